@@ -3,7 +3,6 @@
     python -m nanouft.ledger --init base                       # every objective on the same answer -> out/ledger.png
     python -m nanouft.ledger --init out/sft --show sft ift "ift --variant released"
     python -m nanouft.ledger --init out/sft --prompt "..." --answer "..." --rejected "..."
-    python -m nanouft.ledger --runs out/sft out/ift out/dpo    # what each run answers, beside what it was taught with
 
 Every method is (which states it trains on) x (a weight on the gradient of each token's log-prob) x (compared with
 whom). The weight of token t is -dL/dlogp_t, by autograd through the pure loss: + makes the token likelier, - less
@@ -15,7 +14,6 @@ import shlex
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 from nanouft import world
 from nanouft.data.batches import collate, encode
@@ -26,10 +24,9 @@ from nanouft.objective import pushes
 from nanouft.objectives import OBJECTIVES
 from nanouft.reference import add_columns
 from nanouft.rollout.rollouts import as_if_sampled
-from nanouft.rollout.voice import Voice
 from nanouft.shell import config, devices
 from nanouft.shell.errors import UserError
-from nanouft.shell.text import choose, read_json, visible
+from nanouft.shell.text import choose, visible
 
 Strip = tuple[str, list[str], list[float]]          # label, tokens, weights
 
@@ -76,15 +73,12 @@ class Ledger:
     answer: str | None = None       # the answer that is trained on [its reference]
     rejected: str | None = None     # the worse answer, for objectives over pairs [one that forgets the last word]
     show: list[str] | None = None   # these objectives only, with flags of theirs: "ift --lam 0.5" [all]
-    runs: list[str] | None = None   # finished runs: show each one's answer beside the weights of its own objective
     out: str = "out/ledger.png"     # the picture
     threads: int | None = None      # CPU threads
 
 
 def main(argv=None) -> int:
     cfg, _ = config.parse(Ledger, argv, "python -m nanouft.ledger", __doc__)
-    if cfg.show and cfg.runs:
-        raise UserError("--runs shows each run's own objective; --show changes nothing there")
     picture = plots.picture_file("--out", cfg.out)
     prompt = cfg.prompt or world.rows("test", "prompts", 9, 0, skills=("list",))[0].prompt[-1].text
     try:
@@ -100,50 +94,13 @@ def main(argv=None) -> int:
     model, tok = start_model(cfg.init)
     print(visible(f"prompt  {prompt}") + "\n+ makes a token likelier, - less likely; token-mean SFT would be +1")
     shown = cfg.show or [*OBJECTIVES, "ift --variant released", "ift --variant eq21_mean1"]
-    strips = beside(cfg.runs, row, model, tok, device) if cfg.runs else [
-        (f"{label}\n{role}", tokens, w) for label, name, hp in views(shown, cfg.init)
-        for role, tokens, w in entries(name, hp, row, model, tok, device)]
+    strips = [(f"{label}\n{role}", tokens, w) for label, name, hp in views(shown, cfg.init)
+              for role, tokens, w in entries(name, hp, row, model, tok, device)]
     for label, tokens, w in strips:
         print("\n" + visible(" ".join(label.split())))
-        if not tokens:
-            continue
         print("  " + " ".join(f"{visible(t.strip()):>9}" for t in tokens) + "\n  " + " ".join(f"{x:>+9.2f}" for x in w))
-    heads = ("what it says", "how its objective pushes the tokens of a right answer (SFT: 1)") if cfg.runs else ("", "")
-    print(f"\npicture: {plots.ledger(strips, picture, prompt, heads)}")
+    print(f"\npicture: {plots.ledger(strips, picture, prompt)}")
     return 0
-
-
-def beside(names: list[str], row: Row, model, tok, device: devices.Device) -> list[Strip]:
-    """Strips of finished runs: label = the run's own greedy answer and its score, bars = the weights with which its
-    objective would push the reference answer in `model` (--init). The shipped base's answer comes first, no bars."""
-    strips = []
-    for name in ["base", *names]:
-        voice = Voice(name, device)
-        said, remark = voice.say(row.prompt, max_new=40)[0]
-        try:
-            remark += f"   (score {world.score(row.prompt[-1].text, said):.2f})"
-        except ValueError:
-            pass                                                        # not a NanoWorld prompt
-        run = read_json(Path(name) / "run.json") if name != "base" else {}
-        called, bars = Path(name).name, []
-        if run.get("command") == "train":
-            try:
-                objective = run["objective"]
-                hp = config.of_json(OBJECTIVES[objective].hp, run["hp"], "hp")
-            except (KeyError, TypeError, UserError) as e:
-                raise UserError(f"{name}/run.json: damaged, or of another version of nanouft ({e})")
-            called, bars = spoken(objective, hp), entries(objective, hp, row, model, tok, device)
-        label = "\n".join([called, plots.fold(said), *([remark.strip()] if remark else [])])
-        for role, tokens, w in bars or [("", [], [])]:
-            worse = role in ("rejected", "bad answer")
-            strips.append(("... and those of a worse answer" if worse else label, tokens, w))
-    return strips
-
-
-def spoken(objective: str, hp) -> str:
-    """"IFT, as released", "DPO": how a run's objective is called in a picture."""
-    variant = getattr(hp, "variant", None)
-    return objective.upper() + (", as released" if variant == "released" else f", {variant}" if variant else "")
 
 
 def views(wanted: list[str], init: str = "base") -> Iterator[tuple[str, str, object]]:

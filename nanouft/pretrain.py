@@ -55,10 +55,9 @@ class Pretrain:
     corpus: list[str] | None = None     # texts (UTF-8), JSON lines {"text": ...}, files for --data, folders of them
     prompt_field: str | None = None     # of such a file: field with the prompt, where it is not recognised
     response_field: str | None = None   # ... and with the response
-    vocab: int | None = None        # of --corpus: ids of its tokenizer [1,024 to 4,096, by size; --size gpt2: gpt2's]
+    vocab: int | None = None        # of --corpus: ids of its tokenizer [1,024 to 4,096, by its length]
     ctx: int | None = None          # of --corpus: longest sequence, in tokens [1,024; of a small text 512]
-    size: Literal["nano", "gpt2"] = "nano"      # nano: about 1M parameters; gpt2: 124M, tiktoken's gpt2
-    width: int | None = None      # of --size nano, a multiple of 4 [128]
+    width: int | None = None        # numbers of a state, a multiple of 4 [128: about 1M parameters]
     steps: int | None = None        # optimizer steps [3300 on NanoWorld, 1200 on a file]
     tokens: int = 2048              # tokens a step
     lr: float = 2e-3                # peak learning rate
@@ -74,8 +73,8 @@ class Pretrain:
         in_range(self, "steps", low=1)
         in_range(self, "tokens", low=1, high=1_000_000)
         in_range(self, "lr", above=True)
-        if self.width is not None and (self.width not in range(16, 1025, 4) or self.size != "nano"):
-            raise UserError(f"--width {self.width}: give a multiple of 4 from 16 to 1024, and --size nano")
+        if self.width is not None and self.width not in range(16, 1025, 4):
+            raise UserError(f"--width {self.width}: give a multiple of 4 from 16 to 1024")
         in_range(self, "seed")
         in_range(self, "vocab", low=256 + len(CONTROL), high=100_000)
         in_range(self, "ctx", low=16, high=MOST_CTX)
@@ -121,16 +120,12 @@ def read_file(cfg: Pretrain, path: str) -> tuple[list[str], str]:
 
 
 def read_corpus(cfg: Pretrain) -> tuple[np.ndarray, Tokenizer, str]:
-    """(N,) ids of the whole text, the tokenizer that was learnt from it (--size gpt2 without --vocab: gpt2's), and what
-    the text is (`read_texts`)."""
+    """(N,) ids of the whole text, the tokenizer that was learnt from it, and what the text is (`read_texts`)."""
     texts, kind = read_texts(cfg)
     letters = sum(map(len, texts))
-    if cfg.size == "gpt2" and cfg.vocab is None:
-        tok = Tokenizer.load("gpt2")
-    else:
-        size = cfg.vocab or next((v for v in (1024, 2048) if letters < 200 * v), 4096)
-        ranks = train_bpe(count_words(texts, GPT2_PATTERN), size - len(CONTROL), show=True)
-        tok = Tokenizer("own", ranks, GPT2_PATTERN)
+    size = cfg.vocab or next((v for v in (1024, 2048) if letters < 200 * v), 4096)
+    ranks = train_bpe(count_words(texts, GPT2_PATTERN), size - len(CONTROL), show=True)
+    tok = Tokenizer("own", ranks, GPT2_PATTERN)
     ids = []
     for text in texts:
         ids += tok.encode(text) + ([tok.end] if kind != "text" else [])
@@ -169,10 +164,8 @@ def batches(cfg: Pretrain, gpt: GPTConfig, tok: Tokenizer, steps: int,
 def base_key(cfg: Pretrain, gpt: GPTConfig, steps: int, tok: Tokenizer) -> str:
     """What a base is made of: the corpus (NanoWorld's first 2,000 documents, or the whole file), shape, settings, seed
     and BASE_VERSION. Not the code: an edit that leaves these alone does not ask for another six minutes."""
-    if cfg.corpus is None:
-        made_of = ["".join(str(d) for d in corpus(document_seed(cfg.seed), 2000))]
-    else:
-        made_of = containers.parts(cfg.corpus)
+    documents = corpus(document_seed(cfg.seed), 2000)
+    made_of = containers.parts(cfg.corpus) if cfg.corpus else ["".join(map(str, documents))]
     about = [BASE_VERSION, checksum(*made_of), asdict(gpt), steps, cfg.tokens, cfg.lr, cfg.seed, tok.name]
     return checksum(json.dumps(about))[:16]
 
@@ -234,11 +227,11 @@ def pretrain(cfg: Pretrain) -> Path:
     cfg.check()
     if not cfg.resume:
         runs.check_out(cfg.out)                                     # said before anything slow is done
-    gpt = replace(SIZES[cfg.size])
+    gpt = replace(SIZES["nano"])
     if cfg.width:
         gpt.n_embd, gpt.init_std = cfg.width, gpt.init_std * (gpt.n_embd / cfg.width) ** 0.5
     if cfg.corpus is None:
-        ids, tok, kind = None, Tokenizer.load("nano" if cfg.size == "nano" else "gpt2"), ""
+        ids, tok, kind = None, Tokenizer.load("nano"), ""
     else:
         ids, tok, kind = read_corpus(cfg)
         gpt.n_ctx = cfg.ctx or (1024 if len(ids) > 40_000 else gpt.n_ctx)

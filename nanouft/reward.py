@@ -8,17 +8,19 @@
 Bradley and Terry (1952): answer w beats answer l with probability sigma(r_w - r_l); rollout/scorer.py says what r is.
 Only differences are learnt: r + c fits as well as r, for each prompt another c.
 
-What to expect: accuracy on held-out pairs, and calibration.png: does "80 % sure" come true in 80 % of the cases?
+What to expect: accuracy on held-out pairs, and the model's own guess of it: does "80 % sure" come true in 80 %?
 Simplified: no margins between ratings, one process, fp32, steps saved only when a signal ends the run.
 """
 import math
 import shlex
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
@@ -34,18 +36,14 @@ from nanouft.gpt import GPT
 from nanouft.look.stats import bootstrap
 from nanouft.models.generate import answer_rows
 from nanouft.models.load import start_model
-from nanouft.rollout import best_of
-from nanouft.rollout.reward_quality import picture, quality, report
-from nanouft.rollout.scorer import RewardModel, exact, load, padded, rewards, save
+from nanouft.rollout.scorer import RewardModel, exact, padded, rewards, save, sigmoid
 from nanouft.shell import checkpoints, config, devices, runs
-from nanouft.shell.errors import UserError, flag, in_range
+from nanouft.shell.errors import UserError, in_range
 from nanouft.shell.files import write_json
 from nanouft.shell.log import Log
 from nanouft.shell.streams import pair_seeds
 from nanouft.shell.text import one_line
 from nanouft.training.schedule import cosine
-
-TRIED = 90              # validation prompts on which best-of-n is tried before it is suggested
 
 
 @dataclass
@@ -76,12 +74,9 @@ class Reward:
         in_range(self, "centre", "seed")
         in_range(self, "lr", above=True)
         in_range(self, "epochs", above=True, high=1_000_000)
-        if not self.data and (idle := sorted(given & {"prompt_field", "strict"})):
-            raise UserError(f"{flag(idle[0])} is about your own file; give it with --data")
+        config.refuse_idle(self.data, given, {"rows", "pairs", "sampler", "skills"})
         if self.steps is not None and "epochs" in given:
             raise UserError("--steps and --epochs say the same thing twice; give one")
-        if self.data and (idle := sorted(given & {"rows", "pairs", "sampler", "skills"})):
-            raise UserError(f"--{idle[0]} belongs to NanoWorld; it changes nothing with --data")
         if self.sampler and self.pairs != "samples":
             raise UserError("--sampler makes the answers of --pairs samples; these pairs need none")
 
@@ -98,8 +93,7 @@ def sampled_pairs(model: GPT, tok: Tokenizer, split: str, n: int, seed: int, ski
     """`n` NanoWorld pairs that the model wrote itself: two samples to a prompt at temperature 1, the better by exact
     score is chosen. Equal scores prefer nothing; their prompts are passed over. UserError if that leaves too few."""
     out, asked = [], world.rows(split, "demos", 8 * n + 200, seed, skills=skills)
-    bar = tqdm(total=n, desc="sampling pairs", leave=False, disable=n < 200)
-    for i in range(0, len(asked), 256):
+    for i in tqdm(range(0, len(asked), 256), desc="sampling pairs", leave=False, disable=n < 200):
         part = asked[i:i + 256]
         said = [[tok.decode(a.ids).strip() for a in answer_rows(model, tok, part, temperature=1.0, seed=s)]
                 for s in pair_seeds(seed, i)]
@@ -109,9 +103,7 @@ def sampled_pairs(model: GPT, tok: Tokenizer, split: str, n: int, seed: int, ski
                 better, worse = (a, b) if x > y else (b, a)
                 out.append(replace(row, answer=None, chosen=world.said(better), rejected=world.said(worse),
                                    p=(1 + abs(x - y)) / 2))
-                bar.update()
         if len(out) == n:
-            bar.close()
             return out
     raise UserError(f"--pairs samples: only {len(out):,} of {n:,} pairs in {len(asked):,} prompts; the sampler nearly "
                     "always gives two answers of one score. Ask for fewer --rows, or take another --sampler")
@@ -182,45 +174,55 @@ def right(margin: Tensor) -> Tensor:
     return 0.5 + 0.5 * margin.detach().sign()
 
 
+# ---- how good is it? -------------------------------------------------------------------------------------------------
 def judge(model: RewardModel, held: list[Encoded], pad: int) -> dict:
-    """How good it is on held-out pairs: reward_quality.py says what of."""
+    """Its figures on held-out pairs, all made of differences of rewards, r_w - r_l, one a pair."""
     chosen, rejected = zip(*[ids_of(e) for e in held])
     r_w, r_l = rewards(model, [*chosen, *rejected], pad).reshape(2, -1)
     return quality(r_w - r_l, [e.example.family for e in held])
 
 
-# ---- is it good for anything? ----------------------------------------------------------------------------------------
-def next_steps(cfg: Reward, folder: Path, found: dict, rows: list[Row], device: devices.Device) -> list[str]:
-    """Best-of-n is suggested only with a reward that is better than a coin on held-out pairs and, where that can be
-    scored, with which the best of 16 samples is better than the greedy answer; both by their intervals."""
+def quality(margin: np.ndarray, families: list[str]) -> dict:
+    """(n,) r_w - r_l of held-out pairs and the family of each: `accuracy` with its 95 % interval, `nll` (log 2 says
+    nothing), `confidence` (what the model expects its accuracy to be), accuracy per family."""
+    grouped: dict[str, list[float]] = {}
+    for family, m in zip(families, margin, strict=True):
+        grouped.setdefault(family, []).append(m)
+    return {**accuracy(margin), "nll": float(np.logaddexp(0, -margin).mean()),
+            "confidence": float(sigmoid(np.abs(margin)).mean()), "margin": float(margin.mean()),
+            "families": {f: accuracy(np.array(m)) for f, m in sorted(grouped.items()) if f}}
+
+
+def accuracy(margin: np.ndarray) -> dict:
+    won = 0.5 + 0.5 * np.sign(margin)
+    low, high = bootstrap(won)
+    return {"accuracy": float(won.mean()), "low": low, "high": high, "pairs": len(won)}
+
+
+def report(held: dict, say: Callable = print) -> None:
+    say(f"held-out accuracy {100 * held['accuracy']:.1f} % [{100 * held['low']:.1f}, {100 * held['high']:.1f}] of "
+        f"{held['pairs']} pairs (a coin: 50); its own guess of that {100 * held['confidence']:.1f} %; "
+        f"nll {held['nll']:.3f} (log 2 = .693)")
+    for name, f in held["families"].items():
+        say(f"  {name:<10} {100 * f['accuracy']:5.1f} % [{100 * f['low']:3.0f}, {100 * f['high']:3.0f}]"
+            f"   {f['pairs']:>4} pairs")
+
+
+def next_steps(cfg: Reward, folder: Path, found: dict, rows: list[Row]) -> list[str]:
+    """Best-of-n is suggested only with a reward that is better than a coin on held-out pairs, by its interval; and
+    first the command that shows whether its best of 16 is better than the greedy answer."""
     if found["low"] <= 0.5:
-        return ["Best-of-n with it would be a game of chance, so none is suggested; give more pairs, or --init a model "
-                "that knows such answers."]
+        return ["It cannot be told from a coin: what it likes best of many will be a rare answer, and mostly a wrong "
+                "one. Give more pairs, or --init a model that knows such answers."]
     flags = shlex.join([cfg.init, "--best-of", "16", "--reward", str(folder)])
     if cfg.data:
-        asked = min((r.prompt[-1].text for r in rows if r.prompt), key=len, default="Hello.")
+        asked = min((r.prompt[-1].text for r in rows if r.prompt and "\n" not in r.prompt[-1].text), key=len,
+                    default="Hello.")
         return ["The held-out pairs are not its own answers: read some before you trust it. Next:",
                 f"  python -m nanouft.sample {flags} " + shlex.quote("--prompt=" + one_line(asked))]
-    gain, low, high = best_of_gain(cfg.init, folder, device)
-    tried = (f"Best of 16 against the greedy answer of {cfg.init}, {TRIED} validation prompts: "
-             f"{100 * gain:+.0f} points [{100 * low:.0f}, {100 * high:.0f}]")
-    if low <= 0:
-        return [f"{tried}. So best-of-n is not suggested: it orders held-out pairs, but what it likes best of 16 may "
-                "be a mistake that the pairs do not show."]
-    return [f"{tried}. Next:", f"  python -m nanouft.sample {flags}",
-            f"  python -m nanouft.evaluate --init {flags}"]
-
-
-def best_of_gain(init: str, folder: Path, device: devices.Device) -> tuple[float, float, float]:
-    """NanoWorld's exact score of the best of 16 samples by the reward in `folder` minus that of the greedy answer:
-    mean over prompts and its 95 % bootstrap interval."""
-    model, tok = start_model(init)
-    model.to(device.name).eval()
-    rows = world.rows("val", "prompts", TRIED, 0)
-    answers = answer_rows(model, tok, rows), best_of.best_answers(model, tok, rows, 16, load(folder, device.name))
-    greedy, best = (exact([r.prompt[-1].text for r in rows], [tok.decode(a.ids).strip() for a in given])
-                    for given in answers)
-    return float((best - greedy).mean()), *bootstrap(best - greedy)
+    return ["It orders held-out pairs; what it likes best of 16 may still be a mistake that they do not show. Next:",
+            f"  python -m nanouft.evaluate --split val {flags}            # does it help? Greedy beside best",
+            f"  python -m nanouft.sample {flags}"]
 
 
 def main(argv=None) -> int:
@@ -254,10 +256,9 @@ def main(argv=None) -> int:
         save(folder, model, tok)
         write_json(folder / "eval.json", {"held_out": found})
         report(found)
-        picture(found, folder / "calibration.png", f"{folder.name}: {len(pairs):,} pairs")
-        advice = next_steps(cfg, folder, found, held_rows, device)
-        print(f"\n{time.time() - started:.0f} s. Everything is in {folder} (calibration.png, eval.json, "
-              "metrics.jsonl). " + "\n".join(advice))
+        advice = next_steps(cfg, folder, found, held_rows)
+        print(f"\n{time.time() - started:.0f} s. Everything is in {folder} (eval.json, metrics.jsonl). "
+               + "\n".join(advice))
     return 0
 
 

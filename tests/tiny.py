@@ -159,6 +159,10 @@ def say(role: str, text: str) -> tuple[Turn, ...]:
     return (Turn(role, text),)
 
 
+def plain(turns: tuple[Turn, ...]) -> list[dict]:
+    return [{"role": t.role, "content": t.text} for t in turns]
+
+
 WORDS = "the dova lives in a small green house and eats two red nuts every day".split()
 # Rows of every kind, so that any objective finds what it needs: all have an answer and a pair; some a score or a label.
 DATA = [Row(say("user", " ".join(WORDS[i:i + 3 + i % 4])), say("assistant", " ".join(WORDS[i % 5:i % 5 + 2 + i])),

@@ -1,6 +1,4 @@
-"""What the grader prints: first what is right, then the smallest case that is not, the mistake by
-its name, and one question.
-"""
+"""What the grader prints: what is right, the smallest case that is not, the mistake, a question."""
 import itertools
 import math
 import os
@@ -33,6 +31,7 @@ NOTES = {       # what is said beside a mistake, or where none has a name
     "planted": "The planted bug is still there, or one like it.",
     "log": "The program is right now. But LOG = {error} is not what happened: what would the log "
            "have shown?",
+    "unknown": "I do not know this result. Compute the smallest case by hand, and compare.",
     "no log": "The program is right now. LOG is empty: what would the log have shown?",
 }
 
@@ -135,7 +134,7 @@ def sentence(task: dict, found: dict) -> list[str]:
         lines.append("  " + noted(found, task["signature"]))
         lines += [f"  {fact}" for fact in [found.get("fact")] if fact]
     elif found["state"] == "unknown" and not found.get("lines"):
-        lines.append("  " + (found.get("fact") or "I do not know this result.") + hidden(found))
+        lines.append("  " + (found.get("fact") or NOTES["unknown"]) + hidden(found))
     if found.get("law"):
         lines.append(f"  A law to test by hand: {found['law']}. Here it does not hold.")
     if found.get("perhaps"):

@@ -238,12 +238,13 @@ def _shift(seqs: list[Tokens], pad: int) -> Seqs:
 
 
 # ---- one example, for the eyes ---------------------------------------------------------------------------------------
+LONG = 1200                                     # letters of a text that are shown
 ONLY_READ = {"mismatch": "only measured"}       # roles that no loss trains on
 
 
-def show_mask(e: Encoded, tok: Tokenizer, colour: bool) -> str:
+def show_mask(e: Encoded, tok: Tokenizer, colour: bool, between: str = "") -> str:
     """One example as the model reads it; what is trained on is green (colour) or in [[ ]] (no colour). What is known
-    of an answer (score, label) stands beside its role."""
+    of an answer (score, label) stands beside its role. `between`: a mark between two tokens. Long texts are cut."""
     begin, end = ("\033[32m", "\033[0m") if colour else ("[[", "]]")
     out = []
     for role, t in e.seqs.items():
@@ -251,11 +252,27 @@ def show_mask(e: Encoded, tok: Tokenizer, colour: bool) -> str:
         text = f"{role:>9}" + (f" ({note})" if note else "") + "  "
         mask = 0 * t.mask if role in ONLY_READ else t.mask
         edges = [0, *(np.flatnonzero(np.diff(mask)) + 1), len(mask)]
-        for start, stop in zip(edges, edges[1:]):                   # a letter may be several tokens: decode spans
-            span = visible(tok.decode(t.ids[start:stop]))
+        for start, stop in zip(edges, edges[1:]):
+            span = visible(spelt(t.ids[start:stop].tolist(), tok, between))
+            span = span if len(span) <= LONG else f"{span[:LONG // 2]} [...] {span[-LONG // 4:]}"
             text += begin + span + end if mask[start] else span
         out.append(text)
     return "\n".join(out)
+
+
+def spelt(ids: list[int], tok: Tokenizer, between: str) -> str:
+    """The text of ids, with a mark `between` tokens. A letter may be several tokens: it stays whole."""
+    if not between:
+        return tok.decode(ids)
+    pieces: list[str] = []
+    last, here = ids[:0], ids[:0]
+    for i in ids:
+        here.append(i)                          # some tokenizers put a space before the first token of all: `last`
+        text = tok.decode([*last, *here])[len(tok.decode(last)):]
+        if "\ufffd" not in text or len(here) > 4:
+            pieces.append(text)
+            last, here = [i], []
+    return between.join(pieces) + tok.decode(here)
 
 
 def _known(col: Columns) -> str:

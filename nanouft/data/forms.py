@@ -25,18 +25,15 @@ TALKS = ("messages", "conversations", "conversation")
 PROMPTS = ("instruction", "prompt", "question", "query", "problem", "input", "inputs", "user")  # in order of preference
 RESPONSES = ("output", "response", "completion", "solution", "answer", "reply", "target", "targets", "assistant")
 GRADES = ("score", "rating", "reward")
-NAMES = {"system_prompt": "system", "preferred_output": "chosen", "non_preferred_output": "rejected",
-         "kto_tag": "label", "desirable": "label"}
-# Two answers in no order: prompt, one, the other, and a field whose values say: the one is better (1) or worse (-1),
-# or two fields of scores.
+NAMES = {"system_prompt": "system", "system_message": "system", "preferred_output": "chosen",
+         "non_preferred_output": "rejected", "kto_tag": "label", "desirable": "label"}
+# Two answers in no order: prompt, one, the other, and a field whose values say: the one is better (1) or worse (-1).
 UNORDERED: tuple[tuple[str, str, str, str, dict[str, int]], ...] = (
     ("prompt", "response_0", "response_1", "better_response_id", {"0": 1, "1": -1}),                    # PKU-SafeRLHF
     ("history", "human_ref_A", "human_ref_B", "labels", {"1": 1, "0": -1}),                             # SHP
     ("context", "response1", "response2", "overall_preference",                                         # HelpSteer3
      {"-3": 1, "-2": 1, "-1": 1, "1": -1, "2": -1, "3": -1}),
-    ("", "conversation_a", "conversation_b", "winner", {"model_a": 1, "model_b": -1}),                  # Chatbot Arena
-    ("prompt", "response_a", "response_b", "score_a > score_b", {}),
-    ("question", "answer_0", "answer_1", "score_0 > score_1", {}))                                      # WebGPT
+    ("", "conversation_a", "conversation_b", "winner", {"model_a": 1, "model_b": -1}))                  # Chatbot Arena
 LABELS = {**dict.fromkeys("true 1 1.0 good up yes positive correct desirable thumbs_up".split(), True),
           **dict.fromkeys("false 0 0.0 -1 -1.0 bad down no negative wrong undesirable thumbs_down".split(), False)}
 KNOWN = (*TALKS, *PROMPTS, *RESPONSES, "chosen", "rejected", "label", *GRADES, "p", "system")
@@ -49,15 +46,18 @@ ENDS = ("###", " END", "->", "</s>", "<|endoftext|>", "<|im_end|>", "<|eot_id|>"
 FORMS = "instruction/input/output, prompt/response, question/answer, messages, conversations, prompt/chosen/rejected"
 SIDE_GRADE = re.compile(r"(?:score|rating|reward)[_-](chosen|rejected)|(chosen|rejected)[_-](?:score|rating|reward)")
 MEANING = {                             # of fields that nothing reads: what the model will not see
-    "context": "the text that the question is about: join it to the prompt", "history": "earlier turns: use messages",
-    "input": "the text that the prompt is about: join it to the prompt", "text": "plain text for pretrain --corpus",
+    **dict.fromkeys("context input passage article document paragraph definition choices options".split(),
+                    "a part of the question: join it to the prompt"),
+    "history": "earlier turns: use messages", "text": "plain text for pretrain --corpus",
     "tools": "descriptions of tools: put them into a system turn", "functions": "descriptions of tools",
     "images": "pictures", "image": "a picture", "videos": "films", "audios": "sound",
-    **dict.fromkeys(("reasoning", "reasoning_content"), "thoughts: put them in front of the answer, in <think>"),
-    "margin": "how much better chosen is", **dict.fromkeys(("is_safe", "safe"), "good or bad: call it label"),
-    **dict.fromkeys(("quality", "helpfulness", "correctness", "overall_score", *GRADES),
+    **dict.fromkeys(("reasoning", "reasoning_content", "thinking", "thinking_trajectories", "cot"),
+                    "thoughts: put them in front of the answer, in <think>"), "margin": "how much better chosen is",
+    **dict.fromkeys(("is_safe", "safe", "is_correct", "toxic"), "good or bad: call it label, true for good"),
+    **dict.fromkeys(("quality", "helpfulness", "correctness", "overall_score", "rank", *GRADES),
                     "a grade of an answer: to learn from it, call it score"),
-    **dict.fromkeys(WEIGHTS, "how much a row counts: here all count alike; remove rows that shall not")}
+    **dict.fromkeys((*WEIGHTS, "mask", "loss_mask"),
+                    "how much this counts: here all counts alike; remove what shall not")}
 
 Items = list[tuple[str, dict]]          # (place, row of a file)
 
@@ -82,8 +82,10 @@ class Naming:
         keys = {key for _, item in items for key, value in item.items() if value is not None}
         self.names = {theirs: ours for theirs, ours in NAMES.items()
                       if theirs in keys and ours not in keys and theirs not in given}
+        if {"kto_tag", "desirable"} <= self.names.keys():
+            raise UserError(f'{items[0][0]}: "kto_tag" and "desirable" both say good or bad; remove one')
         kinds = () if {"chosen", "rejected"} <= keys else UNORDERED
-        self.pair = next((kind for kind in kinds if {*kind[1:3], *kind[3].split(" > ")} <= keys), None)
+        self.pair = next((kind for kind in kinds if {*kind[1:4]} <= keys), None)
         if self.pair and self.pair[0] in keys and self.pair[0] not in PROMPTS:
             self.names[self.pair[0]] = "prompt"
         self.about = [f'"{theirs}" read as "{ours}"' for theirs, ours in self.names.items()]
@@ -99,13 +101,9 @@ class Naming:
         if self.pair is None:
             return out
         _, one, two, judge, ahead = self.pair
-        sides, said = [out.pop(one, None), out.pop(two, None)], [out.pop(name, None) for name in judge.split(" > ")]
-        known = as_number(int(said[0]) if isinstance(said[0], bool) else said[0])           # true, 1.0 and "1" are 1
-        lead: float = ahead.get(str(said[0]) if known is None else f"{known:g}", 0)
-        grades = [grade for value in said if (grade := as_number(value)) is not None]
-        if not ahead and len(grades) == 2:
-            lead = grades[0] - grades[1]
-            out |= {"score_chosen": max(grades), "score_rejected": min(grades)}
+        sides, said = [out.pop(one, None), out.pop(two, None)], out.pop(judge, None)
+        known = as_number(int(said) if isinstance(said, bool) else said)                    # true, 1.0 and "1" are 1
+        lead = ahead.get(str(said) if known is None else f"{known:g}", 0)
         return out | (dict(zip(("chosen", "rejected"), sides if lead > 0 else sides[::-1])) if lead else {})
 
 
@@ -123,7 +121,13 @@ def detect_form(path: str, items: Items, prompt: str | None, response: str | Non
         raise UserError(f"{items[0][0]}: no field with a prompt; {found_fields(keys)}; forms understood: {FORMS}; "
                         f"or name your fields with --prompt-field and --response-field; plain text is "
                         "for python -m nanouft.pretrain --corpus; a CSV file must name its columns in its first line")
-    dialogues = hold_dialogues(items, {prompt, response, "chosen", "rejected"})
+    names = {prompt, response, "chosen", "rejected"}            # half of the rows or more hold a dialogue there?
+    dialogues = sum(any(is_dialogue(item.get(name)) for name in names) for _, item in items) * 2 >= len(items)
+    asks = [key for key in keys if key not in KNOWN             # lists, or texts of several words
+            and all(isinstance(item.get(key), list) or " " in str(item.get(key)).strip() for _, item in items)]
+    if prompt is None and texts and not dialogues and asks:
+        raise UserError(f"{path}: no field with a prompt, but {short_json(asks[0])} may be it: --prompt-field {asks[0]}"
+                        '; or remove it, then the shared beginning of "chosen" and "rejected" is the prompt')
     grades = [key for key in GRADES if key in keys] if response or prompt in TALKS else []
     grade = next(iter(grades), "score")
     graded = {side[1] or side[2]: key for key in keys if pairs and (side := SIDE_GRADE.fullmatch(key))}
@@ -178,11 +182,6 @@ def common_end(key: str, items: Items) -> str:
 def is_dialogue(value: Any) -> bool:
     """Does a string hold turns after "Human:" or "Assistant:" (as hh-rlhf does)?"""
     return isinstance(value, str) and bool(MARK.search(value))
-
-
-def hold_dialogues(items: Items, names: set[str | None]) -> bool:
-    """Do half of the rows, or more, hold a dialogue in one of these fields?"""
-    return sum(any(is_dialogue(item.get(name)) for name in names) for _, item in items) * 2 >= len(items)
 
 
 def form_name(prompt: str | None, response: str | None, texts: bool, dialogues: bool) -> str:

@@ -145,20 +145,20 @@ def judged(row: Row, answer: Turns | None, **known: Any) -> Example:
     return Example({"answer": (row.prompt, answer or ())}, row.where, row.family, **known)
 
 
-def holdout(rows: list[Row], share: float = 0.1, count: int | None = None) -> tuple[list[Row], list[Row]]:
-    """(train, held out): `count` rows, by default `share` of them but at most 200, and at least one.
+def holdout(rows: list[Row], share: float = 0.1) -> tuple[list[Row], list[Row]]:
+    """(train, held out): `share` of them but at most 200, and at least one.
     Rows are drawn by a hash of their first user turn, so equal prompts stay on one side. Prompts come in the order of
     their hashes; one whose rows would overshoot the aim is passed over. If each one would, the rarest is held out."""
     first = [next((t.text for t in row.prompt if t.role == "user"), "").strip() for row in rows]
     keys = [hashlib.sha256(text.encode("utf-8", "replace")).hexdigest() for text in first]
     groups = Counter(keys)
-    aim = count if count is not None else max(1, min(200, round(share * len(rows))))
+    aim = max(1, min(200, round(share * len(rows))))
     held: set[str] = set()
     taken = 0
     for key in sorted(groups):
         if taken + groups[key] <= aim and len(held) + 1 < len(groups):      # something is left to train on
             held.add(key)
             taken += groups[key]
-    if not held and aim > 0 and len(groups) > 1:
+    if not held and len(groups) > 1:
         held = {min(groups, key=lambda key: (groups[key], key))}
     return [r for r, key in zip(rows, keys) if key not in held], [r for r, key in zip(rows, keys) if key in held]

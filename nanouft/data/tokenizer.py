@@ -1,6 +1,6 @@
 """The tokenizer: text <-> ids, and the chat template that turns a conversation into one row of ids and a mask.
 
-    Tokenizer.load("nano").encode("Where does the dova live?")      # ids; "gpt2" is downloaded once
+    Tokenizer.load("nano").encode("Where does the dova live?")      # ids
 
 What to expect: a thin reading of `tiktoken.Encoding` plus four control tokens. Byte-level BPE splits text with a
 pattern, spells each piece in bytes and joins the neighbours with the smallest id until no pair is left to join; any
@@ -19,7 +19,7 @@ import regex
 import tiktoken
 
 from nanouft.data.rows import ANSWERS, Turns
-from nanouft.data.tokenizer_files import GPT2_PATTERN, read_files, tokenizer_json
+from nanouft.data.tokenizer_files import read_files, tokenizer_json
 from nanouft.shell.errors import UserError
 from nanouft.shell.text import read_json, said
 
@@ -72,10 +72,7 @@ class Tokenizer:
     def check_fits(self, vocab_size: int, folder: str | Path) -> None:
         """UserError unless a model of `vocab_size` ids has a row for every id of this tokenizer but those we added."""
         if vocab_size < self.n_text:
-            there = any((Path(folder) / file).exists() for file in ("tokenizer.json", "vocab.json"))
-            whose = ("the tokenizer there, of another model," if there else
-                     f"no tokenizer is there, and that of {self.name}")
-            raise UserError(f"{folder}: the model knows {vocab_size:,} tokens, {whose} has {self.n_text:,}; copy the "
+            raise UserError(f"{folder}: the model knows {vocab_size:,} tokens, its tokenizer {self.n_text:,}; copy the "
                             "tokenizer files of this model (tokenizer.json, tokenizer_config.json) into the folder")
 
     # ---- text ------------------------------------------------------------------------------------------------------
@@ -114,21 +111,20 @@ class Tokenizer:
     # ---- files -----------------------------------------------------------------------------------------------------
     @staticmethod
     def load(name_or_dir: str | Path) -> "Tokenizer":
-        """"nano", "gpt2" or a model folder: its own files, else the one named in its run.json, else gpt2."""
-        if str(name_or_dir) in NAMED:
-            return NAMED[str(name_or_dir)]()
+        """"nano" or a model folder: its own files; of a run without such files "nano", if its run.json names it."""
+        if str(name_or_dir) == "nano":
+            return nano()
         folder = Path(name_or_dir)
         if not folder.is_dir():
-            raise UserError(f"{folder}: neither a tokenizer ({', '.join(NAMED)}) nor a model folder; check the name")
+            raise UserError(f"{folder}: neither a tokenizer (nano) nor a model folder; check the name")
         named = read_json(folder / "run.json").get("tokenizer") if (folder / "run.json").exists() else None
-        name = next((n for n in NAMED if n == named), None)
         if (parts := read_files(folder)) is None:
-            if named and name is None:
-                raise UserError(f"{folder}: its tokenizer.json is missing (run.json names {named}); copy it again")
-            return NAMED[name or "gpt2"]()
+            if named == "nano":
+                return nano()
+            raise UserError(f"{folder}: its tokenizer.json is missing; copy the tokenizer files of this model, too")
         try:
             check_pattern(parts[1])
-            return Tokenizer(name or folder.name, *parts)
+            return Tokenizer("nano" if named == "nano" else folder.name, *parts)
         except (ValueError, OverflowError) as e:        # a pattern, name or id that tiktoken cannot take
             raise UserError(f"{folder}: its tokenizer files cannot be used ({e}); copy them again") from None
 
@@ -173,28 +169,8 @@ def fold_system(turns: list[tuple[str, str, bool]]) -> Iterator[tuple[str, str, 
         yield "user", system[:-2], False
 
 
-# ---- the two named tokenizers ----------------------------------------------------------------------------------------
+# ---- the shipped tokenizer -------------------------------------------------------------------------------------------
 @lru_cache(maxsize=None)
 def nano() -> Tokenizer:
-    try:
-        lines = [line.split() for line in ASSET.read_text(encoding="ascii").splitlines() if line]
-        ranks = {base64.b64decode(token, validate=True): int(rank) for token, rank in lines}
-        if sorted(ranks.values()) != list(range(NANO_VOCAB - len(CONTROL))):
-            raise ValueError(f"{len(ranks):,} ranks, not 0 to {NANO_VOCAB - len(CONTROL) - 1:,}")
-        return Tokenizer("nano", ranks, NANO_PATTERN)
-    except (OSError, ValueError) as e:
-        raise UserError(f"{ASSET}: cannot be read ({e}); rebuild: python -m lab.vocabulary") from None
-
-
-@lru_cache(maxsize=None)
-def gpt2() -> Tokenizer:
-    try:
-        enc = tiktoken.get_encoding("gpt2")
-    except Exception as e:              # no network, a proxy's page instead of the file, no place for the cache ...
-        raise UserError(f"tiktoken cannot get the gpt2 vocabulary ({type(e).__name__}); run once with a network (it is "
-                        "kept in TIKTOKEN_CACHE_DIR), or give --init a folder that carries tokenizer files") from None
-    # the documented way to extend an encoding; the pattern is the published one, equal to tiktoken's faster form
-    return Tokenizer("gpt2", enc._mergeable_ranks, GPT2_PATTERN, enc._special_tokens)
-
-
-NAMED = {"nano": nano, "gpt2": gpt2}
+    lines = [line.split() for line in ASSET.read_text(encoding="ascii").splitlines() if line]
+    return Tokenizer("nano", {base64.b64decode(token): int(rank) for token, rank in lines}, NANO_PATTERN)

@@ -50,8 +50,6 @@ def read_files(folder: Path) -> Parts | None:
     """The tokenizer.json in `folder`; None without one."""
     path = folder / "tokenizer.json"
     if not path.exists():
-        if (folder / "vocab.json").exists():
-            raise UserError(f"{folder}: its tokenizer.json is missing; a vocab.json alone is not read. Copy it, too")
         return None
     try:
         spec = read_json(path)

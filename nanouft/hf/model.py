@@ -218,6 +218,8 @@ def read_transformers(folder: Path) -> TransformersModel:
                     setattr(part, key, 0.0)
         net, found = transformers.AutoModelForCausalLM.from_pretrained(
             str(folder), config=config, dtype=torch.float32, use_safetensors=True, output_loading_info=True, **safe)
+        if net.base_model is net:               # such as Llama 4
+            raise ValueError(f"{type(net).__name__} does not part its trunk from its head; take another model")
         sizes = [getattr(config.get_text_config(), name, None) for name in ("max_position_embeddings", "max_seq_len")]
         model = TransformersModel(net.eval(), next((n for n in sizes if n), 2048))
         check(model)

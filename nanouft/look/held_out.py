@@ -20,6 +20,8 @@ from nanouft.reference import logps
 from nanouft.shell.devices import Device
 from nanouft.shell.errors import UserError
 
+FEW = 30                # fewer rows tell little: one row more or less moves a share by over three points
+
 
 def token_logps(model: GPT, encoded: list[Encoded], pad: int, device: Device) -> list[dict[str, np.ndarray]]:
     """Per row and role the (N,) log-probs of its response tokens, scored exactly as a reference column is."""
@@ -47,25 +49,34 @@ def held_out(model: GPT, encoded: list[Encoded], pad: int, device: Device) -> di
     """Demonstrations (and answers of grade 1): `nll`, nats a response token. Pairs: `accuracy`, the share where chosen
     gained more log-prob over the start model than rejected (ties count half); `prefers`: where chosen is likelier.
     Answers with labels or scores: `graded`. `low` and `high`: the 95 % interval of the first figure."""
+    return measured(model, encoded, pad, device)[0]
+
+
+Measured = tuple[dict[str, float], np.ndarray, np.ndarray]      # figures; sums and counts, whose ratio is the first one
+
+
+def measured(model: GPT, encoded: list[Encoded], pad: int, device: Device) -> Measured:
+    """`held_out`, and of each row (or prompt) a sum and a count: models are compared on them."""
     rows = token_logps(model, encoded, pad, device)
     if "answer" in rows[0]:
         grades = [e.col.label if e.col.score is None else e.col.score for e in encoded]
         top = [r for r, grade in zip(rows, grades) if grade in (None, 1.0) or len(set(grades)) == 1]
         sums, counts = [-r["answer"].sum() for r in top], [len(r["answer"]) for r in top]
-        nll = {"nll": float(np.sum(sums) / np.sum(counts))} if top else {}
+        out = {"nll": float(np.sum(sums) / np.sum(counts))} if top else {}
         if len(set(grades)) > 1:
-            return {**graded(encoded, rows, np.array(grades)), **nll, "rows": len(rows)}
-        low, high = bootstrap(sums, counts)
-        return {**nll, "low": low, "high": high, "rows": len(rows)}
-    chosen, rejected = (np.array([r[role].sum() for r in rows]) for role in ("chosen", "rejected"))
-    out, first = {}, chosen > rejected
-    if encoded[0].seqs["chosen"].ref is not None:
-        ref = [np.array([e.seqs[role].ref.sum() for e in encoded]) for role in ("chosen", "rejected")]
-        first = wins((chosen - ref[0]) - (rejected - ref[1]))
-        out["accuracy"] = float(first.mean())
-    low, high = bootstrap(first)
-    return {**out, "prefers": float((chosen > rejected).mean()), "logp_chosen": float(chosen.mean()),
-            "logp_rejected": float(rejected.mean()), "low": low, "high": high, "rows": len(rows)}
+            first, sums, counts = graded(encoded, rows, np.array(grades))
+            out = first | out
+    else:
+        chosen, rejected = (np.array([r[role].sum() for r in rows]) for role in ("chosen", "rejected"))
+        out, sums, counts = {}, (chosen > rejected) * 1.0, np.ones(len(rows))
+        if encoded[0].seqs["chosen"].ref is not None:
+            ref = [np.array([e.seqs[role].ref.sum() for e in encoded]) for role in ("chosen", "rejected")]
+            sums = wins((chosen - ref[0]) - (rejected - ref[1]))
+            out["accuracy"] = float(sums.mean())
+        out |= {"prefers": float((chosen > rejected).mean()), "logp_chosen": float(chosen.mean()),
+                "logp_rejected": float(rejected.mean())}
+    low, high = bootstrap(sums, counts)
+    return {**out, "low": low, "high": high, "rows": len(rows)}, np.array(sums), np.array(counts)
 
 
 def wins(margin: np.ndarray) -> np.ndarray:
@@ -73,7 +84,7 @@ def wins(margin: np.ndarray) -> np.ndarray:
     return np.where(np.abs(margin) < 1e-3, 0.5, margin > 0)
 
 
-def graded(encoded: list[Encoded], rows: list[dict[str, np.ndarray]], grades: np.ndarray) -> dict[str, float]:
+def graded(encoded: list[Encoded], rows: list[dict[str, np.ndarray]], grades: np.ndarray) -> Measured:
     """Graded answers. `accuracy`: among two answers to one prompt, the share of couples where the better gained more
     log-prob over the start model than the worse; `prefers`: where the better is likelier. Where (nearly) no prompt has
     two answers of different grades: `auc`, the same share over all couples (without a start model: who has more nats
@@ -92,16 +103,15 @@ def graded(encoded: list[Encoded], rows: list[dict[str, np.ndarray]], grades: np
         figures = {"auc": gain if started else logp / [len(r["answer"]) for r in rows]}
         every = better_and_worse(np.arange(len(grades)), grades)
         couples = [every[every[:, 0] == i] for i in np.unique(every[:, 0])]     # drawn again by their better answer
-    out, counts = {}, [len(c) for c in couples]
+    out, counts, first = {}, [len(c) for c in couples], []
     for name, x in figures.items():
         sums = [wins(x[c[:, 0]] - x[c[:, 1]]).sum() for c in couples]
         out[name] = float(np.sum(sums) / np.sum(counts))
-        if len(out) == 1:
-            low, high = bootstrap(sums, counts)
+        first = first or sums
     for side, on in (("logp_good", grades > 0.5), ("logp_bad", grades < 0.5)):
         if on.any():
             out[side] = float(logp[on].mean())
-    return {**out, "low": low, "high": high, "couples": sum(counts)}
+    return {**out, "couples": sum(counts)}, np.array(first), np.array(counts)
 
 
 def better_and_worse(group: np.ndarray, grades: np.ndarray) -> np.ndarray:
@@ -116,4 +126,5 @@ def held_out_lines(now: dict, before: dict | None = None) -> str:
     figures = [(f"{k} {before[k]:.3f} -> " if before else f"{k} ") + f"{now[k]:.3f}" for k in names]
     figures[0] += f" [{now['low']:.3f}, {now['high']:.3f}]"
     couples = f", {now['couples']:,} couples of a better and a worse answer" if "couples" in now else ""
-    return "   ".join([*figures, f"({now['rows']} rows{couples})"])
+    few = "; so few tell little" if now["rows"] < FEW else ""
+    return "   ".join([*figures, f"({now['rows']} rows{couples}{few})"])

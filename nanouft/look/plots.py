@@ -5,7 +5,6 @@ also below the cell.
 """
 import os
 import sys
-import textwrap
 from pathlib import Path
 
 os.environ["MPLBACKEND"] = "Agg"        # matplotlib does not even load with a name that it does not know
@@ -66,16 +65,10 @@ def smooth(y: list[float], keep: float = 0.9) -> list[float]:
     return out
 
 
-def fold(text: str, width: int = 40) -> str:
-    """Text in lines short enough for a label."""
-    return "\n".join(textwrap.wrap(text, width, max_lines=3, placeholder=" ..."))
-
-
 UNIT, TEXT = 0.4, 0.25                          # inches of the ledger: a weight of 1, a line of text
 
 
-def ledger(rows: list[tuple[str, list[str], list[float]]], file: Path, title: str = "",
-           heads: tuple[str, str] = ("", "")) -> Path:
+def ledger(rows: list[tuple[str, list[str], list[float]]], file: Path, title: str = "") -> Path:
     """A line of text and a strip of bars per (label, tokens, weights): blue and + pushes a token up, orange and - down.
     One scale for all strips; a bar longer than 3 (an unusual scale, such as IPO's) is cut there, its number is not."""
     strips = [[max(-3.0, min(3.0, w)) for w in weights] for _, _, weights in rows]
@@ -83,7 +76,7 @@ def ledger(rows: list[tuple[str, list[str], list[float]]], file: Path, title: st
     heights = []                                            # a row has room for its text and for its bars
     for (label, _, _), bars, low in zip(rows, strips, lowest):
         drawn = UNIT * (max(0.0, *bars, 0.0) - low) + 2 * TEXT + TEXT * (low < 0)
-        heights.append(max(0.3 + 0.21 * (1 + label.count("\n")), drawn if bars else 0))
+        heights.append(max(0.3 + 0.21 * (1 + label.count("\n")), drawn))
     widest = max(len(tokens) for _, tokens, _ in rows)
     longest = max(len(line) for label, _, _ in rows for line in label.split("\n"))
     columns = (0.4 + 0.09 * longest, max(5.0, 0.95 * widest))
@@ -95,8 +88,6 @@ def ledger(rows: list[tuple[str, list[str], list[float]]], file: Path, title: st
         name, _, more = label.partition("\n")
         text.text(0, 1, name, va="top", fontsize=12, weight="bold", transform=text.transAxes)
         text.text(0, 1, "\n" + more, va="top", fontsize=12, linespacing=1.25, transform=text.transAxes)
-        if not tokens:
-            continue
         floor = low - (2 if low < 0 else 1) * TEXT / UNIT       # tokens, above them the numbers of bars that go down
         ax.set(xlim=(-0.6, widest - 0.4), ylim=(floor, floor + high / UNIT))
         ax.bar(range(len(tokens)), bars, color=[UP if w >= 0 else DOWN for w in weights], width=0.7)
@@ -105,8 +96,6 @@ def ledger(rows: list[tuple[str, list[str], list[float]]], file: Path, title: st
             above = {"xytext": (0, 2), "va": "bottom"} if w >= 0 else {"xytext": (0, -2), "va": "top"}
             ax.annotate(f"{w:+.2f}", (i, bar), textcoords="offset points", ha="center", fontsize=10, **above)
             ax.text(i, floor, token.strip() or repr(token), va="bottom", ha="center", fontsize=11)
-    for ax, head in zip(axes[0], heads):
-        ax.set_title(head, loc="left", fontsize=11, color=GREY, pad=10)
     if title:
         fig.suptitle(title, x=0.02, y=1 - 0.12 / fig.get_figheight(), va="top", ha="left", weight="bold")
     return save(fig, file, h_pad=1.6)

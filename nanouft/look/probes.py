@@ -2,11 +2,8 @@
 
     python -m nanouft.evaluate --init out/ift --probes              # about 5 s more
 
-own_prefix_gap   nats per token: log-prob of the right tokens after the TRUE prefix minus after the model's OWN greedy
-                 prefix. 0 = its own words do not confuse it. This is what IFT's temporal residual is about.
-recovery_1, _2   one or two wrong first words are forced; share of the remaining words that are still right, in place.
-MEANING, below, says what the others are; exp of corpus_nll is the perplexity.
-The first two use families with one right answer and one token a word: rules, sort, reverse.
+MEANING, below, says what each is. `own_prefix_gap` is what IFT's temporal residual is about; it and `recovery` use
+families with one right answer and one token a word: rules, sort, reverse. exp of corpus_nll is the perplexity.
 """
 import numpy as np
 import torch

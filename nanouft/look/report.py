@@ -2,11 +2,14 @@
 
 train.py calls these; nothing here changes a weight.
 """
+import math
 import os
 import shlex
 import sys
 import warnings
 from pathlib import Path
+
+import numpy as np
 
 from nanouft.data.batches import Encoded, show_mask
 from nanouft.data.rows import Row, Turn
@@ -17,7 +20,7 @@ from nanouft.models.generate import answer_rows, stops
 from nanouft.objectives import OBJECTIVES
 from nanouft.shell import runs
 from nanouft.shell.errors import UserError, flag
-from nanouft.shell.files import write_json, write_text
+from nanouft.shell.files import Lines, write_json, write_text
 from nanouft.shell.text import one_line, visible
 
 SHOWN = 3           # answers printed before and after
@@ -29,21 +32,11 @@ def colour() -> bool:
 
 
 def example(encoded: list[Encoded], tok: Tokenizer) -> str:
-    """One example with its mask, as the model reads it."""
-    short = min(encoded[:50], key=lambda e: e.length)
+    """The row of median length with its mask, as the model reads it."""
+    middle = sorted(encoded, key=lambda e: e.length)[len(encoded) // 2]
     how = "green" if colour() else "in [[ ]]"
-    about = "one prompt; the model answers it itself" if "prompt" in short.seqs else f"one example (trained on: {how})"
-    return f"{about}\n{show_mask(short, tok, colour())}"
-
-
-def counts(name: str, kinds: list[str], rows: list[Row], examples: int) -> list[str]:
-    """How many demonstrations there are, and how many of the other kind, where an objective learns from both."""
-    if len(kinds) < 2:
-        return []
-    demos = sum(r.answer is not None and r.score is None and r.label is None for r in rows)
-    others = (examples - demos) // (2 if kinds[1] == "pairs" else 1)        # a pair is two answers
-    end = "; without demonstrations this is una" if not demos and name == "uft" else ""
-    return [f"{demos:,} demonstrations, {others:,} {kinds[1]}{end}"]
+    about = "one prompt; the model answers it itself" if "prompt" in middle.seqs else f"one example (trained on: {how})"
+    return f"{about}\n{show_mask(middle, tok, colour())}"
 
 
 # ---- looking at a model ----------------------------------------------------------------------------------------------
@@ -104,6 +97,9 @@ def close_run(run, data, model: GPT, before: dict, seconds: float) -> None:
         print("held out   " + held_out_lines(after["held_out"], before["held_out"]))
     if "reward" in after:
         print("greedy answers to them   " + held_out_lines(after["reward"], before["reward"]))
+    if cfg.data and OBJECTIVES[name].kinds(run.hp) == ["demos"]:
+        losses = [line["loss"] for line in Lines(folder / "metrics.jsonl").read() if "grad_norm" in line]
+        print(still_falls(losses, cfg), end="")
     for b, a in zip(before["samples"], after["samples"]):
         print(f"\nprompt  {one_line(b['prompt'])}")
         print(f"before  {one_line(b['answer'])}{_marks(b)}\nafter   {one_line(a['answer'])}{_marks(a)}")
@@ -112,14 +108,29 @@ def close_run(run, data, model: GPT, before: dict, seconds: float) -> None:
     write_json(folder / "eval.json", {"before": before, "after": after, "seconds": round(seconds, 1)})
 
 
+def still_falls(losses: list[float], cfg) -> str:
+    """A line, where the mean loss of the last fifth of the steps lies clearly below that of the fifth before: by 2 %,
+    and by three standard errors."""
+    n = len(losses) // 5
+    if n < 3:
+        return ""
+    before, last = np.array(losses[-2 * n:-n]), np.array(losses[-n:])
+    error = math.sqrt((before.var(ddof=1) + last.var(ddof=1)) / n)
+    if before.mean() - last.mean() < max(0.02 * abs(before.mean()), 3 * error):
+        return ""
+    more = f"--steps {2 * cfg.steps}" if cfg.steps else f"--epochs {2 * (cfg.epochs or 3):g}"
+    return (f"the loss still falls at the end ({before.mean():.3f} -> {last.mean():.3f} in the last two fifths of the "
+            f"steps): try {more}\n")
+
+
 def next_steps(folder: Path, name: str, cfg, rows: list[Row], samples: list[dict]) -> list[str]:
     """Commands that can be run as they stand. `rows`: rows of the data; `samples`: prompts and right answers of it."""
     here, beside = shlex.quote(str(folder)), "the base" if cfg.init == "base" else cfg.init
     compared = here if cfg.init == "base" else shlex.join([str(cfg.init), str(folder)])
     out = [f"  python -m nanouft.sample {compared}                   # talk to it, beside {beside}"]
-    short = [x for x in samples if 0 < len(x["prompt"]) < 80 and 0 < len(x["reference"]) < 80
-             and x["reference"] != NO_ANSWER]
-    asked = [f"--{key}={one_line(short[0][x])}" for key, x in (("prompt", "prompt"), ("answer", "reference"))
+    short = [x for x in samples if all(0 < len(text) < 80 and text == one_line(text)        # a line can be pasted
+                                       for text in (x["prompt"], x["reference"])) and x["reference"] != NO_ANSWER]
+    asked = [f"--{key}={short[0][x]}" for key, x in (("prompt", "prompt"), ("answer", "reference"))
              if cfg.data and short]
     if asked or not cfg.data:
         out.append(f"  python -m nanouft.ledger {shlex.join(['--init', str(folder), *asked])}            "

@@ -28,12 +28,8 @@ def interval(values: list[float]) -> tuple[float, float]:
     x = np.asarray(values, float)
     if len(x) < 2:
         return (float(x[0]) if len(x) else math.nan), math.inf
-    return float(x.mean()), float(t95(len(x) - 1) * x.std(ddof=1) / math.sqrt(len(x)))
-
-
-def t95(freedom: float) -> float:
-    """Student's t, 97.5 %; between two rows of the table the wider one."""
-    return T95[max(k for k in T95 if k <= freedom)]
+    t = T95[max(freedom for freedom in T95 if freedom < len(x))]        # between two rows of the table the wider one
+    return float(x.mean()), float(t * x.std(ddof=1) / math.sqrt(len(x)))
 
 
 def verdict(mean: float, half: float, threshold: float) -> str:

@@ -1,6 +1,6 @@
 """Where a run starts: a model and its tokenizer, from a folder (save.py writes one).
 
-    model, tok = start_model("base")             # the shipped base, or any model folder: another run, a downloaded one
+    model, tok = start_model("base")             # the shipped base, any model folder, or hub:owner/name
 """
 import shlex
 from dataclasses import replace
@@ -14,15 +14,25 @@ from nanouft.data.tokenizer import Tokenizer
 from nanouft.data.tokenizer_files import brings_template
 from nanouft.gpt import GPT
 from nanouft.models import folder as folders
-from nanouft.shell.errors import UserError
+from nanouft.shell.errors import UserError, optional
 from nanouft.shell.tensors import not_finite
-from nanouft.shell.text import read_json
+from nanouft.shell.text import one_line, read_json
 
 BASE = Path(__file__).parents[1] / "assets" / "base"                 # the shipped base, stored as fp16
+HUB = "hub:"
+OF_HUB = ["*.json", "*.safetensors", "*.jinja", "*.model", "merges.txt"]     # neither pickled weights nor code
 
 
 def folder_of(init: str) -> Path:
-    return BASE if init == "base" else Path(init)
+    """Where a model lies. One of the hub is downloaded into the cache of huggingface_hub, or found there."""
+    if not str(init).startswith(HUB):
+        return BASE if init == "base" else Path(init)
+    hub = optional("huggingface_hub", f"{init}: a model on the Hugging Face hub")
+    try:
+        return Path(hub.snapshot_download(init.removeprefix(HUB), allow_patterns=OF_HUB))
+    except Exception as e:              # no network, no such name, a model that wants a login ...
+        raise UserError(f"{init}: cannot be downloaded ({type(e).__name__}: {one_line(str(e))}); check the name, "
+                        "hub:owner/name, and the network") from None
 
 
 def start_model(init: str, adapter: bool = False) -> tuple[GPT, Tokenizer]:
@@ -32,7 +42,8 @@ def start_model(init: str, adapter: bool = False) -> tuple[GPT, Tokenizer]:
     if folder.exists() and not folder.is_dir():
         raise UserError(f"{init}: is a file, not a folder; unpack it, or give the folder that holds its config.json")
     if not folder.is_dir():
-        raise UserError(f"{init}: no such folder; give 'base' or a model folder (config.json, model.safetensors)")
+        raise UserError(f"{init}: no such folder; give 'base', a model folder (config.json, model.safetensors), "
+                        "or hub:owner/name")
     if (folder / "run.json").exists() and not (folder / "config.json").exists():
         raise UserError(f"--init {init}: that run has not finished; finish it with --resume {shlex.quote(init)}")
     if (folder / "run.json").exists() and read_json(folder / "run.json").get("command") == "reward":
@@ -40,9 +51,15 @@ def start_model(init: str, adapter: bool = False) -> tuple[GPT, Tokenizer]:
     return read_model(folder, adapter)
 
 
+def read_tokenizer(folder: Path) -> Tokenizer:
+    """Ours for our GPT, unless its folder brings another chat template; else that of transformers."""
+    if folders.is_foreign(folder) or folder != BASE and brings_template(folder):
+        return hf_room(folder).TransformersTokenizer(folder)
+    return Tokenizer.load("nano" if folder == BASE else folder)
+
+
 def read_model(folder: Path, adapter: bool = False) -> tuple[GPT, Tokenizer]:
-    """Our GPT where it computes what config.json says, else transformers; our tokenizer for our GPT, unless its folder
-    brings another chat template."""
+    """Our GPT where it computes what config.json says, else transformers; and its tokenizer."""
     foreign = folders.is_foreign(folder)
     if foreign or adapter:
         if not any(folder.glob("*.safetensors")):
@@ -52,10 +69,7 @@ def read_model(folder: Path, adapter: bool = False) -> tuple[GPT, Tokenizer]:
         model = folders.read_gpt(folder)
         if name := not_finite(dict(model.named_parameters())):
             raise UserError(f"{folder}: holds weights that are not finite ({name}); take another model")
-    if foreign or folder != BASE and brings_template(folder):
-        tok: Tokenizer = hf_room(folder).TransformersTokenizer(folder)
-    else:
-        tok = Tokenizer.load("nano" if folder == BASE else folder)
+    tok = read_tokenizer(folder)
     if foreign:
         tok.stops = {tok.end, *model.ends()}
     tok.check_fits(model.cfg.vocab_size, folder)

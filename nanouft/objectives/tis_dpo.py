@@ -20,8 +20,8 @@ paper.)
 Weights that are all c are DPO with beta c.
 
 Needs pairs and the start model's log-probs. The two runs are made once and kept (or name them:
---estimates PLUS MINUS). `python -m nanouft.ledger --runs out/tis_dpo` shows the weights of one
-answer.
+--estimates PLUS MINUS). `python -m nanouft.ledger --show "tis_dpo --estimates PLUS MINUS"` shows
+the weights of one answer.
 The released code has no exp form. Its default weighs every token 1 (and drops <|end|>, whose weight
 it forces to 0; kept here). Left out: its term on KL.
 """

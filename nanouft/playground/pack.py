@@ -1,7 +1,6 @@
 """What the page reads as DATA: the shipped base in one byte a weight, questions, demonstrations, every objective.
 
     data = content(folder)                         # plain numbers and strings, ready for JSON
-    start_model("base")[0].load_state_dict(weights_of(data))       # the model as the page has it
 
 Nothing is typed twice: names, defaults, help and the first sentence of each objective are read from its file. How far a
 dial reaches is asked of the method's own check.
@@ -15,9 +14,7 @@ import typing
 from importlib import import_module
 from pathlib import Path
 
-import numpy as np
 import torch
-from torch import Tensor
 
 from nanouft import world
 from nanouft.data.rows import Row
@@ -59,15 +56,6 @@ def packed(model: torch.nn.Module) -> dict:
     whole = (flat / scales[:, None]).round().to(torch.int8)
     return {"shapes": [[name, list(p.shape)] for name, p in model.named_parameters()], "group": GROUP,
             **{name: base64.b64encode(x.numpy()).decode() for name, x in (("weights", whole), ("scales", scales))}}
-
-
-def weights_of(data: dict) -> dict[str, Tensor]:
-    """{name: weights} as the page reads them."""
-    whole = np.frombuffer(base64.b64decode(data["weights"]), np.int8).reshape(-1, data["group"])
-    flat = torch.tensor(whole * np.frombuffer(base64.b64decode(data["scales"]), np.float32)[:, None])
-    sizes = [int(np.prod(shape)) for _, shape in data["shapes"]]
-    parts = flat.flatten().split(sizes)
-    return {name: part.view(shape) for (name, shape), part in zip(data["shapes"], parts)}
 
 
 # ---- questions and answers -------------------------------------------------------------------------------------------

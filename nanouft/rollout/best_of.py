@@ -15,7 +15,7 @@ from nanouft.data.rows import Row, each_prompt
 from nanouft.data.tokenizer import Tokenizer
 from nanouft.gpt import GPT
 from nanouft.models.generate import MAX_NEW, Answer, answer_rows, stops
-from nanouft.rollout.scorer import Scorer, earned, figures
+from nanouft.rollout.scorer import Scorer, earned
 from nanouft.shell.errors import UserError
 
 MOST = 256              # samples to a prompt: `sample` draws them in one batch
@@ -37,14 +37,14 @@ def best_answers(model: GPT, tok: Tokenizer, rows: list[Row], n: int, scorer: Sc
 
 
 def rewarded(model: GPT, tok: Tokenizer, rows: list[Row], scorer: Scorer, n: int = 1, max_new: int = MAX_NEW,
-             seed: int = 0) -> dict[str, float]:
-    """Mean reward of greedy answers to the prompts of `rows`, each once; with n > 1 of the best of n samples."""
+             seed: int = 0) -> tuple[np.ndarray, list[bool]]:
+    """(reward, does it stop?) of greedy answers to the prompts of `rows`, each once; with n > 1 of the best of n."""
     rows = each_prompt(rows)
     answers = (best_answers(model, tok, rows, n, scorer, seed, max_new=max_new) if n > 1 else
                answer_rows(model, tok, rows, max_new=max_new))
     rewards = earned(scorer, [r.prompt for r in rows], [tok.decode(a.ids).strip() for a in answers],
                      [r.extra for r in rows])
-    return figures(rewards, [stops(a, tok) for a in answers])
+    return rewards, [stops(a, tok) for a in answers]
 
 
 def best_of(n: int, rewards: np.ndarray, values: np.ndarray) -> np.ndarray:

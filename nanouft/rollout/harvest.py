@@ -30,9 +30,9 @@ from nanouft.data.tokenizer import Tokenizer
 from nanouft.gpt import GPT
 from nanouft.models.generate import MAX_NEW, answer_rows
 from nanouft.models.load import start_model
-from nanouft.rollout.scorer import earned, learnt, mark, scorer, sigmoid, try_out
+from nanouft.rollout.scorer import NO_EXACT, earned, learnt, mark, scorer, sigmoid, try_out
 from nanouft.shell import config, devices, runs
-from nanouft.shell.errors import UserError, flag, in_range
+from nanouft.shell.errors import UserError, in_range
 from nanouft.shell.files import Lines, checksum
 from nanouft.shell.streams import harvest_prompt_seed, harvest_seed
 
@@ -69,10 +69,7 @@ class Harvest:
         in_range(self, "max_new", low=1)
         in_range(self, "temperature", above=True, high=100)
         in_range(self, "seed")
-        if self.data and (idle := sorted(given & {"prompts", "skills"})):
-            raise UserError(f"--{idle[0]} belongs to NanoWorld; it changes nothing with --data")
-        if not self.data and (idle := sorted(given & {"prompt_field", "strict"})):
-            raise UserError(f"{flag(idle[0])} is about your own file; give it with --data")
+        config.refuse_idle(self.data, given, {"prompts", "skills"})
 
 
 @dataclass
@@ -99,8 +96,7 @@ def find_prompts(cfg: Harvest) -> list[Row]:
         except ValueError as e:
             raise UserError(f"--skills {cfg.skills}: {e}") from None
     if cfg.data and cfg.reward == "exact" and not world.named(rows):
-        raise UserError("the exact score exists for NanoWorld's prompts; with --data give --reward FILE.py:FUNCTION "
-                        "or a reward model: --reward DIR (python -m nanouft.reward makes one)")
+        raise UserError(NO_EXACT)
     return each_prompt(rows)
 
 

@@ -30,6 +30,8 @@ from nanouft.shell.files import checksum, write_json
 from nanouft.shell.text import read_json
 
 Scorer = Callable[..., np.ndarray]      # n prompts, n answers, **other fields of the rows (n each) -> (n,) rewards
+NO_EXACT = ("the exact score exists for NanoWorld's prompts alone; for others give --reward FILE.py:FUNCTION, or "
+            "--reward DIR, a reward model (python -m nanouft.reward makes one)")
 HEAD = "score.weight"                                       # the name that GPT2ForSequenceClassification gives it
 
 
@@ -105,8 +107,7 @@ def exact(prompts: list[str], answers: list[str], /, **fields: list) -> np.ndarr
     try:
         return np.array([world.score(p, a) for p, a in zip(prompts, answers, strict=True)])
     except ValueError:
-        raise UserError("--reward exact scores NanoWorld's prompts only, and one of these is none; give --reward "
-                        "FILE.py:FUNCTION, or --reward DIR, a folder made by python -m nanouft.reward") from None
+        raise UserError(NO_EXACT) from None
 
 
 def unscored(prompts: list[str], answers: list[str], /, **fields: list) -> np.ndarray:

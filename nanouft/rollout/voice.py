@@ -6,9 +6,8 @@
 from pathlib import Path
 
 from nanouft.data.rows import Turn
-from nanouft.models import folder
 from nanouft.models.generate import generate, stops
-from nanouft.models.load import start_model
+from nanouft.models.load import folder_of, start_model
 from nanouft.rollout import best_of
 from nanouft.rollout.scorer import Scorer
 from nanouft.shell import devices
@@ -42,11 +41,9 @@ def model_name(init: str) -> str:
     if init == "base":
         return "base (shipped)"
     run = run_about(init)
-    if not run:
-        return f"{init} (model folder)" if folder.is_foreign(Path(init)) else f"{init} (GPT-2 folder)"
     if run.get("command") == "train":
         return f"{init} ({run.get('objective')}, step {run.get('steps')})"
-    return f"{init} (pretrained)"
+    return f"{init} ({'pretrained' if run else 'model folder'})"
 
 
 def run_about(init: str) -> dict:
@@ -56,13 +53,12 @@ def run_about(init: str) -> dict:
 
 
 def run_settings(init: str) -> dict:
-    """The settings of the training run in a folder; {} for any other folder."""
-    run = run_about(init)
-    values = run.get("config") if run.get("command") == "train" else {}
+    """The settings of the run in a folder; {} for any other folder."""
+    values = run_about(init).get("config")
     return values if isinstance(values, dict) else {}
 
 
 def start_of(init: str) -> list[str]:
     """The model that a run began with, if it is still there."""
     first = str(run_settings(init).get("init"))
-    return [first] if first == "base" or Path(first, "config.json").is_file() else []
+    return [first] if (folder_of(first) / "config.json").is_file() else []

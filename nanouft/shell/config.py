@@ -40,15 +40,30 @@ ELSEWHERE = {"learning_rate": "lr", "num_train_epochs": "epochs", "max_steps": "
 #                                                     what other programs call our flags
 
 
+class Help(argparse.Action):
+    """--help shows one screen, where a parser names its `common` flags; --help all shows every flag."""
+
+    def __call__(self, parser, namespace, value, option_string=None):
+        if parser.common and value != "all":
+            for action in parser._actions:
+                action.help = action.help if action.dest in parser.common else argparse.SUPPRESS
+            parser.epilog = "--help all has the rest, and the flags of the method that is named"
+        parser.print_help()
+        parser.exit()
+
+
 class Parser(argparse.ArgumentParser):
     """argparse with one-line errors, the nearest name suggested, and no silent abbreviations."""
 
-    def __init__(self, **kw):
-        super().__init__(allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter, **kw)
+    def __init__(self, add_help: bool = True, **kw):
+        super().__init__(allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter, add_help=False, **kw)
+        if add_help:
+            self.add_argument("-h", "--help", nargs="?", action=Help, metavar="all", help="these lines, and end")
         self.add_argument("--config", metavar="FILE.toml", help="flags from a file (name = value); those given here "
                           "go before it")
 
     elsewhere: dict[str, str] = {}          # flags that other objectives have
+    common: tuple[str, ...] = ()            # names of the flags that --help shows [all]
     config = ""                             # the file of --config
 
     def error(self, message: str):
@@ -106,9 +121,9 @@ class Parser(argparse.ArgumentParser):
             known = list(self._option_string_actions)
             meant = flag(ELSEWHERE.get(word.strip("-").replace("-", "_"), ""))
             hint = f"; did you mean {meant}?" if meant in known else nearest(word, known, 0.6)
-            raise UserError(f"unknown flag {word}{hint}{where} (--help lists all)")
+            raise UserError(f"unknown flag {word}{hint}{where} (--help all lists them)")
         if extra:
-            raise UserError(f"unexpected argument {said(extra[0])} (--help lists all flags)")
+            raise UserError(f"unexpected argument {said(extra[0])} (--help all lists the flags)")
         return got
 
 
@@ -118,9 +133,11 @@ def field_help(cls: type) -> dict[str, str]:
     return dict(found)
 
 
-def add_flags(parser: argparse.ArgumentParser, cls: type, title: str) -> None:
-    """One flag a field: int, float, str, bool, X | None, Literal[...] and list[str]."""
+def add_flags(parser: argparse.ArgumentParser, cls: type, title: str, apart: dict[str, str] | None = None) -> None:
+    """One flag a field: int, float, str, bool, X | None, Literal[...] and list[str]. `apart`: title of another group ->
+    its fields."""
     group, text, hints = parser.add_argument_group(title), field_help(cls), typing.get_type_hints(cls)
+    groups = [(names.split(), parser.add_argument_group(other)) for other, names in (apart or {}).items()]
     for f in dataclasses.fields(cls):
         kind = hints[f.name]
         kw: dict[str, Any] = {"default": argparse.SUPPRESS}
@@ -139,7 +156,8 @@ def add_flags(parser: argparse.ArgumentParser, cls: type, title: str) -> None:
         else:
             read = number(flag(f.name), kind) if kind in (int, float) else kind
             kw.update(type=read, metavar=kind.__name__.upper())
-        group.add_argument(flag(f.name), **kw)
+        here = next((other for names, other in groups if f.name in names), group)
+        here.add_argument(flag(f.name), **kw)
 
 
 def _one_of(name: str, known: tuple) -> Callable[[str], str]:
@@ -211,6 +229,16 @@ def parse(cls: type, argv: list[str] | None, prog: str, about: str):
     parser = Parser(prog=prog, description=about)
     add_flags(parser, cls, "options")
     return fill(cls, vars(parser.parse_args(argv)))
+
+
+OF_FILES = {"prompt_field", "response_field", "strict", "grades", "max_length", "eval_data"}
+
+
+def refuse_idle(data, given: set[str], of_world: set[str]) -> None:
+    """UserError for a flag about NanoWorld with --data, and for one about the user's files without it."""
+    if idle := sorted(given & (of_world if data else OF_FILES)):
+        raise UserError(f"{flag(idle[0])} " + ("belongs to NanoWorld; it changes nothing with --data" if data else
+                                               "is about your own file; give it with --data"))
 
 
 # ---- TOML ------------------------------------------------------------------------------------------------------------

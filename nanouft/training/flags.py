@@ -1,6 +1,6 @@
 """The command line of train: one dataclass, its checks, and how flags become a run.
 
-    python -m nanouft.train --objective ift --help                  # every flag, from the comments below
+    python -m nanouft.train --objective ift --help all              # every flag, from the comments below
 
 A flag that would change nothing is refused, so that nobody thinks that it worked.
 """
@@ -15,6 +15,9 @@ from nanouft.shell.errors import UserError, flag, in_range
 from nanouft.shell.text import choose
 
 ROLLOUT = 100_000                       # answers that wait in memory together
+COMMON = tuple("objective data init epochs steps batch_size lr lora reward device out resume".split())
+APART = {"NanoWorld, the built-in data": "rows skills mix noise items split",
+         "of single studies": "keep judge optimizer freeze"}
 
 
 @dataclass
@@ -43,7 +46,7 @@ class Train:
     warmup: float = 0.1                 # share of the steps in which the learning rate rises; then it falls, a cosine
     clip: float = 1.0                   # largest gradient norm; 0 = no clipping
     freeze: Literal["none", "half"] = "none"    # half: half of every layer stays as it is (HFT; which half: the seed)
-    lora: int = 0                       # rank of LoRA: train two thin matrices beside each matrix; 0 = all weights
+    lora: int = 0                       # rank of LoRA: two thin matrices beside each matrix are trained; 0: all
     checkpointing: bool = False         # keep fewer activations, compute them twice: less memory, slower
     shard: bool = False                 # under torchrun: each process keeps a share of the weights; implies --plain
     seed: int = 0                       # draws the demonstrations, their order and every random number
@@ -130,11 +133,11 @@ def read_flags(argv: list[str] | None, about: str = ""):
 def make_parser(name: str, objective: Objective, about: str) -> config.Parser:
     """The flags of the run, and those of the objective that is named."""
     parser = config.Parser(prog="python -m nanouft.train", description=about)
+    parser.common = COMMON
     parser.elsewhere = {flag(f.name): n for n, o in reversed(OBJECTIVES.items()) for f in fields(o.hp)}
     parser.add_argument("--objective", default="ift", metavar="NAME",
-                        help=f"{', '.join(OBJECTIVES)}, or 'list' for what each needs [ift]; "
-                             "--help shows the flags of the one that is named")
-    config.add_flags(parser, Train, "the run")
+                        help=f"{', '.join(OBJECTIVES)}, or 'list' for what each needs [ift]")
+    config.add_flags(parser, Train, "the run", APART)
     config.add_flags(parser, objective.hp, f"{name}: {objective.paper}")
     return parser
 
@@ -143,8 +146,7 @@ def refuse_idle_flags(name: str, objective: Objective, cfg: Train, hp, given: se
     """UserError for a flag that was given and would change nothing in this run."""
     kinds = objective.kinds(hp)
     learns = f"{name} learns from {' + '.join(kinds)}"
-    if cfg.data and (idle := sorted(given & {"rows", "noise", "split", "skills", "mix"})):
-        raise UserError(f"--{idle[0]} belongs to NanoWorld; it changes nothing with --data")
+    config.refuse_idle(cfg.data, given, {"rows", "noise", "split", "skills", "mix"})
     sampling = {"show_every"} if cfg.reward != "exact" else {"reward", "max_new", "show_every"}
     if not objective.on_policy and (idle := sorted(given & sampling)):
         raise UserError(f"{flag(idle[0])} belongs to methods that sample answers (rloo, ppo); {learns}")
@@ -161,9 +163,6 @@ def refuse_idle_flags(name: str, objective: Objective, cfg: Train, hp, given: se
         nanoworld.check_flags(cfg, kinds, given)
     if cfg.prompt_field and cfg.prompt_field == cfg.response_field:
         raise UserError(f"--prompt-field and --response-field both name {cfg.prompt_field!r}; they must differ")
-    if not cfg.data and (idle := sorted(given & {"prompt_field", "response_field", "strict", "grades", "max_length",
-                                               "eval_data"})):
-        raise UserError(f"{flag(idle[0])} is about your own file; give it with --data")
     if cfg.warmup == 0 and getattr(hp, "lam_min", None) is not None:
         raise UserError("--lam-min ramps lam over the warm-up, and --warmup is 0: it changes nothing")
     if objective.on_policy and (many := cfg.batch_size * hp.minibatches * hp.samples) > ROLLOUT:

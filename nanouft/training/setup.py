@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 
 from nanouft.data.batches import Encoded, Epochs, encode
-from nanouft.data.rows import Row, holdout
+from nanouft.data.rows import Row, contents, holdout
 from nanouft.data.tokenizer import Tokenizer
 from nanouft.gpt import GPT
 from nanouft.look import report
@@ -109,13 +109,7 @@ def load_rows(cfg: Train, objective: Objective, hp, device: str = "cpu") -> tupl
         from nanouft.training import nanoworld  # only where rows come from there
         train, held = nanoworld.drawn_rows(cfg, kinds)
         return graded(train), graded(held)
-    from nanouft.data.read import read  # only where there are files to read
-    how = (cfg.prompt_field, cfg.response_field, kinds == ["prompts"], cfg.strict, cfg.grades, cfg.reward)
-    (rows, found), (held, more) = read(cfg.data, *how), read(cfg.eval_data, *how) if cfg.eval_data else ([], [])
-    print(*found, *more, sep="\n")
-    if len({file.scale for file in (*found, *more)} - {(0, 1)}) > 1:
-        raise UserError("the files have grades on different scales; give one for all of them, as --grades 1:5")
-    rows, held = graded(rows), graded(held)
+    rows, held = map(graded, read_files(cfg, kinds))
     examples = objective.rows(rows, hp)         # what the objective lacks is said of the whole file, before the split
     for what, known in (("label", {e.label for e in examples}), ("score", {e.score for e in examples})):
         if known != {None} and len(known) == 1:
@@ -125,9 +119,25 @@ def load_rows(cfg: Train, objective: Objective, hp, device: str = "cpu") -> tupl
     from nanouft import world
     if ours := world.named(rows):               # answers to NanoWorld's prompts, as rollout/harvest.py writes them
         return ours, world.named(held) or held or graded(world.mixed_rows("val", kinds, 200, 0))
+    return held_apart(cfg, objective, rows, held)
+
+
+def read_files(cfg: Train, kinds: list[str]) -> tuple[list[Row], list[Row]]:
+    """The rows of --data and those of --eval-data. Says what was read."""
+    from nanouft.data.read import read  # only where there are files to read
+    how = (cfg.prompt_field, cfg.response_field, kinds == ["prompts"], cfg.strict, cfg.grades, cfg.reward)
+    (rows, found), (held, more) = read(cfg.data, *how), read(cfg.eval_data, *how) if cfg.eval_data else ([], [])
+    print(*found, *more, sep="\n")
+    if len({file.scale for file in (*found, *more)} - {(0, 1)}) > 1:
+        raise UserError("the files have grades on different scales; give one for all of them, as --grades 1:5")
+    return rows, held
+
+
+def held_apart(cfg: Train, objective: Objective, rows: list[Row], held: list[Row]) -> tuple[list[Row], list[Row]]:
+    """(rows to train on, rows held out) of the user's own world: those of --eval-data, else a tenth."""
     if objective.on_policy and objective.rewarded and cfg.reward == "exact":
-        raise UserError("the exact score exists for NanoWorld's prompts; with --data give --reward FILE.py:FUNCTION "
-                        "or a reward model: --reward DIR (python -m nanouft.reward makes one)")
+        from nanouft.rollout.scorer import NO_EXACT
+        raise UserError(NO_EXACT)
     if cfg.init == "base":
         print("note: the shipped base has read nothing but NanoWorld: fine to try a command; for real use give another "
               "--init (python -m nanouft.pretrain --corpus my.txt --out out/mine makes one)")
@@ -204,7 +214,7 @@ def encode_rows(name: str, cfg: Train, hp, rows: tuple[list[Row], list[Row]], mo
     print("\n".join([f"{len(train):,} of {len(train_rows):,} rows serve {name} (it needs {needs}); "
                      f"{len(held)} of {len(held_rows)} rows held out do, too"
                      + " (a pair counts as two answers)" * (len(train) > len(train_rows)),
-                     *report.counts(name, kinds, train_rows, len(examples)), *lost.lines(room, cfg.max_length),
+                     *[contents(train_rows)] * (len(kinds) > 1), *lost.lines(room, cfg.max_length),
                      report.example(train, tok)]))
     return Data(tok, train, held, train_rows, held_rows, runs.fingerprint(model, train))
 
@@ -272,12 +282,15 @@ def open_run(name: str, cfg: Train, hp, origin: dict, data: Data, model: GPT, de
         scorer.try_out(cfg.reward, rows, objective.graded)
         if not objective.on_policy and data.held_rows:
             score = scorer.scorer(cfg.reward, device.name)
-            look_reward = partial(best_of.rewarded, model, tok, data.held_rows, score, max_new=cfg.max_new)
+            said = partial(best_of.rewarded, model, tok, data.held_rows, score, max_new=cfg.max_new)
+
+            def look_reward() -> dict:
+                return scorer.figures(*said())
         key += scorer.mark(cfg.reward, rows)
     about = {"command": "train", "objective": name, "steps": steps, "config": asdict(cfg), "hp": asdict(hp),
              "from": origin, "tokenizer": tok.name, "torch": torch.__version__,
              "device": f"{device.name} {device.dtype} x {device.processes}", "threads": torch.get_num_threads(),
-             "key": key}
+             "held_out_rows": [] if cfg.eval_data else [r.where for r in data.held_rows if not r.family], "key": key}
     given = {k: v for k, v in {**asdict(cfg), **asdict(hp)}.items() if origin.get(k) == "command line"}
     basis = "the data, the start model, the reward or the version of nanouft"
     with runs.open_folder(cfg, about, name, basis, device, {"objective": name, **given}) as folder:

@@ -21,22 +21,10 @@ from nanouft.shell.streams import kind_seed
 
 from .facts import SPLITS, WORLD, World, make_world
 from .skills import HELD_OUT
-from .tasks import (
-    FAMILIES,
-    GROUP_A,
-    GROUP_B,
-    RETENTION,
-    bad,
-    corrupt,
-    family_of,
-    partly_right,
-    prompts,
-    reference,
-    score,
-)
+from .tasks import FAMILIES, GROUP_A, GROUP_B, bad, corrupt, family_of, partly_right, prompts, reference, score
 
-__all__ = ["FAMILIES", "GROUP_A", "GROUP_B", "HELD_OUT", "KINDS", "MIXTURE", "RETENTION", "SPLITS", "WORLD", "World",
-           "corrupt", "family_of", "make_world", "mixed_rows", "named", "reference", "rows", "score", "skills_named"]
+__all__ = ["FAMILIES", "GROUP_A", "GROUP_B", "HELD_OUT", "KINDS", "MIXTURE", "SPLITS", "WORLD", "World", "corrupt",
+           "family_of", "make_world", "mixed_rows", "named", "reference", "rows", "score", "skills_named"]
 
 KINDS = ("demos", "pairs", "labels", "scores", "prompts")
 MIXTURE = {                                                # 1,020 training rows; rules_new counts outside training only

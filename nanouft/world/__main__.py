@@ -11,7 +11,6 @@ import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 
-from nanouft.data.rows import Turn
 from nanouft.shell import config
 from nanouft.shell.errors import UserError, in_range
 from nanouft.shell.files import Lines
@@ -35,11 +34,6 @@ ROLE_NAMES = {"text": "", "user": "<|user|> ", "assistant": "<|assistant|> "}
 def line(label: str, text: str) -> str:
     """A label in the margin and a text beside it, wrapped to the console."""
     return textwrap.fill(text, 78, initial_indent=f"  {label:<12}", subsequent_indent=" " * 14)
-
-
-def as_text(document: tuple[Turn, ...]) -> str:
-    """A document as the tokenizer writes it: the control tokens by name, one <|end|> after the last turn."""
-    return " ".join(ROLE_NAMES[turn.role] + turn.text for turn in document) + " <|end|>"
 
 
 def show_family(family: str, n: int, seed: int) -> None:
@@ -85,7 +79,7 @@ def main(argv: list[str] | None = None) -> int:
         show_family(family, cfg.n, cfg.seed)
     print("Documents of the pretraining corpus (half of the answers are lazy on purpose)\n")
     for number, document in enumerate(corpus(cfg.seed, 10 * cfg.n), 1):
-        print(line(str(number), as_text(document)))
+        print(line(str(number), " ".join(ROLE_NAMES[turn.role] + turn.text for turn in document) + " <|end|>"))
     return 0
 
 

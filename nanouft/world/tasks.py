@@ -16,19 +16,7 @@ Simplified: a right answer in other words counts as wrong.
 import random
 from typing import Iterator
 
-from .facts import (
-    ITEMS,
-    N_WORDINGS,
-    RELATIONS,
-    WORLD,
-    Pair,
-    World,
-    bucket,
-    other_word,
-    question,
-    read_question,
-    sentence,
-)
+from .facts import ITEMS, N_WORDINGS, RELATIONS, WORLD, World, bucket, other_word, question, read_question, sentence
 from .skills import HELD_OUT, SKILLS, Fields, read_rules, score_list
 
 GROUP_A = ("rules", "rules_new", "list", "sum", "sort", "reverse")          # skills
@@ -70,7 +58,7 @@ def prompts(family: str, split: str, seed: int) -> Iterator[str]:
         yield prompt
 
 
-def ask_creatures(rng: random.Random, pairs: list[Pair]) -> Iterator[str]:
+def ask_creatures(rng: random.Random, pairs: list[tuple[str, str]]) -> Iterator[str]:
     """Every pair in one wording before any pair in a second, so that few questions still cover many facts."""
     while True:
         wordings = {pair: rng.sample(range(N_WORDINGS), N_WORDINGS) for pair in pairs}
@@ -87,7 +75,7 @@ def ask_strangers(rng: random.Random, names: tuple[str, ...]) -> Iterator[str]:
 
 
 # ---- reading a prompt back -------------------------------------------------------------------------------------------
-def read(prompt: str) -> tuple[str, Fields | Pair]:
+def read(prompt: str) -> tuple[str, Fields | tuple[str, str]]:
     """The family of a prompt and what its blanks hold: fields of a skill, or the (name, relation) asked about.
     Raises ValueError for a text that no template of this world could have written."""
     for family, skill in SKILLS.items():

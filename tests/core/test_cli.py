@@ -19,6 +19,7 @@ from nanouft.playground import __main__ as playground
 from nanouft.rollout import harvest, voice
 from nanouft.shell import config, devices, pages, runs, text
 from nanouft.shell.errors import UserError
+from nanouft.training import flags
 from nanouft.world import __main__ as show
 
 pytestmark = pytest.mark.usefixtures("brief")
@@ -49,6 +50,20 @@ def test_help_is_printed_and_ends_well(name, capsys):
     assert e.value.code == 0 and "python -m nanouft." in capsys.readouterr().out
 
 
+def test_help_of_train_fits_one_screen_and_help_all_has_every_flag(monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "100")
+    said = []
+    for more in ([], ["all"]):
+        with pytest.raises(SystemExit):
+            train.main(["--objective", "dpo", "--help", *more])
+        said.append(capsys.readouterr().out)
+    assert len(said[0].splitlines()) <= 40 and "--help all has the rest" in said[0] and "--beta" not in said[0]
+    assert all(f"--{name.replace('_', '-')} " in said[0] for name in flags.COMMON)
+    of_world, of_studies = (said[1].partition(f"{title}:\n")[2].partition("\n\n")[0] for title in flags.APART)
+    assert "--noise" in of_world and "--freeze" in of_studies and "--lr" not in of_world + of_studies
+    assert all(f"--{f.name.replace('_', '-')}" in said[1] for f in dataclasses.fields(flags.Train))
+
+
 BAD_FLAGS = {                                           # command line: what the message must hold, words parted by |
     "train --objective itf": "objective 'itf'|ift?", "train --lerning-rate 1": "lerning-rate", "train --ler 1": "--lr?",
     "train --batchsize=3": "--batchsize|--batch-size?", "train stray": "stray", "train --objective": "--objective",
@@ -62,7 +77,7 @@ BAD_FLAGS = {                                           # command line: what the
     "train --prompt-field q": "--prompt-field|--data", "train --init nowhere": "nowhere|no such folder",
     "train --init 'a\x1b[2J'": r"a\x1b[2J: no such folder", "train --batch-size 50 --rows 20 --init base": "50|20 rows",
     "pretrain --corpus ' '": "--corpus|empty", "pretrain --corpus none.txt": "none.txt",
-    "pretrain --size gpt3": "gpt2?", "pretrain --vocab 2000": "--vocab|--corpus", "ledger --out x.txt": "--out|.png",
+    "pretrain --vocab 2000": "--vocab|--corpus", "ledger --out x.txt": "--out|.png",
     "evaluate --init '\u202eab'": r"\u202e",
     "evaluate --prompt-field q": "--data", "evaluate --data x --items 3": "--items",
     "evaluate --data none.json": "none.json", "evaluate --split tst": "test?",
@@ -284,6 +299,14 @@ FIRST = {
     "reward --init {tiny} --steps 1 --rows 16 --threads 1 --out {new}": 2}
 
 
+def test_a_line_to_paste_holds_no_line_break(tmp_path):
+    asked = [dict(prompt=x, reference=y) for x, y in (("a\nb", "c"), ("a", "b\nc"), ("say 'yes'", "yes"))]
+    cfg = train.Train(data=["x.jsonl"])
+    said = report.next_steps(tmp_path, "sft", cfg, [], asked)
+    assert shlex.split(said[1], comments=True)[-2:] == ["--prompt=say 'yes'", "--answer=yes"]
+    assert not any("ledger" in line for line in report.next_steps(tmp_path, "sft", cfg, [], asked[:2]))
+
+
 def test_a_second_stage_fits_into_the_same_memory(tmp_path):
     cfg = train.Train(lora=4, checkpointing=True)
     assert "--lora 4 --checkpointing" in report.go_on(tmp_path / "sft", "sft", cfg, [])
@@ -299,8 +322,7 @@ def test_the_printed_next_commands_run_as_they_stand(first, here, tiny_base, mon
     (here / "other" / "run.json").write_text(json.dumps({"command": "train", "config": {"data": ["DEMOS.jsonl"]}}))
     monkeypatch.setitem(pretrain.SIZES, "nano", dataclasses.replace(pretrain.SIZES["nano"], n_layer=1, n_embd=16))
     assert "for its own figures give --data" in evaluate.other_data("other")
-    monkeypatch.setattr(evaluate, "on_world", lambda model, tok, cfg, device: None)
-    monkeypatch.setattr(reward, "best_of_gain", lambda *a: (0.2, 0.1, 0.3))
+    monkeypatch.setattr(evaluate, "on_world", lambda *a: None)
     monkeypatch.setattr(ledger.plots, "ledger", lambda strips, file, *a: file)      # drawn below, and in test_ledger.py
     judge = reward.judge
     monkeypatch.setattr(reward, "judge", lambda *a: judge(*a) | {"low": 0.6})

@@ -1,5 +1,6 @@
 """The contract in use: an objective from outside, row columns, kinds of data, runs that come first, coupled losses."""
 import json
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -10,7 +11,8 @@ from tiny import CPU, FORMS, NANO, batch_of, same, same_each, say, some_rows
 
 from nanouft import evaluate, train, world
 from nanouft.data.batches import collate, encode
-from nanouft.data.rows import Example, Row, label_rows, score_rows
+from nanouft.data.read import read
+from nanouft.data.rows import Example, Row, holdout, label_rows, score_rows
 from nanouft.look import held_out
 from nanouft.models.load import start_model
 from nanouft.objectives import OBJECTIVES
@@ -165,7 +167,7 @@ def graded(grades: list[float], gains: list[float], prompts: list[str]) -> dict:
     encoded, _ = encode(rows, NANO, 64)
     for e in encoded:
         e.seqs["answer"].ref = np.array([-2.0])
-    return held_out.graded(encoded, [{"answer": np.array([-2.0 + g])} for g in gains], np.array(grades))
+    return held_out.graded(encoded, [{"answer": np.array([-2.0 + g])} for g in gains], np.array(grades))[0]
 
 
 def test_accuracy_of_graded_answers():
@@ -202,6 +204,32 @@ def test_evaluate_compares_pairs_and_graded_answers(here, tiny_base, capsys):
     assert call(evaluate.main, "--init", tiny_base, "--data", *files) == 0
     out = capsys.readouterr().out
     assert "pairs " in out and "graded " in out and "48 couples" in out and "accuracy" not in out
+
+
+def test_models_are_compared_on_rows_that_none_was_trained_on(here, tiny_base, capsys):
+    file = lines(here / "d.jsonl", DEMOS)
+    for out, rate in (("a", 1e-2), ("b", 1e-4)):
+        assert call(train.main, "--objective", "sft", "--data", file, "--init", tiny_base, "--steps", 3, "--lr", rate,
+                    *QUICK, "--plain", "--out", out) == 0
+    held = json.loads((here / "a/run.json").read_text(encoding="utf-8"))["held_out_rows"]
+    assert held == [r.where for r in holdout(read([str(file)])[0])[1]] and len(held) == 2
+    capsys.readouterr()
+    assert call(evaluate.main, "a", "b", "a", "--data", "d.jsonl") == 0, "the same file under another name"
+    said, *found = capsys.readouterr().out.splitlines()[1:]
+    assert said == "14 of these 16 rows were trained on (a, b, a); scored are the 2 others"
+    a, b, again = (float(line.split("nll ")[1].split()[0]) for line in found)
+    gap, low, high = map(float, re.findall(r"minus a: (\S+) \[(\S+), (\S+)\]", found[1])[0])
+    assert gap == pytest.approx(b - a, abs=2e-3) and low <= gap <= high and a == again
+    assert found[2].endswith("minus a: +0.000 [+0.000, +0.000]") and "so few tell little" in found[0]
+    (here / "d.jsonl").write_text(json.dumps(DEMOS[0]) + "\n")
+    assert call(evaluate.main, "a", "--data", "d.jsonl") == 0
+    assert "1 of these 1 rows were trained on (a); they are scored" in capsys.readouterr().out
+
+
+def test_a_difference_is_in_nats_whatever_the_tokens(capsys):
+    one = {"nll": 3.0, "low": 2.0, "high": 4.0, "rows": 40}, np.array([2.0, 4.0]), np.array([1, 1])
+    evaluate.show("x", ["a", "b"], [one, (one[0], np.array([1.0, 3.0]), np.array([5, 5]))])
+    assert "minus a: -1.000 [-1.000, -1.000]" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("name, train, held", [

@@ -15,9 +15,12 @@ from hypothesis import strategies as st
 from tiny import NANO, nano
 
 from nanouft import world
-from nanouft.data.batches import encode, show_mask
+from nanouft.data.batches import encode, show_mask, spelt
 from nanouft.data.read import read
 from nanouft.data.rows import Row, Turn, contents, demo_rows, holdout, pair_rows, score_rows
+from nanouft.data.turns import shared_beginning
+from nanouft.look import report
+from nanouft.look import rows as inspector
 from nanouft.objectives import OBJECTIVES
 from nanouft.shell.errors import UserError
 from nanouft.training import setup
@@ -69,6 +72,12 @@ FORMS = {
     "alpaca": ({"instruction": "Add.", "input": "1 2", "output": "3"}, Row((U("Add.\n\n1 2"),), (A("3"),)), "Alpaca"),
     "alpaca, system": ({"instruction": "Hi", "input": " ", "system": "Be kind.", "output": "3"},
                        Row((S, U("Hi")), (A("3"),)), "Alpaca"),
+    **{f"system and {len(talk)} turns": ({"system": own, "prompt": says(*talk), "response": "b"},
+                                         Row((S, U("a")), (A("b"),)), "prompt/response")
+       for own, talk in (("Be strict.", (S, U("a"))), ("Be kind.", (U("a"),)))},
+    **{f"score {x}, label {y}": ({"prompt": "Hi", "response": "3", "score": x, "label": y},
+                                 Row((U("Hi"),), (A("3"),), score=x, label=y), "prompt/response with labels and scores")
+       for x, y in ((0.5, True), (0.5, False), (0.6, True), (0.4, False))},
     "response": ({"prompt": "Hi", "response": "3"}, Row((U("Hi"),), (A("3"),)), "prompt/response"),
     "half a character": ({"prompt": "\ud83d", "response": "\ud83d\ude00"},
                          Row((U("\ufffd"),), (A("\U0001f600"),)), "prompt/response"),
@@ -131,12 +140,8 @@ FORMS = {
         {"prompt": "a", "response_0": "bad", "response_1": "good", "better_response_id": 1.0},
         Row((U("a"),), None, (YES,), (A("bad"),)), 'prompt with pairs, pairs of "response_0" and "response_1"'),
     "a pair beside two answers": (
-        {"prompt": "Hi", **PAIR, "response_a": "bad", "response_b": "good", "score_a": 5, "score_b": 1},
+        {"prompt": "Hi", **PAIR, "response_0": "bad", "response_1": "good", "better_response_id": 1},
         Row((U("Hi"),), None, (A("good"),), (A("bad"),)), "prompt with pairs"),
-    "two answers with scores": (
-        {"question": "a", "answer_0": "bad", "answer_1": "good", "score_0": 0, "score_1": 0.5},
-        Row((U("a"),), None, (YES,), (A("bad"),), scores=(0.5, 0.0)),
-        'question with pairs and scores ("score_chosen", "score_rejected"), pairs of "answer_0"'),
     "white space, marks at the end": ({"prompt": "a\n\n###\n\n", "completion": " b\n  c END"},
                                       Row((U("a"),), (A("b\n  c"),)),
                                       'prompt/completion, " END" behind each completion cut off, "###" behind'),
@@ -186,12 +191,12 @@ def test_files_mix_and_skips_are_counted(tmp_path):
     one = write(tmp_path, {"prompt": "a", "response": "b"}, {"prompt": "a", "response": " \n"},
                 {"prompt": "a", "response": ""}, {"prompt": "  ", "response": "b"}, name="one.jsonl")
     two = write(tmp_path, {"messages": says(U("a"))}, {"messages": says(A("b"))}, {"messages": []},
-                {"messages": says(U("a"), A("b"))}, name="two.json")
+                {"messages": says(U("a"), A("b"))}, {"messages": says(U("a"), A(" "), U("b"), A("c"))}, name="two.json")
     three = write(tmp_path, {"prompt": "a", "chosen": "", "rejected": "c"}, {"prompt": "a", **PAIR},
                   {"prompt": "a", "chosen": "b", "rejected": ""}, name="three.json")
     rows, report = read([one, two, three])
     assert [r.where for r in rows] == [f"{one}, line 1", f"{two}, line 4", f"{three}, line 2"]
-    assert [(f.read, sum(map(len, f.skipped.values()))) for f in report] == [(1, 3), (1, 3), (1, 2)]
+    assert [(f.read, sum(map(len, f.skipped.values()))) for f in report] == [(1, 3), (1, 4), (1, 2)]
     for said, words in zip(report, ("2 empty response (first: line 2)", "2 no assistant turn", "1 empty rejected")):
         assert words in str(said)
 
@@ -235,13 +240,17 @@ MISTAKES = {
     "pair without a prompt": ([PAIR], ["line 1: no prompt, and", "do not begin alike", "--prompt-field"]),
     "rows in columns": ([{"prompt": ["a"], "response": ["b"]}], ['line 1: "prompt" is a list of strings, not']),
     "two prompts in a row": ([{**OK, "instruction": "x"}], ["may all be the prompt; say which: --prompt-field prompt"]),
+    "two kinds of label": ([{**OK, "kto_tag": True, "desirable": False}], ['"kto_tag" and "desirable" both say']),
     "labels of two kinds": ([{**OK, "label": x} for x in (-1, 0, 1)], ['"label" is -1 in some rows and 0 in others']),
     "a corpus": ([{"text": "a"}], ["line 1: no field with a prompt", "python -m nanouft.pretrain --corpus"]),
+    "a prompt of another name": ([{"trajectory": says(U("a")), "chosen": "Step 1: b", "rejected": "Step 1: c"}],
+                                 [': no field with a prompt, but "trajectory" may be it: --prompt-field trajectory']),
     "two prompts": ([{"chosen": says(U("a"), A("b")), "rejected": says(U("c"), A("d"))}], ["line 1: ", "same prompt"]),
     "pair beside another prompt": (
         [{"prompt": "x", "chosen": says(U("a"), A("b")), "rejected": says(U("a"), A("c"))}], ["line 1: ", "not in it"]),
     "an answer that is begun": ([{**PAIR, "prompt": says(U("a"), A("Sure, "))}], ['line 1: "prompt" ends with']),
-    "label against score": ([{**OK, "label": False, "score": 1}], ["line 1: ", "contradict each other"]),
+    "label against score": ([{**OK, "label": False, "score": 0.6}], ["line 1: ", "contradict each other"]),
+    "score against label": ([{**OK, "label": True, "score": 0.4}], ["line 1: ", "contradict each other"]),
     "control characters": ([{"a\x1b[2J\x9b\u202e": "x"}], ["a\\u001b[2J\\x9b\\u202e"]),
     "score beside a pair": ([{"prompt": "a", **PAIR, "score": 0.5}], ["line 1: a label or score judges one response"]),
 }
@@ -307,6 +316,22 @@ def test_masks_by_hand(tmp_path, name):
     assert re.sub(r"(?m)^ *(answer|chosen|rejected)( \(.*?\))?  ", "", shown) == "\n".join(want)
 
 
+def test_the_inspector_shows_lengths_and_masks_and_train_the_median_row(tmp_path, capsys):
+    rows = [{"prompt": "a", "response": " ".join("b" * n)} for n in (9, 1, 0, 3)]
+    path = write(tmp_path, *rows, {**OK, "label": False})
+    assert inspector.main([path]) == 0
+    head, *blocks = capsys.readouterr().out.rstrip("\n").split("\n\n")
+    assert "4 rows read, 1 skipped: 1 empty response" in head
+    assert " ".join(head.split()).endswith("3 demonstrations and 1 labelled answer tokens least median most "
+                                           "prompt 3 3 3 answer 2 3 10")
+    assert [block.split(": ")[0] for block in blocks] == ["shortest", "median", "longest"]
+    assert "line 4: 7 tokens" in blocks[1] and blocks[1].endswith("<|user|>· a·<|assistant|>[[ b· b· b·<|end|>]]")
+    encoded, _ = encode([inspector.as_example(row) for row in read([path])[0]], NANO, 64)
+    assert "[[ b b b<|end|>]]" in report.example(encoded, NANO)
+    assert inspector.main([write(tmp_path, {"prompt": "a"}), "--prompts"]) == 0, "rows that only ask"
+    assert spelt(NANO.encode("é x"), NANO, "·") == "é· ·x", "a letter of two tokens stays whole"
+
+
 # ---- rows that are not understood, and what is said of the others ---------------------------------------------------
 def test_a_row_that_is_not_understood_is_skipped_by_name_up_to_half_of_them(tmp_path):
     bad = [{"messages": says(U("a"), ("wizard", "b"))}, {"messages": 3}]
@@ -332,7 +357,8 @@ def test_a_row_that_is_not_understood_is_skipped_by_name_up_to_half_of_them(tmp_
      "in 1 rows (first: line 1) the answer begins with the prompt"),
     ({"messages": [*says(U("a")), {**WRONG, "weight": 0}, *says(U("c")), RIGHT]},
      "in 1 rows (first: line 1) turns of the assistant are shown, not trained on"),
-    ({**OK, "context": "c"}, '\n  not learnt from: "context" (the text that the question is about'),
+    ({**OK, "context": "c"}, '\n  not learnt from: "context" (a part of the question: join it to the prompt)'),
+    ({"messages": [*says(U("a")), {**RIGHT, "mask": True}]}, '\n  not learnt from: "messages.mask" (how much this'),
     ({"messages": [*says(U("a")), {**RIGHT, "reasoning_content": "hm", "name": "x"}]}, '"messages.reasoning_content"')])
 def test_what_looks_odd_is_said_in_one_line(tmp_path, item, said):
     rows, (report,) = read([write(tmp_path, item)])
@@ -388,6 +414,19 @@ def test_csv(tmp_path):
     rows, (report,) = read([str(tmp_path / "my.csv")])
     assert rows == [Row((U('a, "b"\nc'),), (A("d"),), score=0.5), Row((U("e"),), (A("f"),), score=1.0)]
     assert [r.where[-6:] for r in rows] == ["line 2", "line 5"] and "with scores (CSV): 2 rows read" in str(report)
+    for sign in ",;\t":
+        (tmp_path / "my.csv").write_text(f"prompt{sign}response\nSay fig.{sign}fig\n")
+        assert read([tmp_path / "my.csv"])[0] == [Row((U("Say fig."),), (A("fig"),))]
+
+
+@pytest.mark.parametrize("one, two, want", [
+    ("The sky is blue.", "The sky is green.", ("The sky is", "blue.", "green.")),
+    ("Say: carpet", "Say: carton", ("Say:", "carpet", "carton")),               # the answers part inside a word
+    ("(carpet)", "(carton)", ("(", "carpet)", "carton)")),                      # no space: the edge of a word
+    ("A (carpet)", "A (carton)", ("A", "(carpet)", "(carton)")),                # a space before an edge
+    ("carpet", "carton", ("", "carpet", "carton"))])
+def test_an_implicit_prompt_ends_before_a_whole_word(one, two, want):
+    assert shared_beginning(one, two) == want
 
 
 def test_gzip_and_folders(tmp_path):
@@ -600,6 +639,5 @@ def test_holdout_keeps_prompts_together_in_any_order(prompts, rng):
 def test_holdout_sizes():
     rows = [Row((U(f"question {i}"),), (A("b"),)) for i in range(3000)]
     assert [len(holdout(rows[:n])[1]) for n in (2, 7, 100, 1000, 2000, 3000)] == [1, 1, 10, 100, 200, 200]
-    assert len(holdout(rows, count=500)[1]) == 500 and len(holdout(rows, share=0.05)[1]) == 150
-    assert holdout(rows, count=0) == (rows, []) and holdout(rows[:1]) == (rows[:1], [])
+    assert len(holdout(rows, share=0.05)[1]) == 150 and holdout(rows[:1]) == (rows[:1], [])
     assert holdout(rows)[1][0] == rows[49]                      # the same on every machine, today and in a year

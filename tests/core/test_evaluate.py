@@ -64,8 +64,6 @@ def test_intervals_over_seeds_are_students():
 
 
 # ---- NanoWorld figures -----------------------------------------------------------------------------------------------
-
-
 def test_summary_of_a_family():
     number = iter(range(9))
     def item(score: float, ended: bool, length: int) -> Item:
@@ -199,7 +197,6 @@ def test_top_p_keeps_no_more_than_its_mass_needs(logits, top_p, kept):
     assert len(token.unique()) == kept, f"LAW: the likeliest tokens up to the mass {top_p}; the next one adds nothing"
 
 
-# ---- a plain text ----------------------------------------------------------------------------------------------------
 def test_a_plain_text_goes_on_without_a_template(monkeypatch):
     asked = []
     monkeypatch.setattr(voices, "generate", lambda model, prompts, **how: asked.append(prompts) or [])

@@ -6,6 +6,9 @@ import lzma
 import os
 import shutil
 import signal
+import sys
+from fnmatch import fnmatch
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -14,7 +17,8 @@ from test_signals import STEP, strike
 
 from nanouft import sample, train
 from nanouft.data import containers
-from nanouft.rollout import own_reward
+from nanouft.models.load import start_model
+from nanouft.rollout import own_reward, voice
 from nanouft.rollout.scorer import scorer
 from nanouft.shell.errors import UserError
 from nanouft.shell.text import read_json
@@ -122,6 +126,22 @@ def test_a_reward_that_breaks_out_is_one_line(line, here, monkeypatch):
     (here / "mine.py").write_text(f"def f(p, a):\n    {line}\n    return [1] * len(a)\n")
     with pytest.raises(UserError, match="mine.py"):
         scorer("mine.py:f")(["p"], ["a"])
+
+
+def test_a_model_of_the_hub_is_downloaded_without_pickles_and_code(tiny_base, monkeypatch):
+    def download(name, allow_patterns):
+        assert not any(fnmatch(file, kind) for file in ("pytorch_model.bin", "x.py", "x.pt") for kind in allow_patterns)
+        if name != "owner/name":
+            raise OSError("no network\nat all")
+        return str(tiny_base)
+    monkeypatch.setitem(sys.modules, "huggingface_hub", SimpleNamespace(snapshot_download=download))
+    assert start_model("hub:owner/name")[0].cfg.n_embd == 32
+    assert voice.model_name("hub:owner/name") == "hub:owner/name (model folder)"
+    with pytest.raises(UserError, match="^hub:owner/gone: cannot be downloaded .OSError: no network at all.; check"):
+        start_model("hub:owner/gone")
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    with pytest.raises(UserError, match="hub:owner/name: .*pip install nanouft.hf."):
+        start_model("hub:owner/name")
 
 
 def test_a_small_file_of_gigabytes_is_refused(here, monkeypatch):

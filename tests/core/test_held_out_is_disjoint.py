@@ -8,7 +8,7 @@ from itertools import islice
 
 import numpy as np
 import pytest
-from tiny import CPU, NANO, TINY, nano, tiny
+from tiny import CPU, NANO, TINY, nano, say, tiny
 
 from lab.vocabulary import nano_words
 from nanouft import pretrain, reward, world
@@ -26,10 +26,6 @@ from nanouft.world.documents import corpus
 from nanouft.world.tasks import prompts
 
 
-def asked(text: str) -> tuple[Turn, ...]:
-    return (Turn("user", text),)
-
-
 # ---- rows ------------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("kind", world.KINDS)
 def test_no_prompt_of_nanoworld_stands_in_two_splits(kind):
@@ -40,16 +36,16 @@ def test_no_prompt_of_nanoworld_stands_in_two_splits(kind):
 
 def test_prompts_that_differ_in_white_space_only_stay_on_one_side():
     texts = [space.format(f"question {i}") for i in range(40) for space in ("{}", " {}", "{}\n", "\t{} ")]
-    train, held = holdout([Row(asked(t)) for t in texts], share=0.25)
+    train, held = holdout([Row(say("user", t)) for t in texts], share=0.25)
     mine, theirs = ({r.prompt[0].text.strip() for r in side} for side in (train, held))
     assert held and not mine & theirs, "LAW: no question is trained on and held out"
     assert len(train) + len(held) == len(texts)
 
 
 def test_of_equal_prompts_the_first_row_counts():
-    rows = [Row(asked("a"), extra={"gold": "1"}), Row(asked("b")), Row(asked("a"), extra={"gold": "2"})]
+    rows = [Row(say("user", x), extra={"gold": str(i)}) for i, x in enumerate("aba")]
     assert each_prompt(rows) == rows[:2]
-    assert prompt_rows(rows, None)[0].extra == {"gold": "1"}
+    assert prompt_rows(rows, None)[0].extra == {"gold": "0"}
 
 
 @pytest.mark.parametrize("family", ["truth", "fact"])
@@ -79,7 +75,7 @@ def test_the_world_gives_good_partly_good_and_bad_answers_in_turn():
 
 
 def test_a_grade_of_a_half_is_not_good(monkeypatch):
-    rows = [Row(asked(str(i)), answer=(Turn("assistant", "x"),)) for i in range(3)]
+    rows = [Row(say("user", str(i)), answer=(Turn("assistant", "x"),)) for i in range(3)]
     monkeypatch.setattr(curate, "by_reward", lambda *args: np.array([0.0, 0.5, 0.75]))
     assert [r.label for r in curate.graded(rows, ["labels"], "my.py:right", "cpu")] == [False, False, True]
 
@@ -133,7 +129,7 @@ def test_the_mark_of_a_reward_knows_function_weights_and_fields(tmp_path):
     """A run goes on with the reward that it began with, so another reward has another mark."""
     def mine(text: str, name: str = "right", **extra) -> str:
         (tmp_path / "my.py").write_text(text)
-        return mark(f"{tmp_path / 'my.py'}:{name}", [Row(asked("a"), extra=extra)])
+        return mark(f"{tmp_path / 'my.py'}:{name}", [Row(say("user", "a"), extra=extra)])
     marks = [mine("x = 1"), mine("x = 2"), mine("x = 1", name="left"), mine("x = 1", gold="2"), mine("x = 1", gold="3")]
     for folder in ("one", "two"):
         (tmp_path / folder).mkdir()
@@ -170,12 +166,12 @@ def test_every_chunk_of_a_harvest_has_random_numbers_of_its_own():
 
 
 def test_an_answer_that_does_not_end_is_never_good():
-    s = harvest.Sampled(asked("a"), ["x", "y", "z"], [1.0, 1.0, 0.0], [False, True, True], [True] * 3)
+    s = harvest.Sampled(say("user", "a"), ["x", "y", "z"], [1.0, 1.0, 0.0], [False, True, True], [True] * 3)
     for good in (0.5, None):
         assert [r["label"] for r in harvest.labels(s, good)] == [False, True, False]
 
 
 def test_a_pair_of_equal_answers_is_no_pair():
-    same = Row(asked("a"), chosen=(Turn("assistant", "x"),), rejected=(Turn("assistant", "x"),))
+    same = Row(say("user", "a"), chosen=(Turn("assistant", "x"),), rejected=(Turn("assistant", "x"),))
     other = replace(same, rejected=(Turn("assistant", "y"),))
     assert len(pair_rows([same, other], None)) == 1

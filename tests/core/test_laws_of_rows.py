@@ -10,25 +10,11 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import tiny as made
 import torch
 from running import PAIRS, ROOT, call, lines, metrics
 from safetensors.torch import save_file
-from tiny import (
-    CPU,
-    NANO,
-    Form,
-    batch_of,
-    nano,
-    pure,
-    real_batch,
-    row,
-    same,
-    say,
-    settings,
-    some_rows,
-    tiny,
-    value_and_grads,
-)
+from tiny import CPU, NANO, Form, batch_of, nano, pure, same, say, settings, some_rows, tiny, value_and_grads
 
 from nanouft import pretrain, reward, simple, world
 from nanouft.data.batches import Encoded
@@ -41,7 +27,6 @@ from nanouft.objectives import OBJECTIVES, ift, kto, ppo, una
 from nanouft.objectives.grpo import standardised
 from nanouft.objectives.reinforce import step_metrics
 from nanouft.rollout import own_reward
-from nanouft.rollout.reward_quality import quality
 from nanouft.rollout.rollouts import as_if_sampled, measure, stats
 from nanouft.rollout.scorer import earned
 from nanouft.shell import tensors
@@ -212,7 +197,7 @@ def test_ties_of_online_dpo_are_counted():
 def test_a_rollout_that_says_nothing_leaves_all_figures_finite(name, tokens):
     """LAW: whatever was sampled, loss, gradient and figures are finite: one token, or rewards that are all equal."""
     form = Form(name, settings(name, samples=1 if name in ("reinforce", "ppo", "distill") else 2))
-    answers = [row([3, 5] + [7] * tokens, [0, 0] + [1] * tokens)] * form.hp.samples
+    answers = [made.row([3, 5] + [7] * tokens, [0, 0] + [1] * tokens)] * form.hp.samples
     answers = [Encoded({"answer": e.seqs["answer"]}, Example({"answer": (say("user", "a"), say("assistant", "b"))}))
                for e in answers]
     batch = as_if_sampled(answers, [0.5] * len(answers), form.objective, form.hp, nano(1), NANO.pad, CPU, nano(2))
@@ -277,7 +262,7 @@ def test_losses_have_32_bits_in_mixed_precision_and_64_in_double(name):
     form = Form(name, settings(name))
     mixed, double = (nano(), Device("cpu", "bf16"), torch.float32), (nano().double(), CPU, torch.float64)
     for model, device, wanted in (mixed, double):
-        batch = real_batch(form)
+        batch = made.real_batch(form)
         with device.autocast():
             form.objective.forward(model, batch, form.hp)
         assert {s.logp.dtype for s in batch.seqs.values()} == {wanted}
@@ -310,14 +295,14 @@ def test_the_length_of_an_answer_is_no_merit():
     encoded = [Encoded(pair.seqs, Example({"answer": ((Turn("user", str(i)),), ())}))
                for i, pair in enumerate(some_rows(2))]
     rows = [{"answer": np.full(n, -0.5)} for n in (2, 9)]
-    assert held_out.graded(encoded, rows, np.array([1.0, 0.0]))["auc"] == 0.5
+    assert held_out.graded(encoded, rows, np.array([1.0, 0.0]))[0]["auc"] == 0.5
     rows[0]["answer"] = np.full(2, -0.6)
-    assert held_out.graded(encoded, rows, np.array([1.0, 0.0]))["auc"] == 0.0
+    assert held_out.graded(encoded, rows, np.array([1.0, 0.0]))[0]["auc"] == 0.0
 
 
 def test_what_a_reward_model_expects_of_itself():
     sure = 1 / (1 + math.exp(-3))
-    found = quality(np.array([-3.0, 0.0, 3.0]), ["", "", ""])
+    found = reward.quality(np.array([-3.0, 0.0, 3.0]), ["", "", ""])
     assert found["confidence"] == pytest.approx((2 * sure + 0.5) / 3), "sigma(|margin|): it names the likelier side"
     assert found["accuracy"] == 0.5 and found["margin"] == 0
 
@@ -472,12 +457,3 @@ def test_the_table_of_a_run():
                         "truth            50 [ 25, 75]    25 100       75 [ 50,100]    38 100     +25",
                         "sum              25 [  0, 50]    12 100       25 [  0, 50]    12 100      +0",
                         "mean             38                           50                         +12"]
-
-
-def test_a_mixture_says_how_many_rows_of_each_kind_it_has():
-    demos, pairs = [Row(answer=say("assistant", "a"))] * 5, [Row(chosen=say("assistant", "a"))] * 3
-    scored = [Row(answer=say("assistant", "a"), score=0.5)] * 4
-    assert report.counts("uft", ["demos", "pairs"], demos + pairs, 11) == ["5 demonstrations, 3 pairs"]
-    assert report.counts("uft", ["demos", "scores"], demos + scored, 9) == ["5 demonstrations, 4 scores"]
-    assert "without demonstrations this is una" in report.counts("uft", ["demos", "scores"], scored, 4)[0]
-    assert report.counts("sft", ["demos"], demos, 5) == []

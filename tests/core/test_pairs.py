@@ -175,8 +175,6 @@ def test_where_p_comes_from():
 
 
 # ---- Ada-DPO --------------------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("rho", [0.05, 0.2, 0.5])
 def test_ada_gradient_is_that_of_the_whole_argument(rho):
     """The envelope theorem: tau* = |z| / u* is where the convex argument is least (or clipped), so holding it constant

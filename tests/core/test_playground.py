@@ -1,11 +1,13 @@
 """The page's model and losses, run by node, beside torch and this project's losses: chances, pushes, gradients, steps.
 Both sides have the weights of the page, one byte each.
 """
+import base64
 import json
 import shutil
 from copy import deepcopy
 from dataclasses import asdict
 
+import numpy as np
 import pytest
 import torch
 from browser import node
@@ -36,11 +38,18 @@ MUTANTS = [("model.js", "mean - along * unit", "mean + along * unit"), ("model.j
            ("losses.js", "slope += x.slope * derivative", "slope += derivative")]
 
 
+def weights_of(data: dict) -> dict[str, torch.Tensor]:
+    whole = np.frombuffer(base64.b64decode(data["weights"]), np.int8).reshape(-1, data["group"])
+    flat = torch.tensor(whole * np.frombuffer(base64.b64decode(data["scales"]), np.float32)[:, None]).flatten()
+    parts = flat.split([int(np.prod(shape)) for _, shape in data["shapes"]])
+    return {name: part.view(shape) for (name, shape), part in zip(data["shapes"], parts)}
+
+
 class Made:
     """The content of the page in files; models with its weights (`base`) and with others (`policy`)."""
     def __init__(self, place):
         self.place, self.data, self.base = place, pack.content(place), gpt.GPT(gpt.NANO)
-        self.base.load_state_dict(pack.weights_of(self.data))
+        self.base.load_state_dict(weights_of(self.data))
         self.policy, rng = deepcopy(self.base), torch.Generator().manual_seed(1)
         for p in self.policy.parameters():
             p.data += 0.02 * torch.randn(p.shape, generator=rng)

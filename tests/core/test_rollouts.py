@@ -455,8 +455,6 @@ def settings(name: str, **kw):
 
 
 # ---- 1. one-token bandit, 2. delayed reward --------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("name, new", [*((name, 2) for name in METHODS), ("ppo", 1)])
 def test_bandit_and_delayed_reward(name, new, learn):
     _, model = learn(OBJECTIVES[name], settings(name), lambda said: float(said[:1] == [RIGHT]), new=new)

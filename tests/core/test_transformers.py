@@ -12,7 +12,7 @@ import pytest
 import torch
 from running import DEMOS, PAIRS, QUICK, call, lines, losses, metrics, one_error
 from safetensors.torch import load_file, save_file
-from tiny import CPU, DATA, Form, differs, same
+from tiny import CPU, DATA, Form, differs, plain, same
 
 from nanouft import evaluate, reward, sample, train
 from nanouft.data.batches import collate, encode
@@ -102,10 +102,6 @@ def save_random(folder, t, config):
 def folders(tmp_path_factory):
     place = tmp_path_factory.mktemp("theirs")
     return {kind: make(place / kind, kind) for kind in KINDS}
-
-
-def plain(turns):
-    return [{"role": t.role, "content": t.text} for t in turns]
 
 
 # ---- numbers --------------------------------------------------------------------------------------------------------
@@ -491,10 +487,28 @@ def test_a_folder_without_tokenizer_files_is_one_line(tmp_path, kind):
         start_model(str(tmp_path))
 
 
-def test_a_model_that_reads_padding_is_refused(tmp_path):
-    size = {"hidden_size": 32, "num_hidden_layers": 2, "attention_hidden_size": 32}
-    with pytest.raises(UserError, match="reads padding"):
-        start_model(small_folder(tmp_path, lambda V: hf.RwkvConfig(vocab_size=V, **size)))
+GEMMA = {"vocab_size_per_layer_input": 300, "hidden_size_per_layer_input": 8, "head_dim": 8, "num_kv_shared_layers": 0,
+         "layer_types": ["full_attention"] * 2, **SMALL}
+REFUSED = {"Rwkv": ({"hidden_size": 32, "num_hidden_layers": 2, "attention_hidden_size": 32}, "reads padding"),
+           "Gemma3nText": ({**GEMMA, "altup_num_inputs": 2, "laurel_rank": 4, "activation_sparsity_pattern": [0.0] * 2},
+                           "per-layer embeddings"),
+           "Gemma4Text": ({**GEMMA, "global_head_dim": 8}, "per-layer embeddings"),
+           "Llama4Text": ({**SMALL, "head_dim": 8, "moe_layers": [], "intermediate_size_mlp": 48}, "part its trunk")}
+
+
+@pytest.mark.parametrize("kind", REFUSED)
+def test_a_model_that_would_be_computed_wrongly_is_refused(tmp_path, kind):
+    size, why = REFUSED[kind]
+    with pytest.raises(UserError, match=why):
+        start_model(small_folder(tmp_path, lambda V: getattr(hf, f"{kind}Config")(vocab_size=V, **size)))
+
+
+@pytest.mark.parametrize("routers", [True, False])
+def test_the_loss_of_routers_is_left_out_aloud(tmp_path, routers, capsys):
+    folder = small_folder(tmp_path, lambda V: hf.MixtralConfig(vocab_size=V, num_local_experts=2,
+                                                               output_router_logits=routers, **SMALL))
+    setup.adapted(Train(), None, *start_model(folder))
+    assert ("note: the loss of its routers" in capsys.readouterr().out) == routers
 
 
 @pytest.mark.parametrize("bad", BAD)

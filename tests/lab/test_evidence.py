@@ -10,17 +10,7 @@ import re
 import pytest
 from house import ROOT
 
-from lab import (
-    claims,
-    compare,
-    gallery,
-    ift_help,
-    judge,
-    lake_study,
-    map_text,
-    methods,
-    overoptimise,
-)
+from lab import claims, compare, gallery, ift_help, judge, lake_study, map_text, methods, overoptimise
 from lab import map as the_map
 from lab import regimes as plan
 from lab.cells import read_cells

@@ -136,7 +136,7 @@ def test_a_fact_about_a_result_without_a_name(function, fact):
     found = judge(replace(TOY, gradients=(), mistakes=TOY.mistakes[:1]), function)
     assert (found["state"], found["mistake"], found["fact"]) == ("unknown", None, fact)
     line = "\n".join(ui.sentence({"hints": 3, "where": "lesson", "signature": ""}, found))
-    assert (fact or "I do not know this result.") in line and "--hint for more, 3 left; lesson" in line
+    assert (fact or "Compute the smallest case by hand") in line and "--hint for more, 3 left; lesson" in line
 
 
 def test_a_grader_that_was_changed_is_noticed(monkeypatch):

@@ -80,7 +80,7 @@ def flags(program: str, objective: str = "") -> list[tuple[str, str]]:
     """(flag, the word for its value or "") of a program, from its --help."""
     text = io.StringIO()
     with contextlib.redirect_stdout(text), contextlib.suppress(SystemExit):
-        main_of(program)([*(["--objective", objective] if objective else []), "--help"])
+        main_of(program)([*(["--objective", objective] if objective else []), "--help", "all"])
     found = re.findall(r"^  (?:-h, )?(--[a-z][\w-]*)( [A-Z{\[][^ ]*)?", text.getvalue(), re.M)
     return [(name, value.strip()) for name, value in dict(found).items() if name != "--help"]
 

@@ -46,7 +46,7 @@ MUTANTS = [
      "core/test_world.py::test_rows_hold_what_their_kind_promises"),
     ("rollout/scorer", "[0][-model.gpt.cfg.n_ctx:]", "[0][:model.gpt.cfg.n_ctx]",
      f"{REWARD}::test_the_scorer_prefers_what_was_chosen_and_reads_each_text_once"),
-    ("rollout/reward_quality", "0.5 + 0.5 * np.sign(margin)", "(margin > 0) * 1.0",
+    ("reward", "0.5 + 0.5 * np.sign(margin)", "(margin > 0) * 1.0",
      f"{REWARD}::test_the_figures_by_hand"),
     ("objectives/dpo", '(batch.tokens["chosen"] + batch.tokens["rejected"])', '(2 * batch.tokens["chosen"])',
      f"{PAIRS}::test_the_kl_of_pairs_is_per_token_and_a_tie_is_a_thousandth_of_a_nat"),

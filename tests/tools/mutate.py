@@ -42,7 +42,7 @@ LAWS = "held_out_is_disjoint laws_of_rows known_figures contract "
 ROOMS = {       # room: (its folder, the files tests/core/test_*.py that touch it, or globs below tests/)
     "objectives": ("nanouft/objectives", LAWS + "objectives parity pairs ift una_uft rollouts supervised"),
     "rollout": ("nanouft/rollout", LAWS + "rollouts harvest reward examples evaluate cli resume"),
-    "data": ("nanouft/data", LAWS + "data cases_of_forms batches tokenizer pretrain transformers train"),
+    "data": ("nanouft/data", LAWS + "data batches tokenizer pretrain transformers train"),
     "world": ("nanouft/world", LAWS + "world una_uft pretrain parity"),
     "models": ("nanouft/models", LAWS + "generate gpt transformers tokenizer resume evaluate cli"),
     "look": ("nanouft/look", LAWS + "evaluate train cli supervised una_uft"),
