@@ -102,9 +102,12 @@ def transfer(lines: list[dict]) -> list[str]:
               rate(rows["RFT"]), rows["RFT"]["agrees"]] for (where, demos, samples), rows in places.items()]
     titles = ["world, size", "demonstrations", "judged answers", "SFT", *MEASURED,
               "judged answers for one demonstration, RFT [95 %]", "as in the map?"]
-    share = {demos: f"{100 * rows['RFT']['right']:.0f}" for (w, demos, _), rows in places.items() if w == "sums"}
+    share = {demos: {what: f"{100 * x:.0f}" for what, x in rows["RFT"]["right"].items()}
+             for (where, demos, _), rows in places.items() if where == "sums"}
+    gain = {demos: {name: format_gain(*x["gain"]) for name, x in rows.items()}
+            for (where, demos, samples), rows in places.items() if (where, samples) == ("sums", 1000)}
     (text,) = read_template("map_transfer.md")
-    return [text.format(table="\n".join(markdown_table(titles, table)), share=share), ""]
+    return [text.format(table="\n".join(markdown_table(titles, table)), share=share, gain=gain)]
 
 
 def rate(x: dict) -> str:

@@ -116,7 +116,8 @@ def found(look_up: Callable, of_map: list[dict]) -> list[dict]:
             gain = contrast(cells, sft, (tuple(sft[0]["each"]),))
             out.append({"where": where, **line, "gain": gain, "verdict": difference_word(*gain),
                         "sft": float(np.mean([c["mean"] for c in sft])), "agrees": agrees(line, of_map),
-                        "right": float(np.mean([c.get("right", {}).get("questions", 0) for c in cells]))})
+                        "right": {what: float(np.mean([c.get("right", {}).get(what, 0) for c in cells]))
+                                  for what in ("answers", "questions")}})
     return out
 
 
