@@ -65,11 +65,16 @@ class Meter:
         x = next(v for v in (*args, kw.get("ids"), kw.get("embeds"), kw.get("hidden")) if v is not None)
         shape = x.shape[:-1] if x.is_floating_point() else x.shape      # embeddings and states have a width, ids none
         (rows, new), at = (shape if len(shape) == 2 else (shape.numel(), 1)), kw.get("at")
-        heads = 0 if what in ("hidden", "value") else rows * new if at is None else int(at.sum())
+        heads = 0 if what in ("hidden", "value") else rows * new if at is None else places(at)
         cache = kw.get("cache")
         before = cache.n - new if cache is not None else 0
         once = forward_flops(self.cfg or model.cfg, rows, 0 if kw.get("hidden") is not None else new, heads, before)
         self.flops += once * (3 if out.requires_grad else 1)
+
+
+def places(at: torch.Tensor) -> int:
+    """How many: of a mask, or of places in the flattened (B,T)."""
+    return int(at.sum()) if at.dtype == torch.bool else at.numel()
 
 
 @contextlib.contextmanager

@@ -20,7 +20,6 @@ from lab.cells import read_cells, run_cell, run_cells, timeless
 from lab.runner import scratch
 from nanouft import train
 from nanouft.look.scores import families
-from nanouft.look.stats import interval
 from nanouft.models.load import start_model
 from nanouft.shell.devices import pick
 from nanouft.shell.errors import Diverged, UserError
@@ -212,11 +211,6 @@ def test_keys_know_what_a_cell_is_made_of():
     cells = [Cell(SHORT, 0), Cell(SHORT, 1), Cell((*SHORT, "--lr", "1e-4"), 0), Cell(SHORT, 0, split="val"),
              Cell(SHORT, 0, items=50), Cell(SHORT, 0, Cell((), 0)), Cell(SHORT, 0, each=True)]
     assert len({c.key for c in cells}) == len(cells)
-
-
-def test_one_seed_has_no_interval():
-    assert interval([0.5]) == (0.5, float("inf")) and interval([0.1, 0.1, 0.1])[1] < 1e-12
-    assert math.isnan(interval([])[0]) and interval([])[1] == float("inf"), "nothing ran: no number, and no warning"
 
 
 def wait_for(what, otherwise: str, seconds: int = 60) -> None:

@@ -57,13 +57,6 @@ def test_a_snapshot_says_what_the_model_does(faces):
     assert len(json.dumps(faces["chain"])) < 2500, "small enough to keep a hundred and fifty of them"
 
 
-def test_curves_are_means_and_points():
-    few, log = [1.0, 3.0], [{"step": 5, "held_out": {"nll": 0.123456}}, {"step": 6}]
-    assert snapshot.mean_curve(few) == [[1, 1.0], [2, 3.0]] and snapshot.mean_curve([]) == []
-    assert snapshot.mean_curve([*few] * snapshot.CURVE) == [[2 * i, 2.0] for i in range(1, snapshot.CURVE + 1)]
-    assert snapshot.held_curve(log, "nll") == [[5, 0.1235]]
-
-
 def test_a_run_that_samples_counts_its_own_cost(tiny_base):
     """On-policy, all is paid where it happens: prompts read, answers sampled and scored, steps made."""
     flags = ("--objective", "rloo", "--rows", "16", "--batch-size", "4", "--max-new", "12")
@@ -91,6 +84,9 @@ def test_flops_are_those_that_torch_counts():
     counts = counter.get_flop_counts()["Global"].items()
     products = sum(n for op, n in counts if "mm" in str(op) and "bmm" not in str(op))
     assert meter.flops - 3 * attention == products
+    with cost.counted() as by_number:
+        model(ids, want="logp", targets=ids, at=at.flatten().nonzero()[:, 0]).sum().backward()
+    assert by_number.flops == meter.flops, "places by number cost what the same places of a mask cost"
     before = meter.flops
     with torch.no_grad(), cost.counted() as other:
         model(ids, want="hidden")

@@ -67,14 +67,6 @@ def test_a_value_with_nothing_beyond_is_no_edge():
     assert {beta for _, beta in tried} == {"0.3", "1"}
 
 
-def test_luck_of_the_first_seeds_is_looked_at_again():
-    def lucky(lr, beta, seed):
-        luck = 5.0 if seed < 1001 else -9.0
-        return luck if (lr, beta) == (3e-4, 0.1) else peak(lr, beta, seed)
-    chosen, _, _ = searched(lucky, {"--lr": ("3e-5", "1e-4", "3e-4"), "--beta": ("0.1", "0.3", "1")})
-    assert chosen == {"--lr": "1e-4", "--beta": "0.3"}
-
-
 def test_a_setting_with_all_seeds_stays_in_the_running_when_the_grid_grows():
     """Of the first seed "1" is fourth once the grid has grown, but by all its seeds it is the best."""
     first = {"1": 0.50, "2": 0.49, "4": 0.48, "0.5": 0.70, "0.25": 0.60}
