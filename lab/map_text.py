@@ -85,7 +85,7 @@ def errs(found: dict) -> list[str]:
     return [*read_template("map_errs.md"), *markdown_table(titles, lines), ""]
 
 
-WHERE = {"sums": "sums in words, 1M", "small": "NanoWorld, .3M", "large": "NanoWorld, 4M"}
+WHERE = {"sums": "sums in words, 1M", "small": "NanoWorld, .3M"}
 MEASURED = ("RFT", "UNA", "RLOO", "DPO")
 
 
