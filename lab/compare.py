@@ -18,7 +18,7 @@ import numpy as np
 
 from lab.cell import Cell
 from lab.cells import run_cells, stops
-from lab.cost import Cost, cost_of
+from lab.cost import Cost, cost_of, made_first
 from lab.runner import refuse_other_form
 from lab.study import Look, Plan, Row, Study
 from lab.words import difference_word, format_gain, format_interval, markdown_table
@@ -114,8 +114,8 @@ def priced(stages: list[Row], cells: list[dict]) -> Cost | None:
     def stage(row: Row) -> Cost:
         if not objective(row).on_policy:
             return cost_of([*row.flags.split(), "--seed", "0"])
-        return Cost(round(np.mean([c["tokens"] for c in cells])),
-                    float(np.mean([c["portrait"]["flops"] for c in cells])))
+        return made_first(objective(row), 0) + Cost(round(np.mean([c["tokens"] for c in cells])),
+                                                    float(np.mean([c["portrait"]["flops"] for c in cells])))
     if not cells and any(objective(row).on_policy for row in stages):
         return None
     return sum(map(stage, stages), Cost())

@@ -97,11 +97,7 @@ def cost_of(argv: list[str]) -> Cost:
     if objective.on_policy:
         raise UserError(f"{name} learns from answers that it samples on the way: what it costs is known afterwards")
     encoded, _ = encode(objective.rows(setup.load_rows(cfg, objective, hp)[0], hp), tok, base.cfg.n_ctx)
-    total = Cost(flops=columns(objective, encoded, base.cfg))
-    for flags in objective.prerequisite.commands if objective.prerequisite else ():
-        same = ["--seed", str(cfg.seed)] if objective.prerequisite.inherits else []
-        made = cost_of([*shlex.split(flags), *same])
-        total += replace(made, first=made.flops, steps=0)
+    total = Cost(flops=columns(objective, encoded, base.cfg)) + made_first(objective, cfg.seed)
     if objective.arrange:                               # which rows meet depends on their columns; here on nothing
         for e in encoded:
             for column in objective.columns:
@@ -109,6 +105,15 @@ def cost_of(argv: list[str]) -> Cost:
         encoded = objective.arrange(encoded, cfg.seed)
     steps = cfg.optimizer_steps(len(encoded))
     return total + trained(objective, hp, cfg, encoded, tok.pad, steps, base.cfg)
+
+
+def made_first(objective: Objective, seed: int) -> Cost:
+    """The runs that an objective asks for before its own."""
+    total, wanted = Cost(), objective.prerequisite
+    for flags in wanted.commands if wanted else ():
+        made = cost_of([*shlex.split(flags), *(["--seed", str(seed)] * wanted.inherits)])
+        total += replace(made, first=made.flops, steps=0)
+    return total
 
 
 def trained(objective: Objective, hp, cfg, encoded: list[Encoded], pad: int, steps: int, shape: GPTConfig) -> Cost:
