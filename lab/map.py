@@ -216,10 +216,8 @@ def main(argv=None) -> int:
         print(write(Path(cfg.out), read_cells(file)))
         return 0
     for name in cfg.pieces or [*plan.PIECES, *transfer.PIECES]:
-        if name in plan.PIECES:
-            Study(plan.plan).run(plan.PIECES[name], file, cfg.workers)
-        else:
-            Study(transfer.plan).run(transfer.PIECES[name], transfer.FILE, cfg.workers)
+        place, kept_in = (plan, file) if name in plan.PIECES else (transfer, transfer.FILE)
+        Study(place.plan).run(place.PIECES[name], kept_in, cfg.workers)
     return 0
 
 

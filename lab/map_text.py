@@ -12,15 +12,16 @@ def page(found: dict) -> str:
     """docs/map.md as text. In the template {gain[30 x 4,000][RFT]} is a row's gain over SFT in a regime."""
     (template,) = read_template("map.md")
     of = {r["name"]: r for r in found["regimes"]}
+    gain = {name: {x["name"]: format_gain(*x["gain"]) for x in r["rows"]} for name, r in of.items()}
     told = next(x for x in found["exchange"] if (x["demos"], x["samples"], x["row"]) == (30, 4000, "RFT"))
     return template.format(
         alone=", ".join(f"{100 * score:.1f} with {int(d):,}" for d, score in found["alone"].items()),
         example=round(told["worth"]) + told["demos"],
         exchange="\n".join(exchange(found["exchange"])), **rates(found["exchange"]), order="\n".join(order(of)),
-        gain={name: {x["name"]: format_gain(*x["gain"]) for x in r["rows"]} for name, r in of.items()},
+        gain=gain,
         agreement={name: format_interval(*r["agreement"]) for name, r in of.items() if "agreement" in r},
         cleaned={name: f"{format_gain(*r['cleaned'][:2])} ({r['cleaned'][2]})" for name, r in of.items()
-                 if "cleaned" in r}, errs="\n".join(errs(found)), transfer="\n".join(transfer(found["transfer"])),
+                 if "cleaned" in r}, errs="\n".join(errs(found)), transfer="\n".join(transfer(found, gain)),
         typed="\n".join(row(of["30 x 4,000"], "RFT")["commands"]),
         unfinished="; ".join(found["unfinished"]) or "nothing",
         edges=len(found["edges"]),
@@ -85,26 +86,30 @@ def errs(found: dict) -> list[str]:
     return [*read_template("map_errs.md"), *markdown_table(titles, lines), ""]
 
 
-WHERE = {"sums": "sums in words, 1M", "small": "NanoWorld, .3M", "large": "NanoWorld, 4M"}
+WHERE = {"sums": "sums in words, 1M", "small": "NanoWorld, .3M"}
 MEASURED = ("RFT", "UNA", "RLOO", "DPO")
 
 
-def transfer(lines: list[dict]) -> list[str]:
+def transfer(found: dict, gain: dict) -> list[str]:
     """Other worlds and sizes: points over SFT, RFT's rate, and whether it agrees with the map's; nothing where that is
     not measured."""
     places: dict[tuple, dict[str, dict]] = {}
-    for x in lines:
+    for x in found["transfer"]:
         places.setdefault((x["where"], x["demos"], x["samples"]), {})[x["row"]] = x
-    if not places:
+    if any((where, demos, 4000) not in places for where in WHERE for demos in (30, 100)):
         return []
     table = [[WHERE[where], demos, f"{samples:,}", format_interval(rows["RFT"]["sft"]),
               *(format_gain(*rows[name]["gain"]) if name in rows else "" for name in MEASURED),
               rate(rows["RFT"]), rows["RFT"]["agrees"]] for (where, demos, samples), rows in places.items()]
     titles = ["world, size", "demonstrations", "judged answers", "SFT", *MEASURED,
               "judged answers for one demonstration, RFT [95 %]", "as in the map?"]
-    share = {demos: f"{100 * rows['RFT']['right']:.0f}" for (w, demos, _), rows in places.items() if w == "sums"}
+    told = {where: {f"{demos} x {samples:,}": {name: format_gain(*x["gain"]) for name, x in rows.items()}
+                    for (at, demos, samples), rows in places.items() if at == where} for where in WHERE}
+    few, many = ({"map": alone} | {where: places[where, demos, 4000]["RFT"]["sft"] for where in WHERE}
+                 for demos, alone in zip((30, 100), found["alone"].values()))
+    steep = {where: f"{100 * (many[where] - few[where]):.1f}" for where in few}
     (text,) = read_template("map_transfer.md")
-    return [text.format(table="\n".join(markdown_table(titles, table)), share=share), ""]
+    return [text.format(table="\n".join(markdown_table(titles, table)), told=told, steep=steep, gain=gain)]
 
 
 def rate(x: dict) -> str:

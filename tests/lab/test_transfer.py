@@ -12,12 +12,11 @@ from nanouft.shell.files import Lines
 
 def test_no_question_of_the_exams_is_learnt_from(tmp_path):
     sums.write(tmp_path, 3)
-    read = {name: [row["question"] for row in Lines(tmp_path / f"{name}.jsonl").read()]
-            for name in ("demos-30", "demos-1000", "questions-1000")}
-    exams = [{q["question"] for q in sums.split(name)} for name in ("test", "val")]
-    assert [len(x) for x in exams] == [300, 200] and not exams[0] & exams[1]
-    assert not {*read["demos-1000"], *read["questions-1000"]} & (exams[0] | exams[1])
-    assert read["demos-30"] == read["demos-1000"][:30] and not {*read["demos-1000"]} & {*read["questions-1000"]}
+    demos, asked, few = ([row["question"] for row in Lines(tmp_path / f"{name}.jsonl").read()]
+                         for name in ("demos-1000", "questions-1000", "demos-30"))
+    test, val = ({q["question"] for q in sums.split(name)} for name in ("test", "val"))
+    assert (len(test), len(val)) == (300, 200) and len({*demos, *asked, *test, *val}) == 2500, "all are different"
+    assert few == demos[:30]
 
 
 def test_a_cell_of_the_second_world(tmp_path):
@@ -40,7 +39,6 @@ def test_a_rate_agrees_within_a_factor_or_its_interval_overlaps(answers, low, hi
     of_map = {"demos": 100, "samples": 4000, "row": "RFT", "errs": 0, "answers": 28, "low": 50, "high": 120}
     line = {**of_map, "answers": answers, "low": low, "high": high}
     assert transfer.agrees(line, [of_map]).endswith(said)
-    assert transfer.agrees({**line, "demos": 7}, [of_map]) == "cannot be told"
 
 
 def test_what_came_out_follows_from_cells(monkeypatch):
