@@ -38,6 +38,7 @@ BATCHES: dict = {"--lr": BIG, "--batch-size": ("16", "32")}
 LEASH: dict = {"--lr": SMALL, "--beta": ("0.3", "1", "3")}
 PASSES: dict = {"--lr": BIG, "--epochs": ("1", "3", "6")}
 ENDS = ("8", "64")                      # smaller and larger batches are not tried
+GROW = {"growths": 3}                   # how often a grid grows
 SFT_ROW, CHAIN, IFT = "SFT, sequence mean", "SFT -> DPO", "--objective ift --variant released"
 IFT_ROW, DETACHED, MIXING = "IFT released", "IFT released, detached", "IFT mixing only (gamma 0)"
 
@@ -63,7 +64,7 @@ UFT_01, UFT_1 = "UFT, beta .01 (the authors')", "UFT, beta .1"
 C2 = Plan(
     rows={TOKENS: Row("--objective sft", BATCHES),
           UFT_01: Row(f"{NO_FEEDBACK} 0.01", BATCHES), UFT_1: Row(f"{NO_FEEDBACK} 0.1", BATCHES)},
-    baseline=TOKENS, ends=ENDS,
+    baseline=TOKENS, ends=ENDS, effort=GROW,
     contrasts=tuple(Contrast(f"{row} is {phrase} SFT", row, TOKENS, test) for row in (UFT_01, UFT_1)
                     for phrase, test in (("better than", "superiority"), ("not inferior to", "non-inferiority"))))
 
@@ -77,7 +78,7 @@ C3 = Plan(
         UFT_AB: Row("--objective uft --skills A:B --rows 1180 --mix 57:61", {**LEASH, "--lr": BIG}),
         UNION: Row("--objective sft --skills A,B --rows 875", BATCHES),     # A's 570, and B's right ones among 610
     },
-    baseline=SFT_A, parts=THREE, tuned_on=BASES, ends=ENDS,
+    baseline=SFT_A, parts=THREE, tuned_on=BASES, ends=ENDS, effort=GROW,
     contrasts=(
         *(Contrast(f"Skills: UFT keeps more than {row}", UFT_AB, row, parts=(SKILLS,)) for row in CHAINS.values()),
         *(Contrast(f"Three parts: UFT is better than {row}", UFT_AB, row) for row in CHAINS.values()),
@@ -101,7 +102,7 @@ C4 = Plan(
         LIKELIEST: Row("--objective sft --noise 0.4 --keep 0.6",            # fewer rows, more passes: equal updates
                        {"--lr": BIG, "--epochs": ("1.667", "5", "10")}),
     },
-    baseline="SFT, 40 %", ends=ENDS,
+    baseline="SFT, 40 %", ends=ENDS, effort=GROW,
     contrasts=(
         Contrast("PoFT's gain over SFT is larger at 40 % than at 0 %", "PoFT, 40 %", "SFT, 40 %",
                  minus=("PoFT, 0 %", "SFT, 0 %")),

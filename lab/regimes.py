@@ -138,7 +138,14 @@ def plan(r: Regime) -> Plan:
                             at=Regime(r.demos), asks="SFT", own=Own(None, 0, 0, 0, 0, r.demos, r.noise))
     if r.source == "learnt":
         rows[BEST] = Row("", after="SFT", own=own, best_of=PER_PROMPT)
-    return Plan(rows, "SFT", bases=(r.base,), parts=(), ends=NO_END, effort={"more": 1} if r.steps else {})
+    return Plan(rows, "SFT", bases=(r.base,), parts=(), ends=NO_END, effort=effort(r))
+
+
+def effort(r: Regime) -> dict[str, int]:
+    """Of a regime's searches. Where a run takes half a minute, a grid grows once; where it takes seconds, three times."""
+    if r.steps:
+        return {"more": 1}
+    return {"growths": 1 if r.samples > 1000 or r.source == "spoilt" else 3}
 
 
 def anchor(r: Regime, name: str) -> Regime:
