@@ -10,7 +10,7 @@ limits of figures, from which its verdict follows by one rule. In 1 to 3 learnin
 Intervals are 95 %: over seeds and prompts (contrast.two_way) for scores, over seeds for what is one number a model.
 """
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -78,11 +78,11 @@ def gap(a: list[dict], b: list[dict], what: str = "scores") -> np.ndarray:
     return each(a, what) - each(b, what)
 
 
-def total(*gaps: np.ndarray, groups: str = "") -> Figure:
+def total(*gaps: np.ndarray, groups: str = "", looks: int = 1) -> Figure:
     """The interval of a sum of gaps that share their seeds. groups: the family of NanoWorld that these are prompts of;
-    questions about one fact are drawn together."""
+    questions about one fact are drawn together. looks: it is one of so many (contrast.two_way)."""
     drawn = [prompt_groups("test", gaps[0].shape[1])[groups]] if groups else None
-    mean, half = two_way(list(gaps), drawn)
+    mean, half = two_way(list(gaps), drawn, looks=looks)
     return len(gaps) * mean, len(gaps) * half
 
 
@@ -103,7 +103,9 @@ def over(runs: list[dict], key: str) -> Figure:
 
 # ---- 1, 2, 3: tasks made for the question ----------------------------------------------------------------------------
 STEPS = (11, 15)
+GAMMAS, FRESH_20 = ("0.5", "0.8", "0.95"), range(400, 420)
 FORMS = {"plain": PLAIN, "detached": ("--lam", "0"), "released": ("--lam", "0", "--variant", "released")}
+FORMS |= {f"gamma {g}": (*FORMS["released"], "--gamma", g) for g in GAMMAS}
 MIXED = {f"lam {lam}": ("--lam", lam, "--gamma", "0", "--guess", "sampled") for lam in ("0.2", "0.5", "1")}
 RATES = ("2.5e-4", "5e-4", "1e-3", "2e-3")
 EXAMPLES, LISTS = 300, 1200                     # rows of sums in 1, of lists in 2: as many for every arm
@@ -127,7 +129,7 @@ def enough(get: Get) -> int:
     return min(SIZES, key=lambda n: abs(found[n][0].get("token", 0.0) - sum(RANGE) / 2))
 
 
-def tuned(get: Get, arms: dict, more: int) -> tuple[dict, dict]:
+def tuned(get: Get, arms: dict, more: int, seeds: Sequence[int] = range(SEEDS)) -> tuple[dict, dict]:
     """({arm: its runs on test, one a seed}, {arm: (rate, its score on validation, is it at the edge?)}). The rate is
     chosen by score on validation: one seed for each, `more` for the best three."""
     kept: dict[str, dict] = {}
@@ -138,7 +140,7 @@ def tuned(get: Get, arms: dict, more: int) -> tuple[dict, dict]:
     searches = {a: Search(partial(tried, job), {"--lr": list(RATES)}, more=more, measure=lambda r: r.get("score", 0.0))
                 for a, job in arms.items()}
     best = {a: setting["--lr"] for a, setting in run_searches(searches, run).items()}
-    return (get({a: [replace(job, flags=(*job.flags, "--lr", best[a]), seed=s) for s in range(SEEDS)]
+    return (get({a: [replace(job, flags=(*job.flags, "--lr", best[a]), seed=s) for s in seeds]
                  for a, job in arms.items()}),
             {a: (lr, searches[a].score((lr,), 1 + more, kept), bool(searches[a].edges)) for a, lr in best.items()})
 
@@ -153,12 +155,30 @@ def rows_of(found: dict, chosen: dict, *keys: str) -> dict:
                                     **{k: over(runs, k) for k in keys}} for a, runs in found.items()}
 
 
-def propagation(form: str, get: Get) -> dict:
-    arms = {(t, f): sums(t, EXAMPLES, FORMS[f]) for t in ("chain", "steps") for f in ("plain", form)}
-    found, chosen = tuned(get, arms, more=3)
-    gain, control = (gap(found[t, form], found[t, "plain"]) for t in ("chain", "steps"))
-    return {"judged": {"gain": total(gain), "control": total(control), "advantage": total(gain, -control)},
-            "rows": rows_of(found, chosen, "score", "strict", "token", "ends")}
+def propagation(form: str, get: Get, rivals: Sequence[str] = (), rows: int = EXAMPLES,
+                seeds: Sequence[int] = range(SEEDS)) -> dict:
+    """With rivals, of which the form is one: Holm over them. The clearest of three is judged by intervals of level
+    1 - 5 %/3, the next by 1 - 5 %/2 if that one was decided, and so on."""
+    rivals = rivals or (form,)
+    arms = {(t, f): sums(t, rows, FORMS[f]) for t in ("chain", "steps") for f in ("plain", *rivals)}
+    found, chosen = tuned(get, arms, 3, seeds)
+
+    def figures(f: str, looks: int) -> dict[str, Figure]:
+        gain, control = (gap(found[t, f], found[t, "plain"]) for t in ("chain", "steps"))
+        return {"gain": total(gain, looks=looks), "control": total(control),
+                "advantage": total(gain, -control, looks=looks)}
+
+    def clear(f: str) -> float:
+        """By how many half widths it holds, or one of its figures refutes it."""
+        far = [(figures(f, 1)[name][0] - limit) / figures(f, 1)[name][1] for name, limit in SPREADS.items()]
+        return max(min(far), -min(far))
+    looks = len(rivals)
+    for rival in sorted(rivals, key=clear, reverse=True) if looks > 1 else ():
+        if rival == form:
+            break
+        now = figures(rival, looks)
+        looks -= joined([verdict(*now[name], limit) for name, limit in SPREADS.items()]) != "undecided"
+    return {"judged": figures(form, looks), "rows": rows_of(found, chosen, "score", "strict", "token", "ends")}
 
 
 def length(get: Get) -> dict:
@@ -233,6 +253,9 @@ FACTS = {name: limit for name, limit in KEEPS.items() if name.startswith("fact")
 EXPERIMENTS = (
     Experiment("1a. Propagation, constant weights", partial(propagation, "detached"), SPREADS),
     Experiment("1b. Propagation, the released weights", partial(propagation, "released"), SPREADS),
+    *(Experiment(f"{number}. The same, powered, gamma {gamma}",
+                 partial(propagation, f"gamma {gamma}", rivals=[f"gamma {g}" for g in GAMMAS], rows=SIZES[1],
+                         seeds=FRESH_20), SPREADS) for number, gamma in zip(("1c", "1d", "1e"), GAMMAS)),
     Experiment("2. Length", length, {"beyond": 0.0}, {"loss at 64": 0.03},
                {f"plain at {n}": (0.8, 1.0) for n in (8, 64)}, lost=("loss at 8",)),
     Experiment("3. Exposure bias", exposure, {"cut": 0.3, "strict": 0.01}, within={"token": RANGE}),
@@ -297,7 +320,7 @@ def picture(results: dict[str, dict], file: Path) -> Path:
         words = verdicts(e, figures)
         panels[f"{e.name}: {results[e.name]['verdict']}"] = [
             (name, [(*figures[name], words[name])], (limits[name],)) for name in words if name not in NATS]
-    return interval_picture(panels, file, 2, "percent")
+    return interval_picture(panels, file, 3, "percent")
 
 
 # ---- the command -----------------------------------------------------------------------------------------------------

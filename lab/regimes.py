@@ -142,7 +142,7 @@ def plan(r: Regime) -> Plan:
 
 
 def effort(r: Regime) -> dict[str, int]:
-    """Of a regime's searches. Where a run takes half a minute, a grid grows once; where it takes seconds, three times."""
+    """Of a regime's searches. A grid grows once where a run takes half a minute, three times where it takes seconds."""
     if r.steps:
         return {"more": 1}
     return {"growths": 1 if r.samples > 1000 or r.source == "spoilt" else 3}

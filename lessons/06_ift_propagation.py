@@ -266,7 +266,7 @@ for name in ("released", "released, after SFT"):
 #
 # One base, one seed, one family: the sign is a theorem, the numbers are one observation.
 #
-# Where could IFT help? Lesson 17 tests eight predictions.
+# Where could IFT help? Lesson 17 tests predictions.
 #
 # ## Break it
 # With `DETACH = True` the first assertion fails, and the run stops there. First say what both

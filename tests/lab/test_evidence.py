@@ -125,7 +125,7 @@ def test_where_ift_helps(tmp_path, monkeypatch):
             return ift_help.results_from(store, 0, rows)
         found = {e.name: ift_help.judged(e, get) for e in ift_help.EXPERIMENTS}
     seeds = {split: {r.seed for r in asked if isinstance(r, Job) and r.split == split} for split in ("val", "test")}
-    assert seeds["test"] == set(range(ift_help.SEEDS)) and min(seeds["val"]) >= ift_help.VAL_SEED
+    assert seeds["test"] == {*range(ift_help.SEEDS), *ift_help.FRESH_20} and min(seeds["val"]) >= ift_help.VAL_SEED
     assert rounded(json.loads(json.dumps(found))) == rounded(read_json(RESULTS / "ift_help" / "results.json"))
     ift_help.write(found, tmp_path, tmp_path / "ift_help.md")
     assert (tmp_path / "ift_help.md").read_text(encoding="utf-8") == text_of("ift_help.md")

@@ -11,6 +11,7 @@ from running import call, one_error
 
 from lab import ift_help
 from lab.cell import Cell
+from lab.cells import pack_scores
 from lab.ift_tasks import Job, Moved, exact, reference, results, rows, score
 from lab.runner import Missing, open_store
 from nanouft import world
@@ -100,6 +101,23 @@ def test_every_rule_can_say_each_word(number, holds, others):
         assert [ift_help.judge(rule, holds | change) for change in changes] == [word] * len(changes)
 
 
+def test_holm_asks_most_of_the_clearest_gamma():
+    """At gamma .5 chains gain ten points, at .8 nearly three, at .95 two: the second is undecided, so the third is
+    asked as much as the second."""
+    gains = {"0.5": 0.10, "0.8": 0.028, "0.95": 0.021}
+
+    def run(job: Job) -> dict:
+        gain = gains.get(job.flags[job.flags.index("--gamma") + 1], 0.0) * (job.task == "chain")
+        spread = 0.05 * (job.seed % 2 - 0.5) * ("released" in job.flags)
+        scores = pack_scores([0.5 + gain + spread] * 200)
+        return {"key": job.key, "rows": job.rows, "scores": scores, "score": 0.5}
+    found = {e.name[:2]: ift_help.judged(e, lambda rows: {name: list(map(run, jobs)) for name, jobs in rows.items()})
+             for e in ift_help.EXPERIMENTS if e.name[:2] in ("1c", "1d", "1e")}
+    assert [found[n]["verdict"] for n in ("1c", "1d", "1e")] == ["holds", "undecided", "undecided"]
+    c, d, e = (found[n]["judged"]["gain"][1] for n in ("1c", "1d", "1e"))
+    assert c > d == pytest.approx(e)
+
+
 # ---- real runs -------------------------------------------------------------------------------------------------------
 def test_runs_are_trained_once_and_kept(tiny_base, tmp_path, here, capsys):
     flags = (*ift_help.IFT, *ift_help.PLAIN, "--steps", "2", "--lr", "1e-3")
@@ -115,7 +133,7 @@ def test_runs_are_trained_once_and_kept(tiny_base, tmp_path, here, capsys):
         got, = ift_help.results_from(store, 0, {"row": [run]})["row"]
     assert got["key"] == run.key == line["key"]
     assert replace(run, seed=1).key != run.key
-    one_error(call(ift_help.main, "--only", "9"), capsys.readouterr().err, "--only 9", "1a, 1b, 2")
+    one_error(call(ift_help.main, "--only", "9"), capsys.readouterr().err, "--only 9", "1a, 1b, 1c")
 
 
 def test_how_far_a_model_moved(tiny_base, tmp_path):
