@@ -161,7 +161,8 @@ def test_the_experiments_with_made_tasks():
         about, flags = rows[f"{task} {form}"], switches.get(form, f"--lam 0 --variant released --{form}")
         flags += f" --lr {about['rate'].removesuffix(' (edge)')}"
         found = {c["seed"]: unpacked(c["scores"]) for c in runs if c["flags"].split(" ", 6)[6] == flags
-                 and c["rows"] == about["examples"] and (c["seed"] >= 400) == fresh and task in (c["task"], str(sum(c["lengths"]) // 2 * 2))}
+                 and c["rows"] == about["examples"] and (c["seed"] >= 400) == fresh
+                 and task in (c["task"], str(sum(c["lengths"]) // 2 * 2))}
         return np.stack([found[seed] for seed in sorted(found)])
     for name, said in ((n, r) for n, r in read_json("ift_help", "results.json").items() if n[0] in "12"):
         forms = {row.split(" ", 1)[1] for row in said["rows"]} - {"plain"}
