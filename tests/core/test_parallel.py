@@ -164,7 +164,7 @@ def test_shared_weights_give_the_numbers_of_one_process(name, two, here, tiny_ba
     ("llama", "ift", []), *(pytest.param(k, "dpo", ["--shard"], marks=pytest.mark.slow) for k in ("llama", "qwen2")),
     ("qwen2", "ift", ["--shard", "--dtype", "bf16", "--lora", "2"])])
 def test_two_processes_train_a_model_of_transformers(kind, name, more, here, brief):
-    pytest.importorskip("transformers")
+    pytest.importorskip("peft" if "--lora" in more else "transformers")
     from test_transformers import make
     make(here / kind, kind)
     file = lines(here / "pairs.jsonl", PAIRS if name == "dpo" else DEMOS)

@@ -507,7 +507,7 @@ def test_a_model_that_would_be_computed_wrongly_is_refused(tmp_path, kind):
 def test_the_loss_of_routers_is_left_out_aloud(tmp_path, routers, capsys):
     folder = small_folder(tmp_path, lambda V: hf.MixtralConfig(vocab_size=V, num_local_experts=2,
                                                                output_router_logits=routers, **SMALL))
-    setup.adapted(Train(), None, *start_model(folder))
+    setup.adapted(Train(), None, *start_model(folder), torch.float32)
     assert ("note: the loss of its routers" in capsys.readouterr().out) == routers
 
 
