@@ -123,7 +123,8 @@ def test_a_process_ends_soon_in_one_line(number, when, tiny_base, here):
                                stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     end, log = time.time() + 60, here / "out" / "sft" / "metrics.jsonl"
     maps = f"/proc/{process.pid}/maps"
-    while not (log.exists() if when == "training" else os.path.exists(maps) and "libtorch_cpu" in open(maps).read()):
+    while not (log.exists() and log.stat().st_size if when == "training" else       # a whole step
+               os.path.exists(maps) and "libtorch_cpu" in open(maps).read()):
         assert time.time() < end and process.poll() is None
         time.sleep(0.02)
     began = time.time()
