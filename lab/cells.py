@@ -139,12 +139,23 @@ def read_cells(file: Path, wanted: Iterable[Cell] = ()) -> dict[str, dict]:
     def wrong(line: dict) -> str:
         if not isinstance(line.get("key"), str):
             return "has no key"
-        mean, families = line.get("mean"), line.get("families", {})
-        whole = (isinstance(mean, float) and 0 <= mean <= 1 and families.keys() in ({*world.FAMILIES}, {"sums"})
-                 and all(isinstance(f.get(k), (int, float)) for f in families.values() for k in KEPT)
+        families = line.get("families")
+        whole = (share(line.get("mean")) and isinstance(families, dict)
+                 and families.keys() in ({*world.FAMILIES}, {"sums"})
+                 and all(isinstance(f, dict) and all(is_number(f.get(k)) for k in KEPT)
+                         and all(share(f[k]) for k in ("score", "strict", "ends")) for f in families.values())
+                 and is_number(line.get("seconds", 0)) and is_number(line.get("tokens", 0))
                  and all(isinstance(line.get(part), dict) for part in parts.get(line["key"], ())))
         return "" if whole or isinstance(line.get("failed"), str) else "is not a whole cell"
     return {c["key"]: c for c in Lines(file).read(wrong)}
+
+
+def is_number(x) -> bool:
+    return isinstance(x, (int, float)) and not isinstance(x, bool)
+
+
+def share(x) -> bool:
+    return is_number(x) and 0 <= x <= 1
 
 
 # ---- many cells ------------------------------------------------------------------------------------------------------

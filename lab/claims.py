@@ -130,14 +130,11 @@ class Claims:
 
 
 def main(argv=None) -> int:
-    parser = config.Parser(prog="python -m lab.claims", description=__doc__)
-    parser.add_argument("claim", nargs="*", help=f"{', '.join(CLAIMS)} [all]")
-    config.add_flags(parser, Claims, "options")
-    values = vars(parser.parse_args(argv))
-    if "C5" in values["claim"]:
+    cfg, _, asked = config.parse_list(Claims, argv, "python -m lab.claims", __doc__, "claim",
+                                      f"{', '.join(CLAIMS)} [all]")
+    if "C5" in asked:
         raise UserError("C5 is about the Frozen Lake: python -m lab.lake_study")
-    names = [choose("claim", n, CLAIMS) for n in values.pop("claim")] or list(CLAIMS)
-    cfg, _ = config.fill(Claims, values)
+    names = [choose("claim", n, CLAIMS) for n in asked] or list(CLAIMS)
     in_range(cfg, "workers", low=1, high=64)
     file = Path(cfg.out) / "cells.jsonl"
     if cfg.write:

@@ -114,9 +114,7 @@ def found(look_up: Callable, of_map: list[dict]) -> list[dict]:
             cells, sft = others[line["demos"], line["samples"], line["row"], 0], curve[line["demos"]]
             gain = contrast(cells, sft, (tuple(sft[0]["each"]),))
             out.append({"where": where, **line, "gain": gain, "verdict": difference_word(*gain),
-                        "sft": float(np.mean([c["mean"] for c in sft])), "agrees": agrees(line, of_map),
-                        "right": {what: float(np.mean([c.get("right", {}).get(what, 0) for c in cells]))
-                                  for what in ("answers", "questions")}})
+                        "sft": float(np.mean([c["mean"] for c in sft])), "agrees": agrees(line, of_map)})
     return out
 
 

@@ -72,13 +72,10 @@ class Evaluate:
 
 
 def main(argv=None) -> int:
-    parser = config.Parser(prog="python -m nanouft.evaluate", description=__doc__)
-    parser.add_argument("models", nargs="*", help="'base', run folders, model folders, hub:owner/name")
-    config.add_flags(parser, Evaluate, "options")
-    values = vars(parser.parse_args(argv))
-    cfg, given = config.fill(Evaluate, values)
+    cfg, given, first = config.parse_list(Evaluate, argv, "python -m nanouft.evaluate", __doc__, "models",
+                                          "'base', run folders, model folders, hub:owner/name")
     cfg.check(given)
-    names = [*[cfg.init] * ("init" in given or not values["models"]), *values["models"]]
+    names = [*[cfg.init] * ("init" in given or not first), *first]
     if model := next((path for path in cfg.data or [] if os.path.isfile(os.path.join(path, "config.json"))), None):
         raise UserError(f"--data {model}: is a model; put models in front of --data")
     device = devices.pick(cfg.device, cfg.dtype, cfg.threads)

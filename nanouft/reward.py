@@ -194,7 +194,7 @@ def quality(margin: np.ndarray, families: list[str]) -> dict:
 
 
 def accuracy(margin: np.ndarray) -> dict:
-    won = 0.5 + 0.5 * np.sign(margin)
+    won = right(torch.as_tensor(margin)).numpy()
     low, high = bootstrap(won)
     return {"accuracy": float(won.mean()), "low": low, "high": high, "pairs": len(won)}
 
@@ -218,7 +218,7 @@ def next_steps(cfg: Reward, folder: Path, found: dict, rows: list[Row]) -> list[
     if cfg.data:
         asked = min((r.prompt[-1].text for r in rows if r.prompt and "\n" not in r.prompt[-1].text), key=len,
                     default="Hello.")
-        return ["The held-out pairs are not its own answers: read some before you trust it. Next:",
+        return ["Others wrote the held-out pairs: read some answers of its model before you trust it. Next:",
                 f"  python -m nanouft.sample {flags} " + shlex.quote("--prompt=" + one_line(asked))]
     return ["It orders held-out pairs; what it likes best of 16 may still be a mistake that they do not show. Next:",
             f"  python -m nanouft.evaluate --split val {flags}            # does it help? Greedy beside best",

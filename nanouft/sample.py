@@ -102,13 +102,10 @@ def chat(voices: list[Voice], cfg: Sample, judge: Scorer | None = None) -> None:
 
 
 def main(argv=None) -> int:
-    parser = config.Parser(prog="python -m nanouft.sample", description=__doc__)
-    parser.add_argument("models", nargs="*", help="'base' and run folders; one run alone is shown beside its --init")
-    config.add_flags(parser, Sample, "options")
-    values = vars(parser.parse_args(argv))
-    cfg, given = config.fill(Sample, values)
+    cfg, given, names = config.parse_list(Sample, argv, "python -m nanouft.sample", __doc__, "models",
+                                          "'base' and run folders; one run alone is shown beside its --init")
     cfg.check(given)
-    names = values["models"] or ["base"]
+    names = names or ["base"]
     for text in cfg.prompt or []:
         if Path(text, "config.json").is_file():
             raise UserError(f"--prompt {text}: that is a model; put models in front of --prompt")

@@ -20,7 +20,7 @@ from typing import Any
 
 from nanouft.data.words import json_type, short_json
 from nanouft.shell.errors import UserError, optional
-from nanouft.shell.text import loads, one_line, regular
+from nanouft.shell.text import HUB, loads, one_line, regular
 
 ENDINGS = (".json", ".jsonl", ".ndjson", ".csv", ".tsv", ".parquet")        # in a folder; each may be packed
 PACKED = {".gz": ("gzip", b"\x1f\x8b"), ".xz": ("lzma", b"\xfd7zXZ\0"), ".bz2": ("bz2", b"BZh")}   # module, first bytes
@@ -28,7 +28,6 @@ WRAPPERS = ("data", "train", "rows", "examples")                            # {"
 SAVED = ("dataset_info.json", "dataset_dict.json")                          # what marks a data set on disk
 HELD_OUT = re.compile(r"(test|val|valid|validation|dev|eval)([^a-z].*)?", re.I)
 LARGEST, LINES = 2**29, 20_000_000  # bytes that a packed file may unpack to; lines or cells of any file
-HUB = "hub:"                        # before a name on the hub; a path with a typing error is never looked up there
 
 Items = list[tuple[str, Any]]         # (place, what stands there: an object, or why there is none)
 

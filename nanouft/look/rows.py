@@ -54,12 +54,9 @@ def lengths(encoded: list[Encoded]) -> str:
 
 
 def main(argv=None) -> int:
-    parser = config.Parser(prog="python -m nanouft.look.rows", description=__doc__)
-    parser.add_argument("files", nargs="+", help="files, folders or data sets, as for train --data")
-    config.add_flags(parser, Rows, "options")
-    values = vars(parser.parse_args(argv))
-    cfg, _ = config.fill(Rows, values)
-    rows, found = read(values["files"], cfg.prompt_field, cfg.response_field, cfg.prompts, grades=cfg.grades)
+    cfg, _, files = config.parse_list(Rows, argv, "python -m nanouft.look.rows", __doc__, "files",
+                                      "files, folders or data sets, as for train --data", "+")
+    rows, found = read(files, cfg.prompt_field, cfg.response_field, cfg.prompts, grades=cfg.grades)
     folder = folder_of(cfg.init)
     tok, n_ctx = read_tokenizer(folder), context(folder)
     encoded, lost = encode([as_example(row) for row in rows], tok, n_ctx)

@@ -16,10 +16,9 @@ from nanouft.gpt import GPT
 from nanouft.models import folder as folders
 from nanouft.shell.errors import UserError, optional
 from nanouft.shell.tensors import not_finite
-from nanouft.shell.text import one_line, read_json
+from nanouft.shell.text import HUB, one_line, read_json
 
 BASE = Path(__file__).parents[1] / "assets" / "base"                 # the shipped base, stored as fp16
-HUB = "hub:"
 OF_HUB = ["*.json", "*.safetensors", "*.jinja", "*.model", "merges.txt"]     # neither pickled weights nor code
 
 

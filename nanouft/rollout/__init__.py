@@ -1,1 +1,1 @@
-"""A model's own answers: sampled, scored, turned into batches."""
+"""Answers of the model that is trained: sampled, scored, turned into batches."""

@@ -123,7 +123,7 @@ def one_chunk(model: GPT, tok: Tokenizer, rows: list[Row], cfg: Harvest, score, 
     texts = [tok.decode(a.ids).strip() for a in said]
     rewards = earned(score, [r.prompt for r in asked], texts, [r.extra for r in asked])
     if not np.isfinite(rewards).all():
-        raise UserError(f"--reward {cfg.reward}: gave a reward that is not finite; train it anew")
+        raise UserError(f"--reward {cfg.reward}: gave a reward that is not finite; train it again")
     columns = {"answers": texts, "rewards": [float(x) for x in rewards], "ended": [a.ended for a in said],
                "clean": [not {tok.user, tok.assistant} & set(a.ids) for a in said]}
     return [{name: column[i:i + cfg.samples] for name, column in columns.items()}

@@ -62,7 +62,7 @@ def earned(score: Scorer, prompts: list[Turns], answers: list[str], extra: list[
 
 
 def try_out(name: str, rows: list[Row], graded: bool = False) -> None:
-    """An empty answer is scored, and the file's own answers to a few prompts: a mistake in a function is better said
+    """An empty answer is scored, and a few answers that stand in the file: a mistake in a function is better said
     before a run folder is made. `graded`: rewards must lie from 0 to 1."""
     if own_reward.split(name):
         tried = [(rows[0], "")] + [(r, talk[-1].text) for r in rows[:8] if (talk := r.answer or r.chosen)]

@@ -231,6 +231,15 @@ def parse(cls: type, argv: list[str] | None, prog: str, about: str):
     return fill(cls, vars(parser.parse_args(argv)))
 
 
+def parse_list(cls: type, argv: list[str] | None, prog: str, about: str, name: str, what: str, nargs: str = "*"):
+    """A command with a list in front of its flags: -> (instance, names given, the list)."""
+    parser = Parser(prog=prog, description=about)
+    parser.add_argument(name, nargs=nargs, help=what)
+    add_flags(parser, cls, "options")
+    values = vars(parser.parse_args(argv))
+    return *fill(cls, values), values[name]
+
+
 OF_FILES = {"prompt_field", "response_field", "strict", "grades", "max_length", "eval_data"}
 
 

@@ -18,6 +18,7 @@ from nanouft.shell.errors import UserError
 # C0 but newline and tab, DEL, C1, and the signs that turn the direction of writing round
 CONTROL = [*range(9), *range(11, 32), *range(127, 160), *range(0x202a, 0x202f), *range(0x2066, 0x206a)]
 SHOWN = {c: f"\\x{c:02x}" if c < 256 else f"\\u{c:04x}" for c in CONTROL}
+HUB = "hub:"                        # before a name on the hub; a path with a typing error is never looked up there
 
 
 def visible(text: str) -> str:
