@@ -7,7 +7,7 @@
 Settings are chosen on validation with seeds of its own (search.py), two of them jointly for every row. Rows of C3
 choose on each of two bases, other rows on the first. Then five paired test seeds on both bases, 100 prompts a family.
 judge.py makes the verdicts, by one rule. docs/claims.md says what each claim is, why these rows, and what came out.
-C1b is in second_stage.py, C6 in una_claim.py, C5 is python -m lab.lake_study.
+C1b is in second_stage.py, C3b in one_stage.py, C6 in una_claim.py, C5 is python -m lab.lake_study.
 """
 import sys
 from dataclasses import dataclass
@@ -16,8 +16,8 @@ from pathlib import Path
 from lab import judge
 from lab.cell import Cell
 from lab.cells import read_cells
-from lab.contrast import Parts
 from lab.judge import Contrast
+from lab.one_stage import C3B, FACTS, HONESTY, SKILLS, THREE
 from lab.runner import kept
 from lab.second_stage import C1B
 from lab.study import BASES, Plan, Row, Study
@@ -27,8 +27,6 @@ from nanouft.shell.errors import UserError, in_range
 from nanouft.shell.text import choose
 
 FOLDER = Path("docs/results/claims")
-SKILLS, HONESTY, FACTS = ("rules", "list", "sum", "sort", "reverse"), ("truth", "unknown"), ("fact",)
-THREE: Parts = (SKILLS, HONESTY, FACTS)
 WEAK = Cell(("--objective", "sft", "--noise", "0.4"), seed=900)     # an aligned model that is no oracle: 40 % wrong
 
 
@@ -50,7 +48,7 @@ C1 = Plan(
         MIXING: Row(f"{IFT} --gamma 0", BATCHES),
         CHAIN: Row("--objective dpo", LEASH, after=SFT_ROW),
     },
-    baseline=SFT_ROW, ends=ENDS,
+    baseline=SFT_ROW, ends=ENDS, effort=GROW,
     contrasts=(
         Contrast("IFT is better than SFT", IFT_ROW, SFT_ROW),
         Contrast("IFT is not inferior to SFT -> DPO", IFT_ROW, CHAIN, "non-inferiority"),
@@ -112,7 +110,7 @@ C4 = Plan(
         Contrast("PoFT is better than SFT at 40 %", "PoFT, 40 %", "SFT, 40 %", preset=False),
         Contrast("PoFT is better than SFT at 0 %", "PoFT, 0 %", "SFT, 0 %", preset=False)))
 
-CLAIMS = {"C1": C1, "C1b": C1B, "C2": C2, "C3": C3, "C4": C4, "C6": C6}
+CLAIMS = {"C1": C1, "C1b": C1B, "C2": C2, "C3": C3, "C3b": C3B, "C4": C4, "C6": C6}
 
 
 def judged(names: list[str], done: dict[str, dict]) -> dict[str, dict]:
