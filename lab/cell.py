@@ -166,12 +166,12 @@ def kept_own(own: Own, keep: Path) -> Path:
     """The folder of the answers of a model, or of the demonstrations that are right: judging these computes nothing."""
     init = kept_model(own.model, keep)
     scored = ["--reward", str(kept_reward(own, keep))] if own.labelled else []
-    scored += ["--reward", own.judge, "--good", "1"] if own.errs else []
+    scored += ["--reward", own.judge, "--good", "1"] if own.judge else []
     scored += ["--good", str(own.good)] if own.good is not None else []
     asked = ["--prompts", str(own.prompts), "--skills", graded.QUESTIONS if own.graded else "all"]
     if own.model.world:
-        asked = ["--data", str(kept_world(own.seed, keep) / f"questions-{own.prompts}.jsonl"), "--prompt-field",
-                 "question", "--reward", sums.RIGHT, "--good", "1"]
+        file = kept_world(own.seed, keep) / f"questions-{own.prompts}.jsonl"
+        asked = ["--data", str(file), "--prompt-field", "question"]
 
     def make(place: Path) -> None:
         with spending(place):

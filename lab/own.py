@@ -10,6 +10,7 @@ judge finds right.
 """
 from dataclasses import dataclass
 
+from lab import sums
 from nanouft.shell.files import checksum
 from nanouft.shell.streams import harvest_prompt_seed
 
@@ -40,8 +41,10 @@ class Own:
 
     @property
     def judge(self) -> str:
-        """The --reward of a judge who errs."""
-        return f"examples/judge_that_errs.py:errs_{self.errs}"
+        """The --reward of a judge who errs, or of the second world's; "" for the exact score."""
+        if self.errs:
+            return f"{'lab/sums.py' if self.model.world else 'examples/judge_that_errs.py'}:errs_{self.errs}"
+        return sums.RIGHT if self.model.world else ""
 
     @property
     def reward_key(self) -> str:

@@ -1,6 +1,6 @@
-"""Does the map's exchange rate hold elsewhere? In a second world (sums.py), and with a smaller model.
+"""Does the map's exchange rate hold elsewhere? In a second world (sums.py), and with models of other sizes.
 
-    python -m lab.map --pieces sums more small      # trains and scores what is missing; lab.map --write tells it
+    python -m lab.map --pieces sums more judged small large     # trains and scores what is missing; --write tells it
 
 Written down before the first cell, from the map:
 - The order of methods: RFT, UNA and RLOO above DPO; RLOO, which asks while it trains, level with RFT.
@@ -10,8 +10,13 @@ A rate agrees with the map's where the two differ by a factor of 1.5 at most. "I
 What was seen before: one seed of an earlier study (SFT 32.5 %, RFT 48, GRPO 75), and here one validation seed of each
 row at 100 x 1,000 with settings that nobody had chosen (SFT 58, RFT 69, UNA 66, DPO 61.5, RLOO 53).
 Settings are chosen on validation: in the second world those of SFT at each number of demonstrations, of other rows at
-100 x 1,000; of the smaller model the learning rates, at 100 x 4,000, around twice the map's. Changed after the first
-cells of SFT: with 300 demonstrations it has 97 % right, so judged answers are read with 30 and 100, 4,000 by RFT only.
+100 x 1,000; of other sizes the learning rates, at 100 x 4,000, around the map's times 128 / width. Changed after the
+first cells of SFT: with 300 demonstrations it has 97 % right, so judged answers are read with 30 and 100.
+Added after that, before their first cells:
+- RFT and UNA have settings of their own with 30 demonstrations (UNA had fallen with those of 100), and with 300, too.
+- 4M parameters: the smaller model needs more answers for a demonstration (78 with 30), so the larger one fewer than 29.
+- Judges that err in 5, 15, 30 of 100 answers, 4,000 of them: as in the map, RFT's rate grows at 5 and more at 15, and
+  cannot be told at 30.
 """
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -31,6 +36,7 @@ from lab.words import difference_word
 
 FILE, FACTOR = Path("docs/results/transfer/cells.jsonl"), 1.5
 SMALL = "docs/results/base-64"          # python -m nanouft.pretrain --width 64 --lr 4e-3 --half; .3M parameters
+LARGE = "out/base-256"                  # ... --width 256 --lr 1e-3 --threads 1 --half; 4M, not in git
 PASSES = {30: 6, 100: 12, 300: 6, 1020: 3}          # the map's, of SFT
 AXES = {
     "SFT": {"--lr": ("2.5e-4", "5e-4", "1e-3"), "--epochs": ("8", "16")},
@@ -48,32 +54,38 @@ class Place:
     demos: int
     samples: int = 0
     world: str = ""
+    base: str = "base"
+    errs: int = 0                       # of a hundred judgements
 
 
-SUMS = [Place(n, samples, "sums") for samples in (0, 1000, 4000) for n in (30, 100, 300) if n < 300 or not samples]
+SUMS = [Place(n, samples, "sums") for samples in (0, 1000, 4000) for n in (30, 100, 300)]
+JUDGED = [Place(n, 4000, "sums", errs=errs) for n in (30, 100) for errs in (5, 15, 30)]
 PIECES = {"sums": [p for p in SUMS if p.samples <= 1000], "more": [p for p in SUMS if p.samples > 1000],
-          "small": [*map(Place, PASSES), *(Place(n, 4000) for n in (30, 100, 300))]}
+          "judged": JUDGED} | {
+    name: [Place(n, samples, base=base) for samples in (0, 4000) for n in PASSES if n < 1020 or not samples]
+    for name, base in (("small", SMALL), ("large", LARGE))}
 
 
 @lru_cache
 def plan(p: Place) -> Plan:
-    return second_world(p) if p.world else smaller(p)
+    return second_world(p) if p.world else other_size(p)
 
 
 def second_world(p: Place) -> Plan:
     """SFT alone, or with so many judged answers."""
     file, asked, there = f"{{world}}/demos-{p.demos}.jsonl", p.samples // PER_PROMPT, Place(100, 1000, p.world)
     rows = {"SFT": Row(f"--objective sft --data {file} --eval-data {file} {sums.FIELDS} --batch-size 16", AXES["SFT"],
-                       at=replace(p, samples=0))}
-    own, file = Own(None, asked, rows=p.demos), f"{{world}}/questions-{asked}.jsonl"
+                       at=Place(p.demos, world=p.world))}
+    own, file = Own(None, asked, rows=p.demos, errs=p.errs), f"{{world}}/questions-{asked}.jsonl"
     while_training = (f"--objective rloo --data {file} --eval-data {file} --prompt-field question "
                       f"--reward {sums.RIGHT} --batch-size {PER_STEP} --steps")
     if p.samples:
-        reads = READS if p.samples == 1000 else {"RFT": READS["RFT"]}
+        every = p.samples == 1000 and p.demos < 300
         rows |= {name: Row(f"--objective {objective} --data {{own}}/{kind}.jsonl --eval-data {{own}}/{kind}.jsonl"
-                           f"{passes} --batch-size 16", AXES[name], "SFT", own=own, at=there)
-                 for name, (objective, kind, passes) in reads.items()}
-    if p.samples == 1000:
+                           f"{passes} --batch-size 16", AXES[name], "SFT", own=own,
+                           at=there if name == "DPO" else replace(there, demos=p.demos))
+                 for name, (objective, kind, passes) in READS.items() if every or name != "DPO"}
+    if p.samples == 1000 and p.demos < 300:
         rows["RLOO"] = Row(f"{while_training} {asked // PER_STEP}", AXES["RLOO"], "SFT", own=own, at=there)
     if p == there:
         rows[LONG] = Row(f"{while_training} {4 * (asked // PER_STEP)}", after="SFT", own=own, like="RLOO")
@@ -81,17 +93,23 @@ def second_world(p: Place) -> Plan:
                 effort={"more": 1, "growths": 2 if p.demos < 300 else 0})
 
 
-def smaller(p: Place) -> Plan:
+RATES = {SMALL: {"SFT": ("1.25e-4", "2.5e-4", "5e-4"), "RFT": ("1e-4", "2e-4", "4e-4"),
+                 "UNA": ("3e-5", "6e-5", "1.2e-4")},
+         LARGE: {"SFT": ("3e-5", "6e-5", "1.2e-4"), "RFT": ("2.5e-5", "5e-5", "1e-4"),
+                 "UNA": ("7.5e-6", "1.5e-5", "3e-5")}}
+
+
+def other_size(p: Place) -> Plan:
     """The map's rows with its passes and beta."""
-    own, there = Own(None, p.samples // PER_PROMPT, rows=p.demos), replace(p, demos=100)
+    own, there, rates = Own(None, p.samples // PER_PROMPT, rows=p.demos), replace(p, demos=100), RATES[p.base]
     rows = {"SFT": Row(f"--objective sft --rows {p.demos} --batch-size 16 --epochs {PASSES[p.demos]}",
-                       {"--lr": ("1.25e-4", "2.5e-4", "5e-4")}, at=Place(100))}
+                       {"--lr": rates["SFT"]}, at=Place(100, base=p.base))}
     if p.samples:
         rows["RFT"] = Row("--objective sft --data {own}/demos.jsonl --batch-size 16 --epochs 2",
-                          {"--lr": ("1e-4", "2e-4", "4e-4")}, "SFT", own=own, at=there)
+                          {"--lr": rates["RFT"]}, "SFT", own=own, at=there)
         rows["UNA"] = Row("--objective una --data {own}/scores.jsonl --batch-size 16 --epochs 2 --beta 1",
-                          {"--lr": ("3e-5", "6e-5", "1.2e-4")}, "SFT", own=own, at=there)
-    return Plan(rows, "SFT", bases=(SMALL,), tuned_on=(SMALL,), parts=(), effort={"more": 1})
+                          {"--lr": rates["UNA"]}, "SFT", own=own, at=there)
+    return Plan(rows, "SFT", bases=(p.base,), tuned_on=(p.base,), parts=(), effort={"more": 1})
 
 
 # ---- what came out ---------------------------------------------------------------------------------------------------
@@ -99,7 +117,7 @@ def found(look_up: Callable, of_map: list[dict]) -> list[dict]:
     """A line for each place and row that is finished, as prices.exchange gives it, with points over SFT, and whether
     its rate agrees with that of the map's same row (of_map: the lines of map.json)."""
     out: list[dict] = []
-    for where, places in (("sums", SUMS), ("small", PIECES["small"])):
+    for where, places in (("sums", SUMS + JUDGED), ("small", PIECES["small"]), ("large", PIECES["large"])):
         study, curve, others = Study(plan), {}, {}
         for p in places:
             try:
@@ -109,9 +127,9 @@ def found(look_up: Callable, of_map: list[dict]) -> list[dict]:
             except Missing:
                 continue
             curve[p.demos] = got.pop("SFT")
-            others |= {(p.demos, p.samples, name, 0): cells for name, cells in got.items()}
+            others |= {(p.demos, p.samples, name, p.errs): cells for name, cells in got.items()}
         for line in exchange(curve, others) if others else []:
-            cells, sft = others[line["demos"], line["samples"], line["row"], 0], curve[line["demos"]]
+            cells, sft = others[line["demos"], line["samples"], line["row"], line["errs"]], curve[line["demos"]]
             gain = contrast(cells, sft, (tuple(sft[0]["each"]),))
             out.append({"where": where, **line, "gain": gain, "verdict": difference_word(*gain),
                         "sft": float(np.mean([c["mean"] for c in sft])), "agrees": agrees(line, of_map)})
