@@ -5,8 +5,8 @@
 The rule. An interval covers other seeds and other prompts (contrast.py). Superiority holds if the whole 95 % interval
 of the difference lies above 0, does not hold if it lies below, else it is undecided. Non-inferiority asks the same of
 -2 points. Equivalence holds if the interval lies within -2 and +2, does not hold if it lies outside. Where the two
-bases differ, a claim is undecided. Intervals are not corrected for the number of contrasts: it stands in the results;
-the verdicts of newer claims are (Plan.holm).
+bases differ, a claim is undecided. Verdicts of a claim's preset contrasts are corrected for their number (Holm); the
+intervals that are printed, and exploratory contrasts, are not.
 """
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,11 +55,9 @@ def judged(study: Study, name: str, done: dict[str, dict]) -> dict:
              for base, rows in study.test_cells(name).items()}
     starts = {base: results_of([cell], done, ADVICE) for base, cell in untrained(claim).items()}
     contrasts = [compared(c, claim, found) for c in claim.contrasts]
-    if claim.holm:
-        correct(contrasts, claim, found)
+    correct(contrasts, claim, found)
     return {
         "baseline": claim.baseline, "parts": claim.parts, "seeds": list(claim.seeds), "prompts": claim.prompts,
-        "holm": claim.holm,
         "search": {base: {row: searched(study.setting(name, row, base), study.searches.get((name, row, base)), done)
                           for row in claim.rows} for base in claim.tuned_on},
         "bases": {base: {"start": families(starts[base]), "rows": {row: summary(claim, rows, row) for row in rows}}
@@ -111,20 +109,24 @@ def difference(c: Contrast, claim: Plan, rows: dict[str, list[dict]], looks: int
 
 
 def correct(contrasts: list[dict], claim: Plan, found: dict[str, dict[str, list[dict]]]) -> None:
-    """Holm's correction of the verdicts of the preset contrasts of superiority, on each base: the clearest of m
-    contrasts is judged by an interval of level 1 - 5 %/m, the next one by 1 - 5 %/(m - 1), and so on; after the first
-    one that is undecided, all are. The intervals that are printed stay those of 95 %."""
+    """Holm's correction of the verdicts of the preset contrasts, on each base: the clearest of m contrasts is judged by
+    an interval of level 1 - 5 %/m, the next one by 1 - 5 %/(m - 1), and so on; after the first one that is undecided,
+    all are. The intervals that are printed stay those of 95 %."""
     preset = [i for i, c in enumerate(claim.contrasts) if c.preset]
     for base, rows in found.items():
-        clearest = sorted(preset, key=lambda i: -abs(contrasts[i]["bases"][base]["mean"])
-                          / contrasts[i]["bases"][base]["half"])
+        clearest = sorted(preset, key=lambda i: -clearness(contrasts[i]["test"], **contrasts[i]["bases"][base]))
         undecided = False
         for step, i in enumerate(clearest):
-            word = claim_verdict(*difference(claim.contrasts[i], claim, rows, len(preset) - step), "superiority")
+            word = claim_verdict(*difference(claim.contrasts[i], claim, rows, len(preset) - step), contrasts[i]["test"])
             undecided = undecided or word == "undecided"
             contrasts[i]["bases"][base]["verdict"] = "undecided" if undecided else word
     for i in preset:
         contrasts[i]["verdict"] = common_verdict([b["verdict"] for b in contrasts[i]["bases"].values()])
+
+
+def clearness(test: str, mean: float, half: float, **_) -> float:
+    """How many half widths lie between a difference and the nearest limit of its test."""
+    return min(abs(mean - limit) for limit in LIMITS[test]) / max(half, 1e-9)
 
 
 def rounded(pair: tuple[float, float]) -> list[float]:
@@ -155,7 +157,6 @@ def page(name: str, claim: dict) -> str:
     return read_template("claim.md")[0].format(
         name=name, seeds=len(claim["seeds"]), bases=len(bases), all=len(contrasts), preset=preset,
         exploratory=len(contrasts) - preset,
-        corrected="; the verdicts of the preset ones are, by Holm's rule" if claim["holm"] else "",
         contrasts="\n".join(markdown_table(titles, map(contrast_row, contrasts))),
         tables="\n\n".join("\n".join(rows_of(claim, base)) for base in bases))
 

@@ -42,7 +42,7 @@ C3B = Plan(
         UFT: reads("uft", "a scores", {"--lr": FROM_BASE["--lr"][:3]} | BETAS | PASSES),
         CONTROL: reads("sft", "a demos", FROM_BASE | PASSES),
     },
-    baseline=FIRST, parts=THREE, seeds=range(400, 405), prompts=3, holm=True,
+    baseline=FIRST, parts=THREE, seeds=range(400, 405), prompts=3,
     effort={"first": 1, "more": 3, "growths": 1}, ends=("8",),
     contrasts=(
         *(Contrast(f"No right answer in B: UFT is better than {row}", UFT, row) for row in (*CHAINS.values(), CONTROL)),

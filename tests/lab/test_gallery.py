@@ -6,7 +6,7 @@ import pytest
 import torch
 from running import ROOT, call, one_error
 
-from lab import gallery
+from lab import gallery, gallery_faults
 from lab.gallery_faults import FAULTS
 from lab.gallery_stories import STORIES
 from nanouft.data.batches import encode
@@ -87,3 +87,13 @@ def test_a_short_story_runs_and_takes_its_place_on_the_page(here, monkeypatch, b
 def test_mistakes_are_one_line(here, capsys):
     one_error(call(gallery.main, "--story", "endles"), capsys.readouterr().err, "endles", "endless")
     one_error(call(gallery.main, "--page"), capsys.readouterr().err, "gallery.json", "--page")
+
+
+def test_no_fault_outlives_its_run():
+    def now():
+        return setup.Epochs, nano().prompt_ids(rows("val", "prompts", 1, 0)[0].prompt), gallery_faults.OBJECTIVES["dpo"]
+    before = now()
+    for fault in FAULTS.values():
+        with fault():
+            pass
+    assert now() == before
