@@ -80,11 +80,11 @@ def second_world(p: Place) -> Plan:
     while_training = (f"--objective rloo --data {file} --eval-data {file} --prompt-field question "
                       f"--reward {sums.RIGHT} --batch-size {PER_STEP} --steps")
     if p.samples:
-        every = p.samples == 1000 and p.demos < 300
+        every, read = p.samples == 1000 and p.demos < 300, ("RFT",) if p.errs else ("RFT", "UNA")
         rows |= {name: Row(f"--objective {objective} --data {{own}}/{kind}.jsonl --eval-data {{own}}/{kind}.jsonl"
                            f"{passes} --batch-size 16", AXES[name], "SFT", own=own,
                            at=there if name == "DPO" else replace(there, demos=p.demos))
-                 for name, (objective, kind, passes) in READS.items() if every or name != "DPO"}
+                 for name, (objective, kind, passes) in READS.items() if every or name in read}
     if p.samples == 1000 and p.demos < 300:
         rows["RLOO"] = Row(f"{while_training} {asked // PER_STEP}", AXES["RLOO"], "SFT", own=own, at=there)
     if p == there:
@@ -95,8 +95,7 @@ def second_world(p: Place) -> Plan:
 
 RATES = {SMALL: {"SFT": ("1.25e-4", "2.5e-4", "5e-4"), "RFT": ("1e-4", "2e-4", "4e-4"),
                  "UNA": ("3e-5", "6e-5", "1.2e-4")},
-         LARGE: {"SFT": ("3e-5", "6e-5", "1.2e-4"), "RFT": ("2.5e-5", "5e-5", "1e-4"),
-                 "UNA": ("7.5e-6", "1.5e-5", "3e-5")}}
+         LARGE: {"SFT": ("3e-5", "6e-5", "1.2e-4"), "RFT": ("2.5e-5", "5e-5", "1e-4")}}
 
 
 def other_size(p: Place) -> Plan:
@@ -107,6 +106,7 @@ def other_size(p: Place) -> Plan:
     if p.samples:
         rows["RFT"] = Row("--objective sft --data {own}/demos.jsonl --batch-size 16 --epochs 2",
                           {"--lr": rates["RFT"]}, "SFT", own=own, at=there)
+    if p.samples and p.base == SMALL:
         rows["UNA"] = Row("--objective una --data {own}/scores.jsonl --batch-size 16 --epochs 2 --beta 1",
                           {"--lr": rates["UNA"]}, "SFT", own=own, at=there)
     return Plan(rows, "SFT", bases=(p.base,), tuned_on=(p.base,), parts=(), effort={"more": 1})
