@@ -35,8 +35,7 @@ def row(r: dict, name: str) -> dict:
 # ---- what a judged answer is worth -----------------------------------------------------------------------------------
 def exchange(lines: list[dict]) -> list[str]:
     """A line for each number of demonstrations, a column for each number of judged answers, of RFT."""
-    worth = {(x["demos"], x["samples"]): f"{x['worth']:.0f} [{x['low']:.0f}, {x['high']:.0f}]: "
-             + (f"{x['answers']:.0f}" if x["low"] > 0 else "cannot be told") for x in lines
+    worth = {(x["demos"], x["samples"]): f"{x['worth']:.0f}: {rate(x)}" for x in lines
              if x["row"] == "RFT" and x["samples"] > 250 and x["demos"] <= WORTH_SEEING and not x["errs"]}
     demos, sizes = ({key[i]: None for key in sorted(worth, key=lambda key: key[i])} for i in (0, 1))
     return markdown_table(["demonstrations", *(f"{n:,} judged answers" for n in sizes)],
@@ -44,16 +43,17 @@ def exchange(lines: list[dict]) -> list[str]:
 
 
 def rates(lines: list[dict]) -> dict[str, object]:
-    """The rate of RFT in words, with the lowest and the highest of them."""
+    """The rate of RFT in words, and that of the last answers, with 100 demonstrations."""
     by_size: dict[int, list[float]] = {}
     for x in lines:
         if x["row"] == "RFT" and x["low"] > 0 and x["samples"] > 250 and not x["errs"]:
             by_size.setdefault(x["samples"], []).append(x["answers"])
     words = [f"{' to '.join(dict.fromkeys(f'{n:.0f}' for n in (min(found), max(found))))} with {size:,}"
              for size, found in sorted(by_size.items())]
-    every = [n for found in by_size.values() for n in found]
+    few, many = (next(x for x in lines if (x["demos"], x["samples"], x["row"]) == (100, size, "RFT"))
+                 for size in list(sorted(by_size))[-2:])
     return {"rate": ", ".join(words) + " judged answers",
-            "at_least": round(min(every)), "at_most": round(max(every))}
+            "later": round((many["samples"] - few["samples"]) / (many["worth"] - few["worth"]))}
 
 
 # ---- which method ----------------------------------------------------------------------------------------------------
@@ -81,35 +81,40 @@ def errs(found: dict) -> list[str]:
         gains = {r["errs"]: {x["name"]: format_gain(*x["gain"]) for x in r["rows"]} for r in found["regimes"]
                  if (r["demos"], r["samples"]) == (demos, 4000) and (r["errs"] or r["piece"] == "grid")}
         lines += [[demos, name, *(gains.get(e, {}).get(name, "") + told.get((demos, name, e), "") for e in shares)]
-                  for name in ("UNA", "RFT", "RLOO")]
+                  for name in ("UNA", "RFT")]
     titles = ["demonstrations", "", *(f"{e} % misjudged" if e else "never errs" for e in shares)]
     return [*read_template("map_errs.md"), *markdown_table(titles, lines), ""]
 
 
-WHERE = {"sums": "sums in words, 1M", "small": "NanoWorld, .3M"}
-MEASURED = ("RFT", "UNA", "RLOO", "DPO")
+WHERE = {"sums": "sums in words, 1M", "small": "NanoWorld, .3M", "large": "NanoWorld, 4M"}
 
 
 def transfer(found: dict, gain: dict) -> list[str]:
-    """Other worlds and sizes: points over SFT, RFT's rate, and whether it agrees with the map's; nothing where that is
-    not measured."""
+    """Other worlds and sizes: RFT's points over SFT with 4,000 judged answers, its rate, and whether that agrees with
+    the map's; nothing where that is not measured."""
     places: dict[tuple, dict[str, dict]] = {}
     for x in found["transfer"]:
-        places.setdefault((x["where"], x["demos"], x["samples"]), {})[x["row"]] = x
-    if any((where, demos, 4000) not in places for where in WHERE for demos in (30, 100)):
+        places.setdefault((x["where"], x["demos"], x["samples"], x["errs"]), {})[x["row"]] = x
+    if any((where, demos, 4000, 0) not in places for where in WHERE for demos in (30, 100)):
         return []
-    table = [[WHERE[where], demos, f"{samples:,}", format_interval(rows["RFT"]["sft"]),
-              *(format_gain(*rows[name]["gain"]) if name in rows else "" for name in MEASURED),
-              rate(rows["RFT"]), rows["RFT"]["agrees"]] for (where, demos, samples), rows in places.items()]
-    titles = ["world, size", "demonstrations", "judged answers", "SFT", *MEASURED,
-              "judged answers for one demonstration, RFT [95 %]", "as in the map?"]
-    told = {where: {f"{demos} x {samples:,}": {name: format_gain(*x["gain"]) for name, x in rows.items()}
-                    for (at, demos, samples), rows in places.items() if at == where} for where in WHERE}
-    few, many = ({"map": alone} | {where: places[where, demos, 4000]["RFT"]["sft"] for where in WHERE}
+    of_map = {x["demos"]: x for x in found["exchange"] if (x["samples"], x["row"], x["errs"]) == (4000, "RFT", 0)}
+    here = [f"{gain[f'{n} x 4,000']['RFT']}: {rate(of_map[n])}" for n in (30, 100, 300)]
+    table = [["NanoWorld, 1M (the map)", *here]]
+    for errs, where in [(0, where) for where in WHERE] + [(errs, "sums") for errs in (5, 15)]:
+        judge = f", {errs} % misjudged" if errs else ""
+        lines = (places.get((where, n, 4000, errs), {}).get("RFT") for n in (30, 100, 300))
+        table.append([WHERE[where] + judge, *("" if x is None else f"{format_gain(*x['gain'])}: {rate(x)}"
+                                              + f"; {x['agrees']}" * (x["low"] > 0) for x in lines)])
+    told = {where: {f"{n} x {samples:,}": {name: format_gain(*x["gain"]) for name, x in rows.items()}
+                    for (at, n, samples, errs), rows in places.items() if at == where and not errs} for where in WHERE}
+    few, many = ({"map": alone} | {where: places[where, demos, 4000, 0]["RFT"]["sft"] for where in WHERE}
                  for demos, alone in zip((30, 100), found["alone"].values()))
     steep = {where: f"{100 * (many[where] - few[where]):.1f}" for where in few}
+    sizes = ", ".join(f"{WHERE[where]}: {steep[where]}" for where in ("small", "large"))
+    titles = ["world, size", *(f"{n} demonstrations" for n in (30, 100, 300))]
     (text,) = read_template("map_transfer.md")
-    return [text.format(table="\n".join(markdown_table(titles, table)), told=told, steep=steep, gain=gain)]
+    return [text.format(table="\n".join(markdown_table(titles, table)), told=told, steep=steep, sizes=sizes,
+                        misjudged={n: format_gain(*places["sums", n, 4000, 30]["RFT"]["gain"]) for n in (30, 100)})]
 
 
 def rate(x: dict) -> str:
