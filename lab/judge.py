@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from lab.cell import Cell
-from lab.contrast import Parts, contrast, endpoint_score
+from lab.contrast import Parts, contrast, endpoint_score, holm
 from lab.pictures import interval_picture
 from lab.runner import results_of
 from lab.search import VAL_SEED, Search
@@ -111,18 +111,16 @@ def difference(c: Contrast, claim: Plan, rows: dict[str, list[dict]], looks: int
 
 
 def correct(contrasts: list[dict], claim: Plan, found: dict[str, dict[str, list[dict]]]) -> None:
-    """Holm's correction of the verdicts of the preset contrasts of superiority, on each base: the clearest of m
-    contrasts is judged by an interval of level 1 - 5 %/m, the next one by 1 - 5 %/(m - 1), and so on; after the first
-    one that is undecided, all are. The intervals that are printed stay those of 95 %."""
+    """Holm's correction of the verdicts of the preset contrasts of superiority, on each base. The intervals that are
+    printed stay those of 95 %."""
     preset = [i for i, c in enumerate(claim.contrasts) if c.preset]
     for base, rows in found.items():
-        clearest = sorted(preset, key=lambda i: -abs(contrasts[i]["bases"][base]["mean"])
-                          / contrasts[i]["bases"][base]["half"])
-        undecided = False
-        for step, i in enumerate(clearest):
-            word = claim_verdict(*difference(claim.contrasts[i], claim, rows, len(preset) - step), "superiority")
-            undecided = undecided or word == "undecided"
-            contrasts[i]["bases"][base]["verdict"] = "undecided" if undecided else word
+        bases = {i: contrasts[i]["bases"][base] for i in preset}
+
+        def word(i: int, looks: int) -> str:
+            return claim_verdict(*difference(claim.contrasts[i], claim, rows, looks), "superiority")
+        for i, (_, said) in holm({i: abs(b["mean"]) / b["half"] for i, b in bases.items()}, word).items():
+            bases[i]["verdict"] = said
     for i in preset:
         contrasts[i]["verdict"] = common_verdict([b["verdict"] for b in contrasts[i]["bases"].values()])
 
