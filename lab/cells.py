@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from lab import snapshot, sums
-from lab.cell import KEEP, Cell, kept_own, kept_reward, quiet, stages, train_cell
+from lab.cell import KEEP, Cell, kept_reward, quiet, stages, train_cell
 from lab.runner import open_store, results_of, run_missing, scratch
 from nanouft import world
 from nanouft.look import scores
@@ -104,9 +104,6 @@ def each(cell: Cell, init: str, log: list[dict], answers: list, keep: Path) -> d
            "spent": {"tokens": sum(s["tokens"] for s in spent), "flops": sum(s["flops"] for s in spent)}}
     if cell.own and cell.own.labelled:
         out["agreement"] = read_json(kept_reward(cell.own, keep) / "eval.json")["held_out"]["accuracy"]
-    if cell.world and cell.own:
-        rewards = np.array([line["rewards"] for line in Lines(kept_own(cell.own, keep) / "answers.jsonl").read()])
-        out["right"] = {"answers": rewards.mean(), "questions": rewards.max(1).mean()}      # at least one of four
     if cell.curve:
         rewards = [m["reward"] for m in log if "reward" in m]
         out["curve"] = {"samples": snapshot.mean_curve(rewards),
