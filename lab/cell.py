@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
 
-from lab import cost, sums
+from lab import cost, graded, sums
 from lab.own import APART, KEPT_RIGHT, Own
 from nanouft import reward, train
 from nanouft.models.load import folder_of
@@ -168,7 +168,7 @@ def kept_own(own: Own, keep: Path) -> Path:
     scored = ["--reward", str(kept_reward(own, keep))] if own.labelled else []
     scored += ["--reward", own.judge, "--good", "1"] if own.errs else []
     scored += ["--good", str(own.good)] if own.good is not None else []
-    asked = ["--prompts", str(own.prompts)]
+    asked = ["--prompts", str(own.prompts), "--skills", graded.QUESTIONS if own.graded else "all"]
     if own.model.world:
         asked = ["--data", str(kept_world(own.seed, keep) / f"questions-{own.prompts}.jsonl"), "--prompt-field",
                  "question", "--reward", sums.RIGHT, "--good", "1"]
@@ -178,6 +178,8 @@ def kept_own(own: Own, keep: Path) -> Path:
             if own.prompts:
                 harvest.main(["--init", init, *asked, "--samples", str(own.samples), "--seed", str(own.seed),
                               *ONE_THREAD, "--out", str(place), *scored])
+                if own.graded:
+                    graded.write(place, own)
             else:
                 write_demos(["--demos", str(own.rows), "--noise", str(own.noise), "--right", "--seed", str(own.seed),
                              "--out", str(place / KEPT_RIGHT)])

@@ -5,9 +5,10 @@
     python -m lab.claims --write        # results.json, tables and pictures from finished cells; trains nothing
 
 Settings are chosen on validation with seeds of its own (search.py), two of them jointly for every row. Rows of C3
-choose on each of two bases, other rows on the first. Then five paired test seeds on both bases, 100 prompts a family.
+choose on each of two bases, other rows on the first. Then one final pass: five paired test seeds on both bases, 100
+prompts a family, seeds and prompts that nobody had seen when this file was committed with its rows and contrasts.
 judge.py makes the verdicts, by one rule. docs/claims.md says what each claim is, why these rows, and what came out.
-C1b is in second_stage.py, C6 in una_claim.py, C5 is python -m lab.lake_study.
+C1b is in second_stage.py, C3b in one_stage.py, C6 in una_claim.py, C5 is python -m lab.lake_study.
 """
 import sys
 from dataclasses import dataclass
@@ -16,8 +17,8 @@ from pathlib import Path
 from lab import judge
 from lab.cell import Cell
 from lab.cells import read_cells
-from lab.contrast import Parts
 from lab.judge import Contrast
+from lab.one_stage import C3B, FACTS, HONESTY, SKILLS, THREE
 from lab.runner import kept
 from lab.second_stage import C1B
 from lab.study import BASES, Plan, Row, Study
@@ -27,8 +28,6 @@ from nanouft.shell.errors import UserError, in_range
 from nanouft.shell.text import choose
 
 FOLDER = Path("docs/results/claims")
-SKILLS, HONESTY, FACTS = ("rules", "list", "sum", "sort", "reverse"), ("truth", "unknown"), ("fact",)
-THREE: Parts = (SKILLS, HONESTY, FACTS)
 WEAK = Cell(("--objective", "sft", "--noise", "0.4"), seed=900)     # an aligned model that is no oracle: 40 % wrong
 
 
@@ -39,6 +38,7 @@ LEASH: dict = {"--lr": SMALL, "--beta": ("0.3", "1", "3")}
 PASSES: dict = {"--lr": BIG, "--epochs": ("1", "3", "6")}
 ENDS = ("8", "64")                      # smaller and larger batches are not tried
 GROW = {"growths": 3}                   # how often a grid grows
+SEEDS, PROMPTS = range(500, 505), 4     # of the final pass
 SFT_ROW, CHAIN, IFT = "SFT, sequence mean", "SFT -> DPO", "--objective ift --variant released"
 IFT_ROW, DETACHED, MIXING = "IFT released", "IFT released, detached", "IFT mixing only (gamma 0)"
 
@@ -50,7 +50,7 @@ C1 = Plan(
         MIXING: Row(f"{IFT} --gamma 0", BATCHES),
         CHAIN: Row("--objective dpo", LEASH, after=SFT_ROW),
     },
-    baseline=SFT_ROW, ends=ENDS,
+    baseline=SFT_ROW, seeds=SEEDS, prompts=PROMPTS, ends=ENDS, effort=GROW,
     contrasts=(
         Contrast("IFT is better than SFT", IFT_ROW, SFT_ROW),
         Contrast("IFT is not inferior to SFT -> DPO", IFT_ROW, CHAIN, "non-inferiority"),
@@ -64,7 +64,7 @@ UFT_01, UFT_1 = "UFT, beta .01 (the authors')", "UFT, beta .1"
 C2 = Plan(
     rows={TOKENS: Row("--objective sft", BATCHES),
           UFT_01: Row(f"{NO_FEEDBACK} 0.01", BATCHES), UFT_1: Row(f"{NO_FEEDBACK} 0.1", BATCHES)},
-    baseline=TOKENS, ends=ENDS, effort=GROW,
+    baseline=TOKENS, seeds=SEEDS, prompts=PROMPTS, ends=ENDS, effort=GROW,
     contrasts=tuple(Contrast(f"{row} is {phrase} SFT", row, TOKENS, test) for row in (UFT_01, UFT_1)
                     for phrase, test in (("better than", "superiority"), ("not inferior to", "non-inferiority"))))
 
@@ -78,7 +78,7 @@ C3 = Plan(
         UFT_AB: Row("--objective uft --skills A:B --rows 1180 --mix 57:61", {**LEASH, "--lr": BIG}),
         UNION: Row("--objective sft --skills A,B --rows 875", BATCHES),     # A's 570, and B's right ones among 610
     },
-    baseline=SFT_A, parts=THREE, tuned_on=BASES, ends=ENDS, effort=GROW,
+    baseline=SFT_A, seeds=SEEDS, prompts=PROMPTS, parts=THREE, tuned_on=BASES, ends=ENDS, effort=GROW,
     contrasts=(
         *(Contrast(f"Skills: UFT keeps more than {row}", UFT_AB, row, parts=(SKILLS,)) for row in CHAINS.values()),
         *(Contrast(f"Three parts: UFT is better than {row}", UFT_AB, row) for row in CHAINS.values()),
@@ -102,7 +102,7 @@ C4 = Plan(
         LIKELIEST: Row("--objective sft --noise 0.4 --keep 0.6",            # fewer rows, more passes: equal updates
                        {"--lr": BIG, "--epochs": ("1.667", "5", "10")}),
     },
-    baseline="SFT, 40 %", ends=ENDS, effort=GROW,
+    baseline="SFT, 40 %", seeds=SEEDS, prompts=PROMPTS, ends=ENDS, effort=GROW,
     contrasts=(
         Contrast("PoFT's gain over SFT is larger at 40 % than at 0 %", "PoFT, 40 %", "SFT, 40 %",
                  minus=("PoFT, 0 %", "SFT, 0 %")),
@@ -112,7 +112,7 @@ C4 = Plan(
         Contrast("PoFT is better than SFT at 40 %", "PoFT, 40 %", "SFT, 40 %", preset=False),
         Contrast("PoFT is better than SFT at 0 %", "PoFT, 0 %", "SFT, 0 %", preset=False)))
 
-CLAIMS = {"C1": C1, "C1b": C1B, "C2": C2, "C3": C3, "C4": C4, "C6": C6}
+CLAIMS = {"C1": C1, "C1b": C1B, "C2": C2, "C3": C3, "C3b": C3B, "C4": C4, "C6": C6}
 
 
 def judged(names: list[str], done: dict[str, dict]) -> dict[str, dict]:

@@ -5,8 +5,8 @@
 The rule. An interval covers other seeds and other prompts (contrast.py). Superiority holds if the whole 95 % interval
 of the difference lies above 0, does not hold if it lies below, else it is undecided. Non-inferiority asks the same of
 -2 points. Equivalence holds if the interval lies within -2 and +2, does not hold if it lies outside. Where the two
-bases differ, a claim is undecided. Intervals are not corrected for the number of contrasts: it stands in the results;
-the verdicts of newer claims are (Plan.holm).
+bases differ, a claim is undecided. Verdicts of a claim's preset contrasts are corrected for their number (Holm); the
+intervals that are printed, and exploratory contrasts, are not.
 """
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,11 +55,9 @@ def judged(study: Study, name: str, done: dict[str, dict]) -> dict:
              for base, rows in study.test_cells(name).items()}
     starts = {base: results_of([cell], done, ADVICE) for base, cell in untrained(claim).items()}
     contrasts = [compared(c, claim, found) for c in claim.contrasts]
-    if claim.holm:
-        correct(contrasts, claim, found)
+    correct(contrasts, claim, found)
     return {
         "baseline": claim.baseline, "parts": claim.parts, "seeds": list(claim.seeds), "prompts": claim.prompts,
-        "holm": claim.holm,
         "search": {base: {row: searched(study.setting(name, row, base), study.searches.get((name, row, base)), done)
                           for row in claim.rows} for base in claim.tuned_on},
         "bases": {base: {"start": families(starts[base]), "rows": {row: summary(claim, rows, row) for row in rows}}
@@ -111,15 +109,18 @@ def difference(c: Contrast, claim: Plan, rows: dict[str, list[dict]], looks: int
 
 
 def correct(contrasts: list[dict], claim: Plan, found: dict[str, dict[str, list[dict]]]) -> None:
-    """Holm's correction of the verdicts of the preset contrasts of superiority, on each base. The intervals that are
-    printed stay those of 95 %."""
+    """Holm's correction of the verdicts of the preset contrasts, on each base: how many half widths lie between a
+    difference and the nearest limit of its test says how clear it is. The intervals that are printed stay those of
+    95 %."""
     preset = [i for i, c in enumerate(claim.contrasts) if c.preset]
     for base, rows in found.items():
         bases = {i: contrasts[i]["bases"][base] for i in preset}
 
         def word(i: int, looks: int) -> str:
-            return claim_verdict(*difference(claim.contrasts[i], claim, rows, looks), "superiority")
-        for i, (_, said) in holm({i: abs(b["mean"]) / b["half"] for i, b in bases.items()}, word).items():
+            return claim_verdict(*difference(claim.contrasts[i], claim, rows, looks), contrasts[i]["test"])
+        clear = {i: min(abs(b["mean"] - limit) for limit in LIMITS[contrasts[i]["test"]]) / max(b["half"], 1e-9)
+                 for i, b in bases.items()}
+        for i, (_, said) in holm(clear, word).items():
             bases[i]["verdict"] = said
     for i in preset:
         contrasts[i]["verdict"] = common_verdict([b["verdict"] for b in contrasts[i]["bases"].values()])
@@ -153,7 +154,6 @@ def page(name: str, claim: dict) -> str:
     return read_template("claim.md")[0].format(
         name=name, seeds=len(claim["seeds"]), bases=len(bases), all=len(contrasts), preset=preset,
         exploratory=len(contrasts) - preset,
-        corrected="; the verdicts of the preset ones are, by Holm's rule" if claim["holm"] else "",
         contrasts="\n".join(markdown_table(titles, map(contrast_row, contrasts))),
         tables="\n\n".join("\n".join(rows_of(claim, base)) for base in bases))
 

@@ -27,7 +27,7 @@ C1B = Plan(
         SFT_NEW: Row(PLAIN, after=START, like=SFT, scale=1, apart=True),
         IFT_NEW: Row(IFT, after=START, like=RELEASED, scale=1, apart=True),
     },
-    baseline=SFT, seeds=range(200, 210), prompts=1, holm=True,
+    baseline=SFT, seeds=range(200, 210), prompts=1,
     effort={"first": 2, "more": 2, "growths": 3},
     contrasts=(
         *(Contrast(f"Second stage: IFT is better than {row}", RELEASED, row) for row in (SFT, THIRD, FROZEN)),

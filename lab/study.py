@@ -69,7 +69,6 @@ class Plan:
     ends: tuple[str, ...] = ()          # values of an axis with nothing beyond
     effort: dict[str, int] = field(default_factory=dict)        # first, more, growths of its searches (search.py)
     world: str = ""                     # of its cells: "sums", or NanoWorld
-    holm: bool = False                  # verdicts of the preset contrasts are corrected for their number
 
 
 @dataclass

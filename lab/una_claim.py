@@ -35,7 +35,7 @@ C6 = Plan(
         SIMPO: reads("pairs", "simpo", LOWER, ("2", "4", "8"), OF_PAIRS),
         RFT: reads("demos", "sft", ("3e-5", "1e-4", "2.5e-4"), (), OF_PAIRS),
     },
-    baseline=FIRST, seeds=range(300, 305), prompts=2, holm=True,
+    baseline=FIRST, seeds=range(300, 305), prompts=2,
     effort={"first": 1, "more": 3, "growths": 1}, ends=("8",),     # 8 passes, and a beta of 8, are the last
     contrasts=(
         *(Contrast(f"Judged answers: UNA is better than {row}", SCORES, row) for row in (DPO, KTO, SIMPO, RIGHT, CUT)),

@@ -14,16 +14,19 @@ import pytest
 from running import environment, soon
 
 from lab import cells as the_cells
-from lab import runner
+from lab import graded, runner
 from lab.cell import Cell
 from lab.cells import read_cells, run_cell, run_cells, timeless
+from lab.own import Own
 from lab.runner import scratch
 from nanouft import train
 from nanouft.look.scores import families
 from nanouft.models.load import start_model
+from nanouft.rollout import harvest
 from nanouft.shell.devices import pick
 from nanouft.shell.errors import Diverged, UserError
 from nanouft.shell.files import Lines, beside, locked
+from nanouft.world.tasks import read
 
 pytestmark = pytest.mark.usefixtures("brief")
 # Two workers: a cell that is done at once, and two that never end. Prints what it gets; argv[1]: who is killed instead.
@@ -125,7 +128,9 @@ def whole_cell(**change) -> dict:
 @pytest.mark.parametrize("line, words", [
     ("<<<<<<< HEAD", "no JSON object"), ("[1]", "no JSON object"), ("", ""), ({"mean": 0.5}, "no key"),
     (whole_cell(mean=True), "not a whole"), (whole_cell(mean=math.nan), "not a whole cell"),
-    (whole_cell(families={}), "not a whole cell"), (whole_cell(), "not a whole cell")], ids=range(8))
+    (whole_cell(families={}), "not a whole cell"), (whole_cell(families=[]), "not a whole cell"),
+    (whole_cell(families={f: dict.fromkeys(the_cells.KEPT, 1.5) for f in the_cells.world.FAMILIES}), "not a whole"),
+    (whole_cell(seconds="1"), "not a whole cell"), (whole_cell(), "not a whole cell")], ids=range(11))
 def test_a_broken_line_is_named_and_nothing_behind_it_is_lost(line, words, tmp_path, tiny_base):
     """A merge marker, an edit: the file stays as it is, byte for byte. The last case lacks what the page shows."""
     file = tmp_path / "cells.jsonl"
@@ -205,6 +210,29 @@ def test_what_is_finished_stays_and_a_cut_line_is_made_again(tmp_path, tiny_base
     assert again[cells[0].key] == kept
     assert timeless(again[cells[1].key]) == timeless(whole[cells[1].key])
     assert read_cells(file).keys() == {c.key for c in cells}, "the file holds whole lines only"
+
+
+def test_answers_of_a_prompt_with_a_right_one_are_left_out_but_of_facts(tmp_path):
+    """The best answer of a prompt earns .2 to .8, and no other prompt of a skill is in the files."""
+    own = Own(Cell(()), 60, seed=3, graded=True)
+    asked = harvest.find_prompts(harvest.Harvest(prompts=60, skills=graded.QUESTIONS, seed=3))
+    lines = [{"row": i, "answers": ["a", "b"], "rewards": [0.0, (0.0, 0.2, 0.5, 1.0)[i % 4]], "ended": [True] * 2,
+              "clean": [True] * 2} for i in range(len(asked))]
+    Lines(tmp_path / "answers.jsonl").add(*lines)
+    graded.write(tmp_path, own)
+    is_fact = {i for i, r in enumerate(asked) if read(r.prompt[0].text)[0] == "fact"}
+    kept = {asked[i].prompt[0].text for i in range(len(asked)) if i in is_fact or i % 4 in (1, 2)}
+    assert 0 < len(is_fact) < len(kept) < len(asked)
+    assert {row["prompt"] for row in Lines(tmp_path / "scores.jsonl").read()} == kept
+    assert all(row["response"] == "b" for row in Lines(tmp_path / "demos.jsonl").read()
+               if read(row["prompt"])[0] != "fact"), "the best of each prompt"
+    assert {read(row["prompt"])[0] for row in Lines(tmp_path / "a.jsonl").read()} == {"truth", "unknown"}
+
+
+def test_of_a_cell_that_was_run_twice_the_later_counts(tmp_path):
+    file = tmp_path / "cells.jsonl"
+    Lines(file).add(whole_cell(mean=0.4), whole_cell(mean=0.7))
+    assert read_cells(file)["k"]["mean"] == 0.7
 
 
 def test_keys_know_what_a_cell_is_made_of():

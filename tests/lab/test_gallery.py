@@ -90,3 +90,14 @@ def test_a_short_story_runs_and_takes_its_place_on_the_page(here, monkeypatch, b
 def test_mistakes_are_one_line(here, capsys):
     one_error(call(gallery.main, "--story", "endles"), capsys.readouterr().err, "endles", "endless")
     one_error(call(gallery.main, "--page"), capsys.readouterr().err, "gallery.json", "--page")
+
+
+def test_no_fault_outlives_its_run():
+    def now():
+        return (setup.Epochs.__call__, nano().prompt_ids(rows("val", "prompts", 1, 0)[0].prompt),
+                stories.OBJECTIVES["dpo"])
+    before = now()
+    for fault in (fault for s in STORIES for fault in (s.fault, s.asked) if fault is not nullcontext):
+        with fault():
+            assert now() != before
+    assert now() == before

@@ -12,6 +12,7 @@ from lab.cell import Cell
 from lab.cells import pack_scores
 from lab.compare import minus
 from lab.contrast import arrays, contrast, endpoint_score, prompt_groups, quantile, two_way
+from lab.prices import exchange
 from lab.words import difference_word, format_gain, format_interval, markdown_table
 from nanouft import world
 from nanouft.look.stats import interval
@@ -127,6 +128,21 @@ def test_the_luck_of_a_seed_cancels():
     assert minus(lucky, lucky) == ([0, 0], "equal")
     assert minus(lucky, {0: 0.4}) == ([pytest.approx(0.1), None], "undecided"), "one seed tells nothing"
     assert minus(lucky, {7: 0.4}) == (None, None)
+    assert interval([0.5]) == (0.5, math.inf) and math.isnan(interval([])[0]), "no seed: no number"
+
+
+def test_a_row_that_scores_like_sft_with_more_demonstrations_is_worth_the_difference():
+    def cells(mean: float, spread: float = 0.0) -> list[dict]:
+        return [made(Cell((), seed), mean + spread * (seed - 1.5)) for seed in range(4)]
+    curve = {30: cells(0.60), 100: cells(0.70), 300: cells(0.75)}
+    between = 0.70 + 0.05 * np.log(200 / 100) / np.log(3)           # where SFT stands with 200
+    above, none, spread = exchange(curve, {(30, 1000, "RFT", 0): cells(between), (100, 1000, "UNA", 0): cells(0.70),
+                                           (30, 4000, "RFT", 15): cells(between, spread=0.01)})
+    assert above["worth"] == pytest.approx(170, rel=0.06), "scores are kept in 240ths"
+    assert above["answers"] == pytest.approx(1000 / above["worth"])
+    assert above["low"] == pytest.approx(above["worth"], rel=0.01), "no chance is left"
+    assert none["worth"] == pytest.approx(0, abs=1) and (none["row"], none["demos"], none["errs"]) == ("UNA", 100, 0)
+    assert spread["errs"] == 15 and spread["low"] < 160 < 180 < spread["high"]
 
 
 # ---- words ---------------------------------------------------------------------------------------------------------

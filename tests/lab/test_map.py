@@ -56,6 +56,14 @@ def test_the_best_inside_its_grid_is_chosen_with_four_seeds():
     assert len(tried) == 9 and n == 9 + 3 * 3
 
 
+def test_luck_of_the_first_seeds_is_looked_at_again():
+    def lucky(lr, beta, seed):
+        luck = 5.0 if seed < 1001 else -9.0
+        return luck if (lr, beta) == (3e-4, 0.1) else peak(lr, beta, seed)
+    chosen, _, _ = searched(lucky, {"--lr": ("3e-5", "1e-4", "3e-4"), "--beta": ("0.1", "0.3", "1")})
+    assert chosen == {"--lr": "1e-4", "--beta": "0.3"}
+
+
 def test_a_grid_grows_where_its_best_lies_at_an_edge():
     chosen, tried, _ = searched(peak, {"--lr": ("1e-6", "3e-6", "1e-5"), "--beta": ("0.3", "1", "3")}, growths=3)
     assert float(chosen["--lr"]) == pytest.approx(1e-4, rel=0.2) and chosen["--beta"] == "0.3"

@@ -1,0 +1,32 @@
+"""Answers of the base of which none is right, as data: what study C3b (one_stage.py) learns from.
+
+    write(folder, own)          # after rollout/harvest.py wrote the folder: its files hold the kept prompts only
+
+A prompt is kept if its best answer earns .2 to .8; of `fact`, which the base knows, every prompt is kept. The file
+a.jsonl holds right demonstrations of honesty (truth, unknown).
+"""
+from pathlib import Path
+
+from lab.own import Own
+from nanouft import world
+from nanouft.rollout.harvest import Harvest, Sampled, find_prompts
+from nanouft.rollout.harvest import write as write_files
+from nanouft.shell.files import Lines
+from nanouft.world.tasks import GROUP_B, read
+
+QUESTIONS, DEMOS = "A,fact", 300        # the families whose answers are graded; demonstrations of honesty
+PARTLY = (0.2, 0.8)
+
+
+def write(folder: Path, own: Own) -> None:
+    asked = find_prompts(Harvest(prompts=own.prompts, skills=QUESTIONS, seed=own.seed))
+    sampled = [Sampled(asked[x["row"]].prompt, x["answers"], x["rewards"], x["ended"], x["clean"])
+               for x in Lines(folder / "answers.jsonl").read()]
+    write_files(folder, [s for s in sampled if kept(s)], good=None, is_learnt=False)
+    demos = world.rows("train", "demos", DEMOS, own.seed, skills=GROUP_B)
+    Lines(folder / "a.jsonl").rewrite([{"prompt": r.prompt[0].text, "response": r.answer[0].text} for r in demos])
+
+
+def kept(s: Sampled) -> bool:
+    best = max(s.rewards)
+    return read(s.prompt[0].text)[0] == "fact" or PARTLY[0] <= best <= PARTLY[1]
