@@ -11,6 +11,7 @@ import base64
 import json
 import time
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -59,8 +60,10 @@ def scored(cell: Cell, folder: Path, keep: Path) -> dict:
     if cell.world:
         result, answers = sums.scored(model, tok, cell.split, cell.items)
     else:
+        likes = load(kept_reward(cell.own, keep)) if cell.best_of > 1 else None
+        best = partial(best_answers, model, tok, n=cell.best_of, scorer=likes, seed=cell.seed) if likes else None
         result, answers = scores.families(model, tok, devices.Device("cpu", "fp32"), cell.split, cell.items,
-                                          cell.prompts, answer=chooser(cell, model, tok, keep))
+                                          cell.prompts, best)
     log = Lines(Path(init) / "metrics.jsonl").read() if cell.flags else []
     out = {"mean": scores.mean_score(result), "families": {f: {k: round(r[k], 4) for k in KEPT}
                                                            for f, r in result.items()},
@@ -84,14 +87,6 @@ def read_by(cell: Cell) -> dict:
                       "labelled": own.labelled, "demos": own.rows, "noise": own.noise, "errs": own.errs}
         out["own"] |= {"good": own.good} if own.good is not None else {}
     return out
-
-
-def chooser(cell: Cell, model, tok, keep: Path):
-    """None for greedy answers, or what answers with the best of several samples."""
-    if cell.best_of == 1:
-        return None
-    likes = load(kept_reward(cell.own, keep))
-    return lambda rows: best_answers(model, tok, rows, cell.best_of, likes, cell.seed)
 
 
 def each(cell: Cell, init: str, log: list[dict], answers: list, keep: Path) -> dict:

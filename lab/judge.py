@@ -151,10 +151,13 @@ def page(name: str, claim: dict) -> str:
     contrasts, bases = claim["contrasts"], list(claim["bases"])
     preset = sum(c["preset"] for c in contrasts)
     titles = ["contrast", "", "test", *(f"`{b}`" for b in bases), "verdict"]
+    lines = [[c["text"], "preset" if c["preset"] else "exploratory", c["test"],
+              *(f"{format_gain(b['mean'], b['half'])}: {b['verdict']}" for b in c["bases"].values()),
+              f"**{c['verdict']}**"] for c in contrasts]
     return read_template("claim.md")[0].format(
         name=name, seeds=len(claim["seeds"]), bases=len(bases), all=len(contrasts), preset=preset,
         exploratory=len(contrasts) - preset,
-        contrasts="\n".join(markdown_table(titles, map(contrast_row, contrasts))),
+        contrasts="\n".join(markdown_table(titles, lines)),
         tables="\n\n".join("\n".join(rows_of(claim, base)) for base in bases))
 
 
@@ -163,11 +166,6 @@ def picture(name: str, claim: dict, file: Path) -> Path:
              [(b["mean"], b["half"], b["verdict"]) for b in c["bases"].values()], LIMITS[c["test"]])
             for c in claim["contrasts"]]
     return interval_picture({name: rows}, file)
-
-
-def contrast_row(c: dict) -> list[str]:
-    figures = [f"{format_gain(b['mean'], b['half'])}: {b['verdict']}" for b in c["bases"].values()]
-    return [c["text"], "preset" if c["preset"] else "exploratory", c["test"], *figures, f"**{c['verdict']}**"]
 
 
 def rows_of(claim: dict, base: str) -> list[str]:

@@ -6,8 +6,8 @@ One base setting, fixed before looking, is the paper's set-up as far as it is de
 a two-layer network from scratch, one optimal and one sub-optimal path (a detour), RMSprop, lam .2, gamma .95. Then one
 factor at a time; one learning rate for all methods. Every setting learns on the same random maps, so contrasts are
 paired by map: a map's number is the mean over its seeds, an interval is the 95 % t-interval over maps.
-Rule: a contrast holds if its interval lies above 0, does not hold if it lies below, else undecided. The claim holds in
-a setting if all three contrasts do, does not hold if one of them does not. C5's verdict is that of the base setting.
+The claim holds in a setting if all three contrasts do (above 0), does not hold if one of them does not. C5's verdict is
+that of the base setting.
 """
 import json
 import sys
