@@ -155,8 +155,9 @@ def summary(done: dict[str, dict]) -> dict:
         except Missing:
             unfinished.append(r.name)
             continue
-        chosen = {name: {"settings": study.setting(r, name, r.base), "edges": study.edges(r, name, r.base),
-                         "searched": study.home(r, name)[0].name if name != plan.BEST else ""} for name in cells}
+        chosen = {name: {"settings": study.setting(r, name, r.base),
+                         "searched": study.home(r, name)[0].name if name != plan.BEST else "",
+                         "edges": study.edges(r, name, r.base)} for name in cells}
         regimes.append({"piece": piece, **regime(r, cells, chosen, done)})
         searches |= set(study.searches)
         edges |= {(place, name): f"{name} at {place.name} ({', '.join(flag.removeprefix('--') for flag in s.edges)})"
