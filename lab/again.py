@@ -51,26 +51,23 @@ def chosen_cells(rows: list[str] | None) -> dict[str, tuple[Cell, Path]]:
     return out
 
 
-def retrain_cell(name: str, cell: Cell, old: dict) -> tuple[str, dict, str]:
-    return (name, *repeat_cell(cell, old))
-
-
 def main(argv=None) -> int:
     cfg, _ = config.parse(Again, argv, "python -m lab.again", __doc__)
     if cfg.record and cfg.against:
         raise UserError("--record and --against are two runs, before and after a change; give one")
-    jobs, committed = [], lru_cache(read_cells)             # each file is read once
+    jobs, names, committed = [], {}, lru_cache(read_cells)          # each file is read once
     for name, (cell, file) in chosen_cells(cfg.rows).items():
         old = {} if cfg.record else committed(Path(cfg.against or file)).get(cell.key)
         if old is None:
             raise UserError(f"{name}: not in {cfg.against or file}; make that file with --record")
-        jobs.append((name, cell, old))
+        jobs.append((cell, old))
+        names[cell.key] = name
     different = 0
-    with contextlib.closing(finished_jobs(retrain_cell, jobs, cfg.workers)) as results:
-        for name, new, said in tqdm(results, total=len(jobs), desc="cells", mininterval=1.0):
+    with contextlib.closing(finished_jobs(repeat_cell, jobs, cfg.workers)) as results:
+        for new, said in tqdm(results, total=len(jobs), desc="cells", mininterval=1.0):
             if cfg.record:
                 Lines(Path(cfg.record)).add(new)
-            tqdm.write(f"{name:<40} {'recorded' if cfg.record else said}")
+            tqdm.write(f"{names[new['key']]:<40} {'recorded' if cfg.record else said}")
             different += said != "the same"
     if LAKE in (cfg.rows or [LAKE]) and not cfg.record and not cfg.against:
         same = lake_study.first_chunk_again(Path(lake_study.Study.out))

@@ -14,13 +14,12 @@ The memory of the loss: python -m lab.bench --device cuda --only memory.
 Each part is on its own: one that fails is reported in its place, and the others go on; after 8 minutes none begins. The
 file is written after each. Half precision is bf16, on a GPU without bf16 fp16.
 """
-import contextlib
 import copy
 import gc
 import math
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -92,16 +91,21 @@ def objectives(b: Bench) -> dict:
 
 
 def compared(b: Bench, name: str) -> dict:
-    """Five steps of one objective on three arms. `gap`: the largest of loss and gradient norm, fp32 against the CPU."""
+    """Five steps of one objective on three arms, without TF32: fp32 is fp32. `gap`: the largest of loss and gradient
+    norm, fp32 against the CPU."""
     base = b.model("cpu") if b.shape is SHAPES["tiny"] else start_model("base")[0]
     if OBJECTIVES[name].value_head:
         add_value_head(base, "base")
     batches = five(name, base, Tokenizer.load("nano"))
-    seen = []
-    for device in (CPU, b.fp32, b.device):
-        learner = Learner(name, copy.deepcopy(base).to(device.name), device)
-        with exact_products(), mock.patch.object(neftune, "uniform_rows", drawn_on_cpu):
-            seen.append([[float(x) for x in learner.step(batch)] for batch in batches])
+    seen, precision = [], torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("highest")
+    try:
+        for device in (CPU, b.fp32, b.device):
+            learner = Learner(name, copy.deepcopy(base).to(device.name), device)
+            with mock.patch.object(neftune, "uniform_rows", drawn_on_cpu):
+                seen.append([[float(x) for x in learner.step(batch)] for batch in batches])
+    finally:
+        torch.set_float32_matmul_precision(precision)
 
     def gap(arm: list) -> float:
         gaps = [abs(x - y) / max(1, abs(y)) for got, want in zip(arm, seen[0]) for x, y in zip(got, want)]
@@ -140,7 +144,6 @@ def step_of(b: Bench, name: str, device: Device, compile: str = "off") -> tuple[
 
 def speed(b: Bench, name: str, device: Device, compile: str = "off") -> dict:
     learner, batch = step_of(b, name, device, compile)
-    reset_peak(device)
     clock = Clock(device)
     for _ in range(3):                                          # warms up
         learner.step(batch)
@@ -153,7 +156,7 @@ def speed(b: Bench, name: str, device: Device, compile: str = "off") -> dict:
         raise ValueError(f"the loss is {loss.item()}")
     plain = getattr(learner.model, "_orig_mod", learner.model)
     return {"tokens_per_s": tokens_per_s, "mfu": mfu(plain, name, b.shape.length, tokens_per_s, device),
-            "peak_gib": peak(device), **({"compiled_s": first} if compile == "on" else {})}
+            **({"compiled_s": first} if compile == "on" else {})}
 
 
 def waits(b: Bench, name: str) -> dict:
@@ -190,11 +193,10 @@ def sampling(b: Bench, device: Device) -> dict:
     tok, model = Tokenizer.load("nano"), b.model().to(DTYPES[device.dtype])
     rows = random_rows("grpo", b.shape.answers, min(64, b.shape.length), 0, model.cfg.vocab_size)
     prompts = [row.seqs["prompt"].ids.tolist() for row in rows]
-    reset_peak(device)
     for _ in range(2):                                          # the first time warms up
         clock = Clock(device)
         generate(model, prompts, stop=-1, pad=tok.pad, max_new=b.shape.new, temperature=1.0)
-    return {"tokens_per_s": len(prompts) * b.shape.new / clock.seconds(), "peak_gib": peak(device)}
+    return {"tokens_per_s": len(prompts) * b.shape.new / clock.seconds()}
 
 
 def parts(b: Bench) -> dict[str, Callable[[], dict]]:
@@ -204,28 +206,6 @@ def parts(b: Bench) -> dict[str, Callable[[], dict]]:
     drawn = {f"sampling {d.dtype}": partial(sampling, b, d) for d in arms}
     compiled = {f"speed {name} {b.device.dtype} compiled": partial(speed, b, name, b.device, "on") for name in FORWARDS}
     return {"objectives": partial(objectives, b), **timed, **asked, **drawn, **compiled}
-
-
-# ---- memory, precision, errors ---------------------------------------------------------------------------------------
-def reset_peak(device: Device) -> None:
-    if device.kind == "cuda":
-        torch.cuda.reset_peak_memory_stats()
-
-
-def peak(device: Device) -> float | None:
-    """GiB of tensors at the worst moment since reset_peak; a CPU does not say."""
-    return torch.cuda.max_memory_allocated() / 2**30 if device.kind == "cuda" else None
-
-
-@contextlib.contextmanager
-def exact_products() -> Iterator[None]:
-    """No TF32: fp32 is fp32."""
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("highest")
-    try:
-        yield
-    finally:
-        torch.set_float32_matmul_precision(before)
 
 
 # ---- the command -----------------------------------------------------------------------------------------------------
@@ -255,13 +235,16 @@ def measure(shape: str, device: Device, out: str | None) -> int:
 
 
 def attempt(part: Callable[[], dict], end: float = math.inf) -> dict:
-    """The figures of a part, or in "error" why there are none."""
+    """The figures of a part and, on a GPU, the most memory that its tensors took; or in "error" why there are none."""
     start = time.perf_counter()
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
     try:
         found = part() if start < end else {"error": f"not begun: {SECONDS} s are over"}
     except Exception as e:
         found = {"error": one_line(f"{type(e).__name__}: {e}")}
     if torch.cuda.is_available():
+        found["peak_gib"] = torch.cuda.max_memory_allocated() / 2**30
         gc.collect()                                            # what failed may hold tensors in a circle
         torch.cuda.empty_cache()
     return {**found, "seconds": time.perf_counter() - start}

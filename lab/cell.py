@@ -192,20 +192,13 @@ def kept_own(own: Own, keep: Path) -> Path:
 def stages(cell: Cell, folder: str, keep: Path) -> dict[str, dict]:
     """{folder: what was spent there} of all that a cell needs: its own training, its start, the models that
     answered or were asked, the answers, and the reward model. Each counts once; a base counts for nothing."""
-    if not cell.flags:
-        out = {} if isinstance(cell.start, str) else stages(cell.start, kept_model(cell.start, keep), keep)
-    else:
-        out = {folder: read_json(Path(folder) / "spent.json")}
-        if isinstance(cell.start, Cell):
-            out |= stages(cell.start, kept_model(cell.start, keep), keep)
-    if cell.aligned:
-        out |= stages(cell.aligned, kept_model(cell.aligned, keep), keep)
+    out = {folder: read_json(Path(folder) / "spent.json")} if cell.flags else {}
+    answered = cell.own.model if cell.own and cell.own.prompts else None
+    for before in (cell.start, cell.aligned, answered):
+        if isinstance(before, Cell):
+            out |= stages(before, kept_model(before, keep), keep)
     if cell.own:
-        answered = cell.own.model
         places = [kept_own(cell.own, keep)] if cell.flags and not on_policy(cell) else []     # else: its prompts only
-        if cell.own.labelled:
-            places.append(kept_reward(cell.own, keep))
-        if cell.own.prompts:
-            out |= stages(answered, kept_model(answered, keep), keep)
+        places += [kept_reward(cell.own, keep)] if cell.own.labelled else []
         out |= {str(p): read_json(p / "spent.json") for p in places}
     return out

@@ -10,13 +10,14 @@ is no table and no verdict.
 import base64
 import json
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from lab import snapshot, sums
-from lab.cell import KEEP, Cell, kept_own, kept_reward, quiet, stages, train_cell
+from lab.cell import KEEP, Cell, kept_reward, quiet, stages, train_cell
 from lab.runner import open_store, results_of, run_missing, scratch
 from nanouft import world
 from nanouft.look import scores
@@ -33,64 +34,59 @@ KEPT = ("score", "strict", "ends", "length", "gold_logp")       # of a family; i
 
 
 def run_cell(cell: Cell, keep: Path | None = KEEP) -> dict:
-    """Train, score, forget the weights: -> a small JSON object. A run that diverges is a result too: {failed: why}.
-    `keep` None: the models that the cell starts from are trained again."""
-    with scratch("nanouft-cell-") as folder:
-        return scored(cell, folder, keep or folder / "starts")
+    """Train, score, forget the weights: -> a small JSON object. `keep` None: the models that the cell starts from are
+    trained again."""
+    about = {"key": cell.key, "base": cell.base, **read_by(cell), "flags": " ".join(cell.flags), "seed": cell.seed,
+             "split": cell.split, "items": cell.items}
+    return finished(about, lambda folder: scored(cell, folder, keep or folder / "starts"))
+
+
+def finished(about: dict, work: Callable[[Path], dict]) -> dict:
+    """`about` a run, with what work(a folder for the while) gives. A run that diverges is a result too: {failed: why}.
+    """
+    began = time.process_time()
+    devices.pick("cpu", "fp32", 1)
+    with scratch("nanouft-cell-") as folder, quiet():
+        try:
+            found = work(folder)
+        except Diverged as e:
+            found = {"failed": str(e).replace(str(folder), "...")}
+    return {**about, **found, "seconds": round(time.process_time() - began, 1)}
 
 
 def scored(cell: Cell, folder: Path, keep: Path) -> dict:
-    began, device = time.process_time(), devices.pick("cpu", "fp32", 1)
-    try:
-        with quiet():
-            init = train_cell(cell, folder / "run", keep)
-            model, tok = start_model(init)
-            if cell.world:
-                result, answers = sums.scored(model, tok, cell.split, cell.items)
-            else:
-                result, answers = scores.families(model, tok, device, cell.split, cell.items, cell.prompts,
-                                                  answer=chooser(cell, model, tok, keep))
-            log = Lines(Path(init) / "metrics.jsonl").read() if cell.flags else []
-            more = {}
-            if cell.snapshot:
-                more["portrait"] = snapshot.snapshot_of(cell, init, model, tok)
-            if cell.each:
-                more |= each(cell, init, log, answers, keep)
-                more |= {"diversity": diversity(model, tok, cell)} if cell.best_of == 1 and not cell.world else {}
-        out = {"mean": scores.mean_score(result), "families": {f: {k: round(r[k], 4) for k in KEPT}
-                                                               for f, r in result.items()},
-               "tokens": sum(m.get("tokens", 0) for m in log), "last_loss": log[-1]["loss"] if log else None, **more}
-    except Diverged as e:
-        out = {"failed": str(e).replace(str(folder), "...")}
-    return {"key": cell.key, "base": cell.base, **read_by(cell), "flags": " ".join(cell.flags), "seed": cell.seed,
-            "split": cell.split, "items": cell.items, **out, "seconds": round(time.process_time() - began, 1)}
+    init = train_cell(cell, folder / "run", keep)
+    model, tok = start_model(init)
+    if cell.world:
+        result, answers = sums.scored(model, tok, cell.split, cell.items)
+    else:
+        likes = load(kept_reward(cell.own, keep)) if cell.best_of > 1 else None
+        best = partial(best_answers, model, tok, n=cell.best_of, scorer=likes, seed=cell.seed) if likes else None
+        result, answers = scores.families(model, tok, devices.Device("cpu", "fp32"), cell.split, cell.items,
+                                          cell.prompts, best)
+    log = Lines(Path(init) / "metrics.jsonl").read() if cell.flags else []
+    out = {"mean": scores.mean_score(result), "families": {f: {k: round(r[k], 4) for k in KEPT}
+                                                           for f, r in result.items()},
+           "tokens": sum(m.get("tokens", 0) for m in log), "last_loss": log[-1]["loss"] if log else None}
+    if cell.snapshot:
+        out["portrait"] = snapshot.snapshot_of(cell, init, model, tok)
+    if cell.each:
+        out |= each(cell, init, log, answers, keep)
+        out |= {"diversity": diversity(model, tok, cell)} if cell.best_of == 1 and not cell.world else {}
+    return out
 
 
 def read_by(cell: Cell) -> dict:
     """What a cell stands on, where there is anything: the flags of its start, the seed of other prompts, the answers
     that it learns from (who answered how many prompts, pairs of a learnt reward, demonstrations and how many are
     wrong)."""
-    out: dict = {}
-    if isinstance(cell.start, Cell):
-        out["after"] = " ".join(cell.start.flags)
-    if cell.prompts:
-        out["prompts"] = cell.prompts
-    if cell.world:
-        out["world"] = cell.world
-    if cell.own:
-        own = cell.own
+    out: dict = {"after": " ".join(cell.start.flags)} if isinstance(cell.start, Cell) else {}
+    out |= {name: value for name, value in (("prompts", cell.prompts), ("world", cell.world)) if value}
+    if own := cell.own:
         out["own"] = {"by": " ".join(own.model.flags), "prompts": own.prompts, "samples": own.samples,
                       "labelled": own.labelled, "demos": own.rows, "noise": own.noise, "errs": own.errs}
         out["own"] |= {"good": own.good} if own.good is not None else {}
     return out
-
-
-def chooser(cell: Cell, model, tok, keep: Path):
-    """None for greedy answers, or what answers with the best of several samples."""
-    if cell.best_of == 1:
-        return None
-    likes = load(kept_reward(cell.own, keep))
-    return lambda rows: best_answers(model, tok, rows, cell.best_of, likes, cell.seed)
 
 
 def each(cell: Cell, init: str, log: list[dict], answers: list, keep: Path) -> dict:
@@ -103,9 +99,6 @@ def each(cell: Cell, init: str, log: list[dict], answers: list, keep: Path) -> d
            "spent": {"tokens": sum(s["tokens"] for s in spent), "flops": sum(s["flops"] for s in spent)}}
     if cell.own and cell.own.labelled:
         out["agreement"] = read_json(kept_reward(cell.own, keep) / "eval.json")["held_out"]["accuracy"]
-    if cell.world and cell.own:
-        rewards = np.array([line["rewards"] for line in Lines(kept_own(cell.own, keep) / "answers.jsonl").read()])
-        out["right"] = {"answers": rewards.mean(), "questions": rewards.max(1).mean()}      # at least one of four
     if cell.curve:
         rewards = [m["reward"] for m in log if "reward" in m]
         out["curve"] = {"samples": snapshot.mean_curve(rewards),

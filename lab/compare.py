@@ -19,7 +19,6 @@ import numpy as np
 from lab.cell import Cell
 from lab.cells import run_cells, stops
 from lab.cost import Cost, cost_of, made_first
-from lab.runner import refuse_other_form
 from lab.study import Look, Plan, Row, Study
 from lab.words import difference_word, format_gain, format_interval, markdown_table
 from nanouft import world
@@ -51,7 +50,6 @@ class Compare:
         in_range(self, "seeds", low=1, high=1_000)
         in_range(self, "items", low=1, high=10_000)
         in_range(self, "workers", low=1, high=64)
-        refuse_other_form(self, Path(self.out), COMMITTED, "objectives", "seeds", "items", "init")
 
 
 # ---- rows ------------------------------------------------------------------------------------------------------------

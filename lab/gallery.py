@@ -4,21 +4,20 @@
     python -m lab.gallery --out docs                # all of them, the page of the project
     python -m lab.gallery --out docs --page         # ... from the results that are there: nothing is trained
 
-A story trains a faulty and a repaired model (gallery_stories.py; the mistakes are in gallery_faults.py). What they
-gave stands in results/gallery.json; page and pictures are made of that file and of lab/pages/gallery.md.
+A story trains a faulty and a repaired model (gallery_stories.py). What they gave stands in results/gallery.json; page
+and pictures are made of that file and of lab/pages/gallery.md.
 """
-import contextlib
 import re
 import sys
 import time
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from lab.cell import quiet, train_into
-from lab.gallery_faults import FAULTS
-from lab.gallery_stories import STORIES, Panels, Story
+from lab.gallery_stories import STORIES, Fault, Panels, Story
 from lab.runner import scratch
 from lab.snapshot import four_digits, held_curve, mean_curve
 from lab.words import markdown_table, read_template
@@ -39,29 +38,29 @@ LONGEST = 110                                                   # letters of an 
 
 
 # ---- one run ---------------------------------------------------------------------------------------------------------
-def trained(flags: str, after: str, fault: str, keep: Path) -> Path:
-    """The folder of a run's model, trained once in `keep`, and what it starts from before it."""
-    start = str(trained(after, "", "", keep)) if after else "base"
+def trained(flags: str, keep: Path, start: str = "base", fault: Fault = nullcontext) -> str:
+    """The folder of a run's model, trained once in `keep`."""
     argv = flags.replace("lab/", f"{Path(__file__).parent.as_posix()}/").split()
     argv += ["--eval-every", str(EVERY)] * ("--eval-every" not in argv)
 
     def make(place: Path) -> None:
-        with FAULTS.get(fault, contextlib.nullcontext)():
+        with fault():
             train_into(place, [*argv, "--plain"], start, 0)
-    return made_once(keep / checksum(repr((flags, after, fault)))[:16], make)
+    return str(made_once(keep / checksum(repr((flags, start, id(fault))))[:16], make))
 
 
 def told(story: Story, side: str, keep: Path) -> dict:
     """Train and ask: {"figures": ..., "curves": ..., "answers": all of the families that the story asks}."""
-    flags, fault, asked = story.repaired, "", ""
-    if side == "faulty":
-        flags, fault, asked = story.faulty, story.fault, story.asked
     with quiet():
-        folder = trained(flags, story.after, fault, keep)
-    model, tok = start_model(str(folder))
-    with FAULTS.get(asked, contextlib.nullcontext)():
+        start = trained(story.after, keep) if story.after else "base"
+        if side == "faulty":
+            folder, asked = trained(story.faulty, keep, start, story.fault), story.asked
+        else:
+            folder, asked = trained(story.repaired, keep, start), nullcontext
+    model, tok = start_model(folder)
+    with asked():
         found, items = scores.families(model, tok, devices.pick("cpu", "fp32", 1), "val", ITEMS)
-    log = Lines(folder / "metrics.jsonl").read()
+    log = Lines(Path(folder) / "metrics.jsonl").read()
     curves = {name: points(log, name) for panel in story.panels for name in panel}
     answers = {family: [{"prompt": x.prompt, "says": x.answer, "score": four_digits(x.score), "stops": x.ended}
                         for x in items if x.family == family] for family in story.families}

@@ -15,24 +15,24 @@ of the prompts.
 import json
 import random
 import re
-import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from lab.cell import KEEP, Cell, fingerprint, kept_model, quiet, train_cell, train_into
-from lab.cells import pack_scores, run_cell
-from lab.runner import scratch
+from lab.cell import KEEP, Cell, fingerprint, kept_model, train_cell, train_into
+from lab.cells import finished, pack_scores, run_cell
 from nanouft import world
 from nanouft.data.rows import Row, Turn
+from nanouft.data.tokenizer import Tokenizer
+from nanouft.gpt import GPT
 from nanouft.look import scores
 from nanouft.look.probes import kl, own_prefix_gap, seqs_of
 from nanouft.models.generate import answer_rows, stops
 from nanouft.models.load import start_model
 from nanouft.shell import devices
-from nanouft.shell.errors import Diverged
 from nanouft.shell.files import Lines, checksum
 from nanouft.world.facts import ITEMS
 
@@ -115,31 +115,25 @@ class Job:
         return f"{self.task} {self.lengths}, {' '.join(self.flags)}, seed {self.seed}"
 
     def run(self) -> dict:
-        """-> one JSON object; a run that diverges is a result, too: {failed: why}."""
-        began = time.process_time()
-        devices.pick("cpu", "fp32", 1)
-        with scratch("nanouft-job-") as folder:
-            file = folder / "rows.jsonl"
-            Lines(file).rewrite([{"prompt": r.prompt[0].text, "response": r.answer[0].text}
-                                 for r in rows(self.task, self.lengths, self.rows, self.seed)])
-            try:
-                with quiet():
-                    train_into(folder / "run", [*self.flags, "--data", str(file), "--plain"], self.start, self.seed)
-                out = measured(self, folder / "run")
-            except Diverged as e:
-                out = {"failed": str(e).replace(str(folder), "...")}
-        return {"key": self.key, "task": self.task, "lengths": self.lengths, "rows": self.rows,
-                "flags": " ".join(self.flags), "seed": self.seed, "split": self.split, **out,
-                "seconds": round(time.process_time() - began, 1)}
+        """-> one JSON object."""
+        about = {"key": self.key, "task": self.task, "lengths": self.lengths, "rows": self.rows,
+                 "flags": " ".join(self.flags), "seed": self.seed, "split": self.split}
+        return finished(about, self.trained_and_scored)
+
+    def trained_and_scored(self, folder: Path) -> dict:
+        file = folder / "rows.jsonl"
+        Lines(file).rewrite([{"prompt": r.prompt[0].text, "response": r.answer[0].text}
+                             for r in rows(self.task, self.lengths, self.rows, self.seed)])
+        train_into(folder / "run", [*self.flags, "--data", str(file), "--plain"], self.start, self.seed)
+        return measured(*start_model(str(folder / "run")), self.task,
+                        rows(self.task, self.lengths, self.items, SPLITS[self.split]))
 
 
-def measured(job: Job, folder: Path) -> dict:
+def measured(model: GPT, tok: Tokenizer, task: str, asked: list[Row]) -> dict:
     """Means of score, strict (right in full, and stops), ends; scores, stricts: of every answer (base64). Of `things`
     also `end`: the loss of <|end|> after a right list, in nats. Of sums also `token` and `differ`: after the true
     words, the share of numbers that the greedy model says right, and the probability that a sampled guess is another
     one; `gap`: nats a token lost after its own words (look/probes.py)."""
-    model, tok = start_model(str(folder))
-    asked = rows(job.task, job.lengths, job.items, SPLITS[job.split])
     longest = 8 + max(len(tok.encode(" " + r.answer[0].text)) for r in asked)
     answers = answer_rows(model.eval(), tok, asked, max_new=longest)
     said = [(r.prompt[0].text, tok.decode(a.ids).strip()) for r, a in zip(asked, answers)]
@@ -148,7 +142,7 @@ def measured(job: Job, folder: Path) -> dict:
     strict = [float(exact(*x) and e) for x, e in zip(said, ends)]
     out = {"score": float(np.mean(right)), "strict": float(np.mean(strict)), "ends": float(np.mean(ends)),
            "scores": pack_scores(right), "stricts": pack_scores(strict)}
-    if job.task == "things":
+    if task == "things":
         return out | {"end": end_loss(model, tok, asked)}
     return out | guesses(model, tok, asked) | {"gap": own_prefix_gap(model, tok, asked, answers)}
 
@@ -186,21 +180,21 @@ class Moved:
         return str(self.cell)
 
     def run(self, keep: Path = KEEP) -> dict:
+        """-> one JSON object; of a run that diverged: it has moved by as much as there is."""
+        about = {"key": self.key, "flags": " ".join(self.cell.flags), "seed": self.cell.seed, "split": self.cell.split,
+                 "largest change": 1.0, "nats from the start": 100.0}
+        return finished(about, partial(self.compared, keep=keep))
+
+    def compared(self, folder: Path, keep: Path) -> dict:
         """The largest change of a family's score, and nats a token of KL(model || start) along right answers."""
-        cell, began, device = self.cell, time.process_time(), devices.pick("cpu", "fp32", 1)
-        with scratch("nanouft-moved-") as folder, quiet():
-            start, tok = start_model(kept_model(cell.start, keep))
-            try:
-                model, _ = start_model(train_cell(cell, folder / "run", keep))
-            except Diverged as e:                           # it has moved by as much as there is
-                return {"key": self.key, "failed": str(e), "largest change": 1.0, "nats from the start": 100.0}
-            before, after = (scores.families(m.eval(), tok, device, cell.split, cell.items)[0] for m in (start, model))
+        cell, device = self.cell, devices.Device("cpu", "fp32")
+        start, tok = start_model(kept_model(cell.start, keep))
+        model, _ = start_model(train_cell(cell, folder / "run", keep))
+        before, after = (scores.families(m.eval(), tok, device, cell.split, cell.items)[0] for m in (start, model))
         asked = world.rows(cell.split, "prompts", 30 * len(world.FAMILIES), 0)
         far = kl(model, start, seqs_of([r.answer[0].text for r in asked], asked, model, tok))
-        return {"key": self.key, "flags": " ".join(cell.flags), "seed": cell.seed, "split": cell.split,
-                "largest change": max(abs(after[f]["score"] - before[f]["score"]) for f in world.FAMILIES),
-                "before": scores.mean_score(before), "after": scores.mean_score(after), "nats from the start": far,
-                "seconds": round(time.process_time() - began, 1)}
+        return {"largest change": max(abs(after[f]["score"] - before[f]["score"]) for f in world.FAMILIES),
+                "before": scores.mean_score(before), "after": scores.mean_score(after), "nats from the start": far}
 
 
 def run_task(job: "Job | Moved | Cell") -> dict:

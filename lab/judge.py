@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from lab.cell import Cell
-from lab.contrast import Parts, contrast, endpoint_score
+from lab.contrast import Parts, contrast, endpoint_score, holm
 from lab.pictures import interval_picture
 from lab.runner import results_of
 from lab.search import VAL_SEED, Search
@@ -109,24 +109,21 @@ def difference(c: Contrast, claim: Plan, rows: dict[str, list[dict]], looks: int
 
 
 def correct(contrasts: list[dict], claim: Plan, found: dict[str, dict[str, list[dict]]]) -> None:
-    """Holm's correction of the verdicts of the preset contrasts, on each base: the clearest of m contrasts is judged by
-    an interval of level 1 - 5 %/m, the next one by 1 - 5 %/(m - 1), and so on; after the first one that is undecided,
-    all are. The intervals that are printed stay those of 95 %."""
+    """Holm's correction of the verdicts of the preset contrasts, on each base: how many half widths lie between a
+    difference and the nearest limit of its test says how clear it is. The intervals that are printed stay those of
+    95 %."""
     preset = [i for i, c in enumerate(claim.contrasts) if c.preset]
     for base, rows in found.items():
-        clearest = sorted(preset, key=lambda i: -clearness(contrasts[i]["test"], **contrasts[i]["bases"][base]))
-        undecided = False
-        for step, i in enumerate(clearest):
-            word = claim_verdict(*difference(claim.contrasts[i], claim, rows, len(preset) - step), contrasts[i]["test"])
-            undecided = undecided or word == "undecided"
-            contrasts[i]["bases"][base]["verdict"] = "undecided" if undecided else word
+        bases = {i: contrasts[i]["bases"][base] for i in preset}
+
+        def word(i: int, looks: int) -> str:
+            return claim_verdict(*difference(claim.contrasts[i], claim, rows, looks), contrasts[i]["test"])
+        clear = {i: min(abs(b["mean"] - limit) for limit in LIMITS[contrasts[i]["test"]]) / max(b["half"], 1e-9)
+                 for i, b in bases.items()}
+        for i, (_, said) in holm(clear, word).items():
+            bases[i]["verdict"] = said
     for i in preset:
         contrasts[i]["verdict"] = common_verdict([b["verdict"] for b in contrasts[i]["bases"].values()])
-
-
-def clearness(test: str, mean: float, half: float, **_) -> float:
-    """How many half widths lie between a difference and the nearest limit of its test."""
-    return min(abs(mean - limit) for limit in LIMITS[test]) / max(half, 1e-9)
 
 
 def rounded(pair: tuple[float, float]) -> list[float]:
@@ -154,10 +151,13 @@ def page(name: str, claim: dict) -> str:
     contrasts, bases = claim["contrasts"], list(claim["bases"])
     preset = sum(c["preset"] for c in contrasts)
     titles = ["contrast", "", "test", *(f"`{b}`" for b in bases), "verdict"]
+    lines = [[c["text"], "preset" if c["preset"] else "exploratory", c["test"],
+              *(f"{format_gain(b['mean'], b['half'])}: {b['verdict']}" for b in c["bases"].values()),
+              f"**{c['verdict']}**"] for c in contrasts]
     return read_template("claim.md")[0].format(
         name=name, seeds=len(claim["seeds"]), bases=len(bases), all=len(contrasts), preset=preset,
         exploratory=len(contrasts) - preset,
-        contrasts="\n".join(markdown_table(titles, map(contrast_row, contrasts))),
+        contrasts="\n".join(markdown_table(titles, lines)),
         tables="\n\n".join("\n".join(rows_of(claim, base)) for base in bases))
 
 
@@ -166,11 +166,6 @@ def picture(name: str, claim: dict, file: Path) -> Path:
              [(b["mean"], b["half"], b["verdict"]) for b in c["bases"].values()], LIMITS[c["test"]])
             for c in claim["contrasts"]]
     return interval_picture({name: rows}, file)
-
-
-def contrast_row(c: dict) -> list[str]:
-    figures = [f"{format_gain(b['mean'], b['half'])}: {b['verdict']}" for b in c["bases"].values()]
-    return [c["text"], "preset" if c["preset"] else "exploratory", c["test"], *figures, f"**{c['verdict']}**"]
 
 
 def rows_of(claim: dict, base: str) -> list[str]:

@@ -142,13 +142,6 @@ def train(c: Cell, init: str, folder: str) -> str:
 
 
 # ---- all of it -------------------------------------------------------------------------------------------------------
-def settings(study: Study, r: plan.Regime) -> dict[str, dict]:
-    """{row: its settings, the regime where they were searched, flags at an edge}."""
-    searched = {name: study.home(r, name)[0].name if name != plan.BEST else "" for name in plan.plan(r).rows}
-    return {name: {"settings": study.setting(r, name, r.base), "searched": place,
-                   "edges": study.edges(r, name, r.base)} for name, place in searched.items()}
-
-
 def summary(done: dict[str, dict]) -> dict:
     """map.json; regimes that are not finished are named."""
     regimes, unfinished, curve, others, edges, searches = [], [], {}, {}, {}, set()
@@ -162,7 +155,10 @@ def summary(done: dict[str, dict]) -> dict:
         except Missing:
             unfinished.append(r.name)
             continue
-        regimes.append({"piece": piece, **regime(r, cells, settings(study, r), done)})
+        chosen = {name: {"settings": study.setting(r, name, r.base),
+                         "searched": study.home(r, name)[0].name if name != plan.BEST else "",
+                         "edges": study.edges(r, name, r.base)} for name in cells}
+        regimes.append({"piece": piece, **regime(r, cells, chosen, done)})
         searches |= set(study.searches)
         edges |= {(place, name): f"{name} at {place.name} ({', '.join(flag.removeprefix('--') for flag in s.edges)})"
                   for (place, name, _), s in study.searches.items() if s.edges}

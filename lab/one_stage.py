@@ -19,7 +19,7 @@ from lab.judge import Contrast
 from lab.own import Own
 from lab.study import Plan, Row
 
-BASE, FIRST, UFT, CONTROL = "the base", "SFT (A)", "UFT (A + B)", "SFT (A + best answers of B)"
+BASE, FIRST, UFT, CONTROL = "the base", "SFT (A)", "UFT (A + B)", "SFT (A + best of B)"
 SKILLS, HONESTY, FACTS = ("rules", "list", "sum", "sort", "reverse"), ("truth", "unknown"), ("fact",)
 THREE: Parts = (SKILLS, HONESTY, FACTS)
 FILES = {"una": "scores", "kto": "labels", "dpo": "pairs"}
@@ -45,9 +45,9 @@ C3B = Plan(
     baseline=FIRST, parts=THREE, seeds=range(400, 405), prompts=3,
     effort={"first": 1, "more": 3, "growths": 1}, ends=("8",),
     contrasts=(
-        *(Contrast(f"No right answer in B: UFT is better than {row}", UFT, row) for row in (*CHAINS.values(), CONTROL)),
-        *(Contrast(f"No right answer in B, skills: UFT has more than {row}", UFT, row, parts=(SKILLS,), preset=False)
+        *(Contrast(f"UFT is better than {row}", UFT, row) for row in (*CHAINS.values(), CONTROL)),
+        *(Contrast(f"Skills: UFT has more than {row}", UFT, row, parts=(SKILLS,), preset=False)
           for row in (*CHAINS.values(), CONTROL)),
-        *(Contrast(f"No right answer in B: {row} is better than SFT (A)", row, FIRST, preset=False)
+        *(Contrast(f"{row} is better than SFT (A)", row, FIRST, preset=False)
           for row in (*CHAINS.values(), UFT, CONTROL))),
     columns={"skills (B)": (SKILLS,), "honesty (A)": (HONESTY,), "facts": (FACTS,)})

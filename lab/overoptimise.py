@@ -1,7 +1,7 @@
 """Reward over-optimisation: the learnt reward rises, the exact score rises and falls. How far can a reward be trusted?
 
-    python -m lab.overoptimise                  # best-of-n and PPO, 5 seeds, about 20 minutes of one core
-    python -m lab.overoptimise --write          # only the table and the picture, from what is there
+    python -m lab.overoptimise              # best-of-n and PPO, 5 seeds, about 20 minutes of one core
+    python -m lab.overoptimise --write      # only the table and the picture, from what is there
 
 Gao, Schulman, Hilton 2022 (arXiv:2210.10760) measure a proxy reward against a larger reward model that stands for the
 truth. Here the truth is NanoWorld's exact score. For each seed: an SFT model; reward models from 100, 400 and 1,600
@@ -23,7 +23,7 @@ from pathlib import Path
 import numpy as np
 
 from lab.cell import Cell, kept_model, quiet
-from lab.runner import open_store, read_lines, refuse_other_form, results_of, run_missing
+from lab.runner import open_store, read_lines, results_of, run_missing
 from lab.words import format_interval, markdown_table, read_template
 from nanouft import reward, world
 from nanouft.data.batches import encode
@@ -39,27 +39,21 @@ from nanouft.shell.errors import UserError, in_range
 from nanouft.shell.files import Lines, made_once, write_text
 
 SIZES = {100: 25, 400: 50, 1600: 100}       # pairs -> optimizer steps: four times the pairs, twice the steps
+SEEDS = 5                                   # a seed draws demonstrations, pairs, samples and order
 NS = (1, 2, 4, 8, 16, 32, 64)
 PROMPTS, SAMPLES = 48, 64                   # of best-of-n: prompts, the same number of every family; answers to each
 PPO = ("--objective", "ppo", "--beta", "0", "--samples", "4", "--minibatches", "2", "--passes", "1", "--vf", "1",
        "--end-penalty", "0",                # in units of the reward, so another one for each reward model
        "--lr", "3e-4", "--steps", "48", "--show-every", "0")       # a large rate, to go far in few steps
 RESULTS = "docs/results"
-ABOUT = ("part", "source", "pairs", "seed")
+WORK = Path("out/over_optimisation")        # folder of the models; once lines are there it may be deleted
 
 
 @dataclass
 class OverOptimise:
     write: bool = False             # table and picture from what is there; trains nothing
-    seeds: int = 5                  # a seed draws demonstrations, pairs, samples and order
     out: str = RESULTS              # folder of over_optimisation.jsonl, .md and, but for the committed one, .png
-    work: str = "out/over_optimisation"     # folder of the models; once lines are there it may be deleted
     workers: int = 2                # processes of one thread each
-
-    def check(self) -> None:
-        in_range(self, "seeds", low=1, high=1_000)
-        in_range(self, "workers", low=1, high=64)
-        refuse_other_form(self, Path(self.out), Path(RESULTS), "seeds")
 
 
 # ---- models, made once -----------------------------------------------------------------------------------------------
@@ -123,9 +117,8 @@ def best_of_n(seed: int, work: Path) -> list[dict]:
     usual = np.array([times[text] / SAMPLES for text in zip(prompts, answers)]).reshape(scores.shape)
     scorers = {("exact", 0): exact, ("noise", 0): noise}
     scorers |= {("samples", n): load(folder) for n, folder in reward_models(seed, work).items()}
-    return [{"part": "best-of", "source": source, "pairs": n, "seed": seed,
-             **curve(score(prompts, answers).reshape(scores.shape), scores, usual)}
-            for (source, n), score in scorers.items()]
+    return [{**about("best-of", *reward, seed), **curve(score(prompts, answers).reshape(scores.shape), scores, usual)}
+            for reward, score in scorers.items()]
 
 
 # ---- PPO -------------------------------------------------------------------------------------------------------------
@@ -138,15 +131,13 @@ def ppo(unit: dict, work: Path) -> dict:
     points = [{"step": m["step"], "kl": m["kl_answer"], "score": m["score"], "ends": m["ends"],
                "reward": (m["reward"] - unit["mean"]) / unit["spread"]}
               for m in Lines(folder / "metrics.jsonl").read()[::2]]            # two steps are one rollout
-    return {"part": "ppo", "source": source, "pairs": n, "seed": seed, "curve": points}
+    return {**about("ppo", source, n, seed), "curve": points}
 
 
 # ---- a job: all lines of a seed --------------------------------------------------------------------------------------
-def line_key(line: dict) -> tuple:
-    return tuple(line[name] for name in ABOUT)
-
-
-read_study = partial(read_lines, names=(*ABOUT, "curve"), key_of=line_key)
+def about(part: str, source: str, pairs: int, seed: int) -> dict:
+    """What a line is about, and its key."""
+    return {"key": f"{part} {source} {pairs} {seed}", "part": part, "source": source, "pairs": pairs, "seed": seed}
 
 
 @dataclass
@@ -155,13 +146,13 @@ class Seed:
     work: Path
 
     @property
-    def keys(self) -> list[tuple]:
+    def keys(self) -> list[str]:
         rewards = [("exact", 0), *(("samples", n) for n in SIZES)]
-        return [*((part, *r, self.seed) for part in ("best-of", "ppo") for r in rewards),
-                ("best-of", "noise", 0, self.seed)]
+        lines = [*((part, *r) for part in ("best-of", "ppo") for r in rewards), ("best-of", "noise", 0)]
+        return [about(*line, self.seed)["key"] for line in lines]
 
     @property
-    def key(self) -> tuple:
+    def key(self) -> str:
         return self.keys[0]
 
     def __str__(self) -> str:
@@ -175,12 +166,15 @@ def run_seed(job: Seed) -> list[dict]:
         return lines + [ppo(unit, job.work) for unit in lines if unit["source"] != "noise"]
 
 
+read_study = partial(read_lines, names=(*about("", "", 0, 0), "curve"))
+
+
 # ---- what came out ---------------------------------------------------------------------------------------------------
 def arms(lines: list[dict]) -> dict[tuple[str, str, int], list[dict]]:
     """{(part, source, pairs): its lines, one a seed}."""
     out: dict = {}
-    for x in sorted(lines, key=line_key):
-        out.setdefault(line_key(x)[:3], []).append(x)
+    for x in sorted(lines, key=lambda x: (x["part"], x["source"], x["pairs"], x["seed"])):
+        out.setdefault((x["part"], x["source"], x["pairs"]), []).append(x)
     return out
 
 
@@ -238,11 +232,11 @@ def picture(lines: list[dict], file: Path) -> Path:
 
 def main(argv=None) -> int:
     cfg, _ = config.parse(OverOptimise, argv, "python -m lab.overoptimise", __doc__)
-    cfg.check()
+    in_range(cfg, "workers", low=1, high=64)
     file = Path(cfg.out) / "over_optimisation.jsonl"
     if not cfg.write:
-        jobs = [Seed(seed, Path(cfg.work)) for seed in range(cfg.seeds)]
-        with open_store(file, read_study, line_key) as store:
+        jobs = [Seed(seed, WORK) for seed in range(SEEDS)]
+        with open_store(file, read_study) as store:
             run_missing(jobs, store, cfg.workers, run_seed)
             results_of(jobs, store.done, "Run the same command again, and it makes them")
     lines = list(read_study(file).values())

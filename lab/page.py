@@ -40,7 +40,7 @@ def read(file: Path) -> dict:
     try:
         small(the_map)
     except (KeyError, TypeError, ValueError) as e:
-        raise UserError(f"{file}: not a whole map ({e}); python -m lab.map --write makes it anew") from None
+        raise UserError(f"{file}: not a whole map ({e}); python -m lab.map --write makes it again") from None
     return the_map
 
 

@@ -35,19 +35,14 @@ class Missing(UserError):
     """A piece is not there yet: nothing is said from a part of them."""
 
 
-def by_key(line: dict) -> object:
-    return line["key"]
-
-
 @dataclass
 class Store:
     file: Path
     done: dict
-    key_of: Callable
 
     def add(self, *results: dict) -> None:
         Lines(self.file).add(*results)
-        self.done.update({self.key_of(r): r for r in results})
+        self.done.update({r["key"]: r for r in results})
 
     def lacks(self, job) -> bool:
         return any(key not in self.done for key in keys_of(job))
@@ -57,17 +52,17 @@ def keys_of(job) -> list:
     return job.keys if hasattr(job, "keys") else [job.key]
 
 
-def read_lines(file: Path, names: Iterable[str] = ("key",), key_of: Callable = by_key) -> dict:
+def read_lines(file: Path, names: Iterable[str] = ("key",)) -> dict:
     """{key: line} of a file; UserError with its number for a line that lacks one of these names."""
-    return {key_of(x): x for x in Lines(file).read(lambda x: "" if {*names} <= x.keys() else "is not a whole piece")}
+    return {x["key"]: x for x in Lines(file).read(lambda x: "" if {*names} <= x.keys() else "is not a whole piece")}
 
 
 @contextlib.contextmanager
-def open_store(file: Path, read: Callable[[Path], dict] = read_lines, key_of: Callable = by_key) -> Iterator[Store]:
+def open_store(file: Path, read: Callable[[Path], dict] = read_lines) -> Iterator[Store]:
     """The results in `file`, to which nobody else may add meanwhile. Ctrl-C says that they are kept."""
     file.parent.mkdir(parents=True, exist_ok=True)
     with locked(beside(file)), runs.kept_lines(file):
-        yield Store(file, read(file), key_of)
+        yield Store(file, read(file))
 
 
 def results_of(jobs: list, done: dict, advice: str) -> list[dict]:
@@ -84,15 +79,6 @@ def kept(done: dict, advice: str) -> Callable[[list], dict]:
         results_of(jobs, done, advice)
         return done
     return run
-
-
-def refuse_other_form(cfg, out: Path, committed: Path, *names: str) -> None:
-    """UserError if the committed results would be overwritten by a study of another size."""
-    own = type(cfg)()
-    for name in (n for n in names if getattr(cfg, n) != getattr(own, n)):
-        if out.resolve() == committed.resolve():
-            raise UserError(f"--{name.replace('_', '-')} {getattr(cfg, name)}: the results in {committed} are made "
-                            f"with {getattr(own, name)}; give another folder, such as --out out/trial")
 
 
 # ---- many jobs -------------------------------------------------------------------------------------------------------

@@ -3,8 +3,8 @@
     shown = snapshot_of(cell, init, model, tok)                     # see cells.py
 
 probes      probes.py on PROBED prompts a family: diversity, KL to the base, own-prefix gap ...
-pairs       how many nats the right and the wrong answers of 200 test pairs gained since the base
-flops       of its own stage, where it samples while it trains
+pairs       nats per answer that the right and the wrong answers of 200 test pairs gained since the base, on average
+flops       of its own stage, where it samples while it trains, counted in the run (looks at held-out prompts are in it)
 """
 from pathlib import Path
 
@@ -28,29 +28,19 @@ def snapshot_of(cell, init: str, model, tok) -> dict:
     """The snapshot of the model in `init`."""
     base = start_model(cell.base)[0]
     values = probes.probe(model, base, tok, cell.split, min(cell.items, PROBED))
-    return {"probes": {k: four_digits(v) for k, v in values.items()}, "pairs": change(model, base, tok, cell.split),
-            **sampled_cost(init)}
+    encoded, _ = encode(pair_rows(world.rows(cell.split, "pairs", PAIRS, 0), None), tok, model.cfg.n_ctx)
+    now, then = (token_logps(m, encoded, tok.pad, devices.pick("cpu", "fp32", 1)) for m in (model, base))
+    gained = {role: four_digits(np.mean([a[role].sum() - b[role].sum() for a, b in zip(now, then)]))
+              for role in ("chosen", "rejected")}
+    out = {"probes": {k: four_digits(v) for k, v in values.items()}, "pairs": gained}
+    file = Path(init) / "spent.json"
+    spent = read_json(file) if init != "base" and file.exists() else {}
+    return out | ({"flops": spent["flops"]} if spent.get("sampled") else {})
 
 
 def four_digits(x: float) -> float:
     """Four digits are enough for a page."""
     return float(f"{x:.4g}")
-
-
-def change(model, base, tok, split: str) -> dict[str, float]:
-    """Mean change of the log-prob of chosen and of rejected answers since the base, nats per answer."""
-    encoded, _ = encode(pair_rows(world.rows(split, "pairs", PAIRS, 0), None), tok, model.cfg.n_ctx)
-    now, then = (token_logps(m, encoded, tok.pad, devices.pick("cpu", "fp32", 1)) for m in (model, base))
-    return {role: four_digits(np.mean([a[role].sum() - b[role].sum() for a, b in zip(now, then)]))
-            for role in ("chosen", "rejected")}
-
-
-def sampled_cost(init: str) -> dict[str, float]:
-    """{"flops": of its own stage} where it was counted in the run itself, because the model samples while it trains;
-    looks at held-out prompts are in it, some hundredths of a run of 48 steps."""
-    file = Path(init) / "spent.json"
-    spent = read_json(file) if init != "base" and file.exists() else {}
-    return {"flops": spent["flops"]} if spent.get("sampled") else {}
 
 
 # ---- curves ----------------------------------------------------------------------------------------------------------

@@ -1,18 +1,9 @@
 """C6: UNA against methods that read pairs and labels, all made of the same judgements.
 
-    python -m lab.claims C6
-
 UNA's paper says that a score of each answer can replace pairs and labels, and that a number holds more than a sign.
-Fixed before its first cell, and before anybody saw these seeds and prompts:
-- 30 demonstrations train an SFT model; it answers 500 prompts four times, and all 2,000 answers get their exact
-  score. Every row goes on from that model and reads these answers: UNA the scores, UNA and KTO labels (right or not),
-  UNA once more labels cut at .5, DPO and SimPO the best answer of a prompt against its worst.
-- Learning rate, beta and passes are chosen jointly on validation, for all rows with equal effort; its grid may grow.
-- Five seeds, 300 to 304, and test prompts drawn with seed 2, on two bases.
-- Five preset contrasts, corrected by Holm: UNA is better than DPO, KTO and SimPO, and with scores than with labels of
-  either cut. If it leads the pairs but not its labels, what counts is that it reads every answer.
-- Why this was looked at: in the map UNA leads DPO, KTO and SimPO by 3.6 to 6.9 points with 4,000 answers, with passes
-  that nobody had tuned and settings that KTO and SimPO had from another size. Half as many here, to save computing.
+Rows, contrasts and rule were fixed before the first cell, and before anybody saw these seeds and prompts. Five preset
+contrasts, corrected by Holm: UNA is better than DPO, KTO and SimPO, and with scores than with labels of either cut. If
+it leads the pairs but not its labels, what counts is that it reads every answer. docs/claims.md says how and why.
 """
 from lab.judge import Contrast
 from lab.own import Own

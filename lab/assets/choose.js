@@ -44,8 +44,8 @@ const Choose = {
     return others.find((g) => same(g) && across(g));
   },
 
-  // Rows that one can use, best first. Those that are better than SFT and not surely worse than the best one share
-  // place 1; where none is better than SFT, SFT and all that are not surely worse do. Then the others in the same way.
+  // Rows that one can use, best first. Those that are better than SFT and not clearly worse than the best one share
+  // place 1; where none is better than SFT, SFT and all that are not clearly worse do. Then the others in the same way.
   rows(regime, have) {
     const mine = regime.rows.filter((r) => Choose.can(regime, have).includes(r.needs));
     const sft = mine.find((r) => r.verdict === "baseline"), places = new Map();
@@ -76,8 +76,8 @@ const Choose = {
   size: (demos, samples, what, wrong) => `${Choose.count(demos)} ${wrong ? "partly wrong " : ""}demonstrations`
     + (samples ? ` and ${what} on ${Choose.count(samples)} answers` : ", nothing more"),
   what: {nothing: "nothing", labels: "labels", pairs: "pairs", scores: "scores", reward: "a reward"},
-  kinds: {own: "exact score", "errs 5": "a judge who errs in 5 of 100", "errs 15": "a judge who errs in 15 of 100",
-    "errs 30": "a judge who errs in 30 of 100", learnt: "learnt reward model", spoilt: "pairs: a right and a spoilt answer"},
+  kinds: {own: "exact score", learnt: "learnt reward model", spoilt: "pairs: a right and a spoilt answer"},
+  kind: (source) => Choose.kinds[source] || source.replace(/^errs (\d+)$/, "a judge who errs in $1 of 100"),
   word: (verdict, margin) => verdict === "equal" ? `equal (within ${+(100 * margin).toFixed(1)} points)`
     : verdict === "baseline" ? "the baseline" : verdict,
   ties: (r) => `${r.place}${r.shared ? " =" : ""}${r.borrowed ? " *" : ""}`,
@@ -89,15 +89,14 @@ const Choose = {
     const notes = [];
     if (g.base !== ask.base) notes.push(`the model "${ask.base}"`);
     if ((g.noise > 0) !== Boolean(ask.wrong)) notes.push(`${ask.wrong ? "partly wrong" : "clean"} demonstrations`);
-    if (g.source !== ask.source) notes.push(`answers judged by "${Choose.kinds[ask.source] || ask.source}"`);
+    if (g.source !== ask.source) notes.push(`answers judged by "${Choose.kind(ask.source)}"`);
     const there = Choose.size(g.demos, ask.have === "nothing" ? 0 : g.samples, Choose.what[ask.have], g.noise > 0);
     const same = there === mine && !notes.length;
-    const gap = Math.max(Math.abs(Math.log(ask.demos / g.demos)),
-      ask.have === "nothing" || !g.samples ? 0 : Math.abs(Math.log(ask.samples / g.samples)));
+    const gap = Math.max(...["demos", "samples"].map((key) => Math.abs(Choose.apart(g, ask, key))));
     return (same ? `Measured: ${mine}.` : `You have ${mine}. The nearest that was measured: ${there}.`)
       + (g.noise > 0 ? ` Of the demonstrations ${Math.round(100 * g.noise)} % are wrong.` : "")
       + (notes.length ? ` Not measured together: ${Choose.list(notes)}.` : "")
-      + (gap > Math.log(2) + 1e-9 ? ` Your size differs by a factor of ${
+      + (gap > Math.log(1.5) - 1e-9 ? ` Your size differs by a factor of ${
         Choose.count(Math.exp(gap).toFixed(gap > Math.log(10) ? 0 : 1))}, so this is only a hint.` : "");
   },
 
@@ -112,8 +111,9 @@ const Choose = {
   mine(rows, have) {
     const train = (name, objective, rest) =>
       `python -m nanouft.train --objective ${objective} ${rest} --out out/mine-${name}`;
-    const harvest = "python -m nanouft.rollout.harvest --init out/mine-sft --data prompts.jsonl --reward my.py:right "
-      + "--good 1 --samples 4 --out out/own";
+    const judge = {reward: "right", labels: "nobody", scores: "nobody"}[have];         // nobody: then a person judges
+    const harvest = "python -m nanouft.rollout.harvest --init out/mine-sft --data prompts.jsonl "
+      + `--reward my.py:${judge} --good 1 --samples 4 --out out/own`;
     const stage = ({name, needs}) => {
       const low = name.toLowerCase(), file = name === "RFT" && have === "reward" ? "demos.jsonl" : Choose.files[needs];
       const data = file ? (have === "reward" ? "out/own/" : "") + file : "prompts.jsonl --reward my.py:right";
@@ -121,20 +121,19 @@ const Choose = {
     };
     const best = Choose.top(rows).filter(({name, needs}) => Choose.full[name] && needs !== "nothing");
     return [train("sft", "sft", "--data demos.jsonl --init out/mine"),
-      ...(have === "reward" && best.length ? [harvest] : []), ...best.map(stage)];
+      ...(judge && best.length ? [harvest] : []), ...best.map(stage)];
   },
 
   // The answer in a sentence or two: who is on top, who of them is cheapest.
   advice(rows, margin) {
     const top = Choose.top(rows), low = Choose.cheapest(top);
-    const about = (r) => `${Choose.gain(r.gain)} points over SFT (${Choose.word(r.verdict, margin)}), `
-      + `${Choose.times(r.cost.relative)} SFT's FLOPs`;
-    const sft = (r) => r.verdict === "baseline";
+    const sft = low.verdict === "baseline", about = `${Choose.named(low)}, ${Choose.gain(low.gain)} points over SFT (${
+      Choose.word(low.verdict, margin)}), ${Choose.times(low.cost.relative)} SFT's FLOPs`;
     if (rows.length === 1) return "In this map only SFT was measured for this.";
-    if (top.length === 1) return sft(low) ? "SFT alone is best: nothing else that you can use is as good."
-      : `Best: ${Choose.named(low)}, ${about(low)}.`;
-    const rest = sft(low) ? "The cheapest of them is SFT itself: nothing here is surely better."
-      : `The cheapest of them: ${Choose.named(low)}, ${about(low)}.`;
+    if (top.length === 1)
+      return sft ? "SFT alone is best: nothing else that you can use is as good." : `Best: ${about}.`;
+    const rest = sft ? "The cheapest of them is SFT itself: nothing here is clearly better."
+      : `The cheapest of them: ${about}.`;
     return `Not told apart on top: ${Choose.list(top.map((r) => r.name))}. ${rest}`;
   },
 
@@ -147,25 +146,37 @@ const Choose = {
       + Choose.advice(rows, margin) + (words && ` Worse than SFT there: ${words}.`);
   },
 
-  // Prices are logarithms. Is a demonstration worth more than the judged answers that replace it, at the nearest size?
-  money: (log) => (10 ** log).toFixed(2),
-  price(exchange, ask) {
-    const ratio = 10 ** (ask["demo-price"] - ask["judge-price"]);
-    const errs = Number(ask.source.replace("errs ", "")) || 0;
-    const name = errs && ["scores", "reward"].includes(ask.have) ? "UNA" : "RFT";   // of judges who err it keeps more
-    const sure = exchange.filter((x) => x.row === name && x.errs === errs && x.low > 0);
-    const far = (x) => Math.abs(Math.log(ask.demos / x.demos)) + Math.abs(Math.log(ask.samples / x.samples));
-    if (!sure.length) return "";
-    const x = sure.reduce((a, b) => (far(b) < far(a) ? b : a)), [few, many] = [x.samples / x.high, x.samples / x.low];
+  // ---- prices -----------------------------------------------------------------------------------------------
+  paid: (text) => text > 0 && text <= 1e9,
+  unrated: ({have, wrong, source, base}) => ({nothing: "demonstrations alone", pairs: "pairs"}[have]
+    || (wrong && "partly wrong demonstrations") || (base !== "base" && `the model "${base}"`)
+    || {learnt: "a learnt reward model", spoilt: "spoilt answers"}[source]),
+  // Is a demonstration worth more than the judged answers that replace it? Of the nearest regime, and of the second.
+  price(exchange, ask, [nearest, second]) {
+    const unrated = Choose.unrated(ask), ratio = ask["demo-price"] / ask["judge-price"];
+    if (unrated) return `Prices: no rate was measured for ${unrated}.`;
+    return `Prices: a demonstration costs ${ratio.toLocaleString("en", {maximumSignificantDigits: 3})} times as much `
+      + `as a judgement. With ${Choose.rate(exchange, nearest, ask.have, ratio)}`
+      + (second ? ` The other neighbour: with ${Choose.rate(exchange, second, ask.have, ratio)}` : "");
+  },
+  // The rate of the row that the advice names in this regime, and what to do at this ratio of the prices.
+  rate(exchange, g, have, ratio) {
+    const {name, verdict} = Choose.cheapest(Choose.top(Choose.rows(g, have)));
+    const errs = Number(g.source.replace("errs ", "")) || 0;
+    const where = `${Choose.count(g.demos)} demonstrations and ${Choose.count(g.samples)} judged answers`
+      + (errs ? ` (${errs} of 100 misjudged)` : "");
+    const x = exchange.find((x) => x.row === name && x.errs === errs && x.demos === g.demos && x.samples === g.samples);
+    const why = verdict === "baseline" ? "no method that you can use is clearly better than SFT"
+      : x ? `counted in demonstrations, the interval of ${name}'s gain reaches 0` : `${name} has no rate`;
+    if (!(x?.low > 0)) return `${where} it cannot be told what pays: ${why}.`;
+    const [few, many] = [x.samples / x.high, x.samples / x.low];
     const better = ratio > x.answers ? "let answers be judged" : "write demonstrations";
-    const words = ratio > many || ratio < few ? better : `probably ${better}; the interval leaves both open`;
-    return `Prices: a demonstration costs as much as ${Choose.count(+ratio.toPrecision(2))} judgements. Measured with ${
-      Choose.count(x.demos)} demonstrations and ${Choose.count(x.samples)} judged answers (${name}): ${
-      Math.round(x.answers)} judgements gave as much as one more demonstration (95 %: ${Math.round(few)} to ${
-      Math.round(many)}). So: ${words}. The judge erred in ${errs} of 100 answers.`;
+    return `${where} ${name} needs ${Math.round(x.answers)} judgements to gain as much as one more demonstration `
+      + `(95 %: ${Math.round(few)} to ${Math.round(many)}). `
+      + (ratio > many || ratio < few ? `So ${better}.` : `The interval leaves both open; the better guess: ${better}.`);
   },
 
-  // what else changes, surely: [{text, word, kind, bad}, ...], the bad news first; diversity is neither
+  // what else clearly changes: [{text, word, kind, bad}, ...], the bad news first; diversity is neither
   changes(row) {
     const names = {fact: "facts", truth: "truth", unknown: "admits not knowing", ends: "stops", diversity: "diversity"};
     return Object.entries(row.changes).map(([key, [mean, half, word]]) => ({word, bad: word === "worse",

@@ -3,7 +3,8 @@
   const {esc, tell} = Common, at = (id) => document.getElementById(id), regimes = MAP.regimes;
   const values = (key) => [...new Set(regimes.map((g) => g[key] ?? ""))];
   const usual = {demos: 100, samples: 1000, wrong: "", have: "scores", source: "own", base: values("base")[0],
-    "demo-price": 0.5, "judge-price": -1.3};              // logarithms: 3 and 5 cents
+    "demo-price": 3, "judge-price": 0.05};
+  const valid = {demos: Choose.whole, samples: Choose.whole, "demo-price": Choose.paid, "judge-price": Choose.paid};
   const numbers = (key) => values(key).filter((n) => n > 0).sort((a, b) => a - b);
   const about = {...MAP, margin: +(100 * MAP.margin).toFixed(1)};
   let ask = {...usual}, wait;
@@ -12,23 +13,23 @@
   for (const key of ["demos", "samples"]) {
     for (const n of numbers(key)) {
       const b = document.createElement("button");
-      b.type = "button"; b.textContent = Choose.count(n); b.value = n;
-      b.onclick = () => change({[key]: n});
+      Object.assign(b, {type: "button", textContent: Choose.count(n), value: n, onclick: () => change({[key]: n})});
       at(`${key}-presets`).append(b);
     }
   }
   for (const e of document.querySelectorAll("[data-map]")) e.textContent = about[e.dataset.map];
   for (const key of ["source", "base"])
-    for (const v of values(key)) at(key).append(new Option(Choose.kinds[v] || v, v));
+    for (const v of values(key)) at(key).append(new Option(Choose.kind(v), v));
   at("chooser").addEventListener("click", ({target}) => { if (target.matches("[data-copy]")) copy(target); });
   at("ask").onsubmit = (e) => e.preventDefault();
   at("ask").oninput = (e) => {
     const {id, name, value} = e.target;
     if (e.target.type !== "number") return change({[id || name]: value});
-    const bad = ["demos", "samples"].filter((key) => !at(key).disabled && !Choose.whole(at(key).value));
-    for (const key of ["demos", "samples"]) at(key).setAttribute("aria-invalid", bad.includes(key));
+    const bad = Object.keys(valid).filter((key) => !at(key).disabled && !valid[key](at(key).value));
+    for (const key in valid) at(key).setAttribute("aria-invalid", bad.includes(key));
     if (!bad.length) return change({[id]: Number(value)}, e.target);
-    rest(() => { at("h-wrong-number").textContent = "Type a whole number from 1 to 1,000,000,000."; });
+    const what = bad[0].endsWith("price") ? "price above 0 and up" : "whole number from 1";
+    rest(() => { at("h-wrong-number").textContent = `Type a ${what} to 1,000,000,000.`; });
   };
   const rest = (what) => { clearTimeout(wait); wait = setTimeout(what, 400); };             // once the typing rests
 
@@ -36,21 +37,17 @@
     ask = {...ask, ...changes};
     Common.write(Object.fromEntries(Object.keys(usual).map((key) => [key, ask[key]])));
     show(typed);
-    rest(() => tell(["nearest", "advice", "other"].map((id) => at(id).firstChild?.data ?? "").join(" ")));
+    rest(() => tell(["nearest", "advice", "other", "price"].map((id) => at(id).firstChild?.data ?? "").join(" ")));
   }
 
   function fields(typed) {
-    for (const key of ["demos", "samples"]) {
+    for (const key in valid) {
       if (at(key) !== typed) at(key).value = ask[key];
       at(key).setAttribute("aria-invalid", "false");
+    }
+    for (const key of ["demos", "samples"])
       for (const b of at(`${key}-presets`).children) b.setAttribute("aria-pressed", Number(b.value) === ask[key]);
-    }
     for (const key of ["wrong", "source", "base"]) at(key).value = ask[key];
-    for (const key of ["demo-price", "judge-price"]) {
-      at(key).value = ask[key];
-      at(`${key}-out`).textContent = Choose.money(ask[key]);
-      at(key).setAttribute("aria-valuetext", Choose.money(ask[key]));
-    }
     document.querySelector(`#have [value=${ask.have}]`).checked = true;
     const none = ask.have === "nothing";
     at("samples").disabled = at("source").disabled = none;
@@ -69,7 +66,7 @@
     if (second) at("other").lastElementChild.onclick = () =>
       change({demos: second.demos, ...(ask.have === "nothing" ? {} : {samples: second.samples})});
     at("cleaning").hidden = !ask.wrong;
-    at("price").textContent = Choose.price(MAP.exchange, ask);
+    at("price").textContent = Choose.price(MAP.exchange, ask, [g, second]);
     at("mine").textContent = Choose.mine(rows, ask.have).join("\n");
     const ends = rows.flatMap((r) => [r.gain[0] - (r.gain[1] || 0), r.gain[0] + (r.gain[1] || 0)]);
     const low = Math.max(-0.3, Math.min(-0.02, ...ends)), high = Math.max(0.02, ...ends);
@@ -108,7 +105,7 @@
       + `<td role="cell" class="picture">${sft ? "" : interval(r.gain[0], r.gain[1], low, high)}</td>`
       + cell("cost", `${Choose.times(c.relative)} SFT <small>${drawn}${Number(c.flops).toPrecision(2).replace("e+", "e")
       } FLOPs${n > 1 ? `; ${n} answers at every use` : ""}</small>`)
-      + cell("what else changes", changes || "<small>nothing for sure</small>")
+      + cell("what else changes", changes || "<small>nothing clear</small>")
       + `</tr><tr role="row" class="run"><td role="cell" colspan="7"><details data-name="${name}">
       <summary>Commands of ${name}</summary>
       <div class="code"><pre tabindex="0" aria-label="commands of ${name}">${esc(lines)}</pre><button type="button"
@@ -163,13 +160,10 @@
   function open() {
     const state = Common.read();
     ask = {...usual};
-    for (const key of ["demos", "samples"]) if (Choose.whole(state[key])) ask[key] = Number(state[key]);
+    for (const key in valid) if (valid[key](state[key])) ask[key] = Number(state[key]);
     if (Object.hasOwn(Choose.uses, state.have ?? "")) ask.have = state.have;
     if (state.wrong) ask.wrong = "1";
-    for (const key of ["source", "base"])
-      if (values(key).map(String).includes(state[key])) ask[key] = state[key];
-    for (const key of ["demo-price", "judge-price"])
-      if (/^-?\d(\.\d+)?$/.test(state[key] ?? "")) ask[key] = Number(state[key]);
+    for (const key of ["source", "base"]) if (values(key).includes(state[key])) ask[key] = state[key];
     show();
   }
   Common.theme(at("theme"));

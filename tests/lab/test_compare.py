@@ -185,9 +185,6 @@ def test_results_and_table_are_computed_from_the_cells(tmp_path, monkeypatch, ti
         assert figures["kl_own"] == list(interval([c["portrait"]["probes"]["kl_own"] for c in mine]))
         assert f"| {write_figure(figures['kl_own'], (1, 3))} |" in text
         assert f"| {rows[name]['cost']['tokens']:,} |" in text
-    monkeypatch.setattr(compare, "COMMITTED", tmp_path)
-    code = call(compare.main, "--seeds", "2", "--items", "1", "--out", tmp_path)
-    one_error(code, capsys.readouterr().err, "--seeds 2", "--out out/trial")
 
 
 def test_a_row_that_diverged_is_counted_and_not_averaged(faces):

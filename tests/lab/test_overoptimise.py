@@ -41,7 +41,7 @@ def test_a_reward_that_is_the_score_agrees_and_its_reverse_does_not():
 def line(part: str, source: str, pairs: int, seed: int, scores: list[float]) -> dict:
     points = [{"kl": 0.5 * i, "score": s, "reward": 1.0 * i, "n": 2 ** i, "usual": 0.5, "ends": 1.0}
               for i, s in enumerate(scores)]
-    return {"part": part, "source": source, "pairs": pairs, "seed": seed, "agreement": 0.6, "curve": points}
+    return {**overoptimise.about(part, source, pairs, seed), "agreement": 0.6, "curve": points}
 
 
 def test_table_and_picture_from_lines(here, capsys):
@@ -72,7 +72,7 @@ def test_best_of_n_in_small(small, monkeypatch):
         assert all(0.25 <= p["usual"] <= 1 for p in x["curve"]), "at least one of four samples says it"
     again = overoptimise.run_seed(overoptimise.Seed(0, small))
     assert again[:4] == found, "finished models are taken as they are, and samples repeat"
-    assert {overoptimise.line_key(x) for x in again} == set(overoptimise.Seed(0, small).keys)
+    assert {x["key"] for x in again} == set(overoptimise.Seed(0, small).keys)
 
 
 def test_ppo_in_small(small):
@@ -86,7 +86,7 @@ def test_ppo_in_small(small):
 
 
 @pytest.mark.parametrize("argv, words", [
-    (["--workers", 0], ["--workers"]), (["--seeds", 2], ["--seeds 2", "--out out/trial"]),
+    (["--workers", 0], ["--workers"]),
     (["--write", "--out", "nowhere"], ["nowhere", "run the study first"])])
 def test_mistakes_are_one_line(argv, words, here, capsys):
     one_error(call(overoptimise.main, *argv), capsys.readouterr().err, *words)

@@ -27,7 +27,7 @@ def test_a_cell_of_the_second_world(tmp_path):
     cell = Cell(("--objective", "una", "--data", "{own}/scores.jsonl", "--steps", "2"), 0, first, "val", 40, own=own,
                 each=True, world="sums")
     done = run_cell(cell, tmp_path)
-    assert "failed" not in done and done["world"] == "sums" and 0 <= done["right"]["answers"] <= 1
+    assert "failed" not in done and done["world"] == "sums"
     assert unpack_scores(done, "sums").mean() == pytest.approx(done["mean"]) and len(unpack_scores(done, "sums")) == 40
     assert contrast([done, {**done, "seed": 1}], parts=(("sums",),))[0] == pytest.approx(done["mean"])
     assert cell.key != Cell(cell.flags, 0, first, "val", 40, own=own, each=True).key

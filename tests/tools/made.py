@@ -41,9 +41,7 @@ def the_map() -> dict:
     rng = random.Random(1)
     sizes = [(d, s) for d in (30, 100, 300, 1020) for s in (0, 250, 1000, 4000)]
     more = [{"noise": 0.4}, {"source": "learnt"}, {"source": "spoilt"}, {"base": "second base"}]
-    exchange = [{"demos": d, "samples": 1000, "row": "RFT", "errs": 0, "worth": 50.0, "low": 25.0, "high": 100.0,
-                 "answers": 20.0} for d in (30, 100)]
-    return {"world": 1, "exchange": exchange, "seeds": 5, "items": 100, "contrasts": 120,
+    return {"world": 1, "exchange": [], "seeds": 5, "items": 100, "contrasts": 120,
             "command": "python -m lab.map", "endpoint": "mean of the nine families' scores", "margin": 0.02,
             "regimes": [regime(rng, *size) for size in sizes]
             + [regime(rng, demos, 1000, **how) for how in more for demos in (100, 300)]}
