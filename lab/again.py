@@ -40,14 +40,15 @@ class Again:
 
 
 def chosen_cells(rows: list[str] | None) -> dict[str, tuple[Cell, Path]]:
-    """{name: (a cell of seed 0, the committed file that holds it)}."""
+    """{name: (a cell of the first seed, the committed file that holds it)}."""
     compared = compare.cells_of(compare.Compare())
     out = {name: (compared[choose("row", name, compared)][0], compare.COMMITTED / "cells.jsonl")
            for name in (rows or ROWS) if name != LAKE}
     for claim, row in () if rows else CLAIM_ROWS:
         found = read_json(claims.FOLDER / "results.json")["claims"][claim]["search"]["base"]
         study = Study(claims.CLAIMS.__getitem__, {(claim, name, "base"): s["chosen"] for name, s in found.items()})
-        out[f"{claim}: {row}"] = study.cell(claim, row, 0, "base"), claims.FOLDER / "cells.jsonl"
+        first = claims.CLAIMS[claim].seeds[0]
+        out[f"{claim}: {row}"] = study.cell(claim, row, first, "base"), claims.FOLDER / "cells.jsonl"
     return out
 
 

@@ -104,7 +104,7 @@ def sizes() -> list[tuple[str, int, int, int]]:
     losses = [name for name in modules() if name.startswith("nanouft.objectives.")]
     without_methods = [f for f in read_by("nanouft.train") if "objectives" not in f.parts]
     parts = [("the package: nanouft and frozen_lake", python_files("nanouft", "frozen_lake"), 14600),
-             ("lab", python_files("lab"), 5140),                    # 4,600 is the aim
+             ("lab", python_files("lab"), 5180),                    # 4,600 is the aim
              ("tests", python_files("tests"), 16000),
              ("JavaScript, CSS and HTML by hand", [f for f in ROOT.rglob("*") if f.suffix in (".js", ".css", ".html")
                                                    and not {"out", ".venv", "node_modules"} & {*f.parts}], 3600),
