@@ -110,10 +110,9 @@ def transfer(found: dict, gain: dict) -> list[str]:
     few, many = ({"map": alone} | {where: places[where, demos, 4000, 0]["RFT"]["sft"] for where in WHERE}
                  for demos, alone in zip((30, 100), found["alone"].values()))
     steep = {where: f"{100 * (many[where] - few[where]):.1f}" for where in few}
-    sizes = ", ".join(f"{WHERE[where]}: {steep[where]}" for where in ("small", "large"))
     titles = ["world, size", *(f"{n} demonstrations" for n in (30, 100, 300))]
     (text,) = read_template("map_transfer.md")
-    return [text.format(table="\n".join(markdown_table(titles, table)), told=told, steep=steep, sizes=sizes,
+    return [text.format(table="\n".join(markdown_table(titles, table)), told=told, steep=steep,
                         misjudged={n: format_gain(*places["sums", n, 4000, 30]["RFT"]["gain"]) for n in (30, 100)})]
 
 
