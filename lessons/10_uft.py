@@ -167,9 +167,9 @@ assert truth["grades only"] > truth["UFT"] - 5, "grades alone explain the gain i
 # The honest sentence about this run: *merging kept what a second stage forgets; it did not teach
 # more of what the grades teach.* `SEED = 1` and `2` agree. This holds for these learning rates,
 # small runs and one base. The study C3 (`docs/claims.md`) tuned every row on validation, with five
-# seeds and two bases. There each second stage forgets some skills, and UFT has fewer skills still.
-# Over all parts, neither is significantly better on both bases. The best row is plain SFT on as
-# many good answers.
+# seeds and two bases. There UFT has fewer skills than each second stage; whether these forget any
+# is undecided. Over all parts, neither is significantly better on both bases. The best row is plain
+# SFT on as many good answers.
 #
 # ## Break it
 # With `BREAK = "bce"` the loss of a demonstration is $-\log\sigma(i)$. Guess what the left curve

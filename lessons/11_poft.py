@@ -192,7 +192,7 @@ if BREAK == "self":
 #   is still more than half of that on right rows. So PoFT lies between SFT and SFT on the right
 #   rows only, in the mean of the three skills; with `SEED = 1`, too. The study C4
 #   (`docs/claims.md`) agrees: the gain grows with the noise. A hard filter by the same opinion
-#   gains twice as much at 40 %, if one knows how much to throw away.
+#   gains nearly twice as much at 40 %, if one knows how much to throw away.
 # - **Trust changes.** $\tau$ falls as the policy learns a row. So compare rows at one step,
 #   never the $\tau$ of one row at different steps. All $\tau$ are near 1/2, but that costs nothing:
 #   Adam divides by the size of the gradient.
