@@ -11,7 +11,7 @@ What was seen before: one seed of an earlier study (SFT 32.5 %, RFT 48, GRPO 75)
 row at 100 x 1,000 with settings that nobody had chosen (SFT 58, RFT 69, UNA 66, DPO 61.5, RLOO 53).
 Settings are chosen on validation: in the second world those of SFT at each number of demonstrations, of other rows at
 100 x 1,000; of other sizes the learning rates, at 100 x 4,000, around the map's times 128 / width. Changed after the
-first cells of SFT: with 300 demonstrations it has 97 % right on validation, so judged answers came with 30 and 100 only.
+first cells of SFT: with 300 demonstrations it has 97 % right on validation, so judged answers came with 30 and 100.
 Added after that, before their first cells:
 - RFT and UNA have settings of their own with 30 demonstrations (UNA had fallen with those of 100); 300 is read, too.
 - 4M parameters: the smaller model needs more answers for a demonstration (78 with 30), so the larger one fewer than 29.
