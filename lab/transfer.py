@@ -90,7 +90,7 @@ def second_world(p: Place) -> Plan:
     if p == there:
         rows[LONG] = Row(f"{while_training} {4 * (asked // PER_STEP)}", after="SFT", own=own, like="RLOO")
     return Plan(rows, "SFT", bases=("base",), parts=(), world="sums", ends=("0.005",),
-                effort={"more": 1, "growths": 2 if p.demos < 300 else 0})
+                effort={"more": 1, "growths": 2 if p.demos < 300 or p.samples else 0})
 
 
 RATES = {SMALL: {"SFT": ("1.25e-4", "2.5e-4", "5e-4"), "RFT": ("1e-4", "2e-4", "4e-4"),
