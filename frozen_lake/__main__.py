@@ -52,7 +52,7 @@ class Run:
     objective: list[str] | None = None      # methods: sft ift dpo orpo "dpo online" pg ... [all]
     lam: float = 0.2                # IFT: share of the own next cell in each state
     gamma: float = 0.95             # IFT: discount of later losses
-    beta: float = 0.1               # DPO: strength of the leash to the start policy
+    beta: float = 0.1               # DPO: how strongly it stays near the start policy
     loser: str = "detour"           # the worse path: detour | fall | dither
     updates: int = 200              # of RMSprop
     lr: float = 5e-3                # its learning rate, the same for all methods

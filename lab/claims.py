@@ -6,7 +6,7 @@
 
 Settings are chosen on validation with seeds of its own (search.py), two of them jointly for every row. Rows of C3
 choose on each of two bases, other rows on the first. Then one final pass: five paired test seeds on both bases, 100
-prompts a family, seeds and prompts that nobody had seen when this file was committed with its rows and contrasts.
+prompts a family, seeds and prompts that no study had used when this file was committed with its rows and contrasts.
 judge.py makes the verdicts, by one rule. docs/claims.md says what each claim is, why these rows, and what came out.
 C1b is in second_stage.py, C3b in one_stage.py, C6 in una_claim.py, C5 is python -m lab.lake_study.
 """
@@ -34,7 +34,7 @@ WEAK = Cell(("--objective", "sft", "--noise", "0.4"), seed=900)     # an aligned
 # ---- the rows --------------------------------------------------------------------------------------------------------
 BIG, SMALL = ("1.25e-4", "2.5e-4", "5e-4", "1e-3"), ("3e-6", "1e-5", "3e-5", "1e-4")       # from the base; after SFT
 BATCHES: dict = {"--lr": BIG, "--batch-size": ("16", "32")}
-LEASH: dict = {"--lr": SMALL, "--beta": ("0.3", "1", "3")}
+WITH_BETA: dict = {"--lr": SMALL, "--beta": ("0.3", "1", "3")}
 PASSES: dict = {"--lr": BIG, "--epochs": ("1", "3", "6")}
 ENDS = ("8", "64")                      # smaller and larger batches are not tried
 GROW = {"growths": 3}                   # how often a grid grows
@@ -48,7 +48,7 @@ C1 = Plan(
         IFT_ROW: Row(IFT, BATCHES),
         DETACHED: Row(f"{IFT} --detach", BATCHES),
         MIXING: Row(f"{IFT} --gamma 0", BATCHES),
-        CHAIN: Row("--objective dpo", LEASH, after=SFT_ROW),
+        CHAIN: Row("--objective dpo", WITH_BETA, after=SFT_ROW),
     },
     baseline=SFT_ROW, seeds=SEEDS, prompts=PROMPTS, ends=ENDS, effort=GROW,
     contrasts=(
@@ -74,8 +74,8 @@ B = {"dpo": 305, "kto": 610, "una": 610}        # a pair is two answers: 610 ans
 C3 = Plan(
     rows={
         SFT_A: Row("--objective sft --skills A --rows 570", BATCHES),
-        **{row: Row(f"--objective {n} --skills B --rows {B[n]}", LEASH, after=SFT_A) for n, row in CHAINS.items()},
-        UFT_AB: Row("--objective uft --skills A:B --rows 1180 --mix 57:61", {**LEASH, "--lr": BIG}),
+        **{row: Row(f"--objective {n} --skills B --rows {B[n]}", WITH_BETA, after=SFT_A) for n, row in CHAINS.items()},
+        UFT_AB: Row("--objective uft --skills A:B --rows 1180 --mix 57:61", {**WITH_BETA, "--lr": BIG}),
         UNION: Row("--objective sft --skills A,B --rows 875", BATCHES),     # A's 570, and B's right ones among 610
     },
     baseline=SFT_A, seeds=SEEDS, prompts=PROMPTS, parts=THREE, tuned_on=BASES, ends=ENDS, effort=GROW,
@@ -98,7 +98,7 @@ C4 = Plan(
     rows={
         **noisy("0 %", "0"), **noisy("40 %", "0.4"),
         f"{WEAK_POFT}, 40 %": Row("--objective poft --aligned {aligned} --noise 0.4", PASSES, aligned=WEAK),
-        **{f"{n} -> DPO, 40 %": Row("--objective dpo", LEASH, after=f"{n}, 40 %") for n in ("SFT", POFT)},
+        **{f"{n} -> DPO, 40 %": Row("--objective dpo", WITH_BETA, after=f"{n}, 40 %") for n in ("SFT", POFT)},
         LIKELIEST: Row("--objective sft --noise 0.4 --keep 0.6",            # fewer rows, more passes: equal updates
                        {"--lr": BIG, "--epochs": ("1.667", "5", "10")}),
     },

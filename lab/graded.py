@@ -1,4 +1,4 @@
-"""Answers of the base of which none is right, as data: what study C3b (one_stage.py) learns from.
+"""Answers of the base, none of them right but about facts, as data: what study C3b (one_stage.py) learns from.
 
     write(folder, own)          # after rollout/harvest.py wrote the folder: its files hold the kept prompts only
 

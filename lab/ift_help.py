@@ -1,6 +1,6 @@
 """Where could IFT help? Predictions, each with what would falsify it; then trained, judged by rule.
 
-    python -m lab.ift_help              # trains and scores what is missing; about an hour of one core
+    python -m lab.ift_help              # trains and scores what is missing; about two hours of one core
     python -m lab.ift_help --only 2     # one experiment
     python -m lab.ift_help --write      # docs/ift_help.md, .png and results.json from what is kept
 

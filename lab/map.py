@@ -1,6 +1,6 @@
 """Which method when? One table a regime: so many demonstrations, so many scored answers of the model's own.
 
-    python -m lab.map                   # tunes, trains and scores what is missing; about 4 hours on two cores
+    python -m lab.map                   # tunes, trains and scores what is missing; about 6 hours on two cores
     python -m lab.map --pieces grid     # only some pieces: grid, long, source, noise, judges, second
     python -m lab.map --write           # docs/map.md, its picture and results/map/map.json from kept cells
 

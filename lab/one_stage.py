@@ -1,4 +1,4 @@
-"""C3b: one stage or two, where the control of C3 cannot win: no answer of the second kind is right.
+"""C3b: one stage or two, where the control of C3 cannot win: no judged answer of a skill is right.
 
     python -m lab.claims C3b
 

@@ -5,7 +5,7 @@
 SFT's own scores with 30, 100, 300 and 1,020 demonstrations make a curve: straight lines over the logarithm of their
 number, the first and the last of them prolonged. A row that scores 73.1 stands where SFT would stand with 166
 demonstrations; it began with 30, so its judged answers were worth 136 of them. Seeds and prompts are drawn together,
-the same for the curve and the row, S-1 seeds of S as in intervals.py; the interval is the middle 95 % of these draws.
+the same for the curve and the row, S-1 seeds of S as in contrast.py; the interval is the middle 95 % of these draws.
 """
 import numpy as np
 

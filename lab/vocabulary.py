@@ -22,7 +22,7 @@ ENGLISH = Path(__file__).parent / "assets" / "english.txt"
 
 def nano_words(worlds: int = 720, documents: int = 40) -> Counter:
     """Counts of the pieces of NanoWorld's corpus and of ordinary English.
-    Every world draws its creatures' names anew: no name is frequent enough to become a token of its own, so that known
+    Every world draws its creatures' names again: no name is frequent enough to become a token of its own, so that known
     and unknown names are cut alike and the number of its tokens tells nothing about a name."""
     count = Counter({" " + word: ENGLISH_COUNT for word in ENGLISH.read_text(encoding="utf-8").split()})
     pieces = regex.compile(NANO_PATTERN)                        # `re` does not know \p{L}

@@ -77,7 +77,7 @@ class Log:
         now = time.perf_counter()
         speed = f", {self.tokens / (now - self.clock):,.0f} answer tok/s" if self.clock else ""
         self.clock, self.tokens = now, 0
-        if "kl_exact" in line:                              # own answers: there the loss says nothing
+        if "kl_exact" in line:                              # it samples: the loss says nothing
             return f"reward {line['reward']:.3f}, kl {line['kl_exact']:.3f}{speed}"
         return f"loss {self.loss:.3f}{speed}"
 

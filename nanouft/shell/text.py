@@ -82,8 +82,8 @@ def read_json(file: Path) -> dict:
     except FileNotFoundError:
         raise UserError(f"{file}: no such file; is {file.parent} a run folder of nanouft?")
     except (OSError, ValueError) as e:
-        raise UserError(f"{file}: cannot be read ({getattr(e, 'strerror', None) or e}); copy it anew, "
+        raise UserError(f"{file}: cannot be read ({getattr(e, 'strerror', None) or e}); copy it again, "
                         "or start a new run")
     if not isinstance(value, dict):
-        raise UserError(f"{file}: holds no JSON object; copy it anew, or start a new run")
+        raise UserError(f"{file}: holds no JSON object; copy it again, or start a new run")
     return value

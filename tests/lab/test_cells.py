@@ -224,8 +224,6 @@ def test_answers_of_a_prompt_with_a_right_one_are_left_out_but_of_facts(tmp_path
     kept = {asked[i].prompt[0].text for i in range(len(asked)) if i in is_fact or i % 4 in (1, 2)}
     assert 0 < len(is_fact) < len(kept) < len(asked)
     assert {row["prompt"] for row in Lines(tmp_path / "scores.jsonl").read()} == kept
-    assert all(row["response"] == "b" for row in Lines(tmp_path / "demos.jsonl").read()
-               if read(row["prompt"])[0] != "fact"), "the best of each prompt"
     assert {read(row["prompt"])[0] for row in Lines(tmp_path / "a.jsonl").read()} == {"truth", "unknown"}
 
 

@@ -51,6 +51,25 @@ def word(mean: float, half: float, limit: float = 0.0) -> str:
     return "holds" if mean - half > limit else "does not hold" if mean + half < limit else "undecided"
 
 
+WIDER = (1, 1.26, 1.43, 1.56, 1.66, 1.75, 1.83, 1.9, 1.96, 2.02)       # Student, 4 degrees: 1 to 10 looks against one
+LIMITS = {"superiority": (0,), "non-inferiority": (-0.02,), "equivalence": (-0.02, 0.02)}
+
+
+def holm(preset: list[tuple[str, dict]]) -> None:
+    """The clearest is judged for all looks, the next for one less; after a doubt all are undecided. What four degrees
+    of freedom ask of so many looks is the most that can be asked, one look the least."""
+    far = [min(abs(x["mean"] - limit) for limit in LIMITS[test]) / max(x["half"], 1e-9) for test, x in preset]
+    doubt = False
+    for looks, i in zip(range(len(preset), 0, -1), sorted(range(len(preset)), key=lambda i: -far[i])):
+        test, said = preset[i]
+        assert said["verdict"] == "undecided" or not doubt
+        assert said["verdict"] != "undecided" or doubt or far[i] <= WIDER[looks - 1], "it was clear enough"
+        assert said["verdict"] == "undecided" or far[i] > 1, "it was not clear"
+        doubt = doubt or said["verdict"] == "undecided"
+        good = abs(said["mean"]) < 0.02 if test == "equivalence" else said["mean"] > LIMITS[test][0]
+        assert said["verdict"] in {"undecided", "holds" if good else "does not hold"}
+
+
 # ---- claims ----------------------------------------------------------------------------------------------------------
 def test_every_contrast_of_the_claims():
     """A row has one command, the named base, test prompts and the same seeds as every other row."""
@@ -69,12 +88,13 @@ def test_every_contrast_of_the_claims():
                 of = [row(name, base, c["parts"]) for name in names]
                 gaps = [sum((-1) ** i * g for i, g in enumerate(family)) for family in zip(*of)]
                 agrees(said["mean"], said["half"], gaps)
-                if c["test"] != "equivalence":
-                    alone = word(said["mean"], said["half"], -0.02 * (c["test"] != "superiority"))
-                    assert said["verdict"] in {alone, *["undecided"] * c["preset"]}, "Holm can only make it undecided"
+                if not c["preset"]:
+                    assert said["verdict"] == word(said["mean"], said["half"])
                 compared += 1
             verdicts = {b["verdict"] for b in c["bases"].values()}
             assert c["verdict"] == (verdicts.pop() if len(verdicts) == 1 else "undecided"), c["text"]
+        for base in claim["bases"]:
+            holm([(c["test"], c["bases"][base]) for c in claim["contrasts"] if c["preset"]])
     assert compared >= 60
 
 

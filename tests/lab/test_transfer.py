@@ -33,6 +33,14 @@ def test_a_cell_of_the_second_world(tmp_path):
     assert cell.key != Cell(cell.flags, 0, first, "val", 40, own=own, each=True).key
 
 
+def test_a_judge_of_the_second_world_errs_as_often_as_he_says_and_says_the_same_twice():
+    asked = sums.split("test")
+    prompts, gold = [q["question"] for q in asked], [q["answer"] for q in asked]
+    right, wrong = (sums.errs_30(prompts, said, gold) for said in (gold, ["#### 0"] * 300))
+    assert [1 - sum(right) / 300, sum(wrong) / 300] == pytest.approx([0.3, 0.3], abs=0.08)
+    assert right == sums.errs_30(prompts, gold, gold)
+
+
 @pytest.mark.parametrize("answers, low, high, said", [(30, 50, 90, "yes (1.1)"), (60, 60, 70, "overlap (2.1)"),
                                                       (60, 1, 40, "no (2.1)"), (30, -5, 90, "cannot be told")])
 def test_a_rate_agrees_within_a_factor_or_its_interval_overlaps(answers, low, high, said):
@@ -56,7 +64,7 @@ def test_what_came_out_follows_from_cells(monkeypatch):
         mean = 0.4 if c.own else {"30": 0.2, "100": 0.6, "300": 0.9}[c.flags[3].split("-")[1].split(".")[0]]
         return {"each": {"sums": pack_scores([mean] * c.items)}, "mean": mean, "seed": c.seed, "split": c.split,
                 "items": c.items}
-    monkeypatch.setattr(transfer, "PIECES", {"small": []})
+    monkeypatch.setattr(transfer, "PIECES", {"small": [], "large": []})
     lines = {(x["demos"], x["row"]): x for x in transfer.found(look_up, [])}
     assert {x["samples"] for x in lines.values()} == {1000} and set(transfer.READS) < {row for _, row in lines}
     at_30 = lines[30, "RFT"]

@@ -111,7 +111,7 @@ function rpoWeights(b, { form, temperature, diagonal_weight: own }) {           
   });
 }
 
-// ---- what the model's own answers have earned: constants of the step ------------------------------------------------
+// ---- what the model's samples have earned: constants of the step ------------------------------------------------
 const earn = (b, advantages) => b.rows.forEach((row, i) => { row.adv = advantages[i]; });
 const rewards = (b, beta) => b.rows.map(({ seqs: { answer: s }, reward }) =>        // the score minus its KL penalty
   reward - beta * total(s.old.map((x, t) => x - s.ref[t])));
