@@ -220,9 +220,8 @@ def test_answers_of_a_prompt_with_a_right_one_are_left_out_but_of_facts(tmp_path
               "clean": [True] * 2} for i in range(len(asked))]
     Lines(tmp_path / "answers.jsonl").add(*lines)
     graded.write(tmp_path, own)
-    is_fact = {i for i, r in enumerate(asked) if read(r.prompt[0].text)[0] == "fact"}
-    kept = {asked[i].prompt[0].text for i in range(len(asked)) if i in is_fact or i % 4 in (1, 2)}
-    assert 0 < len(is_fact) < len(kept) < len(asked)
+    facts = {r.prompt[0].text for r in asked if read(r.prompt[0].text)[0] == "fact"}
+    kept = facts | {r.prompt[0].text for i, r in enumerate(asked) if i % 4 in (1, 2)}
     assert {row["prompt"] for row in Lines(tmp_path / "scores.jsonl").read()} == kept
     assert {read(row["prompt"])[0] for row in Lines(tmp_path / "a.jsonl").read()} == {"truth", "unknown"}
 
