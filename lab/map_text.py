@@ -83,7 +83,10 @@ def errs(found: dict) -> list[str]:
         lines += [[demos, name, *(gains.get(e, {}).get(name, "") + told.get((demos, name, e), "") for e in shares)]
                   for name in ("UNA", "RFT")]
     titles = ["demonstrations", "", *(f"{e} % misjudged" if e else "never errs" for e in shares)]
-    return [*read_template("map_errs.md"), *markdown_table(titles, lines), ""]
+    rates = {name: " to ".join(f"{x['answers']:.0f}" for x in found["exchange"] if x["errs"] in (5, 15)
+                               and (x["demos"], x["samples"], x["row"]) == (100, 4000, name))
+             for name in ("UNA", "RFT")}
+    return [read_template("map_errs.md")[0].format(rates=rates), *markdown_table(titles, lines), ""]
 
 
 WHERE = {"sums": "sums in words, 1M", "small": "NanoWorld, .3M", "large": "NanoWorld, 4M"}
