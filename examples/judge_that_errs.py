@@ -13,9 +13,13 @@ from nanouft import world
 
 def errs(share: float, prompts: list[str], answers: list[str]) -> list[float]:
     """The scores of a judge who errs in this share of all answers."""
+    return turned(share, prompts, answers, list(map(world.score, prompts, answers)))
+
+
+def turned(share: float, prompts: list[str], answers: list[str], scores: list[float]) -> list[float]:
+    """`scores`, turned round for this share of the answers."""
     out = []
-    for prompt, answer in zip(prompts, answers):
-        score = world.score(prompt, answer)
+    for prompt, answer, score in zip(prompts, answers, scores):
         draw = zlib.crc32(f"{prompt} -> {answer}".encode()) / 2 ** 32           # uniform in [0, 1)
         out.append(1 - score if draw < share else score)
     return out

@@ -28,5 +28,4 @@ def write(folder: Path, own: Own) -> None:
 
 
 def kept(s: Sampled) -> bool:
-    best = max(s.rewards)
-    return read(s.prompt[0].text)[0] == "fact" or PARTLY[0] <= best <= PARTLY[1]
+    return read(s.prompt[0].text)[0] == "fact" or PARTLY[0] <= max(s.rewards) <= PARTLY[1]

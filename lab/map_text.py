@@ -13,7 +13,7 @@ def page(found: dict) -> str:
     (template,) = read_template("map.md")
     of = {r["name"]: r for r in found["regimes"]}
     gain = {name: {x["name"]: format_gain(*x["gain"]) for x in r["rows"]} for name, r in of.items()}
-    told = next(x for x in found["exchange"] if (x["demos"], x["samples"], x["row"]) == (30, 4000, "RFT"))
+    told = of_rft(found["exchange"], 30, 4000)
     return template.format(
         alone=", ".join(f"{100 * score:.1f} with {int(d):,}" for d, score in found["alone"].items()),
         example=round(told["worth"]) + told["demos"],
@@ -42,6 +42,11 @@ def exchange(lines: list[dict]) -> list[str]:
                           [[d, *(worth.get((d, n), "") for n in sizes)] for d in demos])
 
 
+def of_rft(lines: list[dict], demos: int, samples: int) -> dict:
+    """The line of RFT with a judge who never errs."""
+    return next(x for x in lines if (x["demos"], x["samples"], x["row"], x["errs"]) == (demos, samples, "RFT", 0))
+
+
 def rates(lines: list[dict]) -> dict[str, object]:
     """The rate of RFT in words, and that of the last answers, with 100 demonstrations."""
     by_size: dict[int, list[float]] = {}
@@ -50,8 +55,7 @@ def rates(lines: list[dict]) -> dict[str, object]:
             by_size.setdefault(x["samples"], []).append(x["answers"])
     words = [f"{' to '.join(dict.fromkeys(f'{n:.0f}' for n in (min(found), max(found))))} with {size:,}"
              for size, found in sorted(by_size.items())]
-    few, many = (next(x for x in lines if (x["demos"], x["samples"], x["row"]) == (100, size, "RFT"))
-                 for size in list(sorted(by_size))[-2:])
+    few, many = (of_rft(lines, 100, size) for size in sorted(by_size)[-2:])
     return {"rate": ", ".join(words) + " judged answers",
             "later": round((many["samples"] - few["samples"]) / (many["worth"] - few["worth"]))}
 
@@ -100,8 +104,7 @@ def transfer(found: dict, gain: dict) -> list[str]:
         places.setdefault((x["where"], x["demos"], x["samples"], x["errs"]), {})[x["row"]] = x
     if any((where, demos, 4000, 0) not in places for where in WHERE for demos in (30, 100)):
         return []
-    of_map = {x["demos"]: x for x in found["exchange"] if (x["samples"], x["row"], x["errs"]) == (4000, "RFT", 0)}
-    here = [f"{gain[f'{n} x 4,000']['RFT']}: {rate(of_map[n])}" for n in (30, 100, 300)]
+    here = [f"{gain[f'{n} x 4,000']['RFT']}: {rate(of_rft(found['exchange'], n, 4000))}" for n in (30, 100, 300)]
     table = [["NanoWorld, 1M (the map)", *here]]
     for errs, where in [(0, where) for where in WHERE] + [(errs, "sums") for errs in (5, 15)]:
         judge = f", {errs} % misjudged" if errs else ""
@@ -110,7 +113,7 @@ def transfer(found: dict, gain: dict) -> list[str]:
                                               + f"; {x['agrees']}" * (x["low"] > 0) for x in lines)])
     told = {where: {f"{n} x {samples:,}": {name: format_gain(*x["gain"]) for name, x in rows.items()}
                     for (at, n, samples, errs), rows in places.items() if at == where and not errs} for where in WHERE}
-    few, many = ({"map": alone} | {where: places[where, demos, 4000, 0]["RFT"]["sft"] for where in WHERE}
+    few, many = ({"map": alone, "sums": places["sums", demos, 4000, 0]["RFT"]["sft"]}
                  for demos, alone in zip((30, 100), found["alone"].values()))
     steep = {where: f"{100 * (many[where] - few[where]):.1f}" for where in few}
     titles = ["world, size", *(f"{n} demonstrations" for n in (30, 100, 300))]

@@ -43,7 +43,7 @@ class Own:
     def judge(self) -> str:
         """The --reward of a judge who errs, or of the second world's; "" for the exact score."""
         if self.errs:
-            return f"{'lab/sums.py' if self.model.world else 'examples/judge_that_errs.py'}:errs_{self.errs}"
+            return f"{'lab/sums.py' if self.model.world else sums.ERRS}:errs_{self.errs}"
         return sums.RIGHT if self.model.world else ""
 
     @property

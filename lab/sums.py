@@ -7,7 +7,6 @@ A cell with world "sums" (cell.py) is trained on such files, "{world}" in its fl
 """
 import random
 import runpy
-import zlib
 from functools import lru_cache, partial
 from pathlib import Path
 
@@ -23,20 +22,19 @@ from nanouft.rollout.scorer import scorer
 from nanouft.shell.files import Lines
 
 EXAMPLE, RIGHT = "examples/gsm8k_reward.py", "examples/gsm8k_reward.py:right"
+ERRS = "examples/judge_that_errs.py"
 DEMOS, QUESTIONS = (30, 100, 300, 1000), (250, 1000)
 ITEMS = {"test": 300, "val": 200}
 FIELDS = "--prompt-field question --response-field answer"
 DONE = f"questions-{QUESTIONS[-1]}.jsonl"
 
 
-def turned(share: float, prompts: list[str], answers: list[str], answer: list[str]) -> list[float]:
-    """The scores of a judge who errs in this share of all answers; asked twice, he says the same twice."""
-    scores = scorer(RIGHT)(prompts, answers, answer=answer)
-    draws = [zlib.crc32(f"{prompt} -> {said}".encode()) / 2 ** 32 for prompt, said in zip(prompts, answers)]
-    return [float(1 - s if draw < share else s) for s, draw in zip(scores, draws)]
+def errs(share: float, prompts: list[str], answers: list[str], answer: list[str]) -> list[float]:
+    """The scores of a judge who errs in this share of all answers, as examples/judge_that_errs.py."""
+    return runpy.run_path(ERRS)["turned"](share, prompts, answers, scorer(RIGHT)(prompts, answers, answer=answer))
 
 
-errs_5, errs_15, errs_30 = (partial(turned, share) for share in (0.05, 0.15, 0.30))
+errs_5, errs_15, errs_30 = (partial(errs, share) for share in (0.05, 0.15, 0.30))
 
 
 @lru_cache

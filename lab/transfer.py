@@ -15,8 +15,7 @@ first cells of SFT: with 300 demonstrations it has 97 % right on validation, so 
 Added after that, before their first cells:
 - RFT and UNA have settings of their own with 30 demonstrations (UNA had fallen with those of 100); 300 is read, too.
 - 4M parameters: the smaller model needs more answers for a demonstration (78 with 30), so the larger one fewer than 29.
-- Judges that err in 5, 15, 30 of 100 answers, 4,000 of them: as in the map, RFT's rate grows at 5 and more at 15, and
-  cannot be told at 30.
+- Judges that err in 5, 15, 30 %, 4,000 answers: as in the map, RFT's rate grows at 5, more at 15, cannot be told at 30.
 """
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -79,13 +78,14 @@ def second_world(p: Place) -> Plan:
     own, file = Own(None, asked, rows=p.demos, errs=p.errs), f"{{world}}/questions-{asked}.jsonl"
     while_training = (f"--objective rloo --data {file} --eval-data {file} --prompt-field question "
                       f"--reward {sums.RIGHT} --batch-size {PER_STEP} --steps")
+    all_rows = p.samples == 1000 and p.demos < 300
     if p.samples:
-        every, read = p.samples == 1000 and p.demos < 300, ("RFT",) if p.errs else ("RFT", "UNA")
+        names = ("RFT",) if p.errs else ("RFT", "UNA", "DPO") if all_rows else ("RFT", "UNA")
         rows |= {name: Row(f"--objective {objective} --data {{own}}/{kind}.jsonl --eval-data {{own}}/{kind}.jsonl"
                            f"{passes} --batch-size 16", AXES[name], "SFT", own=own,
-                           at=there if name == "DPO" else replace(there, demos=p.demos))
-                 for name, (objective, kind, passes) in READS.items() if every or name in read}
-    if p.samples == 1000 and p.demos < 300:
+                           at=there if name == "DPO" else Place(p.demos, 1000, p.world))
+                 for name, (objective, kind, passes) in READS.items() if name in names}
+    if all_rows:
         rows["RLOO"] = Row(f"{while_training} {asked // PER_STEP}", AXES["RLOO"], "SFT", own=own, at=there)
     if p == there:
         rows[LONG] = Row(f"{while_training} {4 * (asked // PER_STEP)}", after="SFT", own=own, like="RLOO")
