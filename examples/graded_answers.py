@@ -22,11 +22,11 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from nanouft.data.containers import objects
-from nanouft.data.words import quoted_names
-from nanouft.shell import config
-from nanouft.shell.errors import UserError
-from nanouft.shell.text import nearest
+from nanouft.files.containers import objects
+from nanouft.files.words import quoted_names
+from nanouft.run import config
+from nanouft.errors import UserError
+from nanouft.errors import nearest
 
 
 @dataclass

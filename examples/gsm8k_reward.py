@@ -19,8 +19,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from nanouft.shell import config
-from nanouft.shell.errors import in_range
+from nanouft.run import config
+from nanouft.errors import in_range
 
 NUMBER = re.compile(r"-?\d[\d,]*(?:\.\d+)?")
 THINGS = "hens owls cats bats figs cups pans jars pens oars".split()

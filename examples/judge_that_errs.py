@@ -1,6 +1,6 @@
 """A judge who errs: NanoWorld's exact score, turned round for a share of the answers.
 
-    python -m nanouft.rollout.harvest --init out/sft --reward examples/judge_that_errs.py:errs_15 --good 1 --out out/own
+    python -m nanouft.rewards.harvest --init out/sft --reward examples/judge_that_errs.py:errs_15 --good 1 --out out/own
     python -m nanouft.train --objective rloo --init out/sft --reward examples/judge_that_errs.py:errs_15
 
 Such a judge calls 15 of 100 right answers wrong and 15 of 100 wrong answers right: a score s becomes 1 - s. Asked twice

@@ -24,12 +24,11 @@ from frozen_lake.learn import METHODS, Task, Trace, learn, method, task_of
 from frozen_lake.measure import CONTRASTS, distance, joined, measures, over, used
 from frozen_lake.planning import optimal, optimal_actions, policy_iteration, solve, success, value_iteration
 from frozen_lake.policies import start_policy
-from nanouft.look.stats import interval, verdict
-from nanouft.models.generate import threads
-from nanouft.shell import config
-from nanouft.shell.errors import UserError, in_range
-from nanouft.shell.files import write_json
-from nanouft.shell.text import choose
+from nanouft.errors import UserError, choose, in_range
+from nanouft.eval.stats import interval, verdict
+from nanouft.run import config
+from nanouft.run.storage import write_json
+from nanouft.sampling import threads
 
 EVERY = 5                   # updates between two recorded policies
 STARTS = {"fresh": "from scratch", "presub": "detour habit", "premix": "mixed episodes"}

@@ -17,7 +17,7 @@ import torch
 
 from frozen_lake.lake import ARROWS, Lake
 from frozen_lake.planning import optimal, optimal_actions, simulate
-from nanouft.shell.errors import UserError
+from nanouft.errors import UserError
 
 Path = list[tuple[int, int]]                        # (cell, action), as many as there are steps
 LOSERS = ("detour", "fall", "dither")

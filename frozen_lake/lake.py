@@ -16,8 +16,7 @@ import gymnasium
 import torch
 from torch import Tensor
 
-from nanouft.shell.errors import UserError
-from nanouft.shell.text import nearest
+from nanouft.errors import UserError, nearest
 
 ARROWS = "←↓→↑"                                     # actions 0..3, in gymnasium's order
 MOVES = ((0, -1), (1, 0), (0, 1), (-1, 0))          # (row, column)

@@ -21,12 +21,13 @@ from frozen_lake.demos import Path, gold, loser
 from frozen_lake.lake import Lake, Lakes
 from frozen_lake.planning import GAMMA, occupancy, policy_gradient, simulate
 from frozen_lake.policies import Policy
-from nanouft.objective import Batch, Seqs
+from nanouft.errors import UserError, choose
+from nanouft.loop import steps as training_steps
+from nanouft.objective import Batch, Objective, Seqs
 from nanouft.objectives import OBJECTIVES
-from nanouft.shell.errors import UserError
-from nanouft.shell.text import choose
 
 OWN = 40                    # an own episode (online pairs, REINFORCE) is cut after so many steps
+EPISODES = 16               # of every learner, for each step of REINFORCE
 
 
 # ---- what is learnt from --------------------------------------------------------------------------------------------
@@ -126,34 +127,43 @@ def _finish(batch: Batch, role: str, start: Tensor) -> None:
     s.ref = start[torch.arange(len(s.inputs))[:, None], s.inputs, s.targets].masked_fill(s.mask == 0, 0)
 
 
+@dataclass
+class LakeSource:
+    """A source of steps: the demonstrations or pairs of every learner, or their own episodes."""
+    task: Task
+    m: Method
+    policy: Policy
+    start: Tensor                       # (N,S,4) log-probs of the reference
+    seed: int
+    steps: int
+    stride = 1
+    stats: dict[str, float] = field(default_factory=dict)
+
+    def __post_init__(self):
+        self.batch = Batch({}) if self.m.objective in ON_POLICY else batch_of(self.task, self.m, self.start)
+
+    def __call__(self, step: int) -> Batch:
+        seed = self.seed * self.steps + step
+        if self.m.online:
+            self.batch.seqs["rejected"] = sampled(self.task, self.policy.probs(), 1, seed)[0]
+            _finish(self.batch, "rejected", self.start)
+        return replace(self.batch, seed=seed)
+
+
 def learn(task: Task, policy: Policy, m: Method, steps: int = 200, lr: float = 5e-3, seed: int = 0,
           every: int = 1) -> Trace:
     """Train a copy of `policy` and record it after every `every`-th update."""
     policy = copy.deepcopy(policy)
     policy.step, policy.guess = task.lakes.step, torch.Generator().manual_seed(seed) if m.sampled else None
     optimizer = torch.optim.RMSprop(policy.parameters(), lr=lr)
-    start = policy.probs().log()
-    batch = batch_of(task, m, start) if m.objective in OBJECTIVES else None
+    source = LakeSource(task, m, policy, policy.probs().log(), seed, steps)
+    objective, hp = (ON_POLICY[m.objective], task) if m.objective in ON_POLICY else (OBJECTIVES[m.objective], m.hp)
     trace, seen, overlap = Trace([0], [policy.probs()], None, None), torch.zeros(task.N, policy.S).double(), []
-    for t in range(steps):
-        if m.objective == "pg":
-            loss = exact_gradient_loss(task, policy)
-        elif m.objective == "reinforce":
-            loss = reinforce_loss(task, policy, 16, seed * steps + t)
-        else:
-            if m.online:
-                batch.seqs["rejected"] = sampled(task, policy.probs(), 1, seed * steps + t)[0]
-                _finish(batch, "rejected", start)
-            batch = replace(batch, seed=seed * steps + t)
-            OBJECTIVES[m.objective].forward(policy, batch, m.hp)
-            loss, _ = OBJECTIVES[m.objective].loss(batch, m.hp)
+    for step in training_steps(policy, objective, hp, source, optimizer, range(steps)):
         seen = seen + policy.seen / steps
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        trace.losses.append(loss.item() / task.N)
-        if (t + 1) % every == 0 or t + 1 == steps:
-            trace.steps.append(t + 1)
+        trace.losses.append(step.sums["loss"].item() / task.N)
+        if step.number % every == 0 or step.number == steps:
+            trace.steps.append(step.number)
             trace.policies.append(policy.probs())
             own = occupancy(task.lakes, trace.policies[-1])
             overlap.append(torch.minimum(policy.seen, own / own.sum(-1, keepdim=True)).sum(-1))
@@ -164,19 +174,37 @@ def learn(task: Task, policy: Policy, m: Method, steps: int = 200, lr: float = 5
 
 
 # ---- the two on-policy references -----------------------------------------------------------------------------------
-def exact_gradient_loss(task: Task, policy: Policy) -> Tensor:
-    """A loss whose gradient is minus the exact policy gradient of the discounted return, by dynamic programming."""
+def exact_gradient(policy: Policy, batch: Batch, task: Task) -> None:
+    """Write the exact policy gradient of the discounted return, by dynamic programming, and the logits that it is of."""
     every = torch.eye(policy.S, dtype=torch.float64).expand(policy.N, -1, -1)
     probs = policy.probs()
     visits = occupancy(task.lakes, probs)
     policy.seen = visits / visits.sum(-1, keepdim=True)
-    return -(policy_gradient(task.lakes, probs) * policy.logits(every)).sum()
+    batch.col.extra |= {"gradient": policy_gradient(task.lakes, probs), "logits": policy.logits(every)}
 
 
-def reinforce_loss(task: Task, policy: Policy, episodes: int, seed: int) -> Tensor:
-    """The same from sampled episodes (Williams 1992): an episode that arrives after n steps has return gamma^(n-1), and
-    every step of it is pushed by that much; the others push nothing."""
-    s, arrived = sampled(task, policy.probs(), episodes, seed)
-    reward = arrived * GAMMA ** (s.mask.sum(-1) - 1)
-    logp = policy(s.inputs, want="logp", targets=s.targets, at=s.places)
-    return -(s.sum(logp) * reward).sum() / episodes
+def exact_gradient_loss(batch: Batch, task: Task) -> tuple[Tensor, dict]:
+    """Its gradient is minus the exact policy gradient."""
+    return -(batch.col.extra["gradient"] * batch.col.extra["logits"]).sum(), {}
+
+
+def own_episodes(policy: Policy, batch: Batch, task: Task) -> None:
+    """Sample 16 episodes of every learner, and write their log-probs and whether they arrived."""
+    s, batch.col.reward = sampled(task, policy.probs(), EPISODES, batch.seed)
+    batch.seqs["answer"] = s
+    s.logp = policy(s.inputs, want="logp", targets=s.targets, at=s.places)
+
+
+def reinforce_loss(batch: Batch, task: Task) -> tuple[Tensor, dict]:
+    """The same gradient from sampled episodes (Williams 1992): an episode that arrives after n steps has return
+    gamma^(n-1), and every step of it is pushed by that much; the others push nothing."""
+    s = batch.seqs["answer"]
+    reward = batch.col.reward * GAMMA ** (s.mask.sum(-1) - 1)
+    return -(s.sum(s.logp) * reward).sum() / EPISODES, {}
+
+
+ON_POLICY = {
+    "pg": Objective("policy gradient theorem, Sutton et al. 1999", data="prompts", hp=Task,
+                    loss=exact_gradient_loss, lr=5e-3, forward=exact_gradient),
+    "reinforce": Objective("REINFORCE, Williams 1992", data="prompts", hp=Task,
+                           loss=reinforce_loss, lr=5e-3, forward=own_episodes)}

@@ -12,9 +12,9 @@ joins them. Simplified: the page's students walk on ice that is not slippery.
 from pathlib import Path
 
 from frozen_lake.lake import Lake
-from nanouft.shell import pages
-from nanouft.shell.errors import UserError
-from nanouft.shell.text import read_json
+from nanouft.errors import UserError
+from nanouft.run import pages
+from nanouft.run.storage import read_json
 
 WEB = Path(__file__).parent / "web"
 SCRIPTS = ("lake", "ways", "state", "draw", "scene_draw", "scene_touch", "scene_ghost", "scene_loser", "scene_drop",

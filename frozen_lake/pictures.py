@@ -1,5 +1,5 @@
 """Pictures of the lake. Readable at slide size, colour-blind safe, signs and shapes as well as colours: blue is + and
-orange is - (nanouft.look.plots), nothing else; a method has the colour that it has on the page."""
+orange is - (nanouft.eval.plots), nothing else; a method has the colour that it has on the page."""
 from pathlib import Path
 
 import torch
@@ -13,7 +13,7 @@ from frozen_lake.learn import Method, Task, Trace
 from frozen_lake.measure import first_update
 from frozen_lake.planning import optimal_actions
 from frozen_lake.policies import Policy
-from nanouft.look.plots import DOWN, GREY, UP, plt
+from nanouft.eval.plots import DOWN, GREY, UP, plt
 
 ICE, HOLE, GIFT, GREEN = "#FFFFFF", "#3C4450", "#F0E442", "#009E73"
 COLOUR = {"sft": "#777777", "ift": GREEN, "orpo": "#CC79A7", "dpo": "#5B3FB0", "orpo online": "#CC79A7",

@@ -18,8 +18,8 @@ from torch import Tensor, nn
 from frozen_lake.demos import other_way
 from frozen_lake.lake import Lake
 from frozen_lake.planning import draw, optimal, simulate
-from nanouft.shell.errors import UserError
-from nanouft.shell.logp import put_back
+from nanouft.errors import UserError
+from nanouft.gpt import put_back
 
 
 class Policy(nn.Module, ABC):

@@ -36,15 +36,15 @@ from lab.cell import Cell, kept_model, quiet
 from nanouft import world
 from nanouft.data.batches import Epochs, encode
 from nanouft.gpt import GPT, NANO
-from nanouft.models.generate import generate, threads
+from nanouft.sampling import generate, threads
 from nanouft.models.load import folder_of, start_model
 from nanouft.objectives import OBJECTIVES
 from nanouft.reference import add_columns
-from nanouft.rollout.rollouts import Rollouts
-from nanouft.shell import config, devices
-from nanouft.shell.files import write_json
-from nanouft.shell.text import choose
-from nanouft.training.flags import Train
+from nanouft.sampling import Rollouts
+from nanouft.run import config, devices
+from nanouft.run.storage import write_json
+from nanouft.errors import choose
+from nanouft.run.flags import Train
 
 VOCAB = 50_257              # GPT-2's
 Arm = Callable[[int], object]

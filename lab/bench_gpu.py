@@ -32,21 +32,21 @@ from lab.bench_steps import Clock, Learner, random_rows, settings
 from nanouft import world
 from nanouft.data.batches import Epochs, collate, encode
 from nanouft.data.rows import demo_rows
-from nanouft.data.tokenizer import Tokenizer
+from nanouft.data.tokenizer import nano
 from nanouft.gpt import GPT, GPT2, GPTConfig
-from nanouft.models.generate import generate
+from nanouft.sampling import generate
 from nanouft.models.load import start_model
 from nanouft.models.save import add_value_head
 from nanouft.objective import Batch
 from nanouft.objectives import OBJECTIVES, neftune
 from nanouft.reference import add_columns
-from nanouft.rollout.rollouts import as_if_sampled
-from nanouft.shell import devices
-from nanouft.shell.devices import DTYPES, Device
-from nanouft.shell.draws import uniform_rows
-from nanouft.shell.errors import UserError
-from nanouft.shell.files import write_json
-from nanouft.shell.text import one_line
+from nanouft.sampling import as_if_sampled
+from nanouft.run import devices
+from nanouft.loop import DTYPES, Device
+from nanouft.seeds import uniform_rows
+from nanouft.errors import UserError
+from nanouft.run.storage import write_json
+from nanouft.errors import one_line
 
 SECONDS = 480
 WAITS = ("cudaStreamSynchronize", "cudaEventSynchronize", "cudaMemcpy")
@@ -96,7 +96,7 @@ def compared(b: Bench, name: str) -> dict:
     base = b.model("cpu") if b.shape is SHAPES["tiny"] else start_model("base")[0]
     if OBJECTIVES[name].value_head:
         add_value_head(base, "base")
-    batches = five(name, base, Tokenizer.load("nano"))
+    batches = five(name, base, nano())
     seen, precision = [], torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("highest")
     try:
@@ -190,7 +190,7 @@ def peak_flops(device: Device) -> float | None:
 
 
 def sampling(b: Bench, device: Device) -> dict:
-    tok, model = Tokenizer.load("nano"), b.model().to(DTYPES[device.dtype])
+    tok, model = nano(), b.model().to(DTYPES[device.dtype])
     rows = random_rows("grpo", b.shape.answers, min(64, b.shape.length), 0, model.cfg.vocab_size)
     prompts = [row.seqs["prompt"].ids.tolist() for row in rows]
     for _ in range(2):                                          # the first time warms up

@@ -15,8 +15,8 @@ from nanouft.data.rows import Example
 from nanouft.gpt import GPT
 from nanouft.objective import REF, Batch
 from nanouft.objectives import OBJECTIVES
-from nanouft.shell import devices
-from nanouft.training.flags import Train
+from nanouft.run import devices
+from nanouft.run.flags import Train
 
 
 def settings(name: str):

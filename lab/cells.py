@@ -20,15 +20,15 @@ from lab import snapshot, sums
 from lab.cell import KEEP, Cell, kept_reward, quiet, stages, train_cell
 from lab.runner import open_store, results_of, run_missing, scratch
 from nanouft import world
-from nanouft.look import scores
-from nanouft.models.generate import answer_rows
+from nanouft.eval import scores
+from nanouft.sampling import answer_rows
 from nanouft.models.load import start_model
-from nanouft.rollout.best_of import best_answers
-from nanouft.rollout.scorer import load
-from nanouft.shell import devices
-from nanouft.shell.errors import Diverged
-from nanouft.shell.files import Lines
-from nanouft.shell.text import read_json
+from nanouft.rewards.best_of import best_answers
+from nanouft.rewards.scorer import load
+from nanouft.run import devices
+from nanouft.errors import Diverged
+from nanouft.run.storage import Lines
+from nanouft.run.storage import read_json
 
 KEPT = ("score", "strict", "ends", "length", "gold_logp")       # of a family; intervals over prompts are not kept
 

@@ -6,7 +6,7 @@
     mean, half = two_way([gaps_of_a_family, ...])               # its interval: one (seeds, prompts) array a family
 
 Seeds and questions are resampled; prompts that ask for one fact in several wordings count as one. Of what is one number
-a seed, the interval is Student's t (nanouft.look.stats.interval).
+a seed, the interval is Student's t (nanouft.eval.stats.interval).
 """
 import math
 from collections.abc import Callable, Sequence
@@ -17,7 +17,7 @@ import numpy as np
 from lab.cells import unpack_scores
 from lab.own import APART
 from nanouft import world
-from nanouft.shell.errors import UserError
+from nanouft.errors import UserError
 from nanouft.world.facts import read_question
 
 Parts = tuple[tuple[str, ...], ...]

@@ -25,11 +25,11 @@ from nanouft.gpt import GPT, GPTConfig
 from nanouft.models.load import start_model
 from nanouft.objective import REF, Objective
 from nanouft.objectives import OBJECTIVES
-from nanouft.shell import config
-from nanouft.shell.errors import UserError
-from nanouft.shell.streams import step_seed
-from nanouft.training import setup
-from nanouft.training.flags import read_flags
+from nanouft.run import config
+from nanouft.errors import UserError
+from nanouft.seeds import step_seed
+from nanouft.run import setup
+from nanouft.run.flags import read_flags
 
 
 @dataclass

@@ -1,6 +1,6 @@
 """Answers of the base, none of them right but about facts, as data: what study C3b (one_stage.py) learns from.
 
-    write(folder, own)          # after rollout/harvest.py wrote the folder: its files hold the kept prompts only
+    write(folder, own)          # after rewards/harvest.py wrote the folder: its files hold the kept prompts only
 
 A prompt is kept if its best answer earns .2 to .8; of `fact`, which the base knows, every prompt is kept. The file
 a.jsonl holds right demonstrations of honesty (truth, unknown).
@@ -9,9 +9,9 @@ from pathlib import Path
 
 from lab.own import Own
 from nanouft import world
-from nanouft.rollout.harvest import Harvest, Sampled, find_prompts
-from nanouft.rollout.harvest import write as write_files
-from nanouft.shell.files import Lines
+from nanouft.rewards.harvest import Harvest, Sampled, find_prompts
+from nanouft.rewards.harvest import write as write_files
+from nanouft.run.storage import Lines
 from nanouft.world.tasks import GROUP_B, read
 
 QUESTIONS, DEMOS = "A,fact", 300        # the families whose answers are graded; demonstrations of honesty

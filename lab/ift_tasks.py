@@ -28,12 +28,12 @@ from nanouft import world
 from nanouft.data.rows import Row, Turn
 from nanouft.data.tokenizer import Tokenizer
 from nanouft.gpt import GPT
-from nanouft.look import scores
-from nanouft.look.probes import kl, own_prefix_gap, seqs_of
-from nanouft.models.generate import answer_rows, stops
+from nanouft.eval import scores
+from nanouft.eval.probes import kl, own_prefix_gap, seqs_of
+from nanouft.sampling import answer_rows, stops
 from nanouft.models.load import start_model
-from nanouft.shell import devices
-from nanouft.shell.files import Lines, checksum
+from nanouft.run import devices
+from nanouft.run.storage import Lines, checksum
 from nanouft.world.facts import ITEMS
 
 VERSION = 1                     # raised by hand when code changes what jobs give
@@ -133,7 +133,7 @@ def measured(model: GPT, tok: Tokenizer, task: str, asked: list[Row]) -> dict:
     """Means of score, strict (right in full, and stops), ends; scores, stricts: of every answer (base64). Of `things`
     also `end`: the loss of <|end|> after a right list, in nats. Of sums also `token` and `differ`: after the true
     words, the share of numbers that the greedy model says right, and the probability that a sampled guess is another
-    one; `gap`: nats a token lost after its own words (look/probes.py)."""
+    one; `gap`: nats a token lost after its own words (eval/probes.py)."""
     longest = 8 + max(len(tok.encode(" " + r.answer[0].text)) for r in asked)
     answers = answer_rows(model.eval(), tok, asked, max_new=longest)
     said = [(r.prompt[0].text, tok.decode(a.ids).strip()) for r, a in zip(asked, answers)]

@@ -24,10 +24,10 @@ from frozen_lake.policies import start_policy
 from lab.pictures import interval_picture
 from lab.runner import Missing, open_store, read_lines, run_missing
 from lab.words import format_interval, markdown_table, read_template
-from nanouft.look.stats import interval, verdict
-from nanouft.shell import config
-from nanouft.shell.errors import UserError, in_range
-from nanouft.shell.files import checksum, write_json, write_text
+from nanouft.eval.stats import interval, verdict
+from nanouft.run import config
+from nanouft.errors import UserError, in_range
+from nanouft.run.storage import checksum, write_json, write_text
 
 STUDY_VERSION = 1           # raised by hand when a change of code changes what cells give
 MAPS, SEEDS = 100, 8        # random lakes, learners on each

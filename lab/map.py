@@ -25,11 +25,11 @@ from lab.own import APART
 from lab.runner import Missing, kept
 from lab.study import ITEMS, Study
 from lab.words import MARGIN, difference_word
-from nanouft.look.stats import interval
-from nanouft.shell import config
-from nanouft.shell.errors import UserError, in_range
-from nanouft.shell.files import write_json, write_text
-from nanouft.shell.text import choose
+from nanouft.eval.stats import interval
+from nanouft.run import config
+from nanouft.errors import UserError, in_range
+from nanouft.run.storage import write_json, write_text
+from nanouft.errors import choose
 
 FOLDER, DOCS = Path("docs/results/map"), Path("docs")
 BROKEN = ("fact", "truth", "unknown")           # families shown beside the endpoint
@@ -125,7 +125,7 @@ def commands(cell: Cell) -> list[str]:
                    f"--seed {2 * APART + own.seed} --out out/reward")
     if any("{own}" in f for f in cell.flags):
         judge = " --reward out/reward" if own.labelled else f" --reward {own.judge} --good 1" if own.errs else ""
-        out.append(f"python -m nanouft.rollout.harvest --init out/sft --prompts {own.prompts} "
+        out.append(f"python -m nanouft.rewards.harvest --init out/sft --prompts {own.prompts} "
                    f"--samples {own.samples} --seed {own.seed}{judge} --out out/own")
     if cell.best_of > 1:
         return [*out, f"python -m nanouft.evaluate --init out/sft --best-of {cell.best_of} --reward out/reward"]

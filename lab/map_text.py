@@ -3,7 +3,7 @@ pages/map.md."""
 from pathlib import Path
 
 from lab.words import format_gain, format_interval, markdown_table, read_template
-from nanouft.look.plots import LINES, plt, save
+from nanouft.eval.plots import LINES, plt, save
 
 WORTH_SEEING = 300                      # with more demonstrations SFT's curve is too flat
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from lab.words import markdown_table, read_template
 from nanouft.objectives import OBJECTIVES
-from nanouft.shell import config
-from nanouft.training.flags import needs
+from nanouft.run import config
+from nanouft.run.flags import needs
 
 FAMILIES = ("Demonstrations", "Pairs", "Labels and scores", "The model's samples")
 

@@ -3,7 +3,7 @@
     own = Own(sft, prompts=250)                     # 4 answers to each of 250 new prompts: 1,000 scored answers
     Cell(("--objective", "dpo", "--data", "{own}/pairs.jsonl"), seed=0, start=sft, own=own)
 
-The files are those of rollout/harvest.py. With `labelled`, nobody scores these answers: a reward model does. It is
+The files are those of rewards/harvest.py. With `labelled`, nobody scores these answers: a reward model does. It is
 trained first, on so many pairs of the model's answers; the exact score says which one is better. With `errs` the judge
 errs in so many of a hundred answers. Without prompts nobody answers: then the folder holds the demonstrations that a
 judge finds right.
@@ -11,8 +11,8 @@ judge finds right.
 from dataclasses import dataclass
 
 from lab import sums
-from nanouft.shell.files import checksum
-from nanouft.shell.streams import harvest_prompt_seed
+from nanouft.run.storage import checksum
+from nanouft.seeds import harvest_prompt_seed
 
 KEPT_RIGHT = "right.jsonl"
 APART = harvest_prompt_seed(0)           # added to a seed: prompts drawn apart from the demonstrations of that seed

@@ -12,9 +12,9 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from nanouft.shell import config, pages
-from nanouft.shell.errors import UserError
-from nanouft.shell.text import read_json
+from nanouft.run import config, pages
+from nanouft.errors import UserError
+from nanouft.run.storage import read_json
 
 ASSETS = Path(__file__).parent / "assets"
 PARTS = ("page.css", "choose.js", "chooser.js")

@@ -5,7 +5,7 @@
 """
 from pathlib import Path
 
-from nanouft.look.plots import DOWN, UP, plt, save
+from nanouft.eval.plots import DOWN, UP, plt, save
 
 COLOURS = {"holds": UP, "does not hold": DOWN, "undecided": "black"}
 MARKS = {"first base": "o", "second base": "s"}

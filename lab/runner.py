@@ -24,10 +24,10 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from nanouft.shell import runs, signals
-from nanouft.shell.errors import UserError
-from nanouft.shell.files import LOCK, Lines, beside, locked
-from nanouft.shell.text import one_line
+from nanouft.run import runs, signals
+from nanouft.errors import UserError
+from nanouft.run.storage import LOCK, Lines, beside, locked
+from nanouft.errors import one_line
 
 
 # ---- what is kept ----------------------------------------------------------------------------------------------------

@@ -13,11 +13,11 @@ import numpy as np
 from nanouft import world
 from nanouft.data.batches import encode
 from nanouft.data.rows import pair_rows
-from nanouft.look import probes
-from nanouft.look.held_out import token_logps
+from nanouft.eval import probes
+from nanouft.eval.held_out import token_logps
 from nanouft.models.load import start_model
-from nanouft.shell import devices
-from nanouft.shell.text import read_json
+from nanouft.run import devices
+from nanouft.run.storage import read_json
 
 PROBED = 20             # prompts a family of the probes
 PAIRS = 200             # test pairs

@@ -9,7 +9,7 @@ import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from nanouft.look.stats import verdict
+from nanouft.eval.stats import verdict
 
 MARGIN = 0.02               # of "equal", non-inferiority and equivalence: two points of the score
 PAGES = Path(__file__).parent / "pages"

@@ -47,12 +47,12 @@ from pathlib import Path
 from nanouft import ledger, world
 from nanouft.data.batches import collate, encode, order
 from nanouft.data.rows import Row, Turn
-from nanouft.models.generate import answer_rows, stops
+from nanouft.sampling import answer_rows, stops
 from nanouft.models.load import start_model
 from nanouft.models.save import save_model
 from nanouft.objectives import OBJECTIVES
 from nanouft.reference import add_columns
-from nanouft.shell import devices
+from nanouft.run import devices
 import draw
 import torch
 

@@ -36,10 +36,10 @@ lesson = Lesson("01", "abc")
 # 1,024 pieces. Markers such as `<|user|>` are tokens, too.
 
 # %%
-from nanouft.data.tokenizer import Tokenizer
+from nanouft.data.tokenizer import nano
 from nanouft.gpt import GPT, GPTConfig
-from nanouft.look import plots
-from nanouft.models.generate import generate
+from nanouft.eval import plots
+from nanouft.sampling import generate
 from nanouft.world.documents import token_rows
 import draw
 import torch
@@ -49,7 +49,7 @@ STEPS = 220
 ROWS = 32                       # rows that a step reads
 T = 64                          # tokens of a row
 HALF = 32
-tok = Tokenizer.load("nano")
+tok = nano()
 text = torch.from_numpy(token_rows(STEPS * ROWS + 64, T + 1, seed=1, tok=tok))
 rows, held = text.split([STEPS * ROWS, 64])         # `held` is never trained on
 print("tokens:", "|".join(tok.decode([i]) for i in rows[0, :20]), "...")

@@ -48,7 +48,7 @@ import math
 
 from nanouft import world
 from nanouft.data.rows import Turn
-from nanouft.look.held_out import mean_loss
+from nanouft.eval.held_out import mean_loss
 from nanouft.models.load import start_model
 from nanouft.world import facts
 from nanouft.world.documents import token_rows

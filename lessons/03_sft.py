@@ -35,7 +35,7 @@ lesson = Lesson("03", "abc")
 from nanouft import world
 from nanouft.data.batches import collate, encode, order, show_mask
 from nanouft.gpt import GPT
-from nanouft.models.generate import answer_rows
+from nanouft.sampling import answer_rows
 from nanouft.models.load import start_model
 from nanouft.objective import Batch, pushes
 from nanouft.objectives import OBJECTIVES

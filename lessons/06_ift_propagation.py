@@ -46,7 +46,7 @@ import math
 
 from nanouft import world
 from nanouft.data.batches import collate, encode
-from nanouft.models.generate import answer_rows, stops
+from nanouft.sampling import answer_rows, stops
 from nanouft.models.load import start_model
 from nanouft.objective import pushes
 from nanouft.objectives import OBJECTIVES

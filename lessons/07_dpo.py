@@ -70,13 +70,13 @@ lesson = Lesson("07", "abc")
 # %%
 from nanouft import world
 from nanouft.data.batches import collate, encode, order
-from nanouft.models.generate import answer_rows
+from nanouft.sampling import answer_rows
 from nanouft.models.load import start_model
 from nanouft.objective import REF, pushes
 from nanouft.objectives import OBJECTIVES
 from nanouft.objectives.cpo import nll
 from nanouft.reference import add_columns
-from nanouft.shell import devices
+from nanouft.run import devices
 import draw
 import torch
 

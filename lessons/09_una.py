@@ -50,7 +50,7 @@ import copy
 
 from nanouft import world
 from nanouft.data.batches import collate, encode, order
-from nanouft.models.generate import answer_rows
+from nanouft.sampling import answer_rows
 from nanouft.models.load import start_model
 from nanouft.objectives import OBJECTIVES
 import draw

@@ -47,11 +47,11 @@ import copy
 
 from nanouft import world
 from nanouft.data.batches import collate, encode, order
-from nanouft.models.generate import answer_rows
+from nanouft.sampling import answer_rows
 from nanouft.models.load import start_model
 from nanouft.objectives import OBJECTIVES
 from nanouft.reference import add_columns
-from nanouft.shell.devices import Device
+from nanouft.loop import Device
 import draw
 import torch
 

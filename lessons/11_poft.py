@@ -50,8 +50,8 @@ import copy
 
 from nanouft import world
 from nanouft.data.batches import collate, encode, order
-from nanouft.look import plots
-from nanouft.models.generate import answer_rows
+from nanouft.eval import plots
+from nanouft.sampling import answer_rows
 from nanouft.models.load import start_model
 from nanouft.objective import pushes
 from nanouft.objectives import OBJECTIVES

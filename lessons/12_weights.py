@@ -62,7 +62,7 @@ from nanouft.objective import pushes
 from nanouft.objectives import OBJECTIVES
 from nanouft.objectives.tis_dpo import token_weights
 from nanouft.reference import add_columns, logps
-from nanouft.shell import devices
+from nanouft.run import devices
 import draw
 import torch
 

@@ -2,7 +2,7 @@
 # # 13 · What does optimising a wrong reward do?
 # *Core · about 25 minutes (estimated, n=0) · needs 07 · reward model and best-of-n:
 # arXiv:2009.01325; optimising it too far: Gao et al. 2022, arXiv:2210.10760; `nanouft/reward.py`,
-# `nanouft/rollout/best_of.py`*
+# `nanouft/rewards/best_of.py`*
 #
 # After this lesson you can
 # - write the loss of a reward model, and say why only differences count;
@@ -44,11 +44,11 @@ lesson = Lesson("13", "abc")
 from nanouft import reward, world
 from nanouft.data.batches import collate, encode, order
 from nanouft.data.rows import pair_rows
-from nanouft.models.generate import answer_rows
+from nanouft.sampling import answer_rows
 from nanouft.models.load import start_model
 from nanouft.objectives import OBJECTIVES
-from nanouft.rollout import best_of
-from nanouft.rollout.scorer import RewardModel, exact, padded, rewards
+from nanouft.rewards import best_of
+from nanouft.rewards.scorer import RewardModel, exact, padded, rewards
 import draw
 import numpy as np
 import torch

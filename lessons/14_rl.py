@@ -1,7 +1,7 @@
 # %% [markdown]
 # # 14 · How little is enough to learn from a score?
 # *Core · about 25 minutes (estimated, n=0) · needs 07, 09 · REINFORCE and RLOO 2402.14740, GRPO
-# 2402.03300, online DPO 2402.04792, online UNA 2408.15339; `nanouft/rollout/rollouts.py`,
+# 2402.03300, online DPO 2402.04792, online UNA 2408.15339; `nanouft/sampling.py`,
 # `nanouft/objectives/`*
 #
 # After this lesson you can
@@ -52,9 +52,9 @@ from nanouft.data.batches import encode
 from nanouft.models.load import start_model
 from nanouft.objective import pushes
 from nanouft.objectives import OBJECTIVES
-from nanouft.rollout.rollouts import Rollouts, credited, measure
-from nanouft.shell import devices
-from nanouft.training.flags import Train
+from nanouft.sampling import Rollouts, credited, measure
+from nanouft.run import devices
+from nanouft.run.flags import Train
 import draw
 import torch
 

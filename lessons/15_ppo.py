@@ -50,7 +50,7 @@ lesson = Lesson("15", "abc")
 
 # %%
 from nanouft.objectives.ppo import gae, whiten
-from nanouft.objectives.reinforce import clipped
+from nanouft.objective import clipped
 from nanouft.objectives.rloo import leave_one_out
 import draw
 import torch

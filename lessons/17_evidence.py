@@ -38,8 +38,8 @@ lesson = Lesson("17", "abc")
 # compare (the *endpoint*) was fixed before: the mean score of the nine families.
 
 # %%
-from nanouft.look import plots
-from nanouft.look.stats import interval, verdict
+from nanouft.eval import plots
+from nanouft.eval.stats import interval, verdict
 from pathlib import Path
 import json
 import math

@@ -28,7 +28,7 @@ class Lesson:
     """One lesson: the guess at its beginning, the picture, and how it ends."""
 
     def __init__(self, number: str, choices: Iterable[str], ask: bool = True):
-        from nanouft.look import plots
+        from nanouft.eval import plots
         self.number = number
         self.choices = list(choices)
         (self.file,) = Path(__file__).parent.glob(f"{number}_*.py")
@@ -108,7 +108,7 @@ class Lesson:
     def picture(self, fig, layout: dict | None = None, **switches: tuple) -> None:
         """Save out/lessons/07.png. If a switch was changed, out/lessons/07-HOLD-1.0.png: beside the
         first picture, not over it. switches: NAME=(value now, value as shipped)."""
-        from nanouft.look import plots
+        from nanouft.eval import plots
         changed = [f"-{name}-{now}" for name, (now, shipped) in switches.items() if now != shipped]
         name = re.sub(r"[^\w.]+", "-", self.number + "".join(changed)).strip("-")
         print("\npicture:", plots.save(fig, Path("out/lessons") / f"{name}.png", **layout or {}))
@@ -118,7 +118,7 @@ def progress(steps, what: str):
     """The steps, with a bar while they last. Nothing is drawn where nobody looks."""
     from tqdm import tqdm
 
-    from nanouft.look import plots
+    from nanouft.eval import plots
     seen = sys.stderr.isatty() or plots.in_notebook()
     return tqdm(steps, what, leave=False, disable=not seen)
 

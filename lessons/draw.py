@@ -6,7 +6,7 @@ styles or marks, pushes have signs.
 import torch
 from matplotlib.colors import LinearSegmentedColormap
 
-from nanouft.look import plots
+from nanouft.eval import plots
 
 HATCHES = ("", "//", "..", "xx", "\\\\")
 STYLES = ("-", "--", ":", "-.", (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 3)))

@@ -12,9 +12,9 @@ import tempfile
 from pathlib import Path
 
 from lessons.grade.folder import ROOT, environment, lesson_files
-from nanouft.shell.config import Parser, run
-from nanouft.shell.errors import UserError
-from nanouft.shell.text import choose, shorter
+from nanouft.run.config import Parser, run
+from nanouft.errors import UserError
+from nanouft.errors import choose, shorter
 
 NOTES = ROOT / "docs" / "teaching"
 SHARP = 200                             # dots per inch of a picture
@@ -73,7 +73,7 @@ def line_of(lesson: Path) -> str:
 
 def lay(picture: Path, line: str, footer: str, out: Path) -> Path:
     """One page: the line on top, the picture as large as it gets, the lesson's question below."""
-    from nanouft.look.plots import GREY, plt
+    from nanouft.eval.plots import GREY, plt
     fig = plt.figure(figsize=(WIDE, HIGH), dpi=DPI)
     write(fig, line)
     fig.text(0.03, 0.02, footer, size=16, color=GREY, va="bottom")

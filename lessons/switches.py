@@ -13,8 +13,8 @@ import tempfile
 from pathlib import Path
 
 from lessons.grade.folder import ROOT, environment
-from nanouft.shell.errors import UserError
-from nanouft.shell.files import checksum
+from nanouft.errors import UserError
+from nanouft.run.storage import checksum
 
 NOTES = ROOT / "docs" / "teaching"
 SECONDS = 1200                          # for one run, on a busy machine

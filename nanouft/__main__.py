@@ -3,9 +3,8 @@ import importlib
 import sys
 from collections.abc import Callable
 
-from nanouft.shell.config import run
-from nanouft.shell.errors import UserError
-from nanouft.shell.text import choose
+from nanouft.errors import UserError, choose
+from nanouft.run.config import run
 
 COMMANDS = {
     "simple": "SFT, IFT or DPO as one plain loop: the first file to read",

@@ -1,12 +1,12 @@
 """What models can do: exact scores on NanoWorld; with --data, losses and preferences on rows of a file.
 
     python -m nanouft.evaluate out/ift                          # 100 test items a family, about 6 s
-    python -m nanouft.evaluate out/ift --probes                 # what a score does not show (look/probes.py)
-    python -m nanouft.evaluate out/sft out/ift --data my.jsonl      # loss, pair accuracy (look/held_out.py)
+    python -m nanouft.evaluate out/ift --probes                 # what a score does not show (eval/probes.py)
+    python -m nanouft.evaluate out/sft out/ift --data my.jsonl      # loss, pair accuracy (eval/held_out.py)
     python -m nanouft.evaluate out/my-run --data my.jsonl --reward my.py:right      # what its answers earn
     python -m nanouft.evaluate out/sft --best-of 16 --reward out/reward             # the best of 16, by a reward
 
-look/scores.py says what `score` and `strict` are, and what the intervals mean. Several models are compared with the
+eval/scores.py says what `score` and `strict` are, and what the intervals mean. Several models are compared with the
 first one: the difference of the first figure and its 95 % bootstrap interval over the rows that all share.
 """
 import os
@@ -16,23 +16,22 @@ from dataclasses import dataclass
 import numpy as np
 
 from nanouft.data.batches import encode
-from nanouft.data.containers import sources
-from nanouft.data.read import read
 from nanouft.data.rows import Row, contents, demo_rows, pair_rows, score_rows
 from nanouft.data.tokenizer import Tokenizer
+from nanouft.errors import UserError, choose, in_range, visible
+from nanouft.eval.held_out import Measured, held_out_lines, measured
+from nanouft.eval.probes import lines, probe
+from nanouft.eval.scores import families, table
+from nanouft.eval.stats import bootstrap
+from nanouft.files.containers import sources
+from nanouft.files.read import read
 from nanouft.gpt import GPT
-from nanouft.look.held_out import Measured, held_out_lines, measured
-from nanouft.look.probes import lines, probe
-from nanouft.look.scores import families, table
-from nanouft.look.stats import bootstrap
+from nanouft.loop import Device
 from nanouft.models.load import start_model
-from nanouft.rollout import best_of
-from nanouft.rollout.scorer import figures, scorer
-from nanouft.rollout.voice import run_about, run_settings
-from nanouft.shell import config, devices
-from nanouft.shell.devices import Device
-from nanouft.shell.errors import UserError, in_range
-from nanouft.shell.text import choose, visible
+from nanouft.rewards import best_of
+from nanouft.rewards.scorer import figures, scorer
+from nanouft.rewards.voice import run_about, run_settings
+from nanouft.run import config, devices
 
 Models = list[tuple[str, GPT, Tokenizer]]               # name, model, tokenizer
 

@@ -21,13 +21,13 @@ Left out: dropout (always 0 here: references are scored exactly as the policy is
 """
 import math
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
+from safetensors.torch import load_file
 from torch import Tensor
-
-from nanouft.shell.logp import logp, pick, put_back  # -cross_entropy, in less memory
 
 
 @dataclass
@@ -44,6 +44,9 @@ class GPTConfig:
 NANO = GPTConfig(init_std=0.08)     # 0.99M parameters; at width 128 a spread of .02 is too small
 GPT2 = GPTConfig(vocab_size=50261, n_ctx=1024, n_layer=12, n_head=12, n_embd=768)         # 124M
 SIZES = {"nano": NANO, "gpt2": GPT2}
+BASE = Path(__file__).parent / "assets" / "base"        # the shipped base, fp16
+# GPT-2's folders keep four matrices of each layer as (in, out); nn.Linear has (out, in).
+CONV1D = ("attn.c_attn.weight", "attn.c_proj.weight", "mlp.c_fc.weight", "mlp.c_proj.weight")
 
 
 class Cache:
@@ -222,3 +225,68 @@ def _mask(T: int, n: int, keep: Tensor | None, device, dtype) -> Tensor:
     if keep is not None:
         seen = (seen & keep[:, None, None, :]) | (i == j)
     return torch.where(seen, 0.0, -torch.inf).to(dtype)
+
+
+def shipped_base() -> GPT:
+    """The base that every run starts from, trained by pretrain.py. models/load.py reads others."""
+    model, stored = GPT(NANO), load_file(BASE / "model.safetensors")
+    weights = {name: stored[f"transformer.{name}"].float() for name, _ in model.named_parameters()}
+    model.load_state_dict({name: w.T if name.endswith(CONV1D) else w
+                           for name, w in weights.items()})
+    return model
+
+
+# ---- log-probs of given targets ------------------------------------------------------------------
+LARGE = 2**24                                   # logits: 64 MB in fp32
+PART = 2**22                                    # that many are worked on at once
+
+
+def logp(logits: Tensor, targets: Tensor) -> Tensor:
+    """(N,V) logits, (N,) targets -> (N,) nats: minus F.cross_entropy, bit for bit, never below fp32.
+    Large logits are overwritten: with V = 50,000 a row takes 200 KB, and F.cross_entropy keeps three
+    such rows (logits, log-softmax, gradient). Then there can be one backward pass only.
+    `python -m lab.bench --only memory` measures both."""
+    if logits.dtype != torch.float64:
+        logits = logits.float()
+    if logits.numel() < LARGE or torch.compiler.is_compiling():     # compiled, it takes as little
+        return -F.cross_entropy(logits, targets, reduction="none")
+    return InPlace.apply(logits, targets)
+
+
+class InPlace(torch.autograd.Function):
+    """Writes the log-softmax over the logits, and the gradient over the log-softmax."""
+    @staticmethod
+    def forward(ctx, logits: Tensor, targets: Tensor) -> Tensor:
+        for part in logits.split(rows_at_once(logits)):
+            part.copy_(part.log_softmax(-1))
+        ctx.log_p, ctx.targets = logits, targets
+        return logits.gather(1, targets[:, None])[:, 0]
+
+    @staticmethod
+    def backward(ctx, grad: Tensor) -> tuple[Tensor, None]:
+        """grad (N,) -> (N,V): row i is grad_i * (1 at its target - p)."""
+        log_p, ctx.log_p = ctx.log_p, None
+        if log_p is None:
+            raise RuntimeError("a second backward pass through one forward: the log-probs of so "
+                               "large a batch are overwritten in the first; call forward again")
+        n = rows_at_once(log_p)
+        for part, y, g in zip(log_p.split(n), ctx.targets.split(n), grad.split(n)):
+            at_target = torch.zeros_like(part).scatter_(1, y[:, None], g[:, None])
+            part.copy_(torch.ops.aten._log_softmax_backward_data(at_target, part, 1, part.dtype))
+        return log_p, None
+
+
+def rows_at_once(x: Tensor) -> int:
+    return max(1, PART // x.shape[1])
+
+
+def pick(x: Tensor, at: Tensor | None) -> Tensor:
+    """(B,T,...) -> (N,...): x at these places of its flattened (B,T); at None: all of x."""
+    return x if at is None else x.flatten(0, 1).index_select(0, at)
+
+
+def put_back(values: Tensor, at: Tensor | None, shape: tuple[int, ...]) -> Tensor:
+    """(N,) values -> (B,T): back to the places where `pick` found them, 0 elsewhere."""
+    if at is None:
+        return values
+    return values.new_zeros(math.prod(shape)).index_copy(0, at, values).view(shape)

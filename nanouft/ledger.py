@@ -18,15 +18,14 @@ from dataclasses import dataclass
 from nanouft import world
 from nanouft.data.batches import collate, encode
 from nanouft.data.rows import Row, Turn, score_rows
-from nanouft.look import plots
+from nanouft.errors import UserError, choose, visible
+from nanouft.eval import plots
 from nanouft.models.load import start_model
 from nanouft.objective import pushes
 from nanouft.objectives import OBJECTIVES
 from nanouft.reference import add_columns
-from nanouft.rollout.rollouts import as_if_sampled
-from nanouft.shell import config, devices
-from nanouft.shell.errors import UserError
-from nanouft.shell.text import choose, visible
+from nanouft.run import config, devices
+from nanouft.sampling import as_if_sampled
 
 Strip = tuple[str, list[str], list[float]]          # label, tokens, weights
 

@@ -8,11 +8,11 @@ Each file of objectives/ is one. One training step uses it like this:
 
 Three ideas make one contract serve every method:
 1. A loss never calls another model. What that model says is computed earlier and stored beside
-   the tokens: before training (reference.py), or when answers are sampled (rollout/rollouts.py).
+   the tokens: before training (reference.py), or when answers are sampled (sampling.py).
    Seqs.ref is shared by many methods. What only one method reads is a Column in its own file.
 2. A method reaches the network through GPT.forward alone.
 3. A loss is a sum over rows or tokens, divided by the total of the WHOLE step. So the losses of
-   the pieces of a step (micro-batches, processes) add up to its loss (training/pieces.py).
+   the pieces of a step (micro-batches, processes) add up to its loss (run/micro_batches.py).
 """
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
@@ -22,15 +22,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-LATER: Any = None                   # the value of a field until somebody writes it
+NOT_SET: Any = None                 # the value of a field until somebody writes it
 
 
 @dataclass
 class Record:
     extra: dict[str, Any] = field(default_factory=dict, kw_only=True)   # for one method alone
 
-    def each(self, change: Callable):
-        """`change` applied to every number that is there."""
+    def map(self, change: Callable) -> Any:
+        """`change` applied to every tensor that is there."""
         shared = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "extra"}
         shared = {name: change(x) for name, x in shared.items() if x is not None}
         return type(self)(**shared, extra={name: change(x) for name, x in self.extra.items()})
@@ -46,13 +46,13 @@ class Seqs(Record):
     mask: Tensor                    # (B,T) 1 where the TARGET is a response token, <|end|> included
     attend: Tensor                  # (B,T) 1 where the target is a real token, prompt included
     # forward() writes:
-    logp: Tensor = LATER            # (B,T) nats, the policy's log-prob of each target; 0 off mask
-    # reference.py writes, before training; for sampled answers rollout/rollouts.py:
-    ref: Tensor = LATER             # (B,T) nats, the start model's log-prob of each target
-    # rollout/rollouts.py writes, when answers are sampled:
-    old: Tensor = LATER             # (B,T) nats, the log-prob of each token when it was sampled
+    logp: Tensor = NOT_SET            # (B,T) nats, the policy's log-prob of each target; 0 off mask
+    # reference.py writes, before training; for sampled answers sampling.py:
+    ref: Tensor = NOT_SET             # (B,T) nats, the start model's log-prob of each target
+    # sampling.py writes, when answers are sampled:
+    old: Tensor = NOT_SET             # (B,T) nats, the log-prob of each token when it was sampled
     # an objective's credit() writes:
-    adv: Tensor = LATER             # (B,T) what each token earned more than expected (PPO)
+    adv: Tensor = NOT_SET             # (B,T) what each token earned more than expected (PPO)
 
     def sum(self, x: Tensor) -> Tensor:
         """(B,T) -> (B,). Masked places are replaced, not multiplied: 0 * inf would be NaN."""
@@ -72,7 +72,7 @@ class Seqs(Record):
     def take(self, rows) -> "Seqs":
         """These rows, without the places where all of them are padding."""
         T = int(self.attend[rows].sum(-1).max())
-        return self.each(lambda x: x[rows, :T])
+        return self.map(lambda x: x[rows, :T])
 
 
 @dataclass
@@ -82,7 +82,7 @@ class Columns(Record):
     score: Any = None               # 0..1; of a sampled answer, what it earned on that scale
     label: Any = None               # 1 good, 0 bad
     p: Any = None                   # 0..1, how sure it is that `chosen` is the better answer
-    # rollout/rollouts.py writes, when answers are sampled:
+    # sampling.py writes, when answers are sampled:
     reward: Any = None              # what the scorer gives, in its own unit
     ended: Any = None               # 1 if the answer stops by itself
     # an objective's credit() writes:
@@ -96,10 +96,12 @@ class Column:
     name: str
     needs: str                          # which models it asks, in words
     per_token: bool = False
-    # Before training: before(data, start model, pad, device, hp) -> for each row a number,
-    # a vector, or {role: (L-1,)}.
+    asks: str = ""                      # the hyper-parameter with the folders of these models
+    # Before training: before(data, models, hp) -> for each row a number, a vector, or
+    # {role: (L-1,)}; models: reference.Models.
     before: Callable | None = None
-    # Of sampled answers: sampled(s, policy, hidden, hp) -> (B,T); hidden (B,T,C), its last states.
+    # Of sampled answers: sampled(s, policy, hidden, other, hp) -> (B,T); hidden (B,T,C), the
+    # policy's last states; other: the first model that `asks` names.
     sampled: Callable | None = None
 
 
@@ -111,7 +113,7 @@ class Batch:
     """The rows of one optimizer step, or a piece of them that knows the whole step's totals."""
     seqs: dict[str, Seqs]           # role -> Seqs: "answer" | "chosen", "rejected" | "mismatch" ...
     col: Columns = field(default_factory=Columns)
-    step_col: Columns = LATER           # the columns of the whole step; None: that is col
+    step_col: Columns = NOT_SET           # the columns of the whole step; None: that is col
     rows: int = 1                   # rows of the whole step
     tokens: dict[str, int] = field(default_factory=dict)    # role -> response tokens of the step
     attended: dict[str, int] = field(default_factory=dict)  # role -> real tokens, prompt included
@@ -133,22 +135,22 @@ class Batch:
     def take(self, rows) -> "Batch":
         """These rows (a list or array of numbers) as a step of their own."""
         seqs = {role: s.take(rows) for role, s in self.seqs.items()}
-        return Batch.of(seqs, self.col.each(lambda x: x[rows]))
+        return Batch.of(seqs, self.col.map(lambda x: x[rows]))
 
     def piece(self, part: int, parts: int) -> "Batch":
         """The `part`-th of `parts` pieces of this step; it keeps the totals of the whole step."""
         mine = slice(self.rows * part // parts, self.rows * (part + 1) // parts)
         seqs = {role: s.take(mine) for role, s in self.seqs.items()}
-        return replace(self, seqs=seqs, col=self.col.each(lambda x: x[mine]), offset=mine.start)
+        return replace(self, seqs=seqs, col=self.col.map(lambda x: x[mine]), offset=mine.start)
 
-    def each(self, f: Callable[[Tensor], Tensor]) -> "Batch":
+    def map(self, f: Callable[[Tensor], Tensor]) -> "Batch":
         """f of every tensor: on a device, in another precision."""
-        seqs = {role: s.each(f) for role, s in self.seqs.items()}
-        return replace(self, seqs=seqs, col=self.col.each(f), step_col=self.step_col.each(f))
+        seqs = {role: s.map(f) for role, s in self.seqs.items()}
+        return replace(self, seqs=seqs, col=self.col.map(f), step_col=self.step_col.map(f))
 
     def to(self, device) -> "Batch":
         """On a device. Places are found before: a GPU would make the CPU wait for their number."""
-        there = self.each(lambda x: x.to(device, non_blocking=True))
+        there = self.map(lambda x: x.to(device, non_blocking=True))
         for role, s in there.seqs.items():
             found = self.seqs[role].places.to(device, non_blocking=True)
             setattr(s.mask, "found", (s.mask._version, found))
@@ -174,6 +176,37 @@ def write_logp(model, batch: Batch, hp) -> None:
         s.logp = rows[:, :s.inputs.shape[1]]
 
 
+# ---- for losses of sampled answers ---------------------------------------------------------------
+def log_rho(s: Seqs) -> Tensor:
+    """(B,T) nats: log pi(token) now minus when it was sampled.
+    It is 0 off the mask. At the first step on a rollout it is 0 up to rounding (in bf16 .05)."""
+    return (s.logp - s.old).masked_fill(s.mask == 0, 0)
+
+
+def k3(x: Tensor) -> Tensor:
+    """Schulman's estimate of KL(pi || pi_ref), token by token (arXiv:2402.03300, Eq. 4).
+    x = log pi_ref(token) - log pi(token), on tokens that pi has drawn."""
+    x = x.clamp_max(20)             # both terms: fp32 stays finite, and no slope has the wrong sign
+    return torch.exp(x) - x - 1
+
+
+def clipped(rho: Tensor, adv: Tensor, low: float, high: float) -> Tensor:
+    """PPO's clipped surrogate, to be minimised (arXiv:1707.06347, Eq. 7)."""
+    return -torch.minimum(rho * adv, rho.clamp(1 - low, 1 + high) * adv)
+
+
+@torch.no_grad()
+def step_metrics(batch: Batch, low: float, high: float) -> dict[str, Tensor]:
+    """How far the policy has moved from the one that sampled: 0 at the first step on a rollout."""
+    s = batch.seqs["answer"]
+    n = batch.tokens["answer"]
+    moved = log_rho(s)
+    outside = (moved.exp() < 1 - low) | (moved.exp() > 1 + high)
+    return {"clip_fraction": s.sum(outside.to(moved.dtype)).sum() / n,
+            "kl_step": s.sum(k3(moved)).sum() / n}
+
+
+# ---- a method ------------------------------------------------------------------------------------
 @dataclass(frozen=True)
 class Prerequisite:
     """Training runs that train.py makes first, once, because a Column asks their models."""
@@ -195,7 +228,7 @@ class Objective:
     hp: type                            # its hyper-parameters
     loss: Callable                      # loss(batch, hp) -> (scalar, metrics): a sum over the step
     lr: float                           # default learning rate
-    rows: Callable | None = None        # rows(data, hp) -> list[Example] [all rows of the kind]
+    rows: Callable | None = None        # rows(data, hp) -> rows with roles [all rows of the kind]
     forward: Callable = write_logp      # forward(model, batch, hp): writes logp, perhaps an `extra`
     columns: tuple[Column, ...] = ()    # other models' numbers that the loss reads
     prerequisite: Prerequisite | None = None    # training runs that make the models of `columns`

@@ -19,7 +19,6 @@ import re
 import shlex
 import sys
 import time
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -30,21 +29,21 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from nanouft.data import containers
 from nanouft.data.batches import MOST_CTX
 from nanouft.data.bpe import count_words, train_bpe
-from nanouft.data.tokenizer import CONTROL, END, Tokenizer
-from nanouft.data.tokenizer_files import GPT2_PATTERN
+from nanouft.data.tokenizer import CONTROL, END, Tokenizer, nano
+from nanouft.errors import Diverged, UserError, flag, in_range, one_line, visible
+from nanouft.eval.held_out import mean_loss
+from nanouft.files import containers
 from nanouft.gpt import GPT, SIZES, GPTConfig
-from nanouft.look.held_out import mean_loss
-from nanouft.models.generate import generate
+from nanouft.loop import Device, Schedule, steps
 from nanouft.models.save import save_model
-from nanouft.shell import checkpoints, config, devices, runs
-from nanouft.shell.errors import Diverged, UserError, flag, in_range
-from nanouft.shell.files import checksum, write_json
-from nanouft.shell.streams import document_seed, held_document_seed, window_seed
-from nanouft.shell.text import one_line, visible
-from nanouft.training.schedule import warmup
+from nanouft.models.tokenizer_files import GPT2_PATTERN
+from nanouft.objective import Batch, Objective, Seqs
+from nanouft.run import checkpoints, config, devices, runs, signals
+from nanouft.run.storage import checksum, write_json
+from nanouft.sampling import generate
+from nanouft.seeds import document_seed, held_document_seed, window_seed
 from nanouft.world.documents import corpus, endless_rows, token_rows
 
 BASE_VERSION = 1            # raised by hand when the shipped base is made again
@@ -105,7 +104,7 @@ def read_file(cfg: Pretrain, path: str) -> tuple[list[str], str]:
             return [text], "text"
     items, kind = containers.objects(path)
     if not any("text" in item for _, item in items):
-        from nanouft.data.read import read  # only for such files
+        from nanouft.files.read import read  # only for such files
         rows, found = read([path], cfg.prompt_field, cfg.response_field)
         print(*found, sep="\n")
         talks = [row.prompt + (row.answer or row.chosen or ()) for row in rows]
@@ -133,32 +132,83 @@ def read_corpus(cfg: Pretrain) -> tuple[np.ndarray, Tokenizer, str]:
     return np.array(ids, np.int64), tok, kind
 
 
-def batches(cfg: Pretrain, gpt: GPTConfig, tok: Tokenizer, steps: int,
-            ids: np.ndarray | None) -> tuple[Iterator[tuple[Tensor, Tensor]], Tensor]:
-    """-> (iterator of (ids (B,T+1), positions (B,T)), held-out rows)."""
-    rng = np.random.default_rng(window_seed(cfg.seed))
-    if ids is None:
-        T = 128
-        B = max(1, cfg.tokens // T)
-        rows = endless_rows(T + 1, document_seed(cfg.seed), tok)       # written while it trains: --steps may be huge
+class Documents:
+    """A source of steps: rows of 128 tokens of NanoWorld's corpus, written while it trains."""
+    stride, T = 1, 128
+    stats: dict[str, float] = {}
 
-        def draw():
-            for i in range(steps):
-                offset = rng.integers(0, gpt.n_ctx - T + 1, (B, 1)) * (np.arange(B)[:, None] % 2) * (i > 0.7 * steps)
-                yield torch.tensor(list(islice(rows, B))), torch.from_numpy(offset + np.arange(T))
-        return draw(), torch.from_numpy(token_rows(64, T + 1, held_document_seed(cfg.seed), tok))
+    def __init__(self, cfg: Pretrain, gpt: GPTConfig, tok: Tokenizer, steps: int):
+        self.rng = np.random.default_rng(window_seed(cfg.seed))
+        self.B, self.n_ctx, self.steps = max(1, cfg.tokens // self.T), gpt.n_ctx, steps
+        self.rows = endless_rows(self.T + 1, document_seed(cfg.seed), tok)
+        self.next = 0
+
+    def draw(self, step: int) -> tuple[Tensor, Tensor]:
+        """(B,T+1) ids and (B,T) positions. In the last 30 % of the steps every other row stands at a
+        random offset, so that all positions of the context are trained."""
+        offset = self.rng.integers(0, self.n_ctx - self.T + 1, (self.B, 1))
+        offset = offset * (np.arange(self.B)[:, None] % 2) * (step > 0.7 * self.steps)
+        ids = torch.tensor(list(islice(self.rows, self.B)))
+        return ids, torch.from_numpy(offset + np.arange(self.T))
+
+    def __call__(self, step: int) -> Batch:
+        for earlier in range(self.next, step):          # a resumed run begins later
+            self.draw(earlier)
+        self.next = step + 1
+        return text_batch(*self.draw(step))
+
+
+class Windows(Documents):
+    """A source of steps: pieces of one long text, as long as the context."""
+
+    def __init__(self, cfg: Pretrain, gpt: GPTConfig, ids: np.ndarray):
+        self.rng = np.random.default_rng(window_seed(cfg.seed))
+        self.ids, self.T = ids, gpt.n_ctx
+        self.B, self.next = max(1, cfg.tokens // self.T), 0
+
+    def draw(self, step: int) -> tuple[Tensor, Tensor]:
+        starts = self.rng.integers(0, len(self.ids) - self.T, self.B)
+        rows = np.stack([self.ids[s:s + self.T + 1] for s in starts])
+        return torch.from_numpy(rows), torch.arange(self.T).expand(self.B, self.T)
+
+
+def text_batch(ids: Tensor, pos: Tensor) -> Batch:
+    """(B,T+1) ids, (B,T) positions -> a step in which every token is trained on."""
+    every = torch.ones(pos.shape)
+    text = Seqs(ids[:, :-1], ids[:, 1:], every, every, extra={"pos": pos})
+    return Batch({"text": text}, rows=len(ids), tokens={"text": pos.numel()})
+
+
+def read_text(model: GPT, batch: Batch, hp: None) -> None:
+    """Write the log-probs of all tokens."""
+    s = batch.seqs["text"]
+    s.logp = model(s.inputs, want="logp", targets=s.targets, pos=s.extra["pos"])
+
+
+def next_token_loss(batch: Batch, hp: None) -> tuple[Tensor, dict]:
+    return -batch.seqs["text"].logp.mean(), {}
+
+
+NEXT_TOKEN = Objective("Language Models are Unsupervised Multitask Learners, Radford et al. 2019",
+                       data="text", hp=type(None), loss=next_token_loss, lr=2e-3,
+                       forward=read_text)
+
+
+def source_of(cfg: Pretrain, gpt: GPTConfig, tok: Tokenizer, steps: int,
+              ids: np.ndarray | None) -> tuple[Documents, Tensor]:
+    """-> (source of the steps, held-out rows (n,T+1))."""
+    if ids is None:
+        held = token_rows(64, Documents.T + 1, held_document_seed(cfg.seed), tok)
+        return Documents(cfg, gpt, tok, steps), torch.from_numpy(held)
     T = gpt.n_ctx
     held = max(T + 1, len(ids) // 20)
     if len(ids) < 4 * (T + 1):
-        raise UserError(f"--corpus {' '.join(cfg.corpus)}: {len(ids):,} tokens are too few for a context of {T}: "
-                        f"{4 * (T + 1):,} are needed; add text, or give --ctx {max(16, len(ids) // 4 - 1)}")
-    train, test, B = ids[:-held], ids[-held:], max(1, cfg.tokens // T)
-
-    def draw():
-        for _ in range(steps):
-            starts = rng.integers(0, len(train) - T, B)
-            yield torch.from_numpy(np.stack([train[s:s + T + 1] for s in starts])), torch.arange(T).expand(B, T)
-    return draw(), torch.from_numpy(np.stack([test[s:s + T + 1] for s in range(0, len(test) - T, T + 1)][:16]))
+        raise UserError(f"--corpus {' '.join(cfg.corpus or [])}: {len(ids):,} tokens are too few for a "
+                        f"context of {T}: {4 * (T + 1):,} are needed; add text, or give --ctx "
+                        f"{max(16, len(ids) // 4 - 1)}")
+    train, test = ids[:-held], ids[-held:]
+    rows = [test[s:s + T + 1] for s in range(0, len(test) - T, T + 1)][:16]
+    return Windows(cfg, gpt, train), torch.from_numpy(np.stack(rows))
 
 
 def base_key(cfg: Pretrain, gpt: GPTConfig, steps: int, tok: Tokenizer) -> str:
@@ -170,47 +220,43 @@ def base_key(cfg: Pretrain, gpt: GPTConfig, steps: int, tok: Tokenizer) -> str:
     return checksum(json.dumps(about))[:16]
 
 
-def fit(folder: Path, cfg: Pretrain, gpt: GPTConfig, stream: Iterator, held: Tensor, steps: int,
-        device: devices.Device) -> tuple[GPT, dict[str, float]]:
-    """-> (the model, {"before": held-out loss, "after": ...}). `stream` gives the (ids, pos) of every step."""
+def schedule(peak: float, steps: int) -> Schedule:
+    """Up over 60 steps, constant, then linear down over the last 60 % of them."""
+    def rate(step: int) -> tuple[float, float]:
+        up = min(1.0, (step + 1) / 60)
+        return peak * up * min(1, (steps - step) / (0.6 * steps)), up
+    return rate
+
+
+def fit(folder: Path, cfg: Pretrain, gpt: GPTConfig, source: Documents, held: Tensor, total: int,
+        device: Device) -> tuple[GPT, dict[str, float]]:
+    """-> (the model, {"before": held-out loss, "after": ...})."""
     model, held = GPT(gpt, seed=cfg.seed).to(device.name), held.to(device.name)
-    matrices = [p for n, p in model.named_parameters() if p.dim() == 2 and n.startswith("h.")]
-    others = [p for n, p in model.named_parameters() if p.dim() != 2 or not n.startswith("h.")]
-    optimizer = torch.optim.AdamW([{"params": matrices, "weight_decay": 0.05}, {"params": others, "weight_decay": 0.0}],
+    named = list(model.named_parameters())
+    matrices = [p for name, p in named if p.dim() == 2 and name.startswith("h.")]
+    others = [p for name, p in named if p.dim() != 2 or not name.startswith("h.")]
+    optimizer = torch.optim.AdamW([{"params": matrices, "weight_decay": 0.05},
+                                   {"params": others, "weight_decay": 0.0}],
                                   lr=cfg.lr, betas=(0.9, 0.98), fused=device.kind != "mps")
     scaler, before = device.scaler(), mean_loss(model, held)
     saved = checkpoints.load_step(folder, model, optimizer) if cfg.resume else {"step": 0}
-    start, average = saved["step"], None
     if saved.get("scaler"):
         scaler.load_state_dict(saved["scaler"])
-    bar = tqdm(range(start, steps), initial=start, total=steps, desc="pretrain", mininterval=1.0)
-
-    def save(done: int) -> None:
-        checkpoints.save_step(folder, done, model, optimizer, {"scaler": scaler.state_dict()})
-    for step, (ids, pos) in zip(checkpoints.loop_steps(bar, save), islice(stream, start, None)):
-        # ---- data
-        ids, pos = ids.to(device.name), pos.to(device.name)
-        # ---- forward
-        with device.autocast():
-            logp = model(ids[:, :-1], want="logp", targets=ids[:, 1:], pos=pos)
-        # ---- objective
-        loss = -logp.mean()
-        # ---- update
-        scaler.scale(loss).backward()
-        for g in optimizer.param_groups:
-            g["lr"] = cfg.lr * warmup(step, 60) * min(1, (steps - step) / (0.6 * steps))
-        scaler.unscale_(optimizer)
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        scaler.step(optimizer)
-        scaler.update()
-        optimizer.zero_grad(set_to_none=True)
-        # ---- report
-        if step % 20 == 0 or step == steps - 1:
-            value = loss.item()
-            if not math.isfinite(value):
-                raise Diverged(f"loss is {value} at step {step}; lower --lr {cfg.lr}")
-            average = value if average is None else 0.8 * average + 0.2 * value
-            bar.set_postfix(loss=f"{average:.3f}")
+    start, average = saved["step"], None
+    bar = tqdm(range(start, total), initial=start, total=total, desc="pretrain", mininterval=1.0)
+    with signals.after_the_step(True) as signal:
+        for step in steps(model, NEXT_TOKEN, None, source, optimizer, bar, clip=1.0, device=device,
+                          schedule=schedule(cfg.lr, total), scaler=scaler):
+            n = step.number
+            if n % 20 == 1 or n == total:               # reading each loss would make a GPU wait
+                loss = step.sums["loss"].item()
+                if not math.isfinite(loss):
+                    raise Diverged(f"loss is {loss} at step {n}; lower --lr {cfg.lr}")
+                average = loss if average is None else 0.8 * average + 0.2 * loss
+                bar.set_postfix(loss=f"{average:.3f}")
+            if signal.asked:
+                checkpoints.save_step(folder, n, model, optimizer, {"scaler": scaler.state_dict()})
+                break
     return model, {"before": before, "after": mean_loss(model, held)}
 
 
@@ -223,7 +269,7 @@ def go_on(model: GPT, tok: Tokenizer, held: Tensor) -> None:
 
 def pretrain(cfg: Pretrain) -> Path:
     started, device = time.time(), devices.pick(cfg.device, cfg.dtype, cfg.threads)
-    steps = cfg.steps if cfg.steps is not None else 3300 if cfg.corpus is None else 1200
+    total = cfg.steps if cfg.steps is not None else 3300 if cfg.corpus is None else 1200
     cfg.check()
     if not cfg.resume:
         runs.check_out(cfg.out)                                     # said before anything slow is done
@@ -231,18 +277,18 @@ def pretrain(cfg: Pretrain) -> Path:
     if cfg.width:
         gpt.n_embd, gpt.init_std = cfg.width, gpt.init_std * (gpt.n_embd / cfg.width) ** 0.5
     if cfg.corpus is None:
-        ids, tok, kind = None, Tokenizer.load("nano"), ""
+        ids, tok, kind = None, nano(), ""
     else:
         ids, tok, kind = read_corpus(cfg)
         gpt.n_ctx = cfg.ctx or (1024 if len(ids) > 40_000 else gpt.n_ctx)
     gpt.vocab_size = tok.n_vocab
-    stream, held = batches(cfg, gpt, tok, steps, ids)               # a text that cannot be used leaves no folder
+    source, held = source_of(cfg, gpt, tok, total, ids)         # a text that cannot be used leaves no folder
     about = {"command": "pretrain", "config": asdict(cfg), "tokenizer": tok.name, "base_version": BASE_VERSION,
-             "key": base_key(cfg, gpt, steps, tok)}
+             "key": base_key(cfg, gpt, total, tok)}
     with runs.open_folder(cfg, about, "base", "the text or the settings", device) as folder:
         print(f"pretraining {gpt.n_layer} layers x {gpt.n_embd} on {', '.join(cfg.corpus or ['NanoWorld'])}, "
-              f"{steps:,} steps of {cfg.tokens:,} tokens, {device.name} {device.dtype} -> {folder}")
-        model, found = fit(folder, cfg, gpt, stream, held, steps, device)
+              f"{total:,} steps of {cfg.tokens:,} tokens, {device.name} {device.dtype} -> {folder}")
+        model, found = fit(folder, cfg, gpt, source, held, total, device)
         save_model(folder, model, tok, half=cfg.half)
         write_json(folder / "run.json", {**about, "held_out_loss": found})
         print("held-out loss {before:.3f} -> {after:.3f} nats per token; ".format(**found)

@@ -1,47 +1,115 @@
-"""Numbers that another model leaves beside the tokens, before training starts. So a loss sees one policy and numbers.
+"""What other models say of the rows, as numbers beside the tokens: a loss sees one policy and these.
 
-    add_columns(encoded, objective.columns, model, tok.pad, device, hp)     # `model` is the start model
+    models = Models(start, pad, device, open=start_model)
+    add_columns(encoded, objective.columns, models, hp)         # before training
 
-REF, the start model's log-probs, serves many methods (DPO and its relatives, KTO, UNA, UFT). Other columns are declared
-in the files of their methods. Columns are computed at each start of a run: that costs less than one pass of training.
+REF, the start model's log-probs, serves many methods (DPO and its relatives, KTO, UNA, UFT). Other
+columns are declared in the files of their methods. They are computed at each start of a run, which
+costs less than one pass of training.
 """
-from dataclasses import replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from tqdm import tqdm
 
 from nanouft.data.batches import Encoded, collate, encode
+from nanouft.data.tokenizer import Tokenizer
+from nanouft.errors import UserError
 from nanouft.gpt import GPT
-from nanouft.models.load import start_model
+from nanouft.loop import Device
 from nanouft.objective import REF, Batch, Column, write_logp
-from nanouft.shell.devices import Device
-from nanouft.shell.errors import UserError
-from nanouft.shell.processes import all_gather, is_sharded
 
-Numbers = list[dict[str, np.ndarray]]           # one entry a row: {role: (L-1,) numbers, one a target}
-ROWS, LOGITS = 64, 2**28                        # of one forward, at most: 2^28 logits are 1 GiB in fp32
+Numbers = list[dict[str, np.ndarray]]           # of each row: {role: (L-1,) numbers, one a target}
+ROWS, LOGITS = 64, 2**28                        # of one forward, at most: 2^28 are 1 GiB in fp32
+
+
+@dataclass
+class Models:
+    """The start model, and how to open others: what a column may ask."""
+    start: GPT
+    pad: int
+    device: Device
+    open: Callable[[str], tuple[GPT, Tokenizer]]        # folder -> model, tokenizer
+
+    def logps(self, data: list[Encoded], folder: str | None = None) -> Numbers:
+        """Nats: the log-prob of every response token under the start model, or the one in `folder`;
+        0 elsewhere."""
+        model = self.start if folder is None else self.same_tokens(folder)
+        return logps(data, model, self.pad, self.device)
+
+    def same_tokens(self, folder: str) -> GPT:
+        """The model in `folder`. UserError unless it reads the ids of the run's own tokenizer."""
+        other, _ = self.open(folder)
+        mine = self.start.cfg.vocab_size
+        if other.cfg.vocab_size != mine:
+            raise UserError(f"{folder}: knows {other.cfg.vocab_size:,} tokens, the model that is "
+                            f"trained {mine:,}; both must have one tokenizer")
+        return other.to(self.device.name)
+
+    def mean_logp(self, data: list[Encoded], folders: list[str]) -> list[float]:
+        """Nats on average per response token of each answer, averaged over the models in `folders`.
+        Each reads the text with its own tokenizer and template, so what is compared is the mean
+        over its own tokens (PoFT)."""
+        total = np.zeros(len(data))
+        for folder in folders:
+            other, tok = self.open(folder)
+            encoded, lost = encode([e.row for e in data], tok, other.cfg.n_ctx)
+            if lost.skipped or lost.refused:
+                raise UserError(f"{folder}: {len(data) - len(encoded):,} of {len(data):,} rows do "
+                                f"not fit into its context of {other.cfg.n_ctx} tokens, or its "
+                                "chat template refuses them; leave them out, or take another "
+                                "aligned model")
+            scored = logps(encoded, other.to(self.device.name), tok.pad, self.device)
+            total += [row["answer"].sum() / e.seqs["answer"].mask[1:].sum()
+                      for row, e in zip(scored, encoded)]
+        return list(total / len(folders))
+
+    def batches(self, data: list[Encoded]) -> Iterator[tuple[np.ndarray, Batch]]:
+        """(numbers of rows, their batch on the device) until all rows have been read."""
+        for rows in chunks(data, self.start.cfg.vocab_size):
+            yield rows, collate(data, rows, self.pad).to(self.device.name)
+
+
+def add_columns(data: list[Encoded], columns: tuple[Column, ...], models: Models,
+                hp: Any = None) -> None:
+    """Write these columns beside the rows or their tokens."""
+    for column in columns:
+        if column == REF:
+            for e, logp in zip(data, models.logps(data)):
+                for role, t in e.seqs.items():
+                    t.ref = logp[role]
+        elif column.before:
+            for e, numbers in zip(data, column.before(data, models, hp), strict=True):
+                if column.per_token:
+                    for role, t in e.seqs.items():
+                        t.extra[column.name] = numbers[role]
+                else:
+                    e.col.extra[column.name] = numbers
 
 
 def logps(data: list[Encoded], model: GPT, pad: int, device: Device) -> Numbers:
-    """Nats: the log-prob of every response token under `model`, 0 elsewhere. Of several processes, which must all ask,
-    each reads its share of the chunks; of shared weights all read everything together."""
-    if is_sharded(model):
-        device = replace(device, rank=0, processes=1)
+    """Nats: the log-prob of every response token under `model`, 0 elsewhere. Of several processes,
+    which must all ask, each reads its share; weights that are shared out are read together."""
+    shared = any(hasattr(p, "full_tensor") for p in model.parameters())
+    rank, processes = (0, 1) if shared else (device.rank, device.processes)
     all_chunks = chunks(data, model.cfg.vocab_size)
-    mine = all_chunks[device.rank::device.processes]
+    mine = all_chunks[rank::processes]
     bar = tqdm(mine, desc="scoring", leave=False, disable=len(mine) < 8 or device.rank > 0)
+    found = [chunk_logps(data, rows, model, pad, device) for rows in bar]
     out: Numbers = [{} for _ in data]
-    scored = all_gather([chunk_logps(data, rows, model, pad, device) for rows in bar], device)
-    for rows, found in zip(all_chunks, scored):
-        for i, numbers in zip(rows, found, strict=True):
-            out[i] = numbers
+    for rows, numbers in zip(all_chunks, found if shared else device.gather(found)):
+        for i, x in zip(rows, numbers, strict=True):
+            out[i] = x
     return out
 
 
 def chunks(data: list[Encoded], vocab: int) -> list[np.ndarray]:
     """Numbers of rows that are read together: of like length, the longest first."""
-    by_length, out, start = np.argsort([-e.length for e in data], kind="stable"), [], 0
+    by_length = np.argsort([-e.length for e in data], kind="stable")
+    out, start = [], 0
     while start < len(data):
         longest = data[by_length[start]]
         n = max(1, min(ROWS, LOGITS // (longest.length * len(longest.seqs) * vocab)))
@@ -50,58 +118,12 @@ def chunks(data: list[Encoded], vocab: int) -> list[np.ndarray]:
     return out
 
 
-def batch_of(data: list[Encoded], rows: np.ndarray, pad: int, device: Device) -> Batch:
-    """These rows, on the device."""
-    return collate(data, rows, pad).to(device.name)
-
-
 @torch.no_grad()
-def chunk_logps(data: list[Encoded], rows: np.ndarray, model: GPT, pad: int, device: Device) -> Numbers:
-    batch = batch_of(data, rows, pad, device)
+def chunk_logps(data: list[Encoded], rows: np.ndarray, model: GPT, pad: int,
+                device: Device) -> Numbers:
+    batch = collate(data, rows, pad).to(device.name)
     with device.autocast():
         write_logp(model, batch, None)
     nats = {role: s.logp.float().cpu().numpy() for role, s in batch.seqs.items()}
     return [{role: x[k, :len(data[i].seqs[role].ids) - 1].copy() for role, x in nats.items()}
             for k, i in enumerate(rows)]
-
-
-def opinion(data: list[Encoded], folders: list[str], device: Device) -> list[float]:
-    """Nats on average per response token that these models give each answer, averaged over the models. Each reads the
-    text with its own tokenizer and template, so what is compared is the mean over its own tokens (PoFT)."""
-    total = np.zeros(len(data))
-    for folder in folders:
-        other, tok = start_model(folder)
-        encoded, lost = encode([e.example for e in data], tok, other.cfg.n_ctx)
-        if lost.skipped or lost.refused:
-            raise UserError(f"{folder}: {len(data) - len(encoded):,} of {len(data):,} rows do not fit into its context "
-                            f"of {other.cfg.n_ctx} tokens, or its chat template refuses them; leave them out, or take "
-                            "another aligned model")
-        scored = logps(encoded, other.to(device.name), tok.pad, device)
-        total += [row["answer"].sum() / e.seqs["answer"].mask[1:].sum() for row, e in zip(scored, encoded)]
-    return list(total / len(folders))
-
-
-def same_tokens(folder: str, model: GPT) -> GPT:
-    """The model in `folder`, beside `model` on its device; it reads the ids of the run's own tokenizer."""
-    other, _ = start_model(folder)
-    if other.cfg.vocab_size != model.cfg.vocab_size:
-        raise UserError(f"{folder}: knows {other.cfg.vocab_size:,} tokens, the model that is trained "
-                        f"{model.cfg.vocab_size:,}; both must have one tokenizer")
-    return other.to(model.wte.weight.device)
-
-
-def add_columns(data: list[Encoded], columns: tuple[Column, ...], model: GPT, pad: int, device: Device,
-                hp=None) -> None:
-    """Write these columns beside the rows or their tokens; `model` is the start model."""
-    for column in columns:
-        if column == REF:
-            for e, logp in zip(data, logps(data, model, pad, device)):
-                for role, t in e.seqs.items():
-                    t.ref = logp[role]
-            continue
-        for e, numbers in zip(data, column.before(data, model, pad, device, hp), strict=True):
-            if column.per_token:
-                for role, t in e.seqs.items():
-                    t.extra[column.name] = numbers[role]
-            else:
-                e.col.extra[column.name] = numbers

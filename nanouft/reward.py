@@ -5,7 +5,7 @@
     python -m nanouft.reward --data pairs.jsonl --init path/to/gpt2            # your pairs
     python -m nanouft.sample out/sft --best-of 16 --reward out/reward          # use it; the RL objectives take it, too
 
-Bradley and Terry (1952): answer w beats answer l with probability sigma(r_w - r_l); rollout/scorer.py says what r is.
+Bradley and Terry (1952): answer w beats answer l with probability sigma(r_w - r_l); rewards/scorer.py says what r is.
 Only differences are learnt: r + c fits as well as r, for each prompt another c.
 
 What to expect: accuracy on held-out pairs, and the model's own guess of it: does "80 % sure" come true in 80 %?
@@ -22,28 +22,27 @@ from typing import Literal
 
 import numpy as np
 import torch
-import torch.nn as nn
 import torch.nn.functional as F
 from torch import Tensor
 from tqdm import tqdm
 
 from nanouft import world
 from nanouft.data.batches import Encoded, Plan, encode
-from nanouft.data.read import read
 from nanouft.data.rows import Row, holdout, pair_rows
 from nanouft.data.tokenizer import Tokenizer
+from nanouft.errors import UserError, in_range, one_line
+from nanouft.eval.stats import bootstrap
+from nanouft.files.read import read
 from nanouft.gpt import GPT
-from nanouft.look.stats import bootstrap
-from nanouft.models.generate import answer_rows
+from nanouft.loop import Device, Schedule, steps
 from nanouft.models.load import start_model
-from nanouft.rollout.scorer import RewardModel, exact, padded, rewards, save, sigmoid
-from nanouft.shell import checkpoints, config, devices, runs
-from nanouft.shell.errors import UserError, in_range
-from nanouft.shell.files import write_json
-from nanouft.shell.log import Log
-from nanouft.shell.streams import pair_seeds
-from nanouft.shell.text import one_line
-from nanouft.training.schedule import cosine
+from nanouft.objective import Batch, Columns, Objective, Seqs
+from nanouft.rewards.scorer import RewardModel, exact, padded, rewards, save, sigmoid
+from nanouft.run import checkpoints, config, devices, runs, signals
+from nanouft.run.log import Log
+from nanouft.run.storage import write_json
+from nanouft.sampling import answer_rows
+from nanouft.seeds import pair_seeds
 
 
 @dataclass
@@ -81,13 +80,6 @@ class Reward:
             raise UserError("--sampler makes the answers of --pairs samples; these pairs need none")
 
 
-# ---- the loss ------------------------------------------------------------------------------------------
-def bradley_terry(r_w: Tensor, r_l: Tensor, centre: float = 0.0) -> Tensor:
-    """(B,) losses: -log sigma(r_w - r_l) (arXiv:2009.01325), and `centre` x (r_w + r_l)^2 (TRL's
-    center_rewards_coefficient), which names one of the many rewards that fit equally well."""
-    return -F.logsigmoid(r_w - r_l) + centre * (r_w + r_l) ** 2
-
-
 # ---- pairs -----------------------------------------------------------------------------------------------------------
 def sampled_pairs(model: GPT, tok: Tokenizer, split: str, n: int, seed: int, skills=world.FAMILIES) -> list[Row]:
     """`n` NanoWorld pairs that the model wrote itself: two samples to a prompt at temperature 1, the better by exact
@@ -109,7 +101,7 @@ def sampled_pairs(model: GPT, tok: Tokenizer, split: str, n: int, seed: int, ski
                     "always gives two answers of one score. Ask for fewer --rows, or take another --sampler")
 
 
-def find_pairs(cfg: Reward, device: devices.Device) -> tuple[list[Row], list[Row]]:
+def find_pairs(cfg: Reward, device: Device) -> tuple[list[Row], list[Row]]:
     if cfg.data:
         rows, found = read(cfg.data, cfg.prompt_field, strict=cfg.strict)
         print(*found, sep="\n")
@@ -127,46 +119,80 @@ def find_pairs(cfg: Reward, device: devices.Device) -> tuple[list[Row], list[Row
     return [sampled_pairs(model, tok, split, n, seed, families) for split, n, seed in wanted]
 
 
-# ---- training --------------------------------------------------------------------------------------------------------
+# ---- training ------------------------------------------------------------------------------------
+def bradley_terry(r_w: Tensor, r_l: Tensor, centre: float = 0.0) -> Tensor:
+    """(B,) losses: -log sigma(r_w - r_l) (arXiv:2009.01325), and `centre` x (r_w + r_l)^2 (TRL's
+    center_rewards_coefficient), which names one of the many rewards that fit equally well."""
+    return -F.logsigmoid(r_w - r_l) + centre * (r_w + r_l) ** 2
+
+
+def write_rewards(model: RewardModel, batch: Batch, hp: Reward) -> None:
+    """Write the reward of each answer, read at its <|end|>."""
+    batch.col.reward = model(batch.seqs["answer"].inputs, batch.col.extra["last"])
+
+
+def loss(batch: Batch, hp: Reward) -> tuple[Tensor, dict]:
+    r_w, r_l = batch.col.reward.chunk(2)
+    metrics = {"accuracy": right(r_w - r_l).mean(), "margin": (r_w - r_l).detach().mean(),
+               "reward": (r_w + r_l).detach().mean() / 2}
+    return bradley_terry(r_w, r_l, hp.centre).mean(), metrics
+
+
+BRADLEY_TERRY = Objective("Learning to Summarize from Human Feedback, arXiv:2009.01325",
+                          data="pairs", hp=Reward, loss=loss, lr=Reward.lr, forward=write_rewards)
+
+
+class PairsOfAnswers:
+    """A source of steps: all chosen answers, then all rejected ones, prompt included."""
+    stride = 1
+    stats: dict[str, float] = {}
+
+    def __init__(self, pairs: list[Encoded], rows: int, steps: int, seed: int, pad: int):
+        self.pairs, self.pad = pairs, pad
+        self.plan = Plan([e.length for e in pairs], rows, steps, seed)
+
+    def __call__(self, step: int) -> Batch:
+        chosen, rejected = zip(*[ids_of(self.pairs[i]) for i in self.plan[step]])
+        ids, last = padded([*chosen, *rejected], self.pad, "cpu")
+        real = torch.arange(ids.shape[1]) <= last[:, None]
+        answers = Seqs(ids, ids, real.float(), real.float())        # nothing is predicted
+        return Batch({"answer": answers}, Columns(extra={"last": last}), rows=len(chosen),
+                     tokens={"answer": ids.numel()})
+
+
+def schedule(peak: float, steps: int) -> Schedule:
+    """Linear up over a tenth of the steps, times a cosine down to 0."""
+    def rate(step: int) -> tuple[float, float]:
+        up = min(1, 10 * (step + 1) / steps)
+        return peak * up * (0.5 * (1 + math.cos(math.pi * step / steps))), up
+    return rate
+
+
 def ids_of(e: Encoded) -> tuple[list[int], list[int]]:
     """(chosen, rejected) as token ids, prompt included."""
     return list(e.seqs["chosen"].ids), list(e.seqs["rejected"].ids)
 
 
-def fit(model: RewardModel, pairs: list[Encoded], cfg: Reward, steps: int, pad: int, device: devices.Device,
-        folder: Path) -> None:
-    """Train in place; one line of metrics.jsonl a step. UserError if the loss is no longer finite."""
-    optimizer = torch.optim.AdamW(model.parameters(), lr=cfg.lr, betas=(0.9, 0.95), weight_decay=0.0)
+def fit(model: RewardModel, pairs: list[Encoded], cfg: Reward, total: int, pad: int,
+        device: Device, folder: Path) -> None:
+    """Train in place; one line of metrics.jsonl a step. UserError if the loss is not finite."""
+    optimizer = torch.optim.AdamW(model.parameters(), lr=cfg.lr, betas=(0.9, 0.95),
+                                  weight_decay=0.0)
     start = checkpoints.load_step(folder, model, optimizer)["step"] if cfg.resume else 0
     log = Log(folder / "metrics.jsonl", start, device)
-    plan = Plan([e.length for e in pairs], cfg.batch_size, steps, cfg.seed)
-    bar = tqdm(range(start, steps), initial=start, total=steps, desc=folder.name,
+    source = PairsOfAnswers(pairs, cfg.batch_size, total, cfg.seed, pad)
+    bar = tqdm(range(start, total), initial=start, total=total, desc=folder.name,
                mininterval=0.5 if sys.stderr.isatty() else 10)
-
-    def save(done: int) -> None:
-        log.flush()
-        checkpoints.save_step(folder, done, model, optimizer, {})
-    for step in checkpoints.loop_steps(bar, save):
-        # ---- data
-        chosen, rejected = zip(*[ids_of(pairs[i]) for i in plan[step]])
-        ids, last = padded([*chosen, *rejected], pad, device.name)
-        # ---- forward: both answers of each pair in one batch
-        r_w, r_l = model(ids, last).chunk(2)
-        # ---- objective
-        loss = bradley_terry(r_w, r_l, cfg.centre).mean()
-        # ---- update: linear up over a tenth of the steps, then a cosine down to 0
-        for group in optimizer.param_groups:
-            group["lr"] = cfg.lr * min(1, 10 * (step + 1) / steps) * cosine(step, steps)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        norm = nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        # ---- report: read in groups of ten; reading each step would make a GPU wait
-        log.add(step + 1, {"loss": loss.detach(), "accuracy": right(r_w - r_l).mean(),
-                           "margin": (r_w - r_l).detach().mean(), "reward": (r_w + r_l).detach().mean() / 2},
-                {"grad_norm": norm}, optimizer.param_groups[0]["lr"], ids.numel())
-        if (step + 1) % 10 == 0 or step + 1 == steps:
-            bar.set_postfix_str(log.flush(), refresh=False)
+    with signals.after_the_step(True) as signal:
+        for step in steps(model, BRADLEY_TERRY, cfg, source, optimizer, bar, clip=1.0,
+                          device=device, schedule=schedule(cfg.lr, total)):
+            log.add(step, {})
+            if step.number % 10 == 0 or step.number == total:
+                bar.set_postfix_str(log.flush(), refresh=False)
+            if signal.asked:
+                log.flush()
+                checkpoints.save_step(folder, step.number, model, optimizer, {})
+                break
 
 
 def right(margin: Tensor) -> Tensor:
@@ -179,7 +205,7 @@ def judge(model: RewardModel, held: list[Encoded], pad: int) -> dict:
     """Its figures on held-out pairs, all made of differences of rewards, r_w - r_l, one a pair."""
     chosen, rejected = zip(*[ids_of(e) for e in held])
     r_w, r_l = rewards(model, [*chosen, *rejected], pad).reshape(2, -1)
-    return quality(r_w - r_l, [e.example.family for e in held])
+    return quality(r_w - r_l, [e.row.family for e in held])
 
 
 def quality(margin: np.ndarray, families: list[str]) -> dict:
@@ -239,17 +265,17 @@ def main(argv=None) -> int:
     except UserError:
         raise UserError("no pair is left to hold out, so nothing could be said about the reward model; "
                         "give pairs of at least two prompts") from None
-    steps = cfg.steps or max(1, round(cfg.epochs * len(pairs) / cfg.batch_size))
+    total = cfg.steps or max(1, round(cfg.epochs * len(pairs) / cfg.batch_size))
     about = {
-        "command": "reward", "steps": steps, "config": asdict(cfg), "tokenizer": tok.name, "torch": torch.__version__,
+        "command": "reward", "steps": total, "config": asdict(cfg), "tokenizer": tok.name, "torch": torch.__version__,
         "device": device.name, "threads": torch.get_num_threads(), "pairs": len(pairs), "held_out": len(held),
         "key": runs.fingerprint(gpt, pairs)}
     with runs.open_folder(cfg, about, "reward", "the pairs or the start model", device) as folder:
-        print("\n".join([f"{len(pairs):,} pairs, {steps:,} steps of {cfg.batch_size}, lr {cfg.lr:g} -> {folder}",
+        print("\n".join([f"{len(pairs):,} pairs, {total:,} steps of {cfg.batch_size}, lr {cfg.lr:g} -> {folder}",
                          *lost.lines(gpt.cfg.n_ctx)]))
         torch.manual_seed(cfg.seed)
         model = RewardModel(gpt).to(device.name)
-        fit(model, pairs, cfg, steps, tok.pad, device, folder)
+        fit(model, pairs, cfg, total, tok.pad, device, folder)
         found = judge(model.eval(), held, tok.pad)
         if not math.isfinite(found["nll"]):
             raise UserError("rewards are no longer finite at the end: the run diverged; lower --lr")

@@ -16,12 +16,11 @@ from pathlib import Path
 from nanouft import world
 from nanouft.data.rows import Turn
 from nanouft.data.tokenizer import Tokenizer
-from nanouft.rollout import best_of
-from nanouft.rollout.scorer import Scorer, scorer
-from nanouft.rollout.voice import Voice, run_settings, start_of
-from nanouft.shell import config, devices, runs
-from nanouft.shell.errors import UserError, flag, in_range
-from nanouft.shell.text import visible
+from nanouft.errors import UserError, flag, in_range, visible
+from nanouft.rewards import best_of
+from nanouft.rewards.scorer import Scorer, scorer
+from nanouft.rewards.voice import Voice, run_settings, start_of
+from nanouft.run import config, devices, runs
 
 
 @dataclass

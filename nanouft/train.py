@@ -1,4 +1,4 @@
-"""The one training loop, for every objective.
+"""Train a model with any objective: from flags to a run folder.
 
     python -m nanouft.train --objective ift            # NanoWorld: trained, scored, plotted in 15 s
     python -m nanouft.train --objective dpo --data my.jsonl --init out/ift
@@ -7,43 +7,37 @@
 
 A batch of --batch-size rows makes one optimizer step. --accumulate and torchrun only cut it into
 pieces. All randomness of step n is a function of (seed, n): on a CPU a resumed run equals
-the uninterrupted one, bit for bit. The loop is `fit`; marks divide it: data, forward, objective ...
-What comes before it is in training/setup.py, the flags are in training/flags.py.
+the uninterrupted one, bit for bit. The loop itself is in loop.py; `fit` logs, evaluates and saves
+around it. What comes before is in run/setup.py, the flags are in run/flags.py.
 """
-import contextlib
-import io
 import math
 import re
-import shlex
 import sys
 import time
-from dataclasses import replace
-from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from tqdm import tqdm
 
-from nanouft.look import report
+from nanouft.errors import Diverged, UserError
+from nanouft.eval import report
+from nanouft.loop import DTYPES, Device, steps, warmup_cosine
 from nanouft.models.load import start_model
 from nanouft.models.save import add_value_head, save_model
 from nanouft.objective import Objective
 from nanouft.objectives import OBJECTIVES
-from nanouft.shell import checkpoints, config, devices, processes
-from nanouft.shell.devices import Device
-from nanouft.shell.files import made_once
-from nanouft.shell.log import Log
-from nanouft.shell.streams import step_seed
-from nanouft.training import setup
-from nanouft.training.flags import Train, list_objectives, read_flags
-from nanouft.training.pieces import Pieces
-from nanouft.training.schedule import warmup_cosine
-from nanouft.training.setup import Run
+from nanouft.reference import Models
+from nanouft.run import checkpoints, config, devices, first, processes, setup, signals
+from nanouft.run.flags import Train, list_objectives, read_flags
+from nanouft.run.log import Log
+from nanouft.run.rows import encode_rows, load_rows, write_columns
+from nanouft.run.setup import Run
 
 VALUE_RATE = 30         # PPO's value head learns at 30 times the learning rate
 
 
-# ---- the loop ------------------------------------------------------------------------------------
+# ---- around the loop -----------------------------------------------------------------------------
 def make_optimizer(model: torch.nn.Module, cfg: Train, device: Device) -> torch.optim.Optimizer:
     """AdamW, bitsandbytes' or RMSprop. Matrices decay, biases and LayerNorms do not. Frozen weights
     are left out.
@@ -51,7 +45,7 @@ def make_optimizer(model: torch.nn.Module, cfg: Train, device: Device) -> torch.
     With --freeze half it keeps half of every layer as it is."""
     frozen = {}
     if cfg.freeze == "half":
-        from nanouft.training import freeze  # only for runs that ask for it
+        from nanouft.run import freeze  # only for runs that ask for it
         frozen = freeze.half(model, cfg.seed)
     head = [p for name, p in model.named_parameters() if name.startswith("value.")]
     body = [p for name, p in model.named_parameters()
@@ -73,64 +67,52 @@ def make_optimizer(model: torch.nn.Module, cfg: Train, device: Device) -> torch.
     return optimizer
 
 
-def fit(model: torch.nn.Module, objective: Objective, hp, steps: int, run: Run) -> None:
-    """Train `model` in place. Logs metrics.jsonl, saves steps/<n>/."""
-    cfg, device, source = run.cfg, run.device, run.source
-    optimizer = make_optimizer(model, cfg, device)
-    scaler = device.scaler()
-    saved = {"step": 0}
-    if cfg.resume:
-        saved = checkpoints.load_step(run.folder, model, optimizer)
+def fit(model: torch.nn.Module, objective: Objective, hp: Any, total: int, run: Run) -> None:
+    """Train `model` in place for `total` steps. Logs metrics.jsonl, saves steps/<n>/."""
+    cfg, device = run.cfg, run.device
+    optimizer, scaler = make_optimizer(model, cfg, device), device.scaler()
+    saved = checkpoints.load_step(run.folder, model, optimizer) if cfg.resume else {"step": 0}
     start = saved["step"]
     if saved.get("scaler"):
         scaler.load_state_dict(saved["scaler"])
-    net = processes.network(model, cfg.compile, device, steps - start)
-    pieces = Pieces(objective, hp, net, device, cfg.accumulate)
-    chief, looks = device.rank == 0, processes.looks(model, device)
+    net = processes.network(model, cfg.compile, device, total - start)
+    saves = run.save_every > 0
+    takes_part = processes.takes_part(model, device)
     log = Log(run.folder / "metrics.jsonl", start, device, cfg.log)
     pause = 0.5 if sys.stderr.isatty() else 10              # a log file wants fewer lines
-    bar = tqdm(range(start, steps), initial=start, total=steps, desc=title(run.folder),
-               disable=not chief, mininterval=pause)
+    bar = tqdm(range(start, total), initial=start, total=total, desc=title(run.folder),
+               disable=device.rank > 0, mininterval=pause)
 
     def save(done: int) -> None:
         log.flush()
         extra = {"loss": log.loss, "scaler": scaler.state_dict()}
-        checkpoints.save_step(run.folder, done, model, optimizer, extra, chief)
-    for step in run.loop_steps(bar, save):
-        # ---- data: the rows of this step; on-policy: answers that the model has just sampled
-        batch = run.batch(step, save)
-        factor, warmup = warmup_cosine(step, steps, cfg.warmup)
-        batch = replace(batch, seed=step_seed(cfg.seed, step), warmup=warmup)
-        total: dict = {}
-        for piece in pieces(batch):
-            # ---- forward: writes the log-probs
-            with device.autocast():
-                objective.forward(net, piece, hp)
-            # ---- objective: divided by the whole step's totals, so pieces add up
-            loss, metrics = pieces.loss(piece)
-            # ---- update
-            scaler.scale(loss * device.processes).backward()    # processes average; we want the sum
-            for name, value in {"loss": loss.detach(), **metrics}.items():
-                total[name] = total.get(name, 0) + value
-        scaler.unscale_(optimizer)
-        norm = torch.nn.utils.clip_grad_norm_(model.parameters(), cfg.clip or math.inf)
-        for group in optimizer.param_groups:
-            group["lr"] = cfg.lr * factor * group.get("rate", 1)
-        scaler.step(optimizer)
-        scaler.update()
-        optimizer.zero_grad(set_to_none=True)
-        # ---- report: numbers wait on the device, since reading each one would stop a GPU
-        done = step + 1
-        whole_step = source.stats | {"grad_norm": processes.full(norm)}
-        log.add(done, total, whole_step, cfg.lr * factor, sum(batch.tokens.values()))
-        due = run.save_every and done % run.save_every == 0 and done < steps
-        look = cfg.eval_every and done % cfg.eval_every == 0 and run.look_held
-        if done % 10 == 0 or done == steps or due or look or done == start + 1:
-            bar.set_postfix_str(log.flush(), refresh=False)
-        if look and looks:
-            log.write({"step": done, "loss": log.loss, "held_out": run.look_held()})
-        if due and looks:
-            save(done)
+        checkpoints.save_step(run.folder, done, model, optimizer, extra, device.rank == 0)
+
+    loop = steps(net, objective, hp, run.source, optimizer, bar, device=device, scaler=scaler,
+                 schedule=warmup_cosine(cfg.lr, total, cfg.warmup), clip=cfg.clip or math.inf,
+                 **setup.micro_batches(objective, hp, net, device, cfg.accumulate))
+    n, alone = start, device.processes == 1
+    try:
+        with signals.after_the_step(saves and alone) as signal:
+            for step in loop:
+                n, last = step.number, step.number == total
+                log.add(step, run.source.stats)
+                due = saves and n % run.save_every == 0 and not last
+                evaluates = bool(cfg.eval_every and n % cfg.eval_every == 0 and run.held_out)
+                if n % 10 == 0 or last or due or evaluates or n == start + 1:
+                    bar.set_postfix_str(log.flush(), refresh=False)
+                if evaluates and takes_part:
+                    log.write({"step": n, "loss": log.loss, "held_out": run.held_out()})
+                if due and takes_part:
+                    save(n)
+                if signal.asked and n % run.source.stride == 0:
+                    save(n)
+                    break
+    except UserError as e:                          # such as a reward function that fails
+        if saves and n and alone and not isinstance(e, Diverged):
+            save(n)
+            e.args = (f"{e}; {run.folder} holds step {n}; go on with --resume {run.folder}",)
+        raise
 
 
 def title(folder: Path) -> str:
@@ -152,51 +134,28 @@ def main(argv=None) -> int:
     setup.check(name, cfg, device)
     model, tok = start_model(cfg.init, adapter=bool(cfg.lora or cfg.checkpointing))
     setup.own_rate(cfg, origin, model)
-    model = setup.adapted(cfg, hp, model, tok, devices.DTYPES[device.dtype])
-    rows = setup.load_rows(cfg, objective, hp, device.name)
-    rows = setup.curated(rows, cfg, judges(cfg, device), device)
+    model = setup.adapted(cfg, hp, model, tok, DTYPES[device.dtype])
+    train_rows, held_rows = load_rows(cfg, objective, hp, device.name)
+    if cfg.keep < 1:
+        from nanouft.run.choose_rows import kept_rows
+        train_rows = kept_rows(train_rows, cfg, first.judges(cfg, device, main), device)
     if objective.value_head:
         add_value_head(model, cfg.init)
-    hp = first_models(objective, hp, cfg, device)
-    data = setup.encode_rows(name, cfg, hp, rows, model, tok)
+    hp = first.first_models(objective, hp, cfg, device, main)
+    data = encode_rows(name, cfg, hp, (train_rows, held_rows), model, tok)
     model = processes.placed(model, device, cfg.shard)
-    setup.write_columns(data, objective, hp, cfg, model, device)
-    with setup.open_run(name, cfg, hp, origin, data, model, device) as (steps, run):
-        first_look = report.look_before(run, data, model) if device.rank == 0 else None
-        fit(model, objective, hp, steps, run)
+    models = Models(model, tok.pad, device, start_model)
+    write_columns(data, objective, hp, cfg, models)
+    total = setup.steps_of(cfg, objective, hp, data, origin)
+    with setup.open_run(name, cfg, hp, origin, data, model, models, total) as run:
+        before = report.evaluate_start(run, data, model) if device.rank == 0 else {}
+        fit(model, objective, hp, total, run)
         processes.unshard(model, device.rank == 0)
         if device.rank == 0:
             save_model(run.folder, model, tok)
-            report.close_run(run, data, model, first_look, time.time() - began)
+            report.close_run(run, data, model, before, time.time() - began)
     device.close()
     return 0
-
-
-def first_models(objective: Objective, hp, cfg: Train, device: Device):
-    """`hp` with the folders of the training runs that must come first. Each is made once."""
-    wanted = objective.prerequisite
-    if wanted is None or getattr(hp, wanted.setting) is not None:
-        return hp
-    made = [str(made_once(folder, partial(train_quietly, argv, device)))
-            for folder, argv in setup.prerequisite_runs(wanted, cfg)]
-    return replace(hp, **{wanted.setting: made})
-
-
-def judges(cfg: Train, device: Device) -> list[str]:
-    """The aligned models that --keep asks; PoFT asks the same."""
-    if not cfg.asks_judges:
-        return []
-    poft = OBJECTIVES["poft"]
-    return first_models(poft, poft.hp(aligned=cfg.judge), cfg, device).aligned
-
-
-def train_quietly(argv: list[str], device: Device, folder: Path) -> None:
-    """A training run for its model alone: no table, no checkpoints. One process makes it."""
-    print(f"first, once: python -m nanouft.train {shlex.join(argv)}")
-    quiet = ["--plain", "--save-every", "0", "--device", device.name]
-    quiet += ["--threads", str(torch.get_num_threads())]
-    with contextlib.redirect_stdout(io.StringIO()), processes.alone():
-        main([*argv, *quiet, "--out", str(folder)])
 
 
 if __name__ == "__main__":

@@ -14,10 +14,10 @@ from types import SimpleNamespace
 
 from nanouft.data.tokenizer import Tokenizer
 from nanouft.gpt import GPT, GPTConfig
-from nanouft.look import plots, report
+from nanouft.eval import plots, report
 from nanouft.models.save import write_gpt
-from nanouft.shell import config
-from nanouft.training import setup
+from nanouft.run import config
+from nanouft.run import setup
 
 ROOT = Path(__file__).parent.parent
 SMALL = GPTConfig(vocab_size=1024, n_ctx=128, n_layer=2, n_head=2, n_embd=32)
@@ -30,7 +30,7 @@ PAIRS = [{"prompt": d["prompt"], "chosen": d["response"], "rejected": "no " * (1
 def tiny_folder(folder: Path, cfg: GPTConfig = SMALL) -> Path:
     """A GPT-2 folder with the `nano` tokenizer and random weights, 0.06M parameters."""
     write_gpt(folder, GPT(cfg, seed=0))
-    Tokenizer.load("nano").save(folder)
+    nano().save(folder)
     (folder / "run.json").write_text(json.dumps({"command": "pretrain", "tokenizer": "nano"}))
     return folder
 

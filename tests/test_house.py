@@ -25,7 +25,7 @@ import nanouft, pytest
 from frozen_lake import pictures
 from nanouft.look import plots
 from nanouft.models import load
-from nanouft.shell.errors import UserError
+from nanouft.errors import UserError
 from running import be_brief
 
 copy, *commands = sys.argv[1:]

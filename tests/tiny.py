@@ -16,14 +16,14 @@ from nanouft.gpt import GPT, GPTConfig
 from nanouft.objective import Batch, Seqs
 from nanouft.objectives import OBJECTIVES
 from nanouft.reference import add_columns
-from nanouft.rollout.rollouts import as_if_sampled
-from nanouft.shell.devices import Device
-from nanouft.shell.streams import step_seed
+from nanouft.sampling import as_if_sampled
+from nanouft.loop import Device
+from nanouft.seeds import step_seed
 
 CPU = Device("cpu", "fp32")
 PAD = 0                                 # of the rows made here; ids 1 .. 16 are words
 TINY = GPTConfig(vocab_size=17, n_ctx=64, n_layer=2, n_head=2, n_embd=16, init_std=0.4)
-NANO = Tokenizer.load("nano")
+NANO = nano()
 
 # every form of every objective that is tested; an objective that is not named here is tested with its defaults
 VARIANTS: dict[str, list[dict[str, Any]]] = {

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from plain import with_empty_lines
 
-from nanouft.shell import pages
+from nanouft.run import pages
 
 HERE = Path(__file__).parent
 PARTS = re.compile(r"(?P<title>[^\n]+)\n(?P<seen>.*?)\n\*\*Choose\.\*\* (?P<choices>.*?)\n\n<details>.*?</summary>\n+"

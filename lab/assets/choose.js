@@ -112,7 +112,7 @@ const Choose = {
     const train = (name, objective, rest) =>
       `python -m nanouft.train --objective ${objective} ${rest} --out out/mine-${name}`;
     const judge = {reward: "right", labels: "nobody", scores: "nobody"}[have];         // nobody: then a person judges
-    const harvest = "python -m nanouft.rollout.harvest --init out/mine-sft --data prompts.jsonl "
+    const harvest = "python -m nanouft.rewards.harvest --init out/mine-sft --data prompts.jsonl "
       + `--reward my.py:${judge} --good 1 --samples 4 --out out/own`;
     const stage = ({name, needs}) => {
       const low = name.toLowerCase(), file = name === "RFT" && have === "reward" ? "demos.jsonl" : Choose.files[needs];

@@ -29,13 +29,13 @@ from tqdm import tqdm
 
 from nanouft import world
 from nanouft.data.batches import collate, encode, order
-from nanouft.look.held_out import token_logps, wins
-from nanouft.look.stats import bootstrap
-from nanouft.models.generate import answer_rows
+from nanouft.eval.held_out import token_logps, wins
+from nanouft.eval.stats import bootstrap
+from nanouft.sampling import answer_rows
 from nanouft.models.load import start_model
 from nanouft.objectives import OBJECTIVES
 from nanouft.reference import add_columns
-from nanouft.shell.devices import Device
+from nanouft.loop import Device
 
 STEPS = [4, 8, 16]                      # of a run; after each of them we look
 RATES = [3e-5, 3e-4, 3e-3]

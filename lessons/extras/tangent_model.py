@@ -31,7 +31,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from nanouft.gpt import GPT
 from nanouft.objective import Batch
-from nanouft.shell.devices import Device
+from nanouft.loop import Device
 
 
 def dual(pair: Tensor) -> Tensor:

@@ -13,9 +13,9 @@ from pathlib import Path
 from lessons.grade import folder, solution, ui, worker
 from lessons.grade.folder import My
 from lessons.grade.tasks import used
-from nanouft.shell.config import Parser, run
-from nanouft.shell.errors import UserError
-from nanouft.shell.files import write_json
+from nanouft.run.config import Parser, run
+from nanouft.errors import UserError
+from nanouft.run.storage import write_json
 
 
 def parser() -> Parser:

@@ -14,9 +14,9 @@ from random import Random
 from typing import Any
 
 from lessons.grade.task import Mistake
-from nanouft.shell.config import assignments, misfit, tomllib
-from nanouft.shell.errors import UserError
-from nanouft.shell.text import said
+from nanouft.run.config import assignments, misfit, tomllib
+from nanouft.errors import UserError
+from nanouft.errors import quoted
 
 Judged = tuple[str, Mistake | None, list[str]]
 
@@ -149,7 +149,7 @@ class Plan(Card):
             if values.get(key, "") in ("", []):
                 lacks.append(f"{key} is still empty")
             elif why := misfit(values[key], list[str] if type(example) is list else type(example)):
-                lacks.append(f"{key} = {said(values[key])}: {why}")
+                lacks.append(f"{key} = {quoted(values[key])}: {why}")
             elif key in self.allowed and not within(values[key], self.allowed[key]):
                 lacks.append(f"{key} should be {choice(self.allowed[key])}")
         if lacks:

@@ -11,8 +11,8 @@ from pathlib import Path
 from lessons.grade import program
 from lessons.grade import results as counted
 from lessons.grade.results import Klass, Result
-from nanouft.shell.pages import fill
-from nanouft.shell.pages import html as escape
+from nanouft.run.pages import fill
+from nanouft.run.pages import html as escape
 
 TEMPLATE = Path(__file__).with_name("class.html")
 STATES = {"right": "✓", "amber": "~", "wrong": "✗", "unknown": "?", "not begun": "·"}

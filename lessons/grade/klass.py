@@ -21,9 +21,10 @@ from lessons.grade.folder import My
 from lessons.grade.program import strange_words, written
 from lessons.grade.results import Klass, Result, mark_equal, minutes, points, tries
 from lessons.grade.submissions import Unreadable, clean_copy, handed_in
-from nanouft.shell.errors import UserError
-from nanouft.shell.files import write_text
-from nanouft.shell.text import one_line, regular, said, visible
+from nanouft.errors import UserError
+from nanouft.run.storage import write_text
+from nanouft.errors import one_line, quoted, visible
+from nanouft.run.storage import regular
 
 AT_ONCE = 2                             # submissions that are graded at a time
 CHANGED = "the copy was changed before it was judged"
@@ -33,7 +34,7 @@ def main(submissions: str, out: str | None, seed_file: str | None = None, tasks=
     """--class FOLDER --out class.csv [--seed secret.txt] [07a ...]"""
     table = Path(out or "class.csv")
     if table.suffix.lower() != ".csv":
-        raise UserError(f"--out {said(out)}: the table is a .csv file; the page stands beside it")
+        raise UserError(f"--out {quoted(out)}: the table is a .csv file; the page stands beside it")
     table.parent.mkdir(parents=True, exist_ok=True)
     for klass in graded(Path(submissions), secret(seed_file), tasks):
         write(table, klass)                             # so nothing is lost by Ctrl-C
@@ -52,9 +53,9 @@ def secret(seed_file: str | None) -> str:
         text = regular(Path(seed_file)).read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as e:
         why = getattr(e, "strerror", None) or "is no text"
-        raise UserError(f"--seed {said(seed_file)}: cannot be read ({why})") from None
+        raise UserError(f"--seed {quoted(seed_file)}: cannot be read ({why})") from None
     if not text:
-        raise UserError(f"--seed {said(seed_file)}: is empty; write any line into it")
+        raise UserError(f"--seed {quoted(seed_file)}: is empty; write any line into it")
     return text
 
 
@@ -80,7 +81,7 @@ def graded(submissions: Path, seed: str, words: list = ()) -> Iterator[Klass]:
     finally:
         pool.shutdown(cancel_futures=True)
     if not klass.results:
-        raise UserError(f"--class {said(str(submissions))}: no submission could be graded")
+        raise UserError(f"--class {quoted(str(submissions))}: no submission could be graded")
 
 
 def name_of(entry: Path, entries: list[Path]) -> str:

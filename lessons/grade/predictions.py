@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from lessons.grade.cards import Card, Judged, read, told
 from lessons.grade.task import Mistake
-from nanouft.shell.errors import UserError
+from nanouft.errors import UserError
 
 
 @dataclass(frozen=True)

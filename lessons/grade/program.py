@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 
 from lessons.grade.folder import My, is_function
-from nanouft.shell.config import tomllib
+from nanouft.run.config import tomllib
 
 NODES = 40                              # smaller functions are equal by themselves
 UNREADABLE = (SyntaxError, ValueError, RecursionError, MemoryError)

@@ -4,7 +4,7 @@ import time
 from pathlib import Path
 
 from lessons.grade.folder import ROOT, My
-from nanouft.shell.errors import UserError
+from nanouft.errors import UserError
 
 TRIES, WAIT = 5, 20 * 60
 

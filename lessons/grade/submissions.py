@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 from lessons.grade.folder import My
-from nanouft.shell.errors import UserError
-from nanouft.shell.text import said
+from nanouft.errors import UserError
+from nanouft.errors import quoted
 
 KINDS = (".py", ".toml", ".json", ".jsonl", ".txt")
 FILE, FILES, TOTAL = 1_000_000, 300, 10_000_000         # bytes of a file, files, bytes of all
@@ -29,7 +29,7 @@ def pack(my: My, out: str | None) -> None:
     """--pack: the text files of my/ as a zip."""
     files = dict(of_folder(my.path))
     if not files:
-        raise UserError(f"--my {said(str(my.path))}: holds nothing to hand in; "
+        raise UserError(f"--my {quoted(str(my.path))}: holds nothing to hand in; "
                         "python -m lessons.grade makes the folder")
     name = "".join(c if c.isalnum() or c in "-_" else "_" for c in my.name) or "my"
     target = Path(out or f"{name}.zip")
@@ -44,13 +44,13 @@ def pack(my: My, out: str | None) -> None:
 def handed_in(folder: Path) -> list[Path]:
     """The submissions in a folder, by name."""
     if not folder.is_dir():
-        raise UserError(f"--class {said(str(folder))}: is no folder")
+        raise UserError(f"--class {quoted(str(folder))}: is no folder")
     if any(folder.glob("*.py")):                    # it is itself a my/
         return [folder.resolve()]
     found = [p for p in sorted(folder.iterdir()) if not p.name.startswith(".")]
     found = [p for p in found if p.is_dir() or p.suffix.lower() == ".zip"]
     if not found:
-        raise UserError(f"--class {said(str(folder))}: holds neither folders nor zips; "
+        raise UserError(f"--class {quoted(str(folder))}: holds neither folders nor zips; "
                         "a submission is one of these")
     return found
 
@@ -112,7 +112,7 @@ def of_zip(packed: zipfile.ZipFile) -> Iterator[tuple[PurePosixPath, bytes]]:
     for info in packed.infolist():
         path = PurePosixPath(info.filename.replace("\\", "/"))
         if path.is_absolute() or ".." in path.parts or ":" in info.filename:
-            raise Unreadable(f"names a file outside its folder: {said(info.filename)}")
+            raise Unreadable(f"names a file outside its folder: {quoted(info.filename)}")
         is_link = stat.S_ISLNK(info.external_attr >> 16)
         if wanted(path) and not info.is_dir() and not is_link:
             with packed.open(info) as file:
@@ -128,5 +128,5 @@ def at_most(file, path: PurePosixPath) -> bytes:
     """The content. What a zip says about its sizes is not believed."""
     content = file.read(FILE + 1)
     if len(content) > FILE:
-        raise Unreadable(f"{said(str(path))} is larger than {FILE // 10**6} MB")
+        raise Unreadable(f"{quoted(str(path))} is larger than {FILE // 10**6} MB")
     return content

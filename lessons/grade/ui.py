@@ -5,7 +5,7 @@ import os
 import sys
 
 from lessons.grade import folder
-from nanouft.shell.text import visible
+from nanouft.errors import visible
 
 SHOWN = 8                                   # numbers of one answer
 COLOURS = {"right": 32, "amber": 33, "wrong": 35, "unknown": 36, "dim": 2, "bold": 1}

@@ -25,7 +25,7 @@ from pathlib import Path
 
 from lessons.grade import folder
 from lessons.grade.folder import My
-from nanouft.shell.errors import UserError
+from nanouft.errors import UserError
 
 SECONDS = 20                                # for one task
 START = 120                                 # for the import of torch on a slow machine

@@ -1,25 +1,24 @@
-"""From examples to batches: tokens, shifted targets, masks, an order that wastes little padding.
+"""From rows to batches: tokens, shifted targets, masks, an order that wastes little padding.
 
-    encoded, report = encode(examples, tok, n_ctx)        # token ids and masks, once
+    encoded, report = encode(rows, tok, n_ctx)            # token ids and masks, once
     plan = Plan(lengths, rows, steps, seed)               # which rows stand in which step: a function of the seed
     batch = collate(encoded, plan[step], tok.pad)         # shifted, padded: what a loss reads
 """
 import shlex
 from bisect import bisect_left
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from nanouft.data.rows import ANSWERS, Example, Turns
+from nanouft.data.rows import ANSWERS, Roles, Row, Turns
 from nanouft.data.tokenizer import Tokenizer
-from nanouft.objective import LATER, Batch, Columns, Seqs
-from nanouft.shell.errors import UserError
-from nanouft.shell.streams import order_seed
-from nanouft.shell.text import visible
+from nanouft.errors import UserError, visible
+from nanouft.objective import NOT_SET, Batch, Columns, Seqs
+from nanouft.seeds import order_seed, step_seed
 
 MOST_CTX = 8192             # the longest context that `pretrain` makes
 KNOWN = ("score", "label", "p")      # columns that come with the rows of the data
@@ -37,7 +36,7 @@ class Tokens:
 class Encoded:
     """A row of the data as tokens: the sequences that stand together, and what is known of the row."""
     seqs: dict[str, Tokens]
-    example: Example
+    row: Row
     col: Columns = field(default_factory=Columns)
 
     @property
@@ -75,38 +74,38 @@ class EncodeReport:
                 f"--corpus {shlex.quote(self.file)} --ctx {ctx}; or --init a model with a longer context")
 
 
-def encode(examples: list[Example], tok: Tokenizer, n_ctx: int) -> tuple[list[Encoded], EncodeReport]:
+def encode(rows: list[Row], tok: Tokenizer, n_ctx: int) -> tuple[list[Encoded], EncodeReport]:
     """Tokenize. A dialogue that is too long loses its oldest turns; system turns stay, and all roles lose the same ones
     (a pair shares its prompt). It then begins with a question. A row whose last question and answer do not fit is
     skipped: a cut answer would teach never to stop. So every row has a prompt. UserError if no row is left."""
-    out, report = [], EncodeReport(len(examples))
-    for e in examples:
-        known = Columns(**{name: getattr(e, name) for name in KNOWN})
+    out, report = [], EncodeReport(len(rows))
+    for r in rows:
+        known = Columns(score=r.score, label=r.label, p=r.p)
         try:
-            row = Encoded(_tokens(e.seqs, tok), e, known)
+            row = Encoded(_tokens(r.roles, tok), r, known)
             if row.length > n_ctx + 1:
-                row = Encoded(_cut(e.seqs, tok, n_ctx) or row.seqs, e, known)
+                row = Encoded(_cut(r.roles, tok, n_ctx) or row.seqs, r, known)
                 report.cut += row.length <= n_ctx + 1
             if row.length <= n_ctx + 1:
                 out.append(row)
             else:
                 report.skipped += 1
                 if row.length > report.longest:
-                    report.longest, report.file = row.length, e.where.rpartition(", ")[0]
+                    report.longest, report.file = row.length, r.where.rpartition(", ")[0]
         except UserError as why:
-            report.refused.append(f"{e.where}: {why}")
+            report.refused.append(f"{r.where}: {why}")
     if report.refused and not out:
         raise UserError(f"no row can be used; the first: {report.refused[0]}")
     if not out:
-        raise UserError(f"no row fits: all {len(examples):,} questions with their answers are longer than the context "
+        raise UserError(f"no row fits: all {len(rows):,} questions with their answers are longer than the context "
                         f"of {n_ctx} tokens (or than --max-length). {report.remedy()}")
     return out, report
 
 
-def _tokens(seqs: dict[str, tuple[Turns, Turns]], tok: Tokenizer) -> dict[str, Tokens]:
+def _tokens(roles: Roles, tok: Tokenizer) -> dict[str, Tokens]:
     """Ids and mask of each role; a prompt that waits for its answer has nothing to train on."""
     out = {}
-    for role, (context, trained) in seqs.items():
+    for role, (context, trained) in roles.items():
         if trained:
             ids, mask = tok.chat(context, trained)
         else:
@@ -116,10 +115,10 @@ def _tokens(seqs: dict[str, tuple[Turns, Turns]], tok: Tokenizer) -> dict[str, T
     return out
 
 
-def _cut(seqs: dict[str, tuple[Turns, Turns]], tok: Tokenizer, n_ctx: int) -> dict[str, Tokens]:
+def _cut(roles: Roles, tok: Tokenizer, n_ctx: int) -> dict[str, Tokens]:
     """The longest of `shorter` that fits; if none does, the shortest; {} if there are none. Found by halving: the chat
     template of another model is slow."""
-    forms = list(shorter(seqs))
+    forms = list(shorter(roles))
     if not forms:
         return {}
     first = bisect_left(forms, True, key=lambda form: _longest(_tokens(form, tok)) <= n_ctx + 1)
@@ -130,18 +129,18 @@ def _longest(tokens: dict[str, Tokens]) -> int:
     return max(len(t.ids) for t in tokens.values())
 
 
-def shorter(seqs: dict[str, tuple[Turns, Turns]]) -> Iterator[dict[str, tuple[Turns, Turns]]]:
+def shorter(roles: Roles) -> Iterator[Roles]:
     """The same roles from a later question on, the longest first: from a user turn after an answer that all roles have,
     after the same turns and before their last answers."""
-    talks = [(*context, *trained) for context, trained in seqs.values()]
+    talks = [(*context, *trained) for context, trained in roles.values()]
     ends = [max((i for i, turn in enumerate(talk) if turn.role == "assistant"), default=0) if trained else len(talk)
-            for talk, (_, trained) in zip(talks, seqs.values())]
+            for talk, (_, trained) in zip(talks, roles.values())]
     for n in range(1, min(ends)):
         if any(talk[:n + 1] != talks[0][:n + 1] for talk in talks):
             return
         if talks[0][n].role == "user" and talks[0][n - 1].role in ANSWERS:
             yield {role: (_since(n, context), _since(n - len(context), trained))
-                   for role, (context, trained) in seqs.items()}
+                   for role, (context, trained) in roles.items()}
 
 
 def _since(n: int, turns: Turns) -> Turns:
@@ -195,11 +194,11 @@ class Epochs:
     stats: dict[str, float] = {}        # what the source has to report beside the loss: nothing
 
     def __init__(self, data: list[Encoded], rows: int, steps: int, seed: int, pad: int):
-        self.data, self.pad = data, pad
+        self.data, self.pad, self.seed = data, pad, seed
         self.plan = Plan([e.length for e in data], rows, steps, seed)
 
     def __call__(self, step: int) -> Batch:
-        return collate(self.data, self.plan[step], self.pad)
+        return replace(collate(self.data, self.plan[step], self.pad), seed=step_seed(self.seed, step))
 
 
 def collate(data: list[Encoded], rows, pad: int) -> Batch:
@@ -233,7 +232,7 @@ def _shift(seqs: list[Tokens], pad: int) -> Seqs:
                 targets=stack([s.ids[1:] for s in seqs], pad, np.int64),
                 mask=stack([s.mask[1:] for s in seqs], 0, np.float32),
                 attend=stack([np.ones(len(s.ids) - 1) for s in seqs], 0, np.float32),
-                ref=stack(refs, 0, np.float32) if refs else LATER,
+                ref=stack(refs, 0, np.float32) if refs else NOT_SET,
                 extra={name: stack([s.extra[name] for s in seqs], 0, np.float32) for name in seqs[0].extra})
 
 

@@ -1,16 +1,16 @@
 """Rows of data, and which of their sequences an objective wants to see together.
 
     Row(prompt=(Turn("user", "Say hi."),), answer=(Turn("assistant", "Hi."),))         # a demonstration
-    demo_rows(rows, hp); pair_rows(rows, hp); label_rows ...                           # -> list[Example]
+    demo_rows(rows, hp); pair_rows(rows, hp); label_rows ...            # rows with roles, for batches
 
 read.py makes rows of anybody's files, world/ makes them of NanoWorld. Pure Python, no torch.
 """
 import hashlib
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
-from nanouft.shell.errors import UserError
+from nanouft.errors import UserError
 
 
 class Turn(NamedTuple):
@@ -20,6 +20,7 @@ class Turn(NamedTuple):
 
 
 Turns = tuple[Turn, ...]
+Roles = dict[str, tuple[Turns, Turns]]  # role of a sequence ("answer", "chosen" ...) -> (context, trained turns)
 ANSWERS = ("assistant", "shown")        # roles in which the model speaks
 
 
@@ -31,24 +32,19 @@ class Row:
     chosen: Turns | None = None
     rejected: Turns | None = None
     score: float | None = None          # 0..1; None and an answer = a demonstration
-    label: bool | None = None           # True: a good answer
+    label: float | None = None          # 1: a good answer, 0: a bad one
     p: float | None = None              # 0..1, of a pair: the probability that `chosen` is the better answer
     scores: tuple[float, ...] = ()      # 0..1, of a pair: those of `chosen` and of `rejected`; or none
     family: str = ""                    # NanoWorld's family of tasks
     where: str = field(default="", compare=False)   # "my.jsonl, line 3": for messages only
     extra: dict = field(default_factory=dict, compare=False, repr=False)   # the file's row, for a reward
+    # An objective chooses which sequences stand together in a batch:
+    roles: Roles = field(default_factory=dict, compare=False)
 
-
-@dataclass
-class Example:
-    """Sequences that stand together in a batch; role of the sequence -> (context, trained turns)."""
-    seqs: dict[str, tuple[Turns, Turns]]
-    where: str = ""                     # place in the file, for messages
-    family: str = ""                    # NanoWorld's
-    score: float | None = None          # 0..1
-    label: float | None = None          # 1 good, 0 bad
-    p: float | None = None              # 0..1, of a pair
-    extra: dict = field(default_factory=dict, repr=False)   # Row.extra
+    def with_roles(self, roles: Roles, **known: float | None) -> "Row":
+        """This row as an objective wants it. Of score, label and p it knows only what is given here."""
+        nothing: dict[str, Any] = {"score": None, "label": None, "p": None}
+        return replace(self, roles=roles, **nothing | known)
 
 
 # ---- which sequences stand together? ---------------------------------------------------------------------------------
@@ -64,59 +60,65 @@ def contents(data: list[Row]) -> str:
     return " and ".join(f"{n:,} {kind}{'s' * (n != 1)}" for kind, n in kinds.items()) or "no answers"
 
 
-def demo_rows(data: list[Row], hp: Any) -> list[Example]:
+def demo_rows(data: list[Row], hp: Any) -> list[Row]:
     """Role "answer": each demonstration; in a row with only a pair, its chosen answer.
     Scored answers and answers labelled false are no demonstrations. Raises UserError if nothing is left."""
     out = []
     for row in data:
-        good = row.score is None and row.label is not False
+        good = row.score is None and row.label != 0
         demo = row.chosen if row.answer is None else row.answer if good else None
         if demo is not None:
-            out.append(Example({"answer": (row.prompt, demo)}, row.where, row.family))
+            out.append(row.with_roles({"answer": (row.prompt, demo)}))
     if not out:
         raise UserError(f"this objective needs demonstrations (a prompt and its answer); the data has {contents(data)}"
                         + "; una and uft learn from scores" * any(r.score is not None for r in data))
     return out
 
 
-def pair_rows(data: list[Row], hp: Any) -> list[Example]:
+def pair_rows(data: list[Row], hp: Any) -> list[Row]:
     """Roles "chosen", "rejected". A pair of equal answers prefers nothing: it is dropped. UserError if none is left."""
-    return [pair for _, pair in pairs(data)]
+    return [row.with_roles(both_answers(row)) for row in real_pairs(data)]
 
 
-def pairs(data: list[Row]) -> list[tuple[Row, Example]]:
-    """Every row with a pair, beside its example, for objectives that add something to the pair."""
-    out = [(row, Example({"chosen": (row.prompt, row.chosen), "rejected": (row.prompt, row.rejected)},
-                         row.where, row.family))
-           for row in data if row.chosen is not None and row.rejected is not None and row.chosen != row.rejected]
+def both_answers(row: Row) -> Roles:
+    """The roles of a pair."""
+    return {"chosen": (row.prompt, row.chosen or ()), "rejected": (row.prompt, row.rejected or ())}
+
+
+def real_pairs(data: list[Row]) -> list[Row]:
+    """The rows with two different answers, as they are."""
+    out = [row for row in data
+           if row.chosen is not None and row.rejected is not None and row.chosen != row.rejected]
     if not out:
         raise UserError(f"this objective needs pairs (prompt, chosen, rejected); the data has {contents(data)}")
     return out
 
 
-def label_rows(data: list[Row], hp: Any) -> list[Example]:
+def label_rows(data: list[Row], hp: Any) -> list[Row]:
     """Role "answer", label 1 for a good answer, 0 for a bad one. A pair is two: chosen good, rejected bad."""
     out = []
     for row in data:
         if row.answer is not None and row.label is not None:
-            out.append(judged(row, row.answer, label=float(row.label)))
+            out.append(row.with_roles({"answer": (row.prompt, row.answer)}, label=float(row.label)))
         if row.chosen is not None and row.rejected is not None and row.chosen != row.rejected:
-            out += [judged(row, row.chosen, label=1.0), judged(row, row.rejected, label=0.0)]
+            out += [row.with_roles({"answer": (row.prompt, row.chosen)}, label=1.0),
+                    row.with_roles({"answer": (row.prompt, row.rejected)}, label=0.0)]
     if not out:
         raise UserError("this objective needs labels (prompt, response, label true or false) or pairs; "
                         f"the data has {contents(data)}")
     return out
 
 
-def score_rows(data: list[Row], hp: Any) -> list[Example]:
+def score_rows(data: list[Row], hp: Any) -> list[Row]:
     """Role "answer", score from 0 to 1. A label is a score of 1 or 0; a scored pair is two answers; rows with neither
     are left out."""
     out = []
     for row in data:
         score = row.score if row.score is not None else row.label
         if row.answer is not None and score is not None:
-            out.append(judged(row, row.answer, score=float(score)))
-        out += [judged(row, side, score=x) for side, x in zip((row.chosen, row.rejected), row.scores)]
+            out.append(row.with_roles({"answer": (row.prompt, row.answer)}, score=float(score)))
+        out += [row.with_roles({"answer": (row.prompt, side or ())}, score=x)
+                for side, x in zip((row.chosen, row.rejected), row.scores)]
     if not out:
         raise UserError("this objective needs scores (prompt, response, score from 0 to 1); "
                         f"the data has {contents(data)}"
@@ -124,9 +126,9 @@ def score_rows(data: list[Row], hp: Any) -> list[Example]:
     return out
 
 
-def prompt_rows(data: list[Row], hp: Any) -> list[Example]:
+def prompt_rows(data: list[Row], hp: Any) -> list[Row]:
     """Role "prompt": each different prompt once, with nothing to learn from: the model answers it itself."""
-    out = [Example({"prompt": (row.prompt, ())}, row.where, row.family, extra=row.extra) for row in each_prompt(data)]
+    out = [row.with_roles({"prompt": (row.prompt, ())}) for row in each_prompt(data)]
     if not out:
         raise UserError(f"this objective needs prompts; the data has {contents(data)}")
     return out
@@ -138,11 +140,6 @@ def each_prompt(data: list[Row]) -> list[Row]:
     for row in data:
         first.setdefault(row.prompt, row)
     return list(first.values())
-
-
-def judged(row: Row, answer: Turns | None, **known: Any) -> Example:
-    """An answer and what is known of it: score= or label=."""
-    return Example({"answer": (row.prompt, answer or ())}, row.where, row.family, **known)
 
 
 def holdout(rows: list[Row], share: float = 0.1) -> tuple[list[Row], list[Row]]:

@@ -1,6 +1,6 @@
 """The tokenizer: text <-> ids, and the chat template that turns a conversation into one row of ids and a mask.
 
-    Tokenizer.load("nano").encode("Where does the dova live?")      # ids
+    nano().encode("Where does the dova live?")      # ids
 
 What to expect: a thin reading of `tiktoken.Encoding` plus four control tokens. Byte-level BPE splits text with a
 pattern, spells each piece in bytes and joins the neighbours with the smallest id until no pair is left to join; any
@@ -10,18 +10,14 @@ A control token is an id that no text can spell: somebody who types "<|end|>" ge
 Simplified: byte-level BPE in GPT-2's manner (tokenizer_files.py); transformers reads control tokens that are typed.
 """
 import base64
-import json
 from functools import lru_cache
 from pathlib import Path
 from typing import Iterable, Iterator, Mapping
 
-import regex
 import tiktoken
 
 from nanouft.data.rows import ANSWERS, Turns
-from nanouft.data.tokenizer_files import read_files, tokenizer_json
-from nanouft.shell.errors import UserError
-from nanouft.shell.text import read_json, said
+from nanouft.errors import UserError
 
 USER, ASSISTANT, END, PAD = CONTROL = ("<|user|>", "<|assistant|>", "<|end|>", "<|pad|>")
 ASSET = Path(__file__).parents[1] / "assets" / "nano.tiktoken"
@@ -107,46 +103,6 @@ class Tokenizer:
         """Ids of a document of NanoWorld's corpus: prose (role "text") or a chat, with <|end|> only at its very end."""
         head = {"text": [], "user": [self.user], "assistant": [self.assistant]}
         return [i for role, text in turns for i in [*head[role], *self.encode(" " + text)]] + [self.end]
-
-    # ---- files -----------------------------------------------------------------------------------------------------
-    @staticmethod
-    def load(name_or_dir: str | Path) -> "Tokenizer":
-        """"nano" or a model folder: its own files; of a run without such files "nano", if its run.json names it."""
-        if str(name_or_dir) == "nano":
-            return nano()
-        folder = Path(name_or_dir)
-        if not folder.is_dir():
-            raise UserError(f"{folder}: neither a tokenizer (nano) nor a model folder; check the name")
-        named = read_json(folder / "run.json").get("tokenizer") if (folder / "run.json").exists() else None
-        if (parts := read_files(folder)) is None:
-            if named == "nano":
-                return nano()
-            raise UserError(f"{folder}: its tokenizer.json is missing; copy the tokenizer files of this model, too")
-        try:
-            check_pattern(parts[1])
-            return Tokenizer("nano" if named == "nano" else folder.name, *parts)
-        except (ValueError, OverflowError) as e:        # a pattern, name or id that tiktoken cannot take
-            raise UserError(f"{folder}: its tokenizer files cannot be used ({e}); copy them again") from None
-
-    def save(self, folder: str | Path) -> None:
-        """tokenizer.json and tokenizer_config.json, which transformers and TRL open; `load` gives the same ids."""
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        for file, content in (("tokenizer.json", tokenizer_json(self.ranks, self.pattern, self.special)),
-                              ("tokenizer_config.json", CONFIG)):
-            (folder / file).write_text(json.dumps(content, ensure_ascii=False, indent=1), encoding="utf-8")
-
-
-def check_pattern(pattern: str) -> None:
-    """ValueError unless the pattern cuts all of a text into pieces: tiktoken stops at an empty piece, and what lies
-    between pieces it would leave out."""
-    text = "It's 12 words,\n\n  and\tmore: é, 漢字!  "
-    try:
-        pieces = [piece[0] for piece in regex.finditer(pattern, text, timeout=1)]
-    except (regex.error, TimeoutError) as e:
-        raise ValueError(f"its pattern is no regular expression for pieces: {e}") from None
-    if not all(pieces) or "".join(pieces) != text:
-        raise ValueError(f"its pattern {said(pattern)} does not cut every text into pieces")
 
 
 def fold_system(turns: list[tuple[str, str, bool]]) -> Iterator[tuple[str, str, bool]]:

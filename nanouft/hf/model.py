@@ -17,11 +17,10 @@ import torch
 import torch.nn as nn
 from torch import Tensor
 
+from nanouft.errors import UserError, one_line, optional
 from nanouft.gpt import GPT, GPTConfig
-from nanouft.shell import tensors
-from nanouft.shell.errors import UserError, optional
-from nanouft.shell.tensors import not_finite
-from nanouft.shell.text import one_line
+from nanouft.run import tensors
+from nanouft.run.tensors import not_finite
 
 # may stand in the file and are not read: causal masks, angles of positions, the head of a reward model
 NOT_READ = ("rotary_emb.inv_freq", "attn.bias", "attn.masked_bias", "score.weight")

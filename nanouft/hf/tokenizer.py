@@ -19,10 +19,9 @@ from pathlib import Path
 
 from nanouft.data.rows import ANSWERS, Turn, Turns
 from nanouft.data.tokenizer import CONTROL, END, JINJA, PAD, Tokenizer, fold_system
-from nanouft.shell.errors import UserError, optional
-from nanouft.shell.files import checksum
-from nanouft.shell.text import one_line
-from nanouft.shell.time_limit import at_most
+from nanouft.errors import UserError, one_line, optional
+from nanouft.run.storage import checksum
+from nanouft.run.time_limit import at_most
 
 MARK = re.compile("\ue000([0-9]+)\ue001")       # stands in a text's place while a template is looked at
 ROLES = {"tool": "user", "shown": "assistant"}

@@ -15,12 +15,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from nanouft.gpt import GPT, GPTConfig
-from nanouft.shell import tensors
-from nanouft.shell.errors import UserError
-from nanouft.shell.text import loads, regular, said
+from nanouft.errors import UserError, quoted
+from nanouft.gpt import CONV1D, GPT, GPTConfig
+from nanouft.run import tensors
+from nanouft.run.storage import loads, regular
 
-CONV1D = ("attn.c_attn.weight", "attn.c_proj.weight", "mlp.c_fc.weight", "mlp.c_proj.weight")
 KEYS = {"n_ctx": "n_positions", "eps": "layer_norm_epsilon", "init_std": "initializer_range"}     # in config.json
 OLD_MASKS = ("attn.bias", "attn.masked_bias")       # old folders also keep the causal mask
 WEIGHTS = "model.safetensors"
@@ -73,7 +72,7 @@ def read_sizes(folder: Path) -> dict:
     other sizes than its weights have: of those only the header is read, so nothing large is built in vain."""
     d, file = read_config(folder), folder / "config.json"
     if d["model_type"] != "gpt2":
-        raise UserError(f"{file}: describes {said(d['model_type'])}; nanouft's GPT reads model_type 'gpt2' only")
+        raise UserError(f"{file}: describes {quoted(d['model_type'])}; nanouft's GPT reads model_type 'gpt2' only")
     try:
         sizes = {"vocab_size": d["vocab_size"], "n_ctx": d.get("n_positions", 1024), "n_layer": d["n_layer"],
                  "n_head": d["n_head"], "n_embd": d["n_embd"]}
@@ -84,9 +83,9 @@ def read_sizes(folder: Path) -> dict:
         whole = name in sizes
         if type(x) not in (int, *(() if whole else (float,))) or not 0 < x <= (math.inf if whole else 1):
             kind = "a whole number above 0" if whole else "a number above 0 and at most 1"
-            raise UserError(f"{file}: {KEYS.get(name, name)} is {said(x)}, not {kind}")
+            raise UserError(f"{file}: {KEYS.get(name, name)} is {quoted(x)}, not {kind}")
     for key, ours in other_settings(d):
-        raise UserError(f"{file}: {key} = {said(d[key])}, but this GPT computes {ours!r} only")
+        raise UserError(f"{file}: {key} = {quoted(d[key])}, but this GPT computes {ours!r} only")
     if sizes["n_embd"] % sizes["n_head"]:
         raise UserError(f"{file}: n_embd must be a multiple of n_head")
     C, last = sizes["n_embd"], f"h.{sizes['n_layer'] - 1}.ln_2.weight"

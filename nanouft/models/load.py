@@ -10,15 +10,14 @@ from types import ModuleType
 import torch
 import torch.nn as nn
 
-from nanouft.data.tokenizer import Tokenizer
-from nanouft.data.tokenizer_files import brings_template
-from nanouft.gpt import GPT
+from nanouft.data.tokenizer import Tokenizer, nano
+from nanouft.errors import UserError, one_line, optional
+from nanouft.gpt import BASE, GPT
 from nanouft.models import folder as folders
-from nanouft.shell.errors import UserError, optional
-from nanouft.shell.tensors import not_finite
-from nanouft.shell.text import HUB, one_line, read_json
+from nanouft.models.tokenizer_files import brings_template, load_tokenizer
+from nanouft.run.storage import HUB, read_json
+from nanouft.run.tensors import not_finite
 
-BASE = Path(__file__).parents[1] / "assets" / "base"                 # the shipped base, stored as fp16
 OF_HUB = ["*.json", "*.safetensors", "*.jinja", "*.model", "merges.txt"]     # neither pickled weights nor code
 
 
@@ -54,7 +53,7 @@ def read_tokenizer(folder: Path) -> Tokenizer:
     """Ours for our GPT, unless its folder brings another chat template; else that of transformers."""
     if folders.is_foreign(folder) or folder != BASE and brings_template(folder):
         return hf_room(folder).TransformersTokenizer(folder)
-    return Tokenizer.load("nano" if folder == BASE else folder)
+    return nano() if folder == BASE else load_tokenizer(folder)
 
 
 def read_model(folder: Path, adapter: bool = False) -> tuple[GPT, Tokenizer]:

@@ -15,12 +15,12 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 
 from nanouft.data.tokenizer import Tokenizer
-from nanouft.gpt import GPT
-from nanouft.models.folder import CONV1D
+from nanouft.errors import Diverged, UserError
+from nanouft.gpt import CONV1D, GPT
 from nanouft.models.load import folder_of
-from nanouft.shell import tensors
-from nanouft.shell.errors import Diverged, UserError
-from nanouft.shell.tensors import not_finite
+from nanouft.models.tokenizer_files import save_tokenizer
+from nanouft.run import tensors
+from nanouft.run.tensors import not_finite
 
 VALUE_FILE = "value_head.safetensors"
 
@@ -72,7 +72,7 @@ def save_model(folder: Path, model: GPT, tok: Tokenizer, half: bool = False) -> 
             write_gpt(partial, model, tok.end, torch.float16 if half else torch.float32)
         if model.value:
             save_file({n: p.cpu() for n, p in model.value.named_parameters()}, partial / VALUE_FILE)
-        tok.save(partial)
+        save_tokenizer(tok, partial)
     except (OSError, SafetensorError) as e:
         shutil.rmtree(partial, ignore_errors=True)
         raise UserError(f"{folder}: the model cannot be written ({e}); make room, the last saved step is still whole")

@@ -30,9 +30,9 @@ from functools import lru_cache
 import torch.nn.functional as F
 from torch import Tensor
 
+from nanouft.errors import UserError
 from nanouft.objective import REF, Batch, Objective
 from nanouft.objectives.dpo import check_beta, log_ratio, pair_metrics
-from nanouft.shell.errors import UserError
 
 
 @dataclass

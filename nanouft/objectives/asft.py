@@ -24,10 +24,10 @@ from dataclasses import dataclass
 import torch.nn.functional as F
 from torch import Tensor
 
+from nanouft.errors import UserError, in_range
 from nanouft.objective import Batch, Objective
 from nanouft.objectives.dpo import check_beta, pair_metrics
 from nanouft.objectives.orpo import log_odds
-from nanouft.shell.errors import UserError, in_range
 
 
 @dataclass

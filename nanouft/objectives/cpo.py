@@ -18,9 +18,9 @@ from dataclasses import dataclass
 import torch.nn.functional as F
 from torch import Tensor
 
+from nanouft.errors import in_range
 from nanouft.objective import Batch, Objective
 from nanouft.objectives.dpo import check_beta, pair_metrics
-from nanouft.shell.errors import in_range
 
 
 @dataclass

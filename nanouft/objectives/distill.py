@@ -18,14 +18,13 @@ and drops the others; the model never tries what it does not already say.
 Left out: GKD's share of given answers, its forward KL and JSD; a KL to the start model.
 """
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import ClassVar
 
 from torch import Tensor
 
+from nanouft.errors import UserError
 from nanouft.objective import Batch, Column, Objective, Prerequisite, Seqs
 from nanouft.objectives.reinforce import check_sampling
-from nanouft.shell.errors import UserError
 
 
 @dataclass
@@ -41,15 +40,8 @@ class Distill:
             raise UserError(f"--teacher: one folder is needed, not {len(self.teacher)}")
 
 
-@lru_cache(maxsize=1)               # it is asked for every 64 answers and loaded once
-def load_teacher(folder: str, policy):
-    from nanouft.reference import same_tokens  # the loss needs no other model
-    return same_tokens(folder, policy)
-
-
-def teacher_gap(s: Seqs, policy, hidden: Tensor, hp: Distill) -> Tensor:
+def teacher_gap(s: Seqs, policy, hidden: Tensor, teacher, hp: Distill) -> Tensor:
     """(B,T) adv_t, in nats. Equal models give exactly 0; rounding errors would move Adam."""
-    teacher = load_teacher((hp.teacher or [""])[0], policy)
     asked = {"want": "logp", "targets": s.targets, "at": s.mask.bool()}
     return teacher(s.inputs, **asked) - policy(hidden=hidden, **asked)
 
@@ -70,5 +62,6 @@ def loss(batch: Batch, hp: Distill) -> tuple[Tensor, dict]:
 OBJECTIVE = Objective(
     paper="GKD: On-Policy Distillation of Language Models, arXiv:2306.13649, section 3",
     data="prompts", hp=Distill, loss=loss, lr=1e-4, credit=credit, rewarded=False,
-    columns=(Column("teacher_gap", "a teacher, made first", True, sampled=teacher_gap),),
+    columns=(Column("teacher_gap", "a teacher, made first", True, "teacher",
+                    sampled=teacher_gap),),
     prerequisite=Prerequisite("teacher", ("--objective sft --rows 4080 --seed 900",), False))

@@ -26,8 +26,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from nanouft.errors import UserError
 from nanouft.objective import REF, Batch, Objective, Seqs
-from nanouft.shell.errors import UserError
 
 
 @dataclass

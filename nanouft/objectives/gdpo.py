@@ -24,7 +24,7 @@ from dataclasses import dataclass
 import torch.nn.functional as F
 from torch import Tensor
 
-from nanouft.data.rows import Example, Row, pairs
+from nanouft.data.rows import Row, both_answers, real_pairs
 from nanouft.objective import REF, Batch, Objective
 from nanouft.objectives.dpo import check_beta, log_ratio, pair_metrics
 
@@ -35,12 +35,10 @@ class GDPO:
     check = check_beta
 
 
-def soft_rows(data: list[Row], hp: GDPO) -> list[Example]:
+def soft_rows(data: list[Row], hp: GDPO) -> list[Row]:
     """pair_rows with p, which is 1 where the file has none."""
-    out = pairs(data)
-    for row, pair in out:
-        pair.p = 1.0 if row.p is None else row.p
-    return [pair for _, pair in out]
+    return [row.with_roles(both_answers(row), p=1.0 if row.p is None else row.p)
+            for row in real_pairs(data)]
 
 
 def loss(batch: Batch, hp: GDPO) -> tuple[Tensor, dict]:

@@ -43,9 +43,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from nanouft.objective import Batch, Objective
-from nanouft.objectives.reinforce import check_sampling, clipped, k3, log_rho, step_metrics
-from nanouft.shell.errors import UserError
+from nanouft.errors import UserError
+from nanouft.objective import Batch, Objective, clipped, k3, log_rho, step_metrics
+from nanouft.objectives.reinforce import check_sampling
 
 
 @dataclass

@@ -38,11 +38,10 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from nanouft.errors import UserError, flag, in_range
+from nanouft.gpt import pick, put_back
 from nanouft.objective import Batch, Objective, Seqs
-from nanouft.shell.draws import normal_draw, uniform_rows
-from nanouft.shell.errors import UserError, flag, in_range
-from nanouft.shell.logp import pick, put_back
-from nanouft.shell.streams import guess_seed
+from nanouft.seeds import guess_seed, normal_draw, uniform_rows
 
 Variant = Literal["detached", "released", "algorithm1", "eq21", "eq21_mean1"]
 

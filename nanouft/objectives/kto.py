@@ -30,11 +30,11 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from nanouft.data.rows import Example, Row, label_rows
+from nanouft.data.rows import Row, label_rows
+from nanouft.errors import UserError
 from nanouft.objective import REF, Batch, Objective, write_logp
 from nanouft.objectives.dpo import check_beta, log_ratio
 from nanouft.objectives.una import graded_metrics
-from nanouft.shell.errors import UserError
 
 
 @dataclass
@@ -51,10 +51,10 @@ class KTO:
                             "nor both 0")
 
 
-def rows(data: list[Row], hp: KTO) -> list[Example]:
+def rows(data: list[Row], hp: KTO) -> list[Row]:
     """Roles "answer", and "mismatch": the prompt with the next answer to another prompt."""
     labelled = label_rows(data, hp)
-    prompts, answers = zip(*(e.seqs["answer"] for e in labelled))
+    prompts, answers = zip(*(row.roles["answer"] for row in labelled))
     if len(set(prompts)) == 1:
         raise UserError("this objective needs labels on at least two different prompts, "
                         "to mismatch them")
@@ -64,8 +64,8 @@ def rows(data: list[Row], hp: KTO) -> list[Example]:
         here, after = i % n, (i + 1) % n
         partner[here] = after if prompts[after] != prompts[here] else partner[after]
     out = []
-    for e, prompt, j in zip(labelled, prompts, partner):
-        out.append(replace(e, seqs=e.seqs | {"mismatch": (prompt, answers[j])}))
+    for row, prompt, j in zip(labelled, prompts, partner):
+        out.append(replace(row, roles=row.roles | {"mismatch": (prompt, answers[j])}))
     return out
 
 

@@ -19,11 +19,11 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from nanouft.errors import in_range
 from nanouft.objective import Batch, Objective, Seqs, write_logp
 from nanouft.objectives.sft import SFT
 from nanouft.objectives.sft import loss as sft_loss
-from nanouft.shell.draws import uniform_rows
-from nanouft.shell.errors import in_range
+from nanouft.seeds import uniform_rows
 
 
 @dataclass

@@ -24,9 +24,9 @@ from typing import Literal
 import torch.nn.functional as F
 from torch import Tensor
 
+from nanouft.errors import UserError
 from nanouft.objective import Batch, Objective, Seqs, write_logp
 from nanouft.objectives.dpo import log1mexp, pair_metrics
-from nanouft.shell.errors import UserError
 
 
 @dataclass

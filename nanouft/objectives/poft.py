@@ -45,10 +45,9 @@ class PoFT:
     check = check_beta
 
 
-def aligned_logp(data, model, pad, device, hp: PoFT) -> list[float]:
+def aligned_logp(data, models, hp: PoFT) -> list[float]:
     """rbar of each row, in nats on average per token."""
-    from nanouft.reference import opinion  # the loss needs no other model
-    return opinion(data, hp.aligned or [], device)
+    return models.mean_logp(data, hp.aligned or [])
 
 
 def gap(batch: Batch, hp: PoFT) -> Tensor:

@@ -40,8 +40,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from nanouft.objective import Batch, Column, Objective, Seqs
-from nanouft.objectives.reinforce import check_sampling, clipped, k3, log_rho, step_metrics
+from nanouft.objective import Batch, Column, Objective, Seqs, clipped, k3, log_rho, step_metrics
+from nanouft.objectives.reinforce import check_sampling
 
 
 @dataclass
@@ -71,7 +71,7 @@ def forward(model, batch: Batch, hp: PPO) -> None:
     s.extra["values"] = model(hidden=hidden, want="value")
 
 
-def old_values(s: Seqs, policy, hidden: Tensor, hp: PPO) -> Tensor:
+def old_values(s: Seqs, policy, hidden: Tensor, other, hp: PPO) -> Tensor:
     """(B,T) V: what the critic expects when the answers are sampled."""
     return policy(hidden=hidden, want="value")
 

@@ -24,14 +24,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from nanouft.objective import Batch, Objective
-from nanouft.objectives.reinforce import (
-    check_sampling,
-    clipped,
-    log_rho,
-    penalised_reward,
-    step_metrics,
-)
+from nanouft.objective import Batch, Objective, clipped, log_rho, step_metrics
+from nanouft.objectives.reinforce import check_sampling, penalised_reward
 
 
 @dataclass

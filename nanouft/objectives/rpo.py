@@ -35,9 +35,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from nanouft.errors import UserError, flag, in_range
 from nanouft.objective import REF, Batch, Column, Objective
 from nanouft.objectives.dpo import check_beta, log_ratio, pair_metrics
-from nanouft.shell.errors import UserError, flag, in_range
 
 
 @dataclass
@@ -57,14 +57,13 @@ class RPO:
 
 
 @torch.no_grad()
-def prompt_embeddings(data, model, pad, device, hp: RPO) -> list:
+def prompt_embeddings(data, models, hp: RPO) -> list:
     """(C,) of each row: mean of the start model's last hidden states over the prompt's tokens,
     headers included."""
-    from nanouft.reference import batch_of, chunks  # the loss needs neither
     out = [None] * len(data)
-    for rows in chunks(data, model.cfg.vocab_size):
-        s = next(iter(batch_of(data, rows, pad, device).seqs.values()))
-        hidden = model(s.inputs, want="hidden")                     # (B,T,C)
+    for rows, batch in models.batches(data):
+        s = next(iter(batch.seqs.values()))
+        hidden = models.start(s.inputs, want="hidden")              # (B,T,C)
         prompt = (s.mask.cumsum(1) - s.mask == 0) * s.attend        # (B,T) up to the first answer
         mean = (hidden * prompt[..., None]).sum(1) / prompt.sum(1, keepdim=True)
         for i, x in zip(rows, mean.float().cpu().numpy()):

@@ -30,9 +30,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from nanouft.errors import UserError
 from nanouft.objective import Batch, Column, Columns, Objective, Prerequisite, Seqs
-from nanouft.shell.draws import uniform_rows
-from nanouft.shell.errors import UserError
+from nanouft.seeds import uniform_rows
 
 
 @dataclass
@@ -45,12 +45,11 @@ class SFTMix:
             raise UserError(f"--mu {self.mu}: must not be negative (it would reward confusion)")
 
 
-def confidence(data, model, pad, device, hp: SFTMix) -> np.ndarray:
+def confidence(data, models, hp: SFTMix) -> np.ndarray:
     """(rows,) Conf: minus the perplexity of each answer, averaged over the models hp.runs."""
-    from nanouft.reference import logps, same_tokens  # the loss needs no other model
     perplexity = np.zeros(len(data))
     for folder in hp.runs or ():
-        scored = logps(data, same_tokens(folder, model), pad, device)
+        scored = models.logps(data, folder)
         sums = [logp["answer"].sum() for logp in scored]
         counts = [e.seqs["answer"].mask[1:].sum() for e in data]
         perplexity += [np.exp(-total / n) for total, n in zip(sums, counts)]

@@ -25,10 +25,10 @@ from dataclasses import dataclass
 import torch.nn.functional as F
 from torch import Tensor
 
+from nanouft.errors import in_range
 from nanouft.objective import Batch, Objective
 from nanouft.objectives.cpo import add_nll
 from nanouft.objectives.dpo import check_beta, check_smoothing
-from nanouft.shell.errors import in_range
 
 
 @dataclass

@@ -20,10 +20,10 @@ from typing import Literal
 
 from torch import Tensor
 
+from nanouft.errors import UserError, in_range
 from nanouft.objective import Batch, Objective
 from nanouft.objectives.cpo import nll
 from nanouft.objectives.dpo import check_beta, pair_metrics
-from nanouft.shell.errors import UserError, in_range
 
 
 @dataclass

@@ -32,9 +32,9 @@ import numpy as np
 import torch.nn.functional as F
 from torch import Tensor
 
+from nanouft.errors import UserError
 from nanouft.objective import REF, Batch, Column, Objective, Prerequisite, Seqs
 from nanouft.objectives.dpo import check_beta, pair_metrics
-from nanouft.shell.errors import UserError
 
 
 @dataclass
@@ -56,13 +56,11 @@ class TISDPO:
             raise UserError("--estimates changes nothing with --weights ones: that is DPO")
 
 
-def token_rewards(data, model, pad, device, hp: TISDPO) -> list[dict[str, np.ndarray]]:
+def token_rewards(data, models, hp: TISDPO) -> list[dict[str, np.ndarray]]:
     """r_t of every response token, in nats: log pi+ - log pi-. 0 where no models are asked."""
     if not hp.estimates:
         return [{role: np.zeros(len(t.ids) - 1) for role, t in e.seqs.items()} for e in data]
-    from nanouft.reference import logps, same_tokens  # the loss needs no other model
-    plus, minus = (logps(data, same_tokens(folder, model), pad, device)
-                   for folder in hp.estimates)
+    plus, minus = (models.logps(data, folder) for folder in hp.estimates)
     return [{role: p[role] - m[role] for role in p} for p, m in zip(plus, minus)]
 
 

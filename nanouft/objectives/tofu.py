@@ -30,9 +30,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from nanouft.errors import UserError
+from nanouft.gpt import pick, put_back
 from nanouft.objective import Batch, Objective
-from nanouft.shell.errors import UserError
-from nanouft.shell.logp import pick, put_back
 
 
 @dataclass

@@ -20,11 +20,11 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from nanouft.data.rows import Example, Row, pairs
+from nanouft.data.rows import Row, both_answers, real_pairs
+from nanouft.errors import in_range
 from nanouft.objective import Batch, Objective
 from nanouft.objectives.cpo import loss as cpo_loss
 from nanouft.objectives.dpo import check_beta
-from nanouft.shell.errors import in_range
 
 
 @dataclass
@@ -37,13 +37,14 @@ class TPO:
         in_range(self, "alpha")
 
 
-def triple_rows(data: list[Row], hp) -> list[Example]:
+def triple_rows(data: list[Row], hp) -> list[Row]:
     """pair_rows with the role "gold": the row's demonstration if it has one, else its chosen."""
-    out = pairs(data)
-    for row, pair in out:
-        demo = row.answer if row.score is None and row.label is not False else None
-        pair.seqs["gold"] = (row.prompt, demo or row.chosen or ())
-    return [pair for _, pair in out]
+    out = []
+    for row in real_pairs(data):
+        demo = row.answer if row.score is None and row.label != 0 else None
+        gold = (row.prompt, demo or row.chosen or ())
+        out.append(row.with_roles(both_answers(row) | {"gold": gold}))
+    return out
 
 
 def loss(batch: Batch, hp: TPO) -> tuple[Tensor, dict]:

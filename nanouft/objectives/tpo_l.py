@@ -13,12 +13,12 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from nanouft.errors import in_range
 from nanouft.objective import Batch, Objective
 from nanouft.objectives.cpo import add_nll
 from nanouft.objectives.dpo import check_beta
 from nanouft.objectives.simpo import simpo_loss
 from nanouft.objectives.tpo import triple_rows
-from nanouft.shell.errors import in_range
 
 
 @dataclass

@@ -35,11 +35,11 @@ from typing import Literal
 
 from torch import Tensor
 
-from nanouft.data.rows import Example, Row, contents, demo_rows, judged, label_rows, score_rows
+from nanouft.data.rows import Row, contents, demo_rows, label_rows, score_rows
+from nanouft.errors import UserError
 from nanouft.objective import REF, Batch, Objective
 from nanouft.objectives.dpo import check_beta, log_ratio
 from nanouft.objectives.una import graded_metrics, score_loss
-from nanouft.shell.errors import UserError
 
 
 @dataclass
@@ -54,15 +54,15 @@ DATA = {"score": "demos + scores", "binary": "demos + labels", "pair": "demos + 
         "none": "demos"}
 
 
-def rows(data: list[Row], hp: UFT) -> list[Example]:
+def rows(data: list[Row], hp: UFT) -> list[Row]:
     """Role "answer" with a score: 1 for a demonstration, and what is known of the others. A chosen
     answer that is the demonstration, too, has one target, not two."""
     if hp.feedback == "none":
         return [replace(e, score=1.0) for e in demo_rows(data, hp)]
-    demos = [judged(row, row.answer, score=1.0) for row in data
+    demos = [row.with_roles({"answer": (row.prompt, row.answer)}, score=1.0) for row in data
              if row.answer is not None and row.score is None and row.label is None]
     taught = {(row.prompt, row.chosen) for row in data if row.chosen and row.chosen == row.answer}
-    others = [e for e in graded_rows(data, hp) if e.seqs["answer"] not in taught]
+    others = [e for e in graded_rows(data, hp) if e.roles["answer"] not in taught]
     if not demos + others:
         raise UserError(f"this objective needs {DATA[hp.feedback]} "
                         "(a row without a score is a demonstration); "
@@ -70,7 +70,7 @@ def rows(data: list[Row], hp: UFT) -> list[Example]:
     return demos + others
 
 
-def graded_rows(data: list[Row], hp: UFT) -> list[Example]:
+def graded_rows(data: list[Row], hp: UFT) -> list[Row]:
     """The answers with feedback, each with a score. None is no error: UFT is then smaller."""
     if hp.feedback == "pair":
         data = [row for row in data if row.label is None]

@@ -30,7 +30,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from nanouft.data.rows import Example, Row, label_rows, pair_rows, score_rows
+from nanouft.data.rows import Row, label_rows, pair_rows, score_rows
 from nanouft.objective import REF, Batch, Objective
 from nanouft.objectives.dpo import binary_kl, check_beta, log_ratio, pair_metrics, won
 
@@ -47,7 +47,7 @@ DATA = {"pair": "pairs", "binary": "labels", "score": "scores"}
 READ = {"pair": pair_rows, "binary": label_rows, "score": score_rows}
 
 
-def rows(data: list[Row], hp: UNA) -> list[Example]:
+def rows(data: list[Row], hp: UNA) -> list[Row]:
     """Role "answer" with a score or a label; or roles "chosen" and "rejected"."""
     return READ[hp.feedback](data, hp)
 

@@ -10,10 +10,10 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from nanouft.errors import UserError
 from nanouft.playground import pack
-from nanouft.shell import config, pages
-from nanouft.shell.errors import UserError
-from nanouft.shell.files import write_text
+from nanouft.run import config, pages
+from nanouft.run.storage import write_text
 
 WEB = Path(__file__).parent / "web"
 ENGINE = ("losses.js", "model.js", "worker.js")            # the thread that computes

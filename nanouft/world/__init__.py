@@ -17,7 +17,7 @@ from itertools import islice
 from typing import Sequence
 
 from nanouft.data.rows import Row, Turn, Turns
-from nanouft.shell.streams import kind_seed
+from nanouft.seeds import kind_seed
 
 from .facts import SPLITS, WORLD, World, make_world
 from .skills import HELD_OUT

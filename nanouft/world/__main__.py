@@ -11,9 +11,9 @@ import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 
-from nanouft.shell import config
-from nanouft.shell.errors import UserError, in_range
-from nanouft.shell.files import Lines
+from nanouft.errors import UserError, in_range
+from nanouft.run import config
+from nanouft.run.storage import Lines
 from nanouft.world import FAMILIES, corrupt, rows, score
 from nanouft.world.documents import corpus
 

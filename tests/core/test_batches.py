@@ -10,7 +10,7 @@ from nanouft.data.rows import Example, Turn
 from nanouft.data.tokenizer import Tokenizer
 from nanouft.objective import Columns
 from nanouft.reference import LOGITS, ROWS, chunks
-from nanouft.shell.errors import UserError
+from nanouft.errors import UserError
 
 LETTERS = Tokenizer("letters", {bytes([b]): b for b in range(256)}, r"[\s\S]")  # a byte is a token: easy to count
 PAD = LETTERS.pad

@@ -12,14 +12,15 @@ import pytest
 from running import DEMOS, PAIRS, QUICK, call, environment, lines, one_error, tiny_folder
 
 from nanouft import evaluate, ledger, pretrain, reward, sample, train
-from nanouft.look import report
+from nanouft.eval import report
 from nanouft.objectives import OBJECTIVES
 from nanouft.objectives.poft import PoFT
 from nanouft.playground import __main__ as playground
-from nanouft.rollout import harvest, voice
-from nanouft.shell import config, devices, pages, runs, text
-from nanouft.shell.errors import UserError
-from nanouft.training import flags
+from nanouft.rewards import harvest, voice
+from nanouft.run import config, devices, pages, runs
+from nanouft import errors as text
+from nanouft.errors import UserError
+from nanouft.run import flags
 from nanouft.world import __main__ as show
 
 pytestmark = pytest.mark.usefixtures("brief")

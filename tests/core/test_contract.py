@@ -11,16 +11,16 @@ from tiny import CPU, FORMS, NANO, batch_of, same, same_each, say, some_rows
 
 from nanouft import evaluate, train, world
 from nanouft.data.batches import collate, encode
-from nanouft.data.read import read
+from nanouft.files.read import read
 from nanouft.data.rows import Example, Row, holdout, label_rows, score_rows
-from nanouft.look import held_out
+from nanouft.eval import held_out
 from nanouft.models.load import start_model
 from nanouft.objectives import OBJECTIVES
 from nanouft.reference import logps
-from nanouft.rollout.rollouts import as_if_sampled
-from nanouft.shell.errors import UserError
-from nanouft.training import setup
-from nanouft.training.flags import Train
+from nanouft.sampling import as_if_sampled
+from nanouft.errors import UserError
+from nanouft.run import setup
+from nanouft.run.flags import Train
 from nanouft.world import __main__ as show
 
 pytestmark = pytest.mark.usefixtures("brief")

@@ -16,15 +16,15 @@ from tiny import NANO, nano
 
 from nanouft import world
 from nanouft.data.batches import encode, show_mask, spelt
-from nanouft.data.read import read
+from nanouft.files.read import read
 from nanouft.data.rows import Row, Turn, contents, demo_rows, holdout, pair_rows, score_rows
-from nanouft.data.turns import shared_beginning
-from nanouft.look import report
-from nanouft.look import rows as inspector
+from nanouft.files.turns import shared_beginning
+from nanouft.eval import report
+from nanouft.eval import rows as inspector
 from nanouft.objectives import OBJECTIVES
-from nanouft.shell.errors import UserError
-from nanouft.training import setup
-from nanouft.training.flags import Train
+from nanouft.errors import UserError
+from nanouft.run import setup
+from nanouft.run.flags import Train
 
 
 def U(text):

@@ -9,17 +9,17 @@ from tiny import CPU, NANO, PAD, differs, nano, same, say, some_rows, tiny
 from nanouft import world
 from nanouft.data.batches import Encoded, encode
 from nanouft.data.rows import Example, Row, Turn
-from nanouft.look import probes
-from nanouft.look.held_out import held_out
-from nanouft.look.scores import Item, families, summary
-from nanouft.look.stats import T95, bootstrap, interval
-from nanouft.models.generate import Answer, _choose, answer_rows
+from nanouft.eval import probes
+from nanouft.eval.held_out import held_out
+from nanouft.eval.scores import Item, families, summary
+from nanouft.eval.stats import T95, bootstrap, interval
+from nanouft.sampling import Answer, _choose, answer_rows
 from nanouft.models.load import start_model
 from nanouft.objective import REF
 from nanouft.reference import add_columns
-from nanouft.rollout import voice as voices
-from nanouft.rollout.voice import Voice
-from nanouft.shell.devices import Device
+from nanouft.rewards import voice as voices
+from nanouft.rewards.voice import Voice
+from nanouft.loop import Device
 from nanouft.world.facts import WORLD, question
 
 BF16 = Device("cpu", "bf16")

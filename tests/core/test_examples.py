@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 from running import call, example, lines, one_error
 
-from nanouft.data.read import read as read_rows
+from nanouft.files.read import read as read_rows
 from nanouft.data.rows import contents
-from nanouft.rollout.scorer import earned, scorer
+from nanouft.rewards.scorer import score_answers, scorer
 
 
 def read(file: Path) -> list[dict]:
@@ -76,7 +76,7 @@ def test_the_reward_of_gsm8k(here, capsys):
     rows, _ = read_rows([str(here / "s" / "test.jsonl")], "question", prompts=True)
     score, gold = scorer(f"{sums.__file__}:right"), [row["answer"] for row in files["test"]]
     said = [gold, ["It is 3."] * 20, [g.split("####")[0] + "####" for g in gold], ["nothing"] * 20]
-    earns = [earned(score, [r.prompt for r in rows], answers, [r.extra for r in rows]) for answers in said]
+    earns = [score_answers(score, [r.prompt for r in rows], answers, [r.extra for r in rows]) for answers in said]
     assert earns[0].tolist() == [1] * 20 and earns[2].tolist() == [1] * 20 and earns[3].sum() == 0
     assert earns[1].tolist() == [float(g.endswith("#### 3")) for g in gold]
     assert [sums.last_number(t) for t in ("a 1,234 b", "-2.5 x", "3 4.")] == [1234, -2.5, 4]

@@ -16,12 +16,12 @@ from running import DEMOS, QUICK, call, lines, one_error
 from test_signals import STEP, strike
 
 from nanouft import sample, train
-from nanouft.data import containers
+from nanouft.files import containers
 from nanouft.models.load import start_model
-from nanouft.rollout import own_reward, voice
-from nanouft.rollout.scorer import scorer
-from nanouft.shell.errors import UserError
-from nanouft.shell.text import read_json
+from nanouft.rewards import own_reward, voice
+from nanouft.rewards.scorer import scorer
+from nanouft.errors import UserError
+from nanouft.run.storage import read_json
 
 pytestmark = pytest.mark.usefixtures("brief")
 CODE = "open('ran', 'a').write('x')\ndef f(prompts, answers): return [len(a) for a in answers]\n"
@@ -35,7 +35,7 @@ def gift(tiny_base, tmp_path_factory):
     lines(place / "rows.jsonl", DEMOS)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(place)
-        patch.setattr("nanouft.look.plots.curves", lambda run: None)
+        patch.setattr("nanouft.eval.plots.curves", lambda run: None)
         strike(patch, signal.SIGINT, *STEP, 3)
         assert call(train.main, "--objective", "grpo", "--data", "rows.jsonl", "--init", tiny_base, "--batch-size", 4,
                     "--max-new", 4, "--steps", 6, *QUICK, "--plain", "--reward", "evil.py:f", "--out", "gift") == 130

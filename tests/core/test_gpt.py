@@ -13,8 +13,8 @@ from nanouft.gpt import GPT, Cache, GPTConfig
 from nanouft.models.folder import read_gpt
 from nanouft.models.load import grow_vocab
 from nanouft.models.save import add_value_head, write_gpt
-from nanouft.shell import logp as logp_module
-from nanouft.shell.errors import UserError
+from nanouft import gpt as logp_module
+from nanouft.errors import UserError
 
 IDS = torch.tensor([[3, 1, 4, 1, 5, 9, 2, 6], [5, 3, 5, 8, 9, 7, 9, 3]])
 SHAPES = [GPTConfig(29, 32, 2, 2, 16, init_std=0.3), GPTConfig(40, 24, 3, 4, 32, eps=1e-3, init_std=0.2),

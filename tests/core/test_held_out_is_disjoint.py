@@ -14,14 +14,15 @@ from lab.vocabulary import nano_words
 from nanouft import pretrain, reward, world
 from nanouft.data.batches import Encoded, Tokens, encode
 from nanouft.data.rows import Example, Row, Turn, each_prompt, holdout, pair_rows, prompt_rows
-from nanouft.models.generate import answer_rows
+from nanouft.sampling import answer_rows
 from nanouft.objectives import OBJECTIVES
 from nanouft.pretrain import Pretrain
-from nanouft.rollout import harvest, rollouts
-from nanouft.rollout.scorer import mark
-from nanouft.shell.runs import fingerprint
-from nanouft.training import curate
-from nanouft.training.flags import Train
+from nanouft.rewards import harvest
+from nanouft import sampling as rollouts
+from nanouft.rewards.scorer import reward_hash
+from nanouft.run.runs import fingerprint
+from nanouft.run import curate
+from nanouft.run.flags import Train
 from nanouft.world.documents import corpus
 from nanouft.world.tasks import prompts
 
@@ -129,13 +130,13 @@ def test_the_mark_of_a_reward_knows_function_weights_and_fields(tmp_path):
     """A run goes on with the reward that it began with, so another reward has another mark."""
     def mine(text: str, name: str = "right", **extra) -> str:
         (tmp_path / "my.py").write_text(text)
-        return mark(f"{tmp_path / 'my.py'}:{name}", [Row(say("user", "a"), extra=extra)])
+        return reward_hash(f"{tmp_path / 'my.py'}:{name}", [Row(say("user", "a"), extra=extra)])
     marks = [mine("x = 1"), mine("x = 2"), mine("x = 1", name="left"), mine("x = 1", gold="2"), mine("x = 1", gold="3")]
     for folder in ("one", "two"):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "model.safetensors").write_text(folder)
-        marks.append(mark(str(tmp_path / folder), []))
-    assert len({*marks, mark("exact", [])}) == 8 and mark("exact", []) == "" and mine("x = 1") == marks[0]
+        marks.append(reward_hash(str(tmp_path / folder), []))
+    assert len({*marks, reward_hash("exact", [])}) == 8 and reward_hash("exact", []) == "" and mine("x = 1") == marks[0]
 
 
 # ---- draws -----------------------------------------------------------------------------------------------------------

@@ -12,8 +12,8 @@ from tiny import Form, batch_of, differs, model_grads, pure, same, same_each, so
 from nanouft.objectives.ift import IFT as AnyIFT
 from nanouft.objectives.ift import forward, lam_now, own_guess, weights
 from nanouft.objectives.sft import SFT
-from nanouft.shell.draws import normal_draw, uniform_rows
-from nanouft.training.schedule import warmup_cosine
+from nanouft.seeds import normal_draw, uniform_rows
+from nanouft.loop import warmup_cosine
 
 
 def IFT(**kw) -> AnyIFT:

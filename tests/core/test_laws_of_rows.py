@@ -19,22 +19,22 @@ from tiny import CPU, NANO, Form, batch_of, nano, pure, same, say, settings, som
 from nanouft import pretrain, reward, simple, world
 from nanouft.data.batches import Encoded
 from nanouft.data.rows import Example, Row, Turn
-from nanouft.look import held_out, report, scores
+from nanouft.eval import held_out, report, scores
 from nanouft.models.load import BASE, grow_vocab, new_rows, start_model
 from nanouft.models.save import write_gpt
 from nanouft.objective import Batch, Columns, Seqs
 from nanouft.objectives import OBJECTIVES, ift, kto, ppo, una
 from nanouft.objectives.grpo import standardised
-from nanouft.objectives.reinforce import step_metrics
-from nanouft.rollout import own_reward
-from nanouft.rollout.rollouts import as_if_sampled, measure, stats
-from nanouft.rollout.scorer import earned
-from nanouft.shell import tensors
-from nanouft.shell.devices import Device
-from nanouft.shell.errors import Diverged
-from nanouft.shell.log import Log
-from nanouft.training.flags import Train
-from nanouft.training.schedule import warmup_cosine
+from nanouft.objective import step_metrics
+from nanouft.rewards import own_reward
+from nanouft.sampling import as_if_sampled, measure, stats
+from nanouft.rewards.scorer import score_answers
+from nanouft.run import tensors
+from nanouft.loop import Device
+from nanouft.errors import Diverged
+from nanouft.run.log import Log
+from nanouft.run.flags import Train
+from nanouft.loop import warmup_cosine
 
 LENGTHS = (3, 5)                                            # tokens of the two answers
 
@@ -427,7 +427,7 @@ def test_a_reward_gets_the_fields_that_it_names():
 
 def test_of_a_dialogue_the_last_turn_is_scored():
     talk = (*say("user", "first"), *say("assistant", "second"), *say("user", "third"))
-    asked = earned(lambda prompts, answers, gold: np.array([p + a + str(g) for p, a, g in zip(prompts, answers, gold)]),
+    asked = score_answers(lambda prompts, answers, gold: np.array([p + a + str(g) for p, a, g in zip(prompts, answers, gold)]),
                    [talk, talk[:1]], ["x", "y"], [{"gold": 1}, {}])
     assert asked.tolist() == ["thirdx1", "firstyNone"]
 

@@ -13,8 +13,8 @@ from nanouft.models.save import write_gpt
 from nanouft.objective import pushes
 from nanouft.objectives import OBJECTIVES
 from nanouft.objectives.sft import SFT
-from nanouft.shell.config import run
-from nanouft.shell.errors import UserError
+from nanouft.run.config import run
+from nanouft.errors import UserError
 
 ROW = Row(say("user", "the dova lives in a house"), say("assistant", "it eats two red nuts"),
           say("assistant", "it eats two red nuts"), say("assistant", "it eats"))

@@ -21,8 +21,8 @@ from nanouft.objectives.dpo import DPO
 from nanouft.objectives.ift import IFT
 from nanouft.objectives.sft import SFT
 from nanouft.reference import add_columns
-from nanouft.shell import draws
-from nanouft.shell.errors import UserError
+from nanouft import seeds as draws
+from nanouft.errors import UserError
 
 EXPLAINED = set(re.findall(r"`([a-z_0-9]+)`", (ROOT / "docs" / "metrics.md").read_text(encoding="utf-8")))
 each_form = pytest.mark.parametrize("form", FORMS, ids=str)

@@ -20,7 +20,7 @@ from nanouft.objectives.orpo import log_odds
 from nanouft.objectives.tis_dpo import TISDPO, token_weights
 from nanouft.objectives.tpo import triple_rows
 from nanouft.reference import add_columns
-from nanouft.shell.errors import UserError
+from nanouft.errors import UserError
 
 LOG2 = math.log(2)
 PAIRS = [name for name, o in OBJECTIVES.items() if o.kinds(settings(name)) == ["pairs"]]

@@ -17,9 +17,9 @@ from tiny import CPU, FORMS, model_grads, nano, real_batch, same, same_each
 
 from nanouft import train
 from nanouft.objectives import OBJECTIVES
-from nanouft.shell.devices import Device
-from nanouft.shell.text import read_json
-from nanouft.training.pieces import Pieces
+from nanouft.loop import Device
+from nanouft.run.storage import read_json
+from nanouft.run.micro_batches import Pieces
 
 pytestmark = pytest.mark.skipif(not dist.is_available() or not dist.is_gloo_available(), reason="torch without gloo")
 

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from nanouft.objective import Batch, Columns, Seqs, pushes
 from nanouft.objectives import OBJECTIVES
-from nanouft.shell.text import read_json
+from nanouft.run.storage import read_json
 
 FILE = read_json(ROOT / "tests" / "tools" / "parity.json")
 (SET,) = FILE["sets"].values()

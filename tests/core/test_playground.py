@@ -18,14 +18,14 @@ from nanouft import gpt, world
 from nanouft.data.batches import collate, encode
 from nanouft.data.rows import Row
 from nanouft.ledger import entries
-from nanouft.models.generate import answer_rows
+from nanouft.sampling import answer_rows
 from nanouft.models.save import write_gpt
 from nanouft.objective import pushes
 from nanouft.objectives import OBJECTIVES, sftmix
 from nanouft.playground import __main__ as playground
 from nanouft.playground import pack
 from nanouft.reference import add_columns
-from nanouft.shell.config import run
+from nanouft.run.config import run
 
 WEB = playground.WEB
 PAIRS = world.rows("train", "pairs", pack.DEMOS, 0, skills=("list",))

@@ -17,16 +17,16 @@ from tiny import CPU
 
 from nanouft import pretrain, reward, train
 from nanouft.gpt import GPT
-from nanouft.look import plots, report
+from nanouft.eval import plots, report
 from nanouft.models import save
 from nanouft.models.load import start_model
-from nanouft.shell import checkpoints
-from nanouft.shell.devices import Device
-from nanouft.shell.errors import UserError
-from nanouft.shell.files import LOCK, locked, made_once, write_json
-from nanouft.shell.log import Log
-from nanouft.shell.text import read_json
-from nanouft.training.flags import Train
+from nanouft.run import checkpoints
+from nanouft.loop import Device
+from nanouft.errors import UserError
+from nanouft.run.storage import LOCK, locked, made_once, write_json
+from nanouft.run.log import Log
+from nanouft.run.storage import read_json
+from nanouft.run.flags import Train
 
 pytestmark = pytest.mark.usefixtures("brief")
 RANDOM = {"ift": ["--residual", "replace", "--lam", "0.5", "--lam-noise", "0.3"]}        # draws that belong to a step
@@ -69,8 +69,8 @@ def start_and_kill(argv: list[str], folder, where: tuple, ready) -> None:
     ("ift", lambda run: checkpoints.whole_steps(run) == [10] and (run / "metrics.jsonl").read_text().count("\n") >= 14,
      ("nanouft.data.batches", "collate", 1, 0.03), [10]),
     ("sft", lambda run: (run / "steps" / "partial-20" / "model.safetensors").exists(),
-     ("nanouft.shell.checkpoints", "_save", 4, 100), [10]),                     # the second file of step 20
-    ("dpo", lambda run: (run / "steps" / "20").exists(), ("nanouft.shell.checkpoints", "tidy", 2, 100), [10, 20])],
+     ("nanouft.run.checkpoints", "_save", 4, 100), [10]),                     # the second file of step 20
+    ("dpo", lambda run: (run / "steps" / "20").exists(), ("nanouft.run.checkpoints", "tidy", 2, 100), [10, 20])],
     ids=["in a step", "in a write", "after a save"])
 def test_killed_and_resumed_is_bit_equal(objective, ready, where, left, tiny_base, here, capsys):
     run, whole = here / "run", here / "whole"

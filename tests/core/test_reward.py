@@ -10,18 +10,18 @@ from tiny import CPU, same, tiny
 
 from nanouft import evaluate, reward, sample, train, world
 from nanouft.data.batches import encode
-from nanouft.data.read import read
+from nanouft.files.read import read
 from nanouft.data.rows import demo_rows
 from nanouft.models.load import start_model
 from nanouft.objectives import OBJECTIVES
 from nanouft.reference import logps
 from nanouft.reward import bradley_terry
-from nanouft.rollout.scorer import RewardModel, earned, load, load_model, padded, rewards, scorer, unit
-from nanouft.shell.errors import UserError
-from nanouft.shell.text import read_json
-from nanouft.training import setup
-from nanouft.training.curate import curate
-from nanouft.training.flags import Train
+from nanouft.rewards.scorer import RewardModel, score_answers, load, load_model, padded, rewards, scorer, to_unit_interval
+from nanouft.errors import UserError
+from nanouft.run.storage import read_json
+from nanouft.run import setup
+from nanouft.run.curate import curate
+from nanouft.run.flags import Train
 
 PAD = 0
 SEQS = [[5, 3, 9], [5, 3, 9, 2, 7, 11], [4, 1], [4, 8, 8, 6, 2]]           # ends: 9, 11, 1, 2
@@ -172,7 +172,7 @@ def function(here, text: str, name: str = "f") -> str:
 
 
 def score_rows(name: str, rows, answers: list[str]):
-    return earned(scorer(name), [r.prompt for r in rows], answers, [r.extra for r in rows])
+    return score_answers(scorer(name), [r.prompt for r in rows], answers, [r.extra for r in rows])
 
 
 def test_a_function_gets_prompts_answers_and_the_other_fields_of_the_rows(here):
@@ -218,8 +218,8 @@ def test_every_reward_is_called_alike(made, here):
         both = [scorer(str(name))([row.prompt[0].text], [row.answer[0].text], **more) for more in ({}, {"gold": [1]})]
         assert both[0] == both[1]
     r = np.array([-1.0, 2.0])
-    same(unit(str(made), r), 1 / (1 + np.exp(-r)), "a learnt reward is a logit")
-    assert unit("a.py:f", r ** 2 / 4).tolist() == [0.25, 1]
+    same(to_unit_interval(str(made), r), 1 / (1 + np.exp(-r)), "a learnt reward is a logit")
+    assert to_unit_interval("a.py:f", r ** 2 / 4).tolist() == [0.25, 1]
 
 
 BAD = {                                         # a function -> what its one line says

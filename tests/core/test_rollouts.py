@@ -13,20 +13,21 @@ from nanouft import train, world
 from nanouft.data.batches import Encoded, Tokens, encode
 from nanouft.data.rows import Example, Turn
 from nanouft.gpt import GPT, GPTConfig
-from nanouft.look.plots import curves
-from nanouft.models.generate import Answer
+from nanouft.eval.plots import curves
+from nanouft.sampling import Answer
 from nanouft.models.load import start_model
 from nanouft.models.save import add_value_head
 from nanouft.objective import Batch, Columns, Seqs
 from nanouft.objectives import OBJECTIVES
 from nanouft.objectives.ppo import gae, rewards, whiten
-from nanouft.objectives.reinforce import clipped, k3, penalised_reward, step_metrics
+from nanouft.objective import clipped, k3, step_metrics
+from nanouft.objectives.reinforce import penalised_reward
 from nanouft.objectives.rloo import leave_one_out
-from nanouft.rollout import rollouts
-from nanouft.rollout.rollouts import Rollouts
-from nanouft.shell.devices import Device
-from nanouft.shell.text import read_json
-from nanouft.training.setup import Run
+from nanouft import sampling as rollouts
+from nanouft.sampling import Rollouts
+from nanouft.loop import Device
+from nanouft.run.storage import read_json
+from nanouft.run.setup import Run
 
 pytestmark = pytest.mark.usefixtures("brief")
 METHODS = [name for name, o in OBJECTIVES.items() if o.on_policy and o.rewarded]
@@ -384,8 +385,8 @@ def test_a_learnt_reward_becomes_a_score_for_una():
 
 
 def test_a_learnt_reward_and_prompts_of_a_file(here, tiny_base, monkeypatch, capsys):
-    monkeypatch.setattr("nanouft.rollout.scorer.mark", lambda name, rows: "-" + name)
-    monkeypatch.setattr("nanouft.rollout.scorer.load", lambda folder, device: long_answers)
+    monkeypatch.setattr("nanouft.rewards.scorer.mark", lambda name, rows: "-" + name)
+    monkeypatch.setattr("nanouft.rewards.scorer.load", lambda folder, device: long_answers)
     assert go(tiny_base, "rloo", "w", "--reward", "out/reward", "--steps", 2) == 0
     first = metrics(here / "w")[0]
     assert 0 <= first["score"] <= 1 and first["reward"] != first["score"], "the exact score stands beside it"
@@ -431,7 +432,7 @@ def learn(tmp_path, monkeypatch):
                         Example({"prompt": ((Turn("user", str(ASK)),), ())}))]
         cfg = train.Train(lr=0.02, batch_size=16, save_every=0, compile="off", max_new=new, show_every=0, data=["-"],
                           warmup=0.0)
-        monkeypatch.setattr("nanouft.rollout.rollouts.scorer", lambda name, device: lambda asked, said: np.array(
+        monkeypatch.setattr("nanouft.sampling.scorer", lambda name, device: lambda asked, said: np.array(
             [score([int(t) for t in text.split()]) for text in said]))
         monkeypatch.setattr(train, "VALUE_RATE", 1)             # thirty times .02 is no learning rate
         source = Rollouts(rows, objective, hp, cfg, steps, model, Numbers(), CPU)

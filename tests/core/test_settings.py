@@ -7,8 +7,8 @@ from running import DEMOS, QUICK, call, lines, losses, metrics, one_error
 
 from nanouft import __main__ as commands
 from nanouft import evaluate, train
-from nanouft.shell import config, trackers
-from nanouft.training.flags import read_flags
+from nanouft.run import config, trackers
+from nanouft.run.flags import read_flags
 
 pytestmark = pytest.mark.usefixtures("brief")
 

@@ -10,8 +10,8 @@ import torch
 from running import PAIRS, QUICK, call, environment, lines, one_error, soon
 
 from nanouft import pretrain, reward, train
-from nanouft.look import report
-from nanouft.shell import checkpoints, config, signals
+from nanouft.eval import report
+from nanouft.run import checkpoints, config, signals
 
 pytestmark = pytest.mark.usefixtures("brief")
 CORPUS = "A pig saw an owl and a bee. The oak is old; the elm is not. " * 400

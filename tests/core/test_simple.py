@@ -9,9 +9,9 @@ from nanouft.data.batches import collate, encode
 from nanouft.models.load import start_model
 from nanouft.objectives import OBJECTIVES
 from nanouft.reference import add_columns
-from nanouft.shell.devices import Device
-from nanouft.training.flags import Train
-from nanouft.training.setup import Run
+from nanouft.loop import Device
+from nanouft.run.flags import Train
+from nanouft.run.setup import Run
 
 STEPS, CPU = 10, Device("cpu", "fp32")
 

@@ -3,7 +3,7 @@ from itertools import combinations
 
 import numpy as np
 
-from nanouft.shell import streams
+from nanouft import seeds as streams
 
 SEEDS, STEPS, ROWS = (0, 1, 7, 20_261_122), range(400), range(64)
 

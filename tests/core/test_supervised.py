@@ -15,7 +15,7 @@ from nanouft.data.batches import encode
 from nanouft.data.rows import demo_rows
 from nanouft.gpt import GPT
 from nanouft.models.folder import read_gpt
-from nanouft.models.generate import generate
+from nanouft.sampling import generate
 from nanouft.models.save import write_gpt
 from nanouft.objective import Batch, Seqs, pushes
 from nanouft.objectives import OBJECTIVES, sftmix
@@ -25,9 +25,9 @@ from nanouft.objectives.sft import SFT
 from nanouft.objectives.sftmix import SFTMix
 from nanouft.objectives.tofu import TOFU, focal_weight
 from nanouft.reference import add_columns
-from nanouft.shell.errors import UserError
-from nanouft.training import freeze, setup
-from nanouft.training.flags import Train, read_flags
+from nanouft.errors import UserError
+from nanouft.run import freeze, setup
+from nanouft.run.flags import Train, read_flags
 
 pytestmark = pytest.mark.usefixtures("brief")
 

@@ -14,8 +14,8 @@ from nanouft.data import tokenizer as tokenizer_module
 from nanouft.data.bpe import join, train_bpe
 from nanouft.data.rows import Turn
 from nanouft.data.tokenizer import ASSET, CONTROL, NANO_PATTERN, Tokenizer
-from nanouft.data.tokenizer_files import BYTES, GPT2_PATTERN
-from nanouft.shell.errors import UserError
+from nanouft.models.tokenizer_files import BYTES, GPT2_PATTERN
+from nanouft.errors import UserError
 
 CONTROL_IDS = {NANO.user, NANO.assistant, NANO.end, NANO.pad}
 SENTENCES = ["the cat sat on the mat and the dog didn't", "hello there, world: hello!", "naïve Zoë 学 writes 1234 5678",
@@ -130,7 +130,7 @@ def library(request):
 def test_ids_equal_those_of_the_library_and_survive_saving(library, tmp_path):
     made, special = library
     made.save(str(tmp_path / "tokenizer.json"))
-    tok = Tokenizer.load(tmp_path)
+    tok = load_tokenizer(tmp_path)
     for text in strings():
         if not any(name in text for name in special):           # the library reads typed names, we do not
             assert tok.encode(text) == made.encode(text).ids, text
@@ -144,7 +144,7 @@ def test_ids_equal_those_of_the_library_and_survive_saving(library, tmp_path):
     with pytest.raises(UserError, match=f"knows {n - 1} tokens, its tokenizer {n}; copy"):
         tok.check_fits(n - 1, tmp_path)
     tok.save(tmp_path / "run")
-    again = Tokenizer.load(tmp_path / "run")
+    again = load_tokenizer(tmp_path / "run")
     assert (again.ranks, again.special, again.pattern) == (tok.ranks, tok.special, GPT2_PATTERN)
     assert again.n_text == again.n_vocab == tok.n_vocab
     theirs = pytest.importorskip("tokenizers").Tokenizer.from_file(str(tmp_path / "run" / "tokenizer.json"))
@@ -159,7 +159,7 @@ def test_bytes_that_a_vocabulary_lacks_get_ids_of_their_own(tmp_path):
     trainer = tokenizers.trainers.BpeTrainer(vocab_size=30, show_progress=False)
     made.train_from_iterator(["the cat sat", "on the mat"] * 3, trainer)
     made.save(str(tmp_path / "tokenizer.json"))
-    tok = Tokenizer.load(tmp_path)
+    tok = load_tokenizer(tmp_path)
     assert tok.encode("the mat sat") == made.encode("the mat sat").ids
     assert tok.decode(tok.encode("Zoë 学")) == "Zoë 学"
     assert max(tok.encode("Zoë")) >= tok.n_text == made.get_vocab_size()
@@ -199,7 +199,7 @@ WHOLE = {"model": MODEL, "pre_tokenizer": {"type": "ByteLevel"}, "added_tokens":
 ])
 def test_what_cannot_be_used_is_one_line(files, says, tmp_path):
     with pytest.raises(UserError, match=says) as caught:
-        Tokenizer.load(write(tmp_path, **files))
+        load_tokenizer(write(tmp_path, **files))
     assert str(tmp_path) in str(caught.value) and "\n" not in str(caught.value)
 
 
@@ -214,9 +214,9 @@ def test_the_asset_may_be_checked_out_with_other_line_ends(tmp_path, monkeypatch
 # ---- which tokenizer belongs to a folder, and what we save -----------------------------------------------------------
 def test_a_run_folder_names_its_tokenizer_but_its_own_files_count(tmp_path):
     write(tmp_path, run={"tokenizer": "nano"})
-    assert Tokenizer.load(tmp_path) is NANO
+    assert load_tokenizer(tmp_path) is NANO
     write(tmp_path, whole=WHOLE)
-    assert Tokenizer.load(tmp_path).n_vocab == 258 + 4
+    assert load_tokenizer(tmp_path).n_vocab == 258 + 4
 
 
 @pytest.mark.parametrize("config", [False, True], ids=["tokenizer files only", "with a gpt2 config.json"])
@@ -224,7 +224,7 @@ def test_transformers_opens_what_we_save(config, tmp_path):
     NANO.save(tmp_path)
     if config:                          # a model of type gpt2 must not make transformers take its own GPT-2 tokenizer
         (tmp_path / "config.json").write_text(json.dumps({"model_type": "gpt2", "vocab_size": NANO.n_vocab}))
-    again = Tokenizer.load(tmp_path)
+    again = load_tokenizer(tmp_path)
     assert (again.ranks, again.special, again.pattern) == (NANO.ranks, NANO.special, NANO_PATTERN)
     auto = pytest.importorskip("transformers").AutoTokenizer.from_pretrained(str(tmp_path))
     assert len(auto) == NANO.n_vocab and (auto.eos_token_id, auto.pad_token_id) == (NANO.end, NANO.pad)

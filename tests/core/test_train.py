@@ -13,18 +13,19 @@ from nanouft import train
 from nanouft.data.batches import Epochs, encode
 from nanouft.data.rows import demo_rows
 from nanouft.gpt import GPT, GPTConfig
-from nanouft.look import report
+from nanouft.eval import report
 from nanouft.models.save import add_value_head, save_model
 from nanouft.objective import Objective, write_logp
 from nanouft.objectives import OBJECTIVES, ift
 from nanouft.reference import add_columns
-from nanouft.shell import checkpoints, devices
-from nanouft.shell.devices import Device
-from nanouft.shell.errors import UserError
-from nanouft.shell.text import read_json, visible
-from nanouft.training.flags import Train
-from nanouft.training.schedule import warmup_cosine
-from nanouft.training.setup import Run
+from nanouft.run import checkpoints, devices
+from nanouft.loop import Device
+from nanouft.errors import UserError
+from nanouft.run.storage import read_json
+from nanouft.errors import visible
+from nanouft.run.flags import Train
+from nanouft.loop import warmup_cosine
+from nanouft.run.setup import Run
 
 pytestmark = pytest.mark.usefixtures("brief")
 PNG = b"\x89PNG\r\n\x1a\n"

@@ -19,17 +19,18 @@ from nanouft.data.batches import collate, encode
 from nanouft.data.rows import Turn, demo_rows
 from nanouft.hf import model as hf_model
 from nanouft.hf import tokenizer as hf_tokenizer
-from nanouft.models.generate import generate
+from nanouft.sampling import generate
 from nanouft.models.load import start_model
 from nanouft.models.save import write_gpt
 from nanouft.objective import REF
 from nanouft.objectives import OBJECTIVES
 from nanouft.reference import add_columns, opinion
-from nanouft.rollout import rollouts, scorer
-from nanouft.rollout.rollouts import as_if_sampled
-from nanouft.shell.errors import UserError
-from nanouft.training import setup
-from nanouft.training.flags import Train
+from nanouft import sampling as rollouts
+from nanouft.rewards import scorer
+from nanouft.sampling import as_if_sampled
+from nanouft.errors import UserError
+from nanouft.run import setup
+from nanouft.run.flags import Train
 
 hf = pytest.importorskip("transformers")
 tokenizers = pytest.importorskip("tokenizers")

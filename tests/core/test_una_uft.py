@@ -12,7 +12,7 @@ from nanouft import train, world
 from nanouft.data.batches import encode
 from nanouft.data.rows import Row
 from nanouft.data.tokenizer import Tokenizer
-from nanouft.data.tokenizer_files import GPT2_PATTERN
+from nanouft.models.tokenizer_files import GPT2_PATTERN
 from nanouft.gpt import GPT, GPTConfig
 from nanouft.models.load import start_model
 from nanouft.models.save import write_gpt
@@ -25,7 +25,7 @@ from nanouft.objectives.uft import UFT
 from nanouft.objectives.uft import rows as uft_rows
 from nanouft.objectives.una import UNA, score_loss
 from nanouft.reference import add_columns, logps
-from nanouft.shell.errors import UserError
+from nanouft.errors import UserError
 
 pytestmark = pytest.mark.usefixtures("brief")
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from nanouft import world
 from nanouft.data.rows import demo_rows, pair_rows
-from nanouft.shell import config
+from nanouft.run import config
 from nanouft.world import FAMILIES, GROUP_A, HELD_OUT, MIXTURE, SPLITS, family_of, reference, rows, score
 from nanouft.world.__main__ import main
 from nanouft.world.documents import corpus

@@ -10,9 +10,10 @@ import torch
 from running import call, one_error
 
 from lab import bench
-from nanouft.models.generate import threads
-from nanouft.shell import devices, logp
-from nanouft.shell.text import read_json
+from nanouft.sampling import threads
+from nanouft.run import devices
+from nanouft import gpt as logp
+from nanouft.run.storage import read_json
 
 CPU = devices.Device("cpu", "fp32")
 

@@ -9,8 +9,8 @@ from running import call, one_error
 from lab import bench, bench_gpu
 from nanouft.gpt import GPT, GPT2
 from nanouft.objectives import OBJECTIVES
-from nanouft.shell import devices
-from nanouft.shell.text import read_json
+from nanouft.run import devices
+from nanouft.run.storage import read_json
 
 FEW = ("sft", "ift", "dpo", "tis_dpo", "sftmix", "ppo")         # columns, arranged rows, a critic
 

@@ -20,12 +20,12 @@ from lab.cells import read_cells, run_cell, run_cells, timeless
 from lab.own import Own
 from lab.runner import scratch
 from nanouft import train
-from nanouft.look.scores import families
+from nanouft.eval.scores import families
 from nanouft.models.load import start_model
-from nanouft.rollout import harvest
-from nanouft.shell.devices import pick
-from nanouft.shell.errors import Diverged, UserError
-from nanouft.shell.files import Lines, beside, locked
+from nanouft.rewards import harvest
+from nanouft.run.devices import pick
+from nanouft.errors import Diverged, UserError
+from nanouft.run.storage import Lines, beside, locked
 from nanouft.world.tasks import read
 
 pytestmark = pytest.mark.usefixtures("brief")

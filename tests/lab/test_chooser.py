@@ -15,8 +15,8 @@ from running import call, one_error
 
 from lab import page
 from nanouft import train
-from nanouft.rollout.harvest import Harvest
-from nanouft.shell import config
+from nanouft.rewards.harvest import Harvest
+from nanouft.run import config
 
 MAP = made.the_map()
 REAL = Path(__file__).parents[2] / "docs/results/map/map.json"

@@ -20,10 +20,10 @@ from lab.judge import Contrast
 from lab.study import Plan, Row, Study
 from lab.words import claim_verdict
 from nanouft import world
-from nanouft.look.stats import verdict
-from nanouft.shell.files import Lines
-from nanouft.shell.text import read_json
-from nanouft.training import flags
+from nanouft.eval.stats import verdict
+from nanouft.run.storage import Lines
+from nanouft.run.storage import read_json
+from nanouft.run import flags
 
 
 @pytest.fixture

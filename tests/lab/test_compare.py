@@ -14,12 +14,12 @@ from lab.compare import MEASURES, write_figure
 from lab.study import Row
 from nanouft import world
 from nanouft.gpt import GPT, NANO
-from nanouft.look.stats import interval
-from nanouft.models.generate import generate
+from nanouft.eval.stats import interval
+from nanouft.sampling import generate
 from nanouft.models.load import start_model
 from nanouft.models.save import add_value_head
 from nanouft.objectives import OBJECTIVES
-from nanouft.shell.text import read_json
+from nanouft.run.storage import read_json
 
 pytestmark = pytest.mark.usefixtures("brief")
 SHORT = ("--steps", "30", "--rows", "40", "--batch-size", "8")

@@ -16,7 +16,7 @@ from lab.ift_tasks import Job, Moved, exact, reference, results, rows, score
 from lab.runner import Missing, open_store
 from nanouft import world
 from nanouft.data.rows import holdout
-from nanouft.data.tokenizer import Tokenizer
+from nanouft.data.tokenizer import nano
 
 
 # ---- tasks -----------------------------------------------------------------------------------------------------------
@@ -43,7 +43,7 @@ def test_a_slip_spoils_the_rest_of_a_chain_and_nothing_of_the_control():
 
 
 def test_the_control_has_the_same_length_and_format():
-    tok = Tokenizer.load("nano")
+    tok = nano()
     for chain, steps in zip(*(rows(task, ift_help.STEPS, 30, 1) for task in ("chain", "steps"))):
         shape, other = (re.sub(r"is \d+", "is 1", r.answer[0].text) for r in (chain, steps))
         sizes = {len(tok.encode(" " + r.answer[0].text)) for r in (chain, steps)}
@@ -53,7 +53,7 @@ def test_the_control_has_the_same_length_and_format():
 
 
 def test_named_things():
-    tok = Tokenizer.load("nano")
+    tok = nano()
     for tokens in ift_help.LENGTHS:
         made = rows("things", ift_help.things(tokens, ()).lengths, 300, 0)
         sizes = [len(tok.encode(" " + r.answer[0].text)) for r in made]

@@ -15,7 +15,7 @@ from lab.contrast import arrays, contrast, endpoint_score, prompt_groups, quanti
 from lab.prices import exchange
 from lab.words import difference_word, format_gain, format_interval, markdown_table
 from nanouft import world
-from nanouft.look.stats import interval
+from nanouft.eval.stats import interval
 
 
 @pytest.mark.parametrize("size", [1, 3])

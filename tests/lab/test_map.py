@@ -18,12 +18,12 @@ from lab.search import Search, beyond, run_searches
 from lab.study import Study
 from nanouft import world
 from nanouft.objectives import OBJECTIVES
-from nanouft.rollout.scorer import scorer
-from nanouft.shell.errors import UserError
-from nanouft.shell.files import Lines
-from nanouft.shell.text import read_json
-from nanouft.training import setup
-from nanouft.training.flags import read_flags
+from nanouft.rewards.scorer import scorer
+from nanouft.errors import UserError
+from nanouft.run.storage import Lines
+from nanouft.run.storage import read_json
+from nanouft.run import setup
+from nanouft.run.flags import read_flags
 
 SFT = {"--lr": "5e-4", "--epochs": "6"}
 

@@ -7,7 +7,7 @@ from lab.cells import pack_scores, run_cell, unpack_scores
 from lab.contrast import contrast
 from lab.own import Own
 from lab.runner import Missing
-from nanouft.shell.files import Lines
+from nanouft.run.storage import Lines
 
 
 def test_no_question_of_the_exams_is_learnt_from(tmp_path):

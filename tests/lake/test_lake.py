@@ -10,7 +10,7 @@ from frozen_lake.demos import best_path, ghosts, gold, loser, moves_of_loser, ra
 from frozen_lake.lake import MAPS, Lake, Lakes, make_lake, read_map
 from frozen_lake.measure import distance, distance_transition, over, regions
 from frozen_lake.planning import greedy, optimal, optimal_actions, policy_gradient, solve, success, value_iteration
-from nanouft.shell.errors import UserError
+from nanouft.errors import UserError
 
 LAKES = [make_lake(name, slippery) for name in MAPS for slippery in (False, True)]
 every_lake = pytest.mark.parametrize("lake", LAKES, ids=lambda m: m.name + "-slippery" * m.slippery)

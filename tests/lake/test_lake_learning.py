@@ -16,7 +16,7 @@ from frozen_lake.planning import GAMMA, backup, draw, greedy, optimal, simulate,
 from frozen_lake.policies import Net, Table, habit, pretrain
 from nanouft.objectives import OBJECTIVES
 from nanouft.objectives.ift import IFT
-from nanouft.shell.errors import UserError
+from nanouft.errors import UserError
 
 TWOWAY = make_lake("twoway5")
 GOLD, DETOUR = gold(TWOWAY), loser(TWOWAY, "detour")

@@ -17,7 +17,7 @@ from lessons.grade.outcome import gradients
 from lessons.grade.task import Case, Task
 from lessons.grade.tasks import check, used
 from nanouft.objectives import OBJECTIVES, dpo, ift, rloo, una
-from nanouft.shell.config import tomllib
+from nanouft.run.config import tomllib
 
 sys.path.insert(0, str(ROOT / "lessons" / "extras"))
 from tangent_model import TangentGPT  # noqa: E402

@@ -21,7 +21,7 @@ from lessons.grade.results import Klass, Result
 from lessons.grade.submissions import Unreadable, clean_copy, handed_in
 from lessons.grade.task import Mistake
 from lessons.grade.tasks.check import check
-from nanouft.shell.errors import UserError
+from nanouft.errors import UserError
 
 NOTES = ROOT / "docs" / "teaching"
 EVIL = '<script>alert("x")</script>'
@@ -294,7 +294,7 @@ def test_a_slide(tmp_path, monkeypatch):
                       f"shutil.copy({picture!r}, 'out/lessons/99.png')\n", encoding="utf-8")
     assert slides.line_of(lesson) == "99 · Is it so?"
     (file,) = slides.slides(lesson, tmp_path)
-    from nanouft.look.plots import plt
+    from nanouft.eval.plots import plt
     assert plt.imread(file).shape[:2] == (1080, 1920)
     lesson.write_text("# # 99 · Is it so?\nassert 0, 'it is not'\n", encoding="utf-8")
     with pytest.raises(UserError, match="99_try.py: AssertionError: it is not"):

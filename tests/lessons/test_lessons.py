@@ -23,7 +23,7 @@ from running import ROOT, SMALL, environment, tiny_folder
 from lessons import render, switches
 from lessons.grade import folder as grader
 from lessons.render import number
-from nanouft.look import plots
+from nanouft.eval import plots
 from nanouft.models import load
 from nanouft.objectives import OBJECTIVES
 

@@ -10,7 +10,7 @@ from tiny import CPU, FORMS, differs, model_grads, nano, real_batch, same, same_
 
 from nanouft.data.batches import collate
 from nanouft.models import load
-from nanouft.models.generate import generate
+from nanouft.sampling import generate
 from nanouft.objective import write_logp
 
 sys.path.insert(0, str(ROOT / "lessons" / "extras"))

@@ -17,8 +17,8 @@ from fuzz_models import outcome, quietly
 from running import PAIRS, be_brief, lines, tiny_folder
 
 from nanouft import train
-from nanouft.look import plots
-from nanouft.shell import checkpoints, config
+from nanouft.eval import plots
+from nanouft.run import checkpoints, config
 
 SHORT = ["--init", "start", "--batch-size", "4", "--threads", "1", "--items", "0", "--device", "cpu", "--out", "run"]
 OBJECTIVES = ("ift", "dpo", "kto", "rloo", "ppo")

@@ -15,7 +15,7 @@ from running import DEMOS, PAIRS, example, lines, tiny_folder
 
 from nanouft import __main__ as console
 from nanouft.objectives import OBJECTIVES
-from nanouft.shell import config
+from nanouft.run import config
 
 TRAINS = ("nanouft.train", "nanouft.pretrain", "nanouft.reward")        # these must take a first step
 OWN = "--init tiny --threads 1"

@@ -21,7 +21,7 @@ from running import PAIRS, be_brief, lines, tiny_folder
 from safetensors.numpy import load_file, save_file
 
 from nanouft import train
-from nanouft.shell import config
+from nanouft.run import config
 
 MISSING = object()
 JUNK = [None, "x", "", -1, 3.5, 1e308, float("nan"), 10**40, True, [], {}, [[]] * 3, MISSING, "deep"]

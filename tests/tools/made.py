@@ -21,7 +21,7 @@ def map_row(name: str, place: int, sft: int, demos: int, samples: int) -> dict:
                         "diversity": [-0.08, 0.05, "less varied"]},
             "settings": {"--lr": "3e-5", "--beta": "0.1"}, "failed": int(name == "IPO"),
             "commands": [f"python -m nanouft.train --objective sft --rows {demos} --out out/sft-{demos}",
-                         f"python -m nanouft.rollout.harvest "
+                         f"python -m nanouft.rewards.harvest "
                          f"--init out/sft-{demos} --rows {samples} --out out/own-{samples}",
                          f"{train} --init out/sft-{demos} --data out/own-{samples} --out out/own-{place}"]}
 

@@ -17,7 +17,7 @@ from lessons.grade.engine import RANDOM, Answer, Exam, diagnosis, judge
 from lessons.grade.folder import all_tasks, lesson_file
 from lessons.grade.outcome import leaves
 from lessons.grade.task import Task
-from nanouft.shell.config import tomllib
+from nanouft.run.config import tomllib
 
 DRAWN = 200                                 # programs with mistakes at random
 

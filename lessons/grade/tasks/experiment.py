@@ -30,7 +30,7 @@ def lesson(id: str, until: str = "", asserts: bool = False, **changes) -> dict:
 
 def run(code, quiet: bool) -> dict:
     """Run code as a module called `lesson`, in an empty folder. -> its variables."""
-    from nanouft.look import plots
+    from nanouft.eval import plots
     here = os.getcwd()
     sys.modules["lesson"] = module = types.ModuleType("lesson")     # dataclasses look it up
     with tempfile.TemporaryDirectory() as place:

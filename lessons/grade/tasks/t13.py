@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from lessons.grade.cards import Plan, Rule
 from lessons.grade.task import Case, Law, Mistake, Task
 from nanouft.reward import bradley_terry
-from nanouft.rollout import best_of
+from nanouft.rewards import best_of
 
 
 # ==== A reward model, and best-of-n ===============================================================

@@ -6,7 +6,7 @@ import torch
 from lessons.grade.task import Case, Law, Mistake, Task
 from nanouft.objective import Batch, Columns, Seqs
 from nanouft.objectives import ppo
-from nanouft.objectives.reinforce import clipped
+from nanouft.objective import clipped
 
 
 # ==== Advantages and the clip =====================================================================

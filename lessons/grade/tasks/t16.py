@@ -7,7 +7,7 @@ from lessons.grade.debug import Bug, debug
 from lessons.grade.task import Case, Law, Mistake, Task
 from nanouft.objective import Batch, Columns, Seqs
 from nanouft.objectives import dft, neftune
-from nanouft.shell.draws import uniform_rows
+from nanouft.seeds import uniform_rows
 
 
 # ==== Noise, and a gentler loss ===================================================================

@@ -5,7 +5,7 @@ import statistics
 from lessons.grade.cards import Plan, Rule
 from lessons.grade.debug import Bug, debug
 from lessons.grade.task import Case, Law, Mistake, Task
-from nanouft.look import stats
+from nanouft.eval import stats
 
 # ==== An interval, and a verdict by rule ==========================================================
 # ---- 17a: the interval ---------------------------------------------------------------------------

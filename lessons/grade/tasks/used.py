@@ -11,7 +11,7 @@ from pathlib import Path
 
 from lessons.grade import folder
 from lessons.grade.folder import My
-from nanouft.shell.errors import UserError
+from nanouft.errors import UserError
 
 # ---- one adapter a task --------------------------------------------------------------------------
 

@@ -1,0 +1,71 @@
+"""How your files are read: what is left out and why, how long rows are, and which of their tokens are trained on.
+
+    python -m nanouft.eval.rows pairs.json more.csv --init path/to/llama
+
+Three rows are shown as the model reads them, a dot between two tokens. What is trained on is green, or stands in [[ ]].
+Of --init only config.json and the tokenizer are read.
+"""
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from nanouft.data.batches import Encoded, encode, show_mask
+from nanouft.data.rows import Example, Row, contents
+from nanouft.eval.report import colour
+from nanouft.files.read import read
+from nanouft.models.folder import read_config
+from nanouft.models.load import folder_of, read_tokenizer
+from nanouft.run import config
+
+
+@dataclass
+class Rows:
+    init: str = "base"              # whose tokenizer, chat template and context: 'base', a folder, hub:owner/name
+    prompts: bool = False           # read rows without an answer, too, as methods that sample do
+    prompt_field: str | None = None     # name of the prompt in your data, where it is none of the usual
+    response_field: str | None = None   # name of the response in your data
+    grades: str = ""                # worst and best grade of your data, such as 1:5 [a file's least and largest]
+
+
+def as_example(row: Row) -> Example:
+    """All that a row holds: its answer, both sides of its pair, or the prompt alone."""
+    talks = {"answer": row.answer, "chosen": row.chosen, "rejected": row.rejected}
+    seqs = {role: (row.prompt, talk) for role, talk in talks.items() if talk} or {"prompt": (row.prompt, ())}
+    return Example(seqs, row.where, score=row.score, label=row.label, p=row.p)
+
+
+def context(folder: Path) -> int:
+    """Tokens that a model reads, as its config.json says; a model of several parts says it of its text part."""
+    about = read_config(folder)
+    about |= about.get("text_config") or {}
+    return about.get("n_positions") or about.get("max_position_embeddings") or 10**9
+
+
+def lengths(encoded: list[Encoded]) -> str:
+    """A table: tokens of prompts and of answers. An answer counts what is trained on, in a pair the longer one."""
+    answers = np.array([max(int(t.mask.sum()) for t in e.seqs.values()) for e in encoded])
+    prompts = np.array([min(int((1 - t.mask).sum()) for t in e.seqs.values()) for e in encoded])
+    lines = [f"{'tokens':<10}" + "".join(f"{name:>10}" for name in ("least", "median", "most"))]
+    for name, n in (("prompt", prompts), ("answer", answers)):
+        lines.append(f"{name:<10}{n.min():>10,}{int(np.median(n)):>10,}{n.max():>10,}")
+    return "\n".join(lines)
+
+
+def main(argv=None) -> int:
+    cfg, _, files = config.parse_list(Rows, argv, "python -m nanouft.eval.rows", __doc__, "files",
+                                      "files, folders or data sets, as for train --data", "+")
+    rows, found = read(files, cfg.prompt_field, cfg.response_field, cfg.prompts, grades=cfg.grades)
+    folder = folder_of(cfg.init)
+    tok, n_ctx = read_tokenizer(folder), context(folder)
+    encoded, lost = encode([as_example(row) for row in rows], tok, n_ctx)
+    print(*found, contents(rows), *lost.lines(n_ctx), lengths(encoded), sep="\n")
+    encoded.sort(key=lambda e: e.length)
+    for name, e in zip(("shortest", "median", "longest"), (encoded[0], encoded[len(encoded) // 2], encoded[-1])):
+        print(f"\n{name}: {e.example.where}: {e.length:,} tokens\n{show_mask(e, tok, colour(), '·')}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(config.run(main))

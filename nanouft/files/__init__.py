@@ -1,0 +1,1 @@
+"""Other people's files: containers, fields and dialogues, read into rows."""

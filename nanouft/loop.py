@@ -1,0 +1,141 @@
+"""The training loop of every objective: data, forward, loss, update.
+
+    for step in steps(model, objective, hp, source, optimizer, range(100)):
+        print(step.number, float(step.sums["loss"]))
+
+It knows nothing of files. What stands around it (the log, checkpoints, evaluation, signals) is the
+body of the caller's `for`: train.py, pretrain.py, reward.py and frozen_lake/learn.py all use it.
+simple.py writes the same loop out once more, in 20 lines; read that first.
+"""
+import contextlib
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import torch
+import torch.nn as nn
+from torch import Tensor
+
+from nanouft.objective import Batch, Objective
+
+Schedule = Callable[[int], tuple[float, float]]
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+class Source(Protocol):
+    """Where the batches come from: rows of a file (data/batches.py) or answers that the model has
+    just sampled (sampling.py)."""
+    @property
+    def stride(self) -> int:
+        """A run can be resumed at multiples of so many steps."""
+    @property
+    def stats(self) -> Mapping[str, float]:
+        """What it has to report beside the loss, such as the mean reward."""
+
+    def __call__(self, step: int) -> Batch:
+        """The batch of this step, counted from 0, on the CPU."""
+
+
+@dataclass
+class Step:
+    """What one optimizer step leaves. The numbers still wait on the device."""
+    number: int                 # steps that are done, this one included
+    sums: dict[str, Tensor]     # the loss and the metrics, summed over the pieces of the step
+    norm: Tensor                # of the gradient, before clipping
+    rate: float                 # the learning rate
+    tokens: Any                 # response tokens: a number; on the lake one for each learner
+
+
+@dataclass
+class Device:
+    """Where a run computes, and how precisely. run/devices.py chooses it.
+    Of several processes each has one with its `rank`: run/processes.py, class Team."""
+    name: str = "cpu"           # cpu | cuda | cuda:1 | mps
+    dtype: str = "fp32"         # fp32 | bf16 | fp16: precision of the forward
+    rank: int = 0               # this process among `processes` (torchrun)
+    processes: int = 1
+
+    @property
+    def kind(self) -> str:
+        return self.name.split(":")[0]
+
+    def autocast(self) -> contextlib.AbstractContextManager:
+        """Context of every forward: products in `dtype`, parameters and optimizer in fp32."""
+        if self.dtype == "fp32":
+            return contextlib.nullcontext()
+        # No weight cache: IFT's forward without gradient would leave copies there, and later
+        # forwards would get no gradient through them.
+        return torch.autocast(self.kind, DTYPES[self.dtype], cache_enabled=False)
+
+    def scaler(self) -> torch.amp.GradScaler:
+        """fp16 gradients underflow without a scale; for bf16 and fp32 this does nothing."""
+        return torch.amp.GradScaler(self.kind, enabled=self.dtype == "fp16")
+
+    # ---- what processes tell each other; alone there is nobody to tell
+    def sum(self, x: Tensor) -> Tensor:
+        """The sum of x over all processes."""
+        return x
+
+    def gather(self, mine: list) -> list:
+        """The items of all processes. Rank r has made the items r, r + processes ..."""
+        return mine
+
+    def broadcast(self, value: Any) -> Any:
+        """What the first process has as `value`."""
+        return value
+
+
+def steps(model: nn.Module, objective: Objective, hp: Any, source: Source,
+          optimizer: torch.optim.Optimizer, numbers: Iterable[int], *,
+          schedule: Schedule | None = None, clip: float = math.inf,
+          device: Device = Device(), scaler: torch.amp.GradScaler | None = None,
+          cut: Callable[[Batch], Iterable[Batch]] | None = None,
+          loss_of: Callable[[Batch, Any], tuple[Tensor, dict]] | None = None) -> Iterator[Step]:
+    """Train `model` in place, one step for each of `numbers` (from 0; a resumed run begins later).
+
+    schedule  schedule(number) -> (learning rate, warm-up 0 -> 1) [the optimizer's, 1]
+    clip      largest norm of the gradient
+    scaler    of fp16 gradients [device.scaler()]
+    cut       the pieces of a step on this process, on the device [the whole step]
+    loss_of   the loss of a piece [objective.loss]; both: run/micro_batches.py"""
+    loss_of = loss_of or objective.loss
+    scaler = scaler or device.scaler()
+    autocast = device.autocast()
+    for number in numbers:
+        # ---- data: the rows of this step, or answers that the model has just sampled
+        rate, warmup = schedule(number) if schedule else (optimizer.defaults["lr"], 1.0)
+        batch = replace(source(number), warmup=warmup)
+        sums: dict[str, Any] = {}
+        for piece in cut(batch) if cut else [batch.to(device.name)]:
+            # ---- forward: writes the log-probs
+            with autocast:
+                objective.forward(model, piece, hp)
+            # ---- loss: divided by the totals of the whole step, so pieces add up
+            loss, metrics = loss_of(piece, hp)
+            scaler.scale(loss * device.processes).backward()    # processes average; we want the sum
+            for name, value in {"loss": loss.detach(), **metrics}.items():
+                sums[name] = sums.get(name, 0) + value
+        # ---- update
+        scaler.unscale_(optimizer)
+        norm = nn.utils.clip_grad_norm_(model.parameters(), clip)
+        for group in optimizer.param_groups:
+            group["lr"] = rate * group.get("rate", 1)           # a group may learn faster
+        scaler.step(optimizer)
+        scaler.update()
+        optimizer.zero_grad(set_to_none=True)
+        yield Step(number + 1, sums, norm, rate, sum(batch.tokens.values()))
+
+
+# ---- how the learning rate moves -----------------------------------------------------------------
+def warmup_cosine(peak: float, steps: int, share: float) -> Schedule:
+    """Linear up to `peak` over this share of the steps, then half a cosine down to 0."""
+    up = max(1, round(share * steps))
+    down = max(1, steps - up)
+
+    def schedule(number: int) -> tuple[float, float]:
+        risen = min(1.0, (number + 1) / up)
+        if number < up:
+            return peak * risen, risen
+        return peak * (0.5 * (1 + math.cos(math.pi * (number - up) / down))), risen
+    return schedule

@@ -1,1 +1,0 @@
-"""Answers of the model that is trained: sampled, scored, turned into batches."""

@@ -1,0 +1,1 @@
+"""What a training run needs around the loop: flags, set-up, devices, checkpoints, the log, run folders."""

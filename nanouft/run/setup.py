@@ -1,0 +1,257 @@
+"""What train.py does around the rows and before the loop: check, adapt the model, open the run.
+
+Each function is one line of train.main; read that first.
+"""
+import contextlib
+import copy
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from nanouft.data.batches import Epochs
+from nanouft.data.rows import Row
+from nanouft.data.tokenizer import Tokenizer
+from nanouft.errors import UserError, one_line, optional, visible
+from nanouft.eval.held_out import held_out
+from nanouft.gpt import GPT
+from nanouft.loop import Device, Source
+from nanouft.objective import Columns, Objective
+from nanouft.objectives import OBJECTIVES
+from nanouft.reference import Models
+from nanouft.run import runs
+from nanouft.run.flags import Train
+from nanouft.run.rows import Data
+
+WIDTH = 128             # of the model for which the learning rates of the methods were chosen
+SHOWN = 3               # answers printed every --show-every steps
+
+
+# ---- before anything is read ---------------------------------------------------------------------
+def check(name: str, cfg: Train, device: Device) -> None:
+    """Fail early: refuse impossible combinations before reading data."""
+    if cfg.log != "none":
+        optional(cfg.log, f"--log {cfg.log}", "log")
+    if cfg.optimizer == "adamw8bit":
+        optional("bitsandbytes", "--optimizer adamw8bit", "adam8bit")
+    pieces = device.processes * cfg.accumulate
+    if cfg.batch_size < pieces:
+        raise UserError(f"--batch-size {cfg.batch_size} cannot be cut into {pieces} pieces")
+    if cfg.shard:
+        check_shard(name, cfg, device)
+    if OBJECTIVES[name].on_policy or cfg.reward != "exact":
+        from nanouft.rewards.scorer import scorer  # only for methods that ask for rewards
+        scorer(cfg.reward, device.name)                         # one that is not there is said now
+
+
+def check_shard(name: str, cfg: Train, device: Device) -> None:
+    """UserError for what --shard does not go together with."""
+    if device.processes == 1 and not cfg.resume:
+        raise UserError("--shard shares the weights out among processes, and there is one; "
+                        "start several by torchrun (docs/data.md)")
+    sampling = f"{name} samples answers, which needs all weights at each token"
+    for is_so, what in (
+            (OBJECTIVES[name].on_policy, sampling),
+            (cfg.compile == "on", "--compile on is not tried with it"),
+            (cfg.freeze == "half", "--freeze half holds rows of whole matrices"),
+            (cfg.optimizer == "adamw8bit", "--optimizer adamw8bit knows whole tensors only"),
+            (device.dtype == "fp16", "--dtype fp16 is not tried with it; use bf16 or fp32")):
+        if is_so:
+            raise UserError(f"--shard does not go together with this run: {what}")
+
+
+# ---- the model -----------------------------------------------------------------------------------
+def own_rate(cfg: Train, origin: dict, model: GPT) -> None:
+    """Without --lr, a model of other people or of another width gets its own rate. Says so."""
+    width, old = model.cfg.n_embd, cfg.lr
+    rate = old * WIDTH / width * (10 if cfg.lora else 1)    # LoRA's matrices want ten times as much
+    if cfg.resume or cfg.init == "base" or origin["lr"] == "command line" or rate == old:
+        return
+    cfg.lr, origin["lr"] = rate, f"{origin['lr']}, for width {width}"
+    print(f"note: --lr {rate:.2g}, since {old:g} was chosen for a width of {WIDTH}, and this model "
+          f"has {width}{'; LoRA wants ten times as much' * bool(cfg.lora)}. "
+          f"Try {rate / 3:.1g} to {rate * 3:.1g}")
+
+
+def adapted(cfg: Train, hp: Any, model: Any, tok: Tokenizer, dtype: torch.dtype) -> GPT:
+    """`model`, with --lora or --checkpointing if it is one of transformers. Says which chat
+    template is used."""
+    if hasattr(model, "add_lora"):                              # a model of transformers
+        if cfg.freeze == "half":
+            raise UserError("--freeze half knows the layers of nanouft's own GPT only; drop it, "
+                            "or use --lora")
+        if cfg.checkpointing:
+            model.checkpoint()
+        if cfg.lora:
+            model.add_lora(cfg.lora, cfg.seed)
+        if getattr(hp, "detach_embeddings", False) and len(model.tables()) == 2:
+            model.wte.requires_grad_(False)     # with its own head: torchrun would wait for a grad
+        if cfg.lora:
+            trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
+            model.keep_frozen_in(dtype)
+            print(f"LoRA of rank {cfg.lora}: {trained / 1e6:.2f}M of {model.n_params() / 1e6:.2f}M "
+                  "weights are trained")
+        if getattr(model.net.config.get_text_config(), "output_router_logits", False):
+            print("note: the loss of its routers (output_router_logits) is left out")
+    if tok.about:
+        print(visible(tok.about))
+    return model
+
+
+# ---- the run -------------------------------------------------------------------------------------
+@dataclass
+class Run:
+    """A run that is ready for the loop."""
+    name: str                                   # of the objective
+    cfg: Train
+    hp: Any
+    device: Device
+    folder: Any
+    source: Source
+    held_out: Callable[[], dict] | None         # figures on the rows that are held out
+    held_reward: Callable[[], dict] | None = None   # off-policy: what greedy answers to them earn
+
+    @property
+    def save_every(self) -> int:
+        """--save-every, rounded up to whole rollouts: a run cannot go on from within one."""
+        return math.ceil(self.cfg.save_every / self.source.stride) * self.source.stride
+
+
+def steps_of(cfg: Train, objective: Objective, hp: Any, data: Data, origin: dict) -> int:
+    """The number of optimizer steps."""
+    given = origin.get("batch_size") == "command line"
+    if not objective.on_policy and given and cfg.batch_size > len(data.train):
+        raise UserError(f"--batch-size {cfg.batch_size:,}: there are {len(data.train):,} rows "
+                        "only, so a step would hold rows twice")
+    return cfg.optimizer_steps(len(data.train), hp.passes if objective.on_policy else 1)
+
+
+@contextlib.contextmanager
+def open_run(name: str, cfg: Train, hp: Any, origin: dict, data: Data, model: GPT, models: Models,
+             steps: int) -> Iterator[Run]:
+    """The run: its folder, in which nobody else works, and where its steps come from."""
+    objective, device = OBJECTIVES[name], models.device
+    about = {"command": "train", "objective": name, "steps": steps, "config": asdict(cfg),
+             "hp": asdict(hp), "from": origin, "tokenizer": data.tok.name,
+             "torch": torch.__version__, "threads": torch.get_num_threads(),
+             "device": f"{device.name} {device.dtype} x {device.processes}",
+             "held_out_rows": [] if cfg.eval_data else [r.where for r in data.held_rows
+                                                        if not r.family],
+             "key": data.key + reward_key(cfg, objective, data)}
+    given = {k: v for k, v in {**asdict(cfg), **asdict(hp)}.items()
+             if origin.get(k) == "command line"}
+    basis = "the data, the start model, the reward or the version of nanouft"
+    flags = {"objective": name, **given}
+    with runs.open_folder(cfg, about, name, basis, device, flags) as folder:
+        if objective.on_policy:
+            source, what = rollouts(cfg, objective, hp, data, model, models, steps)
+            held = partial(rewarded_prompts, source, data.held)
+        else:
+            source = Epochs(data.train, cfg.batch_size, steps, cfg.seed, data.tok.pad)
+            held, what = partial(held_out, model, data.held, data.tok.pad, device), "rows"
+        print(f"{name}: {steps:,} steps of {cfg.batch_size} {what}, lr {cfg.lr:g}, "
+              f"{model.n_params() / 1e6:.2f}M parameters, {device.name} {device.dtype} x "
+              f"{device.processes} -> {folder}")
+        yield Run(name, cfg, hp, device, folder, source, held if data.held else None,
+                  held_reward(cfg, objective, data, model, device))
+
+
+# ---- rewards -------------------------------------------------------------------------------------
+def reward_key(cfg: Train, objective: Objective, data: Data) -> str:
+    """What tells one --reward from another, for --resume. It is tried on some rows first."""
+    if cfg.reward == "exact":
+        return ""
+    from nanouft.rewards import scorer
+    rows = data.train_rows + data.held_rows
+    scorer.try_out(cfg.reward, rows, objective.graded)
+    return scorer.reward_hash(cfg.reward, rows)
+
+
+def held_reward(cfg: Train, objective: Objective, data: Data, model: GPT,
+                device: Device) -> Callable[[], dict] | None:
+    """Off-policy with --reward: figures of greedy answers to held-out prompts."""
+    if cfg.reward == "exact" or objective.on_policy or not data.held_rows:
+        return None
+    from nanouft.rewards import best_of, scorer
+    score = scorer.scorer(cfg.reward, device.name)
+    return lambda: scorer.figures(*best_of.rewarded(model, data.tok, data.held_rows, score,
+                                                    max_new=cfg.max_new))
+
+
+def rollouts(cfg: Train, objective: Objective, hp: Any, data: Data, model: Any, models: Models,
+             steps: int) -> tuple[Any, str]:
+    """(the source of an on-policy run, what it draws in words)."""
+    from nanouft.rewards import scorer
+    from nanouft.sampling import Rollouts
+    lora = cfg.lora and model.adapters_alone()
+    start = model.start if lora else copy.deepcopy(model).requires_grad_(False)
+    silent = cfg.data and cfg.reward == "exact" and not objective.rewarded
+    score = scorer.unscored if silent else scorer.scorer(cfg.reward, models.device.name)
+    others = {c.name: models.same_tokens(getattr(hp, c.asks)[0])
+              for c in objective.columns if c.asks and c.sampled}
+    source = Rollouts(
+        data.train, objective, hp, model, start, data.tok, partial(scorer.score_rows, score),
+        rows=cfg.batch_size, steps=steps, seed=cfg.seed, max_new=cfg.max_new,
+        device=models.device, others=others,
+        grade=partial(scorer.to_unit_interval, cfg.reward) if objective.graded else None,
+        seen=partial(after_rollout, cfg))
+    each = f"prompts x {hp.samples} samples"
+    if source.stride > 1:
+        each += f" (a rollout serves {source.stride} steps)"
+    return source, each
+
+
+def after_rollout(cfg: Train, source: Any, number: int, rows: list[Row], texts: list[str],
+                  col: Columns) -> None:
+    """The exact score beside another reward; a remark if all rewards are equal; every --show-every
+    steps a few answers: numbers go up for many reasons, the text shows which."""
+    from nanouft.rewards import scorer
+    if not cfg.data:
+        source.stats["score"] = float(scorer.score_rows(scorer.exact, rows, texts).mean())
+    if number == 0 and source.objective.rewarded:
+        if note := scorer.constant_reward_note(col.reward.numpy()):
+            tqdm.write(note)
+    every, first = cfg.show_every, number * source.stride
+    if not every or (first - source.stride) // every == first // every:
+        return
+    figures = ", ".join(f"{k} {v:.3f}" for k, v in source.stats.items())
+    lines = [f"rollout {number}: {figures}"]
+    for i in range(0, len(rows), source.hp.samples)[:SHOWN]:
+        note = "" if col.ended[i] else "   (does not stop)"
+        lines += [f"  {one_line(rows[i].prompt[-1].text, 110)}",
+                  f"    -> {one_line(texts[i], 110)}   (reward {col.reward[i]:.2f}){note}"]
+    tqdm.write("\n".join(lines))
+
+
+def rewarded_prompts(source: Any, prompts: list) -> dict[str, Any]:
+    """The mean reward of greedy answers to prompts held out, its 95 % bootstrap interval, how many
+    stop; and the mean of every family, where prompts have one."""
+    from nanouft.rewards import scorer
+    from nanouft.sampling import CHUNK, generate, stops
+    tok, out = source.tok, []
+    for i in range(0, len(prompts), CHUNK):
+        ids = [e.seqs["prompt"].ids.tolist() for e in prompts[i:i + CHUNK]]
+        out += generate(source.policy, ids, stop=tok.stops, pad=tok.pad, max_new=source.max_new)
+    rows = [e.row for e in prompts]
+    rewards = source.score(rows, [tok.decode(a.ids).strip() for a in out])
+    grouped: dict[str, list[float]] = {}
+    for row, x in zip(rows, rewards):
+        grouped.setdefault(row.family, []).append(float(x))
+    families = {f: float(np.mean(x)) for f, x in grouped.items() if f}
+    figures = scorer.figures(rewards, [stops(a, tok) for a in out])
+    return figures | ({"families": families} if families else {})
+
+
+def micro_batches(objective: Objective, hp: Any, net: torch.nn.Module, device: Device,
+                  accumulate: int) -> dict[str, Any]:
+    """Arguments of loop.steps that cut each step into pieces; {} if it stays whole."""
+    if accumulate * device.processes == 1:
+        return {}
+    from nanouft.run.micro_batches import MicroBatches
+    micro = MicroBatches(objective, hp, net, device, accumulate)
+    return {"cut": micro.cut, "loss_of": micro.loss}

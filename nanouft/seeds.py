@@ -1,0 +1,95 @@
+"""Where random numbers begin: every stream of them has a function here that gives its seed.
+
+A seed depends on --seed and on a place (a step, a row, a rollout), never on what was drawn before. So a resumed run
+draws what it would have drawn without the break. A number seeds torch, a list numpy. Changing a formula moves every
+committed figure. tests/core/test_streams.py says where two streams meet.
+"""
+import torch
+from torch import Tensor
+
+TORCH_SEEDS = 2**63         # torch takes 63 bits; a seed such as 20261120 is multiplied twice
+STEPS = 1_000_003           # a prime above the steps of most runs, and above the rows of a step
+CHUNKS = 1_009              # a prime above the chunks in which answers are sampled
+
+
+# ---- training --------------------------------------------------------------------------------------------------------
+def step_seed(seed: int, step: int) -> int:
+    """Batch.seed, which all pieces of a step share."""
+    return seed * STEPS + step
+
+
+def row_seed(batch_seed: int, row: int) -> int:
+    return batch_seed * STEPS + row + 1
+
+
+def guess_seed(batch_seed: int) -> int:
+    """For IFT's sampled guesses: half a million steps ahead, since its coins are drawn with the step's own seed."""
+    return batch_seed + 500_009
+
+
+def order_seed(seed: int) -> list[int]:
+    """Which rows stand in which step."""
+    return [seed, 7]
+
+
+def minibatch_seed(seed: int, rollout: int, turn: int) -> list[int]:
+    """Which answers of a rollout stand in which step."""
+    return [seed, rollout, turn]
+
+
+def window_seed(seed: int) -> list[int]:
+    """Pretraining: where rows begin in a text, and at which position of the context."""
+    return [seed, 11]
+
+
+# ---- sampled answers: each chunk has random numbers of its own -------------------------------------------------------
+def chunk_seed(seed: int, chunk: int) -> int:
+    return (seed * CHUNKS + chunk) % TORCH_SEEDS
+
+
+def rollout_seed(seed: int, rollout: int, chunk: int) -> int:
+    return chunk_seed(step_seed(seed, rollout), chunk)
+
+
+def harvest_seed(seed: int, chunk: int) -> int:
+    return seed * 100_003 + chunk
+
+
+def pair_seeds(seed: int, first: int) -> tuple[int, int]:
+    """Two samples to each prompt from row `first` on, for a reward model."""
+    even = 2 * (seed * 100_003 + first)
+    return even, even + 1
+
+
+# ---- NanoWorld: another seed is other prompts ------------------------------------------------------------------------
+def kind_seed(seed: int, kind: int) -> int:
+    """Rows of the second kind that a method learns from (kind 1), of the third ...; the first kind has --seed."""
+    return seed + 10_000_000 * kind
+
+
+def harvest_prompt_seed(seed: int) -> int:
+    return seed + 50_000_000
+
+
+def document_seed(seed: int) -> int:
+    return seed + 1
+
+
+def held_document_seed(seed: int) -> int:
+    return seed + 2_000_000
+
+
+# ---- draws that do not depend on how a step is cut into pieces ----
+def normal_draw(batch) -> float:
+    """One N(0,1) draw, the same for the whole step."""
+    return torch.randn((), generator=generator(batch.seed)).item()
+
+
+def uniform_rows(batch, B: int, T: int, device="cpu") -> Tensor:
+    """(B,T) draws in [0,1), by a row's place in the step, whichever piece holds it. A GPU draws others than a CPU."""
+    seeds = [row_seed(batch.seed, batch.offset + i) for i in range(B)]
+    return torch.stack([torch.rand(T, device=device, generator=generator(seed, device)) for seed in seeds])
+
+
+def generator(seed: int, device="cpu") -> torch.Generator:
+    return torch.Generator(device).manual_seed(seed % TORCH_SEEDS)

@@ -1,1 +1,0 @@
-"""What train.py needs beside the loop: its flags, which rows, which weights stay."""
