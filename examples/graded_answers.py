@@ -22,11 +22,10 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from nanouft.errors import UserError, nearest
 from nanouft.files.containers import objects
 from nanouft.files.words import quoted_names
 from nanouft.run import config
-from nanouft.errors import UserError
-from nanouft.errors import nearest
 
 
 @dataclass

@@ -19,8 +19,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from nanouft.run import config
 from nanouft.errors import in_range
+from nanouft.run import config
 
 NUMBER = re.compile(r"-?\d[\d,]*(?:\.\d+)?")
 THINGS = "hens owls cats bats figs cups pans jars pens oars".split()

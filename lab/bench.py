@@ -35,16 +35,16 @@ from lab.bench_steps import Clock, Learner
 from lab.cell import Cell, kept_model, quiet
 from nanouft import world
 from nanouft.data.batches import Epochs, encode
+from nanouft.errors import choose
 from nanouft.gpt import GPT, NANO
-from nanouft.sampling import generate, threads
+from nanouft.loop import Device
 from nanouft.models.load import folder_of, start_model
 from nanouft.objectives import OBJECTIVES
-from nanouft.reference import add_columns
-from nanouft.sampling import Rollouts
+from nanouft.reference import Models, add_columns
 from nanouft.run import config, devices
-from nanouft.run.storage import write_json
-from nanouft.errors import choose
 from nanouft.run.flags import Train
+from nanouft.run.storage import write_json
+from nanouft.sampling import Rollouts, generate, threads
 
 VOCAB = 50_257              # GPT-2's
 Arm = Callable[[int], object]
@@ -63,7 +63,7 @@ class Bench:
 
 
 # ---- arms that take turns --------------------------------------------------------------------------------------------
-def race(arms: dict[str, Arm], jobs: int, turns: int, device: devices.Device) -> dict[str, np.ndarray]:
+def race(arms: dict[str, Arm], jobs: int, turns: int, device: Device) -> dict[str, np.ndarray]:
     """{arm: (turns x jobs,) seconds}. All arms do a job before the next one begins, in alternating order. A first turn
     warms up and is not counted."""
     times, clock = {name: [] for name in arms}, Clock(device)
@@ -83,7 +83,7 @@ def over(a: np.ndarray, b: np.ndarray) -> dict[str, float]:
             "seconds_a": float(np.median(a)), "seconds_b": float(np.median(b))}
 
 
-def backward(loss: Callable[[int], Tensor], device: devices.Device, *models) -> Arm:
+def backward(loss: Callable[[int], Tensor], device: Device, *models) -> Arm:
     """Forward and backward of loss(i)."""
     def work(i: int) -> None:
         with device.autocast():
@@ -95,7 +95,7 @@ def backward(loss: Callable[[int], Tensor], device: devices.Device, *models) -> 
 
 
 # ---- the parts -------------------------------------------------------------------------------------------------------
-def step(turns: int, device: devices.Device) -> dict | None:
+def step(turns: int, device: Device) -> dict | None:
     """Forward and backward, all positions paid."""
     model, tok = start_model("base")
     model.to(device.name)
@@ -116,7 +116,7 @@ def step(turns: int, device: devices.Device) -> dict | None:
     return {"transformers_over_ours": over(times["transformers"], times["ours"])}
 
 
-def stepper(name: str, device: devices.Device, init: str = "base") -> Arm:
+def stepper(name: str, device: Device, init: str = "base") -> Arm:
     """A function that makes optimizer step i of objective `name` on NanoWorld, as `train` would."""
     model, tok = start_model(init)
     model.to(device.name)
@@ -127,13 +127,13 @@ def stepper(name: str, device: devices.Device, init: str = "base") -> Arm:
     if objective.on_policy:
         source = Rollouts(encoded, objective, hp, replace(cfg, show_every=0), 96, model, tok, device)
     else:
-        add_columns(encoded, objective.columns, model, tok.pad, device, hp)
+        add_columns(encoded, objective.columns, Models(model, tok.pad, device), hp)
         source = Epochs(encoded, cfg.batch_size, 96, 0, tok.pad)
     learner = Learner(name, model, device, hp)
     return lambda i: learner.step(source(i % 96))
 
 
-def ift(turns: int, device: devices.Device) -> dict:
+def ift(turns: int, device: Device) -> dict:
     times = race({name: stepper(name, device) for name in ("ift", "sft")}, 8, turns, device)
     return {"ift_over_sft": over(times["ift"], times["sft"])}       # the first steps of a default run
 
@@ -144,7 +144,7 @@ def tuned() -> str:
         return kept_model(Cell(("--objective", "sft"), 0))
 
 
-def answers(turns: int, device: devices.Device, new: int, sample: bool) -> dict | None:
+def answers(turns: int, device: Device, new: int, sample: bool) -> dict | None:
     """64 answers of at most `new` tokens. Drawn at temperature 1 until they stop, or greedy and endless."""
     net = bench_others.gpt2(tuned(), device.name)
     if net is None:
@@ -161,7 +161,7 @@ def answers(turns: int, device: devices.Device, new: int, sample: bool) -> dict 
     return {"transformers_over_ours": over(times["transformers"], times["ours"])}
 
 
-def trl(turns: int, device: devices.Device) -> dict | None:
+def trl(turns: int, device: Device) -> dict | None:
     """TRL's steps over ours, which take turns: 32 rows; for GRPO 4 new answers to each of 32 prompts."""
     found = {}
     for name, rows in {"sft": 32, "dpo": 32, "grpo": 128}.items():
@@ -183,7 +183,7 @@ def trl(turns: int, device: devices.Device) -> dict | None:
     return found
 
 
-def memory(turns: int, device: devices.Device) -> dict:
+def memory(turns: int, device: Device) -> dict:
     """forward(want="logp") over logits and cross-entropy."""
     model = GPT(replace(NANO, vocab_size=VOCAB), seed=0).to(device.name)
     rng = torch.Generator().manual_seed(0)
@@ -201,7 +201,7 @@ def memory(turns: int, device: devices.Device) -> dict:
             "peak": {**peak, "ratio": peak["logp"] / peak["plain"]}}
 
 
-def peak_memory(work: Callable[[], None], device: devices.Device) -> int:
+def peak_memory(work: Callable[[], None], device: Device) -> int:
     """Bytes: the most that tensors made by `work` take at one time."""
     if device.kind == "cuda":
         before = torch.cuda.memory_allocated()

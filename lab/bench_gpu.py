@@ -32,21 +32,19 @@ from lab.bench_steps import Clock, Learner, random_rows, settings
 from nanouft import world
 from nanouft.data.batches import Epochs, collate, encode
 from nanouft.data.rows import demo_rows
-from nanouft.data.tokenizer import nano
+from nanouft.data.tokenizer import Tokenizer, nano
+from nanouft.errors import UserError, one_line
 from nanouft.gpt import GPT, GPT2, GPTConfig
-from nanouft.sampling import generate
+from nanouft.loop import DTYPES, Device
 from nanouft.models.load import start_model
 from nanouft.models.save import add_value_head
 from nanouft.objective import Batch
 from nanouft.objectives import OBJECTIVES, neftune
-from nanouft.reference import add_columns
-from nanouft.sampling import as_if_sampled
+from nanouft.reference import Models, add_columns
 from nanouft.run import devices
-from nanouft.loop import DTYPES, Device
-from nanouft.seeds import uniform_rows
-from nanouft.errors import UserError
 from nanouft.run.storage import write_json
-from nanouft.errors import one_line
+from nanouft.sampling import as_if_sampled, generate
+from nanouft.seeds import uniform_rows
 
 SECONDS = 480
 WAITS = ("cudaStreamSynchronize", "cudaEventSynchronize", "cudaMemcpy")
@@ -129,7 +127,7 @@ def five(name: str, model: GPT, tok: Tokenizer) -> list[Batch]:
         rewards = [(7 * i % 11) / 11 for i in range(len(answers))]
         return [as_if_sampled(answers, rewards, objective, hp, model, tok.pad, CPU)] * 5
     encoded, _ = encode(objective.rows(world.mixed_rows("train", objective.kinds(hp), 40, 0), hp), tok, model.cfg.n_ctx)
-    add_columns(encoded, objective.columns, model, tok.pad, CPU, hp)
+    add_columns(encoded, objective.columns, Models(model, tok.pad, CPU), hp)
     encoded = objective.arrange(encoded, 0) if objective.arrange else encoded
     source = Epochs(encoded, 8, 5, 0, tok.pad)
     return [replace(source(i), seed=i) for i in range(5)]

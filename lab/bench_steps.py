@@ -11,11 +11,11 @@ from torch import Tensor
 
 from nanouft import train
 from nanouft.data.batches import Encoded, Tokens
-from nanouft.data.rows import Example
+from nanouft.data.rows import Row
 from nanouft.gpt import GPT
+from nanouft.loop import Device
 from nanouft.objective import REF, Batch
 from nanouft.objectives import OBJECTIVES
-from nanouft.run import devices
 from nanouft.run.flags import Train
 
 
@@ -28,7 +28,7 @@ def settings(name: str):
 class Learner:
     """A model, and the step that train.fit makes between its marks."""
 
-    def __init__(self, name: str, model: GPT, device: devices.Device, hp=None):
+    def __init__(self, name: str, model: GPT, device: Device, hp=None):
         self.objective, self.hp, self.model, self.device = OBJECTIVES[name], hp or settings(name), model, device
         self.optimizer = train.make_optimizer(model, Train(lr=self.objective.lr), device)
         self.scaler = device.scaler()
@@ -59,13 +59,13 @@ def random_rows(name: str, n: int, prompt: int, answer: int, vocab: int) -> list
         mask = np.array([0] * prompt + [1] * paid, np.int8)
         ref = np.full(len(mask) - 1, -np.log(vocab)) * mask[1:] if REF in objective.columns else None
         return Tokens(rng.integers(0, vocab, len(mask), np.int32), mask, ref)
-    return [Encoded({role: tokens(role) for role in roles}, Example({})) for _ in range(n)]
+    return [Encoded({role: tokens(role) for role in roles}, Row()) for _ in range(n)]
 
 
 class Clock:
     """seconds() since the last call; waits for the device first. Of CPU time, where one thread does all the work."""
 
-    def __init__(self, device: devices.Device):
+    def __init__(self, device: Device):
         self.device, self.last = device, 0.0
         alone = device.kind == "cpu" and torch.get_num_threads() == 1
         self.now = time.process_time if alone else time.perf_counter

@@ -19,12 +19,11 @@ from pathlib import Path
 from lab import cost, graded, sums
 from lab.own import APART, KEPT_RIGHT, Own
 from nanouft import reward, train
+from nanouft.errors import UserError
 from nanouft.models.load import folder_of
 from nanouft.objectives import OBJECTIVES
 from nanouft.rewards import harvest
-from nanouft.errors import UserError
-from nanouft.run.storage import Lines, checksum, made_once, write_json
-from nanouft.run.storage import read_json
+from nanouft.run.storage import Lines, checksum, made_once, read_json, write_json
 from nanouft.world.__main__ import main as write_demos
 
 CELL_VERSION = 1

@@ -20,15 +20,15 @@ from lab import snapshot, sums
 from lab.cell import KEEP, Cell, kept_reward, quiet, stages, train_cell
 from lab.runner import open_store, results_of, run_missing, scratch
 from nanouft import world
+from nanouft.errors import Diverged
 from nanouft.eval import scores
-from nanouft.sampling import answer_rows
+from nanouft.loop import Device
 from nanouft.models.load import start_model
 from nanouft.rewards.best_of import best_answers
 from nanouft.rewards.scorer import load
 from nanouft.run import devices
-from nanouft.errors import Diverged
-from nanouft.run.storage import Lines
-from nanouft.run.storage import read_json
+from nanouft.run.storage import Lines, read_json
+from nanouft.sampling import answer_rows
 
 KEPT = ("score", "strict", "ends", "length", "gold_logp")       # of a family; intervals over prompts are not kept
 
@@ -62,7 +62,7 @@ def scored(cell: Cell, folder: Path, keep: Path) -> dict:
     else:
         likes = load(kept_reward(cell.own, keep)) if cell.best_of > 1 else None
         best = partial(best_answers, model, tok, n=cell.best_of, scorer=likes, seed=cell.seed) if likes else None
-        result, answers = scores.families(model, tok, devices.Device("cpu", "fp32"), cell.split, cell.items,
+        result, answers = scores.families(model, tok, Device("cpu", "fp32"), cell.split, cell.items,
                                           cell.prompts, best)
     log = Lines(Path(init) / "metrics.jsonl").read() if cell.flags else []
     out = {"mean": scores.mean_score(result), "families": {f: {k: round(r[k], 4) for k in KEPT}

@@ -23,9 +23,8 @@ from lab.runner import kept
 from lab.second_stage import C1B
 from lab.study import BASES, Plan, Row, Study
 from lab.una_claim import C6
+from nanouft.errors import UserError, choose, in_range
 from nanouft.run import config
-from nanouft.errors import UserError, in_range
-from nanouft.errors import choose
 
 FOLDER = Path("docs/results/claims")
 WEAK = Cell(("--objective", "sft", "--noise", "0.4"), seed=900)     # an aligned model that is no oracle: 40 % wrong

@@ -21,15 +21,14 @@ import torch
 from torch.nn.modules.module import register_module_forward_hook
 
 from nanouft.data.batches import Encoded, Epochs, encode
+from nanouft.errors import UserError
 from nanouft.gpt import GPT, GPTConfig
 from nanouft.models.load import start_model
 from nanouft.objective import REF, Objective
 from nanouft.objectives import OBJECTIVES
-from nanouft.run import config
-from nanouft.errors import UserError
-from nanouft.seeds import step_seed
-from nanouft.run import setup
+from nanouft.run import config, setup
 from nanouft.run.flags import read_flags
+from nanouft.seeds import step_seed
 
 
 @dataclass

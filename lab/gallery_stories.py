@@ -63,7 +63,7 @@ def swapped(batch: Batch) -> Batch:
 def sorted_by_task() -> AbstractContextManager:
     """The steps of a file that is sorted by task and read from top to bottom."""
     def batch_at(epochs: Epochs, step: int) -> Batch:
-        data, rows = sorted(epochs.data, key=lambda e: e.example.family), len(epochs.plan[step])
+        data, rows = sorted(epochs.data, key=lambda e: e.row.family), len(epochs.plan[step])
         return collate(data, np.arange(step * rows, (step + 1) * rows) % len(data), epochs.pad)
     return patch.object(Epochs, "__call__", batch_at)
 

@@ -27,9 +27,9 @@ from lab.runner import Store, open_store, results_of, run_missing
 from lab.search import VAL_SEED, Search, run_searches
 from lab.study import BASES
 from lab.words import format_interval, read_template
+from nanouft.errors import UserError, in_range
 from nanouft.eval.stats import interval, verdict
 from nanouft.run import config
-from nanouft.errors import UserError, in_range
 from nanouft.run.storage import write_json, write_text
 
 FOLDER, PAGE = Path("docs/results/ift_help"), Path("docs/ift_help.md")

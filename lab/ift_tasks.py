@@ -27,13 +27,13 @@ from lab.cells import finished, pack_scores, run_cell
 from nanouft import world
 from nanouft.data.rows import Row, Turn
 from nanouft.data.tokenizer import Tokenizer
-from nanouft.gpt import GPT
 from nanouft.eval import scores
 from nanouft.eval.probes import kl, own_prefix_gap, seqs_of
-from nanouft.sampling import answer_rows, stops
+from nanouft.gpt import GPT
+from nanouft.loop import Device
 from nanouft.models.load import start_model
-from nanouft.run import devices
 from nanouft.run.storage import Lines, checksum
+from nanouft.sampling import answer_rows, stops
 from nanouft.world.facts import ITEMS
 
 VERSION = 1                     # raised by hand when code changes what jobs give
@@ -187,7 +187,7 @@ class Moved:
 
     def compared(self, folder: Path, keep: Path) -> dict:
         """The largest change of a family's score, and nats a token of KL(model || start) along right answers."""
-        cell, device = self.cell, devices.Device("cpu", "fp32")
+        cell, device = self.cell, Device("cpu", "fp32")
         start, tok = start_model(kept_model(cell.start, keep))
         model, _ = start_model(train_cell(cell, folder / "run", keep))
         before, after = (scores.families(m.eval(), tok, device, cell.split, cell.items)[0] for m in (start, model))

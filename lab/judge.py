@@ -20,8 +20,7 @@ from lab.runner import results_of
 from lab.search import VAL_SEED, Search
 from lab.study import ITEMS, TEST, Plan, Study
 from lab.words import MARGIN, claim_verdict, common_verdict, format_gain, format_interval, markdown_table, read_template
-from nanouft.run.storage import write_json, write_text
-from nanouft.run.storage import read_json
+from nanouft.run.storage import read_json, write_json, write_text
 from nanouft.world import FAMILIES
 
 DIGITS = 6

@@ -24,9 +24,9 @@ from frozen_lake.policies import start_policy
 from lab.pictures import interval_picture
 from lab.runner import Missing, open_store, read_lines, run_missing
 from lab.words import format_interval, markdown_table, read_template
+from nanouft.errors import UserError, in_range
 from nanouft.eval.stats import interval, verdict
 from nanouft.run import config
-from nanouft.errors import UserError, in_range
 from nanouft.run.storage import checksum, write_json, write_text
 
 STUDY_VERSION = 1           # raised by hand when a change of code changes what cells give

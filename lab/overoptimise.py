@@ -28,15 +28,15 @@ from lab.words import format_interval, markdown_table, read_template
 from nanouft import reward, world
 from nanouft.data.batches import encode
 from nanouft.data.rows import pair_rows
+from nanouft.errors import UserError, in_range
 from nanouft.eval import plots
 from nanouft.eval.stats import interval
-from nanouft.sampling import answer_rows
 from nanouft.models.load import start_model
 from nanouft.rewards import best_of
 from nanouft.rewards.scorer import RewardModel, exact, load, save
 from nanouft.run import config, devices
-from nanouft.errors import UserError, in_range
 from nanouft.run.storage import Lines, made_once, write_text
+from nanouft.sampling import answer_rows
 
 SIZES = {100: 25, 400: 50, 1600: 100}       # pairs -> optimizer steps: four times the pairs, twice the steps
 SEEDS = 5                                   # a seed draws demonstrations, pairs, samples and order

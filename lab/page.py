@@ -12,8 +12,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from nanouft.run import config, pages
 from nanouft.errors import UserError
+from nanouft.run import config, pages
 from nanouft.run.storage import read_json
 
 ASSETS = Path(__file__).parent / "assets"

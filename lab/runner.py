@@ -24,10 +24,9 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from nanouft.errors import UserError, one_line
 from nanouft.run import runs, signals
-from nanouft.errors import UserError
 from nanouft.run.storage import LOCK, Lines, beside, locked
-from nanouft.errors import one_line
 
 
 # ---- what is kept ----------------------------------------------------------------------------------------------------

@@ -14,12 +14,12 @@ import torch
 
 from nanouft.data.rows import Row, Turn
 from nanouft.data.tokenizer import Tokenizer
-from nanouft.gpt import GPT
 from nanouft.eval import scores
 from nanouft.eval.probes import seqs_of
-from nanouft.sampling import answer_rows, stops
+from nanouft.gpt import GPT
 from nanouft.rewards.scorer import scorer
 from nanouft.run.storage import Lines
+from nanouft.sampling import answer_rows, stops
 
 EXAMPLE, RIGHT = "examples/gsm8k_reward.py", "examples/gsm8k_reward.py:right"
 ERRS = "examples/judge_that_errs.py"

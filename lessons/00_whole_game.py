@@ -51,7 +51,7 @@ from nanouft.sampling import answer_rows, stops
 from nanouft.models.load import start_model
 from nanouft.models.save import save_model
 from nanouft.objectives import OBJECTIVES
-from nanouft.reference import add_columns
+from nanouft.reference import Models, add_columns
 from nanouft.run import devices
 import draw
 import torch
@@ -71,7 +71,7 @@ def train(name: str, learning_rate: float, **settings):
     kind = "pairs" if name == "dpo" else "demos"
     rows = world.rows("train", kind, STEPS * ROWS, seed=0)
     data, _ = encode(method.rows(rows, hp), tok, base.cfg.n_ctx)        # words become tokens
-    add_columns(data, method.columns, base, tok.pad, cpu)       # DPO: how likely the base finds it
+    add_columns(data, method.columns, Models(base, tok.pad, cpu))       # DPO: how likely the base finds it
     optimizer = torch.optim.AdamW(model.parameters(), learning_rate, betas=(0.9, 0.95))
     for numbers in progress(order([row.length for row in data], ROWS, STEPS, seed=0), name):
         batch = collate(data, numbers, tok.pad)                 # 1. data

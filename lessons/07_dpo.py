@@ -75,7 +75,7 @@ from nanouft.models.load import start_model
 from nanouft.objective import REF, pushes
 from nanouft.objectives import OBJECTIVES
 from nanouft.objectives.cpo import nll
-from nanouft.reference import add_columns
+from nanouft.reference import Models, add_columns
 from nanouft.run import devices
 import draw
 import torch
@@ -93,7 +93,7 @@ def pairs(split: str, n: int, seed: int):
     rows = world.rows(split, "pairs", n, seed, skills="unknown")
     data, _ = encode(dpo.rows(rows, hp), tok, model.cfg.n_ctx)
     cpu = devices.pick("cpu", "fp32", threads=2)
-    add_columns(data, (REF,), model, tok.pad, cpu)          # the reference's log-probs, asked once
+    add_columns(data, (REF,), Models(model, tok.pad, cpu))          # the reference's log-probs, asked once
     return rows, data
 
 

@@ -56,7 +56,7 @@ from nanouft.sampling import answer_rows
 from nanouft.models.load import start_model
 from nanouft.objective import REF, pushes
 from nanouft.objectives import OBJECTIVES
-from nanouft.reference import add_columns
+from nanouft.reference import Models, add_columns
 from nanouft.run import devices
 import draw
 import torch
@@ -80,7 +80,7 @@ def pairs(split: str, n: int, seed: int):
     rows = world.rows(split, "pairs", n, seed, skills="unknown")
     data, _ = encode(OBJECTIVES["dpo"].rows(rows, None), tok, base.cfg.n_ctx)
     cpu = devices.pick("cpu", "fp32", threads=2)
-    add_columns(data, (REF,), base, tok.pad, cpu)
+    add_columns(data, (REF,), Models(base, tok.pad, cpu))
     return rows, data
 
 

@@ -50,7 +50,7 @@ from nanouft.data.batches import collate, encode, order
 from nanouft.sampling import answer_rows
 from nanouft.models.load import start_model
 from nanouft.objectives import OBJECTIVES
-from nanouft.reference import add_columns
+from nanouft.reference import Models, add_columns
 from nanouft.loop import Device
 import draw
 import torch
@@ -93,7 +93,7 @@ def train(name: str, rows, steps: int, start):
     lr = 1e-4 if name == "una" else 2.5e-4
     hp = objective.hp(loss=BREAK) if name == "uft" else objective.hp()
     data, _ = encode(objective.rows(rows, hp), tok, base.cfg.n_ctx)
-    add_columns(data, objective.columns, start, tok.pad, Device("cpu", "fp32"), hp)     # reference
+    add_columns(data, objective.columns, Models(start, tok.pad, Device("cpu", "fp32")), hp)     # reference
     optimizer = torch.optim.AdamW(model.parameters(), lr=lr, betas=(0.9, 0.95), weight_decay=0.0)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, lr, steps + 1, pct_start=0.1, cycle_momentum=False)

@@ -61,7 +61,7 @@ from nanouft.models.load import start_model
 from nanouft.objective import pushes
 from nanouft.objectives import OBJECTIVES
 from nanouft.objectives.tis_dpo import token_weights
-from nanouft.reference import add_columns, logps
+from nanouft.reference import Models, add_columns, logps
 from nanouft.run import devices
 import draw
 import torch
@@ -75,7 +75,7 @@ base, tok = start_model("base")
 rows = world.rows("train", "pairs", 300, SEED, skills=("truth", "sort"))
 examples = OBJECTIVES["gdpo"].rows(rows, None)          # with p, how sure the label is
 data, _ = encode(examples, tok, base.cfg.n_ctx)
-add_columns(data, OBJECTIVES["rpo"].columns, base, tok.pad, cpu)      # the reference, prompts
+add_columns(data, OBJECTIVES["rpo"].columns, Models(base, tok.pad, cpu))      # the reference, prompts
 
 
 def short_dpo(swap: bool, seed: int):

@@ -137,7 +137,7 @@ for now, before in zip(hft.h.parameters(), base.h.parameters()):
 kept = same / total
 
 dft = OBJECTIVES["dft"]
-unknown_names = [e for e in data if e.example.family == "unknown"]
+unknown_names = [e for e in data if e.row.family == "unknown"]
 batch = collate(unknown_names, [0], tok.pad)
 dft.forward(base, batch, dft.hp())
 s = batch.seqs["answer"]

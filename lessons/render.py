@@ -21,9 +21,9 @@ from pathlib import Path
 
 from lessons import switches
 from lessons.grade.folder import ROOT, lesson_files
+from nanouft.errors import UserError
 from nanouft.eval import plots
 from nanouft.run.config import Parser, run
-from nanouft.errors import UserError
 from nanouft.run.storage import checksum
 
 sys.path.append(str(ROOT / "lessons"))      # lessons import course.py and draw.py from there

@@ -12,9 +12,8 @@ import tempfile
 from pathlib import Path
 
 from lessons.grade.folder import ROOT, environment, lesson_files
+from nanouft.errors import UserError, choose, shorter
 from nanouft.run.config import Parser, run
-from nanouft.errors import UserError
-from nanouft.errors import choose, shorter
 
 NOTES = ROOT / "docs" / "teaching"
 SHARP = 200                             # dots per inch of a picture

@@ -30,8 +30,8 @@ from nanouft.loop import Device
 from nanouft.models.load import start_model
 from nanouft.rewards import best_of
 from nanouft.rewards.scorer import figures, scorer
-from nanouft.rewards.voice import run_about, run_settings
 from nanouft.run import config, devices
+from nanouft.run.runs import run_about, run_settings
 
 Models = list[tuple[str, GPT, Tokenizer]]               # name, model, tokenizer
 
@@ -186,11 +186,11 @@ def on_data(models: Models, rows: list[Row], device: Device, earns: bool = False
             reasons.append("all answers have the same grade")
             continue
         encoded = [encode(examples, tok, n_ctx) for _, _, tok in models]
-        shared = set.intersection(*({id(e.example) for e in each} for each, _ in encoded))
+        shared = set.intersection(*({id(e.row) for e in each} for each, _ in encoded))
         if not shared:
             raise UserError(f"no row of the {kind} can be read by all of these models; evaluate them one by one")
         show(kind, [name for name, _, _ in models],
-             [measured(model, [e for e in each if id(e.example) in shared], tok.pad, device)
+             [measured(model, [e for e in each if id(e.row) in shared], tok.pad, device)
               for (_, model, tok), (each, _) in zip(models, encoded)])
         print("".join(line + "\n" for line in dict.fromkeys(x for _, cut in encoded for x in cut.lines(n_ctx))), end="")
     if len(reasons) == 3 and not earns:

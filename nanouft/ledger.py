@@ -20,30 +20,33 @@ from nanouft.data.batches import collate, encode
 from nanouft.data.rows import Row, Turn, score_rows
 from nanouft.errors import UserError, choose, visible
 from nanouft.eval import plots
+from nanouft.loop import Device
 from nanouft.models.load import start_model
 from nanouft.objective import pushes
 from nanouft.objectives import OBJECTIVES
-from nanouft.reference import add_columns
+from nanouft.reference import Models, add_columns
 from nanouft.run import config, devices
 from nanouft.sampling import as_if_sampled
 
 Strip = tuple[str, list[str], list[float]]          # label, tokens, weights
 
 
-def entries(name: str, hp, row: Row, model, tok, device: devices.Device, reference=None) -> list[Strip]:
+def entries(name: str, hp, row: Row, model, tok, device: Device, reference=None) -> list[Strip]:
     """[(role, tokens, weights x N)] of one row under one objective; the reference is the model itself unless given."""
     objective = OBJECTIVES[name]
+    models = Models(reference or model, tok.pad, device, start_model)
     graded = set(objective.kinds(hp)) <= {"labels", "scores", "prompts"}
     shown = 2 if graded else 1                  # a good and a bad answer, or one row
     if objective.on_policy:                     # as if the model had just said both, and earned 1 and 0
         answers, _ = encode(score_rows(judged(row)[:2], hp), tok, model.cfg.n_ctx)
         hp = dataclasses.replace(hp, samples=2)
-        batch = as_if_sampled(answers, [1.0, 0.0], objective, hp, model, tok.pad, device, reference)
+        batch = as_if_sampled(answers, [1.0, 0.0], objective, hp, model, tok.pad, device, reference,
+                              models.of_columns(objective, hp))
         graded = "answer" in batch.seqs         # or a pair was made of them
         shown = batch.rows
     else:
         encoded, _ = encode(objective.rows(judged(row) if graded else [row], hp), tok, model.cfg.n_ctx)
-        add_columns(encoded, objective.columns, reference or model, tok.pad, device, hp)
+        add_columns(encoded, objective.columns, models, hp)
         encoded = objective.arrange(encoded, 0) if objective.arrange else encoded
         batch = collate(encoded, range(shown), tok.pad)
     batch = batch.to(device.name)
@@ -111,8 +114,8 @@ def views(wanted: list[str], init: str = "base") -> Iterator[tuple[str, str, obj
         parser = config.Parser()
         config.add_flags(parser, objective.hp, name)
         values = vars(parser.parse_args(flags))
-        if wanted := objective.prerequisite:
-            values.setdefault(wanted.setting, [init] * len(wanted.commands))
+        if first := objective.prerequisite:
+            values.setdefault(first.setting, [init] * len(first.commands))
         hp, given = config.fill(objective.hp, values)
         if hasattr(hp, "check"):
             hp.check(given)

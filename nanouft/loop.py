@@ -47,7 +47,7 @@ class Step:
     tokens: Any                 # response tokens: a number; on the lake one for each learner
 
 
-@dataclass
+@dataclass(frozen=True)
 class Device:
     """Where a run computes, and how precisely. run/devices.py chooses it.
     Of several processes each has one with its `rank`: run/processes.py, class Team."""

@@ -20,7 +20,7 @@ from nanouft.data.tokenizer import Tokenizer
 from nanouft.errors import UserError
 from nanouft.gpt import GPT
 from nanouft.loop import Device
-from nanouft.objective import REF, Batch, Column, write_logp
+from nanouft.objective import REF, Batch, Column, Objective, write_logp
 
 Numbers = list[dict[str, np.ndarray]]           # of each row: {role: (L-1,) numbers, one a target}
 ROWS, LOGITS = 64, 2**28                        # of one forward, at most: 2^28 are 1 GiB in fp32
@@ -31,8 +31,18 @@ class Models:
     """The start model, and how to open others: what a column may ask."""
     start: GPT
     pad: int
-    device: Device
-    open: Callable[[str], tuple[GPT, Tokenizer]]        # folder -> model, tokenizer
+    device: Device = Device()
+    open: Callable[[str], tuple[GPT, Tokenizer]] | None = None      # folder -> model, tokenizer
+
+    def opened(self, folder: str) -> tuple[GPT, Tokenizer]:
+        if self.open is None:
+            raise UserError(f"{folder}: no other model can be asked here")
+        return self.open(folder)
+
+    def of_columns(self, objective: Objective, hp: Any) -> dict[str, GPT]:
+        """{column: the model that it asks about sampled answers}."""
+        return {c.name: self.same_tokens(getattr(hp, c.asks)[0])
+                for c in objective.columns if c.asks and c.sampled}
 
     def logps(self, data: list[Encoded], folder: str | None = None) -> Numbers:
         """Nats: the log-prob of every response token under the start model, or the one in `folder`;
@@ -42,7 +52,7 @@ class Models:
 
     def same_tokens(self, folder: str) -> GPT:
         """The model in `folder`. UserError unless it reads the ids of the run's own tokenizer."""
-        other, _ = self.open(folder)
+        other, _ = self.opened(folder)
         mine = self.start.cfg.vocab_size
         if other.cfg.vocab_size != mine:
             raise UserError(f"{folder}: knows {other.cfg.vocab_size:,} tokens, the model that is "
@@ -55,7 +65,7 @@ class Models:
         over its own tokens (PoFT)."""
         total = np.zeros(len(data))
         for folder in folders:
-            other, tok = self.open(folder)
+            other, tok = self.opened(folder)
             encoded, lost = encode([e.row for e in data], tok, other.cfg.n_ctx)
             if lost.skipped or lost.refused:
                 raise UserError(f"{folder}: {len(data) - len(encoded):,} of {len(data):,} rows do "

@@ -17,10 +17,13 @@ from nanouft import world
 from nanouft.data.rows import Turn
 from nanouft.data.tokenizer import Tokenizer
 from nanouft.errors import UserError, flag, in_range, visible
+from nanouft.loop import Device
+from nanouft.models.load import folder_of, start_model
 from nanouft.rewards import best_of
 from nanouft.rewards.scorer import Scorer, scorer
-from nanouft.rewards.voice import Voice, run_settings, start_of
 from nanouft.run import config, devices, runs
+from nanouft.run.runs import model_name, run_settings
+from nanouft.sampling import generate, stops
 
 
 @dataclass
@@ -55,6 +58,35 @@ class Sample:
             raise UserError(f"--top-p {self.top_p}: must be above 0 and at most 1")
 
 
+# ---- a model that answers ------------------------------------------------------------------------
+class Chat:
+    """A model that answers, and what it calls itself."""
+
+    def __init__(self, init: str, device: Device):
+        self.model, self.tok = start_model(init)
+        self.model.to(device.name).eval()
+        self.name = model_name(init)
+
+    def say(self, turns: tuple[Turn, ...], judge: Scorer | None = None, n: int = 1, plain: bool = False,
+            max_new: int = 96, **draws) -> list[tuple[str, str]]:
+        """[(text, remarks)] of n answers; with a judge, of the best of n. `draws`: temperature, top_k, top_p, seed.
+        `plain`: the last turn goes on as a text, without a chat template."""
+        ids = self.tok.text_ids(turns[-1].text) if plain else self.tok.prompt_ids(turns)
+        answers = generate(self.model, [ids] * n, stop=self.tok.stops, pad=self.tok.pad, max_new=max_new, **draws)
+        shown = [(self.tok.decode(a.ids).strip(), "" if stops(a, self.tok) else "   (does not stop)") for a in answers]
+        if judge is None:
+            return shown
+        rewards = judge([turns[-1].text] * len(shown), [text for text, _ in shown])
+        text, remark = shown[int(best_of.choose(rewards))]
+        return [(text, f"   reward {rewards.max():.3g}, mean of {len(shown)}: {rewards.mean():.3g}" + remark)]
+
+
+def start_of(init: str) -> list[str]:
+    """The model that a run began with, if it is still there."""
+    first = str(run_settings(init).get("init"))
+    return [first] if (folder_of(first) / "config.json").is_file() else []
+
+
 def prompts_for(init: str, tok: Tokenizer) -> list[str]:
     """Three prompts that a model has not been trained on. UserError if none are known."""
     try:
@@ -70,15 +102,15 @@ def prompts_for(init: str, tok: Tokenizer) -> list[str]:
 
 
 def settings_of(cfg: Sample) -> dict:
-    """What Voice.say takes of the flags."""
+    """What Chat.say takes of the flags."""
     names = ("plain", "max_new", "temperature", "top_k", "top_p", "seed")
     return {"n": max(cfg.n, cfg.best_of)} | {name: getattr(cfg, name) for name in names}
 
 
-def show(voices: list[Voice], turns: tuple[Turn, ...], cfg: Sample, judge: Scorer | None = None) -> list[str]:
+def show(models: list[Chat], turns: tuple[Turn, ...], cfg: Sample, judge: Scorer | None = None) -> list[str]:
     """Print every voice's answers; returns the first answer of each."""
     first = []
-    for v in voices:
+    for v in models:
         for i, (text, marks) in enumerate(answers := v.say(turns, judge, **settings_of(cfg))):
             try:
                 marks = f"   score {world.score(turns[-1].text, text):.2f}" + marks
@@ -89,15 +121,15 @@ def show(voices: list[Voice], turns: tuple[Turn, ...], cfg: Sample, judge: Score
     return first
 
 
-def chat(voices: list[Voice], cfg: Sample, judge: Scorer | None = None) -> None:
-    print(visible(f"chat; /new forgets, /quit ends; the conversation goes on from the answers of {voices[-1].name}"))
+def chat(models: list[Chat], cfg: Sample, judge: Scorer | None = None) -> None:
+    print(visible(f"chat; /new forgets, /quit ends; the conversation goes on from the answers of {models[-1].name}"))
     turns: tuple[Turn, ...] = ()
     while (text := input("you> ").strip()) != "/quit":
         if text == "/new":
             turns = ()
         elif text:
             turns += (Turn("user", text),)
-            turns += (Turn("assistant", show(voices, turns, cfg, judge)[-1]),)
+            turns += (Turn("assistant", show(models, turns, cfg, judge)[-1]),)
 
 
 def main(argv=None) -> int:
@@ -109,17 +141,17 @@ def main(argv=None) -> int:
         if Path(text, "config.json").is_file():
             raise UserError(f"--prompt {text}: that is a model; put models in front of --prompt")
     device = devices.pick(cfg.device, "fp32", cfg.threads)
-    voices = [Voice(name, device) for name in (start_of(names[0]) if len(names) == 1 else []) + names]
+    models = [Chat(name, device) for name in (start_of(names[0]) if len(names) == 1 else []) + names]
     judge = scorer(cfg.reward or "exact", device.name) if cfg.best_of > 1 else None
     if cfg.prompt is None and sys.stdin and sys.stdin.isatty():
         try:
-            chat(voices, cfg, judge)
+            chat(models, cfg, judge)
         except EOFError:
             print()
         return 0
-    for text in cfg.prompt or prompts_for(names[-1], voices[-1].tok):
+    for text in cfg.prompt or prompts_for(names[-1], models[-1].tok):
         print(visible(f"\nprompt: {text}"))
-        show(voices, (Turn("user", text),), cfg, judge)
+        show(models, (Turn("user", text),), cfg, judge)
     return 0
 
 

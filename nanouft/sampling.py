@@ -266,7 +266,9 @@ def generate(model: GPT, prompts: list[list[int]], *, stop: int | set[int], pad:
     stop_ids = torch.tensor(sorted(stop), device=device)
     new_ids = torch.full((B, max_new), pad, device=device)
     logp = torch.zeros(B, max_new, device=device)
-    with fast_on_cpu(model, B):
+    # A step of a small model is over before a second thread has woken up.
+    small = device.type == "cpu" and B <= 128 and model.cfg.n_embd <= 256
+    with threads(1 if small else torch.get_num_threads()), quick_products(model):
         for step in range(max_new):
             n = P + step                                                    # columns read so far
             if cache is None:
@@ -375,35 +377,40 @@ def answer_rows(model: GPT, tok: Tokenizer, rows: list[Row], max_new: int = MAX_
 
 # ---- faster on a CPU -----------------------------------------------------------------------------
 @contextlib.contextmanager
-def fast_on_cpu(model: GPT, B: int) -> Iterator[None]:
-    """Inside, oneDNN makes the model's matrix products: up to twice as fast on a CPU, other in the
-    last digit, without gradient. It is a private operation of PyTorch; where it is missing, and in
-    other precisions, nothing changes. Small batches of small models run in one thread: a step is
-    over before a second one has woken up."""
-    w = model.wte.weight
-    if w.device.type != "cpu":
-        yield
-        return
-    threads = torch.get_num_threads()
-    if B <= 128 and model.cfg.n_embd <= 256:
-        torch.set_num_threads(1)
-    changed: list[nn.Module] = []
-    if w.dtype == torch.float32 and hasattr(model, "h") and torch.backends.mkldnn.is_available():
-        model.head = lambda hidden: _product(hidden, w, None)
-        for block in model.h:
-            for layer in (block.attn.c_attn, block.attn.c_proj):
-                layer.forward = lambda x, layer=layer: _product(x, layer.weight, layer.bias)
-            block.mlp.forward = lambda x, up=block.mlp.c_fc, down=block.mlp.c_proj: _product(
-                _product(x, up.weight, up.bias, "gelu"), down.weight, down.bias)
-            changed += [block.attn.c_attn, block.attn.c_proj, block.mlp]
+def threads(n: int) -> Iterator[None]:
+    """`n` CPU threads inside, as many as before afterwards."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(n)
     try:
         yield
     finally:
-        torch.set_num_threads(threads)
+        torch.set_num_threads(before)
+
+
+@contextlib.contextmanager
+def quick_products(model: GPT) -> Iterator[None]:
+    """Inside, oneDNN makes the model's matrix products: up to twice as fast on a CPU, other in the
+    last digit, without gradient. It is a private operation of PyTorch; where it is missing, and in
+    other precisions, nothing changes."""
+    w = model.wte.weight
+    ours = w.device.type == "cpu" and w.dtype == torch.float32 and hasattr(model, "h")
+    if not ours or not torch.backends.mkldnn.is_available():
+        yield
+        return
+    model.head = lambda hidden: _product(hidden, w, None)
+    changed: list[nn.Module] = []
+    for block in model.h:
+        for layer in (block.attn.c_attn, block.attn.c_proj):
+            layer.forward = lambda x, layer=layer: _product(x, layer.weight, layer.bias)
+        block.mlp.forward = lambda x, up=block.mlp.c_fc, down=block.mlp.c_proj: _product(
+            _product(x, up.weight, up.bias, "gelu"), down.weight, down.bias)
+        changed += [block.attn.c_attn, block.attn.c_proj, block.mlp]
+    try:
+        yield
+    finally:
+        del model.head
         for module in changed:
             del module.forward
-        if changed:
-            del model.head
 
 
 def _product(x: Tensor, weight: Tensor, bias: Tensor | None, then: str = "none") -> Tensor:

@@ -12,12 +12,12 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 
-from nanouft.data.tokenizer import Tokenizer
-from nanouft.gpt import GPT, GPTConfig
+from nanouft.data.tokenizer import nano
 from nanouft.eval import plots, report
+from nanouft.gpt import GPT, GPTConfig
 from nanouft.models.save import write_gpt
-from nanouft.run import config
-from nanouft.run import setup
+from nanouft.models.tokenizer_files import save_tokenizer
+from nanouft.run import config, setup
 
 ROOT = Path(__file__).parent.parent
 SMALL = GPTConfig(vocab_size=1024, n_ctx=128, n_layer=2, n_head=2, n_embd=32)
@@ -30,7 +30,7 @@ PAIRS = [{"prompt": d["prompt"], "chosen": d["response"], "rejected": "no " * (1
 def tiny_folder(folder: Path, cfg: GPTConfig = SMALL) -> Path:
     """A GPT-2 folder with the `nano` tokenizer and random weights, 0.06M parameters."""
     write_gpt(folder, GPT(cfg, seed=0))
-    nano().save(folder)
+    save_tokenizer(nano(), folder)
     (folder / "run.json").write_text(json.dumps({"command": "pretrain", "tokenizer": "nano"}))
     return folder
 

@@ -9,21 +9,22 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from nanouft.data import tokenizer
 from nanouft.data.batches import ONLY_READ, Encoded, Tokens, collate, encode
-from nanouft.data.rows import Example, Row, Turn, demo_rows
-from nanouft.data.tokenizer import Tokenizer
+from nanouft.data.rows import Row, Turn, demo_rows
 from nanouft.gpt import GPT, GPTConfig
+from nanouft.loop import Device
+from nanouft.models.load import start_model
 from nanouft.objective import Batch, Seqs
 from nanouft.objectives import OBJECTIVES
-from nanouft.reference import add_columns
+from nanouft.reference import Models, add_columns
 from nanouft.sampling import as_if_sampled
-from nanouft.loop import Device
 from nanouft.seeds import step_seed
 
 CPU = Device("cpu", "fp32")
 PAD = 0                                 # of the rows made here; ids 1 .. 16 are words
 TINY = GPTConfig(vocab_size=17, n_ctx=64, n_layer=2, n_head=2, n_embd=16, init_std=0.4)
-NANO = nano()
+NANO = tokenizer.nano()
 
 # every form of every objective that is tested; an objective that is not named here is tested with its defaults
 VARIANTS: dict[str, list[dict[str, Any]]] = {
@@ -134,7 +135,7 @@ def nano(seed: int = 0) -> GPT:
 
 
 def row(ids: list[int], mask: list[int]) -> Encoded:
-    return Encoded({"answer": Tokens(np.array(ids), np.array(mask))}, Example({}))
+    return Encoded({"answer": Tokens(np.array(ids), np.array(mask))}, Row())
 
 
 def some_rows(n: int = 6, seed: int = 0) -> list[Encoded]:
@@ -190,7 +191,7 @@ def make_batch(form: Form, reference: GPT) -> Batch:
         batch = sampled(form, reference)
     else:
         encoded, _ = encode(form.objective.rows(DATA, form.hp), NANO, TINY.n_ctx)
-        add_columns(encoded, form.objective.columns, reference, NANO.pad, CPU, form.hp)
+        add_columns(encoded, form.objective.columns, Models(reference, NANO.pad, CPU, start_model), form.hp)
         encoded = form.objective.arrange(encoded, 3) if form.objective.arrange else encoded
         batch = collate(encoded, range(len(encoded)), NANO.pad)
     batch = replace(batch, seed=step_seed(3, 5), warmup=0.5).piece(0, 1)

@@ -203,8 +203,8 @@ def on_page_content(html, page, config, files):
 
 
 def main(argv=None) -> int:
-    from nanouft.run import config
     from nanouft.errors import UserError, optional
+    from nanouft.run import config
     parser = config.Parser(prog="python docs/website/build.py", description=__doc__)
     parser.add_argument("--out", default=str(ROOT / "out" / "site"), help="folder of the site [out/site]")
     out = Path(parser.parse_args(argv).out).resolve()

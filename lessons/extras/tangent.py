@@ -34,7 +34,7 @@ from nanouft.eval.stats import bootstrap
 from nanouft.sampling import answer_rows
 from nanouft.models.load import start_model
 from nanouft.objectives import OBJECTIVES
-from nanouft.reference import add_columns
+from nanouft.reference import Models, add_columns
 from nanouft.loop import Device
 
 STEPS = [4, 8, 16]                      # of a run; after each of them we look
@@ -50,7 +50,7 @@ def rows_of(name: str, n: int, split: str = "train", **which) -> list:
     objective = OBJECTIVES[name]
     rows = world.rows(split, objective.data, n, 0, **which)
     encoded, _ = encode(objective.rows(rows, objective.hp()), tok, 512)
-    add_columns(encoded, objective.columns, base, tok.pad, CPU)
+    add_columns(encoded, objective.columns, Models(base, tok.pad, CPU))
     return encoded
 
 

@@ -13,8 +13,8 @@ from pathlib import Path
 from lessons.grade import folder, solution, ui, worker
 from lessons.grade.folder import My
 from lessons.grade.tasks import used
-from nanouft.run.config import Parser, run
 from nanouft.errors import UserError
+from nanouft.run.config import Parser, run
 from nanouft.run.storage import write_json
 
 

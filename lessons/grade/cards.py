@@ -14,9 +14,8 @@ from random import Random
 from typing import Any
 
 from lessons.grade.task import Mistake
+from nanouft.errors import UserError, quoted
 from nanouft.run.config import assignments, misfit, tomllib
-from nanouft.errors import UserError
-from nanouft.errors import quoted
 
 Judged = tuple[str, Mistake | None, list[str]]
 

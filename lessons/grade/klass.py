@@ -21,10 +21,8 @@ from lessons.grade.folder import My
 from lessons.grade.program import strange_words, written
 from lessons.grade.results import Klass, Result, mark_equal, minutes, points, tries
 from lessons.grade.submissions import Unreadable, clean_copy, handed_in
-from nanouft.errors import UserError
-from nanouft.run.storage import write_text
-from nanouft.errors import one_line, quoted, visible
-from nanouft.run.storage import regular
+from nanouft.errors import UserError, one_line, quoted, visible
+from nanouft.run.storage import regular, write_text
 
 AT_ONCE = 2                             # submissions that are graded at a time
 CHANGED = "the copy was changed before it was judged"

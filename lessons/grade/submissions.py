@@ -12,8 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 from lessons.grade.folder import My
-from nanouft.errors import UserError
-from nanouft.errors import quoted
+from nanouft.errors import UserError, quoted
 
 KINDS = (".py", ".toml", ".json", ".jsonl", ".txt")
 FILE, FILES, TOTAL = 1_000_000, 300, 10_000_000         # bytes of a file, files, bytes of all

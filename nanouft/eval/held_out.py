@@ -95,7 +95,7 @@ def graded(encoded: list[Encoded], rows: list[dict[str, np.ndarray]], grades: np
     gain = logp - np.array([x.sum() for x in ref]) if started else logp
     prompts: dict = {}
     for i, e in enumerate(encoded):
-        prompts.setdefault(e.example.seqs["answer"][0], []).append(i)
+        prompts.setdefault(e.row.roles["answer"][0], []).append(i)
     couples = [c for c in (better_and_worse(np.array(g), grades) for g in prompts.values()) if c.size]
     if 10 * sum(map(len, couples)) >= len(rows):
         figures = {"accuracy": gain, "prefers": logp} if started else {"prefers": logp}

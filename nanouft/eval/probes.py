@@ -10,7 +10,7 @@ import torch
 
 from nanouft import world
 from nanouft.data.batches import collate, encode
-from nanouft.data.rows import Example, Row, Turn
+from nanouft.data.rows import Row, Turn
 from nanouft.data.tokenizer import Tokenizer
 from nanouft.eval.held_out import mean_loss
 from nanouft.gpt import GPT
@@ -42,7 +42,7 @@ def probe(model: GPT, base: GPT, tok: Tokenizer, split: str = "test", items: int
 
 def seqs_of(answers: list[str], rows: list[Row], model: GPT, tok: Tokenizer) -> Seqs:
     """One padded batch: these answers after the prompts of these rows."""
-    examples = [Example({"answer": (r.prompt, (Turn("assistant", a),))}) for r, a in zip(rows, answers)]
+    examples = [r.with_roles({"answer": (r.prompt, (Turn("assistant", a),))}) for r, a in zip(rows, answers)]
     encoded, _ = encode(examples, tok, model.cfg.n_ctx)
     return collate(encoded, range(len(encoded)), tok.pad).to(model.wte.weight.device).seqs["answer"]
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from nanouft.data.batches import Encoded, encode, show_mask
-from nanouft.data.rows import Example, Row, contents
+from nanouft.data.rows import Roles, Row, contents
 from nanouft.eval.report import colour
 from nanouft.files.read import read
 from nanouft.models.folder import read_config
@@ -29,11 +29,11 @@ class Rows:
     grades: str = ""                # worst and best grade of your data, such as 1:5 [a file's least and largest]
 
 
-def as_example(row: Row) -> Example:
+def with_all_roles(row: Row) -> Row:
     """All that a row holds: its answer, both sides of its pair, or the prompt alone."""
     talks = {"answer": row.answer, "chosen": row.chosen, "rejected": row.rejected}
-    seqs = {role: (row.prompt, talk) for role, talk in talks.items() if talk} or {"prompt": (row.prompt, ())}
-    return Example(seqs, row.where, score=row.score, label=row.label, p=row.p)
+    roles: Roles = {role: (row.prompt, talk) for role, talk in talks.items() if talk}
+    return row.with_roles(roles or {"prompt": (row.prompt, ())}, score=row.score, label=row.label, p=row.p)
 
 
 def context(folder: Path) -> int:
@@ -59,11 +59,11 @@ def main(argv=None) -> int:
     rows, found = read(files, cfg.prompt_field, cfg.response_field, cfg.prompts, grades=cfg.grades)
     folder = folder_of(cfg.init)
     tok, n_ctx = read_tokenizer(folder), context(folder)
-    encoded, lost = encode([as_example(row) for row in rows], tok, n_ctx)
+    encoded, lost = encode([with_all_roles(row) for row in rows], tok, n_ctx)
     print(*found, contents(rows), *lost.lines(n_ctx), lengths(encoded), sep="\n")
     encoded.sort(key=lambda e: e.length)
     for name, e in zip(("shortest", "median", "longest"), (encoded[0], encoded[len(encoded) // 2], encoded[-1])):
-        print(f"\n{name}: {e.example.where}: {e.length:,} tokens\n{show_mask(e, tok, colour(), '·')}")
+        print(f"\n{name}: {e.row.where}: {e.length:,} tokens\n{show_mask(e, tok, colour(), '·')}")
     return 0
 
 

@@ -44,7 +44,7 @@ def families(model: GPT, tok: Tokenizer, device: Device, split: str = "test", it
     answers = answer(rows) if answer else answer_rows(model, tok, rows)
     examples = demo_rows(rows, None)
     encoded, _ = encode(examples, tok, model.cfg.n_ctx)                 # a row that does not fit is left out
-    gold = {id(e.example): float(g["answer"].mean())
+    gold = {id(e.row): float(g["answer"].mean())
             for e, g in zip(encoded, token_logps(model, encoded, tok.pad, device))}
     done = []
     for row, example, a in zip(rows, examples, answers, strict=True):

@@ -196,3 +196,26 @@ def read_eval(folder: Path) -> dict:
         return read_json(folder / "eval.json")
     except UserError:
         return {}
+
+
+# ---- what a folder says of its run ----------------------------------------------------------------
+def model_name(init: str) -> str:
+    """Folder, objective and step, as its run.json tells."""
+    if init == "base":
+        return "base (shipped)"
+    run = run_about(init)
+    if run.get("command") == "train":
+        return f"{init} ({run.get('objective')}, step {run.get('steps')})"
+    return f"{init} ({'pretrained' if run else 'model folder'})"
+
+
+def run_about(init: str) -> dict:
+    """What run.json tells of a folder; {} where there is none."""
+    file = Path(init) / "run.json"
+    return read_json(file) if file.exists() else {}
+
+
+def run_settings(init: str) -> dict:
+    """The settings of the run in a folder; {} for any other folder."""
+    values = run_about(init).get("config")
+    return values if isinstance(values, dict) else {}

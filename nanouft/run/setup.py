@@ -192,12 +192,10 @@ def rollouts(cfg: Train, objective: Objective, hp: Any, data: Data, model: Any, 
     start = model.start if lora else copy.deepcopy(model).requires_grad_(False)
     silent = cfg.data and cfg.reward == "exact" and not objective.rewarded
     score = scorer.unscored if silent else scorer.scorer(cfg.reward, models.device.name)
-    others = {c.name: models.same_tokens(getattr(hp, c.asks)[0])
-              for c in objective.columns if c.asks and c.sampled}
     source = Rollouts(
         data.train, objective, hp, model, start, data.tok, partial(scorer.score_rows, score),
         rows=cfg.batch_size, steps=steps, seed=cfg.seed, max_new=cfg.max_new,
-        device=models.device, others=others,
+        device=models.device, others=models.of_columns(objective, hp),
         grade=partial(scorer.to_unit_interval, cfg.reward) if objective.graded else None,
         seen=partial(after_rollout, cfg))
     each = f"prompts x {hp.samples} samples"

@@ -6,11 +6,11 @@ import pytest
 from tiny import NANO, batch_of, say, some_rows
 
 from nanouft.data.batches import Encoded, Plan, Tokens, collate, encode, order, show_mask
-from nanouft.data.rows import Example, Turn
+from nanouft.data.rows import Row, Turn
 from nanouft.data.tokenizer import Tokenizer
+from nanouft.errors import UserError
 from nanouft.objective import Columns
 from nanouft.reference import LOGITS, ROWS, chunks
-from nanouft.errors import UserError
 
 LETTERS = Tokenizer("letters", {bytes([b]): b for b in range(256)}, r"[\s\S]")  # a byte is a token: easy to count
 PAD = LETTERS.pad
@@ -26,8 +26,8 @@ def reply(*texts: str) -> tuple[Turn, ...]:
     return turns("", *texts)[1:]
 
 
-def one(context: tuple, trained: tuple) -> Example:
-    return Example({"answer": (context, trained)})
+def one(context: tuple, trained: tuple) -> Row:
+    return Row(roles={"answer": (context, trained)})
 
 
 def pieces(ids) -> list[str]:
@@ -67,7 +67,7 @@ def test_a_row_that_does_not_fit_is_skipped_and_counted():
         assert (len(kept), report.rows, report.skipped, report.cut) == (3 - skipped, 3, skipped, 0), \
             "LAW: 15 tokens are 14 inputs and as many targets; neither question nor answer is cut"
         assert report.lines(14) == [] or "1 rows skipped" in report.lines(14)[0]
-    pair = Example({"chosen": short.seqs["answer"], "rejected": long.seqs["answer"]})
+    pair = Row(roles={"chosen": short.seqs["answer"], "rejected": long.seqs["answer"]})
     assert encode([short, pair], LETTERS, 13)[1].skipped == 1, "a pair goes as a whole"
     with pytest.raises(UserError, match="no row fits"):
         encode([long], LETTERS, 13)
@@ -97,7 +97,7 @@ def test_a_dialogue_loses_its_oldest_turns(n_ctx, first, n, trained):
 def test_where_a_long_dialogue_is_cut_is_found_by_halving(monkeypatch):
     """The template of another model may take a second for 400 turns: it shall not be asked 200 times."""
     turns = [Turn(role, f"{role} {i}") for i in range(200) for role in ("user", "assistant")]
-    e = Example(seqs={"answer": (tuple(turns[:-1]), (turns[-1],))})
+    e = Row(roles={"answer": (tuple(turns[:-1]), (turns[-1],))})
     asked, chat = [], NANO.chat
     monkeypatch.setattr(NANO, "chat", lambda *turns: asked.append(turns) or chat(*turns))
     (row,), report = encode([e], NANO, 100)
@@ -108,10 +108,10 @@ def test_where_a_long_dialogue_is_cut_is_found_by_halving(monkeypatch):
 
 def test_a_cut_row_keeps_one_prompt_for_all_its_roles():
     """Not at a question that stands behind different answers."""
-    old, long = turns("x" * 9, "y", "what"), Example({"chosen": (TALK[:1], reply("bb", "c", "dd")),
+    old, long = turns("x" * 9, "y", "what"), Row(roles={"chosen": (TALK[:1], reply("bb", "c", "dd")),
                                                       "rejected": (TALK[:1], reply("zz", "c", "dd"))})
-    pair = Example({"chosen": (old, reply("yo")), "rejected": (old, reply("no no"))})
-    prompt = Example({"prompt": (old, ())})
+    pair = Row(roles={"chosen": (old, reply("yo")), "rejected": (old, reply("no no"))})
+    prompt = Row(roles={"prompt": (old, ())})
     (e, p), report = encode([pair, prompt, long], LETTERS, 13)
     assert ["".join(pieces(t.ids)) for t in e.seqs.values()] == [
         "<|user|> what<|assistant|> yo<|end|>", "<|user|> what<|assistant|> no no<|end|>"]

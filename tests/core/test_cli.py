@@ -11,16 +11,16 @@ from typing import get_args, get_type_hints
 import pytest
 from running import DEMOS, PAIRS, QUICK, call, environment, lines, one_error, tiny_folder
 
+from nanouft import errors as text
 from nanouft import evaluate, ledger, pretrain, reward, sample, train
+from nanouft.errors import UserError
 from nanouft.eval import report
+from nanouft.loop import Device
 from nanouft.objectives import OBJECTIVES
 from nanouft.objectives.poft import PoFT
 from nanouft.playground import __main__ as playground
-from nanouft.rewards import harvest, voice
-from nanouft.run import config, devices, pages, runs
-from nanouft import errors as text
-from nanouft.errors import UserError
-from nanouft.run import flags
+from nanouft.rewards import harvest
+from nanouft.run import config, flags, pages, runs
 from nanouft.world import __main__ as show
 
 pytestmark = pytest.mark.usefixtures("brief")
@@ -248,7 +248,7 @@ def test_sampling_repeats_with_its_seed(here, tiny_base, capsys):
 
 def test_marks_are_not_part_of_an_answer(tiny_base, monkeypatch):
     """Neither what is scored nor what a chat remembers holds '(does not stop)'."""
-    speaker = voice.Voice(str(tiny_base), devices.Device("cpu", "fp32"))
+    speaker = sample.Chat(str(tiny_base), Device("cpu", "fp32"))
     cfg = sample.Sample(max_new=3)
     (text, remarks), = speaker.say((sample.Turn("user", "Hello."),), max_new=3)
     assert "does not stop" in remarks and "stop" not in text

@@ -11,16 +11,16 @@ from tiny import CPU, FORMS, NANO, batch_of, same, same_each, say, some_rows
 
 from nanouft import evaluate, train, world
 from nanouft.data.batches import collate, encode
-from nanouft.files.read import read
-from nanouft.data.rows import Example, Row, holdout, label_rows, score_rows
+from nanouft.data.rows import Row, holdout, label_rows, score_rows
+from nanouft.errors import UserError
 from nanouft.eval import held_out
+from nanouft.files.read import read
 from nanouft.models.load import start_model
 from nanouft.objectives import OBJECTIVES
 from nanouft.reference import logps
-from nanouft.sampling import as_if_sampled
-from nanouft.errors import UserError
 from nanouft.run import setup
 from nanouft.run.flags import Train
+from nanouft.sampling import as_if_sampled
 from nanouft.world import __main__ as show
 
 pytestmark = pytest.mark.usefixtures("brief")
@@ -73,7 +73,7 @@ def test_a_column_of_one_method_is_computed_where_answers_are_sampled(here, tiny
     assert "teaches nothing" not in capsys.readouterr().out, "no reward is missed"
     for wrong, words in (((), "--teacher DIR ... is needed"), (("--teacher", "no"), "no"), ((*one, "x"), "one folder")):
         one_error(call(train.main, *argv, *wrong, "--out", here / "e"), capsys.readouterr().err, words)
-    answers, _ = encode([Example({"answer": (say("user", "a green"), say("assistant", "house"))})] * 2, NANO, 64)
+    answers, _ = encode([Row(roles={"answer": (say("user", "a green"), say("assistant", "house"))})] * 2, NANO, 64)
     distill, model = OBJECTIVES["distill"], start_model(str(tiny_base))[0]
     batch = as_if_sampled(answers, [0.0, 1.0], distill, distill.hp(["base"]), model, NANO.pad, CPU)
     s = batch.seqs["answer"]
@@ -83,7 +83,7 @@ def test_a_column_of_one_method_is_computed_where_answers_are_sampled(here, tiny
 
 # ---- rows and columns ------------------------------------------------------------------------------------------------
 def test_row_columns_belong_to_their_rows_and_know_the_step():
-    rows = [Example({"answer": (say("user", f"q{i}"), say("assistant", "a"))}, score=i / 8) for i in range(8)]
+    rows = [Row(roles={"answer": (say("user", f"q{i}"), say("assistant", "a"))}, score=i / 8) for i in range(8)]
     encoded, _ = encode(rows, NANO, 64)
     for i, e in enumerate(encoded):
         e.col.extra["vector"] = np.array([i, 2 * i], np.float32)                               # a vector a row
@@ -163,7 +163,7 @@ def test_settings_of_the_world_have_limits(here, capsys):
 # ---- held-out figures ------------------------------------------------------------------------------------------------
 def graded(grades: list[float], gains: list[float], prompts: list[str]) -> dict:
     """held_out.graded on answers of one token whose log-ratio to the start model is given."""
-    rows = [Example({"answer": (say("user", p), say("assistant", "a"))}, score=g) for p, g in zip(prompts, grades)]
+    rows = [Row(roles={"answer": (say("user", p), say("assistant", "a"))}, score=g) for p, g in zip(prompts, grades)]
     encoded, _ = encode(rows, NANO, 64)
     for e in encoded:
         e.seqs["answer"].ref = np.array([-2.0])

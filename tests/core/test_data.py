@@ -16,13 +16,13 @@ from tiny import NANO, nano
 
 from nanouft import world
 from nanouft.data.batches import encode, show_mask, spelt
-from nanouft.files.read import read
 from nanouft.data.rows import Row, Turn, contents, demo_rows, holdout, pair_rows, score_rows
-from nanouft.files.turns import shared_beginning
+from nanouft.errors import UserError
 from nanouft.eval import report
 from nanouft.eval import rows as inspector
+from nanouft.files.read import read
+from nanouft.files.turns import shared_beginning
 from nanouft.objectives import OBJECTIVES
-from nanouft.errors import UserError
 from nanouft.run import setup
 from nanouft.run.flags import Train
 

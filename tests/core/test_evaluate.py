@@ -6,20 +6,20 @@ import pytest
 import torch
 from tiny import CPU, NANO, PAD, differs, nano, same, say, some_rows, tiny
 
+from nanouft import sample as voices
 from nanouft import world
 from nanouft.data.batches import Encoded, encode
-from nanouft.data.rows import Example, Row, Turn
+from nanouft.data.rows import Row, Turn
 from nanouft.eval import probes
 from nanouft.eval.held_out import held_out
 from nanouft.eval.scores import Item, families, summary
 from nanouft.eval.stats import T95, bootstrap, interval
-from nanouft.sampling import Answer, _choose, answer_rows
+from nanouft.loop import Device
 from nanouft.models.load import start_model
 from nanouft.objective import REF
-from nanouft.reference import add_columns
-from nanouft.rewards import voice as voices
-from nanouft.rewards.voice import Voice
-from nanouft.loop import Device
+from nanouft.reference import Models, add_columns
+from nanouft.sample import Chat
+from nanouft.sampling import Answer, _choose, answer_rows
 from nanouft.world.facts import WORLD, question
 
 BF16 = Device("cpu", "bf16")
@@ -125,7 +125,7 @@ def test_each_answer_begins_with_its_own_tokens_in_every_chunk():
 # ---- held-out rows ---------------------------------------------------------------------------------------------------
 def test_held_out_loss_is_a_mean_over_tokens():
     model, rows = tiny(double=False), some_rows(9)
-    add_columns(rows, (REF,), model, PAD, CPU)
+    add_columns(rows, (REF,), Models(model, PAD, CPU))
     nll = [-e.seqs["answer"].ref.sum() for e in rows]
     n = [int(e.seqs["answer"].mask[1:].sum()) for e in rows]
     got = held_out(model, rows, PAD, CPU)
@@ -137,7 +137,7 @@ def test_held_out_loss_is_a_mean_over_tokens():
 
 def test_the_loss_of_graded_answers_is_that_of_the_best():
     model = nano()
-    rows = [Example({"answer": (say("user", f"q{i}"), say("assistant", f"a{i}"))}, score=grade)
+    rows = [Row(roles={"answer": (say("user", f"q{i}"), say("assistant", f"a{i}"))}, score=grade)
             for i, grade in enumerate((1.0, 0.6, 0.0))]
     graded, best = (held_out(model, encode(some, NANO, 64)[0], NANO.pad, CPU) for some in (rows, rows[:1]))
     same(graded["nll"], best["nll"], "nll is that of answers of grade 1: of demonstrations", 1e-6)
@@ -145,14 +145,14 @@ def test_the_loss_of_graded_answers_is_that_of_the_best():
 
 def five_pairs() -> list[Encoded]:
     better, worse = some_rows(5, seed=3), some_rows(5, seed=4)
-    return [Encoded({"chosen": w.seqs["answer"], "rejected": l.seqs["answer"]}, Example({}))
+    return [Encoded({"chosen": w.seqs["answer"], "rejected": l.seqs["answer"]}, Row())
             for w, l in zip(better, worse)]
 
 
 def test_accuracy_is_what_was_gained_over_the_start_model():
     """Five pairs: one did not move; in each of the others the LESS likely answer gained."""
     model, rows = tiny(double=False), five_pairs()
-    add_columns(rows, (REF,), model, PAD, CPU)              # = the policy: nothing has moved
+    add_columns(rows, (REF,), Models(model, PAD, CPU))              # = the policy: nothing has moved
     start = held_out(model, rows, PAD, CPU)
     same(start["accuracy"], 0.5, "at the start every pair is a tie, and a tie counts one half")
     logp = {role: np.array([e.seqs[role].ref.sum() for e in rows]) for role in ("chosen", "rejected")}
@@ -179,7 +179,7 @@ def test_the_reference_is_scored_in_the_precision_of_the_policy():
     model, columns = tiny(double=False), {}
     for device in (CPU, BF16):
         rows = five_pairs()
-        add_columns(rows, (REF,), model, PAD, device)
+        add_columns(rows, (REF,), Models(model, PAD, device))
         columns[device.dtype] = np.concatenate([t.ref for e in rows for t in e.seqs.values()])
         same(held_out(model, rows, PAD, device)["accuracy"], 0.5,
              f"{device.dtype}: a policy equal to its reference gains nothing, for both are rounded alike")
@@ -200,7 +200,7 @@ def test_top_p_keeps_no_more_than_its_mass_needs(logits, top_p, kept):
 def test_a_plain_text_goes_on_without_a_template(monkeypatch):
     asked = []
     monkeypatch.setattr(voices, "generate", lambda model, prompts, **how: asked.append(prompts) or [])
-    voice = object.__new__(Voice)
+    voice = object.__new__(Chat)
     voice.model, voice.tok = None, NANO
     for plain in (True, False):
         voice.say(say("user", "Where does"), plain=plain, n=2)

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from running import call, example, lines, one_error
 
-from nanouft.files.read import read as read_rows
 from nanouft.data.rows import contents
+from nanouft.files.read import read as read_rows
 from nanouft.rewards.scorer import score_answers, scorer
 
 

@@ -16,11 +16,12 @@ from running import DEMOS, QUICK, call, lines, one_error
 from test_signals import STEP, strike
 
 from nanouft import sample, train
+from nanouft.errors import UserError
 from nanouft.files import containers
 from nanouft.models.load import start_model
-from nanouft.rewards import own_reward, voice
+from nanouft.rewards import own_reward
 from nanouft.rewards.scorer import scorer
-from nanouft.errors import UserError
+from nanouft.run import runs
 from nanouft.run.storage import read_json
 
 pytestmark = pytest.mark.usefixtures("brief")
@@ -136,7 +137,7 @@ def test_a_model_of_the_hub_is_downloaded_without_pickles_and_code(tiny_base, mo
         return str(tiny_base)
     monkeypatch.setitem(sys.modules, "huggingface_hub", SimpleNamespace(snapshot_download=download))
     assert start_model("hub:owner/name")[0].cfg.n_embd == 32
-    assert voice.model_name("hub:owner/name") == "hub:owner/name (model folder)"
+    assert runs.model_name("hub:owner/name") == "hub:owner/name (model folder)"
     with pytest.raises(UserError, match="^hub:owner/gone: cannot be downloaded .OSError: no network at all.; check"):
         start_model("hub:owner/gone")
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)

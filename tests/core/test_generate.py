@@ -5,9 +5,9 @@ import pytest
 import torch
 from tiny import TINY, same, tiny
 
+from nanouft.errors import UserError
 from nanouft.gpt import GPT
 from nanouft.sampling import _choose, generate, quick_products
-from nanouft.errors import UserError
 
 PAD, NEVER = 0, -1                      # NEVER: a stop token that cannot be said
 PROMPTS = [[3, 1, 4], [1], [5, 9, 2, 6, 5, 3, 5], [8, 9]]

@@ -9,12 +9,12 @@ import torch
 from safetensors.torch import load, load_file, save_file
 from tiny import TINY, differs, same, tiny
 
+from nanouft import gpt as logp_module
+from nanouft.errors import UserError
 from nanouft.gpt import GPT, Cache, GPTConfig
 from nanouft.models.folder import read_gpt
 from nanouft.models.load import grow_vocab
 from nanouft.models.save import add_value_head, write_gpt
-from nanouft import gpt as logp_module
-from nanouft.errors import UserError
 
 IDS = torch.tensor([[3, 1, 4, 1, 5, 9, 2, 6], [5, 3, 5, 8, 9, 7, 9, 3]])
 SHAPES = [GPTConfig(29, 32, 2, 2, 16, init_std=0.3), GPTConfig(40, 24, 3, 4, 32, eps=1e-3, init_std=0.2),

@@ -9,12 +9,12 @@ import pytest
 from running import call, lines, one_error
 
 from nanouft import sample, train, world
-from nanouft.files.read import read
 from nanouft.data.rows import Row, Turn
+from nanouft.errors import UserError
+from nanouft.files.read import read
 from nanouft.models.load import start_model
 from nanouft.rewards import best_of, harvest, scorer
 from nanouft.rewards.harvest import Sampled
-from nanouft.errors import UserError
 
 ASKED = (Turn("user", "Sort pig bee saw from a to z."),)
 

@@ -12,17 +12,17 @@ from tiny import CPU, NANO, TINY, nano, say, tiny
 
 from lab.vocabulary import nano_words
 from nanouft import pretrain, reward, world
+from nanouft import sampling as rollouts
 from nanouft.data.batches import Encoded, Tokens, encode
-from nanouft.data.rows import Example, Row, Turn, each_prompt, holdout, pair_rows, prompt_rows
-from nanouft.sampling import answer_rows
+from nanouft.data.rows import Row, Turn, each_prompt, holdout, pair_rows, prompt_rows
 from nanouft.objectives import OBJECTIVES
 from nanouft.pretrain import Pretrain
 from nanouft.rewards import harvest
-from nanouft import sampling as rollouts
 from nanouft.rewards.scorer import reward_hash
-from nanouft.run.runs import fingerprint
-from nanouft.run import curate
+from nanouft.run import choose_rows
 from nanouft.run.flags import Train
+from nanouft.run.runs import fingerprint
+from nanouft.sampling import answer_rows
 from nanouft.world.documents import corpus
 from nanouft.world.tasks import prompts
 
@@ -77,8 +77,8 @@ def test_the_world_gives_good_partly_good_and_bad_answers_in_turn():
 
 def test_a_grade_of_a_half_is_not_good(monkeypatch):
     rows = [Row(say("user", str(i)), answer=(Turn("assistant", "x"),)) for i in range(3)]
-    monkeypatch.setattr(curate, "by_reward", lambda *args: np.array([0.0, 0.5, 0.75]))
-    assert [r.label for r in curate.graded(rows, ["labels"], "my.py:right", "cpu")] == [False, False, True]
+    monkeypatch.setattr(choose_rows, "by_reward", lambda *args: np.array([0.0, 0.5, 0.75]))
+    assert [r.label for r in choose_rows.graded(rows, ["labels"], "my.py:right", "cpu")] == [False, False, True]
 
 
 # ---- pairs of a reward model -----------------------------------------------------------------------------------------
@@ -118,7 +118,7 @@ def test_held_out_documents_are_no_training_documents():
 # ---- the key of a run ------------------------------------------------------------------------------------------------
 def test_the_fingerprint_knows_weights_tokens_masks_and_grades():
     def made(ids=(1, 2, 3), mask=(0, 1, 1), **known) -> list[Encoded]:
-        return [Encoded({"answer": Tokens(np.array(ids), np.array(mask))}, Example({}, **known))]
+        return [Encoded({"answer": Tokens(np.array(ids), np.array(mask))}, Row(**known))]
     model = tiny()
     keys = [fingerprint(model, rows) for rows in (made(), made(ids=(1, 2, 4)), made(mask=(0, 0, 1)), made(score=0.5),
                                                   made(label=1.0), made(p=0.5), made() + made())]
@@ -143,7 +143,7 @@ def test_the_mark_of_a_reward_knows_function_weights_and_fields(tmp_path):
 def test_held_out_answers_are_greedy():
     rows = world.rows("val", "prompts", 18, 0)
     prompts, _ = encode(prompt_rows(rows, None), NANO, TINY.n_ctx - 12)
-    kept = [r for r in rows if any(e.example.seqs["prompt"][0] == r.prompt for e in prompts)]
+    kept = [r for r in rows if any(e.row.roles["prompt"][0] == r.prompt for e in prompts)]
     o, model, said = OBJECTIVES["rloo"], nano(), []
     made = rollouts.Rollouts(prompts, o, o.hp(), Train(batch_size=4, max_new=8, show_every=0), 4, model, NANO, CPU)
     made.earned = lambda asked, texts: said.extend(texts) or np.ones(len(texts))

@@ -9,11 +9,11 @@ import pytest
 import torch
 from tiny import Form, batch_of, differs, model_grads, pure, same, same_each, some_rows, tiny, value_and_grads
 
+from nanouft.loop import warmup_cosine
 from nanouft.objectives.ift import IFT as AnyIFT
 from nanouft.objectives.ift import forward, lam_now, own_guess, weights
 from nanouft.objectives.sft import SFT
 from nanouft.seeds import normal_draw, uniform_rows
-from nanouft.loop import warmup_cosine
 
 
 def IFT(**kw) -> AnyIFT:

@@ -22,13 +22,13 @@ sys.path += [str(ROOT), str(ROOT / "tests"), str(ROOT / "tests" / "tools")]
 import house  # noqa: E402
 from tiny import FORMS, Form, model_grads, nano, real_batch, settings  # noqa: E402
 
+from nanouft import seeds as streams  # noqa: E402
 from nanouft import world  # noqa: E402
 from nanouft.data.batches import order  # noqa: E402
+from nanouft.errors import UserError  # noqa: E402
 from nanouft.eval import probes  # noqa: E402
 from nanouft.models.load import start_model  # noqa: E402
 from nanouft.objectives import OBJECTIVES  # noqa: E402
-from nanouft import seeds as streams  # noqa: E402
-from nanouft.errors import UserError  # noqa: E402
 from nanouft.world.documents import corpus  # noqa: E402
 
 FILE = ROOT / "tests" / "tools" / "known.json"

@@ -18,23 +18,21 @@ from tiny import CPU, NANO, Form, batch_of, nano, pure, same, say, settings, som
 
 from nanouft import pretrain, reward, simple, world
 from nanouft.data.batches import Encoded
-from nanouft.data.rows import Example, Row, Turn
+from nanouft.data.rows import Row, Turn
+from nanouft.errors import Diverged
 from nanouft.eval import held_out, report, scores
+from nanouft.loop import Device, warmup_cosine
 from nanouft.models.load import BASE, grow_vocab, new_rows, start_model
 from nanouft.models.save import write_gpt
-from nanouft.objective import Batch, Columns, Seqs
+from nanouft.objective import Batch, Columns, Seqs, step_metrics
 from nanouft.objectives import OBJECTIVES, ift, kto, ppo, una
 from nanouft.objectives.grpo import standardised
-from nanouft.objective import step_metrics
 from nanouft.rewards import own_reward
-from nanouft.sampling import as_if_sampled, measure, stats
 from nanouft.rewards.scorer import score_answers
 from nanouft.run import tensors
-from nanouft.loop import Device
-from nanouft.errors import Diverged
-from nanouft.run.log import Log
 from nanouft.run.flags import Train
-from nanouft.loop import warmup_cosine
+from nanouft.run.log import Log
+from nanouft.sampling import as_if_sampled, measure, stats
 
 LENGTHS = (3, 5)                                            # tokens of the two answers
 
@@ -198,7 +196,7 @@ def test_a_rollout_that_says_nothing_leaves_all_figures_finite(name, tokens):
     """LAW: whatever was sampled, loss, gradient and figures are finite: one token, or rewards that are all equal."""
     form = Form(name, settings(name, samples=1 if name in ("reinforce", "ppo", "distill") else 2))
     answers = [made.row([3, 5] + [7] * tokens, [0, 0] + [1] * tokens)] * form.hp.samples
-    answers = [Encoded({"answer": e.seqs["answer"]}, Example({"answer": (say("user", "a"), say("assistant", "b"))}))
+    answers = [Encoded({"answer": e.seqs["answer"]}, Row(roles={"answer": (say("user", "a"), say("assistant", "b"))}))
                for e in answers]
     batch = as_if_sampled(answers, [0.5] * len(answers), form.objective, form.hp, nano(1), NANO.pad, CPU, nano(2))
     loss, grads = value_and_grads(form, form.objective.forward(nano(1), batch, form.hp) or batch)
@@ -292,7 +290,7 @@ def test_figures_of_graded_answers_in_a_plain_loop(grades):
 
 def test_the_length_of_an_answer_is_no_merit():
     """Without a start model `auc` compares nats per token: equal ones are a tie, whatever the lengths."""
-    encoded = [Encoded(pair.seqs, Example({"answer": ((Turn("user", str(i)),), ())}))
+    encoded = [Encoded(pair.seqs, Row(roles={"answer": ((Turn("user", str(i)),), ())}))
                for i, pair in enumerate(some_rows(2))]
     rows = [{"answer": np.full(n, -0.5)} for n in (2, 9)]
     assert held_out.graded(encoded, rows, np.array([1.0, 0.0]))[0]["auc"] == 0.5

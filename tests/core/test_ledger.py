@@ -8,13 +8,14 @@ from tiny import CPU, FORMS, NANO, Form, differs, give_logps, is_live, nano, rea
 
 from nanouft.data.batches import ONLY_READ
 from nanouft.data.rows import Row
+from nanouft.errors import UserError
 from nanouft.ledger import entries, main, views
 from nanouft.models.save import write_gpt
+from nanouft.models.tokenizer_files import save_tokenizer
 from nanouft.objective import pushes
 from nanouft.objectives import OBJECTIVES
 from nanouft.objectives.sft import SFT
 from nanouft.run.config import run
-from nanouft.errors import UserError
 
 ROW = Row(say("user", "the dova lives in a house"), say("assistant", "it eats two red nuts"),
           say("assistant", "it eats two red nuts"), say("assistant", "it eats"))
@@ -75,7 +76,7 @@ def test_views_read_flags_as_train_does():
 
 def test_the_command(tmp_path, capsys):
     write_gpt(tmp_path / "m", nano())
-    NANO.save(tmp_path / "m")
+    save_tokenizer(NANO, tmp_path / "m")
     argv = ["--init", str(tmp_path / "m"), "--prompt", "say yes", "--answer", "yes sir", "--rejected", "no", "--out",
             str(tmp_path / "x.png")]
     assert run(main, argv) == 0

@@ -13,16 +13,16 @@ import torch
 from running import ROOT
 from tiny import CPU, FORMS, NANO, Form, give_logps, model_grads, nano, pure, read, real_batch, same, value_and_grads
 
+from nanouft import seeds as draws
 from nanouft.data.batches import ONLY_READ, collate, encode
 from nanouft.data.rows import Row
+from nanouft.errors import UserError
 from nanouft.objective import REF, Objective, write_logp
 from nanouft.objectives import OBJECTIVES
 from nanouft.objectives.dpo import DPO
 from nanouft.objectives.ift import IFT
 from nanouft.objectives.sft import SFT
-from nanouft.reference import add_columns
-from nanouft import seeds as draws
-from nanouft.errors import UserError
+from nanouft.reference import Models, add_columns
 
 EXPLAINED = set(re.findall(r"`([a-z_0-9]+)`", (ROOT / "docs" / "metrics.md").read_text(encoding="utf-8")))
 each_form = pytest.mark.parametrize("form", FORMS, ids=str)
@@ -213,7 +213,7 @@ def test_the_reference_is_the_live_one():
     data = [Row(tiny.say("user", f"say {i} " + "and then " * (i * 7 % 5)), None,
                 tiny.say("assistant", "well " * (1 + i * 5 % 7)), tiny.say("assistant", f"no {i}")) for i in range(150)]
     encoded, _ = encode(form.objective.rows(data, form.hp), NANO, 64)
-    add_columns(encoded, (REF,), model, NANO.pad, CPU)
+    add_columns(encoded, (REF,), Models(model, NANO.pad, CPU))
     assert all(len(t.ref) == len(t.ids) - 1 for e in encoded for t in e.seqs.values())
     batch = collate(encoded, range(150), NANO.pad)              # other padding than in the scoring pass
     write_logp(model, batch, None)

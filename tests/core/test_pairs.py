@@ -11,7 +11,10 @@ from tiny import CPU, DATA, NANO, TINY, Form, differs, drawn, nano, real_batch, 
 
 from nanouft.data.batches import encode
 from nanouft.data.rows import Row
+from nanouft.errors import UserError
+from nanouft.models.load import start_model
 from nanouft.models.save import write_gpt
+from nanouft.models.tokenizer_files import save_tokenizer
 from nanouft.objective import REF, Batch, Columns, Seqs, write_logp
 from nanouft.objectives import OBJECTIVES
 from nanouft.objectives.ada_dpo import root, scale
@@ -19,8 +22,7 @@ from nanouft.objectives.dpo import binary_kl, log1mexp, pair_metrics, won
 from nanouft.objectives.orpo import log_odds
 from nanouft.objectives.tis_dpo import TISDPO, token_weights
 from nanouft.objectives.tpo import triple_rows
-from nanouft.reference import add_columns
-from nanouft.errors import UserError
+from nanouft.reference import Models, add_columns
 
 LOG2 = math.log(2)
 PAIRS = [name for name, o in OBJECTIVES.items() if o.kinds(settings(name)) == ["pairs"]]
@@ -149,11 +151,11 @@ def test_the_column_of_tis_is_the_difference_of_its_two_runs(tmp_path):
     folders, scored = [str(tmp_path / name) for name in ("plus", "minus")], []
     for seed, folder in enumerate(folders, 1):
         write_gpt(folder, nano(seed))
-        NANO.save(folder)
+        save_tokenizer(NANO, folder)
         scored.append(encoded_pairs())
-        add_columns(scored[-1], (REF,), nano(seed), NANO.pad, CPU)
+        add_columns(scored[-1], (REF,), Models(nano(seed), NANO.pad, CPU))
     got = encoded_pairs()
-    add_columns(got, OBJECTIVES["tis_dpo"].columns[1:], nano(), NANO.pad, CPU, settings("tis_dpo", estimates=folders))
+    add_columns(got, OBJECTIVES["tis_dpo"].columns[1:], Models(nano(), NANO.pad, CPU, start_model), settings("tis_dpo", estimates=folders))
     for plus, minus, g in zip(*scored, got):
         for role in g.seqs:
             same(g.seqs[role].extra["token_reward"], plus.seqs[role].ref - minus.seqs[role].ref,
@@ -163,7 +165,7 @@ def test_the_column_of_tis_is_the_difference_of_its_two_runs(tmp_path):
 def test_tis_without_weights_needs_no_runs():
     hp, data = TISDPO(weights="ones"), encoded_pairs()
     assert hp.estimates == [] and TISDPO().estimates is None, "LAW: runs come first only where something reads them"
-    add_columns(data, OBJECTIVES["tis_dpo"].columns[1:], None, NANO.pad, CPU, hp)
+    add_columns(data, OBJECTIVES["tis_dpo"].columns[1:], Models(None, NANO.pad, CPU), hp)
     columns = [(t.extra["token_reward"], t.ids) for e in data for t in e.seqs.values()]
     assert all(np.all(x == 0) and len(x) == len(ids) - 1 for x, ids in columns)
 
@@ -201,7 +203,7 @@ def test_rpo_of_one_pair_is_dpo():
 def test_prompt_embeddings_see_the_prompt_alone():
     model, pair = nano(), {"chosen": say("assistant", "two red nuts"), "rejected": say("assistant", "no")}
     data, _ = encode(OBJECTIVES["rpo"].rows([Row(say("user", "what does it eat"), **pair)], None), NANO, TINY.n_ctx)
-    add_columns(data, OBJECTIVES["rpo"].columns[1:], model, NANO.pad, CPU, None)
+    add_columns(data, OBJECTIVES["rpo"].columns[1:], Models(model, NANO.pad, CPU), None)
     ids = torch.tensor(NANO.prompt_ids(say("user", "what does it eat")))[None]
     same(data[0].col.extra["prompt_embedding"], model(ids, want="hidden")[0].mean(0).detach(),
          "mean of the start model's final hidden states over the prompt with its headers, not over an answer", 1e-6)
@@ -217,7 +219,7 @@ def test_a_pair_without_a_prompt_gives_rpo_a_number():
     for t in data[0].seqs.values():
         assert t.ids[0] == NANO.user and t.mask[0] == 0, "LAW: a row begins with a question"
     bare = replace(data[0], seqs={role: replace(t, mask=0 * t.mask + 1) for role, t in data[0].seqs.items()})
-    add_columns(data + [bare], OBJECTIVES["rpo"].columns[1:], nano(), NANO.pad, CPU, None)
+    add_columns(data + [bare], OBJECTIVES["rpo"].columns[1:], Models(nano(), NANO.pad, CPU), None)
     assert all(np.isfinite(e.col.extra["prompt_embedding"]).all() for e in (data[0], bare))
 
 

@@ -16,10 +16,10 @@ from safetensors.torch import load_file
 from tiny import CPU, FORMS, model_grads, nano, real_batch, same, same_each
 
 from nanouft import train
-from nanouft.objectives import OBJECTIVES
 from nanouft.loop import Device
-from nanouft.run.storage import read_json
+from nanouft.objectives import OBJECTIVES
 from nanouft.run.micro_batches import Pieces
+from nanouft.run.storage import read_json
 
 pytestmark = pytest.mark.skipif(not dist.is_available() or not dist.is_gloo_available(), reason="torch without gloo")
 

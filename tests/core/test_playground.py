@@ -18,14 +18,15 @@ from nanouft import gpt, world
 from nanouft.data.batches import collate, encode
 from nanouft.data.rows import Row
 from nanouft.ledger import entries
-from nanouft.sampling import answer_rows
 from nanouft.models.save import write_gpt
+from nanouft.models.tokenizer_files import save_tokenizer
 from nanouft.objective import pushes
 from nanouft.objectives import OBJECTIVES, sftmix
 from nanouft.playground import __main__ as playground
 from nanouft.playground import pack
-from nanouft.reference import add_columns
+from nanouft.reference import Models, add_columns
 from nanouft.run.config import run
+from nanouft.sampling import answer_rows
 
 WEB = playground.WEB
 PAIRS = world.rows("train", "pairs", pack.DEMOS, 0, skills=("list",))
@@ -57,7 +58,7 @@ class Made:
         flat = torch.cat([p.detach().flatten() for p in self.policy.parameters()])
         (place / "policy.bin").write_bytes(flat.numpy().tobytes())
         write_gpt(place / "base", self.base)
-        NANO.save(place / "base")
+        save_tokenizer(NANO, place / "base")
 
     def js(self, code: str, web=WEB):
         """`out` after this code, where `base()` and `policy()` give fresh models and `data` is the page's content."""
@@ -152,7 +153,7 @@ def python_step(made: Made, name: str, dials: dict) -> tuple[float, float]:
         rows = [Row(r.prompt, side, **({"label": x == 1} if name == "kto" else {"score": x}))
                 for r in rows for side, x in ((r.chosen, 1.0), (r.rejected, 2 - 2 * r.p))]
     encoded, _ = encode(objective.rows(rows, hp), NANO, 512)
-    add_columns(encoded, objective.columns, made.base, NANO.pad, CPU, hp)
+    add_columns(encoded, objective.columns, Models(made.base, NANO.pad, CPU), hp)
     batch = collate(encoded, range(len(encoded)), NANO.pad).each(lambda x: x.double() if x.is_floating_point() else x)
     objective.forward(model, batch, hp)
     loss, _ = objective.loss(batch, hp)

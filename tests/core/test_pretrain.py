@@ -17,8 +17,8 @@ from tiny import CPU, NANO
 
 from nanouft import pretrain, train
 from nanouft.data.rows import Turn
-from nanouft.gpt import SIZES, GPTConfig
 from nanouft.eval.scores import families
+from nanouft.gpt import SIZES, GPTConfig
 from nanouft.models.load import BASE, start_model
 from nanouft.pretrain import Pretrain, base_key, read_corpus
 

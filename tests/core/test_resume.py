@@ -16,17 +16,16 @@ from safetensors.torch import load_file
 from tiny import CPU
 
 from nanouft import pretrain, reward, train
-from nanouft.gpt import GPT
+from nanouft.errors import UserError
 from nanouft.eval import plots, report
+from nanouft.gpt import GPT
+from nanouft.loop import Device
 from nanouft.models import save
 from nanouft.models.load import start_model
 from nanouft.run import checkpoints
-from nanouft.loop import Device
-from nanouft.errors import UserError
-from nanouft.run.storage import LOCK, locked, made_once, write_json
-from nanouft.run.log import Log
-from nanouft.run.storage import read_json
 from nanouft.run.flags import Train
+from nanouft.run.log import Log
+from nanouft.run.storage import LOCK, locked, made_once, read_json, write_json
 
 pytestmark = pytest.mark.usefixtures("brief")
 RANDOM = {"ift": ["--residual", "replace", "--lam", "0.5", "--lam-noise", "0.3"]}        # draws that belong to a step

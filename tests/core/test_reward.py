@@ -5,23 +5,32 @@ import os
 import numpy as np
 import pytest
 import torch
+from nanouft.run.choose_rows import kept_rows
 from running import DEMOS, PAIRS, QUICK, call, lines, metrics, one_error
 from tiny import CPU, same, tiny
 
 from nanouft import evaluate, reward, sample, train, world
 from nanouft.data.batches import encode
-from nanouft.files.read import read
 from nanouft.data.rows import demo_rows
+from nanouft.errors import UserError
+from nanouft.files.read import read
 from nanouft.models.load import start_model
 from nanouft.objectives import OBJECTIVES
 from nanouft.reference import logps
 from nanouft.reward import bradley_terry
-from nanouft.rewards.scorer import RewardModel, score_answers, load, load_model, padded, rewards, scorer, to_unit_interval
-from nanouft.errors import UserError
-from nanouft.run.storage import read_json
+from nanouft.rewards.scorer import (
+    RewardModel,
+    load,
+    load_model,
+    padded,
+    rewards,
+    score_answers,
+    scorer,
+    to_unit_interval,
+)
 from nanouft.run import setup
-from nanouft.run.curate import curate
 from nanouft.run.flags import Train
+from nanouft.run.storage import read_json
 
 PAD = 0
 SEQS = [[5, 3, 9], [5, 3, 9, 2, 7, 11], [4, 1], [4, 8, 8, 6, 2]]           # ends: 9, 11, 1, 2
@@ -327,7 +336,7 @@ def test_grades_of_a_function(here, capsys):
 def test_keep_takes_the_highest_rewards_in_order(here):
     mine = function(here, LONG, "long")
     rows, _ = read([lines(here / "d.jsonl", [{"prompt": "q", "response": "x" * n} for n in (3, 9, 1, 8, 9)])])
-    kept = curate(rows, Train(keep=0.6, reward=mine), [], CPU)
+    kept = kept_rows(rows, Train(keep=0.6, reward=mine), [], CPU)
     assert [len(r.answer[0].text) for r in kept] == [9, 8, 9]
     assert not Train(keep=0.6, reward=mine).asks_judges and Train(keep=0.6).asks_judges
 

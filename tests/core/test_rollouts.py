@@ -9,25 +9,23 @@ from running import DEMOS, QUICK, call, lines, metrics, one_error
 from safetensors.torch import load_file
 from tiny import CPU, NANO, TINY, Form, pure, same, value_and_grads
 
+from nanouft import sampling as rollouts
 from nanouft import train, world
 from nanouft.data.batches import Encoded, Tokens, encode
-from nanouft.data.rows import Example, Turn
-from nanouft.gpt import GPT, GPTConfig
+from nanouft.data.rows import Row, Turn
 from nanouft.eval.plots import curves
-from nanouft.sampling import Answer
+from nanouft.gpt import GPT, GPTConfig
+from nanouft.loop import Device
 from nanouft.models.load import start_model
 from nanouft.models.save import add_value_head
-from nanouft.objective import Batch, Columns, Seqs
+from nanouft.objective import Batch, Columns, Seqs, clipped, k3, step_metrics
 from nanouft.objectives import OBJECTIVES
 from nanouft.objectives.ppo import gae, rewards, whiten
-from nanouft.objective import clipped, k3, step_metrics
 from nanouft.objectives.reinforce import penalised_reward
 from nanouft.objectives.rloo import leave_one_out
-from nanouft import sampling as rollouts
-from nanouft.sampling import Rollouts
-from nanouft.loop import Device
-from nanouft.run.storage import read_json
 from nanouft.run.setup import Run
+from nanouft.run.storage import read_json
+from nanouft.sampling import Answer, Rollouts
 
 pytestmark = pytest.mark.usefixtures("brief")
 METHODS = [name for name, o in OBJECTIVES.items() if o.on_policy and o.rewarded]
@@ -429,7 +427,7 @@ def learn(tmp_path, monkeypatch):
             add_value_head(model, "base")
         before = [p.detach().clone() for p in model.parameters()]
         rows = [Encoded({"prompt": Tokens(np.array([ASK]), np.zeros(1, int))},
-                        Example({"prompt": ((Turn("user", str(ASK)),), ())}))]
+                        Row(roles={"prompt": ((Turn("user", str(ASK)),), ())}))]
         cfg = train.Train(lr=0.02, batch_size=16, save_every=0, compile="off", max_new=new, show_every=0, data=["-"],
                           warmup=0.0)
         monkeypatch.setattr("nanouft.sampling.scorer", lambda name, device: lambda asked, said: np.array(

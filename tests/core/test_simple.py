@@ -6,10 +6,10 @@ from running import call, losses
 
 from nanouft import simple, train, world
 from nanouft.data.batches import collate, encode
+from nanouft.loop import Device
 from nanouft.models.load import start_model
 from nanouft.objectives import OBJECTIVES
-from nanouft.reference import add_columns
-from nanouft.loop import Device
+from nanouft.reference import Models, add_columns
 from nanouft.run.flags import Train
 from nanouft.run.setup import Run
 
@@ -39,7 +39,7 @@ def test_its_losses_are_those_of_train(name, tiny_base, tmp_path, capsys):
     model, tok = start_model(str(tiny_base))
     model.double()
     encoded, _ = encode(objective.rows(rows, hp), tok, model.cfg.n_ctx)
-    add_columns(encoded, objective.columns, model, tok.pad, CPU, hp)
+    add_columns(encoded, objective.columns, Models(model, tok.pad, CPU), hp)
     cfg = Train(lr=simple.LEARNING_RATE[name], batch_size=simple.ROWS, save_every=0)
     train.fit(model, objective, hp, STEPS, Run(name, cfg, hp, CPU, tmp_path, InOrder(encoded, tok.pad), None))
     assert losses(tmp_path) == pytest.approx(plain, abs=1e-6, rel=0)

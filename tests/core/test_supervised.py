@@ -13,10 +13,12 @@ from tiny import CPU, DATA, NANO, TINY, Form, batch_of, differs, drawn, model_gr
 from nanouft import train
 from nanouft.data.batches import encode
 from nanouft.data.rows import demo_rows
+from nanouft.errors import UserError
 from nanouft.gpt import GPT
 from nanouft.models.folder import read_gpt
-from nanouft.sampling import generate
+from nanouft.models.load import start_model
 from nanouft.models.save import write_gpt
+from nanouft.models.tokenizer_files import save_tokenizer
 from nanouft.objective import Batch, Seqs, pushes
 from nanouft.objectives import OBJECTIVES, sftmix
 from nanouft.objectives.dft import DFT
@@ -24,10 +26,10 @@ from nanouft.objectives.neftune import NEFTune, noise
 from nanouft.objectives.sft import SFT
 from nanouft.objectives.sftmix import SFTMix
 from nanouft.objectives.tofu import TOFU, focal_weight
-from nanouft.reference import add_columns
-from nanouft.errors import UserError
+from nanouft.reference import Models, add_columns
 from nanouft.run import freeze, setup
 from nanouft.run.flags import Train, read_flags
+from nanouft.sampling import generate
 
 pytestmark = pytest.mark.usefixtures("brief")
 
@@ -183,16 +185,16 @@ def test_confidence_is_minus_the_mean_perplexity(tiny_base, tmp_path):
     models, folders = [nano(1), nano(2)], [str(tmp_path / "1"), str(tmp_path / "2")]
     for model, folder in zip(models, folders):
         write_gpt(folder, model)
-        NANO.save(folder)
+        save_tokenizer(NANO, folder)
     encoded, _ = encode(demo_rows(DATA, None), NANO, TINY.n_ctx)
-    add_columns(encoded, OBJECTIVES["sftmix"].columns, models[0], NANO.pad, CPU, SFTMix(runs=folders))
+    add_columns(encoded, OBJECTIVES["sftmix"].columns, Models(models[0], NANO.pad, CPU, start_model), SFTMix(runs=folders))
     for e in encoded:
         ids, m = torch.from_numpy(e.seqs["answer"].ids)[None], torch.from_numpy(e.seqs["answer"].mask)[1:] > 0
         ppl = [model(ids)[0, :-1].log_softmax(-1)[range(len(m)), ids[0, 1:]][m].mean().neg().exp() for model in models]
         same(e.col.extra["confidence"], -(ppl[0] + ppl[1]).item() / 2,
              "Conf = -mean over runs of the answer's perplexity", 1e-4)
     with pytest.raises(UserError, match="must have one tokenizer"):
-        add_columns(encoded, OBJECTIVES["sftmix"].columns, tiny(), NANO.pad, CPU, SFTMix(runs=[str(tiny_base)]))
+        add_columns(encoded, OBJECTIVES["sftmix"].columns, Models(tiny(), NANO.pad, CPU, start_model), SFTMix(runs=[str(tiny_base)]))
 
 
 def test_runs_that_come_first_see_the_rows_of_the_run():

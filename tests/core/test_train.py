@@ -12,20 +12,18 @@ from tiny import CPU, DATA, FORMS, NANO, PAD, TINY, batch_of, nano, real_batch, 
 from nanouft import train
 from nanouft.data.batches import Epochs, encode
 from nanouft.data.rows import demo_rows
-from nanouft.gpt import GPT, GPTConfig
+from nanouft.errors import UserError, visible
 from nanouft.eval import report
+from nanouft.gpt import GPT, GPTConfig
+from nanouft.loop import Device, warmup_cosine
 from nanouft.models.save import add_value_head, save_model
 from nanouft.objective import Objective, write_logp
 from nanouft.objectives import OBJECTIVES, ift
-from nanouft.reference import add_columns
+from nanouft.reference import Models, add_columns
 from nanouft.run import checkpoints, devices
-from nanouft.loop import Device
-from nanouft.errors import UserError
-from nanouft.run.storage import read_json
-from nanouft.errors import visible
 from nanouft.run.flags import Train
-from nanouft.loop import warmup_cosine
 from nanouft.run.setup import Run
+from nanouft.run.storage import read_json
 
 pytestmark = pytest.mark.usefixtures("brief")
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -119,7 +117,7 @@ def fit(objective, hp, steps: int, folder, double: bool = False, **settings) -> 
     model = GPT(replace(TINY, vocab_size=NANO.n_vocab), seed=1)
     model = model.double() if double else model
     encoded, _ = encode(objective.rows(DATA, hp), NANO, TINY.n_ctx)
-    add_columns(encoded, objective.columns, model, NANO.pad, CPU)
+    add_columns(encoded, objective.columns, Models(model, NANO.pad, CPU))
     cfg = Train(lr=1e-3, **settings)
     source = Epochs(encoded, cfg.batch_size, steps, cfg.seed, NANO.pad)
     train.fit(model, objective, hp, steps, Run("a test", cfg, hp, CPU, folder, source, None))

@@ -15,22 +15,21 @@ from safetensors.torch import load_file, save_file
 from tiny import CPU, DATA, Form, differs, plain, same
 
 from nanouft import evaluate, reward, sample, train
+from nanouft import sampling as rollouts
 from nanouft.data.batches import collate, encode
 from nanouft.data.rows import Turn, demo_rows
+from nanouft.errors import UserError
 from nanouft.hf import model as hf_model
 from nanouft.hf import tokenizer as hf_tokenizer
-from nanouft.sampling import generate
 from nanouft.models.load import start_model
 from nanouft.models.save import write_gpt
 from nanouft.objective import REF
 from nanouft.objectives import OBJECTIVES
-from nanouft.reference import add_columns, opinion
-from nanouft import sampling as rollouts
+from nanouft.reference import Models, add_columns, opinion
 from nanouft.rewards import scorer
-from nanouft.sampling import as_if_sampled
-from nanouft.errors import UserError
 from nanouft.run import setup
 from nanouft.run.flags import Train
+from nanouft.sampling import as_if_sampled, generate
 
 hf = pytest.importorskip("transformers")
 tokenizers = pytest.importorskip("tokenizers")
@@ -133,7 +132,7 @@ def batch_for(form: Form, model, tok):
         return as_if_sampled(answers, [(7 * i % 11) / 11 for i in range(16)], form.objective, form.hp, model, tok.pad,
                              CPU)
     encoded, _ = encode(form.objective.rows(DATA, form.hp), tok, 128)
-    add_columns(encoded, form.objective.columns, model, tok.pad, CPU, form.hp)
+    add_columns(encoded, form.objective.columns, Models(model, tok.pad, CPU, start_model), form.hp)
     return collate(encoded, range(len(encoded)), tok.pad)
 
 

@@ -12,10 +12,11 @@ from nanouft import train, world
 from nanouft.data.batches import encode
 from nanouft.data.rows import Row
 from nanouft.data.tokenizer import Tokenizer
-from nanouft.models.tokenizer_files import GPT2_PATTERN
+from nanouft.errors import UserError
 from nanouft.gpt import GPT, GPTConfig
 from nanouft.models.load import start_model
 from nanouft.models.save import write_gpt
+from nanouft.models.tokenizer_files import GPT2_PATTERN
 from nanouft.objectives import OBJECTIVES
 from nanouft.objectives.dpo import binary_kl, log_ratio
 from nanouft.objectives.kto import KTO, kto_loss, rows
@@ -24,8 +25,7 @@ from nanouft.objectives.sft import SFT
 from nanouft.objectives.uft import UFT
 from nanouft.objectives.uft import rows as uft_rows
 from nanouft.objectives.una import UNA, score_loss
-from nanouft.reference import add_columns, logps
-from nanouft.errors import UserError
+from nanouft.reference import Models, add_columns, logps
 
 pytestmark = pytest.mark.usefixtures("brief")
 
@@ -179,7 +179,7 @@ def demos(tok=NANO, n_ctx: int = 64) -> list:
 
 def column(folders: list[str]) -> np.ndarray:
     encoded = demos()
-    add_columns(encoded, OBJECTIVES["poft"].columns, None, NANO.pad, CPU, replace(HP, aligned=folders))
+    add_columns(encoded, OBJECTIVES["poft"].columns, Models(None, NANO.pad, CPU, start_model), replace(HP, aligned=folders))
     return np.array([e.col.extra["aligned_logp"] for e in encoded])
 
 

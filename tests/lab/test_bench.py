@@ -10,12 +10,12 @@ import torch
 from running import call, one_error
 
 from lab import bench
-from nanouft.sampling import threads
-from nanouft.run import devices
 from nanouft import gpt as logp
+from nanouft.loop import Device
 from nanouft.run.storage import read_json
+from nanouft.sampling import threads
 
-CPU = devices.Device("cpu", "fp32")
+CPU = Device("cpu", "fp32")
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ from running import call, one_error
 
 from lab import bench, bench_gpu
 from nanouft.gpt import GPT, GPT2
+from nanouft.loop import Device
 from nanouft.objectives import OBJECTIVES
-from nanouft.run import devices
 from nanouft.run.storage import read_json
 
 FEW = ("sft", "ift", "dpo", "tis_dpo", "sftmix", "ppo")         # columns, arranged rows, a critic
@@ -45,7 +45,7 @@ def test_every_part_has_its_figures_and_one_that_fails_stops_no_other(here, few,
 
 
 def test_an_objective_that_differs_from_the_cpu_or_breaks_is_named(few, monkeypatch):
-    b = bench_gpu.Bench(bench_gpu.SHAPES["tiny"], devices.Device("cpu", "bf16"), devices.Device("cpu", "fp32"))
+    b = bench_gpu.Bench(bench_gpu.SHAPES["tiny"], Device("cpu", "bf16"), Device("cpu", "fp32"))
     sft, steps = OBJECTIVES["sft"], []
 
     def drifts(batch, hp):
@@ -67,16 +67,16 @@ def test_the_mfu_is_that_of_palm_and_of_no_unknown_device(monkeypatch):
     for name, flops in (("NVIDIA H100 80GB HBM3", 989e12), ("NVIDIA H100 PCIe", 756e12), ("NVIDIA H200", 989e12)):
         monkeypatch.setattr(torch.cuda, "get_device_name", lambda name=name: name)
         for dtype, half in (("bf16", 1), ("fp32", 2)):
-            got = bench_gpu.mfu(model, "sft", 512, 1e6, devices.Device("cuda", dtype))
+            got = bench_gpu.mfu(model, "sft", 512, 1e6, Device("cuda", dtype))
             assert got == pytest.approx(1e6 * (6 * N + attention) * half / flops)
-    assert bench_gpu.mfu(model, "ift", 512, 1e6, devices.Device("cuda", "fp32")) == pytest.approx(got * 4 / 3)
+    assert bench_gpu.mfu(model, "ift", 512, 1e6, Device("cuda", "fp32")) == pytest.approx(got * 4 / 3)
     for name in ("NVIDIA H100 80GB HBM3 MIG 1g.10gb", "NVIDIA T4"):
         monkeypatch.setattr(torch.cuda, "get_device_name", lambda name=name: name)
-        assert bench_gpu.mfu(model, "sft", 512, 1e6, devices.Device("cuda", "bf16")) is None
+        assert bench_gpu.mfu(model, "sft", 512, 1e6, Device("cuda", "bf16")) is None
 
 
 def test_who_asks_for_a_number_is_counted_and_no_part_begins_late(few, monkeypatch):
-    b = bench_gpu.Bench(bench_gpu.SHAPES["tiny"], devices.Device("cpu", "bf16"), devices.Device("cpu", "fp32"))
+    b = bench_gpu.Bench(bench_gpu.SHAPES["tiny"], Device("cpu", "bf16"), Device("cpu", "fp32"))
     before, sft = bench_gpu.waits(b, "sft"), OBJECTIVES["sft"]
 
     def asks(batch, hp):

@@ -20,11 +20,11 @@ from lab.cells import read_cells, run_cell, run_cells, timeless
 from lab.own import Own
 from lab.runner import scratch
 from nanouft import train
+from nanouft.errors import Diverged, UserError
 from nanouft.eval.scores import families
 from nanouft.models.load import start_model
 from nanouft.rewards import harvest
 from nanouft.run.devices import pick
-from nanouft.errors import Diverged, UserError
 from nanouft.run.storage import Lines, beside, locked
 from nanouft.world.tasks import read
 

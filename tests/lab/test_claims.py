@@ -21,9 +21,8 @@ from lab.study import Plan, Row, Study
 from lab.words import claim_verdict
 from nanouft import world
 from nanouft.eval.stats import verdict
-from nanouft.run.storage import Lines
-from nanouft.run.storage import read_json
 from nanouft.run import flags
+from nanouft.run.storage import Lines, read_json
 
 
 @pytest.fixture

@@ -13,13 +13,13 @@ from lab.cells import read_cells, run_cell
 from lab.compare import MEASURES, write_figure
 from lab.study import Row
 from nanouft import world
-from nanouft.gpt import GPT, NANO
 from nanouft.eval.stats import interval
-from nanouft.sampling import generate
+from nanouft.gpt import GPT, NANO
 from nanouft.models.load import start_model
 from nanouft.models.save import add_value_head
 from nanouft.objectives import OBJECTIVES
 from nanouft.run.storage import read_json
+from nanouft.sampling import generate
 
 pytestmark = pytest.mark.usefixtures("brief")
 SHORT = ("--steps", "30", "--rows", "40", "--batch-size", "8")

@@ -18,8 +18,7 @@ from lab.gallery_stories import STORIES
 from lab.ift_tasks import Job
 from lab.runner import open_store
 from nanouft.objectives import OBJECTIVES
-from nanouft.run.storage import Lines
-from nanouft.run.storage import read_json
+from nanouft.run.storage import Lines, read_json
 
 DOCS, RESULTS = ROOT / "docs", ROOT / "docs" / "results"
 README, ACCOUNT = (file.read_text(encoding="utf-8") for file in (ROOT / "README.md", DOCS / "claims.md"))

@@ -13,9 +13,8 @@ from lab.gallery_stories import STORIES
 from nanouft.data.batches import encode
 from nanouft.data.rows import demo_rows, pair_rows
 from nanouft.data.tokenizer import nano
-from nanouft.run.storage import write_json
-from nanouft.run.storage import read_json
 from nanouft.run import setup
+from nanouft.run.storage import read_json, write_json
 from nanouft.world import rows
 
 RESULTS = ROOT / "docs" / "results" / "gallery.json"

@@ -8,10 +8,9 @@ from frozen_lake.measure import joined
 from lab import lake_study as experiment
 from lab import runner
 from lab.lake_study import BASE, FIELDS, METHODS, SETTINGS, key, run_study, study, summary
-from nanouft.eval.stats import interval
 from nanouft.errors import UserError
-from nanouft.run.storage import Lines
-from nanouft.run.storage import read_json
+from nanouft.eval.stats import interval
+from nanouft.run.storage import Lines, read_json
 
 NAMES = ["short", "short slippery", "short online"]
 

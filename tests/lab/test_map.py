@@ -17,13 +17,12 @@ from lab.runner import kept
 from lab.search import Search, beyond, run_searches
 from lab.study import Study
 from nanouft import world
+from nanouft.errors import UserError
 from nanouft.objectives import OBJECTIVES
 from nanouft.rewards.scorer import scorer
-from nanouft.errors import UserError
-from nanouft.run.storage import Lines
-from nanouft.run.storage import read_json
 from nanouft.run import setup
 from nanouft.run.flags import read_flags
+from nanouft.run.storage import Lines, read_json
 
 SFT = {"--lr": "5e-4", "--epochs": "6"}
 

@@ -8,8 +8,7 @@ from running import call, lines, one_error
 from lab import overoptimise
 from lab.cell import Cell
 from nanouft import world
-from nanouft.run.storage import Lines
-from nanouft.run.storage import read_json
+from nanouft.run.storage import Lines, read_json
 
 
 @pytest.fixture

@@ -14,9 +14,9 @@ from frozen_lake.learn import METHODS, Task, batch_of, learn, method, sampled, t
 from frozen_lake.measure import measures, used
 from frozen_lake.planning import GAMMA, backup, draw, greedy, optimal, simulate, solve, success
 from frozen_lake.policies import Net, Table, habit, pretrain
+from nanouft.errors import UserError
 from nanouft.objectives import OBJECTIVES
 from nanouft.objectives.ift import IFT
-from nanouft.errors import UserError
 
 TWOWAY = make_lake("twoway5")
 GOLD, DETOUR = gold(TWOWAY), loser(TWOWAY, "detour")

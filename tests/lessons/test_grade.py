@@ -22,8 +22,8 @@ from lessons.grade.folder import My
 from lessons.grade.outcome import numbers, same
 from lessons.grade.task import Case, Law, Mistake, Task
 from lessons.grade.tasks import check, used
-from nanouft.run.config import run, tomllib
 from nanouft.errors import UserError
+from nanouft.run.config import run, tomllib
 
 TASKS = {task.id: task for task in folder.all_tasks()}
 DPO = TASKS["07a"]

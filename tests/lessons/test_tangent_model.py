@@ -10,8 +10,8 @@ from tiny import CPU, FORMS, differs, model_grads, nano, real_batch, same, same_
 
 from nanouft.data.batches import collate
 from nanouft.models import load
-from nanouft.sampling import generate
 from nanouft.objective import write_logp
+from nanouft.sampling import generate
 
 sys.path.insert(0, str(ROOT / "lessons" / "extras"))
 import tangent  # noqa: E402

@@ -4,9 +4,8 @@ import math
 import torch
 
 from lessons.grade.task import Case, Law, Mistake, Task
-from nanouft.objective import Batch, Columns, Seqs
+from nanouft.objective import Batch, Columns, Seqs, clipped
 from nanouft.objectives import ppo
-from nanouft.objective import clipped
 
 
 # ==== Advantages and the clip =====================================================================
