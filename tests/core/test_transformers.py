@@ -25,7 +25,7 @@ from nanouft.models.load import start_model
 from nanouft.models.save import write_gpt
 from nanouft.objective import REF
 from nanouft.objectives import OBJECTIVES
-from nanouft.reference import Models, add_columns, opinion
+from nanouft.reference import Models, add_columns
 from nanouft.rewards import scorer
 from nanouft.run import setup
 from nanouft.run.flags import Train
@@ -549,7 +549,7 @@ def test_a_row_that_the_template_refuses_is_skipped_and_named(folders):
     with pytest.raises(UserError, match="critic"):
         tok.chat(rows[1].prompt, rows[1].answer)
     with pytest.raises(UserError, match="1 of 3 rows do not fit .* or its chat template refuses them"):
-        opinion([SimpleNamespace(example=e) for e in demo_rows(rows, None)], [str(folders["llama"])], CPU)
+        Models(None, NANO.pad, CPU, start_model).mean_logp([SimpleNamespace(row=r) for r in demo_rows(rows, None)], [str(folders["llama"])])
 
 
 def test_tools_and_thoughts_are_written_and_marked_by_the_template_itself(tmp_path, folders):
