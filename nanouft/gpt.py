@@ -74,12 +74,30 @@ class Cache:
         self.kv = self.kv[..., :n, :].index_select(2, rows)
 
 
+def product(x: Tensor, weight: Tensor, bias: Tensor | None = None, gelu: bool = False) -> Tensor:
+    """x (...,K), weight (N,K), bias (N,) -> (...,N), then through a tanh GELU if asked.
+    In inference mode (sampling.py) oneDNN makes it on a CPU: up to twice as fast, other in the last
+    digit. That is a private operation of PyTorch; elsewhere it is F.linear."""
+    ours = torch.is_inference_mode_enabled() and x.device.type == "cpu"
+    if ours and x.dtype == torch.float32 and torch.backends.mkldnn.is_available():
+        then = "gelu" if gelu else "none"
+        return torch.ops.mkldnn._linear_pointwise(x, weight, bias, then, [], "tanh")
+    y = F.linear(x, weight, bias)
+    return F.gelu(y, approximate="tanh") if gelu else y
+
+
+class Linear(nn.Linear):
+    """nn.Linear by `product`."""
+    def forward(self, x: Tensor) -> Tensor:
+        return product(x, self.weight, self.bias)
+
+
 class Attention(nn.Module):
     def __init__(self, cfg: GPTConfig):
         super().__init__()
         self.nh = cfg.n_head
-        self.c_attn = nn.Linear(cfg.n_embd, 3 * cfg.n_embd)
-        self.c_proj = nn.Linear(cfg.n_embd, cfg.n_embd)
+        self.c_attn = Linear(cfg.n_embd, 3 * cfg.n_embd)
+        self.c_proj = Linear(cfg.n_embd, cfg.n_embd)
 
     def forward(self, x: Tensor, mask: Tensor | None, cache: Cache | None, layer: int) -> Tensor:
         B, T, C = x.shape
@@ -101,11 +119,11 @@ class Attention(nn.Module):
 class MLP(nn.Module):
     def __init__(self, cfg: GPTConfig):
         super().__init__()
-        self.c_fc = nn.Linear(cfg.n_embd, 4 * cfg.n_embd)
-        self.c_proj = nn.Linear(4 * cfg.n_embd, cfg.n_embd)
+        self.c_fc = Linear(cfg.n_embd, 4 * cfg.n_embd)
+        self.c_proj = Linear(4 * cfg.n_embd, cfg.n_embd)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.c_proj(F.gelu(self.c_fc(x), approximate="tanh"))
+        return self.c_proj(product(x, self.c_fc.weight, self.c_fc.bias, gelu=True))
 
 
 class Block(nn.Module):
@@ -182,6 +200,7 @@ class GPT(nn.Module):
         if want == "argmax":
             return put_back(logits.argmax(-1), at, hidden.shape[:2])
         if want == "logp":
+            assert targets is not None
             picked = pick(targets, at)
             nats = logp(logits.reshape(-1, logits.shape[-1]), picked.reshape(-1))
             return put_back(nats.view(picked.shape), at, hidden.shape[:2])
@@ -189,7 +208,7 @@ class GPT(nn.Module):
 
     def head(self, hidden: Tensor) -> Tensor:
         """(...,C) final states -> (...,V) logits, by the input embedding's own weights."""
-        return F.linear(hidden, self.wte.weight)
+        return product(hidden, self.wte.weight)
 
     def _blocks(self, x: Tensor, pos: Tensor | None, cache: Cache | None,
                 keep: Tensor | None) -> Tensor:

@@ -40,7 +40,7 @@ from nanouft.loop import Device, Schedule, steps
 from nanouft.models.save import save_model
 from nanouft.models.tokenizer_files import GPT2_PATTERN
 from nanouft.objective import Batch, Objective, Seqs
-from nanouft.run import checkpoints, config, devices, runs, signals
+from nanouft.run import checkpoints, command, config, devices, runs
 from nanouft.run.storage import checksum, write_json
 from nanouft.sampling import generate
 from nanouft.seeds import document_seed, held_document_seed, window_seed
@@ -244,7 +244,7 @@ def fit(folder: Path, cfg: Pretrain, gpt: GPTConfig, source: Documents, held: Te
         scaler.load_state_dict(saved["scaler"])
     start, average = saved["step"], None
     bar = tqdm(range(start, total), initial=start, total=total, desc="pretrain", mininterval=1.0)
-    with signals.after_the_step(True) as signal:
+    with command.after_the_step(True) as signal:
         for step in steps(model, NEXT_TOKEN, None, source, optimizer, bar, clip=1.0, device=device,
                           schedule=schedule(cfg.lr, total), scaler=scaler):
             n = step.number

@@ -38,7 +38,7 @@ from nanouft.loop import Device, Schedule, steps
 from nanouft.models.load import start_model
 from nanouft.objective import Batch, Columns, Objective, Seqs
 from nanouft.rewards.scorer import RewardModel, exact, padded, rewards, save, sigmoid
-from nanouft.run import checkpoints, config, devices, runs, signals
+from nanouft.run import checkpoints, command, config, devices, runs
 from nanouft.run.log import Log
 from nanouft.run.storage import write_json
 from nanouft.sampling import answer_rows
@@ -183,7 +183,7 @@ def fit(model: RewardModel, pairs: list[Encoded], cfg: Reward, total: int, pad: 
     source = PairsOfAnswers(pairs, cfg.batch_size, total, cfg.seed, pad)
     bar = tqdm(range(start, total), initial=start, total=total, desc=folder.name,
                mininterval=0.5 if sys.stderr.isatty() else 10)
-    with signals.after_the_step(True) as signal:
+    with command.after_the_step(True) as signal:
         for step in steps(model, BRADLEY_TERRY, cfg, source, optimizer, bar, clip=1.0,
                           device=device, schedule=schedule(cfg.lr, total)):
             log.add(step, {})

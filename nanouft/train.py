@@ -28,7 +28,7 @@ from nanouft.models.save import add_value_head, save_model
 from nanouft.objective import Objective
 from nanouft.objectives import OBJECTIVES
 from nanouft.reference import Models
-from nanouft.run import checkpoints, config, devices, first, processes, setup, signals
+from nanouft.run import checkpoints, command, config, devices, first, processes, setup
 from nanouft.run.flags import Train, list_objectives, read_flags
 from nanouft.run.log import Log
 from nanouft.run.rows import encode_rows, load_rows, write_columns
@@ -75,9 +75,11 @@ def fit(model: torch.nn.Module, objective: Objective, hp: Any, total: int, run: 
     start = saved["step"]
     if saved.get("scaler"):
         scaler.load_state_dict(saved["scaler"])
-    net = processes.network(model, cfg.compile, device, total - start)
+    alone = device.processes == 1
+    net = devices.compiled(model, cfg.compile, device, total - start)
+    net = net if alone else processes.averaged(net)
     saves = run.save_every > 0
-    takes_part = processes.takes_part(model, device)
+    takes_part = alone or processes.takes_part(model, device)
     log = Log(run.folder / "metrics.jsonl", start, device, cfg.log)
     pause = 0.5 if sys.stderr.isatty() else 10              # a log file wants fewer lines
     bar = tqdm(range(start, total), initial=start, total=total, desc=title(run.folder),
@@ -88,12 +90,16 @@ def fit(model: torch.nn.Module, objective: Objective, hp: Any, total: int, run: 
         extra = {"loss": log.loss, "scaler": scaler.state_dict()}
         checkpoints.save_step(run.folder, done, model, optimizer, extra, device.rank == 0)
 
+    cut = None
+    if not alone or cfg.accumulate > 1:
+        from nanouft.run.micro_batches import MicroBatches
+        cut = MicroBatches(objective, hp, net, device, cfg.accumulate)
     loop = steps(net, objective, hp, run.source, optimizer, bar, device=device, scaler=scaler,
-                 schedule=warmup_cosine(cfg.lr, total, cfg.warmup), clip=cfg.clip or math.inf,
-                 **setup.micro_batches(objective, hp, net, device, cfg.accumulate))
-    n, alone = start, device.processes == 1
+                 schedule=warmup_cosine(cfg.rate, total, cfg.warmup), clip=cfg.clip or math.inf,
+                 cut=cut)
+    n = start
     try:
-        with signals.after_the_step(saves and alone) as signal:
+        with command.after_the_step(saves and alone) as signal:
             for step in loop:
                 n, last = step.number, step.number == total
                 log.add(step, run.source.stats)
@@ -133,25 +139,29 @@ def main(argv=None) -> int:
     device = devices.pick(cfg.device, cfg.dtype, cfg.threads)
     setup.check(name, cfg, device)
     model, tok = start_model(cfg.init, adapter=bool(cfg.lora or cfg.checkpointing))
-    setup.own_rate(cfg, origin, model)
-    model = setup.adapted(cfg, hp, model, tok, DTYPES[device.dtype])
-    train_rows, held_rows = load_rows(cfg, objective, hp, device.name)
+    if cfg.init != "base":
+        setup.own_rate(cfg, origin, model)
+        model = setup.adapted(cfg, hp, model, tok, DTYPES[device.dtype])
+    rows = load_rows(cfg, objective, hp, device.name)
     if cfg.keep < 1:
         from nanouft.run.choose_rows import kept_rows
-        train_rows = kept_rows(train_rows, cfg, first.judges(cfg, device, main), device)
+        rows = kept_rows(rows[0], cfg, first.judges(cfg, device, main), device), rows[1]
     if objective.value_head:
         add_value_head(model, cfg.init)
-    hp = first.first_models(objective, hp, cfg, device, main)
-    data = encode_rows(name, cfg, hp, (train_rows, held_rows), model, tok)
-    model = processes.placed(model, device, cfg.shard)
+    if objective.prerequisite:
+        hp = first.first_models(objective, hp, cfg, device, main)
+    data = encode_rows(name, cfg, hp, rows, model, tok)
+    model = processes.placed(model, device, cfg.shard) if cfg.shard else model.to(device.name)
     models = Models(model, tok.pad, device, start_model)
     write_columns(data, objective, hp, cfg, models)
     total = setup.steps_of(cfg, objective, hp, data, origin)
     with setup.open_run(name, cfg, hp, origin, data, model, models, total) as run:
-        before = report.evaluate_start(run, data, model) if device.rank == 0 else {}
+        chief = device.rank == 0
+        before = report.evaluate_start(run, data, model) if chief else {}
         fit(model, objective, hp, total, run)
-        processes.unshard(model, device.rank == 0)
-        if device.rank == 0:
+        if cfg.shard:
+            processes.unshard(model, chief)
+        if chief:
             save_model(run.folder, model, tok)
             report.close_run(run, data, model, before, time.time() - began)
     device.close()

@@ -6,13 +6,14 @@ gradient scaler where the card has no bf16 (said aloud). Losses are computed in 
 import os
 import sys
 from datetime import timedelta
+from typing import Any
 
 import torch
 import torch.distributed as dist
+import torch.nn as nn
 
 from nanouft.errors import UserError, choose
-from nanouft.loop import DTYPES
-from nanouft.run.processes import Team
+from nanouft.loop import DTYPES, Device
 
 MOST_THREADS = 256          # each needs a stack; where one cannot be had, the process ends without a word of ours
 PATIENCE = timedelta(hours=2)   # the others wait while the first process looks or a judge is slow (nccl: 10 minutes)
@@ -26,7 +27,7 @@ def torchrun_rank(processes: int) -> int:
     return rank
 
 
-def pick(device: str = "auto", dtype: str = "auto", threads: int | None = None) -> Team:
+def pick(device: str = "auto", dtype: str = "auto", threads: int | None = None) -> Device:
     """Resolve 'auto', check what was asked for, join the other processes of torchrun; only the first may speak."""
     choose("value of --device:", device.split(":")[0], ("auto", "cpu", "cuda", "mps"))
     choose("value of --dtype:", dtype, ("auto", *DTYPES))
@@ -71,4 +72,19 @@ def pick(device: str = "auto", dtype: str = "auto", threads: int | None = None) 
     if processes > 1:
         own = torch.device(device) if kind == "cuda" else None
         dist.init_process_group("nccl" if own else "gloo", timeout=PATIENCE, device_id=own)
+    if processes == 1:
+        return Device(device, dtype)
+    from nanouft.run.processes import Team  # only for several
     return Team(device, dtype, rank, processes)
+
+
+def compiled(model: nn.Module, mode: str, device: Device, steps: int) -> Any:
+    """torch.compile where asked for ('on') or likely to pay ('auto': CUDA, more than 20M parameters
+    and 500 steps, for it takes a minute or more). What cannot be compiled runs eagerly."""
+    small = sum(p.numel() for p in model.parameters()) < 20e6 or steps < 500
+    if mode == "off" or mode == "auto" and (device.kind != "cuda" or small):
+        return model
+    import torch._dynamo
+    torch._dynamo.config.suppress_errors = True                     # fall back to eager, part by part
+    print("compiling (the first steps are slow; --compile off to skip)")
+    return torch.compile(model, dynamic=True)

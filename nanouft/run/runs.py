@@ -18,8 +18,8 @@ import torch
 
 from nanouft.errors import UserError, flag, visible
 from nanouft.loop import Device
+from nanouft.run.command import Interrupted
 from nanouft.run.config import as_toml, of_json
-from nanouft.run.signals import Interrupted
 from nanouft.run.storage import LOCK, checksum, locked, read_json, write_json, write_text
 
 CODE = re.compile(r"\.py(:|$)")         # a --reward that is a file of Python

@@ -21,10 +21,22 @@ from nanouft.seeds import kind_seed
 
 from .facts import SPLITS, WORLD, World, make_world
 from .skills import HELD_OUT
-from .tasks import FAMILIES, GROUP_A, GROUP_B, bad, corrupt, family_of, partly_right, prompts, reference, score
+from .tasks import (
+    FAMILIES,
+    GROUP_A,
+    GROUP_B,
+    bad,
+    corrupt,
+    family_of,
+    partly_right,
+    prompts,
+    reference,
+    score,
+    score_rows,
+)
 
 __all__ = ["FAMILIES", "GROUP_A", "GROUP_B", "HELD_OUT", "KINDS", "MIXTURE", "SPLITS", "WORLD", "World", "corrupt",
-           "family_of", "make_world", "mixed_rows", "named", "reference", "rows", "score", "skills_named"]
+           "family_of", "make_world", "mixed_rows", "named", "reference", "rows", "score", "score_rows", "skills_named"]
 
 KINDS = ("demos", "pairs", "labels", "scores", "prompts")
 MIXTURE = {                                                # 1,020 training rows; rules_new counts outside training only

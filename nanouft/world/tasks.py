@@ -14,7 +14,11 @@ before the first slip, because an early slip costs the rest; list counts five ch
 Simplified: a right answer in other words counts as wrong.
 """
 import random
-from typing import Iterator
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from nanouft.data.rows import Row
 
 from .facts import ITEMS, N_WORDINGS, RELATIONS, WORLD, World, bucket, other_word, question, read_question, sentence
 from .skills import HELD_OUT, SKILLS, Fields, read_rules, score_list
@@ -119,6 +123,11 @@ def score(prompt: str, answer: str) -> float:
         return float(said == right)
     before_slip = next((i for i, (a, b) in enumerate(zip(right, said)) if a != b), min(len(right), len(said)))
     return before_slip / max(len(right), len(said))        # words too many cost as much as words too few
+
+
+def score_rows(rows: Sequence[Row], answers: Sequence[str]) -> np.ndarray:
+    """(n,) the exact scores of answers to the prompts of these rows."""
+    return np.array([score(row.prompt[-1].text, answer) for row, answer in zip(rows, answers)])
 
 
 # ---- wrong answers ---------------------------------------------------------------------------------------------------
