@@ -8,9 +8,8 @@ It is GPT-2's architecture (Radford et al. 2019): learned positions, LayerNorm b
 tanh GELU, output head tied to the input embedding. Parameter names are GPT-2's own. So a folder
 written by models/folder.py opens in transformers, and the reverse (logits agree to 1e-4 in fp32).
 
-`GPT.forward` is the only way in. Token ids, token embeddings or final hidden states go in.
-Embeddings, hidden states, logits, greedy guesses or log-probs of given targets come out.
-The costly head runs only where it is asked for:
+Objectives reach the network through `GPT.forward` alone. Its costly head runs only where it is
+needed:
     SFT       ids in, logp out
     IFT       ids in, argmax out; then blended embeddings in, logp out
     NEFTune   noisy embeddings in, logp out
@@ -140,6 +139,20 @@ class Block(nn.Module):
 
 
 class GPT(nn.Module):
+    """`forward` is the only way in. One of three in, one of six out.
+
+    In:   ids (B,T) token ids | embeds (B,T,C) token embeddings without positions
+          | hidden (B,T,C) final states.
+    Out:  want = "embeds" (B,T,C)
+          | "hidden" (B,T,C) after the last LayerNorm
+          | "logits" (B,T,V), or (N,V) for the N positions `at`
+          | "argmax" (B,T) the greedy next token, 0 outside `at`
+          | "logp"   (B,T) nats, log-prob of `targets` (B,T), 0 outside `at`
+          | "value"  (B,T) the value head's guess in each state (0 without a head).
+    at:   where the head is needed: a mask (B,T), or (N,) places in the flattened (B,T), for which a
+          GPU need not wait (Seqs.places); None = everywhere.
+    pos:  (T,) or (B,T) positions; None = counted from the cache's end.
+    keep: (B, cache.n + T) bool, False for padding on the left that nobody may look at."""
     def __init__(self, cfg: GPTConfig, seed: int | None = None):
         super().__init__()
         self.cfg = cfg
@@ -167,20 +180,6 @@ class GPT(nn.Module):
                 hidden: Tensor | None = None, want: str = "logits", targets: Tensor | None = None,
                 at: Tensor | None = None, pos: Tensor | None = None, cache: Cache | None = None,
                 keep: Tensor | None = None) -> Tensor:
-        """One of three in, one of six out.
-
-        In:   ids (B,T) token ids | embeds (B,T,C) token embeddings without positions
-              | hidden (B,T,C) final states.
-        Out:  want = "embeds" (B,T,C)
-              | "hidden" (B,T,C) after the last LayerNorm
-              | "logits" (B,T,V), or (N,V) for the N positions `at`
-              | "argmax" (B,T) the greedy next token, 0 outside `at`
-              | "logp"   (B,T) nats, log-prob of `targets` (B,T), 0 outside `at`
-              | "value"  (B,T) the value head's guess in each state (0 without a head).
-        at:   where the head is needed: a mask (B,T), or (N,) places in the flattened (B,T), for
-              which a GPU need not wait (Seqs.places); None = everywhere.
-        pos:  (T,) or (B,T) positions; None = counted from the cache's end.
-        keep: (B, cache.n + T) bool, False for padding on the left that nobody may look at."""
         if hidden is None:
             x = self.wte(ids) if embeds is None else embeds
             if want == "embeds":

@@ -28,7 +28,7 @@ from nanouft.models.save import add_value_head, save_model
 from nanouft.objective import Objective
 from nanouft.objectives import OBJECTIVES
 from nanouft.reference import Models
-from nanouft.run import checkpoints, command, config, devices, first, processes, setup
+from nanouft.run import checkpoints, command, config, devices, first, processes, runs, setup
 from nanouft.run.flags import Train, list_objectives, read_flags
 from nanouft.run.log import Log
 from nanouft.run.rows import encode_rows, load_rows, write_columns
@@ -157,13 +157,17 @@ def main(argv=None) -> int:
     total = setup.steps_of(cfg, objective, hp, data, origin)
     with setup.open_run(name, cfg, hp, origin, data, model, models, total) as run:
         chief = device.rank == 0
-        before = report.evaluate_start(run, data, model) if chief else {}
+        evaluates = chief and not cfg.plain
+        before = report.evaluate_start(run, data, model) if evaluates else report.NOTHING
         fit(model, objective, hp, total, run)
         if cfg.shard:
             processes.unshard(model, chief)
         if chief:
             save_model(run.folder, model, tok)
+        if evaluates:
             report.close_run(run, data, model, before, time.time() - began)
+        elif chief:
+            runs.finish(run.folder, before, report.NOTHING, time.time() - began)
     device.close()
     return 0
 

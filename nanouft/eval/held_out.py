@@ -11,10 +11,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from nanouft.data.batches import Encoded, encode
-from nanouft.data.rows import Row, label_rows
-from nanouft.data.tokenizer import Tokenizer
-from nanouft.errors import UserError
+from nanouft.data.batches import Encoded
 from nanouft.eval.stats import bootstrap
 from nanouft.gpt import GPT
 from nanouft.loop import Device
@@ -33,16 +30,6 @@ def mean_loss(model: GPT, rows: torch.Tensor) -> float:
     """Nats on average per token of plain text; rows (B,T+1) ids."""
     with torch.no_grad():
         return -model(rows[:, :-1], want="logp", targets=rows[:, 1:]).mean().item()
-
-
-def encode_held(objective, hp, rows: list[Row], tok: Tokenizer, n_ctx: int) -> list[Encoded]:
-    """Held-out rows as tokens; none is a smaller report, not an error. (Of labels, what is compared is the answers:
-    KTO's mismatched ones are not needed.)"""
-    rows_of = label_rows if objective.kinds(hp) == ["labels"] else objective.rows
-    try:
-        return encode(rows_of(rows, hp), tok, n_ctx)[0] if rows else []
-    except UserError:
-        return []
 
 
 def held_out(model: GPT, encoded: list[Encoded], pad: int, device: Device) -> dict[str, float]:

@@ -23,6 +23,7 @@ from nanouft.run.storage import Lines, write_json, write_text
 from nanouft.sampling import answer_rows, stops
 
 SHOWN = 3           # answers printed before and after
+NOTHING: dict = {"held_out": {}, "samples": []}     # what a run with --plain has to say
 
 
 # ---- before training -------------------------------------------------------------------------------------------------
@@ -43,8 +44,6 @@ def evaluate(run, data, model: GPT) -> dict:
     """Evaluate as the run asked for: figures on rows held out; NanoWorld's families, or three answers to held-out
     prompts of the user's data."""
     cfg, tok = run.cfg, data.tok
-    if cfg.plain:
-        return {"held_out": {}, "samples": []}
     out = {"held_out": run.held_out() if run.held_out else {}}
     if run.held_reward:
         out["reward"] = run.held_reward()
@@ -73,9 +72,6 @@ def close_run(run, data, model: GPT, before: dict, seconds: float) -> None:
     this is done, so a run that is killed before it can be resumed, and shows its table then."""
     from nanouft.eval import plots  # matplotlib: a quarter of a second, needed only here
     folder, name, cfg, after = run.folder, run.name, run.cfg, evaluate(run, data, model)
-    if cfg.plain:
-        write_json(folder / "eval.json", {"before": before, "after": after, "seconds": round(seconds, 1)})
-        return
     text = [f"# {folder.name}: {name}, before and after\n"]
     for b, a in zip(before["samples"], after["samples"]):
         text += [f"**prompt** {b['prompt']}\n", f"- reference: {b['reference']}"]
@@ -104,7 +100,7 @@ def close_run(run, data, model: GPT, before: dict, seconds: float) -> None:
         print(f"before  {one_line(b['answer'])}{_marks(b)}\nafter   {one_line(a['answer'])}{_marks(a)}")
     print(f"\n{seconds:.0f} s. Everything is in {folder} (curves.png, samples.md, eval.json, metrics.jsonl). Next:")
     print("\n".join(next_steps(folder, name, cfg, data.held_rows, before["samples"])), flush=True)
-    write_json(folder / "eval.json", {"before": before, "after": after, "seconds": round(seconds, 1)})
+    runs.finish(folder, before, after, seconds)
 
 
 def still_falls(losses: list[float], cfg) -> str:

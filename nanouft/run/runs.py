@@ -190,6 +190,12 @@ def changed(record) -> dict:
     return {f.name: value for f in fields(record) if (value := getattr(record, f.name)) != f.default}
 
 
+def finish(folder: Path, before: dict, after: dict, seconds: float) -> None:
+    """Write eval.json, which tells that a run is finished."""
+    write_json(folder / "eval.json",
+               {"before": before, "after": after, "seconds": round(seconds, 1)})
+
+
 def read_eval(folder: Path) -> dict:
     """eval.json as far as it got: {}, {"before"} or, in a finished run, {"before", "after"}."""
     try:
