@@ -118,7 +118,7 @@ def views(wanted: list[str], init: str = "base") -> Iterator[tuple[str, str, obj
             values.setdefault(first.setting, [init] * len(first.commands))
         hp, given = config.fill(objective.hp, values)
         if hasattr(hp, "check"):
-            hp.check(given)
+            hp.check()
         yield text, name, hp
 
 

@@ -218,7 +218,7 @@ class Prerequisite:
 @dataclass(frozen=True)
 class Objective:
     """One method.
-    hp is a dataclass: its fields become flags, and hp.check(given) refuses nonsense.
+    hp is a dataclass: its fields become flags, and hp.check() refuses nonsense.
     `data` names kinds of rows ("demos", "demos + scores"), or is a function of hp that does.
     `lr` was chosen on NanoWorld's validation prompts (docs/LOG.md).
     With `credit` the method is on-policy: its rows are prompts, and the model learns from its

@@ -22,6 +22,7 @@ from tqdm import tqdm
 
 from nanouft.errors import Diverged, UserError
 from nanouft.eval import report
+from nanouft.gpt import GPT
 from nanouft.loop import DTYPES, Device, steps, warmup_cosine
 from nanouft.models.load import start_model
 from nanouft.models.save import add_value_head, save_model
@@ -38,15 +39,13 @@ VALUE_RATE = 30         # PPO's value head learns at 30 times the learning rate
 
 
 # ---- around the loop -----------------------------------------------------------------------------
-def make_optimizer(model: torch.nn.Module, cfg: Train, device: Device) -> torch.optim.Optimizer:
+def make_optimizer(model: GPT, cfg: Train, device: Device) -> torch.optim.Optimizer:
     """AdamW, bitsandbytes' or RMSprop. Matrices decay, biases and LayerNorms do not. Frozen weights
-    are left out.
-    A value head starts from nothing on a trained model: its learning rate is larger.
-    With --freeze half it keeps half of every layer as it is."""
-    frozen = {}
+    are left out. A value head starts from nothing on a trained model: it learns faster."""
+    kept = {}
     if cfg.freeze == "half":
         from nanouft.run import freeze  # only for runs that ask for it
-        frozen = freeze.half(model, cfg.seed)
+        kept = freeze.half(model, cfg.seed)
     head = [p for name, p in model.named_parameters() if name.startswith("value.")]
     body = [p for name, p in model.named_parameters()
             if p.requires_grad and not name.startswith("value.")]
@@ -54,24 +53,36 @@ def make_optimizer(model: torch.nn.Module, cfg: Train, device: Device) -> torch.
               {"params": [p for p in body if p.dim() < 2], "weight_decay": 0.0}]
     if head:
         groups.append({"params": head, "weight_decay": 0.0, "rate": VALUE_RATE})
-    if cfg.optimizer == "rmsprop":
-        optimizer = torch.optim.RMSprop(groups, lr=cfg.lr)
-    elif cfg.optimizer == "adamw8bit":
-        from bitsandbytes.optim import AdamW8bit  # optional: setup.check has looked for it
-        optimizer = AdamW8bit(groups, lr=cfg.lr, betas=(0.9, 0.95))
-    else:
-        fused = device.kind in ("cpu", "cuda")
-        optimizer = torch.optim.AdamW(groups, lr=cfg.lr, betas=(0.9, 0.95), fused=fused)
-    if frozen:
-        freeze.hold(optimizer, frozen)
+    optimizer = OPTIMIZERS[cfg.optimizer](groups, cfg.rate, device)
+    if kept:
+        freeze.hold(optimizer, kept)
     return optimizer
 
 
-def fit(model: torch.nn.Module, objective: Objective, hp: Any, total: int, run: Run) -> None:
+def adamw(groups: list[dict], lr: float, device: Device) -> torch.optim.Optimizer:
+    fused = device.kind in ("cpu", "cuda")
+    return torch.optim.AdamW(groups, lr=lr, betas=(0.9, 0.95), fused=fused)
+
+
+def adamw8bit(groups: list[dict], lr: float, device: Device) -> torch.optim.Optimizer:
+    from bitsandbytes.optim import AdamW8bit  # optional: setup.check has looked for it
+    return AdamW8bit(groups, lr=lr, betas=(0.9, 0.95))
+
+
+def rmsprop(groups: list[dict], lr: float, device: Device) -> torch.optim.Optimizer:
+    return torch.optim.RMSprop(groups, lr=lr)
+
+
+OPTIMIZERS = {"adamw": adamw, "adamw8bit": adamw8bit, "rmsprop": rmsprop}
+
+
+def fit(model: GPT, objective: Objective, hp: Any, total: int, run: Run) -> None:
     """Train `model` in place for `total` steps. Logs metrics.jsonl, saves steps/<n>/."""
     cfg, device = run.cfg, run.device
     optimizer, scaler = make_optimizer(model, cfg, device), device.scaler()
-    saved = checkpoints.load_step(run.folder, model, optimizer) if cfg.resume else {"step": 0}
+    saved: dict[str, Any] = {"step": 0}
+    if cfg.resume:
+        saved = checkpoints.load_step(run.folder, model, optimizer)
     start = saved["step"]
     if saved.get("scaler"):
         scaler.load_state_dict(saved["scaler"])
@@ -97,18 +108,18 @@ def fit(model: torch.nn.Module, objective: Objective, hp: Any, total: int, run: 
     loop = steps(net, objective, hp, run.source, optimizer, bar, device=device, scaler=scaler,
                  schedule=warmup_cosine(cfg.rate, total, cfg.warmup), clip=cfg.clip or math.inf,
                  cut=cut)
-    n = start
+    n, held_out = start, run.held_out
     try:
         with command.after_the_step(saves and alone) as signal:
             for step in loop:
                 n, last = step.number, step.number == total
                 log.add(step, run.source.stats)
                 due = saves and n % run.save_every == 0 and not last
-                evaluates = bool(cfg.eval_every and n % cfg.eval_every == 0 and run.held_out)
+                evaluates = cfg.eval_every > 0 and n % cfg.eval_every == 0
                 if n % 10 == 0 or last or due or evaluates or n == start + 1:
                     bar.set_postfix_str(log.flush(), refresh=False)
-                if evaluates and takes_part:
-                    log.write({"step": n, "loss": log.loss, "held_out": run.held_out()})
+                if held_out and evaluates and takes_part:
+                    log.write({"step": n, "loss": log.loss, "held_out": held_out()})
                 if due and takes_part:
                     save(n)
                 if signal.asked and n % run.source.stride == 0:

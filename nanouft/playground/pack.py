@@ -106,7 +106,7 @@ def reach(cls: type, name: str, default: float) -> dict:
         low = step if from_ is None else from_
         with contextlib.suppress(UserError):
             for i in range(round((high - low) / step) + 1):
-                cls(**{name: low + step * i}).check(set())
+                cls(**{name: low + step * i}).check()
             if low <= default <= high:
                 return {"low": low, "high": high, "step": step}
     raise ValueError(f"{cls.__name__}.{name}: no range of values passes its check")

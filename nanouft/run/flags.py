@@ -142,8 +142,9 @@ def read_flags(argv: list[str] | None, about: str = "") -> Flags:
     objective = OBJECTIVES[name]
     values = vars(make_parser(name, objective, about).parse_args(argv))
     cfg, given = config.fill(Train, values)
+    hp: Any
     hp, hp_given = config.fill(objective.hp, values)
-    check_together(name, objective, cfg, hp, given, hp_given)
+    check_together(name, objective, cfg, hp, given)
     runs.check_out(cfg.out)
     origin = {k: "command line" if k in given | hp_given else "default"
               for k in {**asdict(cfg), **asdict(hp)}}
@@ -166,12 +167,11 @@ def make_parser(name: str, objective: Objective, about: str) -> config.Parser:
     return parser
 
 
-def check_together(name: str, objective: Objective, cfg: Train, hp: Any, given: set[str],
-                   hp_given: set[str]) -> None:
+def check_together(name: str, objective: Objective, cfg: Train, hp: Any, given: set[str]) -> None:
     """UserError for settings that do not fit together, or that would change nothing."""
     cfg.check()
     if hasattr(hp, "check"):
-        hp.check(hp_given)
+        hp.check()
     kinds = objective.kinds(hp)
     config.refuse_idle(cfg.data, given, OF_WORLD)
     learns = f"it changes nothing here: {name} learns from {' + '.join(kinds)}"
@@ -217,11 +217,11 @@ def reopen(folder: str, reward: str | None = None) -> Flags:
         name = choose("objective", saved.get("objective"), OBJECTIVES)
         objective, origin = OBJECTIVES[name], saved.get("from")
         cfg = replace(config.of_json(Train, saved.get("config"), "config"), resume=folder)
-        hp = config.of_json(objective.hp, saved.get("hp"), "hp")
+        hp: Any = config.of_json(objective.hp, saved.get("hp"), "hp")
         if not isinstance(origin, dict) or cfg.lr is None:
             raise UserError("the learning rate is missing, or where the settings came from")
         given = {key for key, source in origin.items() if source == "command line"}
-        check_together(name, objective, cfg, hp, given, given & set(vars(hp)))
+        check_together(name, objective, cfg, hp, given)
     except UserError as e:
         raise UserError(f"{folder}/run.json: edited, damaged, or of another version of nanouft "
                         f"({e}); start a new run") from None

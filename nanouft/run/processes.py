@@ -62,7 +62,7 @@ def alone() -> Iterator[None]:
 
 
 # ---- the model -------------------------------------------------------------------------------------------------------
-def placed(model: Any, device: Device, shard: bool) -> nn.Module:
+def placed(model: Any, device: Device, shard: bool) -> Any:
     """`model` on its device. shard: each process keeps its rows of every tensor, and the optimizer will hold state for
     those only; a block is whole while it computes (torch's FSDP2; ZeRO stage 3: Rajbhandari et al. 2020,
     arXiv:1910.02054). Under bf16 they send each other weights of bf16, and gradients of fp32."""
