@@ -23,7 +23,7 @@ from tqdm import tqdm
 from nanouft.errors import Diverged, UserError
 from nanouft.eval import report
 from nanouft.gpt import GPT
-from nanouft.loop import DTYPES, Device, steps, warmup_cosine
+from nanouft.loop import DTYPES, Cut, Device, steps, warmup_cosine
 from nanouft.models.load import start_model
 from nanouft.models.save import add_value_head, save_model
 from nanouft.objective import Objective
@@ -80,34 +80,23 @@ def fit(model: GPT, objective: Objective, hp: Any, total: int, run: Run) -> None
     """Train `model` in place for `total` steps. Logs metrics.jsonl, saves steps/<n>/."""
     cfg, device = run.cfg, run.device
     optimizer, scaler = make_optimizer(model, cfg, device), device.scaler()
-    saved: dict[str, Any] = {"step": 0}
-    if cfg.resume:
-        saved = checkpoints.load_step(run.folder, model, optimizer)
-    start = saved["step"]
-    if saved.get("scaler"):
-        scaler.load_state_dict(saved["scaler"])
-    alone = device.processes == 1
-    net = devices.compiled(model, cfg.compile, device, total - start)
-    net = net if alone else processes.averaged(net)
-    saves = run.save_every > 0
+    start = resumed(run, model, optimizer, scaler) if cfg.resume else 0
+    net, cut = for_processes(model, objective, hp, cfg, device, total - start)
+    alone, saves = device.processes == 1, run.save_every > 0
     takes_part = alone or processes.takes_part(model, device)
     log = Log(run.folder / "metrics.jsonl", start, device, cfg.log)
     pause = 0.5 if sys.stderr.isatty() else 10              # a log file wants fewer lines
     bar = tqdm(range(start, total), initial=start, total=total, desc=title(run.folder),
                disable=device.rank > 0, mininterval=pause)
+    loop = steps(net, objective, hp, run.source, optimizer, bar, device=device, scaler=scaler,
+                 schedule=warmup_cosine(cfg.rate, total, cfg.warmup), clip=cfg.clip or math.inf,
+                 cut=cut)
 
     def save(done: int) -> None:
         log.flush()
         extra = {"loss": log.loss, "scaler": scaler.state_dict()}
         checkpoints.save_step(run.folder, done, model, optimizer, extra, device.rank == 0)
 
-    cut = None
-    if not alone or cfg.accumulate > 1:
-        from nanouft.run.micro_batches import MicroBatches
-        cut = MicroBatches(objective, hp, net, device, cfg.accumulate)
-    loop = steps(net, objective, hp, run.source, optimizer, bar, device=device, scaler=scaler,
-                 schedule=warmup_cosine(cfg.rate, total, cfg.warmup), clip=cfg.clip or math.inf,
-                 cut=cut)
     n, held_out = start, run.held_out
     try:
         with command.after_the_step(saves and alone) as signal:
@@ -130,6 +119,27 @@ def fit(model: GPT, objective: Objective, hp: Any, total: int, run: Run) -> None
             save(n)
             e.args = (f"{e}; {run.folder} holds step {n}; go on with --resume {run.folder}",)
         raise
+
+
+def resumed(run: Run, model: GPT, optimizer: torch.optim.Optimizer,
+            scaler: torch.amp.GradScaler) -> int:
+    """Load the newest step that is saved; returns its number."""
+    saved = checkpoints.load_step(run.folder, model, optimizer)
+    if saved.get("scaler"):
+        scaler.load_state_dict(saved["scaler"])
+    return saved["step"]
+
+
+def for_processes(model: GPT, objective: Objective, hp: Any, cfg: Train, device: Device,
+                  steps: int) -> tuple[torch.nn.Module, Cut | None]:
+    """(the network that the loop calls, how it cuts a step): compiled, of several processes."""
+    net = model if cfg.shard else devices.compiled(model, cfg.compile, device, steps)
+    if device.processes == 1 and cfg.accumulate == 1:
+        return net, None
+    from nanouft.run.micro_batches import MicroBatches
+    if device.processes > 1:
+        net = processes.averaged(net)
+    return net, MicroBatches(objective, hp, net, device, cfg.accumulate)
 
 
 def title(folder: Path) -> str:
