@@ -169,7 +169,8 @@ def write_logp(model, batch: Batch, hp) -> None:
 
     at, above = [], 0                                   # places of each role; rows above it
     for s in roles:
-        at.append(s.places + above * T + s.places // s.inputs.shape[1] * (T - s.inputs.shape[1]))
+        width = s.inputs.shape[1]
+        at.append((above + s.places // width) * T + s.places % width)
         above += len(s.inputs)
     logp = model(stack("inputs"), want="logp", targets=stack("targets"), at=torch.cat(at))
     for s, rows in zip(roles, logp.split([len(s.inputs) for s in roles])):
