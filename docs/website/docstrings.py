@@ -38,7 +38,7 @@ class Plain(griffe.Extension):
         elif obj.is_attribute and (comment := beside(obj)):
             obj.docstring = griffe.Docstring(escaped(comment), parent=obj)
         elif obj.is_attribute:
-            obj.public = False                          # nothing is said of it
+            obj.public = False                          # it has no description
         if obj.is_attribute and len(str(obj.value)) > LONG:
             obj.value = "..."
 
