@@ -8,7 +8,8 @@ LONG = 60               # characters of a value that are shown
 
 
 def as_markdown(text: str) -> str:
-    """Indented lines (formulas, commands, tables) stay as they are; all else is text, without emphasis."""
+    """Indented lines (formulas, commands, tables) stay as they are; all else is text, without
+    emphasis."""
     lines, code = [], False
     for line in text.split("\n"):
         indented, listed = line.startswith("    "), bool(lines) and block_is_list(lines)
