@@ -43,7 +43,7 @@ lesson = Lesson("13", "abc")
 # %%
 from nanouft import reward, world
 from nanouft.data.batches import collate, encode, order
-from nanouft.data.rows import pair_rows
+from nanouft.data.rows import Turn, pair_rows
 from nanouft.models.load import start_model
 from nanouft.objectives import OBJECTIVES
 from nanouft.rewards import best_of
@@ -131,7 +131,7 @@ asked = [r.prompt[0].text for r in rows]
 scores = exact(asked, texts).reshape(-1, N)             # (48, 64)
 if REWARD == "learnt":
     # the reward model reads prompt, answer and <|end|>
-    seqs = [tok.chat(r.prompt, world.said(text))[0] for r, text in zip(rows, texts)]
+    seqs = [tok.chat(r.prompt, (Turn("assistant", text),))[0] for r, text in zip(rows, texts)]
     likes = rewards(judge, seqs, tok.pad).round(5).reshape(-1, N)
 elif REWARD == "exact":
     likes = scores
