@@ -160,7 +160,7 @@ class GPT(nn.Module):
         self.wpe = nn.Embedding(cfg.n_ctx, cfg.n_embd)
         self.h = nn.ModuleList(Block(cfg) for _ in range(cfg.n_layer))
         self.ln_f = nn.LayerNorm(cfg.n_embd, cfg.eps)
-        self.value: nn.Linear | None = None                         # PPO's critic (models/load.py)
+        self.value: nn.Linear | None = None                         # PPO's critic (models/save.py)
         if seed is not None:
             self.reset(seed)
 
