@@ -43,7 +43,7 @@ def detour(lake: Lake) -> Path | None:
     on_best = {s for s, _ in best}
     queue: list[tuple[int, int, Path]] = [(0, lake.start, [])]
     seen = set()
-    while queue:                                    # Dijkstra: a shared cell costs 1,000 steps more
+    while queue:  # Dijkstra: a shared cell costs 1,000 steps more
         cost, s, path = heapq.heappop(queue)
         if s == lake.goal:
             return path if len(path) > len(best) else None
@@ -69,7 +69,7 @@ def fall(lake: Lake) -> Path | None:
                 if t not in seen and t not in on_best and not lake.terminal[t]:
                     seen.add(t)
                     queue.append((t, way + [(s, a)]))
-    for k, (s, _) in enumerate(path):               # no cell beside the path: fall from the path
+    for k, (s, _) in enumerate(path):  # no cell beside the path: fall from the path
         for a, t in enumerate(lake.step[s].tolist()):
             if t in lake.holes:
                 return path[:k] + [(s, a)]
@@ -82,7 +82,7 @@ def dither(lake: Lake) -> Path | None:
     k = len(path) // 2
     if k == 0:
         return None
-    back = (path[k - 1][1] + 2) % 4                 # left and right, down and up are two apart
+    back = (path[k - 1][1] + 2) % 4  # left and right, down and up are two apart
     return path[:k] + [(path[k][0], back), path[k - 1]] + path[k:]
 
 
@@ -138,7 +138,6 @@ def _episode(lake: Lake, policy: torch.Tensor, seed: int,
 class Ghost:
     """One wrong step from the demonstrator's path. IFT blends the cell that it leads to into the
     demonstrator's next state, and trains the demonstrator's action on both."""
-    step: int               # of the demonstrator whose state is blended
     cell: int               # the demonstrator's cell one step earlier, from which the step leads
     at: int                 # where the ghost stands
     copied: int             # the demonstrator's action
@@ -155,7 +154,7 @@ def ghosts(lake: Lake, path: Path) -> list[Ghost]:
         for a in range(4):
             at = int(lake.step[cell, a])
             if a != taken and at in live:
-                found.append(Ghost(i, cell, at, copied, bool(best[at, copied]), at == cell))
+                found.append(Ghost(cell, at, copied, bool(best[at, copied]), at == cell))
     return found
 
 
@@ -174,7 +173,7 @@ def arrows(path: Path) -> str:
 @lru_cache(maxsize=None)
 def random_lake(seed: int, size: int = 5, ice: float = 0.7, shortest: int = 5) -> Lake:
     """A lake drawn from its seed: S and G anywhere, at least `shortest` steps apart, with a worse
-    path of every kind (the paper's situation). Ice from which G cannot be reached becomes a hole."""
+    path of every kind, as in the paper. Ice from which G cannot be reached becomes a hole."""
     rng = torch.Generator().manual_seed(seed)
 
     def lake_of(cells: list[str]) -> Lake:

@@ -25,9 +25,9 @@ MOVES = ((0, -1), (1, 0), (0, 1), (-1, 0))          # (row, column)
 MOST_CELLS = 400                                    # beyond it the (S,4,S) table is no longer small
 
 MAPS: dict[str, tuple[str, ...]] = {
-    "twoway5": ("SFFFF", "FHHHF", "FHFFF", "FHFHH", "FFFFG"),   # two ways to G: 8 and 12 steps
+    "twoway5": ("SFFFF", "FHHHF", "FHFFF", "FHFHH", "FFFFG"),  # two ways to G: 8 and 12 steps
     "corridor4": ("SFFF", "HFHF", "HFHF", "HFGF"),
-    "default4": ("SFFF", "FHFH", "FFFH", "HFFG"),               # gymnasium's own
+    "default4": ("SFFF", "FHFH", "FFFH", "HFFG"),  # gymnasium's own
     "default8": ("SFFFFFFF", "FFFFFFFF", "FFFHFFFF", "FFFFFHFF",
                  "FFFHFFFF", "FHHFFFHF", "FHFFHFHF", "FFFHFFFG"),
 }
@@ -117,7 +117,7 @@ class Lake:
         """Cells on ice from which G can be reached. In any other cell no action matters."""
         leads = self.step.tolist()
         reaches, new = {self.goal}, {self.goal}
-        while new:                                                  # backwards from G
+        while new:  # backwards from G
             new = {s for s, letter in enumerate(self.letters)
                    if letter in "SF" and s not in reaches and new & set(leads[s])}
             reaches |= new
@@ -155,7 +155,7 @@ class Lakes:
         if len({(lake.height, lake.width) for lake in lakes}) != 1:
             raise ValueError("lakes that are stacked must be of one size")
         self.each, self.S, self.limit = lakes, lakes[0].S, lakes[0].limit
-        different = list(dict.fromkeys(lakes))      # many learners on one lake: one table is made
+        different = list(dict.fromkeys(lakes))  # many learners on one lake: one table is made
         at = torch.tensor([different.index(lake) for lake in lakes])
         for name in Lakes.__annotations__:
             setattr(self, name, torch.stack([getattr(lake, name) for lake in different])[at])

@@ -1,8 +1,8 @@
 """Learning on a lake: nanouft's objectives, unchanged, with cells as tokens and actions as targets.
 
-    task = task_of(lake, rows=20)               # 20 learners, the best path and a detour
+    task = task_of(lake, rows=20)       # 20 learners, the best path and a detour
     trace = learn(task, Net(20, lake.S), method("ift"), steps=200)
-    trace.policies                              # (checkpoints, 20, S, 4)
+    trace.policies                      # (checkpoints, 20, S, 4)
 
 A path is an answer without a prompt: `Seqs.inputs` are its cells, `Seqs.targets` its actions.
 Each row of a batch is a learner of its own. So `Batch.rows` is 1, the totals are one for each row,
@@ -35,7 +35,7 @@ EPISODES = 16               # of each learner, for each update of REINFORCE
 # ---- what is learnt from -------------------------------------------------------------------------
 @dataclass
 class Task:
-    """N learners: the lake of each, the path that it imitates, and the one that its pairs reject."""
+    """N learners: the lake of each, the path that it imitates, and the one that pairs reject."""
     lakes: Lakes
     golds: list[Path]
     losers: list[Path]
@@ -53,7 +53,7 @@ def task_of(lake: Lake, rows: int, kind: str = "detour", seed: int = 0) -> Task:
 def seqs_of(paths: list[Path]) -> Seqs:
     """Paths as one role of a batch: (N,T) cells, actions and mask, padded on the right."""
     T = max(map(len, paths))
-    steps = torch.tensor([path + [(0, 0)] * (T - len(path)) for path in paths])         # (N,T,2)
+    steps = torch.tensor([path + [(0, 0)] * (T - len(path)) for path in paths])  # (N,T,2)
     mask = [[1.0] * len(path) + [0.0] * (T - len(path)) for path in paths]
     on = torch.tensor(mask, dtype=torch.float64)
     return Seqs(steps[..., 0], steps[..., 1], on, on)
@@ -64,9 +64,9 @@ def sample_episodes(task: Task, probs: Tensor, episodes: int, seed: int) -> tupl
     (episodes*N,) 1 where it arrived). probs: (N,S,4) policies."""
     cells, actions = simulate(task.lakes, probs, episodes, seed, steps=LONGEST)
     goal = task.lakes.at_goal.argmax(-1)[:, None, None]
-    arrived = (cells == goal).any(-1).double()                                          # (N,E)
+    arrived = (cells == goal).any(-1).double()  # (N,E)
     T = max(int((actions >= 0).sum(-1).max()), 1)
-    cells = cells[..., :-1].transpose(0, 1).flatten(0, 1)[:, :T]                        # (E*N,T)
+    cells = cells[..., :-1].transpose(0, 1).flatten(0, 1)[:, :T]  # (E*N,T)
     actions = actions.transpose(0, 1).flatten(0, 1)[:, :T]
     on = (actions >= 0).double()
     return Seqs(cells.clamp_min(0), actions.clamp_min(0), on, on), arrived.T.flatten()
@@ -77,7 +77,7 @@ def sample_episodes(task: Task, probs: Tensor, episodes: int, seed: int) -> tupl
 class Method:
     """An objective with its hyper-parameters."""
     name: str
-    objective: str                  # a name in OBJECTIVES, or pg
+    objective: str  # a name in OBJECTIVES, or pg
     hp: Any = None
     online: bool = False            # pairs reject the learner's own episode, sampled at each update
     sampled: bool = False           # IFT: guesses are sampled from the policy instead of greedy
@@ -113,7 +113,7 @@ def method(name: str, lam: float = 0.2, gamma: float = 0.95, beta: float = 0.1,
         "sft": {"reduction": "sequence"},
         "ift": {"lam": lam, "gamma": gamma, "variant": "released"},
         "dpo": {"beta": beta},
-        "orpo": {"lam": orpo_lam, "nll": "response"}}               # a path has no prompt
+        "orpo": {"lam": orpo_lam, "nll": "response"}}  # a path has no prompt
     made = objective_of(objective).hp(**{**defaults.get(objective, {}), **settings, **hp})
     return Method(name, objective, made, online, sampled)
 
@@ -141,7 +141,7 @@ def objective_of(name: str) -> Objective:
 def set_role(batch: Batch, role: str, s: Seqs, start: Tensor) -> None:
     """Add a role to the batch, with its totals and the log-probs of the reference.
     start: (N,S,4) log-probs of the start policy."""
-    total: Any = s.mask.sum(-1).clamp_min(1)                        # (N,): each row is a step
+    total: Any = s.mask.sum(-1).clamp_min(1)  # (N,): each row is a step
     batch.tokens[role] = batch.attended[role] = total
     learner = torch.arange(len(s.inputs))[:, None]
     s.ref = start[learner, s.inputs, s.targets].masked_fill(s.mask == 0, 0)
@@ -188,7 +188,7 @@ class LakeSource:
     stats: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.start = self.policy.probs().log()                      # (N,S,4), DPO's reference
+        self.start = self.policy.probs().log()  # (N,S,4), DPO's reference
         self.demonstrations = batch_of(self.task, self.m, self.start)
 
     def __call__(self, step: int) -> Batch:

@@ -1,7 +1,7 @@
 """Everything about a known lake, computed: values, best actions, chances, where a policy goes.
 
-    V, Q = value_iteration(lake)            # three planners agree to 1e-10
-    success(lake, policy)                   # exact, under gymnasium's own limit of steps
+    V, Q = value_iteration(lake)
+    success(lake, policy)  # exact, under gymnasium's own limit of steps
 
 Policies are (..., S, 4) probabilities: leading dimensions (checkpoints, learners) are carried
 along, and `lake` may be a stack of lakes with one learner each. The discount is below 1: with 1 a
@@ -17,7 +17,7 @@ from torch import Tensor
 from frozen_lake.lake import Lake, Lakes
 
 GAMMA = 0.99
-TIE = 1e-9                  # two actions whose values differ by less are equally good
+TIE = 1e-9  # two actions whose values differ by less are equally good
 
 
 # ---- the best policy -----------------------------------------------------------------------------
@@ -35,17 +35,6 @@ def value_iteration(lake: Lake, gamma: float = GAMMA, tol: float = 1e-14) -> tup
         new = Q.amax(-1).masked_fill(lake.terminal, 0)
         if (new - V).abs().max() <= tol:
             return new, backup(lake, new, gamma)
-        V = new
-
-
-def policy_iteration(lake: Lake, gamma: float = GAMMA) -> tuple[Tensor, Tensor]:
-    """(V, policy): evaluate, be greedy, until greedy changes nothing (by more than rounding)."""
-    V = solve(lake, uniform(lake), gamma)
-    while True:
-        policy = greedy(backup(lake, V, gamma))
-        new = solve(lake, policy, gamma)
-        if (new - V).abs().max() < 1e-13:
-            return new, policy
         V = new
 
 
@@ -125,7 +114,7 @@ def policy_gradient(lake: Lake | Lakes, policy: Tensor, gamma: float = GAMMA) ->
 
 # ---- episodes ------------------------------------------------------------------------------------
 def draw(p: Tensor, rng: torch.Generator | None) -> Tensor:
-    """(...,K) probabilities -> (...) one index each, by the inverse of the distribution function."""
+    """(...,K) probabilities -> (...) one index each."""
     u = torch.rand(p.shape[:-1], generator=rng, dtype=torch.float64)[..., None]
     return (p.cumsum(-1) <= u).sum(-1).clamp_max(p.shape[-1] - 1)
 

@@ -27,12 +27,12 @@ from nanouft.objective import NOT_SET
 
 class Policy(nn.Module, ABC):
     """What table and network share."""
-    step: Tensor                    # (N,S,4) the cell that each action intends; learn() sets it
+    step: Tensor        # (N,S,4) the cell that each action intends; learn() sets it
 
     def __init__(self, N: int, S: int):
         super().__init__()
         self.N, self.S = N, S
-        self.guess: torch.Generator | None = None       # draws the guesses; None: greedy guesses
+        self.guess: torch.Generator | None = None  # draws the guesses; None: greedy guesses
         self.seen = torch.zeros(N, S, dtype=torch.float64)  # shares of the cells in the last loss
 
     @abstractmethod
@@ -63,7 +63,7 @@ class Policy(nn.Module, ABC):
             return x
         B, T = x.shape[:2]
 
-        def by_learner(y: Tensor) -> Tensor:                # (B,T,K) -> (N, B/N * T, K)
+        def by_learner(y: Tensor) -> Tensor:  # (B,T,K) -> (N, B/N * T, K)
             y = y.reshape(B // self.N, self.N, T, -1)
             return y.transpose(0, 1).reshape(self.N, B // self.N * T, -1)
         logits = self.logits(by_learner(x)).reshape(self.N, B // self.N, T, 4)
@@ -123,7 +123,7 @@ def _uniform(N: int, shape: tuple[int, ...], seeds: list[int] | None) -> Tensor:
 
 
 # ---- what a learner has imitated before the experiment -------------------------------------------
-EPISODES = {"premix": 40, "presub": 60}                 # of each learner, for each start
+EPISODES = {"premix": 40, "presub": 60}  # of each learner, for each start
 
 
 def habit(lake: Lake, start: str) -> Tensor:
@@ -158,14 +158,14 @@ def pretrain(policy: Policy, lakes: Lakes, start: str, seed: int = 0, steps: int
     habits = {lake: habit(lake, start) for lake in dict.fromkeys(lakes.each)}
     cells, actions = simulate(lakes, torch.stack([habits[lake] for lake in lakes.each]),
                               EPISODES[start], seed)
-    on = actions >= 0                                                   # (N,episodes,steps)
+    on = actions >= 0  # (N,episodes,steps)
     place = torch.where(on, cells[..., :-1] * 4 + actions, 0).flatten(1)
     share = torch.zeros(policy.N, policy.S * 4, dtype=torch.float64)
     share = share.scatter_add(1, place, on.flatten(1).double()).reshape(policy.N, policy.S, 4)
-    share = share / share.sum((1, 2), keepdim=True)                     # of each (cell, action)
+    share = share / share.sum((1, 2), keepdim=True)  # of each (cell, action)
     optimizer = torch.optim.Adam(policy.parameters(), lr=lr)
     for _ in range(steps):
         optimizer.zero_grad()
-        loss = -(share * policy.all_logits().log_softmax(-1)).sum()     # each learner its own mean
+        loss = -(share * policy.all_logits().log_softmax(-1)).sum()  # each learner its own mean
         loss.backward()
         optimizer.step()

@@ -5,10 +5,10 @@
 const middle = (s) => [(s % map.cols) * 100 + 50, Math.floor(s / map.cols) * 100 + 50];
 const put = (s, inside, more = "") => `<g transform="translate(${middle(s)})" ${more}>${inside}</g>`;
 const place = (s) => `row ${Math.floor(s / map.cols) + 1}, column ${(s % map.cols) + 1}`;
-const KIND = { S: "start", F: "ice", H: "hole", G: "flag" };
+const KIND = { S: "start", F: "ice", H: "hole", G: "goal" };
 const MARKS = {
   S: '<text class="letter" x="-31" y="-30">S</text>', F: "",
-  G: '<path class="flag" d="M-22 37V-35H-15L28 -17L-15 1V37Z"/>',
+  G: '<path class="goal" d="M-22 37V-35H-15L28 -17L-15 1V37Z"/>',
   H: '<path d="M-26 -8q13 -10 26 0t26 0M-18 14q9 -8 18 0t18 0"/>',
 };
 const SHAPE = {
