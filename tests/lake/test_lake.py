@@ -9,7 +9,16 @@ from frozen_lake import demos, planning
 from frozen_lake.demos import best_path, ghosts, gold, loser, moves_of_loser, random_lake
 from frozen_lake.lake import MAPS, Lake, Lakes, make_lake, read_map
 from frozen_lake.measure import distance, distance_transition, over, regions
-from frozen_lake.planning import greedy, optimal, optimal_actions, policy_gradient, solve, success, value_iteration
+from frozen_lake.planning import (
+    greedy,
+    optimal,
+    optimal_actions,
+    policy_gradient,
+    solve,
+    success,
+    uniform,
+    value_iteration,
+)
 from nanouft.errors import UserError
 
 LAKES = [make_lake(name, slippery) for name in MAPS for slippery in (False, True)]
@@ -18,12 +27,19 @@ TWOWAY, CORRIDOR, DEFAULT = make_lake("twoway5"), make_lake("corridor4"), make_l
 SLIPPERY = make_lake("default4", slippery=True)
 
 
-def uniform(lake: Lake) -> torch.Tensor:
-    return torch.full((lake.S, 4), 0.25, dtype=torch.float64)
-
-
 def some_policy(lake: Lake, seed: int) -> torch.Tensor:
     return torch.randn(lake.S, 4, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).softmax(-1)
+
+
+def policy_iteration(lake: Lake) -> tuple[torch.Tensor, torch.Tensor]:
+    """(V, policy): evaluate, be greedy, until greedy changes nothing (by more than rounding)."""
+    V = solve(lake, uniform(lake))
+    while True:
+        policy = greedy(planning.backup(lake, V))
+        new = solve(lake, policy)
+        if (new - V).abs().max() < 1e-13:
+            return new, policy
+        V = new
 
 
 # ---- dynamics and planners ------------------------------------------------------------------------------------------
@@ -31,7 +47,7 @@ def some_policy(lake: Lake, seed: int) -> torch.Tensor:
 def test_the_tables_are_a_process(lake):
     same(lake.P.sum(-1), torch.ones(lake.S, 4), "the chances of every move add up to 1")
     over_it = lake.terminal.nonzero()[:, 0]
-    same(lake.P[over_it, :, over_it], torch.ones(len(over_it), 4), "holes and the gift are left no more")
+    same(lake.P[over_it, :, over_it], torch.ones(len(over_it), 4), "holes and the goal are left no more")
     same(lake.R[over_it], torch.zeros(len(over_it), 4), "and pay nothing more")
     if not lake.slippery:
         same(lake.P.argmax(-1), lake.step, "on a lake that is not slippery a move leads where it intends", 0)
@@ -40,7 +56,7 @@ def test_the_tables_are_a_process(lake):
 @every_lake
 def test_three_planners_agree(lake):
     V, Q = value_iteration(lake)
-    other, policy = planning.policy_iteration(lake)
+    other, policy = policy_iteration(lake)
     same(other, V, "policy iteration finds value iteration's values", 1e-10)
     same(solve(lake, optimal(lake)), V, "the optimal policy's value, by a linear system, is the optimal value", 1e-10)
     same(Q.amax(-1).masked_fill(lake.terminal, 0), V, "V is the best Q", 1e-12)
@@ -141,10 +157,10 @@ def test_demonstrations_are_what_they_are_called(lake):
         return at
     best = best_path(lake)
     assert ends(best) == lake.goal and all(optimal_actions(lake)[step] for step in best)
-    detour = demos.other_way(lake)
+    detour = demos.detour(lake)
     assert ends(detour) == lake.goal and len(detour) > len(best), "a detour arrives, later"
-    assert ends(demos.way_into_a_hole(lake)) in lake.holes, "a fall ends in a hole"
-    dither = demos.step_back(lake)
+    assert ends(demos.fall(lake)) in lake.holes, "a fall ends in a hole"
+    dither = demos.dither(lake)
     assert ends(dither) == lake.goal and len(dither) == len(best) + 2, "a ditherer loses two steps"
     assert [step for step in dither if step not in best] != [] and moves_of_loser(lake, best, dither).count("shared") \
         == len(dither) - 1, "all but one of its moves are the good ones"
@@ -196,7 +212,7 @@ def test_what_is_no_map(tmp_path):
             make_lake(str(name))
 
 
-def test_cells_that_cannot_reach_the_gift_are_not_live():
+def test_cells_that_cannot_reach_the_goal_are_not_live():
     lake = Lake("island", ("SFFG", "HHHH", "FFFF"))
     assert lake.live == [0, 1, 2]
     same(distance(lake, uniform(lake))[8:], [0.0] * 4, "where nothing matters every policy is optimal")

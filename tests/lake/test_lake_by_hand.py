@@ -6,7 +6,7 @@ import torch
 from tiny import same
 
 from frozen_lake import demos
-from frozen_lake.demos import gold, loser, other_way
+from frozen_lake.demos import gold, loser
 from frozen_lake.lake import make_lake
 from frozen_lake.learn import learn, method, task_of
 from frozen_lake.planning import occupancy, optimal
@@ -21,8 +21,7 @@ def test_the_habits_by_hand():
     n = int((best[s] > 0).sum())
     want = torch.where(best[s] > 0, 0.5 / n + 0.125, 0.125)
     same(habit(TWOWAY, "premix")[s], want, "half of the moves are the best ones, half are random")
-    detour = other_way(TWOWAY)
-    for cell, action in detour:
+    for cell, action in demos.detour(TWOWAY):
         want = torch.full((4,), 0.3 / 4, dtype=torch.float64)
         want[action] += 0.7
         same(habit(TWOWAY, "presub")[cell], want, "70 % follow the detour wherever it passes")

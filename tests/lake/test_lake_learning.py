@@ -8,9 +8,9 @@ import torch
 from tiny import differs, same
 
 import frozen_lake.learn as learning
-from frozen_lake.demos import gold, loser, moves_of_loser, other_way, random_lake
+from frozen_lake.demos import detour, gold, loser, moves_of_loser, random_lake
 from frozen_lake.lake import Lakes, make_lake
-from frozen_lake.learn import METHODS, Task, batch_of, learn, method, sampled, task_of
+from frozen_lake.learn import METHODS, Task, batch_of, learn, method, sample_episodes, task_of
 from frozen_lake.measure import measures, used
 from frozen_lake.planning import GAMMA, backup, draw, greedy, optimal, simulate, solve, success
 from frozen_lake.policies import Net, Table, habit, pretrain
@@ -113,7 +113,7 @@ def test_the_lake_answers_like_a_gpt():
 @pytest.mark.parametrize("kind", [lambda: Table(5, TWOWAY.S, 0.2), lambda: Net(5, TWOWAY.S)], ids=["table", "net"])
 def test_ift_without_its_parts_is_sft(kind, start):
     policy = kind()
-    pretrain(policy, FIVE, start)
+    pretrain(policy, FIVE.lakes, start)
     want = final(FIVE, policy, method("sft"))
     same(final(FIVE, policy, method("ift", lam=0.0, gamma=0.0)), want, "IFT(lam 0, gamma 0) is sequence-mean SFT", 0)
     differs(final(FIVE, policy, method("ift")), want, "and the released IFT is not", by=1e-4)
@@ -148,7 +148,7 @@ def test_a_ghost_is_told_the_demonstrators_move():
 
 def test_the_published_forms_are_different_learners():
     table = Table(5, TWOWAY.S, 0.2)
-    pretrain(table, FIVE, "presub")
+    pretrain(table, FIVE.lakes, "presub")
     names = ("ift", "ift detached", "ift weights only", "ift mixing only", "ift eq21", "ift algorithm1", "ift sampled")
     ends = {name: final(FIVE, table, method(name)) for name in names}
     for a, b in combinations(names, 2):
@@ -183,7 +183,7 @@ def test_the_soft_optimal_policy_is_the_minimum_of_soft_dpo():
 def test_online_pairs_reject_own_episodes(monkeypatch):
     task = task_of(TWOWAY, 3)
     policy = Net(3, TWOWAY.S)
-    seqs, arrived = sampled(task, policy.probs(), 2, seed=0)
+    seqs, arrived = sample_episodes(task, policy.probs(), 2, seed=0)
     assert seqs.inputs.shape[0] == 6 and set(arrived.tolist()) <= {0.0, 1.0}
     on = seqs.mask > 0
     for row in range(6):
@@ -191,8 +191,8 @@ def test_online_pairs_reject_own_episodes(monkeypatch):
         assert cells[0] == TWOWAY.start
         assert all(int(TWOWAY.step[s, a]) == t for s, a, t in zip(cells, actions, cells[1:]))
     asked = []
-    monkeypatch.setattr(learning, "sampled", lambda task, probs, *how: asked.append(probs) or sampled(
-        task, probs, *how))
+    monkeypatch.setattr(learning, "sample_episodes", lambda task, probs, *how: asked.append(probs)
+                        or sample_episodes(task, probs, *how))
     trace = learn(task, policy, method("orpo online"), steps=3, every=1)
     for probs, now in zip(asked, trace.policies, strict=False):
         same(probs, now, "every update draws from the policy as it is now", 0)
@@ -205,7 +205,9 @@ def test_online_pairs_reject_own_episodes(monkeypatch):
 # ---- on-policy references -------------------------------------------------------------------------------------------
 def test_the_exact_gradient_step_is_the_gradient_of_the_return():
     policy = Table(5, TWOWAY.S, 1.0)
-    learning.exact_gradient_loss(FIVE, policy).backward()
+    batch = learning.exact_batch(FIVE, policy)
+    learning.EXACT.forward(policy, batch, {})
+    learning.EXACT.loss(batch, {})[0].backward()
     logits = policy.table.detach().clone().requires_grad_(True)
     J = solve(TWOWAY, logits.softmax(-1))[:, TWOWAY.start].sum()
     same(policy.table.grad, -torch.autograd.grad(J, logits)[0], "-dJ/dlogits, of every learner", 1e-12)
@@ -221,8 +223,10 @@ def test_every_update_has_random_numbers_of_its_own():
 def test_an_episode_that_arrives_after_n_steps_is_paid_gamma_to_the_n_minus_1():
     lake = make_lake("corridor4")
     task, policy = task_of(lake, 2), set_table(0.5 * optimal(lake) + 0.125, 2)
-    learning.reinforce_loss(task, policy, 3, seed=0).backward()
-    s, arrived = sampled(task, policy.probs(), 3, seed=0)
+    batch, reinforce = learning.reinforce_batch(task, policy, seed=0, episodes=3), method("reinforce")
+    OBJECTIVES["reinforce"].forward(policy, batch, reinforce.hp)
+    OBJECTIVES["reinforce"].loss(batch, reinforce.hp)[0].backward()
+    s, arrived = sample_episodes(task, policy.probs(), 3, seed=0)
     want = torch.zeros(2, lake.S, 4, dtype=torch.float64)
     for row, (cells, moves, on) in enumerate(zip(s.inputs, s.targets, s.mask > 0)):
         there = int(lake.step[cells[on][-1], moves[on][-1]]) == lake.goal
@@ -243,13 +247,13 @@ def test_what_a_start_has_learnt():
     """The habits themselves, by hand: test_lake_by_hand.py."""
     assert success(TWOWAY, greedy(habit(TWOWAY, "presub")))[TWOWAY.start] == 1
     policy, task = Net(20, TWOWAY.S), task_of(TWOWAY, 20)
-    pretrain(policy, task, "presub")
+    pretrain(policy, task.lakes, "presub")
     wish = policy.probs().argmax(-1)
-    set_out = other_way(TWOWAY)[0][1]
+    set_out = detour(TWOWAY)[0][1]
     assert (wish[:, TWOWAY.start] == set_out).double().mean() > 0.8, "after it, most learners set out on the detour"
     differs(policy.probs()[0], policy.probs()[1], "every learner has imitated episodes of its own", by=1e-3)
     with pytest.raises(UserError, match="no detour"):
-        pretrain(Net(1, 16), task_of(make_lake("default4"), 1, "fall"), "presub")
+        pretrain(Net(1, 16), Lakes([make_lake("default4")]), "presub")
 
 
 def test_measures_of_known_policies():

@@ -58,7 +58,7 @@ def test_javascript_finds_the_ways_that_python_finds(lake):
     assert live == lake.live
     assert [good[s] for s in live] == [optimal_actions(lake)[s].nonzero()[:, 0].tolist() for s in live]
     assert [best, detour, fall, dither] == [moves(way) for way in (
-        demos.best_path(lake), demos.other_way(lake), demos.way_into_a_hole(lake), demos.step_back(lake))]
+        demos.best_path(lake), demos.detour(lake), demos.fall(lake), demos.dither(lake))]
     assert told == [{"at": g.at, "right": g.right} for g in ghosts(lake, gold(lake))]
 
 
@@ -72,7 +72,7 @@ def test_javascript_measures_what_python_measures():
     assert torch.allclose(torch.tensor(far, dtype=torch.float64), distance(LAKE, policies)[:, LAKE.live].mean(-1))
     assert arrive == success(LAKE, greedy(policies))[:, LAKE.live].sum(-1).tolist()
     names = {"shared": "cancels", "optimal": "right", "wrong": "wrong"}
-    assert blame == [names[x] for x in moves_of_loser(LAKE, gold(LAKE), demos.other_way(LAKE))]
+    assert blame == [names[x] for x in moves_of_loser(LAKE, gold(LAKE), demos.detour(LAKE))]
     # dither walks twice over the best way: each of its moves cancels once; the step back is wrong, and the same step
     # made again stands alone: pushed down, though it is right
     assert (twice.count("cancels"), twice.count("right"), twice.count("wrong")) == (8, 1, 1)
@@ -132,7 +132,7 @@ def test_text_and_signs_have_enough_contrast(file, dark):
     lines, signs = ["up", "down", "sft", "ift", "dpo", "orpo"], ["up", "down"]
     text = [(c[name], c[ground]) for name in ["ink", "soft", *lines] for ground in ("bg", "panel")]
     text += [(c["ink"], mixed(c[sign], c["ice"], 0.45)) for sign in signs] + [(c["bg"], c[sign]) for sign in signs]
-    seen = [(c[name], c[ground]) for name in ["soft", "flag", *lines] for ground in ("ice", "bg")]
+    seen = [(c[name], c[ground]) for name in ["soft", "goal", *lines] for ground in ("ice", "bg")]
     seen += [(c["edge"], c["bg"]), (c["edge"], c["panel"]), (c["water-edge"], c["water"]), (c["ink"], c["ice"])]
     seen += [(c[sign], mixed(c[sign], c["ice"], 0.16)) for sign in signs]       # an arrow on its own tinted cell
     for pairs, least in ((text, 4.5), (seen, 3)):

@@ -22,7 +22,7 @@ def test_the_default_experiment(tmp_path, capsys, monkeypatch):
     assert call(lake_main.main, *QUICK, "--out", tmp_path / "x", "--study", tmp_path / "C5.json") == 0
     out = capsys.readouterr().out
     assert "ghosts: 7" in out and "optimal for 2" in out
-    for name in ("update.png", "changes.png", "curves.png"):
+    for name in ("changes.png", "curves.png"):
         assert (tmp_path / "x" / name).stat().st_size > 5000, name
     data = json.loads((tmp_path / "x" / "results.json").read_text(encoding="utf-8"),
                       parse_constant=lambda c: pytest.fail(f"{c} is no JSON"))
