@@ -160,9 +160,6 @@ class Lakes:
         for name in Lakes.__annotations__:
             setattr(self, name, torch.stack([getattr(lake, name) for lake in different])[at])
 
-    def __len__(self) -> int:
-        return len(self.each)
-
 
 # ---- maps from outside ---------------------------------------------------------------------------
 def check(lake: Lake, where: str) -> Lake:

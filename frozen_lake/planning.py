@@ -27,27 +27,27 @@ def backup(lake: Lake | Lakes, V: Tensor, gamma: float = GAMMA) -> Tensor:
     return lake.R + gamma * torch.einsum("...sat,...t->...sa", lake.P, V)
 
 
-def value_iteration(lake: Lake, gamma: float = GAMMA, tol: float = 1e-14) -> tuple[Tensor, Tensor]:
+def value_iteration(lake: Lake, tol: float = 1e-14) -> tuple[Tensor, Tensor]:
     """(V (S,), Q (S,4)) of the best policy. Stops when no value moves by more than tol."""
     V = torch.zeros(lake.S, dtype=torch.float64)
     while True:
-        Q = backup(lake, V, gamma)
+        Q = backup(lake, V)
         new = Q.amax(-1).masked_fill(lake.terminal, 0)
         if (new - V).abs().max() <= tol:
-            return new, backup(lake, new, gamma)
+            return new, backup(lake, new)
         V = new
 
 
 @lru_cache(maxsize=None)
-def optimal_actions(lake: Lake, gamma: float = GAMMA) -> Tensor:
+def optimal_actions(lake: Lake) -> Tensor:
     """(S,4) bool, ties included. In cells where no action matters: all four."""
-    Q = value_iteration(lake, gamma)[1]
+    Q = value_iteration(lake)[1]
     return Q >= Q.amax(-1, keepdim=True) - TIE
 
 
-def optimal(lake: Lake, gamma: float = GAMMA) -> Tensor:
+def optimal(lake: Lake) -> Tensor:
     """(S,4): the best policy that shares ties evenly."""
-    best = optimal_actions(lake, gamma).double()
+    best = optimal_actions(lake).double()
     return best / best.sum(-1, keepdim=True)
 
 
@@ -67,23 +67,23 @@ def transitions(lake: Lake | Lakes, policy: Tensor) -> Tensor:
     return torch.einsum("...sa,...sat->...st", policy, lake.P)
 
 
-def _system(lake: Lake | Lakes, policy: Tensor, gamma: float) -> Tensor:
-    """(...,S,S): I - gamma T on the cells that are not terminal, I on the others."""
+def _system(lake: Lake | Lakes, policy: Tensor) -> Tensor:
+    """(...,S,S): I - GAMMA T on the cells that are not terminal, I on the others."""
     on = (~lake.terminal).double()
     T = transitions(lake, policy) * on[..., :, None] * on[..., None, :]
-    return torch.eye(lake.S, dtype=torch.float64) - gamma * T
+    return torch.eye(lake.S, dtype=torch.float64) - GAMMA * T
 
 
-def solve(lake: Lake | Lakes, policy: Tensor, gamma: float = GAMMA) -> Tensor:
+def solve(lake: Lake | Lakes, policy: Tensor) -> Tensor:
     """(...,S,4) -> (...,S): the value of a policy by one linear system."""
     reward = (policy * lake.R).sum(-1)
-    return torch.linalg.solve(_system(lake, policy, gamma), reward)
+    return torch.linalg.solve(_system(lake, policy), reward)
 
 
-def occupancy(lake: Lake | Lakes, policy: Tensor, gamma: float = GAMMA) -> Tensor:
+def occupancy(lake: Lake | Lakes, policy: Tensor) -> Tensor:
     """(...,S): discounted visits of each cell from the start, sum_t gamma^t P(s_t = s); 0 on G and
     H. With it the return is J = sum_s d(s) sum_a pi(a|s) R(s,a)."""
-    A = _system(lake, policy, gamma)
+    A = _system(lake, policy)
     return torch.linalg.solve(A.transpose(-1, -2), lake.at_start.expand(A.shape[:-1]))
 
 
@@ -104,12 +104,12 @@ def success(lake: Lake | Lakes, policy: Tensor, steps: int | None = None) -> Ten
     return V[..., 0]
 
 
-def policy_gradient(lake: Lake | Lakes, policy: Tensor, gamma: float = GAMMA) -> Tensor:
+def policy_gradient(lake: Lake | Lakes, policy: Tensor) -> Tensor:
     """(...,S,4): dJ/dlogits of a softmax table, exactly: d(s) pi(a|s) (Q(s,a) - V(s)), the policy
     gradient theorem (Sutton et al. 2000, Advances in NIPS 12)."""
-    V = solve(lake, policy, gamma)
-    advantage = backup(lake, V, gamma) - V[..., None]
-    return occupancy(lake, policy, gamma)[..., None] * policy * advantage
+    V = solve(lake, policy)
+    advantage = backup(lake, V) - V[..., None]
+    return occupancy(lake, policy)[..., None] * policy * advantage
 
 
 # ---- episodes ------------------------------------------------------------------------------------
