@@ -161,7 +161,6 @@ class Lakes:
             setattr(self, name, torch.stack([getattr(lake, name) for lake in different])[at])
 
 
-# ---- maps from outside ---------------------------------------------------------------------------
 def check(lake: Lake, where: str) -> Lake:
     """The lake, or a UserError that names in one line what is wrong with its map."""
     if not lake.rows:

@@ -76,29 +76,28 @@ def sample_episodes(task: Task, probs: Tensor, episodes: int, seed: int) -> tupl
 @dataclass(frozen=True)
 class Method:
     """An objective with its hyper-parameters."""
-    name: str
     objective: str  # a name in OBJECTIVES, or pg
     hp: Any = None
     online: bool = False            # pairs reject the learner's own episode, sampled at each update
     sampled: bool = False           # IFT: guesses are sampled from the policy instead of greedy
 
 
-METHODS: dict[str, dict[str, Any]] = {
-    "sft": dict(objective="sft"),
-    "ift": dict(objective="ift"),
-    "dpo": dict(objective="dpo"),
-    "orpo": dict(objective="orpo"),
-    "dpo online": dict(objective="dpo", online=True),
-    "orpo online": dict(objective="orpo", online=True),
-    "ift weights only": dict(objective="ift", lam=0.0),
-    "ift mixing only": dict(objective="ift", gamma=0.0),
-    "ift detached": dict(objective="ift", detach=True),
-    "ift sampled": dict(objective="ift", sampled=True),
-    "ift eq21": dict(objective="ift", variant="eq21"),
-    "ift eq21_mean1": dict(objective="ift", variant="eq21_mean1"),
-    "ift algorithm1": dict(objective="ift", variant="algorithm1"),
-    "pg": dict(objective="pg"),
-    "reinforce": dict(objective="reinforce"),
+METHODS: dict[str, tuple[str, dict[str, Any]]] = {  # name: (objective, settings)
+    "sft": ("sft", {}),
+    "ift": ("ift", {}),
+    "dpo": ("dpo", {}),
+    "orpo": ("orpo", {}),
+    "dpo online": ("dpo", {"online": True}),
+    "orpo online": ("orpo", {"online": True}),
+    "ift weights only": ("ift", {"lam": 0.0}),
+    "ift mixing only": ("ift", {"gamma": 0.0}),
+    "ift detached": ("ift", {"detach": True}),
+    "ift sampled": ("ift", {"sampled": True}),
+    "ift eq21": ("ift", {"variant": "eq21"}),
+    "ift eq21_mean1": ("ift", {"variant": "eq21_mean1"}),
+    "ift algorithm1": ("ift", {"variant": "algorithm1"}),
+    "pg": ("pg", {}),
+    "reinforce": ("reinforce", {"baseline": "none", "beta": 0.0}),
 }
 
 
@@ -106,16 +105,15 @@ def method(name: str, lam: float = 0.2, gamma: float = 0.95, beta: float = 0.1,
            orpo_lam: float = 1.0, **hp: Any) -> Method:
     """A method by its name. lam and gamma are IFT's, beta is DPO's, orpo_lam is ORPO's; further
     values go to the objective as they are."""
-    settings = dict(METHODS[choose("method", name, METHODS)])
-    objective = settings.pop("objective")
-    online, sampled = settings.pop("online", False), settings.pop("sampled", False)
+    objective, settings = METHODS[choose("method", name, METHODS)]
     defaults: dict[str, dict[str, Any]] = {
         "sft": {"reduction": "sequence"},
         "ift": {"lam": lam, "gamma": gamma, "variant": "released"},
         "dpo": {"beta": beta},
         "orpo": {"lam": orpo_lam, "nll": "response"}}  # a path has no prompt
-    made = objective_of(objective).hp(**{**defaults.get(objective, {}), **settings, **hp})
-    return Method(name, objective, made, online, sampled)
+    hp = {**defaults.get(objective, {}), **settings, **hp}
+    online, sampled = hp.pop("online", False), hp.pop("sampled", False)
+    return Method(objective, objective_of(objective).hp(**hp), online, sampled)
 
 
 def exact_forward(policy: Policy, batch: Batch, hp: Any) -> None:
@@ -192,7 +190,7 @@ class LakeSource:
         self.demonstrations = batch_of(self.task, self.m, self.start)
 
     def __call__(self, step: int) -> Batch:
-        seed = self.seed * self.steps + step
+        seed = self.seed * self.steps + step  # other random numbers at every update of every seed
         if self.m.objective == "pg":
             return exact_batch(self.task, self.policy)
         if self.m.objective == "reinforce":

@@ -91,10 +91,9 @@ def measures(task: Task, policy: Tensor) -> dict[str, Tensor]:
     """{name: (N,)} of policies (N,S,4):
     distance, distance_transition  to the nearest optimal policy, mean over live cells
     path, loser, elsewhere         the first, over these cells only
-    success, noise                 chance to arrive from S within the limit; with a random move in
-                                   ten
-    drop, drop_greedy              chance to arrive, mean over all live cells as starting points, of
-                                   the policy and of its greedy version"""
+    success, noise      chance to arrive from S within the limit; if one move in ten is random
+    drop, drop_greedy   chance to arrive, mean over all live cells as starting points, of the
+                        policy and of its greedy version"""
     lakes = task.lakes
     live = [lake.live for lake in lakes.each]
     gap, row_gap = distance(lakes, policy), torch.zeros(task.N, lakes.S, dtype=torch.float64)

@@ -19,7 +19,7 @@ from nanouft.run.storage import read_json
 WEB = Path(__file__).parent / "web"
 SCRIPTS = ("lake", "ways", "state", "draw", "scene_draw", "scene_touch", "scene_ghost",
            "scene_loser", "scene_drop", "scene_train", "scene_end", "main")
-METHODS = {  # what the letters mean, the paper, and the lesson
+METHODS = {  # what the letters mean, the paper, the lesson
     "sft": ("supervised fine-tuning: imitate demonstrations", "2203.02155", "03"),
     "ift": ("intuitive fine-tuning: imitate, each state mixed with the student's own guess",
             "2405.11870", "05L"),

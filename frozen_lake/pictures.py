@@ -3,12 +3,10 @@ is - (nanouft.eval.plots). A method has the colour that it has on the page."""
 from pathlib import Path
 from typing import Any
 
-import torch
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.patches import Rectangle
 
-from frozen_lake.demos import Path as Walk
 from frozen_lake.lake import Lake
 from frozen_lake.learn import Task, Trace
 from frozen_lake.planning import optimal_actions
@@ -49,39 +47,38 @@ def board(ax: Axes, lake: Lake) -> None:
                                edgecolor="#B8C4CE", lw=1.5))
         if letter == "S":
             ax.text(x - 0.46, y + 0.46, "S", ha="left", va="top", fontsize=11)
-        elif letter == "H":
-            ax.text(x, y, "✕", ha="center", va="center", color="white", fontsize=16)
-        elif letter == "G":
-            ax.text(x, y, "★", ha="center", va="center", fontsize=16)
+        elif letter in "HG":
+            mark, colour = ("✕", "white") if letter == "H" else ("★", "black")
+            ax.text(x, y, mark, ha="center", va="center", color=colour, fontsize=16)
     ax.set(xlim=(-0.05, lake.width + 0.05), ylim=(-0.05, lake.height + 0.05), aspect="equal",
            xticks=[], yticks=[])
     for side in ax.spines.values():
         side.set_visible(False)
 
 
-# ---- what went up and down -----------------------------------------------------------------------
-def changes(lake: Lake, panels: dict[str, torch.Tensor], paths: tuple[Walk, Walk], file: Path,
-            updates: int) -> Path:
-    """panels: {method: (S,4) change of the policy}.
-    Shown: the change of the probability of the optimal actions."""
+def changes(task: Task, traces: dict[str, Trace], file: Path) -> Path:
+    """The change of the probability of the optimal actions, after 25 updates or the last one."""
+    lake = task.lakes.each[0]
     best = optimal_actions(lake).double()
-    with plt.rc_context(SLIDE):
-        fig, axes = plt.subplots(1, len(panels), figsize=(5.2 * len(panels), 5.9), squeeze=False)
-        for ax, (name, change) in zip(axes[0], panels.items()):
-            board(ax, lake)
-            for walk, aside, style in ((paths[0], 0.06, "-"), (paths[1], -0.06, ":")):
-                ends = [s for s, _ in walk] + [int(lake.step[walk[-1]])]
-                xs, ys = zip(*[place(lake, s) for s in ends])
-                ax.plot([x - aside for x in xs], [y + aside for y in ys], color="black", lw=2.5,
-                        ls=style, zorder=2)
-            for s in lake.live:
-                number_on(ax, place(lake, s), float((change[s] * best[s]).sum()))
-            ax.set_title(label(name))
-        fig.tight_layout()
-        fig.suptitle(f"Chance of an optimal move: after {updates} updates minus before "
-                     "(blue +, orange -). Solid line: the good path; dotted: the worse one",
-                     fontsize=18, y=1.0, va="bottom")
-        return save(fig, file)
+    steps = next(iter(traces.values())).steps
+    early = steps.index(25) if 25 in steps else -1
+    fig, axes = plt.subplots(1, len(traces), figsize=(5.2 * len(traces), 5.9), squeeze=False)
+    for ax, (name, trace) in zip(axes[0], traces.items()):
+        change = (trace.policies[early] - trace.policies[0]).mean(0)  # (S,4)
+        board(ax, lake)
+        for walk, aside, style in ((task.golds[0], 0.06, "-"), (task.losers[0], -0.06, ":")):
+            ends = [s for s, _ in walk] + [int(lake.step[walk[-1]])]
+            xs, ys = zip(*[place(lake, s) for s in ends])
+            ax.plot([x - aside for x in xs], [y + aside for y in ys], color="black", lw=2.5,
+                    ls=style, zorder=2)
+        for s in lake.live:
+            number_on(ax, place(lake, s), float((change[s] * best[s]).sum()))
+        ax.set_title(label(name))
+    fig.tight_layout()
+    fig.suptitle(f"Chance of an optimal move: after {steps[early]} updates minus before "
+                 "(blue +, orange -). Solid line: the good path; dotted: the worse one",
+                 fontsize=18, y=1.0, va="bottom")
+    return save(fig, file)
 
 
 def number_on(ax: Axes, centre: tuple[float, float], gain: float) -> None:
@@ -95,32 +92,29 @@ def number_on(ax: Axes, centre: tuple[float, float], gain: float) -> None:
             bbox={"facecolor": colour, "edgecolor": "none", "boxstyle": "round,pad=0.12"})
 
 
-# ---- distance over updates -----------------------------------------------------------------------
 def curves(panels: dict[str, dict[str, dict]], file: Path) -> Path:
     """panels: {title: {method: {steps, distance, low, high}}}."""
-    with plt.rc_context(SLIDE):
-        fig, axes = plt.subplots(1, len(panels), figsize=(8.5 * len(panels), 6.6), sharey=True,
-                                 squeeze=False)
-        for ax, (title, methods) in zip(axes[0], panels.items()):
-            shown = {name: c for name, c in methods.items() if name in COLOUR}
-            for name, c in shown.items():
-                ax.plot(c["steps"], c["distance"], "--" if "online" in name else "-",
-                        color=COLOUR[name], lw=3)
-                ax.fill_between(c["steps"], c["low"], c["high"], color=COLOUR[name], alpha=0.18,
-                                lw=0)
-            last = next(iter(methods.values()))["steps"][-1]
-            ends = sorted((c["distance"][-1], name) for name, c in shown.items())
-            gap = 0.055 * max(ax.get_ylim()[1], 0.45)
-            for (value, name), y in zip(ends, apart([value for value, _ in ends], gap)):
-                ax.annotate(label(name), (last, value), (last * 1.07, y), color=COLOUR[name],
-                            va="center", annotation_clip=False,
-                            arrowprops={"arrowstyle": "-", "color": COLOUR[name], "lw": 1,
-                                        "relpos": (0, 0.5), "shrinkA": 2})
-            ax.set(title=title, xlabel="updates", ylim=(0, None),
-                   xlim=(0, last))
-        axes[0][0].set_ylabel("distance to the optimal policy")
-        fig.subplots_adjust(wspace=0.68)  # room for the labels at the ends
-        return save(fig, file)
+    fig, axes = plt.subplots(1, len(panels), figsize=(8.5 * len(panels), 6.6), sharey=True,
+                             squeeze=False)
+    for ax, (title, methods) in zip(axes[0], panels.items()):
+        shown = {name: c for name, c in methods.items() if name in COLOUR}
+        for name, c in shown.items():
+            ax.plot(c["steps"], c["distance"], "--" if "online" in name else "-",
+                    color=COLOUR[name], lw=3)
+            ax.fill_between(c["steps"], c["low"], c["high"], color=COLOUR[name], alpha=0.18,
+                            lw=0)
+        last = next(iter(methods.values()))["steps"][-1]
+        ends = sorted((c["distance"][-1], name) for name, c in shown.items())
+        gap = 0.055 * max(ax.get_ylim()[1], 0.45)
+        for (value, name), y in zip(ends, apart([value for value, _ in ends], gap)):
+            ax.annotate(label(name), (last, value), (last * 1.07, y), color=COLOUR[name],
+                        va="center", annotation_clip=False,
+                        arrowprops={"arrowstyle": "-", "color": COLOUR[name], "lw": 1,
+                                    "relpos": (0, 0.5), "shrinkA": 2})
+        ax.set(title=title, xlabel="updates", ylim=(0, None), xlim=(0, last))
+    axes[0][0].set_ylabel("distance to the optimal policy")
+    fig.subplots_adjust(wspace=0.68)  # room for the labels at the ends
+    return save(fig, file)
 
 
 def apart(y: list[float], gap: float) -> list[float]:
@@ -134,19 +128,13 @@ def apart(y: list[float], gap: float) -> list[float]:
     return [v - min(0, y[0]) for v in y]
 
 
-# ---- all of one experiment -----------------------------------------------------------------------
 def everything(task: Task, traces: dict[str, Trace], lines: dict[str, dict],
                folder: Path) -> list[Path]:
     """Of the networks of one map. traces: {method: its training}, lines: {title: its curves}."""
+    main = {name: trace for name, trace in traces.items() if name in ("sft", "ift", "orpo", "dpo")}
     made = []
-    main = [name for name in traces if name in ("sft", "ift", "orpo", "dpo")]
-    if main:
-        steps = traces[main[0]].steps
-        early = steps.index(25) if 25 in steps else -1
-        panels = {}
-        for name in main:
-            policies = traces[name].policies
-            panels[name] = (policies[early] - policies[0]).mean(0)
-        made.append(changes(task.lakes.each[0], panels, (task.golds[0], task.losers[0]),
-                            folder / "changes.png", steps[early]))
-    return [*made, curves(lines, folder / "curves.png")]
+    with plt.rc_context(SLIDE):
+        if main:
+            made.append(changes(task, main, folder / "changes.png"))
+        made.append(curves(lines, folder / "curves.png"))
+    return made

@@ -70,18 +70,16 @@ class Policy(nn.Module, ABC):
         logits = logits.transpose(0, 1).reshape(B, T, 4)
         if want == "logits":
             return logits
-        on = torch.ones(B, T).bool()
-        if at is not None:
-            on = put_back(torch.ones(len(at)).bool(), at, (B, T))
+        on = torch.ones(B, T) if at is None else put_back(torch.ones(len(at)), at, (B, T))
         if want == "argmax":
             greedy = self.guess is None
             action = logits.argmax(-1) if greedy else draw(logits.softmax(-1), self.guess)
             learner = torch.arange(B)[:, None] % self.N
-            return self.step[learner, x.argmax(-1), action].masked_fill(~on, 0)
+            return self.step[learner, x.argmax(-1), action].masked_fill(on == 0, 0)
         read = by_learner(x.detach() * on[..., None]).sum(1)
         self.seen = read / read.sum(-1, keepdim=True)
         logp = logits.log_softmax(-1).gather(-1, targets[..., None])[..., 0]
-        return logp.masked_fill(~on, 0)
+        return logp.masked_fill(on == 0, 0)
 
 
 class Table(Policy):
