@@ -38,8 +38,8 @@ const goes = (walked, name, s) =>                            // in words: where 
   walked.s.map((at, i) => (at === s ? `${name} goes ${NAMES[walked.a[i]]}` : "")).filter(Boolean);
 const alongWays = (s) => [...goes(gold, "best way", s), ...goes(pair("own").loser, "worse way", s)];
 // Functions of a cell: cls its classes, act what a press does, inside what stands on it, tell its words for a
-// screen reader. under and over: drawn below and above that. A lake with something to press is a grid, with one stop for the Tab key;
-// any other is a picture that is told in one sentence.
+// screen reader. under and over: drawn below and above that. A lake with something to press is a grid, with one
+// stop for the Tab key; any other is a picture with one sentence.
 function lake({ label = "the lake", more = "", under = "", over = "", at = map.start, on = map, ...per }) {
   const none = () => "", { cls, act, inside, tell } = { cls: none, act: none, inside: none, tell: none, ...per };
   const pressed = on.cells.some(act), told = (s) => [tell(s)].flat().filter(Boolean).join(", ");
