@@ -199,7 +199,8 @@ class GPT(nn.Module):
         if want == "argmax":
             return put_back(logits.argmax(-1), at, hidden.shape[:2])
         if want == "logp":
-            assert targets is not None
+            if targets is None:
+                raise ValueError("want='logp' needs targets")
             picked = pick(targets, at)
             nats = logp(logits.reshape(-1, logits.shape[-1]), picked.reshape(-1))
             return put_back(nats.view(picked.shape), at, hidden.shape[:2])

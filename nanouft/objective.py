@@ -115,8 +115,8 @@ class Batch:
     col: Columns = field(default_factory=Columns)
     step_col: Columns = NOT_SET           # the columns of the whole step; None: that is col
     rows: int = 1                   # rows of the whole step
-    tokens: dict[str, int] = field(default_factory=dict)    # role -> response tokens of the step
-    attended: dict[str, int] = field(default_factory=dict)  # role -> real tokens, prompt included
+    tokens: dict[str, Any] = field(default_factory=dict)    # role -> response tokens of the step
+    attended: dict[str, Any] = field(default_factory=dict)  # role -> real tokens, prompt included
     seed: int = 0                   # of this step: every piece of it draws the same numbers
     offset: int = 0                 # place of this piece's first row in the step
     warmup: float = 1.0             # 0 -> 1 over the warm-up, for schedules tied to it
