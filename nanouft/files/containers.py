@@ -188,7 +188,7 @@ def decode(text: str, path: str, line: int = 0, last: bool = True) -> Any:
         cut = last and (e.pos >= len(text.rstrip()) or e.msg.startswith("Unterminated"))
         remedy = "the file looks cut off here, write it again" if cut else "correct or remove it"
         raise UserError(f"{where}: broken JSON at column {e.colno} ({e.msg}); {remedy}") from None
-    except ValueError:                              # a number of 5,000 digits, ten thousand brackets
+    except ValueError:                          # a number of 5,000 digits, ten thousand brackets
         raise UserError(f"{path}, line {line or 1}: a number or nesting that is too large; "
                         "remove it") from None
 

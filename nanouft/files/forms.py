@@ -74,7 +74,7 @@ Scale = tuple[float, float]                     # the grades that become 0 and 1
 class Form:
     name: str                           # for the report
     prompt: str | None                  # its field; None: the prompt is inside chosen and rejected
-    response: str | None                # None: it is inside the conversation, or there are only pairs
+    response: str | None                # None: it is inside a conversation, or there are only pairs
     unused: list[str]
     grade: str = "score"                # field with the grade of the response
     sides: tuple[str, ...] = ()         # fields with the grades of chosen and of rejected
@@ -194,7 +194,8 @@ def check_named(path: str, keys: list[str], prompt: str | None, response: str | 
     """UserError for a field that a flag names and no row has."""
     for flag, name in (("--prompt-field", prompt), ("--response-field", response)):
         if name is not None and name not in keys:
-            near = [f"; did you mean {short_json(key)}?" for key in get_close_matches(name, keys, 1)]
+            near = [f"; did you mean {short_json(key)}?"
+                    for key in get_close_matches(name, keys, 1)]
             raise UserError(f"{path}: no row has the field {short_json(name)} of {flag}; "
                             f"the fields are {quoted_names(keys)}{''.join(near)}")
 
