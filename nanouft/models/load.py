@@ -40,8 +40,8 @@ def start_model(init: str, adapter: bool = False) -> tuple[GPT, Tokenizer]:
     """
     folder = folder_of(init)
     if folder.exists() and not folder.is_dir():
-        raise UserError(f"{init}: is a file, not a folder; unpack it, or give the folder that holds "
-                        "its config.json")
+        raise UserError(f"{init}: is a file, not a folder; unpack it, or give the folder of its "
+                        "config.json")
     if not folder.is_dir():
         raise UserError(f"{init}: no such folder; give 'base', a model folder (config.json, "
                         "model.safetensors), or hub:owner/name")
@@ -64,7 +64,7 @@ def read_tokenizer(folder: Path) -> Tokenizer:
 def read_model(folder: Path, adapter: bool = False) -> tuple[GPT, Tokenizer]:
     """Our GPT where it computes what config.json says, else transformers; and its tokenizer."""
     foreign = folders.is_foreign(folder)
-    model: Any                                          # a GPT, or a TransformersModel, which is one
+    model: Any                                          # a GPT; a TransformersModel is one
     if foreign or adapter:
         if not any(folder.glob("*.safetensors")):
             raise folders.no_weights(folder)
@@ -78,7 +78,7 @@ def read_model(folder: Path, adapter: bool = False) -> tuple[GPT, Tokenizer]:
     if foreign:
         tok.stops = {tok.end, *model.ends()}
     tok.check_fits(model.cfg.vocab_size, folder)
-    known = tok.n_text if foreign else model.cfg.vocab_size     # a foreign model may have spare rows
+    known = tok.n_text if foreign else model.cfg.vocab_size     # a foreign one may have spare rows
     if tok.n_vocab > known:
         grow_vocab(model, tok.n_vocab, known)
     return model, tok

@@ -38,10 +38,11 @@ def write_gpt(folder: str | Path, model: GPT, end_id: int | None = None,
             w = weight.detach().T if name.endswith(CONV1D) else weight.detach()
             stored[f"transformer.{name}"] = w.to(dtype).cpu().contiguous()
     save_file(stored, folder / "model.safetensors", metadata={"format": "pt"})
-    same = {key: sizes[key] for key in ("vocab_size", "n_ctx", "n_embd", "n_layer", "n_head")}
+    same = {key: sizes[key] for key in ("n_ctx", "n_embd", "n_layer", "n_head")}
     config = {
-        "model_type": "gpt2", "architectures": ["GPT2LMHeadModel"], **same,
-        "n_positions": sizes["n_ctx"], "n_inner": None, "activation_function": "gelu_new",
+        "model_type": "gpt2", "architectures": ["GPT2LMHeadModel"],
+        "vocab_size": sizes["vocab_size"], "n_positions": sizes["n_ctx"], **same,
+        "n_inner": None, "activation_function": "gelu_new",
         "layer_norm_epsilon": sizes["eps"], "initializer_range": sizes["init_std"],
         "resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0, "tie_word_embeddings": True,
         "bos_token_id": end_id, "eos_token_id": end_id,
