@@ -236,7 +236,7 @@ def _shift(seqs: list[Tokens], pad: int) -> Seqs:
     T = max(len(s.ids) for s in seqs) - 1
 
     def stack(arrays: list[np.ndarray], fill: float, dtype: type = np.float32) -> Tensor:
-        full = np.full((len(arrays), T), fill, dtype)
+        full: np.ndarray = np.full((len(arrays), T), fill, dtype)
         for row, a in zip(full, arrays):
             row[:len(a)] = a
         return torch.from_numpy(full)
