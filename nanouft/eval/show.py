@@ -15,7 +15,7 @@ ONLY_READ = {"mismatch": "only measured"}       # roles that no loss trains on
 
 def show_mask(e: Encoded, tok: Tokenizer, colour: bool, between: str = "") -> str:
     """What is trained on is green (colour) or in [[ ]] (no colour). What is known of an answer
-    (score, label) stands beside its role. `between`: a mark between two tokens."""
+    (score, label) is printed beside its role. `between`: a mark between two tokens."""
     begin, end = ("\033[32m", "\033[0m") if colour else ("[[", "]]")
     out = []
     for role, t in e.seqs.items():

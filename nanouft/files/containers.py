@@ -138,8 +138,8 @@ def text_of(data: bytes, path: str) -> str:
         raise UserError(f"{path}: is an Arrow file; give the folder in which the data set was "
                         "saved")
     if b"\0" in data or data.startswith((b"PK\3\4", b"BZh")):
-        raise UserError(f"{path}: is a binary file; unpack or convert it to JSON lines, CSV or "
-                        "parquet (gzip is read, too)")
+        raise UserError(f"{path}: is a binary file; unpack it, or convert it to JSON lines, CSV or "
+                        "parquet")
     if (lines := data.count(b"\n")) > LINES:
         raise UserError(f"{path}: has {lines:,} lines, and at most {LINES:,} are read; remove "
                         "blank ones, or split it")
@@ -154,17 +154,18 @@ def text_of(data: bytes, path: str) -> str:
 # ---- JSON ----------------------------------------------------------------------------------------
 def json_rows(text: str, path: str) -> tuple[Items, str]:
     """A line ends at LF only: U+2028 may stand inside a string."""
-    body = text.strip()
-    if body.startswith("["):
-        found = decode(text, path)
-        return [(f"{path}, item {i}", item) for i, item in enumerate(found, 1)], "JSON list"
+    try:
+        whole = loads(text.strip())
+    except ValueError:                              # one object a line, or a mistake
+        whole = decode(text, path) if text.lstrip().startswith("[") else None
+    if isinstance(whole, list):
+        return [(f"{path}, item {i}", item) for i, item in enumerate(whole, 1)], "JSON list"
     lines = [(i, line) for i, line in enumerate(text.split("\n"), 1) if line.strip()]
-    whole = one_object(body)
-    for name in WRAPPERS:
+    for name in WRAPPERS if isinstance(whole, dict) else ():
         if isinstance(whole.get(name), list):
             return [(f'{path}, item {i} of "{name}"', item)
                     for i, item in enumerate(whole[name], 1)], "JSON object"
-    if whole and len(lines) > 1:
+    if isinstance(whole, dict) and len(lines) > 1:
         raise UserError(f"{path}: is one JSON object over {len(lines):,} lines; "
                         "put one object (one row) on a line, or all rows into one [list]")
     items: Items = []
@@ -193,20 +194,10 @@ def decode(text: str, path: str, line: int = 0, last: bool = True) -> Any:
                         "remove it") from None
 
 
-def one_object(text: str) -> dict:
-    """The object that a whole file is; {} if it is none."""
-    try:
-        whole = loads(text)
-    except ValueError:
-        return {}
-    return whole if isinstance(whole, dict) else {}
-
-
 # ---- CSV -----------------------------------------------------------------------------------------
 def csv_rows(text: str, path: str) -> Items:
     """The first line names the fields. Cells are separated by the most frequent of , ; tab in it.
-    An empty cell is null. (csv.DictReader is no shorter here: it tells neither where a row begins
-    nor how many cells a short row has.)"""
+    An empty cell is null. (csv.DictReader does not tell where a row begins.)"""
     first = text.partition("\n")[0]
     delimiter = "\t" if ends(path, ".tsv") else max(",;\t", key=first.count)
     if (many := text.count(delimiter)) > LINES:

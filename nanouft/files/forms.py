@@ -49,22 +49,21 @@ MARK = re.compile(r"(?:\A\s*|\n\n)(Human|Assistant):\s*")           # of a turn 
 ENDS = ("###", " END", "->", "</s>", "<|endoftext|>", "<|im_end|>", "<|eot_id|>")   # after a text
 SIDE_GRADE = re.compile(r"(?:score|rating|reward)[_-](chosen|rejected)|"
                         r"(chosen|rejected)[_-](?:score|rating|reward)")
-PART, GRADE = "a part of the question: join it to the prompt", "a grade: call it score"
-THOUGHTS = "thoughts: put them in front of the answer, in <think>"
-COUNTS = "how much this counts: here all counts alike; remove what must not count"
-MEANING = {                     # of fields that nothing reads: what the model will not see
-    **dict.fromkeys("context input passage article document paragraph definition choices options"
-                    .split(), PART),
-    **dict.fromkeys("reasoning reasoning_content thinking thinking_trajectories cot".split(),
-                    THOUGHTS),
-    **dict.fromkeys("is_safe safe is_correct toxic".split(), "good or bad: call it label"),
-    **dict.fromkeys(("quality", "helpfulness", "correctness", "overall_score", "rank", *GRADES),
-                    GRADE),
-    **dict.fromkeys((*WEIGHTS, "mask", "loss_mask"), COUNTS),
-    **dict.fromkeys("image images videos audios".split(), "not text"),
-    "history": "earlier turns: use messages", "text": "plain text for pretrain --corpus",
-    "tools": "descriptions of tools: put them into a system turn",
-    "functions": "descriptions of tools", "margin": "how much better chosen is"}
+MEANING = {field: meaning for meaning, fields in {      # of fields that nothing reads
+    "a part of the question: join it to the prompt":
+        "context input passage article document paragraph definition choices options",
+    "thoughts: put them in front of the answer, in <think>":
+        "reasoning reasoning_content thinking thinking_trajectories cot",
+    "good or bad: call it label": "is_safe safe is_correct toxic",
+    "a grade: call it score":
+        "quality helpfulness correctness overall_score rank score rating reward",
+    "how much this counts: here all counts alike; remove what must not count":
+        "weight train loss_weight mask loss_mask",
+    "not text": "image images videos audios",
+    "earlier turns: use messages": "history",
+    "descriptions of tools: put them into a system turn": "tools functions",
+    "plain text for pretrain --corpus": "text",
+    "how much better chosen is": "margin"}.items() for field in fields.split()}
 
 Items = list[tuple[str, dict]]                  # (place, row of a file)
 Scale = tuple[float, float]                     # the grades that become 0 and 1
@@ -84,7 +83,7 @@ class Form:
 
 # ---- our names -----------------------------------------------------------------------------------
 class Naming:
-    """What a file calls our fields, and which marks stand at the end of its texts.
+    """What a file calls our fields, and which marks are at the end of its texts.
     `given`: fields that keep their names."""
 
     def __init__(self, items: Items, given: Collection[str | None] = ()):
@@ -135,7 +134,7 @@ def filled(items: Items) -> list[str]:
 
 
 def common_end(key: str, items: Items) -> str:
-    """The mark that stands at the end of every text of a field, in two or more rows."""
+    """The mark at the end of every text of a field, in two or more rows."""
     texts = [item[key].rstrip() for _, item in items if isinstance(item.get(key), str)]
     return next((mark for mark in ENDS
                  if len(texts) > 1 and all(text.endswith(mark) for text in texts)), "")
@@ -146,7 +145,6 @@ def detect_form(path: str, items: Items, prompt: str | None, response: str | Non
                 given: Scale | None = None) -> Form:
     """`prompt`, `response`, `given`: what --prompt-field, --response-field and --grades say."""
     keys = filled(items)
-    check_named(path, keys, prompt, response)
     pairs = "chosen" in keys and "rejected" in keys
     prompt, response = choose_fields(path, keys, prompt, response, pairs)
     if prompt is None and (response or not pairs):
@@ -175,7 +173,7 @@ def detect_form(path: str, items: Items, prompt: str | None, response: str | Non
     scale = given or grade_scale([item.get(key) for _, item in items for key in (grade, *sides)])
     beside = ["pairs"] * pairs + ["labels"] * ("label" in keys)
     if grade in keys:
-        beside.append("scores" if grade == "score" else f"scores ({quoted_names([grade])})")
+        beside.append("scores" if grade == "score" else f'scores ("{grade}")')
     if sides:
         beside.append(f"scores ({quoted_names(sides)})")
     name = form_name(prompt, response, texts, dialogues)
@@ -190,20 +188,16 @@ def detect_form(path: str, items: Items, prompt: str | None, response: str | Non
     return Form(name, prompt, response, unused, grade, sides, scale, dialogues)
 
 
-def check_named(path: str, keys: list[str], prompt: str | None, response: str | None) -> None:
-    """UserError for a field that a flag names and no row has."""
+def choose_fields(path: str, keys: list[str], prompt: str | None, response: str | None,
+                  pairs: bool) -> tuple[str | None, str | None]:
+    """The fields of prompt and response; one that a flag names stays. Beside `pairs` an answer has
+    a common name only."""
     for flag, name in (("--prompt-field", prompt), ("--response-field", response)):
         if name is not None and name not in keys:
             near = [f"; did you mean {short_json(key)}?"
                     for key in get_close_matches(name, keys, 1)]
             raise UserError(f"{path}: no row has the field {short_json(name)} of {flag}; "
                             f"the fields are {quoted_names(keys)}{''.join(near)}")
-
-
-def choose_fields(path: str, keys: list[str], prompt: str | None, response: str | None,
-                  pairs: bool) -> tuple[str | None, str | None]:
-    """The fields of prompt and response; one that is given stays. Beside `pairs` an answer has a
-    common name only."""
     response = None if response == prompt else response
     found = [key for key in TALKS + PROMPTS if key in keys and key != response]
     if prompt is None and found and found[0] not in TALKS:
@@ -283,10 +277,9 @@ def as_number(value: Any) -> float | None:
 
 def number(item: dict, name: str, scale: Scale = (0, 1)) -> float | None:
     """A field on this scale, as a number from 0 to 1. None where it is missing."""
-    value, (low, high) = item.get(name), scale
-    if value is None:
+    if (value := item.get(name)) is None:
         return None
-    known = as_number(value)
+    known, (low, high) = as_number(value), scale
     if known is None or not low <= known <= high:
         raise UserError(f'"{name}" is {short_json(value)}, not a number from {low:g} to {high:g}; '
                         "rescale or remove it")
@@ -294,11 +287,12 @@ def number(item: dict, name: str, scale: Scale = (0, 1)) -> float | None:
 
 
 def truth(item: dict) -> bool | None:
-    value = item.get("label")
-    if value is not None and str(value).lower() not in LABELS:
+    if (value := item.get("label")) is None:
+        return None
+    if str(value).lower() not in LABELS:
         raise UserError(f'"label" is {short_json(value)}, not true or false (1 or 0, good or bad); '
                         "write one of them")
-    return None if value is None else LABELS[str(value).lower()]
+    return LABELS[str(value).lower()]
 
 
 def given_scale(text: str) -> Scale | None:
@@ -326,10 +320,8 @@ def grade_scale(values: list) -> Scale:
 def found_fields(keys: Collection[str]) -> str:
     """The fields that are there, and which of them may be a known one with a typing error."""
     missing = [key for key in KNOWN if key not in keys]
-    hint = ""
-    for key in keys:
-        close = [] if key in KNOWN else get_close_matches(key.lower(), missing, 1, cutoff=0.8)
-        if close and abs(len(key) - len(close[0])) < 2:
-            hint = f" (is {short_json(key)} meant as {short_json(close[0])}?)"
-            break
-    return f"the fields are {quoted_names(keys) or 'none'}{hint}"
+    hints = [f" (is {short_json(key)} meant as {short_json(near)}?)"
+             for key in keys if key not in KNOWN
+             for near in get_close_matches(key.lower(), missing, 1, cutoff=0.8)
+             if abs(len(key) - len(near)) < 2]
+    return f"the fields are {quoted_names(keys) or 'none'}{hints[0] if hints else ''}"

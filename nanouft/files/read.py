@@ -10,11 +10,12 @@ of a file is not understood, or one row with `strict`, the run stops. Pure Pytho
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from nanouft.data.rows import Row, Turn, Turns
 from nanouft.errors import UserError, one_line
 from nanouft.files.containers import objects, sources
-from nanouft.files.forms import MEANING, Naming, Scale, detect_form, given_scale
+from nanouft.files.forms import MEANING, Form, Naming, Scale, detect_form, given_scale
 from nanouft.files.turns import Skip, make_row
 from nanouft.files.words import quoted_names, short_json
 
@@ -32,7 +33,7 @@ class FileReport:
     path: str
     form: str                           # "Alpaca with pairs (JSON list)"
     unused: list[str]                   # fields of the file that nothing reads
-    idle: str                           # what these are: "not learnt from"
+    idle: str                           # in words: "not learnt from"
     scale: Scale                        # of its grades
     read: int = 0
     skipped: dict[str, list[str]] = field(default_factory=dict)     # reason -> places of the rows
@@ -59,72 +60,89 @@ class FileReport:
         return out
 
 
-def read(paths: list[str], prompt_field: str | None = None, response_field: str | None = None,
-         prompts: bool = False, strict: bool = False, grades: str = "",
-         reward: str = "exact") -> tuple[list[Row], list[FileReport]]:
-    """All rows of all files, and what was found in each. The arguments are flags of `train`:
-    field names given here override detection, in every file; `prompts`: a row needs no answer;
-    `strict`: UserError at the first row that is not understood; `grades`: the worst and the best,
-    as "1:5"; `reward`: what scores answers (a function of the user's gets all fields)."""
-    given = (prompt_field, response_field)
-    idle = "only for the reward" if reward.rpartition(":")[0].endswith(".py") else "not learnt from"
-    rows, report, scale = [], [], given_scale(grades)
+def read(paths: list[str], *how: Any, **more: Any) -> tuple[list[Row], list[FileReport]]:
+    """All rows of all files, and what was found in each. `how`, `more`: the fields of Reader."""
+    reader, rows, report = Reader(*how, **more), [], []
     for path in [source for name in map(str, paths) for source in sources(name)]:
-        items, kind = objects(path, strict)
+        found, file = reader.read(path)
+        rows += found
+        report.append(file)
+    if not rows:
+        nothing = "; ".join(map(str, report)) or "no file given; name one with --data"
+        raise UserError("no row to learn from: " + nothing.replace("\n ", ";"))
+    names = dict.fromkeys(key for row in rows for key in row.extra)         # of all files
+    return [row if len(row.extra) == len(names) else
+            replace(row, extra={key: row.extra.get(key) for key in names}) for row in rows], report
+
+
+@dataclass
+class Reader:
+    """How a file is read; the fields are flags of `train`."""
+    prompt_field: str | None = None     # these two override detection, in every file
+    response_field: str | None = None
+    prompts: bool = False               # is a row without an answer a row, too?
+    strict: bool = False                # UserError at the first row that is not understood
+    grades: str = ""                    # the worst and the best, as "1:5"
+    reward: str = "exact"               # what scores answers; a user's function gets all fields
+
+    def __post_init__(self) -> None:
+        self.scale = given_scale(self.grades)
+
+    def read(self, path: str) -> tuple[list[Row], FileReport]:
+        """The rows of one file."""
+        items, kind = objects(path, self.strict)
         broken = [item for _, item in items if isinstance(item, UserError)]
         if len(broken) > MOST * len(items):
             raise broken[0]
         whole = [(where, item) for where, item in items if isinstance(item, dict)]
+        given = (self.prompt_field, self.response_field)
         naming = Naming(whole, given)
         known = [(where, naming.row(item)) for where, item in whole]
-        form = detect_form(path, known, *given, scale)
+        form = detect_form(path, known, *given, self.scale)
         about = f"{', '.join([form.name, *naming.about])} ({kind})"
-        file = FileReport(path, about, form.unused, idle, form.scale)
-        wrong = []
+        own = self.reward.rpartition(":")[0].endswith(".py")
+        file = FileReport(path, about, form.unused,
+                          "only for the reward" if own else "not learnt from", form.scale)
+        rows, wrong = [], []
         for where, item in items:
             place = where.removeprefix(f"{path}, ")
             try:
-                if isinstance(item, UserError):
-                    raise item
-                named = naming.row(item)
-                if naming.pair and "chosen" not in named:
-                    raise Skip("neither answer is preferred")
-                try:
-                    row = make_row(named, form, prompts)
-                except UserError as e:
-                    raise UserError(f"{where}: {e}") from None
+                rows.append(self.row(item, where, naming, form, file))
             except Skip as skip:
                 file.skipped.setdefault(str(skip), []).append(place)
             except UserError as e:
-                if strict:
+                if self.strict:
                     raise
                 wrong.append(e)
                 file.skipped.setdefault(ODD, []).append(place)
-            else:
-                extra = {key: value for key, value in item.items()
-                         if naming.names.get(key, key) != form.prompt}
-                rows.append(replace(row, where=where, extra=extra, answer=trimmed(row.answer),
-                                    chosen=trimmed(row.chosen), rejected=trimmed(row.rejected)))
-                file.read += 1
-                for mark, note in remarks(rows[-1], row):
-                    file.notes.setdefault(note, []).append(place + mark)
         if len(wrong) >= MOST * len(items):
             others = f" ({len(wrong):,} of {len(items):,} rows are not understood)"
             raise UserError(f"{wrong[0]}{others if len(wrong) > 1 else ''}")
         if wrong:
             file.wrong = one_line(str(wrong[0]).removeprefix(f"{path}, "), 300)
-        report.append(file)
-    if not rows:
-        found = "; ".join(map(str, report)) or "no file given; name one with --data"
-        raise UserError("no row to learn from: " + found.replace("\n ", ";"))
-    return same_fields(rows), report
+        return rows, file
 
-
-def same_fields(rows: list[Row]) -> list[Row]:
-    """Every row with the fields of all files: None where it has none."""
-    names = dict.fromkeys(key for row in rows for key in row.extra)
-    return [row if len(row.extra) == len(names) else
-            replace(row, extra={key: row.extra.get(key) for key in names}) for row in rows]
+    def row(self, item: Any, where: str, naming: Naming, form: Form, file: FileReport) -> Row:
+        """One row, counted in `file`. Skip if it teaches nothing; UserError if it is not
+        understood."""
+        if isinstance(item, UserError):
+            raise item
+        named = naming.row(item)
+        if naming.pair and "chosen" not in named:
+            raise Skip("neither answer is preferred")
+        try:
+            row = make_row(named, form, self.prompts)
+        except UserError as e:
+            raise UserError(f"{where}: {e}") from None
+        extra = {key: value for key, value in item.items()
+                 if naming.names.get(key, key) != form.prompt}
+        out = replace(row, where=where, extra=extra, answer=trimmed(row.answer),
+                      chosen=trimmed(row.chosen), rejected=trimmed(row.rejected))
+        file.read += 1
+        for mark, note in remarks(out, row):
+            place = where.removeprefix(f"{file.path}, ")
+            file.notes.setdefault(note, []).append(place + mark)
+        return out
 
 
 def remarks(row: Row, before: Row) -> Iterator[tuple[str, str]]:

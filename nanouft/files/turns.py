@@ -169,8 +169,8 @@ def until_last(talk: Turns, *roles: str) -> Turns:
 # ---- lists of messages ---------------------------------------------------------------------------
 def field_turns(value: Any, name: str, dialogues: bool = False, role: str = "assistant") -> Turns:
     """A string -> one turn of `role`; one message or a list of messages (or their JSON) -> turns.
-    Blank system turns are dropped. `dialogues`: strings may hold turns; what stands before the
-    first one of a prompt is a system turn."""
+    Blank system turns are dropped. `dialogues`: strings may hold turns; the text before the first
+    one of a prompt is a system turn."""
     if dialogues and is_dialogue(value):
         return dialogue(string(value, name), "system" if role == "user" else role)
     value = from_json(value) if name in (*TALKS, "prompt", "chosen", "rejected") else value
@@ -234,8 +234,8 @@ def content(value: Any, name: str, place: str) -> str:
 
 
 def from_json(value: Any) -> Any:
-    """Messages that stand in a string as JSON, as in a cell of a CSV file; any other value as it
-    is: an answer may be JSON, too."""
+    """Messages that are in a string as JSON, as in a cell of a CSV file; any other value as it is:
+    an answer may be JSON, too."""
     if isinstance(value, str) and re.match(r"\s*[\[{]", value):
         try:
             talk = json.loads(value)
@@ -257,8 +257,8 @@ def is_message(turn: Any) -> bool:
 
 # ---- dialogues and prompts inside strings --------------------------------------------------------
 def dialogue(text: str, role: str = "assistant") -> Turns:
-    """The turns of such a string; what stands before the first mark is a turn of `role`. An empty
-    last one waits for its answer and is dropped."""
+    """The turns of such a string; the text before the first mark is a turn of `role`. An empty last
+    one waits for its answer and is dropped."""
     before, *rest = MARK.split(text)
     out = [Turn({"Human": "user", "Assistant": "assistant"}[who], words.strip())
            for who, words in zip(rest[::2], rest[1::2])]

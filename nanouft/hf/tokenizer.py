@@ -60,7 +60,7 @@ class TransformersTokenizer(Tokenizer):
         ours = "'<|user|> '" in str(t.chat_template)
         ids = t.convert_tokens_to_ids(list(CONTROL[:2])) if ours else (-1, -1)
         self.user, self.assistant = ids
-        self.settings: dict[str, bool] = {}     # what else the template is told
+        self.settings: dict[str, bool] = {}     # what else the template gets
         self.folds = False                      # must a system turn be folded into the user's?
         self.folds = not self._takes_system()
         thinks = not self._trains_as_it_asks()
@@ -235,8 +235,8 @@ class TransformersTokenizer(Tokenizer):
         return len(set(self._beginnings(rounds))) == 1
 
     def _beginnings(self, rounds: int) -> list[str]:
-        """What stands between the prompt for each answer and the answer; [] where another text
-        stands there."""
+        """The text between the prompt for each answer and the answer; [] if a prompt is not what
+        the dialogue begins with."""
         talk = [Turn("user", "a"), Turn("assistant", "b")] * rounds
         whole, places = self._places(talk)
         asked = [self._write(talk[:i], waits=True) for i in range(1, len(talk), 2)]

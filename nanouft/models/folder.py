@@ -18,7 +18,7 @@ from torch import Tensor
 from nanouft.errors import UserError, one_line, quoted
 from nanouft.gpt import CONV1D, GPT, GPTConfig
 from nanouft.run import tensors
-from nanouft.run.storage import loads, regular
+from nanouft.run.storage import read_json, regular
 
 SIZES = {"vocab_size": "vocab_size", "n_ctx": "n_positions", "n_layer": "n_layer",
          "n_head": "n_head", "n_embd": "n_embd"}            # field of GPTConfig -> in config.json
@@ -43,14 +43,11 @@ def is_foreign(folder: Path) -> bool:
 def read_config(folder: Path) -> dict:
     """config.json, if it names a model_type; else UserError."""
     file = folder / "config.json"
-    try:
-        d = loads(regular(file).read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    if not file.exists():
         raise UserError(f"{folder}: no config.json; --init takes a GPT-2 folder (config.json, "
                         f"{WEIGHTS})")
-    except (OSError, ValueError) as e:
-        raise UserError(f"{file}: cannot be read as JSON ({e})")
-    if not isinstance(d, dict) or not isinstance(d.get("model_type"), str):
+    d = read_json(file)
+    if not isinstance(d.get("model_type"), str):
         raise UserError(f"{file}: names no model_type; nanouft's GPT reads 'gpt2' only")
     return d
 
@@ -76,8 +73,8 @@ def read_gpt(folder: str | Path) -> GPT:
 
 def read_sizes(folder: Path) -> dict:
     """The fields of GPTConfig. UserError for a folder that is not a GPT-2's, needs another
-    computation, or tells other sizes than its weights have: only the header of these is read, so
-    nothing large is built in vain."""
+    computation, or names other sizes than its weights have: only the header of these is read, so
+    nothing large is built for nothing."""
     d, file = read_config(folder), folder / "config.json"
     if d["model_type"] != "gpt2":
         raise UserError(f"{file}: describes {quoted(d['model_type'])}; nanouft's GPT reads "

@@ -62,7 +62,7 @@ def load(name: str) -> Callable[..., np.ndarray]:
 
     def scorer(prompts: list[str], answers: list[str], /, **fields: list) -> np.ndarray:
         with one_line_errors(path):
-            first, named = wanted(call, list(prompts), list(answers), fields, path)
+            first, named = arguments(call, list(prompts), list(answers), fields, path)
             return numbers(call(*first, **named), answers, f"--reward {name}")
     return scorer
 
@@ -97,7 +97,7 @@ def one_line_errors(path: str) -> Iterator[None]:
         raise UserError(f"{where}: {one_line(traceback.format_exception_only(e)[-1])}") from None
 
 
-def wanted(call: Callable, prompts: list[str], answers: list[str], fields: dict[str, list],
+def arguments(call: Callable, prompts: list[str], answers: list[str], fields: dict[str, list],
            path: str) -> tuple[list, dict[str, list]]:
     """(arguments by place, arguments by name) for a function. UserError if it does not take them.
     """

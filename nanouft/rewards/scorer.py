@@ -158,7 +158,7 @@ class RewardModel(nn.Module):
 
     def forward(self, ids: Tensor, last: Tensor) -> Tensor:
         """ids (B,T) padded on the right, last (B,) the place of each row's <|end|> -> (B,) rewards.
-        Attention is causal, so what stands after `last` does not matter."""
+        Attention is causal, so what comes after `last` does not matter."""
         hidden = self.gpt(ids, want="hidden")
         return self.score(hidden[torch.arange(len(ids), device=ids.device), last])[:, 0]
 
