@@ -289,6 +289,8 @@ def read_tokenizer(folder: Path) -> Any:
         back = t.decode(ids, clean_up_tokenization_spaces=False)
         if t.unk_token_id in ids or back.strip().lower() != SAMPLE.lower():
             raise ValueError(f"of {SAMPLE!r} comes back {one_line(back, 40)!r}")
+        if t.chat_template and not isinstance(t.get_chat_template(), str):
+            raise ValueError("its chat template is no text")
         return t
     except Exception as e:                      # whatever a damaged or strange file leads to
         raise UserError(f"{folder}: its tokenizer cannot be used ({one_line(str(e))}); put the "

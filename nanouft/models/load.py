@@ -13,7 +13,7 @@ import torch.nn as nn
 
 from nanouft.data.tokenizer import Tokenizer, nano
 from nanouft.errors import UserError, one_line, optional
-from nanouft.gpt import BASE, GPT
+from nanouft.gpt import BASE, GPT, shipped_base
 from nanouft.models import folder as folders
 from nanouft.models.tokenizer_files import brings_template, load_tokenizer
 from nanouft.run.storage import HUB, read_json
@@ -38,6 +38,8 @@ def start_model(init: str, adapter: bool = False) -> tuple[GPT, Tokenizer]:
     """The model and tokenizer of `--init`. New chat tokens get new rows. UserError for a folder
     that holds no model. `adapter`: read the model through transformers even if it is one of ours.
     """
+    if init == "base" and not adapter:
+        return shipped_base(), nano()
     folder = folder_of(init)
     if folder.exists() and not folder.is_dir():
         raise UserError(f"{init}: is a file, not a folder; unpack it, or give the folder of its "
