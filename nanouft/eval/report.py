@@ -11,11 +11,12 @@ from pathlib import Path
 
 import numpy as np
 
-from nanouft.data.batches import Encoded, show_mask
+from nanouft.data.batches import Encoded
 from nanouft.data.rows import Row, Turn
 from nanouft.data.tokenizer import Tokenizer
 from nanouft.errors import UserError, flag, one_line, visible
 from nanouft.eval.held_out import held_out_lines
+from nanouft.eval.show import show_mask
 from nanouft.gpt import GPT
 from nanouft.objectives import OBJECTIVES
 from nanouft.run import runs

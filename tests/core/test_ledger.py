@@ -6,8 +6,8 @@ import pytest
 import torch
 from tiny import CPU, FORMS, NANO, Form, differs, give_logps, is_live, nano, read, real_batch, same, say, settings
 
-from nanouft.data.batches import ONLY_READ
 from nanouft.data.rows import Row
+from nanouft.eval.show import ONLY_READ
 from nanouft.errors import UserError
 from nanouft.ledger import entries, main, views
 from nanouft.models.save import write_gpt

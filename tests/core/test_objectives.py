@@ -14,8 +14,9 @@ from running import ROOT
 from tiny import CPU, FORMS, NANO, Form, give_logps, model_grads, nano, pure, read, real_batch, same, value_and_grads
 
 from nanouft import seeds as draws
-from nanouft.data.batches import ONLY_READ, collate, encode
+from nanouft.data.batches import collate, encode
 from nanouft.data.rows import Row
+from nanouft.eval.show import ONLY_READ
 from nanouft.errors import UserError
 from nanouft.objective import REF, Objective, write_logp
 from nanouft.objectives import OBJECTIVES
