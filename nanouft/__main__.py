@@ -14,8 +14,8 @@ COMMANDS = {
     "ledger": "how hard each objective pushes each token",
     "playground": "a page: the base learns in the browser, with every objective",
     "reward": "a reward model from pairs, and how often it is right",
-    "rollout.harvest": "answers of a model, scored, as data: pairs, labels, scores, right answers",
-    "look.rows": "how your files are read: counts, lengths, which tokens are trained on",
+    "rewards.harvest": "answers of a model, scored, as data: pairs, labels, scores, right answers",
+    "eval.rows": "how your files are read: counts, lengths, which tokens are trained on",
     "pretrain": "make a base: NanoWorld's, or one on your text",
     "world": "examples of NanoWorld with scores",
 }

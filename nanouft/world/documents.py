@@ -24,7 +24,19 @@ import numpy as np
 from nanouft.data.rows import Turn
 from nanouft.data.tokenizer import Tokenizer
 
-from .facts import ITEMS, N_WORDINGS, NAMES, PLURAL, RELATIONS, WORDS, WORLD, World, question, sentence, statement
+from .facts import (
+    ITEMS,
+    N_WORDINGS,
+    NAMES,
+    PLURAL,
+    RELATIONS,
+    WORDS,
+    WORLD,
+    World,
+    question,
+    sentence,
+    statement,
+)
 from .tasks import I_DO_NOT_KNOW, ask, corrupt, invented, lazy, reference
 
 Document = tuple[Turn, ...]

@@ -20,7 +20,18 @@ import numpy as np
 
 from nanouft.data.rows import Row
 
-from .facts import ITEMS, N_WORDINGS, RELATIONS, WORLD, World, bucket, other_word, question, read_question, sentence
+from .facts import (
+    ITEMS,
+    N_WORDINGS,
+    RELATIONS,
+    WORLD,
+    World,
+    bucket,
+    other_word,
+    question,
+    read_question,
+    sentence,
+)
 from .skills import HELD_OUT, SKILLS, Fields, read_rules, score_list
 
 GROUP_A = ("rules", "rules_new", "list", "sum", "sort", "reverse")          # skills
