@@ -93,7 +93,7 @@ def sampled_pairs(model: GPT, tok: Tokenizer, split: str, n: int, seed: int, ski
         for row, a, b, x, y in zip(part, *said, *marks):
             if x != y and len(out) < n:
                 better, worse = (a, b) if x > y else (b, a)
-                out.append(replace(row, answer=None, chosen=world.said(better), rejected=world.said(worse),
+                out.append(replace(row, answer=None, chosen=world.as_answer(better), rejected=world.as_answer(worse),
                                    p=(1 + abs(x - y)) / 2))
         if len(out) == n:
             return out

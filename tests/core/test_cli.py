@@ -248,14 +248,14 @@ def test_sampling_repeats_with_its_seed(here, tiny_base, capsys):
 
 def test_marks_are_not_part_of_an_answer(tiny_base, monkeypatch):
     """Neither what is scored nor what a chat remembers holds '(does not stop)'."""
-    speaker = sample.Chat(str(tiny_base), Device("cpu", "fp32"))
+    model = sample.ChatModel(str(tiny_base), Device("cpu", "fp32"))
     cfg = sample.Sample(max_new=3)
-    (text, remarks), = speaker.say((sample.Turn("user", "Hello."),), max_new=3)
+    (text, remarks), = model.answers((sample.Turn("user", "Hello."),), cfg)
     assert "does not stop" in remarks and "stop" not in text
     heard, typed = [], iter(["Hello.", "And?", "/new", "", "Again.", "/quit"])
     monkeypatch.setattr("builtins.input", lambda prompt: next(typed))
-    monkeypatch.setattr(speaker, "say", lambda turns, *_, **how: heard.append([t.text for t in turns]) or [("yes", "")])
-    sample.chat([speaker], cfg)
+    monkeypatch.setattr(model, "answers", lambda turns, *_: heard.append([t.text for t in turns]) or [("yes", "")])
+    sample.chat([model], cfg)
     assert heard == [["Hello."], ["Hello.", "yes", "And?"], ["Again."]]
 
 
@@ -322,7 +322,7 @@ def test_the_printed_next_commands_run_as_they_stand(first, here, tiny_base, mon
     tiny_folder(here / "other")
     (here / "other" / "run.json").write_text(json.dumps({"command": "train", "config": {"data": ["DEMOS.jsonl"]}}))
     monkeypatch.setitem(pretrain.SIZES, "nano", dataclasses.replace(pretrain.SIZES["nano"], n_layer=1, n_embd=16))
-    assert "for its own figures give --data" in evaluate.other_data("other")
+    assert "was not trained on NanoWorld" in evaluate.other_data("other")
     monkeypatch.setattr(evaluate, "on_world", lambda *a: None)
     monkeypatch.setattr(ledger.plots, "ledger", lambda strips, file, *a: file)      # drawn below, and in test_ledger.py
     judge = reward.judge
