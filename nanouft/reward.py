@@ -32,7 +32,7 @@ from nanouft import world
 from nanouft.data.batches import Encoded, Plan, encode
 from nanouft.data.rows import Row, holdout, pair_rows
 from nanouft.data.tokenizer import Tokenizer
-from nanouft.errors import UserError, in_range, one_line
+from nanouft.errors import UserError, in_range
 from nanouft.eval.stats import bootstrap
 from nanouft.files.read import read
 from nanouft.gpt import GPT
@@ -250,7 +250,7 @@ def report(held: dict) -> None:
               f"[{100 * f['low']:3.0f}, {100 * f['high']:3.0f}]   {f['pairs']:>4} pairs")
 
 
-def next_steps(cfg: Reward, folder: Path, found: dict, rows: list[Row]) -> list[str]:
+def next_steps(cfg: Reward, folder: Path, found: dict) -> list[str]:
     """Best-of-n is suggested only if the interval of the accuracy lies above a coin. The first
     command shows whether its best of 16 is better than the greedy answer."""
     if found["low"] <= 0.5:
@@ -258,10 +258,8 @@ def next_steps(cfg: Reward, folder: Path, found: dict, rows: list[Row]) -> list[
                 "wrong one. Give more pairs, or --init a model that knows such answers."]
     flags = shlex.join([cfg.init, "--best-of", "16", "--reward", str(folder)])
     if cfg.data:
-        prompts = [r.prompt[-1].text for r in rows if r.prompt and "\n" not in r.prompt[-1].text]
-        prompt = shlex.quote("--prompt=" + one_line(min(prompts, key=len, default="Hello.")))
         return ["Others wrote the held-out pairs: read some answers of its model before you trust "
-                "it. Next:", f"  python -m nanouft.sample {flags} {prompt}"]
+                "it. Next:", f"  python -m nanouft.sample {flags}"]
     return ["It orders held-out pairs; its best of 16 may still have a mistake that they do not "
             "show. Next:",
             f"  python -m nanouft.evaluate --split val {flags}      # does it help?",
@@ -301,7 +299,7 @@ def main(argv=None) -> int:
         write_json(folder / "eval.json", {"held_out": found})
         report(found)
         print(f"\n{time.time() - started:.0f} s. Everything is in {folder} (eval.json, "
-              "metrics.jsonl). " + "\n".join(next_steps(cfg, folder, found, held_rows)))
+              "metrics.jsonl). " + "\n".join(next_steps(cfg, folder, found)))
     return 0
 
 

@@ -2,14 +2,11 @@
 
 train.py calls these; nothing here changes a weight.
 """
-import math
 import os
 import shlex
 import sys
 import warnings
 from pathlib import Path
-
-import numpy as np
 
 from nanouft.data.batches import Encoded, show_mask
 from nanouft.data.rows import Row
@@ -19,11 +16,10 @@ from nanouft.eval.held_out import held_out_lines
 from nanouft.gpt import GPT
 from nanouft.objectives import OBJECTIVES
 from nanouft.run import runs
-from nanouft.run.storage import Lines, write_json, write_text
+from nanouft.run.storage import write_json, write_text
 from nanouft.sampling import answer_rows, stops
 
 SHOWN = 3                   # answers printed before and after
-NO_ANSWER = "(none)"        # the reference of a row that has only a prompt
 SECOND = "3e-6"             # learning rate of a second stage; more unlearns the first (claim C3)
 
 
@@ -55,13 +51,12 @@ def evaluate(run, data, model: GPT) -> dict:
         return out | scores.exam(model, tok, run.device, cfg.split, cfg.items)
     rows = [r for r in data.held_rows
             if r.prompt and r.label != 0 and (r.score is None or r.score > 0.5)][:SHOWN]
-    out["samples"] = []
+    samples = []
     for r, a in zip(rows, answer_rows(model, tok, rows, max_new=96)):
         right = r.answer or r.chosen
-        out["samples"].append({
-            "prompt": r.prompt[-1].text, "reference": right[0].text if right else NO_ANSWER,
-            "answer": tok.decode(a.ids).strip(), "ended": stops(a, tok)})
-    return out
+        samples.append({"prompt": r.prompt[-1].text, "reference": right[0].text if right else "-",
+                        "answer": tok.decode(a.ids).strip(), "ended": stops(a, tok)})
+    return {**out, "samples": samples}
 
 
 def evaluate_start(run, data, model: GPT) -> dict:
@@ -110,16 +105,12 @@ def print_report(run, data, before: dict, after: dict, seconds: float) -> None:
         print("held out   " + held_out_lines(after["held_out"], before["held_out"]))
     if "reward" in after:
         print("greedy answers to them   " + held_out_lines(after["reward"], before["reward"]))
-    if cfg.data and OBJECTIVES[run.name].kinds(run.hp) == ["demos"]:
-        log = Lines(folder / "metrics.jsonl").read()
-        print(still_falls([line["loss"] for line in log if "grad_norm" in line], cfg), end="")
     for b, a in zip(before["samples"], after["samples"]):
         print(f"\nprompt  {one_line(b['prompt'])}\nbefore  {one_line(b['answer'])}{remarks(b)}\n"
               f"after   {one_line(a['answer'])}{remarks(a)}")
     print(f"\n{seconds:.0f} s. Everything is in {folder} (curves.png, samples.md, eval.json, "
           "metrics.jsonl). Next:")
-    steps = next_steps(folder, run.name, cfg, data.held_rows, before["samples"])
-    print("\n".join(steps), flush=True)
+    print("\n".join(next_steps(folder, run.name, cfg, data.held_rows)), flush=True)
 
 
 def remarks(sample: dict) -> str:
@@ -129,46 +120,17 @@ def remarks(sample: dict) -> str:
     return f"   ({', '.join(out)})" if out else ""
 
 
-def still_falls(losses: list[float], cfg) -> str:
-    """A line if the mean loss of the last fifth of the steps is clearly lower than that of the
-    fifth before: by 2 %, and by three standard errors."""
-    n = len(losses) // 5
-    if n < 3:
-        return ""
-    before, last = np.array(losses[-2 * n:-n]), np.array(losses[-n:])
-    error = math.sqrt((before.var(ddof=1) + last.var(ddof=1)) / n)
-    if before.mean() - last.mean() < max(0.02 * abs(before.mean()), 3 * error):
-        return ""
-    more = f"--steps {2 * cfg.steps}" if cfg.steps else f"--epochs {2 * (cfg.epochs or 3):g}"
-    return (f"the loss still falls at the end ({before.mean():.3f} -> {last.mean():.3f} in the "
-            f"last two fifths of the steps): try {more}\n")
-
-
-def next_steps(folder: Path, name: str, cfg, rows: list[Row], samples: list[dict]) -> list[str]:
-    """Commands that run as they stand. `rows`: held-out rows; `samples`: their prompts, right
-    answers."""
-    models = [str(folder)] if cfg.init == "base" else [str(cfg.init), str(folder)]
-    out = [f"  python -m nanouft.sample {shlex.join(models)}      # talk to it, and to its start"]
-    asked = [f"--{key}={text}" for key, text in short_question(samples)] if cfg.data else []
-    if asked or not cfg.data:
-        words = shlex.join(["--init", str(folder), *asked])
-        out.append(f"  python -m nanouft.ledger {words}      # how hard each objective pushes "
-                   "each token")
+def next_steps(folder: Path, name: str, cfg, rows: list[Row]) -> list[str]:
+    """Commands that run as they stand. `rows`: held-out rows."""
+    here = shlex.quote(str(folder))
+    out = [f"  python -m nanouft.sample {here}      # talk to it and to its start model"]
+    if not cfg.data:
+        out.append(f"  python -m nanouft.ledger --init {here}      # what pushes each token")
     out.append(go_on(folder, name, cfg, rows))
     lesson = "lessons/00_whole_game.py"
     if not cfg.data and cfg.init == "base" and Path(lesson).exists():
         out.append(f"  python {lesson}      # what did it do? The first lesson, 20 minutes")
     return out
-
-
-def short_question(samples: list[dict]) -> list[tuple[str, str]]:
-    """The first prompt and answer that fit on a command line."""
-    for x in samples:
-        texts = [x["prompt"], x["reference"]]
-        fits = all(0 < len(text) < 80 and text == one_line(text) for text in texts)
-        if fits and x["reference"] != NO_ANSWER:
-            return list(zip(("prompt", "answer"), texts))
-    return []
 
 
 def go_on(folder: Path, name: str, cfg, rows: list[Row]) -> str:
