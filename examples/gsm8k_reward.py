@@ -5,7 +5,8 @@
         --response-field answer --epochs 8 --lr 1e-3 --out out/sums-sft     # some answers are right
     python -m nanouft.train --objective grpo --data out/sums/questions.jsonl \\
         --prompt-field question --init out/sums-sft --out out/sums-grpo \\
-        --reward examples/gsm8k_reward.py:right --steps 80 --batch-size 8 --samples 8 --lr 1e-4 --max-new 24
+        --reward examples/gsm8k_reward.py:right --steps 80 --batch-size 8 --samples 8 \\
+        --lr 1e-4 --max-new 24
     python -m nanouft.evaluate --init out/sums-grpo --data out/sums/test.jsonl \\
         --prompt-field question --reward examples/gsm8k_reward.py:right --best-of 8
 

@@ -18,7 +18,7 @@ from nanouft.loop import Device
 from nanouft.models.load import start_model
 from nanouft.objective import REF
 from nanouft.reference import Models, add_columns
-from nanouft.sample import ChatModel, Sample
+from nanouft.sample import Chat
 from nanouft.sampling import Answer, _choose, answer_rows
 from nanouft.world.facts import WORLD, question
 
@@ -200,10 +200,10 @@ def test_top_p_keeps_no_more_than_its_mass_needs(logits, top_p, kept):
 def test_a_plain_text_goes_on_without_a_template(monkeypatch):
     asked = []
     monkeypatch.setattr(voices, "generate", lambda model, prompts, **how: asked.append(prompts) or [])
-    model = object.__new__(ChatModel)
-    model.model, model.tok = None, NANO
+    voice = object.__new__(Chat)
+    voice.model, voice.tok = None, NANO
     for plain in (True, False):
-        model.answers(say("user", "Where does"), Sample(plain=plain, n=2))
+        voice.say(say("user", "Where does"), plain=plain, n=2)
     assert asked == [[NANO.encode("Where does")] * 2, [NANO.prompt_ids(say("user", "Where does"))] * 2]
 
 

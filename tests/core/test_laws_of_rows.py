@@ -20,7 +20,7 @@ from nanouft import pretrain, reward, simple, world
 from nanouft.data.batches import Encoded
 from nanouft.data.rows import Row, Turn
 from nanouft.errors import Diverged
-from nanouft.eval import held_out, scores
+from nanouft.eval import held_out, report, scores
 from nanouft.loop import Device, warmup_cosine
 from nanouft.models.load import BASE, grow_vocab, new_rows, start_model
 from nanouft.models.save import write_gpt
@@ -30,6 +30,7 @@ from nanouft.objectives.grpo import standardised
 from nanouft.rewards import own_reward
 from nanouft.rewards.scorer import score_answers
 from nanouft.run import tensors
+from nanouft.run.flags import Train
 from nanouft.run.log import Log
 from nanouft.sampling import as_if_sampled, measure, stats
 
@@ -427,6 +428,17 @@ def test_of_a_dialogue_the_last_turn_is_scored():
     asked = score_answers(lambda prompts, answers, gold: np.array([p + a + str(g) for p, a, g in zip(prompts, answers, gold)]),
                    [talk, talk[:1]], ["x", "y"], [{"gold": 1}, {}])
     assert asked.tolist() == ["thirdx1", "firstyNone"]
+
+
+@pytest.mark.parametrize("prompt, reference, usable", [("p", "r", True), ("", "r", False), ("p", "", False),
+                                                       ("p" * 79, "r" * 79, True), ("p" * 80, "r", False),
+                                                       ("p", "r" * 80, False), ("p", report.NO_ANSWER, False)])
+def test_the_next_command_asks_a_short_question_of_the_data(prompt, reference, usable, tmp_path):
+    rows = [Row(say("user", "p"), say("assistant", "r"))]
+    lines = report.next_steps(tmp_path, "sft", Train(data=["d.jsonl"]), rows,
+                              [{"prompt": prompt, "reference": reference}])
+    ledger = [line for line in lines if "nanouft.ledger" in line]
+    assert len(ledger) == usable and all(f"--prompt={prompt} --answer={reference} " in line for line in ledger)
 
 
 def test_the_table_of_a_run():

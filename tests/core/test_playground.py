@@ -128,11 +128,11 @@ def test_a_look_is_the_ledger_for_every_objective_and_dial(made, monkeypatch):
         for value in dial.get("choices") or (dial["low"], dial["high"]) if value != dial["default"]]
     q = {k: made.data["questions"][1][k] for k in ("text", "prompt", "answer", "rejected")} | {"lam": 0.25}
     q["drawn"] = [{"answer": q["answer"], "reward": 1, "ended": 1}, {"answer": q["rejected"], "reward": 0, "ended": 1}]
-    q["other"] = {"prompt": q["prompt"], "answer": NANO.chat((), world.as_answer("No."))[0][1:]}      # the ledger's, for KTO
+    q["other"] = {"prompt": q["prompt"], "answer": NANO.chat((), world.said("No."))[0][1:]}      # the ledger's, for KTO
     looks, nats = made.js(f"""const q = {json.dumps(q)}, own = {{ ...q, other: q }}, model = policy();
         out = [{json.dumps(views)}.map(([name, dials]) => model.look(name === "sftmix" ? own : q, name, dials)),
             model.look(q, "sft").roles[0].p.map(Math.log)]""")
-    answer, rejected = (world.as_answer(NANO.decode(q[side][:-1]).strip()) for side in ("answer", "rejected"))
+    answer, rejected = (world.said(NANO.decode(q[side][:-1]).strip()) for side in ("answer", "rejected"))
     row = Row((world.Turn("user", q["text"]),), answer, answer, rejected)
     for (name, dials), look in zip(views, looks):
         strips = entries(name, made.settings(name, dials), row, made.policy, NANO, CPU, made.base)
