@@ -166,15 +166,15 @@ def on_data(models: Models, cfg: Evaluate, device: Device) -> None:
     reasons = on_answers(models, rows, device)
     if score:
         for n in sorted({1, cfg.best_of}):
-            found = [earned(model, tok, rows, score, n, cfg) for _, model, tok in models]
+            found = [rewards_of(model, tok, rows, score, n, cfg) for _, model, tok in models]
             show("greedy answers" if n == 1 else f"best of {n}", names, found)
     elif len(reasons) == len(KINDS):
         raise UserError(f"nothing to evaluate on: {contents(rows)}; "
                         "demonstrations, pairs, labels or scores are needed")
 
 
-def earned(model: GPT, tok: Tokenizer, rows: list[Row], score: Scorer, n: int,
-           cfg: Evaluate) -> Measured:
+def rewards_of(model: GPT, tok: Tokenizer, rows: list[Row], score: Scorer, n: int,
+               cfg: Evaluate) -> Measured:
     """The rewards of greedy answers, or of the best of n samples."""
     rewards, ends = best_of.rewarded(model, tok, rows, score, n, cfg.max_new, cfg.seed)
     return figures(rewards, ends), rewards, np.ones(len(rewards))

@@ -49,8 +49,9 @@ HELD_OUT = {split: tuple(frozenset(text.split()) for text in texts) for split, t
     "test": ("start between", "leave twice", "end swap",
              "start leave twice", "end swap between", "start twice between"),
 }.items()}
-SHOWN = [set_ for size in (2, 3) for set_ in map(frozenset, combinations(RULES, size))
-         if set_ not in HELD_OUT["val"] + HELD_OUT["test"]]                 # 23 combinations
+NEW = HELD_OUT["val"] + HELD_OUT["test"]
+SHOWN = [rules for size in (2, 3) for rules in map(frozenset, combinations(RULES, size))
+         if rules not in NEW]                               # 23 combinations
 
 
 def write_rules(rng: random.Random, names: frozenset[str]) -> str:
@@ -147,20 +148,14 @@ def forget_closing(fields: Fields) -> str:
 
 
 def score_list(fields: Fields, answer: str) -> float:
-    """The share of five checks that hold."""
+    """Five checks: the closing word, the number of items, no repeats, the kind, none forbidden."""
     words = answer.split()
     closed = words[-1:] == [fields["close"]]
     items = words[:-1] if closed else words
-    if not items:                               # an empty list gets no credit for its items
-        return closed / 5
-    checks = [
-        closed,
-        all(word in WORDS[CATEGORY[fields["plural"]]] for word in items),
-        len(items) == NUMBERS[fields["number"]],
-        len(set(items)) == len(items),                      # no repeats
-        not set(items) & set(forbidden(fields)),
-    ]
-    return sum(checks) / 5
+    checks = [closed, len(items) == NUMBERS[fields["number"]], len(set(items)) == len(items),
+              set(items) <= set(WORDS[CATEGORY[fields["plural"]]]),
+              not set(items) & set(forbidden(fields))]
+    return (sum(checks) if items else closed) / 5           # no items, no credit for them
 
 
 # ---- sum, sort, reverse: one pass over the input -------------------------------------------------
@@ -214,27 +209,25 @@ def echo(fields: Fields) -> str:
 
 # ---- the table of skills -------------------------------------------------------------------------
 class Skill(NamedTuple):
-    """A skill family: read a prompt, write one, answer it, and the lazy answer of the corpus."""
-    readers: list[re.Pattern[str]]
+    """A skill family: write a prompt, answer it, and the lazy answer of the corpus."""
     ask: Callable[[random.Random, str], str]                # (rng, split) -> prompt
     solve: Callable[[Fields], str]
     lazy: Callable[[Fields], str]
 
 
-RULES_READER = reader("Copy {words}. {rules}", words=SOME_WORDS, rules=r"[A-Za-z. ]+")
-LIST_READERS = [reader(text, number="|".join(NUMBERS), plural="|".join(CATEGORY),
-                       avoid=f"{WORD}, {WORD} or {WORD}", close=WORD) for text in LIST_WORDINGS]
-
-
-def readers(wordings: tuple[str, ...], words: str) -> list[re.Pattern[str]]:
-    return [reader(text, words=words) for text in wordings]
-
-
 SKILLS = {
-    "rules": Skill([RULES_READER], ask_rules, solve_rules, forget_last_rule),
-    "rules_new": Skill([], ask_rules_new, solve_rules, forget_last_rule),   # tasks.read knows it
-    "list": Skill(LIST_READERS, ask_list, solve_list, forget_closing),
-    "sum": Skill(readers(SUM_WORDINGS, SOME_NUMBERS), ask_sum, solve_sum, echo),
-    "sort": Skill(readers(SORT_WORDINGS, SOME_WORDS), ask_sort, solve_sort, echo),
-    "reverse": Skill(readers(REVERSE_WORDINGS, SOME_WORDS), ask_reverse, solve_reverse, echo),
+    "rules": Skill(ask_rules, solve_rules, forget_last_rule),
+    "rules_new": Skill(ask_rules_new, solve_rules, forget_last_rule),
+    "list": Skill(ask_list, solve_list, forget_closing),
+    "sum": Skill(ask_sum, solve_sum, echo),
+    "sort": Skill(ask_sort, solve_sort, echo),
+    "reverse": Skill(ask_reverse, solve_reverse, echo),
 }
+READERS = [                         # tasks.read tells rules from rules_new
+    (reader("Copy {words}. {rules}", words=SOME_WORDS, rules=r"[A-Za-z. ]+"), "rules"),
+    *((reader(text, number="|".join(NUMBERS), plural="|".join(CATEGORY),
+              avoid=f"{WORD}, {WORD} or {WORD}", close=WORD), "list") for text in LIST_WORDINGS),
+    *((reader(text, words=SOME_NUMBERS), "sum") for text in SUM_WORDINGS),
+    *((reader(text, words=SOME_WORDS), "sort") for text in SORT_WORDINGS),
+    *((reader(text, words=SOME_WORDS), "reverse") for text in REVERSE_WORDINGS),
+]

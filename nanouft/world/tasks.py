@@ -25,7 +25,7 @@ from .facts import (
     read_question,
     sentence,
 )
-from .skills import HELD_OUT, SKILLS, Fields, read_rules, score_list
+from .skills import NEW, READERS, SKILLS, Fields, read_rules, score_list
 
 GROUP_A = ("rules", "rules_new", "list", "sum", "sort", "reverse")      # skills
 GROUP_B = ("truth", "unknown")                                          # honesty
@@ -39,16 +39,13 @@ I_DO_NOT_KNOW = "I do not know."
 def read(prompt: str) -> tuple[str, Fields]:
     """The family of a prompt and what its blanks hold: the fields of a skill, or the name and the
     relation of a question. ValueError for a text that no template of this world writes."""
-    for family, skill in SKILLS.items():
-        for pattern in skill.readers:
-            if not (found := pattern.fullmatch(prompt)):
-                continue
+    for pattern, family in READERS:
+        if found := pattern.fullmatch(prompt):
+            fields = found.groupdict()
             if family != "rules":
-                return family, found.groupdict()
-            if rules := read_rules(found["rules"]):
-                names = frozenset(name for name, _ in rules)
-                new = names in HELD_OUT["val"] + HELD_OUT["test"]
-                return "rules_new" if new else "rules", found.groupdict()
+                return family, fields
+            if names := frozenset(name for name, _ in read_rules(fields["rules"])):
+                return ("rules_new" if names in NEW else "rules"), fields
     if pair := read_question(prompt):
         name, relation = pair
         family = "truth" if pair in WORLD.myth else "fact" if WORLD.knows(name) else "unknown"
@@ -74,28 +71,22 @@ def solve(family: str, fields: Fields) -> str:
         return SKILLS[family].solve(fields)
     if family == "unknown":
         return I_DO_NOT_KNOW
-    name, relation = fields["name"], fields["relation"]
-    return sentence(name, relation, WORLD.truth[name, relation])
+    pair = fields["name"], fields["relation"]
+    return sentence(*pair, WORLD.truth[pair])
 
 
 def score(prompt: str, answer: str) -> float:
     """The exact score of an answer (text without <|end|>): from 0 to 1, and 1 only if all is right.
-
-    list        five checks: skills.score_list
-    skills      the words before the first mistake, because an early mistake costs the rest
-    knowledge   right or wrong
-    Only words count, not the white space between them, nor whether the answer ended. ValueError
-    if the prompt is not one of NanoWorld's."""
+    Skills count the words before the first mistake, because an early mistake costs the rest; a list
+    has five checks; knowledge is right or wrong. ValueError: not a NanoWorld prompt."""
     family, fields = read(prompt)
     if family == "list":
         return score_list(fields, answer)
     right, words = solve(family, fields).split(), answer.split()
     if family not in SKILLS or not right:       # all words left out: nothing is the right answer
         return float(words == right)
-    good = 0
-    while good < min(len(right), len(words)) and words[good] == right[good]:
-        good += 1
-    return good / max(len(right), len(words))   # a word too many costs as much as one too few
+    same = [a == b for a, b in zip(words, right)] + [False]
+    return same.index(False) / max(len(right), len(words))      # words too many cost, too
 
 
 # ---- prompts -------------------------------------------------------------------------------------
