@@ -6,9 +6,9 @@
     python -m nanouft.evaluate out/my-run --data my.jsonl --reward my.py:right  # reward of answers
     python -m nanouft.evaluate out/sft --best-of 16 --reward out/reward         # best of 16 samples
 
-eval/scores.py defines `score` and `strict`, eval/held_out.py the figures of your data,
-eval/probes.py the probes. Several models are compared with the first one: the difference of the
-first figure and its 95 % bootstrap interval over the rows that all of them can read.
+Files of eval/ explain the figures: scores.py, held_out.py (your data), probes.py. Several models
+are compared with the first one: the difference of the first figure and its 95 % bootstrap interval
+over the rows that all of them can read.
 """
 import os
 import sys

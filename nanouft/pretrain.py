@@ -5,12 +5,11 @@
     python -m nanouft.train --init out/mine ...
     python -m nanouft.pretrain --resume out/mine                # after Ctrl-C
 
-Next-token prediction over plain documents with AdamW; the learning rate rises, stays, falls to 0.
-NanoWorld rows are 128 tokens and start at a document. Learning is fastest if every row stands at
-position 0, but then the other positions of the 512-token context stay untrained. So in the last
-30 % of the steps half of the rows stand at random offsets.
-A text of yours is cut into rows of the full context, and its tokenizer is learnt from it first. The
-files hold plain text, JSON lines {"text": ...}, or questions and answers as for `train --data`.
+Next-token prediction over plain documents. NanoWorld rows are 128 tokens and start at a document.
+Learning is fastest if every row stands at position 0, but that leaves the other positions of the
+512-token context untrained: so in the last 30 % of the steps half of the rows stand elsewhere.
+Your text is cut into rows of the full context; a tokenizer is trained on it first. The files hold
+plain text, JSON lines {"text": ...}, or questions and answers as for `train --data`.
 
 The shipped base: --out out/shipped --half; then copy config.json, model.safetensors and run.json to
 nanouft/assets/base/
@@ -129,7 +128,7 @@ def read_file(cfg: Pretrain, path: str) -> tuple[list[str], str]:
 
 
 def read_corpus(cfg: Pretrain) -> tuple[np.ndarray, Tokenizer, str]:
-    """(N,) ids of all texts, the tokenizer that was learnt from them, and what they are."""
+    """(N,) ids of all texts, the tokenizer trained on them, and what they are."""
     texts, kind = read_texts(cfg)
     letters = sum(map(len, texts))
     size = cfg.vocab or next((v for v in (1024, 2048) if letters < 200 * v), 4096)
@@ -160,8 +159,8 @@ class Texts:
 
 
 def documents(cfg: Pretrain, n_ctx: int, tok: Tokenizer, steps: int) -> Iterator[Batch]:
-    """Rows of NanoWorld's corpus, written while the model trains. In the last 30 % of the steps
-    every other row stands at a random offset, so that all positions of the context are trained."""
+    """Rows of NanoWorld's corpus, written while the model trains; every other one of the last 30 %
+    of the steps stands at a random offset."""
     rng = np.random.default_rng(window_seed(cfg.seed))
     rows = endless_rows(ROW + 1, document_seed(cfg.seed), tok)
     B = max(1, cfg.tokens // ROW)
@@ -270,8 +269,7 @@ def fit(folder: Path, cfg: Pretrain, model: GPT, source: Source, total: int,
 # ---- the command ---------------------------------------------------------------------------------
 def base_key(cfg: Pretrain, gpt: GPTConfig, steps: int, tok: Tokenizer) -> str:
     """A hash of what a base is made of: the corpus (NanoWorld's first 2,000 documents, or the whole
-    file), shape, settings, seed and BASE_VERSION. Not the code: not every edit should ask for
-    another six minutes."""
+    file), shape, settings, seed and BASE_VERSION; not the code."""
     documents = corpus(document_seed(cfg.seed), 2000)
     made_of = containers.parts(cfg.corpus) if cfg.corpus else ["".join(map(str, documents))]
     about = [BASE_VERSION, checksum(*made_of), asdict(gpt), steps, cfg.tokens, cfg.lr, cfg.seed,

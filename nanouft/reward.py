@@ -9,10 +9,8 @@ Bradley and Terry (1952): answer w beats answer l with probability sigma(r_w - r
 rewards/scorer.py shows what r is. Only differences are learnt: r + c fits as well as r, with
 another c for each prompt.
 
-The command prints the accuracy on held-out pairs and the model's own guess of it: do answers of
-which it is 80 % sure win in 80 %?
-Simplified: no margins between ratings, one process, fp32, a step is saved only when a signal ends
-the run.
+The command prints the accuracy on held-out pairs and the model's own guess of it.
+Simplified: no margins between ratings, one process, fp32; only a signal saves a step.
 """
 import math
 import shlex

@@ -59,10 +59,9 @@ def rows(split: str, kind: str, n: int, seed: int, noise: float = 0.0,
             prompts  prompt and reference answer, for evaluation: equal numbers, family by family
     skills  the families. All kinds but `prompts` mix them as MIXTURE says and are shuffled.
 
-    Split, family and seed decide the prompts of a family: all kinds with one seed share them. More
-    noise spoils the same answers and others. The prompts of a family are different until it has no
-    more; then they come again. Truth and fact have 576 in train and test, 288 in val.
-    ValueError for arguments that make no sense (`check`)."""
+    All kinds with one seed share their prompts. More noise spoils the same answers and others. The
+    prompts of a family differ until it has no more; then they come again. Truth and fact have 576
+    in train and test, 288 in val. ValueError for arguments that make no sense (`check`)."""
     families = check(split, kind, n, noise, skills)
     out: list[Row] = []
     weights = {f: 1 if kind == "prompts" else MIXTURE[f] for f in families}

@@ -89,9 +89,8 @@ class World:
 
 def make_world(seed: int = 0) -> World:
     """Draw a world: 36 creatures for training, 18 for validation, 36 for the test, each with four
-    facts and two myths. The corpus holds the facts of all; the split says whom fine-tuning may ask
-    about. The tokenizer is trained on the worlds of many seeds, so that the names of creatures are
-    cut into tokens like the names of strangers."""
+    facts and two myths. The corpus holds the facts of all. The tokenizer is trained on the worlds
+    of many seeds, so that names of creatures are cut into tokens as those of strangers are."""
     rng = random.Random(f"world {seed}")
     names = rng.sample(NAMES, 90)
     truth, myth = {}, {}
