@@ -159,8 +159,8 @@ def on_data(models: Models, cfg: Evaluate, device: Device) -> None:
     """Print the figures of the user's rows, and what answers to their prompts earn."""
     names = [name for name, _, _ in models]
     score = scorer(cfg.reward, device.name) if cfg.reward else None
-    rows, report = read(cfg.data or [], cfg.prompt_field, cfg.response_field, bool(score), cfg.strict,
-                        cfg.grades, cfg.reward)
+    rows, report = read(cfg.data or [], cfg.prompt_field, cfg.response_field, bool(score),
+                        cfg.strict, cfg.grades, cfg.reward)
     print(*report, sep="\n")
     rows = not_trained_on(rows, names)
     reasons = on_answers(models, rows, device)
