@@ -229,7 +229,7 @@ class Objective:
     hp: type                            # its hyper-parameters
     loss: Callable                      # loss(batch, hp) -> (scalar, metrics): a sum over the step
     lr: float                           # default learning rate
-    rows: Callable | None = None        # rows(data, hp) -> rows with roles [all rows of the kind]
+    rows: Callable = NOT_SET            # rows(data, hp) -> rows with roles [all rows of the kind]
     forward: Callable = write_logp      # forward(model, batch, hp): writes logp, perhaps an `extra`
     columns: tuple[Column, ...] = ()    # other models' numbers that the loss reads
     prerequisite: Prerequisite | None = None    # training runs that make the models of `columns`
