@@ -8,6 +8,7 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -69,7 +70,7 @@ def check_shard(name: str, cfg: Train, device: Device) -> None:
 
 # ---- the model -----------------------------------------------------------------------------------
 def own_rate(cfg: Train, origin: dict, model: GPT) -> None:
-    """Without --lr, a model of other people or of another width gets its own rate. Says so."""
+    """Without --lr, a model of other people or of another width gets its own rate, and a note."""
     width, old = model.cfg.n_embd, cfg.rate
     rate = old * WIDTH / width * (10 if cfg.lora else 1)    # LoRA's matrices want ten times as much
     if cfg.resume or cfg.init == "base" or origin["lr"] == "command line" or rate == old:
@@ -81,7 +82,7 @@ def own_rate(cfg: Train, origin: dict, model: GPT) -> None:
 
 
 def adapted(cfg: Train, hp: Any, model: Any, tok: Tokenizer, dtype: torch.dtype) -> GPT:
-    """`model`, with --lora or --checkpointing if it is one of transformers. Says which chat
+    """`model`, with --lora or --checkpointing if it is one of transformers. Prints which chat
     template is used."""
     if hasattr(model, "add_lora"):                              # a model of transformers
         if cfg.freeze == "half":
@@ -113,7 +114,7 @@ class Run:
     cfg: Train
     hp: Any
     device: Device
-    folder: Any
+    folder: Path
     source: Source
     held_out: Callable[[], dict] | None         # figures on the rows that are held out
     held_reward: Callable[[], dict] | None = None   # off-policy: what greedy answers to them earn
@@ -144,15 +145,14 @@ def open_run(name: str, cfg: Train, hp: Any, origin: dict, data: Data, model: GP
              "hp": asdict(hp), "from": origin, "tokenizer": data.tok.name,
              "torch": torch.__version__, "threads": torch.get_num_threads(), "device": place,
              "held_out_rows": own_rows, "key": data.key}
-    rewarded = None
+    figures = None
     if cfg.reward != "exact":
         about["key"] = data.key + reward_key(cfg, objective, data)
-        rewarded = held_reward(cfg, objective, data, model, device)
+        figures = held_reward(cfg, objective, data, model, device)
     basis = "the data, the start model, the reward or the version of nanouft"
-    given = {k: v for k, v in {**asdict(cfg), **asdict(hp)}.items()
-             if origin.get(k) == "command line"}
-    flags = {"objective": name, **given}
-    with runs.open_folder(cfg, about, name, basis, device, flags) as folder:
+    settings = asdict(cfg) | asdict(hp)
+    given = {k: v for k, v in settings.items() if origin.get(k) == "command line"}
+    with runs.open_folder(cfg, about, name, basis, device, {"objective": name, **given}) as folder:
         if objective.on_policy:
             source, what = rollouts(cfg, objective, hp, data, model, models, steps)
             held = partial(rewarded_prompts, source, data.held)
@@ -161,7 +161,7 @@ def open_run(name: str, cfg: Train, hp: Any, origin: dict, data: Data, model: GP
             held, what = partial(held_out, model, data.held, data.tok.pad, device), "rows"
         print(f"{name}: {steps:,} steps of {cfg.batch_size} {what}, lr {cfg.lr:g}, "
               f"{model.n_params() / 1e6:.2f}M parameters, {place} -> {folder}")
-        yield Run(name, cfg, hp, device, folder, source, held if data.held else None, rewarded)
+        yield Run(name, cfg, hp, device, folder, source, held if data.held else None, figures)
 
 
 # ---- rewards -------------------------------------------------------------------------------------
