@@ -46,7 +46,7 @@ def regular(file: Path) -> Path:
 
 
 def loads(text: str) -> Any:
-    """json.loads; ValueError also for nesting without end."""
+    """json.loads; ValueError also if it is nested too deeply."""
     try:
         return json.loads(text)
     except RecursionError:
@@ -161,7 +161,7 @@ def locked(file: Path, wait: bool = False) -> Iterator[None]:
 
 
 def _held(file: Path, wait: bool) -> None:
-    """Another process holds the lock: say so, or raise it as a UserError if nobody will wait."""
+    """Another process holds the lock: a UserError, or with `wait` a note."""
     who = "another process"
     with contextlib.suppress(OSError, ValueError):
         who = regular(file).read_text(encoding="ascii") or who
@@ -196,7 +196,8 @@ def made_once(folder: Path, make: Callable[[Path], object],
             make(place)
             place.rename(folder)
         except OSError:
-            if not (folder / done).exists():        # it is: no locks here, and another was faster
+            # If it exists, another process was faster (some disks know no locks).
+            if not (folder / done).exists():
                 raise
         finally:
             shutil.rmtree(place, ignore_errors=True)
