@@ -69,7 +69,7 @@ def placed(model: Any, device: Device, shard: bool) -> Any:
     will hold state for those only. A block is whole while it computes (torch's FSDP2; ZeRO stage 3:
     Rajbhandari et al. 2020, arXiv:1910.02054). Under bf16 they send each other weights of bf16, and
     gradients of fp32."""
-    if not shard:
+    if not shard or device.processes == 1:      # one process can resume a run of several
         return model.to(device.name)
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
