@@ -1,6 +1,6 @@
 """Errors for the person at the keyboard: one clear line each, and the words that it is made of.
 
-    raise UserError("rows.jsonl:3: no prompt; give --prompt-field NAME")    # what, where, what to do
+    raise UserError("rows.jsonl:3: no prompt; give --prompt-field NAME")    # what, where, remedy
     in_range(hp, "beta", low=0, above=True)                     # "--beta 0.0: must be above 0"
     print(visible(answer))                                      # control characters as text: \\x1b
 

@@ -261,10 +261,9 @@ PART = 2**22                                    # that many are worked on at onc
 
 
 def logp(logits: Tensor, targets: Tensor) -> Tensor:
-    """(N,V) logits, (N,) targets -> (N,) nats: minus F.cross_entropy, bit for bit, never below fp32.
-    Large logits are overwritten: with V = 50,000 a row takes 200 KB, and F.cross_entropy keeps three
-    such rows (logits, log-softmax, gradient). Then there can be one backward pass only.
-    `python -m lab.bench --only memory` measures both."""
+    """(N,V) logits, (N,) targets -> (N,) nats: minus F.cross_entropy, never below fp32.
+    Large logits are overwritten: with V = 50,000 a row takes 200 KB, and F.cross_entropy keeps
+    three (logits, log-softmax, gradient). Then there can be one backward pass only."""
     if logits.dtype != torch.float64:
         logits = logits.float()
     if logits.numel() < LARGE or torch.compiler.is_compiling():     # compiled, it takes as little

@@ -1,4 +1,4 @@
-"""What other models say of the rows, as numbers beside the tokens: a loss sees one policy and these.
+"""What other models say of the rows, as numbers beside the tokens. So a loss sees one policy.
 
     models = Models(start, pad, device, open=start_model)
     add_columns(encoded, objective.columns, models, hp)         # before training

@@ -25,7 +25,8 @@ model for making an easy token after a hard one LESS likely, typically <|end|> (
 tokens is (+1, -1); lesson 06). --detach makes the weights of released and algorithm1 constants;
 "detached" is short for "released --detach".
 Why is it the default? It is as good as SFT (+0.0 and +0.1 points on two bases), the released form
-is not (-4.3 and -4.3; docs/claims.md, C1). With constant weights the model stops, and both of the paper's ideas remain.
+is not (-4.3 and -4.3; docs/claims.md, C1). With constant weights the model stops, and both of the
+paper's ideas remain.
 
 Needs demonstrations. Costs one more forward than SFT. lam = 0 and gamma = 0 give sequence-mean SFT
 (but the token embedding learns from the output side only).

@@ -319,14 +319,14 @@ def read_toml(file: str) -> dict[str, Any]:
     for name, value in found.items():
         values = value if isinstance(value, list) else [value]
         if not values or not all(type(v) in (str, int, float, bool) for v in values):
-            raise ValueError(f"{name.strip('-')} is {quoted(value)}; a setting is a text, a number, "
-                             "true, false, or a list of texts or numbers")
+            raise ValueError(f"{name.strip('-')} is {quoted(value)}; a setting is a text, a "
+                             "number, true, false, or a list of texts or numbers")
     return found
 
 
 def as_words(settings: dict[str, Any], given: list[str]) -> list[str]:
-    """Settings as words of a command line, but not those in `given`: true is the bare flag, false is
-    nothing, a list is one word for each of its values."""
+    """Settings as words of a command line, but not those in `given`: true is the bare flag, false
+    is nothing, a list is one word for each of its values."""
     out, there = [], {word.split("=")[0] for word in given}
     for name, value in settings.items():
         if name in there:

@@ -1,6 +1,6 @@
 """The command line of train: one dataclass, its checks, and how flags become a run.
 
-    python -m nanouft.train --objective ift --help all          # every flag, from the comments below
+    python -m nanouft.train --objective ift --help all      # every flag, from the comments below
 """
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
@@ -23,11 +23,13 @@ OF_SAMPLES = {"reward", "max_new", "show_every"}
 
 @dataclass
 class Train:
-    data: list[str] | None = None       # your files, folders or data sets (docs/data.md) [NanoWorld]
+    data: list[str] | None = None       # your files, folders or data sets (docs/data.md); NanoWorld
+    #                                     if it is not given
     prompt_field: str | None = None     # field with the prompt, if it is not detected
     response_field: str | None = None   # field with the response, if it is not detected
     eval_data: list[str] | None = None  # your rows to hold out [a tenth of --data]
-    grades: str = ""                    # worst and best grade of your data, such as 1:5 [the file's]
+    grades: str = ""                    # worst and best grade of your data, such as 1:5 [a file's
+    #                                     least and largest]
     max_length: int | None = None       # longest row of your data, in tokens [the model's context]
     strict: bool = False                # stop at the first row of your data that cannot be read
     init: str = "base"                  # start from: 'base' (shipped) or a model folder, such as

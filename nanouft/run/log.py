@@ -34,7 +34,7 @@ class Log:
         self.clock = 0.0                                    # nothing is timed yet
 
     def add(self, step: Step, stats: Mapping[str, float]) -> None:
-        """`stats`: numbers that every process knows. Nothing is moved: a GPU waits for that, too."""
+        """`stats`: numbers that every process knows. Nothing is moved: a GPU would wait."""
         norm = step.norm.full_tensor() if hasattr(step.norm, "full_tensor") else step.norm
         shared = {**stats, "grad_norm": norm}
         each = {name: value / self.device.processes for name, value in shared.items()}
