@@ -12,12 +12,13 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+from nanouft import train
 from nanouft.data.tokenizer import nano
 from nanouft.eval import plots, report
 from nanouft.gpt import GPT, GPTConfig
 from nanouft.models.save import write_gpt
 from nanouft.models.tokenizer_files import save_tokenizer
-from nanouft.run import config, setup
+from nanouft.run import config
 
 ROOT = Path(__file__).parent.parent
 SMALL = GPTConfig(vocab_size=1024, n_ctx=128, n_layer=2, n_head=2, n_embd=32)
@@ -53,12 +54,12 @@ def soon() -> float:
 def be_brief(setattr=setattr) -> None:
     """From here on runs of train look at 20 held-out rows of NanoWorld and not at 200, show four tokens of an answer,
     and draw no curves: for tests of anything else. On a tiny model these take far longer than the training."""
-    load, answer = setup.load_rows, report.answer_rows
+    load, answer = train.load_rows, report.answer_rows
 
     def few(*args):
         rows, held = load(*args)
         return rows, held[::10] if len(held) == 200 else held
-    setattr(setup, "load_rows", few)
+    setattr(train, "load_rows", few)
     setattr(report, "answer_rows", lambda *args, max_new: answer(*args, max_new=4))
     setattr(plots, "curves", lambda run: None)
 

@@ -23,7 +23,7 @@ import importlib, os, sys
 from pathlib import Path
 import nanouft, pytest
 from frozen_lake import pictures
-from nanouft.look import plots
+from nanouft.eval import plots
 from nanouft.models import load
 from nanouft.errors import UserError
 from running import be_brief

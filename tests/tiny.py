@@ -205,7 +205,13 @@ def sampled(form: Form, start: GPT) -> Batch:
     rows = [replace(r, answer=said, score=None, label=None) for r in DATA for said in (r.answer, r.chosen, r.rejected)]
     answers, _ = encode(demo_rows(rows, None), NANO, TINY.n_ctx)
     rewards = [(7 * i % 11) / 11 for i in range(len(answers))]
-    return as_if_sampled(answers, rewards, form.objective, form.hp, nano(0), NANO.pad, CPU, start)   # a ratio of 1
+    return as_if_rolled(form, answers, rewards, nano(0), start)         # a ratio of 1
+
+
+def as_if_rolled(form: Form, answers: list[Encoded], rewards: list[float], model: GPT, start: GPT) -> Batch:
+    """`sampling.as_if_sampled`; columns ask the models that the settings name."""
+    others = Models(start, NANO.pad, CPU, start_model).of_columns(form.objective, form.hp)
+    return as_if_sampled(answers, rewards, form.objective, form.hp, model, NANO.pad, CPU, start, others)
 
 
 def widen(s: Seqs, width: int) -> None:
@@ -225,7 +231,7 @@ def read(form: Form, role: str, s: Seqs) -> Tensor:
 def give_logps(batch: Batch, seed: int = 0) -> Batch:
     """Random log-probs for the policy, other ones for a reference: a batch for the pure loss alone. All its numbers are
     fp64: a sum of fp32 numbers would depend on its order in the eighth digit."""
-    batch = batch.each(lambda x: x.double() if x.is_floating_point() else x)
+    batch = batch.map(lambda x: x.double() if x.is_floating_point() else x)
     rng = torch.Generator().manual_seed(seed)
     for s in batch.seqs.values():
         def draw() -> Tensor:

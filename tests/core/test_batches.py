@@ -67,7 +67,7 @@ def test_a_row_that_does_not_fit_is_skipped_and_counted():
         assert (len(kept), report.rows, report.skipped, report.cut) == (3 - skipped, 3, skipped, 0), \
             "LAW: 15 tokens are 14 inputs and as many targets; neither question nor answer is cut"
         assert report.lines(14) == [] or "1 rows skipped" in report.lines(14)[0]
-    pair = Row(roles={"chosen": short.seqs["answer"], "rejected": long.seqs["answer"]})
+    pair = Row(roles={"chosen": short.roles["answer"], "rejected": long.roles["answer"]})
     assert encode([short, pair], LETTERS, 13)[1].skipped == 1, "a pair goes as a whole"
     with pytest.raises(UserError, match="no row fits"):
         encode([long], LETTERS, 13)

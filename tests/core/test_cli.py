@@ -204,7 +204,7 @@ def test_a_console_without_utf8_or_colour_or_display(here, tiny_base):
     env = {"PYTHONIOENCODING": "cp1252", "NO_COLOR": "1", "DISPLAY": "", "MPLBACKEND": "nope", "LC_ALL": "C"}
     argv = ["--objective", "sft", "--init", str(tiny_base), "--data", "学.jsonl", "--steps", "2", "--out", "学"]
     argv += QUICK
-    both = ("import sys; from nanouft import train; from nanouft.shell import config\n"
+    both = ("import sys; from nanouft import train; from nanouft.run import config\n"
             f"assert config.run(train.main, {argv!r}) == 0\nsys.exit(config.run(train.main, ['--init', '学 fehlt']))")
     got = subprocess.run([sys.executable, "-c", both], cwd=place, env=environment(**env), stdin=subprocess.DEVNULL,
                          capture_output=True, encoding="utf-8", errors="replace", timeout=120)

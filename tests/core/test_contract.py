@@ -18,7 +18,8 @@ from nanouft.files.read import read
 from nanouft.models.load import start_model
 from nanouft.objectives import OBJECTIVES
 from nanouft.reference import logps
-from nanouft.run import setup
+from nanouft.reference import Models
+from nanouft.run import rows as run_rows
 from nanouft.run.flags import Train
 from nanouft.sampling import as_if_sampled
 from nanouft.world import __main__ as show
@@ -134,7 +135,7 @@ def test_skills_choose_families():
     got = world.mixed_rows("train", ["demos"], 30, 4, skills="sum,fact")
     assert {r.family for r in got} == {"sum", "fact"} and len(got) == 30
     assert world.mixed_rows("train", ["pairs"], 20, 4) == world.rows("train", "pairs", 20, 4), "all is the default"
-    for side in setup.load_rows(Train(skills="sum", rows=20), OBJECTIVES["sft"], None):
+    for side in run_rows.load_rows(Train(skills="sum", rows=20), OBJECTIVES["sft"], None):
         assert {r.family for r in side} == {"sum"}, "rows to train on and rows held out are of the families wanted"
 
 
@@ -238,7 +239,8 @@ def test_a_difference_is_in_nats_whatever_the_tokens(capsys):
 def test_what_compares_answers_logs_its_distance_to_the_start(name, train, held, monkeypatch):
     """Its own columns, and `ref` where answers are compared; who samples measures them at each rollout."""
     asked: list[set] = []
-    monkeypatch.setattr(setup, "add_columns", lambda data, columns, *_: asked.append({c.name for c in columns}))
-    data = setup.Data(NANO, [], [], [], [], "")
-    setup.write_columns(data, OBJECTIVES[name], OBJECTIVES[name].hp(), Train(), None, CPU)
+    monkeypatch.setattr(run_rows, "add_columns", lambda data, columns, *_: asked.append({c.name for c in columns}))
+    data = run_rows.Data(NANO, [], [], [], [], "")
+    models = Models(None, NANO.pad, CPU)
+    run_rows.write_columns(data, OBJECTIVES[name], OBJECTIVES[name].hp(), Train(), models)
     assert asked == [train, held][:2 if held else 1]

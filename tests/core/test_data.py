@@ -23,7 +23,7 @@ from nanouft.eval import rows as inspector
 from nanouft.files.read import read
 from nanouft.files.turns import shared_beginning
 from nanouft.objectives import OBJECTIVES
-from nanouft.run import setup
+from nanouft.run import rows as run_rows
 from nanouft.run.flags import Train
 
 
@@ -326,7 +326,7 @@ def test_the_inspector_shows_lengths_and_masks_and_train_the_median_row(tmp_path
                                            "prompt 3 3 3 answer 2 3 10")
     assert [block.split(": ")[0] for block in blocks] == ["shortest", "median", "longest"]
     assert "line 4: 7 tokens" in blocks[1] and blocks[1].endswith("<|user|>· a·<|assistant|>[[ b· b· b·<|end|>]]")
-    encoded, _ = encode([inspector.as_example(row) for row in read([path])[0]], NANO, 64)
+    encoded, _ = encode([inspector.with_all_roles(row) for row in read([path])[0]], NANO, 64)
     assert "[[ b b b<|end|>]]" in report.example(encoded, NANO)
     assert inspector.main([write(tmp_path, {"prompt": "a"}), "--prompts"]) == 0, "rows that only ask"
     assert spelt(NANO.encode("é x"), NANO, "·") == "é· ·x", "a letter of two tokens stays whole"
@@ -386,22 +386,22 @@ def test_held_out_rows_are_those_of_eval_data(tmp_path):
         files.append(write(tmp_path, *rows, name=name))
     cfg = Train(data=files[:1], eval_data=files[1:], init="x")
     with pytest.raises(UserError, match="--grades"):
-        setup.load_rows(cfg, una, una.hp())
-    assert {r.score for r in setup.load_rows(replace(cfg, grades="1:5"), una, una.hp())[1]} == {0.5, 0.75, 1}
+        run_rows.load_rows(cfg, una, una.hp())
+    assert {r.score for r in run_rows.load_rows(replace(cfg, grades="1:5"), una, una.hp())[1]} == {0.5, 0.75, 1}
     ours = [{"prompt": r.prompt[0].text, "response": r.answer[0].text} for r in world.rows("val", "demos", 5, 0)]
     file = write(tmp_path, *ours)
-    held = setup.load_rows(Train(data=[file], eval_data=[file]), sft, sft.hp())[1]
+    held = run_rows.load_rows(Train(data=[file], eval_data=[file]), sft, sft.hp())[1]
     assert [r.prompt[0].text for r in held] == [x["prompt"] for x in ours] and all(r.family for r in held)
 
 
 def test_one_class_a_given_scale_and_the_longest_row(tmp_path, capsys):
     path = write(tmp_path, *({"prompt": f"{i}", "response": "b " * i, "label": True, "score": 4} for i in range(1, 20)))
     cfg, kto = Train(data=[path], init="x", grades="1:5", max_length=12), OBJECTIVES["kto"]
-    rows = setup.load_rows(replace(cfg, eval_data=[path]), kto, kto.hp())
+    rows = run_rows.load_rows(replace(cfg, eval_data=[path]), kto, kto.hp())
     assert rows[0] == rows[1] and len(rows[0]) == 19, "all rows of --data are trained on"
-    rows = setup.load_rows(cfg, kto, kto.hp())
+    rows = run_rows.load_rows(cfg, kto, kto.hp())
     assert rows[0][0].score == 0.75 and "every answer has the same label" in capsys.readouterr().out
-    data = setup.encode_rows("kto", cfg, kto.hp(), rows, nano(), NANO)
+    data = run_rows.encode_rows("kto", cfg, kto.hp(), rows, nano(), NANO)
     assert max(e.length for e in data.train) <= 13 and "longer than --max-length of 12" in capsys.readouterr().out
     with pytest.raises(UserError, match="--grades .5.: give the worst and the best grade"):
         read([path], grades="5")
@@ -617,7 +617,7 @@ def test_demo_rows():
     rows = [Row(p, b), Row(p, b, label=True), Row(p, None, (A("c"),), (A("d"),), family="f", where="w"),
             Row(p, b, score=1.0), Row(p, b, label=False), Row(p, b, (A("c"),), (A("d"),))]
     out = demo_rows(rows, None)
-    assert [e.seqs["answer"] for e in out] == [(p, b), (p, b), (p, (A("c"),)), (p, b)]
+    assert [row.roles["answer"] for row in out] == [(p, b), (p, b), (p, (A("c"),)), (p, b)]
     assert (out[2].family, out[2].where, out[2].score, out[2].label, out[2].p) == ("f", "w", None, None, None)
     with pytest.raises(UserError, match="needs demonstrations .*; the data has 1 scored answer and 2 labelled answers"):
         demo_rows([rows[3], rows[4], rows[4]], None)

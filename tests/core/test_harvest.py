@@ -79,7 +79,7 @@ def by_row(file) -> dict[int, dict]:
 @pytest.mark.parametrize("rewards", [[-1.0, 0.5], [0.5, 1.5]])
 def test_a_grade_lies_between_0_and_1(rewards):
     with pytest.raises(UserError, match="from 0 to 1"):
-        scorer.unit("my.py:f", np.array(rewards))
+        scorer.to_unit_interval("my.py:f", np.array(rewards))
 
 
 def test_prompts_of_a_file_are_answered(tiny_base, here, capsys):

@@ -8,11 +8,11 @@ from itertools import islice
 
 import numpy as np
 import pytest
+import torch
 from tiny import CPU, NANO, TINY, nano, say, tiny
 
 from lab.vocabulary import nano_words
 from nanouft import pretrain, reward, world
-from nanouft import sampling as rollouts
 from nanouft.data.batches import Encoded, Tokens, encode
 from nanouft.data.rows import Row, Turn, each_prompt, holdout, pair_rows, prompt_rows
 from nanouft.objectives import OBJECTIVES
@@ -20,9 +20,9 @@ from nanouft.pretrain import Pretrain
 from nanouft.rewards import harvest
 from nanouft.rewards.scorer import reward_hash
 from nanouft.run import choose_rows
-from nanouft.run.flags import Train
 from nanouft.run.runs import fingerprint
-from nanouft.sampling import answer_rows
+from nanouft.run.setup import rewarded_prompts
+from nanouft.sampling import Rollouts, answer_rows
 from nanouft.world.documents import corpus
 from nanouft.world.tasks import prompts
 
@@ -93,21 +93,29 @@ def test_a_reward_model_is_judged_on_pairs_it_was_not_trained_on(kind, monkeypat
 
 
 # ---- texts of a base -------------------------------------------------------------------------------------------------
+def text_ids(batch) -> torch.Tensor:
+    """(B,T+1) ids of a step of pretraining."""
+    s = batch.seqs["text"]
+    return torch.cat([s.inputs, s.targets[:, -1:]], 1)
+
+
 def test_the_held_out_end_of_a_text_is_never_drawn():
     """A text of 2,000 different tokens: the last 20th is held out, all else is drawn sooner or later."""
     gpt, ids = replace(TINY, n_ctx=16), np.arange(2000)
-    stream, held = pretrain.batches(Pretrain(corpus=["my.txt"], tokens=512), gpt, None, 400, ids)
-    drawn = {int(x) for batch, _ in stream for x in batch.flatten()}
+    cfg = Pretrain(corpus=["my.txt"], tokens=512)
+    source, held = pretrain.source_of(cfg, gpt, None, 400, ids)
+    drawn = {int(x) for step in range(400) for x in text_ids(source(step)).flatten()}
     assert drawn == set(range(1900)), "LAW: training reads the whole text but its held-out end"
     assert set(held.flatten().tolist()) <= set(range(1900, 2000)) and held.shape == (5, 17)
 
 
 def test_held_out_documents_are_no_training_documents():
-    stream, held = pretrain.batches(Pretrain(tokens=2048), replace(TINY, n_ctx=512), NANO, 20, None)
+    cfg = Pretrain(tokens=2048)
+    source, held = pretrain.source_of(cfg, replace(TINY, n_ctx=512), NANO, 20, None)
     rows, starts = [], []
-    for ids, places in stream:
-        rows += [tuple(row) for row in ids.tolist()]
-        starts.append(places[:, 0].tolist())
+    for batch in map(source, range(20)):
+        rows += [tuple(row) for row in text_ids(batch).tolist()]
+        starts.append(batch.seqs["text"].extra["pos"][:, 0].tolist())
     assert not set(rows) & {tuple(row) for row in held.tolist()} and len(held) == 64 and len(set(rows)) == 320
     assert not any(map(any, starts[:15])), "rows begin at position 0"
     late = np.array(starts[15:])                                    # (steps, rows)
@@ -145,9 +153,11 @@ def test_held_out_answers_are_greedy():
     prompts, _ = encode(prompt_rows(rows, None), NANO, TINY.n_ctx - 12)
     kept = [r for r in rows if any(e.row.roles["prompt"][0] == r.prompt for e in prompts)]
     o, model, said = OBJECTIVES["rloo"], nano(), []
-    made = rollouts.Rollouts(prompts, o, o.hp(), Train(batch_size=4, max_new=8, show_every=0), 4, model, NANO, CPU)
-    made.earned = lambda asked, texts: said.extend(texts) or np.ones(len(texts))
-    assert set(made.held_out(prompts)["families"].values()) == {1.0}, "a mean of every family, not a sum"
+    made = Rollouts(prompts, o, o.hp(), model, model, NANO,
+                    lambda asked, texts: said.extend(texts) or np.ones(len(texts)),
+                    rows=4, steps=4, max_new=8)
+    found = rewarded_prompts(made, prompts)
+    assert set(found["families"].values()) == {1.0}, "a mean of every family, not a sum"
     assert said == [NANO.decode(a.ids).strip() for a in answer_rows(model, NANO, kept, max_new=8)]
 
 

@@ -162,7 +162,7 @@ def test_lam_is_ramped_over_the_warm_up():
     for warmup, want in ((0.0, 0.2), (0.5, 0.5), (1.0, 0.8)):
         same(lam_now(IFT(lam=0.8, lam_min=0.2), batch_of(some_rows(), warmup=warmup)), want,
              "lam = lam_min + (lam - lam_min) warmup")
-    risen = [warmup_cosine(step, 100, 0.15)[1] for step in range(100)]
+    risen = [warmup_cosine(1e-3, 100, 0.15)(step)[1] for step in range(100)]
     same(risen, [min(1, (i + 1) / 15) for i in range(100)], "it rises over the warm-up steps, and ends with them")
 
 

@@ -21,7 +21,7 @@ from nanouft.data.batches import Encoded
 from nanouft.data.rows import Row, Turn
 from nanouft.errors import Diverged
 from nanouft.eval import held_out, report, scores
-from nanouft.loop import Device, warmup_cosine
+from nanouft.loop import Device, Step, warmup_cosine
 from nanouft.models.load import BASE, grow_vocab, new_rows, start_model
 from nanouft.models.save import write_gpt
 from nanouft.objective import Batch, Columns, Seqs, step_metrics
@@ -32,7 +32,7 @@ from nanouft.rewards.scorer import score_answers
 from nanouft.run import tensors
 from nanouft.run.flags import Train
 from nanouft.run.log import Log
-from nanouft.sampling import as_if_sampled, measure, stats
+from nanouft.sampling import measure, stats
 
 LENGTHS = (3, 5)                                            # tokens of the two answers
 
@@ -42,7 +42,7 @@ def two_answers(**col) -> Batch:
     batch = pure([[0.5, 1.0, 0.2, 0.0, 0.0], [0.3, 0.7, 2.0, 0.1, 0.4]], [[1, 1, 1, 0, 0], [1] * 5])
     s = batch.seqs["answer"]
     s.ref, s.old = s.logp - 0.1, s.logp.clone()
-    batch.col = batch.whole = Columns(**{k: torch.tensor(v, dtype=torch.float64) for k, v in col.items()})
+    batch.col = batch.step_col = Columns(**{k: torch.tensor(v, dtype=torch.float64) for k, v in col.items()})
     return batch
 
 
@@ -198,7 +198,7 @@ def test_a_rollout_that_says_nothing_leaves_all_figures_finite(name, tokens):
     answers = [made.row([3, 5] + [7] * tokens, [0, 0] + [1] * tokens)] * form.hp.samples
     answers = [Encoded({"answer": e.seqs["answer"]}, Row(roles={"answer": (say("user", "a"), say("assistant", "b"))}))
                for e in answers]
-    batch = as_if_sampled(answers, [0.5] * len(answers), form.objective, form.hp, nano(1), NANO.pad, CPU, nano(2))
+    batch = made.as_if_rolled(form, answers, [0.5] * len(answers), nano(1), nano(2))
     loss, grads = value_and_grads(form, form.objective.forward(nano(1), batch, form.hp) or batch)
     found = form.objective.report(batch) if form.objective.report else {}
     numbers = [loss, *grads.values(), *form.objective.loss(batch, form.hp)[1].values(), *found.values()]
@@ -240,8 +240,8 @@ def test_a_borrowed_answer_belongs_to_another_prompt():
         return Row((Turn("user", prompt),), answer=(Turn("assistant", answer),), label=True)
     for prompts in ("pqp", "qpp", "ppq", "ppqq"):
         rows = kto.rows([graded(p, f"{p}{i}") for i, p in enumerate(prompts)], None)
-        for example, p in zip(rows, prompts):
-            asked, borrowed = example.seqs["mismatch"]
+        for row, p in zip(rows, prompts):
+            asked, borrowed = row.roles["mismatch"]
             assert asked[0].text == p and borrowed[0].text[0] != p, f"LAW: mismatched, in {prompts}"
 
 
@@ -326,7 +326,7 @@ def up_and_down(steps: int) -> list[float]:
 
 @pytest.mark.parametrize("steps", [15, 25, 35, 36])
 def test_the_schedule_of_train(steps):
-    same([warmup_cosine(i, steps, 0.1)[0] for i in range(steps)], up_and_down(steps), "linear up, a cosine down")
+    same([warmup_cosine(1.0, steps, 0.1)(i)[0] for i in range(steps)], up_and_down(steps), "linear up, a cosine down")
 
 
 def test_simple_has_the_schedule_of_train(rates, capsys):
@@ -353,8 +353,8 @@ def test_the_schedule_of_a_base(rates, tmp_path, monkeypatch):
 @pytest.mark.parametrize("value", [math.inf, -math.inf, math.nan])
 def test_a_loss_that_is_not_finite_stops_the_run(value, tmp_path):
     log = Log(tmp_path / "metrics.jsonl", 0, Device("no device", "fp32"))       # nothing is moved there before flush
-    log.add(1, {"loss": torch.tensor(0.5)}, {"grad_norm": 1.0}, 1e-3, 1)
-    log.add(2, {"loss": torch.tensor(value)}, {"grad_norm": 1.0}, 1e-3, 1)
+    for number, loss in ((1, 0.5), (2, value)):
+        log.add(Step(number, {"loss": torch.tensor(loss)}, torch.tensor(1.0), 1e-3, 1), {})
     log.device = CPU
     with pytest.raises(Diverged, match="loss is .* at step 2"):
         log.flush()

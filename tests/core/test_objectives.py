@@ -130,7 +130,7 @@ def test_the_order_of_rows_is_irrelevant(form):
     batch = give_logps(real_batch(form))
     want, grads = value_and_grads(form, batch)
     order = list(range(batch.rows))[::-1]
-    got, g = value_and_grads(form, dataclasses.replace(batch.each(lambda x: x[order]), step_col=None))
+    got, g = value_and_grads(form, dataclasses.replace(batch.map(lambda x: x[order]), step_col=None))
     same(got, want, f"{form}: permuting the rows does not change the loss")
     tiny.same_each(g, {role: x[order] for role, x in grads.items()}, f"{form}: and permutes the gradient")
 

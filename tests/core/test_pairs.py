@@ -116,7 +116,7 @@ def test_gold_is_the_rows_own_answer_else_the_chosen_one():
     own, ask = say("assistant", "best"), say("user", "well?")
     rows = [Row(ask, own, **pair), Row(ask, **pair), Row(ask, own, **pair, score=0.5),
             Row(ask, own, **pair, label=False)]
-    gold = [e.seqs["gold"][1][0].text for e in triple_rows(rows, None)]
+    gold = [r.roles["gold"][1][0].text for r in triple_rows(rows, None)]
     assert gold == ["best", "good", "good", "good"], \
         "LAW: gold is the row's demonstration; an answer that is scored or labelled false is none"
 

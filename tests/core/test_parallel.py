@@ -18,7 +18,7 @@ from tiny import CPU, FORMS, model_grads, nano, real_batch, same, same_each
 from nanouft import train
 from nanouft.loop import Device
 from nanouft.objectives import OBJECTIVES
-from nanouft.run.micro_batches import Pieces
+from nanouft.run.micro_batches import MicroBatches
 from nanouft.run.storage import read_json
 
 pytestmark = pytest.mark.skipif(not dist.is_available() or not dist.is_gloo_available(), reason="torch without gloo")
@@ -45,7 +45,7 @@ import torch.distributed as dist
 from torch.utils._python_dispatch import TorchDispatchMode
 from running import be_brief
 from nanouft import train
-from nanouft.shell import config, processes
+from nanouft.run import config, processes
 
 be_brief()
 # gloo cannot meet twice; who waits in vain ends
@@ -194,11 +194,11 @@ def test_only_the_first_process_speaks_and_writes(two):
 def test_pieces_of_coupled_rows_add_up(form):
     model = nano().double()
     want, grads = model_grads(form, model, real_batch(form))
-    pieces, total = Pieces(form.objective, form.hp, model, CPU, 3), 0
+    micro, total = MicroBatches(form.objective, form.hp, model, CPU, 3), 0
     model.zero_grad()
-    for piece in pieces(real_batch(form)):
+    for piece in micro.cut(real_batch(form)):
         form.objective.forward(model, piece, form.hp)
-        loss, _ = pieces.loss(piece)
+        loss, _ = micro.loss(piece, form.hp)
         loss.backward()
         total += loss.detach()
     same(total, want, f"{form}: the losses of three micro-batches add up to that of the step")

@@ -154,7 +154,7 @@ def python_step(made: Made, name: str, dials: dict) -> tuple[float, float]:
                 for r in rows for side, x in ((r.chosen, 1.0), (r.rejected, 2 - 2 * r.p))]
     encoded, _ = encode(objective.rows(rows, hp), NANO, 512)
     add_columns(encoded, objective.columns, Models(made.base, NANO.pad, CPU), hp)
-    batch = collate(encoded, range(len(encoded)), NANO.pad).each(lambda x: x.double() if x.is_floating_point() else x)
+    batch = collate(encoded, range(len(encoded)), NANO.pad).map(lambda x: x.double() if x.is_floating_point() else x)
     objective.forward(model, batch, hp)
     loss, _ = objective.loss(batch, hp)
     loss.backward()

@@ -258,8 +258,8 @@ def test_before_is_the_start_model_and_is_measured_once(lost, run, half_done, mo
     """Where the first process left it, only the evaluation after training is made."""
     if lost:
         (run / "eval.json").unlink()
-    looks, real = [], report.look
-    monkeypatch.setattr(report, "look", lambda *args: looks.append(1) or real(*args))
+    looks, real = [], report.evaluate
+    monkeypatch.setattr(report, "evaluate", lambda *args: looks.append(1) or real(*args))
     finishes(run, half_done)
     assert len(looks) == 1 + lost
     result, whole = (read_json(f / "eval.json") for f in (run, half_done / "whole"))

@@ -28,7 +28,7 @@ from nanouft.rewards.scorer import (
     scorer,
     to_unit_interval,
 )
-from nanouft.run import setup
+from nanouft.run import rows as run_rows
 from nanouft.run.flags import Train
 from nanouft.run.storage import read_json
 
@@ -321,7 +321,7 @@ def test_grades_of_a_function(here, capsys):
 
     def after(name: str, **hp):
         o = OBJECTIVES[name]
-        return sum(setup.load_rows(Train(data=[file], reward=mine), o, o.hp(**hp)), [])
+        return sum(run_rows.load_rows(Train(data=[file], reward=mine), o, o.hp(**hp)), [])
     grades = sorted(len(r["response"]) / 10 for r in rows[:5]) + [0.8, 0.7]
     assert sorted(r.score for r in after("una")) == pytest.approx(sorted(grades)), "a pair is two answers"
     assert sorted(r.label for r in after("kto")) == sorted(g > 0.5 for g in grades)
@@ -364,7 +364,5 @@ def test_keep_takes_the_likeliest_by_the_mean_over_the_judges_in_order():
     opinion = [column["answer"].sum() / e.seqs["answer"].mask[1:].sum()
                for column, e in zip(logps(encoded, model, tok.pad, CPU), encoded)]
     worst_kept = sorted(opinion, reverse=True)[11]
-    assert setup.curated((rows, rows), Train(), [], CPU) == (rows, rows), "nothing asked, nothing changed"
-    kept, held = setup.curated((rows, rows[:3]), Train(keep=0.4), ["base"], CPU)
-    assert held == rows[:3], "rows held out stay as they are"
+    kept = kept_rows(rows, Train(keep=0.4), ["base"], CPU)
     assert kept == [r for r, x in zip(rows, opinion) if x >= worst_kept]

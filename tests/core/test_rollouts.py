@@ -1,5 +1,6 @@
 """Rollouts and the methods that learn from them: laws of advantages, ratios and KLs, and the runs of `train`."""
 import math
+from copy import deepcopy
 from dataclasses import fields, replace
 
 import numpy as np
@@ -23,6 +24,9 @@ from nanouft.objectives import OBJECTIVES
 from nanouft.objectives.ppo import gae, rewards, whiten
 from nanouft.objectives.reinforce import penalised_reward
 from nanouft.objectives.rloo import leave_one_out
+from nanouft.reference import Models
+from nanouft.run import setup
+from nanouft.run.rows import Data
 from nanouft.run.setup import Run
 from nanouft.run.storage import read_json
 from nanouft.sampling import Answer, Rollouts
@@ -38,12 +42,13 @@ def source(name: str, start_seed: int = 0, **kw) -> rollouts.Rollouts:
     o = OBJECTIVES[name]
     hp = o.hp(**{f.name: kw[f.name] for f in fields(o.hp) if f.name in kw})
     prompts, _ = encode(o.rows(world.rows("train", "prompts", 40, 0), None), NANO, SMALL.n_ctx - 13)
-    cfg = train.Train(lr=1e-3, batch_size=8, max_new=12, show_every=0, seed=3)
+    cfg = train.Train(lr=1e-3, batch_size=8, max_new=12, show_every=0, seed=3, reward=kw.get("reward", "exact"))
     policy = GPT(replace(SMALL, init_std=kw.get("init_std", SMALL.init_std)), seed=0)
     if o.value_head:
         add_value_head(policy, "base")
         torch.nn.init.normal_(policy.value.weight, 0, 0.1, generator=torch.Generator().manual_seed(1))
-    made = rollouts.Rollouts(prompts, o, hp, cfg, 40, policy, NANO, CPU)
+    data, models = Data(NANO, prompts, [], [], [], ""), Models(policy, NANO.pad, CPU, start_model)
+    made, _ = setup.rollouts(cfg, o, hp, data, policy, models, 40)
     if start_seed:
         made.start = GPT(SMALL, seed=start_seed)
     return made
@@ -93,7 +98,7 @@ def says(*ids: int, ended: bool = True) -> Answer:
 def test_the_mark_of_the_end_is_an_answer_token_like_any_other():
     made = source("rloo")
     asked, answers = made.prompts[:3], [says(5, 6), says(7, 8, 9, ended=False), says()]
-    s = rollouts.answered(asked, answers, NANO).seqs["answer"]
+    s = rollouts.batch_of(asked, answers, NANO).seqs["answer"]
     for i, (e, a) in enumerate(zip(asked, answers)):
         said = a.ids + [NANO.end] * a.ended
         assert s.targets[i][s.mask[i] > 0].tolist() == said, "LAW: <|end|> is trained on where it was said"
@@ -112,7 +117,7 @@ def test_samples_come_from_the_policy_itself():
     """At temperature 1 the mean of -log pi(token) is the entropy; at .9 or 1.1 it is not."""
     made = source("rloo", init_std=0.4)
     asked = made.prompts[:1] * 200
-    batch = rollouts.answered(asked, made.sample([e.seqs["prompt"].ids.tolist() for e in asked], 0), NANO)
+    batch = rollouts.batch_of(asked, made.sample([e.seqs["prompt"].ids.tolist() for e in asked], 0), NANO)
     seen, on = rollouts.measure(batch, made.policy, made.start, CPU), batch.seqs["answer"].mask > 0
     gap = -batch.seqs["answer"].old[on] - seen["entropy"][on]
     error = (gap.std() / math.sqrt(len(gap))).item()
@@ -126,7 +131,7 @@ def test_a_rollout_is_a_function_of_its_number_and_the_weights(monkeypatch):
     monkeypatch.setattr(rollouts, "CHUNK", 2)
     asked, said = [[NANO.user, 5, NANO.assistant]] * 4, {}
     for number, seed in ((0, 3), (1, 3), (0, 4)):
-        a.cfg.seed = seed
+        a.seed = seed
         answers = [x.ids for x in a.sample(asked, number)]
         said |= {(number, seed, k): answers[k:k + 2] for k in (0, 2)}
     assert all(x != y for i, x in said.items() for j, y in said.items() if i < j), \
@@ -374,16 +379,15 @@ def long_answers(asked: list[str], said: list[str], **fields: list) -> np.ndarra
     return np.array([len(x) / 3 - 4 for x in said])
 
 
-def test_a_learnt_reward_becomes_a_score_for_una():
-    made = source("online_una")
-    made.score, made.cfg.reward = long_answers, "out/reward"
-    col = made(0).col
+def test_a_learnt_reward_becomes_a_score_for_una(monkeypatch):
+    monkeypatch.setattr("nanouft.rewards.scorer.load", lambda folder, device: long_answers)
+    col = source("online_una", reward="out/reward")(0).col
     assert col.reward.std() > 0.1
     same(col.score, torch.sigmoid(col.reward), "sigma(reward), UNA's score", 1e-6)
 
 
 def test_a_learnt_reward_and_prompts_of_a_file(here, tiny_base, monkeypatch, capsys):
-    monkeypatch.setattr("nanouft.rewards.scorer.mark", lambda name, rows: "-" + name)
+    monkeypatch.setattr("nanouft.rewards.scorer.reward_hash", lambda name, rows: "-" + name)
     monkeypatch.setattr("nanouft.rewards.scorer.load", lambda folder, device: long_answers)
     assert go(tiny_base, "rloo", "w", "--reward", "out/reward", "--steps", 2) == 0
     first = metrics(here / "w")[0]
@@ -428,12 +432,13 @@ def learn(tmp_path, monkeypatch):
         before = [p.detach().clone() for p in model.parameters()]
         rows = [Encoded({"prompt": Tokens(np.array([ASK]), np.zeros(1, int))},
                         Row(roles={"prompt": ((Turn("user", str(ASK)),), ())}))]
-        cfg = train.Train(lr=0.02, batch_size=16, save_every=0, compile="off", max_new=new, show_every=0, data=["-"],
-                          warmup=0.0)
-        monkeypatch.setattr("nanouft.sampling.scorer", lambda name, device: lambda asked, said: np.array(
-            [score([int(t) for t in text.split()]) for text in said]))
+        cfg = train.Train(lr=0.02, batch_size=16, save_every=0, compile="off", warmup=0.0)
+
+        def rewards(rows, texts):
+            return np.array([score([int(t) for t in text.split()]) for text in texts])
         monkeypatch.setattr(train, "VALUE_RATE", 1)             # thirty times .02 is no learning rate
-        source = Rollouts(rows, objective, hp, cfg, steps, model, Numbers(), CPU)
+        source = Rollouts(rows, objective, hp, model, deepcopy(model), Numbers(), rewards, rows=16,
+                          steps=steps, max_new=new)
         train.fit(model, objective, hp, steps, Run("probe", cfg, hp, CPU, tmp_path, source, None))
         return before, model
     return run

@@ -1,5 +1,6 @@
 """A signal ends a run when its step is done, keeps that step, and says how to go on: to the same bits."""
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -8,10 +9,13 @@ import time
 import pytest
 import torch
 from running import PAIRS, QUICK, call, environment, lines, one_error, soon
+from tiny import CPU, batch_of, some_rows, tiny
 
 from nanouft import pretrain, reward, train
 from nanouft.eval import report
+from nanouft.objectives import OBJECTIVES
 from nanouft.run import checkpoints, config, signals
+from nanouft.run.setup import Run
 
 pytestmark = pytest.mark.usefixtures("brief")
 CORPUS = "A pig saw an owl and a bee. The oak is old; the elm is not. " * 400
@@ -32,7 +36,7 @@ def strike(monkeypatch, number: int, owner, name: str, when: int) -> None:
 
 STEP, BACK = (torch.optim.AdamW, "step"), (torch.Tensor, "backward")
 CASES = {           # flags; where the signal comes, and in which call; the step that is kept
-    "before any step": ("train --objective sft --steps 9 {world}", (report, "look"), 1, None),
+    "before any step": ("train --objective sft --steps 9 {world}", (report, "evaluate"), 1, None),
     "in backward": ("train --objective ift --steps 9 {world}", BACK, 6, 6),
     "in the update": ("train --objective dpo --data pairs.jsonl --steps 9 {short}", STEP, 5, 5),
     "within a rollout": ("train --objective ppo --steps 8 --max-new 4 {world}", STEP, 5, 6),
@@ -88,23 +92,31 @@ def test_what_cannot_be_gone_on_with_is_one_line(tiny_base, here, capsys):
 
 
 # ---- when a loop may be left -----------------------------------------------------------------------------------------
-def loop(signals_in: dict[int, int], stride: int = 1, saves: bool = True) -> tuple[list[int], int]:
+def fitted(folder, signals_in: dict[int, int], stride: int = 1, saves: bool = True) -> tuple[list[int], int]:
     """Ten steps; in step n so many signals come. -> (what was saved, how many steps came to their end)"""
-    saved, ended = [], 0
+    ended, sft = [], OBJECTIVES["sft"]
+
+    def source(step):
+        for _ in range(signals_in.get(step, 0)):
+            signal.raise_signal(signal.SIGTERM)
+        ended.append(step)
+        return batch_of(some_rows())
+    source.stride, source.stats = stride, {}
+    cfg = train.Train(lr=1e-3, save_every=50 * saves, compile="off")
+    run = Run("sft", cfg, sft.hp(), CPU, folder, source, None)
     with pytest.raises(signals.Interrupted), signals.caught():
-        for step in checkpoints.loop_steps(range(10), saved.append if saves else None, stride):
-            for _ in range(signals_in.get(step, 0)):
-                signal.raise_signal(signal.SIGTERM)
-            ended += 1
-    return saved, ended
+        train.fit(tiny(double=False), sft, run.hp, 10, run)
+    steps = checkpoints.whole_steps(folder)
+    shutil.rmtree(folder / "steps", ignore_errors=True)
+    return steps, len(ended)
 
 
-def test_the_first_signal_waits_for_the_steps_end_and_the_second_does_not():
-    assert loop({3: 1}) == ([4], 4) and loop({9: 1}) == ([10], 10)
-    assert loop({3: 2}) == ([], 3), "who asks again does not want to wait"
-    assert loop({3: 1}, saves=False) == ([], 3), "where nothing is saved, nothing is waited for"
-    assert loop({3: 1}, stride=4) == ([4], 4) and loop({4: 1}, stride=4) == ([8], 8), "until a rollout starts"
-    assert loop({9: 1}, stride=4) == ([], 10), "the last steps are not a whole rollout"
+def test_the_first_signal_waits_for_the_steps_end_and_the_second_does_not(tmp_path):
+    assert fitted(tmp_path, {3: 1}) == ([4], 4) and fitted(tmp_path, {9: 1}) == ([10], 10)
+    assert fitted(tmp_path, {3: 2}) == ([], 3), "who asks again does not want to wait"
+    assert fitted(tmp_path, {3: 1}, saves=False) == ([], 3), "where nothing is saved, nothing is waited for"
+    assert fitted(tmp_path, {3: 1}, stride=4) == ([4], 4) and fitted(tmp_path, {4: 1}, stride=4) == ([8], 8), "until a rollout starts"
+    assert fitted(tmp_path, {9: 1}, stride=4) == ([], 10), "the last steps are not a whole rollout"
 
 
 def test_what_is_ignored_stays_ignored():

@@ -27,7 +27,8 @@ from nanouft.objectives.sft import SFT
 from nanouft.objectives.sftmix import SFTMix
 from nanouft.objectives.tofu import TOFU, focal_weight
 from nanouft.reference import Models, add_columns
-from nanouft.run import freeze, setup
+from nanouft.run import first as first_runs
+from nanouft.run import freeze
 from nanouft.run.flags import Train, read_flags
 from nanouft.sampling import generate
 
@@ -199,7 +200,7 @@ def test_confidence_is_minus_the_mean_perplexity(tiny_base, tmp_path):
 
 def test_runs_that_come_first_see_the_rows_of_the_run():
     def first(**flags) -> list[tuple[Path, list[str]]]:
-        return setup.prerequisite_runs(OBJECTIVES["sftmix"].prerequisite, Train(**flags))
+        return first_runs.prerequisite_runs(OBJECTIVES["sftmix"].prerequisite, Train(**flags))
     assert "--noise=0.4" in first(noise=0.4)[0][1] and first() == first(device="cpu")
     flags_only = first(data=["my.jsonl"], strict=True)[0][1]
     assert "--strict" in flags_only and "True" not in flags_only

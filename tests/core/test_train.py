@@ -20,7 +20,7 @@ from nanouft.models.save import add_value_head, save_model
 from nanouft.objective import Objective, write_logp
 from nanouft.objectives import OBJECTIVES, ift
 from nanouft.reference import Models, add_columns
-from nanouft.run import checkpoints, devices
+from nanouft.run import checkpoints, processes
 from nanouft.run.flags import Train
 from nanouft.run.setup import Run
 from nanouft.run.storage import read_json
@@ -224,7 +224,7 @@ def fitted(folder, monkeypatch, steps: int = 10, name: str = "sft", device: Devi
     monkeypatch.setattr(train, "make_optimizer", watch)
     cfg = Train(**{"lr": LR, "batch_size": 6, "save_every": 0, "compile": "off"} | flags)
     source = Epochs(some_rows(), cfg.batch_size, steps, cfg.seed, PAD)
-    run = Run(name, cfg, objective.hp(), device, folder, source, look_held=None)
+    run = Run(name, cfg, objective.hp(), device, folder, source, held_out=None)
     train.fit(model, objective, run.hp, steps, run)
     assert not (folder / "steps").exists(), "--save-every 0 saves no steps"
     monkeypatch.undo()
@@ -244,7 +244,7 @@ def test_a_step_has_a_seed_of_its_own(tmp_path, monkeypatch):
 # ---- the learning rate -----------------------------------------------------------------------------------------------
 def test_the_rate_that_is_logged_is_the_rate_that_is_used(tmp_path, monkeypatch):
     watch, log = fitted(tmp_path, monkeypatch, warmup=0.5)
-    want = [LR * warmup_cosine(step, 10, 0.5)[0] for step in range(10)]
+    want = [warmup_cosine(LR, 10, 0.5)(step)[0] for step in range(10)]
     assert want[0] == pytest.approx(LR / 5) and min(want[5:]) < LR / 5, "a schedule that is flat would show nothing"
     same([m["lr"] for m in log], want, "metrics.jsonl shows lr times the schedule")
     assert all(len(rates) == 1 for rates in watch.rates), "LAW: both groups learn at the same rate"
@@ -350,20 +350,29 @@ def test_no_gradient_is_lost_under_autocast(form, monkeypatch):
 def test_fit_trains_what_compile_returns(tmp_path, monkeypatch):
     seen, asked = [], []
 
+    class Compiled(torch.nn.Module):
+        def __init__(self, model):
+            super().__init__()
+            self.model = model
+
+        def forward(self, *args, **kw):
+            seen.append(1)
+            return self.model(*args, **kw)
+
     def compiled(model, mode, device, steps):
         asked.append((mode, device, steps))
-        return lambda *args, **kw: seen.append(1) or model(*args, **kw)
-    monkeypatch.setattr(devices, "compiled", compiled)
+        return Compiled(model)
+    monkeypatch.setattr(processes, "compiled", compiled)
     fitted(tmp_path, monkeypatch, 4, compile="on")
-    assert asked == [("on", CPU, 4)], "LAW: fit hands the model, --compile, device and steps to devices.compiled, once"
+    assert asked == [("on", CPU, 4)], "LAW: fit hands the model, --compile, device and steps to compiled, once"
     assert len(seen) == 4, "LAW: every forward of training goes through the compiled model"
 
 
 def test_compile_on_and_off():
     model, large, gpu = tiny(), torch.nn.Linear(5000, 5000, device="meta"), Device("cuda", "bf16")
-    assert devices.compiled(model, "off", CPU, 1000) is model, "LAW: off = the model itself"
+    assert processes.compiled(model, "off", CPU, 1000) is model, "LAW: off = the model itself"
     for small, where, steps in ((large, CPU, 1000), (model, gpu, 1000), (large, gpu, 499)):
-        assert devices.compiled(small, "auto", where, steps) is small, "LAW: auto = on CUDA, for what is large and long"
+        assert processes.compiled(small, "auto", where, steps) is small, "LAW: auto = on CUDA, for what is large and long"
     for of, mode, where in ((model, "on", CPU), (large, "auto", gpu)):
-        made = devices.compiled(of, mode, where, 500)
+        made = processes.compiled(of, mode, where, 500)
         assert isinstance(made, torch._dynamo.OptimizedModule), "LAW: on, or worth it = torch.compile"

@@ -12,10 +12,10 @@ import pytest
 import torch
 from running import DEMOS, PAIRS, QUICK, call, lines, losses, metrics, one_error
 from safetensors.torch import load_file, save_file
-from tiny import CPU, DATA, Form, differs, plain, same
+from tiny import CPU, DATA, NANO, Form, differs, plain, same
 
 from nanouft import evaluate, reward, sample, train
-from nanouft import sampling as rollouts
+from nanouft import sampling
 from nanouft.data.batches import collate, encode
 from nanouft.data.rows import Turn, demo_rows
 from nanouft.errors import UserError
@@ -399,7 +399,8 @@ def test_a_frozen_base_is_held_in_bf16_and_is_its_own_reference(folders, here, m
     model.keep_frozen_in(torch.bfloat16)
     thin = sum(p.numel() for p in model.parameters() if p.requires_grad)
     assert whole == 4 * n and sum(p.numel() * p.element_size() for p in model.parameters()) == 2 * n + 4 * thin
-    monkeypatch.setattr(rollouts, "copy", None)                         # which would copy the policy
+    for module in (sampling, setup):
+        monkeypatch.setattr(module, "copy", None)                       # which would copy the policy
     argv = ["--objective", "rloo", "--init", folders["llama"], "--rows", 12, "--steps", 4, "--batch-size", 4, "--lr",
             0.1, "--max-new", 5, "--lora", 2, "--dtype", "bf16", "--reward", here / "r.py:r", *QUICK]
     (here / "r.py").write_text("def r(prompts, answers): return [len(a) for a in answers]")

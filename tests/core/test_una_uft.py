@@ -16,7 +16,7 @@ from nanouft.errors import UserError
 from nanouft.gpt import GPT, GPTConfig
 from nanouft.models.load import start_model
 from nanouft.models.save import write_gpt
-from nanouft.models.tokenizer_files import GPT2_PATTERN
+from nanouft.models.tokenizer_files import GPT2_PATTERN, save_tokenizer
 from nanouft.objectives import OBJECTIVES
 from nanouft.objectives.dpo import binary_kl, log_ratio
 from nanouft.objectives.kto import KTO, kto_loss, rows
@@ -192,7 +192,8 @@ def test_the_opinion_is_a_mean_over_models(tiny_base):
 def test_every_model_reads_with_its_own_tokenizer(tmp_path):
     """A model of single bytes: the same text, five times the tokens, a mean over its own tokens."""
     write_gpt(tmp_path, GPT(GPTConfig(vocab_size=260, n_ctx=256, n_layer=1, n_head=2, n_embd=16), seed=0))
-    Tokenizer("letters", {bytes([b]): b for b in range(256)}, GPT2_PATTERN).save(tmp_path)
+    letters = Tokenizer("letters", {bytes([b]): b for b in range(256)}, GPT2_PATTERN)
+    save_tokenizer(letters, tmp_path)
     other, tok = start_model(str(tmp_path))
     encoded = demos(tok, 256)
     assert encoded[3].length > 2 * demos()[3].length

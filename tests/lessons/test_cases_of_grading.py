@@ -116,7 +116,7 @@ def test_a_right_function_in_place_of_the_projects_trains_the_same(id, name, mon
         MADE.clear()
         forms = [f for f in FORMS if f.name == name
                  and not any(getattr(f.hp, field, 0) for field in ("label_smoothing", "margin"))]
-        return {str(form): value_and_grads(form, give_logps(real_batch(form)).each(narrow)) for form in forms}
+        return {str(form): value_and_grads(form, give_logps(real_batch(form)).map(narrow)) for form in forms}
     want = found()
     monkeypatch.setitem(OBJECTIVES, name, OBJECTIVES[name])
     for module, function in ((ift, "weights"), (dpo, "dpo_loss"), (una, "score_loss"), (rloo, "leave_one_out")):

@@ -62,7 +62,7 @@ def test_every_objective_begins_with_its_ordinary_loss_and_gradient(form):
     for s in batch.seqs.values():
         s.logp = None
     start = nano(4).double()
-    batch = batch.each(lambda x: x.double() if x.is_floating_point() else x)
+    batch = batch.map(lambda x: x.double() if x.is_floating_point() else x)
     loss, grads = model_grads(form, copy.deepcopy(start), copy.deepcopy(batch))
     model = TangentGPT(copy.deepcopy(start))
     form.objective.forward(model, batch, form.hp)
