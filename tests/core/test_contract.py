@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from running import DEMOS, PAIRS, QUICK, call, lines, metrics, one_error
-from tiny import CPU, FORMS, NANO, batch_of, same, same_each, say, some_rows
+from tiny import CPU, FORMS, NANO, Form, as_if_rolled, batch_of, same, same_each, say, some_rows
 
 from nanouft import evaluate, train, world
 from nanouft.data.batches import collate, encode
@@ -21,7 +21,6 @@ from nanouft.reference import logps
 from nanouft.reference import Models
 from nanouft.run import rows as run_rows
 from nanouft.run.flags import Train
-from nanouft.sampling import as_if_sampled
 from nanouft.world import __main__ as show
 
 pytestmark = pytest.mark.usefixtures("brief")
@@ -76,7 +75,8 @@ def test_a_column_of_one_method_is_computed_where_answers_are_sampled(here, tiny
         one_error(call(train.main, *argv, *wrong, "--out", here / "e"), capsys.readouterr().err, words)
     answers, _ = encode([Row(roles={"answer": (say("user", "a green"), say("assistant", "house"))})] * 2, NANO, 64)
     distill, model = OBJECTIVES["distill"], start_model(str(tiny_base))[0]
-    batch = as_if_sampled(answers, [0.0, 1.0], distill, distill.hp(["base"]), model, NANO.pad, CPU)
+    form = Form("distill", distill.hp(["base"]))
+    batch = as_if_rolled(form, answers, [0.0, 1.0], model, model)
     s = batch.seqs["answer"]
     for row, known in zip(s.extra["teacher_gap"] + s.old, logps(answers, start_model("base")[0], NANO.pad, CPU)):
         same(row, known["answer"], "sampled or given, the teacher says the same", 1e-5)

@@ -129,8 +129,9 @@ def batch_for(form: Form, model, tok):
     if form.objective.on_policy:
         rows = [replace(r, answer=said, score=None, label=None) for r in DATA for said in (r.answer, r.chosen)]
         answers, _ = encode(demo_rows(rows, None), tok, 128)
-        return as_if_sampled(answers, [(7 * i % 11) / 11 for i in range(16)], form.objective, form.hp, model, tok.pad,
-                             CPU)
+        others = Models(model, tok.pad, CPU, start_model).of_columns(form.objective, form.hp)
+        rewards = [(7 * i % 11) / 11 for i in range(16)]
+        return as_if_sampled(answers, rewards, form.objective, form.hp, model, tok.pad, CPU, others=others)
     encoded, _ = encode(form.objective.rows(DATA, form.hp), tok, 128)
     add_columns(encoded, form.objective.columns, Models(model, tok.pad, CPU, start_model), form.hp)
     return collate(encoded, range(len(encoded)), tok.pad)
