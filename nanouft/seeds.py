@@ -4,8 +4,13 @@ A seed depends on --seed and on a place (a step, a row, a rollout), never on wha
 draws what it would have drawn without the break. A number seeds torch, a list numpy. Changing a formula moves every
 committed figure. tests/core/test_streams.py says where two streams meet.
 """
-import torch
-from torch import Tensor
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:                   # NanoWorld asks for seeds, and is there without torch
+    import torch
+    from torch import Tensor
 
 TORCH_SEEDS = 2**63         # torch takes 63 bits; a seed such as 20261120 is multiplied twice
 STEPS = 1_000_003           # a prime above the steps of most runs, and above the rows of a step
@@ -82,14 +87,17 @@ def held_document_seed(seed: int) -> int:
 # ---- draws that do not depend on how a step is cut into pieces ----
 def normal_draw(batch) -> float:
     """One N(0,1) draw, the same for the whole step."""
+    import torch
     return torch.randn((), generator=generator(batch.seed)).item()
 
 
 def uniform_rows(batch, B: int, T: int, device="cpu") -> Tensor:
     """(B,T) draws in [0,1), by a row's place in the step, whichever piece holds it. A GPU draws others than a CPU."""
+    import torch
     seeds = [row_seed(batch.seed, batch.offset + i) for i in range(B)]
     return torch.stack([torch.rand(T, device=device, generator=generator(seed, device)) for seed in seeds])
 
 
 def generator(seed: int, device="cpu") -> torch.Generator:
+    import torch
     return torch.Generator(device).manual_seed(seed % TORCH_SEEDS)
