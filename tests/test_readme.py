@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
-from house import FIRST_PATH, ROOT, lines
+from house import ROOT
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 DOCS = {f.name: f.read_text(encoding="utf-8") for f in sorted((ROOT / "docs").glob("*.md"))}
@@ -25,12 +25,6 @@ def test_links_lead_somewhere(page):
         there = page.parent / path if path else page
         assert there.exists(), f"{page.name} links to {target}, which is not there"
         assert not anchor or anchor in anchors(there), f"{page.name} links to {target}: no such heading"
-
-
-def test_the_reading_order_tells_the_lines():
-    for file in FIRST_PATH:
-        name = file.relative_to(ROOT / "nanouft").as_posix()
-        assert f"| [{name}](nanouft/{name}) | {lines(file)} |" in README, f"{name} has {lines(file)} lines"
 
 
 def test_every_lesson_is_in_the_table():

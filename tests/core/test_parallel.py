@@ -18,6 +18,7 @@ from tiny import CPU, FORMS, model_grads, nano, real_batch, same, same_each
 from nanouft import train
 from nanouft.loop import Device
 from nanouft.objectives import OBJECTIVES
+from nanouft.run import processes
 from nanouft.run.micro_batches import MicroBatches
 from nanouft.run.storage import read_json
 
@@ -213,7 +214,7 @@ def test_processes_with_gpus_know_theirs_and_wait_long(monkeypatch):
         monkeypatch.setattr(torch.cuda, name, lambda *of, **_: met.update(of=of) or 2)
     monkeypatch.setattr(torch, "set_float32_matmul_precision", str)
     monkeypatch.setattr(dist, "init_process_group", lambda kind, **how: met.update(how, kind=kind))
-    assert train.devices.pick("cuda") == Device("cuda:1", "bf16", 0, 2) and met.pop("timeout").total_seconds() == 7200
+    assert train.devices.pick("cuda") == processes.Team("cuda:1", "bf16", 0, 2) and met.pop("timeout").total_seconds() == 7200
     assert met == {"kind": "nccl", "device_id": torch.device("cuda:1"), "of": ("cuda:1",)}
 
 

@@ -18,6 +18,7 @@ from nanouft import gpt, world
 from nanouft.data.batches import collate, encode
 from nanouft.data.rows import Row
 from nanouft.ledger import entries
+from nanouft.models.load import start_model
 from nanouft.models.save import write_gpt
 from nanouft.models.tokenizer_files import save_tokenizer
 from nanouft.objective import pushes
@@ -153,7 +154,7 @@ def python_step(made: Made, name: str, dials: dict) -> tuple[float, float]:
         rows = [Row(r.prompt, side, **({"label": x == 1} if name == "kto" else {"score": x}))
                 for r in rows for side, x in ((r.chosen, 1.0), (r.rejected, 2 - 2 * r.p))]
     encoded, _ = encode(objective.rows(rows, hp), NANO, 512)
-    add_columns(encoded, objective.columns, Models(made.base, NANO.pad, CPU), hp)
+    add_columns(encoded, objective.columns, Models(made.base, NANO.pad, CPU, start_model), hp)
     batch = collate(encoded, range(len(encoded)), NANO.pad).map(lambda x: x.double() if x.is_floating_point() else x)
     objective.forward(model, batch, hp)
     loss, _ = objective.loss(batch, hp)

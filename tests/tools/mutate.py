@@ -1,7 +1,7 @@
 """Random mutants: does a test notice a small fault that nobody planned?
 
     python tests/tools/mutate.py --room objectives --n 60 --seed 7      # 6 minutes
-    python tests/tools/mutate.py --room rollout --n 20 --seed 7 --all   # survivors meet the rest of the suite, too
+    python tests/tools/mutate.py --room rewards --n 20 --seed 7 --all   # survivors meet the rest of the suite, too
 Lines of a room are drawn at random, and on each line one edit of its syntax tree: an operator, a comparison, a number,
 an end of a slice, an axis, a mean for a sum, swapped arguments, a dropped .detach(), a removed statement, a fixed seed.
 Each mutant stands alone in a copy of the project. The tests of its room run there until the first one fails (killed);
@@ -41,14 +41,15 @@ EQUIVALENTS = Path(__file__).with_name("equivalents.txt")
 LAWS = "held_out_is_disjoint laws_of_rows known_figures contract "
 ROOMS = {       # room: (its folder, the files tests/core/test_*.py that touch it, or globs below tests/)
     "objectives": ("nanouft/objectives", LAWS + "objectives parity pairs ift una_uft rollouts supervised"),
-    "rollout": ("nanouft/rollout", LAWS + "rollouts harvest reward examples evaluate cli resume"),
+    "rewards": ("nanouft/rewards", LAWS + "rollouts harvest reward examples evaluate cli resume"),
     "data": ("nanouft/data", LAWS + "data batches tokenizer pretrain transformers train"),
     "world": ("nanouft/world", LAWS + "world una_uft pretrain parity"),
     "models": ("nanouft/models", LAWS + "generate gpt transformers tokenizer resume evaluate cli"),
-    "look": ("nanouft/look", LAWS + "evaluate train cli supervised una_uft"),
-    "shell": ("nanouft/shell", LAWS + "settings signals resume cli train gpt rollouts ledger parallel"),
-    "training": ("nanouft/training", LAWS + "train reward settings cli objectives"),
-    "first": ("nanouft", LAWS + "gpt objectives simple pretrain reward ledger evaluate train generate"),
+    "eval": ("nanouft/eval", LAWS + "evaluate train cli supervised una_uft"),
+    "run": ("nanouft/run", LAWS + "settings signals resume cli train reward rollouts parallel"),
+    "files": ("nanouft/files", LAWS + "data foreign_folders train"),
+    "first": ("nanouft", LAWS + "gpt objectives simple rollouts pretrain reward ledger evaluate train "
+              "generate streams"),
     "frozen_lake": ("frozen_lake", "core/test_known_figures.py lake/test_*.py lab/test_lake_study.py"),
     "lab": ("lab", "core/test_known_figures.py lab/test_*.py"),
     "grade": ("lessons/grade", "lessons/test_*.py"),
@@ -209,16 +210,30 @@ def files(glob: str) -> list[str]:
 
 def mutants_of(file: str) -> Iterator[Mutant]:
     source = (ROOT / file).read_bytes()
-    starts = [0, *accumulate(map(len, source.splitlines(keepends=True)))]       # of every line, in bytes
-    for node in seen_nodes(ast.parse(source)):
+    starts = [0, *accumulate(map(len, source.splitlines(keepends=True)))]   # of each line, in bytes
+    tree = ast.parse(source)
+    of_statement = statement_lines(tree)
+    for node in seen_nodes(tree):
         for new in edits(node):
             text = ast.unparse(ast.fix_missing_locations(new)).encode()
             text = text.replace(b"\n", b"\n" + b" " * node.col_offset)
             start, end = starts[node.lineno - 1] + node.col_offset, starts[node.end_lineno - 1] + node.end_col_offset
-            first, last = starts[node.lineno - 1], starts[node.end_lineno]
+            first, last = of_statement[node.lineno]
+            first, last = starts[first - 1], starts[max(last, node.end_lineno)]
             edit = f"{one_line(source[first:last])} -> {one_line(source[first:start] + text + source[end:last])}"
             if text != source[start:end]:
                 yield Mutant(file, node.lineno, source[:start] + text + source[end:], edit)
+
+
+def statement_lines(tree: ast.AST) -> dict[int, tuple[int, int]]:
+    """{line: first and last line of its statement}; of an `if` or a `for` the head alone."""
+    found = {}
+    for node in ast.walk(tree):                             # inner statements come later
+        if isinstance(node, ast.stmt):
+            body = getattr(node, "body", [])
+            last = max(node.lineno, body[0].lineno - 1) if body else node.end_lineno
+            found |= dict.fromkeys(range(node.lineno, last + 1), (node.lineno, last))
+    return found
 
 
 def one_line(code: bytes) -> str:
