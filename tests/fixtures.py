@@ -11,7 +11,8 @@ def pytest_terminal_summary(terminalreporter):
     """One line: how many tests were not tried on this machine, and what they lack."""
     lacks = Counter(report.longrepr[2] for report in terminalreporter.stats.get("skipped", []))
     if lacks:
-        told = [f"{number} ({why.removeprefix('Skipped: ')})" for why, number in lacks.most_common()]
+        told = [f"{number} ({why.removeprefix('Skipped: ')})"
+                for why, number in lacks.most_common()]
         terminalreporter.line("tests that were not tried here: " + ", ".join(told))
 
 
@@ -24,7 +25,8 @@ def tiny_base(tmp_path_factory):
 
 @pytest.fixture
 def brief():
-    """No long looks at the models that are trained (running.be_brief); `brief.undo()` brings them back."""
+    """No long looks at the models that are trained (running.be_brief); `brief.undo()` brings them
+    back."""
     from running import be_brief
     with pytest.MonkeyPatch.context() as patch:
         be_brief(patch.setattr)
@@ -49,7 +51,8 @@ def browser(tmp_path_factory):
 
 @pytest.fixture
 def b(browser, file):
-    """The browser, for the module's own page (fixture `file`), and afterwards: no error in the page's console."""
+    """The browser, for the module's own page (fixture `file`), and afterwards: no error in the
+    page's console."""
     browser.errors.clear()
     yield browser
     assert not browser.errors, browser.errors

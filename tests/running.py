@@ -1,7 +1,9 @@
-"""What the tests of behaviour share: a tiny GPT-2 folder, a little data, and two ways to call a command.
+"""What the tests of behaviour share: a tiny GPT-2 folder, a little data, and two ways to call a
+command.
 
-`call` runs an entry point in this process (fast), `apart` in a child that may be killed or held short, and `command`
-starts `python -m nanouft...` as a user would (4 s to import torch and what its first optimizer wants).
+`call` runs an entry point in this process (fast), `apart` in a child that may be killed or held
+short, and `command` starts `python -m nanouft...` as a user would (4 s to import torch and what its
+first optimizer wants).
 """
 import importlib
 import json
@@ -22,10 +24,11 @@ from nanouft.run import config
 
 ROOT = Path(__file__).parent.parent
 SMALL = GPTConfig(vocab_size=1024, n_ctx=128, n_layer=2, n_head=2, n_embd=32)
-QUICK = ["--items", "0", "--threads", "1"]               # no NanoWorld table; one thread: numbers repeat exactly
+QUICK = ["--items", "0", "--threads", "1"]  # no NanoWorld table; one thread: numbers repeat exactly
 DEMOS = [{"prompt": f"Say {w} twice.", "response": f"{w} {w}"} for w in
          "fig pig bee saw oak elm ant owl cod hen bat rat cup pan jar mug".split()]
-PAIRS = [{"prompt": d["prompt"], "chosen": d["response"], "rejected": "no " * (1 + i % 3)} for i, d in enumerate(DEMOS)]
+PAIRS = [{"prompt": d["prompt"], "chosen": d["response"], "rejected": "no " * (1 + i % 3)}
+         for i, d in enumerate(DEMOS)]
 
 
 def tiny_folder(folder: Path, cfg: GPTConfig = SMALL) -> Path:
@@ -52,8 +55,9 @@ def soon() -> float:
 
 
 def be_brief(setattr=setattr) -> None:
-    """From here on runs of train look at 20 held-out rows of NanoWorld and not at 200, show four tokens of an answer,
-    and draw no curves: for tests of anything else. On a tiny model these take far longer than the training."""
+    """From here on runs of train look at 20 held-out rows of NanoWorld and not at 200, show four
+    tokens of an answer, and draw no curves: for tests of anything else. On a tiny model these take
+    far longer than the training."""
     load, answer = train.load_rows, report.answer_rows
 
     def few(*args):
@@ -89,9 +93,10 @@ def _entry(module: str, argv: list[str], folder: str, out: str, prepare) -> None
 
 
 def start(module: str, *argv, cwd: Path, prepare=None) -> multiprocessing.Process:
-    """An entry point in a child; `prepare`, a function of a module, is called there first. What it says goes into two
-    files beside `cwd`."""
-    child = FORKS.Process(target=_entry, args=(module, [str(a) for a in argv], str(cwd), str(cwd), prepare))
+    """An entry point in a child; `prepare`, a function of a module, is called there first. What it
+    says goes into two files beside `cwd`."""
+    child = FORKS.Process(target=_entry, args=(module, [str(a) for a in argv], str(cwd), str(cwd),
+                                               prepare))
     child.start()
     return child
 
@@ -100,23 +105,28 @@ def apart(module: str, *argv, cwd: Path, prepare=None) -> SimpleNamespace:
     """`start`, waited for: its exit code and what it said."""
     child = start(module, *argv, cwd=cwd, prepare=prepare)
     child.join(120)
-    out, err = (Path(str(cwd) + end).read_text(encoding="utf-8", errors="replace") for end in (".out", ".err"))
+    out, err = (Path(str(cwd) + end).read_text(encoding="utf-8", errors="replace")
+                for end in (".out", ".err"))
     return SimpleNamespace(returncode=child.exitcode, stdout=out, stderr=err)
 
 
 def environment(**extra) -> dict:
-    return {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", **{k: str(v) for k, v in extra.items()}}
+    return {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1",
+            **{k: str(v) for k, v in extra.items()}}
 
 
-def command(module: str, *argv, cwd: Path, env: dict | None = None, **kw) -> subprocess.CompletedProcess:
+def command(module: str, *argv, cwd: Path, env: dict | None = None,
+            **kw) -> subprocess.CompletedProcess:
     """`python -m MODULE ARGS` in the folder `cwd`; output as bytes decoded leniently."""
-    return subprocess.run([sys.executable, "-m", module, *map(str, argv)], cwd=cwd, env=environment(**(env or {})),
-                          stdin=subprocess.DEVNULL, capture_output=True, encoding="utf-8", errors="replace",
-                          timeout=120, **kw)
+    return subprocess.run([sys.executable, "-m", module, *map(str, argv)], cwd=cwd,
+                          env=environment(**(env or {})), stdin=subprocess.DEVNULL,
+                          capture_output=True, encoding="utf-8", errors="replace", timeout=120,
+                          **kw)
 
 
 def one_error(code: int, err: str, *words: str) -> str:
-    """A mistake is exit code 2 and exactly one line `error: ...` that holds all the words, and no traceback."""
+    """A mistake is exit code 2 and exactly one line `error: ...` that holds all the words, and no
+    traceback."""
     assert code == 2, err
     assert "Traceback" not in err, err
     found = [line for line in err.splitlines() if line.startswith("error: ")]
@@ -127,7 +137,8 @@ def one_error(code: int, err: str, *words: str) -> str:
 
 
 def metrics(run: Path) -> list[dict]:
-    return [json.loads(line) for line in (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+    return [json.loads(line)
+            for line in (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
 
 
 def losses(run: Path) -> list[float]:

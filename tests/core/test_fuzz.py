@@ -13,7 +13,8 @@ MANY = ["lines --n 3000", "models", "kills"]
 
 
 def holds(*argv: str) -> None:
-    """As a process of its own: every case is a fork of it, and forks of a process with threads may hang."""
+    """As a process of its own: every case is a fork of it, and forks of a process with threads may
+    hang."""
     got = subprocess.run([*FUZZ, *argv], capture_output=True, text=True, stdin=subprocess.DEVNULL)
     assert got.returncode == 0 and got.stdout.endswith(" | 0 |\n"), got.stdout + got.stderr
 
@@ -54,4 +55,5 @@ assert ends(lambda: 2) == "other exit code", "two without a word"
 assert ends(lambda: open("/etc/planted", "w")) == "traceback" and not Path("/etc/planted").exists()
 assert ends(lambda: os.replace("x", "/etc/planted")) == "traceback"
 """
-    subprocess.run([sys.executable, "-c", planted, tmp_path], cwd=ROOT / "tests" / "tools", check=True, timeout=100)
+    subprocess.run([sys.executable, "-c", planted, tmp_path], cwd=ROOT / "tests" / "tools",
+                   check=True, timeout=100)

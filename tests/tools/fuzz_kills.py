@@ -20,17 +20,19 @@ from nanouft import train
 from nanouft.eval import plots
 from nanouft.run import checkpoints, config
 
-SHORT = ["--init", "start", "--batch-size", "4", "--threads", "1", "--items", "0", "--device", "cpu", "--out", "run"]
+SHORT = ["--init", "start", "--batch-size", "4", "--threads", "1", "--items", "0", "--device",
+         "cpu", "--out", "run"]
 OBJECTIVES = ("ift", "dpo", "kto", "rloo", "ppo")
 
 
 class Operations:
-    """Counts what this process does to files, and kills it at operation `at`: before it, after a file was opened, and
-    halfway through a file of tensors."""
+    """Counts what this process does to files, and kills it at operation `at`: before it, after a
+    file was opened, and halfway through a file of tensors."""
 
     def __init__(self, at: int | None):
         self.at, self.names = at, []
-        for name in ("replace", "rename", "mkdir", "fsync", "unlink", "remove", "rmdir", "ftruncate", "link", "open"):
+        for name in ("replace", "rename", "mkdir", "fsync", "unlink", "remove", "rmdir",
+                     "ftruncate", "link", "open"):
             setattr(os, name, self.counted(getattr(os, name), name))
         builtins.open = io.open = self.counted(io.open, "write")
         checkpoints._save = self.tensors(checkpoints._save)
@@ -43,7 +45,8 @@ class Operations:
     def counted(self, real: Callable, name: str) -> Callable:
         def operation(*args, **kw):
             mode = kw.get("mode", args[1] if len(args) > 1 else "r")
-            if name == "write" and not set("wax+") & set(mode) or name == "open" and not mode & os.O_CREAT:
+            if name == "write" and not set("wax+") & set(
+                    mode) or name == "open" and not mode & os.O_CREAT:
                 return real(*args, **kw)
             self.here(f"{name} {os.path.basename(str(args[0]))}")
             result = real(*args, **kw)
@@ -64,7 +67,8 @@ class Operations:
 
 
 def started(argv: list[str]) -> int:
-    """What a person would do in this folder: go on with the run, or begin it where there is none."""
+    """What a person would do in this folder: go on with the run, or begin it where there is
+    none."""
     return config.run(train.main, ["--resume", "run"] if Path("run", "run.json").exists() else argv)
 
 
@@ -98,7 +102,7 @@ def after_a_kill(argv: list[str], place: Path, name: str, kill: Callable[[Path],
             return f"the report was never printed\n{said}"
         beside = {f.name for f in folder.iterdir()} - {"run", "start", "pairs.jsonl"}
         more = files(folder / "run") ^ files(whole) | beside
-        more -= {".lock"}                               # killed before it let go: nobody holds what is left
+        more -= {".lock"}  # killed before it let go: nobody holds what is left
         return f"left over or missing: {sorted(more)}\n{said}" if more else ""
     return Case(name, work, prepare, differs, may_refuse=False)
 
@@ -124,14 +128,16 @@ def first(folder: Path, work: Callable[[], int], seconds: float | None = None) -
 
 
 def kills(n: int | None, rng: random.Random, place: Path) -> Iterator[Case]:
-    """Every file operation of a short dpo (n None), and n random moments (100) of five objectives."""
+    """Every file operation of a short dpo (n None), and n random moments (100) of five
+    objectives."""
     be_brief()
     plots.curves = lambda run: (run / "curves.png").write_bytes(b"a picture")
     lines(place / "pairs.jsonl", PAIRS)
     tiny_folder(place / "start")
-    argv = {o: ["--objective", o, "--steps", "8", "--rows", "8", "--save-every", "2", "--eval-every", "3", *SHORT]
-            for o in OBJECTIVES}
-    argv["file"] = ["--objective", "dpo", "--data", "pairs.jsonl", "--steps", "5", "--save-every", "2", *SHORT]
+    argv = {o: ["--objective", o, "--steps", "8", "--rows", "8", "--save-every", "2",
+                "--eval-every", "3", *SHORT] for o in OBJECTIVES}
+    argv["file"] = ["--objective", "dpo", "--data", "pairs.jsonl", "--steps", "5", "--save-every",
+                    "2", *SHORT]
     seconds = {}
 
     def whole(o: str) -> None:
@@ -155,7 +161,8 @@ def kills(n: int | None, rng: random.Random, place: Path) -> Iterator[Case]:
     linked(place, folder)
     first(folder, to_the_end)
     names = (folder / "names.txt").read_text().splitlines()
-    chosen = range(len(names)) if n is None else sorted(rng.sample(range(len(names)), min(n, len(names))))
+    chosen = range(len(names)) if n is None else sorted(
+        rng.sample(range(len(names)), min(n, len(names))))
 
     def at(i: int, folder: Path) -> None:
         def work() -> int:
@@ -172,5 +179,6 @@ def kills(n: int | None, rng: random.Random, place: Path) -> Iterator[Case]:
         o = OBJECTIVES[i % len(OBJECTIVES)]
         whole(o)
         delays = [rng.uniform(0, seconds[o]) for _ in range(rng.choice((1, 1, 2, 3)))]
-        yield after_a_kill(argv[o], place, f"moment {o} after {', '.join(f'{d:.2f}' for d in delays)} s",
+        yield after_a_kill(argv[o], place,
+                           f"moment {o} after {', '.join(f'{d:.2f}' for d in delays)} s",
                            partial(later, argv[o], delays))

@@ -1,4 +1,5 @@
-"""Random command lines of every program, from its own flags and a list of values that nobody means."""
+"""Random command lines of every program, from its own flags and a list of values that nobody
+means."""
 import contextlib
 import importlib
 import io
@@ -17,11 +18,12 @@ from nanouft import __main__ as console
 from nanouft.objectives import OBJECTIVES
 from nanouft.run import config
 
-TRAINS = ("nanouft.train", "nanouft.pretrain", "nanouft.reward")        # these must take a first step
+TRAINS = ("nanouft.train", "nanouft.pretrain", "nanouft.reward")  # these must take a first step
 OWN = "--init tiny --threads 1"
 FRONT = {               # what makes a command short, unless the line says otherwise
     "nanouft.simple": "--steps 1", "nanouft.train": f"{OWN} --rows 8 --steps 1 --items 0",
-    "nanouft.evaluate": f"{OWN} --items 1", "nanouft.sample": "tiny --prompt Hi --max-new 2 --threads 1",
+    "nanouft.evaluate": f"{OWN} --items 1", "nanouft.sample": "tiny --prompt Hi --max-new 2 "
+    "--threads 1",
     "nanouft.ledger": f"{OWN} --show sft", "nanouft.reward": f"{OWN} --rows 8 --steps 1",
     "nanouft.pretrain": "--steps 1 --tokens 128 --threads 1", "nanouft.world": "--n 1",
     "lab.compare": "--init tiny --objectives sft --seeds 1 --items 1 --workers 1 --out o",
@@ -31,19 +33,21 @@ FRONT = {               # what makes a command short, unless the line says other
     "lab.cost": f"{OWN} --rows 8 --steps 1", "lab.bench": "--quick --threads 1",
     "frozen_lake.__main__": "--seeds 1 --updates 1 --objective sft",
     "graded_answers": "graded.jsonl --answers bad good"}
-WEIGHTS = {"nanouft.train": 8, "nanouft.reward": 2, "nanouft.sample": 2, "nanouft.evaluate": 2, "nanouft.ledger": 2}
+WEIGHTS = {"nanouft.train": 8, "nanouft.reward": 2, "nanouft.sample": 2, "nanouft.evaluate": 2,
+           "nanouft.ledger": 2}
 RARE = ("lab.compare", "lab.claims", "lab.again", "lab.bench",
         "frozen_lake.__main__")              # long before their first word
-VALUES = ["", " ", "-", "--", "-1", "0", "1", "2", "7", "3.5", "0.5", "1e308", "-1e308", "1e-39", "1e9", "1000000",
-          "nan", "inf", "-inf", "1" * 40, "0x10", "1_000", "٣", "²", "\x1b[31mred\x07", "\x9b2J", "a\nb", "a\rb",
-          "a\tb", "\u202eabc", "\udcff\udcfe", "é" * 300, "x" * 5000, "学 ✓", "'", "\"", "$HOME", "*", "%s", "{}",
-          "[]", "null", "True", "none/such", ".", "..", "/", "dir", "empty", "file.txt", "data.jsonl", "pairs.jsonl",
-          "broken.jsonl", "binary.jsonl", "pipe", "/dev/null", "/dev/zero", "/dev/full", "/dev/stdin", "base", "tiny",
-          "run", "sft", "sft ift", "all", "A", "A:B", "list", "1:2", "1:-2", "auto", "cpu", "cuda:99", "mps", "C5",
-          "exact", "a/" * 99]
+VALUES = ["", " ", "-", "--", "-1", "0", "1", "2", "7", "3.5", "0.5", "1e308", "-1e308", "1e-39",
+          "1e9", "1000000", "nan", "inf", "-inf", "1" * 40, "0x10", "1_000", "٣", "²",
+          "\x1b[31mred\x07", "\x9b2J", "a\nb", "a\rb", "a\tb", "\u202eabc", "\udcff\udcfe",
+          "é" * 300, "x" * 5000, "学 ✓", "'", "\"", "$HOME", "*", "%s", "{}", "[]", "null", "True",
+          "none/such", ".", "..", "/", "dir", "empty", "file.txt", "data.jsonl", "pairs.jsonl",
+          "broken.jsonl", "binary.jsonl", "pipe", "/dev/null", "/dev/zero", "/dev/full",
+          "/dev/stdin", "base", "tiny", "run", "sft", "sft ift", "all", "A", "A:B", "list", "1:2",
+          "1:-2", "auto", "cpu", "cuda:99", "mps", "C5", "exact", "a/" * 99]
 
-NAMES = ["data.jsonl", "pairs.jsonl", "file.txt", "base", "tiny", "run", "new", "new/er", "dir", "empty", "sft", "dpo",
-         "all", "A", "1", "exact", "Hello."]
+NAMES = ["data.jsonl", "pairs.jsonl", "file.txt", "base", "tiny", "run", "new", "new/er", "dir",
+         "empty", "sft", "dpo", "all", "A", "1", "exact", "Hello."]
 
 
 def surroundings(place: Path) -> None:
@@ -54,18 +58,21 @@ def surroundings(place: Path) -> None:
     (place / "file.txt").write_text("text " * 3000)
     lines(place / "data.jsonl", DEMOS)
     lines(place / "pairs.jsonl", PAIRS)
-    lines(place / "graded.jsonl", [{"prompt": f"q{i}", "bad": "no", "good": f"yes {i}"} for i in range(40)])
+    lines(place / "graded.jsonl", [{"prompt": f"q{i}", "bad": "no", "good": f"yes {i}"}
+                                   for i in range(40)])
     (place / "broken.jsonl").write_text('{"prompt": "a", "response": "b"}\n{"prompt": \n[1, 2]\n')
     (place / "binary.jsonl").write_bytes(bytes(range(256)) * 4)
     os.mkfifo(place / "pipe")
     tiny_folder(place / "tiny")
     (place / "run").mkdir()
-    (place / "run" / "run.json").write_text('{"command": "train", "objective": "sft", "config": {}, "hp": {}}')
+    (place / "run" / "run.json").write_text('{"command": "train", "objective": "sft", "config": '
+                                            '{}, "hp": {}}')
 
 
 def programs() -> list[str]:
     # a package with a __main__.py is called by its name, and its main is there
-    return [f"nanouft.{name}" for name in console.COMMANDS] + ["frozen_lake.__main__", "graded_answers"]
+    return [f"nanouft.{name}" for name in console.COMMANDS] + [
+        "frozen_lake.__main__", "graded_answers"]
 
 
 def main_of(program: str) -> Callable:
@@ -86,7 +93,8 @@ def flags(program: str, objective: str = "") -> list[tuple[str, str]]:
 
 
 def value(word: str, rng: random.Random) -> str:
-    """Half of the values are of the flag's kind: what is refused at once tests nothing behind it."""
+    """Half of the values are of the flag's kind: what is refused at once tests nothing behind
+    it."""
     if rng.random() < 0.5:
         return rng.choice(VALUES)
     kinds = {"INT": ["0", "1", "2", "7", "33", "1000", "1000000", "1000000000"],
@@ -106,7 +114,8 @@ def draw(program: str, rng: random.Random) -> list[str]:
         else:
             mine += [name, value(word, rng), *([rng.choice(VALUES)] if rng.random() < 0.1 else [])]
     if rng.random() < 0.1:
-        mine.insert(rng.randrange(len(mine) + 1), rng.choice([*VALUES, "--unknown", "-x", "--seeed"]))
+        mine.insert(rng.randrange(len(mine) + 1),
+                    rng.choice([*VALUES, "--unknown", "-x", "--seeed"]))
     return front(program, mine) + mine
 
 
@@ -126,7 +135,8 @@ def begun(program: str) -> Callable[[Path, str], bool]:
     def first_step(folder: Path, said: str) -> bool:
         if program == "nanouft.pretrain":
             return bool(re.search(r"pretrain: .*[1-9]\d*/", said))
-        return any(f.stat().st_size for f in folder.rglob("metrics.jsonl")) or bool(re.search(r"[1-9]%\|", said))
+        return any(f.stat().st_size
+                   for f in folder.rglob("metrics.jsonl")) or bool(re.search(r"[1-9]%\|", said))
     return first_step if program in TRAINS else lambda folder, said: bool(said.strip())
 
 
@@ -142,7 +152,8 @@ def case(program: str, argv: list[str], place: Path) -> Case:
 def cases(n: int | None, rng: random.Random, place: Path) -> Iterator[Case]:
     (place / "around").mkdir()
     surroundings(place / "around")
-    names = [p for p in programs() if p not in RARE for _ in range(3 * WEIGHTS.get(p, 1))] + list(RARE)
+    names = [p for p in programs() if p not in RARE
+             for _ in range(3 * WEIGHTS.get(p, 1))] + list(RARE)
     for p in programs():
         main_of(p)                                              # imported once
     for _ in range(n or 300):
