@@ -252,7 +252,8 @@ def test_a_console_without_utf8_or_colour_or_display(here, tiny_base):
     it."""
     place = here / "Zoë 学 x"
     place.mkdir()
-    lines(place / "学.jsonl", [{"prompt": f"學 ✓ → {d['prompt']}", "response": "漢字"} for d in DEMOS])
+    lines(place / "学.jsonl",
+          [{"prompt": f"學 ✓ → {d['prompt']}", "response": "漢字"} for d in DEMOS])
     env = {"PYTHONIOENCODING": "cp1252", "NO_COLOR": "1", "DISPLAY": "", "MPLBACKEND": "nope",
            "LC_ALL": "C"}
     argv = ["--objective", "sft", "--init", str(tiny_base), "--data", "学.jsonl", "--steps", "2",

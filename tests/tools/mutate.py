@@ -1,7 +1,7 @@
 """Random mutants: does a test notice a small fault that nobody planned?
 
     python tests/tools/mutate.py --room objectives --n 60 --seed 7      # 6 minutes
-    python tests/tools/mutate.py --room rewards --n 20 --seed 7 --all   # survivors meet the whole suite
+    python tests/tools/mutate.py --room rewards --n 20 --seed 7 --all   # survivors meet all tests
 Lines of a room are drawn at random, and on each line one edit of its syntax tree: an operator, a
 comparison, a number, an end of a slice, an axis, a mean for a sum, swapped arguments, a dropped
 .detach(), a removed statement, a fixed seed. Each mutant stands alone in a copy of the project. The
@@ -76,9 +76,8 @@ WORDS = {"val": "train", "test": "train", "train": "val", "chosen": "rejected",
 SEEDED = {"Random", "default_rng", "manual_seed"}
 SILENT = {"print", "say", "tqdm", "bar", "ax", "axes", "fig", "plt", "plots", "warnings", "parser",
           "time"}
-SIZES = {"CHUNK", "PART", "LARGE", "SECONDS", "START", "LOOK", "BUDGET", "AT_ONCE", "SHOWN", "LINES",
-         "LETTERS",
-         "SHARP", "MOST_THREADS"}       # of memory, of patience and of what is printed
+SIZES = {"CHUNK", "PART", "LARGE", "SECONDS", "START", "LOOK", "BUDGET", "AT_ONCE", "SHOWN",
+         "LINES", "LETTERS", "SHARP", "MOST_THREADS"}       # of memory, of patience and of what is printed
 DEVICES = {"cuda", "mps"}
 FEW = 4                 # test files that import a file
 UNSEEN = {"desc", "total", "initial", "mininterval", "leave", "disable", "encoding", "errors",
