@@ -5,12 +5,15 @@ command.
 short, and `command` starts `python -m nanouft...` as a user would (4 s to import torch and what its
 first optimizer wants).
 """
+import contextlib
 import importlib
 import json
 import multiprocessing
 import os
+import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -66,6 +69,21 @@ def be_brief(setattr=setattr) -> None:
     setattr(train, "load_rows", few)
     setattr(report, "answer_rows", lambda *args, max_new: answer(*args, max_new=4))
     setattr(plots, "curves", lambda run: None)
+
+
+@contextlib.contextmanager
+def signals_work() -> Iterator[None]:
+    """A suite that runs in the background (nohup) ignores Ctrl-C and hang-ups. Inside they work,
+    here and in children."""
+    usual = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
+    if hasattr(signal, "SIGHUP"):
+        usual[signal.SIGHUP] = signal.SIG_DFL
+    before = {number: signal.signal(number, handler) for number, handler in usual.items()}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def lines(file: Path, rows: list[dict]) -> Path:

@@ -13,7 +13,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from running import DEMOS, QUICK, call, lines, one_error
+from running import DEMOS, QUICK, call, lines, one_error, signals_work
 from test_signals import STEP, strike
 
 from nanouft import sample, train
@@ -36,7 +36,7 @@ def gift(tiny_base, tmp_path_factory):
     place = tmp_path_factory.mktemp("gift")
     (place / "evil.py").write_text(CODE)
     lines(place / "rows.jsonl", DEMOS)
-    with pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch, signals_work():
         patch.chdir(place)
         patch.setattr("nanouft.eval.plots.curves", lambda run: None)
         strike(patch, signal.SIGINT, *STEP, 3)

@@ -9,7 +9,7 @@ import time
 
 import pytest
 import torch
-from running import PAIRS, QUICK, call, environment, lines, one_error, soon
+from running import PAIRS, QUICK, call, environment, lines, one_error, signals_work, soon
 from tiny import CPU, batch_of, some_rows, tiny
 
 from nanouft import pretrain, reward, train
@@ -21,6 +21,12 @@ from nanouft.run.setup import Run
 pytestmark = pytest.mark.usefixtures("brief")
 CORPUS = "A pig saw an owl and a bee. The oak is old; the elm is not. " * 400
 MAINS = {"train": train.main, "pretrain": pretrain.main, "reward": reward.main}
+
+
+@pytest.fixture(autouse=True)
+def as_at_a_terminal():
+    with signals_work():
+        yield
 
 
 def strike(monkeypatch, number: int, owner, name: str, when: int) -> None:
