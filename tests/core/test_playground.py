@@ -252,8 +252,8 @@ def test_answers_and_scores(made):
             pass.head(pass.hidden([{ ids, T: ids.length, past: 0, at: 0 }]), [pick]);
             return pick.best; };
         const said = model.say(prompt, { most: 12 });
-        const read = said.map((_, k) => best([...prompt, ...said.slice(0, k)]));
-        out = [[said, read], [say(1), say(1), say(2)],
+        const again = said.map((_, k) => best([...prompt, ...said.slice(0, k)]));
+        out = [[said, again], [say(1), say(1), say(2)],
             data.demos.map((d) => [d.answer, d.rejected].map((a) => score(d.task, a, data)))]""")
     assert greedy[0] == greedy[1] and len(greedy[0]) == 12 and drawn[0] == drawn[1] != drawn[2]
     assert scores == [[1, pytest.approx(2 * (1 - row.p))] for row in PAIRS]
