@@ -50,6 +50,8 @@ class TransformersTokenizer(Tokenizer):
             if not t.is_fast:
                 raise ValueError("no tokenizer.json, which the `tokenizers` library reads")
             check_text(t)
+            if t.chat_template and not isinstance(t.get_chat_template(), str):
+                raise ValueError("its chat template is no text")
         except Exception as e:                  # whatever a damaged or strange file leads to
             raise UserError(f"{folder}: its tokenizer cannot be used ({one_line(str(e))}); put the tokenizer files "
                             "that belong to the model into its folder") from None
