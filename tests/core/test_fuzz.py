@@ -71,8 +71,9 @@ def test_a_line_that_nobody_means_is_understood_or_refused_in_one_line(line):
 
 # ---- start models --------------------------------------------------------------------------------
 JUNK = [None, "x", "", -1, 3.5, 1e308, float("nan"), 10**40, True, [], {}, [[]] * 3]
-BYTES = {"half": lambda x: x[:len(x) // 2], "empty": lambda x: b"", "zeros": lambda x: bytes(len(x)),
-         "doubled": lambda x: x * 2, "not UTF-8": lambda x: b"\xff\xfe" + x,
+BYTES = {"half": lambda x: x[:len(x) // 2], "empty": lambda x: b"",
+         "zeros": lambda x: bytes(len(x)), "doubled": lambda x: x * 2,
+         "not UTF-8": lambda x: b"\xff\xfe" + x,
          "a list": lambda x: b"[]", "null": lambda x: b"null", "deep": lambda x: b"[" * 99_999}
 TENSORS = {"one row": lambda x: x[:1], "longer": lambda x: np.repeat(x, 2, 0),
            "flat": lambda x: x.reshape(-1)[:-1], "nan": lambda x: np.full_like(x, np.nan),

@@ -151,7 +151,7 @@ def files(run: Path) -> set[str]:
 
 
 def started(argv: list[str]) -> int:
-    """What a person would do in this folder: go on with the run, or begin it where there is none."""
+    """As a person would: go on with the run of this folder, or begin it where there is none."""
     there = Path("run", "run.json").exists()
     return config.run(train.main, ["--resume", "run"] if there else argv)
 

@@ -76,8 +76,9 @@ WORDS = {"val": "train", "test": "train", "train": "val", "chosen": "rejected",
 SEEDED = {"Random", "default_rng", "manual_seed"}
 SILENT = {"print", "say", "tqdm", "bar", "ax", "axes", "fig", "plt", "plots", "warnings", "parser",
           "time"}
+# of memory, of patience and of what is printed
 SIZES = {"CHUNK", "PART", "LARGE", "SECONDS", "START", "LOOK", "BUDGET", "AT_ONCE", "SHOWN",
-         "LINES", "LETTERS", "SHARP", "MOST_THREADS"}       # of memory, of patience and of what is printed
+         "LINES", "LETTERS", "SHARP", "MOST_THREADS"}
 DEVICES = {"cuda", "mps"}
 FEW = 4                 # test files that import a file
 UNSEEN = {"desc", "total", "initial", "mininterval", "leave", "disable", "encoding", "errors",
