@@ -379,13 +379,17 @@ def test_grades_of_a_function(here, capsys):
         after("una")
 
 
-def test_keep_takes_the_highest_rewards_in_order(here):
+def test_keep_takes_the_highest_rewards_in_order(here, tiny_base, brief, capsys):
     mine = function(here, LONG, "long")
     rows, _ = read(
         [lines(here / "d.jsonl", [{"prompt": "q", "response": "x" * n} for n in (3, 9, 1, 8, 9)])])
     kept = kept_rows(rows, Train(keep=0.6, reward=mine), [], CPU)
     assert [len(r.answer[0].text) for r in kept] == [9, 8, 9]
     assert not Train(keep=0.6, reward=mine).asks_judges and Train(keep=0.6).asks_judges
+    assert run_on(here, tiny_base, DEMOS, "sft", "--reward", mine, "--keep", 0.5) == 0
+    said = capsys.readouterr().out
+    assert "7 of 14 demonstrations are left" in said
+    assert "2 of 2 rows held out" in said, "rows held out stay as they are"
 
 
 def test_answers_to_rows_held_out_are_rewarded(made, here, tiny_base, brief, capsys):
