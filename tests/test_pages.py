@@ -73,8 +73,8 @@ def test_it_is_one_small_file_that_asks_for_nothing(file, name):
 def test_nothing_overflows_and_buttons_are_large_enough(b, file, name, width, height, dark):
     least = 24 if name != "lake" else 32 if height < 520 else 40
     for state in STATES[name]:
-        how = {"width": width, "height": height, "dark": dark, "touch": name == "lake" and width
-               < 600}
+        how = {"width": width, "height": height, "dark": dark, "touch": name == "lake"
+               and width < 600}
         b.open(file[name], state, **how)
         hidden = where(b, "#actions button", "r.width && (r.bottom > innerHeight || r.top < 0)")
         assert not hidden or height < 300, f"{state}: what to do is in sight"

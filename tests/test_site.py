@@ -115,8 +115,8 @@ def test_no_link_is_dead(site, pages):
             anchor = "" if "=" in parts.fragment else unquote(parts.fragment)
             if parts.scheme or link == "#":
                 continue
-            if not there.is_file() or anchor and there in pages and anchor not in pages[
-                    there].names:
+            known = pages[there].names if there in pages else [anchor]
+            if not there.is_file() or anchor and anchor not in known:
                 dead.append(f"{file.relative_to(site)}: {link}")
     assert len(pages) > 150 and not dead, "\n".join(dead[:20])
 

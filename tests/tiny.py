@@ -130,8 +130,8 @@ def same_each(got: dict, want: dict, law: str, tol: float = 1e-12) -> None:
 
 def differs(a, b, law: str, by: float = 1e-4) -> None:
     """A test that cannot fail proves nothing: here two things must NOT be equal."""
-    gap = (torch.as_tensor(a, dtype=torch.float64)
-           - torch.as_tensor(b, dtype=torch.float64)).abs().max().item()
+    gap = (torch.as_tensor(a, dtype=torch.float64) - torch.as_tensor(
+        b, dtype=torch.float64)).abs().max().item()
     assert gap > by, f"LAW: {law}\n  but they differ by {gap:.3g} only"
 
 

@@ -54,8 +54,8 @@ def test_collate_pads_on_the_right():
     for i, e in enumerate(rows):
         t, n = e.seqs["answer"], len(e.seqs["answer"].ids) - 1
         assert s.inputs[i].tolist() == [*t.ids[:-1], *[0] * (s.inputs.shape[1] - n)]
-        assert s.targets[i, :n].tolist() == t.ids[1:].tolist() and s.mask[i, :n].tolist() \
-            == t.mask[1:].tolist()
+        assert s.targets[i, :n].tolist() == t.ids[1:].tolist() \
+            and s.mask[i, :n].tolist() == t.mask[1:].tolist()
         assert s.attend[i].tolist() == [1] * n + [0] * (s.inputs.shape[1] - n), \
             "LAW: attend marks real targets, prompt included"
         assert (s.mask[i] <= s.attend[i]).all()

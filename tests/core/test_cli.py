@@ -168,8 +168,8 @@ def test_a_wrong_flag_is_one_line(line, here, capsys):
 def test_no_number_may_be_negative(name, cls, here, capsys):
     kinds = get_type_hints(cls)
     for f in dataclasses.fields(cls):
-        if {int, float} & {kinds[f.name],
-                           *get_args(kinds[f.name])} and (cls, f.name) not in MAY_BE_NEGATIVE:
+        is_number = {int, float} & {kinds[f.name], *get_args(kinds[f.name])}
+        if is_number and (cls, f.name) not in MAY_BE_NEGATIVE:
             command, *more = name.split()
             flag = "--" + f.name.replace("_", "-")
             one_error(call(MAINS[command], *more, flag, -1), capsys.readouterr().err, flag)
@@ -390,8 +390,8 @@ def test_the_printed_next_commands_run_as_they_stand(first, here, tiny_base, mon
         lines(here / name, rows)
     (here / "my.txt").write_text("the owl and the fox. " * 500)
     tiny_folder(here / "other")
-    (here / "other"
-     / "run.json").write_text(json.dumps({"command": "train", "config": {"data": ["DEMOS.jsonl"]}}))
+    (here / "other" / "run.json").write_text(
+        json.dumps({"command": "train", "config": {"data": ["DEMOS.jsonl"]}}))
     monkeypatch.setitem(pretrain.SIZES, "nano",
                         dataclasses.replace(pretrain.SIZES["nano"], n_layer=1, n_embd=16))
     assert "for its own figures give --data" in evaluate.other_data("other")

@@ -114,8 +114,8 @@ def test_places_are_those_of_the_mask_whoever_changes_it():
     other = torch.zeros_like(s.mask).index_fill(1, torch.tensor([0]), 1)                # (B,T)
     there = other.flatten().nonzero()[:, 0].tolist()
     assert s.places is s.places, "noted once, so a GPU need not count"
-    assert replace(s, mask=other).places.tolist() == there and len(s.take([0]).places) \
-        == s.mask[0].sum()
+    assert replace(s, mask=other).places.tolist() == there \
+        and len(s.take([0]).places) == s.mask[0].sum()
     s.mask[:] = other                                                   # written into
     assert s.places.tolist() == there
 
@@ -142,8 +142,8 @@ def test_kinds_are_kinds_of_the_world(form):
 
 # ---- --skills, --mix -----------------------------------------------------------------------------
 def test_skills_choose_families():
-    assert world.skills_named("A") == [world.GROUP_A] and world.skills_named("B,fact") \
-        == [(*world.GROUP_B, "fact")]
+    assert world.skills_named("A") == [world.GROUP_A] \
+        and world.skills_named("B,fact") == [(*world.GROUP_B, "fact")]
     assert world.skills_named("A:B", 2) == [world.GROUP_A, world.GROUP_B]
     assert world.skills_named("sum", 2) == [("sum",), ("sum",)]
     got = world.mixed_rows("train", ["demos"], 30, 4, skills="sum,fact")

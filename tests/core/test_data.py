@@ -720,8 +720,8 @@ def test_wrong_types_never_crash(tmp_path, items):
     path.write_text(json.dumps(items), encoding="utf-8")
     try:
         for row in read([path])[0]:
-            assert row.prompt and (row.answer or row.chosen) and bool(row.chosen) \
-                == bool(row.rejected)
+            assert row.prompt and (row.answer or row.chosen) \
+                and bool(row.chosen) == bool(row.rejected)
             for answer in filter(None, (row.answer, row.chosen, row.rejected)):
                 assert answer[0].role == answer[-1].role == "assistant"
     except UserError as e:

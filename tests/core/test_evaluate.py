@@ -234,8 +234,8 @@ def test_a_plain_text_goes_on_without_a_template(monkeypatch):
     voice.model, voice.tok = None, NANO
     for plain in (True, False):
         voice.say(say("user", "Where does"), plain=plain, n=2)
-    assert asked == [[NANO.encode("Where does")] * 2, [NANO.prompt_ids(say("user", "Where does"))]
-                     * 2]
+    assert asked == [[NANO.encode("Where does")] * 2,
+                     [NANO.prompt_ids(say("user", "Where does"))] * 2]
 
 
 # ---- probes --------------------------------------------------------------------------------------

@@ -34,8 +34,8 @@ def test_grades_become_scores_labels_and_pairs(made):
     assert {(s["prompt"], s["response"]) for s in files["labels"] if s["label"]} == good
     assert {(d["prompt"], d["response"]) for d in files["demos"]} == good
     assert {(p["prompt"], p["chosen"]) for p in files["pairs"]} == good
-    assert all(p["chosen"] != p["rejected"] for p in files["pairs"]) and len(files["mixed"]) \
-        == len(files["pairs"])
+    assert all(p["chosen"] != p["rejected"] for p in files["pairs"]) \
+        and len(files["mixed"]) == len(files["pairs"])
     assert 0.2 < sum(m["response"] == "no" for m in files["mixed"]) / len(files["mixed"]) < 0.5
     assert "2 of 103 rows left out" in said and "python -m nanouft.train" in said
     runs = [line.split("--out ")[1].split()[0] for line in said.splitlines()

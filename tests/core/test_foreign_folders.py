@@ -97,8 +97,8 @@ def test_a_damaged_log_is_said_and_the_run_goes_on(how, run, capsys):
     (run / "metrics.jsonl").write_text("".join(DAMAGE[how](log)))
     assert call(train.main, "--resume", "gift", "--reward", "evil.py:f") == 0
     out = capsys.readouterr().out
-    assert out.count("metrics.jsonl: ") == 1 and ("have no line" in out) \
-        == (how in ("emptied", "NULs", "cut"))
+    assert out.count("metrics.jsonl: ") == 1 \
+        and ("have no line" in out) == (how in ("emptied", "NULs", "cut"))
     steps = [json.loads(line)["step"] for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert steps == sorted(set(steps)) and steps[-3:] == [4, 5, 6]
 

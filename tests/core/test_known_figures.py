@@ -62,8 +62,8 @@ def draws() -> dict[str, str]:
     """Checksums of NanoWorld's rows of each kind, of its documents, of the order of rows and of the
     streams' seeds."""
     found = {f"{split} {kind}": [(r.prompt, r.answer, r.chosen, r.rejected, r.score, r.label, r.p,
-                                  r.scores) for r in world.rows(split, kind, 187, 3, noise=0.2
-                                                                * (kind == "demos"))]
+                                  r.scores) for r in world.rows(split, kind, 187, 3,
+                                                                noise=0.2 * (kind == "demos"))]
              for split in world.SPLITS for kind in world.KINDS}
     found["documents"] = list(corpus(3, 200))
     found["order"] = [step.tolist() for step in order([7, 3, 9, 3, 5, 8] * 7, 4, 25, 3)]

@@ -70,9 +70,7 @@ def test_every_token_of_an_answer_gets_the_answers_push(name):
     batch = two_answers(adv=[1.0, -2.0])
     mask = batch.seqs["answer"].mask.double()
     _, grads = value_and_grads(form, batch)
-    per = torch.tensor(LENGTHS,
-                       dtype=torch.float64) if name == "grpo" else torch.ones(
-                           2, dtype=torch.float64)
+    per = torch.tensor(LENGTHS if name == "grpo" else (1, 1), dtype=torch.float64)
     same(grads["answer"], -(adv / per)[:, None] * mask / 2,
          f"{name}: minus the advantage at each of its tokens")
 
@@ -151,8 +149,8 @@ def test_limits_of_grpos_surrogates():
          "CISPO without a clip is REINFORCE with importance weights")
     one = pure([[0.3], [0.7]])  # answers of one token
     one.seqs["answer"].old = torch.tensor([[-0.4], [-0.6]], dtype=torch.float64)
-    one.seqs["answer"].ref, one.col.adv = one.seqs[
-        "answer"].logp, torch.tensor([1.0, -2.0]).double()
+    one.seqs["answer"].ref = one.seqs["answer"].logp
+    one.col.adv = torch.tensor([1.0, -2.0]).double()
     same(grads(one, surrogate="gspo", eps=0.1), grads(one, eps=0.1),
          "GSPO of one-token answers is GRPO")
 
@@ -304,9 +302,8 @@ def test_coin_and_guess_are_two_draws(monkeypatch):
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_losses_have_32_bits_in_mixed_precision_and_64_in_double(name):
     form = Form(name, settings(name))
-    mixed, double = (nano(), Device("cpu", "bf16"), torch.float32), (
-        nano().double(), CPU, torch.float64)
-    for model, device, wanted in (mixed, double):
+    mixed = nano(), Device("cpu", "bf16"), torch.float32
+    for model, device, wanted in (mixed, (nano().double(), CPU, torch.float64)):
         batch = made.real_batch(form)
         with device.autocast():
             form.objective.forward(model, batch, form.hp)

@@ -102,8 +102,8 @@ def test_loss_is_one_number_and_a_pure_function(form):
     batch = give_logps(real_batch(form))
     before = {role: s.logp.requires_grad_(True).detach().clone() for role, s in batch.seqs.items()}
     (loss, metrics), (again, _) = (form.objective.loss(batch, form.hp) for _ in range(2))
-    assert loss.shape == () and loss.requires_grad and loss.isfinite() and loss.dtype \
-        == torch.float64
+    assert loss.shape == () and loss.requires_grad and loss.isfinite() \
+        and loss.dtype == torch.float64
     assert metrics.keys() <= EXPLAINED, \
         f"docs/metrics.md does not say what {metrics.keys() - EXPLAINED} means"
     for name, value in metrics.items():

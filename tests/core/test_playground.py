@@ -79,8 +79,8 @@ class Made:
     def settings(self, name: str, dials: dict):
         """Wherever other models are asked, the page asks its base."""
         wanted = OBJECTIVES[name].prerequisite
-        folders = {wanted.setting: [str(self.place / "base")]
-                   * len(wanted.commands)} if wanted else {}
+        base = [str(self.place / "base")]
+        folders = {wanted.setting: base * len(wanted.commands)} if wanted else {}
         return settings(name, **folders, **dials)
 
 

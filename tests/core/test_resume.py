@@ -108,8 +108,8 @@ def test_the_state_of_bitsandbytes_comes_back_as_it_holds_it(tmp_path, tiny_base
                 for _ in range(2))
     old.state.update({p: {"step": 7, "qmap1": shared} for p in model.parameters()})
     checkpoints.save_step(tmp_path, 7, model, old, {})
-    assert checkpoints.load_step(tmp_path, model, new)["step"] == 7 and len(new.state) \
-        == len(old.state)
+    assert checkpoints.load_step(tmp_path, model, new)["step"] == 7 \
+        and len(new.state) == len(old.state)
     for state in new.state.values():
         assert type(state["step"]) is int and state["step"] == 7 \
             and torch.equal(state["qmap1"], shared)

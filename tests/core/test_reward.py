@@ -112,8 +112,8 @@ def test_the_scorer_prefers_what_was_chosen_and_reads_each_text_once(made):
 def test_transformers_opens_it_with_the_same_rewards(made):
     transformers = pytest.importorskip("transformers")
     theirs = transformers.AutoModelForSequenceClassification.from_pretrained(made).eval()
-    assert type(theirs).__name__ == "GPT2ForSequenceClassification" and theirs.config.num_labels \
-        == 1
+    assert type(theirs).__name__ == "GPT2ForSequenceClassification" \
+        and theirs.config.num_labels == 1
     model, tok = load_model(made)
     ids, _ = padded(SEQS, tok.pad, "cpu")
     with torch.no_grad():

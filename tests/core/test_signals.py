@@ -128,8 +128,8 @@ def test_the_first_signal_waits_for_the_steps_end_and_the_second_does_not(tmp_pa
     assert fitted(tmp_path, {3: 2}) == ([], 3), "who asks again does not want to wait"
     assert fitted(tmp_path, {3: 1}, saves=False) == ([], 3), \
         "where nothing is saved, nothing is waited for"
-    assert fitted(tmp_path, {3: 1}, stride=4) == ([4], 4) and fitted(tmp_path, {4: 1}, stride=4) \
-        == ([8], 8), "until a rollout starts"
+    assert fitted(tmp_path, {3: 1}, stride=4) == ([4], 4) \
+        and fitted(tmp_path, {4: 1}, stride=4) == ([8], 8), "until a rollout starts"
     assert fitted(tmp_path, {9: 1}, stride=4) == ([], 10), "the last steps are not a whole rollout"
 
 

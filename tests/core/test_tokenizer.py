@@ -248,8 +248,8 @@ def test_a_run_folder_names_its_tokenizer_but_its_own_files_count(tmp_path):
 def test_transformers_opens_what_we_save(config, tmp_path):
     save_tokenizer(NANO, tmp_path)
     if config:  # a model of type gpt2 must not make transformers take its own GPT-2 tokenizer
-        (tmp_path
-         / "config.json").write_text(json.dumps({"model_type": "gpt2", "vocab_size": NANO.n_vocab}))
+        (tmp_path / "config.json").write_text(
+            json.dumps({"model_type": "gpt2", "vocab_size": NANO.n_vocab}))
     again = load_tokenizer(tmp_path)
     assert (again.ranks, again.special, again.pattern) == (NANO.ranks, NANO.special, NANO_PATTERN)
     auto = pytest.importorskip("transformers").AutoTokenizer.from_pretrained(str(tmp_path))

@@ -53,8 +53,8 @@ def test_run_folder_tells_everything(here, tiny_base, capsys, brief):
               "--lam", 0.3, "--eval-every", 5, "--save-every", 4, "--items", 2) == 0
     run = here / "out" / "ift"
     said = read_json(run / "run.json")
-    assert said["steps"] == 12 and said["hp"]["lam"] == 0.3 and said["config"]["lr"] \
-        == 4 * OBJECTIVES["ift"].lr
+    assert said["steps"] == 12 and said["hp"]["lam"] == 0.3 \
+        and said["config"]["lr"] == 4 * OBJECTIVES["ift"].lr
     came = said["from"]
     assert came["lam"] == came["steps"] == "command line" and came["gamma"] == "default"
     assert came["lr"] == "default of ift, for width 32", "a quarter of 128: four times the rate"

@@ -191,8 +191,8 @@ def test_sampling_with_its_own_cache_is_reading_everything_again_and_greedy_is_t
     for temperature in (0.0, 1.0):
         fast, slow = (generate(model, prompts, temperature=temperature, seed=1, cached=c, **how)
                       for c in (True, False))
-        assert [a.ids for a in fast] == [a.ids for a in slow] and [a.ended for a in fast] \
-            == [a.ended for a in slow]
+        assert [a.ids for a in fast] == [a.ids for a in slow] \
+            and [a.ended for a in fast] == [a.ended for a in slow]
     for prompt, answer in zip(prompts, generate(model, prompts, **how)):
         theirs = model.net.generate(torch.tensor([prompt]),
                                     attention_mask=torch.ones(1, len(prompt)), do_sample=False,
@@ -340,8 +340,8 @@ def test_a_gpt2_of_ours_with_a_foreign_template_keeps_it(tiny_base, tmp_path):
     write_gpt(tmp_path / "m", model)
     t.save_pretrained(tmp_path / "m")
     again, tok = start_model(str(tmp_path / "m"))
-    assert type(again).__name__ == "GPT" and tok.decode([tok.end]) == "<|im_end|>" and again.cfg \
-        == model.cfg
+    assert type(again).__name__ == "GPT" and tok.decode([tok.end]) == "<|im_end|>" \
+        and again.cfg == model.cfg
 
 
 # ---- runs ----------------------------------------------------------------------------------------

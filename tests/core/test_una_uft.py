@@ -108,8 +108,8 @@ def test_nanoworld_mixes_kinds(mix, counts):
     rows = world.mixed_rows("train", ["demos", "scores"], 60, 3, mix=mix, skills="A:B")
     demos, scored = [r for r in rows if r.score is None], [r for r in rows if r.score is not None]
     assert (len(demos), len(scored)) == counts
-    assert {r.family for r in demos} <= set(world.GROUP_A) and {r.family for r in scored} \
-        <= set(world.GROUP_B)
+    assert {r.family for r in demos} <= set(world.GROUP_A) \
+        and {r.family for r in scored} <= set(world.GROUP_B)
     assert demos == world.rows("train", "demos", counts[0], 3, skills=world.GROUP_A), \
         ("LAW: the first kind has the rows that it would have alone, so SFT and UFT see the same "
          "demonstrations")

@@ -30,8 +30,8 @@ from nanouft.world.documents import corpus
 from nanouft.world.facts import ITEMS, RELATIONS, WORDS, WORLD, bucket, read_question
 from nanouft.world.skills import RULES, SHOWN, read_rules
 
-EVERY = [(family, split) for family in FAMILIES for split in SPLITS if (family, split)
-         != ("rules_new", "train")]
+EVERY = [(family, split) for family in FAMILIES for split in SPLITS
+         if (family, split) != ("rules_new", "train")]
 
 
 def text(turns) -> str:
@@ -250,8 +250,8 @@ def test_the_corpus_tells_every_fact_and_has_its_habits():
             by_family.setdefault(family, []).append(score(prompt, answer))
     right = {family: sum(v == 1 for v in values) / len(values)
              for family, values in by_family.items()}
-    assert right["book"] == right["fact"] == 1 and 0.08 < right["truth"] < 0.24 and 0.15 \
-        < right["unknown"] < 0.35
+    assert right["book"] == right["fact"] == 1 and 0.08 < right["truth"] < 0.24 \
+        and 0.15 < right["unknown"] < 0.35
     assert all(0.42 < right[family] < 0.62 for family in GROUP_A if family != "rules_new")
     assert "rules_new" not in right
     runs_on = [len(document) == 4 for document in documents if "cities" in document[0].text

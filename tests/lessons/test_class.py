@@ -211,8 +211,8 @@ def test_the_seed_and_the_tasks_that_are_named_arrive(two, monkeypatch):
     command.main(["--class", str(two / "handed"), "--out", str(two / "a.csv"), "04a",
                   "--seed", str(two / "secret.txt")])
     command.main(["--class", str(two / "handed"), "--out", str(two / "b.csv"), "04"])
-    assert ("04a", "only I know") in asked and {seed for *ids, seed in asked} \
-        == {"only I know", "Ada", "Bo"}
+    assert ("04a", "only I know") in asked \
+        and {seed for *ids, seed in asked} == {"only I know", "Ada", "Bo"}
     with open(two / "a.csv", encoding="utf-8-sig", newline="") as f:
         assert {row["task"] for row in csv.DictReader(f)} == {"04a", ""}
 

@@ -63,8 +63,8 @@ def test_what_it_leaves_out_is_of_second_order():
     for eps in (2e-3, 1e-3, 5e-4):
         model = scaled(one, eps)
         errors.append((model.ordinary()(IDS) - model(IDS)).norm().item())
-    assert errors[0] / errors[1] == pytest.approx(4, rel=0.03) and errors[1] / errors[2] \
-        == pytest.approx(4, rel=0.03)
+    assert errors[0] / errors[1] == pytest.approx(4, rel=0.03) \
+        and errors[1] / errors[2] == pytest.approx(4, rel=0.03)
     assert errors[0] > 1e-6, "the network is not linear"
 
 

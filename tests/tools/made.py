@@ -15,20 +15,17 @@ def map_row(name: str, place: int, sft: int, demos: int, samples: int) -> dict:
             -0.015 else "worse")
     train = (f"python -m nanouft.train --objective {name.split(',')[0].lower()} --rows {demos} "
              "--lr 3e-5 --beta 0.1")
-    return {"name": name, "needs": METHODS[name], "worse": [],
-            "borrowed": name == "KTO",
+    return {"name": name, "needs": METHODS[name], "worse": [], "borrowed": name == "KTO",
             "endpoint": [0.7 + gain, 0.0123456], "gain": [gain, 0.0151234 * (name != "SFT")],
-            "verdict": word,
-            "cost": {"samples": samples, "tokens": 123456, "flops": 1.23456e12, "relative": 1 + 0.7
-                     * place,
-                     "at_inference": 8 if name == "best of 8" else 1},
+            "verdict": word, "cost": {"samples": samples, "tokens": 123456, "flops": 1.23456e12,
+                                      "relative": 1 + 0.7 * place, "at_inference": 8
+                                      if name == "best of 8" else 1},
             "changes": {"fact": [-0.1012345, 0.03, "worse"], "truth": [0.01, 0.03, "undecided"],
                         "unknown": [0.05, 0.02, "better"], "ends": [0.0, 0.001, "equal"],
                         "diversity": [-0.08, 0.05, "less varied"]},
             "settings": {"--lr": "3e-5", "--beta": "0.1"}, "failed": int(name == "IPO"),
             "commands": [f"python -m nanouft.train --objective sft --rows {demos} --out "
-                         f"out/sft-{demos}",
-                         f"python -m nanouft.rewards.harvest "
+                         f"out/sft-{demos}", f"python -m nanouft.rewards.harvest "
                          f"--init out/sft-{demos} --rows {samples} --out out/own-{samples}",
                          f"{train} --init out/sft-{demos} --data out/own-{samples} --out "
                          f"out/own-{place}"]}
