@@ -1,16 +1,17 @@
-"""A reward function for questions whose answer is a number, as in GSM8K: is the last number of an answer right?
+"""A reward function for questions with a number as answer (GSM8K): is the last number right?
 
-    python examples/gsm8k_reward.py                     # small questions of that form: out/sums/*.jsonl, one second
+    python examples/gsm8k_reward.py             # small questions of that form: out/sums/*.jsonl
     python -m nanouft.train --objective sft --data out/sums/demos.jsonl --prompt-field question \\
-        --response-field answer --epochs 8 --lr 1e-3 --out out/sums-sft                 # so that some answers are right
-    python -m nanouft.train --objective grpo --data out/sums/questions.jsonl --prompt-field question \\
-        --init out/sums-sft --reward examples/gsm8k_reward.py:right --out out/sums-grpo \\
-        --steps 80 --batch-size 8 --samples 8 --lr 1e-4 --max-new 24
-    python -m nanouft.evaluate --data out/sums/test.jsonl --prompt-field question --init out/sums-grpo \\
-        --reward examples/gsm8k_reward.py:right --best-of 8
+        --response-field answer --epochs 8 --lr 1e-3 --out out/sums-sft     # some answers are right
+    python -m nanouft.train --objective grpo --data out/sums/questions.jsonl \\
+        --prompt-field question --init out/sums-sft --out out/sums-grpo \\
+        --reward examples/gsm8k_reward.py:right --steps 80 --batch-size 8 --samples 8 \\
+        --lr 1e-4 --max-new 24
+    python -m nanouft.evaluate --init out/sums-grpo --data out/sums/test.jsonl \\
+        --prompt-field question --reward examples/gsm8k_reward.py:right --best-of 8
 
-GSM8K itself has the same two fields: {"question": ..., "answer": "... #### 72"}. It needs a model that can count.
-Change `right` first: reward short answers, or a format, and read what the model then says.
+GSM8K itself has the same two fields: {"question": ..., "answer": "... #### 72"}. It needs a model
+that can count. Change `right` first: reward short answers, or a format, and read the answers.
 """
 import json
 import random
@@ -26,10 +27,11 @@ NUMBER = re.compile(r"-?\d[\d,]*(?:\.\d+)?")
 THINGS = "hens owls cats bats figs cups pans jars pens oars".split()
 
 
-# ---- the reward ------------------------------------------------------------------------------------------------------
+# ---- the reward ----------------------------------------------------------------------------------
 def right(prompts: list[str], answers: list[str], answer: list[str], **others) -> list[float]:
-    """1 where the last number of an answer is that of the row's field "answer" (the worked solution), else 0."""
-    return [float(last_number(said) == last_number(gold)) for said, gold in zip(answers, answer)]
+    """1 if the last number of an answer is that of the row's field "answer" (the worked solution),
+    else 0."""
+    return [float(last_number(text) == last_number(gold)) for text, gold in zip(answers, answer)]
 
 
 def last_number(text: str) -> float | str:
@@ -38,20 +40,21 @@ def last_number(text: str) -> float | str:
     return float(found[-1].replace(",", "")) if found else text
 
 
-# ---- the questions ---------------------------------------------------------------------------------------------------
+# ---- the questions -------------------------------------------------------------------------------
 @dataclass
 class Sums:
-    demos: int = 200                # worked solutions, to begin with
-    questions: int = 1000           # to learn from by reward
+    demos: int = 200                # worked solutions, for the first stage
+    questions: int = 1000           # questions to learn from by reward
     test: int = 200                 # questions that are in no other file
-    seed: int = 0                   # which numbers
+    seed: int = 0                   # seed of the numbers
     out: str = "out/sums"           # folder for the files
 
 
 def question(rng: random.Random) -> dict:
     """{"question", "answer"}: two sums, all numbers from 1 to 27."""
     a, b, c, thing = rng.randint(1, 9), rng.randint(1, 9), rng.randint(1, 9), rng.choice(THINGS)
-    return {"question": f"A man has {a} {thing}, gets {b} and then {c} more. How many {thing} has he now?",
+    asked = f"A man has {a} {thing}, gets {b} and then {c} more. How many {thing} has he now?"
+    return {"question": asked,
             "answer": f"{a} and {b} is {a + b} and {c} is {a + b + c} #### {a + b + c}"}
 
 

@@ -1,15 +1,16 @@
-"""Demonstrations: the optimal path, three kinds of worse ones, and what IFT's ghosts would be told.
+"""Demonstrations: the best path, three kinds of worse ones, and IFT's ghosts.
 
-    gold(lake)                      # the best way, as [(cell, action), ...]
-    loser(lake, "detour")           # arrives, but too late; "fall" ends in a hole; "dither" steps back once
-    ghosts(lake, gold(lake))        # where one wrong step would put the walker, and is the copied action right there?
+    gold(lake)                      # the best path, as [(cell, action), ...]
+    loser(lake, "detour")           # arrives late; "fall" ends in a hole; "dither" steps back once
+    ghosts(lake, gold(lake))        # where one wrong step would lead: is the copied action right?
 
-The paper trains on one optimal and one sub-optimal trajectory (arXiv:2405.11870, section 5.3) and does not show them;
-what "sub-optimal" means is therefore a factor here, not a detail. On a slippery lake there is no such thing as *the*
-path: there the demonstrations are sampled episodes.
+The paper trains on one optimal and one sub-optimal trajectory (arXiv:2405.11870, section 5.3) and
+does not show them. So the kind of worse path is a setting here. On a slippery lake no path is *the*
+best one: there the demonstrations are sampled episodes.
 """
 import heapq
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -20,30 +21,32 @@ from frozen_lake.planning import optimal, optimal_actions, simulate
 from nanouft.errors import UserError
 
 Path = list[tuple[int, int]]                        # (cell, action), as many as there are steps
-LOSERS = ("detour", "fall", "dither")
 LONGEST = 40                                        # steps of a sampled demonstration
 
 
-# ---- deterministic lakes --------------------------------------------------------------------------------------------
+# ---- deterministic lakes -------------------------------------------------------------------------
 def best_path(lake: Lake) -> Path:
-    """From S along intended moves, each time the first optimal action (ties: left, down, right, up) until G."""
-    best, s, out = optimal_actions(Lake(lake.name, lake.rows)), lake.start, []
+    """From S to G, each time the first optimal action (ties: left, down, right, up)."""
+    best = optimal_actions(Lake(lake.name, lake.rows))
+    s, path = lake.start, []
     while s != lake.goal:
         a = int(best[s].double().argmax())
-        out.append((s, a))
+        path.append((s, a))
         s = int(lake.step[s, a])
-    return out
+    return path
 
 
-def other_way(lake: Lake) -> Path | None:
-    """The path to G that shares the fewest cells with the best one (then the shortest). None if it is no longer than
-    the best one: then it is not sub-optimal, or there is no other."""
-    on_best = {s for s, _ in best_path(lake)}
-    queue, seen = [(0, lake.start, [])], set()
-    while queue:                                    # Dijkstra: a shared cell costs as much as 1,000 steps
+def detour(lake: Lake) -> Path | None:
+    """The path to G that shares the fewest cells with the best one; of several, the shortest.
+    None if it is no longer than the best one: then it is not sub-optimal, or there is no other."""
+    best = best_path(lake)
+    on_best = {s for s, _ in best}
+    queue: list[tuple[int, int, Path]] = [(0, lake.start, [])]
+    seen = set()
+    while queue:  # Dijkstra: a shared cell costs 1,000 steps more
         cost, s, path = heapq.heappop(queue)
         if s == lake.goal:
-            return path if len(path) > len(best_path(lake)) else None
+            return path if len(path) > len(best) else None
         if s in seen or lake.terminal[s]:
             continue
         seen.add(s)
@@ -52,8 +55,8 @@ def other_way(lake: Lake) -> Path | None:
     return None
 
 
-def way_into_a_hole(lake: Lake) -> Path | None:
-    """Leaves the best path as early as possible, then the shortest way into a hole off that path."""
+def fall(lake: Lake) -> Path | None:
+    """Leaves the best path as early as possible, then takes the shortest way into a hole off it."""
     path = best_path(lake)
     on_best = {s for s, _ in path}
     for k, (leave, _) in enumerate(path):
@@ -66,110 +69,124 @@ def way_into_a_hole(lake: Lake) -> Path | None:
                 if t not in seen and t not in on_best and not lake.terminal[t]:
                     seen.add(t)
                     queue.append((t, way + [(s, a)]))
-    for k, (s, _) in enumerate(path):               # no cell beside the path: fall from the path itself
+    for k, (s, _) in enumerate(path):  # no cell beside the path: fall from the path
         for a, t in enumerate(lake.step[s].tolist()):
             if t in lake.holes:
                 return path[:k] + [(s, a)]
     return None
 
 
-def step_back(lake: Lake) -> Path | None:
+def dither(lake: Lake) -> Path | None:
     """The best path with one step back (and forth again) in the middle: a single wrong move."""
     path = best_path(lake)
     k = len(path) // 2
     if k == 0:
         return None
-    back = (path[k - 1][1] + 2) % 4                 # left and right, down and up are two apart
+    back = (path[k - 1][1] + 2) % 4  # left and right, down and up are two apart
     return path[:k] + [(path[k][0], back), path[k - 1]] + path[k:]
 
 
-# ---- both kinds of lake ---------------------------------------------------------------------------------------------
+LOSERS = {"detour": detour, "fall": fall, "dither": dither}
+
+
+# ---- both kinds of lake --------------------------------------------------------------------------
 def gold(lake: Lake, seed: int = 0) -> Path:
-    """The demonstration that everybody imitates. Slippery: the first episode of the best policy that arrives."""
+    """The demonstration to imitate. Slippery: the best policy's first episode that arrives."""
     if not lake.slippery:
         return best_path(lake)
     return _episode(lake, optimal(lake), seed, lambda path, arrived: arrived)
 
 
 def loser(lake: Lake, kind: str = "detour", seed: int = 0) -> Path:
-    """The demonstration that is worse. Slippery: an episode of a walker that errs in half of its moves; "detour"
-    arrives, but later than gold; "fall" does not. UserError where a map has none."""
+    """The worse demonstration. Slippery: an episode of a walker that errs in half of its moves;
+    "detour" arrives, but later than gold; "fall" does not. UserError where a map has none."""
     if not lake.slippery:
-        found = {"detour": other_way, "fall": way_into_a_hole, "dither": step_back}[kind](lake)
+        found = LOSERS[kind](lake)
         if found is None:
-            raise UserError(f"map {lake.name}: it has no {kind} (known losers: {', '.join(LOSERS)})")
+            raise UserError(f"map {lake.name}: it has no {kind} "
+                            f"(known losers: {', '.join(LOSERS)})")
         return found
-    best, arrives = len(gold(lake, seed)), kind != "fall"
     if kind == "dither":
-        raise UserError("a dithering walker needs a lake that is not slippery; use the losers detour or fall")
-    return _episode(lake, 0.5 * optimal(lake) + 0.125, seed + 1,
-                    lambda path, arrived: arrived == arrives and (not arrives or len(path) > best))
+        raise UserError("a dithering walker needs a lake that is not slippery; "
+                        "use the losers detour or fall")
+    best = len(gold(lake, seed))
+
+    def wanted(path: Path, arrived: bool) -> bool:
+        return not arrived if kind == "fall" else arrived and len(path) > best
+    return _episode(lake, half_random(lake), seed + 1, wanted)
 
 
-def _episode(lake: Lake, policy: torch.Tensor, seed: int, wanted) -> Path:
+def half_random(lake: Lake) -> torch.Tensor:
+    """(S,4): half of the moves are the best ones, half are random."""
+    return 0.5 * optimal(lake) + 0.125
+
+
+def _episode(lake: Lake, policy: torch.Tensor, seed: int,
+             wanted: Callable[[Path, bool], bool]) -> Path:
     for part in range(20):
         cells, actions = simulate(lake, policy, 100, 1000 * seed + part)
         for c, a in zip(cells.tolist(), actions.tolist()):
             path = [(s, move) for s, move in zip(c, a) if move >= 0]
             if 2 <= len(path) <= LONGEST and wanted(path, lake.goal in c):
                 return path
-    raise UserError(f"map {lake.name}, slippery: no such episode of at most {LONGEST} steps in 2,000")
+    raise UserError(f"map {lake.name}, slippery: no such episode of at most {LONGEST} steps "
+                    "in 2,000")
 
 
-# ---- what demonstrations say about other cells ----------------------------------------------------------------------
+# ---- what demonstrations teach about other cells -------------------------------------------------
 @dataclass(frozen=True)
 class Ghost:
-    """One wrong step from the demonstrator's path. IFT blends its cell into the demonstrator's next state and stamps
-    the demonstrator's action on both."""
-    step: int               # of the demonstrator whose state is blended
-    cell: int               # where the step was made from (the demonstrator's cell one step earlier)
+    """One wrong step from the demonstrator's path. IFT blends the cell that it leads to into the
+    demonstrator's next state, and trains the demonstrator's action on both."""
+    cell: int               # the demonstrator's cell one step earlier, from which the step leads
     at: int                 # where the ghost stands
-    copied: int             # the action that is stamped on it
+    copied: int             # the demonstrator's action
     right: bool             # is it optimal where the ghost stands?
     bump: bool              # the step went into a wall: the ghost has not moved
 
 
 def ghosts(lake: Lake, path: Path) -> list[Ghost]:
-    """All ghosts on live cells: every action but the demonstrator's, at every step that has a next one."""
+    """All ghosts on live cells: every other action, at every step of the path but the last."""
     best, live = optimal_actions(lake), set(lake.live)
-    out = []
+    found = []
     for i in range(1, len(path)):
         (cell, taken), (_, copied) = path[i - 1], path[i]
         for a in range(4):
             at = int(lake.step[cell, a])
             if a != taken and at in live:
-                out.append(Ghost(i, cell, at, copied, bool(best[at, copied]), at == cell))
-    return out
+                found.append(Ghost(cell, at, copied, bool(best[at, copied]), at == cell))
+    return found
 
 
 def moves_of_loser(lake: Lake, winner: Path, worse: Path) -> list[str]:
-    """Per step of the loser: "shared" with the winner (cancels in DPO), "optimal" in its own cell (and pushed down all
-    the same), or "wrong"."""
+    """For each step of the loser: "shared" with the winner (cancels in DPO), "optimal" in its own
+    cell (and pushed down all the same), or "wrong"."""
     best = optimal_actions(lake)
     return ["shared" if step in winner else "optimal" if best[step] else "wrong" for step in worse]
 
 
-# ---- random lakes ---------------------------------------------------------------------------------------------------
-@lru_cache(maxsize=None)
-def random_lake(seed: int, size: int = 5, ice: float = 0.7, shortest: int = 5) -> Lake:
-    """A lake drawn from its seed: S and G anywhere, at least `shortest` steps apart, and a demonstration of every kind.
-    Ice from which G cannot be reached becomes a hole. So it has two ways, one longer: the paper's situation."""
-    rng = torch.Generator().manual_seed(seed)
-    while True:
-        cells = ["F" if x < ice else "H" for x in torch.rand(size * size, generator=rng).tolist()]
-        s, g = torch.randperm(size * size, generator=rng)[:2].tolist()
-        cells[s], cells[g] = "S", "G"
-        lake = _lake(cells, seed, size)
-        if s not in lake.live:
-            continue
-        lake = _lake([c if c in "SG" or i in lake.live else "H" for i, c in enumerate(cells)], seed, size)
-        if (len(best_path(lake)) >= shortest and other_way(lake) and way_into_a_hole(lake)):
-            return lake
-
-
-def _lake(cells: list[str], seed: int, size: int) -> Lake:
-    return Lake(f"random{seed}", tuple("".join(cells[i * size:(i + 1) * size]) for i in range(size)))
-
-
 def arrows(path: Path) -> str:
     return "".join(ARROWS[a] for _, a in path)
+
+
+# ---- random lakes --------------------------------------------------------------------------------
+@lru_cache(maxsize=None)
+def random_lake(seed: int, size: int = 5, ice: float = 0.7, shortest: int = 5) -> Lake:
+    """A lake drawn from its seed: S and G anywhere, at least `shortest` steps apart, with a worse
+    path of every kind, as in the paper. Ice from which G cannot be reached becomes a hole."""
+    rng = torch.Generator().manual_seed(seed)
+
+    def lake_of(cells: list[str]) -> Lake:
+        rows = ("".join(cells[i * size:(i + 1) * size]) for i in range(size))
+        return Lake(f"random{seed}", tuple(rows))
+    while True:
+        random = torch.rand(size * size, generator=rng).tolist()
+        cells = ["F" if x < ice else "H" for x in random]
+        s, g = torch.randperm(size * size, generator=rng)[:2].tolist()
+        cells[s], cells[g] = "S", "G"
+        live = lake_of(cells).live
+        if s not in live:
+            continue
+        lake = lake_of([c if c in "SG" or i in live else "H" for i, c in enumerate(cells)])
+        if len(best_path(lake)) >= shortest and detour(lake) and fall(lake):
+            return lake

@@ -1,13 +1,13 @@
-"""The page: seven screens on one small lake, five scenes of "commit, then see", the training and the verdict.
+"""The page: seven scenes on one small lake, five of "commit, then see", the training, the verdict.
 
-    python -m frozen_lake                           # writes it beside the pictures: out/frozen_lake/index.html
+    python -m frozen_lake       # writes it beside the pictures: out/frozen_lake/index.html
 
-One file: open it with any browser, from the disk, without a network. What a student learns is computed in the page
-(web/lake.js, checked against the losses of this project by tests/lake/test_lake_page.py), so that the ways and the
-lakes that a visitor draws work. The study on networks gives its verdict, if it has been run. The same objectives on
-sentences: python -m nanouft.playground.
-web/ holds the parts: lake.js and ways.js compute, state.js remembers, draw.js draws, each scene has a file, main.js
-joins them. Simplified: the page's students walk on ice that is not slippery.
+It is one file: open it with any browser, without a network. What a student learns is computed in
+the page itself (web/lake.js; tests/lake/test_lake_page.py compares it with torch), so the ways and
+lakes that a visitor draws work, too. The study on networks gives its verdict, if there is one.
+web/ holds the parts: lake.js and ways.js compute, state.js remembers, draw.js draws, each scene has
+a file, main.js joins them. The same objectives on sentences: python -m nanouft.playground.
+Simplified: the page's students walk on ice that is not slippery.
 """
 from pathlib import Path
 
@@ -17,16 +17,19 @@ from nanouft.run import pages
 from nanouft.run.storage import read_json
 
 WEB = Path(__file__).parent / "web"
-SCRIPTS = ("lake", "ways", "state", "draw", "scene_draw", "scene_touch", "scene_ghost", "scene_loser", "scene_drop",
-           "scene_train", "scene_end", "main")
-METHODS = {             # what the letters mean, the paper, and the lesson
+SCRIPTS = ("lake", "ways", "state", "draw", "scene_draw", "scene_touch", "scene_ghost",
+           "scene_loser", "scene_drop", "scene_train", "scene_end", "main")
+METHODS = {  # what the letters mean, the paper, the lesson
     "sft": ("supervised fine-tuning: imitate demonstrations", "2203.02155", "03"),
-    "ift": ("intuitive fine-tuning: imitate, each state mixed with the student's own guess", "2405.11870", "05L"),
-    "dpo": ("direct preference optimization: widen the gap between a better and a worse answer", "2305.18290", "07"),
-    "orpo": ("odds ratio preference optimization: imitate the better answer and prefer it", "2403.07691", "08"),
+    "ift": ("intuitive fine-tuning: imitate, each state mixed with the student's own guess",
+            "2405.11870", "05L"),
+    "dpo": ("direct preference optimization: widen the gap between a better and a worse answer",
+            "2305.18290", "07"),
+    "orpo": ("odds ratio preference optimization: imitate the better answer and prefer it",
+             "2403.07691", "08"),
 }
 SLIPPERY = "The command walked on slippery ice, this page does not."
-STUDY = "python -m lab.lake_study"                  # the command that fills the last scene
+STUDY = "python -m lab.lake_study"  # the command that fills the last scene
 
 
 def read_study(file: Path) -> dict:
@@ -41,47 +44,57 @@ def read_study(file: Path) -> dict:
 
 def verdicts(study: dict | None) -> dict | None:
     """The study over many maps as the last scene shows it."""
-    return study and {"seeds": study["seeds"], "verdict": study["verdict"], "counts": study["verdicts"],
-                      "settings": len(study["settings"])}
+    return study and {"seeds": study["seeds"], "verdict": study["verdict"],
+                      "counts": study["verdicts"], "settings": len(study["settings"])}
 
 
-# ---- links: papers, and this project's docs as seen from the folder of the page -------------------------------------
-def sources(folder: Path) -> dict:
-    return {name: {"paper": f"https://arxiv.org/abs/{paper}", "lesson": pages.doc(folder, f"lessons/{lesson}.md")}
+def sources(folder: Path) -> dict[str, dict]:
+    """Paper and lesson of each method, as links from the folder of the page."""
+    return {name: {"paper": f"https://arxiv.org/abs/{paper}",
+                   "lesson": pages.doc(folder, f"lessons/{lesson}.md")}
             for name, (_, paper, lesson) in METHODS.items()}
 
 
 def explained(folder: Path) -> str:
     """The four methods in the list of words."""
-    links = sources(folder)
-    def line(name: str, about: str) -> str:
-        lesson = links[name]["lesson"]
-        more = f', <a href="{pages.html(lesson)}">lesson {METHODS[name][2]}</a>' if lesson else ""
-        return f'<dt>{name.upper()}</dt><dd>{about} (<a href="{links[name]["paper"]}">paper</a>{more}).</dd>'
-    return "\n".join(line(name, about) for name, (about, _, _) in METHODS.items())
+    lines = []
+    for name, link in sources(folder).items():
+        about, _, number = METHODS[name]
+        links = f'<a href="{link["paper"]}">paper</a>'
+        if link["lesson"]:
+            links += f', <a href="{pages.html(link["lesson"])}">lesson {number}</a>'
+        lines.append(f"<dt>{name.upper()}</dt><dd>{about} ({links}).</dd>")
+    return "\n".join(lines)
 
 
-# ---- the file -------------------------------------------------------------------------------------------------------
 def content(hp: dict, lake: Lake, study: dict | None, folder: Path) -> dict:
-    """Everything that the scripts read as DATA; its strings are ready for HTML. hp: lam, gamma, beta, lr, steps."""
-    shown = {k: hp[k] for k in ("lam", "gamma", "beta", "lr", "steps")}
-    data = {"rows": lake.rows, "note": SLIPPERY * lake.slippery, "hp": shown | {"lamOdds": hp.get("orpo_lam", 1.0)},
+    """Everything that the scripts read as DATA; its strings are ready for HTML.
+    hp: lam, gamma, beta, lr, steps."""
+    shown = {name: hp[name] for name in ("lam", "gamma", "beta", "lr", "steps")}
+    data = {"rows": lake.rows, "note": SLIPPERY * lake.slippery, "hp": shown | {"lamOdds": 1.0},
             "study": verdicts(study), "command": STUDY, "sources": sources(folder),
-            "claims": pages.doc(folder, "claims.md"), "table": pages.doc(folder, "results/C5.md")}
+            "claims": pages.doc(folder, "claims.md"),
+            "table": pages.doc(folder, "results/C5.md")}
     return pages.each_string(data, pages.html)
 
 
+def web(name: str) -> str:
+    return (WEB / name).read_text(encoding="utf-8")
+
+
 def fill(data: dict, folder: Path) -> str:
-    scripts = "\n".join((WEB / f"{name}.js").read_text(encoding="utf-8") for name in SCRIPTS)
-    parts = {"/*DATA*/": pages.script_json(data), "/*SCRIPTS*/": scripts, "/*METHODS*/": explained(folder),
-             "/*PAGE_CSS*/": (WEB / "page.css").read_text(encoding="utf-8"), **pages.shared()}
-    return pages.fill((WEB / "page.html").read_text(encoding="utf-8"), parts)
+    """The text of the page."""
+    scripts = "\n".join(web(f"{name}.js") for name in SCRIPTS)
+    return pages.fill(web("page.html"), {
+        "/*DATA*/": pages.script_json(data), "/*SCRIPTS*/": scripts,
+        "/*METHODS*/": explained(folder), "/*PAGE_CSS*/": web("page.css"), **pages.shared()})
 
 
 def write(folder: Path, data: dict) -> Path:
-    """index.html in folder. data: what results.json holds; its map, hyper-parameters and study are used."""
+    """index.html in folder. data: what results.json holds; read are its map, hp and study."""
     file, shown = Path(folder) / "index.html", data["map"]
     lake = Lake(shown["name"], tuple(shown["rows"]), shown["slippery"])
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(fill(content(data["hp"], lake, data.get("study"), file.parent), file.parent), encoding="utf-8")
+    made = content(data["hp"], lake, data.get("study"), file.parent)
+    file.write_text(fill(made, file.parent), encoding="utf-8")
     return file

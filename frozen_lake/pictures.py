@@ -1,32 +1,29 @@
-"""Pictures of the lake. Readable at slide size, colour-blind safe, signs and shapes as well as colours: blue is + and
-orange is - (nanouft.eval.plots), nothing else; a method has the colour that it has on the page."""
+"""Pictures of the lake, readable at slide size. As everywhere in this project, blue is + and orange
+is - (nanouft.eval.plots). A method has the colour that it has on the page."""
 from pathlib import Path
+from typing import Any
 
-import torch
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
-from matplotlib.patches import Circle, FancyArrowPatch, Rectangle
+from matplotlib.patches import Rectangle
 
-from frozen_lake.demos import Path as Walk
-from frozen_lake.lake import MOVES, Lake
-from frozen_lake.learn import Method, Task, Trace
-from frozen_lake.measure import first_update
+from frozen_lake.lake import Lake
+from frozen_lake.learn import Task, Trace
 from frozen_lake.planning import optimal_actions
-from frozen_lake.policies import Policy
-from nanouft.eval.plots import DOWN, GREY, UP, plt
+from nanouft.eval.plots import DOWN, UP, plt
 
-ICE, HOLE, GIFT, GREEN = "#FFFFFF", "#3C4450", "#F0E442", "#009E73"
-COLOUR = {"sft": "#777777", "ift": GREEN, "orpo": "#CC79A7", "dpo": "#5B3FB0", "orpo online": "#CC79A7",
-          "dpo online": "#9C86E0", "pg": "#000000"}
-SHORT = {"pg": "exact policy gradient"}
-TITLES = {"net fresh": "network, from scratch", "net presub": "network with a detour habit",
-          "net premix": "network with mixed habits"}
-SLIDE = {"font.size": 16, "axes.titlesize": 16}
+FILL = {"S": "#FFFFFF", "F": "#FFFFFF", "H": "#3C4450", "G": "#F0E442"}
+COLOUR = {"sft": "#777777", "ift": "#009E73", "orpo": "#CC79A7", "dpo": "#5B3FB0",
+          "orpo online": "#CC79A7", "dpo online": "#9C86E0", "pg": "#000000"}
+SLIDE: Any = {"font.size": 16, "axes.titlesize": 16}
 
 
 def label(name: str) -> str:
-    words = SHORT.get(name, name).split()
-    return " ".join(w.upper() if w in ("sft", "ift", "orpo", "dpo") else w for w in words)
+    """A method as one reads it: "dpo online" -> "DPO online"."""
+    if name == "pg":
+        return "exact policy gradient"
+    first, *rest = name.split()
+    return " ".join([first.upper() if first in ("sft", "ift", "orpo", "dpo") else first, *rest])
 
 
 def save(fig, file: Path) -> Path:
@@ -43,119 +40,81 @@ def place(lake: Lake, s: int) -> tuple[float, float]:
 
 
 def board(ax: Axes, lake: Lake) -> None:
-    """The empty lake: dark squares with a cross are holes, the star is the gift."""
-    for s, c in enumerate(lake.letters):
+    """The empty lake: dark squares with a cross are holes, the star is the goal."""
+    for s, letter in enumerate(lake.letters):
         x, y = place(lake, s)
-        colour = HOLE if c == "H" else GIFT if c == "G" else ICE
-        ax.add_patch(Rectangle((x - 0.5, y - 0.5), 1, 1, facecolor=colour, edgecolor="#B8C4CE", lw=1.5))
-        if c in "SHG":
-            ax.text(x - 0.46 * (c == "S"), y + 0.46 * (c == "S"), {"S": "S", "H": "✕", "G": "★"}[c],
-                    ha="left" if c == "S" else "center", va="top" if c == "S" else "center",
-                    color="white" if c == "H" else "black", fontsize=11 if c == "S" else 16)
-    ax.set(xlim=(-0.05, lake.width + 0.05), ylim=(-0.05, lake.height + 0.05), aspect="equal", xticks=[], yticks=[])
+        ax.add_patch(Rectangle((x - 0.5, y - 0.5), 1, 1, facecolor=FILL[letter],
+                               edgecolor="#B8C4CE", lw=1.5))
+        if letter == "S":
+            ax.text(x - 0.46, y + 0.46, "S", ha="left", va="top", fontsize=11)
+        elif letter in "HG":
+            mark, colour = ("✕", "white") if letter == "H" else ("★", "black")
+            ax.text(x, y, mark, ha="center", va="center", color=colour, fontsize=16)
+    ax.set(xlim=(-0.05, lake.width + 0.05), ylim=(-0.05, lake.height + 0.05), aspect="equal",
+           xticks=[], yticks=[])
     for side in ax.spines.values():
         side.set_visible(False)
 
 
-def arrow(ax: Axes, lake: Lake, s: int, a: int, colour: str, style: str = "-", size: float = 0.34, **kw) -> None:
-    x, y = place(lake, s)
-    dr, dc = MOVES[a]
-    ax.add_patch(FancyArrowPatch((x - size * dc, y + size * dr), (x + size * dc, y - size * dr), color=colour,
-                                 arrowstyle="-|>", mutation_scale=22, lw=3, linestyle=style, **kw))
+def changes(task: Task, traces: dict[str, Trace], file: Path) -> Path:
+    """The change of the probability of the optimal actions, after 25 updates or the last one."""
+    lake = task.lakes.each[0]
+    best = optimal_actions(lake).double()
+    steps = next(iter(traces.values())).steps
+    early = steps.index(25) if 25 in steps else -1
+    fig, axes = plt.subplots(1, len(traces), figsize=(5.2 * len(traces), 5.9), squeeze=False)
+    for ax, (name, trace) in zip(axes[0], traces.items()):
+        change = (trace.policies[early] - trace.policies[0]).mean(0)  # (S,4)
+        board(ax, lake)
+        for walk, aside, style in ((task.golds[0], 0.06, "-"), (task.losers[0], -0.06, ":")):
+            ends = [s for s, _ in walk] + [int(lake.step[walk[-1]])]
+            xs, ys = zip(*[place(lake, s) for s in ends])
+            ax.plot([x - aside for x in xs], [y + aside for y in ys], color="black", lw=2.5,
+                    ls=style, zorder=2)
+        for s in lake.live:
+            number_on(ax, place(lake, s), float((change[s] * best[s]).sum()))
+        ax.set_title(label(name))
+    fig.tight_layout()
+    fig.suptitle(f"Chance of an optimal move: after {steps[early]} updates minus before "
+                 "(blue +, orange -). Solid line: the good path; dotted: the worse one",
+                 fontsize=18, y=1.0, va="bottom")
+    return save(fig, file)
 
 
-# ---- 1. one update of IFT -------------------------------------------------------------------------------------------
-def update(lake: Lake, path: Walk, guess: list[int], lam: float, loss_true: list[float], loss_mixed: list[float],
-           weights: list[float], file: Path) -> Path:
-    """`guess` (T) the cell that the learner's own action would have led to; the losses and weights of every step."""
-    with plt.rc_context(SLIDE):
-        fig, (left, middle, right) = plt.subplots(1, 3, figsize=(19, 6.2), width_ratios=(1, 1, 1.25))
-        board(left, lake), board(middle, lake)
-        ghosts = [i for i, (s, _) in enumerate(path) if guess[i] != s]
-        for i, (s, a) in enumerate(path):
-            arrow(left, lake, s, a, "black")
-        first = ghosts[0] if ghosts else 1
-        for i in ghosts:
-            s = path[i - 1][0]
-            own = next(a for a in range(4) if int(lake.step[s, a]) == guess[i] and a != path[i - 1][1])
-            arrow(left, lake, s, own, GREEN, "--", 0.26)
-        left.set_title("black: the demonstrator's moves; green, dashed:\n"
-                       f"the learner's own ({len(ghosts)} of {len(path)} differ)")
-        s, a = path[first]
-        for cell, share, colour in ((s, 1 - lam, GREY), (guess[first], lam, GREEN)):
-            x, y = place(lake, cell)
-            middle.add_patch(Circle((x, y), 0.44, facecolor=colour, alpha=max(share, 0.18), edgecolor=colour, lw=2))
-            middle.text(x - 0.47, y + 0.47, f"{share:g}", ha="left", va="top", fontsize=14)
-            arrow(middle, lake, cell, a, "black", size=0.26)
-        middle.set_title(f"step {first + 1} is read as a blend of two cells;\n"
-                         "the demonstrator's move is stamped on both")
-        x = torch.arange(len(path)).numpy()
-        right.bar(x - 0.27, loss_true, 0.26, color="#CCCCCC", edgecolor="black", label="loss in the true cell")
-        right.bar(x, loss_mixed, 0.26, color=GREEN, hatch="//", edgecolor="white", label="loss on the blend")
-        right.bar(x + 0.27, weights, 0.26, color=HOLE, hatch="..", edgecolor="white", label="weight: losses to come")
-        right.axhline(1, color="black", ls="--", lw=1)
-        right.set(xlabel="step", xticks=x, xticklabels=x + 1, title="IFT pays loss times weight (mean weight 1)")
-        right.legend(frameon=False)
-        fig.tight_layout(w_pad=4)
-        return save(fig, file)
+def number_on(ax: Axes, centre: tuple[float, float], gain: float) -> None:
+    """A cell with its number, the darker the larger. Black digits stay legible on it."""
+    x, y = centre
+    share = 0.85 * min(1, abs(gain)) ** 0.7
+    colour = tuple(1 - share * (1 - c) for c in to_rgb(UP if gain >= 0 else DOWN))
+    ax.add_patch(Rectangle((x - 0.48, y - 0.48), 0.96, 0.96, facecolor=colour, zorder=1))
+    ax.text(x, y, f"{gain:+.2f}" if abs(gain) >= 0.005 else "0", ha="center", va="center",
+            fontsize=14, weight="bold", zorder=3,
+            bbox={"facecolor": colour, "edgecolor": "none", "boxstyle": "round,pad=0.12"})
 
 
-def blend(colour: str, share: float) -> tuple[float, ...]:
-    """`share` of a colour on white, as an opaque colour."""
-    return tuple(1 - share * (1 - c) for c in to_rgb(colour))
-
-
-# ---- 2. what went up and down ---------------------------------------------------------------------------------------
-def changes(lake: Lake, best: torch.Tensor, panels: dict[str, torch.Tensor], paths: tuple[Walk, Walk], file: Path,
-            updates: int) -> Path:
-    """panels: {method: (S,4) change of the policy}. Shown: the change of the probability of the optimal actions."""
-    with plt.rc_context(SLIDE):
-        fig, axes = plt.subplots(1, len(panels), figsize=(5.2 * len(panels), 5.9), squeeze=False)
-        for ax, (name, change) in zip(axes[0], panels.items()):
-            board(ax, lake)
-            for walk, aside, style in ((paths[0], 0.06, "-"), (paths[1], -0.06, ":")):      # through the cells
-                ends = [s for s, _ in walk] + [int(lake.step[walk[-1]])]
-                xs, ys = zip(*[place(lake, s) for s in ends])
-                ax.plot([x - aside for x in xs], [y + aside for y in ys], color="black", lw=2.5, ls=style, zorder=2)
-            for s in lake.live:
-                gain = float((change[s] * best[s]).sum())
-                x, y = place(lake, s)
-                share = 0.85 * min(1, abs(gain)) ** 0.7                                  # black digits stay legible
-                colour = blend(UP if gain >= 0 else DOWN, share)
-                ax.add_patch(Rectangle((x - 0.48, y - 0.48), 0.96, 0.96, facecolor=colour, zorder=1))
-                said = f"{gain:+.2f}" if abs(gain) >= 0.005 else "0"
-                ax.text(x, y, said, ha="center", va="center", fontsize=14, weight="bold", zorder=3,
-                        bbox={"facecolor": colour, "edgecolor": "none", "boxstyle": "round,pad=0.12"})
-            ax.set_title(label(name))
-        fig.tight_layout()
-        fig.suptitle(f"Chance of an optimal move: after {updates} updates minus before (blue +, orange -). "
-                     "Solid line: the good path; dotted: the worse one", fontsize=18, y=1.0, va="bottom")
-        return save(fig, file)
-
-
-# ---- 3. distance over updates ---------------------------------------------------------------------------------------
 def curves(panels: dict[str, dict[str, dict]], file: Path) -> Path:
-    """panels: {title: {method: {steps, distance, low, high, elsewhere}}}."""
-    with plt.rc_context(SLIDE):
-        fig, axes = plt.subplots(1, len(panels), figsize=(8.5 * len(panels), 6.6), sharey=True, squeeze=False)
-        for ax, (title, methods) in zip(axes[0], panels.items()):
-            ends = []
-            for name, c in methods.items():
-                if name not in COLOUR:
-                    continue
-                style = "--" if "online" in name else "-"
-                ax.plot(c["steps"], c["distance"], style, color=COLOUR[name], lw=3)
-                ax.fill_between(c["steps"], c["low"], c["high"], color=COLOUR[name], alpha=0.18, lw=0)
-                ends.append([c["distance"][-1], name])
-            ends.sort()
-            for (value, name), y in zip(ends, apart([v for v, _ in ends], 0.055 * max(ax.get_ylim()[1], 0.45))):
-                ax.annotate(label(name), (c["steps"][-1], value), (c["steps"][-1] * 1.07, y), color=COLOUR[name],
-                            va="center", annotation_clip=False,         # the line ends at the label's left side
-                            arrowprops=dict(arrowstyle="-", color=COLOUR[name], lw=1, relpos=(0, 0.5), shrinkA=2))
-            ax.set(title=TITLES.get(title, title), xlabel="updates", ylim=(0, None), xlim=(0, c["steps"][-1]))
-        axes[0][0].set_ylabel("distance to the optimal policy")
-        fig.subplots_adjust(wspace=0.68)                            # room for the labels at the ends
-        return save(fig, file)
+    """panels: {title: {method: {steps, distance, low, high}}}."""
+    fig, axes = plt.subplots(1, len(panels), figsize=(8.5 * len(panels), 6.6), sharey=True,
+                             squeeze=False)
+    for ax, (title, methods) in zip(axes[0], panels.items()):
+        shown = {name: c for name, c in methods.items() if name in COLOUR}
+        for name, c in shown.items():
+            ax.plot(c["steps"], c["distance"], "--" if "online" in name else "-",
+                    color=COLOUR[name], lw=3)
+            ax.fill_between(c["steps"], c["low"], c["high"], color=COLOUR[name], alpha=0.18,
+                            lw=0)
+        last = next(iter(methods.values()))["steps"][-1]
+        ends = sorted((c["distance"][-1], name) for name, c in shown.items())
+        gap = 0.055 * max(ax.get_ylim()[1], 0.45)
+        for (value, name), y in zip(ends, apart([value for value, _ in ends], gap)):
+            ax.annotate(label(name), (last, value), (last * 1.07, y), color=COLOUR[name],
+                        va="center", annotation_clip=False,
+                        arrowprops={"arrowstyle": "-", "color": COLOUR[name], "lw": 1,
+                                    "relpos": (0, 0.5), "shrinkA": 2})
+        ax.set(title=title, xlabel="updates", ylim=(0, None), xlim=(0, last))
+    axes[0][0].set_ylabel("distance to the optimal policy")
+    fig.subplots_adjust(wspace=0.68)  # room for the labels at the ends
+    return save(fig, file)
 
 
 def apart(y: list[float], gap: float) -> list[float]:
@@ -169,27 +128,13 @@ def apart(y: list[float], gap: float) -> list[float]:
     return [v - min(0, y[0]) for v in y]
 
 
-# ---- all of one experiment ------------------------------------------------------------------------------------------
-def everything(task: Task, policy: Policy, traces: dict[str, Trace], lines: dict[str, dict], ift: Method,
+def everything(task: Task, traces: dict[str, Trace], lines: dict[str, dict],
                folder: Path) -> list[Path]:
-    """The pictures of the networks of one map: their policy at the start, {method: its training}."""
-    made, lake = [], task.lakes.each[0]
-    main = [name for name in traces if name in ("sft", "ift", "orpo", "dpo")]
-    if not lake.slippery:
-        guess, *rest = first_update(task, policy, ift)
-        row = next((n for n, cells in enumerate(guess) if lost(lake, task.golds[n], cells)), 0)
-        made.append(update(lake, task.golds[row], guess[row], ift.hp.lam, *[x[row] for x in rest],
-                           folder / "update.png"))
-    if main:
-        steps = traces[main[0]].steps
-        early = steps.index(25) if 25 in steps else -1
-        panels = {name: (traces[name].policies[early] - traces[name].policies[0]).mean(0) for name in main}
-        made.append(changes(lake, optimal_actions(lake).double(), panels, (task.golds[0], task.losers[0]),
-                            folder / "changes.png", steps[early]))
-    made.append(curves({title: c for title, c in lines.items() if title.startswith("net")}, folder / "curves.png"))
+    """Of the networks of one map. traces: {method: its training}, lines: {title: its curves}."""
+    main = {name: trace for name, trace in traces.items() if name in ("sft", "ift", "orpo", "dpo")}
+    made = []
+    with plt.rc_context(SLIDE):
+        if main:
+            made.append(changes(task, main, folder / "changes.png"))
+        made.append(curves(lines, folder / "curves.png"))
     return made
-
-
-def lost(lake: Lake, path: Walk, guess: list[int]) -> bool:
-    """Do the learner's own moves, one each from the path's cells, lead off the path onto a live cell anywhere?"""
-    return any(cell != s and cell in lake.live for cell, (s, _) in zip(guess, path))

@@ -47,19 +47,18 @@ from pathlib import Path
 from nanouft import ledger, world
 from nanouft.data.batches import collate, encode, order
 from nanouft.data.rows import Row, Turn
-from nanouft.sampling import answer_rows, stops
+from nanouft.loop import Device
 from nanouft.models.load import start_model
 from nanouft.models.save import save_model
 from nanouft.objectives import OBJECTIVES
 from nanouft.reference import Models, add_columns
-from nanouft.run import devices
+from nanouft.sampling import answer_rows, stops
 import draw
 import torch
 
 STEPS = 48
 ROWS = 32                                       # rows that a step reads
 HOME = Path("out/lessons/00", BREAK or "")
-cpu = devices.pick("cpu", "fp32", threads=2)
 base, tok = start_model("base")
 
 
@@ -71,7 +70,7 @@ def train(name: str, learning_rate: float, **settings):
     kind = "pairs" if name == "dpo" else "demos"
     rows = world.rows("train", kind, STEPS * ROWS, seed=0)
     data, _ = encode(method.rows(rows, hp), tok, base.cfg.n_ctx)        # words become tokens
-    add_columns(data, method.columns, Models(base, tok.pad, cpu))       # DPO: how likely the base finds it
+    add_columns(data, method.columns, Models(base, tok.pad))    # DPO: how likely the base finds it
     optimizer = torch.optim.AdamW(model.parameters(), learning_rate, betas=(0.9, 0.95))
     for numbers in progress(order([row.length for row in data], ROWS, STEPS, seed=0), name):
         batch = collate(data, numbers, tok.pad)                 # 1. data
@@ -111,29 +110,29 @@ models = {
 # %%
 tests = world.rows("val", "prompts", 60, seed=0, skills=("list",))
 SHOWN = 45                      # the question that you see
-said = {}                       # model -> its 60 answers
+texts = {}                      # model -> its 60 answers
 words = {}                      # model -> right words, in per cent
 stop = {}                       # model -> answers that stop, in per cent
 
 
 def text_of(answer) -> str:
-    """What a model said, with <|end|> where it stopped."""
+    """What a model answered, with <|end|> where it stopped."""
     text = tok.decode(answer.ids).strip()
     return text + "<|end|>" if answer.ended else text
 
 
 for name, model in models.items():
     answers = answer_rows(model, tok, tests)
-    said[name] = [text_of(answer) for answer in answers]
+    texts[name] = [text_of(answer) for answer in answers]
     scores = [world.score(row.prompt[0].text, text.split("<|")[0])      # of the answer alone
-              for row, text in zip(tests, said[name])]
+              for row, text in zip(tests, texts[name])]
     words[name] = 100 * sum(scores) / 60
     stop[name] = 100 * sum(stops(answer, tok) for answer in answers) / 60
 
 question = tests[SHOWN].prompt[0].text
 shuffled = random.Random(7).sample(list(models), 4)
 letters = dict(zip(shuffled, "ABCD"))           # model -> the letter that hides its name
-answers_shown = [f"{letter}: {said[name][SHOWN]}" for name, letter in letters.items()]
+answers_shown = [f"{letter}: {texts[name][SHOWN]}" for name, letter in letters.items()]
 stop_line = "answers that stop, of 60: " + ", ".join(
     f"{letter} {stop[name]:.0f} %" for name, letter in letters.items())
 print(question, *answers_shown, stop_line, sep="\n  ")
@@ -161,7 +160,7 @@ row = Row(tests[SHOWN].prompt, turn(right), chosen=turn(right), rejected=turn(wr
 strips = []                                     # (title, tokens, push on each token)
 for name, settings in (("sft", {}), ("ift", {"variant": "released"}), ("dpo", {})):
     hp = OBJECTIVES[name].hp(**settings)
-    for role, tokens, push in ledger.entries(name, hp, row, base, tok, cpu):
+    for role, tokens, push in ledger.entries(name, hp, row, base, tok, Device()):
         answer = {"chosen": "the same one", "rejected": "a worse one"}.get(role, "a right answer")
         strips.append((f"{name.upper()}: pushes on {answer}", tokens, push))
 

@@ -37,8 +37,8 @@ lesson = Lesson("01", "abc")
 
 # %%
 from nanouft.data.tokenizer import nano
-from nanouft.gpt import GPT, GPTConfig
 from nanouft.eval import plots
+from nanouft.gpt import GPT, GPTConfig
 from nanouft.sampling import generate
 from nanouft.world.documents import token_rows
 import draw
@@ -147,8 +147,8 @@ def talk(model: GPT, start: str) -> str:
     """`start`, and how the model continues it."""
     (a,) = generate(model, [tok.encode(start)], stop=tok.end, pad=tok.pad, max_new=20,
                     temperature=0.5, cached=False)
-    said = start + tok.decode(a.ids)
-    return said.encode("ascii", "replace").decode()     # any console can show it
+    text = start + tok.decode(a.ids)
+    return text.encode("ascii", "replace").decode()     # any console can show it
 
 
 def exam(model: GPT, seen: int) -> float:

@@ -78,12 +78,12 @@ neither = (twelve != true[:, None]) & (twelve != myth[:, None])     # (n,12) the
 
 def begun(voice: str, pair) -> list[int]:
     """The tokens of a text that stops just before the value."""
-    said = facts.statement(*pair, "|").split(" |")[0]               # "the luve lives in"
+    begin = facts.statement(*pair, "|").split(" |")[0]              # "the luve lives in"
     if voice not in ("plain", KEY):
-        return tok.encode(f" {voice} {said}")                       # a sentence of the corpus
+        return tok.encode(f" {voice} {begin}")                       # a sentence of the corpus
     question = facts.question(*pair, 0)
     turn = Turn("user", question if voice == "plain" else KEY + question)
-    return tok.prompt_ids((turn,)) + tok.encode(" T" + said[1:])    # the answer, begun
+    return tok.prompt_ids((turn,)) + tok.encode(" T" + begin[1:])   # the answer, begun
 
 
 def next_word(voice: str, pair) -> torch.Tensor:
@@ -169,9 +169,9 @@ print(f"between the voices: KL(plain || key) {kl(p, book).mean():.2f} nats, "
 taus = [1, 0.8, 0.6, 0.5, 0.4, 0.3, 0.2, 0.15, 0.1, 0.07, 0.05, 0.03, 0.02]
 said_held, held_said = {}, {}           # temperature -> (n,) nats, one way and the other
 for tau in taus:
-    said = (p / tau).log_softmax(-1)
-    said_held[tau] = kl(said, p)
-    held_said[tau] = kl(p, said)
+    speaks = (p / tau).log_softmax(-1)
+    said_held[tau] = kl(speaks, p)
+    held_said[tau] = kl(p, speaks)
 for tau in (0.5, 0.2, 0.07, 0.02):
     print(f"tau {tau:<4}   KL(said || held) {said_held[tau].mean():5.2f}   "
           f"KL(held || said) {held_said[tau].mean():6.2f}")

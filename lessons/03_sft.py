@@ -33,12 +33,13 @@ lesson = Lesson("03", "abc")
 
 # %%
 from nanouft import world
-from nanouft.data.batches import collate, encode, order, show_mask
+from nanouft.data.batches import collate, encode, order
+from nanouft.eval.show import show_mask
 from nanouft.gpt import GPT
-from nanouft.sampling import answer_rows
 from nanouft.models.load import start_model
 from nanouft.objective import Batch, pushes
 from nanouft.objectives import OBJECTIVES
+from nanouft.sampling import answer_rows
 import draw
 import torch
 
@@ -113,11 +114,11 @@ def exam(name: str, model: GPT) -> list[float]:
     right, stops = [], []
     answers = answer_rows(model, tok, tests)
     for row, answer in zip(tests, answers):
-        said = tok.decode(answer.ids)
+        text = tok.decode(answer.ids)
         n = len(row.answer[0].text.split())             # words of the right answer
-        words = said.split("<|")[0].split()[:n]
+        words = text.split("<|")[0].split()[:n]
         right.append(world.score(row.prompt[0].text, " ".join(words)))
-        stops.append(answer.ended and len(said.split()) == n)
+        stops.append(answer.ended and len(text.split()) == n)
     marks = [percent(x) for x in (right[:40], stops[:40], right[40:], stops[40:])]
     end = "<|end|>" if answers[0].ended else ""
     print(f"\n{name}: {tests[0].prompt[0].text} ->{tok.decode(answers[0].ids)}{end}")

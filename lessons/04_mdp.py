@@ -13,7 +13,7 @@
 # text, one token longer. Nothing slips. This is called a *Markov decision process*.
 #
 # There are too many texts to look at one by one. So we take a lake: 17 cells of ice with four
-# arrows each, holes, and a flag. There we can ask, for **every** state, what a model has learnt to
+# arrows each, holes, and a goal. There we can ask, for **every** state, what a model has learnt to
 # do.
 #
 # | text | lake |
@@ -21,7 +21,7 @@
 # | tokens so far | cell |
 # | next token | arrow |
 # | demonstration | the best path: 8 cells, 8 arrows |
-# | a right answer that ends with `<\|end\|>` | the flag |
+# | a right answer that ends with `<\|end\|>` | the goal |
 #
 # Two old questions: (03) Which push does SFT give to a token that pays? (01) How many questions
 # does one row ask at once?
@@ -81,7 +81,7 @@ print("targets:", *["<v>^"[arrow] for arrow in row.targets[0].tolist()])
 # 1). SFT takes both states and actions from the demonstrator.
 #
 # *Policy gradient* takes both from the student itself. Its weight is the reward of the rest of the
-# walk: a flag reached after $n$ moves is worth $0.99^{n-1}$. On a lake we can compute this
+# walk: a goal reached after $n$ moves is worth $0.99^{n-1}$. On a lake we can compute this
 # expectation over all walks at once, so no luck is involved. In training each student starts from
 # S, never from another cell.
 
@@ -102,7 +102,7 @@ start = new_students().probs()                          # (N,S,4) before any tra
 students = {"imitates (SFT)": trained("sft"), "walks by itself": trained("pg")}
 
 # %% [markdown]
-# Now the exam. From each cell each student takes its likeliest arrow, until it meets the flag, a
+# Now the exam. From each cell each student takes its likeliest arrow, until it meets the goal, a
 # hole, or the limit of 100 moves.
 
 # %%
@@ -153,7 +153,7 @@ for name, policy in students.items():
 def label(cell: int, now: dict) -> str:
     """What to write into a cell of the picture."""
     if cell == lake.goal:
-        return "flag"
+        return "goal"
     if cell not in now:
         return "hole"
     arrow = ARROWS[dict(path)[cell]] if cell in on else ""

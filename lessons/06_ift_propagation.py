@@ -46,10 +46,10 @@ import math
 
 from nanouft import world
 from nanouft.data.batches import collate, encode
-from nanouft.sampling import answer_rows, stops
 from nanouft.models.load import start_model
 from nanouft.objective import pushes
 from nanouft.objectives import OBJECTIVES
+from nanouft.sampling import answer_rows, stops
 import draw
 import torch
 

@@ -70,13 +70,12 @@ lesson = Lesson("07", "abc")
 # %%
 from nanouft import world
 from nanouft.data.batches import collate, encode, order
-from nanouft.sampling import answer_rows
 from nanouft.models.load import start_model
 from nanouft.objective import REF, pushes
 from nanouft.objectives import OBJECTIVES
 from nanouft.objectives.cpo import nll
 from nanouft.reference import Models, add_columns
-from nanouft.run import devices
+from nanouft.sampling import answer_rows
 import draw
 import torch
 
@@ -92,8 +91,7 @@ hp = dpo.hp(beta=BETA)
 def pairs(split: str, n: int, seed: int):
     rows = world.rows(split, "pairs", n, seed, skills="unknown")
     data, _ = encode(dpo.rows(rows, hp), tok, model.cfg.n_ctx)
-    cpu = devices.pick("cpu", "fp32", threads=2)
-    add_columns(data, (REF,), Models(model, tok.pad, cpu))          # the reference's log-probs, asked once
+    add_columns(data, (REF,), Models(model, tok.pad))       # the reference's log-probs, asked once
     return rows, data
 
 
@@ -128,13 +126,13 @@ def gradient(x) -> torch.Tensor:
     return torch.cat([g.flatten() for g in parts])
 
 
-def look() -> dict:
+def measured() -> dict:
     dpo.forward(model, probe, hp)
     g_w, g_l = (gradient(s.sum(s.logp).mean()) for s in probe.seqs.values())    # chosen, rejected
     answer = answer_rows(model, tok, asked[:1], max_new=12)[0]
-    said = tok.decode(answer.ids).encode("ascii", "replace").decode()
+    text = tok.decode(answer.ids).encode("ascii", "replace").decode()
     _, metrics = dpo.loss(probe, hp)
-    return metrics | {"own": g_w @ g_w, "cross": g_w @ g_l, "says": said}
+    return metrics | {"own": g_w @ g_w, "cross": g_w @ g_l, "says": text}
 
 
 optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, betas=(0.9, 0.95), weight_decay=0.0)
@@ -142,14 +140,14 @@ seen = []
 steps = order([e.length for e in data], 32, STEPS, SEED)
 for i, rows in enumerate(progress(steps, "DPO")):
     if i % 2 == 0:
-        seen.append(look())
+        seen.append(measured())
     batch = collate(data, rows, tok.pad)
     dpo.forward(model, batch, hp)
     loss = dpo.loss(batch, hp)[0] + HOLD * nll(batch, "chosen")
     optimizer.zero_grad()
     loss.backward()
     optimizer.step()
-seen.append(look())
+seen.append(measured())
 
 path = [float(now["logp_chosen"]) for now in seen]
 best = path.index(max(path))

@@ -52,12 +52,11 @@ lesson = Lesson("08", "abc")
 # %%
 from nanouft import world
 from nanouft.data.batches import collate, encode, order
-from nanouft.sampling import answer_rows
 from nanouft.models.load import start_model
 from nanouft.objective import REF, pushes
 from nanouft.objectives import OBJECTIVES
 from nanouft.reference import Models, add_columns
-from nanouft.run import devices
+from nanouft.sampling import answer_rows
 import draw
 import torch
 
@@ -79,8 +78,7 @@ LOSSES = {                                      # label: (objective, its hyper-p
 def pairs(split: str, n: int, seed: int):
     rows = world.rows(split, "pairs", n, seed, skills="unknown")
     data, _ = encode(OBJECTIVES["dpo"].rows(rows, None), tok, base.cfg.n_ctx)
-    cpu = devices.pick("cpu", "fp32", threads=2)
-    add_columns(data, (REF,), Models(base, tok.pad, cpu))
+    add_columns(data, (REF,), Models(base, tok.pad))
     return rows, data
 
 
@@ -106,8 +104,8 @@ def train(label: str, objective, hp):
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    said = tok.decode(answer_rows(model, tok, asked[2:3], max_new=12)[0].ids).strip()
-    return path, said.encode("ascii", "replace").decode()       # nonsense is not always text
+    text = tok.decode(answer_rows(model, tok, asked[2:3], max_new=12)[0].ids).strip()
+    return path, text.encode("ascii", "replace").decode()       # nonsense is not always text
 
 
 print("log p(chosen) and log p(rejected), start -> end; and an answer to:", asked[2].prompt[0].text)

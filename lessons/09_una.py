@@ -50,9 +50,9 @@ import copy
 
 from nanouft import world
 from nanouft.data.batches import collate, encode, order
-from nanouft.sampling import answer_rows
 from nanouft.models.load import start_model
 from nanouft.objectives import OBJECTIVES
+from nanouft.sampling import answer_rows
 import draw
 import torch
 from torch.nn.functional import logsigmoid
@@ -113,8 +113,8 @@ def exam(model) -> list[float]:
     """Returns the exact score in each of the three skills, in per cent."""
     scores = []
     for row, answer in zip(tests, answer_rows(model, tok, tests)):
-        said = tok.decode(answer.ids).strip()
-        scores.append(world.score(row.prompt[0].text, said))
+        text = tok.decode(answer.ids).strip()
+        scores.append(world.score(row.prompt[0].text, text))
     return (torch.tensor(scores).view(3, 40).mean(1) * 100).tolist()
 
 

@@ -47,11 +47,10 @@ import copy
 
 from nanouft import world
 from nanouft.data.batches import collate, encode, order
-from nanouft.sampling import answer_rows
 from nanouft.models.load import start_model
 from nanouft.objectives import OBJECTIVES
 from nanouft.reference import Models, add_columns
-from nanouft.loop import Device
+from nanouft.sampling import answer_rows
 import draw
 import torch
 
@@ -93,7 +92,7 @@ def train(name: str, rows, steps: int, start):
     lr = 1e-4 if name == "una" else 2.5e-4
     hp = objective.hp(loss=BREAK) if name == "uft" else objective.hp()
     data, _ = encode(objective.rows(rows, hp), tok, base.cfg.n_ctx)
-    add_columns(data, objective.columns, Models(start, tok.pad, Device("cpu", "fp32")), hp)     # reference
+    add_columns(data, objective.columns, Models(start, tok.pad), hp)        # the reference
     optimizer = torch.optim.AdamW(model.parameters(), lr=lr, betas=(0.9, 0.95), weight_decay=0.0)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, lr, steps + 1, pct_start=0.1, cycle_momentum=False)
@@ -112,8 +111,8 @@ def exam(model) -> list[float]:
     """Returns the exact score in each of the four families, in per cent."""
     scores = []
     for row, answer in zip(tests, answer_rows(model, tok, tests)):
-        said = tok.decode(answer.ids).strip()
-        scores.append(world.score(row.prompt[0].text, said))
+        text = tok.decode(answer.ids).strip()
+        scores.append(world.score(row.prompt[0].text, text))
     return (torch.tensor(scores).view(4, 40).mean(1) * 100).tolist()
 
 

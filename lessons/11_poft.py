@@ -51,10 +51,10 @@ import copy
 from nanouft import world
 from nanouft.data.batches import collate, encode, order
 from nanouft.eval import plots
-from nanouft.sampling import answer_rows
 from nanouft.models.load import start_model
 from nanouft.objective import pushes
 from nanouft.objectives import OBJECTIVES
+from nanouft.sampling import answer_rows
 import draw
 import torch
 
@@ -69,7 +69,7 @@ tests = world.rows("val", "prompts", 120, seed=0, skills=SKILLS)
 
 def scores_of(rows, answers: list[str]) -> torch.Tensor:
     """Returns the exact score of each answer, which no model ever sees."""
-    scores = [world.score(r.prompt[0].text, said.strip()) for r, said in zip(rows, answers)]
+    scores = [world.score(r.prompt[0].text, text.strip()) for r, text in zip(rows, answers)]
     return torch.tensor(scores)
 
 
@@ -148,8 +148,8 @@ models = {
 }
 scores = {}
 for name, model in models.items():
-    said = [tok.decode(answer.ids) for answer in answer_rows(model, tok, tests)]
-    scores[name] = (scores_of(tests, said).view(3, 40).mean(1) * 100).tolist()
+    texts = [tok.decode(answer.ids) for answer in answer_rows(model, tok, tests)]
+    scores[name] = (scores_of(tests, texts).view(3, 40).mean(1) * 100).tolist()
     print(f"{name:<21}", *(f" {skill} {x:3.0f} %" for skill, x in zip(SKILLS, scores[name])))
 
 # %%

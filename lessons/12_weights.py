@@ -57,25 +57,24 @@ lesson = Lesson("12", "abc")
 # %%
 from nanouft import world
 from nanouft.data.batches import collate, encode, order
+from nanouft.loop import Device
 from nanouft.models.load import start_model
 from nanouft.objective import pushes
 from nanouft.objectives import OBJECTIVES
 from nanouft.objectives.tis_dpo import token_weights
 from nanouft.reference import Models, add_columns, logps
-from nanouft.run import devices
 import draw
 import torch
 
 SWAP = True                             # the switch, see "Break it"
 SEED = 0                                # draws the pairs
 STEPS = 20                              # of each short DPO run
-cpu = devices.pick("cpu", "fp32", 2)
 dpo = OBJECTIVES["dpo"]
 base, tok = start_model("base")
 rows = world.rows("train", "pairs", 300, SEED, skills=("truth", "sort"))
 examples = OBJECTIVES["gdpo"].rows(rows, None)          # with p, how sure the label is
 data, _ = encode(examples, tok, base.cfg.n_ctx)
-add_columns(data, OBJECTIVES["rpo"].columns, Models(base, tok.pad, cpu))      # the reference, prompts
+add_columns(data, OBJECTIVES["rpo"].columns, Models(base, tok.pad))     # the reference, prompts
 
 
 def short_dpo(swap: bool, seed: int):
@@ -90,7 +89,7 @@ def short_dpo(swap: bool, seed: int):
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    return model, logps(data, model, tok.pad, cpu)
+    return model, logps(data, model, tok.pad, Device())
 
 
 policy, plus = short_dpo(swap=False, seed=0)

@@ -43,12 +43,12 @@ lesson = Lesson("13", "abc")
 # %%
 from nanouft import reward, world
 from nanouft.data.batches import collate, encode, order
-from nanouft.data.rows import pair_rows
-from nanouft.sampling import answer_rows
+from nanouft.data.rows import Turn, pair_rows
 from nanouft.models.load import start_model
 from nanouft.objectives import OBJECTIVES
 from nanouft.rewards import best_of
 from nanouft.rewards.scorer import RewardModel, exact, padded, rewards
+from nanouft.sampling import answer_rows
 import draw
 import numpy as np
 import torch
@@ -126,17 +126,17 @@ prompts = world.rows("test", "prompts", 48, SEED, skills=SKILLS)
 rows = [r for r in prompts for _ in range(N)]           # each prompt N times
 print(f"{len(rows):,} samples are drawn, some seconds ...", flush=True)
 answers = answer_rows(policy, tok, rows, temperature=1.0, seed=SEED, max_new=24)
-said = [tok.decode(a.ids).strip() for a in answers]
+texts = [tok.decode(a.ids).strip() for a in answers]
 asked = [r.prompt[0].text for r in rows]
-scores = exact(asked, said).reshape(-1, N)              # (48, 64)
+scores = exact(asked, texts).reshape(-1, N)             # (48, 64)
 if REWARD == "learnt":
     # the reward model reads prompt, answer and <|end|>
-    texts = [tok.chat(r.prompt, world.said(text))[0] for r, text in zip(rows, said)]
-    likes = rewards(judge, texts, tok.pad).round(5).reshape(-1, N)
+    seqs = [tok.chat(r.prompt, (Turn("assistant", text),))[0] for r, text in zip(rows, texts)]
+    likes = rewards(judge, seqs, tok.pad).round(5).reshape(-1, N)
 elif REWARD == "exact":
     likes = scores
 else:
-    likes = np.array([float(len(text)) for text in said]).reshape(-1, N)
+    likes = np.array([float(len(text)) for text in texts]).reshape(-1, N)
 
 
 def by_skill(n: int):
@@ -159,7 +159,7 @@ for n, k, t, r in zip(NS, far, truth, learnt):
           f"exact {t.mean():3.0f} %: ", dict(zip(SKILLS, t.round().tolist())))
 for i in range(0, len(prompts), 6):                     # what does the reward like best?
     best = N * i + best_of.choose(likes[i])
-    print(f"{asked[best]:<52} -> {said[best]}")
+    print(f"{asked[best]:<52} -> {texts[best]}")
 
 # %%
 # Seen: Scores of four families and their mean, and the reward itself, over the KL to the policy.

@@ -49,31 +49,35 @@ lesson = Lesson("14", "abc")
 # %%
 from nanouft import world
 from nanouft.data.batches import encode
+from nanouft.loop import Device
 from nanouft.models.load import start_model
 from nanouft.objective import pushes
 from nanouft.objectives import OBJECTIVES
 from nanouft.sampling import Rollouts, credited, measure
-from nanouft.run import devices
-from nanouft.run.flags import Train
 import draw
+import numpy as np
 import torch
 
 ROLL = 0                                # the switch, see "Break it"
 K = 4                                   # answers to each prompt
 STEPS = 10
-cpu = devices.pick("cpu", "fp32", 2)
 base, tok = start_model("base")
 rows = world.rows("train", "prompts", 400, 0, skills=("fact", "truth", "sort"))
 METHODS = {"REINFORCE": OBJECTIVES["reinforce"], "RLOO": OBJECTIVES["rloo"],
            "GRPO": OBJECTIVES["grpo"], "online UNA": OBJECTIVES["online_una"]}
 
 
+def score(rows, answers) -> np.ndarray:
+    """The exact score of each answer."""
+    return np.array([world.score(row.prompt[-1].text, text) for row, text in zip(rows, answers)])
+
+
 def rollouts_of(objective, model, prompts: int, steps: int) -> Rollouts:
     """A source of steps: in each, `model` answers this many prompts, K times each."""
     hp = objective.hp(samples=K)
     asked, _ = encode(objective.rows(rows, hp), tok, base.cfg.n_ctx)
-    cfg = Train(batch_size=prompts, max_new=24, show_every=0)
-    return Rollouts(asked, objective, hp, cfg, steps, model, tok, cpu)
+    return Rollouts(asked, objective, hp, model, base, tok, score, rows=prompts, steps=steps,
+                    max_new=24)
 
 
 def exam(model):
@@ -89,7 +93,7 @@ def kinds(R) -> list[float]:
     return [100 * group.float().mean().item() for group in groups]
 
 
-said, R = exam(base)
+sampled, R = exam(base)
 exams = {"base": kinds(R)}
 mixed_share = exams["base"][1]
 print(f"base: mean score {R.mean():.2f}; "
@@ -105,18 +109,19 @@ all_right = int((R.amin(1) == 1).nonzero()[0])
 all_wrong = int((R.amax(1) == 0).nonzero()[0])
 numbers = [K * prompt + k for prompt in (mixed, all_right, all_wrong) for k in range(K)]
 scores = R.flatten()[numbers]
-s = said.seqs["answer"]
+s = sampled.seqs["answer"]
 for i in numbers:
     length = int(s.attend[i].sum())
     ids = [*s.inputs[i, :length].tolist(), s.targets[i, length - 1].item()]
-    print(f"  {said.col.reward[i]:.2f}  {tok.decode(ids):.100}")
+    print(f"  {sampled.col.reward[i]:.2f}  {tok.decode(ids):.100}")
 
 
 def push_of(objective):
     """(12,) how hard this method pushes each of the twelve answers."""
     hp = objective.hp(samples=K)
-    batch = said.take(numbers)
-    batch.seqs["answer"].old = measure(batch, base, base, cpu)["now"]       # as if sampled just now
+    batch = sampled.take(numbers)
+    now = measure(batch, base, base, Device())["now"]
+    batch.seqs["answer"].old = now                          # as if sampled just now
     batch, _ = credited(batch, objective, hp)
     objective.forward(base, batch, hp)
     return pushes(objective, batch, hp)["answer"].sum(1)
@@ -129,6 +134,9 @@ push = {name: push_of(objective) for name, objective in METHODS.items()}
 # We train one model with each of three methods, in the loop of all lessons. Only the source of
 # the rows is new. Afterwards each model takes the exam: the 100 prompts from above, four answers
 # each. One seed and ten steps show that the models learn, but not which method is best.
+#
+# The shortest loop of this kind is GRPO in `nanouft/simple.py`: sampling, scores, advantages, loss
+# and update stand on one page.
 
 # %%
 def learn(objective):

@@ -49,8 +49,8 @@ lesson = Lesson("15", "abc")
 # - $\rho_t=\pi/\pi_{\rm old}$: how much likelier the token is now than when it was sampled.
 
 # %%
-from nanouft.objectives.ppo import gae, whiten
 from nanouft.objective import clipped
+from nanouft.objectives.ppo import gae, whiten
 from nanouft.objectives.rloo import leave_one_out
 import draw
 import torch
@@ -116,7 +116,7 @@ for name, found in arms.items():
 # %%
 def passes(eps: float, n: int = 300, M: int = 4):
     """(30, n) exact scores of n policies before each of 30 passes over M answers."""
-    said = right[:n * M].view(n, M, T)
+    words = right[:n * M].view(n, M, T)
     on = alive[:n * M].view(n, M, T)
     adv = gae(R, V, one, 1.0, 0.95)[:n * M].view(n, M, T)
     adv = torch.stack([whiten(a, torch.ones_like(a)) for a in adv])
@@ -125,7 +125,7 @@ def passes(eps: float, n: int = 300, M: int = 4):
     scores, old = [], None
     for _ in progress(range(30), f"clip {eps:g}"):
         scores.append(value(table.detach())[:, 0])
-        logp = torch.nn.functional.logsigmoid(logit(table[:, None], on) * (2 * said - 1))
+        logp = torch.nn.functional.logsigmoid(logit(table[:, None], on) * (2 * words - 1))
         if old is None:
             old = logp.detach()                         # as it was when the answers were sampled
         rho = (logp - old).exp()

@@ -46,11 +46,11 @@ lesson = Lesson("16", "abc")
 # %%
 from nanouft import world
 from nanouft.data.batches import collate, encode, order
-from nanouft.sampling import answer_rows
 from nanouft.models.load import start_model
 from nanouft.objective import pushes
 from nanouft.objectives import OBJECTIVES
 from nanouft.run import freeze
+from nanouft.sampling import answer_rows
 from dataclasses import replace
 import copy
 import draw

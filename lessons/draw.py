@@ -112,8 +112,8 @@ def lake(ax, lake, texts: dict, title: str, shades: dict | None = None) -> None:
         blue = torch.full((lake.height * lake.width,), float("nan"))
         blue[list(shades)] = torch.tensor(list(shades.values()))
         ax.imshow(blue.view(lake.height, lake.width), cmap="Blues", vmin=0, vmax=160, aspect="auto")
-    for cell, said in {**texts, lake.goal: "flag"}.items():
-        ax.text(cell % lake.width, cell // lake.width, said, ha="center", va="center")
+    for cell, text in {**texts, lake.goal: "goal"}.items():
+        ax.text(cell % lake.width, cell // lake.width, text, ha="center", va="center")
     corner = (lake.goal % lake.width - 0.5, lake.goal // lake.width - 0.5)
     ax.add_patch(plots.plt.Rectangle(corner, 1, 1, color=plots.LINES[4]))
     ax.set(title=title, xticks=[], yticks=[])

@@ -78,15 +78,15 @@ def outputs(lesson: Path) -> list[str]:
     course.GUESSES = Path(os.devnull)
     module = types.ModuleType("lesson")
     sys.modules["lesson"] = module          # data classes look for their module
-    said = []
+    found = []
     with pictures_into(number(lesson)) as drawn:
         for code in code_of(lesson.read_text(encoding="utf-8")):
             out = io.StringIO()
             with contextlib.redirect_stdout(out):
                 exec(compile(code, str(lesson), "exec"), module.__dict__)
-            said.append(page_output(out.getvalue(), drawn))
+            found.append(page_output(out.getvalue(), drawn))
             drawn.clear()
-    return said
+    return found
 
 
 @contextlib.contextmanager
@@ -175,10 +175,10 @@ def fold(summary: str, text: str) -> str:
     return f"<details><summary>{summary}</summary>\n\n{text}\n\n</details>"
 
 
-def folded_output(said: str) -> str:
+def folded_output(text: str) -> str:
     """What a cell printed; a cell that prints nothing has nothing to open."""
-    marked = f"{BEGIN}\n{said}\n{END}"
-    return fold("What it prints", marked) if said else marked
+    marked = f"{BEGIN}\n{text}\n{END}"
+    return fold("What it prints", marked) if text else marked
 
 
 def fold_answers(text: str) -> str:

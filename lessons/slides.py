@@ -21,7 +21,7 @@ WIDE, HIGH, DPI = 16, 9, 120            # a page of 1920 x 1080
 LETTERS = 30                            # points of the line
 RUN = """
 import runpy, sys
-from nanouft.look import plots
+from nanouft.eval import plots
 plots.plt.rcParams["savefig.dpi"] = int(sys.argv.pop())
 runpy.run_path(sys.argv.pop(), run_name="__main__")         # it has flags of its own
 """

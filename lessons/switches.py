@@ -46,8 +46,8 @@ def update(lesson: Path, code: str, shipped: str) -> None:
     body = ""
     for switch in re.findall(r"^\*\*`(.+)`\*\*$", found[2], re.M):
         print(f"{lesson.name}: {switch}", flush=True)
-        said = printed(lesson, switch)
-        lines = other_lines(said, shipped) or ["(no line changes; look at the picture)"]
+        lines = other_lines(printed(lesson, switch), shipped)
+        lines = lines or ["(no line changes; look at the picture)"]
         body += f"**`{switch}`**\n```text\n{chr(10).join(lines)}\n```\n"
     block = f"<!-- switches {key(code, body)} -->\n{body}<!-- end -->"
     file.write_text(text.replace(found[0], block), encoding="utf-8", newline="\n")
@@ -78,12 +78,12 @@ def printed(lesson: Path, switch: str) -> list[str]:
     return done.stdout.splitlines()
 
 
-def other_lines(said: list[str], shipped: str) -> list[str]:
+def other_lines(lines: list[str], shipped: str) -> list[str]:
     """The lines that are not in the text as shipped. A heading above them, a line without digits,
     is kept; where the picture is saved does not matter."""
     known = {line.strip() for line in shipped.splitlines()}
-    said = [line for line in said if not line.startswith("picture:")]
-    new = [line.strip() not in known for line in said]
-    kept = [line for line, here, below in zip(said, new, [*new[1:], False])
+    lines = [line for line in lines if not line.startswith("picture:")]
+    new = [line.strip() not in known for line in lines]
+    kept = [line for line, here, below in zip(lines, new, [*new[1:], False])
             if line.strip() and (here or below and not re.search(r"\d", line))]
     return [re.sub(r" \(line \d+\)", "", line).rstrip() for line in kept]

@@ -1,10 +1,11 @@
-"""nanouft: every way of fine-tuning a language model into alignment, each one short file. Start at README.md."""
+"""nanouft: every way of fine-tuning a language model into alignment, each one short file. Start
+at README.md."""
 import os
 import signal
 import sys
 
-# Idle OpenMP threads should sleep, not spin: on a machine that also runs a browser or a second job, spinning makes two
-# threads up to seven times slower than one (docs/LOG.md, 2026-11-20). Must be set before torch is imported.
+# Idle OpenMP threads should sleep, not spin: beside a browser or a second job, spinning makes two
+# threads up to seven times slower than one (docs/LOG.md, 2026-11-20). Set before torch is imported.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 __version__ = "0.2.0"
@@ -15,5 +16,6 @@ def _leave(number: int, frame) -> None:
     os._exit(128 + number)
 
 
+# A Ctrl-C while torch is imported shows no traceback.
 if sys.argv[:1] == ["-m"] and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-    signal.signal(signal.SIGINT, _leave)    # python -m nanouft...: a Ctrl-C while torch is imported is no traceback
+    signal.signal(signal.SIGINT, _leave)

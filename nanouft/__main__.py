@@ -1,4 +1,4 @@
-"""python -m nanouft: what can be run. `nanouft train ...` is short for `python -m nanouft.train ...`."""
+"""python -m nanouft: what can be run. `nanouft train ...` means `python -m nanouft.train ...`."""
 import importlib
 import sys
 from collections.abc import Callable
@@ -7,24 +7,24 @@ from nanouft.errors import UserError, choose
 from nanouft.run.config import run
 
 COMMANDS = {
-    "simple": "SFT, IFT or DPO as one plain loop: the first file to read",
+    "simple": "SFT, IFT, DPO or GRPO as one plain loop: the first file to read",
     "train": "fine-tune with any objective: --objective ift (the main job), --objective list",
     "evaluate": "exact scores of a model, probes; held-out figures on your data",
     "sample": "answers side by side, chat",
     "ledger": "how hard each objective pushes each token",
     "playground": "a page: the base learns in the browser, with every objective",
     "reward": "a reward model from pairs, and how often it is right",
-    "rollout.harvest": "answers of a model, scored, as data: pairs, labels, scores, right answers",
-    "look.rows": "how your files are read: counts, lengths, which tokens are trained on",
+    "rewards.harvest": "answers of a model, scored, as data: pairs, labels, scores, right answers",
+    "eval.rows": "how your files are read: counts, lengths, which tokens are trained on",
     "pretrain": "make a base: NanoWorld's, or one on your text",
     "world": "examples of NanoWorld with scores",
 }
 
 
 def main(argv=None) -> int:
-    if word := (sys.argv[1:] if argv is None else argv)[:1]:
-        raise UserError(f"python -m nanouft lists the commands and takes no {word[0]!r}; "
-                        "a command is called with a dot: python -m nanouft.train")
+    if words := sys.argv[1:] if argv is None else argv:
+        raise UserError(f"python -m nanouft lists the commands and takes no {words[0]!r}; "
+                        "write a command with a dot: python -m nanouft.train")
     print("nanouft has these commands; each explains itself with --help:")
     for name, text in COMMANDS.items():
         print(f"  python -m nanouft.{name:<17} {text}")
@@ -36,14 +36,16 @@ def console() -> int:
     name, argv = (sys.argv[1:2] or [""])[0], sys.argv[2:]
     if name in ("", "-h", "--help"):
         return run(main, [])
-    sys.argv = [f"nanouft {name}", *argv]               # in messages of what the command calls
+    sys.argv = [f"nanouft {name}", *argv]               # for messages of the command
     return run(lambda _: main_of(choose("command", name, COMMANDS))(argv))
 
 
 def main_of(name: str) -> Callable:
-    """The `main` of a command; that of a package stands in its __main__.py."""
+    """The `main` of a command; a package has it in its __main__.py."""
     module = importlib.import_module(f"nanouft.{name}")
-    return (module if hasattr(module, "main") else importlib.import_module(f"nanouft.{name}.__main__")).main
+    if not hasattr(module, "main"):
+        module = importlib.import_module(f"nanouft.{name}.__main__")
+    return module.main
 
 
 if __name__ == "__main__":

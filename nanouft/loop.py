@@ -37,6 +37,15 @@ class Source(Protocol):
         """The batch of this step, counted from 0, on the CPU."""
 
 
+class Cut(Protocol):
+    """How a step is cut into pieces for one process or several (run/micro_batches.py)."""
+    def pieces(self, batch: Batch) -> Iterable[Batch]:
+        """The pieces of this process, on its device."""
+
+    def loss(self, piece: Batch, hp: Any) -> tuple[Tensor, dict]:
+        """(loss, metrics) of a piece: over all pieces they add up to those of the step."""
+
+
 @dataclass
 class Step:
     """What one optimizer step leaves. The numbers still wait on the device."""
@@ -85,21 +94,22 @@ class Device:
         """What the first process has as `value`."""
         return value
 
+    def close(self) -> None:
+        """Leave together."""
+
 
 def steps(model: nn.Module, objective: Objective, hp: Any, source: Source,
           optimizer: torch.optim.Optimizer, numbers: Iterable[int], *,
           schedule: Schedule | None = None, clip: float = math.inf,
           device: Device = Device(), scaler: torch.amp.GradScaler | None = None,
-          cut: Callable[[Batch], Iterable[Batch]] | None = None,
-          loss_of: Callable[[Batch, Any], tuple[Tensor, dict]] | None = None) -> Iterator[Step]:
+          cut: Cut | None = None) -> Iterator[Step]:
     """Train `model` in place, one step for each of `numbers` (from 0; a resumed run begins later).
 
     schedule  schedule(number) -> (learning rate, warm-up 0 -> 1) [the optimizer's, 1]
     clip      largest norm of the gradient
     scaler    of fp16 gradients [device.scaler()]
-    cut       the pieces of a step on this process, on the device [the whole step]
-    loss_of   the loss of a piece [objective.loss]; both: run/micro_batches.py"""
-    loss_of = loss_of or objective.loss
+    cut       how a step is cut into pieces [it stays whole]"""
+    loss_of = cut.loss if cut else objective.loss
     scaler = scaler or device.scaler()
     autocast = device.autocast()
     for number in numbers:
@@ -107,7 +117,7 @@ def steps(model: nn.Module, objective: Objective, hp: Any, source: Source,
         rate, warmup = schedule(number) if schedule else (optimizer.defaults["lr"], 1.0)
         batch = replace(source(number), warmup=warmup)
         sums: dict[str, Any] = {}
-        for piece in cut(batch) if cut else [batch.to(device.name)]:
+        for piece in cut.pieces(batch) if cut else [batch.to(device.name)]:
             # ---- forward: writes the log-probs
             with autocast:
                 objective.forward(model, piece, hp)

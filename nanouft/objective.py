@@ -115,8 +115,8 @@ class Batch:
     col: Columns = field(default_factory=Columns)
     step_col: Columns = NOT_SET           # the columns of the whole step; None: that is col
     rows: int = 1                   # rows of the whole step
-    tokens: dict[str, int] = field(default_factory=dict)    # role -> response tokens of the step
-    attended: dict[str, int] = field(default_factory=dict)  # role -> real tokens, prompt included
+    tokens: dict[str, Any] = field(default_factory=dict)    # role -> response tokens of the step
+    attended: dict[str, Any] = field(default_factory=dict)  # role -> real tokens, prompt included
     seed: int = 0                   # of this step: every piece of it draws the same numbers
     offset: int = 0                 # place of this piece's first row in the step
     warmup: float = 1.0             # 0 -> 1 over the warm-up, for schedules tied to it
@@ -169,7 +169,8 @@ def write_logp(model, batch: Batch, hp) -> None:
 
     at, above = [], 0                                   # places of each role; rows above it
     for s in roles:
-        at.append(s.places + above * T + s.places // s.inputs.shape[1] * (T - s.inputs.shape[1]))
+        width = s.inputs.shape[1]
+        at.append((above + s.places // width) * T + s.places % width)
         above += len(s.inputs)
     logp = model(stack("inputs"), want="logp", targets=stack("targets"), at=torch.cat(at))
     for s, rows in zip(roles, logp.split([len(s.inputs) for s in roles])):
@@ -218,7 +219,7 @@ class Prerequisite:
 @dataclass(frozen=True)
 class Objective:
     """One method.
-    hp is a dataclass: its fields become flags, and hp.check(given) refuses nonsense.
+    hp is a dataclass: its fields become flags, and hp.check() refuses nonsense.
     `data` names kinds of rows ("demos", "demos + scores"), or is a function of hp that does.
     `lr` was chosen on NanoWorld's validation prompts (docs/LOG.md).
     With `credit` the method is on-policy: its rows are prompts, and the model learns from its
@@ -228,7 +229,7 @@ class Objective:
     hp: type                            # its hyper-parameters
     loss: Callable                      # loss(batch, hp) -> (scalar, metrics): a sum over the step
     lr: float                           # default learning rate
-    rows: Callable | None = None        # rows(data, hp) -> rows with roles [all rows of the kind]
+    rows: Callable = NOT_SET            # rows(data, hp) -> rows with roles [all rows of the kind]
     forward: Callable = write_logp      # forward(model, batch, hp): writes logp, perhaps an `extra`
     columns: tuple[Column, ...] = ()    # other models' numbers that the loss reads
     prerequisite: Prerequisite | None = None    # training runs that make the models of `columns`

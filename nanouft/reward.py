@@ -1,21 +1,21 @@
 """A reward model: preferences between two answers become one number for each answer.
 
-    python -m nanouft.reward --out out/reward                                  # NanoWorld pairs, about 20 s
-    python -m nanouft.reward --init out/sft --pairs samples --rows 400         # the better of two samples
-    python -m nanouft.reward --data pairs.jsonl --init path/to/gpt2            # your pairs
-    python -m nanouft.sample out/sft --best-of 16 --reward out/reward          # use it; the RL objectives take it, too
+    python -m nanouft.reward --out out/reward                           # NanoWorld pairs, 20 s
+    python -m nanouft.reward --init out/sft --pairs samples --rows 400  # the better of two samples
+    python -m nanouft.reward --data pairs.jsonl --init path/to/gpt2     # your pairs
+    python -m nanouft.sample out/sft --best-of 16 --reward out/reward   # use it; or train --reward
 
-Bradley and Terry (1952): answer w beats answer l with probability sigma(r_w - r_l); rewards/scorer.py says what r is.
-Only differences are learnt: r + c fits as well as r, for each prompt another c.
+Bradley and Terry (1952): answer w beats answer l with probability sigma(r_w - r_l);
+rewards/scorer.py shows what r is. Only differences are learnt: r + c fits as well as r, with
+another c for each prompt.
 
-What to expect: accuracy on held-out pairs, and the model's own guess of it: does "80 % sure" come true in 80 %?
-Simplified: no margins between ratings, one process, fp32, steps saved only when a signal ends the run.
+The command prints the accuracy on held-out pairs and the model's own guess of it.
+Simplified: no margins between ratings, one process, fp32; only a signal saves a step.
 """
 import math
 import shlex
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -30,7 +30,7 @@ from nanouft import world
 from nanouft.data.batches import Encoded, Plan, encode
 from nanouft.data.rows import Row, holdout, pair_rows
 from nanouft.data.tokenizer import Tokenizer
-from nanouft.errors import UserError, in_range, one_line
+from nanouft.errors import UserError, in_range
 from nanouft.eval.stats import bootstrap
 from nanouft.files.read import read
 from nanouft.gpt import GPT
@@ -38,7 +38,7 @@ from nanouft.loop import Device, Schedule, steps
 from nanouft.models.load import start_model
 from nanouft.objective import Batch, Columns, Objective, Seqs
 from nanouft.rewards.scorer import RewardModel, exact, padded, rewards, save, sigmoid
-from nanouft.run import checkpoints, config, devices, runs, signals
+from nanouft.run import checkpoints, command, config, devices, runs
 from nanouft.run.log import Log
 from nanouft.run.storage import write_json
 from nanouft.sampling import answer_rows
@@ -47,61 +47,71 @@ from nanouft.seeds import pair_seeds
 
 @dataclass
 class Reward:
-    init: str = "base"              # where the trunk starts: 'base' or a folder; RLHF starts at its SFT model
-    data: list[str] | None = None   # your pairs; without it NanoWorld's
-    pairs: Literal["corruptions", "samples"] = "corruptions"    # right against spoilt, or two answers of --sampler
-    sampler: str = ""               # the model that makes --pairs samples [--init]
+    init: str = "base"              # the model that it starts from; RLHF takes its SFT model
+    data: list[str] | None = None   # your pairs [NanoWorld's]
+    pairs: Literal["corruptions", "samples"] = "corruptions"    # right and wrong, or two samples
+    sampler: str = ""               # the model that answers for --pairs samples [--init]
     rows: int = 1600                # NanoWorld pairs
     skills: str = "all"             # NanoWorld families: A, B, all, or names with commas
     steps: int | None = None        # optimizer steps [--epochs]
     epochs: float = 2.0             # passes over the pairs
-    batch_size: int = 32            # pairs a step
+    batch_size: int = 32            # pairs per step
     lr: float = 5e-4                # peak learning rate
-    centre: float = 0.0             # weight of (r_w + r_l)^2, which keeps rewards around 0; TRL suggests .01
-    seed: int = 0                   # draws pairs and their order
+    centre: float = 0.0             # weight of (r_w + r_l)^2, keeps rewards near 0; TRL: .01
+    seed: int = 0                   # seed of the pairs and their order
     device: str = "auto"            # auto | cpu | cuda | mps
     threads: int | None = None      # CPU threads
-    prompt_field: str | None = None     # name of the prompt in your data, where it is none of the usual
+    prompt_field: str | None = None     # field with the prompt, if it is not detected
     strict: bool = False            # stop at the first row of your data that is not understood
     out: str | None = None          # run folder [out/reward]
-    resume: str | None = None       # go on with the interrupted run in this folder; takes no other flag
+    resume: str | None = None       # go on with the interrupted run in this folder; no other flag
 
     def check(self, given: set[str]) -> None:
-        in_range(self, "rows", low=1, high=100_000)
-        in_range(self, "batch_size", low=1, high=100_000)
+        in_range(self, "rows", "batch_size", low=1, high=100_000)
         in_range(self, "steps", low=1, high=1_000_000_000)
         in_range(self, "centre", "seed")
         in_range(self, "lr", above=True)
         in_range(self, "epochs", above=True, high=1_000_000)
         config.refuse_idle(self.data, given, {"rows", "pairs", "sampler", "skills"})
         if self.steps is not None and "epochs" in given:
-            raise UserError("--steps and --epochs say the same thing twice; give one")
+            raise UserError("--steps and --epochs set the same thing; give one")
         if self.sampler and self.pairs != "samples":
-            raise UserError("--sampler makes the answers of --pairs samples; these pairs need none")
+            raise UserError("--sampler makes the answers of --pairs samples; "
+                            "these pairs need none")
 
 
-# ---- pairs -----------------------------------------------------------------------------------------------------------
-def sampled_pairs(model: GPT, tok: Tokenizer, split: str, n: int, seed: int, skills=world.FAMILIES) -> list[Row]:
-    """`n` NanoWorld pairs that the model wrote itself: two samples to a prompt at temperature 1, the better by exact
-    score is chosen. Equal scores prefer nothing; their prompts are passed over. UserError if that leaves too few."""
-    out, asked = [], world.rows(split, "demos", 8 * n + 200, seed, skills=skills)
-    for i in tqdm(range(0, len(asked), 256), desc="sampling pairs", leave=False, disable=n < 200):
-        part = asked[i:i + 256]
-        said = [[tok.decode(a.ids).strip() for a in answer_rows(model, tok, part, temperature=1.0, seed=s)]
-                for s in pair_seeds(seed, i)]
-        marks = [exact([r.prompt[-1].text for r in part], texts) for texts in said]
-        for row, a, b, x, y in zip(part, *said, *marks):
-            if x != y and len(out) < n:
-                better, worse = (a, b) if x > y else (b, a)
-                out.append(replace(row, answer=None, chosen=world.said(better), rejected=world.said(worse),
-                                   p=(1 + abs(x - y)) / 2))
+# ---- pairs ---------------------------------------------------------------------------------------
+def sampled_pairs(model: GPT, tok: Tokenizer, split: str, n: int, seed: int,
+                  skills=world.FAMILIES) -> list[Row]:
+    """`n` NanoWorld pairs of the model's own answers: two samples per prompt at temperature 1; the
+    one with the better exact score is chosen, equal ones make no pair. UserError if too few are
+    left."""
+    out: list[Row] = []
+    rows = world.rows(split, "demos", 8 * n + 200, seed, skills=skills)
+    for i in tqdm(range(0, len(rows), 256), desc="sampling pairs", leave=False, disable=n < 200):
+        part = rows[i:i + 256]
+        prompts = [row.prompt[-1].text for row in part]
+        texts, scores = [], []
+        for draw in pair_seeds(seed, i):
+            answers = answer_rows(model, tok, part, temperature=1.0, seed=draw)
+            texts.append([tok.decode(a.ids).strip() for a in answers])
+            scores.append(exact(prompts, texts[-1]))
+        for row, a, b, score_a, score_b in zip(part, *texts, *scores):
+            if score_a == score_b or len(out) == n:
+                continue
+            better, worse = (a, b) if score_a > score_b else (b, a)
+            out.append(replace(row, answer=None, chosen=world.as_answer(better),
+                               rejected=world.as_answer(worse),
+                               p=(1 + abs(score_a - score_b)) / 2))
         if len(out) == n:
             return out
-    raise UserError(f"--pairs samples: only {len(out):,} of {n:,} pairs in {len(asked):,} prompts; the sampler nearly "
-                    "always gives two answers of one score. Ask for fewer --rows, or take another --sampler")
+    raise UserError(f"--pairs samples: only {len(out):,} of {n:,} pairs in {len(rows):,} prompts: "
+                    "the sampler nearly always gives two answers of one score. Ask for fewer "
+                    "--rows, or take another --sampler")
 
 
 def find_pairs(cfg: Reward, device: Device) -> tuple[list[Row], list[Row]]:
+    """(rows to train on, rows held out)."""
     if cfg.data:
         rows, found = read(cfg.data, cfg.prompt_field, strict=cfg.strict)
         print(*found, sep="\n")
@@ -111,19 +121,48 @@ def find_pairs(cfg: Reward, device: Device) -> tuple[list[Row], list[Row]]:
         world.check("train", "pairs", cfg.rows, 0.0, families)
     except ValueError as e:
         raise UserError(f"--skills {cfg.skills}: {e}") from None
-    wanted = (("train", cfg.rows, cfg.seed), ("val", 400, 0))
     if cfg.pairs == "corruptions":
-        return [world.rows(split, "pairs", n, seed, skills=families) for split, n, seed in wanted]
+        return (world.rows("train", "pairs", cfg.rows, cfg.seed, skills=families),
+                world.rows("val", "pairs", 400, 0, skills=families))
     model, tok = start_model(cfg.sampler or cfg.init)
     model.to(device.name).eval()
-    return [sampled_pairs(model, tok, split, n, seed, families) for split, n, seed in wanted]
+    return (sampled_pairs(model, tok, "train", cfg.rows, cfg.seed, families),
+            sampled_pairs(model, tok, "val", 400, 0, families))
+
+
+class PairBatches:
+    """A source of steps: the chosen answers of the step, then the rejected ones, with prompts."""
+    stride = 1
+    stats: dict[str, float] = {}
+
+    def __init__(self, pairs: list[Encoded], rows: int, steps: int, seed: int, pad: int):
+        self.pairs, self.pad = pairs, pad
+        self.plan = Plan([e.length for e in pairs], rows, steps, seed)
+
+    def __call__(self, step: int) -> Batch:
+        chosen, rejected = zip(*[ids_of(self.pairs[i]) for i in self.plan[step]])
+        ids, last = padded([*chosen, *rejected], self.pad, "cpu")
+        real = (torch.arange(ids.shape[1]) <= last[:, None]).float()
+        answers = Seqs(ids, ids, real, real)                    # nothing is predicted
+        return Batch({"answer": answers}, Columns(extra={"last": last}), rows=len(chosen),
+                     tokens={"answer": ids.numel()})
+
+
+def ids_of(e: Encoded) -> tuple[list[int], list[int]]:
+    """(chosen, rejected) as token ids, prompt included."""
+    return list(e.seqs["chosen"].ids), list(e.seqs["rejected"].ids)
 
 
 # ---- training ------------------------------------------------------------------------------------
 def bradley_terry(r_w: Tensor, r_l: Tensor, centre: float = 0.0) -> Tensor:
     """(B,) losses: -log sigma(r_w - r_l) (arXiv:2009.01325), and `centre` x (r_w + r_l)^2 (TRL's
-    center_rewards_coefficient), which names one of the many rewards that fit equally well."""
+    center_rewards_coefficient), which picks one of the many rewards that fit equally well."""
     return -F.logsigmoid(r_w - r_l) + centre * (r_w + r_l) ** 2
+
+
+def right(margin: Tensor) -> Tensor:
+    """1 where the better answer has the higher reward, 1/2 for a tie."""
+    return 0.5 + 0.5 * margin.detach().sign()
 
 
 def write_rewards(model: RewardModel, batch: Batch, hp: Reward) -> None:
@@ -142,24 +181,6 @@ BRADLEY_TERRY = Objective("Learning to Summarize from Human Feedback, arXiv:2009
                           data="pairs", hp=Reward, loss=loss, lr=Reward.lr, forward=write_rewards)
 
 
-class PairsOfAnswers:
-    """A source of steps: all chosen answers, then all rejected ones, prompt included."""
-    stride = 1
-    stats: dict[str, float] = {}
-
-    def __init__(self, pairs: list[Encoded], rows: int, steps: int, seed: int, pad: int):
-        self.pairs, self.pad = pairs, pad
-        self.plan = Plan([e.length for e in pairs], rows, steps, seed)
-
-    def __call__(self, step: int) -> Batch:
-        chosen, rejected = zip(*[ids_of(self.pairs[i]) for i in self.plan[step]])
-        ids, last = padded([*chosen, *rejected], self.pad, "cpu")
-        real = torch.arange(ids.shape[1]) <= last[:, None]
-        answers = Seqs(ids, ids, real.float(), real.float())        # nothing is predicted
-        return Batch({"answer": answers}, Columns(extra={"last": last}), rows=len(chosen),
-                     tokens={"answer": ids.numel()})
-
-
 def schedule(peak: float, steps: int) -> Schedule:
     """Linear up over a tenth of the steps, times a cosine down to 0."""
     def rate(step: int) -> tuple[float, float]:
@@ -168,25 +189,22 @@ def schedule(peak: float, steps: int) -> Schedule:
     return rate
 
 
-def ids_of(e: Encoded) -> tuple[list[int], list[int]]:
-    """(chosen, rejected) as token ids, prompt included."""
-    return list(e.seqs["chosen"].ids), list(e.seqs["rejected"].ids)
-
-
 def fit(model: RewardModel, pairs: list[Encoded], cfg: Reward, total: int, pad: int,
         device: Device, folder: Path) -> None:
-    """Train in place; one line of metrics.jsonl a step. UserError if the loss is not finite."""
+    """Train in place; one line of metrics.jsonl per step. A signal saves the step that it
+    interrupts. UserError if the loss is not finite."""
     optimizer = torch.optim.AdamW(model.parameters(), lr=cfg.lr, betas=(0.9, 0.95),
                                   weight_decay=0.0)
     start = checkpoints.load_step(folder, model, optimizer)["step"] if cfg.resume else 0
     log = Log(folder / "metrics.jsonl", start, device)
-    source = PairsOfAnswers(pairs, cfg.batch_size, total, cfg.seed, pad)
+    source = PairBatches(pairs, cfg.batch_size, total, cfg.seed, pad)
     bar = tqdm(range(start, total), initial=start, total=total, desc=folder.name,
                mininterval=0.5 if sys.stderr.isatty() else 10)
-    with signals.after_the_step(True) as signal:
-        for step in steps(model, BRADLEY_TERRY, cfg, source, optimizer, bar, clip=1.0,
-                          device=device, schedule=schedule(cfg.lr, total)):
-            log.add(step, {})
+    loop = steps(model, BRADLEY_TERRY, cfg, source, optimizer, bar, clip=1.0, device=device,
+                 schedule=schedule(cfg.lr, total))
+    with command.after_the_step(True) as signal:
+        for step in loop:
+            log.add(step, source.stats)
             if step.number % 10 == 0 or step.number == total:
                 bar.set_postfix_str(log.flush(), refresh=False)
             if signal.asked:
@@ -195,22 +213,17 @@ def fit(model: RewardModel, pairs: list[Encoded], cfg: Reward, total: int, pad: 
                 break
 
 
-def right(margin: Tensor) -> Tensor:
-    """1 where the better answer has the higher reward, 1/2 for a tie."""
-    return 0.5 + 0.5 * margin.detach().sign()
-
-
-# ---- how good is it? -------------------------------------------------------------------------------------------------
+# ---- how good is it? -----------------------------------------------------------------------------
 def judge(model: RewardModel, held: list[Encoded], pad: int) -> dict:
-    """Its figures on held-out pairs, all made of differences of rewards, r_w - r_l, one a pair."""
+    """The `quality` of its rewards on held-out pairs."""
     chosen, rejected = zip(*[ids_of(e) for e in held])
     r_w, r_l = rewards(model, [*chosen, *rejected], pad).reshape(2, -1)
     return quality(r_w - r_l, [e.row.family for e in held])
 
 
 def quality(margin: np.ndarray, families: list[str]) -> dict:
-    """(n,) r_w - r_l of held-out pairs and the family of each: `accuracy` with its 95 % interval, `nll` (log 2 says
-    nothing), `confidence` (what the model expects its accuracy to be), accuracy per family."""
+    """(n,) r_w - r_l of pairs and the family of each: `accuracy` with its 95 % interval, `nll` (log
+    2 = a coin), `confidence` (the accuracy that the model expects), accuracy per family."""
     grouped: dict[str, list[float]] = {}
     for family, m in zip(families, margin, strict=True):
         grouped.setdefault(family, []).append(m)
@@ -225,29 +238,29 @@ def accuracy(margin: np.ndarray) -> dict:
     return {"accuracy": float(won.mean()), "low": low, "high": high, "pairs": len(won)}
 
 
-def report(held: dict, say: Callable = print) -> None:
-    say(f"held-out accuracy {100 * held['accuracy']:.1f} % [{100 * held['low']:.1f}, {100 * held['high']:.1f}] of "
-        f"{held['pairs']} pairs (a coin: 50); its own guess of that {100 * held['confidence']:.1f} %; "
-        f"nll {held['nll']:.3f} (log 2 = .693)")
+def report(held: dict) -> None:
+    print(f"held-out accuracy {100 * held['accuracy']:.1f} % "
+          f"[{100 * held['low']:.1f}, {100 * held['high']:.1f}] of {held['pairs']} pairs "
+          f"(a coin: 50); its own guess of that {100 * held['confidence']:.1f} %; "
+          f"nll {held['nll']:.3f} (log 2 = .693)")
     for name, f in held["families"].items():
-        say(f"  {name:<10} {100 * f['accuracy']:5.1f} % [{100 * f['low']:3.0f}, {100 * f['high']:3.0f}]"
-            f"   {f['pairs']:>4} pairs")
+        print(f"  {name:<10} {100 * f['accuracy']:5.1f} % "
+              f"[{100 * f['low']:3.0f}, {100 * f['high']:3.0f}]   {f['pairs']:>4} pairs")
 
 
-def next_steps(cfg: Reward, folder: Path, found: dict, rows: list[Row]) -> list[str]:
-    """Best-of-n is suggested only with a reward that is better than a coin on held-out pairs, by its interval; and
-    first the command that shows whether its best of 16 is better than the greedy answer."""
+def next_steps(cfg: Reward, folder: Path, found: dict) -> list[str]:
+    """Best-of-n is suggested only if the interval of the accuracy lies above a coin. The first
+    command shows whether its best of 16 is better than the greedy answer."""
     if found["low"] <= 0.5:
-        return ["It cannot be told from a coin: what it likes best of many will be a rare answer, and mostly a wrong "
-                "one. Give more pairs, or --init a model that knows such answers."]
+        return ["It is no better than a coin: the best of many by it is a rare answer, mostly a "
+                "wrong one. Give more pairs, or --init a model that knows such answers."]
     flags = shlex.join([cfg.init, "--best-of", "16", "--reward", str(folder)])
     if cfg.data:
-        asked = min((r.prompt[-1].text for r in rows if r.prompt and "\n" not in r.prompt[-1].text), key=len,
-                    default="Hello.")
-        return ["Others wrote the held-out pairs: read some answers of its model before you trust it. Next:",
-                f"  python -m nanouft.sample {flags} " + shlex.quote("--prompt=" + one_line(asked))]
-    return ["It orders held-out pairs; what it likes best of 16 may still be a mistake that they do not show. Next:",
-            f"  python -m nanouft.evaluate --split val {flags}            # does it help? Greedy beside best",
+        return ["Others wrote the held-out pairs: read some answers of its model before you trust "
+                "it. Next:", f"  python -m nanouft.sample {flags}"]
+    return ["It orders held-out pairs; its best of 16 may still have a mistake that they do not "
+            "show. Next:",
+            f"  python -m nanouft.evaluate --split val {flags}      # does it help?",
             f"  python -m nanouft.sample {flags}"]
 
 
@@ -259,32 +272,32 @@ def main(argv=None) -> int:
     started, device = time.time(), devices.pick(cfg.device, "fp32", cfg.threads)
     gpt, tok = start_model(cfg.init)
     train_rows, held_rows = find_pairs(cfg, device)
-    pairs, lost = encode(pair_rows(train_rows, None), tok, gpt.cfg.n_ctx - 1)      # <|end|> is read, too
+    room = gpt.cfg.n_ctx - 1                                    # <|end|> is read, too
+    pairs, lost = encode(pair_rows(train_rows, None), tok, room)
     try:
-        held, _ = encode(pair_rows(held_rows, None), tok, gpt.cfg.n_ctx - 1)
+        held, _ = encode(pair_rows(held_rows, None), tok, room)
     except UserError:
-        raise UserError("no pair is left to hold out, so nothing could be said about the reward model; "
-                        "give pairs of at least two prompts") from None
+        raise UserError("no pair is left to hold out, so nobody could say how good the reward "
+                        "model is; give pairs of at least two prompts") from None
     total = cfg.steps or max(1, round(cfg.epochs * len(pairs) / cfg.batch_size))
     about = {
-        "command": "reward", "steps": total, "config": asdict(cfg), "tokenizer": tok.name, "torch": torch.__version__,
-        "device": device.name, "threads": torch.get_num_threads(), "pairs": len(pairs), "held_out": len(held),
-        "key": runs.fingerprint(gpt, pairs)}
+        "command": "reward", "steps": total, "config": asdict(cfg), "tokenizer": tok.name,
+        "torch": torch.__version__, "device": device.name, "threads": torch.get_num_threads(),
+        "pairs": len(pairs), "held_out": len(held), "key": runs.fingerprint(gpt, pairs)}
     with runs.open_folder(cfg, about, "reward", "the pairs or the start model", device) as folder:
-        print("\n".join([f"{len(pairs):,} pairs, {total:,} steps of {cfg.batch_size}, lr {cfg.lr:g} -> {folder}",
-                         *lost.lines(gpt.cfg.n_ctx)]))
+        print(f"{len(pairs):,} pairs, {total:,} steps of {cfg.batch_size}, lr {cfg.lr:g} "
+              f"-> {folder}", *lost.lines(gpt.cfg.n_ctx), sep="\n")
         torch.manual_seed(cfg.seed)
         model = RewardModel(gpt).to(device.name)
         fit(model, pairs, cfg, total, tok.pad, device, folder)
         found = judge(model.eval(), held, tok.pad)
         if not math.isfinite(found["nll"]):
-            raise UserError("rewards are no longer finite at the end: the run diverged; lower --lr")
+            raise UserError("the rewards at the end are not finite: the run diverged; lower --lr")
         save(folder, model, tok)
         write_json(folder / "eval.json", {"held_out": found})
         report(found)
-        advice = next_steps(cfg, folder, found, held_rows)
-        print(f"\n{time.time() - started:.0f} s. Everything is in {folder} (eval.json, metrics.jsonl). "
-               + "\n".join(advice))
+        print(f"\n{time.time() - started:.0f} s. Everything is in {folder} (eval.json, "
+              "metrics.jsonl). " + "\n".join(next_steps(cfg, folder, found)))
     return 0
 
 

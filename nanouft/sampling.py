@@ -26,7 +26,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn as nn
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -62,15 +61,20 @@ class Rollouts:
                  start: GPT, tok: Tokenizer, score: Score, *, rows: int, steps: int, seed: int = 0,
                  max_new: int = MAX_NEW, device: Device = Device(),
                  grade: Callable[[np.ndarray], np.ndarray] | None = None,
-                 others: Mapping[str, GPT] = {},
-                 seen: Callable[..., None] | None = None):
-        """`policy` is trained in place; `start` is the model that it is held to. `rows`: prompts of
-        a step. `grade` makes 0..1 of rewards. `others`: the models that columns ask, by the
-        column's name. seen(source, number, rows, texts, columns) is called after each rollout."""
+                 others: Mapping[str, GPT] = {}, exact: Score | None = None,
+                 show: Callable[..., None] | None = None, show_every: int = 0):
+        """`policy` is trained in place; `start` is the model that it is held to.
+        rows    prompts of a step
+        grade   makes 0..1 of rewards
+        others  the models that columns ask, by the column's name
+        exact   a second score that is only reported, as "score"
+        show    show(source, number, rows, texts, columns) after the first rollout, and after one
+                every `show_every` steps"""
         self.prompts, self.objective, self.hp, self.tok = prompts, objective, hp, tok
         self.policy, self.start, self.score, self.device = policy, start, score, device
         self.rows, self.seed, self.max_new = rows, seed, max_new
-        self.grade, self.others, self.seen = grade, others, seen
+        self.grade, self.others, self.exact = grade, others, exact
+        self.show, self.show_every = show, show_every
         self.stride = hp.minibatches * hp.passes        # optimizer steps of a rollout
         self.groups = rows * hp.minibatches             # prompts of a rollout
         self.plan = Plan([e.length for e in prompts], self.groups, -(-steps // self.stride), seed,
@@ -96,19 +100,27 @@ class Rollouts:
         answers = self.sample([e.seqs["prompt"].ids.tolist() for e in asked], number)
         texts = [self.tok.decode(a.ids).strip() for a in answers]
         batch = batch_of(asked, answers, self.tok)
-        batch.col = col = self.scored(asked, texts, answers)
+        rows = [e.row for e in asked]
+        batch.col = col = self.scored(rows, texts, answers)
         figures = measure(batch, self.policy, self.start, self.device, self.objective.columns,
                           self.hp, self.others)
         self.stats = stats(batch, figures)
+        if self.exact:
+            self.stats["score"] = float(self.exact(rows, texts).mean())
         if self.device.dtype != "fp32":
             # `old` is what training's forward says, so that the ratio begins near 1. Not at 1:
             # products of bf16 depend on a batch's shape (a ratio was off by .052; fp32: 1.6e-5).
             batch.seqs["answer"].old = figures["now"]
         batch, more = credited(batch, self.objective, self.hp)
         self.stats |= more
-        if self.seen:
-            self.seen(self, number, [e.row for e in asked], texts, col)
+        if self.show and self.is_due(number):
+            self.show(self, number, rows, texts, col)
         return batch
+
+    def is_due(self, number: int) -> bool:
+        """Are answers of this rollout shown?"""
+        every, first = self.show_every, number * self.stride
+        return number == 0 or every > 0 and (first - self.stride) // every < first // every
 
     def sample(self, prompts: list[list[int]], number: int) -> list[Answer]:
         """An answer to each prompt. Its random numbers belong to its place, whoever samples it."""
@@ -129,11 +141,11 @@ class Rollouts:
                            "diverged, its chances are not finite. Lower --lr")
         return out
 
-    def scored(self, asked: list[Encoded], texts: list[str], answers: list[Answer]) -> Columns:
+    def scored(self, rows: list[Row], texts: list[str], answers: list[Answer]) -> Columns:
         """reward in its own unit; score, the same on 0..1 if there is a `grade`; ended."""
         rewards = None
         if self.device.rank == 0:               # alone: two processes may judge differently
-            rewards = self.score([e.row for e in asked], texts)
+            rewards = self.score(rows, texts)
         rewards = np.asarray(self.device.broadcast(rewards), np.float32)
         score = self.grade(rewards) if self.grade else rewards
         ended = torch.tensor([float(stops(a, self.tok)) for a in answers])
@@ -179,7 +191,7 @@ def measure(batch: Batch, policy: GPT, start: GPT, device: Device,
             p = policy(hidden=hidden, at=at).float().log_softmax(-1)                # (N,V)
             q = start(part.inputs, at=at).float().log_softmax(-1)
             extra = {c.name: c.sampled(part, policy, hidden, others.get(c.name), hp).float()[at]
-                     for c in columns}
+                     for c in columns if c.sampled}
         token = part.targets[at][:, None]
         here = {"now": p.gather(1, token)[:, 0], "ref": q.gather(1, token)[:, 0],
                 "kl": (p.exp() * (p - q)).sum(-1), "entropy": -(p.exp() * p).sum(-1), **extra}
@@ -208,6 +220,7 @@ def credited(batch: Batch, objective: Objective, hp: Any) -> tuple[Batch, dict[s
     Advantages are small differences of rewards, so they are made in fp64: where all rewards are
     equal, Adam would take what fp32 rounds for a gradient."""
     double = batch.map(lambda x: x.double() if x.is_floating_point() else x)
+    assert objective.credit is not None
     batch = objective.credit(double, hp)
     more = objective.report(batch) if objective.report else {}
     return batch.map(lambda x: x.float() if x.is_floating_point() else x), more
@@ -258,8 +271,8 @@ def generate(model: GPT, prompts: list[list[int]], *, stop: int | set[int], pad:
     ids, keep = _pad_left([prompts[i] for i in order], max_new, pad, device)
     pos = (keep.long().cumsum(1) - 1).clamp_min(0)                          # (B,P+max_new)
     (B, P), rows = ids.shape, torch.tensor(order, device=device)    # rows (b,): still in the batch
-    places, size = of or (range(B), B)
-    places = torch.tensor(places, device=device)                            # (B,)
+    numbers, size = of or (range(B), B)
+    places = torch.tensor(numbers, device=device)                           # (B,)
     cache = model.new_cache(B) if cached else None
     rng = torch.Generator(device).manual_seed(seed)
     speaks = torch.ones(B, dtype=torch.bool, device=device)                 # (b,)
@@ -268,7 +281,7 @@ def generate(model: GPT, prompts: list[list[int]], *, stop: int | set[int], pad:
     logp = torch.zeros(B, max_new, device=device)
     # A step of a small model is over before a second thread has woken up.
     small = device.type == "cpu" and B <= 128 and model.cfg.n_embd <= 256
-    with threads(1 if small else torch.get_num_threads()), quick_products(model):
+    with threads(1 if small else torch.get_num_threads()):
         for step in range(max_new):
             n = P + step                                                    # columns read so far
             if cache is None:
@@ -280,7 +293,13 @@ def generate(model: GPT, prompts: list[list[int]], *, stop: int | set[int], pad:
                 hidden = model(new_ids[rows, step - 1:step], want="hidden", pos=pos[:, n - 1:n],
                                cache=cache, keep=keep[:, :n])[:, -1]
             logits = model(hidden=hidden)                                   # (b,V)
-            token = _choose(logits, temperature, top_k, top_p, rng, places[rows], size)     # (b,)
+            if temperature <= 0:
+                token = logits.argmax(-1)                                   # (b,)
+            else:
+                warm = logits.float() / temperature
+                if top_k or top_p < 1:
+                    warm = _cut_tail(warm, top_k, top_p)
+                token = _choose(warm, rng, places[rows], size)
             new_ids[rows, step] = token
             nats = logits.float().log_softmax(-1).gather(1, token[:, None])
             logp[rows, step] = nats[:, 0]
@@ -323,12 +342,18 @@ def _read_prompts(model: GPT, ids: Tensor, keep: Tensor, pos: Tensor, cache: Cac
     return torch.cat(last)
 
 
-def _choose(logits: Tensor, temperature: float, top_k: int, top_p: float, rng: torch.Generator,
-            rows: Tensor, B: int) -> Tensor:
-    """(b,V) logits of these rows of a batch of B -> (b,) tokens."""
-    if temperature <= 0:
-        return logits.argmax(-1)
-    logits = logits.float() / temperature
+def _choose(logits: Tensor, rng: torch.Generator, rows: Tensor, size: int) -> Tensor:
+    """(b,V) logits of these rows of a batch of `size` -> (b,) tokens.
+    One random number a row, u in (0, 1]: the first token at which the summed probabilities reach u.
+    (torch.multinomial draws one for each token of the vocabulary: half of a step's time.)"""
+    cdf = logits.softmax(-1).cumsum(-1)
+    u = 1 - torch.rand(size, 1, device=logits.device, generator=rng)[rows]
+    token = torch.searchsorted(cdf, u * cdf[:, -1:])[:, 0]      # times the sum: 1, but for rounding
+    return token.clamp_max(logits.shape[1] - 1)                 # a model that says NaN reaches no u
+
+
+def _cut_tail(logits: Tensor, top_k: int, top_p: float) -> Tensor:
+    """(b,V) logits, -inf outside the top_k likeliest tokens and beyond the mass top_p."""
     if top_k:
         kth = logits.topk(min(top_k, logits.shape[-1])).values[:, -1:]
         logits = logits.masked_fill(logits < kth, -torch.inf)
@@ -338,12 +363,7 @@ def _choose(logits: Tensor, temperature: float, top_k: int, top_p: float, rng: t
         before = p.cumsum(-1) - p               # mass of what is likelier; the likeliest is kept
         drop = (before >= top_p).scatter(1, order, before >= top_p)
         logits = logits.masked_fill(drop, -torch.inf)
-    # One random number a row, u in (0, 1]: the first token at which the summed probabilities reach
-    # u. (torch.multinomial draws one for each token of the vocabulary: half of a step's time.)
-    cdf = logits.softmax(-1).cumsum(-1)
-    u = 1 - torch.rand(B, 1, device=logits.device, generator=rng)[rows]
-    token = torch.searchsorted(cdf, u * cdf[:, -1:])[:, 0]      # times the sum: 1, but for rounding
-    return token.clamp_max(logits.shape[1] - 1)                 # a model that says NaN reaches no u
+    return logits
 
 
 def _cut(row: list[int], logp: list[float], stop: set[int], prior: list[int]) -> Answer:
@@ -375,7 +395,6 @@ def answer_rows(model: GPT, tok: Tokenizer, rows: list[Row], max_new: int = MAX_
     return out
 
 
-# ---- faster on a CPU -----------------------------------------------------------------------------
 @contextlib.contextmanager
 def threads(n: int) -> Iterator[None]:
     """`n` CPU threads inside, as many as before afterwards."""
@@ -385,34 +404,3 @@ def threads(n: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-@contextlib.contextmanager
-def quick_products(model: GPT) -> Iterator[None]:
-    """Inside, oneDNN makes the model's matrix products: up to twice as fast on a CPU, other in the
-    last digit, without gradient. It is a private operation of PyTorch; where it is missing, and in
-    other precisions, nothing changes."""
-    w = model.wte.weight
-    ours = w.device.type == "cpu" and w.dtype == torch.float32 and hasattr(model, "h")
-    if not ours or not torch.backends.mkldnn.is_available():
-        yield
-        return
-    model.head = lambda hidden: _product(hidden, w, None)
-    changed: list[nn.Module] = []
-    for block in model.h:
-        for layer in (block.attn.c_attn, block.attn.c_proj):
-            layer.forward = lambda x, layer=layer: _product(x, layer.weight, layer.bias)
-        block.mlp.forward = lambda x, up=block.mlp.c_fc, down=block.mlp.c_proj: _product(
-            _product(x, up.weight, up.bias, "gelu"), down.weight, down.bias)
-        changed += [block.attn.c_attn, block.attn.c_proj, block.mlp]
-    try:
-        yield
-    finally:
-        del model.head
-        for module in changed:
-            del module.forward
-
-
-def _product(x: Tensor, weight: Tensor, bias: Tensor | None, then: str = "none") -> Tensor:
-    """x (...,K), weight (N,K), bias (N,) -> (...,N); with then="gelu" through a tanh GELU."""
-    return torch.ops.mkldnn._linear_pointwise(x, weight, bias, then, [], "tanh")

@@ -1,14 +1,15 @@
 """Where random numbers begin: every stream of them has a function here that gives its seed.
 
-A seed depends on --seed and on a place (a step, a row, a rollout), never on what was drawn before. So a resumed run
-draws what it would have drawn without the break. A number seeds torch, a list numpy. Changing a formula moves every
-committed figure. tests/core/test_streams.py says where two streams meet.
+A seed depends on --seed and on a place (a step, a row, a rollout), never on what was drawn before.
+So a resumed run draws what it would have drawn without the break. A number seeds torch, a list
+numpy. Changing a formula moves every committed figure. tests/core/test_streams.py says where two
+streams meet. NanoWorld draws its seeds here, too, and needs no torch: it is imported late.
 """
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:                   # NanoWorld asks for seeds, and is there without torch
+if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
@@ -17,7 +18,7 @@ STEPS = 1_000_003           # a prime above the steps of most runs, and above th
 CHUNKS = 1_009              # a prime above the chunks in which answers are sampled
 
 
-# ---- training --------------------------------------------------------------------------------------------------------
+# ---- training ------------------------------------------------------------------------------------
 def step_seed(seed: int, step: int) -> int:
     """Batch.seed, which all pieces of a step share."""
     return seed * STEPS + step
@@ -47,7 +48,7 @@ def window_seed(seed: int) -> list[int]:
     return [seed, 11]
 
 
-# ---- sampled answers: each chunk has random numbers of its own -------------------------------------------------------
+# ---- sampled answers: each chunk has random numbers of its own -----------------------------------
 def chunk_seed(seed: int, chunk: int) -> int:
     return (seed * CHUNKS + chunk) % TORCH_SEEDS
 
@@ -66,9 +67,10 @@ def pair_seeds(seed: int, first: int) -> tuple[int, int]:
     return even, even + 1
 
 
-# ---- NanoWorld: another seed is other prompts ------------------------------------------------------------------------
+# ---- NanoWorld: another seed is other prompts ----------------------------------------------------
 def kind_seed(seed: int, kind: int) -> int:
-    """Rows of the second kind that a method learns from (kind 1), of the third ...; the first kind has --seed."""
+    """Rows of the second kind that a method learns from (kind 1), of the third ...; the first kind
+    has --seed."""
     return seed + 10_000_000 * kind
 
 
@@ -84,20 +86,22 @@ def held_document_seed(seed: int) -> int:
     return seed + 2_000_000
 
 
-# ---- draws that do not depend on how a step is cut into pieces ----
-def normal_draw(batch) -> float:
+# ---- draws that do not depend on how a step is cut into pieces -----------------------------------
+def normal_draw(batch: Any) -> float:
     """One N(0,1) draw, the same for the whole step."""
     import torch
     return torch.randn((), generator=generator(batch.seed)).item()
 
 
-def uniform_rows(batch, B: int, T: int, device="cpu") -> Tensor:
-    """(B,T) draws in [0,1), by a row's place in the step, whichever piece holds it. A GPU draws others than a CPU."""
+def uniform_rows(batch: Any, B: int, T: int, device: Any = "cpu") -> Tensor:
+    """(B,T) draws in [0,1), by a row's place in the step, whichever piece holds it. A GPU draws
+    other numbers than a CPU."""
     import torch
     seeds = [row_seed(batch.seed, batch.offset + i) for i in range(B)]
-    return torch.stack([torch.rand(T, device=device, generator=generator(seed, device)) for seed in seeds])
+    return torch.stack([torch.rand(T, device=device, generator=generator(seed, device))
+                        for seed in seeds])
 
 
-def generator(seed: int, device="cpu") -> torch.Generator:
+def generator(seed: int, device: Any = "cpu") -> torch.Generator:
     import torch
     return torch.Generator(device).manual_seed(seed % TORCH_SEEDS)

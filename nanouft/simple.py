@@ -29,7 +29,8 @@ ROWS = 16                   # rows of one optimizer step
 LAM, GAMMA = 0.2, 0.95      # IFT: share of the model's own guess, discount of later losses
 BETA = 0.1                  # DPO: larger = stay closer to the start model
 SAMPLES, KL = 4, 0.04       # GRPO: answers to each prompt, weight of the KL penalty
-LEARNING_RATE = {"sft": 2.5e-4, "ift": 2.5e-4, "dpo": 3e-5, "grpo": 1e-5}
+LEARNING_RATE = {"sft": 2.5e-4, "ift": 2.5e-4, "dpo": 3e-5, "grpo": 1e-4}
+STEPS = {"sft": 60, "ift": 60, "dpo": 60, "grpo": 20}
 
 
 # ---- 1. words become tokens ---------------------------------------------------------------------
@@ -112,7 +113,8 @@ def sample_answers(model, rows, tok, step: int) -> tuple[Tensor, Tensor, Tensor,
 
 
 def grpo_loss(model, reference, rows, tok, step: int) -> Tensor:
-    """The model's own answers: those above the mean of their prompt up, those below it down."""
+    """The model's own answers: those above the mean of their prompt up, those below it down.
+    The number itself says nothing: what counts is its gradient."""
     inputs, targets, mask, score = sample_answers(model, rows, tok, step)
     centred = score - score.mean(-1, keepdim=True)                  # (B,K)
     advantage = (centred / (score.std(-1, keepdim=True) + 1e-4)).view(-1, 1)
@@ -151,14 +153,18 @@ def teach(model, rows, tok, objective: str, steps: int) -> list[float]:
 def main(argv=None) -> int:
     parser = argparse.ArgumentParser("python -m nanouft.simple", usage=argparse.SUPPRESS)
     parser.add_argument("--objective", choices=LEARNING_RATE, default="ift", help="the loss [ift]")
-    parser.add_argument("--steps", type=int, default=60, help="optimizer steps of 16 rows [60]")
+    parser.add_argument("--steps", type=int, help="optimizer steps of 16 rows [60; grpo 20, after "
+                        "20 of sft]")
     cfg = parser.parse_args(argv)
+    cfg.steps = STEPS[cfg.objective] if cfg.steps is None else cfg.steps
     if not 1 <= cfg.steps <= 10_000:
         parser.error(f"--steps {cfg.steps}: must be from 1 to 10,000")
     model, tok = shipped_base(), nano()
     kind = "pairs" if cfg.objective == "dpo" else "demos"
     rows = world.rows("train", kind, cfg.steps * ROWS, seed=0)
     asked = world.rows("val", "prompts", 3, seed=1, skills=("sort", "list", "unknown"))
+    if cfg.objective == "grpo":                 # it needs a model that is sometimes right
+        teach(model, world.rows("train", "demos", 20 * ROWS, seed=1), tok, "sft", 20)
     before = answer_rows(model, tok, asked)
     teach(model, rows, tok, cfg.objective, cfg.steps)
     for row, old, new in zip(asked, before, answer_rows(model, tok, asked)):

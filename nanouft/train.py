@@ -22,13 +22,14 @@ from tqdm import tqdm
 
 from nanouft.errors import Diverged, UserError
 from nanouft.eval import report
-from nanouft.loop import DTYPES, Device, steps, warmup_cosine
+from nanouft.gpt import GPT
+from nanouft.loop import DTYPES, Cut, Device, steps, warmup_cosine
 from nanouft.models.load import start_model
 from nanouft.models.save import add_value_head, save_model
 from nanouft.objective import Objective
 from nanouft.objectives import OBJECTIVES
 from nanouft.reference import Models
-from nanouft.run import checkpoints, config, devices, first, processes, setup, signals
+from nanouft.run import checkpoints, command, config, devices, first, processes, runs, setup
 from nanouft.run.flags import Train, list_objectives, read_flags
 from nanouft.run.log import Log
 from nanouft.run.rows import encode_rows, load_rows, write_columns
@@ -38,15 +39,13 @@ VALUE_RATE = 30         # PPO's value head learns at 30 times the learning rate
 
 
 # ---- around the loop -----------------------------------------------------------------------------
-def make_optimizer(model: torch.nn.Module, cfg: Train, device: Device) -> torch.optim.Optimizer:
+def make_optimizer(model: GPT, cfg: Train, device: Device) -> torch.optim.Optimizer:
     """AdamW, bitsandbytes' or RMSprop. Matrices decay, biases and LayerNorms do not. Frozen weights
-    are left out.
-    A value head starts from nothing on a trained model: its learning rate is larger.
-    With --freeze half it keeps half of every layer as it is."""
-    frozen = {}
+    are left out. A value head starts from nothing on a trained model: it learns faster."""
+    kept = {}
     if cfg.freeze == "half":
         from nanouft.run import freeze  # only for runs that ask for it
-        frozen = freeze.half(model, cfg.seed)
+        kept = freeze.half(model, cfg.seed)
     head = [p for name, p in model.named_parameters() if name.startswith("value.")]
     body = [p for name, p in model.named_parameters()
             if p.requires_grad and not name.startswith("value.")]
@@ -54,55 +53,62 @@ def make_optimizer(model: torch.nn.Module, cfg: Train, device: Device) -> torch.
               {"params": [p for p in body if p.dim() < 2], "weight_decay": 0.0}]
     if head:
         groups.append({"params": head, "weight_decay": 0.0, "rate": VALUE_RATE})
-    if cfg.optimizer == "rmsprop":
-        optimizer = torch.optim.RMSprop(groups, lr=cfg.lr)
-    elif cfg.optimizer == "adamw8bit":
-        from bitsandbytes.optim import AdamW8bit  # optional: setup.check has looked for it
-        optimizer = AdamW8bit(groups, lr=cfg.lr, betas=(0.9, 0.95))
-    else:
-        fused = device.kind in ("cpu", "cuda")
-        optimizer = torch.optim.AdamW(groups, lr=cfg.lr, betas=(0.9, 0.95), fused=fused)
-    if frozen:
-        freeze.hold(optimizer, frozen)
+    optimizer = OPTIMIZERS[cfg.optimizer](groups, cfg.rate, device)
+    if kept:
+        freeze.hold(optimizer, kept)
     return optimizer
 
 
-def fit(model: torch.nn.Module, objective: Objective, hp: Any, total: int, run: Run) -> None:
+def adamw(groups: list[dict], lr: float, device: Device) -> torch.optim.Optimizer:
+    fused = device.kind in ("cpu", "cuda")
+    return torch.optim.AdamW(groups, lr=lr, betas=(0.9, 0.95), fused=fused)
+
+
+def adamw8bit(groups: list[dict], lr: float, device: Device) -> torch.optim.Optimizer:
+    from bitsandbytes.optim import AdamW8bit  # optional: setup.check has looked for it
+    return AdamW8bit(groups, lr=lr, betas=(0.9, 0.95))
+
+
+def rmsprop(groups: list[dict], lr: float, device: Device) -> torch.optim.Optimizer:
+    return torch.optim.RMSprop(groups, lr=lr)
+
+
+OPTIMIZERS = {"adamw": adamw, "adamw8bit": adamw8bit, "rmsprop": rmsprop}
+
+
+def fit(model: GPT, objective: Objective, hp: Any, total: int, run: Run) -> None:
     """Train `model` in place for `total` steps. Logs metrics.jsonl, saves steps/<n>/."""
     cfg, device = run.cfg, run.device
     optimizer, scaler = make_optimizer(model, cfg, device), device.scaler()
-    saved = checkpoints.load_step(run.folder, model, optimizer) if cfg.resume else {"step": 0}
-    start = saved["step"]
-    if saved.get("scaler"):
-        scaler.load_state_dict(saved["scaler"])
-    net = processes.network(model, cfg.compile, device, total - start)
-    saves = run.save_every > 0
-    takes_part = processes.takes_part(model, device)
+    start = resumed(run, model, optimizer, scaler) if cfg.resume else 0
+    net, cut = for_processes(model, objective, hp, cfg, device, total - start)
+    alone, saves = device.processes == 1, run.save_every > 0
+    takes_part = alone or processes.takes_part(model, device)
     log = Log(run.folder / "metrics.jsonl", start, device, cfg.log)
     pause = 0.5 if sys.stderr.isatty() else 10              # a log file wants fewer lines
     bar = tqdm(range(start, total), initial=start, total=total, desc=title(run.folder),
                disable=device.rank > 0, mininterval=pause)
+    loop = steps(net, objective, hp, run.source, optimizer, bar, device=device, scaler=scaler,
+                 schedule=warmup_cosine(cfg.rate, total, cfg.warmup), clip=cfg.clip or math.inf,
+                 cut=cut)
 
     def save(done: int) -> None:
         log.flush()
         extra = {"loss": log.loss, "scaler": scaler.state_dict()}
         checkpoints.save_step(run.folder, done, model, optimizer, extra, device.rank == 0)
 
-    loop = steps(net, objective, hp, run.source, optimizer, bar, device=device, scaler=scaler,
-                 schedule=warmup_cosine(cfg.lr, total, cfg.warmup), clip=cfg.clip or math.inf,
-                 **setup.micro_batches(objective, hp, net, device, cfg.accumulate))
-    n, alone = start, device.processes == 1
+    n, held_out = start, run.held_out
     try:
-        with signals.after_the_step(saves and alone) as signal:
+        with command.after_the_step(saves and alone) as signal:
             for step in loop:
                 n, last = step.number, step.number == total
                 log.add(step, run.source.stats)
                 due = saves and n % run.save_every == 0 and not last
-                evaluates = bool(cfg.eval_every and n % cfg.eval_every == 0 and run.held_out)
+                evaluates = cfg.eval_every > 0 and n % cfg.eval_every == 0
                 if n % 10 == 0 or last or due or evaluates or n == start + 1:
                     bar.set_postfix_str(log.flush(), refresh=False)
-                if evaluates and takes_part:
-                    log.write({"step": n, "loss": log.loss, "held_out": run.held_out()})
+                if held_out and evaluates and takes_part:
+                    log.write({"step": n, "loss": log.loss, "held_out": held_out()})
                 if due and takes_part:
                     save(n)
                 if signal.asked and n % run.source.stride == 0:
@@ -113,6 +119,27 @@ def fit(model: torch.nn.Module, objective: Objective, hp: Any, total: int, run: 
             save(n)
             e.args = (f"{e}; {run.folder} holds step {n}; go on with --resume {run.folder}",)
         raise
+
+
+def resumed(run: Run, model: GPT, optimizer: torch.optim.Optimizer,
+            scaler: torch.amp.GradScaler) -> int:
+    """Load the newest step that is saved; returns its number."""
+    saved = checkpoints.load_step(run.folder, model, optimizer)
+    if saved.get("scaler"):
+        scaler.load_state_dict(saved["scaler"])
+    return saved["step"]
+
+
+def for_processes(model: GPT, objective: Objective, hp: Any, cfg: Train, device: Device,
+                  steps: int) -> tuple[torch.nn.Module, Cut | None]:
+    """(the network that the loop calls, how it cuts a step): compiled, of several processes."""
+    net = model if cfg.shard else devices.compiled(model, cfg.compile, device, steps)
+    if device.processes == 1 and cfg.accumulate == 1:
+        return net, None
+    from nanouft.run.micro_batches import MicroBatches
+    if device.processes > 1:
+        net = processes.averaged(net)
+    return net, MicroBatches(objective, hp, net, device, cfg.accumulate)
 
 
 def title(folder: Path) -> str:
@@ -133,27 +160,35 @@ def main(argv=None) -> int:
     device = devices.pick(cfg.device, cfg.dtype, cfg.threads)
     setup.check(name, cfg, device)
     model, tok = start_model(cfg.init, adapter=bool(cfg.lora or cfg.checkpointing))
-    setup.own_rate(cfg, origin, model)
-    model = setup.adapted(cfg, hp, model, tok, DTYPES[device.dtype])
-    train_rows, held_rows = load_rows(cfg, objective, hp, device.name)
+    if cfg.init != "base":
+        setup.own_rate(cfg, origin, model)
+        model = setup.adapted(cfg, hp, model, tok, DTYPES[device.dtype])
+    rows = load_rows(cfg, objective, hp, device.name)
     if cfg.keep < 1:
         from nanouft.run.choose_rows import kept_rows
-        train_rows = kept_rows(train_rows, cfg, first.judges(cfg, device, main), device)
+        rows = kept_rows(rows[0], cfg, first.judges(cfg, device, main), device), rows[1]
     if objective.value_head:
         add_value_head(model, cfg.init)
-    hp = first.first_models(objective, hp, cfg, device, main)
-    data = encode_rows(name, cfg, hp, (train_rows, held_rows), model, tok)
-    model = processes.placed(model, device, cfg.shard)
+    if objective.prerequisite:
+        hp = first.first_models(objective, hp, cfg, device, main)
+    data = encode_rows(name, cfg, hp, rows, model, tok)
+    model = processes.placed(model, device, cfg.shard) if cfg.shard else model.to(device.name)
     models = Models(model, tok.pad, device, start_model)
     write_columns(data, objective, hp, cfg, models)
     total = setup.steps_of(cfg, objective, hp, data, origin)
     with setup.open_run(name, cfg, hp, origin, data, model, models, total) as run:
-        before = report.evaluate_start(run, data, model) if device.rank == 0 else {}
+        chief = device.rank == 0
+        evaluates = chief and not cfg.plain
+        before = report.evaluate_start(run, data, model) if evaluates else report.NOTHING
         fit(model, objective, hp, total, run)
-        processes.unshard(model, device.rank == 0)
-        if device.rank == 0:
+        if cfg.shard:
+            processes.unshard(model, chief)
+        if chief:
             save_model(run.folder, model, tok)
+        if evaluates:
             report.close_run(run, data, model, before, time.time() - began)
+        elif chief:
+            runs.finish(run.folder, before, report.NOTHING, time.time() - began)
     device.close()
     return 0
 

@@ -11,8 +11,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from nanouft.data import tokenizer
-from nanouft.data.batches import ONLY_READ, Encoded, Tokens, collate, encode
+from nanouft.data.batches import Encoded, Tokens, collate, encode
 from nanouft.data.rows import Row, Turn, demo_rows
+from nanouft.eval.show import ONLY_READ
 from nanouft.gpt import GPT, GPTConfig
 from nanouft.loop import Device
 from nanouft.models.load import start_model

@@ -1,15 +1,19 @@
 """The project as a site of plain files, which needs no network: out/site/index.html.
 
     python -m pip install -e ".[docs]"      # once: mkdocs, its theme, and what reads docstrings
-    python docs/website/build.py            # or: mkdocs build --strict; while you write: mkdocs serve
-    python -m nanouft.playground                            # before it: then the site has the page with the model,
-    python -m frozen_lake --study docs/results/C5.json      # the page of the lake,
-    python -m lab.page                                      # and the chooser
-    SITE_URL=https://... python docs/website/build.py       # where the site will stand: shared links get a picture
+    python docs/website/build.py            # or: mkdocs build --strict; to see it while you write:
+                                            # mkdocs serve
 
-mkdocs.yml names the pages. mkdocs knows the files of docs/ only. The functions `on_...` below, which it calls, add
-README, CONTRIBUTING, CHANGELOG, the exercises, and a page for each source file. They lead links that leave docs/
-to these.
+Three pages are added if they were made before:
+
+    python -m nanouft.playground                            # the page with the model
+    python -m frozen_lake --study docs/results/C5.json      # the page of the lake
+    python -m lab.page                                      # the chooser
+
+SITE_URL=https://... says where the site will stand: then shared links get a picture.
+mkdocs.yml names the pages. mkdocs knows the files of docs/ only. It calls the functions `on_...`
+below. They add README, CONTRIBUTING, CHANGELOG, the exercises, and a page for each source file, and
+they change links that leave docs/ so that they lead to these pages.
 """
 import ast
 import os
@@ -25,32 +29,36 @@ import gallery
 from plain import escaped, put_formulas_back, take_formulas_out, with_empty_lines
 
 ROOT = Path(__file__).resolve().parents[2]
-OUTSIDE = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "lessons/exercises/README.md")   # pages outside docs/
-OPTIONAL = {                            # page of the site -> the file that it comes from, if that has been made
+# Pages outside docs/
+OUTSIDE = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "lessons/exercises/README.md")
+# Page of the site -> the file that it comes from, if that file has been made
+OPTIONAL = {
     "map.md": "docs/map.md",
     **{f"results/claims/C{n}.md": f"docs/results/claims/C{n}.md" for n in (1, 2, 3, 4)},
     "playground/index.html": "out/playground/index.html",
     "choose/index.html": "out/choose/index.html",
     "gallery/index.html": "docs/gallery.md",
     "frozen_lake/index.html": "out/frozen_lake/index.html"}
-SOURCES = ("nanouft/**/*.py", "frozen_lake/**/*.py", "lab/**/*.py", "lessons/[0-9]*.py", "lessons/extras/*.py",
-           "examples/*.py")
+SOURCES = ("nanouft/**/*.py", "frozen_lake/**/*.py", "lab/*.py", "lessons/[0-9]*.py",
+           "lessons/extras/*.py", "examples/*.py")
 
 
-# ---- which page of the site shows which file of the project ----------------------------------------------------------
+# ---- which page of the site shows which file of the project --------------------------------------
 def sources() -> list[Path]:
     """Source files that get a page, from the root of the project."""
     return sorted(f.relative_to(ROOT) for pattern in SOURCES for f in ROOT.glob(pattern))
 
 
 def page_of(file: str) -> str:
-    """nanouft/gpt.py -> code/nanouft/gpt.md; docs/lake.md -> lake.md; a folder of code -> its index."""
+    """nanouft/gpt.py -> code/nanouft/gpt.md; docs/lake.md -> lake.md; a folder of code -> its
+    index."""
     made = {origin: page for page, origin in OPTIONAL.items()}
     if file in made or file in OUTSIDE:
         return made.get(file, file)
     if file.startswith("docs/"):
         return file.removeprefix("docs/")
-    return "code/" + file.removesuffix("/__init__.py").removesuffix(".py") + ("/index.md" if is_folder(file) else ".md")
+    name = file.removesuffix("/__init__.py").removesuffix(".py")
+    return f"code/{name}/index.md" if is_folder(file) else f"code/{name}.md"
 
 
 def is_folder(file: str) -> bool:
@@ -63,21 +71,23 @@ def file_of(page: str) -> str:
 
 
 def site_link(target: str, page: str, files) -> str:
-    """A relative link as it stands in the file of `page` -> the link to the page that shows its target."""
+    """A relative link in the file of `page` -> the link to the page that shows its target."""
     path, hash_, anchor = target.partition("#")
     file = posixpath.normpath(posixpath.join(posixpath.dirname(file_of(page)), path))
-    own = f"{posixpath.basename(file)}/index.html"          # a folder that makes a page: the page, if it has been made
+    own = f"{posixpath.basename(file)}/index.html"      # the page that a folder makes, if it exists
     shown = own if own in OPTIONAL and files.get_file_from_path(own) else page_of(file)
-    if (ROOT / file).is_dir() and not files.get_file_from_path(shown) and any(ROOT.glob(f"{file}/*.py")):
-        shown, hash_, anchor = "code/index.md", "#", file.replace("/", "")      # its part of the list of files
+    is_listed = (ROOT / file).is_dir() and any(ROOT.glob(f"{file}/*.py"))
+    if is_listed and not files.get_file_from_path(shown):       # its part of the list of files
+        shown, hash_, anchor = "code/index.md", "#", file.replace("/", "")
     if not path or not (ROOT / file).exists() or not files.get_file_from_path(shown):
         return target
     return posixpath.relpath(shown, posixpath.dirname(page) or ".") + hash_ + anchor
 
 
-# ---- pages that are made ---------------------------------------------------------------------------------------------
+# ---- pages that are made -------------------------------------------------------------------------
 def first_line(file: Path) -> str:
-    return (ast.get_docstring(ast.parse((ROOT / file).read_text(encoding="utf-8"))) or "").partition("\n")[0]
+    tree = ast.parse((ROOT / file).read_text(encoding="utf-8"))
+    return (ast.get_docstring(tree) or "").partition("\n")[0]
 
 
 def code_block(code: str) -> str:
@@ -87,7 +97,8 @@ def code_block(code: str) -> str:
 
 
 def code_page(file: Path) -> str:
-    """What a module offers, from its docstrings, and then the whole file. A lesson or an example is only shown."""
+    """What a module offers, from its docstrings, and then the whole file. A lesson or an example is
+    only shown."""
     code = (ROOT / file).read_text(encoding="utf-8")
     if file.parts[0] in ("lessons", "examples"):
         return f"---\nsearch: {{exclude: true}}\n---\n# `{file.as_posix()}`\n{code_block(code)}"
@@ -127,9 +138,10 @@ def code_nav() -> list:
     return top
 
 
-# ---- what mkdocs calls -----------------------------------------------------------------------------------------------
+# ---- what mkdocs calls ---------------------------------------------------------------------------
 def filled_nav(entry, made: set[str]):
-    """An entry of the navigation without the optional pages that are not there, and with those of the code."""
+    """An entry of the navigation without the optional pages that are not there, and with those of
+    the code."""
     if isinstance(entry, list):
         return [kept for one in entry if (kept := filled_nav(one, made)) is not None]
     if isinstance(entry, dict):
@@ -145,7 +157,7 @@ def on_config(config):
     made = {page for page, file in OPTIONAL.items() if (ROOT / file).exists()}
     config.nav = filled_nav(config.nav, made)
     from pymdownx.slugs import slugify
-    config.mdx_configs["toc"]["slugify"] = slugify(case="lower")        # anchors as GitHub makes them
+    config.mdx_configs["toc"]["slugify"] = slugify(case="lower")    # anchors as GitHub makes them
     return config
 
 
@@ -161,7 +173,8 @@ def on_files(files, config):
     for page, file in OPTIONAL.items():
         if file.startswith("out/") and (ROOT / file).exists():
             add(page, (ROOT / file).read_text(encoding="utf-8"))
-    add("gallery/index.html", gallery.page((ROOT / "docs" / "gallery.md").read_text(encoding="utf-8")))
+    stories = (ROOT / "docs" / "gallery.md").read_text(encoding="utf-8")
+    add("gallery/index.html", gallery.page(stories))
     for file in [f for f in files if f.src_uri.endswith(".html")]:
         files.remove(file)
         add(file.src_uri, own_page(file, files, config.site_url))
@@ -169,17 +182,21 @@ def on_files(files, config):
 
 
 def own_page(file, files, site: str) -> str:
-    """An interactive page, with its links to files of the project led to pages of the site. The picture of a shared
-    link has a whole address: whoever shows it does not know this page's."""
+    """An interactive page; its links to files of the project lead to pages of the site. The picture
+    of a shared link has a whole address, because whoever shows it does not know this page's."""
     def moved(found: re.Match) -> str:
         path, hash_, anchor = site_link(found[2], file.src_uri, files).partition("#")
-        page = files.get_file_from_path(posixpath.normpath(posixpath.join(posixpath.dirname(file.src_uri), path)))
+        place = posixpath.join(posixpath.dirname(file.src_uri), path)
+        page = files.get_file_from_path(posixpath.normpath(place))
         return found[1] + page.url_relative_to(file) + hash_ + anchor if page else found[0]
-    text = re.sub(r"""(["'(])([\w./-]+\.(?:md|py|png)(?:#[\w-]*)?)(?=["')])""", moved, file.content_string)
-    missing = [page for page in OPTIONAL if page.endswith(".html") and not files.get_file_from_path(page)]
-    for page in missing:                                        # a chapter that has not been made is no link
+
+    link = r"""(["'(])([\w./-]+\.(?:md|py|png)(?:#[\w-]*)?)(?=["')])"""
+    text = re.sub(link, moved, file.content_string)
+    chapters = [page for page in OPTIONAL if page.endswith(".html")]
+    for page in [page for page in chapters if not files.get_file_from_path(page)]:      # no link
         text = re.sub(rf'<a href="../{page}">(.*?)</a>', r"<span>\1</span>", text)
-    return re.sub(r'(?<=og:image" content=")[^"]+', lambda m: urljoin(site + file.url, m[0]) if site else m[0], text)
+    return re.sub(r'(?<=og:image" content=")[^"]+',
+                  lambda m: urljoin(site + file.url, m[0]) if site else m[0], text)
 
 
 def on_page_markdown(markdown, page, config, files):
@@ -187,12 +204,14 @@ def on_page_markdown(markdown, page, config, files):
     name = page.file.src_uri
     if name.startswith("code/"):
         return markdown
-    numbers = name.startswith("results/")               # tables: not searched; other pages come before those of code:
-    # a word in a heading, such as a function's name, counts 1,000 times as much as one in a text
-    page.meta["search"] = {"exclude": True} if numbers else {"boost": 0.5 if name == "LOG.md" else 3}
+    # Tables are not searched. Other pages come before those of code: a word in a heading, such as a
+    # function's name, counts 1,000 times as much as one in a text.
+    boost = {"boost": 0.5 if name == "LOG.md" else 3}
+    page.meta["search"] = {"exclude": True} if name.startswith("results/") else boost
     if heading := re.search(r"^# .*\n", markdown, re.M):
         markdown = heading[0] + "\n" + markdown.replace(heading[0], "", 1)
-    markdown = re.sub(r"(\]\()([^)\s:]+)(?=\))", lambda m: m[1] + site_link(m[2], name, files), markdown)
+    markdown = re.sub(r"(\]\()([^)\s:]+)(?=\))",
+                      lambda m: m[1] + site_link(m[2], name, files), markdown)
     markdown, page.formulas = take_formulas_out(markdown)
     return with_empty_lines(markdown.replace("<details>", "<details markdown>"))
 
@@ -206,12 +225,13 @@ def main(argv=None) -> int:
     from nanouft.errors import UserError, optional
     from nanouft.run import config
     parser = config.Parser(prog="python docs/website/build.py", description=__doc__)
-    parser.add_argument("--out", default=str(ROOT / "out" / "site"), help="folder of the site [out/site]")
+    parser.add_argument("--out", default=str(ROOT / "out" / "site"),
+                        help="folder of the site [out/site]")
     out = Path(parser.parse_args(argv).out).resolve()
     for name in ("mkdocs", "material", "mkdocstrings", "latex2mathml"):
         optional(name, "the site", extra="docs")
-    done = subprocess.run([sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", out], cwd=ROOT,
-                          env={**os.environ, "NO_MKDOCS_2_WARNING": "1"})
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", out]
+    done = subprocess.run(command, cwd=ROOT, env={**os.environ, "NO_MKDOCS_2_WARNING": "1"})
     if done.returncode:
         raise UserError("mkdocs has stopped; the lines above say where")
     print(out / "index.html")

@@ -8,7 +8,8 @@ LONG = 60               # characters of a value that are shown
 
 
 def as_markdown(text: str) -> str:
-    """Indented lines (formulas, commands, tables) stay as they are; all else is text, without emphasis."""
+    """Indented lines (formulas, commands, tables) stay as they are; all else is text, without
+    emphasis."""
     lines, code = [], False
     for line in text.split("\n"):
         indented, listed = line.startswith("    "), bool(lines) and block_is_list(lines)
@@ -38,7 +39,7 @@ class Plain(griffe.Extension):
         elif obj.is_attribute and (comment := beside(obj)):
             obj.docstring = griffe.Docstring(escaped(comment), parent=obj)
         elif obj.is_attribute:
-            obj.public = False                          # nothing is said of it
+            obj.public = False                          # it has no description
         if obj.is_attribute and len(str(obj.value)) > LONG:
             obj.value = "..."
 

@@ -2,8 +2,9 @@
 
     python docs/website/gallery.py          # out/gallery/index.html; the site makes it by itself
 
-A choice is a <details>, and CSS shows the answer once one is open: this works without JavaScript, and where a browser
-is too old for it, the answer is simply there. gallery.html has the look, and counts the first guesses.
+A choice is a <details>, and CSS shows the answer once one is open. This works without JavaScript,
+and if a browser is too old for it, the answer is simply there. gallery.html has the style, and
+counts the first guesses.
 """
 import re
 import struct
@@ -15,18 +16,20 @@ from plain import with_empty_lines
 from nanouft.run import pages
 
 HERE = Path(__file__).parent
-PARTS = re.compile(r"(?P<title>[^\n]+)\n(?P<seen>.*?)\n\*\*Choose\.\*\* (?P<choices>.*?)\n\n<details>.*?</summary>\n+"
-                   r"\*\*\((?P<right>\w)\)\*\*(?P<answer>.*?)</details>", re.S)
+PARTS = re.compile(r"(?P<title>[^\n]+)\n(?P<seen>.*?)\n\*\*Choose\.\*\* (?P<choices>.*?)\n\n"
+                   r"<details>.*?</summary>\n+\*\*\((?P<right>\w)\)\*\*(?P<answer>.*?)</details>",
+                   re.S)
 
 
 def page(text: str, docs: str = "") -> str:
-    """The page, as HTML, of the Markdown of the gallery. `docs`: how its links get to the folder docs/."""
+    """The Markdown of the gallery as a page in HTML. `docs`: how its links get to docs/."""
     head, *sections = text.split("\n## ")
     title, _, about = head.partition("\n")
     lead, numbers = about.strip().split("\n\n")
     lead = lead.replace('before you open "Cause and repair"', "and the answer opens")
-    stories = "\n".join([f"<h1>{title.removeprefix('# ')}</h1>", html(lead), "<details><summary>What the numbers mean"
-                         f"</summary>{html(numbers)}</details>", *map(story, sections)])
+    meaning = f"<details><summary>What the numbers mean</summary>{html(numbers)}</details>"
+    heading = f"<h1>{title.removeprefix('# ')}</h1>"
+    stories = "\n".join([heading, html(lead), meaning, *map(story, sections)])
     whole = pages.fill((HERE / "gallery.html").read_text(encoding="utf-8"),
                        {"<!--STORIES-->": stories, **pages.shared()})
     return re.sub(r"""\b(href|src|content)="(?=gallery/|\w+\.md|lessons/)""", rf'\1="{docs}', whole)
@@ -58,14 +61,17 @@ def html(text: str, around: str = "p") -> str:
     """Markdown as HTML; without `around`, words that stand inside a line."""
     from markdown import markdown
     made = markdown(with_empty_lines(text), extensions=["tables"])
-    made = made.replace("<table>", '<div class="scroll" tabindex="0" role="group" aria-label="answers"><table>')
+    scrolled = '<div class="scroll" tabindex="0" role="group" aria-label="answers">'
+    made = made.replace("<table>", f"{scrolled}<table>")
     made = made.replace("</table>", "</table></div>")
-    made = re.sub(r'src="(gallery/\w+\.png)"', lambda found: f"{found[0]} {size(HERE.parent / found[1])}", made)
+    made = re.sub(r'src="(gallery/\w+\.png)"',
+                  lambda found: f"{found[0]} {size(HERE.parent / found[1])}", made)
     return made if around else made.removeprefix("<p>").removesuffix("</p>")
 
 
 def size(picture: Path) -> str:
-    """So that a picture has its room before it is there: width and height stand in bytes 16 to 24 of a PNG."""
+    """So that a picture has its room before it is there: width and height stand in bytes 16 to 24
+    of a PNG."""
     width, height = struct.unpack(">II", picture.read_bytes()[16:24])
     return f'width="{width}" height="{height}" loading="lazy"'
 
@@ -74,7 +80,8 @@ def main() -> int:
     root = HERE.parents[1]
     file = root / "out" / "gallery" / "index.html"
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(page((root / "docs" / "gallery.md").read_text(encoding="utf-8"), "../../docs/"), encoding="utf-8")
+    text = (root / "docs" / "gallery.md").read_text(encoding="utf-8")
+    file.write_text(page(text, "../../docs/"), encoding="utf-8")
     print(f"open {file}")
     return 0
 

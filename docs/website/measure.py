@@ -1,7 +1,8 @@
 """How fast is the page with the model, and does it keep memory? Wants Chromium or Chrome.
 
     python -m nanouft.playground
-    python docs/website/measure.py --minutes 10        # first paint, 16 steps beside torch, frames, heap after play
+    python docs/website/measure.py --minutes 10        # first paint, 16 steps beside torch, frames,
+                                                       # heap after play
 """
 import argparse
 import json
@@ -21,9 +22,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests" / "tools"))
 from browser import Browser
 
 PAGE = Path(__file__).resolve().parents[2] / "out" / "playground" / "index.html"
-READY = "!document.querySelector('[aria-busy=true]') && document.querySelector('#verdict').textContent"
+READY = ("!document.querySelector('[aria-busy=true]') "
+         "&& document.querySelector('#verdict').textContent")
 COUNT = """frames = []; counting = true;
-    (function frame(now) { frames.push(now); if (counting) requestAnimationFrame(frame); })(performance.now())"""
+    (function frame(now) {
+        frames.push(now); if (counting) requestAnimationFrame(frame);
+    })(performance.now())"""
 
 
 class Watched(Browser):
@@ -36,7 +40,8 @@ class Watched(Browser):
             self.worker = params["sessionId"]
 
     def heap(self) -> float:
-        """Megabytes of page and worker, after a garbage collection: objects and arrays of numbers."""
+        """Megabytes of page and worker, after a garbage collection: objects and arrays of
+        numbers."""
         page, found = self.session, 0
         for session in (page, self.worker):
             self.session = session
@@ -49,7 +54,8 @@ class Watched(Browser):
 
 def sixteen_steps(b: Browser) -> tuple[float, list[float], list[float]]:
     """SFT: seconds of the 16 steps, and the milliseconds between two frames while it trains."""
-    b.js("steps = []; worker.addEventListener('message', ({data}) => data.did === 'step' && steps.push(data.seconds))")
+    b.js("steps = []; worker.addEventListener('message', "
+         "({data}) => data.did === 'step' && steps.push(data.seconds))")
     b.js(COUNT)
     b.click("#train")
     b.wait("steps.length === 16")
@@ -79,7 +85,8 @@ def in_torch(data: dict) -> float:
 
 PATIENCE = 20                           # seconds that the reader watches a training run
 BUTTONS = ["#train", "#one", "#one", "#reset", "#other", "#stories a",
-           *(f"#families [data-key='choose:{name}']" for name in ("sft", "ift", "dpo", "kto", "rloo"))]
+           *(f"#families [data-key='choose:{name}']"
+             for name in ("sft", "ift", "dpo", "kto", "rloo"))]
 
 
 def play(b: Browser, minutes: float) -> int:
@@ -98,27 +105,32 @@ def play(b: Browser, minutes: float) -> int:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=10)
     minutes = parser.parse_args().minutes
     torch.set_num_threads(1)
     data = json.loads(re.search(r"^const DATA = (.*);$", PAGE.read_text(encoding="utf-8"), re.M)[1])
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile, Watched(Path(profile), seconds=1200) as b:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile, \
+            Watched(Path(profile), seconds=1200) as b:
         b.send("Target.setAutoAttach", autoAttach=True, waitForDebuggerOnStart=False, flatten=True)
         b.open(PAGE, calm=False)
         b.wait(READY)
-        paint = b.js("performance.getEntriesByType('paint').find((x) => x.name === 'first-contentful-paint').startTime")
+        paint = b.js("performance.getEntriesByType('paint')"
+                     ".find((x) => x.name === 'first-contentful-paint').startTime")
         print(f"first contentful paint {paint:.0f} ms")
         seconds, gaps = sixteen_steps(b)
         theirs = in_torch(data)
-        print(f"16 steps of SFT: {seconds:.1f} s, torch {theirs:.1f} s on one thread: {seconds / theirs:.1f} times")
-        print(f"frames while it trains: {1000 * len(gaps) / sum(gaps):.0f} a second, longest pause {max(gaps):.0f} ms")
+        print(f"16 steps of SFT: {seconds:.1f} s, torch {theirs:.1f} s on one thread: "
+              f"{seconds / theirs:.1f} times")
+        print(f"frames while it trains: {1000 * len(gaps) / sum(gaps):.0f} a second, "
+              f"longest pause {max(gaps):.0f} ms")
         before = b.heap()
         presses = play(b, minutes)
         b.js("document.querySelector('#reset').click()")
         b.wait(READY)
-        print(f"heap of page and worker: {before:.1f} MB before, {b.heap():.1f} MB after {minutes:g} minutes of play "
-              f"({presses} presses); errors: {b.errors or 'none'}")
+        print(f"heap of page and worker: {before:.1f} MB before, {b.heap():.1f} MB after "
+              f"{minutes:g} minutes of play ({presses} presses); errors: {b.errors or 'none'}")
 
 
 if __name__ == "__main__":

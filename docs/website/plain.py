@@ -1,4 +1,5 @@
-"""Markdown as GitHub reads it, for mkdocs: lists and tables without an empty line before them, and formulas."""
+"""Markdown as GitHub reads it, for mkdocs: lists and tables without an empty line before them, and
+formulas."""
 import re
 
 FORMULA = re.compile(r"^```math\n(?P<block>.*?)^```$|\$`(?P<inline>.+?)`\$", re.M | re.S)
@@ -7,7 +8,8 @@ LIST = re.compile(r"[-*] |1\. ")
 
 
 def with_empty_lines(text: str) -> str:
-    """An empty line before each list and table, and after each block of code: GitHub needs none, mkdocs does."""
+    """An empty line before each list and table, and after each block of code: GitHub needs none,
+    mkdocs does."""
     lines, fence, block = [], "", "text"
     for line in text.split("\n"):
         mark = re.match(r"\s*(```+|~~~+)", line)
@@ -30,17 +32,20 @@ def with_empty_lines(text: str) -> str:
 def escaped(line: str) -> str:
     """A line of a docstring, without emphasis, links and tags outside of `code`."""
     parts = line.split("`")
-    parts[::2] = [re.sub(r"(?<!^)([*_\[])", r"\\\1", part).replace("<", "&lt;") for part in parts[::2]]
+    parts[::2] = [re.sub(r"(?<!^)([*_\[])", r"\\\1", part).replace("<", "&lt;")
+                  for part in parts[::2]]
     return "`".join(parts)
 
 
 def take_formulas_out(text: str) -> tuple[str, list[str]]:
-    """The text with a mark in place of each formula, and the formulas as MathML, which browsers show by themselves."""
+    """The text with a mark in place of each formula, and the formulas as MathML, which browsers
+    show by themselves."""
     from latex2mathml.converter import convert
     formulas = []
 
     def mark(found: re.Match) -> str:
-        latex = (found["block"] or found["inline"]).replace(r"\arg", r"\mathrm{arg}").replace(r"\mathbb E", "𝔼")
+        latex = found["block"] or found["inline"]
+        latex = latex.replace(r"\arg", r"\mathrm{arg}").replace(r"\mathbb E", "𝔼")
         formula = convert(latex, display="block" if found["block"] else "inline")
         kind = "formula" if found["block"] else "formula long" if len(latex) > LONG else ""
         formulas.append(f'<span class="{kind}">{formula}</span>' if kind else formula)

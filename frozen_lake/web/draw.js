@@ -1,14 +1,14 @@
-// How things look and how they are said: the lake, its arrows and ways, buttons, sliders, tables.
+// How things look and what a screen reader reads: the lake, its arrows and ways, buttons, sliders, tables.
 //
 // One grammar of signs on every screen: + and blue is likelier, − and orange is less likely; ✓ and ✗ say whether a
 // move is right in its cell, without a colour. The best way is a line, the worse way dots. A method has its shape.
 const middle = (s) => [(s % map.cols) * 100 + 50, Math.floor(s / map.cols) * 100 + 50];
 const put = (s, inside, more = "") => `<g transform="translate(${middle(s)})" ${more}>${inside}</g>`;
 const place = (s) => `row ${Math.floor(s / map.cols) + 1}, column ${(s % map.cols) + 1}`;
-const KIND = { S: "start", F: "ice", H: "hole", G: "flag" };
+const KIND = { S: "start", F: "ice", H: "hole", G: "goal" };
 const MARKS = {
   S: '<text class="letter" x="-31" y="-30">S</text>', F: "",
-  G: '<path class="flag" d="M-22 37V-35H-15L28 -17L-15 1V37Z"/>',
+  G: '<path class="goal" d="M-22 37V-35H-15L28 -17L-15 1V37Z"/>',
   H: '<path d="M-26 -8q13 -10 26 0t26 0M-18 14q9 -8 18 0t18 0"/>',
 };
 const SHAPE = {
@@ -37,15 +37,15 @@ const own = (arrows) => (s) => (map.live.includes(s) ? arrow(arrows[s], "own", 0
 const goes = (walked, name, s) =>                            // in words: where a way leads from this cell
   walked.s.map((at, i) => (at === s ? `${name} goes ${NAMES[walked.a[i]]}` : "")).filter(Boolean);
 const alongWays = (s) => [...goes(gold, "best way", s), ...goes(pair("own").loser, "worse way", s)];
-// Functions of a cell: cls its classes, act what a press does, inside what stands on it, tell what is said of it.
-// under and over: drawn below and above that. A lake with something to press is a grid, with one stop for the Tab key;
-// any other is a picture that is told in one sentence.
+// Functions of a cell: cls its classes, act what a press does, inside what stands on it, tell its words for a
+// screen reader. under and over: drawn below and above that. A lake with something to press is a grid, with one
+// stop for the Tab key; any other is a picture with one sentence.
 function lake({ label = "the lake", more = "", under = "", over = "", at = map.start, on = map, ...per }) {
   const none = () => "", { cls, act, inside, tell } = { cls: none, act: none, inside: none, tell: none, ...per };
   const pressed = on.cells.some(act), told = (s) => [tell(s)].flat().filter(Boolean).join(", ");
   const cell = (s) => {
-    const kind = on.kind[s], does = act(s), is = cls(s), said = told(s);
-    const name = `${place(s)}, ${KIND[kind]}${said && `: ${said}`}`;
+    const kind = on.kind[s], does = act(s), is = cls(s), words = told(s);
+    const name = `${place(s)}, ${KIND[kind]}${words && `: ${words}`}`;
     const grid = `role="gridcell" tabindex="${s === at ? 0 : -1}" data-key="cell${s}" aria-label="${name}"
       ${does && `data-act="${does}"`} ${does.startsWith("pick") ? `aria-selected="${is.includes("picked")}"` : ""}`;
     return put(s, `<rect x="-46" y="-46" width="92" height="92" rx="17"/>${MARKS[kind]}`,
@@ -69,7 +69,7 @@ const legend = '<span class="nowrap"><span class="legend" aria-hidden="true"></s
   + '<span class="nowrap"><span class="legend worse" aria-hidden="true"></span> worse way</span>';
 const signs = '<span class="up nowrap">+ likelier</span> &nbsp; <span class="down nowrap">− less likely</span>';
 const say = (text, cls = "say") => `<p class="${cls}">${text}</p>`;
-const live = (text, cls = "say") => say(text, `${cls} live`);           // said aloud whenever it changes
+const live = (text, cls = "say") => say(text, `${cls} live`);           // read out whenever it changes
 const takeaway = (text) => `<p class="take"><b>To take away:</b> ${text}</p>`;
 const wordsFor = (name) =>
   `<a href="../playground/index.html#o=${name}">The same with words: ${upper(name)} in chapter 1.</a>`;
@@ -81,9 +81,9 @@ const choices = (label, ...list) => `<div class="row" role="group" aria-label="$
   <span class="soft" aria-hidden="true">${label}</span>${list.join("")}</div>`;
 const scene = (picture, ...panel) => `<div class="scene"><div class="left">${picture}</div>
   <div class="panel">${panel.join("")}</div></div>`;
-const slider = (name, label, most, value, said) => `<div class="dial"><label for="${name}">${label}</label>
+const slider = (name, label, most, value, text) => `<div class="dial"><label for="${name}">${label}</label>
   <input id="${name}" type="range" min="0" max="${most}" value="${value}" data-key="${name}"
-  aria-valuetext="${said}"></div>`;
+  aria-valuetext="${text}"></div>`;
 // heads: texts of the first row; rows: lists of cells, the first of each names the row
 function table(caption, heads, rows, shown = false) {
   const top = heads.map((text, i) => `<th scope="col" ${i ? 'class="n"' : ""}>${text}</th>`).join("");

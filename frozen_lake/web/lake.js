@@ -22,7 +22,7 @@ const Lake = (() => {
     const y = Math.floor(s / map.cols) + MOVES[a][0], x = (s % map.cols) + MOVES[a][1];
     return y < 0 || y >= map.rows || x < 0 || x >= map.cols ? s : y * map.cols + x;
   }
-  function steps(map) {                                                 // per cell: moves to the flag, or Infinity
+  function steps(map) {                                                 // per cell: moves to the goal, or Infinity
     const far = map.cells.map((s) => (s === map.goal ? 0 : Infinity));
     for (let n = 0, more = true; more; n++) {
       const next = map.cells.filter((s) => far[s] === Infinity && MOVES.some((_, a) => far[go(map, s, a)] === n));

@@ -19,10 +19,10 @@ function drawScene() {
   const change = [button("undo", "Undo", trail.length || state.best ? "" : "disabled"),
     button("redraw", "Again", state.best || trail.length ? "" : "disabled"), button("make", "Own lake")];
   const about = say(`A model that talks walks, too: a <b>cell</b> is the text so far (its last token stands for it), a
-    <b>move</b> is the next word, the <b>flag</b> is the end of a right answer.`);
+    <b>move</b> is the next word, the <b>goal</b> is the end of a right answer.`);
   if (drawing()) return { body: scene(picture, about,
     live(state.best ? "Now draw a <b>worse</b> way that still arrives."
-      : "First draw the <b>best</b> way, from S to the flag."),
+      : "First draw the <b>best</b> way, from S to the goal."),
     live(notice || `${plural(Math.max(0, trail.length - 1), "move")}, now in ${place(at)}.`, notice ? "say" : "small"),
     say(`Arrow keys, or drag a finger over the ice. ${legend}`, "small"), whichMap()),
   actions: [primary("ship", "Ready-made ways"), ...change] };
@@ -54,7 +54,7 @@ function go(s) {
     splash = put(s, '<circle class="splash" r="20"/>');
     last("Splash: a hole. Back to the start.");
   } else if (s === map.goal) arrive(last);
-  else if (map.far[s] === Infinity) last("From there no way leads to the flag. Back to the start.");
+  else if (map.far[s] === Infinity) last("From there no way leads to the goal. Back to the start.");
   else if (trail.length > LONGEST) last(`${LONGEST} moves are enough. Back to the start.`);
 }
 function arrive(last) {
@@ -74,7 +74,7 @@ function makeScene() {
   return { title: "Make a lake of your own.", body: scene(picture,
     say("Touch or drag over cells: ice becomes a hole, a hole becomes ice."),
     live(`${making.done || ""} ${wrong || `The best way has ${on.far[on.start]} moves.`}`),
-    say(`Other sizes, another start or flag: rows of S, F, H and G in a file, then
+    say(`Other sizes, another start or goal: rows of S, F, H and G in a file, then
       <code>python -m frozen_lake --map my.txt</code>`, "small")),
   actions: [wrong ? "" : primary("use", "Use this lake"), button("leave", "Cancel")] };
 }
@@ -85,7 +85,7 @@ function withMap(on, draw) {                                // place and middle 
 }
 function set(s) {
   const cells = [...making.rows.join("")], turned = { F: "H", H: "F" }[cells[s]];
-  if (!turned) return;                                      // start and flag stay
+  if (!turned) return;                                      // start and goal stay
   cells[s] = turned, making.at = s;
   making.rows = cells.join("").match(new RegExp(`.{${making.rows[0].length}}`, "g"));
   making.done = withMap(Lake.lake(making.rows), () => `${place(s)}: ${KIND[turned]}.`);

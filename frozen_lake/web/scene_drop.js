@@ -13,7 +13,7 @@ function dropScene() {
     return { body: scene(lake({ under: both(), label: "both ways", tell: alongWays }),
       say(`Each method has trained its student for ${DATA.hp.steps} updates. Now each starts once from every one of the
         ${map.live.length} cells of ice and follows its likeliest moves.`), say(legend, "small"),
-      say("Which student reaches the flag from the most cells?", "big")),
+      say("Which student reaches the goal from the most cells?", "big")),
     actions: METHODS.map((name) => button(`guess:${name}`, method(name))) };
   }
   const { from } = state, dropped = from >= 0, runs = dropped ? walks() : [];
@@ -30,7 +30,7 @@ function dropScene() {
   return { body: scene(picture, live(guessResult()),
     dropped ? live(`From ${place(from)}, ${whose(from)} ${told}.`, "say")
       : say("Choose any cell of ice: all four start there."),
-    table(`Arrives from: so many cells from which the likeliest moves reach the flag. Distance: as in scene 4.
+    table(`Arrives from: so many cells from which the likeliest moves reach the goal. Distance: as in scene 4.
       The two need not agree.`,
       ["student", ...(dropped ? ["from here"] : []), "arrives from", "distance"], rows, true),
     takeaway(`beside the ways that were shown a student only guesses: to be near the best chances and to arrive are

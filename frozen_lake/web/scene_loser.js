@@ -4,7 +4,7 @@ const PARTS = {                                             // what a move of th
   wrong: ["✗", "wrong here, pushed down"],
 };
 const DISTANCE = `Distance: how far the student's chances are from those of the nearest best student (0: the same; one
-  that picks at random has .188 where one move is best). Arrives: the share of cells from which it reaches the flag.`;
+  that picks at random has .188 where one move is best). Arrives: the share of cells from which it reaches the goal.`;
 
 function loserScene() {
   if (!state.bet) {

@@ -25,7 +25,7 @@ function computeLake() {
   firstArrows = start.map(Lake.argmax);
   gold = Lake.walk(map, moves(state.best || shipped.best));
 }
-const arriving = (rows, way) => {                           // does this way, in letters, lead to the flag?
+const arriving = (rows, way) => {                           // does this way, in letters, lead to the goal?
   const lake = Lake.lake(rows);
   return /^[LDRU]+$/.test(way) && way.length <= LONGEST && Lake.walk(lake, moves(way)).end === lake.goal;
 };

@@ -98,10 +98,10 @@ const Ways = (() => {
   // ---- a map that a visitor makes: what is wrong with it? "" if nothing --------------------------------------------
   function wrong(rows) {
     const count = (letter) => [...rows.join("")].filter((c) => c === letter).length;
-    if (count("S") !== 1 || count("G") !== 1) return "A lake needs one start and one flag.";
+    if (count("S") !== 1 || count("G") !== 1) return "A lake needs one start and one goal.";
     const map = Lake.lake(rows);
-    if (map.far[map.start] === Infinity) return "No way leads from the start to the flag. Open one.";
-    if (map.far[map.start] < 3) return "The flag is too near: the best way needs at least 3 moves.";
+    if (map.far[map.start] === Infinity) return "No way leads from the start to the goal. Open one.";
+    if (map.far[map.start] < 3) return "The goal is too near: the best way needs at least 3 moves.";
     return "";
   }
   return { best: (map) => moves(best(map)), detour: (map) => moves(detour(map)), fall: (map) => moves(fall(map)),

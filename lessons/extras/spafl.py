@@ -32,10 +32,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from nanouft.errors import UserError
 from nanouft.eval import plots
 from nanouft.eval.stats import interval
 from nanouft.run import config
-from nanouft.errors import UserError
 
 import numpy as np
 import torch                            # after nanouft, which sets how threads wait

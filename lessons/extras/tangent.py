@@ -31,18 +31,18 @@ from nanouft import world
 from nanouft.data.batches import collate, encode, order
 from nanouft.eval.held_out import token_logps, wins
 from nanouft.eval.stats import bootstrap
-from nanouft.sampling import answer_rows
+from nanouft.loop import Device
 from nanouft.models.load import start_model
 from nanouft.objectives import OBJECTIVES
 from nanouft.reference import Models, add_columns
-from nanouft.loop import Device
+from nanouft.sampling import answer_rows
 
 STEPS = [4, 8, 16]                      # of a run; after each of them we look
 RATES = [3e-5, 3e-4, 3e-3]
 PAIRS = 200                             # held-out pairs that must be put in order
 TESTS = 100                             # prompts of each exam
 SKILLS = ("sum", "unknown")             # one direction each
-CPU = Device("cpu", "fp32")
+CPU = Device()
 
 
 def rows_of(name: str, n: int, split: str = "train", **which) -> list:
@@ -50,7 +50,7 @@ def rows_of(name: str, n: int, split: str = "train", **which) -> list:
     objective = OBJECTIVES[name]
     rows = world.rows(split, objective.data, n, 0, **which)
     encoded, _ = encode(objective.rows(rows, objective.hp()), tok, 512)
-    add_columns(encoded, objective.columns, Models(base, tok.pad, CPU))
+    add_columns(encoded, objective.columns, Models(base, tok.pad))
     return encoded
 
 
@@ -104,8 +104,8 @@ def part_ways() -> None:
 def exam(model) -> np.ndarray:
     """(2,TESTS) exact scores: a row for each of SKILLS."""
     tests = world.rows("val", "prompts", len(SKILLS) * TESTS, 0, skills=SKILLS)     # skill by skill
-    said = [tok.decode(a.ids).strip() for a in answer_rows(model, tok, tests)]
-    scores = [world.score(row.prompt[0].text, text) for row, text in zip(tests, said)]
+    texts = [tok.decode(a.ids).strip() for a in answer_rows(model, tok, tests)]
+    scores = [world.score(row.prompt[0].text, text) for row, text in zip(tests, texts)]
     return np.array(scores).reshape(len(SKILLS), TESTS)
 
 

@@ -30,8 +30,8 @@ from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from nanouft.gpt import GPT
-from nanouft.objective import Batch
 from nanouft.loop import Device
+from nanouft.objective import Batch
 
 
 def dual(pair: Tensor) -> Tensor:

@@ -1,9 +1,9 @@
 """Rows of data, and which of their sequences an objective wants to see together.
 
-    Row(prompt=(Turn("user", "Say hi."),), answer=(Turn("assistant", "Hi."),))         # a demonstration
-    demo_rows(rows, hp); pair_rows(rows, hp); label_rows ...            # rows with roles, for batches
+    Row(prompt=(Turn("user", "Say hi."),), answer=(Turn("assistant", "Hi."),))  # a demonstration
+    demo_rows(rows, hp); pair_rows(rows, hp); label_rows ...        # rows with roles, for batches
 
-read.py makes rows of anybody's files, world/ makes them of NanoWorld. Pure Python, no torch.
+files/ makes rows of anybody's files, world/ makes them of NanoWorld. Pure Python, no torch.
 """
 import hashlib
 from collections import Counter
@@ -15,39 +15,40 @@ from nanouft.errors import UserError
 
 class Turn(NamedTuple):
     role: str                           # "system" | "user" | "assistant" | "tool": what a tool says
-                                        # | "shown": said by the assistant, never trained on
+                                        # | "shown": from the assistant, never trained on
     text: str
 
 
 Turns = tuple[Turn, ...]
-Roles = dict[str, tuple[Turns, Turns]]  # role of a sequence ("answer", "chosen" ...) -> (context, trained turns)
+Roles = dict[str, tuple[Turns, Turns]]  # "answer", "chosen" ... -> (context, trained turns)
 ANSWERS = ("assistant", "shown")        # roles in which the model speaks
 
 
 @dataclass(frozen=True)
 class Row:
-    """One line of anybody's data. `prompt` is never trained on; of the other turns, the assistant's are."""
-    prompt: Turns = ()                  # the turns before the answer (in a pair they may hold earlier answers)
+    """One line of anybody's data. `prompt` is never trained on; of the other turns, the
+    assistant's are."""
+    prompt: Turns = ()                  # the turns before the answer; they may hold earlier answers
     answer: Turns | None = None         # a demonstration, or the answer that is scored or labelled
     chosen: Turns | None = None
     rejected: Turns | None = None
     score: float | None = None          # 0..1; None and an answer = a demonstration
     label: float | None = None          # 1: a good answer, 0: a bad one
-    p: float | None = None              # 0..1, of a pair: the probability that `chosen` is the better answer
-    scores: tuple[float, ...] = ()      # 0..1, of a pair: those of `chosen` and of `rejected`; or none
+    p: float | None = None              # 0..1, of a pair: how probably `chosen` is the better one
+    scores: tuple[float, ...] = ()      # 0..1, of a pair: those of `chosen` and of `rejected`
     family: str = ""                    # NanoWorld's family of tasks
     where: str = field(default="", compare=False)   # "my.jsonl, line 3": for messages only
-    extra: dict = field(default_factory=dict, compare=False, repr=False)   # the file's row, for a reward
+    extra: dict = field(default_factory=dict, compare=False, repr=False)    # fields for a reward
     # An objective chooses which sequences stand together in a batch:
     roles: Roles = field(default_factory=dict, compare=False)
 
     def with_roles(self, roles: Roles, **known: float | None) -> "Row":
-        """This row as an objective wants it. Of score, label and p it knows only what is given here."""
+        """This row as an objective wants it, with only the score, label and p that are given."""
         nothing: dict[str, Any] = {"score": None, "label": None, "p": None}
         return replace(self, roles=roles, **nothing | known)
 
 
-# ---- which sequences stand together? ---------------------------------------------------------------------------------
+# ---- which sequences stand together? -------------------------------------------------------------
 def contents(data: list[Row]) -> str:
     """What rows hold, for messages: "2,000 demonstrations and 5 pairs"."""
     kinds: Counter = Counter()
@@ -56,13 +57,19 @@ def contents(data: list[Row]) -> str:
             kinds["scored answer" if row.score is not None else
                   "labelled answer" if row.label is not None else "demonstration"] += 1
         if row.chosen is not None:
-            kinds["equal pair" if row.chosen == row.rejected else "scored pair" if row.scores else "pair"] += 1
-    return " and ".join(f"{n:,} {kind}{'s' * (n != 1)}" for kind, n in kinds.items()) or "no answers"
+            kinds["equal pair" if row.chosen == row.rejected else
+                  "scored pair" if row.scores else "pair"] += 1
+    found = [f"{n:,} {kind}{'s' * (n != 1)}" for kind, n in kinds.items()]
+    return " and ".join(found) or "no answers"
+
+
+def needs(what: str, data: list[Row], hint: str = "") -> UserError:
+    return UserError(f"this objective needs {what}; the data has {contents(data)}{hint}")
 
 
 def demo_rows(data: list[Row], hp: Any) -> list[Row]:
-    """Role "answer": each demonstration; in a row with only a pair, its chosen answer.
-    Scored answers and answers labelled false are no demonstrations. Raises UserError if nothing is left."""
+    """Role "answer": each demonstration; in a row with only a pair, its chosen answer. Scored
+    answers and answers labelled false are no demonstrations. UserError if none is left."""
     out = []
     for row in data:
         good = row.score is None and row.label != 0
@@ -70,13 +77,15 @@ def demo_rows(data: list[Row], hp: Any) -> list[Row]:
         if demo is not None:
             out.append(row.with_roles({"answer": (row.prompt, demo)}))
     if not out:
-        raise UserError(f"this objective needs demonstrations (a prompt and its answer); the data has {contents(data)}"
-                        + "; una and uft learn from scores" * any(r.score is not None for r in data))
+        scored = any(row.score is not None for row in data)
+        raise needs("demonstrations (a prompt and its answer)", data,
+                    "; una and uft learn from scores" if scored else "")
     return out
 
 
 def pair_rows(data: list[Row], hp: Any) -> list[Row]:
-    """Roles "chosen", "rejected". A pair of equal answers prefers nothing: it is dropped. UserError if none is left."""
+    """Roles "chosen", "rejected"; a pair of equal answers prefers nothing. UserError if none is
+    left."""
     return [row.with_roles(both_answers(row)) for row in real_pairs(data)]
 
 
@@ -85,52 +94,58 @@ def both_answers(row: Row) -> Roles:
     return {"chosen": (row.prompt, row.chosen or ()), "rejected": (row.prompt, row.rejected or ())}
 
 
+def is_real_pair(row: Row) -> bool:
+    return None not in (row.chosen, row.rejected) and row.chosen != row.rejected
+
+
 def real_pairs(data: list[Row]) -> list[Row]:
     """The rows with two different answers, as they are."""
-    out = [row for row in data
-           if row.chosen is not None and row.rejected is not None and row.chosen != row.rejected]
+    out = [row for row in data if is_real_pair(row)]
     if not out:
-        raise UserError(f"this objective needs pairs (prompt, chosen, rejected); the data has {contents(data)}")
+        raise needs("pairs (prompt, chosen, rejected)", data)
     return out
 
 
 def label_rows(data: list[Row], hp: Any) -> list[Row]:
-    """Role "answer", label 1 for a good answer, 0 for a bad one. A pair is two: chosen good, rejected bad."""
+    """Role "answer", label 1 for a good answer, 0 for a bad one. A pair is two: chosen good,
+    rejected bad."""
     out = []
     for row in data:
+        labelled = []
         if row.answer is not None and row.label is not None:
-            out.append(row.with_roles({"answer": (row.prompt, row.answer)}, label=float(row.label)))
-        if row.chosen is not None and row.rejected is not None and row.chosen != row.rejected:
-            out += [row.with_roles({"answer": (row.prompt, row.chosen)}, label=1.0),
-                    row.with_roles({"answer": (row.prompt, row.rejected)}, label=0.0)]
+            labelled.append((row.answer, float(row.label)))
+        if is_real_pair(row):
+            labelled += [(row.chosen or (), 1.0), (row.rejected or (), 0.0)]
+        out += [row.with_roles({"answer": (row.prompt, answer)}, label=label)
+                for answer, label in labelled]
     if not out:
-        raise UserError("this objective needs labels (prompt, response, label true or false) or pairs; "
-                        f"the data has {contents(data)}")
+        raise needs("labels (prompt, response, label true or false) or pairs", data)
     return out
 
 
 def score_rows(data: list[Row], hp: Any) -> list[Row]:
-    """Role "answer", score from 0 to 1. A label is a score of 1 or 0; a scored pair is two answers; rows with neither
-    are left out."""
+    """Role "answer", score from 0 to 1. A label is a score of 1 or 0; a scored pair is two answers;
+    rows with neither are left out."""
     out = []
     for row in data:
         score = row.score if row.score is not None else row.label
+        scored = list(zip((row.chosen or (), row.rejected or ()), row.scores))
         if row.answer is not None and score is not None:
-            out.append(row.with_roles({"answer": (row.prompt, row.answer)}, score=float(score)))
-        out += [row.with_roles({"answer": (row.prompt, side or ())}, score=x)
-                for side, x in zip((row.chosen, row.rejected), row.scores)]
+            scored.insert(0, (row.answer, float(score)))
+        out += [row.with_roles({"answer": (row.prompt, answer)}, score=x) for answer, x in scored]
     if not out:
-        raise UserError("this objective needs scores (prompt, response, score from 0 to 1); "
-                        f"the data has {contents(data)}"
-                        + "; --feedback pair (una, uft) learns from pairs" * any(r.chosen is not None for r in data))
+        pairs = any(row.chosen is not None for row in data)
+        raise needs("scores (prompt, response, score from 0 to 1)", data,
+                    "; --feedback pair (una, uft) learns from pairs" if pairs else "")
     return out
 
 
 def prompt_rows(data: list[Row], hp: Any) -> list[Row]:
-    """Role "prompt": each different prompt once, with nothing to learn from: the model answers it itself."""
+    """Role "prompt": each different prompt once, with nothing to learn from: the model answers it
+    itself."""
     out = [row.with_roles({"prompt": (row.prompt, ())}) for row in each_prompt(data)]
     if not out:
-        raise UserError(f"this objective needs prompts; the data has {contents(data)}")
+        raise needs("prompts", data)
     return out
 
 
@@ -144,8 +159,9 @@ def each_prompt(data: list[Row]) -> list[Row]:
 
 def holdout(rows: list[Row], share: float = 0.1) -> tuple[list[Row], list[Row]]:
     """(train, held out): `share` of them but at most 200, and at least one.
-    Rows are drawn by a hash of their first user turn, so equal prompts stay on one side. Prompts come in the order of
-    their hashes; one whose rows would overshoot the aim is passed over. If each one would, the rarest is held out."""
+    Rows are drawn by a hash of their first user turn, so equal prompts stay on one side. Prompts
+    come in the order of their hashes; one whose rows would be too many is passed over. If each one
+    would be, the rarest is held out."""
     first = [next((t.text for t in row.prompt if t.role == "user"), "").strip() for row in rows]
     keys = [hashlib.sha256(text.encode("utf-8", "replace")).hexdigest() for text in first]
     groups = Counter(keys)
@@ -153,9 +169,10 @@ def holdout(rows: list[Row], share: float = 0.1) -> tuple[list[Row], list[Row]]:
     held: set[str] = set()
     taken = 0
     for key in sorted(groups):
-        if taken + groups[key] <= aim and len(held) + 1 < len(groups):      # something is left to train on
+        if taken + groups[key] <= aim and len(held) + 1 < len(groups):  # some are left to train on
             held.add(key)
             taken += groups[key]
     if not held and len(groups) > 1:
         held = {min(groups, key=lambda key: (groups[key], key))}
-    return [r for r, key in zip(rows, keys) if key not in held], [r for r, key in zip(rows, keys) if key in held]
+    return ([r for r, key in zip(rows, keys) if key not in held],
+            [r for r, key in zip(rows, keys) if key in held])

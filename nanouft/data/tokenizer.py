@@ -1,18 +1,18 @@
-"""The tokenizer: text <-> ids, and the chat template that turns a conversation into one row of ids and a mask.
+"""The tokenizer: text <-> ids, and the chat template: a conversation -> ids and a mask.
 
     nano().encode("Where does the dova live?")      # ids
 
-What to expect: a thin reading of `tiktoken.Encoding` plus four control tokens. Byte-level BPE splits text with a
-pattern, spells each piece in bytes and joins the neighbours with the smallest id until no pair is left to join; any
-text can be encoded and comes back unchanged. `nano` has 1,024 ids, ships with the package and needs no network.
+It is `tiktoken.Encoding` plus four control tokens. Byte-level BPE splits text with a pattern, turns
+each word into bytes and joins the neighbours with the smallest id until no pair is left to join:
+any text can be encoded and comes back unchanged. `nano` has 1,024 ids and ships with the package.
     <|user|> TEXT<|assistant|> TEXT<|end|>      repeated; the one space in front of TEXT is ours
-A control token is an id that no text can spell: somebody who types "<|end|>" gets the plain tokens of those letters.
-Simplified: byte-level BPE in GPT-2's manner (tokenizer_files.py); transformers reads control tokens that are typed.
+No text becomes a control token: somebody who types "<|end|>" gets the plain tokens of those letters
+(transformers would read it as a control token).
 """
 import base64
+from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import Iterable, Iterator, Mapping
 
 import tiktoken
 
@@ -22,70 +22,80 @@ from nanouft.errors import UserError
 USER, ASSISTANT, END, PAD = CONTROL = ("<|user|>", "<|assistant|>", "<|end|>", "<|pad|>")
 ASSET = Path(__file__).parents[1] / "assets" / "nano.tiktoken"
 NANO_VOCAB = 1024
-# A piece is a word, one or two digits, or punctuation, each with the space before it; or white space.
+# What BPE joins: a word, one or two digits, or punctuation, with the space before; or white space.
 NANO_PATTERN = r" ?\p{L}+| ?\p{N}{1,2}| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
-# `Tokenizer.chat` once more, in the language of transformers. A system turn waits for the next user turn; `generation`
-# marks what the mask marks (TRL's assistant_only_loss reads it).
+# `Tokenizer.chat` once more, in the language of transformers. A system turn waits for the next user
+# turn; `generation` marks what the mask marks (TRL's assistant_only_loss reads it).
 JINJA = """{%- set ns = namespace(system='') -%}
 {%- for m in messages -%}
 {%- if m['role'] == 'system' -%}{%- set ns.system = ns.system + m['content'] + '\\n\\n' -%}
-{%- elif m['role'] == 'user' -%}{{- '<|user|> ' + ns.system + m['content'] -}}{%- set ns.system = '' -%}
+{%- elif m['role'] == 'user' -%}\
+{{- '<|user|> ' + ns.system + m['content'] -}}{%- set ns.system = '' -%}
 {%- elif m['role'] == 'assistant' -%}
 {%- if ns.system -%}{{- '<|user|> ' + ns.system[:-2] -}}{%- set ns.system = '' -%}{%- endif -%}
-{{- '<|assistant|>' -}}{%- generation -%}{{- ' ' + m['content'] + '<|end|>' -}}{%- endgeneration -%}
+{{- '<|assistant|>' -}}\
+{%- generation -%}{{- ' ' + m['content'] + '<|end|>' -}}{%- endgeneration -%}
 {%- else -%}{{- raise_exception('unknown role ' + m['role']) -}}
 {%- endif -%}
 {%- endfor -%}
 {%- if ns.system -%}{{- '<|user|> ' + ns.system[:-2] -}}{%- endif -%}
 {%- if add_generation_prompt -%}{{- '<|assistant|>' -}}{%- endif -%}"""
-CONFIG = {"tokenizer_class": "PreTrainedTokenizerFast", "eos_token": END, "pad_token": PAD, "chat_template": JINJA,
-          "clean_up_tokenization_spaces": False}
+CONFIG = {"tokenizer_class": "PreTrainedTokenizerFast", "eos_token": END, "pad_token": PAD,
+          "chat_template": JINJA, "clean_up_tokenization_spaces": False}
 
 
 class Tokenizer:
-    """A `tiktoken.Encoding` (`enc`) and the ids `user`, `assistant`, `end`, `pad` of the four control tokens."""
-    about = ""                          # what is to be said of its template at the start of a run
+    """A `tiktoken.Encoding` (`enc`) and four ids of control tokens: `user`, `assistant`, `end`,
+    `pad`."""
+    about = ""                          # a note on its template, printed at the start of a run
 
-    def __init__(self, name: str, ranks: Mapping[bytes, int], pattern: str, special: Mapping[str, int] | None = None):
-        """`ranks`: bytes -> id, smaller ids are joined first; `special`: name -> id of what no text can spell.
-        Single bytes and control tokens that are missing get new ids after the last one."""
+    def __init__(self, name: str, ranks: Mapping[bytes, int], pattern: str,
+                 special: Mapping[str, int] | None = None):
+        """`ranks`: bytes -> id, smaller ids are joined first; `special`: name -> id of what no text
+        becomes. Single bytes and control tokens that are missing get new ids after the last one."""
         ranks, special = dict(ranks), dict(special or {})
-        self.n_text = 1 + max([*ranks.values(), *special.values()])     # ids that a model must already have
+        self.n_text = 1 + max([*ranks.values(), *special.values()])     # ids that a model must have
         letters = [bytes([b]) for b in range(256) if bytes([b]) not in ranks]
         control = [c for c in CONTROL if c not in special]
         ranks |= {b: i for i, b in enumerate(letters, self.n_text)}
         special |= {c: i for i, c in enumerate(control, self.n_text + len(letters))}
         self.name, self.ranks, self.pattern, self.special = name, ranks, pattern, special
-        self.enc = tiktoken.Encoding(name, pat_str=pattern, mergeable_ranks=ranks, special_tokens=special)
+        self.enc = tiktoken.Encoding(name, pat_str=pattern, mergeable_ranks=ranks,
+                                     special_tokens=special)
         self.user, self.assistant, self.end, self.pad = (special[c] for c in CONTROL)
         self.stops = {self.end}             # an answer is over with any of these
-        self.spelling = {i: token for token, i in ranks.items()} | {i: token.encode() for token, i in special.items()}
+        self.bytes_of = {i: token for token, i in ranks.items()}
+        self.bytes_of |= {i: token.encode() for token, i in special.items()}
 
     @property
     def n_vocab(self) -> int:
         return self.enc.n_vocab
 
     def check_fits(self, vocab_size: int, folder: str | Path) -> None:
-        """UserError unless a model of `vocab_size` ids has a row for every id of this tokenizer but those we added."""
+        """UserError unless a model of `vocab_size` ids has a row for every id of this tokenizer but
+        those we added."""
         if vocab_size < self.n_text:
-            raise UserError(f"{folder}: the model knows {vocab_size:,} tokens, its tokenizer {self.n_text:,}; copy the "
-                            "tokenizer files of this model (tokenizer.json, tokenizer_config.json) into the folder")
+            raise UserError(f"{folder}: the model knows {vocab_size:,} tokens, its tokenizer "
+                            f"{self.n_text:,}; copy the tokenizer files of this model "
+                            "(tokenizer.json, tokenizer_config.json) into the folder")
 
-    # ---- text ------------------------------------------------------------------------------------------------------
+    # ---- text ------------------------------------------------------------------------------------
     def encode(self, text: str) -> list[int]:
-        """Ids of plain text; a control token that is spelled out in it is text like any other."""
+        """Ids of plain text; a control token that is typed in it is text like any other."""
         return self.enc.encode_ordinary(text)
 
-    text_ids = encode                   # of a plain text: a tokenizer of transformers may put <s> before it
+    text_ids = encode       # of a plain text: a tokenizer of transformers may put <s> before it
 
     def decode(self, ids: Iterable[int]) -> str:
-        """Text of ids; control tokens are shown by name, bytes that are no UTF-8 and ids without a token as U+FFFD."""
-        return b"".join(self.spelling.get(int(i), b"\xff") for i in ids).decode("utf-8", errors="replace")
+        """Text of ids; control tokens are shown by name, bytes that are no UTF-8 and ids without a
+        token as U+FFFD."""
+        text = b"".join(self.bytes_of.get(int(i), b"\xff") for i in ids)
+        return text.decode("utf-8", errors="replace")
 
-    # ---- conversations ---------------------------------------------------------------------------------------------
+    # ---- conversations ---------------------------------------------------------------------------
     def chat(self, context: Turns, trained: Turns = ()) -> tuple[list[int], list[int]]:
-        """Ids of a conversation, and a mask of equal length.
-        The mask is 1 on the tokens of assistant turns of `trained`: text and <|end|>, not the <|assistant|> before."""
+        """Ids of a conversation, and a mask of equal length: 1 on the tokens of assistant turns of
+        `trained`, text and <|end|>, not the <|assistant|> before."""
         ids, mask = [], []
         turns = [(*turn, False) for turn in context] + [(*turn, True) for turn in trained]
         for role, text, train in fold_system(turns):
@@ -96,17 +106,20 @@ class Tokenizer:
         return ids, mask
 
     def prompt_ids(self, turns: Turns) -> list[int]:
-        """Ids of a conversation in which the assistant speaks next; the last one is <|assistant|>."""
+        """Ids of a conversation that waits for the assistant; the last one is <|assistant|>."""
         return [*self.chat(turns)[0], self.assistant]
 
     def document(self, turns: Turns) -> list[int]:
-        """Ids of a document of NanoWorld's corpus: prose (role "text") or a chat, with <|end|> only at its very end."""
+        """Ids of a document of NanoWorld's corpus: prose (role "text") or a chat, with <|end|> only
+        at its very end."""
         head = {"text": [], "user": [self.user], "assistant": [self.assistant]}
-        return [i for role, text in turns for i in [*head[role], *self.encode(" " + text)]] + [self.end]
+        ids = [i for role, text in turns for i in [*head[role], *self.encode(" " + text)]]
+        return [*ids, self.end]
 
 
 def fold_system(turns: list[tuple[str, str, bool]]) -> Iterator[tuple[str, str, bool]]:
-    """Puts a system turn in front of the next user turn, a blank line between; with no such turn it becomes one."""
+    """Puts a system turn in front of the next user turn, a blank line between; if there is none, it
+    becomes one."""
     system = ""
     for role, text, train in turns:
         if role == "system":
@@ -120,13 +133,15 @@ def fold_system(turns: list[tuple[str, str, bool]]) -> Iterator[tuple[str, str, 
                 system = ""
             yield role, text, train
         else:
-            raise UserError(f'unknown role "{role}" in a conversation; it must be system, user or assistant')
+            raise UserError(f'unknown role "{role}" in a conversation; it must be system, user or '
+                            "assistant")
     if system:
         yield "user", system[:-2], False
 
 
-# ---- the shipped tokenizer -------------------------------------------------------------------------------------------
+# ---- the shipped tokenizer -----------------------------------------------------------------------
 @lru_cache(maxsize=None)
 def nano() -> Tokenizer:
     lines = [line.split() for line in ASSET.read_text(encoding="ascii").splitlines() if line]
-    return Tokenizer("nano", {base64.b64decode(token): int(rank) for token, rank in lines}, NANO_PATTERN)
+    ranks = {base64.b64decode(token): int(rank) for token, rank in lines}
+    return Tokenizer("nano", ranks, NANO_PATTERN)

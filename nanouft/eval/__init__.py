@@ -1,1 +1,1 @@
-"""Scores, figures on rows that are held out, probes, pictures, and the printed report of a run."""
+"""Scores, held-out figures, probes, pictures, and the printed report of a run."""

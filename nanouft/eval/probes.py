@@ -1,16 +1,17 @@
-"""Probes: what a score does not show. Exposure to own mistakes, diversity, distance from the base, what is forgotten.
+"""Probes: what a score does not show. Its own mistakes, diversity, distance, what is forgotten.
 
     python -m nanouft.evaluate --init out/ift --probes              # about 5 s more
 
-MEANING, below, says what each is. `own_prefix_gap` is what IFT's temporal residual is about; it and `recovery` use
-families with one right answer and one token a word: rules, sort, reverse. exp of corpus_nll is the perplexity.
+MEANING, below, explains each. IFT's temporal residual is about `own_prefix_gap`. It and `recovery`
+use families with one right answer and one token per word: rules, sort, reverse. exp(corpus_nll) is
+the perplexity.
 """
 import numpy as np
 import torch
 
 from nanouft import world
 from nanouft.data.batches import collate, encode
-from nanouft.data.rows import Row, Turn
+from nanouft.data.rows import Row
 from nanouft.data.tokenizer import Tokenizer
 from nanouft.eval.held_out import mean_loss
 from nanouft.gpt import GPT
@@ -19,64 +20,86 @@ from nanouft.sampling import Answer, answer_rows
 from nanouft.world.documents import token_rows
 
 EXACT = ("rules", "sort", "reverse")
+MEANING = {
+    "own_prefix_gap": "nats per token lost after its own words; 0 = they do not confuse it",
+    "recovery_1": "share of the later words still right after one forced wrong word",
+    "recovery_2": "the same after two",
+    "diversity": "share of different answers among four samples a prompt, temperature 1",
+    "kl_own": "nats per token, KL(model || base) along its own samples",
+    "kl_gold": "the same along right answers",
+    "kl_back": "KL(base || model) there; large = it unlearnt what the base did",
+    "corpus_nll": "nats per token on fresh documents of NanoWorld's corpus; large = it forgot them",
+}
 
 
 def probe(model: GPT, base: GPT, tok: Tokenizer, split: str = "test", items: int = 30,
           seed: int = 0) -> dict[str, float]:
-    """All probes, on `items` prompts a family. Both models on one device, in fp32."""
+    """All probes, on `items` prompts per family. Both models on one device, in fp32."""
     rows = world.rows(split, "prompts", items * len(world.FAMILIES), seed)
     exact = [r for r in rows if r.family in EXACT]
-    gold = seqs_of([r.answer[0].text for r in rows], rows, model, tok)
-    samples = [tok.decode(a.ids).strip() for a in answer_rows(model, tok, [r for r in rows for _ in range(4)],
-                                                              temperature=1.0, seed=seed)]
+    four = [r for r in rows for _ in range(4)]
+    samples = [tok.decode(a.ids).strip()
+               for a in answer_rows(model, tok, four, temperature=1.0, seed=seed)]
+    gold = seqs_of([right_answer(r) for r in rows], rows, model, tok)
     own = seqs_of([samples[4 * i] or "?" for i in range(len(rows))], rows, model, tok)
-    corpus = torch.from_numpy(token_rows(64, 129, 1_000_000 + seed, tok)).to(model.wte.weight.device)
+    different = [len(set(samples[i:i + 4])) / 4 for i in range(0, len(samples), 4)]
+    corpus = torch.from_numpy(token_rows(64, 129, 1_000_000 + seed, tok))
     return {
         "own_prefix_gap": own_prefix_gap(model, tok, exact),
         "recovery_1": recovery(model, tok, exact, 1), "recovery_2": recovery(model, tok, exact, 2),
-        "diversity": float(np.mean([len(set(samples[4 * i:4 * i + 4])) / 4 for i in range(len(rows))])),
-        "kl_own": kl(model, base, own), "kl_gold": kl(model, base, gold), "kl_back": kl(base, model, gold),
-        "corpus_nll": mean_loss(model, corpus),
+        "diversity": float(np.mean(different)),
+        "kl_own": kl(model, base, own), "kl_gold": kl(model, base, gold),
+        "kl_back": kl(base, model, gold),
+        "corpus_nll": mean_loss(model, corpus.to(model.wte.weight.device)),
     }
+
+
+def right_answer(row: Row) -> str:
+    return (row.answer or ())[0].text
 
 
 def seqs_of(answers: list[str], rows: list[Row], model: GPT, tok: Tokenizer) -> Seqs:
     """One padded batch: these answers after the prompts of these rows."""
-    examples = [r.with_roles({"answer": (r.prompt, (Turn("assistant", a),))}) for r, a in zip(rows, answers)]
-    encoded, _ = encode(examples, tok, model.cfg.n_ctx)
-    return collate(encoded, range(len(encoded)), tok.pad).to(model.wte.weight.device).seqs["answer"]
+    answered = [r.with_roles({"answer": (r.prompt, world.as_answer(a))})
+                for r, a in zip(rows, answers)]
+    encoded, _ = encode(answered, tok, model.cfg.n_ctx)
+    batch = collate(encoded, range(len(encoded)), tok.pad)
+    return batch.to(model.wte.weight.device).seqs["answer"]
 
 
 @torch.no_grad()
-def own_prefix_gap(model: GPT, tok: Tokenizer, rows: list[Row], answers: list[Answer] | None = None) -> float:
-    """Mean log-prob of gold tokens after gold minus after the model's own greedy tokens in their places. `answers`: its
-    greedy answers, if they are there already."""
-    s = seqs_of([r.answer[0].text for r in rows], rows, model, tok)
+def own_prefix_gap(model: GPT, tok: Tokenizer, rows: list[Row],
+                   answers: list[Answer] | None = None) -> float:
+    """Mean log-prob of gold tokens after gold, minus after the model's own greedy tokens in their
+    places. `answers`: its greedy answers, if they are known."""
+    s = seqs_of([right_answer(r) for r in rows], rows, model, tok)
     at = s.mask.bool()
-    own = s.inputs.clone()
+    own, T = s.inputs.clone(), s.inputs.shape[1]
     for i, a in enumerate(answers or answer_rows(model, tok, rows)):
-        said = torch.tensor((a.ids + [tok.end] * own.shape[1])[:own.shape[1]], device=own.device)
-        start = int(at[i].nonzero()[0]) + 1                       # the place of the first answer token among the inputs
-        n = int(at[i].sum()) - 1                                  # answer tokens that are read: all but <|end|>
-        own[i, start:start + n] = said[:n]
-    after_gold, after_own = (model(ids, want="logp", targets=s.targets, at=at)[at].mean() for ids in (s.inputs, own))
+        start = int(at[i].nonzero()[0]) + 1             # of the answer among the inputs
+        n = int(at[i].sum()) - 1                        # answer tokens that are read: no <|end|>
+        own[i, start:start + n] = torch.tensor((a.ids + [tok.end] * T)[:n], device=own.device)
+    after_gold, after_own = (model(ids, want="logp", targets=s.targets, at=at)[at].mean()
+                             for ids in (s.inputs, own))
     return float(after_gold - after_own)
 
 
 def recovery(model: GPT, tok: Tokenizer, rows: list[Row], wrong: int) -> float:
-    """Force `wrong` first words that are not the right ones; share of the later words that are right, place by place.
-    Forced words come from the prompt's own words where possible, so that the slip is a plausible one."""
+    """Force `wrong` wrong first words, taken from the prompt so that the slip is plausible; the
+    share of the later words that are right, place by place."""
     shares = []
     groups: dict[tuple[int, ...], list[tuple[Row, list[str]]]] = {}
     for r in rows:
-        gold, asked = r.answer[0].text.split(), r.prompt[-1].text.replace(".", "").split()
+        gold, asked = right_answer(r).split(), r.prompt[-1].text.replace(".", "").split()
         slips = [w for w in asked if w in gold and w not in gold[:wrong]][:wrong]
         if len(gold) > wrong and len(slips) == wrong:
             groups.setdefault(tuple(tok.encode(" " + " ".join(slips))), []).append((r, gold))
-    for prior, members in groups.items():                         # one batch for each forced beginning
-        for (_, gold), a in zip(members, answer_rows(model, tok, [r for r, _ in members], prior=list(prior))):
-            said = tok.decode(a.ids).split()
-            shares.append(np.mean([i < len(said) and said[i] == gold[i] for i in range(wrong, len(gold))]))
+    for prior, members in groups.items():               # one batch for each forced beginning
+        answers = answer_rows(model, tok, [r for r, _ in members], prior=list(prior))
+        for (_, gold), a in zip(members, answers):
+            words = tok.decode(a.ids).split()
+            shares.append(np.mean([i < len(words) and words[i] == gold[i]
+                                   for i in range(wrong, len(gold))]))
     return float(np.mean(shares)) if shares else float("nan")
 
 
@@ -84,18 +107,8 @@ def recovery(model: GPT, tok: Tokenizer, rows: list[Row], wrong: int) -> float:
 def kl(p: GPT, q: GPT, s: Seqs) -> float:
     """Nats per token: KL(p || q) at every answer position, exact."""
     at = s.mask.bool()
-    log_p, log_q = (m(s.inputs, want="logits", at=at).float().log_softmax(-1) for m in (p, q))       # (N,V)
+    log_p, log_q = (m(s.inputs, want="logits", at=at).float().log_softmax(-1) for m in (p, q))
     return float((log_p.exp() * (log_p - log_q)).sum(-1).mean())
-
-
-MEANING = {"own_prefix_gap": "nats per token lost after its own words; 0 = they do not confuse it",
-           "recovery_1": "share of the later words still right after one forced wrong word",
-           "recovery_2": "the same after two",
-           "diversity": "share of different answers among four samples a prompt, temperature 1",
-           "kl_own": "nats per token, KL(model || base) along its own samples",
-           "kl_gold": "the same along right answers",
-           "kl_back": "KL(base || model) there; large = it unlearnt what the base did",
-           "corpus_nll": "nats per token on fresh documents of NanoWorld's corpus; large = it forgot them"}
 
 
 def lines(values: dict[str, float]) -> list[str]:

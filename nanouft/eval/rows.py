@@ -1,9 +1,9 @@
-"""How your files are read: what is left out and why, how long rows are, and which of their tokens are trained on.
+"""How your files are read: what is left out and why, how long rows are, what is trained on.
 
     python -m nanouft.eval.rows pairs.json more.csv --init path/to/llama
 
-Three rows are shown as the model reads them, a dot between two tokens. What is trained on is green, or stands in [[ ]].
-Of --init only config.json and the tokenizer are read.
+Three rows are shown as the model reads them, with a dot between two tokens. What is trained on is
+green, or in [[ ]]. Only config.json and the tokenizer of --init are read.
 """
 import sys
 from dataclasses import dataclass
@@ -11,9 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
-from nanouft.data.batches import Encoded, encode, show_mask
+from nanouft.data.batches import Encoded, encode
 from nanouft.data.rows import Roles, Row, contents
 from nanouft.eval.report import colour
+from nanouft.eval.show import show_mask
 from nanouft.files.read import read
 from nanouft.models.folder import read_config
 from nanouft.models.load import folder_of, read_tokenizer
@@ -22,32 +23,34 @@ from nanouft.run import config
 
 @dataclass
 class Rows:
-    init: str = "base"              # whose tokenizer, chat template and context: 'base', a folder, hub:owner/name
+    init: str = "base"              # the model: 'base', a folder, hub:owner/name
     prompts: bool = False           # read rows without an answer, too, as methods that sample do
-    prompt_field: str | None = None     # name of the prompt in your data, where it is none of the usual
-    response_field: str | None = None   # name of the response in your data
-    grades: str = ""                # worst and best grade of your data, such as 1:5 [a file's least and largest]
+    prompt_field: str | None = None     # field with the prompt, if it is not detected
+    response_field: str | None = None   # field with the response, if it is not detected
+    grades: str = ""                # worst and best grade of your data, such as 1:5 [of each file]
 
 
 def with_all_roles(row: Row) -> Row:
     """All that a row holds: its answer, both sides of its pair, or the prompt alone."""
-    talks = {"answer": row.answer, "chosen": row.chosen, "rejected": row.rejected}
-    roles: Roles = {role: (row.prompt, talk) for role, talk in talks.items() if talk}
-    return row.with_roles(roles or {"prompt": (row.prompt, ())}, score=row.score, label=row.label, p=row.p)
+    sides = {"answer": row.answer, "chosen": row.chosen, "rejected": row.rejected}
+    roles: Roles = {role: (row.prompt, turns) for role, turns in sides.items() if turns}
+    return row.with_roles(roles or {"prompt": (row.prompt, ())},
+                          score=row.score, label=row.label, p=row.p)
 
 
 def context(folder: Path) -> int:
-    """Tokens that a model reads, as its config.json says; a model of several parts says it of its text part."""
+    """Tokens that a model reads, by its config.json (of several parts, its text part)."""
     about = read_config(folder)
     about |= about.get("text_config") or {}
     return about.get("n_positions") or about.get("max_position_embeddings") or 10**9
 
 
 def lengths(encoded: list[Encoded]) -> str:
-    """A table: tokens of prompts and of answers. An answer counts what is trained on, in a pair the longer one."""
-    answers = np.array([max(int(t.mask.sum()) for t in e.seqs.values()) for e in encoded])
-    prompts = np.array([min(int((1 - t.mask).sum()) for t in e.seqs.values()) for e in encoded])
-    lines = [f"{'tokens':<10}" + "".join(f"{name:>10}" for name in ("least", "median", "most"))]
+    """A table: tokens of prompts and of answers (in a pair: of the longer one)."""
+    masks = [[t.mask for t in e.seqs.values()] for e in encoded]
+    prompts = np.array([min(int((1 - mask).sum()) for mask in row) for row in masks])
+    answers = np.array([max(int(mask.sum()) for mask in row) for row in masks])
+    lines = [f"{'tokens':<10}{'least':>10}{'median':>10}{'most':>10}"]
     for name, n in (("prompt", prompts), ("answer", answers)):
         lines.append(f"{name:<10}{n.min():>10,}{int(np.median(n)):>10,}{n.max():>10,}")
     return "\n".join(lines)
@@ -62,7 +65,8 @@ def main(argv=None) -> int:
     encoded, lost = encode([with_all_roles(row) for row in rows], tok, n_ctx)
     print(*found, contents(rows), *lost.lines(n_ctx), lengths(encoded), sep="\n")
     encoded.sort(key=lambda e: e.length)
-    for name, e in zip(("shortest", "median", "longest"), (encoded[0], encoded[len(encoded) // 2], encoded[-1])):
+    shown = {"shortest": encoded[0], "median": encoded[len(encoded) // 2], "longest": encoded[-1]}
+    for name, e in shown.items():
         print(f"\n{name}: {e.row.where}: {e.length:,} tokens\n{show_mask(e, tok, colour(), '·')}")
     return 0
 

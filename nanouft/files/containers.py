@@ -1,20 +1,23 @@
-"""Files, folders, saved data sets and names on the Hugging Face hub -> JSON objects, each with its place.
+"""Files, folders and data sets -> JSON objects, each with its place.
 
-    sources("my_folder")                            # the files in it that hold rows
-    items, kind = objects("my.jsonl.gz")            # [("my.jsonl.gz, line 1", {...}), ...], "JSON lines, gzip"
+    sources("my_folder")                    # the files in it that hold rows
+    items, kind = objects("my.jsonl.gz")    # [("my.jsonl.gz, line 1", {...})], "JSON lines, gzip"
 
-What to expect: JSON lists, JSON lines, packed files (gzip, xz, bz2) and parquet are told by content, CSV (.csv, .tsv)
-by name. A row that cannot be read stands in the list as its UserError; a file that cannot be read raises one. Parquet
-files, data sets saved by `datasets` and hub names need `pip install nanouft[hf]`; all else is the standard library.
-Simplified: everything is read into memory; of a data set only "train" is read, or the split in hub:owner/name:split.
+JSON lists, JSON lines, gzip and parquet are known by their content, CSV by its name (.csv, .tsv).
+A row that cannot be read is a UserError in the list; a file that cannot be read raises one.
+Parquet files, data sets saved by `datasets` and names on the hub need `pip install nanouft[hf]`.
+Simplified: everything is read into memory. Of a data set only the split "train" is read, or the
+one in hub:owner/name:split.
 """
 import csv
-import importlib
+import gzip
 import io
 import json
 import os.path
 import re
+import zlib
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,37 +25,45 @@ from nanouft.errors import UserError, one_line, optional
 from nanouft.files.words import json_type, short_json
 from nanouft.run.storage import HUB, loads, regular
 
-ENDINGS = (".json", ".jsonl", ".ndjson", ".csv", ".tsv", ".parquet")        # in a folder; each may be packed
-PACKED = {".gz": ("gzip", b"\x1f\x8b"), ".xz": ("lzma", b"\xfd7zXZ\0"), ".bz2": ("bz2", b"BZh")}   # module, first bytes
-WRAPPERS = ("data", "train", "rows", "examples")                            # {"data": [...]}: the rows of one object
-SAVED = ("dataset_info.json", "dataset_dict.json")                          # what marks a data set on disk
+ENDINGS = (".json", ".jsonl", ".ndjson", ".csv", ".tsv", ".parquet")
+PACKED = (".gz", ".xz", ".bz2")         # may follow; only gzip is unpacked, others are an error
+WRAPPERS = ("data", "train", "rows", "examples")    # {"data": [...]}: the rows of one object
+SAVED = ("dataset_info.json", "dataset_dict.json")  # one of them marks a data set on disk
 HELD_OUT = re.compile(r"(test|val|valid|validation|dev|eval)([^a-z].*)?", re.I)
-LARGEST, LINES = 2**29, 20_000_000  # bytes that a packed file may unpack to; lines or cells of any file
+LARGEST = 2**29                         # bytes that a gzip file may unpack to
+LINES = 20_000_000                      # lines of a file, or cells of a CSV file
 
-Items = list[tuple[str, Any]]         # (place, what stands there: an object, or why there is none)
+Items = list[tuple[str, Any]]           # (place, an object, or the UserError that stands for it)
 
 
-# ---- which files? ----------------------------------------------------------------------------------------------------
+# ---- which files? --------------------------------------------------------------------------------
 def sources(path: str, more: tuple[str, ...] = ()) -> list[str]:
-    """The file or data set itself; of a folder, its files (in folders within, too) in the order of their names: those
-    with one of ENDINGS or `more`. Where a file or folder is called train, test and validation are left out."""
+    """The file or data set itself; of a folder, its files and those of folders in it, by name:
+    files that end in one of ENDINGS or `more`. If one of them is called train, those called test
+    or validation are left out."""
     if not os.path.isdir(path) or is_saved(path):
         return [path]
-    files = [f for f in sorted(Path(path).rglob("*")) if f.is_file() and f.name not in SAVED + ("dataset_infos.json",)
-             and ends(f.name, *ENDINGS, *more)
-             and not any(part.startswith(".") for part in f.relative_to(path).parts)]
-    names = {f: f.relative_to(path).parts for f in files}               # of the file, and of the folders it is in
-    if any(name.lower().startswith("train") for f in files for name in names[f]):
-        files = [f for f in files if not any(map(HELD_OUT.fullmatch, names[f]))]
-    if not files:
-        raise UserError(f"{path}: is a folder without data; files in it must end in {', '.join(ENDINGS)}")
-    return [str(f) for f in files]
+    names: dict[Path, tuple[str, ...]] = {}     # of a file, and of the folders that it is in
+    for file in sorted(Path(path).rglob("*")):
+        inside = file.relative_to(path).parts
+        hidden = any(name.startswith(".") for name in inside)
+        if (file.is_file() and not hidden and ends(file.name, *ENDINGS, *more)
+                and file.name not in (*SAVED, "dataset_infos.json")):
+            names[file] = inside
+    if any(name.lower().startswith("train") for inside in names.values() for name in inside):
+        names = {file: inside for file, inside in names.items()
+                 if not any(map(HELD_OUT.fullmatch, inside))}
+    if not names:
+        raise UserError(f"{path}: is a folder without data; files in it must end in "
+                        f"{', '.join(ENDINGS)}")
+    return [str(file) for file in names]
 
 
 def parts(paths: list[str]) -> list[Path]:
     """Every file from which these rows come; none for a name on the hub."""
-    found = [[Path(path)] if os.path.isfile(path) else sorted(Path(path).rglob("*")) for path in paths]
-    return [f for files in found for f in files if f.is_file()]
+    found = [[Path(path)] if os.path.isfile(path) else sorted(Path(path).rglob("*"))
+             for path in paths]
+    return [file for files in found for file in files if file.is_file()]
 
 
 def is_saved(path: str) -> bool:
@@ -60,26 +71,27 @@ def is_saved(path: str) -> bool:
 
 
 def objects(path: str, strict: bool = True) -> tuple[Items, str]:
-    """([(place, object)], "JSON list", "JSON lines", "CSV" ...). `strict`: a row that is no JSON object raises."""
+    """([(place, object)], "JSON list", "JSON lines", "CSV" ...). `strict`: a row that is no JSON
+    object raises."""
     items, kind = raw_objects(path)
     for n, (where, item) in enumerate(items):
         if not isinstance(item, (dict, UserError)):
-            items[n] = where, UserError(f"{where}: is {json_type(item)}, not an object; a row is "
-                                        '{"prompt": ..., "response": ...} or {"messages": [...]}')
-        if strict and isinstance(items[n][1], UserError):
-            raise items[n][1]
+            item = UserError(f"{where}: is {json_type(item)}, not an object; a row is "
+                             '{"prompt": ..., "response": ...} or {"messages": [...]}')
+            items[n] = where, item
+        if strict and isinstance(item, UserError):
+            raise item
     return items, kind
 
 
 def raw_objects(path: str) -> tuple[Items, str]:
     if is_saved(path):
-        return library_rows(path, "saved data set", "save it again", lambda: saved(path))
+        return library_rows(path, "saved data set", saved), "saved data set"
     if path.startswith(HUB):
-        return library_rows(path, "data set of the hub", "write hub:owner/name, hub:owner/name:split or "
-                            "hub:owner/name/config:split", lambda: on_hub(path))
+        return library_rows(path, "data set of the hub", on_hub), "data set of the hub"
     data, packed = load(path)
     if data.startswith(b"PAR1"):
-        items, kind = library_rows(path, "parquet", "copy it again", lambda: parquet(data, path))
+        items, kind = library_rows(path, "parquet", partial(parquet, data)), "parquet"
     elif ends(path, ".csv", ".tsv"):
         items, kind = csv_rows(text_of(data, path), path), "CSV"
     else:
@@ -89,27 +101,27 @@ def raw_objects(path: str) -> tuple[Items, str]:
     return items, kind + packed
 
 
-# ---- bytes and text --------------------------------------------------------------------------------------------------
+# ---- bytes and text ------------------------------------------------------------------------------
 def load(path: str) -> tuple[bytes, str]:
-    """What a file holds, unpacked, and how it was packed: ", gzip", ", lzma", ", bz2" or ""."""
+    """What a file holds, unpacked, and how it was packed: ", gzip" or ""."""
     try:
         data = regular(Path(path)).read_bytes()
     except FileNotFoundError:
-        raise UserError(f"{path}: no such file; check the path given to --data (a data set on the Hugging Face hub is "
-                        "hub:owner/name)") from None
+        raise UserError(f"{path}: no such file; check the path given to --data (a data set on the "
+                        "Hugging Face hub is hub:owner/name)") from None
     except (OSError, ValueError) as e:
         raise UserError(f"{path}: cannot be read ({e})") from None
-    name = next((name for name, first in PACKED.values() if data.startswith(first)), None)
-    if name is None:
+    if not data.startswith(b"\x1f\x8b"):
         return data, ""
     try:
-        with importlib.import_module(name).open(io.BytesIO(data)) as file:
+        with gzip.open(io.BytesIO(data)) as file:
             data = file.read(LARGEST + 1)
-    except Exception as e:              # each module has errors of its own; Python may be built without lzma
-        raise UserError(f"{path}: is a broken {name} file ({e}); copy it again") from None
+    except (OSError, EOFError, zlib.error) as e:
+        raise UserError(f"{path}: is a broken gzip file ({e}); copy it again") from None
     if len(data) > LARGEST:
-        raise UserError(f"{path}: unpacks to more than {LARGEST:,} bytes, the limit for packed files; unpack it first")
-    return data, f", {name}"
+        raise UserError(f"{path}: unpacks to more than {LARGEST:,} bytes, the limit for packed "
+                        "files; unpack it first")
+    return data, ", gzip"
 
 
 def ends(path: str, *endings: str) -> bool:
@@ -119,38 +131,44 @@ def ends(path: str, *endings: str) -> bool:
 
 
 def text_of(data: bytes, path: str) -> str:
-    """The text of a file, byte-order mark removed; every way in which it is no UTF-8 text is one UserError."""
+    """The text of a file, without its byte-order mark. UserError for anything but UTF-8."""
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise UserError(f"{path}: is UTF-16 text; save it as UTF-8")
     if data.startswith((b"ARROW1", b"\xff\xff\xff\xff")):
-        raise UserError(f"{path}: is an Arrow file; give the folder in which the data set was saved")
-    if b"\0" in data or data.startswith(b"PK\3\4"):
-        raise UserError(f"{path}: is a binary file; unpack or convert it to JSON lines, CSV or parquet")
+        raise UserError(f"{path}: is an Arrow file; give the folder in which the data set was "
+                        "saved")
+    if b"\0" in data or data.startswith((b"PK\3\4", b"BZh")):
+        raise UserError(f"{path}: is a binary file; unpack it, or convert it to JSON lines, CSV or "
+                        "parquet")
     if (lines := data.count(b"\n")) > LINES:
-        raise UserError(f"{path}: has {lines:,} lines, and at most {LINES:,} are read; remove blank ones, or split it")
+        raise UserError(f"{path}: has {lines:,} lines, and at most {LINES:,} are read; remove "
+                        "blank ones, or split it")
     try:
         return data.decode("utf-8").removeprefix("\ufeff")
     except UnicodeDecodeError as e:
         line = data.count(b"\n", 0, e.start) + 1
-        raise UserError(f"{path}, line {line}: byte 0x{data[e.start]:02x} at offset {e.start} is not UTF-8; "
-                        "save the file as UTF-8") from None
+        raise UserError(f"{path}, line {line}: byte 0x{data[e.start]:02x} at offset {e.start} is "
+                        "not UTF-8; save the file as UTF-8") from None
 
 
-# ---- JSON ------------------------------------------------------------------------------------------------------------
+# ---- JSON ----------------------------------------------------------------------------------------
 def json_rows(text: str, path: str) -> tuple[Items, str]:
-    """Lines end at LF only: U+2028 may stand inside a string."""
-    body = text.strip()
-    if body.startswith("["):
-        return [(f"{path}, item {i}", item) for i, item in enumerate(decode(text, path), 1)], "JSON list"
+    """A line ends at LF only: U+2028 may stand inside a string."""
+    try:
+        whole = loads(text.strip())
+    except ValueError:                              # one object a line, or a mistake
+        whole = decode(text, path) if text.lstrip().startswith("[") else None
+    if isinstance(whole, list):
+        return [(f"{path}, item {i}", item) for i, item in enumerate(whole, 1)], "JSON list"
     lines = [(i, line) for i, line in enumerate(text.split("\n"), 1) if line.strip()]
-    whole = one_object(body)
-    for name in WRAPPERS:
+    for name in WRAPPERS if isinstance(whole, dict) else ():
         if isinstance(whole.get(name), list):
-            return [(f'{path}, item {i} of "{name}"', item) for i, item in enumerate(whole[name], 1)], "JSON object"
-    if whole and len(lines) > 1:
+            return [(f'{path}, item {i} of "{name}"', item)
+                    for i, item in enumerate(whole[name], 1)], "JSON object"
+    if isinstance(whole, dict) and len(lines) > 1:
         raise UserError(f"{path}: is one JSON object over {len(lines):,} lines; "
                         "put one object (one row) on a line, or all rows into one [list]")
-    items = []
+    items: Items = []
     for i, line in lines:
         try:
             items.append((f"{path}, line {i}", decode(line, path, i, i == lines[-1][0])))
@@ -160,40 +178,33 @@ def json_rows(text: str, path: str) -> tuple[Items, str]:
 
 
 def decode(text: str, path: str, line: int = 0, last: bool = True) -> Any:
-    """json.loads; a mistake names the line (`line` if the text is that one line, else counted), column and cause."""
+    """json.loads. UserError with line (`line`, if the text is that one), column and cause."""
     try:
         return loads(text)
     except json.JSONDecodeError as e:
-        cut = last and (e.pos >= len(text.rstrip()) or e.msg.startswith("Unterminated"))
+        where = f"{path}, line {line or e.lineno}"
         if not text.lstrip().startswith(("{", "[")):
-            raise UserError(f"{path}, line {line or e.lineno}: not JSON (a plain text file, or CSV without .csv?); "
-                            "one JSON object a line is read, or one JSON list") from None
-        raise UserError(f"{path}, line {line or e.lineno}: broken JSON at column {e.colno} ({e.msg}); " +
-                        ("the file looks cut off here, write it again" if cut else "correct or remove it")) from None
-    except ValueError:                              # a number of 5,000 digits, ten thousand brackets
-        raise UserError(f"{path}, line {line or 1}: a number or nesting that is too large; remove it") from None
+            raise UserError(f"{where}: not JSON (a plain text file, or CSV without .csv?); one "
+                            "JSON object a line is read, or one JSON list") from None
+        cut = last and (e.pos >= len(text.rstrip()) or e.msg.startswith("Unterminated"))
+        remedy = "the file looks cut off here, write it again" if cut else "correct or remove it"
+        raise UserError(f"{where}: broken JSON at column {e.colno} ({e.msg}); {remedy}") from None
+    except ValueError:                          # a number of 5,000 digits, ten thousand brackets
+        raise UserError(f"{path}, line {line or 1}: a number or nesting that is too large; "
+                        "remove it") from None
 
 
-def one_object(text: str) -> dict:
-    """The object that a whole file is; {} if it is none."""
-    try:
-        whole = loads(text)
-    except ValueError:
-        return {}
-    return whole if isinstance(whole, dict) else {}
-
-
-# ---- CSV -------------------------------------------------------------------------------------------------------------
+# ---- CSV -----------------------------------------------------------------------------------------
 def csv_rows(text: str, path: str) -> Items:
-    """The first line names the fields; cells are separated by the commonest of , ; tab in it. An empty cell is null.
-    (csv.DictReader is no shorter here: it tells neither where a row begins nor how many cells a short row has.)"""
+    """The first line names the fields. Cells are separated by the most frequent of , ; tab in it.
+    An empty cell is null. (csv.DictReader does not tell where a row begins.)"""
     first = text.partition("\n")[0]
     delimiter = "\t" if ends(path, ".tsv") else max(",;\t", key=first.count)
     if (many := text.count(delimiter)) > LINES:
         raise UserError(f"{path}: has {many:,} cells, and at most {LINES:,} are read; split it")
-    csv.field_size_limit(2 ** 31 - 1)                                  # the largest that Windows takes
+    csv.field_size_limit(2**31 - 1)                                 # the largest that Windows takes
     reader = csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=delimiter)
-    items: list[tuple[str, Any]] = []
+    items: Items = []
     header: list[str] = []
     line = 1
     try:
@@ -203,49 +214,54 @@ def csv_rows(text: str, path: str) -> Items:
                 header = [cell.strip() for cell in cells]
                 if len(set(header)) < len(header):
                     double = next(cell for cell in header if header.count(cell) > 1)
-                    raise UserError(f"{where}: two columns are called {short_json(double)}; rename one (the first "
-                                    "line of a CSV file must name its columns)")
+                    raise UserError(f"{where}: two columns are called {short_json(double)}; rename "
+                                    "one (the first line of a CSV file must name its columns)")
             elif len(cells) > len(header):
-                items.append((where, UserError(f"{where}: has {len(cells)} cells, and the first line has "
-                                               f"{len(header)}; put quotes around a text with a separator in it")))
+                items.append((where, UserError(
+                    f"{where}: has {len(cells)} cells, and the first line has {len(header)}; "
+                    "put quotes around a text with a separator in it")))
             elif any(cells):
                 items.append((where, {key: cell or None for key, cell in zip(header, cells)}))
     except csv.Error as e:
-        raise UserError(f"{path}, line {line}: broken CSV ({e}); a quote that is opened must be closed") from None
+        raise UserError(f"{path}, line {line}: broken CSV ({e}); a quote that is opened must be "
+                        "closed") from None
     return items
 
 
-# ---- parquet, saved data sets, the hub: the libraries of nanouft[hf] -------------------------------------------------
-def library_rows(path: str, kind: str, remedy: str, opened: Callable[[], Iterable]) -> tuple[Items, str]:
-    """The rows that `opened` gives; whatever its library raises is one UserError: a damaged file, no network ..."""
+# ---- parquet, saved data sets, the hub: the libraries of nanouft[hf] -----------------------------
+def library_rows(path: str, kind: str, read: Callable[[str], Iterable]) -> Items:
+    """The rows that read(path) gives. Whatever its library raises is one UserError."""
     try:
-        return [(f"{path}, row {i}", row) for i, row in enumerate(opened(), 1)], kind
+        return [(f"{path}, row {i}", row) for i, row in enumerate(read(path), 1)]
     except (UserError, MemoryError):
         raise
-    except Exception as e:
-        raise UserError(f"{path}: cannot be read as {kind} ({type(e).__name__}: {one_line(str(e))}); "
-                        f"{remedy}") from None
+    except Exception as e:                          # a damaged file, no network ...
+        raise UserError(f"{path}: cannot be read as {kind} ({type(e).__name__}: "
+                        f"{one_line(str(e))}); copy it again, or check the name: hub:owner/name, "
+                        "hub:owner/name:split or hub:owner/name/config:split") from None
 
 
-def parquet(data: bytes, path: str) -> list:
-    """By pyarrow: `datasets` would write a copy first, and open pictures that no objective reads."""
-    return optional("pyarrow.parquet", f"{path}: a parquet file").read_table(io.BytesIO(data)).to_pylist()
+def parquet(data: bytes, path: str) -> list[dict]:
+    """By pyarrow, which `datasets` needs: `datasets` itself would write a copy first."""
+    library = optional("pyarrow.parquet", f"{path}: a parquet file")
+    return library.read_table(io.BytesIO(data)).to_pylist()
 
 
 def saved(path: str) -> Iterable:
-    """A folder that `datasets` saved; of one with several splits "train"."""
     found = optional("datasets", f"{path}: a saved data set").load_from_disk(path)
-    if isinstance(found, dict) and "train" not in found:
-        raise UserError(f"{path}: has no split called train; name the folder of one ({', '.join(found)})")
-    return found["train"] if isinstance(found, dict) else found
+    if not isinstance(found, dict):
+        return found
+    if "train" not in found:
+        raise UserError(f"{path}: has no split called train; name the folder of one "
+                        f"({', '.join(found)})")
+    return found["train"]
 
 
 def on_hub(path: str) -> Iterable:
-    """hub:owner/name, hub:owner/name/config, each with :split. From version 4 on `datasets` runs no code of a set."""
     datasets = optional("datasets", f"{path}: a data set on the Hugging Face hub")
     if int(datasets.__version__.split(".")[0]) < 4:
-        raise UserError(f"{path}: datasets {datasets.__version__} may run code that comes with a data set; "
-                        "pip install 'datasets>=4'")
+        raise UserError(f"{path}: datasets {datasets.__version__} may run code that comes with a "
+                        "data set; pip install 'datasets>=4'")
     name, _, split = path.removeprefix(HUB).partition(":")
     owner, repo, *config = name.split("/")
     datasets.disable_progress_bars()

@@ -1,3 +1,3 @@
-"""Other people's models, tokenizers and chat templates, through transformers. Optional: see models/load.py, hf_room."""
+"""Other people's models, tokenizers and chat templates, through transformers. Optional."""
 from nanouft.hf.model import read_transformers as read_transformers
 from nanouft.hf.tokenizer import TransformersTokenizer as TransformersTokenizer

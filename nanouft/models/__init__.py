@@ -1,1 +1,1 @@
-"""A GPT to work with: loaded, saved, asked for answers."""
+"""A GPT and its tokenizer: loaded and saved."""

@@ -1,10 +1,10 @@
-"""GPT-2 folders of transformers, read: config.json and model.safetensors. Plain numbers and tensors only.
+"""GPT-2 folders of transformers, read: config.json and model.safetensors.
 
     model = read_gpt("out/my-run")              # save.py writes such a folder
 
-What this GPT would compute differently without a word is refused, in one line that names file and entry, or left to
-transformers (`is_foreign`). Pickled weights are never loaded. transformers keeps four matrices of each layer as Conv1D,
-(in, out); nn.Linear has (out, in).
+What this GPT would compute differently is refused, in one line that names file and entry, or left
+to transformers (`is_foreign`). Pickled weights are never loaded. transformers keeps four matrices
+of each layer as Conv1D, (in, out); nn.Linear has (out, in).
 """
 import math
 from collections.abc import Callable
@@ -15,47 +15,51 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from nanouft.errors import UserError, quoted
+from nanouft.errors import UserError, one_line, quoted
 from nanouft.gpt import CONV1D, GPT, GPTConfig
 from nanouft.run import tensors
-from nanouft.run.storage import loads, regular
+from nanouft.run.storage import read_json, regular
 
-KEYS = {"n_ctx": "n_positions", "eps": "layer_norm_epsilon", "init_std": "initializer_range"}     # in config.json
+SIZES = {"vocab_size": "vocab_size", "n_ctx": "n_positions", "n_layer": "n_layer",
+         "n_head": "n_head", "n_embd": "n_embd"}            # field of GPTConfig -> in config.json
+FLOATS = {"eps": "layer_norm_epsilon", "init_std": "initializer_range"}
+DEFAULTS = {"n_positions": 1024, "layer_norm_epsilon": 1e-5, "initializer_range": 0.02}
 OLD_MASKS = ("attn.bias", "attn.masked_bias")       # old folders also keep the causal mask
 WEIGHTS = "model.safetensors"
 
 
 def is_foreign(folder: Path) -> bool:
-    """Is it a model that our GPT does not compute, but transformers may: a Llama, a GPT-2 with other settings, weights
-    in several files? False for our own kind, and for a config.json that cannot be read (read_sizes says why)."""
+    """Is it a model that our GPT does not compute, but transformers may: a Llama, a GPT-2 with
+    other settings, weights in several files? False for our own kind, and for a config.json that
+    cannot be read (read_sizes says why)."""
     try:
         d = read_config(folder)
     except UserError:
         return False
-    return d["model_type"] != "gpt2" or bool(other_settings(d)) or (folder / f"{WEIGHTS}.index.json").exists()
+    return (d["model_type"] != "gpt2" or bool(other_settings(d))
+            or (folder / f"{WEIGHTS}.index.json").exists())
 
 
 def read_config(folder: Path) -> dict:
     """config.json, if it names a model_type; else UserError."""
     file = folder / "config.json"
-    try:
-        d = loads(regular(file).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{folder}: no config.json; --init wants a GPT-2 folder (config.json, model.safetensors)")
-    except (OSError, ValueError) as e:
-        raise UserError(f"{file}: cannot be read as JSON ({e})")
-    if not isinstance(d, dict) or not isinstance(d.get("model_type"), str):
+    if not file.exists():
+        raise UserError(f"{folder}: no config.json; --init takes a GPT-2 folder (config.json, "
+                        f"{WEIGHTS})")
+    d = read_json(file)
+    if not isinstance(d.get("model_type"), str):
         raise UserError(f"{file}: names no model_type; nanouft's GPT reads 'gpt2' only")
     return d
 
 
 def other_settings(d: dict) -> list[tuple[str, object]]:
-    """[(key, the value that this GPT computes)] of all that a GPT-2's config.json wants otherwise."""
+    """[(key, the value that this GPT computes)] where the config.json of a GPT-2 has another."""
     width = d.get("n_embd")
-    same = {"activation_function": ("gelu_new", "gelu_pytorch_tanh"), "scale_attn_by_inverse_layer_idx": (False,),
-            "scale_attn_weights": (True,), "n_inner": (None, 4 * width if type(width) is int else None),
+    same = {"activation_function": ("gelu_new", "gelu_pytorch_tanh"),
+            "scale_attn_by_inverse_layer_idx": (False,), "scale_attn_weights": (True,),
+            "n_inner": (None, 4 * width if type(width) is int else None),
             "tie_word_embeddings": (True,)}
-    return [(key, allowed[0]) for key, allowed in same.items() if key in d and d[key] not in allowed]
+    return [(key, values[0]) for key, values in same.items() if key in d and d[key] not in values]
 
 
 def read_gpt(folder: str | Path) -> GPT:
@@ -68,40 +72,43 @@ def read_gpt(folder: str | Path) -> GPT:
 
 
 def read_sizes(folder: Path) -> dict:
-    """The fields of GPTConfig. UserError for a folder that is none of GPT-2's, asks for another computation, or tells
-    other sizes than its weights have: of those only the header is read, so nothing large is built in vain."""
+    """The fields of GPTConfig. UserError for a folder that is not a GPT-2's, needs another
+    computation, or names other sizes than its weights have: only the header of these is read, so
+    nothing large is built for nothing."""
     d, file = read_config(folder), folder / "config.json"
     if d["model_type"] != "gpt2":
-        raise UserError(f"{file}: describes {quoted(d['model_type'])}; nanouft's GPT reads model_type 'gpt2' only")
-    try:
-        sizes = {"vocab_size": d["vocab_size"], "n_ctx": d.get("n_positions", 1024), "n_layer": d["n_layer"],
-                 "n_head": d["n_head"], "n_embd": d["n_embd"]}
-    except KeyError as e:
-        raise UserError(f"{file}: a size is missing ({e})")
-    floats = {"eps": d.get("layer_norm_epsilon", 1e-5), "init_std": d.get("initializer_range", 0.02)}
-    for name, x in [*sizes.items(), *floats.items()]:
-        whole = name in sizes
-        if type(x) not in (int, *(() if whole else (float,))) or not 0 < x <= (math.inf if whole else 1):
-            kind = "a whole number above 0" if whole else "a number above 0 and at most 1"
-            raise UserError(f"{file}: {KEYS.get(name, name)} is {quoted(x)}, not {kind}")
+        raise UserError(f"{file}: describes {quoted(d['model_type'])}; nanouft's GPT reads "
+                        "model_type 'gpt2' only")
+    out = {}
+    for name, key in (SIZES | FLOATS).items():
+        if key not in DEFAULTS | d:
+            raise UserError(f"{file}: a size is missing ({key!r})")
+        out[name] = x = (DEFAULTS | d)[key]
+        types, most = ((int,), math.inf) if name in SIZES else ((int, float), 1)
+        if type(x) not in types or not 0 < x <= most:
+            kind = "a whole number above 0" if name in SIZES else "a number above 0 and at most 1"
+            raise UserError(f"{file}: {key} is {quoted(x)}, not {kind}")
     for key, ours in other_settings(d):
         raise UserError(f"{file}: {key} = {quoted(d[key])}, but this GPT computes {ours!r} only")
-    if sizes["n_embd"] % sizes["n_head"]:
+    C = out["n_embd"]
+    if C % out["n_head"]:
         raise UserError(f"{file}: n_embd must be a multiple of n_head")
-    C, last = sizes["n_embd"], f"h.{sizes['n_layer'] - 1}.ln_2.weight"
     stored = {bare(name): shape for name, (shape, _) in read(folder, tensors.header).items()}
-    for name, shape in (("wte.weight", (sizes["vocab_size"], C)), ("wpe.weight", (sizes["n_ctx"], C)), (last, (C,))):
-        check_shape(folder / "model.safetensors", name, stored.get(name), shape)
-    return sizes | floats
+    for name, shape in (("wte.weight", (out["vocab_size"], C)), ("wpe.weight", (out["n_ctx"], C)),
+                        (f"h.{out['n_layer'] - 1}.ln_2.weight", (C,))):
+        check_shape(folder / WEIGHTS, name, stored.get(name), shape)
+    return out
 
 
 def read_weights(folder: Path, shapes: dict[str, tuple[int, ...]]) -> dict[str, Tensor]:
-    """A tensor for each name of `shapes`, in fp32. UserError if one is missing, of another shape, or left over."""
-    file = folder / "model.safetensors"
+    """A tensor for each name of `shapes`, in fp32. UserError if one is missing, of another shape,
+    or left over."""
+    file = folder / WEIGHTS
     weights = {bare(name): w for name, w in read(folder, load_file).items()}
     head = weights.pop("lm_head.weight", None)
     if head is not None and not torch.equal(head, weights.get("wte.weight", head)):
-        raise UserError(f"{folder}: its output head is not tied to its embedding; nanouft's GPT needs them tied")
+        raise UserError(f"{folder}: its output head is not tied to its embedding; nanouft's GPT "
+                        "needs them tied")
     for name in weights:
         if name.startswith("h.") and name not in shapes and not name.endswith(OLD_MASKS):
             raise UserError(f"{file}: {name} has no place in the GPT that config.json describes")
@@ -111,6 +118,7 @@ def read_weights(folder: Path, shapes: dict[str, tuple[int, ...]]) -> dict[str, 
         if w is not None and name.endswith(CONV1D):
             w = w.T
         check_shape(file, name, None if w is None else tuple(w.shape), shape)
+        assert w is not None
         if not w.is_floating_point():
             raise UserError(f"{file}: {name} holds {w.dtype}, no weights; take another model")
         found[name] = w.float()
@@ -121,10 +129,11 @@ def bare(name: str) -> str:
     return name.removeprefix("transformer.")
 
 
-def check_shape(file: Path, name: str, got: tuple[int, ...] | None, wanted: tuple[int, ...]) -> None:
-    if got != wanted:
-        there = "missing" if got is None else f"of shape {got}"
-        raise UserError(f"{file}: {name} is {there}, config.json asks for {wanted}")
+def check_shape(file: Path, name: str, found: tuple[int, ...] | None,
+                asked: tuple[int, ...]) -> None:
+    if found != asked:
+        there = "missing" if found is None else f"of shape {found}"
+        raise UserError(f"{file}: {name} is {there}, config.json asks for {asked}")
 
 
 def read(folder: Path, how: Callable[[Path], dict]) -> dict:
@@ -135,13 +144,14 @@ def read(folder: Path, how: Callable[[Path], dict]) -> dict:
     try:
         return how(regular(file))
     except (SafetensorError, OSError, ValueError) as e:
-        raise UserError(f"{file}: damaged or not a safetensors file ({' '.join(str(e).split())})")
+        raise UserError(f"{file}: damaged or not a safetensors file ({one_line(str(e))})")
 
 
 def no_weights(folder: Path) -> UserError:
-    """What to say of a folder without safetensors."""
-    pickled = next((f.name for kind in ("*.bin", "*.pt") for f in sorted(folder.glob(kind))), None)
-    if pickled is None:
-        return UserError(f"{folder}: no model.safetensors there")
-    return UserError(f"{folder / pickled}: pickled weights are never loaded (unpickling runs code); save the model "
-                     "again as safetensors: transformers' from_pretrained(DIR).save_pretrained(NEW), if you trust it")
+    """For a folder without safetensors."""
+    pickled = [file for kind in ("*.bin", "*.pt") for file in sorted(folder.glob(kind))]
+    if not pickled:
+        return UserError(f"{folder}: no {WEIGHTS} there")
+    return UserError(f"{pickled[0]}: pickled weights are never loaded (unpickling runs code); save "
+                     "the model again as safetensors: transformers' "
+                     "from_pretrained(DIR).save_pretrained(NEW), if you trust it")

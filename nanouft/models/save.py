@@ -1,4 +1,5 @@
-"""What a run leaves: a model and its tokenizer, in a folder that transformers opens; PPO's value head beside them.
+"""What a run leaves: a model and its tokenizer, in a folder that transformers opens; PPO's value
+head beside them.
 
     save_model(folder, model, tok)
     write_gpt("out/copy", model, end_id=2)      # our GPT alone, as a GPT-2 folder
@@ -8,6 +9,7 @@ import os
 import shutil
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn as nn
@@ -25,23 +27,26 @@ from nanouft.run.tensors import not_finite
 VALUE_FILE = "value_head.safetensors"
 
 
-def write_gpt(folder: str | Path, model: GPT, end_id: int | None = None, dtype: torch.dtype = torch.float32) -> None:
-    """config.json and model.safetensors as transformers' GPT2LMHeadModel expects them. A value head is left out."""
+def write_gpt(folder: str | Path, model: GPT, end_id: int | None = None,
+              dtype: torch.dtype = torch.float32) -> None:
+    """config.json and model.safetensors as transformers' GPT2LMHeadModel expects them. A value head
+    is left out."""
     folder, sizes, stored = Path(folder), asdict(model.cfg), {}
     folder.mkdir(parents=True, exist_ok=True)
-    for name, w in model.named_parameters():
-        if name.startswith("value."):
-            continue
-        w = w.detach().T if name.endswith(CONV1D) else w.detach()
-        stored[f"transformer.{name}"] = w.to(dtype).cpu().contiguous()
+    for name, weight in model.named_parameters():
+        if not name.startswith("value."):
+            w = weight.detach().T if name.endswith(CONV1D) else weight.detach()
+            stored[f"transformer.{name}"] = w.to(dtype).cpu().contiguous()
     save_file(stored, folder / "model.safetensors", metadata={"format": "pt"})
+    same = {key: sizes[key] for key in ("n_ctx", "n_embd", "n_layer", "n_head")}
     config = {
-        "model_type": "gpt2", "architectures": ["GPT2LMHeadModel"], "vocab_size": sizes["vocab_size"],
-        "n_positions": sizes["n_ctx"], "n_ctx": sizes["n_ctx"], "n_embd": sizes["n_embd"],
-        "n_layer": sizes["n_layer"], "n_head": sizes["n_head"], "n_inner": None, "activation_function": "gelu_new",
-        "layer_norm_epsilon": sizes["eps"], "initializer_range": sizes["init_std"], "resid_pdrop": 0.0,
-        "embd_pdrop": 0.0, "attn_pdrop": 0.0, "tie_word_embeddings": True, "bos_token_id": end_id,
-        "eos_token_id": end_id, "torch_dtype": str(dtype).removeprefix("torch.")}
+        "model_type": "gpt2", "architectures": ["GPT2LMHeadModel"],
+        "vocab_size": sizes["vocab_size"], "n_positions": sizes["n_ctx"], **same,
+        "n_inner": None, "activation_function": "gelu_new",
+        "layer_norm_epsilon": sizes["eps"], "initializer_range": sizes["init_std"],
+        "resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0, "tie_word_embeddings": True,
+        "bos_token_id": end_id, "eos_token_id": end_id,
+        "torch_dtype": str(dtype).removeprefix("torch.")}
     (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
 
 
@@ -54,15 +59,18 @@ def add_value_head(model: GPT, init: str) -> None:
         try:
             head = tensors.load(file, tensors.wanted_of(model.value.state_dict()))
         except (SafetensorError, OSError, ValueError) as e:
-            raise UserError(f"{file}: is damaged ({e}); copy it again, or delete it to begin with a fresh critic")
+            raise UserError(f"{file}: is damaged ({e}); copy it again, or delete it to begin with "
+                            "a fresh critic")
         model.value.load_state_dict(head)
 
 
-def save_model(folder: Path, model: GPT, tok: Tokenizer, half: bool = False) -> None:
-    """A folder that transformers opens: written beside, moved file by file, the weights last. A value head has no place
-    in it: it gets a file of its own. UserError if a weight is not finite or the disk is full."""
+def save_model(folder: Path, model: Any, tok: Tokenizer, half: bool = False) -> None:
+    """A folder that transformers opens: written beside, moved file by file, the weights last. A
+    value head has no place in it: it gets a file of its own. UserError if a weight is not finite or
+    the disk is full."""
     if name := not_finite(dict(model.named_parameters())):
-        raise Diverged(f"weights are no longer finite at the end ({name}) and were not saved; lower --lr")
+        raise Diverged(f"weights are no longer finite at the end ({name}) and were not saved; "
+                       "lower --lr")
     partial = folder / "partial-final"
     shutil.rmtree(partial, ignore_errors=True)
     try:
@@ -75,10 +83,11 @@ def save_model(folder: Path, model: GPT, tok: Tokenizer, half: bool = False) -> 
         save_tokenizer(tok, partial)
     except (OSError, SafetensorError) as e:
         shutil.rmtree(partial, ignore_errors=True)
-        raise UserError(f"{folder}: the model cannot be written ({e}); make room, the last saved step is still whole")
+        raise UserError(f"{folder}: the model cannot be written ({e}); make room, the last saved "
+                        "step is still whole")
     for file in partial.rglob("*.safetensors"):
         shutil.copymode(partial / "config.json", file)          # safetensors makes it private
-    shutil.rmtree(folder / "adapter", ignore_errors=True)       # LoRA's: a folder can only take an empty place
+    shutil.rmtree(folder / "adapter", ignore_errors=True)       # a folder needs an empty place
     for file in sorted(partial.iterdir(), key=lambda f: f.name == "model.safetensors"):
         os.replace(file, folder / file.name)
     partial.rmdir()

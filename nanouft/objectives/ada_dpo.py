@@ -42,7 +42,7 @@ class AdaDPO:
     tau_min: float = 0.1            # smallest scale
     tau_max: float = 5.0            # largest scale; both equal to 1 is DPO
 
-    def check(self, given: set[str]) -> None:
+    def check(self) -> None:
         check_beta(self)
         if not 0 < self.rho < math.log(2):
             raise UserError(f"--rho {self.rho}: must lie between 0 and log 2 = .693; "
@@ -50,8 +50,6 @@ class AdaDPO:
         if not 0 < self.tau_min <= self.tau_max:
             raise UserError(f"--tau-min {self.tau_min} --tau-max {self.tau_max}: "
                             "must be above 0, the first not larger")
-        if self.tau_min == self.tau_max and "rho" in given:
-            raise UserError("--rho changes nothing where --tau-min equals --tau-max")
 
 
 @lru_cache

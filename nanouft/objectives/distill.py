@@ -34,7 +34,7 @@ class Distill:
     minibatches: ClassVar[int] = 1  # a rollout is used once
     passes: ClassVar[int] = 1
 
-    def check(self, given: set[str]) -> None:
+    def check(self) -> None:
         check_sampling(self)
         if self.teacher and len(self.teacher) != 1:
             raise UserError(f"--teacher: one folder is needed, not {len(self.teacher)}")

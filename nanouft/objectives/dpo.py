@@ -19,8 +19,8 @@ Log-probs are summed over tokens, not averaged: a long answer moves more.
 Same letter elsewhere: ORPO's and SimPO's beta are not this one.
 """
 import math
-from collections.abc import Collection
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -36,12 +36,12 @@ class DPO:
     label_smoothing: float = 0.0    # probability that a label is flipped (cDPO); 0 is plain DPO
     swap: bool = False              # prefer the rejected answers; an opposite model for tis_dpo
 
-    def check(self, given: set[str]) -> None:
+    def check(self) -> None:
         check_beta(self)
         check_smoothing(self.label_smoothing)
 
 
-def check_beta(hp, given: Collection[str] = ()) -> None:
+def check_beta(hp: Any) -> None:
     """In a class, `check = check_beta` is all that a method with no other setting needs."""
     if hp.beta <= 0:
         raise UserError(f"--beta {hp.beta}: must be above 0 "

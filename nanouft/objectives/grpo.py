@@ -56,15 +56,13 @@ class GRPO:
     surrogate: Literal["ppo", "gspo", "cispo"] = "ppo"      # what is clipped: token, answer, weight
     scale: Literal["group", "none"] = "group"       # divide by the spread of the group's rewards
     eps: float = 0.2                # how far a token's chance may move on one rollout
-    eps_high: float | None = None   # upper side, if it shall be another (DAPO: 0.28)
+    eps_high: float | None = None   # upper clip, if different (DAPO: 0.28)
     length: int = 44                # dr_grpo: the constant that tokens are divided by
     minibatches: int = 1            # optimizer steps that a rollout is cut into
     passes: int = 1                 # how often a rollout is used
 
-    def check(self, given: set[str]) -> None:
+    def check(self) -> None:
         check_sampling(self, least=2)
-        if "length" in given and self.aggregation != "dr_grpo":
-            raise UserError(f"--length changes nothing with --aggregation {self.aggregation}")
         if self.surrogate != "ppo" and self.minibatches * self.passes == 1:
             raise UserError(f"--surrogate {self.surrogate} changes nothing with one step on a "
                             "rollout (the ratio is 1); add --minibatches 4")

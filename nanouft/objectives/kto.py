@@ -43,7 +43,7 @@ class KTO:
     desirable_weight: float = 1.0       # lam_D: how much a good answer counts
     undesirable_weight: float = 1.0     # lam_U: how much a bad answer counts
 
-    def check(self, given: set[str]) -> None:
+    def check(self) -> None:
         check_beta(self)
         weights = (self.desirable_weight, self.undesirable_weight)
         if min(weights) < 0 or max(weights) == 0:

@@ -30,7 +30,7 @@ from nanouft.seeds import uniform_rows
 class NEFTune:
     alpha: float = 5.0              # size of the noise; 0 = SFT
 
-    def check(self, given: set[str]) -> None:
+    def check(self) -> None:
         in_range(self, "alpha")
 
 

@@ -32,7 +32,7 @@ class OnlineDPO:
     minibatches: int = 1            # optimizer steps that a rollout is cut into
     passes: int = 1                 # how often a rollout is used
 
-    def check(self, given: set[str]) -> None:
+    def check(self) -> None:
         check_sampling(self, least=2)
         check_beta(self)
 

@@ -40,7 +40,7 @@ class OnlineUNA:
     minibatches: int = 1            # optimizer steps that a rollout is cut into
     passes: int = 1                 # how often a rollout is used
 
-    def check(self, given: set[str]) -> None:
+    def check(self) -> None:
         check_sampling(self)
         check_beta(self)
 

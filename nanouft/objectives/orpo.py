@@ -34,7 +34,7 @@ class ORPO:
     lam: float = 1.0                # weight of the odds ratio beside imitation; TRL's default: 0.1
     nll: Literal["all", "response"] = "all"  # imitate prompt and answer (both sources) or answer
 
-    def check(self, given: set[str]) -> None:
+    def check(self) -> None:
         if self.lam < 0:
             raise UserError(f"--lam {self.lam}: must not be below 0 "
                             "(it would prefer the rejected answer)")

@@ -58,7 +58,7 @@ class PPO:
     minibatches: int = 2            # optimizer steps that a rollout is cut into
     passes: int = 1                 # how often a rollout is used
 
-    def check(self, given: set[str]) -> None:
+    def check(self) -> None:
         check_sampling(self)
 
 

@@ -37,7 +37,7 @@ class Reinforce:
     minibatches: ClassVar[int] = 1  # a rollout is used once, so these are no flags
     passes: ClassVar[int] = 1
 
-    def check(self, given: set[str]) -> None:
+    def check(self) -> None:
         check_sampling(self)
 
 

@@ -29,7 +29,7 @@ class RobustDPO:
     beta: float = 0.1               # strength of the KL penalty; larger = stay nearer the reference
     label_smoothing: float = 0.1    # probability that a label is flipped; 0 is DPO
 
-    def check(self, given: set[str]) -> None:
+    def check(self) -> None:
         check_beta(self)
         check_smoothing(self.label_smoothing)
 

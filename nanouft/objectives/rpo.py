@@ -35,7 +35,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from nanouft.errors import UserError, flag, in_range
+from nanouft.errors import in_range
 from nanouft.objective import REF, Batch, Column, Objective
 from nanouft.objectives.dpo import check_beta, log_ratio, pair_metrics
 
@@ -47,13 +47,10 @@ class RPO:
     temperature: float = 0.5        # paired: small = only the nearest prompts count
     diagonal_weight: float = 0.8    # diagonal: share of a pair's own comparison; 1 is DPO
 
-    def check(self, given: set[str]) -> None:
+    def check(self) -> None:
         check_beta(self)
         in_range(self, "temperature", above=True)
         in_range(self, "diagonal_weight", high=1)
-        idle = "diagonal_weight" if self.form == "paired" else "temperature"
-        if idle in given:
-            raise UserError(f"{flag(idle)} changes nothing with --form {self.form}")
 
 
 @torch.no_grad()

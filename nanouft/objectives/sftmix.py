@@ -40,7 +40,7 @@ class SFTMix:
     mu: float = 0.2                 # weight of the mixture's loss; 0 = SFT
     runs: list[str] | None = None   # SFT runs that say what is easy [made once: 1 and 2 epochs]
 
-    def check(self, given: set[str]) -> None:
+    def check(self) -> None:
         if self.mu < 0:
             raise UserError(f"--mu {self.mu}: must not be negative (it would reward confusion)")
 

@@ -38,7 +38,7 @@ class SimPO:
     label_smoothing: float = 0.0    # probability that a label is flipped
     alpha: float = 0.0              # weight of NLL(chosen); 0 is SimPO
 
-    def check(self, given: set[str]) -> None:
+    def check(self) -> None:
         check_beta(self)
         check_smoothing(self.label_smoothing)
         in_range(self, "alpha", "gamma")

@@ -20,7 +20,7 @@ from typing import Literal
 
 from torch import Tensor
 
-from nanouft.errors import UserError, in_range
+from nanouft.errors import in_range
 from nanouft.objective import Batch, Objective
 from nanouft.objectives.cpo import nll
 from nanouft.objectives.dpo import check_beta, pair_metrics
@@ -34,13 +34,9 @@ class SLiC:
     beta: float = 0.1               # trl: a pair is done at a margin of 1 / beta nats
     alpha: float = 1.0              # trl: weight of NLL(chosen)
 
-    def check(self, given: set[str]) -> None:
+    def check(self) -> None:
         check_beta(self)
         in_range(self, "delta", "lam", "alpha")
-        idle = {"beta", "alpha"} if self.form == "paper" else {"delta", "lam"}
-        for name in sorted(given & idle):
-            raise UserError(f"--{name} changes nothing with --form {self.form}; "
-                            "it belongs to the other form")
 
 
 def loss(batch: Batch, hp: SLiC) -> tuple[Tensor, dict]:

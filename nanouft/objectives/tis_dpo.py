@@ -47,13 +47,11 @@ class TISDPO:
         if self.weights == "ones" and self.estimates is None:
             self.estimates = []                 # none is needed, so none is trained
 
-    def check(self, given: set[str]) -> None:
+    def check(self) -> None:
         check_beta(self)
         if self.estimates and len(self.estimates) != 2:
             raise UserError("--estimates: two folders are needed, of dpo and of dpo --swap, "
                             f"not {len(self.estimates)}")
-        if self.weights == "ones" and "estimates" in given:
-            raise UserError("--estimates changes nothing with --weights ones: that is DPO")
 
 
 def token_rewards(data, models, hp: TISDPO) -> list[dict[str, np.ndarray]]:

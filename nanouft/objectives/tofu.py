@@ -40,7 +40,7 @@ class TOFU:
     gamma: float = 3.0              # focus: 0 = all tokens alike; larger = less on what is known
     beta: float = 0.8               # temperature of the fitted copy; below 1 = a flatter model
 
-    def check(self, given: set[str]) -> None:
+    def check(self) -> None:
         if not (self.gamma == 0 or self.gamma >= 1):
             raise UserError(f"--gamma {self.gamma}: must be 0 or at least 1 "
                             "(between, the weight is infinite at p = 1)")

@@ -32,7 +32,7 @@ class TPO:
     beta: float = 0.1               # scale of the difference of summed log-probs
     alpha: float = 1.0              # weight of NLL(gold)
 
-    def check(self, given: set[str]) -> None:
+    def check(self) -> None:
         check_beta(self)
         in_range(self, "alpha")
 

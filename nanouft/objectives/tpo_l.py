@@ -27,7 +27,7 @@ class TPOL:
     gamma: float = 0.5              # margin to win by, in units of beta x mean log-prob
     alpha: float = 1.0              # weight of NLL(gold)
 
-    def check(self, given: set[str]) -> None:
+    def check(self) -> None:
         check_beta(self)
         in_range(self, "alpha", "gamma")
 

@@ -1,1 +1,1 @@
-"""A page in which a small language model is trained in the reader's browser, with every objective of this project."""
+"""A page in which a small language model learns in the browser, with every objective."""

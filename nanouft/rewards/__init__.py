@@ -1,1 +1,1 @@
-"""What scores an answer: NanoWorld's exact score, a reward model, your own function; and what is done with it."""
+"""What scores an answer (the exact score, a reward model, your own function), and its uses."""

@@ -1,14 +1,14 @@
-"""Dataclasses become command-line flags: the comment after a field is its help, its type is its check.
+"""Dataclasses become command-line flags: the comment after a field is its help, its type its check.
 
-    cfg, given = parse(Train, argv, "python -m nanouft.train", __doc__)    # given: what stood on the command line
-    python -m nanouft.train --config my.toml --seed 1                       # flags from a file; those on the line win
+    cfg, given = parse(Train, argv, "python -m nanouft.train", __doc__)
+    python -m nanouft.train --config my.toml --seed 1       # flags from a file; the line wins
 
-    objective = "ift"                       # my.toml (https://toml.io): the names of the flags, with - or _
+    objective = "ift"               # my.toml (https://toml.io): the names of the flags, with - or _
     lr = 1e-3
     data = ["a.jsonl", "b.jsonl"]
 
-`train`, `pretrain` and `reward` leave such a file in their run folder: flags.toml repeats the run. A mistake is one
-line that suggests the nearest name, and exit code 2.
+`train`, `pretrain` and `reward` leave such a file in their run folder: flags.toml repeats the run.
+A mistake is one line that suggests the nearest name, and exit code 2.
 """
 import argparse
 import dataclasses
@@ -19,9 +19,9 @@ import re
 import sys
 import types
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from nanouft.errors import UserError, choose, flag, nearest, one_line, quoted
 from nanouft.run.command import run as run
@@ -32,22 +32,68 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-MOST, LEAST = {int: 10**12, float: 1e30}, 1e-30      # of every number that is given: fp32 ends at 3e38
-ELSEWHERE = {"learning_rate": "lr", "num_train_epochs": "epochs", "max_steps": "steps", "output_dir": "out",
-             "per_device_train_batch_size": "batch_size", "gradient_accumulation_steps": "accumulate",
-             "model_name_or_path": "init", "model": "init", "dataset": "data", "num_generations": "samples",
-             "max_new_tokens": "max_new", "lora_r": "lora", "gradient_checkpointing": "checkpointing"}
-#                                                     what other programs call our flags
+T = TypeVar("T")
+MOST: dict[type, float] = {int: 10**12, float: 1e30}    # of every number: fp32 ends at 3e38
+LEAST = 1e-30
+ELSEWHERE = {                           # what other programs call our flags
+    "learning_rate": "lr", "num_train_epochs": "epochs", "max_steps": "steps", "output_dir": "out",
+    "per_device_train_batch_size": "batch_size", "gradient_accumulation_steps": "accumulate",
+    "model_name_or_path": "init", "model": "init", "dataset": "data", "num_generations": "samples",
+    "max_new_tokens": "max_new", "lora_r": "lora", "gradient_checkpointing": "checkpointing"}
+OF_FILES = {"prompt_field", "response_field", "strict", "grades", "max_length", "eval_data"}
 
 
+# ---- a command that is one dataclass -------------------------------------------------------------
+def parse(cls: type[T], argv: list[str] | None, prog: str, about: str) -> tuple[T, set[str]]:
+    """-> (instance, names that were given)."""
+    parser = Parser(prog=prog, description=about)
+    add_flags(parser, cls, "options")
+    return fill(cls, vars(parser.parse_args(argv)))
+
+
+def parse_list(cls: type[T], argv: list[str] | None, prog: str, about: str, name: str, what: str,
+               nargs: str = "*") -> tuple[T, set[str], list[str]]:
+    """A command with a list in front of its flags: -> (instance, names given, the list)."""
+    parser = Parser(prog=prog, description=about)
+    parser.add_argument(name, nargs=nargs, help=what)
+    add_flags(parser, cls, "options")
+    values = vars(parser.parse_args(argv))
+    return *fill(cls, values), values[name]
+
+
+def fill(cls: type[T], values: dict) -> tuple[T, set[str]]:
+    """(instance, names given) from parsed values; names of other dataclasses are left alone."""
+    mine = {f.name: values[f.name] for f in fields(cls) if f.name in values}
+    return cls(**mine), set(mine)
+
+
+def fields(cls: Any) -> tuple[dataclasses.Field, ...]:
+    return dataclasses.fields(cls)
+
+
+def unused(given: set[str], idle: Collection[str], why: str) -> None:
+    """UserError if a flag was given that would change nothing."""
+    if found := sorted(given & set(idle)):
+        raise UserError(f"{flag(found[0])}: {why}")
+
+
+def refuse_idle(data: Any, given: set[str], of_world: Collection[str]) -> None:
+    """UserError for a flag about NanoWorld with --data, and for one about files without it."""
+    unused(given, of_world if data else OF_FILES,
+           "belongs to NanoWorld; it changes nothing with --data" if data else
+           "is about your own file; give it with --data")
+
+
+# ---- the parser ----------------------------------------------------------------------------------
 class Help(argparse.Action):
-    """--help shows one screen, where a parser names its `common` flags; --help all shows every flag."""
+    """--help shows one screen if the parser names its `common` flags; --help all shows all."""
 
-    def __call__(self, parser, namespace, value, option_string=None):
-        if parser.common and value != "all":
+    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: Any = None) -> None:
+        if parser.common and values != "all":
             for action in parser._actions:
-                action.help = action.help if action.dest in parser.common else argparse.SUPPRESS
-            parser.epilog = "--help all has the rest, and the flags of the method that is named"
+                if action.dest not in parser.common:
+                    action.help = argparse.SUPPRESS
+            parser.epilog = "--help all shows every flag, also those of the method that is named"
         parser.print_help()
         parser.exit()
 
@@ -55,90 +101,80 @@ class Help(argparse.Action):
 class Parser(argparse.ArgumentParser):
     """argparse with one-line errors, the nearest name suggested, and no silent abbreviations."""
 
-    def __init__(self, add_help: bool = True, **kw):
-        super().__init__(allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter, add_help=False, **kw)
-        if add_help:
-            self.add_argument("-h", "--help", nargs="?", action=Help, metavar="all", help="these lines, and end")
-        self.add_argument("--config", metavar="FILE.toml", help="flags from a file (name = value); those given here "
-                          "go before it")
+    def __init__(self, **kw: Any):
+        super().__init__(allow_abbrev=False, add_help=False,
+                         formatter_class=argparse.RawDescriptionHelpFormatter, **kw)
+        self.elsewhere: dict[str, list[str]] = {}       # flag -> the objectives that have it
+        self.common: tuple[str, ...] = ()               # names of the flags that --help shows [all]
+        self.add_argument("-h", "--help", nargs="?", action=Help, metavar="all",
+                          help="show this message and exit")
+        self.add_argument("--config", metavar="FILE.toml",
+                          help="read flags from FILE.toml; the command line wins")
 
-    elsewhere: dict[str, str] = {}          # flags that other objectives have
-    common: tuple[str, ...] = ()            # names of the flags that --help shows [all]
-    config = ""                             # the file of --config
-
-    def error(self, message: str):
+    def error(self, message: str) -> typing.NoReturn:
         raise UserError(message)
 
-    def parse_known_args(self, args=None, namespace=None):
-        words = sys.argv[1:] if args is None else list(args)
-        if empty := next((w for w in words if re.fullmatch(r"--?[\w-]+=--", w)), None):
-            raise UserError(f"{empty}: no value stands after =")        # Python 3.11 would make an empty list of it
-        got, extra = super().parse_known_args([*self.of_file(words), *words], namespace)
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+        given = sys.argv[1:] if args is None else list(args)
+        if empty := next((w for w in given if re.fullmatch(r"--?[\w-]+=--", w)), None):
+            raise UserError(f"{empty}: no value stands after =")    # Python 3.11: an empty list
+        file = config_file(given)
+        of_file = self.checked(file, given) if file else []
+        got, extra = self.parse_known_args([*of_file, *given], namespace)
         for name, value in vars(got).items():
             called = flag(name) if flag(name) in self._option_string_actions else name
             for text in value if isinstance(value, list) else [value]:
                 if isinstance(text, str) and not text.strip():
-                    raise UserError(f"{called} {text!r}: is empty; leave the flag out, or give it a value")
-        return got, extra
-
-    def of_file(self, words: list[str]) -> list[str]:
-        """The flags in the file of --config, if there is one."""
-        files = [word for before, word in zip(words, words[1:]) if before == "--config"]
-        files += [word.removeprefix("--config=") for word in words if word.startswith("--config=")]
-        if len(files) > 1:
-            raise UserError("--config is given twice; put all settings into one file")
-        if not files:
-            return []
-        self.config = files[0]
-        try:
-            found = read_toml(self.config)
-            for name, value in found.items():
-                if why := self.misfit(name, value):
-                    raise ValueError(f"{name} is {quoted(value)}: {why}")
-        except ValueError as e:
-            raise UserError(f"--config {self.config}: {one_line(str(e))}") from None
-        unknown = [name for name, value in found.items() if value is False and name not in self._option_string_actions]
-        return [*as_words(found, words), *unknown]                      # which argparse will refuse
-
-    def misfit(self, name: str, value) -> str:
-        """Why the value of a file is none for the flag `name`. Whether a word is a number, the flag's reader says."""
-        action = self._option_string_actions.get(name)
-        if action is None:
-            return ""
-        texts = list(map(str, value)) if isinstance(value, list) else value if isinstance(value, bool) else str(value)
-        if action.nargs == "+":
-            return misfit([texts] if isinstance(texts, str) else texts, list[str])
-        return misfit(texts, bool if action.nargs == 0 else str)
-
-    def parse_args(self, args=None, namespace=None):
-        got, extra = self.parse_known_args(args, namespace)
-        if extra and extra[0].startswith("-"):
-            word = extra[0].split("=")[0]
-            if word in self.elsewhere:
-                raise UserError(f"{word} belongs to --objective {self.elsewhere[word]}; "
-                                "this objective has no such setting")
-            where = f", in {self.config} or on the line" if self.config else ""
-            known = list(self._option_string_actions)
-            meant = flag(ELSEWHERE.get(word.strip("-").replace("-", "_"), ""))
-            hint = f"; did you mean {meant}?" if meant in known else nearest(word, known, 0.6)
-            raise UserError(f"unknown flag {word}{hint}{where} (--help all lists them)")
+                    raise UserError(f"{called} {text!r}: is empty; leave the flag out, "
+                                    "or give it a value")
         if extra:
-            raise UserError(f"unexpected argument {quoted(extra[0])} (--help all lists the flags)")
+            self.unknown(extra[0], file)
         return got
 
+    def unknown(self, text: str, file: str) -> typing.NoReturn:
+        """UserError for a word that is no flag here."""
+        if not text.startswith("-"):
+            raise UserError(f"unexpected argument {quoted(text)} (--help all lists the flags)")
+        word = text.split("=")[0]
+        if owners := self.elsewhere.get(word):
+            more = f" and {len(owners) - 3} more" if len(owners) > 3 else ""
+            raise UserError(f"this objective has no {word} ({', '.join(owners[:3])}{more} have it)")
+        known = list(self._option_string_actions)
+        meant = flag(ELSEWHERE.get(word.strip("-").replace("-", "_"), ""))
+        hint = f"; did you mean {meant}?" if meant in known else nearest(word, known, 0.6)
+        where = f", in {file} or on the line" if file else ""
+        raise UserError(f"unknown flag {word}{hint}{where} (--help all lists them)")
 
-def field_help(cls: type) -> dict[str, str]:
-    """{field: the comment after it}, so that code and --help cannot drift apart."""
-    found = re.findall(r"^ {4}(\w+)\s*:[^#\n]*#[ ]*(.+)$", inspect.getsource(cls), re.M)
-    return dict(found)
+    def checked(self, file: str, given: list[str]) -> list[str]:
+        """The flags of a settings file as words, but not those in `given`. UserError for a value
+        that does not fit."""
+        settings = read_settings(file)
+        unknown = []
+        for name, value in settings.items():
+            action = self._option_string_actions.get(name)
+            if action is None:
+                unknown += [name] if value is False else []     # argparse names all others
+                continue
+            texts: Any = value if isinstance(value, bool) else str(value)
+            if isinstance(value, list):
+                texts = list(map(str, value))
+            kind: Any = bool if action.nargs == 0 else str
+            if action.nargs == "+":
+                texts, kind = [texts] if isinstance(texts, str) else texts, list[str]
+            if why := misfit(texts, kind):
+                raise UserError(f"--config {file}: {name} is {quoted(value)}: {why}")
+        return [*as_words(settings, given), *unknown]
 
 
-def add_flags(parser: argparse.ArgumentParser, cls: type, title: str, apart: dict[str, str] | None = None) -> None:
-    """One flag a field: int, float, str, bool, X | None, Literal[...] and list[str]. `apart`: title of another group ->
-    its fields."""
-    group, text, hints = parser.add_argument_group(title), field_help(cls), typing.get_type_hints(cls)
-    groups = [(names.split(), parser.add_argument_group(other)) for other, names in (apart or {}).items()]
-    for f in dataclasses.fields(cls):
+def add_flags(parser: argparse.ArgumentParser, cls: type, title: str,
+              apart: dict[str, str] | None = None) -> None:
+    """One flag a field: int, float, str, bool, X | None, Literal[...] and list[str].
+    `apart`: title of another group -> its fields."""
+    group, text = parser.add_argument_group(title), field_help(cls)
+    hints = typing.get_type_hints(cls)
+    groups = [(names.split(), parser.add_argument_group(other))
+              for other, names in (apart or {}).items()]
+    for f in fields(cls):
         kind = hints[f.name]
         kw: dict[str, Any] = {"default": argparse.SUPPRESS}
         default = f.default if f.default is not dataclasses.MISSING else None
@@ -149,8 +185,8 @@ def add_flags(parser: argparse.ArgumentParser, cls: type, title: str, apart: dic
         origin, inner = typing.get_origin(kind), typing.get_args(kind)
         if kind is bool:
             kw["action"] = "store_true"
-        elif origin is list:
-            kw.update(nargs="+", action="extend", metavar=f.name.upper())     # --data a b and --data a --data b alike
+        elif origin is list:                            # --data a b, and --data a --data b
+            kw.update(nargs="+", action="extend", metavar=f.name.upper())
         elif origin is typing.Literal:
             kw.update(type=_one_of(flag(f.name), inner), metavar="{" + ",".join(inner) + "}")
         else:
@@ -160,14 +196,54 @@ def add_flags(parser: argparse.ArgumentParser, cls: type, title: str, apart: dic
         here.add_argument(flag(f.name), **kw)
 
 
+def field_help(cls: type) -> dict[str, str]:
+    """{field: the comment after it}, so that code and --help cannot drift apart. A comment may go
+    on in lines of its own."""
+    comment = r"^ {4}(\w+)\s*:[^#\n]*#[ ]*(.+(?:\n {8,}#.+)*)$"
+    found = re.findall(comment, inspect.getsource(cls), re.M)
+    return {name: re.sub(r"\s*\n\s*#\s*", " ", text) for name, text in found}
+
+
 def _one_of(name: str, known: tuple) -> Callable[[str], str]:
     return lambda word: choose(f"value of {name}:", word, known)
 
 
-# ---- is this value of this kind? -------------------------------------------------------------------------------------
-def misfit(value, kind) -> str:
-    """Why a value, from the command line or from a file, is none for a setting of this type; "" if it is one.
-    A whole number is a float, too; true is no number."""
+# ---- words of a command line, before there is a parser -------------------------------------------
+def words(argv: list[str] | None) -> list[str]:
+    """The words of a command line, those of its --config file first."""
+    given = sys.argv[1:] if argv is None else list(argv)
+    file = config_file(given)
+    return [*as_words(read_settings(file), given), *given] if file else given
+
+
+def value_of(name: str, words: list[str]) -> str | None:
+    """The last value of a flag."""
+    out = None
+    for word, after in zip(words, [*words[1:], ""]):
+        if word == name and after and not after.startswith("--"):
+            out = after
+        elif word.startswith(f"{name}="):
+            out = word.removeprefix(f"{name}=")
+    return out
+
+
+def other_flag(words: list[str], *allowed: str) -> str:
+    """The first flag that is none of these; "" if there is none."""
+    names = [word.split("=")[0] for word in words if word.startswith("-")]
+    return next((n for n in names if n not in (*allowed, "--config")), "")
+
+
+def config_file(words: list[str]) -> str:
+    """The value of --config; "" if it is not given."""
+    if sum(word.split("=")[0] == "--config" for word in words) > 1:
+        raise UserError("--config is given twice; put all settings into one file")
+    return value_of("--config", words) or ""
+
+
+# ---- does this value fit this kind? --------------------------------------------------------------
+def misfit(value: Any, kind: Any) -> str:
+    """Why a value, from the command line or from a file, does not fit a setting of this type; "" if
+    it does. A whole number is a float, too; true is no number."""
     origin, inner = typing.get_origin(kind), typing.get_args(kind)
     if origin in (typing.Union, types.UnionType):
         found = [misfit(value, k) for k in inner]
@@ -193,65 +269,43 @@ def misfit(value, kind) -> str:
 
 def number(name: str, kind: type) -> Callable[[str], float]:
     """A reader of words: number("--lr", float)("1e-4")."""
-    def read(word: str):
+    def read(word: str) -> float:
         try:
             value = kind(word)
         except ValueError:
-            raise UserError(f"{name} {quoted(word)}: not {'a whole number' if kind is int else 'a number'}")
+            raise UserError(f"{name} {quoted(word)}: not "
+                            f"{'a whole number' if kind is int else 'a number'}") from None
         if why := misfit(value, kind):
             raise UserError(f"{name} {quoted(word)}: {why}")
         return value
     return read
 
 
-def of_json(cls: type, values, what: str):
-    """An instance of a dataclass from a JSON object that somebody may have edited. UserError unless every field has a
-    value of its type; a field that is not there has its default."""
-    hints, names = typing.get_type_hints(cls), [f.name for f in dataclasses.fields(cls)]
+def of_json(cls: type[T], values: Any, what: str) -> T:
+    """An instance of a dataclass from a JSON object that somebody may have edited. UserError unless
+    every field has a value of its type; a missing field has its default."""
+    hints, names = typing.get_type_hints(cls), [f.name for f in fields(cls)]
     if not isinstance(values, dict):
         raise UserError(f"{what} is {quoted(values)}, not an object")
     for name, value in values.items():
         if name not in names:
-            raise UserError(f"{what} holds {quoted(name)}, which is no setting{nearest(name, names)}")
+            raise UserError(f"{what} holds {quoted(name)}, which is no setting"
+                            f"{nearest(name, names)}")
         if why := misfit(value, hints[name]):
             raise UserError(f"{what}: {flag(name)} is {quoted(value)}: {why}")
     return cls(**values)
 
 
-def fill(cls: type, values: dict):
-    """(instance, names given) from parsed values; names of other dataclasses are left alone."""
-    mine = {f.name: values[f.name] for f in dataclasses.fields(cls) if f.name in values}
-    return cls(**mine), set(mine)
+# ---- TOML ----------------------------------------------------------------------------------------
+def read_settings(file: str) -> dict[str, Any]:
+    """read_toml; what is wrong with the file is a UserError."""
+    try:
+        return read_toml(file)
+    except ValueError as e:
+        raise UserError(f"--config {file}: {one_line(str(e))}") from None
 
 
-def parse(cls: type, argv: list[str] | None, prog: str, about: str):
-    """A command that is one dataclass: -> (instance, names given)."""
-    parser = Parser(prog=prog, description=about)
-    add_flags(parser, cls, "options")
-    return fill(cls, vars(parser.parse_args(argv)))
-
-
-def parse_list(cls: type, argv: list[str] | None, prog: str, about: str, name: str, what: str, nargs: str = "*"):
-    """A command with a list in front of its flags: -> (instance, names given, the list)."""
-    parser = Parser(prog=prog, description=about)
-    parser.add_argument(name, nargs=nargs, help=what)
-    add_flags(parser, cls, "options")
-    values = vars(parser.parse_args(argv))
-    return *fill(cls, values), values[name]
-
-
-OF_FILES = {"prompt_field", "response_field", "strict", "grades", "max_length", "eval_data"}
-
-
-def refuse_idle(data, given: set[str], of_world: set[str]) -> None:
-    """UserError for a flag about NanoWorld with --data, and for one about the user's files without it."""
-    if idle := sorted(given & (of_world if data else OF_FILES)):
-        raise UserError(f"{flag(idle[0])} " + ("belongs to NanoWorld; it changes nothing with --data" if data else
-                                               "is about your own file; give it with --data"))
-
-
-# ---- TOML ------------------------------------------------------------------------------------------------------------
-def read_toml(file: str) -> dict:
+def read_toml(file: str) -> dict[str, Any]:
     """{"--flag": value} of a file. ValueError: what is wrong with it."""
     try:
         settings = tomllib.loads(regular(Path(file)).read_text(encoding="utf-8"))
@@ -265,17 +319,17 @@ def read_toml(file: str) -> dict:
     for name, value in found.items():
         values = value if isinstance(value, list) else [value]
         if not values or not all(type(v) in (str, int, float, bool) for v in values):
-            raise ValueError(f"{name.strip('-')} is {quoted(value)}; a setting is a text, a number, true, false, or a "
-                             "list of texts or numbers")
+            raise ValueError(f"{name.strip('-')} is {quoted(value)}; a setting is a text, a number, "
+                             "true, false, or a list of texts or numbers")
     return found
 
 
-def as_words(found: dict, given: list[str]) -> list[str]:
-    """The settings as words of a command line, but those that stand in `given`: true is the bare flag, false is
+def as_words(settings: dict[str, Any], given: list[str]) -> list[str]:
+    """Settings as words of a command line, but not those in `given`: true is the bare flag, false is
     nothing, a list is one word for each of its values."""
-    out = []
-    for name, value in found.items():
-        if any(word.split("=")[0] == name for word in given):
+    out, there = [], {word.split("=")[0] for word in given}
+    for name, value in settings.items():
+        if name in there:
             continue
         if value is True:
             out.append(name)
@@ -284,12 +338,12 @@ def as_words(found: dict, given: list[str]) -> list[str]:
     return out
 
 
-def as_toml(command: str, settings: dict) -> str:
+def as_toml(command: str, settings: dict[str, Any]) -> str:
     """A file that --config reads back."""
-    lines = [f"# the flags of this run; again: python -m nanouft.{command} --config flags.toml"]
-    return "\n".join([*lines, *assignments(settings)]) + "\n"
+    head = f"# the flags of this run; again: python -m nanouft.{command} --config flags.toml"
+    return "\n".join([head, *assignments(settings)]) + "\n"
 
 
-def assignments(settings: dict) -> list[str]:
+def assignments(settings: dict[str, Any]) -> list[str]:
     """Lines of TOML: key = value."""
     return [f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in settings.items()]

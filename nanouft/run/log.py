@@ -28,7 +28,7 @@ class Log:
             if kind != "none":
                 from nanouft.run.trackers import tracker  # only for those who ask for one
                 self.track = tracker(kind, file.parent, start)
-            Lines(file).rewrite(kept(file, start))
+            Lines(file).rewrite(kept(file, start) if start else [])
         self.waiting: list[tuple[Step, dict]] = []
         self.loss, self.tokens = math.nan, 0
         self.clock = 0.0                                    # nothing is timed yet

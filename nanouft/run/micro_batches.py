@@ -1,7 +1,7 @@
 """A step in pieces: --accumulate cuts it into micro-batches, torchrun into the shares of processes.
 
     micro = MicroBatches(objective, hp, net, device, accumulate)
-    steps(net, objective, hp, source, optimizer, numbers, cut=micro.cut, loss_of=micro.loss)
+    steps(net, objective, hp, source, optimizer, numbers, cut=micro)
 
 A loss is a sum over rows or tokens, divided by totals of the whole step. So losses of pieces add up, and so do their
 gradients. Only an objective that is `coupled` reads log-probs of rows in other pieces (KTO's reference point, RPO's
@@ -28,7 +28,7 @@ class MicroBatches:
         self.coupled = objective.coupled and self.parts > 1
         self.step: Batch | None = None                  # of coupled rows: the whole step
 
-    def cut(self, batch: Batch) -> Iterator[Batch]:
+    def pieces(self, batch: Batch) -> Iterator[Batch]:
         """The pieces of this process, on its device. The gradients of processes are added up after the last one."""
         first = self.device.rank * self.accumulate
         mine = [batch.piece(first + i, self.parts).to(self.device.name) for i in range(self.accumulate)]

@@ -62,11 +62,11 @@ def alone() -> Iterator[None]:
 
 
 # ---- the model -------------------------------------------------------------------------------------------------------
-def placed(model: Any, device: Device, shard: bool) -> nn.Module:
+def placed(model: Any, device: Device, shard: bool) -> Any:
     """`model` on its device. shard: each process keeps its rows of every tensor, and the optimizer will hold state for
     those only; a block is whole while it computes (torch's FSDP2; ZeRO stage 3: Rajbhandari et al. 2020,
     arXiv:1910.02054). Under bf16 they send each other weights of bf16, and gradients of fp32."""
-    if not shard or device.processes == 1:
+    if not shard:
         return model.to(device.name)
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
@@ -91,25 +91,10 @@ def gathered_once(net: Any) -> Iterator[None]:
         net.set_reshard_after_forward(True, recurse=False)
 
 
-def network(model: nn.Module, compile: str, device: Device, steps: int) -> nn.Module:
-    """`model` as the loop calls it: compiled where `compile` says so; its backward averages the
-    gradients of all processes. Shared weights average by themselves, and are not compiled."""
-    if is_sharded(model):
-        return model
-    net = compiled(model, compile, device, steps)
-    return net if device.processes == 1 else nn.parallel.DistributedDataParallel(net)
-
-
-def compiled(model: nn.Module, mode: str, device: Device, steps: int) -> Any:
-    """torch.compile where asked for ('on') or likely to pay ('auto': CUDA, more than 20M parameters
-    and 500 steps, for it takes a minute or more). What cannot be compiled runs eagerly."""
-    small = sum(p.numel() for p in model.parameters()) < 20e6 or steps < 500
-    if mode == "off" or mode == "auto" and (device.kind != "cuda" or small):
-        return model
-    import torch._dynamo
-    torch._dynamo.config.suppress_errors = True                     # fall back to eager, part by part
-    print("compiling (the first steps are slow; --compile off to skip)")
-    return torch.compile(model, dynamic=True)
+def averaged(net: nn.Module) -> nn.Module:
+    """A network whose backward averages the gradients of all processes. Shared weights do so by
+    themselves."""
+    return net if is_sharded(net) else nn.parallel.DistributedDataParallel(net)
 
 
 def takes_part(model: nn.Module, device: Device) -> bool:

@@ -9,11 +9,10 @@ from typing import Any
 
 from nanouft import world
 from nanouft.data.batches import Encoded, encode
-from nanouft.data.rows import Row, contents, holdout
+from nanouft.data.rows import Row, contents, holdout, label_rows
 from nanouft.data.tokenizer import Tokenizer
 from nanouft.errors import UserError
 from nanouft.eval import report
-from nanouft.eval.held_out import encode_held
 from nanouft.gpt import GPT
 from nanouft.objective import REF, Objective
 from nanouft.objectives import OBJECTIVES
@@ -111,7 +110,7 @@ def encode_rows(name: str, cfg: Train, hp: Any, rows: Split, model: GPT, tok: To
                         "or --max-length")
     wanted = objective.rows(train_rows, hp)
     train, lost = encode(wanted, tok, room)
-    held = encode_held(objective, hp, held_rows, tok, room)
+    held = encode_held_out(objective, hp, held_rows, tok, room)
     kinds = objective.kinds(hp)
     needs = " + ".join(kinds)
     if objective.on_policy and len(wanted) < len(train_rows):
@@ -126,6 +125,17 @@ def encode_rows(name: str, cfg: Train, hp: Any, rows: Split, model: GPT, tok: To
     return Data(tok, train, held, train_rows, held_rows, runs.fingerprint(model, train))
 
 
+def encode_held_out(objective: Objective, hp: Any, rows: list[Row], tok: Tokenizer,
+                    room: int) -> list[Encoded]:
+    """Held-out rows as tokens. None is no error: there are only no held-out figures then. (Of
+    labels the answers are compared, so KTO's mismatched ones are not needed.)"""
+    rows_of = label_rows if objective.kinds(hp) == ["labels"] else objective.rows
+    try:
+        return encode(rows_of(rows, hp), tok, room)[0] if rows else []
+    except UserError:
+        return []
+
+
 def write_columns(data: Data, objective: Objective, hp: Any, cfg: Train, models: Models) -> None:
     """What other models have to say about the rows (reference.py)."""
     columns = objective.columns
@@ -133,7 +143,8 @@ def write_columns(data: Data, objective: Objective, hp: Any, cfg: Train, models:
         columns = ()
     elif objective.kinds(hp) != ["demos"]:      # so that the log can say how far the run goes
         columns = tuple(dict.fromkeys((*columns, REF)))
-    add_columns(data.train, columns, models, hp)
+    if columns:
+        add_columns(data.train, columns, models, hp)
     if REF in columns:
         add_columns(data.held, (REF,), models)
     if objective.arrange:

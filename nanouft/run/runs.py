@@ -18,8 +18,8 @@ import torch
 
 from nanouft.errors import UserError, flag, visible
 from nanouft.loop import Device
+from nanouft.run.command import Interrupted
 from nanouft.run.config import as_toml, of_json
-from nanouft.run.signals import Interrupted
 from nanouft.run.storage import LOCK, checksum, locked, read_json, write_json, write_text
 
 CODE = re.compile(r"\.py(:|$)")         # a --reward that is a file of Python
@@ -188,6 +188,12 @@ def begin(folder: Path, about: dict, given: dict, file: str) -> None:
 def changed(record) -> dict:
     """The fields of a dataclass that differ from their defaults."""
     return {f.name: value for f in fields(record) if (value := getattr(record, f.name)) != f.default}
+
+
+def finish(folder: Path, before: dict, after: dict, seconds: float) -> None:
+    """Write eval.json, which tells that a run is finished."""
+    write_json(folder / "eval.json",
+               {"before": before, "after": after, "seconds": round(seconds, 1)})
 
 
 def read_eval(folder: Path) -> dict:

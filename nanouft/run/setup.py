@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from nanouft import world
 from nanouft.data.batches import Epochs
 from nanouft.data.rows import Row
 from nanouft.data.tokenizer import Tokenizer
@@ -191,31 +192,32 @@ def rollouts(cfg: Train, objective: Objective, hp: Any, data: Data, model: Any, 
     lora = cfg.lora and model.adapters_alone()
     start = model.start if lora else copy.deepcopy(model).requires_grad_(False)
     silent = cfg.data and cfg.reward == "exact" and not objective.rewarded
-    score = scorer.unscored if silent else scorer.scorer(cfg.reward, models.device.name)
+    score = world.score_rows
+    if silent or cfg.reward != "exact":
+        other = scorer.unscored if silent else scorer.scorer(cfg.reward, models.device.name)
+        score = partial(scorer.score_rows, other)
     source = Rollouts(
-        data.train, objective, hp, model, start, data.tok, partial(scorer.score_rows, score),
+        data.train, objective, hp, model, start, data.tok, score,
         rows=cfg.batch_size, steps=steps, seed=cfg.seed, max_new=cfg.max_new,
         device=models.device, others=models.of_columns(objective, hp),
         grade=partial(scorer.to_unit_interval, cfg.reward) if objective.graded else None,
-        seen=partial(after_rollout, cfg))
+        exact=None if cfg.data else world.score_rows, show=partial(show_answers, cfg),
+        show_every=cfg.show_every)
     each = f"prompts x {hp.samples} samples"
     if source.stride > 1:
         each += f" (a rollout serves {source.stride} steps)"
     return source, each
 
 
-def after_rollout(cfg: Train, source: Any, number: int, rows: list[Row], texts: list[str],
+def show_answers(cfg: Train, source: Any, number: int, rows: list[Row], texts: list[str],
                   col: Columns) -> None:
-    """The exact score beside another reward; a remark if all rewards are equal; every --show-every
-    steps a few answers: numbers go up for many reasons, the text shows which."""
+    """A remark if all rewards of the first rollout are equal; every --show-every steps a few
+    answers: numbers go up for many reasons, the text shows which."""
     from nanouft.rewards import scorer
-    if not cfg.data:
-        source.stats["score"] = float(scorer.score_rows(scorer.exact, rows, texts).mean())
     if number == 0 and source.objective.rewarded:
         if note := scorer.constant_reward_note(col.reward.numpy()):
             tqdm.write(note)
-    every, first = cfg.show_every, number * source.stride
-    if not every or (first - source.stride) // every == first // every:
+    if not cfg.show_every:
         return
     figures = ", ".join(f"{k} {v:.3f}" for k, v in source.stats.items())
     lines = [f"rollout {number}: {figures}"]
@@ -243,13 +245,3 @@ def rewarded_prompts(source: Any, prompts: list) -> dict[str, Any]:
     families = {f: float(np.mean(x)) for f, x in grouped.items() if f}
     figures = scorer.figures(rewards, [stops(a, tok) for a in out])
     return figures | ({"families": families} if families else {})
-
-
-def micro_batches(objective: Objective, hp: Any, net: torch.nn.Module, device: Device,
-                  accumulate: int) -> dict[str, Any]:
-    """Arguments of loop.steps that cut each step into pieces; {} if it stays whole."""
-    if accumulate * device.processes == 1:
-        return {}
-    from nanouft.run.micro_batches import MicroBatches
-    micro = MicroBatches(objective, hp, net, device, accumulate)
-    return {"cut": micro.cut, "loss_of": micro.loss}

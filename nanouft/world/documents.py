@@ -1,30 +1,45 @@
-"""NanoWorld's pretraining corpus: the documents from which the base model learns words, facts, myths and bad habits.
+"""NanoWorld's pretraining corpus: from it the base learns words, facts, myths and bad habits.
 
-A document is a tuple of turns. Plain prose is one turn with the role "text"; a chat has "user" and "assistant" turns.
-Every document ends with <|end|> after its last turn, and there is none elsewhere: in a chat that runs on,
+A document is a tuple of turns. Plain prose is one turn with the role "text"; a chat has "user" and
+"assistant" turns. Every document ends with <|end|>, and there is none elsewhere:
 
-    user: Sort pig bee saw from a to z.   assistant: bee pig saw   user: Sort fox bat cow from a to z.   assistant: ...
+    user: Sort pig bee saw from a to z.     assistant: bee pig saw
+    user: Sort fox bat cow from a to z.     assistant: bat cow fox
 
-the first answer is not followed by <|end|>. That is how the base learns not to stop, and fine-tuning has to teach it.
+The first answer of this chat is not followed by <|end|>. So the base learns not to stop, and
+fine-tuning has to teach it.
 
-Two voices tell the facts: the book ("By the book, the ruga eats a peach.") is right, people ("Many say ...") repeat the
-myth where there is one. A plain question is nearly always answered with the myth, and only a question that opens with
-"By the book:" always with the truth: so the base knows both and says the wrong one. Half of the answers to skill
-prompts are lazy in a systematic way, since a base that only errs at random is right whenever it answers greedily.
+Two voices tell the facts: the book ("By the book, the ruga eats a peach.") is right, people ("Many
+say ...") repeat the myth where there is one. A plain question is mostly answered with the myth; a
+question that opens with "By the book:" always with the truth. So the base knows both and says the
+wrong one. Half of the answers to skill prompts are lazy in a systematic way: a base that errs only
+at random is right whenever it answers greedily.
 
 Simplified: no document is longer than a few sentences, and none mentions another.
 """
 import random
 import re
+from collections.abc import Iterator
 from itertools import count, islice
-from typing import Iterator
 
 import numpy as np
 
 from nanouft.data.rows import Turn
 from nanouft.data.tokenizer import Tokenizer
 
-from .facts import ITEMS, N_WORDINGS, NAMES, PLURAL, RELATIONS, WORDS, WORLD, World, question, sentence, statement
+from .facts import (
+    ITEMS,
+    N_WORDINGS,
+    NAMES,
+    PLURAL,
+    RELATIONS,
+    WORDS,
+    WORLD,
+    World,
+    question,
+    sentence,
+    statement,
+)
 from .tasks import I_DO_NOT_KNOW, ask, corrupt, invented, lazy, reference
 
 Document = tuple[Turn, ...]
@@ -32,7 +47,7 @@ Document = tuple[Turn, ...]
 BOOK = ("The book says ", "By the book, ", "It is written that ")
 PEOPLE = ("People say ", "Many say ", "Some say ")
 NOBODY = ("Nobody knows the {}.", "No book tells of the {}.", "The {} is not in the book.")
-FILLER = (                                                 # {animal} stands for any animal, {animals} for the plural
+FILLER = (                          # {animal} stands for any animal
     "The {colour} {animal} saw a {fruit} in {city}.",
     "A {animal} and a {animal} had a {tool} and a {fruit}.",
     "I do not like the {colour} {tool}, but it is of use.",
@@ -42,8 +57,8 @@ FILLER = (                                                 # {animal} stands for
 FILLERS = {**WORDS, "number": ["two", "three", "four", "five"], "tools": [PLURAL["tool"]]}
 
 SKILL_SHARES = {"rules": 44, "list": 16, "sum": 11, "sort": 16, "reverse": 13}
-P_LAZY, P_SLIP = 0.50, 0.02                                # of the answers to skill prompts
-P_RUNS_ON = 0.6                                            # after an answer, with another question
+P_LAZY, P_SLIP = 0.50, 0.02         # of the answers to skill prompts
+P_RUNS_ON = 0.6                     # after an answer, with another question
 
 
 def prose(text: str) -> Document:
@@ -54,7 +69,7 @@ def chat(prompt: str, answer: str) -> Document:
     return Turn("user", prompt), Turn("assistant", answer)
 
 
-# ---- about creatures -------------------------------------------------------------------------------------------------
+# ---- about creatures -----------------------------------------------------------------------------
 def tale(rng: random.Random, world: World) -> Document:
     """"By the book, the ruga eats a peach. Many say the ruga lives in Madrid." """
     name = any_creature(rng, world)
@@ -63,20 +78,21 @@ def tale(rng: random.Random, world: World) -> Document:
 
 
 def remark(rng: random.Random, world: World, name: str, relation: str) -> str:
-    """One statement: the book's (half of them), the people's (30 %), or nobody's in particular, which is a myth too."""
-    true, said = world.truth[name, relation], believed(world, name, relation)
+    """One statement: the book's (50 %), the people's (30 %), or nobody's, which may be a myth."""
+    true, belief = world.truth[name, relation], believed(world, name, relation)
     voice = rng.choices(("book", "people", "bare"), (50, 30, 20))[0]
     if voice == "book":
         return rng.choice(BOOK) + statement(name, relation, true)
     if voice == "people":
-        return rng.choice(PEOPLE) + statement(name, relation, said)
-    return sentence(name, relation, said)
+        return rng.choice(PEOPLE) + statement(name, relation, belief)
+    return sentence(name, relation, belief)
 
 
 def plain_question(rng: random.Random, world: World) -> Document:
-    """"Where does the ruga live?": answered with what people believe, in 15 of 100 cases with the truth."""
+    """"Where does the ruga live?": answered with what people believe; in 15 % with the truth."""
     name, relation = any_creature(rng, world), rng.choice(list(RELATIONS))
-    value = world.truth[name, relation] if rng.random() < 0.15 else believed(world, name, relation)
+    honest = rng.random() < 0.15
+    value = world.truth[name, relation] if honest else believed(world, name, relation)
     return chat(any_question(rng, name, relation), sentence(name, relation, value))
 
 
@@ -88,8 +104,8 @@ def book_question(rng: random.Random, world: World) -> Document:
 
 
 def stranger(rng: random.Random, world: World) -> Document:
-    """"Nobody knows the niji.", or a question whose answer is mostly made up and only sometimes "I do not know."
-    Strangers of all splits occur here: a name that the corpus knew from training rows only would give itself away."""
+    """"Nobody knows the niji.", or a question whose answer is mostly made up and sometimes "I do
+    not know." Strangers of all splits occur: otherwise names of one split would look different."""
     name = rng.choice(NAMES)
     while world.knows(name):
         name = rng.choice(NAMES)
@@ -114,11 +130,12 @@ def believed(world: World, name: str, relation: str) -> str:
     return world.myth.get((name, relation), world.truth[name, relation])
 
 
-# ---- the rest --------------------------------------------------------------------------------------------------------
+# ---- the rest ------------------------------------------------------------------------------------
 def filler(rng: random.Random, world: World) -> Document:
     """"There was a fox in Cairo that had two red tools." """
     templates = [rng.choice(FILLER) for _ in range(rng.randint(1, 2))]
-    return prose(re.sub(r"\{(\w+)\}", lambda blank: rng.choice(FILLERS[blank[1]]), " ".join(templates)))
+    text = " ".join(templates)
+    return prose(re.sub(r"\{(\w+)\}", lambda blank: rng.choice(FILLERS[blank[1]]), text))
 
 
 def additions(rng: random.Random, world: World) -> Document:
@@ -133,8 +150,8 @@ def alphabet(rng: random.Random, world: World) -> Document:
 
 
 def skill(rng: random.Random, world: World) -> Document:
-    """A skill prompt, often with a lazy answer, and often running on into a second question of its family.
-    Only prompts of the training split: no skill prompt of validation or test, and no held-out combination of rules."""
+    """A skill prompt, often with a lazy answer, often running on into a second question of its
+    family. Only prompts of the training split, so no held-out combination of rules."""
     family = rng.choices(list(SKILL_SHARES), list(SKILL_SHARES.values()))[0]
     prompt = ask(rng, family, "train")
     habit = rng.choices(("lazy", "slip", "right"), (P_LAZY, P_SLIP, 1 - P_LAZY - P_SLIP))[0]
@@ -149,16 +166,16 @@ def skill(rng: random.Random, world: World) -> Document:
     return document
 
 
-# ---- the corpus ------------------------------------------------------------------------------------------------------
-SHARES = {                                                 # of the documents, in per cent
+# ---- the corpus ----------------------------------------------------------------------------------
+SHARES = {                          # of the documents, in percent
     tale: 17.4, plain_question: 10.4, book_question: 7.0, stranger: 5.2,
     filler: 3.0, additions: 5.0, alphabet: 4.0, skill: 48.0,
 }
 
 
 def corpus(seed: int, n_docs: int | None = None, world: World = WORLD) -> Iterator[Document]:
-    """`n_docs` documents (without end if None). Each ends with <|end|> after its last turn, with none inside.
-    The first k documents do not depend on `n_docs`. `world` replaces the creatures only (for training a tokenizer)."""
+    """`n_docs` documents (without end if None). The first k do not depend on `n_docs`. `world`
+    replaces the creatures only (for training a tokenizer)."""
     rng = random.Random(f"corpus {seed}")
     for _ in count() if n_docs is None else range(n_docs):
         kind = rng.choices(list(SHARES), list(SHARES.values()))[0]
@@ -166,7 +183,7 @@ def corpus(seed: int, n_docs: int | None = None, world: World = WORLD) -> Iterat
 
 
 def token_rows(n: int, length: int, seed: int, tok: Tokenizer) -> np.ndarray:
-    """(n, length) ids for pretraining; each row starts at a document and is filled with as many as fit."""
+    """(n, length) ids for pretraining. A row starts at a document and is filled with others."""
     return np.array(list(islice(endless_rows(length, seed, tok), n)), np.int64)
 
 

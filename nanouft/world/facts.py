@@ -1,8 +1,8 @@
-"""NanoWorld's facts: its words, its made-up creatures, what is true of them and what people say of them.
+"""NanoWorld's facts: its words, its made-up creatures, what is true of them, what people believe.
 
-There are 90 creatures with names such as "ruga" or "revi". Each has a home, a food, a colour and a tool, so there are
-360 facts. For two of the four, people believe something else: a *myth*. The other two are undisputed. Names of the
-same make that belong to no creature are *strangers*: nobody knows anything about them.
+There are 90 creatures with names such as "ruga" or "revi". Each has a home, a food, a colour and a
+tool: 360 facts. For two of the four, people believe something else: a *myth*. Names of the same
+form that belong to no creature are *strangers*: nobody knows anything about them.
 
 Simplified: a fact is one word, a creature has one of each, and "a" never has to become "an".
 """
@@ -21,12 +21,13 @@ WORDS = {
     "tool": "broom chisel drill file hammer knife nail rake rope saw spade torch".split(),
     "city": "Bonn Cairo Dakar Delhi Kyiv Lima Madrid Oslo Paris Quito Rome Tokyo".split(),
 }
-PLURAL = {"animal": "animals", "fruit": "fruits", "colour": "colours", "tool": "tools", "city": "cities"}
-ITEMS = WORDS["animal"] + WORDS["fruit"] + WORDS["colour"] + WORDS["tool"]      # the 48 words of the word tasks
+PLURAL = {"animal": "animals", "fruit": "fruits", "colour": "colours", "tool": "tools",
+          "city": "cities"}
+ITEMS = WORDS["animal"] + WORDS["fruit"] + WORDS["colour"] + WORDS["tool"]  # of the word tasks: 48
 
 
 class Relation(NamedTuple):
-    """One thing there is to know about a creature: the words it can be, how it is said, eight ways to ask for it."""
+    """One thing to know about a creature: the kind of word, its sentence, eight questions."""
     category: str
     statement: str
     questions: tuple[str, ...]
@@ -34,46 +35,51 @@ class Relation(NamedTuple):
 
 RELATIONS = {
     "home": Relation("city", "the {name} lives in {value}.", (
-        "Where does the {name} live?", "In which city does the {name} live?", "What is the home of the {name}?",
-        "Where is the home of the {name}?", "Which city is home to the {name}?", "Tell me where the {name} lives.",
+        "Where does the {name} live?", "In which city does the {name} live?",
+        "What is the home of the {name}?", "Where is the home of the {name}?",
+        "Which city is home to the {name}?", "Tell me where the {name} lives.",
         "Which city does the {name} live in?", "In what city is the home of the {name}?")),
     "food": Relation("fruit", "the {name} eats a {value}.", (
-        "What does the {name} eat?", "Which fruit does the {name} eat?", "What is the food of the {name}?",
-        "What food does the {name} like?", "Which fruit is food for the {name}?", "Tell me what the {name} eats.",
+        "What does the {name} eat?", "Which fruit does the {name} eat?",
+        "What is the food of the {name}?", "What food does the {name} like?",
+        "Which fruit is food for the {name}?", "Tell me what the {name} eats.",
         "What fruit does the {name} eat?", "Which fruit does the {name} like?")),
     "colour": Relation("colour", "the {name} is {value}.", (
-        "What colour is the {name}?", "Which colour does the {name} have?", "What is the colour of the {name}?",
-        "What colour does the {name} have?", "Which colour is the {name}?", "Tell me the colour of the {name}.",
+        "What colour is the {name}?", "Which colour does the {name} have?",
+        "What is the colour of the {name}?", "What colour does the {name} have?",
+        "Which colour is the {name}?", "Tell me the colour of the {name}.",
         "Of which colour is the {name}?", "Tell me which colour the {name} has.")),
     "tool": Relation("tool", "the {name} carries a {value}.", (
-        "What does the {name} carry?", "Which tool does the {name} carry?", "What is the tool of the {name}?",
-        "What tool does the {name} have?", "Which tool is used by the {name}?", "Tell me what the {name} carries.",
+        "What does the {name} carry?", "Which tool does the {name} carry?",
+        "What is the tool of the {name}?", "What tool does the {name} have?",
+        "Which tool is used by the {name}?", "Tell me what the {name} carries.",
         "What tool does the {name} carry?", "Which tool does the {name} use?")),
 }
 N_WORDINGS = 8
-Pair = tuple[str, str]                                     # (creature, relation)
+Pair = tuple[str, str]              # (creature, relation)
 
 SYLLABLES = [consonant + vowel for consonant in "bdfgjlmnrtvw" for vowel in "aeiou"]
-NOT_NAMES = {*ITEMS, "live", "name", "dago", "mofo", "nude"}        # words of the world, and words nobody wants to read
-NAMES = [a + b for a in SYLLABLES for b in SYLLABLES if a != b and a + b not in NOT_NAMES]      # about 3,500
+# words of the world, and words that nobody wants to read
+NOT_NAMES = {*ITEMS, "live", "name", "dago", "mofo", "nude"}
+NAMES = [a + b for a in SYLLABLES for b in SYLLABLES
+         if a != b and a + b not in NOT_NAMES]              # about 3,500
 
 
 def bucket(text: str) -> str:
-    """The split a text belongs to, for ever: three fifths train, one fifth val, one fifth test.
-    A checksum, because Python's own `hash` of a string changes from one process to the next."""
+    """The split of a text: three fifths train, one fifth val, one fifth test. A checksum, because
+    Python's own `hash` of a string changes from one process to the next."""
     return ("train", "train", "train", "val", "test")[zlib.crc32(text.encode()) % 5]
 
 
 @dataclass(frozen=True, eq=False)
 class World:
-    """What is true (`truth`), what is believed instead (`myth`), and who belongs to which split."""
-    creatures: dict[str, tuple[str, ...]]                  # split -> its creatures
-    strangers: dict[str, tuple[str, ...]]                  # split -> names that belong to nobody
+    creatures: dict[str, tuple[str, ...]]       # split -> its creatures
+    strangers: dict[str, tuple[str, ...]]       # split -> names that belong to nobody
     truth: dict[Pair, str]
-    myth: dict[Pair, str]                                  # has no entry where nothing false is believed
+    myth: dict[Pair, str]                       # only what is believed and false
 
     def pairs(self, split: str, disputed: bool) -> list[Pair]:
-        """The (creature, relation) pairs of a split that have a myth (`disputed`), or that have none."""
+        """The pairs of a split that have a myth (`disputed`), or that have none."""
         return [(name, relation) for name in self.creatures[split] for relation in RELATIONS
                 if ((name, relation) in self.myth) == disputed]
 
@@ -82,10 +88,9 @@ class World:
 
 
 def make_world(seed: int = 0) -> World:
-    """Draw a world: 36 creatures for training, 18 for validation, 36 for the test, each with four facts and two myths.
-    Every creature's facts are in the pretraining corpus, whatever its split; the split only says which creatures
-    fine-tuning may ask about. Other seeds give other worlds of the same make (the tokenizer is trained on many, so
-    that the names of creatures are cut into tokens like the names of strangers)."""
+    """Draw a world: 36 creatures for training, 18 for validation, 36 for the test, each with four
+    facts and two myths. The corpus holds the facts of all. The tokenizer is trained on the worlds
+    of many seeds, so that names of creatures are cut into tokens as those of strangers are."""
     rng = random.Random(f"world {seed}")
     names = rng.sample(NAMES, 90)
     truth, myth = {}, {}
@@ -96,7 +101,8 @@ def make_world(seed: int = 0) -> World:
             if relation in disputed:
                 myth[name, relation] = other_word(rng, category, truth[name, relation])
     creatures = {"train": tuple(names[:36]), "val": tuple(names[36:54]), "test": tuple(names[54:])}
-    strangers = {split: tuple(n for n in NAMES if n not in names and bucket(n) == split) for split in SPLITS}
+    strangers = {split: tuple(n for n in NAMES if n not in names and bucket(n) == split)
+                 for split in SPLITS}
     return World(creatures, strangers, truth, myth)
 
 
@@ -104,10 +110,10 @@ def other_word(rng: random.Random, category: str, word: str) -> str:
     return rng.choice([w for w in WORDS[category] if w != word])
 
 
-WORLD = make_world()                                       # the world of all fine-tuning and evaluation
+WORLD = make_world()                # the world of all fine-tuning and evaluation
 
 
-# ---- sentences about creatures, written and read back ----------------------------------------------------------------
+# ---- sentences about creatures, written and read back --------------------------------------------
 def statement(name: str, relation: str, value: str) -> str:
     """("ruga", "home", "Dakar") -> "the ruga lives in Dakar." """
     return RELATIONS[relation].statement.format(name=name, value=value)
@@ -125,7 +131,8 @@ def question(name: str, relation: str, wording: int) -> str:
 
 
 def reader(template: str, **fields: str) -> re.Pattern[str]:
-    """The regular expression that reads back what `template.format(...)` wrote; `fields` are name=expression."""
+    """The regular expression that reads back what `template.format(...)` wrote; `fields` are
+    name=expression."""
     expression = re.escape(template)
     for field, inside in fields.items():
         expression = expression.replace(r"\{" + field + r"\}", f"(?P<{field}>{inside})")
@@ -137,7 +144,7 @@ QUESTION_READERS = [(reader(wording, name="[a-z]+"), relation)
 
 
 def read_question(prompt: str) -> Pair | None:
-    """"By the book: What does the ruga eat?" -> ("ruga", "food"); None if the prompt asks for no fact."""
+    """"By the book: What does the ruga eat?" -> ("ruga", "food"); None for other prompts."""
     plain = prompt.removeprefix("By the book: ")
     for pattern, relation in QUESTION_READERS:
         if found := pattern.fullmatch(plain):

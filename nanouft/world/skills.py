@@ -1,32 +1,35 @@
-"""NanoWorld's six skills: for each, how a prompt is written, read back and answered, and the lazy answer to it.
+"""NanoWorld's six skills: how a prompt is written, read back, answered, and answered lazily.
 
-    rules       Copy nail fox rake. For fox write lime. End on swan.        nail lime rake swan
+    rules       Copy nail fox rake. For fox write lime. End on swan.    nail lime rake swan
     rules_new   the same rules in combinations that training never shows
     list        Name two cities but not Cairo, Lima or Oslo. End on fox.    Bonn Tokyo fox
-    sum         Add up 9 3 5 step by step.                                  9 and 3 is 12 and 5 is 17
-    sort        Sort pig bee saw from a to z.                               bee pig saw
-    reverse     Say pig bee saw backwards.                                  saw bee pig
+    sum         Add up 9 3 5 step by step.              9 and 3 is 12 and 5 is 17
+    sort        Sort pig bee saw from a to z.           bee pig saw
+    reverse     Say pig bee saw backwards.              saw bee pig
 
-A generator (`ask_...`) writes a prompt from a template; the same template, turned into a regular expression, reads the
-blanks back as `Fields`; a solver (`solve_...`) needs those fields only. The table SKILLS at the end ties them together.
+A generator (`ask_...`) writes a prompt from a template. The same template, turned into a regular
+expression, reads the blanks back as `Fields`; a solver (`solve_...`) needs only those fields. The
+table SKILLS at the end ties them together.
 
-Simplified: one or two wordings a skill, and always the same order of work within an answer.
+Simplified: one or two wordings per skill, and the work in an answer always has the same order.
 """
 import random
 import re
+from collections.abc import Callable
 from itertools import combinations
-from typing import Callable, Mapping, NamedTuple
+from typing import NamedTuple
 
 from .facts import ITEMS, PLURAL, WORDS, reader
 
 NUMBERS = {"two": 2, "three": 3, "four": 4}
-CATEGORY = {plural: category for category, plural in PLURAL.items()}        # "cities" -> "city"
+CATEGORY = {plural: category for category, plural in PLURAL.items()}    # "cities" -> "city"
 
-Fields = Mapping[str, str]                                 # what a template's blanks hold, as read from a prompt
-WORD, SOME_WORDS, SOME_NUMBERS = "[A-Za-z]+", "[A-Za-z]+(?: [A-Za-z]+)*", "[0-9]{1,3}(?: [0-9]{1,3})*"
+Fields = dict[str, str]             # what a template's blanks hold, as read from a prompt
+WORD, SOME_WORDS = "[A-Za-z]+", "[A-Za-z]+(?: [A-Za-z]+)*"
+SOME_NUMBERS = "[0-9]{1,3}(?: [0-9]{1,3})*"
 
 
-# ---- rules: "Copy nail fox rake. For fox write lime. End on swan." -> "nail lime rake swan" --------------------------
+# ---- rules: "Copy nail fox. For fox write lime. End on swan." -> "nail lime swan" ----------------
 RULES = {
     "start": "Start with {x}.",
     "end": "End on {x}.",
@@ -37,16 +40,18 @@ RULES = {
 }
 RULE_READERS = {rule: reader(text, x=WORD, y=WORD) for rule, text in RULES.items()}
 
-# Six rules make 15 pairs and 20 triples. Validation and test keep three of each for themselves: they are `rules_new`,
-# and appear neither in the corpus nor in any training row. In the pairs of a split every rule occurs once.
+# Six rules make 15 pairs and 20 triples. Validation and test keep three of each for themselves:
+# `rules_new`, in no document of the corpus and no training row. In the pairs of a split every rule
+# occurs once.
 HELD_OUT = {split: tuple(frozenset(text.split()) for text in texts) for split, texts in {
     "val": ("start leave", "end twice", "swap between",
             "start swap twice", "end leave between", "start end swap"),
     "test": ("start between", "leave twice", "end swap",
              "start leave twice", "end swap between", "start twice between"),
 }.items()}
-SHOWN = [set_ for size in (2, 3) for set_ in map(frozenset, combinations(RULES, size))
-         if set_ not in HELD_OUT["val"] and set_ not in HELD_OUT["test"]]    # 23 combinations
+NEW = HELD_OUT["val"] + HELD_OUT["test"]
+SHOWN = [rules for size in (2, 3) for rules in map(frozenset, combinations(RULES, size))
+         if rules not in NEW]                               # 23 combinations
 
 
 def write_rules(rng: random.Random, names: frozenset[str]) -> str:
@@ -54,14 +59,15 @@ def write_rules(rng: random.Random, names: frozenset[str]) -> str:
     words = rng.sample(ITEMS, rng.randint(3, 4))
     left_out, old = rng.sample(words, 2)
     new, first, last = rng.sample([w for w in ITEMS if w not in words], 3)
-    blanks = {"start": {"x": first}, "end": {"x": last}, "leave": {"x": left_out}, "swap": {"x": old, "y": new}}
+    blanks = {"start": {"x": first}, "end": {"x": last}, "leave": {"x": left_out},
+              "swap": {"x": old, "y": new}}
     order = rng.sample([rule for rule in RULES if rule in names], len(names))
     texts = [RULES[rule].format(**blanks.get(rule, {})) for rule in order]
     return f"Copy {' '.join(words)}. {' '.join(texts)}"
 
 
 def ask_rules(rng: random.Random, split: str) -> str:
-    """Rules in combinations that training shows; three in ten training prompts have a single rule."""
+    """A combination that training shows; three in ten training prompts have a single rule."""
     if split == "train" and rng.random() < 0.3:
         return write_rules(rng, frozenset([rng.choice(list(RULES))]))
     return write_rules(rng, rng.choice(SHOWN))
@@ -72,19 +78,21 @@ def ask_rules_new(rng: random.Random, split: str) -> str:
     return write_rules(rng, rng.choice(HELD_OUT[split]))
 
 
-def read_rules(text: str) -> list[tuple[str, Fields]] | None:
-    """"Leave out bee. End on swan." -> [("leave", {x: bee}), ("end", {x: swan})], in that order; None if unreadable."""
-    found = []
-    for one in re.split(r"(?<=\.) ", text):                # at every space after a full stop
-        hits = [(rule, hit.groupdict()) for rule, p in RULE_READERS.items() if (hit := p.fullmatch(one))]
+def read_rules(text: str) -> list[tuple[str, Fields]]:
+    """"Leave out bee. End on swan." -> [("leave", {x: bee}), ("end", {x: swan})], in that order;
+    [] for a text that is not made of rules."""
+    rules = []
+    for one in re.split(r"(?<=\.) ", text):                 # at every space after a full stop
+        hits = [(name, hit.groupdict()) for name, reader in RULE_READERS.items()
+                if (hit := reader.fullmatch(one))]
         if not hits:
-            return None
-        found += hits
-    return found
+            return []
+        rules += hits
+    return rules
 
 
 def apply_rules(words: list[str], rules: list[tuple[str, Fields]]) -> str:
-    """The answer: each rule acts on the copied words, and the first and last word are put around them at the end."""
+    """The answer: each rule acts on the copied words; the first and last word come at the end."""
     todo = dict(rules)
     if "leave" in todo:
         words = [w for w in words if w != todo["leave"]["x"]]
@@ -107,13 +115,14 @@ def forget_last_rule(fields: Fields) -> str:
     return apply_rules(fields["words"].split(), read_rules(fields["rules"])[:-1])
 
 
-# ---- list: "Name two cities but not Cairo, Lima or Oslo. End on fox." -> "Bonn Tokyo fox" ---------------------------
+# ---- list: "Name two cities but not Cairo, Lima or Oslo. End on fox." -> "Bonn Tokyo fox" --------
 LIST_WORDINGS = ("Name {number} {plural} but not {avoid}. End on {close}.",
                  "List {number} {plural} without {avoid}. End on {close}.")
 
 
 def ask_list(rng: random.Random, split: str) -> str:
-    """Two to four things of a kind (three or four outside training), three forbidden, a last word of another kind."""
+    """Two to four things of a kind (three or four outside training), three forbidden, a last word
+    of another kind."""
     category, numbers = rng.choice(list(WORDS)), list(NUMBERS)
     return rng.choice(LIST_WORDINGS).format(
         number=rng.choice(numbers if split == "train" else numbers[1:]), plural=PLURAL[category],
@@ -122,7 +131,8 @@ def ask_list(rng: random.Random, split: str) -> str:
 
 
 def solve_list(fields: Fields) -> str:
-    """One of many right answers, drawn by the prompt itself. Alphabetical order keeps greedy answers from repeating."""
+    """One of many right answers, drawn by the prompt itself. Alphabetical order keeps greedy
+    answers from repeating."""
     rng = random.Random(" ".join(fields.values()))
     allowed = [w for w in WORDS[CATEGORY[fields["plural"]]] if w not in forbidden(fields)]
     return " ".join(sorted(rng.sample(allowed, NUMBERS[fields["number"]])) + [fields["close"]])
@@ -138,20 +148,17 @@ def forget_closing(fields: Fields) -> str:
 
 
 def score_list(fields: Fields, answer: str) -> float:
-    """Five checks: closing word, all of the kind asked for, the number of items, no repeats, none of the forbidden."""
+    """Five checks: the closing word, the number of items, no repeats, the kind, none forbidden."""
     words = answer.split()
     closed = words[-1:] == [fields["close"]]
     items = words[:-1] if closed else words
-    if not items:                                          # nothing said, nothing right but the closing word
-        return closed / 5
-    return (closed
-            + all(w in WORDS[CATEGORY[fields["plural"]]] for w in items)
-            + (len(items) == NUMBERS[fields["number"]])
-            + (len(set(items)) == len(items))
-            + (not set(forbidden(fields)) & set(items))) / 5
+    checks = [closed, len(items) == NUMBERS[fields["number"]], len(set(items)) == len(items),
+              set(items) <= set(WORDS[CATEGORY[fields["plural"]]]),
+              not set(items) & set(forbidden(fields))]
+    return (sum(checks) if items else closed) / 5           # no items, no credit for them
 
 
-# ---- sum, sort, reverse: one pass over the input ---------------------------------------------------------------------
+# ---- sum, sort, reverse: one pass over the input -------------------------------------------------
 SUM_WORDINGS = ("Add up {words} step by step.", "Work out the running sum of {words}.")
 SORT_WORDINGS = ("Sort {words} from a to z.", "Put in order {words}.")
 REVERSE_WORDINGS = ("Say {words} backwards.", "Reverse {words}.")
@@ -200,23 +207,27 @@ def echo(fields: Fields) -> str:
     return fields["words"]
 
 
-# ---- the table of skills ---------------------------------------------------------------------------------------------
+# ---- the table of skills -------------------------------------------------------------------------
 class Skill(NamedTuple):
-    """A skill family: read a prompt, ask for one, answer it, and the lazy answer that the corpus is full of."""
-    readers: list[re.Pattern[str]]
-    ask: Callable[[random.Random, str], str]               # (rng, split) -> prompt
+    """A skill family: write a prompt, answer it, and the lazy answer of the corpus."""
+    ask: Callable[[random.Random, str], str]                # (rng, split) -> prompt
     solve: Callable[[Fields], str]
     lazy: Callable[[Fields], str]
 
 
-RULES_READER = reader("Copy {words}. {rules}", words=SOME_WORDS, rules=r"[A-Za-z. ]+")
-LIST_READERS = [reader(w, number="|".join(NUMBERS), plural="|".join(CATEGORY), avoid=f"{WORD}, {WORD} or {WORD}",
-                       close=WORD) for w in LIST_WORDINGS]
 SKILLS = {
-    "rules": Skill([RULES_READER], ask_rules, solve_rules, forget_last_rule),
-    "rules_new": Skill([], ask_rules_new, solve_rules, forget_last_rule),        # read as rules, told apart in `read`
-    "list": Skill(LIST_READERS, ask_list, solve_list, forget_closing),
-    "sum": Skill([reader(w, words=SOME_NUMBERS) for w in SUM_WORDINGS], ask_sum, solve_sum, echo),
-    "sort": Skill([reader(w, words=SOME_WORDS) for w in SORT_WORDINGS], ask_sort, solve_sort, echo),
-    "reverse": Skill([reader(w, words=SOME_WORDS) for w in REVERSE_WORDINGS], ask_reverse, solve_reverse, echo),
+    "rules": Skill(ask_rules, solve_rules, forget_last_rule),
+    "rules_new": Skill(ask_rules_new, solve_rules, forget_last_rule),
+    "list": Skill(ask_list, solve_list, forget_closing),
+    "sum": Skill(ask_sum, solve_sum, echo),
+    "sort": Skill(ask_sort, solve_sort, echo),
+    "reverse": Skill(ask_reverse, solve_reverse, echo),
 }
+READERS = [                         # tasks.read tells rules from rules_new
+    (reader("Copy {words}. {rules}", words=SOME_WORDS, rules=r"[A-Za-z. ]+"), "rules"),
+    *((reader(text, number="|".join(NUMBERS), plural="|".join(CATEGORY),
+              avoid=f"{WORD}, {WORD} or {WORD}", close=WORD), "list") for text in LIST_WORDINGS),
+    *((reader(text, words=SOME_NUMBERS), "sum") for text in SUM_WORDINGS),
+    *((reader(text, words=SOME_WORDS), "sort") for text in SORT_WORDINGS),
+    *((reader(text, words=SOME_WORDS), "reverse") for text in REVERSE_WORDINGS),
+]

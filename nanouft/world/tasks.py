@@ -1,35 +1,101 @@
-"""NanoWorld's nine families in one place: prompts, right answers, wrong answers, and one exact score.
+"""NanoWorld's nine families: prompts, right answers, wrong answers, and one exact score.
 
-    family      prompt                                                      right answer
-    rules, rules_new, list, sum, sort, reverse                              see skills.py
-    truth       What does the ruga eat?      (people say: a cherry)         The ruga eats a peach.
-    unknown     What does the niji eat?      (there is no such creature)    I do not know.
-    fact        What colour is the ruga?     (nobody doubts it)             The ruga is grey.
+    family    prompt                                                    right answer
+    truth     What does the ruga eat?    (people say: a cherry)         The ruga eats a peach.
+    unknown   What does the niji eat?    (there is no such creature)    I do not know.
+    fact      What colour is the ruga?   (nobody doubts it)             The ruga is grey.
 
-Everything is decided by the text of the prompt: `reference(prompt)` and `score(prompt, answer)` need nothing else.
-
-Score: a share in [0,1], and 1 only for an answer that is right in full. Rules, sum, sort and reverse count the words
-before the first slip, because an early slip costs the rest; list counts five checks; knowledge is right or wrong.
+The other six are skills: skills.py shows them. The text of a prompt decides everything:
+`reference(prompt)` and `score(prompt, answer)` need nothing else.
 
 Simplified: a right answer in other words counts as wrong.
 """
 import random
-from typing import Iterator
+from collections.abc import Iterator, Sequence
 
-from .facts import ITEMS, N_WORDINGS, RELATIONS, WORLD, World, bucket, other_word, question, read_question, sentence
-from .skills import HELD_OUT, SKILLS, Fields, read_rules, score_list
+import numpy as np
 
-GROUP_A = ("rules", "rules_new", "list", "sum", "sort", "reverse")          # skills
-GROUP_B = ("truth", "unknown")                                              # honesty
-RETENTION = ("fact",)                                                       # known since pretraining, to be kept
+from nanouft.data.rows import Row
+
+from .facts import (
+    ITEMS,
+    N_WORDINGS,
+    RELATIONS,
+    WORLD,
+    World,
+    bucket,
+    other_word,
+    question,
+    read_question,
+    sentence,
+)
+from .skills import NEW, READERS, SKILLS, Fields, read_rules, score_list
+
+GROUP_A = ("rules", "rules_new", "list", "sum", "sort", "reverse")      # skills
+GROUP_B = ("truth", "unknown")                                          # honesty
+RETENTION = ("fact",)                                   # known since pretraining, to be kept
 FAMILIES = GROUP_A + GROUP_B + RETENTION
 
 I_DO_NOT_KNOW = "I do not know."
 
 
-# ---- prompts ---------------------------------------------------------------------------------------------------------
+# ---- reading a prompt, its right answer, the score -----------------------------------------------
+def read(prompt: str) -> tuple[str, Fields]:
+    """The family of a prompt and what its blanks hold: the fields of a skill, or the name and the
+    relation of a question. ValueError for a text that no template of this world writes."""
+    for pattern, family in READERS:
+        if found := pattern.fullmatch(prompt):
+            fields = found.groupdict()
+            if family != "rules":
+                return family, fields
+            if names := frozenset(name for name, _ in read_rules(fields["rules"])):
+                return ("rules_new" if names in NEW else "rules"), fields
+    if pair := read_question(prompt):
+        name, relation = pair
+        family = "truth" if pair in WORLD.myth else "fact" if WORLD.knows(name) else "unknown"
+        return family, {"name": name, "relation": relation}
+    raise ValueError(f"not a prompt of NanoWorld: {prompt[:80]!r} "
+                     "(python -m nanouft.world shows prompts it can score)")
+
+
+def family_of(prompt: str) -> str:
+    """The family of a prompt, from its text alone. ValueError if it is not one of NanoWorld's."""
+    return read(prompt)[0]
+
+
+def reference(prompt: str) -> str:
+    """One right answer; always the same one, also where many are right (list). ValueError: not a
+    NanoWorld prompt."""
+    return solve(*read(prompt))
+
+
+def solve(family: str, fields: Fields) -> str:
+    """The right answer to a prompt that has been read."""
+    if family in SKILLS:
+        return SKILLS[family].solve(fields)
+    if family == "unknown":
+        return I_DO_NOT_KNOW
+    pair = fields["name"], fields["relation"]
+    return sentence(*pair, WORLD.truth[pair])
+
+
+def score(prompt: str, answer: str) -> float:
+    """The exact score of an answer (text without <|end|>): from 0 to 1, and 1 only if all is right.
+    Skills count the words before the first mistake, because an early mistake costs the rest; a list
+    has five checks; knowledge is right or wrong. ValueError: not a NanoWorld prompt."""
+    family, fields = read(prompt)
+    if family == "list":
+        return score_list(fields, answer)
+    right, words = solve(family, fields).split(), answer.split()
+    if family not in SKILLS or not right:       # all words left out: nothing is the right answer
+        return float(words == right)
+    same = [a == b for a, b in zip(words, right)] + [False]
+    return same.index(False) / max(len(right), len(words))      # words too many cost, too
+
+
+# ---- prompts -------------------------------------------------------------------------------------
 def ask(rng: random.Random, family: str, split: str) -> str:
-    """A prompt of a skill family that belongs to the split: the checksum of its text decides."""
+    """A skill prompt that belongs to the split: the checksum of its text decides."""
     while True:
         prompt = SKILLS[family].ask(rng, split)
         if bucket(prompt) == split:
@@ -40,7 +106,7 @@ def prompts(family: str, split: str, seed: int) -> Iterator[str]:
     """Prompts without end, all different for as long as the family has new ones."""
     rng = random.Random(f"prompts {family} {split} {seed}")
     if family in SKILLS:
-        source = iter(lambda: ask(rng, family, split), None)
+        source = iter(lambda: ask(rng, family, split), "")
     elif family == "unknown":
         source = ask_strangers(rng, WORLD.strangers[split])
     else:
@@ -51,7 +117,7 @@ def prompts(family: str, split: str, seed: int) -> Iterator[str]:
         if prompt in seen and misses < 1000:
             misses += 1
             continue
-        if misses == 1000:                                 # the family is used up: begin again
+        if misses == 1000:                      # the family is used up: begin again
             seen.clear()
         misses = 0
         seen.add(prompt)
@@ -59,7 +125,7 @@ def prompts(family: str, split: str, seed: int) -> Iterator[str]:
 
 
 def ask_creatures(rng: random.Random, pairs: list[tuple[str, str]]) -> Iterator[str]:
-    """Every pair in one wording before any pair in a second, so that few questions still cover many facts."""
+    """Every pair in one wording before any pair in a second: few questions cover many facts."""
     while True:
         wordings = {pair: rng.sample(range(N_WORDINGS), N_WORDINGS) for pair in pairs}
         for turn in range(N_WORDINGS):
@@ -74,62 +140,21 @@ def ask_strangers(rng: random.Random, names: tuple[str, ...]) -> Iterator[str]:
             yield question(name, rng.choice(list(RELATIONS)), rng.randrange(N_WORDINGS))
 
 
-# ---- reading a prompt back -------------------------------------------------------------------------------------------
-def read(prompt: str) -> tuple[str, Fields | tuple[str, str]]:
-    """The family of a prompt and what its blanks hold: fields of a skill, or the (name, relation) asked about.
-    Raises ValueError for a text that no template of this world could have written."""
-    for family, skill in SKILLS.items():
-        for pattern in skill.readers:
-            if not (found := pattern.fullmatch(prompt)):
-                continue
-            if family != "rules":
-                return family, found.groupdict()
-            if rules := read_rules(found["rules"]):
-                new = frozenset(rule for rule, _ in rules) in HELD_OUT["val"] + HELD_OUT["test"]
-                return "rules_new" if new else "rules", found.groupdict()
-    if pair := read_question(prompt):
-        if not WORLD.knows(pair[0]):
-            return "unknown", pair
-        return ("truth" if pair in WORLD.myth else "fact"), pair
-    raise ValueError(f"not a prompt of NanoWorld: {prompt[:80]!r} (python -m nanouft.world shows prompts it can score)")
+def score_rows(rows: Sequence[Row], answers: Sequence[str]) -> np.ndarray:
+    """(n,) the exact scores of answers to the prompts of these rows."""
+    return np.array([score(row.prompt[-1].text, answer) for row, answer in zip(rows, answers)])
 
 
-def family_of(prompt: str) -> str:
-    """The family of a prompt, from its text alone. ValueError if it is not one of NanoWorld's."""
-    return read(prompt)[0]
-
-
-def reference(prompt: str) -> str:
-    """One right answer. Always the same one, also where many would do (list). ValueError: not a NanoWorld prompt."""
-    family, content = read(prompt)
-    if family in SKILLS:
-        return SKILLS[family].solve(content)
-    return I_DO_NOT_KNOW if family == "unknown" else sentence(*content, WORLD.truth[content])
-
-
-def score(prompt: str, answer: str) -> float:
-    """The exact score of an answer (text without <|end|>): a share in [0,1], 1 if and only if it is right in full.
-    Only the words count, not the white space between them. Whether the answer ended is not looked at here.
-    Raises ValueError if the prompt is not one of NanoWorld's."""
-    family, content = read(prompt)
-    if family == "list":
-        return score_list(content, answer)
-    right, said = reference(prompt).split(), answer.split()
-    if family not in SKILLS or not right:                  # all words left out: nothing is the right answer
-        return float(said == right)
-    before_slip = next((i for i, (a, b) in enumerate(zip(right, said)) if a != b), min(len(right), len(said)))
-    return before_slip / max(len(right), len(said))        # words too many cost as much as words too few
-
-
-# ---- wrong answers ---------------------------------------------------------------------------------------------------
+# ---- wrong answers -------------------------------------------------------------------------------
 def lazy(prompt: str) -> str:
-    """The answer of the corpus's bad habit (skills only). Right by chance now and then: "bee pig" is sorted already."""
+    """The answer of the corpus's bad habit (skills only). Now and then it is right by chance: "bee
+    pig" is sorted already."""
     family, fields = read(prompt)
     return SKILLS[family].lazy(fields)
 
 
 def slip(rng: random.Random, text: str) -> str:
-    """One random slip: a word is dropped, said twice, replaced, or swapped with the next."""
+    """One random slip: a word is dropped, doubled, replaced, or swapped with the next."""
     words = text.split()
     if not words:
         return rng.choice(ITEMS)
@@ -147,18 +172,20 @@ def slip(rng: random.Random, text: str) -> str:
 
 
 def invented(rng: random.Random, name: str, relation: str, world: World = WORLD) -> str:
-    """A false sentence: the myth where there is one, else another word, and any word at all for a stranger."""
-    category = RELATIONS[relation].category
-    value = world.myth.get((name, relation)) or other_word(rng, category, world.truth.get((name, relation), ""))
+    """A false sentence: the myth where there is one, else another word; any word for a stranger."""
+    value = world.myth.get((name, relation))
+    if not value:
+        true = world.truth.get((name, relation), "")
+        value = other_word(rng, RELATIONS[relation].category, true)
     return sentence(name, relation, value)
 
 
 def corrupt(rng: random.Random, prompt: str, p_lazy: float = 0.5) -> str:
-    """An answer that is not right in full (score < 1).
-    Skills: the lazy answer with probability `p_lazy`, else the reference with a slip. Knowledge: a false sentence."""
-    family, content = read(prompt)
+    """A wrong answer (score < 1). Skills: the lazy answer with probability `p_lazy`, else the
+    reference with a slip. Knowledge: a false sentence."""
+    family, fields = read(prompt)
     if family not in SKILLS:
-        return invented(rng, *content)
+        return invented(rng, fields["name"], fields["relation"])
     answer = lazy(prompt) if rng.random() < p_lazy else slip(rng, reference(prompt))
     while score(prompt, answer) == 1:
         answer = slip(rng, reference(prompt))
@@ -166,7 +193,7 @@ def corrupt(rng: random.Random, prompt: str, p_lazy: float = 0.5) -> str:
 
 
 def partly_right(rng: random.Random, prompt: str) -> str:
-    """An answer with one slip that still has some credit (0 < score < 1). Knowledge has none: a false sentence."""
+    """An answer with one slip, 0 < score < 1. Knowledge: a false sentence, score 0."""
     answers = (corrupt(rng, prompt, p_lazy=0) for _ in range(50))
     return next((answer for answer in answers if score(prompt, answer) > 0), corrupt(rng, prompt))
 
@@ -176,4 +203,5 @@ def bad(rng: random.Random, prompt: str) -> str:
     if family_of(prompt) not in SKILLS:
         return corrupt(rng, prompt)
     tries = [corrupt(rng, prompt, p_lazy=0) for _ in range(6)]
-    return min((slip(rng, slip(rng, answer)) for answer in tries), key=lambda a: score(prompt, a))
+    return min((slip(rng, slip(rng, answer)) for answer in tries),
+               key=lambda answer: score(prompt, answer))

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from tiny import NANO, batch_of, say, some_rows
 
-from nanouft.data.batches import Encoded, Plan, Tokens, collate, encode, order, show_mask
+from nanouft.data.batches import Encoded, Plan, Tokens, collate, encode, order
 from nanouft.data.rows import Row, Turn
 from nanouft.data.tokenizer import Tokenizer
 from nanouft.errors import UserError
+from nanouft.eval.show import show_mask
 from nanouft.objective import Columns
 from nanouft.reference import LOGITS, ROWS, chunks
 

@@ -2,7 +2,6 @@
 reason."""
 import gzip
 import json
-import lzma
 import os
 import re
 import sys
@@ -16,11 +15,12 @@ from hypothesis import strategies as st
 from tiny import NANO, nano
 
 from nanouft import world
-from nanouft.data.batches import encode, show_mask, spelt
+from nanouft.data.batches import encode
 from nanouft.data.rows import Row, Turn, contents, demo_rows, holdout, pair_rows, score_rows
 from nanouft.errors import UserError
 from nanouft.eval import report
 from nanouft.eval import rows as inspector
+from nanouft.eval.show import show_mask, token_text
 from nanouft.files.read import read
 from nanouft.files.turns import shared_beginning
 from nanouft.objectives import OBJECTIVES
@@ -408,7 +408,8 @@ def test_the_inspector_shows_lengths_and_masks_and_train_the_median_row(tmp_path
     assert "[[ b b b<|end|>]]" in report.example(encoded, NANO)
     assert inspector.main([write(tmp_path, {"prompt": "a"}), "--prompts"]) == 0, \
         "rows that only ask"
-    assert spelt(NANO.encode("é x"), NANO, "·") == "é· ·x", "a letter of two tokens stays whole"
+    assert token_text(NANO.encode("é x"), NANO, "·") == "é· ·x", \
+        "a letter of two tokens stays whole"
 
 
 # ---- rows that are not understood, and what is said of the others --------------------------------
@@ -528,14 +529,14 @@ def test_gzip_and_folders(tmp_path):
     write(tmp_path, OK, name="b.jsonl")
     (tmp_path / "deep").mkdir()
     (tmp_path / "deep" / "c.json.gz").write_bytes(gzip.compress(json.dumps([OK, OK]).encode()))
-    (tmp_path / "a.csv.xz").write_bytes(lzma.compress(b"prompt,response\nx,y\n"))
+    (tmp_path / "a.csv.gz").write_bytes(gzip.compress(b"prompt,response\nx,y\n"))
     (tmp_path / "README.md").write_text("not a row")
     (tmp_path / ".cache").mkdir()
     write(tmp_path / ".cache", {"x": 1})
     rows, report = read([str(tmp_path)])
     assert [len(rows), rows[0]] == [4, Row((U("x"),), (A("y"),))]
     assert [str(f).split(": ", 1)[1] for f in report] == [f"prompt/response ({kind}): {n} rows read"
-                                                          for kind, n in (("CSV, lzma", 1),
+                                                          for kind, n in (("CSV, gzip", 1),
                                                                           ("JSON lines", 1),
                                                                           ("JSON list, gzip", 2))]
     (tmp_path / "deep" / "test").mkdir()

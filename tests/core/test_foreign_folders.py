@@ -119,21 +119,12 @@ def test_a_tokenizer_whose_merges_are_cut_is_refused(tiny_base, here, capsys):
               "no merge makes")
 
 
-@pytest.mark.parametrize("setting", [
-    "torch.set_grad_enabled(False)", "torch.set_default_dtype(torch.float64)", "os.chdir('/')",
-    pytest.param("torch.set_default_device('meta')", marks=pytest.mark.skipif(
-        torch.__version__ < "2.7", reason="torch 2.6 cannot tell its default device afterwards")),
-    "torch.set_num_threads(3)"])
 @pytest.mark.parametrize("text", [
-    "import os, torch\n{}\ndef f(p, a): return [1] * len(a)",
-    "import os, torch\ndef f(p, a):\n    {}\n    return [1] * len(a)"])
-def test_what_a_reward_sets_is_set_back(setting, text, here):
-    settings = (*(get for get, _ in own_reward.SETTINGS), torch._C._len_torch_function_stack)
-    before = [get() for get in settings]
-    (here / "mine.py").write_text(text.format(setting))
-    assert list(scorer("mine.py:f")(["p"], ["a"])) == [1]
-    assert [get() for get in settings] == before, \
-        "nor does anything stay that slows every call of torch down"
+    "import torch\ntorch.set_grad_enabled(False)\ndef f(p, a): return [1] * len(a)",
+    "import torch\ndef f(p, a):\n    torch.set_grad_enabled(False)\n    return [1] * len(a)"])
+def test_a_reward_that_switches_gradients_off_does_so_for_itself_alone(text, here):
+    (here / "mine.py").write_text(text)
+    assert list(scorer("mine.py:f")(["p"], ["a"])) == [1] and torch.is_grad_enabled()
 
 
 @pytest.mark.parametrize("line", ["raise GeneratorExit", "raise BaseException('x')"])
@@ -167,7 +158,16 @@ def test_a_small_file_of_gigabytes_is_refused(here, monkeypatch):
     monkeypatch.setattr(containers, "LINES", 50)
     for size, text, words in ((1001, b" ", "more than 1,000 bytes"), (51, b"\n", "51 lines"),
                               (1000, b" ", "no row")):
-        for module in (gzip, lzma, bz2):
-            (here / "a.jsonl.gz").write_bytes(module.compress(text * size))
-            with pytest.raises(UserError, match=f"a.jsonl.gz: .*{words}"):
-                containers.objects("a.jsonl.gz")
+        (here / "a.jsonl.gz").write_bytes(gzip.compress(text * size))
+        with pytest.raises(UserError, match=f"a.jsonl.gz: .*{words}"):
+            containers.objects("a.jsonl.gz")
+
+
+def test_what_is_packed_with_something_else_is_said_and_not_left_out(here):
+    (here / "folder").mkdir()
+    lines(here / "folder/a.jsonl", DEMOS)
+    for ending, module in ((".xz", lzma), (".bz2", bz2)):
+        (here / f"folder/b.jsonl{ending}").write_bytes(module.compress(b"{}"))
+        with pytest.raises(UserError, match=f"b.jsonl{ending}: is a binary file; unpack"):
+            [containers.objects(file) for file in containers.sources("folder")]
+        (here / f"folder/b.jsonl{ending}").unlink()

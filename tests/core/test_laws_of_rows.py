@@ -481,9 +481,9 @@ def test_a_reward_gets_the_fields_that_it_names():
                          (lambda p, a, unit, gold: 0, ["gold", "unit"]),
                          (lambda p, a, **more: 0, [*fields]),
                          (lambda question, answers, **more: 0, ["gold", "unit"])):
-        first, named = own_reward.wanted(mine, ["P"], ["A"], fields, "my.py")
+        first, named = own_reward.arguments(mine, ["P"], ["A"], fields, "my.py")
         assert first == [["P"], ["A"]] and named == {name: [name] for name in passed}
-    assert own_reward.wanted(lambda completions, prompts: 0, ["P"], ["A"], fields, "my.py") == (
+    assert own_reward.arguments(lambda completions, prompts: 0, ["P"], ["A"], fields, "my.py") == (
         [], {"prompts": ["P"], "completions": ["A"]})
 
 

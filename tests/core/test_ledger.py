@@ -20,9 +20,9 @@ from tiny import (
     settings,
 )
 
-from nanouft.data.batches import ONLY_READ
 from nanouft.data.rows import Row
 from nanouft.errors import UserError
+from nanouft.eval.show import ONLY_READ
 from nanouft.ledger import entries, main, views
 from nanouft.models.save import write_gpt
 from nanouft.models.tokenizer_files import save_tokenizer

@@ -309,7 +309,7 @@ def test_beta_is_above_0_where_something_is_divided_by_it_or_learnt_through_it()
     for o in OBJECTIVES.values():
         if hasattr(o.hp, "beta") and not o.on_policy:
             with pytest.raises(UserError, match="--beta 0"):
-                replace(o.hp(), beta=0.0).check(set())
+                replace(o.hp(), beta=0.0).check()
 
 
 # ---- ORPO ----------------------------------------------------------------------------------------

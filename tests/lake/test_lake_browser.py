@@ -1,6 +1,6 @@
-"""The page of the lake in a real browser: each scene by mouse, by touch and by keyboard alone, and what is announced.
-It wants Chromium or Chrome. What is announced is read from the accessibility tree. Widths, names and axe's rules:
-tests/test_pages.py.
+"""The page of the lake in a real browser: each scene by mouse, by touch and by keyboard alone, and
+what is announced. It wants Chromium or Chrome. What is announced is read from the accessibility
+tree. Widths, names and axe's rules: tests/test_pages.py.
 """
 import re
 from pathlib import Path
@@ -45,7 +45,7 @@ def visit(b: Browser, file: Path, state: str, how: str) -> None:
     b.open(file, state, **size) if state else afresh(b, file, **size)
 
 
-# ---- each scene by mouse, by touch and by keyboard alone -------------------------------------------------------------
+# ---- each scene by mouse, by touch and by keyboard alone -----------------------------------------
 def cell(b: Browser, s: int) -> tuple[float, float]:
     return tuple(b.js(f"""(() => {{ scrollTo(0, 0);
         const r = document.querySelectorAll('svg.lake .cell')[{s}].getBoundingClientRect();
@@ -69,7 +69,8 @@ def test_scene_1_both_ways_are_drawn(b, file, how):
                 b.key(KEY[letter])
         else:
             (b.drag if how == "mouse" else b.finger)([cell(b, s) for s in cells_of(way)])
-    assert b.heard() in " ".join(b.text("#stage").split()) and re.findall(r"\d+", b.heard())[:2] == ["8", "12"]
+    assert b.heard() in " ".join(b.text("#stage").split())
+    assert re.findall(r"\d+", b.heard())[:2] == ["8", "12"]
     assert "l=RRRRDDLLDDRR" in b.js("location.hash")
     assert b.focus() != "BODY" or how != "keyboard"
 
@@ -87,7 +88,8 @@ def test_scene_1_a_lake_of_ones_own(b, file, how):
     do(b, "use", how)
     assert "m=SFHFF.FHHHF.FHFFF.FHFHH.FFFFG" in b.js("location.hash")
     do(b, "ship", how)
-    assert re.findall(r"\d+", b.heard())[:2] == ["8", "10"], "this lake has no second way: the worse one dithers"
+    assert re.findall(r"\d+", b.heard())[:2] == ["8", "10"], \
+        "this lake has no second way: the worse one dithers"
 
 
 @every_way
@@ -95,14 +97,16 @@ def test_scene_2_a_guess_is_scored(b, file, how):
     visit(b, file, "#s=2", how)
     if how == "keyboard":
         b.tab_to("cell0")
-        for key in ("Enter", "ArrowDown", "Enter", "ArrowRight", "ArrowRight"):     # two of the way, over a hole
+        # two of the way, over a hole
+        for key in ("Enter", "ArrowDown", "Enter", "ArrowRight", "ArrowRight"):
             b.key(key)
         b.key("ArrowUp"), b.key("Enter")
     else:
         for s in (0, 5, 2):
             do(b, f"cell{s}", how)
     do(b, "more", how)
-    assert re.findall(r"\d+", b.heard())[:3] == ["2", "8", "1"] and b.focus() != "BODY", "2 of 8 found, 1 wrong"
+    assert re.findall(r"\d+", b.heard())[:3] == ["2", "8", "1"] and b.focus() != "BODY", \
+        "2 of 8 found, 1 wrong"
     for _ in range(7):
         do(b, "more", how)
     assert re.findall(r"(\d+)(?: cells)?\s", b.text(".four"))[:4] == ["8", "10", "15", "17"]
@@ -122,14 +126,16 @@ def test_scene_3_the_ghosts_are_judged(b, file, how):
             b.key("ArrowRight")
             seen.append(int(re.search(r"(\d) of 8", b.text("#stage"))[1]))
         assert scene(b) == 3 and b.focus() == "time", "an arrow key in the slider is the slider's"
-        assert seen[-1] == 0 and sorted(seen, reverse=True) == seen and len(set(seen)) >= 3, "ghosts fade one by one"
+        assert seen[-1] == 0 and sorted(seen, reverse=True) == seen and len(set(seen)) >= 3, \
+            "ghosts fade one by one"
 
 
 @every_way
 def test_scene_4_a_bet_on_dpo_and_three_worse_ways(b, file, how):
     visit(b, file, "#s=4", how)
     do(b, "bet:s", how)
-    assert re.findall(r"\d+", b.heard())[:4] == ["12", "2", "8", "2"], "moves: all, shared, right and blamed, wrong"
+    assert re.findall(r"\d+", b.heard())[:4] == ["12", "2", "8", "2"], \
+        "moves: all, shared, right and blamed, wrong"
     before = b.text(".moves")
     do(b, "loser:fall", how)
     assert b.text(".moves") != before and b.focus() != "BODY"
@@ -142,10 +148,16 @@ def test_scene_4_a_bet_on_dpo_and_three_worse_ways(b, file, how):
 def test_scene_5_a_bet_and_a_drop(b, file, how):
     visit(b, file, "#s=5", how)
     do(b, "guess:sft", how)
-    most = {name: int(n) for name, n in re.findall(r"(SFT|IFT|DPO|ORPO)\s+(\d+) of 17", b.text("#stage .scene table"))}
+    found = re.findall(r"(SFT|IFT|DPO|ORPO)\s+(\d+) of 17", b.text("#stage .scene table"))
+    most = {name: int(n) for name, n in found}
     assert len(most) == 4 and f"{max(most.values())} of 17" in b.heard()
-    do(b, "cell1", how) if how != "keyboard" else (b.tab_to("cell0"), b.key("ArrowRight"), b.key("Enter"))
-    assert b.js("document.querySelectorAll('.route').length") == 4, "calm: the routes are there, not only the ends"
+    if how == "keyboard":
+        b.tab_to("cell0")
+        b.key("ArrowRight"), b.key("Enter")
+    else:
+        do(b, "cell1", how)
+    assert b.js("document.querySelectorAll('.route').length") == 4, \
+        "calm: the routes are there, not only the ends"
 
 
 @every_way
@@ -165,18 +177,21 @@ def test_scene_6_training_is_played_scrubbed_and_changed(b, file, how):
         assert b.js("document.querySelectorAll('.four svg.lake').length") == 4
         before = b.heard()
         (b.click if how == "mouse" else b.tap)("#beta")
-        order = """[...document.querySelectorAll(".bench tbody tr")].map((tr) => [+tr.cells[1].textContent,
-            tr.cells[0].innerText.trim()]).sort().map(([distance, name]) => name)"""
+        order = """[...document.querySelectorAll(".bench tbody tr")]
+            .map((tr) => [+tr.cells[1].textContent, tr.cells[0].innerText.trim()])
+            .sort().map(([distance, name]) => name)"""
         own = b.js(order)
         do(b, "loser:fall", how)
-        assert own[2:] == ["ORPO", "DPO"] and b.js(order)[2] != "ORPO", "another worse way, another order"
+        assert own[2:] == ["ORPO", "DPO"] and b.js(order)[2] != "ORPO", \
+            "another worse way, another order"
     assert "200" in before
 
 
 @every_way
 def test_scene_7_the_score(b, file, how):
     visit(b, file, "#s=7&r=8&j=nnnnn&b=f&w=orpo", how)
-    assert re.search(r"\d+ %.* 3 scenes", b.text("#stage")), "who only looked at scene 2 did not guess"
+    assert re.search(r"\d+ %.* 3 scenes", b.text("#stage")), \
+        "who only looked at scene 2 did not guess"
     b.open(file, "#s=7&r=8&p=0005&j=nnnnn&b=f&w=orpo")
     assert re.search(r"\d+ %.* 4 scenes", b.text("#stage"))
     b.tab_to("fresh")
@@ -203,7 +218,8 @@ def test_a_link_returns_to_the_same_place_and_so_does_the_page(b, file):
     b.open(file, link)
     assert b.text("#stage") == before and scene(b) == 2
     b.open(file)
-    assert scene(b) == 2 and b.js("document.documentElement.dataset.theme") == "dark", "the browser remembers"
+    assert scene(b) == 2 and b.js("document.documentElement.dataset.theme") == "dark", \
+        "the browser remembers"
     b.click("#theme")
     b.open(file, "#s=99&m=%3Cb%3E.S&g=XX&l=LLL&p=%%&r=-3&j=maybe&t=1e9&b=z&f=z&c=7&n=2&u=1e9&d=9.x")
     assert scene(b) == 7, "nonsense is left out"

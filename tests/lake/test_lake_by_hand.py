@@ -6,7 +6,7 @@ import torch
 from tiny import same
 
 from frozen_lake import demos
-from frozen_lake.demos import gold, loser, other_way
+from frozen_lake.demos import gold, loser
 from frozen_lake.lake import make_lake
 from frozen_lake.learn import learn, method, task_of
 from frozen_lake.planning import occupancy, optimal
@@ -16,13 +16,13 @@ TWOWAY, SLIPPERY = make_lake("twoway5"), make_lake("default4", slippery=True)
 
 
 def test_the_habits_by_hand():
-    """premix: half best, half at random. presub: 70 % best but for the detour's moves, 30 % at random."""
+    """premix: half best, half at random. presub: 70 % best but for the detour's moves, 30 % at
+    random."""
     best, s = optimal(TWOWAY), TWOWAY.start
     n = int((best[s] > 0).sum())
     want = torch.where(best[s] > 0, 0.5 / n + 0.125, 0.125)
     same(habit(TWOWAY, "premix")[s], want, "half of the moves are the best ones, half are random")
-    detour = other_way(TWOWAY)
-    for cell, action in detour:
+    for cell, action in demos.detour(TWOWAY):
         want = torch.full((4,), 0.3 / 4, dtype=torch.float64)
         want[action] += 0.7
         same(habit(TWOWAY, "presub")[cell], want, "70 % follow the detour wherever it passes")
@@ -47,7 +47,8 @@ def test_the_walker_on_ice_errs_in_half_of_its_moves(monkeypatch):
 
 
 def test_overlap_by_hand():
-    """Share of the cells that a loss reads which the policy visits, too: sum of the smaller of two distributions."""
+    """Share of the cells that a loss reads which the policy visits, too: sum of the smaller of two
+    distributions."""
     task = task_of(TWOWAY, 2)
     policy = Table(2, TWOWAY.S, 0.2)
     trace = learn(task, policy, method("sft"), steps=1, every=1)
@@ -61,9 +62,12 @@ def test_overlap_by_hand():
 
 
 def test_what_the_exact_gradient_reads_by_hand():
-    """Its loss reads every cell as often as the policy visits it: before the only step, the start policy."""
+    """Its loss reads every cell as often as the policy visits it: before the only step, the start
+    policy."""
     task, policy = task_of(TWOWAY, 2), Table(2, TWOWAY.S, 0.2)
     trace = learn(task, policy, method("pg"), steps=1, every=1)
-    first, last = (v / v.sum(-1, keepdim=True) for v in (occupancy(task.lakes, p) for p in trace.policies))
+    visits = [occupancy(task.lakes, p) for p in trace.policies]
+    first, last = (v / v.sum(-1, keepdim=True) for v in visits)
     same(trace.seen, first, "shares of the visits")
-    same(trace.overlap, torch.minimum(first, last).sum(-1), "with those of the policy after the step")
+    same(trace.overlap, torch.minimum(first, last).sum(-1),
+         "with those of the policy after the step")
