@@ -310,16 +310,15 @@ def test_sampling_repeats_with_its_seed(here, tiny_base, capsys):
 
 def test_marks_are_not_part_of_an_answer(tiny_base, monkeypatch):
     """Neither what is scored nor what a chat remembers holds '(does not stop)'."""
-    speaker = sample.Chat(str(tiny_base), Device("cpu", "fp32"))
+    model = sample.ChatModel(str(tiny_base), Device("cpu", "fp32"))
     cfg = sample.Sample(max_new=3)
-    (text, remarks), = speaker.say((sample.Turn("user", "Hello."),), max_new=3)
+    (text, remarks), = model.answers((sample.Turn("user", "Hello."),), cfg)
     assert "does not stop" in remarks and "stop" not in text
     heard, typed = [], iter(["Hello.", "And?", "/new", "", "Again.", "/quit"])
     monkeypatch.setattr("builtins.input", lambda prompt: next(typed))
-    monkeypatch.setattr(speaker, "say",
-                        lambda turns, *_, **how: heard.append([t.text for t in turns])
+    monkeypatch.setattr(model, "answers", lambda turns, *_: heard.append([t.text for t in turns])
                         or [("yes", "")])
-    sample.chat([speaker], cfg)
+    sample.chat([model], cfg)
     assert heard == [["Hello."], ["Hello.", "yes", "And?"], ["Again."]]
 
 
@@ -367,16 +366,6 @@ FIRST = {
     "reward --init {tiny} --steps 1 --rows 16 --threads 1 --out {new}": 2}
 
 
-def test_a_line_to_paste_holds_no_line_break(tmp_path):
-    asked = [dict(prompt=x, reference=y)
-             for x, y in (("a\nb", "c"), ("a", "b\nc"), ("say 'yes'", "yes"))]
-    cfg = train.Train(data=["x.jsonl"])
-    said = report.next_steps(tmp_path, "sft", cfg, [], asked)
-    assert shlex.split(said[1], comments=True)[-2:] == ["--prompt=say 'yes'", "--answer=yes"]
-    assert not any("ledger" in line
-                   for line in report.next_steps(tmp_path, "sft", cfg, [], asked[:2]))
-
-
 def test_a_second_stage_fits_into_the_same_memory(tmp_path):
     cfg = train.Train(lora=4, checkpointing=True)
     assert "--lora 4 --checkpointing" in report.go_on(tmp_path / "sft", "sft", cfg, [])
@@ -394,7 +383,7 @@ def test_the_printed_next_commands_run_as_they_stand(first, here, tiny_base, mon
         json.dumps({"command": "train", "config": {"data": ["DEMOS.jsonl"]}}))
     monkeypatch.setitem(pretrain.SIZES, "nano",
                         dataclasses.replace(pretrain.SIZES["nano"], n_layer=1, n_embd=16))
-    assert "for its own figures give --data" in evaluate.other_data("other")
+    assert "was not trained on NanoWorld" in evaluate.other_data("other")
     monkeypatch.setattr(evaluate, "on_world", lambda *a: None)
     # drawn below, and in test_ledger.py
     monkeypatch.setattr(ledger.plots, "ledger", lambda strips, file, *a: file)

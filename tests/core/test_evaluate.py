@@ -18,8 +18,8 @@ from nanouft.loop import Device
 from nanouft.models.load import start_model
 from nanouft.objective import REF
 from nanouft.reference import Models, add_columns
-from nanouft.sample import Chat
-from nanouft.sampling import Answer, _choose, answer_rows
+from nanouft.sample import ChatModel, Sample
+from nanouft.sampling import Answer, _choose, _cut_tail, answer_rows
 from nanouft.world.facts import WORLD, question
 
 BF16 = Device("cpu", "bf16")
@@ -220,8 +220,8 @@ def test_the_reference_is_scored_in_the_precision_of_the_policy():
 def test_top_p_keeps_no_more_than_its_mass_needs(logits, top_p, kept):
     # equal logits: every probability is exact in binary
     rows = torch.tensor([logits]).expand(400, -1)
-    token = _choose(rows, 1.0, 0, top_p, torch.Generator().manual_seed(0), torch.arange(len(rows)),
-                    len(rows))
+    rng, places = torch.Generator().manual_seed(0), torch.arange(len(rows))
+    token = _choose(_cut_tail(rows, 0, top_p), rng, places, len(rows))
     assert len(token.unique()) == kept, \
         f"LAW: the likeliest tokens up to the mass {top_p}; the next one adds nothing"
 
@@ -230,10 +230,10 @@ def test_a_plain_text_goes_on_without_a_template(monkeypatch):
     asked = []
     monkeypatch.setattr(voices, "generate", lambda model, prompts, **how: asked.append(prompts)
                         or [])
-    voice = object.__new__(Chat)
-    voice.model, voice.tok = None, NANO
+    model = object.__new__(ChatModel)
+    model.model, model.tok = None, NANO
     for plain in (True, False):
-        voice.say(say("user", "Where does"), plain=plain, n=2)
+        model.answers(say("user", "Where does"), Sample(plain=plain, n=2))
     assert asked == [[NANO.encode("Where does")] * 2,
                      [NANO.prompt_ids(say("user", "Where does"))] * 2]
 

@@ -495,19 +495,6 @@ def test_of_a_dialogue_the_last_turn_is_scored():
     assert asked.tolist() == ["thirdx1", "firstyNone"]
 
 
-@pytest.mark.parametrize("prompt, reference, usable",
-                         [("p", "r", True), ("", "r", False), ("p", "", False),
-                          ("p" * 79, "r" * 79, True), ("p" * 80, "r", False),
-                          ("p", "r" * 80, False), ("p", report.NO_ANSWER, False)])
-def test_the_next_command_asks_a_short_question_of_the_data(prompt, reference, usable, tmp_path):
-    rows = [Row(say("user", "p"), say("assistant", "r"))]
-    lines = report.next_steps(tmp_path, "sft", Train(data=["d.jsonl"]), rows,
-                              [{"prompt": prompt, "reference": reference}])
-    ledger = [line for line in lines if "nanouft.ledger" in line]
-    assert len(ledger) == usable and all(f"--prompt={prompt} --answer={reference} " in line
-                                         for line in ledger)
-
-
 def test_the_table_of_a_run():
     def family(score: float) -> dict:
         return {"score": score, "low": score - 0.25, "high": score + 0.25, "strict": score / 2,

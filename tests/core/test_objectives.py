@@ -68,7 +68,6 @@ def test_the_contract(name):
 @pytest.mark.parametrize("form", [f for f in FORMS if getattr(f.hp, "surrogate", "ppo") == "ppo"],
                          ids=str)
 def test_settings_that_change_something_are_not_refused(form):
-    default = vars(tiny.settings(form.name))
     if hasattr(form.hp, "check"):
         form.hp.check()
 

@@ -216,7 +216,7 @@ def test_pieces_of_coupled_rows_add_up(form):
     want, grads = model_grads(form, model, real_batch(form))
     micro, total = MicroBatches(form.objective, form.hp, model, CPU, 3), 0
     model.zero_grad()
-    for piece in micro.cut(real_batch(form)):
+    for piece in micro.pieces(real_batch(form)):
         form.objective.forward(model, piece, form.hp)
         loss, _ = micro.loss(piece, form.hp)
         loss.backward()

@@ -148,12 +148,12 @@ def test_a_look_is_the_ledger_for_every_objective_and_dial(made, monkeypatch):
     q["drawn"] = [{"answer": q["answer"], "reward": 1, "ended": 1},
                   {"answer": q["rejected"], "reward": 0, "ended": 1}]
     # the ledger's, for KTO
-    q["other"] = {"prompt": q["prompt"], "answer": NANO.chat((), world.said("No."))[0][1:]}
+    q["other"] = {"prompt": q["prompt"], "answer": NANO.chat((), world.as_answer("No."))[0][1:]}
     looks, nats = made.js(f"""const q = {json.dumps(q)}, own = {{ ...q, other: q }};
         const model = policy(), of = (name) => name === "sftmix" ? own : q;
         out = [{json.dumps(views)}.map(([name, dials]) => model.look(of(name), name, dials)),
             model.look(q, "sft").roles[0].p.map(Math.log)]""")
-    answer, rejected = (world.said(NANO.decode(q[side][:-1]).strip())
+    answer, rejected = (world.as_answer(NANO.decode(q[side][:-1]).strip())
                         for side in ("answer", "rejected"))
     row = Row((world.Turn("user", q["text"]),), answer, answer, rejected)
     for (name, dials), look in zip(views, looks):

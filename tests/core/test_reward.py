@@ -176,7 +176,7 @@ def test_the_figures_by_hand():
 
 @pytest.mark.parametrize("low, better", [(0.49, False), (0.51, True)])
 def test_best_of_n_is_suggested_only_if_the_reward_is_better_than_a_coin(low, better, tmp_path):
-    said = "\n".join(reward.next_steps(reward.Reward(init="x"), tmp_path, {"low": low}, []))
+    said = "\n".join(reward.next_steps(reward.Reward(init="x"), tmp_path, {"low": low}))
     assert ("nanouft.evaluate --split val x --best-of 16" in said) == ("nanouft.sample x" in said) \
         == better
 

@@ -15,7 +15,7 @@ from tiny import CPU, batch_of, some_rows, tiny
 from nanouft import pretrain, reward, train
 from nanouft.eval import report
 from nanouft.objectives import OBJECTIVES
-from nanouft.run import checkpoints, config, signals
+from nanouft.run import checkpoints, command, config
 from nanouft.run.setup import Run
 
 pytestmark = pytest.mark.usefixtures("brief")
@@ -58,11 +58,11 @@ NUMBERS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
 
 @pytest.mark.parametrize("case", CASES)
 def test_a_run_that_is_interrupted_goes_on_to_the_same_bits(case, tiny_base, here, capsys):
-    command, place, when, kept = CASES[case]
+    line, place, when, kept = CASES[case]
     lines(here / "pairs.jsonl", PAIRS)
     (here / "text.txt").write_text(CORPUS)
     short = f"--init {tiny_base} --batch-size 4 {' '.join(QUICK)}"
-    program, *argv = command.format(tiny=tiny_base, short=short, world=f"--rows 40 {short}").split()
+    program, *argv = line.format(tiny=tiny_base, short=short, world=f"--rows 40 {short}").split()
     main, number = MAINS[program], NUMBERS[list(CASES).index(case) % 3]
     handlers = [signal.getsignal(n) for n in NUMBERS]
     with pytest.MonkeyPatch.context() as patch:
@@ -73,7 +73,7 @@ def test_a_run_that_is_interrupted_goes_on_to_the_same_bits(case, tiny_base, her
     assert said == (f"interrupted ({number.name}): run holds "
                     f"{f'step {kept}' if kept else 'no step yet'}; go on with: {goes_on}")
     assert checkpoints.whole_steps(here / "run") == ([kept] if kept else [])
-    assert handlers == [signal.getsignal(n) for n in NUMBERS] and not signals.Loop.runs
+    assert handlers == [signal.getsignal(n) for n in NUMBERS] and not command.Loop.runs
     assert call(main, *goes_on.split()[3:]) == call(main, *argv, "--out", "whole") == 0
     for file in ("model.safetensors", "metrics.jsonl", "value_head.safetensors"):
         ours, theirs = here / "run" / file, here / "whole" / file
@@ -116,7 +116,7 @@ def fitted(folder, signals_in: dict[int, int], stride: int = 1,
     source.stride, source.stats = stride, {}
     cfg = train.Train(lr=1e-3, save_every=50 * saves, compile="off")
     run = Run("sft", cfg, sft.hp(), CPU, folder, source, None)
-    with pytest.raises(signals.Interrupted), signals.caught():
+    with pytest.raises(command.Interrupted), command.caught():
         train.fit(tiny(double=False), sft, run.hp, 10, run)
     steps = checkpoints.whole_steps(folder)
     shutil.rmtree(folder / "steps", ignore_errors=True)

@@ -33,7 +33,7 @@ from nanouft.models.save import add_value_head, save_model
 from nanouft.objective import Objective, write_logp
 from nanouft.objectives import OBJECTIVES, ift
 from nanouft.reference import Models, add_columns
-from nanouft.run import checkpoints, processes
+from nanouft.run import checkpoints, devices
 from nanouft.run.flags import Train
 from nanouft.run.setup import Run
 from nanouft.run.storage import read_json
@@ -404,7 +404,7 @@ def test_fit_trains_what_compile_returns(tmp_path, monkeypatch):
     def compiled(model, mode, device, steps):
         asked.append((mode, device, steps))
         return Compiled(model)
-    monkeypatch.setattr(processes, "compiled", compiled)
+    monkeypatch.setattr(devices, "compiled", compiled)
     fitted(tmp_path, monkeypatch, 4, compile="on")
     assert asked == [("on", CPU, 4)], \
         "LAW: fit hands the model, --compile, device and steps to compiled, once"
@@ -413,11 +413,11 @@ def test_fit_trains_what_compile_returns(tmp_path, monkeypatch):
 
 def test_compile_on_and_off():
     model, large, gpu = tiny(), torch.nn.Linear(5000, 5000, device="meta"), Device("cuda", "bf16")
-    assert processes.compiled(model, "off", CPU, 1000) is model, "LAW: off = the model itself"
+    assert devices.compiled(model, "off", CPU, 1000) is model, "LAW: off = the model itself"
     for small, where, steps in ((large, CPU, 1000), (model, gpu, 1000), (large, gpu, 499)):
-        assert processes.compiled(small, "auto", where, steps) is small, \
+        assert devices.compiled(small, "auto", where, steps) is small, \
             "LAW: auto = on CUDA, for what is large and long"
     for of, mode, where in ((model, "on", CPU), (large, "auto", gpu)):
-        made = processes.compiled(of, mode, where, 500)
+        made = devices.compiled(of, mode, where, 500)
         assert isinstance(made, torch._dynamo.OptimizedModule), \
             "LAW: on, or worth it = torch.compile"
