@@ -135,7 +135,8 @@ def views(wanted: list[str], init: str = "base") -> Iterator[tuple[str, str, Any
         values = vars(parser.parse_args(flags))
         if first := objective.prerequisite:
             values.setdefault(first.setting, [init] * len(first.commands))
-        hp, given = config.fill(objective.hp, values)
+        hp: Any
+        hp, _ = config.fill(objective.hp, values)
         if hasattr(hp, "check"):
             hp.check()
         yield text, name, hp

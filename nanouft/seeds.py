@@ -29,7 +29,8 @@ def row_seed(batch_seed: int, row: int) -> int:
 
 
 def guess_seed(batch_seed: int) -> int:
-    """For IFT's sampled guesses: half a million steps ahead, since its coins are drawn with the step's own seed."""
+    """For IFT's sampled guesses: half a million steps ahead, since its coins are drawn with the
+    step's own seed."""
     return batch_seed + 500_009
 
 

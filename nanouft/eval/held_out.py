@@ -8,19 +8,15 @@ log-prob gained over the start model (`accuracy`, `auc`: .5 = nothing learnt) or
 training.
 """
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import torch
 
-from nanouft.data.batches import Encoded, encode
-from nanouft.data.rows import Row, Turns, label_rows
-from nanouft.data.tokenizer import Tokenizer
-from nanouft.errors import UserError
+from nanouft.data.batches import Encoded
+from nanouft.data.rows import Turns
 from nanouft.eval.stats import bootstrap
 from nanouft.gpt import GPT
 from nanouft.loop import Device
-from nanouft.objective import Objective
 from nanouft.reference import logps
 
 FEW = 30                # of fewer rows, one more or less moves a share by over three points

@@ -22,7 +22,7 @@ from torch import Tensor
 from nanouft.errors import UserError, one_line, optional
 from nanouft.gpt import GPT, GPTConfig
 from nanouft.run import tensors
-from nanouft.run.tensors import not_finite
+from nanouft.run.storage import not_finite
 
 # may be in the file and are not read: causal masks, angles of positions, the head of a reward model
 NOT_READ = ("rotary_emb.inv_freq", "attn.bias", "attn.masked_bias", "score.weight")

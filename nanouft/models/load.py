@@ -16,8 +16,7 @@ from nanouft.errors import UserError, one_line, optional
 from nanouft.gpt import BASE, GPT, shipped_base
 from nanouft.models import folder as folders
 from nanouft.models.tokenizer_files import brings_template, load_tokenizer
-from nanouft.run.storage import HUB, read_json
-from nanouft.run.tensors import not_finite
+from nanouft.run.storage import HUB, not_finite, read_json
 
 OF_HUB = ["*.json", "*.safetensors", "*.jinja", "*.model", "merges.txt"]    # no pickles, no code
 

@@ -22,7 +22,7 @@ from nanouft.gpt import CONV1D, GPT
 from nanouft.models.load import folder_of
 from nanouft.models.tokenizer_files import save_tokenizer
 from nanouft.run import tensors
-from nanouft.run.tensors import not_finite
+from nanouft.run.storage import not_finite
 
 VALUE_FILE = "value_head.safetensors"
 

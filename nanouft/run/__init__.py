@@ -1,1 +1,1 @@
-"""What a training run needs around the loop: flags, set-up, devices, checkpoints, the log, run folders."""
+"""What a training run needs around the loop: flags, set-up, devices, checkpoints, run folders."""

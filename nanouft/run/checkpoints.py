@@ -2,15 +2,17 @@
 
 out/<name>/steps/<n>/   weights and optimizer state after step n
 
-A step folder is written whole under another name, flushed to disk and renamed once. Kill the process anywhere and
-either the old step or the new one is there, never half of one. A checksum tells a step that the disk damaged later.
-Weights that are not finite are never saved. Nothing is pickled, nothing is unpickled.
+A step folder is written whole under another name, flushed to disk and renamed once. Kill the
+process anywhere: either the old step or the new one is there, never half of one. Checksums find a
+step that the disk damaged later. Weights that are not finite are never saved. Nothing is pickled or
+unpickled.
 """
 import errno
 import os
 import re
 import shutil
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -19,24 +21,22 @@ from safetensors.torch import load_file, save_file
 from nanouft.errors import Diverged, UserError, quoted, visible
 from nanouft.run import tensors
 from nanouft.run.processes import part, whole
-from nanouft.run.storage import checksum, read_json, regular, write_json
-from nanouft.run.tensors import not_finite
+from nanouft.run.storage import checksum, not_finite, read_json, regular, write_json
 
 
-def save_step(run: Path, step: int, model: torch.nn.Module, optimizer: torch.optim.Optimizer, extra: dict,
-              chief: bool = True) -> None:
-    """Write steps/<step>/ whole, rename it once. The two newest steps stay.
-    `extra` is what else --resume needs, as JSON. UserError if a weight is not finite; OSError if the disk is full.
-    Of processes that share the weights (--shard) all call it; the chief gets everything and writes."""
+# ---- saving --------------------------------------------------------------------------------------
+def save_step(run: Path, step: int, model: torch.nn.Module, optimizer: torch.optim.Optimizer,
+              extra: dict[str, Any], chief: bool = True) -> None:
+    """Write steps/<step>/ whole, rename it once, keep the two newest steps. `extra` is what else
+    --resume needs, as JSON. UserError if a weight is not finite; OSError if the disk is full.
+    If processes share the weights (--shard) all call it; the chief gets everything and writes."""
     weights = whole(weights_of(model), chief)
-    states = torch.optim.Optimizer.state_dict(optimizer)["state"]           # bitsandbytes' own form is nested,
-    state = {f"{i}.{k}": v.clone() if k[:4] == "qmap" else torch.as_tensor(v)      # its maps are shared
-             for i, s in states.items() for k, v in s.items()}
-    state = whole(state, chief)
+    state = whole(state_of(optimizer), chief)
     if not chief:
         return
     if name := not_finite(weights):
-        raise Diverged(f"weights are no longer finite after step {step} ({name}) and were not saved; lower --lr")
+        raise Diverged(f"weights are no longer finite after step {step} ({name}) and were not "
+                       "saved; lower --lr")
     steps = run / "steps"
     final, partial = steps / str(step), steps / f"partial-{step}"
     shutil.rmtree(partial, ignore_errors=True)
@@ -48,27 +48,39 @@ def save_step(run: Path, step: int, model: torch.nn.Module, optimizer: torch.opt
         write_json(partial / "step.json", {"step": step, "sha256": sums, **extra})
         _flush(partial)
     except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)                   # half a step only fills a full disk
+        shutil.rmtree(partial, ignore_errors=True)      # half a step only fills a full disk
         raise
-    shutil.rmtree(final, ignore_errors=True)                         # left by a run that was cut back
+    shutil.rmtree(final, ignore_errors=True)            # an old step that --resume went back before
     os.rename(partial, final)
     _flush_folder(steps)
     tidy(run)
 
 
 def weights_of(model: torch.nn.Module) -> dict[str, torch.Tensor]:
-    """What a step keeps: the weights that are trained, a tied one once. The others are those of the start model."""
+    """What a step keeps: the weights that are trained, a tied one once. The others are those of the
+    start model."""
     return {name: p.detach() for name, p in model.named_parameters() if p.requires_grad}
 
 
+def state_of(optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
+    """{"3.exp_avg": the state `exp_avg` of parameter 3}."""
+    # The plain form: bitsandbytes' own is nested. Its maps are one tensor for all, so they are
+    # cloned: a file holds no tensor twice.
+    states = torch.optim.Optimizer.state_dict(optimizer)["state"]
+    return {f"{i}.{k}": v.clone() if k.startswith("qmap") else torch.as_tensor(v)
+            for i, state in states.items() for k, v in state.items()}
+
+
 def tidy(run: Path) -> None:
-    """Only the two newest whole steps stay, and nothing of a step that a kill cut short."""
-    for old in [*map(str, whole_steps(run)[:-2]), *(f.name for f in (run / "steps").glob("partial-*"))]:
-        shutil.rmtree(run / "steps" / old, ignore_errors=True)
+    """Keep the two newest whole steps, and nothing of a step that a kill cut short."""
+    steps = run / "steps"
+    old = [steps / str(n) for n in whole_steps(run)[:-2]]
+    for folder in [*old, *steps.glob("partial-*")]:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _save(tensors: dict[str, torch.Tensor], file: Path) -> None:
-    """save_file, whose own error hides the OSError it comes from."""
+    """save_file, whose own error hides the OSError that it comes from."""
     try:
         save_file(tensors, file)
     except SafetensorError as e:
@@ -78,40 +90,47 @@ def _save(tensors: dict[str, torch.Tensor], file: Path) -> None:
 
 
 def _flush(folder: Path) -> None:
-    """Ask the disk to keep it before the rename, so that a power cut cannot leave a renamed but empty file."""
+    """Write to the disk before the rename, so that a power cut cannot leave an empty file with the
+    final name."""
     for file in folder.iterdir():
         with open(file, "rb+") as f:
             os.fsync(f.fileno())
 
 
 def _flush_folder(folder: Path) -> None:
-    """The rename itself, too, where the system lets a folder be flushed (not on Windows)."""
+    """The rename itself, too. (Windows does not flush folders.)"""
     if os.name == "posix":
         handle = os.open(folder, os.O_RDONLY)
         os.fsync(handle)
         os.close(handle)
 
 
+# ---- loading -------------------------------------------------------------------------------------
 def whole_steps(run: Path) -> list[int]:
-    """Numbers of the complete step folders, oldest first: a folder with a plain number was renamed, hence whole."""
+    """Numbers of the complete step folders, oldest first. A folder with a plain number was renamed,
+    so it is whole."""
     steps = run / "steps"
     names = [f.name for f in steps.iterdir()] if steps.is_dir() else []
     return sorted(int(name) for name in names if re.fullmatch("[1-9][0-9]{0,9}", name))
 
 
-def load_step(run: Path, model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> dict:
-    """Load the newest step that reads well into model and optimizer; returns step.json. A damaged one is announced
-    and the one before it is taken. Resuming from nothing is step 0."""
+def load_step(run: Path, model: torch.nn.Module,
+              optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+    """Load the newest step that can be read into model and optimizer; returns step.json. For a
+    damaged one it prints a note and takes the step before. With none it is step 0."""
     for step in reversed(whole_steps(run)):
         folder = run / "steps" / str(step)
         try:
             extra, weights, state = read_step(folder, step, model, optimizer)
         except (UserError, SafetensorError, OSError, ValueError, LookupError, TypeError) as e:
-            print(visible(f"{folder}: damaged ({' '.join(str(e).split())}); going back to the step before"))
+            why = " ".join(str(e).split())
+            print(visible(f"{folder}: damaged ({why}); going back to the step before"))
             continue
-        now = weights_of(model)                                 # read_step has compared all names
-        model.load_state_dict({name: part(x, now[name]) for name, x in weights.items()}, strict=False)
-        optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+        now = weights_of(model)                         # read_step has compared all names
+        mine = {name: part(x, now[name]) for name, x in weights.items()}
+        model.load_state_dict(mine, strict=False)
+        groups = optimizer.state_dict()["param_groups"]
+        optimizer.load_state_dict({"state": state, "param_groups": groups})
         tidy(run)
         print(f"{run}: going on after step {step}")
         return extra
@@ -119,9 +138,10 @@ def load_step(run: Path, model: torch.nn.Module, optimizer: torch.optim.Optimize
     return {"step": 0}
 
 
-def read_step(folder: Path, step: int, model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> tuple:
-    """(step.json, weights, state of the optimizer). ValueError if a file is not as it was written, or of another
-    model."""
+def read_step(folder: Path, step: int, model: torch.nn.Module,
+              optimizer: torch.optim.Optimizer) -> tuple[dict, dict, dict]:
+    """(step.json, weights, state of the optimizer). ValueError if a file is not as it was written,
+    or belongs to another model."""
     about = read_json(folder / "step.json")
     if about.get("step") != step:
         raise ValueError(f"step.json is that of step {quoted(about.get('step'))}")
@@ -129,10 +149,11 @@ def read_step(folder: Path, step: int, model: torch.nn.Module, optimizer: torch.
         if checksum(regular(folder / name)) != about["sha256"][name]:
             raise ValueError(f"checksum of {name}")
     weights = tensors.load(folder / "model.safetensors", tensors.wanted_of(weights_of(model)))
-    held = [p for group in optimizer.param_groups for p in group["params"]]     # torch numbers them through all groups
+    # torch numbers the parameters through all groups
+    held = [p for group in optimizer.param_groups for p in group["params"]]
     state: dict[int, dict] = {}
     for key, x in load_file(folder / "optimizer.safetensors").items():
         i, name = key.split(".")
-        one = x.item() if x.dtype == torch.int64 and not x.dim() else part(x, held[int(i)])     # steps of bitsandbytes
-        state.setdefault(int(i), {})[name] = one
+        counts = x.dtype == torch.int64 and not x.dim()         # bitsandbytes' number of steps
+        state.setdefault(int(i), {})[name] = x.item() if counts else part(x, held[int(i)])
     return about, weights, state

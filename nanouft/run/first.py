@@ -27,11 +27,11 @@ FIRST = Path("out/.first")
 SAME = ("init", "data", "prompt_field", "response_field", "strict", "rows", "skills", "mix",
         "noise", "seed")                        # settings that such a run takes over
 OF_WORLD = ("rows", "skills", "mix", "noise")   # those that mean nothing with --data
-Train_main = Callable[[list[str]], object]      # train.main
+TrainMain = Callable[[list[str]], object]      # train.main
 
 
 def first_models(objective: Objective, hp: Any, cfg: Train, device: Device,
-                 train: Train_main) -> Any:
+                 train: TrainMain) -> Any:
     """`hp` with the folders of the training runs that must come first. Each is made once."""
     wanted = objective.prerequisite
     if wanted is None or getattr(hp, wanted.setting) is not None:
@@ -41,7 +41,7 @@ def first_models(objective: Objective, hp: Any, cfg: Train, device: Device,
     return replace(hp, **{wanted.setting: made})
 
 
-def judges(cfg: Train, device: Device, train: Train_main) -> list[str]:
+def judges(cfg: Train, device: Device, train: TrainMain) -> list[str]:
     """The aligned models that --keep asks; PoFT asks the same."""
     if not cfg.asks_judges:
         return []
@@ -70,7 +70,7 @@ def prerequisite_runs(wanted: Prerequisite, cfg: Train) -> list[tuple[Path, list
     return [(FIRST / f"{wanted.setting}-{checksum(repr(c), *files)[:16]}", c) for c in commands]
 
 
-def train_quietly(train: Train_main, argv: list[str], device: Device, folder: Path) -> None:
+def train_quietly(train: TrainMain, argv: list[str], device: Device, folder: Path) -> None:
     """A training run for its model alone: no table, no checkpoints. One process makes it."""
     print(f"first, once: python -m nanouft.train {shlex.join(argv)}")
     quiet = ["--plain", "--save-every", "0", "--device", device.name]

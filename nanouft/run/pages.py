@@ -1,4 +1,4 @@
-"""HTML pages with text from outside: it stays text.
+"""HTML pages that show text from outside: it stays text.
 
     fill(page, {"<!--TABLE-->": html(name), "/*DATA*/": script_json(data)})
 """
@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Mapping
 from html import escape
 from pathlib import Path
+from typing import Any
 
 from nanouft.errors import visible
 
@@ -15,40 +16,46 @@ DOCS = Path(__file__).parents[2] / "docs"
 SHARED = Path(__file__).parents[1] / "playground" / "web"
 
 
-def html(text) -> str:
+def html(text: object) -> str:
     """For text and attributes of a page."""
     return escape(visible(str(text)), quote=True)
 
 
-def script_json(value) -> str:
+def script_json(value: Any) -> str:
     """JSON inside <script>: nothing in it can end the script or begin a comment."""
     text = json.dumps(each_string(value, visible), separators=(",", ":"), ensure_ascii=False)
     return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
 
 
-def each_string(value, how: Callable[[str], str]):
+def each_string(value: Any, how: Callable[[str], str]) -> Any:
     """The same JSON value with how(string) for every string, keys too."""
     if isinstance(value, str):
         return how(value)
     if isinstance(value, dict):
         return {each_string(k, how): each_string(v, how) for k, v in value.items()}
-    return [each_string(v, how) for v in value] if isinstance(value, (list, tuple)) else value
+    if isinstance(value, (list, tuple)):
+        return [each_string(v, how) for v in value]
+    return value
 
 
 def fill(page: str, parts: Mapping[str, str]) -> str:
-    """Every place of `page` with its part, in one pass: a place that is named inside a part stays as it is."""
+    """`page` with a part at each of its places, in one pass: a place that is named inside a part
+    stays as it is."""
     return re.sub("|".join(map(re.escape, parts)), lambda place: parts[place[0]], page)
 
 
 def shared() -> dict[str, str]:
-    """What all pages share, by its place: head, style and functions, from nanouft/playground/web/common."""
+    """What all pages share, by its place: head, style and functions (nanouft/playground/web)."""
     return {f"/*COMMON_{kind.upper()}*/": (SHARED / f"common.{kind}").read_text(encoding="utf-8")
             for kind in ("html", "css", "js")}
 
 
 def doc(folder: Path, name: str) -> str | None:
-    """Where a file of docs/ is, from the page; None where there is none (an installed package has no docs)."""
+    """Path from the page to a file of docs/; None if there is none (an installed package has no
+    docs)."""
+    if not (DOCS / name).exists():
+        return None
     try:
-        return Path(os.path.relpath(DOCS / name, folder)).as_posix() if (DOCS / name).exists() else None
+        return Path(os.path.relpath(DOCS / name, folder)).as_posix()
     except ValueError:                              # Windows: on another drive
         return None

@@ -1,7 +1,8 @@
-"""Several processes, started by torchrun: what they tell each other, and weights that are shared out (--shard).
+"""Several processes, started by torchrun: what they send each other, and shared weights (--shard).
 
-Each has a Device with its `rank` among `processes`. In one process alone nothing here changes anything. All processes
-call these functions at the same places in the same order; else they would wait for each other without end.
+Each has a Device with its `rank` among `processes`. In one process alone nothing here changes
+anything. All processes call these functions at the same places in the same order. Otherwise they
+would wait for each other without end.
 """
 import contextlib
 import os
@@ -18,7 +19,8 @@ from nanouft.loop import Device
 
 
 class Team(Device):
-    """The Device of one process among several: what they tell each other."""
+    """The Device of one process among several: what they send each other. Where one process works
+    alone for a while (eval/held_out.py), `processes` is 1."""
 
     def sum(self, x: Tensor) -> Tensor:
         if self.processes == 1:
@@ -44,10 +46,10 @@ class Team(Device):
         return box[0]
 
     def close(self) -> None:
-        """Leave together: a process that goes while another still holds the group can be aborted."""
-        if self.processes > 1:
-            dist.barrier()
-            dist.destroy_process_group()
+        """Leave together. A process that goes while another still holds the group can be aborted.
+        """
+        dist.barrier()
+        dist.destroy_process_group()
 
 
 @contextlib.contextmanager
@@ -61,28 +63,32 @@ def alone() -> Iterator[None]:
             os.environ["WORLD_SIZE"] = world
 
 
-# ---- the model -------------------------------------------------------------------------------------------------------
+# ---- the model -----------------------------------------------------------------------------------
 def placed(model: Any, device: Device, shard: bool) -> Any:
-    """`model` on its device. shard: each process keeps its rows of every tensor, and the optimizer will hold state for
-    those only; a block is whole while it computes (torch's FSDP2; ZeRO stage 3: Rajbhandari et al. 2020,
-    arXiv:1910.02054). Under bf16 they send each other weights of bf16, and gradients of fp32."""
-    if not shard:
+    """`model` on its device. shard: each process keeps its rows of every tensor, and the optimizer
+    will hold state for those only. A block is whole while it computes (torch's FSDP2; ZeRO stage 3:
+    Rajbhandari et al. 2020, arXiv:1910.02054). Under bf16 they send each other weights of bf16, and
+    gradients of fp32."""
+    if not shard or device.processes == 1:      # one process can resume a run of several
         return model.to(device.name)
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
     warnings.filterwarnings("ignore", ".*returned a view tensor")           # nobody writes into it
     mesh = init_device_mesh(device.kind, (device.processes,))
-    half = MixedPrecisionPolicy(torch.bfloat16, torch.float32) if device.dtype == "bf16" else MixedPrecisionPolicy()
-    lists = (m for m in model.modules() if isinstance(m, nn.ModuleList) and len(m) == model.cfg.n_layer)
+    precision = MixedPrecisionPolicy()
+    if device.dtype == "bf16":
+        precision = MixedPrecisionPolicy(torch.bfloat16, torch.float32)
+    lists = (m for m in model.modules()
+             if isinstance(m, nn.ModuleList) and len(m) == model.cfg.n_layer)
     for part in [*next(lists, []), model]:
-        fully_shard(part, mesh=mesh, reshard_after_forward=True, mp_policy=half)
+        fully_shard(part, mesh=mesh, reshard_after_forward=True, mp_policy=precision)
     return model
 
 
 @contextlib.contextmanager
 def gathered_once(net: Any) -> Iterator[None]:
-    """Inside, shared embeddings and head stay whole from the first forward to the backward: IFT reads them four times.
-    """
+    """Inside, shared embeddings and head stay whole from the first forward to the backward: IFT
+    reads them four times."""
     shares = hasattr(net, "set_reshard_after_forward")
     if shares:
         net.set_reshard_after_forward(False, recurse=False)
@@ -98,7 +104,8 @@ def averaged(net: nn.Module) -> nn.Module:
 
 
 def takes_part(model: nn.Module, device: Device) -> bool:
-    """Does this process evaluate and save? The first does; of shared weights each gives its part."""
+    """Does this process evaluate and save? The first does. Of shared weights each gives its part.
+    """
     return device.rank == 0 or is_sharded(model)
 
 
@@ -118,7 +125,7 @@ def full(x: Any) -> Tensor:
 
 def whole(tensors: dict[str, Tensor], keep: bool = True) -> dict[str, Tensor]:
     """All of each tensor, on the CPU. Without `keep`: help the others, and forget it."""
-    gathered = ((name, full(x)) for name, x in tensors.items())         # one after the other
+    gathered = ((name, full(x)) for name, x in tensors.items())     # one after the other
     return {name: x.cpu().contiguous() for name, x in gathered if keep}
 
 
@@ -127,16 +134,19 @@ def part(x: Tensor, like: Any) -> Tensor:
     if not is_shared(like) or not x.dim():
         return x
     from torch.distributed.tensor import distribute_tensor
-    return distribute_tensor(x.to(like.device), like.device_mesh, like.placements, src_data_rank=None)
+    return distribute_tensor(x.to(like.device), like.device_mesh, like.placements,
+                             src_data_rank=None)
 
 
 def unshard(model: nn.Module, keep: bool) -> None:
-    """After training: make `model` whole again on the CPU, in the process that keeps it. It can be saved, not run."""
-    made: dict[Tensor, nn.Parameter] = {}                                   # a tied one stays one
+    """After training: make `model` whole again on the CPU, in the process that keeps it. It can be
+    saved, not run."""
+    made: dict[Tensor, nn.Parameter] = {}                           # a tied one stays one
     for module in model.modules():
         for name, p in list(module.named_parameters(recurse=False)):
             if is_shared(p) and p not in made:
                 all_of_it = full(p.detach())
-                made[p] = nn.Parameter(all_of_it.cpu() if keep else torch.empty(0), p.requires_grad)
+                values = all_of_it.cpu() if keep else torch.empty(0)
+                made[p] = nn.Parameter(values, p.requires_grad)
             if p in made:
                 setattr(module, name, made[p])

@@ -3,6 +3,7 @@
     train, held = load_rows(cfg, objective, hp, device)
     data = encode_rows(name, cfg, hp, (train, held), model, tok)
 """
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -21,6 +22,7 @@ from nanouft.run import runs
 from nanouft.run.flags import Train
 
 Split = tuple[list[Row], list[Row]]         # rows to train on, rows held out
+Grade = Callable[[list[Row]], list[Row]]    # gives each answer the grade of --reward
 
 
 @dataclass
@@ -36,18 +38,25 @@ class Data:
 
 # ---- rows ----------------------------------------------------------------------------------------
 def load_rows(cfg: Train, objective: Objective, hp: Any, device: str = "cpu") -> Split:
-    """From the user's files, or drawn from NanoWorld; graded by --reward where the method learns
-    from grades."""
+    """From the user's files, or drawn from NanoWorld; graded by --reward if the method learns from
+    grades."""
     kinds: list[str] = objective.kinds(hp)
-    graded: Any = list
+    graded: Grade = list
     if cfg.reward != "exact" and {"scores", "labels"} & set(kinds):
         from nanouft.run import choose_rows
         graded = partial(choose_rows.graded, kinds=kinds, reward=cfg.reward, device=device)
-    if not cfg.data:
-        train, held = drawn_rows(cfg, kinds)
-        return graded(train), graded(held)
+    if cfg.data:
+        return rows_of_files(cfg, objective, hp, graded)
+    drawn = partial(world.mixed_rows, kinds=kinds, skills=cfg.skills, mix=cfg.mix)
+    train = drawn("train", n=cfg.rows, seed=cfg.seed, noise=cfg.noise)
+    return graded(train), graded(drawn("val", n=200, seed=0))
+
+
+def rows_of_files(cfg: Train, objective: Objective, hp: Any, graded: Grade) -> Split:
+    """The rows of --data. Prints a note on rows that teach little."""
+    kinds = objective.kinds(hp)
     rows, held = map(graded, read_files(cfg, kinds))
-    wanted = objective.rows(rows, hp)           # what is missing is said of the whole file
+    wanted = objective.rows(rows, hp)      # errors about what is missing name the whole file
     for what, known in (("label", {r.label for r in wanted}), ("score", {r.score for r in wanted})):
         if known != {None} and len(known) == 1:
             print(f"note: every answer has the same {what}: "
@@ -60,16 +69,10 @@ def load_rows(cfg: Train, objective: Objective, hp: Any, device: str = "cpu") ->
     return held_apart(cfg, objective, rows, held)
 
 
-def drawn_rows(cfg: Train, kinds: list[str]) -> Split:
-    """NanoWorld's rows."""
-    drawn = partial(world.mixed_rows, kinds=kinds, skills=cfg.skills, mix=cfg.mix)
-    return (drawn("train", n=cfg.rows, seed=cfg.seed, noise=cfg.noise),
-            drawn("val", n=200, seed=0))
-
-
 def read_files(cfg: Train, kinds: list[str]) -> Split:
-    """The rows of --data and those of --eval-data. Says what was read."""
-    from nanouft.files.read import read  # only where there are files to read
+    """The rows of --data and those of --eval-data. Prints what was read."""
+    from nanouft.files.read import read  # only if there are files to read
+    assert cfg.data
     how = (cfg.prompt_field, cfg.response_field, kinds == ["prompts"], cfg.strict, cfg.grades,
            cfg.reward)
     rows, found = read(cfg.data, *how)
@@ -101,13 +104,11 @@ def held_apart(cfg: Train, objective: Objective, rows: list[Row], held: list[Row
 
 # ---- tokens and columns --------------------------------------------------------------------------
 def encode_rows(name: str, cfg: Train, hp: Any, rows: Split, model: GPT, tok: Tokenizer) -> Data:
-    """Says what was read and shows one example. UserError if nothing fits into the context."""
+    """Prints what was read, and one example. UserError if nothing fits into the context."""
     objective, (train_rows, held_rows) = OBJECTIVES[name], rows
     room = min(cfg.max_length or model.cfg.n_ctx, model.cfg.n_ctx)
-    room -= 1 + cfg.max_new if objective.on_policy else 0       # an answer must fit after it
-    if room < 1:
-        raise UserError(f"--max-new {cfg.max_new}: leaves no room for a prompt in the context "
-                        "or --max-length")
+    if objective.on_policy:
+        room = room_for_prompts(room, cfg.max_new)
     wanted = objective.rows(train_rows, hp)
     train, lost = encode(wanted, tok, room)
     held = encode_held_out(objective, hp, held_rows, tok, room)
@@ -116,28 +117,39 @@ def encode_rows(name: str, cfg: Train, hp: Any, rows: Split, model: GPT, tok: To
     if objective.on_policy and len(wanted) < len(train_rows):
         needs += (f"; {len(train_rows) - len(wanted):,} rows repeat the prompt of an earlier row, "
                   "which alone counts")
+    two = " (a pair counts as two answers)" if len(train) > len(train_rows) else ""
     print(f"{len(train):,} of {len(train_rows):,} rows serve {name} (it needs {needs}); "
-          f"{len(held)} of {len(held_rows)} rows held out do, too"
-          + " (a pair counts as two answers)" * (len(train) > len(train_rows)))
+          f"{len(held)} of {len(held_rows)} rows held out do, too{two}")
     if len(kinds) > 1:
         print(contents(train_rows))
     print("\n".join([*lost.lines(room, cfg.max_length), report.example(train, tok)]))
     return Data(tok, train, held, train_rows, held_rows, runs.fingerprint(model, train))
 
 
+def room_for_prompts(room: int, max_new: int) -> int:
+    """Tokens that a prompt may have, so that an answer fits after it."""
+    if room <= 1 + max_new:
+        raise UserError(f"--max-new {max_new}: leaves no room for a prompt in the context "
+                        "or --max-length")
+    return room - 1 - max_new
+
+
 def encode_held_out(objective: Objective, hp: Any, rows: list[Row], tok: Tokenizer,
                     room: int) -> list[Encoded]:
-    """Held-out rows as tokens. None is no error: there are only no held-out figures then. (Of
-    labels the answers are compared, so KTO's mismatched ones are not needed.)"""
-    rows_of = label_rows if objective.kinds(hp) == ["labels"] else objective.rows
+    """Held-out rows as tokens. If none serves, there are only no held-out figures. Of labels the
+    answers are compared, so KTO's mismatched ones are not needed."""
+    if not rows:
+        return []
+    labels = objective.kinds(hp) == ["labels"]
     try:
-        return encode(rows_of(rows, hp), tok, room)[0] if rows else []
+        found = label_rows(rows, hp) if labels else objective.rows(rows, hp)
+        return encode(found, tok, room)[0]
     except UserError:
         return []
 
 
 def write_columns(data: Data, objective: Objective, hp: Any, cfg: Train, models: Models) -> None:
-    """What other models have to say about the rows (reference.py)."""
+    """What other models compute about the rows (reference.py)."""
     columns = objective.columns
     if objective.on_policy:                     # sampling.measure writes those of sampled answers
         columns = ()

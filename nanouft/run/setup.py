@@ -8,6 +8,7 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,7 @@ from nanouft.reference import Models
 from nanouft.run import runs
 from nanouft.run.flags import Train
 from nanouft.run.rows import Data
+from nanouft.sampling import CHUNK, Rollouts, generate, stops
 
 WIDTH = 128             # of the model for which the learning rates of the methods were chosen
 SHOWN = 3               # answers printed every --show-every steps
@@ -45,9 +47,9 @@ def check(name: str, cfg: Train, device: Device) -> None:
         raise UserError(f"--batch-size {cfg.batch_size} cannot be cut into {pieces} pieces")
     if cfg.shard:
         check_shard(name, cfg, device)
-    if OBJECTIVES[name].on_policy or cfg.reward != "exact":
-        from nanouft.rewards.scorer import scorer  # only for methods that ask for rewards
-        scorer(cfg.reward, device.name)                         # one that is not there is said now
+    if cfg.reward != "exact":
+        from nanouft.rewards.scorer import scorer  # only if a reward is named
+        scorer(cfg.reward, device.name)         # an error now if it cannot be read
 
 
 def check_shard(name: str, cfg: Train, device: Device) -> None:
@@ -68,8 +70,8 @@ def check_shard(name: str, cfg: Train, device: Device) -> None:
 
 # ---- the model -----------------------------------------------------------------------------------
 def own_rate(cfg: Train, origin: dict, model: GPT) -> None:
-    """Without --lr, a model of other people or of another width gets its own rate. Says so."""
-    width, old = model.cfg.n_embd, cfg.lr
+    """Without --lr, a model of other people or of another width gets its own rate, and a note."""
+    width, old = model.cfg.n_embd, cfg.rate
     rate = old * WIDTH / width * (10 if cfg.lora else 1)    # LoRA's matrices want ten times as much
     if cfg.resume or cfg.init == "base" or origin["lr"] == "command line" or rate == old:
         return
@@ -80,7 +82,7 @@ def own_rate(cfg: Train, origin: dict, model: GPT) -> None:
 
 
 def adapted(cfg: Train, hp: Any, model: Any, tok: Tokenizer, dtype: torch.dtype) -> GPT:
-    """`model`, with --lora or --checkpointing if it is one of transformers. Says which chat
+    """`model`, with --lora or --checkpointing if it is one of transformers. Prints which chat
     template is used."""
     if hasattr(model, "add_lora"):                              # a model of transformers
         if cfg.freeze == "half":
@@ -112,7 +114,7 @@ class Run:
     cfg: Train
     hp: Any
     device: Device
-    folder: Any
+    folder: Path
     source: Source
     held_out: Callable[[], dict] | None         # figures on the rows that are held out
     held_reward: Callable[[], dict] | None = None   # off-policy: what greedy answers to them earn
@@ -137,18 +139,20 @@ def open_run(name: str, cfg: Train, hp: Any, origin: dict, data: Data, model: GP
              steps: int) -> Iterator[Run]:
     """The run: its folder, in which nobody else works, and where its steps come from."""
     objective, device = OBJECTIVES[name], models.device
+    place = f"{device.name} {device.dtype} x {device.processes}"
+    own_rows = [] if cfg.eval_data else [r.where for r in data.held_rows if not r.family]
     about = {"command": "train", "objective": name, "steps": steps, "config": asdict(cfg),
              "hp": asdict(hp), "from": origin, "tokenizer": data.tok.name,
-             "torch": torch.__version__, "threads": torch.get_num_threads(),
-             "device": f"{device.name} {device.dtype} x {device.processes}",
-             "held_out_rows": [] if cfg.eval_data else [r.where for r in data.held_rows
-                                                        if not r.family],
-             "key": data.key + reward_key(cfg, objective, data)}
-    given = {k: v for k, v in {**asdict(cfg), **asdict(hp)}.items()
-             if origin.get(k) == "command line"}
+             "torch": torch.__version__, "threads": torch.get_num_threads(), "device": place,
+             "held_out_rows": own_rows, "key": data.key}
+    figures = None
+    if cfg.reward != "exact":
+        about["key"] = data.key + reward_key(cfg, objective, data)
+        figures = held_reward(cfg, objective, data, model, device)
     basis = "the data, the start model, the reward or the version of nanouft"
-    flags = {"objective": name, **given}
-    with runs.open_folder(cfg, about, name, basis, device, flags) as folder:
+    settings = asdict(cfg) | asdict(hp)
+    given = {k: v for k, v in settings.items() if origin.get(k) == "command line"}
+    with runs.open_folder(cfg, about, name, basis, device, {"objective": name, **given}) as folder:
         if objective.on_policy:
             source, what = rollouts(cfg, objective, hp, data, model, models, steps)
             held = partial(rewarded_prompts, source, data.held)
@@ -156,17 +160,13 @@ def open_run(name: str, cfg: Train, hp: Any, origin: dict, data: Data, model: GP
             source = Epochs(data.train, cfg.batch_size, steps, cfg.seed, data.tok.pad)
             held, what = partial(held_out, model, data.held, data.tok.pad, device), "rows"
         print(f"{name}: {steps:,} steps of {cfg.batch_size} {what}, lr {cfg.lr:g}, "
-              f"{model.n_params() / 1e6:.2f}M parameters, {device.name} {device.dtype} x "
-              f"{device.processes} -> {folder}")
-        yield Run(name, cfg, hp, device, folder, source, held if data.held else None,
-                  held_reward(cfg, objective, data, model, device))
+              f"{model.n_params() / 1e6:.2f}M parameters, {place} -> {folder}")
+        yield Run(name, cfg, hp, device, folder, source, held if data.held else None, figures)
 
 
 # ---- rewards -------------------------------------------------------------------------------------
 def reward_key(cfg: Train, objective: Objective, data: Data) -> str:
     """What tells one --reward from another, for --resume. It is tried on some rows first."""
-    if cfg.reward == "exact":
-        return ""
     from nanouft.rewards import scorer
     rows = data.train_rows + data.held_rows
     scorer.try_out(cfg.reward, rows, objective.graded)
@@ -176,7 +176,7 @@ def reward_key(cfg: Train, objective: Objective, data: Data) -> str:
 def held_reward(cfg: Train, objective: Objective, data: Data, model: GPT,
                 device: Device) -> Callable[[], dict] | None:
     """Off-policy with --reward: figures of greedy answers to held-out prompts."""
-    if cfg.reward == "exact" or objective.on_policy or not data.held_rows:
+    if objective.on_policy or not data.held_rows:
         return None
     from nanouft.rewards import best_of, scorer
     score = scorer.scorer(cfg.reward, device.name)
@@ -185,54 +185,56 @@ def held_reward(cfg: Train, objective: Objective, data: Data, model: GPT,
 
 
 def rollouts(cfg: Train, objective: Objective, hp: Any, data: Data, model: Any, models: Models,
-             steps: int) -> tuple[Any, str]:
+             steps: int) -> tuple[Source, str]:
     """(the source of an on-policy run, what it draws in words)."""
-    from nanouft.rewards import scorer
-    from nanouft.sampling import Rollouts
     lora = cfg.lora and model.adapters_alone()
     start = model.start if lora else copy.deepcopy(model).requires_grad_(False)
-    silent = cfg.data and cfg.reward == "exact" and not objective.rewarded
-    score = world.score_rows
-    if silent or cfg.reward != "exact":
-        other = scorer.unscored if silent else scorer.scorer(cfg.reward, models.device.name)
-        score = partial(scorer.score_rows, other)
+    score, grade = world.score_rows, None
+    if cfg.data or cfg.reward != "exact":
+        score, grade = own_score(cfg, objective, models.device)
     source = Rollouts(
         data.train, objective, hp, model, start, data.tok, score,
         rows=cfg.batch_size, steps=steps, seed=cfg.seed, max_new=cfg.max_new,
-        device=models.device, others=models.of_columns(objective, hp),
-        grade=partial(scorer.to_unit_interval, cfg.reward) if objective.graded else None,
+        device=models.device, others=models.of_columns(objective, hp), grade=grade,
         exact=None if cfg.data else world.score_rows, show=partial(show_answers, cfg),
         show_every=cfg.show_every)
-    each = f"prompts x {hp.samples} samples"
-    if source.stride > 1:
-        each += f" (a rollout serves {source.stride} steps)"
-    return source, each
+    serves = f" (a rollout serves {source.stride} steps)" if source.stride > 1 else ""
+    return source, f"prompts x {hp.samples} samples{serves}"
+
+
+def own_score(cfg: Train, objective: Objective, device: Device) -> tuple[Any, Any]:
+    """(score of rows and answers, what makes grades of such scores) with --reward or --data."""
+    from nanouft.rewards import scorer
+    grade = partial(scorer.to_unit_interval, cfg.reward) if objective.graded else None
+    if cfg.reward != "exact":
+        return partial(scorer.score_rows, scorer.scorer(cfg.reward, device.name)), grade
+    if objective.rewarded:
+        return world.score_rows, grade
+    return partial(scorer.score_rows, scorer.unscored), grade
 
 
 def show_answers(cfg: Train, source: Any, number: int, rows: list[Row], texts: list[str],
-                  col: Columns) -> None:
-    """A remark if all rewards of the first rollout are equal; every --show-every steps a few
+                 col: Columns) -> None:
+    """A note if all rewards of the first rollout are equal; every --show-every steps a few
     answers: numbers go up for many reasons, the text shows which."""
-    from nanouft.rewards import scorer
-    if number == 0 and source.objective.rewarded:
-        if note := scorer.constant_reward_note(col.reward.numpy()):
-            tqdm.write(note)
-    if not cfg.show_every:
-        return
-    figures = ", ".join(f"{k} {v:.3f}" for k, v in source.stats.items())
-    lines = [f"rollout {number}: {figures}"]
-    for i in range(0, len(rows), source.hp.samples)[:SHOWN]:
-        note = "" if col.ended[i] else "   (does not stop)"
-        lines += [f"  {one_line(rows[i].prompt[-1].text, 110)}",
-                  f"    -> {one_line(texts[i], 110)}   (reward {col.reward[i]:.2f}){note}"]
-    tqdm.write("\n".join(lines))
+    equal = len(rows) > 1 and col.reward.min() == col.reward.max()
+    if number == 0 and source.objective.rewarded and equal:
+        from nanouft.rewards.scorer import constant_reward_note  # only if there is such a note
+        tqdm.write(constant_reward_note(col.reward.numpy()))
+    if cfg.show_every:
+        figures = ", ".join(f"{k} {v:.3f}" for k, v in source.stats.items())
+        lines = [f"rollout {number}: {figures}"]
+        for i in range(0, len(rows), source.hp.samples)[:SHOWN]:
+            note = "" if col.ended[i] else "   (does not stop)"
+            lines += [f"  {one_line(rows[i].prompt[-1].text, 110)}",
+                      f"    -> {one_line(texts[i], 110)}   (reward {col.reward[i]:.2f}){note}"]
+        tqdm.write("\n".join(lines))
 
 
 def rewarded_prompts(source: Any, prompts: list) -> dict[str, Any]:
     """The mean reward of greedy answers to prompts held out, its 95 % bootstrap interval, how many
     stop; and the mean of every family, where prompts have one."""
     from nanouft.rewards import scorer
-    from nanouft.sampling import CHUNK, generate, stops
     tok, out = source.tok, []
     for i in range(0, len(prompts), CHUNK):
         ids = [e.seqs["prompt"].ids.tolist() for e in prompts[i:i + CHUNK]]

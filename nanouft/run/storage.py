@@ -1,12 +1,13 @@
-"""Files that are whole or not there: JSON, JSON lines that only grow, folders made once; one process at a time.
+"""Files that are whole or not there: JSON, lines of JSON, folders made once; one process at a time.
 
-    write_json(file, value)                 # text.read_json reads it
-    lines = Lines(folder / "metrics.jsonl"); lines.add({"step": 1}); lines.read()
-    folder = made_once(Path("out/.first/abc"), lambda place: train.main([..., "--out", str(place)]))
+    write_json(file, value)                     # read_json reads it
+    lines = Lines(folder / "metrics.jsonl")
+    lines.add({"step": 1})                      # lines.read() returns all of them
+    folder = made_once(Path("out/.first/abc"), make)        # calls make(place) at first use only
     with locked(folder / LOCK): ...             # a second process is refused, or waits
 
-Everything is written under another name and renamed once, or appended. Kill the process anywhere: a reader sees the
-old file or the new one, never half of one.
+Everything is written under another name and renamed once, or appended. Kill the process anywhere:
+a reader sees the old file or the new one, never half of one.
 """
 import contextlib
 import errno
@@ -18,19 +19,24 @@ import shutil
 import stat
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 
 from nanouft.errors import UserError
 
+if TYPE_CHECKING:           # importing torch takes a second, and nothing here needs it
+    from torch import Tensor
+
 HUB = "hub:"        # before a name on the hub; a path with a typing error is never looked up there
-LOCK = ".lock"                      # inside a folder, or after the name of a file
+LOCK = ".lock"      # inside a folder, or after the name of a file
 
 
 def regular(file: Path) -> Path:
-    """`file`, if it is a plain file. OSError else: reading a pipe would wait, reading a device would not end."""
+    """`file`, if it is a plain file. OSError for others: reading a pipe would wait, and reading a
+    device would not end."""
     mode = os.stat(file).st_mode
     if stat.S_ISDIR(mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(file))
@@ -39,8 +45,8 @@ def regular(file: Path) -> Path:
     return file
 
 
-def loads(text: str):
-    """json.loads; ValueError also for nesting without end."""
+def loads(text: str) -> Any:
+    """json.loads; ValueError also if it is nested too deeply."""
     try:
         return json.loads(text)
     except RecursionError:
@@ -54,39 +60,40 @@ def read_json(file: Path) -> dict:
     except FileNotFoundError:
         raise UserError(f"{file}: no such file; is {file.parent} a run folder of nanouft?")
     except (OSError, ValueError) as e:
-        raise UserError(f"{file}: cannot be read ({getattr(e, 'strerror', None) or e}); copy it again, "
-                        "or start a new run")
+        raise UserError(f"{file}: cannot be read ({getattr(e, 'strerror', None) or e}); "
+                        "copy it again, or start a new run")
     if not isinstance(value, dict):
         raise UserError(f"{file}: holds no JSON object; copy it again, or start a new run")
     return value
 
 
-def write_json(file: Path, value) -> None:
-    """Written beside, then renamed. Half a surrogate becomes '?'."""
+def write_json(file: Path, value: Any) -> None:
     write_text(file, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
 def write_text(file: Path, text: str) -> None:
+    """Written beside, then renamed. Half a surrogate becomes '?'."""
     partial = file.with_name(file.name + ".partial")
-    partial.unlink(missing_ok=True)                         # it may be a link
+    partial.unlink(missing_ok=True)                 # it may be a link
     try:
         partial.write_text(text, encoding="utf-8", errors="replace")
         os.replace(partial, file)
     except OSError:
         with contextlib.suppress(OSError):
-            partial.unlink()                                # half a file only fills a full disk
+            partial.unlink()                        # half a file only fills a full disk
         raise
 
 
 class Lines:
-    """A file of JSON objects, one a line, that grows at its end. The one store of metrics and of results."""
+    """A file of JSON objects, one a line, that grows at its end. Metrics and results are kept in
+    such files."""
 
     def __init__(self, file: Path):
         self.file = file
 
     def read(self, wrong: Callable[[dict], str] = lambda value: "") -> list[dict]:
-        """The objects; none where there is no file. Only a last line that a kill cut short is left out. UserError with
-        the number of any other line that is no object, or of which `wrong` has something to say."""
+        """The objects; none if there is no file. A last line that a kill cut short is left out.
+        UserError for any other line that is no object, or for which `wrong` returns a reason."""
         try:
             lines = regular(self.file).read_bytes().split(b"\n")
         except FileNotFoundError:
@@ -100,8 +107,8 @@ class Lines:
                 continue
             complaint = "is no JSON object" if value is None else wrong(value)
             if value is None or complaint:
-                raise UserError(f"{self.file}, line {number}: {complaint}; repair that line or delete it, "
-                                "nothing after it is lost")
+                raise UserError(f"{self.file}, line {number}: {complaint}; repair that line or "
+                                "delete it, nothing after it is lost")
             out.append(value)
         return out
 
@@ -112,7 +119,7 @@ class Lines:
             f.seek(0)
             there = f.read()
             last = there.rfind(b"\n") + 1
-            if there[last:] and _object(there[last:]):      # whole, but for the end of its line
+            if there[last:] and _object(there[last:]):      # only the end of the line is missing
                 f.write(b"\n")
             else:
                 f.truncate(last)
@@ -131,40 +138,38 @@ def _object(line: bytes) -> dict | None:
     return value if isinstance(value, dict) else None
 
 
-# ---- one process at a time -------------------------------------------------------------------------------------------
+# ---- one process at a time -----------------------------------------------------------------------
 @contextlib.contextmanager
 def locked(file: Path, wait: bool = False) -> Iterator[None]:
-    """Hold the lock `file` inside. It says who holds it; the operating system releases it when that process ends,
-    however it ends. UserError if another process holds it; with `wait`, its end is waited for."""
+    """Hold the lock `file` inside. It names its process; the operating system releases it when
+    that process ends, however it ends. If another process holds it: UserError, or `wait` for it."""
     lock = FileLock(file)
     try:
         lock.acquire(blocking=False)
     except Timeout:
-        who = _holder(file)
-        if not wait:
-            raise UserError(f"{_place(file)}: {who} works there; wait for its end, or choose another place with --out")
-        print(f"{_place(file)}: {who} makes it; waiting", file=sys.stderr)
+        _held(file, wait)
         lock.acquire(poll_interval=0.2)
     try:
-        with contextlib.suppress(OSError):                  # a full disk: it is locked all the same
-            file.write_text(f"process {os.getpid()}, since {time.strftime('%Y-%m-%d %H:%M:%S')},", encoding="ascii")
+        with contextlib.suppress(OSError):          # a full disk: it is locked all the same
+            now = time.strftime("%Y-%m-%d %H:%M:%S")
+            file.write_text(f"process {os.getpid()}, since {now},", encoding="ascii")
         yield
     finally:
-        with contextlib.suppress(OSError):                  # Windows keeps a file that is open
+        with contextlib.suppress(OSError):          # Windows keeps a file that is open
             file.unlink()
         lock.release()
 
 
-def _holder(file: Path) -> str:
-    try:
-        return regular(file).read_text(encoding="ascii") or "another process"
-    except (OSError, ValueError):
-        return "another process"
-
-
-def _place(lock: Path) -> Path:
-    """What a lock file is about."""
-    return lock.parent if lock.name == LOCK else lock.with_name(lock.name.removesuffix(LOCK))
+def _held(file: Path, wait: bool) -> None:
+    """Another process holds the lock: a UserError, or with `wait` a note."""
+    who = "another process"
+    with contextlib.suppress(OSError, ValueError):
+        who = regular(file).read_text(encoding="ascii") or who
+    place = file.with_name(file.name.removesuffix(LOCK)) if file.name != LOCK else file.parent
+    if not wait:
+        raise UserError(f"{place}: {who} works there; wait for its end, or choose another place "
+                        "with --out")
+    print(f"{place}: {who} makes it; waiting", file=sys.stderr)
 
 
 def beside(path: Path) -> Path:
@@ -172,10 +177,11 @@ def beside(path: Path) -> Path:
     return path.with_name(path.name + LOCK)
 
 
-def made_once(folder: Path, make: Callable[[Path], object], done: str = "model.safetensors") -> Path:
-    """`folder`, made by make(place) unless it is there. `done` is the file that tells a finished one.
-    It is made beside and renamed once, so it is whole or not there. Of two processes one makes it, the other waits.
-    What killed processes left of it goes. UserError where something else has its name."""
+def made_once(folder: Path, make: Callable[[Path], object],
+              done: str = "model.safetensors") -> Path:
+    """`folder`, made by make(place) unless it is there; a finished one holds the file `done`.
+    It is made beside and renamed once, so it is whole or not there. Of two processes one makes it
+    and the other waits. What killed processes left of it is removed."""
     if (folder / done).exists():
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -190,7 +196,8 @@ def made_once(folder: Path, make: Callable[[Path], object], done: str = "model.s
             make(place)
             place.rename(folder)
         except OSError:
-            if not (folder / done).exists():                # else, without locks, another process was faster
+            # If it exists, another process was faster (some disks know no locks).
+            if not (folder / done).exists():
                 raise
         finally:
             shutil.rmtree(place, ignore_errors=True)
@@ -208,3 +215,9 @@ def checksum(*parts: str | bytes | Path) -> str:
         else:
             h.update(part.encode() if isinstance(part, str) else part)
     return h.hexdigest()
+
+
+def not_finite(weights: "Mapping[str, Tensor]") -> str:
+    """Name of the first weight that holds a NaN or an infinity; "" if there is none. Such weights
+    are never written, and never believed when read."""
+    return next((name for name, p in weights.items() if not p.isfinite().all()), "")

@@ -1,9 +1,10 @@
-"""Tensors from files of safetensors, believed only where name, shape and type are those that are wanted.
+"""Tensors from files of safetensors, used only if name, shape and type are the wanted ones.
 
-    stored = header(file)                       # {name: (shape, "F32")}: no tensor is read
+    stored = header(file)                       # {name: (shape, "F32")}; reads no tensor
     weights = load(file, wanted_of(model.state_dict()))
 
-An optimizer step over tensors of the wrong size would write beyond their end. So nothing is loaded unchecked.
+An optimizer step over tensors of the wrong size would write beyond their end. So nothing is loaded
+unchecked.
 """
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,14 +15,14 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from nanouft.errors import quoted
-from nanouft.run.storage import regular
+from nanouft.run.storage import not_finite, regular
 
 TYPES = {torch.float64: "F64", torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16"}
-Wanted = dict[str, tuple[tuple[int, ...], str]]                 # name -> (shape, type)
+Wanted = dict[str, tuple[tuple[int, ...], str]]         # name -> (shape, type)
 
 
 def header(file: Path) -> Wanted:
-    """Shapes and types. SafetensorError or OSError for what is no such file."""
+    """Shapes and types. SafetensorError or OSError if it is no such file."""
     with safe_open(regular(file), framework="pt") as f:
         parts = {name: f.get_slice(name) for name in f.keys()}
         return {name: (tuple(part.get_shape()), part.get_dtype()) for name, part in parts.items()}
@@ -32,7 +33,7 @@ def wanted_of(tensors: Mapping[str, Tensor]) -> Wanted:
 
 
 def load(file: Path, wanted: Wanted) -> dict[str, Tensor]:
-    """All tensors of `file`. ValueError unless they are exactly the wanted ones, of finite numbers."""
+    """All tensors of `file`. ValueError unless they are exactly the wanted ones and finite."""
     stored = header(file)
     for name in [*wanted, *stored]:
         there, asked = stored.get(name, "missing"), wanted.get(name, "nothing")
@@ -42,8 +43,3 @@ def load(file: Path, wanted: Wanted) -> dict[str, Tensor]:
     if bad := not_finite(found):
         raise ValueError(f"{Path(file).name}: {quoted(bad)} is not finite")
     return found
-
-
-def not_finite(weights: Mapping[str, Tensor]) -> str:
-    """Name of the first weight that holds a NaN or an infinity; "" where there is none."""
-    return next((name for name, p in weights.items() if not torch.isfinite(p).all()), "")

@@ -8,8 +8,10 @@ from types import FrameType
 
 @contextlib.contextmanager
 def at_most(seconds: float, late: BaseException) -> Iterator[None]:
-    """Raises `late` inside, where Python code runs on for longer. Not on Windows, and in the main thread only."""
-    if not hasattr(signal, "setitimer") or threading.current_thread() is not threading.main_thread():
+    """Raises `late` if the Python code inside runs for longer. In the main thread only, and not on
+    Windows."""
+    in_main = threading.current_thread() is threading.main_thread()
+    if not in_main or not hasattr(signal, "setitimer"):
         yield
         return
 

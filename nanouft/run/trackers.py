@@ -1,9 +1,9 @@
-"""The lines of metrics.jsonl once more, for a tracker that people know.
+"""The lines of metrics.jsonl also go to a tracker that people know.
 
-    python -m nanouft.train --log tensorboard           # then: tensorboard --logdir out
-    python -m nanouft.train --log wandb                 # Weights & Biases; without a network: WANDB_MODE=offline
+    python -m nanouft.train --log tensorboard       # then: tensorboard --logdir out
+    python -m nanouft.train --log wandb             # without a network: WANDB_MODE=offline
 
-metrics.jsonl stays what the project itself reads. Both are optional: pip install nanouft[log].
+The project itself reads metrics.jsonl only. Both are optional: pip install nanouft[log].
 """
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,7 +21,8 @@ def tracker(kind: str, run: Path, start: int) -> Track:
 
 def tensorboard(run: Path, start: int) -> Track:
     from torch.utils.tensorboard import SummaryWriter  # needs the library of that name
-    writer = SummaryWriter(str(run / "tensorboard"), purge_step=start + 1)      # later steps of before are dropped
+    # purge_step drops what an earlier process logged after the step that this run goes on from
+    writer = SummaryWriter(str(run / "tensorboard"), purge_step=start + 1)
 
     def track(lines: list[dict]) -> None:
         for line in lines:
@@ -33,11 +34,13 @@ def tensorboard(run: Path, start: int) -> Track:
 
 def wandb(run: Path) -> Track:
     library = optional("wandb", "--log wandb", "log")
+    same = checksum(run / "run.json")[:16]          # a resumed run has the same id
     try:
-        writer = library.init(project="nanouft", name=run.name, dir=str(run), config=read_json(run / "run.json"),
-                              id=checksum(run / "run.json")[:16], resume="allow")       # --resume: the same run
+        writer = library.init(project="nanouft", name=run.name, dir=str(run), id=same,
+                              config=read_json(run / "run.json"), resume="allow")
     except library.Error as e:                      # no key, no network
-        raise UserError(f"--log wandb: {one_line(str(e))}; without an account: WANDB_MODE=offline") from None
+        raise UserError(f"--log wandb: {one_line(str(e))}; without an account: "
+                        "WANDB_MODE=offline") from None
 
     def track(lines: list[dict]) -> None:
         for line in lines:
