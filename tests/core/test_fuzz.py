@@ -32,7 +32,7 @@ VALUES = ["", " ", "-", "--", "-1", "0", "1", "7", "3.5", "1e308", "-1e308", "1e
           "a\rb", "\u202eabc", "é" * 300, "x" * 5000, "'", "\"", "$HOME", "%s", "{}", "[]", "null",
           "True", "none/such", ".", "/", "/dev/null", "base", "sft", "all", "A:B", "list", "1:-2",
           "auto", "cuda:99", "exact", "a/" * 99]
-PARSERS = {name: config.Parser(prog=name, add_help=False) for name in SETTINGS}
+PARSERS = {name: config.Parser(prog=name) for name in SETTINGS}
 for name, parser in PARSERS.items():
     config.add_flags(parser, SETTINGS[name], name)
 

@@ -34,7 +34,7 @@ from nanouft import pretrain, reward, simple, world
 from nanouft.data.batches import Encoded
 from nanouft.data.rows import Row, Turn
 from nanouft.errors import Diverged
-from nanouft.eval import held_out, report, scores
+from nanouft.eval import held_out, scores
 from nanouft.loop import Device, Step, warmup_cosine
 from nanouft.models.load import BASE, grow_vocab, new_rows, start_model
 from nanouft.models.save import write_gpt
@@ -44,7 +44,6 @@ from nanouft.objectives.grpo import standardised
 from nanouft.rewards import own_reward
 from nanouft.rewards.scorer import score_answers
 from nanouft.run import tensors
-from nanouft.run.flags import Train
 from nanouft.run.log import Log
 from nanouft.sampling import measure, stats
 
