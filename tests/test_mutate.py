@@ -1,4 +1,5 @@
-"""Random mutants (tests/tools/mutate.py): a seed draws them again, and equivalents.txt fits the code.
+"""Random mutants (tests/tools/mutate.py): a seed draws them again, and equivalents.txt fits the
+code.
 
     python -m pytest tests/test_mutate.py        a few seconds
 """
@@ -23,7 +24,8 @@ def test_a_seed_draws_mutants_of_a_room(room):
 
 
 def test_every_equivalent_is_an_edit_that_could_be_drawn():
-    lines = [x for x in mutate.EQUIVALENTS.read_text(encoding="utf-8").splitlines() if x and x[0] != "#"]
+    lines = [x for x in mutate.EQUIVALENTS.read_text(encoding="utf-8").splitlines() if x
+             and x[0] != "#"]
     assert len(lines) % 3 == 0
     for file, edit in zip(lines[::3], lines[1::3]):
         assert edit in {m.edit for m in mutate.mutants_of(file)}, f"{file}: {edit}"

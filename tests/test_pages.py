@@ -1,9 +1,10 @@
-"""Each page that is made for a browser, at many widths and in both colours: nothing overflows, everything has a name.
+"""Each page that is made for a browser, at many widths and in both colours: nothing overflows,
+everything has a name.
 
-    NANOUFT_AXE=node_modules/axe-core/axe.min.js python -m pytest tests/test_pages.py       some minutes
+    NANOUFT_AXE=node_modules/axe-core/axe.min.js python -m pytest tests/test_pages.py    # minutes
 
-Wants Chromium or Chrome (NANOUFT_BROWSER names one in an unusual place), and for the rules of axe-core its file
-(npm install axe-core); what is missing is said aloud and skipped.
+Wants Chromium or Chrome (NANOUFT_BROWSER names one in an unusual place), and for the rules of
+axe-core its file (npm install axe-core); what is missing is said aloud and skipped.
 """
 import re
 from pathlib import Path
@@ -18,10 +19,10 @@ from nanouft.playground import __main__ as playground
 
 SIZES = [(320, 256), (320, 640), (390, 844), (640, 360), (768, 1024), (1280, 720), (1400, 900)]
 WAYS = "g=DDDDRRRR&l=RRRRDDLLDDRR"
-STATES = {
-    "chooser": [""], "playground": ["", "#o=ift&d.variant=released", "#o=rloo"],
-    "lake": ["#s=1", f"#s=1&{WAYS}", "#s=2&p=0001", "#s=2&r=5", "#s=2&r=8", "#s=3", "#s=3&j=yyyyy", "#s=4", "#s=4&b=c",
-             "#s=5", "#s=5&w=sft&c=1", "#s=6&u=50&f=fall", "#s=7&r=8&j=yyyyy&b=c&w=sft"]}
+STATES = {"chooser": [""], "playground": ["", "#o=ift&d.variant=released", "#o=rloo"],
+          "lake": ["#s=1", f"#s=1&{WAYS}", "#s=2&p=0001", "#s=2&r=5", "#s=2&r=8", "#s=3",
+                   "#s=3&j=yyyyy", "#s=4", "#s=4&b=c", "#s=5", "#s=5&w=sft&c=1", "#s=6&u=50&f=fall",
+                   "#s=7&r=8&j=yyyyy&b=c&w=sft"]}
 SCROLLED = {"chooser": ".scroll", "playground": ".unseen",
             "lake": "svg, .unseen"}        # what may be wider than the screen
 PRESSED = {"chooser": "#chooser :is(button, select, input, summary, label)",
@@ -49,15 +50,20 @@ def open_whole(b: Browser, file: Path, state: str, **how) -> None:
 def where(b: Browser, selector: str, condition: str) -> list[str]:
     """The beginnings of the elements e, with their rectangle r, of which this is true."""
     return b.js(f"""[...document.querySelectorAll({selector!r})].filter((e) => {{
-        const r = e.getBoundingClientRect(); return {condition}; }}).map((e) => e.outerHTML.slice(0, 90))""")
+        const r = e.getBoundingClientRect(); return {condition}; }})
+            .map((e) => e.outerHTML.slice(0, 90))""")
 
 
 @every_page
 def test_it_is_one_small_file_that_asks_for_nothing(file, name):
     text = file[name].read_text(encoding="utf-8")
-    assert not re.search(r"/\*[A-Z_]+\*/|<!--[A-Z]+-->", text), "a place of page.html was not filled"
-    assert not re.search(r"\bsrc\s*=|@import|url\(|fetch\(|XMLHttpRequest|import\(|https?:(?!//arxiv.org/abs/)", text)
-    assert re.findall(r"<link[^>]*>", text) == ['<link rel="icon" href="data:,">'], "no icon is asked for"
+    assert not re.search(r"/\*[A-Z_]+\*/|<!--[A-Z]+-->", text), \
+        "a place of page.html was not filled"
+    assert not re.search(
+        r"\bsrc\s*=|@import|url\(|fetch\(|XMLHttpRequest|import\(|https?:(?!//arxiv.org/abs/)",
+        text)
+    assert re.findall(r"<link[^>]*>", text) == ['<link rel="icon" href="data:,">'], \
+        "no icon is asked for"
     assert len(text.encode()) < (1_600_000 if name == "playground" else 600_000)
 
 
@@ -67,7 +73,8 @@ def test_it_is_one_small_file_that_asks_for_nothing(file, name):
 def test_nothing_overflows_and_buttons_are_large_enough(b, file, name, width, height, dark):
     least = 24 if name != "lake" else 32 if height < 520 else 40
     for state in STATES[name]:
-        how = {"width": width, "height": height, "dark": dark, "touch": name == "lake" and width < 600}
+        how = {"width": width, "height": height, "dark": dark, "touch": name == "lake"
+               and width < 600}
         b.open(file[name], state, **how)
         hidden = where(b, "#actions button", "r.width && (r.bottom > innerHeight || r.top < 0)")
         assert not hidden or height < 300, f"{state}: what to do is in sight"
@@ -76,7 +83,8 @@ def test_nothing_overflows_and_buttons_are_large_enough(b, file, name, width, he
         assert b.js("document.documentElement.scrollWidth") == width, state
         outside = where(b, "header *, main *, #stage *, footer *",
                         f"r.width && r.right > innerWidth + 1 && !e.closest({SCROLLED[name]!r})")
-        small = where(b, PRESSED[name], f"e.offsetHeight && e.offsetHeight < {least} && !e.closest('label')")
+        small = where(b, PRESSED[name],
+                      f"e.offsetHeight && e.offsetHeight < {least} && !e.closest('label')")
         assert not outside and not small, state
 
 
@@ -85,7 +93,8 @@ def test_every_stop_of_the_tab_key_has_a_name(b, file, name):
     for state in STATES[name]:
         open_whole(b, file[name], state)
         nameless = where(b, "a, button, select, input, summary, [tabindex='0']",
-                         "!(e.textContent.trim() || e.ariaLabel || e.labels?.length || e.matches('[aria-labelledby]'))")
+                         "!(e.textContent.trim() || e.ariaLabel || e.labels?.length || "
+                         "e.matches('[aria-labelledby]'))")
         assert not nameless, state
 
 

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
-from house import FIRST_PATH, ROOT, lines
+from house import ROOT
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 DOCS = {f.name: f.read_text(encoding="utf-8") for f in sorted((ROOT / "docs").glob("*.md"))}
@@ -24,26 +24,25 @@ def test_links_lead_somewhere(page):
         path, _, anchor = target.partition("#")
         there = page.parent / path if path else page
         assert there.exists(), f"{page.name} links to {target}, which is not there"
-        assert not anchor or anchor in anchors(there), f"{page.name} links to {target}: no such heading"
-
-
-def test_the_reading_order_tells_the_lines():
-    for file in FIRST_PATH:
-        name = file.relative_to(ROOT / "nanouft").as_posix()
-        assert f"| [{name}](nanouft/{name}) | {lines(file)} |" in README, f"{name} has {lines(file)} lines"
+        assert not anchor or anchor in anchors(there), \
+            f"{page.name} links to {target}: no such heading"
 
 
 def test_every_lesson_is_in_the_table():
     for file in sorted((ROOT / "lessons").glob("[0-9]*.py")):
-        number, question = re.search(r"^# # (\w+) · (.*)$", file.read_text(encoding="utf-8"), re.M).groups()
-        shown = re.search(rf"\[{number}\]\(docs/lessons/{number}.md\)\**\ \| (.*) \| (\d+) \|", README)
+        number, question = re.search(r"^# # (\w+) · (.*)$", file.read_text(encoding="utf-8"),
+                                     re.M).groups()
+        shown = re.search(rf"\[{number}\]\(docs/lessons/{number}.md\)\**\ \| (.*) \| (\d+) \|",
+                          README)
         assert shown and shown[1] == question.replace("*", ""), f"README's row of lesson {number}"
-        assert f"about {shown[2]} minutes" in " ".join(file.read_text(encoding="utf-8").replace("\n#", " ").split())
+        assert f"about {shown[2]} minutes" in " ".join(
+            file.read_text(encoding="utf-8").replace("\n#", " ").split())
 
 
 @pytest.mark.parametrize("file", PROSE, ids=lambda f: f.name)
 def test_commands_exist(file):
-    for name in set(re.findall(r"python -m ((?:nanouft|frozen_lake)[\w.]*)", file.read_text(encoding="utf-8"))):
+    for name in set(re.findall(r"python -m ((?:nanouft|frozen_lake)[\w.]*)",
+                               file.read_text(encoding="utf-8"))):
         assert importlib.util.find_spec(name), f"{file.name} names {name}, which cannot be run"
 
 

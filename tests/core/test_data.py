@@ -1,4 +1,5 @@
-"""What a user brings: every form is read, every mistake is one line that names file, place and reason."""
+"""What a user brings: every form is read, every mistake is one line that names file, place and
+reason."""
 import gzip
 import json
 import os
@@ -23,7 +24,7 @@ from nanouft.eval.show import show_mask, token_text
 from nanouft.files.read import read
 from nanouft.files.turns import shared_beginning
 from nanouft.objectives import OBJECTIVES
-from nanouft.run import setup
+from nanouft.run import rows as run_rows
 from nanouft.run.flags import Train
 
 
@@ -67,16 +68,18 @@ GPT = ("from", "value")
 PAIR = {"chosen": "good", "rejected": "bad"}
 YES = A("good")
 
-# ---- one row of every form: object, the row it becomes, the form that is announced -----------------------------------
+# ---- one row of every form: object, the row it becomes, the form that is announced ---------------
 FORMS = {
-    "alpaca": ({"instruction": "Add.", "input": "1 2", "output": "3"}, Row((U("Add.\n\n1 2"),), (A("3"),)), "Alpaca"),
+    "alpaca": ({"instruction": "Add.", "input": "1 2", "output": "3"},
+               Row((U("Add.\n\n1 2"),), (A("3"),)), "Alpaca"),
     "alpaca, system": ({"instruction": "Hi", "input": " ", "system": "Be kind.", "output": "3"},
                        Row((S, U("Hi")), (A("3"),)), "Alpaca"),
     **{f"system and {len(talk)} turns": ({"system": own, "prompt": says(*talk), "response": "b"},
                                          Row((S, U("a")), (A("b"),)), "prompt/response")
        for own, talk in (("Be strict.", (S, U("a"))), ("Be kind.", (U("a"),)))},
     **{f"score {x}, label {y}": ({"prompt": "Hi", "response": "3", "score": x, "label": y},
-                                 Row((U("Hi"),), (A("3"),), score=x, label=y), "prompt/response with labels and scores")
+                                 Row((U("Hi"),), (A("3"),), score=x, label=y),
+                                 "prompt/response with labels and scores")
        for x, y in ((0.5, True), (0.5, False), (0.6, True), (0.4, False))},
     "response": ({"prompt": "Hi", "response": "3"}, Row((U("Hi"),), (A("3"),)), "prompt/response"),
     "half a character": ({"prompt": "\ud83d", "response": "\ud83d\ude00"},
@@ -86,36 +89,48 @@ FORMS = {
         Row((S, U("a"), A("b"), U("c")), (A("d"),)), "prompt/completion"),
     "messages": ({"messages": says(S, U("a"), A("b"), U("c"), A("d"))},
                  Row((S, U("a")), (A("b"), U("c"), A("d"))), "messages"),
-    "sharegpt": ({"conversations": says(("system", "Be kind."), ("human", "a"), ("gpt", "b"), keys=GPT)},
+    "sharegpt": ({"conversations": says(("system", "Be kind."), ("human", "a"), ("gpt", "b"),
+                                        keys=GPT)},
                  Row((S, U("a")), (A("b"),)), "ShareGPT conversations"),
-    "pair, how sure": ({"prompt": "Hi", **PAIR, "p": 0.7}, Row((U("Hi"),), None, (A("good"),), (A("bad"),), p=0.7),
+    "pair, how sure": ({"prompt": "Hi", **PAIR, "p": 0.7},
+                       Row((U("Hi"),), None, (A("good"),), (A("bad"),), p=0.7),
                        "prompt with pairs"),
     "pair of conversations that part early": (
         {"chosen": says(U("a"), A("b"), U("c"), A("d")), "rejected": says(U("a"), A("B"))},
         Row((U("a"),), None, (A("b"), U("c"), A("d")), (A("B"),)), "conversations with pairs"),
-    "messages beside conversations": (      # the form of UltraFeedback: the messages are the chosen conversation
+    # the form of UltraFeedback: the messages are the chosen conversation
+    "messages beside conversations": (
         {"prompt": "a", "messages": says(U("a"), A("b"), U("c"), A("d")),
-         "chosen": says(U("a"), A("b"), U("c"), A("d")), "rejected": says(U("a"), A("b"), U("c"), A("e"))},
+         "chosen": says(U("a"), A("b"), U("c"), A("d")),
+         "rejected": says(U("a"), A("b"), U("c"), A("e"))},
         Row((U("a"), A("b"), U("c")), (A("d"),), (A("d"),), (A("e"),)), "messages with pairs"),
     "alpaca with a pair": ({"instruction": "Hi", "input": "", "output": "3", **PAIR},
-                           Row((U("Hi"),), (A("3"),), (A("good"),), (A("bad"),)), "Alpaca with pairs"),
-    **{f"label {value}": ({"prompt": "Hi", "completion": "3", "label": value}, Row((U("Hi"),), (A("3"),), label=label),
+                           Row((U("Hi"),), (A("3"),), (A("good"),), (A("bad"),)),
+                           "Alpaca with pairs"),
+    **{f"label {value}": ({"prompt": "Hi", "completion": "3", "label": value},
+                          Row((U("Hi"),), (A("3"),), label=label),
                           "prompt/completion with labels")
        for value, label in (("True", True), ("false", False), (1, True), (0, False))},
-    "roles": ({"messages": says(("developer", "Be kind."), U("a"), ("function_call", "f()"), ("tool", "1"), A("b"),
+    "roles": ({"messages": says(("developer", "Be kind."), U("a"), ("function_call", "f()"),
+                                ("tool", "1"), A("b"),
                                 ("Human", "c"), ("observation", "2"), ("gpt", "d"), U("e"))},
-              Row((S, U("a"), Turn("shown", "f()"), Turn("tool", "1")), (A("b"), U("c"), Turn("tool", "2"), A("d"))),
+              Row((S, U("a"), Turn("shown", "f()"), Turn("tool", "1")),
+                  (A("b"), U("c"), Turn("tool", "2"), A("d"))),
               "messages"),
     "parts": ({"messages": says(U([{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]),
-                                A([{"type": "text", "text": "c"}]))}, Row((U("a\nb"),), (A("c"),)), "messages"),
-    "system turn in between": ({"messages": says(U("a"), S, A("b"))}, Row((U("a"), S), (A("b"),)), "messages"),
-    "JSON text": ({"messages": json.dumps(says(Turn("system", ""), U("a"), A("b")))}, Row((U("a"),), (A("b"),)),
+                                A([{"type": "text", "text": "c"}]))}, Row(
+                                   (U("a\nb"),), (A("c"),)), "messages"),
+    "system turn in between": ({"messages": says(U("a"), S, A("b"))}, Row((U("a"), S), (A("b"),)),
+                               "messages"),
+    "JSON text": ({"messages": json.dumps(says(Turn("system", ""), U("a"), A("b")))},
+                  Row((U("a"),), (A("b"),)),
                   "messages"),
     "raw dialogues": ({"chosen": "\n\nHuman: a\n\nAssistant: b\n\nHuman: c\nd\n\nAssistant: good",
                        "rejected": "\n\nHuman: a\n\nAssistant: b\n\nHuman: c\nd\n\nAssistant: bad"},
                       Row((U("a"), A("b"), U("c\nd")), None, (A("good"),), (A("bad"),)),
                       'conversations as text after "Human:" and "Assistant:" with pairs'),
-    "raw prompt": ({"prompt": "Be kind.\n\nHuman: a\n\nAssistant:", "response": " b"}, Row((S, U("a")), (A("b"),)),
+    "raw prompt": ({"prompt": "Be kind.\n\nHuman: a\n\nAssistant:", "response": " b"},
+                   Row((S, U("a")), (A("b"),)),
                    'prompt/response as text after "Human:" and "Assistant:"'),
     "raw dialogue goes on": ({"prompt": "a", "response": "b\n\nHuman: c\n\nAssistant: d"},
                              Row((U("a"),), (A("b"), U("c"), A("d"))),
@@ -123,31 +138,42 @@ FORMS = {
     "implicit prompt": ({"chosen": "The sky is blue.", "rejected": "The sky is black."},
                         Row((U("The sky is"),), None, (A("blue."),), (A("black."),)),
                         "texts (their shared beginning is the prompt) with pairs"),
-    "reward": ({"prompt": "Hi", "response": "3", "reward": 0.25}, Row((U("Hi"),), (A("3"),), score=0.25),
+    "reward": ({"prompt": "Hi", "response": "3", "reward": 0.25},
+               Row((U("Hi"),), (A("3"),), score=0.25),
                'prompt/response with scores ("reward")'),
     "scores of a pair": ({"prompt": "Hi", **PAIR, "score_chosen": 9, "score_rejected": 3},
                          Row((U("Hi"),), None, (A("good"),), (A("bad"),), scores=(1.0, 0.0)),
-                         'prompt with pairs and scores ("score_chosen", "score_rejected"), 3 to 9 read as 0 to 1 ('),
-    "question, answer": ({"question": "Hi", "answer": "3", "label": "Good"}, Row((U("Hi"),), (A("3"),), label=True),
+                         'prompt with pairs and scores ("score_chosen", "score_rejected"), 3 to 9 '
+                         'read as 0 to 1 ('),
+    "question, answer": ({"question": "Hi", "answer": "3", "label": "Good"},
+                         Row((U("Hi"),), (A("3"),), label=True),
                          "question/answer with labels"),
     "preferred output": ({"input": {"messages": says(U("a"))}, "preferred_output": says(YES),
-                          "non_preferred_output": says(A("bad"))}, Row((U("a"),), None, (YES,), (A("bad"),)),
-                         'input with pairs, "preferred_output" read as "chosen", "non_preferred_output" read as'),
+                          "non_preferred_output": says(A("bad"))}, Row(
+                             (U("a"),), None, (YES,), (A("bad"),)),
+                         'input with pairs, "preferred_output" read as "chosen", '
+                         '"non_preferred_output" read as'),
     "two answers in no order": (
         {"prompt": "a", "response_0": "bad", "response_1": "good", "better_response_id": 1},
-        Row((U("a"),), None, (YES,), (A("bad"),)), 'prompt with pairs, pairs of "response_0" and "response_1"'),
+        Row((U("a"),), None, (YES,), (A("bad"),)),
+        'prompt with pairs, pairs of "response_0" and "response_1"'),
     "... as pandas writes it": (
         {"prompt": "a", "response_0": "bad", "response_1": "good", "better_response_id": 1.0},
-        Row((U("a"),), None, (YES,), (A("bad"),)), 'prompt with pairs, pairs of "response_0" and "response_1"'),
+        Row((U("a"),), None, (YES,), (A("bad"),)),
+        'prompt with pairs, pairs of "response_0" and "response_1"'),
     "a pair beside two answers": (
-        {"prompt": "Hi", **PAIR, "response_0": "bad", "response_1": "good", "better_response_id": 1},
+        {"prompt": "Hi", **PAIR, "response_0": "bad", "response_1": "good",
+         "better_response_id": 1},
         Row((U("Hi"),), None, (A("good"),), (A("bad"),)), "prompt with pairs"),
     "white space, marks at the end": ({"prompt": "a\n\n###\n\n", "completion": " b\n  c END"},
                                       Row((U("a"),), (A("b\n  c"),)),
-                                      'prompt/completion, " END" behind each completion cut off, "###" behind'),
+                                      'prompt/completion, " END" behind each completion cut off, '
+                                      '"###" behind'),
     "nulls of parquet": ({"messages": [{"role": "system", "content": None}, *says(U("a"), A("b")),
-                                       {"role": "user", "content": None}]}, Row((U("a"),), (A("b"),)), "messages"),
-    "null is absent": ({"prompt": "Hi", "response": "3", "score": None, "label": None, "chosen": None, "system": None},
+                                       {"role": "user", "content": None}]}, Row(
+                                          (U("a"),), (A("b"),)), "messages"),
+    "null is absent": ({"prompt": "Hi", "response": "3", "score": None, "label": None,
+                        "chosen": None, "system": None},
                        Row((U("Hi"),), (A("3"),)), "prompt/response"),
 }
 
@@ -156,14 +182,16 @@ FORMS = {
 @pytest.mark.parametrize("kind", ["JSON list", "JSON lines", "JSON object"])
 def test_forms(tmp_path, name, kind):
     item, row, form = FORMS[name]
-    path = tmp_path / "Zoë 学 x.txt"                             # the name says nothing about the form
+    path = tmp_path / "Zoë 学 x.txt"  # the name says nothing about the form
     text, place = {"JSON list": (json.dumps([item] * 2, indent=1), "item 2"),
                    "JSON lines": ((json.dumps(item) + "\n") * 2, "line 2"),
-                   "JSON object": (json.dumps({"version": 1, "data": [item] * 2}, indent=1), 'item 2 of "data"')}[kind]
+                   "JSON object": (json.dumps({"version": 1, "data": [item] * 2}, indent=1),
+                                   'item 2 of "data"')}[kind]
     path.write_text(text, encoding="utf-8")
     rows, report = read([path])
     assert rows == [row, row]
-    assert str(report[0]).startswith(f"{path}: {form}") and f"({kind}): 2 rows read" in str(report[0])
+    assert str(report[0]).startswith(f"{path}: {form}") \
+        and f"({kind}): 2 rows read" in str(report[0])
     assert rows[1].where == f"{path}, {place}"
 
 
@@ -179,29 +207,33 @@ def test_own_field_names(tmp_path):
 
 
 def test_output_is_the_demonstration_unless_told_otherwise(tmp_path):
-    path = write(tmp_path, {"instruction": "a", "output": "gold", "chosen": "good", "rejected": "bad"})
+    path = write(tmp_path, {"instruction": "a", "output": "gold", "chosen": "good",
+                            "rejected": "bad"})
     assert read([path])[0][0].answer == (A("gold"),)
     row = read([path], response_field="chosen")[0][0]
     assert (row.answer, row.chosen, row.rejected) == ((A("good"),), (A("good"),), (A("bad"),))
-    path = write(tmp_path, {"prompt": "a", "rejected": "bad"})          # the other half may be absent then
+    path = write(tmp_path, {"prompt": "a", "rejected": "bad"})  # the other half may be absent then
     assert read([path], response_field="rejected")[0] == [Row((U("a"),), (A("bad"),))]
 
 
 def test_files_mix_and_skips_are_counted(tmp_path):
     one = write(tmp_path, {"prompt": "a", "response": "b"}, {"prompt": "a", "response": " \n"},
-                {"prompt": "a", "response": ""}, {"prompt": "  ", "response": "b"}, name="one.jsonl")
+                {"prompt": "a", "response": ""}, {"prompt": "  ", "response": "b"},
+                name="one.jsonl")
     two = write(tmp_path, {"messages": says(U("a"))}, {"messages": says(A("b"))}, {"messages": []},
-                {"messages": says(U("a"), A("b"))}, {"messages": says(U("a"), A(" "), U("b"), A("c"))}, name="two.json")
+                {"messages": says(U("a"), A("b"))},
+                {"messages": says(U("a"), A(" "), U("b"), A("c"))}, name="two.json")
     three = write(tmp_path, {"prompt": "a", "chosen": "", "rejected": "c"}, {"prompt": "a", **PAIR},
                   {"prompt": "a", "chosen": "b", "rejected": ""}, name="three.json")
     rows, report = read([one, two, three])
     assert [r.where for r in rows] == [f"{one}, line 1", f"{two}, line 4", f"{three}, line 2"]
     assert [(f.read, sum(map(len, f.skipped.values()))) for f in report] == [(1, 3), (1, 4), (1, 2)]
-    for said, words in zip(report, ("2 empty response (first: line 2)", "2 no assistant turn", "1 empty rejected")):
+    for said, words in zip(report, ("2 empty response (first: line 2)", "2 no assistant turn",
+                                    "1 empty rejected")):
         assert words in str(said)
 
 
-# ---- mistakes: bytes of the file (or its rows) -> pieces of the line -------------------------------------------------
+# ---- mistakes: bytes of the file (or its rows) -> pieces of the line -----------------------------
 GOOD = b'{"prompt": "a", "response": "b"}\n'
 OK = {"prompt": "a", "response": "b"}
 MISTAKES = {
@@ -211,48 +243,81 @@ MISTAKES = {
     "zip": (b"PK\3\4abc", ["my.jsonl: is a binary file", "unpack"]),
     "arrow": (b"ARROW1\0\0", ["my.jsonl: is an Arrow file; give the folder"]),
     "utf-16": ('{"prompt": "a"}'.encode("utf-16"), ["my.jsonl: is UTF-16", "save it as UTF-8"]),
-    "latin-1": (GOOD + '{"prompt": "é"}'.encode("latin-1"), ["my.jsonl, line 2: byte 0xe9 at offset 45 is not UTF-8"]),
+    "latin-1": (GOOD + '{"prompt": "é"}'.encode("latin-1"),
+                ["my.jsonl, line 2: byte 0xe9 at offset 45 is not UTF-8"]),
     "plain text": (b"First Citizen:\nBefore we proceed", ["my.jsonl, line 1: not JSON", "CSV"]),
-    "one object": (b'{\n "mine": [\n  {"prompt": "a"}\n ]\n}', ["my.jsonl: is one JSON object over 5 lines"]),
+    "one object": (b'{\n "mine": [\n  {"prompt": "a"}\n ]\n}',
+                   ["my.jsonl: is one JSON object over 5 lines"]),
     "list in lines": (GOOD + b"[1]\n", ["my.jsonl, line 2: is a list, not an object"]),
-    "broken line": (GOOD + b'\n{"prompt": a}\n' + GOOD, ["my.jsonl, line 3: broken JSON at column 12", "remove"]),
+    "broken line": (GOOD + b'\n{"prompt": a}\n' + GOOD,
+                    ["my.jsonl, line 3: broken JSON at column 12", "remove"]),
     "cut line": (GOOD + b'{"prompt": "a", "resp', ["my.jsonl, line 2: broken JSON", "cut off"]),
     "too deep": (GOOD + b'{"prompt": ' + b"[" * 200_000, ["my.jsonl, line 2: "]),
-    "too long a number": (GOOD + b'{"score": ' + b"1" * 5000 + b"}", ["my.jsonl, line 2: a number or nesting"]),
-    "prompt is a number": ([OK, {"prompt": 3, "response": "b"}], ['line 2: "prompt" is a number, not a string']),
-    "response is missing": ([OK, {"prompt": "a", "respnse": "b"}], ['line 2: no response', 'is "respnse" meant as']),
-    "chosen is missing": ([{"prompt": "a", "chosn": "b", "rejected": "c"}], ['is "chosn" meant as "chosen"?']),
-    "no response at all": ([{"instruction": "a"}], ["line 1: no response", "no pair", "--response-field"]),
-    "nothing known": ([{"instructoin": "a"}], ["line 1: no field", 'meant as "instruction"?', "--prompt-field"]),
-    "many keys": ([{f"k{i}\u2028\n": i for i in range(99)}], ["line 1: no field with a prompt", "and 91 more"]),
-    "messages is a string": ([{"messages": "a"}], ['line 1: "messages" is a string, not a list of turns']),
-    "turn is a string": ([{"messages": [3]}], ['line 1: turn 1 of "messages" is a number, not an object with']),
-    "no content": ([{"messages": [*says(U("a")), {"role": "assistant"}]}], ['line 1: turn 2 of "messages" needs']),
-    "unknown role": ([{"messages": says(U("a"), ("wizard", "b"))}], ["line 1: turn 2", '"wizard"', "known are"]),
-    "a picture": ([{"messages": says(U([{"type": "image_url"}]), A("b"))}], ["line 1: turn 1", "part 1", "image_url"]),
-    "half a weight": ([{"messages": [*says(U("a")), {**RIGHT, "weight": 0.5}]}], ["line 1: turn 2", "0.5"]),
+    "too long a number": (GOOD + b'{"score": ' + b"1" * 5000 + b"}",
+                          ["my.jsonl, line 2: a number or nesting"]),
+    "prompt is a number": ([OK, {"prompt": 3, "response": "b"}],
+                           ['line 2: "prompt" is a number, not a string']),
+    "response is missing": ([OK, {"prompt": "a", "respnse": "b"}],
+                            ['line 2: no response', 'is "respnse" meant as']),
+    "chosen is missing": ([{"prompt": "a", "chosn": "b", "rejected": "c"}],
+                          ['is "chosn" meant as "chosen"?']),
+    "no response at all": ([{"instruction": "a"}],
+                           ["line 1: no response", "no pair", "--response-field"]),
+    "nothing known": ([{"instructoin": "a"}], ["line 1: no field", 'meant as "instruction"?',
+                                               "--prompt-field"]),
+    "many keys": ([{f"k{i}\u2028\n": i for i in range(99)}],
+                  ["line 1: no field with a prompt", "and 91 more"]),
+    "messages is a string": ([{"messages": "a"}], ['line 1: "messages" is a string, not a list of '
+                                                   'turns']),
+    "turn is a string": ([{"messages": [3]}], ['line 1: turn 1 of "messages" is a number, not an '
+                                               'object with']),
+    "no content": ([{"messages": [*says(U("a")), {"role": "assistant"}]}],
+                   ['line 1: turn 2 of "messages" needs']),
+    "unknown role": ([{"messages": says(U("a"), ("wizard", "b"))}],
+                     ["line 1: turn 2", '"wizard"', "known are"]),
+    "a picture": ([{"messages": says(U([{"type": "image_url"}]), A("b"))}],
+                  ["line 1: turn 1", "part 1", "image_url"]),
+    "half a weight": ([{"messages": [*says(U("a")), {**RIGHT, "weight": 0.5}]}],
+                      ["line 1: turn 2", "0.5"]),
     "p without a pair": ([{**OK, "p": 0.7}], ['line 1: "p"', "no pair"]),
     "score too large": ([{**OK, "score": 7}], ['line 1: "score" is 7, not a number from 0 to 1']),
-    "one reward too large": ([{**OK, "reward": 0.5}] * 10 + [{**OK, "reward": 9}], ['line 11: "reward" is 9']),
+    "one reward too large": ([{**OK, "reward": 0.5}] * 10 + [{**OK, "reward": 9}],
+                             ['line 11: "reward" is 9']),
     "score is NaN": ([OK, {**OK, "score": float("nan")}], ['line 2: "score" is NaN, not a number']),
-    "label maybe": ([OK, {**OK, "label": "maybe"}], ['line 2: "label" is "maybe", not true or false']),
-    "half a pair": ([{"prompt": "a", **PAIR}, {"prompt": "a", "chosen": "b"}], ["line 2: a pair needs both"]),
-    "pair without a prompt": ([PAIR], ["line 1: no prompt, and", "do not begin alike", "--prompt-field"]),
-    "rows in columns": ([{"prompt": ["a"], "response": ["b"]}], ['line 1: "prompt" is a list of strings, not']),
-    "two prompts in a row": ([{**OK, "instruction": "x"}], ["may all be the prompt; say which: --prompt-field prompt"]),
-    "two kinds of label": ([{**OK, "kto_tag": True, "desirable": False}], ['"kto_tag" and "desirable" both say']),
-    "labels of two kinds": ([{**OK, "label": x} for x in (-1, 0, 1)], ['"label" is -1 in some rows and 0 in others']),
-    "a corpus": ([{"text": "a"}], ["line 1: no field with a prompt", "python -m nanouft.pretrain --corpus"]),
-    "a prompt of another name": ([{"trajectory": says(U("a")), "chosen": "Step 1: b", "rejected": "Step 1: c"}],
-                                 [': no field with a prompt, but "trajectory" may be it: --prompt-field trajectory']),
-    "two prompts": ([{"chosen": says(U("a"), A("b")), "rejected": says(U("c"), A("d"))}], ["line 1: ", "same prompt"]),
+    "label maybe": ([OK, {**OK, "label": "maybe"}],
+                    ['line 2: "label" is "maybe", not true or false']),
+    "half a pair": ([{"prompt": "a", **PAIR}, {"prompt": "a", "chosen": "b"}],
+                    ["line 2: a pair needs both"]),
+    "pair without a prompt": ([PAIR], ["line 1: no prompt, and", "do not begin alike",
+                                       "--prompt-field"]),
+    "rows in columns": ([{"prompt": ["a"], "response": ["b"]}],
+                        ['line 1: "prompt" is a list of strings, not']),
+    "two prompts in a row": ([{**OK, "instruction": "x"}],
+                             ["may all be the prompt; say which: --prompt-field prompt"]),
+    "two kinds of label": ([{**OK, "kto_tag": True, "desirable": False}],
+                           ['"kto_tag" and "desirable" both say']),
+    "labels of two kinds": ([{**OK, "label": x} for x in (-1, 0, 1)],
+                            ['"label" is -1 in some rows and 0 in others']),
+    "a corpus": ([{"text": "a"}], ["line 1: no field with a prompt",
+                                   "python -m nanouft.pretrain --corpus"]),
+    "a prompt of another name": ([{"trajectory": says(U("a")), "chosen": "Step 1: b",
+                                   "rejected": "Step 1: c"}],
+                                 [': no field with a prompt, but "trajectory" may be it: '
+                                  '--prompt-field trajectory']),
+    "two prompts": ([{"chosen": says(U("a"), A("b")), "rejected": says(U("c"), A("d"))}],
+                    ["line 1: ", "same prompt"]),
     "pair beside another prompt": (
-        [{"prompt": "x", "chosen": says(U("a"), A("b")), "rejected": says(U("a"), A("c"))}], ["line 1: ", "not in it"]),
-    "an answer that is begun": ([{**PAIR, "prompt": says(U("a"), A("Sure, "))}], ['line 1: "prompt" ends with']),
-    "label against score": ([{**OK, "label": False, "score": 0.6}], ["line 1: ", "contradict each other"]),
-    "score against label": ([{**OK, "label": True, "score": 0.4}], ["line 1: ", "contradict each other"]),
+        [{"prompt": "x", "chosen": says(U("a"), A("b")), "rejected": says(U("a"), A("c"))}],
+        ["line 1: ", "not in it"]),
+    "an answer that is begun": ([{**PAIR, "prompt": says(U("a"), A("Sure, "))}],
+                                ['line 1: "prompt" ends with']),
+    "label against score": ([{**OK, "label": False, "score": 0.6}],
+                            ["line 1: ", "contradict each other"]),
+    "score against label": ([{**OK, "label": True, "score": 0.4}],
+                            ["line 1: ", "contradict each other"]),
     "control characters": ([{"a\x1b[2J\x9b\u202e": "x"}], ["a\\u001b[2J\\x9b\\u202e"]),
-    "score beside a pair": ([{"prompt": "a", **PAIR, "score": 0.5}], ["line 1: a label or score judges one response"]),
+    "score beside a pair": ([{"prompt": "a", **PAIR, "score": 0.5}],
+                            ["line 1: a label or score judges one response"]),
 }
 
 
@@ -262,19 +327,22 @@ def test_what_is_not_understood(tmp_path, name):
     text = message(tmp_path, content)
     for piece in pieces:
         assert piece in text
-    if not isinstance(content, bytes):                          # the same rows as a list are named by item
-        assert pieces[0].replace("line", "item", 1) in message(tmp_path, json.dumps(content).encode(), "my.json")
+    if not isinstance(content, bytes):  # the same rows as a list are named by item
+        assert pieces[0].replace("line", "item",
+                                 1) in message(tmp_path, json.dumps(content).encode(), "my.json")
 
 
 def test_nothing_to_read(tmp_path):
     path = write(tmp_path, {"prompt": "a", "response": ""}, name="rows")
-    with pytest.raises(UserError, match="no row to learn from: .*rows: .* 0 rows read, 1 skipped: 1 empty"):
+    with pytest.raises(UserError, match="no row to learn from: .*rows: .* 0 rows read, 1 skipped: "
+                       "1 empty"):
         read([path])
     with pytest.raises(UserError, match="no file given"):
         read([])
     with pytest.raises(UserError, match="absent.jsonl: no such file; check the path"):
         read([tmp_path / "absent.jsonl"])
-    with pytest.raises(UserError, match=": is a folder without data; files in it must end in .json"):
+    with pytest.raises(UserError,
+                       match=": is a folder without data; files in it must end in .json"):
         read([tmp_path])
     os.mkfifo(tmp_path / "pipe.jsonl")
     with pytest.raises(UserError, match="pipe.jsonl: cannot be read .*a pipe"):
@@ -282,29 +350,38 @@ def test_nothing_to_read(tmp_path):
 
 
 def test_unknown_field_names_suggest_the_nearest(tmp_path):
-    text = message(tmp_path, [{"question": "a", "reply": "b"}], prompt_field="qestion", response_field="reply")
-    assert 'no row has the field "qestion" of --prompt-field; the fields are "question", "reply"' in text
+    text = message(tmp_path, [{"question": "a", "reply": "b"}], prompt_field="qestion",
+                   response_field="reply")
+    assert 'no row has the field "qestion" of --prompt-field; ' in text
+    assert 'the fields are "question", "reply"' in text
     assert text.endswith('did you mean "question"?')
 
 
-# ---- masks by hand: what is trained on stands in [[ ]] --------------------------------------------------------------
+# ---- masks by hand: what is trained on stands in [[ ]] -------------------------------------------
 U_A = "<|user|> a<|assistant|>"
-MASKS = {                               # name -> (the row, what each sequence of it is, as `rows` sees it)
+MASKS = {  # name -> (the row, what each sequence of it is, as `rows` sees it)
     "weight 0 in between": (
-        {"messages": [*says(U("a")), RIGHT, *says(U("c")), {**WRONG, "weight": 0}, *says(U("d")), RIGHT]}, demo_rows,
-        [U_A + "[[ yes<|end|>]]<|user|> c<|assistant|> no<|end|><|user|> d<|assistant|>[[ yes<|end|>]]"]),
-    "weight 0 last": ({"messages": [*says(U("a")), RIGHT, *says(U("c")), {**WRONG, "weight": 0}]}, demo_rows,
+        {"messages": [*says(U("a")), RIGHT, *says(U("c")), {**WRONG, "weight": 0}, *says(U("d")),
+                      RIGHT]}, demo_rows,
+        [U_A + "[[ yes<|end|>]]<|user|> c<|assistant|> no<|end|><|user|> d<|assistant|>[[ "
+         "yes<|end|>]]"]),
+    "weight 0 last": ({"messages": [*says(U("a")), RIGHT, *says(U("c")), {**WRONG, "weight": 0}]},
+                      demo_rows,
                       [U_A + "[[ yes<|end|>]]"]),
     "tool": ({"messages": [*says(U("a")), {"role": "assistant", "content": None, "tool_calls": [1]},
                            *says(("tool", "2")), RIGHT]}, demo_rows,
              [U_A + " [1]<|end|><|user|> 2<|assistant|>[[ yes<|end|>]]"]),
     "pair of conversations": ({"chosen": says(U("a"), A("b"), U("c"), A("d")),
                                "rejected": says(U("a"), A("b"), U("c"), A("e"))}, pair_rows,
-                              [U_A + f" b<|end|><|user|> c<|assistant|>[[ {x}<|end|>]]" for x in "de"]),
-    "ultrafeedback": ({"prompt": "a", "messages": says(U("a"), A("b")), "chosen": says(U("a"), A("b")),
-                       "rejected": says(U("a"), A("c")), "score_chosen": 8, "score_rejected": 2}, score_rows,
+                              [U_A + f" b<|end|><|user|> c<|assistant|>[[ {x}<|end|>]]"
+                               for x in "de"]),
+    "ultrafeedback": ({"prompt": "a", "messages": says(U("a"), A("b")),
+                       "chosen": says(U("a"), A("b")),
+                       "rejected": says(U("a"), A("c")), "score_chosen": 8,
+                       "score_rejected": 2}, score_rows,
                       [U_A + "[[ b<|end|>]]", U_A + "[[ c<|end|>]]"]),
-    "reward": ({"prompt": "a", "response": "<|end|>b", "reward": 0.5}, score_rows, [U_A + "[[ <|end|>b<|end|>]]"]),
+    "reward": ({"prompt": "a", "response": "<|end|>b", "reward": 0.5}, score_rows,
+               [U_A + "[[ <|end|>b<|end|>]]"]),
 }
 
 
@@ -322,25 +399,30 @@ def test_the_inspector_shows_lengths_and_masks_and_train_the_median_row(tmp_path
     assert inspector.main([path]) == 0
     head, *blocks = capsys.readouterr().out.rstrip("\n").split("\n\n")
     assert "4 rows read, 1 skipped: 1 empty response" in head
-    assert " ".join(head.split()).endswith("3 demonstrations and 1 labelled answer tokens least median most "
-                                           "prompt 3 3 3 answer 2 3 10")
+    assert " ".join(head.split()).endswith("3 demonstrations and 1 labelled answer tokens least "
+                                           "median most prompt 3 3 3 answer 2 3 10")
     assert [block.split(": ")[0] for block in blocks] == ["shortest", "median", "longest"]
-    assert "line 4: 7 tokens" in blocks[1] and blocks[1].endswith("<|user|>· a·<|assistant|>[[ b· b· b·<|end|>]]")
-    encoded, _ = encode([inspector.as_example(row) for row in read([path])[0]], NANO, 64)
+    assert "line 4: 7 tokens" in blocks[1] and blocks[1].endswith("<|user|>· a·<|assistant|>[[ b· "
+                                                                  "b· b·<|end|>]]")
+    encoded, _ = encode([inspector.with_all_roles(row) for row in read([path])[0]], NANO, 64)
     assert "[[ b b b<|end|>]]" in report.example(encoded, NANO)
-    assert inspector.main([write(tmp_path, {"prompt": "a"}), "--prompts"]) == 0, "rows that only ask"
-    assert token_text(NANO.encode("é x"), NANO, "·") == "é· ·x", "a letter of two tokens stays whole"
+    assert inspector.main([write(tmp_path, {"prompt": "a"}), "--prompts"]) == 0, \
+        "rows that only ask"
+    assert token_text(NANO.encode("é x"), NANO, "·") == "é· ·x", \
+        "a letter of two tokens stays whole"
 
 
-# ---- rows that are not understood, and what is said of the others ---------------------------------------------------
+# ---- rows that are not understood, and what is said of the others --------------------------------
 def test_a_row_that_is_not_understood_is_skipped_by_name_up_to_half_of_them(tmp_path):
     bad = [{"messages": says(U("a"), ("wizard", "b"))}, {"messages": 3}]
     path = write(tmp_path, *[{"messages": says(U("a"), A("b"))}] * 3, *bad)
     rows, (report,) = read([path])
-    assert len(rows) == 3 and str(report) == (
-        f"{path}: messages (JSON lines): 3 rows read, 2 skipped: 2 not understood (first: line 4)\n  first row not "
-        f'understood: {report.wrong} (--strict stops there)')
-    assert report.wrong.startswith('line 4: turn 2 of "messages" has the unknown role "wizard"; known are')
+    assert len(rows) == 3 and str(report) == (f"{path}: messages (JSON lines): 3 rows read, 2 "
+                                              "skipped: 2 not understood (first: line 4)\n  first "
+                                              "row not "
+                                              f'understood: {report.wrong} (--strict stops there)')
+    assert report.wrong.startswith('line 4: turn 2 of "messages" has the unknown role "wizard"; '
+                                   'known are')
     with pytest.raises(UserError, match="my.jsonl, line 4: turn 2"):
         read([path], strict=True)
     path = write(tmp_path, {"messages": says(U("a"), A("b"))}, *bad)
@@ -348,18 +430,24 @@ def test_a_row_that_is_not_understood_is_skipped_by_name_up_to_half_of_them(tmp_
         read([path])
     (tmp_path / "my.jsonl").write_bytes(GOOD * 3 + b'{"prompt": "a",\n[1]\n' + GOOD)
     rows, (report,) = read([path])
-    assert len(rows) == 4 and "2 not understood (first: line 4)" in str(report) and "broken JSON" in report.wrong
+    assert len(rows) == 4 and "2 not understood (first: line 4)" in str(report) \
+        and "broken JSON" in report.wrong
 
 
 @pytest.mark.parametrize("item, said", [
-    ({"prompt": "[INST] a [/INST]", "response": "b"}, 'in 1 rows (first: line 1: "[INST]") a text carries marks of'),
-    ({"prompt": "Say it again please.\n", "chosen": "Say it again please. a", "rejected": "Say it again please. b"},
+    ({"prompt": "[INST] a [/INST]", "response": "b"},
+     'in 1 rows (first: line 1: "[INST]") a text carries marks of'),
+    ({"prompt": "Say it again please.\n", "chosen": "Say it again please. a",
+      "rejected": "Say it again please. b"},
      "in 1 rows (first: line 1) the answer begins with the prompt"),
     ({"messages": [*says(U("a")), {**WRONG, "weight": 0}, *says(U("c")), RIGHT]},
      "in 1 rows (first: line 1) turns of the assistant are shown, not trained on"),
-    ({**OK, "context": "c"}, '\n  not learnt from: "context" (a part of the question: join it to the prompt)'),
-    ({"messages": [*says(U("a")), {**RIGHT, "mask": True}]}, '\n  not learnt from: "messages.mask" (how much this'),
-    ({"messages": [*says(U("a")), {**RIGHT, "reasoning_content": "hm", "name": "x"}]}, '"messages.reasoning_content"')])
+    ({**OK, "context": "c"},
+     '\n  not learnt from: "context" (a part of the question: join it to the prompt)'),
+    ({"messages": [*says(U("a")), {**RIGHT, "mask": True}]},
+     '\n  not learnt from: "messages.mask" (how much this'),
+    ({"messages": [*says(U("a")), {**RIGHT, "reasoning_content": "hm", "name": "x"}]},
+     '"messages.reasoning_content"')])
 def test_what_looks_odd_is_said_in_one_line(tmp_path, item, said):
     rows, (report,) = read([write(tmp_path, item)])
     assert len(rows) == 1 and said in str(report) and str(report).count("\n") <= 1
@@ -374,7 +462,8 @@ def test_grades_of_another_scale_are_rescaled_aloud(tmp_path):
     with pytest.raises(UserError, match="1 scored answer; una and uft learn from scores$"):
         demo_rows(rows[:1], None)
     rows, _ = read([write(tmp_path, {"prompt": "a", **PAIR})])
-    with pytest.raises(UserError, match="the data has 1 pair; --feedback pair .una, uft. learns from pairs$"):
+    with pytest.raises(UserError, match="the data has 1 pair; --feedback pair .una, uft. learns "
+                       "from pairs$"):
         score_rows(rows, None)
 
 
@@ -386,34 +475,41 @@ def test_held_out_rows_are_those_of_eval_data(tmp_path):
         files.append(write(tmp_path, *rows, name=name))
     cfg = Train(data=files[:1], eval_data=files[1:], init="x")
     with pytest.raises(UserError, match="--grades"):
-        setup.load_rows(cfg, una, una.hp())
-    assert {r.score for r in setup.load_rows(replace(cfg, grades="1:5"), una, una.hp())[1]} == {0.5, 0.75, 1}
-    ours = [{"prompt": r.prompt[0].text, "response": r.answer[0].text} for r in world.rows("val", "demos", 5, 0)]
+        run_rows.load_rows(cfg, una, una.hp())
+    assert {r.score for r in run_rows.load_rows(replace(cfg, grades="1:5"), una, una.hp())[1]} \
+        == {0.5, 0.75, 1}
+    ours = [{"prompt": r.prompt[0].text, "response": r.answer[0].text}
+            for r in world.rows("val", "demos", 5, 0)]
     file = write(tmp_path, *ours)
-    held = setup.load_rows(Train(data=[file], eval_data=[file]), sft, sft.hp())[1]
-    assert [r.prompt[0].text for r in held] == [x["prompt"] for x in ours] and all(r.family for r in held)
+    held = run_rows.load_rows(Train(data=[file], eval_data=[file]), sft, sft.hp())[1]
+    assert [r.prompt[0].text for r in held] == [x["prompt"] for x in ours] \
+        and all(r.family for r in held)
 
 
 def test_one_class_a_given_scale_and_the_longest_row(tmp_path, capsys):
-    path = write(tmp_path, *({"prompt": f"{i}", "response": "b " * i, "label": True, "score": 4} for i in range(1, 20)))
+    path = write(tmp_path, *({"prompt": f"{i}", "response": "b " * i, "label": True, "score": 4}
+                             for i in range(1, 20)))
     cfg, kto = Train(data=[path], init="x", grades="1:5", max_length=12), OBJECTIVES["kto"]
-    rows = setup.load_rows(replace(cfg, eval_data=[path]), kto, kto.hp())
+    rows = run_rows.load_rows(replace(cfg, eval_data=[path]), kto, kto.hp())
     assert rows[0] == rows[1] and len(rows[0]) == 19, "all rows of --data are trained on"
-    rows = setup.load_rows(cfg, kto, kto.hp())
+    rows = run_rows.load_rows(cfg, kto, kto.hp())
     assert rows[0][0].score == 0.75 and "every answer has the same label" in capsys.readouterr().out
-    data = setup.encode_rows("kto", cfg, kto.hp(), rows, nano(), NANO)
-    assert max(e.length for e in data.train) <= 13 and "longer than --max-length of 12" in capsys.readouterr().out
+    data = run_rows.encode_rows("kto", cfg, kto.hp(), rows, nano(), NANO)
+    assert max(e.length for e in data.train) <= 13 \
+        and "longer than --max-length of 12" in capsys.readouterr().out
     with pytest.raises(UserError, match="--grades .5.: give the worst and the best grade"):
         read([path], grades="5")
 
 
-# ---- containers ------------------------------------------------------------------------------------------------------
+# ---- containers ----------------------------------------------------------------------------------
 def test_csv(tmp_path):
     text = '\ufeffprompt,response,score,note\n"a, ""b""\nc",d,0.5,\n\ne,f,1,x\n'
     (tmp_path / "my.csv").write_text(text, encoding="utf-8")
     rows, (report,) = read([str(tmp_path / "my.csv")])
-    assert rows == [Row((U('a, "b"\nc'),), (A("d"),), score=0.5), Row((U("e"),), (A("f"),), score=1.0)]
-    assert [r.where[-6:] for r in rows] == ["line 2", "line 5"] and "with scores (CSV): 2 rows read" in str(report)
+    assert rows == [Row((U('a, "b"\nc'),), (A("d"),), score=0.5),
+                    Row((U("e"),), (A("f"),), score=1.0)]
+    assert [r.where[-6:] for r in rows] == ["line 2", "line 5"] \
+        and "with scores (CSV): 2 rows read" in str(report)
     for sign in ",;\t":
         (tmp_path / "my.csv").write_text(f"prompt{sign}response\nSay fig.{sign}fig\n")
         assert read([tmp_path / "my.csv"])[0] == [Row((U("Say fig."),), (A("fig"),))]
@@ -421,9 +517,9 @@ def test_csv(tmp_path):
 
 @pytest.mark.parametrize("one, two, want", [
     ("The sky is blue.", "The sky is green.", ("The sky is", "blue.", "green.")),
-    ("Say: carpet", "Say: carton", ("Say:", "carpet", "carton")),               # the answers part inside a word
-    ("(carpet)", "(carton)", ("(", "carpet)", "carton)")),                      # no space: the edge of a word
-    ("A (carpet)", "A (carton)", ("A", "(carpet)", "(carton)")),                # a space before an edge
+    ("Say: carpet", "Say: carton", ("Say:", "carpet", "carton")),  # the answers part inside a word
+    ("(carpet)", "(carton)", ("(", "carpet)", "carton)")),  # no space: the edge of a word
+    ("A (carpet)", "A (carton)", ("A", "(carpet)", "(carton)")),  # a space before an edge
     ("carpet", "carton", ("", "carpet", "carton"))])
 def test_an_implicit_prompt_ends_before_a_whole_word(one, two, want):
     assert shared_beginning(one, two) == want
@@ -439,22 +535,28 @@ def test_gzip_and_folders(tmp_path):
     write(tmp_path / ".cache", {"x": 1})
     rows, report = read([str(tmp_path)])
     assert [len(rows), rows[0]] == [4, Row((U("x"),), (A("y"),))]
-    assert [str(f).split(": ", 1)[1] for f in report] == [
-        f"prompt/response ({kind}): {n} rows read" for kind, n in (("CSV, gzip", 1), ("JSON lines", 1),
-                                                                    ("JSON list, gzip", 2))]
+    assert [str(f).split(": ", 1)[1] for f in report] == [f"prompt/response ({kind}): {n} rows read"
+                                                          for kind, n in (("CSV, gzip", 1),
+                                                                          ("JSON lines", 1),
+                                                                          ("JSON list, gzip", 2))]
     (tmp_path / "deep" / "test").mkdir()
     for name in ("train-00000-of-00002.jsonl", "test.jsonl", "validation-0.jsonl", "test/0.jsonl"):
         write(tmp_path / "deep", OK, name=name)
-    assert [Path(f.path).name for f in read([tmp_path / "deep"])[1]] == ["c.json.gz", "train-00000-of-00002.jsonl"]
+    assert [Path(f.path).name for f in read([tmp_path / "deep"])[1]] \
+        == ["c.json.gz", "train-00000-of-00002.jsonl"]
 
 
-BAD = {"double.csv": (b"prompt,response,prompt\na,b,c\n", 'line 1: two columns are called "prompt"; rename one'),
+BAD = {"double.csv": (b"prompt,response,prompt\na,b,c\n",
+                      'line 1: two columns are called "prompt"; rename one'),
        "wide.csv": (b"prompt,response\na,b,c\n", "line 2: has 3 cells, and the first line has 2"),
-       "quote.csv": (b'prompt,response\na,"b\nc,d\n', "line 2: broken CSV .*a quote that is opened must be closed"),
-       "header.csv": (b"prompt,response\n", ": there is no row"), "empty.csv": (b"", ": there is no row"),
+       "quote.csv": (b'prompt,response\na,"b\nc,d\n',
+                     "line 2: broken CSV .*a quote that is opened must be closed"),
+       "header.csv": (b"prompt,response\n", ": there is no row"),
+       "empty.csv": (b"", ": there is no row"),
        "nul.csv": (b"prompt,response\na\0,b\n", ": is a binary file"),
        "names.csv": (b"a,b\n1,2\n", "a CSV file must name its columns in its first line"),
-       "no names.csv": (b"yes,yes\nno,yes\n", "line 1: two columns are called \"yes\"; rename one .the first line"),
+       "no names.csv": (b"yes,yes\nno,yes\n",
+                        "line 1: two columns are called \"yes\"; rename one .the first line"),
        "cut.parquet": (b"PAR1abc", "parquet"), "folder/dataset_info.json": (b"{", "saved data set"),
        "folder.arrow": (b"ARROW1", "is an Arrow file; give the folder")}
 
@@ -462,7 +564,7 @@ BAD = {"double.csv": (b"prompt,response,prompt\na,b,c\n", 'line 1: two columns a
 @pytest.mark.parametrize("extra", [True, False])
 @pytest.mark.parametrize("name", BAD)
 def test_bad_containers_are_one_line(tmp_path, monkeypatch, name, extra):
-    if not extra:                                               # as if nanouft[hf] was not installed
+    if not extra:  # as if nanouft[hf] was not installed
         for library in ("datasets", "pyarrow.parquet"):
             monkeypatch.setitem(sys.modules, library, None)
     (tmp_path / name).parent.mkdir(exist_ok=True)
@@ -483,20 +585,25 @@ def test_a_name_that_may_be_on_the_hub_is_asked_for_only_there(tmp_path, monkeyp
         if split != "train":
             raise ValueError("Unknown split\nnone")
         return [OK, OK, {**OK, "response": None}]
-    fake = SimpleNamespace(load_dataset=load_dataset, disable_progress_bars=lambda: None, __version__="4.1")
+    fake = SimpleNamespace(load_dataset=load_dataset, disable_progress_bars=lambda: None,
+                           __version__="4.1")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setitem(sys.modules, "datasets", None)
-    words = r"^hub:some/where: a data set on the Hugging Face hub needs datasets, .*: pip install nanouft.hf.$"
+    words = (r"^hub:some/where: a data set on the Hugging Face hub needs datasets, .*: pip install "
+             r"nanouft.hf.$")
     with pytest.raises(UserError, match=words):
         read(["hub:some/where"])
     monkeypatch.setitem(sys.modules, "datasets", fake)
-    for path in ("some/where", "some/where.jsonl", "/some/where", "./some/where", "a/b/c/d", "x" * 5000):
+    for path in ("some/where", "some/where.jsonl", "/some/where", "./some/where", "a/b/c/d",
+                 "x" * 5000):
         with pytest.raises(UserError, match="no such file; check the path|cannot be read"):
             read([path])
     rows, (report,) = read(["hub:some/where"])
     assert len(rows) == 2 and rows[0].where == "hub:some/where, row 1"
-    assert str(report).startswith("hub:some/where: prompt/response (data set of the hub): 2 rows read, 1 skipped")
-    with pytest.raises(UserError, match="^hub:some/where/main:test: .*of the hub .ValueError: Unknown split"):
+    assert str(report).startswith("hub:some/where: prompt/response (data set of the hub): 2 rows "
+                                  "read, 1 skipped")
+    with pytest.raises(UserError, match="^hub:some/where/main:test: .*of the hub .ValueError: "
+                       "Unknown split"):
         read(["hub:some/where/main:test"])
     assert asked == [("some/where", "train"), ("some/where", "main", "test")]
     fake.__version__ = "3.6"
@@ -505,7 +612,8 @@ def test_a_name_that_may_be_on_the_hub_is_asked_for_only_there(tmp_path, monkeyp
 
 
 def test_answers_that_are_json_stay_answers(tmp_path):
-    answers = ['{"from": "Paris", "to": "Rome"}', '{"role": "assistant", "content": "hi"}', '[{"value": 1}]']
+    answers = ['{"from": "Paris", "to": "Rome"}', '{"role": "assistant", "content": "hi"}',
+               '[{"value": 1}]']
     rows, _ = read([write(tmp_path, *({"prompt": "a", "response": answer} for answer in answers))])
     assert [r.answer for r in rows] == [(A(answer),) for answer in answers]
 
@@ -513,7 +621,8 @@ def test_answers_that_are_json_stay_answers(tmp_path):
 def test_parquet_and_saved_data_sets(tmp_path):
     datasets = pytest.importorskip("datasets")
     datasets.disable_progress_bars()
-    items = [{"messages": [{**turn, "weight": None} for turn in says(U("a"), A(x))], "label": True} for x in "bc"]
+    items = [{"messages": [{**turn, "weight": None} for turn in says(U("a"), A(x))], "label": True}
+             for x in "bc"]
     want = [Row((U("a"),), (A(x),), label=True) for x in "bc"]
     table = datasets.table.pa.Table.from_pylist(items)
     datasets.table.pa.parquet.write_table(table, tmp_path / "train.parquet")
@@ -525,12 +634,13 @@ def test_parquet_and_saved_data_sets(tmp_path):
     datasets.DatasetDict(test=found).save_to_disk(tmp_path / "none")
     for name in ("one", "two"):
         assert read([tmp_path / name])[0] == want
-    with pytest.raises(UserError, match="none: has no split called train; name the folder of one .test"):
+    with pytest.raises(UserError, match="none: has no split called train; name the folder of one "
+                       ".test"):
         read([tmp_path / "none"])
     assert read([tmp_path / "none" / "test"])[0] == want
 
 
-# ---- reading is the inverse of writing -------------------------------------------------------------------------------
+# ---- reading is the inverse of writing -----------------------------------------------------------
 text = st.text(st.characters(codec="utf-8"), min_size=1, max_size=20).map(str.strip).filter(bool)
 tricky = st.one_of(text, st.sampled_from([
     "a\u2028b", "a\u2029\x85b", "a\r\n x", "\ufeffa", '"]}\n{"', "<|end|>", "\x00a", "\x1c a"]))
@@ -551,19 +661,23 @@ def some_rows(draw):
             return {"chosen": says(*talk, A(one)), "rejected": says(*talk, A(two))}, row
         score = draw(st.floats(0, 1))
         extra = {"score": score, "label": score > 0.5 if score != 0.5 else draw(st.booleans())}
-        return {"prompt": talk[0].text, "response": one, **extra}, Row((talk[0],), (A(one),), **extra)
+        return {"prompt": talk[0].text, "response": one,
+                **extra}, Row((talk[0],), (A(one),), **extra)
     kind = draw(st.sampled_from(["messages", "pairs", "prompt"]))
     return [item() for _ in range(draw(st.integers(1, 4)))]
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(some_rows(), st.booleans(), st.booleans(), st.booleans(), st.booleans(), st.sampled_from([None, 2]))
+@settings(max_examples=150, deadline=None,
+          suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(some_rows(), st.booleans(), st.booleans(), st.booleans(), st.booleans(),
+       st.sampled_from([None, 2]))
 def test_written_rows_come_back(tmp_path, pairs, as_list, mark, crlf, ascii_only, indent):
     items = [item for item, _ in pairs]
     if as_list:
         content = json.dumps(items, ensure_ascii=ascii_only, indent=indent)
     else:
-        content = "\n\n".join(json.dumps(item, ensure_ascii=ascii_only) for item in items)      # blank lines between
+        # blank lines between
+        content = "\n\n".join(json.dumps(item, ensure_ascii=ascii_only) for item in items)
     content = content.replace("\n", "\r\n") if crlf else content
     path = tmp_path / "rows"
     path.write_bytes(b"\xef\xbb\xbf" * mark + content.encode())
@@ -572,7 +686,8 @@ def test_written_rows_come_back(tmp_path, pairs, as_list, mark, crlf, ascii_only
     assert report[0].read == len(rows) and not report[0].skipped
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, deadline=None,
+          suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_cut_or_damaged_files_never_crash(tmp_path, data):
     """Any prefix, and any changed byte, is read, or named in one line: never another exception."""
@@ -589,14 +704,16 @@ def test_cut_or_damaged_files_never_crash(tmp_path, data):
         assert len(str(e).splitlines()) == 1
 
 
-json_values = st.recursive(st.none() | st.booleans() | st.floats() | st.text(max_size=3) | st.just(U("a")._asdict()),
-                           lambda x: st.lists(x, max_size=3) | st.dictionaries(
-                               st.sampled_from(["role", "content", "from", "value"]), x, max_size=3), max_leaves=5)
-fields = st.sampled_from(("messages conversations instruction input output prompt response chosen rejected "
-                          "label score system").split())
+json_values = st.recursive(st.none() | st.booleans() | st.floats() | st.text(max_size=3)
+                           | st.just(U("a")._asdict()), lambda x: st.lists(x, max_size=3)
+                           | st.dictionaries(st.sampled_from(["role", "content", "from", "value"]),
+                                             x, max_size=3), max_leaves=5)
+fields = st.sampled_from(("messages conversations instruction input output prompt response chosen "
+                          "rejected label score system").split())
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=300, deadline=None,
+          suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.dictionaries(fields, json_values | st.just(says(U("a"), A("b"))), max_size=6),
                 min_size=1, max_size=2))
 def test_wrong_types_never_crash(tmp_path, items):
@@ -604,22 +721,26 @@ def test_wrong_types_never_crash(tmp_path, items):
     path.write_text(json.dumps(items), encoding="utf-8")
     try:
         for row in read([path])[0]:
-            assert row.prompt and (row.answer or row.chosen) and bool(row.chosen) == bool(row.rejected)
+            assert row.prompt and (row.answer or row.chosen) \
+                and bool(row.chosen) == bool(row.rejected)
             for answer in filter(None, (row.answer, row.chosen, row.rejected)):
                 assert answer[0].role == answer[-1].role == "assistant"
     except UserError as e:
         assert len(str(e).splitlines()) == 1
 
 
-# ---- which sequences stand together, and which are held out ----------------------------------------------------------
+# ---- which sequences stand together, and which are held out --------------------------------------
 def test_demo_rows():
     p, b = (U("a"),), (A("b"),)
-    rows = [Row(p, b), Row(p, b, label=True), Row(p, None, (A("c"),), (A("d"),), family="f", where="w"),
-            Row(p, b, score=1.0), Row(p, b, label=False), Row(p, b, (A("c"),), (A("d"),))]
+    rows = [Row(p, b), Row(p, b, label=True),
+            Row(p, None, (A("c"),), (A("d"),), family="f", where="w"), Row(p, b, score=1.0),
+            Row(p, b, label=False), Row(p, b, (A("c"),), (A("d"),))]
     out = demo_rows(rows, None)
-    assert [e.seqs["answer"] for e in out] == [(p, b), (p, b), (p, (A("c"),)), (p, b)]
-    assert (out[2].family, out[2].where, out[2].score, out[2].label, out[2].p) == ("f", "w", None, None, None)
-    with pytest.raises(UserError, match="needs demonstrations .*; the data has 1 scored answer and 2 labelled answers"):
+    assert [row.roles["answer"] for row in out] == [(p, b), (p, b), (p, (A("c"),)), (p, b)]
+    assert (out[2].family, out[2].where, out[2].score, out[2].label, out[2].p) \
+        == ("f", "w", None, None, None)
+    with pytest.raises(UserError, match="needs demonstrations .*; the data has 1 scored answer and "
+                       "2 labelled answers"):
         demo_rows([rows[3], rows[4], rows[4]], None)
 
 
@@ -638,6 +759,7 @@ def test_holdout_keeps_prompts_together_in_any_order(prompts, rng):
 
 def test_holdout_sizes():
     rows = [Row((U(f"question {i}"),), (A("b"),)) for i in range(3000)]
-    assert [len(holdout(rows[:n])[1]) for n in (2, 7, 100, 1000, 2000, 3000)] == [1, 1, 10, 100, 200, 200]
+    assert [len(holdout(rows[:n])[1]) for n in (2, 7, 100, 1000, 2000, 3000)] \
+        == [1, 1, 10, 100, 200, 200]
     assert len(holdout(rows, share=0.05)[1]) == 150 and holdout(rows[:1]) == (rows[:1], [])
-    assert holdout(rows)[1][0] == rows[49]                      # the same on every machine, today and in a year
+    assert holdout(rows)[1][0] == rows[49]  # the same on every machine, today and in a year

@@ -1,4 +1,5 @@
-"""Folders and files that somebody else made: no code of theirs runs, nothing outside is written, nothing is silent."""
+"""Folders and files that somebody else made: no code of theirs runs, nothing outside is written,
+nothing is silent."""
 import bz2
 import gzip
 import json
@@ -12,7 +13,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from running import DEMOS, QUICK, call, lines, one_error
+from running import DEMOS, QUICK, call, lines, one_error, signals_work
 from test_signals import STEP, strike
 
 from nanouft import sample, train
@@ -30,16 +31,18 @@ CODE = "open('ran', 'a').write('x')\ndef f(prompts, answers): return [len(a) for
 
 @pytest.fixture(scope="module")
 def gift(tiny_base, tmp_path_factory):
-    """A folder with an unfinished run, killed after step 3, and a reward in Python: gift/, evil.py."""
+    """A folder with an unfinished run, killed after step 3, and a reward in Python: gift/,
+    evil.py."""
     place = tmp_path_factory.mktemp("gift")
     (place / "evil.py").write_text(CODE)
     lines(place / "rows.jsonl", DEMOS)
-    with pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch, signals_work():
         patch.chdir(place)
         patch.setattr("nanouft.eval.plots.curves", lambda run: None)
         strike(patch, signal.SIGINT, *STEP, 3)
-        assert call(train.main, "--objective", "grpo", "--data", "rows.jsonl", "--init", tiny_base, "--batch-size", 4,
-                    "--max-new", 4, "--steps", 6, *QUICK, "--plain", "--reward", "evil.py:f", "--out", "gift") == 130
+        assert call(train.main, "--objective", "grpo", "--data", "rows.jsonl", "--init", tiny_base,
+                    "--batch-size", 4, "--max-new", 4, "--steps", 6, *QUICK, "--plain", "--reward",
+                    "evil.py:f", "--out", "gift") == 130
     return place
 
 
@@ -52,28 +55,35 @@ def run(gift, here):
 
 
 def test_a_reward_runs_only_if_the_command_line_names_it(run, here, capsys):
-    """run.json of a folder that somebody gives away names code; the line that is printed names it, too."""
-    said = one_error(call(train.main, "--resume", "gift"), capsys.readouterr().err, "gift", "Python code", "--reward")
+    """run.json of a folder that somebody gives away names code; the line that is printed names it,
+    too."""
+    said = one_error(call(train.main, "--resume", "gift"), capsys.readouterr().err, "gift",
+                     "Python code", "--reward")
     assert not (here / "ran").exists()
     for other in ("other.py:f", "evil.py:g", "exact"):
-        one_error(call(train.main, "--resume", "gift", "--reward", other), capsys.readouterr().err, "go on with")
+        one_error(call(train.main, "--resume", "gift", "--reward", other), capsys.readouterr().err,
+                  "go on with")
     assert not (here / "ran").exists()
-    assert call(train.main, *said.partition("go on with: ")[2].split()[3:]) == 0 and (here / "ran").exists()
+    assert call(train.main, *said.partition("go on with: ")[2].split()[3:]) == 0 \
+        and (here / "ran").exists()
     (run / "eval.json").unlink()
     about = read_json(run / "run.json")
-    (run / "run.json").write_text(json.dumps({**about, "config": {**about["config"], "reward": "a folder"}}))
-    one_error(call(train.main, "--resume", "gift", "--reward", "evil.py:f"), capsys.readouterr().err, "no Python code")
+    (run / "run.json").write_text(
+        json.dumps({**about, "config": {**about["config"], "reward": "a folder"}}))
+    one_error(call(train.main, "--resume", "gift", "--reward", "evil.py:f"),
+              capsys.readouterr().err, "no Python code")
 
 
-@pytest.mark.parametrize("name", ["eval.json.partial", "metrics.jsonl", "curves.png", "partial-final", "steps",
-                                  "steps/3/model.safetensors", "wandb"])
+@pytest.mark.parametrize("name", ["eval.json.partial", "metrics.jsonl", "curves.png",
+                                  "partial-final", "steps", "steps/3/model.safetensors", "wandb"])
 def test_a_run_folder_with_a_link_is_refused(name, run, here, capsys):
     outside = here / "precious"
     (outside / "1").mkdir(parents=True)
     if (run / name).exists():
         (run / name).rename(outside / "kept")
     (run / name).symlink_to(outside)
-    one_error(call(train.main, "--resume", "gift", "--reward", "evil.py:f"), capsys.readouterr().err, name, "link")
+    one_error(call(train.main, "--resume", "gift", "--reward", "evil.py:f"),
+              capsys.readouterr().err, name, "link")
     assert (outside / "1").exists()
 
 
@@ -87,7 +97,8 @@ def test_a_damaged_log_is_said_and_the_run_goes_on(how, run, capsys):
     (run / "metrics.jsonl").write_text("".join(DAMAGE[how](log)))
     assert call(train.main, "--resume", "gift", "--reward", "evil.py:f") == 0
     out = capsys.readouterr().out
-    assert out.count("metrics.jsonl: ") == 1 and ("have no line" in out) == (how in ("emptied", "NULs", "cut"))
+    assert out.count("metrics.jsonl: ") == 1 \
+        and ("have no line" in out) == (how in ("emptied", "NULs", "cut"))
     steps = [json.loads(line)["step"] for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert steps == sorted(set(steps)) and steps[-3:] == [4, 5, 6]
 
@@ -95,7 +106,8 @@ def test_a_damaged_log_is_said_and_the_run_goes_on(how, run, capsys):
 def test_a_loss_that_is_no_number_is_refused(run, capsys):
     log = (run / "metrics.jsonl").read_text()
     (run / "metrics.jsonl").write_text(log.replace('"loss": ', '"loss": NaN, "was": ', 1))
-    one_error(call(train.main, "--resume", "gift", "--reward", "evil.py:f"), capsys.readouterr().err, "line 1", "loss")
+    one_error(call(train.main, "--resume", "gift", "--reward", "evil.py:f"),
+              capsys.readouterr().err, "line 1", "loss")
 
 
 def test_a_tokenizer_whose_merges_are_cut_is_refused(tiny_base, here, capsys):
@@ -103,7 +115,8 @@ def test_a_tokenizer_whose_merges_are_cut_is_refused(tiny_base, here, capsys):
     spec = read_json(here / "m/tokenizer.json")
     spec["model"]["merges"] = spec["model"]["merges"][:5]
     (here / "m/tokenizer.json").write_text(json.dumps(spec))
-    one_error(call(sample.main, "m", "--prompt", "x"), capsys.readouterr().err, "tokenizer.json", "no merge makes")
+    one_error(call(sample.main, "m", "--prompt", "x"), capsys.readouterr().err, "tokenizer.json",
+              "no merge makes")
 
 
 @pytest.mark.parametrize("text", [
@@ -124,14 +137,16 @@ def test_a_reward_that_breaks_out_is_one_line(line, here, monkeypatch):
 
 def test_a_model_of_the_hub_is_downloaded_without_pickles_and_code(tiny_base, monkeypatch):
     def download(name, allow_patterns):
-        assert not any(fnmatch(file, kind) for file in ("pytorch_model.bin", "x.py", "x.pt") for kind in allow_patterns)
+        assert not any(fnmatch(file, kind) for file in ("pytorch_model.bin", "x.py", "x.pt")
+                       for kind in allow_patterns)
         if name != "owner/name":
             raise OSError("no network\nat all")
         return str(tiny_base)
     monkeypatch.setitem(sys.modules, "huggingface_hub", SimpleNamespace(snapshot_download=download))
     assert start_model("hub:owner/name")[0].cfg.n_embd == 32
     assert runs.model_name("hub:owner/name") == "hub:owner/name (model folder)"
-    with pytest.raises(UserError, match="^hub:owner/gone: cannot be downloaded .OSError: no network at all.; check"):
+    with pytest.raises(UserError, match="^hub:owner/gone: cannot be downloaded .OSError: no "
+                       "network at all.; check"):
         start_model("hub:owner/gone")
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
     with pytest.raises(UserError, match="hub:owner/name: .*pip install nanouft.hf."):
@@ -141,7 +156,8 @@ def test_a_model_of_the_hub_is_downloaded_without_pickles_and_code(tiny_base, mo
 def test_a_small_file_of_gigabytes_is_refused(here, monkeypatch):
     monkeypatch.setattr(containers, "LARGEST", 1000)
     monkeypatch.setattr(containers, "LINES", 50)
-    for size, text, words in ((1001, b" ", "more than 1,000 bytes"), (51, b"\n", "51 lines"), (1000, b" ", "no row")):
+    for size, text, words in ((1001, b" ", "more than 1,000 bytes"), (51, b"\n", "51 lines"),
+                              (1000, b" ", "no row")):
         (here / "a.jsonl.gz").write_bytes(gzip.compress(text * size))
         with pytest.raises(UserError, match=f"a.jsonl.gz: .*{words}"):
             containers.objects("a.jsonl.gz")

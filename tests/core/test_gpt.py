@@ -1,4 +1,5 @@
-"""The GPT: equal to transformers' GPT-2 both ways, one door with consistent exits, bad folders refused in one line."""
+"""The GPT: equal to transformers' GPT-2 both ways, one door with consistent exits, bad folders
+refused in one line."""
 import json
 import os
 import pickle
@@ -17,11 +18,12 @@ from nanouft.models.load import grow_vocab
 from nanouft.models.save import add_value_head, write_gpt
 
 IDS = torch.tensor([[3, 1, 4, 1, 5, 9, 2, 6], [5, 3, 5, 8, 9, 7, 9, 3]])
-SHAPES = [GPTConfig(29, 32, 2, 2, 16, init_std=0.3), GPTConfig(40, 24, 3, 4, 32, eps=1e-3, init_std=0.2),
+SHAPES = [GPTConfig(29, 32, 2, 2, 16, init_std=0.3),
+          GPTConfig(40, 24, 3, 4, 32, eps=1e-3, init_std=0.2),
           GPTConfig(11, 8, 1, 1, 8, init_std=0.5)]
 
 
-# ---- transformers ---------------------------------------------------------------------------------------------------
+# ---- transformers --------------------------------------------------------------------------------
 @pytest.fixture(scope="module")
 def hf():
     return pytest.importorskip("transformers")
@@ -36,24 +38,28 @@ def test_a_folder_of_ours_gives_our_logits_there_and_theirs_here(hf, cfg, tmp_pa
     assert model.config.eos_token_id == 2
     ids = IDS % cfg.vocab_size
     with torch.no_grad():
-        same(model.eval()(ids).logits, ours(ids), "transformers opens our folder and computes our logits", 1e-4)
+        same(model.eval()(ids).logits, ours(ids),
+             "transformers opens our folder and computes our logits", 1e-4)
         model.save_pretrained(tmp_path / "theirs")
         again = read_gpt(tmp_path / "theirs")
         assert again.cfg == cfg
         same(again(ids), ours(ids), "and we open the folder that it saves", 0.0)
     model(ids, labels=ids).loss.backward()
     (-ours(ids[:, :-1], want="logp", targets=ids[:, 1:]).mean()).backward()
-    same(ours.wte.weight.grad, model.transformer.wte.weight.grad, "the tied embedding learns from both roles", 1e-5)
-    same(ours.h[0].attn.c_attn.weight.grad, model.transformer.h[0].attn.c_attn.weight.grad.T, "transposed", 1e-5)
+    same(ours.wte.weight.grad, model.transformer.wte.weight.grad,
+         "the tied embedding learns from both roles", 1e-5)
+    same(ours.h[0].attn.c_attn.weight.grad, model.transformer.h[0].attn.c_attn.weight.grad.T,
+         "transposed", 1e-5)
 
 
-# ---- one door -------------------------------------------------------------------------------------------------------
+# ---- one door ------------------------------------------------------------------------------------
 def test_every_way_in_and_out_agrees():
     model = tiny()
     logits = model(IDS)
     assert logits.shape == (2, 8, 17)
     embeds = model(IDS, want="embeds")
-    same(embeds, model.wte.weight[IDS], "embeds out is the table's row of each id, without position")
+    same(embeds, model.wte.weight[IDS],
+         "embeds out is the table's row of each id, without position")
     same(model(embeds=embeds), logits, "ids in = their embeddings in")
     hidden = model(IDS, want="hidden")
     same(model(hidden=hidden), logits, "ids in = hidden states out and in again")
@@ -108,7 +114,8 @@ def test_positions_matter():
     same(model(IDS, pos=torch.arange(8)), model(IDS), "positions count from 0 when none are given")
     differs(model(IDS, pos=torch.arange(3, 11)), model(IDS), "another offset is another input")
     per_row = torch.stack([torch.arange(8), torch.arange(3, 11)])
-    same(model(IDS, pos=per_row)[1], model(IDS[1:], pos=torch.arange(3, 11))[0], "positions may differ by row")
+    same(model(IDS, pos=per_row)[1], model(IDS[1:], pos=torch.arange(3, 11))[0],
+         "positions may differ by row")
 
 
 def test_left_padding_with_keep_and_pos_equals_no_padding():
@@ -139,10 +146,11 @@ def test_reading_in_pieces_with_a_cache_is_reading_at_once(cuts, padded):
         at += n
         assert cache.n == at
     got = torch.cat(got, 1)
-    same(got[keep], want[keep], f"pieces of {cuts} through the cache give what one pass gives", 1e-10)
+    same(got[keep], want[keep], f"pieces of {cuts} through the cache give what one pass gives",
+         1e-10)
 
 
-# ---- making and changing models -------------------------------------------------------------------------------------
+# ---- making and changing models ------------------------------------------------------------------
 def test_fresh_weights_are_a_function_of_the_seed():
     a, b, c = (GPT(replace(TINY), seed=s) for s in (1, 1, 2))
     for (name, x), y, z in zip(a.named_parameters(), b.parameters(), c.parameters()):
@@ -156,7 +164,8 @@ def test_fresh_weights_are_a_function_of_the_seed():
             same(p, torch.full_like(p, want), f"{name} starts at {want}")
         else:
             spread = 0.05 / (2 if name.endswith("c_proj.weight") else 1)          # sqrt(2 L) = 2
-            assert abs(p.std().item() / spread - 1) < 0.05 and abs(p.mean().item()) < spread / 10, name
+            assert abs(p.std().item() / spread - 1) < 0.05 and abs(p.mean().item()) < spread / 10, \
+                name
 
 
 def test_grow_vocab():
@@ -164,9 +173,11 @@ def test_grow_vocab():
     model = GPT(cfg, seed=0).double()
     old, before = model.wte.weight.detach().clone(), model(IDS)
     grow_vocab(model, 21)
-    assert model.wte.weight.shape == (21, 16) and model.cfg.vocab_size == 21 and model.wte.weight.requires_grad
+    assert model.wte.weight.shape == (21, 16) and model.cfg.vocab_size == 21 \
+        and model.wte.weight.requires_grad
     assert model.wte.weight.dtype == torch.float64
-    assert cfg.vocab_size == 17, "a configuration that others share is not changed behind their backs"
+    assert cfg.vocab_size == 17, \
+        "a configuration that others share is not changed behind their backs"
     same(model.wte.weight[:17], old, "old rows stay", 0.0)
     same(model(IDS)[..., :17], before, "old logits stay")
     new = model.wte.weight[17:].detach()
@@ -178,7 +189,7 @@ def test_grow_vocab():
     same(again.wte.weight, model.wte.weight, "growing draws no global random number", 0.0)
 
 
-# ---- folders --------------------------------------------------------------------------------------------------------
+# ---- folders -------------------------------------------------------------------------------------
 @pytest.fixture
 def folder(tmp_path):
     write_gpt(tmp_path, GPT(replace(TINY), seed=0), end_id=5)
@@ -207,22 +218,28 @@ def test_there_and_back(tmp_path, dtype):
     back = read_gpt(tmp_path)
     for (name, p), q in zip(back.named_parameters(), model.parameters()):
         assert p.dtype == torch.float32
-        same(p, q.to(dtype).float(), f"saved and read, every weight is the same, fp32 in memory: {name}", 0.0)
+        same(p, q.to(dtype).float(),
+             f"saved and read, every weight is the same, fp32 in memory: {name}", 0.0)
     assert back.cfg == TINY
 
 
 @pytest.mark.parametrize("kw, says", [
     ({"model_type": "llama"}, "llama"), ({"activation_function": "relu"}, "activation_function"),
-    ({"scale_attn_by_inverse_layer_idx": True}, "scale_attn_by_inverse_layer_idx"), ({"n_inner": 17}, "n_inner"),
-    ({"scale_attn_weights": False}, "scale_attn_weights"), ({"tie_word_embeddings": False}, "tie_word_embeddings"),
-    ({"n_head": 3}, "multiple of n_head"), ({"n_layer": 0}, "above 0"), ({"n_embd": None}, "n_embd is None"),
+    ({"scale_attn_by_inverse_layer_idx": True}, "scale_attn_by_inverse_layer_idx"),
+    ({"n_inner": 17}, "n_inner"),
+    ({"scale_attn_weights": False}, "scale_attn_weights"),
+    ({"tie_word_embeddings": False}, "tie_word_embeddings"),
+    ({"n_head": 3}, "multiple of n_head"), ({"n_layer": 0}, "above 0"),
+    ({"n_embd": None}, "n_embd is None"),
     ({"vocab_size": float("inf")}, "vocab_size is"), ({"drop": "vocab_size"}, "vocab_size"),
     ({"drop": "model_type"}, "model_type"),
-    ({"n_layer": 10 ** 9}, "h.999999999.ln_2.weight is missing"), ({"n_embd": 10 ** 30}, "config.json asks for"),
+    ({"n_layer": 10 ** 9}, "h.999999999.ln_2.weight is missing"),
+    ({"n_embd": 10 ** 30}, "config.json asks for"),
     ({"n_embd": 16.5}, "n_embd"), ({"n_layer": True}, "n_layer"), ({"n_layer": "x" * 999}, "..."),
     *(({"layer_norm_epsilon": bad}, "layer_norm_epsilon") for bad in (None, float("nan"), -1, 0.0)),
     ({"initializer_range": "x"}, "initializer_range"),
-    *((kw, "") for kw in ({"n_inner": 64, "scale_attn_weights": True}, {"activation_function": "gelu_pytorch_tanh"},
+    *((kw, "") for kw in ({"n_inner": 64, "scale_attn_weights": True},
+                          {"activation_function": "gelu_pytorch_tanh"},
                               {"resid_pdrop": 0.1, "something_new": [1]}))])
 def test_what_would_be_computed_differently_is_refused(folder, kw, says):
     edit(folder, **kw)
@@ -230,17 +247,19 @@ def test_what_would_be_computed_differently_is_refused(folder, kw, says):
 
 
 @pytest.mark.parametrize("name", ["config.json", "model.safetensors"])
-@pytest.mark.parametrize("make", [lambda f: f.mkdir(), lambda f: f.symlink_to("/dev/zero"), os.mkfifo],
-                         ids=["folder", "device", "pipe"])
+@pytest.mark.parametrize("make", [lambda f: f.mkdir(), lambda f: f.symlink_to("/dev/zero"),
+                                  os.mkfifo], ids=["folder", "device", "pipe"])
 def test_what_is_no_file_is_not_waited_for(folder, name, make):
     (folder / name).unlink()
     make(folder / name)
     refused(folder, name)
 
 
-@pytest.mark.parametrize("head", [{"weight": torch.zeros(1, 3), "bias": torch.zeros(1)}, {"weight": torch.zeros(1, 16)},
+@pytest.mark.parametrize("head", [{"weight": torch.zeros(1, 3), "bias": torch.zeros(1)},
+                                  {"weight": torch.zeros(1, 16)},
                                   {"weight": torch.zeros(1, 16).long(), "bias": torch.zeros(1)},
-                                  {"weight": torch.full((1, 16), torch.nan), "bias": torch.zeros(1)}])
+                                  {"weight": torch.full((1, 16), torch.nan),
+                                   "bias": torch.zeros(1)}])
 def test_a_value_head_that_does_not_fit(folder, head):
     save_file(head, folder / "value_head.safetensors")
     with pytest.raises(UserError, match="value_head.safetensors: is damaged"):
@@ -268,15 +287,19 @@ def test_weights_that_do_not_fit_are_one_line(folder):
     file.unlink()
     refused(folder, "no model.safetensors")
     table, wide = good["transformer.wte.weight"], "transformer.h.0.mlp.c_fc.weight"
-    for tensors, *words in (({k: w.long() if "ln_f" in k else w for k, w in good.items()}, "ln_f.weight", "int64"),
-                            ({k: v for k, v in good.items() if "ln_f.bias" not in k}, "ln_f.bias", "missing"),
-                            ({**good, wide: good[wide].T.contiguous()}, "c_fc.weight", "(16, 64)", "asks for (64, 16)"),
+    for tensors, *words in (({k: w.long() if "ln_f" in k else w for k, w in good.items()},
+                             "ln_f.weight", "int64"),
+                            ({k: v for k, v in good.items() if "ln_f.bias" not in k}, "ln_f.bias",
+                             "missing"), ({**good, wide: good[wide].T.contiguous()}, "c_fc.weight",
+                                          "(16, 64)", "asks for (64, 16)"),
                             ({**good, "lm_head.weight": table + 1}, "tied")):
         save_file(tensors, file)
         refused(folder, *words)
-    for tensors in ({**good, "lm_head.weight": table.clone()},                  # the embedding is no second head
-                    {k.removeprefix("transformer."): v for k, v in good.items()},           # as GPT-2's own folder
-                    {**good, "transformer.h.0.attn.bias": torch.ones(1, 1, 64, 64)}):       # an old causal mask
+    for tensors in ({**good, "lm_head.weight": table.clone()},  # the embedding is no second head
+                    # as GPT-2's own folder
+                    {k.removeprefix("transformer."): v for k, v in good.items()},
+                    # an old causal mask
+                    {**good, "transformer.h.0.attn.bias": torch.ones(1, 1, 64, 64)}):
         save_file(tensors, file)
         read_gpt(folder)
     for layers, *words in ((3, "h.2.", "missing"), (1, "h.1.", "no place")):
@@ -284,13 +307,14 @@ def test_weights_that_do_not_fit_are_one_line(folder):
         refused(folder, *words)
 
 
-# ---- large vocabularies ----------------------------------------------------------------------------------------------
-def test_large_logits_are_overwritten_and_give_the_numbers_of_cross_entropy_bit_for_bit(monkeypatch):
+# ---- large vocabularies --------------------------------------------------------------------------
+def test_large_logits_are_overwritten_and_give_the_numbers_of_cross_entropy_bit_for_bit(
+        monkeypatch):
     torch.manual_seed(0)
     states, head, pays = torch.randn(50, 16), torch.randn(301, 16), torch.randn(50)
     targets, found = torch.randint(0, 301, (50,)), {}
-    monkeypatch.setattr(logp_module, "PART", 301 * 7)                       # the last part is not full
-    for large in (2**24, 0):                                                # cross_entropy, then in place
+    monkeypatch.setattr(logp_module, "PART", 301 * 7)  # the last part is not full
+    for large in (2**24, 0):  # cross_entropy, then in place
         monkeypatch.setattr(logp_module, "LARGE", large)
         x, w = states.clone().requires_grad_(), head.clone().requires_grad_()
         nats = logp_module.logp(x @ w.T, targets)

@@ -29,10 +29,12 @@ def test_a_pair_is_best_against_worst_and_ties_prefer_nothing():
     assert (got["chosen"], got["rejected"], got["p"]) == ("b", "c", 0.875)
     learnt, = harvest.pair(sampled(["a", "b"], [3.0, 1.0]), is_learnt=True)
     assert learnt["p"] == pytest.approx(1 / (1 + np.exp(-2))), "Bradley-Terry"
-    assert "p" not in harvest.pair(sampled(["a", "b"], [30.0, 10.0]))[0], "of any other reward no chance is known"
+    assert "p" not in harvest.pair(sampled(["a", "b"], [30.0, 10.0]))[0], \
+        "of any other reward no chance is known"
     assert "p" not in harvest.pair(sampled(["a", "b"], [1.0, -1.0]))[0]
     assert harvest.pair(sampled(["a", "b"], [0.5, 0.5])) == []
-    assert harvest.pair(sampled(["a", "b"], [1.0, 0.0], ended=[False, True])) == [], "what never ends is not chosen"
+    assert harvest.pair(sampled(["a", "b"], [1.0, 0.0], ended=[False, True])) == [], \
+        "what never ends is not chosen"
     assert harvest.pair(sampled(["", "b"], [0.0, 1.0])) == [], "an empty answer stands in no file"
     assert harvest.pair(sampled(["a", "b"], [1.0, 0.0], clean=[False, True])) == []
 
@@ -41,22 +43,28 @@ def test_right_answers_are_demonstrations_once():
     s = sampled(["a", "b", "a", "c"], [1.0, 0.9, 1.0, 1.0], ended=[True, True, True, False])
     assert [r["response"] for r in harvest.demos(s, 1.0)] == ["a"]
     assert [r["response"] for r in harvest.demos(s, 0.9)] == ["a", "b"]
-    assert [r["response"] for r in harvest.demos(sampled(["x", "y"], [-3.0, 2.0]), None)] == ["y"], "best of k"
+    assert [r["response"] for r in harvest.demos(sampled(["x", "y"], [-3.0, 2.0]), None)] \
+        == ["y"], "best of k"
 
 
 def test_labels_and_scores():
     s = sampled(["a", "b", "c"], [1.0, 0.5, 0.0])
     assert [r["label"] for r in harvest.labels(s, 1.0)] == [True, False, False]
-    assert [r["label"] for r in harvest.labels(s, None)] == [True, True, False], "the mean of the prompt is 0.5"
+    assert [r["label"] for r in harvest.labels(s, None)] == [True, True, False], \
+        "the mean of the prompt is 0.5"
     assert harvest.labels(sampled(["a", "b"], [2.0, 2.0]), None) == [], "equal rewards say nothing"
-    assert harvest.labels(sampled(["", "a", "b"], [9.0, 1.0, 2.0]), None)[1]["label"], "an empty answer counts nowhere"
+    assert harvest.labels(sampled(["", "a", "b"], [9.0, 1.0, 2.0]), None)[1]["label"], \
+        "an empty answer counts nowhere"
     assert [r["score"] for r in harvest.scores(s, False)] == [1.0, 0.5, 0.0]
-    assert harvest.scores(sampled(["a"], [0.0]), True)[0]["score"] == 0.5, "a learnt reward goes through a sigmoid"
+    assert harvest.scores(sampled(["a"], [0.0]), True)[0]["score"] == 0.5, \
+        "a learnt reward goes through a sigmoid"
 
 
 def test_a_dialogue_is_read_back_as_it_was(tmp_path):
-    talk = (Turn("system", "Be brief."), Turn("user", "Hi."), Turn("assistant", "Yes?"), Turn("user", "Say pig."))
-    harvest.write(tmp_path, [Sampled(talk, ["pig", "bee"], [1.0, 0.0], [True] * 2, [True] * 2)], 1.0, False)
+    talk = (Turn("system", "Be brief."), Turn("user", "Hi."), Turn("assistant", "Yes?"),
+            Turn("user", "Say pig."))
+    harvest.write(tmp_path, [Sampled(talk, ["pig", "bee"], [1.0, 0.0], [True] * 2, [True] * 2)],
+                  1.0, False)
     for name in ("pairs", "labels", "scores", "demos"):
         rows, _ = read([str(tmp_path / f"{name}.jsonl")], strict=True)
         assert all(row.prompt == talk for row in rows), name
@@ -69,7 +77,8 @@ def test_prompts_of_nanoworld_are_known_by_their_text():
     assert world.named([*bare, type(rows[0])((Turn("user", "Hi."),))]) == []
     mine = {r.prompt for r in world.rows("train", "demos", 200, 0, skills=("rules", "list", "sum"))}
     other = harvest.find_prompts(harvest.Harvest(prompts=200, skills="rules,list,sum"))
-    assert len(mine & {r.prompt for r in other}) < 20, "the demonstrations of that seed ask other questions"
+    assert len(mine & {r.prompt for r in other}) < 20, \
+        "the demonstrations of that seed ask other questions"
 
 
 def by_row(file) -> dict[int, dict]:
@@ -79,16 +88,20 @@ def by_row(file) -> dict[int, dict]:
 @pytest.mark.parametrize("rewards", [[-1.0, 0.5], [0.5, 1.5]])
 def test_a_grade_lies_between_0_and_1(rewards):
     with pytest.raises(UserError, match="from 0 to 1"):
-        scorer.unit("my.py:f", np.array(rewards))
+        scorer.to_unit_interval("my.py:f", np.array(rewards))
 
 
 def test_prompts_of_a_file_are_answered(tiny_base, here, capsys):
-    lines(here / "rows.jsonl", [{"question": "Say pig.", "gold": "pig"}, {"question": "Say bee.", "gold": "bee"}])
-    (here / "my.py").write_text("def right(prompts, answers, gold): return [a == g for a, g in zip(answers, gold)]")
-    assert call(harvest.main, "--init", tiny_base, "--data", "rows.jsonl", "--prompt-field", "question", "--reward",
-                "my.py:right", "--samples", "2", "--max-new", "2", "--threads", "1", "--out", "said") == 0
+    lines(here / "rows.jsonl", [{"question": "Say pig.", "gold": "pig"},
+                                {"question": "Say bee.", "gold": "bee"}])
+    (here / "my.py").write_text("def right(prompts, answers, gold): return [a == g for a, g in "
+                                "zip(answers, gold)]")
+    assert call(harvest.main, "--init", tiny_base, "--data", "rows.jsonl", "--prompt-field",
+                "question", "--reward", "my.py:right", "--samples", "2", "--max-new", "2",
+                "--threads", "1", "--out", "said") == 0
     said = capsys.readouterr().out
-    assert 'only for the reward: "gold"' in said and said.count("No answer ends within --max-new 2 tokens, so") == 2
+    assert 'only for the reward: "gold"' in said and said.count("No answer ends within --max-new 2 "
+                                                                "tokens, so") == 2
     rows, _ = read([str(here / "said/scores.jsonl")], strict=True)
     assert [r.prompt[0].text for r in rows] == ["Say pig.", "Say pig.", "Say bee.", "Say bee."]
 
@@ -97,9 +110,10 @@ def test_prompts_of_a_file_are_answered(tiny_base, here, capsys):
 def made(tiny_base, tmp_path_factory):
     """A harvest of the tiny model, whose answers are noise, scored by their length."""
     place = tmp_path_factory.mktemp("harvest")
-    (place / "length.py").write_text("def short(prompts, answers):\n    return [-len(a) for a in answers]\n")
-    flags = ["--init", str(tiny_base), "--prompts", "9", "--samples", "4", "--max-new", "3", "--threads", "1",
-             "--reward", f"{place}/length.py:short"]
+    (place / "length.py").write_text("def short(prompts, answers):\n    return [-len(a) for a in "
+                                     "answers]\n")
+    flags = ["--init", str(tiny_base), "--prompts", "9", "--samples", "4", "--max-new", "3",
+             "--threads", "1", "--reward", f"{place}/length.py:short"]
     assert call(harvest.main, *flags, "--out", place / "own") == 0
     return place, flags
 
@@ -117,33 +131,41 @@ def test_an_interrupted_harvest_ends_as_it_would_have(made, monkeypatch):
     assert (half / "scores.jsonl").read_text() == (place / "whole" / "scores.jsonl").read_text()
 
 
-@pytest.mark.parametrize("more, words", [(["--seed", "1"], "choose another name"), (["--data", "x"], "NanoWorld")])
+@pytest.mark.parametrize("more, words", [(["--seed", "1"], "choose another name"),
+                                         (["--data", "x"], "NanoWorld")])
 def test_other_settings_are_another_harvest(made, capsys, more, words):
     place, flags = made
-    one_error(call(harvest.main, *flags, *more, "--out", place / "own"), capsys.readouterr().err, words)
+    one_error(call(harvest.main, *flags, *more, "--out", place / "own"), capsys.readouterr().err,
+              words)
 
 
 def test_a_person_may_judge_and_what_is_empty_is_not_there(made):
     """A function that gives every answer 0 leaves labels to fill in (docs/data.md)."""
     place, flags = made
-    (place / "my.py").write_text("def nobody(prompts, answers, **others):\n    return [0.0] * len(answers)\n")
+    (place / "my.py").write_text("def nobody(prompts, answers, **others):\n    return [0.0] * "
+                                 "len(answers)\n")
     assert call(harvest.main, *flags, "--reward", f"{place / 'my.py'}:nobody", "--good", "1",
                 "--out", place / "blank") == 0
-    assert set(re.findall(r'"label": (\w+)', (place / "blank" / "labels.jsonl").read_text())) == {"false"}
-    assert not (place / "blank" / "demos.jsonl").exists() and not (place / "blank" / "pairs.jsonl").exists()
+    assert set(re.findall(r'"label": (\w+)', (place / "blank" / "labels.jsonl").read_text())) \
+        == {"false"}
+    assert not (place / "blank" / "demos.jsonl").exists() \
+        and not (place / "blank" / "pairs.jsonl").exists()
 
 
 def test_train_reads_the_files_and_scores_nanoworld(tiny_base, brief, here, capsys):
     asked = [r.prompt for r in world.rows("train", "demos", 8, 0)]
-    harvest.write(here, [Sampled(p, ["pig", "bee"], [1.0, 0.0], [True] * 2, [True] * 2) for p in asked], 1.0, False)
+    harvest.write(here, [Sampled(p, ["pig", "bee"], [1.0, 0.0], [True] * 2, [True] * 2)
+                         for p in asked], 1.0, False)
     for objective, name in (("sft", "demos"), ("simpo", "pairs"), ("kto", "labels")):
-        assert call(train.main, "--objective", objective, "--init", tiny_base, "--data", f"{name}.jsonl", "--steps",
-                    "1", "--items", "1", "--threads", "1", "--out", objective) == 0
+        assert call(train.main, "--objective", objective, "--init", tiny_base, "--data",
+                    f"{name}.jsonl", "--steps", "1", "--items", "1", "--threads", "1", "--out",
+                    objective) == 0
         said = capsys.readouterr().out
-        assert "scores in percent" in said and "(20 rows" in said, f"{name}: held out are NanoWorld's own rows"
+        assert "scores in percent" in said and "(20 rows" in said, \
+            f"{name}: held out are NanoWorld's own rows"
 
 
-# ---- best of n: the estimate against enumeration, the KL against exact policies --------------------------------------
+# ---- best of n: the estimate against enumeration, the KL against exact policies ------------------
 def enumerate_best(n: int, rewards, values) -> float:
     """The mean over all subsets of n samples of what the best one is worth, ties drawn by lot."""
     out = []
@@ -170,11 +192,13 @@ def test_the_first_of_equals_is_the_best_and_of_three_nobody_tells_four():
 
 
 def test_kl_of_a_policy_with_two_answers():
-    """Three of four samples are the worse answer: the best of n is the worse one with chance (3/4)^n."""
+    """Three of four samples are the worse answer: the best of n is the worse one with chance
+    (3/4)^n."""
     rewards = np.array([0.0, 0.0, 1.0, 0.0])
     for n in (1, 2, 5):
         q = np.array([0.75 ** n, 1 - 0.75 ** n])
-        assert best_of.kl(n, rewards) == pytest.approx((q * np.log(q / [0.75, 0.25])).sum(), abs=1e-12)
+        assert best_of.kl(n, rewards) == pytest.approx((q * np.log(q / [0.75, 0.25])).sum(),
+                                                       abs=1e-12)
     assert best_of.kl(64, np.ones(5)) == pytest.approx(0), "one answer only: there is nowhere to go"
 
 
@@ -206,7 +230,8 @@ def test_sample_shows_the_best(capsys):
     prompt = world.rows("test", "prompts", 1, 0, skills=("list",))[0].prompt[0].text
     assert call(sample.main, "base", "--prompt", prompt, "--best-of", 12) == 0
     out = capsys.readouterr().out
-    score, likes = (float(out.split(word)[1].split()[0].rstrip(",")) for word in ("score", "reward"))
+    score, likes = (float(out.split(word)[1].split()[0].rstrip(","))
+                    for word in ("score", "reward"))
     assert score == likes and "mean of 12" in out, out
 
 

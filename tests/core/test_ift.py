@@ -1,13 +1,26 @@
-"""IFT: every identity, trap and gradient formula of the method, each as a law that a failure prints.
+"""IFT: every identity, trap and gradient formula of the method, each as a law that a failure
+prints.
 
-The source is Hua et al., arXiv:2405.11870 and the code released with it; l_t is the loss of response token t, N their
-number, w_t the weight, lam the share of the model's own guess, gamma the discount. All in fp64 on a tiny GPT.
-What every objective keeps (padding, micro-batches, ...) is in test_objectives.py.
+The source is Hua et al., arXiv:2405.11870 and the code released with it; l_t is the loss of
+response token t, N their number, w_t the weight, lam the share of the model's own guess, gamma the
+discount. All in fp64 on a tiny GPT. What every objective keeps (padding, micro-batches, ...) is in
+test_objectives.py.
 """
 import numpy as np
 import pytest
 import torch
-from tiny import Form, batch_of, differs, model_grads, pure, same, same_each, some_rows, tiny, value_and_grads
+from tiny import (
+    Form,
+    batch_of,
+    differs,
+    model_grads,
+    pure,
+    same,
+    same_each,
+    some_rows,
+    tiny,
+    value_and_grads,
+)
 
 from nanouft.loop import warmup_cosine
 from nanouft.objectives.ift import IFT as AnyIFT
@@ -60,13 +73,15 @@ def test_without_both_changes_it_is_sft_with_detached_embeddings():
     frozen = Form("sft", SFT(reduction="sequence", detach_embeddings=True))
     want, h = model_grads(frozen, model, batch_of(rows))
     got, g = model_grads(Form("ift", IFT(lam=0.0, gamma=0.0)), model, batch_of(rows))
-    same(got, want, "IFT(lam=0, gamma=0) has the loss of `sft --reduction sequence --detach-embeddings`")
+    same(got, want,
+         "IFT(lam=0, gamma=0) has the loss of `sft --reduction sequence --detach-embeddings`")
     same_each(g, h, "and its gradient, in EVERY parameter")
     for hp in (IFT(lam=0.2, gamma=0.0), IFT(lam=0.0, gamma=0.95)):
-        differs(model_grads(Form("ift", hp), model, batch_of(rows))[0], want, f"{hp}: each change alone is not SFT")
+        differs(model_grads(Form("ift", hp), model, batch_of(rows))[0], want,
+                f"{hp}: each change alone is not SFT")
 
 
-# ---- the weights ----------------------------------------------------------------------------------------------------
+# ---- the weights ---------------------------------------------------------------------------------
 def test_every_form_by_hand():
     """Two tokens with losses 3 and 1, gamma = 1/2."""
     for variant, w, want in (("released", [2 * 3.5 / 4.5, 2 * 1 / 4.5], (3 * 3.5 + 1) / 4.5),
@@ -87,7 +102,8 @@ def test_the_discount_runs_on_through_another_turn():
 @pytest.mark.parametrize("n", [1, 2, 9])
 def test_gradient_formulas(gamma, n):
     t = np.arange(n)
-    l, D = np.array(draw(n, n)), np.triu(gamma ** np.maximum(t[None] - t[:, None], 0.0))    # D[t,k] = gamma^(k-t)
+    # D[t,k] = gamma^(k-t)
+    l, D = np.array(draw(n, n)), np.triu(gamma ** np.maximum(t[None] - t[:, None], 0.0))
     total = (D @ l).sum()
     L = l @ D @ l / total
     value, full = nll_grad(list(l), gamma=gamma)
@@ -100,13 +116,15 @@ def test_gradient_formulas(gamma, n):
         assert (detached >= 0).all(), "LAW: with constant weights no token is ever pushed down"
 
 
-# ---- the temporal residual ------------------------------------------------------------------------------------------
+# ---- the temporal residual -----------------------------------------------------------------------
 def test_the_guess_is_shifted_by_one_once():
     P, a, b, E, c = 1, 2, 3, 4, 5
     inputs, mask = torch.tensor([[P, a, b, E]]), torch.tensor([[1.0, 1, 1, 1]])
-    argmax = torch.tensor([[a, c, E, E]])              # made AT P, a, b, E; so it is FOR a, b, E and what follows
+    # made AT P, a, b, E; so it is FOR a, b, E and what follows
+    argmax = torch.tensor([[a, c, E, E]])
     assert own_guess(inputs, mask, argmax).tolist() == [[P, a, c, E]], \
-        "LAW: the guess for position i is made at position i-1: gold [P,a,b,E], argmax [a,c,E,E] -> [P,a,c,E]"
+        ("LAW: the guess for position i is made at position i-1: gold [P,a,b,E], argmax [a,c,E,E] "
+         "-> [P,a,c,E]")
 
 
 @pytest.mark.parametrize("lam", [0.2, 1.0])
@@ -118,12 +136,16 @@ def test_the_blend_is_made_of_embeddings(lam):
     response = torch.zeros_like(s.mask, dtype=torch.bool)
     response[:, 1:] = s.mask[:, :-1] == 1
     guess = torch.where(response, model(s.inputs, want="argmax").roll(1, 1), s.inputs)
-    assert (guess != s.inputs).any(), "the tiny model guesses everything right; this test could not fail"
+    assert (guess != s.inputs).any(), \
+        "the tiny model guesses everything right; this test could not fail"
     same(states, (1 - lam) * E[s.inputs] + lam * E[guess],
-         "Eq. 17: s_i = (1 - lam) E(x_i) + lam E(guess_i) on the response, the true token on prompt and padding")
+         "Eq. 17: s_i = (1 - lam) E(x_i) + lam E(guess_i) on the response, the true token on "
+         "prompt and padding")
     assert not states.requires_grad, "LAW: E is a frozen copy: no gradient into the states"
-    same(s.logp, model(embeds=states, want="logp", targets=s.targets, at=s.mask > 0), "these states are read")
-    assert spy.passes == [("argmax", False), ("logp", True)], "LAW: one pass without gradient for the guess, one with"
+    same(s.logp, model(embeds=states, want="logp", targets=s.targets, at=s.mask > 0),
+         "these states are read")
+    assert spy.passes == [("argmax", False), ("logp", True)], \
+        "LAW: one pass without gradient for the guess, one with"
     spy.calls.clear()
     forward(spy, batch, IFT(lam=0.0))
     assert spy.passes == [("logp", True)], "LAW: lam = 0 needs no guess and costs one pass"
@@ -138,20 +160,24 @@ def test_replace_is_scheduled_sampling():
         s = batch.seqs["answer"]
         guess = own_guess(s.inputs, s.mask, model(s.inputs, want="argmax"))
         took, kept = ((spy.calls[-1]["embeds"] == E[ids]).all(-1) for ids in (guess, s.inputs))
-        assert (took | kept).all(), "LAW: replace takes the whole guess or the whole true token, never a blend"
+        assert (took | kept).all(), \
+            "LAW: replace takes the whole guess or the whole true token, never a blend"
         changed = guess != s.inputs
         hits, n = hits + (took & changed).sum().item(), n + changed.sum().item()
-    assert abs(hits / n - 0.3) < 0.04, f"LAW: replace takes the guess with probability lam = .3, not {hits / n:.2f}"
+    assert abs(hits / n - 0.3) < 0.04, \
+        f"LAW: replace takes the guess with probability lam = .3, not {hits / n:.2f}"
 
 
-# ---- rows, steps, schedules -----------------------------------------------------------------------------------------
+# ---- rows, steps, schedules ----------------------------------------------------------------------
 def test_rows_without_anything_to_learn_are_harmless():
-    for hp in (IFT(), IFT(gamma=0.0), IFT(variant="algorithm1"), IFT(variant="eq21"), IFT(variant="eq21_mean1")):
+    for hp in (IFT(), IFT(gamma=0.0), IFT(variant="algorithm1"), IFT(variant="eq21"),
+               IFT(variant="eq21_mean1")):
         form = Form("ift", hp)
         both, g = value_and_grads(form, pure([[3.0, 1.0], [5.0, 5.0]], [[1, 1], [0, 0]]))
         alone, h = value_and_grads(form, pure([[3.0, 1.0]]))
         same(2 * both, alone, f"{hp}: a row with N = 0 adds nothing to the sum over rows")
-        same(2 * g["answer"], [*h["answer"].tolist(), [0, 0]], f"{hp}: a row with N = 0 adds no gradient, and no NaN")
+        same(2 * g["answer"], [*h["answer"].tolist(), [0, 0]],
+             f"{hp}: a row with N = 0 adds no gradient, and no NaN")
     for gamma in GAMMAS:
         value, grad = nll_grad([0.0, 0.0, 0.0], gamma=gamma)
         same(value, 0.0, "all losses 0: L = 0, not 0/0")
@@ -162,8 +188,9 @@ def test_lam_is_ramped_over_the_warm_up():
     for warmup, want in ((0.0, 0.2), (0.5, 0.5), (1.0, 0.8)):
         same(lam_now(IFT(lam=0.8, lam_min=0.2), batch_of(some_rows(), warmup=warmup)), want,
              "lam = lam_min + (lam - lam_min) warmup")
-    risen = [warmup_cosine(step, 100, 0.15)[1] for step in range(100)]
-    same(risen, [min(1, (i + 1) / 15) for i in range(100)], "it rises over the warm-up steps, and ends with them")
+    risen = [warmup_cosine(1e-3, 100, 0.15)(step)[1] for step in range(100)]
+    same(risen, [min(1, (i + 1) / 15) for i in range(100)],
+         "it rises over the warm-up steps, and ends with them")
 
 
 def test_noise_on_lam_is_one_draw_a_step():
@@ -180,7 +207,9 @@ def test_noise_on_lam_is_one_draw_a_step():
 
 
 def test_each_row_of_each_step_has_draws_of_its_own():
-    """That they do not depend on how the step is cut: test_micro_batches_add_up of test_objectives.py."""
-    now, later = (uniform_rows(batch_of(some_rows(6), seed=20_261_120, step=step), 6, 5) for step in (4, 5))
+    """That they do not depend on how the step is cut: test_micro_batches_add_up of
+    test_objectives.py."""
+    now, later = (uniform_rows(batch_of(some_rows(6), seed=20_261_120, step=step), 6, 5)
+                  for step in (4, 5))
     differs(now[0], now[1], "rows draw different numbers")
     differs(now, later, "steps draw different numbers")

@@ -1,7 +1,8 @@
 """The contract that every objective keeps, and the laws of SFT and DPO (more of it: test_pairs.py).
 
-The first part runs over all of OBJECTIVES in all the forms that tiny.py lists: an objective added to the registry is
-tested here at once. What couples rows says so with `coupled = True` and is left out where rows must just add.
+The first part runs over all of OBJECTIVES in all the forms that tiny.py lists: an objective added
+to the registry is tested here at once. What couples rows says so with `coupled = True` and is left
+out where rows must just add.
 """
 import dataclasses
 import math
@@ -11,13 +12,26 @@ import pytest
 import tiny
 import torch
 from running import ROOT
-from tiny import CPU, FORMS, NANO, Form, give_logps, model_grads, nano, pure, read, real_batch, same, value_and_grads
+from tiny import (
+    CPU,
+    FORMS,
+    NANO,
+    Form,
+    give_logps,
+    model_grads,
+    nano,
+    pure,
+    read,
+    real_batch,
+    same,
+    value_and_grads,
+)
 
 from nanouft import seeds as draws
 from nanouft.data.batches import collate, encode
 from nanouft.data.rows import Row
-from nanouft.eval.show import ONLY_READ
 from nanouft.errors import UserError
+from nanouft.eval.show import ONLY_READ
 from nanouft.objective import REF, Objective, write_logp
 from nanouft.objectives import OBJECTIVES
 from nanouft.objectives.dpo import DPO
@@ -25,39 +39,43 @@ from nanouft.objectives.ift import IFT
 from nanouft.objectives.sft import SFT
 from nanouft.reference import Models, add_columns
 
-EXPLAINED = set(re.findall(r"`([a-z_0-9]+)`", (ROOT / "docs" / "metrics.md").read_text(encoding="utf-8")))
+EXPLAINED = set(re.findall(r"`([a-z_0-9]+)`",
+                           (ROOT / "docs" / "metrics.md").read_text(encoding="utf-8")))
 each_form = pytest.mark.parametrize("form", FORMS, ids=str)
-each_separable = pytest.mark.parametrize("form", [f for f in FORMS if not f.objective.coupled], ids=str)
+each_separable = pytest.mark.parametrize("form", [f for f in FORMS if not f.objective.coupled],
+                                         ids=str)
 
 
-# ---- 1. every objective ---------------------------------------------------------------------------------------------
+# ---- 1. every objective --------------------------------------------------------------------------
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_the_contract(name):
     o = OBJECTIVES[name]
     assert isinstance(o, Objective) and o.paper and dataclasses.is_dataclass(o.hp) and o.lr > 0
     for column in o.columns:
-        assert column == REF or (column.sampled if o.on_policy else column.before), f"nobody computes {column.name}"
+        assert column == REF or (column.sampled if o.on_policy else column.before), \
+            f"nobody computes {column.name}"
     hp = o.hp()
     if hasattr(hp, "check"):
         hp.check()                                 # defaults are never refused
     with pytest.raises(UserError, match="needs"):
         o.rows([], hp)
-    if not o.on_policy:                                 # a prompt is enough for who samples the answer
+    if not o.on_policy:  # a prompt is enough for who samples the answer
         with pytest.raises(UserError, match="needs"):
             o.rows([Row(prompt=tiny.say("user", "nothing to learn from"))], hp)
     assert o.on_policy == (o.credit is not None) == (o.kinds(hp) == ["prompts"])
 
 
-@pytest.mark.parametrize("form", [f for f in FORMS if getattr(f.hp, "surrogate", "ppo") == "ppo"], ids=str)
+@pytest.mark.parametrize("form", [f for f in FORMS if getattr(f.hp, "surrogate", "ppo") == "ppo"],
+                         ids=str)
 def test_settings_that_change_something_are_not_refused(form):
-    default = vars(tiny.settings(form.name))
     if hasattr(form.hp, "check"):
         form.hp.check()
 
 
 @each_form
 def test_forward_writes_the_log_probs_of_the_targets(form):
-    """Whatever states a method trains on: (B,T), 0 off the mask, never positive, with a graph to the model."""
+    """Whatever states a method trains on: (B,T), 0 off the mask, never positive, with a graph to
+    the model."""
     batch = real_batch(form)
     form.objective.forward(nano(), batch, form.hp)
     for role, s in batch.seqs.items():
@@ -67,9 +85,11 @@ def test_forward_writes_the_log_probs_of_the_targets(form):
         assert (s.logp[~on] == 0).all() and (s.logp[on] < 0).all(), role
 
 
-@pytest.mark.parametrize("form", [f for f in FORMS if str(f) != "sftmix"], ids=str)    # its mixture has such a length
+# its mixture has such a length
+@pytest.mark.parametrize("form", [f for f in FORMS if str(f) != "sftmix"], ids=str)
 def test_a_step_asks_for_no_number(form, monkeypatch):
-    """A tensor on `meta` has no values: to ask for one (nonzero, item) fails there; it makes a CPU wait for its GPU."""
+    """A tensor on `meta` has no values: to ask for one (nonzero, item) fails there; it makes a CPU
+    wait for its GPU."""
     drawn, batch = [], real_batch(form).to("meta")
     monkeypatch.setattr(draws, "generator", lambda seed, device="cpu": drawn.append(str(device)))
     form.objective.forward(nano().to("meta"), batch, form.hp)
@@ -82,13 +102,17 @@ def test_loss_is_one_number_and_a_pure_function(form):
     batch = give_logps(real_batch(form))
     before = {role: s.logp.requires_grad_(True).detach().clone() for role, s in batch.seqs.items()}
     (loss, metrics), (again, _) = (form.objective.loss(batch, form.hp) for _ in range(2))
-    assert loss.shape == () and loss.requires_grad and loss.isfinite() and loss.dtype == torch.float64
-    assert metrics.keys() <= EXPLAINED, f"docs/metrics.md does not say what {metrics.keys() - EXPLAINED} means"
+    assert loss.shape == () and loss.requires_grad and loss.isfinite() \
+        and loss.dtype == torch.float64
+    assert metrics.keys() <= EXPLAINED, \
+        f"docs/metrics.md does not say what {metrics.keys() - EXPLAINED} means"
     for name, value in metrics.items():
-        assert not getattr(value, "requires_grad", False), f"metric {name} would keep the graph of every step alive"
+        assert not getattr(value, "requires_grad", False), \
+            f"metric {name} would keep the graph of every step alive"
         assert math.isfinite(float(value)), name
     same(again.detach(), loss.detach(), f"{form}: the same batch gives the same loss twice", 0.0)
-    tiny.same_each({role: s.logp.detach() for role, s in batch.seqs.items()}, before, f"{form}: it writes nothing", 0)
+    tiny.same_each({role: s.logp.detach() for role, s in batch.seqs.items()}, before,
+                   f"{form}: it writes nothing", 0)
 
 
 @each_form
@@ -104,11 +128,13 @@ def test_masked_places_are_never_read_and_never_pushed(form):
             s.extra = {name: x.masked_fill(s.mask == 0, garbage) for name, x in s.extra.items()}
         got, g = value_and_grads(form, batch)
         same(got, want, f"{form}: {garbage} in a masked place does not change the loss", 0.0)
-        tiny.same_each(g, grads, f"{form}: {garbage} in a masked place does not change the gradient", 0.0)
+        tiny.same_each(g, grads,
+                       f"{form}: {garbage} in a masked place does not change the gradient", 0.0)
     for role in grads:
         off = ~read(form, role, batch.seqs[role])
         assert off.any() and (grads[role][off] == 0).all(), \
-            f"LAW: {form}, {role}: a prompt or padding target has gradient 0 (of ORPO's NLL: a padding target)"
+            (f"LAW: {form}, {role}: a prompt or "
+             "padding target has gradient 0 (of ORPO's NLL: a padding target)")
         assert (grads[role][~off] != 0).any(), f"{form}, {role}: no gradient at all"
 
 
@@ -122,7 +148,8 @@ def test_what_stands_in_prompt_targets_and_padding_changes_nothing(form):
         s.targets = s.targets.masked_fill(~read(form, role, s), 13)
         s.inputs = s.inputs.masked_fill(s.attend == 0, 12)
     got, g = model_grads(form, model, batch)
-    same(got, want, f"{form}: more padding, other padding, other prompt targets: the loss is the same")
+    same(got, want,
+         f"{form}: more padding, other padding, other prompt targets: the loss is the same")
     tiny.same_each(g, grads, f"{form}: and so is every gradient")
 
 
@@ -131,14 +158,16 @@ def test_the_order_of_rows_is_irrelevant(form):
     batch = give_logps(real_batch(form))
     want, grads = value_and_grads(form, batch)
     order = list(range(batch.rows))[::-1]
-    got, g = value_and_grads(form, dataclasses.replace(batch.each(lambda x: x[order]), step_col=None))
+    got, g = value_and_grads(form,
+                             dataclasses.replace(batch.map(lambda x: x[order]), step_col=None))
     same(got, want, f"{form}: permuting the rows does not change the loss")
-    tiny.same_each(g, {role: x[order] for role, x in grads.items()}, f"{form}: and permutes the gradient")
+    tiny.same_each(g, {role: x[order] for role, x in grads.items()},
+                   f"{form}: and permutes the gradient")
 
 
 @each_separable
 def test_micro_batches_add_up(form):
-    model, whole = nano().double(), real_batch(form).to("cpu")                 # as train.fit moves them
+    model, whole = nano().double(), real_batch(form).to("cpu")  # as train.fit moves them
     pieces = [whole.piece(i, 3).to("cpu") for i in range(3)]
     want, grads = model_grads(form, model, whole)
     got, g = model_grads(form, model, *pieces)
@@ -153,18 +182,21 @@ def test_micro_batches_add_up(form):
 @each_form
 def test_extreme_probabilities_stay_finite_in_fp32(form):
     batch = real_batch(form)
-    equal, unequal = ((x, x) for x in (0.0, -1e-9, -1e4)), ((0.0, -1e4), (-1e4, 0.0), (-1e-9, -1e4), (-1e4, -1e-9))
-    for first, second in (*equal, *(unequal if len(batch.seqs) > 1 else ())):   # second: of all roles but the first
+    equal, unequal = ((x, x) for x in (0.0, -1e-9, -1e4)), ((0.0, -1e4), (-1e4, 0.0), (-1e-9, -1e4),
+                                                            (-1e4, -1e-9))
+    # second: of all roles but the first
+    for first, second in (*equal, *(unequal if len(batch.seqs) > 1 else ())):
         for i, s in enumerate(batch.seqs.values()):
             s.logp = torch.full(s.mask.shape, second if i else first).masked_fill(s.attend == 0, 0)
         value, grads = value_and_grads(form, batch)
         law = f"LAW: {form}: at log-probs of {first}, {second} a token"
         assert value.isfinite(), f"{law} the loss is finite, not {value}"
         assert all(g.isfinite().all() for g in grads.values()), f"{law} the gradient is finite"
-        assert all(math.isfinite(x) for x in form.objective.loss(batch, form.hp)[1].values()), f"{law} metrics are"
+        assert all(math.isfinite(x) for x in form.objective.loss(batch, form.hp)[1].values()), \
+            f"{law} metrics are"
 
 
-# ---- 2. the reductions and the shared forward -----------------------------------------------------------------------
+# ---- 2. the reductions and the shared forward ----------------------------------------------------
 def test_plain_with_several_roles_is_each_role_alone():
     model, form = nano().double(), Form("dpo", DPO())
     both = real_batch(form)
@@ -175,12 +207,14 @@ def test_plain_with_several_roles_is_each_role_alone():
         alone = real_batch(form)
         alone.seqs = {role: alone.seqs[role]}
         write_logp(model, alone, None)
-        same(s.logp, alone.seqs[role].logp, f"one forward over all roles gives {role} what a forward of its own would")
+        same(s.logp, alone.seqs[role].logp,
+             f"one forward over all roles gives {role} what a forward of its own would")
 
 
 def test_sum_and_mean_of_a_role():
     s = pure([[1.0, 2, 3], [5, math.nan, math.inf]], [[1, 1, 1], [1, 0, 0]]).seqs["answer"]
-    same(s.sum(-s.logp), [6.0, 5.0], "sum over response tokens; masked places are replaced, not multiplied")
+    same(s.sum(-s.logp), [6.0, 5.0],
+         "sum over response tokens; masked places are replaced, not multiplied")
     same(s.mean(-s.logp), [2.0, 5.0], "mean over response tokens")
     empty = pure([[1.0, 2]], [[0, 0]]).seqs["answer"]
     same(empty.mean(empty.logp), [0.0], "the mean of no response tokens is 0, not 0/0")
@@ -188,10 +222,12 @@ def test_sum_and_mean_of_a_role():
 
 def test_sft_reductions():
     batch = pure([[2.0, 9, 9, 9], [1.0, 1, 1, 1]], [[1, 0, 0, 0], [1, 1, 1, 1]])
-    same(OBJECTIVES["sft"].loss(batch, SFT())[0], 1.2, "losses [2] and [1,1,1,1]: every token weighs the same: 6/5")
+    same(OBJECTIVES["sft"].loss(batch, SFT())[0], 1.2,
+         "losses [2] and [1,1,1,1]: every token weighs the same: 6/5")
     same(OBJECTIVES["sft"].loss(batch, SFT(reduction="sequence"))[0], 1.5,
          "losses [2] and [1,1,1,1]: every answer the same: 3/2")
-    same(OBJECTIVES["sft"].loss(batch, SFT(reduction="sequence"))[1]["nll"], 1.2, "the metric nll is per token in both")
+    same(OBJECTIVES["sft"].loss(batch, SFT(reduction="sequence"))[1]["nll"], 1.2,
+         "the metric nll is per token in both")
     same(OBJECTIVES["ift"].loss(batch, IFT())[1]["nll_mixed"], 1.2, "and in IFT")
 
 
@@ -204,19 +240,23 @@ def test_dpo_gradient(eps):
     h = 0.4 * (w.sum(w.logp - w.ref) - l.sum(l.logp - l.ref)).detach()
     pull = 0.4 * ((1 - eps) * torch.sigmoid(-h) - eps * torch.sigmoid(h)) / batch.rows
     same(grads["chosen"], -pull[:, None] * w.mask,
-         "dL/dlogp of chosen = -beta [(1-eps) sigma(-h) - eps sigma(h)] on every token, h from SUMS over tokens")
-    same(grads["rejected"], pull[:, None] * l.mask, "dL/dlogp of rejected is the same with the other sign")
+         "dL/dlogp of chosen = -beta [(1-eps) sigma(-h) - eps sigma(h)] on every token, h from "
+         "SUMS over tokens")
+    same(grads["rejected"], pull[:, None] * l.mask,
+         "dL/dlogp of rejected is the same with the other sign")
 
 
 def test_the_reference_is_the_live_one():
     """More rows than one chunk of 64, in an order that sorting by length must undo."""
     form, model = Form("dpo", DPO()), nano(3)
     data = [Row(tiny.say("user", f"say {i} " + "and then " * (i * 7 % 5)), None,
-                tiny.say("assistant", "well " * (1 + i * 5 % 7)), tiny.say("assistant", f"no {i}")) for i in range(150)]
+                tiny.say("assistant", "well " * (1 + i * 5 % 7)), tiny.say("assistant", f"no {i}"))
+            for i in range(150)]
     encoded, _ = encode(form.objective.rows(data, form.hp), NANO, 64)
     add_columns(encoded, (REF,), Models(model, NANO.pad, CPU))
     assert all(len(t.ref) == len(t.ids) - 1 for e in encoded for t in e.seqs.values())
-    batch = collate(encoded, range(150), NANO.pad)              # other padding than in the scoring pass
+    batch = collate(encoded, range(150), NANO.pad)  # other padding than in the scoring pass
     write_logp(model, batch, None)
     for role, s in batch.seqs.items():
-        same(s.ref, s.logp.detach(), f"{role}: the reference of every row is the live one, to 1e-5 a token", 1e-5)
+        same(s.ref, s.logp.detach(),
+             f"{role}: the reference of every row is the live one, to 1e-5 a token", 1e-5)

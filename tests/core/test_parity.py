@@ -1,9 +1,9 @@
 """Parity: the cases of tests/tools/parity.json, computed by this project's own objectives.
 
-The file holds log-probs, masks and the losses that the plain formulas, TRL or the authors' code give for them. Each
-case is computed by OBJECTIVES[name].loss on a Batch of these inputs, in fp64, never by a formula written here. Compared
-are the loss, the loss of each row and, where given, the weight of each token. The file's "rl" section holds advantages
-and losses of sampled answers.
+The file holds log-probs, masks and the losses that the plain formulas, TRL or the authors' code
+give for them. Each case is computed by OBJECTIVES[name].loss on a Batch of these inputs, in fp64,
+never by a formula written here. Compared are the loss, the loss of each row and, where given, the
+weight of each token. The file's "rl" section holds advantages and losses of sampled answers.
 """
 import dataclasses
 import math
@@ -23,7 +23,7 @@ from nanouft.run.storage import read_json
 FILE = read_json(ROOT / "tests" / "tools" / "parity.json")
 (SET,) = FILE["sets"].values()
 INPUTS, CASES, RL = SET["inputs"], {case["name"]: case for case in SET["cases"]}, FILE["rl"]
-NOT_HERE = {"sigmoid_norm", "gipo", "ada_dpo_quadratic"}        # no objective here computes these cases
+NOT_HERE = {"sigmoid_norm", "gipo", "ada_dpo_quadratic"}  # no objective here computes these cases
 TOLERANCE = 1e-6
 PAIR = {"chosen": "chosen", "rejected": "rejected"}
 DEMO = {"answer": "chosen"}
@@ -32,41 +32,52 @@ TRIPLE = {**PAIR, "gold": "gold"}
 
 @dataclass(frozen=True)
 class Known:
-    """How a case is computed here: which objective, which roles of the batch, which hyper-parameters."""
+    """How a case is computed here: which objective, which roles of the batch, which
+    hyper-parameters."""
     objective: str
-    roles: dict[str, str]                                   # role of the batch -> sequences of the file
-    hp: Callable[[dict], dict] = lambda params: params      # the case's params -> fields of the objective's dataclass
-    col: Callable[[dict], dict] = lambda params: {}         # the case's params -> row columns of the batch
-    tok: Callable[[dict], dict] = lambda params: {}         # the case's params -> {role: {token column: rows}}
-    # Fields that differ in per_example, from which the file leaves likelihood out. None: a row cannot stand alone.
+    roles: dict[str, str]  # role of the batch -> sequences of the file
+    # the case's params -> fields of the objective's dataclass
+    hp: Callable[[dict], dict] = lambda params: params
+    col: Callable[[dict], dict] = lambda params: {}  # the case's params -> row columns of the batch
+    # the case's params -> {role: {token column: rows}}
+    tok: Callable[[dict], dict] = lambda params: {}
+    # Fields that differ in per_example, from which the file leaves likelihood out. None: a row
+    # cannot stand alone.
     alone: dict | None = field(default_factory=dict)
-    less: dict = field(default_factory=dict)                # what is compared is the loss minus that with these values
+    # what is compared is the loss minus that with these values
+    less: dict = field(default_factory=dict)
     less_total: bool = True                                 # in the mean too, or in each row only
-    batch: Callable | None = None       # (params, rows) -> Batch, where a row of the case is no row of a batch
+    # (params, rows) -> Batch, where a row of the case is no row of a batch
+    batch: Callable | None = None
 
 
 def scored_pair(params: dict, rows: slice) -> Batch:
-    """UNA's authors count a pair of scored answers as one example: two rows of ours, divided by the number of pairs."""
+    """UNA's authors count a pair of scored answers as one example: two rows of ours, divided by the
+    number of pairs."""
     n = len(INPUTS["chosen"]["policy"][rows])
     both = stacked(("chosen", rows), ("rejected", rows))
-    return step({"answer": both}, {"score": params["scores_chosen"][rows] + params["scores_rejected"][rows]}, n)
+    return step({"answer": both},
+                {"score": params["scores_chosen"][rows] + params["scores_rejected"][rows]}, n)
 
 
 def labelled(params: dict, rows: slice) -> Batch:
-    """KTO: the chosen answers are good, then the rejected are bad; all see the whole role "kl", or the k that is given
-    (one mismatched answer of one token whose log-ratio is k)."""
-    n, part = len(INPUTS["chosen"]["policy"]), range(*rows.indices(2 * len(INPUTS["chosen"]["policy"])))
+    """KTO: the chosen answers are good, then the rejected are bad; all see the whole role "kl", or
+    the k that is given (one mismatched answer of one token whose log-ratio is k)."""
+    n, part = len(INPUTS["chosen"]["policy"]), range(
+        *rows.indices(2 * len(INPUTS["chosen"]["policy"])))
     both = stacked(*[(("chosen", "rejected")[i // n], slice(i % n, i % n + 1)) for i in part])
-    kl = INPUTS["kl"] if "kl_unclamped" in params else {
-        "policy": [[0.0]], "ref": [[-params["kl"]]], "completion_mask": [[1]], "attention_mask": [[1]]}
-    return step({"answer": both, "mismatch": seqs_of(kl, slice(None))}, {"label": [float(i < n) for i in part]})
+    kl = INPUTS["kl"] if "kl_unclamped" in params else {"policy": [[0.0]], "ref": [[-params["kl"]]],
+                                                        "completion_mask": [[1]],
+                                                        "attention_mask": [[1]]}
+    return step({"answer": both, "mismatch": seqs_of(kl, slice(None))},
+                {"label": [float(i < n) for i in part]})
 
 
 def stacked(*parts: tuple[str, slice]) -> Seqs:
     """Rows of several sequences of the file below each other."""
     first = INPUTS[parts[0][0]]
-    return seqs_of({name: [x for source, rows in parts for x in INPUTS[source][name][rows]] for name in first},
-                   slice(None))
+    return seqs_of({name: [x for source, rows in parts for x in INPUTS[source][name][rows]]
+                    for name in first}, slice(None))
 
 
 def without(*names: str, **kw) -> Callable[[dict], dict]:
@@ -88,7 +99,8 @@ KNOWN = {
     "ipo_mean": Known("ipo", PAIR, lambda p: {"beta": p["beta"], "reduction": "mean"}),
     "ipo_sum": Known("ipo", PAIR, lambda p: {"beta": p["beta"], "reduction": "sum"}),
     "hinge_ref": Known("hinge", PAIR),
-    "slic_noref": Known("slic", PAIR, lambda p: {"form": "trl", "beta": p["beta"], "alpha": p["cpo_alpha"]},
+    "slic_noref": Known("slic", PAIR,
+                        lambda p: {"form": "trl", "beta": p["beta"], "alpha": p["cpo_alpha"]},
                         alone={"alpha": 0.0}),
     "apo_zero": Known("apo", PAIR, lambda p: {**p, "form": "zero"}),
     "apo_down": Known("apo", PAIR, lambda p: {**p, "form": "down"}),
@@ -96,20 +108,28 @@ KNOWN = {
     "sppo_hard": Known("sppo", PAIR),
     "simpo": Known("simpo", PAIR, without("cpo_alpha")),
     "simpo_ls": Known("simpo", PAIR, without("cpo_alpha")),
-    "cpo_simpo": Known("simpo", PAIR, lambda p: {"beta": p["beta"], "gamma": p["gamma"], "alpha": p["cpo_alpha"]},
+    "cpo_simpo": Known("simpo", PAIR, lambda p: {"beta": p["beta"], "gamma": p["gamma"],
+                                                 "alpha": p["cpo_alpha"]},
                        alone={"alpha": 0.0}),
-    "cpo": Known("cpo", PAIR, lambda p: {"beta": p["beta"], "alpha": p["cpo_alpha"]}, alone={"alpha": 0.0}),
+    "cpo": Known("cpo", PAIR, lambda p: {"beta": p["beta"], "alpha": p["cpo_alpha"]},
+                 alone={"alpha": 0.0}),
     "asft": Known("asft", PAIR),
     "asft_align": Known("asft", PAIR, lambda p: {**p, "sft_weight": 0.0}),
-    "tpo": Known("tpo", TRIPLE, lambda p: {k: p[k] for k in ("beta", "alpha")}, alone={"alpha": 0.0}),
-    "tpo_l": Known("tpo_l", TRIPLE, lambda p: {k: p[k] for k in ("beta", "gamma", "alpha")}, alone={"alpha": 0.0}),
+    "tpo": Known("tpo", TRIPLE, lambda p: {k: p[k] for k in ("beta", "alpha")},
+                 alone={"alpha": 0.0}),
+    "tpo_l": Known("tpo_l", TRIPLE, lambda p: {k: p[k] for k in ("beta", "gamma", "alpha")},
+                   alone={"alpha": 0.0}),
     "gdpo": Known("gdpo", PAIR, lambda p: {"beta": p["beta"]}, col=lambda p: {"p": p["p_hat"]}),
-    "ada_dpo": Known("ada_dpo", PAIR, lambda p: {k: p[k] for k in ("beta", "rho", "tau_min", "tau_max")}),
+    "ada_dpo": Known("ada_dpo", PAIR,
+                     lambda p: {k: p[k] for k in ("beta", "rho", "tau_min", "tau_max")}),
     "rpo_diagonal": Known("rpo", PAIR, lambda p: {**p, "form": "diagonal"}, alone=None),
-    "rpo_paired": Known("rpo", PAIR, lambda p: {"beta": p["beta"], "temperature": p["distance_temperature"]},
+    "rpo_paired": Known("rpo", PAIR,
+                        lambda p: {"beta": p["beta"], "temperature": p["distance_temperature"]},
                         col=lambda p: {"prompt_embedding": p["prompt_embeddings"]}, alone=None),
-    # The file gives weights; the column whose `paper` transform they are is their logarithm, with the side's sign.
-    "tis_dpo": Known("tis_dpo", PAIR, lambda p: {"beta": p["beta"], "weights": "paper"}, tok=lambda p: {
+    # The file gives weights; the column whose `paper` transform they are is their logarithm, with
+    # the side's sign.
+    "tis_dpo": Known("tis_dpo", PAIR, lambda p: {"beta": p["beta"], "weights": "paper"},
+                     tok=lambda p: {
         role: {"token_reward": [[mu * math.log(w) for w in row] for row in p[f"weights_{role}"]]}
         for role, mu in (("chosen", 1), ("rejected", -1))}),
     "sft_token_mean": Known("sft", DEMO, lambda p: {**p, "reduction": "token"}),
@@ -119,7 +139,8 @@ KNOWN = {
     "ift_eq21": Known("ift", DEMO, lambda p: {**p, "variant": "eq21"}),
     "una_pair_bce": Known("una", PAIR, without(feedback="pair", loss="bce")),
     "una_pair_mse": Known("una", PAIR, without(feedback="pair", loss="mse")),
-    "una_score_mse": Known("una", DEMO, without("scores_chosen", "scores_rejected"), batch=scored_pair),
+    "una_score_mse": Known("una", DEMO, without("scores_chosen", "scores_rejected"),
+                           batch=scored_pair),
     "uft_sft_as_score1": Known("uft", DEMO, col=lambda p: {"score": [1.0] * 4}),
     "poft_single_aligned_lm": Known("poft", DEMO, without("logps"), batch=mean_reference),
     "kto": Known("kto", DEMO, without("kl", "kl_unclamped"), batch=labelled),
@@ -144,7 +165,8 @@ def seqs_of(inputs: dict, rows: slice) -> Seqs:
     """One role; masked places keep what the file holds there, which is garbage on purpose."""
     x = {name: torch.tensor(values[rows], dtype=torch.float64) for name, values in inputs.items()}
     ids = torch.zeros(x["policy"].shape, dtype=torch.long)              # a pure loss reads no ids
-    return Seqs(ids, ids, x["completion_mask"].float(), x["attention_mask"].float(), x["policy"], ref=x["ref"])
+    return Seqs(ids, ids, x["completion_mask"].float(), x["attention_mask"].float(), x["policy"],
+                ref=x["ref"])
 
 
 def batch_of(entry: Known, params: dict, rows: slice) -> Batch:
@@ -160,7 +182,8 @@ def batch_of(entry: Known, params: dict, rows: slice) -> Batch:
 
 def step(seqs: dict[str, Seqs], col: dict[str, list], rows: int | None = None) -> Batch:
     columns = {name: torch.tensor(x, dtype=torch.float64) for name, x in col.items()}
-    extra = {name: columns.pop(name) for name in ("aligned_logp", "prompt_embedding") if name in columns}
+    extra = {name: columns.pop(name) for name in ("aligned_logp", "prompt_embedding")
+             if name in columns}
     batch = Batch.of(seqs, Columns(**columns, extra=extra))
     return dataclasses.replace(batch, rows=rows or batch.rows)
 
@@ -184,10 +207,11 @@ def compute(case: dict) -> dict[str, Tensor]:
     if entry.alone is not None:
         hp = dataclasses.replace(hp, **entry.alone)
         got["per_example"] = torch.stack([loss(one, True) for one in each])
-    if "weights" in case:                             # IFT: with constant weights, w_t = -N dL/dlogp_t of a row alone
+    if "weights" in case:  # IFT: with constant weights, w_t = -N dL/dlogp_t of a row alone
         hp = dataclasses.replace(hp, detach=True)
         alone = [batch_of(entry, params, one) for one in each]
-        got["weights"] = torch.cat([pushes(objective, b, hp)["answer"] * b.tokens["answer"] for b in alone])
+        got["weights"] = torch.cat([pushes(objective, b, hp)["answer"] * b.tokens["answer"]
+                                    for b in alone])
     return got
 
 
@@ -202,17 +226,19 @@ def difference(ours: Tensor, want) -> Tensor:
     return (ours - want).abs().max()
 
 
-# ---- sampled answers -------------------------------------------------------------------------------------------------
+# ---- sampled answers -----------------------------------------------------------------------------
 def sampled(rows: int, T: int, mask=None, reward=0.0, adv=0.0, **tok) -> Batch:
-    """A rollout of `rows` answers of T tokens, ended, each with its reward and advantage; other numbers are 0 unless
-    given."""
+    """A rollout of `rows` answers of T tokens, ended, each with its reward and advantage; other
+    numbers are 0 unless given."""
     def wide(x) -> Tensor:
         return torch.as_tensor(x, dtype=torch.float64).expand(rows, T).clone()
     ids, m = torch.zeros(rows, T, dtype=torch.long), wide(1.0 if mask is None else mask).float()
-    s = Seqs(ids, ids, m, torch.ones_like(m), **{n: wide(tok.get(n, 0.0)) for n in ("logp", "old", "ref")},
+    s = Seqs(ids, ids, m, torch.ones_like(m),
+             **{n: wide(tok.get(n, 0.0)) for n in ("logp", "old", "ref")},
              extra={"old_values": wide(tok.get("value", 0.0))})
     col = {"reward": reward, "adv": adv, "ended": 1.0}
-    return step({"answer": s}, {n: x if isinstance(x, list) else [x] * rows for n, x in col.items()})
+    return step({"answer": s}, {n: x if isinstance(x, list) else [x] * rows
+                                for n, x in col.items()})
 
 
 def advantages(name: str, rewards: list, **fields) -> Tensor:
@@ -223,19 +249,21 @@ def advantages(name: str, rewards: list, **fields) -> Tensor:
 
 
 def gae(gamma: float, lam: float) -> Tensor:
-    """(B,T): return minus value is the advantage before it is whitened. With beta 1 and an old log-prob of 0, the
-    reference's log-probs are the rewards of the tokens."""
+    """(B,T): return minus value is the advantage before it is whitened. With beta 1 and an old
+    log-prob of 0, the reference's log-probs are the rewards of the tokens."""
     R, V = RL["gae_rewards"], RL["gae_values"]
     batch = sampled(len(R), len(R[0]), ref=R, value=V)
-    s = OBJECTIVES["ppo"].credit(batch, OBJECTIVES["ppo"].hp(beta=1.0, gamma=gamma, lam=lam)).seqs["answer"]
+    s = OBJECTIVES["ppo"].credit(batch, OBJECTIVES["ppo"].hp(beta=1.0, gamma=gamma,
+                                                             lam=lam)).seqs["answer"]
     return s.extra["returns"] - s.extra["old_values"]
 
 
 def group_loss(aggregation: str, beta: float = RL["grpo"]["beta"]) -> Tensor:
     g = RL["grpo"]
-    batch = sampled(len(g["mask"]), len(g["mask"][0]), g["mask"], adv=g["advantage"], old=g["old_logp"],
-                    ref=g["ref_logp"], logp=g["logp"])
-    hp = OBJECTIVES["grpo"].hp(beta=beta, eps=g["eps"], aggregation=aggregation, length=g["max_completion_length"])
+    batch = sampled(len(g["mask"]), len(g["mask"][0]), g["mask"], adv=g["advantage"],
+                    old=g["old_logp"], ref=g["ref_logp"], logp=g["logp"])
+    hp = OBJECTIVES["grpo"].hp(beta=beta, eps=g["eps"], aggregation=aggregation,
+                               length=g["max_completion_length"])
     return OBJECTIVES["grpo"].loss(batch, hp)[0]
 
 
@@ -251,9 +279,10 @@ def sampled_gaps() -> dict[str, float]:
     return {name: difference(x, (RL | RL["grpo"])[name]).item() for name, x in ours.items()}
 
 
-# ---- the tests -------------------------------------------------------------------------------------------------------
+# ---- the tests -----------------------------------------------------------------------------------
 def test_every_case_of_our_objectives_agrees():
-    found = {name: gap(case) for name, case in CASES.items() if name not in NOT_HERE} | sampled_gaps()
+    found = {name: gap(case) for name, case in CASES.items()
+             if name not in NOT_HERE} | sampled_gaps()
     assert len(found) == 56
     wrong = {name: x for name, x in found.items() if not x <= TOLERANCE}
     assert not wrong
@@ -267,7 +296,8 @@ def test_a_flipped_sign_is_seen(name, monkeypatch):
         loss, metrics = honest.loss(batch, hp)
         return -loss, metrics
     monkeypatch.setitem(OBJECTIVES, name, dataclasses.replace(honest, loss=flipped))
-    mine = [case for case in CASES.values() if case["name"] not in NOT_HERE and known(case["name"]).objective == name]
+    mine = [case for case in CASES.values() if case["name"] not in NOT_HERE
+            and known(case["name"]).objective == name]
     seen = [sampled_gaps()["loss_dr_grpo"]] if name == "grpo" else [gap(case) for case in mine]
     assert seen and all(x > TOLERANCE for x in seen)
 

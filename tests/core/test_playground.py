@@ -1,5 +1,5 @@
-"""The page's model and losses, run by node, beside torch and this project's losses: chances, pushes, gradients, steps.
-Both sides have the weights of the page, one byte each.
+"""The page's model and losses, run by node, beside torch and this project's losses: chances,
+pushes, gradients, steps. Both sides have the weights of the page, one byte each.
 """
 import base64
 import json
@@ -18,6 +18,7 @@ from nanouft import gpt, world
 from nanouft.data.batches import collate, encode
 from nanouft.data.rows import Row
 from nanouft.ledger import entries
+from nanouft.models.load import start_model
 from nanouft.models.save import write_gpt
 from nanouft.models.tokenizer_files import save_tokenizer
 from nanouft.objective import pushes
@@ -33,21 +34,25 @@ PAIRS = world.rows("train", "pairs", pack.DEMOS, 0, skills=("list",))
 ASKED = world.rows("val", "prompts", pack.QUESTIONS, 0, skills=("list",))[:6]
 DRAWS = {"neftune", "sftmix"}                       # their random numbers are torch's
 GIVEN = [(name, {}) for name, o in OBJECTIVES.items() if not o.on_policy and name not in DRAWS]
-GIVEN += [("ift", {"variant": "released"}), ("sft", {"detach_embeddings": True}), ("rpo", {"form": "diagonal"})]
-MUTANTS = [("model.js", "mean - along * unit", "mean + along * unit"), ("model.js", "slope[j] - mean)", "slope[j])"),
-           ("model.js", "1 - t[i] ** 2", "1 - t[i]"), ("model.js", "if (!frozen)", "if (frozen)"),
+GIVEN += [("ift", {"variant": "released"}), ("sft", {"detach_embeddings": True}),
+          ("rpo", {"form": "diagonal"})]
+MUTANTS = [("model.js", "mean - along * unit", "mean + along * unit"),
+           ("model.js", "slope[j] - mean)", "slope[j])"), ("model.js", "1 - t[i] ** 2", "1 - t[i]"),
+           ("model.js", "if (!frozen)", "if (frozen)"),
            ("losses.js", "slope += x.slope * derivative", "slope += derivative")]
 
 
 def weights_of(data: dict) -> dict[str, torch.Tensor]:
     whole = np.frombuffer(base64.b64decode(data["weights"]), np.int8).reshape(-1, data["group"])
-    flat = torch.tensor(whole * np.frombuffer(base64.b64decode(data["scales"]), np.float32)[:, None]).flatten()
+    flat = torch.tensor(whole * np.frombuffer(base64.b64decode(data["scales"]),
+                                              np.float32)[:, None]).flatten()
     parts = flat.split([int(np.prod(shape)) for _, shape in data["shapes"]])
     return {name: part.view(shape) for (name, shape), part in zip(data["shapes"], parts)}
 
 
 class Made:
-    """The content of the page in files; models with its weights (`base`) and with others (`policy`)."""
+    """The content of the page in files; models with its weights (`base`) and with others
+    (`policy`)."""
     def __init__(self, place):
         self.place, self.data, self.base = place, pack.content(place), gpt.GPT(gpt.NANO)
         self.base.load_state_dict(weights_of(self.data))
@@ -61,17 +66,21 @@ class Made:
         save_tokenizer(NANO, place / "base")
 
     def js(self, code: str, web=WEB):
-        """`out` after this code, where `base()` and `policy()` give fresh models and `data` is the page's content."""
-        return node(f"""const fs = require("fs"), data = JSON.parse(fs.readFileSync("{self.place}/data.json", "utf8"));
-            const {{ Model, Pass }} = require("{web}/model.js"), {{ score }} = require("{web}/losses.js");
-            const base = () => new Model(data), bytes = Uint8Array.from(fs.readFileSync("{self.place}/policy.bin"));
-            const policy = () => {{ const m = base(); m.flat.set(new Float32Array(bytes.buffer)); return m; }};
+        """`out` after this code, where `base()` and `policy()` give fresh models and `data` is the
+        page's content."""
+        return node(f"""const read = (name) => require("fs").readFileSync("{self.place}/" + name);
+            const data = JSON.parse(read("data.json")), bytes = Uint8Array.from(read("policy.bin"));
+            const {{ Model, Pass }} = require("{web}/model.js");
+            const {{ score }} = require("{web}/losses.js"), base = () => new Model(data);
+            const policy = () => {{
+                const m = base(); m.flat.set(new Float32Array(bytes.buffer)); return m; }};
             {code}""", 300)
 
     def settings(self, name: str, dials: dict):
         """Wherever other models are asked, the page asks its base."""
         wanted = OBJECTIVES[name].prerequisite
-        folders = {wanted.setting: [str(self.place / "base")] * len(wanted.commands)} if wanted else {}
+        base = [str(self.place / "base")]
+        folders = {wanted.setting: base * len(wanted.commands)} if wanted else {}
         return settings(name, **folders, **dials)
 
 
@@ -81,12 +90,14 @@ def made(tmp_path_factory):
 
 
 def situation(form, batch) -> dict:
-    """A batch as losses.js reads it: rows of sequences, each with its numbers on response tokens."""
+    """A batch as losses.js reads it: rows of sequences, each with its numbers on response
+    tokens."""
     first, col = next(iter(batch.seqs.values())), batch.col
     grade = col.label if col.score is None else col.score
-    whole = {"score": grade, "reward": grade, "label": col.label, "p": col.p, "adv": col.adv, **{
-        ours: col.extra.get(theirs) for ours, theirs in (("untied", "untied"), ("reading", "prompt_embedding"),
-                                                         ("aligned", "aligned_logp"))}}
+    whole = {"score": grade, "reward": grade, "label": col.label, "p": col.p, "adv": col.adv,
+             **{ours: col.extra.get(theirs)
+                for ours, theirs in (("untied", "untied"), ("reading", "prompt_embedding"),
+                                     ("aligned", "aligned_logp"))}}
 
     def on_mask(s, i: int, **numbers) -> dict:
         return {k: x[i][s.mask[i] > 0].tolist() for k, x in numbers.items() if x is not None}
@@ -96,7 +107,8 @@ def situation(form, batch) -> dict:
                         reward=s.extra.get("token_reward"))
         prompt = read(form, role, s)[i] & (s.mask[i] == 0)
         share = {"share": float(s.extra["share"][i][0])} if "share" in s.extra else {}
-        return found | share | {"before": s.logp[i][prompt].tolist(), "picks": [{} for _ in s.inputs[i]]}
+        return found | share | {"before": s.logp[i][prompt].tolist(),
+                                "picks": [{} for _ in s.inputs[i]]}
     return {"rows": [{"seqs": {role: sequence(role, s, i) for role, s in batch.seqs.items()},
                       **{k: x[i].tolist() for k, x in whole.items() if x is not None},
                       **on_mask(first, i, adv=first.adv, returns=first.extra.get("returns"))}
@@ -108,9 +120,12 @@ def test_every_loss_in_every_form_has_pythons_value_and_derivatives():
     batches = [give_logps(real_batch(f), seed=1) for f in forms]
     asked = [[f.name, asdict(f.hp), situation(f, b)] for f, b in zip(forms, batches)]
     got = node(f"""const {{ backward }} = require("{WEB}/losses.js");
-        out = {json.dumps(asked)}.map(([name, hp, batch]) => [backward(name, hp, batch), batch.rows.map(({{ seqs }}) =>
-            Object.values(seqs).map((s) => s.picks.slice(0, s.before.length + s.logp.length).map((x) => x.slope)))])""")
-    assert {f.name for f in forms} == set(OBJECTIVES) and len(forms) > len(OBJECTIVES) + len(VARIANTS)
+        const slopes = (s) =>
+            s.picks.slice(0, s.before.length + s.logp.length).map((x) => x.slope);
+        out = {json.dumps(asked)}.map(([name, hp, batch]) => [backward(name, hp, batch),
+            batch.rows.map(({{ seqs }}) => Object.values(seqs).map(slopes))])""")
+    assert {f.name for f in forms} == set(OBJECTIVES) \
+        and len(forms) > len(OBJECTIVES) + len(VARIANTS)
     for form, batch, (loss, slopes) in zip(forms, batches, got):
         ours = pushes(form.objective, batch, form.hp)
         same(loss, form.objective.loss(batch, form.hp)[0].detach(), f"{form}: the loss", 1e-6)
@@ -121,18 +136,25 @@ def test_every_loss_in_every_form_has_pythons_value_and_derivatives():
 
 
 def test_a_look_is_the_ledger_for_every_objective_and_dial(made, monkeypatch):
-    """Each dial at its default, at its ends and at each of its words. The policy has left its start."""
-    monkeypatch.setattr(sftmix, "uniform_rows", lambda batch, B, T: torch.full((B, T), 1 / 3))      # lam = 1/4
+    """Each dial at its default, at its ends and at each of its words. The policy has left its
+    start."""
+    # lam = 1/4
+    monkeypatch.setattr(sftmix, "uniform_rows", lambda batch, B, T: torch.full((B, T), 1 / 3))
     views = [(o["name"], {}) for o in made.data["objectives"]] + [
         (o["name"], {dial["name"]: value}) for o in made.data["objectives"] for dial in o["dials"]
         for value in dial.get("choices") or (dial["low"], dial["high"]) if value != dial["default"]]
-    q = {k: made.data["questions"][1][k] for k in ("text", "prompt", "answer", "rejected")} | {"lam": 0.25}
-    q["drawn"] = [{"answer": q["answer"], "reward": 1, "ended": 1}, {"answer": q["rejected"], "reward": 0, "ended": 1}]
-    q["other"] = {"prompt": q["prompt"], "answer": NANO.chat((), world.said("No."))[0][1:]}      # the ledger's, for KTO
-    looks, nats = made.js(f"""const q = {json.dumps(q)}, own = {{ ...q, other: q }}, model = policy();
-        out = [{json.dumps(views)}.map(([name, dials]) => model.look(name === "sftmix" ? own : q, name, dials)),
+    q = {k: made.data["questions"][1][k]
+         for k in ("text", "prompt", "answer", "rejected")} | {"lam": 0.25}
+    q["drawn"] = [{"answer": q["answer"], "reward": 1, "ended": 1},
+                  {"answer": q["rejected"], "reward": 0, "ended": 1}]
+    # the ledger's, for KTO
+    q["other"] = {"prompt": q["prompt"], "answer": NANO.chat((), world.as_answer("No."))[0][1:]}
+    looks, nats = made.js(f"""const q = {json.dumps(q)}, own = {{ ...q, other: q }};
+        const model = policy(), of = (name) => name === "sftmix" ? own : q;
+        out = [{json.dumps(views)}.map(([name, dials]) => model.look(of(name), name, dials)),
             model.look(q, "sft").roles[0].p.map(Math.log)]""")
-    answer, rejected = (world.said(NANO.decode(q[side][:-1]).strip()) for side in ("answer", "rejected"))
+    answer, rejected = (world.as_answer(NANO.decode(q[side][:-1]).strip())
+                        for side in ("answer", "rejected"))
     row = Row((world.Turn("user", q["text"]),), answer, answer, rejected)
     for (name, dials), look in zip(views, looks):
         strips = entries(name, made.settings(name, dials), row, made.policy, NANO, CPU, made.base)
@@ -140,21 +162,25 @@ def test_a_look_is_the_ledger_for_every_objective_and_dial(made, monkeypatch):
             same(theirs["pushes"], torch.tensor(want), f"{name} {dials}: pushes of {role}", 1e-3)
             assert [made.data["pieces"][i] for i in theirs["tokens"]] == pieces
         left = [x for role in look["roles"][len(strips):] for x in role["pushes"]]
-        assert len(strips) <= len(look["roles"]) and (name == "uft" or not any(left))    # uft: its demonstration alone
+        # uft: its demonstration alone
+        assert len(strips) <= len(look["roles"]) and (name == "uft" or not any(left))
     with torch.no_grad():
-        logp = made.policy(torch.tensor([q["prompt"] + q["answer"][:-1]]))[0].log_softmax(-1)[-len(q["answer"]):]
+        logp = made.policy(torch.tensor([q["prompt"] + q["answer"][:-1]]))[
+            0].log_softmax(-1)[-len(q["answer"]):]
     same(nats, logp.gather(1, torch.tensor(q["answer"])[:, None])[:, 0], "log-probs", 1e-5)
 
 
 def python_step(made: Made, name: str, dials: dict) -> tuple[float, float]:
     """(loss, gradient norm) of the first three demonstrations, in fp64."""
-    model, objective, hp, rows = deepcopy(made.policy).double(), OBJECTIVES[name], made.settings(name, dials), PAIRS[:3]
+    model, objective, hp, rows = deepcopy(
+        made.policy).double(), OBJECTIVES[name], made.settings(name, dials), PAIRS[:3]
     if {"scores", "labels"} & set(objective.kinds(hp)):
         rows = [Row(r.prompt, side, **({"label": x == 1} if name == "kto" else {"score": x}))
                 for r in rows for side, x in ((r.chosen, 1.0), (r.rejected, 2 - 2 * r.p))]
     encoded, _ = encode(objective.rows(rows, hp), NANO, 512)
-    add_columns(encoded, objective.columns, Models(made.base, NANO.pad, CPU), hp)
-    batch = collate(encoded, range(len(encoded)), NANO.pad).each(lambda x: x.double() if x.is_floating_point() else x)
+    add_columns(encoded, objective.columns, Models(made.base, NANO.pad, CPU, start_model), hp)
+    batch = collate(encoded, range(len(encoded)),
+                    NANO.pad).map(lambda x: x.double() if x.is_floating_point() else x)
     objective.forward(model, batch, hp)
     loss, _ = objective.loss(batch, hp)
     loss.backward()
@@ -170,7 +196,8 @@ def page_step(made: Made, asked: list, web=WEB) -> list:
 def test_loss_and_gradient_of_a_step_are_pythons(made):
     for (name, dials), (loss, norm) in zip(GIVEN, page_step(made, GIVEN)):
         want = python_step(made, name, dials)
-        same([loss / want[0], norm / want[1]], [1, 1], f"{name} {dials}: the loss, the gradient's length", 1e-5)
+        same([loss / want[0], norm / want[1]], [1, 1],
+             f"{name} {dials}: the loss, the gradient's length", 1e-5)
 
 
 @pytest.mark.parametrize("file, old, new", MUTANTS)
@@ -179,17 +206,21 @@ def test_a_fault_on_the_way_back_is_noticed(made, tmp_path, file, old, new):
     code = (web / file).read_text(encoding="utf-8")
     assert code.count(old) == 1
     (web / file).write_text(code.replace(old, new), encoding="utf-8")
-    assert abs(page_step(made, [("ift", {})], web)[0][1] / python_step(made, "ift", {})[1] - 1) > 1e-3
+    assert abs(page_step(made, [("ift", {})], web)[0][1] / python_step(made, "ift", {})[1]
+               - 1) > 1e-3
 
 
-@pytest.mark.parametrize("name, dials", [("sft", {}), ("ift", {"variant": "released"}), ("ift", {})])
+@pytest.mark.parametrize("name, dials", [("sft", {}), ("ift", {"variant": "released"}),
+                                         ("ift", {})])
 @pytest.mark.parametrize("steps", [2, pytest.param(16, marks=pytest.mark.slow)])
 def test_steps_are_those_of_torch_and_who_stops(made, name, dials, steps):
     """After 16 steps SFT stops in 6 of 6 questions, released IFT in none, detached IFT in all."""
     losses, said = made.js(f"""const model = base(), losses = [];
         for (let k = 0; k < {8 * steps}; k += 8) {{
-            losses.push(model.step(data.demos.slice(k, k + 8), "{name}", {json.dumps(dials)}, 5e-4).loss); }}
-        out = [losses, data.questions.slice(0, 6).map((q) => model.say(q.prompt, {{ most: 26 }}))]""")
+            const rows = data.demos.slice(k, k + 8);
+            losses.push(model.step(rows, "{name}", {json.dumps(dials)}, 5e-4).loss); }}
+        const say = (q) => model.say(q.prompt, {{ most: 26 }});
+        out = [losses, data.questions.slice(0, 6).map(say)]""")
     model, objective, hp, want = deepcopy(made.base), OBJECTIVES[name], settings(name, **dials), []
     encoded, _ = encode(objective.rows(PAIRS, hp), NANO, 512)
     optimizer = torch.optim.AdamW(model.parameters(), lr=5e-4, betas=(0.9, 0.95), weight_decay=0)
@@ -203,31 +234,38 @@ def test_steps_are_those_of_torch_and_who_stops(made, name, dials, steps):
         optimizer.step()
         want.append(loss.item())
     same(losses, want, f"{name} {dials}: the losses", 1e-3)
-    assert [a[:6] for a in said] == [[*b.ids, NANO.end][:6] for b in answer_rows(model, NANO, ASKED)]
+    assert [a[:6] for a in said] == [[*b.ids, NANO.end][:6]
+                                     for b in answer_rows(model, NANO, ASKED)]
     if steps == 16:
         stops = sum(NANO.end in a and NANO.user not in a for a in said)
         assert stops == (0 if dials else 6)
 
 
 def test_answers_and_scores(made):
-    """Typed with a cache and read at once are one thing; a seed draws the same answer again; the score is exact."""
-    greedy, drawn, scores = made.js("""const model = base(), { prompt } = data.questions[1], say = (seed) =>
-            model.say(prompt, { sample: true, seed });
+    """Typed with a cache and read at once are one thing; a seed draws the same answer again; the
+    score is exact."""
+    greedy, drawn, scores = made.js("""const model = base(), { prompt } = data.questions[1];
+        const say = (seed) => model.say(prompt, { sample: true, seed });
         const best = (ids) => {
-            const pass = new Pass(data.config, model.weights), pick = { id: 0, from: [[ids.length - 1, 1]] };
+            const pass = new Pass(data.config, model.weights);
+            const pick = { id: 0, from: [[ids.length - 1, 1]] };
             pass.head(pass.hidden([{ ids, T: ids.length, past: 0, at: 0 }]), [pick]);
             return pick.best; };
         const said = model.say(prompt, { most: 12 });
-        out = [[said, said.map((_, k) => best([...prompt, ...said.slice(0, k)]))], [say(1), say(1), say(2)],
+        const again = said.map((_, k) => best([...prompt, ...said.slice(0, k)]));
+        out = [[said, again], [say(1), say(1), say(2)],
             data.demos.map((d) => [d.answer, d.rejected].map((a) => score(d.task, a, data)))]""")
     assert greedy[0] == greedy[1] and len(greedy[0]) == 12 and drawn[0] == drawn[1] != drawn[2]
     assert scores == [[1, pytest.approx(2 * (1 - row.p))] for row in PAIRS]
-    assert [NANO.prompt_ids(row.prompt) for row in PAIRS] == [d["prompt"] for d in made.data["demos"]]
+    assert [NANO.prompt_ids(row.prompt) for row in PAIRS] \
+        == [d["prompt"] for d in made.data["demos"]]
 
 
 def test_the_page_is_one_file(here, capsys):
     (here / "file").write_text("x")
-    one_error(run(playground.main, ["--out", "file"]), capsys.readouterr().err, "--out file: is a file")
+    one_error(run(playground.main, ["--out", "file"]), capsys.readouterr().err,
+              "--out file: is a file")
     assert run(playground.main, ["--out", "new/page"]) == 0
     text = (here / "new" / "page" / "index.html").read_text(encoding="utf-8")
-    assert len(text.encode()) < 1.6e6 and "/*DATA*/" not in text and text.count("function product(") == 1
+    assert len(text.encode()) < 1.6e6 and "/*DATA*/" not in text \
+        and text.count("function product(") == 1

@@ -1,5 +1,6 @@
-"""The page in a real browser, opened from the disk: the model types, the bars move, one step of training changes both.
-It wants Chromium or Chrome. Widths, names and axe's rules: tests/test_pages.py. The sums: test_playground.py.
+"""The page in a real browser, opened from the disk: the model types, the bars move, one step of
+training changes both. It wants Chromium or Chrome. Widths, names and axe's rules:
+tests/test_pages.py. The sums: test_playground.py.
 """
 import re
 
@@ -9,7 +10,8 @@ from browser import Browser
 from nanouft.objectives import OBJECTIVES
 from nanouft.playground import __main__ as playground
 
-CALM = "!document.querySelector('[aria-busy=true]') && document.querySelector('#verdict').textContent"
+CALM = ("!document.querySelector('[aria-busy=true]') && "
+        "document.querySelector('#verdict').textContent")
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +28,8 @@ def opened(b: Browser, file, address: str = "", **how) -> None:
 
 def bars(b: Browser, strip: int = 0) -> list[float]:
     """The numbers at the bars of one answer."""
-    shown = b.js(f"[...document.querySelectorAll('.bars')[{strip}].querySelectorAll('b')].map((e) => e.textContent)")
+    shown = b.js(f"[...document.querySelectorAll('.bars')[{strip}].querySelectorAll('b')].map((e) "
+                 "=> e.textContent)")
     return [float(x.replace("−", "-")) for x in shown]
 
 
@@ -50,12 +53,14 @@ def test_one_step_of_released_ift_changes_bars_and_answers_and_reset_brings_them
     assert b.js("location.hash") == "#o=ift&d.variant=released"
     b.click("#one")
     b.wait(CALM)
-    assert bars(b) != first and b.text(".bars") != before and "1 step" in b.text("#results tbody tr:last-child")
+    assert bars(b) != first and b.text(".bars") != before \
+        and "1 step" in b.text("#results tbody tr:last-child")
     assert "of its own 8" in b.text("#surprise") and b.text("#surprise") in b.heard()
     for address, words in (("&q=3", "1 step"), ("&q=3&lr=0.001", "base again"), ("", "base again")):
         b.js(f"scrollTo(0, 9999), location.hash = 'o=ift&d.variant=released{address}'")
         b.wait(f"scrollY < 300 && {CALM}")
-        assert words in b.text("#speaker") + b.text("#progress"), "who has learnt this objective goes on"
+        assert words in b.text("#speaker") + b.text("#progress"), \
+            "who has learnt this objective goes on"
     assert b.text(".bars") == before
     b.click("#one")
     b.wait(CALM)
@@ -68,13 +73,15 @@ def test_one_step_of_released_ift_changes_bars_and_answers_and_reset_brings_them
 
 def test_an_address_keeps_objective_dials_question_and_edits(b, file):
     opened(b, file, "#o=dpo&q=2&d.beta=0.5&lr=0.0001")
-    assert bars(b) == pytest.approx([1.5] * 6) and bars(b, 1) == pytest.approx([-1.5] * 5), "beta / 2 x 6 tokens"
+    assert bars(b) == pytest.approx([1.5] * 6) and bars(b, 1) == pytest.approx([-1.5] * 5), \
+        "beta / 2 x 6 tokens"
     press(b, "0.1"), press(b, "drop")
     link = b.js("location.hash")
     shown = b.text("#look")
     opened(b, file, link)
     assert b.text("#look .bars") in shown and len(bars(b)) == 5 and "grey" in b.text("#question")
-    assert b.js("['beta', 'lr'].map((name) => document.querySelector(`#dial-${name}`).value)") == ["0.5", "0.0001"]
+    assert b.js("['beta', 'lr'].map((name) => document.querySelector(`#dial-${name}`).value)") \
+        == ["0.5", "0.0001"]
     opened(b, file, "#o=<b>&q=-1&a=9999&w=1.x&d.beta=7&lr=9&s=%%")
     assert bars(b) == [1.0] * 5, "nonsense is left out"
 

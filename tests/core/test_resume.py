@@ -1,4 +1,5 @@
-"""Kill a run anywhere, resume it, and get the weights of the run that was never killed, bit for bit."""
+"""Kill a run anywhere, resume it, and get the weights of the run that was never killed, bit for
+bit."""
 import importlib
 import json
 import os
@@ -28,12 +29,13 @@ from nanouft.run.log import Log
 from nanouft.run.storage import LOCK, locked, made_once, read_json, write_json
 
 pytestmark = pytest.mark.usefixtures("brief")
-RANDOM = {"ift": ["--residual", "replace", "--lam", "0.5", "--lam-noise", "0.3"]}        # draws that belong to a step
+# draws that belong to a step
+RANDOM = {"ift": ["--residual", "replace", "--lam", "0.5", "--lam-noise", "0.3"]}
 
 
 def hold(module: str, name: str, when: int, seconds: float) -> None:
-    """In a child that is to be killed: the call number `when` of a function, and every later one, waits before it
-    works."""
+    """In a child that is to be killed: the call number `when` of a function, and every later one,
+    waits before it works."""
     be_brief()
     owner, calls = importlib.import_module(module), []
     real = getattr(owner, name)
@@ -46,9 +48,9 @@ def hold(module: str, name: str, when: int, seconds: float) -> None:
 
 
 def flags(tiny_base, objective: str, out) -> list[str]:
-    return ["--init", str(tiny_base), "--objective", objective, "--steps", "25", "--rows", "40", "--batch-size", "8",
-            "--lr", "0.003", "--save-every", "10", "--eval-every", "4", "--out", str(out), *QUICK,
-            *RANDOM.get(objective, [])]
+    return ["--init", str(tiny_base), "--objective", objective, "--steps", "25", "--rows", "40",
+            "--batch-size", "8", "--lr", "0.003", "--save-every", "10", "--eval-every", "4",
+            "--out", str(out), *QUICK, *RANDOM.get(objective, [])]
 
 
 def start_and_kill(argv: list[str], folder, where: tuple, ready) -> None:
@@ -65,11 +67,13 @@ def start_and_kill(argv: list[str], folder, where: tuple, ready) -> None:
 
 
 @pytest.mark.parametrize("objective, ready, where, left", [
-    ("ift", lambda run: checkpoints.whole_steps(run) == [10] and (run / "metrics.jsonl").read_text().count("\n") >= 14,
+    ("ift", lambda run: checkpoints.whole_steps(run) == [10]
+     and (run / "metrics.jsonl").read_text().count("\n") >= 14,
      ("nanouft.data.batches", "collate", 1, 0.03), [10]),
     ("sft", lambda run: (run / "steps" / "partial-20" / "model.safetensors").exists(),
-     ("nanouft.run.checkpoints", "_save", 4, 100), [10]),                     # the second file of step 20
-    ("dpo", lambda run: (run / "steps" / "20").exists(), ("nanouft.run.checkpoints", "tidy", 2, 100), [10, 20])],
+     ("nanouft.run.checkpoints", "_save", 4, 100), [10]),  # the second file of step 20
+    ("dpo", lambda run: (run / "steps" / "20").exists(),
+     ("nanouft.run.checkpoints", "tidy", 2, 100), [10, 20])],
     ids=["in a step", "in a write", "after a save"])
 def test_killed_and_resumed_is_bit_equal(objective, ready, where, left, tiny_base, here, capsys):
     run, whole = here / "run", here / "whole"
@@ -80,7 +84,8 @@ def test_killed_and_resumed_is_bit_equal(objective, ready, where, left, tiny_bas
     assert call(train.main, "--resume", run) == 0
     assert f"going on after step {left[-1]}" in capsys.readouterr().out
     assert call(train.main, *flags(tiny_base, objective, whole)) == 0
-    saved = [f"steps/{n}/{f}" for n in (10, 20) for f in ("model.safetensors", "optimizer.safetensors", "step.json")]
+    saved = [f"steps/{n}/{f}" for n in (10, 20)
+             for f in ("model.safetensors", "optimizer.safetensors", "step.json")]
     for file in ("model.safetensors", "metrics.jsonl", *saved):
         assert (run / file).read_bytes() == (whole / file).read_bytes(), file
     result, wanted = (read_json(f / "eval.json") for f in (run, whole))
@@ -96,14 +101,18 @@ class Nested(torch.optim.SGD):
 
 def test_the_state_of_bitsandbytes_comes_back_as_it_holds_it(tmp_path, tiny_base, monkeypatch):
     for name in ("bitsandbytes", "bitsandbytes.optim"):
-        monkeypatch.setitem(sys.modules, name, SimpleNamespace(AdamW8bit=lambda groups, lr, betas: Nested(groups, lr)))
+        monkeypatch.setitem(sys.modules, name,
+                            SimpleNamespace(AdamW8bit=lambda groups, lr, betas: Nested(groups, lr)))
     model, shared = start_model(str(tiny_base))[0], torch.arange(4.0)
-    old, new = (train.make_optimizer(model, Train(optimizer="adamw8bit", lr=0.1), CPU) for _ in range(2))
+    old, new = (train.make_optimizer(model, Train(optimizer="adamw8bit", lr=0.1), CPU)
+                for _ in range(2))
     old.state.update({p: {"step": 7, "qmap1": shared} for p in model.parameters()})
     checkpoints.save_step(tmp_path, 7, model, old, {})
-    assert checkpoints.load_step(tmp_path, model, new)["step"] == 7 and len(new.state) == len(old.state)
+    assert checkpoints.load_step(tmp_path, model, new)["step"] == 7 \
+        and len(new.state) == len(old.state)
     for state in new.state.values():
-        assert type(state["step"]) is int and state["step"] == 7 and torch.equal(state["qmap1"], shared)
+        assert type(state["step"]) is int and state["step"] == 7 \
+            and torch.equal(state["qmap1"], shared)
 
 
 def test_a_step_appears_at_once_and_whole(tmp_path, monkeypatch):
@@ -125,16 +134,18 @@ def test_a_step_appears_at_once_and_whole(tmp_path, monkeypatch):
     assert checkpoints.whole_steps(tmp_path) == [4, 5], "the two newest stay"
 
 
-# ---- what a resumed run may find -------------------------------------------------------------------------------------
+# ---- what a resumed run may find -----------------------------------------------------------------
 @pytest.fixture(scope="module")
 def half_done(tiny_base, tmp_path_factory):
-    """(an unfinished run with steps 10 and 20 saved and logged up to 23, the finished weights it should come to)."""
+    """(an unfinished run with steps 10 and 20 saved and logged up to 23, the finished weights it
+    should come to)."""
     place = tmp_path_factory.mktemp("half")
     with pytest.MonkeyPatch.context() as patch:
         be_brief(patch.setattr)
         assert call(train.main, *flags(tiny_base, "sft", place / "whole")) == 0
     run = shutil.copytree(place / "whole", place / "run")
-    for file in ("model.safetensors", "config.json", "tokenizer.json", "tokenizer_config.json", "samples.md"):
+    for file in ("model.safetensors", "config.json", "tokenizer.json", "tokenizer_config.json",
+                 "samples.md"):
         (run / file).unlink()
     write_json(run / "eval.json", {"before": read_json(run / "eval.json")["before"]})
     log = (run / "metrics.jsonl").read_text().splitlines(keepends=True)
@@ -160,10 +171,12 @@ def flip(file) -> None:
     file.write_bytes(bytes(data))
 
 
-@pytest.mark.parametrize("damage, file", [
-    (flip, "model.safetensors"), (flip, "optimizer.safetensors"), (lambda f: f.unlink(), "optimizer.safetensors"),
-    (lambda f: f.unlink(), "step.json"), (lambda f: f.write_text("{}"), "step.json"),
-    (lambda f: f.unlink() or os.mkfifo(f), "model.safetensors")])
+@pytest.mark.parametrize("damage, file",
+                         [(flip, "model.safetensors"), (flip, "optimizer.safetensors"),
+                          (lambda f: f.unlink(), "optimizer.safetensors"),
+                          (lambda f: f.unlink(), "step.json"),
+                          (lambda f: f.write_text("{}"), "step.json"),
+                          (lambda f: f.unlink() or os.mkfifo(f), "model.safetensors")])
 def test_a_damaged_step_is_announced_and_left_out(damage, file, run, tiny_base, capsys):
     """What a resumed run begins with. (That it then finishes: the next tests.)"""
     damage(run / "steps" / "20" / file)
@@ -176,7 +189,8 @@ def test_a_damaged_step_is_announced_and_left_out(damage, file, run, tiny_base, 
         assert torch.equal(model.state_dict()[name], x), name
 
 
-@pytest.mark.parametrize("tail", ['{"step": 24, "lo', '{"loss": 1}\n', "\xff\xfe", '{"step": 24}', "7"])
+@pytest.mark.parametrize("tail", ['{"step": 24, "lo', '{"loss": 1}\n', "\xff\xfe", '{"step": 24}',
+                                  "7"])
 def test_a_half_written_line_is_cut_off(tail, run):
     with open(run / "metrics.jsonl", "a", encoding="latin-1") as f:
         f.write(tail)
@@ -187,11 +201,13 @@ def test_a_half_written_line_is_cut_off(tail, run):
 
 
 @pytest.mark.parametrize("line, words", [("7", "no JSON object"), ('{"step": "x"}', "'step': 'x'")])
-def test_a_broken_line_is_named_and_what_stands_behind_it_is_not_lost(line, words, run, half_done, capsys):
+def test_a_broken_line_is_named_and_what_stands_behind_it_is_not_lost(
+        line, words, run, half_done, capsys):
     log = (run / "metrics.jsonl").read_text()
     first, *others = log.splitlines(keepends=True)
     (run / "metrics.jsonl").write_text("".join([first, line + "\n", *others]))
-    one_error(call(train.main, "--resume", run), capsys.readouterr().err, "metrics.jsonl, line 2: ", words)
+    one_error(call(train.main, "--resume", run), capsys.readouterr().err, "metrics.jsonl, line 2: ",
+              words)
     assert (run / "metrics.jsonl").read_text() == "".join([first, line + "\n", *others])
     (run / "metrics.jsonl").write_text(log)
     finishes(run, half_done)
@@ -235,12 +251,15 @@ def test_what_kills_left_behind_goes(run, half_done, here, tiny_base):
 
 
 @pytest.mark.parametrize("where", ["curves", "print"])
-def test_a_run_that_was_killed_after_its_last_step_still_prints_its_table(where, run, half_done, brief, capsys):
-    """Between the last step, samples.md, curves.png and the table: a resumed run makes and says what is missing."""
+def test_a_run_that_was_killed_after_its_last_step_still_prints_its_table(
+        where, run, half_done, brief, capsys):
+    """Between the last step, samples.md, curves.png and the table: a resumed run makes and says
+    what is missing."""
     def kill(*args, **kw):
         raise KeyboardInterrupt
     with brief.context() as now:
-        now.setattr(plots if where == "curves" else report, "curves" if where == "curves" else "next_steps", kill)
+        now.setattr(plots if where == "curves" else report, "curves" if where == "curves"
+                    else "next_steps", kill)
         assert call(train.main, "--resume", run) == 130
     assert (run / "model.safetensors").exists()
     capsys.readouterr()
@@ -248,7 +267,8 @@ def test_a_run_that_was_killed_after_its_last_step_still_prints_its_table(where,
     brief.setattr(plots, "curves", made.append)
     finishes(run, half_done)
     out = capsys.readouterr().out
-    assert made == [run] and (run / "samples.md").exists() and "before  " in out and "after   " in out
+    assert made == [run] and (run / "samples.md").exists() and "before  " in out \
+        and "after   " in out
     assert read_json(run / "eval.json").keys() >= {"before", "after"}
     assert call(train.main, "--resume", run) == 2, "now it is finished"
 
@@ -258,15 +278,15 @@ def test_before_is_the_start_model_and_is_measured_once(lost, run, half_done, mo
     """Where the first process left it, only the evaluation after training is made."""
     if lost:
         (run / "eval.json").unlink()
-    looks, real = [], report.look
-    monkeypatch.setattr(report, "look", lambda *args: looks.append(1) or real(*args))
+    looks, real = [], report.evaluate
+    monkeypatch.setattr(report, "evaluate", lambda *args: looks.append(1) or real(*args))
     finishes(run, half_done)
     assert len(looks) == 1 + lost
     result, whole = (read_json(f / "eval.json") for f in (run, half_done / "whole"))
     assert result["before"] == whole["before"] != whole["after"]
 
 
-# ---- what cannot be resumed is one line ------------------------------------------------------------------------------
+# ---- what cannot be resumed is one line ----------------------------------------------------------
 def test_resume_says_no_in_one_line(run, half_done, here, tiny_base, capsys):
     def says(*words, argv=("--resume", "run")):
         capsys.readouterr()
@@ -287,17 +307,18 @@ def test_resume_says_no_in_one_line(run, half_done, here, tiny_base, capsys):
 def test_other_data_or_another_start_cannot_go_on_exactly(here, tiny_base, capsys):
     """The hash in run.json tells."""
     file = lines(here / "pairs.jsonl", PAIRS)
-    assert call(train.main, "--init", tiny_base, "--objective", "dpo", "--data", file, "--steps", 4, "--save-every", 2,
-                "--out", "run", *QUICK) == 0
+    assert call(train.main, "--init", tiny_base, "--objective", "dpo", "--data", file, "--steps", 4,
+                "--save-every", 2, "--out", "run", *QUICK) == 0
     write_json(here / "run" / "eval.json", {})                 # as if it had been killed at its end
     lines(file, PAIRS[:-1] + [{**PAIRS[-1], "chosen": "something else"}])
     capsys.readouterr()
-    one_error(call(train.main, "--resume", "run"), capsys.readouterr().err, "data", "changed", "new run")
+    one_error(call(train.main, "--resume", "run"), capsys.readouterr().err, "data", "changed",
+              "new run")
     lines(file, PAIRS)
     assert call(train.main, "--resume", "run") == 0
 
 
-# ---- what is made once -----------------------------------------------------------------------------------------------
+# ---- what is made once ---------------------------------------------------------------------------
 def test_what_is_made_once_is_whole_or_not_there(tmp_path):
     folder, made = tmp_path / "models" / "m", []
 
@@ -312,13 +333,16 @@ def test_what_is_made_once_is_whole_or_not_there(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         made_once(folder, broken)
     assert not list(folder.parent.iterdir()), "half a model leaves nothing"
-    assert made_once(folder, make) == made_once(folder, make) == folder and len(made) == 1 and made[0] != folder
-    (folder.parent / "n-1.partial").mkdir()                     # left by a process that was killed; another one's
+    assert made_once(folder, make) == made_once(folder, make) == folder and len(made) == 1 \
+        and made[0] != folder
+    (folder.parent / "n-1.partial").mkdir()  # left by a process that was killed; another one's
     (folder.parent / "n-2-3.partial").mkdir()
     made_once(folder.with_name("n"), make)
     assert sorted(f.name for f in folder.parent.iterdir()) == ["m", "n", "n-2-3.partial"]
-    other = made_once(tmp_path / "other", lambda place: make(place) or make(place, tmp_path / "other"))
-    assert (other / "model.safetensors").read_text() == "theirs", "of two processes the first one's stays"
+    other = made_once(tmp_path / "other", lambda place: make(place)
+                      or make(place, tmp_path / "other"))
+    assert (other / "model.safetensors").read_text() == "theirs", \
+        "of two processes the first one's stays"
     (tmp_path / "taken").mkdir()
     (tmp_path / "taken" / "letter.txt").write_text("dear")
     with pytest.raises((OSError, UserError)):
@@ -340,13 +364,15 @@ def test_of_two_that_make_the_same_one_waits(tmp_path, capsys):
     began.wait()
     assert (made_once(tmp_path / "m", make) / "model.safetensors").exists() and len(made) == 1
     other.join()
-    assert f"m: process {os.getpid()}, since" in (err := capsys.readouterr().err) and err.count("waiting") == 1
+    assert f"m: process {os.getpid()}, since" in (err := capsys.readouterr().err) \
+        and err.count("waiting") == 1
     assert [f.name for f in tmp_path.iterdir()] == ["m"]
 
 
-# ---- the disk --------------------------------------------------------------------------------------------------------
+# ---- the disk ------------------------------------------------------------------------------------
 def test_a_full_disk_is_one_line_and_the_last_step_survives(run, half_done, here):
-    """The operating system refuses files of more than 300 kB: a step's weights have 250, the optimizer's state 500."""
+    """The operating system refuses files of more than 300 kB: a step's weights have 250, the
+    optimizer's state 500."""
     resource = pytest.importorskip("resource")
     shutil.rmtree(run / "steps" / "20")
     got = apart("nanouft.train", "--resume", "run", cwd=here,
@@ -368,6 +394,8 @@ def test_a_full_disk_at_the_log_or_at_the_end(here, tiny_base, capsys, monkeypat
             m.setattr(cls, name, full)
             code = call(train.main, *flags(tiny_base, "sft", out))
         one_error(code, capsys.readouterr().err, words, "No space")
-    assert checkpoints.whole_steps(here / "b") == [10, 20] and not list((here / "b").rglob("partial*"))
+    assert checkpoints.whole_steps(here / "b") == [10, 20] \
+        and not list((here / "b").rglob("partial*"))
     assert call(train.main, "--resume", "a") == call(train.main, "--resume", "b") == 0
-    assert (here / "a/model.safetensors").read_bytes() == (here / "b/model.safetensors").read_bytes()
+    assert (here / "a/model.safetensors").read_bytes() \
+        == (here / "b/model.safetensors").read_bytes()

@@ -1,4 +1,5 @@
-"""Settings from a file, settings to a file, the script `nanouft`, and the trackers that get what metrics.jsonl gets."""
+"""Settings from a file, settings to a file, the script `nanouft`, and the trackers that get what
+metrics.jsonl gets."""
 import sys
 from types import SimpleNamespace
 
@@ -13,26 +14,33 @@ from nanouft.run.flags import read_flags
 pytestmark = pytest.mark.usefixtures("brief")
 
 
-# ---- a file for --config ---------------------------------------------------------------------------------------------
+# ---- a file for --config -------------------------------------------------------------------------
 def test_a_file_stands_for_its_flags_and_the_command_line_goes_before_it(here):
-    (here / "my.toml").write_text('objective = "dpo"\nlr = 1e-3\nbatch-size = 8\nbeta = 1\nplain = true\n'
-                                  'data = ["a b.json", "-c.json"]\nstrict = false\n')
+    (here / "my.toml").write_text('objective = "dpo"\nlr = 1e-3\nbatch-size = 8\nbeta = 1\nplain = '
+                                  'true\ndata = ["a b.json", "-c.json"]\nstrict = false\n')
     flags = ["--objective", "dpo", "--lr", "1e-3", "--batch-size", "8", "--beta", "1", "--plain"]
     data = ["--data=a b.json", "--data=-c.json"]
     assert read_flags(["--config", "my.toml"]) == read_flags([*flags, *data])
     changed = ["--config=my.toml", "--lr=2e-3", "--data", "d.json", "--seed", "3"]
     name, cfg, hp, origin = read_flags(changed)
-    assert (name, cfg.lr, cfg.data, cfg.seed, cfg.batch_size, hp.beta) == ("dpo", 2e-3, ["d.json"], 3, 8, 1)
+    assert (name, cfg.lr, cfg.data, cfg.seed, cfg.batch_size, hp.beta) \
+        == ("dpo", 2e-3, ["d.json"], 3, 8, 1)
     assert origin["batch_size"] == origin["seed"] == "command line"
 
 
 BAD = {                                             # the file's text: words of the message
-    'lr = "fast"': ["--lr 'fast'", "number"], "lr = true": ["lr is True"], "plain = \"yes\"": ["switch"],
-    "seed = [1, 2]": ["seed is [1, 2]", "one value"], "lr = false": ["lr is False"], "data = true": ["data is True"],
-    "lerning_rate = false": ["unknown flag --lerning-rate", "bad.toml"], "learning_rate = 1e-4": ["did you mean --lr?"],
-    "max-new-tokens = 3": ["did you mean --max-new?"], "lr = [1, [2]]": ["lr is [1, [2]]", "a list"],
-    "[train]\nlr = 1": ["train is {'lr': 1}"], "lr = 1\nlr = 2": ["no TOML"], "lr 1": ["no TOML", "lr = 1e-3"],
-    "data = []": ["data is []"], "since = 2026-01-01": ["since is"], 'config = "b.toml"': ["another one"],
+    'lr = "fast"': ["--lr 'fast'", "number"], "lr = true": ["lr is True"],
+    "plain = \"yes\"": ["switch"],
+    "seed = [1, 2]": ["seed is [1, 2]", "one value"], "lr = false": ["lr is False"],
+    "data = true": ["data is True"],
+    "lerning_rate = false": ["unknown flag --lerning-rate", "bad.toml"],
+    "learning_rate = 1e-4": ["did you mean --lr?"],
+    "max-new-tokens = 3": ["did you mean --max-new?"],
+    "lr = [1, [2]]": ["lr is [1, [2]]", "a list"],
+    "[train]\nlr = 1": ["train is {'lr': 1}"], "lr = 1\nlr = 2": ["no TOML"],
+    "lr 1": ["no TOML", "lr = 1e-3"],
+    "data = []": ["data is []"], "since = 2026-01-01": ["since is"],
+    'config = "b.toml"': ["another one"],
     "plain = 1": ["plain is 1"], "a = " + "[" * 9999: ["no TOML"], '"" = 1': ["--"]}
 
 
@@ -45,34 +53,39 @@ def test_a_bad_file_is_one_line(text, here, capsys):
 def test_a_file_that_is_not_there_or_no_text(here, capsys):
     (here / "binary.toml").write_bytes(b"\xff\xfe\0")
     (here / "folder.toml").mkdir()
-    for file, word in (("no.toml", "No such file"), ("binary.toml", "no TOML"), ("folder.toml", "folder.toml")):
-        one_error(call(train.main, "--config", file), capsys.readouterr().err, f"--config {file}", word)
+    for file, word in (("no.toml", "No such file"), ("binary.toml", "no TOML"),
+                       ("folder.toml", "folder.toml")):
+        one_error(call(train.main, "--config", file), capsys.readouterr().err, f"--config {file}",
+                  word)
     one_error(call(train.main, "--config"), capsys.readouterr().err, "--config")
     one_error(call(train.main, "--config", "a", "--config=b"), capsys.readouterr().err, "twice")
     (here / "resume.toml").write_text("lr = 1\n")
     code = call(train.main, "--config", "resume.toml", "--resume", "x")
     one_error(code, capsys.readouterr().err, "--resume", "--lr")
-    one_error(call(evaluate.main, "--config", "resume.toml"), capsys.readouterr().err, "unknown flag --lr")
+    one_error(call(evaluate.main, "--config", "resume.toml"), capsys.readouterr().err,
+              "unknown flag --lr")
 
 
-# ---- flags.toml ------------------------------------------------------------------------------------------------------
+# ---- flags.toml ----------------------------------------------------------------------------------
 def test_flags_toml_repeats_a_run(here, tiny_base):
     lines(here / "my.jsonl", DEMOS)
-    assert call(train.main, "--objective", "ift", "--lam", "0.1", "--data", "my.jsonl", "--init", tiny_base, "--steps",
-                "3", "--batch-size", "4", *QUICK, "--out", "a b") == 0
+    assert call(train.main, "--objective", "ift", "--lam", "0.1", "--data", "my.jsonl", "--init",
+                tiny_base, "--steps", "3", "--batch-size", "4", *QUICK, "--out", "a b") == 0
     text = (here / "a b" / "flags.toml").read_text()
-    assert config.tomllib.loads(text) == {
-        "objective": "ift", "lam": 0.1, "data": ["my.jsonl"], "init": str(tiny_base), "steps": 3, "batch_size": 4,
-        "items": 0, "threads": 1}
+    assert config.tomllib.loads(text) == {"objective": "ift", "lam": 0.1, "data": ["my.jsonl"],
+                                          "init": str(tiny_base), "steps": 3, "batch_size": 4,
+                                          "items": 0, "threads": 1}
     assert call(train.main, "--config", "a b/flags.toml", "--out", "again") == 0
     assert losses(here / "again") == losses(here / "a b")
 
 
 def test_what_is_written_is_read_back(tmp_path):
-    values = {"out_dir": 'a "b" \\ \U0001f600 \u2028', "lr": 1e-05, "steps": 7, "data": ["x", "y z"], "plain": True}
+    values = {"out_dir": 'a "b" \\ \U0001f600 \u2028', "lr": 1e-05, "steps": 7,
+              "data": ["x", "y z"], "plain": True}
     (tmp_path / "f.toml").write_text(config.as_toml("train", values), encoding="utf-8")
-    assert config.as_words(config.read_toml(str(tmp_path / "f.toml")), []) == [
-        f"--out-dir={values['out_dir']}", "--lr=1e-05", "--steps=7", "--data=x", "--data=y z", "--plain"]
+    assert config.as_words(config.read_toml(str(tmp_path / "f.toml")), []) \
+        == [f"--out-dir={values['out_dir']}", "--lr=1e-05", "--steps=7", "--data=x", "--data=y z",
+            "--plain"]
 
 
 def test_the_script_calls_the_command_it_names(here, monkeypatch, capsys):
@@ -82,7 +95,7 @@ def test_the_script_calls_the_command_it_names(here, monkeypatch, capsys):
     one_error(commands.console(), capsys.readouterr().err, "trian", "train?")
 
 
-# ---- trackers --------------------------------------------------------------------------------------------------------
+# ---- trackers ------------------------------------------------------------------------------------
 def test_a_tracker_gets_what_metrics_jsonl_gets(here, tiny_base, monkeypatch):
     """wandb is stood in for: what it is told, and that --resume goes on with the same run."""
     told, begun = [], []
@@ -90,8 +103,9 @@ def test_a_tracker_gets_what_metrics_jsonl_gets(here, tiny_base, monkeypatch):
     fake = SimpleNamespace(init=lambda **how: begun.append(how) or writer, Error=RuntimeError)
     monkeypatch.setitem(sys.modules, "wandb", fake)
     lines(here / "my.jsonl", DEMOS)
-    assert call(train.main, "--objective", "sft", "--data", "my.jsonl", "--init", tiny_base, "--steps", "4",
-                "--eval-every", "2", "--batch-size", "4", *QUICK, "--log", "wandb", "--out", "run") == 0
+    assert call(train.main, "--objective", "sft", "--data", "my.jsonl", "--init", tiny_base,
+                "--steps", "4", "--eval-every", "2", "--batch-size", "4", *QUICK, "--log", "wandb",
+                "--out", "run") == 0
     logged = metrics(here / "run")
     assert [dict(trackers.numbers(line)) for line in logged] == [values for _, values in told]
     assert [line["step"] for line in logged] == [step for step, _ in told]
@@ -110,5 +124,6 @@ def test_a_tracker_that_cannot_begin_is_one_line(here, tiny_base, monkeypatch, c
     def init(**how):
         raise RuntimeError("no key\nat all")
     monkeypatch.setitem(sys.modules, "wandb", SimpleNamespace(init=init, Error=RuntimeError))
-    err = call(train.main, "--init", tiny_base, "--log", "wandb", "--steps", "1", *QUICK), capsys.readouterr().err
+    err = call(train.main, "--init", tiny_base, "--log", "wandb", "--steps", "1",
+               *QUICK), capsys.readouterr().err
     one_error(*err, "--log wandb: no key at all", "WANDB_MODE=offline")

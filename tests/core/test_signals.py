@@ -1,5 +1,7 @@
-"""A signal ends a run when its step is done, keeps that step, and says how to go on: to the same bits."""
+"""A signal ends a run when its step is done, keeps that step, and says how to go on: to the same
+bits."""
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -7,15 +9,24 @@ import time
 
 import pytest
 import torch
-from running import PAIRS, QUICK, call, environment, lines, one_error, soon
+from running import PAIRS, QUICK, call, environment, lines, one_error, signals_work, soon
+from tiny import CPU, batch_of, some_rows, tiny
 
 from nanouft import pretrain, reward, train
 from nanouft.eval import report
-from nanouft.run import checkpoints, config, signals
+from nanouft.objectives import OBJECTIVES
+from nanouft.run import checkpoints, command, config
+from nanouft.run.setup import Run
 
 pytestmark = pytest.mark.usefixtures("brief")
 CORPUS = "A pig saw an owl and a bee. The oak is old; the elm is not. " * 400
 MAINS = {"train": train.main, "pretrain": pretrain.main, "reward": reward.main}
+
+
+@pytest.fixture(autouse=True)
+def as_at_a_terminal():
+    with signals_work():
+        yield
 
 
 def strike(monkeypatch, number: int, owner, name: str, when: int) -> None:
@@ -32,24 +43,26 @@ def strike(monkeypatch, number: int, owner, name: str, when: int) -> None:
 
 STEP, BACK = (torch.optim.AdamW, "step"), (torch.Tensor, "backward")
 CASES = {           # flags; where the signal comes, and in which call; the step that is kept
-    "before any step": ("train --objective sft --steps 9 {world}", (report, "look"), 1, None),
+    "before any step": ("train --objective sft --steps 9 {world}", (report, "evaluate"), 1, None),
     "in backward": ("train --objective ift --steps 9 {world}", BACK, 6, 6),
     "in the update": ("train --objective dpo --data pairs.jsonl --steps 9 {short}", STEP, 5, 5),
     "within a rollout": ("train --objective ppo --steps 8 --max-new 4 {world}", STEP, 5, 6),
     "in the last step": ("train --objective sft --steps 9 {world}", STEP, 9, 9),
-    "after the last step": ("train --objective sft --steps 9 {world}", (report, "close_run"), 1, None),
+    "after the last step": ("train --objective sft --steps 9 {world}", (report, "close_run"), 1,
+                            None),
     "pretrain": ("pretrain --corpus text.txt --steps 6 --tokens 128 --threads 1", STEP, 3, 3),
-    "reward": ("reward --data pairs.jsonl --steps 9 --init {tiny} --batch-size 4 --threads 1", STEP, 4, 4)}
+    "reward": ("reward --data pairs.jsonl --steps 9 --init {tiny} --batch-size 4 --threads 1", STEP,
+               4, 4)}
 NUMBERS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_a_run_that_is_interrupted_goes_on_to_the_same_bits(case, tiny_base, here, capsys):
-    command, place, when, kept = CASES[case]
+    line, place, when, kept = CASES[case]
     lines(here / "pairs.jsonl", PAIRS)
     (here / "text.txt").write_text(CORPUS)
     short = f"--init {tiny_base} --batch-size 4 {' '.join(QUICK)}"
-    program, *argv = command.format(tiny=tiny_base, short=short, world=f"--rows 40 {short}").split()
+    program, *argv = line.format(tiny=tiny_base, short=short, world=f"--rows 40 {short}").split()
     main, number = MAINS[program], NUMBERS[list(CASES).index(case) % 3]
     handlers = [signal.getsignal(n) for n in NUMBERS]
     with pytest.MonkeyPatch.context() as patch:
@@ -57,10 +70,10 @@ def test_a_run_that_is_interrupted_goes_on_to_the_same_bits(case, tiny_base, her
         assert call(main, *argv, "--out", "run") == 128 + number
     *_, said = capsys.readouterr().err.strip().splitlines()
     goes_on = f"python -m nanouft.{program} --resume run"
-    assert said == (f"interrupted ({number.name}): run holds {f'step {kept}' if kept else 'no step yet'}; "
-                    f"go on with: {goes_on}")
+    assert said == (f"interrupted ({number.name}): run holds "
+                    f"{f'step {kept}' if kept else 'no step yet'}; go on with: {goes_on}")
     assert checkpoints.whole_steps(here / "run") == ([kept] if kept else [])
-    assert handlers == [signal.getsignal(n) for n in NUMBERS] and not signals.Loop.runs
+    assert handlers == [signal.getsignal(n) for n in NUMBERS] and not command.Loop.runs
     assert call(main, *goes_on.split()[3:]) == call(main, *argv, "--out", "whole") == 0
     for file in ("model.safetensors", "metrics.jsonl", "value_head.safetensors"):
         ours, theirs = here / "run" / file, here / "whole" / file
@@ -72,7 +85,8 @@ def test_what_cannot_be_gone_on_with_is_one_line(tiny_base, here, capsys):
     (here / "text.txt").write_text(CORPUS)
     with pytest.MonkeyPatch.context() as patch:
         strike(patch, signal.SIGINT, *STEP, 2)
-        assert call(pretrain.main, *"--corpus text.txt --steps 4 --tokens 128 --out run".split()) == 130
+        assert call(pretrain.main, *"--corpus text.txt --steps 4 --tokens 128 --out run".split()) \
+            == 130
 
     def says(main, *words, argv):
         capsys.readouterr()
@@ -87,24 +101,36 @@ def test_what_cannot_be_gone_on_with_is_one_line(tiny_base, here, capsys):
     says(pretrain.main, "finished", argv=["--resume", "run"])
 
 
-# ---- when a loop may be left -----------------------------------------------------------------------------------------
-def loop(signals_in: dict[int, int], stride: int = 1, saves: bool = True) -> tuple[list[int], int]:
-    """Ten steps; in step n so many signals come. -> (what was saved, how many steps came to their end)"""
-    saved, ended = [], 0
-    with pytest.raises(signals.Interrupted), signals.caught():
-        for step in checkpoints.loop_steps(range(10), saved.append if saves else None, stride):
-            for _ in range(signals_in.get(step, 0)):
-                signal.raise_signal(signal.SIGTERM)
-            ended += 1
-    return saved, ended
+# ---- when a loop may be left ---------------------------------------------------------------------
+def fitted(folder, signals_in: dict[int, int], stride: int = 1,
+           saves: bool = True) -> tuple[list[int], int]:
+    """Ten steps; in step n so many signals come. -> (what was saved, how many steps came to their
+    end)"""
+    ended, sft = [], OBJECTIVES["sft"]
+
+    def source(step):
+        for _ in range(signals_in.get(step, 0)):
+            signal.raise_signal(signal.SIGTERM)
+        ended.append(step)
+        return batch_of(some_rows())
+    source.stride, source.stats = stride, {}
+    cfg = train.Train(lr=1e-3, save_every=50 * saves, compile="off")
+    run = Run("sft", cfg, sft.hp(), CPU, folder, source, None)
+    with pytest.raises(command.Interrupted), command.caught():
+        train.fit(tiny(double=False), sft, run.hp, 10, run)
+    steps = checkpoints.whole_steps(folder)
+    shutil.rmtree(folder / "steps", ignore_errors=True)
+    return steps, len(ended)
 
 
-def test_the_first_signal_waits_for_the_steps_end_and_the_second_does_not():
-    assert loop({3: 1}) == ([4], 4) and loop({9: 1}) == ([10], 10)
-    assert loop({3: 2}) == ([], 3), "who asks again does not want to wait"
-    assert loop({3: 1}, saves=False) == ([], 3), "where nothing is saved, nothing is waited for"
-    assert loop({3: 1}, stride=4) == ([4], 4) and loop({4: 1}, stride=4) == ([8], 8), "until a rollout starts"
-    assert loop({9: 1}, stride=4) == ([], 10), "the last steps are not a whole rollout"
+def test_the_first_signal_waits_for_the_steps_end_and_the_second_does_not(tmp_path):
+    assert fitted(tmp_path, {3: 1}) == ([4], 4) and fitted(tmp_path, {9: 1}) == ([10], 10)
+    assert fitted(tmp_path, {3: 2}) == ([], 3), "who asks again does not want to wait"
+    assert fitted(tmp_path, {3: 1}, saves=False) == ([], 3), \
+        "where nothing is saved, nothing is waited for"
+    assert fitted(tmp_path, {3: 1}, stride=4) == ([4], 4) \
+        and fitted(tmp_path, {4: 1}, stride=4) == ([8], 8), "until a rollout starts"
+    assert fitted(tmp_path, {9: 1}, stride=4) == ([], 10), "the last steps are not a whole rollout"
 
 
 def test_what_is_ignored_stays_ignored():
@@ -116,9 +142,11 @@ def test_what_is_ignored_stays_ignored():
         signal.signal(signal.SIGHUP, before)
 
 
-@pytest.mark.parametrize("number, when", [(signal.SIGINT, "importing"), (signal.SIGTERM, "training")])
+@pytest.mark.parametrize("number, when",
+                         [(signal.SIGINT, "importing"), (signal.SIGTERM, "training")])
 def test_a_process_ends_soon_in_one_line(number, when, tiny_base, here):
-    argv = ["-m", "nanouft.train", "--objective", "sft", "--init", str(tiny_base), "--steps", "100000", *QUICK]
+    argv = ["-m", "nanouft.train", "--objective", "sft", "--init", str(tiny_base), "--steps",
+            "100000", *QUICK]
     process = subprocess.Popen([sys.executable, *argv], cwd=here, env=environment(), text=True,
                                stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     end, log = time.time() + 60, here / "out" / "sft" / "metrics.jsonl"

@@ -7,7 +7,20 @@ import pytest
 import torch
 from running import DEMOS, PAIRS, QUICK, call, lines, losses, metrics, one_error
 from safetensors.torch import load_file
-from tiny import CPU, DATA, FORMS, NANO, PAD, TINY, batch_of, nano, real_batch, same, some_rows, tiny
+from tiny import (
+    CPU,
+    DATA,
+    FORMS,
+    NANO,
+    PAD,
+    TINY,
+    batch_of,
+    nano,
+    real_batch,
+    same,
+    some_rows,
+    tiny,
+)
 
 from nanouft import train
 from nanouft.data.batches import Epochs, encode
@@ -33,14 +46,15 @@ def go(tiny_base, *argv) -> int:
     return call(train.main, "--init", tiny_base, *QUICK, *argv)
 
 
-# ---- what a run leaves -----------------------------------------------------------------------------------------------
+# ---- what a run leaves ---------------------------------------------------------------------------
 def test_run_folder_tells_everything(here, tiny_base, capsys, brief):
     brief.undo()
-    assert go(tiny_base, "--objective", "ift", "--steps", 12, "--rows", 40, "--batch-size", 8, "--lam", 0.3,
-              "--eval-every", 5, "--save-every", 4, "--items", 2) == 0
+    assert go(tiny_base, "--objective", "ift", "--steps", 12, "--rows", 40, "--batch-size", 8,
+              "--lam", 0.3, "--eval-every", 5, "--save-every", 4, "--items", 2) == 0
     run = here / "out" / "ift"
     said = read_json(run / "run.json")
-    assert said["steps"] == 12 and said["hp"]["lam"] == 0.3 and said["config"]["lr"] == 4 * OBJECTIVES["ift"].lr
+    assert said["steps"] == 12 and said["hp"]["lam"] == 0.3 \
+        and said["config"]["lr"] == 4 * OBJECTIVES["ift"].lr
     came = said["from"]
     assert came["lam"] == came["steps"] == "command line" and came["gamma"] == "default"
     assert came["lr"] == "default of ift, for width 32", "a quarter of 128: four times the rate"
@@ -59,7 +73,8 @@ def test_run_folder_tells_everything(here, tiny_base, capsys, brief):
         assert 0 <= f["low"] <= f["score"] <= f["high"] <= 1
     assert (run / "curves.png").read_bytes().startswith(PNG)
     written = (run / "samples.md").read_text(encoding="utf-8")
-    assert all(visible(x["answer"]) in written for when in ("before", "after") for x in result[when]["samples"])
+    assert all(visible(x["answer"]) in written for when in ("before", "after")
+               for x in result[when]["samples"])
     assert checkpoints.whole_steps(run) == [4, 8]
     out = capsys.readouterr().out
     assert "[[" in out and "out/ift" in out and "nanouft.sample" in out and "rules_new" in out
@@ -76,7 +91,7 @@ def test_taken_names_get_a_number_and_an_explicit_one_is_an_error(here, tiny_bas
     assert sorted(f.name for f in (here / "out").iterdir()) == ["sft", "sft-2", "sft-3"]
     refused("out/sft", "another run", "choose another name")
     (here / "out/sft/eval.json").write_text('{"before": {}}')
-    refused("out/sft", "another run", "--resume out/sft")               # only an unfinished run can go on
+    refused("out/sft", "another run", "--resume out/sft")  # only an unfinished run can go on
     (here / "full").mkdir()
     (here / "full" / "letter.txt").write_text("dear")
     refused("full", "not an empty folder")
@@ -85,33 +100,36 @@ def test_taken_names_get_a_number_and_an_explicit_one_is_an_error(here, tiny_bas
 def test_epochs_may_be_fractions_and_data_smaller_than_a_batch(here, tiny_base):
     file = lines(here / "d.jsonl", DEMOS)                           # 16 rows, two of them held out
     for epochs, steps in ((0.5, 2), (2.5, 9), (0.01, 1)):
-        assert go(tiny_base, "--objective", "sft", "--data", file, "--batch-size", 4, "--epochs", epochs,
-                  "--out", f"e{epochs}") == 0
+        assert go(tiny_base, "--objective", "sft", "--data", file, "--batch-size", 4, "--epochs",
+                  epochs, "--out", f"e{epochs}") == 0
         assert len(losses(here / f"e{epochs}")) == steps
     assert go(tiny_base, "--objective", "sft", "--data", file, "--steps", 2, "--out", "big") == 0
-    assert len(losses(here / "big")) == 2, "the default batch may hold rows twice; one that is asked for may not"
+    assert len(losses(here / "big")) == 2, \
+        "the default batch may hold rows twice; one that is asked for may not"
 
 
 def test_data_that_leaves_nothing_to_hold_out(here, tiny_base, capsys, brief):
     brief.undo()                                                    # a picture is drawn even so
     for objective, rows in (("sft", DEMOS[:1]), ("dpo", PAIRS[:1])):
         file = lines(here / f"{objective}.jsonl", rows)
-        assert go(tiny_base, "--objective", objective, "--data", file, "--steps", 2, "--eval-every", 1,
-                  "--out", objective) == 0
+        assert go(tiny_base, "--objective", objective, "--data", file, "--steps", 2, "--eval-every",
+                  1, "--out", objective) == 0
         assert "of 0 rows held out" in capsys.readouterr().out
         assert (here / objective / "curves.png").read_bytes().startswith(PNG)
 
 
-@pytest.mark.parametrize("losses, said", [
-    ([10 - i / 10 for i in range(50)], "6.550 -> 5.550 in the last two fifths of the steps): try --epochs 6"),
-    ([1 / (1 + i) for i in range(13)], ""), ([2 + (i % 3) - i / 100 for i in range(50)], ""), ([2.0] * 50, ""),
-    ([10 - i / 1000 for i in range(50)], "")])
+@pytest.mark.parametrize("losses, said",
+                         [([10 - i / 10 for i in range(50)],
+                           "6.550 -> 5.550 in the last two fifths of the steps): try --epochs 6"),
+                          ([1 / (1 + i) for i in range(13)], ""),
+                          ([2 + (i % 3) - i / 100 for i in range(50)], ""), ([2.0] * 50, ""),
+                          ([10 - i / 1000 for i in range(50)], "")])
 def test_a_loss_that_still_falls_is_said_if_it_is_no_noise(losses, said):
     assert (said or "x") in (report.still_falls(losses, Train()) or "x")
     assert not said or "try --steps 40" in report.still_falls(losses, Train(steps=20))
 
 
-# ---- the loop by itself ----------------------------------------------------------------------------------------------
+# ---- the loop by itself --------------------------------------------------------------------------
 def fit(objective, hp, steps: int, folder, double: bool = False, **settings) -> GPT:
     """train.fit on eight rows; returns the small random model that it has trained."""
     model = GPT(replace(TINY, vocab_size=NANO.n_vocab), seed=1)
@@ -126,24 +144,26 @@ def fit(objective, hp, steps: int, folder, double: bool = False, **settings) -> 
 
 @pytest.mark.parametrize("objective", ["sft", "ift", "dpo"])
 def test_accumulation_is_the_large_batch(objective, tmp_path):
-    """Losses and weights are the same, and pieces need not be equal. In fp64: Adam divides a gradient by its own size,
-    so in fp32 one that is 0 but for rounding would decide."""
+    """Losses and weights are the same, and pieces need not be equal. In fp64: Adam divides a
+    gradient by its own size, so in fp32 one that is 0 but for rounding would decide."""
     o, done = OBJECTIVES[objective], []
     for pieces in (1, 2, 5):
-        model = fit(o, o.hp(), 6, tmp_path / str(pieces), True, batch_size=5, accumulate=pieces, save_every=0)
-        done.append((torch.cat([p.detach().flatten() for p in model.parameters()]), losses(tmp_path / str(pieces))))
+        model = fit(o, o.hp(), 6, tmp_path / str(pieces), True, batch_size=5, accumulate=pieces,
+                    save_every=0)
+        done.append((torch.cat([p.detach().flatten() for p in model.parameters()]),
+                     losses(tmp_path / str(pieces))))
     for weights, log in done[1:]:
         assert torch.allclose(weights, done[0][0], atol=1e-6, rtol=0)
         assert log == pytest.approx(done[0][1], abs=1e-6)
 
 
-# ---- a run that diverges ---------------------------------------------------------------------------------------------
+# ---- a run that diverges -------------------------------------------------------------------------
 @pytest.mark.parametrize("flags", [["--objective", "ift", "--clip", "0"],
                                    ["--objective", "dpo", "--optimizer", "rmsprop"],
                                    ["--objective", "ppo", "--max-new", "6"]], ids=" ".join)
 def test_a_run_that_diverges_ends_in_one_line(here, tiny_base, capsys, flags):
-    code = go(tiny_base, *flags, "--lr", "1e30", "--warmup", "0", "--steps", 40, "--rows", 30, "--save-every", 1,
-              "--out", "run")
+    code = go(tiny_base, *flags, "--lr", "1e30", "--warmup", "0", "--steps", 40, "--rows", 30,
+              "--save-every", 1, "--out", "run")
     said = one_error(code, capsys.readouterr().err, "step", "lr")
     last = checkpoints.whole_steps(here / "run")[-1:]
     assert not last or f"step {last[0]} in" in said, "it names the last good step"
@@ -175,24 +195,25 @@ def test_weights_that_are_not_finite_are_never_saved(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-# ---- compile ---------------------------------------------------------------------------------------------------------
+# ---- compile -------------------------------------------------------------------------------------
 @pytest.mark.slow
 def test_compile_on_a_cpu(here, tiny_base):
     if not (shutil.which("g++") or shutil.which("clang++") or shutil.which("cl")):
         pytest.skip("torch.compile on a CPU needs a C++ compiler, and there is none here")
     for mode in ("off", "on"):
-        assert go(tiny_base, "--objective", "ift", "--steps", 3, "--rows", 20, "--batch-size", 8, "--compile", mode,
-                  "--out", mode) == 0
+        assert go(tiny_base, "--objective", "ift", "--steps", 3, "--rows", 20, "--batch-size", 8,
+                  "--compile", mode, "--out", mode) == 0
     assert losses(here / "on") == pytest.approx(losses(here / "off"), rel=1e-4)
 
 
-# ---- what one optimizer step does: rate, decay, clipping, precision, compile -----------------------------------------
+# ---- what one optimizer step does: rate, decay, clipping, precision, compile ---------------------
 BF16 = Device("cpu", "bf16")
 LR = 1e-3
 
 
 class Watch:
-    """Stands in for train.make_optimizer; notes of every step learning rate, gradient norm and largest move."""
+    """Stands in for train.make_optimizer; notes of every step learning rate, gradient norm and
+    largest move."""
 
     def __init__(self, model: torch.nn.Module):
         self.model, self.make, self.optimizer = model, train.make_optimizer, None
@@ -206,11 +227,13 @@ class Watch:
 
     def before(self, optimizer, *_) -> None:
         self.rates.append({g["lr"] for g in optimizer.param_groups})
-        self.norms.append(math.sqrt(sum(p.grad.square().sum().item() for p in self.model.parameters())))
+        self.norms.append(
+            math.sqrt(sum(p.grad.square().sum().item() for p in self.model.parameters())))
         self.was = [p.detach().clone() for p in self.model.parameters()]
 
     def after(self, *_) -> None:
-        self.moves.append(max((p.detach() - w).abs().max().item() for p, w in zip(self.model.parameters(), self.was)))
+        self.moves.append(max((p.detach() - w).abs().max().item()
+                              for p, w in zip(self.model.parameters(), self.was)))
 
 
 def fitted(folder, monkeypatch, steps: int = 10, name: str = "sft", device: Device = CPU,
@@ -224,7 +247,7 @@ def fitted(folder, monkeypatch, steps: int = 10, name: str = "sft", device: Devi
     monkeypatch.setattr(train, "make_optimizer", watch)
     cfg = Train(**{"lr": LR, "batch_size": 6, "save_every": 0, "compile": "off"} | flags)
     source = Epochs(some_rows(), cfg.batch_size, steps, cfg.seed, PAD)
-    run = Run(name, cfg, objective.hp(), device, folder, source, look_held=None)
+    run = Run(name, cfg, objective.hp(), device, folder, source, held_out=None)
     train.fit(model, objective, run.hp, steps, run)
     assert not (folder / "steps").exists(), "--save-every 0 saves no steps"
     monkeypatch.undo()
@@ -234,33 +257,39 @@ def fitted(folder, monkeypatch, steps: int = 10, name: str = "sft", device: Devi
 def test_a_step_has_a_seed_of_its_own(tmp_path, monkeypatch):
     seen, sft = [], OBJECTIVES["sft"]
     for seed in (0, 1):
-        monkeypatch.setitem(OBJECTIVES, "sft", replace(sft, forward=lambda model, batch, hp: seen.append(batch.seed)
-                                                       or sft.forward(model, batch, hp)))
+        monkeypatch.setitem(OBJECTIVES, "sft",
+                            replace(sft, forward=lambda model, batch, hp: seen.append(batch.seed)
+                                    or sft.forward(model, batch, hp)))
         fitted(tmp_path / str(seed), monkeypatch, seed=seed)
-    assert seen == [batch_of(some_rows(), seed=seed, step=step).seed for seed in (0, 1) for step in range(10)]
+    assert seen == [batch_of(some_rows(), seed=seed, step=step).seed for seed in (0, 1)
+                    for step in range(10)]
     assert len(set(seen)) == 20, "LAW: no two (seed, step) draw the same numbers"
 
 
-# ---- the learning rate -----------------------------------------------------------------------------------------------
+# ---- the learning rate ---------------------------------------------------------------------------
 def test_the_rate_that_is_logged_is_the_rate_that_is_used(tmp_path, monkeypatch):
     watch, log = fitted(tmp_path, monkeypatch, warmup=0.5)
-    want = [LR * warmup_cosine(step, 10, 0.5)[0] for step in range(10)]
-    assert want[0] == pytest.approx(LR / 5) and min(want[5:]) < LR / 5, "a schedule that is flat would show nothing"
+    want = [warmup_cosine(LR, 10, 0.5)(step)[0] for step in range(10)]
+    assert want[0] == pytest.approx(LR / 5) and min(want[5:]) < LR / 5, \
+        "a schedule that is flat would show nothing"
     same([m["lr"] for m in log], want, "metrics.jsonl shows lr times the schedule")
     assert all(len(rates) == 1 for rates in watch.rates), "LAW: both groups learn at the same rate"
-    same([rate for (rate,) in watch.rates], want, "every step is MADE with lr times the schedule: up, then a cosine")
-    same(watch.moves[0] / want[0], 1, "AdamW's first step moves a weight by that step's rate, whatever the gradient",
-         tol=0.02)
+    same([rate for (rate,) in watch.rates], want,
+         "every step is MADE with lr times the schedule: up, then a cosine")
+    same(watch.moves[0] / want[0], 1,
+         "AdamW's first step moves a weight by that step's rate, whatever the gradient", tol=0.02)
 
 
-# ---- which optimizer, which decay ------------------------------------------------------------------------------------
-@pytest.mark.parametrize("name, kind", [("adamw", torch.optim.AdamW), ("rmsprop", torch.optim.RMSprop)])
+# ---- which optimizer, which decay ----------------------------------------------------------------
+@pytest.mark.parametrize("name, kind",
+                         [("adamw", torch.optim.AdamW), ("rmsprop", torch.optim.RMSprop)])
 def test_the_optimizer_is_the_one_that_was_asked_for(tmp_path, monkeypatch, name, kind):
     watch, _ = fitted(tmp_path, monkeypatch, 1, optimizer=name)
     assert type(watch.optimizer) is kind, f"LAW: --optimizer {name} trains with {kind.__name__}"
     if name == "adamw":
-        assert watch.optimizer.defaults["betas"] == (0.9, 0.95), "LAW: AdamW forgets squares after about 20 steps"
-    else:                                       # square average .01 g^2 after one step: a move of rate / sqrt(.01)
+        assert watch.optimizer.defaults["betas"] == (0.9, 0.95), \
+            "LAW: AdamW forgets squares after about 20 steps"
+    else:  # square average .01 g^2 after one step: a move of rate / sqrt(.01)
         same(watch.moves[0] / LR, 10, "RMSprop's first step is ten times its rate", tol=0.02)
 
 
@@ -269,21 +298,27 @@ def test_matrices_decay_and_nothing_else(name):
     model = tiny(double=False)
     was = {n: p.detach().clone() for n, p in model.named_parameters()}
     default = train.make_optimizer(model, Train(lr=LR, optimizer=name), CPU)
-    assert {g["weight_decay"] for g in default.param_groups} == {0}, "LAW: without --weight-decay nothing decays"
+    assert {g["weight_decay"] for g in default.param_groups} == {0}, \
+        "LAW: without --weight-decay nothing decays"
     optimizer = train.make_optimizer(model, Train(lr=LR, optimizer=name, weight_decay=0.5), CPU)
     decay = {id(p): g["weight_decay"] for g in optimizer.param_groups for p in g["params"]}
-    assert sum(len(g["params"]) for g in optimizer.param_groups) == len(was) == len(decay), "LAW: each weight once"
+    assert sum(len(g["params"]) for g in optimizer.param_groups) == len(was) == len(decay), \
+        "LAW: each weight once"
     for n, p in model.named_parameters():
-        assert decay[id(p)] == (0.5 if p.dim() == 2 else 0), f"LAW: --weight-decay is for matrices only; {n}"
+        assert decay[id(p)] == (0.5 if p.dim() == 2 else 0), \
+            f"LAW: --weight-decay is for matrices only; {n}"
         p.grad = torch.zeros_like(p)
     optimizer.step()
     for n, p in model.named_parameters():
         if p.dim() == 1:
-            assert torch.equal(p, was[n]), f"LAW: with no gradient, biases and LayerNorms stay as they are; {n}"
+            assert torch.equal(p, was[n]), \
+                f"LAW: with no gradient, biases and LayerNorms stay as they are; {n}"
         else:
-            assert p.norm() < was[n].norm(), f"LAW: with no gradient, --weight-decay shrinks a matrix; {n}"
+            assert p.norm() < was[n].norm(), \
+                f"LAW: with no gradient, --weight-decay shrinks a matrix; {n}"
             if name == "adamw":
-                same(p.detach(), was[n] * (1 - LR * 0.5), f"AdamW takes the share lr * weight decay of {n}", 1e-6)
+                same(p.detach(), was[n] * (1 - LR * 0.5),
+                     f"AdamW takes the share lr * weight decay of {n}", 1e-6)
 
 
 def test_a_new_value_head_learns_at_thirty_times_the_rate(tmp_path, monkeypatch):
@@ -295,37 +330,42 @@ def test_a_new_value_head_learns_at_thirty_times_the_rate(tmp_path, monkeypatch)
         sft.loss(batch, hp)[0] + batch.seqs["answer"].extra["values"].mean(), {})))
     watch, log = fitted(tmp_path, monkeypatch, 4, head=True)
     for rates, line in zip(watch.rates, log):
-        assert sorted(rates) == pytest.approx([line["lr"], 30 * line["lr"]]), "LAW: in every step of the schedule"
+        assert sorted(rates) == pytest.approx([line["lr"], 30 * line["lr"]]), \
+            "LAW: in every step of the schedule"
 
 
-# ---- clipping --------------------------------------------------------------------------------------------------------
+# ---- clipping ------------------------------------------------------------------------------------
 @pytest.mark.parametrize("optimizer", ["adamw", "rmsprop"])
 def test_a_long_gradient_is_clipped(tmp_path, monkeypatch, optimizer):
     watch, log = fitted(tmp_path / "short", monkeypatch, 3, optimizer=optimizer, clip=0.01)
     free, free_log = fitted(tmp_path / "free", monkeypatch, 3, optimizer=optimizer, clip=0)
     assert min(free.norms) > 0.1, "gradients that are short anyway would show nothing"
-    same(watch.norms, [0.01] * 3, "the optimizer never sees a gradient longer than --clip", tol=1e-4)
+    same(watch.norms, [0.01] * 3, "the optimizer never sees a gradient longer than --clip",
+         tol=1e-4)
     assert log[0]["grad_norm"] > 0.1, "LAW: metrics.jsonl shows the length BEFORE clipping"
     same(free.norms, [m["grad_norm"] for m in free_log], "--clip 0 clips nothing", tol=1e-4)
     loose, _ = fitted(tmp_path / "loose", monkeypatch, 3, optimizer=optimizer, clip=1e6)
     same(loose.norms, free.norms, "a gradient shorter than --clip stays as it is", tol=0)
 
 
-# ---- precision and compile ------------------------------------------------------------------------------------------
+# ---- precision and compile -----------------------------------------------------------------------
 @pytest.mark.parametrize("name", ["sft", "ift"])
 def test_fit_computes_its_forward_in_the_precision_of_the_device(tmp_path, monkeypatch, name):
-    (_, full), (watch, half) = (fitted(tmp_path / d.dtype, monkeypatch, 3, name, d) for d in (CPU, BF16))
+    (_, full), (watch, half) = (fitted(tmp_path / d.dtype, monkeypatch, 3, name, d)
+                                for d in (CPU, BF16))
     for a, b in zip(full, half):
         assert a["loss"] != b["loss"], "LAW: --dtype bf16 rounds the forward of every step"
         same(b["loss"], a["loss"], "and by little", tol=0.03)
-    assert {p.dtype for p in watch.model.parameters()} == {torch.float32}, "LAW: weights stay in fp32"
+    assert {p.dtype for p in watch.model.parameters()} == {torch.float32}, \
+        "LAW: weights stay in fp32"
 
 
-@pytest.mark.parametrize("form", [f for f in FORMS if f.objective.forward is not write_logp or f.name == "dpo"],
-                         ids=str)
+@pytest.mark.parametrize("form", [f for f in FORMS if f.objective.forward is not write_logp
+                                  or f.name == "dpo"], ids=str)
 def test_no_gradient_is_lost_under_autocast(form, monkeypatch):
-    """IFT makes its guess without gradient first; what autocast keeps of that must not serve the real forward. Under
-    bf16 a draw may fall on the next token, and then another gradient is right: both precisions see the same draws."""
+    """IFT makes its guess without gradient first; what autocast keeps of that must not serve the
+    real forward. Under bf16 a draw may fall on the next token, and then another gradient is right:
+    both precisions see the same draws."""
     guesses, drawn = ift.guesses, []
     if getattr(form.hp, "guess", "") == "sampled":
         monkeypatch.setattr(ift, "guesses", lambda *args: drawn.append(guesses(*args)) or drawn[0])
@@ -341,21 +381,33 @@ def test_no_gradient_is_lost_under_autocast(form, monkeypatch):
     assert not lost, f"LAW: every weight that fp32 trains gets its gradient in bf16 as well; {lost}"
     assert all(g is not None for g in full.values()), "LAW: an objective trains every weight"
     a, b = (torch.cat([g.flatten() for g in x.values()]) for x in (full, half))
-    assert torch.cosine_similarity(a, b, 0) > 0.99, f"LAW: bf16 rounds a gradient, it does not turn it; {form}"
+    assert torch.cosine_similarity(a, b, 0) > 0.99, \
+        f"LAW: bf16 rounds a gradient, it does not turn it; {form}"
     for n, g in full.items():
         if g.norm() > 0.01 * a.norm():
-            assert 0.8 < half[n].norm() / g.norm() < 1.25, f"LAW: no weight's gradient is lost in part; {n}"
+            assert 0.8 < half[n].norm() / g.norm() < 1.25, \
+                f"LAW: no weight's gradient is lost in part; {n}"
 
 
 def test_fit_trains_what_compile_returns(tmp_path, monkeypatch):
     seen, asked = [], []
 
+    class Compiled(torch.nn.Module):
+        def __init__(self, model):
+            super().__init__()
+            self.model = model
+
+        def forward(self, *args, **kw):
+            seen.append(1)
+            return self.model(*args, **kw)
+
     def compiled(model, mode, device, steps):
         asked.append((mode, device, steps))
-        return lambda *args, **kw: seen.append(1) or model(*args, **kw)
+        return Compiled(model)
     monkeypatch.setattr(devices, "compiled", compiled)
     fitted(tmp_path, monkeypatch, 4, compile="on")
-    assert asked == [("on", CPU, 4)], "LAW: fit hands the model, --compile, device and steps to devices.compiled, once"
+    assert asked == [("on", CPU, 4)], \
+        "LAW: fit hands the model, --compile, device and steps to compiled, once"
     assert len(seen) == 4, "LAW: every forward of training goes through the compiled model"
 
 
@@ -363,7 +415,9 @@ def test_compile_on_and_off():
     model, large, gpu = tiny(), torch.nn.Linear(5000, 5000, device="meta"), Device("cuda", "bf16")
     assert devices.compiled(model, "off", CPU, 1000) is model, "LAW: off = the model itself"
     for small, where, steps in ((large, CPU, 1000), (model, gpu, 1000), (large, gpu, 499)):
-        assert devices.compiled(small, "auto", where, steps) is small, "LAW: auto = on CUDA, for what is large and long"
+        assert devices.compiled(small, "auto", where, steps) is small, \
+            "LAW: auto = on CUDA, for what is large and long"
     for of, mode, where in ((model, "on", CPU), (large, "auto", gpu)):
         made = devices.compiled(of, mode, where, 500)
-        assert isinstance(made, torch._dynamo.OptimizedModule), "LAW: on, or worth it = torch.compile"
+        assert isinstance(made, torch._dynamo.OptimizedModule), \
+            "LAW: on, or worth it = torch.compile"

@@ -9,7 +9,17 @@ from dataclasses import replace
 import pytest
 import torch
 from running import ROOT
-from tiny import FORMS, MADE, differs, give_logps, real_batch, same, same_each, tiny, value_and_grads
+from tiny import (
+    FORMS,
+    MADE,
+    differs,
+    give_logps,
+    real_batch,
+    same,
+    same_each,
+    tiny,
+    value_and_grads,
+)
 
 from lessons.grade import folder
 from lessons.grade.engine import Exam, judge
@@ -41,7 +51,8 @@ def draw(random):
     return (torch.tensor([random.random(), random.random()]),)
 
 
-CARDS = [task for task in folder.all_tasks() if task.kind in ("ledger", "design") and hasattr(task, "good")]
+CARDS = [task for task in folder.all_tasks() if task.kind in ("ledger", "design")
+         and hasattr(task, "good")]
 TWO = Task("99y", "implement", 1, 1, False, "two(x)", "Two numbers.", "One equation", two, two,
            (Case((torch.tensor([1.0, 2.0]),), ""),), draw, (), gradients=(0,))
 
@@ -49,7 +60,8 @@ TWO = Task("99y", "implement", 1, 1, False, "two(x)", "Two numbers.", "One equat
 def test_gradients_of_several_outputs_are_kept_apart():
     args = (torch.tensor([1.0, 2.0]),)
     assert gradients(two, args, (0,)) == [1 * 2.0, 2 * 3.0], "the gradient of y_1 + 2 y_2"
-    assert gradients(lambda x: torch.stack(two(x)), args, (0,)) == [2.0, 6.0], "a tensor of two is the same"
+    assert gradients(lambda x: torch.stack(two(x)), args, (0,)) == [2.0, 6.0], \
+        "a tensor of two is the same"
     assert judge(TWO, two)["state"] == "right"
     for wrong in (held, second_held):
         assert judge(TWO, wrong)["state"] != "right", wrong.__name__
@@ -74,23 +86,27 @@ def test_what_a_card_says_of_values(card):
     for key in good:
         for value in ("", "nonsense" if type(good[key]) is not str else 7):
             state, mistake, lines = card.judge(good | {key: value}, "Ada")
-            assert (state, mistake) == ("unknown", None) and any(line.startswith(f"{key} ") for line in lines)
+            assert (state, mistake) == ("unknown", None) \
+                and any(line.startswith(f"{key} ") for line in lines)
             assert value != "" or f"{key} is still empty" in lines
 
 
 def test_strips_are_dealt_by_name():
     dealt = {id: {repr(folder.find(id).good(name)) for name in ("Ada", "Alan", "Grace", "Emmy")}
              for id in [card.id for card in CARDS if "A" in card.good("Ada")]}
-    assert dealt and all(len(found) > 1 for found in dealt.values()), "LAW: neighbours have other cards"
+    assert dealt and all(len(found) > 1 for found in dealt.values()), \
+        "LAW: neighbours have other cards"
 
 
-@pytest.mark.parametrize("task", [t for t in folder.all_tasks() if hasattr(t, "signature")], ids=lambda t: t.id)
+@pytest.mark.parametrize("task", [t for t in folder.all_tasks() if hasattr(t, "signature")],
+                         ids=lambda t: t.id)
 def test_the_right_answer_of_each_task_runs_and_its_model_agrees(task):
     assert check.model(Exam(replace(task, cases=task.cases[:2]), "1")) == []
 
 
 def test_the_critic_of_a_tangent_model_sees_the_change():
-    """The value is the head's at value + change of the hidden states, and differs from the start's."""
+    """The value is the head's at value + change of the hidden states, and differs from the
+    start's."""
     start, rng = tiny(), torch.Generator().manual_seed(0)
     ids = torch.randint(1, 17, (2, 6), generator=rng)
     at_start = TangentGPT(copy.deepcopy(start))
@@ -105,10 +121,12 @@ def test_the_critic_of_a_tangent_model_sees_the_change():
     differs(value, at_start(ids, want="value"), "the critic sees the change", 1e-3)
 
 
-@pytest.mark.parametrize("id, name", [("03b", "sft"), ("06a", "ift"), ("07a", "dpo"), ("08a", "simpo"), ("09a", "una"),
-                                      ("11a", "poft"), ("14a", "rloo"), ("16b", "dft")])
+@pytest.mark.parametrize("id, name", [("03b", "sft"), ("06a", "ift"), ("07a", "dpo"),
+                                      ("08a", "simpo"), ("09a", "una"), ("11a", "poft"),
+                                      ("14a", "rloo"), ("16b", "dft")])
 def test_a_right_function_in_place_of_the_projects_trains_the_same(id, name, monkeypatch):
-    """Loss and push of every form that the task knows: its functions know no label smoothing and no margin."""
+    """Loss and push of every form that the task knows: its functions know no label smoothing and no
+    margin."""
     def narrow(x: torch.Tensor) -> torch.Tensor:
         return x.float() if x.is_floating_point() else x
 
@@ -116,10 +134,12 @@ def test_a_right_function_in_place_of_the_projects_trains_the_same(id, name, mon
         MADE.clear()
         forms = [f for f in FORMS if f.name == name
                  and not any(getattr(f.hp, field, 0) for field in ("label_smoothing", "margin"))]
-        return {str(form): value_and_grads(form, give_logps(real_batch(form)).each(narrow)) for form in forms}
+        return {str(form): value_and_grads(form, give_logps(real_batch(form)).map(narrow))
+                for form in forms}
     want = found()
     monkeypatch.setitem(OBJECTIVES, name, OBJECTIVES[name])
-    for module, function in ((ift, "weights"), (dpo, "dpo_loss"), (una, "score_loss"), (rloo, "leave_one_out")):
+    for module, function in ((ift, "weights"), (dpo, "dpo_loss"), (una, "score_loss"),
+                             (rloo, "leave_one_out")):
         monkeypatch.setattr(module, function, getattr(module, function))
     calls, model = [], folder.find(id).model                # of the task, not the project's own
     used.PUT[id](lambda *args: calls.append(1) or model(*args))

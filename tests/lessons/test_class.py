@@ -40,7 +40,8 @@ def task(id: str = "07a", kind: str = "implement", level: int = 2, **more) -> Si
                            mistakes=mistakes, **more)
 
 
-def result(name: str = "Ada", state: str = "right", mistake: str | None = None, code: str = "", log=(), on=None):
+def result(name: str = "Ada", state: str = "right", mistake: str | None = None, code: str = "",
+           log=(), on=None):
     return Result(name, on or task(), {"state": state, "mistake": mistake}, code, name, list(log))
 
 
@@ -56,21 +57,26 @@ def packed(file: Path, **members: str) -> Path:
     return file
 
 
-# ---- reading ---------------------------------------------------------------------------------------------------------
+# ---- reading -------------------------------------------------------------------------------------
 def test_my_is_found_wherever_it_stands(tmp_path):
-    deep = packed(tmp_path / "a.zip", **{"hand in/my/07_dpo.py": "x = 1", "hand in/my/bugs/07d.py": "y = 2",
-                                         "hand in/readme.txt": "hello", "__MACOSX/my/._07_dpo.py": "junk",
-                                         "hand in/my/picture.png": "no text"})
+    deep = packed(tmp_path / "a.zip",
+                  **{"hand in/my/07_dpo.py": "x = 1", "hand in/my/bugs/07d.py": "y = 2",
+                     "hand in/readme.txt": "hello", "__MACOSX/my/._07_dpo.py": "junk",
+                     "hand in/my/picture.png": "no text"})
     copy = clean_copy(deep, tmp_path / "copy")
-    assert sorted(p.relative_to(copy).as_posix() for p in copy.rglob("*.*")) == ["07_dpo.py", "bugs/07d.py"]
+    assert sorted(p.relative_to(copy).as_posix() for p in copy.rglob("*.*")) \
+        == ["07_dpo.py", "bugs/07d.py"]
     bare = packed(tmp_path / "b.zip", **{"work/07_dpo.py": "x = 1", "work/log.jsonl": "{}"})
-    assert {p.name for p in clean_copy(bare, tmp_path / "bare").iterdir()} == {"07_dpo.py", "log.jsonl"}
+    assert {p.name for p in clean_copy(bare, tmp_path / "bare").iterdir()} \
+        == {"07_dpo.py", "log.jsonl"}
     (tmp_path / "c").mkdir()
-    packed(tmp_path / "c" / "upload.zip", **{"my/07_dpo.py": "x = 1"})      # an upload in a folder of its own
+    # an upload in a folder of its own
+    packed(tmp_path / "c" / "upload.zip", **{"my/07_dpo.py": "x = 1"})
     assert (clean_copy(tmp_path / "c", tmp_path / "inner") / "07_dpo.py").read_text() == "x = 1"
 
 
-@pytest.mark.parametrize("name", ["../evil.py", "my/../../evil.py", "/evil.py", "C:\\evil.py", "my\\..\\..\\evil.py"])
+@pytest.mark.parametrize("name", ["../evil.py", "my/../../evil.py", "/evil.py", "C:\\evil.py",
+                                  "my\\..\\..\\evil.py"])
 def test_no_path_leads_outside(tmp_path, name):
     bad = packed(tmp_path / "bad.zip", **{"my/07_dpo.py": "x = 1", name: "evil"})
     with pytest.raises(Unreadable, match="outside"):
@@ -85,8 +91,9 @@ def test_what_is_too_large_or_damaged_is_refused(tmp_path, monkeypatch):
     large = packed(tmp_path / "large.zip", **{f"my/{i}.py": "#" * 400 for i in range(3)})
     empty, damaged = packed(tmp_path / "empty.zip", **{"my/log.txt": ""}), tmp_path / "no.zip"
     damaged.write_bytes(b"PK\3\4 no zip")
-    for file, words, total in ((bomb, "larger than 1 MB", submissions.TOTAL), (many, "more than", submissions.TOTAL),
-                               (large, "more than", 1000), (empty, "no program", 1000), (damaged, "no zip", 1000)):
+    for file, words, total in ((bomb, "larger than 1 MB", submissions.TOTAL),
+                               (many, "more than", submissions.TOTAL), (large, "more than", 1000),
+                               (empty, "no program", 1000), (damaged, "no zip", 1000)):
         monkeypatch.setattr(submissions, "TOTAL", total)
         with pytest.raises(Unreadable, match=words):
             clean_copy(file, tmp_path / file.stem)
@@ -101,24 +108,28 @@ def test_links_are_left_out(tmp_path):
     my = tmp_path / "Ada" / "my"
     my.mkdir(parents=True)
     (my / "07_dpo.py").write_text("x = 1")
-    with contextlib.suppress(OSError):                                      # where there are no links
+    with contextlib.suppress(OSError):  # where there are no links
         (my / "08_x.py").symlink_to(__file__)
     for place in (tmp_path / "link.zip", tmp_path / "Ada"):
-        assert [p.name for p in clean_copy(place, tmp_path / f"{place.stem} copy").iterdir()] == ["07_dpo.py"]
+        assert [p.name for p in clean_copy(place, tmp_path / f"{place.stem} copy").iterdir()] \
+            == ["07_dpo.py"]
 
 
 def test_bad_input_is_one_clear_line(tmp_path):
     (tmp_path / "empty.txt").write_text("\n")
-    for words, function, *argv in (
-            ("no folder", handed_in, tmp_path / "nowhere"), ("neither", handed_in, tmp_path),
-            (".csv", klass.main, str(tmp_path), "class.txt"), ("empty", klass.secret, str(tmp_path / "empty.txt")),
-            ("cannot be read", klass.secret, str(tmp_path / "none.txt")), ("'99'", slides.main, ["99"]),
-            ("nothing to hand in", submissions.pack, My(tmp_path / "my"), None)):
+    for words, function, *argv in (("no folder", handed_in, tmp_path / "nowhere"),
+                                   ("neither", handed_in, tmp_path),
+                                   (".csv", klass.main, str(tmp_path), "class.txt"),
+                                   ("empty", klass.secret, str(tmp_path / "empty.txt")),
+                                   ("cannot be read", klass.secret, str(tmp_path / "none.txt")),
+                                   ("'99'", slides.main, ["99"]),
+                                   ("nothing to hand in", submissions.pack, My(tmp_path / "my"),
+                                    None)):
         with pytest.raises(UserError, match=words):
             function(*argv)
 
 
-# ---- a class of two, really graded -----------------------------------------------------------------------------------
+# ---- a class of two, really graded ---------------------------------------------------------------
 @pytest.fixture
 def two(tmp_path, monkeypatch) -> Path:
     """Ada as a folder, Bo as a zip made by --pack, Cy's zip is damaged."""
@@ -129,8 +140,10 @@ def two(tmp_path, monkeypatch) -> Path:
         (my / "name.txt").write_text(my.name)
         (my / "04_mdp.py").write_text(f"def drift(eps, n):\n    print('here')\n    return {body}\n")
         lines = [tried(0, event="hint"), tried(1000), tried(1600), tried(9000), tried(9060)]
-        text = "\n".join(json.dumps({**line, "task": "04a", "time": line["time"] + 1}) for line in lines)
-        (my / "log.jsonl").write_text(text + '\n{"time": NaN, "task": "04a", "event": "try"}\nno json\n[1]\n')
+        text = "\n".join(json.dumps({**line, "task": "04a", "time": line["time"] + 1})
+                         for line in lines)
+        (my / "log.jsonl").write_text(text + '\n{"time": NaN, "task": "04a", "event": "try"}\nno '
+                                      'json\n[1]\n')
     submissions.pack(My(bo), str(handed / "Bo.zip"))
     (handed / "Cy.zip").write_bytes(b"nothing")
     (tmp_path / "secret.txt").write_text("only I know\n")
@@ -144,7 +157,8 @@ def test_a_class_is_graded(two):
     assert rows["Cy", ""]["state"] == "not graded"
     assert rows["Ada", "04a"]["of"] == "1" and rows["Ada", "04b"]["of"] == "2"
     a, b = rows["Ada", "04a"], rows["Bo", "04a"]
-    assert (a["state"], a["points"], a["tries"], a["minutes"], a["hints"]) == ("right", "1", "4", "28", "1")
+    assert (a["state"], a["points"], a["tries"], a["minutes"], a["hints"]) \
+        == ("right", "1", "4", "28", "1")
     assert (b["state"], b["points"], b["seed"]) == ("wrong", "0", "bo") and b["mistake"]
     assert rows["Ada", "04b"]["state"] == "not begun"
     page = (two / "out" / "class.html").read_text(encoding="utf-8")
@@ -165,15 +179,19 @@ def test_an_endless_loop_costs_its_own_file_only(tmp_path):
 
 
 def test_what_is_odd_is_marked(tmp_path, monkeypatch):
-    """Words that no exercise needs, in code and not in text; a verdict on an untouched starter, or without cases."""
-    (tmp_path / "a.py").write_text("# import os\nimport lessons.grade as g, math\nf = g.sys._getframe().f_back\n'gc'\n")
+    """Words that no exercise needs, in code and not in text; a verdict on an untouched starter, or
+    without cases."""
+    (tmp_path / "a.py").write_text("# import os\nimport lessons.grade as g, math\nf = "
+                                   "g.sys._getframe().f_back\n'gc'\n")
     (tmp_path / "b.py").write_text("import torch\ndef loss(x):\n    return x.os_time\n")
     assert program.strange_words(tmp_path / "a.py") == ["_getframe", "f_back", "lessons", "sys"]
-    assert program.strange_words(tmp_path / "b.py") == program.strange_words(tmp_path / "none.py") == []
+    assert program.strange_words(tmp_path / "b.py") == program.strange_words(tmp_path / "none.py") \
+        == []
     starter = "def loss(a):\n    raise NotImplementedError\n"
     forged = Result("Ada", task(), worker.failed("forged"))
     assert klass.oddities(forged) == ["forged"]
-    assert klass.oddities(result(code=starter)) == ["judged, but nothing is written", "right without cases"]
+    assert klass.oddities(result(code=starter)) == ["judged, but nothing is written",
+                                                    "right without cases"]
     fair = Result("Ada", task(), {"state": "right", "mistake": None, "cases": [{"ok": True}]}, BIG)
     assert klass.oddities(fair) == []
     fair.odd = ["gc"]
@@ -182,7 +200,7 @@ def test_what_is_odd_is_marked(tmp_path, monkeypatch):
     assert "ZeroDivisionError" in klass.one(tmp_path, "Ada", [], ""), "the others are graded"
 
 
-# ---- counting --------------------------------------------------------------------------------------------------------
+# ---- counting ------------------------------------------------------------------------------------
 def test_the_seed_and_the_tasks_that_are_named_arrive(two, monkeypatch):
     asked = set()
 
@@ -193,21 +211,24 @@ def test_the_seed_and_the_tasks_that_are_named_arrive(two, monkeypatch):
     command.main(["--class", str(two / "handed"), "--out", str(two / "a.csv"), "04a",
                   "--seed", str(two / "secret.txt")])
     command.main(["--class", str(two / "handed"), "--out", str(two / "b.csv"), "04"])
-    assert ("04a", "only I know") in asked and {seed for *ids, seed in asked} == {"only I know", "Ada", "Bo"}
+    assert ("04a", "only I know") in asked \
+        and {seed for *ids, seed in asked} == {"only I know", "Ada", "Bo"}
     with open(two / "a.csv", encoding="utf-8-sig", newline="") as f:
         assert {row["task"] for row in csv.DictReader(f)} == {"04a", ""}
 
 
 def test_equal_but_for_names():
-    renamed = BIG.replace("total", "s").replace("beta", "strength").replace("(x", "(p").replace(
-        "x, y", "p, q").replace("x > y", "p > q").replace("- y)", "- q)").replace("(y - x)", "(q - p)")
+    renamed = BIG.replace("total", "s").replace(
+        "beta", "strength").replace("(x", "(p").replace(
+            "x, y", "p, q").replace("x > y", "p > q").replace(
+                "- y)", "- q)").replace("(y - x)", "(q - p)")
     assert program.tree_of(BIG) == program.tree_of(renamed.replace("def loss", 'def f')) != ""
     told = BIG.replace("    total = 0.0", '    """Mine."""\n    total = 0.0  # hm')
     assert program.tree_of(BIG) == program.tree_of(told)
     assert program.tree_of(BIG) != program.tree_of(BIG.replace("+ 1", "+ 2"))
     assert program.tree_of("def f(x):\n    return x\n") == program.tree_of("def f(") == ""
-    some = [result("Ada", code=BIG), result("Bo", code=renamed), result("Cy", code=BIG.replace("+ 1", "+ 2")),
-            result("Di", "not begun", code=BIG)]
+    some = [result("Ada", code=BIG), result("Bo", code=renamed),
+            result("Cy", code=BIG.replace("+ 1", "+ 2")), result("Di", "not begun", code=BIG)]
     results.mark_equal(some)
     assert [r.same_as for r in some] == [["Bo"], ["Ada"], [], []]
     other = [result("Ada", code=BIG), result("Bo", code=BIG, on=task("07z"))]
@@ -216,21 +237,23 @@ def test_equal_but_for_names():
 
 
 def test_what_is_right_in_one_way_only_is_equal_by_itself():
-    """Strips in the right order and repaired programs are not marked; wrong ones and cards in free words are."""
+    """Strips in the right order and repaired programs are not marked; wrong ones and cards in free
+    words are."""
     def marked(state: str, code: str, on) -> bool:
         some = [result("Ada", state, code="# mine\n" + code, on=on),
                 result("Bo", state, code=code.replace(" = ", " =  "), on=on)]
         results.mark_equal(some)
         return bool(some[0].same_as)
     cards = [("predict", "amber"), ("design", "right"), ("ledger", "wrong"), ("ledger", "right")]
-    assert [marked(state, "a = 0.3", SimpleNamespace(id="07p", kind=kind)) for kind, state in cards] == [
-        True, True, True, False]
+    assert [marked(state, "a = 0.3", SimpleNamespace(id="07p", kind=kind))
+            for kind, state in cards] == [True, True, True, False]
     assert [marked(state, BIG, task(program="")) for state in ("right", "unknown")] == [False, True]
 
 
 def test_points_and_names():
-    given = [(dict(level=1), "right"), (dict(level=2), "right"), (dict(level=3), "right"), (dict(level=3), "amber"),
-             (dict(kind="design", level=3), "right"), (dict(kind="debug", level=2), "right"), ({}, "wrong")]
+    given = [(dict(level=1), "right"), (dict(level=2), "right"), (dict(level=3), "right"),
+             (dict(level=3), "amber"), (dict(kind="design", level=3), "right"),
+             (dict(kind="debug", level=2), "right"), ({}, "wrong")]
     assert [results.points(task(**more), state) for more, state in given] == [1, 2, 4, 3, 8, 4, 0]
     some = [Result(name, task(), {"state": "right", "mistake": None}, seed=seed)
             for name, seed in (("A", "Ada"), ("B", "ada"), ("C", "Cy"), ("D", ""), ("E", ""))]
@@ -238,7 +261,8 @@ def test_points_and_names():
 
 
 def test_a_function_is_compared_with_what_it_uses(tmp_path):
-    (tmp_path / "04_mdp.py").write_text("K = 2\n\ndef helper(x):\n    return K * x\n\ndef other():\n    pass\n\n"
+    (tmp_path / "04_mdp.py").write_text("K = 2\n\ndef helper(x):\n    return K * x\n\ndef "
+                                        "other():\n    pass\n\n"
                                         "def drift(eps, n):\n    return helper(eps)\n")
     code = program.written(My(tmp_path), klass.folder.find("04a"))
     assert "K = 2" in code and "def helper" in code and "def drift" in code and "other" not in code
@@ -246,13 +270,15 @@ def test_a_function_is_compared_with_what_it_uses(tmp_path):
 
 def test_unknown_failures_come_in_groups():
     def lost(name, value):
-        return Result(name, task(), {"state": "unknown", "mistake": None, "cases": [{"yours": [value]}]}, BIG)
+        return Result(name, task(), {"state": "unknown", "mistake": None,
+                                     "cases": [{"yours": [value]}]}, BIG)
 
     some = [lost("Ada", 0.33333), lost("Bo", 0.33334), lost("Cy", 0.5), result("Di")]
     assert [[r.name for r in group] for group in results.unknown(some)] == [["Ada", "Bo"], ["Cy"]]
     late = Result("Ed", task(), worker.failed("file", error="SyntaxError: here (line 3)"), BIG)
     klass_of = Klass([task()], [*some, late], {})
-    assert len(results.unknown(klass_of.results)) == 2 and "SyntaxError" not in class_page.unknown(klass_of)
+    assert len(results.unknown(klass_of.results)) == 2 \
+        and "SyntaxError" not in class_page.unknown(klass_of)
     assert "here (line 3)" in class_page.stopped(klass_of)
 
 
@@ -269,7 +295,8 @@ def test_the_beliefs_of_the_week():
 def test_nothing_of_a_student_acts_in_the_page_or_the_table(tmp_path):
     some = [result(EVIL, "wrong", "means for sums", code=BIG + f"# </pre>{EVIL}"),
             result("Bo", code=BIG + f"# {EVIL}"),
-            Result("=1+1", task(), {"state": "unknown", "mistake": None, "note": EVIL}, f"{EVIL}\x1b[31m<!--TASKS-->")]
+            Result("=1+1", task(), {"state": "unknown", "mistake": None, "note": EVIL},
+                   f"{EVIL}\x1b[31m<!--TASKS-->")]
     results.mark_equal(some)
     assert some[0].same_as
     page = class_page.page(Klass([task()], some, {EVIL: EVIL}))
@@ -279,18 +306,21 @@ def test_nothing_of_a_student_acts_in_the_page_or_the_table(tmp_path):
     assert "'=1+1,07a" in (tmp_path / "class.csv").read_text(encoding="utf-8")
 
 
-# ---- the guide and the slides ----------------------------------------------------------------------------------------
+# ---- the guide and the slides --------------------------------------------------------------------
 def test_the_task_of_the_guide_is_in_order():
-    code = re.search(r"```python\n(.*?)```", (NOTES / "add_a_task.md").read_text(encoding="utf-8"), re.S)[1]
+    code = re.search(r"```python\n(.*?)```", (NOTES / "add_a_task.md").read_text(encoding="utf-8"),
+                     re.S)[1]
     space: dict = {}
     exec(code, space)
     assert [check(task) for task in space["TASKS"]] == [[]]
 
 
 def test_a_slide(tmp_path, monkeypatch):
-    monkeypatch.setattr(slides, "RUN", "import runpy, sys\nrunpy.run_path(sys.argv[1])")      # without matplotlib
+    # without matplotlib
+    monkeypatch.setattr(slides, "RUN", "import runpy, sys\nrunpy.run_path(sys.argv[1])")
     lesson, picture = tmp_path / "99_try.py", (ROOT / "docs" / "ift_help.png").as_posix()
-    lesson.write_text("# %% [markdown]\n# # 99 · Is it *so*?\nimport os, shutil\nos.makedirs('out/lessons')\n"
+    lesson.write_text("# %% [markdown]\n# # 99 · Is it *so*?\nimport os, "
+                      "shutil\nos.makedirs('out/lessons')\n"
                       f"shutil.copy({picture!r}, 'out/lessons/99.png')\n", encoding="utf-8")
     assert slides.line_of(lesson) == "99 · Is it so?"
     (file,) = slides.slides(lesson, tmp_path)

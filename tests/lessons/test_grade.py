@@ -1,4 +1,5 @@
-"""The grader: does it say the right thing? Whether the tasks are in order says `python -m lessons.grade --check`."""
+"""The grader: does it say the right thing? Whether the tasks are in order says `python -m
+lessons.grade --check`."""
 from __future__ import annotations
 
 import inspect
@@ -29,7 +30,7 @@ TASKS = {task.id: task for task in folder.all_tasks()}
 DPO = TASKS["07a"]
 
 
-# ---- a toy task, so that every branch can be tried -------------------------------------------------------------------
+# ---- a toy task, so that every branch can be tried -----------------------------------------------
 def mean(x, scale):
     return scale * x.mean()
 
@@ -43,16 +44,18 @@ def mean_model(x, scale, total=False, sign=1, alive=True, twice=False):
 
 
 def draw(random):
-    return torch.tensor([random.random() for _ in range(random.randint(2, 4))]), random.choice([1.0, 2.0])
+    return torch.tensor(
+        [random.random() for _ in range(random.randint(2, 4))]), random.choice([1.0, 2.0])
 
 
-TOY = Task("99z", "implement", 1, 1, False, "mean(x, scale)", "The mean.", "One equation", mean, mean_model,
-           (Case((torch.tensor([1.0, 3.0]), 1.0), "two"), Case((torch.tensor([1.0, 2.0, 6.0]), 2.0), "three")), draw,
+TOY = Task("99z", "implement", 1, 1, False, "mean(x, scale)", "The mean.", "One equation", mean,
+           mean_model, (Case((torch.tensor([1.0, 3.0]), 1.0), "two"),
+                        Case((torch.tensor([1.0, 2.0, 6.0]), 2.0), "three")), draw,
            (Mistake("a sum is taken", {"total": True}, "Why?", "It is a mean."),
             Mistake("the sign is wrong", {"sign": -1}, "Why?", "Plus."),
-            Mistake("no gradient flows", {"alive": False}, "Why?", "It must.")),
-           gradients=(0,), laws=(Law("twice the scale must be twice the mean", lambda f, args: bool(
-               abs(f(args[0], 2 * args[1]) - 2 * f(*args)) < 1e-3)),))
+            Mistake("no gradient flows", {"alive": False}, "Why?", "It must.")), gradients=(0,),
+           laws=(Law("twice the scale must be twice the mean",
+                     lambda f, args: bool(abs(f(args[0], 2 * args[1]) - 2 * f(*args)) < 1e-3)),))
 
 
 def says(function, task=TOY) -> tuple:
@@ -85,10 +88,12 @@ def test_plain_numbers_do_where_no_gradient_is_asked_for(right, note):
 
 def test_mistakes_have_names_alone_and_in_pairs():
     assert says(lambda x, scale: scale * x.sum()) == ("wrong", "a sum is taken")
-    assert says(lambda x, scale: -scale * x.sum()) == ("wrong", "a sum is taken and the sign is wrong")
+    assert says(lambda x, scale: -scale * x.sum()) \
+        == ("wrong", "a sum is taken and the sign is wrong")
     found = judge(TOY, lambda x, scale: -scale * (3 * x - 2 * x.detach()).sum())
     assert (found["by"], found["mistake"]) == ("values", "a sum is taken and the sign is wrong")
-    assert judge(TOY, lambda x, scale: -scale * x.sum())["readings"] == [["a sum is taken", "the sign is wrong"]]
+    assert judge(TOY, lambda x, scale: -scale * x.sum())["readings"] \
+        == [["a sum is taken", "the sign is wrong"]]
 
 
 def test_right_values_with_another_gradient_are_amber():
@@ -110,14 +115,19 @@ def test_arguments_must_stay_as_they_are():
 
 
 def test_what_nobody_knows():
-    """A law that falls, a constant read off the page, an exception, nothing returned, other arguments."""
+    """A law that falls, a constant read off the page, an exception, nothing returned, other
+    arguments."""
     found = judge(TOY, lambda x, scale: x.mean() + 0.5)
     assert (found["state"], found["law"]) == ("unknown", "twice the scale must be twice the mean")
     constant = judge(TOY, lambda x, scale: 2.0 if scale == 1 and len(x) == 2 else 6.0)
-    assert constant["state"] == "unknown" and [case["value"] for case in constant["cases"]] == [True, True, False]
-    assert "mean(torch.tensor([" in "\n".join(ui.table(constant["cases"])), "the random case is printed"
-    for function, note in ((lambda x, scale: 1 / 0, "ZeroDivisionError"), (lambda x, scale: None, "returns nothing"),
-                           (lambda x: x.mean(), "arguments"), (lambda x, scale: (scale * x)[:, None], "shape (2, 1)")):
+    assert constant["state"] == "unknown" and [case["value"] for case in constant["cases"]] \
+        == [True, True, False]
+    assert "mean(torch.tensor([" in "\n".join(ui.table(constant["cases"])), \
+        "the random case is printed"
+    for function, note in ((lambda x, scale: 1 / 0, "ZeroDivisionError"),
+                           (lambda x, scale: None, "returns nothing"),
+                           (lambda x: x.mean(), "arguments"),
+                           (lambda x, scale: (scale * x)[:, None], "shape (2, 1)")):
         assert judge(TOY, function)["note"].startswith(note)
     assert judge(TOY, lambda x, scale: object())["state"] == "unknown"
 
@@ -125,18 +135,22 @@ def test_what_nobody_knows():
 @pytest.mark.parametrize("function, fact", [
     (lambda x, scale: 3 * scale * x.mean(), "Your result is 3 times the right one."),
     (lambda x, scale: scale * x.mean() - 1, "Your result is the right one - 1."),
-    (lambda x, scale: str((scale * x.mean()).item()), "Your result is right, but written in another way: a text for a "
+    (lambda x, scale: str((scale * x.mean()).item()),
+     "Your result is right, but written in another way: a text for a "
                                                       "number, or other letters."),
     (lambda x, scale: scale ** 2 * x.mean(), "Your result is the right one, times scale."),
     (lambda x, scale: x.mean(), "Your result is the right one, divided by scale."),
-    (lambda x, scale: (scale + 1) * x.mean(), "This would be the right result if scale were scale + 1."),
+    (lambda x, scale: (scale + 1) * x.mean(),
+     "This would be the right result if scale were scale + 1."),
     (lambda x, scale: scale * x[1:].mean(), ""),
-    (lambda x, scale: scale * x.mean() + (scale - 1) * x[0], "Your function would be right if scale were 1.")])
+    (lambda x, scale: scale * x.mean() + (scale - 1) * x[0],
+     "Your function would be right if scale were 1.")])
 def test_a_fact_about_a_result_without_a_name(function, fact):
     found = judge(replace(TOY, gradients=(), mistakes=TOY.mistakes[:1]), function)
     assert (found["state"], found["mistake"], found["fact"]) == ("unknown", None, fact)
     line = "\n".join(ui.sentence({"hints": 3, "where": "lesson", "signature": ""}, found))
-    assert (fact or "Compute the smallest case by hand") in line and "--hint for more, 3 left; lesson" in line
+    assert (fact or "Compute the smallest case by hand") in line \
+        and "--hint for more, 3 left; lesson" in line
 
 
 def test_a_grader_that_was_changed_is_noticed(monkeypatch):
@@ -151,11 +165,12 @@ def test_numbers():
         "a", 3.0, "x", None, "b", 1.0, 2.0]
     assert numbers({2, 1, "z"}) == [1.0, 2.0, "z"]
     assert same([math.nan, math.inf, 1.0], [math.nan, math.inf, 1.001])
-    assert not same([math.inf], [-math.inf]) and not same([math.nan], [0.0]) and not same([1.0], [1.0, 1.0])
+    assert not same([math.inf], [-math.inf]) and not same([math.nan], [0.0]) \
+        and not same([1.0], [1.0, 1.0])
     assert not same([1.0], [1.01]) and not same(["a"], [1.0])
 
 
-# ---- the check finds what is not in order ----------------------------------------------------------------------------
+# ---- the check finds what is not in order --------------------------------------------------------
 def broken(**change) -> str:
     return "\n".join(check.check(replace(TOY, hints=("?", "?", "?"), **change)))
 
@@ -203,21 +218,24 @@ def test_starters_and_texts(id, tmp_path):
     inspect.signature(task.right).bind(*task.cases[0].args)
 
 
-# ---- right in another way --------------------------------------------------------------------------------------------
+# ---- right in another way ------------------------------------------------------------------------
 def test_what_is_right_in_another_way():
     """A list for a set; math and torch for a number."""
-    assert judge(TASKS["02c"], lambda *args: sorted(TASKS["02c"].right(*args), reverse=True))["state"] == "right"
+    assert judge(TASKS["02c"],
+                 lambda *args: sorted(TASKS["02c"].right(*args), reverse=True))["state"] == "right"
     for exp in math.exp, torch.exp, np.exp:
-        assert judge(TASKS["07b"], lambda h, beta: (beta / (1 + exp(h)), -beta / (1 + exp(h))))["state"] == "right"
+        assert judge(TASKS["07b"], lambda h, beta: (beta / (1 + exp(h)),
+                                                    -beta / (1 + exp(h))))["state"] == "right"
 
 
 @pytest.mark.parametrize("id", [id for id, task in TASKS.items() if getattr(task, "by_hand", None)])
 def test_a_solution_solves_the_task(id):
     text = solution.source(TASKS[id].by_hand)
-    assert "OBJECTIVES" not in text and "grad(" not in text and judge(TASKS[id], TASKS[id].by_hand)["state"] == "right"
+    assert "OBJECTIVES" not in text and "grad(" not in text \
+        and judge(TASKS[id], TASKS[id].by_hand)["state"] == "right"
 
 
-# ---- the other process -----------------------------------------------------------------------------------------------
+# ---- the other process ---------------------------------------------------------------------------
 ANSWERS = {"07_dpo.py": '''
 import sys
 import torch
@@ -237,7 +255,8 @@ import os, sys
 frame = sys._getframe()
 while "results" not in frame.f_locals:
     frame = frame.f_back
-print('{"state": "right", "key": "%s"}' % frame.f_locals["key"], file=frame.f_locals["results"], flush=True)
+print('{"state": "right", "key": "%s"}' % frame.f_locals["key"],
+      file=frame.f_locals["results"], flush=True)
 SEED = frame.f_locals["order"]
 os._exit(0)
 
@@ -257,7 +276,8 @@ import lessons.grade.engine as engine
 
 engine.judge = lambda *args: {"state": "right", "mistake": None}
 for fd in range(3, 20):
-    for line in (b'{"state": "right", "id": "04a"}', b'{"error": "x"}', b"1", b"no json", b"[" * 9999, b"\\xff"):
+    for line in (b'{"state": "right", "id": "04a"}', b'{"error": "x"}', b"1", b"no json",
+                 b"[" * 9999, b"\\xff"):
         try:
             os.write(fd, line + b"\\n")
         except OSError:
@@ -270,12 +290,14 @@ def drift(eps, n):
 
 
 def test_the_other_process(tmp_path):
-    """A mistake, noise, an endless loop, a file that is no Python, a question to nobody, a sudden end."""
+    """A mistake, noise, an endless loop, a file that is no Python, a question to nobody, a sudden
+    end."""
     my = My(tmp_path)
     for name, text in ANSWERS.items():
         (tmp_path / name).write_text(text, encoding="utf-8")
     found = worker.grade(["07a", "07b", "08a", "14a", "14b"], my, seconds=2)
-    assert [v["state"] for v in found.values()] == ["wrong", "unknown", "unknown", "unknown", "unknown"]
+    assert [v["state"] for v in found.values()] == ["wrong", "unknown", "unknown", "unknown",
+                                                    "unknown"]
     assert found["07a"]["mistake"] == "beta is forgotten"
     assert found["07a"]["printed"].startswith('{"state": "right"} False')
     assert found["07b"]["note"] == "time" and found["14b"]["note"] == "ended"
@@ -289,11 +311,12 @@ def test_the_other_process(tmp_path):
 
 
 def test_the_command_does_not_import_torch():
-    code = "import sys, lessons.grade.__main__, lessons.grade.klass; assert 'torch' not in sys.modules"
+    code = ("import sys, lessons.grade.__main__, lessons.grade.klass; assert 'torch' not in "
+            "sys.modules")
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
 
 
-# ---- the command line ------------------------------------------------------------------------------------------------
+# ---- the command line ----------------------------------------------------------------------------
 @pytest.fixture
 def my(tmp_path, monkeypatch) -> My:
     """A folder, judged in this process: importing torch anew takes seconds."""
@@ -315,7 +338,8 @@ def my(tmp_path, monkeypatch) -> My:
 def write(my: My, body: str, id: str = "07a") -> None:
     my.begin([TASKS[id]])
     text = my.file(TASKS[id]).read_text(encoding="utf-8")
-    my.file(TASKS[id]).write_text(text.replace("    raise NotImplementedError", body, 1), encoding="utf-8")
+    my.file(TASKS[id]).write_text(text.replace("    raise NotImplementedError", body, 1),
+                                  encoding="utf-8")
 
 
 FORGOTTEN = "    return -torch.nn.functional.logsigmoid(" \
@@ -327,10 +351,12 @@ def test_one_task(my, capsys):
     write(my, FORGOTTEN)
     assert command.main(["07a", "--results", "out.json"]) == 1
     (test,) = json.loads(Path("out.json").read_text())["tests"]
-    assert (test["name"], test["score"], test["max_score"], test["status"]) == ("07a dpo_loss", 0, 2, "failed")
+    assert (test["name"], test["score"], test["max_score"], test["status"]) \
+        == ("07a dpo_loss", 0, 2, "failed")
     assert "beta is forgotten" in capsys.readouterr().out
     entry, = my.entries("07a", "try")
-    assert (entry["state"], entry["mistake"]) == ("wrong", "beta is forgotten") and len(entry["hash"]) == 12
+    assert (entry["state"], entry["mistake"]) == ("wrong", "beta is forgotten") \
+        and len(entry["hash"]) == 12
     command.main(["04", "--results", "out.json"])
     names = [test["name"][:3] for test in json.loads(Path("out.json").read_text())["tests"]]
     assert names == [task.id for task in folder.tasks_of("04")], "a whole lesson"
@@ -339,7 +365,8 @@ def test_one_task(my, capsys):
 def test_a_folder_that_a_lesson_has_made_gets_a_name_and_starters(my, capsys):
     (my.path / "name.txt").unlink()
     command.main([])
-    assert my.name == "student" and my.file(DPO).exists() and "one afternoon" in capsys.readouterr().out
+    assert my.name == "student" and my.file(DPO).exists() \
+        and "one afternoon" in capsys.readouterr().out
 
 
 def test_hints_and_solution(my, monkeypatch, capsys):
@@ -393,38 +420,48 @@ def test_a_debug_task_wants_the_program_and_the_log(my):
         file.write_text(text, encoding="utf-8")
         command.main(["10a"])
         tries.append(my.entries("10a")[-1]["state"])
-    assert tries == ["wrong", "amber", "amber", "right"], "the bug is there; LOG is empty; LOG is wrong; right"
+    assert tries == ["wrong", "amber", "amber", "right"], \
+        "the bug is there; LOG is empty; LOG is wrong; right"
     assert len({task.drawn(name).name for name in "abcdefghijklmnop"}) >= 3
 
 
-# ---- cards -----------------------------------------------------------------------------------------------------------
+# ---- cards ---------------------------------------------------------------------------------------
 def fill(my: My, id: str, values: dict) -> None:
     file = my.file(TASKS[id])
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text("".join(f"{key} = {json.dumps(value)}\n" for key, value in values.items()), encoding="utf-8")
+    file.write_text("".join(f"{key} = {json.dumps(value)}\n" for key, value in values.items()),
+                    encoding="utf-8")
 
 
 def test_a_prediction_counts_as_it_was_before_the_reveal(my, monkeypatch):
-    fake = replace(TASKS["07p"], experiment=lambda: [(True, "1"), (False, "2"), (True, "3"), (False, "4")])
+    fake = replace(TASKS["07p"], experiment=lambda: [(True, "1"), (False, "2"), (True, "3"),
+                                                     (False, "4")])
     monkeypatch.setattr(folder, "find", lambda id: fake)
     said = {"a": 1.0, "b": 0.5, "c": 0.5, "d": 0}
     assert run(command.main, ["07p", "--reveal"]) == 2, "nothing is filled in"
     fill(my, "07p", said)
     command.main(["07p"])
-    assert run(command.main, ["07p", "--reveal"]) == 0 and my.entries("07p", "reveal")[0]["brier"] == 0.125
+    assert run(command.main, ["07p", "--reveal"]) == 0 and my.entries("07p", "reveal")[0]["brier"] \
+        == 0.125
     command.main(["07p"])
-    fill(my, "07p", said | {"b": 0})                                        # too late: those before the reveal count
+    fill(my, "07p", said | {"b": 0})  # too late: those before the reveal count
     command.main(["07p"])
     assert [entry["state"] for entry in my.entries("07p", "try")] == ["amber", "right", "right"]
     assert run(command.main, ["07p", "--reveal"]) == 2
 
 
-@pytest.mark.parametrize("id, nonsense", [
-    ("17c", {"chosen_on": "test", "reported_on": "val"}), ("17c", {"chosen_on": "banana"}), ("17c", {"threshold": -5}),
-    ("17c", {"checkpoints": 1, "checkpoints_of_control": 1}), ("13c", {"unknown_names": -10, "known_names": 60}),
-    ("13c", {"chosen_says_it": 60, "rejected_says_it": 60}), ("10c", {"a_order": "banana"}),
-    ("06c", {"A": ["x"], "losses": [1, "a", 2, 3]}), ("04c", {"sft": 3}), ("10c", {"seeds": [[]]}),
-    ("02p", {"a": "often"}), ("04p", dict.fromkeys("abcd", -0.1)), ("13c", {"unknown_names": -1})])
+@pytest.mark.parametrize("id, nonsense", [("17c", {"chosen_on": "test", "reported_on": "val"}),
+                                          ("17c", {"chosen_on": "banana"}),
+                                          ("17c", {"threshold": -5}),
+                                          ("17c", {"checkpoints": 1, "checkpoints_of_control": 1}),
+                                          ("13c", {"unknown_names": -10, "known_names": 60}),
+                                          ("13c", {"chosen_says_it": 60, "rejected_says_it": 60}),
+                                          ("10c", {"a_order": "banana"}),
+                                          ("06c", {"A": ["x"], "losses": [1, "a", 2, 3]}),
+                                          ("04c", {"sft": 3}), ("10c", {"seeds": [[]]}),
+                                          ("02p", {"a": "often"}),
+                                          ("04p", dict.fromkeys("abcd", -0.1)),
+                                          ("13c", {"unknown_names": -1})])
 def test_a_card_of_nonsense_is_not_right(my, id, nonsense):
     for rest in (getattr(TASKS[id], "good", lambda name: {})("Ada"), {}):
         fill(my, id, rest | nonsense)

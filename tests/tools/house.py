@@ -1,6 +1,7 @@
 """How large is the house, and which room imports which? The sizes with their limits.
 
-    python tests/tools/house.py            # below a second; tests/test_house.py holds structure and limits
+    python tests/tools/house.py            # below a second; tests/test_house.py holds all of it
+    python tests/tools/reading.py          # how much one must read to follow a training step
 """
 import ast
 from collections.abc import Iterator
@@ -8,25 +9,20 @@ from functools import lru_cache
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-# Each room imports only from rooms above it in this list, and from itself.
-ROOMS = ("shell", "gpt", "objective", "data", "hf", "models", "reference", "objectives", "world", "look", "rollout",
-         "training", "train pretrain simple", "sample evaluate ledger reward playground")
-FIRST_PATH = [ROOT / "nanouft" / f for f in ("simple.py", "objective.py", "objectives/sft.py", "objectives/dpo.py",
-                                             "objectives/ift.py", "gpt.py", "train.py")]
+# Each room imports only from rooms that stand before it here, and from itself.
+# Above the line stands what a student reads. Nothing there imports from below it.
+ABOVE = ("errors", "seeds", "gpt", "objective", "loop", "data", "objectives", "world", "sampling",
+         "reference", "simple")
+BELOW = ("run", "files", "hf", "models", "eval", "rewards",
+         "run.flags run.choose_rows run.rows run.first run.setup",      # what only train needs
+         "train pretrain", "sample evaluate ledger reward playground world.__main__ __main__")
+ROOMS = (*ABOVE, *BELOW)
+PROSE = ("nanouft", "frozen_lake", "tests", "lessons", "examples")      # lines of 100 characters
 
 
 def python_files(*places: str) -> list[Path]:
-    return sorted(f for place in places for f in (ROOT / place).rglob("*.py") if "__pycache__" not in f.parts)
-
-
-def narrow_files() -> list[Path]:
-    """Where students read: lines of at most 100 characters."""
-    return [*python_files("lessons", "nanouft/objectives"),
-            *(ROOT / "nanouft" / f"{name}.py" for name in ("simple", "objective", "gpt", "train"))]
-
-
-def lines(*files: Path) -> int:
-    return sum(f.read_text(encoding="utf-8").count("\n") for f in files)
+    return sorted(f for place in places for f in (ROOT / place).rglob("*.py")
+                  if "__pycache__" not in f.parts)
 
 
 def module(file: Path) -> str:
@@ -41,9 +37,11 @@ def modules() -> dict[str, Path]:
 
 
 def room(name: str) -> int | None:
-    """Number of the room of a module of nanouft; None for the package itself and for python -m nanouft."""
-    second = (name.split(".") + [""])[1]
-    return next((i for i, names in enumerate(ROOMS) if second in names.split()), None)
+    """Number of the room of a module of nanouft: "run.flags" is a room of its own, else "run" is.
+    None for the package itself."""
+    names = {entry: i for i, entries in enumerate(ROOMS) for entry in entries.split()}
+    parts = name.split(".")[1:3]
+    return names.get(".".join(parts), names.get(parts[0]) if parts else None)
 
 
 def statements(tree: ast.AST, late: bool) -> Iterator[ast.AST]:
@@ -58,7 +56,9 @@ def statements(tree: ast.AST, late: bool) -> Iterator[ast.AST]:
 def imports(file: Path, late: bool = True) -> set[str]:
     """Modules of this project that a file imports."""
     found, tree = set(), ast.parse(file.read_text(encoding="utf-8"))
-    package = module(file).split(".") if file.name == "__init__.py" else module(file).split(".")[:-1]
+    package = module(file).split(".")
+    if file.name != "__init__.py":
+        package.pop()
     for node in statements(tree, late):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
@@ -67,60 +67,53 @@ def imports(file: Path, late: bool = True) -> set[str]:
             base = ".".join([*start, *([node.module] if node.module else [])])
             whole = {f"{base}.{alias.name}" for alias in node.names}
             found |= (whole & modules().keys()) or {base}
-    if module(file) == "nanouft.objectives":                    # the registry imports its files by name
+    if module(file) == "nanouft.objectives":            # the registry imports its files by name
         found |= {name for name in modules() if name.startswith("nanouft.objectives.")}
     return found & modules().keys() - {module(file)}
 
 
-def reached(start: str, late: bool) -> set[str]:
-    """Every module that importing `start` reads (with `late`: may ever read)."""
+def read_by(start: str) -> list[Path]:
+    """Files that importing this module reads, late imports apart."""
     seen, waiting = set(), [start]
     while waiting:
         name = waiting.pop()
         if name not in seen:
             seen.add(name)
-            waiting += imports(modules()[name], late)
-    return seen
+            waiting += imports(modules()[name], False)
+    return [modules()[name] for name in seen]
 
 
-def wide_lines(files: list[Path], most: int) -> list[str]:
-    return [f"{f.relative_to(ROOT)}:{i}: {len(line)} characters" for f in files
-            for i, line in enumerate(f.read_text(encoding="utf-8").split("\n"), 1) if len(line) > most]
+def wide_lines(most: int = 100) -> list[str]:
+    return [f"{f.relative_to(ROOT)}:{i}: {len(line)} characters" for f in python_files(*PROSE)
+            for i, line in enumerate(f.read_text(encoding="utf-8").split("\n"), 1)
+            if len(line) > most]
 
 
-def characters(*files: Path) -> int:
+def lines(files: list[Path]) -> int:
+    return sum(f.read_text(encoding="utf-8").count("\n") for f in files)
+
+
+def characters(files: list[Path]) -> int:
     return sum(len(f.read_text(encoding="utf-8")) for f in files)
 
 
-def read_by(start: str) -> list[Path]:
-    """Files that importing this module reads, late imports apart."""
-    return [modules()[name] for name in reached(start, False)]
-
-
-def sizes() -> list[tuple[str, int, int, int]]:
-    """(what, lines or words, limit, characters). `tests/test_house.py` holds the limits."""
-    grade = [f for f in python_files("lessons/grade") if f.parent.name != "tasks"]
-    readme = ROOT / "README.md"
-    losses = [name for name in modules() if name.startswith("nanouft.objectives.")]
-    without_methods = [f for f in read_by("nanouft.train") if "objectives" not in f.parts]
-    parts = [("the package: nanouft and frozen_lake", python_files("nanouft", "frozen_lake"), 14600),
-             ("lab", python_files("lab"), 5180),                    # 4,600 is the aim
-             ("tests", python_files("tests"), 16000),
-             ("JavaScript, CSS and HTML by hand", [f for f in ROOT.rglob("*") if f.suffix in (".js", ".css", ".html")
-                                                   and not {"out", ".venv", "node_modules"} & {*f.parts}], 3600),
-             ("lessons/grade without its tasks", grade, 2600),
-             ("what train imports, without the files of the methods", without_methods, 5000),
-             ("what simple imports", read_by("nanouft.simple"), 2500),
-             ("what one loss imports (dpo)", read_by("nanouft.objectives.dpo"), 400),
-             ("what the widest loss imports", max(map(read_by, losses), key=lambda files: lines(*files)), 820),
-             ("what gpt.py imports", read_by("nanouft.gpt"), 320),
-             ("first afternoon: " + ", ".join(f.stem for f in FIRST_PATH), FIRST_PATH, 1150)]
-    out = [(what, lines(*files), limit, characters(*files)) for what, files, limit in parts]
-    return [*out, ("files flat in nanouft/", len(list((ROOT / "nanouft").glob("*.py"))), 12, 0),
-            ("lines over 100 characters where students read", len(wide_lines(narrow_files(), 100)), 0, 0),
-            ("words of README", len(readme.read_text(encoding="utf-8").split()), 1300, characters(readme))]
+def sizes() -> list[tuple[str, int, int]]:
+    """(what, how much, limit). What a reader must read counts, and characters: a limit on lines
+    makes them longer."""
+    above = [f for name, f in modules().items() if name.startswith("nanouft.")
+             and (number := room(name)) is not None and number < len(ABOVE)]
+    flat = [f for f in (ROOT / "nanouft").glob("*.py") if not f.name.startswith("__")]
+    tests = [f for f in python_files("tests") if "lab" not in f.relative_to(ROOT).parts]
+    package = python_files("nanouft", "frozen_lake")
+    return [("files flat in nanouft", len(flat), 14),
+            ("characters of nanouft and frozen_lake", characters(package), 690_000),
+            ("characters above the line", characters(above), 300_000),
+            ("characters of the tests", characters(tests), 660_000),
+            ("lines over 100 characters", len(wide_lines()), 0),
+            ("lines that one loss imports (dpo)", lines(read_by("nanouft.objectives.dpo")), 400),
+            ("lines that gpt.py imports", lines(read_by("nanouft.gpt")), 320)]
 
 
 if __name__ == "__main__":
-    for what, now, limit, length in sizes():
-        print(f"{now:>7,}  (at most {limit:>6,})  {length:>9,} characters  {what}")
+    for what, now, limit in sizes():
+        print(f"{now:>9,}  (at most {limit:>7,})  {what}")

@@ -1,19 +1,21 @@
 """Random mutants: does a test notice a small fault that nobody planned?
 
     python tests/tools/mutate.py --room objectives --n 60 --seed 7      # 6 minutes
-    python tests/tools/mutate.py --room rollout --n 20 --seed 7 --all   # survivors meet the rest of the suite, too
-Lines of a room are drawn at random, and on each line one edit of its syntax tree: an operator, a comparison, a number,
-an end of a slice, an axis, a mean for a sum, swapped arguments, a dropped .detach(), a removed statement, a fixed seed.
-Each mutant stands alone in a copy of the project. The tests of its room run there until the first one fails (killed);
-a test that takes too long counts as killed. Survivors are printed and written to out/mutants/ as file:line, old -> new.
-What to do with a survivor: write a law or a case that fails on it, not a copy of its line. If no test can see it, name
-it with a reason in equivalents.txt; it is then not drawn.
-Not drawn: docstrings, messages, pictures, type annotations, progress bars, settings of other devices, __main__ guards,
-seconds that something took, sizes of memory parts, time limits, versions that are raised by hand.
+    python tests/tools/mutate.py --room rewards --n 20 --seed 7 --all   # survivors meet all tests
+Lines of a room are drawn at random, and on each line one edit of its syntax tree: an operator, a
+comparison, a number, an end of a slice, an axis, a mean for a sum, swapped arguments, a dropped
+.detach(), a removed statement, a fixed seed. Each mutant stands alone in a copy of the project. The
+tests of its room run there until the first one fails (killed); a test that takes too long counts as
+killed. Survivors are printed and written to out/mutants/ as file:line, old -> new. What to do with
+a survivor: write a law or a case that fails on it, not a copy of its line. If no test can see it,
+name it with a reason in equivalents.txt; it is then not drawn. Not drawn: docstrings, messages,
+pictures, type annotations, progress bars, settings of other devices, __main__ guards, seconds that
+something took, sizes of memory parts, time limits, versions that are raised by hand.
 
-Why no library? mutmut 3 mutates function bodies only, has no slices, axes, .detach() or removed statements, and draws
-no random sample. cosmic-ray removes no statements either, edits files in place, and starts Python and torch again for
-each mutant: 5 s before the first test. Here each mutant is a fork of a process that has imported torch.
+Why no library? mutmut 3 mutates function bodies only, has no slices, axes, .detach() or removed
+statements, and draws no random sample. cosmic-ray removes no statements either, edits files in
+place, and starts Python and torch again for each mutant: 5 s before the first test. Here each
+mutant is a fork of a process that has imported torch.
 """
 import argparse
 import ast
@@ -39,45 +41,53 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 EQUIVALENTS = Path(__file__).with_name("equivalents.txt")
 LAWS = "held_out_is_disjoint laws_of_rows known_figures contract "
-ROOMS = {       # room: (its folder, the files tests/core/test_*.py that touch it, or globs below tests/)
-    "objectives": ("nanouft/objectives", LAWS + "objectives parity pairs ift una_uft rollouts supervised"),
-    "rollout": ("nanouft/rollout", LAWS + "rollouts harvest reward examples evaluate cli resume"),
+ROOMS = {  # room: (its folder, the files tests/core/test_*.py that touch it, or globs below tests/)
+    "objectives": ("nanouft/objectives", LAWS + "objectives parity pairs ift una_uft rollouts "
+                   "supervised"),
+    "rewards": ("nanouft/rewards", LAWS + "rollouts harvest reward examples evaluate cli resume"),
     "data": ("nanouft/data", LAWS + "data batches tokenizer pretrain transformers train"),
     "world": ("nanouft/world", LAWS + "world una_uft pretrain parity"),
     "models": ("nanouft/models", LAWS + "generate gpt transformers tokenizer resume evaluate cli"),
-    "look": ("nanouft/look", LAWS + "evaluate train cli supervised una_uft"),
-    "shell": ("nanouft/shell", LAWS + "settings signals resume cli train gpt rollouts ledger parallel"),
-    "training": ("nanouft/training", LAWS + "train reward settings cli objectives"),
-    "first": ("nanouft", LAWS + "gpt objectives simple pretrain reward ledger evaluate train generate"),
-    "frozen_lake": ("frozen_lake", "core/test_known_figures.py lake/test_*.py lab/test_lake_study.py"),
+    "eval": ("nanouft/eval", LAWS + "evaluate train cli supervised una_uft"),
+    "run": ("nanouft/run", LAWS + "settings signals resume cli train reward rollouts parallel"),
+    "files": ("nanouft/files", LAWS + "data foreign_folders train"),
+    "first": ("nanouft", LAWS + "gpt objectives simple rollouts pretrain reward ledger evaluate "
+              "train "
+              "generate streams"),
+    "frozen_lake": ("frozen_lake",
+                    "core/test_known_figures.py lake/test_*.py lab/test_lake_study.py"),
     "lab": ("lab", "core/test_known_figures.py lab/test_*.py"),
     "grade": ("lessons/grade", "lessons/test_*.py"),
 }
 LEFT_OUT = {"nanouft/eval/plots.py", "frozen_lake/pictures.py"}     # people look at pictures
 
-PAIRS = [(ast.Add, ast.Sub), (ast.Mult, ast.Div), (ast.BitAnd, ast.BitOr), (ast.Lt, ast.LtE), (ast.Gt, ast.GtE),
-         (ast.Eq, ast.NotEq), (ast.In, ast.NotIn), (ast.Is, ast.IsNot), (ast.And, ast.Or)]
+PAIRS = [(ast.Add, ast.Sub), (ast.Mult, ast.Div), (ast.BitAnd, ast.BitOr), (ast.Lt, ast.LtE),
+         (ast.Gt, ast.GtE), (ast.Eq, ast.NotEq), (ast.In, ast.NotIn), (ast.Is, ast.IsNot),
+         (ast.And, ast.Or)]
 OPERATORS = dict(PAIRS) | {other: one for one, other in PAIRS}
 OPERATORS |= {ast.FloorDiv: ast.Mult, ast.Mod: ast.FloorDiv, ast.Pow: ast.Mult}
-TWINS = dict(sum="mean", mean="sum", min="max", max="min", amin="amax", amax="amin", any="all", all="any",
-             argmin="argmax", argmax="argmin", minimum="maximum", maximum="minimum", isfinite="isnan", round="int",
-             sorted="list", floor="ceil", ceil="floor")
-DROPPED = {"detach", "abs", "strip", "lower", "clamp", "clamp_min", "clamp_max", "masked_fill", "copy", "clone",
-           "removeprefix", "rstrip", "lstrip"}
-WORDS = {"val": "train", "test": "train", "train": "val", "chosen": "rejected", "rejected": "chosen"}
+TWINS = dict(sum="mean", mean="sum", min="max", max="min", amin="amax", amax="amin", any="all",
+             all="any", argmin="argmax", argmax="argmin", minimum="maximum", maximum="minimum",
+             isfinite="isnan", round="int", sorted="list", floor="ceil", ceil="floor")
+DROPPED = {"detach", "abs", "strip", "lower", "clamp", "clamp_min", "clamp_max", "masked_fill",
+           "copy", "clone", "removeprefix", "rstrip", "lstrip"}
+WORDS = {"val": "train", "test": "train", "train": "val", "chosen": "rejected",
+         "rejected": "chosen"}
 SEEDED = {"Random", "default_rng", "manual_seed"}
-SILENT = {"print", "say", "tqdm", "bar", "ax", "axes", "fig", "plt", "plots", "warnings", "parser", "time"}
-SIZES = {"CHUNK", "PART", "LARGE", "SECONDS", "START", "LOOK", "BUDGET", "AT_ONCE", "SHOWN", "LINES", "LETTERS",
-         "SHARP", "MOST_THREADS"}       # of memory, of patience and of what is printed
+SILENT = {"print", "say", "tqdm", "bar", "ax", "axes", "fig", "plt", "plots", "warnings", "parser",
+          "time"}
+# of memory, of patience and of what is printed
+SIZES = {"CHUNK", "PART", "LARGE", "SECONDS", "START", "LOOK", "BUDGET", "AT_ONCE", "SHOWN",
+         "LINES", "LETTERS", "SHARP", "MOST_THREADS"}
 DEVICES = {"cuda", "mps"}
 FEW = 4                 # test files that import a file
-UNSEEN = {"desc", "total", "initial", "mininterval", "leave", "disable", "encoding", "errors", "ensure_ascii", "indent",
-          "help", "metavar", "paper", "non_blocking", "fused", "file", "flush", "timeout", "poll_interval",
-          "strict", "figsize", "dpi", "color"}
+UNSEEN = {"desc", "total", "initial", "mininterval", "leave", "disable", "encoding", "errors",
+          "ensure_ascii", "indent", "help", "metavar", "paper", "non_blocking", "fused", "file",
+          "flush", "timeout", "poll_interval", "strict", "figsize", "dpi", "color"}
 FORKS = multiprocessing.get_context("forkserver")
 
 
-# ---- edits of one node of the syntax tree ----------------------------------------------------------------------------
+# ---- edits of one node of the syntax tree --------------------------------------------------------
 def changed(node: ast.AST, **fields) -> ast.AST:
     out = copy.copy(node)
     for name, value in fields.items():
@@ -165,13 +175,16 @@ def silent(node: ast.AST) -> bool:
         case ast.Assign(targets=[ast.Name(id=name)]):
             return name in SIZES or name.endswith("VERSION")
         case ast.FunctionDef():
-            return any(name in ast.unparse(node) for name in ("plt.", "ax.", "axes["))      # it draws
-        case ast.If(test=ast.Compare(comparators=[ast.Constant(value=str() as kind)])) if kind in DEVICES:
+            return any(name in ast.unparse(node) for name in ("plt.", "ax.", "axes["))  # it draws
+        case ast.If(
+                test=ast.Compare(
+                    comparators=[ast.Constant(value=str() as kind)])) if kind in DEVICES:
             return True
         case ast.Call(func=place):
             if ast.unparse(place).startswith("torch.cuda."):
                 return True
-            while isinstance(place, (ast.Attribute, ast.Subscript, ast.Call)):      # ax[0].plot(...) -> ax
+            # ax[0].plot(...) -> ax
+            while isinstance(place, (ast.Attribute, ast.Subscript, ast.Call)):
                 place = place.func if isinstance(place, ast.Call) else place.value
             return getattr(place, "id", "") in SILENT
         case ast.keyword(arg=arg):
@@ -191,7 +204,7 @@ def seen_nodes(node: ast.AST) -> Iterator[ast.AST]:
                     yield from seen_nodes(child)
 
 
-# ---- mutants of a room -----------------------------------------------------------------------------------------------
+# ---- mutants of a room ---------------------------------------------------------------------------
 @dataclass(frozen=True)
 class Mutant:
     file: str               # from the project's root
@@ -209,16 +222,32 @@ def files(glob: str) -> list[str]:
 
 def mutants_of(file: str) -> Iterator[Mutant]:
     source = (ROOT / file).read_bytes()
-    starts = [0, *accumulate(map(len, source.splitlines(keepends=True)))]       # of every line, in bytes
-    for node in seen_nodes(ast.parse(source)):
+    starts = [0, *accumulate(map(len, source.splitlines(keepends=True)))]   # of each line, in bytes
+    tree = ast.parse(source)
+    of_statement = statement_lines(tree)
+    for node in seen_nodes(tree):
         for new in edits(node):
             text = ast.unparse(ast.fix_missing_locations(new)).encode()
             text = text.replace(b"\n", b"\n" + b" " * node.col_offset)
-            start, end = starts[node.lineno - 1] + node.col_offset, starts[node.end_lineno - 1] + node.end_col_offset
-            first, last = starts[node.lineno - 1], starts[node.end_lineno]
-            edit = f"{one_line(source[first:last])} -> {one_line(source[first:start] + text + source[end:last])}"
+            start, end = starts[node.lineno - 1] + node.col_offset, starts[
+                node.end_lineno - 1] + node.end_col_offset
+            first, last = of_statement[node.lineno]
+            first, last = starts[first - 1], starts[max(last, node.end_lineno)]
+            edit = (f"{one_line(source[first:last])} -> "
+                    f"{one_line(source[first:start] + text + source[end:last])}")
             if text != source[start:end]:
                 yield Mutant(file, node.lineno, source[:start] + text + source[end:], edit)
+
+
+def statement_lines(tree: ast.AST) -> dict[int, tuple[int, int]]:
+    """{line: first and last line of its statement}; of an `if` or a `for` the head alone."""
+    found = {}
+    for node in ast.walk(tree):                             # inner statements come later
+        if isinstance(node, ast.stmt):
+            body = getattr(node, "body", [])
+            last = max(node.lineno, body[0].lineno - 1) if body else node.end_lineno
+            found |= dict.fromkeys(range(node.lineno, last + 1), (node.lineno, last))
+    return found
 
 
 def one_line(code: bytes) -> str:
@@ -229,8 +258,9 @@ def one_line(code: bytes) -> str:
 def draw(room: str, n: int, seed: int) -> list[Mutant]:
     """`n` mutants on different lines; every line that can be edited is as likely as any other."""
     by_line: dict[tuple[str, int], list[Mutant]] = {}
-    lines = [x for x in EQUIVALENTS.read_text(encoding="utf-8").splitlines() if x and not x.startswith("#")]
-    known = set(zip(lines[::3], lines[1::3]))               # three lines each: the file, the edit, the reason
+    lines = [x for x in EQUIVALENTS.read_text(encoding="utf-8").splitlines() if x
+             and not x.startswith("#")]
+    known = set(zip(lines[::3], lines[1::3]))  # three lines each: the file, the edit, the reason
     for file in sorted(set(files(f"{ROOMS[room][0]}/*.py")) - LEFT_OUT):
         for m in mutants_of(file):
             if (file, m.edit) not in known:
@@ -239,10 +269,11 @@ def draw(room: str, n: int, seed: int) -> list[Mutant]:
     return [rng.choice(by_line[line]) for line in rng.sample(sorted(by_line), min(n, len(by_line)))]
 
 
-# ---- tests of a mutant -----------------------------------------------------------------------------------------------
+# ---- tests of a mutant ---------------------------------------------------------------------------
 def test_files(room: str) -> list[str]:
     words = ROOMS[room][1].split()
-    return [file for word in words for file in files(f"tests/{word}" if "/" in word else f"tests/core/test_{word}.py")]
+    return [file for word in words
+            for file in files(f"tests/{word}" if "/" in word else f"tests/core/test_{word}.py")]
 
 
 @lru_cache
@@ -258,12 +289,13 @@ def imports(file: str) -> set[str]:
 
 
 def nearest_first(file: str, room: str) -> list[str]:
-    """The tests of the room: first the one of its name, then those that import it, then the others. Where few tests
-    import it, those of other rooms take part."""
+    """The tests of the room: first the one of its name, then those that import it, then the others.
+    Where few tests import it, those of other rooms take part."""
     module = file.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
     near = [test for test in files("tests/**/test_*.py") if module in imports(test)]
     found = list(dict.fromkeys(test_files(room) + (near if len(near) <= FEW else [])))
-    return sorted(found, key=lambda test: (Path(file).stem not in Path(test).stem, test not in near))
+    return sorted(found, key=lambda test: (Path(file).stem not in Path(test).stem,
+                                           test not in near))
 
 
 def run_tests(folder: str, tests: list[str]) -> None:
@@ -302,7 +334,8 @@ def survives(m: Mutant, copies: queue.Queue, tests: list[str], limit: float) -> 
         copies.put(folder)
 
 
-def survivors(room: str, mutants: list[Mutant], copies: queue.Queue, workers: int, rest: bool) -> list[Mutant]:
+def survivors(room: str, mutants: list[Mutant], copies: queue.Queue, workers: int,
+              rest: bool) -> list[Mutant]:
     tests, began, folder = test_files(room), time.time(), copies.get()
     if not passes(folder, tests, 3600):
         sys.exit(f"{room}: its tests fail without a mutant; repair them first")
@@ -322,13 +355,16 @@ def survivors(room: str, mutants: list[Mutant], copies: queue.Queue, workers: in
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--room", nargs="+", choices=ROOMS, default=list(ROOMS), help="which rooms [every one]")
+    parser.add_argument("--room", nargs="+", choices=ROOMS, default=list(ROOMS),
+                        help="which rooms [every one]")
     parser.add_argument("--n", type=int, default=60, help="mutants of each room [60]")
     parser.add_argument("--seed", type=int, required=True, help="of the draw")
     parser.add_argument("--workers", type=int, default=1, help="how many at a time [1]")
-    parser.add_argument("--all", action="store_true", help="survivors run against the rest of the suite, too")
+    parser.add_argument("--all", action="store_true", help="survivors run against the rest of the "
+                        "suite, too")
     args = parser.parse_args(argv)
-    FORKS.set_forkserver_preload(["torch._dynamo", "pytest", "numpy", "tiktoken", "safetensors.torch"])
+    FORKS.set_forkserver_preload(["torch._dynamo", "pytest", "numpy", "tiktoken",
+                                  "safetensors.torch"])
     table, lines, copies = [], [], queue.Queue()
     with tempfile.TemporaryDirectory(prefix="mutants-") as temporary:
         for k in range(args.workers):
@@ -339,8 +375,8 @@ def main(argv: list[str] | None = None) -> int:
             mutants = draw(room, args.n, args.seed)
             left = survivors(room, mutants, copies, args.workers, args.all)
             lines += map(str, left)
-            table.append(f"{room:<12} seed {args.seed}: {len(mutants)} planted, {len(mutants) - len(left)} killed, "
-                         f"{len(left)} survived")
+            table.append(f"{room:<12} seed {args.seed}: {len(mutants)} planted, "
+                         f"{len(mutants) - len(left)} killed, {len(left)} survived")
             print(table[-1], flush=True)
     out = ROOT / "out" / "mutants" / f"{'-'.join(args.room)}-{args.seed}.txt"
     out.parent.mkdir(parents=True, exist_ok=True)
