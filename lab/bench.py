@@ -18,6 +18,7 @@ Arms take turns, and whoever goes first changes; a ratio is the median of all pa
 beside it. With one CPU thread the clock is CPU time, which a busy neighbour disturbs less. What needs transformers or
 TRL is skipped where they are not installed.
 """
+import copy
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -41,6 +42,7 @@ from nanouft.loop import Device
 from nanouft.models.load import folder_of, start_model
 from nanouft.objectives import OBJECTIVES
 from nanouft.reference import Models, add_columns
+from nanouft.rewards.scorer import exact, score_rows
 from nanouft.run import config, devices
 from nanouft.run.flags import Train
 from nanouft.run.storage import write_json
@@ -101,7 +103,7 @@ def step(turns: int, device: Device) -> dict | None:
     model.to(device.name)
     rows = OBJECTIVES["sft"].rows(world.rows("train", "demos", 1020, 0), None)
     source = Epochs(encode(rows, tok, model.cfg.n_ctx)[0], 32, 8, 0, tok.pad)
-    batches = [source(i).seqs["answer"].each(lambda x: x.to(device.name)) for i in range(8)]
+    batches = [source(i).seqs["answer"].map(lambda x: x.to(device.name)) for i in range(8)]
 
     def ours(i: int) -> Tensor:
         return -model(batches[i].inputs, want="logp", targets=batches[i].targets).mean()
@@ -125,9 +127,11 @@ def stepper(name: str, device: Device, init: str = "base") -> Arm:
     rows = objective.rows(world.rows("train", objective.kinds(hp)[0], 1020, 0), hp)
     encoded, _ = encode(rows, tok, model.cfg.n_ctx - (cfg.max_new if objective.on_policy else 0))
     if objective.on_policy:
-        source = Rollouts(encoded, objective, hp, replace(cfg, show_every=0), 96, model, tok, device)
+        start = copy.deepcopy(model).requires_grad_(False)
+        source = Rollouts(encoded, objective, hp, model, start, tok, partial(score_rows, exact),
+                          rows=cfg.batch_size, steps=96, max_new=cfg.max_new, device=device)
     else:
-        add_columns(encoded, objective.columns, Models(model, tok.pad, device), hp)
+        add_columns(encoded, objective.columns, Models(model, tok.pad, device, start_model), hp)
         source = Epochs(encoded, cfg.batch_size, 96, 0, tok.pad)
     learner = Learner(name, model, device, hp)
     return lambda i: learner.step(source(i % 96))

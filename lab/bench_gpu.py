@@ -41,7 +41,7 @@ from nanouft.models.save import add_value_head
 from nanouft.objective import Batch
 from nanouft.objectives import OBJECTIVES, neftune
 from nanouft.reference import Models, add_columns
-from nanouft.run import devices
+from nanouft.run import processes
 from nanouft.run.storage import write_json
 from nanouft.sampling import as_if_sampled, generate
 from nanouft.seeds import uniform_rows
@@ -127,7 +127,7 @@ def five(name: str, model: GPT, tok: Tokenizer) -> list[Batch]:
         rewards = [(7 * i % 11) / 11 for i in range(len(answers))]
         return [as_if_sampled(answers, rewards, objective, hp, model, tok.pad, CPU)] * 5
     encoded, _ = encode(objective.rows(world.mixed_rows("train", objective.kinds(hp), 40, 0), hp), tok, model.cfg.n_ctx)
-    add_columns(encoded, objective.columns, Models(model, tok.pad, CPU), hp)
+    add_columns(encoded, objective.columns, Models(model, tok.pad, CPU, start_model), hp)
     encoded = objective.arrange(encoded, 0) if objective.arrange else encoded
     source = Epochs(encoded, 8, 5, 0, tok.pad)
     return [replace(source(i), seed=i) for i in range(5)]
@@ -137,7 +137,7 @@ def step_of(b: Bench, name: str, device: Device, compile: str = "off") -> tuple[
     model = b.model()
     n = b.shape.rows // (2 if name == "dpo" else 1)
     batch = collate(random_rows(name, n, 1, b.shape.length, model.cfg.vocab_size), range(n), 0)
-    return Learner(name, devices.compiled(model, compile, device, b.shape.steps), device), batch
+    return Learner(name, processes.compiled(model, compile, device, b.shape.steps), device), batch
 
 
 def speed(b: Bench, name: str, device: Device, compile: str = "off") -> dict:

@@ -26,8 +26,9 @@ from nanouft.gpt import GPT, GPTConfig
 from nanouft.models.load import start_model
 from nanouft.objective import REF, Objective
 from nanouft.objectives import OBJECTIVES
-from nanouft.run import config, setup
+from nanouft.run import config
 from nanouft.run.flags import read_flags
+from nanouft.run.rows import load_rows
 from nanouft.seeds import step_seed
 
 
@@ -95,7 +96,7 @@ def cost_of(argv: list[str]) -> Cost:
     objective, (base, tok) = OBJECTIVES[name], start_model("base")
     if objective.on_policy:
         raise UserError(f"{name} learns from answers that it samples on the way: what it costs is known afterwards")
-    encoded, _ = encode(objective.rows(setup.load_rows(cfg, objective, hp)[0], hp), tok, base.cfg.n_ctx)
+    encoded, _ = encode(objective.rows(load_rows(cfg, objective, hp)[0], hp), tok, base.cfg.n_ctx)
     total = Cost(flops=columns(objective, encoded, base.cfg)) + made_first(objective, cfg.seed)
     if objective.arrange:                               # which rows meet depends on their columns; here on nothing
         for e in encoded:

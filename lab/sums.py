@@ -59,7 +59,7 @@ def write(place: Path, seed: int) -> None:
 
 @torch.no_grad()
 def scored(model: GPT, tok: Tokenizer, name: str, items: int) -> tuple[dict, list[scores.Item]]:
-    """As look/scores.families, of the first questions of a split."""
+    """As eval/scores.families, of the first questions of a split."""
     asked = split(name)[:items]
     rows = [Row((Turn("user", q["question"]),), (Turn("assistant", q["answer"]),)) for q in asked]
     answers = answer_rows(model.eval(), tok, rows)

@@ -34,7 +34,7 @@ WAITING = """
 import contextlib, os, sys, time
 from pathlib import Path
 from lab.runner import finished_jobs
-from nanouft.shell import config, runs
+from nanouft.run import config, runs
 
 def work(n):
     if n and sys.argv[1:]:

@@ -10,10 +10,9 @@ from running import ROOT, call, one_error
 from lab import gallery
 from lab import gallery_stories as stories
 from lab.gallery_stories import STORIES
-from nanouft.data.batches import encode
+from nanouft.data.batches import Epochs, encode
 from nanouft.data.rows import demo_rows, pair_rows
 from nanouft.data.tokenizer import nano
-from nanouft.run import setup
 from nanouft.run.storage import read_json, write_json
 from nanouft.world import rows
 
@@ -42,12 +41,12 @@ def step(fault, kind: str):
     examples = demo_rows(found, None) if kind == "demos" else pair_rows(found, None)
     encoded, _ = encode(examples, nano(), 128)
     with fault():
-        return setup.Epochs(encoded, 4, 4, 0, nano().pad)(0), encoded
+        return Epochs(encoded, 4, 4, 0, nano().pad)(0), encoded
 
 
 def test_each_fault_in_a_batch_is_the_one_that_it_says():
     bad, encoded = step(stories.no_end, "demos")
-    good = setup.Epochs(encoded, 4, 4, 0, nano().pad)(0)
+    good = Epochs(encoded, 4, 4, 0, nano().pad)(0)
     s, right = bad.seqs["answer"], good.seqs["answer"]
     assert (right.targets == nano().end).any() and not (s.targets == nano().end).any()
     assert torch.equal(s.inputs, right.inputs) and torch.equal(s.mask, right.mask)
@@ -60,7 +59,7 @@ def test_each_fault_in_a_batch_is_the_one_that_it_says():
     assert torch.equal(s.targets, s.inputs)
 
     bad, encoded = step(stories.swapped, "pairs")
-    good = setup.Epochs(encoded, 4, 4, 0, nano().pad)(0)
+    good = Epochs(encoded, 4, 4, 0, nano().pad)(0)
     assert torch.equal(bad.seqs["chosen"].inputs, good.seqs["rejected"].inputs)
     assert bad.tokens["chosen"] == good.tokens["rejected"]
 
@@ -93,7 +92,7 @@ def test_mistakes_are_one_line(here, capsys):
 
 def test_no_fault_outlives_its_run():
     def now():
-        return (setup.Epochs.__call__, nano().prompt_ids(rows("val", "prompts", 1, 0)[0].prompt),
+        return (Epochs.__call__, nano().prompt_ids(rows("val", "prompts", 1, 0)[0].prompt),
                 stories.OBJECTIVES["dpo"])
     before = now()
     for fault in (fault for s in STORIES for fault in (s.fault, s.asked) if fault is not nullcontext):

@@ -20,8 +20,8 @@ from nanouft import world
 from nanouft.errors import UserError
 from nanouft.objectives import OBJECTIVES
 from nanouft.rewards.scorer import scorer
-from nanouft.run import setup
 from nanouft.run.flags import read_flags
+from nanouft.run.rows import load_rows
 from nanouft.run.storage import Lines, read_json
 
 SFT = {"--lr": "5e-4", "--epochs": "6"}
@@ -126,8 +126,8 @@ def test_what_samples_while_it_trains_sees_the_prompts_of_the_answers(tmp_path):
                for r in world.rows("train", "demos", 6, APART) for a in ("x", "y")]
     Lines(tmp_path / "scores.jsonl").rewrite(answers)
     name, cfg, hp, _ = read_flags([f.replace("{own}", str(tmp_path)) for f in cell.flags])
-    read, _ = setup.load_rows(cfg, OBJECTIVES[name], hp)
-    assert [e.seqs["prompt"][0][-1].text for e in OBJECTIVES[name].rows(read, hp)] == [
+    read, _ = load_rows(cfg, OBJECTIVES[name], hp)
+    assert [row.roles["prompt"][0][-1].text for row in OBJECTIVES[name].rows(read, hp)] == [
         a["prompt"] for a in answers[::2]]
     assert cfg.steps * cfg.batch_size == 248 and not cfg.noise
 
