@@ -21,9 +21,11 @@ from nanouft.run.flags import Train
 
 
 def settings(name: str):
-    """Hyper-parameters of an objective; where it asks other models, the shipped base stands for each."""
+    """Hyper-parameters of an objective; where it asks other models, the shipped base stands for
+    each."""
     wanted = OBJECTIVES[name].prerequisite
-    return OBJECTIVES[name].hp(**({wanted.setting: ["base"] * len(wanted.commands)} if wanted else {}))
+    return OBJECTIVES[name].hp(**({wanted.setting: ["base"] * len(wanted.commands)}
+                                  if wanted else {}))
 
 
 class Learner:
@@ -44,21 +46,24 @@ class Learner:
 
 
 def random_rows(name: str, n: int, prompt: int, answer: int, vocab: int) -> list[Encoded]:
-    """n rows of random ids as objective `name` wants them: demonstrations, pairs or prompts. The reference has said
-    that every token is as likely as any other."""
+    """n rows of random ids as objective `name` wants them: demonstrations, pairs or prompts. The
+    reference has said that every token is as likely as any other."""
     objective, rng = OBJECTIVES[name], np.random.default_rng(0)
-    roles = ("prompt",) if objective.on_policy else ("chosen", "rejected") if objective.data == "pairs" else ("answer",)
+    roles = (("prompt",) if objective.on_policy
+             else ("chosen", "rejected") if objective.data == "pairs" else ("answer",))
 
     def tokens(role: str) -> Tokens:
         paid = 0 if role == "prompt" else answer
         mask = np.array([0] * prompt + [1] * paid, np.int8)
-        ref = np.full(len(mask) - 1, -np.log(vocab)) * mask[1:] if REF in objective.columns else None
+        ref = (np.full(len(mask) - 1, -np.log(vocab)) * mask[1:]
+               if REF in objective.columns else None)
         return Tokens(rng.integers(0, vocab, len(mask), np.int32), mask, ref)
     return [Encoded({role: tokens(role) for role in roles}, Row()) for _ in range(n)]
 
 
 class Clock:
-    """seconds() since the last call; waits for the device first. Of CPU time, where one thread does all the work."""
+    """seconds() since the last call; waits for the device first. Of CPU time, where one thread does
+    all the work."""
 
     def __init__(self, device: Device):
         self.device, self.last = device, 0.0

@@ -1,9 +1,13 @@
-"""A second world: two-step sums in words with worked solutions (examples/gsm8k_reward.py), as files and as an exam.
+"""A second world: two-step sums in words with worked solutions (examples/gsm8k_reward.py), as files
+and as an exam.
 
-    write(Path("out/mine"), seed=0)             # demos-30.jsonl ... questions-1000.jsonl, other ones with each seed
-    found, items = scored(model, tok, "test")   # {"sums": {"score": ...}}: greedy answers; is the last number right?
+    # demos-30.jsonl ... questions-1000.jsonl, other ones with each seed
+    write(Path("out/mine"), seed=0)
+    # {"sums": {"score": ...}}: greedy answers; is the last number right?
+    found, items = scored(model, tok, "test")
 
-A cell with world "sums" (cell.py) is trained on such files, "{world}" in its flags, and scored by this exam.
+A cell with world "sums" (cell.py) is trained on such files, "{world}" in its flags, and scored by
+this exam.
 """
 import random
 import runpy
@@ -30,8 +34,10 @@ DONE = f"questions-{QUESTIONS[-1]}.jsonl"
 
 
 def errs(share: float, prompts: list[str], answers: list[str], answer: list[str]) -> list[float]:
-    """The scores of a judge who errs in this share of all answers, as examples/judge_that_errs.py."""
-    return runpy.run_path(ERRS)["turned"](share, prompts, answers, scorer(RIGHT)(prompts, answers, answer=answer))
+    """The scores of a judge who errs in this share of all answers, as
+    examples/judge_that_errs.py."""
+    return runpy.run_path(ERRS)["turned"](share, prompts, answers,
+                                          scorer(RIGHT)(prompts, answers, answer=answer))
 
 
 errs_5, errs_15, errs_30 = (partial(errs, share) for share in (0.05, 0.15, 0.30))
@@ -39,7 +45,8 @@ errs_5, errs_15, errs_30 = (partial(errs, share) for share in (0.05, 0.15, 0.30)
 
 @lru_cache
 def split(name: str) -> list[dict]:
-    """[{"question", "answer"}] of test, val or learn: 7,000 of the 7,290 that there are, each in one of the three."""
+    """[{"question", "answer"}] of test, val or learn: 7,000 of the 7,290 that there are, each in
+    one of the three."""
     question, rng, made = runpy.run_path(EXAMPLE)["question"], random.Random("sums"), {}
     while len(made) < 7000:
         row = question(rng)
@@ -49,7 +56,8 @@ def split(name: str) -> list[dict]:
 
 
 def write(place: Path, seed: int) -> None:
-    """The files of a seed: the first n demonstrations, and the first n of as many other questions."""
+    """The files of a seed: the first n demonstrations, and the first n of as many other
+    questions."""
     rows = random.Random(seed).sample(split("learn"), DEMOS[-1] + QUESTIONS[-1])
     for n in DEMOS:
         Lines(place / f"demos-{n}.jsonl").rewrite(rows[:n])

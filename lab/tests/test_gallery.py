@@ -1,4 +1,5 @@
-"""The gallery: its page is what the kept results say, each fault is seen there and repaired, and a story runs."""
+"""The gallery: its page is what the kept results say, each fault is seen there and repaired, and a
+story runs."""
 import re
 from contextlib import nullcontext
 from dataclasses import replace
@@ -23,8 +24,10 @@ NAMES = [story.name for story in STORIES]
 @pytest.mark.parametrize("lesson", sorted({story.lesson for story in STORIES}))
 def test_a_lesson_leads_to_its_stories(lesson):
     text = (ROOT / "docs" / "lessons" / f"{lesson}.md").read_text(encoding="utf-8")
-    (told,) = re.findall(r"\*\*Runs that failed:\*\* stor(?:y|ies) (.*) of \[docs/gallery.md\]\(../gallery.md\)", text)
-    assert re.findall(r"\d+", told) == [str(n) for n, story in enumerate(STORIES, 1) if story.lesson == lesson]
+    (told,) = re.findall(r"\*\*Runs that failed:\*\* stor(?:y|ies) (.*) of "
+                         r"\[docs/gallery.md\]\(../gallery.md\)", text)
+    assert re.findall(r"\d+", told) == [str(n) for n, story in enumerate(STORIES, 1)
+                                        if story.lesson == lesson]
 
 
 def test_a_story_has_one_mistake():
@@ -34,7 +37,7 @@ def test_a_story_has_one_mistake():
     assert not any(s.faulty != s.repaired for s in planted), "one mistake a story"
 
 
-# ---- the faults ------------------------------------------------------------------------------------------------------
+# ---- the faults ----------------------------------------------------------------------------------
 def step(fault, kind: str):
     """(the first batch of a run with this fault, its rows as tokens)"""
     found = rows("train", kind, 16, seed=0)
@@ -64,9 +67,10 @@ def test_each_fault_in_a_batch_is_the_one_that_it_says():
     assert bad.tokens["chosen"] == good.tokens["rejected"]
 
 
-# ---- the command -----------------------------------------------------------------------------------------------------
+# ---- the command ---------------------------------------------------------------------------------
 def test_a_short_story_runs_and_takes_its_place_on_the_page(here, monkeypatch, brief, capsys):
-    """24 steps of the story whose targets are not shifted: enough for a model that repeats what it reads."""
+    """24 steps of the story whose targets are not shifted: enough for a model that repeats what it
+    reads."""
     flags = "--objective sft --rows 64 --steps 24 --lr 1e-3 --eval-every 12"
     whole = STORIES[NAMES.index("nothing")]
     short = replace(whole, faulty=flags, repaired=flags)
@@ -77,7 +81,8 @@ def test_a_short_story_runs_and_takes_its_place_on_the_page(here, monkeypatch, b
     write_json(here / "new" / "results" / "gallery.json", kept)
     assert call(gallery.main, "--story", "nothing", "--out", "new") == 0
     made = read_json(here / "new" / "results" / "gallery.json")
-    assert list(made) == [STORIES[0].name, "nothing"] and made[STORIES[0].name] == kept[STORIES[0].name]
+    assert list(made) == [STORIES[0].name, "nothing"]
+    assert made[STORIES[0].name] == kept[STORIES[0].name]
     bad, good = (made["nothing"][side]["figures"] for side in ("faulty", "repaired"))
     assert bad["stops"] < 0.2 < good["stops"] and bad["held_out.nll"] > good["held_out.nll"]
     text = (here / "new" / "gallery.md").read_text(encoding="utf-8")
@@ -95,7 +100,8 @@ def test_no_fault_outlives_its_run():
         return (Epochs.__call__, nano().prompt_ids(rows("val", "prompts", 1, 0)[0].prompt),
                 stories.OBJECTIVES["dpo"])
     before = now()
-    for fault in (fault for s in STORIES for fault in (s.fault, s.asked) if fault is not nullcontext):
+    for fault in (fault for s in STORIES
+                  for fault in (s.fault, s.asked) if fault is not nullcontext):
         with fault():
             assert now() != before
     assert now() == before
