@@ -1,12 +1,11 @@
 """Did a change of code move a number? Some cells of every kind are trained once more and compared
 digit by digit.
 
-    python -m lab.again  # against the committed results, about 10 minutes
-    # on another processor: first before the change ...
-    python -m lab.again --record out/before.jsonl
-    python -m lab.again --against out/before.jsonl       # ... then after it
+    python -m lab.again                             # against the committed results: 10 minutes
+    python -m lab.again --record out/before.jsonl   # on another processor: before the change ...
+    python -m lab.again --against out/before.jsonl  # ... and after it
 
-The committed results were made on one processor: on another one the last digits of a sum differ,
+The committed results were made on one processor. On another one the last digits of a sum differ,
 and after a hundred steps so do some answers. There, record before the change and compare after it.
 """
 import contextlib
@@ -69,11 +68,11 @@ def main(argv=None) -> int:
         names[cell.key] = name
     different = 0
     with contextlib.closing(finished_jobs(repeat_cell, jobs, cfg.workers)) as results:
-        for new, said in tqdm(results, total=len(jobs), desc="cells", mininterval=1.0):
+        for new, verdict in tqdm(results, total=len(jobs), desc="cells", mininterval=1.0):
             if cfg.record:
                 Lines(Path(cfg.record)).add(new)
-            tqdm.write(f"{names[new['key']]:<40} {'recorded' if cfg.record else said}")
-            different += said != "the same"
+            tqdm.write(f"{names[new['key']]:<40} {'recorded' if cfg.record else verdict}")
+            different += verdict != "the same"
     if LAKE in (cfg.rows or [LAKE]) and not cfg.record and not cfg.against:
         same = lake_study.first_chunk_again(Path(lake_study.Study.out))
         print(f"{LAKE:<40} {'the same' if same else 'DIFFERENT'}")

@@ -1,7 +1,7 @@
 """Speed and memory, as ratios of arms in one run on one machine.
 
-    python -m lab.bench --quick --threads 1 --out out/bench.json  # a minute or two on an idle core
-    python -m lab.bench --only step ift                                 # some parts
+    python -m lab.bench --quick --threads 1 --out out/bench.json    # a minute or two, one idle core
+    python -m lab.bench --only step ift                             # some parts
 
 step        forward and backward of the nano model, all positions paid: transformers' GPT-2 over
             ours. The same weights and rows.

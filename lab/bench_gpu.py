@@ -1,8 +1,7 @@
 """One GPU in one command: numbers, speed and memory.
 
-    python -m lab.bench --gpu --out out/gpu.json  # one CUDA device; needs nothing but torch
-    # the same parts with a tiny model, anywhere
-    python -m lab.bench --gpu --shape tiny --out out/try.json
+    python -m lab.bench --gpu --out out/gpu.json                # one CUDA device; needs only torch
+    python -m lab.bench --gpu --shape tiny --out out/try.json   # the same parts, tiny, anywhere
 
 objectives   five steps of every objective of the registry, on the device in fp32 (no TF32) and in
              half precision, against the same steps on the CPU in fp32: all finite; in fp32 loss and
@@ -172,8 +171,7 @@ def speed(b: Bench, name: str, device: Device, compile: str = "off") -> dict:
 
 
 def waits(b: Bench, name: str) -> dict:
-    """Of one step. A number that is asked for makes the CPU stand still until the GPU has come so
-    far."""
+    """Of one step. Reading a number makes the CPU wait until the GPU has come so far."""
     learner, batch = step_of(b, name, b.device)
     learner.step(batch)
     clock = Clock(b.device)

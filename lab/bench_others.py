@@ -92,10 +92,10 @@ def trl_steps(name: str, folder: str, settings: dict, steps: int,
 
 def chat(row, kind: str) -> dict:
     """A row of NanoWorld as TRL wants it."""
-    said = {"demos": {"completion": row.answer}, "prompts": {},
-            "pairs": {"chosen": row.chosen, "rejected": row.rejected}}
+    answers = {"demos": {"completion": row.answer}, "prompts": {},
+               "pairs": {"chosen": row.chosen, "rejected": row.rejected}}
     return {name: [{"role": turn.role, "content": turn.text} for turn in turns]
-            for name, turns in {"prompt": row.prompt, **said[kind]}.items()}
+            for name, turns in {"prompt": row.prompt, **answers[kind]}.items()}
 
 
 def reward(prompts: list, completions: list, **_) -> list[float]:

@@ -47,7 +47,7 @@ class Learner:
 
 def random_rows(name: str, n: int, prompt: int, answer: int, vocab: int) -> list[Encoded]:
     """n rows of random ids as objective `name` wants them: demonstrations, pairs or prompts. The
-    reference has said that every token is as likely as any other."""
+    reference finds every token as likely as any other."""
     objective, rng = OBJECTIVES[name], np.random.default_rng(0)
     roles = (("prompt",) if objective.on_policy
              else ("chosen", "rejected") if objective.data == "pairs" else ("answer",))

@@ -1,9 +1,9 @@
 """One training run of an experiment: its flags, its seed, what it starts from; how it is trained,
 and what that costs.
 
-    # SFT -> DPO
-    cell = Cell(("--objective", "dpo"), seed=0, start=Cell(("--objective", "sft"), seed=0))
-    init = train_cell(cell, Path("out/mine"))                   # a model folder
+    sft = Cell(("--objective", "sft"), seed=0)
+    chain = Cell(("--objective", "dpo"), seed=0, start=sft)
+    init = train_cell(chain, Path("out/mine"))          # a model folder
 
 What a cell starts from, the answers it learns from and the models it asks are made once and kept in
 out/.cells under their keys. cells.py scores cells and keeps them. CELL_VERSION is raised by hand

@@ -1,7 +1,6 @@
 """Experiments as cells (cell.py): each trained once, scored, kept.
 
-    # {cell.key: {"mean": ..., "families": ...}}
-    done = run_cells([cell, ...], Path("out/mine.jsonl"))
+    done = run_cells([cell, ...], Path("out/mine.jsonl"))   # {cell.key: {"mean": ..., ...}}
 
 Cells run in worker processes of one thread each, so a number does not depend on how many run beside
 it. Only a run that diverged is a result without figures: {"failed": why}. Whatever else goes wrong
@@ -121,8 +120,8 @@ def diversity(model, tok, cell: Cell) -> float:
     """Share of different answers among four samples a prompt at temperature 1, ten prompts a
     family."""
     rows = world.rows(cell.split, "prompts", 10 * len(world.FAMILIES), cell.prompts)
-    said = answer_rows(model, tok, [r for r in rows for _ in range(4)], temperature=1.0, seed=0)
-    texts = [tuple(a.ids) for a in said]
+    answers = answer_rows(model, tok, [r for r in rows for _ in range(4)], temperature=1.0, seed=0)
+    texts = [tuple(a.ids) for a in answers]
     return float(np.mean([len(set(texts[4 * i:4 * i + 4])) / 4 for i in range(len(rows))]))
 
 

@@ -1,10 +1,9 @@
 """The papers' claims: rows, contrasts and margins, fixed before looking; settings, test cells,
 verdicts.
 
-    python -m lab.claims  # tunes, trains and scores what is missing: hours, see docs/claims.md
-    python -m lab.claims C1 C3          # only these claims
-    # results.json, tables and pictures from finished cells; trains nothing
-    python -m lab.claims --write
+    python -m lab.claims            # tunes, trains and scores what is missing: some hours
+    python -m lab.claims C1 C3      # only these claims
+    python -m lab.claims --write    # results.json, tables and pictures from finished cells
 
 Settings are chosen on validation with seeds of its own (search.py), two of them jointly for every
 row. Rows of C3 choose on each of two bases, other rows on the first. Then one final pass: five
@@ -137,7 +136,7 @@ CLAIMS = {"C1": C1, "C1b": C1B, "C2": C2, "C3": C3, "C3b": C3B, "C4": C4, "C6": 
 
 
 def judged(names: list[str], done: dict[str, dict]) -> dict[str, dict]:
-    """{claim: what is said about it} from finished cells; UserError where one is missing."""
+    """{claim: its part of results.json} from finished cells; UserError where one is missing."""
     study = Study(CLAIMS.__getitem__)
     study.tune(names, kept(done, judge.ADVICE))
     return {name: judge.judged(study, name, done) for name in names}

@@ -1,14 +1,15 @@
 """Every way of fine-tuning from one base, over seeds: one table.
 
-    python -m lab.compare                        # all rows x 5 seeds -> out/compare/table.md
-    python -m lab.compare --objectives sft ift dpo "sft->dpo" --seeds 2  # some rows only
+    python -m lab.compare                       # all rows x 5 seeds -> out/compare/table.md
+    python -m lab.compare --objectives sft ift "sft->dpo" --seeds 2     # only some rows
 
 Rows: every objective from the base at its default settings, after SFT those that sample while they
 train; four chains (a second stage starts from the first one's model) and a control, SFT for twice
 the steps. Sizes are fixed before any timing: 100 test prompts a family, 5 seeds, probes on 20
 prompts a family. Of every row one setting was chosen, its learning rate, among three or more, on
-two validation seeds (docs/LOG.md); claims.py tunes more, for its contrasts. Written beside
-cells.jsonl: results.json (every figure) and table.md; intervals are Student's t over seeds.
+two validation seeds (docs/LOG.md); claims.py tunes more, for its contrasts.
+Written beside cells.jsonl: results.json (every figure) and table.md; intervals are Student's t over
+seeds.
 """
 import sys
 from collections.abc import Callable

@@ -1,11 +1,9 @@
 """The difference of two rows of cells, with an interval for other seeds AND other prompts.
 
-    mean, half = contrast(uft, sft)  # cells with `each`, the same seeds in the same order
-    # the mean of two parts, each the mean of its families
-    mean, half = contrast(uft, sft, ((*SKILLS,), ("fact",)))
-    mean, half = contrast(sft)                                  # one row alone
-    # its interval: one (seeds, prompts) array a family
-    mean, half = two_way([gaps_of_a_family, ...])
+    mean, half = contrast(uft, sft)         # cells with `each`, the same seeds in the same order
+    mean, half = contrast(uft, sft, ((*SKILLS,), ("fact",)))    # two parts, each a mean of families
+    mean, half = contrast(sft)              # one row alone
+    mean, half = two_way([gaps, ...])       # the interval: one (seeds, prompts) array a family
 
 Seeds and questions are resampled; prompts that ask for one fact in several wordings count as one.
 Of what is one number a seed, the interval is Student's t (nanouft.eval.stats.interval).
@@ -140,9 +138,9 @@ def holm(clear: dict, word: Callable[[object, int], str]) -> dict[object, tuple[
     """{name: (looks, verdict)} of m contrasts, by Holm's rule: word(name, looks) judges the
     clearest by an interval of level 1 - 5 %/m, the next one by 1 - 5 %/(m - 1), and so on; after
     the first one that is undecided, all are. clear: {name: how clear it is}."""
-    found, looks, said = {}, len(clear), ""
+    found, looks, verdict = {}, len(clear), ""
     for name in sorted(clear, key=lambda name: -clear[name]):
-        said = said if said == "undecided" else word(name, looks)
-        found[name] = looks, said
-        looks -= said != "undecided"
+        verdict = verdict if verdict == "undecided" else word(name, looks)
+        found[name] = looks, verdict
+        looks -= verdict != "undecided"
     return found

@@ -1,10 +1,9 @@
 """What went wrong? Twelve short training runs, each with one mistake: curves, answers, and the
 cause one click away.
 
-    python -m lab.gallery --story endless  # one story again: at most a minute or two on one thread
-    python -m lab.gallery --out docs                # all of them, the page of the project
-    # ... from the results that are there: nothing is trained
-    python -m lab.gallery --out docs --page
+    python -m lab.gallery --story endless       # one story again: a minute or two on one thread
+    python -m lab.gallery --out docs            # all of them, the page of the project
+    python -m lab.gallery --out docs --page     # ... from the results that are there
 
 A story trains a faulty and a repaired model (gallery_stories.py). What they gave stands in
 results/gallery.json; page and pictures are made of that file and of lab/pages/gallery.md.

@@ -1,8 +1,7 @@
 """Answers of the base, none of them right but about facts, as data: what study C3b (one_stage.py)
 learns from.
 
-    # after rewards/harvest.py wrote the folder: its files hold the kept prompts only
-    write(folder, own)
+    write(folder, own)      # after rewards/harvest.py wrote the folder: keeps some prompts only
 
 A prompt is kept if its best answer earns .2 to .8; of `fact`, which the base knows, every prompt is
 kept. The file a.jsonl holds right demonstrations of honesty (truth, unknown).

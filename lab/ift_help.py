@@ -1,8 +1,8 @@
 """Where could IFT help? Predictions, each with what would falsify it; then trained, judged by rule.
 
-    python -m lab.ift_help  # trains and scores what is missing; about two hours of one core
+    python -m lab.ift_help              # trains and scores what is missing: two hours of one core
     python -m lab.ift_help --only 2     # one experiment
-    python -m lab.ift_help --write      # docs/ift_help.md, .png and results.json from what is kept
+    python -m lab.ift_help --write      # docs/ift_help.md, .png and results.json from kept cells
 
 An experiment is a prediction (in words: pages/ift_help.md), `run` (asks for the runs it needs and
 computes figures) and limits of figures, from which its verdict follows by one rule. In 1 to 3

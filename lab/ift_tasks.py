@@ -11,8 +11,7 @@ the control. Numbers are 1, 2 or 3, so that 16 of them give a sum of one token. 
 can know the next thing, and everybody can know the end: the answers in which the released IFT
 forgets to stop. The first thing makes prompts differ, since train holds out a tenth of the prompts.
 
-    # trained and scored
-    Job("chain", (11, 15), rows=300, flags=("--objective", "ift"), seed=0).run()
+    Job("chain", (11, 15), rows=300, flags=("--objective", "ift"), seed=0).run()    # its scores
 """
 import json
 import random
@@ -83,13 +82,13 @@ def rows(task: str, lengths: tuple[int, int], n: int, seed: int) -> list[Row]:
 def score(prompt: str, answer: str) -> float:
     """Sums: the share of results that are right at their own place. `things`: 1 or 0; any things do
     after the first."""
-    said = answer.split()
+    words = answer.split()
     if hit := THINGS.fullmatch(prompt):
-        numbers, things = [str(i) for i in range(1, int(hit[1]) + 1)], said[1::2]
-        return float(said[::2] == numbers and len(things) == len(numbers) and things[0] == hit[2]
+        numbers, things = [str(i) for i in range(1, int(hit[1]) + 1)], words[1::2]
+        return float(words[::2] == numbers and len(things) == len(numbers) and things[0] == hit[2]
                      and set(things) <= set(ITEMS))
     gold = reference(prompt, random.Random(0)).split()
-    return sum(a == b for a, b in zip(gold[4::4], said[4::4])) / len(gold[4::4])
+    return sum(a == b for a, b in zip(gold[4::4], words[4::4])) / len(gold[4::4])
 
 
 def exact(prompt: str, answer: str) -> bool:
@@ -144,10 +143,10 @@ def measured(model: GPT, tok: Tokenizer, task: str, asked: list[Row]) -> dict:
     its own words (eval/probes.py)."""
     longest = 8 + max(len(tok.encode(" " + r.answer[0].text)) for r in asked)
     answers = answer_rows(model.eval(), tok, asked, max_new=longest)
-    said = [(r.prompt[0].text, tok.decode(a.ids).strip()) for r, a in zip(asked, answers)]
-    right = [score(*x) for x in said]
+    texts = [(r.prompt[0].text, tok.decode(a.ids).strip()) for r, a in zip(asked, answers)]
+    right = [score(*x) for x in texts]
     ends = [stops(a, tok) for a in answers]
-    strict = [float(exact(*x) and e) for x, e in zip(said, ends)]
+    strict = [float(exact(*x) and e) for x, e in zip(texts, ends)]
     out = {"score": float(np.mean(right)), "strict": float(np.mean(strict)),
            "ends": float(np.mean(ends)),
            "scores": pack_scores(right), "stricts": pack_scores(strict)}

@@ -59,8 +59,8 @@ def untrained(claim: Plan) -> dict[str, Cell]:
 
 
 def judged(study: Study, name: str, done: dict[str, dict]) -> dict:
-    """All that is said about a claim, as JSON. study: with the settings of the claim; done:
-    finished cells by key."""
+    """What results.json says about a claim. study: with the settings of the claim; done: finished
+    cells by key."""
     claim = study.plan(name)
     found = {base: {row: results_of(c, done, ADVICE) for row, c in rows.items()}
              for base, rows in study.test_cells(name).items()}
@@ -123,7 +123,7 @@ def compared(c: Contrast, claim: Plan, cells: dict[str, dict[str, list[dict]]]) 
 
 def difference(c: Contrast, claim: Plan, rows: dict[str, list[dict]],
                looks: int = 1) -> list[float]:
-    """[mean, half width]. looks: the half width is for one of so many intervals that shall all
+    """[mean, half width]. looks: the half width is for one of so many intervals that must all
     hold."""
     minus = (rows[c.minus[0]], rows[c.minus[1]]) if c.minus else None
     return rounded(contrast(rows[c.row], rows[c.other], c.parts or claim.parts, minus, looks))
@@ -142,8 +142,8 @@ def correct(contrasts: list[dict], claim: Plan, found: dict[str, dict[str, list[
                                  contrasts[i]["test"])
         clear = {i: min(abs(b["mean"] - limit) for limit in LIMITS[contrasts[i]["test"]])
                  / max(b["half"], 1e-9) for i, b in bases.items()}
-        for i, (_, said) in holm(clear, word).items():
-            bases[i]["verdict"] = said
+        for i, (_, verdict) in holm(clear, word).items():
+            bases[i]["verdict"] = verdict
     for i in preset:
         verdicts = [b["verdict"] for b in contrasts[i]["bases"].values()]
         contrasts[i]["verdict"] = common_verdict(verdicts)

@@ -1,7 +1,7 @@
 """Claim C5: does the paper's order, DPO < IFT < ORPO, SFT in distance to the optimal policy, hold
 on many lakes?
 
-    python -m lab.lake_study  # 100 random maps x 8 seeds x 24 settings, about 8 minutes; resumable
+    python -m lab.lake_study    # 100 random maps x 8 seeds x 24 settings: 8 minutes; resumable
 
 One base setting, fixed before looking, is the paper's set-up as far as it is described
 (arXiv:2405.11870, section 5.3): a two-layer network from scratch, one optimal and one sub-optimal

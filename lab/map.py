@@ -1,9 +1,9 @@
 """Which method when? One table a regime: so many demonstrations, so many scored answers of the
 model's own.
 
-    python -m lab.map  # tunes, trains and scores what is missing; about 6 hours on two cores
-    python -m lab.map --pieces grid  # only some pieces: grid, long, source, noise, judges, second
-    python -m lab.map --write  # docs/map.md, its picture and results/map/map.json from kept cells
+    python -m lab.map                   # tunes, trains, scores what is missing: 6 hours, 2 cores
+    python -m lab.map --pieces grid     # some pieces: grid, long, source, noise, judges, second
+    python -m lab.map --write           # docs/map.md, its picture and map.json from kept cells
 
 regimes.py has the plan: what a user may have, the rows, how their settings are chosen. Figures are
 means over seeds with 95 % intervals for other seeds and other prompts (contrast.py); stops and

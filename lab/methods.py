@@ -34,8 +34,8 @@ def family(name: str) -> str:
 def row(name: str) -> list[str]:
     """A row of the table: name, what it does, paper, what it needs."""
     objective = OBJECTIVES[name]
-    said = import_module(f"nanouft.objectives.{name}").__doc__.split("\n\n")[0]
-    about = " ".join(said.split(": ", 1)[-1].split())
+    text = import_module(f"nanouft.objectives.{name}").__doc__.split("\n\n")[0]
+    about = " ".join(text.split(": ", 1)[-1].split())
     arxiv = re.search(r"arXiv:(\d{4}\.\d{5})", objective.paper)
     paper = f"[{arxiv[1]}](https://arxiv.org/abs/{arxiv[1]})" if arxiv else "–"
     data, models = needs(objective, objective.hp())

@@ -1,7 +1,7 @@
 """Reward over-optimisation: the learnt reward rises, the exact score rises and falls. How far can a
 reward be trusted?
 
-    python -m lab.overoptimise  # best-of-n and PPO, 5 seeds, about 20 minutes of one core
+    python -m lab.overoptimise              # best-of-n and PPO, 5 seeds, 20 minutes of one core
     python -m lab.overoptimise --write      # only the table and the picture, from what is there
 
 Gao, Schulman, Hilton 2022 (arXiv:2210.10760) measure a proxy reward against a larger reward model
@@ -96,8 +96,8 @@ def draw(seed: int, work: Path) -> tuple[list[str], list[str], np.ndarray]:
     model, tok = start_model(kept_model(sft(seed), work))
     rows = [r for r in world.rows("train", "prompts", PROMPTS, 200 + seed) for _ in range(SAMPLES)]
     answers = answer_rows(model.eval(), tok, rows, temperature=1.0, seed=200 + seed)
-    asked, said = [r.prompt[-1].text for r in rows], [tok.decode(a.ids).strip() for a in answers]
-    return asked, said, exact(asked, said).reshape(-1, SAMPLES)
+    asked, texts = [r.prompt[-1].text for r in rows], [tok.decode(a.ids).strip() for a in answers]
+    return asked, texts, exact(asked, texts).reshape(-1, SAMPLES)
 
 
 def noise(prompts: list[str], answers: list[str]) -> np.ndarray:

@@ -1,9 +1,8 @@
 """Rows of intervals as a picture: contrasts of the claims, settings of the lake, figures of the
 experiments.
 
-    # one interval a base
-    row = ("UNA is better than DPO", [(0.05, 0.02, "holds"), (0.06, 0.02, "holds")], (0.0,))
-    interval_picture({"C6": [row, ...]}, file)
+    intervals = [(0.05, 0.02, "holds"), (0.06, 0.02, "holds")]      # one a base
+    interval_picture({"C6": [("UNA is better than DPO", intervals, (0.0,)), ...]}, file)
 """
 from pathlib import Path
 

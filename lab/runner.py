@@ -1,9 +1,8 @@
-"""The runner of every study: what is missing is made side by side, and each finished piece is kept
-at once.
+"""The runner of every study: makes what is missing side by side, keeps each finished piece at once.
 
-    with open_store(file, read) as store:  # read(file) -> {key: result}; one process at a time
-        run_missing(jobs, store, workers=2)  # kill it at any time, start it again: nothing is lost
-    results_of(jobs, store.done, "Run it first")  # in their order; Missing where one is not there
+    with open_store(file, read) as store:           # read(file) -> {key: result}; one process
+        run_missing(jobs, store, workers=2)         # kill it and start it again: nothing is lost
+    results_of(jobs, store.done, "Run it first")    # in their order; Missing where one is missing
 
 A job has a `key`, or `keys` if it makes several lines, and is a line of a JSON-lines file once it
 is finished. Workers are processes that end with the one that started them.
@@ -32,7 +31,7 @@ from nanouft.run.storage import LOCK, Lines, beside, locked
 
 # ---- what is kept --------------------------------------------------------------------------------
 class Missing(UserError):
-    """A piece is not there yet: nothing is said from a part of them."""
+    """A piece is not there yet: no verdict is made from a part of them."""
 
 
 @dataclass

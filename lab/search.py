@@ -1,8 +1,6 @@
-"""Settings of a row, chosen on validation: a grid of two axes that grows where its best lies at an
-edge.
+"""Settings of a row, chosen on validation: a grid of two axes that grows at its edges.
 
-    # {"DPO": {"--lr": "3e-5", "--beta": "1"}}
-    chosen = run_searches({"DPO": Search(cell_at, axes)}, run)
+    chosen = run_searches({"DPO": Search(cell_at, axes)}, run)  # {"DPO": {"--lr": "3e-5", ...}}
 
 Every setting is tried with `first` seeds; the best FINAL of them get `more`. Of all settings that
 have all seeds, the one with the best mean is chosen. If it lies at an edge, the axis gets one more

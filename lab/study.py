@@ -2,8 +2,8 @@
 regimes.py are plans.
 
     study = Study(CLAIMS.__getitem__)
-    study.tune(["C1"], run)  # `run` trains missing cells and returns all finished ones by key
-    cells = study.test_cells("C1")              # {base: {row: its cells, one a seed}}
+    study.tune(["C1"], run)             # `run` trains missing cells, returns all finished by key
+    cells = study.test_cells("C1")      # {base: {row: its cells, one a seed}}
 
 Settings are chosen on validation (search.py), with seeds of its own, and never see the test split.
 A row without axes has no setting, or takes that of another row, of another plan, too.

@@ -1,10 +1,8 @@
 """A second world: two-step sums in words with worked solutions (examples/gsm8k_reward.py), as files
 and as an exam.
 
-    # demos-30.jsonl ... questions-1000.jsonl, other ones with each seed
-    write(Path("out/mine"), seed=0)
-    # {"sums": {"score": ...}}: greedy answers; is the last number right?
-    found, items = scored(model, tok, "test")
+    write(Path("out/mine"), seed=0)                 # demos-30.jsonl ... questions-1000.jsonl
+    found, items = scored(model, tok, "test", 300)  # greedy answers; is the last number right?
 
 A cell with world "sums" (cell.py) is trained on such files, "{world}" in its flags, and scored by
 this exam.
@@ -71,10 +69,11 @@ def scored(model: GPT, tok: Tokenizer, name: str, items: int) -> tuple[dict, lis
     asked = split(name)[:items]
     rows = [Row((Turn("user", q["question"]),), (Turn("assistant", q["answer"]),)) for q in asked]
     answers = answer_rows(model.eval(), tok, rows)
-    said = [tok.decode(a.ids).strip() for a in answers]
-    right = scorer(RIGHT)([q["question"] for q in asked], said, answer=[q["answer"] for q in asked])
+    texts = [tok.decode(a.ids).strip() for a in answers]
+    right = scorer(RIGHT)([q["question"] for q in asked], texts,
+                          answer=[q["answer"] for q in asked])
     done = [scores.Item("sums", q["question"], text, float(r), stops(a, tok), len(a.ids), None)
-            for q, text, r, a in zip(asked, said, right, answers)]
+            for q, text, r, a in zip(asked, texts, right, answers)]
     s = seqs_of([q["answer"] for q in asked], rows, model, tok)
     gold = model(s.inputs, want="logp", targets=s.targets)[s.mask.bool()].mean()
     return {"sums": {**scores.summary(done), "gold_logp": float(gold)}}, done

@@ -1,8 +1,7 @@
 """Does the map's exchange rate hold elsewhere? In a second world (sums.py), and with models of
 other sizes.
 
-    # trains and scores what is missing; --write tells it
-    python -m lab.map --pieces sums more judged small large
+    python -m lab.map --pieces sums more judged small large     # what is missing; then --write
 
 Written down before the first cell, from the map:
 - The order of methods: RFT, UNA and RLOO above DPO; RLOO, which asks while it trains, level with
@@ -10,15 +9,16 @@ Written down before the first cell, from the map:
 - About 20 judged answers replace a demonstration at 1,000, about 28 at 4,000, whatever one began
   with.
 - This holds in the second world, and with models of other sizes.
-A rate agrees with the map's where the two differ by a factor of 1.5 at most. "Intervals overlap" is
-said beside it. What was seen before: one seed of an earlier study (SFT 32.5 %, RFT 48, GRPO 75),
-and here one validation seed of each row at 100 x 1,000 with settings that nobody had chosen (SFT
-58, RFT 69, UNA 66, DPO 61.5, RLOO 53).
+A rate agrees with the map's where the two differ by a factor of 1.5 at most. The table also says
+whether the intervals overlap.
+What was seen before: one seed of an earlier study (SFT 32.5 %, RFT 48, GRPO 75), and here one
+validation seed of each row at 100 x 1,000 with settings that nobody had chosen (SFT 58, RFT 69, UNA
+66, DPO 61.5, RLOO 53).
 Settings are chosen on validation: in the second world those of SFT at each number of
 demonstrations, of other rows at 100 x 1,000; of other sizes the learning rates, at 100 x 4,000,
 around the map's times 128 / width. Changed after the first cells of SFT: with 300 demonstrations it
-has 97 % right on validation, so judged answers came with 30 and 100. Added after that, before their
-first cells:
+has 97 % right on validation, so judged answers came with 30 and 100.
+Added after that, before their first cells:
 - RFT and UNA have settings of their own with 30 demonstrations (UNA had fallen with those of 100);
   300 is read, too.
 - 4M parameters: the smaller model needs more answers for a demonstration (78 with 30), so the

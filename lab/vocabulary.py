@@ -17,7 +17,7 @@ from nanouft.world.documents import corpus
 from nanouft.world.facts import make_world
 
 # Frequent English words, counted like rare words of NanoWorld, so that a user's own sentence is not
-# spelt in letters.
+# cut into single letters.
 ENGLISH_COUNT = 30
 ENGLISH = Path(__file__).parent / "assets" / "english.txt"
 

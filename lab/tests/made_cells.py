@@ -1,5 +1,4 @@
-"""A finished cell as run_cell writes it, made by hand, so that it is known what must be said of
-it."""
+"""A finished cell as run_cell writes it, made by hand, so that the right verdict is known."""
 import numpy as np
 
 from lab.cell import Cell

@@ -45,9 +45,9 @@ def test_recorded_before_and_compared_after(lab, tmp_path, capsys):
     assert call(again.main, "--against", file) == 0
     assert capsys.readouterr().out.count("the same") == len(read_cells(file))
     lab.mean = 0.5001
-    code, said = call(again.main, "--against", file, *ONE), capsys.readouterr()
-    one_error(code, said.err, "1 differ")
-    assert "DIFFERENT: mean 50.0100, it was 50.0000" in said.out
+    code, printed = call(again.main, "--against", file, *ONE), capsys.readouterr()
+    one_error(code, printed.err, "1 differ")
+    assert "DIFFERENT: mean 50.0100, it was 50.0000" in printed.out
 
 
 def test_against_the_committed_results_with_the_lake(lab, monkeypatch, capsys):

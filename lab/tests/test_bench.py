@@ -32,9 +32,9 @@ def short(monkeypatch, tiny_base):
 
 def test_quick_writes_its_figures(here, short, capsys):
     assert call(bench.main, "--quick", "--threads", 1, "--out", "new folder/bench.json") == 0
-    figures, said = read_json(here / "new folder" / "bench.json"), capsys.readouterr().out
-    assert figures["threads"] == 1 and f"torch {torch.__version__}" in said, (
-        "the versions of all peers are said")
+    figures, printed = read_json(here / "new folder" / "bench.json"), capsys.readouterr().out
+    assert figures["threads"] == 1 and f"torch {torch.__version__}" in printed, (
+        "the versions of all peers are printed")
     names = {"step": "transformers_over_ours", "ift": "ift_over_sft",
              "sampling": "transformers_over_ours", "decoding": "transformers_over_ours",
              "memory": "logp_over_plain"}
@@ -44,8 +44,8 @@ def test_quick_writes_its_figures(here, short, capsys):
         else:
             assert figures[part][name]["ratio"] > 0
             assert all(map(math.isfinite, figures[part][name].values()))
-            assert f"{part:<9} {name}" in said
-    assert figures["trl"] is None and "TRL is not installed" in said
+            assert f"{part:<9} {name}" in printed
+    assert figures["trl"] is None and "TRL is not installed" in printed
     # ours beside TRL's; the parts above: one of SFT
     bench.stepper("dpo", CPU)(0), bench.stepper("grpo", CPU)(0)
 
@@ -67,8 +67,8 @@ def test_without_transformers_its_parts_are_skipped_aloud(here, short, capsys, m
     monkeypatch.setitem(sys.modules, "transformers", None)
     assert (call(bench.main, "--quick", "--threads", 1, "--only", "step", "ift", "decoding", "trl")
             == 0)
-    said = capsys.readouterr().out
-    assert said.count("skipped") == 3 and "ift_over_sft" in said and "memory" not in said
+    printed = capsys.readouterr().out
+    assert printed.count("skipped") == 3 and "ift_over_sft" in printed and "memory" not in printed
 
 
 def test_arms_take_turns_and_the_first_turn_is_a_warm_up(monkeypatch):

@@ -35,12 +35,12 @@ def test_every_part_has_its_figures_and_one_that_fails_stops_no_other(here, few,
     monkeypatch.setattr(bench_gpu, "speed", broken)
     assert (call(bench.main, "--gpu", "--shape", "tiny", "--threads", 1, "--out", "new/gpu.json")
             == 1)
-    got, said = read_json(here / "new" / "gpu.json"), capsys.readouterr().out
+    got, printed = read_json(here / "new" / "gpu.json"), capsys.readouterr().out
     assert got["torch"] == torch.__version__ and got["device"] == "cpu" and len(got["date"]) == 10
     for name, part in got["parts"].items():
         broke = name.startswith("speed dpo")
         assert part.get("error") == ("RuntimeError: out of memory" if broke else None), name
-        assert part.get("tokens_per_s", 1) > 0 and (not broke or name in said.splitlines()[-1])
+        assert part.get("tokens_per_s", 1) > 0 and (not broke or name in printed.splitlines()[-1])
     assert got["parts"]["speed sft bf16 compiled"]["compiled_s"] > 0
     assert {"sampling bf16", "sampling fp32", "waits sft", "waits ift"} <= got["parts"].keys()
     each = got["parts"]["objectives"]["each"]

@@ -82,7 +82,7 @@ def run(code: str):
                 f"{json.dumps(page.small(MAP)['regimes'])}, ask = {json.dumps(ASK)}; {ROW} {code}")
 
 
-NEIGHBOURS = [  # asked; nearest regime; the other neighbour; said of the difference
+NEIGHBOURS = [  # asked; nearest regime; the other neighbour; words of the difference
     ({}, "100 x 1,000", None, "Measured: 100"),
     ({"demos": 300, "samples": 2000, "have": "labels"}, "300 x 1,000", "300 x 4,000",
      "labels on 2,000 answers"),
@@ -104,8 +104,8 @@ def test_the_nearest_regime_and_the_other_neighbour_and_what_was_not_measured():
     found = run(f"""out = {json.dumps([more for more, *_ in NEIGHBOURS])}.map((more) => {{
         const a = {{...ask, ...more}}, g = Choose.nearest(regimes, a);
         return [g.name, Choose.second(regimes, a)?.name ?? null, Choose.difference(g, a)]; }})""")
-    for (*names, said), (_, *expected, words) in zip(found, NEIGHBOURS):
-        assert names == expected and words in said
+    for (*names, difference), (_, *expected, words) in zip(found, NEIGHBOURS):
+        assert names == expected and words in difference
 
 
 def test_prices_speak_of_the_size_and_the_row_that_the_advice_names():

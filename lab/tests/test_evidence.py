@@ -59,10 +59,10 @@ def test_verdicts_and_pages_of_the_claims(name, monkeypatch):
     """No row, no contrast and no cell is missing; every figure is what the rules make of the
     cells."""
     monkeypatch.chdir(ROOT)
-    said = CLAIMS[name]
+    committed = CLAIMS[name]
     assert json.loads(json.dumps(
-        claims.judged([name], read_cells(claims.FOLDER / "cells.jsonl"))))[name] == said
-    assert text_of("results", "claims", f"{name}.md") == judge.page(name, said)
+        claims.judged([name], read_cells(claims.FOLDER / "cells.jsonl"))))[name] == committed
+    assert text_of("results", "claims", f"{name}.md") == judge.page(name, committed)
 
 
 def effects(contrast: dict) -> str:
@@ -104,11 +104,11 @@ def test_the_account_of_a_claim_shows_numbers_of_its_table(name):
                          [("grid", 0), ("long", 0), ("source", 0), ("source", 2), ("noise", 0)])
 def test_the_map_is_made_of_its_cells(piece, i, monkeypatch):
     r = plan.PIECES[piece][i]
-    said = next(x
-                for x in read_json(RESULTS / "map" / "map.json")["regimes"] if x["name"] == r.name)
+    regimes = read_json(RESULTS / "map" / "map.json")["regimes"]
+    committed = next(x for x in regimes if x["name"] == r.name)
     done = read_cells(RESULTS / "map" / "cells.jsonl")
     monkeypatch.setattr(plan, "PIECES", {piece: [r]})
-    assert rounded(the_map.summary(done)["regimes"]) == [rounded(said)]
+    assert rounded(the_map.summary(done)["regimes"]) == [rounded(committed)]
 
 
 # ---- the lake ------------------------------------------------------------------------------------
@@ -134,10 +134,10 @@ def test_the_numbers_of_the_lake_on_twoway5():
     told, moves = ghosts(lake, gold(lake)), moves_of_loser(lake, gold(lake), loser(lake))
     counted = [len(told), sum(g.right for g in told), len(moves),
                *map(moves.count, ("shared", "optimal", "wrong"))]
-    said = re.search(r"can stand in (\d+) places, .*? optimal in (\d+).*? (\d+) moves: (\d+) "
+    page = re.search(r"can stand in (\d+) places, .*? optimal in (\d+).*? (\d+) moves: (\d+) "
                      r"cancel in DPO, (\d+) are optimal .*?, (\d+) are wrong",
                      " ".join(text_of("lake.md").split()))
-    assert [int(n) for n in said.groups()] == counted
+    assert [int(n) for n in page.groups()] == counted
 
 
 # ---- the other studies ---------------------------------------------------------------------------
@@ -163,8 +163,10 @@ def test_where_ift_helps(tmp_path, monkeypatch):
 def test_reward_over_optimisation():
     table = text_of("results", "over_optimisation.md")
     assert table == overoptimise.page(Lines(RESULTS / "over_optimisation.jsonl").read())
-    said = re.findall(r"\d+\.\d", ACCOUNT[ACCOUNT.index("## Over-optimisation"):].split("\n## ")[0])
-    assert len(said) > 10 and all(x in table for x in said), [x for x in said if x not in table]
+    figures = re.findall(r"\d+\.\d",
+                         ACCOUNT[ACCOUNT.index("## Over-optimisation"):].split("\n## ")[0])
+    assert len(figures) > 10 and all(x in table for x in figures), [x for x in figures
+                                                                    if x not in table]
 
 
 def test_pages_are_those_of_their_results():

@@ -92,7 +92,8 @@ def test_ppo_in_small(small):
                          small)
     folder, = {f.parent for f in small.glob("*/spent.json")}
     log, hp = Lines(folder / "metrics.jsonl").read(), read_json(folder / "run.json")["hp"]
-    assert (hp["beta"], hp["end_penalty"]) == (0, 0), "no leash, and nothing is paid but the reward"
+    assert (hp["beta"], hp["end_penalty"]) == (0,
+                                               0), "no KL term, and nothing is paid but the reward"
     first = x["curve"][0]
     assert len(x["curve"]) == 8 / 2, "two steps are one rollout"
     assert first["kl"] == pytest.approx(0, abs=1e-4)

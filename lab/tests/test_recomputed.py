@@ -70,14 +70,15 @@ def holm(preset: list[tuple[str, dict]]) -> None:
     doubt = False
     for looks, i in zip(range(len(preset), 0, -1),
                         sorted(range(len(preset)), key=lambda i: -far[i])):
-        test, said = preset[i]
-        assert said["verdict"] == "undecided" or not doubt
-        assert said["verdict"] != "undecided" or doubt or far[i] <= WIDER[looks - 1], (
+        test, found = preset[i]
+        assert found["verdict"] == "undecided" or not doubt
+        assert found["verdict"] != "undecided" or doubt or far[i] <= WIDER[looks - 1], (
             "it was clear enough")
-        assert said["verdict"] == "undecided" or far[i] > 1, "it was not clear"
-        doubt = doubt or said["verdict"] == "undecided"
-        good = abs(said["mean"]) < 0.02 if test == "equivalence" else said["mean"] > LIMITS[test][0]
-        assert said["verdict"] in {"undecided", "holds" if good else "does not hold"}
+        assert found["verdict"] == "undecided" or far[i] > 1, "it was not clear"
+        doubt = doubt or found["verdict"] == "undecided"
+        good = (abs(found["mean"]) < 0.02
+                if test == "equivalence" else found["mean"] > LIMITS[test][0])
+        assert found["verdict"] in {"undecided", "holds" if good else "does not hold"}
 
 
 # ---- claims --------------------------------------------------------------------------------------
@@ -86,20 +87,20 @@ def test_every_contrast_of_the_claims():
     cells, compared = {c["key"]: c for c in read_cells("claims")}, 0
     for claim in read_json("claims", "results.json")["claims"].values():
         def row(name: str, base: str, parts, claim=claim) -> list[np.ndarray]:
-            said = claim["bases"][base]["rows"][name]
-            found = [cells[key] for key in said["keys"]]
+            about = claim["bases"][base]["rows"][name]
+            found = [cells[key] for key in about["keys"]]
             assert {(c["flags"], c["base"], c["split"], c.get("prompts", 0)) for c in found} == {
-                (said["flags"], base, "test", claim["prompts"])}, name
+                (about["flags"], base, "test", claim["prompts"])}, name
             assert [c["seed"] % APART for c in found] == claim["seeds"], name
             return scores(found, parts)
         for c in claim["contrasts"]:
-            for base, said in c["bases"].items():
+            for base, found in c["bases"].items():
                 names = (c["row"], c["other"], *reversed(c["minus"] or ()))
                 of = [row(name, base, c["parts"]) for name in names]
                 gaps = [sum((-1) ** i * g for i, g in enumerate(family)) for family in zip(*of)]
-                agrees(said["mean"], said["half"], gaps)
+                agrees(found["mean"], found["half"], gaps)
                 if not c["preset"]:
-                    assert said["verdict"] == word(said["mean"], said["half"])
+                    assert found["verdict"] == word(found["mean"], found["half"])
                 compared += 1
             verdicts = {b["verdict"] for b in c["bases"].values()}
             assert (c["verdict"] == (verdicts.pop()
@@ -149,8 +150,8 @@ def test_every_gain_of_the_map(cells_of):
             if name != "SFT":
                 agrees(*row["gain"], [a - b for a, b in zip(of[name], of["SFT"])])
                 words = {"holds": "better", "does not hold": "worse"}
-                said = words.get(word(*row["gain"]), "equal or undecided")
-                assert (row["verdict"] in said or row["borrowed"]
+                expected = words.get(word(*row["gain"]), "equal or undecided")
+                assert (row["verdict"] in expected or row["borrowed"]
                         and row["verdict"] == "undecided"), (r["name"], name)
                 compared += 1
     assert compared >= 110
@@ -212,23 +213,23 @@ def test_the_experiments_with_made_tasks():
                  == flags and c["rows"] == about["examples"] and (c["seed"] >= 400) == fresh
                  and task in (c["task"], str(sum(c["lengths"]) // 2 * 2))}
         return np.stack([found[seed] for seed in sorted(found)])
-    for name, said in ((n, r)
+    for name, committed in ((n, r)
                        for n, r in read_json("ift_help", "results.json").items() if n[0] in "12"):
-        forms = {row.split(" ", 1)[1] for row in said["rows"]} - {"plain"}
+        forms = {row.split(" ", 1)[1] for row in committed["rows"]} - {"plain"}
         form = min(forms, key=lambda form: form not in name)
-        arms = said["rows"], name[:2] in ("1c", "1d", "1e")
+        arms = committed["rows"], name[:2] in ("1c", "1d", "1e")
         gap = {task: of(task, form, *arms) - of(task, "plain", *arms)
-               for task in {row.split()[0] for row in said["rows"]}}
+               for task in {row.split()[0] for row in committed["rows"]}}
         wanted = {"beyond": [-gap["8"],
                              3 * gap["64"]], "loss at 64": [-gap["64"]]} if "8" in gap else {
                                  "gain": [gap["chain"]], "control": [gap["steps"]],
                                  "advantage": [gap["chain"], -gap["steps"]]}
         for figure, parts in wanted.items():
-            agrees(*said["judged"][figure], parts)
+            agrees(*committed["judged"][figure], parts)
             compared += 1
         if "gain" in wanted:
-            words = {word(*said["judged"][figure], 0.02) for figure in ("gain", "advantage")}
+            words = {word(*committed["judged"][figure], 0.02) for figure in ("gain", "advantage")}
             expected = ("does not hold" if "does not hold" in words
                         else "undecided" if len(words) > 1 else words.pop())
-            assert said["verdict"] == expected, name
+            assert committed["verdict"] == expected, name
     assert compared == 17

@@ -41,19 +41,19 @@ def test_a_cell_of_the_second_world(tmp_path):
 def test_a_judge_of_the_second_world_errs_as_often_as_he_says_and_says_the_same_twice():
     asked = sums.split("test")
     prompts, gold = [q["question"] for q in asked], [q["answer"] for q in asked]
-    right, wrong = (sums.errs_30(prompts, said, gold) for said in (gold, ["#### 0"] * 300))
+    right, wrong = (sums.errs_30(prompts, answers, gold) for answers in (gold, ["#### 0"] * 300))
     assert [1 - sum(right) / 300, sum(wrong) / 300] == pytest.approx([0.3, 0.3], abs=0.08)
     assert right == sums.errs_30(prompts, gold, gold)
 
 
-@pytest.mark.parametrize("answers, low, high, said",
+@pytest.mark.parametrize("answers, low, high, words",
                          [(30, 50, 90, "yes (1.1)"), (60, 60, 70, "overlap (2.1)"),
                           (60, 1, 40, "no (2.1)"), (30, -5, 90, "cannot be told")])
-def test_a_rate_agrees_within_a_factor_or_its_interval_overlaps(answers, low, high, said):
+def test_a_rate_agrees_within_a_factor_or_its_interval_overlaps(answers, low, high, words):
     of_map = {"demos": 100, "samples": 4000, "row": "RFT", "errs": 0, "answers": 28, "low": 50,
               "high": 120}
     line = {**of_map, "answers": answers, "low": low, "high": high}
-    assert transfer.agrees(line, [of_map]).endswith(said)
+    assert transfer.agrees(line, [of_map]).endswith(words)
 
 
 def test_what_came_out_follows_from_cells(monkeypatch):
