@@ -1,11 +1,12 @@
-"""The laboratory: many runs, compared and judged. Nothing outside imports it; deleted, all the rest still works.
-Its intervals need scipy: pip install -e ".[lab]".
+"""The laboratory: many runs, compared and judged. Nothing outside imports it; deleted, all the rest
+still works.
+It is a project of its own in the checkout: README.md beside this file says how to install it.
 
     python -m lab.compare           every method over seeds -> one table, one page
     python -m lab.page              the chooser: a page that is made from the map
     python -m lab.claims            the papers' claims as fixed contrasts over seeds and bases
     python -m lab.lake_study        claim C5 on random Frozen Lakes
-    python -m lab.map               which method when: demonstrations, scored answers, a reward -> one page
+    python -m lab.map               which method when: demonstrations, judged answers, a reward
     python -m lab.ift_help          where could IFT help? predictions first, then experiments
     python -m lab.overoptimise      exact score against learnt reward, best-of-n and PPO
     python -m lab.gallery           what went wrong? twelve runs, each with one mistake

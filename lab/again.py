@@ -1,11 +1,12 @@
-"""Did a change of code move a number? Some cells of every kind are trained once more and compared digit by digit.
+"""Did a change of code move a number? Some cells of every kind are trained once more and compared
+digit by digit.
 
-    python -m lab.again                                  # against the committed results, about 10 minutes
-    python -m lab.again --record out/before.jsonl        # on another processor: first before the change ...
-    python -m lab.again --against out/before.jsonl       # ... then after it
+    python -m lab.again                             # against the committed results: 10 minutes
+    python -m lab.again --record out/before.jsonl   # on another processor: before the change ...
+    python -m lab.again --against out/before.jsonl  # ... and after it
 
-The committed results were made on one processor: on another one the last digits of a sum differ, and after a hundred
-steps so do some answers. There, record before the change and compare after it.
+The committed results were made on one processor. On another one the last digits of a sum differ,
+and after a hundred steps so do some answers. There, record before the change and compare after it.
 """
 import contextlib
 import sys
@@ -25,9 +26,10 @@ from nanouft.run import config
 from nanouft.run.storage import Lines, read_json
 
 LAKE = "C5"                             # fp64: its digits are the same on every machine
-ROWS = ("sft", "ift", "dpo", "kto", "uft", "poft", "sftmix", "sft->reinforce", "sft->rloo", "sft->grpo", "sft->ppo",
-        "sft->online_dpo", "sft->online_una")
-CLAIM_ROWS = (("C1", claims.IFT_ROW), ("C1", claims.CHAIN), ("C3", claims.UFT_AB), ("C4", claims.LIKELIEST))
+ROWS = ("sft", "ift", "dpo", "kto", "uft", "poft", "sftmix", "sft->reinforce", "sft->rloo",
+        "sft->grpo", "sft->ppo", "sft->online_dpo", "sft->online_una")
+CLAIM_ROWS = (("C1", claims.IFT_ROW), ("C1", claims.CHAIN), ("C3", claims.UFT_AB),
+              ("C4", claims.LIKELIEST))
 
 
 @dataclass
@@ -45,9 +47,11 @@ def chosen_cells(rows: list[str] | None) -> dict[str, tuple[Cell, Path]]:
            for name in (rows or ROWS) if name != LAKE}
     for claim, row in () if rows else CLAIM_ROWS:
         found = read_json(claims.FOLDER / "results.json")["claims"][claim]["search"]["base"]
-        study = Study(claims.CLAIMS.__getitem__, {(claim, name, "base"): s["chosen"] for name, s in found.items()})
+        study = Study(claims.CLAIMS.__getitem__,
+                      {(claim, name, "base"): s["chosen"] for name, s in found.items()})
         first = claims.CLAIMS[claim].seeds[0]
-        out[f"{claim}: {row}"] = study.cell(claim, row, first, "base"), claims.FOLDER / "cells.jsonl"
+        out[f"{claim}: {row}"] = (study.cell(claim, row, first, "base"),
+                                  claims.FOLDER / "cells.jsonl")
     return out
 
 
@@ -64,11 +68,11 @@ def main(argv=None) -> int:
         names[cell.key] = name
     different = 0
     with contextlib.closing(finished_jobs(repeat_cell, jobs, cfg.workers)) as results:
-        for new, said in tqdm(results, total=len(jobs), desc="cells", mininterval=1.0):
+        for new, verdict in tqdm(results, total=len(jobs), desc="cells", mininterval=1.0):
             if cfg.record:
                 Lines(Path(cfg.record)).add(new)
-            tqdm.write(f"{names[new['key']]:<40} {'recorded' if cfg.record else said}")
-            different += said != "the same"
+            tqdm.write(f"{names[new['key']]:<40} {'recorded' if cfg.record else verdict}")
+            different += verdict != "the same"
     if LAKE in (cfg.rows or [LAKE]) and not cfg.record and not cfg.against:
         same = lake_study.first_chunk_again(Path(lake_study.Study.out))
         print(f"{LAKE:<40} {'the same' if same else 'DIFFERENT'}")

@@ -1,23 +1,26 @@
 """Speed and memory, as ratios of arms in one run on one machine.
 
-    python -m lab.bench --quick --threads 1 --out out/bench.json        # a minute or two on an idle core
-    python -m lab.bench --only step ift                                 # some parts
+    python -m lab.bench --quick --threads 1 --out out/bench.json    # a minute or two, one idle core
+    python -m lab.bench --only step ift                             # some parts
 
-step        forward and backward of the nano model, all positions paid: transformers' GPT-2 over ours. The same weights
-            and rows.
-ift         one optimizer step of IFT over one of SFT, both as `train` runs them. Two forwards and a backward over one
-            of each are 4/3, if a backward is two forwards.
-sampling    transformers.generate over nanouft.generate, the same exported model (SFT, 10 s to make the first time), 64
-            prompts, temperature 1, until all answers stop, at most 64 tokens: what a rollout does.
+step        forward and backward of the nano model, all positions paid: transformers' GPT-2 over
+            ours. The same weights and rows.
+ift         one optimizer step of IFT over one of SFT, both as `train` runs them. Two forwards and a
+            backward over one of each are 4/3, if a backward is two forwards.
+sampling    transformers.generate over nanouft.generate, the same exported model (SFT, 10 s to make
+            the first time), 64 prompts, temperature 1, until all answers stop, at most 64 tokens:
+            what a rollout does.
 decoding    the same for 32 greedy tokens of each answer, none of which may stop.
-memory      the nano model with GPT-2's vocabulary, 1,024 positions paid, forward and backward: time and peak memory of
-            forward(want="logp") over logits and F.cross_entropy.
-trl         one optimizer step of SFT, DPO (with the reference's log-probs made before) and GRPO (with its answers):
-            TRL's trainers over ours, and rows or answers a second. (Ours puts rows of like length into a step.)
-Arms take turns, and whoever goes first changes; a ratio is the median of all pairs of neighbours, with the quartiles
-beside it. With one CPU thread the clock is CPU time, which a busy neighbour disturbs less. What needs transformers or
-TRL is skipped where they are not installed.
+memory      the nano model with GPT-2's vocabulary, 1,024 positions paid, forward and backward: time
+            and peak memory of forward(want="logp") over logits and F.cross_entropy.
+trl         one optimizer step of SFT, DPO (with the reference's log-probs made before) and GRPO
+            (with its answers): TRL's trainers over ours, and rows or answers a second. (Ours puts
+            rows of like length into a step.)
+Arms take turns, and whoever goes first changes; a ratio is the median of all pairs of neighbours,
+with the quartiles beside it. With one CPU thread the clock is CPU time, which a busy neighbour
+disturbs less. What needs transformers or TRL is skipped where they are not installed.
 """
+import copy
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -41,6 +44,7 @@ from nanouft.loop import Device
 from nanouft.models.load import folder_of, start_model
 from nanouft.objectives import OBJECTIVES
 from nanouft.reference import Models, add_columns
+from nanouft.rewards.scorer import exact, score_rows
 from nanouft.run import config, devices
 from nanouft.run.flags import Train
 from nanouft.run.storage import write_json
@@ -54,7 +58,7 @@ Arm = Callable[[int], object]
 class Bench:
     quick: bool = False             # fewer turns
     only: list[str] | None = None   # only these: step ift sampling decoding memory trl
-    gpu: bool = False               # instead: measure one GPU at 124M parameters, below 8 minutes (bench_gpu.py)
+    gpu: bool = False               # instead: measure one GPU at 124M parameters (below 8 minutes)
     shape: Literal["gpt2", "tiny"] = "gpt2"     # of --gpu: tiny tries the command on any machine
     out: str | None = None          # also write the figures as JSON
     device: str = "auto"            # auto | cpu | cuda
@@ -62,10 +66,10 @@ class Bench:
     threads: int | None = None      # CPU threads
 
 
-# ---- arms that take turns --------------------------------------------------------------------------------------------
+# ---- arms that take turns ------------------------------------------------------------------------
 def race(arms: dict[str, Arm], jobs: int, turns: int, device: Device) -> dict[str, np.ndarray]:
-    """{arm: (turns x jobs,) seconds}. All arms do a job before the next one begins, in alternating order. A first turn
-    warms up and is not counted."""
+    """{arm: (turns x jobs,) seconds}. All arms do a job before the next one begins, in alternating
+    order. A first turn warms up and is not counted."""
     times, clock = {name: [] for name in arms}, Clock(device)
     for turn in range(turns + 1):
         for job in range(jobs):
@@ -94,14 +98,14 @@ def backward(loss: Callable[[int], Tensor], device: Device, *models) -> Arm:
     return work
 
 
-# ---- the parts -------------------------------------------------------------------------------------------------------
+# ---- the parts -----------------------------------------------------------------------------------
 def step(turns: int, device: Device) -> dict | None:
     """Forward and backward, all positions paid."""
     model, tok = start_model("base")
     model.to(device.name)
     rows = OBJECTIVES["sft"].rows(world.rows("train", "demos", 1020, 0), None)
     source = Epochs(encode(rows, tok, model.cfg.n_ctx)[0], 32, 8, 0, tok.pad)
-    batches = [source(i).seqs["answer"].each(lambda x: x.to(device.name)) for i in range(8)]
+    batches = [source(i).seqs["answer"].map(lambda x: x.to(device.name)) for i in range(8)]
 
     def ours(i: int) -> Tensor:
         return -model(batches[i].inputs, want="logp", targets=batches[i].targets).mean()
@@ -110,7 +114,8 @@ def step(turns: int, device: Device) -> dict | None:
         return None
 
     def theirs(i: int) -> Tensor:
-        return net(batches[i].inputs, labels=batches[i].inputs, shift_labels=batches[i].targets).loss
+        return (net(batches[i].inputs, labels=batches[i].inputs, shift_labels=batches[i].targets)
+                .loss)
     arms = {"transformers": backward(theirs, device, net), "ours": backward(ours, device, model)}
     times = race(arms, len(batches), turns, device)
     return {"transformers_over_ours": over(times["transformers"], times["ours"])}
@@ -125,9 +130,11 @@ def stepper(name: str, device: Device, init: str = "base") -> Arm:
     rows = objective.rows(world.rows("train", objective.kinds(hp)[0], 1020, 0), hp)
     encoded, _ = encode(rows, tok, model.cfg.n_ctx - (cfg.max_new if objective.on_policy else 0))
     if objective.on_policy:
-        source = Rollouts(encoded, objective, hp, replace(cfg, show_every=0), 96, model, tok, device)
+        start = copy.deepcopy(model).requires_grad_(False)
+        source = Rollouts(encoded, objective, hp, model, start, tok, partial(score_rows, exact),
+                          rows=cfg.batch_size, steps=96, max_new=cfg.max_new, device=device)
     else:
-        add_columns(encoded, objective.columns, Models(model, tok.pad, device), hp)
+        add_columns(encoded, objective.columns, Models(model, tok.pad, device, start_model), hp)
         source = Epochs(encoded, cfg.batch_size, 96, 0, tok.pad)
     learner = Learner(name, model, device, hp)
     return lambda i: learner.step(source(i % 96))
@@ -135,7 +142,7 @@ def stepper(name: str, device: Device, init: str = "base") -> Arm:
 
 def ift(turns: int, device: Device) -> dict:
     times = race({name: stepper(name, device) for name in ("ift", "sft")}, 8, turns, device)
-    return {"ift_over_sft": over(times["ift"], times["sft"])}       # the first steps of a default run
+    return {"ift_over_sft": over(times["ift"], times["sft"])}  # the first steps of a default run
 
 
 def tuned() -> str:
@@ -145,7 +152,8 @@ def tuned() -> str:
 
 
 def answers(turns: int, device: Device, new: int, sample: bool) -> dict | None:
-    """64 answers of at most `new` tokens. Drawn at temperature 1 until they stop, or greedy and endless."""
+    """64 answers of at most `new` tokens. Drawn at temperature 1 until they stop, or greedy and
+    endless."""
     net = bench_others.gpt2(tuned(), device.name)
     if net is None:
         return None
@@ -156,13 +164,15 @@ def answers(turns: int, device: Device, new: int, sample: bool) -> dict | None:
     def ours(i: int) -> None:
         generate(model, batches[i], stop=tok.end if sample else -1, pad=tok.pad, max_new=new,
                  temperature=float(sample), seed=i)
-    arms = {"transformers": lambda i: bench_others.answer(net, batches[i], tok, new, sample, i), "ours": ours}
+    arms = {"transformers": lambda i: bench_others.answer(net, batches[i], tok, new, sample, i),
+            "ours": ours}
     times = race(arms, len(batches), max(1, turns // 3), device)
     return {"transformers_over_ours": over(times["transformers"], times["ours"])}
 
 
 def trl(turns: int, device: Device) -> dict | None:
-    """TRL's steps over ours, which take turns: 32 rows; for GRPO 4 new answers to each of 32 prompts."""
+    """TRL's steps over ours, which take turns: 32 rows; for GRPO 4 new answers to each of 32
+    prompts."""
     found = {}
     for name, rows in {"sft": 32, "dpo": 32, "grpo": 128}.items():
         ours, clock, times = stepper(name, device, tuned()), Clock(device), {"trl": [], "ours": []}
@@ -177,7 +187,7 @@ def trl(turns: int, device: Device) -> dict | None:
                 bench_others.trl_steps(name, tuned(), settings, turns + 1, after_step)
         except ImportError:
             return None
-        theirs, mine = (np.array(t[1:]) for t in times.values())            # the first turn warms up
+        theirs, mine = (np.array(t[1:]) for t in times.values())  # the first turn warms up
         found[f"{name}_trl_over_ours"] = {**over(theirs, mine), "rows_a": rows / np.median(theirs),
                                           "rows_b": rows / np.median(mine)}
     return found
@@ -227,19 +237,24 @@ def main(argv=None) -> int:
     if cfg.gpu:
         from lab import bench_gpu
         return bench_gpu.measure(cfg.shape, device, cfg.out)
-    result = {"device": f"{device.name} {device.dtype}", "threads": torch.get_num_threads(), **bench_others.versions()}
+    result = {"device": f"{device.name} {device.dtype}", "threads": torch.get_num_threads(),
+              **bench_others.versions()}
     print(", ".join(f"{key} {value}" for key, value in result.items()))
     for name in names:
         result[name] = PARTS[name](7 if cfg.quick else 25, device)
         if result[name] is None:
-            print(f"{name:<9} skipped: {'TRL' if name == 'trl' else 'transformers'} is not installed")
+            print(f"{name:<9} skipped: {'TRL' if name == 'trl' else 'transformers'} is not "
+                  "installed")
         for what, r in (result[name] or {}).items():
             if what == "peak":
-                print(f"{name:<9} peak {r['logp'] / 1e6:.0f} MB over {r['plain'] / 1e6:.0f} MB: {r['ratio']:.2f}")
+                print(f"{name:<9} peak {r['logp'] / 1e6:.0f} MB over {r['plain'] / 1e6:.0f} MB: "
+                      f"{r['ratio']:.2f}")
             else:
-                print(f"{name:<9} {what} {r['ratio']:.2f} (quartiles {r['low']:.2f} to {r['high']:.2f}); "
-                      f"{1000 * r['seconds_a']:.0f} and {1000 * r['seconds_b']:.0f} ms"
-                      + (f"; {r['rows_a']:.0f} and {r['rows_b']:.0f} rows a second" if "rows_a" in r else ""))
+                print(f"{name:<9} {what} {r['ratio']:.2f} (quartiles {r['low']:.2f} to "
+                      f"{r['high']:.2f}); {1000 * r['seconds_a']:.0f} and "
+                      f"{1000 * r['seconds_b']:.0f} ms"
+                      + (f"; {r['rows_a']:.0f} and {r['rows_b']:.0f} rows a second"
+                         if "rows_a" in r else ""))
     if cfg.out:
         Path(cfg.out).parent.mkdir(parents=True, exist_ok=True)
         write_json(Path(cfg.out), result)

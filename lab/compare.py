@@ -1,13 +1,15 @@
 """Every way of fine-tuning from one base, over seeds: one table.
 
-    python -m lab.compare                        # all rows x 5 seeds -> out/compare/table.md
-    python -m lab.compare --objectives sft ift dpo "sft->dpo" --seeds 2              # some rows only
+    python -m lab.compare                       # all rows x 5 seeds -> out/compare/table.md
+    python -m lab.compare --objectives sft ift "sft->dpo" --seeds 2     # only some rows
 
-Rows: every objective from the base at its default settings, after SFT those that sample while they train; four chains
-(a second stage starts from the first one's model) and a control, SFT for twice the steps. Sizes are fixed before any
-timing: 100 test prompts a family, 5 seeds, probes on 20 prompts a family. Of every row one setting was chosen, its
-learning rate, among three or more, on two validation seeds (docs/LOG.md); claims.py tunes more, for its contrasts.
-Written beside cells.jsonl: results.json (every figure) and table.md; intervals are Student's t over seeds.
+Rows: every objective from the base at its default settings, after SFT those that sample while they
+train; four chains (a second stage starts from the first one's model) and a control, SFT for twice
+the steps. Sizes are fixed before any timing: 100 test prompts a family, 5 seeds, probes on 20
+prompts a family. Of every row one setting was chosen, its learning rate, among three or more, on
+two validation seeds (docs/LOG.md); claims.py tunes more, for its contrasts.
+Written beside cells.jsonl: results.json (every figure) and table.md; intervals are Student's t over
+seeds.
 """
 import sys
 from collections.abc import Callable
@@ -29,16 +31,18 @@ from nanouft.run import config
 from nanouft.run.storage import write_json, write_text
 
 CHAINS = (("sft", "dpo"), ("sft", "kto"), ("sft", "una"), ("poft", "dpo"))
-GENTLE = "--lr 3e-6"                    # of the second stage of a chain: the best of three learning rates (docs/LOG.md)
-OWN_PASSES = "--epochs 1.5"             # of methods that sample: half the default, about 35 s of one core a run
+# of the second stage of a chain: the best of three learning rates (docs/LOG.md)
+GENTLE = "--lr 3e-6"
+# of methods that sample: half the default, about 35 s of one core a run
+OWN_PASSES = "--epochs 1.5"
 TWICE = "sft, twice the steps"
 COMMITTED = Path("docs/results/compare")
-SAME = {"tpo": "cpo"}                   # gold answers are the chosen ones in NanoWorld: cpo to the last digit
+SAME = {"tpo": "cpo"}  # gold answers are the chosen ones in NanoWorld: cpo to the last digit
 
 
 @dataclass
 class Compare:
-    objectives: list[str] | None = None     # which rows: objectives, "sft->dpo" ..., "sft, twice the steps" [all]
+    objectives: list[str] | None = None  # such as sft, "sft->dpo" or "sft, twice the steps" [all]
     seeds: int = 5                  # a seed draws demonstrations and their order
     init: str = "base"              # where all start
     items: int = 100                # test prompts a family
@@ -51,14 +55,16 @@ class Compare:
         in_range(self, "workers", low=1, high=64)
 
 
-# ---- rows ------------------------------------------------------------------------------------------------------------
+# ---- rows ----------------------------------------------------------------------------------------
 def all_rows() -> dict[str, Row]:
-    """{name: row}: objectives from the base, chains, the control, and what samples while it trains."""
+    """{name: row}: objectives from the base, chains, the control, and what samples while it
+    trains."""
     sampled = [n for n, o in OBJECTIVES.items() if o.on_policy]
     alone = {n: Row(f"--objective {n}") for n in OBJECTIVES if n not in (*sampled, *SAME)}
     chains = {f"{a}->{b}": Row(f"--objective {b} {GENTLE}", after=a) for a, b in CHAINS}
     control = {TWICE: Row("--objective sft --epochs 6")}
-    return alone | chains | control | {f"sft->{n}": Row(f"--objective {n} {OWN_PASSES}", after="sft") for n in sampled}
+    own = {f"sft->{n}": Row(f"--objective {n} {OWN_PASSES}", after="sft") for n in sampled}
+    return alone | chains | control | own
 
 
 def cells_of(cfg: Compare) -> dict[str, list[Cell]]:
@@ -73,7 +79,7 @@ def objective(row: Row):
     return OBJECTIVES[row.flags.split()[1]]
 
 
-# ---- figures ---------------------------------------------------------------------------------------------------------
+# ---- figures -------------------------------------------------------------------------------------
 PERCENT, NATS = (100, 1), (1, 2)                # how a figure is written: scale, digits
 
 
@@ -81,9 +87,11 @@ def probe(name: str) -> Callable[[dict], float]:
     return lambda c: c["portrait"]["probes"][name]
 
 
-MEASURES: dict[str, tuple[str, tuple, Callable[[dict], float]]] = {        # title, how it is written, where it stands
+MEASURES: dict[str, tuple[str, tuple, Callable[[dict], float]]] = {
+    # name: title, how it is written, where it stands
     "score": ("score", PERCENT, lambda c: c["mean"]),
-    "strict": ("strict", PERCENT, lambda c: float(np.mean([f["strict"] for f in c["families"].values()]))),
+    "strict": ("strict", PERCENT,
+               lambda c: float(np.mean([f["strict"] for f in c["families"].values()]))),
     "ends": ("stops", PERCENT, stops),
     "diversity": ("diversity", PERCENT, probe("diversity")),
     "kl_own": ("KL to base", (1, 3), probe("kl_own")),
@@ -91,7 +99,8 @@ MEASURES: dict[str, tuple[str, tuple, Callable[[dict], float]]] = {        # tit
     "chosen": ("Δ chosen", NATS, lambda c: c["portrait"]["pairs"]["chosen"]),
     "rejected": ("Δ rejected", NATS, lambda c: c["portrait"]["pairs"]["rejected"]),
     "corpus_nll": ("corpus loss", NATS, probe("corpus_nll")),
-    **{f: (f.replace("_", " "), PERCENT, lambda c, f=f: c["families"][f]["score"]) for f in world.FAMILIES},
+    **{f: (f.replace("_", " "), PERCENT, lambda c, f=f: c["families"][f]["score"])
+       for f in world.FAMILIES},
 }
 
 
@@ -106,21 +115,22 @@ def write_figure(figure: list | None, how: tuple) -> str:
 
 
 def priced(stages: list[Row], cells: list[dict]) -> Cost | None:
-    """Gradient tokens and FLOPs of all stages, counted for one seed; of a stage that samples while it trains the mean
-    of what its cells counted (None if none is left)."""
+    """Gradient tokens and FLOPs of all stages, counted for one seed; of a stage that samples while
+    it trains the mean of what its cells counted (None if none is left)."""
     def stage(row: Row) -> Cost:
         if not objective(row).on_policy:
             return cost_of([*row.flags.split(), "--seed", "0"])
-        return made_first(objective(row), 0) + Cost(round(np.mean([c["tokens"] for c in cells])),
-                                                    float(np.mean([c["portrait"]["flops"] for c in cells])))
+        return (made_first(objective(row), 0)
+                + Cost(round(np.mean([c["tokens"] for c in cells])),
+                       float(np.mean([c["portrait"]["flops"] for c in cells]))))
     if not cells and any(objective(row).on_policy for row in stages):
         return None
     return sum(map(stage, stages), Cost())
 
 
 def minus(mine: dict[int, float], other: dict[int, float]) -> tuple[list | None, str | None]:
-    """([mean, half width], word) of mine - other over their common seeds: the same seed drew the same data for both,
-    so most of its luck cancels."""
+    """([mean, half width], word) of mine - other over their common seeds: the same seed drew the
+    same data for both, so most of its luck cancels."""
     gaps = [mine[s] - other[s] for s in sorted(mine.keys() & other.keys())]
     if not gaps:
         return None, None
@@ -129,7 +139,8 @@ def minus(mine: dict[int, float], other: dict[int, float]) -> tuple[list | None,
 
 
 def summarise(rows: dict[str, Row], done: dict[str, list[dict]]) -> dict[str, dict]:
-    """{name: its figures} of the base, which is one model and stands beside every seed, and of the rows in `done`."""
+    """{name: its figures} of the base, which is one model and stands beside every seed, and of the
+    rows in `done`."""
     out, unit = {}, priced([rows["sft"]], []).flops
     for name, cells in done.items():
         good = [c for c in cells if "failed" not in c]
@@ -149,22 +160,24 @@ def summarise(rows: dict[str, Row], done: dict[str, list[dict]]) -> dict[str, di
     return out
 
 
-# ---- written ---------------------------------------------------------------------------------------------------------
+# ---- written -------------------------------------------------------------------------------------
 def table(results: dict) -> list[str]:
     """Markdown: a line of each row with all its figures, what it costs and what it needs."""
     lines = []
     for name, row in results["rows"].items():
         figures = [write_figure(row["figures"][key], how) for key, (_, how, _) in MEASURES.items()]
         cost, gap = row["cost"], row["minus_sft"]
-        price = [f"{cost['tokens']:,}", f"{cost['flops'] / 1e9:,.0f}", f"{cost['relative']:.2f}"] if cost else ["–"] * 3
+        price = ([f"{cost['tokens']:,}", f"{cost['flops'] / 1e9:,.0f}", f"{cost['relative']:.2f}"]
+                 if cost else ["–"] * 3)
         gain = [format_gain(*gap), row["verdict"]] if gap else ["–"] * 2
         lost = f" ({len(row['failed'])} seeds diverged)" if row["failed"] else ""
         lines.append([name + lost, *figures, *gain, *price])
-    titles = ["", *(title for title, _, _ in MEASURES.values()), "minus SFT", "", "gradient tokens", "GFLOP", "x SFT"]
-    return [f"{results['seeds']} seeds, {results['items']} test prompts a family; ± is a 95 % t-interval "
-            "over seeds. Scores and shares in percent, KL, gap, Δ and losses in nats. The cost is that of all stages "
-            "and of models made first, counted (python -m lab.cost). What a method needs: docs/methods.md.", "",
-            *markdown_table(titles, lines)]
+    titles = ["", *(title for title, _, _ in MEASURES.values()), "minus SFT", "", "gradient tokens",
+              "GFLOP", "x SFT"]
+    return [f"{results['seeds']} seeds, {results['items']} test prompts a family; ± is a 95 % "
+            "t-interval over seeds. Scores and shares in percent, KL, gap, Δ and losses in nats. "
+            "The cost is that of all stages and of models made first, counted (python -m "
+            "lab.cost). What a method needs: docs/methods.md.", "", *markdown_table(titles, lines)]
 
 
 def main(argv=None) -> int:
@@ -174,8 +187,9 @@ def main(argv=None) -> int:
     wanted = [choose("objective", name, rows) for name in cfg.objectives or rows]
     cells = {name: every[name] for name in ("base", *wanted)}
     done = run_cells([c for some in cells.values() for c in some], out / "cells.jsonl", cfg.workers)
-    results = {"command": "python -m lab.compare", "seeds": cfg.seeds, "items": cfg.items, "init": cfg.init,
-               "rows": summarise(rows, {name: [done[c.key] for c in some] for name, some in cells.items()})}
+    finished = {name: [done[c.key] for c in some] for name, some in cells.items()}
+    results = {"command": "python -m lab.compare", "seeds": cfg.seeds, "items": cfg.items,
+               "init": cfg.init, "rows": summarise(rows, finished)}
     write_json(out / "results.json", results)
     lines = table(results)
     write_text(out / "table.md", "\n".join(lines) + "\n")

@@ -1,12 +1,12 @@
 """The difference of two rows of cells, with an interval for other seeds AND other prompts.
 
-    mean, half = contrast(uft, sft)                             # cells with `each`, the same seeds in the same order
-    mean, half = contrast(uft, sft, ((*SKILLS,), ("fact",)))    # the mean of two parts, each the mean of its families
-    mean, half = contrast(sft)                                  # one row alone
-    mean, half = two_way([gaps_of_a_family, ...])               # its interval: one (seeds, prompts) array a family
+    mean, half = contrast(uft, sft)         # cells with `each`, the same seeds in the same order
+    mean, half = contrast(uft, sft, ((*SKILLS,), ("fact",)))    # two parts, each a mean of families
+    mean, half = contrast(sft)              # one row alone
+    mean, half = two_way([gaps, ...])       # the interval: one (seeds, prompts) array a family
 
-Seeds and questions are resampled; prompts that ask for one fact in several wordings count as one. Of what is one number
-a seed, the interval is Student's t (nanouft.eval.stats.interval).
+Seeds and questions are resampled; prompts that ask for one fact in several wordings count as one.
+Of what is one number a seed, the interval is Student's t (nanouft.eval.stats.interval).
 """
 import math
 from collections.abc import Callable, Sequence
@@ -25,18 +25,22 @@ NINE: Parts = (world.FAMILIES,)             # the endpoint: the mean of the nine
 
 
 def arrays(cells: Sequence[dict], families: Sequence[str]) -> list[np.ndarray]:
-    """One (S,P) array a family: the score of every answer. A run that diverged has learnt nothing: zeros."""
-    return [np.stack([np.zeros(c["items"]) if "failed" in c else unpack_scores(c, f) for c in cells]) for f in families]
+    """One (S,P) array a family: the score of every answer. A run that diverged has learnt nothing:
+    zeros."""
+    return [np.stack([np.zeros(c["items"]) if "failed" in c else unpack_scores(c, f)
+                      for c in cells]) for f in families]
 
 
 @lru_cache
 def prompt_groups(split: str, items: int, seed: int = 0) -> dict[str, np.ndarray]:
-    """{family: (P,) numbers of its prompts, in the order of `arrays`}; prompts that ask for one fact share a number."""
+    """{family: (P,) numbers of its prompts, in the order of `arrays`}; prompts that ask for one
+    fact share a number."""
     asked: dict[str, list] = {f: [] for f in world.FAMILIES}
     for row in world.rows(split, "prompts", items * len(world.FAMILIES), seed):
         asked[row.family].append(read_question(row.prompt[-1].text) or row.prompt[-1].text)
-    groups = {f: np.array([list(dict.fromkeys(all_)).index(x) for x in all_]) for f, all_ in asked.items()}
-    return groups | {"sums": np.arange(items)}                  # of the second world: each question once
+    groups = {f: np.array([list(dict.fromkeys(all_)).index(x) for x in all_])
+              for f, all_ in asked.items()}
+    return groups | {"sums": np.arange(items)}  # of the second world: each question once
 
 
 def endpoint_score(cell: dict, parts: Parts = NINE) -> float:
@@ -47,33 +51,39 @@ def endpoint_score(cell: dict, parts: Parts = NINE) -> float:
 
 
 def contrast(row: Sequence[dict], other: Sequence[dict] = (), parts: Parts = NINE,
-             minus: tuple[Sequence[dict], Sequence[dict]] | None = None, looks: int = 1) -> tuple[float, float]:
-    """(mean, half width of its 95 % interval) of row - other; with `minus`, less the difference of that couple.
-    looks: the pair was picked from so many by the same figures."""
+             minus: tuple[Sequence[dict], Sequence[dict]] | None = None,
+             looks: int = 1) -> tuple[float, float]:
+    """(mean, half width of its 95 % interval) of row - other; with `minus`, less the difference of
+    that couple. looks: the pair was picked from so many by the same figures."""
     signed = [(1, row), (-1, other), *zip((-1, 1), minus or ())]
     signed = [(sign, cells) for sign, cells in signed if cells]
     seeds = [[c["seed"] % APART for c in cells] for _, cells in signed]
     assert all(s == seeds[0] for s in seeds), f"not the same seeds: {seeds}"
     families = [f for part in parts for f in part]
-    share = {f: len(families) / len(parts) / len(part) for part in parts for f in part}     # two_way: the plain mean
+    # two_way: the plain mean
+    share = {f: len(families) / len(parts) / len(part) for part in parts for f in part}
     every = [(sign, arrays(cells, families)) for sign, cells in signed]
-    gaps = [share[f] * sum(sign * of_family[i] for sign, of_family in every) for i, f in enumerate(families)]
+    gaps = [share[f] * sum(sign * of_family[i] for sign, of_family in every)
+            for i, f in enumerate(families)]
     drawn = prompt_groups(row[0]["split"], row[0]["items"], row[0].get("prompts", 0))
     return two_way(gaps, [drawn[f] for f in families], looks=looks)
 
 
-# ---- intervals over seeds and prompts --------------------------------------------------------------------------------
+# ---- intervals over seeds and prompts ------------------------------------------------------------
 def two_way(gaps: list[np.ndarray], groups: list[np.ndarray] | None = None, draws: int = 1000,
             looks: int = 1) -> tuple[float, float]:
     """(mean, half width of its 95 % interval) of a mean over families.
-    gaps: one (S,P) array a family, the score of every answer (or its difference to another row's), the same S seeds
-    everywhere. groups: (P,) numbers a family; prompts of one number (one fact in several wordings) are drawn together.
-    Each draw resamples seeds and prompts (the pigeonhole bootstrap, Owen 2007, arXiv:0712.1111), S-1 seeds of S: so
-    the variance of few seeds comes out unbiased. What belongs to one seed and one prompt alone is drawn in both ways
-    and then counted three times; two of them are taken off. The half width is Student's t times the spread; its
-    degrees of freedom (Satterthwaite) are S-1 where only seeds differ, and many where only prompts do. Two or three
-    seeds cannot tell how much seeds differ, so there the freedom is S-1 in any case.
-    looks: this difference was picked as the largest of so many, and its interval is wider for that (Bonferroni)."""
+    gaps: one (S,P) array a family, the score of every answer (or its difference to another row's),
+    the same S seeds everywhere. groups: (P,) numbers a family; prompts of one number (one fact in
+    several wordings) are drawn together. Each draw resamples seeds and prompts (the pigeonhole
+    bootstrap, Owen 2007, arXiv:0712.1111), S-1 seeds of S: so the variance of few seeds comes out
+    unbiased. What belongs to one seed and one prompt alone is drawn in both ways and then counted
+    three times; two of them are taken off. The half width is Student's t times the spread; its
+    degrees of freedom (Satterthwaite) are S-1 where only seeds differ, and many where only prompts
+    do. Two or three seeds cannot tell how much seeds differ, so there the freedom is S-1 in any
+    case.
+    looks: this difference was picked as the largest of so many, and its interval is wider for that
+    (Bonferroni)."""
     rng, S = np.random.default_rng(0), len(gaps[0])
     mean = float(np.mean([g.mean() for g in gaps]))
     if S < 2:
@@ -81,17 +91,20 @@ def two_way(gaps: list[np.ndarray], groups: list[np.ndarray] | None = None, draw
     seeds = drawn_seeds(rng, S, draws)
     total, alone = np.zeros(draws), 0.0
     for i, g in enumerate(gaps):
-        number = np.arange(g.shape[1]) if groups is None else np.unique(groups[i], return_inverse=True)[1]
+        number = (np.arange(g.shape[1])
+                  if groups is None else np.unique(groups[i], return_inverse=True)[1])
         G = number.max() + 1
         total += drawn_means(rng, seeds, [g], number)[0] / len(gaps)
         rest = g - g.mean(0) - g.mean(1, keepdims=True) + g.mean()                          # (S,P)
-        rest = rest @ (number[:, None] == np.arange(G))                                     # (S,G) sums of groups
-        alone += (rest ** 2).sum() * G / max(1, (S - 1) * (G - 1)) / S / (g.shape[1] * len(gaps)) ** 2
+        rest = rest @ (number[:, None] == np.arange(G))  # (S,G) sums of groups
+        answers = g.shape[1] * len(gaps)
+        alone += (rest ** 2).sum() * G / max(1, (S - 1) * (G - 1)) / S / answers ** 2
     over_seeds = np.mean([g.mean(1) for g in gaps], 0).var(ddof=1) / S
     variance = max(total.var() - 2 * alone, over_seeds)
     freedom = S - 1
     if S >= 4:
-        freedom = max(freedom, freedom * (variance / over_seeds) ** 2 if over_seeds > 0 else math.inf)
+        freedom = max(freedom,
+                      freedom * (variance / over_seeds) ** 2 if over_seeds > 0 else math.inf)
     return mean, quantile(freedom, looks) * math.sqrt(variance)
 
 
@@ -102,32 +115,32 @@ def drawn_seeds(rng: np.random.Generator, S: int, draws: int) -> np.ndarray:
 
 def drawn_means(rng: np.random.Generator, seeds: np.ndarray, scores: list[np.ndarray],
                 number: np.ndarray) -> list[np.ndarray]:
-    """(draws,) means of each of several (S,P) arrays, all with the same draws of seeds and prompts. number: (P,) groups
-    of prompts that are drawn together."""
+    """(draws,) means of each of several (S,P) arrays, all with the same draws of seeds and prompts.
+    number: (P,) groups of prompts that are drawn together."""
     G = number.max() + 1
-    prompts = rng.multinomial(G, np.full(G, 1 / G), len(seeds))[:, number]                  # (draws,P)
+    prompts = rng.multinomial(G, np.full(G, 1 / G), len(seeds))[:, number]  # (draws,P)
     return [((seeds @ g) * prompts).sum(1) / np.maximum(prompts.sum(1), 1) for g in scores]
 
 
 def quantile(freedom: float, looks: int = 1) -> float:
-    """Student's t that is exceeded with probability 2.5 %, at the whole degrees of freedom below, as printed tables
-    advise; with `looks` wider by what 2.5 % / looks asks for."""
+    """Student's t that is exceeded with probability 2.5 %, at the whole degrees of freedom below,
+    as printed tables advise; with `looks` wider by what 2.5 % / looks asks for."""
     try:
         from scipy.stats import t as student
     except ImportError:
-        raise UserError('intervals over seeds and prompts need scipy: pip install -e ".[lab]"') from None
+        raise UserError('intervals over seeds and prompts need scipy: pip install -e lab') from None
     whole = math.floor(freedom) if freedom < math.inf else freedom
     wider = student.ppf(1 - 0.025 / looks, freedom) / student.ppf(0.975, freedom)
     return float(student.ppf(0.975, whole) * wider)
 
 
 def holm(clear: dict, word: Callable[[object, int], str]) -> dict[object, tuple[int, str]]:
-    """{name: (looks, verdict)} of m contrasts, by Holm's rule: word(name, looks) judges the clearest by an interval of
-    level 1 - 5 %/m, the next one by 1 - 5 %/(m - 1), and so on; after the first one that is undecided, all are.
-    clear: {name: how clear it is}."""
-    found, looks, said = {}, len(clear), ""
+    """{name: (looks, verdict)} of m contrasts, by Holm's rule: word(name, looks) judges the
+    clearest by an interval of level 1 - 5 %/m, the next one by 1 - 5 %/(m - 1), and so on; after
+    the first one that is undecided, all are. clear: {name: how clear it is}."""
+    found, looks, verdict = {}, len(clear), ""
     for name in sorted(clear, key=lambda name: -clear[name]):
-        said = said if said == "undecided" else word(name, looks)
-        found[name] = looks, said
-        looks -= said != "undecided"
+        verdict = verdict if verdict == "undecided" else word(name, looks)
+        found[name] = looks, verdict
+        looks -= verdict != "undecided"
     return found

@@ -1,11 +1,12 @@
-"""What went wrong? Twelve short training runs, each with one mistake: curves, answers, and the cause one click away.
+"""What went wrong? Twelve short training runs, each with one mistake: curves, answers, and the
+cause one click away.
 
-    python -m lab.gallery --story endless           # one story again: at most a minute or two on one thread
-    python -m lab.gallery --out docs                # all of them, the page of the project
-    python -m lab.gallery --out docs --page         # ... from the results that are there: nothing is trained
+    python -m lab.gallery --story endless       # one story again: a minute or two on one thread
+    python -m lab.gallery --out docs            # all of them, the page of the project
+    python -m lab.gallery --out docs --page     # ... from the results that are there
 
-A story trains a faulty and a repaired model (gallery_stories.py). What they gave stands in results/gallery.json; page
-and pictures are made of that file and of lab/pages/gallery.md.
+A story trains a faulty and a repaired model (gallery_stories.py). What they gave stands in
+results/gallery.json; page and pictures are made of that file and of lab/pages/gallery.md.
 """
 import re
 import sys
@@ -29,14 +30,16 @@ from nanouft.run.storage import Lines, checksum, made_once, read_json, write_jso
 
 ITEMS, EVERY = 30, 12   # validation prompts a family; steps between two points of a held-out curve
 SIDES = ("faulty", "repaired")
-LABELS = {"loss": "training loss", "held_out.nll": "held-out loss", "accuracy": "training pairs won",
-          "held_out.accuracy": "held-out pairs won", "held_out.logp_chosen": "log-prob of chosen, held out",
-          "reward": "reward", "score": "exact score"}
-UNITS = {"loss": "nats", "held_out.nll": "nats a token", "held_out.logp_chosen": "nats an answer"}    # else shares
+LABELS = {"loss": "training loss", "held_out.nll": "held-out loss",
+          "accuracy": "training pairs won", "held_out.accuracy": "held-out pairs won",
+          "held_out.logp_chosen": "log-prob of chosen, held out", "reward": "reward",
+          "score": "exact score"}
+# else shares
+UNITS = {"loss": "nats", "held_out.nll": "nats a token", "held_out.logp_chosen": "nats an answer"}
 LONGEST = 110                                                   # letters of an answer on the page
 
 
-# ---- one run ---------------------------------------------------------------------------------------------------------
+# ---- one run -------------------------------------------------------------------------------------
 def trained(flags: str, keep: Path, start: str = "base", fault: Fault = nullcontext) -> str:
     """The folder of a run's model, trained once in `keep`."""
     argv = flags.replace("lab/", f"{Path(__file__).parent.as_posix()}/").split()
@@ -49,7 +52,8 @@ def trained(flags: str, keep: Path, start: str = "base", fault: Fault = nullcont
 
 
 def told(story: Story, side: str, keep: Path) -> dict:
-    """Train and ask: {"figures": ..., "curves": ..., "answers": all of the families that the story asks}."""
+    """Train and ask: {"figures": ..., "curves": ..., "answers": all of the families that the story
+    asks}."""
     with quiet():
         start = trained(story.after, keep) if story.after else "base"
         if side == "faulty":
@@ -61,37 +65,44 @@ def told(story: Story, side: str, keep: Path) -> dict:
         found, items = scores.families(model, tok, devices.pick("cpu", "fp32", 1), "val", ITEMS)
     log = Lines(Path(folder) / "metrics.jsonl").read()
     curves = {name: points(log, name) for panel in story.panels for name in panel}
-    answers = {family: [{"prompt": x.prompt, "says": x.answer, "score": four_digits(x.score), "stops": x.ended}
-                        for x in items if x.family == family] for family in story.families}
+    answers = {family: [{"prompt": x.prompt, "says": x.answer, "score": four_digits(x.score),
+                         "stops": x.ended} for x in items if x.family == family]
+               for family in story.families}
     figures = {family: four_digits(r["score"]) for family, r in found.items()}
     figures |= {"mean": four_digits(scores.mean_score(found)),
                 "stops": four_digits(float(np.mean([x.ended for x in items])))}
-    return {"figures": figures | {name: end(name, line) for name, line in curves.items()}, "curves": curves,
-            "answers": answers}
+    return {"figures": figures | {name: end(name, line) for name, line in curves.items()},
+            "curves": curves, "answers": answers}
 
 
 def three_answers(made: dict) -> dict:
-    """Both runs with one answer a family: to the first prompt at which the repaired one scores higher, or the first."""
-    both = {family: list(zip(made["faulty"]["answers"][family], made["repaired"]["answers"][family]))
+    """Both runs with one answer a family: to the first prompt at which the repaired one scores
+    higher, or the first."""
+    both = {family: list(zip(made["faulty"]["answers"][family],
+                             made["repaired"]["answers"][family]))
             for family in made["faulty"]["answers"]}
-    shown = [next((two for two in pairs if two[0]["score"] < two[1]["score"]), pairs[0]) for pairs in both.values()]
-    return {side: made[side] | {"answers": [two[n] for two in shown]} for n, side in enumerate(SIDES)}
+    shown = [next((two for two in pairs if two[0]["score"] < two[1]["score"]), pairs[0])
+             for pairs in both.values()]
+    return {side: made[side] | {"answers": [two[n] for two in shown]}
+            for n, side in enumerate(SIDES)}
 
 
 def points(log: list[dict], name: str) -> list[list[float]]:
-    """[[step, value]] of a training figure (24 means), or of one of the rows held out: "held_out.nll"."""
+    """[[step, value]] of a training figure (24 means), or of one of the rows held out:
+    "held_out.nll"."""
     if name.startswith("held_out."):
         return held_curve(log, name.removeprefix("held_out."))
     return mean_curve([line[name] for line in log if "grad_norm" in line])
 
 
 def end(name: str, line: list[list[float]]) -> float:
-    """Where a curve ends: its last point, or of a training figure, which is noisy, the mean of its last quarter."""
+    """Where a curve ends: its last point, or of a training figure, which is noisy, the mean of its
+    last quarter."""
     last = line[-1:] if name.startswith("held_out.") else line[-max(1, len(line) // 4):]
     return four_digits(float(np.mean([value for _, value in last])))
 
 
-# ---- the page --------------------------------------------------------------------------------------------------------
+# ---- the page ------------------------------------------------------------------------------------
 def page(stories: tuple[Story, ...], results: dict) -> str:
     """The template: its head, and the sections of the stories that have results."""
     head, *sections = read_template("gallery.md")[0].split("\n## ")
@@ -104,11 +115,13 @@ def section(text: str, story: Story, made: dict) -> str:
     """A section with the figures of both runs in their places; "40 %" as everywhere here."""
     bad, good = (made[side]["figures"] for side in SIDES)
     told = ", ".join(f"{code(x['says'])} ({x['score']:.2f})" for x in made["repaired"]["answers"])
-    faulty = [f"![{named(story.seen)} of the faulty run](gallery/{story.name}.png)", "", *answers(made["faulty"])]
+    faulty = [f"![{named(story.seen)} of the faulty run](gallery/{story.name}.png)", "",
+              *answers(made["faulty"])]
     repaired = [f"![{named(story.panels)} of both runs](gallery/{story.name}-repaired.png)",
                 f"The repaired model answers {told}."]
     again = f"Both runs again: `python -m lab.gallery --story {story.name}`."
-    filled = text.format(bad=bad, good=good, faulty="\n".join(faulty), repaired="\n".join(repaired), again=again)
+    filled = text.format(bad=bad, good=good, faulty="\n".join(faulty), repaired="\n".join(repaired),
+                         again=again)
     return re.sub(r"(?<=\d)%", " %", filled)
 
 
@@ -121,7 +134,8 @@ def named(panels: Panels) -> str:
 
 def answers(run: dict) -> list[str]:
     return markdown_table(["question", "answer", "score", "stops"], [
-        [x["prompt"], code(x["says"]), f"{x['score']:.2f}", "yes" if x["stops"] else "no"] for x in run["answers"]])
+        [x["prompt"], code(x["says"]), f"{x['score']:.2f}", "yes" if x["stops"] else "no"]
+        for x in run["answers"]])
 
 
 def code(text: str) -> str:
@@ -131,7 +145,7 @@ def code(text: str) -> str:
     return f"`{short}`".replace("|", r"\|") if short else "(nothing)"
 
 
-# ---- the pictures ----------------------------------------------------------------------------------------------------
+# ---- the pictures --------------------------------------------------------------------------------
 def pictures(story: Story, made: dict, folder: Path) -> None:
     """What the author saw, and the same with the repaired run in front of it."""
     faulty, repaired = (made[side]["curves"] for side in SIDES)
@@ -140,15 +154,19 @@ def pictures(story: Story, made: dict, folder: Path) -> None:
     draw(story.panels, both, folder / f"{story.name}-repaired.png", dashed=story.unseen)
 
 
-def draw(panels: Panels, runs: list[tuple[str, dict, str]], file: Path, dashed: tuple[str, ...] = ()) -> None:
-    """One panel beside the other; runs: (label, curves, style of line). A dashed curve may lie upon another one."""
-    fig, axes = plots.plt.subplots(1, len(panels), figsize=(5.2 * len(panels) + 0.8, 3.4), squeeze=False)
+def draw(panels: Panels, runs: list[tuple[str, dict, str]], file: Path,
+         dashed: tuple[str, ...] = ()) -> None:
+    """One panel beside the other; runs: (label, curves, style of line). A dashed curve may lie upon
+    another one."""
+    fig, axes = plots.plt.subplots(1, len(panels), figsize=(5.2 * len(panels) + 0.8, 3.4),
+                                   squeeze=False)
     for ax, panel in zip(axes[0], panels):
         for label, curves, style in runs:
             for name, color in zip(panel, plots.LINES):
                 words = f"{LABELS[name]}, {label}" if label else LABELS[name]
-                ax.plot(*zip(*curves[name]), "--" if style == "-" and name in dashed else style, color=color, lw=2.2,
-                        label=words, marker="o" if name.startswith("held_out") else "", ms=4)
+                ax.plot(*zip(*curves[name]), "--" if style == "-" and name in dashed else style,
+                        color=color, lw=2.2, label=words,
+                        marker="o" if name.startswith("held_out") else "", ms=4)
         ax.set(xlabel="step", ylabel=UNITS.get(panel[0], ""))
         if panel[0] not in UNITS:
             ax.set_ylim(-0.03, 1.03)
@@ -157,12 +175,12 @@ def draw(panels: Panels, runs: list[tuple[str, dict, str]], file: Path, dashed: 
     plots.save(fig, file)
 
 
-# ---- the command -----------------------------------------------------------------------------------------------------
+# ---- the command ---------------------------------------------------------------------------------
 @dataclass
 class Gallery:
     story: str | None = None        # only this one, such as endless [all]
     out: str = "out/gallery"        # folder of page, pictures and results
-    page: bool = False              # train nothing: make page and pictures from the results that are there
+    page: bool = False              # page and pictures from the results that are there; no training
 
 
 def main(argv=None) -> int:
@@ -191,7 +209,8 @@ def main(argv=None) -> int:
 def line(story: Story, made: dict, seconds: float) -> str:
     bad, good = (made[side]["figures"][story.figure] for side in SIDES)
     seen = "" if story.shows(made) else f"   NOT SEEN: a change of {story.gap:+g} was expected"
-    return f"{story.name:<10} {story.figure} {bad:.3g}, repaired {good:.3g}   ({seconds:.0f} s){seen}"
+    return (f"{story.name:<10} {story.figure} {bad:.3g}, repaired {good:.3g}   ({seconds:.0f} "
+            f"s){seen}")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,11 @@
-"""The twelve stories of the gallery as data: the two runs, the figure in which the mistake is seen, and the mistakes.
+"""The twelve stories of the gallery as data: the two runs, the figure in which the mistake is seen,
+and the mistakes.
 
-The words are in lab/pages/gallery.md, a section a story, in the same order. {bad[mean]:.0%} there is a figure of the
-faulty run, {good[mean]:.0%} of the repaired one; curves end in figures, too. Titles tell what is seen, not why.
-A mistake that no flag of train can make is planted while a run trains or answers: a context manager of a few lines.
+The words are in lab/pages/gallery.md, a section a story, in the same order. {bad[mean]:.0%} there
+is a figure of the faulty run, {good[mean]:.0%} of the repaired one; curves end in figures, too.
+Titles tell what is seen, not why.
+A mistake that no flag of train can make is planted while a run trains or answers: a context manager
+of a few lines.
 """
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -21,16 +24,18 @@ from nanouft.world.tasks import I_DO_NOT_KNOW
 Fault = Callable[[], AbstractContextManager]
 
 
-# ---- mistakes in what the loss sees ----------------------------------------------------------------------------------
+# ---- mistakes in what the loss sees --------------------------------------------------------------
 def in_batch(change: Callable[[Batch], Batch]) -> Fault:
     """Each batch goes through `change` first."""
     right = Epochs.__call__
-    return lambda: patch.object(Epochs, "__call__", lambda epochs, step: change(right(epochs, step)))
+    return lambda: patch.object(Epochs, "__call__",
+                                lambda epochs, step: change(right(epochs, step)))
 
 
 @in_batch
 def no_end(batch: Batch) -> Batch:
-    """Rows stand one after the other without <|end|>: what follows an answer is the next question."""
+    """Rows stand one after the other without <|end|>: what follows an answer is the next
+    question."""
     for s in batch.seqs.values():
         s.targets = s.targets.masked_fill(s.targets == nano().end, nano().user)
     return batch
@@ -68,9 +73,10 @@ def sorted_by_task() -> AbstractContextManager:
     return patch.object(Epochs, "__call__", batch_at)
 
 
-# ---- mistakes elsewhere ----------------------------------------------------------------------------------------------
+# ---- mistakes elsewhere --------------------------------------------------------------------------
 def moving_reference() -> AbstractContextManager:
-    """DPO whose reference is the model that is trained: at each step both give the same log-probs."""
+    """DPO whose reference is the model that is trained: at each step both give the same
+    log-probs."""
     dpo = OBJECTIVES["dpo"]
 
     def loss(batch: Batch, hp):
@@ -81,22 +87,24 @@ def moving_reference() -> AbstractContextManager:
 
 
 def other_template() -> AbstractContextManager:
-    """The question as plain text, "User: ... Assistant:", where the model was trained with control tokens."""
+    """The question as plain text, "User: ... Assistant:", where the model was trained with control
+    tokens."""
     def prompt_ids(self: Tokenizer, turns) -> list[int]:
         return self.encode(f" User: {turns[-1].text} Assistant:")
     return patch.object(Tokenizer, "prompt_ids", prompt_ids)
 
 
 def never_wrong(prompts: list[str], answers: list[str]) -> list[float]:
-    """A reward that can be hacked: 1 for an answer that says nothing false, a right one, or "I do not know."."""
+    """A reward that can be hacked: 1 for an answer that says nothing false, a right one, or "I do
+    not know."."""
     return [max(world.score(p, a), float(a == I_DO_NOT_KNOW)) for p, a in zip(prompts, answers)]
 
 
-# ---- the stories -----------------------------------------------------------------------------------------------------
+# ---- the stories ---------------------------------------------------------------------------------
 SFT = "--objective sft"
 DPO = "--objective dpo"
-RLOO = ("--objective rloo --lr 1e-4 --steps 40 --batch-size 16 --skills truth,unknown,fact --eval-every 0 "
-        "--show-every 0")
+RLOO = ("--objective rloo --lr 1e-4 --steps 40 --batch-size 16 --skills truth,unknown,fact "
+        "--eval-every 0 --show-every 0")
 FEW = "--objective sft --rows 30 --batch-size 15 --lr 1e-3"
 LOSSES, WON = (("loss", "held_out.nll"),), (("loss",), ("accuracy", "held_out.accuracy"))
 Panels = tuple[tuple[str, ...], ...]        # curves that share a panel
@@ -109,18 +117,19 @@ class Story:
     faulty: str                         # flags of train
     repaired: str
     figure: str                         # the fault is seen in this figure ...
-    gap: float                          # ... which the repair changes by at least this much, in this direction
+    gap: float                          # ... which the repair changes by at least this much
     panels: Panels = LOSSES
     families: tuple[str, str, str] = ("list", "sort", "fact")       # whose first prompts are asked
     fault: Fault = nullcontext          # planted while the faulty run trains
     asked: Fault = nullcontext          # planted while its model is asked
     after: str = ""                     # flags of the run that both start from [the base]
-    unseen: tuple[str, ...] = ()        # curves that the author did not have: drawn only with the repair, dashed
+    unseen: tuple[str, ...] = ()        # curves drawn only with the repair, dashed
 
     @property
     def seen(self) -> Panels:
         """The panels with the curves that the author had."""
-        return tuple(tuple(name for name in panel if name not in self.unseen) for panel in self.panels)
+        return tuple(tuple(name for name in panel if name not in self.unseen)
+                     for panel in self.panels)
 
     def shows(self, made: dict) -> bool:
         """Is the fault seen in the faulty run and gone in the repaired one?"""
@@ -131,18 +140,24 @@ class Story:
 STORIES = (
     Story("endless", "03", SFT, SFT, "stops", 0.5, fault=no_end),
     Story("nothing", "01", SFT, SFT, "mean", 0.3, fault=not_shifted),
-    Story("certain", "03", SFT, SFT, "unknown", 0.15, LOSSES, ("unknown", "fact", "sort"), fault=mask_too_late),
-    Story("strangers", "00", SFT, SFT, "mean", 0.3, LOSSES, ("sum", "truth", "fact"), asked=other_template),
+    Story("certain", "03", SFT, SFT, "unknown", 0.15, LOSSES, ("unknown", "fact", "sort"),
+          fault=mask_too_late),
+    Story("strangers", "00", SFT, SFT, "mean", 0.3, LOSSES, ("sum", "truth", "fact"),
+          asked=other_template),
     Story("stutter", "00", f"{SFT} --lr 3e-2", SFT, "mean", 0.3),
-    Story("waves", "16", SFT, SFT, "mean", 0.07, LOSSES, ("reverse", "sum", "unknown"), fault=sorted_by_task),
-    Story("scissors", "16", f"{FEW} --steps 200", f"{FEW} --steps 10 --eval-every 2", "held_out.nll", -0.2, LOSSES,
-          ("sum", "sort", "fact")),
-    Story("halfway", "11", f"{SFT} --noise 0.4", f"{SFT} --noise 0.4 --keep 0.6", "mean", 0.05, LOSSES,
-          ("truth", "sort", "reverse")),
-    Story("modest", "07", DPO, f"{DPO} --beta 10", "fact", 0.4, WON, ("fact", "truth", "sort"), after=SFT),
-    Story("flat", "07", f"{DPO} --beta 10", f"{DPO} --beta 10", "fact", 0.4, (("loss",), ("held_out.logp_chosen",)),
+    Story("waves", "16", SFT, SFT, "mean", 0.07, LOSSES, ("reverse", "sum", "unknown"),
+          fault=sorted_by_task),
+    Story("scissors", "16", f"{FEW} --steps 200", f"{FEW} --steps 10 --eval-every 2",
+          "held_out.nll", -0.2, LOSSES, ("sum", "sort", "fact")),
+    Story("halfway", "11", f"{SFT} --noise 0.4", f"{SFT} --noise 0.4 --keep 0.6", "mean", 0.05,
+          LOSSES, ("truth", "sort", "reverse")),
+    Story("modest", "07", DPO, f"{DPO} --beta 10", "fact", 0.4, WON, ("fact", "truth", "sort"),
+          after=SFT),
+    Story("flat", "07", f"{DPO} --beta 10", f"{DPO} --beta 10", "fact", 0.4,
+          (("loss",), ("held_out.logp_chosen",)),
           ("fact", "truth", "sort"), fault=moving_reference, after=SFT),
-    Story("backwards", "07", DPO, DPO, "held_out.accuracy", 0.4, WON, ("sort", "sum", "truth"), fault=swapped),
+    Story("backwards", "07", DPO, DPO, "held_out.accuracy", 0.4, WON, ("sort", "sum", "truth"),
+          fault=swapped),
     Story("perfect", "13", f"{RLOO} --reward lab/gallery_stories.py:never_wrong", RLOO, "fact", 0.4,
           (("reward", "score"),), ("fact", "truth", "unknown"), after=SFT, unseen=("score",)),
 )

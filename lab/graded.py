@@ -1,9 +1,10 @@
-"""Answers of the base, none of them right but about facts, as data: what study C3b (one_stage.py) learns from.
+"""Answers of the base, none of them right but about facts, as data: what study C3b (one_stage.py)
+learns from.
 
-    write(folder, own)          # after rewards/harvest.py wrote the folder: its files hold the kept prompts only
+    write(folder, own)      # after rewards/harvest.py wrote the folder: keeps some prompts only
 
-A prompt is kept if its best answer earns .2 to .8; of `fact`, which the base knows, every prompt is kept. The file
-a.jsonl holds right demonstrations of honesty (truth, unknown).
+A prompt is kept if its best answer earns .2 to .8; of `fact`, which the base knows, every prompt is
+kept. The file a.jsonl holds right demonstrations of honesty (truth, unknown).
 """
 from pathlib import Path
 
@@ -14,7 +15,9 @@ from nanouft.rewards.harvest import write as write_files
 from nanouft.run.storage import Lines
 from nanouft.world.tasks import GROUP_B, read
 
-QUESTIONS, DEMOS = "A,fact", 300        # the families whose answers are graded; demonstrations of honesty
+# the families whose answers are graded; demonstrations of honesty
+QUESTIONS = "A,fact"
+DEMOS = 300
 PARTLY = (0.2, 0.8)
 
 
@@ -24,7 +27,8 @@ def write(folder: Path, own: Own) -> None:
                for x in Lines(folder / "answers.jsonl").read()]
     write_files(folder, [s for s in sampled if kept(s)], good=None, is_learnt=False)
     demos = world.rows("train", "demos", DEMOS, own.seed, skills=GROUP_B)
-    Lines(folder / "a.jsonl").rewrite([{"prompt": r.prompt[0].text, "response": r.answer[0].text} for r in demos])
+    Lines(folder / "a.jsonl").rewrite([{"prompt": r.prompt[0].text, "response": r.answer[0].text}
+                                       for r in demos])
 
 
 def kept(s: Sampled) -> bool:

@@ -1,16 +1,17 @@
-"""Tasks made for one question each: what does a mistake spoil, and how long is an answer? Their rows and exact scores.
+"""Tasks made for one question each: what does a mistake spoil, and how long is an answer? Their
+rows and exact scores.
 
-    chain    Add all of 2 1 2.              2 and 1 is 3 and 2 is 5         a result is the last result plus a number
-    steps    Add neighbours of 2 1 2.       2 and 1 is 3 and 2 is 3         a result is two neighbouring numbers added
-    things   Name 3 things, fox first.      1 fox 2 bee 3 saw               which other things: by lot
+    chain    Add all of 2 1 2.           2 and 1 is 3 and 2 is 5    the last result plus a number
+    steps    Add neighbours of 2 1 2.    2 and 1 is 3 and 2 is 3    two neighbouring numbers added
+    things   Name 3 things, fox first.   1 fox 2 bee 3 saw          which other things: by lot
 
-`chain` is NanoWorld's running sum, longer and in other words: a wrong result spoils all that follow. In `steps` it
-spoils nothing, and both have the same numbers, words and length: `steps` is the control. Numbers are 1, 2 or 3, so that
-16 of them give a sum of one token. In `things` no one can know the next thing, and everybody can know the end: the
-answers in which the released IFT forgets to stop. The first thing makes prompts differ, since train holds out a tenth
-of the prompts.
+`chain` is NanoWorld's running sum, longer and in other words: a wrong result spoils all that
+follow. In `steps` it spoils nothing, and both have the same numbers, words and length: `steps` is
+the control. Numbers are 1, 2 or 3, so that 16 of them give a sum of one token. In `things` no one
+can know the next thing, and everybody can know the end: the answers in which the released IFT
+forgets to stop. The first thing makes prompts differ, since train holds out a tenth of the prompts.
 
-    Job("chain", (11, 15), rows=300, flags=("--objective", "ift"), seed=0).run()           # trained and scored
+    Job("chain", (11, 15), rows=300, flags=("--objective", "ift"), seed=0).run()    # its scores
 """
 import json
 import random
@@ -42,7 +43,7 @@ SUMS = {"chain": "Add all of {}.", "steps": "Add neighbours of {}."}
 SPLITS = {"val": 77_001, "test": 77_002}        # seeds of the prompts, the same for every model
 
 
-# ---- rows ------------------------------------------------------------------------------------------------------------
+# ---- rows ----------------------------------------------------------------------------------------
 def results(task: str, numbers: list[int]) -> list[int]:
     """The result after each number but the first."""
     out, last = [], numbers[0]
@@ -67,24 +68,27 @@ def reference(prompt: str, rng: random.Random) -> str:
         return " ".join(f"{i} {w}" for i, w in enumerate(named, 1))
     numbers = [int(d) for d in re.findall(r"\d+", prompt)]
     task = "chain" if prompt.startswith("Add all") else "steps"
-    return " ".join([str(numbers[0]), *(f"and {d} is {t}" for d, t in zip(numbers[1:], results(task, numbers)))])
+    return " ".join([str(numbers[0]),
+                     *(f"and {d} is {t}" for d, t in zip(numbers[1:], results(task, numbers)))])
 
 
 def rows(task: str, lengths: tuple[int, int], n: int, seed: int) -> list[Row]:
-    rng = random.Random(f"{'sums' if task in SUMS else task} {seed}")        # `chain` and `steps` add the same numbers
+    # `chain` and `steps` add the same numbers
+    rng = random.Random(f"{'sums' if task in SUMS else task} {seed}")
     prompts = [ask(task, lengths, rng) for _ in range(n)]
     return [Row((Turn("user", p),), (Turn("assistant", reference(p, rng)),)) for p in prompts]
 
 
 def score(prompt: str, answer: str) -> float:
-    """Sums: the share of results that are right at their own place. `things`: 1 or 0; any things do after the first."""
-    said = answer.split()
+    """Sums: the share of results that are right at their own place. `things`: 1 or 0; any things do
+    after the first."""
+    words = answer.split()
     if hit := THINGS.fullmatch(prompt):
-        numbers, things = [str(i) for i in range(1, int(hit[1]) + 1)], said[1::2]
-        return float(said[::2] == numbers and len(things) == len(numbers) and things[0] == hit[2]
+        numbers, things = [str(i) for i in range(1, int(hit[1]) + 1)], words[1::2]
+        return float(words[::2] == numbers and len(things) == len(numbers) and things[0] == hit[2]
                      and set(things) <= set(ITEMS))
     gold = reference(prompt, random.Random(0)).split()
-    return sum(a == b for a, b in zip(gold[4::4], said[4::4])) / len(gold[4::4])
+    return sum(a == b for a, b in zip(gold[4::4], words[4::4])) / len(gold[4::4])
 
 
 def exact(prompt: str, answer: str) -> bool:
@@ -94,7 +98,7 @@ def exact(prompt: str, answer: str) -> bool:
     return answer == reference(prompt, random.Random(0))
 
 
-# ---- a job: trained and scored ---------------------------------------------------------------------------------------
+# ---- a job: trained and scored -------------------------------------------------------------------
 @dataclass(frozen=True)
 class Job:
     task: str
@@ -108,7 +112,8 @@ class Job:
 
     @property
     def key(self) -> str:
-        about = [VERSION, self.task, self.lengths, self.rows, self.flags, self.seed, self.split, self.items]
+        about = [VERSION, self.task, self.lengths, self.rows, self.flags, self.seed, self.split,
+                 self.items]
         return checksum(json.dumps([*about, fingerprint(self.start)]))[:16]
 
     def __str__(self) -> str:
@@ -124,23 +129,26 @@ class Job:
         file = folder / "rows.jsonl"
         Lines(file).rewrite([{"prompt": r.prompt[0].text, "response": r.answer[0].text}
                              for r in rows(self.task, self.lengths, self.rows, self.seed)])
-        train_into(folder / "run", [*self.flags, "--data", str(file), "--plain"], self.start, self.seed)
+        train_into(folder / "run", [*self.flags, "--data", str(file), "--plain"], self.start,
+                   self.seed)
         return measured(*start_model(str(folder / "run")), self.task,
                         rows(self.task, self.lengths, self.items, SPLITS[self.split]))
 
 
 def measured(model: GPT, tok: Tokenizer, task: str, asked: list[Row]) -> dict:
-    """Means of score, strict (right in full, and stops), ends; scores, stricts: of every answer (base64). Of `things`
-    also `end`: the loss of <|end|> after a right list, in nats. Of sums also `token` and `differ`: after the true
-    words, the share of numbers that the greedy model says right, and the probability that a sampled guess is another
-    one; `gap`: nats a token lost after its own words (eval/probes.py)."""
+    """Means of score, strict (right in full, and stops), ends; scores, stricts: of every answer
+    (base64). Of `things` also `end`: the loss of <|end|> after a right list, in nats. Of sums also
+    `token` and `differ`: after the true words, the share of numbers that the greedy model says
+    right, and the probability that a sampled guess is another one; `gap`: nats a token lost after
+    its own words (eval/probes.py)."""
     longest = 8 + max(len(tok.encode(" " + r.answer[0].text)) for r in asked)
     answers = answer_rows(model.eval(), tok, asked, max_new=longest)
-    said = [(r.prompt[0].text, tok.decode(a.ids).strip()) for r, a in zip(asked, answers)]
-    right = [score(*x) for x in said]
+    texts = [(r.prompt[0].text, tok.decode(a.ids).strip()) for r, a in zip(asked, answers)]
+    right = [score(*x) for x in texts]
     ends = [stops(a, tok) for a in answers]
-    strict = [float(exact(*x) and e) for x, e in zip(said, ends)]
-    out = {"score": float(np.mean(right)), "strict": float(np.mean(strict)), "ends": float(np.mean(ends)),
+    strict = [float(exact(*x) and e) for x, e in zip(texts, ends)]
+    out = {"score": float(np.mean(right)), "strict": float(np.mean(strict)),
+           "ends": float(np.mean(ends)),
            "scores": pack_scores(right), "stricts": pack_scores(strict)}
     if task == "things":
         return out | {"end": end_loss(model, tok, asked)}
@@ -166,7 +174,7 @@ def guesses(model, tok, asked: list[Row]) -> dict[str, float]:
             "differ": float(1 - p.gather(1, gold[:, None]).mean())}
 
 
-# ---- NanoWorld -------------------------------------------------------------------------------------------------------
+# ---- NanoWorld -----------------------------------------------------------------------------------
 @dataclass(frozen=True)
 class Moved:
     """How far the model of a cell went from its start."""
@@ -181,20 +189,24 @@ class Moved:
 
     def run(self, keep: Path = KEEP) -> dict:
         """-> one JSON object; of a run that diverged: it has moved by as much as there is."""
-        about = {"key": self.key, "flags": " ".join(self.cell.flags), "seed": self.cell.seed, "split": self.cell.split,
-                 "largest change": 1.0, "nats from the start": 100.0}
+        about = {"key": self.key, "flags": " ".join(self.cell.flags), "seed": self.cell.seed,
+                 "split": self.cell.split, "largest change": 1.0, "nats from the start": 100.0}
         return finished(about, partial(self.compared, keep=keep))
 
     def compared(self, folder: Path, keep: Path) -> dict:
-        """The largest change of a family's score, and nats a token of KL(model || start) along right answers."""
+        """The largest change of a family's score, and nats a token of KL(model || start) along
+        right answers."""
         cell, device = self.cell, Device("cpu", "fp32")
         start, tok = start_model(kept_model(cell.start, keep))
         model, _ = start_model(train_cell(cell, folder / "run", keep))
-        before, after = (scores.families(m.eval(), tok, device, cell.split, cell.items)[0] for m in (start, model))
+        before, after = (scores.families(m.eval(), tok, device, cell.split, cell.items)[0]
+                         for m in (start, model))
         asked = world.rows(cell.split, "prompts", 30 * len(world.FAMILIES), 0)
         far = kl(model, start, seqs_of([r.answer[0].text for r in asked], asked, model, tok))
-        return {"largest change": max(abs(after[f]["score"] - before[f]["score"]) for f in world.FAMILIES),
-                "before": scores.mean_score(before), "after": scores.mean_score(after), "nats from the start": far}
+        return {"largest change": max(abs(after[f]["score"] - before[f]["score"])
+                                      for f in world.FAMILIES),
+                "before": scores.mean_score(before), "after": scores.mean_score(after),
+                "nats from the start": far}
 
 
 def run_task(job: "Job | Moved | Cell") -> dict:

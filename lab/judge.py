@@ -2,11 +2,12 @@
 
     python -m lab.claims --write        # claims.py holds the rows
 
-The rule. An interval covers other seeds and other prompts (contrast.py). Superiority holds if the whole 95 % interval
-of the difference lies above 0, does not hold if it lies below, else it is undecided. Non-inferiority asks the same of
--2 points. Equivalence holds if the interval lies within -2 and +2, does not hold if it lies outside. Where the two
-bases differ, a claim is undecided. Verdicts of a claim's preset contrasts are corrected for their number (Holm); the
-intervals that are printed, and exploratory contrasts, are not.
+The rule. An interval covers other seeds and other prompts (contrast.py). Superiority holds if the
+whole 95 % interval of the difference lies above 0, does not hold if it lies below, else it is
+undecided. Non-inferiority asks the same of -2 points. Equivalence holds if the interval lies within
+-2 and +2, does not hold if it lies outside. Where the two bases differ, a claim is undecided.
+Verdicts of a claim's preset contrasts are corrected for their number (Holm); the intervals that are
+printed, and exploratory contrasts, are not.
 """
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,15 @@ from lab.pictures import interval_picture
 from lab.runner import results_of
 from lab.search import VAL_SEED, Search
 from lab.study import ITEMS, TEST, Plan, Study
-from lab.words import MARGIN, claim_verdict, common_verdict, format_gain, format_interval, markdown_table, read_template
+from lab.words import (
+    MARGIN,
+    claim_verdict,
+    common_verdict,
+    format_gain,
+    format_interval,
+    markdown_table,
+    read_template,
+)
 from nanouft.run.storage import read_json, write_json, write_text
 from nanouft.world import FAMILIES
 
@@ -30,8 +39,9 @@ ADVICE = "Run the same command without --write first"
 
 @dataclass(frozen=True)
 class Contrast:
-    """row - other on the endpoint, or on `parts`; with `minus`, less the same difference of that couple. test:
-    superiority, non-inferiority or equivalence. Those that are not `preset` are exploratory."""
+    """row - other on the endpoint, or on `parts`; with `minus`, less the same difference of that
+    couple. test: superiority, non-inferiority or equivalence. Those that are not `preset` are
+    exploratory."""
     text: str
     row: str
     other: str
@@ -41,14 +51,16 @@ class Contrast:
     preset: bool = True
 
 
-# ---- from finished cells ---------------------------------------------------------------------------------------------
+# ---- from finished cells -------------------------------------------------------------------------
 def untrained(claim: Plan) -> dict[str, Cell]:
     """{base: the base as it is}, on the prompts of the claim."""
-    return {base: Cell((), 0, base, TEST.split, ITEMS, claim.prompts, each=True) for base in claim.bases}
+    return {base: Cell((), 0, base, TEST.split, ITEMS, claim.prompts, each=True)
+            for base in claim.bases}
 
 
 def judged(study: Study, name: str, done: dict[str, dict]) -> dict:
-    """All that is said about a claim, as JSON. study: with the settings of the claim; done: finished cells by key."""
+    """What results.json says about a claim. study: with the settings of the claim; done: finished
+    cells by key."""
     claim = study.plan(name)
     found = {base: {row: results_of(c, done, ADVICE) for row, c in rows.items()}
              for base, rows in study.test_cells(name).items()}
@@ -56,38 +68,46 @@ def judged(study: Study, name: str, done: dict[str, dict]) -> dict:
     contrasts = [compared(c, claim, found) for c in claim.contrasts]
     correct(contrasts, claim, found)
     return {
-        "baseline": claim.baseline, "parts": claim.parts, "seeds": list(claim.seeds), "prompts": claim.prompts,
-        "search": {base: {row: searched(study.setting(name, row, base), study.searches.get((name, row, base)), done)
+        "baseline": claim.baseline, "parts": claim.parts, "seeds": list(claim.seeds),
+        "prompts": claim.prompts,
+        "search": {base: {row: searched(study.setting(name, row, base),
+                                        study.searches.get((name, row, base)), done)
                           for row in claim.rows} for base in claim.tuned_on},
-        "bases": {base: {"start": families(starts[base]), "rows": {row: summary(claim, rows, row) for row in rows}}
+        "bases": {base: {"start": families(starts[base]),
+                         "rows": {row: summary(claim, rows, row) for row in rows}}
                   for base, rows in found.items()},
         "contrasts": contrasts}
 
 
 def searched(chosen: dict[str, str], search: Search | None, done: dict[str, dict]) -> dict:
-    """What was chosen, its validation score, the axes at whose edge it lies, and the families' scores of every setting
-    that was tried, with the first seed."""
+    """What was chosen, its validation score, the axes at whose edge it lies, and the families'
+    scores of every setting that was tried, with the first seed."""
     if search is None:
         return {"chosen": chosen, "score": None, "edges": [], "tried": {}}
     value = search.score(search.best(done), search.first + search.more, done)
     return {"chosen": chosen, "score": round(value, DIGITS),
             "edges": list(dict.fromkeys(search.edges)),
-            "tried": {" ".join(s): families([done[search.cell_at(s, VAL_SEED).key]]) for s in search.settings()}}
+            "tried": {" ".join(s): families([done[search.cell_at(s, VAL_SEED).key]])
+                      for s in search.settings()}}
 
 
 def families(cells: list[dict], key: str = "score") -> dict[str, float]:
     """{family: mean over cells}."""
-    return {f: round(float(np.mean([0.0 if "failed" in c else c["families"][f][key] for c in cells])), DIGITS)
-            for f in FAMILIES}
+    return {f: round(float(np.mean([0.0 if "failed" in c else c["families"][f][key]
+                                    for c in cells])), DIGITS) for f in FAMILIES}
 
 
 def summary(claim: Plan, rows: dict[str, list[dict]], row: str) -> dict:
-    """A row on one base: [mean, half width] of the endpoint, of its difference to the baseline and of the columns."""
+    """A row on one base: [mean, half width] of the endpoint, of its difference to the baseline and
+    of the columns."""
     mine = rows[row]
-    return {"flags": mine[0]["flags"], "keys": [c["key"] for c in mine], "failed": sum("failed" in c for c in mine),
+    return {"flags": mine[0]["flags"], "keys": [c["key"] for c in mine],
+            "failed": sum("failed" in c for c in mine),
             "score": rounded(contrast(mine, parts=claim.parts)),
-            "gap": None if row == claim.baseline else rounded(contrast(mine, rows[claim.baseline], claim.parts)),
-            "columns": {title: rounded(contrast(mine, parts=parts)) for title, parts in claim.columns.items()},
+            "gap": None if row == claim.baseline
+            else rounded(contrast(mine, rows[claim.baseline], claim.parts)),
+            "columns": {title: rounded(contrast(mine, parts=parts))
+                        for title, parts in claim.columns.items()},
             "families": families(mine), "lists that stop": families(mine, "ends")["list"]}
 
 
@@ -96,48 +116,53 @@ def compared(c: Contrast, claim: Plan, cells: dict[str, dict[str, list[dict]]]) 
     for base, rows in cells.items():
         mean, half = difference(c, claim, rows)
         bases[base] = {"mean": mean, "half": half, "verdict": claim_verdict(mean, half, c.test)}
-    return {"text": c.text, "preset": c.preset, "test": c.test, "row": c.row, "other": c.other, "minus": c.minus,
-            "parts": c.parts or claim.parts, "bases": bases,
+    return {"text": c.text, "preset": c.preset, "test": c.test, "row": c.row, "other": c.other,
+            "minus": c.minus, "parts": c.parts or claim.parts, "bases": bases,
             "verdict": common_verdict([b["verdict"] for b in bases.values()])}
 
 
-def difference(c: Contrast, claim: Plan, rows: dict[str, list[dict]], looks: int = 1) -> list[float]:
-    """[mean, half width]. looks: the half width is for one of so many intervals that shall all hold."""
+def difference(c: Contrast, claim: Plan, rows: dict[str, list[dict]],
+               looks: int = 1) -> list[float]:
+    """[mean, half width]. looks: the half width is for one of so many intervals that must all
+    hold."""
     minus = (rows[c.minus[0]], rows[c.minus[1]]) if c.minus else None
     return rounded(contrast(rows[c.row], rows[c.other], c.parts or claim.parts, minus, looks))
 
 
 def correct(contrasts: list[dict], claim: Plan, found: dict[str, dict[str, list[dict]]]) -> None:
-    """Holm's correction of the verdicts of the preset contrasts, on each base: how many half widths lie between a
-    difference and the nearest limit of its test says how clear it is. The intervals that are printed stay those of
-    95 %."""
+    """Holm's correction of the verdicts of the preset contrasts, on each base: how many half widths
+    lie between a difference and the nearest limit of its test says how clear it is. The intervals
+    that are printed stay those of 95 %."""
     preset = [i for i, c in enumerate(claim.contrasts) if c.preset]
     for base, rows in found.items():
         bases = {i: contrasts[i]["bases"][base] for i in preset}
 
         def word(i: int, looks: int) -> str:
-            return claim_verdict(*difference(claim.contrasts[i], claim, rows, looks), contrasts[i]["test"])
-        clear = {i: min(abs(b["mean"] - limit) for limit in LIMITS[contrasts[i]["test"]]) / max(b["half"], 1e-9)
-                 for i, b in bases.items()}
-        for i, (_, said) in holm(clear, word).items():
-            bases[i]["verdict"] = said
+            return claim_verdict(*difference(claim.contrasts[i], claim, rows, looks),
+                                 contrasts[i]["test"])
+        clear = {i: min(abs(b["mean"] - limit) for limit in LIMITS[contrasts[i]["test"]])
+                 / max(b["half"], 1e-9) for i, b in bases.items()}
+        for i, (_, verdict) in holm(clear, word).items():
+            bases[i]["verdict"] = verdict
     for i in preset:
-        contrasts[i]["verdict"] = common_verdict([b["verdict"] for b in contrasts[i]["bases"].values()])
+        verdicts = [b["verdict"] for b in contrasts[i]["bases"].values()]
+        contrasts[i]["verdict"] = common_verdict(verdicts)
 
 
 def rounded(pair: tuple[float, float]) -> list[float]:
     return [round(x, DIGITS) for x in pair]
 
 
-# ---- what is written -------------------------------------------------------------------------------------------------
+# ---- what is written -----------------------------------------------------------------------------
 def write(folder: Path, new: dict[str, dict]) -> list[str]:
-    """results.json (claims that are not among the new ones stay as they are), a table and pictures a claim; returns
-    the names of the files."""
+    """results.json (claims that are not among the new ones stay as they are), a table and pictures
+    a claim; returns the names of the files."""
     file = folder / "results.json"
     kept = read_json(file)["claims"] if file.exists() else {}
     claims = dict(sorted({**kept, **new}.items()))
     every = [c for claim in claims.values() for c in claim["contrasts"]]
-    write_json(file, {"margin": MARGIN, "contrasts": len(every), "preset": sum(c["preset"] for c in every),
+    write_json(file, {"margin": MARGIN, "contrasts": len(every),
+                      "preset": sum(c["preset"] for c in every),
                       "claims": claims})
     files = [file]
     for name, claim in new.items():
@@ -151,7 +176,8 @@ def page(name: str, claim: dict) -> str:
     preset = sum(c["preset"] for c in contrasts)
     titles = ["contrast", "", "test", *(f"`{b}`" for b in bases), "verdict"]
     lines = [[c["text"], "preset" if c["preset"] else "exploratory", c["test"],
-              *(f"{format_gain(b['mean'], b['half'])}: {b['verdict']}" for b in c["bases"].values()),
+              *(f"{format_gain(b['mean'], b['half'])}: {b['verdict']}"
+                for b in c["bases"].values()),
               f"**{c['verdict']}**"] for c in contrasts]
     return read_template("claim.md")[0].format(
         name=name, seeds=len(claim["seeds"]), bases=len(bases), all=len(contrasts), preset=preset,
@@ -172,16 +198,21 @@ def rows_of(claim: dict, base: str) -> list[str]:
     search = claim["search"].get(base) or next(iter(claim["search"].values()))
     start, rows = claim["bases"][base]["start"], claim["bases"][base]["rows"]
     columns = list(next(iter(rows.values()))["columns"])
-    titles = ["row", "settings", "endpoint", f"minus {claim['baseline']}", *columns, *FAMILIES, "lists that stop"]
-    at_start = endpoint_score({"families": {f: {"score": s} for f, s in start.items()}}, claim["parts"])
+    titles = ["row", "settings", "endpoint", f"minus {claim['baseline']}", *columns, *FAMILIES,
+              "lists that stop"]
+    at_start = endpoint_score({"families": {f: {"score": s} for f, s in start.items()}},
+                              claim["parts"])
     lines = [["the base itself", "", f"{100 * at_start:.1f}", "", *[""] * len(columns),
               *(f"{100 * start[f]:.0f}" for f in FAMILIES), ""]]
     for row, r in rows.items():
-        settings = " ".join(f"{flag.removeprefix('--')} {value}{'*' * (flag in search[row]['edges'])}"
+        settings = " ".join(f"{flag.removeprefix('--')} "
+                            f"{value}{'*' * (flag in search[row]['edges'])}"
                             for flag, value in search[row]["chosen"].items())
         diverged = f" ({r['failed']} diverged)" if r["failed"] else ""
         gap = format_gain(*r["gap"]) if r["gap"] else ""
         lines.append([row + diverged, settings, format_interval(*r["score"]), gap,
                       *(format_interval(*r["columns"][c]) for c in columns),
-                      *(f"{100 * r['families'][f]:.0f}" for f in FAMILIES), f"{100 * r['lists that stop']:.0f}"])
-    return [f"## Base `{base}`", "", *markdown_table(titles, lines), "", "\\* at the edge of what was tried"]
+                      *(f"{100 * r['families'][f]:.0f}" for f in FAMILIES),
+                      f"{100 * r['lists that stop']:.0f}"])
+    return [f"## Base `{base}`", "", *markdown_table(titles, lines), "",
+            "\\* at the edge of what was tried"]

@@ -1,12 +1,13 @@
-"""Which method when? One table a regime: so many demonstrations, so many scored answers of the model's own.
+"""Which method when? One table a regime: so many demonstrations, so many scored answers of the
+model's own.
 
-    python -m lab.map                   # tunes, trains and scores what is missing; about 6 hours on two cores
-    python -m lab.map --pieces grid     # only some pieces: grid, long, source, noise, judges, second
-    python -m lab.map --write           # docs/map.md, its picture and results/map/map.json from kept cells
+    python -m lab.map                   # tunes, trains, scores what is missing: 6 hours, 2 cores
+    python -m lab.map --pieces grid     # some pieces: grid, long, source, noise, judges, second
+    python -m lab.map --write           # docs/map.md, its picture and map.json from kept cells
 
-regimes.py has the plan: what a user may have, the rows, how their settings are chosen. Figures are means over seeds
-with 95 % intervals for other seeds and other prompts (contrast.py); stops and diversity, which a cell holds once, with
-Student's t over seeds.
+regimes.py has the plan: what a user may have, the rows, how their settings are chosen. Figures are
+means over seeds with 95 % intervals for other seeds and other prompts (contrast.py); stops and
+diversity, which a cell holds once, with Student's t over seeds.
 """
 import shlex
 import sys
@@ -34,37 +35,45 @@ FOLDER, DOCS = Path("docs/results/map"), Path("docs")
 BROKEN = ("fact", "truth", "unknown")           # families shown beside the endpoint
 
 
-# ---- one regime ------------------------------------------------------------------------------------------------------
-def regime(r: plan.Regime, rows: dict[str, list[Cell]], chosen: dict[str, dict], done: dict[str, dict]) -> dict:
-    """What map.json says of a regime: its rows, best first, each with those that are significantly worse. The best row
-    was picked by the same figures, so its comparisons with others have a wider interval; those with SFT were planned.
-    A row whose settings were chosen elsewhere is never called worse or equal: better settings might help it."""
+# ---- one regime ----------------------------------------------------------------------------------
+def regime(r: plan.Regime, rows: dict[str, list[Cell]], chosen: dict[str, dict],
+           done: dict[str, dict]) -> dict:
+    """What map.json says of a regime: its rows, best first, each with those that are significantly
+    worse. The best row was picked by the same figures, so its comparisons with others have a wider
+    interval; those with SFT were planned. A row whose settings were chosen elsewhere is never
+    called worse or equal: better settings might help it."""
     got = {name: [done[c.key] for c in cells] for name, cells in rows.items()}
     ends = {name: contrast(cells) for name, cells in got.items()}
     order = sorted(got, key=lambda name: -ends[name][0])
     flops = {name: float(np.mean([c["spent"]["flops"] for c in cells if "spent" in c] or [0]))
              for name, cells in got.items()}
-    own = {name: name == "SFT" or chosen[name]["searched"] in ("", replace(r, base="base").name) for name in order}
+    own = {name: name == "SFT" or chosen[name]["searched"] in ("", replace(r, base="base").name)
+           for name in order}
     out = []
     for place, name in enumerate(order):
         looks = len(order) - 1 if place == 0 else 1
-        mean, half, word = judged(got[name], got["SFT"]) if name != "SFT" else (0.0, 0.0, "baseline")
+        mean, half, word = (judged(got[name], got["SFT"])
+                            if name != "SFT" else (0.0, 0.0, "baseline"))
         out.append({
-            "name": name, "needs": needs(name, r), "endpoint": list(ends[name]), "borrowed": not own[name],
+            "name": name, "needs": needs(name, r), "endpoint": list(ends[name]),
+            "borrowed": not own[name],
             "worse": [n for n in order[place + 1:] if own[n]
                       and judged(got[n], got[name], looks=looks)[2] == "worse"],
             "gain": [mean, half], "verdict": word if own[name] or word == "better" else "undecided",
             "changes": changes(got[name], got["SFT"]) if name != "SFT" else {},
-            "cost": {"samples": samples(r, name), "flops": flops[name], "relative": flops[name] / flops["SFT"],
+            "cost": {"samples": samples(r, name), "flops": flops[name],
+                     "relative": flops[name] / flops["SFT"],
                      "at_inference": plan.PER_PROMPT if name == plan.BEST else 1},
             **chosen[name], "failed": sum("failed" in c for c in got[name]),
-            "commands": [line.replace("out/", f"out/{folder_name(r)}/") for line in commands(rows[name][0])]})
+            "commands": [line.replace("out/", f"out/{folder_name(r)}/")
+                         for line in commands(rows[name][0])]})
     more = {"steps": r.steps} if r.steps else {}
     more |= {"cleaned": judged(got[plan.CLEANED], got["RFT"])} if plan.CLEANED in got else {}
-    agreed = [c["agreement"] for c in got.get("DPO", ()) if "agreement" in c]       # all rows have the same judges
+    # all rows have the same judges
+    agreed = [c["agreement"] for c in got.get("DPO", ()) if "agreement" in c]
     more |= {"agreement": interval(agreed)} if agreed else {}
-    return {"name": r.name, "demos": r.demos, "samples": r.samples, "noise": r.noise, "errs": r.errs,
-            "source": f"errs {r.errs}" if r.errs else r.source,
+    return {"name": r.name, "demos": r.demos, "samples": r.samples, "noise": r.noise,
+            "errs": r.errs, "source": f"errs {r.errs}" if r.errs else r.source,
             "base": "base" if r.base == "base" else "second base", **more, "rows": out}
 
 
@@ -80,14 +89,16 @@ def judged(row: list[dict], other: list[dict], parts: Parts = NINE, looks: int =
 
 
 def changes(row: list[dict], sft: list[dict]) -> dict[str, list]:
-    """{family, ends or diversity: [mean, half width, word]} minus SFT. Of diversity neither more nor less is better."""
+    """{family, ends or diversity: [mean, half width, word]} minus SFT. Of diversity neither more
+    nor less is better."""
     out = {f: judged(row, sft, ((f,),)) for f in BROKEN}
     finished = [(a, b) for a, b in zip(row, sft) if "failed" not in a and "failed" not in b]
     for name, of in (("ends", stops), ("diversity", lambda c: c["diversity"])):
         if finished and (name == "ends" or "diversity" in finished[0][0]):
             mean, half = interval([of(a) - of(b) for a, b in finished])
             word = difference_word(mean, half)
-            varied = {"better": "more varied", "worse": "less varied"} if name == "diversity" else {}
+            varied = ({"better": "more varied", "worse": "less varied"}
+                      if name == "diversity" else {})
             out[name] = [mean, half, varied.get(word, word)]
     return out
 
@@ -115,19 +126,21 @@ def commands(cell: Cell) -> list[str]:
     """The command lines that make a cell's model."""
     own = cell.own
     if own and not own.prompts:
-        return [f"python -m nanouft.world --demos {own.rows} --noise {own.noise:g} --right --seed {own.seed} --out "
-                "out/own/right.jsonl", train(cell, cell.base, "out/sft")]
+        return [f"python -m nanouft.world --demos {own.rows} --noise {own.noise:g} --right --seed "
+                f"{own.seed} --out out/own/right.jsonl", train(cell, cell.base, "out/sft")]
     first = cell.start if isinstance(cell.start, Cell) else own.model if own else None
     out = [train(first, first.base, "out/sft")] if first else []
     if own and own.labelled:
         out.append(f"python -m nanouft.reward --init out/sft --pairs samples --rows {own.labelled} "
                    f"--seed {2 * APART + own.seed} --out out/reward")
     if any("{own}" in f for f in cell.flags):
-        judge = " --reward out/reward" if own.labelled else f" --reward {own.judge} --good 1" if own.errs else ""
+        judge = (" --reward out/reward" if own.labelled
+                 else f" --reward {own.judge} --good 1" if own.errs else "")
         out.append(f"python -m nanouft.rewards.harvest --init out/sft --prompts {own.prompts} "
                    f"--samples {own.samples} --seed {own.seed}{judge} --out out/own")
     if cell.best_of > 1:
-        return [*out, f"python -m nanouft.evaluate --init out/sft --best-of {cell.best_of} --reward out/reward"]
+        return [*out, f"python -m nanouft.evaluate --init out/sft --best-of {cell.best_of} "
+                "--reward out/reward"]
     chained = isinstance(cell.start, Cell)
     folder = "out/sft-2" if chained and cell.flags[1] == "sft" else f"out/{cell.flags[1]}"
     return [*out, train(cell, "out/sft" if chained else cell.base, folder)]
@@ -137,10 +150,11 @@ def train(c: Cell, init: str, folder: str) -> str:
     judge = c.own.judge if c.own and c.own.errs else "out/reward"
     flags = [f.replace("{own}", "out/own").replace("{reward}", judge) for f in c.flags]
     start = [] if init == "base" else ["--init", init]
-    return shlex.join(["python", "-m", "nanouft.train", *flags, *start, "--seed", str(c.seed), "--out", folder])
+    return shlex.join(["python", "-m", "nanouft.train", *flags, *start, "--seed", str(c.seed),
+                       "--out", folder])
 
 
-# ---- all of it -------------------------------------------------------------------------------------------------------
+# ---- all of it -----------------------------------------------------------------------------------
 def summary(done: dict[str, dict]) -> dict:
     """map.json; regimes that are not finished are named."""
     regimes, unfinished, curve, others, edges, searches = [], [], {}, {}, {}, set()
@@ -159,39 +173,46 @@ def summary(done: dict[str, dict]) -> dict:
                          "edges": study.edges(r, name, r.base)} for name in cells}
         regimes.append({"piece": piece, **regime(r, cells, chosen, done)})
         searches |= set(study.searches)
-        edges |= {(place, name): f"{name} at {place.name} ({', '.join(flag.removeprefix('--') for flag in s.edges)})"
+        edges |= {(place, name): f"{name} at {place.name} "
+                  f"({', '.join(flag.removeprefix('--') for flag in s.edges)})"
                   for (place, name, _), s in study.searches.items() if s.edges}
         if piece in ("grid", "judges") or (piece == "long" and r.base == "base"):
             got = {name: [done[c.key] for c in row] for name, row in cells.items()}
             curve |= {r.demos: got["SFT"]} if piece == "grid" else {}
-            others |= {(r.demos, r.samples, name, r.errs): row for name, row in got.items() if name != "SFT"}
+            others |= {(r.demos, r.samples, name, r.errs): row
+                       for name, row in got.items() if name != "SFT"}
     if not regimes:
         raise UserError("no regime of the map is finished; run python -m lab.map")
     rates = prices.exchange(curve, others) if len(curve) > 1 else []
     against_sft = sum(row["name"] != "SFT" for r in regimes for row in r["rows"])
-    return {"command": "python -m lab.map", "seeds": len(plan.plan(plan.GRID[0]).seeds), "items": ITEMS,
-            "margin": MARGIN, "endpoint": "mean of the nine families' scores", "contrasts": against_sft,
-            "unfinished": unfinished, "searches": len(searches), "edges": list(edges.values()),
-            "exchange": rates, "transfer": transfer.found(kept(read_cells(transfer.FILE), ""), rates),
+    return {"command": "python -m lab.map", "seeds": len(plan.plan(plan.GRID[0]).seeds),
+            "items": ITEMS, "margin": MARGIN, "endpoint": "mean of the nine families' scores",
+            "contrasts": against_sft, "unfinished": unfinished, "searches": len(searches),
+            "edges": list(edges.values()),
+            "exchange": rates,
+            "transfer": transfer.found(kept(read_cells(transfer.FILE), ""), rates),
             "alone": {d: contrast(cells)[0] for d, cells in curve.items()}, "regimes": regimes}
 
 
 def write(folder: Path, done: dict[str, dict], docs: Path = DOCS) -> str:
-    """Writes map.json, and page and pictures, which need all but the judges that err; -> a line that says what."""
+    """Writes map.json, and page and pictures, which need all but the judges that err; -> a line
+    that says what."""
     found = summary(done)
     write_json(folder / "map.json", found)
     whole = all(name.endswith("misjudged") for name in found["unfinished"])
     if whole:
         picture(found, docs / "map.png")
         write_text(docs / "map.md", page(found))
-    written = f"{folder / 'map.json'}, {docs / 'map.md'}" if whole else f"{folder / 'map.json'}, no page yet"
-    return f"{written}: {len(found['regimes'])} regimes; not finished: {'; '.join(found['unfinished']) or 'none'}"
+    written = (f"{folder / 'map.json'}, {docs / 'map.md'}"
+               if whole else f"{folder / 'map.json'}, no page yet")
+    return (f"{written}: {len(found['regimes'])} regimes; not finished: "
+            f"{'; '.join(found['unfinished']) or 'none'}")
 
 
 @dataclass
 class Map:
-    pieces: list[str] | None = None     # grid, long, source, noise, judges, second; sums, more, small [all]
-    write: bool = False                 # page, pictures and data from what is there; trains nothing
+    pieces: list[str] | None = None     # grid, source, noise ... sums, more, small ... [all]
+    write: bool = False                 # page, pictures and data from what is there; no training
     workers: int = 2                    # processes of one thread each
     out: str = str(FOLDER)              # folder of cells.jsonl and map.json
 

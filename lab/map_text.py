@@ -1,5 +1,5 @@
-"""docs/map.md and its picture from map.json: what a judged answer is worth, which method, how sure. The words are in
-pages/map.md."""
+"""docs/map.md and its picture from map.json: what a judged answer is worth, which method, how sure.
+The words are in pages/map.md."""
 from pathlib import Path
 
 from lab.words import format_gain, format_interval, markdown_table, read_template
@@ -9,19 +9,24 @@ WORTH_SEEING = 300                      # with more demonstrations SFT's curve i
 
 
 def page(found: dict) -> str:
-    """docs/map.md as text. In the template {gain[30 x 4,000][RFT]} is a row's gain over SFT in a regime."""
+    """docs/map.md as text. In the template {gain[30 x 4,000][RFT]} is a row's gain over SFT in a
+    regime."""
     (template,) = read_template("map.md")
     of = {r["name"]: r for r in found["regimes"]}
     gain = {name: {x["name"]: format_gain(*x["gain"]) for x in r["rows"]} for name, r in of.items()}
     told = of_rft(found["exchange"], 30, 4000)
     return template.format(
-        alone=", ".join(f"{100 * score:.1f} with {int(d):,}" for d, score in found["alone"].items()),
+        alone=", ".join(f"{100 * score:.1f} with {int(d):,}"
+                        for d, score in found["alone"].items()),
         example=round(told["worth"]) + told["demos"],
-        exchange="\n".join(exchange(found["exchange"])), **rates(found["exchange"]), order="\n".join(order(of)),
+        exchange="\n".join(exchange(found["exchange"])), **rates(found["exchange"]),
+        order="\n".join(order(of)),
         gain=gain,
-        agreement={name: format_interval(*r["agreement"]) for name, r in of.items() if "agreement" in r},
-        cleaned={name: f"{format_gain(*r['cleaned'][:2])} ({r['cleaned'][2]})" for name, r in of.items()
-                 if "cleaned" in r}, errs="\n".join(errs(found)), transfer="\n".join(transfer(found, gain)),
+        agreement={name: format_interval(*r["agreement"])
+                   for name, r in of.items() if "agreement" in r},
+        cleaned={name: f"{format_gain(*r['cleaned'][:2])} ({r['cleaned'][2]})"
+                 for name, r in of.items() if "cleaned" in r}, errs="\n".join(errs(found)),
+        transfer="\n".join(transfer(found, gain)),
         typed="\n".join(row(of["30 x 4,000"], "RFT")["commands"]),
         unfinished="; ".join(found["unfinished"]) or "nothing",
         edges=len(found["edges"]),
@@ -32,11 +37,13 @@ def row(r: dict, name: str) -> dict:
     return next(x for x in r["rows"] if x["name"] == name)
 
 
-# ---- what a judged answer is worth -----------------------------------------------------------------------------------
+# ---- what a judged answer is worth ---------------------------------------------------------------
 def exchange(lines: list[dict]) -> list[str]:
-    """A line for each number of demonstrations, a column for each number of judged answers, of RFT."""
+    """A line for each number of demonstrations, a column for each number of judged answers, of
+    RFT."""
     worth = {(x["demos"], x["samples"]): f"{x['worth']:.0f}: {rate(x)}" for x in lines
-             if x["row"] == "RFT" and x["samples"] > 250 and x["demos"] <= WORTH_SEEING and not x["errs"]}
+             if x["row"] == "RFT" and x["samples"] > 250 and x["demos"] <= WORTH_SEEING
+             and not x["errs"]}
     demos, sizes = ({key[i]: None for key in sorted(worth, key=lambda key: key[i])} for i in (0, 1))
     return markdown_table(["demonstrations", *(f"{n:,} judged answers" for n in sizes)],
                           [[d, *(worth.get((d, n), "") for n in sizes)] for d in demos])
@@ -44,7 +51,8 @@ def exchange(lines: list[dict]) -> list[str]:
 
 def of_rft(lines: list[dict], demos: int, samples: int) -> dict:
     """The line of RFT with a judge who never errs."""
-    return next(x for x in lines if (x["demos"], x["samples"], x["row"], x["errs"]) == (demos, samples, "RFT", 0))
+    return next(x for x in lines
+                if (x["demos"], x["samples"], x["row"], x["errs"]) == (demos, samples, "RFT", 0))
 
 
 def rates(lines: list[dict]) -> dict[str, object]:
@@ -53,21 +61,22 @@ def rates(lines: list[dict]) -> dict[str, object]:
     for x in lines:
         if x["row"] == "RFT" and x["low"] > 0 and x["samples"] > 250 and not x["errs"]:
             by_size.setdefault(x["samples"], []).append(x["answers"])
-    words = [f"{' to '.join(dict.fromkeys(f'{n:.0f}' for n in (min(found), max(found))))} with {size:,}"
-             for size, found in sorted(by_size.items())]
+    words = [f"{' to '.join(dict.fromkeys(f'{n:.0f}' for n in (min(found), max(found))))} with "
+             f"{size:,}" for size, found in sorted(by_size.items())]
     few, many = (of_rft(lines, 100, size) for size in sorted(by_size)[-2:])
     return {"rate": ", ".join(words) + " judged answers",
             "later": round((many["samples"] - few["samples"]) / (many["worth"] - few["worth"]))}
 
 
-# ---- which method ----------------------------------------------------------------------------------------------------
+# ---- which method --------------------------------------------------------------------------------
 def order(of: dict[str, dict]) -> list[str]:
     """Points over SFT with 4,000 judged answers."""
     places = ["30 x 4,000", "100 x 4,000", "300 x 4,000", "1,020 x 4,000"]
     names = sorted((x["name"] for x in of[places[0]]["rows"] if x["name"] != "SFT"),
                    key=lambda name: -row(of[places[0]], name)["gain"][0])
     titles = ["", *(f"{place.split(' x ')[0]} demonstrations" for place in places)]
-    return markdown_table(titles, [[name, *(verdict(row(of[place], name)) for place in places)] for name in names])
+    return markdown_table(titles, [[name, *(verdict(row(of[place], name)) for place in places)]
+                                   for name in names])
 
 
 def verdict(x: dict) -> str:
@@ -75,19 +84,23 @@ def verdict(x: dict) -> str:
 
 
 def errs(found: dict) -> list[str]:
-    """What judges that err leave of the gains, and of the rate; nothing where that is not measured."""
+    """What judges that err leave of the gains, and of the rate; nothing where that is not
+    measured."""
     shares = sorted({r["errs"] for r in found["regimes"]})
     if len(shares) == 1:
         return []
-    told = {(x["demos"], x["row"], x["errs"]): f" ({rate(x)})" for x in found["exchange"] if x["samples"] == 4000}
+    told = {(x["demos"], x["row"], x["errs"]): f" ({rate(x)})"
+            for x in found["exchange"] if x["samples"] == 4000}
     lines = []
     for demos in (30, 100):
-        gains = {r["errs"]: {x["name"]: format_gain(*x["gain"]) for x in r["rows"]} for r in found["regimes"]
-                 if (r["demos"], r["samples"]) == (demos, 4000) and (r["errs"] or r["piece"] == "grid")}
-        lines += [[demos, name, *(gains.get(e, {}).get(name, "") + told.get((demos, name, e), "") for e in shares)]
-                  for name in ("UNA", "RFT")]
+        gains = {r["errs"]: {x["name"]: format_gain(*x["gain"]) for x in r["rows"]}
+                 for r in found["regimes"] if (r["demos"], r["samples"]) == (demos, 4000)
+                 and (r["errs"] or r["piece"] == "grid")}
+        lines += [[demos, name, *(gains.get(e, {}).get(name, "") + told.get((demos, name, e), "")
+                                  for e in shares)] for name in ("UNA", "RFT")]
     titles = ["demonstrations", "", *(f"{e} % misjudged" if e else "never errs" for e in shares)]
-    rates = {name: " to ".join(f"{x['answers']:.0f}" for x in found["exchange"] if x["errs"] in (5, 15)
+    rates = {name: " to ".join(f"{x['answers']:.0f}"
+                               for x in found["exchange"] if x["errs"] in (5, 15)
                                and (x["demos"], x["samples"], x["row"]) == (100, 4000, name))
              for name in ("UNA", "RFT")}
     return [read_template("map_errs.md")[0].format(rates=rates), *markdown_table(titles, lines), ""]
@@ -97,29 +110,34 @@ WHERE = {"sums": "sums in words, 1M", "small": "NanoWorld, .3M", "large": "NanoW
 
 
 def transfer(found: dict, gain: dict) -> list[str]:
-    """Other worlds and sizes: RFT's points over SFT with 4,000 judged answers, its rate, and whether that agrees with
-    the map's; nothing where that is not measured."""
+    """Other worlds and sizes: RFT's points over SFT with 4,000 judged answers, its rate, and
+    whether that agrees with the map's; nothing where that is not measured."""
     places: dict[tuple, dict[str, dict]] = {}
     for x in found["transfer"]:
         places.setdefault((x["where"], x["demos"], x["samples"], x["errs"]), {})[x["row"]] = x
     if any((where, demos, 4000, 0) not in places for where in WHERE for demos in (30, 100)):
         return []
-    here = [f"{gain[f'{n} x 4,000']['RFT']}: {rate(of_rft(found['exchange'], n, 4000))}" for n in (30, 100, 300)]
+    here = [f"{gain[f'{n} x 4,000']['RFT']}: {rate(of_rft(found['exchange'], n, 4000))}"
+            for n in (30, 100, 300)]
     table = [["NanoWorld, 1M (the map)", *here]]
     for errs, where in [(0, where) for where in WHERE] + [(errs, "sums") for errs in (5, 15)]:
         judge = f", {errs} % misjudged" if errs else ""
         lines = (places.get((where, n, 4000, errs), {}).get("RFT") for n in (30, 100, 300))
-        table.append([WHERE[where] + judge, *("" if x is None else f"{format_gain(*x['gain'])}: {rate(x)}"
-                                              + f"; {x['agrees']}" * (x["low"] > 0) for x in lines)])
-    told = {where: {f"{n} x {samples:,}": {name: format_gain(*x["gain"]) for name, x in rows.items()}
-                    for (at, n, samples, errs), rows in places.items() if at == where and not errs} for where in WHERE}
+        table.append([WHERE[where] + judge,
+                      *("" if x is None else f"{format_gain(*x['gain'])}: {rate(x)}"
+                        + f"; {x['agrees']}" * (x["low"] > 0) for x in lines)])
+    told = {where: {f"{n} x {samples:,}": {name: format_gain(*x["gain"])
+                                           for name, x in rows.items()}
+                    for (at, n, samples, errs), rows in places.items() if at == where and not errs}
+            for where in WHERE}
     few, many = ({"map": alone, "sums": places["sums", demos, 4000, 0]["RFT"]["sft"]}
                  for demos, alone in zip((30, 100), found["alone"].values()))
     steep = {where: f"{100 * (many[where] - few[where]):.1f}" for where in few}
     titles = ["world, size", *(f"{n} demonstrations" for n in (30, 100, 300))]
     (text,) = read_template("map_transfer.md")
     return [text.format(table="\n".join(markdown_table(titles, table)), told=told, steep=steep,
-                        misjudged={n: format_gain(*places["sums", n, 4000, 30]["RFT"]["gain"]) for n in (30, 100)})]
+                        misjudged={n: format_gain(*places["sums", n, 4000, 30]["RFT"]["gain"])
+                                   for n in (30, 100)})]
 
 
 def rate(x: dict) -> str:
@@ -129,17 +147,20 @@ def rate(x: dict) -> str:
     return f"{x['answers']:.0f} [{x['samples'] / x['high']:.0f}, {x['samples'] / x['low']:.0f}]"
 
 
-# ---- the picture -----------------------------------------------------------------------------------------------------
+# ---- the picture ---------------------------------------------------------------------------------
 def picture(found: dict, file: Path) -> None:
-    """Score over demonstrations: SFT alone, and RFT with so many judged answers (intervals: of its gain over SFT)."""
+    """Score over demonstrations: SFT alone, and RFT with so many judged answers (intervals: of its
+    gain over SFT)."""
     sizes = sorted({x["samples"] for x in found["exchange"] if x["row"] == "RFT"})
     fig, ax = plt.subplots(figsize=(10, 5.6))
     alone = {int(d): 100 * score for d, score in found["alone"].items()}
     ax.plot(list(alone), list(alone.values()), "o-", color="black", lw=2.5, label="SFT alone")
     for size, colour in zip(sizes, LINES):
-        rows = {r["demos"]: next(row for row in r["rows"] if row["name"] == "RFT") for r in found["regimes"]
+        rows = {r["demos"]: next(row for row in r["rows"] if row["name"] == "RFT")
+                for r in found["regimes"]
                 if r["samples"] == size and r["piece"] in ("grid", "long") and r["base"] == "base"}
-        means, halves = ([100 * row[key][i] for row in rows.values()] for key, i in (("endpoint", 0), ("gain", 1)))
+        means, halves = ([100 * row[key][i] for row in rows.values()]
+                         for key, i in (("endpoint", 0), ("gain", 1)))
         ax.errorbar(list(rows), means, halves, fmt="o-", capsize=3, color=colour,
                     label=f"and {size:,} judged answers (RFT)")
     ax.set(xscale="log", xlabel="demonstrations", ylabel="score, %")

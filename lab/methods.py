@@ -1,4 +1,5 @@
-"""docs/methods.md: every objective in one table, made from the registry and the first line of its file.
+"""docs/methods.md: every objective in one table, made from the registry and the first line of its
+file.
 
     python -m lab.methods           # writes docs/methods.md; a test says when that is needed
 """
@@ -33,18 +34,21 @@ def family(name: str) -> str:
 def row(name: str) -> list[str]:
     """A row of the table: name, what it does, paper, what it needs."""
     objective = OBJECTIVES[name]
-    said = import_module(f"nanouft.objectives.{name}").__doc__.split("\n\n")[0]
-    about = " ".join(said.split(": ", 1)[-1].split())
+    text = import_module(f"nanouft.objectives.{name}").__doc__.split("\n\n")[0]
+    about = " ".join(text.split(": ", 1)[-1].split())
     arxiv = re.search(r"arXiv:(\d{4}\.\d{5})", objective.paper)
     paper = f"[{arxiv[1]}](https://arxiv.org/abs/{arxiv[1]})" if arxiv else "–"
     data, models = needs(objective, objective.hp())
-    return [f"[`{name}`](../nanouft/objectives/{name}.py)", about, paper, "; ".join([*data, *models])]
+    return [f"[`{name}`](../nanouft/objectives/{name}.py)", about, paper,
+            "; ".join([*data, *models])]
 
 
 def page() -> str:
     tables = {title: markdown_table(["method", "in one line", "arXiv", "needs"],
-                                    [row(name) for name in OBJECTIVES if family(name) == title]) for title in FAMILIES}
-    return read_template("methods.md")[0].format(**{title: "\n".join(lines) for title, lines in tables.items()})
+                                    [row(name) for name in OBJECTIVES if family(name) == title])
+              for title in FAMILIES}
+    told = {title: "\n".join(lines) for title, lines in tables.items()}
+    return read_template("methods.md")[0].format(**told)
 
 
 def main(argv=None) -> int:

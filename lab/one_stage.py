@@ -2,17 +2,21 @@
 
     python -m lab.claims C3b
 
-In C3 plain SFT on both kinds of rows is the best row, because half of the judged answers are right and can be imitated.
-Fixed before its first test cell, and before anybody saw these seeds and prompts:
-- A: 300 right demonstrations of honesty (truth, unknown). B: answers of the base, four to each of 500 prompts, with
-  their exact grades; prompts with a right answer are left out (the best earns .2 to .8). Prompts about facts, which the
-  base knows, all stay, so that "I do not know." is no easy way out (graded.py).
-- UFT learns from A and B in one stage. SFT on A, then UNA, KTO or DPO on B, are two stages. The control is SFT on A and
-  the best answer of each prompt of B.
-- Learning rate, beta and passes are chosen jointly on validation, on the first base, by the mean of three parts: skills
-  (of which only B speaks), honesty, facts. The grid may grow once; eight passes are the most.
+In C3 plain SFT on both kinds of rows is the best row, because half of the judged answers are right
+and can be imitated. Fixed before its first test cell, and before anybody saw these seeds and
+prompts:
+- A: 300 right demonstrations of honesty (truth, unknown). B: answers of the base, four to each of
+  500 prompts, with their exact grades; prompts with a right answer are left out (the best earns .2
+  to .8). Prompts about facts, which the base knows, all stay, so that "I do not know." is no easy
+  way out (graded.py).
+- UFT learns from A and B in one stage. SFT on A, then UNA, KTO or DPO on B, are two stages. The
+  control is SFT on A and the best answer of each prompt of B.
+- Learning rate, beta and passes are chosen jointly on validation, on the first base, by the mean of
+  three parts: skills (of which only B speaks), honesty, facts. The grid may grow once; eight passes
+  are the most.
 - Five seeds, 400 to 404, and test prompts drawn with seed 3, on two bases.
-- Four preset contrasts, corrected by Holm: by the three parts UFT is better than each chain and than the control.
+- Four preset contrasts, corrected by Holm: by the three parts UFT is better than each chain and
+  than the control.
 """
 from lab.contrast import Parts
 from lab.judge import Contrast
@@ -20,12 +24,15 @@ from lab.own import Own
 from lab.study import Plan, Row
 
 BASE, FIRST, UFT, CONTROL = "the base", "SFT (A)", "UFT (A + B)", "SFT (A + best of B)"
-SKILLS, HONESTY, FACTS = ("rules", "list", "sum", "sort", "reverse"), ("truth", "unknown"), ("fact",)
+SKILLS = ("rules", "list", "sum", "sort", "reverse")
+HONESTY = ("truth", "unknown")
+FACTS = ("fact",)
 THREE: Parts = (SKILLS, HONESTY, FACTS)
 FILES = {"una": "scores", "kto": "labels", "dpo": "pairs"}
 CHAINS = {n: f"SFT (A) -> {n.upper()} (B)" for n in FILES}
 BETAS, PASSES = {"--beta": ("0.3", "1", "3")}, {"--epochs": ("2", "4")}
-AFTER_SFT, FROM_BASE = {"--lr": ("1e-5", "3e-5", "1e-4")}, {"--lr": ("6.3e-5", "1.25e-4", "2.5e-4", "5e-4")}
+AFTER_SFT = {"--lr": ("1e-5", "3e-5", "1e-4")}
+FROM_BASE = {"--lr": ("6.3e-5", "1.25e-4", "2.5e-4", "5e-4")}
 
 
 def reads(objective: str, files: str, axes: dict, after: str | None = None) -> Row:

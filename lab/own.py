@@ -1,12 +1,13 @@
-"""Answers of a model as data of a cell: sampled once, scored, kept, read by every row that learns from them.
+"""Answers of a model as data of a cell: sampled once, scored, kept, read by every row that learns
+from them.
 
-    own = Own(sft, prompts=250)                     # 4 answers to each of 250 new prompts: 1,000 scored answers
+    own = Own(sft, prompts=250)  # 4 answers to each of 250 new prompts: 1,000 scored answers
     Cell(("--objective", "dpo", "--data", "{own}/pairs.jsonl"), seed=0, start=sft, own=own)
 
-The files are those of rewards/harvest.py. With `labelled`, nobody scores these answers: a reward model does. It is
-trained first, on so many pairs of the model's answers; the exact score says which one is better. With `errs` the judge
-errs in so many of a hundred answers. Without prompts nobody answers: then the folder holds the demonstrations that a
-judge finds right.
+The files are those of rewards/harvest.py. With `labelled`, nobody scores these answers: a reward
+model does. It is trained first, on so many pairs of the model's answers; the exact score says which
+one is better. With `errs` the judge errs in so many of a hundred answers. Without prompts nobody
+answers: then the folder holds the demonstrations that a judge finds right.
 """
 from dataclasses import dataclass
 
@@ -15,12 +16,14 @@ from nanouft.run.storage import checksum
 from nanouft.seeds import harvest_prompt_seed
 
 KEPT_RIGHT = "right.jsonl"
-APART = harvest_prompt_seed(0)           # added to a seed: prompts drawn apart from the demonstrations of that seed
+# added to a seed: prompts drawn apart from the demonstrations of that seed
+APART = harvest_prompt_seed(0)
 
 
 @dataclass(frozen=True)
 class Own:
-    """Who answers, and how many prompts. rows, noise: of the demonstrations that the model was trained on."""
+    """Who answers, and how many prompts. rows, noise: of the demonstrations that the model was
+    trained on."""
     model: object               # a Cell
     prompts: int
     seed: int = 0
@@ -34,7 +37,8 @@ class Own:
 
     @property
     def key(self) -> str:
-        about = (self.model.model_key, self.prompts, self.seed, self.samples, self.labelled, self.rows, self.noise)
+        about = (self.model.model_key, self.prompts, self.seed, self.samples, self.labelled,
+                 self.rows, self.noise)
         more = (self.errs,) * bool(self.errs) + (f"good {self.good}",) * (self.good is not None)
         more += ("graded",) * self.graded
         return checksum(repr(about + more))[:16]

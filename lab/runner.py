@@ -1,11 +1,11 @@
-"""The runner of every study: what is missing is made side by side, and each finished piece is kept at once.
+"""The runner of every study: makes what is missing side by side, keeps each finished piece at once.
 
-    with open_store(file, read) as store:               # read(file) -> {key: result}; one process at a time
-        run_missing(jobs, store, workers=2)             # kill it at any time, start it again: nothing is lost
-    results_of(jobs, store.done, "Run it first")        # in their order; Missing where one is not there
+    with open_store(file, read) as store:           # read(file) -> {key: result}; one process
+        run_missing(jobs, store, workers=2)         # kill it and start it again: nothing is lost
+    results_of(jobs, store.done, "Run it first")    # in their order; Missing where one is missing
 
-A job has a `key`, or `keys` if it makes several lines, and is a line of a JSON-lines file once it is finished.
-Workers are processes that end with the one that started them.
+A job has a `key`, or `keys` if it makes several lines, and is a line of a JSON-lines file once it
+is finished. Workers are processes that end with the one that started them.
 """
 import contextlib
 import multiprocessing
@@ -29,9 +29,9 @@ from nanouft.run import runs, signals
 from nanouft.run.storage import LOCK, Lines, beside, locked
 
 
-# ---- what is kept ----------------------------------------------------------------------------------------------------
+# ---- what is kept --------------------------------------------------------------------------------
 class Missing(UserError):
-    """A piece is not there yet: nothing is said from a part of them."""
+    """A piece is not there yet: no verdict is made from a part of them."""
 
 
 @dataclass
@@ -53,12 +53,14 @@ def keys_of(job) -> list:
 
 def read_lines(file: Path, names: Iterable[str] = ("key",)) -> dict:
     """{key: line} of a file; UserError with its number for a line that lacks one of these names."""
-    return {x["key"]: x for x in Lines(file).read(lambda x: "" if {*names} <= x.keys() else "is not a whole piece")}
+    return {x["key"]: x for x in Lines(file)
+            .read(lambda x: "" if {*names} <= x.keys() else "is not a whole piece")}
 
 
 @contextlib.contextmanager
 def open_store(file: Path, read: Callable[[Path], dict] = read_lines) -> Iterator[Store]:
-    """The results in `file`, to which nobody else may add meanwhile. Ctrl-C says that they are kept."""
+    """The results in `file`, to which nobody else may add meanwhile. Ctrl-C says that they are
+    kept."""
     file.parent.mkdir(parents=True, exist_ok=True)
     with locked(beside(file)), runs.kept_lines(file):
         yield Store(file, read(file))
@@ -67,8 +69,10 @@ def open_store(file: Path, read: Callable[[Path], dict] = read_lines) -> Iterato
 def results_of(jobs: list, done: dict, advice: str) -> list[dict]:
     """The result of each job, in their order."""
     if missing := [j for j in jobs if j.key not in done]:
-        names = "; ".join(map(str, missing[:5])) + f"; and {len(missing) - 5} more" * (len(missing) > 5)
-        raise Missing(f"{len(missing)} of {len(jobs)} cells are missing, so nothing is said: {names}. {advice}")
+        names = "; ".join(map(str,
+                              missing[:5])) + f"; and {len(missing) - 5} more" * (len(missing) > 5)
+        raise Missing(f"{len(missing)} of {len(jobs)} cells are missing, so nothing is said: "
+                      f"{names}. {advice}")
     return [done[j.key] for j in jobs]
 
 
@@ -80,9 +84,10 @@ def kept(done: dict, advice: str) -> Callable[[list], dict]:
     return run
 
 
-# ---- many jobs -------------------------------------------------------------------------------------------------------
+# ---- many jobs -----------------------------------------------------------------------------------
 def run_missing(jobs: Iterable, store: Store, workers: int, run: Callable) -> None:
-    """Each result goes into the store, each failure to stderr. run: a job -> its line, or its lines."""
+    """Each result goes into the store, each failure to stderr. run: a job -> its line, or its
+    lines."""
     jobs = [j for j in {tuple(keys_of(j)): j for j in jobs}.values() if store.lacks(j)]
     if not jobs:
         return
@@ -109,8 +114,9 @@ def attempt(job, run: Callable) -> tuple:
 
 
 def finished_jobs(work: Callable, jobs: Iterable[tuple], workers: int) -> Iterator:
-    """work(*job) of every job in `workers` processes, each result as it ends. Ctrl-C and SIGTERM: what has ended is
-    handed out, then the workers are killed and Interrupted is raised. To be closed (contextlib.closing)."""
+    """work(*job) of every job in `workers` processes, each result as it ends. Ctrl-C and SIGTERM:
+    what has ended is handed out, then the workers are killed and Interrupted is raised. To be
+    closed (contextlib.closing)."""
     asked, others = [], multiprocessing.active_children()
     before = signals.set_handlers(lambda number, frame: asked.append(number))
     pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), leave_with_parent)
@@ -119,7 +125,8 @@ def finished_jobs(work: Callable, jobs: Iterable[tuple], workers: int) -> Iterat
             waiting = {pool.submit(work, *job) for job in jobs}
         while waiting:
             done, waiting = wait(waiting, 0.2, FIRST_COMPLETED)
-            for future in sorted(done, key=lambda f: f.exception() is not None):        # the good ones first
+            # the good ones first
+            for future in sorted(done, key=lambda f: f.exception() is not None):
                 yield future.result()
             if asked:
                 raise signals.Interrupted(asked[0])
@@ -128,8 +135,8 @@ def finished_jobs(work: Callable, jobs: Iterable[tuple], workers: int) -> Iterat
             if process not in others:
                 process.kill()
         if isinstance(e, BrokenProcessPool):
-            raise UserError("a worker was killed from outside (for lack of memory?): fewer --workers need less; what "
-                            "is finished is kept") from None
+            raise UserError("a worker was killed from outside (for lack of memory?): fewer "
+                            "--workers need less; what is finished is kept") from None
         raise
     finally:
         pool.shutdown(cancel_futures=True)
@@ -138,10 +145,10 @@ def finished_jobs(work: Callable, jobs: Iterable[tuple], workers: int) -> Iterat
 
 
 def leave_with_parent() -> None:
-    """For workers: Ctrl-C is for the process that started them, which ends them; and where that was killed, they end
-    too, instead of going on alone."""
+    """For workers: Ctrl-C is for the process that started them, which ends them; and where that was
+    killed, they end too, instead of going on alone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    tqdm.set_lock(threading.RLock())            # its own lock, between processes, would outlive a kill
+    tqdm.set_lock(threading.RLock())  # its own lock, between processes, would outlive a kill
 
     def end_with_parent() -> None:
         multiprocessing.parent_process().join()
@@ -151,7 +158,8 @@ def leave_with_parent() -> None:
 
 @contextlib.contextmanager
 def blocked() -> Iterator[None]:
-    """Ctrl-C waits until the end of the block; processes that are started inside never see it (not on Windows)."""
+    """Ctrl-C waits until the end of the block; processes that are started inside never see it (not
+    on Windows)."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
@@ -164,7 +172,8 @@ def blocked() -> Iterator[None]:
 
 @contextlib.contextmanager
 def scratch(prefix: str) -> Iterator[Path]:
-    """A temporary folder. What killed processes left of such folders goes first: their locks are free."""
+    """A temporary folder. What killed processes left of such folders goes first: their locks are
+    free."""
     place = Path(tempfile.gettempdir())
     for lock in place.glob(f"{prefix}*{LOCK}"):
         with contextlib.suppress(OSError, UserError), locked(lock):

@@ -3,8 +3,10 @@
     shown = snapshot_of(cell, init, model, tok)                     # see cells.py
 
 probes      probes.py on PROBED prompts a family: diversity, KL to the base, own-prefix gap ...
-pairs       nats per answer that the right and the wrong answers of 200 test pairs gained since the base, on average
-flops       of its own stage, where it samples while it trains, counted in the run (looks at held-out prompts are in it)
+pairs       nats per answer that the right and the wrong answers of 200 test pairs gained since the
+            base, on average
+flops       of its own stage, where it samples while it trains, counted in the run (looks at
+            held-out prompts are in it)
 """
 from pathlib import Path
 
@@ -28,8 +30,10 @@ def snapshot_of(cell, init: str, model, tok) -> dict:
     """The snapshot of the model in `init`."""
     base = start_model(cell.base)[0]
     values = probes.probe(model, base, tok, cell.split, min(cell.items, PROBED))
-    encoded, _ = encode(pair_rows(world.rows(cell.split, "pairs", PAIRS, 0), None), tok, model.cfg.n_ctx)
-    now, then = (token_logps(m, encoded, tok.pad, devices.pick("cpu", "fp32", 1)) for m in (model, base))
+    encoded, _ = encode(pair_rows(world.rows(cell.split, "pairs", PAIRS, 0), None), tok,
+                        model.cfg.n_ctx)
+    now, then = (token_logps(m, encoded, tok.pad, devices.pick("cpu", "fp32", 1))
+                 for m in (model, base))
     gained = {role: four_digits(np.mean([a[role].sum() - b[role].sum() for a, b in zip(now, then)]))
               for role in ("chosen", "rejected")}
     out = {"probes": {k: four_digits(v) for k, v in values.items()}, "pairs": gained}
@@ -43,7 +47,7 @@ def four_digits(x: float) -> float:
     return float(f"{x:.4g}")
 
 
-# ---- curves ----------------------------------------------------------------------------------------------------------
+# ---- curves --------------------------------------------------------------------------------------
 def mean_curve(values: list[float]) -> list[list[float]]:
     """[[step, mean of the steps up to it]], at most CURVE of them."""
     parts = np.array_split(np.arange(len(values)), min(CURVE, len(values))) if values else []
@@ -52,4 +56,5 @@ def mean_curve(values: list[float]) -> list[list[float]]:
 
 def held_curve(log: list[dict], name: str) -> list[list[float]]:
     """[[step, value]] of a held-out figure on the way."""
-    return [[line["step"], four_digits(line["held_out"][name])] for line in log if line.get("held_out")]
+    return [[line["step"], four_digits(line["held_out"][name])]
+            for line in log if line.get("held_out")]

@@ -1,11 +1,12 @@
-"""A study as a plan: rows, how their settings are chosen, the cells that follow. claims.py and regimes.py are plans.
+"""A study as a plan: rows, how their settings are chosen, the cells that follow. claims.py and
+regimes.py are plans.
 
     study = Study(CLAIMS.__getitem__)
-    study.tune(["C1"], run)                     # `run` trains missing cells and returns all finished ones by key
-    cells = study.test_cells("C1")              # {base: {row: its cells, one a seed}}
+    study.tune(["C1"], run)             # `run` trains missing cells, returns all finished by key
+    cells = study.test_cells("C1")      # {base: {row: its cells, one a seed}}
 
-Settings are chosen on validation (search.py), with seeds of its own, and never see the test split. A row without axes
-has no setting, or takes that of another row, of another plan, too.
+Settings are chosen on validation (search.py), with seeds of its own, and never see the test split.
+A row without axes has no setting, or takes that of another row, of another plan, too.
 """
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -18,7 +19,7 @@ from lab.contrast import NINE, Parts, endpoint_score
 from lab.own import APART, Own
 from lab.search import Search, run_searches
 
-SECOND = "docs/results/base-1"          # python -m nanouft.pretrain --seed 1 --out docs/results/base-1
+SECOND = "docs/results/base-1"  # python -m nanouft.pretrain --seed 1 --out docs/results/base-1
 BASES = ("base", SECOND)
 ITEMS, VAL_ITEMS = 100, 60
 Setting = dict[str, str]
@@ -34,7 +35,7 @@ class Look:
 
 
 VAL, TEST = Look("val", VAL_ITEMS, False), Look("test", ITEMS, True)
-START = Look("test", ITEMS, False)      # of what others start from: how it is scored does not matter
+START = Look("test", ITEMS, False)  # of what others start from: how it is scored does not matter
 
 
 @dataclass(frozen=True)
@@ -43,11 +44,11 @@ class Row:
     flags: str
     axes: dict[str, tuple[str, ...]] = field(default_factory=dict)
     after: str | None = None            # the row that it starts from [the base]
-    like: str | None = None             # the row whose settings it takes, with `scale` times the learning rate [as is]
-    at: object = None                   # the key of the plan in which its settings are chosen [its own]
-    scale: float | None = None          # of a row with `like`: its rate is computed and written again
-    apart: bool = False                 # other demonstrations than those of the row that it starts from
-    own: Own | None = None              # answers that it reads, "{own}" in the flags; without a model and a seed
+    like: str | None = None             # the row whose settings it takes
+    at: object = None                   # the key of the plan that chooses its settings [its own]
+    scale: float | None = None          # with `like`: times the learning rate [as is]
+    apart: bool = False                 # other demonstrations than the row that it starts from
+    own: Own | None = None              # answers that it reads: "{own}"; without model and seed
     asks: str | None = None             # the row whose model gives these answers [`after`]
     aligned: Cell | None = None         # whose model "{aligned}" in the flags is
     best_of: int = 1                    # it answers with the best of so many samples
@@ -60,24 +61,25 @@ class Plan:
     baseline: str                       # the row that all others are shown against
     contrasts: tuple = ()               # judge.Contrast
     bases: tuple[str, ...] = BASES
-    tuned_on: tuple[str, ...] = BASES[:1]       # bases with a search of their own; others take the first one's settings
+    tuned_on: tuple[str, ...] = BASES[:1]  # bases with their own search; others take the first's
     seeds: Sequence[int] = range(5)     # of the test cells
     prompts: int = 0                    # seed of the test prompts
-    parts: Parts = NINE                 # the endpoint, of the search, too: mean over parts of the mean over families;
-    #                                     (): the mean of all answers, as a cell has it
-    columns: dict[str, Parts] = field(default_factory=dict)     # of the table, beside the endpoint and the families
+    # the endpoint, of the search, too: mean over parts of the mean over families; (): the mean of
+    # all answers, as a cell has it
+    parts: Parts = NINE
+    columns: dict[str, Parts] = field(default_factory=dict)     # of the table, beside the endpoint
     ends: tuple[str, ...] = ()          # values of an axis with nothing beyond
-    effort: dict[str, int] = field(default_factory=dict)        # first, more, growths of its searches (search.py)
+    effort: dict[str, int] = field(default_factory=dict)  # of its searches (search.py)
     world: str = ""                     # of its cells: "sums", or NanoWorld
 
 
 @dataclass
 class Study:
     plan: Callable[[object], Plan]                              # key -> plan
-    chosen: dict[tuple, Setting] = field(default_factory=dict)  # {(key, row, base): setting}, where it was searched
+    chosen: dict[tuple, Setting] = field(default_factory=dict)  # {(key, row, base): setting}
     searches: dict[tuple, Search] = field(default_factory=dict)
 
-    # ---- settings ----------------------------------------------------------------------------------------------------
+    # ---- settings --------------------------------------------------------------------------------
     def home(self, key, name: str) -> tuple:
         """(key, row) where the settings of a row are chosen."""
         row = self.plan(key).rows[name]
@@ -91,12 +93,14 @@ class Study:
         return own + [self.home(place, after) for place, after in afters if after]
 
     def place(self, key, name: str, base: str) -> tuple:
-        """Key of `chosen` and `searches`: a base without a search of its own takes the settings of the first."""
+        """Key of `chosen` and `searches`: a base without a search of its own takes the settings of
+        the first."""
         tuned_on = self.plan(key).tuned_on
         return (*self.home(key, name), base if base in tuned_on else tuned_on[0])
 
     def setting(self, key, name: str, base: str) -> Setting:
-        found, scale = self.chosen.get(self.place(key, name, base), {}), self.plan(key).rows[name].scale
+        found = self.chosen.get(self.place(key, name, base), {})
+        scale = self.plan(key).rows[name].scale
         return found if scale is None else found | {"--lr": f"{scale * float(found['--lr']):.1e}"}
 
     def edges(self, key, name: str, base: str) -> list[str]:
@@ -114,25 +118,29 @@ class Study:
         return Search(cell_at, axes, ends=plan.ends, **measure, **plan.effort)
 
     def tune(self, keys: Iterable, run: Callable) -> None:
-        """Chooses the settings of all rows of these plans. Searches run side by side, those of rows that start from
-        another row after the others."""
+        """Chooses the settings of all rows of these plans. Searches run side by side, those of rows
+        that start from another row after the others."""
         homes = list(dict.fromkeys(home for key in keys for home in self.homes(key)))
         for chains in (False, True):
             now = {(key, name, base): self.search(key, name, base) for key, name in homes
                    for base in self.plan(key).tuned_on
-                   if self.plan(key).rows[name].axes and bool(self.plan(key).rows[name].after) == chains}
+                   if self.plan(key).rows[name].axes
+                   and bool(self.plan(key).rows[name].after) == chains}
             self.chosen |= run_searches(now, run)
             self.searches |= now
 
     def run(self, keys: Iterable, file: Path, workers: int, more: Iterable[Cell] = ()) -> None:
-        """Tunes these plans, then trains and scores their test cells, and `more`, where they are not in `file`."""
+        """Tunes these plans, then trains and scores their test cells, and `more`, where they are
+        not in `file`."""
         self.tune(keys, lambda cells: run_cells(cells, file, workers))
-        run_cells([*more, *(c for key in keys for rows in self.test_cells(key).values() for row in rows.values()
-                            for c in row)], file, workers)
+        run_cells([*more, *(c for key in keys for rows in self.test_cells(key).values()
+                            for row in rows.values() for c in row)], file, workers)
 
-    # ---- cells -------------------------------------------------------------------------------------------------------
-    def cell(self, key, name: str, seed: int, base: str, look: Look = TEST, setting: Setting | None = None) -> Cell:
-        """The training run of a row; what it starts from, and who answers for it, has the same seed."""
+    # ---- cells -----------------------------------------------------------------------------------
+    def cell(self, key, name: str, seed: int, base: str, look: Look = TEST,
+             setting: Setting | None = None) -> Cell:
+        """The training run of a row; what it starts from, and who answers for it, has the same
+        seed."""
         plan, row = self.plan(key), self.plan(key).rows[name]
 
         def model(other: str | None):
@@ -141,12 +149,13 @@ class Study:
         chosen = self.setting(key, name, base) if setting is None else setting
         flags = [word for pair in chosen.items() for word in pair]
         items = sums.ITEMS[look.split] if plan.world else look.items
-        return Cell((*row.flags.split(), *flags), seed + APART * row.apart, model(row.after), look.split, items,
-                    plan.prompts if look is TEST else 0, own=own, aligned=row.aligned, best_of=row.best_of,
-                    snapshot=look.snapshot, each=look.each, curve=row.curve and look.each, world=plan.world)
+        return Cell((*row.flags.split(), *flags), seed + APART * row.apart, model(row.after),
+                    look.split, items, plan.prompts if look is TEST else 0, own=own,
+                    aligned=row.aligned, best_of=row.best_of, snapshot=look.snapshot,
+                    each=look.each, curve=row.curve and look.each, world=plan.world)
 
     def test_cells(self, key, look: Look = TEST) -> dict[str, dict[str, list[Cell]]]:
         """{base: {row: its cells, one a seed}}."""
         plan = self.plan(key)
-        return {base: {name: [self.cell(key, name, seed, base, look) for seed in plan.seeds] for name in plan.rows}
-                for base in plan.bases}
+        return {base: {name: [self.cell(key, name, seed, base, look) for seed in plan.seeds]
+                       for name in plan.rows} for base in plan.bases}

@@ -1,21 +1,30 @@
-"""Does the map's exchange rate hold elsewhere? In a second world (sums.py), and with models of other sizes.
+"""Does the map's exchange rate hold elsewhere? In a second world (sums.py), and with models of
+other sizes.
 
-    python -m lab.map --pieces sums more judged small large     # trains and scores what is missing; --write tells it
+    python -m lab.map --pieces sums more judged small large     # what is missing; then --write
 
 Written down before the first cell, from the map:
-- The order of methods: RFT, UNA and RLOO above DPO; RLOO, which asks while it trains, level with RFT.
-- About 20 judged answers replace a demonstration at 1,000, about 28 at 4,000, whatever one began with.
+- The order of methods: RFT, UNA and RLOO above DPO; RLOO, which asks while it trains, level with
+  RFT.
+- About 20 judged answers replace a demonstration at 1,000, about 28 at 4,000, whatever one began
+  with.
 - This holds in the second world, and with models of other sizes.
-A rate agrees with the map's where the two differ by a factor of 1.5 at most. "Intervals overlap" is said beside it.
-What was seen before: one seed of an earlier study (SFT 32.5 %, RFT 48, GRPO 75), and here one validation seed of each
-row at 100 x 1,000 with settings that nobody had chosen (SFT 58, RFT 69, UNA 66, DPO 61.5, RLOO 53).
-Settings are chosen on validation: in the second world those of SFT at each number of demonstrations, of other rows at
-100 x 1,000; of other sizes the learning rates, at 100 x 4,000, around the map's times 128 / width. Changed after the
-first cells of SFT: with 300 demonstrations it has 97 % right on validation, so judged answers came with 30 and 100.
+A rate agrees with the map's where the two differ by a factor of 1.5 at most. The table also says
+whether the intervals overlap.
+What was seen before: one seed of an earlier study (SFT 32.5 %, RFT 48, GRPO 75), and here one
+validation seed of each row at 100 x 1,000 with settings that nobody had chosen (SFT 58, RFT 69, UNA
+66, DPO 61.5, RLOO 53).
+Settings are chosen on validation: in the second world those of SFT at each number of
+demonstrations, of other rows at 100 x 1,000; of other sizes the learning rates, at 100 x 4,000,
+around the map's times 128 / width. Changed after the first cells of SFT: with 300 demonstrations it
+has 97 % right on validation, so judged answers came with 30 and 100.
 Added after that, before their first cells:
-- RFT and UNA have settings of their own with 30 demonstrations (UNA had fallen with those of 100); 300 is read, too.
-- 4M parameters: the smaller model needs more answers for a demonstration (78 with 30), so the larger one fewer than 29.
-- Judges that err in 5, 15, 30 %, 4,000 answers: as in the map, RFT's rate grows at 5, more at 15, cannot be told at 30.
+- RFT and UNA have settings of their own with 30 demonstrations (UNA had fallen with those of 100);
+  300 is read, too.
+- 4M parameters: the smaller model needs more answers for a demonstration (78 with 30), so the
+  larger one fewer than 29.
+- Judges that err in 5, 15, 30 %, 4,000 answers: as in the map, RFT's rate grows at 5, more at 15,
+  cannot be told at 30.
 """
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -34,8 +43,9 @@ from lab.study import Plan, Row, Study
 from lab.words import difference_word
 
 FILE, FACTOR = Path("docs/results/transfer/cells.jsonl"), 1.5
-SMALL = "docs/results/base-64"          # python -m nanouft.pretrain --width 64 --lr 4e-3 --half; .3M parameters
-LARGE = "out/base-256"                  # ... --width 256 --lr 1e-3 --threads 1 --half; 4M, not in git
+# python -m nanouft.pretrain --width 64 --lr 4e-3 --half; .3M parameters
+SMALL = "docs/results/base-64"
+LARGE = "out/base-256"  # ... --width 256 --lr 1e-3 --threads 1 --half; 4M, not in git
 PASSES = {30: 6, 100: 12, 300: 6, 1020: 3}          # the map's, of SFT
 AXES = {
     "SFT": {"--lr": ("2.5e-4", "5e-4", "1e-3"), "--epochs": ("8", "16")},
@@ -44,7 +54,8 @@ AXES = {
     "DPO": {"--lr": ("1e-5", "3e-5", "1e-4"), "--beta": ("1", "0.3")},
     "RLOO": {"--lr": ("3e-5", "1e-4", "3e-4"), "--beta": ("0.05", "0.005")},
 }
-READS = {"RFT": ("sft", "demos", ""), "UNA": ("una", "scores", " --epochs 2"), "DPO": ("dpo", "pairs", " --epochs 8")}
+READS = {"RFT": ("sft", "demos", ""), "UNA": ("una", "scores", " --epochs 2"),
+         "DPO": ("dpo", "pairs", " --epochs 8")}
 LONG = "RLOO, four times as long"
 
 
@@ -59,10 +70,11 @@ class Place:
 
 SUMS = [Place(n, samples, "sums") for samples in (0, 1000, 4000) for n in (30, 100, 300)]
 JUDGED = [Place(n, 4000, "sums", errs=errs) for n in (30, 100) for errs in (5, 15, 30)]
-PIECES = {"sums": [p for p in SUMS if p.samples <= 1000], "more": [p for p in SUMS if p.samples > 1000],
+PIECES = {"sums": [p for p in SUMS
+                   if p.samples <= 1000], "more": [p for p in SUMS if p.samples > 1000],
           "judged": JUDGED} | {
-    name: [Place(n, samples, base=base) for samples in (0, 4000) for n in PASSES if n < 1020 or not samples]
-    for name, base in (("small", SMALL), ("large", LARGE))}
+              name: [Place(n, samples, base=base) for samples in (0, 4000) for n in PASSES if n
+                     < 1020 or not samples] for name, base in (("small", SMALL), ("large", LARGE))}
 
 
 @lru_cache
@@ -72,8 +84,11 @@ def plan(p: Place) -> Plan:
 
 def second_world(p: Place) -> Plan:
     """SFT alone, or with so many judged answers."""
-    file, asked, there = f"{{world}}/demos-{p.demos}.jsonl", p.samples // PER_PROMPT, Place(100, 1000, p.world)
-    rows = {"SFT": Row(f"--objective sft --data {file} --eval-data {file} {sums.FIELDS} --batch-size 16", AXES["SFT"],
+    file = f"{{world}}/demos-{p.demos}.jsonl"
+    asked = p.samples // PER_PROMPT
+    there = Place(100, 1000, p.world)
+    rows = {"SFT": Row(f"--objective sft --data {file} --eval-data {file} {sums.FIELDS} "
+                       "--batch-size 16", AXES["SFT"],
                        at=Place(p.demos, world=p.world))}
     own, file = Own(None, asked, rows=p.demos, errs=p.errs), f"{{world}}/questions-{asked}.jsonl"
     while_training = (f"--objective rloo --data {file} --eval-data {file} --prompt-field question "
@@ -81,14 +96,17 @@ def second_world(p: Place) -> Plan:
     all_rows = p.samples == 1000 and p.demos < 300
     if p.samples:
         names = ("RFT",) if p.errs else ("RFT", "UNA", "DPO") if all_rows else ("RFT", "UNA")
-        rows |= {name: Row(f"--objective {objective} --data {{own}}/{kind}.jsonl --eval-data {{own}}/{kind}.jsonl"
-                           f"{passes} --batch-size 16", AXES[name], "SFT", own=own,
+        rows |= {name: Row(f"--objective {objective} --data {{own}}/{kind}.jsonl --eval-data "
+                           f"{{own}}/{kind}.jsonl{passes} --batch-size 16", AXES[name], "SFT",
+                           own=own,
                            at=there if name == "DPO" else Place(p.demos, 1000, p.world))
                  for name, (objective, kind, passes) in READS.items() if name in names}
     if all_rows:
-        rows["RLOO"] = Row(f"{while_training} {asked // PER_STEP}", AXES["RLOO"], "SFT", own=own, at=there)
+        rows["RLOO"] = Row(f"{while_training} {asked // PER_STEP}", AXES["RLOO"], "SFT", own=own,
+                           at=there)
     if p == there:
-        rows[LONG] = Row(f"{while_training} {4 * (asked // PER_STEP)}", after="SFT", own=own, like="RLOO")
+        rows[LONG] = Row(f"{while_training} {4 * (asked // PER_STEP)}", after="SFT", own=own,
+                         like="RLOO")
     return Plan(rows, "SFT", bases=("base",), parts=(), world="sums", ends=("0.005",),
                 effort={"more": 1, "growths": 2 if p.demos < 300 or p.samples else 0})
 
@@ -100,24 +118,28 @@ RATES = {SMALL: {"SFT": ("1.25e-4", "2.5e-4", "5e-4"), "RFT": ("1e-4", "2e-4", "
 
 def other_size(p: Place) -> Plan:
     """The map's rows with its passes and beta."""
-    own, there, rates = Own(None, p.samples // PER_PROMPT, rows=p.demos), replace(p, demos=100), RATES[p.base]
-    rows = {"SFT": Row(f"--objective sft --rows {p.demos} --batch-size 16 --epochs {PASSES[p.demos]}",
-                       {"--lr": rates["SFT"]}, at=Place(100, base=p.base))}
+    own = Own(None, p.samples // PER_PROMPT, rows=p.demos)
+    there = replace(p, demos=100)
+    rates = RATES[p.base]
+    rows = {"SFT": Row(f"--objective sft --rows {p.demos} --batch-size 16 --epochs "
+                       f"{PASSES[p.demos]}", {"--lr": rates["SFT"]}, at=Place(100, base=p.base))}
     if p.samples:
         rows["RFT"] = Row("--objective sft --data {own}/demos.jsonl --batch-size 16 --epochs 2",
                           {"--lr": rates["RFT"]}, "SFT", own=own, at=there)
     if p.samples and p.base == SMALL:
-        rows["UNA"] = Row("--objective una --data {own}/scores.jsonl --batch-size 16 --epochs 2 --beta 1",
-                          {"--lr": rates["UNA"]}, "SFT", own=own, at=there)
+        rows["UNA"] = Row("--objective una --data {own}/scores.jsonl --batch-size 16 --epochs 2 "
+                          "--beta 1", {"--lr": rates["UNA"]}, "SFT", own=own, at=there)
     return Plan(rows, "SFT", bases=(p.base,), tuned_on=(p.base,), parts=(), effort={"more": 1})
 
 
-# ---- what came out ---------------------------------------------------------------------------------------------------
+# ---- what came out -------------------------------------------------------------------------------
 def found(look_up: Callable, of_map: list[dict]) -> list[dict]:
-    """A line for each place and row that is finished, as prices.exchange gives it, with points over SFT, and whether
-    its rate agrees with that of the map's same row (of_map: the lines of map.json)."""
+    """A line for each place and row that is finished, as prices.exchange gives it, with points over
+    SFT, and whether its rate agrees with that of the map's same row (of_map: the lines of
+    map.json)."""
     out: list[dict] = []
-    for where, places in (("sums", SUMS + JUDGED), ("small", PIECES["small"]), ("large", PIECES["large"])):
+    for where, places in (("sums", SUMS + JUDGED), ("small", PIECES["small"]),
+                          ("large", PIECES["large"])):
         study, curve, others = Study(plan), {}, {}
         for p in places:
             try:
@@ -129,18 +151,23 @@ def found(look_up: Callable, of_map: list[dict]) -> list[dict]:
             curve[p.demos] = got.pop("SFT")
             others |= {(p.demos, p.samples, name, p.errs): cells for name, cells in got.items()}
         for line in exchange(curve, others) if others else []:
-            cells, sft = others[line["demos"], line["samples"], line["row"], line["errs"]], curve[line["demos"]]
+            cells = others[line["demos"], line["samples"], line["row"], line["errs"]]
+            sft = curve[line["demos"]]
             gain = contrast(cells, sft, (tuple(sft[0]["each"]),))
             out.append({"where": where, **line, "gain": gain, "verdict": difference_word(*gain),
-                        "sft": float(np.mean([c["mean"] for c in sft])), "agrees": agrees(line, of_map)})
+                        "sft": float(np.mean([c["mean"] for c in sft])),
+                        "agrees": agrees(line, of_map)})
     return out
 
 
 def agrees(line: dict, of_map: list[dict]) -> str:
-    """Does a rate agree with the map's? Behind it, how many times as many answers replace a demonstration."""
+    """Does a rate agree with the map's? Behind it, how many times as many answers replace a
+    demonstration."""
     same = ("demos", "samples", "row", "errs")
     other = next((x for x in of_map if all(x[k] == line[k] for k in same)), None)
     if other is None or min(line["low"], other["low"]) <= 0:
         return "cannot be told"
-    factor, overlap = line["answers"] / other["answers"], line["low"] <= other["high"] and other["low"] <= line["high"]
-    return ("yes" if 1 / FACTOR <= factor <= FACTOR else "intervals overlap" if overlap else "no") + f" ({factor:.1f})"
+    factor = line["answers"] / other["answers"]
+    overlap = line["low"] <= other["high"] and other["low"] <= line["high"]
+    return (("yes" if 1 / FACTOR <= factor <= FACTOR else "intervals overlap" if overlap else "no")
+            + f" ({factor:.1f})")

@@ -1,9 +1,10 @@
 """C6: UNA against methods that read pairs and labels, all made of the same judgements.
 
-UNA's paper says that a score of each answer can replace pairs and labels, and that a number holds more than a sign.
-Rows, contrasts and rule were fixed before the first cell, and before anybody saw these seeds and prompts. Five preset
-contrasts, corrected by Holm: UNA is better than DPO, KTO and SimPO, and with scores than with labels of either cut. If
-it leads the pairs but not its labels, what counts is that it reads every answer. docs/claims.md says how and why.
+UNA's paper says that a score of each answer can replace pairs and labels, and that a number holds
+more than a sign. Rows, contrasts and rule were fixed before the first cell, and before anybody saw
+these seeds and prompts. Five preset contrasts, corrected by Holm: UNA is better than DPO, KTO and
+SimPO, and with scores than with labels of either cut. If it leads the pairs but not its labels,
+what counts is that it reads every answer. docs/claims.md says how and why.
 """
 from lab.judge import Contrast
 from lab.own import Own
@@ -16,17 +17,18 @@ RATES, BETAS, PASSES, OF_PAIRS = ("1e-5", "3e-5", "1e-4"), ("0.3", "1", "3"), ("
 LOWER = ("3e-6", "1e-5", "3e-5")
 
 
-def reads(file: str, objective: str, rates: tuple, betas: tuple, passes: tuple, good: float | None = None) -> Row:
+def reads(file: str, objective: str, rates: tuple, betas: tuple, passes: tuple,
+          good: float | None = None) -> Row:
     """A row that goes on from FIRST with a file of its judged answers."""
     return Row(f"--objective {objective} --data {{own}}/{file}.jsonl --batch-size 16",
-               {"--lr": rates, "--epochs": passes} | ({"--beta": betas} if betas else {}), after=FIRST,
-               own=Own(None, 500, good=good))
+               {"--lr": rates, "--epochs": passes} | ({"--beta": betas} if betas else {}),
+               after=FIRST, own=Own(None, 500, good=good))
 
 
 C6 = Plan(
     rows={
-        FIRST: Row("--objective sft --rows 30 --batch-size 16", {"--lr": ("6.3e-5", "1.25e-4", "2.5e-4"),
-                                                                 "--epochs": ("3", "6", "12")}),
+        FIRST: Row("--objective sft --rows 30 --batch-size 16",
+                   {"--lr": ("6.3e-5", "1.25e-4", "2.5e-4"), "--epochs": ("3", "6", "12")}),
         SCORES: reads("scores", "una", RATES, BETAS, PASSES),
         RIGHT: reads("labels", "una --feedback binary", RATES, BETAS, PASSES),
         CUT: reads("labels", "una --feedback binary", RATES, BETAS, PASSES, good=0.5),
@@ -36,14 +38,16 @@ C6 = Plan(
         RFT: reads("demos", "sft", ("3e-5", "1e-4", "2.5e-4"), (), OF_PAIRS),
     },
     baseline=FIRST, seeds=range(300, 305), prompts=2,
-    effort={"first": 1, "more": 3, "growths": 1}, ends=("8",),     # 8 passes, and a beta of 8, are the last
+    effort={"first": 1, "more": 3, "growths": 1},
+    ends=("8",),  # 8 passes, and a beta of 8, are the last
     contrasts=(
-        *(Contrast(f"Judged answers: UNA is better than {row}", SCORES, row) for row in (DPO, KTO, SIMPO, RIGHT, CUT)),
-        *(Contrast(f"Judged answers: UNA with labels is better than {row}", RIGHT, row, preset=False)
-          for row in (DPO, KTO, SIMPO)),
+        *(Contrast(f"Judged answers: UNA is better than {row}", SCORES, row)
+          for row in (DPO, KTO, SIMPO, RIGHT, CUT)),
+        *(Contrast(f"Judged answers: UNA with labels is better than {row}", RIGHT, row,
+                   preset=False) for row in (DPO, KTO, SIMPO)),
         # asked for after the test cells were there
-        *(Contrast(f"Judged answers: UNA with labels cut at .5 is better than {row}", CUT, row, preset=False)
-          for row in (DPO, KTO, SIMPO)),
+        *(Contrast(f"Judged answers: UNA with labels cut at .5 is better than {row}", CUT, row,
+                   preset=False) for row in (DPO, KTO, SIMPO)),
         *(Contrast(f"Judged answers: {row} is better than the start", row, FIRST, preset=False)
           for row in (SCORES, RIGHT, CUT, DPO, KTO, SIMPO, RFT)),
         Contrast("Judged answers: UNA is better than RFT", SCORES, RFT, preset=False)))

@@ -1,6 +1,6 @@
 """Tables, numbers and verdicts as the pages of the laboratory write them.
 
-    markdown_table(("row", "score"), [("SFT", format_interval(0.799, 0.023))])      # lines of Markdown
+    markdown_table(("row", "score"), [("SFT", format_interval(0.799, 0.023))])  # lines of Markdown
     format_interval(0.799, 0.023)                       # "79.9 ± 2.3", of shares in percent
     difference_word(mean, half, margin=0.02)            # "better" | "worse" | "equal" | "undecided"
     claim_verdict(mean, half, "superiority")            # "holds" | "does not hold" | "undecided"
@@ -15,7 +15,7 @@ MARGIN = 0.02               # of "equal", non-inferiority and equivalence: two p
 PAGES = Path(__file__).parent / "pages"
 
 
-# ---- tables and pages ------------------------------------------------------------------------------------------------
+# ---- tables and pages ----------------------------------------------------------------------------
 def markdown_table(titles: Sequence[str], rows: Iterable[Sequence]) -> list[str]:
     """The lines of a table; a cell is anything that str() writes."""
     return [markdown_row(titles), "|---" * len(titles) + "|", *map(markdown_row, rows)]
@@ -30,9 +30,11 @@ def read_template(name: str) -> list[str]:
     return (PAGES / name).read_text(encoding="utf-8").split("\n-----\n")
 
 
-# ---- numbers ---------------------------------------------------------------------------------------------------------
-def format_interval(mean: float, half: float | None = None, scale: float = 100, digits: int = 1, sign: str = "") -> str:
-    """"79.9 ± 2.3"; without the half width where there is none (one seed). sign: "+" for a difference."""
+# ---- numbers -------------------------------------------------------------------------------------
+def format_interval(mean: float, half: float | None = None, scale: float = 100, digits: int = 1,
+                    sign: str = "") -> str:
+    """"79.9 ± 2.3"; without the half width where there is none (one seed). sign: "+" for a
+    difference."""
     known = half is not None and half < math.inf
     return f"{scale * mean:{sign}.{digits}f}" + (f" ± {scale * half:.{digits}f}" if known else "")
 
@@ -42,10 +44,11 @@ def format_gain(mean: float, half: float | None) -> str:
     return format_interval(mean, half, sign="+")
 
 
-# ---- verdicts --------------------------------------------------------------------------------------------------------
+# ---- verdicts ------------------------------------------------------------------------------------
 def difference_word(mean: float, half: float, margin: float = MARGIN) -> str:
-    """A difference and its 95 % interval in a word: better or worse where it lies on one side of 0; equal where it
-    lies within the margin (two one-sided tests, 2.5 % each); a small difference can be better and equal: "better"."""
+    """A difference and its 95 % interval in a word: better or worse where it lies on one side of 0;
+    equal where it lies within the margin (two one-sided tests, 2.5 % each); a small difference can
+    be better and equal: "better"."""
     if mean - half > 0 or mean + half < 0:
         return "better" if mean > 0 else "worse"
     return "equal" if -margin < mean - half and mean + half < margin else "undecided"

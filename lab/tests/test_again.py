@@ -1,4 +1,5 @@
-"""`python -m lab.again`: which cells it repeats, what it compares them with, what it says. Trains nothing."""
+"""`python -m lab.again`: which cells it repeats, what it compares them with, what it says. Trains
+nothing."""
 from types import SimpleNamespace
 
 import pytest
@@ -14,13 +15,15 @@ ONE = ["--rows", "sft"]
 
 @pytest.fixture
 def lab(monkeypatch):
-    """Cells without training, one after the other in this process; they say what stands in `mean` and `lake`."""
+    """Cells without training, one after the other in this process; they say what stands in `mean`
+    and `lake`."""
     monkeypatch.chdir(ROOT)
     lab = SimpleNamespace(mean=0.5, lake=True)
     families = {f: dict.fromkeys(the_cells.KEPT, 0.5) for f in world.FAMILIES}
-    monkeypatch.setattr(the_cells, "run_cell", lambda cell, keep: {"key": cell.key, "mean": lab.mean, "seconds": 1.0,
-                                                                   "families": families})
-    monkeypatch.setattr(again, "finished_jobs", lambda work, jobs, workers: (work(*job) for job in jobs))
+    monkeypatch.setattr(the_cells, "run_cell", lambda cell, keep:
+                        {"key": cell.key, "mean": lab.mean, "seconds": 1.0, "families": families})
+    monkeypatch.setattr(again, "finished_jobs",
+                        lambda work, jobs, workers: (work(*job) for job in jobs))
     monkeypatch.setattr(again.lake_study, "first_chunk_again", lambda folder: lab.lake)
     return lab
 
@@ -36,14 +39,15 @@ def test_what_is_repeated_is_in_the_committed_results(lab):
 def test_recorded_before_and_compared_after(lab, tmp_path, capsys):
     file = tmp_path / "before.jsonl"
     assert call(again.main, "--record", file) == 0
-    assert capsys.readouterr().out.count("recorded") == len(read_cells(file)) == len(again.chosen_cells(None))
-    lab.lake = False                                                # the lake has a part in the committed results only
+    assert (capsys.readouterr().out.count("recorded") == len(read_cells(file))
+            == len(again.chosen_cells(None)))
+    lab.lake = False  # the lake has a part in the committed results only
     assert call(again.main, "--against", file) == 0
     assert capsys.readouterr().out.count("the same") == len(read_cells(file))
     lab.mean = 0.5001
-    code, said = call(again.main, "--against", file, *ONE), capsys.readouterr()
-    one_error(code, said.err, "1 differ")
-    assert "DIFFERENT: mean 50.0100, it was 50.0000" in said.out
+    code, printed = call(again.main, "--against", file, *ONE), capsys.readouterr()
+    one_error(code, printed.err, "1 differ")
+    assert "DIFFERENT: mean 50.0100, it was 50.0000" in printed.out
 
 
 def test_against_the_committed_results_with_the_lake(lab, monkeypatch, capsys):
@@ -57,6 +61,7 @@ def test_against_the_committed_results_with_the_lake(lab, monkeypatch, capsys):
 
 
 def test_mistakes_are_one_line(lab, tmp_path, capsys):
-    for argv, words in ((["--record", "a", "--against", "b"], "give one"), (["--rows", "stf"], "did you mean sft"),
+    for argv, words in ((["--record", "a", "--against", "b"], "give one"),
+                        (["--rows", "stf"], "did you mean sft"),
                         (["--against", tmp_path / "none", *ONE], "--record")):
         one_error(call(again.main, *argv), capsys.readouterr().err, words)

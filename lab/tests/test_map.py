@@ -1,4 +1,5 @@
-"""The map: settings are searched as it says, rows of a regime share starts and prompts, figures follow from cells."""
+"""The map: settings are searched as it says, rows of a regime share starts and prompts, figures
+follow from cells."""
 import json
 import re
 import shlex
@@ -20,17 +21,17 @@ from nanouft import world
 from nanouft.errors import UserError
 from nanouft.objectives import OBJECTIVES
 from nanouft.rewards.scorer import scorer
-from nanouft.run import setup
 from nanouft.run.flags import read_flags
+from nanouft.run.rows import load_rows
 from nanouft.run.storage import Lines, read_json
 
 SFT = {"--lr": "5e-4", "--epochs": "6"}
 
 
-# ---- search ----------------------------------------------------------------------------------------------------------
+# ---- search --------------------------------------------------------------------------------------
 def searched(score, axes, ends=(), **effort):
-    """(what run_searches chose, the settings tried, the number of cells) when score(lr, beta, seed) is what a cell
-    would get."""
+    """(what run_searches chose, the settings tried, the number of cells) when score(lr, beta, seed)
+    is what a cell would get."""
     tried = {}
 
     def cell_at(setting, seed):
@@ -39,9 +40,11 @@ def searched(score, axes, ends=(), **effort):
     def run(wanted):
         for c in wanted:
             assert c.key not in tried, "trained twice"
-            tried[c.key] = {"mean": score(*map(float, c.flags), c.seed), "flags": c.flags, "seed": c.seed}
+            tried[c.key] = {"mean": score(*map(float, c.flags), c.seed), "flags": c.flags,
+                            "seed": c.seed}
         return tried
-    chosen = run_searches({"row": Search(cell_at, {k: list(v) for k, v in axes.items()}, ends=ends, **effort)}, run)
+    chosen = run_searches({"row": Search(cell_at, {k: list(v) for k, v in axes.items()}, ends=ends,
+                                         **effort)}, run)
     return chosen["row"], {c["flags"] for c in tried.values()}, len(tried)
 
 
@@ -50,7 +53,8 @@ def peak(lr, beta, seed):
 
 
 def test_the_best_inside_its_grid_is_chosen_with_four_seeds():
-    chosen, tried, n = searched(peak, {"--lr": ("3e-5", "1e-4", "3e-4"), "--beta": ("0.1", "0.3", "1")})
+    chosen, tried, n = searched(peak,
+                                {"--lr": ("3e-5", "1e-4", "3e-4"), "--beta": ("0.1", "0.3", "1")})
     assert chosen == {"--lr": "1e-4", "--beta": "0.3"}
     assert len(tried) == 9 and n == 9 + 3 * 3
 
@@ -59,23 +63,27 @@ def test_luck_of_the_first_seeds_is_looked_at_again():
     def lucky(lr, beta, seed):
         luck = 5.0 if seed < 1001 else -9.0
         return luck if (lr, beta) == (3e-4, 0.1) else peak(lr, beta, seed)
-    chosen, _, _ = searched(lucky, {"--lr": ("3e-5", "1e-4", "3e-4"), "--beta": ("0.1", "0.3", "1")})
+    chosen, _, _ = searched(lucky,
+                            {"--lr": ("3e-5", "1e-4", "3e-4"), "--beta": ("0.1", "0.3", "1")})
     assert chosen == {"--lr": "1e-4", "--beta": "0.3"}
 
 
 def test_a_grid_grows_where_its_best_lies_at_an_edge():
-    chosen, tried, _ = searched(peak, {"--lr": ("1e-6", "3e-6", "1e-5"), "--beta": ("0.3", "1", "3")}, growths=3)
+    chosen, tried, _ = searched(peak, {"--lr": ("1e-6", "3e-6", "1e-5"),
+                                       "--beta": ("0.3", "1", "3")}, growths=3)
     assert float(chosen["--lr"]) == pytest.approx(1e-4, rel=0.2) and chosen["--beta"] == "0.3"
     assert any(float(beta) < 0.3 for _, beta in tried)
 
 
 def test_a_value_with_nothing_beyond_is_no_edge():
-    _, tried, _ = searched(peak, {"--lr": ("3e-5", "1e-4", "3e-4"), "--beta": ("0.3", "1")}, ends=("0.3",))
+    _, tried, _ = searched(peak, {"--lr": ("3e-5", "1e-4", "3e-4"), "--beta": ("0.3", "1")},
+                           ends=("0.3",))
     assert {beta for _, beta in tried} == {"0.3", "1"}
 
 
 def test_a_setting_with_all_seeds_stays_in_the_running_when_the_grid_grows():
-    """Of the first seed "1" is fourth once the grid has grown, but by all its seeds it is the best."""
+    """Of the first seed "1" is fourth once the grid has grown, but by all its seeds it is the
+    best."""
     first = {"1": 0.50, "2": 0.49, "4": 0.48, "0.5": 0.70, "0.25": 0.60}
     later = {"1": 0.90}
 
@@ -90,18 +98,20 @@ def test_a_setting_with_all_seeds_stays_in_the_running_when_the_grid_grows():
     assert search.best(done) == ("1",) and "0.5" in search.axes["--lr"]
 
 
-@pytest.mark.parametrize("values, end, value", [(["1e-5", "3e-5"], 0, 3.3e-6), (["0.3", "1"], -1, 3.3),
-                                                (["3", "6"], -1, 12)])
+@pytest.mark.parametrize("values, end, value",
+                         [(["1e-5", "3e-5"], 0, 3.3e-6), (["0.3", "1"], -1, 3.3),
+                          (["3", "6"], -1, 12)])
 def test_beyond_an_axis(values, end, value):
     assert float(beyond(values, end)) == pytest.approx(value, rel=0.02)
 
 
-# ---- cells of a regime -----------------------------------------------------------------------------------------------
+# ---- cells of a regime ---------------------------------------------------------------------------
 def rows(r: plan.Regime, seeds: int = 2) -> dict[str, list[Cell]]:
     study = Study(plan.plan)
     for place, name in study.homes(r):
         axes = plan.plan(place).rows[name].axes
-        study.chosen[place, name, "base"] = SFT if name == "SFT" else {flag: axes[flag][0] for flag in axes}
+        first = {flag: axes[flag][0] for flag in axes}
+        study.chosen[place, name, "base"] = SFT if name == "SFT" else first
     return {name: cells[:seeds] for name, cells in study.test_cells(r)[r.base].items()}
 
 
@@ -115,7 +125,8 @@ def test_rows_of_a_regime_share_the_sft_model_and_the_answers():
 
 def test_rows_of_spoilt_answers_read_the_same_pairs():
     some = rows(plan.Regime(100, 1000, source="spoilt"))
-    read = {(c.seed, c.flags[c.flags.index("--rows") + 1]) for name, (c, *_) in some.items() if name != "SFT"}
+    read = {(c.seed, c.flags[c.flags.index("--rows") + 1])
+            for name, (c, *_) in some.items() if name != "SFT"}
     assert read == {(APART, "500")} and not any(c[0].own for c in some.values())
 
 
@@ -126,13 +137,14 @@ def test_what_samples_while_it_trains_sees_the_prompts_of_the_answers(tmp_path):
                for r in world.rows("train", "demos", 6, APART) for a in ("x", "y")]
     Lines(tmp_path / "scores.jsonl").rewrite(answers)
     name, cfg, hp, _ = read_flags([f.replace("{own}", str(tmp_path)) for f in cell.flags])
-    read, _ = setup.load_rows(cfg, OBJECTIVES[name], hp)
-    assert [e.seqs["prompt"][0][-1].text for e in OBJECTIVES[name].rows(read, hp)] == [
+    read, _ = load_rows(cfg, OBJECTIVES[name], hp)
+    assert [row.roles["prompt"][0][-1].text for row in OBJECTIVES[name].rows(read, hp)] == [
         a["prompt"] for a in answers[::2]]
     assert cfg.steps * cfg.batch_size == 248 and not cfg.noise
 
 
-@pytest.mark.parametrize("r", [r for piece in plan.PIECES.values() for r in piece], ids=lambda r: r.name)
+@pytest.mark.parametrize("r", [r for piece in plan.PIECES.values() for r in piece],
+                         ids=lambda r: r.name)
 def test_every_row_is_a_command_that_train_reads(r):
     for name, (cell, *_) in rows(r).items():
         made: set[str] = set()
@@ -145,7 +157,8 @@ def test_every_row_is_a_command_that_train_reads(r):
                 read_flags(words[3:])
             made |= {w for before, w in zip(words, words[1:]) if before == "--out"}
             used = [w for w in words if w.startswith("out/") and w not in made]
-            assert all(any(w.startswith(place) for place in made) for w in used), f"{used} were not made before"
+            assert all(any(w.startswith(place)
+                           for place in made) for w in used), f"{used} were not made before"
 
 
 def test_wrong_demonstrations_are_wrong_for_all_that_read_them():
@@ -161,26 +174,30 @@ def test_the_right_demonstrations_are_kept_and_a_judge_errs_as_often_as_it_says(
     answers = [world.reference(p) if i % 2 else "no" for i, p in enumerate(prompts)]
     exact = np.array([world.score(p, a) for p, a in zip(prompts, answers)])
     judged = np.array(scorer("examples/judge_that_errs.py:errs_15")(prompts, answers))
-    assert np.allclose(judged, np.where(judged == exact, exact, 1 - exact)) and 0.1 < np.mean(judged != exact) < 0.2
+    assert np.allclose(judged, np.where(judged == exact, exact, 1 - exact))
+    assert 0.1 < np.mean(judged != exact) < 0.2
 
 
 def test_own_answers_become_a_row(tmp_path):
-    """A real one: 4 answers to each of 8 prompts, learnt from for two steps, every answer's score kept."""
+    """A real one: 4 answers to each of 8 prompts, learnt from for two steps, every answer's score
+    kept."""
     first = Cell(("--objective", "sft", "--rows", "32", "--steps", "2"), 0)
     own = Own(first, 8, 0, rows=32)
-    cell = Cell(("--objective", "una", "--data", "{own}/scores.jsonl", "--steps", "2"), 0, "base", "val", 2, own=own,
-                each=True)
+    cell = Cell(("--objective", "una", "--data", "{own}/scores.jsonl", "--steps", "2"), 0, "base",
+                "val", 2, own=own, each=True)
     done = run_cell(cell, tmp_path)
     assert "failed" not in done and len(list(tmp_path.glob("own-*"))) == 1
-    assert np.mean([unpack_scores(done, f).mean() for f in world.FAMILIES]) == pytest.approx(done["mean"], abs=1 / 240)
+    assert np.mean([unpack_scores(done, f).mean()
+                    for f in world.FAMILIES]) == pytest.approx(done["mean"], abs=1 / 240)
     spent = [json.loads(f.read_text()) for f in tmp_path.glob("*/spent.json")]
     assert len(spent) == 2 and done["spent"]["flops"] > sum(s["flops"] for s in spent) > 0
     assert done["spent"]["tokens"] > sum(s["tokens"] for s in spent) > 0
 
 
-# ---- the page --------------------------------------------------------------------------------------------------------
+# ---- the page ------------------------------------------------------------------------------------
 def test_an_unfinished_regime_is_said(monkeypatch, tmp_path):
-    """Two regimes; of one the last cell is taken away. (What a finished one says: test_evidence.py.)"""
+    """Two regimes; of one the last cell is taken away. (What a finished one says:
+    test_evidence.py.)"""
     whole, part = plan.Regime(100, 1000), plan.Regime(100, 1000, noise=0.4)
     monkeypatch.setattr(plan, "PIECES", {"grid": [whole], "noise": [part]})
     done = cells.read_cells(ROOT / "docs/results/map/cells.jsonl")
@@ -189,13 +206,15 @@ def test_an_unfinished_regime_is_said(monkeypatch, tmp_path):
     del done[study.test_cells(part)["base"]["KTO"][-1].key]
     map_page.write(tmp_path, done, tmp_path)
     found = read_json(tmp_path / "map.json")
-    assert found["unfinished"] == ["100 x 1,000, 40 % wrong"] and [r["name"] for r in found["regimes"]] == [whole.name]
+    assert found["unfinished"] == ["100 x 1,000, 40 % wrong"]
+    assert [r["name"] for r in found["regimes"]] == [whole.name]
     assert len(page.small(found)["regimes"]) == 1
     assert not (tmp_path / "map.md").exists(), "the page needs all but the judges that err"
 
 
 @pytest.mark.parametrize("demos, samples, at", [
-    (30, 250, (100, 1000)), (30, 1000, (100, 1000)), (300, 4000, (300, 4000)), (1020, 250, (1020, 1000)),
+    (30, 250, (100, 1000)), (30, 1000, (100, 1000)), (300, 4000, (300, 4000)),
+    (1020, 250, (1020, 1000)),
     (1020, 4000, (1020, 1000))])
 def test_where_the_settings_of_a_row_come_from(demos, samples, at):
     assert plan.anchor(plan.Regime(demos, samples), "RFT") == plan.Regime(*at)

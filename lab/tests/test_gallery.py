@@ -1,4 +1,5 @@
-"""The gallery: its page is what the kept results say, each fault is seen there and repaired, and a story runs."""
+"""The gallery: its page is what the kept results say, each fault is seen there and repaired, and a
+story runs."""
 import re
 from contextlib import nullcontext
 from dataclasses import replace
@@ -10,10 +11,9 @@ from running import ROOT, call, one_error
 from lab import gallery
 from lab import gallery_stories as stories
 from lab.gallery_stories import STORIES
-from nanouft.data.batches import encode
+from nanouft.data.batches import Epochs, encode
 from nanouft.data.rows import demo_rows, pair_rows
 from nanouft.data.tokenizer import nano
-from nanouft.run import setup
 from nanouft.run.storage import read_json, write_json
 from nanouft.world import rows
 
@@ -24,8 +24,10 @@ NAMES = [story.name for story in STORIES]
 @pytest.mark.parametrize("lesson", sorted({story.lesson for story in STORIES}))
 def test_a_lesson_leads_to_its_stories(lesson):
     text = (ROOT / "docs" / "lessons" / f"{lesson}.md").read_text(encoding="utf-8")
-    (told,) = re.findall(r"\*\*Runs that failed:\*\* stor(?:y|ies) (.*) of \[docs/gallery.md\]\(../gallery.md\)", text)
-    assert re.findall(r"\d+", told) == [str(n) for n, story in enumerate(STORIES, 1) if story.lesson == lesson]
+    (told,) = re.findall(r"\*\*Runs that failed:\*\* stor(?:y|ies) (.*) of "
+                         r"\[docs/gallery.md\]\(../gallery.md\)", text)
+    assert re.findall(r"\d+", told) == [str(n) for n, story in enumerate(STORIES, 1)
+                                        if story.lesson == lesson]
 
 
 def test_a_story_has_one_mistake():
@@ -35,19 +37,19 @@ def test_a_story_has_one_mistake():
     assert not any(s.faulty != s.repaired for s in planted), "one mistake a story"
 
 
-# ---- the faults ------------------------------------------------------------------------------------------------------
+# ---- the faults ----------------------------------------------------------------------------------
 def step(fault, kind: str):
     """(the first batch of a run with this fault, its rows as tokens)"""
     found = rows("train", kind, 16, seed=0)
     examples = demo_rows(found, None) if kind == "demos" else pair_rows(found, None)
     encoded, _ = encode(examples, nano(), 128)
     with fault():
-        return setup.Epochs(encoded, 4, 4, 0, nano().pad)(0), encoded
+        return Epochs(encoded, 4, 4, 0, nano().pad)(0), encoded
 
 
 def test_each_fault_in_a_batch_is_the_one_that_it_says():
     bad, encoded = step(stories.no_end, "demos")
-    good = setup.Epochs(encoded, 4, 4, 0, nano().pad)(0)
+    good = Epochs(encoded, 4, 4, 0, nano().pad)(0)
     s, right = bad.seqs["answer"], good.seqs["answer"]
     assert (right.targets == nano().end).any() and not (s.targets == nano().end).any()
     assert torch.equal(s.inputs, right.inputs) and torch.equal(s.mask, right.mask)
@@ -60,14 +62,15 @@ def test_each_fault_in_a_batch_is_the_one_that_it_says():
     assert torch.equal(s.targets, s.inputs)
 
     bad, encoded = step(stories.swapped, "pairs")
-    good = setup.Epochs(encoded, 4, 4, 0, nano().pad)(0)
+    good = Epochs(encoded, 4, 4, 0, nano().pad)(0)
     assert torch.equal(bad.seqs["chosen"].inputs, good.seqs["rejected"].inputs)
     assert bad.tokens["chosen"] == good.tokens["rejected"]
 
 
-# ---- the command -----------------------------------------------------------------------------------------------------
+# ---- the command ---------------------------------------------------------------------------------
 def test_a_short_story_runs_and_takes_its_place_on_the_page(here, monkeypatch, brief, capsys):
-    """24 steps of the story whose targets are not shifted: enough for a model that repeats what it reads."""
+    """24 steps of the story whose targets are not shifted: enough for a model that repeats what it
+    reads."""
     flags = "--objective sft --rows 64 --steps 24 --lr 1e-3 --eval-every 12"
     whole = STORIES[NAMES.index("nothing")]
     short = replace(whole, faulty=flags, repaired=flags)
@@ -78,7 +81,8 @@ def test_a_short_story_runs_and_takes_its_place_on_the_page(here, monkeypatch, b
     write_json(here / "new" / "results" / "gallery.json", kept)
     assert call(gallery.main, "--story", "nothing", "--out", "new") == 0
     made = read_json(here / "new" / "results" / "gallery.json")
-    assert list(made) == [STORIES[0].name, "nothing"] and made[STORIES[0].name] == kept[STORIES[0].name]
+    assert list(made) == [STORIES[0].name, "nothing"]
+    assert made[STORIES[0].name] == kept[STORIES[0].name]
     bad, good = (made["nothing"][side]["figures"] for side in ("faulty", "repaired"))
     assert bad["stops"] < 0.2 < good["stops"] and bad["held_out.nll"] > good["held_out.nll"]
     text = (here / "new" / "gallery.md").read_text(encoding="utf-8")
@@ -93,10 +97,11 @@ def test_mistakes_are_one_line(here, capsys):
 
 def test_no_fault_outlives_its_run():
     def now():
-        return (setup.Epochs.__call__, nano().prompt_ids(rows("val", "prompts", 1, 0)[0].prompt),
+        return (Epochs.__call__, nano().prompt_ids(rows("val", "prompts", 1, 0)[0].prompt),
                 stories.OBJECTIVES["dpo"])
     before = now()
-    for fault in (fault for s in STORIES for fault in (s.fault, s.asked) if fault is not nullcontext):
+    for fault in (fault for s in STORIES
+                  for fault in (s.fault, s.asked) if fault is not nullcontext):
         with fault():
             assert now() != before
     assert now() == before

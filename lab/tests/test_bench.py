@@ -1,5 +1,5 @@
-"""The benchmark runs and writes what it measured; its arms do the same work. No time is asserted: the machine is
-shared. Peak memory is counted, not timed, so a bound holds."""
+"""The benchmark runs and writes what it measured; its arms do the same work. No time is asserted:
+the machine is shared. Peak memory is counted, not timed, so a bound holds."""
 import math
 import sys
 import time
@@ -27,23 +27,27 @@ def short(monkeypatch, tiny_base):
     monkeypatch.setattr(bench, "folder_of", lambda init: tiny_base)
     monkeypatch.setattr(bench, "kept_model", lambda cell: str(tiny_base))
     monkeypatch.setattr(bench, "VOCAB", 2_000)
-    monkeypatch.setitem(sys.modules, "trl", None)                               # what an import of it then raises
+    monkeypatch.setitem(sys.modules, "trl", None)  # what an import of it then raises
 
 
 def test_quick_writes_its_figures(here, short, capsys):
     assert call(bench.main, "--quick", "--threads", 1, "--out", "new folder/bench.json") == 0
-    figures, said = read_json(here / "new folder" / "bench.json"), capsys.readouterr().out
-    assert figures["threads"] == 1 and f"torch {torch.__version__}" in said, "the versions of all peers are said"
+    figures, printed = read_json(here / "new folder" / "bench.json"), capsys.readouterr().out
+    assert figures["threads"] == 1 and f"torch {torch.__version__}" in printed, (
+        "the versions of all peers are printed")
     names = {"step": "transformers_over_ours", "ift": "ift_over_sft",
-             "sampling": "transformers_over_ours", "decoding": "transformers_over_ours", "memory": "logp_over_plain"}
+             "sampling": "transformers_over_ours", "decoding": "transformers_over_ours",
+             "memory": "logp_over_plain"}
     for part, name in names.items():
-        if figures[part] is None:                                               # transformers is not installed
+        if figures[part] is None:  # transformers is not installed
             assert part in ("step", "sampling", "decoding")
         else:
-            assert figures[part][name]["ratio"] > 0 and all(map(math.isfinite, figures[part][name].values()))
-            assert f"{part:<9} {name}" in said
-    assert figures["trl"] is None and "TRL is not installed" in said
-    bench.stepper("dpo", CPU)(0), bench.stepper("grpo", CPU)(0)     # ours beside TRL's; the parts above: one of SFT
+            assert figures[part][name]["ratio"] > 0
+            assert all(map(math.isfinite, figures[part][name].values()))
+            assert f"{part:<9} {name}" in printed
+    assert figures["trl"] is None and "TRL is not installed" in printed
+    # ours beside TRL's; the parts above: one of SFT
+    bench.stepper("dpo", CPU)(0), bench.stepper("grpo", CPU)(0)
 
 
 def test_above_one_means_that_ours_is_faster(short, monkeypatch, tiny_base):
@@ -53,7 +57,7 @@ def test_above_one_means_that_ours_is_faster(short, monkeypatch, tiny_base):
         torch.set_num_threads(1)                                                # as a cell does
         return str(tiny_base)
     monkeypatch.setattr(bench, "kept_model", kept_model)
-    monkeypatch.setattr(bench, "generate", lambda *a, **k: None)                # nothing is faster than nothing
+    monkeypatch.setattr(bench, "generate", lambda *a, **k: None)  # nothing is faster than nothing
     with threads(2):
         assert bench.answers(1, CPU, 4, True)["transformers_over_ours"]["ratio"] > 10
         assert torch.get_num_threads() == 2, "making a model first leaves the threads as they were"
@@ -61,13 +65,15 @@ def test_above_one_means_that_ours_is_faster(short, monkeypatch, tiny_base):
 
 def test_without_transformers_its_parts_are_skipped_aloud(here, short, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "transformers", None)
-    assert call(bench.main, "--quick", "--threads", 1, "--only", "step", "ift", "decoding", "trl") == 0
-    said = capsys.readouterr().out
-    assert said.count("skipped") == 3 and "ift_over_sft" in said and "memory" not in said
+    assert (call(bench.main, "--quick", "--threads", 1, "--only", "step", "ift", "decoding", "trl")
+            == 0)
+    printed = capsys.readouterr().out
+    assert printed.count("skipped") == 3 and "ift_over_sft" in printed and "memory" not in printed
 
 
 def test_arms_take_turns_and_the_first_turn_is_a_warm_up(monkeypatch):
-    """A clock that ticks 2 for arm a and 1 for arm b; in the first turn and in one later pair the machine is busy."""
+    """A clock that ticks 2 for arm a and 1 for arm b; in the first turn and in one later pair the
+    machine is busy."""
     who, now = [], [0.0]
 
     def arm(name, ticks):
@@ -82,8 +88,8 @@ def test_arms_take_turns_and_the_first_turn_is_a_warm_up(monkeypatch):
     assert times["a"].tolist() == [2, 2, 18, 2, 2, 2], "turn by turn, job by job"
     figures = bench.over(times["a"], times["b"])
     assert figures["ratio"] == 2 and figures["pairs"] == 6 and figures["seconds_b"] == 1
-    assert bench.over(np.array([1.0, 2, 3]), np.ones(3)) == {"ratio": 2, "low": 1.5, "high": 2.5, "pairs": 3,
-                                                             "seconds_a": 2, "seconds_b": 1}
+    assert bench.over(np.array([1.0, 2, 3]), np.ones(3)) == {
+        "ratio": 2, "low": 1.5, "high": 2.5, "pairs": 3, "seconds_a": 2, "seconds_b": 1}
 
 
 def test_log_probs_of_a_large_vocabulary_take_less_memory_than_cross_entropy(short, monkeypatch):

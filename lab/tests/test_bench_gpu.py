@@ -1,4 +1,5 @@
-"""bench --gpu on a CPU with a tiny shape: every part has its figures, or its reason; no time is asserted."""
+"""bench --gpu on a CPU with a tiny shape: every part has its figures, or its reason; no time is
+asserted."""
 import math
 from dataclasses import replace
 
@@ -18,12 +19,13 @@ FEW = ("sft", "ift", "dpo", "tis_dpo", "sftmix", "ppo")         # columns, arran
 @pytest.fixture
 def few(monkeypatch):
     """Some objectives; what is compiled is only traced."""
-    monkeypatch.setattr(bench_gpu.devices, "compiled", lambda model, mode, *_: torch.compile(
+    monkeypatch.setattr(bench_gpu.processes, "compiled", lambda model, mode, *_: torch.compile(
         model, backend="eager", dynamic=True) if mode == "on" else model)
     monkeypatch.setattr(bench_gpu, "OBJECTIVES", {name: OBJECTIVES[name] for name in FEW})
 
 
-def test_every_part_has_its_figures_and_one_that_fails_stops_no_other(here, few, monkeypatch, capsys):
+def test_every_part_has_its_figures_and_one_that_fails_stops_no_other(here, few, monkeypatch,
+                                                                      capsys):
     speed = bench_gpu.speed
 
     def broken(b, name, *how):
@@ -31,17 +33,19 @@ def test_every_part_has_its_figures_and_one_that_fails_stops_no_other(here, few,
             raise RuntimeError("out of\nmemory")
         return speed(b, name, *how)
     monkeypatch.setattr(bench_gpu, "speed", broken)
-    assert call(bench.main, "--gpu", "--shape", "tiny", "--threads", 1, "--out", "new/gpu.json") == 1
-    got, said = read_json(here / "new" / "gpu.json"), capsys.readouterr().out
+    assert (call(bench.main, "--gpu", "--shape", "tiny", "--threads", 1, "--out", "new/gpu.json")
+            == 1)
+    got, printed = read_json(here / "new" / "gpu.json"), capsys.readouterr().out
     assert got["torch"] == torch.__version__ and got["device"] == "cpu" and len(got["date"]) == 10
     for name, part in got["parts"].items():
         broke = name.startswith("speed dpo")
         assert part.get("error") == ("RuntimeError: out of memory" if broke else None), name
-        assert part.get("tokens_per_s", 1) > 0 and (not broke or name in said.splitlines()[-1])
+        assert part.get("tokens_per_s", 1) > 0 and (not broke or name in printed.splitlines()[-1])
     assert got["parts"]["speed sft bf16 compiled"]["compiled_s"] > 0
     assert {"sampling bf16", "sampling fp32", "waits sft", "waits ift"} <= got["parts"].keys()
     each = got["parts"]["objectives"]["each"]
-    assert each.keys() == set(FEW) and all(one["ok"] and one["gap"] == 0 < one["gap_bf16"] for one in each.values())
+    assert each.keys() == set(FEW)
+    assert all(one["ok"] and one["gap"] == 0 < one["gap_bf16"] for one in each.values())
 
 
 def test_an_objective_that_differs_from_the_cpu_or_breaks_is_named(few, monkeypatch):
@@ -56,20 +60,24 @@ def test_an_objective_that_differs_from_the_cpu_or_breaks_is_named(few, monkeypa
     for name, loss in losses.items():
         monkeypatch.setitem(OBJECTIVES, name, replace(OBJECTIVES[name], loss=loss))
     out = bench_gpu.objectives(b)
-    assert not any(out["each"][name].get("ok") for name in losses) and out["equal"] == f"3 of {len(FEW)}"
-    assert out["each"]["sft"]["gap"] > bench_gpu.TOLERANCE and "division" in out["each"]["dpo"]["error"]
+    assert not any(out["each"][name].get("ok") for name in losses)
+    assert out["equal"] == f"3 of {len(FEW)}"
+    assert out["each"]["sft"]["gap"] > bench_gpu.TOLERANCE
+    assert "division" in out["each"]["dpo"]["error"]
 
 
 def test_the_mfu_is_that_of_palm_and_of_no_unknown_device(monkeypatch):
     small = replace(GPT2, n_layer=2, vocab_size=1000)
     model = GPT(small, seed=0)
     N, attention = model.n_params() - 1024 * 768, 12 * 2 * 768 * 512
-    for name, flops in (("NVIDIA H100 80GB HBM3", 989e12), ("NVIDIA H100 PCIe", 756e12), ("NVIDIA H200", 989e12)):
+    for name, flops in (("NVIDIA H100 80GB HBM3", 989e12), ("NVIDIA H100 PCIe", 756e12),
+                        ("NVIDIA H200", 989e12)):
         monkeypatch.setattr(torch.cuda, "get_device_name", lambda name=name: name)
         for dtype, half in (("bf16", 1), ("fp32", 2)):
             got = bench_gpu.mfu(model, "sft", 512, 1e6, Device("cuda", dtype))
             assert got == pytest.approx(1e6 * (6 * N + attention) * half / flops)
-    assert bench_gpu.mfu(model, "ift", 512, 1e6, Device("cuda", "fp32")) == pytest.approx(got * 4 / 3)
+    ift = bench_gpu.mfu(model, "ift", 512, 1e6, Device("cuda", "fp32"))
+    assert ift == pytest.approx(got * 4 / 3)
     for name in ("NVIDIA H100 80GB HBM3 MIG 1g.10gb", "NVIDIA T4"):
         monkeypatch.setattr(torch.cuda, "get_device_name", lambda name=name: name)
         assert bench_gpu.mfu(model, "sft", 512, 1e6, Device("cuda", "bf16")) is None

@@ -1,8 +1,10 @@
-"""Every committed figure is what the committed cells give: cells -> json -> page -> README. Nothing is trained.
+"""Every committed figure is what the committed cells give: cells -> json -> page -> README. Nothing
+is trained.
 
     python -m pytest tests/lab/test_evidence.py        20 s
 
-test_recomputed.py computes the figures of claims, map and experiments a second time, without the project's code.
+test_recomputed.py computes the figures of claims, map and experiments a second time, without the
+project's code.
 """
 import json
 import re
@@ -10,7 +12,17 @@ import re
 import pytest
 from house import ROOT
 
-from lab import claims, compare, gallery, ift_help, judge, lake_study, map_text, methods, overoptimise
+from lab import (
+    claims,
+    compare,
+    gallery,
+    ift_help,
+    judge,
+    lake_study,
+    map_text,
+    methods,
+    overoptimise,
+)
 from lab import map as the_map
 from lab import regimes as plan
 from lab.cells import read_cells
@@ -21,7 +33,8 @@ from nanouft.objectives import OBJECTIVES
 from nanouft.run.storage import Lines, read_json
 
 DOCS, RESULTS = ROOT / "docs", ROOT / "docs" / "results"
-README, ACCOUNT = (file.read_text(encoding="utf-8") for file in (ROOT / "README.md", DOCS / "claims.md"))
+README, ACCOUNT = (file.read_text(encoding="utf-8")
+                   for file in (ROOT / "README.md", DOCS / "claims.md"))
 
 
 def rounded(x):
@@ -37,34 +50,41 @@ def text_of(*place: str) -> str:
     return DOCS.joinpath(*place).read_text(encoding="utf-8")
 
 
-# ---- claims ----------------------------------------------------------------------------------------------------------
+# ---- claims --------------------------------------------------------------------------------------
 CLAIMS = read_json(RESULTS / "claims" / "results.json")["claims"]
 
 
 @pytest.mark.parametrize("name", CLAIMS)
 def test_verdicts_and_pages_of_the_claims(name, monkeypatch):
-    """No row, no contrast and no cell is missing; every figure is what the rules make of the cells."""
+    """No row, no contrast and no cell is missing; every figure is what the rules make of the
+    cells."""
     monkeypatch.chdir(ROOT)
-    said = CLAIMS[name]
-    assert json.loads(json.dumps(claims.judged([name], read_cells(claims.FOLDER / "cells.jsonl"))))[name] == said
-    assert text_of("results", "claims", f"{name}.md") == judge.page(name, said)
+    committed = CLAIMS[name]
+    assert json.loads(json.dumps(
+        claims.judged([name], read_cells(claims.FOLDER / "cells.jsonl"))))[name] == committed
+    assert text_of("results", "claims", f"{name}.md") == judge.page(name, committed)
 
 
 def effects(contrast: dict) -> str:
-    return " and ".join(f"{100 * b['mean']:+.1f} ± {100 * b['half']:.1f}" for b in contrast["bases"].values())
+    return " and ".join(f"{100 * b['mean']:+.1f} ± {100 * b['half']:.1f}"
+                        for b in contrast["bases"].values())
 
 
 @pytest.mark.parametrize("text", [README, ACCOUNT], ids=["README", "claims.md"])
 def test_tables_of_effects_show_contrasts_with_their_verdicts(text):
-    known = {(effects(c), c["test"]): (name, c["verdict"]) for name in CLAIMS for c in CLAIMS[name]["contrasts"]}
+    known = {(effects(c), c["test"]): (name, c["verdict"]) for name in CLAIMS
+             for c in CLAIMS[name]["contrasts"]}
     words = {"not inferior": "non-inferiority", "equivalent": "equivalence"}
     shown = set()
     for line in text.splitlines():
-        if line.startswith("|") and (both := re.search(r"[-+]\d+\.\d ± \d+\.\d and [-+]\d+\.\d ± \d+\.\d", line)):
+        both = re.search(r"[-+]\d+\.\d ± \d+\.\d and [-+]\d+\.\d ± \d+\.\d", line)
+        if line.startswith("|") and both:
             test = next((t for word, t in words.items() if word in line), "superiority")
-            assert (both[0], test) in known, f"{both[0]}: no contrast of docs/results/claims has these effects"
+            assert (both[0], test) in known, (f"{both[0]}: no contrast of docs/results/claims has "
+                                              "these effects")
             name, verdict = known[both[0], test]
-            assert f"**{verdict}**" in line, f"{both[0]}: {verdict}, says docs/results/claims/{name}.md"
+            assert f"**{verdict}**" in line, (f"{both[0]}: {verdict}, says "
+                                              f"docs/results/claims/{name}.md")
             shown.add(name)
     assert shown == CLAIMS.keys()
 
@@ -72,22 +92,26 @@ def test_tables_of_effects_show_contrasts_with_their_verdicts(text):
 @pytest.mark.parametrize("name", CLAIMS)
 def test_the_account_of_a_claim_shows_numbers_of_its_table(name):
     part = ACCOUNT.split(f"\n## {name}")[1].split("\n## ")[0].split("**Mechanism.**")[0]
-    number = r"(?<![\d.])[-+]?\d+\.\d ± \d+\.\d(?![\d.])"                 # never a part of another number
-    missing = set(re.findall(number, part)) - set(re.findall(number, text_of("results", "claims", f"{name}.md")))
-    assert not missing, f"docs/claims.md says {missing}, which docs/results/claims/{name}.md does not"
+    number = r"(?<![\d.])[-+]?\d+\.\d ± \d+\.\d(?![\d.])"  # never a part of another number
+    missing = (set(re.findall(number, part))
+               - set(re.findall(number, text_of("results", "claims", f"{name}.md"))))
+    assert not missing, (f"docs/claims.md says {missing}, which docs/results/claims/{name}.md does "
+                         "not")
 
 
-# ---- the map ---------------------------------------------------------------------------------------------------------
-@pytest.mark.parametrize("piece, i", [("grid", 0), ("long", 0), ("source", 0), ("source", 2), ("noise", 0)])
+# ---- the map -------------------------------------------------------------------------------------
+@pytest.mark.parametrize("piece, i",
+                         [("grid", 0), ("long", 0), ("source", 0), ("source", 2), ("noise", 0)])
 def test_the_map_is_made_of_its_cells(piece, i, monkeypatch):
     r = plan.PIECES[piece][i]
-    said = next(x for x in read_json(RESULTS / "map" / "map.json")["regimes"] if x["name"] == r.name)
+    regimes = read_json(RESULTS / "map" / "map.json")["regimes"]
+    committed = next(x for x in regimes if x["name"] == r.name)
     done = read_cells(RESULTS / "map" / "cells.jsonl")
     monkeypatch.setattr(plan, "PIECES", {piece: [r]})
-    assert rounded(the_map.summary(done)["regimes"]) == [rounded(said)]
+    assert rounded(the_map.summary(done)["regimes"]) == [rounded(committed)]
 
 
-# ---- the lake --------------------------------------------------------------------------------------------------------
+# ---- the lake ------------------------------------------------------------------------------------
 def test_the_study_of_the_lake_is_what_its_cells_give():
     data = read_json(RESULTS / "C5.json")
     assert data["maps"] >= 100 and data["seeds"] >= 8
@@ -96,7 +120,8 @@ def test_the_study_of_the_lake_is_what_its_cells_give():
     assert json.loads(json.dumps(again)) == data and text_of("results", "C5.md") == text
     shown = [line for line in text_of("lake.md").splitlines()
              if line.split("|")[1:2] and line.split("|")[1].strip() in lake_study.SETTINGS]
-    assert len(shown) > 3 and set(shown) <= set(text.splitlines()), "docs/lake.md shows another table"
+    assert len(shown) > 3 and set(shown) <= set(text.splitlines()), (
+        "docs/lake.md shows another table")
     for text, begins in ((text_of("lake.md"), "**C5**"), (README, "| C5 |"), (ACCOUNT, "| C5 |")):
         line, = (x for x in text.splitlines() if x.startswith(begins))
         assert f"**{data['verdict']}**" in line, begins
@@ -107,13 +132,15 @@ def test_the_numbers_of_the_lake_on_twoway5():
     from frozen_lake.lake import make_lake
     lake = make_lake("twoway5")
     told, moves = ghosts(lake, gold(lake)), moves_of_loser(lake, gold(lake), loser(lake))
-    counted = [len(told), sum(g.right for g in told), len(moves), *map(moves.count, ("shared", "optimal", "wrong"))]
-    said = re.search(r"can stand in (\d+) places, .*? optimal in (\d+).*? (\d+) moves: (\d+) cancel in DPO, "
-                     r"(\d+) are optimal .*?, (\d+) are wrong", " ".join(text_of("lake.md").split()))
-    assert [int(n) for n in said.groups()] == counted
+    counted = [len(told), sum(g.right for g in told), len(moves),
+               *map(moves.count, ("shared", "optimal", "wrong"))]
+    page = re.search(r"can stand in (\d+) places, .*? optimal in (\d+).*? (\d+) moves: (\d+) "
+                     r"cancel in DPO, (\d+) are optimal .*?, (\d+) are wrong",
+                     " ".join(text_of("lake.md").split()))
+    assert [int(n) for n in page.groups()] == counted
 
 
-# ---- the other studies -----------------------------------------------------------------------------------------------
+# ---- the other studies ---------------------------------------------------------------------------
 def test_where_ift_helps(tmp_path, monkeypatch):
     """Verdicts, figures and page from the kept runs; rates were chosen with seeds of their own."""
     monkeypatch.setattr(ift_help, "picture", lambda results, file: file)
@@ -123,9 +150,12 @@ def test_where_ift_helps(tmp_path, monkeypatch):
             asked.extend(run for row in rows.values() for run in row)
             return ift_help.results_from(store, 0, rows)
         found = {e.name: ift_help.judged(e, get) for e in ift_help.EXPERIMENTS}
-    seeds = {split: {r.seed for r in asked if isinstance(r, Job) and r.split == split} for split in ("val", "test")}
-    assert seeds["test"] == {*range(ift_help.SEEDS), *ift_help.FRESH_20} and min(seeds["val"]) >= ift_help.VAL_SEED
-    assert rounded(json.loads(json.dumps(found))) == rounded(read_json(RESULTS / "ift_help" / "results.json"))
+    seeds = {split: {r.seed for r in asked if isinstance(r, Job) and r.split == split}
+             for split in ("val", "test")}
+    assert seeds["test"] == {*range(ift_help.SEEDS), *ift_help.FRESH_20}
+    assert min(seeds["val"]) >= ift_help.VAL_SEED
+    assert (rounded(json.loads(json.dumps(found)))
+            == rounded(read_json(RESULTS / "ift_help" / "results.json")))
     ift_help.write(found, tmp_path, tmp_path / "ift_help.md")
     assert (tmp_path / "ift_help.md").read_text(encoding="utf-8") == text_of("ift_help.md")
 
@@ -133,14 +163,18 @@ def test_where_ift_helps(tmp_path, monkeypatch):
 def test_reward_over_optimisation():
     table = text_of("results", "over_optimisation.md")
     assert table == overoptimise.page(Lines(RESULTS / "over_optimisation.jsonl").read())
-    said = re.findall(r"\d+\.\d", ACCOUNT[ACCOUNT.index("## Over-optimisation"):].split("\n## ")[0])
-    assert len(said) > 10 and all(x in table for x in said), [x for x in said if x not in table]
+    figures = re.findall(r"\d+\.\d",
+                         ACCOUNT[ACCOUNT.index("## Over-optimisation"):].split("\n## ")[0])
+    assert len(figures) > 10 and all(x in table for x in figures), [x for x in figures
+                                                                    if x not in table]
 
 
 def test_pages_are_those_of_their_results():
     """The map, the gallery, the table of the comparison, the table of methods."""
-    assert text_of("map.md") == map_text.page(read_json(RESULTS / "map" / "map.json")), "python -m lab.map --write"
-    assert text_of("gallery.md").count("\n## ") == len(STORIES), "a section of lab/pages/gallery.md a story"
+    the_json = read_json(RESULTS / "map" / "map.json")
+    assert text_of("map.md") == map_text.page(the_json), "python -m lab.map --write"
+    assert text_of("gallery.md").count("\n## ") == len(STORIES), (
+        "a section of lab/pages/gallery.md a story")
     assert text_of("gallery.md") == gallery.page(STORIES, read_json(RESULTS / "gallery.json"))
     assert text_of("results", "compare", "table.md") == "\n".join(
         compare.table(read_json(RESULTS / "compare" / "results.json"))) + "\n"
@@ -156,6 +190,7 @@ def test_each_fault_of_the_gallery_is_seen_and_its_repair_repairs(story):
     assert story.shows(made), {side: made[side]["figures"][story.figure] for side in made}
     assert not story.shows({"faulty": made["repaired"], "repaired": made["repaired"]})
     for side, picture in (("faulty", story.name), ("repaired", f"{story.name}-repaired")):
-        assert [x["prompt"] for x in made[side]["answers"]] == [x["prompt"] for x in made["faulty"]["answers"]]
+        mine, other = ([x["prompt"] for x in made[s]["answers"]] for s in (side, "faulty"))
+        assert mine == other
         assert list(made[side]["curves"]) == [name for panel in story.panels for name in panel]
         assert (DOCS / "gallery" / f"{picture}.png").exists()
