@@ -23,10 +23,11 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from nanouft.errors import UserError, nearest
+from nanouft.errors import UserError
 from nanouft.files.containers import objects
 from nanouft.files.words import quoted_names
 from nanouft.run import config
+from nanouft.run.words import nearest
 
 
 @dataclass

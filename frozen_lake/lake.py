@@ -18,7 +18,8 @@ import gymnasium
 import torch
 from torch import Tensor
 
-from nanouft.errors import UserError, nearest
+from nanouft.errors import UserError
+from nanouft.run.words import nearest
 
 ARROWS = "←↓→↑"                                     # actions 0..3, in gymnasium's order
 MOVES = ((0, -1), (1, 0), (0, 1), (-1, 0))          # (row, column)

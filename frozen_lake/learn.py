@@ -24,9 +24,10 @@ from frozen_lake.lake import Lake, Lakes
 from frozen_lake.planning import GAMMA, policy_gradient, simulate, visit_shares
 from frozen_lake.policies import Policy
 from nanouft import loop
-from nanouft.errors import UserError, choose
+from nanouft.errors import UserError
 from nanouft.objective import Batch, Objective, Seqs
 from nanouft.objectives import OBJECTIVES
+from nanouft.run.words import choose
 
 LONGEST = 40                # an episode of the learner's own is cut after so many steps
 EPISODES = 16               # of each learner, for each update of REINFORCE

@@ -21,9 +21,10 @@ from lab.cell import Cell
 from lab.cells import read_cells, repeat_cell
 from lab.runner import finished_jobs
 from lab.study import Study
-from nanouft.errors import UserError, choose
+from nanouft.errors import UserError
 from nanouft.run import config
 from nanouft.run.storage import Lines, read_json
+from nanouft.run.words import choose
 
 LAKE = "C5"                             # fp64: its digits are the same on every machine
 ROWS = ("sft", "ift", "dpo", "kto", "uft", "poft", "sftmix", "sft->reinforce", "sft->rloo",

@@ -38,7 +38,6 @@ from lab.bench_steps import Clock, Learner
 from lab.cell import Cell, kept_model, quiet
 from nanouft import world
 from nanouft.data.batches import Epochs, encode
-from nanouft.errors import choose
 from nanouft.gpt import GPT, NANO
 from nanouft.loop import Device
 from nanouft.models.load import folder_of, start_model
@@ -48,6 +47,7 @@ from nanouft.rewards.scorer import exact, score_rows
 from nanouft.run import config, devices
 from nanouft.run.flags import Train
 from nanouft.run.storage import write_json
+from nanouft.run.words import choose
 from nanouft.sampling import Rollouts, generate, threads
 
 VOCAB = 50_257              # GPT-2's

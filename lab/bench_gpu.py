@@ -37,7 +37,7 @@ from nanouft import world
 from nanouft.data.batches import Epochs, collate, encode
 from nanouft.data.rows import demo_rows
 from nanouft.data.tokenizer import Tokenizer, nano
-from nanouft.errors import UserError, one_line
+from nanouft.errors import UserError
 from nanouft.gpt import GPT, GPT2, GPTConfig
 from nanouft.loop import DTYPES, Device
 from nanouft.models.load import start_model
@@ -47,6 +47,7 @@ from nanouft.objectives import OBJECTIVES, neftune
 from nanouft.reference import Models, add_columns
 from nanouft.run import processes
 from nanouft.run.storage import write_json
+from nanouft.run.words import one_line
 from nanouft.sampling import as_if_sampled, generate
 from nanouft.seeds import uniform_rows
 

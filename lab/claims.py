@@ -25,8 +25,9 @@ from lab.runner import kept
 from lab.second_stage import C1B
 from lab.study import BASES, Plan, Row, Study
 from lab.una_claim import C6
-from nanouft.errors import UserError, choose, in_range
+from nanouft.errors import UserError, in_range
 from nanouft.run import config
+from nanouft.run.words import choose
 
 FOLDER = Path("docs/results/claims")
 # an aligned model that is no oracle: 40 % wrong

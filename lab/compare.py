@@ -24,11 +24,12 @@ from lab.cost import Cost, cost_of, made_first
 from lab.study import Look, Plan, Row, Study
 from lab.words import difference_word, format_gain, format_interval, markdown_table
 from nanouft import world
-from nanouft.errors import choose, in_range
+from nanouft.errors import in_range
 from nanouft.eval.stats import interval
 from nanouft.objectives import OBJECTIVES
 from nanouft.run import config
 from nanouft.run.storage import write_json, write_text
+from nanouft.run.words import choose
 
 CHAINS = (("sft", "dpo"), ("sft", "kto"), ("sft", "una"), ("poft", "dpo"))
 # of the second stage of a chain: the best of three learning rates (docs/LOG.md)

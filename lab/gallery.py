@@ -22,11 +22,12 @@ from lab.gallery_stories import STORIES, Fault, Panels, Story
 from lab.runner import scratch
 from lab.snapshot import four_digits, held_curve, mean_curve
 from lab.words import markdown_table, read_template
-from nanouft.errors import UserError, choose, visible
+from nanouft.errors import UserError, visible
 from nanouft.eval import plots, scores
 from nanouft.models.load import start_model
 from nanouft.run import config, devices
 from nanouft.run.storage import Lines, checksum, made_once, read_json, write_json, write_text
+from nanouft.run.words import choose
 
 ITEMS, EVERY = 30, 12   # validation prompts a family; steps between two points of a held-out curve
 SIDES = ("faulty", "repaired")

@@ -26,10 +26,11 @@ from lab.own import APART
 from lab.runner import Missing, kept
 from lab.study import ITEMS, Study
 from lab.words import MARGIN, difference_word
-from nanouft.errors import UserError, choose, in_range
+from nanouft.errors import UserError, in_range
 from nanouft.eval.stats import interval
 from nanouft.run import config
 from nanouft.run.storage import write_json, write_text
+from nanouft.run.words import choose
 
 FOLDER, DOCS = Path("docs/results/map"), Path("docs")
 BROKEN = ("fact", "truth", "unknown")           # families shown beside the endpoint

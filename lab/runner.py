@@ -24,9 +24,10 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from nanouft.errors import UserError, one_line
+from nanouft.errors import UserError
 from nanouft.run import runs, signals
 from nanouft.run.storage import LOCK, Lines, beside, locked
+from nanouft.run.words import one_line
 
 
 # ---- what is kept --------------------------------------------------------------------------------

@@ -49,7 +49,7 @@ lesson = Lesson("15", "abc")
 # - $\rho_t=\pi/\pi_{\rm old}$: how much likelier the token is now than when it was sampled.
 
 # %%
-from nanouft.objective import clipped
+from nanouft.objectives.on_policy import clipped
 from nanouft.objectives.ppo import gae, whiten
 from nanouft.objectives.rloo import leave_one_out
 import draw

@@ -12,8 +12,9 @@ import tempfile
 from pathlib import Path
 
 from lessons.grade.folder import ROOT, environment, lesson_files
-from nanouft.errors import UserError, choose, shorter
+from nanouft.errors import UserError
 from nanouft.run.config import Parser, run
+from nanouft.run.words import choose, shorter
 
 NOTES = ROOT / "docs" / "teaching"
 SHARP = 200                             # dots per inch of a picture

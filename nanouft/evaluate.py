@@ -19,7 +19,7 @@ import numpy as np
 from nanouft.data.batches import encode
 from nanouft.data.rows import Row, contents, demo_rows, pair_rows, score_rows
 from nanouft.data.tokenizer import Tokenizer
-from nanouft.errors import UserError, choose, in_range, visible
+from nanouft.errors import UserError, in_range, visible
 from nanouft.eval.held_out import Measured, held_out_lines, measured
 from nanouft.eval.probes import lines, probe
 from nanouft.eval.scores import families, table
@@ -33,6 +33,7 @@ from nanouft.rewards import best_of
 from nanouft.rewards.scorer import Scorer, figures, scorer
 from nanouft.run import config, devices
 from nanouft.run.runs import run_about, run_settings
+from nanouft.run.words import choose
 from nanouft.sampling import Answer
 
 Models = list[tuple[str, GPT, Tokenizer]]               # name, model, tokenizer

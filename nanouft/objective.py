@@ -177,36 +177,6 @@ def write_logp(model, batch: Batch, hp) -> None:
         s.logp = rows[:, :s.inputs.shape[1]]
 
 
-# ---- for losses of sampled answers ---------------------------------------------------------------
-def log_rho(s: Seqs) -> Tensor:
-    """(B,T) nats: log pi(token) now minus when it was sampled.
-    It is 0 off the mask. At the first step on a rollout it is 0 up to rounding (in bf16 .05)."""
-    return (s.logp - s.old).masked_fill(s.mask == 0, 0)
-
-
-def k3(x: Tensor) -> Tensor:
-    """Schulman's estimate of KL(pi || pi_ref), token by token (arXiv:2402.03300, Eq. 4).
-    x = log pi_ref(token) - log pi(token), on tokens that pi has drawn."""
-    x = x.clamp_max(20)             # both terms: fp32 stays finite, and no slope has the wrong sign
-    return torch.exp(x) - x - 1
-
-
-def clipped(rho: Tensor, adv: Tensor, low: float, high: float) -> Tensor:
-    """PPO's clipped surrogate, to be minimised (arXiv:1707.06347, Eq. 7)."""
-    return -torch.minimum(rho * adv, rho.clamp(1 - low, 1 + high) * adv)
-
-
-@torch.no_grad()
-def step_metrics(batch: Batch, low: float, high: float) -> dict[str, Tensor]:
-    """How far the policy has moved from the one that sampled: 0 at the first step on a rollout."""
-    s = batch.seqs["answer"]
-    n = batch.tokens["answer"]
-    moved = log_rho(s)
-    outside = (moved.exp() < 1 - low) | (moved.exp() > 1 + high)
-    return {"clip_fraction": s.sum(outside.to(moved.dtype)).sum() / n,
-            "kl_step": s.sum(k3(moved)).sum() / n}
-
-
 # ---- a method ------------------------------------------------------------------------------------
 @dataclass(frozen=True)
 class Prerequisite:

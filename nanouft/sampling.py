@@ -35,7 +35,8 @@ from nanouft.data.tokenizer import Tokenizer
 from nanouft.errors import Diverged, UserError
 from nanouft.gpt import GPT, Cache
 from nanouft.loop import DTYPES, Device
-from nanouft.objective import Batch, Column, Columns, Objective, Seqs, k3
+from nanouft.objective import Batch, Column, Columns, Objective, Seqs
+from nanouft.objectives.on_policy import k3
 from nanouft.seeds import chunk_seed, minibatch_seed, rollout_seed, step_seed
 
 CHUNK = 256             # answers that are decoded together

@@ -222,8 +222,9 @@ def on_page_content(html, page, config, files):
 
 
 def main(argv=None) -> int:
-    from nanouft.errors import UserError, optional
+    from nanouft.errors import UserError
     from nanouft.run import config
+    from nanouft.run.words import optional
     parser = config.Parser(prog="python docs/website/build.py", description=__doc__)
     parser.add_argument("--out", default=str(ROOT / "out" / "site"),
                         help="folder of the site [out/site]")

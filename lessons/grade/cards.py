@@ -14,8 +14,9 @@ from random import Random
 from typing import Any
 
 from lessons.grade.task import Mistake
-from nanouft.errors import UserError, quoted
+from nanouft.errors import UserError
 from nanouft.run.config import assignments, misfit, tomllib
+from nanouft.run.words import quoted
 
 Judged = tuple[str, Mistake | None, list[str]]
 

@@ -16,8 +16,9 @@ import re
 import time
 from pathlib import Path
 
-from nanouft.errors import UserError, nearest
+from nanouft.errors import UserError
 from nanouft.run.storage import checksum
+from nanouft.run.words import nearest
 
 AFTERNOON = ("00b", "03a", "05a", "06a", "07a", "17a")          # the tasks of one afternoon
 ROOT = Path(__file__).resolve().parents[2]

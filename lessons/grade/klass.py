@@ -21,8 +21,9 @@ from lessons.grade.folder import My
 from lessons.grade.program import strange_words, written
 from lessons.grade.results import Klass, Result, mark_equal, minutes, points, tries
 from lessons.grade.submissions import Unreadable, clean_copy, handed_in
-from nanouft.errors import UserError, one_line, quoted, visible
+from nanouft.errors import UserError, visible
 from nanouft.run.storage import regular, write_text
+from nanouft.run.words import one_line, quoted
 
 AT_ONCE = 2                             # submissions that are graded at a time
 CHANGED = "the copy was changed before it was judged"

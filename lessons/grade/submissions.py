@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 from lessons.grade.folder import My
-from nanouft.errors import UserError, quoted
+from nanouft.errors import UserError
+from nanouft.run.words import quoted
 
 KINDS = (".py", ".toml", ".json", ".jsonl", ".txt")
 FILE, FILES, TOTAL = 1_000_000, 300, 10_000_000         # bytes of a file, files, bytes of all

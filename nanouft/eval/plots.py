@@ -13,8 +13,9 @@ import matplotlib  # noqa: E402
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402
 
-from nanouft.errors import UserError, quoted  # noqa: E402
+from nanouft.errors import UserError  # noqa: E402
 from nanouft.run.storage import Lines  # noqa: E402
+from nanouft.run.words import quoted  # noqa: E402
 
 # In all figures and pages + is blue, likelier; - is orange, less likely; the sign is shown, too.
 UP, DOWN, GREY = "#0072B2", "#D55E00", "#777777"

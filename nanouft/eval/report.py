@@ -14,13 +14,14 @@ import numpy as np
 from nanouft.data.batches import Encoded
 from nanouft.data.rows import Row
 from nanouft.data.tokenizer import Tokenizer
-from nanouft.errors import UserError, flag, one_line, visible
+from nanouft.errors import UserError, flag, visible
 from nanouft.eval.held_out import held_out_lines
 from nanouft.eval.show import show_mask
 from nanouft.gpt import GPT
 from nanouft.objectives import OBJECTIVES
 from nanouft.run import runs
 from nanouft.run.storage import Lines, write_json, write_text
+from nanouft.run.words import one_line
 from nanouft.sampling import answer_rows, stops
 
 SHOWN = 3                   # answers printed before and after

@@ -21,9 +21,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from nanouft.errors import UserError, one_line, optional
+from nanouft.errors import UserError
 from nanouft.files.words import json_type, short_json
 from nanouft.run.storage import HUB, loads, regular
+from nanouft.run.words import one_line, optional
 
 ENDINGS = (".json", ".jsonl", ".ndjson", ".csv", ".tsv", ".parquet")
 PACKED = (".gz", ".xz", ".bz2")         # may follow; only gzip is unpacked, others are an error

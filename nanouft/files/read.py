@@ -13,11 +13,12 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from nanouft.data.rows import Row, Turn, Turns
-from nanouft.errors import UserError, one_line
+from nanouft.errors import UserError
 from nanouft.files.containers import objects, sources
 from nanouft.files.forms import MEANING, Form, Naming, Scale, detect_form, given_scale
 from nanouft.files.turns import Skip, make_row
 from nanouft.files.words import quoted_names, short_json
+from nanouft.run.words import one_line
 
 MOST = 0.5              # of a file: where so many rows are not understood, none is read
 BLANK = re.compile(r"\A(?:[ \t\r]*\n)*(?: (?=\S))?")    # lines, or the one space of TRL's " blue."

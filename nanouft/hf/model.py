@@ -19,10 +19,11 @@ import torch
 import torch.nn as nn
 from torch import Tensor
 
-from nanouft.errors import UserError, one_line, optional
+from nanouft.errors import UserError
 from nanouft.gpt import GPT, GPTConfig
 from nanouft.run import tensors
 from nanouft.run.storage import not_finite
+from nanouft.run.words import one_line, optional
 
 # may be in the file and are not read: causal masks, angles of positions, the head of a reward model
 NOT_READ = ("rotary_emb.inv_freq", "attn.bias", "attn.masked_bias", "score.weight")

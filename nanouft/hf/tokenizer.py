@@ -23,9 +23,10 @@ from typing import Any
 
 from nanouft.data.rows import ANSWERS, Turn, Turns
 from nanouft.data.tokenizer import CONTROL, END, JINJA, PAD, Tokenizer, fold_system
-from nanouft.errors import UserError, one_line, optional
+from nanouft.errors import UserError
 from nanouft.run.storage import checksum
 from nanouft.run.time_limit import at_most
+from nanouft.run.words import one_line, optional
 
 MARK = re.compile("\ue000([0-9]+)\ue001")       # in a text's place while a template is looked at
 ROLES = {"tool": "user", "shown": "assistant"}  # for templates that know no tools

@@ -15,10 +15,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from nanouft.errors import UserError, one_line, quoted
+from nanouft.errors import UserError
 from nanouft.gpt import CONV1D, GPT, GPTConfig
 from nanouft.run import tensors
 from nanouft.run.storage import read_json, regular
+from nanouft.run.words import one_line, quoted
 
 SIZES = {"vocab_size": "vocab_size", "n_ctx": "n_positions", "n_layer": "n_layer",
          "n_head": "n_head", "n_embd": "n_embd"}            # field of GPTConfig -> in config.json

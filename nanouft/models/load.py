@@ -12,11 +12,12 @@ import torch
 import torch.nn as nn
 
 from nanouft.data.tokenizer import Tokenizer, nano
-from nanouft.errors import UserError, one_line, optional
+from nanouft.errors import UserError
 from nanouft.gpt import BASE, GPT, shipped_base
 from nanouft.models import folder as folders
 from nanouft.models.tokenizer_files import brings_template, load_tokenizer
 from nanouft.run.storage import HUB, not_finite, read_json
+from nanouft.run.words import one_line, optional
 
 OF_HUB = ["*.json", "*.safetensors", "*.jinja", "*.model", "merges.txt"]    # no pickles, no code
 

@@ -16,8 +16,9 @@ from pathlib import Path
 import regex
 
 from nanouft.data.tokenizer import CONFIG, Tokenizer, nano
-from nanouft.errors import UserError, quoted
+from nanouft.errors import UserError
 from nanouft.run.storage import read_json, regular
+from nanouft.run.words import quoted
 
 GPT2_PATTERN = (r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+")
 NAME = re.compile(r"[<\[].*[>\]]")                          # <|endoftext|>, [PAD]

@@ -24,7 +24,7 @@ from torch import Tensor
 
 from nanouft.errors import UserError
 from nanouft.objective import Batch, Column, Objective, Prerequisite, Seqs
-from nanouft.objectives.reinforce import check_sampling
+from nanouft.objectives.on_policy import check_sampling
 
 
 @dataclass

@@ -44,8 +44,8 @@ import torch
 from torch import Tensor
 
 from nanouft.errors import UserError
-from nanouft.objective import Batch, Objective, clipped, k3, log_rho, step_metrics
-from nanouft.objectives.reinforce import check_sampling
+from nanouft.objective import Batch, Objective
+from nanouft.objectives.on_policy import check_sampling, clipped, k3, log_rho, step_metrics
 
 
 @dataclass

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from nanouft.objective import Batch, Columns, Objective
 from nanouft.objectives.dpo import check_beta, dpo_loss, log_ratio, pair_metrics
-from nanouft.objectives.reinforce import check_sampling
+from nanouft.objectives.on_policy import check_sampling
 
 
 @dataclass

@@ -27,7 +27,7 @@ from torch import Tensor
 
 from nanouft.objective import Batch, Objective
 from nanouft.objectives.dpo import check_beta
-from nanouft.objectives.reinforce import check_sampling
+from nanouft.objectives.on_policy import check_sampling
 from nanouft.objectives.una import graded_metrics, score_loss
 
 

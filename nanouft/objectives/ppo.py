@@ -40,8 +40,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from nanouft.objective import Batch, Column, Objective, Seqs, clipped, k3, log_rho, step_metrics
-from nanouft.objectives.reinforce import check_sampling
+from nanouft.objective import Batch, Column, Objective, Seqs
+from nanouft.objectives.on_policy import check_sampling, clipped, k3, log_rho, step_metrics
 
 
 @dataclass

@@ -25,8 +25,8 @@ from typing import ClassVar, Literal
 
 from torch import Tensor
 
-from nanouft.errors import in_range
 from nanouft.objective import Batch, Objective
+from nanouft.objectives.on_policy import check_sampling, penalised_reward
 
 
 @dataclass
@@ -39,24 +39,6 @@ class Reinforce:
 
     def check(self) -> None:
         check_sampling(self)
-
-
-def check_sampling(hp, least: int = 1) -> None:
-    """What every on-policy method asks of its settings.
-    `least`: how many answers to a prompt it compares."""
-    in_range(hp, "samples", low=least)
-    in_range(hp, "minibatches", "passes", low=1)
-    in_range(hp, "beta", "vf", "end_penalty")
-    in_range(hp, "eps", "eps_value", "eps_high", "length", above=True)
-    in_range(hp, "gamma", "lam", high=1)
-
-
-def penalised_reward(batch: Batch, beta: float) -> Tensor:
-    """(B,) the score of each sampled answer minus its KL penalty.
-    The penalty is beta times the answer's log-ratio to the start model, as it was when the answer
-    was sampled: the k1 estimate of the KL, summed over the answer."""
-    s = batch.seqs["answer"]
-    return batch.col.reward - beta * s.sum(s.old - s.ref)
 
 
 def credit(batch: Batch, hp: Reinforce) -> Batch:

@@ -24,8 +24,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from nanouft.objective import Batch, Objective, clipped, log_rho, step_metrics
-from nanouft.objectives.reinforce import check_sampling, penalised_reward
+from nanouft.objective import Batch, Objective
+from nanouft.objectives.on_policy import (
+    check_sampling,
+    clipped,
+    log_rho,
+    penalised_reward,
+    step_metrics,
+)
 
 
 @dataclass

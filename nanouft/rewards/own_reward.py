@@ -25,9 +25,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from nanouft.errors import UserError, nearest, one_line, quoted
+from nanouft.errors import UserError
 from nanouft.files.words import quoted_names
 from nanouft.run.storage import regular
+from nanouft.run.words import nearest, one_line, quoted
 
 MOST = 1e30             # fp32 ends at 3e38
 

@@ -18,10 +18,11 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from nanouft.errors import Diverged, UserError, quoted, visible
+from nanouft.errors import Diverged, UserError, visible
 from nanouft.run import tensors
 from nanouft.run.processes import part, whole
 from nanouft.run.storage import checksum, not_finite, read_json, regular, write_json
+from nanouft.run.words import quoted
 
 
 # ---- saving --------------------------------------------------------------------------------------

@@ -23,9 +23,10 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any, TypeVar
 
-from nanouft.errors import UserError, choose, flag, nearest, one_line, quoted
+from nanouft.errors import UserError, flag
 from nanouft.run.command import run as run
 from nanouft.run.storage import regular
+from nanouft.run.words import choose, nearest, one_line, quoted
 
 if sys.version_info >= (3, 11):
     import tomllib as tomllib

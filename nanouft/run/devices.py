@@ -13,8 +13,9 @@ import torch
 import torch.distributed as dist
 import torch.nn as nn
 
-from nanouft.errors import UserError, choose
+from nanouft.errors import UserError
 from nanouft.loop import DTYPES, Device
+from nanouft.run.words import choose
 
 MOST_THREADS = 256              # each needs a stack; without one the process ends without a message
 PATIENCE = timedelta(hours=2)   # the others wait while the first process evaluates (nccl: 10 min)

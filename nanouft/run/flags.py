@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from nanouft import world
-from nanouft.errors import UserError, choose, flag, in_range
+from nanouft.errors import UserError, flag, in_range
 from nanouft.objective import Objective
 from nanouft.objectives import OBJECTIVES
 from nanouft.run import config, runs
+from nanouft.run.words import choose
 
 ROLLOUT = 100_000                       # answers that wait in memory together
 COMMON = tuple("objective data init epochs steps batch_size lr lora reward device out resume"

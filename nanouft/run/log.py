@@ -11,10 +11,11 @@ from pathlib import Path
 
 import torch
 
-from nanouft.errors import Diverged, quoted
+from nanouft.errors import Diverged
 from nanouft.loop import Device, Step
 from nanouft.run import checkpoints
 from nanouft.run.storage import Lines
+from nanouft.run.words import quoted
 
 
 class Log:

@@ -19,7 +19,7 @@ from nanouft import world
 from nanouft.data.batches import Epochs
 from nanouft.data.rows import Row
 from nanouft.data.tokenizer import Tokenizer
-from nanouft.errors import UserError, one_line, optional, visible
+from nanouft.errors import UserError, visible
 from nanouft.eval.held_out import held_out
 from nanouft.gpt import GPT
 from nanouft.loop import Device, Source
@@ -29,6 +29,7 @@ from nanouft.reference import Models
 from nanouft.run import runs
 from nanouft.run.flags import Train
 from nanouft.run.rows import Data
+from nanouft.run.words import one_line, optional
 from nanouft.sampling import CHUNK, Rollouts, generate, stops
 
 WIDTH = 128             # of the model for which the learning rates of the methods were chosen

@@ -14,8 +14,8 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
-from nanouft.errors import quoted
 from nanouft.run.storage import not_finite, regular
+from nanouft.run.words import quoted
 
 TYPES = {torch.float64: "F64", torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16"}
 Wanted = dict[str, tuple[tuple[int, ...], str]]         # name -> (shape, type)

@@ -8,8 +8,9 @@ The project itself reads metrics.jsonl only. Both are optional: pip install nano
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from nanouft.errors import UserError, one_line, optional
+from nanouft.errors import UserError
 from nanouft.run.storage import checksum, read_json
+from nanouft.run.words import one_line, optional
 
 Track = Callable[[list[dict]], None]                # lines of metrics.jsonl, in order
 

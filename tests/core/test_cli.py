@@ -12,7 +12,6 @@ from typing import get_args, get_type_hints
 import pytest
 from running import DEMOS, PAIRS, QUICK, call, environment, lines, one_error, tiny_folder
 
-from nanouft import errors as text
 from nanouft import evaluate, ledger, pretrain, reward, sample, train
 from nanouft.errors import UserError
 from nanouft.eval import report
@@ -22,6 +21,7 @@ from nanouft.objectives.poft import PoFT
 from nanouft.playground import __main__ as playground
 from nanouft.rewards import harvest
 from nanouft.run import config, flags, pages, runs
+from nanouft.run import words as text
 from nanouft.world import __main__ as show
 
 pytestmark = pytest.mark.usefixtures("brief")

@@ -38,9 +38,10 @@ from nanouft.eval import held_out, scores
 from nanouft.loop import Device, Step, warmup_cosine
 from nanouft.models.load import BASE, grow_vocab, new_rows, start_model
 from nanouft.models.save import write_gpt
-from nanouft.objective import Batch, Columns, Seqs, step_metrics
+from nanouft.objective import Batch, Columns, Seqs
 from nanouft.objectives import OBJECTIVES, ift, kto, ppo, una
 from nanouft.objectives.grpo import standardised
+from nanouft.objectives.on_policy import step_metrics
 from nanouft.rewards import own_reward
 from nanouft.rewards.scorer import score_answers
 from nanouft.run import tensors

@@ -20,10 +20,10 @@ from nanouft.gpt import GPT, GPTConfig
 from nanouft.loop import Device
 from nanouft.models.load import start_model
 from nanouft.models.save import add_value_head
-from nanouft.objective import Batch, Columns, Seqs, clipped, k3, step_metrics
+from nanouft.objective import Batch, Columns, Seqs
 from nanouft.objectives import OBJECTIVES
+from nanouft.objectives.on_policy import clipped, k3, penalised_reward, step_metrics
 from nanouft.objectives.ppo import gae, rewards, whiten
-from nanouft.objectives.reinforce import penalised_reward
 from nanouft.objectives.rloo import leave_one_out
 from nanouft.reference import Models
 from nanouft.run import setup

@@ -4,8 +4,9 @@ import math
 import torch
 
 from lessons.grade.task import Case, Law, Mistake, Task
-from nanouft.objective import Batch, Columns, Seqs, clipped
+from nanouft.objective import Batch, Columns, Seqs
 from nanouft.objectives import ppo
+from nanouft.objectives.on_policy import clipped
 
 
 # ==== Advantages and the clip =====================================================================

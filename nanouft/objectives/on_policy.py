@@ -1,0 +1,59 @@
+"""What the methods that learn from sampled answers share: their settings, ratio, KL and clip.
+
+The ratio is pi / pi_old: the policy now, and the policy that sampled the answers (Seqs.old).
+Sources: PPO, arXiv:1707.06347; GRPO, arXiv:2402.03300; k3: Schulman 2020, Approximating KL
+Divergence.
+"""
+
+import torch
+from torch import Tensor
+
+from nanouft.errors import in_range
+from nanouft.objective import Batch, Seqs
+
+
+def check_sampling(hp, least: int = 1) -> None:
+    """What every on-policy method asks of its settings.
+    `least`: how many answers to a prompt it compares."""
+    in_range(hp, "samples", low=least)
+    in_range(hp, "minibatches", "passes", low=1)
+    in_range(hp, "beta", "vf", "end_penalty")
+    in_range(hp, "eps", "eps_value", "eps_high", "length", above=True)
+    in_range(hp, "gamma", "lam", high=1)
+
+
+def penalised_reward(batch: Batch, beta: float) -> Tensor:
+    """(B,) the score of each sampled answer minus its KL penalty.
+    The penalty is beta times the answer's log-ratio to the start model, as it was when the answer
+    was sampled: the k1 estimate of the KL, summed over the answer."""
+    s = batch.seqs["answer"]
+    return batch.col.reward - beta * s.sum(s.old - s.ref)
+
+
+def log_rho(s: Seqs) -> Tensor:
+    """(B,T) nats: log pi(token) now minus when it was sampled.
+    It is 0 off the mask. At the first step on a rollout it is 0 up to rounding (in bf16 .05)."""
+    return (s.logp - s.old).masked_fill(s.mask == 0, 0)
+
+
+def k3(x: Tensor) -> Tensor:
+    """Schulman's estimate of KL(pi || pi_ref), token by token (arXiv:2402.03300, Eq. 4).
+    x = log pi_ref(token) - log pi(token), on tokens that pi has drawn."""
+    x = x.clamp_max(20)             # both terms: fp32 stays finite, and no slope has the wrong sign
+    return torch.exp(x) - x - 1
+
+
+def clipped(rho: Tensor, adv: Tensor, low: float, high: float) -> Tensor:
+    """PPO's clipped surrogate, to be minimised (arXiv:1707.06347, Eq. 7)."""
+    return -torch.minimum(rho * adv, rho.clamp(1 - low, 1 + high) * adv)
+
+
+@torch.no_grad()
+def step_metrics(batch: Batch, low: float, high: float) -> dict[str, Tensor]:
+    """How far the policy has moved from the one that sampled: 0 at the first step on a rollout."""
+    s = batch.seqs["answer"]
+    n = batch.tokens["answer"]
+    moved = log_rho(s)
+    outside = (moved.exp() < 1 - low) | (moved.exp() > 1 + high)
+    return {"clip_fraction": s.sum(outside.to(moved.dtype)).sum() / n,
+            "kl_step": s.sum(k3(moved)).sum() / n}
