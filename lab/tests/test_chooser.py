@@ -1,7 +1,7 @@
 """The chooser: which regimes are nearest, what can be used, what is tied; by mouse, keyboard,
 touch. The file itself.
 
-    python -m pytest tests/lab/test_chooser.py     about 10 s; wants node, and Chromium or Chrome
+    python -m pytest lab/tests/test_chooser.py     about 10 s; wants node, and Chromium or Chrome
 
 The map is made up (made.py). Widths, names and axe's rules: tests/test_pages.py.
 """

@@ -1,7 +1,7 @@
 """Claims: rows become cells, settings come from validation, verdicts are computed from finished
 cells by the rule.
 
-    python -m pytest tests/lab/test_claims.py        below 15 s; no model is trained
+    python -m pytest lab/tests/test_claims.py        below 15 s; no model is trained
 
 Cells are made by hand here, so that it is known what the verdict must be.
 """

@@ -1,7 +1,7 @@
 """Every committed figure is what the committed cells give: cells -> json -> page -> README. Nothing
 is trained.
 
-    python -m pytest tests/lab/test_evidence.py        20 s
+    python -m pytest lab/tests/test_evidence.py        20 s
 
 test_recomputed.py computes the figures of claims, map and experiments a second time, without the
 project's code.

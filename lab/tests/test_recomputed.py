@@ -1,7 +1,7 @@
 """The committed figures once more, from the kept cells alone: json and numpy, and nothing of this
 project.
 
-    python -m pytest tests/lab/test_recomputed.py        10 s
+    python -m pytest lab/tests/test_recomputed.py        10 s
 """
 import base64
 import json
