@@ -123,7 +123,7 @@ BAD_FLAGS = {  # command line: what the message must hold, words parted by |
     "dpo --keep 0.5": "--keep|dpo learns from pairs", "sft --keep 0": "--keep 0",
     "sft --judge out/x": "--judge",
     "sft --data x.jsonl --keep 0.5": "--judge DIR",
-    "sft --data x.jsonl --noise 0.4": "--noise belongs to NanoWorld",
+    "sft --data x.jsonl --noise 0.4": "--noise|belongs to NanoWorld",
     "dpo --label-smoothing 0.5": "--label-smoothing 0.5",
     "robust_dpo --label-smoothing 0.5": "--label-smoothing 0.5",
     "slic --beta 1": "--beta changes nothing",
