@@ -164,7 +164,8 @@ def test_flags_of_the_world_are_checked(here, capsys):
                         (["--objective", "uft", "--mix", "1"], ["--mix 1", "2 whole"]),
                         (["--objective", "uft", "--mix", "0:0"], ["--mix 0:0"]),
                         (["--objective", "uft", "--skills", "A:B:all"], ["3 sets"]),
-                        (["--data", "x.jsonl", "--skills", "A"], ["--skills", "belongs to NanoWorld"]),
+                        (["--data", "x.jsonl", "--skills", "A"],
+                         ["--skills", "belongs to NanoWorld"]),
                         (["--data", "x.jsonl", "--mix", "1:1"], ["--mix", "belongs to NanoWorld"]),
                         (["--objective", "kto", "--noise", "0.1"], ["--noise", "labels"])):
         one_error(call(train.main, *argv), capsys.readouterr().err, *words)
