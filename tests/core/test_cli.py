@@ -63,7 +63,7 @@ def test_help_of_train_fits_one_screen_and_help_all_has_every_flag(monkeypatch, 
         with pytest.raises(SystemExit):
             train.main(["--objective", "dpo", "--help", *more])
         said.append(capsys.readouterr().out)
-    assert len(said[0].splitlines()) <= 40 and "--help all has the rest" in said[0] \
+    assert len(said[0].splitlines()) <= 40 and "--help all shows every flag" in said[0] \
         and "--beta" not in said[0]
     assert all(f"--{name.replace('_', '-')} " in said[0] for name in flags.COMMON)
     of_world, of_studies = (said[1].partition(f"{title}:\n")[2].partition("\n\n")[0]
@@ -78,7 +78,7 @@ BAD_FLAGS = {  # command line: what the message must hold, words parted by |
     "train --ler 1": "--lr?",
     "train --batchsize=3": "--batchsize|--batch-size?", "train stray": "stray",
     "train --objective": "--objective",
-    "train --objective sft --beta 1": "--beta belongs to --objective dpo",
+    "train --objective sft --beta 1": "this objective has no --beta|dpo",
     "train --optimizer adam": "adamw?",
     "train --variant relesed": "released?", "train --device gpu": "--device|cpu",
     "train --device cuda:99": "cuda:99",
@@ -118,35 +118,21 @@ BAD_FLAGS = {  # command line: what the message must hold, words parted by |
     "rloo --minibatches 1000000000": "answers a rollout",
     "rloo --noise 0.1": "--noise|prompts", "rloo --reward nowhere": "nowhere",
     "dpo --max-new 9": "dpo learns",
-    "grpo --length 9": "--length|aggregation",
     "rloo --init base --max-new 511": "--max-new|context",
     "dpo --keep 0.5": "--keep|dpo learns from pairs", "sft --keep 0": "--keep 0",
     "sft --judge out/x": "--judge",
     "sft --data x.jsonl --keep 0.5": "--judge DIR",
-    "sft --data x.jsonl --noise 0.4": "--noise belongs to NanoWorld",
+    "sft --data x.jsonl --noise 0.4": "--noise|belongs to NanoWorld",
     "dpo --label-smoothing 0.5": "--label-smoothing 0.5",
     "robust_dpo --label-smoothing 0.5": "--label-smoothing 0.5",
-    "slic --beta 1": "--beta changes nothing",
-    "slic --form trl --delta 1": "--delta changes nothing",
     "asft --lam 0 --sft-weight 0": "nothing is left",
-    "asft --lam 0 --beta 1": "--beta changes nothing",
     "tis_dpo --estimates a": "two folders",
-    "tis_dpo --weights ones --estimates a b": "--estimates changes nothing",
     "ada_dpo --rho 0.7": "--rho 0.7", "ada_dpo --tau-min 2 --tau-max 1": "--tau-min 2",
-    "ada_dpo --tau-min 1 --tau-max 1 --rho 0.1": "--rho changes nothing",
     "rpo --diagonal-weight 1.5": "1.5",
-    "rpo --diagonal-weight 0.5": "--diagonal-weight changes nothing",
     "rpo --temperature 0": "--temperature 0",
-    "rpo --form diagonal --temperature 1": "--temperature changes nothing",
     "tofu --gamma 0.5": "--gamma 0.5",
     "kto --desirable-weight 0 --undesirable-weight 0": "both 0", "ift --gamma 1.01": "--gamma 1.01",
-    "ift --variant eq21 --gamma 0.9": "--gamma changes nothing",
-    "ift --variant eq21_mean1 --detach": "--detach",
-    "ift --variant detached --detach": "--detach changes",
-    "ift --variant released --gamma 0 --detach": "--gamma 0",
-    "ift --lam 0 --residual replace": "--lam 0", "ift --lam 1 --residual replace": "--lam 1",
-    "ift --lam 0 --lam-noise 0.5": "--lam-noise changes", "ift --lam-noise 0": "--lam-noise 0",
-    "ift --lam 0.2 --lam-min 0.2": "--lam-min 0.2 equals --lam"}.items()
+}.items()
 } | {f"train --{setting}": "--" + setting.split()[0] for setting in (  # numbers out of their range
     "lr 0", "epochs 0", "epochs 1e29", "steps 0", "accumulate 0", f"rows {10**11}", "rows 0",
     "noise 1.5",
@@ -358,10 +344,10 @@ FIRST = {
     "pretrain --corpus my.txt --ctx 64 --steps 1 --tokens 128 --out {new}": 1,
     "train --objective ift --init {tiny} {short}": 3,
     "train --objective dpo --init {tiny} {short} --out {new}": 3,
-    "train --objective orpo --init {tiny} {short} --data 'my own.jsonl'": 3,
-    "train --objective sft --init {tiny} {short} --data DEMOS.jsonl --out {new}": 3,
+    "train --objective orpo --init {tiny} {short} --data 'my own.jsonl'": 2,
+    "train --objective sft --init {tiny} {short} --data DEMOS.jsonl --out {new}": 2,
     "train --objective sft --init {tiny} {short} --data fields.jsonl --prompt-field frage "
-    "--response-field antwort": 3,
+    "--response-field antwort": 2,
     "reward --init {tiny} --steps 1 --data 'my own.jsonl' --out {new}": 1,
     "reward --init {tiny} --steps 1 --rows 16 --threads 1 --out {new}": 2}
 

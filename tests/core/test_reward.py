@@ -135,7 +135,7 @@ def test_what_is_no_reward_model_is_named(made, tiny_base, tmp_path):
 
 
 @pytest.mark.parametrize("rows, more, words",
-                         [(PAIRS, ["--rows", 5], ["--rows belongs to NanoWorld"]),
+                         [(PAIRS, ["--rows", 5], ["--rows", "belongs to NanoWorld"]),
                           (DEMOS[:2], [], ["needs pairs"]),
                           (PAIRS[:1], [], ["hold out", "two prompts"]),
                           (PAIRS, ["--lr", 1e30, "--steps", 5], ["diverged", "--lr"])])

@@ -117,7 +117,7 @@ def test_the_mark_of_the_end_is_an_answer_token_like_any_other():
 def test_who_runs_on_has_not_stopped():
     made = source("rloo")
     answers = [says(5), says(5, ended=False), says(5, NANO.user, 6), says(NANO.assistant)]
-    assert made.scored(made.prompts[:1] * 4, ["x"] * 4, answers).ended.tolist() == [1, 0, 0, 0]
+    assert made.scored([made.prompts[0].row] * 4, ["x"] * 4, answers).ended.tolist() == [1, 0, 0, 0]
 
 
 def test_samples_come_from_the_policy_itself():
