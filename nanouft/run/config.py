@@ -200,7 +200,7 @@ def add_flags(parser: argparse.ArgumentParser, cls: type, title: str,
 def field_help(cls: type) -> dict[str, str]:
     """{field: the comment after it}, so that code and --help cannot drift apart. A comment may go
     on in lines of its own."""
-    comment = r"^ {4}(\w+)\s*:[^#\n]*#[ ]*(.+(?:\n {8,}#.+)*)$"
+    comment = r"^ {4}(\w+)\s*:[^#\n]*#[ ]*(.+(?:\n {4}# {8,}.+)*)$"
     found = re.findall(comment, inspect.getsource(cls), re.M)
     return {name: re.sub(r"\s*\n\s*#\s*", " ", text) for name, text in found}
 
