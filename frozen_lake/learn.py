@@ -119,13 +119,13 @@ def method(name: str, lam: float = 0.2, gamma: float = 0.95, beta: float = 0.1,
 
 def exact_forward(policy: Policy, batch: Batch, hp: Any) -> None:
     """Write the (N,S,4) logits of all cells."""
-    policy.seen = batch.col.extra["visits"]
-    batch.col.extra["logits"] = policy.all_logits()
+    policy.seen = batch.per_row.extra["visits"]
+    batch.per_row.extra["logits"] = policy.all_logits()
 
 
 def exact_loss(batch: Batch, hp: Any) -> tuple[Tensor, dict]:
     """Its gradient is minus the exact policy gradient of the discounted return."""
-    return -(batch.col.extra["gradient"] * batch.col.extra["logits"]).sum(), {}
+    return -(batch.per_row.extra["gradient"] * batch.per_row.extra["logits"]).sum(), {}
 
 
 EXACT = Objective("policy gradient theorem, Sutton et al. 2000", data="prompts", hp=dict, lr=5e-3,
@@ -141,9 +141,9 @@ def set_role(batch: Batch, role: str, s: Seqs, start: Tensor) -> None:
     """Add a role to the batch, with its totals and the log-probs of the reference.
     start: (N,S,4) log-probs of the start policy."""
     total: Any = s.mask.sum(-1).clamp_min(1)  # (N,): each row is a step
-    batch.tokens[role] = batch.attended[role] = total
+    batch.tokens[role] = batch.real_tokens[role] = total
     learner = torch.arange(len(s.inputs))[:, None]
-    s.ref = start[learner, s.inputs, s.targets].masked_fill(s.mask == 0, 0)
+    s.ref_logp = start[learner, s.inputs, s.targets].masked_fill(s.mask == 0, 0)
     batch.seqs[role] = s
 
 
@@ -163,15 +163,15 @@ def reinforce_batch(task: Task, policy: Policy, seed: int, episodes: int = EPISO
     Machine Learning 8). Arriving after n steps earns gamma^(n-1), anything else 0."""
     s, arrived = sample_episodes(task, policy.probs(), episodes, seed)
     batch = Batch({"answer": s}, rows=episodes)
-    batch.col.adv = arrived * GAMMA ** (s.mask.sum(-1) - 1)
+    batch.per_row.advantage = arrived * GAMMA ** (s.mask.sum(-1) - 1)
     return batch
 
 
 def exact_batch(task: Task, policy: Policy) -> Batch:
     """The exact policy gradient (N,S,4), and the shares of the visits (N,S) that it averages."""
     probs, batch = policy.probs(), Batch({})
-    batch.col.extra["gradient"] = policy_gradient(task.lakes, probs)
-    batch.col.extra["visits"] = visit_shares(task.lakes, probs)
+    batch.per_row.extra["gradient"] = policy_gradient(task.lakes, probs)
+    batch.per_row.extra["visits"] = visit_shares(task.lakes, probs)
     return batch
 
 

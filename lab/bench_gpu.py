@@ -161,7 +161,7 @@ def speed(b: Bench, name: str, device: Device, compile: str = "off") -> dict:
     first = clock.seconds()
     for _ in range(b.shape.steps):
         loss, _ = learner.step(batch)
-    tokens_per_s = b.shape.steps * sum(batch.attended.values()) / clock.seconds()
+    tokens_per_s = b.shape.steps * sum(batch.real_tokens.values()) / clock.seconds()
     torch._dynamo.reset()
     if not math.isfinite(loss):
         raise ValueError(f"the loss is {loss.item()}")

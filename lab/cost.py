@@ -110,7 +110,7 @@ def cost_of(argv: list[str]) -> Cost:
     if objective.arrange:  # which rows meet depends on their columns; here on nothing
         for e in encoded:
             for column in objective.columns:
-                e.col.extra[column.name] = 0.0
+                e.per_row.extra[column.name] = 0.0
         encoded = objective.arrange(encoded, cfg.seed)
     steps = cfg.optimizer_steps(len(encoded))
     return total + trained(objective, hp, cfg, encoded, tok.pad, steps, base.cfg)

@@ -55,14 +55,14 @@ def mask_too_late(batch: Batch) -> Batch:
     for s in batch.seqs.values():
         first = s.mask.argmax(-1)                       # (B,) the first token of each answer
         s.mask[range(len(first)), first] = 0
-    return Batch.of(batch.seqs, batch.col)
+    return Batch.of(batch.seqs, batch.per_row)
 
 
 @in_batch
 def swapped(batch: Batch) -> Batch:
     """The columns "chosen" and "rejected" are mixed up."""
     seqs = {"chosen": batch.seqs["rejected"], "rejected": batch.seqs["chosen"]}
-    return Batch.of(seqs, batch.col)
+    return Batch.of(seqs, batch.per_row)
 
 
 def sorted_by_task() -> AbstractContextManager:
@@ -81,7 +81,7 @@ def moving_reference() -> AbstractContextManager:
 
     def loss(batch: Batch, hp):
         for s in batch.seqs.values():
-            s.ref = s.logp.detach()
+            s.ref_logp = s.logp.detach()
         return dpo.loss(batch, hp)
     return patch.dict(OBJECTIVES, dpo=replace(dpo, loss=loss))
 

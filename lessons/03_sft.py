@@ -74,7 +74,7 @@ def who_pays(batch: Batch, rule: str) -> Batch:
     if rule == "end":
         s.mask = s.mask * (s.targets != tok.end)
     if rule == "prompt":
-        s.mask = s.attend                       # 1 on each real token, the question included
+        s.mask = s.real                       # 1 on each real token, the question included
     batch.tokens["answer"] = int(s.mask.sum())  # N
     return batch
 

@@ -68,15 +68,15 @@ def batch(rows: list):
 def guesses(model, s):
     """(B,T) ids of the guess, the true ids elsewhere; (B,T) where it is a ghost."""
     likeliest = model(s.inputs, want="argmax")
-    where = s.attend if BREAK else s.mask           # these tokens are replaced
+    where = s.real if BREAK else s.mask           # these tokens are replaced
     guess = ift.own_guess(s.inputs, where, likeliest)
-    ghost = (guess != s.inputs) & (s.attend > 0)    # nobody reads what comes after an answer's end
+    ghost = (guess != s.inputs) & (s.real > 0)    # nobody reads what comes after an answer's end
     return guess, ghost
 
 
 def word_places(s, r: int):
     """The places of the words of answer r. Its <|end|> is no word."""
-    return 1 + (s.mask[r, :-1] * s.attend[r, 1:]).nonzero()[:, 0]
+    return 1 + (s.mask[r, :-1] * s.real[r, 1:]).nonzero()[:, 0]
 
 
 rows = {f: world.rows("val", "demos", 40, 0, skills=(f,)) for f in FAMILIES}    # never trained on

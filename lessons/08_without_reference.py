@@ -142,7 +142,7 @@ def pushes_at(objective, hp, margin: float) -> list[float]:
     for role, logp in (("chosen", -1.0), ("rejected", -1.0 - margin)):
         s = batch.seqs[role]
         s.logp = torch.full_like(s.mask, logp).double()
-        s.ref = torch.full_like(s.mask, -1.0).double()
+        s.ref_logp = torch.full_like(s.mask, -1.0).double()
     found = []
     for role, push in pushes(objective, batch, hp).items():
         answer = batch.seqs[role].mask[0] > 0

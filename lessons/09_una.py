@@ -100,7 +100,7 @@ def train(objective, rows, lr: float, steps: int):
         with torch.no_grad():
             objective.forward(base, batch, hp)              # the reference writes its log-probs
         for s in batch.seqs.values():
-            s.ref = s.logp + BREAK * torch.randn(s.logp.shape)
+            s.ref_logp = s.logp + BREAK * torch.randn(s.logp.shape)
         objective.forward(model, batch, hp)                 # forward: the policy writes its own
         loss, _ = objective.loss(batch, hp)                 # objective
         optimizer.zero_grad()

@@ -121,7 +121,7 @@ data, wrong = demonstrations(SEED, noise=0.4)
 r_bar = opinion(aligned, data)
 r = opinion(base, data)
 for e, x in zip(data, r_bar.tolist()):
-    e.col.extra["aligned_logp"] = x             # asked once; a number beside the tokens
+    e.per_row.extra["aligned_logp"] = x             # asked once; a number beside the tokens
 tau = torch.sigmoid(r_bar - r)
 
 batch = collate(data, range(600), tok.pad)

@@ -162,7 +162,7 @@ for i in range(2):
         grid = torch.stack([push[name][role][i][on] for name in FORMS])     # (6, tokens)
         grid = grid * len(show) / 0.1                   # in units of beta, for each pair alone
         words = [tok.decode([token]).strip() for token in s.targets[i][on].tolist()]
-        title = f"{role}, p = {step.col.p[i]:.2f}: push / beta"
+        title = f"{role}, p = {step.per_row.p[i]:.2f}: push / beta"
         draw.numbers(ax, grid, words, list(FORMS), title)
 lesson.picture(fig, SWAP=(SWAP, True))
 

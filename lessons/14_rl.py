@@ -83,7 +83,7 @@ def rollouts_of(objective, model, prompts: int, steps: int) -> Rollouts:
 def exam(model):
     """K answers to each of 100 prompts: (the answers as a batch, their scores (100,K))."""
     batch = rollouts_of(METHODS["RLOO"], model, prompts=100, steps=1).collect(0)
-    return batch, batch.col.reward.view(-1, K)
+    return batch, batch.per_row.reward.view(-1, K)
 
 
 def kinds(R) -> list[float]:
@@ -111,9 +111,9 @@ numbers = [K * prompt + k for prompt in (mixed, all_right, all_wrong) for k in r
 scores = R.flatten()[numbers]
 s = sampled.seqs["answer"]
 for i in numbers:
-    length = int(s.attend[i].sum())
+    length = int(s.real[i].sum())
     ids = [*s.inputs[i, :length].tolist(), s.targets[i, length - 1].item()]
-    print(f"  {sampled.col.reward[i]:.2f}  {tok.decode(ids):.100}")
+    print(f"  {sampled.per_row.reward[i]:.2f}  {tok.decode(ids):.100}")
 
 
 def push_of(objective):
@@ -121,7 +121,7 @@ def push_of(objective):
     hp = objective.hp(samples=K)
     batch = sampled.take(numbers)
     now = measure(batch, base, base, Device())["now"]
-    batch.seqs["answer"].old = now                          # as if sampled just now
+    batch.seqs["answer"].sampled_logp = now                          # as if sampled just now
     batch, _ = credited(batch, objective, hp)
     objective.forward(base, batch, hp)
     return pushes(objective, batch, hp)["answer"].sum(1)
@@ -147,8 +147,8 @@ def learn(objective):
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-4, betas=(0.9, 0.95), weight_decay=0.0)
     for step in progress(range(STEPS), "training"):
         batch = source(step)                            # data: its samples
-        if batch.col.adv is not None:
-            batch.col.adv = batch.col.adv.roll(ROLL)    # ROLL = 0 changes nothing
+        if batch.per_row.advantage is not None:
+            batch.per_row.advantage = batch.per_row.advantage.roll(ROLL)  # 0 changes nothing
         objective.forward(model, batch, hp)             # forward
         loss, _ = objective.loss(batch, hp)             # objective
         optimizer.zero_grad()                           # update

@@ -9,7 +9,7 @@ Each file of objectives/ is one. One training step uses it like this:
 Three ideas make one contract serve every method:
 1. A loss never calls another model. What that model says is computed earlier and stored beside
    the tokens: before training (reference.py), or when answers are sampled (sampling.py).
-   Seqs.ref is shared by many methods. What only one method reads is a Column in its own file.
+   Seqs.ref_logp is shared by many methods. What only one method reads is a Column in its own file.
 2. A method reaches the network through GPT.forward alone.
 3. A loss is a sum over rows or tokens, divided by the total of the WHOLE step. So the losses of
    the pieces of a step (micro-batches, processes) add up to its loss (run/micro_batches.py).
@@ -44,15 +44,15 @@ class Seqs(Record):
     inputs: Tensor                  # (B,T) token ids
     targets: Tensor                 # (B,T) token ids
     mask: Tensor                    # (B,T) 1 where the TARGET is a response token, <|end|> included
-    attend: Tensor                  # (B,T) 1 where the target is a real token, prompt included
+    real: Tensor                    # (B,T) 1 where the target is a real token, prompt included
     # forward() writes:
-    logp: Tensor = NOT_SET            # (B,T) nats, the policy's log-prob of each target; 0 off mask
+    logp: Tensor = NOT_SET          # (B,T) nats, the policy's log-prob of each target; 0 off mask
     # reference.py writes, before training; for sampled answers sampling.py:
-    ref: Tensor = NOT_SET             # (B,T) nats, the start model's log-prob of each target
+    ref_logp: Tensor = NOT_SET      # (B,T) nats, the start model's log-prob of each target
     # sampling.py writes, when answers are sampled:
-    old: Tensor = NOT_SET             # (B,T) nats, the log-prob of each token when it was sampled
+    sampled_logp: Tensor = NOT_SET  # (B,T) nats, the log-prob of each token when it was sampled
     # an objective's credit() writes:
-    adv: Tensor = NOT_SET             # (B,T) what each token earned more than expected (PPO)
+    token_advantage: Tensor = NOT_SET   # (B,T) what a token earned more than expected (PPO)
 
     def sum(self, x: Tensor) -> Tensor:
         """(B,T) -> (B,). Masked places are replaced, not multiplied: 0 * inf would be NaN."""
@@ -71,7 +71,7 @@ class Seqs(Record):
 
     def take(self, rows) -> "Seqs":
         """These rows, without the places where all of them are padding."""
-        T = int(self.attend[rows].sum(-1).max())
+        T = int(self.real[rows].sum(-1).max())
         return self.map(lambda x: x[rows, :T])
 
 
@@ -86,7 +86,7 @@ class Columns(Record):
     reward: Any = None              # what the scorer gives, in its own unit
     ended: Any = None               # 1 if the answer stops by itself
     # an objective's credit() writes:
-    adv: Any = None                 # what the answer earned more than expected (RLOO, GRPO ...)
+    advantage: Any = None           # what the answer earned more than expected (RLOO, GRPO ...)
 
 
 @dataclass(frozen=True)
@@ -105,48 +105,51 @@ class Column:
     sampled: Callable | None = None
 
 
-REF = Column("ref", "the start model's log-probs", per_token=True)      # shared: it is Seqs.ref
+REF = Column("ref", "the start model's log-probs", per_token=True)      # it is Seqs.ref_logp
 
 
 @dataclass
 class Batch:
     """The rows of one optimizer step, or a piece of them that knows the whole step's totals."""
     seqs: dict[str, Seqs]           # role -> Seqs: "answer" | "chosen", "rejected" | "mismatch" ...
-    col: Columns = field(default_factory=Columns)
-    step_col: Columns = NOT_SET           # the columns of the whole step; None: that is col
+    per_row: Columns = field(default_factory=Columns)
+    step_rows: Columns = NOT_SET    # those of the whole step; not set: per_row
     rows: int = 1                   # rows of the whole step
     tokens: dict[str, Any] = field(default_factory=dict)    # role -> response tokens of the step
-    attended: dict[str, Any] = field(default_factory=dict)  # role -> real tokens, prompt included
+    real_tokens: dict[str, Any] = field(default_factory=dict)   # role -> prompt included
     seed: int = 0                   # of this step: every piece of it draws the same numbers
     offset: int = 0                 # place of this piece's first row in the step
     warmup: float = 1.0             # 0 -> 1 over the warm-up, for schedules tied to it
 
     def __post_init__(self):
-        self.step_col = self.col if self.step_col is None else self.step_col
+        self.step_rows = self.per_row if self.step_rows is None else self.step_rows
 
     @classmethod
-    def of(cls, seqs: dict[str, Seqs], col: Columns) -> "Batch":
+    def of(cls, seqs: dict[str, Seqs], per_row: Columns) -> "Batch":
         """A whole step, with its totals."""
         some_role = next(iter(seqs.values()))
         tokens = {role: int(s.mask.sum()) for role, s in seqs.items()}
-        attended = {role: int(s.attend.sum()) for role, s in seqs.items()}
-        return cls(seqs, col, rows=len(some_role.inputs), tokens=tokens, attended=attended)
+        real_tokens = {role: int(s.real.sum()) for role, s in seqs.items()}
+        return cls(seqs, per_row, rows=len(some_role.inputs), tokens=tokens,
+                   real_tokens=real_tokens)
 
     def take(self, rows) -> "Batch":
         """These rows (a list or array of numbers) as a step of their own."""
         seqs = {role: s.take(rows) for role, s in self.seqs.items()}
-        return Batch.of(seqs, self.col.map(lambda x: x[rows]))
+        return Batch.of(seqs, self.per_row.map(lambda x: x[rows]))
 
     def piece(self, part: int, parts: int) -> "Batch":
         """The `part`-th of `parts` pieces of this step; it keeps the totals of the whole step."""
         mine = slice(self.rows * part // parts, self.rows * (part + 1) // parts)
         seqs = {role: s.take(mine) for role, s in self.seqs.items()}
-        return replace(self, seqs=seqs, col=self.col.map(lambda x: x[mine]), offset=mine.start)
+        per_row = self.per_row.map(lambda x: x[mine])
+        return replace(self, seqs=seqs, per_row=per_row, offset=mine.start)
 
     def map(self, f: Callable[[Tensor], Tensor]) -> "Batch":
         """f of every tensor: on a device, in another precision."""
         seqs = {role: s.map(f) for role, s in self.seqs.items()}
-        return replace(self, seqs=seqs, col=self.col.map(f), step_col=self.step_col.map(f))
+        return replace(self, seqs=seqs, per_row=self.per_row.map(f),
+                       step_rows=self.step_rows.map(f))
 
     def to(self, device) -> "Batch":
         """On a device. Places are found before: a GPU would make the CPU wait for their number."""

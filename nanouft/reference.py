@@ -90,14 +90,14 @@ def add_columns(data: list[Encoded], columns: tuple[Column, ...], models: Models
         if column == REF:
             for e, logp in zip(data, models.logps(data)):
                 for role, t in e.seqs.items():
-                    t.ref = logp[role]
+                    t.ref_logp = logp[role]
         elif column.before:
             for e, numbers in zip(data, column.before(data, models, hp), strict=True):
                 if column.per_token:
                     for role, t in e.seqs.items():
                         t.extra[column.name] = numbers[role]
                 else:
-                    e.col.extra[column.name] = numbers
+                    e.per_row.extra[column.name] = numbers
 
 
 def logps(data: list[Encoded], model: GPT, pad: int, device: Device) -> Numbers:

@@ -167,11 +167,11 @@ def right(margin: Tensor) -> Tensor:
 
 def write_rewards(model: RewardModel, batch: Batch, hp: Reward) -> None:
     """Write the reward of each answer, read at its <|end|>."""
-    batch.col.reward = model(batch.seqs["answer"].inputs, batch.col.extra["last"])
+    batch.per_row.reward = model(batch.seqs["answer"].inputs, batch.per_row.extra["last"])
 
 
 def loss(batch: Batch, hp: Reward) -> tuple[Tensor, dict]:
-    r_w, r_l = batch.col.reward.chunk(2)
+    r_w, r_l = batch.per_row.reward.chunk(2)
     metrics = {"accuracy": right(r_w - r_l).mean(), "margin": (r_w - r_l).detach().mean(),
                "reward": (r_w + r_l).detach().mean() / 2}
     return bradley_terry(r_w, r_l, hp.centre).mean(), metrics

@@ -6,11 +6,11 @@
 
 A rollout serves `stride` optimizer steps (minibatches x passes). It is one Batch all the way:
 1. sample    `samples` answers to each prompt at temperature 1, with no cut of the tail: from any
-             other distribution the gradient would be that of another policy. Seqs.old keeps their
-             log-probs.
+             other distribution the gradient would be that of another policy. Their log-probs
+             are kept: Seqs.sampled_logp.
 2. score     Columns.reward: what `score` gives for the whole answer.
-3. measure   one pass without gradient over policy and start model: Seqs.ref, the columns of the
-             method, and the figures that are reported (docs/metrics.md).
+3. measure   one pass without gradient over policy and start model: Seqs.ref_logp, the columns of
+             the method, and the figures that are reported (docs/metrics.md).
 4. credit    the objective says who earned the reward: advantages, returns, or pairs of answers.
 5. take      minibatches, `passes` times. Answers to one prompt stay together.
 Every draw is a function of (seed, number of the rollout). Checkpoints are written between rollouts,
@@ -102,7 +102,7 @@ class Rollouts:
         texts = [self.tok.decode(a.ids).strip() for a in answers]
         batch = batch_of(asked, answers, self.tok)
         rows = [e.row for e in asked]
-        batch.col = col = self.scored(rows, texts, answers)
+        batch.per_row = col = self.scored(rows, texts, answers)
         figures = measure(batch, self.policy, self.start, self.device, self.objective.columns,
                           self.hp, self.others)
         self.stats = stats(batch, figures)
@@ -111,7 +111,7 @@ class Rollouts:
         if self.device.dtype != "fp32":
             # `old` is what training's forward says, so that the ratio begins near 1. Not at 1:
             # products of bf16 depend on a batch's shape (a ratio was off by .052; fp32: 1.6e-5).
-            batch.seqs["answer"].old = figures["now"]
+            batch.seqs["answer"].sampled_logp = figures["now"]
         batch, more = credited(batch, self.objective, self.hp)
         self.stats |= more
         if self.show and self.is_due(number):
@@ -165,7 +165,7 @@ def batch_of(prompts: list[Encoded], answers: list[Answer], tok: Tokenizer) -> B
     batch = collate(rows, range(len(rows)), tok.pad)
     s = batch.seqs["answer"]
     nats = torch.tensor([x for a in answers for x in a.logp])
-    s.old = torch.zeros_like(s.mask).masked_scatter(s.mask.bool(), nats)
+    s.sampled_logp = torch.zeros_like(s.mask).masked_scatter(s.mask.bool(), nats)
     return batch
 
 
@@ -173,7 +173,7 @@ def batch_of(prompts: list[Encoded], answers: list[Answer], tok: Tokenizer) -> B
 def measure(batch: Batch, policy: GPT, start: GPT, device: Device,
             columns: tuple[Column, ...] = (), hp: Any = None,
             others: Mapping[str, GPT] = {}) -> dict[str, Tensor]:
-    """Write Seqs.ref (log-probs under the start model) and the columns of the method.
+    """Write Seqs.ref_logp (log-probs under the start model) and the columns of the method.
     `others`: the models that columns ask, by the column's name.
     Returns {name: (B,T)}, 0 off the answer: now (log-probs under the policy), kl (the exact
     KL(policy || start) over the whole vocabulary), entropy."""
@@ -181,7 +181,7 @@ def measure(batch: Batch, policy: GPT, start: GPT, device: Device,
     columns = tuple(column for column in columns if column.sampled)
     names = ["now", "ref", "kl", "entropy", *(column.name for column in columns)]
     found = {name: torch.zeros_like(s.mask) for name in names}
-    by_length = np.argsort(-s.attend.sum(-1).numpy(), kind="stable")
+    by_length = np.argsort(-s.real.sum(-1).numpy(), kind="stable")
     mine = by_length[device.rank::device.processes]
     for i in range(0, len(mine), MEASURED):
         rows = mine[i:i + MEASURED]
@@ -200,15 +200,16 @@ def measure(batch: Batch, policy: GPT, start: GPT, device: Device,
             nats = torch.zeros_like(part.mask).masked_scatter(at, x).cpu()
             found[name][rows, :at.shape[1]] = nats
     found = {name: device.sum(x) for name, x in found.items()}
-    s.ref = found.pop("ref")
+    s.ref_logp = found.pop("ref")
     s.extra |= {column.name: found.pop(column.name) for column in columns}
     return found
 
 
 def stats(batch: Batch, figures: dict[str, Tensor]) -> dict[str, float]:
     """What a rollout tells (docs/metrics.md): means over answers, or over their tokens."""
-    s, col = batch.seqs["answer"], batch.col
-    old, ref, now, kl, entropy = (x[s.mask > 0] for x in (s.old, s.ref, *figures.values()))
+    s, col = batch.seqs["answer"], batch.per_row
+    numbers = (s.sampled_logp, s.ref_logp, *figures.values())
+    old, ref, now, kl, entropy = (x[s.mask > 0] for x in numbers)
     return {"reward": float(col.reward.double().mean()), "ends": float(col.ended.double().mean()),
             "length": len(old) / batch.rows, "kl_exact": float(kl.mean()),
             "kl_k1": float((old - ref).mean()), "kl_k3": float(k3(ref - old).mean()),
@@ -236,7 +237,7 @@ def as_if_sampled(answers: list[Encoded], rewards: list[float], objective: Objec
     col = Columns(reward=reward, score=reward, ended=torch.ones(len(reward)))
     batch = Batch.of(collate(answers, range(len(answers)), pad).seqs, col)
     found = measure(batch, model, start or model, device, objective.columns, hp, others)
-    batch.seqs["answer"].old = found["now"]
+    batch.seqs["answer"].sampled_logp = found["now"]
     return credited(batch, objective, hp)[0]
 
 

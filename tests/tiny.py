@@ -252,7 +252,7 @@ def widen(s: Seqs, width: int) -> None:
 def read(form: Form, role: str, s: Seqs) -> Tensor:
     """(B,T) bool: the targets that a loss may read: response tokens; for ORPO's full NLL also
     chosen's prompt."""
-    return (s.attend if getattr(form.hp, "nll", None) == "all" and role == "chosen" else s.mask) > 0
+    return (s.real if getattr(form.hp, "nll", None) == "all" and role == "chosen" else s.mask) > 0
 
 
 def give_logps(batch: Batch, seed: int = 0) -> Batch:
@@ -264,12 +264,16 @@ def give_logps(batch: Batch, seed: int = 0) -> Batch:
     for s in batch.seqs.values():
         def draw() -> Tensor:
             x = torch.empty(s.mask.shape, dtype=torch.float64).exponential_(1.0, generator=rng)
-            return (-x).masked_fill(s.attend == 0, 0)
+            return (-x).masked_fill(s.real == 0, 0)
         s.logp = draw()
-        if s.ref is not None:
-            s.ref = draw()
-        if s.old is not None:  # near the policy, as it is after a step or two on one rollout
-            s.old = s.logp + 0.05 * torch.randn(s.mask.shape, generator=rng, dtype=torch.float64)
+        if s.ref_logp is not None:
+            s.ref_logp = draw()
+        if (
+            s.sampled_logp is not None
+        ):  # near the policy, as it is after a step or two on one rollout
+            s.sampled_logp = s.logp + 0.05 * torch.randn(
+                s.mask.shape, generator=rng, dtype=torch.float64
+            )
     return batch
 
 

@@ -81,8 +81,10 @@ def mean_and_interval(x: np.ndarray) -> str:
 def in_order(model) -> np.ndarray:
     """Per held-out pair 1 if chosen gained more log-prob over the base than rejected."""
     rows, start = token_logps(model, held, tok.pad, CPU), [e.seqs for e in held]
-    gain = {role: np.array([r[role].sum() - s[role].ref.sum().item() for r, s in zip(rows, start)])
-            for role in ("chosen", "rejected")}
+    gain = {
+        role: np.array([r[role].sum() - s[role].ref_logp.sum().item() for r, s in zip(rows, start)])
+        for role in ("chosen", "rejected")
+    }
     return wins(gain["chosen"] - gain["rejected"])
 
 

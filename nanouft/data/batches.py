@@ -28,7 +28,7 @@ KNOWN = ("score", "label", "p")         # columns that come with the rows of the
 class Tokens:
     ids: np.ndarray                     # (L,)
     mask: np.ndarray                    # (L,) 1 on response tokens
-    ref: np.ndarray | None = None       # (L-1,) one number a target; reference.py writes it
+    ref_logp: np.ndarray | None = None  # (L-1,) one number a target; reference.py writes it
     extra: dict[str, np.ndarray] = field(default_factory=dict)      # (L-1,) as well: Seqs.extra
 
 
@@ -37,7 +37,7 @@ class Encoded:
     """A row of the data as tokens: its sequences, one for each role, and its numbers."""
     seqs: dict[str, Tokens]
     row: Row
-    col: Columns = field(default_factory=Columns)
+    per_row: Columns = field(default_factory=Columns)     # what is known of this row
 
     @property
     def length(self) -> int:
@@ -219,9 +219,9 @@ def collate(data: list[Encoded], rows: Sequence[int] | np.ndarray, pad: int) -> 
     """The batch of one optimizer step: these rows of the data, on the CPU."""
     here = [data[i] for i in rows]
     seqs = {role: _shift([e.seqs[role] for e in here], pad) for role in here[0].seqs}
-    known = {name: _column([getattr(e.col, name) for e in here])
-             for name in KNOWN if getattr(here[0].col, name) is not None}
-    extra = {name: _column([e.col.extra[name] for e in here]) for name in here[0].col.extra}
+    known = {name: _column([getattr(e.per_row, name) for e in here])
+             for name in KNOWN if getattr(here[0].per_row, name) is not None}
+    extra = {name: _column([e.per_row.extra[name] for e in here]) for name in here[0].per_row.extra}
     return Batch.of(seqs, Columns(**known, extra=extra))
 
 
@@ -241,10 +241,10 @@ def _shift(seqs: list[Tokens], pad: int) -> Seqs:
             row[:len(a)] = a
         return torch.from_numpy(full)
 
-    refs = [s.ref for s in seqs if s.ref is not None]
+    refs = [s.ref_logp for s in seqs if s.ref_logp is not None]
     return Seqs(inputs=stack([s.ids[:-1] for s in seqs], pad, np.int64),
                 targets=stack([s.ids[1:] for s in seqs], pad, np.int64),
                 mask=stack([s.mask[1:] for s in seqs], 0),
-                attend=stack([np.ones(len(s.ids) - 1) for s in seqs], 0),
-                ref=stack(refs, 0) if refs else NOT_SET,
+                real=stack([np.ones(len(s.ids) - 1) for s in seqs], 0),
+                ref_logp=stack(refs, 0) if refs else NOT_SET,
                 extra={name: stack([s.extra[name] for s in seqs], 0) for name in seqs[0].extra})

@@ -35,7 +35,7 @@ def token_logps(model: GPT, encoded: list[Encoded], pad: int, device: Device) ->
 
 def start_logp(encoded: list[Encoded], role: str) -> np.ndarray | None:
     """(rows,) log-prob of each whole answer under the start model, if that is known."""
-    refs = [e.seqs[role].ref for e in encoded]
+    refs = [e.seqs[role].ref_logp for e in encoded]
     return None if refs[0] is None else np.array([x.sum() for x in refs if x is not None])
 
 
@@ -60,7 +60,7 @@ def measured(model: GPT, encoded: list[Encoded], pad: int, device: Device) -> Me
 
 def answers(encoded: list[Encoded], rows: Logps) -> Measured:
     """`nll` of demonstrations, or of answers of grade 1; before it what `graded` finds."""
-    grades = [e.col.label if e.col.score is None else e.col.score for e in encoded]
+    grades = [e.per_row.label if e.per_row.score is None else e.per_row.score for e in encoded]
     differ = len(set(grades)) > 1
     top = [r["answer"] for r, grade in zip(rows, grades) if grade in (None, 1.0) or not differ]
     sums, counts = np.array([-x.sum() for x in top]), np.array([len(x) for x in top])

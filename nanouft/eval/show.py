@@ -19,7 +19,7 @@ def show_mask(e: Encoded, tok: Tokenizer, colour: bool, between: str = "") -> st
     begin, end = ("\033[32m", "\033[0m") if colour else ("[[", "]]")
     out = []
     for role, t in e.seqs.items():
-        note = ONLY_READ.get(role) or known(e.col)
+        note = ONLY_READ.get(role) or known(e.per_row)
         text = f"{role:>9} ({note})  " if note else f"{role:>9}  "
         mask = 0 * t.mask if role in ONLY_READ else t.mask
         edges = [0, *(np.flatnonzero(np.diff(mask)) + 1), len(mask)]

@@ -49,13 +49,13 @@ def teacher_gap(s: Seqs, policy, hidden: Tensor, teacher, hp: Distill) -> Tensor
 def credit(batch: Batch, hp: Distill) -> Batch:
     """A whole rollout with adv, token by token."""
     s = batch.seqs["answer"]
-    s.adv = s.extra["teacher_gap"]
+    s.token_advantage = s.extra["teacher_gap"]
     return batch
 
 
 def loss(batch: Batch, hp: Distill) -> tuple[Tensor, dict]:
     s, n = batch.seqs["answer"], batch.tokens["answer"]
-    adv = s.adv.masked_fill(s.mask == 0, 0)
+    adv = s.token_advantage.masked_fill(s.mask == 0, 0)
     return -s.sum(adv * s.logp).sum() / n, {"kl_teacher": -adv.sum() / n}
 
 

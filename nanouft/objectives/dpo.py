@@ -55,7 +55,7 @@ def check_smoothing(eps: float) -> None:
 
 def log_ratio(s: Seqs) -> Tensor:
     """(B,) nats: log pi(y|x) - log pi_ref(y|x), summed over response tokens."""
-    return s.sum(s.logp - s.ref)
+    return s.sum(s.logp - s.ref_logp)
 
 
 def dpo_loss(chosen: Seqs, rejected: Seqs, beta: float, label_smoothing: float = 0.0) -> Tensor:
@@ -83,7 +83,7 @@ def pair_metrics(batch: Batch, r_w: Tensor, r_l: Tensor, nat: float = 1.0) -> di
            # Watch these two apart: the margin can grow while BOTH fall.
            "logp_chosen": w.sum(w.logp.detach()).sum() / batch.rows,
            "logp_rejected": l.sum(l.logp.detach()).sum() / batch.rows}
-    if w.ref is not None:
+    if w.ref_logp is not None:
         far = w.sum(binary_kl(w)) + l.sum(binary_kl(l))
         out["kl"] = far.sum() / (batch.tokens["chosen"] + batch.tokens["rejected"])
     return out
@@ -100,7 +100,7 @@ def binary_kl(s: Seqs) -> Tensor:
     the whole distributions, which only `evaluate --probes` measures."""
     off = s.mask == 0
     logp = s.logp.detach().masked_fill(off, -1.0).clamp_max(-1e-6)
-    ref = s.ref.detach().masked_fill(off, -1.0).clamp_max(-1e-6)
+    ref = s.ref_logp.detach().masked_fill(off, -1.0).clamp_max(-1e-6)
     p = logp.exp()
     return p * (logp - ref) + (1 - p) * (log1mexp(logp) - log1mexp(ref))
 

@@ -38,8 +38,8 @@ class IPO:
 def loss(batch: Batch, hp: IPO) -> tuple[Tensor, dict]:
     w, l = batch.seqs["chosen"], batch.seqs["rejected"]
     if hp.reduction == "mean":
-        r_w = w.mean(w.logp - w.ref)
-        r_l = l.mean(l.logp - l.ref)
+        r_w = w.mean(w.logp - w.ref_logp)
+        r_l = l.mean(l.logp - l.ref_logp)
     else:
         r_w = log_ratio(w)
         r_l = log_ratio(l)

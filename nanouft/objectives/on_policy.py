@@ -1,6 +1,6 @@
 """What the methods that learn from sampled answers share: their settings, ratio, KL and clip.
 
-The ratio is pi / pi_old: the policy now, and the policy that sampled the answers (Seqs.old).
+The ratio is pi / pi_old: the policy now, and the policy that sampled (Seqs.sampled_logp).
 Sources: PPO, arXiv:1707.06347; GRPO, arXiv:2402.03300; k3: Schulman 2020, Approximating KL
 Divergence.
 """
@@ -27,13 +27,13 @@ def penalised_reward(batch: Batch, beta: float) -> Tensor:
     The penalty is beta times the answer's log-ratio to the start model, as it was when the answer
     was sampled: the k1 estimate of the KL, summed over the answer."""
     s = batch.seqs["answer"]
-    return batch.col.reward - beta * s.sum(s.old - s.ref)
+    return batch.per_row.reward - beta * s.sum(s.sampled_logp - s.ref_logp)
 
 
 def log_rho(s: Seqs) -> Tensor:
     """(B,T) nats: log pi(token) now minus when it was sampled.
     It is 0 off the mask. At the first step on a rollout it is 0 up to rounding (in bf16 .05)."""
-    return (s.logp - s.old).masked_fill(s.mask == 0, 0)
+    return (s.logp - s.sampled_logp).masked_fill(s.mask == 0, 0)
 
 
 def k3(x: Tensor) -> Tensor:

@@ -46,7 +46,7 @@ def best_and_worst(R: Tensor) -> tuple[Tensor, Tensor]:
 
 def credit(batch: Batch, hp: OnlineDPO) -> Batch:
     """One row of roles "chosen" and "rejected" for each prompt of the rollout."""
-    R = batch.col.reward.view(-1, hp.samples)                   # (P,K)
+    R = batch.per_row.reward.view(-1, hp.samples)                   # (P,K)
     start = torch.arange(len(R)) * hp.samples                   # each prompt's first answer
     best, worst = best_and_worst(R)
     s = batch.seqs["answer"]
@@ -57,7 +57,7 @@ def credit(batch: Batch, hp: OnlineDPO) -> Batch:
 
 def loss(batch: Batch, hp: OnlineDPO) -> tuple[Tensor, dict]:
     w, l = batch.seqs["chosen"], batch.seqs["rejected"]
-    untied = batch.col.extra["untied"]                         # (B,) 0 where nothing is preferred
+    untied = batch.per_row.extra["untied"]                 # (B,) 0 where nothing is preferred
     each = untied * dpo_loss(w, l, hp.beta)
     metrics = pair_metrics(batch, hp.beta * log_ratio(w), hp.beta * log_ratio(l), hp.beta)
     metrics["ties"] = (1 - untied).sum() / batch.rows

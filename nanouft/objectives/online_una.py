@@ -46,15 +46,15 @@ class OnlineUNA:
 
 
 def credit(batch: Batch, hp: OnlineUNA) -> Batch:
-    """Nothing to share out: col.score, what each answer earned on 0..1, is the goal itself."""
+    """Nothing to share out: per_row.score, what each answer earned on 0..1, is the goal itself."""
     return batch
 
 
 def loss(batch: Batch, hp: OnlineUNA) -> tuple[Tensor, dict]:
     s = batch.seqs["answer"]
-    ref = s.old if hp.against == "rollout" else s.ref
+    ref = s.sampled_logp if hp.against == "rollout" else s.ref_logp
     i = hp.beta * s.sum(s.logp - ref)
-    each = score_loss(i, batch.col.score, hp.loss)
+    each = score_loss(i, batch.per_row.score, hp.loss)
     return each.sum() / batch.rows, graded_metrics(batch, i.detach(), "score", hp.beta)
 
 

@@ -46,7 +46,7 @@ def forward(model, batch: Batch, hp: ORPO) -> None:
         return write_logp(model, batch, hp)
     w, l = batch.seqs["chosen"], batch.seqs["rejected"]
     every = model(w.inputs, want="logp", targets=w.targets)
-    w.logp = every.masked_fill(w.attend == 0, 0)                            # not w.mask
+    w.logp = every.masked_fill(w.real == 0, 0)                            # not w.mask
     l.logp = model(l.inputs, want="logp", targets=l.targets, at=l.places)
 
 
@@ -59,7 +59,7 @@ def log_odds(s: Seqs) -> Tensor:
 def loss(batch: Batch, hp: ORPO) -> tuple[Tensor, dict]:
     w, l = batch.seqs["chosen"], batch.seqs["rejected"]
     if hp.nll == "all":
-        read, total = w.attend, batch.attended["chosen"]
+        read, total = w.real, batch.real_tokens["chosen"]
     else:
         read, total = w.mask, batch.tokens["chosen"]
     nll = (-w.logp.masked_fill(read == 0, 0).sum(-1) / total).sum()     # token mean over the step

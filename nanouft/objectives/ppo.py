@@ -79,11 +79,11 @@ def old_values(s: Seqs, policy, hidden: Tensor, other, hp: PPO) -> Tensor:
 def rewards(batch: Batch, hp: PPO) -> Tensor:
     """(B,T) R_t: the KL penalty at every answer token, the score at the last."""
     s = batch.seqs["answer"]
-    k1 = (s.old - s.ref).masked_fill(s.mask == 0, 0)
+    k1 = (s.sampled_logp - s.ref_logp).masked_fill(s.mask == 0, 0)
     penalty = k1 if hp.kl == "k1" else k3(-k1)
     left = s.mask.flip(-1).cumsum(-1).flip(-1)                  # answer tokens from here to the end
     last = (s.mask > 0) & (left == 1)
-    score = batch.col.reward - hp.end_penalty * (1 - batch.col.ended)
+    score = batch.per_row.reward - hp.end_penalty * (1 - batch.per_row.ended)
     return -hp.beta * penalty + torch.where(last, score[:, None], 0)
 
 
@@ -115,7 +115,7 @@ def credit(batch: Batch, hp: PPO) -> Batch:
     V = s.extra["old_values"]
     adv = gae(rewards(batch, hp), V, s.mask, hp.gamma, hp.lam)
     s.extra["returns"] = adv + V.masked_fill(s.mask == 0, 0)    # the critic's goal: not whitened
-    s.adv = whiten(adv, s.mask)
+    s.token_advantage = whiten(adv, s.mask)
     return batch
 
 
@@ -141,7 +141,7 @@ def loss(batch: Batch, hp: PPO) -> tuple[Tensor, dict]:
     s = batch.seqs["answer"]
     n = batch.tokens["answer"]
     rho = torch.exp(log_rho(s).clamp(-20, 20))                  # (B,T) e^20 is far beyond any clip
-    adv = s.adv.masked_fill(s.mask == 0, 0)
+    adv = s.token_advantage.masked_fill(s.mask == 0, 0)
     policy = s.sum(clipped(rho, adv, hp.eps, hp.eps)).sum() / n                             # Eq. 7
     value = s.sum(value_loss(s, hp.eps_value)).sum() / n
     metrics = {"policy_loss": policy.detach(), "value_loss": value.detach()}

@@ -61,7 +61,7 @@ def prompt_embeddings(data, models, hp: RPO) -> list:
     for rows, batch in models.batches(data):
         s = next(iter(batch.seqs.values()))
         hidden = models.start(s.inputs, want="hidden")              # (B,T,C)
-        prompt = (s.mask.cumsum(1) - s.mask == 0) * s.attend        # (B,T) up to the first answer
+        prompt = (s.mask.cumsum(1) - s.mask == 0) * s.real        # (B,T) up to the first answer
         mean = (hidden * prompt[..., None]).sum(1) / prompt.sum(1, keepdim=True)
         for i, x in zip(rows, mean.float().cpu().numpy()):
             out[i] = x
@@ -87,7 +87,7 @@ def loss(batch: Batch, hp: RPO) -> tuple[Tensor, dict]:
     r_l = log_ratio(batch.seqs["rejected"])
     M = r_w[:, None] - r_l[None, :]                                 # (B,B) margins
     if hp.form == "paired":
-        W = nearness(batch.col.extra["prompt_embedding"].to(M.dtype), hp.temperature)
+        W = nearness(batch.per_row.extra["prompt_embedding"].to(M.dtype), hp.temperature)
         each = -F.logsigmoid(hp.beta * W * M).mean(-1)
     else:
         W = shares(len(M), hp.diagonal_weight, M)

@@ -60,7 +60,7 @@ def pair_up(encoded: list, seed: int) -> list:
     """Rows with a `confidence` -> pairs of a confident and an unsure one.
     They are cut at the median and matched at random. With an odd number the row in the middle is
     its own partner."""
-    ranked = sorted(encoded, key=lambda e: -float(e.col.extra["confidence"]))
+    ranked = sorted(encoded, key=lambda e: -float(e.per_row.extra["confidence"]))
     half = len(ranked) // 2
     sure, unsure = ranked[:half], ranked[len(ranked) - half:]
     random.Random(seed).shuffle(unsure)
@@ -70,7 +70,7 @@ def pair_up(encoded: list, seed: int) -> list:
     out = []
     for a, b in pairs:
         seqs = {"sure": a.seqs["answer"], "unsure": b.seqs["answer"]}
-        out.append(replace(a, seqs=seqs, col=Columns()))
+        out.append(replace(a, seqs=seqs, per_row=Columns()))
     return out
 
 

@@ -80,7 +80,7 @@ def token_weights(s: Seqs, mu: int, how: str) -> Tensor:
 
 def weighted_ratio(s: Seqs, mu: int, how: str) -> Tensor:
     """(B,) nats: log_ratio of dpo.py with weights."""
-    return s.sum(token_weights(s, mu, how) * (s.logp - s.ref))
+    return s.sum(token_weights(s, mu, how) * (s.logp - s.ref_logp))
 
 
 def loss(batch: Batch, hp: TISDPO) -> tuple[Tensor, dict]:

@@ -68,7 +68,7 @@ def loss(batch: Batch, hp: UNA) -> tuple[Tensor, dict]:
         return each.sum() / batch.rows, pair_metrics(batch, i_w, i_l, hp.beta)
     name = "label" if hp.feedback == "binary" else "score"
     i = hp.beta * log_ratio(batch.seqs["answer"])
-    each = score_loss(i, getattr(batch.col, name), hp.loss)
+    each = score_loss(i, getattr(batch.per_row, name), hp.loss)
     return each.sum() / batch.rows, graded_metrics(batch, i, name, hp.beta)
 
 
@@ -80,7 +80,7 @@ def graded_metrics(batch: Batch, reward: Tensor, name: str, nat: float) -> dict[
     0 for them. margin: mean reward of good minus bad answers; accuracy: the share of them whose
     reward has the right sign (0 nats count half)."""
     s = batch.seqs["answer"]
-    here, whole = getattr(batch.col, name), getattr(batch.step_col, name)
+    here, whole = getattr(batch.per_row, name), getattr(batch.step_rows, name)
     good = (here > 0.5).to(reward.dtype)
     bad = (here < 0.5).to(reward.dtype)
     n_good = (whole > 0.5).sum().clamp_min(1)                       # of the whole step
@@ -92,7 +92,7 @@ def graded_metrics(batch: Batch, reward: Tensor, name: str, nat: float) -> dict[
            "accuracy": right.sum() / n_both,
            "logp_good": (good * logp).sum() / n_good,
            "logp_bad": (bad * logp).sum() / n_bad}
-    if s.ref is not None:
+    if s.ref_logp is not None:
         out["kl"] = s.sum(binary_kl(s)).sum() / batch.tokens["answer"]
     return out
 

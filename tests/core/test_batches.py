@@ -57,9 +57,9 @@ def test_collate_pads_on_the_right():
         assert s.inputs[i].tolist() == [*t.ids[:-1], *[0] * (s.inputs.shape[1] - n)]
         assert s.targets[i, :n].tolist() == t.ids[1:].tolist() \
             and s.mask[i, :n].tolist() == t.mask[1:].tolist()
-        assert s.attend[i].tolist() == [1] * n + [0] * (s.inputs.shape[1] - n), \
-            "LAW: attend marks real targets, prompt included"
-        assert (s.mask[i] <= s.attend[i]).all()
+        assert s.real[i].tolist() == [1] * n + [0] * (s.inputs.shape[1] - n), \
+            "LAW: `real` marks real targets, prompt included"
+        assert (s.mask[i] <= s.real[i]).all()
     assert max(len(e.seqs["answer"].ids) for e in rows) == s.inputs.shape[1] + 1, \
         "no wider than the longest row"
 
@@ -193,7 +193,7 @@ def test_the_mask_is_shown_as_it_is():
     assert show_mask(e, NANO, colour=True).count("\033[32m") == 1
     (other,), _ = encode([one(say("user", "学 didn’t"), say("assistant", "日本語 😀"))], NANO, 64)
     assert "学 didn’t" in show_mask(other, NANO, False), "a letter of several tokens is one letter"
-    e.col = Columns(label=1.0, score=0.75, extra={"embedding": np.zeros(3)})
+    e.per_row = Columns(label=1.0, score=0.75, extra={"embedding": np.zeros(3)})
     assert "0.75" in show_mask(e, NANO, False) and "good" in show_mask(e, NANO, False)
     e.seqs = {"mismatch": e.seqs["answer"]}
     assert "[[" not in show_mask(e, NANO, False), "nothing of it is trained on"

@@ -38,7 +38,7 @@ class Mine:
 
 def loss(batch, hp):
     s = batch.seqs["answer"]
-    each = batch.col.score ** hp.power * -s.mean(s.logp)
+    each = batch.per_row.score ** hp.power * -s.mean(s.logp)
     return each.sum() / batch.rows, {"nll": -s.mean(s.logp).sum().detach() / batch.rows}
 
 
@@ -85,7 +85,7 @@ def test_a_column_of_one_method_is_computed_where_answers_are_sampled(here, tiny
     form = Form("distill", distill.hp(["base"]))
     batch = as_if_rolled(form, answers, [0.0, 1.0], model, model)
     s = batch.seqs["answer"]
-    for row, known in zip(s.extra["teacher_gap"] + s.old,
+    for row, known in zip(s.extra["teacher_gap"] + s.sampled_logp,
                           logps(answers, start_model("base")[0], NANO.pad, CPU)):
         same(row, known["answer"], "sampled or given, the teacher says the same", 1e-5)
 
@@ -96,16 +96,16 @@ def test_row_columns_belong_to_their_rows_and_know_the_step():
             for i in range(8)]
     encoded, _ = encode(rows, NANO, 64)
     for i, e in enumerate(encoded):
-        e.col.extra["vector"] = np.array([i, 2 * i], np.float32)  # a vector a row
+        e.per_row.extra["vector"] = np.array([i, 2 * i], np.float32)  # a vector a row
     order = np.array([3, 1, 4, 0, 5])
     whole = collate(encoded, order, NANO.pad)
-    same(whole.col.score * 8, order, "col follows the order of the rows")
-    same(whole.col.extra["vector"][:, 1], 2 * order, "vectors, too")
+    same(whole.per_row.score * 8, order, "per_row follows the order of the rows")
+    same(whole.per_row.extra["vector"][:, 1], 2 * order, "vectors, too")
     parts = [whole.piece(part, 2) for part in range(2)]
-    same(torch.cat([p.col.score for p in parts]), whole.col.score,
+    same(torch.cat([p.per_row.score for p in parts]), whole.per_row.score,
          "micro-batches hold pieces of it")
     for p in parts:
-        same(p.step_col.score, whole.col.score,
+        same(p.step_rows.score, whole.per_row.score,
              "and every piece knows the columns of the whole step")
 
 
@@ -189,7 +189,7 @@ def graded(grades: list[float], gains: list[float], prompts: list[str]) -> dict:
             for p, g in zip(prompts, grades)]
     encoded, _ = encode(rows, NANO, 64)
     for e in encoded:
-        e.seqs["answer"].ref = np.array([-2.0])
+        e.seqs["answer"].ref_logp = np.array([-2.0])
     return held_out.graded(encoded, [{"answer": np.array([-2.0 + g])} for g in gains],
                            np.array(grades))[0]
 

@@ -141,7 +141,7 @@ def test_each_answer_begins_with_its_own_tokens_in_every_chunk():
 def test_held_out_loss_is_a_mean_over_tokens():
     model, rows = tiny(double=False), some_rows(9)
     add_columns(rows, (REF,), Models(model, PAD, CPU))
-    nll = [-e.seqs["answer"].ref.sum() for e in rows]
+    nll = [-e.seqs["answer"].ref_logp.sum() for e in rows]
     n = [int(e.seqs["answer"].mask[1:].sum()) for e in rows]
     got = held_out(model, rows, PAD, CPU)
     differs(np.mean(np.array(nll) / n), sum(nll) / sum(n),
@@ -173,12 +173,12 @@ def test_accuracy_is_what_was_gained_over_the_start_model():
     add_columns(rows, (REF,), Models(model, PAD, CPU))  # = the policy: nothing has moved
     start = held_out(model, rows, PAD, CPU)
     same(start["accuracy"], 0.5, "at the start every pair is a tie, and a tie counts one half")
-    logp = {role: np.array([e.seqs[role].ref.sum() for e in rows])
+    logp = {role: np.array([e.seqs[role].ref_logp.sum() for e in rows])
             for role in ("chosen", "rejected")}
     likelier = logp["chosen"] > logp["rejected"]
     for e, chosen in list(zip(rows, ~likelier))[1:]:
         # the start model found it less likely
-        e.seqs["chosen" if chosen else "rejected"].ref[-1] -= 0.5
+        e.seqs["chosen" if chosen else "rejected"].ref_logp[-1] -= 0.5
     want = np.where(np.arange(5) == 0, 0.5, ~likelier)
     now = held_out(model, rows, PAD, CPU)
     assert len({0.5, likelier.mean(), want.mean()}) == 3, \
@@ -191,7 +191,7 @@ def test_accuracy_is_what_was_gained_over_the_start_model():
          "nats a whole answer", 1e-5)
     for e in rows:
         for t in e.seqs.values():
-            t.ref = None
+            t.ref_logp = None
     bare = held_out(model, rows, PAD, CPU)
     assert "accuracy" not in bare, "LAW: without a start model nobody can say what was gained"
     same([bare["low"], bare["high"]], bootstrap(likelier), "then the interval is that of `prefers`")
@@ -203,7 +203,7 @@ def test_the_reference_is_scored_in_the_precision_of_the_policy():
     for device in (CPU, BF16):
         rows = five_pairs()
         add_columns(rows, (REF,), Models(model, PAD, device))
-        columns[device.dtype] = np.concatenate([t.ref for e in rows for t in e.seqs.values()])
+        columns[device.dtype] = np.concatenate([t.ref_logp for e in rows for t in e.seqs.values()])
         same(held_out(model, rows, PAD, device)["accuracy"], 0.5,
              f"{device.dtype}: a policy equal to its reference gains nothing, for both are rounded "
              "alike")

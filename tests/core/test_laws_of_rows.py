@@ -51,13 +51,13 @@ from nanouft.sampling import measure, stats
 LENGTHS = (3, 5)                                            # tokens of the two answers
 
 
-def two_answers(**col) -> Batch:
-    """Answers of 3 and 5 tokens with fixed log-probs; `col`: what is known of them."""
+def two_answers(**known) -> Batch:
+    """Answers of 3 and 5 tokens with fixed log-probs; `known`: what is known of them."""
     batch = pure([[0.5, 1.0, 0.2, 0.0, 0.0], [0.3, 0.7, 2.0, 0.1, 0.4]], [[1, 1, 1, 0, 0], [1] * 5])
     s = batch.seqs["answer"]
-    s.ref, s.old = s.logp - 0.1, s.logp.clone()
-    batch.col = batch.step_col = Columns(**{k: torch.tensor(v, dtype=torch.float64)
-                                            for k, v in col.items()})
+    s.ref_logp, s.sampled_logp = s.logp - 0.1, s.logp.clone()
+    batch.per_row = batch.step_rows = Columns(
+        **{k: torch.tensor(v, dtype=torch.float64) for k, v in known.items()})
     return batch
 
 
@@ -67,7 +67,7 @@ def test_every_token_of_an_answer_gets_the_answers_push(name):
     """LAW: at the first step the gradient is -advantage at each token; GRPO divides it by the
     answer's length."""
     form, adv = Form(name, settings(name, beta=0.0)), torch.tensor([1.0, -2.0], dtype=torch.float64)
-    batch = two_answers(adv=[1.0, -2.0])
+    batch = two_answers(advantage=[1.0, -2.0])
     mask = batch.seqs["answer"].mask.double()
     _, grads = value_and_grads(form, batch)
     per = torch.tensor(LENGTHS if name == "grpo" else (1, 1), dtype=torch.float64)
@@ -92,10 +92,10 @@ def test_the_critics_loss_in_a_plain_loop():
 def test_both_sides_of_a_clip_are_counted():
     """One of 8 tokens has moved up by half, one down by half. RLOO clips whole answers: both of
     them."""
-    batch = two_answers(adv=[1.0, 1.0])
+    batch = two_answers(advantage=[1.0, 1.0])
     s = batch.seqs["answer"]
-    s.old[0, 1] -= math.log(1.5)
-    s.old[1, 3] -= math.log(0.5)
+    s.sampled_logp[0, 1] -= math.log(1.5)
+    s.sampled_logp[1, 3] -= math.log(0.5)
     same(step_metrics(batch, 0.2, 0.3)["clip_fraction"], 2 / 8,
          "share of tokens beyond either end of the clip")
     same(step_metrics(batch, 0.2, 0.6)["clip_fraction"], 1 / 8, "beyond the lower end")
@@ -109,9 +109,9 @@ def test_both_sides_of_a_clip_are_counted():
 
 def moved_answers() -> Batch:
     """Since they were sampled, some tokens have become likelier and some less likely."""
-    batch = two_answers(adv=[1.0, -2.0])
+    batch = two_answers(advantage=[1.0, -2.0])
     s = batch.seqs["answer"]
-    s.old = s.logp - torch.tensor([[0.5, -0.6, 0.3, 0, 0], [0.4, -0.4, -0.1, -0.5, -0.3]],
+    s.sampled_logp = s.logp - torch.tensor([[0.5, -0.6, 0.3, 0, 0], [0.4, -0.4, -0.1, -0.5, -0.3]],
                                   dtype=torch.float64)
     return batch
 
@@ -125,7 +125,7 @@ def test_surrogates_of_grpo_in_a_plain_loop():
         form = Form("grpo", settings("grpo", beta=0.0, eps=low, eps_high=high, surrogate=surrogate))
         want, outside = torch.zeros(2, 5, dtype=torch.float64), 0.0
         for i, (n, A) in enumerate(zip(LENGTHS, (1.0, -2.0))):
-            gaps = [(s.logp[i, t] - s.old[i, t]).item() for t in range(n)]
+            gaps = [(s.logp[i, t] - s.sampled_logp[i, t]).item() for t in range(n)]
             for t in range(n):
                 rho = math.exp(sum(gaps) / n if surrogate == "gspo" else gaps[t])
                 held = min(max(rho, 1 - low), 1 + high)
@@ -143,14 +143,14 @@ def test_limits_of_grpos_surrogates():
         return value_and_grads(Form("grpo", settings("grpo", beta=0.0, **kw)), batch)[1]["answer"]
     batch = moved_answers()
     s = batch.seqs["answer"]
-    rho = torch.exp(s.logp - s.old).detach()
-    want = -rho * batch.col.adv[:, None] * s.mask / batch.tokens["answer"]
+    rho = torch.exp(s.logp - s.sampled_logp).detach()
+    want = -rho * batch.per_row.advantage[:, None] * s.mask / batch.tokens["answer"]
     same(grads(batch, surrogate="cispo", eps=9.0, aggregation="dapo"), want,
          "CISPO without a clip is REINFORCE with importance weights")
     one = pure([[0.3], [0.7]])  # answers of one token
-    one.seqs["answer"].old = torch.tensor([[-0.4], [-0.6]], dtype=torch.float64)
-    one.seqs["answer"].ref = one.seqs["answer"].logp
-    one.col.adv = torch.tensor([1.0, -2.0]).double()
+    one.seqs["answer"].sampled_logp = torch.tensor([[-0.4], [-0.6]], dtype=torch.float64)
+    one.seqs["answer"].ref_logp = one.seqs["answer"].logp
+    one.per_row.advantage = torch.tensor([1.0, -2.0]).double()
     same(grads(one, surrogate="gspo", eps=0.1), grads(one, eps=0.1),
          "GSPO of one-token answers is GRPO")
 
@@ -187,15 +187,17 @@ def test_what_a_rollout_tells_in_a_plain_loop():
     (docs/metrics.md)."""
     batch, policy, start = batch_of(some_rows(5)), tiny(0), tiny(1)
     s = batch.seqs["answer"]
-    s.old = torch.linspace(-3, -1, s.mask.numel(), dtype=torch.float64).view(s.mask.shape) * s.mask
-    s.ref = torch.zeros(s.mask.shape)
-    batch.col = Columns(reward=torch.tensor([0.0, 1.0, 0.5, 0.25, 1.0]),
+    s.sampled_logp = (
+        torch.linspace(-3, -1, s.mask.numel(), dtype=torch.float64).view(s.mask.shape) * s.mask
+    )
+    s.ref_logp = torch.zeros(s.mask.shape)
+    batch.per_row = Columns(reward=torch.tensor([0.0, 1.0, 0.5, 0.25, 1.0]),
                         ended=torch.tensor([1.0, 0.0, 1.0, 1.0, 1.0]))
     seen = measure(batch, policy, start, CPU)
     kl, entropy, k1, k3, gaps = [], [], [], [], []
     for i, t in s.mask.nonzero().tolist():
         p, q = (m(s.inputs[i:i + 1]).detach()[0, t].log_softmax(-1) for m in (policy, start))
-        token, old = s.targets[i, t], float(s.old[i, t])
+        token, old = s.targets[i, t], float(s.sampled_logp[i, t])
         kl.append(float((p.exp() * (p - q)).sum()))
         entropy.append(-float((p.exp() * p).sum()))
         gaps.append(abs(old - float(p[token])))
@@ -217,7 +219,7 @@ def test_ties_of_online_dpo_are_counted():
     hp = settings("online_dpo", samples=2, beta=0.7)
     pairs = OBJECTIVES["online_dpo"].credit(rollout, hp)
     loss, found = OBJECTIVES["online_dpo"].loss(pairs, hp)
-    gain = [0.7 * float(s.sum(s.logp - s.ref)[i]) for i in (0, 1)]
+    gain = [0.7 * float(s.sum(s.logp - s.ref_logp)[i]) for i in (0, 1)]
     gaps = [gain[1] - gain[0], gain[0] - gain[1]]
     same(loss, sum(math.log1p(math.exp(-gap)) for gap in gaps) / 4,
          "a tie weighs 0 and counts in the mean", 1e-6)
@@ -245,8 +247,8 @@ def test_a_rollout_that_says_nothing_leaves_all_figures_finite(name, tokens):
 # ---- settings away from their neutral value ------------------------------------------------------
 def pair_of_answers() -> Batch:
     better, worse = two_answers().seqs["answer"], two_answers().seqs["answer"]
-    worse.logp, worse.ref = 0.4 * worse.logp.flip(0).masked_fill(
-        worse.mask == 0, 0), 0.7 * worse.ref
+    worse.logp, worse.ref_logp = 0.4 * worse.logp.flip(0).masked_fill(
+        worse.mask == 0, 0), 0.7 * worse.ref_logp
     return Batch.of({"chosen": better, "rejected": worse}, Columns())
 
 

@@ -122,7 +122,7 @@ def test_masked_places_are_never_read_and_never_pushed(form):
         batch = give_logps(real_batch(form))
         for role, s in batch.seqs.items():
             s.logp = s.logp.masked_fill(~read(form, role, s), garbage)
-            for name in vars(s).keys() - {"inputs", "targets", "mask", "attend", "logp", "extra"}:
+            for name in vars(s).keys() - {"inputs", "targets", "mask", "real", "logp", "extra"}:
                 if (x := getattr(s, name)) is not None:
                     setattr(s, name, x.masked_fill(s.mask == 0, garbage))
             s.extra = {name: x.masked_fill(s.mask == 0, garbage) for name, x in s.extra.items()}
@@ -146,7 +146,7 @@ def test_what_stands_in_prompt_targets_and_padding_changes_nothing(form):
     for role, s in batch.seqs.items():
         tiny.widen(s, 9)
         s.targets = s.targets.masked_fill(~read(form, role, s), 13)
-        s.inputs = s.inputs.masked_fill(s.attend == 0, 12)
+        s.inputs = s.inputs.masked_fill(s.real == 0, 12)
     got, g = model_grads(form, model, batch)
     same(got, want,
          f"{form}: more padding, other padding, other prompt targets: the loss is the same")
@@ -159,7 +159,7 @@ def test_the_order_of_rows_is_irrelevant(form):
     want, grads = value_and_grads(form, batch)
     order = list(range(batch.rows))[::-1]
     got, g = value_and_grads(form,
-                             dataclasses.replace(batch.map(lambda x: x[order]), step_col=None))
+                             dataclasses.replace(batch.map(lambda x: x[order]), step_rows=None))
     same(got, want, f"{form}: permuting the rows does not change the loss")
     tiny.same_each(g, {role: x[order] for role, x in grads.items()},
                    f"{form}: and permutes the gradient")
@@ -187,7 +187,7 @@ def test_extreme_probabilities_stay_finite_in_fp32(form):
     # second: of all roles but the first
     for first, second in (*equal, *(unequal if len(batch.seqs) > 1 else ())):
         for i, s in enumerate(batch.seqs.values()):
-            s.logp = torch.full(s.mask.shape, second if i else first).masked_fill(s.attend == 0, 0)
+            s.logp = torch.full(s.mask.shape, second if i else first).masked_fill(s.real == 0, 0)
         value, grads = value_and_grads(form, batch)
         law = f"LAW: {form}: at log-probs of {first}, {second} a token"
         assert value.isfinite(), f"{law} the loss is finite, not {value}"
@@ -237,7 +237,7 @@ def test_dpo_gradient(eps):
     batch = give_logps(real_batch(Form("dpo", hp)))
     _, grads = value_and_grads(Form("dpo", hp), batch)
     w, l = batch.seqs["chosen"], batch.seqs["rejected"]
-    h = 0.4 * (w.sum(w.logp - w.ref) - l.sum(l.logp - l.ref)).detach()
+    h = 0.4 * (w.sum(w.logp - w.ref_logp) - l.sum(l.logp - l.ref_logp)).detach()
     pull = 0.4 * ((1 - eps) * torch.sigmoid(-h) - eps * torch.sigmoid(h)) / batch.rows
     same(grads["chosen"], -pull[:, None] * w.mask,
          "dL/dlogp of chosen = -beta [(1-eps) sigma(-h) - eps sigma(h)] on every token, h from "
@@ -254,9 +254,9 @@ def test_the_reference_is_the_live_one():
             for i in range(150)]
     encoded, _ = encode(form.objective.rows(data, form.hp), NANO, 64)
     add_columns(encoded, (REF,), Models(model, NANO.pad, CPU))
-    assert all(len(t.ref) == len(t.ids) - 1 for e in encoded for t in e.seqs.values())
+    assert all(len(t.ref_logp) == len(t.ids) - 1 for e in encoded for t in e.seqs.values())
     batch = collate(encoded, range(150), NANO.pad)  # other padding than in the scoring pass
     write_logp(model, batch, None)
     for role, s in batch.seqs.items():
-        same(s.ref, s.logp.detach(),
+        same(s.ref_logp, s.logp.detach(),
              f"{role}: the reference of every row is the live one, to 1e-5 a token", 1e-5)

@@ -51,7 +51,7 @@ def seqs(logp, ref=None) -> Seqs:
                             dtype=torch.float64)
     mask = fill([[1.0] * len(r) for r in logp], 0.0).float()
     ids = torch.zeros(mask.shape, dtype=torch.long)
-    return Seqs(ids, ids, mask, mask.clone(), fill(logp, 0.0), ref=None if ref is None
+    return Seqs(ids, ids, mask, mask.clone(), fill(logp, 0.0), ref_logp=None if ref is None
                 else fill(ref, 0.0))
 
 
@@ -93,7 +93,7 @@ def test_every_pair_method_reports_the_same_five_figures(name):
     if REF not in OBJECTIVES[name].columns:
         assert "kl" not in metrics, "where there is no reference, there is no KL to report"
         for s in batch.seqs.values():
-            s.ref = 0.9 * s.logp
+            s.ref_logp = 0.9 * s.logp
         got, metrics = OBJECTIVES[name].loss(batch, hp)
         same(got, want, f"{name}: its loss never reads a reference", 0.0)
     assert {"margin", "accuracy", "logp_chosen", "logp_rejected", "kl"} <= metrics.keys(), \
@@ -188,8 +188,12 @@ def test_the_column_of_tis_is_the_difference_of_its_two_runs(tmp_path):
                 settings("tis_dpo", estimates=folders))
     for plus, minus, g in zip(*scored, got):
         for role in g.seqs:
-            same(g.seqs[role].extra["token_reward"], plus.seqs[role].ref - minus.seqs[role].ref,
-                 "the column is log pi+ - log pi-, token by token", 1e-6)
+            same(
+                g.seqs[role].extra["token_reward"],
+                plus.seqs[role].ref_logp - minus.seqs[role].ref_logp,
+                "the column is log pi+ - log pi-, token by token",
+                1e-6,
+            )
 
 
 def test_tis_without_weights_needs_no_runs():
@@ -244,7 +248,7 @@ def test_prompt_embeddings_see_the_prompt_alone():
                      NANO, TINY.n_ctx)
     add_columns(data, OBJECTIVES["rpo"].columns[1:], Models(model, NANO.pad, CPU), None)
     ids = torch.tensor(NANO.prompt_ids(say("user", "what does it eat")))[None]
-    same(data[0].col.extra["prompt_embedding"], model(ids, want="hidden")[0].mean(0).detach(),
+    same(data[0].per_row.extra["prompt_embedding"], model(ids, want="hidden")[0].mean(0).detach(),
          "mean of the start model's final hidden states over the prompt with its headers, not over "
          "an answer", 1e-6)
 
@@ -263,7 +267,7 @@ def test_a_pair_without_a_prompt_gives_rpo_a_number():
     bare = replace(data[0], seqs={role: replace(t, mask=0 * t.mask + 1)
                                   for role, t in data[0].seqs.items()})
     add_columns(data + [bare], OBJECTIVES["rpo"].columns[1:], Models(nano(), NANO.pad, CPU), None)
-    assert all(np.isfinite(e.col.extra["prompt_embedding"]).all() for e in (data[0], bare))
+    assert all(np.isfinite(e.per_row.extra["prompt_embedding"]).all() for e in (data[0], bare))
 
 
 # ---- what is reported ----------------------------------------------------------------------------
@@ -327,9 +331,11 @@ def test_the_scope_of_the_nll():
     OBJECTIVES["orpo"].forward(model, batch, hp)
     w = batch.seqs["chosen"]
     want = model(w.inputs, want="logp", targets=w.targets)
-    n = int(w.attend.sum())
-    assert batch.attended["chosen"] == n > batch.tokens["chosen"], "prompts count, padding does not"
-    same(OBJECTIVES["orpo"].loss(batch, hp)[0].detach(), -(want * w.attend).sum().detach() / n,
+    n = int(w.real.sum())
+    assert batch.real_tokens["chosen"] == n > batch.tokens["chosen"], (
+        "prompts count, padding does not"
+    )
+    same(OBJECTIVES["orpo"].loss(batch, hp)[0].detach(), -(want * w.real).sum().detach() / n,
          "nll all: the mean over every real target of chosen, prompt included")
     odds = log_odds(w).detach()
     write_logp(model, batch, None)

@@ -38,7 +38,9 @@ class Known:
     roles: dict[str, str]  # role of the batch -> sequences of the file
     # the case's params -> fields of the objective's dataclass
     hp: Callable[[dict], dict] = lambda params: params
-    col: Callable[[dict], dict] = lambda params: {}  # the case's params -> row columns of the batch
+    per_row: Callable[[dict], dict] = (
+        lambda params: {}
+    )  # the case's params -> row columns of the batch
     # the case's params -> {role: {token column: rows}}
     tok: Callable[[dict], dict] = lambda params: {}
     # Fields that differ in per_example, from which the file leaves likelihood out. None: a row
@@ -88,7 +90,7 @@ def without(*names: str, **kw) -> Callable[[dict], dict]:
 def mean_reference(params: dict, rows: slice) -> Batch:
     """PoFT: the column "ref" of the file is the one aligned model, the reward its mean."""
     s = seqs_of(INPUTS["chosen"], rows)
-    return step({"answer": s}, {"aligned_logp": s.mean(s.ref).tolist()})
+    return step({"answer": s}, {"aligned_logp": s.mean(s.ref_logp).tolist()})
 
 
 # Same names with another beta or gamma behind them (dpo_beta0.5) are the same line of this table.
@@ -119,13 +121,13 @@ KNOWN = {
                  alone={"alpha": 0.0}),
     "tpo_l": Known("tpo_l", TRIPLE, lambda p: {k: p[k] for k in ("beta", "gamma", "alpha")},
                    alone={"alpha": 0.0}),
-    "gdpo": Known("gdpo", PAIR, lambda p: {"beta": p["beta"]}, col=lambda p: {"p": p["p_hat"]}),
+    "gdpo": Known("gdpo", PAIR, lambda p: {"beta": p["beta"]}, per_row=lambda p: {"p": p["p_hat"]}),
     "ada_dpo": Known("ada_dpo", PAIR,
                      lambda p: {k: p[k] for k in ("beta", "rho", "tau_min", "tau_max")}),
     "rpo_diagonal": Known("rpo", PAIR, lambda p: {**p, "form": "diagonal"}, alone=None),
     "rpo_paired": Known("rpo", PAIR,
                         lambda p: {"beta": p["beta"], "temperature": p["distance_temperature"]},
-                        col=lambda p: {"prompt_embedding": p["prompt_embeddings"]}, alone=None),
+                        per_row=lambda p: {"prompt_embedding": p["prompt_embeddings"]}, alone=None),
     # The file gives weights; the column whose `paper` transform they are is their logarithm, with
     # the side's sign.
     "tis_dpo": Known("tis_dpo", PAIR, lambda p: {"beta": p["beta"], "weights": "paper"},
@@ -141,7 +143,7 @@ KNOWN = {
     "una_pair_mse": Known("una", PAIR, without(feedback="pair", loss="mse")),
     "una_score_mse": Known("una", DEMO, without("scores_chosen", "scores_rejected"),
                            batch=scored_pair),
-    "uft_sft_as_score1": Known("uft", DEMO, col=lambda p: {"score": [1.0] * 4}),
+    "uft_sft_as_score1": Known("uft", DEMO, per_row=lambda p: {"score": [1.0] * 4}),
     "poft_single_aligned_lm": Known("poft", DEMO, without("logps"), batch=mean_reference),
     "kto": Known("kto", DEMO, without("kl", "kl_unclamped"), batch=labelled),
     "kto_weighted": Known("kto", DEMO, without("kl", "kl_unclamped"), batch=labelled),
@@ -166,7 +168,7 @@ def seqs_of(inputs: dict, rows: slice) -> Seqs:
     x = {name: torch.tensor(values[rows], dtype=torch.float64) for name, values in inputs.items()}
     ids = torch.zeros(x["policy"].shape, dtype=torch.long)              # a pure loss reads no ids
     return Seqs(ids, ids, x["completion_mask"].float(), x["attention_mask"].float(), x["policy"],
-                ref=x["ref"])
+                ref_logp=x["ref"])
 
 
 def batch_of(entry: Known, params: dict, rows: slice) -> Batch:
@@ -177,7 +179,7 @@ def batch_of(entry: Known, params: dict, rows: slice) -> Batch:
     for role, columns in entry.tok(params).items():
         for name, x in columns.items():
             seqs[role].extra[name] = torch.tensor(x[rows], dtype=torch.float64)
-    return step(seqs, {name: x[rows] for name, x in entry.col(params).items()})
+    return step(seqs, {name: x[rows] for name, x in entry.per_row(params).items()})
 
 
 def step(seqs: dict[str, Seqs], col: dict[str, list], rows: int | None = None) -> Batch:
@@ -227,16 +229,16 @@ def difference(ours: Tensor, want) -> Tensor:
 
 
 # ---- sampled answers -----------------------------------------------------------------------------
-def sampled(rows: int, T: int, mask=None, reward=0.0, adv=0.0, **tok) -> Batch:
+def sampled(rows: int, T: int, mask=None, reward=0.0, advantage=0.0, **tok) -> Batch:
     """A rollout of `rows` answers of T tokens, ended, each with its reward and advantage; other
     numbers are 0 unless given."""
     def wide(x) -> Tensor:
         return torch.as_tensor(x, dtype=torch.float64).expand(rows, T).clone()
     ids, m = torch.zeros(rows, T, dtype=torch.long), wide(1.0 if mask is None else mask).float()
     s = Seqs(ids, ids, m, torch.ones_like(m),
-             **{n: wide(tok.get(n, 0.0)) for n in ("logp", "old", "ref")},
+             **{n: wide(tok.get(n, 0.0)) for n in ("logp", "sampled_logp", "ref_logp")},
              extra={"old_values": wide(tok.get("value", 0.0))})
-    col = {"reward": reward, "adv": adv, "ended": 1.0}
+    col = {"reward": reward, "advantage": advantage, "ended": 1.0}
     return step({"answer": s}, {n: x if isinstance(x, list) else [x] * rows
                                 for n, x in col.items()})
 
@@ -245,14 +247,15 @@ def advantages(name: str, rewards: list, **fields) -> Tensor:
     """(P,K) what objective `name` makes of rewards alone."""
     objective, P, K = OBJECTIVES[name], len(rewards), len(rewards[0])
     batch = sampled(P * K, 1, reward=[r for group in rewards for r in group])
-    return objective.credit(batch, objective.hp(samples=K, beta=0.0, **fields)).col.adv.view(P, K)
+    credited = objective.credit(batch, objective.hp(samples=K, beta=0.0, **fields))
+    return credited.per_row.advantage.view(P, K)
 
 
 def gae(gamma: float, lam: float) -> Tensor:
     """(B,T): return minus value is the advantage before it is whitened. With beta 1 and an old
     log-prob of 0, the reference's log-probs are the rewards of the tokens."""
     R, V = RL["gae_rewards"], RL["gae_values"]
-    batch = sampled(len(R), len(R[0]), ref=R, value=V)
+    batch = sampled(len(R), len(R[0]), ref_logp=R, value=V)
     s = OBJECTIVES["ppo"].credit(batch, OBJECTIVES["ppo"].hp(beta=1.0, gamma=gamma,
                                                              lam=lam)).seqs["answer"]
     return s.extra["returns"] - s.extra["old_values"]
@@ -260,8 +263,9 @@ def gae(gamma: float, lam: float) -> Tensor:
 
 def group_loss(aggregation: str, beta: float = RL["grpo"]["beta"]) -> Tensor:
     g = RL["grpo"]
-    batch = sampled(len(g["mask"]), len(g["mask"][0]), g["mask"], adv=g["advantage"],
-                    old=g["old_logp"], ref=g["ref_logp"], logp=g["logp"])
+    batch = sampled(len(g["mask"]), len(g["mask"][0]), g["mask"],
+                    advantage=g["advantage"], sampled_logp=g["old_logp"],
+                    ref_logp=g["ref_logp"], logp=g["logp"])
     hp = OBJECTIVES["grpo"].hp(beta=beta, eps=g["eps"], aggregation=aggregation,
                                length=g["max_completion_length"])
     return OBJECTIVES["grpo"].loss(batch, hp)[0]

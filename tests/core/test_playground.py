@@ -92,9 +92,9 @@ def made(tmp_path_factory):
 def situation(form, batch) -> dict:
     """A batch as losses.js reads it: rows of sequences, each with its numbers on response
     tokens."""
-    first, col = next(iter(batch.seqs.values())), batch.col
+    first, col = next(iter(batch.seqs.values())), batch.per_row
     grade = col.label if col.score is None else col.score
-    whole = {"score": grade, "reward": grade, "label": col.label, "p": col.p, "adv": col.adv,
+    whole = {"score": grade, "reward": grade, "label": col.label, "p": col.p, "adv": col.advantage,
              **{ours: col.extra.get(theirs)
                 for ours, theirs in (("untied", "untied"), ("reading", "prompt_embedding"),
                                      ("aligned", "aligned_logp"))}}
@@ -103,16 +103,29 @@ def situation(form, batch) -> dict:
         return {k: x[i][s.mask[i] > 0].tolist() for k, x in numbers.items() if x is not None}
 
     def sequence(role: str, s, i: int) -> dict:
-        found = on_mask(s, i, logp=s.logp, ref=s.ref, old=s.old, plain=s.extra.get("plain_logp"),
-                        reward=s.extra.get("token_reward"))
+        found = on_mask(
+            s,
+            i,
+            logp=s.logp,
+            ref=s.ref_logp,
+            old=s.sampled_logp,
+            plain=s.extra.get("plain_logp"),
+            reward=s.extra.get("token_reward"),
+        )
         prompt = read(form, role, s)[i] & (s.mask[i] == 0)
         share = {"share": float(s.extra["share"][i][0])} if "share" in s.extra else {}
         return found | share | {"before": s.logp[i][prompt].tolist(),
                                 "picks": [{} for _ in s.inputs[i]]}
-    return {"rows": [{"seqs": {role: sequence(role, s, i) for role, s in batch.seqs.items()},
-                      **{k: x[i].tolist() for k, x in whole.items() if x is not None},
-                      **on_mask(first, i, adv=first.adv, returns=first.extra.get("returns"))}
-                     for i in range(batch.rows)]}
+    return {
+        "rows": [
+            {
+                "seqs": {role: sequence(role, s, i) for role, s in batch.seqs.items()},
+                **{k: x[i].tolist() for k, x in whole.items() if x is not None},
+                **on_mask(first, i, adv=first.token_advantage, returns=first.extra.get("returns")),
+            }
+            for i in range(batch.rows)
+        ]
+    }
 
 
 def test_every_loss_in_every_form_has_pythons_value_and_derivatives():

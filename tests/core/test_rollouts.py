@@ -72,8 +72,13 @@ def test_the_ratio_is_one_before_the_first_update(name):
     made = source(name, minibatches=2, teacher=["base"])
     for batch in steps_of(made, 2):
         for role, s in batch.seqs.items():
-            same(s.old, s.logp.detach(), f"{name}, {role}: old is log pi before any step", 1e-5)
-            assert (s.mask.sum(-1) >= 1).all() and (s.old[s.mask == 0] == 0).all()
+            same(
+                s.sampled_logp,
+                s.logp.detach(),
+                f"{name}, {role}: old is log pi before any step",
+                1e-5,
+            )
+            assert (s.mask.sum(-1) >= 1).all() and (s.sampled_logp[s.mask == 0] == 0).all()
         said = made.objective.loss(batch, made.hp)[1]
         assert said.get("clip_fraction", 0) == 0 and abs(said.get("kl_step", 0)) < 1e-8
         assert made.stats["decode_gap"] < 1e-5
@@ -90,8 +95,13 @@ def test_in_mixed_precision_the_ratio_begins_near_one():
             made.objective.forward(made.policy, batch, made.hp)
         s = batch.seqs["answer"]
         assert made.stats["decode_gap"] > 1e-3, "or nothing is shown"
-        same(s.old, s.ref, "LAW: a policy is no nat away from itself", 1e-6)
-        same((s.logp - s.old).detach().exp(), torch.ones_like(s.old), "to bf16 rounding", .01)
+        same(s.sampled_logp, s.ref_logp, "LAW: a policy is no nat away from itself", 1e-6)
+        same(
+            (s.logp - s.sampled_logp).detach().exp(),
+            torch.ones_like(s.sampled_logp),
+            "to bf16 rounding",
+            0.01,
+        )
 
 
 def says(*ids: int, ended: bool = True) -> Answer:
@@ -109,9 +119,13 @@ def test_the_mark_of_the_end_is_an_answer_token_like_any_other():
         said = a.ids + [NANO.end] * a.ended
         assert s.targets[i][s.mask[i] > 0].tolist() == said, \
             "LAW: <|end|> is trained on where it was said"
-        whole = [*s.inputs[i, :1].tolist(), *s.targets[i][s.attend[i] > 0].tolist()]
+        whole = [*s.inputs[i, :1].tolist(), *s.targets[i][s.real[i] > 0].tolist()]
         assert whole == [*e.seqs["prompt"].ids, *said], "behind the whole prompt"
-        same(s.old[i][s.mask[i] > 0], a.logp, "each beside the log-prob with which it was sampled")
+        same(
+            s.sampled_logp[i][s.mask[i] > 0],
+            a.logp,
+            "each beside the log-prob with which it was sampled",
+        )
 
 
 def test_who_runs_on_has_not_stopped():
@@ -127,7 +141,7 @@ def test_samples_come_from_the_policy_itself():
     batch = rollouts.batch_of(asked, made.sample([e.seqs["prompt"].ids.tolist() for e in asked], 0),
                               NANO)
     seen, on = rollouts.measure(batch, made.policy, made.start, CPU), batch.seqs["answer"].mask > 0
-    gap = -batch.seqs["answer"].old[on] - seen["entropy"][on]
+    gap = -batch.seqs["answer"].sampled_logp[on] - seen["entropy"][on]
     error = (gap.std() / math.sqrt(len(gap))).item()
     assert abs(gap.mean()) < 3 * error < 0.1, \
         f"LAW: no other policy answers; {gap.mean():.3f} +- {error:.3f} nats"
@@ -153,9 +167,9 @@ def test_every_prompt_is_used_once_a_pass_and_groups_stay_together():
     first, again = (made(step).seqs["answer"].inputs.tolist() for step in (0, 2))
     assert first != again, "each pass has an order of its own"
     made(0)
-    made.batch.col.reward = torch.arange(64.0)  # each answer's place in the rollout
+    made.batch.per_row.reward = torch.arange(64.0)  # each answer's place in the rollout
     for turn in range(3):
-        mine = torch.cat([made(2 * turn + part).col.reward.view(8, 4) for part in range(2)])
+        mine = torch.cat([made(2 * turn + part).per_row.reward.view(8, 4) for part in range(2)])
         same(mine - mine[:, :1], torch.arange(4.0).expand(16, 4),
              "the answers to a prompt are neighbours")
         assert sorted(mine.flatten().tolist()) == list(range(64)), \
@@ -167,7 +181,10 @@ def test_rloo_clips_the_ratio_of_the_whole_answer():
     """Two tokens of +.15 nats each: together beyond 1 + eps = 1.2 (e^.3 = 1.35), each alone inside
     (e^.15 = 1.16)."""
     form, batch = Form("rloo", OBJECTIVES["rloo"].hp(eps=0.2)), pure([[-0.15, -0.15]])
-    batch.seqs["answer"].old, batch.col.adv = torch.zeros(1, 2).double(), torch.ones(1).double()
+    batch.seqs["answer"].sampled_logp, batch.per_row.advantage = (
+        torch.zeros(1, 2).double(),
+        torch.ones(1).double(),
+    )
     loss, grads = value_and_grads(form, batch)
     same(loss, -1.2, "the gain ends at the clip")
     same(grads["answer"], [[0.0, 0.0]], "and so does the gradient")
@@ -178,7 +195,7 @@ def one_token(logp: list, old: list, old_values: list | None = None, **seqs) -> 
     x = torch.tensor(logp, dtype=torch.float64)[:, None].requires_grad_(True)
     on = torch.ones(len(logp), 1)
     columns = {k: torch.tensor(v, dtype=torch.float64)[:, None]
-               for k, v in {"old": old, **seqs}.items()}
+               for k, v in {"sampled_logp": old, **seqs}.items()}
     extra = {} if old_values is None else {
         "old_values": torch.tensor(old_values, dtype=torch.float64)[:, None]}
     return Seqs(on.long(), on.long(), on, on, x, **columns, extra=extra)
@@ -190,8 +207,8 @@ def test_each_side_of_the_clip_is_its_own():
          "min(rho A, clip(rho, 1 - low, 1 + high) A)", 1e-6)
     o = OBJECTIVES["grpo"]
     batch = Batch.of(
-        {"answer": one_token([math.log(1.25)] * 4, [0.0] * 4, ref=[math.log(1.25)] * 4)},
-        Columns(adv=torch.ones(4).double()))
+        {"answer": one_token([math.log(1.25)] * 4, [0.0] * 4, ref_logp=[math.log(1.25)] * 4)},
+        Columns(advantage=torch.ones(4).double()))
     for high, want, outside in ((None, -1.2, 1), (0.28, -1.25, 0)):
         loss, said = o.loss(batch, o.hp(eps=0.2, eps_high=high))
         same([loss.detach(), said["clip_fraction"]], [want, outside],
@@ -210,7 +227,7 @@ def test_ppo_by_hand():
     not stop."""
     o, col = OBJECTIVES["ppo"], Columns(reward=torch.tensor([0.6, 0.1]),
                                         ended=torch.tensor([1.0, 0.0]))
-    batch = Batch.of({"answer": one_token([-1.5, -2.0], [-1.5, -2.0], ref=[-2.0, -1.0],
+    batch = Batch.of({"answer": one_token([-1.5, -2.0], [-1.5, -2.0], ref_logp=[-2.0, -1.0],
                                           old_values=[0.0, 0.0])}, col)
     for kl, penalty in (("k1", [0.5, -1.0]), ("k3", [math.exp(-0.5) - 0.5, math.exp(1) - 2])):
         R = rewards(batch, o.hp(kl=kl, beta=0.1, end_penalty=2.0))[:, 0]
@@ -219,7 +236,7 @@ def test_ppo_by_hand():
     s = batch.seqs["answer"]
     ones = torch.ones(2, 1, dtype=torch.float64)
     s.extra |= {"values": ones, "returns": ones}
-    s.adv = 0 * ones
+    s.token_advantage = 0 * ones
     # held within `clip` of the old word, 0, the error is 1 - clip
     for clip, error in ((0.4, 0.6), (5.0, 0.0)):
         same(o.loss(batch, o.hp(eps=0.1, eps_value=clip, vf=3.0))[0].detach(), 3 * error ** 2 / 2,
@@ -244,21 +261,28 @@ def test_the_leash_is_taken_off_the_score():
     made = source("rloo", start_seed=5, beta=0.3)
     batch = made(0)
     s = batch.seqs["answer"]
-    nats = s.sum(s.old - s.ref)
-    same(penalised_reward(batch, 0.3), batch.col.reward - 0.3 * nats,
+    nats = s.sum(s.sampled_logp - s.ref_logp)
+    same(penalised_reward(batch, 0.3), batch.per_row.reward - 0.3 * nats,
          "R - beta log pi/pi_ref of the whole answer", 1e-6)
     R = penalised_reward(batch, 0.3).view(-1, made.hp.samples).double()
-    same(batch.col.adv, leave_one_out(R).view(-1), "and the advantage is made of that", 1e-5)
+    same(
+        batch.per_row.advantage,
+        leave_one_out(R).view(-1),
+        "and the advantage is made of that",
+        1e-5,
+    )
 
 
 def test_baselines_and_spread_are_of_rewards_after_the_leash():
     n, hp = 8, dict(samples=4, beta=0.5)
-    s = one_token([-1.0] * n, [-1.0] * n, ref=(-1 - random(n)).tolist())
+    s = one_token([-1.0] * n, [-1.0] * n, ref_logp=(-1 - random(n)).tolist())
     col = Columns(reward=random(n, seed=1))
     R = col.reward - 0.5 * random(n)
     def adv(name, **kw):
         o = OBJECTIVES[name]
-        return o.credit(Batch.of({"answer": s}, replace(col)), o.hp(**hp, **kw)).col.adv.detach()
+        return o.credit(
+            Batch.of({"answer": s}, replace(col)), o.hp(**hp, **kw)
+        ).per_row.advantage.detach()
     same(adv("reinforce"), R - R.mean(), "REINFORCE: minus the mean of the same rewards", 1e-6)
     same(adv("reinforce", baseline="none"), R, "or 0", 1e-6)
     plain = leave_one_out(R.view(2, 4)).flatten()
@@ -302,7 +326,7 @@ def test_after_the_end_of_an_answer_nothing_is_to_come():
 def test_reward_is_paid_once_and_an_answer_without_end_pays():
     made = source("ppo", start_seed=5, beta=0.0, lam=1.0, end_penalty=2.0)
     made(0)
-    s, col = made.batch.seqs["answer"], made.batch.col
+    s, col = made.batch.seqs["answer"], made.batch.per_row
     wanted = (col.reward - 2.0 * (1 - col.ended))[:, None].expand(s.mask.shape)
     same(s.extra["returns"][s.mask > 0], wanted[s.mask > 0],
          "no leash, gamma and lam 1: what is still to come is the score, at every token", 1e-5)
@@ -334,7 +358,7 @@ def test_what_a_rollout_reports():
     assert 0 < s["entropy"] < math.log(SMALL.vocab_size) and 0 <= s["ends"] <= 1
     same(s["reward"], s["score"], "the exact score is the reward", 1e-6)
     k3_said, s = s["kl_k3"], other.batch.seqs["answer"]
-    same(k3_said, k3(s.ref - s.old)[s.mask > 0].mean(),
+    same(k3_said, k3(s.ref_logp - s.sampled_logp)[s.mask > 0].mean(),
          "kl_k3 is grpo.k3 of the policy that sampled", 1e-5)
     kl = rollouts.measure(other.batch, other.policy, other.start, CPU)["kl"]
     p, q = (m(s.inputs).detach().log_softmax(-1) for m in (other.policy, other.start))
@@ -348,7 +372,7 @@ def test_explained_variance():
 
     def knows(batch, hp):
         s = batch.seqs["answer"]
-        s.adv = s.extra["returns"] = s.extra["old_values"]
+        s.token_advantage = s.extra["returns"] = s.extra["old_values"]
         return batch
     made.objective = replace(made.objective, credit=knows)
     made(2)
@@ -367,9 +391,9 @@ def test_online_dpo_takes_the_best_and_the_worst():
     (w, tied_w), (l, tied_l) = (got.seqs[role].inputs[:, 0].tolist()
                                 for role in ("chosen", "rejected"))
     assert (w, l) == (1, 2) and {tied_w, tied_l} <= {4, 5, 6, 7} and tied_w != tied_l
-    assert got.col.extra["untied"].tolist() == [1, 0], "LAW: a tie prefers nothing"
+    assert got.per_row.extra["untied"].tolist() == [1, 0], "LAW: a tie prefers nothing"
     for s, x in zip(got.seqs.values(), (-1.0, -3.0)):
-        s.logp, s.ref = torch.full((2, 1), x), torch.zeros(2, 1)
+        s.logp, s.ref_logp = torch.full((2, 1), x), torch.zeros(2, 1)
     want = math.log(1 + math.exp(-0.5 * 2)) / 2
     same(o.loss(got, o.hp(beta=0.5))[0], want,
          "DPO's loss of the pairs that differ, over all prompts", 1e-6)
@@ -378,15 +402,15 @@ def test_online_dpo_takes_the_best_and_the_worst():
 def test_online_una_against_the_rollout_starts_at_a_half():
     batch = steps_of(source("online_una", start_seed=5), 1)[0]
     o, s = OBJECTIVES["online_una"], batch.seqs["answer"]
-    score = batch.col.score
+    score = batch.per_row.score
     same(o.loss(batch, o.hp(against="rollout"))[0].detach(), ((0.5 - score) ** 2).mean(),
          "the released code's reference is the policy that has just sampled: sigma(0) = 1/2 for "
          "every answer", 1e-5)
-    s.old = s.old - 0.3 * s.mask                            # as if a step had been taken since
+    s.sampled_logp = s.sampled_logp - 0.3 * s.mask  # as if a step had been taken since
     now = torch.sigmoid(0.1 * 0.3 * s.mask.sum(-1))
     same(o.loss(batch, o.hp(against="rollout"))[0].detach(), ((now - score) ** 2).mean(),
          "then the ratio", 1e-5)
-    i = 0.1 * s.sum(s.logp - s.ref).detach()
+    i = 0.1 * s.sum(s.logp - s.ref_logp).detach()
     same(o.loss(batch, o.hp(against="start"))[0].detach(), ((torch.sigmoid(i) - score) ** 2).mean(),
          "the paper's is the start model", 1e-5)
 
@@ -426,7 +450,7 @@ def long_answers(asked: list[str], said: list[str], **fields: list) -> np.ndarra
 
 def test_a_learnt_reward_becomes_a_score_for_una(monkeypatch):
     monkeypatch.setattr("nanouft.rewards.scorer.load", lambda folder, device: long_answers)
-    col = source("online_una", reward="out/reward")(0).col
+    col = source("online_una", reward="out/reward")(0).per_row
     assert col.reward.std() > 0.1
     same(col.score, torch.sigmoid(col.reward), "sigma(reward), UNA's score", 1e-6)
 

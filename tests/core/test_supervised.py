@@ -149,7 +149,7 @@ def arranged(n: int = 7, seed: int = 0) -> list:
     """n rows with a confidence, paired; and their confidences."""
     rows = some_rows(n)
     for i, e in enumerate(rows):
-        e.col.extra["confidence"] = -float((i * 5) % n)
+        e.per_row.extra["confidence"] = -float((i * 5) % n)
     return sftmix.pair_up(rows, seed)
 
 
@@ -232,7 +232,7 @@ def test_confidence_is_minus_the_mean_perplexity(tiny_base, tmp_path):
             None], torch.from_numpy(e.seqs["answer"].mask)[1:] > 0
         ppl = [model(ids)[0, :-1].log_softmax(-1)[range(len(m)), ids[0, 1:]][m].mean().neg().exp()
                for model in models]
-        same(e.col.extra["confidence"], -(ppl[0] + ppl[1]).item() / 2,
+        same(e.per_row.extra["confidence"], -(ppl[0] + ppl[1]).item() / 2,
              "Conf = -mean over runs of the answer's perplexity", 1e-4)
     with pytest.raises(UserError, match="must have one tokenizer"):
         add_columns(encoded, OBJECTIVES["sftmix"].columns,

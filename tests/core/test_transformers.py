@@ -177,7 +177,7 @@ def test_loss_and_gradients_are_those_of_the_same_model_called_directly(folders,
         for n, g in found["theirs"][1].items():
             same(found["ours"][1][n], g, f"{name}: the gradient of {n}", 1e-5)
         for role, s in theirs.seqs.items() if REF in objective.columns else ():
-            same(s.ref, s.logp,
+            same(s.ref_logp, s.logp,
                  f"{name}: the reference column of {role} is the start model's log-prob", 1e-5)
 
 

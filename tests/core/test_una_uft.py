@@ -73,7 +73,7 @@ def test_uft_starts_as_sft(beta):
     model = nano().double()
     form, sft = Form("uft", UFT(feedback="none", beta=beta)), Form("sft", SFT())
     batch = real_batch(form, model)
-    batch.seqs["answer"].ref = batch.seqs["answer"].logp.clone()         # the reference in fp64
+    batch.seqs["answer"].ref_logp = batch.seqs["answer"].logp.clone()  # the reference in fp64
     loss, uft = model_grads(form, model, batch)
     same(loss, 0.25, "UFT on demonstrations starts at (1/2 - 1)^2")
     _, token_mean = model_grads(sft, model, batch)
@@ -124,12 +124,12 @@ def test_a_tie_is_half_a_victory(name, hp):
     form = Form(name, hp)
     batch = drawn(name, **vars(hp))
     for s in batch.seqs.values():
-        s.logp = s.ref.clone()
+        s.logp = s.ref_logp.clone()
     same(form.objective.loss(batch, hp)[1]["accuracy"], 0.5,
          "nothing has moved: half of the answers are on each side")
     good = batch.seqs.get("chosen", batch.seqs.get("answer"))
     good.logp = good.logp + 0.1 * good.mask  # all that are looked at, or all chosen, gain
-    grades = torch.ones(1) if batch.col.score is None else batch.col.score
+    grades = torch.ones(1) if batch.per_row.score is None else batch.per_row.score
     want = (grades > 0.5).sum() / (grades != 0.5).sum()
     same(form.objective.loss(batch, hp)[1]["accuracy"], want,
          "a gain of .1 nats is a victory, whatever beta")
@@ -144,7 +144,7 @@ def with_mismatch(values: list[float], hp: KTO = KTO()):
     batch = drawn("kto", **vars(hp))
     s = batch.seqs["mismatch"]
     ratios = torch.tensor((values * batch.rows)[:batch.rows], dtype=torch.float64)
-    s.logp = s.ref + (ratios / s.mask.sum(-1))[:, None]
+    s.logp = s.ref_logp + (ratios / s.mask.sum(-1))[:, None]
     return batch
 
 
@@ -157,11 +157,11 @@ def test_k_is_clamped_after_the_mean():
         assert batch.rows % 2 == 0
         loss, said = LOSS(batch, hp)
         same(said["k"], k, "k = max(0, mean log-ratio in nats), not the mean of max(0, .)")
-        want = kto_loss(log_ratio(batch.seqs["answer"]), batch.col.label,
+        want = kto_loss(log_ratio(batch.seqs["answer"]), batch.per_row.label,
                         torch.tensor(k, dtype=torch.float64), hp)
         same(loss, want.mean(),
              "k counts once, inside beta (r - k); the mean is over rows, not over weights")
-        r, good = log_ratio(batch.seqs["answer"]) - k, batch.col.label > 0.5
+        r, good = log_ratio(batch.seqs["answer"]) - k, batch.per_row.label > 0.5
         same(said["margin"], 0.3 * (r[good].mean() - r[~good].mean()),
              "mean reward of good - of bad")
         s = batch.seqs["answer"]
@@ -196,8 +196,10 @@ HP = PoFT(aligned=["base"])
 def test_the_gradient_is_that_of_sft_times_tau(hp):
     batch = drawn("poft", **vars(hp))
     s = batch.seqs["answer"]
-    batch.col.extra["aligned_logp"] = s.mean(s.logp) + torch.linspace(-3, 3, batch.rows).double()
-    share = torch.sigmoid(-(hp.beta * (s.mean(s.logp) - batch.col.extra["aligned_logp"])
+    batch.per_row.extra["aligned_logp"] = (
+        s.mean(s.logp) + torch.linspace(-3, 3, batch.rows).double()
+    )
+    share = torch.sigmoid(-(hp.beta * (s.mean(s.logp) - batch.per_row.extra["aligned_logp"])
                             + hp.margin))
     same(tau(batch, hp), share,
          "tau = sigma(beta (rbar - r) - margin): a margin makes every tau smaller")
@@ -216,7 +218,7 @@ def column(folders: list[str]) -> np.ndarray:
     encoded = demos()
     add_columns(encoded, OBJECTIVES["poft"].columns, Models(None, NANO.pad, CPU, start_model),
                 replace(HP, aligned=folders))
-    return np.array([e.col.extra["aligned_logp"] for e in encoded])
+    return np.array([e.per_row.extra["aligned_logp"] for e in encoded])
 
 
 def test_the_opinion_is_a_mean_over_models(tiny_base):

@@ -28,7 +28,7 @@ def ratios(rows: list[list[float]]) -> Seqs:
     """(B,T) log-ratios to a reference that gives each token the log-prob -1."""
     ratio = torch.tensor(rows)
     reference = -torch.ones_like(ratio)
-    return seqs(reference + ratio, ref=reference)
+    return seqs(reference + ratio, ref_logp=reference)
 
 
 def words(numbers: list[float]) -> str:

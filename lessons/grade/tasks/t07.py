@@ -16,7 +16,7 @@ from nanouft.objectives import OBJECTIVES, dpo
 # ==== The loss of DPO =============================================================================
 # ---- 07a -----------------------------------------------------------------------------------------
 def dpo_loss(pi_w, ref_w, pi_l, ref_l, beta):
-    chosen, rejected = seqs(pi_w, ref=ref_w.detach()), seqs(pi_l, ref=ref_l.detach())
+    chosen, rejected = seqs(pi_w, ref_logp=ref_w.detach()), seqs(pi_l, ref_logp=ref_l.detach())
     return dpo.dpo_loss(chosen, rejected, beta)
 
 
@@ -186,7 +186,7 @@ TASKS = [LOSS]
 def dpo_push(h, beta):
     """By autograd: answers of one token, and a policy that has moved by h / beta on the chosen."""
     zero = torch.zeros(1, 1, dtype=torch.float64)
-    roles = {"chosen": seqs(zero + h / beta, ref=zero), "rejected": seqs(zero, ref=zero)}
+    roles = {"chosen": seqs(zero + h / beta, ref_logp=zero), "rejected": seqs(zero, ref_logp=zero)}
     objective = OBJECTIVES["dpo"]
     found = pushes(objective, Batch.of(roles, Columns()), objective.hp(beta=beta))
     return found["chosen"].item(), found["rejected"].item()

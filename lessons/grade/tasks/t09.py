@@ -130,7 +130,7 @@ def project_push(i, grade, beta):
     """UNA's push on the one token of an answer, by the project's own loss."""
     una = OBJECTIVES["una"]
     one = torch.ones(1, 1)
-    answer = Seqs(one, one, one, one, logp=one * i / beta, ref=torch.zeros(1, 1))
+    answer = Seqs(one, one, one, one, logp=one * i / beta, ref_logp=torch.zeros(1, 1))
     batch = Batch.of({"answer": answer}, Columns(score=torch.tensor([grade])))
     return 0.0 + pushes(una, batch, una.hp(beta=beta))["answer"].item()
 

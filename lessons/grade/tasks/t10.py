@@ -16,7 +16,7 @@ def project_push(i, beta):
     """UFT's push on the one token of a demonstration, by the project's own loss."""
     uft = OBJECTIVES["uft"]
     one = torch.ones(1, 1)
-    answer = Seqs(one, one, one, one, logp=torch.full((1, 1), i / beta), ref=torch.zeros(1, 1))
+    answer = Seqs(one, one, one, one, logp=torch.full((1, 1), i / beta), ref_logp=torch.zeros(1, 1))
     batch = Batch.of({"answer": answer}, Columns(score=torch.ones(1)))
     return pushes(uft, batch, uft.hp(beta=beta))["answer"].item()
 

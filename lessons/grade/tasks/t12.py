@@ -17,7 +17,7 @@ def one_side(ratio, weights, mu):
     """A row of the project's batch whose token weights are these. They come from token rewards."""
     one = torch.ones(1, len(ratio))
     extra = {"token_reward": mu * weights.detach().log()[None]}
-    return Seqs(one, one, one, one, logp=ratio[None], ref=torch.zeros_like(one), extra=extra)
+    return Seqs(one, one, one, one, logp=ratio[None], ref_logp=torch.zeros_like(one), extra=extra)
 
 
 def project_tis(c, r, w_c, w_r, beta):
@@ -136,8 +136,8 @@ def project_pushes(h, p, beta):
     out = []
     for name, settings in ("gdpo", {}), ("dpo", {"label_smoothing": 1 - p}):
         one, objective = torch.ones(1, 1), OBJECTIVES[name]
-        chosen = Seqs(one, one, one, one, logp=torch.full((1, 1), h), ref=torch.zeros(1, 1))
-        rejected = Seqs(one, one, one, one, logp=torch.zeros(1, 1), ref=torch.zeros(1, 1))
+        chosen = Seqs(one, one, one, one, logp=torch.full((1, 1), h), ref_logp=torch.zeros(1, 1))
+        rejected = Seqs(one, one, one, one, logp=torch.zeros(1, 1), ref_logp=torch.zeros(1, 1))
         batch = Batch.of({"chosen": chosen, "rejected": rejected}, Columns(p=torch.tensor([p])))
         hp = objective.hp(beta=beta, **settings)
         out.append(pushes(objective, batch, hp)["chosen"].item())

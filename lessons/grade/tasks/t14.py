@@ -167,8 +167,8 @@ def project_aggregate(loss, mask, how):
     """The project's GRPO with ratios that are these losses: at advantage -1 a token pays its ratio.
     eps is so large that nothing is clipped."""
     none = torch.zeros_like(loss)
-    answer = Seqs(mask, mask, mask, mask, logp=loss.log(), ref=none, old=none)
-    batch = Batch.of({"answer": answer}, Columns(adv=-torch.ones(len(loss))))
+    answer = Seqs(mask, mask, mask, mask, logp=loss.log(), ref_logp=none, sampled_logp=none)
+    batch = Batch.of({"answer": answer}, Columns(advantage=-torch.ones(len(loss))))
     hp = grpo.GRPO(beta=0.0, aggregation=how, length=loss.shape[1], eps=100.0)
     return grpo.loss(batch, hp)[0]
 

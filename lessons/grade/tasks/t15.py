@@ -245,7 +245,7 @@ TASKS = [A, B]
 def project_rewards(score, logp, ref, beta):
     """The project's rewards of one sampled answer that ends."""
     one = torch.ones(1, len(logp))
-    answer = Seqs(one, one, one, one, old=logp.detach()[None], ref=ref[None])
+    answer = Seqs(one, one, one, one, sampled_logp=logp.detach()[None], ref_logp=ref[None])
     batch = Batch.of({"answer": answer}, Columns(reward=torch.tensor([score]), ended=one[:, 0]))
     return ppo.rewards(batch, ppo.PPO(beta=beta))[0]
 

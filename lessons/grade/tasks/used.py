@@ -49,7 +49,9 @@ def put_dpo(f) -> None:
     from nanouft.objectives import dpo
 
     def dpo_loss(chosen, rejected, beta, label_smoothing=0.0):
-        rows = [x.masked_fill(s.mask == 0, 0) for s in (chosen, rejected) for x in (s.logp, s.ref)]
+        rows = [
+            x.masked_fill(s.mask == 0, 0) for s in (chosen, rejected) for x in (s.logp, s.ref_logp)
+        ]
         return f(*rows, beta)
     dpo.dpo_loss = dpo_loss
 
@@ -89,7 +91,7 @@ def put_poft(f) -> None:
 
     def loss(batch, hp):
         s = batch.seqs["answer"]
-        rows = zip(s.logp, s.mask, batch.col.extra["aligned_logp"])
+        rows = zip(s.logp, s.mask, batch.per_row.extra["aligned_logp"])
         each = torch.stack([f(logp, mask, [aligned[None]])[0] for logp, mask, aligned in rows])
         return each.sum() / batch.rows, {"tau": poft.tau(batch, hp).sum().detach() / batch.rows}
     put_loss("poft", loss)
