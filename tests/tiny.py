@@ -289,7 +289,7 @@ def pure(nll: list[list[float]], mask: list[list[int]] | None = None) -> Batch:
     m = torch.ones(x.shape) if mask is None else torch.tensor(mask, dtype=torch.float32)
     zeros = torch.zeros(x.shape, dtype=torch.long)
     return Batch({"answer": Seqs(zeros, zeros, m, torch.ones_like(m), logp=-x)}, rows=len(nll),
-                 tokens={"answer": int(m.sum())}, attended={"answer": m.numel()})
+                 tokens={"answer": int(m.sum())}, real_tokens={"answer": m.numel()})
 
 
 def value_and_grads(form: Form, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
