@@ -87,7 +87,7 @@ def test_views_read_flags_as_train_does():
     assert (shown[-1][2].detach, shown[-1][2].lam) == (True, 0.5) and not shown[1][2].detach
     for wrong, words in [("itf", "did you mean ift"), ("sft --lam 1", "unknown flag --lam"),
                          ("", "unknown objective"),
-                         ("ift --variant eq21 --detach", "changes nothing")]:
+                         ("ift --lam 2", "at most 1")]:
         with pytest.raises(UserError, match=words):
             list(views([wrong]))
 
