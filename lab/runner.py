@@ -25,7 +25,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from nanouft.errors import UserError
-from nanouft.run import runs, signals
+from nanouft.run import command, runs
 from nanouft.run.storage import LOCK, Lines, beside, locked
 from nanouft.run.words import one_line
 
@@ -119,7 +119,7 @@ def finished_jobs(work: Callable, jobs: Iterable[tuple], workers: int) -> Iterat
     what has ended is handed out, then the workers are killed and Interrupted is raised. To be
     closed (contextlib.closing)."""
     asked, others = [], multiprocessing.active_children()
-    before = signals.set_handlers(lambda number, frame: asked.append(number))
+    before = command.set_handlers(lambda number, frame: asked.append(number))
     pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), leave_with_parent)
     try:
         with blocked():
@@ -130,7 +130,7 @@ def finished_jobs(work: Callable, jobs: Iterable[tuple], workers: int) -> Iterat
             for future in sorted(done, key=lambda f: f.exception() is not None):
                 yield future.result()
             if asked:
-                raise signals.Interrupted(asked[0])
+                raise command.Interrupted(asked[0])
     except BaseException as e:
         for process in multiprocessing.active_children():
             if process not in others:

@@ -16,7 +16,7 @@ A rollout serves `stride` optimizer steps (minibatches x passes). It is one Batc
 Every draw is a function of (seed, number of the rollout). Checkpoints are written between rollouts,
 so a resumed run samples the same answers from the same weights.
 Of several processes each answers and measures its share of the rows, and the first one scores.
-Simplified: `score` sees only the last turn of a prompt.
+Simplified: the scorers of this project see only the last turn of a prompt.
 """
 import contextlib
 import copy
@@ -98,20 +98,25 @@ class Rollouts:
     def collect(self, number: int) -> Batch:
         """Rollout `number`. Answers to one prompt are neighbours."""
         asked = [self.prompts[i] for i in self.plan[number] for _ in range(self.hp.samples)]
+        # 1. sample
         answers = self.sample([e.seqs["prompt"].ids.tolist() for e in asked], number)
         texts = [self.tok.decode(a.ids).strip() for a in answers]
         batch = batch_of(asked, answers, self.tok)
         rows = [e.row for e in asked]
-        batch.per_row = col = self.scored(rows, texts, answers)
+        # 2. score
+        col = self.scored(rows, texts, answers)
+        batch.per_row = col
+        # 3. measure
         figures = measure(batch, self.policy, self.start, self.device, self.objective.columns,
                           self.hp, self.others)
         self.stats = stats(batch, figures)
         if self.exact:
             self.stats["score"] = float(self.exact(rows, texts).mean())
         if self.device.dtype != "fp32":
-            # `old` is what training's forward says, so that the ratio begins near 1. Not at 1:
+            # sampled_logp is what training's forward says: the ratio begins near 1. Not at 1:
             # products of bf16 depend on a batch's shape (a ratio was off by .052; fp32: 1.6e-5).
             batch.seqs["answer"].sampled_logp = figures["now"]
+        # 4. credit
         batch, more = credited(batch, self.objective, self.hp)
         self.stats |= more
         if self.show and self.is_due(number):
@@ -155,7 +160,7 @@ class Rollouts:
 
 # ---- answers -> batch ----------------------------------------------------------------------------
 def batch_of(prompts: list[Encoded], answers: list[Answer], tok: Tokenizer) -> Batch:
-    """Prompts with their sampled answers, role "answer", with `old`, the log-probs of decoding."""
+    """Prompts with their sampled answers, role "answer", with sampled_logp, the log-probs of decoding."""
     rows = []
     for e, a in zip(prompts, answers, strict=True):
         asked = e.seqs["prompt"].ids

@@ -122,7 +122,7 @@ def grpo_loss(model, reference, rows, tok, step: int) -> Tensor:
     before = pick(reference(inputs), targets).detach()
     ratio = (logp - logp.detach()).exp()        # 1, as the answers are fresh; its slope is logp's
     k3 = (before - logp).exp() - (before - logp) - 1                # Eq. 4: KL to the start model
-    each = KL * k3 - ratio * advantage                              # Eq. 3
+    each = KL * k3 - ratio * advantage          # Eq. 3; its clip does nothing where the ratio is 1
     return ((each * mask).sum(-1) / mask.sum(-1)).mean()
 
 
@@ -164,6 +164,7 @@ def main(argv=None) -> int:
     rows = world.rows("train", kind, cfg.steps * ROWS, seed=0)
     asked = world.rows("val", "prompts", 3, seed=1, skills=("sort", "list", "unknown"))
     if cfg.objective == "grpo":                 # it needs a model that is sometimes right
+        print("first 20 steps of SFT")
         teach(model, world.rows("train", "demos", 20 * ROWS, seed=1), tok, "sft", 20)
     before = answer_rows(model, tok, asked)
     teach(model, rows, tok, cfg.objective, cfg.steps)

@@ -5,9 +5,9 @@
     torchrun --nproc_per_node=2 -m nanouft.train --objective sft      # same batches, same losses
     python -m nanouft.train --objective list           # what each objective needs
 
-A batch of --batch-size rows makes one optimizer step. --accumulate and torchrun only cut it into
-pieces. All randomness of step n is a function of (seed, n): on a CPU a resumed run equals
-the uninterrupted one, bit for bit. The loop itself is in loop.py; `fit` logs, evaluates and saves
+A batch of --batch-size rows (on-policy: prompts) makes one optimizer step. --accumulate and
+torchrun only cut it into pieces. All randomness of step n is a function of (seed, n): on a CPU a
+resumed run equals the uninterrupted one, bit for bit. The loop itself is in loop.py; `fit` logs, evaluates and saves
 around it. What comes before is in run/setup.py, the flags are in run/flags.py.
 """
 import math
@@ -115,7 +115,8 @@ def fit(model: GPT, objective: Objective, hp: Any, total: int, run: Run) -> None
                     save(n)
                     break
     except UserError as e:                          # such as a reward function that fails
-        if saves and n and alone and not isinstance(e, Diverged):
+        whole = n % run.source.stride == 0          # a run cannot go on from within a rollout
+        if saves and n and whole and alone and not isinstance(e, Diverged):
             save(n)
             e.args = (f"{e}; {run.folder} holds step {n}; go on with --resume {run.folder}",)
         raise

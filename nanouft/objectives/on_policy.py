@@ -23,7 +23,7 @@ def check_sampling(hp, least: int = 1) -> None:
 
 
 def penalised_reward(batch: Batch, beta: float) -> Tensor:
-    """(B,) the score of each sampled answer minus its KL penalty.
+    """(B,) the reward of each sampled answer minus its KL penalty.
     The penalty is beta times the answer's log-ratio to the start model, as it was when the answer
     was sampled: the k1 estimate of the KL, summed over the answer."""
     s = batch.seqs["answer"]

@@ -89,7 +89,7 @@ def one_line_errors(path: str) -> Iterator[None]:
             yield
     except (UserError, KeyboardInterrupt):
         raise
-    except BaseException as e:                          # sys.exit(), too
+    except BaseException as e:                          # an exit, too
         lines = [frame.lineno for frame in traceback.extract_tb(e.__traceback__)
                  if frame.filename == path]
         if isinstance(e, SyntaxError) and e.filename == path:

@@ -105,20 +105,26 @@ def handle(number: int, frame: FrameType | None) -> None:
 
 @contextlib.contextmanager
 def caught() -> Iterator[None]:
-    """Signals raise Interrupted inside. One that is ignored (nohup, a job in the background) stays
-    ignored. Only the main thread can do this; elsewhere nothing changes."""
-    before = {}
-    if threading.current_thread() is threading.main_thread():
-        before = {number: signal.getsignal(number) for number in SIGNALS}
-    before = {n: old for n, old in before.items() if old not in (None, signal.SIG_IGN)}
-    for number in before:
-        signal.signal(number, handle)
+    """Signals raise Interrupted inside."""
+    before = set_handlers(handle)
     try:
         yield
     finally:
         Loop.runs = False
         for number, old in before.items():
             signal.signal(number, old)
+
+
+def set_handlers(handler: Callable) -> dict:
+    """{signal: what handled it before}. One that is ignored (nohup, a job in the background) stays
+    ignored. Only the main thread can do this; elsewhere nothing changes."""
+    if threading.current_thread() is not threading.main_thread():
+        return {}
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    before = {n: old for n, old in before.items() if old not in (None, signal.SIG_IGN)}
+    for number in before:
+        signal.signal(number, handler)
+    return before
 
 
 def last_words(e: KeyboardInterrupt) -> str:

@@ -46,7 +46,7 @@ class Train:
     judge: list[str] | None = None      # aligned models for --keep [NanoWorld: one is made]
     steps: int | None = None            # optimizer steps
     epochs: float | None = None         # or passes over the data [3]
-    batch_size: int = 32                # rows of one optimizer step
+    batch_size: int = 32                # rows of one optimizer step; on-policy: prompts
     accumulate: int = 1                 # cut each step into this many micro-batches, to save memory
     lr: float | None = None             # peak learning rate [the objective's own; x 128 / width
     #                                     for other models]

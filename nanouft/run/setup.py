@@ -1,6 +1,6 @@
 """What train.py does around the rows and before the loop: check, adapt the model, open the run.
 
-Each function is one line of train.main; read that first.
+train.main calls them in this order; read that first.
 """
 import contextlib
 import copy
