@@ -47,7 +47,7 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
     "poft": [{}, {"beta": 0.5, "margin": 0.5}],
     "kto": [{}, {"beta": 0.7, "desirable_weight": 2.0, "undesirable_weight": 0.5}],
     "orpo": [{}, {"lam": 0.1}, {"nll": "response"}],
-    "dpo": [{}, {"beta": 0.7}, {"label_smoothing": 0.2}, {"swap": True}],
+    "dpo": [{}, {"beta": 0.7}, {"label_smoothing": 0.2}, {"swap": True}, {"reduction": "mean"}],
     "ipo": [{}, {"reduction": "sum"}],
     "slic": [{}, {"form": "trl"}],
     "apo": [{}, {"form": "down", "beta": 0.7}],

@@ -15,12 +15,15 @@ Bradley-Terry's probability that `chosen` (w) beats `rejected` (l). No reward mo
 It is a logistic regression on how much further the policy moved towards one answer than the other.
 
 Needs pairs and the start model's log-probs. Left out: the f-divergence variants.
-Log-probs are summed over tokens, not averaged: a long answer moves more.
+Log-ratios are summed over tokens, so a long answer moves more. --reduction mean divides each by the
+number |y| of its answer's tokens (length-normalised DPO: Tulu 3, arXiv:2411.15124, Eq. 6):
+    h = beta/|y_w| log pi(y_w|x)/pi_ref(y_w|x) - beta/|y_l| log pi(y_l|x)/pi_ref(y_l|x)
+There beta multiplies nats per token; a larger one suits (Tulu 3: 5). lr was chosen with sums.
 Same letter elsewhere: ORPO's and SimPO's beta are not this one.
 """
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -35,6 +38,7 @@ class DPO:
     beta: float = 0.1               # strength of the KL penalty; larger = stay nearer the reference
     label_smoothing: float = 0.0    # probability that a label is flipped (cDPO); 0 is plain DPO
     swap: bool = False              # prefer the rejected answers; an opposite model for tis_dpo
+    reduction: Literal["sum", "mean"] = "sum"   # an answer's log-ratio: sum or mean over its tokens
 
     def check(self) -> None:
         check_beta(self)
@@ -53,23 +57,24 @@ def check_smoothing(eps: float) -> None:
         raise UserError(f"--label-smoothing {eps}: must be in [0, 0.5); at 0.5 pairs say nothing")
 
 
-def log_ratio(s: Seqs) -> Tensor:
-    """(B,) nats: log pi(y|x) - log pi_ref(y|x), summed over response tokens."""
-    return s.sum(s.logp - s.ref_logp)
+def log_ratio(s: Seqs, reduction: str = "sum") -> Tensor:
+    """(B,) nats: log pi(y|x) - log pi_ref(y|x), the sum or the mean over response tokens."""
+    return (s.mean if reduction == "mean" else s.sum)(s.logp - s.ref_logp)
 
 
-def dpo_loss(chosen: Seqs, rejected: Seqs, beta: float, label_smoothing: float = 0.0) -> Tensor:
+def dpo_loss(chosen: Seqs, rejected: Seqs, beta: float, label_smoothing: float = 0.0,
+             reduction: str = "sum") -> Tensor:
     """(B,) loss of each pair. log 2 at the reference. Without label_smoothing it has no minimum."""
-    h = beta * (log_ratio(chosen) - log_ratio(rejected))                # implicit reward margin
+    h = beta * (log_ratio(chosen, reduction) - log_ratio(rejected, reduction))  # reward margin
     return -(1 - label_smoothing) * F.logsigmoid(h) - label_smoothing * F.logsigmoid(-h)    # Eq. 7
 
 
 def loss(batch: Batch, hp: DPO) -> tuple[Tensor, dict]:
     w, l = batch.seqs["chosen"], batch.seqs["rejected"]
     better, worse = (l, w) if hp.swap else (w, l)
-    each = dpo_loss(better, worse, hp.beta, hp.label_smoothing)
-    metrics = pair_metrics(batch, hp.beta * log_ratio(w), hp.beta * log_ratio(l), hp.beta)
-    return each.sum() / batch.rows, metrics
+    each = dpo_loss(better, worse, hp.beta, hp.label_smoothing, hp.reduction)
+    r_w, r_l = (hp.beta * log_ratio(s, hp.reduction) for s in (w, l))
+    return each.sum() / batch.rows, pair_metrics(batch, r_w, r_l, hp.beta)
 
 
 # ---- what every method over pairs reports --------------------------------------------------------

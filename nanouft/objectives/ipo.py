@@ -37,12 +37,8 @@ class IPO:
 
 def loss(batch: Batch, hp: IPO) -> tuple[Tensor, dict]:
     w, l = batch.seqs["chosen"], batch.seqs["rejected"]
-    if hp.reduction == "mean":
-        r_w = w.mean(w.logp - w.ref_logp)
-        r_l = l.mean(l.logp - l.ref_logp)
-    else:
-        r_w = log_ratio(w)
-        r_l = log_ratio(l)
+    r_w = log_ratio(w, hp.reduction)
+    r_l = log_ratio(l, hp.reduction)
     each = (r_w - r_l - 1 / (2 * hp.beta)) ** 2                     # Eq. 17, its pair form
     return each.sum() / batch.rows, pair_metrics(batch, r_w, r_l)
 

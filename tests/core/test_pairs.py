@@ -19,6 +19,7 @@ from tiny import (
     nano,
     real_batch,
     same,
+    same_each,
     say,
     settings,
     value_and_grads,
@@ -125,6 +126,30 @@ def test_swap_is_dpo_on_the_swapped_pairs():
     swapped = Batch.of({"chosen": batch.seqs["rejected"], "rejected": batch.seqs["chosen"]},
                        Columns())
     same(loss("dpo", batch, swap=True), loss("dpo", swapped), "--swap is DPO on the swapped pairs")
+
+
+def test_dpo_of_means_is_dpo_where_answers_have_one_token():
+    one = step([[-1.0], [-0.5]], [[-3.0], [-2.0]])
+    same(loss("dpo", one, reduction="mean"), loss("dpo", one), "one token: mean and sum are one")
+    same_each(grads("dpo", one, reduction="mean"), grads("dpo", one), "and so are the gradients")
+    n = 3                                       # each token three times: n times the sum
+    longer = step([[-1.0] * n, [-0.5] * n], [[-3.0] * n, [-2.0] * n])
+    same(loss("dpo", longer, reduction="mean"), loss("dpo", one), "length alone changes no mean")
+    same(loss("dpo", longer, reduction="mean", beta=0.1 * n), loss("dpo", longer),
+         "answers of n tokens: the mean with n times the beta is the sum")
+
+
+def test_dpo_of_means_by_hand():
+    batch = step([[-1.0, -2, -3, -2]], [[-3.0, -1]])            # sums -8 and -4; means both -2
+    same(loss("dpo", batch, reduction="mean", beta=2.0), LOG2, "equal means: log 2 ...")
+    same(loss("dpo", batch, beta=2.0), math.log1p(math.exp(8)), "... where sums are 4 nats apart")
+    batch = step([[-1.0, -2]], [[-3.0, -3, 0, -4]])             # means -1.5 and -2.5: h = 2
+    same(loss("dpo", batch, reduction="mean", beta=2.0), math.log1p(math.exp(-2)),
+         "-log sigmoid(beta (mean of chosen - mean of rejected))")
+    pull = 2.0 / (1 + math.exp(2))
+    found = grads("dpo", batch, reduction="mean", beta=2.0)
+    same(found["chosen"], [[-pull / 2] * 2], "each of 2 tokens has half of the push")
+    same(found["rejected"], [[pull / 4] * 4], "each of 4 tokens a quarter")
 
 
 def test_two_forms_of_slic():
@@ -294,6 +319,8 @@ def test_each_methods_own_figures_by_hand():
     for name, hp, want in (
             ("dpo", {"beta": 0.2}, {"margin": 0.15, "accuracy": 0.75, "logp_chosen": -1.75,
                                     "logp_rejected": -2.5}),
+            ("dpo", {"beta": 0.2, "reduction": "mean"}, {
+                "margin": 0.2, "accuracy": 1.0, "logp_chosen": -1.75, "logp_rejected": -2.5}),
             ("simpo", {"beta": 2.0}, {"margin": 2.0, "accuracy": 1.0}),
             ("ipo", {}, {"margin": 1.0}),
             ("orpo", {"nll": "response"}, {

@@ -47,8 +47,12 @@ def put_ift(f) -> None:
 
 def put_dpo(f) -> None:
     from nanouft.objectives import dpo
+    project = dpo.dpo_loss
 
-    def dpo_loss(chosen, rejected, beta, label_smoothing=0.0):
+    def dpo_loss(chosen, rejected, beta, label_smoothing=0.0, reduction="sum"):
+        """The student's function knows the sum; the mean is the project's."""
+        if reduction == "mean":
+            return project(chosen, rejected, beta, label_smoothing, reduction)
         rows = [
             x.masked_fill(s.mask == 0, 0) for s in (chosen, rejected) for x in (s.logp, s.ref_logp)
         ]

@@ -55,7 +55,8 @@ const tokenMean = (b, role, loss) => sum(b.rows.map((row) => sum(loss(row.seqs[r
 const nll = (b, role) => tokenMean(b, role, ({ logp }) => logp.map((x) => x.neg()));
 const ratio = (s, from = s.ref) => sum(s.logp.map((x, t) => x.minus(from[t])));     // log pi/pi_ref of the answer
 const smooth = (h, eps = 0) => h.logsigmoid().times(eps - 1).minus(h.neg().logsigmoid().times(eps));
-const dpo = (w, l, beta, eps) => smooth(ratio(w).minus(ratio(l)).times(beta), eps);
+const reduced = (s, how) => ratio(s).over(how === "mean" ? s.logp.length : 1);
+const dpo = (w, l, beta, eps, how) => smooth(reduced(w, how).minus(reduced(l, how)).times(beta), eps);
 const simpo = (w, l, { beta, gamma, label_smoothing }) =>
   smooth(mean(w.logp).minus(mean(l.logp)).times(beta).minus(gamma), label_smoothing);
 const cpo = (w, l, { beta }) => smooth(sum(w.logp).minus(sum(l.logp)).times(beta));
@@ -187,13 +188,11 @@ const objectives = {
     return mu ? mean(both).neg().plus(each(b, mix).times(mu)) : mean(both).neg();
   } },
 
-  dpo: pair((w, l, hp) => dpo(...(hp.swap ? [l, w] : [w, l]), hp.beta, hp.label_smoothing)),
+  dpo: pair((w, l, hp) => dpo(...(hp.swap ? [l, w] : [w, l]), hp.beta, hp.label_smoothing, hp.reduction)),
   robust_dpo: pair((w, l, { beta, label_smoothing: e }) =>
     dpo(w, l, beta).times(1 - e).minus(dpo(l, w, beta).times(e)).over(1 - 2 * e)),
-  ipo: pair((w, l, { beta, reduction }) => {
-    const [x, y] = [w, l].map((s) => ratio(s).over(reduction === "mean" ? s.logp.length : 1));
-    return x.minus(y).minus(1 / (2 * beta)).square();
-  }),
+  ipo: pair((w, l, { beta, reduction }) =>
+    reduced(w, reduction).minus(reduced(l, reduction)).minus(1 / (2 * beta)).square()),
   hinge: implicit((w, l) => num(1).minus(w.minus(l)).relu()),
   apo: implicit((w, l, { form }) => (form === "zero" ? w.neg().sigmoid().plus(l.sigmoid())
     : w.sigmoid().plus(l.minus(w).sigmoid()))),
