@@ -5,6 +5,7 @@ from random import Random
 import torch
 
 from lessons.grade.task import Case, Law, Mistake, Task
+from lessons.grade.tasks import masks
 from lessons.grade.tasks.project import seqs
 from nanouft.objective import Batch, Columns
 from nanouft.objectives import sft
@@ -133,6 +134,13 @@ def sft_loss(logp, mask, reduction):
     return value
 
 
+def sft_by_hand(logp, mask, reduction):
+    losses, n = -logp.masked_fill(mask == 0, 0).sum(1), mask.sum(1)
+    if reduction == "token":
+        return losses.sum() / n.sum()
+    return (losses / n).mean()
+
+
 def sft_model(logp, mask, reduction, over="mask", asked=None, total="mean", sign=-1, fill=True):
     reduction = asked or reduction
     paying = mask.clone()
@@ -154,10 +162,9 @@ def sft_model(logp, mask, reduction, over="mask", asked=None, total="mean", sign
 def random_answers(rng: Random):
     B, T = rng.randint(2, 3), 6
     logp = torch.tensor([[-3 * rng.random() - 0.1 for _ in range(T)] for _ in range(B)])
-    mask = torch.zeros(B, T)
-    for row, start, n in zip(range(B), rng.choices([1, 2], k=B), rng.sample([1, 2, 3], B)):
-        mask[row, start:start + n] = 1
-        logp[row, start + n:] = rng.choice([0.0, -5.0, -math.inf])
+    mask = torch.tensor([masks.mask(rng, T) for _ in range(B)])
+    padding = mask.flip(1).cumsum(1).flip(1) == 0
+    logp = logp.masked_fill(padding, rng.choice([0.0, -5.0, -math.inf]))
     return logp, mask, rng.choice(["token", "sequence"])
 
 
@@ -187,7 +194,8 @@ What stands in logp where the mask is 0 must not matter. It can be anything, eve
 Example: one row pays one token with loss 2, another pays four with loss 1 each. "token" gives
 (2 + 1 + 1 + 1 + 1) / 5 = 1.2, "sequence" gives (2 + 1) / 2 = 1.5.""",
     heading="One equation",
-    right=sft_loss, model=sft_model,
+    right=sft_loss, by_hand=sft_by_hand,
+    model=sft_model,
     cases=(
         Case((LOGP[:1, :2], M[:1, :2], "token"), "one token pays"),
         Case((LOGP, M, "token"), "the example, \"token\""),

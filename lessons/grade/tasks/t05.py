@@ -5,6 +5,7 @@ import torch
 
 from lessons.grade.debug import Bug, debug
 from lessons.grade.task import Case, Law, Mistake, Task
+from lessons.grade.tasks import masks
 from nanouft.objectives import ift
 from nanouft.objectives.ift import own_guess
 
@@ -34,9 +35,8 @@ def guess_model(inputs, mask, argmax, shift=1, replaced="answer", kept="inputs",
 
 
 def random_row(rng: Random):
-    B, T, n = rng.randint(1, 2), rng.randint(6, 7), rng.randint(2, 3)
-    starts = rng.sample(range(1, T - n + 1), B)                     # an answer can end the row
-    mask = [[int(start <= i < start + n) for i in range(T)] for start in starts]
+    B, T = rng.randint(1, 2), rng.randint(6, 7)
+    mask = [[int(x) for x in masks.mask(rng, T)] for _ in range(B)]
     first, second = ([[rng.randint(1, 9) for _ in range(T)] for _ in range(B)] for _ in range(2))
     return torch.tensor(first), torch.tensor(mask), torch.tensor(second)
 

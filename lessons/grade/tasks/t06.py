@@ -6,6 +6,7 @@ import torch
 
 from lessons.grade.cards import Blank, Ledger, whose
 from lessons.grade.task import Case, Law, Mistake, Task
+from lessons.grade.tasks import masks
 from lessons.grade.tasks.project import seqs
 from nanouft.objective import Batch, Columns
 from nanouft.objectives import ift
@@ -48,7 +49,11 @@ def weights_model(losses, mask, gamma, discount="right", mean="mask", masked=Tru
         share = share.T
     if discount == "later only":
         share = torch.where(gap == 0, 0, share)
-    raw = (share @ paid) * pays
+    raw = share @ paid
+    if masked == "first n":
+        pays = (torch.arange(T) < mask.sum()).float()
+        raw = share @ (losses * pays)
+    raw = raw if masked == "losses" else raw * pays
     raw = raw if alive else raw.detach()
     if mean == "none":
         return raw
@@ -57,9 +62,9 @@ def weights_model(losses, mask, gamma, discount="right", mean="mask", masked=Tru
 
 
 def random_losses(rng: Random):
-    T, n = rng.randint(5, 6), rng.randint(3, 4)
+    T = rng.randint(5, 6)
     losses = torch.tensor([rng.uniform(0.2, 3) for _ in range(T)])
-    mask = torch.tensor([float(i < n) for i in range(T)])
+    mask = torch.tensor(masks.mask(rng, T))
     return losses, mask, rng.choice([0.3, 0.5, 0.9])
 
 
@@ -96,6 +101,8 @@ the three is 3.5 / 3. So the weights are 2.1429 0.8571 0 0.""",
         Case((torch.tensor([2.0, 1, 0, 9]), torch.tensor([1.0, 1, 1, 0]), 0.5), "the example"),
         Case((torch.ones(4), torch.ones(4), 0.95), "equal losses, gamma = .95"),
         Case((torch.tensor([2.0, 1, 0, 9]), torch.tensor([1.0, 1, 1, 0]), 1.0), "gamma = 1"),
+        Case((torch.tensor([5.0, 2, 5, 1]), torch.tensor([0.0, 1, 0, 1]), 0.5),
+             "a prompt in front, and a gap"),
     ),
     random=random_losses,
     laws=(Law("the weights must have the mean 1 over the mask", mean_is_one),
@@ -135,6 +142,12 @@ the three is 3.5 / 3. So the weights are 2.1429 0.8571 0 0.""",
                 dict(masked="after"),
                 "What does the 9 in the example do to your weights?",
                 "Mask the losses before they are added up, not only the weights at the end."),
+        Mistake("places where the mask is 0 get a weight, too", dict(masked="losses"),
+                "Which weight has a place of the prompt in your result?",
+                "Mask twice: the losses before they are added up, and the weights at the end."),
+        Mistake("the first places pay, as many as the mask has ones", dict(masked="first n"),
+                "Where does the answer begin if the mask is 0 1 1?",
+                "A mask says where, not only how many. Rows begin with a prompt."),
         Mistake("the weights are cut off from the gradient", dict(alive=False),
                 "Does your weight change if training changes a loss?",
                 "Detached weights are another method, a milder one. The values do not show it."),

@@ -20,6 +20,12 @@ def dpo_loss(pi_w, ref_w, pi_l, ref_l, beta):
     return dpo.dpo_loss(chosen, rejected, beta)
 
 
+def dpo_by_hand(pi_w, ref_w, pi_l, ref_l, beta):
+    chosen = (pi_w - ref_w.detach()).sum(-1)
+    rejected = (pi_l - ref_l.detach()).sum(-1)
+    return -F.logsigmoid(beta * (chosen - rejected))
+
+
 def dpo_model(pi_w, ref_w, pi_l, ref_l, beta, total="sum", reference=1, sign=1, end=True,
               where="both", last="right", fixed="reference", probabilities=False, pairs="apart"):
     """The loss in small steps; each argument after beta makes a mistake."""
@@ -103,7 +109,8 @@ reference does not: no gradient flows into ref_w and ref_l. It must be finite fo
 Example, one pair: pi_w = -1 -1, ref_w = -2 -3, pi_l = -1, ref_l = -2, beta = 1. The chosen
 answer rose by 3 nats, the rejected one by 1. The margin h is 2, and the loss is 0.1269.""",
     heading="From pairs to a loss",
-    right=dpo_loss, model=dpo_model, random=random_pairs, gradients=(0, 1, 2, 3),
+    right=dpo_loss, by_hand=dpo_by_hand,
+    model=dpo_model, random=random_pairs, gradients=(0, 1, 2, 3),
     cases=(
         Case((*PAIR, 1.0), "beta = 1"),
         Case((*PAIR, 0.1), "beta = .1"),

@@ -22,6 +22,10 @@ def simpo_loss(chosen, rejected, beta, gamma):
     return simpo.simpo_loss(beta * w.mean(w.logp), beta * l.mean(l.logp), gamma)[0]
 
 
+def simpo_by_hand(chosen, rejected, beta, gamma):
+    return -F.logsigmoid(beta * (chosen.mean() - rejected.mean()) - gamma)
+
+
 def simpo_model(chosen, rejected, beta, gamma, mean="own", margin="asked", scale=True, side=1,
                 careful=True):
     w, l = chosen.mean(), rejected.mean()
@@ -64,7 +68,8 @@ gamma. Gamma itself is subtracted: it is not multiplied by beta. (The released c
 flag: gamma / beta.) The loss must be finite, however unlikely an answer is.
 Example: chosen -1 -3, rejected -2, beta 2, gamma .5. The means are equal. The loss is 0.9741.""",
     heading="One family",
-    right=simpo_loss, model=simpo_model, random=random_simpo, gradients=(0, 1),
+    right=simpo_loss, by_hand=simpo_by_hand,
+    model=simpo_model, random=random_simpo, gradients=(0, 1),
     cases=(
         Case((torch.tensor([-1.0, -3]), torch.tensor([-2.0]), 2.0, 0.5), "equal means"),
         Case((torch.tensor([-1.0, -1]), torch.tensor([-2.0]), 2.0, 0.5), "chosen is likelier"),
@@ -109,7 +114,13 @@ def log_odds(logp):
     return orpo.log_odds(seqs(logp[None]))[0]
 
 
-def odds_model(logp, mean="logs", result="log-odds", cut=True):
+def log_odds_by_hand(logp):
+    A = logp.mean().clamp(max=-1e-6)
+    return A - torch.log(1 - A.double().exp())
+
+
+def odds_model(logp, mean="logs", result="log-odds", cut=True, alive=True):
+    logp = logp if alive else logp.detach()
     A = logp.sum() if mean == "sum" else logp.exp().mean().log() if mean == "p" else logp.mean()
     if mean == "odds":
         each = logp.clamp_max(-1e-6) if cut else logp
@@ -140,10 +151,11 @@ ODDS = Task(
 
 Here p is the probability on average per token: e to the power of A, and A is the mean of logp.
 If A is 0, then p is 1 and the odds are infinite. So first cut A: take -0.000001 (that is -1e-6)
-if A is larger than this.
+if A is larger than this. The gradient must flow through it to logp: it is a part of a loss.
 Example: three tokens with probability .8 each -> log(.8 / .2) = 1.3863.""",
     heading="One family",
-    right=log_odds, model=odds_model, random=random_answer,
+    right=log_odds, by_hand=log_odds_by_hand,
+    model=odds_model, random=random_answer, gradients=(0,),
     cases=(
         Case((torch.full((3,), 0.8).log(),), "three tokens with p = .8"),
         Case((torch.full((5,), 0.2).log(),), "five tokens with p = .2"),
@@ -170,6 +182,9 @@ Example: three tokens with probability .8 each -> log(.8 / .2) = 1.3863.""",
         Mistake("log p is returned, without the odds", dict(result="p"),
                 "What happens to your number if p comes near to 1?",
                 "log p ends at 0. Log-odds go on: that is what ORPO needs of them."),
+        Mistake("the log-odds are cut off from the gradient", dict(alive=False),
+                "What would ORPO learn from a number without a gradient?",
+                "The log-odds are a part of the loss. Detached, they train nothing."),
         Mistake("a certain answer has infinite log-odds", dict(cut=False),
                 "What is 1 - p if p is 1?",
                 "An infinite loss ends a run. Where p can be 1, cut it first."),
@@ -187,6 +202,12 @@ TASKS = [SIMPO, ODDS]
 def kto_loss(ratios, good, mismatched, beta):
     k = mismatched.mean().clamp_min(0).detach()             # as kto.loss has it
     return kto.kto_loss(ratios, good, k, kto.KTO(beta=beta))
+
+
+def kto_by_hand(ratios, good, mismatched, beta):
+    k = mismatched.mean().clamp(min=0).detach()
+    gain = torch.where(good > 0, ratios - k, k - ratios)
+    return 1 - torch.sigmoid(beta * gain)
 
 
 def kto_model(ratios, good, mismatched, beta, point="right", loss="linear", side=1, scale=True):
@@ -241,7 +262,8 @@ k. A good answer has the loss 1 - sigmoid(beta (r - k)), where r is its ratio. A
 the loss 1 - sigmoid(beta (k - r)).
 Example: ratios 2 2, good 1 0, mismatched 1 1, beta .5 -> 0.3775 0.6225.""",
     heading="The proof",
-    right=kto_loss, model=kto_model, random=random_labels, gradients=(0, 2),
+    right=kto_loss, by_hand=kto_by_hand,
+    model=kto_model, random=random_labels, gradients=(0, 2),
     cases=(
         Case((torch.tensor([2.0, 2]), LABELS, torch.tensor([1.0, 1]), 0.5), "k = 1"),
         Case((torch.zeros(2), LABELS, torch.tensor([-1.0, 0.4]), 0.5), "a negative mean"),

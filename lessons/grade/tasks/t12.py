@@ -27,6 +27,11 @@ def project_tis(c, r, w_c, w_r, beta):
     return loss
 
 
+def tis_by_hand(c, r, w_c, w_r, beta):
+    chosen, rejected = (w_c.detach() * c).sum(), (w_r.detach() * r).sum()
+    return -F.logsigmoid(beta * (chosen - rejected))
+
+
 def tis_loss(c, r, w_c, w_r, beta, end=True, normed=False, detached=True, weigh="both",
              with_beta=True, sign=1, careful=True):
     """TIS-DPO's loss of one pair, and its mistakes by flag."""
@@ -81,7 +86,8 @@ Returns one number. It must be finite for any margin.
 For c .5 1.5, r -.25 .5, weights 2 1 and 1.5 .5 and beta 1 it is 0.0699:
 the two weighted sums are 2.5 and -.125.""",
     heading="One push, three factors",
-    right=project_tis, model=tis_loss,
+    right=project_tis, by_hand=tis_by_hand,
+    model=tis_loss,
     cases=(Case((C, R, torch.tensor([2.0, 1.0]), torch.tensor([1.5, 0.5]), 1.0), "beta = 1"),
            Case((C, R, ONES, ONES, 2.0), "all weights 1, beta = 2"),
            Case((C - 500, R, ONES, ONES, 1.0), "chosen fell by 500 nats a token")),
@@ -144,6 +150,15 @@ def project_pushes(h, p, beta):
     return tuple(out)
 
 
+def pushes_by_hand(h, p, beta):
+    def sigmoid(x):
+        return 1 / (1 + math.exp(-x))
+    sure = 2 * p - 1
+    gdpo = beta * sure * sigmoid(-beta * sure * h)
+    cdpo = beta * (p * sigmoid(-beta * h) - (1 - p) * sigmoid(beta * h))
+    return gdpo, cdpo
+
+
 def soft_pushes(h, p, beta, exchanged=False, gdpo="both", cdpo="subtracted", scale="beta",
                 sign=1, pick="right"):
     """Both pushes in closed form, and the mistakes by flag."""
@@ -188,7 +203,8 @@ Returns (gdpo, cdpo), two numbers: minus the derivative of the loss by h. Up is 
 
 For h = 2, p = .8 and beta 1 it is (0.1389, -0.0808).""",
     heading="One push, three factors",
-    right=project_pushes, model=soft_pushes,
+    right=project_pushes, by_hand=pushes_by_hand,
+    model=soft_pushes,
     cases=(Case((2.0, 0.8, 1.0), "h = 2, p = .8, beta = 1"),
            Case((2.0, 0.5, 1.0), "an undecided pair, p = .5"),
            Case((2.0, 0.8, 0.1), "beta = .1")),

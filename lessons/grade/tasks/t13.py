@@ -20,6 +20,12 @@ def project_loss(r, ids, end):
     return bradley_terry(reward[0::2], reward[1::2])
 
 
+def reward_by_hand(r, ids, end):
+    last = [row.tolist().index(end) for row in ids]
+    reward = torch.stack([r[i, place] for i, place in enumerate(last)])
+    return -F.logsigmoid(reward[0::2] - reward[1::2])
+
+
 def reward_loss(r, ids, end, at="end", pairs="neighbours", sign=1, form="logsigmoid",
                 reduce="none", token=None):
     """The loss of each pair, and its mistakes by flag."""
@@ -85,7 +91,8 @@ Returns (P,): Bradley and Terry's loss of each pair. Rewards may be 1000 apart.
 With end 9, the rows "4 9 9 9" and "4 4 9 9", and r = 5 1 9 9 and 5 7 0 3,
 the rewards are 1 and 0, and the loss is 0.3133.""",
     heading="One equation",
-    right=project_loss, model=reward_loss,
+    right=project_loss, by_hand=reward_by_hand,
+    model=reward_loss,
     cases=(Case((RW, IDS, 9), "rewards 1 and 0"),
            Case((RW, IDS.masked_fill(IDS == 9, 0), 0), "the same, with end = 0"),
            Case((RW * 0, IDS, 9), "equal rewards"),
@@ -156,6 +163,14 @@ def project_best_of(n, likes, scores):
     return float(best_of.best_of(n, np.array(likes), np.array(scores)))
 
 
+def best_by_hand(n, likes, scores):
+    pairs, kept = list(zip(likes, scores)), []
+    for subset in itertools.combinations(pairs, n):
+        like, score = max(subset)
+        kept.append(score)
+    return sum(kept) / len(kept)
+
+
 def best_of_n(n, likes, scores, choose="likes", subsets="all of n", value="scores"):
     """The mean score of the best of n, by counting, and its mistakes by flag."""
     by = {"likes": likes, "scores": scores, "worst": [-x for x in likes]}[choose]
@@ -186,15 +201,16 @@ B = Task(
     signature="best_of_n(n, likes, scores)",
     text="""How good is the answer that a reward likes best of n?
 
-likes   a list of N numbers: the reward of each of N answers to one prompt, all different
+n       how many of N answers to one prompt are drawn, from 1 to N
+likes   a list of N numbers: the reward of each answer, all different
 scores  a list of N numbers: their exact scores, which the reward does not see
-n       how many of the N answers are drawn, from 1 to N
 Take every subset of n different answers, and keep from each the answer that is liked best.
 Returns the mean score of the kept answers. itertools.combinations helps.
 
-For likes 1 2 3 0 and scores 0 1 .5 .2 it is 0.425 for n = 1 and 0.5833 for n = 2.""",
+For likes 1 2 3 0 and scores 0 1 .5 .2 it is 0.425 with n = 1 and 0.5833 with n = 2.""",
     heading="Live",
-    right=project_best_of, model=best_of_n,
+    right=project_best_of, by_hand=best_by_hand,
+    model=best_of_n,
     cases=(Case((1, [1.0, 2, 3, 0], [0.0, 1, 0.5, 0.2]), "n = 1"),
            Case((2, [1.0, 2, 3, 0], [0.0, 1, 0.5, 0.2]), "n = 2"),
            Case((4, [1.0, 2, 3, 0], [0.0, 1, 0.5, 0.2]), "n = 4")),

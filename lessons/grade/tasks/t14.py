@@ -3,6 +3,7 @@ import torch
 
 from lessons.grade.debug import Bug, debug
 from lessons.grade.task import Case, Law, Mistake, Task
+from lessons.grade.tasks import masks
 from nanouft.objective import Batch, Columns, Seqs
 from nanouft.objectives import grpo
 from nanouft.objectives.grpo import standardised
@@ -97,6 +98,11 @@ def project_advantages(R):
     return standardised(R).detach()
 
 
+def grpo_by_hand(R):
+    spread = R.std(1, keepdim=True) + 1e-4
+    return ((R - R.mean(1, keepdim=True)) / spread).detach()
+
+
 def grpo_model(R, spread="sample", careful=True, down=False, centred=True, detached=True):
     """GRPO's advantages, and the mistakes by flag."""
     R = R.T if down else R
@@ -121,7 +127,8 @@ Returns (P,K), without gradient: R may hold a KL penalty that is made of log-pro
 
 1 0 0 becomes 1.1545 -.5773 -.5773, and .5 .5 .5 becomes 0 0 0.""",
     heading="One equation",
-    right=project_advantages, model=grpo_model,
+    right=project_advantages, by_hand=grpo_by_hand,
+    model=grpo_model,
     cases=(Case((torch.tensor([[1.0, 0, 0], [0.5, 0.5, 0.5]]),), "two prompts, one of equals"),
            Case((torch.tensor([[1.0, 1, 1, 0.9], [1, 1, 1, 0]]),), "nearly all right")),
     random=scores,
@@ -173,6 +180,15 @@ def project_aggregate(loss, mask, how):
     return grpo.loss(batch, hp)[0]
 
 
+def aggregate_by_hand(loss, mask, how):
+    sums, n = (loss * mask).sum(1), mask.sum(1)
+    if how == "grpo":
+        return (sums / n).mean()
+    if how == "dapo":
+        return sums.sum() / n.sum()
+    return sums.mean() / loss.shape[1]
+
+
 def aggregate(loss, mask, how, asked="as asked", masked=True, constant="T", rows="mean"):
     """The mean loss of a step in three ways, and the mistakes by flag."""
     exchanged = {"grpo": "dapo", "dapo": "grpo"}
@@ -188,9 +204,8 @@ def aggregate(loss, mask, how, asked="as asked", masked=True, constant="T", rows
 
 def answers(random):
     T = random.randint(4, 6)
-    lengths = [random.randint(1, T - 1) for _ in range(2)] + [random.randint(1, 2)]
-    mask = [[1.0] * n + [0.0] * (T - n) for n in lengths]
-    loss = [[random.uniform(0.1, 3) for _ in range(T)] for _ in lengths]
+    mask = [masks.mask(random, T) for _ in range(3)]
+    loss = [[random.uniform(0.1, 3) for _ in range(T)] for _ in mask]
     return torch.tensor(loss), torch.tensor(mask), random.choice(["grpo", "dapo", "dr_grpo"])
 
 
@@ -208,7 +223,7 @@ TASKS += [Task(
     text="""One number for the losses of all tokens of a step, in three ways.
 
 loss  (B,T) the loss of each token of B answers
-mask  (B,T) 1 on the tokens of an answer, 0 on the padding
+mask  (B,T) 1 on the tokens of an answer, 0 elsewhere: prompt, padding
 how   "grpo": the mean over the tokens of an answer, then the mean over answers
       "dapo": the mean over all tokens of all answers
       "dr_grpo": the sum over all tokens, divided by B times T, padding counted
@@ -217,7 +232,8 @@ Returns one number.
 Take two answers with the losses 2 and 1 1 1 1, and T = 6.
 "grpo" gives 1.5, "dapo" 1.2 and "dr_grpo" 0.5.""",
     heading="The proof",
-    right=project_aggregate, model=aggregate,
+    right=project_aggregate, by_hand=aggregate_by_hand,
+    model=aggregate,
     cases=(Case((LOSS, MASK, "grpo"), '"grpo"'), Case((LOSS, MASK, "dapo"), '"dapo"'),
            Case((LOSS, MASK, "dr_grpo"), '"dr_grpo"')),
     random=answers,

@@ -19,6 +19,16 @@ def project_gae(R, V, lam, gamma):
     return ppo.gae(R[None], V[None], torch.ones(1, len(R)), gamma, lam)[0]
 
 
+def gae_by_hand(R, V, lam, gamma):
+    found, later, following = [], 0, 0
+    for t in reversed(range(len(R))):
+        delta = R[t] + gamma * following - V[t]
+        later = delta + gamma * lam * later
+        following = V[t]
+        found.append(later)
+    return torch.stack(found[::-1])
+
+
 def gae(R, V, lam, gamma, beyond=False, forwards=False, tail="gamma lam", subtract=True,
         give="advantages", in_delta=True, critic=True):
     """GAE of one answer, and its mistakes by flag."""
@@ -69,7 +79,8 @@ Returns (T,), not whitened.
 
 R 0 0 1, V .5 .5 .5, lam .5 and gamma 1 give .125 .25 .5.""",
     heading="One equation",
-    right=project_gae, model=gae,
+    right=project_gae, by_hand=gae_by_hand,
+    model=gae,
     cases=(Case((R, FLAT, 0.5, 1.0), "lam = .5"),
            Case((R, FALLING, 1.0, 1.0), "lam = 1, V .5 .4 .3"),
            Case((R, FALLING, 0.0, 0.9), "lam = 0, gamma = .9"),
@@ -128,6 +139,12 @@ def project_clip(logp, old, A, eps):
     return clipped((logp - old.detach()).exp(), A, eps, eps)
 
 
+def clip_by_hand(logp, old, A, eps):
+    ratio = (logp - old.detach()).exp()
+    near = ratio.clamp(1 - eps, 1 + eps)
+    return -torch.minimum(ratio * A, near * A)
+
+
 def clip_loss(logp, old, A, eps, pick="min", ratio="exp", sign=1, detached=True, fixed=False,
               one_mean=False):
     """The loss of each token, and its mistakes by flag."""
@@ -180,7 +197,8 @@ Returns (T,). Larger is worse, as in every loss.
 A ratio of 1.5 with advantage 1 and eps .2 costs -1.2 and has no gradient;
 with advantage -1 it costs 1.5.""",
     heading="One equation",
-    right=project_clip, model=clip_loss,
+    right=project_clip, by_hand=clip_by_hand,
+    model=clip_loss,
     cases=(Case(moved(1.5, 1.0), "likelier, and good"),
            Case(moved(1.5, -1.0), "likelier, though bad"),
            Case(moved(0.5, 1.0), "less likely, though good"),
@@ -249,6 +267,12 @@ def project_rewards(score, logp, ref, beta):
     return ppo.rewards(batch, ppo.PPO(beta=beta))[0]
 
 
+def rewards_by_hand(score, logp, ref, beta):
+    paid = -beta * (logp - ref)
+    paid[-1] += score
+    return paid.detach()
+
+
 def token_rewards(score, logp, ref, beta, sign=1, at="last", detached=True, payer="each",
                   with_beta=True):
     """The reward of each token, and the mistakes by flag."""
@@ -292,7 +316,8 @@ Returns (T,), without gradient.
 
 Score 1, logp -1 -2, ref -1.5 -1 and beta .1 give -.05 and 1.1.""",
     heading="One equation",
-    right=project_rewards, model=token_rewards,
+    right=project_rewards, by_hand=rewards_by_hand,
+    model=token_rewards,
     cases=(Case((1.0, torch.tensor([-1.0, -2]), torch.tensor([-1.5, -1]), 0.1), "two tokens"),
            Case((0.5, torch.tensor([-1.0, -2, -1]), torch.tensor([-1.0, -2, -3]), 0.2),
                 "three tokens, only the last one has moved")),

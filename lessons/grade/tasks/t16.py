@@ -5,6 +5,7 @@ import torch
 
 from lessons.grade.debug import Bug, debug
 from lessons.grade.task import Case, Law, Mistake, Task
+from lessons.grade.tasks import masks
 from nanouft.objective import Batch, Columns, Seqs
 from nanouft.objectives import dft, neftune
 from nanouft.seeds import uniform_rows
@@ -20,6 +21,10 @@ def project_bound(length, padded, width, alpha):
     noise = neftune.noise(Seqs(one, one, one, read), batch, alpha, width)
     unit = 2 * uniform_rows(batch, 1, padded * width) - 1
     return (noise.abs().max() / unit.abs().max()).item()
+
+
+def bound_by_hand(length, padded, width, alpha):
+    return alpha / math.sqrt(length * width)
 
 
 def noise_bound(length, padded, width, alpha, tokens="own", with_width=True, root="size",
@@ -56,7 +61,8 @@ Returns one number.
 
 For length 100, padded 160, width 64 and alpha 5 it is 0.0625.""",
     heading="One equation",
-    right=project_bound, model=noise_bound,
+    right=project_bound, by_hand=bound_by_hand,
+    model=noise_bound,
     cases=(Case((100, 160, 64, 5.0), "a row of 100 tokens"),
            Case((25, 160, 64, 5.0), "a row of 25 tokens in the same batch"),
            Case((25, 30, 16, 2.0), "alpha = 2")),
@@ -96,6 +102,11 @@ def project_dft(logp, mask):
     return loss
 
 
+def dft_by_hand(logp, mask):
+    p = logp.detach().exp()
+    return -(p * logp * mask).sum() / mask.sum()
+
+
 def dft_loss(logp, mask, weight="p", reduce="token", sign=1, masked=True):
     """DFT's loss, and its mistakes by flag."""
     mask = mask if masked else torch.ones_like(mask)
@@ -112,9 +123,8 @@ def dft_loss(logp, mask, weight="p", reduce="token", sign=1, masked=True):
 
 def demonstrations(random):
     T = random.randint(4, 5)
-    lengths = random.sample(range(1, T), 3)
-    logp = [[math.log(random.uniform(0.02, 0.9)) for _ in range(T)] for _ in lengths]
-    mask = [[1.0] * n + [0.0] * (T - n) for n in lengths]
+    mask = [masks.mask(random, T) for _ in range(3)]
+    logp = [[math.log(random.uniform(0.02, 0.9)) for _ in range(T)] for _ in mask]
     return torch.tensor(logp), torch.tensor(mask)
 
 
@@ -141,7 +151,8 @@ Returns one number, the mean over all tokens of all answers.
 Take one answer with p .5 and .1, and one with p .25. The loss is 0.3078.
 Its gradient by logp is -p/3 on each of the three tokens.""",
     heading="One equation",
-    right=project_dft, model=dft_loss,
+    right=project_dft, by_hand=dft_by_hand,
+    model=dft_loss,
     cases=(Case((LOGP, MASK), "p .5 .1 | .25"),
            Case((LOGP[1:], torch.ones(1, 3)), "p .25 .4 .4, all of it answer")),
     random=demonstrations,

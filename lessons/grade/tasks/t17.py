@@ -12,6 +12,13 @@ from nanouft.eval import stats
 STUDENT = {2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447}
 
 
+def interval_by_hand(d):
+    n = len(d)
+    mean = sum(d) / n
+    variance = sum((x - mean) ** 2 for x in d) / (n - 1)
+    return mean, STUDENT[n - 1] * math.sqrt(variance / n)
+
+
 def interval(d, t="student", spread="sample", divide="root n", give="half", centre="mean"):
     """Mean and half width of paired differences, and the mistakes by flag."""
     n = len(d)
@@ -49,7 +56,8 @@ Returns (mean, half): the interval goes from mean - half to mean + half.
 
 The differences 1 2 3 2 2 give (2, 0.8778).""",
     heading="One equation",
-    right=stats.interval, model=interval,
+    right=stats.interval, by_hand=interval_by_hand,
+    model=interval,
     cases=(Case(([1.0, 2, 3, 2, 2],), "five seeds"),
            Case(([0.5, -0.5, 1.5],), "three seeds"),
            Case(([0.5, 0.5, 0.5, 2.5],), "four seeds, one of them lucky")),
