@@ -13,8 +13,16 @@ from functools import cache
 from random import Random
 
 from lessons.grade.call import call
-from lessons.grade.facts import fact
-from lessons.grade.outcome import Outcome, first_difference, fresh, gradients, outcome, same
+from lessons.grade.facts import fact, slope_fact
+from lessons.grade.outcome import (
+    Outcome,
+    close,
+    first_difference,
+    fresh,
+    gradients,
+    outcome,
+    same,
+)
 from lessons.grade.task import Mistake, Task
 
 RANDOM = 30                                 # hidden cases
@@ -87,6 +95,10 @@ def judge(task: Task, function, seed="0", exam: Exam | None = None) -> dict:
     if found["state"] == "unknown":
         found |= {"note": reason(mine) or found["note"], "perhaps": nearest(exam, mine),
                   "law": broken_law(task, function), "fact": fact(exam, mine)}
+        if other := strange_texts(exam, mine):
+            found |= {"note": "texts", "error": other, "fact": ""}
+    elif found["note"] == "gradient" and "found" not in found:
+        found["fact"] = slope_fact(exam, mine)
     return verdict(exam, mine, **found)
 
 
@@ -120,7 +132,26 @@ def diagnosis(exam: Exam, mine: Answer) -> dict:
 def readings(exam: Exam, fits: Callable[[Answer], bool]) -> list[list[Mistake]]:
     """All single mistakes that fit; else the first two at once that do."""
     found = [[m] for m in exam.task.mistakes if fits(exam.answer(m))]
-    return found or [list(pair) for pair in exam.pairs() if fits(exam.answer(*pair))][:1]
+    return found or [list(pair) for pair in exam.pairs()
+                     if fits(exam.answer(*pair)) and not undone(exam, pair)][:1]
+
+
+def undone(exam: Exam, pair: tuple[Mistake, Mistake]) -> bool:
+    """Is a number right with both mistakes that is wrong with one of them alone? Then nobody knows
+    whether both were made: another mistake may do the same."""
+    both = exam.answer(*pair)
+    return any(close(x, y) and not close(x, z) for m in pair for i in exam.all
+               for x, y, z in zip(exam.right[i].values or (), both[i].values or (),
+                                  exam.answer(m)[i].values or ()))
+
+
+def strange_texts(exam: Exam, mine: Answer) -> str:
+    """The texts that are allowed, if the right results are single texts and yours is another."""
+    right, own = ({str(answer[i].values[0]) for i in exam.all if answer[i].values}
+                  for answer in (exam.right, mine))
+    single = all(len(exam.right[i].values) == 1 and isinstance(exam.right[i].values[0], str)
+                 and len(mine[i].values or [0, 0]) == 1 for i in exam.all)
+    return ", ".join(f'"{text}"' for text in sorted(right)) if single and own - right else ""
 
 
 def gradient_note(exam: Exam, mine: Answer) -> str:
@@ -167,11 +198,16 @@ def broken_law(task: Task, function) -> str:
 
 
 def nearest(exam: Exam, mine: Answer) -> str:
-    """The mistake that most of the cases agree with, of those that are not right."""
-    wrong = [i for i in exam.all if mine[i].values and not mine[i].same_values(exam.right[i])]
-    count, best = max((sum(mine[i].same_values(exam.answer(m)[i]) for i in wrong), m.name)
-                      for m in exam.task.mistakes)
-    return best if count > MOST * len(wrong) else ""
+    """The mistake that most of the cases agree with, of those where it or you are wrong."""
+    best, most = "", MOST
+    for m in exam.task.mistakes:
+        other = exam.answer(m)
+        wrong = [i for i in exam.all if mine[i].values and not (
+            mine[i].same_values(exam.right[i]) and other[i].same_values(exam.right[i]))]
+        share = sum(mine[i].same_values(other[i]) for i in wrong) / max(1, len(wrong))
+        if share > most:
+            best, most = m.name, share
+    return best
 
 
 def verdict(exam: Exam, mine: Answer, state: str, found=(), **more: str) -> dict:

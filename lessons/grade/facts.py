@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 import torch
 
 from lessons.grade.outcome import fresh, outcome, same
+from lessons.grade.where import slopes, where
 
 FEW = 4                                     # numbers that can be spoken of one by one
 RIGHT, OTHER = "the right one", "something else"
@@ -27,11 +28,10 @@ RESULTS: dict[str, Callable[[list], list]] = {      # what can be done with a ri
     "the right numbers in reverse": lambda y: y[::-1],
     "the right numbers, added up": lambda y: [sum(y)],
     "the mean of the right numbers": lambda y: [sum(y) / len(y)],
-    "how many right items there are": lambda y: [len(y)],
+    "0": lambda y: [0.0] * len(y),
 }
 ARGUMENTS: dict[str, Callable] = {                  # what can be done with an argument
     "1": lambda x: torch.ones_like(x) if isinstance(x, torch.Tensor) else type(x)(1),
-    "0": lambda x: torch.zeros_like(x) if isinstance(x, torch.Tensor) else type(x)(0),
     "-{0}": lambda x: -x,
     "1 - {0}": lambda x: 1 - x,
     "1 / {0}": lambda x: 1 / x,
@@ -44,14 +44,14 @@ ARGUMENTS: dict[str, Callable] = {                  # what can be done with an a
     "e to the power of {0}": lambda x: x.exp(),
     "{0} without its last place": lambda x: x[..., :-1],
 }
-PLAIN = ("0", "1")                          # a function may be right for these only
+PLAIN = ("1",)                              # a function may be right for these only
 
 
 def fact(exam, mine) -> str:
     rows = [(exam.args[i], exam.right[i].values, mine[i].values) for i in exam.all]
     if hasattr(exam.task, "program") or any(y is None or z is None for _, y, z in rows):
         return ""
-    names = exam.task.signature.split("(")[1].rstrip(")").split(", ")
+    names = names_of(exam.task)
     rows.sort(key=lambda row: same(row[1], row[2]))             # wrong ones first
     if found := relation(names, rows):
         return f"Your result is {found}."
@@ -65,7 +65,24 @@ def fact(exam, mine) -> str:
         if all(agree(lambda: right(change(x)), lambda: own(change(x))) for x, _, _ in rows):
             if len({str(right(change(x))) for x, _, _ in rows}) > len(rows) / 2:
                 return f"Your function would be right if {words}."      # not one result for all
-    return ""
+    return where(exam, mine, names)
+
+
+def slope_fact(exam, mine) -> str:
+    """What a wrong gradient is, where the values are right."""
+    rows = [(exam.args[i], exam.right.gradient(i), mine.gradient(i)) for i in exam.all]
+    if not exam.task.gradients or any(z is None for _, _, z in rows):
+        return ""
+    rows = sorted([row for row in rows if any(row[1] + row[2])],
+                  key=lambda row: same(row[1], row[2]))
+    if found := relation([], rows):
+        return f"Your gradient is {found}."
+    return slopes(exam, mine, names_of(exam.task))
+
+
+def names_of(task) -> list[str]:
+    """The arguments of its function."""
+    return task.signature.split("(")[1].rstrip(")").split(", ")
 
 
 def values_of(function, exam) -> Callable[[tuple], list | None]:
@@ -215,9 +232,13 @@ def changes(names: list[str], rows: list[tuple], some) -> Iterator[tuple[str, Ca
 
 
 def sensible(words: str, rows: list[tuple], place: int, some) -> bool:
-    """A mask stays a mask. Other tensors are hardly ever 1 everywhere."""
-    if not isinstance(rows[0][0][place], torch.Tensor):
-        return True
-    if all(((args[place] == 0) | (args[place] == 1)).all() for args, _, _ in rows):
-        return words in ("0", "1", "1 - {0}")
-    return some is ARGUMENTS or words == "0"
+    """A mask stays a mask; e to the power of something is for log-probs; 1 less for whole numbers.
+    Other tensors are hardly ever 1 everywhere."""
+    some_x = [args[place] for args, _, _ in rows]
+    if not isinstance(some_x[0], torch.Tensor):
+        return words != "{0} - 1" or isinstance(some_x[0], int)
+    if all(((x == 0) | (x == 1)).all() for x in some_x):
+        return words in ("1", "1 - {0}")
+    if words.startswith("e to"):
+        return all((x <= 0).all() for x in some_x)
+    return some is ARGUMENTS

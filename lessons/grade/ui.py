@@ -14,6 +14,7 @@ NOTES = {       # what is said beside a mistake, or where none has a name
     "arguments": "The task calls {signature}. Your function takes other arguments.",
     "returns nothing": "Your function returns nothing. Is there a line with `return`?",
     "kind": "Your function returns texts where numbers are wanted, or the other way round.",
+    "texts": "Your function returns another text. Allowed are: {error}.",
     "changes its arguments": "Your function changes its arguments in place: who else may still "
                              "need them?",
     "gradient": "The gradient is not that of this loss: what is a constant, what is not?",
