@@ -48,24 +48,29 @@ PLAIN = ("1",)                              # a function may be right for these 
 
 
 def fact(exam, mine) -> str:
+    return next(facts(exam, mine), "") or where(exam, mine, names_of(exam.task))
+
+
+def facts(exam, mine) -> Iterator[str]:
+    """Sentences that speak of whole results, the most useful first."""
     rows = [(exam.args[i], exam.right[i].values, mine[i].values) for i in exam.all]
-    if hasattr(exam.task, "program") or any(y is None or z is None for _, y, z in rows):
-        return ""
+    if any(y is None or z is None for _, y, z in rows):
+        return
     names = names_of(exam.task)
     rows.sort(key=lambda row: same(row[1], row[2]))             # wrong ones first
     if found := relation(names, rows):
-        return f"Your result is {found}."
-    if found := by_word(exam, names, rows) or by_part(exam, names, rows):
-        return found
+        yield f"Your result is {found}."
+    yield from filter(None, (by_word(exam, names, rows), by_part(exam, names, rows)))
+    if hasattr(exam.task, "program"):                           # to run it again takes long
+        return
     right, own = values_of(exam.task.right, exam), values_of(mine.function, exam)
     for words, change in changes(names, rows, ARGUMENTS):
         if all(agree(lambda: right(change(x)), lambda: z) for x, _, z in rows):
-            return f"This would be the right result if {words}."
+            yield f"This would be the right result if {words}."
     for words, change in changes(names, rows, PLAIN):
         if all(agree(lambda: right(change(x)), lambda: own(change(x))) for x, _, _ in rows):
             if len({str(right(change(x))) for x, _, _ in rows}) > len(rows) / 2:
-                return f"Your function would be right if {words}."      # not one result for all
-    return where(exam, mine, names)
+                yield f"Your function would be right if {words}."       # not one result for all
 
 
 def slope_fact(exam, mine) -> str:

@@ -22,9 +22,10 @@ from random import Random
 import torch
 
 from lessons.grade.engine import Answer, Exam, judge
-from lessons.grade.facts import fact
+from lessons.grade.facts import facts, names_of
 from lessons.grade.folder import all_tasks
 from lessons.grade.tasks import masks
+from lessons.grade.where import claims
 
 EACH = 12                               # mutants of a task
 TWICE = 0.25                            # of them are changed in two places
@@ -236,14 +237,14 @@ def said(exam: Exam, truth: Exam, f: Callable) -> tuple[str, str]:
     if found["mistake"]:
         fits = own.same_values if found.get("by") == "values" else own.agrees
         by_name = {mistake.name: mistake for mistake in exam.task.mistakes}
-        holds = any(fits(truth.answer(*[by_name[name] for name in reading]))
+        named = any(fits(truth.answer(*[by_name[name] for name in reading]))
                     for reading in found["readings"])
-        return "named" if holds else "named wrongly", found["mistake"]
+        return "named" if named else "named wrongly", found["mistake"]
     if found["state"] == "amber":
         return "note", found["note"]
     if found.get("fact"):
-        again = fact(truth, own)
-        return ("fact" if holds(found["fact"], again) else "false fact"), f"{found['fact']} / {again}"
+        again = holds(found["fact"], truth, own)
+        return "fact" if again else "false fact", found["fact"]
     if found.get("note"):
         return "stops" if own[0].values is None else "note", found["note"]
     for kind in ("perhaps", "law"):
@@ -252,12 +253,24 @@ def said(exam: Exam, truth: Exam, f: Callable) -> tuple[str, str]:
     return "without a word", str([case.get("differs") for case in found["cases"]][-1])[:200]
 
 
-def holds(fact: str, again: str) -> bool:
-    """Does a fact hold on other cases, where `again` is the fact? "something else" says nothing."""
-    parts = list(zip(fact.split("; "), again.split("; ")))
-    return fact == again or len(parts) > 1 and all(
-        a.rstrip(".") == b.rstrip(".") or a.rstrip(".").endswith("something else")
-        for a, b in parts)
+def holds(fact: str, truth: Exam, own: Answer) -> bool:
+    """Does a fact hold on other cases, too, where the function does not stop?"""
+    every, truth.all = truth.all, [i for i in truth.all if own[i].values is not None]
+    try:
+        known = [true for words, true, _ in claims(truth, own, names_of(truth.task))
+                 if words == fact]
+        if known or fact.startswith("In all cases tried"):
+            return all(known)
+        return any(still(fact, again) for again in facts(truth, own))
+    finally:
+        truth.all = every
+
+
+def still(fact: str, again: str) -> bool:
+    """Is it the same fact? A part that is "something else" says nothing."""
+    parts = [text.rstrip(".").split("; ") for text in (fact, again)]
+    return fact == again or len(parts[0]) == len(parts[1]) > 1 and all(
+        a == b or a.endswith("something else") for a, b in zip(*parts))
 
 
 @contextmanager

@@ -54,7 +54,7 @@ def dpo_model(pi_w, ref_w, pi_l, ref_l, beta, total="sum", reference=1, sign=1, 
 
 
 def random_pairs(rng: Random):
-    B, n, m = rng.randint(1, 2), rng.randint(2, 4), rng.randint(2, 4)
+    B, n, m = rng.randint(1, 2), rng.randint(1, 4), rng.randint(1, 4)
 
     def logp(T):
         return torch.tensor([[-3 * rng.random() for _ in range(T)] for _ in range(B)])

@@ -128,13 +128,14 @@ def odds_model(logp, mean="logs", result="log-odds", cut=True, alive=True):
     else:
         A = A.clamp_max(-1e-6) if cut else A
         other = torch.log(-torch.expm1(A))                  # log(1 - p)
-    return {"log-odds": A - other, "odds": (A - other).exp(), "turned": other - A, "p": A}[result]
+    return {"log-odds": A - other, "odds": (A - other).exp(), "turned": other - A, "p": A,
+            "rest": other}[result]
 
 
 def random_answer(rng: Random):
     if rng.random() < 0.2:
         return (torch.zeros(rng.randint(2, 3)),)
-    return (logps(rng, rng.randint(2, 4)),)
+    return (logps(rng, rng.randint(1, 4)),)
 
 
 def twice_is_free(odds, args) -> bool:
@@ -179,6 +180,9 @@ Example: three tokens with probability .8 each -> log(.8 / .2) = 1.3863.""",
         Mistake("the fraction is upside down", dict(result="turned"),
                 "Should a likelier answer have higher or lower odds?",
                 "p stands on top: what speaks for the answer against what speaks against it."),
+        Mistake("log(1 - p) is returned, without log p", dict(result="rest"),
+                "Should a likelier answer have a higher or a lower number?",
+                "Log-odds are a difference of two logarithms. The first one is log p."),
         Mistake("log p is returned, without the odds", dict(result="p"),
                 "What happens to your number if p comes near to 1?",
                 "log p ends at 0. Log-odds go on: that is what ORPO needs of them."),

@@ -56,7 +56,7 @@ def tis_loss(c, r, w_c, w_r, beta, end=True, normed=False, detached=True, weigh=
 def weighted_pair(random):
     def draw(n, low, high):
         return torch.tensor([random.uniform(low, high) for _ in range(n)])
-    n = random.randint(2, 4)
+    n = random.randint(1, 4)
     weights = draw(n, 0.7, 4), draw(n, 0.3, 1.6)
     far = random.choice([0, 0, 0, 3000])
     return draw(n, -1, 2) - far, draw(n, -2, 1), *weights, random.choice([0.1, 0.5, 1.0, 2.0])

@@ -17,6 +17,8 @@ def scores(random):
     rows = [random.sample([0.0, 0.1, 0.3, 0.5, 0.8, 1.0], K) for _ in range(P)]
     if random.random() < 0.3:
         rows[0] = [0.5] * K
+    if random.random() < 0.3:                       # nearly equal: here 1e-4 counts
+        rows[-1] = [0.5] * (K - 1) + [random.choice([0.5005, 0.501])]
     return (torch.tensor(rows),)
 
 

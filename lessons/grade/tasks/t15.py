@@ -51,7 +51,7 @@ def gae(R, V, lam, gamma, beyond=False, forwards=False, tail="gamma lam", subtra
 
 
 def one_answer(random):
-    T = random.randint(3, 5)
+    T = random.randint(1, 5)
     lam, gamma = random.choice([0.3, 0.5, 0.95]), random.choice([0.8, 0.9, 1.0])
     return draw(random, T, -1, 1), draw(random, T, 0.2, 1), lam, gamma
 
@@ -162,7 +162,8 @@ def clip_loss(logp, old, A, eps, pick="min", ratio="exp", sign=1, detached=True,
 
 def tokens(random):
     old = draw(random, 3, -3, -0.5)
-    logp = old + draw(random, 3, -1.2, 1.2)
+    far = random.choice([1.2, 1.2, 4.0])
+    logp = old + draw(random, 3, -far, far)
     return logp, old, draw(random, 3, -2, 2), random.choice([0.1, 0.2, 0.3])
 
 
@@ -290,7 +291,7 @@ def token_rewards(score, logp, ref, beta, sign=1, at="last", detached=True, paye
 
 
 def sampled(random):
-    T = random.randint(2, 4)
+    T = random.randint(1, 4)
     logp, ref = [[random.uniform(-3, -0.1) for _ in range(T)] for _ in range(2)]
     score, beta = random.uniform(0.3, 1), random.choice([0.1, 0.3, 0.5])
     return score, torch.tensor(logp), torch.tensor(ref), beta
