@@ -29,7 +29,7 @@ def mask_model(tokens, pays="assistant", end=True, header=False, shift=1):
         speaker = i if i in headers else speaker
         is_turn = tokens[speaker] == ("user" if pays == "user" else "assistant") or pays == "both"
         ended = pays == "to the end" and "end" in tokens[speaker:i]
-        if pays == "after":                         # only its first header counts
+        if pays in ("after", "once"):               # only its first header counts
             is_turn = "assistant" in tokens[:i]
         later = tokens[speaker + 1:] if pays == "last" else tokens[:speaker]
         is_last = pays not in ("last", "first") or "assistant" not in later
@@ -111,6 +111,10 @@ Example: the targets of the row above are hi, assistant, yo, end. The mask is [0
         Mistake("everything after the first header of the assistant pays", dict(pays="after"),
                 "Who speaks after the second \"user\" of the longest case?",
                 "The speaker changes at every header, not only at the first one."),
+        Mistake("after the first header of the assistant all words pay, also the user's",
+                dict(pays="once"),
+                "What happens in your loop when a second \"user\" comes?",
+                "The speaker changes at every header: back to the user, too."),
         Mistake("the user pays in place of the assistant", dict(pays="user"),
                 "Whom should the model learn to imitate?",
                 "SFT imitates what is trained on. Train on users, and it talks like a user."),

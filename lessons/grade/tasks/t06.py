@@ -45,8 +45,8 @@ def weights_model(losses, mask, gamma, discount="right", mean="mask", masked=Tru
         share = torch.where(gap <= 1, share, 0)
     if discount == "none":
         share = (gap >= 0).float()
-    if discount == "past":
-        share = share.T
+    if discount in ("past", "sums of the past"):
+        share = share.T if discount == "past" else (gap <= 0).float()
     if discount == "later only":
         share = torch.where(gap == 0, 0, share)
     raw = share @ paid
@@ -123,6 +123,9 @@ the three is 3.5 / 3. So the weights are 2.1429 0.8571 0 0.""",
         Mistake("earlier losses are added, not later ones", dict(discount="past"),
                 "Which weight should change if the LAST loss grows?",
                 "A word is blamed for what goes wrong after it, not before it."),
+        Mistake("earlier losses are added up without gamma", dict(discount="sums of the past"),
+                "In which direction does your cumulative sum run, and where is gamma?",
+                "cumsum runs forward and discounts nothing. Turn it round, and use gamma."),
         Mistake("the token's own loss is left out", dict(discount="later only"),
                 "What weight should the last paying token have?",
                 "The sum starts at the token itself: its power of gamma is 0."),
@@ -186,6 +189,11 @@ def slopes_model(a, b, gamma, how="right", order=1, sign=1):
         top_a, top_b = a, b
     by_a = top_a / bottom - top / bottom ** 2
     by_b = top_b / bottom - (1 + gamma) * top / bottom ** 2
+    if how == "plus":
+        by_a = top_a / bottom + top / bottom ** 2
+        by_b = top_b / bottom + (1 + gamma) * top / bottom ** 2
+    if how == "no 1":
+        by_b = top_b / bottom - gamma * top / bottom ** 2
     if how == "constant":
         by_a, by_b = (a + gamma * b) / bottom, b / bottom
     if how == "top":
@@ -237,6 +245,12 @@ Example: a = 2.5, b = 0, gamma = .95 -> (1, -1). The loss falls if <|end|> becom
         Mistake("only the numerator is differentiated", dict(how="top"),
                 "What happens to the sum of the weights if b grows?",
                 "A fraction changes with its denominator, too. Here this makes the minus sign."),
+        Mistake("the quotient rule has a plus", dict(how="plus"),
+                "If only the denominator grows, does a fraction rise or fall?",
+                "top' / bottom MINUS top bottom' / bottom squared."),
+        Mistake("the derivative of the denominator by b is gamma, not 1 + gamma", dict(how="no 1"),
+                "In how many of the two weights does b stand?",
+                "w_1 has gamma b, and w_2 is b itself: their sum has 1 + gamma times b."),
         Mistake("a term of the product rule is missing", dict(how="part"),
                 "The numerator contains a times a. What is its derivative?",
                 "Each product has two factors that change. One was held fixed."),

@@ -27,7 +27,7 @@ def simpo_by_hand(chosen, rejected, beta, gamma):
 
 
 def simpo_model(chosen, rejected, beta, gamma, mean="own", margin="asked", scale=True, side=1,
-                careful=True):
+                careful=True, hinge=False):
     w, l = chosen.mean(), rejected.mean()
     if mean == "sum":
         w, l = chosen.sum(), rejected.sum()
@@ -35,6 +35,8 @@ def simpo_model(chosen, rejected, beta, gamma, mean="own", margin="asked", scale
         w, l = chosen.sum() / len(chosen), rejected.sum() / len(chosen)
     asked = {"asked": gamma, "added": -gamma, "times beta": gamma * beta, "none": 0}[margin]
     z = side * (beta if scale else 1) * (w - l) - asked
+    if hinge:
+        return torch.relu(1 - z)
     return -F.logsigmoid(z) if careful else -torch.log(torch.sigmoid(z))
 
 
@@ -98,6 +100,9 @@ Example: chosen -1 -3, rejected -2, beta 2, gamma .5. The means are equal. The l
         Mistake("chosen and rejected are exchanged", dict(side=-1),
                 "Which of the two answers does a step against your loss make likelier?",
                 "A loss that falls does not say which answer goes up."),
+        Mistake("it is a hinge: max(0, 1 - z)", dict(hinge=True),
+                "Does a pair that is won by 3 still cost something in your loss?",
+                "A hinge is flat where a pair is won. The log of the sigmoid never is."),
         Mistake("the logarithm is taken after a sigmoid that has become 0", dict(careful=False),
                 "What is the sigmoid of -1000 in a computer, and what is its logarithm?",
                 "Use logsigmoid. Far out the sigmoid is rounded to 0, and its log is infinite."),

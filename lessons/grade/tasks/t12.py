@@ -46,6 +46,8 @@ def tis_loss(c, r, w_c, w_r, beta, end=True, normed=False, detached=True, weigh=
 
     def weighted(ratio, w):
         w = w.detach() if detached else w
+        if normed == "sums":
+            return w.sum() * ratio.sum()
         w = w if end else torch.cat([w[:-1], torch.zeros(1)])
         return (ratio * w).sum() / {False: 1, True: w.sum(), "length": len(w)}[normed]
 
@@ -102,6 +104,9 @@ the two weighted sums are 2.5 and -.125.""",
         Mistake("the weighted ratios are averaged over the tokens", {"normed": "length"},
                 "Which of two answers counts more in your loss: a long one or a short one?",
                 "As in DPO the tokens are added up: a mean makes long answers count less."),
+        Mistake("sums are multiplied: of the weights, and of the ratios", {"normed": "sums"},
+                "Which weight belongs to the first token of chosen?",
+                "Multiply token by token, then add up. Sums forget whose weight it was."),
         Mistake("the two answers' weights are exchanged", {"weigh": "exchanged"},
                 "Whose tokens do the first weights belong to?",
                 "Each answer has its own tokens, so each has its own weights."),
@@ -167,7 +172,7 @@ def soft_pushes(h, p, beta, exchanged=False, gdpo="both", cdpo="subtracted", sca
     p = 1 - p if exchanged else p
     beta = 1 if scale == "forgotten" else beta
     before = 1 if scale == "inside only" else beta
-    sure = p if gdpo == "p" else 2 * p - 1
+    sure = {"p": p, "turned": 1 - 2 * p}.get(gdpo, 2 * p - 1)
     outside = 1 if gdpo == "inside only" else sure
     inside = 1 if gdpo == "outside only" else sure
     first = before * outside * sigmoid(-beta * inside * h)
@@ -222,6 +227,9 @@ For h = 2, p = .8 and beta 1 it is (0.1389, -0.0808).""",
         Mistake("in GDPO p stands where 2p - 1 belongs", {"gdpo": "p"},
                 "What should an undecided pair teach?",
                 "p = 1/2 means that nothing is known, and 2p - 1 is then 0."),
+        Mistake("in GDPO 1 - 2p stands where 2p - 1 belongs", {"gdpo": "turned"},
+                "If p is 1, should GDPO push chosen up or down?",
+                "2p - 1 is 1 for a sure label: then GDPO is DPO."),
         Mistake("beta is forgotten", {"scale": "forgotten"},
                 "Which of your lines would change if beta were doubled?",
                 "Beta stands inside the sigmoid and, by the chain rule, before it."),

@@ -48,7 +48,7 @@ def reward_loss(r, ids, end, at="end", pairs="neighbours", sign=1, form="logsigm
         better, worse = reward[0::2], reward[1::2]
     gap = sign * (better - worse)
     forms = {"logsigmoid": -F.logsigmoid(gap), "log(sigmoid)": -torch.log(torch.sigmoid(gap)),
-             "no log": 1 - torch.sigmoid(gap)}
+             "no log": 1 - torch.sigmoid(gap), "hinge": torch.relu(1 - gap)}
     loss = forms[form]
     return {"none": loss, "mean": loss.mean(), "sum": loss.sum()}[reduce]
 
@@ -139,6 +139,9 @@ the rewards are 1 and 0, and the loss is 0.3133.""",
         Mistake("there is no logarithm", {"form": "no log"},
                 "What should a pair of equal rewards cost?",
                 "The loss is minus the log of the probability that the chosen answer wins."),
+        Mistake("it is a hinge: max(0, 1 - gap)", {"form": "hinge"},
+                "Does a pair that is won by 3 still cost something in your loss?",
+                "Bradley and Terry's loss is minus the log of a sigmoid, and never flat."),
         Mistake("the first half of the rows is paired with the second half", {"pairs": "halves"},
                 "In which rows does the second pair stand?",
                 "Both layouts are in use. Read how the rows are arranged before you pair them."),

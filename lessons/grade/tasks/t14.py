@@ -110,9 +110,13 @@ def grpo_model(R, spread="sample", careful=True, down=False, centred=True, detac
     R = R.T if down else R
     spreads = {"sample": R.std(1, keepdim=True),
                "population": R.std(1, keepdim=True, correction=0),
-               "batch": R.std(), "variance": R.var(1, keepdim=True)}
+               "batch": R.std(), "variance": R.var(1, keepdim=True),
+               "inside": (R.var(1, keepdim=True) + 1e-4).sqrt() - 1e-4,
+               "0.01": R.std(1, keepdim=True) + 0.01 - 1e-4}
     A = R - R.mean(1, keepdim=True) if centred else R
-    if spread != "none":
+    if spread == "times":
+        A = A * (R.std(1, keepdim=True) + 1e-4)
+    elif spread != "none":
         A = A / (spreads[spread] + (1e-4 if careful else 0))
     A = A.T if down else A
     return A.detach() if detached else A
@@ -150,6 +154,15 @@ Returns (P,K), without gradient: R may hold a KL penalty that is made of log-pro
         Mistake("the variance is used, not the standard deviation", {"spread": "variance"},
                 "If all scores are doubled, should the advantages change?",
                 "The variance has another unit: scores in percent would push less."),
+        Mistake("1e-4 stands inside the root", {"spread": "inside"},
+                "What is the root of 1e-4?",
+                "Inside the root 1e-4 becomes 0.01, a hundred times as much."),
+        Mistake("0.01 is added to the spread, not 1e-4", {"spread": "0.01"},
+                "How many zeros has 1e-4?",
+                "The number only keeps a group of equals from dividing by 0. Small is enough."),
+        Mistake("it is multiplied by the spread", {"spread": "times"},
+                "Which group should be pushed harder by GRPO: a narrow one or a wide one?",
+                "Divide: then every group has the same size of advantages."),
         Mistake("the scores are not centred", {"centred": False},
                 "What should an answer push that is as good as the mean?",
                 "Without the mean every score above 0 is pushed up, the worst one, too."),

@@ -152,7 +152,8 @@ def clip_loss(logp, old, A, eps, pick="min", ratio="exp", sign=1, detached=True,
     eps = 0.2 if fixed else eps
     rho = {"exp": (logp - old).exp(), "inverse": (old - logp).exp(),
            "again": (logp - logp.detach()).exp(),
-           "difference": logp - old, "quotient": logp / old}[ratio]
+           "difference": logp - old, "quotient": logp / old,
+           "answer": (logp - old).sum().exp().expand_as(logp)}[ratio]
     far, near = rho * A, rho.clamp(1 - eps, 1 + eps) * A
     upper = rho.clamp(max=1 + eps) * A
     gain = {"min": torch.minimum(far, near), "max": torch.maximum(far, near), "near": near,
@@ -229,6 +230,9 @@ with advantage -1 it costs 1.5.""",
         Mistake("there is no ratio, but log-prob times advantage", {"pick": "no ratio"},
                 "How does your loss know by how much the policy has moved?",
                 "REINFORCE is right for the first step on a rollout; later steps need the ratio."),
+        Mistake("one ratio of the whole answer is used for all tokens", {"ratio": "answer"},
+                "How many ratios has an answer of two tokens in your loss?",
+                "PPO clips each token by its own ratio. One for the whole answer is GSPO's idea."),
         Mistake("the difference of the log-probs stands for the ratio", {"ratio": "difference"},
                 "What is your ratio when the policy has not moved?",
                 "A difference of logs is the log of a ratio."),

@@ -33,7 +33,7 @@ def noise_bound(length, padded, width, alpha, tokens="own", with_width=True, roo
     size = {"own": length, "padded": padded, "none": 1}[tokens] * (width if with_width else 1)
     alpha = 5 if fixed else alpha
     return {"size": alpha / math.sqrt(size), "none": alpha / size,
-            "all": math.sqrt(alpha / size)}[root]
+            "times": alpha * math.sqrt(size), "all": math.sqrt(alpha / size)}[root]
 
 
 def row(random):
@@ -74,6 +74,9 @@ For length 100, padded 160, width 64 and alpha 5 it is 0.0625.""",
         Mistake("there is no root", {"root": "none"},
                 "If a row is four times as long, how does the length of its noise vector grow?",
                 "A vector of n equal numbers has length root n: the bound shrinks with the root."),
+        Mistake("it is multiplied by the root", {"root": "times"},
+                "Should each number of a longer row get more noise or less?",
+                "The size of all noise together is fixed, so a longer row has less in each place."),
         Mistake("alpha stands inside the root", {"root": "all"},
                 "If alpha is doubled, should the noise double?",
                 "Alpha is the size of the noise itself: twice alpha is twice the noise."),
