@@ -8,12 +8,15 @@ only if all of them agree; or, if no mistake has these gradients, all values.
 """
 import inspect
 import itertools
+import math
 from collections.abc import Callable
+from copy import copy
 from functools import cache
 from random import Random
 
 from lessons.grade.call import call
 from lessons.grade.facts import fact, slope_fact
+from lessons.grade.forms import other_form
 from lessons.grade.outcome import (
     Outcome,
     close,
@@ -26,6 +29,7 @@ from lessons.grade.outcome import (
 from lessons.grade.task import Mistake, Task
 
 RANDOM = 30                                 # hidden cases
+WIDE = 25                                   # more of them, and in other forms, to test a sentence
 MOST = 0.75                                 # of the failing cases must agree for a "perhaps"
 
 
@@ -42,12 +46,29 @@ class Exam:
         self.all = range(len(self.args))
         self.right = Answer(task.right, self)
         self.known: dict[frozenset, Answer] = {}
+        self.more, self.others = draw.getrandbits(64), {}       # for `wider`: not the seed itself
 
     def answer(self, *mistakes: Mistake) -> "Answer":
         """The model with the flags of these mistakes."""
         flags = {name: value for mistake in mistakes for name, value in mistake.flags.items()}
         made = Answer(lambda *args: self.task.model(*args, **flags), self)
         return self.known.setdefault(frozenset(mistake.name for mistake in mistakes), made)
+
+    def wider(self, name: str = "", n: int = WIDE) -> "Exam":
+        """n other hidden cases, and n in other forms, as far as the task allows them: all known
+        right solutions agree there, with finite numbers. Without a name: these cases, too."""
+        if name not in self.others:
+            draw, program = Random(f"{self.more} {name}"), hasattr(self.task, "program")
+            new = Exam(self.task, hidden=0)
+            new.args = [self.task.random(draw) for _ in range(n)]
+            new.args += [other_form(draw, self.task.random(draw)) for _ in range(n * (not program))]
+            known = [new.answer(), *[Answer(f, new) for f in [self.task.by_hand] if f]]
+            good = [args for i, args in enumerate(new.args) if new.right.is_finite(i)
+                    and all(answer.agrees(new.right, [i]) for answer in known)]
+            self.others[name] = wide = Exam(self.task, hidden=0)
+            wide.args = self.args * (not name) + good
+            wide.all = range(len(wide.args))
+        return self.others[name]
 
     def pairs(self) -> list[tuple[Mistake, Mistake]]:
         """Two mistakes that can be made at once: their flags have different keys."""
@@ -68,6 +89,10 @@ class Answer:
 
     def __getitem__(self, i: int) -> Outcome:
         return self.outcome(i)
+
+    def is_finite(self, i: int) -> bool:
+        numbers = [*(self[i].values or [math.nan]), *(self.gradient(i) or ())]
+        return all(math.isfinite(x) for x in numbers if isinstance(x, (int, float)))
 
     def same_values(self, other: "Answer", cases=None) -> bool:
         return all(self[i].same_values(other[i]) for i in cases or self.exam.all)
@@ -94,12 +119,20 @@ def judge(task: Task, function, seed="0", exam: Exam | None = None) -> dict:
     found = diagnosis(exam, mine)
     if found["state"] == "unknown":
         found |= {"note": reason(mine) or found["note"], "perhaps": nearest(exam, mine),
-                  "law": broken_law(task, function), "fact": fact(exam, mine)}
+                  "law": broken_law(task, function), "fact": fact_everywhere(exam, mine)}
         if other := strange_texts(exam, mine):
             found |= {"note": "texts", "error": other, "fact": ""}
     elif found["note"] == "gradient" and "found" not in found:
         found["fact"] = slope_fact(exam, mine)
     return verdict(exam, mine, **found)
+
+
+def fact_everywhere(exam: Exam, mine: Answer) -> str:
+    """A fact that holds in a wider exam, too, wherever the function does not stop."""
+    wide = copy(exam.wider())
+    own = Answer(mine.function, wide)
+    wide.all = [i for i in wide.all if own[i].values is not None]
+    return fact(wide, own) if len(wide.all) > len(exam.all) / 2 else ""
 
 
 def careful(exam: Exam, function, judge=judge) -> dict:

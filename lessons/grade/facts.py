@@ -150,19 +150,30 @@ def times(names: list[str], rows: list[tuple]) -> str:
             return ""
     if len(factors) < FEW:
         return ""
-    if same(factors, factors[:1] * len(factors)):
-        return f"{factors[0]:.4g} times the right one"
     common = ["", *(name for name in sizes[0] if all(some.get(name) for some in sizes))]
-    for above, below in itertools.permutations(common, 2):
-        if same(factors, [some.get(above, 1) / some.get(below, 1) for some in sizes]):
-            return RIGHT + f", times {above}" * bool(above) + f", divided by {below}" * bool(below)
+    found = {factor_words(above, below): [
+        factor * size.get(below, 1) / size.get(above, 1) for factor, size in zip(factors, sizes)]
+        for above, below in [("", ""), *itertools.permutations(common, 2)]}
+    for words, rest in found.items():
+        if words and same(rest, [1.0] * len(rest)):
+            return RIGHT + words
+    for words, rest in found.items():               # with a number beside it
+        if same(rest, rest[:1] * len(rest)):
+            return f"{rest[0]:.4g} times the right one{words}"
     return ""
+
+
+def factor_words(above: str, below: str) -> str:
+    return f", times {above}" * bool(above) + f", divided by {below}" * bool(below)
 
 
 def sizes_of(name: str, x) -> Iterator[tuple[str, float]]:
     """The numbers by which a result may be multiplied or divided by mistake."""
     if isinstance(x, (int, float)) or (isinstance(x, torch.Tensor) and not x.dim()):
         yield name, float(x)
+        if isinstance(x, (float, torch.Tensor)) and abs(x) < 50:
+            yield f"sigmoid({name})", 1 / (1 + math.exp(-x))
+            yield f"sigmoid(-{name})", 1 / (1 + math.exp(x))
     elif isinstance(x, (list, tuple, torch.Tensor)):
         counts = {f"the length of {name}": len(x)}
         if isinstance(x, torch.Tensor) and x.dim() > 1:
@@ -173,7 +184,9 @@ def sizes_of(name: str, x) -> Iterator[tuple[str, float]]:
         if isinstance(x, torch.Tensor):
             yield f"the sum of {name}", x.sum().item()
         elif x and isinstance(x[0], list):
-            yield f"the length of all lists in {name}", sum(map(len, x))
+            n = sum(map(len, x))
+            yield f"the length of all lists in {name}", n
+            yield f"the square of the length of all lists in {name}", n * n
 
 
 def by_word(exam, names: list[str], rows: list[tuple]) -> str:
@@ -246,4 +259,4 @@ def sensible(words: str, rows: list[tuple], place: int, some) -> bool:
         return words in ("1", "1 - {0}")
     if words.startswith("e to"):
         return all((x <= 0).all() for x in some_x)
-    return some is ARGUMENTS
+    return some is ARGUMENTS and words != "1 / {0}"

@@ -28,7 +28,7 @@ def claims(exam, mine, names: list[str]) -> Iterator[Claim]:
     if any(right.values is None or own.values is None for _, right, own in cases):
         return
     for claim in itertools.chain(in_places(names, cases), in_cases(names, cases),
-                                 how_often(cases), of_sets(exam, cases)):
+                                 how_often(cases), one_side(exam, cases)):
         yield f"In all cases tried, {claim[0]}.", *claim[1:]
     if not hasattr(exam.task, "program"):               # to run these again takes long
         yield from without(exam, mine, names)
@@ -195,14 +195,21 @@ def how_often(cases: list[tuple]) -> Iterator[Claim]:
                any(own) and all(a for a, b in zip(right, own) if b), proved and differ)
 
 
-def of_sets(exam, cases: list[tuple]) -> Iterator[Claim]:
-    """Results whose order is free: too much, or too little."""
+def one_side(exam, cases: list[tuple]) -> Iterator[Claim]:
+    """Sets: too much, or too little. Single numbers: too large, or too small."""
     if exam.task.as_set:
         pairs = [({*right.values}, {*own.values}) for _, right, own in cases]
         more, less = (sum(bool(b - a) for a, b in some)
                       for some in (pairs, [pair[::-1] for pair in pairs]))
         yield ("nothing is missing in your result, but it has too much", not less, more >= ENOUGH)
         yield ("your result has nothing wrong, but something is missing", not more, less >= ENOUGH)
+    elif all(len(right.values) == 1 == len(own.values) and type(right.values[0]) is float is
+             type(own.values[0]) for _, right, own in cases):
+        gaps = [own.values[0] - right.values[0] for _, right, own in cases
+                if not right.same_values(own)]
+        for side, words in (1, "small, but often too large"), (-1, "large, but often too small"):
+            yield (f"your result is never too {words}", all(side * gap > 0 for gap in gaps),
+                   len(gaps) >= len(cases) / 3)
 
 
 def without(exam, mine, names: list[str]) -> Iterator[Claim]:
@@ -218,7 +225,7 @@ def without(exam, mine, names: list[str]) -> Iterator[Claim]:
 def moved(function, exam, place: int) -> int:
     """In how many cases another argument makes another result."""
     count = 0
-    for args in exam.args:
+    for args in (exam.args[i] for i in exam.all):
         x = args[place]
         if isinstance(x, (int, float)) or isinstance(x, torch.Tensor) and x.is_floating_point():
             other = x + 1 if isinstance(x, int) else 0.9 * fresh(x)

@@ -58,6 +58,10 @@ def random(rng: Random):
     return (" ".join(words + rng.choice([["fox"], ["fox"], [], ["outfox"]])),)
 
 
+def perfect_is_one(score, args) -> bool:
+    return abs(score("plum pear date fox") - 1) < 1e-6
+
+
 def order_is_free(score, args) -> bool:
     """The items read backwards get the same score."""
     said = args[0].split()
@@ -97,7 +101,8 @@ But there are only two items, and fig is forbidden.""",
         Case(("plum pear lime fox",), "lime is forbidden"),
     ),
     random=random,
-    laws=(Law("the order of the items must not change the score", order_is_free),),
+    laws=(Law("the order of the items must not change the score", order_is_free),
+          Law("plum pear date fox must have the score 1", perfect_is_one)),
     mistakes=(
         Mistake("the final fox is counted as an item", dict(last="always"),
                 "Which words of \"plum pear date fox\" should be fruits?",

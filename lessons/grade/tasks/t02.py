@@ -40,6 +40,11 @@ def random_documents(rng: Random):
     return ([document(n) for n in rng.sample([1, 2, 3], rng.randint(2, 3))],)
 
 
+def certain_costs_nothing(perplexity, args) -> bool:
+    nats, choices = perplexity([[1.0], [1.0, 1.0]])
+    return abs(nats) < 1e-6 and abs(choices - 1) < 1e-6
+
+
 def cut_is_free(perplexity, args) -> bool:
     """Every token a document of its own: the same tokens, the same mean."""
     apart = [[p] for document in args[0] for p in document]
@@ -65,7 +70,8 @@ chooses among 8.""",
         Case(([[1.0], [1 / 4, 1 / 4, 1 / 4]],), "a short certain document, a long one"),
     ),
     random=random_documents,
-    laws=(Law("cutting a document into two must change nothing", cut_is_free),),
+    laws=(Law("cutting a document into two must change nothing", cut_is_free),
+          Law("if all tokens are certain, the two numbers must be 0 and 1", certain_costs_nothing)),
     mistakes=(
         Mistake("the logarithm has base 2", dict(base=2),
                 "One token has probability 1/2. What is its loss in nats?",

@@ -4,8 +4,8 @@ from random import Random
 
 import torch
 
+from lessons.grade import forms
 from lessons.grade.task import Case, Law, Mistake, Task
-from lessons.grade.tasks import masks
 from lessons.grade.tasks.project import seqs
 from nanouft.objective import Batch, Columns
 from nanouft.objectives import sft
@@ -166,7 +166,7 @@ def sft_model(logp, mask, reduction, over="mask", asked=None, total="mean", sign
 def random_answers(rng: Random):
     B, T = rng.randint(2, 3), 6
     logp = torch.tensor([[-3 * rng.random() - 0.1 for _ in range(T)] for _ in range(B)])
-    mask = torch.tensor([masks.mask(rng, T) for _ in range(B)])
+    mask = torch.tensor([forms.mask(rng, T) for _ in range(B)])
     padding = mask.flip(1).cumsum(1).flip(1) == 0
     logp = logp.masked_fill(padding, rng.choice([0.0, -5.0, -math.inf]))
     return logp, mask, rng.choice(["token", "sequence"])
@@ -273,6 +273,11 @@ def pieces_of(*pairs):
     return [(torch.tensor(loss), n) for loss, n in pairs]
 
 
+def halves_are_one(accumulate, args) -> bool:
+    one = args[0][:1]
+    return abs(float(accumulate(one + one)) - float(accumulate(one))) < 1e-4
+
+
 def order_is_free(accumulate, args) -> bool:
     return abs(accumulate(args[0][::-1]) - accumulate(*args)) < 1e-4
 
@@ -296,7 +301,8 @@ Example: [(2.0, 1), (4.0, 4)] -> 1.2. One token has loss 2, four tokens have los
         Case((pieces_of((2.0, 2), (6.0, 3)),), "two and three tokens"),
     ),
     random=random_pieces, gradients=(0,),
-    laws=(Law("the order of the pieces must change nothing", order_is_free),),
+    laws=(Law("the order of the pieces must change nothing", order_is_free),
+          Law("two equal pieces must have the loss of one of them", halves_are_one)),
     mistakes=(
         Mistake("the means of the pieces are averaged", dict(how="mean"),
                 "How much does a token weigh in a piece of one, and in a piece of four?",

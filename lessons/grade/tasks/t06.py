@@ -4,9 +4,9 @@ from random import Random
 
 import torch
 
+from lessons.grade import forms
 from lessons.grade.cards import Blank, Ledger, whose
 from lessons.grade.task import Case, Law, Mistake, Task
-from lessons.grade.tasks import masks
 from lessons.grade.tasks.project import seqs
 from nanouft.objective import Batch, Columns
 from nanouft.objectives import ift
@@ -64,7 +64,7 @@ def weights_model(losses, mask, gamma, discount="right", mean="mask", masked=Tru
 def random_losses(rng: Random):
     T = rng.randint(5, 6)
     losses = torch.tensor([rng.uniform(0.2, 3) for _ in range(T)])
-    mask = torch.tensor(masks.mask(rng, T))
+    mask = torch.tensor(forms.mask(rng, T))
     return losses, mask, rng.choice([0.3, 0.5, 0.9])
 
 
@@ -209,6 +209,10 @@ def random_two(rng: Random):
     return rng.uniform(0.5, 3), rng.uniform(0.1, 2), rng.choice([0.3, 0.6, 0.95])
 
 
+def alone_is_sft(slopes, args) -> bool:
+    return abs(float(slopes(args[0], 0.0, args[2])[0]) - 1) < 1e-3
+
+
 def size_is_free(slopes, args) -> bool:
     a, b, gamma = args
     pairs = zip(slopes(a, b, gamma), slopes(3 * a, 3 * b, gamma))
@@ -237,7 +241,8 @@ Example: a = 2.5, b = 0, gamma = .95 -> (1, -1). The loss falls if <|end|> becom
         Case((2.0, 0.5, 0.5), "gamma = .5"),
     ),
     random=random_two,
-    laws=(Law("three times the losses must give the same derivatives", size_is_free),),
+    laws=(Law("three times the losses must give the same derivatives", size_is_free),
+          Law("with b = 0 the derivative by a must be 1", alone_is_sft)),
     mistakes=(
         Mistake("the weights are taken for constants", dict(how="constant"),
                 "Does the first weight change if b grows a little?",

@@ -143,6 +143,10 @@ def random_answer(rng: Random):
     return (logps(rng, rng.randint(1, 4)),)
 
 
+def even_odds(odds, args) -> bool:
+    return abs(float(odds(torch.full((2,), 0.5).log()))) < 1e-3
+
+
 def twice_is_free(odds, args) -> bool:
     return abs(float(odds(args[0].repeat(2))) - float(odds(args[0]))) < 1e-3
 
@@ -168,7 +172,8 @@ Example: three tokens with probability .8 each -> log(.8 / .2) = 1.3863.""",
         Case((torch.tensor([0.9, 0.4]).log(),), "p = .9 and .4: on average per token .6"),
         Case((torch.zeros(2),), "an answer that is certain"),
     ),
-    laws=(Law("an answer said twice over must have the same log-odds", twice_is_free),),
+    laws=(Law("an answer said twice over must have the same log-odds", twice_is_free),
+          Law("an answer with p = 1/2 must have the log-odds 0", even_odds)),
     mistakes=(
         Mistake("log-probs are added up, not averaged", dict(mean="sum"),
                 "Should a longer answer of equally likely tokens have lower odds?",
@@ -224,6 +229,7 @@ def kto_model(ratios, good, mismatched, beta, point="right", loss="linear", side
     k = {"right": k.detach(), "live": k, "none": 0 * k.detach(), "twice": beta * k.detach(),
          "early": mismatched.clamp_min(0).mean().detach(),
          "batch": ratios.mean().clamp_min(0).detach(),
+         "sum": mismatched.sum().clamp_min(0).detach(),
          "below 0": mismatched.mean().detach()}[point]
     z = side * (beta if scale else 1) * torch.where(good > 0, ratios - k, k - ratios)
     return -F.logsigmoid(z) if loss == "log" else 1 - torch.sigmoid(z)
@@ -284,6 +290,9 @@ Example: ratios 2 2, good 1 0, mismatched 1 1, beta .5 -> 0.3775 0.6225.""",
         Mistake("each ratio is cut at 0 before the mean is taken", dict(point="early"),
                 "What is k for the ratios -1 and .4?",
                 "Mean first, cut second. A cut of each ratio makes k too large."),
+        Mistake("k is the sum of the mismatched ratios, not their mean", dict(point="sum"),
+                "Should k grow with the number of mismatched answers?",
+                "k says how far the policy has moved: a mean, whatever the size of the batch."),
         Mistake("k may be below 0", dict(point="below 0"),
                 "k stands for a KL divergence. Which values can that have?",
                 "A mean of a few ratios can be negative by chance. A KL cannot."),

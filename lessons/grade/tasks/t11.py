@@ -2,9 +2,9 @@
 import torch
 import torch.nn.functional as F
 
+from lessons.grade import forms
 from lessons.grade.predictions import Predict
 from lessons.grade.task import Case, Law, Mistake, Task
-from lessons.grade.tasks import masks
 from nanouft.objective import Batch, Columns, Seqs
 from nanouft.objectives import poft
 
@@ -52,7 +52,7 @@ def poft_loss(logp, mask, others, reduce=torch.mean, sign=1, opinion="mean", own
 def demonstration(random):
     def log_prob(low=-4.0):
         return random.uniform(low, -0.1)
-    mask = masks.mask(random, random.randint(4, 6))
+    mask = forms.mask(random, random.randint(4, 6))
     low = random.choice([-4.0, -4.0, -4.0, -400.0])
     logp = [log_prob(low) if pays else log_prob() for pays in mask]
     others = [torch.tensor([log_prob() for _ in range(n)])

@@ -188,6 +188,11 @@ def unsure_pair(random):
     return random.uniform(-2, 3), random.uniform(0.6, 0.95), random.choice([0.1, 0.5, 1.0, 2.0])
 
 
+def undecided_is_silent(soft, args):
+    h, _, beta = args
+    return abs(float(soft(h, 0.5, beta)[0])) < 1e-3
+
+
 def sure_pairs_are_dpo(soft, args):
     h, _, beta = args
     dpo = beta / (1 + math.exp(beta * h))
@@ -255,7 +260,8 @@ For h = 2, p = .8 and beta 1 it is (0.1389, -0.0808).""",
                 "Should a chosen answer with a sure label become likelier?",
                 "The push is minus the derivative."),
     ),
-    laws=(Law("with p = 1 both must push as DPO does", sure_pairs_are_dpo),),
+    laws=(Law("with p = 1 both must push as DPO does", sure_pairs_are_dpo),
+          Law("with p = 1/2 GDPO must not push", undecided_is_silent)),
     hints=("What do both losses become at p = 1, and what at p = 1/2?",
            "Lesson 12, \"One push, three factors\": which pair.",
            "GDPO, h = 2, p = .8: the margin becomes 1.2, and sigmoid(-1.2) is .2315.\n"

@@ -193,6 +193,11 @@ def samples(random):
     return random.randint(1, N - 1), likes, scores
 
 
+def all_is_the_best(best, args):
+    _, likes, scores = args
+    return abs(float(best(len(likes), likes, scores)) - scores[likes.index(max(likes))]) < 1e-3
+
+
 def only_the_order_counts(best, args):
     n, likes, scores = args
     other = best(n, [x ** 3 + 5 for x in likes], scores)
@@ -244,7 +249,8 @@ For likes 1 2 3 0 and scores 0 1 .5 .2 it is 0.425 with n = 1 and 0.5833 with n 
                 "How many subsets are there, and how many does your number use?",
                 "The best draw says what could happen; the mean says what to expect."),
     ),
-    laws=(Law("only the order of the likes may count, not their size", only_the_order_counts),),
+    laws=(Law("only the order of the likes may count, not their size", only_the_order_counts),
+          Law("with n = N it must be the score of the best liked", all_is_the_best)),
     hints=("Two lists: which one chooses, and which one is averaged?",
            "Lesson 13, \"Live\", the last lines before the code.",
            "likes 1 2 3 0, n = 2: there are 6 subsets. Of answers 0 and 1 the second is kept.\n"

@@ -1,9 +1,9 @@
 """Tasks of lesson 14."""
 import torch
 
+from lessons.grade import forms
 from lessons.grade.debug import Bug, debug
 from lessons.grade.task import Case, Law, Mistake, Task
-from lessons.grade.tasks import masks
 from nanouft.objective import Batch, Columns, Seqs
 from nanouft.objectives import grpo
 from nanouft.objectives.grpo import standardised
@@ -219,7 +219,7 @@ def aggregate(loss, mask, how, asked="as asked", masked=True, constant="T", rows
 
 def answers(random):
     T = random.randint(4, 6)
-    mask = [masks.mask(random, T) for _ in range(3)]
+    mask = [forms.mask(random, T) for _ in range(3)]
     loss = [[random.uniform(0.1, 3) for _ in range(T)] for _ in mask]
     return torch.tensor(loss), torch.tensor(mask), random.choice(["grpo", "dapo", "dr_grpo"])
 

@@ -56,6 +56,11 @@ def one_answer(random):
     return draw(random, T, -1, 1), draw(random, T, 0.2, 1), lam, gamma
 
 
+def no_lam_is_delta(advantages, args):
+    R, V, _, _ = args
+    return torch.allclose(torch.as_tensor(advantages(R, V, 0.0, 0.0)), R - V, atol=1e-3)
+
+
 def no_reward_reaches_later_tokens(advantages, args):
     R, V, lam, gamma = args
     more = R.clone()
@@ -126,7 +131,8 @@ R 0 0 1, V .5 .5 .5, lam .5 and gamma 1 give .125 .25 .5.""",
                 "Whitening comes last, over the whole rollout, after the critic's goals."),
     ),
     laws=(Law("a reward must not change the advantages of later tokens",
-              no_reward_reaches_later_tokens),),
+              no_reward_reaches_later_tokens),
+          Law("with lam = 0 and gamma = 0 it must be R - V", no_lam_is_delta)),
     hints=("At which token do you know everything that you need?",
            "Lesson 15, \"One equation\": delta first, then A.",
            "R 0 0 1, V .5 .5 .5: the deltas are 0 0 .5.\n"

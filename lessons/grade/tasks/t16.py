@@ -3,9 +3,9 @@ import math
 
 import torch
 
+from lessons.grade import forms
 from lessons.grade.debug import Bug, debug
 from lessons.grade.task import Case, Law, Mistake, Task
-from lessons.grade.tasks import masks
 from nanouft.objective import Batch, Columns, Seqs
 from nanouft.objectives import dft, neftune
 from nanouft.seeds import uniform_rows
@@ -40,6 +40,12 @@ def row(random):
     length = random.randint(5, 40)
     padded = length + random.randint(5, 40)
     return length, padded, random.choice([8, 16, 32]), random.choice([1.0, 2.0, 10.0, 15.0])
+
+
+def four_times_is_half(bound, args):
+    length, padded, width, alpha = args
+    one, other = (float(bound(n, 4 * padded, width, alpha)) for n in (length, 4 * length))
+    return abs(one - 2 * other) < 1e-4
 
 
 def padding_does_not_count(bound, args):
@@ -90,7 +96,8 @@ For length 100, padded 160, width 64 and alpha 5 it is 0.0625.""",
                 "What changes in your function for another alpha?",
                 "A number from the example belongs to the argument alpha."),
     ),
-    laws=(Law("more padding must not change the noise", padding_does_not_count),),
+    laws=(Law("more padding must not change the noise", padding_does_not_count),
+          Law("four times the length must halve the noise", four_times_is_half)),
     hints=("How many numbers of this row get noise?",
            "Lesson 16, \"One equation\": a, with L and C.",
            "100 tokens of width 64 are 6400 numbers, and the root of 6400 is 80.\n"
@@ -126,7 +133,7 @@ def dft_loss(logp, mask, weight="p", reduce="token", sign=1, masked=True):
 
 def demonstrations(random):
     T = random.randint(4, 5)
-    mask = [masks.mask(random, T) for _ in range(3)]
+    mask = [forms.mask(random, T) for _ in range(3)]
     logp = [[math.log(random.uniform(0.02, 0.9)) for _ in range(T)] for _ in mask]
     return torch.tensor(logp), torch.tensor(mask)
 
