@@ -186,7 +186,7 @@ def test_what_is_odd_is_marked(tmp_path, monkeypatch):
 def test_the_seed_and_the_tasks_that_are_named_arrive(two, monkeypatch):
     asked = set()
 
-    def ask(ids, my, seed, seconds):
+    def ask(ids, my, seed, *limits):
         asked.add((*ids, seed))
         return {id: {"state": "right", "mistake": None} for id in ids}
     monkeypatch.setattr(worker, "ask", ask)
