@@ -28,6 +28,7 @@ READ_ONLY, REMOUNT, BIND, RECURSIVE, PRIVATE = 1, 32, 4096, 16384, 1 << 18
 FLAGS = {"nosuid": 2, "nodev": 4, "noexec": 8, "noatime": 1024, "nodiratime": 2048,
          "relatime": 1 << 21}
 DIES_WITH_PARENT, TAKES_ORPHANS = 1, 36             # of prctl
+MOST = 200                                          # processes and threads
 ROOM = "size=256m,nr_inodes=10000"                  # of /tmp
 
 
@@ -64,15 +65,19 @@ def mount(what: str, where, kind: str | None, flags: int, options: str = "") -> 
 
 def enter(own: Path, hidden: list[Path]) -> None:
     """From here on this process is in the cage: number 1 in it, and root over nothing else."""
+    import resource
     uid, gid = os.getuid(), os.getgid()
     call("unshare", USER | MOUNTS | PROCESSES | NETWORK | IPC)
     Path("/proc/self/setgroups").write_text("deny")
     Path("/proc/self/uid_map").write_text(f"0 {uid} 1")
     Path("/proc/self/gid_map").write_text(f"0 {gid} 1")
     if child := os.fork():                          # only children are in the new PID namespace
+        signal.signal(signal.SIGTERM, lambda *_: os.kill(child, signal.SIGKILL))
         os._exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) % 256)
     os.setsid()
     mount("none", "/", None, PRIVATE | RECURSIVE)
+    if tuple(map(int, re.findall(r"\d+", os.uname().release)[:2])) >= (5, 14):
+        resource.setrlimit(resource.RLIMIT_NPROC, (MOST, MOST))     # counted in the cage alone
     files(own, hidden)
     call("unshare", USER | MOUNTS)                  # without a right to undo these mounts
     call("prctl", DIES_WITH_PARENT, signal.SIGKILL, 0, 0, 0)

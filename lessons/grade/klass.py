@@ -130,7 +130,7 @@ def graded(submissions: Path, order: Order, journal: Journal) -> Iterator[Klass]
     klass = Klass(order.tasks, [], {})
     for name in names.values():
         if name in journal.left_out:
-            klass.unread[name] = f"the grading ended suddenly with it; {journal.file} holds its name"
+            klass.unread[name] = f"with it the grading ended suddenly; {journal.file} has its name"
     groups = [[e for e in entries if names[e] not in journal.alone + journal.left_out],
               *[[e] for e in entries if names[e] in journal.alone]]
     bar = tqdm(total=len(entries) - len(klass.unread), desc="grading", unit="student")

@@ -209,7 +209,7 @@ def one_side(exam, cases: list[tuple]) -> Iterator[Claim]:
                 if not right.same_values(own)]
         for side, words in (1, "small, but often too large"), (-1, "large, but often too small"):
             yield (f"your result is never too {words}", all(side * gap > 0 for gap in gaps),
-                   len(gaps) >= len(cases) / 3)
+                   len(gaps) >= len(cases) / 2)
 
 
 def without(exam, mine, names: list[str]) -> Iterator[Claim]:

@@ -1,6 +1,6 @@
 """Mutants: right solutions, each changed in one or two places. What does the grader say of them?
 
-    python -m lessons.grade --mutants 1 [07a ...]           # 1 is a seed: another one, other mutants
+    python -m lessons.grade --mutants 1 [07a ...]       # 1 is a seed: others, other mutants
 
 A mutant counts as planted if it differs from the right solution on some input that the text of
 the task allows: other hidden cases, other masks, one place only, equal numbers, large numbers.
@@ -213,7 +213,7 @@ def holds(fact: str, truth: Exam, own: Answer) -> bool:
                  if words == fact]
         if known or fact.startswith("In all cases tried"):
             return all(known)
-        return any(still(fact, again) for again in facts(truth, own))
+        return any(still(fact, again) for again in facts(truth, own, False))
     finally:
         truth.all = every
 

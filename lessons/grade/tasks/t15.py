@@ -46,8 +46,8 @@ def gae(R, V, lam, gamma, beyond=False, forwards=False, tail="gamma lam", subtra
         later = delta + decay * later
         A[t] = later
     A = torch.stack(A)
-    return {"advantages": A, "returns": A + V, "whitened": (A - A.mean()) / A.std(),
-            "reversed": A.flip(0)}[give]
+    return {"advantages": A, "returns": A + V, "reversed": A.flip(0),
+            "whitened": (A - A.mean()) / A.std(correction=int(T > 1))}[give]
 
 
 def one_answer(random):
