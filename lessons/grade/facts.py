@@ -256,7 +256,7 @@ def sensible(words: str, rows: list[tuple], place: int, some) -> bool:
     if not isinstance(some_x[0], torch.Tensor):
         return words != "{0} - 1" or isinstance(some_x[0], int)
     if all(((x == 0) | (x == 1)).all() for x in some_x):
-        return words in ("1", "1 - {0}")
+        return words in ("1", "1 - {0}") and some is ARGUMENTS
     if words.startswith("e to"):
         return all((x <= 0).all() for x in some_x)
     return some is ARGUMENTS and words != "1 / {0}"
