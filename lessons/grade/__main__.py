@@ -36,7 +36,7 @@ def parser() -> Parser:
                         "solution": "after success, or five tries and 20 minutes",
                         "in-lesson": "run the lesson with your function in place of the project's",
                         "reveal": "run the experiment of a prediction",
-                        "watch": "judge on saving, then the next task: the afternoon's, or those named",
+                        "watch": "judge on saving, then go on: the afternoon, or those named",
                         "pack": "put my/ into a zip, to be handed in",
                         "no-cage": "with --class: run students' programs without a cage",
                         "check": "are the tasks themselves in order?"}.items():

@@ -124,7 +124,7 @@ def mounts() -> list[tuple[Path, int]]:
 def in_the_open() -> int:
     """The worker as a child. Whatever it has started is ended with it: orphans come to this
     process, whatever their environment."""
-    with contextlib.suppress(OSError, AttributeError):
+    with contextlib.suppress(OSError, AttributeError, TypeError):   # not on Linux
         call("prctl", TAKES_ORPHANS, 1, 0, 0, 0)
     child = subprocess.Popen(WORKER)
 
