@@ -113,6 +113,8 @@ def relation(names: list[str], rows: list[tuple]) -> str:
             return words
     if all(agree(lambda: sorted(y), lambda: sorted(z)) for _, y, z in rows):
         return "made of the right numbers, in another order"
+    if all(agree(lambda: list(map(abs, y)), lambda: list(map(abs, z))) for _, y, z in rows):
+        return "the right one but for the sign, which is wrong in some cases"
     if all(agree(lambda: list(map(plain, z)), lambda: list(map(plain, y))) for _, y, z in rows):
         return "right, but written in another way: a text for a number, or other letters"
     return more_by(rows) or times(names, rows)

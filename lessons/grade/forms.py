@@ -43,4 +43,4 @@ def of_form(rng: Random, x, form: str):
 
 
 def is_mask(x: torch.Tensor) -> bool:
-    return bool(((x == 0) | (x == 1)).all())
+    return bool(((x == 0) | (x == 1)).all() and (x == 1).any())
