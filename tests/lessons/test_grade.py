@@ -22,7 +22,7 @@ from lessons.grade.engine import judge
 from lessons.grade.folder import My
 from lessons.grade.outcome import numbers, same
 from lessons.grade.task import Case, Law, Mistake, Task
-from lessons.grade.tasks import check, factory, used
+from lessons.grade.tasks import check, factory, t00, used
 from nanouft.errors import UserError
 from nanouft.run.config import run, tomllib
 
@@ -628,3 +628,15 @@ def test_a_broken_line_of_the_log_is_no_reveal(my, capsys):
     (test,) = json.loads(Path("out.json").read_text())["tests"]
     assert (test["score"], test["max_score"], test["status"]) == (1, 1, "passed") or test["score"] == test["max_score"]
     assert my.entries("07p", "try")[-1]["state"] == "amber"
+
+
+def test_a_guess_agrees_with_what_it_names():
+    """`any` in place of `all` lets other fruits pass, not a fourth item."""
+    def score(answer):
+        said = answer.split()
+        items = said[:-1] if said[-1:] == ["fox"] else said
+        fruits, forbidden = t00.FRUITS, t00.FORBIDDEN
+        return sum([said[-1:] == ["fox"], any(item in fruits for item in items), len(items) == 3,
+                    len(set(items)) == len(items), not any(item in forbidden for item in items)]) / 5
+    found = judge(TASKS["00b"], score)
+    assert found["state"] == "unknown" and not found["perhaps"]
