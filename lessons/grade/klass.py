@@ -54,6 +54,9 @@ def main(submissions: str, out: str | None, seed_file: str | None = None, tasks=
     table = Path(out or "class.csv")
     if table.suffix.lower() != ".csv":
         raise UserError(f"--out {quoted(out)}: the table is a .csv file; the page stands beside it")
+    if folder.ROOT.is_relative_to(Path(submissions).resolve()):
+        raise UserError(f"--class {quoted(submissions)}: holds the project itself; give the "
+                        "submissions a folder of their own")
     table.parent.mkdir(parents=True, exist_ok=True)
     order = Order([folder.find(id) for id in folder.ids_of(tasks)] or folder.all_tasks(),
                   secret(seed_file))

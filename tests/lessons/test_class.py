@@ -116,7 +116,8 @@ def test_bad_input_is_one_clear_line(tmp_path):
     (tmp_path / "empty.txt").write_text("\n")
     for words, function, *argv in (
             ("no folder", handed_in, tmp_path / "nowhere"), ("neither", handed_in, tmp_path),
-            (".csv", klass.main, str(tmp_path), "class.txt"), ("empty", klass.secret, str(tmp_path / "empty.txt")),
+            (".csv", klass.main, str(tmp_path), "class.txt"), ("project itself", klass.main, str(ROOT), None),
+            ("empty", klass.secret, str(tmp_path / "empty.txt")),
             ("cannot be read", klass.secret, str(tmp_path / "none.txt")), ("'99'", slides.main, ["99"]),
             ("nothing to hand in", submissions.pack, My(tmp_path / "my"), None)):
         with pytest.raises(UserError, match=words):
