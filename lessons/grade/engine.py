@@ -29,7 +29,7 @@ from lessons.grade.outcome import (
 from lessons.grade.task import Mistake, Task
 
 RANDOM = 30                                 # hidden cases
-WIDE = 25                                   # more of them, and in other forms, to test a sentence
+WIDE = 40                                   # more of them, and in other forms, to test a sentence
 MOST = 0.75                                 # of the failing cases must agree for a "perhaps"
 
 

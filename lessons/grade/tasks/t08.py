@@ -46,6 +46,10 @@ def random_simpo(rng: Random):
     return far * logps(rng, n), logps(rng, m), rng.choice([0.5, 2.0, 3.0]), rng.choice([0.3, 0.8])
 
 
+def never_below_0(loss, args) -> bool:
+    return float(loss(*args)) > -1e-4
+
+
 def length_is_free(loss, args) -> bool:
     """Each answer said twice over: its mean stays."""
     chosen, rejected, beta, gamma = args
@@ -77,7 +81,8 @@ Example: chosen -1 -3, rejected -2, beta 2, gamma .5. The means are equal. The l
         Case((torch.tensor([-1.0, -1]), torch.tensor([-2.0]), 2.0, 0.5), "chosen is likelier"),
         Case((torch.tensor([-500.0, -500]), torch.tensor([-2.0]), 2.0, 0.5), "chosen is absurd"),
     ),
-    laws=(Law("an answer said twice over must cost the same", length_is_free),),
+    laws=(Law("an answer said twice over must cost the same", length_is_free),
+          Law("the loss must not be below 0", never_below_0)),
     mistakes=(
         Mistake("log-probs are added up, not averaged", dict(mean="sum"),
                 "Which of two answers wins by its length alone?",
