@@ -6,7 +6,7 @@
 Each submission is copied when its turn comes, and graded in a process of its own, with limits of
 time, memory and files. Whatever happens to one, the others are graded, and the files are written
 as they go. On Linux it runs in a cage (cage.py); without one a program may do what its user may
-do, and that is said. What is odd is marked.
+do, and the output tells so. What is odd is marked.
 """
 import csv
 import io
@@ -119,9 +119,9 @@ class Journal:
             self.write()
 
     def write(self) -> None:
-        said = {"left out": self.left_out, "in work": self.in_work}
-        if any(said.values()):
-            write_text(self.file, json.dumps(said))
+        entries = {"left out": self.left_out, "in work": self.in_work}
+        if any(entries.values()):
+            write_text(self.file, json.dumps(entries))
         else:
             self.file.unlink(missing_ok=True)
 

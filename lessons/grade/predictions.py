@@ -56,13 +56,13 @@ class Predict(Card):
         return told("amber", None, [*lines, line]) | {"complete": True}
 
     def revealed(self, my) -> list[dict]:
-        """What the log says of reveals. The log is the student's: what has another form is left
+        """The reveals in the log. The log is the student's: what has another form is left
         out, and no points rest on the rest."""
         def known(entry: dict) -> bool:
-            said, came, words = (entry.get(name) for name in ("said", "came", "found"))
+            given, came, words = (entry.get(name) for name in ("said", "came", "found"))
             return (all(isinstance(some, list) and len(some) == len(self.letters)
-                        for some in (said, came, words))
-                    and all(map(is_share, [*said, entry.get("brier")])))
+                        for some in (given, came, words))
+                    and all(map(is_share, [*given, entry.get("brier")])))
         return [entry for entry in my.entries(self.id, "reveal") if known(entry)]
 
     def solution(self, name: str) -> str:

@@ -187,7 +187,7 @@ def progress(tasks: list, states: dict[str, str], where: str) -> list[str]:
 
 
 def afternoon(states: dict[str, str]) -> list[str]:
-    """What is said when its tasks are all right."""
+    """The line that ends it, when its tasks are all right."""
     if any(states.get(id) != "right" for id in folder.AFTERNOON):
         return []
     return [f"The afternoon is done: all {len(folder.AFTERNOON)} tasks are right. "

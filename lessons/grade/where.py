@@ -3,7 +3,7 @@
     where(exam, mine, ["losses", "mask", "gamma"])      # a sentence, or ""
 
 Each sentence is true of all cases that were tried, shown and hidden. Where few cases are wrong, or
-few are right, nothing is said: it could be chance.
+few are right, there is no sentence: it could be chance.
 """
 import itertools
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ def where(exam, mine, names: list[str]) -> str:
 
 
 def claims(exam, mine, names: list[str]) -> Iterator[Claim]:
-    """What can be said of these results, the most useful first."""
+    """Sentences about these results, the most useful first."""
     cases = [(exam.args[i], exam.right[i], mine[i]) for i in exam.all]
     if any(right.values is None or own.values is None for _, right, own in cases):
         return

@@ -478,7 +478,7 @@ def test_links_are_named(tmp_path, capsys):
     except OSError:
         pytest.skip("no links here")
     submissions.pack(My(my), str(tmp_path / "Eve.zip"))
-    said = capsys.readouterr().out
-    assert "Links are not handed in" in said and "17_evidence.py" in said
+    out = capsys.readouterr().out
+    assert "Links are not handed in" in out and "17_evidence.py" in out
     found = klass.one(tmp_path / "Eve", "Eve", klass.Order([klass.folder.find("17b")]))
     assert found[0].odd == ["is a link, so not read: 17_evidence.py"]

@@ -562,8 +562,8 @@ def test_the_factory_finds_a_hole():
         return losses, mask.sort(descending=True).values, gamma
     hole = replace(TASKS["06a"], random=bad, cases=TASKS["06a"].cases[:3])
     exam, wide = engine.Exam(hole, "a test"), engine.Exam(hole, "a test").wider("truth", 20)
-    assert factory.said(exam, wide, weights_of_the_first)[0] == "passed"
-    assert factory.said(exam, wide, hole.by_hand)[0] == ""
+    assert factory.verdict_on(exam, wide, weights_of_the_first)[0] == "passed"
+    assert factory.verdict_on(exam, wide, hole.by_hand)[0] == ""
 
 
 @pytest.mark.slow
@@ -633,10 +633,10 @@ def test_a_broken_line_of_the_log_is_no_reveal(my, capsys):
 def test_a_guess_agrees_with_what_it_names():
     """`any` in place of `all` lets other fruits pass, not a fourth item."""
     def score(answer):
-        said = answer.split()
-        items = said[:-1] if said[-1:] == ["fox"] else said
+        words = answer.split()
+        items = words[:-1] if words[-1:] == ["fox"] else words
         fruits, forbidden = t00.FRUITS, t00.FORBIDDEN
-        return sum([said[-1:] == ["fox"], any(item in fruits for item in items), len(items) == 3,
+        return sum([words[-1:] == ["fox"], any(item in fruits for item in items), len(items) == 3,
                     len(set(items)) == len(items), not any(item in forbidden for item in items)]) / 5
     found = judge(TASKS["00b"], score)
     assert found["state"] == "unknown" and not found["perhaps"]

@@ -155,7 +155,7 @@ def drawn(task, rng: Random, n: int) -> Iterator[tuple[str, Callable]]:
     space = {"__name__": "program"} if program else dict(right.__globals__)
     name = task.function if program else right.__name__
     tree = ast.parse(text)
-    for node in ast.walk(tree):                             # what is said is not changed
+    for node in ast.walk(tree):                             # texts are not changed
         if ast.get_docstring(node) if isinstance(node, ast.FunctionDef) else False:
             node.body = node.body[1:]
     names = list(inspect.signature(right).parameters) if not program else []
@@ -177,9 +177,9 @@ def drawn(task, rng: Random, n: int) -> Iterator[tuple[str, Callable]]:
 
 # ---- what the grader says ------------------------------------------------------------------------
 
-def said(exam: Exam, truth: Exam, f: Callable) -> tuple[str, str]:
+def verdict_on(exam: Exam, truth: Exam, f: Callable) -> tuple[str, str]:
     """(passed | named | named wrongly | fact | note | perhaps | law | stops | without a word |
-    "" if it is right, what was said)"""
+    "" if it is right, the words of the grader)"""
     own = Answer(f, truth)
     if own.agrees(truth.right):
         return "", ""
@@ -243,7 +243,7 @@ def at_most(seconds: float):
 
 
 def examined(task, seed: str, each: int = EACH) -> Iterator[tuple[str, str, str]]:
-    """(what was said, in which words, the lines that were changed) of `each` mutants."""
+    """(the kind of the verdict, its words, the lines that were changed) of `each` mutants."""
     exam = Exam(task, f"mutants {seed}")
     wide, planted = exam.wider("truth", MORE), 0
     for lines, f in drawn(task, Random(f"{seed} {task.id}"), each):
@@ -251,7 +251,7 @@ def examined(task, seed: str, each: int = EACH) -> Iterator[tuple[str, str, str]
             break
         try:
             with at_most(SECONDS):
-                kind, words = said(exam, wide, f)
+                kind, words = verdict_on(exam, wide, f)
         except Slow:
             kind, words = "stops", "too slow"
         if kind:

@@ -139,9 +139,9 @@ def in_lesson(task, my: My) -> None:
         why = Path(scratch) / "why"
         order = [sys.executable, "-m", module, task.id, file, str(why)]
         code = subprocess.run(order, cwd=place, env=folder.environment()).returncode
-        said = why.read_text(encoding="utf-8") if why.exists() else f"exit code {code}"
+        error = why.read_text(encoding="utf-8") if why.exists() else f"exit code {code}"
     if code:
-        raise UserError(f"with your {task.function} the lesson stops: {said}; with the project's "
+        raise UserError(f"with your {task.function} the lesson stops: {error}; with the project's "
                         "own it does not")
     my.log(task.id, "in-lesson")
     print(f"\nYour {task.function} trained these models.")
