@@ -21,9 +21,9 @@ def mask(rng: Random, T: int) -> list[float]:
 
 
 def other_form(rng: Random, args: tuple) -> tuple:
-    """Another mask; one place only; equal numbers; much larger or smaller numbers. Whether the
+    """Another mask; one place only; equal numbers; larger, smaller or turned numbers. Whether the
     text of a task allows them must be seen: Exam.wider."""
-    form = rng.choice(["mask", "one", "equal", "large", "small"])
+    form = rng.choice(["mask", "one", "equal", "large", "small", "turned"])
     return tuple(of_form(rng, x, form) for x in args)
 
 
@@ -39,6 +39,8 @@ def of_form(rng: Random, x, form: str):
         return torch.tensor(rows).reshape(x.shape).to(x.dtype) if form == "mask" else x
     if not x.is_floating_point() or form == "mask":
         return x
+    if form == "turned":                            # what has both signs may have the other ones
+        return -x if (x < 0).any() and (x > 0).any() else x
     return {"equal": torch.full_like(x, x.flatten()[0]), "large": 20 * x, "small": x / 20}[form]
 
 
