@@ -160,7 +160,7 @@ class Rollouts:
 
 # ---- answers -> batch ----------------------------------------------------------------------------
 def batch_of(prompts: list[Encoded], answers: list[Answer], tok: Tokenizer) -> Batch:
-    """Prompts with their sampled answers, role "answer", with sampled_logp, the log-probs of decoding."""
+    """Prompts with their sampled answers, role "answer", with the log-probs of decoding."""
     rows = []
     for e, a in zip(prompts, answers, strict=True):
         asked = e.seqs["prompt"].ids

@@ -7,8 +7,8 @@
 
 A batch of --batch-size rows (on-policy: prompts) makes one optimizer step. --accumulate and
 torchrun only cut it into pieces. All randomness of step n is a function of (seed, n): on a CPU a
-resumed run equals the uninterrupted one, bit for bit. The loop itself is in loop.py; `fit` logs, evaluates and saves
-around it. What comes before is in run/setup.py, the flags are in run/flags.py.
+resumed run equals the uninterrupted one, bit for bit. The loop itself is in loop.py; `fit` logs,
+evaluates and saves around it. What comes before is in run/setup.py, the flags are in run/flags.py.
 """
 import math
 import re

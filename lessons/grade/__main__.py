@@ -4,6 +4,7 @@
     python -m lessons.grade 07a              # judge one task
     python -m lessons.grade 07               # ... all tasks of lesson 07
     python -m lessons.grade 07a --hint       # or --solution, --in-lesson, --reveal
+    python -m lessons.grade --watch          # judges whenever you save, then the next task
 
 For teachers (docs/teaching/): --class FOLDER --out class.csv. For hand-in: --pack.
 """
@@ -29,11 +30,15 @@ def parser() -> Parser:
                        help="grade all submissions in a folder: all tasks, or those named")
     flags.add_argument("--results", help="also write results.json, as Gradescope reads it")
     flags.add_argument("--out", help="the table of --class [class.csv], the zip of --pack")
+    flags.add_argument("--mutants", metavar="SEED", help="plant mistakes in right solutions: what "
+                       "does the grader say? (some minutes)")
     for name, words in {"hint": "the next of three: a question, where to look, an example",
                         "solution": "after success, or five tries and 20 minutes",
                         "in-lesson": "run the lesson with your function in place of the project's",
                         "reveal": "run the experiment of a prediction",
+                        "watch": "judge on saving, then go on: the afternoon, or those named",
                         "pack": "put my/ into a zip, to be handed in",
+                        "no-cage": "with --class: run students' programs without a cage",
                         "check": "are the tasks themselves in order?"}.items():
         flags.add_argument(f"--{name}", action="store_true", help=words)
     return flags
@@ -45,14 +50,21 @@ def main(argv: list[str] | None = None) -> int:
     if args.check:
         from lessons.grade.tasks import check
         return check.main(args.tasks)
+    if args.mutants:
+        from lessons.grade.tasks import factory
+        return factory.main(args.mutants, args.tasks)
     ids = folder.ids_of(args.tasks)
     asked = [action for name, action in ACTIONS.items() if getattr(args, name)]
     if args.klass:
         from lessons.grade import klass
-        klass.main(args.klass, args.out, args.seed, args.tasks)
+        klass.main(args.klass, args.out, args.seed, args.tasks, args.no_cage)
     elif args.pack:
         from lessons.grade import submissions
         submissions.pack(my, args.out)
+    elif args.watch:
+        from lessons.grade.watch import watch
+        my.call_me(my.name or ask_name())
+        return watch(ids, my, lambda some: judge(some, my, args.seed))
     elif not ids:
         print_list(my)
     elif not asked:
@@ -67,13 +79,11 @@ def main(argv: list[str] | None = None) -> int:
 
 def print_list(my: My) -> None:
     """The list; at the first use also the folder, and the question for a name."""
-    tasks = folder.all_tasks()
     if not my.name:                                     # a lesson may have made the folder
         my.call_me(ask_name())
-        my.begin(tasks)
+        my.begin(folder.all_tasks())
         print(f"{my.path} is made: write there. Files in it are never overwritten.\n")
-    states = {entry["task"]: entry.get("state") for entry in my.entries(event="try")}
-    print("\n".join(ui.progress(tasks, states, str(my.path))))
+    print("\n".join(ui.progress(folder.outline(), my.states(), str(my.path))))
 
 
 def ask_name() -> str:
@@ -98,6 +108,8 @@ def judge(ids: list[str], my: My, seed: str | None, results: str | None = None) 
             my.log(id, "try", **{name: found[name] for name in ("state", "mistake", "hash")})
         task["hints"] = max(0, task["hints"] - len(my.entries(id, "hint")))
         print("\n".join(ui.report(task, found)), flush=True)
+    if set(ids) & set(folder.AFTERNOON):
+        print("".join(f"{line}\n" for line in ui.afternoon(my.states())), end="")
     if results:
         from lessons.grade.results import gradescope
         write_json(Path(results), gradescope(verdicts))

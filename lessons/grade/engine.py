@@ -8,16 +8,28 @@ only if all of them agree; or, if no mistake has these gradients, all values.
 """
 import inspect
 import itertools
+import math
 from collections.abc import Callable
+from copy import copy
 from functools import cache
 from random import Random
 
 from lessons.grade.call import call
-from lessons.grade.facts import fact
-from lessons.grade.outcome import Outcome, first_difference, fresh, gradients, outcome, same
+from lessons.grade.facts import fact, slope_fact
+from lessons.grade.forms import other_form
+from lessons.grade.outcome import (
+    Outcome,
+    close,
+    first_difference,
+    fresh,
+    gradients,
+    outcome,
+    same,
+)
 from lessons.grade.task import Mistake, Task
 
 RANDOM = 30                                 # hidden cases
+WIDE = 40                                   # more of them, and in other forms, to test a sentence
 MOST = 0.75                                 # of the failing cases must agree for a "perhaps"
 
 
@@ -34,12 +46,29 @@ class Exam:
         self.all = range(len(self.args))
         self.right = Answer(task.right, self)
         self.known: dict[frozenset, Answer] = {}
+        self.more, self.others = draw.getrandbits(64), {}       # for `wider`: not the seed itself
 
     def answer(self, *mistakes: Mistake) -> "Answer":
         """The model with the flags of these mistakes."""
         flags = {name: value for mistake in mistakes for name, value in mistake.flags.items()}
         made = Answer(lambda *args: self.task.model(*args, **flags), self)
         return self.known.setdefault(frozenset(mistake.name for mistake in mistakes), made)
+
+    def wider(self, name: str = "", n: int = WIDE) -> "Exam":
+        """n other hidden cases, and n in other forms, as far as the task allows them: all known
+        right solutions agree there, with finite numbers. Without a name: these cases, too."""
+        if name not in self.others:
+            draw, program = Random(f"{self.more} {name}"), hasattr(self.task, "program")
+            new = Exam(self.task, hidden=0)
+            new.args = [self.task.random(draw) for _ in range(n)]
+            new.args += [other_form(draw, self.task.random(draw)) for _ in range(n * (not program))]
+            known = [new.answer(), *[Answer(f, new) for f in [self.task.by_hand] if f]]
+            good = [args for i, args in enumerate(new.args) if new.right.is_finite(i)
+                    and all(answer.agrees(new.right, [i]) for answer in known)]
+            self.others[name] = wide = Exam(self.task, hidden=0)
+            wide.args = self.args * (not name) + good
+            wide.all = range(len(wide.args))
+        return self.others[name]
 
     def pairs(self) -> list[tuple[Mistake, Mistake]]:
         """Two mistakes that can be made at once: their flags have different keys."""
@@ -61,6 +90,10 @@ class Answer:
     def __getitem__(self, i: int) -> Outcome:
         return self.outcome(i)
 
+    def is_finite(self, i: int) -> bool:
+        numbers = [*(self[i].values or [math.nan]), *(self.gradient(i) or ())]
+        return all(math.isfinite(x) for x in numbers if isinstance(x, (int, float)))
+
     def same_values(self, other: "Answer", cases=None) -> bool:
         return all(self[i].same_values(other[i]) for i in cases or self.exam.all)
 
@@ -81,13 +114,25 @@ def judge(task: Task, function, seed="0", exam: Exam | None = None) -> dict:
     mine = Answer(function, exam)
     if not fits(task, function):
         return verdict(exam, mine, "unknown", note="arguments")
-    if mine[0].error.startswith("NotImplementedError"):
+    if mine[0].error.split("(line")[0].strip() == "NotImplementedError:":   # torch's has a text
         return {"state": "not begun", "mistake": None}
     found = diagnosis(exam, mine)
     if found["state"] == "unknown":
         found |= {"note": reason(mine) or found["note"], "perhaps": nearest(exam, mine),
-                  "law": broken_law(task, function), "fact": fact(exam, mine)}
+                  "law": broken_law(task, function), "fact": fact_everywhere(exam, mine)}
+        if other := strange_texts(exam, mine):
+            found |= {"note": "texts", "error": other, "fact": ""}
+    elif found["note"] == "gradient" and "found" not in found:
+        found["fact"] = slope_fact(exam, mine)
     return verdict(exam, mine, **found)
+
+
+def fact_everywhere(exam: Exam, mine: Answer) -> str:
+    """A fact that holds in a wider exam, too, wherever the function does not stop."""
+    wide = copy(exam.wider())
+    own = Answer(mine.function, wide)
+    wide.all = [i for i in wide.all if own[i].values is not None]
+    return fact(wide, own) if len(wide.all) > len(exam.all) / 2 else ""
 
 
 def careful(exam: Exam, function, judge=judge) -> dict:
@@ -120,7 +165,26 @@ def diagnosis(exam: Exam, mine: Answer) -> dict:
 def readings(exam: Exam, fits: Callable[[Answer], bool]) -> list[list[Mistake]]:
     """All single mistakes that fit; else the first two at once that do."""
     found = [[m] for m in exam.task.mistakes if fits(exam.answer(m))]
-    return found or [list(pair) for pair in exam.pairs() if fits(exam.answer(*pair))][:1]
+    return found or [list(pair) for pair in exam.pairs()
+                     if fits(exam.answer(*pair)) and not undone(exam, pair)][:1]
+
+
+def undone(exam: Exam, pair: tuple[Mistake, Mistake]) -> bool:
+    """Is a number right with both mistakes that is wrong with one of them alone? Then nobody knows
+    whether both were made: another mistake may do the same."""
+    both = exam.answer(*pair)
+    return any(close(x, y) and not close(x, z) for m in pair for i in exam.all
+               for x, y, z in zip(exam.right[i].values or (), both[i].values or (),
+                                  exam.answer(m)[i].values or ()))
+
+
+def strange_texts(exam: Exam, mine: Answer) -> str:
+    """The texts that are allowed, if the right results are single texts and yours is another."""
+    right, own = ({str(answer[i].values[0]) for i in exam.all if answer[i].values}
+                  for answer in (exam.right, mine))
+    single = all(len(exam.right[i].values) == 1 and isinstance(exam.right[i].values[0], str)
+                 and len(mine[i].values or [0, 0]) == 1 for i in exam.all)
+    return ", ".join(f'"{text}"' for text in sorted(right)) if single and own - right else ""
 
 
 def gradient_note(exam: Exam, mine: Answer) -> str:
@@ -141,9 +205,9 @@ def fits(task: Task, function) -> bool:
 
 
 def reason(mine: Answer) -> str:
-    """Why nothing fits, if that is plain to see in a shown case."""
+    """Why nothing fits: it stops in some case, or a shown case has another form."""
     pairs = [(mine[i], mine.exam.right[i]) for i in range(mine.exam.shown)]
-    if stopped := [found.error for found, _ in pairs if found.values is None]:
+    if stopped := [mine[i].error for i in mine.exam.all if mine[i].values is None]:
         return stopped[0]
     if all(found.values == [None] for found, _ in pairs):
         return "returns nothing"
@@ -167,11 +231,16 @@ def broken_law(task: Task, function) -> str:
 
 
 def nearest(exam: Exam, mine: Answer) -> str:
-    """The mistake that most of the cases agree with, of those that are not right."""
-    wrong = [i for i in exam.all if mine[i].values and not mine[i].same_values(exam.right[i])]
-    count, best = max((sum(mine[i].same_values(exam.answer(m)[i]) for i in wrong), m.name)
-                      for m in exam.task.mistakes)
-    return best if count > MOST * len(wrong) else ""
+    """The mistake that most of the cases agree with, of those where it or you are wrong."""
+    best, most = "", MOST
+    for m in exam.task.mistakes:
+        other = exam.answer(m)
+        wrong = [i for i in exam.all if mine[i].values and not (
+            mine[i].same_values(exam.right[i]) and other[i].same_values(exam.right[i]))]
+        share = sum(mine[i].same_values(other[i]) for i in wrong) / max(1, len(wrong))
+        if share > most:
+            best, most = m.name, share
+    return best
 
 
 def verdict(exam: Exam, mine: Answer, state: str, found=(), **more: str) -> dict:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 import torch
 
 from lessons.grade.outcome import fresh, outcome, same
+from lessons.grade.where import slopes, where
 
 FEW = 4                                     # numbers that can be spoken of one by one
 RIGHT, OTHER = "the right one", "something else"
@@ -27,11 +28,10 @@ RESULTS: dict[str, Callable[[list], list]] = {      # what can be done with a ri
     "the right numbers in reverse": lambda y: y[::-1],
     "the right numbers, added up": lambda y: [sum(y)],
     "the mean of the right numbers": lambda y: [sum(y) / len(y)],
-    "how many right items there are": lambda y: [len(y)],
+    "0": lambda y: [0.0] * len(y),
 }
 ARGUMENTS: dict[str, Callable] = {                  # what can be done with an argument
     "1": lambda x: torch.ones_like(x) if isinstance(x, torch.Tensor) else type(x)(1),
-    "0": lambda x: torch.zeros_like(x) if isinstance(x, torch.Tensor) else type(x)(0),
     "-{0}": lambda x: -x,
     "1 - {0}": lambda x: 1 - x,
     "1 / {0}": lambda x: 1 / x,
@@ -44,28 +44,50 @@ ARGUMENTS: dict[str, Callable] = {                  # what can be done with an a
     "e to the power of {0}": lambda x: x.exp(),
     "{0} without its last place": lambda x: x[..., :-1],
 }
-PLAIN = ("0", "1")                          # a function may be right for these only
+PLAIN = ("1",)                              # a function may be right for these only
 
 
 def fact(exam, mine) -> str:
+    return next(facts(exam, mine), "") or where(exam, mine, names_of(exam.task))
+
+
+def facts(exam, mine, proved: bool = True) -> Iterator[str]:
+    """Sentences that speak of whole results, the most useful first. proved: they say something."""
     rows = [(exam.args[i], exam.right[i].values, mine[i].values) for i in exam.all]
-    if hasattr(exam.task, "program") or any(y is None or z is None for _, y, z in rows):
-        return ""
-    names = exam.task.signature.split("(")[1].rstrip(")").split(", ")
+    if any(y is None or z is None for _, y, z in rows):
+        return
+    names = names_of(exam.task)
     rows.sort(key=lambda row: same(row[1], row[2]))             # wrong ones first
     if found := relation(names, rows):
-        return f"Your result is {found}."
-    if found := by_word(exam, names, rows) or by_part(exam, names, rows):
-        return found
+        yield f"Your result is {found}."
+    yield from filter(None, (by_word(exam, names, rows), by_part(exam, names, rows)))
+    if hasattr(exam.task, "program"):                           # to run it again takes long
+        return
     right, own = values_of(exam.task.right, exam), values_of(mine.function, exam)
     for words, change in changes(names, rows, ARGUMENTS):
         if all(agree(lambda: right(change(x)), lambda: z) for x, _, z in rows):
-            return f"This would be the right result if {words}."
+            yield f"This would be the right result if {words}."
     for words, change in changes(names, rows, PLAIN):
         if all(agree(lambda: right(change(x)), lambda: own(change(x))) for x, _, _ in rows):
-            if len({str(right(change(x))) for x, _, _ in rows}) > len(rows) / 2:
-                return f"Your function would be right if {words}."      # not one result for all
-    return ""
+            if not proved or len({str(right(change(x))) for x, _, _ in rows}) > len(rows) / 2:
+                yield f"Your function would be right if {words}."       # not one result for all
+
+
+def slope_fact(exam, mine) -> str:
+    """What a wrong gradient is, where the values are right."""
+    rows = [(exam.args[i], exam.right.gradient(i), mine.gradient(i)) for i in exam.all]
+    if not exam.task.gradients or any(z is None for _, _, z in rows):
+        return ""
+    rows = sorted([row for row in rows if any(row[1] + row[2])],
+                  key=lambda row: same(row[1], row[2]))
+    if found := relation([], rows):
+        return f"Your gradient is {found}."
+    return slopes(exam, mine, names_of(exam.task))
+
+
+def names_of(task) -> list[str]:
+    """The arguments of its function."""
+    return task.signature.split("(")[1].rstrip(")").split(", ")
 
 
 def values_of(function, exam) -> Callable[[tuple], list | None]:
@@ -91,6 +113,8 @@ def relation(names: list[str], rows: list[tuple]) -> str:
             return words
     if all(agree(lambda: sorted(y), lambda: sorted(z)) for _, y, z in rows):
         return "made of the right numbers, in another order"
+    if all(agree(lambda: list(map(abs, y)), lambda: list(map(abs, z))) for _, y, z in rows):
+        return "the right one but for the sign, which is wrong in some cases"
     if all(agree(lambda: list(map(plain, z)), lambda: list(map(plain, y))) for _, y, z in rows):
         return "right, but written in another way: a text for a number, or other letters"
     return more_by(rows) or times(names, rows)
@@ -128,19 +152,30 @@ def times(names: list[str], rows: list[tuple]) -> str:
             return ""
     if len(factors) < FEW:
         return ""
-    if same(factors, factors[:1] * len(factors)):
-        return f"{factors[0]:.4g} times the right one"
     common = ["", *(name for name in sizes[0] if all(some.get(name) for some in sizes))]
-    for above, below in itertools.permutations(common, 2):
-        if same(factors, [some.get(above, 1) / some.get(below, 1) for some in sizes]):
-            return RIGHT + f", times {above}" * bool(above) + f", divided by {below}" * bool(below)
+    found = {factor_words(above, below): [
+        factor * size.get(below, 1) / size.get(above, 1) for factor, size in zip(factors, sizes)]
+        for above, below in [("", ""), *itertools.permutations(common, 2)]}
+    for words, rest in found.items():
+        if words and same(rest, [1.0] * len(rest)):
+            return RIGHT + words
+    for words, rest in found.items():               # with a number beside it
+        if same(rest, rest[:1] * len(rest)):
+            return f"{rest[0]:.4g} times the right one{words}"
     return ""
+
+
+def factor_words(above: str, below: str) -> str:
+    return f", times {above}" * bool(above) + f", divided by {below}" * bool(below)
 
 
 def sizes_of(name: str, x) -> Iterator[tuple[str, float]]:
     """The numbers by which a result may be multiplied or divided by mistake."""
     if isinstance(x, (int, float)) or (isinstance(x, torch.Tensor) and not x.dim()):
         yield name, float(x)
+        if isinstance(x, (float, torch.Tensor)) and abs(x) < 50:
+            yield f"sigmoid({name})", 1 / (1 + math.exp(-x))
+            yield f"sigmoid(-{name})", 1 / (1 + math.exp(x))
     elif isinstance(x, (list, tuple, torch.Tensor)):
         counts = {f"the length of {name}": len(x)}
         if isinstance(x, torch.Tensor) and x.dim() > 1:
@@ -151,7 +186,9 @@ def sizes_of(name: str, x) -> Iterator[tuple[str, float]]:
         if isinstance(x, torch.Tensor):
             yield f"the sum of {name}", x.sum().item()
         elif x and isinstance(x[0], list):
-            yield f"the length of all lists in {name}", sum(map(len, x))
+            n = sum(map(len, x))
+            yield f"the length of all lists in {name}", n
+            yield f"the square of the length of all lists in {name}", n * n
 
 
 def by_word(exam, names: list[str], rows: list[tuple]) -> str:
@@ -215,9 +252,13 @@ def changes(names: list[str], rows: list[tuple], some) -> Iterator[tuple[str, Ca
 
 
 def sensible(words: str, rows: list[tuple], place: int, some) -> bool:
-    """A mask stays a mask. Other tensors are hardly ever 1 everywhere."""
-    if not isinstance(rows[0][0][place], torch.Tensor):
-        return True
-    if all(((args[place] == 0) | (args[place] == 1)).all() for args, _, _ in rows):
-        return words in ("0", "1", "1 - {0}")
-    return some is ARGUMENTS or words == "0"
+    """A mask stays a mask; e to the power of something is for log-probs; 1 less for whole numbers.
+    Other tensors are hardly ever 1 everywhere."""
+    some_x = [args[place] for args, _, _ in rows]
+    if not isinstance(some_x[0], torch.Tensor):
+        return words != "{0} - 1" or isinstance(some_x[0], int)
+    if all(((x == 0) | (x == 1)).all() for x in some_x):
+        return words in ("1", "1 - {0}") and some is ARGUMENTS
+    if words.startswith("e to"):
+        return all((x <= 0).all() for x in some_x)
+    return some is ARGUMENTS and words != "1 / {0}"

@@ -8,6 +8,7 @@
 
 What a student has written is never overwritten. A task that is new is put at the end of its file.
 """
+import ast
 import contextlib
 import importlib
 import json
@@ -15,6 +16,7 @@ import os
 import re
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 from nanouft.errors import UserError
 from nanouft.run.storage import checksum
@@ -41,6 +43,26 @@ def tasks_of(lesson: str) -> list:
 
 def all_tasks() -> list:
     return [task for lesson in lessons() for task in tasks_of(lesson)]
+
+
+def outline() -> list[SimpleNamespace]:
+    """id, kind, level, minutes and core of all tasks, read from the text of their files: importing
+    them takes seconds."""
+    kinds = {"Task": "", "debug": "debug", "Ledger": "ledger", "Predict": "predict",
+             "Plan": "design"}
+    found = []
+    for file in sorted(TASKS.glob("t[0-9][0-9]*.py")):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            kind = getattr(getattr(node, "func", None), "id", None)
+            if isinstance(node, ast.Call) and kind in kinds:
+                id, *more = (arg.value for arg in node.args[:5] if isinstance(arg, ast.Constant))
+                named = {word.arg: word.value.value for word in node.keywords
+                         if isinstance(word.value, ast.Constant)}
+                fields = dict(zip(("kind", "level", "minutes", "core"), more)) | named
+                found.append(SimpleNamespace(id=id, **{"kind": kinds[kind]} | {
+                    name: fields[name] for name in ("kind", "level", "minutes", "core")
+                    if name in fields}))
+    return sorted(found, key=lambda task: task.id)
 
 
 def find(id: str):
@@ -128,6 +150,14 @@ class My:
         text = file.read_text(encoding="utf-8", errors="replace") if file.exists() else ""
         found = filter(None, map(read_entry, text.splitlines()))
         return [e for e in found if task in ("", e["task"]) and event in ("", e["event"])]
+
+    def states(self) -> dict[str, str]:
+        """What came out at the last try of each task."""
+        return {entry["task"]: entry.get("state") for entry in self.entries(event="try")}
+
+    def last_hash(self, task) -> str:
+        """Of the file at the last try."""
+        return ([""] + [entry.get("hash", "") for entry in self.entries(task.id, "try")])[-1]
 
     def hash(self, task) -> str:
         """Twelve letters that tell two versions of an answer apart."""

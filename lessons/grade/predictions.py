@@ -47,12 +47,23 @@ class Predict(Card):
         state, mistake, lines = self.judge(values, my.name)
         if state != "amber":
             return told(state, mistake, lines)
-        if done := my.entries(self.id, "reveal"):
+        if done := self.revealed(my):
             changed = "the numbers are others now; those before the reveal count"
             other = self.numbers(values) != done[0]["said"]
-            return told("right", None, score_lines(self, done[0]) + [changed] * other)
+            return told("right", None, score_lines(self, done[0]) + [changed] * other) | {
+                "complete": True}
         line = f"complete; now: python -m lessons.grade {self.id} --reveal"
         return told("amber", None, [*lines, line]) | {"complete": True}
+
+    def revealed(self, my) -> list[dict]:
+        """The reveals in the log. The log is the student's: what has another form is left
+        out, and no points rest on the rest."""
+        def known(entry: dict) -> bool:
+            given, came, words = (entry.get(name) for name in ("said", "came", "found"))
+            return (all(isinstance(some, list) and len(some) == len(self.letters)
+                        for some in (given, came, words))
+                    and all(map(is_share, [*given, entry.get("brier")])))
+        return [entry for entry in my.entries(self.id, "reveal") if known(entry)]
 
     def solution(self, name: str) -> str:
         raise UserError(f"{self.id} is a prediction: --reveal runs the experiment")
@@ -79,7 +90,7 @@ def reveal(task: Predict, my) -> list[str]:
     numbers = task.numbers(values)
     if task.judge(values, my.name)[0] != "amber":
         raise UserError(f"fill in {my.file(task)} first: a number from 0 to 1 for each statement")
-    if my.entries(task.id, "reveal"):
+    if task.revealed(my):
         raise UserError(f"{task.id} is revealed; python -m lessons.grade {task.id} shows the score")
     print("The experiment runs, about a minute; then these numbers count ...", flush=True)
     with contextlib.redirect_stdout(io.StringIO()):
@@ -87,7 +98,7 @@ def reveal(task: Predict, my) -> list[str]:
     came = [bool(is_so) for is_so, _ in found]
     my.log(task.id, "reveal", said=numbers, came=came,
            found=[words for _, words in found], brier=round(brier(numbers, came), 4))
-    return score_lines(task, my.entries(task.id, "reveal")[0])
+    return score_lines(task, task.revealed(my)[0])
 
 
 def score_lines(task: Predict, entry: dict) -> list[str]:

@@ -65,7 +65,7 @@ class Klass:
     def sums(self, name: str) -> dict:
         """A student's sums over all tasks."""
         own = [result for result in self.results if result.name == name]
-        return {"points": f"{sum(points(r.task, r.state) for r in own):g}",
+        return {"points": f"{sum(earned(r.task, r.verdict) for r in own):g}",
                 "of": self.full,
                 "right": sum(r.state == "right" for r in own),
                 "begun": sum(r.state != "not begun" for r in own),
@@ -82,14 +82,21 @@ def points(task, state: str) -> float:
     return full * {"right": 1.0, "amber": 0.75}.get(state, 0.0)
 
 
+def earned(task, verdict: dict) -> float:
+    """The points of a verdict. A prediction counts if it is complete: whether it was revealed, only
+    the student's log says."""
+    return points(task, "right" if verdict.get("complete") else verdict["state"])
+
+
 def gradescope(verdicts: dict[str, dict]) -> dict:
     """The verdicts of one student as Gradescope reads them: results.json."""
     tests = []
     for id, found in verdicts.items():
         task = folder.find(id)
         tests.append({"name": f"{id} {found['task']['name']}", "max_score": points(task, "right"),
-                      "score": points(task, found["state"]),
-                      "status": "passed" if found["state"] == "right" else "failed",
+                      "score": earned(task, found),
+                      "status": "passed" if found["state"] == "right" or found.get("complete")
+                      else "failed",
                       "output": "\n".join(ui.report(found["task"], found))})
     return {"tests": tests}
 

@@ -6,6 +6,7 @@
 Only plain text files are copied, and only so many. A zip is never unpacked by its own names: if one
 of them leads outside its folder, the whole zip is refused.
 """
+import contextlib
 import stat
 import zipfile
 from collections.abc import Iterator
@@ -37,6 +38,8 @@ def pack(my: My, out: str | None) -> None:
         for path, content in files.items():
             packed.writestr(f"my/{path}", content)
     print(f"{target}: {len(files)} files")
+    if left_out := links(my.path):
+        print(f"Links are not handed in. Copy the files: {', '.join(map(quoted, left_out))}")
 
 
 # ---- the teacher's part --------------------------------------------------------------------------
@@ -106,6 +109,17 @@ def of_folder(folder: Path) -> Iterator[tuple[PurePosixPath, bytes]]:
         if wanted(path) and stat.S_ISREG(place.lstat().st_mode):        # no link, no pipe
             with open(place, "rb") as file:
                 yield path, at_most(file, path)
+
+
+def links(entry: Path) -> list[str]:
+    """Programs and cards of a submission that are links: they are not read."""
+    if entry.is_dir():
+        return [place.name for place in sorted(entry.rglob("*"))
+                if place.is_symlink() and (place.suffix.lower() in KINDS or place.is_dir())]
+    with contextlib.suppress(Exception), zipfile.ZipFile(entry) as packed:
+        return [info.filename for info in packed.infolist()
+                if stat.S_ISLNK(info.external_attr >> 16)]
+    return []
 
 
 def of_zip(packed: zipfile.ZipFile) -> Iterator[tuple[PurePosixPath, bytes]]:

@@ -14,6 +14,7 @@ NOTES = {       # what is said beside a mistake, or where none has a name
     "arguments": "The task calls {signature}. Your function takes other arguments.",
     "returns nothing": "Your function returns nothing. Is there a line with `return`?",
     "kind": "Your function returns texts where numbers are wanted, or the other way round.",
+    "texts": "Your function returns another text. Allowed are: {error}.",
     "changes its arguments": "Your function changes its arguments in place: who else may still "
                              "need them?",
     "gradient": "The gradient is not that of this loss: what is a constant, what is not?",
@@ -24,6 +25,7 @@ NOTES = {       # what is said beside a mistake, or where none has a name
     "time": "It took too long. Is there a loop that does not end?",
     "ended": "Your program ended before it returned anything.",
     "not reached": "It was not judged: the tasks before it in this file took too long.",
+    "too late": "It was not judged: the tasks before it took too long together.",
     "forged": "Something else than the grader has written a verdict.",
     "changed grader": "Since this file has run, the grader takes wrong answers for right ones.",
     "no function": "Your file has no function {error}. Write one: def {signature}:",
@@ -172,7 +174,7 @@ def progress(tasks: list, states: dict[str, str], where: str) -> list[str]:
     left = [f"next: {task.id} (level {task.level}, about {task.minutes} min)"
             for task in [*path, *core] if states.get(task.id) != "right"]
     lines = [f"nanouft exercises   {where}   {done} of {len(core)} core tasks done",
-             f"{bar:-<28}   {(left or ['all done'])[0]}", ""]
+             f"{bar:-<28}   {(left or ['all done'])[0]}", *afternoon(states)[:1], ""]
     lessons = sorted({task.id[:2] for task in tasks})
     rows = {"one afternoon:": path, "": []} | {
         lesson: [task for task in tasks if task.id.startswith(lesson)] for lesson in lessons}
@@ -182,6 +184,14 @@ def progress(tasks: list, states: dict[str, str], where: str) -> list[str]:
     return [*lines, "",
             "  ok done   ~ nearly   . open   * core;   D debug  P predict  L ledger  X design",
             "  python -m lessons.grade 07a judges one task, 07 all of lesson 07; --help says more."]
+
+
+def afternoon(states: dict[str, str]) -> list[str]:
+    """The line that ends it, when its tasks are all right."""
+    if any(states.get(id) != "right" for id in folder.AFTERNOON):
+        return []
+    return [f"The afternoon is done: all {len(folder.AFTERNOON)} tasks are right. "
+            "python -m lessons.grade lists what comes next."]
 
 
 def entry(task, state: str) -> str:

@@ -10,6 +10,7 @@ line bears the key of the order: what a student's program prints has none, and i
 """
 import contextlib
 import json
+import math
 import os
 import queue
 import secrets
@@ -18,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable
 from functools import partial
@@ -29,6 +31,8 @@ from nanouft.errors import UserError
 
 SECONDS = 20                                # for one task
 START = 120                                 # for the import of torch on a slow machine
+STOP = 5                                    # for a child to end what it has started
+COMMAND = [sys.executable, "-m", "lessons.grade.worker"]
 LOST = ("time", "ended", "forged")          # notes on a task that the child did not survive
 TIMEOUTS, ALL_TIMEOUTS = 2, 8               # after so many the rest of a file, of all, is left
 PRINTED = 600                               # letters of what a student prints
@@ -39,31 +43,37 @@ STATES = ("right", "amber", "wrong", "unknown", "not begun")
 
 # ---- the parent ----------------------------------------------------------------------------------
 
-def grade(ids: list[str], my: My, seed: str = "0", seconds: float = SECONDS) -> dict[str, dict]:
+def grade(ids: list[str], my: My, seed: str = "0", seconds: float = SECONDS,
+          total: float = math.inf, command: list[str] = COMMAND) -> dict[str, dict]:
     """The verdict on each task. After a task that it does not survive, a new child goes on with the
-    others; a file in which that happens again and again is left, and at some point all is."""
+    others; a file in which that happens again and again is left, and at some point all is. total:
+    seconds for all tasks; command: what runs the child, such as a cage."""
     found: dict[str, dict] = {}
     lost: Counter = Counter()                           # by file
+    end = time.monotonic() + total
     while left := [id for id in ids if id not in found]:
-        task = folder.find(left[0])
-        if lost[my.file(task)] >= TIMEOUTS or lost.total() >= ALL_TIMEOUTS:
-            found[task.id] = failed("not reached", task=about(task, my), hash=my.hash(task))
+        task, late = folder.find(left[0]), time.monotonic() > end
+        if late or lost[my.file(task)] >= TIMEOUTS or lost.total() >= ALL_TIMEOUTS:
+            note = "too late" if late else "not reached"
+            found[task.id] = failed(note, task=about(task, my), hash=my.hash(task))
             continue
-        some = ask(left, my, seed, seconds)
+        some = ask(left, my, seed, seconds, end, command)
         found |= some
         last = left[len(some) - 1]
         lost[my.file(folder.find(last))] += found[last].get("note") in LOST
     return {id: found[id] for id in ids}
 
 
-def ask(ids: list[str], my: My, seed: str, seconds: float) -> dict[str, dict]:
-    """The verdicts of one child: on all tasks, or up to the first one that it does not survive."""
+def ask(ids: list[str], my: My, seed: str, seconds: float, end: float = math.inf,
+        command: list[str] = COMMAND) -> dict[str, dict]:
+    """The verdicts of one child: on all tasks, or up to the first one that it does not survive, or
+    to the end of its time."""
     key, mark = secrets.token_hex(), secrets.token_hex()
     order = {"ids": ids, "my": str(my.path.resolve()), "seed": str(seed), "key": key}
     env = folder.environment(OMP_NUM_THREADS="1", NANOUFT_GRADED=mark)
     found: dict[str, dict] = {}
     with tempfile.TemporaryFile() as errors:
-        child = subprocess.Popen([sys.executable, "-m", "lessons.grade.worker"], env=env,
+        child = subprocess.Popen(command, env=env,
                                  stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors,
                                  start_new_session=True)
         lines: queue.Queue = queue.Queue()
@@ -80,19 +90,23 @@ def ask(ids: list[str], my: My, seed: str, seconds: float) -> dict[str, dict]:
                     said = errors.read().decode("utf-8", "replace").strip() or f"{START} s"
                     last = said.splitlines()[-1]
                     raise UserError(begun.get("error") or f"the grader did not begin: {last}")
-                judged = receive(lines, seconds)
+                judged = receive(lines, max(1, min(seconds, end - time.monotonic())))
                 if not well_formed(judged) or not isinstance(begun.get("task"), dict):
                     judged = failed("forged")
                 found[id] = begun | judged
-                if judged.get("note") in LOST:
+                if judged.get("note") in LOST or time.monotonic() > end:
                     break
         finally:
-            end(child, mark)
+            stop(child, mark)
     return found
 
 
-def end(child, mark: str) -> None:
-    """The child, its group, and on Linux every program that has inherited its mark."""
+def stop(child, mark: str) -> None:
+    """The child, which ends what it has started (cage.py); its group; and on Linux every program
+    that has inherited its mark."""
+    child.terminate()
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        child.wait(STOP)
     child.kill()
     with contextlib.suppress(OSError, AttributeError):
         os.killpg(child.pid, signal.SIGKILL)

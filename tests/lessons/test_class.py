@@ -4,8 +4,12 @@ from __future__ import annotations
 import contextlib
 import csv
 import json
+import os
 import re
+import socket
 import stat
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,7 +19,8 @@ from running import ROOT
 
 from lessons import slides
 from lessons.grade import __main__ as command
-from lessons.grade import class_page, klass, program, results, submissions, worker
+from lessons.grade import cage, class_page, klass, program, results, submissions, worker
+from lessons.grade import ui as klass_ui
 from lessons.grade.folder import My
 from lessons.grade.results import Klass, Result
 from lessons.grade.submissions import Unreadable, clean_copy, handed_in
@@ -117,14 +122,14 @@ def test_links_are_left_out(tmp_path):
 
 def test_bad_input_is_one_clear_line(tmp_path):
     (tmp_path / "empty.txt").write_text("\n")
-    for words, function, *argv in (("no folder", handed_in, tmp_path / "nowhere"),
-                                   ("neither", handed_in, tmp_path),
-                                   (".csv", klass.main, str(tmp_path), "class.txt"),
-                                   ("empty", klass.secret, str(tmp_path / "empty.txt")),
-                                   ("cannot be read", klass.secret, str(tmp_path / "none.txt")),
-                                   ("'99'", slides.main, ["99"]),
-                                   ("nothing to hand in", submissions.pack, My(tmp_path / "my"),
-                                    None)):
+    for words, function, *argv in (
+            ("no folder", handed_in, tmp_path / "nowhere"), ("neither", handed_in, tmp_path),
+            (".csv", klass.main, str(tmp_path), "class.txt"),
+             ("project itself", klass.main, str(ROOT), None),
+            ("empty", klass.secret, str(tmp_path / "empty.txt")),
+            ("cannot be read", klass.secret, str(tmp_path / "none.txt")),
+             ("'99'", slides.main, ["99"]),
+            ("nothing to hand in", submissions.pack, My(tmp_path / "my"), None)):
         with pytest.raises(UserError, match=words):
             function(*argv)
 
@@ -204,7 +209,7 @@ def test_what_is_odd_is_marked(tmp_path, monkeypatch):
 def test_the_seed_and_the_tasks_that_are_named_arrive(two, monkeypatch):
     asked = set()
 
-    def ask(ids, my, seed, seconds):
+    def ask(ids, my, seed, *limits):
         asked.add((*ids, seed))
         return {id: {"state": "right", "mistake": None} for id in ids}
     monkeypatch.setattr(worker, "ask", ask)
@@ -329,3 +334,206 @@ def test_a_slide(tmp_path, monkeypatch):
     lesson.write_text("# # 99 · Is it so?\nassert 0, 'it is not'\n", encoding="utf-8")
     with pytest.raises(UserError, match="99_try.py: AssertionError: it is not"):
         slides.slides(lesson, tmp_path)
+
+
+# ---- the cage ------------------------------------------------------------------------------------
+HOSTILE = """
+import os, signal, socket, subprocess, sys
+from pathlib import Path
+
+found = []
+for pid in os.listdir("/proc"):
+    if pid.isdigit():
+        try:
+            words = Path(f"/proc/{pid}/cmdline").read_bytes()
+            words += Path(f"/proc/{pid}/environ").read_bytes()
+        except OSError:
+            continue
+        found += ["process"] * (b"PATIENT" in words)
+for file in SECRET, OTHER / "my" / "04_mdp.py":
+    try:
+        found += ["secret"] * ("only I know" in Path(file).read_text())
+    except OSError:
+        pass
+for place in OUT, Path("/var/tmp"), Path("/dev/shm"):
+    try:
+        (place / "PWNED").write_text("x")
+        found += ["wrote"]
+    except OSError:
+        pass
+try:
+    socket.create_connection(("127.0.0.1", PORT), 2)
+    found += ["network"]
+except OSError:
+    pass
+for i in range(3):
+    subprocess.Popen([sys.executable, "-S", "-c", "import time\\ntime.sleep(300)", MARK], env={},
+                     start_new_session=True)
+
+def drift(eps, n):
+    print(found)
+    return (1 - eps) ** n
+"""
+
+
+def left_over(mark: str) -> list[int]:
+    """The processes that bear this mark."""
+    found = []
+    for place in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            if mark.encode() in place.read_bytes():
+                found.append(int(place.parent.name))
+    return found
+
+
+@pytest.fixture
+def hostile(tmp_path):
+    """(folder of a class of two, where one program looks around; a socket that listens; a mark)"""
+    mark = f"LEFT-OVER-{tmp_path.name}-{os.getpid()}"
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        for name in ("Eve", "Ada"):
+            (tmp_path / "handed" / name / "my").mkdir(parents=True)
+        (tmp_path / "handed" / "Ada" / "my" / "04_mdp.py").write_text("# only I know\n")
+        (tmp_path / "secret.txt").write_text("only I know\n")
+        (tmp_path / "out").mkdir()
+        names = {
+            "SECRET": str(tmp_path / "secret.txt"),
+            "MARK": mark,
+            "PORT": server.getsockname()[1],
+        }
+        head = "".join(f"{name} = {value!r}\n" for name, value in names.items())
+        head += f"from pathlib import Path\nOUT = Path({str(tmp_path / 'out')!r})\n"
+        head += f"OTHER = Path({str(tmp_path / 'handed' / 'Ada')!r})\n"
+        file = tmp_path / "handed" / "Eve" / "my" / "04_mdp.py"
+        file.write_text(head + HOSTILE.replace("PATIENT", f"PATIENT-{os.getpid()}"))
+        yield tmp_path, mark
+
+
+@pytest.mark.skipif(bool(cage.missing()), reason=f"no cage here: {cage.missing()}")
+def test_a_program_in_the_cage_sees_and_leaves_nothing(hostile, monkeypatch):
+    place, mark = hostile
+    monkeypatch.setenv("NANOUFT_TEST", f"PATIENT-{os.getpid()}")
+    patient = subprocess.Popen(
+        [sys.executable, "-c", "input()", f"PATIENT-{os.getpid()}"], stdin=subprocess.PIPE
+    )
+    monkeypatch.setattr(
+        klass.folder,
+        "environment",
+        lambda **more: {
+            key: value
+            for key, value in {**os.environ, "PYTHONPATH": str(ROOT), **more}.items()
+            if key != "NANOUFT_TEST"
+        },
+    )
+    order = klass.Order(
+        [klass.folder.find("04a")], "only I know", True, [place / "secret.txt", place / "handed"]
+    )
+    try:
+        (found,) = klass.one(place / "handed" / "Eve", "Eve", order)
+    finally:
+        patient.kill()
+        patient.wait()
+    assert found.state == "right" and found.verdict["printed"].startswith("[]"), found.verdict[
+        "printed"
+    ][:100]
+    assert not list((place / "out").iterdir()) and not left_over(mark)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="orphans are found on Linux only")
+def test_without_a_cage_what_was_started_is_ended(hostile):
+    """Children with an empty environment and a session of their own, too. The rest is not held."""
+    place, mark = hostile
+    (found,) = klass.one(
+        place / "handed" / "Eve", "Eve", klass.Order([klass.folder.find("04a")], "only I know")
+    )
+    for file in place / "out" / "PWNED", Path("/var/tmp/PWNED"), Path("/dev/shm/PWNED"):
+        file.unlink(missing_ok=True)
+    assert found.state == "right" and "secret" in found.verdict["printed"]
+    assert not left_over(mark)
+
+
+def test_a_program_that_ends_its_parent_ends_only_its_own_grading(tmp_path):
+    (tmp_path / "Eve" / "my").mkdir(parents=True)
+    text = "import os\nos.kill(os.getppid(), 9)\n\ndef drift(eps, n):\n    return (1 - eps) ** n\n"
+    (tmp_path / "Eve" / "my" / "04_mdp.py").write_text(text)
+    tasks = [klass.folder.find("04a")]
+    found = klass.one(tmp_path / "Eve", "Eve", klass.Order(tasks))
+    assert isinstance(found, list) and not left_over(str(tmp_path)), "this process has not ended"
+
+
+def test_without_a_cage_it_is_said(two, monkeypatch, capsys):
+    monkeypatch.setattr(klass.cage, "missing", lambda: "Operation not permitted")
+    monkeypatch.setattr(klass, "one", lambda entry, name, order, journal: [
+        result(name, on=task) for task in order.tasks])
+    klass.main(str(two / "handed"), str(two / "out.csv"))
+    assert "No cage (Operation not permitted): a program can read" in capsys.readouterr().out
+
+
+def test_a_submission_has_a_limit_for_all_its_tasks(tmp_path):
+    """Each task is under its own limit."""
+    (tmp_path / "04_mdp.py").write_text(
+        "import time\n\ndef drift(eps, n):\n    time.sleep(0.4)\n    return 0.0\n"
+    )
+    (tmp_path / "17_evidence.py").write_text("def verdict(mean, half, threshold):\n    return 7\n")
+    found = worker.grade(["04a", "17b"], My(tmp_path), "0", seconds=30, total=4)
+    assert [found[id].get("note") for id in ("04a", "17b")] == ["time", "too late"]
+    assert "took too long together" in worker_note(found["17b"])
+
+
+def worker_note(verdict: dict) -> str:
+    return klass_ui.noted(verdict, "")
+
+
+def test_who_was_in_work_at_a_sudden_end_is_named_and_left_out(two, monkeypatch, capsys):
+    """Two were in work: they are graded alone at the next start. One was alone: it is left out."""
+    file, alone = two / "class.work", []
+    monkeypatch.setattr(klass.cage, "missing", lambda: "a test")
+
+    def one(entry, name, order, journal):
+        journal.begin(name)
+        alone.append(list(journal.in_work))
+        journal.end(name)
+        return [result(name, on=task) for task in order.tasks]
+    monkeypatch.setattr(klass, "one", one)
+    file.write_text(json.dumps({"in work": ["Ada", "Bo"]}))
+    klass.main(str(two / "handed"), str(two / "class.csv"))
+    assert ["Ada"] in alone and ["Bo"] in alone and not file.exists()
+    file.write_text(json.dumps({"in work": ["Bo"]}))
+    klass.main(str(two / "handed"), str(two / "class.csv"))
+    assert "Bo: with it the grading ended suddenly" in capsys.readouterr().out
+    assert json.loads(file.read_text())["left out"] == ["Bo"], "also at the start after that"
+    with open(two / "class.csv", encoding="utf-8-sig", newline="") as f:
+        assert {row["name"]: row["state"] for row in csv.DictReader(f)}["Bo"] == "not graded"
+
+
+def test_the_log_of_a_student_is_not_believed(tmp_path):
+    """A forged reveal brings no points; a complete prediction has them all."""
+    my = tmp_path / "Eve" / "my"
+    (my / "cards").mkdir(parents=True)
+    (my / "04_mdp.py").write_text("")
+    entry = {"said": [1] * 4, "came": [True] * 4, "found": [""] * 4, "brier": 0}
+    (my / "log.jsonl").write_text(
+        json.dumps({"time": 5, "task": "04p", "event": "reveal", **entry}) + "\n"
+    )
+    task = klass.folder.find("04p")
+    for text, wanted in (("a = 0.5\n", 0), ("a = 0.5\nb = 0.1\nc = 0.5\nd = 1\n", 1)):
+        (my / "cards" / "04p.toml").write_text(text)
+        (found,) = klass.one(tmp_path / "Eve", "Eve", klass.Order([task]))
+        assert results.earned(task, found.verdict) == wanted and "you said" not in str(
+            found.verdict
+        )
+
+
+def test_links_are_named(tmp_path, capsys):
+    my = tmp_path / "Eve" / "my"
+    my.mkdir(parents=True)
+    (my / "04_mdp.py").write_text("def drift(eps, n):\n    return 0\n")
+    try:
+        (my / "17_evidence.py").symlink_to(__file__)
+    except OSError:
+        pytest.skip("no links here")
+    submissions.pack(My(my), str(tmp_path / "Eve.zip"))
+    out = capsys.readouterr().out
+    assert "Links are not handed in" in out and "17_evidence.py" in out
+    found = klass.one(tmp_path / "Eve", "Eve", klass.Order([klass.folder.find("17b")]))
+    assert found[0].odd == ["is a link, so not read: 17_evidence.py"]

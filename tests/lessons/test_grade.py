@@ -18,11 +18,12 @@ from running import ROOT
 
 from lessons.grade import __main__ as command
 from lessons.grade import engine, folder, solution, ui, worker
+from lessons.grade import watch as watching
 from lessons.grade.engine import judge
 from lessons.grade.folder import My
 from lessons.grade.outcome import numbers, same
 from lessons.grade.task import Case, Law, Mistake, Task
-from lessons.grade.tasks import check, used
+from lessons.grade.tasks import check, factory, t00, used
 from nanouft.errors import UserError
 from nanouft.run.config import run, tomllib
 
@@ -474,3 +475,272 @@ def test_a_card_that_is_no_toml(my, capsys):
     my.file(TASKS["08d"]).write_text("A = = 1", encoding="utf-8")
     command.main(["08d"])
     assert "cannot be read as TOML" in capsys.readouterr().out
+
+
+# ---- masks, names and facts ----------------------------------------------------------------------
+MASKED = {"03b": 1, "05a": 1, "06a": 1, "11a": 1, "14c": 1, "16b": 1}
+
+
+@pytest.mark.parametrize("id", MASKED)
+def test_hidden_masks_are_those_of_real_rows(id):
+    """A prompt in front, a gap between turns, padding at the end, no 0 at all."""
+    args = engine.Exam(TASKS[id]).args[len(TASKS[id].cases):]
+    rows = [
+        row
+        for case in args
+        for row in case[MASKED[id]].reshape(-1, case[MASKED[id]].shape[-1]).tolist()
+    ]
+    texts = {"".join(str(int(x)) for x in row) for row in rows}
+    assert all("1" in text for text in texts)
+    assert any(text[0] == "0" for text in texts) and any(text[-1] == "0" for text in texts)
+    assert any("10" in text.rstrip("0") for text in texts) and any(text[0] == "1" for text in texts)
+
+
+def weights_of_the_first(losses, mask, gamma):
+    """Wrong: the first places pay, as many as the mask has ones."""
+    n = int(mask.sum())
+    raw = [sum(gamma ** (k - t) * losses[k] for k in range(t, n)) for t in range(n)]
+    raw = torch.stack([*raw, *[0 * losses[0]] * (len(losses) - n)])
+    return raw * n / raw.sum()
+
+
+def weights_outside(losses, mask, gamma):
+    """Wrong: places where the mask is 0 get a weight, too."""
+    paid, T = losses * mask, len(losses)
+    raw = torch.stack([sum(gamma ** (k - t) * paid[k] for k in range(t, T)) for t in range(T)])
+    return raw / (raw.sum() / mask.sum())
+
+
+def test_a_prompt_is_in_the_cases_of_06a():
+    assert says(weights_of_the_first, TASKS["06a"]) == (
+        "wrong", "the first places pay, as many as the mask has ones")
+    assert says(weights_outside, TASKS["06a"]) == (
+        "wrong",
+        "places where the mask is 0 get a weight, too",
+    )
+
+
+def without_name(id: str, function) -> dict:
+    """The verdict if most mistakes had no name."""
+    return judge(replace(TASKS[id], mistakes=TASKS[id].mistakes[3:6]), function)
+
+
+def soft_pushes(h, p, beta):
+    def sigmoid(x):
+        return 1 / (1 + math.exp(-x))
+    sure = 1 - 2 * p
+    return (beta * sure * sigmoid(-beta * sure * h),
+            beta * (p * sigmoid(-beta * h) - (1 - p) * sigmoid(beta * h)))
+
+
+def test_a_pair_that_undoes_itself_has_no_name():
+    """GDPO is wrong and cDPO is right: not two mistakes of which one puts cDPO right again."""
+    few = replace(
+        TASKS["12b"], mistakes=tuple(m for m in TASKS["12b"].mistakes if "1 - 2p" not in m.name)
+    )
+    found = judge(few, soft_pushes)
+    assert found["mistake"] is None and found["fact"].startswith(
+        "In your result number 1 is something else; number 2"
+    )
+    assert says(soft_pushes, TASKS["12b"]) == (
+        "wrong",
+        "in GDPO 1 - 2p stands where 2p - 1 belongs",
+    )
+
+
+@pytest.mark.parametrize(
+    "id, function, words",
+    [
+        (
+            "03a",
+            lambda tokens: [
+                int(t not in ("user", "assistant", "end") and x)
+                for t, x in zip(tokens[1:], TASKS["03a"].right(tokens))
+            ],
+            "your result is right except where the target is 'end'.",
+        ),
+        (
+            "06a",
+            lambda losses, mask, gamma: TASKS["06a"].right(losses, mask, gamma) + 1 - mask,
+            "your result is right except where mask is 0.",
+        ),
+        (
+            "14c",
+            lambda loss, mask, how: (
+                (loss * mask).sum() / mask.sum() if how != "grpo" else loss.sum()
+            ),
+            "With how = 'dapo' your result is the right one;",
+        ),
+        (
+            "17b",
+            lambda mean, half, threshold: "yes" if mean - half > threshold else "no",
+            'Allowed are: "does not hold", "holds", "undecided".',
+        ),
+    ],
+)
+def test_where_a_result_is_wrong(id, function, words):
+    lines = "\n".join(
+        ui.sentence({"hints": 3, "where": "lesson", "signature": ""}, without_name(id, function))
+    )
+    assert words in lines
+
+
+@pytest.mark.parametrize(
+    "id, function",
+    [
+        ("01a", lambda q, k, v: TASKS["01a"].right(q, 1.3 * k, v)),
+        ("04b", lambda p, r: p.exp() * (r - 1)),
+        ("15b", lambda logp, old, A, eps: TASKS["15b"].right(logp, old, A, eps) * (eps - 0.3)),
+    ],
+)
+def test_no_fact_that_helps_nobody(id, function):
+    fact = without_name(id, function).get("fact", "")
+    assert "were 0" not in fact and "e to the power" not in fact and "eps - 1" not in fact
+
+
+def test_which_gradient_is_wrong():
+    def loss(pi_w, ref_w, pi_l, ref_l, beta):
+        h = (pi_w - ref_w).sum(-1) - (pi_l - ref_l.detach()).sum(-1)
+        return -torch.nn.functional.logsigmoid(beta * h)
+    found = judge(TASKS["07a"], loss)
+    assert found["state"] == "amber" and found["fact"] == (
+        "The gradient by pi_w, pi_l, ref_l is right, by ref_w it is not.")
+
+
+def test_odds_without_a_gradient_are_not_right():
+    assert says(lambda logp: TASKS["08b"].right(logp.detach()), TASKS["08b"]) == (
+        "amber", "the log-odds are cut off from the gradient")
+
+
+def test_a_text_explains_the_arguments_in_the_order_of_the_call():
+    """Who writes the function in the order of the text is right."""
+    for task in TASKS.values():
+        names = getattr(task, "signature", "(").split("(")[1].rstrip(")").split(", ")
+        found = [task.text.find(f"\n{name} ") for name in names if f"\n{name} " in task.text]
+        assert found == sorted(found), task.id
+
+
+def test_an_error_of_torch_is_no_empty_starter():
+    """torch raises NotImplementedError, too."""
+    def tries(x, scale):
+        raise NotImplementedError("no such kernel")
+    assert judge(TOY, tries)["note"].startswith("NotImplementedError: no such kernel")
+
+
+# ---- the factory of mutants ----------------------------------------------------------------------
+def test_mutants_are_refused_and_have_no_wrong_name():
+    for id in ("04a", "08a", "06a"):
+        found = [kind for kind, _, _ in factory.examined(TASKS[id], "a test", 4)]
+        assert len(found) >= 4 and not {"passed", "named wrongly", "false fact"} & {*found}, id
+
+
+def test_the_factory_finds_a_hole():
+    """Masks without a prompt, as 06a had them: programs pass that are wrong on real rows."""
+    def bad(rng):
+        losses, mask, gamma = TASKS["06a"].random(rng)
+        return losses, mask.sort(descending=True).values, gamma
+    hole = replace(TASKS["06a"], random=bad, cases=TASKS["06a"].cases[:3])
+    exam, wide = engine.Exam(hole, "a test"), engine.Exam(hole, "a test").wider("truth", 20)
+    assert factory.verdict_on(exam, wide, weights_of_the_first)[0] == "passed"
+    assert factory.verdict_on(exam, wide, hole.by_hand)[0] == ""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("id", [id for id, task in TASKS.items() if hasattr(task, "signature")])
+def test_no_mutant_passes(id):
+    found = [
+        one
+        for one in factory.examined(TASKS[id], "all", 8)
+        if one[0] in ("passed", "named wrongly")
+    ]
+    assert not found
+
+
+# ---- one task after the other --------------------------------------------------------------------
+def test_the_list_does_not_import_torch():
+    code = (
+        "import sys; from lessons.grade import folder, ui; "
+        "print(ui.progress(folder.outline(), {}, 'my'));"
+        "assert 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True)
+    fields = "id", "kind", "level", "minutes", "core"
+    assert [[getattr(some, name) for name in fields] for some in folder.outline()] == [
+        [getattr(task, name) for name in fields] for task in TASKS.values()]
+
+
+def test_watch_judges_what_is_saved_and_goes_on(my, monkeypatch, capsys):
+    bodies = iter(["    return 1 - eps * n", "    return (1 - eps) ** n"])
+
+    def sleep(seconds):
+        file = my.file(TASKS["04a"])
+        text = file.read_text(encoding="utf-8")
+        head = text[:text.index("    raise Not") if "raise Not" in text.split("# ---- 04b")[0]
+                    else text.index("    return 1 - eps * n")]
+        file.write_text(head + next(bodies) + "\n\n\n# ---- 04b\n", encoding="utf-8")
+    monkeypatch.setattr(watching, "PAUSE", 0)
+    monkeypatch.setattr(watching.time, "sleep", sleep)
+    assert command.main(["04a", "--watch"]) == 0
+    assert [entry["state"] for entry in my.entries("04a", "try")] == ["wrong", "right"]
+    assert "All done: 04a" in capsys.readouterr().out
+    assert command.main(["04a", "--watch"]) == 0, "what is right is not judged again"
+    assert len(my.entries("04a", "try")) == 2
+
+
+def test_the_end_of_the_afternoon_is_said(my, capsys):
+    assert not ui.afternoon(dict.fromkeys(folder.AFTERNOON[1:], "right"))
+    for id in folder.AFTERNOON:
+        my.log(id, "try", state="right")
+    command.main([])
+    assert "The afternoon is done: all 6 tasks are right." in capsys.readouterr().out
+
+
+def test_an_error_in_the_lesson_is_one_sentence(my, monkeypatch, tmp_path, capfd):
+    lesson = tmp_path / "06_try.py"
+    lesson.write_text(
+        "from nanouft.objectives import ift\nift.weights\nraise ValueError('max() of nothing')\n"
+    )
+    monkeypatch.setattr(folder, "lesson_file", lambda id: lesson)
+    file, why = tmp_path / "mine.py", tmp_path / "why"
+    file.write_text("def future_weights(losses, mask, gamma):\n    return losses\n")
+    assert used.main("06a", str(file), str(why)) == 1
+    assert why.read_text() == "ValueError: max() of nothing"
+    assert capfd.readouterr().err == ""
+
+
+def test_a_broken_line_of_the_log_is_no_reveal(my, capsys):
+    for entry in (
+        {},
+        {"said": 3, "came": [], "found": []},
+        {"said": [1] * 4, "came": [1] * 4, "found": [""] * 4},
+    ):
+        my.log("07p", "reveal", **entry)
+    fill(my, "07p", {"a": 1.0, "b": 0.5, "c": 0.5, "d": 0})
+    assert command.main(["07p", "--results", "out.json"]) == 0
+    (test,) = json.loads(Path("out.json").read_text())["tests"]
+    assert (test["score"], test["max_score"], test["status"]) == (1, 1, "passed") or test[
+        "score"
+    ] == test["max_score"]
+    assert my.entries("07p", "try")[-1]["state"] == "amber"
+
+
+def test_a_guess_agrees_with_what_it_names():
+    """`any` in place of `all` lets other fruits pass, not a fourth item."""
+    def score(answer):
+        words = answer.split()
+        items = words[:-1] if words[-1:] == ["fox"] else words
+        fruits, forbidden = t00.FRUITS, t00.FORBIDDEN
+        return (
+            sum(
+                [
+                    words[-1:] == ["fox"],
+                    any(item in fruits for item in items),
+                    len(items) == 3,
+                    len(set(items)) == len(items),
+                    not any(item in forbidden for item in items),
+                ]
+            )
+            / 5
+        )
+    found = judge(TASKS["00b"], score)
+    assert found["state"] == "unknown" and not found["perhaps"]

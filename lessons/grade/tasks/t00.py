@@ -28,17 +28,18 @@ def by_hand(answer):
 
 
 def model(answer, last="checked", words="list", named="words", count="equal", total="fifths",
-          twice=False):
+          twice=False, forbids=FORBIDDEN, end="last"):
     said = answer.split()
     closed = {"anywhere": "fox" in said, "letters": answer.endswith("fox")}.get(
         last, said[-1:] == ["fox"])
     cut = last == "never" or (closed and last != "always")
     items = said[:-1] if cut else said
     items = sorted(set(items)) if words == "set" else items
-    forbidden = [w for w in FORBIDDEN if w in (answer if named == "letters" else items)]
+    forbidden = [w for w in forbids if w in (answer if named == "letters" else items)]
     enough = {"at most": len(items) <= 3, "at least": len(items) >= 3}.get(count, len(items) == 3)
     apart = twice or len(set(items)) == len(items)
-    checks = [closed, set(items) <= set(FRUITS), enough, apart, not forbidden]
+    ends = closed if end == "last" else "fox" in said
+    checks = [ends, set(items) <= set(FRUITS), enough, apart, not forbidden]
     if total == "all or nothing":
         return float(all(checks))
     return sum(checks) / {"fifths": 5, "fourths": 4, "count": 1}[total]
@@ -55,6 +56,10 @@ def random(rng: Random):
     if rng.random() < 0.2:
         words.insert(0, "fox")
     return (" ".join(words + rng.choice([["fox"], ["fox"], [], ["outfox"]])),)
+
+
+def perfect_is_one(score, args) -> bool:
+    return abs(score("plum pear date fox") - 1) < 1e-6
 
 
 def order_is_free(score, args) -> bool:
@@ -93,9 +98,11 @@ But there are only two items, and fig is forbidden.""",
         Case(("plum plum pear date fox",), "plum comes twice"),
         Case(("fox plum pear date",), "it begins on fox"),
         Case(("plum pear date outfox",), "outfox is another word"),
+        Case(("plum pear lime fox",), "lime is forbidden"),
     ),
     random=random,
-    laws=(Law("the order of the items must not change the score", order_is_free),),
+    laws=(Law("the order of the items must not change the score", order_is_free),
+          Law("plum pear date fox must have the score 1", perfect_is_one)),
     mistakes=(
         Mistake("the final fox is counted as an item", dict(last="always"),
                 "Which words of \"plum pear date fox\" should be fruits?",
@@ -106,6 +113,12 @@ But there are only two items, and fig is forbidden.""",
         Mistake("a fox at any place closes the answer", dict(last="anywhere"),
                 "On which word does \"fox plum pear date\" end?",
                 "The answer must end on it. Look at the last word, not at all of them."),
+        Mistake("the check of the end is passed by a fox at any place", dict(end="anywhere"),
+                "On which word does \"fox plum pear date\" end?",
+                "`in` looks at all words. The first check asks for the last one."),
+        Mistake("lime is not forbidden", dict(forbids=("fig", "kiwi")),
+                "Which three words does the prompt forbid? Which of them do you look for?",
+                "Three words are forbidden. A list of two lets the third one pass."),
         Mistake("the end is compared letter by letter, so outfox passes", dict(last="letters"),
                 "What is the last word of \"plum pear date outfox\"?",
                 "endswith looks for letters. Split first, then compare whole words."),

@@ -16,6 +16,13 @@ def attention(q, k, v):
     return F.scaled_dot_product_attention(q, k, v, is_causal=True)
 
 
+def attention_by_hand(q, k, v):
+    T, h = q.shape[-2:]
+    scores = q @ k.transpose(-1, -2) / math.sqrt(h)             # (B,T,T)
+    seen = torch.ones(T, T).tril() > 0                          # row i: places 0 to i
+    return scores.masked_fill(~seen, -math.inf).softmax(-1) @ v
+
+
 def attention_model(q, k, v, scale="root", over=-1, mask="right"):
     T, h = q.shape[-2:]
     divisor = {"root": math.sqrt(h), "none": 1, "h": h}[scale]
@@ -77,7 +84,8 @@ Example with T = 2, h = 4: q = 1 1 1 1 at both places. k_0 is such that q . k_0 
 k_1 is 0. The contents are 0 and 4. Place 0 sees only itself: 0. Place 1 has the scores ln 3 and
 0, so the weights 3/4 and 1/4, and fetches 1.""",
     heading="One equation",
-    right=attention, model=attention_model,
+    right=attention, by_hand=attention_by_hand,
+    model=attention_model,
     cases=(
         Case((Q[:, :1], K[:, :1], V[:, :1]), "one place: it sees itself"),
         Case((Q[:, :2], K[:, :2], V[:, :2]), "two places, the example"),
@@ -128,6 +136,11 @@ k_1 is 0. The contents are 0 and 4. Place 0 sees only itself: 0. Place 1 has the
 # ---- 01b -----------------------------------------------------------------------------------------
 def next_token_loss(logits, ids):
     return F.cross_entropy(logits[:, :-1].flatten(0, 1), ids[:, 1:].flatten())
+
+
+def next_token_by_hand(logits, ids):
+    logp = logits[:, :-1].log_softmax(-1)
+    return -logp.gather(-1, ids[:, 1:, None]).mean()
 
 
 def loss_model(logits, ids, shift=1, over=-1, log=True, unit=1.0, mean="all", sign=-1):
@@ -184,7 +197,8 @@ token, as a mean over all B (T - 1) predictions.
 Example: B = 1, T = 3, V = 3, ids 0 1 1. The probabilities are (.5 .25 .25) at place 0, and
 (.25 .5 .25) at place 1. Token 1 got .25, then token 1 got .5: (ln 4 + ln 2) / 2 = 1.0397.""",
     heading="The loop that teaches it",
-    right=next_token_loss, model=loss_model,
+    right=next_token_loss, by_hand=next_token_by_hand,
+    model=loss_model,
     cases=(
         Case((torch.zeros(1, 2, 4), torch.tensor([[0, 3]])), "equal logits, 4 tokens"),
         Case((SURE, torch.tensor([[0, 1, 2]])), "certain and right"),
@@ -203,6 +217,9 @@ Example: B = 1, T = 3, V = 3, ids 0 1 1. The probabilities are (.5 .25 .25) at p
                 "Targets are ids[:, 1:]; the logits that lose a place lose the last one."),
         Mistake("the softmax runs over the places", dict(over=1),
                 "Between what does the model choose: between tokens, or between places?",
+                "At each place the probabilities of all V tokens add up to 1."),
+        Mistake("the softmax runs over the rows of the batch", dict(over=0),
+                "Between what does the model choose: between tokens, or between rows?",
                 "At each place the probabilities of all V tokens add up to 1."),
         Mistake("the probability is taken without its logarithm", dict(log=False),
                 "What should a token cost that was held for nearly impossible?",

@@ -24,9 +24,12 @@ def perplexity_model(documents, base=math.e, mean="tokens", last="power", order=
         nats = sum(flat)
     if mean == "documents":
         nats = sum(sum(d) / len(d) for d in losses) / len(losses)
+    if mean == "no log":
+        nats = sum(map(sum, documents)) / len(flat)
     if mean == "of p":
         nats = -math.log(sum(map(sum, documents)) / len(flat), base)
-    choices = {"power": base ** nats, "two": 2 ** nats, "loss": nats, "sum": base ** sum(flat),
+    choices = {"power": base ** nats, "two": 2 ** nats, "loss": nats, "p": math.exp(-nats),
+               "sum": base ** sum(flat),
                "early": sum(base ** loss for loss in flat) / len(flat)}
     return (nats, choices[last])[::order]
 
@@ -35,6 +38,11 @@ def random_documents(rng: Random):
     def document(n):
         return [rng.choice([0.9, 0.5, 0.3, 0.1]) for _ in range(n)]
     return ([document(n) for n in rng.sample([1, 2, 3], rng.randint(2, 3))],)
+
+
+def certain_costs_nothing(perplexity, args) -> bool:
+    nats, choices = perplexity([[1.0], [1.0, 1.0]])
+    return abs(nats) < 1e-6 and abs(choices - 1) < 1e-6
 
 
 def cut_is_free(perplexity, args) -> bool:
@@ -62,7 +70,8 @@ chooses among 8.""",
         Case(([[1.0], [1 / 4, 1 / 4, 1 / 4]],), "a short certain document, a long one"),
     ),
     random=random_documents,
-    laws=(Law("cutting a document into two must change nothing", cut_is_free),),
+    laws=(Law("cutting a document into two must change nothing", cut_is_free),
+          Law("if all tokens are certain, the two numbers must be 0 and 1", certain_costs_nothing)),
     mistakes=(
         Mistake("the logarithm has base 2", dict(base=2),
                 "One token has probability 1/2. What is its loss in nats?",
@@ -73,6 +82,12 @@ chooses among 8.""",
         Mistake("the logarithm is taken of the mean probability", dict(mean="of p"),
                 "In which order do you take the mean and the logarithm?",
                 "The log of a mean is not the mean of logs. The loss of a text is a sum of logs."),
+        Mistake("there is no logarithm: the probabilities are averaged", dict(mean="no log"),
+                "What should the loss be of a token with the probability 1?",
+                "A loss is minus the log of a probability: 0 for what is certain."),
+        Mistake("the perplexity has a minus in its power", dict(last="p"),
+                "Should a worse model have a higher or a lower perplexity?",
+                "e to the power of minus the loss is a probability. Perplexity is 1 over it."),
         Mistake("the mean is taken of the exponentials", dict(last="early"),
                 "In which order do you take the mean and the power of e?",
                 "e to the power comes last. One impossible token would else decide everything."),
@@ -102,6 +117,11 @@ chooses among 8.""",
 # ---- 02b -----------------------------------------------------------------------------------------
 def kl(p, q):
     return torch.special.xlogy(p, p / q).sum(-1)
+
+
+def kl_by_hand(p, q):
+    terms = p * (p / q).log()
+    return terms.masked_fill(p == 0, 0).sum(-1)
 
 
 def kl_model(p, q, first="p", over=-1, total="sum", zero=0.0, term="right", unit=1.0):
@@ -149,7 +169,8 @@ KL = Task(
 A word with p = 0 adds 0. (In the computer 0 times ln 0 is no number: take care of it.)
 Example: p = (.5 .25 .25) and q = (1/3 1/3 1/3) -> .5 ln 1.5 + 2 x .25 ln .75 = 0.0589.""",
     heading="One equation",
-    right=kl, model=kl_model,
+    right=kl, by_hand=kl_by_hand,
+    model=kl_model,
     cases=(
         Case((HALF, UNIFORM), "p = .5 .25 .25, q uniform"),
         Case((UNIFORM, HALF), "the other way round"),
@@ -222,7 +243,9 @@ def leak_model(train, test, creatures, look="names", answers="both", both=True, 
         if look == "words":
             return {word.strip(".?") for text in texts for word in text.split()}
         known = {word for text in texts for word in text.split()}
-        return names_in(texts, creatures) & (set(creatures) if clean else known)
+        if clean == "dots":
+            known = {word.strip(".") for word in known}
+        return names_in(texts, creatures) & (set(creatures) if clean is True else known)
 
     first = found(train, answers in ("both", "train"))
     second = found(test, answers in ("both", "test"))
@@ -278,6 +301,7 @@ test [("What colour is the mafu?", "Blue.")] -> {"mafu"}.""",
         Case(([ASKED], [AGAIN], CREATURES), "another question about the same creature"),
         Case((TRAIN[1:2], TEST[1:2], CREATURES), "the example, with a longer answer"),
         Case((*NEARLY, CREATURES), "a word that begins with a name"),
+        Case((TRAIN[4:], [("Who is green?", "The luve.")], CREATURES), "two full stops"),
         Case((TRAIN, TEST, CREATURES), "five rows each"),
     ),
     random=random_rows, as_set=True,
@@ -307,6 +331,9 @@ test [("What colour is the mafu?", "Blue.")] -> {"mafu"}.""",
         Mistake("a name with a full stop or a question mark is missed", dict(clean=False),
                 "What are the words of \"The mafu.\" after a split at spaces?",
                 "\"mafu.\" is not \"mafu\". Clean the words before you compare."),
+        Mistake("a name with a question mark is missed", dict(clean="dots"),
+                "What are the words of \"What colour is the mafu?\" after your cleaning?",
+                "A question ends on a question mark. Strip both signs."),
         Mistake("names of either list count", dict(both=False),
                 "When is a fact of the test known: if train has it, or if test has it?",
                 "A leak needs both sides: an intersection, not a union."),

@@ -4,6 +4,7 @@ from random import Random
 
 import torch
 
+from lessons.grade import forms
 from lessons.grade.task import Case, Law, Mistake, Task
 from lessons.grade.tasks.project import seqs
 from nanouft.objective import Batch, Columns
@@ -28,7 +29,7 @@ def mask_model(tokens, pays="assistant", end=True, header=False, shift=1):
         speaker = i if i in headers else speaker
         is_turn = tokens[speaker] == ("user" if pays == "user" else "assistant") or pays == "both"
         ended = pays == "to the end" and "end" in tokens[speaker:i]
-        if pays == "after":                         # only its first header counts
+        if pays in ("after", "once"):               # only its first header counts
             is_turn = "assistant" in tokens[:i]
         later = tokens[speaker + 1:] if pays == "last" else tokens[:speaker]
         is_last = pays not in ("last", "first") or "assistant" not in later
@@ -110,6 +111,10 @@ Example: the targets of the row above are hi, assistant, yo, end. The mask is [0
         Mistake("everything after the first header of the assistant pays", dict(pays="after"),
                 "Who speaks after the second \"user\" of the longest case?",
                 "The speaker changes at every header, not only at the first one."),
+        Mistake("after the first header of the assistant all words pay, also the user's",
+                dict(pays="once"),
+                "What happens in your loop when a second \"user\" comes?",
+                "The speaker changes at every header: back to the user, too."),
         Mistake("the user pays in place of the assistant", dict(pays="user"),
                 "Whom should the model learn to imitate?",
                 "SFT imitates what is trained on. Train on users, and it talks like a user."),
@@ -133,6 +138,13 @@ def sft_loss(logp, mask, reduction):
     return value
 
 
+def sft_by_hand(logp, mask, reduction):
+    losses, n = -logp.masked_fill(mask == 0, 0).sum(1), mask.sum(1)
+    if reduction == "token":
+        return losses.sum() / n.sum()
+    return (losses / n).mean()
+
+
 def sft_model(logp, mask, reduction, over="mask", asked=None, total="mean", sign=-1, fill=True):
     reduction = asked or reduction
     paying = mask.clone()
@@ -154,10 +166,9 @@ def sft_model(logp, mask, reduction, over="mask", asked=None, total="mean", sign
 def random_answers(rng: Random):
     B, T = rng.randint(2, 3), 6
     logp = torch.tensor([[-3 * rng.random() - 0.1 for _ in range(T)] for _ in range(B)])
-    mask = torch.zeros(B, T)
-    for row, start, n in zip(range(B), rng.choices([1, 2], k=B), rng.sample([1, 2, 3], B)):
-        mask[row, start:start + n] = 1
-        logp[row, start + n:] = rng.choice([0.0, -5.0, -math.inf])
+    mask = torch.tensor([forms.mask(rng, T) for _ in range(B)])
+    padding = mask.flip(1).cumsum(1).flip(1) == 0
+    logp = logp.masked_fill(padding, rng.choice([0.0, -5.0, -math.inf]))
     return logp, mask, rng.choice(["token", "sequence"])
 
 
@@ -187,7 +198,8 @@ What stands in logp where the mask is 0 must not matter. It can be anything, eve
 Example: one row pays one token with loss 2, another pays four with loss 1 each. "token" gives
 (2 + 1 + 1 + 1 + 1) / 5 = 1.2, "sequence" gives (2 + 1) / 2 = 1.5.""",
     heading="One equation",
-    right=sft_loss, model=sft_model,
+    right=sft_loss, by_hand=sft_by_hand,
+    model=sft_model,
     cases=(
         Case((LOGP[:1, :2], M[:1, :2], "token"), "one token pays"),
         Case((LOGP, M, "token"), "the example, \"token\""),
@@ -261,6 +273,11 @@ def pieces_of(*pairs):
     return [(torch.tensor(loss), n) for loss, n in pairs]
 
 
+def halves_are_one(accumulate, args) -> bool:
+    one = args[0][:1]
+    return abs(float(accumulate(one + one)) - float(accumulate(one))) < 1e-4
+
+
 def order_is_free(accumulate, args) -> bool:
     return abs(accumulate(args[0][::-1]) - accumulate(*args)) < 1e-4
 
@@ -284,7 +301,8 @@ Example: [(2.0, 1), (4.0, 4)] -> 1.2. One token has loss 2, four tokens have los
         Case((pieces_of((2.0, 2), (6.0, 3)),), "two and three tokens"),
     ),
     random=random_pieces, gradients=(0,),
-    laws=(Law("the order of the pieces must change nothing", order_is_free),),
+    laws=(Law("the order of the pieces must change nothing", order_is_free),
+          Law("two equal pieces must have the loss of one of them", halves_are_one)),
     mistakes=(
         Mistake("the means of the pieces are averaged", dict(how="mean"),
                 "How much does a token weigh in a piece of one, and in a piece of four?",

@@ -85,6 +85,11 @@ def policy_gradient(p, r):
     return torch.autograd.grad(expected, logits)[0]
 
 
+def policy_gradient_by_hand(p, r):
+    mean = (p * r).sum()
+    return p * (r - mean)
+
+
 def gradient_model(p, r, how="right", sign=1):
     mean = (p * r).sum()
     return sign * {"right": p * (r - mean), "unweighted": r - mean, "alone": p * r,
@@ -121,7 +126,8 @@ derivative by a logit is not the one by p. Do it on paper first, for two actions
 It is a derivative of what should be LARGE: positive where the logit should rise.
 Example: p = (.5, .5), r = (1, 0) -> (.25, -.25).""",
     heading="One equation",
-    right=policy_gradient, model=gradient_model,
+    right=policy_gradient, by_hand=policy_gradient_by_hand,
+    model=gradient_model,
     cases=(
         Case((torch.tensor([0.5, 0.5]), torch.tensor([1.0, 0.0])), "p = .5 .5, r = 1 0"),
         Case((torch.tensor([0.8, 0.2]), torch.tensor([1.0, 0.0])), "p = .8 .2, r = 1 0"),

@@ -3,6 +3,7 @@ from random import Random
 
 import torch
 
+from lessons.grade import forms
 from lessons.grade.debug import Bug, debug
 from lessons.grade.task import Case, Law, Mistake, Task
 from nanouft.objectives import ift
@@ -34,11 +35,17 @@ def guess_model(inputs, mask, argmax, shift=1, replaced="answer", kept="inputs",
 
 
 def random_row(rng: Random):
-    B, T, n = rng.randint(1, 2), rng.randint(6, 7), rng.randint(2, 3)
-    starts = rng.sample(range(1, T - n + 1), B)                     # an answer can end the row
-    mask = [[int(start <= i < start + n) for i in range(T)] for start in starts]
+    B, T = rng.randint(1, 2), rng.randint(6, 7)
+    mask = [[int(x) for x in forms.mask(rng, T)] for _ in range(B)]
     first, second = ([[rng.randint(1, 9) for _ in range(T)] for _ in range(B)] for _ in range(2))
     return torch.tensor(first), torch.tensor(mask), torch.tensor(second)
+
+
+def other_guesses_are_free(guess, args) -> bool:
+    inputs, mask, argmax = args
+    one, other = (torch.as_tensor(guess(inputs.clone(), mask, x)).tolist()
+                  for x in (argmax, torch.where(mask == 1, argmax, argmax + 1)))
+    return one == other
 
 
 def prompt_stays(guess, args) -> bool:
@@ -76,7 +83,8 @@ The guess for place 2 was made at place 1, and it is c.""",
               torch.tensor([[3, 5, 6, 6], [6, 3, 5, 9]])), "two rows; the second one is cut off"),
     ),
     random=random_row,
-    laws=(Law("the prompt must stay as it is", prompt_stays),),
+    laws=(Law("the prompt must stay as it is", prompt_stays),
+          Law("another argmax where the mask is 0 must change nothing", other_guesses_are_free)),
     mistakes=(
         Mistake("the guesses are not shifted", dict(shift=0),
                 "At which place was the guess for place 2 made?",

@@ -4,6 +4,7 @@ from random import Random
 
 import torch
 
+from lessons.grade import forms
 from lessons.grade.cards import Blank, Ledger, whose
 from lessons.grade.task import Case, Law, Mistake, Task
 from lessons.grade.tasks.project import seqs
@@ -44,11 +45,15 @@ def weights_model(losses, mask, gamma, discount="right", mean="mask", masked=Tru
         share = torch.where(gap <= 1, share, 0)
     if discount == "none":
         share = (gap >= 0).float()
-    if discount == "past":
-        share = share.T
+    if discount in ("past", "sums of the past"):
+        share = share.T if discount == "past" else (gap <= 0).float()
     if discount == "later only":
         share = torch.where(gap == 0, 0, share)
-    raw = (share @ paid) * pays
+    raw = share @ paid
+    if masked == "first n":
+        pays = (torch.arange(T) < mask.sum()).float()
+        raw = share @ (losses * pays)
+    raw = raw if masked == "losses" else raw * pays
     raw = raw if alive else raw.detach()
     if mean == "none":
         return raw
@@ -57,9 +62,9 @@ def weights_model(losses, mask, gamma, discount="right", mean="mask", masked=Tru
 
 
 def random_losses(rng: Random):
-    T, n = rng.randint(5, 6), rng.randint(3, 4)
+    T = rng.randint(5, 6)
     losses = torch.tensor([rng.uniform(0.2, 3) for _ in range(T)])
-    mask = torch.tensor([float(i < n) for i in range(T)])
+    mask = torch.tensor(forms.mask(rng, T))
     return losses, mask, rng.choice([0.3, 0.5, 0.9])
 
 
@@ -96,6 +101,8 @@ the three is 3.5 / 3. So the weights are 2.1429 0.8571 0 0.""",
         Case((torch.tensor([2.0, 1, 0, 9]), torch.tensor([1.0, 1, 1, 0]), 0.5), "the example"),
         Case((torch.ones(4), torch.ones(4), 0.95), "equal losses, gamma = .95"),
         Case((torch.tensor([2.0, 1, 0, 9]), torch.tensor([1.0, 1, 1, 0]), 1.0), "gamma = 1"),
+        Case((torch.tensor([5.0, 2, 5, 1]), torch.tensor([0.0, 1, 0, 1]), 0.5),
+             "a prompt in front, and a gap"),
     ),
     random=random_losses,
     laws=(Law("the weights must have the mean 1 over the mask", mean_is_one),
@@ -116,6 +123,9 @@ the three is 3.5 / 3. So the weights are 2.1429 0.8571 0 0.""",
         Mistake("earlier losses are added, not later ones", dict(discount="past"),
                 "Which weight should change if the LAST loss grows?",
                 "A word is blamed for what goes wrong after it, not before it."),
+        Mistake("earlier losses are added up without gamma", dict(discount="sums of the past"),
+                "In which direction does your cumulative sum run, and where is gamma?",
+                "cumsum runs forward and discounts nothing. Turn it round, and use gamma."),
         Mistake("the token's own loss is left out", dict(discount="later only"),
                 "What weight should the last paying token have?",
                 "The sum starts at the token itself: its power of gamma is 0."),
@@ -135,6 +145,12 @@ the three is 3.5 / 3. So the weights are 2.1429 0.8571 0 0.""",
                 dict(masked="after"),
                 "What does the 9 in the example do to your weights?",
                 "Mask the losses before they are added up, not only the weights at the end."),
+        Mistake("places where the mask is 0 get a weight, too", dict(masked="losses"),
+                "Which weight has a place of the prompt in your result?",
+                "Mask twice: the losses before they are added up, and the weights at the end."),
+        Mistake("the first places pay, as many as the mask has ones", dict(masked="first n"),
+                "Where does the answer begin if the mask is 0 1 1?",
+                "A mask says where, not only how many. Rows begin with a prompt."),
         Mistake("the weights are cut off from the gradient", dict(alive=False),
                 "Does your weight change if training changes a loss?",
                 "Detached weights are another method, a milder one. The values do not show it."),
@@ -173,6 +189,11 @@ def slopes_model(a, b, gamma, how="right", order=1, sign=1):
         top_a, top_b = a, b
     by_a = top_a / bottom - top / bottom ** 2
     by_b = top_b / bottom - (1 + gamma) * top / bottom ** 2
+    if how == "plus":
+        by_a = top_a / bottom + top / bottom ** 2
+        by_b = top_b / bottom + (1 + gamma) * top / bottom ** 2
+    if how == "no 1":
+        by_b = top_b / bottom - gamma * top / bottom ** 2
     if how == "constant":
         by_a, by_b = (a + gamma * b) / bottom, b / bottom
     if how == "top":
@@ -186,6 +207,10 @@ def slopes_model(a, b, gamma, how="right", order=1, sign=1):
 
 def random_two(rng: Random):
     return rng.uniform(0.5, 3), rng.uniform(0.1, 2), rng.choice([0.3, 0.6, 0.95])
+
+
+def alone_is_sft(slopes, args) -> bool:
+    return abs(float(slopes(args[0], 0.0, args[2])[0]) - 1) < 1e-3
 
 
 def size_is_free(slopes, args) -> bool:
@@ -216,7 +241,8 @@ Example: a = 2.5, b = 0, gamma = .95 -> (1, -1). The loss falls if <|end|> becom
         Case((2.0, 0.5, 0.5), "gamma = .5"),
     ),
     random=random_two,
-    laws=(Law("three times the losses must give the same derivatives", size_is_free),),
+    laws=(Law("three times the losses must give the same derivatives", size_is_free),
+          Law("with b = 0 the derivative by a must be 1", alone_is_sft)),
     mistakes=(
         Mistake("the weights are taken for constants", dict(how="constant"),
                 "Does the first weight change if b grows a little?",
@@ -224,6 +250,12 @@ Example: a = 2.5, b = 0, gamma = .95 -> (1, -1). The loss falls if <|end|> becom
         Mistake("only the numerator is differentiated", dict(how="top"),
                 "What happens to the sum of the weights if b grows?",
                 "A fraction changes with its denominator, too. Here this makes the minus sign."),
+        Mistake("the quotient rule has a plus", dict(how="plus"),
+                "If only the denominator grows, does a fraction rise or fall?",
+                "top' / bottom MINUS top bottom' / bottom squared."),
+        Mistake("the derivative of the denominator by b is gamma, not 1 + gamma", dict(how="no 1"),
+                "In how many of the two weights does b stand?",
+                "w_1 has gamma b, and w_2 is b itself: their sum has 1 + gamma times b."),
         Mistake("a term of the product rule is missing", dict(how="part"),
                 "The numerator contains a times a. What is its derivative?",
                 "Each product has two factors that change. One was held fixed."),

@@ -20,6 +20,12 @@ def dpo_loss(pi_w, ref_w, pi_l, ref_l, beta):
     return dpo.dpo_loss(chosen, rejected, beta)
 
 
+def dpo_by_hand(pi_w, ref_w, pi_l, ref_l, beta):
+    chosen = (pi_w - ref_w.detach()).sum(-1)
+    rejected = (pi_l - ref_l.detach()).sum(-1)
+    return -F.logsigmoid(beta * (chosen - rejected))
+
+
 def dpo_model(pi_w, ref_w, pi_l, ref_l, beta, total="sum", reference=1, sign=1, end=True,
               where="both", last="right", fixed="reference", probabilities=False, pairs="apart"):
     """The loss in small steps; each argument after beta makes a mistake."""
@@ -27,8 +33,9 @@ def dpo_model(pi_w, ref_w, pi_l, ref_l, beta, total="sum", reference=1, sign=1, 
         ref_w, ref_l = ref_w.detach(), ref_l.detach()
     if fixed == "chosen, too":
         pi_w = pi_w.detach()
-    if not end:
-        pi_w, ref_w, pi_l, ref_l = (x[:, :-1] for x in (pi_w, ref_w, pi_l, ref_l))
+    if end is not True:
+        cut = slice(1, None) if end == "first" else slice(0, -1)
+        pi_w, ref_w, pi_l, ref_l = (x[:, cut] for x in (pi_w, ref_w, pi_l, ref_l))
     gap_w, gap_l = pi_w - reference * ref_w, pi_l - reference * ref_l
     over = (-1, -2) if pairs == "one margin" else -1
     if total == "difference":
@@ -36,6 +43,9 @@ def dpo_model(pi_w, ref_w, pi_l, ref_l, beta, total="sum", reference=1, sign=1, 
     w, l = gap_w.sum(over), gap_l.sum(over)
     if total == "mean":
         w, l = gap_w.mean(over), gap_l.mean(over)
+    if total in ("mean of chosen", "mean of rejected"):
+        w = gap_w.mean(over) if total == "mean of chosen" else w
+        l = gap_l.mean(over) if total == "mean of rejected" else l
     if probabilities:
         w, l = w.exp(), l.exp()
     margin = beta * w - l if where == "chosen" else w - l
@@ -48,7 +58,7 @@ def dpo_model(pi_w, ref_w, pi_l, ref_l, beta, total="sum", reference=1, sign=1, 
 
 
 def random_pairs(rng: Random):
-    B, n, m = rng.randint(1, 2), rng.randint(2, 4), rng.randint(2, 4)
+    B, n, m = rng.randint(1, 2), rng.randint(1, 4), rng.randint(1, 4)
 
     def logp(T):
         return torch.tensor([[-3 * rng.random() for _ in range(T)] for _ in range(B)])
@@ -103,11 +113,14 @@ reference does not: no gradient flows into ref_w and ref_l. It must be finite fo
 Example, one pair: pi_w = -1 -1, ref_w = -2 -3, pi_l = -1, ref_l = -2, beta = 1. The chosen
 answer rose by 3 nats, the rejected one by 1. The margin h is 2, and the loss is 0.1269.""",
     heading="From pairs to a loss",
-    right=dpo_loss, model=dpo_model, random=random_pairs, gradients=(0, 1, 2, 3),
+    right=dpo_loss, by_hand=dpo_by_hand,
+    model=dpo_model, random=random_pairs, gradients=(0, 1, 2, 3),
     cases=(
         Case((*PAIR, 1.0), "beta = 1"),
         Case((*PAIR, 0.1), "beta = .1"),
         Case((*BOTH, 0.1), "two pairs; in the second nothing moved"),
+        Case((row(-1.0), row(-3.0), row(-1.0, -2.0, -1.0), row(-1.5, -2.5, -1.5), 1.0),
+             "one token against three"),
         Case((row(-900.0, -1.0), *PAIR[1:], 1.0), "a policy that has moved far"),
     ),
     laws=(Law("a policy that equals its reference must have the loss log 2", coin_toss),
@@ -129,6 +142,17 @@ answer rose by 3 nats, the rejected one by 1. The margin h is 2, and the loss is
         Mistake("the reference is added, or taken from the other answer", dict(reference=-1),
                 "Take a policy that equals its reference. Which terms should cancel?",
                 "Each answer is compared with itself, under another model."),
+        Mistake("the tokens of chosen are averaged, those of rejected added up",
+                dict(total="mean of chosen"),
+                "Do you treat both answers in the same way?",
+                "The log-prob of an answer is a sum, for chosen and for rejected."),
+        Mistake("the tokens of rejected are averaged, those of chosen added up",
+                dict(total="mean of rejected"),
+                "Do you treat both answers in the same way?",
+                "The log-prob of an answer is a sum, for chosen and for rejected."),
+        Mistake("the first token of each answer is left out", dict(end="first"),
+                "How many log-probs has an answer of two tokens in your sum?",
+                "pi_w holds log-probs of targets already: nothing has to be shifted."),
         Mistake("the last token, <|end|>, is left out", dict(end=False),
                 "How many tokens has the shortest answer, and how many do you add up?",
                 "The end is a token like any other: a model must learn when to stop."),
@@ -151,7 +175,8 @@ answer rose by 3 nats, the rejected one by 1. The margin h is 2, and the loss is
         Mistake("the minus sign is missing", dict(last="no minus"),
                 "Should a loss rise or fall when a pair is won by more?",
                 "The log of a probability is below 0. A loss is minus it."),
-        Mistake("the logarithm of a rounded sigmoid is infinite", dict(last="overflows"),
+        Mistake("the logarithm of a rounded sigmoid is infinite",
+                dict(last="overflows", probabilities=False),
                 "What is sigmoid(-897) in float32?",
                 "The logarithm of a sigmoid has a function of its own. Taken apart, it overflows."),
         Mistake("the sigmoid is missing", dict(last="no sigmoid"),

@@ -22,8 +22,12 @@ def simpo_loss(chosen, rejected, beta, gamma):
     return simpo.simpo_loss(beta * w.mean(w.logp), beta * l.mean(l.logp), gamma)[0]
 
 
+def simpo_by_hand(chosen, rejected, beta, gamma):
+    return -F.logsigmoid(beta * (chosen.mean() - rejected.mean()) - gamma)
+
+
 def simpo_model(chosen, rejected, beta, gamma, mean="own", margin="asked", scale=True, side=1,
-                careful=True):
+                careful=True, hinge=False):
     w, l = chosen.mean(), rejected.mean()
     if mean == "sum":
         w, l = chosen.sum(), rejected.sum()
@@ -31,6 +35,8 @@ def simpo_model(chosen, rejected, beta, gamma, mean="own", margin="asked", scale
         w, l = chosen.sum() / len(chosen), rejected.sum() / len(chosen)
     asked = {"asked": gamma, "added": -gamma, "times beta": gamma * beta, "none": 0}[margin]
     z = side * (beta if scale else 1) * (w - l) - asked
+    if hinge:
+        return torch.relu(1 - z)
     return -F.logsigmoid(z) if careful else -torch.log(torch.sigmoid(z))
 
 
@@ -38,6 +44,10 @@ def random_simpo(rng: Random):
     n, m = rng.sample([1, 2, 3, 4], 2)
     far = rng.choice([1, 1, 1, 1000])
     return far * logps(rng, n), logps(rng, m), rng.choice([0.5, 2.0, 3.0]), rng.choice([0.3, 0.8])
+
+
+def never_below_0(loss, args) -> bool:
+    return float(loss(*args)) > -1e-4
 
 
 def length_is_free(loss, args) -> bool:
@@ -64,13 +74,15 @@ gamma. Gamma itself is subtracted: it is not multiplied by beta. (The released c
 flag: gamma / beta.) The loss must be finite, however unlikely an answer is.
 Example: chosen -1 -3, rejected -2, beta 2, gamma .5. The means are equal. The loss is 0.9741.""",
     heading="One family",
-    right=simpo_loss, model=simpo_model, random=random_simpo, gradients=(0, 1),
+    right=simpo_loss, by_hand=simpo_by_hand,
+    model=simpo_model, random=random_simpo, gradients=(0, 1),
     cases=(
         Case((torch.tensor([-1.0, -3]), torch.tensor([-2.0]), 2.0, 0.5), "equal means"),
         Case((torch.tensor([-1.0, -1]), torch.tensor([-2.0]), 2.0, 0.5), "chosen is likelier"),
         Case((torch.tensor([-500.0, -500]), torch.tensor([-2.0]), 2.0, 0.5), "chosen is absurd"),
     ),
-    laws=(Law("an answer said twice over must cost the same", length_is_free),),
+    laws=(Law("an answer said twice over must cost the same", length_is_free),
+          Law("the loss must not be below 0", never_below_0)),
     mistakes=(
         Mistake("log-probs are added up, not averaged", dict(mean="sum"),
                 "Which of two answers wins by its length alone?",
@@ -93,6 +105,9 @@ Example: chosen -1 -3, rejected -2, beta 2, gamma .5. The means are equal. The l
         Mistake("chosen and rejected are exchanged", dict(side=-1),
                 "Which of the two answers does a step against your loss make likelier?",
                 "A loss that falls does not say which answer goes up."),
+        Mistake("it is a hinge: max(0, 1 - z)", dict(hinge=True),
+                "Does a pair that is won by 3 still cost something in your loss?",
+                "A hinge is flat where a pair is won. The log of the sigmoid never is."),
         Mistake("the logarithm is taken after a sigmoid that has become 0", dict(careful=False),
                 "What is the sigmoid of -1000 in a computer, and what is its logarithm?",
                 "Use logsigmoid. Far out the sigmoid is rounded to 0, and its log is infinite."),
@@ -109,7 +124,13 @@ def log_odds(logp):
     return orpo.log_odds(seqs(logp[None]))[0]
 
 
-def odds_model(logp, mean="logs", result="log-odds", cut=True):
+def log_odds_by_hand(logp):
+    A = logp.mean().clamp(max=-1e-6)
+    return A - torch.log(1 - A.double().exp())
+
+
+def odds_model(logp, mean="logs", result="log-odds", cut=True, alive=True):
+    logp = logp if alive else logp.detach()
     A = logp.sum() if mean == "sum" else logp.exp().mean().log() if mean == "p" else logp.mean()
     if mean == "odds":
         each = logp.clamp_max(-1e-6) if cut else logp
@@ -117,13 +138,18 @@ def odds_model(logp, mean="logs", result="log-odds", cut=True):
     else:
         A = A.clamp_max(-1e-6) if cut else A
         other = torch.log(-torch.expm1(A))                  # log(1 - p)
-    return {"log-odds": A - other, "odds": (A - other).exp(), "turned": other - A, "p": A}[result]
+    return {"log-odds": A - other, "odds": (A - other).exp(), "turned": other - A, "p": A,
+            "rest": other}[result]
 
 
 def random_answer(rng: Random):
     if rng.random() < 0.2:
         return (torch.zeros(rng.randint(2, 3)),)
-    return (logps(rng, rng.randint(2, 4)),)
+    return (logps(rng, rng.randint(1, 4)),)
+
+
+def even_odds(odds, args) -> bool:
+    return abs(float(odds(torch.full((2,), 0.5).log()))) < 1e-3
 
 
 def twice_is_free(odds, args) -> bool:
@@ -140,17 +166,19 @@ ODDS = Task(
 
 Here p is the probability on average per token: e to the power of A, and A is the mean of logp.
 If A is 0, then p is 1 and the odds are infinite. So first cut A: take -0.000001 (that is -1e-6)
-if A is larger than this.
+if A is larger than this. The gradient must flow through it to logp: it is a part of a loss.
 Example: three tokens with probability .8 each -> log(.8 / .2) = 1.3863.""",
     heading="One family",
-    right=log_odds, model=odds_model, random=random_answer,
+    right=log_odds, by_hand=log_odds_by_hand,
+    model=odds_model, random=random_answer, gradients=(0,),
     cases=(
         Case((torch.full((3,), 0.8).log(),), "three tokens with p = .8"),
         Case((torch.full((5,), 0.2).log(),), "five tokens with p = .2"),
         Case((torch.tensor([0.9, 0.4]).log(),), "p = .9 and .4: on average per token .6"),
         Case((torch.zeros(2),), "an answer that is certain"),
     ),
-    laws=(Law("an answer said twice over must have the same log-odds", twice_is_free),),
+    laws=(Law("an answer said twice over must have the same log-odds", twice_is_free),
+          Law("an answer with p = 1/2 must have the log-odds 0", even_odds)),
     mistakes=(
         Mistake("log-probs are added up, not averaged", dict(mean="sum"),
                 "Should a longer answer of equally likely tokens have lower odds?",
@@ -167,9 +195,15 @@ Example: three tokens with probability .8 each -> log(.8 / .2) = 1.3863.""",
         Mistake("the fraction is upside down", dict(result="turned"),
                 "Should a likelier answer have higher or lower odds?",
                 "p stands on top: what speaks for the answer against what speaks against it."),
+        Mistake("log(1 - p) is returned, without log p", dict(result="rest"),
+                "Should a likelier answer have a higher or a lower number?",
+                "Log-odds are a difference of two logarithms. The first one is log p."),
         Mistake("log p is returned, without the odds", dict(result="p"),
                 "What happens to your number if p comes near to 1?",
                 "log p ends at 0. Log-odds go on: that is what ORPO needs of them."),
+        Mistake("the log-odds are cut off from the gradient", dict(alive=False),
+                "What would ORPO learn from a number without a gradient?",
+                "The log-odds are a part of the loss. Detached, they train nothing."),
         Mistake("a certain answer has infinite log-odds", dict(cut=False),
                 "What is 1 - p if p is 1?",
                 "An infinite loss ends a run. Where p can be 1, cut it first."),
@@ -189,11 +223,18 @@ def kto_loss(ratios, good, mismatched, beta):
     return kto.kto_loss(ratios, good, k, kto.KTO(beta=beta))
 
 
+def kto_by_hand(ratios, good, mismatched, beta):
+    k = mismatched.mean().clamp(min=0).detach()
+    gain = torch.where(good > 0, ratios - k, k - ratios)
+    return 1 - torch.sigmoid(beta * gain)
+
+
 def kto_model(ratios, good, mismatched, beta, point="right", loss="linear", side=1, scale=True):
     k = mismatched.mean().clamp_min(0)
     k = {"right": k.detach(), "live": k, "none": 0 * k.detach(), "twice": beta * k.detach(),
          "early": mismatched.clamp_min(0).mean().detach(),
          "batch": ratios.mean().clamp_min(0).detach(),
+         "sum": mismatched.sum().clamp_min(0).detach(),
          "below 0": mismatched.mean().detach()}[point]
     z = side * (beta if scale else 1) * torch.where(good > 0, ratios - k, k - ratios)
     return -F.logsigmoid(z) if loss == "log" else 1 - torch.sigmoid(z)
@@ -241,7 +282,8 @@ k. A good answer has the loss 1 - sigmoid(beta (r - k)), where r is its ratio. A
 the loss 1 - sigmoid(beta (k - r)).
 Example: ratios 2 2, good 1 0, mismatched 1 1, beta .5 -> 0.3775 0.6225.""",
     heading="The proof",
-    right=kto_loss, model=kto_model, random=random_labels, gradients=(0, 2),
+    right=kto_loss, by_hand=kto_by_hand,
+    model=kto_model, random=random_labels, gradients=(0, 2),
     cases=(
         Case((torch.tensor([2.0, 2]), LABELS, torch.tensor([1.0, 1]), 0.5), "k = 1"),
         Case((torch.zeros(2), LABELS, torch.tensor([-1.0, 0.4]), 0.5), "a negative mean"),
@@ -253,6 +295,9 @@ Example: ratios 2 2, good 1 0, mismatched 1 1, beta .5 -> 0.3775 0.6225.""",
         Mistake("each ratio is cut at 0 before the mean is taken", dict(point="early"),
                 "What is k for the ratios -1 and .4?",
                 "Mean first, cut second. A cut of each ratio makes k too large."),
+        Mistake("k is the sum of the mismatched ratios, not their mean", dict(point="sum"),
+                "Should k grow with the number of mismatched answers?",
+                "k says how far the policy has moved: a mean, whatever the size of the batch."),
         Mistake("k may be below 0", dict(point="below 0"),
                 "k stands for a KL divergence. Which values can that have?",
                 "A mean of a few ratios can be negative by chance. A KL cannot."),

@@ -154,6 +154,11 @@ def one_answer(random):
     return i, random.choice([0.0, 0.25, 0.5, 0.75, 1.0]), random.choice([0.1, 0.3, 2.0])
 
 
+def spares_the_ends(push, args):
+    beta = args[2]
+    return all(abs(float(push(torch.tensor(i), 0.5, beta))) < 1e-3 * beta for i in (12.0, -12.0))
+
+
 def up_below_the_grade(push, args):
     i, grade, beta = args
     gap = grade - 1 / (1 + math.exp(-i))
@@ -205,7 +210,8 @@ Afterwards find the i at which an answer of grade 1 is pushed hardest.""",
                 "The sigmoid is flat at both ends, so its derivative has two factors."),
     ),
     laws=(Law("an answer below its grade must be pushed up, one above it down",
-              up_below_the_grade),),
+              up_below_the_grade),
+          Law("far out, at i = 12 and -12, the push must be nearly 0", spares_the_ends)),
     hints=("The loss is a square of a sigmoid of beta times a sum. How many chain rules?",
            "Lesson 09, \"One equation\", and the left picture.",
            "At i = 0 the sigmoid is 1/2 and its derivative 1/4.\n"

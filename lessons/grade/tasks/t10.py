@@ -21,6 +21,12 @@ def project_push(i, beta):
     return pushes(uft, batch, uft.hp(beta=beta))["answer"].item()
 
 
+def by_hand(i, beta):
+    """Minus the derivative of (s - 1)^2, where s = sigmoid(i), s' = s (1 - s), i' = beta."""
+    s = 1 / (1 + math.exp(-i))
+    return beta * 2 * (1 - s) * s * (1 - s)
+
+
 def uft_push(i, beta, sign=1, with_beta=True, factor="2 s (1 - s)^2"):
     """The push in closed form, and its mistakes by flag."""
     s = 1 / (1 + math.exp(-i))
@@ -63,7 +69,8 @@ Up is positive, down is negative.
 At the start, i = 0, with beta 0.01 it is 0.0025.
 Afterwards find the sigmoid(i) at which the push is largest.""",
     heading="One equation",
-    right=project_push, model=uft_push,
+    right=project_push, by_hand=by_hand,
+    model=uft_push,
     cases=(Case((0.0, 0.01), "at the start, beta = .01"),
            Case((2.0, 0.1), "half learnt, beta = .1"),
            Case((-math.log(2), 1.0), "sigmoid(i) = 1/3, beta = 1")),

@@ -2,6 +2,7 @@
 import torch
 import torch.nn.functional as F
 
+from lessons.grade import forms
 from lessons.grade.predictions import Predict
 from lessons.grade.task import Case, Law, Mistake, Task
 from nanouft.objective import Batch, Columns, Seqs
@@ -18,6 +19,13 @@ def project_loss(logp, mask, others):
     batch = Batch.of({"answer": answer}, Columns(extra={"aligned_logp": opinion[None]}))
     loss, _ = poft.loss(batch, poft.PoFT())
     return loss, poft.tau(batch, poft.PoFT())[0].detach()
+
+
+def poft_by_hand(logp, mask, others):
+    own = logp[mask > 0].mean()
+    opinion = torch.stack([other.mean() for other in others]).mean()
+    gap = own - opinion
+    return -F.logsigmoid(gap), torch.sigmoid(-gap).detach()
 
 
 def poft_loss(logp, mask, others, reduce=torch.mean, sign=1, opinion="mean", own="answer",
@@ -42,14 +50,14 @@ def poft_loss(logp, mask, others, reduce=torch.mean, sign=1, opinion="mean", own
 
 
 def demonstration(random):
-    def log_probs(n, low=-4.0):
-        return [random.uniform(low, -0.1) for _ in range(n)]
-    prompt, answer = random.randint(1, 3), random.randint(2, 4)
+    def log_prob(low=-4.0):
+        return random.uniform(low, -0.1)
+    mask = forms.mask(random, random.randint(4, 6))
     low = random.choice([-4.0, -4.0, -4.0, -400.0])
-    logp = torch.tensor(log_probs(prompt) + log_probs(answer, low))
-    mask = torch.tensor([0.0] * prompt + [1.0] * answer)
-    others = [torch.tensor(log_probs(n)) for n in random.sample([1, 2, 3, 4, 5], 2)]
-    return logp, mask, others
+    logp = [log_prob(low) if pays else log_prob() for pays in mask]
+    others = [torch.tensor([log_prob() for _ in range(n)])
+              for n in random.sample([1, 2, 3, 4, 5], random.randint(1, 3))]
+    return torch.tensor(logp), torch.tensor(mask), others
 
 
 def half_when_they_agree(loss_and_tau, args):
@@ -74,7 +82,8 @@ The policy may find a token absurd: logp = -300.
 Take logp -7 -2 -2, mask 0 1 1, and one aligned model that says -1 -1 -1 -1.
 Then the loss is 1.3133 and tau .7311.""",
     heading="One equation",
-    right=project_loss, model=poft_loss,
+    right=project_loss, by_hand=poft_by_hand,
+    model=poft_loss,
     cases=(Case((LOGP, MASK, [torch.full((4,), -1.0)]), "one aligned model, four tokens"),
            Case((LOGP, MASK, [torch.tensor([-1.0]), torch.tensor([-9.0])]), "two that disagree"),
            Case((LOGP, MASK, [torch.tensor([-5.0]), torch.full((3,), -1.0)]),

@@ -27,6 +27,11 @@ def project_tis(c, r, w_c, w_r, beta):
     return loss
 
 
+def tis_by_hand(c, r, w_c, w_r, beta):
+    chosen, rejected = (w_c.detach() * c).sum(), (w_r.detach() * r).sum()
+    return -F.logsigmoid(beta * (chosen - rejected))
+
+
 def tis_loss(c, r, w_c, w_r, beta, end=True, normed=False, detached=True, weigh="both",
              with_beta=True, sign=1, careful=True):
     """TIS-DPO's loss of one pair, and its mistakes by flag."""
@@ -41,6 +46,8 @@ def tis_loss(c, r, w_c, w_r, beta, end=True, normed=False, detached=True, weigh=
 
     def weighted(ratio, w):
         w = w.detach() if detached else w
+        if normed == "sums":
+            return w.sum() * ratio.sum()
         w = w if end else torch.cat([w[:-1], torch.zeros(1)])
         return (ratio * w).sum() / {False: 1, True: w.sum(), "length": len(w)}[normed]
 
@@ -51,7 +58,7 @@ def tis_loss(c, r, w_c, w_r, beta, end=True, normed=False, detached=True, weigh=
 def weighted_pair(random):
     def draw(n, low, high):
         return torch.tensor([random.uniform(low, high) for _ in range(n)])
-    n = random.randint(2, 4)
+    n = random.randint(1, 4)
     weights = draw(n, 0.7, 4), draw(n, 0.3, 1.6)
     far = random.choice([0, 0, 0, 3000])
     return draw(n, -1, 2) - far, draw(n, -2, 1), *weights, random.choice([0.1, 0.5, 1.0, 2.0])
@@ -81,7 +88,8 @@ Returns one number. It must be finite for any margin.
 For c .5 1.5, r -.25 .5, weights 2 1 and 1.5 .5 and beta 1 it is 0.0699:
 the two weighted sums are 2.5 and -.125.""",
     heading="One push, three factors",
-    right=project_tis, model=tis_loss,
+    right=project_tis, by_hand=tis_by_hand,
+    model=tis_loss,
     cases=(Case((C, R, torch.tensor([2.0, 1.0]), torch.tensor([1.5, 0.5]), 1.0), "beta = 1"),
            Case((C, R, ONES, ONES, 2.0), "all weights 1, beta = 2"),
            Case((C - 500, R, ONES, ONES, 1.0), "chosen fell by 500 nats a token")),
@@ -96,6 +104,9 @@ the two weighted sums are 2.5 and -.125.""",
         Mistake("the weighted ratios are averaged over the tokens", {"normed": "length"},
                 "Which of two answers counts more in your loss: a long one or a short one?",
                 "As in DPO the tokens are added up: a mean makes long answers count less."),
+        Mistake("sums are multiplied: of the weights, and of the ratios", {"normed": "sums"},
+                "Which weight belongs to the first token of chosen?",
+                "Multiply token by token, then add up. Sums forget whose weight it was."),
         Mistake("the two answers' weights are exchanged", {"weigh": "exchanged"},
                 "Whose tokens do the first weights belong to?",
                 "Each answer has its own tokens, so each has its own weights."),
@@ -144,6 +155,15 @@ def project_pushes(h, p, beta):
     return tuple(out)
 
 
+def pushes_by_hand(h, p, beta):
+    def sigmoid(x):
+        return 1 / (1 + math.exp(-x))
+    sure = 2 * p - 1
+    gdpo = beta * sure * sigmoid(-beta * sure * h)
+    cdpo = beta * (p * sigmoid(-beta * h) - (1 - p) * sigmoid(beta * h))
+    return gdpo, cdpo
+
+
 def soft_pushes(h, p, beta, exchanged=False, gdpo="both", cdpo="subtracted", scale="beta",
                 sign=1, pick="right"):
     """Both pushes in closed form, and the mistakes by flag."""
@@ -152,7 +172,7 @@ def soft_pushes(h, p, beta, exchanged=False, gdpo="both", cdpo="subtracted", sca
     p = 1 - p if exchanged else p
     beta = 1 if scale == "forgotten" else beta
     before = 1 if scale == "inside only" else beta
-    sure = p if gdpo == "p" else 2 * p - 1
+    sure = {"p": p, "turned": 1 - 2 * p}.get(gdpo, 2 * p - 1)
     outside = 1 if gdpo == "inside only" else sure
     inside = 1 if gdpo == "outside only" else sure
     first = before * outside * sigmoid(-beta * inside * h)
@@ -166,6 +186,11 @@ def soft_pushes(h, p, beta, exchanged=False, gdpo="both", cdpo="subtracted", sca
 
 def unsure_pair(random):
     return random.uniform(-2, 3), random.uniform(0.6, 0.95), random.choice([0.1, 0.5, 1.0, 2.0])
+
+
+def undecided_is_silent(soft, args):
+    h, _, beta = args
+    return abs(float(soft(h, 0.5, beta)[0])) < 1e-3
 
 
 def sure_pairs_are_dpo(soft, args):
@@ -188,7 +213,8 @@ Returns (gdpo, cdpo), two numbers: minus the derivative of the loss by h. Up is 
 
 For h = 2, p = .8 and beta 1 it is (0.1389, -0.0808).""",
     heading="One push, three factors",
-    right=project_pushes, model=soft_pushes,
+    right=project_pushes, by_hand=pushes_by_hand,
+    model=soft_pushes,
     cases=(Case((2.0, 0.8, 1.0), "h = 2, p = .8, beta = 1"),
            Case((2.0, 0.5, 1.0), "an undecided pair, p = .5"),
            Case((2.0, 0.8, 0.1), "beta = .1")),
@@ -206,6 +232,9 @@ For h = 2, p = .8 and beta 1 it is (0.1389, -0.0808).""",
         Mistake("in GDPO p stands where 2p - 1 belongs", {"gdpo": "p"},
                 "What should an undecided pair teach?",
                 "p = 1/2 means that nothing is known, and 2p - 1 is then 0."),
+        Mistake("in GDPO 1 - 2p stands where 2p - 1 belongs", {"gdpo": "turned"},
+                "If p is 1, should GDPO push chosen up or down?",
+                "2p - 1 is 1 for a sure label: then GDPO is DPO."),
         Mistake("beta is forgotten", {"scale": "forgotten"},
                 "Which of your lines would change if beta were doubled?",
                 "Beta stands inside the sigmoid and, by the chain rule, before it."),
@@ -231,7 +260,8 @@ For h = 2, p = .8 and beta 1 it is (0.1389, -0.0808).""",
                 "Should a chosen answer with a sure label become likelier?",
                 "The push is minus the derivative."),
     ),
-    laws=(Law("with p = 1 both must push as DPO does", sure_pairs_are_dpo),),
+    laws=(Law("with p = 1 both must push as DPO does", sure_pairs_are_dpo),
+          Law("with p = 1/2 GDPO must not push", undecided_is_silent)),
     hints=("What do both losses become at p = 1, and what at p = 1/2?",
            "Lesson 12, \"One push, three factors\": which pair.",
            "GDPO, h = 2, p = .8: the margin becomes 1.2, and sigmoid(-1.2) is .2315.\n"

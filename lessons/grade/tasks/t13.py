@@ -20,6 +20,12 @@ def project_loss(r, ids, end):
     return bradley_terry(reward[0::2], reward[1::2])
 
 
+def reward_by_hand(r, ids, end):
+    last = [row.tolist().index(end) for row in ids]
+    reward = torch.stack([r[i, place] for i, place in enumerate(last)])
+    return -F.logsigmoid(reward[0::2] - reward[1::2])
+
+
 def reward_loss(r, ids, end, at="end", pairs="neighbours", sign=1, form="logsigmoid",
                 reduce="none", token=None):
     """The loss of each pair, and its mistakes by flag."""
@@ -42,7 +48,7 @@ def reward_loss(r, ids, end, at="end", pairs="neighbours", sign=1, form="logsigm
         better, worse = reward[0::2], reward[1::2]
     gap = sign * (better - worse)
     forms = {"logsigmoid": -F.logsigmoid(gap), "log(sigmoid)": -torch.log(torch.sigmoid(gap)),
-             "no log": 1 - torch.sigmoid(gap)}
+             "no log": 1 - torch.sigmoid(gap), "hinge": torch.relu(1 - gap)}
     loss = forms[form]
     return {"none": loss, "mean": loss.mean(), "sum": loss.sum()}[reduce]
 
@@ -85,7 +91,8 @@ Returns (P,): Bradley and Terry's loss of each pair. Rewards may be 1000 apart.
 With end 9, the rows "4 9 9 9" and "4 4 9 9", and r = 5 1 9 9 and 5 7 0 3,
 the rewards are 1 and 0, and the loss is 0.3133.""",
     heading="One equation",
-    right=project_loss, model=reward_loss,
+    right=project_loss, by_hand=reward_by_hand,
+    model=reward_loss,
     cases=(Case((RW, IDS, 9), "rewards 1 and 0"),
            Case((RW, IDS.masked_fill(IDS == 9, 0), 0), "the same, with end = 0"),
            Case((RW * 0, IDS, 9), "equal rewards"),
@@ -132,6 +139,9 @@ the rewards are 1 and 0, and the loss is 0.3133.""",
         Mistake("there is no logarithm", {"form": "no log"},
                 "What should a pair of equal rewards cost?",
                 "The loss is minus the log of the probability that the chosen answer wins."),
+        Mistake("it is a hinge: max(0, 1 - gap)", {"form": "hinge"},
+                "Does a pair that is won by 3 still cost something in your loss?",
+                "Bradley and Terry's loss is minus the log of a sigmoid, and never flat."),
         Mistake("the first half of the rows is paired with the second half", {"pairs": "halves"},
                 "In which rows does the second pair stand?",
                 "Both layouts are in use. Read how the rows are arranged before you pair them."),
@@ -156,6 +166,14 @@ def project_best_of(n, likes, scores):
     return float(best_of.best_of(n, np.array(likes), np.array(scores)))
 
 
+def best_by_hand(n, likes, scores):
+    pairs, kept = list(zip(likes, scores)), []
+    for subset in itertools.combinations(pairs, n):
+        like, score = max(subset)
+        kept.append(score)
+    return sum(kept) / len(kept)
+
+
 def best_of_n(n, likes, scores, choose="likes", subsets="all of n", value="scores"):
     """The mean score of the best of n, by counting, and its mistakes by flag."""
     by = {"likes": likes, "scores": scores, "worst": [-x for x in likes]}[choose]
@@ -175,6 +193,11 @@ def samples(random):
     return random.randint(1, N - 1), likes, scores
 
 
+def all_is_the_best(best, args):
+    _, likes, scores = args
+    return abs(float(best(len(likes), likes, scores)) - scores[likes.index(max(likes))]) < 1e-3
+
+
 def only_the_order_counts(best, args):
     n, likes, scores = args
     other = best(n, [x ** 3 + 5 for x in likes], scores)
@@ -186,15 +209,16 @@ B = Task(
     signature="best_of_n(n, likes, scores)",
     text="""How good is the answer that a reward likes best of n?
 
-likes   a list of N numbers: the reward of each of N answers to one prompt, all different
+n       how many of N answers to one prompt are drawn, from 1 to N
+likes   a list of N numbers: the reward of each answer, all different
 scores  a list of N numbers: their exact scores, which the reward does not see
-n       how many of the N answers are drawn, from 1 to N
 Take every subset of n different answers, and keep from each the answer that is liked best.
 Returns the mean score of the kept answers. itertools.combinations helps.
 
-For likes 1 2 3 0 and scores 0 1 .5 .2 it is 0.425 for n = 1 and 0.5833 for n = 2.""",
+For likes 1 2 3 0 and scores 0 1 .5 .2 it is 0.425 with n = 1 and 0.5833 with n = 2.""",
     heading="Live",
-    right=project_best_of, model=best_of_n,
+    right=project_best_of, by_hand=best_by_hand,
+    model=best_of_n,
     cases=(Case((1, [1.0, 2, 3, 0], [0.0, 1, 0.5, 0.2]), "n = 1"),
            Case((2, [1.0, 2, 3, 0], [0.0, 1, 0.5, 0.2]), "n = 2"),
            Case((4, [1.0, 2, 3, 0], [0.0, 1, 0.5, 0.2]), "n = 4")),
@@ -225,7 +249,8 @@ For likes 1 2 3 0 and scores 0 1 .5 .2 it is 0.425 for n = 1 and 0.5833 for n = 
                 "How many subsets are there, and how many does your number use?",
                 "The best draw says what could happen; the mean says what to expect."),
     ),
-    laws=(Law("only the order of the likes may count, not their size", only_the_order_counts),),
+    laws=(Law("only the order of the likes may count, not their size", only_the_order_counts),
+          Law("with n = N it must be the score of the best liked", all_is_the_best)),
     hints=("Two lists: which one chooses, and which one is averaged?",
            "Lesson 13, \"Live\", the last lines before the code.",
            "likes 1 2 3 0, n = 2: there are 6 subsets. Of answers 0 and 1 the second is kept.\n"

@@ -1,6 +1,7 @@
 """Tasks of lesson 14."""
 import torch
 
+from lessons.grade import forms
 from lessons.grade.debug import Bug, debug
 from lessons.grade.task import Case, Law, Mistake, Task
 from nanouft.objective import Batch, Columns, Seqs
@@ -16,6 +17,8 @@ def scores(random):
     rows = [random.sample([0.0, 0.1, 0.3, 0.5, 0.8, 1.0], K) for _ in range(P)]
     if random.random() < 0.3:
         rows[0] = [0.5] * K
+    if random.random() < 0.3:                       # nearly equal: here 1e-4 counts
+        rows[-1] = [0.5] * (K - 1) + [random.choice([0.5005, 0.501])]
     return (torch.tensor(rows),)
 
 
@@ -97,14 +100,23 @@ def project_advantages(R):
     return standardised(R).detach()
 
 
+def grpo_by_hand(R):
+    spread = R.std(1, keepdim=True) + 1e-4
+    return ((R - R.mean(1, keepdim=True)) / spread).detach()
+
+
 def grpo_model(R, spread="sample", careful=True, down=False, centred=True, detached=True):
     """GRPO's advantages, and the mistakes by flag."""
     R = R.T if down else R
     spreads = {"sample": R.std(1, keepdim=True),
                "population": R.std(1, keepdim=True, correction=0),
-               "batch": R.std(), "variance": R.var(1, keepdim=True)}
+               "batch": R.std(), "variance": R.var(1, keepdim=True),
+               "inside": (R.var(1, keepdim=True) + 1e-4).sqrt() - 1e-4,
+               "0.01": R.std(1, keepdim=True) + 0.01 - 1e-4}
     A = R - R.mean(1, keepdim=True) if centred else R
-    if spread != "none":
+    if spread == "times":
+        A = A * (R.std(1, keepdim=True) + 1e-4)
+    elif spread != "none":
         A = A / (spreads[spread] + (1e-4 if careful else 0))
     A = A.T if down else A
     return A.detach() if detached else A
@@ -121,7 +133,8 @@ Returns (P,K), without gradient: R may hold a KL penalty that is made of log-pro
 
 1 0 0 becomes 1.1545 -.5773 -.5773, and .5 .5 .5 becomes 0 0 0.""",
     heading="One equation",
-    right=project_advantages, model=grpo_model,
+    right=project_advantages, by_hand=grpo_by_hand,
+    model=grpo_model,
     cases=(Case((torch.tensor([[1.0, 0, 0], [0.5, 0.5, 0.5]]),), "two prompts, one of equals"),
            Case((torch.tensor([[1.0, 1, 1, 0.9], [1, 1, 1, 0]]),), "nearly all right")),
     random=scores,
@@ -141,6 +154,15 @@ Returns (P,K), without gradient: R may hold a KL penalty that is made of log-pro
         Mistake("the variance is used, not the standard deviation", {"spread": "variance"},
                 "If all scores are doubled, should the advantages change?",
                 "The variance has another unit: scores in percent would push less."),
+        Mistake("1e-4 stands inside the root", {"spread": "inside"},
+                "What is the root of 1e-4?",
+                "Inside the root 1e-4 becomes 0.01, a hundred times as much."),
+        Mistake("0.01 is added to the spread, not 1e-4", {"spread": "0.01"},
+                "How many zeros has 1e-4?",
+                "The number only keeps a group of equals from dividing by 0. Small is enough."),
+        Mistake("it is multiplied by the spread", {"spread": "times"},
+                "Which group should be pushed harder by GRPO: a narrow one or a wide one?",
+                "Divide: then every group has the same size of advantages."),
         Mistake("the scores are not centred", {"centred": False},
                 "What should an answer push that is as good as the mean?",
                 "Without the mean every score above 0 is pushed up, the worst one, too."),
@@ -173,6 +195,15 @@ def project_aggregate(loss, mask, how):
     return grpo.loss(batch, hp)[0]
 
 
+def aggregate_by_hand(loss, mask, how):
+    sums, n = (loss * mask).sum(1), mask.sum(1)
+    if how == "grpo":
+        return (sums / n).mean()
+    if how == "dapo":
+        return sums.sum() / n.sum()
+    return sums.mean() / loss.shape[1]
+
+
 def aggregate(loss, mask, how, asked="as asked", masked=True, constant="T", rows="mean"):
     """The mean loss of a step in three ways, and the mistakes by flag."""
     exchanged = {"grpo": "dapo", "dapo": "grpo"}
@@ -188,9 +219,8 @@ def aggregate(loss, mask, how, asked="as asked", masked=True, constant="T", rows
 
 def answers(random):
     T = random.randint(4, 6)
-    lengths = [random.randint(1, T - 1) for _ in range(2)] + [random.randint(1, 2)]
-    mask = [[1.0] * n + [0.0] * (T - n) for n in lengths]
-    loss = [[random.uniform(0.1, 3) for _ in range(T)] for _ in lengths]
+    mask = [forms.mask(random, T) for _ in range(3)]
+    loss = [[random.uniform(0.1, 3) for _ in range(T)] for _ in mask]
     return torch.tensor(loss), torch.tensor(mask), random.choice(["grpo", "dapo", "dr_grpo"])
 
 
@@ -208,7 +238,7 @@ TASKS += [Task(
     text="""One number for the losses of all tokens of a step, in three ways.
 
 loss  (B,T) the loss of each token of B answers
-mask  (B,T) 1 on the tokens of an answer, 0 on the padding
+mask  (B,T) 1 on the tokens of an answer, 0 elsewhere: prompt, padding
 how   "grpo": the mean over the tokens of an answer, then the mean over answers
       "dapo": the mean over all tokens of all answers
       "dr_grpo": the sum over all tokens, divided by B times T, padding counted
@@ -217,7 +247,8 @@ Returns one number.
 Take two answers with the losses 2 and 1 1 1 1, and T = 6.
 "grpo" gives 1.5, "dapo" 1.2 and "dr_grpo" 0.5.""",
     heading="The proof",
-    right=project_aggregate, model=aggregate,
+    right=project_aggregate, by_hand=aggregate_by_hand,
+    model=aggregate,
     cases=(Case((LOSS, MASK, "grpo"), '"grpo"'), Case((LOSS, MASK, "dapo"), '"dapo"'),
            Case((LOSS, MASK, "dr_grpo"), '"dr_grpo"')),
     random=answers,

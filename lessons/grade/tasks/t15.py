@@ -20,6 +20,16 @@ def project_gae(R, V, lam, gamma):
     return ppo.gae(R[None], V[None], torch.ones(1, len(R)), gamma, lam)[0]
 
 
+def gae_by_hand(R, V, lam, gamma):
+    found, later, following = [], 0, 0
+    for t in reversed(range(len(R))):
+        delta = R[t] + gamma * following - V[t]
+        later = delta + gamma * lam * later
+        following = V[t]
+        found.append(later)
+    return torch.stack(found[::-1])
+
+
 def gae(R, V, lam, gamma, beyond=False, forwards=False, tail="gamma lam", subtract=True,
         give="advantages", in_delta=True, critic=True):
     """GAE of one answer, and its mistakes by flag."""
@@ -37,14 +47,19 @@ def gae(R, V, lam, gamma, beyond=False, forwards=False, tail="gamma lam", subtra
         later = delta + decay * later
         A[t] = later
     A = torch.stack(A)
-    return {"advantages": A, "returns": A + V, "whitened": (A - A.mean()) / A.std(),
-            "reversed": A.flip(0)}[give]
+    return {"advantages": A, "returns": A + V, "reversed": A.flip(0),
+            "whitened": (A - A.mean()) / A.std(correction=int(T > 1))}[give]
 
 
 def one_answer(random):
-    T = random.randint(3, 5)
+    T = random.randint(1, 5)
     lam, gamma = random.choice([0.3, 0.5, 0.95]), random.choice([0.8, 0.9, 1.0])
     return draw(random, T, -1, 1), draw(random, T, 0.2, 1), lam, gamma
+
+
+def no_lam_is_delta(advantages, args):
+    R, V, _, _ = args
+    return torch.allclose(torch.as_tensor(advantages(R, V, 0.0, 0.0)), R - V, atol=1e-3)
 
 
 def no_reward_reaches_later_tokens(advantages, args):
@@ -70,7 +85,8 @@ Returns (T,), not whitened.
 
 R 0 0 1, V .5 .5 .5, lam .5 and gamma 1 give .125 .25 .5.""",
     heading="One equation",
-    right=project_gae, model=gae,
+    right=project_gae, by_hand=gae_by_hand,
+    model=gae,
     cases=(Case((R, FLAT, 0.5, 1.0), "lam = .5"),
            Case((R, FALLING, 1.0, 1.0), "lam = 1, V .5 .4 .3"),
            Case((R, FALLING, 0.0, 0.9), "lam = 0, gamma = .9"),
@@ -116,7 +132,8 @@ R 0 0 1, V .5 .5 .5, lam .5 and gamma 1 give .125 .25 .5.""",
                 "Whitening comes last, over the whole rollout, after the critic's goals."),
     ),
     laws=(Law("a reward must not change the advantages of later tokens",
-              no_reward_reaches_later_tokens),),
+              no_reward_reaches_later_tokens),
+          Law("with lam = 0 and gamma = 0 it must be R - V", no_lam_is_delta)),
     hints=("At which token do you know everything that you need?",
            "Lesson 15, \"One equation\": delta first, then A.",
            "R 0 0 1, V .5 .5 .5: the deltas are 0 0 .5.\n"
@@ -129,6 +146,12 @@ def project_clip(logp, old, A, eps):
     return clipped((logp - old.detach()).exp(), A, eps, eps)
 
 
+def clip_by_hand(logp, old, A, eps):
+    ratio = (logp - old.detach()).exp()
+    near = ratio.clamp(1 - eps, 1 + eps)
+    return -torch.minimum(ratio * A, near * A)
+
+
 def clip_loss(logp, old, A, eps, pick="min", ratio="exp", sign=1, detached=True, fixed=False,
               one_mean=False):
     """The loss of each token, and its mistakes by flag."""
@@ -136,7 +159,8 @@ def clip_loss(logp, old, A, eps, pick="min", ratio="exp", sign=1, detached=True,
     eps = 0.2 if fixed else eps
     rho = {"exp": (logp - old).exp(), "inverse": (old - logp).exp(),
            "again": (logp - logp.detach()).exp(),
-           "difference": logp - old, "quotient": logp / old}[ratio]
+           "difference": logp - old, "quotient": logp / old,
+           "answer": (logp - old).sum().exp().expand_as(logp)}[ratio]
     far, near = rho * A, rho.clamp(1 - eps, 1 + eps) * A
     upper = rho.clamp(max=1 + eps) * A
     gain = {"min": torch.minimum(far, near), "max": torch.maximum(far, near), "near": near,
@@ -146,7 +170,8 @@ def clip_loss(logp, old, A, eps, pick="min", ratio="exp", sign=1, detached=True,
 
 def tokens(random):
     old = draw(random, 3, -3, -0.5)
-    logp = old + draw(random, 3, -1.2, 1.2)
+    far = random.choice([1.2, 1.2, 4.0])
+    logp = old + draw(random, 3, -far, far)
     return logp, old, draw(random, 3, -2, 2), random.choice([0.1, 0.2, 0.3])
 
 
@@ -181,7 +206,8 @@ Returns (T,). Larger is worse, as in every loss.
 A ratio of 1.5 with advantage 1 and eps .2 costs -1.2 and has no gradient;
 with advantage -1 it costs 1.5.""",
     heading="One equation",
-    right=project_clip, model=clip_loss,
+    right=project_clip, by_hand=clip_by_hand,
+    model=clip_loss,
     cases=(Case(moved(1.5, 1.0), "likelier, and good"),
            Case(moved(1.5, -1.0), "likelier, though bad"),
            Case(moved(0.5, 1.0), "less likely, though good"),
@@ -211,6 +237,9 @@ with advantage -1 it costs 1.5.""",
         Mistake("there is no ratio, but log-prob times advantage", {"pick": "no ratio"},
                 "How does your loss know by how much the policy has moved?",
                 "REINFORCE is right for the first step on a rollout; later steps need the ratio."),
+        Mistake("one ratio of the whole answer is used for all tokens", {"ratio": "answer"},
+                "How many ratios has an answer of two tokens in your loss?",
+                "PPO clips each token by its own ratio. One for the whole answer is GSPO's idea."),
         Mistake("the difference of the log-probs stands for the ratio", {"ratio": "difference"},
                 "What is your ratio when the policy has not moved?",
                 "A difference of logs is the log of a ratio."),
@@ -250,6 +279,12 @@ def project_rewards(score, logp, ref, beta):
     return ppo.rewards(batch, ppo.PPO(beta=beta))[0]
 
 
+def rewards_by_hand(score, logp, ref, beta):
+    paid = -beta * (logp - ref)
+    paid[-1] += score
+    return paid.detach()
+
+
 def token_rewards(score, logp, ref, beta, sign=1, at="last", detached=True, payer="each",
                   with_beta=True):
     """The reward of each token, and the mistakes by flag."""
@@ -267,7 +302,7 @@ def token_rewards(score, logp, ref, beta, sign=1, at="last", detached=True, paye
 
 
 def sampled(random):
-    T = random.randint(2, 4)
+    T = random.randint(1, 4)
     logp, ref = [[random.uniform(-3, -0.1) for _ in range(T)] for _ in range(2)]
     score, beta = random.uniform(0.3, 1), random.choice([0.1, 0.3, 0.5])
     return score, torch.tensor(logp), torch.tensor(ref), beta
@@ -293,7 +328,8 @@ Returns (T,), without gradient.
 
 Score 1, logp -1 -2, ref -1.5 -1 and beta .1 give -.05 and 1.1.""",
     heading="One equation",
-    right=project_rewards, model=token_rewards,
+    right=project_rewards, by_hand=rewards_by_hand,
+    model=token_rewards,
     cases=(Case((1.0, torch.tensor([-1.0, -2]), torch.tensor([-1.5, -1]), 0.1), "two tokens"),
            Case((0.5, torch.tensor([-1.0, -2, -1]), torch.tensor([-1.0, -2, -3]), 0.2),
                 "three tokens, only the last one has moved")),

@@ -3,6 +3,7 @@ import math
 
 import torch
 
+from lessons.grade import forms
 from lessons.grade.debug import Bug, debug
 from lessons.grade.task import Case, Law, Mistake, Task
 from nanouft.objective import Batch, Columns, Seqs
@@ -22,19 +23,29 @@ def project_bound(length, padded, width, alpha):
     return (noise.abs().max() / unit.abs().max()).item()
 
 
+def bound_by_hand(length, padded, width, alpha):
+    return alpha / math.sqrt(length * width)
+
+
 def noise_bound(length, padded, width, alpha, tokens="own", with_width=True, root="size",
                 fixed=False):
     """NEFTune's bound on the noise of one row, and the mistakes by flag."""
     size = {"own": length, "padded": padded, "none": 1}[tokens] * (width if with_width else 1)
     alpha = 5 if fixed else alpha
     return {"size": alpha / math.sqrt(size), "none": alpha / size,
-            "all": math.sqrt(alpha / size)}[root]
+            "times": alpha * math.sqrt(size), "all": math.sqrt(alpha / size)}[root]
 
 
 def row(random):
     length = random.randint(5, 40)
     padded = length + random.randint(5, 40)
     return length, padded, random.choice([8, 16, 32]), random.choice([1.0, 2.0, 10.0, 15.0])
+
+
+def four_times_is_half(bound, args):
+    length, padded, width, alpha = args
+    one, other = (float(bound(n, 4 * padded, width, alpha)) for n in (length, 4 * length))
+    return abs(one - 2 * other) < 1e-4
 
 
 def padding_does_not_count(bound, args):
@@ -56,7 +67,8 @@ Returns one number.
 
 For length 100, padded 160, width 64 and alpha 5 it is 0.0625.""",
     heading="One equation",
-    right=project_bound, model=noise_bound,
+    right=project_bound, by_hand=bound_by_hand,
+    model=noise_bound,
     cases=(Case((100, 160, 64, 5.0), "a row of 100 tokens"),
            Case((25, 160, 64, 5.0), "a row of 25 tokens in the same batch"),
            Case((25, 30, 16, 2.0), "alpha = 2")),
@@ -68,6 +80,9 @@ For length 100, padded 160, width 64 and alpha 5 it is 0.0625.""",
         Mistake("there is no root", {"root": "none"},
                 "If a row is four times as long, how does the length of its noise vector grow?",
                 "A vector of n equal numbers has length root n: the bound shrinks with the root."),
+        Mistake("it is multiplied by the root", {"root": "times"},
+                "Should each number of a longer row get more noise or less?",
+                "The size of all noise together is fixed, so a longer row has less in each place."),
         Mistake("alpha stands inside the root", {"root": "all"},
                 "If alpha is doubled, should the noise double?",
                 "Alpha is the size of the noise itself: twice alpha is twice the noise."),
@@ -81,7 +96,8 @@ For length 100, padded 160, width 64 and alpha 5 it is 0.0625.""",
                 "What changes in your function for another alpha?",
                 "A number from the example belongs to the argument alpha."),
     ),
-    laws=(Law("more padding must not change the noise", padding_does_not_count),),
+    laws=(Law("more padding must not change the noise", padding_does_not_count),
+          Law("four times the length must halve the noise", four_times_is_half)),
     hints=("How many numbers of this row get noise?",
            "Lesson 16, \"One equation\": a, with L and C.",
            "100 tokens of width 64 are 6400 numbers, and the root of 6400 is 80.\n"
@@ -94,6 +110,11 @@ def project_dft(logp, mask):
     batch = Batch.of({"answer": Seqs(mask, mask, mask, mask, logp=logp)}, Columns())
     loss, _ = dft.loss(batch, dft.DFT())
     return loss
+
+
+def dft_by_hand(logp, mask):
+    p = logp.detach().exp()
+    return -(p * logp * mask).sum() / mask.sum()
 
 
 def dft_loss(logp, mask, weight="p", reduce="token", sign=1, masked=True):
@@ -112,9 +133,8 @@ def dft_loss(logp, mask, weight="p", reduce="token", sign=1, masked=True):
 
 def demonstrations(random):
     T = random.randint(4, 5)
-    lengths = random.sample(range(1, T), 3)
-    logp = [[math.log(random.uniform(0.02, 0.9)) for _ in range(T)] for _ in lengths]
-    mask = [[1.0] * n + [0.0] * (T - n) for n in lengths]
+    mask = [forms.mask(random, T) for _ in range(3)]
+    logp = [[math.log(random.uniform(0.02, 0.9)) for _ in range(T)] for _ in mask]
     return torch.tensor(logp), torch.tensor(mask)
 
 
@@ -141,7 +161,8 @@ Returns one number, the mean over all tokens of all answers.
 Take one answer with p .5 and .1, and one with p .25. The loss is 0.3078.
 Its gradient by logp is -p/3 on each of the three tokens.""",
     heading="One equation",
-    right=project_dft, model=dft_loss,
+    right=project_dft, by_hand=dft_by_hand,
+    model=dft_loss,
     cases=(Case((LOGP, MASK), "p .5 .1 | .25"),
            Case((LOGP[1:], torch.ones(1, 3)), "p .25 .4 .4, all of it answer")),
     random=demonstrations,

@@ -12,6 +12,13 @@ from nanouft.eval import stats
 STUDENT = {2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447}
 
 
+def interval_by_hand(d):
+    n = len(d)
+    mean = sum(d) / n
+    variance = sum((x - mean) ** 2 for x in d) / (n - 1)
+    return mean, STUDENT[n - 1] * math.sqrt(variance / n)
+
+
 def interval(d, t="student", spread="sample", divide="root n", give="half", centre="mean"):
     """Mean and half width of paired differences, and the mistakes by flag."""
     n = len(d)
@@ -29,6 +36,11 @@ def interval(d, t="student", spread="sample", divide="root n", give="half", cent
 def differences(random):
     n = random.choice([3, 4, 5, 6])
     return ([round(random.uniform(-3, 3), 2) for _ in range(n)],)
+
+
+def a_shift_moves_the_mean(interval, args):
+    (mean, half), (more, same) = (interval([x + by for x in args[0]]) for by in (0, 1))
+    return abs(more - mean - 1) < 1e-4 and abs(same - half) < 1e-4
 
 
 def another_unit(interval, args):
@@ -49,7 +61,8 @@ Returns (mean, half): the interval goes from mean - half to mean + half.
 
 The differences 1 2 3 2 2 give (2, 0.8778).""",
     heading="One equation",
-    right=stats.interval, model=interval,
+    right=stats.interval, by_hand=interval_by_hand,
+    model=interval,
     cases=(Case(([1.0, 2, 3, 2, 2],), "five seeds"),
            Case(([0.5, -0.5, 1.5],), "three seeds"),
            Case(([0.5, 0.5, 0.5, 2.5],), "four seeds, one of them lucky")),
@@ -90,7 +103,9 @@ The differences 1 2 3 2 2 give (2, 0.8778).""",
                 "Student's t belongs to the mean. A median needs another interval."),
     ),
     laws=(Law("if all differences are 100 times as large, both numbers must be, too",
-              another_unit),),
+              another_unit),
+          Law("1 more in all seeds must move the mean by 1, and nothing else",
+              a_shift_moves_the_mean)),
     hints=("The mean of n seeds is surer than one seed. By which factor?",
            "Lesson 17, \"One equation\".",
            "1 2 3 2 2: the squares around the mean add up to 2, and the root of 2 / 4 is .7071.\n"
@@ -114,6 +129,13 @@ def estimate(random):
     threshold = random.choice([0.0, 0.0, -2.0, 2.0])
     near = random.choice([threshold, threshold, 0.0, -threshold])
     return near + random.uniform(-1.2, 1.2), random.uniform(0.5, 1), threshold
+
+
+def signs_turn_the_verdict(verdict, args):
+    mean, half, threshold = args
+    other = {"holds": "does not hold", "does not hold": "holds"}
+    one = verdict(mean, half, threshold)
+    return verdict(-mean, half, -threshold) == other.get(one, one)
 
 
 def a_lower_threshold_is_easier(verdict, args):
@@ -169,7 +191,9 @@ Returns a text:
                 "The claim says: above the threshold."),
     ),
     laws=(Law("a claim with a threshold far below the interval must hold",
-              a_lower_threshold_is_easier),),
+              a_lower_threshold_is_easier),
+          Law("with all signs turned, holds and does not hold must change places",
+              signs_turn_the_verdict)),
     hints=("Which end of the interval must you look at, to say that a claim holds?",
            "Lesson 17, \"One equation\": the three points below it.",
            ".4 +- .6 goes from -.2 to 1: 0 lies inside.\n"

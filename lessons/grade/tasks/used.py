@@ -6,6 +6,7 @@ has a thin adapter.
 """
 import subprocess
 import sys
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -140,16 +141,31 @@ def in_lesson(task, my: My) -> None:
     place.mkdir(exist_ok=True)
     print(f"The lesson runs with your function, about a minute. Pictures: {place}", flush=True)
     module, file = "lessons.grade.tasks.used", str(my.file(task).resolve())
-    order = [sys.executable, "-m", module, task.id, file]
-    code = subprocess.run(order, cwd=place, env=folder.environment()).returncode
+    with tempfile.TemporaryDirectory() as scratch:
+        why = Path(scratch) / "why"
+        order = [sys.executable, "-m", module, task.id, file, str(why)]
+        code = subprocess.run(order, cwd=place, env=folder.environment()).returncode
+        error = why.read_text(encoding="utf-8") if why.exists() else f"exit code {code}"
     if code:
-        raise UserError(f"the lesson stopped; with the project's own {task.function} it does not")
+        raise UserError(f"with your {task.function} the lesson stops: {error}; with the project's "
+                        "own it does not")
     my.log(task.id, "in-lesson")
     print(f"\nYour {task.function} trained these models.")
 
 
-def main(id: str, file: str) -> None:
-    """In the other process: the student's function, put in place; then the lesson."""
+def main(id: str, file: str, why: str) -> int:
+    """In the other process: the lesson with the student's function. An error is one sentence."""
+    from lessons.grade.outcome import told
+    try:
+        run(id, file)
+    except Exception as e:
+        Path(why).write_text(told(e, file), encoding="utf-8")
+        return 1
+    return 0
+
+
+def run(id: str, file: str) -> None:
+    """The student's function is put in place; then the lesson runs."""
     import types
     space: dict = {"__name__": Path(file).stem}
     exec(compile(Path(file).read_bytes(), file, "exec"), space)
@@ -160,4 +176,4 @@ def main(id: str, file: str) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    raise SystemExit(main(*sys.argv[1:]))
