@@ -131,6 +131,8 @@ def joined(parts: list[list]) -> Reading:
 def main(argv: list[str]) -> None:
     if argv[:1] == ["--watch"]:
         return watch(*argv[1:])
+    if {"-h", "--help"} & set(argv):
+        return print(__doc__)
     names = [x for x in argv if x != "--files"] or ["sft", "ift", "dpo", "grpo", "ppo"]
     for name in names:
         step, command = readings(name)
