@@ -198,13 +198,11 @@ class GPT(nn.Module):
             return logits
         if want == "argmax":
             return put_back(logits.argmax(-1), at, hidden.shape[:2])
-        if want == "logp":
-            if targets is None:
-                raise ValueError("want='logp' needs targets")
+        if want == "logp" and targets is not None:
             picked = pick(targets, at)
             nats = logp(logits.reshape(-1, logits.shape[-1]), picked.reshape(-1))
             return put_back(nats.view(picked.shape), at, hidden.shape[:2])
-        raise ValueError(f"want={want!r} is none of embeds, hidden, logits, argmax, logp, value")
+        raise ValueError(f"want={want!r}: embeds, hidden, logits, argmax, value, or logp with targets")
 
     def head(self, hidden: Tensor) -> Tensor:
         """(...,C) final states -> (...,V) logits, by the input embedding's own weights."""
