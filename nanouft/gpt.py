@@ -202,7 +202,7 @@ class GPT(nn.Module):
             picked = pick(targets, at)
             nats = logp(logits.reshape(-1, logits.shape[-1]), picked.reshape(-1))
             return put_back(nats.view(picked.shape), at, hidden.shape[:2])
-        raise ValueError(f"want={want!r}: embeds, hidden, logits, argmax, value, or logp with targets")
+        raise ValueError(f"want={want!r}: embeds, hidden, logits, argmax, value, logp with targets")
 
     def head(self, hidden: Tensor) -> Tensor:
         """(...,C) final states -> (...,V) logits, by the input embedding's own weights."""
