@@ -45,7 +45,7 @@ from nanouft.models.save import add_value_head
 from nanouft.objective import Batch
 from nanouft.objectives import OBJECTIVES, neftune
 from nanouft.reference import Models, add_columns
-from nanouft.run import processes
+from nanouft.run import devices
 from nanouft.run.storage import write_json
 from nanouft.run.words import one_line
 from nanouft.sampling import as_if_sampled, generate
@@ -150,7 +150,7 @@ def step_of(b: Bench, name: str, device: Device, compile: str = "off") -> tuple[
     model = b.model()
     n = b.shape.rows // (2 if name == "dpo" else 1)
     batch = collate(random_rows(name, n, 1, b.shape.length, model.cfg.vocab_size), range(n), 0)
-    return Learner(name, processes.compiled(model, compile, device, b.shape.steps), device), batch
+    return Learner(name, devices.compiled(model, compile, device, b.shape.steps), device), batch
 
 
 def speed(b: Bench, name: str, device: Device, compile: str = "off") -> dict:

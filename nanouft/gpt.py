@@ -77,8 +77,9 @@ def product(x: Tensor, weight: Tensor, bias: Tensor | None = None, gelu: bool = 
     """x (...,K), weight (N,K), bias (N,) -> (...,N), then through a tanh GELU if asked.
     In inference mode (sampling.py) oneDNN makes it on a CPU: up to twice as fast, other in the last
     digit. That is a private operation of PyTorch; elsewhere it is F.linear."""
-    ours = torch.is_inference_mode_enabled() and x.device.type == "cpu"
-    if ours and x.dtype == torch.float32 and torch.backends.mkldnn.is_available():
+    sampling = not torch.compiler.is_compiling() and torch.is_inference_mode_enabled()
+    ours = sampling and x.device.type == "cpu" and x.dtype == torch.float32
+    if ours and torch.backends.mkldnn.is_available():
         then = "gelu" if gelu else "none"
         return torch.ops.mkldnn._linear_pointwise(x, weight, bias, then, [], "tanh")
     y = F.linear(x, weight, bias)

@@ -129,7 +129,7 @@ def steps(model: nn.Module, objective: Objective, hp: Any, source: Source,
         # ---- update
         scaler.unscale_(optimizer)
         norm = nn.utils.clip_grad_norm_(model.parameters(), clip)
-        for group in optimizer.param_groups:
+        for group in optimizer.param_groups if schedule else ():
             group["lr"] = rate * group.get("rate", 1)           # a group may learn faster
         scaler.step(optimizer)
         scaler.update()

@@ -118,7 +118,9 @@ def fit(model: GPT, objective: Objective, hp: Any, total: int, run: Run) -> None
         whole = n % run.source.stride == 0          # a run cannot go on from within a rollout
         if saves and n and whole and alone and not isinstance(e, Diverged):
             save(n)
-            e.args = (f"{e}; {run.folder} holds step {n}; go on with --resume {run.folder}",)
+            about = {"command": "train", "config": {"reward": cfg.reward}}
+            e.args = (f"{e}; {run.folder} holds step {n}; go on with: "
+                      f"{runs.resuming(run.folder, about)}",)
         raise
 
 
@@ -160,8 +162,9 @@ def main(argv=None) -> int:
     objective = OBJECTIVES[name]
     device = devices.pick(cfg.device, cfg.dtype, cfg.threads)
     setup.check(name, cfg, device)
-    model, tok = start_model(cfg.init, adapter=bool(cfg.lora or cfg.checkpointing))
-    if cfg.init != "base":
+    adapter = bool(cfg.lora or cfg.checkpointing)
+    model, tok = start_model(cfg.init, adapter)
+    if cfg.init != "base" or adapter:
         setup.own_rate(cfg, origin, model)
         model = setup.adapted(cfg, hp, model, tok, DTYPES[device.dtype])
     rows = load_rows(cfg, objective, hp, device.name)

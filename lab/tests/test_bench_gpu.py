@@ -19,7 +19,7 @@ FEW = ("sft", "ift", "dpo", "tis_dpo", "sftmix", "ppo")         # columns, arran
 @pytest.fixture
 def few(monkeypatch):
     """Some objectives; what is compiled is only traced."""
-    monkeypatch.setattr(bench_gpu.processes, "compiled", lambda model, mode, *_: torch.compile(
+    monkeypatch.setattr(bench_gpu.devices, "compiled", lambda model, mode, *_: torch.compile(
         model, backend="eager", dynamic=True) if mode == "on" else model)
     monkeypatch.setattr(bench_gpu, "OBJECTIVES", {name: OBJECTIVES[name] for name in FEW})
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from running import DEMOS, PAIRS, QUICK, call, lines, losses, metrics, one_error
 from safetensors.torch import load_file
-from tiny import (
+from tiny import tiny, (
     CPU,
     DATA,
     FORMS,
@@ -204,6 +204,16 @@ def test_compile_on_a_cpu(here, tiny_base):
         assert go(tiny_base, "--objective", "ift", "--steps", 3, "--rows", 20, "--batch-size", 8,
                   "--compile", mode, "--out", mode) == 0
     assert losses(here / "on") == pytest.approx(losses(here / "off"), rel=1e-4)
+
+
+def test_the_model_compiles_as_one_graph():
+    """What only sampling needs must not cut the graph of training."""
+    from torch._dynamo.testing import CompileCounter
+    counter, model = CompileCounter(), tiny(double=False)
+    ids = torch.zeros(2, 8, dtype=torch.long)
+    compiled = torch.compile(model, backend=counter, fullgraph=True)
+    compiled(ids, want="logp", targets=ids).sum().backward()
+    assert counter.frame_count == 1
 
 
 # ---- what one optimizer step does: rate, decay, clipping, precision, compile ---------------------

@@ -25,6 +25,7 @@ from lessons.grade.outcome import numbers, same
 from lessons.grade.task import Case, Law, Mistake, Task
 from lessons.grade.tasks import check, factory, t00, used
 from nanouft.errors import UserError
+from nanouft.objectives import ift
 from nanouft.run.config import run, tomllib
 
 TASKS = {task.id: task for task in folder.all_tasks()}
@@ -701,6 +702,7 @@ def test_an_error_in_the_lesson_is_one_sentence(my, monkeypatch, tmp_path, capfd
         "from nanouft.objectives import ift\nift.weights\nraise ValueError('max() of nothing')\n"
     )
     monkeypatch.setattr(folder, "lesson_file", lambda id: lesson)
+    monkeypatch.setattr(ift, "weights", ift.weights)            # what the run puts there goes
     file, why = tmp_path / "mine.py", tmp_path / "why"
     file.write_text("def future_weights(losses, mask, gamma):\n    return losses\n")
     assert used.main("06a", str(file), str(why)) == 1

@@ -33,7 +33,8 @@ def module(file: Path) -> str:
 
 @lru_cache
 def modules() -> dict[str, Path]:
-    return {module(f): f for f in python_files("nanouft", "frozen_lake", "lab")}
+    return {module(f): f for f in python_files("nanouft", "frozen_lake", "lab")
+            if "tests" not in f.parts[len(ROOT.parts):]}
 
 
 def room(name: str) -> int | None:
@@ -103,13 +104,12 @@ def sizes() -> list[tuple[str, int, int]]:
     above = [f for name, f in modules().items() if name.startswith("nanouft.")
              and (number := room(name)) is not None and number < len(ABOVE)]
     flat = [f for f in (ROOT / "nanouft").glob("*.py") if not f.name.startswith("__")]
-    tests = [f for f in python_files("tests") if "lab" not in f.relative_to(ROOT).parts]
     package = python_files("nanouft", "frozen_lake")
     return [("files flat in nanouft", len(flat), 14),
             # The plan's aims were 690,000 and 660,000; docs/LOG.md says what is missing and why.
             ("characters of nanouft and frozen_lake", characters(package), 767_000),
             ("characters above the line", characters(above), 300_000),
-            ("characters of the tests", characters(tests), 775_000),
+            ("characters of the tests", characters(python_files("tests")), 775_000),
             ("lines over 100 characters", len(wide_lines()), 0),
             ("lines that one loss imports (dpo)", lines(read_by("nanouft.objectives.dpo")), 400),
             ("lines that gpt.py imports", lines(read_by("nanouft.gpt")), 320)]

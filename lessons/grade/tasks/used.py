@@ -110,11 +110,11 @@ def put_rloo(f) -> None:
 def put_clip(f) -> None:
     import torch
 
-    from nanouft.objectives import reinforce
+    from nanouft.objectives import on_policy
 
     def clipped(rho, adv, low, high):
         return f(rho.log(), torch.zeros_like(rho), adv, low)
-    reinforce.clipped = clipped
+    on_policy.clipped = clipped
 
 
 def put_dft(f) -> None:
