@@ -7,7 +7,7 @@ import pytest
 import torch
 from running import DEMOS, PAIRS, QUICK, call, lines, losses, metrics, one_error
 from safetensors.torch import load_file
-from tiny import tiny, (
+from tiny import (
     CPU,
     DATA,
     FORMS,
