@@ -190,14 +190,14 @@ def rollouts(cfg: Train, objective: Objective, hp: Any, data: Data, model: Any, 
     """(the source of an on-policy run, what it draws in words)."""
     lora = cfg.lora and model.adapters_alone()
     start = model.start if lora else copy.deepcopy(model).requires_grad_(False)
-    score, grade = world.score_rows, None
+    score, grade = world.exact_scores, None
     if cfg.data or cfg.reward != "exact":
         score, grade = own_score(cfg, objective, models.device)
     source = Rollouts(
         data.train, objective, hp, model, start, data.tok, score,
         rows=cfg.batch_size, steps=steps, seed=cfg.seed, max_new=cfg.max_new,
         device=models.device, others=models.of_columns(objective, hp), grade=grade,
-        exact=None if cfg.data else world.score_rows, show=partial(show_answers, cfg),
+        exact=None if cfg.data else world.exact_scores, show=partial(show_answers, cfg),
         show_every=cfg.show_every)
     serves = f" (a rollout serves {source.stride} steps)" if source.stride > 1 else ""
     return source, f"prompts x {hp.samples} samples{serves}"
@@ -210,7 +210,7 @@ def own_score(cfg: Train, objective: Objective, device: Device) -> tuple[Any, An
     if cfg.reward != "exact":
         return partial(scorer.score_rows, scorer.scorer(cfg.reward, device.name)), grade
     if objective.rewarded:
-        return world.score_rows, grade
+        return world.exact_scores, grade
     return partial(scorer.score_rows, scorer.unscored), grade
 
 

@@ -28,17 +28,17 @@ from .tasks import (
     GROUP_B,
     bad,
     corrupt,
+    exact_scores,
     family_of,
     partly_right,
     prompts,
     reference,
     score,
-    score_rows,
 )
 
 __all__ = ["FAMILIES", "GROUP_A", "GROUP_B", "HELD_OUT", "KINDS", "MIXTURE", "SPLITS", "WORLD",
-           "World", "as_answer", "corrupt", "family_of", "make_world", "mixed_rows", "named",
-           "reference", "rows", "score", "score_rows", "skills_named"]
+           "World", "as_answer", "corrupt", "exact_scores", "family_of", "make_world",
+           "mixed_rows", "named", "reference", "rows", "score", "skills_named"]
 
 KINDS = ("demos", "pairs", "labels", "scores", "prompts")
 MIXTURE = {                         # 1,020 training rows; rules_new counts outside training only

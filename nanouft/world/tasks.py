@@ -140,7 +140,7 @@ def ask_strangers(rng: random.Random, names: tuple[str, ...]) -> Iterator[str]:
             yield question(name, rng.choice(list(RELATIONS)), rng.randrange(N_WORDINGS))
 
 
-def score_rows(rows: Sequence[Row], answers: Sequence[str]) -> np.ndarray:
+def exact_scores(rows: Sequence[Row], answers: Sequence[str]) -> np.ndarray:
     """(n,) the exact scores of answers to the prompts of these rows."""
     return np.array([score(row.prompt[-1].text, answer) for row, answer in zip(rows, answers)])
 
