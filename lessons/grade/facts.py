@@ -247,7 +247,7 @@ def changes(names: list[str], rows: list[tuple], some) -> Iterator[tuple[str, Ca
                 yield (f"{names[i]} and {names[j]} were exchanged",
                        lambda a, i=i, j=j: put(put(a, i, a[j]), j, a[i]))
     elif tensors:
-        yield "there were the first row only", lambda a: tuple(
+        yield "there were only one row", lambda a: tuple(
             x[:1] if i in tensors and x.dim() > 1 else x for i, x in enumerate(a))
 
 

@@ -44,6 +44,9 @@ def in_places(names: list[str], cases: list[tuple]) -> Iterator[Claim]:
              for _, right, own in cases]
     some = [regions(names, args, right) for args, right, _ in cases]
     for words in dict.fromkeys(itertools.chain(*some)):
+        below = words.replace("is above 0", "is below 0")
+        if not any(region.get(below) for region in some):       # nowhere, or never below 0
+            continue
         for only in False, True:
             inside = [region.get(words, set()) for region in some]
             if only:
@@ -141,7 +144,8 @@ def conditions(names: list[str], args: tuple, y: list) -> dict:
             found[f"the last word of {name}"] = words[-1] if words else ""
         elif isinstance(x, (list, tuple)):
             found[f"{name} has one item"] = len(x) == 1
-            found[f"an item of {name} comes twice"] = len({str(item) for item in x}) < len(x)
+            if not all(isinstance(item, float) for item in x):
+                found[f"an item of {name} comes twice"] = len({*map(str, x)}) < len(x)
     for name, x in numbers:
         found |= {f"{name} is above 0": x > 0, f"{name} is below 0": x < 0}
     for (a, x), (b, z) in itertools.combinations(numbers, 2):
@@ -168,8 +172,7 @@ def of_tensor(name: str, x: torch.Tensor) -> dict:
                   f"each row of {name} ends with 1": bool((rows[:, -1] == 1).all()),
                   f"all rows of {name} have as many ones": len({*rows.sum(1).tolist()}) == 1}
     elif x.is_floating_point():
-        found |= {f"the sum of {name} is above 0": bool(x.sum() > 0),
-                  f"a number of {name} is 0": bool((x == 0).any()),
+        found |= {f"a number of {name} is 0": bool((x == 0).any()),
                   f"a number of {name} is below 0": bool((x < 0).any())}
     return found
 
@@ -225,16 +228,17 @@ def without(exam, mine, names: list[str]) -> Iterator[Claim]:
 
 
 def moved(function, exam, place: int) -> int:
-    """In how many cases another argument makes another result."""
+    """In how many cases another argument makes another result: a smaller one, or a reversed one."""
     count = 0
     for args in (exam.args[i] for i in exam.all):
         x = args[place]
         if isinstance(x, (int, float)) or isinstance(x, torch.Tensor) and x.is_floating_point():
-            other = x + 1 if isinstance(x, int) else 0.9 * fresh(x)
-            some = [outcome(function, (*args[:place], y, *args[place + 1:]), exam.task.as_set)
-                    for y in (x, other)]
-            done = all(result.values is not None for result in some)
-            count += done and not some[0].same_values(some[1])
+            others = [x + 1 if isinstance(x, int) else 0.9 * fresh(x)]
+            others += [x.flip(-1)] if isinstance(x, torch.Tensor) and x.dim() else []
+            first, *some = [outcome(function, (*args[:place], y, *args[place + 1:]),
+                                    exam.task.as_set) for y in (x, *others)]
+            count += first.values is not None and any(
+                y.values is not None and not first.same_values(y) for y in some)
     return count
 
 
