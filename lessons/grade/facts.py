@@ -199,6 +199,8 @@ def by_word(exam, names: list[str], rows: list[tuple]) -> str:
         found = {}
         for word in words:
             some = [row for row in rows if row[0][place] == word]
+            if len(some) < FEW:                         # that could be chance
+                return ""
             mixed = [f"what {other!r} asks for" for other in words if all(
                 agree(lambda: right(put(args, place, other)), lambda: z) for args, _, z in some)]
             found[word] = relation([], some) or " ".join(mixed[:1])
