@@ -221,25 +221,34 @@ def without(exam, mine, names: list[str]) -> Iterator[Claim]:
     """An argument that does not count, or one that should not."""
     for place, name in enumerate(names):
         own, right = (moved(f, exam, place) for f in (mine.function, exam.task.right))
-        yield (f"Your result does not depend on {name}. The right one does.", not own,
-               right >= ENOUGH)
-        yield (f"Your result depends on {name}. The right one does not.", not right,
-               own >= ENOUGH and name != "mask")
+        yield (f"Your result does not depend on {name}. The right one does.",
+               not any(own) and None not in own, sum(map(bool, right)) >= ENOUGH)
+        yield (f"Your result depends on {name}. The right one does not.", not any(right),
+               sum(map(bool, own)) >= ENOUGH and name != "mask")
 
 
-def moved(function, exam, place: int) -> int:
-    """In how many cases another argument makes another result: a smaller one, or a reversed one."""
-    count = 0
+def moved(function, exam, place: int) -> list[bool | None]:
+    """Does another argument make another result? One answer a case; None where it stops."""
+    found: list[bool | None] = []
     for args in (exam.args[i] for i in exam.all):
-        x = args[place]
-        if isinstance(x, (int, float)) or isinstance(x, torch.Tensor) and x.is_floating_point():
-            others = [x + 1 if isinstance(x, int) else 0.9 * fresh(x)]
-            others += [x.flip(-1)] if isinstance(x, torch.Tensor) and x.dim() else []
-            first, *some = [outcome(function, (*args[:place], y, *args[place + 1:]),
-                                    exam.task.as_set) for y in (x, *others)]
-            count += first.values is not None and any(
-                y.values is not None and not first.same_values(y) for y in some)
-    return count
+        if (new := other(args[place])) is not None:
+            some = [outcome(function, (*args[:place], y, *args[place + 1:]), exam.task.as_set)
+                    for y in (args[place], new)]
+            done = all(result.values is not None for result in some)
+            found.append(not some[0].same_values(some[1]) if done else None)
+    return found
+
+
+def other(x):
+    """Another argument of the kind. Not all numbers of a tensor change alike: a function of their
+    shares would not see it. A mask stays one."""
+    if isinstance(x, (int, float)):
+        return x + 1 if isinstance(x, int) else 0.9 * x
+    if not isinstance(x, torch.Tensor) or not x.is_floating_point():
+        return None
+    if x.dim() and ((x == 0) | (x == 1)).all():
+        return x.flip(-1)
+    return fresh(x) * torch.linspace(0.9, 0.6, x.numel()).reshape(x.shape)
 
 
 # ---- gradients -----------------------------------------------------------------------------------

@@ -93,6 +93,8 @@ Then the loss is 1.3133 and tau .7311.""",
            Case((LOGP, MASK, [torch.tensor([-1.0]), torch.tensor([-9.0])]), "two that disagree"),
            Case((LOGP, MASK, [torch.tensor([-5.0]), torch.full((3,), -1.0)]),
                 "two with one token and three tokens"),
+           Case((torch.tensor([-7.0, -2, -4, -9]), torch.tensor([0.0, 1, 1, 0]),
+                 [torch.tensor([-2.0])]), "with padding"),
            Case((torch.tensor([-7.0, -300.0]), torch.tensor([0.0, 1.0]), [torch.tensor([-1.0])]),
                 "a token that the policy finds absurd")),
     random=demonstration,
@@ -103,7 +105,7 @@ Then the loss is 1.3133 and tau .7311.""",
         Mistake("policy and aligned models are exchanged", {"sign": -1},
                 "The aligned models find an answer likelier than the policy. Is it trusted?",
                 "The policy should beat the aligned models. Where it does, tau is small."),
-        Mistake("policy and aligned models are exchanged in the loss, not in tau",
+        Mistake("the margin has the wrong sign in the loss, but not in tau",
                 {"loss_sign": -1},
                 "Does your loss fall if the policy finds the answer likelier?",
                 "The loss is small where the policy beats the aligned models."),
@@ -163,7 +165,7 @@ def doubted_rows(tau, wrong, k):
     return places.tolist(), wrong[places].float().mean().item()
 
 
-def doubted(tau, wrong, k, most=False, by="k lowest", share="precision"):
+def doubted(tau, wrong, k, most=False, by="k lowest", share="precision", give="places"):
     """doubted_rows with mistakes by flag."""
     order = tau.argsort(descending=most)
     found = {"k lowest": order[:k], "sorted list": torch.arange(len(tau))[:k],
@@ -175,7 +177,7 @@ def doubted(tau, wrong, k, most=False, by="k lowest", share="precision"):
     part = hits / max(1, divisors[share])
     if share == "precision" and not len(found):
         part = 0.0
-    return found.tolist(), part
+    return (tau[found] if give == "trust" else found).tolist(), part
 
 
 def trust(random):
@@ -225,6 +227,9 @@ For tau .7 .2 .5 .1, wrong 0 1 0 0 and k = 2 it is ([3, 1], 0.5).""",
                 {"by": "ranks"},
                 "Your first number: is it a place in the data, or a place in the sorted list?",
                 "argsort gives places. argsort of argsort gives ranks."),
+        Mistake("the lowest tau are returned, not their places", {"give": "trust"},
+                "With your numbers, which rows of the data would you read first?",
+                "sort gives values and places. The row numbers are asked for."),
         Mistake("k is taken for a share of the rows", {"by": "share"},
                 "How many places should come back for k = 2?",
                 "k is a number of rows here."),

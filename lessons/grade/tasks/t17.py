@@ -295,10 +295,11 @@ checkpoint, test reports it. The seeds are paired.""",
         Case((RUNS_A, RUNS_B), "three seeds"),
         Case((RUNS_B, RUNS_A), "three seeds, recipes exchanged"),
     ),
-    log=("the same runs are compared, the mean difference is the same, the interval is too narrow",
+    log=("runs of one seed are compared, the mean difference is the same, the interval is too "
+         "narrow",
          "the mean difference has another sign",
-         "the mean difference is the same, the interval is another one because other runs are "
-         "compared",
+         "the mean difference is the same, the interval is another one because runs of other "
+         "seeds are compared with each other",
          "all scores are higher than a fresh test would give",
          "all scores are lower than those of the last checkpoint",
          "the interval cannot be computed"),
