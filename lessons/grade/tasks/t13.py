@@ -310,7 +310,8 @@ TASKS += [Plan(
     allowed=ALLOWED,
     text="""\
 Lesson 13's reward model has a hole: best-of-64 finds that "I do not know." earns much, also where
-the answer is known. You may write sixty more pairs. Which?""",
+the answer is known: of creatures that exist, and in sums and sorting. You may write sixty more
+pairs. Which?""",
     rules=(
         Rule(Mistake("the pairs are about unknown names only", {},
                      "Where is the sentence right, and where is it the hole?",
