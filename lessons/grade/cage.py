@@ -5,7 +5,8 @@
 
 In the cage (namespaces of users, processes, mounts and the network, as containers have them):
 - no process outside can be seen or killed, and all that the program has started ends with it
-- all files are read-only but OWN and an empty /tmp; HIDDEN files and folders are empty
+- all files are read-only but OWN and an empty /tmp
+- HIDDEN files and folders are empty, but for what the worker needs: the project and Python
 - there is no network
 
 `missing` says why there is no cage: another system, or a kernel or container that forbids it.
@@ -87,14 +88,16 @@ def enter(own: Path, hidden: list[Path]) -> None:
 def files(own: Path, hidden: list[Path]) -> None:
     """OWN and an empty /tmp can be written, nothing else; what is hidden is empty."""
     temporary = {Path("/tmp"), Path(tempfile.gettempdir()).resolve()}
+    empty = sorted({path for path in hidden if path.is_dir()} | temporary,
+                   key=lambda path: -len(path.parts))       # a folder before the one around it
     needed = {path.resolve() for path in map(Path, [ROOT, sys.prefix, sys.base_prefix, *sys.path])
-              if path.exists() and any(path.resolve().is_relative_to(top) for top in temporary)}
-    kept = {path: os.open(path, os.O_PATH) for path in [own, *sorted(needed)]}
+              if path.exists() and any(path.resolve().is_relative_to(top) for top in empty)}
+    kept = {path: os.open(path, os.O_PATH) for path in [*sorted(needed), own]}
     null = os.open("/dev/null", os.O_PATH)
-    for path in [path for path in hidden if path.is_dir()] + sorted(temporary):
-        mount("tmpfs", path, "tmpfs", FLAGS["nosuid"] | FLAGS["nodev"], ROOM)
     for path in [path for path in hidden if path.is_file()]:
         mount(f"/proc/self/fd/{null}", path, None, BIND)
+    for path in empty:
+        mount("tmpfs", path, "tmpfs", FLAGS["nosuid"] | FLAGS["nodev"], ROOM)
     for path, fd in kept.items():
         if not path.is_file():
             path.mkdir(parents=True, exist_ok=True)
@@ -102,8 +105,14 @@ def files(own: Path, hidden: list[Path]) -> None:
         os.close(fd)
     os.close(null)
     mount("proc", "/proc", "proc", FLAGS["nosuid"] | FLAGS["nodev"] | FLAGS["noexec"])
+    os.chdir(ROOT)                                  # the old folder would still be the real one
+
+    def is_covered(path: Path) -> bool:
+        return any(top in path.parents for top in empty) and not any(
+            path.is_relative_to(top) for top in kept)
+
     for path, flags in mounts():
-        if path not in {own, *temporary, Path("/proc")}:
+        if path not in {own, *temporary, Path("/proc")} and not is_covered(path):
             with contextlib.suppress(FileNotFoundError):            # another mount hides it
                 mount("none", path, None, REMOUNT | BIND | READ_ONLY | flags)
 

@@ -51,7 +51,7 @@ class Blank:
     text: str
     options: tuple[str, ...] = ()           # one of these is right; without them `test` decides
     right: Any = ""
-    slips: dict[str, str] = field(default_factory=dict)     # a wrong option -> name of a mistake
+    slips: dict[str, str] = field(default_factory=dict)     # wrong option -> name of a mistake
     test: Callable[[Any], str] | None = None                # -> "" if right, else what it lacks
 
     def lacks(self, value) -> str:
@@ -83,8 +83,11 @@ class Ledger(Card):
         if all(value == "" for _, value in given):
             return "not begun", None, []
         lacks = [f"{blank.key} {words}" for blank, value in given if (words := blank.lacks(value))]
-        slips = Counter(blank.slips[value] for blank, value in given
-                        if not blank.lacks(value) and not blank.test and value != blank.right)
+        other = [(blank, value) for blank, value in given
+                 if not blank.lacks(value) and not blank.test and value != blank.right]
+        lacks += [f"{blank.key}: another option is right" for blank, value in other
+                  if value not in blank.slips]
+        slips = Counter(blank.slips[value] for blank, value in other if value in blank.slips)
         wrong = len(lacks) + slips.total()
         if not wrong:
             return "right", None, []

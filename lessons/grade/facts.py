@@ -199,6 +199,8 @@ def by_word(exam, names: list[str], rows: list[tuple]) -> str:
         found = {}
         for word in words:
             some = [row for row in rows if row[0][place] == word]
+            if len(some) < FEW:                         # that could be chance
+                return ""
             mixed = [f"what {other!r} asks for" for other in words if all(
                 agree(lambda: right(put(args, place, other)), lambda: z) for args, _, z in some)]
             found[word] = relation([], some) or " ".join(mixed[:1])
@@ -247,7 +249,7 @@ def changes(names: list[str], rows: list[tuple], some) -> Iterator[tuple[str, Ca
                 yield (f"{names[i]} and {names[j]} were exchanged",
                        lambda a, i=i, j=j: put(put(a, i, a[j]), j, a[i]))
     elif tensors:
-        yield "there were the first row only", lambda a: tuple(
+        yield "there were only one row", lambda a: tuple(
             x[:1] if i in tensors and x.dim() > 1 else x for i, x in enumerate(a))
 
 

@@ -63,8 +63,7 @@ def main(submissions: str, out: str | None, seed_file: str | None = None, tasks=
                   secret(seed_file))
     why = "--no-cage" if open_air else cage.missing()
     order.caged = not why
-    order.hidden = [Path(name).resolve() for name in (seed_file, submissions)
-                    if name not in (None, "-")]
+    order.hidden = private(table, submissions, *[seed_file] * (seed_file not in (None, "-")))
     if why:
         print(f"No cage ({why}): a program can read, change and send what you can, also the seed\n"
               "and the other submissions. Of people you do not trust: docs/teaching, a container.")
@@ -75,6 +74,15 @@ def main(submissions: str, out: str | None, seed_file: str | None = None, tasks=
     if odd := klass.odd:
         print(f"{len(odd)} with something odd, see the page: {visible(', '.join(odd))[:200]}")
     print(f"{table}\n{table.with_suffix('.html')}")
+
+
+def private(*names: Path | str) -> list[Path]:
+    """These files and folders, the folders in which they lie, and the teacher's home. No folder at
+    the top of the system is among the last ones: programs may need it."""
+    own = [Path(name).resolve() for name in names]
+    around = [path.parent for path in own if len(path.parent.parts) > 2]
+    home = Path.home().resolve()
+    return [*own, *around, *[home] * (home != home.parent)]
 
 
 def secret(seed_file: str | None) -> str:

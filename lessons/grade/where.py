@@ -44,6 +44,9 @@ def in_places(names: list[str], cases: list[tuple]) -> Iterator[Claim]:
              for _, right, own in cases]
     some = [regions(names, args, right) for args, right, _ in cases]
     for words in dict.fromkeys(itertools.chain(*some)):
+        below = words.replace("is above 0", "is below 0")
+        if not any(region.get(below) for region in some):       # nowhere, or never below 0
+            continue
         for only in False, True:
             inside = [region.get(words, set()) for region in some]
             if only:
@@ -141,7 +144,8 @@ def conditions(names: list[str], args: tuple, y: list) -> dict:
             found[f"the last word of {name}"] = words[-1] if words else ""
         elif isinstance(x, (list, tuple)):
             found[f"{name} has one item"] = len(x) == 1
-            found[f"an item of {name} comes twice"] = len({str(item) for item in x}) < len(x)
+            if not all(isinstance(item, float) for item in x):
+                found[f"an item of {name} comes twice"] = len({*map(str, x)}) < len(x)
     for name, x in numbers:
         found |= {f"{name} is above 0": x > 0, f"{name} is below 0": x < 0}
     for (a, x), (b, z) in itertools.combinations(numbers, 2):
@@ -168,8 +172,7 @@ def of_tensor(name: str, x: torch.Tensor) -> dict:
                   f"each row of {name} ends with 1": bool((rows[:, -1] == 1).all()),
                   f"all rows of {name} have as many ones": len({*rows.sum(1).tolist()}) == 1}
     elif x.is_floating_point():
-        found |= {f"the sum of {name} is above 0": bool(x.sum() > 0),
-                  f"a number of {name} is 0": bool((x == 0).any()),
+        found |= {f"a number of {name} is 0": bool((x == 0).any()),
                   f"a number of {name} is below 0": bool((x < 0).any())}
     return found
 
@@ -218,24 +221,34 @@ def without(exam, mine, names: list[str]) -> Iterator[Claim]:
     """An argument that does not count, or one that should not."""
     for place, name in enumerate(names):
         own, right = (moved(f, exam, place) for f in (mine.function, exam.task.right))
-        yield (f"Your result does not depend on {name}. The right one does.", not own,
-               right >= ENOUGH)
-        yield (f"Your result depends on {name}. The right one does not.", not right,
-               own >= ENOUGH and name != "mask")
+        yield (f"Your result does not depend on {name}. The right one does.",
+               not any(own) and None not in own, sum(map(bool, right)) >= ENOUGH)
+        yield (f"Your result depends on {name}. The right one does not.", not any(right),
+               sum(map(bool, own)) >= ENOUGH and name != "mask")
 
 
-def moved(function, exam, place: int) -> int:
-    """In how many cases another argument makes another result."""
-    count = 0
+def moved(function, exam, place: int) -> list[bool | None]:
+    """Does another argument make another result? One answer a case; None where it stops."""
+    found: list[bool | None] = []
     for args in (exam.args[i] for i in exam.all):
-        x = args[place]
-        if isinstance(x, (int, float)) or isinstance(x, torch.Tensor) and x.is_floating_point():
-            other = x + 1 if isinstance(x, int) else 0.9 * fresh(x)
+        if (new := other(args[place])) is not None:
             some = [outcome(function, (*args[:place], y, *args[place + 1:]), exam.task.as_set)
-                    for y in (x, other)]
+                    for y in (args[place], new)]
             done = all(result.values is not None for result in some)
-            count += done and not some[0].same_values(some[1])
-    return count
+            found.append(not some[0].same_values(some[1]) if done else None)
+    return found
+
+
+def other(x):
+    """Another argument of the kind. Not all numbers of a tensor change alike: a function of their
+    shares would not see it. A mask stays one."""
+    if isinstance(x, (int, float)):
+        return x + 1 if isinstance(x, int) else 0.9 * x
+    if not isinstance(x, torch.Tensor) or not x.is_floating_point():
+        return None
+    if x.dim() and ((x == 0) | (x == 1)).all():
+        return x.flip(-1)
+    return fresh(x) * torch.linspace(0.9, 0.6, x.numel()).reshape(x.shape)
 
 
 # ---- gradients -----------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ import socket
 import stat
 import subprocess
 import sys
+import tempfile
 import zipfile
 from pathlib import Path
 from types import SimpleNamespace
@@ -350,7 +351,7 @@ for pid in os.listdir("/proc"):
         except OSError:
             continue
         found += ["process"] * (b"PATIENT" in words)
-for file in SECRET, OTHER / "my" / "04_mdp.py":
+for file in SECRET, OTHER / "my" / "04_mdp.py", LETTER, Path("letter.txt"):
     try:
         found += ["secret"] * ("only I know" in Path(file).read_text())
     except OSError:
@@ -387,10 +388,18 @@ def left_over(mark: str) -> list[int]:
 
 
 @pytest.fixture
-def hostile(tmp_path):
-    """(folder of a class of two, where one program looks around; a socket that listens; a mark)"""
+def hostile(tmp_path, monkeypatch):
+    """(folder of a class of two, where one program looks around; a socket that listens; a mark).
+    The teacher is at home: in a folder outside /tmp, with a letter in it."""
     mark = f"LEFT-OVER-{tmp_path.name}-{os.getpid()}"
-    with socket.create_server(("127.0.0.1", 0)) as server:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as server,
+        tempfile.TemporaryDirectory(dir="/var/tmp") as home,
+    ):
+        letter = Path(home) / "letter.txt"
+        letter.write_text("only I know\n")
+        monkeypatch.setenv("HOME", home)
+        monkeypatch.chdir(home)
         for name in ("Eve", "Ada"):
             (tmp_path / "handed" / name / "my").mkdir(parents=True)
         (tmp_path / "handed" / "Ada" / "my" / "04_mdp.py").write_text("# only I know\n")
@@ -398,6 +407,7 @@ def hostile(tmp_path):
         (tmp_path / "out").mkdir()
         names = {
             "SECRET": str(tmp_path / "secret.txt"),
+            "LETTER": str(letter),
             "MARK": mark,
             "PORT": server.getsockname()[1],
         }
@@ -426,7 +436,10 @@ def test_a_program_in_the_cage_sees_and_leaves_nothing(hostile, monkeypatch):
         },
     )
     order = klass.Order(
-        [klass.folder.find("04a")], "only I know", True, [place / "secret.txt", place / "handed"]
+        [klass.folder.find("04a")],
+        "only I know",
+        True,
+        klass.private(place / "class.csv", place / "secret.txt", place / "handed"),
     )
     try:
         (found,) = klass.one(place / "handed" / "Eve", "Eve", order)
@@ -437,6 +450,20 @@ def test_a_program_in_the_cage_sees_and_leaves_nothing(hostile, monkeypatch):
         "printed"
     ][:100]
     assert not list((place / "out").iterdir()) and not left_over(mark)
+
+
+@pytest.mark.skipif(bool(cage.missing()), reason=f"no cage here: {cage.missing()}")
+def test_a_hidden_home_may_hold_the_project(tmp_path, monkeypatch):
+    """Of the home only the project and Python are left, and these cannot be written."""
+    (tmp_path / "Eve" / "my").mkdir(parents=True)
+    look = f"os.path.exists({str(ROOT / 'README.md')!r}), os.access({str(ROOT)!r}, os.W_OK)"
+    (tmp_path / "Eve" / "my" / "04_mdp.py").write_text(
+        f"import os\n\ndef drift(eps, n):\n    print({look})\n    return (1 - eps) ** n\n"
+    )
+    monkeypatch.setenv("HOME", str(ROOT.parent))
+    order = klass.Order([klass.folder.find("04a")], "", True, klass.private(tmp_path / "class.csv"))
+    (found,) = klass.one(tmp_path / "Eve", "Eve", order)
+    assert found.state == "right" and found.verdict["printed"].startswith("True False")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="orphans are found on Linux only")

@@ -646,6 +646,41 @@ def test_the_factory_finds_a_hole():
     assert factory.verdict_on(exam, wide, hole.by_hand)[0] == ""
 
 
+def test_every_option_of_a_card_is_judged():
+    """One blank after the other is filled in wrongly: refused, and something is said."""
+    for task in TASKS.values():
+        if hasattr(task, "blanks"):
+            kinds = {kind for kind, _, _ in factory.cards(task, "a test")}
+            assert kinds and kinds <= {"named", "fact"}, task.id
+
+
+def test_what_strangers_wrote_for_lessons_9_to_17_is_refused_by_its_name():
+    def touching(mean, half, threshold):
+        return ("holds" if mean - half >= threshold else
+                "does not hold" if mean + half <= threshold else "undecided")
+
+    def not_zero(loss, mask, how):
+        paid = loss * mask
+        n = (paid != 0).float()
+        if how == "grpo":
+            return (paid.sum(1) / n.sum(1)).mean()
+        return paid.sum() / (n.sum() if how == "dapo" else mask.numel())
+
+    def ranks(tau, wrong, k):
+        found = tau.argsort().argsort()[:k]
+        return found.tolist(), wrong[found].mean().item()
+
+    def last_tokens(logp, mask, others):
+        gap = logp[-int(mask.sum()):].mean() - torch.stack([x.mean() for x in others]).mean()
+        return -torch.nn.functional.logsigmoid(gap), torch.sigmoid(-gap).detach()
+
+    for id, function, words in (
+        ("17b", touching, "only touches the threshold"), ("14c", not_zero, "loss 0 is not counted"),
+        ("11b", ranks, "ranks"), ("11a", last_tokens, "last tokens of the row"),
+    ):
+        assert words in str(judge(TASKS[id], function)["mistake"]), id
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("id", [id for id, task in TASKS.items() if hasattr(task, "signature")])
 def test_no_mutant_passes(id):

@@ -14,13 +14,16 @@ from nanouft.objectives.una import score_loss
 # ==== UNA, one grade for each answer ==============================================================
 # ---- 09a: the loss -------------------------------------------------------------------------------
 def una_loss(i, grade, form, stray_minus=False, reduce="none", first=False, log="logsigmoid",
-             squash=True, power="square", second_half=True, squash_grade=False, always=""):
+             squash=True, power="square", second_half=True, squash_grade=False, always="",
+             turned=False, rounded=False):
     """UNA's loss of each answer, and its mistakes by flag."""
     form = {"mse": "bce", "bce": "mse"}[form] if always == "other" else always or form
     if first:
         grade = grade[:1].expand_as(grade)
     if squash_grade:
         grade = torch.sigmoid(grade)
+    if rounded:
+        grade = (grade >= 0.5).float()
     if form == "mse":
         gap = (torch.sigmoid(i) if squash else i) - grade
         each = {"square": gap ** 2, "half": gap ** 2 / 2, "absolute": gap.abs()}[power]
@@ -29,6 +32,7 @@ def una_loss(i, grade, form, stray_minus=False, reduce="none", first=False, log=
         each = F.binary_cross_entropy(torch.sigmoid(i), grade, reduction="none")
     else:
         log_sigmoid = F.logsigmoid if log == "logsigmoid" else log_of_sigmoid
+        i = -i if turned else i
         each = -grade * log_sigmoid(i)
         if second_half:
             each = each - (1 - grade) * log_sigmoid(-i)
@@ -43,6 +47,11 @@ def graded_answers(random):
     i = [random.choice([random.uniform(-3, 3), random.uniform(-3, 3), -1000.0]) for _ in range(3)]
     grades = [random.choice([0.0, 0.25, 0.5, 0.75, 1.0]) for _ in range(3)]
     return torch.tensor(i), torch.tensor(grades), random.choice(["mse", "bce"])
+
+
+def hopeless_costs_all(una, args):
+    cost = una(torch.tensor([-1000.0]), torch.tensor([1.0]), "bce")
+    return abs(torch.as_tensor(cost).item() - 1000) < 1
 
 
 def each_by_itself(una, args):
@@ -63,7 +72,8 @@ i      (N,) implicit rewards of N answers
 grade  (N,) their grades, from 0 to 1
 form   "mse": the squared distance
        "bce": the cross-entropy -grade log sigmoid(i) - (1 - grade) log sigmoid(-i)
-Returns (N,): one loss for each answer. Answers may be very unlikely: i = -1000.
+Returns (N,), with a gradient by i: one loss for each answer. Answers may be very unlikely:
+i = -1000.
 
 For i = 0 and grade 1, "mse" gives 0.25 and "bce" gives 0.6931.""",
     heading="One equation",
@@ -94,7 +104,7 @@ For i = 0 and grade 1, "mse" gives 0.25 and "bce" gives 0.6931.""",
         Mistake("the first grade is used for all answers", {"first": True},
                 "Which grade does the second answer have?",
                 "The released code reads one grade for all rows of a small batch."),
-        Mistake("the logarithm is taken after a sigmoid that has become 0",
+        Mistake("the logarithm is taken of a number that has become 0 or infinite",
                 {"log": "log of sigmoid"},
                 "What is the sigmoid of -1000 in a computer, and what is its logarithm?",
                 "Use logsigmoid. Far out the sigmoid is rounded to 0, and its log is infinite."),
@@ -114,12 +124,19 @@ For i = 0 and grade 1, "mse" gives 0.25 and "bce" gives 0.6931.""",
         Mistake('the second half of "bce" is missing', {"second_half": False},
                 "What does a bad answer, with grade 0, cost in your loss?",
                 "With the first half alone a bad answer costs nothing: it is never pushed down."),
+        Mistake('the signs of i are exchanged in "bce"', {"turned": True},
+                "Which half of your loss counts for an answer of grade 1, and when is it small?",
+                "An answer of grade 1 pays -log sigmoid(i): little if i is large."),
+        Mistake("the grades are rounded to 0 and 1", {"rounded": True},
+                "What should an answer of grade .75 cost at sigmoid(i) = .75?",
+                "A grade is a goal between 0 and 1. Rounded, half right is as good as right."),
         Mistake("the grade goes through a sigmoid, too", {"squash_grade": True},
                 'At which i does an answer of grade 1 cost nothing in your "mse"?',
                 "The grade is between 0 and 1 already. Only the reward needs the sigmoid."),
     ),
     gradients=(0,),
-    laws=(Law("the loss of an answer must not depend on the other answers", each_by_itself),),
+    laws=(Law("the loss of an answer must not depend on the other answers", each_by_itself),
+          Law('in "bce" an answer of grade 1 with i = -1000 must cost 1000', hopeless_costs_all)),
     hints=("What turns an implicit reward, any number, into something between 0 and 1?",
            "Lesson 09, \"One equation\": both forms stand there.",
            "i = 2 has sigmoid .8808.\nWith grade 0 the \"mse\" form costs .8808 x .8808 = .7758."))

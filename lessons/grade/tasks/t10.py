@@ -27,9 +27,9 @@ def by_hand(i, beta):
     return beta * 2 * (1 - s) * s * (1 - s)
 
 
-def uft_push(i, beta, sign=1, with_beta=True, factor="2 s (1 - s)^2"):
+def uft_push(i, beta, sign=1, with_beta=True, factor="2 s (1 - s)^2", beta_in_s=False):
     """The push in closed form, and its mistakes by flag."""
-    s = 1 / (1 + math.exp(-i))
+    s = 1 / (1 + math.exp(-i * beta if beta_in_s else -i))
     factors = {
         "2 s (1 - s)^2": 2 * s * (1 - s) ** 2,
         "s (1 - s)^2": s * (1 - s) ** 2,
@@ -82,6 +82,9 @@ Afterwards find the sigmoid(i) at which the push is largest.""",
         Mistake("beta is missing", {"with_beta": False},
                 "If beta is doubled, by how much does one nat change i?",
                 "One nat changes i by beta, so the push has a factor beta."),
+        Mistake("beta is applied to i a second time", {"beta_in_s": True},
+                "Read what i is. Is beta in it already, or not?",
+                "The implicit reward contains beta. The sigmoid takes it as it is."),
         Mistake("the sign is that of the loss's derivative", {"sign": -1},
                 "Should a demonstration become likelier or less likely?",
                 "The push is minus the derivative: a demonstration is always pushed up."),
@@ -209,7 +212,8 @@ b_demonstration_steps = ""
 b_grade_steps = ""
 b_learning_rate = ""
 
-# What is measured (of "sum", "sort", "truth", "fact"), and over how many paired seeds?
+# What is measured (of "sum", "sort", "truth", "fact": what should grow, and what should stay), and
+# over how many paired seeds?
 measured = []
 seeds = ""
 claim = ""                  # one sentence: which row must beat which other, and by how much

@@ -29,19 +29,24 @@ def poft_by_hand(logp, mask, others):
 
 
 def poft_loss(logp, mask, others, reduce=torch.mean, sign=1, opinion="mean", own="answer",
-              weighted=False, detached=True, careful=True, turned=False):
+              weighted=False, detached=True, careful=True, turned=False, loss_sign=1):
     """PoFT's loss and tau of one row, and the mistakes by flag."""
     if own == "prompt":
         policy = reduce(logp)
     elif own == "long divisor":
         policy = reduce(logp * mask)
+    elif own == "last places":
+        policy = reduce(logp[-int(mask.sum()):])
+    elif own == "to the end":
+        policy = reduce(logp[int(mask.argmax()):])
     else:
         policy = reduce(logp[mask > 0])
     each = torch.stack([reduce(other) for other in others])
     opinions = {"mean": each.mean(), "probabilities": each.exp().mean().log(), "first": each[0],
                 "tokens": reduce(torch.cat(others)), "best": each.max()}
     gap = sign * (policy - opinions[opinion])
-    loss = -F.logsigmoid(gap) if careful else -torch.log(torch.sigmoid(gap))
+    logit = loss_sign * gap
+    loss = -F.logsigmoid(logit) if careful else -torch.log(torch.sigmoid(logit))
     tau = torch.sigmoid(-gap)
     if weighted:
         loss = tau.detach() * loss
@@ -88,6 +93,8 @@ Then the loss is 1.3133 and tau .7311.""",
            Case((LOGP, MASK, [torch.tensor([-1.0]), torch.tensor([-9.0])]), "two that disagree"),
            Case((LOGP, MASK, [torch.tensor([-5.0]), torch.full((3,), -1.0)]),
                 "two with one token and three tokens"),
+           Case((torch.tensor([-7.0, -2, -4, -9]), torch.tensor([0.0, 1, 1, 0]),
+                 [torch.tensor([-2.0])]), "with padding"),
            Case((torch.tensor([-7.0, -300.0]), torch.tensor([0.0, 1.0]), [torch.tensor([-1.0])]),
                 "a token that the policy finds absurd")),
     random=demonstration,
@@ -98,6 +105,10 @@ Then the loss is 1.3133 and tau .7311.""",
         Mistake("policy and aligned models are exchanged", {"sign": -1},
                 "The aligned models find an answer likelier than the policy. Is it trusted?",
                 "The policy should beat the aligned models. Where it does, tau is small."),
+        Mistake("the margin has the wrong sign in the loss, but not in tau",
+                {"loss_sign": -1},
+                "Does your loss fall if the policy finds the answer likelier?",
+                "The loss is small where the policy beats the aligned models."),
         Mistake("probabilities are averaged over the models, not log-probs",
                 {"opinion": "probabilities"},
                 "What is averaged over the models, and in which unit is the gap measured?",
@@ -105,6 +116,13 @@ Then the loss is 1.3133 and tau .7311.""",
         Mistake("the prompt is counted, too", {"own": "prompt"},
                 "Which of the policy's tokens do the aligned models judge?",
                 "The released code averages over prompt and answer on one side only."),
+        Mistake("the answer is taken for the last tokens of the row, as many as the mask has ones",
+                {"own": "last places"},
+                "Where in the row does your mask begin and end?",
+                "Rows have padding, and answers have gaps. Only the mask says which tokens pay."),
+        Mistake("all tokens after the first one of the answer are counted", {"own": "to the end"},
+                "What does your function do with mask 0 1 1 0?",
+                "Rows have padding, and answers have gaps. Only the mask says which tokens pay."),
         Mistake("the answer's sum is divided by all tokens, the prompt's too",
                 {"own": "long divisor"},
                 "How many tokens has the answer, and by how many do you divide?",
@@ -127,7 +145,8 @@ Then the loss is 1.3133 and tau .7311.""",
         Mistake("gradient flows through tau", {"detached": False},
                 "tau is a number to look at. What may it not carry?",
                 "Tau is printed, not trained on: detach what is only looked at."),
-        Mistake("the logarithm is taken after a sigmoid that has become 0", {"careful": False},
+        Mistake("the logarithm is taken of a number that has become 0 or infinite",
+                {"careful": False},
                 "What is the sigmoid of -299 in a computer, and what is its logarithm?",
                 "Use logsigmoid. Far out the sigmoid is rounded to 0, and its log is infinite."),
     ),
@@ -146,18 +165,19 @@ def doubted_rows(tau, wrong, k):
     return places.tolist(), wrong[places].float().mean().item()
 
 
-def doubted(tau, wrong, k, most=False, by="k lowest", share="precision"):
+def doubted(tau, wrong, k, most=False, by="k lowest", share="precision", give="places"):
     """doubted_rows with mistakes by flag."""
     order = tau.argsort(descending=most)
     found = {"k lowest": order[:k], "sorted list": torch.arange(len(tau))[:k],
              "share": order[:int(k * len(tau))], "in order": order[:k].sort().values,
+             "ranks": order.argsort()[:k],
              "threshold": (tau < k / len(tau)).nonzero().flatten()}[by]
     hits = wrong[found].sum().item()
     divisors = {"precision": len(found), "recall": wrong.sum().item(), "all": len(tau), "none": 1}
     part = hits / max(1, divisors[share])
     if share == "precision" and not len(found):
         part = 0.0
-    return found.tolist(), part
+    return (tau[found] if give == "trust" else found).tolist(), part
 
 
 def trust(random):
@@ -203,6 +223,13 @@ For tau .7 .2 .5 .1, wrong 0 1 0 0 and k = 2 it is ([3, 1], 0.5).""",
         Mistake("the places are those of the sorted list", {"by": "sorted list"},
                 "After sorting, where in the data does the first row of your list stand?",
                 "Sort the places by tau, not tau itself: the row numbers are asked for."),
+        Mistake("the ranks of the first k rows are returned, not the places of the lowest tau",
+                {"by": "ranks"},
+                "Your first number: is it a place in the data, or a place in the sorted list?",
+                "argsort gives places. argsort of argsort gives ranks."),
+        Mistake("the lowest tau are returned, not their places", {"give": "trust"},
+                "With your numbers, which rows of the data would you read first?",
+                "sort gives values and places. The row numbers are asked for."),
         Mistake("k is taken for a share of the rows", {"by": "share"},
                 "How many places should come back for k = 2?",
                 "k is a number of rows here."),

@@ -64,6 +64,11 @@ def weighted_pair(random):
     return draw(n, -1, 2) - far, draw(n, -2, 1), *weights, random.choice([0.1, 0.5, 1.0, 2.0])
 
 
+def a_lost_pair_costs_its_margin(loss, args):
+    one, far = torch.ones(1), torch.tensor([-1000.0])
+    return abs(float(loss(far, 0 * far, one, one, 1.0)) - 1000) < 1
+
+
 def equal_weights_are_beta(loss, args):
     c, r, _, _, beta = args
     one_c, one_r = torch.ones_like(c), torch.ones_like(r)
@@ -110,7 +115,8 @@ the two weighted sums are 2.5 and -.125.""",
         Mistake("the two answers' weights are exchanged", {"weigh": "exchanged"},
                 "Whose tokens do the first weights belong to?",
                 "Each answer has its own tokens, so each has its own weights."),
-        Mistake("the logarithm is taken after a sigmoid that has become 0", {"careful": False},
+        Mistake("the logarithm is taken of a number that has become 0 or infinite",
+                {"careful": False},
                 "What is the sigmoid of -1000 in a computer, and what is its logarithm?",
                 "Use logsigmoid. Far out the sigmoid is rounded to 0, and its log is infinite."),
         Mistake("gradient flows through the weights", {"detached": False},
@@ -134,7 +140,9 @@ the two weighted sums are 2.5 and -.125.""",
     ),
     gradients=(0, 1, 2, 3),
     laws=(Law("weights that are all 1.5 must be the same as a beta 1.5 times as large",
-              equal_weights_are_beta),),
+              equal_weights_are_beta),
+          Law("with beta 1 and weights 1, c = -1000 and r = 0 must cost 1000",
+              a_lost_pair_costs_its_margin)),
     hints=("Where in DPO's loss are tokens added up? What does a weight do there?",
            "Lesson 12, \"One push, three factors\": z, with c = tau = 1.",
            "c .5 1.5 with weights 2 1 gives 1 + 1.5 = 2.5.\n"
@@ -177,7 +185,7 @@ def soft_pushes(h, p, beta, exchanged=False, gdpo="both", cdpo="subtracted", sca
     inside = 1 if gdpo == "outside only" else sure
     first = before * outside * sigmoid(-beta * inside * h)
     q = 1 - p if cdpo == "exchanged" else p
-    doubt = (1 - q) * sigmoid(beta * h)
+    doubt = (1 - q) * sigmoid(-beta * h if cdpo == "same sigmoid" else beta * h)
     second = before * (q * sigmoid(-beta * h) + (doubt if cdpo == "added" else -doubt))
     both = {"right": (first, second), "gdpo": (first, first), "cdpo": (second, second),
             "turned": (second, first)}[pick]
@@ -253,6 +261,10 @@ For h = 2, p = .8 and beta 1 it is (0.1389, -0.0808).""",
         Mistake("in cDPO the swapped pair pushes up, too", {"cdpo": "added"},
                 "In the swapped pair, which answer is called the better one?",
                 "The swapped pair pulls the other way: it holds the margin back."),
+        Mistake("in cDPO the swapped pair has the sigmoid of the pair as labelled",
+                {"cdpo": "same sigmoid"},
+                "What is the margin of the swapped pair, if that of the pair is h?",
+                "Swapped, the margin is -h, so its push is sigmoid(beta h)."),
         Mistake("cDPO gets 1 - p in place of p", {"cdpo": "exchanged"},
                 "In cDPO, which of the two losses gets the larger weight at p = .8?",
                 "p weighs the pair as labelled, 1 - p the swapped one."),
@@ -271,16 +283,19 @@ TASKS = [A, B]
 
 
 # ==== Cards =======================================================================================
-TOKENS = "a weight on tokens is taken for one on pairs"
-LABEL = "doubt about a label is taken for the size of a margin"
-ALONE = "it is overlooked that a pair is compared with other pairs"
+TOKENS = "the tokens of one answer are not compared with each other"
+LABEL = "doubt about a label and the size of a margin are confused"
+PAIR = "the push on a pair is not compared with DPO's"
+ALONE = "chosen and rejected of one pair are not compared with each other"
 METHODS = ("DPO", "TIS-DPO", "GDPO", "Ada-DPO", "RPO")
 
 
 def slip(true: str, said: str) -> str:
     if "TIS-DPO" in (true, said):
         return TOKENS
-    return ALONE if "RPO" in (true, said) else LABEL
+    if "RPO" in (true, said):
+        return ALONE
+    return PAIR if "DPO" in (true, said) else LABEL
 
 
 @lru_cache
@@ -306,6 +321,8 @@ the pushes on the tokens of chosen | rejected, for both pairs, in units of beta 
         Mistake(LABEL, {}, "Which pair is pushed less than by DPO: the unsure one, or the one "
                 "that is ahead?",
                 "GDPO knows p and doubts labels. Ada-DPO sees the margin and never p."),
+        Mistake(PAIR, {}, "What is sigmoid(-0.1 h) for each of the two pairs?",
+                "DPO knows neither p nor tau. Its push follows from the margin alone."),
         Mistake(ALONE, {}, "Are chosen and rejected of one pair pushed equally hard?",
                 "RPO compares across pairs, so the two sides of a pair need not balance.")),
     hints=("Which row has unequal numbers inside one answer?",

@@ -32,7 +32,8 @@ def reward_loss(r, ids, end, at="end", pairs="neighbours", sign=1, form="logsigm
     end = end if token is None else token
     first = (ids == end).int().argmax(1)
     places = {"end": first, "last": torch.full_like(first, r.shape[1] - 1),
-              "before": (first - 1).clamp_min(0), "first": torch.zeros_like(first)}
+              "before": (first - 1).clamp_min(0),
+              "after": (first + 1).clamp_max(r.shape[1] - 1), "first": torch.zeros_like(first)}
     answer = (ids != end).to(r.dtype)
     if at.endswith("with its end"):
         answer = answer.scatter(1, first[:, None], 1)
@@ -86,7 +87,8 @@ r    (2P,T) what the head says after every token. Rows 0 and 1 are the first pai
 ids  (2P,T) the tokens of these rows
 end  the id of <|end|>. It is the padding, too: after its <|end|> a row is filled with it.
 The reward of an answer is what the head says at its own <|end|>, the first in its row.
-Returns (P,): Bradley and Terry's loss of each pair. Rewards may be 1000 apart.
+Returns (P,), with a gradient by r: Bradley and Terry's loss of each pair. Rewards may be 1000
+apart.
 
 With end 9, the rows "4 9 9 9" and "4 4 9 9", and r = 5 1 9 9 and 5 7 0 3,
 the rewards are 1 and 0, and the loss is 0.3133.""",
@@ -109,6 +111,9 @@ the rewards are 1 and 0, and the loss is 0.3133.""",
         Mistake("the reward is read one place before <|end|>", {"at": "before"},
                 "Has the head seen that the answer is over at the place that you read?",
                 "Only at <|end|> has the head read the whole answer."),
+        Mistake("the reward is read one place after <|end|>", {"at": "after"},
+                "Which token stands at the place that you read, and what came before it?",
+                "As many tokens as come before <|end|>: that is already its place, from 0."),
         Mistake("the reward is read at place 0", {"at": "first"},
                 "How much of the answer has the head read at the place that you read?",
                 "A causal model knows nothing of what comes later."),
@@ -132,7 +137,7 @@ the rewards are 1 and 0, and the loss is 0.3133.""",
         Mistake("chosen and rejected are exchanged", {"sign": -1},
                 "Does your loss fall if the chosen answer gets a higher reward?",
                 "The gap is chosen minus rejected."),
-        Mistake("the logarithm is taken after a sigmoid that has become 0",
+        Mistake("the logarithm is taken of a number that has become 0 or infinite",
                 {"form": "log(sigmoid)"},
                 "What is the sigmoid of -1000 in a computer, and what is its logarithm?",
                 "Use logsigmoid. Far out the sigmoid is rounded to 0, and its log is infinite."),
@@ -182,7 +187,12 @@ def best_of_n(n, likes, scores, choose="likes", subsets="all of n", value="score
             "everything": [places], "again": itertools.product(places, repeat=n),
             "one": itertools.combinations(places, 1)}[subsets]
     values = likes if value == "likes" else scores
-    best = [values[max(subset, key=by.__getitem__)] for subset in some]
+    kept = [max(subset, key=by.__getitem__) for subset in some]
+    if value == "once":
+        kept = set(kept)
+    if value == "top n":
+        kept = sorted(places, key=by.__getitem__)[-n:]
+    best = [values[place] for place in kept]
     return max(best) if value == "luckiest" else sum(best) / len(best)
 
 
@@ -245,6 +255,12 @@ For likes 1 2 3 0 and scores 0 1 .5 .2 it is 0.425 with n = 1 and 0.5833 with n 
         Mistake("the reward of the chosen answer is returned, not its score", {"value": "likes"},
                 "In which unit is the number that you return?",
                 "The reward always rises with n. The question is what the score does."),
+        Mistake("every kept answer counts once, however many subsets keep it", {"value": "once"},
+                "Which answer is kept by most subsets, and how often is it in your mean?",
+                "A set drops what comes twice. The mean is over subsets, not over answers."),
+        Mistake("it is the mean score of the n best liked", {"value": "top n"},
+                "With n = N only one answer is kept. How many are in your mean?",
+                "Each subset keeps one answer. The second best liked is kept less often."),
         Mistake("the luckiest subset is taken, not the mean over subsets", {"value": "luckiest"},
                 "How many subsets are there, and how many does your number use?",
                 "The best draw says what could happen; the mean says what to expect."),
@@ -294,7 +310,8 @@ TASKS += [Plan(
     allowed=ALLOWED,
     text="""\
 Lesson 13's reward model has a hole: best-of-64 finds that "I do not know." earns much, also where
-the answer is known. You may write sixty more pairs. Which?""",
+the answer is known: of creatures that exist, and in sums and sorting. You may write sixty more
+pairs. Which?""",
     rules=(
         Rule(Mistake("the pairs are about unknown names only", {},
                      "Where is the sentence right, and where is it the hole?",

@@ -41,6 +41,8 @@ def rloo(R, baseline="others", down=False, sign=1):
     own = R.mean(1, keepdim=True)
     if baseline == "spread":
         A = (R - own) / (R.std(1, keepdim=True) + 1e-4)
+    elif baseline == "scaled batch":
+        A = (R - R.mean()) * K / (K - 1)
     else:
         A = R - {"others": (total - R) / (K - 1), "own": own, "sum": total - R,
                  "K": (total - R) / K, "batch": R.mean(), "four": (total - R) / 3}[baseline]
@@ -74,6 +76,10 @@ The scores 1 0 0 0 of one prompt become 1 -.3333 -.3333 -.3333.""",
         Mistake("the others' sum is divided by K", {"baseline": "K"},
                 "How many OTHER answers are there?",
                 "There are K - 1 others, so a mean of them divides by K - 1."),
+        Mistake("scores minus the mean of all prompts are multiplied by K / (K - 1)",
+                {"baseline": "scaled batch"},
+                "One prompt is easy, one is hard. What is a good score for each?",
+                "The factor is right; the mean must be that of the prompt's own answers."),
         Mistake("the mean of all prompts is the baseline", {"baseline": "batch"},
                 "One prompt is easy, one is hard. What is a good score for each?",
                 "The mean of the whole batch does not know how hard the prompt is."),
@@ -112,8 +118,11 @@ def grpo_model(R, spread="sample", careful=True, down=False, centred=True, detac
                "population": R.std(1, keepdim=True, correction=0),
                "batch": R.std(), "variance": R.var(1, keepdim=True),
                "inside": (R.var(1, keepdim=True) + 1e-4).sqrt() - 1e-4,
-               "0.01": R.std(1, keepdim=True) + 0.01 - 1e-4}
+               "0.01": R.std(1, keepdim=True) + 0.01 - 1e-4,
+               "1e-8": R.std(1, keepdim=True) + 1e-8 - 1e-4}
     A = R - R.mean(1, keepdim=True) if centred else R
+    if centred == "over all":
+        A = R - R.mean()
     if spread == "times":
         A = A * (R.std(1, keepdim=True) + 1e-4)
     elif spread != "none":
@@ -136,7 +145,8 @@ Returns (P,K), without gradient: R may hold a KL penalty that is made of log-pro
     right=project_advantages, by_hand=grpo_by_hand,
     model=grpo_model,
     cases=(Case((torch.tensor([[1.0, 0, 0], [0.5, 0.5, 0.5]]),), "two prompts, one of equals"),
-           Case((torch.tensor([[1.0, 1, 1, 0.9], [1, 1, 1, 0]]),), "nearly all right")),
+           Case((torch.tensor([[1.0, 1, 1, 0.9], [1, 1, 1, 0]]),), "nearly all right"),
+           Case((torch.tensor([[0.5, 0.5, 0.501]]),), "nearly equal")),
     random=scores,
     mistakes=(
         Mistake("the spread is divided by K, not K - 1", {"spread": "population"},
@@ -160,6 +170,13 @@ Returns (P,K), without gradient: R may hold a KL penalty that is made of log-pro
         Mistake("0.01 is added to the spread, not 1e-4", {"spread": "0.01"},
                 "How many zeros has 1e-4?",
                 "The number only keeps a group of equals from dividing by 0. Small is enough."),
+        Mistake("much less than 1e-4 is added to the spread", {"spread": "1e-8"},
+                "Scores .5 .5 .5005: how large is their spread, and how much is 1e-4 of it?",
+                "With a tiny number, a group of nearly equal scores pushes as hard as any."),
+        Mistake("mean and spread are those of all prompts", {"centred": "over all",
+                                                             "spread": "batch"},
+                "One prompt is easy, one is hard. What is a good score for each?",
+                "A score is compared with the other answers to its prompt: the G is for group."),
         Mistake("it is multiplied by the spread", {"spread": "times"},
                 "Which group should be pushed harder by GRPO: a narrow one or a wide one?",
                 "Divide: then every group has the same size of advantages."),
@@ -186,13 +203,17 @@ TASKS = [A, B]
 
 # ==== How do the tokens of a step add up? =========================================================
 def project_aggregate(loss, mask, how):
-    """The project's GRPO with ratios that are these losses: at advantage -1 a token pays its ratio.
-    eps is so large that nothing is clipped."""
+    """The project's GRPO with ratios: at advantage -1 a token pays its ratio. These are 1 more than
+    the losses, and what a ratio of 1 pays is taken off: a loss of 0 has no logarithm. eps is so
+    large that nothing is clipped."""
     none = torch.zeros_like(loss)
-    answer = Seqs(mask, mask, mask, mask, logp=loss.log(), ref_logp=none, sampled_logp=none)
-    batch = Batch.of({"answer": answer}, Columns(advantage=-torch.ones(len(loss))))
     hp = grpo.GRPO(beta=0.0, aggregation=how, length=loss.shape[1], eps=100.0)
-    return grpo.loss(batch, hp)[0]
+
+    def pays(ratio):
+        answer = Seqs(mask, mask, mask, mask, logp=ratio.log(), ref_logp=none, sampled_logp=none)
+        batch = Batch.of({"answer": answer}, Columns(advantage=-torch.ones(len(loss))))
+        return grpo.loss(batch, hp)[0]
+    return pays(loss + 1) - pays(none + 1)
 
 
 def aggregate_by_hand(loss, mask, how):
@@ -204,23 +225,28 @@ def aggregate_by_hand(loss, mask, how):
     return sums.mean() / loss.shape[1]
 
 
-def aggregate(loss, mask, how, asked="as asked", masked=True, constant="T", rows="mean"):
+def aggregate(loss, mask, how, asked="as asked", unmasked=(), constant="T", rows="mean",
+              tokens="mask"):
     """The mean loss of a step in three ways, and the mistakes by flag."""
     exchanged = {"grpo": "dapo", "dapo": "grpo"}
     how = {"as asked": how, "exchanged": exchanged.get(how, how)}.get(asked, asked)
-    mask = mask if masked else torch.ones_like(mask)
-    n = mask.sum(1)
+    mask = torch.ones_like(mask) if how in unmasked else mask
+    if tokens == "first places":
+        mask = mask.sort(1, descending=True).values
+    n = (mask * (loss != 0) if tokens == "not 0" else mask).sum(1)
     each = (loss * mask).sum(1)
     if how == "dapo":
         return each.sum() / n.sum()
-    each = each / (n if how == "grpo" else n.max() if constant == "longest" else loss.shape[1])
+    constants = {"T": loss.shape[1], "longest": n.max(), "none": 1}
+    each = each / (n if how == "grpo" else constants[constant])
     return each.mean() if rows == "mean" else each.sum()
 
 
 def answers(random):
     T = random.randint(4, 6)
     mask = [forms.mask(random, T) for _ in range(3)]
-    loss = [[random.uniform(0.1, 3) for _ in range(T)] for _ in mask]
+    some = random.choice([0.0, 0.1])                # a certain token has loss 0
+    loss = [[random.choice([some, random.uniform(0.1, 3)]) for _ in range(T)] for _ in mask]
     return torch.tensor(loss), torch.tensor(mask), random.choice(["grpo", "dapo", "dr_grpo"])
 
 
@@ -232,6 +258,7 @@ def padding_does_not_count(mean, args):
 
 LOSS = torch.tensor([[2.0, 9, 9, 9, 9, 9], [1, 1, 1, 1, 9, 9]])
 MASK = torch.tensor([[1.0, 0, 0, 0, 0, 0], [1, 1, 1, 1, 0, 0]])
+LATER, LATER_MASK = torch.tensor([[9.0, 0, 2], [9, 3, 9]]), torch.tensor([[0.0, 1, 1], [0, 1, 0]])
 TASKS += [Task(
     "14c", "implement", level=2, minutes=10, core=False,
     signature="aggregate(loss, mask, how)",
@@ -242,7 +269,7 @@ mask  (B,T) 1 on the tokens of an answer, 0 elsewhere: prompt, padding
 how   "grpo": the mean over the tokens of an answer, then the mean over answers
       "dapo": the mean over all tokens of all answers
       "dr_grpo": the sum over all tokens, divided by B times T, padding counted
-Returns one number.
+Returns one number, with a gradient by loss.
 
 Take two answers with the losses 2 and 1 1 1 1, and T = 6.
 "grpo" gives 1.5, "dapo" 1.2 and "dr_grpo" 0.5.""",
@@ -250,7 +277,8 @@ Take two answers with the losses 2 and 1 1 1 1, and T = 6.
     right=project_aggregate, by_hand=aggregate_by_hand,
     model=aggregate,
     cases=(Case((LOSS, MASK, "grpo"), '"grpo"'), Case((LOSS, MASK, "dapo"), '"dapo"'),
-           Case((LOSS, MASK, "dr_grpo"), '"dr_grpo"')),
+           Case((LOSS, MASK, "dr_grpo"), '"dr_grpo"'),
+           Case((LATER, LATER_MASK, "grpo"), '"grpo", a prompt in front, a token of loss 0')),
     random=answers,
     mistakes=(
         Mistake('"grpo" and "dapo" are exchanged', {"asked": "exchanged"},
@@ -265,9 +293,23 @@ Take two answers with the losses 2 and 1 1 1 1, and T = 6.
         Mistake("the sum divided by B times T is given whatever is asked", {"asked": "dr_grpo"},
                 "Which of your lines reads `how`?",
                 "A constant divisor does not depend on what was sampled, the others do."),
-        Mistake("the padding is counted", {"masked": False},
+        Mistake("the padding is counted", {"unmasked": ("grpo", "dapo", "dr_grpo")},
                 "How many tokens does the first answer have?",
                 "Padding has no loss: its numbers mean nothing."),
+        *(Mistake(f'the mask is forgotten in "{how}"', {"unmasked": (how,)},
+                  f'What does your "{how}" say if a number outside the mask grows?',
+                  "Padding has no loss: its numbers mean nothing.")
+          for how in ("grpo", "dapo", "dr_grpo")),
+        Mistake("the answer is taken for the first tokens of the row, as many as the mask has ones",
+                {"tokens": "first places"},
+                "Where in the row does the mask begin, and where does it end?",
+                "A prompt stands in front, and answers have gaps. Only the mask says who pays."),
+        Mistake("a token with loss 0 is not counted", {"tokens": "not 0"},
+                "What does a token cost that the model is certain of, and is it a token?",
+                "Count the ones of the mask, not the losses that are not 0."),
+        Mistake('in "dr_grpo" it is not divided by T', {"constant": "none"},
+                'How large is your "dr_grpo" if all losses are 1 and T is 6?',
+                "B times T is one constant. Without T the loss grows with the length."),
         Mistake('in "dr_grpo" the longest answer stands for T', {"constant": "longest"},
                 "Does your divisor change with the answers that were sampled?",
                 "The idea of Dr. GRPO is a divisor that no sampled answer can change."),

@@ -41,7 +41,7 @@ def gae(R, V, lam, gamma, beyond=False, forwards=False, tail="gamma lam", subtra
         if t + 1 < T:
             following = V[t + 1]
         else:
-            following = V[t] if beyond else 0.0
+            following = {False: 0.0, "last": V[t], "first": V[0]}[beyond]
         factor = {True: gamma, False: 1, "lam": gamma * lam}[in_delta]
         delta = R[t] + factor * following - (V[t] if subtract else 0)
         later = delta + decay * later
@@ -93,9 +93,12 @@ R 0 0 1, V .5 .5 .5, lam .5 and gamma 1 give .125 .25 .5.""",
            Case((R, FALLING, 0.5, 0.9), "lam = .5, gamma = .9")),
     random=one_answer,
     mistakes=(
-        Mistake("a value is taken from beyond the end", {"beyond": True},
+        Mistake("after the end the last value is expected once more", {"beyond": "last"},
                 "What is still to come after the last token?",
                 "After the end nothing is expected: the next value is 0."),
+        Mistake("after the end the first value comes again", {"beyond": "first"},
+                "What is still to come after the last token?",
+                "torch.roll puts the first value behind the last one. There it is 0."),
         Mistake("the loop runs forwards", {"forwards": True},
                 "When you compute A_0, do you know A_1 already?",
                 "A token is judged by what comes after it, so the loop starts at the end."),
@@ -164,7 +167,9 @@ def clip_loss(logp, old, A, eps, pick="min", ratio="exp", sign=1, detached=True,
     far, near = rho * A, rho.clamp(1 - eps, 1 + eps) * A
     upper = rho.clamp(max=1 + eps) * A
     gain = {"min": torch.minimum(far, near), "max": torch.maximum(far, near), "near": near,
-            "far": far, "upper": torch.minimum(far, upper), "no ratio": logp * A}[pick]
+            "far": far, "upper": torch.minimum(far, upper), "no ratio": logp * A,
+            "around 0": torch.minimum(far, rho.clamp(-eps, eps) * A),
+            "of logs": torch.minimum(far, (logp - old).clamp(-eps, eps).exp() * A)}[pick]
     return -sign * (gain.mean() if one_mean else gain)
 
 
@@ -231,6 +236,12 @@ with advantage -1 it costs 1.5.""",
         Mistake("the old log-probs are computed again, so the ratio is 1", {"ratio": "again"},
                 "What is the ratio after three steps on one rollout, in your function?",
                 "Old log-probs are kept from the moment of sampling, or the clip never acts."),
+        Mistake("the ratio is clipped to -eps and eps", {"pick": "around 0"},
+                "What is the ratio when the policy has not moved? Is it within your bounds?",
+                "A ratio of 1 means that nothing has moved: the bounds are 1 - eps and 1 + eps."),
+        Mistake("the difference of the log-probs is clipped, not the ratio", {"pick": "of logs"},
+                "Ratio 1.5, eps .2: where does your clip end, at 1.2 or at e to the .2?",
+                "The bounds are of the ratio. Clipped logs end at other ratios."),
         Mistake("only the upper side is clipped", {"pick": "upper"},
                 "A bad token has become half as likely. Should it be pushed on?",
                 "A bad token that has become unlikely enough needs no more push: the lower side."),
@@ -289,7 +300,8 @@ def token_rewards(score, logp, ref, beta, sign=1, at="last", detached=True, paye
                   with_beta=True):
     """The reward of each token, and the mistakes by flag."""
     logp = logp.detach() if detached else logp
-    paid = -sign * (beta if with_beta else 1) * (logp - ref)
+    gap = logp - ref
+    paid = -sign * (beta if with_beta else 1) * (gap.abs() if payer == "absolute" else gap)
     last = torch.arange(len(logp)) == len(logp) - 1
     if payer == "end":
         paid = torch.where(last, paid.sum(), 0.0)
@@ -353,6 +365,9 @@ Score 1, logp -1 -2, ref -1.5 -1 and beta .1 give -.05 and 1.1.""",
         Mistake("the whole penalty is paid at the end", {"payer": "end"},
                 "Which token should pay if the first one has moved far?",
                 "Paid at its own token, the penalty blames the token that moved."),
+        Mistake("the absolute difference is the penalty", {"payer": "absolute"},
+                "A token is less likely than under the start model. Does it pay or earn?",
+                "Only with its sign is the mean of logp - ref the KL. Some tokens earn."),
         Mistake("the last token does not pay the penalty", {"payer": "no end"},
                 "What does the last token pay, beside what it earns?",
                 "The score is added to what the last token pays. It does not replace it."),

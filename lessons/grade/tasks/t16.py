@@ -119,12 +119,14 @@ def dft_by_hand(logp, mask):
 
 def dft_loss(logp, mask, weight="p", reduce="token", sign=1, masked=True):
     """DFT's loss, and its mistakes by flag."""
-    mask = mask if masked else torch.ones_like(mask)
+    counted = mask
+    mask = mask if masked is True else torch.ones_like(mask)
     p = logp.exp()
+    whole = (logp * mask).sum(1, keepdim=True).exp().detach()
     paid = {"p": -p.detach() * logp, "live": -p * logp, "1 - p": -(1 - p.detach()) * logp,
-            "none": -logp, "minus p": -p}[weight]
+            "none": -logp, "minus p": -p, "answer": -whole * logp}[weight]
     paid = paid * mask
-    n = mask.sum(1)
+    n = (counted if masked == "below" else mask).sum(1)
     divided = {"token": paid.sum() / n.sum(), "sequence": (paid.sum(1) / n).mean(),
                "weights": paid.sum() / (p.detach() * mask).sum(), "places": paid.mean(),
                "sum": paid.sum(), "answers": paid.sum() / len(mask)}
@@ -199,6 +201,12 @@ Its gradient by logp is -p/3 on each of the three tokens.""",
         Mistake("the tokens outside the mask pay, too", {"masked": False},
                 "How many tokens does the second answer have?",
                 "Only the answer is taught, not the question and not the padding."),
+        Mistake("the tokens outside the mask pay, though they are not counted", {"masked": "below"},
+                "How many losses do you add up, and by how many tokens do you divide?",
+                "The mask stands twice: over the losses that are added, and in their number."),
+        Mistake("the weight is the probability of the whole answer", {"weight": "answer"},
+                "How many weights has an answer of two tokens in your loss?",
+                "Each token has its own weight. The whole answer is always unlikely."),
         Mistake("the sum is divided by all places, the padding counted", {"reduce": "places"},
                 "How many tokens pay, and by how many do you divide?",
                 "mean() after a mask still divides by all places: divide by the mask's sum."),

@@ -23,7 +23,8 @@ def interval(d, t="student", spread="sample", divide="root n", give="half", cent
     """Mean and half width of paired differences, and the mistakes by flag."""
     n = len(d)
     sd = {"sample": statistics.stdev(d), "population": statistics.pstdev(d),
-          "variance": statistics.variance(d)}[spread]
+          "variance": statistics.variance(d),
+          "twice": statistics.stdev(d) * math.sqrt(n / (n - 1))}[spread]
     factor = {"student": STUDENT[n - 1], "normal": 1.96, "n": STUDENT[n],
               "none": 1, "two": 2}[t]
     half = factor * sd / {"root n": math.sqrt(n), "n": n, "one": 1}[divide]
@@ -89,6 +90,9 @@ The differences 1 2 3 2 2 give (2, 0.8778).""",
         Mistake("it is divided by n, not by the root of n", {"divide": "n"},
                 "With four times as many seeds, how much narrower is the interval?",
                 "Four times as many seeds make the interval half as wide, not a quarter as wide."),
+        Mistake("it is divided by the root of n - 1, not of n", {"spread": "twice"},
+                "How many seeds are in the mean, and where is n - 1 used already?",
+                "n - 1 belongs to the variance and to t. The mean is of n seeds."),
         Mistake("the spread of one seed is given, not that of the mean", {"divide": "one"},
                 "Does your interval get narrower with more seeds?",
                 "The interval is of the mean: it narrows as seeds are added."),
@@ -113,21 +117,26 @@ The differences 1 2 3 2 2 give (2, 0.8778).""",
 
 
 # ---- 17b: the verdict ----------------------------------------------------------------------------
-def verdict(mean, half, threshold, width="half", unsure="undecided", at="threshold", turned=False):
+def verdict(mean, half, threshold, width="half", unsure="undecided", at="threshold", turned=False,
+            touching=False):
     """The verdict by the rule of the project, and the mistakes by flag."""
     threshold = {"threshold": threshold, "zero": 0, "negative": -threshold}[at]
     half = {"half": half, "none": 0, "half of it": half / 2}[width]
     names = {"above": "holds", "below": "does not hold", "unsure": unsure}
     if turned:
         names["above"], names["below"] = names["below"], names["above"]
-    if mean - half > threshold:
+    if mean - half > threshold or touching and mean - half == threshold:
         return names["above"]
+    if touching and mean + half == threshold:
+        return names["below"]
     return names["below"] if mean + half < threshold else names["unsure"]
 
 
 def estimate(random):
     threshold = random.choice([0.0, 0.0, -2.0, 2.0])
     near = random.choice([threshold, threshold, 0.0, -threshold])
+    if random.random() < 0.2:                       # it touches
+        return threshold + random.choice([0.5, -0.5]), 0.5, threshold
     return near + random.uniform(-1.2, 1.2), random.uniform(0.5, 1), threshold
 
 
@@ -155,7 +164,7 @@ threshold   what the claim says: the true number is above it
 Returns a text:
 "holds"          if the whole interval lies above the threshold
 "does not hold"  if the whole interval lies below it
-"undecided"      otherwise
+"undecided"      otherwise, also if the interval only touches the threshold
 
 .4 +- .6 against the threshold 0 is undecided.""",
     heading="One equation",
@@ -165,7 +174,8 @@ Returns a text:
            Case((-1.4, 0.5, -2), "-1.4 +- .5 against -2"),
            Case((-1.8, 0.5, -2), "-1.8 +- .5 against -2"),
            Case((-0.4, 0.6, 0), "-.4 +- .6 against 0"),
-           Case((-1.0, 0.5, 2), "-1 +- .5 against 2")),
+           Case((-1.0, 0.5, 2), "-1 +- .5 against 2"),
+           Case((0.5, 0.5, 0), ".5 +- .5 against 0")),
     random=estimate,
     mistakes=(
         Mistake("the mean alone decides", {"width": "none"},
@@ -180,6 +190,9 @@ Returns a text:
         Mistake("the threshold is taken for 0", {"at": "zero"},
                 "What does -1.4 +- .5 say if one may lose up to two points?",
                 'The threshold of "not inferior" is below 0: being a little worse is allowed.'),
+        Mistake("an interval that only touches the threshold decides", {"touching": True},
+                ".5 +- .5: which numbers does the interval contain, and is the threshold one?",
+                "Above is not at. An interval that contains the threshold decides nothing."),
         Mistake("the sign of the threshold is turned", {"at": "negative"},
                 "On which side of 0 is a threshold of -2?",
                 "Compare with the threshold as it stands. Its sign is part of the claim."),
@@ -282,10 +295,11 @@ checkpoint, test reports it. The seeds are paired.""",
         Case((RUNS_A, RUNS_B), "three seeds"),
         Case((RUNS_B, RUNS_A), "three seeds, recipes exchanged"),
     ),
-    log=("the same runs are compared, the mean difference is the same, the interval is too narrow",
+    log=("runs of one seed are compared, the mean difference is the same, the interval is too "
+         "narrow",
          "the mean difference has another sign",
-         "the mean difference is the same, the interval is another one because other runs are "
-         "compared",
+         "the mean difference is the same, the interval is another one because runs of other "
+         "seeds are compared with each other",
          "all scores are higher than a fresh test would give",
          "all scores are lower than those of the last checkpoint",
          "the interval cannot be computed"),
