@@ -6,6 +6,7 @@ Each sentence is true of all cases that were tried, shown and hidden. Where few 
 few are right, there is no sentence: it could be chance.
 """
 import itertools
+import math
 from collections.abc import Iterator
 
 import torch
@@ -27,7 +28,7 @@ def claims(exam, mine, names: list[str]) -> Iterator[Claim]:
     cases = [(exam.args[i], exam.right[i], mine[i]) for i in exam.all]
     if any(right.values is None or own.values is None for _, right, own in cases):
         return
-    for claim in itertools.chain(in_places(names, cases), in_cases(names, cases),
+    for claim in itertools.chain(in_places(names, cases), one_number(cases), in_cases(names, cases),
                                  how_often(cases), one_side(exam, cases)):
         yield f"In all cases tried, {claim[0]}.", *claim[1:]
     if not hasattr(exam.task, "program"):               # to run these again takes long
@@ -43,6 +44,9 @@ def in_places(names: list[str], cases: list[tuple]) -> Iterator[Claim]:
     wrong = [{i for i, (a, b) in enumerate(zip(right.values, own.values)) if not close(a, b)}
              for _, right, own in cases]
     some = [regions(names, args, right) for args, right, _ in cases]
+    if any({*right.values} - {0, 1} for _, right, _ in cases):      # no mask: 0 and 1 are chance
+        some = [{words: places for words, places in region.items() if "right number" not in words}
+                for region in some]
     for words in dict.fromkeys(itertools.chain(*some)):
         for only in False, True:
             inside = [region.get(words, set()) for region in some]
@@ -146,6 +150,9 @@ def conditions(names: list[str], args: tuple, y: list) -> dict:
         found |= {f"{name} is above 0": x > 0, f"{name} is below 0": x < 0}
     for (a, x), (b, z) in itertools.combinations(numbers, 2):
         found[f"{a} is larger than {b}"] = x > z
+    tensors = [(name, x) for name, x in zip(names, args) if isinstance(x, torch.Tensor) and x.dim()]
+    for (a, x), (b, z) in itertools.combinations(tensors, 2):
+        found[f"{a} and {b} have as many places"] = x.shape[-1] == z.shape[-1]
     if len(y) == 1:
         found["the right result"] = y[0]
         if isinstance(y[0], float):
@@ -195,6 +202,16 @@ def how_often(cases: list[tuple]) -> Iterator[Claim]:
                all(a for a, b in zip(right, own) if b), differ and sum(own) >= 2 * ENOUGH)
 
 
+def one_number(cases: list[tuple]) -> Iterator[Claim]:
+    """One number stands wherever the result is wrong: something is cut off, or left out."""
+    pairs = [pair for _, right, own in cases if len(right.values) == len(own.values)
+             for pair in zip(right.values, own.values) if not close(*pair)]
+    if pairs and all(type(x) is float and math.isfinite(x) for pair in pairs for x in pair):
+        first, wanted = pairs[0][1], {round(a, 2) for a, _ in pairs}
+        yield (f"a wrong number of your result is always {first:.4g}",
+               all(close(first, b) for _, b in pairs), len(wanted) >= ENOUGH)
+
+
 def one_side(exam, cases: list[tuple]) -> Iterator[Claim]:
     """Sets: too much, or too little. Single numbers: too large, or too small."""
     if exam.task.as_set:
@@ -218,24 +235,34 @@ def without(exam, mine, names: list[str]) -> Iterator[Claim]:
     """An argument that does not count, or one that should not."""
     for place, name in enumerate(names):
         own, right = (moved(f, exam, place) for f in (mine.function, exam.task.right))
-        yield (f"Your result does not depend on {name}. The right one does.", not own,
-               right >= ENOUGH)
-        yield (f"Your result depends on {name}. The right one does not.", not right,
-               own >= ENOUGH and name != "mask")
+        yield (f"Your result does not depend on {name}. The right one does.",
+               not any(own) and None not in own, sum(map(bool, right)) >= ENOUGH)
+        yield (f"Your result depends on {name}. The right one does not.", not any(right),
+               sum(map(bool, own)) >= ENOUGH and name != "mask")
 
 
-def moved(function, exam, place: int) -> int:
-    """In how many cases another argument makes another result."""
-    count = 0
+def moved(function, exam, place: int) -> list[bool | None]:
+    """Does another argument make another result? One answer a case; None where it stops."""
+    found: list[bool | None] = []
     for args in (exam.args[i] for i in exam.all):
-        x = args[place]
-        if isinstance(x, (int, float)) or isinstance(x, torch.Tensor) and x.is_floating_point():
-            other = x + 1 if isinstance(x, int) else 0.9 * fresh(x)
+        if (new := other(args[place])) is not None:
             some = [outcome(function, (*args[:place], y, *args[place + 1:]), exam.task.as_set)
-                    for y in (x, other)]
+                    for y in (args[place], new)]
             done = all(result.values is not None for result in some)
-            count += done and not some[0].same_values(some[1])
-    return count
+            found.append(not some[0].same_values(some[1]) if done else None)
+    return found
+
+
+def other(x):
+    """Another argument of the kind. Not all numbers of a tensor change alike: a function of their
+    shares would not see it. A mask stays one."""
+    if isinstance(x, (int, float)):
+        return x + 1 if isinstance(x, int) else 0.9 * x
+    if not isinstance(x, torch.Tensor) or not x.is_floating_point():
+        return None
+    if x.dim() and ((x == 0) | (x == 1)).all():
+        return x.flip(-1)
+    return fresh(x) * torch.linspace(0.9, 0.6, x.numel()).reshape(x.shape)
 
 
 # ---- gradients -----------------------------------------------------------------------------------

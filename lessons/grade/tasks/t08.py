@@ -27,16 +27,19 @@ def simpo_by_hand(chosen, rejected, beta, gamma):
 
 
 def simpo_model(chosen, rejected, beta, gamma, mean="own", margin="asked", scale=True, side=1,
-                careful=True, hinge=False):
+                careful=True, hinge=None):
     w, l = chosen.mean(), rejected.mean()
     if mean == "sum":
         w, l = chosen.sum(), rejected.sum()
     if mean == "one length":
         w, l = chosen.sum() / len(chosen), rejected.sum() / len(chosen)
-    asked = {"asked": gamma, "added": -gamma, "times beta": gamma * beta, "none": 0}[margin]
+    if mean == "p":
+        w, l = w.exp(), l.exp()
+    asked = {"asked": gamma, "added": -gamma, "times beta": gamma * beta, "none": 0,
+             "by beta": gamma / beta}[margin]
     z = side * (beta if scale else 1) * (w - l) - asked
-    if hinge:
-        return torch.relu(1 - z)
+    if hinge is not None:
+        return torch.relu(hinge - z)
     return -F.logsigmoid(z) if careful else -torch.log(torch.sigmoid(z))
 
 
@@ -105,9 +108,18 @@ Example: chosen -1 -3, rejected -2, beta 2, gamma .5. The means are equal. The l
         Mistake("chosen and rejected are exchanged", dict(side=-1),
                 "Which of the two answers does a step against your loss make likelier?",
                 "A loss that falls does not say which answer goes up."),
-        Mistake("it is a hinge: max(0, 1 - z)", dict(hinge=True),
+        Mistake("it is a hinge: max(0, 1 - z)", dict(hinge=1),
                 "Does a pair that is won by 3 still cost something in your loss?",
                 "A hinge is flat where a pair is won. The log of the sigmoid never is."),
+        Mistake("it is a hinge at 0: max(0, -z)", dict(hinge=0),
+                "Does a pair that is just won still cost something in your loss?",
+                "A hinge is flat where a pair is won. The log of the sigmoid never is."),
+        Mistake("gamma is divided by beta", dict(margin="by beta"),
+                "What is the loss at equal means: does it depend on beta?",
+                "The released flag is the ratio gamma / beta. Here gamma stands by itself."),
+        Mistake("the rewards are probabilities, not log-probs", dict(mean="p"),
+                "In which unit is the margin: is it a difference of logarithms?",
+                "Probabilities of unlikely answers are all near 0. Their logarithms still differ."),
         Mistake("the logarithm is taken after a sigmoid that has become 0", dict(careful=False),
                 "What is the sigmoid of -1000 in a computer, and what is its logarithm?",
                 "Use logsigmoid. Far out the sigmoid is rounded to 0, and its log is infinite."),
@@ -136,7 +148,7 @@ def odds_model(logp, mean="logs", result="log-odds", cut=True, alive=True):
         each = logp.clamp_max(-1e-6) if cut else logp
         A, other = each.mean(), torch.log(-torch.expm1(each)).mean()
     else:
-        A = A.clamp_max(-1e-6) if cut else A
+        A = A.clamp_min(-1e-6) if cut == "other side" else A.clamp_max(-1e-6) if cut else A
         other = torch.log(-torch.expm1(A))                  # log(1 - p)
     return {"log-odds": A - other, "odds": (A - other).exp(), "turned": other - A, "p": A,
             "rest": other}[result]
@@ -145,6 +157,8 @@ def odds_model(logp, mean="logs", result="log-odds", cut=True, alive=True):
 def random_answer(rng: Random):
     if rng.random() < 0.2:
         return (torch.zeros(rng.randint(2, 3)),)
+    if rng.random() < 0.1:                                  # nearly certain: the cut is of the mean
+        return (torch.tensor([0.0, 0, -3 * 2 ** -16]),)     # a mean that float32 holds well
     return (logps(rng, rng.randint(1, 4)),)
 
 
@@ -153,7 +167,8 @@ def even_odds(odds, args) -> bool:
 
 
 def twice_is_free(odds, args) -> bool:
-    return abs(float(odds(args[0].repeat(2))) - float(odds(args[0]))) < 1e-3
+    once, twice = float(odds(args[0])), float(odds(args[0].repeat(2)))
+    return once == twice or abs(once - twice) < 1e-3
 
 
 ODDS = Task(
@@ -204,6 +219,9 @@ Example: three tokens with probability .8 each -> log(.8 / .2) = 1.3863.""",
         Mistake("the log-odds are cut off from the gradient", dict(alive=False),
                 "What would ORPO learn from a number without a gradient?",
                 "The log-odds are a part of the loss. Detached, they train nothing."),
+        Mistake("the cut is on the wrong side", dict(cut="other side"),
+                "Your A is cut. Which answers still differ after that?",
+                "An upper bound is a minimum: clamp(max=...). The other one makes all answers equal."),
         Mistake("a certain answer has infinite log-odds", dict(cut=False),
                 "What is 1 - p if p is 1?",
                 "An infinite loss ends a run. Where p can be 1, cut it first."),
@@ -290,7 +308,7 @@ Example: ratios 2 2, good 1 0, mismatched 1 1, beta .5 -> 0.3775 0.6225.""",
         Case((torch.tensor([1.0, -1]), LABELS, torch.tensor([1.0, -0.4]), 0.1), "beta = .1"),
     ),
     laws=(Law("with the other label, a loss must be 1 minus what it was", labels_are_opposite),
-          Law("k must never be below 0", k_is_never_negative)),
+          Law("mismatched ratios far below 0 must all give the same", k_is_never_negative)),
     mistakes=(
         Mistake("each ratio is cut at 0 before the mean is taken", dict(point="early"),
                 "What is k for the ratios -1 and .4?",
