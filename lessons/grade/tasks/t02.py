@@ -132,7 +132,8 @@ def kl_model(p, q, first="p", over=-1, total="sum", zero=0.0, term="right", unit
         terms = -p * q.log()
     else:
         terms = (q if first == "weights" else p) * (p / q).log()
-        terms = terms.masked_fill(p == 0, 0 if zero == "row" else zero) if first != "weights" else terms
+        fill = 0 if zero == "row" else zero
+        terms = terms.masked_fill(p == 0, fill) if first != "weights" else terms
     if first == "q, finite":
         terms = terms.masked_fill(never, 0)
     if zero == "row":

@@ -28,7 +28,8 @@ def mask_model(tokens, pays="assistant", end=True, header=False, shift=1):
     first = 1 if pays == "second on" else 0
     for i, token in enumerate(tokens):
         speaker = i if i in headers else speaker
-        is_turn = speaker >= first and tokens[speaker] == ("user" if pays == "user" else "assistant") or pays == "both"
+        payer = "user" if pays == "user" else "assistant"
+        is_turn = pays == "both" or (tokens[speaker] == payer and speaker >= first)
         ended = pays == "to the end" and "end" in tokens[speaker:i]
         if pays in ("after", "once"):               # only its first header counts
             is_turn = "assistant" in tokens[:i]
@@ -65,11 +66,11 @@ MASK = Task(
     tokens  a list of words, such as ["user", "hi", "assistant", "yo", "end"]
     return  a list with one number less than tokens: 1 where the TARGET pays, else 0
 
-A row is a conversation; either of the two can begin. "user" and "assistant" are headers: they say
-who speaks from there on, up to the next header. What the assistant says pays, in all of its turns: its words and every
-"end", also one between its words. Headers do not pay. What the user says does not pay, even if
-a user types the word "end". The targets are the row without its first token: at each place the
-model must name the next token.
+A row is a conversation; either of the two can begin. "user" and "assistant" are headers: they
+say who speaks from there on, up to the next header. What the assistant says pays, in all of its
+turns: its words and every "end", also one between its words. Headers do not pay. What the user
+says does not pay, even if a user types the word "end". The targets are the row without its first
+token: at each place the model must name the next token.
 Example: the targets of the row above are hi, assistant, yo, end. The mask is [0, 0, 1, 1].""",
     heading="One equation",
     right=response_mask, model=mask_model,
@@ -195,7 +196,7 @@ SFT = Task(
     logp       (B,T) the log-probability of each target, one row for each answer
     mask       (B,T) 1 where the target pays, else 0 (the question, and padding after the answer)
     reduction  "token" or "sequence"
-    return     one number
+    return     one number; its gradient must flow to logp
 
 A paying token has the loss -logp. "token": the mean over all paying tokens of all rows.
 "sequence": for each row the mean over its own paying tokens, then the mean of these B numbers.

@@ -50,7 +50,7 @@ def weights_model(losses, mask, gamma, discount="right", mean="mask", masked=Tru
         share = share.T if discount == "past" else (gap <= 0).float()
     if discount == "later only":
         share = torch.where(gap == 0, 0, share)
-    if discount == "to the gap":                            # no place between them that does not pay
+    if discount == "to the gap":                            # all places up to there pay
         free = (1 - mask).cumsum(0)
         share = share * (free == free[:, None])
     raw = share @ paid
