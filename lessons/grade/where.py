@@ -47,7 +47,8 @@ def in_places(names: list[str], cases: list[tuple]) -> Iterator[Claim]:
     if any({*right.values} - {0, 1} for _, right, _ in cases):      # no mask: 0 and 1 are chance
         some = [{words: places for words, places in region.items() if "right number" not in words}
                 for region in some]
-    for words in dict.fromkeys(itertools.chain(*some)):
+    kinds = dict.fromkeys(itertools.chain(*some))
+    for words in sorted(kinds, key=lambda words: "right number" in words):      # this one last
         for only in False, True:
             inside = [region.get(words, set()) for region in some]
             if only:
@@ -117,7 +118,10 @@ def of_mask(name: str, numbers: list, width: int) -> dict[str, set[int]]:
 def in_cases(names: list[str], cases: list[tuple]) -> Iterator[Claim]:
     wrong = [not right.same_values(own) for _, right, own in cases]
     some = [conditions(names, args, right.values) for args, right, _ in cases]
-    for name in dict.fromkeys(itertools.chain(*some)):
+    each = {f"{name} has one place" for i, name in enumerate(names)     # a number for each place
+            if all(isinstance(args[i], torch.Tensor) and args[i].numel() == len(right.values)
+                   for args, right, _ in cases)}
+    for name in dict.fromkeys(key for case in some for key in case if key not in each):
         values = dict.fromkeys(case.get(name) for case in some)
         truth = all(isinstance(value, (bool, type(None))) for value in values)
         for value in [True] if truth else values if len(values) <= CHOICES else []:

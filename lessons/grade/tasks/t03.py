@@ -22,10 +22,9 @@ def response_mask(tokens):
     return mask[1:]
 
 
-def mask_model(tokens, pays="assistant", end=True, header=False, shift=1):
+def mask_model(tokens, pays="assistant", end=True, header=False, shift=1, first=0):
     headers = [i for i, token in enumerate(tokens) if token in ("user", "assistant")]
     mask, speaker = [], 0
-    first = 1 if pays == "second on" else 0
     for i, token in enumerate(tokens):
         speaker = i if i in headers else speaker
         payer = "user" if pays == "user" else "assistant"
@@ -118,7 +117,7 @@ Example: the targets of the row above are hi, assistant, yo, end. The mask is [0
                 dict(pays="once"),
                 "What happens in your loop when a second \"user\" comes?",
                 "The speaker changes at every header: back to the user, too."),
-        Mistake("the first header is not read", dict(pays="second on"),
+        Mistake("the first header is not read", dict(first=1),
                 "Who speaks in your loop before the second header comes?",
                 "The first token is no target, but it says who speaks. Read it, then drop it."),
         Mistake("the user pays in place of the assistant", dict(pays="user"),
