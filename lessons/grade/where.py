@@ -271,10 +271,12 @@ def other(x):
     shares would not see it. A mask stays one."""
     if isinstance(x, (int, float)):
         return x + 1 if isinstance(x, int) else 0.9 * x
-    if not isinstance(x, torch.Tensor) or not x.is_floating_point():
+    if not isinstance(x, torch.Tensor):
         return None
     if x.dim() and ((x == 0) | (x == 1)).all():
         return x.flip(-1)
+    if not x.is_floating_point():
+        return None
     return fresh(x) * torch.linspace(0.9, 0.6, x.numel()).reshape(x.shape)
 
 
