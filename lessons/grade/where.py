@@ -268,14 +268,12 @@ def moved(function, exam, place: int) -> list[bool | None]:
 
 def other(x):
     """Another argument of the kind. Not all numbers of a tensor change alike: a function of their
-    shares would not see it. A mask stays one."""
+    shares would not see it. Nothing is said of masks: one other mask proves little."""
     if isinstance(x, (int, float)):
         return x + 1 if isinstance(x, int) else 0.9 * x
-    if not isinstance(x, torch.Tensor):
+    if not isinstance(x, torch.Tensor) or not x.is_floating_point():
         return None
     if x.dim() and ((x == 0) | (x == 1)).all():
-        return x.flip(-1)
-    if not x.is_floating_point():
         return None
     return fresh(x) * torch.linspace(0.9, 0.6, x.numel()).reshape(x.shape)
 
