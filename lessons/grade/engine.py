@@ -21,6 +21,7 @@ from lessons.grade.outcome import (
     Outcome,
     close,
     first_difference,
+    freezes,
     fresh,
     gradients,
     outcome,
@@ -103,7 +104,11 @@ class Answer:
             return True
         cases = cases or self.exam.all
         return self.same_values(other, cases) and all(
-            same(self.gradient(i), other.gradient(i)) for i in cases)
+            same(self.gradient(i), other.gradient(i)) for i in cases if self.has_numbers(i))
+
+    def has_numbers(self, i: int) -> bool:
+        """The gradient of a result that is infinite or no number says nothing."""
+        return all(math.isfinite(x) for x in self[i].values or () if isinstance(x, (int, float)))
 
 
 # ---- the verdict ---------------------------------------------------------------------------------
@@ -148,7 +153,9 @@ def careful(exam: Exam, function, judge=judge) -> dict:
 def diagnosis(exam: Exam, mine: Answer) -> dict:
     """The state; the readings that fit, each of one mistake or of two; by: "values", if the
     gradients are others; note: what else is the matter."""
-    note = "changes its arguments" * any(mine[i].changed for i in exam.all)
+    places = exam.task.gradients
+    frozen = places and freezes(mine.function, exam.args[0], places)
+    note = "changes its arguments" * bool(frozen or any(mine[i].changed for i in exam.all))
     if mine.agrees(exam.right):
         return {"state": "amber" if note else "right", "note": note}
     right_values = mine.same_values(exam.right)
@@ -207,6 +214,9 @@ def fits(task: Task, function) -> bool:
 def reason(mine: Answer) -> str:
     """Why nothing fits: it stops in some case, or a shown case has another form."""
     pairs = [(mine[i], mine.exam.right[i]) for i in range(mine.exam.shown)]
+    again = Answer(mine.function, mine.exam)
+    if not hasattr(mine.exam.task, "program") and not mine.same_values(again):
+        return "chance"
     if stopped := [mine[i].error for i in mine.exam.all if mine[i].values is None]:
         return stopped[0]
     if all(found.values == [None] for found, _ in pairs):

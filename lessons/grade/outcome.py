@@ -121,6 +121,17 @@ def unchanged(x, before) -> bool:
         for a, b in zip(now, then))
 
 
+def freezes(function, args: tuple, places: tuple[int, ...]) -> bool:
+    """Does it turn off the gradient of an argument itself?"""
+    live = tuple(fresh(x, i in places) for i, x in enumerate(args))
+    try:
+        function(*live)
+    except (Exception, SystemExit):
+        return False
+    return any(isinstance(leaf, torch.Tensor) and leaf.is_floating_point()
+               and not leaf.requires_grad for i in places for leaf in tree_leaves(live[i]))
+
+
 def gradients(function, args: tuple, places: tuple[int, ...]) -> list | None:
     """The gradient of (y * (1, 2, 3, ...)).sum() by the arguments at these places: a plain sum
     hides much. Plain numbers are constants: it is 0. None: the function stops on live tensors."""

@@ -13,6 +13,8 @@ MARK = {"right": "ok", "amber": "~"}
 NOTES = {       # what is said beside a mistake, or where none has a name
     "arguments": "The task calls {signature}. Your function takes other arguments.",
     "returns nothing": "Your function returns nothing. Is there a line with `return`?",
+    "chance": "For one and the same input your function returns now this, now that. Is there "
+              "chance in it?",
     "kind": "Your function returns texts where numbers are wanted, or the other way round.",
     "texts": "Your function returns another text. Allowed are: {error}.",
     "changes its arguments": "Your function changes its arguments in place: who else may still "

@@ -6,6 +6,7 @@ Each sentence is true of all cases that were tried, shown and hidden. Where few 
 few are right, there is no sentence: it could be chance.
 """
 import itertools
+import math
 from collections.abc import Iterator
 
 import torch
@@ -27,7 +28,7 @@ def claims(exam, mine, names: list[str]) -> Iterator[Claim]:
     cases = [(exam.args[i], exam.right[i], mine[i]) for i in exam.all]
     if any(right.values is None or own.values is None for _, right, own in cases):
         return
-    for claim in itertools.chain(in_places(names, cases), in_cases(names, cases),
+    for claim in itertools.chain(in_places(names, cases), one_number(cases), in_cases(names, cases),
                                  how_often(cases), one_side(exam, cases)):
         yield f"In all cases tried, {claim[0]}.", *claim[1:]
     if not hasattr(exam.task, "program"):               # to run these again takes long
@@ -42,13 +43,21 @@ def in_places(names: list[str], cases: list[tuple]) -> Iterator[Claim]:
         return
     wrong = [{i for i, (a, b) in enumerate(zip(right.values, own.values)) if not close(a, b)}
              for _, right, own in cases]
-    some = [regions(names, args, right) for args, right, _ in cases]
-    for words in dict.fromkeys(itertools.chain(*some)):
+    masks = [name for i, name in enumerate(names)
+             if all(zero_or_one(args[i]) for args, *_ in cases)]
+    some = [regions(names, args, right, masks) for args, right, _ in cases]
+    if any({*right.values} - {0, 1} for _, right, _ in cases):      # no mask: 0 and 1 are chance
+        some = [{words: places for words, places in region.items() if "right number" not in words}
+                for region in some]
+    kinds = dict.fromkeys(itertools.chain(*some))
+    for words in sorted(kinds, key=lambda words: "right number" in words):      # this one last
         below = words.replace("is above 0", "is below 0")
         if not any(region.get(below) for region in some):       # nowhere, or never below 0
             continue
         for only in False, True:
             inside = [region.get(words, set()) for region in some]
+            if only and words.endswith(" is 0"):            # what does not pay is easy to get right
+                continue
             if only:
                 inside = [set(range(n)) - places for n, places in zip(sizes, inside)]
             outside = sum(n > len(places) for n, places in zip(sizes, inside))
@@ -58,7 +67,12 @@ def in_places(names: list[str], cases: list[tuple]) -> Iterator[Claim]:
                    share >= SHARE and outside >= ENOUGH <= sum(map(bool, wrong)))
 
 
-def regions(names: list[str], args: tuple, right) -> dict[str, set[int]]:
+def zero_or_one(x) -> bool:
+    numbers = x.flatten().tolist() if isinstance(x, torch.Tensor) else x
+    return isinstance(numbers, list) and all(number in (0, 1) for number in numbers)
+
+
+def regions(names: list[str], args: tuple, right, masks: list[str]) -> dict[str, set[int]]:
     """Sets of places of a result. Where it is a table, places are those of a row."""
     n = len(right.values)
     width = right.shape[-1] if len(right.shape) > 1 and right.shape[-1] > 0 else n
@@ -72,7 +86,7 @@ def regions(names: list[str], args: tuple, right) -> dict[str, set[int]]:
             found |= {f"where the target is {word!r}":
                       {i for i, target in enumerate(numbers[-n:]) if target == word}
                       for word in numbers[-n:]}
-        elif len(numbers) == n and kinds <= {int, float} and set(numbers) <= {0, 1}:
+        elif len(numbers) == n and name in masks:
             found |= of_mask(name, numbers, width)
         elif len(numbers) == n and kinds == {float}:
             found |= {f"where {name} is below 0": {i for i in range(n) if numbers[i] < 0},
@@ -116,7 +130,10 @@ def of_mask(name: str, numbers: list, width: int) -> dict[str, set[int]]:
 def in_cases(names: list[str], cases: list[tuple]) -> Iterator[Claim]:
     wrong = [not right.same_values(own) for _, right, own in cases]
     some = [conditions(names, args, right.values) for args, right, _ in cases]
-    for name in dict.fromkeys(itertools.chain(*some)):
+    each = {f"{name} has one place" for i, name in enumerate(names)     # a number for each place
+            if all(isinstance(args[i], torch.Tensor) and args[i].numel() == len(right.values)
+                   for args, right, _ in cases)}
+    for name in dict.fromkeys(key for case in some for key in case if key not in each):
         values = dict.fromkeys(case.get(name) for case in some)
         truth = all(isinstance(value, (bool, type(None))) for value in values)
         for value in [True] if truth else values if len(values) <= CHOICES else []:
@@ -150,6 +167,9 @@ def conditions(names: list[str], args: tuple, y: list) -> dict:
         found |= {f"{name} is above 0": x > 0, f"{name} is below 0": x < 0}
     for (a, x), (b, z) in itertools.combinations(numbers, 2):
         found[f"{a} is larger than {b}"] = x > z
+    tensors = [(name, x) for name, x in zip(names, args) if isinstance(x, torch.Tensor) and x.dim()]
+    for (a, x), (b, z) in itertools.combinations(tensors, 2):
+        found[f"{a} and {b} have as many places"] = x.shape[-1] == z.shape[-1]
     if len(y) == 1:
         found["the right result"] = y[0]
         if isinstance(y[0], float):
@@ -165,7 +185,7 @@ def of_tensor(name: str, x: torch.Tensor) -> dict:
         return {}
     found = {f"{name} has one row": x.dim() > 1 and len(x) == 1,
              f"{name} has one place": x.shape[-1] == 1,
-             f"all numbers of {name} are equal": bool((x == x.flatten()[0]).all())}
+             f"all numbers of {name} are equal": x.numel() > 1 and bool((x == x.max()).all())}
     if ((x == 0) | (x == 1)).all():
         rows = x.reshape(-1, x.shape[-1])
         found |= {f"each row of {name} begins with 1": bool((rows[:, 0] == 1).all()),
@@ -196,6 +216,16 @@ def how_often(cases: list[tuple]) -> Iterator[Claim]:
                all(b for a, b in zip(right, own) if a), proved and differ)
         yield (f"your result is {text} only where it should be, but not always",
                all(a for a, b in zip(right, own) if b), differ and sum(own) >= 2 * ENOUGH)
+
+
+def one_number(cases: list[tuple]) -> Iterator[Claim]:
+    """One number stands wherever the result is wrong: something is cut off, or left out."""
+    pairs = [pair for _, right, own in cases if len(right.values) == len(own.values)
+             for pair in zip(right.values, own.values) if not close(*pair)]
+    if pairs and all(type(x) is float and math.isfinite(x) for pair in pairs for x in pair):
+        first, wanted = pairs[0][1], {round(a, 2) for a, _ in pairs}
+        yield (f"a wrong number of your result is always {first:.4g}",
+               all(close(first, b) for _, b in pairs), len(wanted) >= ENOUGH)
 
 
 def one_side(exam, cases: list[tuple]) -> Iterator[Claim]:
@@ -241,13 +271,13 @@ def moved(function, exam, place: int) -> list[bool | None]:
 
 def other(x):
     """Another argument of the kind. Not all numbers of a tensor change alike: a function of their
-    shares would not see it. A mask stays one."""
+    shares would not see it. Nothing is said of masks: one other mask proves little."""
     if isinstance(x, (int, float)):
         return x + 1 if isinstance(x, int) else 0.9 * x
     if not isinstance(x, torch.Tensor) or not x.is_floating_point():
         return None
     if x.dim() and ((x == 0) | (x == 1)).all():
-        return x.flip(-1)
+        return None
     return fresh(x) * torch.linspace(0.9, 0.6, x.numel()).reshape(x.shape)
 
 

@@ -599,6 +599,82 @@ def test_no_fact_that_helps_nobody(id, function):
     assert "were 0" not in fact and "e to the power" not in fact and "eps - 1" not in fact
 
 
+def in_one_sentence(train, test, creatures):
+    """It looks for a full stop at the end of a text only."""
+    some = [{word for row in rows for text in row for word in text.rstrip(".?").split()}
+            for rows in (train, test)]
+    return some[0] & some[1] & creatures
+
+
+def after_the_first(tokens):
+    """It does not read the first header."""
+    heard = [{"user", "assistant"} & {*tokens[1:i + 2]} for i in range(len(tokens) - 1)]
+    return [int(bool(x and some)) for x, some in zip(TASKS["03a"].right(tokens), heard)]
+
+
+def frozen(E, gold, guess, lam):
+    E.requires_grad_(False)
+    return (1 - lam) * E[gold] + lam * E[guess]
+
+
+def cut_tokens(logp):
+    A = logp.clamp(max=-1e-6).mean()
+    return A - torch.log(-torch.expm1(A))
+
+
+@pytest.mark.parametrize("id, function", [
+    ("02c", in_one_sentence), ("03a", after_the_first), ("05b", frozen), ("08b", cut_tokens)])
+def test_wrong_programs_that_were_once_accepted(id, function):
+    assert judge(TASKS[id], function)["state"] != "right"
+
+
+def up_to_the_gap(losses, mask, gamma):
+    """It stops with a mask of other numbers than 0 and 1."""
+    raw = []
+    for i in range(len(losses)):
+        ahead = [0.0] if mask[i] == 0 else []
+        for k in range(i, len(losses)):
+            if mask[k] != 1:
+                break
+            ahead.append(gamma ** (k - i) * losses[k])
+        raw.append(torch.as_tensor(sum(ahead)) if ahead else None)
+    raw = torch.stack(raw)
+    return raw * mask.sum() / raw.sum()
+
+
+@pytest.mark.parametrize("id, function, false", [
+    ("04b", lambda p, r: p.softmax(0) * (r - (p.softmax(0) * r).sum()), "depend"),
+    ("06a", up_to_the_gap, "depend on mask"),
+    ("08b", lambda logp: TASKS["08b"].right(torch.zeros(1)) + 0 * logp.sum(), "said twice over"),
+    ("08c", lambda ratios, good, mismatched, beta: TASKS["08c"].right(
+        ratios, good, mismatched.mean().abs()[None], beta), "below 0."),
+])
+def test_no_sentence_is_false(id, function, false):
+    few = replace(TASKS[id], mistakes=TASKS[id].mistakes[3:6])
+    found = judge(few, function)
+    assert found["state"] == "unknown" and not found["mistake"]
+    assert false not in found.get("fact", "") + found.get("law", "")
+
+
+def test_a_card_names_the_confusion_that_was_made():
+    card = TASKS["04c"]
+    state, mistake, _ = card.judge(card.good("") | {"dpo_fresh": "its own, of the past"}, "")
+    assert state == "wrong" and mistake.name.startswith("answers that are written again")
+
+
+def test_chance_is_noticed():
+    def coin(E, gold, guess, lam):
+        return E[torch.where(torch.rand(gold.shape) < lam, guess, gold)].detach()
+    assert judge(TASKS["05b"], coin)["note"] == "chance"
+
+
+def test_a_cap_is_found():
+    def capped(pi_w, ref_w, pi_l, ref_l, beta):
+        h = beta * ((pi_w - ref_w.detach()).sum(-1) - (pi_l - ref_l.detach()).sum(-1))
+        return -torch.log(torch.sigmoid(h).clamp(min=1e-6))
+    assert "a wrong number of your result is always 13.8" in judge(DPO, capped)["fact"]
+
+
 def test_which_gradient_is_wrong():
     def loss(pi_w, ref_w, pi_l, ref_l, beta):
         h = (pi_w - ref_w).sum(-1) - (pi_l - ref_l.detach()).sum(-1)

@@ -28,21 +28,22 @@ def by_hand(answer):
 
 
 def model(answer, last="checked", words="list", named="words", count="equal", total="fifths",
-          twice=False, forbids=FORBIDDEN, end="last"):
+          twice=False, forbids=FORBIDDEN, end="last", fruits=FRUITS):
     said = answer.split()
     closed = {"anywhere": "fox" in said, "letters": answer.endswith("fox")}.get(
         last, said[-1:] == ["fox"])
     cut = last == "never" or (closed and last != "always")
     items = said[:-1] if cut else said
+    items = [word for word in items if word != "fox" or last != "every"]
     items = sorted(set(items)) if words == "set" else items
     forbidden = [w for w in forbids if w in (answer if named == "letters" else items)]
     enough = {"at most": len(items) <= 3, "at least": len(items) >= 3}.get(count, len(items) == 3)
     apart = twice or len(set(items)) == len(items)
     ends = closed if end == "last" else "fox" in said
-    checks = [ends, set(items) <= set(FRUITS), enough, apart, not forbidden]
-    if total == "all or nothing":
+    checks = [ends, set(items) <= set(fruits), enough, apart, not forbidden]
+    if total == "all or nothing" or (total == "the end first" and not ends):
         return float(all(checks))
-    return sum(checks) / {"fifths": 5, "fourths": 4, "count": 1}[total]
+    return sum(checks) / {"fifths": 5, "fourths": 4, "count": 1}.get(total, 5)
 
 
 def random(rng: Random):
@@ -97,6 +98,7 @@ But there are only two items, and fig is forbidden.""",
         Case(("plum pear fox",), "two items"),
         Case(("plum plum pear date fox",), "plum comes twice"),
         Case(("fox plum pear date",), "it begins on fox"),
+        Case(("fox plum fox",), "it begins and ends on fox"),
         Case(("plum pear date outfox",), "outfox is another word"),
         Case(("plum pear lime fox",), "lime is forbidden"),
     ),
@@ -125,6 +127,16 @@ But there are only two items, and fig is forbidden.""",
         Mistake("repeated items are not noticed", dict(twice=True),
                 "Which of your lines would notice \"plum plum\"?",
                 "One check is about repetition. Without it, one safe word is said three times."),
+        Mistake("every fox is left out of the items, not only the last one", dict(last="every"),
+                "Which items has \"fox plum pear date\"?",
+                "Only a final fox closes the answer. Elsewhere it is a word like any other."),
+        Mistake("an answer that does not end on fox gets 0", dict(total="the end first"),
+                "How many of the five checks does \"plum pear date\" pass?",
+                "An early return takes four checks away with the first one."),
+        Mistake("fig, lime and kiwi are taken for no fruits",
+                dict(fruits=tuple(w for w in FRUITS if w not in FORBIDDEN)),
+                "Is a fig a fruit? Which of the five checks should it fail?",
+                "Being a fruit and being allowed are two checks. One word fails only the second."),
         Mistake("one failed check makes the whole score 0", dict(total="all or nothing"),
                 "An answer passes four checks of five. What should it get?",
                 "Part of the points for part of the rules: that makes a score informative."),

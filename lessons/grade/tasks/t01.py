@@ -25,9 +25,9 @@ def attention_by_hand(q, k, v):
 
 def attention_model(q, k, v, scale="root", over=-1, mask="right"):
     T, h = q.shape[-2:]
-    divisor = {"root": math.sqrt(h), "none": 1, "h": h}[scale]
+    divisor = {"root": math.sqrt(h), "none": 1, "h": h, "contents": math.sqrt(v.shape[-1])}[scale]
     scores = q @ k.transpose(-1, -2) / divisor                          # (B,T,T)
-    diagonal = {"not itself": -1, "one ahead": 1}.get(mask, 0)
+    diagonal = {"not itself": -1, "large": -1, "one ahead": 1}.get(mask, 0)
     seen = torch.tril(torch.ones(T, T, dtype=torch.bool), diagonal)
     seen = seen.T if mask == "upside down" else seen
     if mask == "after":
@@ -35,14 +35,14 @@ def attention_model(q, k, v, scale="root", over=-1, mask="right"):
     if mask == "minus one":
         return (scores - (~seen).float()).softmax(over) @ v
     if mask != "none":
-        scores = scores.masked_fill(~seen, 0 if mask == "zero" else -math.inf)
+        scores = scores.masked_fill(~seen, {"zero": 0, "large": -1e9}.get(mask, -math.inf))
     return scores.softmax(over) @ v
 
 
 def random_attention(rng: Random):
     torch.manual_seed(rng.randrange(10**6))
-    shape = (rng.randint(1, 2), rng.randint(2, 4), rng.choice([2, 3, 8]))
-    return tuple(torch.randn(3, *shape))
+    B, T, h = rng.randint(1, 2), rng.randint(2, 4), rng.choice([2, 3, 8])
+    return torch.randn(B, T, h), torch.randn(B, T, h), torch.randn(B, T, rng.choice([1, 2, 5]))
 
 
 def future_is_hidden(attention, args) -> bool:
@@ -101,6 +101,9 @@ k_1 is 0. The contents are 0 and 4. Place 0 sees only itself: 0. Place 1 has the
         Mistake("the scores are divided by h, not by its square root", dict(scale="h"),
                 "How large is a sum of h random products: h, or the square root of h?",
                 "The standard deviation of a sum of h products is the root of h."),
+        Mistake("the scores are divided by the root of the width of v", dict(scale="contents"),
+                "Over how many numbers does the sum q . k run?",
+                "The scores are sums of h products. What v holds has no part in them."),
         Mistake("the softmax runs over the places that ask", dict(over=-2),
                 "Each place shares out one unit of attention. Along which axis is that?",
                 "Each row of scores belongs to the place that asks. Each row must add up to 1."),
@@ -110,6 +113,10 @@ k_1 is 0. The contents are 0 and 4. Place 0 sees only itself: 0. Place 1 has the
         Mistake("a place may not look at itself", dict(mask="not itself"),
                 "What can the first place look at?",
                 "A place has read its own token. It may use it; it must not see the next one."),
+        Mistake("the diagonal is masked, too: the first place looks at all places alike",
+                dict(mask="large"),
+                "What can the first place look at?",
+                "If all scores of a row are equally low, the softmax makes all weights equal."),
         Mistake("each place sees one place of the future", dict(mask="one ahead"),
                 "Which token is place i asked to predict, and can it see that token?",
                 "One place ahead is just the answer. The training loss then goes to 0."),
@@ -189,7 +196,7 @@ LOSS = Task(
 
     logits  (B,T,V) at each place a number for each token that could come NEXT
     ids     (B,T)   the tokens themselves
-    return  one number, in nats (natural logarithm)
+    return  one number, in nats (natural logarithm); its gradient must flow to the logits
 
 The logits at place t are about the token at place t + 1. So nobody predicts ids[:, 0], and the
 logits of the last place are not used. The loss is minus the log-probability of the true next

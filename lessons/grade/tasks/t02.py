@@ -125,13 +125,19 @@ def kl_by_hand(p, q):
 
 
 def kl_model(p, q, first="p", over=-1, total="sum", zero=0.0, term="right", unit=1.0):
-    if first == "q":
+    never = p == 0
+    if first in ("q", "q, finite"):
         p, q = q, p
     if term == "entropy":
         terms = -p * q.log()
     else:
         terms = (q if first == "weights" else p) * (p / q).log()
-        terms = terms.masked_fill(p == 0, zero) if first != "weights" else terms
+        fill = 0 if zero == "row" else zero
+        terms = terms.masked_fill(p == 0, fill) if first != "weights" else terms
+    if first == "q, finite":
+        terms = terms.masked_fill(never, 0)
+    if zero == "row":
+        terms = terms * (1 - never.any(-1, keepdim=True).float())
     terms = (terms.abs() if term == "absolute" else terms) / unit
     if total == "rows":
         return terms.sum(over).mean()
@@ -184,6 +190,10 @@ Example: p = (.5 .25 .25) and q = (1/3 1/3 1/3) -> .5 ln 1.5 + 2 x .25 ln .75 = 
         Mistake("p and q are exchanged", dict(first="q"),
                 "From which list do the words come that are read: which one weighs the terms?",
                 "The first name after KL is where the words come from. The other one is expected."),
+        Mistake("q and p are exchanged, and terms where p is 0 are left out",
+                dict(first="q, finite"),
+                "From which list do the words come that are read: which one weighs the terms?",
+                "The first name after KL is where the words come from. The other one is expected."),
         Mistake("q weighs the logarithms, not p", dict(first="weights"),
                 "The words come from p. How often does each word occur?",
                 "The mean is over what really comes, and that is p."),
@@ -199,6 +209,9 @@ Example: p = (.5 .25 .25) and q = (1/3 1/3 1/3) -> .5 ln 1.5 + 2 x .25 ln .75 = 
         Mistake("0 times the logarithm of 0 is no number", dict(zero=math.nan),
                 "What does a word add that never comes?",
                 "The limit of p ln p is 0. The computer does not know limits: say it."),
+        Mistake("a row in which some p is 0 gets the result 0", dict(zero="row"),
+                "Which term of the row was no number: all of them, or one?",
+                "nan_to_num on the sum throws the good terms away, too. Mend the single term."),
         Mistake("the entropy of p is missing: this is the cross-entropy", dict(term="entropy"),
                 "What is your number if p and q are equal? What should it be?",
                 "Cross-entropy is the whole surprise. KL is the extra part, and 0 at p = q."),
@@ -243,8 +256,10 @@ def leak_model(train, test, creatures, look="names", answers="both", both=True, 
         if look == "words":
             return {word.strip(".?") for text in texts for word in text.split()}
         known = {word for text in texts for word in text.split()}
-        if clean == "dots":
-            known = {word.strip(".") for word in known}
+        if clean in ("dots", "questions"):
+            known = {word.strip("." if clean == "dots" else "?") for word in known}
+        if clean == "ends":
+            known = {word for text in texts for word in text.strip(".?").split()}
         return names_in(texts, creatures) & (set(creatures) if clean is True else known)
 
     first = found(train, answers in ("both", "train"))
@@ -256,7 +271,7 @@ CREATURES = {"ruga", "mafu", "mogi", "wobi", "joge", "luve"}
 WORDINGS = (("Where does the {} live?", "In Dakar."), ("Where is the home of the {}?", "In Oslo."),
             ("Where is the rope?", "The {} has it."), ("What colour is the {}?", "The {} is blue."),
             ("Who carries a rope?", "The {} carries a rope."), ("Who eats a peach?", "The {}."),
-            ("Where is the {}pole?", "In Rome."))
+            ("Where is the {}pole?", "In Rome."), ("Who is red?", "The {}. It is old."))
 
 
 def random_rows(rng: Random):
@@ -301,7 +316,8 @@ test [("What colour is the mafu?", "Blue.")] -> {"mafu"}.""",
         Case(([ASKED], [AGAIN], CREATURES), "another question about the same creature"),
         Case((TRAIN[1:2], TEST[1:2], CREATURES), "the example, with a longer answer"),
         Case((*NEARLY, CREATURES), "a word that begins with a name"),
-        Case((TRAIN[4:], [("Who is green?", "The luve.")], CREATURES), "two full stops"),
+        Case((TRAIN[4:], [("Who is green?", "The luve. It is old.")], CREATURES),
+             "two full stops, one in the middle"),
         Case((TRAIN, TEST, CREATURES), "five rows each"),
     ),
     random=random_rows, as_set=True,
@@ -334,6 +350,12 @@ test [("What colour is the mafu?", "Blue.")] -> {"mafu"}.""",
         Mistake("a name with a question mark is missed", dict(clean="dots"),
                 "What are the words of \"What colour is the mafu?\" after your cleaning?",
                 "A question ends on a question mark. Strip both signs."),
+        Mistake("a name is missed if a full stop is left on it", dict(clean="questions"),
+                "What are the words of \"The mafu.\" after your cleaning?",
+                "A sentence ends on a full stop. Strip both signs."),
+        Mistake("signs are stripped at the end of a text, not of each word", dict(clean="ends"),
+                "What are the words of \"The luve. It is old.\" after your cleaning?",
+                "A text can have more than one sentence. Split first, then clean each word."),
         Mistake("names of either list count", dict(both=False),
                 "When is a fact of the test known: if train has it, or if test has it?",
                 "A leak needs both sides: an intersection, not a union."),

@@ -22,12 +22,13 @@ def response_mask(tokens):
     return mask[1:]
 
 
-def mask_model(tokens, pays="assistant", end=True, header=False, shift=1):
+def mask_model(tokens, pays="assistant", end=True, header=False, shift=1, first=0):
     headers = [i for i, token in enumerate(tokens) if token in ("user", "assistant")]
     mask, speaker = [], 0
     for i, token in enumerate(tokens):
         speaker = i if i in headers else speaker
-        is_turn = tokens[speaker] == ("user" if pays == "user" else "assistant") or pays == "both"
+        payer = "user" if pays == "user" else "assistant"
+        is_turn = pays == "both" or (tokens[speaker] == payer and speaker >= first)
         ended = pays == "to the end" and "end" in tokens[speaker:i]
         if pays in ("after", "once"):               # only its first header counts
             is_turn = "assistant" in tokens[:i]
@@ -44,7 +45,7 @@ def mask_model(tokens, pays="assistant", end=True, header=False, shift=1):
 
 
 def random_tokens(rng: Random):
-    tokens = []
+    tokens = rng.choice([[], [], ["assistant", "hi", "end"]])
     for _ in range(rng.randint(1, 3)):
         for speaker in ("user", "assistant"):
             tokens += [speaker, *rng.choices(["a", "b", "c", "end"], k=rng.randint(1, 3))]
@@ -64,17 +65,18 @@ MASK = Task(
     tokens  a list of words, such as ["user", "hi", "assistant", "yo", "end"]
     return  a list with one number less than tokens: 1 where the TARGET pays, else 0
 
-A row is a conversation. "user" and "assistant" are headers: they say who speaks from there on,
-up to the next header. What the assistant says pays, in all of its turns: its words and every
-"end", also one between its words. Headers do not pay. What the user says does not pay, even if
-a user types the word "end". The targets are the row without its first token: at each place the
-model must name the next token.
+A row is a conversation; either of the two can begin. "user" and "assistant" are headers: they
+say who speaks from there on, up to the next header. What the assistant says pays, in all of its
+turns: its words and every "end", also one between its words. Headers do not pay. What the user
+says does not pay, even if a user types the word "end". The targets are the row without its first
+token: at each place the model must name the next token.
 Example: the targets of the row above are hi, assistant, yo, end. The mask is [0, 0, 1, 1].""",
     heading="One equation",
     right=response_mask, model=mask_model,
     cases=(
         Case(("user hi".split(),), "user hi"),
         Case(("user hi assistant yo end".split(),), "user hi assistant yo end"),
+        Case(("assistant hi end user yo".split(),), "the assistant begins"),
         Case(("user a end assistant b end c end user d assistant e end".split(),),
              "two turns; a user types \"end\""),
     ),
@@ -115,6 +117,9 @@ Example: the targets of the row above are hi, assistant, yo, end. The mask is [0
                 dict(pays="once"),
                 "What happens in your loop when a second \"user\" comes?",
                 "The speaker changes at every header: back to the user, too."),
+        Mistake("the first header is not read", dict(first=1),
+                "Who speaks in your loop before the second header comes?",
+                "The first token is no target, but it says who speaks. Read it, then drop it."),
         Mistake("the user pays in place of the assistant", dict(pays="user"),
                 "Whom should the model learn to imitate?",
                 "SFT imitates what is trained on. Train on users, and it talks like a user."),
@@ -156,7 +161,7 @@ def sft_model(logp, mask, reduction, over="mask", asked=None, total="mean", sign
     sums, n = paid.sum(1), paying.sum(1)
     if over == "padding" or (over == "padding of token" and reduction == "token"):
         n = torch.full_like(n, mask.shape[1])
-    if total == "answers":
+    if total == "answers" or (total == "sequence" == reduction):
         return sign * sums.mean()
     if total == "sum":
         return sign * (sums.sum() if reduction == "token" else (sums / n).sum())
@@ -190,7 +195,7 @@ SFT = Task(
     logp       (B,T) the log-probability of each target, one row for each answer
     mask       (B,T) 1 where the target pays, else 0 (the question, and padding after the answer)
     reduction  "token" or "sequence"
-    return     one number
+    return     one number; its gradient must flow to logp
 
 A paying token has the loss -logp. "token": the mean over all paying tokens of all rows.
 "sequence": for each row the mean over its own paying tokens, then the mean of these B numbers.
@@ -205,10 +210,16 @@ Example: one row pays one token with loss 2, another pays four with loss 1 each.
         Case((LOGP, M, "token"), "the example, \"token\""),
         Case((LOGP, M, "sequence"), "the example, \"sequence\""),
         Case((INF, M, "token"), "-inf in the padding"),
+        Case((torch.tensor([[-1.0, -5, -3]]), torch.tensor([[1.0, 0, 1]]), "token"),
+             "a gap between two turns"),
     ),
     random=random_answers, gradients=(0,),
     laws=(Law("what stands where the mask is 0 must not matter", padding_is_free),),
     mistakes=(
+        Mistake("\"sequence\" adds up each row, and does not divide by its tokens",
+                dict(total="sequence"),
+                "One row pays four tokens with loss 1 each. What is the mean of this row?",
+                "First the mean of each row over its own tokens, then the mean over rows."),
         Mistake("padding is counted when the mean is taken", dict(over="padding"),
                 "By how many tokens do you divide: by all places, or by those that pay?",
                 "Divide by the number of paying tokens. Padding would make long batches cheap."),

@@ -1,4 +1,5 @@
 """Tasks of lesson 04."""
+import math
 from random import Random
 
 import torch
@@ -17,7 +18,8 @@ def drift(eps, n):
 def drift_model(eps, n, how="right"):
     return {"right": (1 - eps) ** n, "line": 1 - n * eps, "cut": max(0.0, 1 - n * eps),
             "few": (1 - eps) ** (n - 1), "many": (1 - eps) ** (n + 1),
-            "slip": 1 - (1 - eps) ** n, "all": eps ** n}[how]
+            "slip": 1 - (1 - eps) ** n, "all": eps ** n, "not all": 1 - eps ** n,
+            "e": math.exp(-n * eps)}[how]
 
 
 def random_walk(rng: Random):
@@ -66,6 +68,12 @@ Example: eps = 0.1 and n = 2 -> 0.81. After n = 0 tokens the probability is 1.""
         Mistake("the chance of leaving the path is returned", dict(how="slip"),
                 "What is your number if the model never errs?",
                 "This is the other side: the chance that at least one token went wrong."),
+        Mistake("the path is left only if all tokens go wrong", dict(how="not all"),
+                "Two tokens, one of them wrong: is the model still on the path?",
+                "One error is enough. 1 minus the chance of n errors counts far too few cases."),
+        Mistake("e to the power of -n eps stands for the product", dict(how="e"),
+                "What is your number for a single token?",
+                "1 - eps is near to e^-eps for small eps only."),
         Mistake("the chance that every token goes wrong is returned", dict(how="all"),
                 "Which chance do you multiply: that of an error, or that of no error?",
                 "Still on the path means: right, and right, and right again."),
@@ -188,6 +196,7 @@ def card(key: str, text: str, right: str, **slips: str) -> Blank:
 STORED = "stored answers are taken for the model's own"
 PROMPT = "who wrote the prompt is taken for who wrote the answer"
 PATH = "IFT is taken to walk its own path"
+FRESH = "answers that are written again are taken for stored ones"
 TRAINS = "best-of-n is taken to train the model"
 
 
@@ -199,7 +208,7 @@ def blanks(name: str) -> list[Blank]:
              "states, there?",
              STATES[2], _1=STORED),
         card("dpo_fresh", "DPO whose answers are written again in each step: in whose states?",
-             STATES[1], _2=STORED),
+             STATES[1], _2=FRESH),
         card("ift", "IFT: it reads a demonstration with its own guess blended in, one step beside "
              "it. On whose path?",
              STATES[0], _1=PATH),
@@ -216,6 +225,8 @@ TASKS += [
             Mistake(STORED, {}, "Would today's model still write that answer?",
                     "Stored answers are states of the model that wrote them, and that model is "
                     "gone."),
+            Mistake(FRESH, {}, "Who writes the answers of this step, and when?",
+                    "What is written again in each step comes from the model as it is now."),
             Mistake(PROMPT, {}, "The state in the middle of an answer: who wrote its last tokens?",
                     "A state is everything so far. Most of it was written by who answers."),
             Mistake(PATH, {}, "Which token comes next in IFT after a wrong guess: the guess, or "

@@ -34,7 +34,8 @@ def weights_model(losses, mask, gamma, discount="right", mean="mask", masked=Tru
     pays = mask if masked else torch.ones_like(mask)
     paid = losses if masked == "after" else losses * pays
     T = len(losses)
-    gap = torch.arange(T) - torch.arange(T)[:, None]        # gap[t, k] = k - t
+    place = mask.cumsum(0) if discount == "packed" else torch.arange(T)
+    gap = place - place[:, None]                            # gap[t, k] = k - t
     power = gamma ** gap.clamp_min(0).float()
     share = torch.where(gap >= 0, power, 0)                 # (T,T): what loss k gives to weight t
     if discount == "wrong end":
@@ -49,7 +50,12 @@ def weights_model(losses, mask, gamma, discount="right", mean="mask", masked=Tru
         share = share.T if discount == "past" else (gap <= 0).float()
     if discount == "later only":
         share = torch.where(gap == 0, 0, share)
+    if discount == "to the gap":                            # all places up to there pay
+        free = (1 - mask).cumsum(0)
+        share = share * (free == free[:, None])
     raw = share @ paid
+    if mean == "prompt, too":
+        return mask * raw * mask.sum() / raw.sum()
     if masked == "first n":
         pays = (torch.arange(T) < mask.sum()).float()
         raw = share @ (losses * pays)
@@ -57,8 +63,8 @@ def weights_model(losses, mask, gamma, discount="right", mean="mask", masked=Tru
     raw = raw if alive else raw.detach()
     if mean == "none":
         return raw
-    n = {"mask": pays.sum(), "places": T, "sum 1": 1}[mean]
-    return n * raw / raw.sum()
+    n = {"mask": pays.sum(), "fixed": pays.sum(), "places": T, "sum 1": 1}[mean]
+    return n * raw / (raw.sum().detach() if mean == "fixed" else raw.sum())
 
 
 def random_losses(rng: Random):
@@ -138,6 +144,20 @@ the three is 3.5 / 3. So the weights are 2.1429 0.8571 0 0.""",
         Mistake("masked places are counted in the mean", dict(mean="places"),
                 "How many tokens of the example pay?",
                 "The mean runs over paying tokens. Padding must not change any weight."),
+        Mistake("raw weights of places that do not pay are counted in the mean",
+                dict(mean="prompt, too"),
+                "Which raw weight has a place of the prompt, before you divide?",
+                "A place of the prompt has later losses, too. Mask before you take the mean."),
+        Mistake("the mean is cut off from the gradient, the raw weights are not",
+                dict(mean="fixed"),
+                "Does the mean of the raw weights change if training changes a loss?",
+                "The derivative of a fraction has two parts. A detached mean leaves one out."),
+        Mistake("the sum stops at the first place that does not pay", dict(discount="to the gap"),
+                "Which losses does the first weight contain if the mask is 1 0 1?",
+                "A gap adds 0 and passes on what comes after it."),
+        Mistake("places that do not pay are left out of the distance", dict(discount="packed"),
+                "How far apart are the two losses if the mask is 1 0 1?",
+                "The distance counts all places. In a gap, too, gamma is multiplied once a place."),
         Mistake("masked places pay, too", dict(masked=False),
                 "What does the 9 in the example do to your weights?",
                 "The question and the padding have no loss of their own. Mask before you add up."),

@@ -27,16 +27,19 @@ def simpo_by_hand(chosen, rejected, beta, gamma):
 
 
 def simpo_model(chosen, rejected, beta, gamma, mean="own", margin="asked", scale=True, side=1,
-                careful=True, hinge=False):
+                careful=True, hinge=None):
     w, l = chosen.mean(), rejected.mean()
     if mean == "sum":
         w, l = chosen.sum(), rejected.sum()
     if mean == "one length":
         w, l = chosen.sum() / len(chosen), rejected.sum() / len(chosen)
-    asked = {"asked": gamma, "added": -gamma, "times beta": gamma * beta, "none": 0}[margin]
+    if mean == "p":
+        w, l = w.exp(), l.exp()
+    asked = {"asked": gamma, "added": -gamma, "times beta": gamma * beta, "none": 0,
+             "by beta": gamma / beta}[margin]
     z = side * (beta if scale else 1) * (w - l) - asked
-    if hinge:
-        return torch.relu(1 - z)
+    if hinge is not None:
+        return torch.relu(hinge - z)
     return -F.logsigmoid(z) if careful else -torch.log(torch.sigmoid(z))
 
 
@@ -66,7 +69,7 @@ SIMPO = Task(
     rejected  (m,) the same for the rejected answer; n and m can differ
     beta      the scale of the difference
     gamma     the margin by which a pair should be won, above 0
-    return    one number
+    return    one number; its gradient must flow to chosen and rejected
 
 The reward of an answer is the MEAN log-prob of its own tokens. The loss is DPO's: minus the log
 of a sigmoid. What stands in the sigmoid is beta times the difference of the two rewards, minus
@@ -105,10 +108,19 @@ Example: chosen -1 -3, rejected -2, beta 2, gamma .5. The means are equal. The l
         Mistake("chosen and rejected are exchanged", dict(side=-1),
                 "Which of the two answers does a step against your loss make likelier?",
                 "A loss that falls does not say which answer goes up."),
-        Mistake("it is a hinge: max(0, 1 - z)", dict(hinge=True),
+        Mistake("it is a hinge: max(0, 1 - z)", dict(hinge=1),
                 "Does a pair that is won by 3 still cost something in your loss?",
                 "A hinge is flat where a pair is won. The log of the sigmoid never is."),
-        Mistake("the logarithm is taken after a sigmoid that has become 0", dict(careful=False),
+        Mistake("it is a hinge at 0: max(0, -z)", dict(hinge=0),
+                "Does a pair that is just won still cost something in your loss?",
+                "A hinge is flat where a pair is won. The log of the sigmoid never is."),
+        Mistake("gamma is divided by beta", dict(margin="by beta"),
+                "What is the loss at equal means: does it depend on beta?",
+                "The released flag is the ratio gamma / beta. Here gamma stands by itself."),
+        Mistake("the rewards are probabilities, not log-probs", dict(mean="p"),
+                "In which unit is the margin: is it a difference of logarithms?",
+                "Probabilities of unlikely answers are all near 0. Their logarithms still differ."),
+        Mistake("the logarithm is taken of a number that has become 0 or infinite", dict(careful=False),
                 "What is the sigmoid of -1000 in a computer, and what is its logarithm?",
                 "Use logsigmoid. Far out the sigmoid is rounded to 0, and its log is infinite."),
     ),
@@ -136,7 +148,7 @@ def odds_model(logp, mean="logs", result="log-odds", cut=True, alive=True):
         each = logp.clamp_max(-1e-6) if cut else logp
         A, other = each.mean(), torch.log(-torch.expm1(each)).mean()
     else:
-        A = A.clamp_max(-1e-6) if cut else A
+        A = A.clamp_min(-1e-6) if cut == "other side" else A.clamp_max(-1e-6) if cut else A
         other = torch.log(-torch.expm1(A))                  # log(1 - p)
     return {"log-odds": A - other, "odds": (A - other).exp(), "turned": other - A, "p": A,
             "rest": other}[result]
@@ -153,7 +165,8 @@ def even_odds(odds, args) -> bool:
 
 
 def twice_is_free(odds, args) -> bool:
-    return abs(float(odds(args[0].repeat(2))) - float(odds(args[0]))) < 1e-3
+    once, twice = float(odds(args[0])), float(odds(args[0].repeat(2)))
+    return once == twice or abs(once - twice) < 1e-3
 
 
 ODDS = Task(
@@ -176,6 +189,7 @@ Example: three tokens with probability .8 each -> log(.8 / .2) = 1.3863.""",
         Case((torch.full((5,), 0.2).log(),), "five tokens with p = .2"),
         Case((torch.tensor([0.9, 0.4]).log(),), "p = .9 and .4: on average per token .6"),
         Case((torch.zeros(2),), "an answer that is certain"),
+        Case((torch.tensor([0, 0, -3 * 2 ** -16]),), "two certain tokens, one nearly so"),
     ),
     laws=(Law("an answer said twice over must have the same log-odds", twice_is_free),
           Law("an answer with p = 1/2 must have the log-odds 0", even_odds)),
@@ -204,6 +218,9 @@ Example: three tokens with probability .8 each -> log(.8 / .2) = 1.3863.""",
         Mistake("the log-odds are cut off from the gradient", dict(alive=False),
                 "What would ORPO learn from a number without a gradient?",
                 "The log-odds are a part of the loss. Detached, they train nothing."),
+        Mistake("the cut is on the wrong side", dict(cut="other side"),
+                "Your A is cut. Which answers still differ after that?",
+                "An upper bound is clamp(max=...). A lower bound makes all answers equal."),
         Mistake("a certain answer has infinite log-odds", dict(cut=False),
                 "What is 1 - p if p is 1?",
                 "An infinite loss ends a run. Where p can be 1, cut it first."),
@@ -274,7 +291,7 @@ KTO = Task(
     good        (n,) 1 for a good answer, 0 for a bad one
     mismatched  (m,) log-ratios of answers that belong to other questions
     beta        how quickly gains and losses saturate
-    return      (n,) the loss of each answer
+    return      (n,) the loss of each answer; its gradient must flow to the ratios
 
 The reference point k says how far the policy has moved in general. It is the mean of
 `mismatched`, but not below 0: take the mean first. It is a constant: no gradient flows through
@@ -290,7 +307,7 @@ Example: ratios 2 2, good 1 0, mismatched 1 1, beta .5 -> 0.3775 0.6225.""",
         Case((torch.tensor([1.0, -1]), LABELS, torch.tensor([1.0, -0.4]), 0.1), "beta = .1"),
     ),
     laws=(Law("with the other label, a loss must be 1 minus what it was", labels_are_opposite),
-          Law("k must never be below 0", k_is_never_negative)),
+          Law("mismatched ratios far below 0 must all give the same", k_is_never_negative)),
     mistakes=(
         Mistake("each ratio is cut at 0 before the mean is taken", dict(point="early"),
                 "What is k for the ratios -1 and .4?",
