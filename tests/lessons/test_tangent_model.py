@@ -6,7 +6,7 @@ import sys
 
 import pytest
 import torch
-from running import ROOT, tiny_folder
+from running import ROOT, SMALL
 from tiny import (
     CPU,
     FORMS,
@@ -21,6 +21,7 @@ from tiny import (
 )
 
 from nanouft.data.batches import collate
+from nanouft.gpt import GPT
 from nanouft.models import load
 from nanouft.objective import write_logp
 from nanouft.sampling import generate
@@ -125,10 +126,10 @@ def test_directions_add_up():
          "the changes of the logits add up")
 
 
-def test_the_lesson_on_it_runs(tmp_path, monkeypatch, capsys):
+def test_the_lesson_on_it_runs(monkeypatch, capsys):
     """A base of one layer, one step; the numbers of each line that the lesson prints below a
     heading."""
-    monkeypatch.setattr(load, "BASE", tiny_folder(tmp_path / "small"))
+    monkeypatch.setattr(load, "shipped_base", lambda: GPT(SMALL, seed=0))
     for name, value in {"STEPS": [1], "RATES": [1e-4], "TESTS": 2}.items():
         monkeypatch.setattr(tangent, name, value)
     tangent.part_ways()
