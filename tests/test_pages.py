@@ -81,8 +81,8 @@ def test_nothing_overflows_and_buttons_are_large_enough(b, file, name):
             hidden = where(b, "#actions button", "r.width && (r.bottom > innerHeight || r.top < 0)")
             assert not hidden or height < 300, f"{at}: what to do is in sight"
             assert b.js("document.documentElement.scrollWidth") == width, at
-            outside = where(b, "header *, main *, #stage *, footer *",
-                            f"r.width && r.right > innerWidth + 1 && !e.closest({SCROLLED[name]!r})")
+            outside = where(b, "header *, main *, #stage *, footer *", "r.width && "
+                            f"r.right > innerWidth + 1 && !e.closest({SCROLLED[name]!r})")
             least = 24 if name != "lake" else 32 if height < 520 else 40
             small = where(b, PRESSED[name],
                           f"e.offsetHeight && e.offsetHeight < {least} && !e.closest('label')")
@@ -102,7 +102,7 @@ def test_every_stop_of_the_tab_key_has_a_name(b, file, name):
 @every_page
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 @pytest.mark.skipif(not os.environ.get("NANOUFT_AXE"),
-                    reason="NANOUFT_AXE does not name axe.min.js, axe-core does not look at the page")
+                    reason="NANOUFT_AXE does not name axe.min.js, no page is looked at with it")
 def test_axe_finds_nothing(b, file, name, dark):
     for width in (320, 1400):
         for state in STATES[name]:

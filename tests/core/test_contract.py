@@ -75,10 +75,7 @@ def test_a_column_of_one_method_is_computed_where_answers_are_sampled(here, tiny
     same_each(start_model(here / "d")[0].state_dict(), start_model(str(tiny_base))[0].state_dict(),
               "LAW: the model itself as its teacher teaches nothing", 0)
     assert "teaches nothing" not in capsys.readouterr().out, "no reward is missed"
-    for wrong, words in (((), "--teacher DIR ... is needed"), (("--teacher", "no"), "no"),
-                         ((*one, "x"), "one folder")):
-        one_error(call(train.main, *argv, *wrong, "--out", here / "e"), capsys.readouterr().err,
-                  words)
+    one_error(call(train.main, *argv, "--teacher", "no"), capsys.readouterr().err, "no such folder")
     answers, _ = encode([Row(roles={"answer": (say("user", "a green"), say("assistant", "house"))})]
                         * 2, NANO, 64)
     distill, model = OBJECTIVES["distill"], start_model(str(tiny_base))[0]
@@ -155,27 +152,7 @@ def test_skills_choose_families():
             "rows to train on and rows held out are of the families wanted"
 
 
-def test_flags_of_the_world_are_checked(here, capsys):
-    for argv, words in ((["--skills", "sums"], ["--skills", "sums"]),
-                        (["--skills", "A:B"], ["--skills A:B", "1 kind"]),
-                        (["--mix", "1:1"], ["--mix", "demos only"]),
-                        (["--skills", "rules_new"], ["rules_new"]),
-                        (["--objective", "uft", "--mix", "1:x"], ["--mix 1:x", "2 whole numbers"]),
-                        (["--objective", "uft", "--mix", "1"], ["--mix 1", "2 whole"]),
-                        (["--objective", "uft", "--mix", "0:0"], ["--mix 0:0"]),
-                        (["--objective", "uft", "--skills", "A:B:all"], ["3 sets"]),
-                        (["--data", "x.jsonl", "--skills", "A"],
-                         ["--skills", "belongs to NanoWorld"]),
-                        (["--data", "x.jsonl", "--mix", "1:1"], ["--mix", "belongs to NanoWorld"]),
-                        (["--objective", "kto", "--noise", "0.1"], ["--noise", "labels"])):
-        one_error(call(train.main, *argv), capsys.readouterr().err, *words)
-
-
-def test_settings_of_the_world_have_limits(here, capsys):
-    for argv in (["--n", "0"], ["--n", "1001"], ["--demos", "-1"], ["--demos", "100001"],
-                 ["--demos", "1", "--noise", "1.5"], ["--demos", "1", "--noise", "-0.1"],
-                 ["--noise", "0.5"]):
-        one_error(call(show.main, *argv), capsys.readouterr().err, argv[-2])
+def test_noisy_demonstrations_of_the_world(here):
     assert call(show.main, "--demos", 20, "--noise", 1) == 0
     rows = [json.loads(line)
             for line in (here / "out/demos.jsonl").read_text(encoding="utf-8").splitlines()]

@@ -1,7 +1,6 @@
 """The reward model: its loss, what it reads, leaves behind and says about itself. And the reward
 function of a user."""
 import math
-import os
 
 import numpy as np
 import pytest
@@ -9,7 +8,7 @@ import torch
 from running import DEMOS, PAIRS, QUICK, call, lines, metrics, one_error
 from tiny import CPU, same, tiny
 
-from nanouft import evaluate, reward, sample, train, world
+from nanouft import evaluate, reward, train, world
 from nanouft.data.batches import encode
 from nanouft.data.rows import demo_rows
 from nanouft.errors import UserError
@@ -134,15 +133,10 @@ def test_what_is_no_reward_model_is_named(made, tiny_base, tmp_path):
         load(tmp_path)
 
 
-@pytest.mark.parametrize("rows, more, words",
-                         [(PAIRS, ["--rows", 5], ["--rows", "belongs to NanoWorld"]),
-                          (DEMOS[:2], [], ["needs pairs"]),
-                          (PAIRS[:1], [], ["hold out", "two prompts"]),
-                          (PAIRS, ["--lr", 1e30, "--steps", 5], ["diverged", "--lr"])])
-def test_data_that_teaches_no_reward_is_one_line(rows, more, words, here, tiny_base, capsys):
-    file = lines(here / "rows.jsonl", rows)
-    one_error(call(reward.main, "--data", file, "--init", tiny_base, *more),
-              capsys.readouterr().err, *words)
+def test_a_reward_that_diverges_is_one_line(here, tiny_base, capsys):
+    file = lines(here / "rows.jsonl", PAIRS)
+    one_error(call(reward.main, "--data", file, "--init", tiny_base, "--lr", 1e30, "--steps", 5),
+              capsys.readouterr().err, "diverged", "--lr")
 
 
 # ---- pairs and what is said of them --------------------------------------------------------------
@@ -292,19 +286,6 @@ def test_a_bad_function_is_one_line(text, here, capsys):
               capsys.readouterr().err, *BAD[text])
 
 
-@pytest.mark.parametrize("name, words", [("none.py:f", ["none.py", "No such file"]),
-                                         (".:f", [".:f", "no such folder"]),
-                                         ("mine.py", ["which function?", '"long"']),
-                                         ("mine.py:", ["which function?"]),
-                                         ("pipe.py:f", ["pipe.py", "pipe"])])
-def test_a_function_that_is_not_there(name, words, here, capsys):
-    function(here, LONG)
-    os.mkfifo(here / "pipe.py")
-    code = call(sample.main, "base", "--best-of", 2, "--reward", name, "--prompt", "x")
-    one_error(code, capsys.readouterr().err, *words)
-    assert not (here / "out").exists()
-
-
 def run_on(here, tiny_base, rows, name: str, *more) -> int:
     return call(train.main, "--objective", name, "--data", lines(here / "d.jsonl", rows), "--init",
                 tiny_base, "--batch-size", 4, "--max-new", 4, "--steps", 2, *QUICK, *more)
@@ -408,9 +389,6 @@ def test_answers_to_rows_held_out_are_rewarded(made, here, tiny_base, brief, cap
     greedy, best = (float(line.split("reward ")[1].split()[0])
                     for line in capsys.readouterr().out.splitlines()[-2:])
     assert best > greedy
-    for more, words in ((["--best-of", 3], ["--reward"]),
-                        (["--max-new", 3], ["--max-new", "--reward"])):
-        one_error(call(evaluate.main, *argv, *more), capsys.readouterr().err, *words)
 
 
 # ---- demonstrations that judges keep -------------------------------------------------------------

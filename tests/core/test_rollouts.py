@@ -7,7 +7,7 @@ from dataclasses import fields, replace
 import numpy as np
 import pytest
 import torch
-from running import DEMOS, QUICK, call, lines, metrics, one_error
+from running import DEMOS, QUICK, call, lines, metrics
 from safetensors.torch import load_file
 from tiny import CPU, NANO, TINY, Form, pure, same, value_and_grads
 
@@ -455,7 +455,7 @@ def test_a_learnt_reward_becomes_a_score_for_una(monkeypatch):
     same(col.score, torch.sigmoid(col.reward), "sigma(reward), UNA's score", 1e-6)
 
 
-def test_a_learnt_reward_and_prompts_of_a_file(here, tiny_base, monkeypatch, capsys):
+def test_a_learnt_reward_and_prompts_of_a_file(here, tiny_base, monkeypatch):
     monkeypatch.setattr("nanouft.rewards.scorer.reward_hash", lambda name, rows: "-" + name)
     monkeypatch.setattr("nanouft.rewards.scorer.load", lambda folder, device: long_answers)
     assert go(tiny_base, "rloo", "w", "--reward", "out/reward", "--steps", 2) == 0
@@ -476,8 +476,6 @@ def test_a_learnt_reward_and_prompts_of_a_file(here, tiny_base, monkeypatch, cap
     assert (here / "a/model.safetensors").read_bytes() \
         == (here / "b/model.safetensors").read_bytes(), \
         "LAW: only the prompts of a file are read; answers may be missing"
-    capsys.readouterr()
-    one_error(call(train.main, *argv), capsys.readouterr().err, "exact score", "--reward DIR")
 
 
 # ---- probe worlds --------------------------------------------------------------------------------

@@ -6,7 +6,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from running import DEMOS, QUICK, call, lines, one_error
 from tiny import (
     CPU,
     DATA,
@@ -22,7 +21,7 @@ from tiny import (
     value_and_grads,
 )
 
-from nanouft import train, world
+from nanouft import world
 from nanouft.data.batches import encode
 from nanouft.data.rows import Row
 from nanouft.data.tokenizer import Tokenizer
@@ -241,13 +240,3 @@ def test_every_model_reads_with_its_own_tokenizer(tmp_path):
     same(column([str(tmp_path)]), [row["answer"][e.seqs["answer"].mask[1:] > 0].mean()
                                    for row, e in zip(scored, encoded)],
          "rbar is the mean over the aligned model's own tokens of the same answer", 1e-6)
-
-
-# ---- the command ---------------------------------------------------------------------------------
-def test_the_command_asks_for_aligned_models(here, tiny_base, capsys):
-    file = lines(here / "d.jsonl", DEMOS)
-    argv = ("--objective", "poft", "--data", file, "--init", tiny_base, "--steps", 2,
-            "--batch-size", 4, *QUICK)
-    one_error(call(train.main, *argv), capsys.readouterr().err, "--aligned DIR", "--data")
-    one_error(call(train.main, *argv, "--aligned", "nowhere"), capsys.readouterr().err, "nowhere")
-    assert call(train.main, *argv, "--aligned", tiny_base) == 0
