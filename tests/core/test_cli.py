@@ -250,8 +250,6 @@ def test_half_a_torchrun_is_one_line(env, capsys, monkeypatch):
 
 # ---- what comes from others ----------------------------------------------------------------------
 def test_control_characters_are_shown_as_text(here, tiny_base, capsys, monkeypatch):
-    """Data and answers may hold an escape sequence: on the terminal and in samples.md it is
-    text."""
     bad = "\x1b[2J\x9b31m\u202e\x07"
     file = lines(here / "d.jsonl", [{"prompt": f"Say {d} {bad}", "response": f"{bad} {d}", bad: 1}
                                     for d in range(30)])
@@ -384,7 +382,6 @@ def test_marks_are_not_part_of_an_answer(tiny_base, monkeypatch):
 
 @pytest.mark.parametrize("closed", [False, True])
 def test_piped_input_is_no_chat(closed, tiny_base, monkeypatch, capsys):
-    """Three NanoWorld prompts are answered instead of waiting for somebody to type."""
     with open(os.devnull) as nothing:
         monkeypatch.setattr(sys, "stdin", None if closed else nothing)
         assert call(sample.main, tiny_base, tiny_base, "--max-new", 3) == 0

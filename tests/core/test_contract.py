@@ -65,8 +65,6 @@ def test_a_new_objective_is_one_file_and_one_line(here, tiny_base, monkeypatch, 
 
 
 def test_a_column_of_one_method_is_computed_where_answers_are_sampled(here, tiny_base, capsys):
-    """Nothing but its file knows the column's name. No reward is needed for prompts of the
-    user's."""
     file, one = lines(here / "p.jsonl",
                       [{"prompt": d["prompt"]} for d in DEMOS]), ("--teacher", tiny_base)
     argv = ("--objective", "distill", "--init", tiny_base, "--steps", 2, "--batch-size", 2, *QUICK,

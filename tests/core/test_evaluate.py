@@ -123,7 +123,6 @@ def test_wordings_of_one_fact_are_drawn_together():
 
 
 def test_every_chunk_has_random_numbers_of_its_own():
-    """600 samples of one prompt are 600 samples, not 300 twice."""
     model = nano()
     rows = [Row((Turn("user", "x"),))] * 600
     said = [tuple(a.ids) for a in answer_rows(model, NANO, rows, max_new=4, temperature=1.0,

@@ -140,7 +140,6 @@ def test_other_settings_are_another_harvest(made, capsys, more, words):
 
 
 def test_a_person_may_judge_and_what_is_empty_is_not_there(made):
-    """A function that gives every answer 0 leaves labels to fill in (docs/data.md)."""
     place, flags = made
     (place / "my.py").write_text("def nobody(prompts, answers, **others):\n    return [0.0] * "
                                  "len(answers)\n")

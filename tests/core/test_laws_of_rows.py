@@ -17,7 +17,6 @@ from running import PAIRS, ROOT, call, lines, metrics
 from safetensors.torch import save_file
 from tiny import (
     CPU,
-    NANO,
     Form,
     batch_of,
     nano,
@@ -30,7 +29,7 @@ from tiny import (
     value_and_grads,
 )
 
-from nanouft import pretrain, reward, simple, world
+from nanouft import pretrain, reward
 from nanouft.data.batches import Encoded
 from nanouft.data.rows import Row, Turn
 from nanouft.errors import Diverged
@@ -38,8 +37,8 @@ from nanouft.eval import held_out, scores
 from nanouft.loop import Device, Step, warmup_cosine
 from nanouft.models.load import BASE, grow_vocab, new_rows, start_model
 from nanouft.models.save import write_gpt
-from nanouft.objective import Batch, Columns, Seqs
-from nanouft.objectives import OBJECTIVES, ift, kto, ppo, una
+from nanouft.objective import Batch, Columns
+from nanouft.objectives import OBJECTIVES, ift, kto, una
 from nanouft.objectives.grpo import standardised
 from nanouft.objectives.on_policy import step_metrics
 from nanouft.rewards import own_reward
@@ -62,33 +61,6 @@ def two_answers(**known) -> Batch:
 
 
 # ---- on-policy -----------------------------------------------------------------------------------
-@pytest.mark.parametrize("name", ["reinforce", "rloo", "grpo"])
-def test_every_token_of_an_answer_gets_the_answers_push(name):
-    """LAW: at the first step the gradient is -advantage at each token; GRPO divides it by the
-    answer's length."""
-    form, adv = Form(name, settings(name, beta=0.0)), torch.tensor([1.0, -2.0], dtype=torch.float64)
-    batch = two_answers(advantage=[1.0, -2.0])
-    mask = batch.seqs["answer"].mask.double()
-    _, grads = value_and_grads(form, batch)
-    per = torch.tensor(LENGTHS if name == "grpo" else (1, 1), dtype=torch.float64)
-    same(grads["answer"], -(adv / per)[:, None] * mask / 2,
-         f"{name}: minus the advantage at each of its tokens")
-
-
-def test_the_critics_loss_in_a_plain_loop():
-    """The worse of two squared errors: of the value, and of the value held within eps of the old
-    one."""
-    s = two_answers().seqs["answer"]
-    new, old, goal = (torch.linspace(a, b, 10, dtype=torch.float64).view(2, 5)
-                      for a, b in ((0, 3), (2, 1), (-1, 2)))
-    s.extra = {"values": new, "old_values": old, "returns": goal}
-    want = torch.zeros(2, 5, dtype=torch.float64)
-    for i, t in s.mask.nonzero().tolist():
-        v, before, aim = (float(x[i, t]) for x in (new, old, goal))
-        want[i, t] = max((v - aim) ** 2, (min(max(v, before - 0.2), before + 0.2) - aim) ** 2) / 2
-    same(ppo.value_loss(s, 0.2) * s.mask, want, "PPO's clipped loss of values")
-
-
 def test_both_sides_of_a_clip_are_counted():
     """One of 8 tokens has moved up by half, one down by half. RLOO clips whole answers: both of
     them."""
@@ -382,13 +354,6 @@ def test_the_schedule_of_train(steps):
          "linear up, a cosine down")
 
 
-def test_simple_has_the_schedule_of_train(rates, capsys):
-    rows = world.rows("train", "demos", 15 * simple.ROWS, seed=0, skills=("rules", "sum"))
-    simple.teach(nano(), rows, NANO, "sft", 15)
-    same([x / simple.LEARNING_RATE["sft"] for x in rates], up_and_down(15),
-         "linear up, a cosine down")
-
-
 def test_the_schedule_of_a_reward(rates, here, tiny_base, brief):
     data = lines(here / "pairs.jsonl", PAIRS)
     assert call(reward.main, "--data", data, "--init", tiny_base, "--steps", 15, "--lr", 0.5e-3,
@@ -434,14 +399,6 @@ def test_one_number_that_is_not_finite_is_refused(value, tmp_path):
 
 
 # ---- means, defaults, words ----------------------------------------------------------------------
-def test_a_mean_is_over_the_tokens_of_an_answer():
-    ids = torch.zeros(2, 5, dtype=torch.long)
-    s = Seqs(ids, ids, two_answers().seqs["answer"].mask, torch.ones(2, 5))
-    x = torch.arange(10.0).view(2, 5)
-    same(s.sum(x), [3.0, 35.0], "sum over answer tokens", 1e-6)
-    same(s.mean(x), [1.0, 7.0], "mean over answer tokens", 1e-6)
-
-
 def test_default_rates_are_those_that_were_chosen_on_validation():
     """The table `| objective | rate | mean score | at the other rates |` of the documents."""
     texts = [f.read_text(encoding="utf-8") for f in sorted((ROOT / "docs").glob("*.md"))]

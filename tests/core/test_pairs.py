@@ -139,19 +139,6 @@ def test_dpo_of_means_is_dpo_where_answers_have_one_token():
          "answers of n tokens: the mean with n times the beta is the sum")
 
 
-def test_dpo_of_means_by_hand():
-    batch = step([[-1.0, -2, -3, -2]], [[-3.0, -1]])            # sums -8 and -4; means both -2
-    same(loss("dpo", batch, reduction="mean", beta=2.0), LOG2, "equal means: log 2 ...")
-    same(loss("dpo", batch, beta=2.0), math.log1p(math.exp(8)), "... where sums are 4 nats apart")
-    batch = step([[-1.0, -2]], [[-3.0, -3, 0, -4]])             # means -1.5 and -2.5: h = 2
-    same(loss("dpo", batch, reduction="mean", beta=2.0), math.log1p(math.exp(-2)),
-         "-log sigmoid(beta (mean of chosen - mean of rejected))")
-    pull = 2.0 / (1 + math.exp(2))
-    found = grads("dpo", batch, reduction="mean", beta=2.0)
-    same(found["chosen"], [[-pull / 2] * 2], "each of 2 tokens has half of the push")
-    same(found["rejected"], [[pull / 4] * 4], "each of 4 tokens a quarter")
-
-
 def test_two_forms_of_slic():
     batch = drawn("slic")
     ranked = loss("slic", batch, form="paper", delta=10.0, lam=0.0)

@@ -27,7 +27,6 @@ SHIPPED = json.loads((BASE / "run.json").read_text(encoding="utf-8"))
 
 
 def test_the_shipped_base_belongs_to_this_world():
-    """Whoever changes corpus, shape or settings has to make the base again."""
     assert SHIPPED["key"] == base_key(Pretrain(), SHAPE, 3300, NANO), \
         "the corpus or the settings changed: make the base again (nanouft/pretrain.py says how)"
     assert SHIPPED["base_version"] == pretrain.BASE_VERSION

@@ -178,7 +178,6 @@ def flip(file) -> None:
                           (lambda f: f.write_text("{}"), "step.json"),
                           (lambda f: f.unlink() or os.mkfifo(f), "model.safetensors")])
 def test_a_damaged_step_is_announced_and_left_out(damage, file, run, tiny_base, capsys):
-    """What a resumed run begins with. (That it then finishes: the next tests.)"""
     damage(run / "steps" / "20" / file)
     model, _ = start_model(str(tiny_base))
     optimizer = train.make_optimizer(model, Train(lr=1e-3), Device("cpu", "fp32"))
@@ -214,7 +213,6 @@ def test_a_broken_line_is_named_and_what_stands_behind_it_is_not_lost(
 
 
 def test_two_processes_in_one_folder(run, here, tiny_base, capsys):
-    """The second is refused, whether it resumes or begins."""
     with locked(run / LOCK):
         before = {f: f.read_bytes() for f in run.rglob("*") if f.is_file() and f.name != LOCK}
         got = apart("nanouft.train", "--resume", "run", cwd=here)
@@ -237,7 +235,6 @@ def test_two_processes_in_one_folder(run, here, tiny_base, capsys):
 
 
 def test_what_kills_left_behind_goes(run, half_done, here, tiny_base):
-    """A third step, half a step, half an eval.json; a folder without run.json."""
     shutil.copytree(run / "steps" / "10", run / "steps" / "5")
     shutil.copytree(run / "steps" / "10", run / "steps" / "partial-15")
     (run / "eval.json").write_text("{")
@@ -253,8 +250,6 @@ def test_what_kills_left_behind_goes(run, half_done, here, tiny_base):
 @pytest.mark.parametrize("where", ["curves", "print"])
 def test_a_run_that_was_killed_after_its_last_step_still_prints_its_table(
         where, run, half_done, brief, capsys):
-    """Between the last step, samples.md, curves.png and the table: a resumed run makes and says
-    what is missing."""
     def kill(*args, **kw):
         raise KeyboardInterrupt
     with brief.context() as now:
@@ -275,7 +270,6 @@ def test_a_run_that_was_killed_after_its_last_step_still_prints_its_table(
 
 @pytest.mark.parametrize("lost", [False, True])
 def test_before_is_the_start_model_and_is_measured_once(lost, run, half_done, monkeypatch):
-    """Where the first process left it, only the evaluation after training is made."""
     if lost:
         (run / "eval.json").unlink()
     looks, real = [], report.evaluate
@@ -305,7 +299,6 @@ def test_resume_says_no_in_one_line(run, half_done, here, tiny_base, capsys):
 
 
 def test_other_data_or_another_start_cannot_go_on_exactly(here, tiny_base, capsys):
-    """The hash in run.json tells."""
     file = lines(here / "pairs.jsonl", PAIRS)
     assert call(train.main, "--init", tiny_base, "--objective", "dpo", "--data", file, "--steps", 4,
                 "--save-every", 2, "--out", "run", *QUICK) == 0

@@ -237,7 +237,6 @@ def g(prompts, completions):
 
 
 def test_every_reward_is_called_alike(made, here):
-    """The exact score and a reward model take the rows' fields, and make nothing of them."""
     row = world.rows("val", "demos", 1, 0)[0]
     assert scorer("exact")([row.prompt[0].text], [row.answer[0].text]) == 1
     with pytest.raises(UserError, match="--reward DIR"):
@@ -339,7 +338,6 @@ def test_a_reward_that_is_always_the_same_is_said(here, tiny_base, brief, capsys
 
 
 def test_grades_of_a_function(here, capsys):
-    """una and kto learn what it says of the file's answers, uft beside demonstrations that stay."""
     mine = function(here, "def f(prompts, answers, response=None): return [len(a) / 10 for a in "
                     "answers]")
     rows = [*DEMOS[:3], {**DEMOS[3], "score": 0.1}, {**DEMOS[4], "label": True}, PAIRS[5]]

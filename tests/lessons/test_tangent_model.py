@@ -91,8 +91,6 @@ def test_every_objective_begins_with_its_ordinary_loss_and_gradient(form):
 
 
 def test_each_door_is_linear():
-    """Ids, embeddings and hidden states lead to the same logits; so does reading token by token
-    with the cache."""
     model = moved(tiny())
     want = model(IDS)
     same(model(embeds=model(IDS, want="embeds")), want, "through embeddings")
