@@ -14,7 +14,6 @@ import pytest
 import tiny as made
 import torch
 from running import PAIRS, ROOT, call, lines, metrics
-from safetensors.torch import save_file
 from tiny import (
     CPU,
     Form,
@@ -43,7 +42,6 @@ from nanouft.objectives.grpo import standardised
 from nanouft.objectives.on_policy import step_metrics
 from nanouft.rewards import own_reward
 from nanouft.rewards.scorer import score_answers
-from nanouft.run import tensors
 from nanouft.run.log import Log
 from nanouft.sampling import measure, stats
 
@@ -383,19 +381,6 @@ def test_a_loss_that_is_not_finite_stops_the_run(value, tmp_path):
     with pytest.raises(Diverged, match="loss is .* at step 2"):
         log.flush()
     assert [m["step"] for m in metrics(tmp_path)] == [1], "what was whole is kept"
-
-
-@pytest.mark.parametrize("value", [math.inf, -math.inf, math.nan])
-def test_one_number_that_is_not_finite_is_refused(value, tmp_path):
-    weights = {"a": torch.ones(3, 2)}
-    save_file(weights, tmp_path / "good.safetensors")
-    same(tensors.load(tmp_path / "good.safetensors", tensors.wanted_of(weights))["a"],
-         torch.ones(3, 2), "as it was")
-    weights["a"][1, 1] = value
-    save_file(weights, tmp_path / "bad.safetensors")
-    with pytest.raises(ValueError, match="is not finite"):
-        tensors.load(tmp_path / "bad.safetensors", tensors.wanted_of(weights))
-    assert tensors.not_finite(weights) == "a"
 
 
 # ---- means, defaults, words ----------------------------------------------------------------------
