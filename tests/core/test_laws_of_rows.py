@@ -108,23 +108,6 @@ def test_surrogates_of_grpo_in_a_plain_loop():
              f"{surrogate}: the push at each token", 1e-9)
 
 
-def test_limits_of_grpos_surrogates():
-    def grads(batch, **kw):
-        return value_and_grads(Form("grpo", settings("grpo", beta=0.0, **kw)), batch)[1]["answer"]
-    batch = moved_answers()
-    s = batch.seqs["answer"]
-    rho = torch.exp(s.logp - s.sampled_logp).detach()
-    want = -rho * batch.per_row.advantage[:, None] * s.mask / batch.tokens["answer"]
-    same(grads(batch, surrogate="cispo", eps=9.0, aggregation="dapo"), want,
-         "CISPO without a clip is REINFORCE with importance weights")
-    one = pure([[0.3], [0.7]])  # answers of one token
-    one.seqs["answer"].sampled_logp = torch.tensor([[-0.4], [-0.6]], dtype=torch.float64)
-    one.seqs["answer"].ref_logp = one.seqs["answer"].logp
-    one.per_row.advantage = torch.tensor([1.0, -2.0]).double()
-    same(grads(one, surrogate="gspo", eps=0.1), grads(one, eps=0.1),
-         "GSPO of one-token answers is GRPO")
-
-
 def test_distillation_follows_the_reverse_kl():
     """LAW: over all tokens the expected gradient is that of KL(pi || teacher); a teacher equal to
     pi gives 0."""
