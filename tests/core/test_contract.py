@@ -11,9 +11,8 @@ from running import DEMOS, PAIRS, QUICK, call, lines, metrics, one_error
 from tiny import CPU, FORMS, NANO, Form, as_if_rolled, batch_of, same, same_each, say, some_rows
 
 from nanouft import evaluate, train, world
-from nanouft.data.batches import collate, encode
-from nanouft.data.rows import Row, holdout, label_rows, score_rows
-from nanouft.errors import UserError
+from nanouft.data.batches import encode
+from nanouft.data.rows import Row, holdout
 from nanouft.eval import held_out
 from nanouft.files.read import read
 from nanouft.models.load import start_model
@@ -86,24 +85,6 @@ def test_a_column_of_one_method_is_computed_where_answers_are_sampled(here, tiny
 
 
 # ---- rows and columns ----------------------------------------------------------------------------
-def test_row_columns_belong_to_their_rows_and_know_the_step():
-    rows = [Row(roles={"answer": (say("user", f"q{i}"), say("assistant", "a"))}, score=i / 8)
-            for i in range(8)]
-    encoded, _ = encode(rows, NANO, 64)
-    for i, e in enumerate(encoded):
-        e.per_row.extra["vector"] = np.array([i, 2 * i], np.float32)  # a vector a row
-    order = np.array([3, 1, 4, 0, 5])
-    whole = collate(encoded, order, NANO.pad)
-    same(whole.per_row.score * 8, order, "per_row follows the order of the rows")
-    same(whole.per_row.extra["vector"][:, 1], 2 * order, "vectors, too")
-    parts = [whole.piece(part, 2) for part in range(2)]
-    same(torch.cat([p.per_row.score for p in parts]), whole.per_row.score,
-         "micro-batches hold pieces of it")
-    for p in parts:
-        same(p.step_rows.score, whole.per_row.score,
-             "and every piece knows the columns of the whole step")
-
-
 def test_places_are_those_of_the_mask_whoever_changes_it():
     s = batch_of(some_rows()).to("cpu").seqs["answer"]
     other = torch.zeros_like(s.mask).index_fill(1, torch.tensor([0]), 1)                # (B,T)
@@ -113,17 +94,6 @@ def test_places_are_those_of_the_mask_whoever_changes_it():
         and len(s.take([0]).places) == s.mask[0].sum()
     s.mask[:] = other                                                   # written into
     assert s.places.tolist() == there
-
-
-def test_labels_and_scores_of_a_file():
-    q, (a, b, c, d, e) = say("user", "q"), (say("assistant", word) for word in "abcde")
-    rows = [Row(q, a, score=0.3), Row(q, b, label=False), Row(q, c), Row(q, None, d, e)]
-    assert [(e.score, e.label) for e in score_rows(rows, None)] == [(0.3, None), (0.0, None)]
-    assert [(e.score, e.label) for e in label_rows(rows, None)] \
-        == [(None, 0.0), (None, 1.0), (None, 0.0)], "a pair is a good and a bad answer"
-    for rows_of, word in ((score_rows, "scores"), (label_rows, "labels")):
-        with pytest.raises(UserError, match=f"needs {word}.*1 demonstration"):
-            rows_of(rows[2:3], None)
 
 
 @pytest.mark.parametrize("form", FORMS, ids=str)

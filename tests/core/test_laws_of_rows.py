@@ -162,23 +162,6 @@ def test_what_a_rollout_tells_in_a_plain_loop():
     assert stats(batch, seen) == pytest.approx(want, rel=1e-4)
 
 
-def test_ties_of_online_dpo_are_counted():
-    """Four prompts with two answers each; to the second and the third both answers earn the
-    same."""
-    s = two_answers().seqs["answer"]
-    s.logp = s.logp - torch.tensor([[0.2], [0.0]]).double()
-    rollout = Batch.of({"answer": s.take([0, 1] * 4)},
-                       Columns(reward=torch.tensor([0.0, 1.0, 0.5, 0.5, 0.0, 0.0, 0.9, 0.8])))
-    hp = settings("online_dpo", samples=2, beta=0.7)
-    pairs = OBJECTIVES["online_dpo"].credit(rollout, hp)
-    loss, found = OBJECTIVES["online_dpo"].loss(pairs, hp)
-    gain = [0.7 * float(s.sum(s.logp - s.ref_logp)[i]) for i in (0, 1)]
-    gaps = [gain[1] - gain[0], gain[0] - gain[1]]
-    same(loss, sum(math.log1p(math.exp(-gap)) for gap in gaps) / 4,
-         "a tie weighs 0 and counts in the mean", 1e-6)
-    same(found["ties"], 2 / 4, "share of pairs whose answers earned the same", 1e-6)
-
-
 @pytest.mark.parametrize("name", [name for name, o in OBJECTIVES.items() if o.on_policy])
 @pytest.mark.parametrize("tokens", [1, 4])
 def test_a_rollout_that_says_nothing_leaves_all_figures_finite(name, tokens):
