@@ -195,20 +195,6 @@ def test_extreme_probabilities_stay_finite_in_fp32(form):
 
 
 # ---- 2. the reductions and the shared forward ----------------------------------------------------
-def test_plain_with_several_roles_is_each_role_alone():
-    model, form = nano().double(), Form("dpo", DPO())
-    both = real_batch(form)
-    write_logp(model, both, None)
-    widths = {s.inputs.shape[1] for s in both.seqs.values()}
-    assert len(widths) > 1, "roles of equal width would not test the padding"
-    for role, s in both.seqs.items():
-        alone = real_batch(form)
-        alone.seqs = {role: alone.seqs[role]}
-        write_logp(model, alone, None)
-        same(s.logp, alone.seqs[role].logp,
-             f"one forward over all roles gives {role} what a forward of its own would")
-
-
 def test_sum_and_mean_of_a_role():
     s = pure([[1.0, 2, 3], [5, math.nan, math.inf]], [[1, 1, 1], [1, 0, 0]]).seqs["answer"]
     same(s.sum(-s.logp), [6.0, 5.0],

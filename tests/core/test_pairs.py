@@ -17,7 +17,6 @@ from tiny import (
     differs,
     drawn,
     nano,
-    real_batch,
     same,
     same_each,
     say,
@@ -31,11 +30,10 @@ from nanouft.errors import UserError
 from nanouft.models.load import start_model
 from nanouft.models.save import write_gpt
 from nanouft.models.tokenizer_files import save_tokenizer
-from nanouft.objective import REF, Batch, Columns, Seqs, write_logp
+from nanouft.objective import REF, Batch, Columns, Seqs
 from nanouft.objectives import OBJECTIVES
 from nanouft.objectives.ada_dpo import root, scale
 from nanouft.objectives.dpo import binary_kl, log1mexp, pair_metrics, won
-from nanouft.objectives.orpo import log_odds
 from nanouft.objectives.tis_dpo import TISDPO, token_weights
 from nanouft.objectives.tpo import triple_rows
 from nanouft.reference import Models, add_columns
@@ -337,20 +335,3 @@ def test_log1mexp_keeps_its_digits_at_both_ends():
         want = math.log(-math.expm1(x)) if x > -1 else math.log1p(-math.exp(x))
         got = log1mexp(torch.tensor(x, dtype=torch.float32)).item()
         assert got == pytest.approx(want, rel=2e-6), f"LAW: log(1 - e^{x}) = {want}, not {got}"
-
-
-def test_the_scope_of_the_nll():
-    model, hp = nano().double(), settings("orpo", lam=0.0)
-    batch = real_batch(Form("orpo", hp))
-    OBJECTIVES["orpo"].forward(model, batch, hp)
-    w = batch.seqs["chosen"]
-    want = model(w.inputs, want="logp", targets=w.targets)
-    n = int(w.real.sum())
-    assert batch.real_tokens["chosen"] == n > batch.tokens["chosen"], (
-        "prompts count, padding does not"
-    )
-    same(OBJECTIVES["orpo"].loss(batch, hp)[0].detach(), -(want * w.real).sum().detach() / n,
-         "nll all: the mean over every real target of chosen, prompt included")
-    odds = log_odds(w).detach()
-    write_logp(model, batch, None)
-    same(log_odds(w).detach(), odds, "the odds are those of the answer, whatever the NLL reads")
