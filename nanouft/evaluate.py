@@ -116,11 +116,10 @@ def show(what: str, names: list[str], found: list[Measured]) -> None:
 def on_world(name: str, model: GPT, tok: Tokenizer, cfg: Evaluate, device: Device) -> Measured:
     """Print the table of scores, with greedy answers beside those of --best-of, and the probes.
     Returns the score of each answer."""
+    judge = scorer(cfg.reward or "exact", device.name)         # a wrong --reward is told at once
     before, items = families(model, tok, device, cfg.split, cfg.items, cfg.seed)
     after = None
     if cfg.best_of > 1:
-        judge = scorer(cfg.reward or "exact", device.name)
-
         def best(rows: list[Row]) -> list[Answer]:
             return best_of.best_answers(model, tok, rows, cfg.best_of, judge, cfg.seed)
         after, items = families(model, tok, device, cfg.split, cfg.items, cfg.seed, best)

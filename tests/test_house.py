@@ -50,7 +50,6 @@ for folder, adapter in ((Path(copy, "llama"), False), (load.BASE, True)):
 
 
 def test_each_room_imports_only_from_rooms_above_it():
-    """Imports inside functions, too: nothing above the line imports from below it."""
     wrong = []
     for name, file in modules().items():
         for other in imports(file):
@@ -81,7 +80,6 @@ def test_there_is_no_circle_even_through_late_imports():
 
 
 def test_arrows_between_the_houses():
-    """lab -> frozen_lake -> nanouft <- lessons, late imports included."""
     knows = {"nanouft": set(), "frozen_lake": {"nanouft"}, "examples": {"nanouft"},
              "lab": {"nanouft", "frozen_lake"}, "lessons": {"nanouft", "frozen_lake"}}
     for folder, others in knows.items():

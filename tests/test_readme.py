@@ -47,7 +47,6 @@ def test_commands_exist(file):
 
 
 def test_the_code_of_the_page_on_python_runs(here, capsys):
-    """Every block of docs/python.md, one after the other, in an empty folder."""
     code = "\n".join(re.findall(r"```python\n(.*?)```", DOCS["python.md"], re.S))
     exec(compile(code, "docs/python.md", "exec"), {})
     out = capsys.readouterr().out

@@ -12,6 +12,7 @@ from typing import get_args, get_type_hints
 import pytest
 from running import DEMOS, PAIRS, QUICK, call, environment, lines, one_error, tiny_folder
 
+from frozen_lake import __main__ as lake
 from nanouft import evaluate, ledger, pretrain, reward, sample, train
 from nanouft.errors import UserError
 from nanouft.eval import report
@@ -28,7 +29,7 @@ pytestmark = pytest.mark.usefixtures("brief")
 MODULES = {"train": train, "pretrain": pretrain, "evaluate": evaluate, "sample": sample,
            "ledger": ledger, "reward": reward, "harvest": harvest, "world": show,
            "playground": playground}
-MAINS = {name: module.main for name, module in MODULES.items()}
+MAINS = {name: module.main for name, module in MODULES.items()} | {"lake": lake.main}
 SETTINGS = {name: getattr(module, "Show" if name == "world" else name.title())
             for name, module in MODULES.items()}
 MAY_BE_NEGATIVE = {(PoFT, "margin"), (harvest.Harvest, "good"), (show.Show, "seed")}
@@ -49,7 +50,7 @@ def test_every_flag_explains_itself(cls):
         assert "--" + f.name.replace("_", "-") in parser.format_help()
 
 
-@pytest.mark.parametrize("name", MAINS)
+@pytest.mark.parametrize("name", MODULES)
 def test_help_is_printed_and_ends_well(name, capsys):
     with pytest.raises(SystemExit) as e:
         MAINS[name](["--help"])
@@ -73,7 +74,15 @@ def test_help_of_train_fits_one_screen_and_help_all_has_every_flag(monkeypatch, 
     assert all(f"--{f.name.replace('_', '-')}" in said[1] for f in dataclasses.fields(flags.Train))
 
 
-BAD_FLAGS = {  # command line: what the message must hold, words parted by |
+FILES = {  # what the lines below name
+    "demos.jsonl": DEMOS, "two.jsonl": DEMOS[:2], "pairs.jsonl": PAIRS, "one.jsonl": PAIRS[:1],
+    "asks.jsonl": [{"question": "Why?"}],
+    "short.txt": "a few words", "long.txt": "words " * 99, "ask.csv": "ask,reply to it\na,b\n",
+    "rows.txt": '{"prompt": "a", "response": "b"}\n', "text.txt": '{"text": "a"}\n{"text": 3}\n',
+    "cut.txt": '{"text": "a"}\n{"text": \n', "map.txt": "SFF\nFQG\n", "line.txt": "SG\n",
+    "study.json": '{"maps": 4}', "lr.toml": "lr = 1\n", "binary.toml": b"\xff\xfe\0",
+    "mine.py": "def long(prompts, answers): return [1] * len(answers)\n"}
+REFUSED = {  # command line: what the message must hold, words parted by |
     "train --objective itf": "objective 'itf'|ift?", "train --lerning-rate 1": "lerning-rate",
     "train --ler 1": "--lr?",
     "train --batchsize=3": "--batchsize|--batch-size?", "train stray": "stray",
@@ -94,15 +103,50 @@ BAD_FLAGS = {  # command line: what the message must hold, words parted by |
     "train --init nowhere": "nowhere|no such folder",
     "train --init 'a\x1b[2J'": r"a\x1b[2J: no such folder",
     "train --batch-size 50 --rows 20 --init base": "50|20 rows",
+    # a file of flags
+    "train --config": "--config", "train --config a --config=b": "twice",
+    "train --config no.toml": "--config no.toml|No such file",
+    "train --config binary.toml": "--config binary.toml|no TOML",
+    "train --config folder.toml": "--config folder.toml",
+    "train --config lr.toml --resume x": "--resume|--lr",
+    "evaluate --config lr.toml": "unknown flag --lr",
+    # NanoWorld
+    "train --skills sums": "--skills sums", "train --skills A:B": "--skills A:B|1 kind",
+    "train --skills rules_new": "rules_new", "train --mix 1:1": "--mix|demos only",
+    "train --data x.jsonl --skills A": "--skills|belongs to NanoWorld",
+    "train --data x.jsonl --mix 1:1": "--mix|belongs to NanoWorld",
+    **{f"world {line}": line.split()[-2]
+       for line in ("--n 0", "--n 1001", "--demos -1", "--demos 100001", "--demos 1 --noise 1.5",
+                    "--demos 1 --noise -0.1", "--noise 0.5")},
+    # a base, a ledger, a page, a lake
     "pretrain --corpus ' '": "--corpus|empty", "pretrain --corpus none.txt": "none.txt",
-    "pretrain --vocab 2000": "--vocab|--corpus", "ledger --out x.txt": "--out|.png",
+    "pretrain --vocab 2000": "--vocab|--corpus", "pretrain --corpus rows.txt": "too few",
+    "pretrain --corpus text.txt": 'line 2|no "text"',
+    "pretrain --corpus cut.txt": "line 2|broken JSON",
+    "pretrain --corpus short.txt": "too few|--ctx",
+    "pretrain --corpus ask.csv": "ask.csv, line 2|--prompt-field",
+    "pretrain --corpus long.txt --vocab 200": "--vocab 200|260",
+    "pretrain --corpus long.txt --width 30": "--width 30|multiple of 4",
+    "pretrain --corpus long.txt --ctx 3": "--ctx 3|16",
+    "ledger --out x.txt": "--out|.png", "ledger --init nowhere": "nowhere",
+    "ledger --show ktoo": "kto?",
+    "playground --out line.txt": "--out line.txt: is a file",
+    "lake --map towway5": "twoway5?", "lake --lam 1.5": "--lam 1.5", "lake --beta 0": "--beta",
+    "lake --seeds 0": "--seeds", "lake --objective sfft": "sft?", "lake --loser fal": "fall?",
+    "lake --map map.txt": "map.txt|row 2", "lake --map line.txt": "no worse path",
+    "lake --study study.json": "study.json|lab.lake_study",
+    # evaluate and sample
     "evaluate --init '\u202eab'": r"\u202e",
     "evaluate --prompt-field q": "--data", "evaluate --data x --items 3": "--items",
     "evaluate --data none.json": "none.json", "evaluate --split tst": "test?",
     "evaluate --best-of 4 --probes": "--probes",
     "evaluate --best-of 4 --reward nowhere": "nowhere|no such folder",
     "evaluate --best-of 4 --reward base": "base",
+    "evaluate --init {tiny} --data asks.jsonl --prompt-field question --best-of 3": "--reward",
+    "evaluate --init {tiny} --data asks.jsonl --prompt-field question --max-new 3":
+        "--max-new|--reward",
     "sample '' base": "models ''", "sample nowhere": "nowhere|no such folder",
+    "sample --prompt Hello. {tiny}": "in front of --prompt",
     "sample --top-p 0": "--top-p",
     "sample --top-k 3": "--top-k|--temperature 1", "sample --seed 3": "--seed",
     "sample --n 999999": "--n",
@@ -110,13 +154,22 @@ BAD_FLAGS = {  # command line: what the message must hold, words parted by |
     "sample --best-of 4 --n 2": "--n", "sample --best-of 4 --temperature 0": "--temperature 0",
     "sample --reward exact": "--best-of N",
     "sample base --best-of 4 --prompt hello": "exact|--reward DIR",
+    **{f"sample base --best-of 2 --prompt x --reward {name}": words for name, words in {
+        "none.py:f": "none.py|No such file", ".:f": ".:f|no such folder",
+        "mine.py": 'which function?|"long"', "mine.py:": "which function?",
+        "pipe.py:f": "pipe.py|pipe"}.items()},
+    # reward models
     "reward --prompt-field q": "--data", "reward --steps 3 --epochs 2": "--steps and --epochs",
     "reward --sampler base": "--sampler|--pairs samples",
     "reward --skills sums": "--skills sums|unknown family",
+    "reward --data pairs.jsonl --rows 5": "--rows|belongs to NanoWorld",
+    "reward --data two.jsonl --init {tiny}": "needs pairs",
+    "reward --data one.jsonl --init {tiny}": "hold out|two prompts",
 } | {f"train --objective {line}": words for line, words in {
     "rloo --samples 1": "--samples 1|at least 2",
     "rloo --minibatches 1000000000": "answers a rollout",
     "rloo --noise 0.1": "--noise|prompts", "rloo --reward nowhere": "nowhere",
+    "rloo --data demos.jsonl --init {tiny}": "exact score|--reward DIR",
     "dpo --max-new 9": "dpo learns",
     "rloo --init base --max-new 511": "--max-new|context",
     "dpo --keep 0.5": "--keep|dpo learns from pairs", "sft --keep 0": "--keep 0",
@@ -130,8 +183,14 @@ BAD_FLAGS = {  # command line: what the message must hold, words parted by |
     "ada_dpo --rho 0.7": "--rho 0.7", "ada_dpo --tau-min 2 --tau-max 1": "--tau-min 2",
     "rpo --diagonal-weight 1.5": "1.5",
     "rpo --temperature 0": "--temperature 0",
-    "tofu --gamma 0.5": "--gamma 0.5",
+    "tofu --gamma 0.5": "--gamma 0.5", "kto --noise 0.1": "--noise|labels",
     "kto --desirable-weight 0 --undesirable-weight 0": "both 0", "ift --gamma 1.01": "--gamma 1.01",
+    "uft --mix 1:x": "--mix 1:x|2 whole numbers", "uft --mix 1": "--mix 1|2 whole",
+    "uft --mix 0:0": "--mix 0:0", "uft --skills A:B:all": "3 sets",
+    "poft --data demos.jsonl --init {tiny}": "--aligned DIR|--data",
+    "poft --data demos.jsonl --init {tiny} --aligned nowhere": "nowhere",
+    "distill --data demos.jsonl --init {tiny}": "--teacher DIR ... is needed",
+    "distill --data demos.jsonl --init {tiny} --teacher {tiny} x": "one folder",
 }.items()
 } | {f"train --{setting}": "--" + setting.split()[0] for setting in (  # numbers out of their range
     "lr 0", "epochs 0", "epochs 1e29", "steps 0", "accumulate 0", f"rows {10**11}", "rows 0",
@@ -140,11 +199,28 @@ BAD_FLAGS = {  # command line: what the message must hold, words parted by |
     "warmup 2", "lam 1.2")}
 
 
-@pytest.mark.parametrize("line", BAD_FLAGS, ids=lambda line: line[:60])
-def test_a_wrong_flag_is_one_line(line, here, capsys):
-    name, *argv = shlex.split(line)
-    one_error(call(MAINS[name], *argv), capsys.readouterr().err, *BAD_FLAGS[line].split("|"))
-    assert not list(here.iterdir()), "nothing is made before the flags are understood"
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A folder with FILES, a folder where a file should be, and a pipe."""
+    place = tmp_path_factory.mktemp("place")
+    for name, content in FILES.items():
+        if isinstance(content, list):
+            lines(place / name, content)
+        else:
+            (place / name).write_bytes(content if isinstance(content, bytes) else content.encode())
+    (place / "folder.toml").mkdir()
+    os.mkfifo(place / "pipe.py")
+    return place
+
+
+@pytest.mark.parametrize("line", REFUSED, ids=lambda line: line[:60])
+def test_a_wrong_line_is_one_line(line, place, tiny_base, monkeypatch, capsys):
+    monkeypatch.chdir(place)
+    before = {f: f.stat().st_mtime_ns for f in place.iterdir()}
+    name, *argv = shlex.split(line.replace("{tiny}", str(tiny_base)))
+    one_error(call(MAINS[name], *argv), capsys.readouterr().err, *REFUSED[line].split("|"))
+    assert before == {f: f.stat().st_mtime_ns for f in place.iterdir()}, \
+        "nothing is made before a line is understood"
 
 
 @pytest.mark.parametrize("name, cls",
@@ -174,8 +250,6 @@ def test_half_a_torchrun_is_one_line(env, capsys, monkeypatch):
 
 # ---- what comes from others ----------------------------------------------------------------------
 def test_control_characters_are_shown_as_text(here, tiny_base, capsys, monkeypatch):
-    """Data and answers may hold an escape sequence: on the terminal and in samples.md it is
-    text."""
     bad = "\x1b[2J\x9b31m\u202e\x07"
     file = lines(here / "d.jsonl", [{"prompt": f"Say {d} {bad}", "response": f"{bad} {d}", bad: 1}
                                     for d in range(30)])
@@ -279,8 +353,6 @@ def test_side_by_side_says_who_speaks(here, tiny_base, capsys):
         == out.count("prompt:") == 2
     _, own, nanoworld = out.split("prompt:")
     assert "score" not in own and "score" in nanoworld, "only NanoWorld prompts are scored"
-    one_error(call(sample.main, "--prompt", "Hello.", tiny_base), capsys.readouterr().err,
-              "in front of --prompt")
 
 
 def test_sampling_repeats_with_its_seed(here, tiny_base, capsys):
@@ -310,7 +382,6 @@ def test_marks_are_not_part_of_an_answer(tiny_base, monkeypatch):
 
 @pytest.mark.parametrize("closed", [False, True])
 def test_piped_input_is_no_chat(closed, tiny_base, monkeypatch, capsys):
-    """Three NanoWorld prompts are answered instead of waiting for somebody to type."""
     with open(os.devnull) as nothing:
         monkeypatch.setattr(sys, "stdin", None if closed else nothing)
         assert call(sample.main, tiny_base, tiny_base, "--max-new", 3) == 0

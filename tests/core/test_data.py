@@ -690,7 +690,6 @@ def test_written_rows_come_back(tmp_path, pairs, as_list, mark, crlf, ascii_only
           suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_cut_or_damaged_files_never_crash(tmp_path, data):
-    """Any prefix, and any changed byte, is read, or named in one line: never another exception."""
     first = [OK, {"messages": says(U("é"), A("b"))}] if data.draw(st.booleans()) else OK
     content = json.dumps(first, ensure_ascii=False).encode() + b"\n" + GOOD
     content = bytearray(content[:data.draw(st.integers(0, len(content)))])

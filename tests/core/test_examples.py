@@ -76,8 +76,6 @@ def test_what_it_writes_is_read(made, here):
 
 
 def test_the_reward_of_gsm8k(here, capsys):
-    """Its questions are in one file each, their worked solutions earn 1, others what their last
-    number says."""
     sums = example("gsm8k_reward")
     assert call(sums.main, "--demos", 30, "--questions", 40, "--test", 20, "--out", here / "s") == 0
     files = {f.stem: read(f) for f in (here / "s").iterdir()}

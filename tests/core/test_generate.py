@@ -41,16 +41,6 @@ def test_a_share_of_a_batch_is_answered_as_in_the_batch():
             "LAW: random numbers belong to a place in the whole batch"
 
 
-def test_greedy_by_hand():
-    for prompt, answer in zip(PROMPTS, say()):
-        read = list(prompt)
-        for token in answer.ids:
-            assert token == int(MODEL(torch.tensor([read]))[0, -1].argmax()), \
-                "greedy says the likeliest next token"
-            read.append(token)
-        assert len(answer.ids) == 12 and not answer.ended
-
-
 @pytest.mark.parametrize("parts", [True, False])
 def test_a_batch_is_its_rows_one_by_one(parts, monkeypatch):
     monkeypatch.setattr("nanouft.gpt.Cache.in_parts", parts)  # False: as caches of transformers

@@ -109,15 +109,6 @@ def test_nothing_looks_ahead():
     differs(model(IDS)[:, 5:], model(other)[:, 5:], "but itself and what comes before")
 
 
-def test_positions_matter():
-    model = tiny()
-    same(model(IDS, pos=torch.arange(8)), model(IDS), "positions count from 0 when none are given")
-    differs(model(IDS, pos=torch.arange(3, 11)), model(IDS), "another offset is another input")
-    per_row = torch.stack([torch.arange(8), torch.arange(3, 11)])
-    same(model(IDS, pos=per_row)[1], model(IDS[1:], pos=torch.arange(3, 11))[0],
-         "positions may differ by row")
-
-
 def test_left_padding_with_keep_and_pos_equals_no_padding():
     model, pad = tiny(), 3
     ids = torch.cat([torch.full((2, pad), 16), IDS], 1)

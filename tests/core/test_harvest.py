@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from running import call, lines, one_error
 
-from nanouft import sample, train, world
+from nanouft import sample, world
 from nanouft.data.rows import Row, Turn
 from nanouft.errors import UserError
 from nanouft.files.read import read
@@ -140,7 +140,6 @@ def test_other_settings_are_another_harvest(made, capsys, more, words):
 
 
 def test_a_person_may_judge_and_what_is_empty_is_not_there(made):
-    """A function that gives every answer 0 leaves labels to fill in (docs/data.md)."""
     place, flags = made
     (place / "my.py").write_text("def nobody(prompts, answers, **others):\n    return [0.0] * "
                                  "len(answers)\n")
@@ -150,19 +149,6 @@ def test_a_person_may_judge_and_what_is_empty_is_not_there(made):
         == {"false"}
     assert not (place / "blank" / "demos.jsonl").exists() \
         and not (place / "blank" / "pairs.jsonl").exists()
-
-
-def test_train_reads_the_files_and_scores_nanoworld(tiny_base, brief, here, capsys):
-    asked = [r.prompt for r in world.rows("train", "demos", 8, 0)]
-    harvest.write(here, [Sampled(p, ["pig", "bee"], [1.0, 0.0], [True] * 2, [True] * 2)
-                         for p in asked], 1.0, False)
-    for objective, name in (("sft", "demos"), ("simpo", "pairs"), ("kto", "labels")):
-        assert call(train.main, "--objective", objective, "--init", tiny_base, "--data",
-                    f"{name}.jsonl", "--steps", "1", "--items", "1", "--threads", "1", "--out",
-                    objective) == 0
-        said = capsys.readouterr().out
-        assert "scores in percent" in said and "(20 rows" in said, \
-            f"{name}: held out are NanoWorld's own rows"
 
 
 # ---- best of n: the estimate against enumeration, the KL against exact policies ------------------

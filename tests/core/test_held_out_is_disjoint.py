@@ -146,7 +146,6 @@ def test_the_fingerprint_knows_weights_tokens_masks_and_grades():
 
 
 def test_the_mark_of_a_reward_knows_function_weights_and_fields(tmp_path):
-    """A run goes on with the reward that it began with, so another reward has another mark."""
     def mine(text: str, name: str = "right", **extra) -> str:
         (tmp_path / "my.py").write_text(text)
         return reward_hash(f"{tmp_path / 'my.py'}:{name}", [Row(say("user", "a"), extra=extra)])

@@ -82,15 +82,6 @@ def test_without_both_changes_it_is_sft_with_detached_embeddings():
 
 
 # ---- the weights ---------------------------------------------------------------------------------
-def test_every_form_by_hand():
-    """Two tokens with losses 3 and 1, gamma = 1/2."""
-    for variant, w, want in (("released", [2 * 3.5 / 4.5, 2 * 1 / 4.5], (3 * 3.5 + 1) / 4.5),
-                             ("algorithm1", [0.5 * 4, 1], 7.0), ("eq21", [1.0, 2.0], 5.0),
-                             ("eq21_mean1", [2 / 3, 4 / 3], 5 / 3)):
-        same(weights_of_row([3.0, 1.0], gamma=0.5, variant=variant), w, f"{variant} w = {w}")
-        same(nll_grad([3.0, 1.0], gamma=0.5, variant=variant)[0], want, f"{variant} L = {want:.4g}")
-
-
 def test_the_discount_runs_on_through_another_turn():
     w = weights_of_row([2.0, 9.0, 9.0, 3.0], [1, 0, 0, 1], gamma=0.5)
     raw = [2 + 0.5 ** 3 * 3, 3]

@@ -14,10 +14,8 @@ import pytest
 import tiny as made
 import torch
 from running import PAIRS, ROOT, call, lines, metrics
-from safetensors.torch import save_file
 from tiny import (
     CPU,
-    NANO,
     Form,
     batch_of,
     nano,
@@ -30,7 +28,7 @@ from tiny import (
     value_and_grads,
 )
 
-from nanouft import pretrain, reward, simple, world
+from nanouft import pretrain, reward
 from nanouft.data.batches import Encoded
 from nanouft.data.rows import Row, Turn
 from nanouft.errors import Diverged
@@ -38,13 +36,12 @@ from nanouft.eval import held_out, scores
 from nanouft.loop import Device, Step, warmup_cosine
 from nanouft.models.load import BASE, grow_vocab, new_rows, start_model
 from nanouft.models.save import write_gpt
-from nanouft.objective import Batch, Columns, Seqs
-from nanouft.objectives import OBJECTIVES, ift, kto, ppo, una
+from nanouft.objective import Batch, Columns
+from nanouft.objectives import OBJECTIVES, ift, kto, una
 from nanouft.objectives.grpo import standardised
 from nanouft.objectives.on_policy import step_metrics
 from nanouft.rewards import own_reward
 from nanouft.rewards.scorer import score_answers
-from nanouft.run import tensors
 from nanouft.run.log import Log
 from nanouft.sampling import measure, stats
 
@@ -62,33 +59,6 @@ def two_answers(**known) -> Batch:
 
 
 # ---- on-policy -----------------------------------------------------------------------------------
-@pytest.mark.parametrize("name", ["reinforce", "rloo", "grpo"])
-def test_every_token_of_an_answer_gets_the_answers_push(name):
-    """LAW: at the first step the gradient is -advantage at each token; GRPO divides it by the
-    answer's length."""
-    form, adv = Form(name, settings(name, beta=0.0)), torch.tensor([1.0, -2.0], dtype=torch.float64)
-    batch = two_answers(advantage=[1.0, -2.0])
-    mask = batch.seqs["answer"].mask.double()
-    _, grads = value_and_grads(form, batch)
-    per = torch.tensor(LENGTHS if name == "grpo" else (1, 1), dtype=torch.float64)
-    same(grads["answer"], -(adv / per)[:, None] * mask / 2,
-         f"{name}: minus the advantage at each of its tokens")
-
-
-def test_the_critics_loss_in_a_plain_loop():
-    """The worse of two squared errors: of the value, and of the value held within eps of the old
-    one."""
-    s = two_answers().seqs["answer"]
-    new, old, goal = (torch.linspace(a, b, 10, dtype=torch.float64).view(2, 5)
-                      for a, b in ((0, 3), (2, 1), (-1, 2)))
-    s.extra = {"values": new, "old_values": old, "returns": goal}
-    want = torch.zeros(2, 5, dtype=torch.float64)
-    for i, t in s.mask.nonzero().tolist():
-        v, before, aim = (float(x[i, t]) for x in (new, old, goal))
-        want[i, t] = max((v - aim) ** 2, (min(max(v, before - 0.2), before + 0.2) - aim) ** 2) / 2
-    same(ppo.value_loss(s, 0.2) * s.mask, want, "PPO's clipped loss of values")
-
-
 def test_both_sides_of_a_clip_are_counted():
     """One of 8 tokens has moved up by half, one down by half. RLOO clips whole answers: both of
     them."""
@@ -136,23 +106,6 @@ def test_surrogates_of_grpo_in_a_plain_loop():
              f"{surrogate}: what is outside", 1e-6)
         same(value_and_grads(form, batch)[1]["answer"], want,
              f"{surrogate}: the push at each token", 1e-9)
-
-
-def test_limits_of_grpos_surrogates():
-    def grads(batch, **kw):
-        return value_and_grads(Form("grpo", settings("grpo", beta=0.0, **kw)), batch)[1]["answer"]
-    batch = moved_answers()
-    s = batch.seqs["answer"]
-    rho = torch.exp(s.logp - s.sampled_logp).detach()
-    want = -rho * batch.per_row.advantage[:, None] * s.mask / batch.tokens["answer"]
-    same(grads(batch, surrogate="cispo", eps=9.0, aggregation="dapo"), want,
-         "CISPO without a clip is REINFORCE with importance weights")
-    one = pure([[0.3], [0.7]])  # answers of one token
-    one.seqs["answer"].sampled_logp = torch.tensor([[-0.4], [-0.6]], dtype=torch.float64)
-    one.seqs["answer"].ref_logp = one.seqs["answer"].logp
-    one.per_row.advantage = torch.tensor([1.0, -2.0]).double()
-    same(grads(one, surrogate="gspo", eps=0.1), grads(one, eps=0.1),
-         "GSPO of one-token answers is GRPO")
 
 
 def test_distillation_follows_the_reverse_kl():
@@ -207,23 +160,6 @@ def test_what_a_rollout_tells_in_a_plain_loop():
             "kl_k1": np.mean(k1), "kl_k3": np.mean(k3), "kl_answer": sum(kl) / 5,
             "entropy": np.mean(entropy), "decode_gap": max(gaps)}
     assert stats(batch, seen) == pytest.approx(want, rel=1e-4)
-
-
-def test_ties_of_online_dpo_are_counted():
-    """Four prompts with two answers each; to the second and the third both answers earn the
-    same."""
-    s = two_answers().seqs["answer"]
-    s.logp = s.logp - torch.tensor([[0.2], [0.0]]).double()
-    rollout = Batch.of({"answer": s.take([0, 1] * 4)},
-                       Columns(reward=torch.tensor([0.0, 1.0, 0.5, 0.5, 0.0, 0.0, 0.9, 0.8])))
-    hp = settings("online_dpo", samples=2, beta=0.7)
-    pairs = OBJECTIVES["online_dpo"].credit(rollout, hp)
-    loss, found = OBJECTIVES["online_dpo"].loss(pairs, hp)
-    gain = [0.7 * float(s.sum(s.logp - s.ref_logp)[i]) for i in (0, 1)]
-    gaps = [gain[1] - gain[0], gain[0] - gain[1]]
-    same(loss, sum(math.log1p(math.exp(-gap)) for gap in gaps) / 4,
-         "a tie weighs 0 and counts in the mean", 1e-6)
-    same(found["ties"], 2 / 4, "share of pairs whose answers earned the same", 1e-6)
 
 
 @pytest.mark.parametrize("name", [name for name, o in OBJECTIVES.items() if o.on_policy])
@@ -382,13 +318,6 @@ def test_the_schedule_of_train(steps):
          "linear up, a cosine down")
 
 
-def test_simple_has_the_schedule_of_train(rates, capsys):
-    rows = world.rows("train", "demos", 15 * simple.ROWS, seed=0, skills=("rules", "sum"))
-    simple.teach(nano(), rows, NANO, "sft", 15)
-    same([x / simple.LEARNING_RATE["sft"] for x in rates], up_and_down(15),
-         "linear up, a cosine down")
-
-
 def test_the_schedule_of_a_reward(rates, here, tiny_base, brief):
     data = lines(here / "pairs.jsonl", PAIRS)
     assert call(reward.main, "--data", data, "--init", tiny_base, "--steps", 15, "--lr", 0.5e-3,
@@ -420,28 +349,7 @@ def test_a_loss_that_is_not_finite_stops_the_run(value, tmp_path):
     assert [m["step"] for m in metrics(tmp_path)] == [1], "what was whole is kept"
 
 
-@pytest.mark.parametrize("value", [math.inf, -math.inf, math.nan])
-def test_one_number_that_is_not_finite_is_refused(value, tmp_path):
-    weights = {"a": torch.ones(3, 2)}
-    save_file(weights, tmp_path / "good.safetensors")
-    same(tensors.load(tmp_path / "good.safetensors", tensors.wanted_of(weights))["a"],
-         torch.ones(3, 2), "as it was")
-    weights["a"][1, 1] = value
-    save_file(weights, tmp_path / "bad.safetensors")
-    with pytest.raises(ValueError, match="is not finite"):
-        tensors.load(tmp_path / "bad.safetensors", tensors.wanted_of(weights))
-    assert tensors.not_finite(weights) == "a"
-
-
 # ---- means, defaults, words ----------------------------------------------------------------------
-def test_a_mean_is_over_the_tokens_of_an_answer():
-    ids = torch.zeros(2, 5, dtype=torch.long)
-    s = Seqs(ids, ids, two_answers().seqs["answer"].mask, torch.ones(2, 5))
-    x = torch.arange(10.0).view(2, 5)
-    same(s.sum(x), [3.0, 35.0], "sum over answer tokens", 1e-6)
-    same(s.mean(x), [1.0, 7.0], "mean over answer tokens", 1e-6)
-
-
 def test_default_rates_are_those_that_were_chosen_on_validation():
     """The table `| objective | rate | mean score | at the other rates |` of the documents."""
     texts = [f.read_text(encoding="utf-8") for f in sorted((ROOT / "docs").glob("*.md"))]

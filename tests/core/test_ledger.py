@@ -106,5 +106,3 @@ def test_the_command(tmp_path, capsys):
     assert run(main, [*argv, "--show", "kto"]) == 0
     out = capsys.readouterr().out
     assert "kto good answer" in out and "kto bad answer" in out and "sft answer" not in out
-    for wrong in (["--init", str(tmp_path / "nowhere")], ["--show", "ktoo"]):
-        assert run(main, [*argv, *wrong]) == 2

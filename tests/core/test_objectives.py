@@ -35,8 +35,6 @@ from nanouft.eval.show import ONLY_READ
 from nanouft.objective import REF, Objective, write_logp
 from nanouft.objectives import OBJECTIVES
 from nanouft.objectives.dpo import DPO
-from nanouft.objectives.ift import IFT
-from nanouft.objectives.sft import SFT
 from nanouft.reference import Models, add_columns
 
 EXPLAINED = set(re.findall(r"`([a-z_0-9]+)`",
@@ -197,20 +195,6 @@ def test_extreme_probabilities_stay_finite_in_fp32(form):
 
 
 # ---- 2. the reductions and the shared forward ----------------------------------------------------
-def test_plain_with_several_roles_is_each_role_alone():
-    model, form = nano().double(), Form("dpo", DPO())
-    both = real_batch(form)
-    write_logp(model, both, None)
-    widths = {s.inputs.shape[1] for s in both.seqs.values()}
-    assert len(widths) > 1, "roles of equal width would not test the padding"
-    for role, s in both.seqs.items():
-        alone = real_batch(form)
-        alone.seqs = {role: alone.seqs[role]}
-        write_logp(model, alone, None)
-        same(s.logp, alone.seqs[role].logp,
-             f"one forward over all roles gives {role} what a forward of its own would")
-
-
 def test_sum_and_mean_of_a_role():
     s = pure([[1.0, 2, 3], [5, math.nan, math.inf]], [[1, 1, 1], [1, 0, 0]]).seqs["answer"]
     same(s.sum(-s.logp), [6.0, 5.0],
@@ -218,32 +202,6 @@ def test_sum_and_mean_of_a_role():
     same(s.mean(-s.logp), [2.0, 5.0], "mean over response tokens")
     empty = pure([[1.0, 2]], [[0, 0]]).seqs["answer"]
     same(empty.mean(empty.logp), [0.0], "the mean of no response tokens is 0, not 0/0")
-
-
-def test_sft_reductions():
-    batch = pure([[2.0, 9, 9, 9], [1.0, 1, 1, 1]], [[1, 0, 0, 0], [1, 1, 1, 1]])
-    same(OBJECTIVES["sft"].loss(batch, SFT())[0], 1.2,
-         "losses [2] and [1,1,1,1]: every token weighs the same: 6/5")
-    same(OBJECTIVES["sft"].loss(batch, SFT(reduction="sequence"))[0], 1.5,
-         "losses [2] and [1,1,1,1]: every answer the same: 3/2")
-    same(OBJECTIVES["sft"].loss(batch, SFT(reduction="sequence"))[1]["nll"], 1.2,
-         "the metric nll is per token in both")
-    same(OBJECTIVES["ift"].loss(batch, IFT())[1]["nll_mixed"], 1.2, "and in IFT")
-
-
-@pytest.mark.parametrize("eps", [0.0, 0.3])
-def test_dpo_gradient(eps):
-    hp = DPO(beta=0.4, label_smoothing=eps)
-    batch = give_logps(real_batch(Form("dpo", hp)))
-    _, grads = value_and_grads(Form("dpo", hp), batch)
-    w, l = batch.seqs["chosen"], batch.seqs["rejected"]
-    h = 0.4 * (w.sum(w.logp - w.ref_logp) - l.sum(l.logp - l.ref_logp)).detach()
-    pull = 0.4 * ((1 - eps) * torch.sigmoid(-h) - eps * torch.sigmoid(h)) / batch.rows
-    same(grads["chosen"], -pull[:, None] * w.mask,
-         "dL/dlogp of chosen = -beta [(1-eps) sigma(-h) - eps sigma(h)] on every token, h from "
-         "SUMS over tokens")
-    same(grads["rejected"], pull[:, None] * l.mask,
-         "dL/dlogp of rejected is the same with the other sign")
 
 
 def test_the_reference_is_the_live_one():

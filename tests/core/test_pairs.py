@@ -17,7 +17,6 @@ from tiny import (
     differs,
     drawn,
     nano,
-    real_batch,
     same,
     same_each,
     say,
@@ -31,11 +30,10 @@ from nanouft.errors import UserError
 from nanouft.models.load import start_model
 from nanouft.models.save import write_gpt
 from nanouft.models.tokenizer_files import save_tokenizer
-from nanouft.objective import REF, Batch, Columns, Seqs, write_logp
+from nanouft.objective import REF, Batch, Columns, Seqs
 from nanouft.objectives import OBJECTIVES
 from nanouft.objectives.ada_dpo import root, scale
 from nanouft.objectives.dpo import binary_kl, log1mexp, pair_metrics, won
-from nanouft.objectives.orpo import log_odds
 from nanouft.objectives.tis_dpo import TISDPO, token_weights
 from nanouft.objectives.tpo import triple_rows
 from nanouft.reference import Models, add_columns
@@ -137,19 +135,6 @@ def test_dpo_of_means_is_dpo_where_answers_have_one_token():
     same(loss("dpo", longer, reduction="mean"), loss("dpo", one), "length alone changes no mean")
     same(loss("dpo", longer, reduction="mean", beta=0.1 * n), loss("dpo", longer),
          "answers of n tokens: the mean with n times the beta is the sum")
-
-
-def test_dpo_of_means_by_hand():
-    batch = step([[-1.0, -2, -3, -2]], [[-3.0, -1]])            # sums -8 and -4; means both -2
-    same(loss("dpo", batch, reduction="mean", beta=2.0), LOG2, "equal means: log 2 ...")
-    same(loss("dpo", batch, beta=2.0), math.log1p(math.exp(8)), "... where sums are 4 nats apart")
-    batch = step([[-1.0, -2]], [[-3.0, -3, 0, -4]])             # means -1.5 and -2.5: h = 2
-    same(loss("dpo", batch, reduction="mean", beta=2.0), math.log1p(math.exp(-2)),
-         "-log sigmoid(beta (mean of chosen - mean of rejected))")
-    pull = 2.0 / (1 + math.exp(2))
-    found = grads("dpo", batch, reduction="mean", beta=2.0)
-    same(found["chosen"], [[-pull / 2] * 2], "each of 2 tokens has half of the push")
-    same(found["rejected"], [[pull / 4] * 4], "each of 4 tokens a quarter")
 
 
 def test_two_forms_of_slic():
@@ -350,20 +335,3 @@ def test_log1mexp_keeps_its_digits_at_both_ends():
         want = math.log(-math.expm1(x)) if x > -1 else math.log1p(-math.exp(x))
         got = log1mexp(torch.tensor(x, dtype=torch.float32)).item()
         assert got == pytest.approx(want, rel=2e-6), f"LAW: log(1 - e^{x}) = {want}, not {got}"
-
-
-def test_the_scope_of_the_nll():
-    model, hp = nano().double(), settings("orpo", lam=0.0)
-    batch = real_batch(Form("orpo", hp))
-    OBJECTIVES["orpo"].forward(model, batch, hp)
-    w = batch.seqs["chosen"]
-    want = model(w.inputs, want="logp", targets=w.targets)
-    n = int(w.real.sum())
-    assert batch.real_tokens["chosen"] == n > batch.tokens["chosen"], (
-        "prompts count, padding does not"
-    )
-    same(OBJECTIVES["orpo"].loss(batch, hp)[0].detach(), -(want * w.real).sum().detach() / n,
-         "nll all: the mean over every real target of chosen, prompt included")
-    odds = log_odds(w).detach()
-    write_logp(model, batch, None)
-    same(log_odds(w).detach(), odds, "the odds are those of the answer, whatever the NLL reads")

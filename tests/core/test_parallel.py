@@ -166,7 +166,6 @@ def test_two_processes_give_the_numbers_of_one(name, request, here, tiny_base, b
 
 @pytest.mark.parametrize("name", SHARED)
 def test_shared_weights_give_the_numbers_of_one_process(name, two, here, tiny_base, brief):
-    """And a folder that one process reads, with the weights of the run in one process."""
     assert call(train.main, *flags(name, tiny_base, SHARED[name], "one")) == 0
     shared = two[0] / f"{name}-shard"
     as_one(shared, here / "one")
@@ -175,21 +174,26 @@ def test_shared_weights_give_the_numbers_of_one_process(name, two, here, tiny_ba
 
 
 # untied and tied head; IFT gives an untied embedding no gradient
-@pytest.mark.parametrize("kind, name, more",
-                         [("llama", "ift", []),
-                          *(pytest.param(k, "dpo", ["--shard"], marks=pytest.mark.slow)
-                            for k in ("llama", "qwen2")),
-                          ("qwen2", "ift", ["--shard", "--dtype", "bf16", "--lora", "2"])])
-def test_two_processes_train_a_model_of_transformers(kind, name, more, here, brief):
-    pytest.importorskip("peft" if "--lora" in more else "transformers")
+@pytest.mark.parametrize("runs", [
+    [("llama", "ift", []), ("qwen2", "ift", ["--shard", "--dtype", "bf16", "--lora", "2"])],
+    pytest.param([(k, "dpo", ["--shard"]) for k in ("llama", "qwen2")], marks=pytest.mark.slow)])
+def test_two_processes_train_a_model_of_transformers(runs, here, brief):
+    pytest.importorskip("transformers"), pytest.importorskip("peft")
     from test_transformers import make
-    make(here / kind, kind)
-    file = lines(here / "pairs.jsonl", PAIRS if name == "dpo" else DEMOS)
-    line = ["--init", kind, "--objective", name, "--data", file.name, "--steps", "3",
-            "--batch-size", "5", "--lr", "1e-3", "--checkpointing", *QUICK, *PLAIN]
-    torchrun(here, [[*line, "--out", "both", *more]])
-    assert call(train.main, *line, *more[1:], "--out", "one") == 0  # alone without --shard
-    as_one(here / "both", here / "one", 100 if "bf16" in more else 1)
+    lines(here / "pairs.jsonl", PAIRS)
+    lines(here / "demos.jsonl", DEMOS)
+    found = {}
+    for kind, name, more in runs:
+        make(here / kind, kind)
+        found[kind] = (["--init", kind, "--objective", name, "--data",
+                        "pairs.jsonl" if name == "dpo" else "demos.jsonl", "--steps", "3",
+                        "--batch-size", "5", "--lr", "1e-3", "--checkpointing", *QUICK, *PLAIN],
+                       more)
+    torchrun(here, [[*line, "--out", f"{kind}-both", *more]
+                    for kind, (line, more) in found.items()])
+    for kind, (line, more) in found.items():  # alone without --shard
+        assert call(train.main, *line, *more[1:], "--out", f"{kind}-one") == 0
+        as_one(here / f"{kind}-both", here / f"{kind}-one", 100 if "bf16" in more else 1)
 
 
 @pytest.mark.skipif(not SHARED, reason="torch 2.6 shares weights on a GPU only")

@@ -12,7 +12,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
-from running import DEMOS, call, lines, one_error
+from running import DEMOS, call, lines
 from tiny import CPU, NANO
 
 from nanouft import pretrain, train
@@ -27,7 +27,6 @@ SHIPPED = json.loads((BASE / "run.json").read_text(encoding="utf-8"))
 
 
 def test_the_shipped_base_belongs_to_this_world():
-    """Whoever changes corpus, shape or settings has to make the base again."""
     assert SHIPPED["key"] == base_key(Pretrain(), SHAPE, 3300, NANO), \
         "the corpus or the settings changed: make the base again (nanouft/pretrain.py says how)"
     assert SHIPPED["base_version"] == pretrain.BASE_VERSION
@@ -139,10 +138,9 @@ def test_defaults_go_by_size(here, small, monkeypatch):
         assert asked[-1] == want
 
 
-def test_texts_in_tables_and_packed_files(here, capsys):
+def test_texts_in_tables_and_packed_files(here):
     (here / "a.csv").write_text('id,text\n1,"pig, bee"\n2,owl\n')
     (here / "b.txt.gz").write_bytes(gzip.compress(b"pig bee"))
-    (here / "c.csv").write_text("ask,reply to it\na,b\n")
     assert pretrain.read_texts(Pretrain(corpus=["a.csv"])) == (["pig, bee", "owl"], "documents")
     assert pretrain.read_texts(Pretrain(corpus=["b.txt.gz"])) == (["pig bee"], "text")
     (here / "all").mkdir()
@@ -157,22 +155,6 @@ def test_texts_in_tables_and_packed_files(here, capsys):
     Path("saved/deep/b.txt").write_text("bee")
     assert keys[0] == keys[1] != base_key(Pretrain(corpus=["saved"]), SHAPE, 9, NANO), \
         "a folder is all of its files"
-    one_error(call(pretrain.main, "--corpus", "c.csv"), capsys.readouterr().err, "c.csv, line 2",
-              "--prompt-field")
-
-
-@pytest.mark.parametrize("content, argv, words", [
-    ('{"prompt": "a", "response": "b"}\n', [], ["too few"]),
-    ('{"text": "a"}\n{"text": 3}\n', [], ["line 2", 'no "text"']),
-    ('{"text": "a"}\n{"text": \n', [], ["line 2", "broken JSON"]),
-    ("a few words", [], ["too few", "--ctx"]),
-    ("words " * 99, ["--vocab", 200], ["--vocab 200", "260"]),
-    ("words " * 99, ["--width", 30], ["--width 30", "multiple of 4"]),
-    ("words " * 99, ["--ctx", 3], ["--ctx 3", "16"])])
-def test_texts_that_cannot_be_used_are_one_line(content, argv, words, here, capsys):
-    (here / "my.txt").write_text(content)
-    one_error(call(pretrain.main, "--corpus", "my.txt", *argv), capsys.readouterr().err, *words)
-    assert not (here / "out").exists()
 
 
 @pytest.mark.slow

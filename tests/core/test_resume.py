@@ -1,6 +1,5 @@
-"""Kill a run anywhere, resume it, and get the weights of the run that was never killed, bit for
-bit."""
-import importlib
+"""A run that was cut off is resumed and gets the weights of the run that went through, bit for bit.
+Kills at any moment: tests/tools/kills.py, which test_fuzz.py runs."""
 import json
 import os
 import shutil
@@ -12,7 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from running import PAIRS, QUICK, SMALL, apart, be_brief, call, lines, one_error, start
+from running import PAIRS, QUICK, SMALL, apart, be_brief, call, lines, one_error
 from safetensors.torch import load_file
 from tiny import CPU
 
@@ -29,68 +28,12 @@ from nanouft.run.log import Log
 from nanouft.run.storage import LOCK, locked, made_once, read_json, write_json
 
 pytestmark = pytest.mark.usefixtures("brief")
-# draws that belong to a step
-RANDOM = {"ift": ["--residual", "replace", "--lam", "0.5", "--lam-noise", "0.3"]}
-
-
-def hold(module: str, name: str, when: int, seconds: float) -> None:
-    """In a child that is to be killed: the call number `when` of a function, and every later one,
-    waits before it works."""
-    be_brief()
-    owner, calls = importlib.import_module(module), []
-    real = getattr(owner, name)
-
-    def later(*args):
-        calls.append(1)
-        time.sleep(seconds if len(calls) >= when else 0)
-        return real(*args)
-    setattr(owner, name, later)
 
 
 def flags(tiny_base, objective: str, out) -> list[str]:
     return ["--init", str(tiny_base), "--objective", objective, "--steps", "25", "--rows", "40",
             "--batch-size", "8", "--lr", "0.003", "--save-every", "10", "--eval-every", "4",
-            "--out", str(out), *QUICK, *RANDOM.get(objective, [])]
-
-
-def start_and_kill(argv: list[str], folder, where: tuple, ready) -> None:
-    process = start("nanouft.train", *argv, cwd=folder, prepare=partial(hold, *where))
-    end = time.time() + 100
-    try:
-        while not ready():
-            assert process.is_alive(), "the run that was to be killed ended by itself"
-            assert time.time() < end, "it never came there"
-            time.sleep(0.01)
-    finally:
-        process.kill()
-        process.join()
-
-
-@pytest.mark.parametrize("objective, ready, where, left", [
-    ("ift", lambda run: checkpoints.whole_steps(run) == [10]
-     and (run / "metrics.jsonl").read_text().count("\n") >= 14,
-     ("nanouft.data.batches", "collate", 1, 0.03), [10]),
-    ("sft", lambda run: (run / "steps" / "partial-20" / "model.safetensors").exists(),
-     ("nanouft.run.checkpoints", "_save", 4, 100), [10]),  # the second file of step 20
-    ("dpo", lambda run: (run / "steps" / "20").exists(),
-     ("nanouft.run.checkpoints", "tidy", 2, 100), [10, 20])],
-    ids=["in a step", "in a write", "after a save"])
-def test_killed_and_resumed_is_bit_equal(objective, ready, where, left, tiny_base, here, capsys):
-    run, whole = here / "run", here / "whole"
-    start_and_kill(flags(tiny_base, objective, run), here, where, lambda: ready(run))
-    assert checkpoints.whole_steps(run) == left and not (run / "model.safetensors").exists()
-    before = read_json(run / "eval.json")["before"]
-
-    assert call(train.main, "--resume", run) == 0
-    assert f"going on after step {left[-1]}" in capsys.readouterr().out
-    assert call(train.main, *flags(tiny_base, objective, whole)) == 0
-    saved = [f"steps/{n}/{f}" for n in (10, 20)
-             for f in ("model.safetensors", "optimizer.safetensors", "step.json")]
-    for file in ("model.safetensors", "metrics.jsonl", *saved):
-        assert (run / file).read_bytes() == (whole / file).read_bytes(), file
-    result, wanted = (read_json(f / "eval.json") for f in (run, whole))
-    assert result["before"] == wanted["before"] == before and result["after"] == wanted["after"]
-    assert not list(run.rglob("partial*"))
+            "--out", str(out), *QUICK]
 
 
 class Nested(torch.optim.SGD):
@@ -178,7 +121,6 @@ def flip(file) -> None:
                           (lambda f: f.write_text("{}"), "step.json"),
                           (lambda f: f.unlink() or os.mkfifo(f), "model.safetensors")])
 def test_a_damaged_step_is_announced_and_left_out(damage, file, run, tiny_base, capsys):
-    """What a resumed run begins with. (That it then finishes: the next tests.)"""
     damage(run / "steps" / "20" / file)
     model, _ = start_model(str(tiny_base))
     optimizer = train.make_optimizer(model, Train(lr=1e-3), Device("cpu", "fp32"))
@@ -214,7 +156,6 @@ def test_a_broken_line_is_named_and_what_stands_behind_it_is_not_lost(
 
 
 def test_two_processes_in_one_folder(run, here, tiny_base, capsys):
-    """The second is refused, whether it resumes or begins."""
     with locked(run / LOCK):
         before = {f: f.read_bytes() for f in run.rglob("*") if f.is_file() and f.name != LOCK}
         got = apart("nanouft.train", "--resume", "run", cwd=here)
@@ -237,7 +178,6 @@ def test_two_processes_in_one_folder(run, here, tiny_base, capsys):
 
 
 def test_what_kills_left_behind_goes(run, half_done, here, tiny_base):
-    """A third step, half a step, half an eval.json; a folder without run.json."""
     shutil.copytree(run / "steps" / "10", run / "steps" / "5")
     shutil.copytree(run / "steps" / "10", run / "steps" / "partial-15")
     (run / "eval.json").write_text("{")
@@ -253,8 +193,6 @@ def test_what_kills_left_behind_goes(run, half_done, here, tiny_base):
 @pytest.mark.parametrize("where", ["curves", "print"])
 def test_a_run_that_was_killed_after_its_last_step_still_prints_its_table(
         where, run, half_done, brief, capsys):
-    """Between the last step, samples.md, curves.png and the table: a resumed run makes and says
-    what is missing."""
     def kill(*args, **kw):
         raise KeyboardInterrupt
     with brief.context() as now:
@@ -275,7 +213,6 @@ def test_a_run_that_was_killed_after_its_last_step_still_prints_its_table(
 
 @pytest.mark.parametrize("lost", [False, True])
 def test_before_is_the_start_model_and_is_measured_once(lost, run, half_done, monkeypatch):
-    """Where the first process left it, only the evaluation after training is made."""
     if lost:
         (run / "eval.json").unlink()
     looks, real = [], report.evaluate
@@ -305,7 +242,6 @@ def test_resume_says_no_in_one_line(run, half_done, here, tiny_base, capsys):
 
 
 def test_other_data_or_another_start_cannot_go_on_exactly(here, tiny_base, capsys):
-    """The hash in run.json tells."""
     file = lines(here / "pairs.jsonl", PAIRS)
     assert call(train.main, "--init", tiny_base, "--objective", "dpo", "--data", file, "--steps", 4,
                 "--save-every", 2, "--out", "run", *QUICK) == 0

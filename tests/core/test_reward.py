@@ -1,7 +1,6 @@
 """The reward model: its loss, what it reads, leaves behind and says about itself. And the reward
 function of a user."""
 import math
-import os
 
 import numpy as np
 import pytest
@@ -9,7 +8,7 @@ import torch
 from running import DEMOS, PAIRS, QUICK, call, lines, metrics, one_error
 from tiny import CPU, same, tiny
 
-from nanouft import evaluate, reward, sample, train, world
+from nanouft import evaluate, reward, train, world
 from nanouft.data.batches import encode
 from nanouft.data.rows import demo_rows
 from nanouft.errors import UserError
@@ -51,16 +50,6 @@ def test_by_hand():
         "-log sigma must not be log of 0"
     same(bradley_terry(t([3.0]), t([1.0]), 0.01) - bradley_terry(t([3.0]), t([1.0])), [0.16],
          "c (r_w + r_l)^2", 1e-6)
-
-
-def test_gradient_by_finite_differences():
-    model = model_with_head()
-
-    def loss(*weights: torch.Tensor) -> torch.Tensor:
-        given = dict(zip(dict(model.named_parameters()), weights))
-        r_w, r_l = torch.func.functional_call(model, given, padded(SEQS, PAD, "cpu")).chunk(2)
-        return bradley_terry(r_w, r_l, 0.1).mean()
-    assert torch.autograd.gradcheck(loss, tuple(model.parameters()), fast_mode=True)
 
 
 def test_padding_does_not_matter():
@@ -134,15 +123,10 @@ def test_what_is_no_reward_model_is_named(made, tiny_base, tmp_path):
         load(tmp_path)
 
 
-@pytest.mark.parametrize("rows, more, words",
-                         [(PAIRS, ["--rows", 5], ["--rows", "belongs to NanoWorld"]),
-                          (DEMOS[:2], [], ["needs pairs"]),
-                          (PAIRS[:1], [], ["hold out", "two prompts"]),
-                          (PAIRS, ["--lr", 1e30, "--steps", 5], ["diverged", "--lr"])])
-def test_data_that_teaches_no_reward_is_one_line(rows, more, words, here, tiny_base, capsys):
-    file = lines(here / "rows.jsonl", rows)
-    one_error(call(reward.main, "--data", file, "--init", tiny_base, *more),
-              capsys.readouterr().err, *words)
+def test_a_reward_that_diverges_is_one_line(here, tiny_base, capsys):
+    file = lines(here / "rows.jsonl", PAIRS)
+    one_error(call(reward.main, "--data", file, "--init", tiny_base, "--lr", 1e30, "--steps", 5),
+              capsys.readouterr().err, "diverged", "--lr")
 
 
 # ---- pairs and what is said of them --------------------------------------------------------------
@@ -243,7 +227,6 @@ def g(prompts, completions):
 
 
 def test_every_reward_is_called_alike(made, here):
-    """The exact score and a reward model take the rows' fields, and make nothing of them."""
     row = world.rows("val", "demos", 1, 0)[0]
     assert scorer("exact")([row.prompt[0].text], [row.answer[0].text]) == 1
     with pytest.raises(UserError, match="--reward DIR"):
@@ -290,19 +273,6 @@ def test_a_bad_function_is_one_line(text, here, capsys):
                    prompts=True)
     one_error(call(lambda argv: score_rows(function(here, text), rows, ["a", "b\x1b", "c"])),
               capsys.readouterr().err, *BAD[text])
-
-
-@pytest.mark.parametrize("name, words", [("none.py:f", ["none.py", "No such file"]),
-                                         (".:f", [".:f", "no such folder"]),
-                                         ("mine.py", ["which function?", '"long"']),
-                                         ("mine.py:", ["which function?"]),
-                                         ("pipe.py:f", ["pipe.py", "pipe"])])
-def test_a_function_that_is_not_there(name, words, here, capsys):
-    function(here, LONG)
-    os.mkfifo(here / "pipe.py")
-    code = call(sample.main, "base", "--best-of", 2, "--reward", name, "--prompt", "x")
-    one_error(code, capsys.readouterr().err, *words)
-    assert not (here / "out").exists()
 
 
 def run_on(here, tiny_base, rows, name: str, *more) -> int:
@@ -358,7 +328,6 @@ def test_a_reward_that_is_always_the_same_is_said(here, tiny_base, brief, capsys
 
 
 def test_grades_of_a_function(here, capsys):
-    """una and kto learn what it says of the file's answers, uft beside demonstrations that stay."""
     mine = function(here, "def f(prompts, answers, response=None): return [len(a) / 10 for a in "
                     "answers]")
     rows = [*DEMOS[:3], {**DEMOS[3], "score": 0.1}, {**DEMOS[4], "label": True}, PAIRS[5]]
@@ -408,9 +377,6 @@ def test_answers_to_rows_held_out_are_rewarded(made, here, tiny_base, brief, cap
     greedy, best = (float(line.split("reward ")[1].split()[0])
                     for line in capsys.readouterr().out.splitlines()[-2:])
     assert best > greedy
-    for more, words in ((["--best-of", 3], ["--reward"]),
-                        (["--max-new", 3], ["--max-new", "--reward"])):
-        one_error(call(evaluate.main, *argv, *more), capsys.readouterr().err, *words)
 
 
 # ---- demonstrations that judges keep -------------------------------------------------------------

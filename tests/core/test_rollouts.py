@@ -7,7 +7,7 @@ from dataclasses import fields, replace
 import numpy as np
 import pytest
 import torch
-from running import DEMOS, QUICK, call, lines, metrics, one_error
+from running import DEMOS, QUICK, call, lines, metrics
 from safetensors.torch import load_file
 from tiny import CPU, NANO, TINY, Form, pure, same, value_and_grads
 
@@ -22,7 +22,7 @@ from nanouft.models.load import start_model
 from nanouft.models.save import add_value_head
 from nanouft.objective import Batch, Columns, Seqs
 from nanouft.objectives import OBJECTIVES
-from nanouft.objectives.on_policy import clipped, k3, penalised_reward, step_metrics
+from nanouft.objectives.on_policy import k3, penalised_reward, step_metrics
 from nanouft.objectives.ppo import gae, rewards, whiten
 from nanouft.objectives.rloo import leave_one_out
 from nanouft.reference import Models
@@ -201,20 +201,6 @@ def one_token(logp: list, old: list, old_values: list | None = None, **seqs) -> 
     return Seqs(on.long(), on.long(), on, on, x, **columns, extra=extra)
 
 
-def test_each_side_of_the_clip_is_its_own():
-    rho, adv = torch.tensor([0.7, 0.7, 1.4, 1.4]), torch.tensor([1.0, -1, 1, -1])
-    same(clipped(rho, adv, 0.2, 0.3), [-0.7, 0.8, -1.3, 1.4],
-         "min(rho A, clip(rho, 1 - low, 1 + high) A)", 1e-6)
-    o = OBJECTIVES["grpo"]
-    batch = Batch.of(
-        {"answer": one_token([math.log(1.25)] * 4, [0.0] * 4, ref_logp=[math.log(1.25)] * 4)},
-        Columns(advantage=torch.ones(4).double()))
-    for high, want, outside in ((None, -1.2, 1), (0.28, -1.25, 0)):
-        loss, said = o.loss(batch, o.hp(eps=0.2, eps_high=high))
-        same([loss.detach(), said["clip_fraction"]], [want, outside],
-             f"--eps-high {high}: a ratio of 1.25", 1e-6)
-
-
 def test_how_far_a_step_has_moved():
     said = step_metrics(Batch.of({"answer": one_token([math.log(2.0), 0.0], [0.0, 0.0])},
                                  Columns()), 0.2, 0.2)
@@ -346,26 +332,6 @@ def test_no_slope_of_k3_has_the_wrong_sign(x, value, slope):
     same(x.grad, slope, "its slope e^x - 1 is never negative above 0")
 
 
-def test_what_a_rollout_reports():
-    same_start, other = source("rloo"), source("rloo", start_seed=5)
-    same_start(0), other(0)
-    for k in ("kl_exact", "kl_k1", "kl_k3", "kl_answer"):
-        assert abs(same_start.stats[k]) < 1e-5, f"LAW: at the start model {k} is 0"
-        assert other.stats[k] > 0.1
-    s = other.stats
-    same(s["kl_answer"] / s["length"], s["kl_exact"], "nats per answer = nats per token x tokens",
-         1e-4)
-    assert 0 < s["entropy"] < math.log(SMALL.vocab_size) and 0 <= s["ends"] <= 1
-    same(s["reward"], s["score"], "the exact score is the reward", 1e-6)
-    k3_said, s = s["kl_k3"], other.batch.seqs["answer"]
-    same(k3_said, k3(s.ref_logp - s.sampled_logp)[s.mask > 0].mean(),
-         "kl_k3 is grpo.k3 of the policy that sampled", 1e-5)
-    kl = rollouts.measure(other.batch, other.policy, other.start, CPU)["kl"]
-    p, q = (m(s.inputs).detach().log_softmax(-1) for m in (other.policy, other.start))
-    same(kl, (p.exp() * (p - q)).sum(-1).masked_fill(s.mask == 0, 0),
-         "KL(policy || start), in this direction", 1e-5)
-
-
 def test_explained_variance():
     """The critic knows: 1. It says one number whatever comes: 0."""
     made = source("ppo", beta=0.0)
@@ -455,7 +421,7 @@ def test_a_learnt_reward_becomes_a_score_for_una(monkeypatch):
     same(col.score, torch.sigmoid(col.reward), "sigma(reward), UNA's score", 1e-6)
 
 
-def test_a_learnt_reward_and_prompts_of_a_file(here, tiny_base, monkeypatch, capsys):
+def test_a_learnt_reward_and_prompts_of_a_file(here, tiny_base, monkeypatch):
     monkeypatch.setattr("nanouft.rewards.scorer.reward_hash", lambda name, rows: "-" + name)
     monkeypatch.setattr("nanouft.rewards.scorer.load", lambda folder, device: long_answers)
     assert go(tiny_base, "rloo", "w", "--reward", "out/reward", "--steps", 2) == 0
@@ -476,8 +442,6 @@ def test_a_learnt_reward_and_prompts_of_a_file(here, tiny_base, monkeypatch, cap
     assert (here / "a/model.safetensors").read_bytes() \
         == (here / "b/model.safetensors").read_bytes(), \
         "LAW: only the prompts of a file are read; answers may be missing"
-    capsys.readouterr()
-    one_error(call(train.main, *argv), capsys.readouterr().err, "exact score", "--reward DIR")
 
 
 # ---- probe worlds --------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ import pytest
 from running import DEMOS, QUICK, call, lines, losses, metrics, one_error
 
 from nanouft import __main__ as commands
-from nanouft import evaluate, train
+from nanouft import train
 from nanouft.run import config, trackers
 from nanouft.run.flags import read_flags
 
@@ -48,22 +48,6 @@ BAD = {                                             # the file's text: words of 
 def test_a_bad_file_is_one_line(text, here, capsys):
     (here / "bad.toml").write_text(text)
     one_error(call(train.main, "--config", "bad.toml"), capsys.readouterr().err, *BAD[text])
-
-
-def test_a_file_that_is_not_there_or_no_text(here, capsys):
-    (here / "binary.toml").write_bytes(b"\xff\xfe\0")
-    (here / "folder.toml").mkdir()
-    for file, word in (("no.toml", "No such file"), ("binary.toml", "no TOML"),
-                       ("folder.toml", "folder.toml")):
-        one_error(call(train.main, "--config", file), capsys.readouterr().err, f"--config {file}",
-                  word)
-    one_error(call(train.main, "--config"), capsys.readouterr().err, "--config")
-    one_error(call(train.main, "--config", "a", "--config=b"), capsys.readouterr().err, "twice")
-    (here / "resume.toml").write_text("lr = 1\n")
-    code = call(train.main, "--config", "resume.toml", "--resume", "x")
-    one_error(code, capsys.readouterr().err, "--resume", "--lr")
-    one_error(call(evaluate.main, "--config", "resume.toml"), capsys.readouterr().err,
-              "unknown flag --lr")
 
 
 # ---- flags.toml ----------------------------------------------------------------------------------

@@ -44,7 +44,8 @@ def strike(monkeypatch, number: int, owner, name: str, when: int) -> None:
 STEP, BACK = (torch.optim.AdamW, "step"), (torch.Tensor, "backward")
 CASES = {           # flags; where the signal comes, and in which call; the step that is kept
     "before any step": ("train --objective sft --steps 9 {world}", (report, "evaluate"), 1, None),
-    "in backward": ("train --objective ift --steps 9 {world}", BACK, 6, 6),
+    "in backward": ("train --objective ift --residual replace --lam 0.5 --lam-noise 0.3 --steps 9 "
+                    "{world}", BACK, 6, 6),  # draws that belong to a step
     "in the update": ("train --objective dpo --data pairs.jsonl --steps 9 {short}", STEP, 5, 5),
     "within a rollout": ("train --objective ppo --steps 8 --max-new 4 {world}", STEP, 5, 6),
     "in the last step": ("train --objective sft --steps 9 {world}", STEP, 9, 9),

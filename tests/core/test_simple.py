@@ -97,6 +97,6 @@ def test_it_prints_answers_before_and_after(capsys):
         with pytest.raises(SystemExit, match="2"):
             call(simple.main, *wrong)
     assert len(capsys.readouterr().err.splitlines()) == 2, "one line each"
-    assert call(simple.main, "--objective", "ift") == 0
+    assert call(simple.main, "--objective", "ift", "--steps", 4) == 0
     out = capsys.readouterr().out
     assert out.count("   before  ") == out.count("   after   ") == 3

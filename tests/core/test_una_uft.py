@@ -1,12 +1,10 @@
 """Laws of UNA, UFT, KTO and PoFT: one number for an answer, one loss for demonstrations and judged
 answers."""
-import math
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-from running import DEMOS, QUICK, call, lines, one_error
 from tiny import (
     CPU,
     DATA,
@@ -14,15 +12,11 @@ from tiny import (
     Form,
     differs,
     drawn,
-    model_grads,
-    nano,
-    real_batch,
     same,
     say,
-    value_and_grads,
 )
 
-from nanouft import train, world
+from nanouft import world
 from nanouft.data.batches import encode
 from nanouft.data.rows import Row
 from nanouft.data.tokenizer import Tokenizer
@@ -34,8 +28,7 @@ from nanouft.models.tokenizer_files import GPT2_PATTERN, save_tokenizer
 from nanouft.objectives import OBJECTIVES
 from nanouft.objectives.dpo import binary_kl, log_ratio
 from nanouft.objectives.kto import KTO, kto_loss, rows
-from nanouft.objectives.poft import PoFT, tau
-from nanouft.objectives.sft import SFT
+from nanouft.objectives.poft import PoFT
 from nanouft.objectives.uft import UFT
 from nanouft.objectives.uft import rows as uft_rows
 from nanouft.objectives.una import UNA, score_loss
@@ -49,40 +42,7 @@ def slope(i: float, score: float, form: str) -> float:
     return torch.autograd.grad(score_loss(x, score, form).sum(), x)[0].item()
 
 
-# ---- the loss of one answer ----------------------------------------------------------------------
-def test_slopes_in_closed_form():
-    for i in (-3.0, -0.4, 0.0, 1.7):
-        for score in (0.0, 0.3, 1.0):
-            p = 1 / (1 + math.exp(-i))
-            same(slope(i, score, "mse"), 2 * (p - score) * p * (1 - p),
-                 "dMSE/di = 2 (sigma - s) sigma (1 - sigma)")
-            same(slope(i, score, "bce"), p - score, "dBCE/di = sigma - s")
-    assert abs(slope(-20.0, 1.0, "mse")) < 1e-8 and slope(-20.0, 1.0, "bce") < -0.99, \
-        ("LAW: a demonstration that has become very unlikely has no gradient under MSE, and the "
-         "full one under BCE")
-    weight = [-slope(math.log(p / (1 - p)), 1.0, "mse") for p in (0.33, 1 / 3, 0.34)]
-    same(weight[1], 8 / 27,
-         "the weight 2 sigma (1 - sigma)^2 beta of a demonstration is at most 8/27 beta")
-    assert weight[1] == max(weight), "LAW: at sigma = 1/3"
-
-
 # ---- UFT -----------------------------------------------------------------------------------------
-@pytest.mark.parametrize("beta", [0.01, 0.5])
-def test_uft_starts_as_sft(beta):
-    """Through the network: every parameter's gradient."""
-    model = nano().double()
-    form, sft = Form("uft", UFT(feedback="none", beta=beta)), Form("sft", SFT())
-    batch = real_batch(form, model)
-    batch.seqs["answer"].ref_logp = batch.seqs["answer"].logp.clone()  # the reference in fp64
-    loss, uft = model_grads(form, model, batch)
-    same(loss, 0.25, "UFT on demonstrations starts at (1/2 - 1)^2")
-    _, token_mean = model_grads(sft, model, batch)
-    scale = batch.tokens["answer"] / batch.rows * beta / 4
-    for name, g in token_mean.items():
-        same(uft[name], scale * g,
-             f"at the start UFT's gradient is SFT(sum)'s times beta/4: {name}", 1e-9)
-
-
 def test_uft_merges_by_counts():
     demo, scored, good, bad = (Row(say("user", f"q{i}"), say("assistant", f"a{i}"), score=s,
                                    label=l)
@@ -192,24 +152,6 @@ def test_one_prompt_alone_is_refused():
 HP = PoFT(aligned=["base"])
 
 
-@pytest.mark.parametrize("hp", [HP, replace(HP, beta=0.5, margin=0.3)], ids=str)
-def test_the_gradient_is_that_of_sft_times_tau(hp):
-    batch = drawn("poft", **vars(hp))
-    s = batch.seqs["answer"]
-    batch.per_row.extra["aligned_logp"] = (
-        s.mean(s.logp) + torch.linspace(-3, 3, batch.rows).double()
-    )
-    share = torch.sigmoid(-(hp.beta * (s.mean(s.logp) - batch.per_row.extra["aligned_logp"])
-                            + hp.margin))
-    same(tau(batch, hp), share,
-         "tau = sigma(beta (rbar - r) - margin): a margin makes every tau smaller")
-    _, grads = value_and_grads(Form("poft", hp), batch)
-    sft = value_and_grads(Form("sft", SFT(reduction="sequence")), batch)[1]["answer"]
-    same(grads["answer"], hp.beta * share[:, None] * sft,
-         "dL/dlogp of a row = beta tau x that of sequence-mean SFT")
-    assert share.std() > 0.1, "rows of one weight would show little"
-
-
 def demos(tok=NANO, n_ctx: int = 64) -> list:
     return encode(OBJECTIVES["poft"].rows(DATA, HP), tok, n_ctx)[0]
 
@@ -241,13 +183,3 @@ def test_every_model_reads_with_its_own_tokenizer(tmp_path):
     same(column([str(tmp_path)]), [row["answer"][e.seqs["answer"].mask[1:] > 0].mean()
                                    for row, e in zip(scored, encoded)],
          "rbar is the mean over the aligned model's own tokens of the same answer", 1e-6)
-
-
-# ---- the command ---------------------------------------------------------------------------------
-def test_the_command_asks_for_aligned_models(here, tiny_base, capsys):
-    file = lines(here / "d.jsonl", DEMOS)
-    argv = ("--objective", "poft", "--data", file, "--init", tiny_base, "--steps", 2,
-            "--batch-size", 4, *QUICK)
-    one_error(call(train.main, *argv), capsys.readouterr().err, "--aligned DIR", "--data")
-    one_error(call(train.main, *argv, "--aligned", "nowhere"), capsys.readouterr().err, "nowhere")
-    assert call(train.main, *argv, "--aligned", tiny_base) == 0

@@ -166,8 +166,6 @@ def test_the_default_mixture_is_met_exactly():
 
 
 def test_every_family_has_500_test_items_and_a_fixed_subset_of_100():
-    """The everyday subset is the beginning of the full test set, so its prompts are the same in
-    every run."""
     for split in ("val", "test"):
         full = {f: [r.prompt for r in rows(split, "prompts", 500, 0, skills=[f])] for f in FAMILIES}
         if split == "test":

@@ -69,7 +69,6 @@ def test_three_planners_agree(lake):
 
 
 def test_known_values():
-    """Of gymnasium's own 4x4 map and of the project's two-way map."""
     same(value_iteration(DEFAULT)[0][0], 0.99 ** 5,
          "4x4: six steps, the reward comes with the sixth")
     same(value_iteration(SLIPPERY)[0][0], 0.5420, "4x4 slippery", 5e-5)

@@ -55,8 +55,6 @@ def set_table(probs: torch.Tensor, rows: int = 1) -> Table:
 # ---- learners ------------------------------------------------------------------------------------
 @pytest.mark.parametrize("name", [n for n in METHODS if n not in SHARED_STREAM])
 def test_learners_do_not_disturb_each_other(name):
-    """Each row has its own loss and gradient: five together are each alone (on maps of different
-    lengths, too)."""
     lakes = [random_lake(i) for i in range(3)]
     task = Task(Lakes(lakes), [gold(m) for m in lakes], [loser(m) for m in lakes])
     for make in (lambda n, seeds: Net(n, 25, seeds=seeds),
@@ -96,7 +94,6 @@ def test_it_is_nanoufts_loss_that_learns(monkeypatch):
 
 
 def test_the_lake_answers_like_a_gpt():
-    """Cells in, blends in; log-probs, guesses, embeddings out; 0 where nobody asked."""
     policy, at = Net(5, TWOWAY.S), torch.arange(40).view(5, 8)[:, :5].flatten()
     policy.step = FIVE.lakes.step
     s = batch_of(FIVE, method("sft"), policy.probs().log()).seqs["answer"]
@@ -172,8 +169,6 @@ def test_the_published_forms_are_different_learners():
 
 # ---- DPO and ORPO --------------------------------------------------------------------------------
 def test_dpo_does_not_move_what_both_paths_share():
-    """(state, action) pairs of both paths cancel: their gradient is 0 and their rows stay
-    bit-identical."""
     policy = Table(5, TWOWAY.S, 0.2)
     after = final(FIVE, policy, method("dpo"))
     kinds = moves_of_loser(TWOWAY, GOLD, DETOUR)
@@ -307,7 +302,6 @@ def test_cells_used():
 
 
 def test_padding_is_no_cell_that_was_read():
-    """Rows are padded with cell 0: a short path beside a long one is read on its own cells only."""
     lakes = [random_lake(i) for i in range(6)]
     task = Task(Lakes(lakes), [gold(m) for m in lakes], [loser(m) for m in lakes])
     assert len({len(g) for g in task.golds}) > 1

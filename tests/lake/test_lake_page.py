@@ -35,8 +35,6 @@ def run(code: str, lake: Lake = LAKE):
     *(("dpo", {}, kind) for kind in LOSERS), ("dpo", {"beta": 1.0}, "fall"),
     ("orpo", {}, "dither"), ("orpo", {"orpo_lam": 0.25}, "detour")])
 def test_20_steps_of_javascript_are_20_steps_of_torch(name, hp, kind):
-    """Every checkpoint, every cell, to 1e-6, with the losses of this project and torch's
-    RMSprop."""
     given = {"lam": 0.2, "gamma": 0.95, "beta": 0.1, **hp, "lamOdds": hp.get("orpo_lam", 1.0)}
     start, *theirs = run(f"""const start = Ways.student(map, gold); out = [start];
         const data = {{map, gold, loser: Lake.walk(map, Ways.{kind}(map)), ...{json.dumps(given)}}};
@@ -99,7 +97,6 @@ def test_on_ice_from_which_no_way_leads_a_student_walks_in_circles():
 
 # ---- the file ------------------------------------------------------------------------------------
 def test_a_map_of_ones_own_is_the_map_of_the_page(tmp_path):
-    """It used to show twoway5 without a word."""
     mine = {"name": "my", "rows": ["SFFF", "FHHF", "FFFG"], "slippery": True}
     file = page.write(tmp_path, {"map": mine, "hp": HP | {"steps": 2}, "study": None})
     text = file.read_text(encoding="utf-8")

@@ -3,7 +3,7 @@ import json
 import re
 
 import pytest
-from running import call, one_error
+from running import call
 from studied import STUDY
 
 from frozen_lake import __main__ as lake_main
@@ -50,18 +50,3 @@ def test_other_lakes_and_choices(tmp_path, argv, capsys):
     assert not re.search(r"\binf\b", out)
     assert ("±" in out) == ("1" not in argv), "one seed has no interval"
     assert ("cancel in DPO" in out) == ("--slippery" not in argv)
-
-
-@pytest.mark.parametrize("argv, words", [
-    (["--map", "towway5"], ["twoway5?"]), (["--lam", "1.5"], ["--lam 1.5"]),
-    (["--beta", "0"], ["--beta"]),
-    (["--seeds", "0"], ["--seeds"]), (["--objective", "sfft"], ["sft?"]),
-    (["--loser", "fal"], ["fall?"]),
-    (["--map", "bad.txt"], ["bad.txt", "row 2"]),
-    (["--study", "other.json"], ["other.json", "lab.lake_study"]),
-    (["--map", "line.txt"], ["no worse path"])])
-def test_mistakes_are_one_line(here, argv, words, capsys):
-    (here / "bad.txt").write_text("SFF\nFQG\n")
-    (here / "line.txt").write_text("SG\n")
-    (here / "other.json").write_text('{"maps": 4}')
-    one_error(call(lake_main.main, *argv), capsys.readouterr().err, *words)

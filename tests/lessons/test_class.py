@@ -243,8 +243,6 @@ def test_equal_but_for_names():
 
 
 def test_what_is_right_in_one_way_only_is_equal_by_itself():
-    """Strips in the right order and repaired programs are not marked; wrong ones and cards in free
-    words are."""
     def marked(state: str, code: str, on) -> bool:
         some = [result("Ada", state, code="# mine\n" + code, on=on),
                 result("Bo", state, code=code.replace(" = ", " =  "), on=on)]
@@ -497,7 +495,6 @@ def test_without_a_cage_it_is_said(two, monkeypatch, capsys):
 
 
 def test_a_submission_has_a_limit_for_all_its_tasks(tmp_path):
-    """Each task is under its own limit."""
     (tmp_path / "04_mdp.py").write_text(
         "import time\n\ndef drift(eps, n):\n    time.sleep(0.4)\n    return 0.0\n"
     )
@@ -534,7 +531,6 @@ def test_who_was_in_work_at_a_sudden_end_is_named_and_left_out(two, monkeypatch,
 
 
 def test_the_log_of_a_student_is_not_believed(tmp_path):
-    """A forged reveal brings no points; a complete prediction has them all."""
     my = tmp_path / "Eve" / "my"
     (my / "cards").mkdir(parents=True)
     (my / "04_mdp.py").write_text("")

@@ -81,7 +81,6 @@ def test_style_is_free(right):
     (lambda x, scale: float(scale * np.asarray(x).mean()), "stops with gradients"),
     (lambda x, scale: 1 / 0 if x.requires_grad else scale * x.mean(), "stops with gradients")])
 def test_plain_numbers_do_where_no_gradient_is_asked_for(right, note):
-    """Where one is, they are amber, and it is said."""
     assert judge(replace(TOY, gradients=()), right)["state"] == "right"
     few = replace(TOY, mistakes=TOY.mistakes[:2])
     found = judge(few, right)
@@ -117,8 +116,6 @@ def test_arguments_must_stay_as_they_are():
 
 
 def test_what_nobody_knows():
-    """A law that falls, a constant read off the page, an exception, nothing returned, other
-    arguments."""
     found = judge(TOY, lambda x, scale: x.mean() + 0.5)
     assert (found["state"], found["law"]) == ("unknown", "twice the scale must be twice the mean")
     constant = judge(TOY, lambda x, scale: 2.0 if scale == 1 and len(x) == 2 else 6.0)
@@ -222,7 +219,6 @@ def test_starters_and_texts(id, tmp_path):
 
 # ---- right in another way ------------------------------------------------------------------------
 def test_what_is_right_in_another_way():
-    """A list for a set; math and torch for a number."""
     assert judge(TASKS["02c"],
                  lambda *args: sorted(TASKS["02c"].right(*args), reverse=True))["state"] == "right"
     for exp in math.exp, torch.exp, np.exp:
@@ -292,8 +288,6 @@ def drift(eps, n):
 
 
 def test_the_other_process(tmp_path):
-    """A mistake, noise, an endless loop, a file that is no Python, a question to nobody, a sudden
-    end."""
     my = My(tmp_path)
     for name, text in ANSWERS.items():
         (tmp_path / name).write_text(text, encoding="utf-8")
@@ -310,12 +304,6 @@ def test_the_other_process(tmp_path):
     assert noisy["04b"]["state"] == "not begun", "what a program writes is no verdict"
     assert worker.grade(["17b"], my)["17b"]["note"] == "forged"
     assert "no task 'xx'" in pytest.raises(UserError, worker.grade, ["xx"], my).value.args[0]
-
-
-def test_the_command_does_not_import_torch():
-    code = ("import sys, lessons.grade.__main__, lessons.grade.klass; assert 'torch' not in "
-            "sys.modules")
-    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
 
 
 # ---- the command line ----------------------------------------------------------------------------
@@ -690,7 +678,6 @@ def test_odds_without_a_gradient_are_not_right():
 
 
 def test_a_text_explains_the_arguments_in_the_order_of_the_call():
-    """Who writes the function in the order of the text is right."""
     for task in TASKS.values():
         names = getattr(task, "signature", "(").split("(")[1].rstrip(")").split(", ")
         found = [task.text.find(f"\n{name} ") for name in names if f"\n{name} " in task.text]
@@ -769,11 +756,11 @@ def test_no_mutant_passes(id):
 
 
 # ---- one task after the other --------------------------------------------------------------------
-def test_the_list_does_not_import_torch():
+def test_neither_command_nor_list_imports_torch():
     code = (
-        "import sys; from lessons.grade import folder, ui; "
-        "print(ui.progress(folder.outline(), {}, 'my'));"
-        "assert 'torch' not in sys.modules"
+        "import sys, lessons.grade.__main__, lessons.grade.klass; "
+        "from lessons.grade import folder, ui; "
+        "print(ui.progress(folder.outline(), {}, 'my')); assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True)
     fields = "id", "kind", "level", "minutes", "core"

@@ -18,12 +18,13 @@ from unittest import mock
 import course
 import pytest
 import torch
-from running import ROOT, SMALL, environment, tiny_folder
+from running import ROOT, SMALL, environment
 
 from lessons import render, switches
 from lessons.grade import folder as grader
 from lessons.render import number
 from nanouft.eval import plots
+from nanouft.gpt import GPT
 from nanouft.models import load
 from nanouft.objectives import OBJECTIVES
 
@@ -85,10 +86,10 @@ def folder(tmp_path_factory) -> Path:
 
 
 @pytest.fixture
-def small_base(tmp_path, monkeypatch) -> None:
+def small_base(monkeypatch) -> None:
     """For start_model("base"): random weights, one layer."""
     small = replace(SMALL, n_ctx=512, n_layer=1, n_head=1, n_embd=16)
-    monkeypatch.setattr(load, "BASE", tiny_folder(tmp_path / "small", small))
+    monkeypatch.setattr(load, "shipped_base", lambda: GPT(small, seed=0))
 
 
 # Lessons that take long -> what is less in their short version.

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 import torch
-from running import ROOT, tiny_folder
+from running import ROOT, SMALL
 from tiny import (
     CPU,
     FORMS,
@@ -21,6 +21,7 @@ from tiny import (
 )
 
 from nanouft.data.batches import collate
+from nanouft.gpt import GPT
 from nanouft.models import load
 from nanouft.objective import write_logp
 from nanouft.sampling import generate
@@ -90,8 +91,6 @@ def test_every_objective_begins_with_its_ordinary_loss_and_gradient(form):
 
 
 def test_each_door_is_linear():
-    """Ids, embeddings and hidden states lead to the same logits; so does reading token by token
-    with the cache."""
     model = moved(tiny())
     want = model(IDS)
     same(model(embeds=model(IDS, want="embeds")), want, "through embeddings")
@@ -125,10 +124,10 @@ def test_directions_add_up():
          "the changes of the logits add up")
 
 
-def test_the_lesson_on_it_runs(tmp_path, monkeypatch, capsys):
+def test_the_lesson_on_it_runs(monkeypatch, capsys):
     """A base of one layer, one step; the numbers of each line that the lesson prints below a
     heading."""
-    monkeypatch.setattr(load, "BASE", tiny_folder(tmp_path / "small"))
+    monkeypatch.setattr(load, "shipped_base", lambda: GPT(SMALL, seed=0))
     for name, value in {"STEPS": [1], "RATES": [1e-4], "TESTS": 2}.items():
         monkeypatch.setattr(tangent, name, value)
     tangent.part_ways()

@@ -129,16 +129,18 @@ class Browser:
             self.errors.append(params["entry"]["text"])
 
     # ---- what a visitor does and sees ------------------------------------------------------------
-    def open(self, page: Path, fragment: str = "", width: int = 1280, height: int = 800,
-             dark: bool = False, calm: bool = True, touch: bool = False,
-             forced: bool = False) -> None:
+    def look(self, width: int = 1280, height: int = 800, dark: bool = False, calm: bool = True,
+             touch: bool = False) -> None:
+        """The screen and its owner's wishes, also while a page is open."""
         self.send("Emulation.setDeviceMetricsOverride", width=width, height=height,
                   deviceScaleFactor=1, mobile=touch)
         self.send("Emulation.setTouchEmulationEnabled", enabled=touch)
         self.send("Emulation.setEmulatedMedia", features=[
             {"name": "prefers-color-scheme", "value": "dark" if dark else "light"},
-            {"name": "prefers-reduced-motion", "value": "reduce" if calm else "no-preference"},
-            {"name": "forced-colors", "value": "active" if forced else "none"}])
+            {"name": "prefers-reduced-motion", "value": "reduce" if calm else "no-preference"}])
+
+    def open(self, page: Path, fragment: str = "", **how) -> None:
+        self.look(**how)
         self.send("Page.navigate", url="about:blank")       # or a new fragment would only scroll
         self.send("Page.navigate", url=page.resolve().as_uri() + fragment)
         self.wait("location.protocol === 'file:' && document.readyState === 'complete'")
