@@ -270,6 +270,14 @@ def test_the_gap_is_zero_where_the_model_says_the_gold_answer(base, monkeypatch)
     assert real > 0.1, "the base copies its input: its own prefix must confuse it"
 
 
+def test_one_answer_a_prompt_has_the_least_diversity(base, monkeypatch):
+    """Four equal samples of each prompt: one of four is different, whatever other prompts get."""
+    real = probes.answer_rows
+    monkeypatch.setattr(probes, "answer_rows",
+                        lambda *args, temperature=0, **how: real(*args, **how))
+    assert probes.probe(*base[:1], *base, "val", items=1)["diversity"] == 0.25
+
+
 def test_all_of_them_are_finite_and_repeat(base):
     model, tok = base
     first, second = (probes.probe(model, model, tok, "val", items=1) for _ in range(2))
