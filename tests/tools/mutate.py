@@ -68,7 +68,7 @@ BELOW = {
     "grade": "lessons/grade/*.py"}
 ROOMS = ABOVE | BELOW
 LEFT_OUT = {"nanouft/eval/plots.py", "frozen_lake/pictures.py", "lab/pictures.py"}  # people look
-SECONDS = 60            # of tests that one mutant meets, as measured
+SECONDS = 40            # of tests that one mutant meets, as measured
 
 PAIRS = [(ast.Add, ast.Sub), (ast.Mult, ast.Div), (ast.BitAnd, ast.BitOr), (ast.Lt, ast.LtE),
          (ast.Gt, ast.GtE), (ast.Eq, ast.NotEq), (ast.In, ast.NotIn), (ast.Is, ast.IsNot),
@@ -292,27 +292,29 @@ def draw(room: str, n: int, seed: int) -> list[Mutant]:
 
 
 # ---- tests of a mutant ---------------------------------------------------------------------------
-def near(m: Mutant, measured: dict, table: dict[str, list[str]]) -> dict[str, list[str]]:
-    """{test file: what to run of it}. Tests that run the statement, the file of its name first and
-    the fast ones before the slow ones, then the table's test files; together SECONDS long."""
-    lines = measured["lines"].get(m.file, {})
+def near(m: Mutant, measured: dict, table: dict[str, list[str]]) -> list[str]:
+    """What to run: the tests that run the statement, those of the file of its name first, then the
+    fastest ones, together SECONDS long. Where none is known: the table's test files."""
+    lines, (first, last) = measured["lines"].get(m.file, {}), m.lines
     if measured["digests"].get(m.file) != tests_of.digest(m.file):
         lines = {}                                          # measured on other lines
-    first, last = m.lines
     tests = {name for line in range(first, last + 1) for name in lines.get(str(line), [])}
-    seconds = measured["seconds"]
-    groups: dict[str, list[str]] = {}
-    for name in sorted(tests, key=lambda name: seconds.get(name, 1)):
-        groups.setdefault(name.split("::")[0], []).append(name)
-    cost = {file: sum(seconds.get(name, 1) for name in names) for file, names in groups.items()}
-    chosen, spent = {}, 0.0
-    for file in sorted(groups, key=lambda file: (Path(m.file).stem not in file, cost[file])):
-        if not chosen or spent + cost[file] < SECONDS:
-            chosen[file] = groups[file]
-            spent += cost[file]
-    if not chosen:
-        chosen = {file: [file] for file in table.get(m.file, [])}
-    return chosen
+    seconds, spent = measured["seconds"], 0.0
+    chosen: list[str] = []
+    for name in sorted(tests, key=lambda name: (Path(m.file).stem not in name, seconds[name])):
+        if not chosen or spent + seconds[name] < SECONDS:
+            chosen.append(name)
+            spent += seconds[name]
+    return chosen or table.get(m.file, [])
+
+
+def in_turn(tests: list[str]) -> list[list[str]]:
+    """Three calls of pytest: the first file, then the others, then lab's, which has settings of its
+    own."""
+    first = [name for name in tests if name.split("::")[0] == tests[0].split("::")[0]]
+    others = [name for name in tests if name not in first]
+    lab = [name for name in others if name.startswith("lab/")]
+    return [part for part in (first, [name for name in others if name not in lab], lab) if part]
 
 
 class Killer:
@@ -358,16 +360,18 @@ class Copy:
             return f"{tests[0]} (too long)"
         if child.exitcode == 0:
             return None
-        return self.killer.read_text() if self.killer.exists() else tests[0]
+        if not self.killer.exists():
+            return tests[0]
+        return "lab/" * tests[0].startswith("lab/") + self.killer.read_text()   # named from lab/
 
-    def fate(self, m: Mutant, groups: dict[str, list[str]], limit: float) -> str | None:
+    def fate(self, m: Mutant, tests: list[str], limit: float) -> str | None:
         """The test that kills a mutant."""
         file = self.folder / m.file
         try:
             file.write_bytes(m.source)
             moment = 1_000_000_000 + zlib.crc32(m.source) % 500_000_000
             os.utime(file, (moment, moment))                # no bytecode of another mutant fits it
-            found = (self.first_failure(tests, limit) for tests in groups.values())
+            found = (self.first_failure(part, limit) for part in in_turn(tests))
             return next(filter(None, found), None)
         finally:
             shutil.copy2(ROOT / m.file, file)
@@ -411,8 +415,9 @@ def show(fates: list[Fate]) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--room", nargs="+", choices=ROOMS, default=list(ROOMS),
-                        help="which rooms [every one]")
+    parser.add_argument("--room", nargs="+", choices=[*ROOMS, "above", "below"], metavar="ROOM",
+                        default=list(ROOMS), help="rooms, or a side of the line: above, below "
+                        f"[all: {', '.join(ROOMS)}]")
     parser.add_argument("--n", type=int, default=10, help="mutants of each room [10]")
     parser.add_argument("--seed", type=int, help="of the draw")
     parser.add_argument("--minutes", type=float, default=1e6, help="then stop; the same command "
@@ -432,7 +437,9 @@ def main(argv: list[str] | None = None) -> int:
     fates, known, until = read(args.seed), equivalents(), time.time() + 60 * args.minutes
     retried = args.again or args.all
     done = {(fate.file, fate.edit) for fate in fates if fate.killer or not retried}
-    drawn = [[(room, m) for m in draw(room, args.n, args.seed)] for room in args.room]
+    rooms = [room for given in args.room
+             for room in {"above": ABOVE, "below": BELOW}.get(given, [given])]
+    drawn = [[(room, m) for m in draw(room, args.n, args.seed)] for room in rooms]
     todo = [pair for one_each in zip_longest(*drawn) for pair in one_each
             if pair and (pair[1].file, pair[1].edit) not in done]
     measured, table = tests_of.load(), json.loads(tests_of.TABLE.read_text(encoding="utf-8"))
@@ -442,18 +449,20 @@ def main(argv: list[str] | None = None) -> int:
         for room, m in (bar := tqdm(todo, desc="mutants", unit="", mininterval=0)):
             if time.time() > until:
                 break
-            began, groups = time.time(), near(m, measured, table)
+            began, tests = time.time(), near(m, measured, table)
             if args.all:
-                groups |= {file: [file] for file in tests_of.test_files()}
+                tests = tests_of.test_files()
             is_known = (m.file, m.edit) in known
-            killer = None if is_known else copy_.fate(m, groups, 120 + 10 * SECONDS)
+            killer = None if is_known else copy_.fate(m, tests, 3600 if args.all else 8 * SECONDS)
             fate = Fate(room, m.file, m.lines[0], m.edit, killer, round(time.time() - began, 1))
             fates = [f for f in fates if (f.file, f.edit) != (m.file, m.edit)] + [fate]
             fresh.append(fate)
             write(args.seed, fates)
-            bar.write(f"{killer or 'ALIVE'}: {m.file}:{m.lines[0]}, {m.edit}")
-        killers = sorted({f.killer for f in fresh if f.killer and "(" not in f.killer})
-        if killers and copy_.first_failure(killers, 3600):
+            how = "equivalent" if is_known else killer or "ALIVE"
+            bar.write(f"{how}: {m.file}:{m.lines[0]}, {m.edit}")
+        killers = sorted({f.killer for f in fresh
+                          if f.killer and not f.killer.endswith("(too long)")})
+        if any(copy_.first_failure(part, 3600) for part in in_turn(killers)):
             wrong = {test for test in killers if copy_.first_failure([test], 600)}
             print("fail without a mutant, too:", *sorted(wrong))
             fates = [f for f in fates if f.killer not in wrong]
