@@ -116,8 +116,8 @@ BAD_FLAGS = {  # command line: what the message must hold, words parted by |
 } | {f"train --objective {line}": words for line, words in {
     "rloo --samples 1": "--samples 1|at least 2",
     "rloo --minibatches 1000000000": "answers a rollout",
-    "grpo --surrogate gspo": "--surrogate gspo|--minibatches",
-    "grpo --surrogate cispo": "--surrogate cispo|--minibatches",
+    "grpo --surrogate gspo --init nowhere": "--surrogate gspo|--minibatches",
+    "grpo --surrogate cispo --init nowhere": "--surrogate cispo|--minibatches",
     "rloo --noise 0.1": "--noise|prompts", "rloo --reward nowhere": "nowhere",
     "dpo --max-new 9": "dpo learns",
     "rloo --init base --max-new 511": "--max-new|context",

@@ -68,7 +68,7 @@ BELOW = {
     "grade": "lessons/grade/*.py"}
 ROOMS = ABOVE | BELOW
 LEFT_OUT = {"nanouft/eval/plots.py", "frozen_lake/pictures.py", "lab/pictures.py"}  # people look
-SECONDS = 40            # of tests that one mutant meets, as measured
+SECONDS = 30            # of tests that one mutant meets, as measured
 
 PAIRS = [(ast.Add, ast.Sub), (ast.Mult, ast.Div), (ast.BitAnd, ast.BitOr), (ast.Lt, ast.LtE),
          (ast.Gt, ast.GtE), (ast.Eq, ast.NotEq), (ast.In, ast.NotIn), (ast.Is, ast.IsNot),
@@ -293,12 +293,14 @@ def draw(room: str, n: int, seed: int) -> list[Mutant]:
 
 # ---- tests of a mutant ---------------------------------------------------------------------------
 def near(m: Mutant, measured: dict, table: dict[str, list[str]]) -> list[str]:
-    """What to run: the tests that run the statement, those of the file of its name first, then the
-    fastest ones, together SECONDS long. Where none is known: the table's test files."""
+    """What to run: the tests that run the statement (what runs at import: those that run anything
+    of the file), those of the file of its name first, then the fastest ones, together SECONDS long.
+    Where nothing was measured: the table's test files."""
     lines, (first, last) = measured["lines"].get(m.file, {}), m.lines
     if measured["digests"].get(m.file) != tests_of.digest(m.file):
         lines = {}                                          # measured on other lines
     tests = {name for line in range(first, last + 1) for name in lines.get(str(line), [])}
+    tests = tests or set().union(*lines.values())
     seconds, spent = measured["seconds"], 0.0
     chosen: list[str] = []
     for name in sorted(tests, key=lambda name: (Path(m.file).stem not in name, seconds[name])):
