@@ -1,5 +1,5 @@
-"""Random mutants (tests/tools/mutate.py): a seed draws them again, equivalents.txt fits the code, and
-the table of tests_of.py knows every file.
+"""Random mutants (tests/tools/mutate.py): a seed draws them again, equivalents.txt fits the code,
+and the table of tests_of.py knows every file.
 
     python -m pytest tests/test_mutate.py        a few seconds
 """
