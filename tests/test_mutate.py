@@ -22,7 +22,7 @@ def test_a_seed_draws_mutants_of_a_room(room):
     for m in drawn:
         there = (ROOT / m.file).read_bytes()
         assert m.source != there and ast.parse(m.source)
-        assert mutate.near(m, tests_of.load(), TABLE), f"no test is known for {m.file}"
+        assert mutate.near(m, tests_of.load(), TABLE, 1), f"no test is known for {m.file}"
 
 
 def test_every_file_is_in_one_room_and_has_tests_that_exist():

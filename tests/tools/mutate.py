@@ -1,32 +1,29 @@
 """Random mutants: does a test notice a small fault that nobody planned?
 
-    python tests/tools/mutate.py --n 10 --seed 7 --minutes 5    # again with --seed 7: it goes on
-    python tests/tools/mutate.py --room lab --n 20 --seed 7 --all   # survivors meet all tests
+    python tests/tools/mutate.py --n 10 --seed 7 --minutes 5    # the same command goes on
+    python tests/tools/mutate.py --room lab below --seed 7      # a room, a side of the line
+    python tests/tools/mutate.py --seed 7 --again               # survivors meet slow tests, too
     python tests/tools/mutate.py --table 7 8                    # what these seeds have shown
 
-Lines of each room are drawn at random, and on each line one edit of its syntax tree: an operator,
-a comparison, a number, an end of a slice, an axis, a mean for a sum, swapped arguments, a dropped
-.detach(), a removed statement, a fixed seed. Each mutant stands alone in a copy of the project.
-The tests that run its line (tests_of.py) run there, one test file after the other, until one test
-fails: killed. A file that takes too long counts as failed. Each fate is a line of
-out/mutants/SEED.jsonl, with the test that failed. At the end these tests run without a mutant: a
-kill by a test that fails there, too, does not count.
+Statements of each room are drawn at random, and in each one edit of its syntax tree: an operator, a
+comparison, a number, an end of a slice, a mean for a sum, swapped arguments, a dropped .detach(), a
+removed statement, a fixed seed. Each mutant stands alone in a copy of the project, in a fork of a
+process that has imported torch. The tests that run the statement (tests_of.py; at most SECONDS of
+them) run there until one fails or takes too long: killed. Each fate is a line of
+out/mutants/SEED.jsonl, with that test. At the end these tests run without a mutant: a kill by a
+test that fails there, too, does not count.
 
 What to do with a survivor: write a law or a case that fails on it, not a copy of its line. If no
 test can see it, name it with a reason in equivalents.txt; then it counts apart and is not run.
 Not drawn: docstrings, messages, pictures, type annotations, progress bars, settings of other
 devices, __main__ guards, seconds that something took, sizes of memory parts, time limits, versions
 that are raised by hand.
-
-Why no library? mutmut 3 mutates function bodies only, has no slices, axes, .detach() or removed
-statements, and draws no random sample. cosmic-ray removes no statements either, edits files in
-place, and starts Python and torch again for each mutant: 5 s before the first test. Here each
-mutant is a fork of a process that has imported torch.
 """
 import argparse
 import ast
 import copy
 import json
+import math
 import multiprocessing
 import os
 import random
@@ -292,10 +289,10 @@ def draw(room: str, n: int, seed: int) -> list[Mutant]:
 
 
 # ---- tests of a mutant ---------------------------------------------------------------------------
-def near(m: Mutant, measured: dict, table: dict[str, list[str]]) -> list[str]:
+def near(m: Mutant, measured: dict, table: dict[str, list[str]], most: float) -> list[str]:
     """What to run: the tests that run the statement (what runs at import: those that run anything
-    of the file), those of the file of its name first, then the fastest ones, together SECONDS long.
-    Where nothing was measured: the table's test files."""
+    of the file), those of the file of its name first, then the fastest ones, together `most`
+    seconds long. Where nothing was measured: the table's test files."""
     lines, (first, last) = measured["lines"].get(m.file, {}), m.lines
     if measured["digests"].get(m.file) != tests_of.digest(m.file):
         lines = {}                                          # measured on other lines
@@ -304,7 +301,7 @@ def near(m: Mutant, measured: dict, table: dict[str, list[str]]) -> list[str]:
     seconds, spent = measured["seconds"], 0.0
     chosen: list[str] = []
     for name in sorted(tests, key=lambda name: (Path(m.file).stem not in name, seconds[name])):
-        if not chosen or spent + seconds[name] < SECONDS:
+        if not chosen or spent + seconds[name] < most:
             chosen.append(name)
             spent += seconds[name]
     return chosen or table.get(m.file, [])
@@ -424,9 +421,8 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, help="of the draw")
     parser.add_argument("--minutes", type=float, default=1e6, help="then stop; the same command "
                         "goes on")
-    parser.add_argument("--all", action="store_true", help="survivors of this seed run against the "
-                        "rest of the suite, too")
-    parser.add_argument("--again", action="store_true", help="survivors of this seed run again")
+    parser.add_argument("--again", action="store_true",
+                        help="survivors of this seed meet the slow tests of their line, too")
     parser.add_argument("--table", type=int, nargs="+", help="only print what these seeds showed")
     args = parser.parse_args(argv)
     if args.table:
@@ -437,8 +433,7 @@ def main(argv: list[str] | None = None) -> int:
     FORKS.set_forkserver_preload(["torch._dynamo", "pytest", "numpy", "tiktoken",
                                   "safetensors.torch"])
     fates, known, until = read(args.seed), equivalents(), time.time() + 60 * args.minutes
-    retried = args.again or args.all
-    done = {(fate.file, fate.edit) for fate in fates if fate.killer or not retried}
+    done = {(fate.file, fate.edit) for fate in fates if fate.killer or not args.again}
     rooms = [room for given in args.room
              for room in {"above": ABOVE, "below": BELOW}.get(given, [given])]
     drawn = [[(room, m) for m in draw(room, args.n, args.seed)] for room in rooms]
@@ -451,11 +446,10 @@ def main(argv: list[str] | None = None) -> int:
         for room, m in (bar := tqdm(todo, desc="mutants", unit="", mininterval=0)):
             if time.time() > until:
                 break
-            began, tests = time.time(), near(m, measured, table)
-            if args.all:
-                tests = tests_of.test_files()
+            began = time.time()
+            tests = near(m, measured, table, math.inf if args.again else SECONDS)
             is_known = (m.file, m.edit) in known
-            killer = None if is_known else copy_.fate(m, tests, 3600 if args.all else 8 * SECONDS)
+            killer = None if is_known else copy_.fate(m, tests, 3600 if args.again else 8 * SECONDS)
             fate = Fate(room, m.file, m.lines[0], m.edit, killer, round(time.time() - began, 1))
             fates = [f for f in fates if (f.file, f.edit) != (m.file, m.edit)] + [fate]
             fresh.append(fate)
