@@ -129,7 +129,7 @@ def quantile(freedom: float, looks: int = 1) -> float:
         from scipy.stats import t as student
     except ImportError:
         raise UserError('intervals over seeds and prompts need scipy: pip install -e lab') from None
-    whole = math.floor(freedom) if freedom < math.inf else freedom
+    whole = math.floor(freedom) if freedom < 1e9 else freedom       # scipy wants an int of 64 bits
     wider = student.ppf(1 - 0.025 / looks, freedom) / student.ppf(0.975, freedom)
     return float(student.ppf(0.975, whole) * wider)
 

@@ -101,7 +101,7 @@ def test_the_rule(mean, half, threshold, want):
 
 @pytest.mark.parametrize("mean, half, want", [
     (0.005, 0.01, "holds"), (-0.005, 0.01, "holds"), (0.015, 0.01, "undecided"),
-    (0.04, 0.01, "does not hold"),
+    (0.03, 0.02, "undecided"), (-0.03, 0.02, "undecided"), (0.04, 0.01, "does not hold"),
     (-0.04, 0.01, "does not hold"), (0.0, 0.03, "undecided")])
 def test_the_rule_of_equivalence(mean, half, want):
     assert claim_verdict(mean, half, "equivalence") == want
@@ -127,6 +127,20 @@ def test_holm_asks_more_of_the_clearest_contrast_and_nothing_after_a_doubt():
     assert verdicts(0.023) == ["holds"], "one contrast needs no correction"
     assert verdicts(0.023, 0.10) == ["holds", "holds"], "the weaker one is asked as if alone"
     assert verdicts(0.023, 0.0231) == ["undecided", "undecided"]
+
+
+def test_holm_measures_an_equivalence_by_its_nearer_limit():
+    """A difference of .0135 is close to the limit of .02. So the superiority is asked first, at
+    2.5 %, and the equivalence as if it stood alone."""
+    found = {"base": {"SFT": row(0.5), "better": row(0.6, spread=0.01),
+                      "equal": row(0.5135, spread=0.0025)}}
+    claim = Plan({}, "SFT", (Contrast("a", "better", "SFT"),
+                             Contrast("b", "equal", "SFT", test="equivalence")))
+    contrasts = [judge.compared(c, claim, found) for c in claim.contrasts]
+    assert judge.difference(claim.contrasts[1], claim, found["base"], looks=2)[1] > 0.0065, \
+        "at 2.5 % the equivalence would be undecided"
+    judge.correct(contrasts, claim, found)
+    assert [c["verdict"] for c in contrasts] == ["holds", "holds"]
 
 
 # ---- cells and settings --------------------------------------------------------------------------

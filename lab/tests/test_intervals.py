@@ -71,6 +71,22 @@ def test_student_is_taken_at_the_whole_degrees_of_freedom_below():
     assert quantile(math.inf) == pytest.approx(1.96, abs=1e-3)
 
 
+@pytest.mark.parametrize("looks", [1, 7])
+def test_seeds_that_are_alike_but_for_rounding_are_one_seed(looks):
+    """Where means of seeds differ in the last digit alone, the degrees of freedom are far beyond an
+    integer of 64 bits."""
+    known = quantile(math.inf, looks)
+    for freedom in (1e6, 1e18, 1e30, 1e300):
+        assert quantile(freedom, looks) == pytest.approx(known, rel=1e-4)
+    for draw in range(20):
+        rng = np.random.default_rng(draw)
+        scores = rng.integers(0, 6, 60) / 5
+        gap = scores + rng.uniform(-1e-15, 1e-15, (5, 60))
+        mean, half = two_way([gap], looks=looks)
+        assert mean == pytest.approx(scores.mean())
+        assert half == pytest.approx(two_way([np.tile(scores, (5, 1))], looks=looks)[1])
+
+
 def test_the_jackknife_by_hand():
     """Shares without seed 1, 2, 3; their squared distances from the mean times (n-1)/n, n = 3."""
     old, new = np.array([1.0, 2.0, 3.0]), np.array([0.5, 1.5, 1.0])

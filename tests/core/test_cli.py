@@ -168,6 +168,8 @@ REFUSED = {  # command line: what the message must hold, words parted by |
 } | {f"train --objective {line}": words for line, words in {
     "rloo --samples 1": "--samples 1|at least 2",
     "rloo --minibatches 1000000000": "answers a rollout",
+    "grpo --surrogate gspo --init nowhere": "--surrogate gspo|--minibatches",
+    "grpo --surrogate cispo --init nowhere": "--surrogate cispo|--minibatches",
     "rloo --noise 0.1": "--noise|prompts", "rloo --reward nowhere": "nowhere",
     "rloo --data demos.jsonl --init {tiny}": "exact score|--reward DIR",
     "dpo --max-new 9": "dpo learns",

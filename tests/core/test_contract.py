@@ -111,6 +111,9 @@ def test_skills_choose_families():
         and world.skills_named("B,fact") == [(*world.GROUP_B, "fact")]
     assert world.skills_named("A:B", 2) == [world.GROUP_A, world.GROUP_B]
     assert world.skills_named("sum", 2) == [("sum",), ("sum",)]
+    for words, why in (("sums", "unknown family 'sums'"), ("A:B:A", "3 sets"), ("A:", "unknown")):
+        with pytest.raises(ValueError, match=why):
+            world.skills_named(words, 2)
     got = world.mixed_rows("train", ["demos"], 30, 4, skills="sum,fact")
     assert {r.family for r in got} == {"sum", "fact"} and len(got) == 30
     assert world.mixed_rows("train", ["pairs"], 20, 4) == world.rows("train", "pairs", 20, 4), \

@@ -266,3 +266,11 @@ def test_the_gap_is_zero_where_the_model_says_the_gold_answer(base, monkeypatch)
     assert abs(probes.own_prefix_gap(model, tok, rows)) < 1e-6, \
         "LAW: own prefix = gold prefix leaves no gap"
     assert real > 0.1, "the base copies its input: its own prefix must confuse it"
+
+
+def test_one_answer_a_prompt_has_the_least_diversity(base, monkeypatch):
+    """Four equal samples of each prompt: one of four is different, whatever other prompts get."""
+    real = probes.answer_rows
+    monkeypatch.setattr(probes, "answer_rows",
+                        lambda *args, temperature=0, **how: real(*args, **how))
+    assert probes.probe(*base[:1], *base, "val", items=1)["diversity"] == 0.25

@@ -52,6 +52,8 @@ def test_labels_and_scores():
     assert [r["label"] for r in harvest.labels(s, 1.0)] == [True, False, False]
     assert [r["label"] for r in harvest.labels(s, None)] == [True, True, False], \
         "the mean of the prompt is 0.5"
+    assert [r["label"] for r in harvest.labels(sampled([*"abcd"], [1.0, 0.3, 0.0, 0.0]), None)] \
+        == [True, False, False, False], "the mean is .325, the median .15"
     assert harvest.labels(sampled(["a", "b"], [2.0, 2.0]), None) == [], "equal rewards say nothing"
     assert harvest.labels(sampled(["", "a", "b"], [9.0, 1.0, 2.0]), None)[1]["label"], \
         "an empty answer counts nowhere"

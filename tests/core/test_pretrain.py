@@ -18,7 +18,7 @@ from tiny import CPU, NANO
 from nanouft import pretrain, train
 from nanouft.data.rows import Turn
 from nanouft.eval.scores import families
-from nanouft.gpt import SIZES, GPTConfig
+from nanouft.gpt import GPT, SIZES, GPTConfig
 from nanouft.models.load import BASE, start_model
 from nanouft.pretrain import Pretrain, base_key, read_corpus
 
@@ -57,6 +57,17 @@ def test_a_short_pretraining_learns_and_keeps_its_key(tmp_path):
     pretrain.pretrain(Pretrain(steps=1, tokens=256, width=64, out=str(tmp_path / "c"), threads=1,
                                device="cpu"))
     assert json.loads((tmp_path / "c" / "config.json").read_text(encoding="utf-8"))["n_embd"] == 64
+
+
+def test_only_the_matrices_of_the_layers_decay():
+    """Embeddings, biases and LayerNorms stay free of it, and no weight is left out."""
+    model = GPT(SHAPE, seed=0)
+    groups = pretrain.make_optimizer(model, Pretrain(), CPU).param_groups
+    decay = {id(p): group["weight_decay"] for group in groups for p in group["params"]}
+    matrices = {name for name, p in model.named_parameters() if decay[id(p)] > 0}
+    assert matrices == {f"h.{layer}.{name}.weight" for layer in range(SHAPE.n_layer)
+                        for name in ("attn.c_attn", "attn.c_proj", "mlp.c_fc", "mlp.c_proj")}
+    assert len(decay) == len(list(model.parameters()))
 
 
 # ---- a text of the user's ------------------------------------------------------------------------

@@ -236,6 +236,10 @@ def test_resume_says_no_in_one_line(run, half_done, here, tiny_base, capsys):
     says("no other flag", "--objective", argv=("--objective", "sft", "--resume", "run"))
     says("--resume", "expected one argument", argv=("--resume",))
     says("not finished", "--resume", argv=("--init", "run", "--steps", 1))
+    about = read_json(run / "run.json")
+    for edit in ({"from": []}, {"config": about["config"] | {"lr": None}}):
+        (run / "run.json").write_text(json.dumps(about | edit))
+        says("run.json: edited", "learning rate")
     for text in ("", "[]"):
         (run / "run.json").write_text(text)
         says("run.json")

@@ -10,7 +10,7 @@ from tiny import CPU, same, tiny
 
 from nanouft import evaluate, reward, train, world
 from nanouft.data.batches import encode
-from nanouft.data.rows import demo_rows
+from nanouft.data.rows import Turn, demo_rows
 from nanouft.errors import UserError
 from nanouft.files.read import read
 from nanouft.models.load import start_model
@@ -127,6 +127,23 @@ def test_a_reward_that_diverges_is_one_line(here, tiny_base, capsys):
     file = lines(here / "rows.jsonl", PAIRS)
     one_error(call(reward.main, "--data", file, "--init", tiny_base, "--lr", 1e30, "--steps", 5),
               capsys.readouterr().err, "diverged", "--lr")
+
+
+@pytest.mark.parametrize("over, kept, words", [(0, 30, "30 pairs"), (1, 15, "15 rows skipped")])
+def test_a_pair_must_fit_with_its_end(over, kept, words, here, tiny_base, capsys):
+    """The reward is read at <|end|>, so the whole dialogue has to fit into the context."""
+    model, tok = start_model(str(tiny_base))
+    rows = [*PAIRS]
+    for pair in PAIRS:
+        question, answer = Turn("user", pair["prompt"]), pair["chosen"]
+        while len(tok.chat((question,), (Turn("assistant", answer),))[0]) \
+                < model.cfg.n_ctx + over:
+            answer += " no"
+        rows.append(pair | {"chosen": answer})
+    assert call(reward.main, "--data", lines(here / "pairs.jsonl", rows), "--init", tiny_base,
+                "--steps", 1, "--threads", 1, "--out", "r") == 0
+    assert read_json(here / "r/run.json")["pairs"] == kept, "one of 16 prompts is held out"
+    assert words in capsys.readouterr().out
 
 
 # ---- pairs and what is said of them --------------------------------------------------------------

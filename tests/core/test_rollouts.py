@@ -322,10 +322,10 @@ def test_reward_is_paid_once_and_an_answer_without_end_pays():
 # ---- the estimator -------------------------------------------------------------------------------
 @pytest.mark.parametrize("x, value, slope",
                          [(19, math.exp(19) - 20, math.exp(19) - 1), (20.1, math.exp(20) - 21, 0),
-                          (40, math.exp(20) - 21, 0)])
+                          (40, math.exp(20) - 21, 0), (-30, 29 + math.exp(-30), -1)])
 def test_no_slope_of_k3_has_the_wrong_sign(x, value, slope):
     """A token that has fallen beyond 20 nats below the start model is left alone, not pushed
-    further down."""
+    further down. One that has risen is pulled back however far it has come."""
     x = torch.tensor(float(x), dtype=torch.float64, requires_grad=True)
     k3(x).backward()
     same(k3(x).detach(), value, "k3 = e^x - x - 1 up to x = 20")
@@ -442,6 +442,10 @@ def test_a_learnt_reward_and_prompts_of_a_file(here, tiny_base, monkeypatch):
     assert (here / "a/model.safetensors").read_bytes() \
         == (here / "b/model.safetensors").read_bytes(), \
         "LAW: only the prompts of a file are read; answers may be missing"
+    argv[1] = "distill"
+    assert call(train.main, *argv, "--teacher", tiny_base, "--reward", "out/reward", "--out",
+                "c") == 0
+    assert metrics(here / "c")[0]["reward"] != 0, "a method without a reward tells one if asked"
 
 
 # ---- probe worlds --------------------------------------------------------------------------------

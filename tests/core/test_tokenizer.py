@@ -12,9 +12,9 @@ from tiny import NANO, plain
 
 from lab import vocabulary
 from nanouft.data import tokenizer as tokenizer_module
-from nanouft.data.bpe import join, train_bpe
+from nanouft.data.bpe import count_words, join, train_bpe
 from nanouft.data.rows import Turn
-from nanouft.data.tokenizer import ASSET, CONTROL, NANO_PATTERN
+from nanouft.data.tokenizer import ASSET, CONTROL, NANO_PATTERN, NANO_VOCAB
 from nanouft.errors import UserError
 from nanouft.models.tokenizer_files import BYTES, GPT2_PATTERN, load_tokenizer, save_tokenizer
 
@@ -110,6 +110,18 @@ def test_bpe_by_hand():
     assert list(train_bpe({"ba": 1, "ab": 1}, 257))[256:] == [b"ab"]  # a tie: the alphabet decides
     assert len(train_bpe({"ab": 1}, 999)) == 257  # nothing left to join
     assert join([b"a", b"a", b"a"], (b"a", b"a")) == [b"aa", b"a"]
+
+
+@pytest.mark.parametrize("letters", [1, 64, 65, 128, 150])
+def test_no_letter_of_a_long_word_is_lost(letters):
+    """LAW: the pieces of a word, in order, are the word, each as often as the word."""
+    word = "".join(chr(ord("\u4e00") + i) for i in range(letters))
+    count = count_words([word, word], NANO_PATTERN)
+    assert "".join(count) == word and set(count.values()) == {2}
+
+
+def test_the_vocabulary_has_the_size_that_it_is_built_with():
+    assert NANO.n_vocab == NANO_VOCAB
 
 
 def test_incremental_counts_equal_counting_anew():

@@ -93,6 +93,16 @@ def test_the_finite_horizon_is_what_a_simulation_finds():
             f"LAW: simulated {found:.4f}, exact {want:.4f} ± {error:.4f}"
 
 
+@every_lake
+def test_visits_are_counted_where_a_move_follows(lake):
+    """LAW: the return is the sum of what the visited cells pay, and nobody moves on from G or H."""
+    policy = some_policy(lake, 3)
+    visits = planning.occupancy(lake, policy)
+    same(visits[lake.terminal], torch.zeros(int(lake.terminal.sum())), "none on G and H", 0)
+    same((visits * (policy * lake.R).sum(-1)).sum(), solve(lake, policy)[lake.start],
+         "sum_s d(s) r(s) is the value of the start")
+
+
 def test_a_stack_of_lakes_is_each_lake_alone():
     lakes = Lakes([TWOWAY, Lake("open", ("SFFFF", "FFFFF", "FFHFF", "FFFFF", "FFFFG")), TWOWAY])
     policies = torch.stack([some_policy(TWOWAY, i) for i in range(3)])

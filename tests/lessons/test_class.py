@@ -262,6 +262,23 @@ def test_points_and_names():
     some = [Result(name, task(), {"state": "right", "mistake": None}, seed=seed)
             for name, seed in (("A", "Ada"), ("B", "ada"), ("C", "Cy"), ("D", ""), ("E", ""))]
     assert results.equal_names(Klass([task()], some, {})) == [["A", "B"]]
+    some = [Result(name, task(), {"state": "right"}) for name in ("bo", "Cy", "Ada")]
+    assert Klass([task()], some, {}).names == ["Ada", "bo", "Cy"], "as in a list of names"
+
+
+def test_gradescope_shows_green_only_what_has_all_its_points(monkeypatch):
+    """Amber is right values with a fault: three quarters of the points, and not passed. A complete
+    prediction passes."""
+    monkeypatch.setattr(results.ui, "report", lambda *args: [])
+
+    def told(state: str, **more) -> tuple:
+        found = {"state": state, "task": {"name": "weights"}, **more}
+        line, = results.gradescope({"03a": found})["tests"]
+        return line["status"], line["score"] / line["max_score"]
+    assert told("right") == ("passed", 1)
+    assert told("amber") == ("failed", 0.75)
+    assert told("wrong") == ("failed", 0)
+    assert told("unknown", complete=True) == ("passed", 1)
 
 
 def test_a_function_is_compared_with_what_it_uses(tmp_path):

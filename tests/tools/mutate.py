@@ -1,28 +1,31 @@
 """Random mutants: does a test notice a small fault that nobody planned?
 
-    python tests/tools/mutate.py --room objectives --n 60 --seed 7      # 6 minutes
-    python tests/tools/mutate.py --room rewards --n 20 --seed 7 --all   # survivors meet all tests
-Lines of a room are drawn at random, and on each line one edit of its syntax tree: an operator, a
-comparison, a number, an end of a slice, an axis, a mean for a sum, swapped arguments, a dropped
-.detach(), a removed statement, a fixed seed. Each mutant stands alone in a copy of the project. The
-tests of its room run there until the first one fails (killed); a test that takes too long counts as
-killed. Survivors are printed and written to out/mutants/ as file:line, old -> new. What to do with
-a survivor: write a law or a case that fails on it, not a copy of its line. If no test can see it,
-name it with a reason in equivalents.txt; it is then not drawn. Not drawn: docstrings, messages,
-pictures, type annotations, progress bars, settings of other devices, __main__ guards, seconds that
-something took, sizes of memory parts, time limits, versions that are raised by hand.
+    python tests/tools/mutate.py --n 10 --seed 7 --minutes 5    # the same command goes on
+    python tests/tools/mutate.py --room lab below --seed 7      # a room, a side of the line
+    python tests/tools/mutate.py --seed 7 --again               # survivors meet slow tests, too
+    python tests/tools/mutate.py --table 7 8                    # what these seeds have shown
 
-Why no library? mutmut 3 mutates function bodies only, has no slices, axes, .detach() or removed
-statements, and draws no random sample. cosmic-ray removes no statements either, edits files in
-place, and starts Python and torch again for each mutant: 5 s before the first test. Here each
-mutant is a fork of a process that has imported torch.
+Statements of each room are drawn at random, and in each one edit of its syntax tree: an operator, a
+comparison, a number, an end of a slice, a mean for a sum, swapped arguments, a dropped .detach(), a
+removed statement, a fixed seed. Each mutant stands alone in a copy of the project, in a fork of a
+process that has imported torch. The tests that run the statement (tests_of.py; at most SECONDS of
+them) run there until one fails or takes too long: killed. Each fate is a line of
+out/mutants/SEED.jsonl, with that test. At the end these tests run without a mutant: a kill by a
+test that fails there, too, does not count.
+
+What to do with a survivor: write a law or a case that fails on it, not a copy of its line. If no
+test can see it, name it with a reason in equivalents.txt; then it counts apart and is not run.
+Not drawn: docstrings, messages, pictures, type annotations, progress bars, settings of other
+devices, __main__ guards, seconds that something took, sizes of memory parts, time limits, versions
+that are raised by hand.
 """
 import argparse
 import ast
 import copy
+import json
+import math
 import multiprocessing
 import os
-import queue
 import random
 import re
 import shutil
@@ -31,35 +34,38 @@ import sys
 import tempfile
 import time
 import zlib
+from collections import Counter
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from functools import lru_cache
-from itertools import accumulate
+from dataclasses import asdict, dataclass
+from itertools import accumulate, zip_longest
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+import tests_of
+from tests_of import ROOT
+from tqdm import tqdm
+
 EQUIVALENTS = Path(__file__).with_name("equivalents.txt")
-LAWS = "held_out_is_disjoint laws_of_rows known_figures contract "
-ROOMS = {  # room: (its folder, the files tests/core/test_*.py that touch it, or globs below tests/)
-    "objectives": ("nanouft/objectives", LAWS + "objectives parity pairs ift una_uft rollouts "
-                   "supervised"),
-    "rewards": ("nanouft/rewards", LAWS + "rollouts harvest reward examples evaluate cli resume"),
-    "data": ("nanouft/data", LAWS + "data batches tokenizer pretrain transformers train"),
-    "world": ("nanouft/world", LAWS + "world una_uft pretrain parity"),
-    "models": ("nanouft/models", LAWS + "generate gpt transformers tokenizer resume evaluate cli"),
-    "eval": ("nanouft/eval", LAWS + "evaluate train cli supervised una_uft"),
-    "run": ("nanouft/run", LAWS + "settings signals resume cli train reward rollouts parallel"),
-    "files": ("nanouft/files", LAWS + "data foreign_folders train"),
-    "first": ("nanouft", LAWS + "gpt objectives simple rollouts pretrain reward ledger evaluate "
-              "train "
-              "generate streams"),
-    "frozen_lake": ("frozen_lake",
-                    "core/test_known_figures.py lake/test_*.py ../lab/tests/test_lake_study.py"),
-    "lab": ("lab", "core/test_known_figures.py ../lab/tests/test_*.py"),
-    "grade": ("lessons/grade", "lessons/test_*.py"),
-}
-LEFT_OUT = {"nanouft/eval/plots.py", "frozen_lake/pictures.py"}     # people look at pictures
+ABOVE = {               # the rooms on each side of the line (CONTRIBUTING.md), and their files
+    "objectives": "nanouft/objectives/*.py",
+    "data": "nanouft/data/*.py",
+    "world": "nanouft/world/[!_]*.py nanouft/world/__init__.py",
+    "middle": "nanouft/errors.py nanouft/seeds.py nanouft/gpt.py nanouft/objective.py "
+              "nanouft/loop.py nanouft/sampling.py nanouft/reference.py nanouft/simple.py"}
+BELOW = {
+    "run": "nanouft/run/*.py",
+    "files": "nanouft/files/*.py",
+    "models": "nanouft/models/*.py nanouft/hf/*.py",
+    "eval": "nanouft/eval/*.py",
+    "rewards": "nanouft/rewards/*.py",
+    "commands": "nanouft/train.py nanouft/pretrain.py nanouft/reward.py nanouft/sample.py "
+                "nanouft/evaluate.py nanouft/ledger.py nanouft/__*.py nanouft/world/__main__.py",
+    "playground": "nanouft/playground/*.py",
+    "frozen_lake": "frozen_lake/*.py",
+    "lab": "lab/*.py",
+    "grade": "lessons/grade/*.py"}
+ROOMS = ABOVE | BELOW
+LEFT_OUT = {"nanouft/eval/plots.py", "frozen_lake/pictures.py", "lab/pictures.py"}  # people look
+SECONDS = 15            # of tests that one mutant meets, as measured
 
 PAIRS = [(ast.Add, ast.Sub), (ast.Mult, ast.Div), (ast.BitAnd, ast.BitOr), (ast.Lt, ast.LtE),
          (ast.Gt, ast.GtE), (ast.Eq, ast.NotEq), (ast.In, ast.NotIn), (ast.Is, ast.IsNot),
@@ -80,7 +86,6 @@ SILENT = {"print", "say", "tqdm", "bar", "ax", "axes", "fig", "plt", "plots", "w
 SIZES = {"CHUNK", "PART", "LARGE", "SECONDS", "START", "LOOK", "BUDGET", "AT_ONCE", "SHOWN",
          "LINES", "LETTERS", "SHARP", "MOST_THREADS"}
 DEVICES = {"cuda", "mps"}
-FEW = 4                 # test files that import a file
 UNSEEN = {"desc", "total", "initial", "mininterval", "leave", "disable", "encoding", "errors",
           "ensure_ascii", "indent", "help", "metavar", "paper", "non_blocking", "fused", "file",
           "flush", "timeout", "poll_interval", "strict", "figsize", "dpi", "color"}
@@ -208,16 +213,26 @@ def seen_nodes(node: ast.AST) -> Iterator[ast.AST]:
 @dataclass(frozen=True)
 class Mutant:
     file: str               # from the project's root
-    line: int
+    lines: tuple[int, int]  # first and last line of the statement
     source: bytes           # the whole file with the edit
     edit: str               # "old -> new", the lines that are touched
 
-    def __str__(self) -> str:
-        return f"{self.file}:{self.line}, {self.edit}"
+
+@dataclass
+class Fate:
+    """A line of out/mutants/SEED.jsonl."""
+    room: str
+    file: str
+    line: int
+    edit: str
+    killer: str | None      # the test that failed, None: alive
+    seconds: float
 
 
-def files(glob: str) -> list[str]:
-    return sorted(f.relative_to(ROOT).as_posix() for f in ROOT.glob(glob))
+def files_of(room: str) -> list[str]:
+    found = {file.relative_to(ROOT).as_posix() for glob in ROOMS[room].split()
+             for file in ROOT.glob(glob)}
+    return sorted(found - LEFT_OUT)
 
 
 def mutants_of(file: str) -> Iterator[Mutant]:
@@ -236,7 +251,8 @@ def mutants_of(file: str) -> Iterator[Mutant]:
             edit = (f"{one_line(source[first:last])} -> "
                     f"{one_line(source[first:start] + text + source[end:last])}")
             if text != source[start:end]:
-                yield Mutant(file, node.lineno, source[:start] + text + source[end:], edit)
+                yield Mutant(file, of_statement[node.lineno],
+                             source[:start] + text + source[end:], edit)
 
 
 def statement_lines(tree: ast.AST) -> dict[int, tuple[int, int]]:
@@ -255,50 +271,62 @@ def one_line(code: bytes) -> str:
     return " ".join(re.sub(r"\s# .*", "", code.decode()).split())[:300]
 
 
+def equivalents() -> set[tuple[str, str]]:
+    """(file, edit); three lines of equivalents.txt each: the file, the edit, the reason."""
+    lines = [x for x in EQUIVALENTS.read_text(encoding="utf-8").splitlines()
+             if x and not x.startswith("#")]
+    return set(zip(lines[::3], lines[1::3]))
+
+
 def draw(room: str, n: int, seed: int) -> list[Mutant]:
-    """`n` mutants on different lines; every line that can be edited is as likely as any other."""
-    by_line: dict[tuple[str, int], list[Mutant]] = {}
-    lines = [x for x in EQUIVALENTS.read_text(encoding="utf-8").splitlines() if x
-             and not x.startswith("#")]
-    known = set(zip(lines[::3], lines[1::3]))  # three lines each: the file, the edit, the reason
-    for file in sorted(set(files(f"{ROOMS[room][0]}/*.py")) - LEFT_OUT):
+    """`n` mutants of different statements; each statement is as likely as any other."""
+    places: dict[tuple[str, int], list[Mutant]] = {}
+    for file in files_of(room):
         for m in mutants_of(file):
-            if (file, m.edit) not in known:
-                by_line.setdefault((file, m.line), []).append(m)
+            places.setdefault((file, m.lines[0]), []).append(m)
     rng = random.Random(f"{room} {seed}")
-    return [rng.choice(by_line[line]) for line in rng.sample(sorted(by_line), min(n, len(by_line)))]
+    return [rng.choice(places[at]) for at in rng.sample(sorted(places), min(n, len(places)))]
 
 
 # ---- tests of a mutant ---------------------------------------------------------------------------
-def test_files(room: str) -> list[str]:
-    words = ROOMS[room][1].split()
-    return [file for word in words
-            for file in files(f"tests/{word}" if "/" in word else f"tests/core/test_{word}.py")]
+def near(m: Mutant, measured: dict, table: dict[str, list[str]], most: float) -> list[str]:
+    """What to run: the tests that run the statement (what runs at import: those that run anything
+    of the file), those of the file of its name first, then the fastest ones, together `most`
+    seconds long. Where nothing was measured: the table's test files."""
+    lines, (first, last) = measured["lines"].get(m.file, {}), m.lines
+    if measured["digests"].get(m.file) != tests_of.digest(m.file):
+        lines = {}                                          # measured on other lines
+    tests = {name for line in range(first, last + 1) for name in lines.get(str(line), [])}
+    tests = tests or set().union(*lines.values())
+    seconds, spent = measured["seconds"], 0.0
+    chosen: list[str] = []
+    for name in sorted(tests, key=lambda name: (Path(m.file).stem not in name, seconds[name])):
+        if not chosen or spent + seconds[name] < most:
+            chosen.append(name)
+            spent += seconds[name]
+    return chosen or table.get(m.file, [])
 
 
-@lru_cache
-def imports(file: str) -> set[str]:
-    """The modules that a file imports, and the names that it takes from them."""
-    found = set()
-    for node in ast.walk(ast.parse((ROOT / file).read_bytes())):
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            found |= {f"{node.module}.{alias.name}" for alias in node.names} | {node.module}
-    return found
+def in_turn(tests: list[str]) -> list[list[str]]:
+    """Three calls of pytest: the first file, then the others, then lab's, which has settings of its
+    own."""
+    first = [name for name in tests if name.split("::")[0] == tests[0].split("::")[0]]
+    others = [name for name in tests if name not in first]
+    lab = [name for name in others if name.startswith("lab/")]
+    return [part for part in (first, [name for name in others if name not in lab], lab) if part]
 
 
-def nearest_first(file: str, room: str) -> list[str]:
-    """The tests of the room: first the one of its name, then those that import it, then the others.
-    Where few tests import it, those of other rooms take part."""
-    module = file.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
-    near = [test for test in files("tests/**/test_*.py") if module in imports(test)]
-    found = list(dict.fromkeys(test_files(room) + (near if len(near) <= FEW else [])))
-    return sorted(found, key=lambda test: (Path(file).stem not in Path(test).stem,
-                                           test not in near))
+class Killer:
+    """A plugin of pytest: writes down the first test that fails."""
+    def __init__(self, file: Path):
+        self.file = file
+
+    def pytest_runtest_logreport(self, report) -> None:
+        if report.failed and not self.file.exists():
+            self.file.write_text(report.nodeid)
 
 
-def run_tests(folder: str, tests: list[str]) -> None:
+def run_tests(folder: str, tests: list[str], killer: str) -> None:
     """In a child: pytest in the copy `folder`; its exit status is the child's."""
     os.setsid()
     os.chdir(folder)
@@ -307,81 +335,136 @@ def run_tests(folder: str, tests: list[str]) -> None:
     for number in range(3):
         os.dup2(os.open(os.devnull, os.O_RDWR), number)
     import pytest
-    sys.exit(int(pytest.main(["-x", "-q", "-p", "no:cacheprovider", *tests])))
+    sys.exit(int(pytest.main(["-x", "-q", "-p", "no:cacheprovider", *tests],
+                             plugins=[Killer(Path(killer))])))
 
 
-def passes(folder: Path, tests: list[str], limit: float) -> bool:
-    """Do the tests pass there, within `limit` seconds?"""
-    child = FORKS.Process(target=run_tests, args=(str(folder), tests))
-    child.start()
-    child.join(limit)
-    if child.is_alive():
-        os.killpg(child.pid, signal.SIGKILL)                # with all that it has started
-        child.join()
-    return child.exitcode == 0
+class Copy:
+    """A copy of the project, in which mutants are planted."""
+    def __init__(self, folder: Path):
+        self.folder = folder / "project"
+        self.killer = folder / "killer"
+        shutil.copytree(ROOT, self.folder,
+                        ignore=shutil.ignore_patterns(".*", "out", "__pycache__"))
+
+    def first_failure(self, tests: list[str], limit: float) -> str | None:
+        """The first of `tests` that fails there, None if all pass. Too long is a failure."""
+        self.killer.unlink(missing_ok=True)
+        child = FORKS.Process(target=run_tests, args=(str(self.folder), tests, str(self.killer)))
+        child.start()
+        child.join(limit)
+        if child.is_alive():
+            os.killpg(child.pid, signal.SIGKILL)            # with all that it has started
+            child.join()
+            return f"{tests[0]} (too long)"
+        if child.exitcode == 0:
+            return None
+        if not self.killer.exists():
+            return tests[0]
+        return "lab/" * tests[0].startswith("lab/") + self.killer.read_text()   # named from lab/
+
+    def fate(self, m: Mutant, tests: list[str], limit: float) -> str | None:
+        """The test that kills a mutant."""
+        file = self.folder / m.file
+        try:
+            file.write_bytes(m.source)
+            moment = 1_000_000_000 + zlib.crc32(m.source) % 500_000_000
+            os.utime(file, (moment, moment))                # no bytecode of another mutant fits it
+            found = (self.first_failure(part, limit) for part in in_turn(tests))
+            return next(filter(None, found), None)
+        finally:
+            shutil.copy2(ROOT / m.file, file)
 
 
-def survives(m: Mutant, copies: queue.Queue, tests: list[str], limit: float) -> bool:
-    folder = copies.get()
-    file = folder / m.file
-    try:
-        file.write_bytes(m.source)
-        moment = 1_000_000_000 + zlib.crc32(m.source) % 500_000_000
-        os.utime(file, (moment, moment))                    # no bytecode of another mutant fits it
-        return passes(folder, tests, limit)
-    finally:
-        shutil.copy2(ROOT / m.file, file)
-        copies.put(folder)
+# ---- many mutants --------------------------------------------------------------------------------
+def record(seed: int) -> Path:
+    return ROOT / "out" / "mutants" / f"{seed}.jsonl"
 
 
-def survivors(room: str, mutants: list[Mutant], copies: queue.Queue, workers: int,
-              rest: bool) -> list[Mutant]:
-    tests, began, folder = test_files(room), time.time(), copies.get()
-    if not passes(folder, tests, 3600):
-        sys.exit(f"{room}: its tests fail without a mutant; repair them first")
-    copies.put(folder)
-    limit = 120 + 3 * (time.time() - began)
+def read(seed: int) -> list[Fate]:
+    lines = record(seed).read_text(encoding="utf-8").splitlines() if record(seed).exists() else []
+    return [Fate(**json.loads(line)) for line in lines]
 
-    def fate(m: Mutant) -> bool:
-        mine = nearest_first(m.file, room)
-        alive = survives(m, copies, mine, limit)
-        others = [test for test in files("tests/**/test_*.py") if test not in mine]
-        alive = alive and not (rest and not survives(m, copies, others, 3600))
-        print(f"{'SURVIVES' if alive else 'killed  '} {m}", flush=True)
-        return alive
-    with ThreadPoolExecutor(workers) as pool:
-        return [m for m, alive in zip(mutants, pool.map(fate, mutants)) if alive]
+
+def write(seed: int, fates: list[Fate]) -> None:
+    record(seed).parent.mkdir(parents=True, exist_ok=True)
+    record(seed).write_text("".join(json.dumps(asdict(fate)) + "\n" for fate in fates),
+                            encoding="utf-8")
+
+
+def show(fates: list[Fate]) -> None:
+    """The table, by room and by side of the line, and the survivors."""
+    known = equivalents()
+    counts: Counter = Counter()
+    for fate in fates:
+        how = "equal" if (fate.file, fate.edit) in known else "killed" if fate.killer else "alive"
+        for row in (fate.room, "above the line" if fate.room in ABOVE else "below the line"):
+            counts[row, how] += 1
+        if how == "alive":
+            print(f"ALIVE {fate.file}:{fate.line}, {fate.edit}")
+    print(f"{'room':<16}{'side':<7}{'planted':>8}{'killed':>8}{'alive':>8}{'equivalent':>12}")
+    for row in (*ROOMS, "above the line", "below the line"):
+        killed, alive, equal = (counts[row, how] for how in ("killed", "alive", "equal"))
+        if killed + alive + equal:
+            side = "above" if row in ABOVE else "below" if row in BELOW else ""
+            rate = "" if side else f"   {100 * alive / max(1, killed + alive):.0f} % alive"
+            print(f"{row:<16}{side:<7}{killed + alive + equal:>8}{killed:>8}{alive:>8}{equal:>12}"
+                  + rate)
 
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--room", nargs="+", choices=ROOMS, default=list(ROOMS),
-                        help="which rooms [every one]")
-    parser.add_argument("--n", type=int, default=60, help="mutants of each room [60]")
-    parser.add_argument("--seed", type=int, required=True, help="of the draw")
-    parser.add_argument("--workers", type=int, default=1, help="how many at a time [1]")
-    parser.add_argument("--all", action="store_true", help="survivors run against the rest of the "
-                        "suite, too")
+    parser.add_argument("--room", nargs="+", choices=[*ROOMS, "above", "below"], metavar="ROOM",
+                        default=list(ROOMS), help="rooms, or a side of the line: above, below "
+                        f"[all: {', '.join(ROOMS)}]")
+    parser.add_argument("--n", type=int, default=10, help="mutants of each room [10]")
+    parser.add_argument("--seed", type=int, help="of the draw")
+    parser.add_argument("--minutes", type=float, default=1e6, help="then stop; the same command "
+                        "goes on")
+    parser.add_argument("--again", action="store_true",
+                        help="survivors of this seed meet the slow tests of their line, too")
+    parser.add_argument("--table", type=int, nargs="+", help="only print what these seeds showed")
     args = parser.parse_args(argv)
+    if args.table:
+        show([fate for seed in args.table for fate in read(seed)])
+        return 0
+    if args.seed is None:
+        parser.error("--seed is missing")
     FORKS.set_forkserver_preload(["torch._dynamo", "pytest", "numpy", "tiktoken",
                                   "safetensors.torch"])
-    table, lines, copies = [], [], queue.Queue()
+    fates, known, until = read(args.seed), equivalents(), time.time() + 60 * args.minutes
+    done = {(fate.file, fate.edit) for fate in fates if fate.killer or not args.again}
+    rooms = [room for given in args.room
+             for room in {"above": ABOVE, "below": BELOW}.get(given, [given])]
+    drawn = [[(room, m) for m in draw(room, args.n, args.seed)] for room in rooms]
+    todo = [pair for one_each in zip_longest(*drawn) for pair in one_each
+            if pair and (pair[1].file, pair[1].edit) not in done]
+    measured, table = tests_of.load(), json.loads(tests_of.TABLE.read_text(encoding="utf-8"))
+    fresh: list[Fate] = []
     with tempfile.TemporaryDirectory(prefix="mutants-") as temporary:
-        for k in range(args.workers):
-            folder = Path(temporary).resolve() / str(k)
-            shutil.copytree(ROOT, folder, ignore=shutil.ignore_patterns(".*", "out", "__pycache__"))
-            copies.put(folder)
-        for room in args.room:
-            mutants = draw(room, args.n, args.seed)
-            left = survivors(room, mutants, copies, args.workers, args.all)
-            lines += map(str, left)
-            table.append(f"{room:<12} seed {args.seed}: {len(mutants)} planted, "
-                         f"{len(mutants) - len(left)} killed, {len(left)} survived")
-            print(table[-1], flush=True)
-    out = ROOT / "out" / "mutants" / f"{'-'.join(args.room)}-{args.seed}.txt"
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text("\n".join([*table, *lines]) + "\n", encoding="utf-8")
-    return int(bool(lines))
+        copy_ = Copy(Path(temporary).resolve())
+        for room, m in (bar := tqdm(todo, desc="mutants", unit="", mininterval=0)):
+            if time.time() > until:
+                break
+            began = time.time()
+            tests = near(m, measured, table, math.inf if args.again else SECONDS)
+            is_known = (m.file, m.edit) in known
+            killer = None if is_known else copy_.fate(m, tests, 3600 if args.again else 8 * SECONDS)
+            fate = Fate(room, m.file, m.lines[0], m.edit, killer, round(time.time() - began, 1))
+            fates = [f for f in fates if (f.file, f.edit) != (m.file, m.edit)] + [fate]
+            fresh.append(fate)
+            write(args.seed, fates)
+            how = "equivalent" if is_known else killer or "ALIVE"
+            bar.write(f"{how}: {m.file}:{m.lines[0]}, {m.edit}")
+        killers = sorted({f.killer for f in fresh
+                          if f.killer and not f.killer.endswith("(too long)")})
+        if any(copy_.first_failure(part, 3600) for part in in_turn(killers)):
+            wrong = {test for test in killers if copy_.first_failure([test], 600)}
+            print("fail without a mutant, too:", *sorted(wrong))
+            fates = [f for f in fates if f.killer not in wrong]
+    write(args.seed, fates)
+    show(fates)
+    return int(any(not f.killer and (f.file, f.edit) not in known for f in fates))
 
 
 if __name__ == "__main__":
