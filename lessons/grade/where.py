@@ -69,7 +69,8 @@ def in_places(names: list[str], cases: list[tuple]) -> Iterator[Claim]:
 
 def zero_or_one(x) -> bool:
     numbers = x.flatten().tolist() if isinstance(x, torch.Tensor) else x
-    return isinstance(numbers, list) and all(number in (0, 1) for number in numbers)
+    return isinstance(numbers, list) and all(not isinstance(number, torch.Tensor)
+                                              and number in (0, 1) for number in numbers)
 
 
 def regions(names: list[str], args: tuple, right, masks: list[str]) -> dict[str, set[int]]:
