@@ -17,6 +17,12 @@ from nanouft.run.storage import write_text
 
 WEB = Path(__file__).parent / "web"
 ENGINE = ("losses.js", "model.js", "worker.js")     # the thread that computes
+SCRIPTS = ("state.js", "words.js", "column.js", "rollouts.js", "page.js")
+CHAPTERS = """<a href="../frozen_lake/index.html">2 Why?</a>
+ <a href="../choose/index.html">3 What now?</a>
+ <a href="../gallery/index.html">4 What went wrong?</a>"""
+MORE = """The same losses, and 35 short files to read and run:
+ <a href="../../README.md">nanouft</a>. With your data: <a href="../../docs/data.md">data.md</a>."""
 
 
 @dataclass
@@ -29,8 +35,8 @@ def page(data: dict) -> str:
     def joined(*files: str) -> str:
         return "\n".join((WEB / file).read_text(encoding="utf-8") for file in files)
     parts = {"/*PAGE_CSS*/": joined("page.css"), "/*ENGINE*/": joined(*ENGINE),
-             "/*SCRIPTS*/": joined("page.js"), "/*DATA*/": pages.script_json(data),
-             **pages.shared()}
+             "/*SCRIPTS*/": joined(*SCRIPTS), "/*DATA*/": pages.script_json(data),
+             "/*CHAPTERS*/": CHAPTERS, "/*MORE*/": MORE, **pages.shared()}
     return pages.fill(joined("page.html"), parts)
 
 
