@@ -74,13 +74,13 @@ class Column {
   }
   async teach(steps, other) {
     this.running = steps;
+    this.changed();
     if (this.side.objective === "distill" && !this.steps) {
-      this.teacher = other.steps ? `${other.name()}, ${other.steps} steps` : "SFT, 4 steps";
+      this.teacher = other.steps ? `${other.name()}, steps: ${other.steps}` : "SFT, steps: 4";
       if (other.steps) this.ask("teacher", { flat: await other.weights() });
     }
     this.ask("train", { objective: this.side.objective, dials: dialsOf(this.side), steps, lr: rateOf(this.side),
       from: this.steps });
-    this.changed();
   }
   stop() { this.ask("stop"); }
   remember() {                                              // log p of each answer, and the push of its last token
