@@ -42,8 +42,8 @@ NOTES = {                   # where the page does less than the command
     "tis_dpo": "Without the two runs that estimate them, all token weights are 1: this is DPO.",
     "sftmix": "Without the two runs that say which answers are easy, neighbours are mixed here.",
     "ppo": "There is no critic here: it expects 0 everywhere.",
-    "distill": "The teacher is the model of the other column; if that has learnt nothing yet, a copy "
-               "that SFT has taught for 4 steps.",
+    "distill": "The teacher is the model of the other column; if that has learnt nothing yet, a "
+               "copy that SFT has taught for 4 steps.",
 }
 # Five forms of GRPO, as their papers set them: two steps or more on a rollout tell them apart.
 FORMS = {
@@ -55,7 +55,7 @@ FORMS = {
                 GRPO(minibatches=2, aggregation="dr_grpo", scale="none", beta=0)),
     "gspo": ("One ratio for the whole answer, with a narrow clip.",
              GRPO(minibatches=2, surrogate="gspo", eps=3e-4, eps_high=4e-4, beta=0)),
-    "cispo": ("The clip holds the weight of a token, not its gradient: each token goes on learning.",
+    "cispo": ("The clip holds the weight of a token, not its gradient: each token still learns.",
               GRPO(minibatches=2, surrogate="cispo", aggregation="dapo", eps=1, eps_high=0.2,
                    beta=0)),
 }

@@ -287,7 +287,7 @@ def test_a_kept_rollout_is_pushed_as_grpo_pushes_it(made, form):
 
 def test_a_teacher_and_the_chance_to_stop(made):
     """Distillation from another model; the mean chance of the last token of the right answers."""
-    same_pushes, moved, chance = made.js("""const model = base(), { prompt, answer } = data.demos[0];
+    same_pushes, moved, chance = made.js("""const model = base(), { answer } = data.demos[0];
         const row = { ...data.demos[0], drawn: [{ answer, reward: 1, ended: 1 }] };
         const bars = () => model.look(row, "distill").roles[0].pushes, before = bars();
         model.teacher = policy().weights;
