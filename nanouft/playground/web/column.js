@@ -155,7 +155,7 @@ class Column {
   }
   heading(one, r) {
     if (this.latest.roles.length > 1) return roleName(one, r, this.sampled);
-    return `How hard one step pushes each token of ${one.score === 1 && one.tokens.at(-1) === config.end
+    return `How hard one step pushes the tokens of ${one.score === 1 && one.tokens.at(-1) === config.end
       ? "a right answer" : `this answer (${roleName(one, r).split(": ")[1]})`}`;
   }
   edits(buttons) {

@@ -25,7 +25,7 @@ function spoken(ids, before = ids) {                        // what differs from
 }
 
 // ---- names --------------------------------------------------------------------------------------------------
-const IFT = { released: "IFT as released", detached: "IFT, weights as constants" };
+const IFT = { released: "IFT as released", detached: "IFT, detached weights" };
 function called({ objective, dials }) {                     // "IFT as released", "DPO, beta 0.5"
   const at = { ...usual(objective), ...dials }, other = { ...dials };
   let name = objective.toUpperCase().replace("_", "-");
