@@ -25,7 +25,7 @@ from frozen_lake.measure import distance, measures, over, used
 from frozen_lake.policies import start_policy
 from nanouft.errors import UserError, in_range
 from nanouft.eval.stats import interval
-from nanouft.run import config
+from nanouft.run import config, pages
 from nanouft.run.storage import write_json
 from nanouft.run.words import choose
 from nanouft.sampling import threads
@@ -47,7 +47,7 @@ class Run:
     lr: float = 5e-3                # its learning rate, the same for all methods
     seeds: int = 20                 # learners of each method
     out: str = "out/frozen_lake"    # folder
-    study: str | None = None        # of many maps, for the last scene: docs/results/C5.json
+    study: str | None = None        # of many maps, for the last scene [docs/results/C5.json]
 
     def check(self) -> None:
         in_range(self, "lam", "gamma", high=1)
@@ -77,6 +77,14 @@ def arms(lake: Lake) -> list[tuple[str, str]]:
     """(policy, start): from scratch, and from a habit: of the detour, or mixed if there is none."""
     habit = "presub" if demos.detour(lake) else "premix"
     return [(kind, start) for kind in ("net", "table") for start in ("fresh", habit)]
+
+
+def the_study(wanted: str | None) -> dict | None:
+    """What --study names; otherwise the study of this checkout, if it has one."""
+    kept = pages.DOCS / "results" / "C5.json"
+    if wanted is None and not kept.exists():
+        return None
+    return page.read_study(Path(wanted) if wanted else kept)
 
 
 def train(task: Task, kind: str, start: str, cfg: Run) -> dict[str, Trace]:
@@ -116,7 +124,7 @@ def experiment(task: Task, kind: str, start: str, cfg: Run) -> tuple[list[dict],
 
 def run(cfg: Run, folder: Path) -> dict:
     """Train, print, write results.json and the pictures; returns what results.json holds."""
-    study = page.read_study(Path(cfg.study)) if cfg.study else None
+    study = the_study(cfg.study)
     lake = make_lake(cfg.map, cfg.slippery)
     report.print_lake(lake, f"map {cfg.map}" if cfg.map in MAPS else Path(cfg.map).name)
     loser = pick_loser(lake, cfg.loser)

@@ -87,7 +87,8 @@ def fill(data: dict, folder: Path) -> str:
     scripts = "\n".join(web(f"{name}.js") for name in SCRIPTS)
     return pages.fill(web("page.html"), {
         "/*DATA*/": pages.script_json(data), "/*SCRIPTS*/": scripts,
-        "/*METHODS*/": explained(folder), "/*PAGE_CSS*/": web("page.css"), **pages.shared()})
+        "/*METHODS*/": explained(folder), "/*PAGE_CSS*/": web("page.css"),
+        **pages.shared(folder, "frozen_lake")})
 
 
 def write(folder: Path, data: dict) -> Path:

@@ -81,10 +81,11 @@ def write(folder: Path, the_map: dict) -> Path:
 def fill(the_map: dict, folder: Path) -> str:
     """The page as text. Links to documents are relative to `folder`; nothing in the map can end its
     script."""
-    parts = {**pages.shared(), "/*MAP*/": pages.script_json(small(the_map))}
+    here = Path(folder).resolve()
+    parts = {**pages.shared(here, "choose"), "/*MAP*/": pages.script_json(small(the_map))}
     for name in PARTS:
         parts[f"/*{name.replace('.', '_').upper()}*/"] = (ASSETS / name).read_text(encoding="utf-8")
-    text, here = (ASSETS / "page.html").read_text(encoding="utf-8"), Path(folder).resolve()
+    text = (ASSETS / "page.html").read_text(encoding="utf-8")
     linked = re.sub(r'(?<==")(docs/[\w./]+|README.md)',
                     lambda x: pages.doc(here, f"../{x[0]}") or x[0], text)
     return pages.fill(linked, parts)

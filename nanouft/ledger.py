@@ -6,8 +6,8 @@
 
 A method chooses the states it trains on, a weight on the gradient of each token's log-prob, and
 what an answer is compared with. The weight of token t is -dL/dlogp_t, by autograd through the pure
-loss: + makes the token likelier, - less likely. It is shown times the number of tokens of the
-answer (for a pair: of the chosen one, on both sides), so that token-mean SFT is +1 everywhere.
+loss: + makes the token likelier, - less likely. It is shown times the number of tokens of the batch
+(of all its answers; for a pair: of the chosen one, on both sides): token-mean SFT is +1 everywhere.
 """
 import dataclasses
 import shlex
@@ -59,13 +59,14 @@ def entries(name: str, hp: Any, row: Row, model: GPT, tok: Tokenizer, device: De
     batch = batch.to(device.name)
     objective.forward(model, batch, hp)
     out: list[Strip] = []
-    n = int(next(iter(batch.seqs.values())).mask[0].sum())      # one scale, so that sides compare
+    first = next(iter(batch.seqs.values()))
+    n = int(first.mask[:shown].sum())                           # one scale, so that sides compare
     for role, weights in pushes(objective, batch, hp).items():
         s = batch.seqs[role]
         for i, label in enumerate(("good answer", "bad answer") if graded else (role,)):
             on = s.mask[i] > 0
             tokens = [tok.decode([t]) for t in s.targets[i][on].tolist()]
-            out.append((label, tokens, (weights[i][on] * n * shown).tolist()))
+            out.append((label, tokens, (weights[i][on] * n).tolist()))
     return out
 
 

@@ -20,14 +20,14 @@ from nanouft.playground import __main__ as playground
 
 SIZES = [(320, 256), (320, 640), (390, 844), (640, 360), (768, 1024), (1280, 720), (1400, 900)]
 WAYS = "g=DDDDRRRR&l=RRRRDDLLDDRR"
-STATES = {"chooser": [""], "playground": ["", "#o=ift&d.variant=released", "#o=rloo"],
+STATES = {"chooser": [""], "playground": ["", "#l=dpo&r=sftmix", "#l=kto&r=rloo"],
           "lake": ["#s=1", f"#s=1&{WAYS}", "#s=2&p=0001", "#s=2&r=5", "#s=2&r=8", "#s=3",
                    "#s=3&j=yyyyy", "#s=4", "#s=4&b=c", "#s=5", "#s=5&w=sft&c=1", "#s=6&u=50&f=fall",
                    "#s=7&r=8&j=yyyyy&b=c&w=sft"]}
 SCROLLED = {"chooser": ".scroll", "playground": ".unseen",
             "lake": "svg, .unseen"}        # what may be wider than the screen
 PRESSED = {"chooser": "#chooser :is(button, select, input, summary, label)",
-           "lake": "#actions button", "playground": "#look button"}
+           "lake": "#actions button", "playground": "#play button"}
 every_page = pytest.mark.parametrize("name", STATES)
 
 

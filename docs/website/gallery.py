@@ -21,6 +21,9 @@ PARTS = re.compile(r"(?P<title>[^\n]+)\n(?P<seen>.*?)\n\*\*Choose\.\*\* (?P<choi
                    re.S)
 
 
+OUT = HERE.parents[1] / "out" / "gallery"       # beside the other chapters
+
+
 def page(text: str, docs: str = "") -> str:
     """The Markdown of the gallery as a page in HTML. `docs`: how its links get to docs/."""
     head, *sections = text.split("\n## ")
@@ -31,7 +34,7 @@ def page(text: str, docs: str = "") -> str:
     heading = f"<h1>{title.removeprefix('# ')}</h1>"
     stories = "\n".join([heading, html(lead), meaning, *map(story, sections)])
     whole = pages.fill((HERE / "gallery.html").read_text(encoding="utf-8"),
-                       {"<!--STORIES-->": stories, **pages.shared()})
+                       {"<!--STORIES-->": stories, **pages.shared(OUT, "gallery")})
     return re.sub(r"""\b(href|src|content)="(?=gallery/|\w+\.md|lessons/)""", rf'\1="{docs}', whole)
 
 
@@ -78,7 +81,7 @@ def size(picture: Path) -> str:
 
 def main() -> int:
     root = HERE.parents[1]
-    file = root / "out" / "gallery" / "index.html"
+    file = OUT / "index.html"
     file.parent.mkdir(parents=True, exist_ok=True)
     text = (root / "docs" / "gallery.md").read_text(encoding="utf-8")
     file.write_text(page(text, "../../docs/"), encoding="utf-8")

@@ -71,8 +71,8 @@ const signs = '<span class="up nowrap">+ likelier</span> &nbsp; <span class="dow
 const say = (text, cls = "say") => `<p class="${cls}">${text}</p>`;
 const live = (text, cls = "say") => say(text, `${cls} live`);           // read out whenever it changes
 const takeaway = (text) => `<p class="take"><b>To take away:</b> ${text}</p>`;
-const wordsFor = (name) =>
-  `<a href="../playground/index.html#o=${name}">The same with words: ${upper(name)} in chapter 1.</a>`;
+const wordsFor = (name) => (document.querySelector('.chapters [href*="playground"]')
+  ? `<a href="../playground/index.html#r=${name}">The same with words: ${upper(name)} in chapter 1.</a>` : "");
 const button = (act, text, more = "") =>
   `<button type="button" data-act="${act}" data-key="${act}" ${more}>${text}</button>`;
 const primary = (act, text) => button(act, text, 'class="primary" id="primary"');            // also on the space bar

@@ -37,7 +37,7 @@ function verdictScene() {
       DATA.claims ? ` (<a href="${DATA.claims}">all claims</a>)` : ""}.`)}
     ${say(`You saw, on one lake with one student: ${saw.join("")}`)}
     ${DATA.study ? studied(DATA.study) : say(`One lake and one student are no evidence. The study over many
-      lakes has not been run yet; this runs it: <code>${DATA.command}</code>`)}</div></div>`,
+      lakes is not in this page; this makes it: <code>${DATA.command}</code>`)}</div></div>`,
   actions: [button("fresh", "Start again", 'class="primary"')] };       // not on the space bar: it would undo all
 }
 Object.assign(ACTS, { fresh: () => { state = fresh(state.rows), trail = [], notice = ""; } });

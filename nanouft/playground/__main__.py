@@ -17,6 +17,7 @@ from nanouft.run.storage import write_text
 
 WEB = Path(__file__).parent / "web"
 ENGINE = ("losses.js", "model.js", "worker.js")     # the thread that computes
+SCRIPTS = ("state.js", "words.js", "column.js", "rollouts.js", "page.js")
 
 
 @dataclass
@@ -24,14 +25,22 @@ class Playground:
     out: str = "out/playground"     # folder of the page
 
 
-def page(data: dict) -> str:
-    """The whole file. web/page.html has a place for each part."""
+def page(data: dict, folder: Path) -> str:
+    """The whole file, for `folder`. web/page.html has a place for each part."""
     def joined(*files: str) -> str:
         return "\n".join((WEB / file).read_text(encoding="utf-8") for file in files)
     parts = {"/*PAGE_CSS*/": joined("page.css"), "/*ENGINE*/": joined(*ENGINE),
-             "/*SCRIPTS*/": joined("page.js"), "/*DATA*/": pages.script_json(data),
-             **pages.shared()}
+             "/*SCRIPTS*/": joined(*SCRIPTS), "/*DATA*/": pages.script_json(data),
+             "/*MORE*/": more(folder), **pages.shared(folder, "playground")}
     return pages.fill(joined("page.html"), parts)
+
+
+def more(folder: Path) -> str:
+    """Where to read on; nothing, if the documents are not installed."""
+    links = [f'<a href="{link}">{title}</a>'
+             for title, name in (("nanouft", "../README.md"), ("With your data", "data.md"))
+             if (link := pages.doc(folder, name))]
+    return f"The same losses, in short files to read and run: {', '.join(links)}." if links else ""
 
 
 def main(argv=None) -> int:
@@ -41,7 +50,7 @@ def main(argv=None) -> int:
         raise UserError(f"--out {cfg.out}: is a file; give a folder")
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / "index.html"
-    write_text(file, page(pack.content(folder)))
+    write_text(file, page(pack.content(folder), folder))
     print(f"page: {file}   ({file.stat().st_size / 1e6:.2f} MB)")
     return 0
 

@@ -24,6 +24,7 @@ from nanouft.data.tokenizer import Tokenizer
 from nanouft.errors import UserError
 from nanouft.models.load import start_model
 from nanouft.objectives import OBJECTIVES
+from nanouft.objectives.grpo import GRPO
 from nanouft.run import pages
 from nanouft.run.config import field_help
 from nanouft.world.facts import WORDS
@@ -41,7 +42,22 @@ NOTES = {                   # where the page does less than the command
     "tis_dpo": "Without the two runs that estimate them, all token weights are 1: this is DPO.",
     "sftmix": "Without the two runs that say which answers are easy, neighbours are mixed here.",
     "ppo": "There is no critic here: it expects 0 everywhere.",
-    "distill": "Here the start model is the teacher.",
+    "distill": "The teacher is the model of the other column; if that has learnt nothing yet, a "
+               "copy that SFT has taught for 4 steps.",
+}
+# Five forms of GRPO, as their papers set them: two steps or more on a rollout tell them apart.
+FORMS = {
+    "grpo": ("The clip holds each token. Mean over the tokens of an answer, then over answers.",
+             GRPO(minibatches=2)),
+    "dapo": ("A wider clip upwards, no KL penalty. Mean over all tokens: each weighs the same.",
+             GRPO(minibatches=2, aggregation="dapo", eps_high=0.28, beta=0)),
+    "dr_grpo": ("No division by the spread of the scores, nor by the length of an answer.",
+                GRPO(minibatches=2, aggregation="dr_grpo", scale="none", beta=0)),
+    "gspo": ("One ratio for the whole answer, with a narrow clip.",
+             GRPO(minibatches=2, surrogate="gspo", eps=3e-4, eps_high=4e-4, beta=0)),
+    "cispo": ("The clip holds the weight of a token, not its gradient: each token still learns.",
+              GRPO(minibatches=2, surrogate="cispo", aggregation="dapo", eps=1, eps_high=0.2,
+                   beta=0)),
 }
 NEEDS = {"demos": ("answer", "Demonstrations"), "pairs": ("pair", "Pairs"),
          "labels": ("graded", "Labels and scores"), "scores": ("graded", "Labels and scores"),
@@ -138,4 +154,6 @@ def content(folder: Path) -> dict:
             "pieces": [tok.decode([i]) for i in range(cfg.vocab_size)],
             "demos": [asked(row, tok) for row in pairs],
             "questions": [asked(row, tok) for row in questions],
+            "forms": [{"name": name, "says": says, "hp": dataclasses.asdict(hp)}
+                      for name, (says, hp) in FORMS.items()],
             "objectives": [described(name) for name in OBJECTIVES], "lessons": lessons}

@@ -1,6 +1,7 @@
 """HTML pages that show text from outside: it stays text.
 
     fill(page, {"<!--TABLE-->": html(name), "/*DATA*/": script_json(data)})
+    shared(folder, "playground")        # style, functions and links that the four chapters share
 """
 import json
 import os
@@ -13,6 +14,8 @@ from typing import Any
 from nanouft.errors import visible
 
 DOCS = Path(__file__).parents[2] / "docs"
+CHAPTERS = {"playground": "1 What is pushed?", "frozen_lake": "2 Why?",
+            "choose": "3 What now?", "gallery": "4 What went wrong?"}     # folder -> title
 SHARED = Path(__file__).parents[1] / "playground" / "web"
 
 
@@ -44,10 +47,23 @@ def fill(page: str, parts: Mapping[str, str]) -> str:
     return re.sub("|".join(map(re.escape, parts)), lambda place: parts[place[0]], page)
 
 
-def shared() -> dict[str, str]:
-    """What all pages share, by its place: head, style and functions (nanouft/playground/web)."""
-    return {f"/*COMMON_{kind.upper()}*/": (SHARED / f"common.{kind}").read_text(encoding="utf-8")
-            for kind in ("html", "css", "js")}
+def shared(folder: Path, here: str) -> dict[str, str]:
+    """What all pages share, by its place: head, style, functions (nanouft/playground/web), and the
+    links of a page in `folder` to the other chapters; `here` is its own."""
+    parts = {f"/*COMMON_{kind.upper()}*/": (SHARED / f"common.{kind}").read_text(encoding="utf-8")
+             for kind in ("html", "css", "js")}
+    return parts | {"/*CHAPTERS*/": "\n ".join(chapters(folder, here))}
+
+
+def chapters(folder: Path, here: str) -> list[str]:
+    """This chapter's name, and a link to every other one that lies beside its folder."""
+    shown = []
+    for name, title in CHAPTERS.items():
+        if name == here:
+            shown.append(f'<b aria-current="page">{title}</b>')
+        elif (folder.parent / name / "index.html").exists():
+            shown.append(f'<a href="../{name}/index.html">{title}</a>')
+    return shown
 
 
 def doc(folder: Path, name: str) -> str | None:

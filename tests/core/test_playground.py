@@ -20,8 +20,8 @@ from nanouft.ledger import entries
 from nanouft.models.load import start_model
 from nanouft.models.save import write_gpt
 from nanouft.models.tokenizer_files import save_tokenizer
-from nanouft.objective import pushes
-from nanouft.objectives import OBJECTIVES, sftmix
+from nanouft.objective import Batch, Columns, Seqs, pushes
+from nanouft.objectives import OBJECTIVES, grpo, sftmix
 from nanouft.playground import __main__ as playground
 from nanouft.playground import pack
 from nanouft.reference import Models, add_columns
@@ -251,6 +251,54 @@ def test_steps_are_those_of_torch_and_who_stops(made, name, dials, steps):
     if steps == 16:
         stops = sum(NANO.end in a and NANO.user not in a for a in said)
         assert stops == (0 if dials else 6)
+
+
+@pytest.mark.parametrize("form", pack.FORMS)
+def test_a_kept_rollout_is_pushed_as_grpo_pushes_it(made, form):
+    """After two steps on the same answers: the ratios are not 1, `old` has stayed, and the pushes
+    are Python's."""
+    hp = pack.FORMS[form][1]
+    fresh, old, roles = made.js(f"""const model = base(), hp = {json.dumps(asdict(hp))};
+        const kept = model.rollout(data.questions[1], 6, 3);
+        const look = () => model.look(kept, "grpo", hp).roles, fresh = look();
+        for (let k = 0; k < 2; k++) model.step([kept], "grpo", hp, 1e-4);
+        out = [fresh, kept.drawn.map((one) => one.old), look()];""")
+    for one in fresh:
+        same(one["logp"], torch.tensor(one["old"]), "before the first step the ratio is 1", 1e-5)
+    rewards = torch.tensor([[one["reward"] for one in roles]])
+    assert [one["old"] for one in roles] == old and rewards.std() > 0
+    T = max(len(one["tokens"]) for one in roles)
+
+    def padded(name):
+        return torch.tensor([one[name] + [0] * (T - len(one[name])) for one in roles],
+                            dtype=torch.float64)
+    ids = padded("tokens").long()
+    mask = torch.tensor([[float(t < len(one["tokens"])) for t in range(T)] for one in roles])
+    s = Seqs(ids, ids, mask, mask, logp=padded("logp").requires_grad_(), ref_logp=padded("ref"),
+             sampled_logp=padded("old"))
+    adv = grpo.standardised(rewards.double(), hp.scale)[0]
+    batch = Batch.of({"answer": s}, Columns(advantage=adv))
+    pushed = pushes(OBJECTIVES["grpo"], batch, hp)["answer"] * mask.sum()
+    assert (padded("logp") - padded("old")).abs().max() > 0.05, "the policy has moved"
+    for i, one in enumerate(roles):
+        same(one["pushes"], pushed[i, :len(one["pushes"])], f"{form}, answer {i}", 1e-4)
+
+
+def test_a_teacher_and_the_chance_to_stop(made):
+    """Distillation from another model; the mean chance of the last token of the right answers."""
+    same_pushes, moved, chance = made.js("""const model = base(), { answer } = data.demos[0];
+        const row = { ...data.demos[0], drawn: [{ answer, reward: 1, ended: 1 }] };
+        const bars = () => model.look(row, "distill").roles[0].pushes, before = bars();
+        model.teacher = policy().weights;
+        out = [before, bars(), policy().stopping(data.questions)];""")
+    assert not any(same_pushes), "the teacher is the model itself: nothing to learn"
+    assert any(abs(x) > 0.1 for x in moved)
+    probability = []
+    for q in made.data["questions"]:
+        with torch.no_grad():
+            logits = made.policy(torch.tensor([q["prompt"] + q["answer"][:-1]]))[0]
+        probability.append(logits.softmax(-1)[-1, q["answer"][-1]].item())
+    assert chance == pytest.approx(np.mean(probability), rel=1e-4)
 
 
 def test_answers_and_scores(made):

@@ -245,7 +245,8 @@ class Browser:
 
 if __name__ == "__main__":
     page, picture, *presses = sys.argv[1:]
-    with tempfile.TemporaryDirectory() as profile, Browser(Path(profile), seconds=600) as browser:
+    folder = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)    # the browser still writes
+    with folder as profile, Browser(Path(profile), seconds=600) as browser:
         browser.open(Path(page), width=1080, height=940)
         for press in [*presses, None]:  # each when what came before it is done
             browser.wait("!document.querySelector('[aria-busy=true]')")

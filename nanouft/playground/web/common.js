@@ -78,14 +78,20 @@ const Common = (() => {
 
   // ---- a strip: words, and under each a bar that shows how hard a loss pushes it, and which way ---------------------
   // word(i) gives the HTML of a word, under(i) what stands below it. Bars are `most` high at their highest.
-  function strip(pushes, { word, under = () => "", most = Math.max(1, ...pushes.map(Math.abs)), label = "" }) {
+  // direct[i], if given: a part of push i, drawn as the bar; the rest is drawn on it, from its end to the whole push.
+  function strip(pushes, { word, under = () => "", direct = null, label = "",
+    most = Math.max(1, ...pushes.map(Math.abs)) }) {
+    const part = (x) => Math.max(-1, Math.min(1, x / most)).toFixed(3);
     const one = (push, i) => {
-      const length = Math.max(-1, Math.min(1, push / most)), way = Math.abs(push) < 0.005 ? "" : push < 0 ? "down" :
-        "up";
-      return `<li class="${way}" style="--push:${length.toFixed(3)}"><span class="word">${word(i)}</span>${under(i)}
-        <span class="field"><i></i><b>${way ? signed(push) : "0"}</b></span></li>`;
+      const first = direct ? direct[i] : push, way = Math.abs(push) < 0.005 ? "" : push < 0 ? "down" : "up";
+      const [low, high] = [Math.min(first, push), Math.max(first, push)];
+      const rest = direct ? `<u class="${push < first ? "down" : "up"}" style="--low:${part(low)};--high:${part(high)}"></u>`
+        : "";
+      return `<li class="${way}" style="--push:${part(way === "down" ? low : high)}"><span class="word">${word(i)}</span>${
+        under(i)}<span class="field"><i class="${first < 0 ? "down" : "up"}" style="--push:${part(first)}"></i>${rest}<b>${
+        way ? signed(push) : "0"}</b></span></li>`;
     };
-    const falls = [...pushes].every((push) => push < 0.005);
+    const falls = [...pushes, ...(direct || [])].every((push) => push < -0.005);
     return `<ol class="bars ${falls ? "falls" : ""}" style="--one:${(1 / most).toFixed(3)}" aria-label="${esc(label)}">
       ${[...pushes].map(one).join("")}</ol>`;
   }

@@ -165,7 +165,7 @@ const pair = (loss) => ({ needs: "pair", loss: (b, hp) =>
 const implicit = (loss) => pair((w, l, hp, row) => loss(ratio(w).times(hp.beta), ratio(l).times(hp.beta), hp, row));
 const imitating = (role, loss) => ({ needs: "pair", gold: role === "gold", loss: (b, hp) =>
   pair(loss).loss(b, hp).plus(nll(b, role).times(hp.alpha)) });
-const sampled = (credit, loss) => ({ needs: "sampled", credit, loss });
+const sampled = (credit, loss, more) => ({ needs: "sampled", credit, loss, ...more });
 
 const objectives = {
   sft: answer((b, hp) => (hp.reduction === "token" ? nll(b, "answer")
@@ -253,12 +253,12 @@ const objectives = {
   online_una: sampled(() => {}, (b, { against, beta, loss }) => each(b, ({ answer: s }, { reward }) =>
     scoreLoss(ratio(s, against === "rollout" ? s.old : s.ref).times(beta), reward, loss))),
   distill: sampled((b) => earn(b, b.rows.map(({ seqs: { answer: s } }) => s.ref.map((x, t) => x - s.old[t]))),
-    (b) => tokenMean(b, "answer", ({ logp }, { adv }) => logp.map((x, t) => x.times(-adv[t])))),
+    (b) => tokenMean(b, "answer", ({ logp }, { adv }) => logp.map((x, t) => x.times(-adv[t]))), { taught: true }),
 };
 
 // ---- from rows to batches -------------------------------------------------------------------------------------------
 /* Which sequences stand together, by what an objective needs. A row is {prompt, answer, rejected, scores: [of both]};
-   with sampled answers {prompt, drawn: [{answer, reward, ended}]}. */
+   with sampled answers {prompt, drawn: [{answer, reward, ended, old}]}; without `old` they were sampled just now. */
 const seq = (role, { prompt }, answer) => ({ role, prompt, answer });
 const ARRANGE = {
   answer: (row) => [{ seqs: { answer: seq("answer", row, row.answer) } }],
@@ -272,7 +272,8 @@ const ARRANGE = {
     if (mismatch) seqs.mismatch = seq("mismatch", row, next.answer);
     return { seqs, label: 1 - i, score: row.scores[i] };
   }),
-  sampled: (row) => row.drawn.map((drawn) => ({ ...drawn, seqs: { answer: seq("answer", row, drawn.answer) } })),
+  sampled: (row) => row.drawn.map((drawn) => ({ ...drawn,
+    seqs: { answer: { ...seq("answer", row, drawn.answer), old: drawn.old } } })),
   mix(row, next, objective, random) {                           // SFTMix: a row and the next one, and their mixture
     const sure = seq("sure", row, row.answer), unsure = seq("unsure", next, next.answer);
     const lam = row.lam ?? Math.sin(random() * Math.PI / 2) ** 2, n = Math.min(row.answer.length, next.answer.length);
@@ -311,14 +312,15 @@ function backward(name, hp, batch) {
   return loss.value;
 }
 
-/* {loss, roles: [{role, pushes, p, tokens}]}. A push is -dL/dlogp times the tokens of the first answer and the rows: so
-   token-mean SFT is +1 everywhere. */
+/* {loss, roles: [{role, tokens, p, pushes}]}, and for sampled answers also {reward, adv, logp, old, ref}. A push is
+   -dL/dlogp times the tokens of the batch (of all answers, or of all chosen ones): token-mean SFT is +1 everywhere. */
 function pushes(name, hp, batch) {
-  const loss = backward(name, hp, batch), n = batch.rows.length * Object.values(batch.rows[0].seqs)[0].logp.length;
+  const loss = backward(name, hp, batch), n = total(batch.rows.map(({ seqs }) => Object.values(seqs)[0].logp.length));
   const called = (role, label) => (role === "answer" ? ["bad answer", "good answer"][label] || role : role);
-  const roles = batch.rows.flatMap(({ seqs, label, reward }) => Object.entries(seqs).map(([role, s]) => ({
-    role: called(role, label), tokens: s.answer, reward, p: s.logp.map(Math.exp),
-    pushes: s.picks.slice(s.before.length).map(({ slope }) => -slope * n) })));
+  const roles = batch.rows.flatMap(({ seqs, label, reward, adv }) => Object.entries(seqs).map(([role, s]) => ({
+    role: called(role, label), tokens: s.answer, p: s.logp.map(Math.exp),
+    pushes: s.picks.slice(s.before.length).map(({ slope }) => -slope * n),
+    ...(reward !== undefined && { reward, adv, logp: s.logp, old: s.old, ref: s.ref }) })));
   return { loss, roles: roles.filter(({ role }) => role !== "mismatch") };
 }
 

@@ -232,6 +232,7 @@ class Model {
     Object.assign(this, { data, config: data.config, start: unpacked(data) });
     this.about = Object.fromEntries(data.objectives.map((objective) => [objective.name, objective]));
     this.reference = this.named(this.start);                    // the start model's weights: never trained
+    this.teacher = this.reference;                              // for distillation
     this.reset();
   }
 
@@ -312,9 +313,10 @@ class Model {
     const sequences = batch.rows.flatMap((row) => Object.values(row.seqs));
     for (const s of sequences) s.whole = how.whole === s.role;
     const pass = this.read(sequences, { ...how, random, noise: slopes ? how.noise : 0 }, this.weights, slopes);
-    if (reads) {                                                // does the loss read the start model's log-probs?
-      const copies = sequences.map((s) => ({ ...s, whole: false })), start = this.read(copies, {}, this.reference);
-      sequences.forEach((s, k) => Object.assign(s, { ref: copies[k].logp, old: s.logp }));
+    if (reads) {                                                // does the loss read another model's log-probs?
+      const copies = sequences.map((s) => ({ ...s, whole: false }));
+      const start = this.read(copies, {}, objectives[name].taught ? this.teacher : this.reference);
+      sequences.forEach((s, k) => Object.assign(s, { ref: copies[k].logp, old: s.old || s.logp }));
       if (how.reading) for (const row of batch.rows) row.reading = this.meanState(start.states.v, row.seqs.chosen);
     }
     if (credit) credit(batch, hp);
@@ -339,14 +341,29 @@ class Model {
 
   /* For methods that learn from the model's samples: as many answers as there were rows, given now, and what each has
      earned. Answers to one prompt stand together. */
-  answered(rows, name, seed) {
-    const { needs, settings: { samples } } = this.about[name];
+  answered(rows, name, seed, samples = this.about[name].settings.samples) {
+    const { needs } = this.about[name];
     if (needs !== "sampled" || rows[0].drawn) return rows;
     const drawn = (row, k) => Array.from({ length: samples }, (_, i) => {
       const answer = this.say(row.prompt, { most: 24, sample: true, seed: (seed * 1009 + k) * 1009 + i });
       return { answer, reward: score(row.task, answer, this.data), ended: +(answer.at(-1) === this.config.end) };
     });
     return rows.slice(0, Math.ceil(rows.length / samples)).map((row, k) => ({ ...row, drawn: drawn(row, k) }));
+  }
+
+  /* A rollout that is kept: `samples` answers to one prompt, with the log-probs that sampled them. */
+  rollout(row, samples, seed) {
+    const [{ drawn }] = this.answered([row], "grpo", seed, samples);
+    const sequences = drawn.map(({ answer }) => ({ role: "answer", prompt: row.prompt, answer }));
+    this.read(sequences);
+    return { ...row, drawn: drawn.map((one, k) => ({ ...one, old: sequences[k].logp })) };
+  }
+
+  /* How likely the last token of each row's answer is after all others: does the model know when to stop? */
+  stopping(rows) {
+    const sequences = rows.map(({ prompt, answer }) => ({ role: "answer", prompt, answer }));
+    this.read(sequences);
+    return sequences.reduce((sum, s) => sum + Math.exp(s.logp.at(-1)), 0) / rows.length;
   }
 
   adamw(lr) {
