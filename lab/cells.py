@@ -30,6 +30,8 @@ from nanouft.run import devices
 from nanouft.run.storage import Lines, read_json
 from nanouft.sampling import answer_rows
 
+# of the last loss, from processor to processor
+ROUNDING = 1e-3
 # of a family; intervals over prompts are not kept
 KEPT = ("score", "strict", "ends", "length", "gold_logp")
 
@@ -186,15 +188,28 @@ def stops(cell: dict) -> float:
 
 def repeat_cell(cell: Cell, old: dict) -> tuple[dict, str]:
     """Train a finished cell once more, with all that it starts from -> (the new one, "the same" |
-    what differs). Every number is compared but the seconds. Digits depend on the processor and on
-    torch as well as on the code."""
+    "the same scores ..." | "DIFFERENT: ..."). Scores, stops and tokens must agree to the digit. Of
+    the rest the last digits depend on the processor and on torch: rounding, below ROUNDING."""
     new = json.loads(json.dumps(run_cell(cell, keep=None)))
     if timeless(new) == timeless(old):
         return new, "the same"
     if "mean" in new and "mean" in old and new["mean"] != old["mean"]:
         return new, f"DIFFERENT: mean {100 * new['mean']:.4f}, it was {100 * old['mean']:.4f}"
-    return (new,
-            f"DIFFERENT in {', '.join(k for k in new if timeless(new)[k] != timeless(old).get(k))}")
+    if counted(new) != counted(old):
+        names = [k for k in new if counted(new).get(k) != counted(old).get(k)]
+        return new, f"DIFFERENT: {', '.join(names)}"
+    losses = [x.get("last_loss") or 0.0 for x in (new, old)]
+    if abs(losses[0] - losses[1]) > ROUNDING * max(map(abs, losses)):
+        return new, f"DIFFERENT: last loss {losses[0]}, it was {losses[1]}"
+    return new, "the same scores, rounding in the rest"
+
+
+def counted(cell: dict) -> dict:
+    """What of a cell is counted, and not a sum of many floats."""
+    families = {f: {k: x for k, x in of.items() if k != "gold_logp"}
+                for f, of in cell.get("families", {}).items()}
+    kept = {k: cell.get(k) for k in ("mean", "failed", "tokens", "each")}
+    return kept | {"families": families}
 
 
 def timeless(cell: dict) -> dict:

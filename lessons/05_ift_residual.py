@@ -218,7 +218,7 @@ assert sum(could["reverse"]) == 0, "no ghost of a reversal is right"
 #   why they disappear.
 #
 # One base, one seed, one short run: this is a mechanism. Whether IFT helps is another question:
-# lesson 17, and `docs/ift_help.md`.
+# lesson 17, and `docs/claims.md`.
 #
 # ## Break it
 # With `BREAK = True` words of the prompt are replaced by guesses, too, not only words of the

@@ -16,7 +16,6 @@ from lab import (
     claims,
     compare,
     gallery,
-    ift_help,
     judge,
     lake_study,
     map_text,
@@ -27,8 +26,6 @@ from lab import map as the_map
 from lab import regimes as plan
 from lab.cells import read_cells
 from lab.gallery_stories import STORIES
-from lab.ift_tasks import Job
-from lab.runner import open_store
 from nanouft.objectives import OBJECTIVES
 from nanouft.run.storage import Lines, read_json
 
@@ -141,25 +138,6 @@ def test_the_numbers_of_the_lake_on_twoway5():
 
 
 # ---- the other studies ---------------------------------------------------------------------------
-def test_where_ift_helps(tmp_path, monkeypatch):
-    """Verdicts, figures and page from the kept runs; rates were chosen with seeds of their own."""
-    monkeypatch.setattr(ift_help, "picture", lambda results, file: file)
-    asked = []
-    with open_store(RESULTS / "ift_help" / "cells.jsonl") as store:
-        def get(rows):
-            asked.extend(run for row in rows.values() for run in row)
-            return ift_help.results_from(store, 0, rows)
-        found = {e.name: ift_help.judged(e, get) for e in ift_help.EXPERIMENTS}
-    seeds = {split: {r.seed for r in asked if isinstance(r, Job) and r.split == split}
-             for split in ("val", "test")}
-    assert seeds["test"] == {*range(ift_help.SEEDS), *ift_help.FRESH_20}
-    assert min(seeds["val"]) >= ift_help.VAL_SEED
-    assert (rounded(json.loads(json.dumps(found)))
-            == rounded(read_json(RESULTS / "ift_help" / "results.json")))
-    ift_help.write(found, tmp_path, tmp_path / "ift_help.md")
-    assert (tmp_path / "ift_help.md").read_text(encoding="utf-8") == text_of("ift_help.md")
-
-
 def test_reward_over_optimisation():
     table = text_of("results", "over_optimisation.md")
     assert table == overoptimise.page(Lines(RESULTS / "over_optimisation.jsonl").read())

@@ -5,10 +5,8 @@ import math
 import numpy as np
 import pytest
 from made_cells import made
-from scipy import stats
 from tiny import same
 
-from lab import ift_help
 from lab.cell import Cell
 from lab.cells import pack_scores
 from lab.compare import minus
@@ -69,15 +67,6 @@ def test_the_best_of_many_is_sure_with_a_wider_interval(freedom, looks, known):
 def test_student_is_taken_at_the_whole_degrees_of_freedom_below():
     assert quantile(4) == quantile(4.9) == pytest.approx(2.7764, abs=1e-4)
     assert quantile(math.inf) == pytest.approx(1.96, abs=1e-3)
-
-
-def test_the_jackknife_by_hand():
-    """Shares without seed 1, 2, 3; their squared distances from the mean times (n-1)/n, n = 3."""
-    old, new = np.array([1.0, 2.0, 3.0]), np.array([0.5, 1.5, 1.0])
-    left = np.array([1 - np.delete(new, i).sum() / np.delete(old, i).sum() for i in range(3)])
-    half = stats.t.ppf(0.975, 2) * np.sqrt(2 / 3 * ((left - left.mean()) ** 2).sum())
-    got = ift_help.cut([{"gap": x} for x in new], [{"gap": x} for x in old], "gap")
-    assert got == (pytest.approx(0.5), pytest.approx(half))
 
 
 # ---- rows ----------------------------------------------------------------------------------------
