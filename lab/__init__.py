@@ -2,7 +2,6 @@
 still works.
 It is a project of its own in the checkout: README.md beside this file says how to install it.
 
-    python -m lab.compare           every method over seeds -> one table, one page
     python -m lab.page              the chooser: a page that is made from the map
     python -m lab.claims            the papers' claims as fixed contrasts over seeds and bases
     python -m lab.lake_study        claim C5 on random Frozen Lakes

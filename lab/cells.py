@@ -16,8 +16,9 @@ from pathlib import Path
 
 import numpy as np
 
-from lab import snapshot, sums
+from lab import sums
 from lab.cell import KEEP, Cell, kept_reward, quiet, stages, train_cell
+from lab.curves import held_curve, mean_curve
 from lab.runner import open_store, results_of, run_missing, scratch
 from nanouft import world
 from nanouft.errors import Diverged
@@ -74,8 +75,6 @@ def scored(cell: Cell, folder: Path, keep: Path) -> dict:
     out = {"mean": scores.mean_score(result), "families": families,
            "tokens": sum(m.get("tokens", 0) for m in log),
            "last_loss": log[-1]["loss"] if log else None}
-    if cell.snapshot:
-        out["portrait"] = snapshot.snapshot_of(cell, init, model, tok)
     if cell.each:
         out |= each(cell, init, log, answers, keep)
         out |= {"diversity": diversity(model, tok,
@@ -113,8 +112,8 @@ def each(cell: Cell, init: str, log: list[dict], answers: list, keep: Path) -> d
             read_json(kept_reward(cell.own, keep) / "eval.json")["held_out"]["accuracy"])
     if cell.curve:
         rewards = [m["reward"] for m in log if "reward" in m]
-        out["curve"] = {"samples": snapshot.mean_curve(rewards),
-                        "held": {"name": "reward", "points": snapshot.held_curve(log, "reward")}}
+        out["curve"] = {"samples": mean_curve(rewards),
+                        "held": {"name": "reward", "points": held_curve(log, "reward")}}
     return out
 
 
@@ -140,7 +139,7 @@ def unpack_scores(cell: dict, family: str) -> np.ndarray:
 def read_cells(file: Path, wanted: Iterable[Cell] = ()) -> dict[str, dict]:
     """{key: finished cell} of a results file; of a cell that was run twice the later one. UserError
     with its number for a line that is no cell, or not all of the wanted cell whose key it has."""
-    parts = {c.key: ("portrait",) * c.snapshot + ("each",) * c.each for c in wanted}
+    parts = {c.key: ("each",) * c.each for c in wanted}
 
     def wrong(line: dict) -> str:
         if not isinstance(line.get("key"), str):
@@ -191,6 +190,7 @@ def repeat_cell(cell: Cell, old: dict) -> tuple[dict, str]:
     "the same scores ..." | "DIFFERENT: ..."). Scores, stops and tokens must agree to the digit. Of
     the rest the last digits depend on the processor and on torch: rounding, below ROUNDING."""
     new = json.loads(json.dumps(run_cell(cell, keep=None)))
+    old = {k: old[k] for k in new if k in old} | {"key": new["key"]}
     if timeless(new) == timeless(old):
         return new, "the same"
     if "mean" in new and "mean" in old and new["mean"] != old["mean"]:

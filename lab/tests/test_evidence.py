@@ -14,7 +14,6 @@ from house import ROOT
 
 from lab import (
     claims,
-    compare,
     gallery,
     judge,
     lake_study,
@@ -26,6 +25,7 @@ from lab import map as the_map
 from lab import regimes as plan
 from lab.cells import read_cells
 from lab.gallery_stories import STORIES
+from lab.study import Study
 from nanouft.objectives import OBJECTIVES
 from nanouft.run.storage import Lines, read_json
 
@@ -58,7 +58,7 @@ def test_verdicts_and_pages_of_the_claims(name, monkeypatch):
     monkeypatch.chdir(ROOT)
     committed = CLAIMS[name]
     assert json.loads(json.dumps(
-        claims.judged([name], read_cells(claims.FOLDER / "cells.jsonl"))))[name] == committed
+        claims.judged([name], read_cells(claims.FOLDER / "cells.jsonl"))[0]))[name] == committed
     assert text_of("results", "claims", f"{name}.md") == judge.page(name, committed)
 
 
@@ -108,6 +108,17 @@ def test_the_map_is_made_of_its_cells(piece, i, monkeypatch):
     assert rounded(the_map.summary(done)["regimes"]) == [rounded(committed)]
 
 
+def test_every_test_cell_of_the_map_belongs_to_a_figure():
+    """Nothing stale: whoever selects cells by their flags finds those of the page."""
+    done = read_cells(RESULTS / "map" / "cells.jsonl")
+    used: set[str] = set()
+    for r in (r for places in plan.PIECES.values() for r in places):
+        study = Study(plan.plan)
+        study.tune([r], lambda cells: done)
+        used |= {c.key for row in study.test_cells(r)[r.base].values() for c in row}
+    assert used == {key for key, c in done.items() if c["split"] == "test"}
+
+
 # ---- the lake ------------------------------------------------------------------------------------
 def test_the_study_of_the_lake_is_what_its_cells_give():
     data = read_json(RESULTS / "C5.json")
@@ -137,6 +148,24 @@ def test_the_numbers_of_the_lake_on_twoway5():
     assert [int(n) for n in page.groups()] == counted
 
 
+# ---- the papers ----------------------------------------------------------------------------------
+VERSIONS = {"2405.11870": "v3", "2410.21438": "v1", "2408.15339": "v2", "2402.01306": "v5",
+            "2502.01237": "v3"}     # IFT, UFT, UNA, KTO, and the form of ASFT: those that were read
+
+
+def test_equations_are_those_of_the_version_that_is_cited():
+    """Papers change their equations and titles from version to version. PoFT's text is that of
+    AAAI 2025."""
+    told = set()
+    for file in [ROOT / "README.md", *(f for room in ("nanouft", "frozen_lake", "lab", "lessons")
+                                       for f in (ROOT / room).rglob("*.py")), *DOCS.rglob("*.md")]:
+        for number, version in re.findall(r"arXiv:(\d{4}\.\d{5})(v\d+)?",
+                                          file.read_text(encoding="utf-8")):
+            assert version == VERSIONS.get(number, version), f"{file}: arXiv:{number}"
+            told.add(number)
+    assert told >= VERSIONS.keys() and "AAAI 2025" in OBJECTIVES["poft"].paper
+
+
 # ---- the other studies ---------------------------------------------------------------------------
 def test_reward_over_optimisation():
     table = text_of("results", "over_optimisation.md")
@@ -148,14 +177,12 @@ def test_reward_over_optimisation():
 
 
 def test_pages_are_those_of_their_results():
-    """The map, the gallery, the table of the comparison, the table of methods."""
+    """The map, the gallery, the table of methods."""
     the_json = read_json(RESULTS / "map" / "map.json")
     assert text_of("map.md") == map_text.page(the_json), "python -m lab.map --write"
     assert text_of("gallery.md").count("\n## ") == len(STORIES), (
         "a section of lab/pages/gallery.md a story")
     assert text_of("gallery.md") == gallery.page(STORIES, read_json(RESULTS / "gallery.json"))
-    assert text_of("results", "compare", "table.md") == "\n".join(
-        compare.table(read_json(RESULTS / "compare" / "results.json"))) + "\n"
     assert text_of("methods.md") == methods.page(), "python -m lab.methods"
     for title in methods.FAMILIES:
         names = ", ".join(f"`{name}`" for name in OBJECTIVES if methods.family(name) == title)

@@ -9,7 +9,6 @@ from tiny import same
 
 from lab.cell import Cell
 from lab.cells import pack_scores
-from lab.compare import minus
 from lab.contrast import arrays, contrast, endpoint_score, prompt_groups, quantile, two_way
 from lab.prices import exchange
 from lab.words import difference_word, format_gain, format_interval, markdown_table
@@ -123,15 +122,7 @@ def test_a_run_that_diverged_cannot_help_its_row():
     assert endpoint_score(failed) == 0 and answers.shape == (1, 100) and not answers.any()
 
 
-def test_the_luck_of_a_seed_cancels():
-    """Rows far apart from seed to seed, and always one point apart on the same seed."""
-    lucky = {0: 0.5, 1: 0.7, 2: 0.9}
-    (mean, half), word = minus({s: x + 0.01 + 0.001 * s for s, x in lucky.items()}, lucky)
-    assert mean == pytest.approx(0.011) and half < 0.003 and word == "better"
-    assert minus(lucky, lucky) == ([0, 0], "equal")
-    assert minus(lucky, {0: 0.4}) == ([pytest.approx(0.1),
-                                       None], "undecided"), "one seed tells nothing"
-    assert minus(lucky, {7: 0.4}) == (None, None)
+def test_one_seed_tells_no_interval():
     assert interval([0.5]) == (0.5, math.inf) and math.isnan(interval([])[0]), "no seed: no number"
 
 
