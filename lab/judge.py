@@ -10,6 +10,7 @@ Verdicts of a claim's preset contrasts are corrected for their number (Holm); th
 printed, and exploratory contrasts, are not. results.json also says which verdicts would stay if all
 claims were one family, and how many searches ended at the border of what was tried.
 """
+import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,6 +35,7 @@ from nanouft.run.storage import read_json, write_json, write_text
 from nanouft.world import FAMILIES
 
 DIGITS = 6
+LETTERS = 52                            # of a line of a label in a picture
 LIMITS = {"superiority": (0.0,), "non-inferiority": (-MARGIN,), "equivalence": (-MARGIN, MARGIN)}
 ADVICE = "Run the same command without --write first"
 
@@ -175,11 +177,11 @@ def as_one_family(study: Study, names: list[str], claims: dict[str, dict],
         plan, found = study.plan(name), cells_of(study, name, done)
         family += [(new, c, plan, found) for new, c in zip(claims[name]["contrasts"],
                                                            plan.contrasts) if c.preset]
-    together = [common_verdict([*v.values()]) for v in holm_verdicts(family)]
-    decided = [(new, word) for (new, *_), word in zip(family, together)
-               if new["verdict"] != "undecided"]
-    return {"preset": len(family), "decided": len(decided),
-            "undecided together": [new["text"] for new, word in decided if word == "undecided"]}
+    together = {new["text"]: verdicts for (new, *_), verdicts in zip(family, holm_verdicts(family))}
+    decided = [new["text"] for new, *_ in family if new["verdict"] != "undecided"]
+    fallen = [text for text in decided if common_verdict([*together[text].values()]) == "undecided"]
+    return {"preset": len(family), "decided": len(decided), "undecided together": fallen,
+            "verdicts": together}
 
 
 def rounded(pair: tuple[float, float]) -> list[float]:
@@ -226,7 +228,8 @@ def page(name: str, claim: dict) -> str:
 
 
 def picture(name: str, claim: dict, file: Path) -> Path:
-    rows = [(f"{c['text']}{'' if c['preset'] else ' (exploratory)'}\n{c['verdict']}",
+    rows = [(textwrap.fill(f"{c['text']}{'' if c['preset'] else ' (exploratory)'}", LETTERS)
+             + f"\n{c['verdict']}",
              [(b["mean"], b["half"], b["verdict"]) for b in c["bases"].values()], LIMITS[c["test"]])
             for c in claim["contrasts"]]
     return interval_picture({name: rows}, file)

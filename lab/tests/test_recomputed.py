@@ -1,5 +1,5 @@
-"""The committed figures once more, from the kept cells alone: json and numpy, and nothing of this
-project.
+"""The committed figures once more, from the kept cells alone: json, numpy, scipy, and nothing of
+this project.
 
     python -m pytest lab/tests/test_recomputed.py        10 s
 """
@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.stats import t as student
 
 RESULTS = Path(__file__).resolve().parents[2] / "docs" / "results"
 FAMILIES = ("rules", "rules_new", "list", "sum", "sort", "reverse", "truth", "fact", "unknown")
@@ -56,8 +57,8 @@ def word(mean: float, half: float, limit: float = 0.0) -> str:
             else "undecided")
 
 
-# Student, 4 degrees: 1 to 10 looks against one
-WIDER = (1, 1.26, 1.43, 1.56, 1.66, 1.75, 1.83, 1.9, 1.96, 2.02)
+# Student, 4 degrees: 1 to 100 looks against one
+WIDER = student.ppf(1 - 0.025 / np.arange(1, 101), 4) / student.ppf(0.975, 4)
 LIMITS = {"superiority": (0,), "non-inferiority": (-0.02,), "equivalence": (-0.02, 0.02)}
 
 
@@ -109,6 +110,33 @@ def test_every_contrast_of_the_claims():
         for base in claim["bases"]:
             holm([(c["test"], c["bases"][base]) for c in claim["contrasts"] if c["preset"]])
     assert compared >= 60
+
+
+def test_all_claims_as_one_family_and_the_borders_of_the_searches():
+    results = read_json("claims", "results.json")
+    told, claims = results["one family"], results["claims"].values()
+    preset = {c["text"]: c for claim in claims for c in claim["contrasts"] if c["preset"]}
+    assert told["preset"] == len(preset) == results["preset"]
+    for base in next(iter(claims))["bases"]:
+        holm([(c["test"], c["bases"][base] | {"verdict": told["verdicts"][text][base]})
+              for text, c in preset.items()])
+    decided = [text for text, c in preset.items() if c["verdict"] != "undecided"]
+    common = {text: set(bases.values()) for text, bases in told["verdicts"].items()}
+    assert told["decided"] == len(decided) and told["undecided together"] == [
+        text for text in decided if len(common[text]) > 1 or common[text] == {"undecided"}]
+    tried = [s for claim in claims for rows in claim["search"].values() for s in rows.values()
+             if s["tried"]]
+    at_border = [s for s in tried if any(at_end(s, flag) for flag in s["chosen"])]
+    assert results["searches"] == len(tried)
+    assert results["at a border"] == len(at_border) >= results["at an edge"]
+    assert all(set(s["edges"]) <= set(s["borders"]) for s in tried)
+
+
+def at_end(search: dict, flag: str) -> bool:
+    """Is the chosen value the least or the largest that was tried?"""
+    i = list(search["chosen"]).index(flag)
+    values = sorted({float(setting.split()[i]) for setting in search["tried"]})
+    return float(search["chosen"][flag]) in (values[0], values[-1])
 
 
 # ---- every method in one table -------------------------------------------------------------------
