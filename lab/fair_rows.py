@@ -11,7 +11,8 @@ the demonstrations that the aligned model finds likeliest.
 
 Fixed before the first test cell of a new row. Seeds, prompts, endpoint and rule are those of C4,
 and so are the kept rows of SFT, PoFT and DPO: these had been seen, the new rows had not. New rows
-are tuned as those of C4 are: 12 settings first, and the grid may grow three times.
+are tuned as those of C4 are, 12 settings first; but the grid of C1c does not grow. (It was to grow
+three times; that was cut for lack of computing, before the first test cell.)
 """
 from lab.judge import Contrast
 from lab.study import Plan, Row
@@ -23,7 +24,7 @@ FROM_BASE = ("1.25e-4", "2.5e-4", "5e-4", "1e-3")
 PASSES = {"--lr": FROM_BASE, "--epochs": ("1", "3", "6")}
 FEWER_ROWS = {"--lr": FROM_BASE, "--epochs": ("1.667", "5", "10")}  # as many updates
 NOISY = "--noise 0.4"
-AS_C4 = {"seeds": range(500, 505), "prompts": 4, "effort": {"growths": 3}}
+AS_C4 = {"seeds": range(500, 505), "prompts": 4}
 
 C1C = Plan(
     rows={
@@ -32,7 +33,7 @@ C1C = Plan(
         RELEASED: Row(f"--objective ift --variant released {NOISY}", PASSES),
         DETACHED: Row(f"--objective ift --variant released --detach {NOISY}", PASSES),
     },
-    baseline=SFT, **AS_C4,
+    baseline=SFT, **AS_C4, effort={"growths": 0},
     contrasts=(
         *(Contrast(f"40 % wrong: {row} is better than SFT", row, SFT)
           for row in (RELEASED, DETACHED)),
@@ -45,7 +46,7 @@ C4B = Plan(
         POFT: Row(f"--objective poft {NOISY}", at="C4"),
         POFT_FILTER: Row(f"--objective poft {NOISY} --keep 0.6", FEWER_ROWS),
     },
-    baseline=FILTER, **AS_C4,
+    baseline=FILTER, **AS_C4, effort={"growths": 3},
     contrasts=(
         Contrast("40 % wrong: PoFT with a filter is better than SFT with the same filter",
                  POFT_FILTER, FILTER),
