@@ -147,8 +147,9 @@ def found(look_up: Callable, of_map: list[dict]) -> list[dict]:
     SFT, and whether its rate agrees with that of the map's same row (of_map: the lines of
     map.json)."""
     out: list[dict] = []
-    for where, places in (("sums", SUMS + JUDGED), ("small", PIECES["small"]),
-                          ("large", PIECES["large"])):
+    alone = [Place(n, world="sums") for n in (100, 300)]
+    for where, places in (("sums", SUMS + JUDGED), ("ladder", alone + ON_LADDER),
+                          ("small", PIECES["small"]), ("large", PIECES["large"])):
         study, curve, others = Study(plan), {}, {}
         for p in places:
             try:
