@@ -99,9 +99,6 @@ def transfer(found: dict, gain: dict) -> list[str]:
         return []
     here = [f"{gain[f'{n} x 4,000']['RFT']}: {rate(of_rft(found['exchange'], n, 4000))}"
             for n in (30, 100, 300)]
-    # SFT's passes with 30 demonstrations were searched too short at first
-    places |= {("sums", 30, n, 0): {**places.get(("sums", 30, n, 0), {}), **rows}
-               for (where, _, n, _), rows in places.items() if where == "ladder"}
     table = [["NanoWorld, 1M (the map)", *here]]
     for errs, where in [(0, where) for where in WHERE] + [(errs, "sums") for errs in (5, 15)]:
         judge = f", {errs} % misjudged" if errs else ""
@@ -109,14 +106,16 @@ def transfer(found: dict, gain: dict) -> list[str]:
         table.append([WHERE[where] + judge,
                       *("" if x is None else f"{format_gain(*x['gain'])}: {rate(x)}"
                         + f"; {x['agrees']}" * (x["low"] > 0) for x in lines)])
-    few, many = ({"map": alone, "sums": places["sums", demos, 4000, 0]["RFT"]["sft"]}
-                 for demos, alone in zip((30, 100), found["alone"].values()))
+    at_30, at_100, *_ = found["alone"].values()
+    few = {"map": at_30, "sums": found["longer"]["score"][0]}
+    many = {"map": at_100, "sums": places["sums", 100, 4000, 0]["RFT"]["sft"]}
     steep = {where: f"{100 * (many[where] - few[where]):.1f}" for where in few}
     titles = ["world, size", *(f"{n} demonstrations" for n in (30, 100, 300))]
     (text,) = read_template("map_transfer.md")
     misjudged = {n: format_gain(*places["sums", n, 4000, 30]["RFT"]["gain"]) for n in (30, 100)}
     return [text.format(table="\n".join(markdown_table(titles, table)), steep=steep,
-                        misjudged=misjudged)]
+                        misjudged=misjudged, longer=format_interval(*found["longer"]["score"]),
+                        more=format_gain(*found["longer"]["gain"]))]
 
 
 def rate(x: dict) -> str:

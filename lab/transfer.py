@@ -168,6 +168,17 @@ def found(look_up: Callable, of_map: list[dict]) -> list[dict]:
     return out
 
 
+def longer(look_up: Callable) -> dict[str, tuple[float, float]]:
+    """Of SFT with 30 demonstrations of the second world and LONGER: [mean, half width] of its score
+    and of its gain over the row that stands in the table. Missing where it is not finished."""
+    study = Study(plan)
+    study.tune([Place(30, world="sums")], look_up)
+    mine, other = ([look_up(cells)[c.key] for c in cells] for cells in (
+        study.test_cells(p)["base"]["SFT"] for p in (WITH_LONGER, Place(30, world="sums"))))
+    parts = (("sums",),)
+    return {"score": contrast(mine, parts=parts), "gain": contrast(mine, other, parts)}
+
+
 def agrees(line: dict, of_map: list[dict]) -> str:
     """Does a rate agree with the map's? Behind it, how many times as many answers replace a
     demonstration."""
