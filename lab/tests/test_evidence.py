@@ -86,6 +86,17 @@ def test_tables_of_effects_show_contrasts_with_their_verdicts(text):
     assert shown == CLAIMS.keys()
 
 
+def test_doubts_about_all_claims_together_are_those_of_the_results():
+    results = read_json(RESULTS / "claims" / "results.json")
+    told, page = results["one family"], " ".join(ACCOUNT.split())
+    stay = told["decided"] - len(told["undecided together"])
+    assert (f"all {told['preset']} preset contrasts counted as one family, {stay} of the "
+            f"{told['decided']} decided verdicts would stay") in page
+    assert f"Of {results['searches']} searches {results['at a border']} ended at the border" in page
+    found, family = claims.judged([*CLAIMS], read_cells(ROOT / claims.FOLDER / "cells.jsonl"))
+    assert found.keys() == CLAIMS.keys() and json.loads(json.dumps(family)) == told
+
+
 @pytest.mark.parametrize("name", CLAIMS)
 def test_the_account_of_a_claim_shows_numbers_of_its_table(name):
     part = ACCOUNT.split(f"\n## {name}")[1].split("\n## ")[0].split("**Mechanism.**")[0]
