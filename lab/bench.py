@@ -193,12 +193,18 @@ def stepper(name: str, device: Device, init: str = "base", n: int = 1020) -> Arm
     cfg, hp = Train(lr=objective.lr), settings(name)
     rows = objective.rows(world.mixed_rows("train", objective.kinds(hp), n, 0), hp)
     encoded, _ = encode(rows, tok, model.cfg.n_ctx - (cfg.max_new if objective.on_policy else 0))
+
+    def opened(folder: str):
+        other, its_tok = start_model(folder)
+        return other.to(device.name), its_tok
+    models = Models(model, tok.pad, device, opened)
     if objective.on_policy:
         start = copy.deepcopy(model).requires_grad_(False)
         source = Rollouts(encoded, objective, hp, model, start, tok, partial(score_rows, exact),
-                          rows=cfg.batch_size, steps=96, max_new=cfg.max_new, device=device)
+                          rows=cfg.batch_size, steps=96, max_new=cfg.max_new, device=device,
+                          others=models.of_columns(objective, hp))
     else:
-        add_columns(encoded, objective.columns, Models(model, tok.pad, device, start_model), hp)
+        add_columns(encoded, objective.columns, models, hp)
         encoded = objective.arrange(encoded, 0) if objective.arrange else encoded
         source = Epochs(encoded, cfg.batch_size, 96, 0, tok.pad)
     learner = Learner(name, model, device, hp)

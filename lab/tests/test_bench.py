@@ -110,10 +110,10 @@ def test_log_probs_of_a_large_vocabulary_take_less_memory_than_cross_entropy(sho
 # ---- one GPU -------------------------------------------------------------------------------------
 @pytest.fixture
 def few(short, monkeypatch):
-    """Some objectives: columns, arranged rows, a critic. What is compiled is only traced."""
+    """Some objectives: columns, arranged rows, a critic, a teacher. What is compiled is traced."""
     monkeypatch.setattr(bench.devices, "compiled", lambda model, mode, *_: torch.compile(
         model, backend="eager", dynamic=True) if mode == "on" else model)
-    names = ("sft", "ift", "dpo", "tis_dpo", "ppo")
+    names = ("sft", "ift", "dpo", "tis_dpo", "ppo", "distill")
     monkeypatch.setattr(bench, "OBJECTIVES", {name: OBJECTIVES[name] for name in names})
 
 
@@ -153,7 +153,7 @@ def test_an_objective_that_differs_from_the_cpu_or_breaks_is_named(few, monkeypa
         monkeypatch.setitem(bench.OBJECTIVES, name, replace(OBJECTIVES[name], loss=loss))
     out = bench.objectives(HALF, CPU)
     assert not any(out["each"][name].get("ok") for name in losses)
-    assert out["ok"] == "2 of 5" and out["each"]["sft"]["gap"] > bench.TOLERANCE
+    assert out["ok"] == "3 of 6" and out["each"]["sft"]["gap"] > bench.TOLERANCE
     assert "division" in out["each"]["dpo"]["error"]
 
 
