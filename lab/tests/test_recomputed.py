@@ -240,6 +240,19 @@ def test_every_exchange_rate(cells_of):
         assert max(abs(low - x["low"]), abs(high - x["high"])) < 5 + 0.25 * (high - low), x
 
 
+def test_more_passes_of_sft_in_the_second_world():
+    sums = [c for c in read_cells("transfer") if c["split"] == "test" and "own" not in c]
+
+    def of(settings: str) -> np.ndarray:
+        """(S,P)"""
+        found = {c["seed"]: unpacked(c["each"]["sums"]) for c in sums
+                 if "demos-30.jsonl" in c["flags"] and c["flags"].endswith(settings)}
+        return np.stack([found[seed] for seed in range(5)])
+    more, before = of("--lr 1e-3 --epochs 64"), of("--lr 5e-4 --epochs 8")
+    agrees(*MAP["longer"]["score"], [more])
+    agrees(*MAP["longer"]["gain"], [more - before])
+
+
 # ---- where could IFT help? -----------------------------------------------------------------------
 def test_the_experiments_with_made_tasks():
     """1 and 2: the score of the judged form minus plain's; "advantage": less the same in the
