@@ -53,7 +53,7 @@ def test_a_page_says_what_to_do_first_and_in_short_sentences(page):
 def test_the_measures_by_hand():
     page = ("# A title\n\n**What to do.** Write two.\n\n## Why\nIt is 5 [29, 40] `x 7`; C3 too. "
             "Or [so](a/9.md)?\n\n| 1 | 2 |\n")
-    assert measures(page) == {"words_before": 2, "first": 2, "figures": 100 * 3 / 16, "longest": 5}
+    assert measures(page) == {"words_before": 2, "first": 2, "figures": 100 * 3 / 15, "longest": 8}
 
 
 if __name__ == "__main__":
