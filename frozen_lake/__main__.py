@@ -5,10 +5,10 @@ quantity is exact.
     python -m frozen_lake --map my.txt --slippery --objective ift sft --lam 0.5 --seeds 5
 
 There is one optimal and one worse path through a frozen lake. SFT and IFT imitate the first; DPO
-and ORPO prefer it to the second (arXiv:2405.11870, section 5.3). Printed: which method comes nearer
-to the optimal policy, where, and how often it arrives. Written to --out: results.json, pictures,
-and index.html, a page to click through. The paper does not give map, width, learning rate and
-seeds; here they are flags, and its result is tested.
+and ORPO prefer it to the second (arXiv:2405.11870v3, section 5.3). Printed: which method comes
+nearer to the optimal policy, where, and how often it arrives. Written to --out: results.json,
+pictures, and index.html, a page to click through. The paper does not give map, width, learning rate
+and seeds; here they are flags, and its result is tested.
 """
 import math
 import sys

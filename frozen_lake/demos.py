@@ -4,7 +4,7 @@
     loser(lake, "detour")           # arrives late; "fall" ends in a hole; "dither" steps back once
     ghosts(lake, gold(lake))        # where one wrong step would lead: is the copied action right?
 
-The paper trains on one optimal and one sub-optimal trajectory (arXiv:2405.11870, section 5.3) and
+The paper trains on one optimal and one sub-optimal trajectory (arXiv:2405.11870v3, section 5.3) and
 does not show them. So the kind of worse path is a setting here. On a slippery lake no path is *the*
 best one: there the demonstrations are sampled episodes.
 """

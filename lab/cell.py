@@ -30,8 +30,7 @@ from nanouft.run.storage import Lines, checksum, made_once, read_json, write_jso
 from nanouft.world.__main__ import main as write_demos
 
 CELL_VERSION = 1
-EVAL_EVERY = 24  # steps between held-out figures of a snapshot; looking changes no weight
-SNAPSHOT_VERSION = 2            # raised by hand when snapshot.py changes what it gives
+EVAL_EVERY = 24  # steps between held-out figures of a curve; looking changes no weight
 ONE_THREAD = ("--threads", "1", "--device", "cpu")
 KEEP = Path("out/.cells")                                       # models that chains start from
 # transfer.LARGE; tables can be written without its weights
@@ -48,7 +47,6 @@ class Cell:
     split: str = "test"
     items: int = 100
     prompts: int = 0                # seed of the prompts that it is scored on
-    snapshot: bool = False          # also what the comparison keeps (snapshot.py; JSON: "portrait")
     own: Own | None = None          # answers of a model (own.py); "{own}" is their folder
     aligned: "Cell | None" = None   # its model is asked about demonstrations: folder "{aligned}"
     best_of: int = 1                # answer with the best of so many samples by own's reward model
@@ -70,7 +68,6 @@ class Cell:
         start = self.start.key if isinstance(self.start, Cell) else fingerprint(self.start)
         about = [CELL_VERSION, self.flags, self.seed, start, self.split, self.items]
         about += [f"prompts {self.prompts}"] if self.prompts else []
-        about += [f"portrait {SNAPSHOT_VERSION}"] if self.snapshot else []
         about += [f"own {self.own.key}"] if self.own else []
         about += [f"aligned {self.aligned.model_key}"] if self.aligned else []
         about += [f"best of {self.best_of}"] if self.best_of > 1 else []
@@ -82,8 +79,7 @@ class Cell:
     @property
     def model_key(self) -> str:
         """Key of what is trained, however it is scored afterwards."""
-        return replace(self, split="", items=0, prompts=0, snapshot=False, best_of=1, each=False,
-                       curve=False).key
+        return replace(self, split="", items=0, prompts=0, best_of=1, each=False, curve=False).key
 
 
 @lru_cache
@@ -107,7 +103,7 @@ def train_cell(cell: Cell, folder: Path, keep: Path = KEEP) -> str:
     likes = cell.own.judge if cell.own and cell.own.errs else ""
     if cell.own and cell.own.labelled:
         likes = str(kept_reward(cell.own, keep))
-    look = ["--eval-every", str(EVAL_EVERY)] if cell.snapshot or cell.curve else ["--plain"]
+    look = ["--eval-every", str(EVAL_EVERY)] if cell.curve else ["--plain"]
     asked = kept_model(cell.aligned, keep) if cell.aligned else ""
     of_world = str(kept_world(cell.seed, keep)) if cell.world else ""
     flags = [f.replace("{own}", own).replace("{reward}", likes).replace("{aligned}", asked)

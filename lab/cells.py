@@ -16,8 +16,9 @@ from pathlib import Path
 
 import numpy as np
 
-from lab import snapshot, sums
+from lab import sums
 from lab.cell import KEEP, Cell, kept_reward, quiet, stages, train_cell
+from lab.curves import held_curve, mean_curve
 from lab.runner import open_store, results_of, run_missing, scratch
 from nanouft import world
 from nanouft.errors import Diverged
@@ -30,6 +31,8 @@ from nanouft.run import devices
 from nanouft.run.storage import Lines, read_json
 from nanouft.sampling import answer_rows
 
+# of the last loss, from processor to processor
+ROUNDING = 1e-3
 # of a family; intervals over prompts are not kept
 KEPT = ("score", "strict", "ends", "length", "gold_logp")
 
@@ -72,8 +75,6 @@ def scored(cell: Cell, folder: Path, keep: Path) -> dict:
     out = {"mean": scores.mean_score(result), "families": families,
            "tokens": sum(m.get("tokens", 0) for m in log),
            "last_loss": log[-1]["loss"] if log else None}
-    if cell.snapshot:
-        out["portrait"] = snapshot.snapshot_of(cell, init, model, tok)
     if cell.each:
         out |= each(cell, init, log, answers, keep)
         out |= {"diversity": diversity(model, tok,
@@ -111,8 +112,8 @@ def each(cell: Cell, init: str, log: list[dict], answers: list, keep: Path) -> d
             read_json(kept_reward(cell.own, keep) / "eval.json")["held_out"]["accuracy"])
     if cell.curve:
         rewards = [m["reward"] for m in log if "reward" in m]
-        out["curve"] = {"samples": snapshot.mean_curve(rewards),
-                        "held": {"name": "reward", "points": snapshot.held_curve(log, "reward")}}
+        out["curve"] = {"samples": mean_curve(rewards),
+                        "held": {"name": "reward", "points": held_curve(log, "reward")}}
     return out
 
 
@@ -138,7 +139,7 @@ def unpack_scores(cell: dict, family: str) -> np.ndarray:
 def read_cells(file: Path, wanted: Iterable[Cell] = ()) -> dict[str, dict]:
     """{key: finished cell} of a results file; of a cell that was run twice the later one. UserError
     with its number for a line that is no cell, or not all of the wanted cell whose key it has."""
-    parts = {c.key: ("portrait",) * c.snapshot + ("each",) * c.each for c in wanted}
+    parts = {c.key: ("each",) * c.each for c in wanted}
 
     def wrong(line: dict) -> str:
         if not isinstance(line.get("key"), str):
@@ -186,15 +187,29 @@ def stops(cell: dict) -> float:
 
 def repeat_cell(cell: Cell, old: dict) -> tuple[dict, str]:
     """Train a finished cell once more, with all that it starts from -> (the new one, "the same" |
-    what differs). Every number is compared but the seconds. Digits depend on the processor and on
-    torch as well as on the code."""
+    "the same scores ..." | "DIFFERENT: ..."). Scores, stops and tokens must agree to the digit. Of
+    the rest the last digits depend on the processor and on torch: rounding, below ROUNDING."""
     new = json.loads(json.dumps(run_cell(cell, keep=None)))
+    old = {k: old[k] for k in new if k in old} | {"key": new["key"]}
     if timeless(new) == timeless(old):
         return new, "the same"
     if "mean" in new and "mean" in old and new["mean"] != old["mean"]:
         return new, f"DIFFERENT: mean {100 * new['mean']:.4f}, it was {100 * old['mean']:.4f}"
-    return (new,
-            f"DIFFERENT in {', '.join(k for k in new if timeless(new)[k] != timeless(old).get(k))}")
+    if counted(new) != counted(old):
+        names = [k for k in new if counted(new).get(k) != counted(old).get(k)]
+        return new, f"DIFFERENT: {', '.join(names)}"
+    losses = [x.get("last_loss") or 0.0 for x in (new, old)]
+    if abs(losses[0] - losses[1]) > ROUNDING * max(map(abs, losses)):
+        return new, f"DIFFERENT: last loss {losses[0]}, it was {losses[1]}"
+    return new, "the same scores, rounding in the rest"
+
+
+def counted(cell: dict) -> dict:
+    """What of a cell is counted, and not a sum of many floats."""
+    families = {f: {k: x for k, x in of.items() if k != "gold_logp"}
+                for f, of in cell.get("families", {}).items()}
+    kept = {k: cell.get(k) for k in ("mean", "failed", "tokens", "each")}
+    return kept | {"families": families}
 
 
 def timeless(cell: dict) -> dict:

@@ -62,6 +62,9 @@ C1 = Plan(
         Contrast("IFT with detached weights is equivalent to SFT", DETACHED, SFT_ROW,
                  "equivalence"),
         Contrast("IFT's mixing alone is equivalent to SFT", MIXING, SFT_ROW, "equivalence"),
+        # asked for after the test cells were there
+        Contrast("IFT with detached weights is not inferior to SFT -> DPO", DETACHED, CHAIN,
+                 "non-inferiority", preset=False),
         *(Contrast(f"{what}: {row} is better than SFT", row, SFT_ROW, parts=((family,),),
                    preset=False) for what, family in (("Facts", "fact"), ("Truth", "truth"))
           for row in (IFT_ROW, DETACHED, MIXING))))
@@ -131,16 +134,25 @@ C4 = Plan(
         Contrast("PoFT with a weak aligned model is better than SFT at 40 %", f"{WEAK_POFT}, 40 %",
                  "SFT, 40 %"),
         Contrast("PoFT is better than SFT at 40 %", "PoFT, 40 %", "SFT, 40 %", preset=False),
-        Contrast("PoFT is better than SFT at 0 %", "PoFT, 0 %", "SFT, 0 %", preset=False)))
+        Contrast("PoFT is better than SFT at 0 %", "PoFT, 0 %", "SFT, 0 %", preset=False),
+        # asked for after the test cells were there
+        Contrast("PoFT -> DPO is better than PoFT at 40 %", "PoFT -> DPO, 40 %", "PoFT, 40 %",
+                 preset=False),
+        *(Contrast(f"{family}: PoFT with a weak aligned model is better than SFT at 40 %",
+                   f"{WEAK_POFT}, 40 %", "SFT, 40 %", parts=((family,),), preset=False)
+          for family in ("unknown", "sum"))))
 
 CLAIMS = {"C1": C1, "C1b": C1B, "C2": C2, "C3": C3, "C3b": C3B, "C4": C4, "C6": C6}
 
 
-def judged(names: list[str], done: dict[str, dict]) -> dict[str, dict]:
-    """{claim: its part of results.json} from finished cells; UserError where one is missing."""
+def judged(names: list[str], done: dict[str, dict]) -> tuple[dict[str, dict], dict | None]:
+    """({claim: its part of results.json} from finished cells, all of them as one family if all are
+    named); UserError where a cell is missing."""
     study = Study(CLAIMS.__getitem__)
     study.tune(names, kept(done, judge.ADVICE))
-    return {name: judge.judged(study, name, done) for name in names}
+    found = {name: judge.judged(study, name, done) for name in names}
+    every = names == [*CLAIMS]
+    return found, judge.as_one_family(study, names, found, done) if every else None
 
 
 @dataclass
@@ -159,7 +171,7 @@ def main(argv=None) -> int:
     in_range(cfg, "workers", low=1, high=64)
     file = Path(cfg.out) / "cells.jsonl"
     if cfg.write:
-        print(*judge.write(Path(cfg.out), judged(names, read_cells(file))), sep="\n")
+        print(*judge.write(Path(cfg.out), *judged(names, read_cells(file))), sep="\n")
         return 0
     untrained = [c for n in names for c in judge.untrained(CLAIMS[n]).values()]
     Study(CLAIMS.__getitem__).run(names, file, cfg.workers, untrained)

@@ -18,9 +18,9 @@ from pathlib import Path
 import numpy as np
 
 from lab.cell import quiet, train_into
+from lab.curves import four_digits, held_curve, mean_curve
 from lab.gallery_stories import STORIES, Fault, Panels, Story
 from lab.runner import scratch
-from lab.snapshot import four_digits, held_curve, mean_curve
 from lab.words import markdown_table, read_template
 from nanouft.errors import UserError, visible
 from nanouft.eval import plots, scores

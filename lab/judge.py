@@ -7,8 +7,10 @@ whole 95 % interval of the difference lies above 0, does not hold if it lies bel
 undecided. Non-inferiority asks the same of -2 points. Equivalence holds if the interval lies within
 -2 and +2, does not hold if it lies outside. Where the two bases differ, a claim is undecided.
 Verdicts of a claim's preset contrasts are corrected for their number (Holm); the intervals that are
-printed, and exploratory contrasts, are not.
+printed, and exploratory contrasts, are not. results.json also says which verdicts would stay if all
+claims were one family, and how many searches ended at the border of what was tried.
 """
+import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +21,7 @@ from lab.contrast import Parts, contrast, endpoint_score, holm
 from lab.pictures import interval_picture
 from lab.runner import results_of
 from lab.search import VAL_SEED, Search
-from lab.study import ITEMS, TEST, Plan, Study
+from lab.study import BASES, ITEMS, TEST, Plan, Study
 from lab.words import (
     MARGIN,
     claim_verdict,
@@ -33,6 +35,7 @@ from nanouft.run.storage import read_json, write_json, write_text
 from nanouft.world import FAMILIES
 
 DIGITS = 6
+LETTERS = 52                            # of a line of a label in a picture
 LIMITS = {"superiority": (0.0,), "non-inferiority": (-MARGIN,), "equivalence": (-MARGIN, MARGIN)}
 ADVICE = "Run the same command without --write first"
 
@@ -58,12 +61,16 @@ def untrained(claim: Plan) -> dict[str, Cell]:
             for base in claim.bases}
 
 
+def cells_of(study: Study, name: str, done: dict[str, dict]) -> dict[str, dict[str, list[dict]]]:
+    """{base: {row: its finished test cells}}."""
+    return {base: {row: results_of(c, done, ADVICE) for row, c in rows.items()}
+            for base, rows in study.test_cells(name).items()}
+
+
 def judged(study: Study, name: str, done: dict[str, dict]) -> dict:
     """What results.json says about a claim. study: with the settings of the claim; done: finished
     cells by key."""
-    claim = study.plan(name)
-    found = {base: {row: results_of(c, done, ADVICE) for row, c in rows.items()}
-             for base, rows in study.test_cells(name).items()}
+    claim, found = study.plan(name), cells_of(study, name, done)
     starts = {base: results_of([cell], done, ADVICE) for base, cell in untrained(claim).items()}
     contrasts = [compared(c, claim, found) for c in claim.contrasts]
     correct(contrasts, claim, found)
@@ -80,13 +87,15 @@ def judged(study: Study, name: str, done: dict[str, dict]) -> dict:
 
 
 def searched(chosen: dict[str, str], search: Search | None, done: dict[str, dict]) -> dict:
-    """What was chosen, its validation score, the axes at whose edge it lies, and the families'
-    scores of every setting that was tried, with the first seed."""
+    """What was chosen, its validation score, the axes at whose edge it lies (borders: also those
+    with nothing beyond), and the families' scores of every setting that was tried, with the first
+    seed."""
     if search is None:
-        return {"chosen": chosen, "score": None, "edges": [], "tried": {}}
+        return {"chosen": chosen, "score": None, "edges": [], "borders": [], "tried": {}}
     value = search.score(search.best(done), search.first + search.more, done)
     return {"chosen": chosen, "score": round(value, DIGITS),
             "edges": list(dict.fromkeys(search.edges)),
+            "borders": list(dict.fromkeys(flag for flag, _ in search.at_border(done))),
             "tried": {" ".join(s): families([done[search.cell_at(s, VAL_SEED).key]])
                       for s in search.settings()}}
 
@@ -99,7 +108,7 @@ def families(cells: list[dict], key: str = "score") -> dict[str, float]:
 
 def summary(claim: Plan, rows: dict[str, list[dict]], row: str) -> dict:
     """A row on one base: [mean, half width] of the endpoint, of its difference to the baseline and
-    of the columns."""
+    of the columns; gflop: what all its stages computed, on average."""
     mine = rows[row]
     return {"flags": mine[0]["flags"], "keys": [c["key"] for c in mine],
             "failed": sum("failed" in c for c in mine),
@@ -108,6 +117,8 @@ def summary(claim: Plan, rows: dict[str, list[dict]], row: str) -> dict:
             else rounded(contrast(mine, rows[claim.baseline], claim.parts)),
             "columns": {title: rounded(contrast(mine, parts=parts))
                         for title, parts in claim.columns.items()},
+            "gflop": round(float(np.mean([c["spent"]["flops"] for c in mine if "spent" in c]
+                                         or [0])) / 1e9),
             "families": families(mine), "lists that stop": families(mine, "ends")["list"]}
 
 
@@ -130,23 +141,47 @@ def difference(c: Contrast, claim: Plan, rows: dict[str, list[dict]],
 
 
 def correct(contrasts: list[dict], claim: Plan, found: dict[str, dict[str, list[dict]]]) -> None:
-    """Holm's correction of the verdicts of the preset contrasts, on each base: how many half widths
-    lie between a difference and the nearest limit of its test says how clear it is. The intervals
-    that are printed stay those of 95 %."""
-    preset = [i for i, c in enumerate(claim.contrasts) if c.preset]
-    for base, rows in found.items():
-        bases = {i: contrasts[i]["bases"][base] for i in preset}
+    """Verdicts of the preset contrasts, by Holm's rule for their number."""
+    preset = [(new, c, claim, found) for new, c in zip(contrasts, claim.contrasts) if c.preset]
+    for (new, *_), verdicts in zip(preset, holm_verdicts(preset)):
+        for base, verdict in verdicts.items():
+            new["bases"][base]["verdict"] = verdict
+        new["verdict"] = common_verdict([*verdicts.values()])
+
+
+def holm_verdicts(family: list[tuple]) -> list[dict[str, str]]:
+    """{base: verdict} of each contrast of a family: (its part of results.json, the Contrast, its
+    plan, {base: {row: cells}}). Holm's correction on each base: how many half widths lie between a
+    difference and the nearest limit of its test says how clear it is. The intervals that are
+    printed stay those of 95 %."""
+    out: list[dict[str, str]] = [{} for _ in family]
+    for base in BASES:
+        mine = {i: x for i, x in enumerate(family) if base in x[3]}
+        clear = {i: min(abs(new["bases"][base]["mean"] - limit) for limit in LIMITS[c.test])
+                 / max(new["bases"][base]["half"], 1e-9) for i, (new, c, _, _) in mine.items()}
 
         def word(i: int, looks: int) -> str:
-            return claim_verdict(*difference(claim.contrasts[i], claim, rows, looks),
-                                 contrasts[i]["test"])
-        clear = {i: min(abs(b["mean"] - limit) for limit in LIMITS[contrasts[i]["test"]])
-                 / max(b["half"], 1e-9) for i, b in bases.items()}
+            _, c, claim, found = mine[i]
+            return claim_verdict(*difference(c, claim, found[base], looks), c.test)
         for i, (_, verdict) in holm(clear, word).items():
-            bases[i]["verdict"] = verdict
-    for i in preset:
-        verdicts = [b["verdict"] for b in contrasts[i]["bases"].values()]
-        contrasts[i]["verdict"] = common_verdict(verdicts)
+            out[i][base] = verdict
+    return out
+
+
+def as_one_family(study: Study, names: list[str], claims: dict[str, dict],
+                  done: dict[str, dict]) -> dict:
+    """Holm's rule over the preset contrasts of all claims together: how many are decided claim by
+    claim, and which of these would be undecided."""
+    family = []
+    for name in names:
+        plan, found = study.plan(name), cells_of(study, name, done)
+        family += [(new, c, plan, found) for new, c in zip(claims[name]["contrasts"],
+                                                           plan.contrasts) if c.preset]
+    together = {new["text"]: verdicts for (new, *_), verdicts in zip(family, holm_verdicts(family))}
+    decided = [new["text"] for new, *_ in family if new["verdict"] != "undecided"]
+    fallen = [text for text in decided if common_verdict([*together[text].values()]) == "undecided"]
+    return {"preset": len(family), "decided": len(decided), "undecided together": fallen,
+            "verdicts": together}
 
 
 def rounded(pair: tuple[float, float]) -> list[float]:
@@ -154,15 +189,21 @@ def rounded(pair: tuple[float, float]) -> list[float]:
 
 
 # ---- what is written -----------------------------------------------------------------------------
-def write(folder: Path, new: dict[str, dict]) -> list[str]:
+def write(folder: Path, new: dict[str, dict], together: dict | None = None) -> list[str]:
     """results.json (claims that are not among the new ones stay as they are), a table and pictures
-    a claim; returns the names of the files."""
+    a claim; returns the names of the files. together: as_one_family [what the file says]."""
     file = folder / "results.json"
-    kept = read_json(file)["claims"] if file.exists() else {}
-    claims = dict(sorted({**kept, **new}.items()))
+    old = read_json(file) if file.exists() else {"claims": {}}
+    claims = dict(sorted({**old["claims"], **new}.items()))
     every = [c for claim in claims.values() for c in claim["contrasts"]]
+    searches = [s for claim in claims.values() for rows in claim.get("search", {}).values()
+                for s in rows.values() if s["tried"]]
     write_json(file, {"margin": MARGIN, "contrasts": len(every),
                       "preset": sum(c["preset"] for c in every),
+                      "one family": together or old.get("one family"),
+                      "searches": len(searches),
+                      "at an edge": sum(bool(s["edges"]) for s in searches),
+                      "at a border": sum(bool(s["borders"]) for s in searches),
                       "claims": claims})
     files = [file]
     for name, claim in new.items():
@@ -187,7 +228,8 @@ def page(name: str, claim: dict) -> str:
 
 
 def picture(name: str, claim: dict, file: Path) -> Path:
-    rows = [(f"{c['text']}{'' if c['preset'] else ' (exploratory)'}\n{c['verdict']}",
+    rows = [(textwrap.fill(f"{c['text']}{'' if c['preset'] else ' (exploratory)'}", LETTERS)
+             + f"\n{c['verdict']}",
              [(b["mean"], b["half"], b["verdict"]) for b in c["bases"].values()], LIMITS[c["test"]])
             for c in claim["contrasts"]]
     return interval_picture({name: rows}, file)
@@ -199,11 +241,11 @@ def rows_of(claim: dict, base: str) -> list[str]:
     start, rows = claim["bases"][base]["start"], claim["bases"][base]["rows"]
     columns = list(next(iter(rows.values()))["columns"])
     titles = ["row", "settings", "endpoint", f"minus {claim['baseline']}", *columns, *FAMILIES,
-              "lists that stop"]
+              "lists that stop", "GFLOP"]
     at_start = endpoint_score({"families": {f: {"score": s} for f, s in start.items()}},
                               claim["parts"])
     lines = [["the base itself", "", f"{100 * at_start:.1f}", "", *[""] * len(columns),
-              *(f"{100 * start[f]:.0f}" for f in FAMILIES), ""]]
+              *(f"{100 * start[f]:.0f}" for f in FAMILIES), "", ""]]
     for row, r in rows.items():
         settings = " ".join(f"{flag.removeprefix('--')} "
                             f"{value}{'*' * (flag in search[row]['edges'])}"
@@ -213,6 +255,6 @@ def rows_of(claim: dict, base: str) -> list[str]:
         lines.append([row + diverged, settings, format_interval(*r["score"]), gap,
                       *(format_interval(*r["columns"][c]) for c in columns),
                       *(f"{100 * r['families'][f]:.0f}" for f in FAMILIES),
-                      f"{100 * r['lists that stop']:.0f}"])
+                      f"{100 * r['lists that stop']:.0f}", f"{r['gflop']:,}"])
     return [f"## Base `{base}`", "", *markdown_table(titles, lines), "",
-            "\\* at the edge of what was tried"]
+            "\\* at the edge of what was tried. GFLOP: of all stages, counted."]

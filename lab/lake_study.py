@@ -4,7 +4,7 @@ on many lakes?
     python -m lab.lake_study    # 100 random maps x 8 seeds x 24 settings: 8 minutes; resumable
 
 One base setting, fixed before looking, is the paper's set-up as far as it is described
-(arXiv:2405.11870, section 5.3): a two-layer network from scratch, one optimal and one sub-optimal
+(arXiv:2405.11870v3, section 5.3): a two-layer network from scratch, one optimal and one sub-optimal
 path (a detour), RMSprop, lam .2, gamma .95. Then one factor at a time; one learning rate for all
 methods. Every setting learns on the same random maps, so contrasts are paired by map: a map's
 number is the mean over its seeds, an interval is the 95 % t-interval over maps.

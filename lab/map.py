@@ -185,13 +185,14 @@ def summary(done: dict[str, dict]) -> dict:
     if not regimes:
         raise UserError("no regime of the map is finished; run python -m lab.map")
     rates = prices.exchange(curve, others) if len(curve) > 1 else []
+    elsewhere = kept(read_cells(transfer.FILE), "Run python -m lab.map")
     against_sft = sum(row["name"] != "SFT" for r in regimes for row in r["rows"])
     return {"command": "python -m lab.map", "seeds": len(plan.plan(plan.GRID[0]).seeds),
             "items": ITEMS, "margin": MARGIN, "endpoint": "mean of the nine families' scores",
             "contrasts": against_sft, "unfinished": unfinished, "searches": len(searches),
             "edges": list(edges.values()),
             "exchange": rates,
-            "transfer": transfer.found(kept(read_cells(transfer.FILE), ""), rates),
+            "transfer": transfer.found(elsewhere, rates), "longer": transfer.longer(elsewhere),
             "alone": {d: contrast(cells)[0] for d, cells in curve.items()}, "regimes": regimes}
 
 

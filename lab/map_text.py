@@ -14,12 +14,10 @@ def page(found: dict) -> str:
     (template,) = read_template("map.md")
     of = {r["name"]: r for r in found["regimes"]}
     gain = {name: {x["name"]: format_gain(*x["gain"]) for x in r["rows"]} for name, r in of.items()}
-    told = of_rft(found["exchange"], 30, 4000)
+    alone = markdown_table(["demonstrations", *(f"{int(d):,}" for d in found["alone"])],
+                           [["score", *(f"{100 * x:.1f}" for x in found["alone"].values())]])
     return template.format(
-        alone=", ".join(f"{100 * score:.1f} with {int(d):,}"
-                        for d, score in found["alone"].items()),
-        example=round(told["worth"]) + told["demos"],
-        exchange="\n".join(exchange(found["exchange"])), **rates(found["exchange"]),
+        alone="\n".join(alone), exchange="\n".join(exchange(found["exchange"])),
         order="\n".join(order(of)),
         gain=gain,
         agreement={name: format_interval(*r["agreement"])
@@ -28,7 +26,6 @@ def page(found: dict) -> str:
                  for name, r in of.items() if "cleaned" in r}, errs="\n".join(errs(found)),
         transfer="\n".join(transfer(found, gain)),
         typed="\n".join(row(of["30 x 4,000"], "RFT")["commands"]),
-        unfinished="; ".join(found["unfinished"]) or "nothing",
         edges=len(found["edges"]),
         **{key: found[key] for key in ("seeds", "items", "contrasts", "searches", "command")})
 
@@ -53,19 +50,6 @@ def of_rft(lines: list[dict], demos: int, samples: int) -> dict:
     """The line of RFT with a judge who never errs."""
     return next(x for x in lines
                 if (x["demos"], x["samples"], x["row"], x["errs"]) == (demos, samples, "RFT", 0))
-
-
-def rates(lines: list[dict]) -> dict[str, object]:
-    """The rate of RFT in words, and that of the last answers, with 100 demonstrations."""
-    by_size: dict[int, list[float]] = {}
-    for x in lines:
-        if x["row"] == "RFT" and x["low"] > 0 and x["samples"] > 250 and not x["errs"]:
-            by_size.setdefault(x["samples"], []).append(x["answers"])
-    words = [f"{' to '.join(dict.fromkeys(f'{n:.0f}' for n in (min(found), max(found))))} with "
-             f"{size:,}" for size, found in sorted(by_size.items())]
-    few, many = (of_rft(lines, 100, size) for size in sorted(by_size)[-2:])
-    return {"rate": ", ".join(words) + " judged answers",
-            "later": round((many["samples"] - few["samples"]) / (many["worth"] - few["worth"]))}
 
 
 # ---- which method --------------------------------------------------------------------------------
@@ -99,11 +83,7 @@ def errs(found: dict) -> list[str]:
         lines += [[demos, name, *(gains.get(e, {}).get(name, "") + told.get((demos, name, e), "")
                                   for e in shares)] for name in ("UNA", "RFT")]
     titles = ["demonstrations", "", *(f"{e} % misjudged" if e else "never errs" for e in shares)]
-    rates = {name: " to ".join(f"{x['answers']:.0f}"
-                               for x in found["exchange"] if x["errs"] in (5, 15)
-                               and (x["demos"], x["samples"], x["row"]) == (100, 4000, name))
-             for name in ("UNA", "RFT")}
-    return [read_template("map_errs.md")[0].format(rates=rates), *markdown_table(titles, lines), ""]
+    return [*read_template("map_errs.md"), *markdown_table(titles, lines), ""]
 
 
 WHERE = {"sums": "sums in words, 1M", "small": "NanoWorld, .3M", "large": "NanoWorld, 4M"}
@@ -126,18 +106,16 @@ def transfer(found: dict, gain: dict) -> list[str]:
         table.append([WHERE[where] + judge,
                       *("" if x is None else f"{format_gain(*x['gain'])}: {rate(x)}"
                         + f"; {x['agrees']}" * (x["low"] > 0) for x in lines)])
-    told = {where: {f"{n} x {samples:,}": {name: format_gain(*x["gain"])
-                                           for name, x in rows.items()}
-                    for (at, n, samples, errs), rows in places.items() if at == where and not errs}
-            for where in WHERE}
-    few, many = ({"map": alone, "sums": places["sums", demos, 4000, 0]["RFT"]["sft"]}
-                 for demos, alone in zip((30, 100), found["alone"].values()))
+    at_30, at_100, *_ = found["alone"].values()
+    few = {"map": at_30, "sums": found["longer"]["score"][0]}
+    many = {"map": at_100, "sums": places["sums", 100, 4000, 0]["RFT"]["sft"]}
     steep = {where: f"{100 * (many[where] - few[where]):.1f}" for where in few}
     titles = ["world, size", *(f"{n} demonstrations" for n in (30, 100, 300))]
     (text,) = read_template("map_transfer.md")
-    return [text.format(table="\n".join(markdown_table(titles, table)), told=told, steep=steep,
-                        misjudged={n: format_gain(*places["sums", n, 4000, 30]["RFT"]["gain"])
-                                   for n in (30, 100)})]
+    misjudged = {n: format_gain(*places["sums", n, 4000, 30]["RFT"]["gain"]) for n in (30, 100)}
+    return [text.format(table="\n".join(markdown_table(titles, table)), steep=steep,
+                        misjudged=misjudged, longer=format_interval(*found["longer"]["score"]),
+                        more=format_gain(*found["longer"]["gain"]))]
 
 
 def rate(x: dict) -> str:

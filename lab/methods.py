@@ -36,7 +36,7 @@ def row(name: str) -> list[str]:
     objective = OBJECTIVES[name]
     text = import_module(f"nanouft.objectives.{name}").__doc__.split("\n\n")[0]
     about = " ".join(text.split(": ", 1)[-1].split())
-    arxiv = re.search(r"arXiv:(\d{4}\.\d{5})", objective.paper)
+    arxiv = re.search(r"arXiv:(\d{4}\.\d{5}(?:v\d)?)", objective.paper)
     paper = f"[{arxiv[1]}](https://arxiv.org/abs/{arxiv[1]})" if arxiv else "–"
     data, models = needs(objective, objective.hp())
     return [f"[`{name}`](../nanouft/objectives/{name}.py)", about, paper,

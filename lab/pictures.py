@@ -19,8 +19,8 @@ def interval_picture(panels: dict[str, list[Row]], file: Path, columns: int = 1,
     """{title: rows}: every row with its 95 % intervals; the dotted line is what they must pass or
     stay within."""
     lines, most = -(-len(panels) // columns), max(map(len, panels.values()))
-    fig, axes = plt.subplots(lines, columns,
-                             figsize=(6.5 * columns + 3, (1.2 + 0.6 * most) * lines), squeeze=False)
+    size = (6.5 * columns + 4.5, (1.2 + 0.75 * most) * lines)
+    fig, axes = plt.subplots(lines, columns, figsize=size, squeeze=False)
     for ax in axes.flat[len(panels):]:
         ax.set_axis_off()
     for ax, (title, rows) in zip(axes.flat, panels.items()):

@@ -61,13 +61,16 @@ class Search:
                  if all(self.cell_at(s, VAL_SEED + i).key in done for i in seeds)]
         return max(whole, key=lambda s: self.score(s, len(seeds), done))
 
+    def at_border(self, done: dict[str, dict]) -> list[tuple[str, int]]:
+        """[(flag, 0 or -1)]: where the best setting lies at an end of what was tried, also at one
+        with nothing beyond."""
+        return [(flag, end) for (flag, values), value in zip(self.axes.items(), self.best(done))
+                for end in (0, -1) if values[end] == value]
+
     def at_edge(self, done: dict[str, dict]) -> list[tuple[str, int]]:
-        """[(flag, 0 or -1)]: where the best setting lies at an end of its axis."""
-        out = []
-        for (flag, values), value in zip(self.axes.items(), self.best(done)):
-            out += [(flag, end)
-                    for end in (0, -1) if values[end] == value and value not in self.ends]
-        return out
+        """... at an end that has something beyond."""
+        return [(flag, end) for flag, end in self.at_border(done)
+                if self.axes[flag][end] not in self.ends]
 
     def grow(self, done: dict[str, dict]) -> bool:
         """Adds a value beyond each edge where the best lies; False if there is none, or it was done

@@ -31,7 +31,6 @@ class Look:
     split: str
     items: int
     each: bool
-    snapshot: bool = False
 
 
 VAL, TEST = Look("val", VAL_ITEMS, False), Look("test", ITEMS, True)
@@ -151,7 +150,7 @@ class Study:
         items = sums.ITEMS[look.split] if plan.world else look.items
         return Cell((*row.flags.split(), *flags), seed + APART * row.apart, model(row.after),
                     look.split, items, plan.prompts if look is TEST else 0, own=own,
-                    aligned=row.aligned, best_of=row.best_of, snapshot=look.snapshot,
+                    aligned=row.aligned, best_of=row.best_of,
                     each=look.each, curve=row.curve and look.each, world=plan.world)
 
     def test_cells(self, key, look: Look = TEST) -> dict[str, dict[str, list[Cell]]]:

@@ -1,6 +1,6 @@
 # %% [markdown]
 # # 05 · What if the model sees its own guess?
-# *Afternoon path · about 25 minutes (estimated, n=0) · needs 03 · IFT, arXiv:2405.11870, Eq. 17*
+# *Afternoon path · about 25 minutes (estimated, n=0) · needs 03 · IFT, arXiv:2405.11870v3, Eq. 17*
 #
 # After this lesson you can
 # - make the model's own guess, shift it, and blend it with the demonstration;
@@ -218,7 +218,7 @@ assert sum(could["reverse"]) == 0, "no ghost of a reversal is right"
 #   why they disappear.
 #
 # One base, one seed, one short run: this is a mechanism. Whether IFT helps is another question:
-# lesson 17, and `docs/ift_help.md`.
+# lesson 17, and `docs/claims.md`.
 #
 # ## Break it
 # With `BREAK = True` words of the prompt are replaced by guesses, too, not only words of the

@@ -181,7 +181,7 @@ assert noise < arms["RLOO"][0][1] / 3, "and it takes away most of the noise"
 #   is why one watches `explained_variance`: at 0 or below, $V$ is of no use.
 # - **A real critic has a price**: a second loss on the same weights, and a second learning
 #   problem. Where answers are short and four of them cost little, the mean of the others is
-#   already a good critic. For the world of this project see `python -m lab.compare`.
+#   already a good critic. For the world of this project: `docs/results/compare/table.md`.
 # - **The clip does not raise the score here.** On average the policies *without* it end higher,
 #   because the reward is exact and 30 passes are few. The clip makes accidents rarer: 1 % of the
 #   policies end worse than they began, against 6 % without it. It also keeps the policy close to

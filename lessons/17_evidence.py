@@ -162,7 +162,7 @@ print("where could IFT help? Predictions:",
 
 # %% [markdown]
 # The last line is another study: where could IFT help? Eleven predictions, each with what would
-# falsify it (`docs/ift_help.md`). The rules stood in code before these runs. But an earlier run had
+# falsify it (`docs/claims.md`). The rules stood in code before these runs. But an earlier run had
 # shown us the same test prompts, so these verdicts are leads. Seven of the eleven predict that IFT
 # gains something, and none of these gains is shown. In lists of 64 tokens the released form scores
 # 7 % and SFT 93 %. All its lists stop, but after the wrong number of things. We do not know why.

@@ -5,7 +5,7 @@
 Words become tokens. The GPT turns tokens into log-probabilities. These become a loss, and the loss
 moves the weights. train.py does the same for every objective, on any data, on a GPU, with
 checkpoints. On the same rows both have the same losses; a test says so.
-Equations: IFT, arXiv:2405.11870; DPO, arXiv:2305.18290; GRPO, arXiv:2402.03300. DPO and GRPO use
+Equations: IFT, arXiv:2405.11870v3; DPO, arXiv:2305.18290; GRPO, arXiv:2402.03300. DPO and GRPO use
 `reference`, the start model.
 Shapes: B rows, T tokens, C width of the model, V vocabulary.
 """

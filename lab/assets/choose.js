@@ -129,7 +129,8 @@ const Choose = {
     const top = Choose.top(rows), low = Choose.cheapest(top);
     const sft = low.verdict === "baseline", about = `${Choose.named(low)}, ${Choose.gain(low.gain)} points over SFT (${
       Choose.word(low.verdict, margin)}), ${Choose.times(low.cost.relative)} SFT's FLOPs`;
-    if (rows.length === 1) return "In this map only SFT was measured for this.";
+    if (rows.length === 1)
+      return "SFT. To get further, write more demonstrations, or have answers of that model judged: see what scores give.";
     if (top.length === 1)
       return sft ? "SFT alone is best: nothing else that you can use is as good." : `Best: ${about}.`;
     const rest = sft ? "The cheapest of them is SFT itself: nothing here is clearly better."

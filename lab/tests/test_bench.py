@@ -1,8 +1,10 @@
-"""The benchmark runs and writes what it measured; its arms do the same work. No time is asserted:
-the machine is shared. Peak memory is counted, not timed, so a bound holds."""
+"""The benchmark runs and writes what it measured; its arms do the same work; --gpu on a CPU with a
+tiny shape. No time is asserted: the machine is shared. Peak memory is counted, not timed, so a
+bound holds."""
 import math
 import sys
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,11 +13,13 @@ from running import call, one_error
 
 from lab import bench
 from nanouft import gpt as logp
+from nanouft.gpt import GPT, GPT2
 from nanouft.loop import Device
+from nanouft.objectives import OBJECTIVES
 from nanouft.run.storage import read_json
 from nanouft.sampling import threads
 
-CPU = Device("cpu", "fp32")
+CPU, HALF = Device("cpu", "fp32"), Device("cpu", "bf16")
 
 
 @pytest.fixture
@@ -35,6 +39,7 @@ def test_quick_writes_its_figures(here, short, capsys):
     figures, printed = read_json(here / "new folder" / "bench.json"), capsys.readouterr().out
     assert figures["threads"] == 1 and f"torch {torch.__version__}" in printed, (
         "the versions of all peers are printed")
+    assert figures["costs"]["flops_over_sft"]["ift"] == pytest.approx(4 / 3, abs=0.001)
     names = {"step": "transformers_over_ours", "ift": "ift_over_sft",
              "sampling": "transformers_over_ours", "decoding": "transformers_over_ours",
              "memory": "logp_over_plain"}
@@ -102,7 +107,75 @@ def test_log_probs_of_a_large_vocabulary_take_less_memory_than_cross_entropy(sho
     assert peak["ratio"] < 0.6
 
 
+# ---- one GPU -------------------------------------------------------------------------------------
+@pytest.fixture
+def few(short, monkeypatch):
+    """Some objectives: columns, arranged rows, a critic, a teacher. What is compiled is traced."""
+    monkeypatch.setattr(bench.devices, "compiled", lambda model, mode, *_: torch.compile(
+        model, backend="eager", dynamic=True) if mode == "on" else model)
+    names = ("sft", "ift", "dpo", "tis_dpo", "ppo", "distill")
+    monkeypatch.setattr(bench, "OBJECTIVES", {name: OBJECTIVES[name] for name in names})
+
+
+def test_every_part_of_a_gpu_has_its_figures_and_one_that_fails_stops_no_other(
+        here, few, monkeypatch, capsys):
+    speed = bench.speed
+
+    def broken(shape, name, *how):
+        if name == "ift":
+            raise RuntimeError("out of\nmemory")
+        return speed(shape, name, *how)
+    monkeypatch.setattr(bench, "speed", broken)
+    argv = ("--gpu", "--shape", "tiny", "--threads", 1, "--out", "new/gpu.json")
+    assert call(bench.main, *argv) == 1
+    got, printed = read_json(here / "new" / "gpu.json"), capsys.readouterr().out
+    assert got["torch"] == torch.__version__ and got["device"] == "cpu" and len(got["date"]) == 10
+    for name, part in got["parts"].items():
+        broke = name.startswith("speed ift")
+        assert part.get("error") == ("RuntimeError: out of memory" if broke else None), name
+        assert part.get("tokens_per_s", 1) > 0 and (not broke or name in printed.splitlines()[-1])
+    assert got["parts"]["speed sft bf16 compiled"]["compiled_s"] > 0
+    assert {"rollout bf16", "rollout fp32"} <= got["parts"].keys()
+    each = got["parts"]["objectives"]["each"]
+    assert each.keys() == set(bench.OBJECTIVES) and all(one["ok"] for one in each.values())
+    assert "480 s are over" in bench.attempt(lambda: {}, end=0)["error"]
+
+
+def test_an_objective_that_differs_from_the_cpu_or_breaks_is_named(few, monkeypatch):
+    sft, made = OBJECTIVES["sft"], []
+
+    def drifts(batch, hp):
+        made.append(0)
+        return sft.loss(batch, hp)[0] * (1.01 if len(made) > 3 else 1), {}
+    losses = {"sft": drifts, "dpo": lambda batch, hp: 1 / 0,
+              "ift": lambda batch, hp: (batch.seqs["answer"].logp.sum() * math.nan, {})}
+    for name, loss in losses.items():
+        monkeypatch.setitem(bench.OBJECTIVES, name, replace(OBJECTIVES[name], loss=loss))
+    out = bench.objectives(HALF, CPU)
+    assert not any(out["each"][name].get("ok") for name in losses)
+    assert out["ok"] == "3 of 6" and out["each"]["sft"]["gap"] > bench.TOLERANCE
+    assert "division" in out["each"]["dpo"]["error"]
+
+
+def test_the_mfu_is_that_of_palm_and_of_no_unknown_device(monkeypatch):
+    model = GPT(replace(GPT2, n_layer=2, vocab_size=1000), seed=0)
+    N, attention = model.n_params() - 1024 * 768, 12 * 2 * 768 * 512
+    for name, flops in (("NVIDIA H100 80GB HBM3", 989e12), ("NVIDIA H100 PCIe", 756e12),
+                        ("NVIDIA H200", 989e12)):
+        monkeypatch.setattr(torch.cuda, "get_device_name", lambda name=name: name)
+        for dtype, half in (("bf16", 1), ("fp32", 2)):
+            got = bench.mfu(model, "sft", 512, 1e6, Device("cuda", dtype))
+            assert got == pytest.approx(1e6 * (6 * N + attention) * half / flops)
+    ift = bench.mfu(model, "ift", 512, 1e6, Device("cuda", "fp32"))
+    assert ift == pytest.approx(got * 4 / 3)
+    for name in ("NVIDIA H100 80GB HBM3 MIG 1g.10gb", "NVIDIA T4"):
+        monkeypatch.setattr(torch.cuda, "get_device_name", lambda name=name: name)
+        assert bench.mfu(model, "sft", 512, 1e6, Device("cuda", "bf16")) is None
+
+
 def test_mistakes_are_one_line(here, capsys):
+    if not torch.cuda.is_available():
+        one_error(call(bench.main, "--gpu"), capsys.readouterr().err, "no CUDA device", "--shape")
     one_error(call(bench.main, "--only", "speed"), capsys.readouterr().err, "part", "step")
     one_error(call(bench.main, "--device", "cdua"), capsys.readouterr().err, "cdua", "cuda?")
     one_error(call(bench.main, "--dtype", "fp64"), capsys.readouterr().err, "--dtype", "fp16")

@@ -154,7 +154,7 @@ def test_a_broken_line_is_named_and_nothing_behind_it_is_lost(line, words, tmp_p
     lines = [json.dumps(whole_cell(key=f"a{i}")) for i in range(4)]
     lines[1] = line if isinstance(line, str) else json.dumps(line)
     file.write_text("\n".join(lines) + "\n")
-    before, cell = file.read_bytes(), Cell((), 0, "k", snapshot=True)
+    before, cell = file.read_bytes(), Cell((), 0, "k", each=True)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Cell, "key", "k")
         if words:

@@ -14,9 +14,7 @@ from house import ROOT
 
 from lab import (
     claims,
-    compare,
     gallery,
-    ift_help,
     judge,
     lake_study,
     map_text,
@@ -27,8 +25,7 @@ from lab import map as the_map
 from lab import regimes as plan
 from lab.cells import read_cells
 from lab.gallery_stories import STORIES
-from lab.ift_tasks import Job
-from lab.runner import open_store
+from lab.study import Study
 from nanouft.objectives import OBJECTIVES
 from nanouft.run.storage import Lines, read_json
 
@@ -61,7 +58,7 @@ def test_verdicts_and_pages_of_the_claims(name, monkeypatch):
     monkeypatch.chdir(ROOT)
     committed = CLAIMS[name]
     assert json.loads(json.dumps(
-        claims.judged([name], read_cells(claims.FOLDER / "cells.jsonl"))))[name] == committed
+        claims.judged([name], read_cells(claims.FOLDER / "cells.jsonl"))[0]))[name] == committed
     assert text_of("results", "claims", f"{name}.md") == judge.page(name, committed)
 
 
@@ -89,6 +86,17 @@ def test_tables_of_effects_show_contrasts_with_their_verdicts(text):
     assert shown == CLAIMS.keys()
 
 
+def test_doubts_about_all_claims_together_are_those_of_the_results():
+    results = read_json(RESULTS / "claims" / "results.json")
+    told, page = results["one family"], " ".join(ACCOUNT.split())
+    stay = told["decided"] - len(told["undecided together"])
+    assert (f"all {told['preset']} preset contrasts counted as one family, {stay} of the "
+            f"{told['decided']} decided verdicts would stay") in page
+    assert f"Of {results['searches']} searches {results['at a border']} ended at the border" in page
+    found, family = claims.judged([*CLAIMS], read_cells(ROOT / claims.FOLDER / "cells.jsonl"))
+    assert found.keys() == CLAIMS.keys() and json.loads(json.dumps(family)) == told
+
+
 @pytest.mark.parametrize("name", CLAIMS)
 def test_the_account_of_a_claim_shows_numbers_of_its_table(name):
     part = ACCOUNT.split(f"\n## {name}")[1].split("\n## ")[0].split("**Mechanism.**")[0]
@@ -109,6 +117,17 @@ def test_the_map_is_made_of_its_cells(piece, i, monkeypatch):
     done = read_cells(RESULTS / "map" / "cells.jsonl")
     monkeypatch.setattr(plan, "PIECES", {piece: [r]})
     assert rounded(the_map.summary(done)["regimes"]) == [rounded(committed)]
+
+
+def test_every_test_cell_of_the_map_belongs_to_a_figure():
+    """Nothing stale: whoever selects cells by their flags finds those of the page."""
+    done = read_cells(RESULTS / "map" / "cells.jsonl")
+    used: set[str] = set()
+    for r in (r for places in plan.PIECES.values() for r in places):
+        study = Study(plan.plan)
+        study.tune([r], lambda cells: done)
+        used |= {c.key for row in study.test_cells(r)[r.base].values() for c in row}
+    assert used == {key for key, c in done.items() if c["split"] == "test"}
 
 
 # ---- the lake ------------------------------------------------------------------------------------
@@ -140,26 +159,25 @@ def test_the_numbers_of_the_lake_on_twoway5():
     assert [int(n) for n in page.groups()] == counted
 
 
+# ---- the papers ----------------------------------------------------------------------------------
+VERSIONS = {"2405.11870": "v3", "2410.21438": "v1", "2408.15339": "v2", "2402.01306": "v5",
+            "2502.01237": "v3"}     # IFT, UFT, UNA, KTO, and the form of ASFT: those that were read
+
+
+def test_equations_are_those_of_the_version_that_is_cited():
+    """Papers change their equations and titles from version to version. PoFT's text is that of
+    AAAI 2025."""
+    told = set()
+    for file in [ROOT / "README.md", *(f for room in ("nanouft", "frozen_lake", "lab", "lessons")
+                                       for f in (ROOT / room).rglob("*.py")), *DOCS.rglob("*.md")]:
+        for number, version in re.findall(r"arXiv:(\d{4}\.\d{5})(v\d+)?",
+                                          file.read_text(encoding="utf-8")):
+            assert version == VERSIONS.get(number, version), f"{file}: arXiv:{number}"
+            told.add(number)
+    assert told >= VERSIONS.keys() and "AAAI 2025" in OBJECTIVES["poft"].paper
+
+
 # ---- the other studies ---------------------------------------------------------------------------
-def test_where_ift_helps(tmp_path, monkeypatch):
-    """Verdicts, figures and page from the kept runs; rates were chosen with seeds of their own."""
-    monkeypatch.setattr(ift_help, "picture", lambda results, file: file)
-    asked = []
-    with open_store(RESULTS / "ift_help" / "cells.jsonl") as store:
-        def get(rows):
-            asked.extend(run for row in rows.values() for run in row)
-            return ift_help.results_from(store, 0, rows)
-        found = {e.name: ift_help.judged(e, get) for e in ift_help.EXPERIMENTS}
-    seeds = {split: {r.seed for r in asked if isinstance(r, Job) and r.split == split}
-             for split in ("val", "test")}
-    assert seeds["test"] == {*range(ift_help.SEEDS), *ift_help.FRESH_20}
-    assert min(seeds["val"]) >= ift_help.VAL_SEED
-    assert (rounded(json.loads(json.dumps(found)))
-            == rounded(read_json(RESULTS / "ift_help" / "results.json")))
-    ift_help.write(found, tmp_path, tmp_path / "ift_help.md")
-    assert (tmp_path / "ift_help.md").read_text(encoding="utf-8") == text_of("ift_help.md")
-
-
 def test_reward_over_optimisation():
     table = text_of("results", "over_optimisation.md")
     assert table == overoptimise.page(Lines(RESULTS / "over_optimisation.jsonl").read())
@@ -170,14 +188,12 @@ def test_reward_over_optimisation():
 
 
 def test_pages_are_those_of_their_results():
-    """The map, the gallery, the table of the comparison, the table of methods."""
+    """The map, the gallery, the table of methods."""
     the_json = read_json(RESULTS / "map" / "map.json")
     assert text_of("map.md") == map_text.page(the_json), "python -m lab.map --write"
     assert text_of("gallery.md").count("\n## ") == len(STORIES), (
         "a section of lab/pages/gallery.md a story")
     assert text_of("gallery.md") == gallery.page(STORIES, read_json(RESULTS / "gallery.json"))
-    assert text_of("results", "compare", "table.md") == "\n".join(
-        compare.table(read_json(RESULTS / "compare" / "results.json"))) + "\n"
     assert text_of("methods.md") == methods.page(), "python -m lab.methods"
     for title in methods.FAMILIES:
         names = ", ".join(f"`{name}`" for name in OBJECTIVES if methods.family(name) == title)

@@ -5,13 +5,10 @@ import math
 import numpy as np
 import pytest
 from made_cells import made
-from scipy import stats
 from tiny import same
 
-from lab import ift_help
 from lab.cell import Cell
 from lab.cells import pack_scores
-from lab.compare import minus
 from lab.contrast import arrays, contrast, endpoint_score, prompt_groups, quantile, two_way
 from lab.prices import exchange
 from lab.words import difference_word, format_gain, format_interval, markdown_table
@@ -87,15 +84,6 @@ def test_seeds_that_are_alike_but_for_rounding_are_one_seed(looks):
         assert half == pytest.approx(two_way([np.tile(scores, (5, 1))], looks=looks)[1])
 
 
-def test_the_jackknife_by_hand():
-    """Shares without seed 1, 2, 3; their squared distances from the mean times (n-1)/n, n = 3."""
-    old, new = np.array([1.0, 2.0, 3.0]), np.array([0.5, 1.5, 1.0])
-    left = np.array([1 - np.delete(new, i).sum() / np.delete(old, i).sum() for i in range(3)])
-    half = stats.t.ppf(0.975, 2) * np.sqrt(2 / 3 * ((left - left.mean()) ** 2).sum())
-    got = ift_help.cut([{"gap": x} for x in new], [{"gap": x} for x in old], "gap")
-    assert got == (pytest.approx(0.5), pytest.approx(half))
-
-
 # ---- rows ----------------------------------------------------------------------------------------
 def paired(gains: list[int]) -> tuple[list[dict], list[dict]]:
     """Two rows: seeds differ by six points, the first row is ahead by `gains` 240ths (those are
@@ -150,15 +138,7 @@ def test_a_run_that_diverged_cannot_help_its_row():
     assert endpoint_score(failed) == 0 and answers.shape == (1, 100) and not answers.any()
 
 
-def test_the_luck_of_a_seed_cancels():
-    """Rows far apart from seed to seed, and always one point apart on the same seed."""
-    lucky = {0: 0.5, 1: 0.7, 2: 0.9}
-    (mean, half), word = minus({s: x + 0.01 + 0.001 * s for s, x in lucky.items()}, lucky)
-    assert mean == pytest.approx(0.011) and half < 0.003 and word == "better"
-    assert minus(lucky, lucky) == ([0, 0], "equal")
-    assert minus(lucky, {0: 0.4}) == ([pytest.approx(0.1),
-                                       None], "undecided"), "one seed tells nothing"
-    assert minus(lucky, {7: 0.4}) == (None, None)
+def test_one_seed_tells_no_interval():
     assert interval([0.5]) == (0.5, math.inf) and math.isnan(interval([])[0]), "no seed: no number"
 
 

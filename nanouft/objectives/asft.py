@@ -1,7 +1,7 @@
 """ASFT: make `chosen` likely and `rejected` unlikely, each by itself, without a reference.
 
     python -m nanouft.train --objective asft                # NanoWorld pairs
-    Wang et al. 2024, arXiv:2409.10571 · form and lam after Gorbatovski et al., arXiv:2502.01237
+    Wang et al. 2024, arXiv:2409.10571 · form and lam after Gorbatovski et al., arXiv:2502.01237v3
 
 Let A be the mean log-prob of an answer's tokens. p = e^A is its probability on average per token,
 and lo = log p/(1-p) are its log-odds. The loss of a pair of chosen (w) and rejected (l):

@@ -1,7 +1,7 @@
 """Intuitive Fine-Tuning (IFT): the model sees its own guess, and the future weighs on each token.
 
     python -m nanouft.train --objective ift                 # NanoWorld demonstrations
-    Lessons 05, 06 · Hua et al., arXiv:2405.11870 (Eq. 17-21, Algorithm 1) and the released code
+    Lessons 05, 06 · Hua et al., arXiv:2405.11870v3 (Eq. 17-21, Algorithm 1) and the released code
 
 SFT trains on the demonstrator's states only. IFT changes two things, each with its own switch.
 
@@ -152,5 +152,6 @@ def loss(batch: Batch, hp: IFT) -> tuple[Tensor, dict]:
 
 
 OBJECTIVE = Objective(
-    paper="Intuitive Fine-Tuning, arXiv:2405.11870, Eq. 17-21, Algorithm 1, and the released code",
+    paper="Intuitive Fine-Tuning, arXiv:2405.11870v3, Eq. 17-21, Algorithm 1, and the released "
+          "code",
     data="demos", hp=IFT, loss=loss, lr=2.5e-4, forward=forward)

@@ -1,7 +1,7 @@
 """KTO: thumbs up and thumbs down are enough, if gains and losses are felt as people feel them.
 
     python -m nanouft.train --objective kto                 # NanoWorld answers with labels
-    Ethayarajh et al. 2024, arXiv:2402.01306 (section 4) and TRL's trainer
+    Ethayarajh et al. 2024, arXiv:2402.01306v5 (section 4) and TRL's trainer
 
 People judge an outcome against a reference point, and gains beyond it count less and less (Kahneman
 and Tversky). Here the outcome is r = log pi(y|x)/pi_ref(y|x). The reference point k is how far the
@@ -91,6 +91,6 @@ def loss(batch: Batch, hp: KTO) -> tuple[Tensor, dict]:
 
 
 OBJECTIVE = Objective(
-    paper="KTO: Model Alignment as Prospect Theoretic Optimization, arXiv:2402.01306, section 4",
+    paper="KTO: Model Alignment as Prospect Theoretic Optimization, arXiv:2402.01306v5, section 4",
     data="labels", rows=rows, hp=KTO, loss=loss, lr=3e-5, forward=forward, columns=(REF,),
     coupled=True)

@@ -1,7 +1,7 @@
 """Online UNA: move each sampled answer until its implicit score is the one it earned.
 
     python -m nanouft.train --objective online_una --init out/sft
-    Wang et al. 2024, arXiv:2408.15339 (Eq. 13, its online form) and the code released with it
+    Wang et al. 2024, arXiv:2408.15339v2 (Eq. 13, its online form) and the code released with it
 
 The loss is that of una.py, on the model's samples. An implicit score is made equal to the score
 that the answer earned:
@@ -59,5 +59,5 @@ def loss(batch: Batch, hp: OnlineUNA) -> tuple[Tensor, dict]:
 
 
 OBJECTIVE = Objective(
-    paper="UNA, online: arXiv:2408.15339, Eq. 6, 13",
+    paper="UNA, online: arXiv:2408.15339v2, Eq. 6, 13",
     data="prompts", hp=OnlineUNA, loss=loss, lr=3e-5, credit=credit, graded=True)

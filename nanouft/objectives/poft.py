@@ -2,7 +2,7 @@
 
     python -m nanouft.train --objective poft --noise 0.3    # NanoWorld, three answers in ten wrong
     python -m nanouft.train --objective poft --data my.jsonl --aligned DIR DIR
-    Fan et al. 2024 (AAAI 2025), arXiv:2412.12865 (section 3) and the code released with it
+    Fan et al., arXiv:2412.12865 (its AAAI 2025 text, section 3) and the code released with it
 
 Aligned models are asked once how likely they find each demonstration. The loss is Bradley-Terry
 between the policy and them, on the same answer. All log-probs are means over the answer's tokens,
@@ -70,7 +70,7 @@ def loss(batch: Batch, hp: PoFT) -> tuple[Tensor, dict]:
 
 
 OBJECTIVE = Objective(
-    paper="Preference-Oriented Supervised Fine-Tuning, arXiv:2412.12865, section 3",
+    paper="Preference-Oriented Supervised Fine-Tuning, arXiv:2412.12865 (AAAI 2025), section 3",
     data="demos", hp=PoFT, loss=loss, lr=2.5e-4,
     columns=(Column("aligned_logp", "an aligned model, made first", before=aligned_logp),),
     prerequisite=Prerequisite(

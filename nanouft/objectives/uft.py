@@ -3,7 +3,7 @@
     python -m nanouft.train --objective uft                 # demonstrations and scored answers
     python -m nanouft.train --objective uft --skills A:B --mix 2:1
     (demonstrations of group A, scores of group B)
-    Wang et al. 2024, arXiv:2410.21438 (Eq. 6, 7)
+    Wang et al. 2024, arXiv:2410.21438v1 (Eq. 6, 7)
 
 First SFT, then alignment: the second stage forgets what the first one taught. UFT merges both sets
 of rows. A demonstration is an answer with the highest score, 1, and UNA's loss does the rest:
@@ -90,5 +90,5 @@ def loss(batch: Batch, hp: UFT) -> tuple[Tensor, dict]:
 
 OBJECTIVE = Objective(
     paper="UFT: Unifying Fine-Tuning of SFT and RLHF/DPO/UNA through a Generalized Implicit"
-          " Reward Function, arXiv:2410.21438, Eq. 6, 7",
+          " Reward Function, arXiv:2410.21438v1, Eq. 6, 7",
     data=lambda hp: DATA[hp.feedback], rows=rows, hp=UFT, loss=loss, lr=2.5e-4, columns=(REF,))

@@ -1,7 +1,9 @@
 """UNA: one number per answer can replace pairs.
 
     python -m nanouft.train --objective una                 # NanoWorld answers with scores
-    Wang et al. 2024, arXiv:2408.15339 (Eq. 6-13) and the code released with it
+    Wang et al. 2024, arXiv:2408.15339v2 (Eq. 6-13) and the code released with it
+
+(Equations are those of v2. arXiv shows v4 since May 2026, under another title.)
 
 An answer's implicit reward is how far the policy has moved towards it:
     i = beta log pi(y|x)/pi_ref(y|x)            (Eq. 6 with f = c = 0, an assumption: Z(x) = 1)
@@ -99,5 +101,5 @@ def graded_metrics(batch: Batch, reward: Tensor, name: str, nat: float) -> dict[
 
 OBJECTIVE = Objective(
     paper="UNA: Unifying Alignments of RLHF/PPO, DPO and KTO by a Generalized Implicit "
-          "Reward Function, arXiv:2408.15339, Eq. 6-13",
+          "Reward Function, arXiv:2408.15339v2, Eq. 6-13",
     data=lambda hp: DATA[hp.feedback], rows=rows, hp=UNA, loss=loss, lr=5e-4, columns=(REF,))

@@ -1,7 +1,7 @@
 """IFT: every identity, trap and gradient formula of the method, each as a law that a failure
 prints.
 
-The source is Hua et al., arXiv:2405.11870 and the code released with it; l_t is the loss of
+The source is Hua et al., arXiv:2405.11870v3 and the code released with it; l_t is the loss of
 response token t, N their number, w_t the weight, lam the share of the model's own guess, gamma the
 discount. All in fp64 on a tiny GPT. What every objective keeps (padding, micro-batches, ...) is in
 test_objectives.py.
