@@ -161,7 +161,7 @@ def same_sign(of, args):
 
 ADV, LEN = torch.tensor([1.0, -1.0]), torch.tensor([5, 1])
 B = Task(
-    "18b", "implement", level=2, minutes=15, core=True, heading="Break it",
+    "18b", "implement", level=2, minutes=15, core=False, heading="Break it",
     signature="first_push(A, n, how, longest)",
     text="""How hard is the first token of each answer pushed? It decides whether the model thinks.
 
