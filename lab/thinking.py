@@ -245,6 +245,22 @@ def change(cell: dict, aggregation: str) -> float:
     return share(cell, aggregation) - share(cell, "start")
 
 
+def pooled_rights(cells: list[dict], when: str) -> list[float]:
+    """The right share of the answers that think and of the others, all seeds in one pot."""
+    answers, think, right_think, right_at_once = np.sum([totals(c, when) for c in cells], 0)
+    return [float(right_think / max(1, think)), float(right_at_once / max(1, answers - think))]
+
+
+def by_size(cells: list[dict]) -> list[dict]:
+    """How many runs moved as said, by the size of the advantage of their start model."""
+    out = []
+    for low, high in zip((0.0, 0.1, 0.2), (0.1, 0.2, 1.0)):
+        mine = [c for c in cells if low <= abs(advantage(c)) < high]
+        said = [np.sign(advantage(c)) * change(c, how) > 0 for c in mine for how in AGGREGATIONS]
+        out.append({"from": low, "to": high, "runs": len(said), "as_said": int(sum(said))})
+    return out
+
+
 def summary(task: str, cells: list[dict]) -> dict:
     """What C8.json says of a task."""
     out = {"task": task, "seeds": [c["seed"] for c in cells],
@@ -254,7 +270,8 @@ def summary(task: str, cells: list[dict]) -> dict:
            "advantage_within": interval([advantage_within(c) for c in cells]),
            "share": {when: interval([share(c, when) for c in cells]) for when in WHEN},
            "right": {when: interval([mean_right(c, when) for c in cells]) for when in WHEN},
-           "moved": {}, "runs_as_said": {}}
+           "moved": {}, "runs_as_said": {},
+           "after": {when: pooled_rights(cells, when) for when in WHEN}}
     for how in AGGREGATIONS:
         moved = [float(np.sign(advantage(c))) * change(c, how) for c in cells]
         mean, half = interval(moved)
@@ -272,7 +289,7 @@ def report(cells: dict[str, list[dict]], setting: Setting = BASE) -> tuple[dict,
                      "decides whether GRPO makes thinking spread or die",
             "verdict": joined(verdicts), "setting": asdict(setting),
             "runs": len(AGGREGATIONS) * sum(len(s["seeds"]) for s in found), "runs_as_said": runs,
-            "tasks": found}
+            "by_size": by_size([c for its in cells.values() for c in its]), "tasks": found}
     return data, page(data)
 
 
@@ -292,8 +309,15 @@ def page(data: dict) -> str:
                        for mean, half, word in s["moved"].values()),
           f"{sum(s['runs_as_said'].values())} of {2 * len(s['seeds'])}",
           *(format_interval(*s["right"][when]) for when in WHEN)] for s in found])
+    after = markdown_table(
+        ["task", *(f"{when}: right if it thinks, at once" for when in WHEN)],
+        [[s["task"], *(f"{100 * think:.0f}, {100 * at_once:.0f}"
+                       for think, at_once in s["after"].values())] for s in found])
+    size = ", ".join(f"{x['as_said']} of {x['runs']} from {100 * x['from']:.0f} to "
+                     f"{100 * x['to']:.0f} points" for x in data["by_size"])
     text = read_template("C8.md")[0]
     return text.format(start="\n".join(start), moved="\n".join(moved), verdict=data["verdict"],
+                       after="\n".join(after), size=size,
                        said=data["runs_as_said"], runs=data["runs"],
                        seeds=len(found[0]["seeds"]))
 

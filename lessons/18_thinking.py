@@ -220,8 +220,11 @@ if not SHARE:
 # - **Thinking is no aim, and a longer answer is no proof.** Three quarters of the sums are still
 #   wrong, and every answer thinks.
 #
-# One model shows a mechanism. Four tasks with five seeds each are behind claim C8 in
-# `docs/claims.md`, which was fixed before those runs.
+# One model shows a mechanism. Claim C8 in `docs/claims.md` asked for a law: does the sign of
+# $\Delta$ at the start decide? Four tasks, five seeds, half as many answers in a step. Where
+# $\Delta$ was large (50 points), it did. Where it was below 20 points, it often did not: GRPO
+# improves both forms, not equally fast, and then $\Delta$ is another one. So measure the border
+# again while you train.
 #
 # ## Break it
 # First say what each switch will do to the three curves. Set one at a time.
