@@ -126,7 +126,7 @@ SFT = "--objective sft"
 DPO = "--objective dpo"
 RLOO = ("--objective rloo --lr 1e-4 --steps 40 --batch-size 16 --skills truth,unknown,fact "
         "--eval-every 0 --show-every 0")
-STEPS = ("--objective grpo --skills sum --lr 1e-4 --steps 40 --batch-size 8 --samples 8 --beta 0 "
+STEPS = ("--objective grpo --skills sum --lr 2e-4 --steps 24 --batch-size 8 --samples 8 --beta 0 "
          "--reward lab/gallery_stories.py:last_word --eval-every 0 --show-every 0")
 FEW = "--objective sft --rows 30 --batch-size 15 --lr 1e-3"
 LOSSES, WON = (("loss", "held_out.nll"),), (("loss",), ("accuracy", "held_out.accuracy"))
