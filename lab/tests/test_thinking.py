@@ -3,12 +3,14 @@ import json
 from dataclasses import replace
 
 import pytest
+from running import ROOT
 
 from lab import runner, thinking
-from lab.thinking import AGGREGATIONS, BASE, TASKS, Job, Task
+from lab.thinking import AGGREGATIONS, BASE, SEEDS, TASKS, Job, Task
 from nanouft import world
 from nanouft.run.storage import Lines, read_json
 
+RESULTS = ROOT / "docs" / "results"
 TINY = replace(BASE, demos=32, epochs=1, steps=2, prompts=2, samples=4, asked=6, asked_after=3)
 
 
@@ -101,3 +103,11 @@ def test_a_key_names_all_that_a_cell_depends_on():
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(TASKS, "sort", Task("sort"))
         assert len({job.key for job in jobs}) == 4
+
+
+def test_the_committed_page_is_what_its_cells_say():
+    done = {c["key"]: c for c in Lines(RESULTS / "C8.jsonl").read()}
+    cells = {task: [done[Job(task, seed).key] for seed in SEEDS] for task in TASKS}
+    data, text = thinking.report(cells)
+    assert json.loads(json.dumps(data)) == read_json(RESULTS / "C8.json")
+    assert (RESULTS / "C8.md").read_text(encoding="utf-8") == text
