@@ -1,4 +1,4 @@
-"""What went wrong? Twelve short training runs, each with one mistake: curves, answers, and the
+"""What went wrong? Thirteen short training runs, each with one mistake: curves, answers, and the
 cause one click away.
 
     python -m lab.gallery --story endless       # one story again: a minute or two on one thread
@@ -34,9 +34,10 @@ SIDES = ("faulty", "repaired")
 LABELS = {"loss": "training loss", "held_out.nll": "held-out loss",
           "accuracy": "training pairs won", "held_out.accuracy": "held-out pairs won",
           "held_out.logp_chosen": "log-prob of chosen, held out", "reward": "reward",
-          "score": "exact score"}
+          "score": "exact score", "length": "length of the answers", "ends": "answers that end"}
 # else shares
-UNITS = {"loss": "nats", "held_out.nll": "nats a token", "held_out.logp_chosen": "nats an answer"}
+UNITS = {"loss": "nats", "held_out.nll": "nats a token", "held_out.logp_chosen": "nats an answer",
+         "length": "tokens"}
 LONGEST = 110                                                   # letters of an answer on the page
 
 
@@ -56,7 +57,7 @@ def told(story: Story, side: str, keep: Path) -> dict:
     """Train and ask: {"figures": ..., "curves": ..., "answers": all of the families that the story
     asks}."""
     with quiet():
-        start = trained(story.after, keep) if story.after else "base"
+        start = trained(story.after, keep, fault=story.shown) if story.after else "base"
         if side == "faulty":
             folder, asked = trained(story.faulty, keep, start, story.fault), story.asked
         else:

@@ -1,4 +1,4 @@
-"""The twelve stories of the gallery as data: the two runs, the figure in which the mistake is seen,
+"""The thirteen stories of the gallery as data: the two runs, the figure that shows the mistake,
 and the mistakes.
 
 The words are in lab/pages/gallery.md, a section a story, in the same order. {bad[mean]:.0%} there
@@ -7,6 +7,7 @@ Titles tell what is seen, not why.
 A mistake that no flag of train can make is planted while a run trains or answers: a context manager
 of a few lines.
 """
+import random
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
@@ -100,11 +101,33 @@ def never_wrong(prompts: list[str], answers: list[str]) -> list[float]:
     return [max(world.score(p, a), float(a == I_DO_NOT_KNOW)) for p, a in zip(prompts, answers)]
 
 
+def last_word(prompts: list[str], answers: list[str]) -> list[float]:
+    """A reward for the result alone: 1 if the last word is the right one."""
+    def last(text: str) -> str:
+        return (text.split() or [""])[-1]
+    return [float(last(a) == last(world.reference(p))) for p, a in zip(prompts, answers)]
+
+
+def two_forms() -> AbstractContextManager:
+    """Not a mistake: of the demonstrations six in ten have all their words, the others say the
+    last one at once."""
+    right, rng = world.mixed_rows, random.Random(0)
+
+    def shorter(row):
+        *before, said = row.answer
+        short = said._replace(text=said.text.split()[-1])
+        return row if rng.random() < 0.6 else replace(row, answer=(*before, short))
+    return patch.object(world, "mixed_rows",
+                        lambda *args, **more: [shorter(row) for row in right(*args, **more)])
+
+
 # ---- the stories ---------------------------------------------------------------------------------
 SFT = "--objective sft"
 DPO = "--objective dpo"
 RLOO = ("--objective rloo --lr 1e-4 --steps 40 --batch-size 16 --skills truth,unknown,fact "
         "--eval-every 0 --show-every 0")
+STEPS = ("--objective grpo --skills sum --lr 2e-4 --steps 24 --batch-size 8 --samples 8 --beta 0 "
+         "--reward lab/gallery_stories.py:last_word --eval-every 0 --show-every 0")
 FEW = "--objective sft --rows 30 --batch-size 15 --lr 1e-3"
 LOSSES, WON = (("loss", "held_out.nll"),), (("loss",), ("accuracy", "held_out.accuracy"))
 Panels = tuple[tuple[str, ...], ...]        # curves that share a panel
@@ -123,6 +146,7 @@ class Story:
     fault: Fault = nullcontext          # planted while the faulty run trains
     asked: Fault = nullcontext          # planted while its model is asked
     after: str = ""                     # flags of the run that both start from [the base]
+    shown: Fault = nullcontext          # changes what that run is shown; not a mistake
     unseen: tuple[str, ...] = ()        # curves drawn only with the repair, dashed
 
     @property
@@ -160,4 +184,8 @@ STORIES = (
           fault=swapped),
     Story("perfect", "13", f"{RLOO} --reward lab/gallery_stories.py:never_wrong", RLOO, "fact", 0.4,
           (("reward", "score"),), ("fact", "truth", "unknown"), after=SFT, unseen=("score",)),
+    Story("shorter", "18", f"{STEPS} --max-new 8", f"{STEPS} --max-new 44", "length", 8,
+          (("length",), ("reward", "ends")), ("sum", "sort", "reverse"),
+          after="--objective sft --skills sum,sort,reverse --rows 900 --steps 168 --lr 1e-3",
+          shown=two_forms, unseen=("ends",)),
 )

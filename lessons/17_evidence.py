@@ -260,4 +260,4 @@ assert told == ["slic", "sftmix"], "their paired intervals do not contain 0"
 #
 # </details>
 #
-# **Next:** this was the last lesson. `docs/claims.md` has the results of all studies.
+# **Next:** `lessons/18_thinking.py`. `docs/claims.md` has the results of all studies.
