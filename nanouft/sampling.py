@@ -52,7 +52,8 @@ LOGITS = 2**28          # logits: 1 GiB in fp32
 HELD = 5                # numbers that measuring and decoding hold for each logit
 CACHE = 2**33           # bytes of keys and values, and of their copy while there is made room
 MAX_NEW = 44            # NanoWorld's longest right answer has 36 tokens
-Score = Callable[[list[Row], list[str]], np.ndarray]    # n rows, an answer to each -> (n,) rewards
+# n rows and an answer to each -> (n,) rewards, or what several rewards add: {name: (n,)}
+Score = Callable[[list[Row], list[str]], Any]
 
 
 @dataclass
@@ -224,13 +225,20 @@ class Rollouts:
         rewards = None
         if self.device.rank == 0:               # alone: two processes may judge differently
             rewards = self.score(rows, texts)
-        rewards = np.asarray(self.device.broadcast(rewards), np.float32)
+        rewards, parts = summed(self.device.broadcast(rewards))
         score = self.grade(rewards) if self.grade else rewards
         col = Columns(reward=torch.from_numpy(rewards), score=torch.from_numpy(score),
                       ended=torch.tensor([float(stops(a, self.tok)) for a in answers]))
+        col.extra |= {f"reward_{name}": torch.from_numpy(x) for name, x in parts.items()}
         if self.exact:
             col.extra["score"] = torch.from_numpy(self.exact(rows, texts))
         return col
+
+
+def summed(rewards: Any) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """((n,) rewards, what each of several adds) of what a Score gives."""
+    parts = rewards if isinstance(rewards, dict) else {}
+    return np.asarray(sum(parts.values()) if parts else rewards, np.float32), parts
 
 
 # ---- answers -> batch ----------------------------------------------------------------------------

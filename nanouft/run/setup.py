@@ -30,7 +30,7 @@ from nanouft.run import runs
 from nanouft.run.flags import Train
 from nanouft.run.rows import Data
 from nanouft.run.words import one_line, optional
-from nanouft.sampling import CHUNK, Rollouts, generate, stops
+from nanouft.sampling import CHUNK, Rollouts, generate, stops, summed
 
 WIDTH = 128             # of the model for which the learning rates of the methods were chosen
 SHOWN = 3               # answers printed every --show-every steps
@@ -208,7 +208,8 @@ def own_score(cfg: Train, objective: Objective, device: Device) -> tuple[Any, An
     from nanouft.rewards import scorer
     grade = partial(scorer.to_unit_interval, cfg.reward) if objective.graded else None
     if cfg.reward != "exact":
-        return partial(scorer.score_rows, scorer.scorer(cfg.reward, device.name)), grade
+        score = scorer.scorer(cfg.reward, device.name)
+        return partial(scorer.score_rows, getattr(score, "apart", score)), grade
     if objective.rewarded:
         return world.exact_scores, grade
     return partial(scorer.score_rows, scorer.unscored), grade
@@ -241,7 +242,7 @@ def rewarded_prompts(source: Any, prompts: list) -> dict[str, Any]:
         ids = [e.seqs["prompt"].ids.tolist() for e in prompts[i:i + CHUNK]]
         out += generate(source.policy, ids, stop=tok.stops, pad=tok.pad, max_new=source.max_new)
     rows = [e.row for e in prompts]
-    rewards = source.score(rows, [tok.decode(a.ids).strip() for a in out])
+    rewards, _ = summed(source.score(rows, [tok.decode(a.ids).strip() for a in out]))
     grouped: dict[str, list[float]] = {}
     for row, x in zip(rows, rewards):
         grouped.setdefault(row.family, []).append(float(x))
