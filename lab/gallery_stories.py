@@ -1,4 +1,4 @@
-"""The twelve stories of the gallery as data: the two runs, the figure in which the mistake is seen,
+"""The fourteen stories of the gallery as data: the two runs, the figure in which the mistake is seen,
 and the mistakes.
 
 The words are in lab/pages/gallery.md, a section a story, in the same order. {bad[mean]:.0%} there
@@ -100,11 +100,18 @@ def never_wrong(prompts: list[str], answers: list[str]) -> list[float]:
     return [max(world.score(p, a), float(a == I_DO_NOT_KNOW)) for p, a in zip(prompts, answers)]
 
 
+def fully_right(prompts: list[str], answers: list[str]) -> list[float]:
+    """A reward for what is right in every word, and nothing for a part of it."""
+    return [float(world.score(p, a) == 1) for p, a in zip(prompts, answers)]
+
+
 # ---- the stories ---------------------------------------------------------------------------------
 SFT = "--objective sft"
 DPO = "--objective dpo"
 RLOO = ("--objective rloo --lr 1e-4 --steps 40 --batch-size 16 --skills truth,unknown,fact "
         "--eval-every 0 --show-every 0")
+GRPO = "--objective grpo --beta 0 --batch-size 16 --eval-every 0 --show-every 0"
+HARD = f"{GRPO} --lr 3e-4 --steps 60 --skills sum,reverse,rules --reward"
 FEW = "--objective sft --rows 30 --batch-size 15 --lr 1e-3"
 LOSSES, WON = (("loss", "held_out.nll"),), (("loss",), ("accuracy", "held_out.accuracy"))
 Panels = tuple[tuple[str, ...], ...]        # curves that share a panel
@@ -160,4 +167,9 @@ STORIES = (
           fault=swapped),
     Story("perfect", "13", f"{RLOO} --reward lab/gallery_stories.py:never_wrong", RLOO, "fact", 0.4,
           (("reward", "score"),), ("fact", "truth", "unknown"), after=SFT, unseen=("score",)),
+    Story("zero", "14", f"{GRPO} --lr 1e-4 --skills sort,truth,fact --steps 8",
+          f"{GRPO} --lr 1e-4 --skills sort,truth,fact --steps 60", "mean", 0.05,
+          (("loss",), ("reward",)), ("sort", "truth", "fact"), unseen=("reward",)),
+    Story("still", "14", f"{HARD} lab/gallery_stories.py:fully_right", f"{HARD} exact",
+          "reverse", 0.1, (("reward", "ties"),), ("reverse", "sum", "rules"), unseen=("ties",)),
 )

@@ -28,6 +28,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from tqdm import tqdm
 
 from nanouft.data.batches import Encoded, Plan, Tokens, collate
 from nanouft.data.rows import Row
@@ -506,7 +507,8 @@ def answer_rows(model: GPT, tok: Tokenizer, rows: list[Row], max_new: int = MAX_
     prompts = [tok.prompt_ids(r.prompt) for r in rows]
     out: list[Any] = [None] * len(rows)
     by_length = sorted(range(len(rows)), key=lambda i: len(prompts[i]))
-    for i in range(0, len(rows), chunk):
+    for i in tqdm(range(0, len(rows), chunk), desc="sampling", leave=False,
+                  disable=len(rows) < 10 * chunk):
         part = by_length[i:i + chunk]
         some = generate(model, [prompts[j] for j in part], stop=tok.stops, pad=tok.pad,
                         max_new=max_new, seed=chunk_seed(seed, i // chunk),
