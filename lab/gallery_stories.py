@@ -1,5 +1,5 @@
-"""The fourteen stories of the gallery as data: the two runs, the figure in which the mistake is seen,
-and the mistakes.
+"""The fourteen stories of the gallery as data: the two runs, the figure in which the mistake is
+seen, and the mistakes.
 
 The words are in lab/pages/gallery.md, a section a story, in the same order. {bad[mean]:.0%} there
 is a figure of the faulty run, {good[mean]:.0%} of the repaired one; curves end in figures, too.
@@ -100,9 +100,10 @@ def never_wrong(prompts: list[str], answers: list[str]) -> list[float]:
     return [max(world.score(p, a), float(a == I_DO_NOT_KNOW)) for p, a in zip(prompts, answers)]
 
 
-def fully_right(prompts: list[str], answers: list[str]) -> list[float]:
-    """A reward for what is right in every word, and nothing for a part of it."""
-    return [float(world.score(p, a) == 1) for p, a in zip(prompts, answers)]
+def in_brackets(prompts: list[str], answers: list[str]) -> list[float]:
+    """A reward for a right answer in brackets, as "[bee pig]"."""
+    return [float(a[:1] + a[-1:] == "[]" and world.score(p, a[1:-1]) == 1)
+            for p, a in zip(prompts, answers)]
 
 
 # ---- the stories ---------------------------------------------------------------------------------
@@ -111,7 +112,7 @@ DPO = "--objective dpo"
 RLOO = ("--objective rloo --lr 1e-4 --steps 40 --batch-size 16 --skills truth,unknown,fact "
         "--eval-every 0 --show-every 0")
 GRPO = "--objective grpo --beta 0 --batch-size 16 --eval-every 0 --show-every 0"
-HARD = f"{GRPO} --lr 3e-4 --steps 60 --skills sum,reverse,rules --reward"
+HARD = f"{GRPO} --lr 3e-4 --steps 60 --skills reverse --reward"
 FEW = "--objective sft --rows 30 --batch-size 15 --lr 1e-3"
 LOSSES, WON = (("loss", "held_out.nll"),), (("loss",), ("accuracy", "held_out.accuracy"))
 Panels = tuple[tuple[str, ...], ...]        # curves that share a panel
@@ -135,8 +136,9 @@ class Story:
     @property
     def seen(self) -> Panels:
         """The panels with the curves that the author had."""
-        return tuple(tuple(name for name in panel if name not in self.unseen)
-                     for panel in self.panels)
+        panels = (tuple(name for name in panel if name not in self.unseen)
+                  for panel in self.panels)
+        return tuple(panel for panel in panels if panel)
 
     def shows(self, made: dict) -> bool:
         """Is the fault seen in the faulty run and gone in the repaired one?"""
@@ -170,6 +172,6 @@ STORIES = (
     Story("zero", "14", f"{GRPO} --lr 1e-4 --skills sort,truth,fact --steps 8",
           f"{GRPO} --lr 1e-4 --skills sort,truth,fact --steps 60", "mean", 0.05,
           (("loss",), ("reward",)), ("sort", "truth", "fact"), unseen=("reward",)),
-    Story("still", "14", f"{HARD} lab/gallery_stories.py:fully_right", f"{HARD} exact",
-          "reverse", 0.1, (("reward", "ties"),), ("reverse", "sum", "rules"), unseen=("ties",)),
+    Story("still", "14", f"{HARD} lab/gallery_stories.py:in_brackets", f"{HARD} exact",
+          "reverse", 0.2, (("reward", "ties"),), ("reverse", "rules", "list"), unseen=("ties",)),
 )
