@@ -13,6 +13,9 @@ waits        one of these steps in torch.profiler: how often somebody asks for a
              AdamW does so for each tensor), how often the CPU waits for the GPU, and the share of
              the time in which the GPU works
 sampling     256 answers of 128 tokens, as in a rollout of GRPO: tokens a second, peak memory
+grpo         whole steps of GRPO (sample, measure, train) with the vocabulary of Qwen, 151,936
+             tokens, answers of 512; then with GPT-2's own, 124M parameters from scratch, which
+             fits where that does not: answer tokens a second, peak memory
 The memory of the loss: python -m lab.bench --device cuda --only memory.
 Each part is on its own: one that fails is reported in its place, and the others go on; after 8
 minutes none begins. The file is written after each. Half precision is bf16, on a GPU without bf16
@@ -27,8 +30,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 from unittest import mock
 
+import numpy as np
 import torch
 from torch.profiler import profile
 
@@ -39,7 +45,7 @@ from nanouft.data.rows import demo_rows
 from nanouft.data.tokenizer import Tokenizer, nano
 from nanouft.errors import UserError
 from nanouft.gpt import GPT, GPT2, GPTConfig
-from nanouft.loop import DTYPES, Device
+from nanouft.loop import DTYPES, Device, steps
 from nanouft.models.load import start_model
 from nanouft.models.save import add_value_head
 from nanouft.objective import Batch
@@ -48,7 +54,7 @@ from nanouft.reference import Models, add_columns
 from nanouft.run import devices
 from nanouft.run.storage import write_json
 from nanouft.run.words import one_line
-from nanouft.sampling import as_if_sampled, generate
+from nanouft.sampling import Rollouts, as_if_sampled, generate
 from nanouft.seeds import uniform_rows
 
 SECONDS = 480
@@ -60,6 +66,7 @@ CPU = Device("cpu", "fp32")
 # twice as much). The first name that fits counts. TF32 has half.
 PEAK = {"H200 NVL": 835e12, "H200": 989e12, "H100 NVL": 835e12, "H100 PCIe": 756e12, "H100": 989e12,
         "A100": 312e12}
+QWEN = 151_936                          # tokens of its vocabulary
 FORWARDS = {"sft": 1, "ift": 2, "dpo": 1}  # of a step; a backward, over one of them, costs two more
 
 
@@ -71,10 +78,12 @@ class Shape:
     steps: int = 20         # timed steps
     answers: int = 256      # in the part "sampling"
     new: int = 128          # tokens of each
+    prompts: int = 4        # of a step of GRPO, four answers each
+    long: int = 512         # tokens of each answer
 
 
 SHAPES = {"gpt2": Shape(GPT2),
-          "tiny": Shape(GPTConfig(n_ctx=64, n_layer=1, n_head=2, n_embd=16), 2, 32, 2, 8, 4)}
+          "tiny": Shape(GPTConfig(n_ctx=64, n_layer=1, n_head=2, n_embd=16), 2, 32, 2, 8, 4, 2, 8)}
 
 
 @dataclass
@@ -216,6 +225,24 @@ def sampling(b: Bench, device: Device) -> dict:
     return {"tokens_per_s": len(prompts) * b.shape.new / clock.seconds()}
 
 
+def grpo(b: Bench, vocab: int) -> dict:
+    """Two steps, the second one timed. No answer stops; every other one earns 1."""
+    objective, device, n = OBJECTIVES["grpo"], b.device, b.shape.prompts
+    hp, model = objective.hp(), GPT(replace(b.shape.gpt, vocab_size=vocab), seed=0).to(device.name)
+    start = copy.deepcopy(model).requires_grad_(False)
+    asked = random_rows("grpo", n, min(64, b.shape.length), 0, vocab)
+    tok: Any = SimpleNamespace(decode=lambda ids: "", stops={-1}, pad=0, user=-1, assistant=-1)
+    source = Rollouts(asked, objective, hp, model, start, tok,
+                      lambda rows, texts: np.arange(len(texts)) % 2, rows=n, steps=2,
+                      max_new=b.shape.long, device=device)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-6)
+    clock = Clock(device)
+    for step in steps(model, objective, hp, source, optimizer, range(2), device=device):
+        seconds = clock.seconds()                               # since the last call
+    return {"tokens_per_s": step.tokens / seconds, "loss": float(step.sums["loss"]),
+            "step_s": seconds}
+
+
 def parts(b: Bench) -> dict[str, Callable[[], dict]]:
     arms = (b.device, b.fp32)
     timed = {f"speed {name} {d.dtype}": partial(speed, b, name, d) for d in arms
@@ -224,7 +251,8 @@ def parts(b: Bench) -> dict[str, Callable[[], dict]]:
     drawn = {f"sampling {d.dtype}": partial(sampling, b, d) for d in arms}
     compiled = {f"speed {name} {b.device.dtype} compiled": partial(speed, b, name, b.device, "on")
                 for name in FORWARDS}
-    return {"objectives": partial(objectives, b), **timed, **asked, **drawn, **compiled}
+    rl = {f"grpo V {vocab:,}": partial(grpo, b, vocab) for vocab in (QWEN, GPT2.vocab_size)}
+    return {"objectives": partial(objectives, b), **timed, **asked, **drawn, **rl, **compiled}
 
 
 # ---- the command ---------------------------------------------------------------------------------

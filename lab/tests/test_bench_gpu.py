@@ -43,6 +43,8 @@ def test_every_part_has_its_figures_and_one_that_fails_stops_no_other(here, few,
         assert part.get("tokens_per_s", 1) > 0 and (not broke or name in printed.splitlines()[-1])
     assert got["parts"]["speed sft bf16 compiled"]["compiled_s"] > 0
     assert {"sampling bf16", "sampling fp32", "waits sft", "waits ift"} <= got["parts"].keys()
+    for vocab in ("151,936", "50,261"):
+        assert got["parts"][f"grpo V {vocab}"]["tokens_per_s"] > 0
     each = got["parts"]["objectives"]["each"]
     assert each.keys() == set(FEW)
     assert all(one["ok"] and one["gap"] == 0 < one["gap_bf16"] for one in each.values())
