@@ -223,10 +223,12 @@ class Rollouts:
 
     def scored(self, rows: list[Row], texts: list[str], answers: list[Answer]) -> Columns:
         """reward in its own unit; score, the same on 0..1 if there is a `grade`; ended."""
-        rewards = None
+        found = None
         if self.device.rank == 0:               # alone: two processes may judge differently
-            rewards = self.score(rows, texts)
-        rewards, parts = summed(self.device.broadcast(rewards))
+            found = self.score(rows, texts)
+        found = self.device.broadcast(found)
+        parts = found if isinstance(found, dict) else {}                # several rewards
+        rewards = np.asarray(sum(parts.values()) if parts else found, np.float32)
         score = self.grade(rewards) if self.grade else rewards
         col = Columns(reward=torch.from_numpy(rewards), score=torch.from_numpy(score),
                       ended=torch.tensor([float(stops(a, self.tok)) for a in answers]))
@@ -234,12 +236,6 @@ class Rollouts:
         if self.exact:
             col.extra["score"] = torch.from_numpy(self.exact(rows, texts))
         return col
-
-
-def summed(rewards: Any) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """((n,) rewards, what each of several adds) of what a Score gives."""
-    parts = rewards if isinstance(rewards, dict) else {}
-    return np.asarray(sum(parts.values()) if parts else rewards, np.float32), parts
 
 
 # ---- answers -> batch ----------------------------------------------------------------------------
@@ -272,7 +268,8 @@ def measure(batch: Batch, policy: GPT, start: GPT, device: Device,
     by_length = np.argsort(-s.real.sum(-1).numpy(), kind="stable")
     mine = by_length[device.rank::device.processes]
     most = max(1, min(ROWS, LOGITS // (s.mask.shape[1] * vocab)))
-    for rows in np.split(mine, range(0, len(mine), most)[1:]):
+    for i in range(0, len(mine), most):
+        rows = mine[i:i + most]
         part: Seqs = s.take(rows).map(lambda x: x.to(device.name))
         here = {name: torch.zeros_like(part.mask) for name in names}
         with device.autocast():

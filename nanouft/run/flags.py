@@ -71,8 +71,8 @@ class Train:
     save_every: int = 50                # steps between checkpoints for --resume; 0 = none
     eval_every: int = 0                 # steps between held-out losses; 0 = only before and after
     reward: Annotated[str, config.JOINED] = "exact"     # what scores the answers: exact
-    #                                     (NanoWorld), FILE.py:FUNCTION, or a reward model's folder;
-    #                                     several with weights: --reward a.py:f --reward b.py:g=0.1
+    #                                     (NanoWorld), FILE.py:FUNCTION or a reward model's folder;
+    #                                     several add up: --reward A --reward B=0.1
     max_new: int = 44                   # longest answer that is made for the reward, in tokens
     show_every: int = 25                # on-policy: steps between three printed answers; 0 = none
     items: int = 100                    # NanoWorld prompts a family in the before/after table;

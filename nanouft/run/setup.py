@@ -30,7 +30,7 @@ from nanouft.run import runs
 from nanouft.run.flags import Train
 from nanouft.run.rows import Data
 from nanouft.run.words import one_line, optional
-from nanouft.sampling import CHUNK, Rollouts, generate, stops, summed
+from nanouft.sampling import CHUNK, Rollouts, generate, stops
 
 WIDTH = 128             # of the model for which the learning rates of the methods were chosen
 SHOWN = 3               # answers printed every --show-every steps
@@ -242,7 +242,9 @@ def rewarded_prompts(source: Any, prompts: list) -> dict[str, Any]:
         ids = [e.seqs["prompt"].ids.tolist() for e in prompts[i:i + CHUNK]]
         out += generate(source.policy, ids, stop=tok.stops, pad=tok.pad, max_new=source.max_new)
     rows = [e.row for e in prompts]
-    rewards, _ = summed(source.score(rows, [tok.decode(a.ids).strip() for a in out]))
+    rewards = source.score(rows, [tok.decode(a.ids).strip() for a in out])
+    if isinstance(rewards, dict):                       # several: what each adds
+        rewards = sum(rewards.values())
     grouped: dict[str, list[float]] = {}
     for row, x in zip(rows, rewards):
         grouped.setdefault(row.family, []).append(float(x))
