@@ -50,6 +50,7 @@ from nanouft.models.load import start_model
 from nanouft.models.save import add_value_head
 from nanouft.objective import Batch
 from nanouft.objectives import OBJECTIVES, neftune
+from nanouft.objectives import grpo as grpo_file
 from nanouft.reference import Models, add_columns
 from nanouft.run import devices
 from nanouft.run.storage import write_json
@@ -227,7 +228,7 @@ def sampling(b: Bench, device: Device) -> dict:
 
 def grpo(b: Bench, vocab: int) -> dict:
     """Two steps, the second one timed. No answer stops; every other one earns 1."""
-    objective, device, n = OBJECTIVES["grpo"], b.device, b.shape.prompts
+    objective, device, n = grpo_file.OBJECTIVE, b.device, b.shape.prompts
     hp, model = objective.hp(), GPT(replace(b.shape.gpt, vocab_size=vocab), seed=0).to(device.name)
     start = copy.deepcopy(model).requires_grad_(False)
     asked = random_rows("grpo", n, min(64, b.shape.length), 0, vocab)

@@ -44,10 +44,9 @@ lesson = Lesson("13", "abc")
 from nanouft import reward, world
 from nanouft.data.batches import collate, encode, order
 from nanouft.data.rows import Turn, pair_rows
-from nanouft.eval import samples
 from nanouft.models.load import start_model
 from nanouft.objectives import OBJECTIVES
-from nanouft.rewards import best_of
+from nanouft.rewards import best_of, samples
 from nanouft.rewards.scorer import RewardModel, exact, padded, rewards
 from nanouft.sampling import answer_rows
 import draw

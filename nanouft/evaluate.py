@@ -23,7 +23,6 @@ from nanouft.data.batches import encode
 from nanouft.data.rows import Row, contents, demo_rows, each_prompt, pair_rows, score_rows
 from nanouft.data.tokenizer import Tokenizer
 from nanouft.errors import UserError, in_range, visible
-from nanouft.eval import samples
 from nanouft.eval.held_out import Measured, held_out_lines, measured
 from nanouft.eval.probes import lines, probe
 from nanouft.eval.scores import families, table
@@ -33,7 +32,7 @@ from nanouft.files.read import read
 from nanouft.gpt import GPT
 from nanouft.loop import Device
 from nanouft.models.load import start_model
-from nanouft.rewards import best_of
+from nanouft.rewards import best_of, samples
 from nanouft.rewards.scorer import Scorer, exact, figures, is_reward_model, scorer
 from nanouft.rewards.scorer import score_rows as score_rows_by
 from nanouft.run import config, devices

@@ -6,7 +6,7 @@ import pytest
 from running import call, lines, one_error
 
 from nanouft import evaluate
-from nanouft.eval import samples
+from nanouft.rewards import samples
 
 RIGHT = np.array([[1, 0, 0, 1, 0, 0], [0] * 6, [1] * 6, [0, 0, 0, 0, 0, 1]], bool)
 
