@@ -214,7 +214,7 @@ assert not equal_groups.any(), "to RLOO and GRPO, a group of equal scores teache
 #   has moved to *all right* is still sampled and scored, but its answers are then thrown away.
 #   `--resample` draws other prompts in their place (DAPO does), for more tokens. So it helps where
 #   many groups tie and a step is dear; for the same tokens plain GRPO takes more steps
-#   (`docs/LOG.md` has five seeds). If no answer is ever right, it finds nothing either. The *equal,
+#   (`docs/LOG.md`). If no answer is ever right, it finds nothing either. The *equal,
 #   not right* bars shrink, too: the model learnt from *other* prompts of their kind.
 # - **REINFORCE** compares with the mean of ALL answers. It pushes up the group that is all right,
 #   because its prompt was easy. It pushes down the group that is all wrong, because its prompt was
