@@ -30,6 +30,9 @@ objectives  three steps of every objective in fp32 (no TF32) and in half precisi
 speed       SFT and IFT at 124M parameters, 16 sequences of 1,024 tokens: tokens a second, MFU, peak
             memory; in half precision, compiled too, and in fp32 (TF32, as train has it)
 rollout     256 answers of 128 tokens, as in GRPO: tokens a second
+grpo        whole steps of GRPO (sample, measure, train) with Qwen's vocabulary of 151,936 tokens,
+            answers of 512; then with GPT-2's: 124M parameters from scratch, which fits where that
+            does not: answer tokens a second, peak memory
 A part that fails is reported in its place, and the others go on; after 8 minutes none begins.
 """
 import copy
@@ -41,7 +44,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from types import SimpleNamespace
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -329,6 +333,7 @@ CPU = Device("cpu", "fp32")
 # twice as much). The first name that fits counts. TF32 has half.
 PEAK = {"H200 NVL": 835e12, "H200": 989e12, "H100 NVL": 835e12, "H100 PCIe": 756e12, "H100": 989e12,
         "A100": 312e12}
+QWEN = 151_936                          # tokens of its vocabulary
 FORWARDS = {"sft": 1, "ift": 2}  # of a step; a backward, over one of them, costs two more
 
 
@@ -340,10 +345,12 @@ class Shape:
     steps: int = 20         # timed steps
     answers: int = 256      # of a rollout
     new: int = 128          # tokens of each
+    prompts: int = 4        # of a step of GRPO, four answers each
+    long: int = 512         # tokens of each answer
 
 
 SHAPES = {"gpt2": Shape(GPT2),
-          "tiny": Shape(GPTConfig(n_ctx=64, n_layer=1, n_head=2, n_embd=16), 2, 32, 2, 8, 4)}
+          "tiny": Shape(GPTConfig(n_ctx=64, n_layer=1, n_head=2, n_embd=16), 2, 32, 2, 8, 4, 2, 8)}
 
 
 def objectives(half: Device, fp32: Device) -> dict:
@@ -419,12 +426,34 @@ def rollout(shape: Shape, device: Device) -> dict:
     return {"tokens_per_s": len(prompts) * shape.new / clock.seconds()}
 
 
+def grpo_step(shape: Shape, device: Device, vocab: int) -> dict:
+    """Two steps, the second one timed. No answer stops; every other one earns 1."""
+    objective, n = OBJECTIVES["grpo"], shape.prompts
+    hp, model = objective.hp(), GPT(replace(shape.gpt, vocab_size=vocab), seed=0).to(device.name)
+    start = copy.deepcopy(model).requires_grad_(False)
+    ids = np.arange(min(64, shape.length), dtype=np.int32)
+    prompt = Tokens(ids, np.zeros(len(ids), np.int8), None)
+    asked = [Encoded({"prompt": prompt}, Row()) for _ in range(n)]
+    tok: Any = SimpleNamespace(decode=lambda ids: "", stops={-1}, pad=0, user=-1, assistant=-1)
+    source = Rollouts(asked, objective, hp, model, start, tok,
+                      lambda rows, texts: np.arange(len(texts)) % 2, rows=n, steps=2,
+                      max_new=shape.long, device=device)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-6)
+    clock = Clock(device)
+    for step in steps(model, objective, hp, source, optimizer, range(2), device=device):
+        seconds = clock.seconds()                               # since the last call
+    return {"tokens_per_s": step.tokens / seconds, "loss": float(step.sums["loss"]),
+            "step_s": seconds}
+
+
 def gpu_parts(shape: Shape, half: Device, fp32: Device) -> dict[str, Callable[[], dict]]:
     out = {"objectives": partial(objectives, half, fp32)}
     for device in (half, fp32):
         out |= {f"speed {name} {device.dtype}": partial(speed, shape, name, device)
                 for name in FORWARDS}
         out[f"rollout {device.dtype}"] = partial(rollout, shape, device)
+    for vocab in (QWEN, GPT2.vocab_size):
+        out[f"grpo V {vocab:,}"] = partial(grpo_step, shape, half, vocab)
     return out | {f"speed {name} {half.dtype} compiled": partial(speed, shape, name, half, "on")
                   for name in FORWARDS}
 

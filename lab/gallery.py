@@ -1,4 +1,4 @@
-"""What went wrong? Thirteen short training runs, each with one mistake: curves, answers, and the
+"""What went wrong? Fifteen short training runs, each with one mistake: curves, answers, and the
 cause one click away.
 
     python -m lab.gallery --story endless       # one story again: a minute or two on one thread
@@ -34,7 +34,8 @@ SIDES = ("faulty", "repaired")
 LABELS = {"loss": "training loss", "held_out.nll": "held-out loss",
           "accuracy": "training pairs won", "held_out.accuracy": "held-out pairs won",
           "held_out.logp_chosen": "log-prob of chosen, held out", "reward": "reward",
-          "score": "exact score", "length": "length of the answers", "ends": "answers that end"}
+          "score": "exact score", "ties": "groups that tie", "length": "length of the answers",
+          "ends": "answers that end"}
 # else shares
 UNITS = {"loss": "nats", "held_out.nll": "nats a token", "held_out.logp_chosen": "nats an answer",
          "length": "tokens"}

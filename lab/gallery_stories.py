@@ -1,4 +1,4 @@
-"""The thirteen stories of the gallery as data: the two runs, the figure that shows the mistake,
+"""The fifteen stories of the gallery as data: the two runs, the figure that shows the mistake,
 and the mistakes.
 
 The words are in lab/pages/gallery.md, a section a story, in the same order. {bad[mean]:.0%} there
@@ -121,11 +121,19 @@ def two_forms() -> AbstractContextManager:
                         lambda *args, **more: [shorter(row) for row in right(*args, **more)])
 
 
+def in_brackets(prompts: list[str], answers: list[str]) -> list[float]:
+    """A reward for a right answer in brackets, as "[bee pig]"."""
+    return [float(a[:1] + a[-1:] == "[]" and world.score(p, a[1:-1]) == 1)
+            for p, a in zip(prompts, answers)]
+
+
 # ---- the stories ---------------------------------------------------------------------------------
 SFT = "--objective sft"
 DPO = "--objective dpo"
 RLOO = ("--objective rloo --lr 1e-4 --steps 40 --batch-size 16 --skills truth,unknown,fact "
         "--eval-every 0 --show-every 0")
+GRPO = "--objective grpo --beta 0 --batch-size 16 --eval-every 0 --show-every 0"
+HARD = f"{GRPO} --lr 3e-4 --steps 60 --skills reverse --reward"
 STEPS = ("--objective grpo --skills sum --lr 2e-4 --steps 24 --batch-size 8 --samples 8 --beta 0 "
          "--reward lab/gallery_stories.py:last_word --eval-every 0 --show-every 0")
 FEW = "--objective sft --rows 30 --batch-size 15 --lr 1e-3"
@@ -152,8 +160,9 @@ class Story:
     @property
     def seen(self) -> Panels:
         """The panels with the curves that the author had."""
-        return tuple(tuple(name for name in panel if name not in self.unseen)
-                     for panel in self.panels)
+        panels = (tuple(name for name in panel if name not in self.unseen)
+                  for panel in self.panels)
+        return tuple(panel for panel in panels if panel)
 
     def shows(self, made: dict) -> bool:
         """Is the fault seen in the faulty run and gone in the repaired one?"""
@@ -184,6 +193,11 @@ STORIES = (
           fault=swapped),
     Story("perfect", "13", f"{RLOO} --reward lab/gallery_stories.py:never_wrong", RLOO, "fact", 0.4,
           (("reward", "score"),), ("fact", "truth", "unknown"), after=SFT, unseen=("score",)),
+    Story("zero", "14", f"{GRPO} --lr 1e-4 --skills sort,truth,fact --steps 8",
+          f"{GRPO} --lr 1e-4 --skills sort,truth,fact --steps 60", "mean", 0.05,
+          (("loss",), ("reward",)), ("sort", "truth", "fact"), unseen=("reward",)),
+    Story("still", "14", f"{HARD} lab/gallery_stories.py:in_brackets", f"{HARD} exact",
+          "reverse", 0.2, (("reward", "ties"),), ("reverse", "rules", "list"), unseen=("ties",)),
     Story("shorter", "18", f"{STEPS} --max-new 8", f"{STEPS} --max-new 44", "length", 8,
           (("length",), ("reward", "ends")), ("sum", "sort", "reverse"),
           after="--objective sft --skills sum,sort,reverse --rows 900 --steps 168 --lr 1e-3",

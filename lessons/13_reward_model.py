@@ -46,7 +46,7 @@ from nanouft.data.batches import collate, encode, order
 from nanouft.data.rows import Turn, pair_rows
 from nanouft.models.load import start_model
 from nanouft.objectives import OBJECTIVES
-from nanouft.rewards import best_of
+from nanouft.rewards import best_of, samples
 from nanouft.rewards.scorer import RewardModel, exact, padded, rewards
 from nanouft.sampling import answer_rows
 import draw
@@ -161,6 +161,18 @@ for i in range(0, len(prompts), 6):                     # what does the reward l
     best = N * i + best_of.choose(likes[i])
     print(f"{asked[best]:<52} -> {texts[best]}")
 
+# %% [markdown]
+# What can the same samples bring if we choose in another way? **pass@k**: is one of k samples
+# right? Somebody must know. **Majority**: is the answer right that most of k samples give? Nobody
+# needs to know. **Best of k**: is the one right that our reward likes best? (For
+# any model: `evaluate --samples 16`.)
+
+# %%
+groups = [texts[i:i + N] for i in range(0, len(texts), N)]
+more = samples.figures(groups, scores == 1, likes)
+print("percent of the prompts answered right, and its interval over prompts")
+print("\n".join(samples.lines(more)))
+
 # %%
 # Seen: Scores of four families and their mean, and the reward itself, over the KL to the policy.
 fig, (left, right) = draw.panels(1, 2)
@@ -206,6 +218,10 @@ if REWARD == "exact":
 #   first steps of the search. It has not seen answers like the later ones.
 # - **Accuracy on held-out pairs does not say where the reward is wrong**: they are pairs of the
 #   same kind. The exact score does say it.
+# - **More samples are worth what the choice among them is worth.** One of 64 samples is right for
+#   nearly all prompts (pass@k). The majority finds it for two thirds, hardly more often than one
+#   sample is right: samples that agree can agree on a mistake. The learnt reward chooses worse than
+#   chance.
 # - **KL stays far below its bound** where the policy is sure: if all 64 samples are the same
 #   sentence, there is no choice.
 # - DPO on the same pairs does the same (`docs/claims.md`). It also has a reward, the implicit one.

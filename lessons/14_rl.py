@@ -72,9 +72,9 @@ def score(rows, answers) -> np.ndarray:
     return np.array([world.score(row.prompt[-1].text, text) for row, text in zip(rows, answers)])
 
 
-def rollouts_of(objective, model, prompts: int, steps: int) -> Rollouts:
+def rollouts_of(objective, model, prompts: int, steps: int, **more) -> Rollouts:
     """A source of steps: in each, `model` answers this many prompts, K times each."""
-    hp = objective.hp(samples=K)
+    hp = objective.hp(samples=K, **more)
     asked, _ = encode(objective.rows(rows, hp), tok, base.cfg.n_ctx)
     return Rollouts(asked, objective, hp, model, base, tok, score, rows=prompts, steps=steps,
                     max_new=24)
@@ -157,11 +157,25 @@ def learn(objective):
     return model
 
 
+models = {}
 for name in ("RLOO", "GRPO", "online UNA"):
-    _, after = exam(learn(METHODS[name]))
+    models[name] = learn(METHODS[name])
+    _, after = exam(models[name])
     exams[name] = kinds(after)
     print(f"{name}: after {STEPS} steps of {16 * K} answers mean score {after.mean():.2f}")
     assert ROLL or after.mean() > R.mean() + 0.05, "a score is enough: the answers get better"
+
+# %% [markdown]
+# A group that ties costs as many tokens as another one. `grpo --resample 3` draws other prompts in
+# its place, three times at most (DAPO's dynamic sampling). What is the price?
+
+# %%
+for name, model in (("base", base), ("after GRPO", models["GRPO"])):
+    again = rollouts_of(METHODS["GRPO"], model, prompts=32, steps=1, resample=3)
+    again.collect(0)
+    told, once = again.stats, again.stats["length"] * 32 * K
+    print(f"{name}: {100 * told['ties']:.0f} % of the groups tie, {100 * told['ties_left']:.0f} % "
+          f"after three rounds, for {told['sampled'] / once:.1f} times the tokens")
 
 # %%
 # Seen: A table of the pushes of four methods on twelve answers; prompts by their scores, as bars.
@@ -198,8 +212,10 @@ assert not equal_groups.any(), "to RLOO and GRPO, a group of equal scores teache
 #   each sampled token. So every answer teaches something, but only about what the model says.
 # - **So the better the model gets, the less the score teaches**: look at the bars. A prompt that
 #   has moved to *all right* is still sampled and scored, but its answers are then thrown away.
-#   Practitioners drop such prompts, or draw more answers (DAPO does). The *equal, not right* bars
-#   shrink, too: the model learnt from *other* prompts of their kind.
+#   `--resample` draws other prompts in their place (DAPO does), for more tokens. So it helps where
+#   many groups tie and a step is dear; for the same tokens plain GRPO takes more steps
+#   (`docs/LOG.md`). If no answer is ever right, it finds nothing either. The *equal,
+#   not right* bars shrink, too: the model learnt from *other* prompts of their kind.
 # - **REINFORCE** compares with the mean of ALL answers. It pushes up the group that is all right,
 #   because its prompt was easy. It pushes down the group that is all wrong, because its prompt was
 #   hard. It is right on average, but noisy: an easy prompt looks like a good answer. **Online
@@ -260,5 +276,7 @@ assert not equal_groups.any(), "to RLOO and GRPO, a group of equal scores teache
 # as beta log Z(x).
 #
 # </details>
+#
+# **Runs that failed:** stories 13 and 14 of `docs/gallery.md`. What went wrong?
 #
 # **Next:** `lessons/15_ppo.py`.

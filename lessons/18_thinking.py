@@ -274,6 +274,6 @@ if not SHARE:
 #
 # </details>
 #
-# **Runs that failed:** story 13 of `docs/gallery.md`. What went wrong?
+# **Runs that failed:** story 15 of `docs/gallery.md`. What went wrong?
 #
 # **Next:** this was the last lesson. `docs/claims.md` has the results of all studies.

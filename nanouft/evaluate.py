@@ -5,6 +5,7 @@
     python -m nanouft.evaluate out/sft out/ift --data my.jsonl  # loss, preferences
     python -m nanouft.evaluate out/my-run --data my.jsonl --reward my.py:right  # reward of answers
     python -m nanouft.evaluate out/sft --best-of 16 --reward out/reward         # best of 16 samples
+    python -m nanouft.evaluate out/sft --samples 16     # pass@k, majority vote; a picture
 
 Files of eval/ explain the figures: scores.py, held_out.py (your data), probes.py. Several models
 are compared with the first one: the difference of the first figure and its 95 % bootstrap interval
@@ -13,11 +14,13 @@ over the rows that all of them can read.
 import os
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
+from nanouft import world
 from nanouft.data.batches import encode
-from nanouft.data.rows import Row, contents, demo_rows, pair_rows, score_rows
+from nanouft.data.rows import Row, contents, demo_rows, each_prompt, pair_rows, score_rows
 from nanouft.data.tokenizer import Tokenizer
 from nanouft.errors import UserError, in_range, visible
 from nanouft.eval.held_out import Measured, held_out_lines, measured
@@ -29,12 +32,13 @@ from nanouft.files.read import read
 from nanouft.gpt import GPT
 from nanouft.loop import Device
 from nanouft.models.load import start_model
-from nanouft.rewards import best_of
-from nanouft.rewards.scorer import Scorer, figures, scorer
+from nanouft.rewards import best_of, samples
+from nanouft.rewards.scorer import Scorer, exact, figures, is_reward_model, scorer
+from nanouft.rewards.scorer import score_rows as score_rows_by
 from nanouft.run import config, devices
 from nanouft.run.runs import run_about, run_settings
 from nanouft.run.words import choose
-from nanouft.sampling import Answer
+from nanouft.sampling import Answer, answer_rows, stops
 
 Models = list[tuple[str, GPT, Tokenizer]]               # name, model, tokenizer
 
@@ -47,6 +51,7 @@ class Evaluate:
     items: int = 100                # prompts per family
     probes: bool = False            # also: own-prefix gap, recovery, diversity, KL, corpus loss
     best_of: int = 1                # answer with the best of this many samples, by --reward
+    samples: int = 1                # so many samples to each prompt: pass@k, majority, best of k
     reward: str = ""                # exact, FILE.py:FUNCTION or a reward model's folder [exact]
     max_new: int = 44               # with --data and --reward: longest answer, in tokens
     seed: int = 0                   # which prompts
@@ -66,14 +71,29 @@ class Evaluate:
         if "max_new" in given and not (self.data and self.reward):
             raise UserError("--max-new is the longest answer to your own prompts; "
                             "give --data and --reward")
-        of_world = {"split", "items"} if self.best_of > 1 else {"split", "items", "seed"}
-        config.refuse_idle(self.data, given, of_world)
-        best_of.check(self.best_of, self.reward, self.data)
+        many = self.best_of > 1 or self.samples > 1
+        config.refuse_idle(self.data, given, {"split", "items"} if many else
+                           {"split", "items", "seed"})
+        in_range(self, "samples", low=1, high=best_of.MOST)
+        best_of.check(self.best_of, self.reward, self.data or self.samples > 1)
+        self.check_samples()
         if self.best_of > 1 and self.data and not self.reward:
             raise UserError("--best-of with --data needs a reward for such answers: --reward")
         if self.best_of > 1 and self.probes:
             raise UserError("--best-of chooses among NanoWorld answers; "
                             "it changes nothing with --probes")
+
+
+    def check_samples(self) -> None:
+        """UserError where nothing says which of the samples are right."""
+        if self.samples == 1:
+            return
+        if self.best_of > 1 or self.probes:
+            raise UserError("--samples has figures of its own; leave --best-of and --probes out "
+                            "(best of k is among them)")
+        if self.data and (not self.reward or is_reward_model(self.reward)):
+            raise UserError("--samples with --data needs a function that says what is right (1, or "
+                            "true): --reward my.py:right. A reward model does not say it")
 
 
 def main(argv=None) -> int:
@@ -91,6 +111,12 @@ def main(argv=None) -> int:
         model.to(device.name).eval()
     if cfg.data:
         on_data(models, cfg, device)
+        return 0
+    if cfg.samples > 1:
+        rows = world.rows(cfg.split, "prompts", cfg.items * len(world.FAMILIES), cfg.seed)
+        for name, model, tok in models:
+            by_reward = scorer(cfg.reward, device.name) if cfg.reward else None
+            on_samples(name, model, tok, rows, exact, by_reward, cfg)
         return 0
     found = [on_world(*model, cfg, device) for model in models]
     if len(found) > 1:
@@ -145,6 +171,26 @@ def on_world(name: str, model: GPT, tok: Tokenizer, cfg: Evaluate, device: Devic
     return mean, scores, np.ones(len(scores))
 
 
+def on_samples(name: str, model: GPT, tok: Tokenizer, rows: list[Row], truth: Scorer,
+               by_reward: Scorer | None, cfg: Evaluate) -> None:
+    """Print what more samples bring, and draw it. Right is what stops and scores at least 1."""
+    n, shape = cfg.samples, (len(rows), cfg.samples)
+    asked = [row for row in rows for _ in range(n)]
+    answers = answer_rows(model, tok, asked, cfg.max_new, temperature=1.0, seed=cfg.seed)
+    texts = [tok.decode(a.ids).strip() for a in answers]
+    ended = np.array([stops(a, tok) for a in answers])
+    right = (ended & (score_rows_by(truth, asked, texts) >= 1)).reshape(shape)
+    likes = score_rows_by(by_reward, asked, texts).reshape(shape) if by_reward else None
+    grouped = [texts[i:i + n] for i in range(0, len(texts), n)]
+    found = samples.figures(grouped, right, likes)
+    by = f"; best of k by {cfg.reward}" if by_reward else ""
+    print(visible(f"{name}: {len(rows):,} prompts, {n} samples each at temperature 1; percent of "
+                  f"the prompts that are answered right (and the answer stops){by}"))
+    print("\n".join(samples.lines(found)))
+    place = Path("out", f"samples-{Path(name).name}.png")
+    print(f"picture: {samples.picture(found, visible(name), place)}")
+
+
 def other_data(init: str) -> str:
     """A note for a model that was trained on something else."""
     about = run_settings(init)
@@ -163,6 +209,10 @@ def on_data(models: Models, cfg: Evaluate, device: Device) -> None:
                         cfg.strict, cfg.grades, cfg.reward)
     print(*report, sep="\n")
     rows = not_trained_on(rows, names)
+    if score and cfg.samples > 1:
+        for name, model, tok in models:
+            on_samples(name, model, tok, each_prompt(rows), score, None, cfg)
+        return
     reasons = on_answers(models, rows, device)
     if score:
         for n in sorted({1, cfg.best_of}):

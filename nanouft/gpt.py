@@ -154,6 +154,8 @@ class GPT(nn.Module):
           GPU need not wait (Seqs.places); None = everywhere.
     pos:  (T,) or (B,T) positions; None = counted from the cache's end.
     keep: (B, cache.n + T) bool, False for padding on the left that nobody may look at."""
+    key_width: int | None = None        # numbers in a token's keys of one layer [n_embd]
+
     def __init__(self, cfg: GPTConfig, seed: int | None = None):
         super().__init__()
         self.cfg = cfg

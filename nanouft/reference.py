@@ -21,9 +21,9 @@ from nanouft.errors import UserError
 from nanouft.gpt import GPT
 from nanouft.loop import Device
 from nanouft.objective import REF, Batch, Column, Objective, write_logp
+from nanouft.sampling import LOGITS, ROWS
 
 Numbers = list[dict[str, np.ndarray]]           # of each row: {role: (L-1,) numbers, one a target}
-ROWS, LOGITS = 64, 2**28                        # of one forward, at most: 2^28 are 1 GiB in fp32
 
 
 @dataclass

@@ -28,6 +28,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from tqdm import tqdm
 
 from nanouft.data.batches import Encoded, Plan, Tokens, collate
 from nanouft.data.rows import Row
@@ -35,14 +36,25 @@ from nanouft.data.tokenizer import Tokenizer
 from nanouft.errors import Diverged, UserError
 from nanouft.gpt import GPT, Cache
 from nanouft.loop import DTYPES, Device
-from nanouft.objective import Batch, Column, Columns, Objective, Seqs
+from nanouft.objective import NOT_SET, Batch, Column, Columns, Objective, Seqs
 from nanouft.objectives.on_policy import k3
-from nanouft.seeds import chunk_seed, minibatch_seed, rollout_seed, step_seed
+from nanouft.seeds import (
+    chunk_seed,
+    minibatch_seed,
+    other_prompts_seed,
+    rollout_seed,
+    step_seed,
+)
 
-CHUNK = 256             # answers that are decoded together
-MEASURED = 64           # answers that are measured together
+CHUNK = 256             # answers with one seed, decoded together where there is room
+# What a pass without gradient holds at once, whatever the model, beside its weights:
+ROWS = 64               # read together
+LOGITS = 2**28          # logits: 1 GiB in fp32
+HELD = 5                # numbers that measuring and decoding hold for each logit
+CACHE = 2**33           # bytes of keys and values, and of their copy while there is made room
 MAX_NEW = 44            # NanoWorld's longest right answer has 36 tokens
-Score = Callable[[list[Row], list[str]], np.ndarray]    # n rows, an answer to each -> (n,) rewards
+# n rows and an answer to each -> (n,) rewards, or what several rewards add: {name: (n,)}
+Score = Callable[[list[Row], list[str]], Any]
 
 
 @dataclass
@@ -52,6 +64,29 @@ class Answer:
     logp: list[float] = field(default_factory=list)     # nats of each sampled token, the stop token
     #                                     included, under the model at temperature 1
     stop: int | None = None             # which stop token it said
+
+
+@dataclass
+class Drawn:
+    """Prompts, each as often as it was answered, their answers, and what these earned."""
+    asked: list[Encoded]
+    answers: list[Answer]
+    texts: list[str]
+    col: Columns
+
+    @property
+    def tokens(self) -> int:
+        return sum(len(a.logp) for a in self.answers)
+
+    def put(self, rows: list[int], new: "Drawn") -> None:
+        """`new` in the place of these rows."""
+        for j, i in enumerate(rows):
+            self.asked[i], self.answers[i], self.texts[i] = \
+                new.asked[j], new.answers[j], new.texts[j]
+        for name in ("reward", "score", "ended"):
+            getattr(self.col, name)[rows] = getattr(new.col, name)
+        for name, x in self.col.extra.items():
+            x[rows] = new.col.extra[name]
 
 
 # ---- a source of steps ---------------------------------------------------------------------------
@@ -81,54 +116,94 @@ class Rollouts:
         self.plan = Plan([e.length for e in prompts], self.groups, -(-steps // self.stride), seed,
                          pool=1)                        # pool 1: a random draw of all prompts
         self.number, self.batch = -1, Batch({})         # the rollout that is there
+        self.old: list[Tensor] = []                     # log-probs of each step on it, if measured
         self.stats: dict[str, float] = {}
 
     def __call__(self, step: int) -> Batch:
         number, k = divmod(step, self.stride)
         if number != self.number:
-            self.batch = self.collect(number)
-            self.number = number
+            self.batch, self.number = self.collect(number), number
+        batch = self.minibatch(k)
+        if self.device.dtype != "fp32" and "answer" in batch.seqs:
+            self.old = self.old if k else self.old_logps()
+            batch.seqs["answer"].sampled_logp = self.old[k]
+        return replace(batch, seed=step_seed(self.seed, step))
+
+    def minibatch(self, k: int) -> Batch:
+        """The rows of the k-th step on this rollout."""
         turn, part = divmod(k, self.hp.minibatches)
-        rng = np.random.default_rng(minibatch_seed(self.seed, number, turn))
+        rng = np.random.default_rng(minibatch_seed(self.seed, self.number, turn))
         mine = rng.permutation(self.groups)[part * self.rows:(part + 1) * self.rows]
         per = self.batch.rows // self.groups            # rows of a prompt: its answers, or one pair
-        batch = self.batch.take((mine[:, None] * per + np.arange(per)).ravel())
-        return replace(batch, seed=step_seed(self.seed, step))
+        return self.batch.take((mine[:, None] * per + np.arange(per)).ravel())
+
+    @torch.no_grad()
+    def old_logps(self) -> list[Tensor]:
+        """In half precision products depend on the shape of a batch (a ratio was off by .052; in
+        fp32 by 1.6e-5). So this asks the policy that sampled in the shape of each step on the
+        rollout. The first step asks it by itself: on_policy.log_rho."""
+        out = [NOT_SET]
+        for k in range(1, self.stride):
+            batch = self.minibatch(k).to(self.device.name)
+            with self.device.autocast():
+                self.objective.forward(self.policy, batch, self.hp)
+            out.append(batch.seqs["answer"].logp.float().cpu())
+        return out
 
     def collect(self, number: int) -> Batch:
         """Rollout `number`. Answers to one prompt are neighbours."""
-        asked = [self.prompts[i] for i in self.plan[number] for _ in range(self.hp.samples)]
-        # 1. sample
-        answers = self.sample([e.seqs["prompt"].ids.tolist() for e in asked], number)
-        texts = [self.tok.decode(a.ids).strip() for a in answers]
-        batch = batch_of(asked, answers, self.tok)
-        rows = [e.row for e in asked]
-        # 2. score
-        col = self.scored(rows, texts, answers)
-        batch.per_row = col
+        # 1. sample, 2. score
+        drawn = self.draw([self.prompts[i] for i in self.plan[number]], number)
+        more = self.resampled(drawn, number) if getattr(self.hp, "resample", 0) else {}
+        batch = batch_of(drawn.asked, drawn.answers, self.tok)
+        batch.per_row = drawn.col
         # 3. measure
         figures = measure(batch, self.policy, self.start, self.device, self.objective.columns,
                           self.hp, self.others)
-        self.stats = stats(batch, figures)
-        if self.exact:
-            self.stats["score"] = float(self.exact(rows, texts).mean())
-        if self.device.dtype != "fp32":
-            # sampled_logp is what training's forward says: the ratio begins near 1. Not at 1:
-            # products of bf16 depend on a batch's shape (a ratio was off by .052; fp32: 1.6e-5).
+        self.stats = stats(batch, figures, self.hp.samples) | more
+        if self.device.dtype != "fp32":     # ref_logp and sampled_logp by the same forward
             batch.seqs["answer"].sampled_logp = figures["now"]
         # 4. credit
         batch, more = credited(batch, self.objective, self.hp)
         self.stats |= more
         if self.show and self.is_due(number):
-            self.show(self, number, rows, texts, col)
+            self.show(self, number, [e.row for e in drawn.asked], drawn.texts, drawn.col)
         return batch
+
+    def draw(self, prompts: list[Encoded], number: int, turn: int = 0) -> Drawn:
+        """`samples` answers to each prompt, scored."""
+        asked = [e for e in prompts for _ in range(self.hp.samples)]
+        answers = self.sample([e.seqs["prompt"].ids.tolist() for e in asked], number, turn)
+        texts = [self.tok.decode(a.ids).strip() for a in answers]
+        return Drawn(asked, answers, texts, self.scored([e.row for e in asked], texts, answers))
+
+    def resampled(self, drawn: Drawn, number: int) -> dict[str, float]:
+        """Dynamic sampling (DAPO, arXiv:2503.14476, Eq. 11), for at most `resample` rounds: where
+        all answers to a prompt earn the same, another prompt takes its place in `drawn`.
+        Returns the figures of the first draw, which nobody has chosen; the share that ties at the
+        end; all tokens that were sampled."""
+        K, col, taken = self.hp.samples, drawn.col, set(self.plan[number].tolist())
+        first, tokens = earned(col, K), drawn.tokens
+        for turn in range(1, self.hp.resample + 1):
+            tied = tied_groups(col.reward, K).nonzero()[:, 0].tolist()
+            rng = np.random.default_rng(other_prompts_seed(self.seed, number, turn))
+            new = [i for i in rng.permutation(len(self.prompts)).tolist() if i not in taken]
+            new = new[:len(tied)]
+            if not new:                                 # nothing ties, or no other prompt is left
+                break
+            taken |= set(new)
+            found = self.draw([self.prompts[i] for i in new], number, turn)
+            tokens += found.tokens
+            drawn.put([K * place + k for place in tied[:len(new)] for k in range(K)], found)
+        left = float(tied_groups(col.reward, K).double().mean())
+        return first | {"ties_left": left, "sampled": tokens}
 
     def is_due(self, number: int) -> bool:
         """Are answers of this rollout shown?"""
         every, first = self.show_every, number * self.stride
         return number == 0 or every > 0 and (first - self.stride) // every < first // every
 
-    def sample(self, prompts: list[list[int]], number: int) -> list[Answer]:
+    def sample(self, prompts: list[list[int]], number: int, turn: int = 0) -> list[Answer]:
         """An answer to each prompt. Its random numbers belong to its place, whoever samples it."""
         policy, dtype = self.policy, DTYPES[self.device.dtype]
         if policy.wte.weight.dtype != dtype:
@@ -137,11 +212,10 @@ class Rollouts:
         for i in range(0, len(prompts), CHUNK):
             chunk = prompts[i:i + CHUNK]
             mine = range(self.device.rank, len(chunk), self.device.processes)
-            some = generate(policy, [chunk[j] for j in mine], stop=self.tok.stops,
-                            pad=self.tok.pad, max_new=self.max_new, temperature=1.0,
-                            of=(mine, len(chunk)),
-                            seed=rollout_seed(self.seed, number, i // CHUNK))
-            out += self.device.gather(some)
+            seed = rollout_seed(self.seed, number, i // CHUNK, turn)
+            out += self.device.gather(generate(
+                policy, [chunk[j] for j in mine], stop=self.tok.stops, pad=self.tok.pad,
+                max_new=self.max_new, temperature=1.0, of=(mine, len(chunk)), seed=seed))
         if not np.isfinite(sum(sum(a.logp) for a in out)):
             raise Diverged(f"nothing can be sampled at step {number * self.stride + 1}: the run "
                            "diverged, its chances are not finite. Lower --lr")
@@ -149,13 +223,19 @@ class Rollouts:
 
     def scored(self, rows: list[Row], texts: list[str], answers: list[Answer]) -> Columns:
         """reward in its own unit; score, the same on 0..1 if there is a `grade`; ended."""
-        rewards = None
+        found = None
         if self.device.rank == 0:               # alone: two processes may judge differently
-            rewards = self.score(rows, texts)
-        rewards = np.asarray(self.device.broadcast(rewards), np.float32)
+            found = self.score(rows, texts)
+        found = self.device.broadcast(found)
+        parts = found if isinstance(found, dict) else {}                # several rewards
+        rewards = np.asarray(sum(parts.values()) if parts else found, np.float32)
         score = self.grade(rewards) if self.grade else rewards
-        ended = torch.tensor([float(stops(a, self.tok)) for a in answers])
-        return Columns(reward=torch.from_numpy(rewards), score=torch.from_numpy(score), ended=ended)
+        col = Columns(reward=torch.from_numpy(rewards), score=torch.from_numpy(score),
+                      ended=torch.tensor([float(stops(a, self.tok)) for a in answers]))
+        col.extra |= {f"reward_{name}": torch.from_numpy(x) for name, x in parts.items()}
+        if self.exact:
+            col.extra["score"] = torch.from_numpy(self.exact(rows, texts))
+        return col
 
 
 # ---- answers -> batch ----------------------------------------------------------------------------
@@ -179,47 +259,65 @@ def measure(batch: Batch, policy: GPT, start: GPT, device: Device,
             columns: tuple[Column, ...] = (), hp: Any = None,
             others: Mapping[str, GPT] = {}) -> dict[str, Tensor]:
     """Write Seqs.ref_logp (log-probs under the start model) and the columns of the method.
-    `others`: the models that columns ask, by the column's name.
     Returns {name: (B,T)}, 0 off the answer: now (log-probs under the policy), kl (the exact
     KL(policy || start) over the whole vocabulary), entropy."""
-    s = batch.seqs["answer"]
-    columns = tuple(column for column in columns if column.sampled)
-    names = ["now", "ref", "kl", "entropy", *(column.name for column in columns)]
+    s, vocab = batch.seqs["answer"], policy.cfg.vocab_size
+    of_method = [column.name for column in columns if column.sampled]
+    names = ["now", "ref", "kl", "entropy", *of_method]
     found = {name: torch.zeros_like(s.mask) for name in names}
     by_length = np.argsort(-s.real.sum(-1).numpy(), kind="stable")
     mine = by_length[device.rank::device.processes]
-    for i in range(0, len(mine), MEASURED):
-        rows = mine[i:i + MEASURED]
+    most = max(1, min(ROWS, LOGITS // (s.mask.shape[1] * vocab)))
+    for i in range(0, len(mine), most):
+        rows = mine[i:i + most]
         part: Seqs = s.take(rows).map(lambda x: x.to(device.name))
-        at = part.mask.bool()
+        here = {name: torch.zeros_like(part.mask) for name in names}
         with device.autocast():
-            hidden = policy(part.inputs, want="hidden")
-            p = policy(hidden=hidden, at=at).float().log_softmax(-1)                # (N,V)
-            q = start(part.inputs, at=at).float().log_softmax(-1)
-            extra = {c.name: c.sampled(part, policy, hidden, others.get(c.name), hp).float()[at]
-                     for c in columns if c.sampled}
-        token = part.targets[at][:, None]
-        here = {"now": p.gather(1, token)[:, 0], "ref": q.gather(1, token)[:, 0],
-                "kl": (p.exp() * (p - q)).sum(-1), "entropy": -(p.exp() * p).sum(-1), **extra}
+            hidden, from_start = (model(part.inputs, want="hidden") for model in (policy, start))
+            for c in columns:
+                if c.sampled:
+                    x = c.sampled(part, policy, hidden, others.get(c.name), hp).float()
+                    here[c.name] = x.masked_fill(part.mask == 0, 0)
+        for at in part.mask.flatten().nonzero()[:, 0].split(max(1, LOGITS // (HELD * vocab))):
+            with device.autocast():
+                p = policy(hidden=hidden, at=at).float().log_softmax(-1)                # (N,V)
+                q = start(hidden=from_start, at=at).float().log_softmax(-1)
+            token = part.targets.flatten()[at, None]
+            here["now"].view(-1)[at] = p.gather(1, token)[:, 0]
+            here["ref"].view(-1)[at] = q.gather(1, token)[:, 0]
+            here["kl"].view(-1)[at] = (p.exp() * (p - q)).sum(-1)
+            here["entropy"].view(-1)[at] = -(p.exp() * p).sum(-1)
         for name, x in here.items():
-            nats = torch.zeros_like(part.mask).masked_scatter(at, x).cpu()
-            found[name][rows, :at.shape[1]] = nats
+            found[name][rows, :x.shape[1]] = x.cpu()
     found = {name: device.sum(x) for name, x in found.items()}
     s.ref_logp = found.pop("ref")
-    s.extra |= {column.name: found.pop(column.name) for column in columns}
+    s.extra |= {name: found.pop(name) for name in of_method}
     return found
 
 
-def stats(batch: Batch, figures: dict[str, Tensor]) -> dict[str, float]:
+def stats(batch: Batch, figures: dict[str, Tensor], samples: int) -> dict[str, float]:
     """What a rollout tells (docs/metrics.md): means over answers, or over their tokens."""
-    s, col = batch.seqs["answer"], batch.per_row
+    s = batch.seqs["answer"]
     numbers = (s.sampled_logp, s.ref_logp, *figures.values())
     old, ref, now, kl, entropy = (x[s.mask > 0] for x in numbers)
-    return {"reward": float(col.reward.double().mean()), "ends": float(col.ended.double().mean()),
-            "length": len(old) / batch.rows, "kl_exact": float(kl.mean()),
-            "kl_k1": float((old - ref).mean()), "kl_k3": float(k3(ref - old).mean()),
-            "kl_answer": float(kl.sum() / batch.rows), "entropy": float(entropy.mean()),
-            "decode_gap": float((old - now).abs().max())}
+    return earned(batch.per_row, samples) | {
+        "length": len(old) / batch.rows, "kl_exact": float(kl.mean()),
+        "kl_k1": float((old - ref).mean()), "kl_k3": float(k3(ref - old).mean()),
+        "kl_answer": float(kl.sum() / batch.rows), "entropy": float(entropy.mean()),
+        "decode_gap": float((old - now).abs().max())}
+
+
+def earned(col: Columns, samples: int) -> dict[str, float]:
+    """What answers earned on average, in all and in parts, and the share of prompts that tie."""
+    parts = {"reward": col.reward, "ends": col.ended, **col.extra}
+    parts |= {"ties": tied_groups(col.reward, samples)} if samples > 1 else {}
+    return {name: float(x.double().mean()) for name, x in parts.items()}
+
+
+def tied_groups(reward: Tensor, samples: int) -> Tensor:
+    """(P,) bool from (P * samples,): do all answers to a prompt earn the same?"""
+    R = reward.view(-1, samples)
+    return R.amax(-1) == R.amin(-1)
 
 
 def credited(batch: Batch, objective: Objective, hp: Any) -> tuple[Batch, dict[str, float]]:
@@ -252,7 +350,7 @@ def generate(model: GPT, prompts: list[list[int]], *, stop: int | set[int], pad:
              max_new: int = 64, temperature: float = 0.0, top_k: int = 0, top_p: float = 1.0,
              seed: int = 0, prior: list[int] | None = None, priors: list[list[int]] | None = None,
              of: tuple[range, int] | None = None, cached: bool = True) -> list[Answer]:
-    """Answer every prompt, each until it says `stop`; all together, with a key/value cache.
+    """Answer every prompt, each until it says `stop`; as many together as CACHE has room for.
 
     temperature 0 is greedy; top_k 0 and top_p 1 cut nothing off.
     prior   tokens that every answer must begin with, `priors` those of each answer (PreTTY,
@@ -272,13 +370,20 @@ def generate(model: GPT, prompts: list[list[int]], *, stop: int | set[int], pad:
     if max_new < 1:
         raise UserError(f"max_new {max_new}: no new token fits (context {room}, {longest} forced, "
                         "1 of the prompt)")
+    numbers, size = of or (range(len(prompts)), len(prompts))
+    n = answers_together(model, min(room, max(map(len, prompts)) + longest + max_new))
+    if len(prompts) > n:
+        parts = [slice(i, i + n) for i in range(0, len(prompts), n)]
+        return [answer for part in parts for answer in generate(
+            model, prompts[part], stop=stop, pad=pad, max_new=max_new, temperature=temperature,
+            top_k=top_k, top_p=top_p, seed=seed, priors=priors[part],
+            of=(numbers[part], size), cached=cached)]
     prompts = [p[-(room - max_new - len(forced)):] + forced
                for p, forced in zip(prompts, priors, strict=True)]
     order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))      # little padding
     ids, keep = _pad_left([prompts[i] for i in order], max_new, pad, device)
     pos = (keep.long().cumsum(1) - 1).clamp_min(0)                          # (B,P+max_new)
     (B, P), rows = ids.shape, torch.tensor(order, device=device)    # rows (b,): still in the batch
-    numbers, size = of or (range(B), B)
     places = torch.tensor(numbers, device=device)                           # (B,)
     cache = model.new_cache(B) if cached else None
     rng = torch.Generator(device).manual_seed(seed)
@@ -321,6 +426,13 @@ def generate(model: GPT, prompts: list[list[int]], *, stop: int | set[int], pad:
                 rows, keep, pos, speaks = (x[still] for x in (rows, keep, pos, speaks))
     return [_cut(row[:step + 1], nats, stop, forced)
             for row, nats, forced in zip(new_ids.tolist(), logp.tolist(), priors)]
+
+
+def answers_together(model: GPT, tokens: int) -> int:
+    """How many prompts and answers of so many tokens in all are decoded at once."""
+    cfg, bytes_each = model.cfg, model.wte.weight.element_size()
+    of_token = 2 * cfg.n_layer * (model.key_width or cfg.n_embd) * bytes_each
+    return max(1, min(CACHE // (2 * tokens * of_token), LOGITS // (HELD * cfg.vocab_size)))
 
 
 def _pad_left(prompts: list[list[int]], max_new: int, pad: int, device) -> tuple[Tensor, Tensor]:
@@ -392,7 +504,8 @@ def answer_rows(model: GPT, tok: Tokenizer, rows: list[Row], max_new: int = MAX_
     prompts = [tok.prompt_ids(r.prompt) for r in rows]
     out: list[Any] = [None] * len(rows)
     by_length = sorted(range(len(rows)), key=lambda i: len(prompts[i]))
-    for i in range(0, len(rows), chunk):
+    for i in tqdm(range(0, len(rows), chunk), desc="sampling", leave=False,
+                  disable=len(rows) < 10 * chunk):
         part = by_length[i:i + chunk]
         some = generate(model, [prompts[j] for j in part], stop=tok.stops, pad=tok.pad,
                         max_new=max_new, seed=chunk_seed(seed, i // chunk),

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 TORCH_SEEDS = 2**63         # torch takes 63 bits; a seed such as 20261120 is multiplied twice
 STEPS = 1_000_003           # a prime above the steps of most runs, and above the rows of a step
 CHUNKS = 1_009              # a prime above the chunks in which answers are sampled
+AGAIN = 10**17 + 3          # beyond what seeds of rollouts reach, for a --seed up to 10^8
 
 
 # ---- training ------------------------------------------------------------------------------------
@@ -54,8 +55,14 @@ def chunk_seed(seed: int, chunk: int) -> int:
     return (seed * CHUNKS + chunk) % TORCH_SEEDS
 
 
-def rollout_seed(seed: int, rollout: int, chunk: int) -> int:
-    return chunk_seed(step_seed(seed, rollout), chunk)
+def rollout_seed(seed: int, rollout: int, chunk: int, turn: int = 0) -> int:
+    """`turn`: the round in which other prompts are drawn for groups that tie."""
+    return (chunk_seed(step_seed(seed, rollout), chunk) + turn * AGAIN) % TORCH_SEEDS
+
+
+def other_prompts_seed(seed: int, rollout: int, turn: int) -> list[int]:
+    """Which prompts take the place of those whose groups tie, in round `turn`."""
+    return [seed, rollout, turn, 13]
 
 
 def harvest_seed(seed: int, chunk: int) -> int:

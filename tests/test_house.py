@@ -127,9 +127,10 @@ def test_the_house_stays_small(size):
 # Files, lines of functions and changes of file of one training step; files and lines of a command.
 # The plan's aims were (13, 620, 35) for GRPO and PPO, (28, 1500) and (32, 1850) for the commands;
 # docs/LOG.md says what is missing and why.
-STEP = {"sft": (9, 330, 330), "grpo": (13, 790, 55)}
+# (790 lines before ties, several rewards and a budget of memory were asked for.)
+STEP = {"sft": (9, 330, 330), "grpo": (13, 825, 55)}
 STEP |= {"ift": STEP["sft"], "dpo": STEP["sft"], "ppo": STEP["grpo"]}
-COMMAND = {"sft": (30, 1720), "grpo": (34, 2160)}
+COMMAND = {"sft": (30, 1720), "grpo": (34, 2200)}
 
 
 @pytest.mark.parametrize("name", [name if name in COMMAND else

@@ -136,6 +136,8 @@ def test_every_part_of_a_gpu_has_its_figures_and_one_that_fails_stops_no_other(
         assert part.get("tokens_per_s", 1) > 0 and (not broke or name in printed.splitlines()[-1])
     assert got["parts"]["speed sft bf16 compiled"]["compiled_s"] > 0
     assert {"rollout bf16", "rollout fp32"} <= got["parts"].keys()
+    for vocab in ("151,936", "50,261"):
+        assert got["parts"][f"grpo V {vocab}"]["tokens_per_s"] > 0
     each = got["parts"]["objectives"]["each"]
     assert each.keys() == set(bench.OBJECTIVES) and all(one["ok"] for one in each.values())
     assert "480 s are over" in bench.attempt(lambda: {}, end=0)["error"]

@@ -81,6 +81,8 @@ class TransformersModel(GPT):
         vocab, width = self.net.get_output_embeddings().weight.shape
         self.cfg = GPTConfig(vocab_size=vocab, n_ctx=n_ctx, n_layer=config.num_hidden_layers,
                              n_embd=width, n_head=getattr(config, "num_attention_heads", 1))
+        size = getattr(config, "head_dim", None) or width // self.cfg.n_head
+        self.key_width = size * (getattr(config, "num_key_value_heads", None) or self.cfg.n_head)
 
     @property
     def wte(self) -> Any:                       # type: ignore[override]

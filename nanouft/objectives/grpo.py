@@ -18,8 +18,11 @@ Three surrogates, which differ only after the first step on a rollout:
     --surrogate gspo        rho is exp(mean log rho) of the whole answer, for all of its tokens
     --surrogate cispo       -clip(rho, 1 - eps, 1 + eps_high) adv log pi(token); the clipped weight
                             is a constant, so every token keeps its gradient
-Trap: GSPO's ratio is a mean and moves little; the paper has --eps 3e-4 --eps-high 4e-4 --beta 0.
-CISPO's has no lower clip (--eps 1), no KL (--beta 0), the mean over tokens (--aggregation dapo).
+GSPO's ratio is a mean and moves little. So its clip is the paper's by default, 3e-4 below and 4e-4
+above 1; the paper has no KL (--beta 0).
+CISPO's paper has no lower clip (--eps 1), no KL (--beta 0), the mean over tokens (--aggregation
+dapo). Its upper clip is 1 + eps_high, as here. In TRL epsilon_high is the cap itself: its 5 is
+--eps-high 4.
 
 Three ways to add tokens up. They are three different losses:
     --aggregation grpo      mean over the tokens of an answer, then over answers: a token of a long
@@ -28,11 +31,13 @@ Three ways to add tokens up. They are three different losses:
     --aggregation dr_grpo   sum over tokens / (answers x --length): no term that depends on what
                             was sampled
 
-Needs prompts; at least two answers each. A group of equal rewards teaches nothing.
+Needs prompts; at least two answers each. A group of equal rewards teaches nothing (`ties` in the
+log is the share of such groups). --resample N draws other prompts in their place, N times at most:
+DAPO's dynamic sampling, Eq. 11. It costs tokens (`sampled`).
 std is Bessel's (K - 1). Dividing by it gives nearly solved prompts the same weight as hard ones;
 --scale none leaves it out (Dr. GRPO).
 Defaults that differ from TRL's: 4 answers, not 8; beta .04, not 0; `grpo`, not `dapo`.
-Left out: filtering of groups without spread (DAPO's dynamic sampling); TRL's factor rho on k3.
+Left out: TRL's factor rho on k3. DAPO draws until no group ties; here N ends it.
 Deviation: without that factor the expected gradient of k3 (on fresh answers) is that of
 KL(pi_ref || pi), not of KL(pi || pi_ref). That is another KL than in rloo, reinforce and ppo here,
 and than TRL's default. At log(pi_ref/pi) = 20 k3 is cut off: below that a token is not pulled back.
@@ -43,8 +48,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from nanouft.errors import UserError
-from nanouft.objective import Batch, Objective
+from nanouft.errors import UserError, in_range
+from nanouft.objective import NOT_SET, Batch, Objective
 from nanouft.objectives.on_policy import check_sampling, clipped, k3, log_rho, step_metrics
 
 
@@ -55,14 +60,23 @@ class GRPO:
     aggregation: Literal["grpo", "dapo", "dr_grpo"] = "grpo"    # how the tokens of a step add up
     surrogate: Literal["ppo", "gspo", "cispo"] = "ppo"      # what is clipped: token, answer, weight
     scale: Literal["group", "none"] = "group"       # divide by the spread of the group's rewards
-    eps: float = 0.2                # how far a token's chance may move on one rollout
+    eps: float = NOT_SET            # how far a ratio may move on one rollout [.2; gspo: 3e-4, and
+    #                                 --eps-high 4e-4: its ratio is a mean]
     eps_high: float | None = None   # upper clip, if different (DAPO: 0.28)
     length: int = 44                # dr_grpo: the constant that tokens are divided by
     minibatches: int = 1            # optimizer steps that a rollout is cut into
     passes: int = 1                 # how often a rollout is used
+    resample: int = 0               # rounds in which groups that tie give way to other prompts
+
+    def __post_init__(self):
+        if self.eps is None and self.surrogate == "gspo":
+            self.eps, self.eps_high = 3e-4, self.eps_high or 4e-4
+        elif self.eps is None:
+            self.eps = 0.2
 
     def check(self) -> None:
         check_sampling(self, least=2)
+        in_range(self, "resample", high=64)
         if self.surrogate != "ppo" and self.minibatches * self.passes == 1:
             raise UserError(f"--surrogate {self.surrogate} changes nothing with one step on a "
                             "rollout (the ratio is 1); add --minibatches 4")

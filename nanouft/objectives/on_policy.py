@@ -31,9 +31,11 @@ def penalised_reward(batch: Batch, beta: float) -> Tensor:
 
 
 def log_rho(s: Seqs) -> Tensor:
-    """(B,T) nats: log pi(token) now minus when it was sampled.
-    It is 0 off the mask. At the first step on a rollout it is 0 up to rounding (in bf16 .05)."""
-    return (s.logp - s.sampled_logp).masked_fill(s.mask == 0, 0)
+    """(B,T) nats: log pi(token) now minus when it was sampled; 0 off the mask. In half precision
+    `sampled_logp` is not set at the first step on a rollout: the policy is still the one that
+    sampled, and only its own forward gives a ratio of exactly 1. (In fp32 it is 1 up to 2e-5.)"""
+    old = s.logp.detach() if s.sampled_logp is None else s.sampled_logp
+    return (s.logp - old).masked_fill(s.mask == 0, 0)
 
 
 def k3(x: Tensor) -> Tensor:

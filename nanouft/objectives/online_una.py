@@ -27,7 +27,7 @@ from torch import Tensor
 
 from nanouft.objective import Batch, Objective
 from nanouft.objectives.dpo import check_beta
-from nanouft.objectives.on_policy import check_sampling
+from nanouft.objectives.on_policy import check_sampling, log_rho
 from nanouft.objectives.una import graded_metrics, score_loss
 
 
@@ -52,8 +52,8 @@ def credit(batch: Batch, hp: OnlineUNA) -> Batch:
 
 def loss(batch: Batch, hp: OnlineUNA) -> tuple[Tensor, dict]:
     s = batch.seqs["answer"]
-    ref = s.sampled_logp if hp.against == "rollout" else s.ref_logp
-    i = hp.beta * s.sum(s.logp - ref)
+    moved = log_rho(s) if hp.against == "rollout" else s.logp - s.ref_logp
+    i = hp.beta * s.sum(moved)
     each = score_loss(i, batch.per_row.score, hp.loss)
     return each.sum() / batch.rows, graded_metrics(batch, i.detach(), "score", hp.beta)
 

@@ -31,6 +31,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from nanouft.errors import UserError
+from nanouft.gpt import pick, put_back
 from nanouft.objective import Batch, Column, Columns, Objective, Prerequisite, Seqs
 from nanouft.seeds import uniform_rows
 
@@ -103,15 +104,15 @@ def forward(model, batch: Batch, hp: SFTMix) -> None:
     places = [answer_places(s, n) for s in (a, b)]
     h, h2 = [states_at(x, i) for x, i in zip(hidden, places)]
     mixed = lam[..., None] * h + (1 - lam[..., None]) * h2                  # (B,n,C)
-    z = model(hidden=mixed, want="logits", at=at)                           # (M,V) the head, once
+    found = at.flatten().nonzero()[:, 0]                                    # (M,) a GPU waits once
+    z = model(hidden=mixed, want="logits", at=found)                        # (M,V) the head, once
     z = z if z.dtype == torch.float64 else z.float()
     mask = at.to(a.mask.dtype)
     for role, s, i, share in (("mix_sure", a, places[0], lam),
                               ("mix_unsure", b, places[1], 1 - lam)):
         inputs, targets = s.inputs.gather(1, i), s.targets.gather(1, i)
-        nll = F.cross_entropy(z, targets[at], reduction="none")
-        empty = torch.zeros(at.shape, dtype=z.dtype, device=z.device)
-        logp = empty.masked_scatter(at, -nll)
+        nll = F.cross_entropy(z, pick(targets, found), reduction="none")
+        logp = put_back(-nll, found, at.shape)
         batch.seqs[role] = Seqs(inputs, targets, mask, mask, logp, extra={"share": share * mask})
 
 

@@ -35,8 +35,8 @@ GROUP = 128                 # weights that share a scale
 DEMOS, QUESTIONS = 128, 8   # lists to learn from, and lists to ask
 # Settings that change nothing on the page, or need torch's random numbers or other runs. Each
 # answer is used once, just after it was sampled: the ratio to the policy that sampled it is 1.
-LEFT_OUT = set("samples minibatches passes eps eps_high eps_value surrogate vf feedback residual "
-               "guess lam_min lam_noise weights aligned estimates runs teacher".split())
+LEFT_OUT = set("samples minibatches passes resample eps eps_high eps_value surrogate vf feedback "
+               "residual guess lam_min lam_noise weights aligned estimates runs teacher".split())
 NOTES = {                   # where the page does less than the command
     "poft": "Here the start model is asked in place of an aligned one.",
     "tis_dpo": "Without the two runs that estimate them, all token weights are 1: this is DPO.",

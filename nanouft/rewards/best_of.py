@@ -85,8 +85,9 @@ def kl(n: int, rewards: np.ndarray) -> np.ndarray:
     return (nats / (equal * rewards.shape[-1])).sum(-1)                 # each one its part
 
 
-def check(n: int, reward: str, data: list[str] | None = None) -> None:
-    """The flags --best-of and --reward of a command. UserError where they make no sense."""
+def check(n: int, reward: str, data: list[str] | bool | None = None) -> None:
+    """The flags --best-of and --reward of a command. UserError where they make no sense.
+    `data`: has the reward another use, too?"""
     if not 1 <= n <= MOST:
         raise UserError(f"--best-of {n}: must be from 1 to {MOST}")
     if reward and n == 1 and not data:

@@ -27,7 +27,7 @@ from nanouft.eval.stats import bootstrap
 from nanouft.gpt import GPT
 from nanouft.models.load import read_model
 from nanouft.models.save import save_model
-from nanouft.rewards import own_reward
+from nanouft.rewards import own_reward, several
 from nanouft.run.storage import checksum, read_json, write_json
 
 Scorer = Callable[..., np.ndarray]      # (n prompts, n answers, **n values of other fields) -> (n,)
@@ -38,20 +38,26 @@ HEAD = "score.weight"                   # the name that GPT2ForSequenceClassific
 
 
 def scorer(name: str, device: str = "cpu") -> Scorer:
-    """What `--reward NAME` means: "exact", FILE.py:FUNCTION, or the folder of a reward model."""
+    """What `--reward NAME` means: "exact", FILE.py:FUNCTION, the folder of a reward model, or
+    several of them (several.py)."""
+    if not several.is_plain(name):
+        return several.Several(name, lambda part: scorer(part, device))
     if own_reward.split(name):
         return own_reward.load(name)
     return exact if name == "exact" else load(name, device)
 
 
 def is_reward_model(name: str) -> bool:
-    """Is it a reward model? Its rewards are logits: a sigmoid makes scores of them."""
-    return name != "exact" and not own_reward.split(name)
+    """Is it a reward model? Its rewards are logits: a sigmoid makes scores of them. (A sum of
+    several is not.)"""
+    return several.is_plain(name) and name != "exact" and not own_reward.split(name)
 
 
 def reward_hash(name: str, rows: list[Row]) -> str:
     """A run goes on only with the reward that it began with, and with the same fields of the rows
     where a function may read them: a hash of these, "" for the exact score."""
+    if not several.is_plain(name):
+        return "".join(reward_hash(part, rows) for part, _ in several.parts(name))
     if own := own_reward.split(name):
         return "-" + checksum(Path(own[0]), own[1], repr([r.extra for r in rows]))[:8]
     return "" if name == "exact" else "-" + checksum(Path(name) / "model.safetensors")[:8]
@@ -74,10 +80,10 @@ def score_rows(score: Scorer, rows: list[Row], answers: list[str]) -> np.ndarray
 def try_out(name: str, rows: list[Row], graded: bool = False) -> None:
     """Call the user's function with an empty answer and a few answers of the file, so that a
     mistake in it is found before a run folder is made. `graded`: rewards must lie from 0 to 1."""
-    if own_reward.split(name):
+    if any(own_reward.split(part) for part, _ in several.parts(name)):
         tried = [(rows[0], "")]
         tried += [(r, talk[-1].text) for r in rows[:8] if (talk := r.answer or r.chosen)]
-        rewards = score_rows(own_reward.load(name), *map(list, zip(*tried)))
+        rewards = score_rows(scorer(name), *map(list, zip(*tried)))
         if graded:
             to_unit_interval(name, rewards)
 

@@ -41,6 +41,7 @@ ELSEWHERE = {                           # what other programs call our flags
     "per_device_train_batch_size": "batch_size", "gradient_accumulation_steps": "accumulate",
     "model_name_or_path": "init", "model": "init", "dataset": "data", "num_generations": "samples",
     "max_new_tokens": "max_new", "lora_r": "lora", "gradient_checkpointing": "checkpointing"}
+JOINED = "several values become one text, with + between them"     # of a field: Annotated[str, ...]
 OF_FILES = {"prompt_field", "response_field", "strict", "grades", "max_length", "eval_data"}
 
 
@@ -97,6 +98,13 @@ class Help(argparse.Action):
             parser.epilog = "--help all shows every flag, also those of the method that is named"
         parser.print_help()
         parser.exit()
+
+
+class Join(argparse.Action):
+    """--reward a --reward b=0.1 is "a + b=0.1"."""
+
+    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: Any = None) -> None:
+        setattr(namespace, self.dest, joined([getattr(namespace, self.dest, ""), values]))
 
 
 class Parser(argparse.ArgumentParser):
@@ -193,6 +201,8 @@ def add_flags(parser: argparse.ArgumentParser, cls: type, title: str,
         else:
             read = number(flag(f.name), kind) if kind in (int, float) else kind
             kw.update(type=read, metavar=kind.__name__.upper())
+            if JOINED in getattr(f.type, "__metadata__", ()):
+                kw["action"] = Join
         here = next((other for names, other in groups if f.name in names), group)
         here.add_argument(flag(f.name), **kw)
 
@@ -219,13 +229,22 @@ def words(argv: list[str] | None) -> list[str]:
 
 def value_of(name: str, words: list[str]) -> str | None:
     """The last value of a flag."""
-    out = None
+    return next(reversed(values_of(name, words)), None)
+
+
+def values_of(name: str, words: list[str]) -> list[str]:
+    out = []
     for word, after in zip(words, [*words[1:], ""]):
         if word == name and after and not after.startswith("--"):
-            out = after
+            out.append(after)
         elif word.startswith(f"{name}="):
-            out = word.removeprefix(f"{name}=")
+            out.append(word.removeprefix(f"{name}="))
     return out
+
+
+def joined(values: list[str]) -> str:
+    """The values of a flag that is JOINED, as one."""
+    return " + ".join(filter(None, values))
 
 
 def other_flag(words: list[str], *allowed: str) -> str:

@@ -4,7 +4,7 @@
 """
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from nanouft import world
 from nanouft.errors import UserError, flag, in_range
@@ -70,8 +70,9 @@ class Train:
     threads: int | None = None          # CPU threads
     save_every: int = 50                # steps between checkpoints for --resume; 0 = none
     eval_every: int = 0                 # steps between held-out losses; 0 = only before and after
-    reward: str = "exact"               # what scores the answers: exact (NanoWorld),
-    #                                     FILE.py:FUNCTION, or a reward model's folder
+    reward: Annotated[str, config.JOINED] = "exact"     # what scores the answers: exact
+    #                                     (NanoWorld), FILE.py:FUNCTION or a reward model's folder;
+    #                                     several add up: --reward A --reward B=0.1
     max_new: int = 44                   # longest answer that is made for the reward, in tokens
     show_every: int = 25                # on-policy: steps between three printed answers; 0 = none
     items: int = 100                    # NanoWorld prompts a family in the before/after table;
@@ -136,7 +137,7 @@ def read_flags(argv: list[str] | None, about: str = "") -> Flags:
         return "list", Train(), None, {}
     helps = {"-h", "--help"} & set(words)
     if (folder := config.value_of("--resume", words)) and not helps:
-        reward = config.value_of("--reward", words)
+        reward = config.joined(config.values_of("--reward", words)) or None
         if other := config.other_flag(words, "--resume", "--reward"):
             raise UserError(f"--resume takes no other flag, but {other} was given: every setting "
                             "comes from run.json (only a --reward FILE.py is named again)")

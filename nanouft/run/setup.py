@@ -208,7 +208,8 @@ def own_score(cfg: Train, objective: Objective, device: Device) -> tuple[Any, An
     from nanouft.rewards import scorer
     grade = partial(scorer.to_unit_interval, cfg.reward) if objective.graded else None
     if cfg.reward != "exact":
-        return partial(scorer.score_rows, scorer.scorer(cfg.reward, device.name)), grade
+        score = scorer.scorer(cfg.reward, device.name)
+        return partial(scorer.score_rows, getattr(score, "apart", score)), grade
     if objective.rewarded:
         return world.exact_scores, grade
     return partial(scorer.score_rows, scorer.unscored), grade
@@ -242,6 +243,8 @@ def rewarded_prompts(source: Any, prompts: list) -> dict[str, Any]:
         out += generate(source.policy, ids, stop=tok.stops, pad=tok.pad, max_new=source.max_new)
     rows = [e.row for e in prompts]
     rewards = source.score(rows, [tok.decode(a.ids).strip() for a in out])
+    if isinstance(rewards, dict):                       # several: what each adds
+        rewards = sum(rewards.values())
     grouped: dict[str, list[float]] = {}
     for row, x in zip(rows, rewards):
         grouped.setdefault(row.family, []).append(float(x))

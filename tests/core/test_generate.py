@@ -6,6 +6,7 @@ import pytest
 import torch
 from tiny import TINY, same, tiny
 
+from nanouft import sampling
 from nanouft.errors import UserError
 from nanouft.gpt import GPT
 from nanouft.sampling import _choose, generate
@@ -39,6 +40,20 @@ def test_a_share_of_a_batch_is_answered_as_in_the_batch():
         some = say([PROMPTS[i] for i in mine], temperature=1.0, seed=5, of=(mine, 4))
         assert ids(some) == [ids(every)[i] for i in mine], \
             "LAW: random numbers belong to a place in the whole batch"
+
+
+@pytest.mark.parametrize("how", [{}, {"temperature": 1.0, "seed": 5}, {"prior": [7, 7]},
+                                 {"temperature": 1.0, "of": (range(1, 80, 2), 80)}], ids=str)
+def test_what_does_not_fit_into_memory_is_answered_in_parts(how, monkeypatch):
+    whole = say(PROMPTS * 10, **how)
+    asked = []
+    monkeypatch.setattr(sampling, "CACHE", 40_000)
+    real = GPT.new_cache
+    monkeypatch.setattr(GPT, "new_cache", lambda model, rows: asked.append(rows)
+                        or real(model, rows))
+    parts = say(PROMPTS * 10, **how)
+    assert max(asked) < 20, "LAW: never more rows than there is room for"
+    assert ids(parts) == ids(whole), "LAW: no answer depends on how many are decoded together"
 
 
 @pytest.mark.parametrize("parts", [True, False])

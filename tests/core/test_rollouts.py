@@ -22,7 +22,7 @@ from nanouft.models.load import start_model
 from nanouft.models.save import add_value_head
 from nanouft.objective import Batch, Columns, Seqs
 from nanouft.objectives import OBJECTIVES
-from nanouft.objectives.on_policy import k3, penalised_reward, step_metrics
+from nanouft.objectives.on_policy import k3, log_rho, penalised_reward, step_metrics
 from nanouft.objectives.ppo import gae, rewards, whiten
 from nanouft.objectives.rloo import leave_one_out
 from nanouft.reference import Models
@@ -84,24 +84,46 @@ def test_the_ratio_is_one_before_the_first_update(name):
         assert made.stats["decode_gap"] < 1e-5
 
 
-def test_in_mixed_precision_the_ratio_begins_near_one():
-    """Decoding in fp32 and training in bf16 differ by hundredths of a nat a token; the start model
-    is the policy."""
-    made = source("rloo", minibatches=2)
+SURROGATES = [{}, {"surrogate": "gspo"}, {"surrogate": "cispo"}]
+ON_RATIOS = [("rloo", {}), ("ppo", {}), ("online_una", {"against": "rollout"}),
+             *[("grpo", surrogate) for surrogate in SURROGATES]]
+
+
+@pytest.mark.parametrize("name, setting", ON_RATIOS, ids=str)
+def test_in_mixed_precision_the_ratio_begins_at_one(name, setting):
+    """At every step before the first update; at the first one also in pieces. (Where decoding or
+    other shapes of a batch give the old log-probs, GSPO's clip of 3e-4 is left at once.)"""
+    made = source(name, minibatches=2, **setting)
     made.device = Device("cpu", "bf16")
-    for step in range(2):
+    forward, hp = made.objective.forward, made.hp
+    for step in range(made.stride):
         batch = made(step)
-        with made.device.autocast():
-            made.objective.forward(made.policy, batch, made.hp)
-        s = batch.seqs["answer"]
-        assert made.stats["decode_gap"] > 1e-3, "or nothing is shown"
-        same(s.sampled_logp, s.ref_logp, "LAW: a policy is no nat away from itself", 1e-6)
-        same(
-            (s.logp - s.sampled_logp).detach().exp(),
-            torch.ones_like(s.sampled_logp),
-            "to bf16 rounding",
-            0.01,
-        )
+        # of a later step the whole step was measured
+        for piece in [batch.piece(i, 4) for i in range(4)] if step == 0 else [batch]:
+            with made.device.autocast():
+                forward(made.policy, piece, hp)
+            moved = log_rho(piece.seqs["answer"])
+            assert not moved.any(), f"LAW: step {step} begins with a ratio of exactly 1"
+            said = made.objective.loss(piece, hp)[1]
+            assert said.get("clip_fraction", 0) == 0
+    measured = rollouts.batch_of(*drawn_of(made, 0), NANO)
+    now = rollouts.measure(measured, made.policy, made.start, made.device)["now"]
+    assert (now - measured.seqs["answer"].sampled_logp).abs().max() > 1e-3, "or nothing is shown"
+
+
+def drawn_of(made: rollouts.Rollouts, number: int) -> tuple[list, list]:
+    drawn = made.draw([made.prompts[i] for i in made.plan[number]], number)
+    return drawn.asked, drawn.answers
+
+
+def test_in_mixed_precision_a_policy_is_no_nat_away_from_itself():
+    """The penalty is paid on log-probs of one kind of forward; the start model is the policy."""
+    made, seen = source("rloo"), []
+    made.device = Device("cpu", "bf16")
+    made.objective = replace(made.objective, credit=lambda batch, hp: seen.append(batch) or batch)
+    made.collect(0)
+    s = seen[0].seqs["answer"]
+    same(s.sampled_logp, s.ref_logp, "LAW: the same forward for both", 1e-6)
 
 
 def says(*ids: int, ended: bool = True) -> Answer:
@@ -174,6 +196,82 @@ def test_every_prompt_is_used_once_a_pass_and_groups_stay_together():
              "the answers to a prompt are neighbours")
         assert sorted(mine.flatten().tolist()) == list(range(64)), \
             "LAW: a pass uses every answer of the rollout once"
+
+
+# ---- groups that tie -----------------------------------------------------------------------------
+def made_scores(texts: list[str]) -> np.ndarray:
+    """About half of the groups tie: a score of the answer's length, in three classes."""
+    return np.array([len(text) // 12 for text in texts], float)
+
+
+def with_ties(**kw) -> rollouts.Rollouts:
+    made = source("grpo", samples=2, **kw)
+    made.score = lambda rows, texts: made_scores(texts)
+    return made
+
+
+def test_the_share_of_tied_groups_by_hand():
+    reward = torch.tensor([1.0, 1, 1, 0, 1, 1, 0, 0, 1, 0.5, 0.5, 0.4])
+    assert rollouts.tied_groups(reward, 3).tolist() == [True, False, False, False]
+    col = Columns(reward=reward, ended=torch.ones(12))
+    assert rollouts.earned(col, 3)["ties"] == 0.25 and "ties" not in rollouts.earned(col, 1)
+    made = with_ties()
+    made(0)
+    R = made.batch.per_row.reward.view(-1, 2)
+    assert made.stats["ties"] == (R[:, 0] == R[:, 1]).double().mean() > 0
+    assert "sampled" not in made.stats, "nothing is drawn twice"
+
+
+def test_other_prompts_take_the_places_of_groups_that_tie():
+    plain, made = with_ties(), with_ties(resample=2)
+    shown = []
+    for one in (plain, made):
+        one.show = lambda source, number, rows, texts, col: shown.append((rows, texts, col))
+        one(0)
+    (rows, texts, col), (rows2, texts2, col2) = shown
+    tied = rollouts.tied_groups(torch.from_numpy(made_scores(texts)), 2)
+    assert 0 < tied.sum() < len(tied), "a test without both kinds tests nothing"
+    for group, was_tied in enumerate(tied.tolist()):
+        here = slice(2 * group, 2 * group + 2)
+        if was_tied:
+            assert rows2[here] != rows[here] and rows2[here][0] == rows2[here][1]
+        else:
+            assert (rows2[here], texts2[here]) == (rows[here], texts[here]), \
+                "LAW: a group that differs keeps its place"
+    assert len({id(row) for row in rows2}) == len(tied), "no prompt is asked twice"
+    same(col2.reward, torch.from_numpy(made_scores(texts2)), "rewards are those of the answers",
+         1e-6)
+    first, final = plain.stats, made.stats
+    assert all(first[k] == final[k] for k in ("reward", "ends", "ties", "score")), \
+        "LAW: what is reported of rewards was not chosen"
+    assert final["ties_left"] == rollouts.tied_groups(col2.reward, 2).double().mean() \
+        < final["ties"] == tied.double().mean()
+    assert final["sampled"] > len(plain.batch.seqs["answer"].mask) and \
+        final["sampled"] > first["length"] * len(texts) - 1e-6, "what was thrown away was paid for"
+    s = made.batch.seqs["answer"]
+    for i, e in enumerate(made.batch.per_row.reward.tolist()):
+        ids = s.targets[i][s.mask[i] > 0].tolist()
+        assert NANO.decode(ids[:-1] if ids[-1] in NANO.stops else ids).strip() == texts2[i]
+        assert e == col2.reward[i], "the batch holds these answers"
+    again = with_ties(resample=2)
+    again(0)
+    assert again.batch.seqs["answer"].inputs.tolist() == s.inputs.tolist(), \
+        "LAW: a rollout is a function of its number and the weights"
+
+
+def test_drawing_again_ends(monkeypatch):
+    """With the last round, with the last other prompt, or when nothing ties."""
+    for n, score, rounds in ((3, 0.0, 4), (64, 0.0, 5), (5, None, 1)):
+        made = source("grpo", samples=2, resample=n)
+        asked = []
+        real = made.draw
+        monkeypatch.setattr(made, "draw", lambda prompts, *a: asked.append(prompts)
+                            or real(prompts, *a))
+        made.score = lambda rows, texts: (np.arange(len(texts)) % 2.0 if score is None
+                                          else np.zeros(len(texts)))
+        made(0)
+        assert len(asked) == rounds, (n, len(asked))    # 40 prompts, eight a step
+        assert made.stats["ties_left"] == (score is not None)
 
 
 # ---- the ratio, and PPO's first step -------------------------------------------------------------

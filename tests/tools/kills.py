@@ -39,7 +39,7 @@ from nanouft.run import checkpoints, config  # noqa: E402
 
 SHORT = ["--init", "start", "--batch-size", "4", "--threads", "1", "--items", "0", "--device",
          "cpu", "--out", "run"]
-OBJECTIVES = ("ift", "dpo", "kto", "rloo", "ppo")
+OBJECTIVES = ("ift", "dpo", "kto", "rloo", "ppo", "grpo")
 MOST = 60                                               # seconds of a process
 Kill = Callable[[Path], None]                           # begins a run in a folder and kills it
 
@@ -188,10 +188,11 @@ def wrong(argv: list[str], whole: Path, folder: Path, kill: Kill) -> str:
 # ---- all of them ---------------------------------------------------------------------------------
 def cases(n: int | None, place: Path) -> Iterator[tuple[str, list[str], Path, Kill]]:
     """(name, flags, the run that nobody kills, kill) for every file operation of a short dpo (n
-    None), and for n random moments (100) of five objectives."""
+    None), and for n random moments (100) of six objectives."""
     rng, seconds = random.Random(0), {}
     argv = {o: ["--objective", o, "--steps", "8", "--rows", "8", "--save-every", "2",
                 "--eval-every", "3", *SHORT] for o in OBJECTIVES}
+    argv["grpo"] += ["--resample", "2"]
     argv["file"] = ["--objective", "dpo", "--data", "pairs.jsonl", "--steps", "5", "--save-every",
                     "2", *SHORT]
 
