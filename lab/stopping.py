@@ -1,6 +1,6 @@
 """Why does released IFT unlearn stopping, and where? Five losses, three places, two lengths.
 
-    python -m lab.stopping              # two small bases and 90 runs: a quarter of an hour; resumable
+    python -m lab.stopping              # two small bases and 90 runs: 15 minutes; resumable
     python -m lab.stopping --write      # stopping.json, table and picture from finished cells
 
 The released loss sends a gradient through its weights, and it divides them by their mean. So it
