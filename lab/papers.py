@@ -1,0 +1,306 @@
+"""The figures of the papers, in miniature: docs/papers.md, one picture each.
+
+    python -m lab.papers                    # trains what is missing, then the page; resumable
+    python -m lab.papers --figure noise     # one figure
+    python -m lab.papers --write            # pictures and page from finished cells
+
+A figure is made of cells: new ones (docs/results/papers/cells.jsonl), or those of the claims and of
+the comparison. Most figures are pictures, not claims: three seeds on the first base, settings of
+the claims, nothing tuned. Only `noisy` has a verdict; its contrasts were fixed before its cells.
+Figures whose cells are not all there are left out of the page.
+"""
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from lab import papers_draw as draw
+from lab.cell import Cell
+from lab.cells import read_cells, run_cells
+from lab.contrast import contrast, endpoint_score, holm
+from lab.own import Own
+from lab.papers_strip import paradigm
+from lab.study import BASES
+from lab.words import claim_verdict, common_verdict, read_template
+from nanouft.eval.stats import interval
+from nanouft.objectives import OBJECTIVES
+from nanouft.run import config
+from nanouft.run.storage import read_json, write_json, write_text
+from nanouft.run.words import choose
+from nanouft.world import GROUP_A
+
+RESULTS, PICTURES = Path("docs/results"), Path("docs/papers")
+FILE = RESULTS / "papers" / "cells.jsonl"
+SEEDS, PROMPTS = (500, 501, 502), 4     # of the pictures; the claims' own seeds and prompts
+Done = dict[str, dict]
+SKILLS = tuple(f for f in GROUP_A)
+PARTS = {"skills": SKILLS, "honesty": ("truth", "unknown"), "facts": ("fact",)}
+
+
+def cell(flags: str, seed: int, start: Cell | str = "base", **more) -> Cell:
+    """Of a picture: 60 prompts a family."""
+    return Cell(tuple(flags.split()), seed, start, **{"items": 60, "prompts": PROMPTS, **more})
+
+
+def score_of(cells: list[Cell], done: Done, parts=None) -> float:
+    """Mean over cells; parts: families of one part."""
+    return float(np.mean([endpoint_score(done[c.key], (parts,)) if parts
+                          else endpoint_score(done[c.key]) for c in cells]))
+
+
+def claims() -> dict:
+    return read_json(RESULTS / "claims" / "results.json")["claims"]
+
+
+def comparison() -> dict:
+    return read_json(RESULTS / "compare" / "results.json")["rows"]
+
+
+# ---- IFT: lambda and gamma -----------------------------------------------------------------------
+LAMS, GAMMAS = ("0", "0.2", "0.5", "0.8", "1"), ("0", "0.5", "0.8", "0.95", "1")
+FORMS = {"released": "--variant released", "detached": "--variant detached"}
+GRID_SEEDS = {"released": SEEDS, "detached": SEEDS[:1]}
+
+
+def grid_cell(form: str, lam: str, gamma: str, seed: int) -> Cell:
+    """The release's schedule: lam rises from 0 over the warm-up."""
+    ramp = "" if lam == "0" else " --lam-min 0"
+    return cell(f"--objective ift {FORMS[form]} --lam {lam} --gamma {gamma}{ramp} --rows 300 "
+                "--epochs 3 --batch-size 16 --lr 2.5e-4", seed)
+
+
+def grid_numbers(done: Done) -> dict:
+    return {form: [[score_of([grid_cell(form, lam, gamma, s) for s in GRID_SEEDS[form]], done)
+                    for gamma in GAMMAS] for lam in LAMS] for form in FORMS}
+
+
+# ---- IFT, Table 7: noisy lambda; the one claim of this page --------------------------------------
+# The rows of C1 at their own settings; what is new is --lam-noise .5. Two preset contrasts (Holm).
+TUNED = {"IFT released": "--lr 6.3e-5 --batch-size 16",
+         "IFT released, detached": "--lr 1.25e-4 --batch-size 8"}
+NOISY_SEEDS = range(500, 505)
+
+
+def noisy_cell(row: str, seed: int, base: str) -> Cell:
+    detach = " --detach" * row.endswith("detached")
+    return cell(f"--objective ift --variant released{detach} --lam-noise 0.5 {TUNED[row]}", seed,
+                base, items=100, each=True)
+
+
+def noisy_numbers(done: Done) -> dict:
+    old = read_cells(RESULTS / "claims" / "cells.jsonl")
+    out: dict = {}
+    for base in BASES:
+        pairs = {}
+        for row in TUNED:
+            plain = [old[key] for key in claims()["C1"]["bases"][base]["rows"][row]["keys"]]
+            noisy = [done[noisy_cell(row, seed, base).key] for seed in NOISY_SEEDS]
+            assert [c["seed"] for c in plain] == [c["seed"] for c in noisy]
+            assert TUNED[row] in plain[0]["flags"]
+            pairs[row] = noisy, plain
+        found = {row: contrast(*pair) for row, pair in pairs.items()}
+
+        def word(row: str, looks: int, pairs=pairs) -> str:
+            return claim_verdict(*contrast(*pairs[row], looks=looks), "superiority")
+        clear = {row: abs(mean) / half for row, (mean, half) in found.items()}
+        judged = holm(clear, word)
+        for row, (mean, half) in found.items():
+            out.setdefault(row, {"bases": {}})["bases"][base] = {
+                "mean": round(mean, 6), "half": round(half, 6), "verdict": judged[row][1]}
+    for row in out.values():
+        row["verdict"] = common_verdict([b["verdict"] for b in row["bases"].values()])
+    return out
+
+
+# ---- cost; online UNA against PPO ----------------------------------------------------------------
+COSTS = {"SFT": "sft", "IFT": "ift", "ORPO": "orpo", "SFT -> DPO": "sft->dpo"}
+HOURS = {"IFT": 20, "ORPO": 30, "SFT -> DPO": 40}       # as the paper says
+ONLINE = {"SFT": "sft", "PPO": "sft->ppo", "online UNA": "sft->online_una"}
+COLLAPSED = 0.05                        # below its own start by so much
+
+
+def cost_numbers(_: Done) -> dict:
+    rows = comparison()
+    return {name: rows[key]["cost"]["relative"] for name, key in COSTS.items()}
+
+
+def online_numbers(_: Done) -> dict:
+    rows, out = comparison(), {}
+    start = rows["sft"]["scores"]
+    for name, key in ONLINE.items():
+        scores = rows[key]["scores"]
+        method = OBJECTIVES[key.split(">")[-1]]
+        out[name] = {"scores": [scores[s] for s in sorted(scores)],
+                     "score": interval(list(scores.values())),
+                     "cost": rows[key]["cost"]["relative"],
+                     "models": 1 if name == "SFT" else 2,
+                     "value head": method.value_head,
+                     "collapsed": sum(scores[s] < start[s] - COLLAPSED for s in scores)}
+    return out
+
+
+# ---- UNA: MSE against BCE ------------------------------------------------------------------------
+BETAS = ("0.3", "1", "3")
+
+
+def first(seed: int) -> Cell:
+    return cell("--objective sft --rows 30 --batch-size 16 --lr 1.25e-4 --epochs 6", seed)
+
+
+def loss_cell(form: str, beta: str, seed: int) -> Cell:
+    flags = (f"--objective una --data {{own}}/scores.jsonl --loss {form} --beta {beta} --lr 3e-5 "
+             "--epochs 4 --batch-size 16")
+    return cell(flags, seed, start=first(seed), own=Own(first(seed), 125, seed))
+
+
+def loss_numbers(done: Done) -> dict:
+    return {form: {beta: interval([score_of([loss_cell(form, beta, s)], done) for s in SEEDS])
+                   for beta in BETAS} for form in ("mse", "bce")}
+
+
+# ---- UFT: the ratio of demonstrations to scored answers; learning rate x beta --------------------
+MIXES = ("7:1", "3:1", "1:1", "1:3", "1:7")
+
+
+def ratio_cell(mix: str, seed: int) -> Cell:
+    return cell(f"--objective uft --skills A:B --rows 600 --mix {mix} --lr 2.5e-4 --beta 1", seed)
+
+
+def ratio_numbers(done: Done) -> dict:
+    return {part: [interval([score_of([ratio_cell(mix, s)], done, families) for s in SEEDS])
+                   for mix in MIXES] for part, families in PARTS.items()}
+
+
+def settings_numbers(_: Done) -> dict:
+    """C3's search of UFT (validation, one seed): {"lr beta": mean of skills, honesty, facts}."""
+    tried = claims()["C3"]["search"]["base"]["UFT (A + B)"]["tried"]
+    found = {name: {part: float(np.mean([x[f] for f in families]))
+                    for part, families in PARTS.items()} for name, x in tried.items()}
+    rates, betas = ({n.split()[i]: None for n in found} for i in (0, 1))
+    rates, betas = (sorted(x, key=float) for x in (rates, betas))
+    return {"rates": rates, "betas": betas, **{
+        part: [[found[f"{r} {b}"][part] for b in betas] for r in rates] for part in PARTS}}
+
+
+# ---- PoFT: noise, passes, aligned models ---------------------------------------------------------
+SHARES = ("0", "0.1", "0.2", "0.4", "0.6")
+SFT_TUNED, POFT_TUNED = "--lr 1.25e-4", "--lr 2.5e-4"   # C4's, at 40 %
+
+
+def noise_cell(row: str, share: str, seed: int) -> Cell:
+    """Equal updates: fewer rows are seen more often."""
+    objective = "poft" if "PoFT" in row else "sft"
+    kept = 1 - float(share) if "filter" in row else 1.0
+    keep = f" --keep {kept:g}" if kept < 1 else ""
+    rate = POFT_TUNED if objective == "poft" else SFT_TUNED
+    return cell(f"--objective {objective} --noise {share}{keep} {rate} --epochs {3 / kept:.4g}",
+                seed)
+
+
+NOISE_ROWS = ("SFT", "PoFT", "SFT, filter", "PoFT, filter")
+
+
+def noise_numbers(done: Done) -> dict:
+    return {row: [interval([score_of([noise_cell(row, share, s)], done) for s in SEEDS])
+                  for share in SHARES] for row in NOISE_ROWS}
+
+
+def passes_numbers(_: Done) -> dict:
+    """C4's searches (validation, one seed), at the learning rate that each row chose."""
+    search, out = claims()["C4"]["search"]["base"], {}
+    for row in ("SFT, 40 %", "PoFT, 40 %"):
+        tried, rate = search[row]["tried"], search[row]["chosen"]["--lr"]
+        found = {n.split()[1]: float(np.mean(list(x.values())))
+                 for n, x in tried.items() if n.split()[0] == rate}
+        out[row] = {n: found[n] for n in sorted(found, key=float)}
+    return out
+
+
+def aligned_numbers(_: Done) -> dict:
+    """C4, test, first base: families of SFT, and PoFT's gain with a strong and a weak model."""
+    rows = claims()["C4"]["bases"]["base"]["rows"]
+    sft = rows["SFT, 40 %"]["families"]
+    return {name: {f: rows[row]["families"][f] - sft[f] for f in sft}
+            | {"mean": rows[row]["score"][0] - rows["SFT, 40 %"]["score"][0]}
+            for name, row in (("strong", "PoFT, 40 %"),
+                              ("weak", "PoFT, weak aligned model, 40 %"))}
+
+
+# ---- the figures ---------------------------------------------------------------------------------
+@dataclass(frozen=True)
+class Figure:
+    picture: Callable[[dict, Path], Path]       # (its numbers, file) -> the file
+    numbers: Callable[[Done], dict] = lambda done: {}
+    cells: tuple[Cell, ...] = ()
+
+
+FIGURES = {
+    "paradigm": Figure(lambda numbers, file: paradigm(file)),
+    "grid": Figure(draw.grid, grid_numbers,
+                   tuple(grid_cell(form, lam, gamma, s) for form in FORMS
+                         for s in GRID_SEEDS[form] for lam in LAMS for gamma in GAMMAS)),
+    "noisy": Figure(draw.noisy, noisy_numbers,
+                    tuple(noisy_cell(row, s, base) for s in NOISY_SEEDS for base in BASES
+                          for row in TUNED)),
+    "cost": Figure(draw.cost, cost_numbers),
+    "online": Figure(draw.online, online_numbers),
+    "loss": Figure(draw.loss, loss_numbers,
+                   tuple(loss_cell(form, beta, s) for s in SEEDS for form in ("mse", "bce")
+                         for beta in BETAS)),
+    "ratio": Figure(draw.ratio, ratio_numbers,
+                    tuple(ratio_cell(mix, s) for s in SEEDS for mix in MIXES)),
+    "settings": Figure(draw.settings, settings_numbers),
+    "noise": Figure(draw.noise, noise_numbers,
+                    tuple(dict.fromkeys(noise_cell(row, share, s) for s in SEEDS
+                                        for share in SHARES for row in NOISE_ROWS))),
+    "passes": Figure(draw.passes, passes_numbers),
+    "aligned": Figure(draw.aligned, aligned_numbers),
+}
+
+
+def numbers_of(names: list[str], done: Done) -> dict:
+    """papers.json: {figure: its numbers}, of the figures whose cells are all there."""
+    whole = [n for n in names if all(c.key in done for c in FIGURES[n].cells)]
+    return {n: FIGURES[n].numbers(done) for n in whole}
+
+
+def page(data: dict) -> str:
+    """docs/papers.md: the head, then the section of each figure that is there. A section of
+    lab/pages/papers.md begins with the name of its figure."""
+    head, *sections = read_template("papers.md")
+    out = [head.strip()]
+    for text in sections:
+        name, _, body = text.strip().partition("\n")
+        if name in data:
+            out.append(body.strip().format(n=draw.rounded(data[name]), seeds=len(SEEDS)))
+    return "\n\n".join(out) + "\n"
+
+
+@dataclass
+class Papers:
+    figure: str = ""                # only this one
+    write: bool = False             # from finished cells; no training
+    workers: int = 1                # processes of one thread each
+
+
+def main(argv=None) -> int:
+    cfg, _ = config.parse(Papers, argv, "python -m lab.papers", __doc__)
+    names = [choose("figure", cfg.figure, FIGURES)] if cfg.figure else list(FIGURES)
+    wanted = [c for n in names for c in FIGURES[n].cells]
+    if wanted and not cfg.write:
+        run_cells(wanted, FILE, cfg.workers)
+    data = numbers_of(list(FIGURES), read_cells(FILE))
+    FILE.parent.mkdir(parents=True, exist_ok=True)
+    write_json(FILE.with_name("papers.json"), data)
+    for name in names:
+        if name in data:
+            print(FIGURES[name].picture(data[name], PICTURES / f"{name}.png"))
+    write_text(Path("docs/papers.md"), page(data))
+    print("docs/papers.md")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(config.run(main))
