@@ -10,7 +10,7 @@ the claims, nothing tuned. Only `noisy` has a verdict; its contrasts were fixed 
 Figures whose cells are not all there are left out of the page.
 """
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,7 +61,6 @@ def comparison() -> dict:
 # ---- IFT: lambda and gamma -----------------------------------------------------------------------
 LAMS, GAMMAS = ("0", "0.2", "0.5", "0.8", "1"), ("0", "0.5", "0.8", "0.95", "1")
 FORMS = {"released": "--variant released", "detached": "--variant detached"}
-GRID_SEEDS = {"released": SEEDS, "detached": SEEDS[:1]}
 
 
 def grid_cell(form: str, lam: str, gamma: str, seed: int) -> Cell:
@@ -71,8 +70,8 @@ def grid_cell(form: str, lam: str, gamma: str, seed: int) -> Cell:
                 "--epochs 3 --batch-size 16 --lr 2.5e-4", seed)
 
 
-def grid_numbers(done: Done) -> dict:
-    return {form: [[score_of([grid_cell(form, lam, gamma, s) for s in GRID_SEEDS[form]], done)
+def grid_numbers(done: Done, seeds: list[int]) -> dict:
+    return {form: [[score_of([grid_cell(form, lam, gamma, s) for s in seeds], done)
                     for gamma in GAMMAS] for lam in LAMS] for form in FORMS}
 
 
@@ -89,7 +88,7 @@ def noisy_cell(row: str, seed: int, base: str) -> Cell:
                 base, items=100, each=True)
 
 
-def noisy_numbers(done: Done) -> dict:
+def noisy_numbers(done: Done, _: list[int]) -> dict:
     old = read_cells(RESULTS / "claims" / "cells.jsonl")
     out: dict = {}
     for base in BASES:
@@ -121,12 +120,12 @@ ONLINE = {"SFT": "sft", "PPO": "sft->ppo", "online UNA": "sft->online_una"}
 COLLAPSED = 0.05                        # below its own start by so much
 
 
-def cost_numbers(_: Done) -> dict:
+def cost_numbers(_: Done, __: list[int]) -> dict:
     rows = comparison()
     return {name: rows[key]["cost"]["relative"] for name, key in COSTS.items()}
 
 
-def online_numbers(_: Done) -> dict:
+def online_numbers(_: Done, __: list[int]) -> dict:
     rows, out = comparison(), {}
     start = rows["sft"]["scores"]
     for name, key in ONLINE.items():
@@ -155,8 +154,8 @@ def loss_cell(form: str, beta: str, seed: int) -> Cell:
     return cell(flags, seed, start=first(seed), own=Own(first(seed), 125, seed))
 
 
-def loss_numbers(done: Done) -> dict:
-    return {form: {beta: interval([score_of([loss_cell(form, beta, s)], done) for s in SEEDS])
+def loss_numbers(done: Done, seeds: list[int]) -> dict:
+    return {form: {beta: interval([score_of([loss_cell(form, beta, s)], done) for s in seeds])
                    for beta in BETAS} for form in ("mse", "bce")}
 
 
@@ -168,12 +167,12 @@ def ratio_cell(mix: str, seed: int) -> Cell:
     return cell(f"--objective uft --skills A:B --rows 600 --mix {mix} --lr 2.5e-4 --beta 1", seed)
 
 
-def ratio_numbers(done: Done) -> dict:
-    return {part: [interval([score_of([ratio_cell(mix, s)], done, families) for s in SEEDS])
+def ratio_numbers(done: Done, seeds: list[int]) -> dict:
+    return {part: [interval([score_of([ratio_cell(mix, s)], done, families) for s in seeds])
                    for mix in MIXES] for part, families in PARTS.items()}
 
 
-def settings_numbers(_: Done) -> dict:
+def settings_numbers(_: Done, __: list[int]) -> dict:
     """C3's search of UFT (validation, one seed): {"lr beta": mean of skills, honesty, facts}."""
     tried = claims()["C3"]["search"]["base"]["UFT (A + B)"]["tried"]
     found = {name: {part: float(np.mean([x[f] for f in families]))
@@ -202,12 +201,12 @@ def noise_cell(row: str, share: str, seed: int) -> Cell:
 NOISE_ROWS = ("SFT", "PoFT", "SFT, filter", "PoFT, filter")
 
 
-def noise_numbers(done: Done) -> dict:
-    return {row: [interval([score_of([noise_cell(row, share, s)], done) for s in SEEDS])
+def noise_numbers(done: Done, seeds: list[int]) -> dict:
+    return {row: [interval([score_of([noise_cell(row, share, s)], done) for s in seeds])
                   for share in SHARES] for row in NOISE_ROWS}
 
 
-def passes_numbers(_: Done) -> dict:
+def passes_numbers(_: Done, __: list[int]) -> dict:
     """C4's searches (validation, one seed), at the learning rate that each row chose."""
     search, out = claims()["C4"]["search"]["base"], {}
     for row in ("SFT, 40 %", "PoFT, 40 %"):
@@ -218,7 +217,7 @@ def passes_numbers(_: Done) -> dict:
     return out
 
 
-def aligned_numbers(_: Done) -> dict:
+def aligned_numbers(_: Done, __: list[int]) -> dict:
     """C4, test, first base: families of SFT, and PoFT's gain with a strong and a weak model."""
     rows = claims()["C4"]["bases"]["base"]["rows"]
     sft = rows["SFT, 40 %"]["families"]
@@ -232,38 +231,48 @@ def aligned_numbers(_: Done) -> dict:
 @dataclass(frozen=True)
 class Figure:
     picture: Callable[[dict, Path], Path]       # (its numbers, file) -> the file
-    numbers: Callable[[Done], dict] = lambda done: {}
-    cells: tuple[Cell, ...] = ()
+    numbers: Callable[[Done, list[int]], dict] = lambda done, seeds: {}
+    cells: Callable[[int], list[Cell]] = lambda seed: []        # its own cells of a seed
+    seeds: Sequence[int] = SEEDS
+    least: int = 1                      # so many seeds must be whole
+
+    def whole(self, done: Done) -> list[int]:
+        """The seeds of which every cell is there."""
+        return [s for s in self.seeds if all(c.key in done for c in self.cells(s))]
 
 
 FIGURES = {
     "paradigm": Figure(lambda numbers, file: paradigm(file)),
     "grid": Figure(draw.grid, grid_numbers,
-                   tuple(grid_cell(form, lam, gamma, s) for form in FORMS
-                         for s in GRID_SEEDS[form] for lam in LAMS for gamma in GAMMAS)),
+                   lambda s: [grid_cell(form, lam, gamma, s) for form in FORMS for lam in LAMS
+                              for gamma in GAMMAS]),
     "noisy": Figure(draw.noisy, noisy_numbers,
-                    tuple(noisy_cell(row, s, base) for s in NOISY_SEEDS for base in BASES
-                          for row in TUNED)),
+                    lambda s: [noisy_cell(row, s, base) for base in BASES for row in TUNED],
+                    NOISY_SEEDS, len(NOISY_SEEDS)),
     "cost": Figure(draw.cost, cost_numbers),
     "online": Figure(draw.online, online_numbers),
     "loss": Figure(draw.loss, loss_numbers,
-                   tuple(loss_cell(form, beta, s) for s in SEEDS for form in ("mse", "bce")
-                         for beta in BETAS)),
-    "ratio": Figure(draw.ratio, ratio_numbers,
-                    tuple(ratio_cell(mix, s) for s in SEEDS for mix in MIXES)),
+                   lambda s: [loss_cell(form, beta, s) for form in ("mse", "bce")
+                              for beta in BETAS]),
+    "ratio": Figure(draw.ratio, ratio_numbers, lambda s: [ratio_cell(mix, s) for mix in MIXES]),
     "settings": Figure(draw.settings, settings_numbers),
     "noise": Figure(draw.noise, noise_numbers,
-                    tuple(dict.fromkeys(noise_cell(row, share, s) for s in SEEDS
-                                        for share in SHARES for row in NOISE_ROWS))),
+                    lambda s: [noise_cell(row, share, s) for share in SHARES
+                               for row in NOISE_ROWS]),
     "passes": Figure(draw.passes, passes_numbers),
     "aligned": Figure(draw.aligned, aligned_numbers),
 }
 
 
 def numbers_of(names: list[str], done: Done) -> dict:
-    """papers.json: {figure: its numbers}, of the figures whose cells are all there."""
-    whole = [n for n in names if all(c.key in done for c in FIGURES[n].cells)]
-    return {n: FIGURES[n].numbers(done) for n in whole}
+    """papers.json: {figure: {"seeds": how many, "numbers": ...}}, of the figures of which enough
+    cells are there."""
+    out = {}
+    for name in names:
+        seeds = FIGURES[name].whole(done)
+        if len(seeds) >= FIGURES[name].least:
+            out[name] = {"seeds": len(seeds), "numbers": FIGURES[name].numbers(done, seeds)}
+    return out
 
 
 def page(data: dict) -> str:
@@ -274,7 +283,8 @@ def page(data: dict) -> str:
     for text in sections:
         name, _, body = text.strip().partition("\n")
         if name in data:
-            out.append(body.strip().format(n=draw.rounded(data[name]), seeds=len(SEEDS)))
+            out.append(body.strip().format(n=draw.rounded(data[name]["numbers"]),
+                                           seeds=data[name]["seeds"]))
     return "\n\n".join(out) + "\n"
 
 
@@ -288,7 +298,7 @@ class Papers:
 def main(argv=None) -> int:
     cfg, _ = config.parse(Papers, argv, "python -m lab.papers", __doc__)
     names = [choose("figure", cfg.figure, FIGURES)] if cfg.figure else list(FIGURES)
-    wanted = [c for n in names for c in FIGURES[n].cells]
+    wanted = [c for n in names for s in FIGURES[n].seeds for c in FIGURES[n].cells(s)]
     if wanted and not cfg.write:
         run_cells(wanted, FILE, cfg.workers)
     data = numbers_of(list(FIGURES), read_cells(FILE))
@@ -296,7 +306,7 @@ def main(argv=None) -> int:
     write_json(FILE.with_name("papers.json"), data)
     for name in names:
         if name in data:
-            print(FIGURES[name].picture(data[name], PICTURES / f"{name}.png"))
+            print(FIGURES[name].picture(data[name]["numbers"], PICTURES / f"{name}.png"))
     write_text(Path("docs/papers.md"), page(data))
     print("docs/papers.md")
     return 0

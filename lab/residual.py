@@ -25,6 +25,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from lab.cell import KEEP, Cell, kept_model
 from lab.cells import finished
@@ -46,6 +47,7 @@ from nanouft.data.batches import collate, encode
 from nanouft.data.rows import Row
 from nanouft.eval.probes import right_answer
 from nanouft.models.load import start_model
+from nanouft.objective import Seqs
 from nanouft.objectives import ift
 from nanouft.run import config
 from nanouft.run.storage import checksum, write_json, write_text
@@ -61,6 +63,7 @@ CHUNK = 100                             # rows of one forward
 ESTIMATES = {                           # name: the setting of IFT that reads so
     "SFT": ift.IFT(lam=0.0), "lam .2": ift.IFT(lam=0.2), "lam .5": ift.IFT(lam=0.5),
     "lam 1": ift.IFT(lam=1.0), "IFT's loss": ift.IFT(lam=0.2, gamma=0.95)}
+LAMS = sorted({hp.lam for hp in ESTIMATES.values()})
 PAPER = "lam .2"
 LIMITS = {"superiority": (0.0,), "equivalence": (-MARGIN, MARGIN)}
 ADVICE = "Run python -m lab.residual first"
@@ -168,14 +171,27 @@ def estimates(model, tok, asked: list[Row], texts: list[str]) -> dict[str, np.nd
     found: dict[str, list] = {name: [] for name in ESTIMATES}
     for i in range(0, len(data), CHUNK):
         batch = collate(data, range(i, min(i + CHUNK, len(data))), tok.pad)
+        s = batch.seqs["answer"]
+        nll = losses(model, s)
         for name, hp in ESTIMATES.items():
-            ift.forward(model, batch, hp)
-            s = batch.seqs["answer"]
-            nll = (-s.logp).masked_fill(s.mask == 0, 0)
+            paid = nll[hp.lam]
             if name == "IFT's loss":
-                nll = nll * ift.weights(nll, s, hp)
-            found[name] += (-s.sum(nll)).tolist()
+                paid = paid * ift.weights(paid, s, hp)
+            found[name] += (-s.sum(paid)).tolist()
     return {name: np.array(x) for name, x in found.items()}
+
+
+def losses(model, s: Seqs) -> dict[float, Tensor]:
+    """{lam: (B,T) nats of each token of the answers after the blend, 0 elsewhere}. It is what
+    ift.forward writes, but the guess is made once for all lam."""
+    embeds = model(s.inputs, want="embeds")                                     # (B,T,C)
+    guess = ift.own_guess(s.inputs, s.mask, model(embeds=embeds, want="argmax", at=s.places))
+    own, out = model(guess, want="embeds"), {}
+    for lam in LAMS:
+        blend = (1 - lam) * embeds + lam * own if lam else embeds               # Eq. 17
+        logp = model(embeds=blend, want="logp", targets=s.targets, at=s.places)
+        out[lam] = (-logp).masked_fill(s.mask == 0, 0)
+    return out
 
 
 def pack(values: np.ndarray, kind: type) -> str:

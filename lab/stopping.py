@@ -52,8 +52,8 @@ from nanouft.world.facts import ITEMS
 
 VERSION = 1                             # raised by hand when code changes what cells give
 SEEDS = range(3)
-STEPS, ROWS, RATE = 96, 16, 5e-4       # of a run
-BASE_STEPS, IDS = 300, 320              # of the two bases made here; ids of the byte-level BPE
+STEPS, ROWS, RATE = 64, 16, 5e-4       # of a run
+BASE_STEPS, IDS = 200, 320              # of the two bases made here; ids of the byte-level BPE
 ASKED = 100                             # prompts of a measurement
 MARGIN = 0.02                           # "as SFT": within two points of it
 TITLE = "mean p(<|end|>) after a right answer"
@@ -231,7 +231,7 @@ def measured(model: GPT, tok: Tokenizer, asked: list[Row]) -> dict:
 
 
 def jobs() -> list[Job]:
-    return [Job(place, tokens, arm, seed) for place in PLACES for seed in SEEDS
+    return [Job(place, tokens, arm, seed) for seed in SEEDS for place in PLACES
             for tokens in (8, 32) for arm in ARMS]
 
 
