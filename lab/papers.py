@@ -23,7 +23,7 @@ from lab.contrast import contrast, endpoint_score, holm
 from lab.own import Own
 from lab.papers_strip import paradigm
 from lab.study import BASES
-from lab.words import claim_verdict, common_verdict, read_template
+from lab.words import MARGIN, claim_verdict, common_verdict, read_template
 from nanouft.eval.stats import interval
 from nanouft.objectives import OBJECTIVES
 from nanouft.run import config
@@ -149,8 +149,8 @@ def first(seed: int) -> Cell:
 
 
 def loss_cell(form: str, beta: str, seed: int) -> Cell:
-    flags = (f"--objective una --data {{own}}/scores.jsonl --loss {form} --beta {beta} --lr 3e-5 "
-             "--epochs 4 --batch-size 16")
+    flags = (f"--objective una --feedback binary --data {{own}}/labels.jsonl --loss {form} "
+             f"--beta {beta} --lr 3e-5 --epochs 4 --batch-size 16")
     return cell(flags, seed, start=first(seed), own=Own(first(seed), 125, seed))
 
 
@@ -227,6 +227,69 @@ def aligned_numbers(_: Done, __: list[int]) -> dict:
                               ("weak", "PoFT, weak aligned model, 40 %"))}
 
 
+# ---- does it agree with the paper? A rule for each figure that can be asked ----------------------
+AGREES, NOT, OPEN = "agrees", "does not agree", "cannot be told"
+POINT = 0.01                            # smaller differences of a picture are not told
+
+
+def told(difference: float) -> str:
+    """Of a difference that the paper has above 0."""
+    return OPEN if abs(difference) < POINT else AGREES if difference > 0 else NOT
+
+
+def says_grid(n: dict) -> str:
+    """The paper's setting (.2, .95) above no blend and no weights, released form."""
+    at = n["released"][LAMS.index("0.2")][GAMMAS.index("0.95")]
+    return told(at - n["released"][0][0])
+
+
+def says_noisy(n: dict) -> str:
+    return {"holds": AGREES, "does not hold": NOT}.get(n["IFT released"]["verdict"], OPEN)
+
+
+def says_cost(n: dict) -> str:
+    return AGREES if n["IFT"] < n["ORPO"] < n["SFT -> DPO"] else NOT
+
+
+def says_online(n: dict) -> str:
+    """Cheaper than PPO by a tenth at least."""
+    return AGREES if n["online UNA"]["cost"] < 0.9 * n["PPO"]["cost"] else NOT
+
+
+def says_loss(n: dict) -> str:
+    """The paper's tables have both alike: here at their best beta, within two points."""
+    best = [max(mean for mean, _ in n[form].values()) for form in ("mse", "bce")]
+    return AGREES if abs(best[0] - best[1]) < MARGIN else NOT
+
+
+def says_ratio(n: dict) -> str:
+    """The smaller the share of demonstrations, the more honesty (the paper's TruthfulQA)."""
+    return told(n["honesty"][-1][0] - n["honesty"][0][0])
+
+
+def says_settings(n: dict) -> str:
+    """The smallest beta is the best, over the three parts."""
+    means = np.mean([n[part] for part in PARTS], 0)
+    return AGREES if np.unravel_index(means.argmax(), means.shape)[1] == 0 else NOT
+
+
+def says_noise(n: dict) -> str:
+    """PoFT's gain at 40 % above its gain without wrong rows."""
+    gain = [n["PoFT"][i][0] - n["SFT"][i][0] for i in (0, SHARES.index("0.4"))]
+    return told(gain[1] - gain[0])
+
+
+def says_passes(n: dict) -> str:
+    """With more passes SFT falls, PoFT does not."""
+    falls = {row: max(x.values()) - x["12"] for row, x in n.items()}
+    sft, poft = falls.values()
+    return AGREES if sft > POINT > poft else NOT
+
+
+def says_aligned(n: dict) -> str:
+    return told(n["strong"]["mean"] - n["weak"]["mean"])
+
+
 # ---- the figures ---------------------------------------------------------------------------------
 @dataclass(frozen=True)
 class Figure:
@@ -235,6 +298,7 @@ class Figure:
     cells: Callable[[int], list[Cell]] = lambda seed: []        # its own cells of a seed
     seeds: Sequence[int] = SEEDS
     least: int = 1                      # so many seeds must be whole
+    says: Callable[[dict], str] = lambda numbers: ""        # AGREES, NOT or OPEN, by a rule
 
     def whole(self, done: Done) -> list[int]:
         """The seeds of which every cell is there."""
@@ -245,33 +309,36 @@ FIGURES = {
     "paradigm": Figure(lambda numbers, file: paradigm(file)),
     "grid": Figure(draw.grid, grid_numbers,
                    lambda s: [grid_cell(form, lam, gamma, s) for form in FORMS for lam in LAMS
-                              for gamma in GAMMAS]),
+                              for gamma in GAMMAS], says=says_grid),
     "noisy": Figure(draw.noisy, noisy_numbers,
                     lambda s: [noisy_cell(row, s, base) for base in BASES for row in TUNED],
-                    NOISY_SEEDS, len(NOISY_SEEDS)),
-    "cost": Figure(draw.cost, cost_numbers),
-    "online": Figure(draw.online, online_numbers),
+                    NOISY_SEEDS, len(NOISY_SEEDS), says=says_noisy),
+    "cost": Figure(draw.cost, cost_numbers, says=says_cost),
+    "online": Figure(draw.online, online_numbers, says=says_online),
     "loss": Figure(draw.loss, loss_numbers,
                    lambda s: [loss_cell(form, beta, s) for form in ("mse", "bce")
-                              for beta in BETAS]),
-    "ratio": Figure(draw.ratio, ratio_numbers, lambda s: [ratio_cell(mix, s) for mix in MIXES]),
-    "settings": Figure(draw.settings, settings_numbers),
+                              for beta in BETAS], says=says_loss),
+    "ratio": Figure(draw.ratio, ratio_numbers, lambda s: [ratio_cell(mix, s) for mix in MIXES],
+                    says=says_ratio),
+    "settings": Figure(draw.settings, settings_numbers, says=says_settings),
     "noise": Figure(draw.noise, noise_numbers,
                     lambda s: [noise_cell(row, share, s) for share in SHARES
-                               for row in NOISE_ROWS]),
-    "passes": Figure(draw.passes, passes_numbers),
-    "aligned": Figure(draw.aligned, aligned_numbers),
+                               for row in NOISE_ROWS], says=says_noise),
+    "passes": Figure(draw.passes, passes_numbers, says=says_passes),
+    "aligned": Figure(draw.aligned, aligned_numbers, says=says_aligned),
 }
 
 
 def numbers_of(names: list[str], done: Done) -> dict:
-    """papers.json: {figure: {"seeds": how many, "numbers": ...}}, of the figures of which enough
-    cells are there."""
+    """papers.json: {figure: {"seeds": how many, "says": agrees?, "numbers": ...}}, of the figures
+    of which enough cells are there."""
     out = {}
     for name in names:
         seeds = FIGURES[name].whole(done)
         if len(seeds) >= FIGURES[name].least:
-            out[name] = {"seeds": len(seeds), "numbers": FIGURES[name].numbers(done, seeds)}
+            numbers = FIGURES[name].numbers(done, seeds)
+            out[name] = {"seeds": len(seeds), "says": FIGURES[name].says(numbers),
+                         "numbers": numbers}
     return out
 
 
@@ -284,7 +351,7 @@ def page(data: dict) -> str:
         name, _, body = text.strip().partition("\n")
         if name in data:
             out.append(body.strip().format(n=draw.rounded(data[name]["numbers"]),
-                                           seeds=data[name]["seeds"]))
+                                           says=data[name]["says"], seeds=data[name]["seeds"]))
     return "\n\n".join(out) + "\n"
 
 

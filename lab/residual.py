@@ -14,7 +14,7 @@ answers that are right. Five estimates score the right answer:
 Three questions: is the estimate right on average (and as a forecast, the Brier score)? Does it tell
 prompts that greedy decoding answers rightly (AUC)? Does it put the right answer before a wrong
 answer that the model sampled itself?
-A number of a seed is the mean over the four sizes. Intervals cover other seeds and other prompts
+A number of a seed is the mean over the sizes of which every cell is there. Intervals cover other seeds and other prompts
 (contrast.py). An AUC is a mean over prompts here: each prompt's placement value (DeLong et al.
 1988). Settings of SFT are those of the map, chosen on validation; seeds and prompts are new.
 """
@@ -45,6 +45,7 @@ from lab.words import (
 from nanouft import world
 from nanouft.data.batches import collate, encode
 from nanouft.data.rows import Row
+from nanouft.errors import UserError
 from nanouft.eval.probes import right_answer
 from nanouft.models.load import start_model
 from nanouft.objective import Seqs
@@ -118,6 +119,10 @@ class Job:
 
     def __str__(self) -> str:
         return f"SFT on {self.rows}, seed {self.seed}, {self.base}"
+
+
+def jobs(rows: int) -> list[Job]:
+    return [Job(base, rows, seed) for base in BASES for seed in SEEDS]
 
 
 def prompts() -> list[Row]:
@@ -231,7 +236,8 @@ def measure(name: str, estimate: str, cell: dict) -> np.ndarray:
 
 def table_of(name: str, estimate: str, cells: dict[tuple[int, int], dict]) -> np.ndarray:
     """(S,P): seed by seed, the mean over the sizes of data. cells: {(rows, seed): cell}."""
-    return np.stack([np.mean([measure(name, estimate, cells[n, seed]) for n in PASSES], 0)
+    sizes = dict.fromkeys(n for n, _ in cells)
+    return np.stack([np.mean([measure(name, estimate, cells[n, seed]) for n in sizes], 0)
                      for seed in SEEDS])
 
 
@@ -243,9 +249,12 @@ def groups() -> np.ndarray:
 
 
 def judged(done: dict[str, dict]) -> dict:
-    """C7.json's object."""
-    found = {base: {(n, seed): results_of([Job(base, n, seed)], done, ADVICE)[0]
-                    for n in PASSES for seed in SEEDS} for base in BASES}
+    """C7.json's object, from the sizes of data of which every cell is there."""
+    sizes = [n for n in PASSES if all(job.key in done for job in jobs(n))]
+    if not sizes:
+        results_of(jobs(30), done, ADVICE)
+    found = {base: {(n, seed): done[Job(base, n, seed).key] for n in sizes for seed in SEEDS}
+             for base in BASES}
     same, out = [groups()], []
 
     def gap(c: Contrast, base: str) -> np.ndarray:
@@ -270,7 +279,7 @@ def judged(done: dict[str, dict]) -> dict:
     for c in out:
         c["verdict"] = common_verdict([b["verdict"] for b in c["bases"].values()])
     return {"claim": "C7: the temporal residual estimates better than SFT what the model can "
-                     "answer", "seeds": list(SEEDS), "prompts": PROMPT_SEED, "margin": MARGIN,
+                     "answer", "seeds": list(SEEDS), "sizes": sizes, "prompts": PROMPT_SEED, "margin": MARGIN,
             "levels": levels(found), "contrasts": out}
 
 
@@ -278,7 +287,7 @@ def levels(found: dict[str, dict]) -> dict:
     """{base: {rows: {truth, estimates, auc, order}}}, means over seeds."""
     out: dict = {}
     for base, cells in found.items():
-        for n in PASSES:
+        for n in dict.fromkeys(n for n, _ in cells):
             mine = [cells[n, seed] for seed in SEEDS]
             truth = np.mean([unpack(c["right"], np.uint8).mean() / SAMPLES for c in mine])
             there = out.setdefault(base, {})[str(n)] = {
@@ -311,6 +320,7 @@ def page(data: dict) -> str:
         tables += [f"## Base `{base}`", "", *markdown_table(titles, rows), ""]
     return read_template("C7.md")[0].format(
         seeds=len(data["seeds"]), prompts=ITEMS * len(FAMILIES), samples=SAMPLES,
+        sizes=", ".join(f"{n:,}" for n in data["sizes"]),
         contrasts="\n".join(contrasts), tables="\n".join(tables).rstrip())
 
 
@@ -330,6 +340,7 @@ def write(folder: Path, data: dict) -> list[Path]:
 
 @dataclass
 class Residual:
+    rows: int = 0                   # only SFT models on so many demonstrations [all four sizes]
     write: bool = False             # from finished cells; no training
     workers: int = 1                # processes of one thread each
     out: str = "docs/results"       # folder of C7.jsonl, C7.json, C7.md and C7.png
@@ -338,10 +349,12 @@ class Residual:
 def main(argv=None) -> int:
     cfg, _ = config.parse(Residual, argv, "python -m lab.residual", __doc__)
     file = Path(cfg.out) / "C7.jsonl"
-    jobs = [Job(base, n, seed) for n in PASSES for base in BASES for seed in SEEDS]
+    if cfg.rows and cfg.rows not in PASSES:
+        raise UserError(f"--rows {cfg.rows}: give one of {', '.join(map(str, PASSES))}")
     if not cfg.write:
+        wanted = [job for n in PASSES if cfg.rows in (0, n) for job in jobs(n)]
         with open_store(file) as store:
-            run_missing(jobs, store, cfg.workers, run_job)
+            run_missing(wanted, store, cfg.workers, run_job)
     print(*write(Path(cfg.out), judged(read_lines(file))), sep="\n")
     return 0
 
