@@ -14,9 +14,10 @@ answers that are right. Five estimates score the right answer:
 Three questions: is the estimate right on average (and as a forecast, the Brier score)? Does it tell
 prompts that greedy decoding answers rightly (AUC)? Does it put the right answer before a wrong
 answer that the model sampled itself?
-A number of a seed is the mean over the sizes of which every cell is there. Intervals cover other seeds and other prompts
-(contrast.py). An AUC is a mean over prompts here: each prompt's placement value (DeLong et al.
-1988). Settings of SFT are those of the map, chosen on validation; seeds and prompts are new.
+A number of a seed is the mean over the sizes of which every cell is there. Intervals cover other
+seeds and other prompts (contrast.py). An AUC is a mean over prompts here: each prompt's placement
+value (DeLong et al. 1988). Settings of SFT are those of the map, chosen on validation; seeds and
+prompts are new.
 """
 import base64
 import sys
@@ -27,6 +28,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from frozen_lake.demos import gold
+from frozen_lake.lake import make_lake
+from frozen_lake.learn import learn, method, task_of
+from frozen_lake.planning import success
+from frozen_lake.policies import start_policy
 from lab.cell import KEEP, Cell, kept_model
 from lab.cells import finished
 from lab.contrast import holm, two_way
@@ -279,8 +285,9 @@ def judged(done: dict[str, dict]) -> dict:
     for c in out:
         c["verdict"] = common_verdict([b["verdict"] for b in c["bases"].values()])
     return {"claim": "C7: the temporal residual estimates better than SFT what the model can "
-                     "answer", "seeds": list(SEEDS), "sizes": sizes, "prompts": PROMPT_SEED, "margin": MARGIN,
-            "levels": levels(found), "contrasts": out}
+                     "answer", "seeds": list(SEEDS), "sizes": sizes,
+            "prompts": PROMPT_SEED, "margin": MARGIN, "levels": levels(found),
+            "lake": lake_estimates(), "contrasts": out}
 
 
 def levels(found: dict[str, dict]) -> dict:
@@ -303,6 +310,33 @@ def levels(found: dict[str, dict]) -> dict:
     return out
 
 
+# ---- the same question on the lake, where all is exact -------------------------------------------
+def lake_estimates(updates: int = 10) -> dict[str, float]:
+    """A walker who used to take the detour has learnt from the demonstrator. Chances that all its
+    moves are the demonstrator's: `walks`, on its own walk (exact); SFT and lam ..., each move made
+    from the demonstrator's cell, or from its blend with the cell where the walker's likeliest move
+    would have led. arrives: on any path."""
+    lake = make_lake("twoway5")
+    task, path = task_of(lake, 1), gold(lake)
+    start = start_policy("table", "presub", task, [0])
+    policy = learn(task, start, method("sft"), steps=updates, lr=2e-2).policies[-1][0]     # (S,4)
+
+    def chance(lam: float) -> float:
+        product, ghost = 1.0, lake.start
+        for cell, move in path:
+            logits = (1 - lam) * policy[cell].log() + lam * policy[ghost].log()
+            product *= float(logits.softmax(-1)[move])
+            ghost = int(lake.step[cell, policy[cell].argmax()])
+        return product
+    there, own = lake.start, 1.0            # it walks by itself, as long as its moves are right
+    for _, move in path:
+        own *= float(policy[there, move])
+        there = int(lake.step[there, move])
+    return {"walks": round(own, 6), **{name: round(chance(hp.lam), 6) for name, hp in
+            ESTIMATES.items() if name != "IFT's loss"},
+            "arrives": round(float(success(lake, policy)[lake.start]), 6)}
+
+
 # ---- what is written -----------------------------------------------------------------------------
 def page(data: dict) -> str:
     """C7.md from C7.json's object."""
@@ -318,7 +352,14 @@ def page(data: dict) -> str:
                 for n, x in sizes.items()]
         titles = ["demonstrations", "truth", *ESTIMATES, *(f"AUC {e}" for e in ESTIMATES)]
         tables += [f"## Base `{base}`", "", *markdown_table(titles, rows), ""]
+    said = {c["text"]: (" and ".join(format_gain(b["mean"], b["half"])
+                                     for b in c["bases"].values()), c["verdict"])
+            for c in data["contrasts"]}
+    (sft, above), (_, equal), _, auc, _, order = list(said.values())[:6]
+    full = said["Order: lam 1 is better than SFT"]
     return read_template("C7.md")[0].format(
+        sft=sft, above=above, equal=equal, auc=auc[0], auc_word=auc[1], order=order[0],
+        order_word=order[1], order_1=full[0], order_1_word=full[1],
         seeds=len(data["seeds"]), prompts=ITEMS * len(FAMILIES), samples=SAMPLES,
         sizes=", ".join(f"{n:,}" for n in data["sizes"]),
         contrasts="\n".join(contrasts), tables="\n".join(tables).rstrip())

@@ -283,8 +283,8 @@ assert sum(could["reverse"]) == 0, "no ghost of a reversal is right"
 # - **The estimate.** SFT's estimate is not too high. For a whole answer the chances multiply to
 #   exactly the chance that the model says it (the *chain rule*): a sample reaches the second word
 #   only through a right first one. On the lake the two are equal to the last digit, and arriving is
-#   even likelier, because other paths arrive, too. The blend says *less* than the truth. Over 40
-#   models the same is seen (claim C7, `python -m lab.residual`).
+#   even likelier, because other paths arrive, too. The full blend says *less* than the truth. In
+#   claim C7 (`python -m lab.residual`) more models say the same.
 #
 # One base, one seed, one short run: this is a mechanism. Whether IFT helps is another question:
 # lesson 17, and `docs/ift_help.md`.
