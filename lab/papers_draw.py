@@ -62,8 +62,8 @@ def grid(n: dict, file: Path) -> Path:
 
 def noisy(n: dict, file: Path) -> Path:
     from lab.pictures import interval_picture
-    rows = [(f"{row}:\nnoisy lambda minus plain", [(b["mean"], b["half"], b["verdict"])
-             for b in x["bases"].values()], (0.0,)) for row, x in n.items()]
+    rows = [("IFT released: noisy\nminus plain lambda", [(b["mean"], b["half"], b["verdict"])
+             for b in n["bases"].values()], (0.0,))]
     return interval_picture({"IFT, Table 7: noisy lambda (.5)": rows}, file)
 
 
