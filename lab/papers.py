@@ -60,19 +60,17 @@ def comparison() -> dict:
 
 # ---- IFT: lambda and gamma -----------------------------------------------------------------------
 LAMS, GAMMAS = ("0", "0.2", "0.5", "0.8", "1"), ("0", "0.5", "0.8", "0.95", "1")
-FORMS = {"released": "--variant released", "detached": "--variant detached"}
 
-
-def grid_cell(form: str, lam: str, gamma: str, seed: int) -> Cell:
+def grid_cell(lam: str, gamma: str, seed: int) -> Cell:
     """The release's schedule: lam rises from 0 over the warm-up."""
     ramp = "" if lam == "0" else " --lam-min 0"
-    return cell(f"--objective ift {FORMS[form]} --lam {lam} --gamma {gamma}{ramp} --rows 300 "
+    return cell(f"--objective ift --variant released --lam {lam} --gamma {gamma}{ramp} --rows 300 "
                 "--epochs 3 --batch-size 16 --lr 2.5e-4", seed)
 
 
 def grid_numbers(done: Done, seeds: list[int]) -> dict:
-    return {form: [[score_of([grid_cell(form, lam, gamma, s) for s in seeds], done)
-                    for gamma in GAMMAS] for lam in LAMS] for form in FORMS}
+    return {"released": [[score_of([grid_cell(lam, gamma, s) for s in seeds], done)
+                          for gamma in GAMMAS] for lam in LAMS]}
 
 
 # ---- IFT, Table 7: noisy lambda; the one claim of this page --------------------------------------
@@ -179,8 +177,8 @@ def noise_cell(row: str, share: str, seed: int) -> Cell:
     kept = 1 - float(share) if "filter" in row else 1.0
     keep = f" --keep {kept:g}" if kept < 1 else ""
     rate = POFT_TUNED if objective == "poft" else SFT_TUNED
-    return cell(f"--objective {objective} --noise {share}{keep} {rate} --epochs {3 / kept:.4g}",
-                seed)
+    return cell(f"--objective {objective} --rows 510 --noise {share}{keep} {rate} "
+                f"--epochs {3 / kept:.4g}", seed)
 
 
 NOISE_ROWS = ("SFT", "PoFT", "SFT, filter", "PoFT, filter")
@@ -293,10 +291,11 @@ class Figure:
 FIGURES = {
     "paradigm": Figure(lambda numbers, file: paradigm(file)),
     "grid": Figure(draw.grid, grid_numbers,
-                   lambda s: [grid_cell(form, lam, gamma, s) for form in FORMS for lam in LAMS
-                              for gamma in GAMMAS], says=says_grid),
+                   lambda s: [grid_cell(lam, gamma, s) for lam in LAMS for gamma in GAMMAS],
+                   says=says_grid),
     "noisy": Figure(draw.noisy, noisy_numbers,
-                    lambda s: [noisy_cell(s, base) for base in BASES], NOISY_SEEDS, len(NOISY_SEEDS), says=says_noisy),
+                    lambda s: [noisy_cell(s, base) for base in BASES], NOISY_SEEDS,
+                    len(NOISY_SEEDS), says=says_noisy),
     "cost": Figure(draw.cost, cost_numbers, says=says_cost),
     "online": Figure(draw.online, online_numbers, says=says_online),
     "loss": Figure(draw.loss, loss_numbers,
