@@ -61,6 +61,7 @@ def comparison() -> dict:
 # ---- IFT: lambda and gamma -----------------------------------------------------------------------
 LAMS, GAMMAS = ("0", "0.2", "0.5", "0.8", "1"), ("0", "0.5", "0.8", "0.95", "1")
 
+
 def grid_cell(lam: str, gamma: str, seed: int) -> Cell:
     """The release's schedule: lam rises from 0 over the warm-up."""
     ramp = "" if lam == "0" else " --lam-min 0"
