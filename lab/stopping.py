@@ -28,7 +28,7 @@ from torch import Tensor
 
 from lab.cell import KEEP
 from lab.cells import finished
-from lab.runner import open_store, read_lines, results_of, run_missing
+from lab.runner import open_store, read_lines, run_missing
 from lab.words import format_interval, markdown_table, read_template
 from nanouft import pretrain
 from nanouft.data.batches import Epochs, encode
@@ -231,21 +231,20 @@ def measured(model: GPT, tok: Tokenizer, asked: list[Row]) -> dict:
             "length": round(float(s.mask.sum(-1).mean()), 2)}
 
 
-def jobs() -> list[Job]:
-    return [Job(place, tokens, arm, seed) for seed in SEEDS for place in PLACES
-            for tokens in (8, 32) for arm in ARMS]
+def jobs(place: str, seed: int) -> list[Job]:
+    return [Job(place, tokens, arm, seed) for tokens in (8, 32) for arm in ARMS]
 
 
 # ---- from cells to words -------------------------------------------------------------------------
 def judged(done: dict[str, dict]) -> dict:
     """stopping.json: per place and length, each arm's [mean, half] of both numbers, and how far its
     p(<|end|>) is from SFT's: below (the whole interval below 0), as SFT (within two points), or
-    undecided."""
+    undecided. Places of which fewer than two seeds are whole are left out."""
     out = []
     for place in PLACES:
-        for tokens in (8, 32):
-            found = {arm: results_of([Job(place, tokens, arm, seed) for seed in SEEDS], done,
-                                     "Run python -m lab.stopping first") for arm in ARMS}
+        seeds = [s for s in SEEDS if all(job.key in done for job in jobs(place, s))]
+        for tokens in (8, 32) if len(seeds) > 1 else ():
+            found = {arm: [done[Job(place, tokens, arm, s).key] for s in seeds] for arm in ARMS}
             arms = {}
             for arm, cells in found.items():
                 gap = interval([c["end"] - r["end"] for c, r in zip(cells, found[SFT])])
@@ -253,8 +252,8 @@ def judged(done: dict[str, dict]) -> dict:
                              for name in ("end", "stops")}
                 arms[arm] |= {"minus SFT": [round(x, 6) for x in gap], "word": word(*gap)}
             out.append({"place": place, "tokens": tokens, "length": found[SFT][0]["length"],
-                        "arms": arms})
-    return {"seeds": len(SEEDS), "steps": STEPS, "rate": RATE, "margin": MARGIN, "places": out}
+                        "seeds": len(seeds), "arms": arms})
+    return {"steps": STEPS, "rate": RATE, "margin": MARGIN, "places": out}
 
 
 def word(mean: float, half: float) -> str:
@@ -264,12 +263,12 @@ def word(mean: float, half: float) -> str:
 
 
 def page(data: dict) -> str:
-    lines = [[p["place"], f"{p['length']:.0f}", *(
+    lines = [[p["place"], f"{p['length']:.0f}", p["seeds"], *(
         f"{format_interval(a['end'][0], a['end'][1], 1, 2)}; {100 * a['stops'][0]:.0f} %"
         f"{'' if arm == SFT else ': ' + a['word']}" for arm, a in p["arms"].items())]
         for p in data["places"]]
-    table = markdown_table(["place", "tokens", *ARMS], lines)
-    return read_template("stopping.md")[0].format(seeds=data["seeds"], steps=data["steps"],
+    table = markdown_table(["place", "tokens", "seeds", *ARMS], lines)
+    return read_template("stopping.md")[0].format(steps=data["steps"],
                                                   rate=data["rate"], table="\n".join(table))
 
 
@@ -311,7 +310,8 @@ def main(argv=None) -> int:
     file = Path(cfg.out) / "stopping.jsonl"
     if not cfg.write:
         with open_store(file) as store:
-            run_missing(jobs(), store, cfg.workers, run_job)
+            run_missing([job for place in PLACES for seed in SEEDS for job in jobs(place, seed)],
+                        store, cfg.workers, run_job)
     print(*write(Path(cfg.out), read_lines(file)), sep="\n")
     return 0
 
