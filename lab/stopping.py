@@ -310,7 +310,7 @@ def main(argv=None) -> int:
     file = Path(cfg.out) / "stopping.jsonl"
     if not cfg.write:
         with open_store(file) as store:
-            run_missing([job for place in PLACES for seed in SEEDS for job in jobs(place, seed)],
+            run_missing([job for seed in SEEDS for place in PLACES for job in jobs(place, seed)],
                         store, cfg.workers, run_job)
     print(*write(Path(cfg.out), read_lines(file)), sep="\n")
     return 0
