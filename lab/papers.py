@@ -190,6 +190,15 @@ def noise_numbers(done: Done, seeds: list[int]) -> dict:
                   for share in SHARES] for row in NOISE_ROWS}
 
 
+def ends_numbers(_: Done, __: list[int]) -> dict:
+    """C4, test, first base, five seeds: only the ends of the curve."""
+    rows = claims()["C4"]["bases"]["base"]["rows"]
+    score = {(name, share): rows[f"{name}, {share} %"]["score"]
+             for name in ("SFT", "PoFT") for share in (0, 40)}
+    return {"SFT": [score["SFT", 0], score["SFT", 40]], "PoFT": [score["PoFT", 0],
+            score["PoFT", 40]], "SFT, filter": rows["SFT on the likeliest, 40 %"]["score"]}
+
+
 def passes_numbers(_: Done, __: list[int]) -> dict:
     """C4's searches (validation, one seed), at the learning rate that each row chose."""
     search, out = claims()["C4"]["search"]["base"], {}
@@ -263,6 +272,11 @@ def says_noise(n: dict) -> str:
     return told(gain[1] - gain[0])
 
 
+def says_ends(n: dict) -> str:
+    gain = [n["PoFT"][i][0] - n["SFT"][i][0] for i in (0, 1)]
+    return told(gain[1] - gain[0])
+
+
 def says_passes(n: dict) -> str:
     """With more passes SFT falls, PoFT does not."""
     falls = {row: max(x.values()) - x["12"] for row, x in n.items()}
@@ -308,6 +322,7 @@ FIGURES = {
     "noise": Figure(draw.noise, noise_numbers,
                     lambda s: [noise_cell(row, share, s) for share in SHARES
                                for row in NOISE_ROWS], says=says_noise),
+    "noise_ends": Figure(draw.noise_ends, ends_numbers, says=says_ends),
     "passes": Figure(draw.passes, passes_numbers, says=says_passes),
     "aligned": Figure(draw.aligned, aligned_numbers, says=says_aligned),
 }
@@ -323,6 +338,8 @@ def numbers_of(names: list[str], done: Done) -> dict:
             numbers = FIGURES[name].numbers(done, seeds)
             out[name] = {"seeds": len(seeds), "says": FIGURES[name].says(numbers),
                          "numbers": numbers}
+    if "noise" in out:                  # the whole curve
+        out.pop("noise_ends", None)
     return out
 
 

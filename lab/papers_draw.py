@@ -131,6 +131,18 @@ def noise(n: dict, file: Path) -> Path:
     return save(fig, file)
 
 
+def noise_ends(n: dict, file: Path) -> Path:
+    fig, ax = plt.subplots(figsize=SIZE)
+    lines(ax, [0, 40], {name: n[name] for name in ("SFT", "PoFT")})
+    mean, half = (100 * x for x in n["SFT, filter"])
+    ax.errorbar([40], [mean], yerr=[half], fmt=MARKS[2], color=LINES[2], ms=9, lw=2.2, capsize=3,
+                label="SFT on the likeliest 60 %")
+    ax.legend(frameon=False, loc="lower left")
+    ax.set(xlabel="wrong demonstrations, %", ylabel="score, %", xticks=[0, 40], xlim=(-3, 43),
+           title="PoFT, and a filter by the same aligned model")
+    return save(fig, file)
+
+
 def passes(n: dict, file: Path) -> Path:
     fig, ax = plt.subplots(figsize=SIZE)
     for k, (row, x) in enumerate(n.items()):

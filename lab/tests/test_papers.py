@@ -32,7 +32,7 @@ def test_each_figure_of_the_page_has_its_picture_its_command_and_its_word():
         assert f"`python -m lab.papers --figure {name}`" in text
         if name not in ("paradigm", "noisy"):
             assert f"**{DATA[name]['says']}**" in text
-            assert "icture" in text or name in ("cost", "aligned")
+            assert "icture" in text or name in ("cost", "noise_ends", "aligned")
 
 
 # ---- without lab's code --------------------------------------------------------------------------
@@ -82,6 +82,9 @@ def test_figures_of_other_studies_recomputed():
     smallest = min((s.split()[1] for s in tried), key=float)
     assert (DATA["settings"]["says"] == "agrees") == (best.split()[1] == smallest)
     rows = claims["C4"]["bases"]["base"]["rows"]
+    gain = [rows[f"PoFT, {x} %"]["score"][0] - rows[f"SFT, {x} %"]["score"][0] for x in (0, 40)]
+    if "noise_ends" in DATA:
+        assert DATA["noise_ends"]["says"] == told(gain[1] - gain[0])
     strong, weak = (rows[r]["score"][0] - rows["SFT, 40 %"]["score"][0]
                     for r in ("PoFT, 40 %", "PoFT, weak aligned model, 40 %"))
     assert DATA["aligned"]["says"] == told(strong - weak)
