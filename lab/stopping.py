@@ -10,7 +10,8 @@ and the easy one is <|end|>. If this is the cause, then
     last weight constant    the same, but no gradient through the weight of the last token;
     detached            no gradient through any weight (the default of `--objective ift`);
     plain end           released on all tokens but <|end|>, SFT's loss on <|end|>
-must keep it as SFT does. The last but two are no flags of `train`: they live here.
+must keep it as SFT does. That was predicted; docs/results/stopping.md says what came of it. "Last
+weight constant" and "plain end" are no flags of `train`: they live here.
 Places: NanoWorld's words with the shipped base; a byte-level BPE with 320 ids of the same corpus,
 where a word is two or three tokens, with a base of its own; a Llama of one million parameters
 through nanouft/hf. Answers of about 8 and 32 tokens ("Name some things. End on fox." -> "bee saw
