@@ -6,6 +6,9 @@ It is a project of its own in the checkout: README.md beside this file says how 
     python -m lab.claims            the papers' claims as fixed contrasts over seeds and bases
     python -m lab.lake_study        claim C5 on random Frozen Lakes
     python -m lab.thinking          claim C8: where does thinking spread?
+    python -m lab.papers            the papers' figures in miniature: docs/papers.md
+    python -m lab.residual          claim C7: is the temporal residual a better estimate?
+    python -m lab.stopping          why released IFT unlearns stopping, in three places
     python -m lab.map               which method when: demonstrations, judged answers, a reward
     python -m lab.overoptimise      exact score against learnt reward, best-of-n and PPO
     python -m lab.gallery           what went wrong? fifteen runs, each with one mistake

@@ -50,6 +50,12 @@ from nanouft import world
 from nanouft.data.batches import collate, encode
 from nanouft.models.load import start_model
 from nanouft.objectives import OBJECTIVES, ift
+from nanouft.sampling import answer_rows, stops
+from frozen_lake.demos import gold
+from frozen_lake.lake import make_lake
+from frozen_lake.learn import learn as learn_on_lake, method, task_of
+from frozen_lake.planning import success
+from frozen_lake.policies import start_policy
 import draw
 import torch
 
@@ -100,11 +106,11 @@ print(tok.decode(of_base["reverse"][0][0, first]))
 #   changes nothing**.
 
 # %%
-def nll(s, lam: float):
-    """(B,T) nats: the base's loss of each target when it reads the blend."""
-    guess, _ = guesses(base, s)
-    blend = (1 - lam) * base(s.inputs, want="embeds") + lam * base(guess, want="embeds")
-    return -base(embeds=blend, want="logp", targets=s.targets, at=s.mask.bool()).detach()
+def nll(s, lam: float, model=base):
+    """(B,T) nats: the model's loss of each target when it reads the blend."""
+    guess, _ = guesses(model, s)
+    blend = (1 - lam) * model(s.inputs, want="embeds") + lam * model(guess, want="embeds")
+    return -model(embeds=blend, want="logp", targets=s.targets, at=s.mask.bool()).detach()
 
 
 for f, s in tests.items():
@@ -130,8 +136,8 @@ for f, s in tests.items():
 # a mistake. If it is, the ghost was no mistake at all.
 
 # %%
-def learn(name: str, **hp) -> list[dict]:
-    """Before and after each step: {family: (guess, ghost)}."""
+def learn(name: str, **hp):
+    """Before and after each step {family: (guess, ghost)}, and the trained model."""
     objective = OBJECTIVES[name]
     seen = []
     hp = objective.hp(**hp)
@@ -145,7 +151,7 @@ def learn(name: str, **hp) -> list[dict]:
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    return seen
+    return seen, model
 
 
 def also_right(f: str, r: int, place: int) -> bool:
@@ -159,7 +165,9 @@ def percent_of_words(f: str, ghost) -> float:
     return 100 * ghost.sum().item() / sum(map(len, words[f]))
 
 
-runs = {"IFT": learn("ift", gamma=0), "SFT": learn("sft", reduction="sequence")}
+runs, models = {}, {}
+runs["IFT"], models["IFT"] = learn("ift", gamma=0)
+runs["SFT"], models["SFT"] = learn("sft", reduction="sequence")
 ghosts = {}                     # (family, name) -> per cent of the words, step by step
 could = {}                      # family -> for each ghost of the base: would it be right, too?
 for f in FAMILIES:
@@ -170,6 +178,57 @@ for f in FAMILIES:
         print(f"{f}, {name}: {share[0]:.0f} % ghosts "
               f"({sum(could[f])} of {len(could[f])} right, too), then {share[-1]:.0f} %")
 
+# %% [markdown]
+# ## Is the blend a better estimate?
+# The paper gives a reason for the blend. SFT scores each word after the **true** words before it.
+# So, it says, SFT *overestimates* what the model can do alone, and the blend estimates better. Here
+# we can check. We ask the SFT model for reversals, 16 samples each. The **truth** is the share of
+# right samples. The **estimate** is the chance that the model gives to the whole right answer:
+# multiply the chances of its words, after the true words ($\lambda=0$) or after the blend. Is the
+# estimate of SFT too high? Say what you think before you run.
+#
+# Beside it stands the lake of lesson 04, where everything is exact. A walker who used to take the
+# detour has learnt for ten updates. How likely does it walk the demonstrator's path?
+
+# %%
+LAMS = (0, 0.2, 0.5, 1)
+solver = models["SFT"]
+asked = [row for row in rows["reverse"] for _ in range(16)]
+samples = answer_rows(solver, tok, asked, temperature=1.0, seed=0)
+is_right = [stops(a, tok) and world.score(row.prompt[0].text, tok.decode(a.ids).strip()) == 1
+            for row, a in zip(asked, samples)]
+words_say = [-nll(tests["reverse"], lam, solver).sum(1) for lam in LAMS]     # log of a chance
+estimates = {"reversals": [100 * sum(is_right) / len(is_right)]
+             + [100 * x.exp().mean().item() for x in words_say]}
+
+lake = make_lake("twoway5")
+task = task_of(lake, 1)
+walker = start_policy("table", "presub", task, [0])
+policy = learn_on_lake(task, walker, method("sft"), steps=10, lr=2e-2).policies[-1][0]      # (S,4)
+
+
+def chance_of_path(lam: float) -> float:
+    """Per cent: all moves of the demonstrator, each made from the blend of its cell and of the cell
+    where the walker's likeliest move would have led."""
+    chance, ghost = 100.0, lake.start
+    for cell, move in gold(lake):
+        logits = (1 - lam) * policy[cell].log() + lam * policy[ghost].log()
+        chance *= logits.softmax(-1)[move].item()
+        ghost = int(lake.step[cell, policy[cell].argmax()])
+    return chance
+
+
+arrives = 100 * success(lake, policy)[lake.start].item()
+exact = chance_of_path(0)           # own walk and demonstrator's path share every cell up to there
+estimates["lake"] = [exact] + [chance_of_path(lam) for lam in LAMS]
+for name, (truth, *said) in estimates.items():
+    print(f"{name}: truth {truth:.1f} %; estimates at lam 0, 0.2, 0.5, 1:",
+          *[f"{x:.1f}" for x in said])
+print(f"the walker arrives, on any path: {arrives:.1f} %")
+assert abs(estimates["reversals"][0] - estimates["reversals"][1]) < 5, "SFT's estimate is right"
+assert exact < arrives, "the chance of one right path is no overestimate of arriving"
+assert all(said[1] >= said[-1] for said in estimates.values()), "the full blend says less"
+
 # %%
 def guessed(step: int, f: str, place: int) -> str:
     """IFT's guess in the first answer of a family; a cross says that it is a ghost."""
@@ -179,14 +238,19 @@ def guessed(step: int, f: str, place: int) -> str:
 
 
 columns = [(f, place) for f in FAMILIES for place in words[f][0]]
-truth = [tok.decode([int(tests[f].inputs[0, place])]).strip() for f, place in columns]
+true_words = [tok.decode([int(tests[f].inputs[0, place])]).strip() for f, place in columns]
 steps = (0, STEPS // 10, STEPS // 5, STEPS // 2, STEPS)
 table = {f"step {step}": [guessed(step, f, place) for f, place in columns] for step in steps}
-# Seen: A table of the model's guesses at five steps; below, the share of ghosts over the steps.
-fig, (top, bottom) = draw.panels(2, 1, height_ratios=(6, 5))
-draw.table(top, truth, table, "first line: a reversal, then a list; below: guesses (× ghost)")
+# Seen: Guesses at five steps; below, the share of ghosts over the steps, and truth and estimates.
+fig, ax = draw.panels([["table", "table"], ["ghosts", "estimates"]], height_ratios=(6, 6),
+                      width_ratios=(6, 5))
+draw.table(ax["table"], true_words, table,
+           "first line: a reversal, then a list; below: guesses (× ghost)")
 curves = {f"{f}, {name}": share for (f, name), share in ghosts.items()}
-draw.lines(bottom, range(STEPS + 1), curves, "ghosts (% of the words)", "step", ylim=(0, None))
+draw.lines(ax["ghosts"], range(STEPS + 1), curves, "ghosts (% of the words)", "step",
+           ylim=(0, None))
+draw.bars(ax["estimates"], estimates, ["truth", "SFT", "lam .2", "lam .5", "lam 1"],
+          "chance of the right answer (%)", top=None, size=15)
 lesson.picture(fig, BREAK=(BREAK, False))
 
 # %% [markdown]
@@ -216,6 +280,11 @@ assert sum(could["reverse"]) == 0, "no ghost of a reversal is right"
 # - **The lines of SFT.** SFT loses its ghosts, too. The share of ghosts is 1 minus the accuracy of
 #   the guess for the next word, and any training lowers it. IFT *reads* the ghosts, but that is not
 #   why they disappear.
+# - **The estimate.** SFT's estimate is not too high. For a whole answer the chances multiply to
+#   exactly the chance that the model says it (the *chain rule*): a sample reaches the second word
+#   only through a right first one. On the lake the two are equal to the last digit, and arriving is
+#   even likelier, because other paths arrive, too. The full blend says *less* than the truth. In
+#   claim C7 (`python -m lab.residual`) more models say the same.
 #
 # One base, one seed, one short run: this is a mechanism. Whether IFT helps is another question:
 # lesson 17, and `docs/claims.md`.

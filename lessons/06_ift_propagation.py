@@ -254,6 +254,11 @@ for name in ("released", "released, after SFT"):
 #   flows through them. With detached weights the gradient at $b=0$ is (+1, 0). The second is the
 #   division by the mean: without it, the derivative by $b$ is $\gamma a+2b$, which is never
 #   negative.
+# - **The gradient through the weights is intended.** The first author wrote so: it is part of the
+#   objective, not only a constraint (issue 2 of the repository TsinghuaC3I/Intuitive-Fine-Tuning).
+#   The same answer says that the discount was tuned for sequences of 1,024 tokens. (Issue 1 there
+#   corrects a slip in the appendix's listing.) So this is no error of their code. It is a choice,
+#   and you have seen what it can cost where an easy token follows hard ones.
 # - **Other settings, other shares.** In lesson 00 the released model stops in all lists. With the
 #   settings of `train` it stops in about half of them, and here in none. The learning rate, the
 #   steps and the data differ:

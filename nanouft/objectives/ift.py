@@ -20,13 +20,14 @@ SFT trains on the demonstrator's states only. IFT changes two things, each with 
    released is the published code, exactly. algorithm1 is the paper's algorithm as printed, eq21 the
    paper's Eq. 21. detached (the default) and eq21_mean1 (on SFT's scale) are ours.
 
-Trap: the released weights are NOT constants, gradient flows through them. Then the loss can pay the
-model for making an easy token after a hard one LESS likely, typically <|end|> (the gradient on two
-tokens is (+1, -1); lesson 06). --detach makes the weights of released and algorithm1 constants;
-"detached" is short for "released --detach".
+Trap: the released weights are NOT constants, gradient flows through them. That is intended: "part
+of the objective, not only a constraint" (TsinghuaC3I/Intuitive-Fine-Tuning, issue 2; issue 1 mends
+the appendix's listing). But then the loss can pay the model for making an easy token after a hard
+one LESS likely, typically <|end|> (the gradient on two tokens is (+1, -1); lesson 06). --detach
+makes the weights of released and algorithm1 constants; "detached" is short for "released --detach".
 Why is it the default? It is as good as SFT (+0.0 and +0.1 points on two bases), the released form
-is not (-4.3 and -4.3; docs/claims.md, C1). With constant weights the model stops, and both of the
-paper's ideas remain.
+is not (-4.3 and -4.3; docs/claims.md, C1). With constant weights no right token is pushed down, and
+both of the paper's ideas remain.
 
 Needs demonstrations. Costs one more forward than SFT. lam = 0 and gamma = 0 give sequence-mean SFT
 (but the token embedding learns from the output side only).

@@ -1,0 +1,384 @@
+"""The figures of the papers, in miniature: docs/papers.md, one picture each.
+
+    python -m lab.papers                    # trains what is missing, then the page; resumable
+    python -m lab.papers --figure noise     # one figure
+    python -m lab.papers --write            # pictures and page from finished cells
+
+A figure is made of cells: new ones (docs/results/papers/cells.jsonl), or those of the claims and of
+the comparison. Most figures are pictures, not claims: three seeds on the first base, settings of
+the claims, nothing tuned. Only `noisy` has a verdict; its contrast was fixed before its cells.
+Figures whose cells are not all there are left out of the page.
+"""
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from lab import papers_draw as draw
+from lab.cell import Cell
+from lab.cells import read_cells, run_cells
+from lab.contrast import contrast, endpoint_score
+from lab.own import Own
+from lab.papers_strip import paradigm
+from lab.study import BASES
+from lab.words import MARGIN, claim_verdict, common_verdict, read_template
+from nanouft.eval.stats import interval
+from nanouft.objectives import OBJECTIVES
+from nanouft.run import config
+from nanouft.run.storage import read_json, write_json, write_text
+from nanouft.run.words import choose
+from nanouft.world import GROUP_A
+
+RESULTS, PICTURES = Path("docs/results"), Path("docs/papers")
+FILE = RESULTS / "papers" / "cells.jsonl"
+SEEDS, PROMPTS = (500, 501, 502), 4     # of the pictures; the claims' own seeds and prompts
+Done = dict[str, dict]
+SKILLS = tuple(f for f in GROUP_A)
+PARTS = {"skills": SKILLS, "honesty": ("truth", "unknown"), "facts": ("fact",)}
+
+
+def cell(flags: str, seed: int, start: Cell | str = "base", **more) -> Cell:
+    """Of a picture: 60 prompts a family."""
+    return Cell(tuple(flags.split()), seed, start, **{"items": 60, "prompts": PROMPTS, **more})
+
+
+def score_of(cells: list[Cell], done: Done, parts=None) -> float:
+    """Mean over cells; parts: families of one part."""
+    return float(np.mean([endpoint_score(done[c.key], (parts,)) if parts
+                          else endpoint_score(done[c.key]) for c in cells]))
+
+
+def claims() -> dict:
+    return read_json(RESULTS / "claims" / "results.json")["claims"]
+
+
+def comparison() -> dict:
+    return read_json(RESULTS / "compare" / "results.json")["rows"]
+
+
+# ---- IFT: lambda and gamma -----------------------------------------------------------------------
+LAMS, GAMMAS = ("0", "0.2", "0.5", "0.8", "1"), ("0", "0.5", "0.8", "0.95", "1")
+
+
+def grid_cell(lam: str, gamma: str, seed: int) -> Cell:
+    """The release's schedule: lam rises from 0 over the warm-up."""
+    ramp = "" if lam == "0" else " --lam-min 0"
+    return cell(f"--objective ift --variant released --lam {lam} --gamma {gamma}{ramp} --rows 300 "
+                "--epochs 3 --batch-size 16 --lr 2.5e-4", seed)
+
+
+def grid_numbers(done: Done, seeds: list[int]) -> dict:
+    return {"released": [[score_of([grid_cell(lam, gamma, s) for s in seeds], done)
+                          for gamma in GAMMAS] for lam in LAMS]}
+
+
+# ---- IFT, Table 7: noisy lambda; the one claim of this page --------------------------------------
+# IFT's row of C1 at its own settings; what is new is --lam-noise .5. One preset contrast.
+RELEASED, TUNED = "IFT released", "--lr 6.3e-5 --batch-size 16"
+NOISY_SEEDS = range(500, 505)
+
+
+def noisy_cell(seed: int, base: str) -> Cell:
+    return cell(f"--objective ift --variant released --lam-noise 0.5 {TUNED}", seed, base,
+                items=100, each=True)
+
+
+def noisy_numbers(done: Done, _: list[int]) -> dict:
+    old, bases = read_cells(RESULTS / "claims" / "cells.jsonl"), {}
+    for base in BASES:
+        plain = [old[key] for key in claims()["C1"]["bases"][base]["rows"][RELEASED]["keys"]]
+        noisy = [done[noisy_cell(seed, base).key] for seed in NOISY_SEEDS]
+        assert TUNED in plain[0]["flags"] and plain[0]["prompts"] == PROMPTS
+        mean, half = contrast(noisy, plain)
+        bases[base] = {"mean": round(mean, 6), "half": round(half, 6),
+                       "verdict": claim_verdict(mean, half, "superiority")}
+    return {"bases": bases, "verdict": common_verdict([b["verdict"] for b in bases.values()])}
+
+
+# ---- cost; online UNA against PPO ----------------------------------------------------------------
+COSTS = {"SFT": "sft", "IFT": "ift", "ORPO": "orpo", "SFT -> DPO": "sft->dpo"}
+HOURS = {"IFT": 20, "ORPO": 30, "SFT -> DPO": 40}       # as the paper says
+ONLINE = {"SFT": "sft", "PPO": "sft->ppo", "online UNA": "sft->online_una"}
+COLLAPSED = 0.05                        # below its own start by so much
+
+
+def cost_numbers(_: Done, __: list[int]) -> dict:
+    rows = comparison()
+    return {name: rows[key]["cost"]["relative"] for name, key in COSTS.items()}
+
+
+def online_numbers(_: Done, __: list[int]) -> dict:
+    rows, out = comparison(), {}
+    start = rows["sft"]["scores"]
+    for name, key in ONLINE.items():
+        scores = rows[key]["scores"]
+        method = OBJECTIVES[key.split(">")[-1]]
+        out[name] = {"scores": [scores[s] for s in sorted(scores)],
+                     "score": interval(list(scores.values())),
+                     "cost": rows[key]["cost"]["relative"],
+                     "models": 1 if name == "SFT" else 2,
+                     "value head": method.value_head,
+                     "collapsed": sum(scores[s] < start[s] - COLLAPSED for s in scores)}
+    return out
+
+
+# ---- UNA: MSE against BCE ------------------------------------------------------------------------
+BETAS = ("0.3", "1", "3")
+
+
+def first(seed: int) -> Cell:
+    return cell("--objective sft --rows 30 --batch-size 16 --lr 1.25e-4 --epochs 6", seed)
+
+
+def loss_cell(form: str, beta: str, seed: int) -> Cell:
+    flags = (f"--objective una --feedback binary --data {{own}}/labels.jsonl --loss {form} "
+             f"--beta {beta} --lr 3e-5 --epochs 4 --batch-size 16")
+    return cell(flags, seed, start=first(seed), own=Own(first(seed), 125, seed))
+
+
+def loss_numbers(done: Done, seeds: list[int]) -> dict:
+    return {form: {beta: interval([score_of([loss_cell(form, beta, s)], done) for s in seeds])
+                   for beta in BETAS} for form in ("mse", "bce")}
+
+
+# ---- UFT: the ratio of demonstrations to scored answers; learning rate x beta --------------------
+MIXES = ("7:1", "3:1", "1:1", "1:3", "1:7")
+
+
+def ratio_cell(mix: str, seed: int) -> Cell:
+    return cell(f"--objective uft --skills A:B --rows 600 --mix {mix} --lr 2.5e-4 --beta 1", seed)
+
+
+def ratio_numbers(done: Done, seeds: list[int]) -> dict:
+    return {part: [interval([score_of([ratio_cell(mix, s)], done, families) for s in seeds])
+                   for mix in MIXES] for part, families in PARTS.items()}
+
+
+def settings_numbers(_: Done, __: list[int]) -> dict:
+    """C3's search of UFT (validation, one seed): {"lr beta": mean of skills, honesty, facts}."""
+    tried = claims()["C3"]["search"]["base"]["UFT (A + B)"]["tried"]
+    found = {name: {part: float(np.mean([x[f] for f in families]))
+                    for part, families in PARTS.items()} for name, x in tried.items()}
+    rates, betas = ({n.split()[i]: None for n in found} for i in (0, 1))
+    rates, betas = (sorted(x, key=float) for x in (rates, betas))
+    return {"rates": rates, "betas": betas, **{
+        part: [[found[f"{r} {b}"][part] for b in betas] for r in rates] for part in PARTS}}
+
+
+# ---- PoFT: noise, passes, aligned models ---------------------------------------------------------
+SHARES = ("0", "0.1", "0.2", "0.4", "0.6")
+SFT_TUNED, POFT_TUNED = "--lr 1.25e-4", "--lr 2.5e-4"   # C4's, at 40 %
+
+
+def noise_cell(row: str, share: str, seed: int) -> Cell:
+    """Equal updates: fewer rows are seen more often."""
+    objective = "poft" if "PoFT" in row else "sft"
+    kept = 1 - float(share) if "filter" in row else 1.0
+    keep = f" --keep {kept:g}" if kept < 1 else ""
+    rate = POFT_TUNED if objective == "poft" else SFT_TUNED
+    return cell(f"--objective {objective} --rows 510 --noise {share}{keep} {rate} "
+                f"--epochs {3 / kept:.4g}", seed)
+
+
+NOISE_ROWS = ("SFT", "PoFT", "SFT, filter", "PoFT, filter")
+
+
+def noise_numbers(done: Done, seeds: list[int]) -> dict:
+    return {row: [interval([score_of([noise_cell(row, share, s)], done) for s in seeds])
+                  for share in SHARES] for row in NOISE_ROWS}
+
+
+def ends_numbers(_: Done, __: list[int]) -> dict:
+    """C4, test, first base, five seeds: only the ends of the curve."""
+    rows = claims()["C4"]["bases"]["base"]["rows"]
+    score = {(name, share): rows[f"{name}, {share} %"]["score"]
+             for name in ("SFT", "PoFT") for share in (0, 40)}
+    return {"SFT": [score["SFT", 0], score["SFT", 40]], "PoFT": [score["PoFT", 0],
+            score["PoFT", 40]], "SFT, filter": rows["SFT on the likeliest, 40 %"]["score"]}
+
+
+def passes_numbers(_: Done, __: list[int]) -> dict:
+    """C4's searches (validation, one seed), at the learning rate that each row chose."""
+    search, out = claims()["C4"]["search"]["base"], {}
+    for row in ("SFT, 40 %", "PoFT, 40 %"):
+        tried, rate = search[row]["tried"], search[row]["chosen"]["--lr"]
+        found = {n.split()[1]: float(np.mean(list(x.values())))
+                 for n, x in tried.items() if n.split()[0] == rate}
+        out[row] = {n: found[n] for n in sorted(found, key=float)}
+    return out
+
+
+def aligned_numbers(_: Done, __: list[int]) -> dict:
+    """C4, test, first base: families of SFT, and PoFT's gain with a strong and a weak model."""
+    rows = claims()["C4"]["bases"]["base"]["rows"]
+    sft = rows["SFT, 40 %"]["families"]
+    return {name: {f: rows[row]["families"][f] - sft[f] for f in sft}
+            | {"mean": rows[row]["score"][0] - rows["SFT, 40 %"]["score"][0]}
+            for name, row in (("strong", "PoFT, 40 %"),
+                              ("weak", "PoFT, weak aligned model, 40 %"))}
+
+
+# ---- does it agree with the paper? A rule for each figure that can be asked ----------------------
+AGREES, NOT, OPEN = "agrees", "does not agree", "cannot be told"
+POINT = 0.01                            # smaller differences of a picture are not told
+
+
+def told(difference: float) -> str:
+    """Of a difference that the paper has above 0."""
+    return OPEN if abs(difference) < POINT else AGREES if difference > 0 else NOT
+
+
+def says_grid(n: dict) -> str:
+    """The paper's setting (.2, .95) above no blend and no weights, released form."""
+    at = n["released"][LAMS.index("0.2")][GAMMAS.index("0.95")]
+    return told(at - n["released"][0][0])
+
+
+def says_noisy(n: dict) -> str:
+    return {"holds": AGREES, "does not hold": NOT}.get(n["verdict"], OPEN)
+
+
+def says_cost(n: dict) -> str:
+    return AGREES if n["IFT"] < n["ORPO"] < n["SFT -> DPO"] else NOT
+
+
+def says_online(n: dict) -> str:
+    """Cheaper than PPO by a tenth at least."""
+    return AGREES if n["online UNA"]["cost"] < 0.9 * n["PPO"]["cost"] else NOT
+
+
+def says_loss(n: dict) -> str:
+    """The paper's tables have both alike: here at their best beta, within two points."""
+    best = [max(mean for mean, _ in n[form].values()) for form in ("mse", "bce")]
+    return AGREES if abs(best[0] - best[1]) < MARGIN else NOT
+
+
+def says_ratio(n: dict) -> str:
+    """The smaller the share of demonstrations, the more honesty (the paper's TruthfulQA)."""
+    return told(n["honesty"][-1][0] - n["honesty"][0][0])
+
+
+def says_settings(n: dict) -> str:
+    """The smallest beta is the best, over the three parts."""
+    means = np.mean([n[part] for part in PARTS], 0)
+    return AGREES if np.unravel_index(means.argmax(), means.shape)[1] == 0 else NOT
+
+
+def says_noise(n: dict) -> str:
+    """PoFT's gain at 40 % above its gain without wrong rows."""
+    gain = [n["PoFT"][i][0] - n["SFT"][i][0] for i in (0, SHARES.index("0.4"))]
+    return told(gain[1] - gain[0])
+
+
+def says_ends(n: dict) -> str:
+    gain = [n["PoFT"][i][0] - n["SFT"][i][0] for i in (0, 1)]
+    return told(gain[1] - gain[0])
+
+
+def says_passes(n: dict) -> str:
+    """With more passes SFT falls, PoFT does not."""
+    falls = {row: max(x.values()) - x["12"] for row, x in n.items()}
+    sft, poft = falls.values()
+    return AGREES if sft > POINT > poft else NOT
+
+
+def says_aligned(n: dict) -> str:
+    return told(n["strong"]["mean"] - n["weak"]["mean"])
+
+
+# ---- the figures ---------------------------------------------------------------------------------
+@dataclass(frozen=True)
+class Figure:
+    picture: Callable[[dict, Path], Path]       # (its numbers, file) -> the file
+    numbers: Callable[[Done, list[int]], dict] = lambda done, seeds: {}
+    cells: Callable[[int], list[Cell]] = lambda seed: []        # its own cells of a seed
+    seeds: Sequence[int] = SEEDS
+    least: int = 1                      # so many seeds must be whole
+    says: Callable[[dict], str] = lambda numbers: ""        # AGREES, NOT or OPEN, by a rule
+
+    def whole(self, done: Done) -> list[int]:
+        """The seeds of which every cell is there."""
+        return [s for s in self.seeds if all(c.key in done for c in self.cells(s))]
+
+
+FIGURES = {
+    "paradigm": Figure(lambda numbers, file: paradigm(file)),
+    "grid": Figure(draw.grid, grid_numbers,
+                   lambda s: [grid_cell(lam, gamma, s) for lam in LAMS for gamma in GAMMAS],
+                   says=says_grid),
+    "noisy": Figure(draw.noisy, noisy_numbers,
+                    lambda s: [noisy_cell(s, base) for base in BASES], NOISY_SEEDS,
+                    len(NOISY_SEEDS), says=says_noisy),
+    "cost": Figure(draw.cost, cost_numbers, says=says_cost),
+    "online": Figure(draw.online, online_numbers, says=says_online),
+    "loss": Figure(draw.loss, loss_numbers,
+                   lambda s: [loss_cell(form, beta, s) for form in ("mse", "bce")
+                              for beta in BETAS], says=says_loss),
+    "ratio": Figure(draw.ratio, ratio_numbers, lambda s: [ratio_cell(mix, s) for mix in MIXES],
+                    says=says_ratio),
+    "settings": Figure(draw.settings, settings_numbers, says=says_settings),
+    "noise": Figure(draw.noise, noise_numbers,
+                    lambda s: [noise_cell(row, share, s) for share in SHARES
+                               for row in NOISE_ROWS], says=says_noise),
+    "noise_ends": Figure(draw.noise_ends, ends_numbers, says=says_ends),
+    "passes": Figure(draw.passes, passes_numbers, says=says_passes),
+    "aligned": Figure(draw.aligned, aligned_numbers, says=says_aligned),
+}
+
+
+def numbers_of(names: list[str], done: Done) -> dict:
+    """papers.json: {figure: {"seeds": how many, "says": agrees?, "numbers": ...}}, of the figures
+    of which enough cells are there."""
+    out = {}
+    for name in names:
+        seeds = FIGURES[name].whole(done)
+        if len(seeds) >= FIGURES[name].least:
+            numbers = FIGURES[name].numbers(done, seeds)
+            out[name] = {"seeds": len(seeds), "says": FIGURES[name].says(numbers),
+                         "numbers": numbers}
+    if "noise" in out:                  # the whole curve
+        out.pop("noise_ends", None)
+    return out
+
+
+def page(data: dict) -> str:
+    """docs/papers.md: the head, then the section of each figure that is there. A section of
+    lab/pages/papers.md begins with the name of its figure."""
+    head, *sections = read_template("papers.md")
+    out = [head.strip()]
+    for text in sections:
+        name, _, body = text.strip().partition("\n")
+        if name in data:
+            out.append(body.strip().format(n=draw.rounded(data[name]["numbers"]),
+                                           says=data[name]["says"], seeds=data[name]["seeds"]))
+    return "\n\n".join(out) + "\n"
+
+
+@dataclass
+class Papers:
+    figure: str = ""                # only this one
+    write: bool = False             # from finished cells; no training
+    workers: int = 1                # processes of one thread each
+
+
+def main(argv=None) -> int:
+    cfg, _ = config.parse(Papers, argv, "python -m lab.papers", __doc__)
+    names = [choose("figure", cfg.figure, FIGURES)] if cfg.figure else list(FIGURES)
+    wanted = [c for n in names for s in FIGURES[n].seeds for c in FIGURES[n].cells(s)]
+    if wanted and not cfg.write:
+        run_cells(wanted, FILE, cfg.workers)
+    data = numbers_of(list(FIGURES), read_cells(FILE))
+    FILE.parent.mkdir(parents=True, exist_ok=True)
+    write_json(FILE.with_name("papers.json"), data)
+    for name in names:
+        if name in data:
+            print(FIGURES[name].picture(data[name]["numbers"], PICTURES / f"{name}.png"))
+    write_text(Path("docs/papers.md"), page(data))
+    print("docs/papers.md")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(config.run(main))

@@ -1,0 +1,167 @@
+"""The pictures of docs/papers.md: numbers of a figure (papers.py) -> a file."""
+from pathlib import Path
+
+import numpy as np
+
+from nanouft.eval.plots import DOWN, GREY, LINES, UP, plt, save
+
+MARKS, STYLES = ("o", "s", "^", "D"), ("-", "--", ":", "-.")
+SIZE = (9, 4.8)
+
+
+def rounded(x):
+    """The same numbers as a page prints them: shares in percent, one digit."""
+    if isinstance(x, dict):
+        return {key: rounded(value) for key, value in x.items()}
+    if isinstance(x, (list, tuple)):
+        return [rounded(value) for value in x]
+    return Percent(x) if isinstance(x, float) else x
+
+
+class Percent(float):
+    """A share; f"{x}" and f"{x:+}" give percent with one digit, f"{x:x}" the number itself."""
+
+    def __format__(self, spec: str) -> str:
+        if spec == "x":
+            return f"{float(self):.2f}"
+        return f"{100 * self:{spec}.1f}"
+
+
+def lines(ax, x, series: dict, numbers: bool = True) -> None:
+    """series = {name: [[mean, half], ...]}, in shares; drawn in percent with intervals."""
+    for k, (name, points) in enumerate(series.items()):
+        mean, half = (100 * np.array(points).T if numbers else (100 * np.array(points), None))
+        ax.errorbar(np.array(x) + 0.0, mean, yerr=half, fmt=MARKS[k] + STYLES[k], color=LINES[k],
+                    ms=8, lw=2.2, capsize=3, label=name)
+    ax.legend(frameon=False)
+
+
+def heat(fig, ax, values, rows, columns, title: str, xlabel: str, ylabel: str) -> None:
+    """Shares as a map with the number in each place."""
+    x = 100 * np.array(values)
+    ax.imshow(x, cmap="Blues", aspect="auto", vmin=x.min() - 0.25 * (x.max() - x.min() + 1e-9))
+    for i, line in enumerate(x):
+        for j, value in enumerate(line):
+            dark = value > x.min() + 0.6 * (x.max() - x.min())
+            ax.text(j, i, f"{value:.0f}", ha="center", va="center",
+                    color="white" if dark else "black", fontsize=13)
+    ax.set_xticks(range(len(columns)), columns)
+    ax.set_yticks(range(len(rows)), rows)
+    ax.set(title=title, xlabel=xlabel, ylabel=ylabel)
+    ax.spines[:].set_visible(False)
+
+
+def grid(n: dict, file: Path) -> Path:
+    from lab.papers import GAMMAS, LAMS
+    fig, axes = plt.subplots(1, len(n), figsize=(6 * len(n), 5))
+    for ax, (form, values) in zip(np.atleast_1d(axes), n.items()):
+        heat(fig, ax, values, LAMS, GAMMAS, f"IFT, {form}: score", "gamma (propagation)",
+             "lambda (own guess)")
+    return save(fig, file)
+
+
+def noisy(n: dict, file: Path) -> Path:
+    from lab.pictures import interval_picture
+    rows = [("IFT released: noisy\nminus plain lambda", [(b["mean"], b["half"], b["verdict"])
+             for b in n["bases"].values()], (0.0,))]
+    return interval_picture({"IFT, Table 7: noisy lambda (.5)": rows}, file)
+
+
+def cost(n: dict, file: Path) -> Path:
+    from lab.papers import HOURS
+    fig, (left, right) = plt.subplots(1, 2, figsize=(11, 3.6))
+    for ax, found, title, unit in ((left, HOURS, "the paper: hours", "{:.0f}"),
+                                   (right, n, "here: FLOPs, as multiples of SFT's", "{:.2f}")):
+        names = list(n)[::-1]
+        values = [found.get(name, 0) for name in names]
+        drawn = ax.barh(names, values, color=[UP if name == "IFT" else GREY for name in names])
+        ax.bar_label(drawn, [unit.format(v) if v else "not given" for v in values], padding=4)
+        ax.set(title=title, xlim=(0, 1.2 * max(values)))
+    return save(fig, file)
+
+
+def online(n: dict, file: Path) -> Path:
+    fig, ax = plt.subplots(figsize=SIZE)
+    for k, (name, x) in enumerate(n.items()):
+        scores = 100 * np.array(x["scores"])
+        ax.plot([k] * len(scores), scores, MARKS[k], color=LINES[k], ms=10, alpha=0.8)
+        ax.plot([k - 0.18, k + 0.18], [scores.mean()] * 2, color="black", lw=2)
+    labels = [f"{name}\n{x['cost']:.2f} x SFT's FLOPs\n{x['models']} model"
+              f"{'s' * (x['models'] > 1)}{' + value head' * x['value head']}"
+              for name, x in n.items()]
+    ax.set_xticks(range(len(n)), labels)
+    ax.set(ylabel="score, %", xlim=(-0.5, len(n) - 0.5), title="each mark is a seed; line: mean")
+    return save(fig, file)
+
+
+def loss(n: dict, file: Path) -> Path:
+    fig, ax = plt.subplots(figsize=SIZE)
+    betas = list(n["mse"])
+    lines(ax, range(len(betas)), {form.upper(): [n[form][b] for b in betas] for form in n})
+    ax.set_xticks(range(len(betas)), betas)
+    ax.set(xlabel="beta", ylabel="score, %", title="UNA from the same scores: MSE or BCE")
+    return save(fig, file)
+
+
+def ratio(n: dict, file: Path) -> Path:
+    from lab.papers import MIXES
+    fig, ax = plt.subplots(figsize=SIZE)
+    lines(ax, range(len(MIXES)), n)
+    ax.set_xticks(range(len(MIXES)), MIXES)
+    ax.set(xlabel="demonstrations (A) : scored answers (B), of 600 rows", ylabel="score, %",
+           title="UFT: the ratio decides which part is learnt")
+    return save(fig, file)
+
+
+def settings(n: dict, file: Path) -> Path:
+    parts = [name for name in n if name not in ("rates", "betas")]
+    fig, axes = plt.subplots(1, len(parts), figsize=(4.9 * len(parts), 4.6), sharey=True)
+    for ax, part in zip(axes, parts):
+        heat(fig, ax, n[part], n["rates"], n["betas"], part, "beta",
+             "learning rate" if part == parts[0] else "")
+    return save(fig, file)
+
+
+def noise(n: dict, file: Path) -> Path:
+    from lab.papers import SHARES
+    fig, ax = plt.subplots(figsize=SIZE)
+    lines(ax, [100 * float(s) for s in SHARES], n)
+    ax.set(xlabel="wrong demonstrations, %", ylabel="score, %",
+           title="PoFT, and a filter by the same aligned model")
+    return save(fig, file)
+
+
+def noise_ends(n: dict, file: Path) -> Path:
+    fig, ax = plt.subplots(figsize=SIZE)
+    lines(ax, [0, 40], {name: n[name] for name in ("SFT", "PoFT")})
+    mean, half = (100 * x for x in n["SFT, filter"])
+    ax.errorbar([40], [mean], yerr=[half], fmt=MARKS[2], color=LINES[2], ms=9, lw=2.2, capsize=3,
+                label="SFT on the likeliest 60 %")
+    ax.legend(frameon=False, loc="lower left")
+    ax.set(xlabel="wrong demonstrations, %", ylabel="score, %", xticks=[0, 40], xlim=(-3, 43),
+           title="PoFT, and a filter by the same aligned model")
+    return save(fig, file)
+
+
+def passes(n: dict, file: Path) -> Path:
+    fig, ax = plt.subplots(figsize=SIZE)
+    for k, (row, x) in enumerate(n.items()):
+        ax.plot([float(e) for e in x], [100 * v for v in x.values()], MARKS[k] + STYLES[k],
+                color=LINES[k], ms=9, lw=2.2, label=row.split(",")[0])
+    ax.set(xlabel="passes over the demonstrations, 40 % of them wrong", ylabel="score, %",
+           xticks=[1, 3, 6, 12], title="one run for each number of passes")
+    ax.legend(frameon=False)
+    return save(fig, file)
+
+
+def aligned(n: dict, file: Path) -> Path:
+    fig, ax = plt.subplots(figsize=(11, 4.8))
+    names = list(n["strong"])
+    for k, (kind, colour, hatch) in enumerate((("strong", UP, ""), ("weak", DOWN, "//"))):
+        ax.bar(np.arange(len(names)) + 0.4 * k - 0.2, [100 * n[kind][f] for f in names], 0.38,
+               color=colour, hatch=hatch, ec="white", label=f"{kind} aligned model")
+    ax.axhline(0, color="black", lw=0.8)
+    ax.set_xticks(range(len(names)), [name.replace("_", "\n") for name in names])
+    ax.set(ylabel="PoFT minus SFT, points", title="40 % wrong demonstrations, by family")
+    ax.legend(frameon=False)
+    return save(fig, file)

@@ -1,0 +1,71 @@
+"""Why released IFT unlearns stopping: the five losses, and the committed figures a second time."""
+import json
+
+import numpy as np
+import pytest
+import torch
+from house import ROOT
+
+from lab import stopping
+from lab.stopping import ARMS
+from nanouft.data.batches import collate, encode
+from nanouft.data.tokenizer import nano
+from nanouft.objective import pushes
+from nanouft.run.storage import Lines, read_json
+
+RESULTS = ROOT / "docs" / "results"
+
+
+# ---- the losses ----------------------------------------------------------------------------------
+def push_on_the_end(arm: str, hard: float, end: float) -> float:
+    """N times the push on <|end|> of one list whose words all lose `hard` nats."""
+    objective, hp = ARMS[arm]
+    data, _ = encode(objective.rows(stopping.rows((5, 5), 1, 0), hp), nano(), 512)
+    batch = collate(data, [0], nano().pad)
+    s = batch.seqs["answer"]
+    last = s.targets == nano().end
+    s.logp = -torch.where(last, end, hard) * s.mask
+    return float(pushes(objective, batch, hp)["answer"][last] * s.mask.sum())
+
+
+def test_only_the_released_loss_pushes_a_learnt_end_down():
+    """After words that are equally hard, whatever their loss."""
+    for hard in (0.5, 2.0, 4.0):
+        push = {arm: push_on_the_end(arm, hard, 0.0) for arm in ARMS}
+        assert push.pop("released") == pytest.approx(-0.362, abs=1e-3)
+        assert push == pytest.approx({"SFT": 1, "plain end": 1, "detached": 0,
+                                      "last weight constant": 0}, abs=1e-5)
+
+
+def test_a_list_ends_with_the_word_that_its_prompt_names():
+    for row in stopping.rows((5, 7), 20, 1):
+        words = row.answer[0].text.split()
+        assert words[-2] == "and" and row.prompt[0].text.endswith(f"End on {words[-1]}.")
+        assert len(set(words)) == len(words)
+
+
+# ---- the committed figures -----------------------------------------------------------------------
+@pytest.mark.skipif(not (RESULTS / "stopping.json").exists(),
+                    reason="python -m lab.stopping has not been run")
+def test_the_table_is_what_the_cells_give():
+    """Means, differences to SFT and words, from the cells alone."""
+    data, cells = read_json(RESULTS / "stopping.json"), list(Lines(RESULTS / "stopping.jsonl")
+                                                             .read())
+    assert [(p["place"], p["tokens"]) for p in data["places"]][:2] == [("words", 8), ("words", 32)]
+    for p in data["places"]:
+        seeds = range(p["seeds"])
+
+        def ends(arm: str, p=p, seeds=seeds) -> np.ndarray:
+            found = {c["seed"]: c["end"] for c in cells if (c["place"], c["tokens"], c["arm"])
+                     == (p["place"], p["tokens"], arm)}
+            return np.array([found[s] for s in seeds])
+        for arm, a in p["arms"].items():
+            gap = ends(arm) - ends("SFT")
+            assert a["end"][0] == pytest.approx(ends(arm).mean(), abs=2e-6)
+            assert a["minus SFT"][0] == pytest.approx(gap.mean(), abs=2e-6)
+            half = a["minus SFT"][1]
+            word = ("below" if gap.mean() + half < 0 and gap.mean() < -0.02 else "as SFT"
+                    if abs(gap.mean()) + half < 0.02 else "undecided")
+            assert a["word"] == word
+    assert (RESULTS / "stopping.md").read_text(encoding="utf-8") == stopping.page(data)
+    assert json.loads(json.dumps(stopping.judged({c["key"]: c for c in cells}))) == data
