@@ -1,20 +1,12 @@
-// Scene 7: the score card, and where the paper's order holds.
+// Scene 3: the score card, and whether the paper's order holds.
 const studied = ({ seeds, settings, verdict, counts }) => say(`On random lakes, ${plural(seeds, "seed")} each, the order
   <b>${verdict}</b> in the base setting. Over ${plural(settings, "setting")} it holds in ${counts.holds}, does not hold
   in ${counts["does not hold"]}, is undecided in ${counts.undecided}${
   DATA.table ? ` (<a href="${DATA.table}">all settings</a>)` : ""}.`);
-function scores() {                                         // [scene, what you did, points, of]; null: not played
-  const methods = METHODS.map((_, k) => k).filter((k) => state.seen > 2 * k && state.picks[k].length)
-    .map(touchScore);
-  const won = ({ hits, misses }) => Math.max(0, hits - misses);
-  const sum = (list, of) => list.reduce((total, x) => total + of(x), 0);
+function scores() {                                         // [scene, points, of]; null: not played
   const ghosts = ghostList().length && state.judged.length >= ghostList().length ? ghostScore() : null;
-  return [
-    ["2: who gets touched", methods.length && [sum(methods, won), sum(methods, (m) => m.of)]],
-    ["3: the ghosts", ghosts && [ghosts.hits, ghosts.of]],
-    ["4: the bet on DPO", state.bet && [+(state.bet === ended(dpoGap("own"))), 1]],
-    ["5: the bet on arriving", state.guess && [+winners().includes(state.guess), 1]],
-  ];
+  return [["1: the ghosts", ghosts && [ghosts.hits, ghosts.of]],
+    ["2: the bet on DPO", state.bet && [+(state.bet === ended(dpoGap(loserKinds[0]))), 1]]];
 }
 function scoreCard() {
   const all = scores(), played = all.filter(([, points]) => points);
@@ -25,7 +17,7 @@ function scoreCard() {
     [name, points ? `${points[0]} of ${points[1]}` : "not played"]));
 }
 function verdictScene() {
-  const seen = METHODS.map((name) => [name, Lake.distance(map, policy(name, "own"), good)]);
+  const seen = METHODS.map((name) => [name, Lake.distance(map, policy(name), good)]);
   seen.sort((a, b) => a[1] - b[1]);
   const between = (i) => (!i ? "" : seen[i][1] - seen[i - 1][1] < 0.003 ? " ≈ " : " &lt; ");
   const saw = seen.map(([name, d], i) => `${between(i)}${method(name)} ${num(d)}`);
@@ -40,4 +32,4 @@ function verdictScene() {
       lakes is not in this page; this makes it: <code>${DATA.command}</code>`)}</div></div>`,
   actions: [button("fresh", "Start again", 'class="primary"')] };       // not on the space bar: it would undo all
 }
-Object.assign(ACTS, { fresh: () => { state = fresh(state.rows), trail = [], notice = ""; } });
+Object.assign(ACTS, { fresh: () => { state = fresh(); } });
