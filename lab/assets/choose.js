@@ -145,7 +145,7 @@ const Choose = {
   size: (demos, samples, what, wrong) => `${Choose.count(demos)} ${wrong ? "partly wrong " : ""}demonstrations`
     + (samples ? ` and ${what} on ${Choose.count(samples)} answers` : ", nothing more"),
   what: {nothing: "nothing", labels: "labels", pairs: "pairs", scores: "scores", reward: "a reward"},
-  kinds: {own: "exact score", learnt: "learnt reward model", spoilt: "pairs: a right and a spoilt answer"},
+  kinds: {own: "exact score, never errs", learnt: "learnt reward model", spoilt: "pairs: a right and a spoilt answer"},
   kind: (source) => Choose.kinds[source] || source.replace(/^errs (\d+)$/, "a judge who errs in $1 of 100"),
   word: (verdict, margin) => verdict === "equal" ? `equal (within ${+(100 * margin).toFixed(1)} points)`
     : verdict === "baseline" ? "the baseline" : verdict,
@@ -225,7 +225,8 @@ const Choose = {
       const data = file ? (have === "reward" ? "out/own/" : "") + file : "prompts.jsonl --reward my.py:right";
       return train(low, name === "RFT" ? "sft" : low, `--data ${data} --init out/mine-sft`);
     };
-    const best = Choose.top(rows).filter(({name, needs}) => Choose.full[name] && needs !== "nothing");
+    const stop = Choose.cheapest(Choose.top(rows)).verdict === "baseline";
+    const best = stop ? [] : Choose.top(rows).filter(({name, needs}) => Choose.full[name] && needs !== "nothing");
     return [train("sft", "sft", "--data demos.jsonl --init out/mine"),
       ...(have === "reward" && best.length ? [harvest] : []), ...best.map(stage)];
   },
@@ -272,7 +273,7 @@ const Choose = {
     const ratio = ask["demo-price"] / ask["judge-price"], samples = Choose.mean(each.map(([x, w]) => [x.samples, w]));
     const [few, many] = [samples / high, low > 0 ? samples / low : Infinity], cheap = ratio > samples / worth;
     const what = cheap ? "judged answers" : "demonstrations";
-    const costs = `For its price you get ${ratio.toLocaleString("en", {maximumSignificantDigits: 3})}`;
+    const costs = `For the price of a demonstration you get ${ratio.toLocaleString("en", {maximumSignificantDigits: 3})}`;
     return `${ratio > many || ratio < few ? `${what}.` : `${what} are the better guess, but it is open.`} With ${name
       } about ${Choose.count(Math.round(samples / worth))} judgements gain as much as one demonstration (95 %: ${
       Choose.count(Math.round(few))} ${many < 1e4 ? `to ${Choose.count(Math.round(many))}` : "or more"}). ${costs}.`;

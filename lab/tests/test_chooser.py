@@ -162,13 +162,15 @@ def test_200_demonstrations_and_1500_thumbs_get_one_answer_and_so_do_demonstrati
                    ...more};
         const g = Choose.estimate(regimes, a, 0.02), rows = Choose.rows(g, a.have);
         return [Choose.advice(rows, a.have), Choose.expect(rows, a.have), Choose.basis(g, a, 5),
-                Choose.price(exchange, regimes, a, 0.02)]; })""")
+                Choose.price(exchange, regimes, a, 0.02), Choose.mine(rows, a.have)]; })""")
     both, errs, often, alone = told
     assert both[:2] == ["Train on your demonstrations (SFT). Then train once more, on the answers "
                         "that were judged right (RFT).",
                         "Expect +1.4 ± 0.8 points over SFT alone, for 2.2 × its computing."]
     assert errs[0] == both[0] and "+1.2 ± 0.8" in errs[1] and "RFT 84 %" in errs[2]
     assert "4,000 answers only" in errs[2] and "stop there" in often[0]
+    assert [len(x[4]) for x in told] == [2, 2, 1, 1], (
+        "who is told to stop gets the command for that")
     assert "RFT about 32 judgements" in both[3] and "95 %: 13 to 1,051" in both[3]
     assert alone[0] == "Train on your demonstrations (SFT)." and "74.2 ± 2.0 of 100" in alone[1]
     assert "With labels on 4,000 answers you could expect +2.8 ± 1.0 points (RFT)" in alone[3]
