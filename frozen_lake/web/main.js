@@ -4,7 +4,7 @@ const SCENES = [                                            // name, the one sen
     ghostScene],
   ["the unfair loser", "DPO blames every move of the worse way: does that bring its student nearer to the best?",
     loserScene],
-  ["the verdict", "Your score, and whether the paper's order holds.", verdictScene],
+  ["the verdict", "Which method comes nearest to the best student: does the paper's order hold?", verdictScene],
 ];
 
 const show = (id, html) => Common.show($(id), html);

@@ -77,14 +77,14 @@ def test_scene_2_a_bet_on_dpo_and_three_worse_ways(b, file, how):
 
 
 @every_way
-def test_scene_3_the_score(b, file, how):
-    visit(b, file, "#s=3&j=nnnnn", how)
-    assert re.search(r"\d+ %.* 1 scene", b.text("#stage")) and "not played" in b.text("#stage")
-    b.open(file, "#s=3&j=nnnnn&b=f")
-    assert re.search(r"\d+ %.* 2 scenes", b.text("#stage"))
+def test_scene_3_the_verdict(b, file, how):
+    visit(b, file, "#s=3&j=nnnnn&b=f", how)
+    assert "DPO < IFT < ORPO, SFT" in b.text("#stage") and "random lakes" in b.text("#stage")
+    found = [float(x) for x in re.findall(r"(?:SFT|IFT|DPO|ORPO) (\.\d+)", b.text("#stage"))]
+    assert len(found) == 4 and found == sorted(found), "nearest first"
     b.tab_to("fresh")
     do(b, "fresh", how)
-    assert scene(b) == 1
+    assert scene(b) == 1 and b.js("location.hash") == "#s=1&t=0&f=detour"
 
 
 def test_left_and_right_walk_through_the_scenes_but_not_out_of_what_uses_them(b, file):
@@ -110,5 +110,5 @@ def test_a_link_returns_to_the_same_place_and_so_does_the_page(b, file):
         "the browser remembers"
     b.click("#theme")
     b.open(file, "#s=99&m=%3Cb%3E.S&j=maybe&t=1e9&b=z&f=z&n=%%&d=9.x")
-    assert scene(b) == 3 and "no score" in b.text("#stage"), "nonsense is left out"
+    assert scene(b) == 3 and b.js("state.judged + state.bet") == "", "nonsense is left out"
     b.js("localStorage.clear()")
