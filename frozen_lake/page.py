@@ -1,10 +1,10 @@
-"""The page: seven scenes on one small lake, five of "commit, then see", the training, the verdict.
+"""The page: three scenes on one small lake. What IFT copies beside SFT, DPO's loser, the verdict.
 
     python -m frozen_lake       # writes it beside the pictures: out/frozen_lake/index.html
 
 It is one file: open it with any browser, without a network. What a student learns is computed in
-the page itself (web/lake.js; tests/lake/test_lake_page.py compares it with torch), so the ways and
-lakes that a visitor draws work, too. The study on networks gives its verdict, if there is one.
+the page itself (web/lake.js; tests/lake/test_lake_page.py compares it with torch), so it works on
+any map. The study on networks gives its verdict, if there is one.
 web/ holds the parts: lake.js and ways.js compute, state.js remembers, draw.js draws, each scene has
 a file, main.js joins them. The same objectives on sentences: python -m nanouft.playground.
 Simplified: the page's students walk on ice that is not slippery.
@@ -17,8 +17,7 @@ from nanouft.run import pages
 from nanouft.run.storage import read_json
 
 WEB = Path(__file__).parent / "web"
-SCRIPTS = ("lake", "ways", "state", "draw", "scene_draw", "scene_touch", "scene_ghost",
-           "scene_loser", "scene_drop", "scene_train", "scene_end", "main")
+SCRIPTS = ("lake", "ways", "state", "draw", "scene_ghost", "scene_loser", "scene_end", "main")
 METHODS = {  # what the letters mean, the paper, the lesson
     "sft": ("supervised fine-tuning: imitate demonstrations", "2203.02155", "03"),
     "ift": ("intuitive fine-tuning: imitate, each state mixed with the student's own guess",
@@ -48,21 +47,14 @@ def verdicts(study: dict | None) -> dict | None:
                       "counts": study["verdicts"], "settings": len(study["settings"])}
 
 
-def sources(folder: Path) -> dict[str, dict]:
-    """Paper and lesson of each method, as links from the folder of the page."""
-    return {name: {"paper": f"https://arxiv.org/abs/{paper}",
-                   "lesson": pages.doc(folder, f"lessons/{lesson}.md")}
-            for name, (_, paper, lesson) in METHODS.items()}
-
-
 def explained(folder: Path) -> str:
-    """The four methods in the list of words."""
+    """The four methods in the list of words, with links from the folder of the page."""
     lines = []
-    for name, link in sources(folder).items():
-        about, _, number = METHODS[name]
-        links = f'<a href="{link["paper"]}">paper</a>'
-        if link["lesson"]:
-            links += f', <a href="{pages.html(link["lesson"])}">lesson {number}</a>'
+    for name, (about, paper, number) in METHODS.items():
+        links, lesson = f'<a href="https://arxiv.org/abs/{paper}">paper</a>', pages.doc(
+            folder, f"lessons/{number}.md")
+        if lesson:
+            links += f', <a href="{pages.html(lesson)}">lesson {number}</a>'
         lines.append(f"<dt>{name.upper()}</dt><dd>{about} ({links}).</dd>")
     return "\n".join(lines)
 
@@ -72,7 +64,7 @@ def content(hp: dict, lake: Lake, study: dict | None, folder: Path) -> dict:
     hp: lam, gamma, beta, lr, steps."""
     shown = {name: hp[name] for name in ("lam", "gamma", "beta", "lr", "steps")}
     data = {"rows": lake.rows, "note": SLIPPERY * lake.slippery, "hp": shown | {"lamOdds": 1.0},
-            "study": verdicts(study), "command": STUDY, "sources": sources(folder),
+            "study": verdicts(study), "command": STUDY,
             "claims": pages.doc(folder, "claims.md"),
             "table": pages.doc(folder, "results/C5.md")}
     return pages.each_string(data, pages.html)

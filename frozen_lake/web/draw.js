@@ -5,7 +5,6 @@
 const middle = (s) => [(s % map.cols) * 100 + 50, Math.floor(s / map.cols) * 100 + 50];
 const put = (s, inside, more = "") => `<g transform="translate(${middle(s)})" ${more}>${inside}</g>`;
 const place = (s) => `row ${Math.floor(s / map.cols) + 1}, column ${(s % map.cols) + 1}`;
-const KIND = { S: "start", F: "ice", H: "hole", G: "goal" };
 const MARKS = {
   S: '<text class="letter" x="-31" y="-30">S</text>', F: "",
   G: '<path class="goal" d="M-22 37V-35H-15L28 -17L-15 1V37Z"/>',
@@ -31,37 +30,25 @@ function line(walked, cls) {
   const points = [...walked.s, walked.end].map((s) => middle(s).map((x) => x + shift));
   return `<polyline class="trail ${cls}" points="${points.join(" ")}"/>`;
 }
-const both = () => line(gold, "best") + line(pair("own").loser, "worse");
+const worse = () => pair(loserKinds[0]).loser;
+const both = () => line(gold, "best") + line(worse(), "worse");
 const own = (arrows) => (s) => (map.live.includes(s) ? arrow(arrows[s], "own", 0.5) : "");
 
 const goes = (walked, name, s) =>                            // in words: where a way leads from this cell
   walked.s.map((at, i) => (at === s ? `${name} goes ${NAMES[walked.a[i]]}` : "")).filter(Boolean);
-const alongWays = (s) => [...goes(gold, "best way", s), ...goes(pair("own").loser, "worse way", s)];
-// Functions of a cell: cls its classes, act what a press does, inside what stands on it, tell its words for a
-// screen reader. under and over: drawn below and above that. A lake with something to press is a grid, with one
-// stop for the Tab key; any other is a picture with one sentence.
-function lake({ label = "the lake", more = "", under = "", over = "", at = map.start, on = map, ...per }) {
-  const none = () => "", { cls, act, inside, tell } = { cls: none, act: none, inside: none, tell: none, ...per };
-  const pressed = on.cells.some(act), told = (s) => [tell(s)].flat().filter(Boolean).join(", ");
-  const cell = (s) => {
-    const kind = on.kind[s], does = act(s), is = cls(s), words = told(s);
-    const name = `${place(s)}, ${KIND[kind]}${words && `: ${words}`}`;
-    const grid = `role="gridcell" tabindex="${s === at ? 0 : -1}" data-key="cell${s}" aria-label="${name}"
-      ${does && `data-act="${does}"`} ${does.startsWith("pick") ? `aria-selected="${is.includes("picked")}"` : ""}`;
-    return put(s, `<rect x="-46" y="-46" width="92" height="92" rx="17"/>${MARKS[kind]}`,
-      `class="cell ${kind === "H" ? "hole" : ""} ${is}" ${pressed ? grid : ""}`);
-  };
-  const inRow = (r) => on.cells.slice(r * on.cols, (r + 1) * on.cols);
-  const row = (r) => `<g ${pressed ? 'role="row"' : ""}>${inRow(r).map(cell).join("")}</g>`;
-  const cells = Array.from({ length: on.rows }, (_, r) => row(r)).join("");
-  const content = on.cells.map((s) => inside(s) && put(s, inside(s), 'class="who"')).join("");
-  const all = on.cells.filter(told).map((s) => `${place(s)}: ${told(s)}`).join("; ");
-  const name = pressed ? `role="grid" aria-label="${label}"` : "";
-  const size = `viewBox="0 0 ${on.cols * 100} ${on.rows * 100}"
-    style="--wide:${on.cols / on.rows};--lam:${DATA.hp.lam}"`;
-  return `<svg class="lake" ${size} ${more}
-    ${pressed ? 'role="group"' : `role="img" aria-label="${label}. ${all}"`}>
-    <g ${name}>${cells}</g><g aria-hidden="true">${under}${content}${over}</g></svg>`;
+const alongWays = (s) => [...goes(gold, "best way", s), ...goes(worse(), "worse way", s)];
+// Functions of a cell: cls its classes, inside what stands on it, tell its words for a screen reader. under and over:
+// drawn below and above that. A lake is a picture with one sentence.
+const none = () => "";
+function lake({ label, under = "", over = "", cls = none, inside = none, tell = none }) {
+  const told = (s) => [tell(s)].flat().filter(Boolean).join(", ");
+  const cell = (s) => put(s, `<rect x="-46" y="-46" width="92" height="92" rx="17"/>${MARKS[map.kind[s]]}`,
+    `class="cell ${map.kind[s] === "H" ? "hole" : ""} ${cls(s)}"`);
+  const content = map.cells.map((s) => inside(s) && put(s, inside(s), 'class="who"')).join("");
+  const all = map.cells.filter(told).map((s) => `${place(s)}: ${told(s)}`).join("; ");
+  return `<svg class="lake" viewBox="0 0 ${map.cols * 100} ${map.rows * 100}" role="img" aria-label="${label}. ${all}"
+    style="--wide:${map.cols / map.rows};--lam:${DATA.hp.lam}"><g aria-hidden="true">${map.cells.map(cell).join("")}${
+    under}${content}${over}</g></svg>`;
 }
 
 // ---- the panel beside it -----------------------------------------------------------------------------------------
@@ -71,14 +58,13 @@ const signs = '<span class="up nowrap">+ likelier</span> &nbsp; <span class="dow
 const say = (text, cls = "say") => `<p class="${cls}">${text}</p>`;
 const live = (text, cls = "say") => say(text, `${cls} live`);           // read out whenever it changes
 const takeaway = (text) => `<p class="take"><b>To take away:</b> ${text}</p>`;
+const HERE = { ift: "ift&r.variant=released" };             // the form of this page
 const wordsFor = (name) => (document.querySelector('.chapters [href*="playground"]')
-  ? `<a href="../playground/index.html#r=${name}">The same with words: ${upper(name)} in chapter 1.</a>` : "");
+  ? `<a href="../playground/index.html#r=${HERE[name] || name}">The same with words: ${upper(name)} in chapter 1.</a>` : "");
 const button = (act, text, more = "") =>
   `<button type="button" data-act="${act}" data-key="${act}" ${more}>${text}</button>`;
 const primary = (act, text) => button(act, text, 'class="primary" id="primary"');            // also on the space bar
 const choice = (act, text, on) => button(act, text, `aria-pressed="${on}"`);
-const choices = (label, ...list) => `<div class="row" role="group" aria-label="${label}">
-  <span class="soft" aria-hidden="true">${label}</span>${list.join("")}</div>`;
 const scene = (picture, ...panel) => `<div class="scene"><div class="left">${picture}</div>
   <div class="panel">${panel.join("")}</div></div>`;
 const slider = (name, label, most, value, text) => `<div class="dial"><label for="${name}">${label}</label>

@@ -1,4 +1,4 @@
-// Scene 3: IFT mixes in the cell where the student would have gone, and stamps the demonstrator's arrow on both.
+// Scene 1: IFT mixes in the cell where the student would have gone, and stamps the demonstrator's arrow on both.
 const isRight = (s, i) => good[s].includes(gold.a[i]);      // is the demonstrator's move i a best one in cell s?
 const verdictSign = (right) => (right ? "✓" : "✗");
 function spirit(i, at, known) {
@@ -7,13 +7,28 @@ function spirit(i, at, known) {
   return `<path class="link" d="M${middle(gold.s[i - 1])}L${x} ${y}"/>`
     + put(at, `<circle r="39"/>${arrow(gold.a[i], "", 0.82)}${mark}`, 'class="who ghost"');
 }
+// What one step of training changes: blue and + likelier, orange and − less likely.
+const tint = (name) => (s) => (!push(name)[s].length ? "" : push(name)[s].some(([, g]) => g > 0) ? "more" : "less");
+const pushes = (name) => (s) => push(name)[s].map(([a, g], _, all) => {
+  const [dy, dx] = Lake.MOVES[a].map((v) => v * (all.length > 1 ? 22 : 0)), weight = 0.7 + 0.3 * Math.abs(g);
+  return `<g transform="translate(${dx},${dy})">
+    ${arrow(a, g > 0 ? "up" : "down", (all.length > 1 ? 0.64 : 1) * weight, g > 0 ? "+" : "−")}</g>`;
+}).join("");
+const pushed = (name) => (s) => push(name)[s].map(([a, g]) => `${NAMES[a]} ${g > 0 ? "likelier" : "less likely"}`);
+const changes = (name) => `<figure><figcaption>${method(name)} <span>${plural(push(name).filter((x) => x.length).length,
+  "cell")}</span></figcaption>${lake({ label: `${upper(name)}: what the first step changes`, cls: tint(name),
+  inside: pushes(name), tell: pushed(name) })}</figure>`;
+const firstStep = () => `<h2>What the first step of training changes</h2>
+  <div class="two">${changes("sft")}${changes("ift")}</div>${say(signs, "small")}`;
+
 const WEIGHTED = `IFT is SFT with weights: the loss of each move is multiplied by the sum of its own loss and of the
   losses of the moves after it (the later a move, the less of its loss).`;
 const ghostList = () => different(frames()[0].own);
 function ghostScene() {
   const list = ghostList();
-  if (!list.length) return { body: scene(lake({ under: line(gold, "best") }),
-    say(`On this lake the student's guesses are the demonstrator's from the start: there is no ghost. ${WEIGHTED}`)),
+  if (!list.length) return { body: scene(lake({ label: "the best way", under: line(gold, "best") }),
+    say(`On this lake the student's guesses are the demonstrator's from the start: there is no ghost. ${WEIGHTED}`),
+    firstStep()),
   actions: [primary("turn:1", "And DPO?")] };
   return state.judged.length < list.length ? judgeScene(list) : ghostsOverTime(list);
 }
@@ -29,11 +44,13 @@ function judgeScene(list) {
   });
   return { body: scene(picture, say(`The demonstrator stands on the full circle and goes <b>${stamp}</b>. One move
     earlier the student would have gone <b>${NAMES[firstArrows[from]]}</b>${wall}: there stands its <b>ghost</b>. IFT
-    reads a mixture, ${percent(1 - DATA.hp.lam)} true cell and ${percent(DATA.hp.lam)} ghost, and stamps the same
-    arrow on it.`),
+    reads a mixture, ${percent(1 - DATA.hp.lam)} true cell and ${percent(DATA.hp.lam)} ghost (its temporal residual), and
+    stamps the same arrow on it.`),
   live(`Ghost ${k + 1} of ${list.length}, in ${place(at)}: is “${stamp}” a best move <b>there</b>?`, "big"),
   say(k ? `Your answers so far: ${answers.join(", ")}.`
-    : "This student was chosen among 300 for having something to see: ghosts of both kinds.", "small")),
+    : `The line is the best way, as demonstrated. This student was chosen among 300 for having something to see: ghosts
+    of both kinds. A model that talks walks, too: a cell is the text so far, a move the next word, the goal the end of
+    a right answer. ${DATA.note}`, "small")),
   actions: [button("judge:y", "✓ &nbsp;right there", 'class="primary"'),
     button("judge:n", "✗ &nbsp;wrong there", 'class="primary"')] };
 }
@@ -56,9 +73,10 @@ function ghostsOverTime(list) {
     slider("time", `Now train IFT: <b>${plural(time, "update")}</b>`, all.length - 1, time,
       `${plural(time, "update")}, ${left.length} of ${gold.s.length} guesses still differ`),
     live(`Guesses that still differ: ${left.length} of ${gold.s.length}.`, "big"),
-    say(left.length ? "Slide on: where the guess turns right, the ghost steps into the true cell."
+    firstStep(), say(left.length ? "Slide on: where the guess turns right, the ghost steps into the true cell."
       : `<b>From here on</b> ${WEIGHTED}`),
-    takeaway("IFT differs from SFT only while the student's guesses do, and what it copies there may be wrong there.")),
+    takeaway(`SFT changes only the cells of the way. IFT adds cells where the student's own guess leads, as long as the
+      guess differs; what it copies there may be wrong there. ${wordsFor("ift")}`)),
   actions: [primary("turn:1", "And DPO?"), button("again3", "Judge again")] };
 }
 function ghostScore() {

@@ -1,4 +1,4 @@
-// Scene 4: DPO blames every move of the worse way. Is that fair, and does it bring its student nearer to the best?
+// Scene 2: DPO blames every move of the worse way. Is that fair, and does it bring its student nearer to the best?
 const PARTS = {                                             // what a move of the worse way is, and what DPO does to it
   cancels: ["=", "shared with the best way: + and − cancel"], right: ["✓", "right here, pushed down all the same"],
   wrong: ["✗", "wrong here, pushed down"],
@@ -15,7 +15,7 @@ function loserScene() {
     say("Does its student end nearer to the best student, or farther away?", "big")),
     actions: Object.entries(BETS).map(([k, text]) => button(`bet:${k}`, text)) };
   }
-  const kind = loserKinds().includes(state.loser) ? state.loser : "own", { loser } = pair(kind);
+  const kind = state.loser, { loser } = pair(kind);
   const parts = Lake.blame(map, gold, loser);
   const count = (part) => parts.filter((x) => x === part).length, last = (s) => loser.s.lastIndexOf(s);
   const sign = (i) => PARTS[parts[i]][0];
@@ -35,30 +35,28 @@ function loserScene() {
       <b>${count("wrong")} really wrong (✗)</b>.`),
     live(betResult(kind)), experiment(kind), students(kind),
     takeaway(`a label for a whole way blames all of its moves, the right ones too. ${wordsFor("dpo")}`)),
-  actions: [primary("turn:1", "Drop them"), button("again4", "Bet again")] };
+  actions: [primary("turn:1", "The verdict"), button("again4", "Bet again")] };
 }
-const ownName = () => (state.worse && state.worse !== shipped.worse ? "yours" : "the detour");
 function experiment(kind) {                                 // each worse way: how much of it is right, what follows
-  const tried = loserKinds().map((k) => ({ k, distance: measured(policy("dpo", k)).distance,
+  const tried = loserKinds.map((k) => ({ k, distance: measured(policy("dpo", k)).distance,
     blamed: Lake.blame(map, gold, pair(k).loser).filter((part) => part === "right").length }));
   const falling = tried.sort((a, b) => b.blamed - a.blamed).every((x, i) => !i || x.distance <= tried[i - 1].distance);
   const rows = tried.map(({ k, distance, blamed }) =>
-    [choice(`loser:${k}`, loserName(k), k === kind), blamed, num(distance)]);
+    [choice(`loser:${k}`, LOSERS[k], k === kind), blamed, num(distance)]);
   return tried.length < 2 ? "" : table(`Other worse ways, other students. ${falling
     ? "The fewer right moves DPO pushes down, the nearer its student ends."
     : "On this lake the two numbers do not fall together."}`,
   ["the worse way", "right moves pushed down", "DPO's distance"], rows, true);
 }
-const loserName = (kind) => (kind === "own" ? ownName() : LOSER_KINDS[kind]);
 const dpoGap = (kind) => measured(policy("dpo", kind)).distance - measured(firstPolicy()).distance;
 const betResult = (kind) => `You said “${BETS[state.bet]}”. This student ended <b>${BETS[ended(dpoGap(kind))]}</b>.`;
 function students(kind) {
   const row = (name, p) => [name, num(p.distance), percent(p.arrives)];
   const after = (name) => row(method(name), measured(policy(name, kind)));
   return table(DISTANCE, ["student", "distance", "arrives"],
-    [row("before", measured(firstPolicy())), after("dpo"), after("sft")], true);
+    [row("before", measured(firstPolicy())), ...METHODS.map(after)], true);
 }
 Object.assign(ACTS, {
   bet: (b) => { state.bet = b; }, loser: (kind) => { state.loser = kind; },
-  again4: () => { state.bet = "", state.loser = "own"; },
+  again4: () => { state.bet = "", state.loser = loserKinds[0]; },
 });

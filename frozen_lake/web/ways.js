@@ -94,17 +94,7 @@ const Ways = (() => {
     const scores = Array.from({ length: 300 }, (_, seed) => shows(seed));
     return table(map, scores.indexOf(Math.max(...scores)));
   }
-
-  // ---- a map that a visitor makes: what is wrong with it? "" if nothing --------------------------------------------
-  function wrong(rows) {
-    const count = (letter) => [...rows.join("")].filter((c) => c === letter).length;
-    if (count("S") !== 1 || count("G") !== 1) return "A lake needs one start and one goal.";
-    const map = Lake.lake(rows);
-    if (map.far[map.start] === Infinity) return "No way leads from the start to the goal. Open one.";
-    if (map.far[map.start] < 3) return "The goal is too near: the best way needs at least 3 moves.";
-    return "";
-  }
   return { best: (map) => moves(best(map)), detour: (map) => moves(detour(map)), fall: (map) => moves(fall(map)),
-    dither: (map) => moves(dither(map)), ghosts, student, wrong };
+    dither: (map) => moves(dither(map)), ghosts, student };
 })();
 if (typeof module !== "undefined") module.exports = Ways;

@@ -1,4 +1,4 @@
-// Which measured regime is nearest to what somebody has, which of its rows can be used, and which of them are tied?
+// What to do with what somebody has: an estimate for every method, and which of them are tied.
 const Choose = {
   // what can be made of what one has: labels and pairs from scores, everything from a reward
   uses: {
@@ -34,16 +34,85 @@ const Choose = {
       .sort((a, b) => a.far - b.far || a.g.samples - b.g.samples || a.g.demos - b.g.demos).map(({g}) => g);
   },
   nearest: (regimes, ask) => Choose.sorted(regimes, ask)[0],
-  // Where one's size lies between or beyond what was measured: the next regime of the same situation that is on the
-  // other side in one of the two numbers.
-  second(regimes, asked) {
-    const ask = Choose.usual(asked), [first, ...others] = Choose.sorted(regimes, ask);
-    const same = (g) => ["base", "source"].every((key) => g[key] === first[key]) && (g.noise > 0) === (first.noise > 0);
-    const away = ["demos", "samples"].filter((key) => Math.abs(Choose.apart(first, ask, key)) > Math.log(1.25));
-    const across = (g) => away.some((key) => Choose.apart(g, ask, key) * Choose.apart(first, ask, key) <= 1e-9);
-    return others.find((g) => same(g) && across(g));
+
+  // ---- the estimate for one's own size --------------------------------------------------------------------------
+  // The measured sizes around n and the weight of each, on a logarithmic scale; beyond the last: the last.
+  around(sizes, n) {
+    const low = Math.max(...sizes.filter((x) => x <= n)), high = Math.min(...sizes.filter((x) => x >= n));
+    if (low === high || !Number.isFinite(high - low)) return [[Number.isFinite(low) ? low : high, 1]];
+    const t = Math.log(n / low) / Math.log(high / low);
+    return [[low, 1 - t], [high, t]];
+  },
+  // Regimes around a size, with weights: four corners; two, where a corner was not measured; or the nearest alone.
+  corners(there, near, demos, samples) {
+    const sizes = (key) => [...new Set(there.map((g) => g[key]))];
+    const [d, s] = [Choose.around(sizes("demos"), demos), Choose.around(sizes("samples"), samples)];
+    const [oneD, oneS] = [[[near.demos, 1]], [[near.samples, 1]]];
+    const found = [[d, s], [d, oneS], [oneD, s], [oneD, oneS]].map(([ds, ss]) => ds.flatMap(([x, p]) =>
+      ss.map(([y, q]) => ({g: there.find((g) => g.demos === x && g.samples === y), weight: p * q}))));
+    return found.find((box) => box.every(({g}) => g));
+  },
+  // The mean of some numbers by weight; null if one is missing.
+  mean: (pairs) => pairs.some(([x]) => x === null) ? null : pairs.reduce((sum, [x, weight]) => sum + weight * x, 0),
+  judged(gain, half, borrowed, margin) {
+    const sure = half !== null;
+    if (sure && gain - half > 0) return "better";
+    if (sure && !borrowed && gain + half < 0) return "worse";
+    return sure && !borrowed && Math.abs(gain) + half < margin ? "equal" : "undecided";
+  },
+  // One regime from several: gains between theirs, and intervals as wide as if all of them erred in the same direction.
+  blend(corners, margin) {
+    const {g} = corners.reduce((a, b) => (b.weight > a.weight ? b : a));
+    const blended = (row) => {
+      const each = corners.map((c) => [c.g.rows.find(({name}) => name === row.name), c.weight]);
+      if (each.some(([r]) => !r)) return [];
+      const mean = (of) => Choose.mean(each.map(([r, weight]) => [of(r), weight]));
+      const [gain, half] = [0, 1].map((i) => mean((r) => r.gain[i])), borrowed = each.some(([r]) => r.borrowed);
+      const relative = Math.exp(mean((r) => Math.log(r.cost.relative)));
+      const verdict = row.verdict === "baseline" ? row.verdict : Choose.judged(gain, half, borrowed, margin);
+      return [{...row, gain: [gain, half], endpoint: [0, 1].map((i) => mean((r) => r.endpoint[i])), borrowed, verdict,
+        worse: row.worse.filter((name) => each.every(([r]) => r.worse.includes(name))),
+        cost: {...row.cost, relative, samples: null, flops: null}, changes: null}];
+    };
+    return {...g, corners, rows: corners.length < 2 ? g.rows : Choose.best(g.rows.flatMap(blended))};
+  },
+  best: (rows) => rows.sort((a, b) => b.gain[0] - a.gain[0]),
+  // Rows for what somebody has: measured, or between the regimes around it.
+  estimate(regimes, asked, margin) {
+    const ask = Choose.usual(asked), near = Choose.nearest(regimes, ask), none = ask.have === "nothing";
+    const exact = ["demos", "source", "base"].every((key) => near[key] === ask[key])
+      && (near.noise > 0) === Boolean(ask.wrong) && (none || near.samples === ask.samples);
+    const errs = !exact && ask.source.startsWith("errs");
+    const g = errs ? Choose.nearest(regimes, {...ask, source: "own"}) : near;
+    const there = regimes.filter((x) => Choose.alike(x, g) && (none || x.samples));
+    const samples = none ? Math.min(...there.map((x) => x.samples)) : ask.samples;
+    const found = Choose.blend(Choose.corners(there, g, ask.demos, samples), margin);
+    return errs ? Choose.erring(regimes, found, ask, margin) : found;
+  },
+  alike: (x, g) => x.base === g.base && x.source === g.source && (x.noise > 0) === (g.noise > 0),
+  // A judge who errs was measured at few sizes. At another size each gain is that of a judge who never errs, times the
+  // share that the one who errs left where he was measured; never more than one who errs less left.
+  erring(regimes, own, ask, margin) {
+    const often = (source) => Number(source.replace("errs ", "")), left = {}, usual = {...ask, wrong: "", base: "base"};
+    const known = regimes.filter((g) => g.source === ask.source), sizes = known.map((g) => g.demos);
+    const demos = Math.min(Math.max(ask.demos, ...[Math.min(...sizes)]), Math.max(...sizes)), [{samples}] = known;
+    const there = (source) => Choose.blend(Choose.corners(regimes.filter((g) => Choose.alike(g, {...known[0], source})),
+      known[0], demos, samples), margin);
+    const never = there("own"), less = [...new Set(regimes.map((g) => g.source))].filter((source) =>
+      source.startsWith("errs") && often(source) <= often(ask.source));
+    for (const r of less.flatMap((source) => there(source).rows)) {
+      const before = never.rows.find(({name}) => name === r.name)?.gain[0];
+      if (before > 0) left[r.name] = Math.max(0, Math.min(left[r.name] ?? 1, r.gain[0] / before));
+    }
+    const rows = own.rows.filter((r) => r.verdict === "baseline" || r.name in left).map((r) => {
+      const gain = Math.min(r.gain[0], r.gain[0] * (left[r.name] ?? 1)), sft = r.verdict === "baseline";
+      return {...r, gain: [gain, r.gain[1]], endpoint: [r.endpoint[0] + gain - r.gain[0], r.endpoint[1]], changes: null,
+        borrowed: !sft, verdict: sft ? r.verdict : Choose.judged(gain, r.gain[1], true, margin)};
+    });
+    return {...own, rows: Choose.best(rows), left, where: {demos: [...new Set(sizes)].sort((a, b) => a - b), samples}};
   },
 
+  // ---- the rows that one can use ------------------------------------------------------------------------------
   // Rows that one can use, best first. Those that are better than SFT and not clearly worse than the best one share
   // place 1; where none is better than SFT, SFT and all that are not clearly worse do. Then the others in the same way.
   rows(regime, have) {
@@ -76,28 +145,67 @@ const Choose = {
   size: (demos, samples, what, wrong) => `${Choose.count(demos)} ${wrong ? "partly wrong " : ""}demonstrations`
     + (samples ? ` and ${what} on ${Choose.count(samples)} answers` : ", nothing more"),
   what: {nothing: "nothing", labels: "labels", pairs: "pairs", scores: "scores", reward: "a reward"},
-  kinds: {own: "exact score", learnt: "learnt reward model", spoilt: "pairs: a right and a spoilt answer"},
+  kinds: {own: "exact score, never errs", learnt: "learnt reward model", spoilt: "pairs: a right and a spoilt answer"},
   kind: (source) => Choose.kinds[source] || source.replace(/^errs (\d+)$/, "a judge who errs in $1 of 100"),
   word: (verdict, margin) => verdict === "equal" ? `equal (within ${+(100 * margin).toFixed(1)} points)`
     : verdict === "baseline" ? "the baseline" : verdict,
   ties: (r) => `${r.place}${r.shared ? " =" : ""}${r.borrowed ? " *" : ""}`,
 
-  // Where the regime differs from what was asked: one sentence.
-  difference(g, asked) {
-    const ask = Choose.usual(asked);
-    const mine = Choose.size(ask.demos, ask.have === "nothing" ? 0 : ask.samples, Choose.what[ask.have], ask.wrong);
-    const notes = [];
-    if (g.base !== ask.base) notes.push(`the model "${ask.base}"`);
-    if ((g.noise > 0) !== Boolean(ask.wrong)) notes.push(`${ask.wrong ? "partly wrong" : "clean"} demonstrations`);
-    if (g.source !== ask.source) notes.push(`answers judged by "${Choose.kind(ask.source)}"`);
-    const there = Choose.size(g.demos, ask.have === "nothing" ? 0 : g.samples, Choose.what[ask.have], g.noise > 0);
-    const same = there === mine && !notes.length;
-    const gap = Math.max(...["demos", "samples"].map((key) => Math.abs(Choose.apart(g, ask, key))));
-    return (same ? `Measured: ${mine}.` : `You have ${mine}. The nearest that was measured: ${there}.`)
-      + (g.noise > 0 ? ` Of the demonstrations ${Math.round(100 * g.noise)} % are wrong.` : "")
-      + (notes.length ? ` Not measured together: ${Choose.list(notes)}.` : "")
-      + (gap > Math.log(1.5) - 1e-9 ? ` Your size differs by a factor of ${
-        Choose.count(Math.exp(gap).toFixed(gap > Math.log(10) ? 0 : 1))}, so this is only a hint.` : "");
+  // ---- the answer, in sentences ---------------------------------------------------------------------------------
+  // What to do, in one sentence or two. A method that learns in a second stage: on what?
+  stages: {RFT: "on the answers that were judged right", "SFT on the chosen": "on the better answer of each pair",
+    "SFT on the best of 4": "on the best of four answers to each prompt"},
+  stage({name, needs}) {
+    const how = {labels: "on all answers with their labels", pairs: "on the pairs", reward: "with the reward, on fresh answers",
+      scores: "on all answers with their scores"}[needs];
+    if (name === "SFT on the right demonstrations") return "Have your demonstrations judged first. Train on the right ones only (SFT).";
+    if (name.startsWith("best of")) return `Train on your demonstrations (SFT). At every use draw answers and take the best (${name}).`;
+    return needs === "nothing" ? `Train on your demonstrations (${name}).`
+      : `Train on your demonstrations (SFT). Then train once more, ${Choose.stages[name] || how} (${name}).`;
+  },
+  advice(rows, have) {
+    const low = Choose.cheapest(Choose.top(rows));
+    if (low.verdict !== "baseline") return Choose.stage(low);
+    return "Train on your demonstrations (SFT)" + (have === "nothing" || rows.length === 1 ? "."
+      : `, and stop there. Nothing that ${Choose.what[have]} allow${have === "reward" ? "s" : ""} was clearly better.`);
+  },
+  // What to expect of it, and what was not told apart from it.
+  expect(rows, have) {
+    const top = Choose.top(rows), low = Choose.cheapest(top), sft = low.verdict === "baseline";
+    const others = top.filter((r) => r !== low && r.verdict !== "baseline" && r.gain[0] + r.gain[1] >= low.gain[0])
+      .map((r) => `${r.name} (${Choose.gain(r.gain)})`);
+    if (have === "nothing") return `Expect a score of ${Choose.score(low)} of 100.`;
+    return (sft ? "" : `Expect ${Choose.gain(low.gain)} points over SFT alone, for ${
+      Choose.times(low.cost.relative)} its computing.`)
+      + (others.length ? ` Not told apart from ${sft ? "SFT" : "it"}: ${Choose.list(others)}.` : "");
+  },
+  score: (r) => r.endpoint.map((x) => (100 * x).toFixed(1)).join(" ± "),
+  // What the answer rests on.
+  basis(g, asked, seeds) {
+    const ask = Choose.usual(asked), keys = ask.have === "nothing" ? ["demos"] : ["demos", "samples"];
+    const unit = {demos: "demonstrations", samples: "answers"};
+    const sizes = (key) => [...new Set(g.corners.map((c) => c.g[key]))].sort((x, y) => x - y);
+    const range = (key) => `${Choose.list(sizes(key).map(Choose.count))} ${unit[key]}`;
+    const between = keys.filter((key) => sizes(key).length > 1);
+    const beyond = keys.filter((key) => !between.includes(key) && sizes(key)[0] !== ask[key]);
+    const hint = (key) => {
+      const factor = Math.exp(Math.abs(Math.log(ask[key] / sizes(key)[0])));
+      return `The nearest that was measured: ${range(key)}. You have ${Choose.count(ask[key])}`
+        + (factor < 1.5 - 1e-9 ? "." : `: a factor of ${Choose.count(factor.toFixed(factor > 10 ? 0 : 1))}, so this is only a hint.`);
+    };
+    const kept = Object.entries(g.left || {}).filter(([name]) => g.rows.some((r) => r.name === name
+      && Choose.can(g, ask.have).includes(r.needs))).map(([name, x]) => `${name} ${Math.round(100 * x)} %`);
+    const notes = [g.base !== ask.base && `the model "${ask.base}"`, (g.noise > 0) !== Boolean(ask.wrong)
+      && `${ask.wrong ? "partly wrong" : "clean"} demonstrations`, (g.left ? g.noise > 0 || g.base !== "base"
+      : g.source !== ask.source) && `answers judged by "${Choose.kind(ask.source)}"`].filter(Boolean);
+    const exact = !between.length && !beyond.length && !notes.length && !g.left;
+    return [exact && `Measured at this size, with ${seeds} seeds.`, between.length
+      && `Interpolated: your size lies between ${Choose.list(between.map(range))}, which were measured.`, ...beyond.map(hint),
+      g.left && `${Choose.kind(ask.source).replace(/^a/, "A")} was measured with ${Choose.list(g.where.demos.map(Choose.count))
+      } demonstrations and ${Choose.count(g.where.samples)} answers only. So much of the gains was left there: ${
+        Choose.list(kept)}. The same is assumed here.`,
+      g.noise > 0 && `Of the demonstrations ${Math.round(100 * g.noise)} % were wrong there.`,
+      notes.length && `Not measured together: ${Choose.list(notes)}.`].filter(Boolean).join(" ");
   },
 
   // What the letters mean, and what a row trains on with one's own files: [objective, file, more].
@@ -106,75 +214,69 @@ const Choose = {
     DPO: "widens the gap between a better and a worse answer", SimPO: "like DPO, without a reference model",
     RLOO: "policy gradient: samples while it trains", GRPO: "policy gradient over groups of samples",
     PPO: "policy gradient with a clipped ratio"},
-  named: (r) => r.name + (r.name === "RFT" ? ` (${Choose.full.RFT})` : ""),
   files: {"right answers": "labels.jsonl", labels: "labels.jsonl", pairs: "pairs.jsonl", scores: "scores.jsonl"},
   mine(rows, have) {
     const train = (name, objective, rest) =>
       `python -m nanouft.train --objective ${objective} ${rest} --out out/mine-${name}`;
-    const judge = {reward: "right", labels: "nobody", scores: "nobody"}[have];         // nobody: then a person judges
-    const harvest = "python -m nanouft.rewards.harvest --init out/mine-sft --data prompts.jsonl "
-      + `--reward my.py:${judge} --good 1 --samples 4 --out out/own`;
+    const harvest = "python -m nanouft.rewards.harvest --init out/mine-sft --data prompts.jsonl --reward my.py:right "
+      + "--good 1 --samples 4 --out out/own";
     const stage = ({name, needs}) => {
       const low = name.toLowerCase(), file = name === "RFT" && have === "reward" ? "demos.jsonl" : Choose.files[needs];
       const data = file ? (have === "reward" ? "out/own/" : "") + file : "prompts.jsonl --reward my.py:right";
       return train(low, name === "RFT" ? "sft" : low, `--data ${data} --init out/mine-sft`);
     };
-    const best = Choose.top(rows).filter(({name, needs}) => Choose.full[name] && needs !== "nothing");
+    const stop = Choose.cheapest(Choose.top(rows)).verdict === "baseline";
+    const best = stop ? [] : Choose.top(rows).filter(({name, needs}) => Choose.full[name] && needs !== "nothing");
     return [train("sft", "sft", "--data demos.jsonl --init out/mine"),
-      ...(judge && best.length ? [harvest] : []), ...best.map(stage)];
+      ...(have === "reward" && best.length ? [harvest] : []), ...best.map(stage)];
   },
-
-  // The answer in a sentence or two: who is on top, who of them is cheapest.
-  advice(rows, margin) {
-    const top = Choose.top(rows), low = Choose.cheapest(top);
-    const sft = low.verdict === "baseline", about = `${Choose.named(low)}, ${Choose.gain(low.gain)} points over SFT (${
-      Choose.word(low.verdict, margin)}), ${Choose.times(low.cost.relative)} SFT's FLOPs`;
-    if (rows.length === 1)
-      return "SFT. To get further, write more demonstrations, or have answers of that model judged: see what scores give.";
-    if (top.length === 1)
-      return sft ? "SFT alone is best: nothing else that you can use is as good." : `Best: ${about}.`;
-    const rest = sft ? "The cheapest of them is SFT itself: nothing here is clearly better."
-      : `The cheapest of them: ${about}.`;
-    return `Not told apart on top: ${Choose.list(top.map((r) => r.name))}. ${rest}`;
-  },
-
-  // The same for the second regime, and which of the first one's rows on top are worse than SFT there.
-  also(g, rows, first, ask, margin) {
-    const tops = Choose.top(first).map(({name}) => name), samples = ask.have === "nothing" ? 0 : g.samples;
-    const worse = rows.filter((r) => r.verdict === "worse" && tops.includes(r.name));
-    const words = Choose.list(worse.map((r) => `${r.name}, ${Choose.gain(r.gain)}`));
-    return `At the other neighbour, ${Choose.size(g.demos, samples, Choose.what[ask.have], g.noise > 0)}: `
-      + Choose.advice(rows, margin) + (words && ` Worse than SFT there: ${words}.`);
+  // What each file is that these commands name: [[name, what it is], ...].
+  named(lines) {
+    const label = '{"prompt": "...", "response": "...", "label": true}: one answer a line, true for a thumb up';
+    const all = {"demos.jsonl": 'your demonstrations: {"prompt": "...", "response": "..."} on each line',
+      "out/mine": "the folder of your model. python -m nanouft.pretrain --corpus my.txt --out out/mine makes one; "
+        + "the folder of a GPT-2 works, too",
+      "labels.jsonl": `your thumbs: ${label}`,
+      "pairs.jsonl": 'your pairs: {"prompt": "...", "chosen": "...", "rejected": "..."} on each line',
+      "scores.jsonl": 'your scores: {"prompt": "...", "response": "...", "score": 0.7} on each line, 0 to 1',
+      "prompts.jsonl": 'new questions: {"prompt": "..."} on each line, and what your reward wants to read',
+      "my.py:right": "the function right(prompts, answers, **others) in your file my.py: a number from 0 to 1 for each answer"};
+    return Object.entries(all).filter(([name]) => lines.some((line) => line.split(" ").includes(name)));
   },
 
   // ---- prices -----------------------------------------------------------------------------------------------
   paid: (text) => text > 0 && text <= 1e9,
-  unrated: ({have, wrong, source, base}) => ({nothing: "demonstrations alone", pairs: "pairs"}[have]
+  unrated: ({have, wrong, source, base}) => (have === "pairs" && "pairs")
     || (wrong && "partly wrong demonstrations") || (base !== "base" && `the model "${base}"`)
-    || {learnt: "a learnt reward model", spoilt: "spoilt answers"}[source]),
-  // Is a demonstration worth more than the judged answers that replace it? Of the nearest regime, and of the second.
-  price(exchange, ask, [nearest, second]) {
-    const unrated = Choose.unrated(ask), ratio = ask["demo-price"] / ask["judge-price"];
-    if (unrated) return `Prices: no rate was measured for ${unrated}.`;
-    return `Prices: a demonstration costs ${ratio.toLocaleString("en", {maximumSignificantDigits: 3})} times as much `
-      + `as a judgement. With ${Choose.rate(exchange, nearest, ask.have, ratio)}`
-      + (second ? ` The other neighbour: with ${Choose.rate(exchange, second, ask.have, ratio)}` : "");
+    || {learnt: "a learnt reward model", spoilt: "spoilt answers"}[source],
+  // What to pay for next? How many judgements gain as much as one more demonstration, with the row of the advice. Who
+  // has no judged answers, or too few to gain by, is told what 4,000 would add.
+  price(exchange, regimes, asked, margin) {
+    const none = asked.have === "nothing", found = (ask) => Choose.estimate(regimes, ask, margin);
+    let ask = none ? {...asked, have: "labels", source: "own", samples: 4000} : asked, next = "";
+    const unrated = Choose.unrated(ask), named = (g) => Choose.cheapest(Choose.top(Choose.rows(g, ask.have)));
+    if (unrated) return `What to pay for next: no rate was measured for ${unrated}.`;
+    const few = none || (ask.samples < 4000 && named(found(ask)).verdict === "baseline");
+    if (few) ask = {...ask, samples: 4000};
+    const g = found(ask), row = named(g);
+    if (few) next = `With ${Choose.what[ask.have]} on 4,000 answers ${row.verdict === "baseline"
+      ? "no gain could be seen either" : `you could expect ${Choose.gain(row.gain)} points (${row.name})`}. `;
+    return `${next}What to pay for next: ${Choose.rate(exchange, g, row, ask)}`;
   },
-  // The rate of the row that the advice names in this regime, and what to do at this ratio of the prices.
-  rate(exchange, g, have, ratio) {
-    const {name, verdict} = Choose.cheapest(Choose.top(Choose.rows(g, have)));
-    const errs = Number(g.source.replace("errs ", "")) || 0;
-    const where = `${Choose.count(g.demos)} demonstrations and ${Choose.count(g.samples)} judged answers`
-      + (errs ? ` (${errs} of 100 misjudged)` : "");
-    const x = exchange.find((x) => x.row === name && x.errs === errs && x.demos === g.demos && x.samples === g.samples);
-    const why = verdict === "baseline" ? "no method that you can use is clearly better than SFT"
-      : x ? `counted in demonstrations, the interval of ${name}'s gain reaches 0` : `${name} has no rate`;
-    if (!(x?.low > 0)) return `${where} it cannot be told what pays: ${why}.`;
-    const [few, many] = [x.samples / x.high, x.samples / x.low];
-    const better = ratio > x.answers ? "let answers be judged" : "write demonstrations";
-    return `${where} ${name} needs ${Math.round(x.answers)} judgements to gain as much as one more demonstration `
-      + `(95 %: ${Math.round(few)} to ${Math.round(many)}). `
-      + (ratio > many || ratio < few ? `So ${better}.` : `The interval leaves both open; the better guess: ${better}.`);
+  rate(exchange, g, {name, verdict}, ask) {
+    if (verdict === "baseline") return "demonstrations. At this size no gain of judged answers could be seen.";
+    const errs = g.left ? 0 : Number(g.source.replace("errs ", "")) || 0, share = g.left?.[name] ?? 1;
+    const each = g.corners.map(({g: {demos, samples}, weight}) => [exchange.find((x) => x.row === name && x.errs === errs
+      && x.demos === demos && x.samples === samples), weight]);
+    if (each.some(([x]) => !x)) return `${name} has no rate.`;
+    const [worth, low, high] = ["worth", "low", "high"].map((key) => share * Choose.mean(each.map(([x, w]) => [x[key], w])));
+    const ratio = ask["demo-price"] / ask["judge-price"], samples = Choose.mean(each.map(([x, w]) => [x.samples, w]));
+    const [few, many] = [samples / high, low > 0 ? samples / low : Infinity], cheap = ratio > samples / worth;
+    const what = cheap ? "judged answers" : "demonstrations";
+    const costs = `For the price of a demonstration you get ${ratio.toLocaleString("en", {maximumSignificantDigits: 3})}`;
+    return `${ratio > many || ratio < few ? `${what}.` : `${what} are the better guess, but it is open.`} With ${name
+      } about ${Choose.count(Math.round(samples / worth))} judgements gain as much as one demonstration (95 %: ${
+      Choose.count(Math.round(few))} ${many < 1e4 ? `to ${Choose.count(Math.round(many))}` : "or more"}). ${costs}.`;
   },
 
   // what else clearly changes: [{text, word, kind, bad}, ...], the bad news first; diversity is neither

@@ -37,7 +37,7 @@
     ask = {...ask, ...changes};
     Common.write(Object.fromEntries(Object.keys(usual).map((key) => [key, ask[key]])));
     show(typed);
-    rest(() => tell(["nearest", "advice", "other", "price"].map((id) => at(id).firstChild?.data ?? "").join(" ")));
+    rest(() => tell(["advice", "expect", "basis", "price"].map((id) => at(id).textContent).join(" ")));
   }
 
   function fields(typed) {
@@ -58,20 +58,19 @@
   // ---- the answer -------------------------------------------------------------------------------------------
   function show(typed = null) {
     fields(typed);
-    const g = Choose.nearest(regimes, ask), rows = Choose.rows(g, ask.have), second = Choose.second(regimes, ask);
-    at("nearest").textContent = Choose.difference(g, ask);
-    at("advice").textContent = rows.length ? Choose.advice(rows, MAP.margin) : "No method here uses what you have.";
-    at("other").innerHTML = second ? `${esc(Choose.also(second, Choose.rows(second, ask.have), rows, ask, MAP.margin))}
-      <button type="button">its rows</button>` : "";
-    if (second) at("other").lastElementChild.onclick = () =>
-      change({demos: second.demos, ...(ask.have === "nothing" ? {} : {samples: second.samples})});
+    const g = Choose.estimate(regimes, ask, MAP.margin), rows = Choose.rows(g, ask.have);
+    const mine = Choose.mine(rows, ask.have);
+    at("advice").textContent = Choose.advice(rows, ask.have);
+    at("expect").textContent = Choose.expect(rows, ask.have);
+    at("basis").textContent = Choose.basis(g, ask, MAP.seeds);
     at("cleaning").hidden = !ask.wrong;
-    at("price").textContent = Choose.price(MAP.exchange, ask, [g, second]);
-    at("mine").textContent = Choose.mine(rows, ask.have).join("\n");
+    at("price").textContent = Choose.price(MAP.exchange, regimes, ask, MAP.margin);
+    at("mine").textContent = mine.join("\n");
+    at("files").innerHTML = Choose.named(mine).map(([name, is]) => `<dt><code>${esc(name)}</code></dt><dd>${esc(is)}.</dd>`).join("");
     const ends = rows.flatMap((r) => [r.gain[0] - (r.gain[1] || 0), r.gain[0] + (r.gain[1] || 0)]);
     const low = Math.max(-0.3, Math.min(-0.02, ...ends)), high = Math.max(0.02, ...ends);
     const body = at("choices").tBodies[0];
-    at("choices-caption").textContent = `Best first: ${rows.length} ${rows.length === 1 ? "row" : "rows"}`;
+    at("choices-caption").textContent = `Best first: ${rows.length} ${rows.length === 1 ? "row" : "rows"}${g.corners.length > 1 || g.left ? ", interpolated" : ""}`;
     const opened = new Set([...body.querySelectorAll("details[open]")].map((d) => d.dataset.name));
     body.innerHTML = rows.map((r) => line(r, low, high)).join("");
     for (const d of body.querySelectorAll("details")) d.open = opened.has(d.dataset.name);
@@ -94,7 +93,7 @@
     const words = [Choose.full[r.name], r.needs === "nothing" ? "demonstrations only" : `uses ${r.needs}`,
       r.failed && `${r.failed} of ${MAP.seeds} seeds diverged`].filter(Boolean).join("; ");
     const sign = {bad: "▼", good: "▲", plain: "•"};
-    const changes = Choose.changes(r).map((x) => `<span class="${x.kind}">${sign[x.kind]} ${esc(x.text)} <small>${
+    const changes = r.changes && Choose.changes(r).map((x) => `<span class="${x.kind}">${sign[x.kind]} ${esc(x.text)} <small>${
       esc(x.word)}</small></span>`).join(" ");
     const lines = r.commands.map((i) => MAP.lines[i]).join(" &&\n");        // one that fails stops the rest
     return `<tr role="row" data-name="${name}">${cell("rank", Choose.ties(r))}
@@ -103,9 +102,9 @@
       + cell("minus SFT", `${sft ? "" : Choose.gain(r.gain)} <small>${
         esc(Choose.word(r.verdict, MAP.margin))}</small>`, "gain")
       + `<td role="cell" class="picture">${sft ? "" : interval(r.gain[0], r.gain[1], low, high)}</td>`
-      + cell("cost", `${Choose.times(c.relative)} SFT <small>${drawn}${Number(c.flops).toPrecision(2).replace("e+", "e")
-      } FLOPs${n > 1 ? `; ${n} answers at every use` : ""}</small>`)
-      + cell("what else changes", changes || "<small>nothing clear</small>")
+      + cell("cost", `${Choose.times(c.relative)} SFT <small>${drawn}${c.flops
+        ? `${Number(c.flops).toPrecision(2).replace("e+", "e")} FLOPs` : ""}${n > 1 ? `; ${n} answers at every use` : ""}</small>`)
+      + cell("what else changes", changes || `<small>${r.changes ? "nothing clear" : "not interpolated"}</small>`)
       + `</tr><tr role="row" class="run"><td role="cell" colspan="7"><details data-name="${name}">
       <summary>Commands of ${name}</summary>
       <div class="code"><pre tabindex="0" aria-label="commands of ${name}">${esc(lines)}</pre><button type="button"
@@ -128,8 +127,7 @@
   // ---- the map: demonstrations down, answers across, in the situation of the form ---------------------------
   function map(now) {
     const have = ask.have === "nothing" ? "reward" : ask.have;
-    const there = regimes.filter((g) => ["base", "source"].every((key) => g[key] === now[key])
-      && (g.noise > 0) === (now.noise > 0));
+    const there = regimes.filter((g) => Choose.alike(g, now));
     const sizes = (key) => [...new Set(there.map((g) => g[key]))].sort((a, b) => a - b), columns = sizes("samples");
     const one = (demos, samples) => {
       const g = there.find((r) => r.demos === demos && r.samples === samples);
@@ -139,7 +137,8 @@
       const label = `${best.name}${tied ? " =" : ""} ${points}: ${
         Choose.size(demos, samples, Choose.what[have], g.noise > 0)}${tied ? `, tied with ${tied} more` : ""}`;
       return `<td><button type="button" data-demos="${Number(demos)}" data-samples="${Number(samples)}"
-        aria-pressed="${g === now}" aria-label="${esc(label)}"><b>${esc(best.name)}</b>${tied ? " =" : ""}
+        aria-pressed="${demos === ask.demos && samples === ask.samples}"
+        class="${now.corners.some((c) => c.g === g) ? "around" : ""}" aria-label="${esc(label)}"><b>${esc(best.name)}</b>${tied ? " =" : ""}
         <small>${points}</small></button></td>`;
     };
     document.querySelector("#grid-hint span").textContent = have === ask.have ? ""

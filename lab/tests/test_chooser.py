@@ -10,9 +10,11 @@ import re
 from pathlib import Path
 
 import made
+import numpy as np
 import pytest
 from browser import Browser, node
 from running import call, one_error
+from scipy.interpolate import RegularGridInterpolator
 
 from lab import page
 from nanouft import train
@@ -82,66 +84,122 @@ def run(code: str):
                 f"{json.dumps(page.small(MAP)['regimes'])}, ask = {json.dumps(ASK)}; {ROW} {code}")
 
 
-NEIGHBOURS = [  # asked; nearest regime; the other neighbour; words of the difference
-    ({}, "100 x 1,000", None, "Measured: 100"),
-    ({"demos": 300, "samples": 2000, "have": "labels"}, "300 x 1,000", "300 x 4,000",
-     "labels on 2,000 answers"),
-    ({"demos": 55}, "100 x 1,000", "30 x 1,000", "factor of 1.8"),
-    ({"demos": 54}, "30 x 1,000", "100 x 1,000",
-     "The nearest that was measured: 30 demonstrations"),
-    ({"demos": 10 ** 9}, "1,020 x 1,000", None, "factor of 980,392"),
-    ({"samples": 1100}, "100 x 1,000", None, "1,100 answers"),
-    ({"wrong": "1", "source": "learnt"}, "100 x 1,000, noise 0.4", None,
-     "40 % are wrong. Not measured together"),
-    ({"wrong": "1", "demos": 5000, "have": "nothing"}, "300 x 1,000, noise 0.4", None,
-     "300 partly wrong"),
-    ({"have": "nothing", "source": "learnt", "demos": 1020}, "1,020 x 0", None,
-     "1,020 demonstrations, nothing more")]
+SITUATIONS = [  # asked; the regimes it is made from; words about it
+    ({}, ["100 x 1,000"], "Measured at this size, with 5 seeds."),
+    ({"demos": 300, "samples": 2000, "have": "labels"}, ["300 x 1,000", "300 x 4,000"],
+     "lies between 1,000 and 4,000 answers, which were measured."),
+    ({"demos": 55, "samples": 1100},
+     ["30 x 1,000", "30 x 4,000", "100 x 1,000", "100 x 4,000"],
+     "between 30 and 100 demonstrations and 1,000 and 4,000 answers"),
+    ({"demos": 10 ** 9}, ["1,020 x 1,000"], "a factor of 980,392, so this is only a hint"),
+    ({"wrong": "1", "source": "learnt"}, ["100 x 1,000, noise 0.4"],
+     "40 % were wrong there. Not measured together: answers judged by"),
+    ({"wrong": "1", "demos": 5000, "have": "nothing"}, ["300 x 1,000, noise 0.4"],
+     "The nearest that was measured: 300 demonstrations."),
+    ({"have": "nothing", "source": "learnt", "demos": 1020}, ["1,020 x 0"], "Measured at"),
+    ({"have": "nothing", "demos": 200}, ["100 x 0", "300 x 0"],
+     "between 100 and 300 demonstrations, which were measured.")]
 
 
-def test_the_nearest_regime_and_the_other_neighbour_and_what_was_not_measured():
+def test_an_answer_says_which_measured_sizes_it_is_made_from():
     """The situation comes before the size; without answers nobody judges."""
-    found = run(f"""out = {json.dumps([more for more, *_ in NEIGHBOURS])}.map((more) => {{
-        const a = {{...ask, ...more}}, g = Choose.nearest(regimes, a);
-        return [g.name, Choose.second(regimes, a)?.name ?? null, Choose.difference(g, a)]; }})""")
-    for (*names, difference), (_, *expected, words) in zip(found, NEIGHBOURS):
-        assert names == expected and words in difference
+    found = run(f"""out = {json.dumps([more for more, *_ in SITUATIONS])}.map((more) => {{
+        const a = {{...ask, ...more}}, g = Choose.estimate(regimes, a, 0.02);
+        return [g.corners.map((c) => c.g.name), Choose.basis(g, a, 5)]; }})""")
+    for (names, basis), (_, expected, words) in zip(found, SITUATIONS):
+        assert names == expected and words in basis, (names, basis)
 
 
-def test_prices_speak_of_the_size_and_the_row_that_the_advice_names():
+# ---- the estimate between measured sizes, on the committed map -----------------------------------
+GRID = {"demos": (30, 100, 300, 1020), "samples": (250, 1000, 4000)}
+JUDGES = ("own", "errs 5", "errs 15", "errs 30")
+
+
+def real(code: str):
+    """As run(), with the regimes and rates of the committed map."""
+    the_map = json.loads(REAL.read_text(encoding="utf-8"))
+    data = {"regimes": page.small(the_map)["regimes"], "exchange": the_map["exchange"]}
+    return node(f"const Choose = require({json.dumps(str(page.ASSETS / 'choose.js'))}), "
+                f"{{regimes, exchange}} = {json.dumps(data)}, ask = {json.dumps(ASK)}; {code}")
+
+
+def test_between_measured_sizes_gain_and_interval_are_those_of_scipy():
+    sizes = [(int(d), int(s)) for d in (30, 42, 100, 200, 777, 1020) for s in (250, 600, 1500)]
+    told = real(f"""out = {json.dumps(sizes)}.map(([demos, samples]) => Object.fromEntries(
+        Choose.estimate(regimes, {{...ask, demos, samples}}, 0.02).rows.map((r) =>
+            [r.name, [r.gain, r.verdict]])))""")
+    measured = {(g["demos"], g["samples"]): {r["name"]: r["gain"] for r in g["rows"]}
+                for g in page.read(REAL)["regimes"]
+                if (g["noise"], g["source"], g["base"]) == (0, "own", "base")}
+    axes = [np.log(GRID[key]) for key in ("demos", "samples")]
+    for name in ("RFT", "UNA", "KTO", "DPO", "SimPO", "RLOO"):
+        values = np.array([[measured[d, s][name] for s in GRID["samples"]] for d in GRID["demos"]])
+        ours = RegularGridInterpolator(axes, values)(np.log(sizes))
+        assert np.allclose([x[name][0] for x in told], ours, atol=2e-6), name
+        for x, size in zip(told, sizes):
+            mean, half = x[name][0]
+            assert size in measured or (x[name][1] == "better") == (mean - half > 0)
+
+
+def test_a_judge_who_errs_more_never_promises_more():
+    """For every size and every kind of answers; what was measured may differ by less than .1
+    points."""
+    told = real(f"""out = ["labels", "scores", "pairs", "reward"].flatMap((have) =>
+        [10, 30, 54, 55, 100, 200, 300, 1020, 3000].flatMap((demos) =>
+        [100, 250, 600, 1000, 1500, 2500, 4000, 6000, 12288, 30000].map((samples) =>
+        {json.dumps(JUDGES)}.map((source) => Choose.cheapest(Choose.top(Choose.rows(
+            Choose.estimate(regimes, {{...ask, have, demos, samples, source}}, 0.02), have)))
+            .gain[0]))))""")
+    assert len(told) == 360
+    for gains in told:
+        assert all(later <= before + 0.001 for before, later in zip(gains, gains[1:])), gains
+
+
+def test_200_demonstrations_and_1500_thumbs_get_one_answer_and_so_do_demonstrations_alone():
+    told = real("""out = [{have: "labels"}, {have: "labels", source: "errs 5"},
+                          {have: "labels", source: "errs 30"}, {have: "nothing"}].map((more) => {
+        const a = {...ask, demos: 200, samples: 1500, "demo-price": 3, "judge-price": 0.05,
+                   ...more};
+        const g = Choose.estimate(regimes, a, 0.02), rows = Choose.rows(g, a.have);
+        return [Choose.advice(rows, a.have), Choose.expect(rows, a.have), Choose.basis(g, a, 5),
+                Choose.price(exchange, regimes, a, 0.02), Choose.mine(rows, a.have)]; })""")
+    both, errs, often, alone = told
+    assert both[:2] == ["Train on your demonstrations (SFT). Then train once more, on the answers "
+                        "that were judged right (RFT).",
+                        "Expect +1.4 ± 0.8 points over SFT alone, for 2.2 × its computing."]
+    assert errs[0] == both[0] and "+1.2 ± 0.8" in errs[1] and "RFT 84 %" in errs[2]
+    assert "4,000 answers only" in errs[2] and "stop there" in often[0]
+    assert [len(x[4]) for x in told] == [2, 2, 1, 1], (
+        "who is told to stop gets the command for that")
+    assert "RFT about 32 judgements" in both[3] and "95 %: 13 to 1,051" in both[3]
+    assert alone[0] == "Train on your demonstrations (SFT)." and "74.2 ± 2.0 of 100" in alone[1]
+    assert "With labels on 4,000 answers you could expect +2.8 ± 1.0 points (RFT)" in alone[3]
+
+
+def test_prices_speak_of_the_row_that_the_advice_names():
     """Made up: with 300 demonstrations nothing helps; of a judge who errs RFT's rate cannot be
     told, UNA's can."""
-    told = run("""const at = (demos, verdict, source = "own") => (
-            {demos, samples: 1000, noise: 0, source, base: "base", rows: [
+    told = run("""const at = (demos, verdict, source = "own", samples = 4000) => (
+            {demos, samples, noise: 0, source, base: "base", rows: [
                 row("SFT", "nothing", "baseline", 1), row("UNA", "scores", verdict, 9),
-                row("RFT", "right answers", verdict), row("DPO", "pairs", verdict, 4)]});
+                row("RFT", "right answers", verdict)]});
         const map = [at(100, "better"), at(300, "worse"), at(100, "better", "errs 15")];
         const rate = (row, errs, low) => (
-            {row, errs, demos: 100, samples: 1000, low, high: 100, answers: 25});
-        const rates = [rate("RFT", 0, 20), rate("UNA", 15, 20), rate("RFT", 15, -1),
-                       rate("DPO", 0, 20)];
-        const asked = [{}, {"demo-price": 2}, {"demo-price": 1}, {"demo-price": 0.2}, {demos: 200},
-                       {demos: 150}, {demos: 5000}, {source: "errs 15"}, {have: "pairs"},
-                       {have: "nothing"}, {source: "learnt"}, {wrong: "1"}];
-        out = asked.map((more) => {
-            const a = {...ask, "demo-price": 3, "judge-price": 0.05, ...more};
-            const rows = (x) => Choose.rows(x, a.have);
-            const [g, h] = [Choose.nearest, Choose.second].map((f) => f(map, a));
-            const also = h ? Choose.also(h, rows(h), rows(g), a, 0.02) : "";
-            return Choose.price(rates, a, [g, h]) + also; })""")
-    words = [["costs 60 times", "RFT needs 25 judgements", "95 %: 10 to 50",
-              "So let answers be judged."],
-             ["both open; the better guess: let answers be judged."],
-             ["both open; the better guess: write demonst"],
-             ["So write demonstrations."],
-             ["With 300", "cannot be told", "other neighbour: with 100", "RFT needs 25"],
-             ["other neighbour: with 300", "Worse than SFT there: UNA"],
-             ["With 300", "cannot be told"],
-             ["15 of 100 misjudged", "RFT's gain reaches 0"]]
+            {row, errs, demos: 100, samples: 4000, worth: 160, low, high: 400});
+        const rates = [rate("RFT", 0, 80), rate("UNA", 15, 80), rate("RFT", 15, -1)];
+        const asked = [{}, {"demo-price": 2}, {"demo-price": 1}, {"demo-price": 0.2},
+                       {demos: 5000}, {source: "errs 15"}, {have: "nothing"}, {have: "pairs"},
+                       {source: "learnt"}, {wrong: "1"}];
+        out = asked.map((more) => Choose.price(rates, map,
+            {...ask, samples: 4000, "demo-price": 3, "judge-price": 0.05, ...more}, 0.02))""")
+    words = [["judged answers.", "RFT about 25 judgements", "95 %: 10 to 50", "you get 60"],
+             ["judged answers are the better guess, but it is open."],
+             ["demonstrations are the better guess, but it is open."],
+             ["next: demonstrations."], ["next: demonstrations.", "no gain"],
+             ["95 %: 10 or more"], ["With labels on 4,000 answers you could expect +5.0 ± 1.0"]]
     assert all(word in text for text, few in zip(told, words) for word in few), told
-    assert "judged." not in told[6], told
-    assert told[8:] == [f"Prices: no rate was measured for {what}." for what in (
-        "pairs", "demonstrations alone", "a learnt reward model", "partly wrong demonstrations")]
+    assert told[7:] == [f"What to pay for next: no rate was measured for {what}." for what in (
+        "pairs", "a learnt reward model", "partly wrong demonstrations")]
 
 
 def test_one_gets_what_can_be_made_of_what_one_has_and_ranks_are_counted_again():
@@ -159,10 +217,10 @@ def test_one_gets_what_can_be_made_of_what_one_has_and_ranks_are_counted_again()
                              row("d", "nothing", "equal"), sft, row("e", "nothing", "worse")]};"""
     assert run(code + "out = [g, none].map((x) => Choose.rows(x, 'nothing').map(Choose.ties))") == [
         ["1 =", "1 =", "3"]] * 2, "d: as good as SFT"
-    first, second = run(code + "out = ['reward', 'nothing'].map((h) => "
-                        "Choose.advice(Choose.rows(g, h), 0.02))")
-    assert first.startswith("Best: a, +5.0 ± 1.0") and "5.0 ×" in first
-    assert "b and c" in second and "cheapest of them: c" in second
+    first, second = run(code + "out = ['reward', 'labels'].map((h) => [Choose.rows(g, h), h]).map("
+                        "(a) => Choose.advice(...a) + Choose.expect(...a))")
+    assert "fresh answers (a)" in first and "+5.0 ± 1.0" in first and "5.0 ×" in first
+    assert "demonstrations (c)" in second and "Not told apart from it: b (+5.0 ± 1.0)" in second
     assert run("out = [-0.0004, -0.0006, 0.02].map(Choose.signed)") == ["+0.0", "−0.1", "+2.0"]
     assert run("out = Choose.word('equal', 0.02)") == "equal (within 2 points)"
     whole = "['1000000000', '1000000001', '0', '1e3', undefined]"
@@ -178,10 +236,14 @@ def test_the_commands_for_my_own_files_are_accepted():
             row("SFT", "nothing"), row("RFT", "right answers"), row("KTO", "labels"),
             row("DPO", "pairs"), row("UNA", "scores"), row("RLOO", "reward")];
         out = ["labels", "reward"].map((have) => Choose.mine(rows, have))""")
-    assert [len(lines) for lines in told] == [7, 7]
-    assert "harvest" in told[0][1]
-    assert "my.py:nobody" in told[0][1]
-    assert "out/own/demos.jsonl" in told[1][2] and "--data labels.jsonl" in told[0][2]
+    assert [len(lines) for lines in told] == [6, 7]
+    assert not any("harvest" in line for line in told[0]), "who has answers does not make new ones"
+    assert "--data labels.jsonl" in told[0][1]
+    assert "harvest" in told[1][1] and "out/own/demos.jsonl" in told[1][2]
+    explained = run(f"out = {json.dumps(told)}.map((x) => Choose.named(x).map(([name]) => name))")
+    for lines, names in zip(told, explained):
+        given = set(re.findall(r"[\w/]+\.jsonl|out/mine(?= )|my.py\S*", "\n".join(lines)))
+        assert {x for x in given if not x.startswith("out/own")} == set(names), (given, names)
     for line in {line for lines in told for line in lines}:
         module, *argv = line.split()[2:]
         cfg = (train.read_flags(argv, "")[1]
@@ -233,9 +295,9 @@ def test_by_keyboard(b, file):
     look(b, "$('#samples').select()")
     for key in "2000":
         b.key(key)
-    asked = "300 demonstrations and labels on 2,000 answers"
+    asked = "between 1,000 and 4,000 answers"
     b.wait(f"document.querySelector('#told').textContent.includes('{asked}')")
-    assert "The nearest that was measured" in b.heard() and "Prices" in b.heard(), (
+    assert b.heard().startswith("Train on your demonstrations") and "pay for" in b.heard(), (
         "by a screen reader, a moment later")
     look(b, "$('#choices summary').focus()")
     b.key("Enter")
@@ -247,7 +309,7 @@ def test_by_keyboard(b, file):
     b.key("Backspace")
     b.key("6")
     assert "&demo-price=6&judge-price=0.05" in b.js("location.hash")
-    assert "120 times" in b.text("#price")
+    assert "What to pay for next" in b.text("#price")
     assert look(b, "$('#choices details').open"), "what was opened stays open"
     look(b, "$('#demos').select()")
     b.key("0")

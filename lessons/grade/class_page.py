@@ -11,7 +11,7 @@ from pathlib import Path
 from lessons.grade import program
 from lessons.grade import results as counted
 from lessons.grade.results import Klass, Result
-from nanouft.run.pages import fill
+from nanouft.run.pages import SHARED, fill
 from nanouft.run.pages import html as escape
 
 TEMPLATE = Path(__file__).with_name("class.html")
@@ -24,8 +24,9 @@ LINES = 40                              # of code in one place
 
 def page(klass: Klass) -> str:
     parts = intro, monday, tasks, students, odd, plans, equal, unknown, stopped
-    return fill(TEMPLATE.read_text(encoding="utf-8"),
-                {f"<!--{part.__name__.upper()}-->": part(klass) for part in parts})
+    return fill(TEMPLATE.read_text(encoding="utf-8"), {
+        "/*COMMON_CSS*/": (SHARED / "common.css").read_text(encoding="utf-8"),
+        **{f"<!--{part.__name__.upper()}-->": part(klass) for part in parts}})
 
 
 def intro(klass: Klass) -> str:

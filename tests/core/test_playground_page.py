@@ -9,6 +9,7 @@ from browser import Browser
 
 from nanouft.objectives import OBJECTIVES
 from nanouft.playground import __main__ as playground
+from nanouft.world import tasks
 
 CALM = "!document.querySelector('[aria-busy=true]')"
 LEFT, RIGHT = 0, 1
@@ -78,6 +79,11 @@ def test_four_steps_teach_one_column_to_stop_and_not_the_other_until_weights_are
     b.click("#teach")
     b.wait("columns[0].running")
     b.wait(CALM)
+    for side in (LEFT, RIGHT):
+        said = b.js(f"columns[{side}].said.filter((id) => id !== config.end)"
+                    ".map((id) => pieces[id]).join('').trim()")
+        score = tasks.score(b.text("#question"), said)
+        assert f"(score {score:.2f})" in text(b, "says", side), "the exact score of what it says"
     assert "0 → 8 of 8" in text(b, "count", LEFT) and "0 → 0 of 8" in text(b, "count", RIGHT)
     left, right = chance(b, LEFT), chance(b, RIGHT)
     assert left[0] == right[0] == before[0] and right[1] < right[0] < left[1]

@@ -3,9 +3,8 @@ protocol).
 
     with Browser(folder) as b:                      folder: an empty one, for the browser's profile
         b.open(page, width=380, dark=True); b.key("ArrowRight"); b.js("document.title")
-    python tests/tools/browser.py out/playground/index.html docs/playground.png
-    "[data-key='choose:released']" \\
-        "#train"                    # what is seen, after these presses
+    python tests/tools/browser.py out/playground/index.html docs/playground.png "#teach"
+                                    # what is seen, after these presses
 
 The browser is looked for under its usual names, or where NANOUFT_BROWSER points. Pages come from
 files; no port is opened. Errors of a page (exceptions, console.error, what could not be loaded)

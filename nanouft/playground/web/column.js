@@ -45,14 +45,14 @@ class Column {
     if (!this.steps) this.remember();
     this.changed();
   }
-  hear_said({ said }) {
-    Object.assign(this, { said, old: said });
+  hear_said({ said, score }) {
+    Object.assign(this, { said, score, old: said });
     this.changed();
   }
   hear_measured({ exam, stopping }) { this.measured({ exam, stopping }); }
-  hear_step({ step, look, said, stopping }) {
+  hear_step({ step, look, said, score, stopping }) {
     if (!this.running) return;
-    Object.assign(this, { steps: this.steps + 1, latest: look, old: this.said, said });
+    Object.assign(this, { steps: this.steps + 1, latest: look, old: this.said, said, score });
     this.now = { ...this.now, stopping };
     this.remember();
     this.changed(`${this.name()}: step ${step}`);
@@ -123,7 +123,8 @@ class Column {
   }
   drawSays() {
     const done = this.steps ? `After ${this.steps} ${this.steps === 1 ? "step" : "steps"}` : "Before";
-    show(this.part("says"), `<span class="who">${done} it says:</span> <span data-key="${this.steps}">${
+    show(this.part("says"), `<span class="who">${done} it says${
+      this.said.length ? ` (score ${this.score.toFixed(2)})` : ""}:</span> <span data-key="${this.steps}">${
       this.said.length ? spoken(this.said, this.old) : "…"}</span>`);
   }
   drawCount() {

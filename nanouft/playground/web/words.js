@@ -59,7 +59,7 @@ const WHY = {
       part through the weights pushed it down (${signed(through)}): a harder end takes weight away from the hard first
       words, and this loss gets smaller.` : seen;
   },
-  constant: ({ chance }) => `The weights are the same numbers, but no gradient goes through them. The chance of ${END}
+  constant: ({ chance }) => `The weights are computed in the same way, but no gradient goes through them. The chance of ${END}
     after a right answer ${moved(chance)}.`,
   pair({ right, wrong }) {
     const lead = change(right) - change(wrong);

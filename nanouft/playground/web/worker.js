@@ -22,6 +22,10 @@ function look({ objective, dials, row, seed }) {
   return seen;
 }
 const say = (prompt, most = LONGEST) => model.say(prompt, { most });
+function sayNow() {                                         // to the question that is looked at, and how right it is
+  const said = say(view.row.prompt);
+  return { said, score: score(view.row.task, said, data) };
+}
 async function measure() {                                  // all questions: what it says, and the chance to stop
   const exam = [];
   for (const { prompt } of data.questions) exam.push(say(prompt)), await pause();
@@ -42,7 +46,7 @@ async function train({ objective, dials, steps, lr, from, id }, mine) {
   needsTeacher(objective);
   for (let step = 1; step <= steps && mine === run && !stopped; step++) {
     const { loss, norm } = model.step(rowsOf(from + step - 1, objective), objective, dials, lr);
-    postMessage({ did: "step", id, step, loss, norm, look: look(view), said: say(view.row.prompt),
+    postMessage({ did: "step", id, step, loss, norm, look: look(view), ...sayNow(),
       stopping: model.stopping(data.questions) });
     await pause();
   }
@@ -67,7 +71,7 @@ const DO = {
   look(message) {
     view = message;
     needsTeacher(message.objective);
-    if (message.talk) postMessage({ did: "said", said: say(view.row.prompt) });
+    if (message.talk) postMessage({ did: "said", ...sayNow() });
     postMessage({ did: "look", id: message.id, look: look(view) });
   },
   measure: ({ id }) => inTurn("measured", id),
