@@ -54,7 +54,8 @@ def evaluate(run, data, model: GPT) -> dict:
         from nanouft.eval import scores  # only where answers have an exact score
         return out | scores.exam(model, tok, run.device, cfg.split, cfg.items)
     rows = [r for r in data.held_rows
-            if r.prompt and r.label != 0 and (r.score is None or r.score > 0.5)][:SHOWN]
+            if r.prompt and r.label != 0 and not r.unjudged
+            and (r.score is None or r.score > 0.5)][:SHOWN]
     samples = []
     for r, a in zip(rows, answer_rows(model, tok, rows, max_new=96)):
         right = r.answer or r.chosen
