@@ -166,13 +166,18 @@ def each_prompt(data: list[Row]) -> list[Row]:
     return list(first.values())
 
 
+def question_hash(row: Row) -> str:
+    """What tells one question from another: a hash of the first user turn."""
+    text = next((turn.text for turn in row.prompt if turn.role == "user"), "").strip()
+    return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()
+
+
 def holdout(rows: list[Row], share: float = 0.1) -> tuple[list[Row], list[Row]]:
     """(train, held out): `share` of them but at most 200, and at least one.
     Rows are drawn by a hash of their first user turn, so equal prompts stay on one side. Prompts
     come in the order of their hashes; one whose rows would be too many is passed over. If each one
     would be, the rarest is held out."""
-    first = [next((t.text for t in row.prompt if t.role == "user"), "").strip() for row in rows]
-    keys = [hashlib.sha256(text.encode("utf-8", "replace")).hexdigest() for text in first]
+    keys = [question_hash(row) for row in rows]
     groups = Counter(keys)
     aim = max(1, min(200, round(share * len(rows))))
     held: set[str] = set()

@@ -10,7 +10,7 @@ from typing import Any
 
 from nanouft import world
 from nanouft.data.batches import Encoded, encode
-from nanouft.data.rows import Row, contents, holdout, is_real_pair, label_rows
+from nanouft.data.rows import Row, contents, holdout, is_real_pair, label_rows, question_hash
 from nanouft.data.tokenizer import Tokenizer
 from nanouft.errors import UserError
 from nanouft.eval import report
@@ -18,7 +18,7 @@ from nanouft.gpt import GPT
 from nanouft.objective import REF, Objective
 from nanouft.objectives import OBJECTIVES
 from nanouft.reference import Models, add_columns
-from nanouft.run import runs
+from nanouft.run import provenance, runs
 from nanouft.run.flags import Train
 
 Split = tuple[list[Row], list[Row]]         # rows to train on, rows held out
@@ -132,7 +132,15 @@ def held_apart(cfg: Train, objective: Objective, rows: list[Row], held: list[Row
               "out/mine makes one)")
     if objective.on_policy and cfg.reward == "exact":   # nobody scores answers to held-out prompts
         return rows, []
+    known = provenance.trained_on(cfg.init)
     train, held = (rows, held) if cfg.eval_data else holdout(rows)
+    if lost := len(held) - len(provenance.unseen(held, known)):
+        held = provenance.unseen(held, known)
+        if not cfg.eval_data:
+            held = holdout(provenance.unseen(rows, known))[1]
+            train = provenance.unseen(rows, {*map(question_hash, held)})
+        print(f"note: {cfg.init} was trained on {lost:,} of the rows to hold out: they are not "
+              f"held out; {len(held):,} others are")
     if not held:
         print("note: no row is held out, since rows with one prompt stay together: "
               "there will be no held-out figures")

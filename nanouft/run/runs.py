@@ -3,6 +3,7 @@
 out/<name>/   config.json, model.safetensors, tokenizer.json    a folder that transformers opens
               run.json        every value and where it came from
               flags.toml      the flags, for --config
+              trained_on.json hashes of the questions it was trained on (provenance.py)
               metrics.jsonl   one object a step
               eval.json, samples.md, curves.png
               steps/<n>/      what --resume needs (checkpoints.py)

@@ -26,7 +26,7 @@ from nanouft.loop import Device, Source
 from nanouft.objective import Columns, Objective
 from nanouft.objectives import OBJECTIVES
 from nanouft.reference import Models
-from nanouft.run import by_rows, runs
+from nanouft.run import by_rows, provenance, runs
 from nanouft.run.flags import Train
 from nanouft.run.rows import Data
 from nanouft.run.words import one_line, optional
@@ -159,6 +159,8 @@ def open_run(name: str, cfg: Train, hp: Any, origin: dict, data: Data, model: GP
     settings = asdict(cfg) | asdict(hp)
     given = {k: v for k, v in settings.items() if origin.get(k) == "command line"}
     with runs.open_folder(cfg, about, name, basis, device, {"objective": name, **given}) as folder:
+        if cfg.data and device.rank == 0:
+            provenance.remember(folder, data.train_rows, cfg.init)
         if objective.on_policy:
             source, what = rollouts(cfg, objective, hp, data, model, models, steps)
             held = partial(rewarded_prompts, source, data.held)
