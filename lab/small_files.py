@@ -1,6 +1,6 @@
 """What do the defaults of train make of a small file of a topic that the base has never seen?
 
-    python -m lab.small_files --rows 20 40 100 300 --seeds 0 --out out/small     # about 20 minutes
+    python -m lab.small_files --seeds 3              # 20 minutes
 
 Demonstrations (sft, ift): questions about goods of a shop, answered in a fixed form. Pairs and
 labels (dpo, kto, una): a model that has learnt 300 of them in two voices, and is to prefer the one
@@ -40,9 +40,9 @@ EXTRA = {"una": ["--feedback", "binary"]}
 
 @dataclass
 class Small:
-    rows: list[int] = field(default_factory=lambda: [20, 40, 100, 300])     # of the files
-    objectives: list[str] = field(default_factory=lambda: list(KINDS))      # methods
-    seeds: list[int] = field(default_factory=lambda: [0])   # of the file and the run
+    rows: list[str] = field(default_factory="20 40 100 300".split)  # of the files [20 40 100 300]
+    objectives: list[str] = field(default_factory=lambda: list(KINDS))  # methods [all five]
+    seeds: int = 1                  # seeds of the file and the run
     out: str = "out/small"          # folder of files, runs and cells.jsonl; goes on there
 
 
@@ -125,8 +125,9 @@ def main(argv=None) -> int:
 
 
 def cells(cfg: Small) -> list[dict]:
-    return [{"objective": name, "rows": n, "seed": seed, "now": now} for seed in cfg.seeds
-            for name in cfg.objectives for n in cfg.rows for now in (False, True)]
+    return [{"objective": name, "rows": int(n), "seed": seed, "now": now}
+            for seed in range(cfg.seeds) for name in cfg.objectives for n in cfg.rows
+            for now in (False, True)]
 
 
 if __name__ == "__main__":

@@ -58,7 +58,7 @@ class TransformersTokenizer(Tokenizer):
         self.marks = MARKS.search(self._template) is not None
         self.ranks = t.get_vocab()
         self.control = [str(token) for token in t.added_tokens_decoder.values() if token.special]
-        ours = "'<|user|> '" in str(t.chat_template)
+        ours = str(t.chat_template).strip() == JINJA.strip()
         ids = t.convert_tokens_to_ids(list(CONTROL[:2])) if ours else (-1, -1)
         self.user, self.assistant = ids
         self.settings: dict[str, bool] = {}     # what else the template gets

@@ -573,6 +573,20 @@ def test_a_model_that_would_be_computed_wrongly_is_refused(tmp_path, kind):
             small_folder(tmp_path, lambda V: getattr(hf, f"{kind}Config")(vocab_size=V, **size)))
 
 
+def test_a_model_with_a_cache_of_its_own_reads_everything_again(tmp_path):
+    """MiniMax refuses keys and values of another class; its answers are those without a cache."""
+    folder = small_folder(tmp_path, lambda V: hf.MiniMaxConfig(
+        vocab_size=V, num_local_experts=2, head_dim=8, block_size=8,
+        layer_types=["full_attention", "linear_attention"], **SMALL))
+    model, tok = start_model(folder)
+    prompt = tok.prompt_ids((Turn("user", "a"),))
+    (answer,) = generate(model, [prompt], stop=-1, pad=tok.pad, max_new=5)
+    with torch.no_grad():
+        for i, token in enumerate(answer.ids):
+            ids = torch.tensor([[*prompt, *answer.ids[:i]]])
+            assert model.net(ids, use_cache=False).logits[0, -1].argmax() == token
+
+
 @pytest.mark.parametrize("routers", [True, False])
 def test_the_loss_of_routers_is_left_out_aloud(tmp_path, routers, capsys):
     folder = small_folder(tmp_path, lambda V: hf.MixtralConfig(vocab_size=V, num_local_experts=2,
