@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from nanouft.data.rows import Row, Turn, Turns
-from nanouft.errors import UserError
+from nanouft.errors import UserError, visible
 from nanouft.files.containers import objects, sources
 from nanouft.files.forms import MEANING, Form, Naming, Scale, detect_form, given_scale
 from nanouft.files.turns import Skip, make_row
@@ -61,7 +61,7 @@ class FileReport:
             out += f"\n  {self.asks}"
         for note, places in self.notes.items():
             out += f"\n  in {len(places):,} rows (first: {places[0]}) {note}"
-        return out
+        return visible(out)             # the name of a file may hold anything
 
 
 def read(paths: list[str], *how: Any, **more: Any) -> tuple[list[Row], list[FileReport]]:

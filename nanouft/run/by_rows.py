@@ -2,8 +2,8 @@
 
 Three passes in steps of 32 rows are right for a thousand rows; 40 rows would make 3 steps, which
 move nothing. So a small file is read in steps of 8 rows, as often as it takes: demonstrations for
-200 steps at four times the method's rate, pairs and labels for 20 steps (more of them make answers
-worse). docs/LOG.md has the measurements. NanoWorld's rows keep the defaults of `Train`.
+400 steps at four times the method's rate, pairs and labels for 20 steps at 3e-5 or less (more makes
+answers worse). docs/LOG.md has the measurements. NanoWorld's rows keep the defaults of `Train`.
 """
 from typing import Any
 
@@ -12,9 +12,10 @@ from nanouft.run.flags import Train
 from nanouft.run.rows import Data
 
 PASSES = 3              # over a large file
-LEAST = {True: 200, False: 20}      # steps: with demonstrations, without
+LEAST = {True: 400, False: 20}      # steps: with demonstrations, without
 STEP = 8                # rows of a step of a small file
 FASTER = 4              # times the rate of a method for demonstrations
+GENTLE = 3e-5           # the largest rate for pairs and labels, at width 128
 LOOKS = 10              # held-out losses of a run on demonstrations
 CHOSEN = "number of rows"           # where a setting comes from, in run.json
 
@@ -47,6 +48,9 @@ def choose(cfg: Train, objective: Objective, hp: Any, data: Data, origin: dict[s
     if small and kinds == ["demos"] and not cfg.lora:
         rate = FASTER * cfg.rate
         fill("lr", rate, f"--lr {rate:.2g} ({FASTER} times the rate for large files)")
+    if small and "demos" not in kinds and objective.lr > GENTLE:
+        rate = cfg.rate * GENTLE / objective.lr
+        fill("lr", rate, f"--lr {rate:.2g} (less than for large files, so that answers stay right)")
     if kinds == ["demos"] and data.held and not cfg.plain:
         total = cfg.optimizer_steps(rows)
         fill("eval_every", max(1, total // LOOKS), "the held-out loss looked at ten times")

@@ -532,6 +532,11 @@ def test_an_unknown_field_that_may_be_a_grade_is_asked_about(tmp_path, name, val
     assert said in str(report) if said else "if it says" not in str(report)
 
 
+def test_the_name_of_a_file_does_not_steer_the_terminal(tmp_path):
+    _, (report,) = read([write(tmp_path, OK, {"prompt": "a"}, OK, name="a\x1b[2Jb.jsonl")])
+    assert "\x1b" not in str(report) and "1 not understood" in str(report)
+
+
 def test_headers_of_a_spreadsheet(tmp_path):
     """Capitals and spaces, said aloud; Excel's first line names the separator."""
     for name, text in (("a.csv", "Question;Answer\nHi;3\n"), ("b.csv", "sep=;\nPrompt;Response"

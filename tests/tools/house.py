@@ -109,7 +109,7 @@ def sizes() -> list[tuple[str, int, int]]:
             # The plan's aims were 690,000 and 660,000; docs/LOG.md says what is missing and why.
             ("characters of nanouft and frozen_lake", characters(package), 800_000),
             ("characters above the line", characters(above), 300_000),
-            ("characters of the tests", characters(python_files("tests")), 790_000),
+            ("characters of the tests", characters(python_files("tests")), 800_000),
             ("lines over 100 characters", len(wide_lines()), 0),
             ("lines that one loss imports (dpo)", lines(read_by("nanouft.objectives.dpo")), 400),
             ("lines that gpt.py imports", lines(read_by("nanouft.gpt")), 320)]
