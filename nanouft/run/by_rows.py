@@ -2,8 +2,9 @@
 
 Three passes in steps of 32 rows are right for a thousand rows; 40 rows would make 3 steps, which
 move nothing. So a small file is read in steps of 8 rows, as often as it takes: demonstrations for
-400 steps at four times the method's rate, pairs and labels for 20 steps at 3e-5 or less (more makes
-answers worse). docs/LOG.md has the measurements. NanoWorld's rows keep the defaults of `Train`.
+200 to 400 steps at four times the method's rate, pairs and labels for 20 steps at 3e-5 or less
+(more makes answers worse). docs/LOG.md has the measurements. NanoWorld's rows keep the defaults of
+`Train`.
 """
 from typing import Any
 
@@ -12,7 +13,9 @@ from nanouft.run.flags import Train
 from nanouft.run.rows import Data
 
 PASSES = 3              # over a large file
-LEAST = {True: 400, False: 20}      # steps: with demonstrations, without
+LEAST = 20              # steps on pairs, labels and scores
+PER_ROW = 10            # steps on demonstrations ...
+FROM, TO = 200, 400     # ... within these limits; three passes may be more
 STEP = 8                # rows of a step of a small file
 FASTER = 4              # times the rate of a method for demonstrations
 GENTLE = 3e-5           # the largest rate for pairs and labels, at width 128
@@ -29,7 +32,7 @@ def choose(cfg: Train, objective: Objective, hp: Any, data: Data, origin: dict[s
     if cfg.resume or not cfg.data or objective.on_policy or ours:
         return ""
     rows, kinds, free = len(data.train), objective.kinds(hp), cfg.epochs is None
-    least = LEAST["demos" in kinds]
+    least = min(max(FROM, PER_ROW * rows), TO) if "demos" in kinds else LEAST
     small = PASSES * rows < least * cfg.batch_size
     said = []
 

@@ -30,7 +30,7 @@ def chosen(name: str, rows: int, family: str = "", held: int = 2, **given) -> tu
 
 
 @pytest.mark.parametrize("name, rows, batch, steps, rate", [
-    ("sft", 5, 5, 400, 4), ("ift", 18, 8, 400, 4), ("sft", 900, 8, 400, 4),
+    ("sft", 5, 5, 200, 4), ("ift", 18, 8, 200, 4), ("sft", 36, 8, 360, 4), ("sft", 900, 8, 400, 4),
     ("sft", 4266, 8, 1600, 4), ("sft", 4267, 32, 400, 1),
     ("sft", 20_000, 32, 1875, 1), ("uft", 40, 8, 400, 1), ("dpo", 1, 1, 20, 1),
     ("dpo", 18, 8, 20, 1), ("kto", 90, 8, 34, 1), ("una", 213, 8, 80, 3e-5 / 5e-4),
@@ -105,7 +105,7 @@ def test_a_run_that_memorises_stops_and_keeps_an_earlier_step(noise, here, tiny_
     assert call(train.main, *argv, here / "whole") == 0
     said, log = capsys.readouterr().out, metrics(here / "whole")
     kept = read_json(here / "whole" / "eval.json")["step"]
-    assert log[-1]["step"] < 400 and f"step {kept} of {log[-1]['step']} is kept" in said
+    assert log[-1]["step"] < 200 and f"step {kept} of {log[-1]['step']} is kept" in said
     looks = {line["step"]: line["held_out"]["nll"] for line in Lines(
         here / "whole" / "metrics.jsonl").read() if "held_out" in line}
     best = load_file(here / "whole" / "steps" / str(kept) / "model.safetensors")
@@ -140,7 +140,7 @@ def test_a_run_that_memorises_stops_and_keeps_an_earlier_step(noise, here, tiny_
 def test_without_checkpoints_and_with_given_steps_the_last_step_stays(noise, here, tiny_base,
                                                                        capsys):
     argv = ["--objective", "sft", "--data", noise, "--init", tiny_base, *QUICK, "--out"]
-    for name, more in (("a", ["--save-every", 0]), ("b", ["--steps", 250])):
+    for name, more in (("a", ["--save-every", 0]), ("b", ["--steps", 150])):
         assert call(train.main, *argv, here / name, *more) == 0
         said = capsys.readouterr().out
         assert "is kept" not in said and "the held-out loss was lowest at step" in said
@@ -154,7 +154,7 @@ def test_a_small_file_says_what_was_chosen(name, rows, here, tiny_base, capsys):
                 "--lr", 1e-6) == 0
     about, said = read_json(here / "out" / name / "run.json"), capsys.readouterr().out
     assert "rows are few: steps of 8 rows, " in said and about["from"]["lr"] == "command line"
-    assert about["steps"] == {"dpo": 20, "sft": 400}[name]
+    assert about["steps"] == {"dpo": 20, "sft": 200}[name]
     assert about["from"]["batch_size"] == about["from"]["steps"] == by_rows.CHOSEN
 
 

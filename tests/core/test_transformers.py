@@ -521,6 +521,20 @@ def no_spaces(folder):
     file.write_text(json.dumps({**json.loads(file.read_text()), "pre_tokenizer": None}))
 
 
+BOMBS = {"a number": "{{ 9**(9**9) }}", "a text": "{{ 'a' * (3 * 10**9) }}",
+         "marked": "{% generation %}{{ 9**(9**9) }}{% endgeneration %}",
+         "while it runs": "{% for m in messages %}{{ m['content'] * 4000000000 }}{% endfor %}"}
+
+
+@pytest.mark.parametrize("name", BOMBS)
+def test_a_template_that_takes_too_much_is_refused_in_time(folders, here, name):
+    """In a process that the system kills: constants are computed while a template is compiled."""
+    folder = shutil.copytree(folders["llama"], here / "m")
+    template(BOMBS[name])(folder)
+    with pytest.raises(UserError, match="took more than 5 seconds or 1 GiB"):
+        start_model(str(folder))
+
+
 BAD = {"a kind that nobody knows": (config(model_type="nobody"), "nobody"),
        "not causal": (config(model_type="bert"), "no causal language model"),
        "code of its own": (config(model_type="new", auto_map={"AutoConfig": "x.Y"}),
