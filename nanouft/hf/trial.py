@@ -32,7 +32,7 @@ try:
     jinja.from_string(template).render(messages=talk, raise_exception=stop, bos_token="",
                                        eos_token="", strftime_now=str)
 except (MemoryError, OverflowError, RecursionError):
-    sys.exit(1)
+    raise SystemExit(1)
 except Exception:
     pass
 """

@@ -9,7 +9,7 @@ move nothing. So a small file is read in steps of 8 rows, as often as it takes: 
 from typing import Any
 
 from nanouft.objective import Objective
-from nanouft.run.flags import Train
+from nanouft.run.flags import CHOSEN, Train
 from nanouft.run.rows import Data
 
 PASSES = 3              # over a large file
@@ -20,7 +20,6 @@ STEP = 8                # rows of a step of a small file
 FASTER = 4              # times the rate of a method for demonstrations
 GENTLE = 3e-5           # the largest rate for pairs and labels, at width 128
 LOOKS = 10              # held-out losses of a run on demonstrations
-CHOSEN = "number of rows"           # where a setting comes from, in run.json
 
 
 def choose(cfg: Train, objective: Objective, hp: Any, data: Data, origin: dict[str, str],
@@ -58,4 +57,4 @@ def choose(cfg: Train, objective: Objective, hp: Any, data: Data, origin: dict[s
         total = cfg.optimizer_steps(rows)
         fill("eval_every", max(1, total // LOOKS), "the held-out loss looked at ten times")
     what = f"{rows:,} rows {'are few' if small else 'to learn from'}"
-    return f"{what}: {', '.join(said)}" if said else ""
+    return f"{what}: {', '.join(said)}\n" if said else ""

@@ -15,6 +15,7 @@ from nanouft.run import config, runs
 from nanouft.run.storage import HUB
 from nanouft.run.words import choose
 
+CHOSEN = "number of rows"               # where a setting comes from, in run.json: by_rows.py
 ROLLOUT = 100_000                       # answers that wait in memory together
 COMMON = tuple("objective data init epochs steps batch_size lr lora reward device out resume"
                .split())

@@ -26,8 +26,8 @@ from nanouft.loop import Device, Source
 from nanouft.objective import Columns, Objective
 from nanouft.objectives import OBJECTIVES
 from nanouft.reference import Models
-from nanouft.run import by_rows, provenance, runs
-from nanouft.run.flags import Train
+from nanouft.run import provenance, runs
+from nanouft.run.flags import CHOSEN, Train
 from nanouft.run.rows import Data
 from nanouft.run.words import one_line, optional
 from nanouft.sampling import CHUNK, Rollouts, generate, stops
@@ -131,8 +131,10 @@ class Run:
 def steps_of(cfg: Train, objective: Objective, hp: Any, data: Data, origin: dict,
              device: Device = Device()) -> int:
     """The number of optimizer steps. Prints what is chosen by the number of rows."""
-    if line := by_rows.choose(cfg, objective, hp, data, origin, device.processes * cfg.accumulate):
-        print(line)
+    if cfg.data:
+        from nanouft.run import by_rows  # NanoWorld's rows have their own defaults
+        pieces = device.processes * cfg.accumulate
+        print(by_rows.choose(cfg, objective, hp, data, origin, pieces), end="")
     given = origin.get("batch_size") == "command line"
     if not objective.on_policy and given and cfg.batch_size > len(data.train):
         raise UserError(f"--batch-size {cfg.batch_size:,}: there are {len(data.train):,} rows "
@@ -169,7 +171,7 @@ def open_run(name: str, cfg: Train, hp: Any, origin: dict, data: Data, model: GP
             held, what = partial(held_out, model, data.held, data.tok.pad, device), "rows"
         print(f"{name}: {steps:,} steps of {cfg.batch_size} {what}, lr {cfg.lr:g}, "
               f"{model.n_params() / 1e6:.2f}M parameters, {place} -> {folder}")
-        keeps_best = (origin.get("steps") == by_rows.CHOSEN and cfg.eval_every > 0 and not cfg.plain
+        keeps_best = (origin.get("steps") == CHOSEN and cfg.eval_every > 0 and not cfg.plain
                       and cfg.save_every > 0 and device.processes == 1
                       and objective.kinds(hp) == ["demos"] and bool(data.held))
         yield Run(name, cfg, hp, device, folder, source, held if data.held else None, figures,

@@ -13,7 +13,7 @@ from nanouft.eval import report
 from nanouft.objectives import OBJECTIVES
 from nanouft.run import by_rows, checkpoints
 from nanouft.run.best import PATIENCE, SLACK, Best
-from nanouft.run.flags import Train
+from nanouft.run.flags import CHOSEN, Train
 from nanouft.run.storage import Lines, read_json
 
 pytestmark = pytest.mark.usefixtures("brief")
@@ -155,7 +155,7 @@ def test_a_small_file_says_what_was_chosen(name, rows, here, tiny_base, capsys):
     about, said = read_json(here / "out" / name / "run.json"), capsys.readouterr().out
     assert "rows are few: steps of 8 rows, " in said and about["from"]["lr"] == "command line"
     assert about["steps"] == {"dpo": 20, "sft": 200}[name]
-    assert about["from"]["batch_size"] == about["from"]["steps"] == by_rows.CHOSEN
+    assert about["from"]["batch_size"] == about["from"]["steps"] == CHOSEN
 
 
 # ---- more steps, or fewer? -----------------------------------------------------------------------
