@@ -2,7 +2,7 @@
 
     python examples/gsm8k_reward.py             # small questions of that form: out/sums/*.jsonl
     python -m nanouft.train --objective sft --data out/sums/demos.jsonl --prompt-field question \\
-        --response-field answer --epochs 8 --lr 1e-3 --out out/sums-sft     # some answers are right
+        --response-field answer --epochs 8 --batch-size 32 --lr 1e-3 --out out/sums-sft
     python -m nanouft.train --objective grpo --data out/sums/questions.jsonl \\
         --prompt-field question --init out/sums-sft --out out/sums-grpo \\
         --reward examples/gsm8k_reward.py:right --steps 80 --batch-size 8 --samples 8 \\

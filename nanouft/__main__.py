@@ -16,6 +16,7 @@ COMMANDS = {
     "playground": "a page: the base learns in the browser, with every objective",
     "reward": "a reward model from pairs, and how often it is right",
     "rewards.harvest": "answers of a model, scored, as data: pairs, labels, scores, right answers",
+    "rewards.judge": "judge answers yourself, y or n; labels and pairs to train on",
     "eval.rows": "how your files are read: counts, lengths, which tokens are trained on",
     "pretrain": "make a base: NanoWorld's, or one on your text",
     "world": "examples of NanoWorld with scores",

@@ -27,7 +27,6 @@ from nanouft.eval.held_out import Measured, held_out_lines, measured
 from nanouft.eval.probes import lines, probe
 from nanouft.eval.scores import families, table
 from nanouft.eval.stats import bootstrap
-from nanouft.files.containers import sources
 from nanouft.files.read import read
 from nanouft.gpt import GPT
 from nanouft.loop import Device
@@ -35,7 +34,7 @@ from nanouft.models.load import start_model
 from nanouft.rewards import best_of, samples
 from nanouft.rewards.scorer import Scorer, exact, figures, is_reward_model, scorer
 from nanouft.rewards.scorer import score_rows as score_rows_by
-from nanouft.run import config, devices
+from nanouft.run import config, devices, provenance
 from nanouft.run.runs import run_about, run_settings
 from nanouft.run.words import choose
 from nanouft.sampling import Answer, answer_rows, stops
@@ -231,25 +230,21 @@ def rewards_of(model: GPT, tok: Tokenizer, rows: list[Row], score: Scorer, n: in
 
 
 def not_trained_on(rows: list[Row], names: list[str]) -> list[Row]:
-    """The rows that no model was trained on, by its run.json; all, if none is left. Says so."""
-    left = rows
-    for name in names:
-        given = run_settings(name).get("data") or ()
-        files = {os.path.abspath(file) for path in given for file in sources(path)}
-        held = {place(where) for where in run_about(name).get("held_out_rows", ())}
-        left = [row for row in left
-                if place(row.where)[0] not in files or place(row.where) in held]
+    """The rows whose question no model was trained on, by trained_on.json in their folders; all, if
+    none is left. Says so."""
+    known = {name: provenance.trained_on(name) for name in names}
+    left = provenance.unseen(rows, set().union(*known.values()))
     if many := len(rows) - len(left):
-        print(f"{many:,} of these {len(rows):,} rows were trained on ({', '.join(names)}); "
+        whose = [name for name in known if len(provenance.unseen(rows, known[name])) < len(rows)]
+        print(visible(f"{many:,} of these {len(rows):,} rows were trained on "
+                      f"({', '.join(whose)}); ")
               + (f"scored are the {len(left):,} others" if left else
                  "they are scored: these are no held-out figures"))
+    for name in known:
+        if not known[name] and run_settings(name).get("data"):
+            print(visible(f"note: {name} does not tell which rows it was trained on (it is of an "
+                          "older version): if they are among these, this is no held-out figure"))
     return left or rows
-
-
-def place(where: str) -> tuple[str, str]:
-    """(file, line) of a row, the same wherever the command runs."""
-    file, _, line = where.rpartition(", ")
-    return os.path.abspath(file), line
 
 
 KINDS = (("demonstrations", demo_rows), ("pairs", pair_rows), ("graded", score_rows))

@@ -24,6 +24,7 @@ from nanouft.rewards import best_of
 from nanouft.rewards.scorer import Scorer, scorer
 from nanouft.run import config, devices, runs
 from nanouft.run.runs import model_name, run_settings
+from nanouft.run.storage import HUB
 from nanouft.sampling import generate, stops
 
 
@@ -87,8 +88,11 @@ class ChatModel:
 
 
 def start_of(init: str) -> list[str]:
-    """The model that a run began with, if it is still there."""
+    """The model that a run began with, if it is still there. A name on the hub is not asked for:
+    the run folder may be somebody else's, and only the command line reaches the network."""
     first = str(run_settings(init).get("init"))
+    if first.startswith(HUB):
+        return []
     return [first] if (folder_of(first) / "config.json").is_file() else []
 
 

@@ -30,6 +30,7 @@ from nanouft.objective import Objective
 from nanouft.objectives import OBJECTIVES
 from nanouft.reference import Models
 from nanouft.run import checkpoints, command, config, devices, first, processes, runs, setup
+from nanouft.run.best import Best
 from nanouft.run.flags import Train, list_objectives, read_flags
 from nanouft.run.log import Log
 from nanouft.run.rows import encode_rows, load_rows, write_columns
@@ -85,8 +86,10 @@ def fit(model: GPT, objective: Objective, hp: Any, total: int, run: Run) -> None
     alone, saves = device.processes == 1, run.save_every > 0
     takes_part = alone or processes.takes_part(model, device)
     log = Log(run.folder / "metrics.jsonl", start, device, cfg.log)
+    best = Best(log.file) if run.keeps_best else None
+    end = start if best and best.rises else total
     pause = 0.5 if sys.stderr.isatty() else 10              # a log file wants fewer lines
-    bar = tqdm(range(start, total), initial=start, total=total, desc=title(run.folder),
+    bar = tqdm(range(start, end), initial=start, total=total, desc=title(run.folder),
                disable=device.rank > 0, mininterval=pause)
     loop = steps(net, objective, hp, run.source, optimizer, bar, device=device, scaler=scaler,
                  schedule=warmup_cosine(cfg.rate, total, cfg.warmup), clip=cfg.clip or math.inf,
@@ -94,7 +97,7 @@ def fit(model: GPT, objective: Objective, hp: Any, total: int, run: Run) -> None
 
     def save(done: int) -> None:
         log.flush()
-        extra = {"loss": log.loss, "scaler": scaler.state_dict()}
+        extra = {"loss": log.loss, "scaler": scaler.state_dict(), "best": best and best.step}
         checkpoints.save_step(run.folder, done, model, optimizer, extra, device.rank == 0)
 
     n, held_out = start, run.held_out
@@ -104,13 +107,18 @@ def fit(model: GPT, objective: Objective, hp: Any, total: int, run: Run) -> None
                 n, last = step.number, step.number == total
                 log.add(step, run.source.stats)
                 due = saves and n % run.save_every == 0 and not last
-                evaluates = cfg.eval_every > 0 and n % cfg.eval_every == 0
+                evaluates = cfg.eval_every > 0 and n % cfg.eval_every == 0 or last and best
                 if n % 10 == 0 or last or due or evaluates or n == start + 1:
                     bar.set_postfix_str(log.flush(), refresh=False)
                 if held_out and evaluates and takes_part:
-                    log.write({"step": n, "loss": log.loss, "held_out": held_out()})
+                    figures = held_out()
+                    log.write({"step": n, "loss": log.loss, "held_out": figures})
+                    if best and best.look(n, figures["nll"]):
+                        due = not last
                 if due and takes_part:
                     save(n)
+                if best and best.rises:
+                    break
                 if signal.asked and n % run.source.stride == 0:
                     save(n)
                     break
@@ -122,6 +130,18 @@ def fit(model: GPT, objective: Objective, hp: Any, total: int, run: Run) -> None
             e.args = (f"{e}; {run.folder} holds step {n}; go on with: "
                       f"{runs.resuming(run.folder, about)}",)
         raise
+    if best:
+        run.kept = keep_best(run.folder, best, n, model)
+
+
+def keep_best(folder: Path, best: Best, last: int, model: GPT) -> int:
+    """Put the weights of the best step into the model, which is at step `last`. Returns the step
+    whose weights it has."""
+    if best.step == last or not checkpoints.load_weights(folder, best.step, model):
+        return last
+    tqdm.write(f"step {best.step:,} of {last:,} is kept: after it the held-out loss rises (lowest: "
+               f"{best.lowest:.3f} nats per token)")
+    return best.step
 
 
 def resumed(run: Run, model: GPT, optimizer: torch.optim.Optimizer,
@@ -179,7 +199,7 @@ def main(argv=None) -> int:
     model = processes.placed(model, device, cfg.shard) if cfg.shard else model.to(device.name)
     models = Models(model, tok.pad, device, start_model)
     write_columns(data, objective, hp, cfg, models)
-    total = setup.steps_of(cfg, objective, hp, data, origin)
+    total = setup.steps_of(cfg, objective, hp, data, origin, device)
     with setup.open_run(name, cfg, hp, origin, data, model, models, total) as run:
         chief = device.rank == 0
         evaluates = chief and not cfg.plain
@@ -192,7 +212,7 @@ def main(argv=None) -> int:
         if evaluates:
             report.close_run(run, data, model, before, time.time() - began)
         elif chief:
-            runs.finish(run.folder, before, report.NOTHING, time.time() - began)
+            runs.finish(run.folder, before, report.NOTHING, time.time() - began, run.kept)
     device.close()
     return 0
 

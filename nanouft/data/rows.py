@@ -36,6 +36,7 @@ class Row:
     label: float | None = None          # 1: a good answer, 0: a bad one
     p: float | None = None              # 0..1, of a pair: how probably `chosen` is the better one
     scores: tuple[float, ...] = ()      # 0..1, of a pair: those of `chosen` and of `rejected`
+    unjudged: bool = False              # a file of grades leaves this one's empty (null)
     family: str = ""                    # NanoWorld's family of tasks
     where: str = field(default="", compare=False)   # "my.jsonl, line 3": for messages only
     extra: dict = field(default_factory=dict, compare=False, repr=False)    # fields for a reward
@@ -55,7 +56,8 @@ def contents(data: list[Row]) -> str:
     for row in data:
         if row.answer is not None:
             kinds["scored answer" if row.score is not None else
-                  "labelled answer" if row.label is not None else "demonstration"] += 1
+                  ("bad" if row.label < 0.5 else "good") + " answer" if row.label is not None else
+                  "unjudged answer" if row.unjudged else "demonstration"] += 1
         if row.chosen is not None:
             kinds["equal pair" if row.chosen == row.rejected else
                   "scored pair" if row.scores else "pair"] += 1
@@ -69,10 +71,11 @@ def needs(what: str, data: list[Row], hint: str = "") -> UserError:
 
 def demo_rows(data: list[Row], hp: Any) -> list[Row]:
     """Role "answer": each demonstration; in a row with only a pair, its chosen answer. Scored
-    answers and answers labelled false are no demonstrations. UserError if none is left."""
+    answers, those labelled false and those that nobody has judged yet are no demonstrations.
+    UserError if none is left."""
     out = []
     for row in data:
-        good = row.score is None and row.label != 0
+        good = row.score is None and row.label != 0 and not row.unjudged
         demo = row.chosen if row.answer is None else row.answer if good else None
         if demo is not None:
             out.append(row.with_roles({"answer": (row.prompt, demo)}))
@@ -81,6 +84,12 @@ def demo_rows(data: list[Row], hp: Any) -> list[Row]:
         raise needs("demonstrations (a prompt and its answer)", data,
                     "; una and uft learn from scores" if scored else "")
     return out
+
+
+def is_demo(row: Row) -> bool:
+    """Is it an answer that needs no grade?"""
+    return (row.answer is not None and row.score is None and row.label is None
+            and not row.unjudged)
 
 
 def pair_rows(data: list[Row], hp: Any) -> list[Row]:
@@ -157,13 +166,18 @@ def each_prompt(data: list[Row]) -> list[Row]:
     return list(first.values())
 
 
+def question_hash(row: Row) -> str:
+    """What tells one question from another: a hash of the first user turn."""
+    text = next((turn.text for turn in row.prompt if turn.role == "user"), "").strip()
+    return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()
+
+
 def holdout(rows: list[Row], share: float = 0.1) -> tuple[list[Row], list[Row]]:
     """(train, held out): `share` of them but at most 200, and at least one.
     Rows are drawn by a hash of their first user turn, so equal prompts stay on one side. Prompts
     come in the order of their hashes; one whose rows would be too many is passed over. If each one
     would be, the rarest is held out."""
-    first = [next((t.text for t in row.prompt if t.role == "user"), "").strip() for row in rows]
-    keys = [hashlib.sha256(text.encode("utf-8", "replace")).hexdigest() for text in first]
+    keys = [question_hash(row) for row in rows]
     groups = Counter(keys)
     aim = max(1, min(200, round(share * len(rows))))
     held: set[str] = set()

@@ -2,14 +2,11 @@
 
 train.py calls these; nothing here changes a weight.
 """
-import math
 import os
 import shlex
 import sys
 import warnings
 from pathlib import Path
-
-import numpy as np
 
 from nanouft.data.batches import Encoded
 from nanouft.data.rows import Row
@@ -20,12 +17,14 @@ from nanouft.eval.show import show_mask
 from nanouft.gpt import GPT
 from nanouft.objectives import OBJECTIVES
 from nanouft.run import runs
-from nanouft.run.storage import Lines, write_json, write_text
+from nanouft.run.best import SLACK, looks
+from nanouft.run.storage import write_json, write_text
 from nanouft.run.words import one_line
 from nanouft.sampling import answer_rows, stops
 
 SHOWN = 3                   # answers printed before and after
 NOTHING: dict = {"held_out": {}, "samples": []}     # what a run with --plain has to say
+FALLS = 0.05                # of the held-out loss: less is not worth a word
 SECOND = "3e-6"             # learning rate of a second stage; more unlearns the first (claim C3)
 
 
@@ -54,7 +53,8 @@ def evaluate(run, data, model: GPT) -> dict:
         from nanouft.eval import scores  # only where answers have an exact score
         return out | scores.exam(model, tok, run.device, cfg.split, cfg.items)
     rows = [r for r in data.held_rows
-            if r.prompt and r.label != 0 and (r.score is None or r.score > 0.5)][:SHOWN]
+            if r.prompt and r.label != 0 and not r.unjudged
+            and (r.score is None or r.score > 0.5)][:SHOWN]
     samples = []
     for r, a in zip(rows, answer_rows(model, tok, rows, max_new=96)):
         right = r.answer or r.chosen
@@ -77,7 +77,7 @@ def close_run(run, data, model: GPT, before: dict, seconds: float) -> None:
     after = evaluate(run, data, model)
     write_samples(run, before["samples"], after["samples"])
     print_report(run, data, before, after, seconds)
-    runs.finish(run.folder, before, after, seconds)
+    runs.finish(run.folder, before, after, seconds, run.kept)
 
 
 def write_samples(run, before: list[dict], after: list[dict]) -> None:
@@ -108,8 +108,7 @@ def print_report(run, data, before: dict, after: dict, seconds: float) -> None:
     if "reward" in after:
         print("greedy answers to them   " + held_out_lines(after["reward"], before["reward"]))
     if cfg.data and OBJECTIVES[run.name].kinds(run.hp) == ["demos"]:
-        log = Lines(folder / "metrics.jsonl").read()
-        print(still_falls([line["loss"] for line in log if "grad_norm" in line], cfg), end="")
+        print(how_long(looks(folder / "metrics.jsonl"), run.keeps_best), end="")
     for b, a in zip(before["samples"], after["samples"]):
         print(f"\nprompt  {one_line(b['prompt'])}\nbefore  {one_line(b['answer'])}{remarks(b)}\n"
               f"after   {one_line(a['answer'])}{remarks(a)}")
@@ -118,19 +117,21 @@ def print_report(run, data, before: dict, after: dict, seconds: float) -> None:
     print("\n".join(next_steps(folder, run.name, cfg, data.held_rows)), flush=True)
 
 
-def still_falls(losses: list[float], cfg) -> str:
-    """A line if the mean loss of the last fifth of the steps is clearly below that of the fifth
-    before: by 2 %, and by three standard errors."""
-    n = len(losses) // 5
-    if n < 3:
+def how_long(losses: list[tuple[int, float]], keeps_best: bool = False) -> str:
+    """A line if more steps, or fewer, would be better, by the held-out losses: [(step, loss)].
+    `keeps_best`: the step of the lowest one is kept anyway."""
+    if len(losses) < 2:
         return ""
-    before, last = np.array(losses[-2 * n:-n]), np.array(losses[-n:])
-    error = math.sqrt((before.var(ddof=1) + last.var(ddof=1)) / n)
-    if before.mean() - last.mean() < max(0.02 * abs(before.mean()), 3 * error):
-        return ""
-    more = f"--steps {2 * cfg.steps}" if cfg.steps else f"--epochs {2 * (cfg.epochs or 3):g}"
-    return (f"the loss still falls at the end ({before.mean():.3f} -> {last.mean():.3f} in the "
-            f"last two fifths of the steps): try {more}\n")
+    last, end = losses[-1]
+    step, lowest = min(losses, key=lambda look: look[1])
+    _, before = max(look for look in losses[:-1] if look[0] <= 0.6 * last or look == losses[0])
+    if step == last and end < (1 - FALLS) * before:
+        return (f"the held-out loss still falls at the end ({before:.3f} -> {end:.3f} in the last "
+                f"part of the run): try --steps {2 * last}\n")
+    if not keeps_best and end > (1 + SLACK) * lowest:
+        return (f"the held-out loss was lowest at step {step} ({lowest:.3f}; {end:.3f} at the "
+                f"end): try --steps {step}\n")
+    return ""
 
 
 def remarks(sample: dict) -> str:
@@ -158,7 +159,7 @@ def go_on(folder: Path, name: str, cfg, rows: list[Row]) -> str:
     objective = OBJECTIVES[name]
     other = "dpo" if objective.kinds(objective.hp())[0] == "demos" else "ift"
     flags, note = runs.chained(folder, other), ""
-    if other == "dpo" or cfg.init != "base":
+    if not cfg.data and (other == "dpo" or cfg.init != "base"):
         flags += ["--lr", SECOND]
     if cfg.lora:                                            # to fit into memory
         flags += ["--lora", str(cfg.lora)]

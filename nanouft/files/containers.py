@@ -200,7 +200,9 @@ def csv_rows(text: str, path: str) -> Items:
     """The first line names the fields. Cells are separated by the most frequent of , ; tab in it.
     An empty cell is null. (csv.DictReader does not tell where a row begins.)"""
     first = text.partition("\n")[0]
+    told = re.fullmatch(r'"?sep=(.)"?\s*', first)               # Excel's line above the header
     delimiter = "\t" if ends(path, ".tsv") else max(",;\t", key=first.count)
+    delimiter = told[1] if told else delimiter
     if (many := text.count(delimiter)) > LINES:
         raise UserError(f"{path}: has {many:,} cells, and at most {LINES:,} are read; split it")
     csv.field_size_limit(2**31 - 1)                                 # the largest that Windows takes
@@ -211,6 +213,8 @@ def csv_rows(text: str, path: str) -> Items:
     try:
         for cells in reader:
             where, line = f"{path}, line {line}", reader.line_num + 1
+            if told and line == 2:
+                continue
             if not header:
                 header = [cell.strip() for cell in cells]
                 if len(set(header)) < len(header):

@@ -13,6 +13,7 @@
 `row_grades` reads numbers. Text only: no images, and calls of tools are shown as JSON.
 """
 import re
+from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -37,16 +38,22 @@ UNORDERED: tuple[tuple[str, str, str, str, dict[str, int]], ...] = (
     ("context", "response1", "response2", "overall_preference",                       # HelpSteer3
      {"-3": 1, "-2": 1, "-1": 1, "1": -1, "2": -1, "3": -1}),
     ("", "conversation_a", "conversation_b", "winner", {"model_a": 1, "model_b": -1}))
-LABELS = {**dict.fromkeys("true 1 1.0 good up yes positive correct desirable thumbs_up".split(),
-                          True),
-          **dict.fromkeys("false 0 0.0 -1 -1.0 bad down no negative wrong undesirable thumbs_down"
-                          .split(), False)}
+# What a label may be called; " " and "-" in it are read as "_".
+GOOD = ("true 1 1.0 good up yes y positive correct right desirable thumbs_up thumbsup like liked "
+        "upvote accept accepted approve approved pass 👍 ✅ ✔")
+BAD = ("false 0 0.0 -1 -1.0 bad down no n negative wrong incorrect undesirable thumbs_down "
+       "thumbsdown dislike disliked downvote reject rejected fail 👎 ❌ ✘")
+LABELS = {**dict.fromkeys(GOOD.split(), True), **dict.fromkeys(BAD.split(), False)}
+SKIN = re.compile("[\ufe0f\U0001f3fb-\U0001f3ff]")      # what changes the looks of an emoji
+FEW = 5                 # values of a field that may be a grade
 CALLS = ("tool_calls", "function_call")         # fields of an assistant's message
 WEIGHTS = ("weight", "train", "loss_weight")    # ... 0 or false: read, not trained on
 TURN_FIELDS = {"from", "value", "role", "content", "name", "tool_call_id", *CALLS, *WEIGHTS}
 ABOUT = ("input", "context")    # beside "instruction": the text that it is about (Alpaca, Dolly)
 MARK = re.compile(r"(?:\A\s*|\n\n)(Human|Assistant):\s*")           # of a turn inside a string
 ENDS = ("###", " END", "->", "</s>", "<|endoftext|>", "<|im_end|>", "<|eot_id|>")   # after a text
+SHARE = re.compile(r"(\d+(?:[.,]\d+)?) ?(?:%|/ ?(\d+))")    # a grade such as 80 % or 4/5
+COMMA = re.compile(r"-?\d+,\d{1,2}")                       # 3,5: a number with a decimal comma
 SIDE_GRADE = re.compile(r"(?:score|rating|reward)[_-](chosen|rejected)|"
                         r"(chosen|rejected)[_-](?:score|rating|reward)")
 MEANING = {field: meaning for meaning, fields in {      # of fields that nothing reads
@@ -54,9 +61,11 @@ MEANING = {field: meaning for meaning, fields in {      # of fields that nothing
         "context input passage article document paragraph definition choices options",
     "thoughts: put them in front of the answer, in <think>":
         "reasoning reasoning_content thinking thinking_trajectories cot",
-    "good or bad: call it label": "is_safe safe is_correct toxic",
+    "good or bad: call it label": "is_safe safe is_correct is_good toxic",
+    "another answer: --response-field trains on it, or make a pair of the two":
+        "corrected_response correction ideal expected_output",
     "a grade: call it score":
-        "quality helpfulness correctness overall_score rank score rating reward",
+        "quality helpfulness correctness overall_score rank score rating reward stars upvotes",
     "how much this counts: here all counts alike; remove what must not count":
         "weight train loss_weight mask loss_mask",
     "not text": "image images videos audios",
@@ -78,24 +87,31 @@ class Form:
     grade: str = "score"                # field with the grade of the response
     sides: tuple[str, ...] = ()         # fields with the grades of chosen and of rejected
     scale: Scale = (0, 1)
+    graded: tuple[str, ...] = ()        # fields that judge the response, in this file
+    asks: str = ""                      # a field that may say which answers are good
     dialogues: bool = False             # strings hold turns after "Human:" and "Assistant:"
 
 
 # ---- our names -----------------------------------------------------------------------------------
 class Naming:
-    """What a file calls our fields, and which marks are at the end of its texts.
-    `given`: fields that keep their names."""
+    """What a file calls our fields, and which marks are at the end of its texts. A header such as
+    "Question" or "System Prompt" is read as its plain name. `given`: fields that keep their names.
+    """
 
     def __init__(self, items: Items, given: Collection[str | None] = ()):
-        keys = set(filled(items))
-        self.names = {theirs: ours for theirs, ours in NAMES.items()
-                      if theirs in keys and ours not in keys and theirs not in given}
-        if {"kto_tag", "desirable"} <= self.names.keys():
+        keys = dict.fromkeys(filled(items))
+        self.names: dict[str, str] = {}
+        for theirs in keys:
+            ours = plain_name(theirs)
+            taken = {*keys, *self.names.values()} - {theirs}
+            if ours != theirs and ours in KNOWN and theirs not in given and ours not in taken:
+                self.names[theirs] = ours
+        if {"kto_tag", "desirable"} <= keys.keys() and "label" not in keys:
             raise UserError(f'{items[0][0]}: "kto_tag" and "desirable" both say good or bad; '
                             "remove one")
         self.pair = None
-        if not {"chosen", "rejected"} <= keys:
-            self.pair = next((kind for kind in UNORDERED if {*kind[1:4]} <= keys), None)
+        if not {"chosen", "rejected"} <= {*keys, *self.names.values()}:
+            self.pair = next((kind for kind in UNORDERED if {*kind[1:4]} <= keys.keys()), None)
         if self.pair and self.pair[0] in keys and self.pair[0] not in PROMPTS:
             self.names[self.pair[0]] = "prompt"
         self.ends = {key: mark for key in sorted(keys) if (mark := common_end(key, items))}
@@ -127,6 +143,12 @@ class Naming:
         return out
 
 
+def plain_name(field: str) -> str:
+    """Our name of a field: "Question" is question, "Kto Tag" is kto_tag, and that is label."""
+    plain = re.sub(r"[\s-]+", "_", field.strip().lower())
+    return NAMES.get(plain, plain)
+
+
 def filled(items: Items) -> list[str]:
     """The fields that hold something in any row; null counts as absent."""
     return list(dict.fromkeys(key for _, item in items
@@ -146,7 +168,8 @@ def detect_form(path: str, items: Items, prompt: str | None, response: str | Non
     """`prompt`, `response`, `given`: what --prompt-field, --response-field and --grades say."""
     keys = filled(items)
     pairs = "chosen" in keys and "rejected" in keys
-    prompt, response = choose_fields(path, keys, prompt, response, pairs)
+    talks = [key for key in TALKS if key in keys and (not pairs or holds_turns(key, items))]
+    prompt, response = choose_fields(path, keys, prompt, response, pairs, talks)
     if prompt is None and (response or not pairs):
         raise UserError(
             f"{items[0][0]}: no field with a prompt; {found_fields(keys)}; forms understood: "
@@ -174,6 +197,7 @@ def detect_form(path: str, items: Items, prompt: str | None, response: str | Non
     beside = ["pairs"] * pairs + ["labels"] * ("label" in keys)
     if grade in keys:
         beside.append("scores" if grade == "score" else f'scores ("{grade}")')
+    judged = ("label",) * ("label" in keys) + (grade,) * (grade in keys)
     if sides:
         beside.append(f"scores ({quoted_names(sides)})")
     name = form_name(prompt, response, texts, dialogues)
@@ -182,16 +206,21 @@ def detect_form(path: str, items: Items, prompt: str | None, response: str | Non
     if scale != (0, 1):
         name += f", {scale[0]:g} to {scale[1]:g} read as 0 to 1"
         name += "" if given else " (--grades sets the scale)"
+    shares = [item[grade] for _, item in items if share(item.get(grade)) is not None]
+    if shares:
+        name += f", {short_json(shares[0])} read as {share(shares[0]):g}"
     used = {*fields, "label", grade, *sides, "p", "system"}
     used |= set(ABOUT) if prompt == "instruction" else set()
     unused = [key for key in keys if key not in used] + unused_turn_fields(items, keys)
-    return Form(name, prompt, response, unused, grade, sides, scale, dialogues)
+    alone = bool(response or prompt in TALKS) and not judged and not pairs
+    asks = perhaps_grade(unused, items) if alone else ""
+    return Form(name, prompt, response, unused, grade, sides, scale, judged, asks, dialogues)
 
 
 def choose_fields(path: str, keys: list[str], prompt: str | None, response: str | None,
-                  pairs: bool) -> tuple[str | None, str | None]:
+                  pairs: bool, talks: list[str]) -> tuple[str | None, str | None]:
     """The fields of prompt and response; one that a flag names stays. Beside `pairs` an answer has
-    a common name only."""
+    a common name only. `talks`: fields with conversations."""
     for flag, name in (("--prompt-field", prompt), ("--response-field", response)):
         if name is not None and name not in keys:
             near = [f"; did you mean {short_json(key)}?"
@@ -199,7 +228,7 @@ def choose_fields(path: str, keys: list[str], prompt: str | None, response: str 
             raise UserError(f"{path}: no row has the field {short_json(name)} of {flag}; "
                             f"the fields are {quoted_names(keys)}{''.join(near)}")
     response = None if response == prompt else response
-    found = [key for key in TALKS + PROMPTS if key in keys and key != response]
+    found = [key for key in (*talks, *PROMPTS) if key in keys and key != response]
     if prompt is None and found and found[0] not in TALKS:
         if len(set(found) - {"input", "inputs", "user"}) > 1:
             raise UserError(f"{path}: {quoted_names(found)} may all be the prompt; say which: "
@@ -210,6 +239,29 @@ def choose_fields(path: str, keys: list[str], prompt: str | None, response: str 
         names = RESPONSES[:3] if pairs else RESPONSES
         response = next((key for key in names if key in keys and key != prompt), None)
     return prompt, response
+
+
+def holds_turns(key: str, items: Items) -> bool:
+    """Does a field hold conversations? (distilabel has a "conversation" of another form beside its
+    pairs.)"""
+    talks = [item[key] for _, item in items if item.get(key)]
+    return any(isinstance(talk, str) or isinstance(talk[0], dict) and {"role", "from"} & {*talk[0]}
+               for talk in talks if isinstance(talk, (str, list)))
+
+
+def perhaps_grade(unused: list[str], items: Items) -> str:
+    """A line on an unknown field that looks like a grade: some of its few values say good or bad.
+    """
+    for key in unused:
+        values = Counter(item[key] for _, item in items
+                         if isinstance(item.get(key), (str, bool, int, float)))
+        known = [value for value in values if as_label(value) is not None]
+        words = [value for value in known if isinstance(value, (str, bool))]
+        if 2 <= len(values) <= FEW and (words or len(known) == len(values)):
+            found = ", ".join(f"{n:,} {short_json(value)}" for value, n in values.most_common())
+            return (f'{short_json(key)} has {found}: if it says which answers are good, rename it '
+                    'to "label"; as it is, all answers are demonstrations')
+    return ""
 
 
 def perhaps_prompt(keys: list[str], items: Items) -> str:
@@ -263,11 +315,16 @@ def row_grades(item: dict, form: Form, has_answer: bool, has_pair: bool) -> dict
         raise UserError('"p" is how sure the preference of a pair is, and this row has no pair; '
                         "remove it")
     known = has_pair and None not in scores
-    return {"score": score, "label": label, "p": p, "scores": scores if known else ()}
+    unjudged = bool(form.graded) and has_answer and score is None and label is None and any(
+        key in item for key in form.graded)
+    return {"score": score, "label": label, "p": p, "scores": scores if known else (),
+            "unjudged": unjudged}
 
 
 def as_number(value: Any) -> float | None:
-    """A finite number, also one written as text. None for true, null and all else."""
+    """A finite number, also one written as text (3,5 is 3.5). None for true, null and all else."""
+    if isinstance(value, str) and COMMA.fullmatch(value.strip()):
+        value = value.replace(",", ".")
     try:
         number = float(value) if type(value) in (int, float, str) else float("nan")
     except (ValueError, OverflowError):
@@ -275,24 +332,42 @@ def as_number(value: Any) -> float | None:
     return number if abs(number) < float("inf") else None
 
 
+def share(value: Any) -> float | None:
+    """80 % and 4/5 are 0.8, whatever the scale is. None for anything else, and above 1."""
+    found = SHARE.fullmatch(value.strip()) if isinstance(value, str) else None
+    if found is None:
+        return None
+    part, whole = float(found[1].replace(",", ".")), float(found[2] or 100)
+    return part / whole if whole and part <= whole else None
+
+
 def number(item: dict, name: str, scale: Scale = (0, 1)) -> float | None:
     """A field on this scale, as a number from 0 to 1. None where it is missing."""
     if (value := item.get(name)) is None:
         return None
+    if (part := share(value)) is not None:
+        return part
     known, (low, high) = as_number(value), scale
     if known is None or not low <= known <= high:
+        remedy = "--grades 1:10 says what the worst and the best grade are"
         raise UserError(f'"{name}" is {short_json(value)}, not a number from {low:g} to {high:g}; '
-                        "rescale or remove it")
+                        f"{'rescale or remove it' if name == 'p' else remedy}")
     return (known - low) / (high - low)
+
+
+def as_label(value: Any) -> bool | None:
+    """What a label says, by LABELS; None for any other word, and for null."""
+    word = str(value).strip().lower()
+    return LABELS.get(word, LABELS.get(SKIN.sub("", re.sub(r"[\s-]+", "_", word))))
 
 
 def truth(item: dict) -> bool | None:
     if (value := item.get("label")) is None:
         return None
-    if str(value).lower() not in LABELS:
+    if (known := as_label(value)) is None:
         raise UserError(f'"label" is {short_json(value)}, not true or false (1 or 0, good or bad); '
                         "write one of them")
-    return LABELS[str(value).lower()]
+    return known
 
 
 def given_scale(text: str) -> Scale | None:

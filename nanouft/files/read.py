@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from nanouft.data.rows import Row, Turn, Turns
-from nanouft.errors import UserError
+from nanouft.errors import UserError, visible
 from nanouft.files.containers import objects, sources
 from nanouft.files.forms import MEANING, Form, Naming, Scale, detect_form, given_scale
 from nanouft.files.turns import Skip, make_row
@@ -35,6 +35,7 @@ class FileReport:
     form: str                           # "Alpaca with pairs (JSON list)"
     unused: list[str]                   # fields of the file that nothing reads
     idle: str                           # in words: "not learnt from"
+    asks: str                           # in words: a field that may say which answers are good
     scale: Scale                        # of its grades
     read: int = 0
     skipped: dict[str, list[str]] = field(default_factory=dict)     # reason -> places of the rows
@@ -56,9 +57,11 @@ class FileReport:
         for key in self.unused:
             if meaning[key]:
                 out += f"\n  {self.idle}: {short_json(key)} ({meaning[key]})"
+        if self.asks:
+            out += f"\n  {self.asks}"
         for note, places in self.notes.items():
             out += f"\n  in {len(places):,} rows (first: {places[0]}) {note}"
-        return out
+        return visible(out)             # the name of a file may hold anything
 
 
 def read(paths: list[str], *how: Any, **more: Any) -> tuple[list[Row], list[FileReport]]:
@@ -103,7 +106,8 @@ class Reader:
         about = f"{', '.join([form.name, *naming.about])} ({kind})"
         own = self.reward.rpartition(":")[0].endswith(".py")
         file = FileReport(path, about, form.unused,
-                          "only for the reward" if own else "not learnt from", form.scale)
+                          "only for the reward" if own else "not learnt from",
+                          "" if own or self.prompts else form.asks, form.scale)
         rows, wrong = [], []
         for where, item in items:
             place = where.removeprefix(f"{path}, ")

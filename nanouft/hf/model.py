@@ -67,6 +67,19 @@ class Past:
         self.kv.batch_select_indices(rows)
 
 
+def takes_cache(net: Any) -> bool:
+    """Does a model take our keys and values? (MiniMax wants a class of its own.)"""
+    token = torch.zeros(1, 1, dtype=torch.long, device=net.device)
+    try:
+        with torch.no_grad():
+            net.base_model(token, past_key_values=Past(net.config).kv, use_cache=True)
+    except ValueError as e:
+        return "cache" not in str(e)
+    except Exception:               # something else is wrong with it: `check` says what
+        return True
+    return True
+
+
 class TransformersModel(GPT):
     net: Any                                    # the model of transformers
 
@@ -77,7 +90,9 @@ class TransformersModel(GPT):
         self.new_rows = False                   # are there ids that were never trained?
         config = self.net.config.get_text_config()
         takes = inspect.signature(self.net.base_model.forward).parameters
-        self.takes_pos, self.has_cache = "position_ids" in takes, "past_key_values" in takes
+        self.takes_pos = "position_ids" in takes
+        self.takes_past = "past_key_values" in takes
+        self.has_cache = self.takes_past and takes_cache(self.net)
         vocab, width = self.net.get_output_embeddings().weight.shape
         self.cfg = GPTConfig(vocab_size=vocab, n_ctx=n_ctx, n_layer=config.num_hidden_layers,
                              n_embd=width, n_head=getattr(config, "num_attention_heads", 1))
@@ -107,7 +122,7 @@ class TransformersModel(GPT):
             more["position_ids"] = pos.expand(x.shape[:2])
         if keep is not None:
             more["attention_mask"] = keep.long()
-        if self.has_cache:
+        if self.takes_past:
             more["use_cache"] = cache is not None
         if cache is not None:
             more["past_key_values"] = cache.kv

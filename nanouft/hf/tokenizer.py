@@ -24,6 +24,7 @@ from typing import Any
 from nanouft.data.rows import ANSWERS, Turn, Turns
 from nanouft.data.tokenizer import CONTROL, END, JINJA, PAD, Tokenizer, fold_system
 from nanouft.errors import UserError
+from nanouft.hf.trial import try_out
 from nanouft.run.storage import checksum
 from nanouft.run.time_limit import at_most
 from nanouft.run.words import one_line, optional
@@ -39,6 +40,7 @@ PARTS = "".join(f".replace('%{c}', '{DAY.strftime('%' + c)}')" for c in "aAbBdHI
 FIXED = ("{%- macro strftime_now(form) -%}{{- form.replace('%-', '%')" + PARTS
          + " -}}{%- endmacro +%}")
 MARKS = re.compile(r"{%-?\s*generation\s*-?%}")
+GENERATION = re.compile(r"{%-?\s*(?:end)?generation\s*-?%}")      # transformers' own tags
 REMEDY = ("give the model's folder a chat_template.jinja with {% generation %} marks (TRL has such "
           "training templates), or leave these rows out")
 Places = list[tuple[int, int]]                  # (start, end) of each turn in a text
@@ -55,10 +57,11 @@ class TransformersTokenizer(Tokenizer):
         self.brought = bool(t.chat_template)
         if not self.brought:
             add_chat(t)
+        try_out(GENERATION.sub("", self._template))
         self.marks = MARKS.search(self._template) is not None
         self.ranks = t.get_vocab()
         self.control = [str(token) for token in t.added_tokens_decoder.values() if token.special]
-        ours = "'<|user|> '" in str(t.chat_template)
+        ours = str(t.chat_template).strip() == JINJA.strip()
         ids = t.convert_tokens_to_ids(list(CONTROL[:2])) if ours else (-1, -1)
         self.user, self.assistant = ids
         self.settings: dict[str, bool] = {}     # what else the template gets

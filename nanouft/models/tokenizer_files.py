@@ -15,7 +15,7 @@ from pathlib import Path
 
 import regex
 
-from nanouft.data.tokenizer import CONFIG, Tokenizer, nano
+from nanouft.data.tokenizer import CONFIG, JINJA, Tokenizer, nano
 from nanouft.errors import UserError
 from nanouft.run.storage import read_json, regular
 from nanouft.run.words import quoted
@@ -96,7 +96,7 @@ def brings_template(folder: Path) -> bool:
                             "again") from None
     elif config.exists():
         found = read_json(config).get("chat_template")
-    return bool(found) and "'<|user|> '" not in str(found)
+    return bool(found) and str(found).strip() != JINJA.strip()
 
 
 def read_files(folder: Path) -> Parts | None:

@@ -35,7 +35,7 @@ from typing import Literal
 
 from torch import Tensor
 
-from nanouft.data.rows import Row, contents, demo_rows, label_rows, score_rows
+from nanouft.data.rows import Row, contents, demo_rows, is_demo, label_rows, score_rows
 from nanouft.errors import UserError
 from nanouft.objective import REF, Batch, Objective
 from nanouft.objectives.dpo import check_beta, log_ratio
@@ -59,8 +59,8 @@ def rows(data: list[Row], hp: UFT) -> list[Row]:
     answer that is the demonstration, too, has one target, not two."""
     if hp.feedback == "none":
         return [replace(e, score=1.0) for e in demo_rows(data, hp)]
-    demos = [row.with_roles({"answer": (row.prompt, row.answer)}, score=1.0) for row in data
-             if row.answer is not None and row.score is None and row.label is None]
+    demos = [row.with_roles({"answer": (row.prompt, row.answer or ())}, score=1.0)
+             for row in data if is_demo(row)]
     taught = {(row.prompt, row.chosen) for row in data if row.chosen and row.chosen == row.answer}
     others = [e for e in graded_rows(data, hp) if e.roles["answer"] not in taught]
     if not demos + others:

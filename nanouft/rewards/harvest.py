@@ -41,7 +41,7 @@ from nanouft.rewards.scorer import (
     sigmoid,
     try_out,
 )
-from nanouft.run import config, devices, runs
+from nanouft.run import config, devices, provenance, runs
 from nanouft.run.storage import Lines, checksum
 from nanouft.sampling import MAX_NEW, answer_rows
 from nanouft.seeds import harvest_prompt_seed, harvest_seed
@@ -106,7 +106,12 @@ def find_prompts(cfg: Harvest) -> list[Row]:
         print(*found, sep="\n")
         if cfg.reward == "exact" and not world.named(rows):
             raise UserError(NO_EXACT)
-        return each_prompt(rows)
+        prompts = each_prompt(rows)
+        new = provenance.unseen(prompts, provenance.trained_on(cfg.init))
+        if seen := len(prompts) - len(new):
+            print(f"note: {cfg.init} was trained on {seen:,} of these {len(prompts):,} prompts: "
+                  "rewards there say little about new ones")
+        return prompts
     try:
         families, = world.skills_named(cfg.skills)
         return each_prompt(world.rows("train", "demos", cfg.prompts, harvest_prompt_seed(cfg.seed),

@@ -7,6 +7,7 @@ process anywhere: either the old step or the new one is there, never half of one
 step that the disk damaged later. Weights that are not finite are never saved. Nothing is pickled or
 unpickled.
 """
+import contextlib
 import errno
 import os
 import re
@@ -73,9 +74,14 @@ def state_of(optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
 
 
 def tidy(run: Path) -> None:
-    """Keep the two newest whole steps, and nothing of a step that a kill cut short."""
+    """Keep the two newest whole steps and the best one, as the newest tells, and nothing of a step
+    that a kill cut short."""
     steps = run / "steps"
-    old = [steps / str(n) for n in whole_steps(run)[:-2]]
+    whole = whole_steps(run)
+    best = None
+    with contextlib.suppress(UserError):                # a damaged one: load_step says so
+        best = read_json(steps / str(whole[-1]) / "step.json").get("best") if whole else None
+    old = [steps / str(n) for n in whole[:-2] if n != best]
     for folder in [*old, *steps.glob("partial-*")]:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -137,6 +143,19 @@ def load_step(run: Path, model: torch.nn.Module,
         return extra
     print(f"{run}: no whole step is saved there, starting from the beginning")
     return {"step": 0}
+
+
+def load_weights(run: Path, step: int, model: torch.nn.Module) -> bool:
+    """The weights after a step that is saved, into the model. False, with a line, if they cannot be
+    read."""
+    file = run / "steps" / str(step) / "model.safetensors"
+    try:
+        weights = tensors.load(file, tensors.wanted_of(weights_of(model)))
+    except (SafetensorError, OSError, ValueError) as e:
+        print(visible(f"{file}: cannot be read ({e}); the last step stays"))
+        return False
+    model.load_state_dict(weights, strict=False)
+    return True
 
 
 def read_step(folder: Path, step: int, model: torch.nn.Module,

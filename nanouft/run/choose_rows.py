@@ -18,7 +18,7 @@ from dataclasses import replace
 import numpy as np
 
 from nanouft.data.batches import encode
-from nanouft.data.rows import Row, demo_rows
+from nanouft.data.rows import Row, demo_rows, is_demo
 from nanouft.errors import UserError
 from nanouft.loop import Device
 from nanouft.models.load import start_model
@@ -82,13 +82,8 @@ def graded(rows: list[Row], kinds: list[str], reward: str, device: str) -> list[
     return demos + [replace(r, score=float(g)) for r, g in zip(answers, grades)]
 
 
-def is_demo(row: Row) -> bool:
-    """Is it an answer without a grade?"""
-    return row.answer is not None and row.score is None and row.label is None
-
-
 def single_answers(row: Row) -> list[Row]:
     """A row without its grades, once for each of its answers."""
     answers = [a for a in (row.answer, row.chosen, row.rejected) if a is not None]
-    bare = replace(row, chosen=None, rejected=None, p=None, score=None, label=None)
+    bare = replace(row, chosen=None, rejected=None, p=None, score=None, label=None, unjudged=False)
     return [replace(bare, answer=a) for a in answers]

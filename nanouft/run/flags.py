@@ -2,6 +2,7 @@
 
     python -m nanouft.train --objective ift --help all      # every flag, from the comments below
 """
+import os
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -11,8 +12,10 @@ from nanouft.errors import UserError, flag, in_range
 from nanouft.objective import Objective
 from nanouft.objectives import OBJECTIVES
 from nanouft.run import config, runs
+from nanouft.run.storage import HUB
 from nanouft.run.words import choose
 
+CHOSEN = "number of rows"               # where a setting comes from, in run.json: by_rows.py
 ROLLOUT = 100_000                       # answers that wait in memory together
 COMMON = tuple("objective data init epochs steps batch_size lr lora reward device out resume"
                .split())
@@ -229,6 +232,8 @@ def reopen(folder: str, reward: str | None = None) -> Flags:
     except UserError as e:
         raise UserError(f"{folder}/run.json: edited, damaged, or of another version of nanouft "
                         f"({e}); start a new run") from None
+    if any(name.startswith(HUB) for name in (cfg.init, *(cfg.data or ()), *(cfg.eval_data or ()))):
+        os.environ["HF_HUB_OFFLINE"] = "1"      # only names on the command line reach the network
     code = cfg.reward if runs.CODE.search(cfg.reward) else None
     if reward != code:
         why = "its reward is no Python code"

@@ -10,7 +10,7 @@ from typing import Any
 
 from nanouft import world
 from nanouft.data.batches import Encoded, encode
-from nanouft.data.rows import Row, contents, holdout, label_rows
+from nanouft.data.rows import Row, contents, holdout, is_real_pair, label_rows, question_hash
 from nanouft.data.tokenizer import Tokenizer
 from nanouft.errors import UserError
 from nanouft.eval import report
@@ -18,7 +18,7 @@ from nanouft.gpt import GPT
 from nanouft.objective import REF, Objective
 from nanouft.objectives import OBJECTIVES
 from nanouft.reference import Models, add_columns
-from nanouft.run import runs
+from nanouft.run import provenance, runs
 from nanouft.run.flags import Train
 
 Split = tuple[list[Row], list[Row]]         # rows to train on, rows held out
@@ -57,6 +57,7 @@ def rows_of_files(cfg: Train, objective: Objective, hp: Any, graded: Grade) -> S
     kinds = objective.kinds(hp)
     rows, held = map(graded, read_files(cfg, kinds))
     wanted = objective.rows(rows, hp)      # errors about what is missing name the whole file
+    print("\n".join([ledger(rows, wanted, kinds), *doubtful(rows)]))
     for what, known in (("label", {r.label for r in wanted}), ("score", {r.score for r in wanted})):
         if known != {None} and len(known) == 1:
             print(f"note: every answer has the same {what}: "
@@ -67,6 +68,31 @@ def rows_of_files(cfg: Train, objective: Objective, hp: Any, graded: Grade) -> S
     if ours := world.named(rows):               # answers to NanoWorld's prompts, from a harvest
         return ours, world.named(held) or held or graded(world.mixed_rows("val", kinds, 200, 0))
     return held_apart(cfg, objective, rows, held)
+
+
+def ledger(rows: list[Row], wanted: list[Row], kinds: list[str]) -> str:
+    """Where the rows go, in a line: "7 good answers and 6 unjudged answers: 7 demonstrations"."""
+    words = {"demos": "demonstrations", "labels": "labelled answers", "scores": "scored answers"}
+    use = " and ".join(words.get(kind, kind) for kind in kinds)
+    alone = " (nobody has judged them yet: not learnt from)"
+    return (f"{contents(rows)}{alone * any(row.unjudged for row in rows)}: "
+            f"{len(wanted):,} {use} to learn from")
+
+
+def doubtful(rows: list[Row]) -> list[str]:
+    """A note on rows that stand in the data twice, and on grades that contradict each other."""
+    copies = len(rows) - len(set(rows))
+    sides: dict[Any, set] = {}
+    for row in rows:
+        if row.answer is not None and row.label is not None:
+            sides.setdefault((row.prompt, row.answer), set()).add(row.label > 0.5)
+    torn = sum(len(labels) == 2 for labels in sides.values())
+    pairs = {(row.prompt, row.chosen, row.rejected) for row in rows if is_real_pair(row)}
+    both = sum((prompt, other, one) in pairs for prompt, one, other in pairs) // 2
+    return [f"note: {text}" for many, text in (
+        (copies, f"{copies:,} rows repeat an earlier row exactly: each counts again"),
+        (torn, f"{torn:,} answers are labelled good in one row and bad in another"),
+        (both, f"{both:,} pairs stand there both ways round")) if many]
 
 
 def read_files(cfg: Train, kinds: list[str]) -> Split:
@@ -81,7 +107,18 @@ def read_files(cfg: Train, kinds: list[str]) -> Split:
     if len({file.scale for file in (*found, *more)} - {(0, 1)}) > 1:
         raise UserError("the files have grades on different scales; give one for all of them, "
                         "as --grades 1:5")
-    return rows, held
+    if cfg.plain:                               # nothing is measured: all rows may be trained on
+        return rows, held
+    trained = set(rows)
+    unseen = [row for row in held if row not in trained]
+    if held and not unseen:
+        raise UserError(f"--eval-data: all its {len(held):,} rows are in --data, too, so nothing "
+                        "would be held out; leave it out (then a tenth of --data is), or give "
+                        "other rows")
+    if lost := len(held) - len(unseen):
+        print(f"note: {lost:,} of {len(held):,} rows of --eval-data are in --data, too: they are "
+              "trained on, and not held out")
+    return rows, unseen
 
 
 def held_apart(cfg: Train, objective: Objective, rows: list[Row], held: list[Row]) -> Split:
@@ -95,7 +132,15 @@ def held_apart(cfg: Train, objective: Objective, rows: list[Row], held: list[Row
               "out/mine makes one)")
     if objective.on_policy and cfg.reward == "exact":   # nobody scores answers to held-out prompts
         return rows, []
+    known = provenance.trained_on(cfg.init)
     train, held = (rows, held) if cfg.eval_data else holdout(rows)
+    if lost := len(held) - len(provenance.unseen(held, known)):
+        held = provenance.unseen(held, known)
+        if not cfg.eval_data:
+            held = holdout(provenance.unseen(rows, known))[1]
+            train = provenance.unseen(rows, {*map(question_hash, held)})
+        print(f"note: {cfg.init} was trained on {lost:,} of the rows to hold out: they are not "
+              f"held out; {len(held):,} others are")
     if not held:
         print("note: no row is held out, since rows with one prompt stay together: "
               "there will be no held-out figures")
@@ -120,7 +165,7 @@ def encode_rows(name: str, cfg: Train, hp: Any, rows: Split, model: GPT, tok: To
     two = " (a pair counts as two answers)" if len(train) > len(train_rows) else ""
     print(f"{len(train):,} of {len(train_rows):,} rows serve {name} (it needs {needs}); "
           f"{len(held)} of {len(held_rows)} rows held out do, too{two}")
-    if len(kinds) > 1:
+    if len(kinds) > 1 and not cfg.data:
         print(contents(train_rows))
     print("\n".join([*lost.lines(room, cfg.max_length), report.example(train, tok)]))
     return Data(tok, train, held, train_rows, held_rows, runs.fingerprint(model, train))

@@ -3,6 +3,7 @@
 out/<name>/   config.json, model.safetensors, tokenizer.json    a folder that transformers opens
               run.json        every value and where it came from
               flags.toml      the flags, for --config
+              trained_on.json hashes of the questions it was trained on (provenance.py)
               metrics.jsonl   one object a step
               eval.json, samples.md, curves.png
               steps/<n>/      what --resume needs (checkpoints.py)
@@ -221,10 +222,11 @@ def changed(record: Any) -> dict[str, Any]:
             if (value := getattr(record, f.name)) != f.default}
 
 
-def finish(folder: Path, before: dict, after: dict, seconds: float) -> None:
-    """Write eval.json, which tells that a run is finished."""
-    write_json(folder / "eval.json",
-               {"before": before, "after": after, "seconds": round(seconds, 1)})
+def finish(folder: Path, before: dict, after: dict, seconds: float, kept: int = 0) -> None:
+    """Write eval.json, which tells that a run is finished. `kept`: the step whose weights it keeps,
+    where that may not be the last."""
+    about = {"before": before, "after": after, "seconds": round(seconds, 1)}
+    write_json(folder / "eval.json", about | ({"step": kept} if kept else {}))
 
 
 # ---- what a folder tells of its run --------------------------------------------------------------
@@ -242,7 +244,8 @@ def model_name(init: str) -> str:
         return "base (shipped)"
     run = run_about(init)
     if run.get("command") == "train":
-        return f"{init} ({run.get('objective')}, step {run.get('steps')})"
+        step = read_eval(Path(init)).get("step", run.get("steps"))
+        return f"{init} ({run.get('objective')}, step {step})"
     return f"{init} ({'pretrained' if run else 'model folder'})"
 
 

@@ -26,8 +26,8 @@ from nanouft.loop import Device, Source
 from nanouft.objective import Columns, Objective
 from nanouft.objectives import OBJECTIVES
 from nanouft.reference import Models
-from nanouft.run import runs
-from nanouft.run.flags import Train
+from nanouft.run import provenance, runs
+from nanouft.run.flags import CHOSEN, Train
 from nanouft.run.rows import Data
 from nanouft.run.words import one_line, optional
 from nanouft.sampling import CHUNK, Rollouts, generate, stops
@@ -119,6 +119,8 @@ class Run:
     source: Source
     held_out: Callable[[], dict] | None         # figures on the rows that are held out
     held_reward: Callable[[], dict] | None = None   # off-policy: what greedy answers to them earn
+    keeps_best: bool = False                    # the step of the lowest held-out loss, not the last
+    kept: int = 0                               # the step whose weights are kept; 0: the last
 
     @property
     def save_every(self) -> int:
@@ -126,8 +128,13 @@ class Run:
         return math.ceil(self.cfg.save_every / self.source.stride) * self.source.stride
 
 
-def steps_of(cfg: Train, objective: Objective, hp: Any, data: Data, origin: dict) -> int:
-    """The number of optimizer steps."""
+def steps_of(cfg: Train, objective: Objective, hp: Any, data: Data, origin: dict,
+             device: Device = Device()) -> int:
+    """The number of optimizer steps. Prints what is chosen by the number of rows."""
+    if cfg.data:
+        from nanouft.run import by_rows  # NanoWorld's rows have their own defaults
+        pieces = device.processes * cfg.accumulate
+        print(by_rows.choose(cfg, objective, hp, data, origin, pieces), end="")
     given = origin.get("batch_size") == "command line"
     if not objective.on_policy and given and cfg.batch_size > len(data.train):
         raise UserError(f"--batch-size {cfg.batch_size:,}: there are {len(data.train):,} rows "
@@ -154,6 +161,8 @@ def open_run(name: str, cfg: Train, hp: Any, origin: dict, data: Data, model: GP
     settings = asdict(cfg) | asdict(hp)
     given = {k: v for k, v in settings.items() if origin.get(k) == "command line"}
     with runs.open_folder(cfg, about, name, basis, device, {"objective": name, **given}) as folder:
+        if cfg.data and device.rank == 0:
+            provenance.remember(folder, data.train_rows, cfg.init)
         if objective.on_policy:
             source, what = rollouts(cfg, objective, hp, data, model, models, steps)
             held = partial(rewarded_prompts, source, data.held)
@@ -162,7 +171,11 @@ def open_run(name: str, cfg: Train, hp: Any, origin: dict, data: Data, model: GP
             held, what = partial(held_out, model, data.held, data.tok.pad, device), "rows"
         print(f"{name}: {steps:,} steps of {cfg.batch_size} {what}, lr {cfg.lr:g}, "
               f"{model.n_params() / 1e6:.2f}M parameters, {place} -> {folder}")
-        yield Run(name, cfg, hp, device, folder, source, held if data.held else None, figures)
+        keeps_best = (origin.get("steps") == CHOSEN and cfg.eval_every > 0 and not cfg.plain
+                      and cfg.save_every > 0 and device.processes == 1
+                      and objective.kinds(hp) == ["demos"] and bool(data.held))
+        yield Run(name, cfg, hp, device, folder, source, held if data.held else None, figures,
+                  keeps_best)
 
 
 # ---- rewards -------------------------------------------------------------------------------------

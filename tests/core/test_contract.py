@@ -194,7 +194,7 @@ def test_models_are_compared_on_rows_that_none_was_trained_on(here, tiny_base, c
     assert call(evaluate.main, "a", "b", "a", "--data", "d.jsonl") == 0, \
         "the same file under another name"
     said, *found = capsys.readouterr().out.splitlines()[1:]
-    assert said == "14 of these 16 rows were trained on (a, b, a); scored are the 2 others"
+    assert said == "14 of these 16 rows were trained on (a, b); scored are the 2 others"
     a, b, again = (float(line.split("nll ")[1].split()[0]) for line in found)
     gap, low, high = map(float, re.findall(r"minus a: (\S+) \[(\S+), (\S+)\]", found[1])[0])
     assert gap == pytest.approx(b - a, abs=2e-3) and low <= gap <= high and a == again

@@ -399,7 +399,7 @@ def test_the_inspector_shows_lengths_and_masks_and_train_the_median_row(tmp_path
     assert inspector.main([path]) == 0
     head, *blocks = capsys.readouterr().out.rstrip("\n").split("\n\n")
     assert "4 rows read, 1 skipped: 1 empty response" in head
-    assert " ".join(head.split()).endswith("3 demonstrations and 1 labelled answer tokens least "
+    assert " ".join(head.split()).endswith("3 demonstrations and 1 bad answer tokens least "
                                            "median most prompt 3 3 3 answer 2 3 10")
     assert [block.split(": ")[0] for block in blocks] == ["shortest", "median", "longest"]
     assert "line 4: 7 tokens" in blocks[1] and blocks[1].endswith("<|user|>· a·<|assistant|>[[ b· "
@@ -458,7 +458,7 @@ def test_grades_of_another_scale_are_rescaled_aloud(tmp_path):
     rows, (report,) = read([path])
     assert [r.score for r in rows] == [0, 0.25, 1, None]
     assert 'prompt/response with scores ("rating"), 1 to 5 read as 0 to 1 (--grades' in str(report)
-    assert contents(rows) == "3 scored answers and 1 demonstration"
+    assert contents(rows) == "3 scored answers and 1 unjudged answer"
     with pytest.raises(UserError, match="1 scored answer; una and uft learn from scores$"):
         demo_rows(rows[:1], None)
     rows, _ = read([write(tmp_path, {"prompt": "a", **PAIR})])
@@ -467,11 +467,97 @@ def test_grades_of_another_scale_are_rescaled_aloud(tmp_path):
         score_rows(rows, None)
 
 
+GRADES = {  # a field, its values, and what they become; None: not judged
+    "label": (["👍", "👎🏽", "👍🏿", "👎️"], [True, False, True, False]),
+    "Label": (["Thumbs up", "thumbs-down", "LIKE", "dislike"], [True, False, True, False]),
+    "KTO Tag": (["y", "n", "accept", "Rejected"], [True, False, True, False]),
+    "score": (["80 %", "4/5", "12,5%", "0/5"], [0.8, 0.8, 0.125, 0]),
+    "Rating": (["3,5", "1", "5", 2], [0.625, 0, 1, 0.25]),
+    "desirable": ([True, None, False, None], [True, None, False, None]),
+    "Reward": ([0.5, None, "100 %", None], [0.5, None, 1, None])}
+
+
+@pytest.mark.parametrize("name", GRADES)
+def test_grades_as_people_write_them(tmp_path, name):
+    values, want = GRADES[name]
+    rows, _ = read([write(tmp_path, *({"Prompt": "a", "Response": str(i), name: value}
+                                      for i, value in enumerate(values)))])
+    assert [row.score if row.label is None else row.label for row in rows] == want
+    assert [row.unjudged for row in rows] == [value is None for value in want]
+
+
+@pytest.mark.parametrize("value", ["120 %", "6/5", "1/0", "1,000,000", "1,0000", "-5 %", "3/4/5"])
+def test_what_is_no_share_is_no_grade(tmp_path, value):
+    assert f'"score" is "{value}", not a number from 0 to 1; --grades' in message(
+        tmp_path, [{**OK, "score": value}])
+
+
+def test_nobody_learns_from_answers_that_nobody_has_judged(tmp_path, capsys):
+    """Null in a column of grades; a row without the column is a demonstration, as before."""
+    marks = [True] * 3 + [False] * 2 + [None] * 6
+    thumbs = [{"prompt": f"q {i}", "response": "a", "label": x} for i, x in enumerate(marks)]
+    path = write(tmp_path, *thumbs, {"prompt": "b", "response": "c"})
+    for name, feedback, served in (("sft", None, 4), ("kto", None, 5), ("uft", "binary", 6)):
+        objective = OBJECTIVES[name]
+        hp = objective.hp(feedback=feedback) if feedback else objective.hp()
+        train, held = run_rows.load_rows(Train(data=[path], init="x"), objective, hp)
+        said = capsys.readouterr().out
+        assert len(objective.rows(train + held, hp)) == served, name
+        assert ("3 good answers and 2 bad answers and 6 unjudged answers and 1 demonstration "
+                "(nobody has judged them yet: not learnt from): " + str(served)) in said, said
+
+
+def test_rows_that_stand_there_twice_or_against_each_other_are_said(tmp_path, capsys):
+    path = write(tmp_path, *({**OK, "label": x} for x in (True, True, False)),
+                 {"prompt": "b", "chosen": "c", "rejected": "d"},
+                 {"prompt": "b", "chosen": "d", "rejected": "c"}, *({"prompt": x, "response": "r",
+                                                                     "label": True} for x in "xyz"))
+    run_rows.load_rows(Train(data=[path], init="x"), OBJECTIVES["kto"], OBJECTIVES["kto"].hp())
+    said = capsys.readouterr().out
+    for words in ("1 rows repeat an earlier row exactly", "1 answers are labelled good in one row "
+                  "and bad in another", "1 pairs stand there both ways round"):
+        assert words in said
+
+
+@pytest.mark.parametrize("name, values, said", [
+    ("feedback", ("positive", "negative"), 'has 2 "positive", 2 "negative": if it says'),
+    ("status", ("approved", "pending"), 'has 2 "approved", 2 "pending": if it says'),
+    ("is_fine", (True, False), "has 2 true, 2 false: if it says"),
+    ("votes", (1, -1), "has 2 1, 2 -1: if it says"),
+    ("stars", (1, 5), '"stars" (a grade: call it score)'),
+    ("corrected_response", ("x", "y"), "(another answer: --response-field trains on it"),
+    ("topic", ("birds", "trees"), None), ("difficulty", (1, 3), None)])
+def test_an_unknown_field_that_may_be_a_grade_is_asked_about(tmp_path, name, values, said):
+    _, (report,) = read([write(tmp_path, *({**OK, name: x} for x in values * 2))])
+    assert said in str(report) if said else "if it says" not in str(report)
+
+
+def test_the_name_of_a_file_does_not_steer_the_terminal(tmp_path):
+    _, (report,) = read([write(tmp_path, OK, {"prompt": "a"}, OK, name="a\x1b[2Jb.jsonl")])
+    assert "\x1b" not in str(report) and "1 not understood" in str(report)
+
+
+def test_headers_of_a_spreadsheet(tmp_path):
+    """Capitals and spaces, said aloud; Excel's first line names the separator."""
+    for name, text in (("a.csv", "Question;Answer\nHi;3\n"), ("b.csv", "sep=;\nPrompt;Response"
+                       "\nHi;3\n"), ("c.csv", "System Prompt,PROMPT,Completion\n,Hi,3\n")):
+        (tmp_path / name).write_text(text)
+        rows, (report,) = read([tmp_path / name])
+        assert rows == [Row((U("Hi"),), (A("3"),))] and ' read as "' in str(report), name
+
+
+def test_a_conversation_of_another_form_beside_a_pair_is_no_conversation(tmp_path):
+    """distilabel's: lists of "input" and "output" beside "prompt", "chosen" and "rejected"."""
+    pair = {"prompt": "a", "chosen": says(U("a"), A("good")), "rejected": says(U("a"), A("bad"))}
+    rows, _ = read([write(tmp_path, {**pair, "conversation": [{"input": "a", "output": "x"}]})])
+    assert rows == [Row((U("a"),), None, (A("good"),), (A("bad"),))]
+
+
 def test_held_out_rows_are_those_of_eval_data(tmp_path):
     """On one scale with the rows of --data; also where both are questions of NanoWorld."""
     una, sft, files = OBJECTIVES["una"], OBJECTIVES["sft"], []
     for name, low in (("a.jsonl", 1), ("b.jsonl", 3)):
-        rows = [{"prompt": str(x), "response": "b", "rating": x} for x in (low, 4, 5)]
+        rows = [{"prompt": f"{name} {x}", "response": "b", "rating": x} for x in (low, 4, 5)]
         files.append(write(tmp_path, *rows, name=name))
     cfg = Train(data=files[:1], eval_data=files[1:], init="x")
     with pytest.raises(UserError, match="--grades"):
@@ -480,18 +566,24 @@ def test_held_out_rows_are_those_of_eval_data(tmp_path):
         == {0.5, 0.75, 1}
     ours = [{"prompt": r.prompt[0].text, "response": r.answer[0].text}
             for r in world.rows("val", "demos", 5, 0)]
-    file = write(tmp_path, *ours)
-    held = run_rows.load_rows(Train(data=[file], eval_data=[file]), sft, sft.hp())[1]
-    assert [r.prompt[0].text for r in held] == [x["prompt"] for x in ours] \
+    files = [write(tmp_path, *part, name=f"{i}.jsonl")
+             for i, part in enumerate((ours[:3], ours[3:], ours))]
+    held = run_rows.load_rows(Train(data=files[:1], eval_data=files[1:2]), sft, sft.hp())[1]
+    assert [r.prompt[0].text for r in held] == [x["prompt"] for x in ours[3:]] \
         and all(r.family for r in held)
+    held = run_rows.load_rows(Train(data=files[:1], eval_data=files[2:]), sft, sft.hp())[1]
+    assert len(held) == 2, "held out means held out"
+    with pytest.raises(UserError, match="all its 3 rows are in --data, too"):
+        run_rows.load_rows(Train(data=files[2:], eval_data=files[:1]), sft, sft.hp())
 
 
 def test_one_class_a_given_scale_and_the_longest_row(tmp_path, capsys):
     path = write(tmp_path, *({"prompt": f"{i}", "response": "b " * i, "label": True, "score": 4}
                              for i in range(1, 20)))
+    other = write(tmp_path, {"prompt": "20", "response": "c", "label": True}, name="other.jsonl")
     cfg, kto = Train(data=[path], init="x", grades="1:5", max_length=12), OBJECTIVES["kto"]
-    rows = run_rows.load_rows(replace(cfg, eval_data=[path]), kto, kto.hp())
-    assert rows[0] == rows[1] and len(rows[0]) == 19, "all rows of --data are trained on"
+    rows = run_rows.load_rows(replace(cfg, eval_data=[other]), kto, kto.hp())
+    assert list(map(len, rows)) == [19, 1], "all rows of --data are trained on"
     rows = run_rows.load_rows(cfg, kto, kto.hp())
     assert rows[0][0].score == 0.75 and "every answer has the same label" in capsys.readouterr().out
     data = run_rows.encode_rows("kto", cfg, kto.hp(), rows, nano(), NANO)
@@ -731,7 +823,7 @@ def test_wrong_types_never_crash(tmp_path, items):
 # ---- which sequences stand together, and which are held out --------------------------------------
 def test_demo_rows():
     p, b = (U("a"),), (A("b"),)
-    rows = [Row(p, b), Row(p, b, label=True),
+    rows = [Row(p, b), Row(p, b, label=True), Row(p, b, unjudged=True),
             Row(p, None, (A("c"),), (A("d"),), family="f", where="w"), Row(p, b, score=1.0),
             Row(p, b, label=False), Row(p, b, (A("c"),), (A("d"),))]
     out = demo_rows(rows, None)
@@ -739,8 +831,8 @@ def test_demo_rows():
     assert (out[2].family, out[2].where, out[2].score, out[2].label, out[2].p) \
         == ("f", "w", None, None, None)
     with pytest.raises(UserError, match="needs demonstrations .*; the data has 1 scored answer and "
-                       "2 labelled answers"):
-        demo_rows([rows[3], rows[4], rows[4]], None)
+                       "2 bad answers"):
+        demo_rows([rows[4], rows[5], rows[5]], None)
 
 
 @settings(max_examples=100, deadline=None)

@@ -17,13 +17,15 @@ from running import DEMOS, QUICK, call, lines, one_error, signals_work
 from test_signals import STEP, strike
 
 from nanouft import sample, train
+from nanouft.data.tokenizer import JINJA
 from nanouft.errors import UserError
 from nanouft.files import containers
 from nanouft.models.load import start_model
+from nanouft.models.tokenizer_files import brings_template
 from nanouft.rewards import own_reward
 from nanouft.rewards.scorer import scorer
-from nanouft.run import runs
-from nanouft.run.storage import read_json
+from nanouft.run import flags, runs
+from nanouft.run.storage import read_json, write_json
 
 pytestmark = pytest.mark.usefixtures("brief")
 CODE = "open('ran', 'a').write('x')\ndef f(prompts, answers): return [len(a) for a in answers]\n"
@@ -151,6 +153,33 @@ def test_a_model_of_the_hub_is_downloaded_without_pickles_and_code(tiny_base, mo
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
     with pytest.raises(UserError, match="hub:owner/name: .*pip install nanouft.hf."):
         start_model("hub:owner/name")
+
+
+def test_names_in_run_json_reach_no_network(run, monkeypatch):
+    """Only names on the command line do. `setenv`, so that the variable goes after the test."""
+    def asked(*names, **how):
+        raise AssertionError(names)
+    monkeypatch.setitem(sys.modules, "huggingface_hub", SimpleNamespace(snapshot_download=asked))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "0")
+    about = read_json(run / "run.json")
+    for key, value in (("init", "hub:some/body"), ("data", ["hub:some/rows"])):
+        write_json(run / "run.json", about | {"config": about["config"] | {key: value}})
+        if key == "init":
+            assert sample.start_of(str(run)) == []
+        os.environ["HF_HUB_OFFLINE"] = "0"
+        flags.reopen(str(run), "evil.py:f")
+        assert os.environ["HF_HUB_OFFLINE"] == "1", "what the library has stored may still be read"
+
+
+def test_a_template_that_is_nearly_ours_is_not_taken_for_ours(tiny_base, here):
+    folder = shutil.copytree(tiny_base, here / "m")
+    file = folder / "chat_template.jinja"
+    assert not brings_template(folder)
+    file.write_text(JINJA + "\n")
+    assert not brings_template(folder), "white space at its ends"
+    for text in (JINJA + "{{ 'x' }}", JINJA.replace("<|end|>", "<|stop|>")):
+        file.write_text(text)
+        assert brings_template(folder)
 
 
 def test_a_small_file_of_gigabytes_is_refused(here, monkeypatch):

@@ -26,7 +26,6 @@ from nanouft import train
 from nanouft.data.batches import Epochs, encode
 from nanouft.data.rows import demo_rows
 from nanouft.errors import UserError, visible
-from nanouft.eval import report
 from nanouft.gpt import GPT, GPTConfig
 from nanouft.loop import Device, warmup_cosine
 from nanouft.models.save import add_value_head, save_model
@@ -116,17 +115,6 @@ def test_data_that_leaves_nothing_to_hold_out(here, tiny_base, capsys, brief):
                   1, "--out", objective) == 0
         assert "of 0 rows held out" in capsys.readouterr().out
         assert (here / objective / "curves.png").read_bytes().startswith(PNG)
-
-
-@pytest.mark.parametrize("losses, said",
-                         [([10 - i / 10 for i in range(50)],
-                           "6.550 -> 5.550 in the last two fifths of the steps): try --epochs 6"),
-                          ([1 / (1 + i) for i in range(13)], ""),
-                          ([2 + (i % 3) - i / 100 for i in range(50)], ""), ([2.0] * 50, ""),
-                          ([10 - i / 1000 for i in range(50)], "")])
-def test_a_loss_that_still_falls_is_said_if_it_is_no_noise(losses, said):
-    assert (said or "x") in (report.still_falls(losses, Train()) or "x")
-    assert not said or "try --steps 40" in report.still_falls(losses, Train(steps=20))
 
 
 # ---- the loop by itself --------------------------------------------------------------------------

@@ -521,6 +521,20 @@ def no_spaces(folder):
     file.write_text(json.dumps({**json.loads(file.read_text()), "pre_tokenizer": None}))
 
 
+BOMBS = {"a number": "{{ 9**(9**9) }}", "a text": "{{ 'a' * (3 * 10**9) }}",
+         "marked": "{% generation %}{{ 9**(9**9) }}{% endgeneration %}",
+         "while it runs": "{% for m in messages %}{{ m['content'] * 4000000000 }}{% endfor %}"}
+
+
+@pytest.mark.parametrize("name", BOMBS)
+def test_a_template_that_takes_too_much_is_refused_in_time(folders, here, name):
+    """In a process that the system kills: constants are computed while a template is compiled."""
+    folder = shutil.copytree(folders["llama"], here / "m")
+    template(BOMBS[name])(folder)
+    with pytest.raises(UserError, match="took more than 5 seconds or 1 GiB"):
+        start_model(str(folder))
+
+
 BAD = {"a kind that nobody knows": (config(model_type="nobody"), "nobody"),
        "not causal": (config(model_type="bert"), "no causal language model"),
        "code of its own": (config(model_type="new", auto_map={"AutoConfig": "x.Y"}),
@@ -571,6 +585,20 @@ def test_a_model_that_would_be_computed_wrongly_is_refused(tmp_path, kind):
     with pytest.raises(UserError, match=why):
         start_model(
             small_folder(tmp_path, lambda V: getattr(hf, f"{kind}Config")(vocab_size=V, **size)))
+
+
+def test_a_model_with_a_cache_of_its_own_reads_everything_again(tmp_path):
+    """MiniMax refuses keys and values of another class; its answers are those without a cache."""
+    folder = small_folder(tmp_path, lambda V: hf.MiniMaxConfig(
+        vocab_size=V, num_local_experts=2, head_dim=8, block_size=8,
+        layer_types=["full_attention", "linear_attention"], **SMALL))
+    model, tok = start_model(folder)
+    prompt = tok.prompt_ids((Turn("user", "a"),))
+    (answer,) = generate(model, [prompt], stop=-1, pad=tok.pad, max_new=5)
+    with torch.no_grad():
+        for i, token in enumerate(answer.ids):
+            ids = torch.tensor([[*prompt, *answer.ids[:i]]])
+            assert model.net(ids, use_cache=False).logits[0, -1].argmax() == token
 
 
 @pytest.mark.parametrize("routers", [True, False])

@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[2]
 ABOVE = ("errors", "seeds", "gpt", "objective", "loop", "data", "objectives", "world", "sampling",
          "reference", "simple")
 BELOW = ("run", "files", "hf", "models", "eval", "rewards",
-         "run.flags run.choose_rows run.rows run.first run.setup",      # what only train needs
+         "run.flags run.choose_rows run.rows run.by_rows run.first run.setup",      # train alone
          "train pretrain", "sample evaluate ledger reward playground world.__main__ __main__")
 ROOMS = (*ABOVE, *BELOW)
 PROSE = ("nanouft", "frozen_lake", "tests", "lessons", "examples")      # lines of 100 characters
@@ -107,9 +107,9 @@ def sizes() -> list[tuple[str, int, int]]:
     package = python_files("nanouft", "frozen_lake")
     return [("files flat in nanouft", len(flat), 14),
             # The plan's aims were 690,000 and 660,000; docs/LOG.md says what is missing and why.
-            ("characters of nanouft and frozen_lake", characters(package), 787_000),
+            ("characters of nanouft and frozen_lake", characters(package), 820_000),
             ("characters above the line", characters(above), 300_000),
-            ("characters of the tests", characters(python_files("tests")), 782_000),
+            ("characters of the tests", characters(python_files("tests")), 807_000),
             ("lines over 100 characters", len(wide_lines()), 0),
             ("lines that one loss imports (dpo)", lines(read_by("nanouft.objectives.dpo")), 400),
             ("lines that gpt.py imports", lines(read_by("nanouft.gpt")), 320)]

@@ -1,0 +1,175 @@
+"""Judge a model's answers yourself: yes or no in the terminal, and files that `train --data` reads.
+
+    python -m nanouft.rewards.judge out/sft --data prompts.jsonl     # y good, n bad, s skip, q stop
+
+judged.jsonl   every answer that was shown, with your verdict; the same command goes on from there
+labels.jsonl   the good and the bad ones; what you skipped is not in it     kto, una, sft
+pairs.jsonl    each good answer with each bad one to the same prompt        dpo, orpo, simpo ...
+
+All three are written after each key. Equal answers to a prompt are shown once. An answer that does
+not stop can only be a bad one: as a good one it would be trained with an end that it has not.
+"""
+import shlex
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from nanouft.data.rows import Row, each_prompt
+from nanouft.data.tokenizer import Tokenizer
+from nanouft.errors import UserError, in_range, visible
+from nanouft.gpt import GPT
+from nanouft.models.load import start_model
+from nanouft.rewards.harvest import prompt_field
+from nanouft.run import config, devices, runs
+from nanouft.run.storage import LOCK, Lines, locked
+from nanouft.run.words import one_line
+from nanouft.sampling import answer_rows, stops
+from nanouft.seeds import harvest_seed
+
+KEYS = {"y": True, "n": False, "s": None}
+
+
+@dataclass
+class Judge:
+    data: list[str] | None = None   # your files with prompts (docs/data.md); needed
+    prompt_field: str | None = None     # field with the prompt, if it is not detected
+    samples: int = 2                # answers to a prompt
+    temperature: float = 1.0        # of the samples
+    max_new: int = 96               # longest answer, in tokens
+    seed: int = 0                   # draws the answers
+    device: str = "auto"            # auto | cpu | cuda | mps
+    threads: int | None = None      # CPU threads
+    out: str = "out/judged"         # folder of the files; if they are there, it goes on
+
+    def check(self) -> None:
+        in_range(self, "samples", low=1, high=16)
+        in_range(self, "max_new", low=1)
+        in_range(self, "temperature", above=True, high=100)
+        in_range(self, "seed")
+
+
+@dataclass
+class Shown:
+    """An answer in front of the judge."""
+    prompt: str | list[dict]            # as a field of a file
+    response: str
+    ended: bool                         # with <|end|>
+
+
+# ---- answers -------------------------------------------------------------------------------------
+def shown(model: GPT, tok: Tokenizer, row: Row, number: int, cfg: Judge) -> Iterator[Shown]:
+    """The different answers to prompt `number`: neither empty nor with control tokens."""
+    found = answer_rows(model, tok, [row] * cfg.samples, cfg.max_new, temperature=cfg.temperature,
+                        seed=harvest_seed(cfg.seed, number))
+    texts: dict[str, bool] = {}                 # text -> does it stop?
+    for answer in found:
+        text = tok.decode(answer.ids).strip()
+        if text and not {tok.user, tok.assistant} & set(answer.ids):
+            texts.setdefault(text, stops(answer, tok))
+    for text, ended in texts.items():
+        yield Shown(prompt_field(row.prompt), text, ended)
+
+
+def ask(answer: Shown) -> str:
+    """A key of KEYS, or q. The end of the input is q, too."""
+    end = "" if answer.ended else "   (does not stop)"
+    print(f"  answer  {visible(answer.response)}{end}", flush=True)
+    while True:
+        try:
+            key = input("  good? [y, n, s = skip, q = stop] ").strip().lower()[:1]
+        except EOFError:
+            return "q"
+        if key == "y" and not answer.ended:
+            print("  it does not stop, so it cannot be a good answer: n or s")
+        elif key in KEYS or key == "q":
+            return key
+
+
+# ---- files ---------------------------------------------------------------------------------------
+def write(folder: Path, judged: list[dict]) -> tuple[list[dict], list[dict]]:
+    """labels.jsonl and pairs.jsonl of all verdicts, and their rows. A file without rows is not
+    left."""
+    labels = [line for line in judged if line["label"] is not None]
+    sides: dict[str, tuple[list[dict], list[dict]]] = {}
+    for line in labels:
+        sides.setdefault(repr(line["prompt"]), ([], []))[not line["label"]].append(line)
+    pairs = [{"prompt": one["prompt"], "chosen": one["response"], "rejected": other["response"]}
+             for good, bad in sides.values() for one in good for other in bad]
+    for name, rows in (("labels", labels), ("pairs", pairs)):
+        if rows:
+            Lines(folder / f"{name}.jsonl").rewrite(rows)
+        else:
+            (folder / f"{name}.jsonl").unlink(missing_ok=True)
+    return labels, pairs
+
+
+def odd(line: dict) -> str:
+    """What is wrong with a line of judged.jsonl."""
+    fits = (isinstance(line.get("prompt"), (str, list)) and isinstance(line.get("response"), str)
+            and line.get("label", 0) in (True, False, None) and "label" in line)
+    return "" if fits else "is no verdict of this command"
+
+
+def next_commands(init: str, folder: Path, labels: list[dict], pairs: list[dict]) -> list[str]:
+    """What these files can train, as commands. KTO needs several prompts."""
+    kinds, prompts = {line["label"] for line in labels}, {repr(line["prompt"]) for line in labels}
+    fits = {"dpo": bool(pairs), "kto": len(kinds) == 2 < len(prompts), "sft": True in kinds}
+    out = []
+    for objective in (name for name, ready in fits.items() if ready):
+        file = folder / ("pairs.jsonl" if objective == "dpo" else "labels.jsonl")
+        start = [] if init == "base" else runs.chained(Path(init), objective)
+        words = shlex.join([*start, "--data", str(file)])
+        out.append(f"  python -m nanouft.train --objective {objective} {words}")
+    return out
+
+
+# ---- the command ---------------------------------------------------------------------------------
+def main(argv: list[str] | None = None) -> int:
+    cfg, _, inits = config.parse_list(Judge, argv, "python -m nanouft.rewards.judge", __doc__,
+                                      "model", "the model that answers: 'base' or a folder")
+    cfg.check()
+    device = devices.pick(cfg.device, "fp32", cfg.threads)
+    if len(inits) != 1:
+        raise UserError("give one model, such as out/sft: python -m nanouft.rewards.judge out/sft "
+                        "--data prompts.jsonl")
+    if not cfg.data:
+        raise UserError("--data FILE is needed: the prompts whose answers you judge")
+    from nanouft.files.read import read  # after --help
+    rows, found = read(cfg.data, cfg.prompt_field, prompts=True)
+    print(*found, sep="\n")
+    folder, prompts = Path(cfg.out), each_prompt(rows)
+    if not (folder / "judged.jsonl").exists():
+        runs.check_out(cfg.out)
+    model, tok = start_model(inits[0])
+    model.to(device.name).eval()
+    folder.mkdir(parents=True, exist_ok=True)
+    with locked(folder / LOCK):
+        judge(model, tok, prompts, cfg, folder)
+        labels, pairs = write(folder, Lines(folder / "judged.jsonl").read(odd))
+    good = sum(line["label"] for line in labels)
+    print(f"\n{folder}: {good:,} good, {len(labels) - good:,} bad, {len(pairs):,} pairs. The same "
+          "command goes on. Next:")
+    print("\n".join(next_commands(inits[0], folder, labels, pairs)
+                    or ["  (nothing to train on yet: no answer is good)"]))
+    return 0
+
+
+def judge(model: GPT, tok: Tokenizer, prompts: list[Row], cfg: Judge, folder: Path) -> None:
+    """Show what nobody has judged yet, until all is judged or somebody stops."""
+    file = Lines(folder / "judged.jsonl")
+    known = {(repr(line["prompt"]), line["response"]) for line in file.read(odd)}
+    for number, row in enumerate(prompts):
+        new = [answer for answer in shown(model, tok, row, number, cfg)
+               if (repr(answer.prompt), answer.response) not in known]
+        if new:
+            print(f"\n{number + 1} of {len(prompts)}  {one_line(row.prompt[-1].text, 1000)}")
+        for answer in new:
+            if (key := ask(answer)) == "q":
+                return
+            file.add({"prompt": answer.prompt, "response": answer.response, "label": KEYS[key]})
+            write(folder, file.read(odd))
+
+
+if __name__ == "__main__":
+    sys.exit(config.run(main))
