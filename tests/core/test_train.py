@@ -26,6 +26,7 @@ from nanouft import train
 from nanouft.data.batches import Epochs, encode
 from nanouft.data.rows import demo_rows
 from nanouft.errors import UserError, visible
+from nanouft.eval import report
 from nanouft.gpt import GPT, GPTConfig
 from nanouft.loop import Device, warmup_cosine
 from nanouft.models.save import add_value_head, save_model
@@ -43,6 +44,15 @@ PNG = b"\x89PNG\r\n\x1a\n"
 
 def go(tiny_base, *argv) -> int:
     return call(train.main, "--init", tiny_base, *QUICK, *argv)
+
+
+def test_a_step_may_hold_every_row_once(here, tiny_base):
+    assert go(tiny_base, "--objective", "sft", "--rows", 12, "--batch-size", 12, "--steps", 1) == 0
+
+
+def test_an_answer_without_a_flaw_gets_no_remark():
+    assert report.remarks({"ended": True}) == ""
+    assert report.remarks({"ended": False, "score": 0.5}) == "   (score 0.50, does not stop)"
 
 
 # ---- what a run leaves ---------------------------------------------------------------------------
