@@ -21,6 +21,7 @@ from lab.cell import Cell
 from lab.cells import read_cells, run_cells
 from lab.contrast import contrast, endpoint_score
 from lab.own import Own
+from lab.papers_draw import GAMMAS, LAMS, MIXES, SHARES
 from lab.papers_strip import paradigm
 from lab.study import BASES
 from lab.words import MARGIN, claim_verdict, common_verdict, read_template
@@ -59,7 +60,6 @@ def comparison() -> dict:
 
 
 # ---- IFT: lambda and gamma -----------------------------------------------------------------------
-LAMS, GAMMAS = ("0", "0.2", "0.5", "0.8", "1"), ("0", "0.5", "0.8", "0.95", "1")
 
 
 def grid_cell(lam: str, gamma: str, seed: int) -> Cell:
@@ -99,7 +99,6 @@ def noisy_numbers(done: Done, _: list[int]) -> dict:
 
 # ---- cost; online UNA against PPO ----------------------------------------------------------------
 COSTS = {"SFT": "sft", "IFT": "ift", "ORPO": "orpo", "SFT -> DPO": "sft->dpo"}
-HOURS = {"IFT": 20, "ORPO": 30, "SFT -> DPO": 40}       # as the paper says
 ONLINE = {"SFT": "sft", "PPO": "sft->ppo", "online UNA": "sft->online_una"}
 COLLAPSED = 0.05                        # below its own start by so much
 
@@ -144,7 +143,6 @@ def loss_numbers(done: Done, seeds: list[int]) -> dict:
 
 
 # ---- UFT: the ratio of demonstrations to scored answers; learning rate x beta --------------------
-MIXES = ("7:1", "3:1", "1:1", "1:3", "1:7")
 
 
 def ratio_cell(mix: str, seed: int) -> Cell:
@@ -168,7 +166,6 @@ def settings_numbers(_: Done, __: list[int]) -> dict:
 
 
 # ---- PoFT: noise, passes, aligned models ---------------------------------------------------------
-SHARES = ("0", "0.1", "0.2", "0.4", "0.6")
 SFT_TUNED, POFT_TUNED = "--lr 1.25e-4", "--lr 2.5e-4"   # C4's, at 40 %
 
 

@@ -5,6 +5,11 @@ import numpy as np
 
 from nanouft.eval.plots import DOWN, GREY, LINES, UP, plt, save
 
+LAMS, GAMMAS = ("0", "0.2", "0.5", "0.8", "1"), ("0", "0.5", "0.8", "0.95", "1")
+HOURS = {"IFT": 20, "ORPO": 30, "SFT -> DPO": 40}       # as the paper says
+MIXES = ("7:1", "3:1", "1:1", "1:3", "1:7")
+SHARES = ("0", "0.1", "0.2", "0.4", "0.6")
+
 MARKS, STYLES = ("o", "s", "^", "D"), ("-", "--", ":", "-.")
 SIZE = (9, 4.8)
 
@@ -52,7 +57,6 @@ def heat(fig, ax, values, rows, columns, title: str, xlabel: str, ylabel: str) -
 
 
 def grid(n: dict, file: Path) -> Path:
-    from lab.papers import GAMMAS, LAMS
     fig, axes = plt.subplots(1, len(n), figsize=(6 * len(n), 5))
     for ax, (form, values) in zip(np.atleast_1d(axes), n.items()):
         heat(fig, ax, values, LAMS, GAMMAS, f"IFT, {form}: score", "gamma (propagation)",
@@ -68,7 +72,6 @@ def noisy(n: dict, file: Path) -> Path:
 
 
 def cost(n: dict, file: Path) -> Path:
-    from lab.papers import HOURS
     fig, (left, right) = plt.subplots(1, 2, figsize=(11, 3.6))
     for ax, found, title, unit in ((left, HOURS, "the paper: hours", "{:.0f}"),
                                    (right, n, "here: FLOPs, as multiples of SFT's", "{:.2f}")):
@@ -104,7 +107,6 @@ def loss(n: dict, file: Path) -> Path:
 
 
 def ratio(n: dict, file: Path) -> Path:
-    from lab.papers import MIXES
     fig, ax = plt.subplots(figsize=SIZE)
     lines(ax, range(len(MIXES)), n)
     ax.set_xticks(range(len(MIXES)), MIXES)
@@ -123,7 +125,6 @@ def settings(n: dict, file: Path) -> Path:
 
 
 def noise(n: dict, file: Path) -> Path:
-    from lab.papers import SHARES
     fig, ax = plt.subplots(figsize=SIZE)
     lines(ax, [100 * float(s) for s in SHARES], n)
     ax.set(xlabel="wrong demonstrations, %", ylabel="score, %",

@@ -70,7 +70,7 @@ def test_test_prompts_are_in_no_other_file(made):
 
 
 def test_what_it_writes_is_read(made, here):
-    for name, kind in (("scores", "scored answers"), ("labels", "labelled answers"),
+    for name, kind in (("scores", "scored answers"), ("labels", "good answers"),
                        ("pairs", "pairs"), ("demos", "demonstrations")):
         assert kind in contents(read_rows([str(here / "graded" / f"{name}.jsonl")])[0])
 
