@@ -63,7 +63,7 @@ from nanouft.loop import DTYPES, Device, steps
 from nanouft.models.load import folder_of, start_model
 from nanouft.models.save import add_value_head
 from nanouft.objective import Batch
-from nanouft.objectives import OBJECTIVES
+from nanouft.objectives import OBJECTIVES, grpo
 from nanouft.reference import Models, add_columns
 from nanouft.rewards.scorer import exact, score_rows
 from nanouft.run import config, devices
@@ -428,7 +428,7 @@ def rollout(shape: Shape, device: Device) -> dict:
 
 def grpo_step(shape: Shape, device: Device, vocab: int) -> dict:
     """Two steps, the second one timed. No answer stops; every other one earns 1."""
-    objective, n = OBJECTIVES["grpo"], shape.prompts
+    objective, n = grpo.OBJECTIVE, shape.prompts
     hp, model = objective.hp(), GPT(replace(shape.gpt, vocab_size=vocab), seed=0).to(device.name)
     start = copy.deepcopy(model).requires_grad_(False)
     ids = np.arange(min(64, shape.length), dtype=np.int32)

@@ -3,7 +3,7 @@
     python -m lab.residual              # 40 SFT models, 600 prompts each: 10 minutes; resumable
     python -m lab.residual --write      # C7.json, table and picture from finished cells
 
-IFT's paper (arXiv:2405.11870, v3, abstract and section 4) says that SFT overestimates the model,
+IFT's paper (arXiv:2405.11870v3, v3, abstract and section 4) says that SFT overestimates the model,
 since it scores each token after the demonstrator's prefix, and that the residual gives a better
 estimate of the model's preference. No training with IFT is needed to ask that. SFT models of four
 sizes of data answer new prompts that have one right answer. The truth is the share of sampled
