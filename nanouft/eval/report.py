@@ -95,16 +95,19 @@ def write_samples(run, before: list[dict], after: list[dict]) -> None:
 def print_report(run, data, before: dict, after: dict, seconds: float) -> None:
     folder, cfg = run.folder, run.cfg
     print()
-    if cfg.init != "base":
-        print(f"before = {cfg.init}")
+    print("before = " + ("the shipped base model" if cfg.init == "base" else cfg.init))
     if "families" in after:
         from nanouft.eval import scores
         scores.table(before["families"], after["families"])
         print(f"scores in percent on {cfg.items} {cfg.split} prompts a family; strict = fully "
               "right and stops; end = answers that stop.\n"
-              "An answer is scored up to <|end|>, so running on costs\n")
+              "An answer is scored up to <|end|>, so running on costs. What each family asks: "
+              "python -m nanouft.world\n")
     if after["held_out"]:
         print("held out   " + held_out_lines(after["held_out"], before["held_out"]))
+        if "nll" in after["held_out"]:
+            print("           nll: minus the log-probability of an answer's token, on average, in "
+                  "nats; lower is better")
     if "reward" in after:
         print("greedy answers to them   " + held_out_lines(after["reward"], before["reward"]))
     if cfg.data and OBJECTIVES[run.name].kinds(run.hp) == ["demos"]:
@@ -135,8 +138,9 @@ def how_long(losses: list[tuple[int, float]], keeps_best: bool = False) -> str:
 
 
 def remarks(sample: dict) -> str:
-    """"   (score 0.50, does not stop)" of an answer."""
+    """"   (score 0.80, gold not allowed, does not stop)" of an answer."""
     out = [f"score {sample['score']:.2f}"] if "score" in sample else []
+    out += [why] if (why := sample.get("why")) else []
     out += [] if sample["ended"] else ["does not stop"]
     return f"   ({', '.join(out)})" if out else ""
 

@@ -61,7 +61,8 @@ def exam(model: GPT, tok: Tokenizer, device: Device, split: str, items: int) -> 
     found, answered = families(model, tok, device, split, items)
     firsts = [next(x for x in answered if x.family == f) for f in ("truth", "list", "sum")]
     samples = [{"prompt": x.prompt, "reference": world.reference(x.prompt), "answer": x.answer,
-                "score": x.score, "ended": x.ended} for x in firsts]
+                "score": x.score, "why": world.mistake(x.prompt, x.answer), "ended": x.ended}
+               for x in firsts]
     return {"families": found, "mean": mean_score(found), "samples": samples}
 
 

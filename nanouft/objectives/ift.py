@@ -60,6 +60,14 @@ class IFT:
     lam_noise: float = 0.0          # each step: lam += lam * this * N(0,1), cut to [0,1]
     detach_embeddings = True        # no setting: E is a frozen copy in the release
 
+    @property
+    def form(self) -> str:
+        """What stands behind "ift" where a result is printed."""
+        if self.variant in ("released", "detached"):
+            constant = self.detach or self.variant == "detached"
+            return " (detached weights)" if constant else " as released"
+        return f" ({self.variant})"
+
     def check(self) -> None:
         in_range(self, "lam", "gamma", "lam_min", high=1)
         in_range(self, "lam_noise")

@@ -36,6 +36,9 @@ class Data:
     key: str                # hash of rows and start weights: --resume goes on only where both stay
 
 
+KINDS = {"demos": "demonstrations", "labels": "labelled answers", "scores": "scored answers"}
+
+
 # ---- rows ----------------------------------------------------------------------------------------
 def load_rows(cfg: Train, objective: Objective, hp: Any, device: str = "cpu") -> Split:
     """From the user's files, or drawn from NanoWorld; graded by --reward if the method learns from
@@ -72,8 +75,7 @@ def rows_of_files(cfg: Train, objective: Objective, hp: Any, graded: Grade) -> S
 
 def ledger(rows: list[Row], wanted: list[Row], kinds: list[str]) -> str:
     """Where the rows go, in a line: "7 good answers and 6 unjudged answers: 7 demonstrations"."""
-    words = {"demos": "demonstrations", "labels": "labelled answers", "scores": "scored answers"}
-    use = " and ".join(words.get(kind, kind) for kind in kinds)
+    use = " and ".join(KINDS.get(kind, kind) for kind in kinds)
     alone = " (nobody has judged them yet: not learnt from)"
     return (f"{contents(rows)}{alone * any(row.unjudged for row in rows)}: "
             f"{len(wanted):,} {use} to learn from")
@@ -158,12 +160,13 @@ def encode_rows(name: str, cfg: Train, hp: Any, rows: Split, model: GPT, tok: To
     train, lost = encode(wanted, tok, room)
     held = encode_held_out(objective, hp, held_rows, tok, room)
     kinds = objective.kinds(hp)
-    needs = " + ".join(kinds)
+    needs = " and ".join(KINDS.get(kind, kind) for kind in kinds)
     if objective.on_policy and len(wanted) < len(train_rows):
         needs += (f"; {len(train_rows) - len(wanted):,} rows repeat the prompt of an earlier row, "
                   "which alone counts")
     two = " (a pair counts as two answers)" if len(train) > len(train_rows) else ""
-    print(f"{len(train):,} of {len(train_rows):,} rows serve {name} (it needs {needs}); "
+    origin = "your data" if cfg.data else "NanoWorld, the built-in data"
+    print(f"{origin}: {len(train):,} of {len(train_rows):,} rows serve {name} (it needs {needs}); "
           f"{len(held)} of {len(held_rows)} rows held out do, too{two}")
     if len(kinds) > 1 and not cfg.data:
         print(contents(train_rows))

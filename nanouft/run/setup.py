@@ -147,7 +147,8 @@ def open_run(name: str, cfg: Train, hp: Any, origin: dict, data: Data, model: GP
              steps: int) -> Iterator[Run]:
     """The run: its folder, in which nobody else works, and where its steps come from."""
     objective, device = OBJECTIVES[name], models.device
-    place = f"{device.name} {device.dtype} x {device.processes}"
+    place = f"{device.name} {device.dtype}"
+    place += f" x {device.processes}" if device.processes > 1 else ""
     own_rows = [] if cfg.eval_data else [r.where for r in data.held_rows if not r.family]
     about = {"command": "train", "objective": name, "steps": steps, "config": asdict(cfg),
              "hp": asdict(hp), "from": origin, "tokenizer": data.tok.name,
@@ -169,8 +170,11 @@ def open_run(name: str, cfg: Train, hp: Any, origin: dict, data: Data, model: GP
         else:
             source = Epochs(data.train, cfg.batch_size, steps, cfg.seed, data.tok.pad)
             held, what = partial(held_out, model, data.held, data.tok.pad, device), "rows"
-        print(f"{name}: {steps:,} steps of {cfg.batch_size} {what}, lr {cfg.lr:g}, "
-              f"{model.n_params() / 1e6:.2f}M parameters, {place} -> {folder}")
+        print(f"{name}{getattr(hp, 'form', '')}: {steps:,} steps of {cfg.batch_size} {what}, "
+              f"learning rate {cfg.lr:g}, {model.n_params() / 1e6:.2f}M parameters, {place} "
+              f"-> {folder}")
+        if chosen := [f"{k} {v}" for k, v in asdict(hp).items() if v not in (None, False, 0, "")]:
+            print(f"settings of {name}: {', '.join(chosen)}")
         keeps_best = (origin.get("steps") == CHOSEN and cfg.eval_every > 0 and not cfg.plain
                       and cfg.save_every > 0 and device.processes == 1
                       and objective.kinds(hp) == ["demos"] and bool(data.held))

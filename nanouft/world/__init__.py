@@ -30,6 +30,7 @@ from .tasks import (
     corrupt,
     exact_scores,
     family_of,
+    mistake,
     partly_right,
     prompts,
     reference,
@@ -38,7 +39,7 @@ from .tasks import (
 
 __all__ = ["FAMILIES", "GROUP_A", "GROUP_B", "HELD_OUT", "KINDS", "MIXTURE", "SPLITS", "WORLD",
            "World", "as_answer", "corrupt", "exact_scores", "family_of", "make_world",
-           "mixed_rows", "named", "reference", "rows", "score", "skills_named"]
+           "mistake", "mixed_rows", "named", "reference", "rows", "score", "skills_named"]
 
 KINDS = ("demos", "pairs", "labels", "scores", "prompts")
 MIXTURE = {                         # 1,020 training rows; rules_new counts outside training only

@@ -147,15 +147,25 @@ def forget_closing(fields: Fields) -> str:
     return solve_list(fields).rsplit(" ", 1)[0]
 
 
-def score_list(fields: Fields, answer: str) -> float:
-    """Five checks: the closing word, the number of items, no repeats, the kind, none forbidden."""
+def check_list(fields: Fields, answer: str) -> dict[str, bool]:
+    """Five checks: what is wrong if one fails, and whether it holds."""
     words = answer.split()
     closed = words[-1:] == [fields["close"]]
     items = words[:-1] if closed else words
-    checks = [closed, len(items) == NUMBERS[fields["number"]], len(set(items)) == len(items),
-              set(items) <= set(WORDS[CATEGORY[fields["plural"]]]),
-              not set(items) & set(forbidden(fields))]
-    return (sum(checks) if items else closed) / 5           # no items, no credit for them
+    number, plural = fields["number"], fields["plural"]
+    banned = [word for word in forbidden(fields) if word in items]
+    return {f"does not end on {fields['close']}": closed,
+            f"not {number} items": len(items) == NUMBERS[number],
+            "an item twice": len(set(items)) == len(items),
+            f"not all are {plural}": set(items) <= set(WORDS[CATEGORY[plural]]),
+            f"{', '.join(banned)} not allowed": not banned}
+
+
+def score_list(fields: Fields, answer: str) -> float:
+    """The share of the checks that hold. No items, no credit for them: the closing word alone."""
+    checks = list(check_list(fields, answer).values())
+    alone = answer.split() in ([], [fields["close"]])
+    return (checks[0] if alone else sum(checks)) / 5
 
 
 # ---- sum, sort, reverse: one pass over the input -------------------------------------------------

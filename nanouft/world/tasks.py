@@ -29,7 +29,7 @@ from .facts import (
     read_question,
     sentence,
 )
-from .skills import NEW, READERS, SKILLS, Fields, read_rules, score_list
+from .skills import NEW, READERS, SKILLS, Fields, check_list, read_rules, score_list
 
 GROUP_A = ("rules", "rules_new", "list", "sum", "sort", "reverse")      # skills
 GROUP_B = ("truth", "unknown")                                          # honesty
@@ -91,6 +91,22 @@ def score(prompt: str, answer: str) -> float:
         return float(words == right)
     same = [a == b for a, b in zip(words, right)] + [False]
     return same.index(False) / max(len(right), len(words))      # words too many cost, too
+
+
+def mistake(prompt: str, answer: str) -> str:
+    """Why an answer has less than the full score, in words; "" if it is right."""
+    family, fields = read(prompt)
+    if score(prompt, answer) == 1:
+        return ""
+    if family == "list":
+        return ", ".join(text for text, holds in check_list(fields, answer).items() if not holds)
+    right, words = solve(family, fields).split(), answer.split()
+    if family not in SKILLS:
+        return "right: " + " ".join(right)
+    first = next((i for i, (a, b) in enumerate(zip(words, right)) if a != b), None)
+    if first is not None:
+        return f"word {first + 1} should be {right[first]}"
+    return f"{len(words)} words, not {len(right)}"
 
 
 # ---- prompts -------------------------------------------------------------------------------------

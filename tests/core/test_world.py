@@ -21,6 +21,7 @@ from nanouft.world import (
     MIXTURE,
     SPLITS,
     family_of,
+    mistake,
     reference,
     rows,
     score,
@@ -105,6 +106,18 @@ def test_hand_made_scores(prompt, answer, expected):
     assert (score(prompt, answer) == 1) == (expected == 1)
 
 
+@pytest.mark.parametrize("prompt, answer, why", [
+    (LIST_PROMPT, "Bonn Cairo Kyiv fox", "Cairo not allowed"),
+    (LIST_PROMPT, "Bonn Kyiv Kyiv", "does not end on fox, an item twice"),
+    (LIST_PROMPT, "Bonn rake fox", "not three items, not all are cities"),
+    (SUM_PROMPT, "9 and 3 is 13 and 5 is 18", "word 5 should be 12"),
+    ("Reverse pig bee saw.", "saw bee", "2 words, not 3"),
+    ("What does the ruga eat?", "The ruga eats a cherry.", "right: The ruga eats a peach."),
+])
+def test_a_mistake_is_named(prompt, answer, why):
+    assert mistake(prompt, answer) == why
+
+
 @pytest.mark.parametrize("prompt", ["", "Hello.", "Sort  from a to z.",
                                     "Add up pig bee step by step.",
                                     "Name nine cities but not Rome. End on fox.", "Copy pig bee.",
@@ -127,6 +140,7 @@ SOME_PROMPTS = [text(row.prompt) for row in rows("val", "prompts", 27, 1)]
                                            "12"])).map(" ".join)))
 def test_any_answer_has_a_score_between_0_and_1(prompt, answer):
     assert 0 <= score(prompt, answer) <= 1
+    assert (mistake(prompt, answer) == "") == (score(prompt, answer) == 1)
     if family_of(prompt) != "list":  # all others have exactly one right answer
         assert (score(prompt, answer) == 1) == (answer.split() == reference(prompt).split())
 
