@@ -1,11 +1,11 @@
 # %% [markdown]
 # # 00 · What does each method change in the *same* answer?
-# *Afternoon path · about 20 minutes (estimated, n=0) · needs nothing · the whole game in one
+# *Afternoon path · about 20 minutes (our estimate) · needs nothing · the whole game in one
 # run; details come later*
 #
 # After this lesson you can
 # - read a weight ledger: which tokens does a method push, which way, and how hard;
-# - tell what SFT, IFT and DPO are shown, and why one of them half forgets to stop;
+# - tell what SFT, IFT and DPO are shown, and why one of them seldom learns to stop;
 # - test one explanation of a result against another one, by one more run.
 #
 # A **base** is a model that has read a lot of text. It continues whatever you begin. Asked for a
@@ -37,8 +37,9 @@ BREAK = None                                    # the switch, see "Break it": No
 # ## Teach
 # The questions come from NanoWorld, a made-up world. There a rule of a few lines scores each
 # answer, without a judge or an opinion. Below is the loop that trains a model. It is the same for
-# all three methods: only `method.loss` differs. Each row of the data has a **mask**: it is 1 on the
-# tokens of the answer, where we train, and 0 on the question.
+# all three methods. A method says which rows it wants, what its forward pass computes, and its
+# loss. Each row of the data has a **mask**: it is 1 on the tokens of the answer, where we train,
+# and 0 on the question.
 
 # %%
 from dataclasses import replace
@@ -105,7 +106,8 @@ models = {
 # ## Four answers to one question
 # All four models answer the same 60 questions. No model was trained on these questions. Below you
 # see one of them. A model that says `<|user|>` goes on talking to itself. Below the answers you see
-# how many of the 60 answers of each model stop.
+# how many of the 60 answers of each model stop. An answer stops if `<|end|>` comes before any other
+# mark such as `<|user|>`.
 
 # %%
 tests = world.rows("val", "prompts", 60, seed=0, skills=("list",))
@@ -265,7 +267,14 @@ if BREAK != "end":
 #
 # <details><summary>Answers</summary>
 #
-# If you changed nothing, A is IFT, B is the base, C is SFT and D is DPO.
+# If you changed nothing, A is IFT, B is the base, C is SFT and D is DPO. Over the 60 lists:
+#
+# | | right words | answers that stop |
+# |---|---|---|
+# | A, IFT as released | 97 % | 100 % |
+# | B, base | 89 % | 2 % |
+# | C, SFT | 97 % | 100 % |
+# | D, DPO | 98 % | 37 % |
 #
 # 1. SFT sees a right answer. DPO sees a right and a wrong answer to the same question.
 # 2. This step makes the token likelier, just as hard as SFT does. It does not say what the model

@@ -1,6 +1,6 @@
 # %% [markdown]
 # # 01 · What is the least code that talks?
-# *Core · about 25 minutes (estimated, n=0) · needs Python only · GPT-2 (Radford et al. 2019),
+# *Core · about 25 minutes (our estimate) · needs Python only · GPT-2 (Radford et al. 2019),
 # `nanouft/gpt.py`*
 #
 # After this lesson you can

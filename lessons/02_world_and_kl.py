@@ -1,6 +1,6 @@
 # %% [markdown]
 # # 02 · What does a base know but not say?
-# *Core · about 25 minutes (estimated, n=0) · needs 01 · NanoWorld, `nanouft/world/`; KL
+# *Core · about 25 minutes (our estimate) · needs 01 · NanoWorld, `nanouft/world/`; KL
 # divergence (Kullback and Leibler 1951)*
 #
 # After this lesson you can

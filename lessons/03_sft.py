@@ -1,6 +1,6 @@
 # %% [markdown]
 # # 03 · Which tokens should pay?
-# *Core, afternoon path · about 25 minutes (estimated, n=0) · needs 00 (01 helps, but you can do
+# *Core, afternoon path · about 25 minutes (our estimate) · needs 00 (01 helps, but you can do
 # without it) · supervised fine-tuning (SFT), `nanouft/objectives/sft.py`*
 #
 # After this lesson you can

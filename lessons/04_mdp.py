@@ -1,6 +1,6 @@
 # %% [markdown]
 # # 04 · Whose states do you train on?
-# *Core · about 25 minutes (estimated, n=0) · needs 03 · language as an MDP: arXiv:2405.11870v3,
+# *Core · about 25 minutes (our estimate) · needs 03 · language as an MDP: arXiv:2405.11870v3,
 # section 3 and Table 1*
 #
 # After this lesson you can

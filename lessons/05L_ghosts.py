@@ -1,6 +1,6 @@
 # %% [markdown]
 # # 05L · What does IFT copy, and where to?
-# *Companion of 05, on the lake · about 15 minutes (estimated, n=0) · needs 04 and 05 · IFT,
+# *Companion of 05, on the lake · about 15 minutes (our estimate) · needs 04 and 05 · IFT,
 # arXiv:2405.11870v3, Eq. 17*
 #
 # After this lesson you can

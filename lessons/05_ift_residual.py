@@ -1,6 +1,6 @@
 # %% [markdown]
 # # 05 · What if the model sees its own guess?
-# *Afternoon path · about 25 minutes (estimated, n=0) · needs 03 · IFT, arXiv:2405.11870v3, Eq. 17*
+# *Afternoon path · about 25 minutes (our estimate) · needs 03 · IFT, arXiv:2405.11870v3, Eq. 17*
 #
 # After this lesson you can
 # - make the model's own guess, shift it, and blend it with the demonstration;

@@ -1,6 +1,6 @@
 # %% [markdown]
 # # 06 · Should later tokens change the weight of this one?
-# *Afternoon path · about 40 minutes (estimated, n=0) · needs 05 · IFT, arXiv:2405.11870v3, Eq. 21,
+# *Afternoon path · about 40 minutes (our estimate) · needs 05 · IFT, arXiv:2405.11870v3, Eq. 21,
 # and the released code*
 #
 # After this lesson you can

@@ -1,6 +1,6 @@
 # %% [markdown]
 # # 07 · Can pairs replace a reward?
-# *Afternoon path · about 40 minutes (estimated, n=0) · needs 03 · DPO, arXiv:2305.18290,
+# *Afternoon path · about 40 minutes (our estimate) · needs 03 · DPO, arXiv:2305.18290,
 # `nanouft/objectives/dpo.py`*
 #
 # After this lesson you can

@@ -1,6 +1,6 @@
 # %% [markdown]
 # # 08 · What holds a loss back if there is no reference?
-# *Core · about 25 minutes (estimated, n=0) · needs 07 · CPO 2401.08417, SimPO 2405.14734,
+# *Core · about 25 minutes (our estimate) · needs 07 · CPO 2401.08417, SimPO 2405.14734,
 # SLiC 2305.10425, ASFT 2409.10571, ORPO 2403.07691, TPO 2405.16681, KTO 2402.01306; each has its
 # file in `nanouft/objectives/`*
 #

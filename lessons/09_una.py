@@ -1,6 +1,6 @@
 # %% [markdown]
 # # 09 · Can one number per answer replace pairs?
-# *Core · about 25 minutes (estimated, n=0) · needs 07 (DPO: pairs of a better and a worse answer,
+# *Core · about 25 minutes (our estimate) · needs 07 (DPO: pairs of a better and a worse answer,
 # compared with the start model) · UNA, arXiv:2408.15339v2, Eq. 6-13, `nanouft/objectives/una.py`*
 #
 # After this lesson you can

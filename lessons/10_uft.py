@@ -1,6 +1,6 @@
 # %% [markdown]
 # # 10 · One stage or two?
-# *Core · about 25 minutes (estimated, n=0) · needs 09 · UFT, arXiv:2410.21438v1, Eq. 6-7,
+# *Core · about 25 minutes (our estimate) · needs 09 · UFT, arXiv:2410.21438v1, Eq. 6-7,
 # `nanouft/objectives/uft.py`*
 #
 # After this lesson you can

@@ -1,6 +1,6 @@
 # %% [markdown]
 # # 11 · Can another model tell which demonstration is bad?
-# *Core · about 25 minutes (estimated, n=0) · needs 03 · PoFT, arXiv:2412.12865,
+# *Core · about 25 minutes (our estimate) · needs 03 · PoFT, arXiv:2412.12865,
 # `nanouft/objectives/poft.py`*
 #
 # After this lesson you can

@@ -1,6 +1,6 @@
 # %% [markdown]
 # # 12 · Where should the gradient go?
-# *Core · about 25 minutes (estimated, n=0) · needs 07 · TIS-DPO 2410.04350, GDPO 2409.06691,
+# *Core · about 25 minutes (our estimate) · needs 07 · TIS-DPO 2410.04350, GDPO 2409.06691,
 # Ada-DPO 2406.02764, RPO 2402.10958; files in `nanouft/objectives/`*
 #
 # After this lesson you can

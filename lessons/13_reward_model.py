@@ -1,6 +1,6 @@
 # %% [markdown]
 # # 13 · What does optimising a wrong reward do?
-# *Core · about 25 minutes (estimated, n=0) · needs 07 · reward model and best-of-n:
+# *Core · about 25 minutes (our estimate) · needs 07 · reward model and best-of-n:
 # arXiv:2009.01325; optimising it too far: Gao et al. 2022, arXiv:2210.10760; `nanouft/reward.py`,
 # `nanouft/rewards/best_of.py`*
 #

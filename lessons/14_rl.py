@@ -1,6 +1,6 @@
 # %% [markdown]
 # # 14 · How little is enough to learn from a score?
-# *Core · about 25 minutes (estimated, n=0) · needs 07, 09 · REINFORCE and RLOO 2402.14740, GRPO
+# *Core · about 25 minutes (our estimate) · needs 07, 09 · REINFORCE and RLOO 2402.14740, GRPO
 # 2402.03300, online DPO 2402.04792, online UNA 2408.15339; `nanouft/sampling.py`,
 # `nanouft/objectives/`*
 #

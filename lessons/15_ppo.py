@@ -1,6 +1,6 @@
 # %% [markdown]
 # # 15 · What are a critic, GAE and the clip good for?
-# *Core · about 25 minutes (estimated, n=0) · needs 14 · PPO 1707.06347, GAE 1506.02438, for
+# *Core · about 25 minutes (our estimate) · needs 14 · PPO 1707.06347, GAE 1506.02438, for
 # language models 1909.08593; `nanouft/objectives/ppo.py`*
 #
 # After this lesson you can

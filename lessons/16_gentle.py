@@ -1,6 +1,6 @@
 # %% [markdown]
 # # 16 · How to learn without forgetting?
-# *Elective · about 25 minutes (estimated, n=0) · needs 03 · NEFTune (arXiv:2310.05914), HFT
+# *Elective · about 25 minutes (our estimate) · needs 03 · NEFTune (arXiv:2310.05914), HFT
 # (2404.18466), DFT (2508.05629), PreTTY (2404.16766); `nanouft/objectives/`*
 #
 # After this lesson you can

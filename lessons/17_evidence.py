@@ -1,6 +1,6 @@
 # %% [markdown]
 # # 17 · Would you publish this?
-# *Afternoon path · about 25 minutes (estimated, n=0) · needs 06 and 07 · data: the finished runs
+# *Afternoon path · about 25 minutes (our estimate) · needs 06 and 07 · data: the finished runs
 # of the comparison page*
 #
 # After this lesson you can
