@@ -39,6 +39,12 @@ def test_every_lesson_is_in_the_table():
             file.read_text(encoding="utf-8").replace("\n#", " ").split())
 
 
+def test_the_four_answers_are_those_of_lesson_00():
+    shown = README.split("```text\n")[1].split("```")[0]
+    lesson = (ROOT / "docs" / "lessons" / "00.md").read_text(encoding="utf-8")
+    assert shown.count("\n") == 5 and shown in lesson
+
+
 @pytest.mark.parametrize("file", PROSE, ids=lambda f: f.name)
 def test_commands_exist(file):
     for name in set(re.findall(r"python -m ((?:nanouft|frozen_lake)[\w.]*)",
