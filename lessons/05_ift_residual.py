@@ -22,9 +22,9 @@
 
 # %% [markdown]
 # ## Guess before you run
-# We train for 40 steps on two families. "Reverse pig bee saw." has one right answer. "Name two
-# cities but not Doha, Oslo or Rome. End on fox." has many. In the end the model's own guess is
-# nearly always the demonstrator's word in ...
+# We train for 40 steps on two families: "Reverse pig bee saw." and "Name two cities but not Doha,
+# Oslo or Rome. End on fox." In the end the model's own guess is nearly always the demonstrator's
+# word in ...
 # - **a** both families;
 # - **b** the first only;
 # - **c** the second only;

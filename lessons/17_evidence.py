@@ -119,10 +119,11 @@ def estimate(name: str) -> tuple[float, float]:
 
 
 SHOWN = ("ift", "sft->dpo", "sft, twice the steps", "sftmix", "slic")
+LABELS = {"ift": "ift (detached weights)"}      # its form in these runs
 for name in (*SHOWN, "dpo"):
     mean, half = estimate(name)
     _, wide = unpaired(name)
-    print(f"{name:<20} {mean:+6.1f} ± {half:.1f} (unpaired {wide:.1f})  {verdict(mean, half, 0)}")
+    print(f"{LABELS.get(name, name):<22} {mean:+6.1f} ± {half:.1f} (unpaired {wide:.1f})  {verdict(mean, half, 0)}")
 verdicts = [verdict(*estimate(name), 0) for name in others]
 counts = [f"{word} {verdicts.count(word)}" for word in ("holds", "undecided", "does not hold")]
 print(f"all {len(others)} recipes:", ", ".join(counts))
@@ -138,7 +139,8 @@ for y, name in enumerate(SHOWN):
     ax.errorbar(mean, y, xerr=half, fmt=mark, ms=14, lw=4, color=colour)
 ax.axvline(0, color="black", lw=1)
 ax.set_xlabel("points minus SFT (grey ticks: one for each seed)")
-ax.set(yticks=range(len(SHOWN)), yticklabels=SHOWN, ylim=(len(SHOWN) - 0.5, -0.5))
+ax.set(yticks=range(len(SHOWN)), yticklabels=[LABELS.get(name, name) for name in SHOWN],
+       ylim=(len(SHOWN) - 0.5, -0.5))
 lesson.picture(fig, PAIRED=(PAIRED, True))
 
 # %% [markdown]
@@ -149,8 +151,9 @@ lesson.picture(fig, PAIRED=(PAIRED, True))
 # - *not inferior*: it is at most 2 points worse. The threshold is -2;
 # - *equivalent*: the whole interval lies between -2 and +2.
 #
-# Here are the four verdicts of claim C1. They are about the method that you know from lessons 05
-# and 06. The other claims name methods of other lessons (`docs/claims.md`).
+# Here are the four verdicts of claim C1. Where they say only "IFT", it is IFT as released (lessons
+# 00 and 06); above it had detached weights. The other claims name methods of other lessons
+# (`docs/claims.md`).
 
 # %%
 for contrast in read("claims/results.json")["claims"]["C1"]["contrasts"]:

@@ -238,8 +238,8 @@ if not SHARE:
 # learns from its own answers, so it does not find what it never says. (`nan`: no answer to
 # count. Where one or two answers think, the border means nothing.) With `LENGTH = 0.05` all answers
 # think, to all questions. A sum has 34 words then, and none is right: the words are paid, so words
-# are what comes. With `"dr_grpo"` the three curves end at 99, 37 and 13 % (before: 100, 39 and 5 %).
-# So here the divisor changes little.
+# are what comes. With `"dr_grpo"` the three curves end at 99, 37 and 13 % (before: 100, 39 and
+# 5 %). So here the divisor changes little.
 #
 # ## Same letter, other meaning
 # $s$ is a share here; elsewhere it is a state, or a seed. $p$ is a probability of a whole answer

@@ -23,13 +23,19 @@ from lessons import switches
 from lessons.grade.folder import ROOT, lesson_files
 from nanouft.errors import UserError
 from nanouft.eval import plots
-from nanouft.run.config import Parser, run
+from nanouft.run.config import Parser, run, tomllib
 from nanouft.run.storage import checksum
 
 sys.path.append(str(ROOT / "lessons"))      # lessons import course.py and draw.py from there
 PAGES = ROOT / "docs" / "lessons"
 NOTEBOOKS = ROOT / "notebooks"
 DPI = 72                                    # of the pictures in the pages; a lesson's own has 110
+
+
+def address() -> str:
+    """Where the project can be cloned from: `urls.Repository` in pyproject.toml; "" if unknown."""
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    return settings["project"].get("urls", {}).get("Repository", "")
 
 
 def number(lesson: Path) -> str:
@@ -128,7 +134,7 @@ def page(source: str, outputs: list[str], file: str) -> str:
     """The page of a lesson, in Markdown."""
     waiting = list(outputs)
     name = file.split("_")[0]
-    parts = [f"{keys(source)}\n<!-- made by python -m lessons.render -->",
+    parts = [f"{keys(source)}\n<!-- made by python -m lessons.render -->{colab(name)}",
              f"*Run it yourself: [`python lessons/{file}`](../../lessons/{file}), or cell by cell "
              f"as a notebook: `notebooks/{name}.ipynb` in VS Code, Jupyter or Colab. Here all "
              "outputs and answers are folded. Guess first.*"]
@@ -145,6 +151,16 @@ def page(source: str, outputs: list[str], file: str) -> str:
         parts.append(f"## {links(title)}\n\n{body}" if title else body)
     text = "\n\n".join(parts) + "\n"
     return re.sub(r"!\[[^]]*\](?=\(\w+\.png\))", lambda _: f"![{seen(source)}]", text)
+
+
+def colab(name: str) -> str:
+    """A button that opens the notebook in Colab, if the project has an address on GitHub."""
+    place = address().removeprefix("https://github.com/")
+    if not place or place == address():
+        return ""
+    site = "https://colab.research.google.com"
+    return (f"\n[![Open in Colab]({site}/assets/colab-badge.svg)]"
+            f"({site}/github/{place}/blob/main/notebooks/{name}.ipynb)")
 
 
 def seen(source: str) -> str:
@@ -211,7 +227,7 @@ import os
 import sys
 
 if "google.colab" in sys.modules and not os.path.exists("nanouft"):
-    address = input("Address of the project (https://github.com/...): ")
+    address = "ADDRESS" or input("Address of the project (https://github.com/...): ")
     !git clone -q {address} nanouft
     %pip install -q -e ./nanouft
 for folder in ("nanouft", ".."):
@@ -228,7 +244,7 @@ print(subprocess.run(order, stdin=subprocess.DEVNULL, capture_output=True, text=
 def notebook(source: str) -> str:
     """The lesson as a Jupyter notebook without outputs. Between its cells and those of the file
     there is no difference, but a first cell finds the project and a last one calls the grader."""
-    made = [("code", START), *cells(source)]
+    made = [("code", START.replace("ADDRESS", address())), *cells(source)]
     task = re.search(r"`python -m lessons\.grade (\d\d[a-z])`", source.split("## Exercise")[-1])
     if task:
         made.append(("code", GRADER.replace("TASK", task[1])))

@@ -221,6 +221,15 @@ def test_the_page_is_current(lesson):
     assert "![" not in page and "; it did '" not in page
 
 
+def test_the_address_of_the_project_is_one_setting(monkeypatch):
+    source = "# %% [markdown]\n# # 00 · x\n"
+    assert "Open in Colab" not in render.page(source, [], "00_x.py")
+    monkeypatch.setattr(render, "address", lambda: "https://github.com/me/nanouft")
+    button = "colab.research.google.com/github/me/nanouft/blob/main/notebooks/00.ipynb"
+    assert button in render.page(source, [], "00_x.py")
+    assert 'address = \\"https://github.com/me/nanouft\\" or' in render.notebook(source)
+
+
 def test_a_page_keeps_its_outputs_if_only_words_change():
     source = "# %% [markdown]\n# # Title\n\n# %%\nx = 1   # why\nprint(x)\n"
     page = render.page(source, ["```text\n1\n```"], "00_x.py")
