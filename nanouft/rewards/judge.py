@@ -1,19 +1,23 @@
-"""Judge a model's answers yourself: yes or no in the terminal, and files that `train --data` reads.
+"""Judge a model's answers yourself: yes or no, and files that `train --data` reads.
 
     python -m nanouft.rewards.judge out/sft --data prompts.jsonl     # y good, n bad, s skip, q stop
+    python -m nanouft.rewards.judge out/sft --data prompts.jsonl --page     # ... in a browser
+    python -m nanouft.rewards.judge out/sft --verdicts verdicts.jsonl       # what the page saved
 
 judged.jsonl   every answer that was shown, with your verdict; the same command goes on from there
 labels.jsonl   the good and the bad ones; what you skipped is not in it     kto, una, sft
 pairs.jsonl    each good answer with each bad one to the same prompt        dpo, orpo, simpo ...
 
-All three are written after each key. Equal answers to a prompt are shown once. An answer that does
+In the terminal all three are written after each key. Equal answers to a prompt are shown once. An answer that does
 not stop can only be a bad one: as a good one it would be trained with an end that it has not.
 """
 import shlex
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+
+from tqdm import tqdm
 
 from nanouft.data.rows import Row, each_prompt
 from nanouft.data.tokenizer import Tokenizer
@@ -21,8 +25,8 @@ from nanouft.errors import UserError, in_range, visible
 from nanouft.gpt import GPT
 from nanouft.models.load import start_model
 from nanouft.rewards.harvest import prompt_field
-from nanouft.run import config, devices, runs
-from nanouft.run.storage import LOCK, Lines, locked
+from nanouft.run import config, devices, pages, runs
+from nanouft.run.storage import LOCK, Lines, checksum, locked, write_text
 from nanouft.run.words import one_line
 from nanouft.sampling import answer_rows, stops
 from nanouft.seeds import harvest_seed
@@ -41,6 +45,8 @@ class Judge:
     device: str = "auto"            # auto | cpu | cuda | mps
     threads: int | None = None      # CPU threads
     out: str = "out/judged"         # folder of the files; if they are there, it goes on
+    page: bool = False              # write judge.html, a page for a browser, and ask nothing
+    verdicts: str = ""              # take the verdicts from this file, which the page has saved
 
     def check(self) -> None:
         in_range(self, "samples", low=1, high=16)
@@ -124,6 +130,37 @@ def next_commands(init: str, folder: Path, labels: list[dict], pairs: list[dict]
     return out
 
 
+# ---- a page for a browser ------------------------------------------------------------------------
+def write_page(model: GPT, tok: Tokenizer, prompts: list[Row], init: str, cfg: Judge,
+               file: Lines) -> Path:
+    """OUT/judge.html: one file with all answers that nobody has judged yet. It needs no network."""
+    answers = []
+    found = unjudged(model, tok, prompts, cfg, file)
+    for number, new in tqdm(found, total=len(prompts), desc="answers", leave=False):
+        question = prompts[number].prompt[-1].text
+        answers += [asdict(answer) | {"question": question} for answer in new]
+    if not answers:
+        raise UserError(f"{cfg.out}: every answer is judged; give other prompts or another --seed")
+    command = ["python", "-m", "nanouft.rewards.judge", init, "--out", cfg.out]
+    data = {"key": "judge " + checksum(repr(answers)), "answers": answers,
+            "command": shlex.join([*command, "--verdicts", "verdicts.jsonl"])}
+    page = Path(cfg.out) / "judge.html"
+    source = Path(__file__).with_suffix(".html").read_text(encoding="utf-8")
+    parts = {"/*DATA*/": pages.script_json(data), **pages.shared(page.parent, "judge")}
+    write_text(page, pages.fill(source, parts))
+    return page
+
+
+def take(verdicts: str, file: Lines) -> None:
+    """Add the verdicts of a saved file. Where an answer was judged before, the new one counts."""
+    if not Path(verdicts).is_file():
+        raise UserError(f"--verdicts {verdicts}: no such file; the page saves verdicts.jsonl where "
+                        "your browser keeps downloads")
+    lines = {(repr(line["prompt"]), line["response"]): line
+             for line in (*file.read(odd), *Lines(Path(verdicts)).read(odd))}
+    file.rewrite(list(lines.values()))
+
+
 # ---- the command ---------------------------------------------------------------------------------
 def main(argv: list[str] | None = None) -> int:
     cfg, _, inits = config.parse_list(Judge, argv, "python -m nanouft.rewards.judge", __doc__,
@@ -133,20 +170,24 @@ def main(argv: list[str] | None = None) -> int:
     if len(inits) != 1:
         raise UserError("give one model, such as out/sft: python -m nanouft.rewards.judge out/sft "
                         "--data prompts.jsonl")
-    if not cfg.data:
-        raise UserError("--data FILE is needed: the prompts whose answers you judge")
-    from nanouft.files.read import read  # after --help
-    rows, found = read(cfg.data, cfg.prompt_field, prompts=True)
-    print(*found, sep="\n")
-    folder, prompts = Path(cfg.out), each_prompt(rows)
-    if not (folder / "judged.jsonl").exists():
+    prompts = [] if cfg.verdicts else read_prompts(cfg)
+    folder, model = Path(cfg.out), None
+    if not any((folder / name).exists() for name in ("judged.jsonl", "judge.html")):
         runs.check_out(cfg.out)
-    model, tok = start_model(inits[0])
-    model.to(device.name).eval()
+    if prompts:
+        model, tok = start_model(inits[0])
+        model.to(device.name).eval()
     folder.mkdir(parents=True, exist_ok=True)
     with locked(folder / LOCK):
-        judge(model, tok, prompts, cfg, folder)
-        labels, pairs = write(folder, Lines(folder / "judged.jsonl").read(odd))
+        file = Lines(folder / "judged.jsonl")
+        if not model:
+            take(cfg.verdicts, file)
+        elif cfg.page:
+            print(f"open {write_page(model, tok, prompts, inits[0], cfg, file)} in a browser")
+            return 0
+        else:
+            judge(model, tok, prompts, cfg, file)
+        labels, pairs = write(folder, file.read(odd))
     good = sum(line["label"] for line in labels)
     print(f"\n{folder}: {good:,} good, {len(labels) - good:,} bad, {len(pairs):,} pairs. The same "
           "command goes on. Next:")
@@ -155,20 +196,35 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
-def judge(model: GPT, tok: Tokenizer, prompts: list[Row], cfg: Judge, folder: Path) -> None:
-    """Show what nobody has judged yet, until all is judged or somebody stops."""
-    file = Lines(folder / "judged.jsonl")
+def read_prompts(cfg: Judge) -> list[Row]:
+    if not cfg.data:
+        raise UserError("--data FILE is needed: the prompts whose answers you judge")
+    from nanouft.files.read import read  # after --help
+    rows, found = read(cfg.data, cfg.prompt_field, prompts=True)
+    print(*found, sep="\n")
+    return each_prompt(rows)
+
+
+def unjudged(model: GPT, tok: Tokenizer, prompts: list[Row], cfg: Judge,
+             file: Lines) -> Iterator[tuple[int, list[Shown]]]:
+    """(prompt's place, its answers that nobody has judged yet)."""
     known = {(repr(line["prompt"]), line["response"]) for line in file.read(odd)}
     for number, row in enumerate(prompts):
-        new = [answer for answer in shown(model, tok, row, number, cfg)
-               if (repr(answer.prompt), answer.response) not in known]
+        yield number, [answer for answer in shown(model, tok, row, number, cfg)
+                       if (repr(answer.prompt), answer.response) not in known]
+
+
+def judge(model: GPT, tok: Tokenizer, prompts: list[Row], cfg: Judge, file: Lines) -> None:
+    """Show what nobody has judged yet, until all is judged or somebody stops."""
+    for number, new in unjudged(model, tok, prompts, cfg, file):
         if new:
-            print(f"\n{number + 1} of {len(prompts)}  {one_line(row.prompt[-1].text, 1000)}")
+            text = one_line(prompts[number].prompt[-1].text, 1000)
+            print(f"\n{number + 1} of {len(prompts)}  {text}")
         for answer in new:
             if (key := ask(answer)) == "q":
                 return
             file.add({"prompt": answer.prompt, "response": answer.response, "label": KEYS[key]})
-            write(folder, file.read(odd))
+            write(Path(cfg.out), file.read(odd))
 
 
 if __name__ == "__main__":

@@ -77,6 +77,22 @@ def test_it_goes_on_where_one_stopped(person, here, capsys):
     assert labels == [True] + [False] * 11 and (here / "j/pairs.jsonl").exists()
 
 
+def test_a_page_saves_the_same_verdicts(person, here, tiny_base, capsys, browser):
+    assert person([], "--page") == [], "the terminal asks nothing"
+    assert "judge.html" in capsys.readouterr().out
+    browser.open(here / "j/judge.html")
+    assert browser.js("at('answer').textContent") == "fig"
+    browser.js("'ysbn'.split('').forEach((key) => at(key).click()); 0")
+    assert browser.js("at('count').textContent").startswith("3 of 12: 1 good, 1 bad")
+    assert browser.js("at('y').disabled"), "owl does not stop"
+    browser.key("n")
+    (here / "v.jsonl").write_text(browser.js("verdicts().join('')"), encoding="utf-8")
+    assert call(judge.main, tiny_base, "--out", "j", "--verdicts", "v.jsonl") == 0
+    assert [line["label"] for line in Lines(here / "j/judged.jsonl").read()] == [True, False, False]
+    assert "1 good, 2 bad, 2 pairs" in capsys.readouterr().out
+    assert len(person(["q"])) == 1, "the terminal goes on where the page stopped"
+
+
 def test_nothing_good_is_nothing_to_train(person, here, capsys):
     person(["n", "q"])
     assert "no answer is good" in capsys.readouterr().out
@@ -86,6 +102,7 @@ def test_nothing_good_is_nothing_to_train(person, here, capsys):
 @pytest.mark.parametrize("argv, words", [
     (["base"], ["--data FILE is needed"]), (["a", "b", "--data", "d.jsonl"], ["give one model"]),
     (["base", "--data", "d.jsonl", "--samples", 0], ["--samples"]),
+    (["base", "--verdicts", "no.jsonl"], ["no.jsonl", "no such file"]),
     (["base", "--data", "d.jsonl", "--out", "full"], ["full", "not an empty folder"])])
 def test_what_cannot_be_judged_is_one_line(argv, words, here, capsys):
     lines(here / "d.jsonl", DEMOS)
