@@ -25,7 +25,7 @@ of the objective, not only a constraint" (TsinghuaC3I/Intuitive-Fine-Tuning, iss
 the appendix's listing). But then the loss can pay the model for making an easy token after a hard
 one LESS likely, typically <|end|> (the gradient on two tokens is (+1, -1); lesson 06). --detach
 makes the weights of released and algorithm1 constants; "detached" is short for "released --detach".
-Why is it the default? It is as good as SFT (+0.0 and +0.1 points on two bases), the released form
+Why is it the default? It is as good as SFT (+0.1 and +0.0 points on two bases), the released form
 is not (-4.3 and -4.3; docs/claims.md, C1). With constant weights no right token is pushed down, and
 both of the paper's ideas remain.
 
