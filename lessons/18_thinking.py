@@ -152,9 +152,11 @@ def asked(model, kind: str) -> dict[str, float]:
 
 
 def shown(kind: str, found: dict[str, float]) -> str:
+    border = f"{found['border']:+8.0f} [{found['low']:+.0f}, {found['high']:+.0f}]"
+    if np.isnan(found["low"]):
+        border = "     too few of one kind"
     return (f"  {KINDS[kind]:<10} {found['thinks']:5.0f} %  {found['think']:13.0f} %  "
-            f"{found['once']:16.0f} %  {found['border']:+8.0f} "
-            f"[{found['low']:+.0f}, {found['high']:+.0f}]")
+            f"{found['once']:16.0f} %  {border}")
 
 
 before = {kind: asked(start, kind) for kind in KINDS}
