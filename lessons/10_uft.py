@@ -174,7 +174,7 @@ assert truth["grades only"] > truth["UFT"] - 5, "grades alone explain the gain i
 # With `BREAK = "bce"` the loss of a demonstration is $-\log\sigma(i)$. Guess what the upper curve
 # does where the policy is far below its reference, and whether the bars of UFT change.
 #
-# *Read on after your run.* In the picture the upper curve stays at its full height. The weights differ, but
+# *Read on after your run.* At its left end the curve stays at full height. The weights differ, but
 # the bars of UFT stay the same, to the percent.
 #
 # ## Same letter, other meaning
