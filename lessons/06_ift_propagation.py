@@ -214,7 +214,7 @@ layout = [[form, "run"] for form in FORMS]
 fig, ax = draw.panels(layout, width_ratios=(4, 5))
 words = [tok.decode([i]) for i in s.targets[0][on]]
 for form, push in strips.items():
-    draw.strip(ax[form], words, push, f"{form}: pushes", ylim=(-2.4, 3.6), yticks=[])
+    draw.strip(ax[form], words, push, f"{form}: pushes", size=14, ylim=(-3.2, 4.4), yticks=[])
 curves = {f"{name}: {ends[name]:.0f} % stop": path for name, (_, path) in done.items()}
 draw.lines(ax["run"], range(0, STEPS + 1, 4), curves,
            "loss of <|end|>, nats; thin line: predicted balance", "step")

@@ -130,13 +130,13 @@ for name, marks in scores.items():
 
 # %%
 # Seen: The push of UFT and SFT on a token over the implicit reward; scores of five models.
-fig, (left, right) = draw.panels(1, 2, width_ratios=(1, 2))
+fig, (top, bottom) = draw.panels(2, 1, height_ratios=(2, 3))
 i = torch.linspace(-6, 6, 121)                  # i[60] = 0: the start
 curve = push(i)
 curves = {"UFT, demonstration": curve, "SFT (times 1/4)": torch.full_like(i, 1 / 4)}
-draw.lines(left, i, curves, "push on a token / beta", "implicit reward i (0: start)",
-           legend="below", ylim=(0, None))
-draw.bars(right, scores, (*A, *B), "exact score, %", size=16)
+draw.lines(top, i, curves, "push on a token / beta", "implicit reward i (0: start)",
+           ylim=(0, None))
+draw.bars(bottom, scores, (*A, *B), "exact score, %", size=16)
 lesson.picture(fig, BREAK=(BREAK, "mse"), SEED=(SEED, 0))
 
 # %% [markdown]
@@ -171,10 +171,10 @@ assert truth["grades only"] > truth["UFT"] - 5, "grades alone explain the gain i
 # SFT on as many good answers.
 #
 # ## Break it
-# With `BREAK = "bce"` the loss of a demonstration is $-\log\sigma(i)$. Guess what the left curve
+# With `BREAK = "bce"` the loss of a demonstration is $-\log\sigma(i)$. Guess what the upper curve
 # does where the policy is far below its reference, and whether the bars of UFT change.
 #
-# *Read on after your run.* On the left the curve stays at its full height. The weights differ, but
+# *Read on after your run.* At its left end the curve stays at full height. The weights differ, but
 # the bars of UFT stay the same, to the percent.
 #
 # ## Same letter, other meaning

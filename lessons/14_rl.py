@@ -179,10 +179,10 @@ for name, model in (("base", base), ("after GRPO", models["GRPO"])):
 
 # %%
 # Seen: A table of the pushes of four methods on twelve answers; prompts by their scores, as bars.
-fig, (left, right) = draw.panels(1, 2, width_ratios=[3, 2])
+fig, (left, right) = draw.panels(1, 2, width_ratios=[2, 1])
 grid = torch.stack([p / p.abs().max() for p in push.values()])
 draw.numbers(left, grid, [f"{score:g}" for score in scores], list(METHODS),
-             "push on each answer; a row's largest is 1")
+             "push on each answer; a row's largest is 1", size=13)
 left.set_xlabel("scores: mixed | all right | all wrong")
 parts = {label: [shares[k] for shares in exams.values()]
          for k, label in enumerate(("equal, not right", "mixed", "all right"))}

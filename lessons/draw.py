@@ -56,7 +56,7 @@ def stacked(ax, parts: dict, names, title: str) -> None:
         ax.bar_label(drawn, fmt="%.0f", label_type="center", bbox=white)
         under = under + torch.tensor(values)
     ax.set(title=title, ylim=(0, 100))
-    below(ax, 3)
+    below(ax, 2)
 
 
 def lines(ax, x, series: dict, title: str, xlabel: str, legend: str = "inside", **how) -> None:
@@ -70,24 +70,25 @@ def lines(ax, x, series: dict, title: str, xlabel: str, legend: str = "inside", 
         below(ax, 2)
 
 
-def strip(ax, words: list[str], push, title: str, number: str = "%+.2f", **how) -> None:
+def strip(ax, words: list[str], push, title: str, number: str = "%+.2f", size: int = 18,
+          **how) -> None:
     """How hard each token is pushed: blue up, orange down."""
     push = [float(x) for x in push]
     colours = [plots.UP if x >= 0 else plots.DOWN for x in push]
     drawn = ax.bar(range(len(push)), push, color=colours, tick_label=[w.strip() for w in words])
-    ax.bar_label(drawn, fmt=number, padding=3)
+    ax.bar_label(drawn, fmt=number, fontsize=size, padding=3)
     ax.axhline(0, color=plots.GREY, lw=1)
     ax.set(title=title, **how)
 
 
-def numbers(ax, grid, columns, rows, title: str) -> None:
+def numbers(ax, grid, columns, rows, title: str, size: int = 16) -> None:
     """A table of pushes (rows, columns): the stronger the colour, the harder the push."""
     ax.imshow(grid, cmap=UP_AND_DOWN, vmin=-1.5, vmax=1.5, aspect="auto")
     for y, line in enumerate(grid.tolist()):
         for x, push in enumerate(line):
             shown = f"{push:+.2f}".replace("0.", ".") if push else "0"
             colour = "white" if abs(push) > 1 else "black"
-            ax.text(x, y, shown, color=colour, ha="center", va="center", fontsize=16)
+            ax.text(x, y, shown, color=colour, ha="center", va="center", fontsize=size)
     ax.set_xticks(range(len(columns)), columns)
     ax.set_yticks(range(len(rows)), rows)
     ax.set_title(title)
@@ -99,7 +100,7 @@ def table(ax, head: list[str], rows: dict, title: str) -> None:
     drawn = ax.table(list(rows.values()), grey, "center", colLabels=head, rowLabels=list(rows),
                      colColours=["#A6CEE8"] * len(head), bbox=(0, 0, 1, 1))
     drawn.auto_set_font_size(False)
-    drawn.set_fontsize(17)
+    drawn.set_fontsize(15)
     ax.set_title(title)
     ax.set_axis_off()
 

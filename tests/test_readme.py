@@ -8,7 +8,9 @@ from house import ROOT
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 DOCS = {f.name: f.read_text(encoding="utf-8") for f in sorted((ROOT / "docs").glob("*.md"))}
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+TEACHING = ROOT / "docs" / "teaching"
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md")),
+         *sorted(TEACHING.glob("*.md"))]
 PROSE = [*PAGES, *sorted((ROOT / "lessons").glob("*.py"))]
 
 
@@ -58,3 +60,8 @@ def test_the_code_of_the_page_on_python_runs(here, capsys):
     out = capsys.readouterr().out
     losses = [float(x) for x in re.findall(r"^\d (\S+)$", out, re.M)]
     assert len(losses) == 10 and "bee pig saw<|end|>" in out
+
+
+def test_students_install_the_torch_of_the_constraints():
+    wanted = re.search(r"^torch==\S+", (ROOT / "constraints.txt").read_text("utf-8"), re.M)[0]
+    assert f"install {wanted} " in (TEACHING / "evening_before.md").read_text("utf-8")
