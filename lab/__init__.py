@@ -13,7 +13,7 @@ It is a project of its own in the checkout: README.md beside this file says how 
     python -m lab.overoptimise      exact score against learnt reward, best-of-n and PPO
     python -m lab.gallery           what went wrong? fifteen runs, each with one mistake
     python -m lab.again             did a change of code move a number?
-    python -m lab.methods           docs/methods.md: every objective in one table, from the registry
+    python -m lab.methods           docs/cheat_sheet.md and .pdf: every method with its equation
     python -m lab.cost              gradient tokens and FLOPs of a run, counted
     python -m lab.vocabulary        the shipped tokenizer, trained once more on the world's text
     python -m lab.bench             speed, as ratios; --gpu measures a GPU

@@ -5,7 +5,9 @@
     python -m nanouft.train --init out/mine ...
     python -m nanouft.pretrain --resume out/mine                # after Ctrl-C
 
-Next-token prediction over plain documents. NanoWorld rows are 128 tokens and start at a document.
+Next-token prediction over plain documents:
+    L = -mean log p_t
+NanoWorld rows are 128 tokens and start at a document.
 Learning is fastest if every row stands at position 0, but that leaves the other positions of the
 512-token context untrained: so in the last 30 % of the steps half of the rows stand elsewhere.
 Your text is cut into rows of the full context; a tokenizer is trained on it first. The files hold

@@ -5,9 +5,11 @@
     python -m nanouft.reward --data pairs.jsonl --init path/to/gpt2     # your pairs
     python -m nanouft.sample out/sft --best-of 16 --reward out/reward   # use it; or train --reward
 
-Bradley and Terry (1952): answer w beats answer l with probability sigma(r_w - r_l);
-rewards/scorer.py shows what r is. Only differences are learnt: r + c fits as well as r, with
-another c for each prompt.
+Bradley and Terry (1952): answer w beats answer l with probability sigmoid(R_w - R_l):
+    L = -log sigmoid(R_w - R_l) + centre (R_w + R_l)^2
+    R: the reward of an answer
+rewards/scorer.py shows what R is. Without --centre only differences are learnt: R + c fits as well
+as R, with another c for each prompt.
 
 The command prints the accuracy on held-out pairs and the model's own guess of it.
 Simplified: no margins between ratings, one process, fp32; only a signal saves a step.
@@ -155,8 +157,8 @@ def ids_of(e: Encoded) -> tuple[list[int], list[int]]:
 
 # ---- training ------------------------------------------------------------------------------------
 def bradley_terry(r_w: Tensor, r_l: Tensor, centre: float = 0.0) -> Tensor:
-    """(B,) losses: -log sigma(r_w - r_l) (arXiv:2009.01325), and `centre` x (r_w + r_l)^2 (TRL's
-    center_rewards_coefficient), which picks one of the many rewards that fit equally well."""
+    """(B,) losses (arXiv:2009.01325). `centre` (TRL: center_rewards_coefficient) picks one of the
+    many rewards that fit equally well."""
     return -F.logsigmoid(r_w - r_l) + centre * (r_w + r_l) ** 2
 
 

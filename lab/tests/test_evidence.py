@@ -194,7 +194,7 @@ def test_pages_are_those_of_their_results():
     assert text_of("gallery.md").count("\n## ") == len(STORIES), (
         "a section of lab/pages/gallery.md a story")
     assert text_of("gallery.md") == gallery.page(STORIES, read_json(RESULTS / "gallery.json"))
-    assert text_of("methods.md") == methods.page(), "python -m lab.methods"
+    assert text_of("cheat_sheet.md") == methods.page(), "python -m lab.methods"
     for title in methods.FAMILIES:
         names = ", ".join(f"`{name}`" for name in OBJECTIVES if methods.family(name) == title)
         assert f"- **{title}**: {names}\n" in README, f"README's line of {title}"

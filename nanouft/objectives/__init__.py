@@ -3,6 +3,23 @@
 objective.py says what an objective is. To add one: copy dpo.py, write the loss, and add the file's
 name below. Flags, --help, data checks, the training loop, evaluation and the ledger pick it up from
 there (CONTRIBUTING.md).
+
+The equations in the heads of the files share these letters (docs/cheat_sheet.md has them all):
+    p_t, ref_t: the probability of token t by the model, and by the start model
+    old_t: the same by the policy that sampled the answer
+    S = sum_t log p_t
+    A = mean_t log p_t
+    n = sum_t 1
+    r = sum_t (log p_t - log ref_t)
+    x_w, x_l: x of the chosen and of the rejected answer
+    sum_t, mean_t: over the response tokens of one answer
+    mean: over all response tokens of the step
+    NLL(y): the mean of -log p_t over all tokens of the answers y of the step
+    mean_i: over all answers of the step
+    mean_K, std_K: over the answers to one prompt
+    sg: the stop-gradient; its argument is a constant
+The step takes the mean of L over its answers or pairs. Other letters are settings of the method.
+What a method needs stands in its OBJECTIVE (data, columns).
 """
 from dataclasses import replace
 from importlib import import_module

@@ -5,16 +5,15 @@
     TRL's DPO loss_types "apo_zero", "apo_down"
 
 DPO pays for a difference: `chosen` may fall as long as `rejected` falls further. Here each answer
-has its own term. With r = beta (log pi - log pi_ref) of the chosen (w) and rejected (l) answer:
-    --form zero     L = 1 - sigmoid(r_w) + sigmoid(r_l)
-    --form down     L = sigmoid(r_w) + 1 - sigmoid(r_w - r_l)
+has its own term:
+    --form zero     L = 1 - sigmoid(beta r_w) + sigmoid(beta r_l)
+    --form down     L = sigmoid(beta r_w) + 1 - sigmoid(beta (r_w - r_l))
 zero: chosen up, rejected down. For pairs whose chosen answer is better than what the model says.
 down: both down, rejected more. For a model that is better than both answers.
 Each term lies between 0 and 1. Its derivative fades on BOTH sides: what is hopeless pushes as
 little as what is done. The loss is 1 at the reference. There the two forms push `rejected` alike,
 and "down" does not push `chosen` at all yet.
 
-Needs pairs and the start model's log-probs.
 "zero" is KTO with its reference point k held at 0, and uncoupled. NanoWorld's pairs have
 demonstrations good enough to learn from, so they ask for "zero", the default. beta .1 is TRL's.
 """

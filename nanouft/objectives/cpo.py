@@ -7,10 +7,9 @@ If the reference were uniform, its log-probs would cancel from DPO's margin (up 
 second model is needed. What keeps `chosen` from falling is a second term, supervised fine-tuning on
 it. With S the summed log-prob of an answer:
     L = -log sigmoid( beta (S_w - S_l) ) + alpha NLL(chosen)
-NLL is the mean over all response tokens of the chosen answers of the step.
 
-Needs pairs. beta .1 and alpha 1 are TRL's; the authors' own we could not read. Trap: S is a sum. So
-where the rejected answers are longer, the margin is won by length before anything is learnt.
+beta .1 and alpha 1 are TRL's; the authors' own we could not read. Trap: S is a sum. So where the
+rejected answers are longer, the margin is won by length before anything is learnt.
 TPO (tpo.py) is this loss with imitation of a third answer.
 """
 from dataclasses import dataclass

@@ -5,12 +5,11 @@
 
 SFT's gradient is a policy gradient whose reward is 1/pi(token): a token that the model finds absurd
 is "rewarded" most. DFT multiplies each token's loss by the token's own probability p_t, as a
-constant (sg is the stop-gradient), and 1/pi is gone:
-    L = mean_t  -sg(p_t) log p_t
-Its gradient is that of  -mean_t p_t. A token at p = .001 pulls a thousand times less than under
+constant, and 1/pi is gone:
+    L = -mean sg(p_t) log p_t
+Its gradient is that of -mean p_t. A token at p = .001 pulls a thousand times less than under
 SFT. What the model does not half believe, it is not taught.
 
-Needs demonstrations. Left out: nothing. Reduction: over tokens, as SFT's default.
 Trap: without sg the push on log p becomes (1 + log p) p, which changes sign at p = 1/e: unlikely
 tokens of the demonstration are pushed DOWN (lesson 06c).
 Trap: -p log p peaks at p = 1/e, so the loss may rise while the model gets better. The metric `nll`

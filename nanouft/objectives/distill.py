@@ -4,8 +4,8 @@
     Agarwal et al. 2023, arXiv:2306.13649 (GKD, section 3: on-policy data, reverse KL)
     Lu and Thinking Machines Lab 2025, On-Policy Distillation (the estimate from one token)
 
-    adv_t = log pi_T(y_t) - log pi_old(y_t)     pi_T: the teacher; pi_old: the policy that sampled
-    L     = - mean over all tokens of the step of adv_t log pi(y_t)
+    L = -mean adv_t log p_t
+    adv_t = log teacher_t - log old_t
 The expected gradient of token t is that of the reverse KL after the tokens before it:
     E[-adv_t grad log pi(y_t)] = grad KL(pi(.|y_<t) || pi_T(.|y_<t))
 As in GKD, no gradient goes through the draw of earlier tokens. The other way is the exact KL over

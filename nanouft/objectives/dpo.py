@@ -3,22 +3,21 @@
     python -m nanouft.train --objective dpo                 # NanoWorld pairs
     Rafailov et al. 2023, arXiv:2305.18290 (Eq. 7) · label smoothing: Mitchell 2023 (cDPO)
 
-We want a high reward r, but little KL from the reference pi_ref, the start model:
-    maximise  E[r(x, y)] - beta KL(pi || pi_ref)
+We want a high reward R, but little KL from the reference pi_ref, the start model:
+    maximise  E[R(x, y)] - beta KL(pi || pi_ref)
 The second term is the KL penalty; beta is its strength.
-The best policy is proportional to pi_ref e^(r/beta). Solve for r:
-    r(x, y) = beta log pi(y|x)/pi_ref(y|x) + beta log Z(x)                              (Eq. 5)
+The best policy is proportional to pi_ref e^(R/beta). Solve for R:
+    R(x, y) = beta log pi(y|x)/pi_ref(y|x) + beta log Z(x)                              (Eq. 5)
 Two answers to one prompt share Z(x), so it cancels in their difference. Put that difference into
 Bradley-Terry's probability that `chosen` (w) beats `rejected` (l). No reward model is left:
-    h = beta log pi(y_w|x)/pi_ref(y_w|x) - beta log pi(y_l|x)/pi_ref(y_l|x)
-    L = -log sigmoid(h)                                                                 (Eq. 7)
+    r = log pi(y|x)/pi_ref(y|x)
+    L = -log sigmoid( beta (r_w - r_l) )                                                (Eq. 7)
 It is a logistic regression on how much further the policy moved towards one answer than the other.
 
-Needs pairs and the start model's log-probs. Left out: the f-divergence variants.
+Left out: the f-divergence variants.
 Log-ratios are summed over tokens, so a long answer moves more. --reduction mean divides each by the
-number |y| of its answer's tokens (length-normalised DPO: Tulu 3, arXiv:2411.15124, Eq. 6):
-    h = beta/|y_w| log pi(y_w|x)/pi_ref(y_w|x) - beta/|y_l| log pi(y_l|x)/pi_ref(y_l|x)
-There beta multiplies nats per token; a larger one suits (Tulu 3: 5). lr was chosen with sums.
+number n of its answer's tokens (length-normalised DPO: Tulu 3, arXiv:2411.15124, Eq. 6). There
+beta multiplies nats per token; a larger one suits (Tulu 3: 5). lr was chosen with sums.
 Same letter elsewhere: ORPO's and SimPO's beta are not this one.
 """
 import math

@@ -5,15 +5,14 @@
 
 A soft label p says how probable it is that `chosen` (w) is the better answer. Let each side stand
 for a geometric mixture of the two: pi_w^p pi_l^(1-p) against pi_w^(1-p) pi_l^p. Put that into DPO.
-Its margin h of log-ratios is then multiplied by 2p - 1:
-    L = -log sigmoid( beta (2p - 1) h )
+Its margin of log-ratios, h = r_w - r_l, is then multiplied by 2p - 1:
+    L = -log sigmoid( beta (2p - 1) (r_w - r_l) )
 p = 1 is DPO. At p = .5 the loss is log 2 and its gradient 0.
 cDPO with the same p mixes two LOSSES instead. It pulls an undecided pair back to h = 0: it fits the
 annotators' doubt, where GDPO keeps silent.
 Swapping the answers, and p with 1 - p, changes nothing.
 
-Needs pairs, with "p" beside them in a file; and the start model's log-probs.
-A pair without p counts as sure (p = 1), so a file with no p at all is plain DPO.
+A pair without "p" in its file counts as sure (p = 1), so a file with no p at all is plain DPO.
 In NanoWorld p = (1 + difference of the two exact scores) / 2.
 The factor 2p - 1 we know from a digest of the paper; the exact equation follows by algebra.
 beta .1 is DPO's.

@@ -5,11 +5,11 @@
     Liu et al. 2025, arXiv:2503.20783 (Dr. GRPO) · defaults of TRL where the papers are silent
     Zheng et al. 2025, arXiv:2507.18071 (GSPO, Eq. 5, 7) · MiniMax, arXiv:2506.13585 (CISPO, Eq. 4)
 
-For each of K answers to a prompt, with reward R_i; every token of answer i gets adv_i:
-    adv_i = (R_i - mean) / (std + 1e-4)         mean and std over the K answers
-The loss of a token, with rho = pi(token) / pi_old(token) (pi_old is the policy that sampled):
-    -min(rho adv, clip(rho, 1 - eps, 1 + eps_high) adv) + beta k3                           (Eq. 3)
-    k3 = pi_ref/pi - log(pi_ref/pi) - 1                                                     (Eq. 4)
+For each of K answers to a prompt; every token of an answer gets its adv:
+    L = mean_t ( -min(rho_t adv, clip(rho_t, 1 - eps, 1 + eps_high) adv) + beta k3_t )      (Eq. 3)
+    adv = (reward - mean_K reward) / (std_K reward + 1e-4)
+    rho_t = p_t / old_t
+    k3_t = ref_t/p_t - log(ref_t/p_t) - 1                                                   (Eq. 4)
 k3 is a KL penalty to the start model pi_ref. It stands in the loss, not in the reward.
 It is never negative, and it is 0 with gradient 0 where the two policies agree.
 

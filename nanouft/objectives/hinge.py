@@ -6,10 +6,11 @@
 DPO is a logistic regression; this is a support-vector machine, on the same margin h of log-ratios
 to the reference:
     L = max(0, 1 - beta h)
+    h = r_w - r_l
 Below beta h = 1 every pair pushes equally hard, beta on both sides, however wrong it is. Above, the
 pair is done and pushes nothing. DPO's push fades smoothly instead and never ends.
 
-Needs pairs and the start model's log-probs. Without a reference: slic.py.
+Without a reference: slic.py.
 Scaling law: max(0, 1 - beta h) = beta max(0, 1/beta - h). So beta sets where a pair is done
 (h = 1/beta nats) and, but for the step size, nothing else.
 """

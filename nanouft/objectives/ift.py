@@ -11,12 +11,15 @@ SFT trains on the demonstrator's states only. IFT changes two things, each with 
    --residual replace is scheduled sampling: the guess instead of the token, with probability lam.
    The paper's Table 7 has --lam-noise 0.5.
 2. Dynamic relation propagation (--variant, --gamma). A token pays more when the tokens AFTER it go
-   badly. l_t is the loss of token t = 1..N of the response. These five forms are different losses:
-       released    w_t = sum_{k>=t} gamma^(k-t) l_k, rescaled to mean 1;   L = mean_t w_t l_t
-       detached    the same, with the weights as constants of the step
-       algorithm1  w_t = alpha^(N-t) sum_{i>=t} l_i;                       L = sum_t w_t l_t
-       eq21        L = sum_n sum_{i>=n} l_i = sum_t t l_t
-       eq21_mean1  the weights t of eq21, rescaled to mean 1;              L = mean_t w_t l_t
+   badly. It has a number t = 1..N in the response. These five forms are different losses:
+       l_t = -log p_t
+       v_t = sum_{k>=t} gamma^(k-t) l_k
+       w_t = v_t / mean_t v_t
+       --variant detached      L = mean_t sg(w_t) l_t
+       --variant released      L = mean_t w_t l_t
+       --variant algorithm1    L = sum_t gamma^(N - t) (sum_{k>=t} l_k) l_t
+       --variant eq21          L = sum_t t l_t         which is sum_n sum_{i>=n} l_i
+       --variant eq21_mean1    L = mean_t t l_t / mean_t t
    released is the published code, exactly. algorithm1 is the paper's algorithm as printed, eq21 the
    paper's Eq. 21. detached (the default) and eq21_mean1 (on SFT's scale) are ours.
 
@@ -29,8 +32,8 @@ Why is it the default? It is as good as SFT (+0.1 and +0.0 points on two bases),
 is not (-4.3 and -4.3; docs/claims.md, C1). With constant weights no right token is pushed down, and
 both of the paper's ideas remain.
 
-Needs demonstrations. Costs one more forward than SFT. lam = 0 and gamma = 0 give sequence-mean SFT
-(but the token embedding learns from the output side only).
+Costs one more forward than SFT. lam = 0 and gamma = 0 give sequence-mean SFT (but the token
+embedding learns from the output side only).
 Left out: the release's right-sided, softmax and log weights; top-k guesses.
 Same letter elsewhere: SimPO's gamma is a margin, GAE's a discount of rewards.
 """

@@ -6,17 +6,17 @@
 Where every annotator prefers the same answer, DPO's margin grows without end, and its KL penalty
 beta no longer holds. The margin h says how much further the policy moved towards `chosen` than
 towards `rejected`. IPO is a regression of h on a number:
-    L = (h - 1 / (2 beta))^2
+    --reduction mean    L = (h - 1/(2 beta))^2                              (Eq. 17, its pair form)
+    h = r_w/n_w - r_l/n_l
 It is 1/(4 beta^2) at the reference (25 at beta .1: large, and no mistake), and 0 exactly at
 h = 1/(2 beta). Beyond that it pulls BACK, as cDPO does, and UNA with a score between 0 and 1.
 The larger beta, the sooner is enough.
 
 Two lineages disagree on what h sums up. This changes what a margin of 5 means:
-    --reduction mean    log-ratios are means over the tokens of each answer
-                        (TRL, which says that the authors confirmed it)
-    --reduction sum     sums, as in DPO (Mitchell's DPO code and those built on it)
+    mean    r/n, log-ratios are means over the tokens of each answer
+            (TRL, which says that the authors confirmed it)
+    sum     r, as in DPO (Mitchell's DPO code and those built on it)
 
-Needs pairs and the start model's log-probs.
 Same letter elsewhere: DPO's beta multiplies h, this one sets the goal.
 """
 from dataclasses import dataclass

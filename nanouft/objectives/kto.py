@@ -5,11 +5,11 @@
 
 People judge an outcome against a reference point, and gains beyond it count less and less (Kahneman
 and Tversky). Here the outcome is r = log pi(y|x)/pi_ref(y|x). The reference point k is how far the
-policy has moved in general:
-    good answer     lam_D (1 - sigmoid(beta (r - k)))
-    bad answer      lam_U (1 - sigmoid(beta (k - r)))
-    k = max(0, mean of log pi(y'|x)/pi_ref(y'|x)) over MISMATCHED pairs: a prompt x with the answer
-        y' to another prompt
+policy has moved in general. It is r of MISMATCHED pairs: a prompt with the answer to another one.
+    L = lam_D label sigmoid(beta (k - r)) + lam_U (1 - label) sigmoid(beta (r - k))
+    k = sg(max(0, mean_i r_mismatch))
+    label: 1 good, 0 bad
+    lam_D, lam_U: --desirable-weight, --undesirable-weight
 k stands for KL(pi || pi_ref). It is a mean over the whole step, clamped after the mean. It carries
 no gradient: it is a constant of the step. A method that simply makes everything likelier raises k
 and gains nothing.

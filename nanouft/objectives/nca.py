@@ -6,14 +6,14 @@
 
 DPO asks which of two answers is the better one, so it learns a difference. Noise contrastive
 estimation asks of each answer alone whether it was drawn from the policy aimed at, or from the
-reference. With r = beta (log pi - log pi_ref):
-    L = -log sigmoid(r_w) - 1/2 log sigmoid(-r_w) - 1/2 log sigmoid(-r_l)
-`chosen` (w) counts as data once and as noise half. So it has an aim: it rests at r_w = log 2, a
-log-ratio of log 2 / beta (6.9 nats at beta .1), and is pulled back beyond. `rejected` (l) is noise
-only. It is pushed down for ever, less and less.
+reference:
+    L = -log sigmoid(beta r_w) - 1/2 log sigmoid(-beta r_w) - 1/2 log sigmoid(-beta r_l)
+`chosen` (w) counts as data once and as noise half. So it has an aim: it rests at a log-ratio of
+log 2 / beta (6.9 nats at beta .1), and is pulled back beyond. `rejected` (l) is noise only. It is
+pushed down for ever, less and less.
 The loss at the reference is 2 log 2.
 
-Needs pairs and the start model's log-probs. beta .1 is TRL's.
+beta .1 is TRL's.
 In UNA's words (feedback score, loss bce): chosen has the score 2/3 and weight 3/2, rejected the
 score 0 and weight 1/2.
 Left out: more than two answers with graded rewards.

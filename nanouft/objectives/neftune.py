@@ -5,13 +5,13 @@
 
 The loss is SFT's. Only what the model reads changes. Noise is added to the embedding e of every
 token, prompt included:
-    e + U(-a, a)        with  a = alpha / sqrt(L C)
-L is the number of tokens that the row really has, C the width. The noise of a whole row then has a
+    L = -mean log p_t
+    p_t: with noise, e + U(-a, a) with a = alpha / sqrt(N C)
+N is the number of tokens that the row really has, C the width. The noise of a whole row then has a
 length of about alpha / sqrt(3), however long the row is.
 
-Needs demonstrations. alpha = 0 is SFT bit for bit. The paper sweeps alpha over 5, 10, 15; 5 is the
-common default.
-Trap: L is the row's own length. The padded length (transformers' form) would give a short answer
+alpha = 0 is SFT bit for bit. The paper sweeps alpha over 5, 10, 15; 5 is the common default.
+Trap: N is the row's own length. The padded length (transformers' form) would give a short answer
 less noise, the longer its neighbours are.
 Trap: no noise in evaluation, nor where references are scored: `model.eval()` switches it off.
 """

@@ -8,6 +8,8 @@ DPO learns from pairs that somebody else wrote. It can push down an answer that 
 never give, and that teaches it nothing. Here both answers are the policy's own, drawn now. Of
 `samples` answers to a prompt the best is chosen, the worst rejected (the paper: two answers and a
 judge). The reference stays the start model.
+    L = -untied log sigmoid( beta (r_w - r_l) )
+    untied: 0 if all answers earned the same, else 1
 
 Needs prompts, at least two answers each.
 A tie prefers nothing. Such a pair weighs 0, but counts in the mean. So a step in which most prompts

@@ -4,8 +4,8 @@
     Wang et al. 2024, arXiv:2408.15339v2 (Eq. 13, its online form) and the code released with it
 
 The loss is that of una.py, on the model's samples. An implicit score is made equal to the score
-that the answer earned:
-    sigmoid(beta log pi(y|x)/pi_ref(y|x))  ->  score
+that the answer earned, with r = log pi(y|x)/pi_ref(y|x):
+    L = (sigmoid(beta r) - score)^2
 No advantage, no critic, no ratio: it is a regression. The paper trains RLHF and this side by side
 from one reward model.
     --against start     pi_ref is the start model, as in the paper
@@ -16,9 +16,8 @@ Scores are in 0..1: the exact score, the sigmoid of a learnt reward, or what you
 (it must lie there). A learnt reward has no zero of its own: a constant for each prompt changes none
 of its pairs, and here passes for quality. Make such a reward with --centre 0.01.
 
-Needs prompts. Against the start model nothing is compared within a prompt. A prompt where all
-answers are right still pushes them up, until i = beta log pi/pi_ref is logit(score), which for a
-score of 1 is never.
+Against the start model nothing is compared within a prompt. A prompt where all answers are right
+still pushes them up, until beta r is logit(score), which for a score of 1 is never.
 """
 from dataclasses import dataclass
 from typing import Literal

@@ -4,14 +4,14 @@
     Hong et al. 2024, arXiv:2403.07691 (Eq. 3-7) and the code released with it
 
 There is no reference model. Let A be the mean log-prob of an answer's tokens. Its probability on
-average per token is p = e^A, and the odds of saying it are p / (1 - p):
-    log odds = A - log(1 - e^A)
+average per token is p = e^A, and the odds of saying it are p / (1 - p). Their logarithm is lo:
+    lo = A - log(1 - exp(A))
 The loss asks that the odds of `chosen` be higher than those of `rejected`:
-    L = NLL(chosen) - lam log sigmoid(log odds(chosen) - log odds(rejected))
+    L = NLL(prompt, chosen) - lam log sigmoid(lo_w - lo_l)                              (Eq. 6, 7)
 The first term keeps imitating. This holds the policy back, in place of a reference. Its push never
 turns round, while that of the second term fades once the odds are apart.
 
-Needs pairs. Means over tokens, not sums: e^(a sum) would be 0 for any answer of some length.
+Means over tokens, not sums: e^(a sum) would be 0 for any answer of some length.
 At p = 1 the odds are infinite, so A is cut at -1e-6.
 The NLL runs over prompt AND answer, as in both sources (the authors' code and TRL). --nll response
 leaves the prompt out.

@@ -5,13 +5,11 @@
     Fan et al., arXiv:2412.12865 (its AAAI 2025 text, section 3) and the code released with it
 
 Aligned models are asked once how likely they find each demonstration. The loss is Bradley-Terry
-between the policy and them, on the same answer. All log-probs are means over the answer's tokens,
-each model with its own tokenizer and template:
-    r    = mean log pi(y|x)
-    rbar = mean over the aligned models of theirs
-    L    = -log sigmoid(beta (r - rbar) + margin)
+between the policy and them, on the same answer. Each reads with its own tokenizer and template:
+    L = -log sigmoid( beta (A - A_aligned) + margin )
+    A_aligned: the mean log-prob by the aligned models
 Its gradient is SFT's times a weight:
-    tau = sigmoid(rbar - r)                 (at beta 1 and margin 0)
+    tau = sigmoid(A_aligned - A)            (at beta 1 and margin 0)
 So a demonstration that aligned models find unlikely, and that the policy does not, is doubted and
 weighs little. tau also falls as the policy learns, so compare rows at one step.
 
@@ -20,7 +18,7 @@ command that run.json and the screen show: SFT of the shipped base on 4,080 righ
 training prompts of another seed (--noise 0, never a test prompt; questions about facts and myths
 are few, so it has seen many of the same ones).
 No start model, no KL, no extra likelihood.
-At r = rbar the weight is 1/2; Adam does not see such a scale.
+At A = A_aligned the weight is 1/2; Adam does not see such a scale.
 PoFT is UNA's bce on score 1, with 1/length for beta and aligned models for the start model: both
 call the function score_loss.
 Trap: the release averages the policy over prompt and answer, the aligned models over the answer.
@@ -40,13 +38,13 @@ from nanouft.objectives.una import score_loss
 @dataclass
 class PoFT:
     aligned: list[str] | None = None    # folders of the models asked [NanoWorld: one is made, once]
-    beta: float = 1.0               # scale of r - rbar (the release's; the paper has none)
+    beta: float = 1.0               # scale of A - A_aligned (the release's; the paper has none)
     margin: float = 0.0             # added to it (the release: gamma); larger = every tau smaller
     check = check_beta
 
 
 def aligned_logp(data, models, hp: PoFT) -> list[float]:
-    """rbar of each row, in nats on average per token."""
+    """A_aligned of each row, in nats on average per token."""
     return models.mean_logp(data, hp.aligned or [])
 
 

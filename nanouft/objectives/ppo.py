@@ -12,19 +12,21 @@ what it changed (GAE):
     delta_t = R_t + gamma V_{t+1} - V_t
     adv_t   = delta_t + gamma lam adv_{t+1}                                                (Eq. 16)
 lam = 1: the whole return minus V; no bias, much noise. lam = 0: one step and the critic's word.
-The critic learns return_t = adv_t + V_t.
+The critic learns the return, adv_t + V_t.
 Then advantages are whitened over all tokens of the rollout: mean 0, variance 1. So before the first
 update, where the ratio is 1, the policy losses of the minibatches, weighted by tokens, sum to 0.
-Both losses are clipped (A is the whitened advantage, v what the critic says now):
-    rho    = pi(token) / pi_old(token)
-    policy = max(-A rho, -A clip(rho, 1 - eps, 1 + eps))                                    (Eq. 7)
-    value  = max((v - return)^2, (clip(v, V - eps_value, V + eps_value) - return)^2) / 2
-    L      = policy + vf value
+Both losses are clipped:
+    L = mean ( policy_t + vf value_t )
+    policy_t = max(-rho_t A_t, -clip(rho_t, 1 - eps, 1 + eps) A_t)                          (Eq. 7)
+    rho_t = p_t / old_t
+    A_t: the whitened advantage
+    value_t = max((v_t - G_t)^2, (clip(v_t, V_t - eps_value, V_t + eps_value) - G_t)^2) / 2
+    v_t, V_t: what the critic says now, and when the answer was sampled
+    G_t: the return
 
-Needs prompts. The value head starts at 0 and learns at 30 times the model's learning rate
-(train.py; at the same one it explained nothing after 24 rollouts). It is saved beside the model
-(value_head.safetensors), which stays a GPT-2 folder. A run that starts from that folder goes on
-with it.
+The value head starts at 0 and learns at 30 times the model's learning rate (train.py; at the same
+one it explained nothing after 24 rollouts). It is saved beside the model (value_head.safetensors),
+which stays a GPT-2 folder. A run that starts from that folder goes on with it.
 Traps: returns before whitening, not after; whitening over the rollout, not the minibatch; V_t
 belongs to the state BEFORE token t.
 Simplified: one network with two heads. So vf is 1 here: what the critic needs must be learnt in the

@@ -6,12 +6,12 @@
 How good is a score of 0.6? For a hard prompt very, for an easy one not at all. So each of K answers
 is compared with the mean of the K - 1 OTHERS to its prompt. That mean knows the prompt and not the
 answer: no bias, little noise.
-    adv_i = R_i - mean over j != i of R_j = K/(K-1) (R_i - mean R)
-    L     = - mean over answers of min(rho adv, clip(rho, 1 - eps, 1 + eps) adv)
-    rho   = pi(y|x) / pi_old(y|x)
+    L = -min(rho adv, clip(rho, 1 - eps, 1 + eps) adv)
+    rho = exp(sum_t (log p_t - log old_t))
+    adv = K/(K - 1) (R - mean_K R)              which is R_i - mean over j != i of R_j
 The ratio is that of the WHOLE answer. With one step a rollout (the default) it is 1, and this is
 REINFORCE. The reward has a KL penalty to the start model, as in reinforce.py:
-    R = score - beta log pi(y|x)/pi_ref(y|x)
+    R = reward - beta sum_t (log old_t - log ref_t)
 
 Needs prompts; at least two answers each. A group of equal rewards teaches nothing. The advantages
 of a group sum to 0.

@@ -4,15 +4,16 @@
     Chowdhury et al. 2024, arXiv:2403.00409
     its conservative sister: `dpo --label-smoothing` (cDPO)
 
-Let L(w, l) be DPO's loss of a pair, and L(l, w) that of the pair swapped. A label is flipped with
-probability e. Then
-    [ (1 - e) L(w, l) - e L(l, w) ] / (1 - 2e)
-has, on average over the flips, the value of L on the true labels: it is an unbiased loss.
-cDPO adds where this subtracts. cDPO stops at a margin of logit(1 - e). This one has no minimum, and
-its gradient never vanishes: it ends at -beta e / (1 - 2e), where DPO's goes to 0. So it forgives
+DPO's loss of a pair is -log sigmoid(h), that of the pair swapped -log sigmoid(-h). A label is
+flipped with probability eps. Then
+    L = ( -(1 - eps) log sigmoid(h) + eps log sigmoid(-h) ) / (1 - 2 eps)
+    h = beta (r_w - r_l)
+    eps: --label-smoothing
+has, on average over the flips, the value of DPO on the true labels: it is an unbiased loss.
+cDPO adds where this subtracts. cDPO stops at a margin of logit(1 - eps). This one has no minimum,
+and its gradient never vanishes: it ends at -beta eps / (1 - 2 eps), DPO's at 0. So it forgives
 flipped labels on average and pushes on for ever.
 
-Needs pairs and the start model's log-probs.
 --label-smoothing 0 is DPO (TRL's default; here 0.1, or the name would mean nothing).
 Trap: TRL from 1.0 on reads label_smoothing here and ignores it in its loss named "sigmoid".
 """

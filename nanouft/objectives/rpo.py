@@ -4,20 +4,18 @@
     Yin et al. 2024, arXiv:2402.10958 and the code released with it
 
 DPO compares two answers to ONE prompt. With B pairs in a step there are B x B comparisons to be
-had. Let r be the log-ratio to the reference. The margin of good answer i over bad answer j is
-    M_ij = r_w,i - r_l,j
-DPO is the diagonal.
---form paired, with e_i the embedding of prompt i:
-    W = rows of a softmax of -(1 - cos(e_i, e_j)) / temperature
-    L = mean over i, j of -log sigmoid( beta W_ij M_ij )
-  The weight stands INSIDE the sigmoid.
---form diagonal, with d = .8 and no embeddings:
-    L_ij = -log sigmoid( beta M_ij )
-    L    = mean over i of  d L_ii + (1 - d) mean over j != i of L_ij
+had. The margin of good answer i over bad answer j is
+    M_ij = r_w[i] - r_l[j]
+DPO is the diagonal. Row i pays for its comparisons with all j:
+    --form paired       L = -mean_j log sigmoid( beta W_ij M_ij )
+    --form diagonal     L = -sum_j D_ij log sigmoid( beta M_ij )
+    W_ij = softmax_j( cos(e_i, e_j) / temperature )
+    e_i: the embedding of prompt i
+    D_ij: diagonal_weight if j = i; the other j share the rest evenly
+In the paired form the weight stands INSIDE the sigmoid.
 Answers to unlike prompts are hard to compare: what r says of a prompt as such does not cancel off
 the diagonal.
 
-Needs pairs and the start model's log-probs.
 e is the mean hidden state of the start model over the prompt's tokens (the authors: a sentence
 encoder).
 A step of one pair is DPO in both forms. Where all prompts are the same, W = 1/B, and beta shrinks

@@ -4,7 +4,7 @@
     Lesson 03
 
 Every response token pays its own negative log-probability, given the TRUE tokens before it:
-    l_t = -log pi(y_t | x, y_<t)
+    L = -mean log p_t
 The prompt pays nothing, <|end|> does. SFT is the baseline of every paper here.
 
 --reduction says how the tokens are averaged:

@@ -10,12 +10,13 @@
 3. Besides SFT's loss on both, their last hidden states h and h' are mixed, and the label by the
    same share: one lam ~ Beta(1/2, 1/2) a pair. This goes token by token, from the start of each
    answer up to the end of the shorter one:
-       z_n   = lam h_n + (1 - lam) h'_n
-       L_mix = mean_n  -[lam log p(y_n | z_n) + (1 - lam) log p(y'_n | z_n)]
-       L     = L_SFT(both) + mu L_mix          mu = .2: a regulariser, not the main loss
+       z = lam h + (1 - lam) h'
+       L = NLL(sure, unsure) - mu mean_t (lam log m_t + (1 - lam) log m'_t)
+       m_t, m'_t: the chance of the sure and of the unsure answer's token in state z
+   mu = .2: a regulariser, not the main loss.
 Cross entropy is linear in the label. So the mixed label needs two look-ups and no soft labels.
 
-Needs demonstrations. mu = 0 is SFT. A step of --batch-size pairs holds twice as many answers.
+mu = 0 is SFT. A step of --batch-size pairs holds twice as many answers.
 Traps: answers are aligned at the first ANSWER token of each, not at position 0; lam is one number a
 pair; the head reads the same tensor as always, here the state after the last LayerNorm. No code of
 the authors was found: what is here follows descriptions of the paper. Simplified: two runs of 1 and

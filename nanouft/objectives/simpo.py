@@ -12,7 +12,7 @@ Nothing holds the policy near its start but a small learning rate. Nothing pays 
     --alpha             pays for it after all (TRL's CPO-SimPO)
     --label-smoothing   doubts the labels, as cDPO does
 
-Needs pairs. The released code writes gamma / beta = .25, hence gamma .5 at beta 2 here.
+The released code writes gamma / beta = .25, hence gamma .5 at beta 2 here.
 TRL's defaults (its CPO trainer: beta .1, gamma .5, alpha 1) are not SimPO.
 At equal means the loss is log(1 + e^gamma).
 Trap: smoothing turns the sign of the whole logit, margin included. So a flipped pair counts as

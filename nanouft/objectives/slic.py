@@ -7,13 +7,13 @@
 S is the log-prob of an answer, summed over its tokens. The loss has two pieces: a hinge on the
 margin, and likelihood of `chosen`. The second stands in for a reference: what is held on to cannot
 drift away. Two forms go under this name:
-    paper   max(0, delta - S_w + S_l) - lam S_w                 a sum: a long answer weighs more
-    trl     max(0, 1 - beta (S_w - S_l)) + alpha NLL(chosen)    NLL: token mean over the step
+    --form paper    L = max(0, delta - S_w + S_l) - lam S_w
+    --form trl      L = max(0, 1 - beta (S_w - S_l)) + alpha NLL(chosen)
+In S_w a long answer weighs more; NLL is a mean over all tokens of the step.
 The hinges are one and the same up to scale (delta = 1 / beta). delta 1 asks for one nat, TRL's beta
 .1 for ten. What really differs is how hard each holds on.
 
-Needs pairs. The paper holds on to the SFT target where there is one; here and in both codes it is
-`chosen`.
+The paper holds on to the SFT target where there is one; here and in both codes it is `chosen`.
 """
 from dataclasses import dataclass
 from typing import Literal

@@ -8,15 +8,15 @@ In a game between policies, a step of multiplicative weights makes an answer lik
 By eta (P - 1/2), where P is the probability that the answer wins against the policy. As a
 regression, for one answer y:
     ( log pi(y|x)/pi_ref(y|x) - eta (P - 1/2) )^2
-With hard labels the chosen answer wins always and the rejected one never. With a, b their
-log-ratios and eta = 1 / beta:
-    L = (a - 1/(2 beta))^2 + (b + 1/(2 beta))^2
-IPO asks the same of the difference a - b alone. Here both sides have their own aim, so the two
+With hard labels the chosen answer wins always and the rejected one never. With
+eta = 1 / beta:
+    L = (r_w - 1/(2 beta))^2 + (r_l + 1/(2 beta))^2
+IPO asks the same of the difference r_w - r_l alone. Here both sides have their own aim, so the two
 cannot fall together:
-    L = 1/2 IPO(beta/2, sums) + 1/2 (a + b)^2
+    1/2 IPO(beta/2, sums) + 1/2 (r_w + r_l)^2
 It is 1/(2 beta^2) at the reference (50 at beta .1: large, and no mistake).
 
-Needs pairs and the start model's log-probs. beta .1 is TRL's.
+beta .1 is TRL's.
 Left out: the self-play itself. It draws new answers from the policy in every round, and estimates P
 by a judge among several. These are offline pairs and one round.
 Same letter elsewhere: a larger beta asks for less here, as in IPO.

@@ -6,22 +6,21 @@
 DPO blames each token of `rejected` alike, also those that were right. To see which tokens matter,
 two models are trained first: pi+ by DPO, and pi- by DPO on the same pairs SWAPPED. Where they
 disagree, the preference is at stake:
-    r_t = log pi+(y_t) - log pi-(y_t)
-    u   = sum_t w_t (log pi - log pi_ref)(y_t)
-    L   = -log sigmoid( beta (u_w - u_l) )
-The weight w_t is a constant made of r_t. mu is +1 in the chosen answer and -1 in the rejected one,
-whose bad tokens count more. (The constants come from three secondary sources; not read in the
-paper.)
-    --weights paper         w = exp(mu clamp(r, -.5, 1.5)): .61 to 4.48 in chosen, .22 to 1.65 in
-                            rejected
-    --weights rank_based    the rank of mu r within the answer, from .7 to 1.3; ties share a rank
+    d_t: log-prob by pi+ minus log-prob by pi-
+    u = sum_t c_t (log p_t - log ref_t)
+    L = -log sigmoid( beta (u_w - u_l) )
+The weight c_t is a constant made of d_t. Bad tokens of the rejected answer count more:
+    c_t = exp(mu clip(d_t, -.5, 1.5))
+    mu: 1 in chosen, -1 in rejected
+(The constants come from three secondary sources; not read in the paper.)
+    --weights paper         these: .61 to 4.48 in chosen, .22 to 1.65 in rejected
+    --weights rank_based    the rank of mu d within the answer, from .7 to 1.3; ties share a rank
                             (the code's advice)
     --weights ones          DPO
 Weights that are all c are DPO with beta c.
 
-Needs pairs and the start model's log-probs. The two runs are made once and kept (or name them:
---estimates PLUS MINUS). `python -m nanouft.ledger --show "tis_dpo --estimates PLUS MINUS"` shows
-the weights of one answer.
+The two runs are made once and kept (or name them: --estimates PLUS MINUS).
+`python -m nanouft.ledger --show "tis_dpo --estimates PLUS MINUS"` shows the weights of one answer.
 The released code has no exp form. Its default weighs every token 1 (and drops <|end|>, whose weight
 it forces to 0; kept here). Left out: its term on KL.
 """
@@ -40,7 +39,7 @@ from nanouft.objectives.dpo import check_beta, pair_metrics
 @dataclass
 class TISDPO:
     beta: float = 0.1               # strength of the KL penalty; larger = stay nearer the reference
-    weights: Literal["paper", "rank_based", "ones"] = "paper"   # how r_t becomes a token's weight
+    weights: Literal["paper", "rank_based", "ones"] = "paper"   # how d_t becomes a token's weight
     estimates: list[str] | None = None      # runs of dpo and of dpo --swap [trained first]
 
     def __post_init__(self):
@@ -55,7 +54,7 @@ class TISDPO:
 
 
 def token_rewards(data, models, hp: TISDPO) -> list[dict[str, np.ndarray]]:
-    """r_t of every response token, in nats: log pi+ - log pi-. 0 where no models are asked."""
+    """d_t of every response token, in nats: log pi+ - log pi-. 0 where no models are asked."""
     if not hp.estimates:
         return [{role: np.zeros(len(t.ids) - 1) for role, t in e.seqs.items()} for e in data]
     plus, minus = (models.logps(data, folder) for folder in hp.estimates)

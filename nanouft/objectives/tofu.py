@@ -3,21 +3,22 @@
     python -m nanouft.train --objective tofu                # NanoWorld demonstrations
     Klypa & Cherednichenko 2026, arXiv:2605.00195 and the code released with it
 
-Two changes to cross entropy, for a token with logits z, target y and p = softmax(z)_y:
+Two changes to cross entropy, for a token with logits z, target y and p_t = softmax(z)_y:
 1. Focal: weigh the token by
-       g(p) = (1-p)^gamma - gamma p (1-p)^(gamma-1) log p
+       g_t = (1 - p_t)^gamma - gamma p_t (1 - p_t)^(gamma - 1) log p_t
    This is the weight in the gradient of the focal loss (1-p)^gamma (-log p). What the model is sure
-   of is nearly switched off (g(.9) = .004 at gamma 3).
+   of is nearly switched off (g = .004 at p = .9, gamma 3).
 2. Tempered: train softmax(z / beta) to fit the data. With beta < 1 that is a sharpened copy. So the
    distribution that the model speaks from, at temperature 1, ends up flatter than the data: more
    diverse answers.
-Together, with sg the stop-gradient:
-       L = mean_t  -sg(g(p)) beta log softmax(z / beta)_y
-       its gradient by the logits is  g(p) (softmax(z / beta) - 1_y)
+Together:
+       L = -mean sg(g_t) beta log q_t
+       q_t: softmax(z / beta) of the token; z: the logits
+       its gradient by the logits is  g_t (softmax(z / beta) - 1_y)
 gamma = 0 and beta = 1 is SFT. beta = 1 has the focal loss's gradient (its value is another).
 
-Needs demonstrations. Here `logp` is the TEMPERED log-prob, on which the gradient stands. The plain
-one is a constant beside it (`second`).
+Here `logp` is the TEMPERED log-prob, on which the gradient stands. The plain one is a constant
+beside it (`plain_logp`).
 Improper on purpose: data that say "a" 70 % of the time end at P(a) = .55 (from 90 %: .64), mostly
 because of gamma. So the loss is no nll: watch the metric `nll`.
 Traps: p inside g is not tempered. The authors' log(softmax(z)) is NaN once p underflows,

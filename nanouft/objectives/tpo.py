@@ -5,13 +5,12 @@
     with means and a margin: tpo_l.py
 
 In CPO one answer plays two parts: it is imitated, and it has to win. But what should be imitated
-may be better than anything a model was caught saying. So there is a third role, `gold`. With S the
-summed log-prob of an answer:
+may be better than anything a model was caught saying. So there is a third role, `gold`:
     L = -log sigmoid( beta (S_w - S_l) ) + alpha NLL(gold)
 NLL is CPO's (cpo.py), of the gold answers. With gold = chosen this is CPO.
 
-Needs pairs. gold is the row's own answer (a file's `output` beside `chosen` and `rejected`), else
-`chosen`. NanoWorld's chosen answers are right already, so there tpo is CPO.
+gold is the row's own answer (a file's `output` beside `chosen` and `rejected`), else `chosen`.
+NanoWorld's chosen answers are right already, so there tpo is CPO.
 Sources differ tenfold on beta: .1 in the released code's defaults (.2 with alpha .9 in its script),
 .01 in TRL.
 Another method is called TPO too (preference trees, arXiv:2410.12854).

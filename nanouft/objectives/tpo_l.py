@@ -7,7 +7,7 @@ With A the mean log-prob of an answer's tokens:
     L = -log sigmoid( beta (A_w - A_l) - gamma ) + alpha NLL(gold)
 With gold = chosen this is SimPO plus likelihood. tpo.py says what `gold` is.
 
-Needs pairs. The authors' released code has no TPO-L; TRL's gamma is .5, beta 2 is SimPO's.
+The authors' released code has no TPO-L; TRL's gamma is .5, beta 2 is SimPO's.
 """
 from dataclasses import dataclass
 

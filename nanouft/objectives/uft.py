@@ -7,7 +7,7 @@
 
 First SFT, then alignment: the second stage forgets what the first one taught. UFT merges both sets
 of rows. A demonstration is an answer with the highest score, 1, and UNA's loss does the rest:
-    i = beta log pi(y|x)/pi_ref(y|x)
+    i = beta r
     L = (sigmoid(i) - score)^2                                          (Eq. 6; Eq. 7 for score 1)
 There are no weights between the two kinds. Their ratio is that of their counts (--mix for
 NanoWorld; your files as they are).

@@ -5,19 +5,19 @@
 
 (Equations are those of v2. arXiv shows v4 since May 2026, under another title.)
 
-An answer's implicit reward is how far the policy has moved towards it:
-    i = beta log pi(y|x)/pi_ref(y|x)            (Eq. 6 with f = c = 0, an assumption: Z(x) = 1)
+An answer's implicit reward is how far the policy has moved towards it, r = log pi(y|x)/pi_ref(y|x):
+    i = beta r                                  (Eq. 6 with f = c = 0, an assumption: Z(x) = 1)
 sigmoid(i) is an implicit score in (0,1). UNA makes it equal to a given score:
-    --loss mse      (sigmoid(i) - score)^2      (Eq. 11, 13; printed with a stray minus)
-    --loss bce      -score log sigmoid(i) - (1 - score) log sigmoid(-i)                     (Eq. 12)
+    --loss mse      L = (sigmoid(i) - score)^2                                          (Eq. 11, 13)
+    --loss bce      L = -score log sigmoid(i) - (1 - score) log sigmoid(-i)             (Eq. 12)
     --feedback score | binary | pair
+(The paper's mse has a stray minus.)
 A label is a score of 1 or 0. In a pair chosen is 1 and rejected 0, and the pair pays the sum.
 Compared with each other, -log sigmoid(i_w - i_l), the two sides of a pair are DPO to the last
 digit: use `dpo` for that.
 The paper leaves bce out for scores between 0 and 1. We allow it: same optimum, but its least value
 is an entropy.
 
-Needs scores, labels or pairs, and the start model's log-probs.
 At the start sigmoid(i) = 1/2. So an answer of score 1/2 teaches nothing, better ones are pulled up,
 worse ones pushed down. This goes on until i = logit(score): that is logit(score)/beta nats of the
 whole answer, without end for 0 and 1. So beta must fit the length of answers: the authors' .01 to
