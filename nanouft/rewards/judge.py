@@ -8,8 +8,9 @@ judged.jsonl   every answer that was shown, with your verdict; the same command 
 labels.jsonl   the good and the bad ones; what you skipped is not in it     kto, una, sft
 pairs.jsonl    each good answer with each bad one to the same prompt        dpo, orpo, simpo ...
 
-In the terminal all three are written after each key. Equal answers to a prompt are shown once. An answer that does
-not stop can only be a bad one: as a good one it would be trained with an end that it has not.
+In the terminal all three are written after each key. Equal answers to a prompt are shown once. An
+answer that does not stop can only be a bad one: as a good one it would be trained with an end that
+it has not.
 """
 import shlex
 import sys
