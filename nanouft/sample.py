@@ -90,10 +90,9 @@ class ChatModel:
 def start_of(init: str) -> list[str]:
     """The model that a run began with, if it is still there. A name on the hub is not asked for:
     the run folder may be somebody else's, and only the command line reaches the network."""
-    first = str(run_settings(init).get("init"))
-    if first.startswith(HUB):
-        return []
-    return [first] if (folder_of(first) / "config.json").is_file() else []
+    first = run_settings(init).get("init", "")
+    there = not first.startswith(HUB) and (folder_of(first) / "config.json").is_file()
+    return [first] if there else []
 
 
 def prompts_for(init: str, tok: Tokenizer) -> list[str]:
@@ -104,9 +103,8 @@ def prompts_for(init: str, tok: Tokenizer) -> list[str]:
                     for family in ("list", "sort", "truth")]
             prompts = [row.prompt[-1].text for row in rows]
         else:
-            samples = runs.read_eval(Path(init))["after"]["samples"]
-            prompts = [str(sample["prompt"]) for sample in samples]
-    except (KeyError, TypeError):                           # not the folder of a finished run
+            prompts = [x["prompt"] for x in runs.read_eval(Path(init))["after"]["samples"]]
+    except KeyError:                                      # not the folder of a finished run
         raise UserError(f"{init}: there is no terminal to chat in; "
                         'give a question: --prompt "..."') from None
     print("no --prompt, and no terminal to chat in: prompts that were held out")

@@ -17,6 +17,7 @@ import regex
 
 from nanouft.data.tokenizer import CONFIG, JINJA, Tokenizer, nano
 from nanouft.errors import UserError
+from nanouft.run.schema import read
 from nanouft.run.storage import read_json, regular
 from nanouft.run.words import quoted
 
@@ -32,7 +33,7 @@ def load_tokenizer(folder: str | Path) -> Tokenizer:
     if not folder.is_dir():
         raise UserError(f"{folder}: no model folder; check the name")
     run = folder / "run.json"
-    is_nano = run.exists() and read_json(run).get("tokenizer") == "nano"
+    is_nano = run.exists() and read(run).get("tokenizer") == "nano"
     if (parts := read_files(folder)) is None:
         if is_nano:
             return nano()

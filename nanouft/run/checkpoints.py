@@ -22,8 +22,8 @@ from safetensors.torch import load_file, save_file
 from nanouft.errors import Diverged, UserError, visible
 from nanouft.run import tensors
 from nanouft.run.processes import part, whole
-from nanouft.run.storage import checksum, not_finite, read_json, regular, write_json
-from nanouft.run.words import quoted
+from nanouft.run.schema import read
+from nanouft.run.storage import checksum, not_finite, regular, write_json
 
 
 # ---- saving --------------------------------------------------------------------------------------
@@ -80,7 +80,7 @@ def tidy(run: Path) -> None:
     whole = whole_steps(run)
     best = None
     with contextlib.suppress(UserError):                # a damaged one: load_step says so
-        best = read_json(steps / str(whole[-1]) / "step.json").get("best") if whole else None
+        best = read(steps / str(whole[-1]) / "step.json").get("best") if whole else None
     old = [steps / str(n) for n in whole[:-2] if n != best]
     for folder in [*old, *steps.glob("partial-*")]:
         shutil.rmtree(folder, ignore_errors=True)
@@ -162,9 +162,9 @@ def read_step(folder: Path, step: int, model: torch.nn.Module,
               optimizer: torch.optim.Optimizer) -> tuple[dict, dict, dict]:
     """(step.json, weights, state of the optimizer). ValueError if a file is not as it was written,
     or belongs to another model."""
-    about = read_json(folder / "step.json")
-    if about.get("step") != step:
-        raise ValueError(f"step.json is that of step {quoted(about.get('step'))}")
+    about = read(folder / "step.json")
+    if about["step"] != step:
+        raise ValueError(f"step.json is that of step {about['step']}")
     for name in ("model.safetensors", "optimizer.safetensors"):
         if checksum(regular(folder / name)) != about["sha256"][name]:
             raise ValueError(f"checksum of {name}")

@@ -222,10 +222,10 @@ def reopen(folder: str, reward: str | None = None) -> Flags:
     saved = runs.unfinished(folder, "train")
     try:
         name = choose("objective", saved.get("objective"), OBJECTIVES)
-        objective, origin = OBJECTIVES[name], saved.get("from")
+        objective, origin = OBJECTIVES[name], saved.get("from", {})
         cfg = replace(config.of_json(Train, saved.get("config"), "config"), resume=folder)
         hp: Any = config.of_json(objective.hp, saved.get("hp"), "hp")
-        if not isinstance(origin, dict) or cfg.lr is None:
+        if cfg.lr is None or not origin:
             raise UserError("the learning rate is missing, or where the settings came from")
         given = {key for key, source in origin.items() if source == "command line"}
         check_together(name, objective, cfg, hp, given)

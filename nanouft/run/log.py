@@ -7,6 +7,7 @@ import json
 import math
 import time
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -14,8 +15,8 @@ import torch
 from nanouft.errors import Diverged
 from nanouft.loop import Device, Step
 from nanouft.run import checkpoints
+from nanouft.run.schema import FILES, wrong
 from nanouft.run.storage import Lines
-from nanouft.run.words import quoted
 
 
 class Log:
@@ -88,7 +89,8 @@ class Log:
 
 def kept(file: Path, start: int) -> list[dict]:
     """The lines up to step `start`, each once and in order; says what had to be repaired."""
-    there = [line for line in Lines(file).read(odd) if line.get("step", math.inf) <= start]
+    fits = partial(wrong, kind=FILES[file.name])
+    there = [line for line in Lines(file).read(fits) if line.get("step", math.inf) <= start]
     of_place = {(line["step"], "held_out" in line): line for line in there}
     out = [of_place[place] for place in sorted(of_place)]
     if out != there:
@@ -96,10 +98,3 @@ def kept(file: Path, start: int) -> list[dict]:
     if lost := start - len({line["step"] for line in out if "grad_norm" in line}):
         print(f"{file}: {lost:,} of {start:,} steps have no line; curves.png will lack them")
     return out
-
-
-def odd(line: dict) -> str:
-    """What is wrong with a line: a run writes finite numbers, null and groups of them."""
-    fits = all(x is None or isinstance(x, dict) or type(x) in (int, float) and math.isfinite(x)
-               for x in line.values())
-    return "" if fits else f"holds a figure that is no number: {quoted(line)}"

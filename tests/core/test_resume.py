@@ -142,7 +142,7 @@ def test_a_half_written_line_is_cut_off(tail, run):
     assert (run / "metrics.jsonl").read_bytes() == b"".join(kept) and len(kept) > 20
 
 
-@pytest.mark.parametrize("line, words", [("7", "no JSON object"), ('{"step": "x"}', "'step': 'x'")])
+@pytest.mark.parametrize("line, words", [("7", "no JSON object"), ('{"step": "x"}', "step is 'x'")])
 def test_a_broken_line_is_named_and_what_stands_behind_it_is_not_lost(
         line, words, run, half_done, capsys):
     log = (run / "metrics.jsonl").read_text()
@@ -237,7 +237,7 @@ def test_resume_says_no_in_one_line(run, half_done, here, tiny_base, capsys):
     says("--resume", "expected one argument", argv=("--resume",))
     says("not finished", "--resume", argv=("--init", "run", "--steps", 1))
     about = read_json(run / "run.json")
-    for edit in ({"from": []}, {"config": about["config"] | {"lr": None}}):
+    for edit in ({"from": {}}, {"config": about["config"] | {"lr": None}}):
         (run / "run.json").write_text(json.dumps(about | edit))
         says("run.json: edited", "learning rate")
     for text in ("", "[]"):
