@@ -13,6 +13,7 @@ from lab.words import markdown_table, read_template
 from nanouft.objectives import OBJECTIVES
 from nanouft.run import config
 from nanouft.run.flags import needs
+from nanouft.run.storage import write_text
 
 FAMILIES = ("Demonstrations", "Pairs", "Labels and scores", "The model's samples")
 
@@ -53,7 +54,7 @@ def page() -> str:
 
 def main(argv=None) -> int:
     cfg, _ = config.parse(Methods, argv, "python -m lab.methods", __doc__)
-    Path(cfg.out).write_text(page(), encoding="utf-8")
+    write_text(Path(cfg.out), page())
     print(f"{cfg.out}: {len(OBJECTIVES)} methods")
     return 0
 

@@ -41,6 +41,7 @@ from nanouft.rewards.scorer import RewardModel, exact, padded, rewards, save, si
 from nanouft.run import checkpoints, command, config, devices, runs
 from nanouft.run.log import Log
 from nanouft.run.storage import write_json
+from nanouft.run.words import say
 from nanouft.sampling import answer_rows
 from nanouft.seeds import pair_seeds
 
@@ -114,7 +115,7 @@ def find_pairs(cfg: Reward, device: Device) -> tuple[list[Row], list[Row]]:
     """(rows to train on, rows held out)."""
     if cfg.data:
         rows, found = read(cfg.data, cfg.prompt_field, strict=cfg.strict)
-        print(*found, sep="\n")
+        say(*found, sep="\n")
         return holdout(rows)
     try:
         families, = world.skills_named(cfg.skills)
@@ -198,7 +199,7 @@ def fit(model: RewardModel, pairs: list[Encoded], cfg: Reward, total: int, pad: 
     start = checkpoints.load_step(folder, model, optimizer)["step"] if cfg.resume else 0
     log = Log(folder / "metrics.jsonl", start, device)
     source = PairBatches(pairs, cfg.batch_size, total, cfg.seed, pad)
-    bar = tqdm(range(start, total), initial=start, total=total, desc=folder.name,
+    bar = tqdm(range(start, total), initial=start, total=total, desc="reward",
                mininterval=0.5 if sys.stderr.isatty() else 10)
     loop = steps(model, BRADLEY_TERRY, cfg, source, optimizer, bar, clip=1.0, device=device,
                  schedule=schedule(cfg.lr, total))
@@ -239,13 +240,13 @@ def accuracy(margin: np.ndarray) -> dict:
 
 
 def report(held: dict) -> None:
-    print(f"held-out accuracy {100 * held['accuracy']:.1f} % "
-          f"[{100 * held['low']:.1f}, {100 * held['high']:.1f}] of {held['pairs']} pairs "
-          f"(a coin: 50); its own guess of that {100 * held['confidence']:.1f} %; "
-          f"nll {held['nll']:.3f} (log 2 = .693)")
+    say(f"held-out accuracy {100 * held['accuracy']:.1f} % "
+        f"[{100 * held['low']:.1f}, {100 * held['high']:.1f}] of {held['pairs']} pairs "
+        f"(a coin: 50); its own guess of that {100 * held['confidence']:.1f} %; "
+        f"nll {held['nll']:.3f} (log 2 = .693)")
     for name, f in held["families"].items():
-        print(f"  {name:<10} {100 * f['accuracy']:5.1f} % "
-              f"[{100 * f['low']:3.0f}, {100 * f['high']:3.0f}]   {f['pairs']:>4} pairs")
+        say(f"  {name:<10} {100 * f['accuracy']:5.1f} % "
+            f"[{100 * f['low']:3.0f}, {100 * f['high']:3.0f}]   {f['pairs']:>4} pairs")
 
 
 def next_steps(cfg: Reward, folder: Path, found: dict) -> list[str]:
@@ -285,8 +286,8 @@ def main(argv=None) -> int:
         "torch": torch.__version__, "device": device.name, "threads": torch.get_num_threads(),
         "pairs": len(pairs), "held_out": len(held), "key": runs.fingerprint(gpt, pairs)}
     with runs.open_folder(cfg, about, "reward", "the pairs or the start model", device) as folder:
-        print(f"{len(pairs):,} pairs, {total:,} steps of {cfg.batch_size}, lr {cfg.lr:g} "
-              f"-> {folder}", *lost.lines(gpt.cfg.n_ctx), sep="\n")
+        say(f"{len(pairs):,} pairs, {total:,} steps of {cfg.batch_size}, lr {cfg.lr:g} "
+            f"-> {folder}", *lost.lines(gpt.cfg.n_ctx), sep="\n")
         torch.manual_seed(cfg.seed)
         model = RewardModel(gpt).to(device.name)
         fit(model, pairs, cfg, total, tok.pad, device, folder)
@@ -296,8 +297,8 @@ def main(argv=None) -> int:
         save(folder, model, tok)
         write_json(folder / "eval.json", {"held_out": found})
         report(found)
-        print(f"\n{time.time() - started:.0f} s. Everything is in {folder} (eval.json, "
-              "metrics.jsonl). " + "\n".join(next_steps(cfg, folder, found)))
+        say(f"\n{time.time() - started:.0f} s. Everything is in {folder} (eval.json, "
+            "metrics.jsonl). " + "\n".join(next_steps(cfg, folder, found)))
     return 0
 
 

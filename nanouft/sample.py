@@ -17,7 +17,7 @@ from pathlib import Path
 from nanouft import world
 from nanouft.data.rows import Turn, Turns
 from nanouft.data.tokenizer import Tokenizer
-from nanouft.errors import UserError, flag, in_range, visible
+from nanouft.errors import UserError, flag, in_range
 from nanouft.loop import Device
 from nanouft.models.load import folder_of, start_model
 from nanouft.rewards import best_of
@@ -25,6 +25,7 @@ from nanouft.rewards.scorer import Scorer, scorer
 from nanouft.run import config, devices, runs
 from nanouft.run.runs import model_name, run_settings
 from nanouft.run.storage import HUB
+from nanouft.run.words import say
 from nanouft.sampling import generate, stops
 
 
@@ -107,7 +108,7 @@ def prompts_for(init: str, tok: Tokenizer) -> list[str]:
     except KeyError:                                      # not the folder of a finished run
         raise UserError(f"{init}: there is no terminal to chat in; "
                         'give a question: --prompt "..."') from None
-    print("no --prompt, and no terminal to chat in: prompts that were held out")
+    say("no --prompt, and no terminal to chat in: prompts that were held out")
     return prompts
 
 
@@ -122,14 +123,14 @@ def show(models: list[ChatModel], turns: Turns, cfg: Sample,
                 remarks = f"   score {world.score(turns[-1].text, text):.2f}" + remarks
             except ValueError:
                 pass                                        # not a NanoWorld prompt: no exact score
-            print(visible(f"{model.name if i == 0 else '':<34} {text}{remarks}"))
+            say(f"{model.name if i == 0 else '':<34} {text}{remarks}")
         first.append(answers[0][0])
     return first
 
 
 def chat(models: list[ChatModel], cfg: Sample, judge: Scorer | None = None) -> None:
-    print(visible("chat; /new forgets, /quit ends; the conversation goes on from the answers of "
-                  + models[-1].name))
+    say("chat; /new forgets, /quit ends; the conversation goes on from the answers of "
+        + models[-1].name)
     turns: Turns = ()
     while (text := input("you> ").strip()) != "/quit":
         if text == "/new":
@@ -156,10 +157,10 @@ def main(argv=None) -> int:
         try:
             chat(models, cfg, judge)
         except EOFError:
-            print()
+            say()
         return 0
     for text in cfg.prompt or prompts_for(names[-1], models[-1].tok):
-        print(visible(f"\nprompt: {text}"))
+        say(f"\nprompt: {text}")
         show(models, (Turn("user", text),), cfg, judge)
     return 0
 

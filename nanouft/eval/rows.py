@@ -19,6 +19,7 @@ from nanouft.files.read import read
 from nanouft.models.folder import read_config
 from nanouft.models.load import folder_of, read_tokenizer
 from nanouft.run import config
+from nanouft.run.words import say
 
 
 @dataclass
@@ -63,11 +64,12 @@ def main(argv=None) -> int:
     folder = folder_of(cfg.init)
     tok, n_ctx = read_tokenizer(folder), context(folder)
     encoded, lost = encode([with_all_roles(row) for row in rows], tok, n_ctx)
-    print(*found, contents(rows), *lost.lines(n_ctx), lengths(encoded), sep="\n")
+    say(*found, contents(rows), *lost.lines(n_ctx), lengths(encoded), sep="\n")
     encoded.sort(key=lambda e: e.length)
     shown = {"shortest": encoded[0], "median": encoded[len(encoded) // 2], "longest": encoded[-1]}
     for name, e in shown.items():
-        print(f"\n{name}: {e.row.where}: {e.length:,} tokens\n{show_mask(e, tok, colour(), '·')}")
+        say(f"\n{name}: {e.row.where}: {e.length:,} tokens")
+        print(show_mask(e, tok, colour(), "·"))
     return 0
 
 

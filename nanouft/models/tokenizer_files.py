@@ -18,7 +18,7 @@ import regex
 from nanouft.data.tokenizer import CONFIG, JINJA, Tokenizer, nano
 from nanouft.errors import UserError
 from nanouft.run.schema import read
-from nanouft.run.storage import read_json, regular
+from nanouft.run.storage import read_json, regular, write_text
 from nanouft.run.words import quoted
 
 GPT2_PATTERN = (r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+")
@@ -56,8 +56,7 @@ def save_tokenizer(tok: Tokenizer, folder: str | Path) -> None:
     for file, content in (
             ("tokenizer.json", tokenizer_json(tok.ranks, tok.pattern, tok.special)),
             ("tokenizer_config.json", CONFIG)):
-        text = json.dumps(content, ensure_ascii=False, indent=1)
-        (folder / file).write_text(text, encoding="utf-8")
+        write_text(folder / file, json.dumps(content, ensure_ascii=False, indent=1))
 
 
 def check_pattern(pattern: str) -> None:

@@ -14,6 +14,7 @@ from nanouft.errors import UserError
 from nanouft.playground import pack
 from nanouft.run import config, pages
 from nanouft.run.storage import write_text
+from nanouft.run.words import say
 
 WEB = Path(__file__).parent / "web"
 ENGINE = ("losses.js", "model.js", "worker.js")     # the thread that computes
@@ -51,7 +52,7 @@ def main(argv=None) -> int:
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / "index.html"
     write_text(file, page(pack.content(folder), folder))
-    print(f"page: {file}   ({file.stat().st_size / 1e6:.2f} MB)")
+    say(f"page: {file}   ({file.stat().st_size / 1e6:.2f} MB)")
     return 0
 
 

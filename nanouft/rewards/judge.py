@@ -17,13 +17,13 @@ from pathlib import Path
 
 from nanouft.data.rows import Row, each_prompt
 from nanouft.data.tokenizer import Tokenizer
-from nanouft.errors import UserError, in_range, visible
+from nanouft.errors import UserError, in_range
 from nanouft.gpt import GPT
 from nanouft.models.load import start_model
 from nanouft.rewards.harvest import prompt_field
 from nanouft.run import config, devices, runs
 from nanouft.run.storage import LOCK, Lines, locked
-from nanouft.run.words import one_line
+from nanouft.run.words import one_line, say
 from nanouft.sampling import answer_rows, stops
 from nanouft.seeds import harvest_seed
 
@@ -74,14 +74,14 @@ def shown(model: GPT, tok: Tokenizer, row: Row, number: int, cfg: Judge) -> Iter
 def ask(answer: Shown) -> str:
     """A key of KEYS, or q. The end of the input is q, too."""
     end = "" if answer.ended else "   (does not stop)"
-    print(f"  answer  {visible(answer.response)}{end}", flush=True)
+    say(f"  answer  {answer.response}{end}", flush=True)
     while True:
         try:
             key = input("  good? [y, n, s = skip, q = stop] ").strip().lower()[:1]
         except EOFError:
             return "q"
         if key == "y" and not answer.ended:
-            print("  it does not stop, so it cannot be a good answer: n or s")
+            say("  it does not stop, so it cannot be a good answer: n or s")
         elif key in KEYS or key == "q":
             return key
 
@@ -137,7 +137,7 @@ def main(argv: list[str] | None = None) -> int:
         raise UserError("--data FILE is needed: the prompts whose answers you judge")
     from nanouft.files.read import read  # after --help
     rows, found = read(cfg.data, cfg.prompt_field, prompts=True)
-    print(*found, sep="\n")
+    say(*found, sep="\n")
     folder, prompts = Path(cfg.out), each_prompt(rows)
     if not (folder / "judged.jsonl").exists():
         runs.check_out(cfg.out)
@@ -148,10 +148,10 @@ def main(argv: list[str] | None = None) -> int:
         judge(model, tok, prompts, cfg, folder)
         labels, pairs = write(folder, Lines(folder / "judged.jsonl").read(odd))
     good = sum(line["label"] for line in labels)
-    print(f"\n{folder}: {good:,} good, {len(labels) - good:,} bad, {len(pairs):,} pairs. The same "
-          "command goes on. Next:")
-    print("\n".join(next_commands(inits[0], folder, labels, pairs)
-                    or ["  (nothing to train on yet: no answer is good)"]))
+    say(f"\n{folder}: {good:,} good, {len(labels) - good:,} bad, {len(pairs):,} pairs. The same "
+        "command goes on. Next:")
+    say("\n".join(next_commands(inits[0], folder, labels, pairs)
+                  or ["  (nothing to train on yet: no answer is good)"]))
     return 0
 
 
@@ -163,7 +163,7 @@ def judge(model: GPT, tok: Tokenizer, prompts: list[Row], cfg: Judge, folder: Pa
         new = [answer for answer in shown(model, tok, row, number, cfg)
                if (repr(answer.prompt), answer.response) not in known]
         if new:
-            print(f"\n{number + 1} of {len(prompts)}  {one_line(row.prompt[-1].text, 1000)}")
+            say(f"\n{number + 1} of {len(prompts)}  {one_line(row.prompt[-1].text, 1000)}")
         for answer in new:
             if (key := ask(answer)) == "q":
                 return

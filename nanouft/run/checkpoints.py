@@ -19,11 +19,12 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from nanouft.errors import Diverged, UserError, visible
+from nanouft.errors import Diverged, UserError
 from nanouft.run import tensors
 from nanouft.run.processes import part, whole
 from nanouft.run.schema import read
 from nanouft.run.storage import checksum, not_finite, regular, write_json
+from nanouft.run.words import say
 
 
 # ---- saving --------------------------------------------------------------------------------------
@@ -131,7 +132,7 @@ def load_step(run: Path, model: torch.nn.Module,
             extra, weights, state = read_step(folder, step, model, optimizer)
         except (UserError, SafetensorError, OSError, ValueError, LookupError, TypeError) as e:
             why = " ".join(str(e).split())
-            print(visible(f"{folder}: damaged ({why}); going back to the step before"))
+            say(f"{folder}: damaged ({why}); going back to the step before")
             continue
         now = weights_of(model)                         # read_step has compared all names
         mine = {name: part(x, now[name]) for name, x in weights.items()}
@@ -139,9 +140,9 @@ def load_step(run: Path, model: torch.nn.Module,
         groups = optimizer.state_dict()["param_groups"]
         optimizer.load_state_dict({"state": state, "param_groups": groups})
         tidy(run)
-        print(f"{run}: going on after step {step}")
+        say(f"{run}: going on after step {step}")
         return extra
-    print(f"{run}: no whole step is saved there, starting from the beginning")
+    say(f"{run}: no whole step is saved there, starting from the beginning")
     return {"step": 0}
 
 
@@ -152,7 +153,7 @@ def load_weights(run: Path, step: int, model: torch.nn.Module) -> bool:
     try:
         weights = tensors.load(file, tensors.wanted_of(weights_of(model)))
     except (SafetensorError, OSError, ValueError) as e:
-        print(visible(f"{file}: cannot be read ({e}); the last step stays"))
+        say(f"{file}: cannot be read ({e}); the last step stays")
         return False
     model.load_state_dict(weights, strict=False)
     return True

@@ -25,6 +25,7 @@ from nanouft.models.load import start_model
 from nanouft.reference import Models
 from nanouft.rewards.scorer import constant_reward_note, score_answers, scorer, to_unit_interval
 from nanouft.run.flags import Train
+from nanouft.run.words import say
 
 
 # ---- --keep: the best demonstrations -------------------------------------------------------------
@@ -37,7 +38,7 @@ def kept_rows(rows: list[Row], cfg: Train, judges: list[str], device: Device) ->
         ratings = by_reward(rows, cfg.reward, device.name)
     n = max(1, round(cfg.keep * len(rows)))
     best = sorted(range(len(rows)), key=lambda i: -ratings[i])[:n]
-    print(f"{len(best):,} of {len(rows):,} demonstrations are left")
+    say(f"{len(best):,} of {len(rows):,} demonstrations are left")
     return [rows[i] for i in sorted(best)]
 
 
@@ -74,9 +75,9 @@ def graded(rows: list[Row], kinds: list[str], reward: str, device: str) -> list[
             answers += single_answers(row)
     grades = to_unit_interval(reward, by_reward(answers, reward, device))
     mean = f", {grades.mean():.3f} on average" if answers else ""
-    print(f"{reward} grades {len(answers):,} answers{mean}")
+    say(f"{reward} grades {len(answers):,} answers{mean}")
     if answers and (note := constant_reward_note(grades)):
-        print(note)
+        say(note)
     if "labels" in kinds:
         return demos + [replace(r, label=bool(g > 0.5)) for r, g in zip(answers, grades)]
     return demos + [replace(r, score=float(g)) for r, g in zip(answers, grades)]

@@ -17,8 +17,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
 
-from nanouft.errors import UserError, visible
-from nanouft.run.words import shorter
+from nanouft.errors import UserError
+from nanouft.run.words import say, shorter
 
 SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP")
            if hasattr(signal, name)]
@@ -49,7 +49,7 @@ def run(main: Callable, argv: list[str] | None = None) -> int:
     # first of each machine tells it.
     if os.environ.get("LOCAL_RANK", "0") == "0":
         with contextlib.suppress(OSError):          # SIGHUP: the terminal is gone
-            print(visible(shorter(" ".join(line.split("\n")))), file=sys.stderr)
+            say(shorter(" ".join(line.split("\n"))), file=sys.stderr)
     return code
 
 

@@ -15,7 +15,7 @@ import torch.nn as nn
 
 from nanouft.errors import UserError
 from nanouft.loop import DTYPES, Device
-from nanouft.run.words import choose
+from nanouft.run.words import choose, say
 
 MOST_THREADS = 256              # each needs a stack; without one the process ends without a message
 PATIENCE = timedelta(hours=2)   # the others wait while the first process evaluates (nccl: 10 min)
@@ -67,7 +67,7 @@ def pick_gpu(device: str, dtype: str, processes: int) -> tuple[str, str]:
     if dtype == "auto":
         dtype = "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
         if dtype == "fp16":
-            print("this GPU has no bf16: fp16 with a gradient scaler instead")
+            say("this GPU has no bf16: fp16 with a gradient scaler instead")
     torch.set_float32_matmul_precision("high")                      # TF32
     torch.cuda.set_device(device if ":" in device else "cuda:0")    # what "the" GPU is from here on
     return device, dtype
@@ -106,5 +106,5 @@ def compiled(model: nn.Module, mode: str, device: Device, steps: int) -> Any:
         return model
     import torch._dynamo
     torch._dynamo.config.suppress_errors = True             # fall back to eager, part by part
-    print("compiling (the first steps are slow; --compile off to skip)")
+    say("compiling (the first steps are slow; --compile off to skip)")
     return torch.compile(model, dynamic=True)

@@ -13,7 +13,7 @@ from nanouft.objective import Objective
 from nanouft.objectives import OBJECTIVES
 from nanouft.run import config, runs
 from nanouft.run.storage import HUB
-from nanouft.run.words import choose
+from nanouft.run.words import choose, say
 
 CHOSEN = "number of rows"               # where a setting comes from, in run.json: by_rows.py
 ROLLOUT = 100_000                       # answers that wait in memory together
@@ -256,7 +256,7 @@ def needs(objective: Objective, hp: Any) -> tuple[list[str], list[str]]:
 def list_objectives() -> None:
     for name, objective in OBJECTIVES.items():
         data, models = needs(objective, objective.hp())
-        print(f"{name:<10} {objective.paper}")
-        print(f"       needs {' + '.join(data)}" + (f", and {', '.join(models)}" if models else ""))
+        say(f"{name:<10} {objective.paper}")
+        say(f"       needs {' + '.join(data)}" + (f", and {', '.join(models)}" if models else ""))
         for setting, text in config.field_help(objective.hp).items():
-            print(f"       {flag(setting):<22} {text}")
+            say(f"       {flag(setting):<22} {text}")

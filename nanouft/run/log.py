@@ -17,6 +17,7 @@ from nanouft.loop import Device, Step
 from nanouft.run import checkpoints
 from nanouft.run.schema import FILES, wrong
 from nanouft.run.storage import Lines
+from nanouft.run.words import say
 
 
 class Log:
@@ -94,7 +95,7 @@ def kept(file: Path, start: int) -> list[dict]:
     of_place = {(line["step"], "held_out" in line): line for line in there}
     out = [of_place[place] for place in sorted(of_place)]
     if out != there:
-        print(f"{file}: lines stood twice or in another order; of each step the last one stays")
+        say(f"{file}: lines stood twice or in another order; of each step the last one stays")
     if lost := start - len({line["step"] for line in out if "grad_norm" in line}):
-        print(f"{file}: {lost:,} of {start:,} steps have no line; curves.png will lack them")
+        say(f"{file}: {lost:,} of {start:,} steps have no line; curves.png will lack them")
     return out

@@ -21,12 +21,13 @@ from typing import Any, TypeVar
 import torch
 
 from nanouft.data.batches import Encoded
-from nanouft.errors import UserError, flag, visible
+from nanouft.errors import UserError, flag
 from nanouft.loop import Device
 from nanouft.run.command import Interrupted
 from nanouft.run.config import as_toml, of_json
 from nanouft.run.schema import read
 from nanouft.run.storage import LOCK, locked, write_json, write_text
+from nanouft.run.words import say
 
 T = TypeVar("T")
 CODE = re.compile(r"\.py(:|$)")         # a --reward that is a file of Python
@@ -172,7 +173,7 @@ def compare(file: Path, about: dict[str, Any], basis: str) -> None:
                         "exactly; start a new run, or choose another name with --out")
     then, here = (f"{x.get('device')}, {x.get('threads')} threads" for x in (was, about))
     if then != here:
-        print(visible(f"began on {then}, goes on on {here}: the last digits of numbers may differ"))
+        say(f"began on {then}, goes on on {here}: the last digits of numbers may differ")
 
 
 # ---- around a run --------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ from nanouft import world
 from nanouft.data.batches import Epochs
 from nanouft.data.rows import Row
 from nanouft.data.tokenizer import Tokenizer
-from nanouft.errors import UserError, visible
+from nanouft.errors import UserError
 from nanouft.eval.held_out import held_out
 from nanouft.gpt import GPT
 from nanouft.loop import Device, Source
@@ -29,7 +29,7 @@ from nanouft.reference import Models
 from nanouft.run import provenance, runs
 from nanouft.run.flags import CHOSEN, Train
 from nanouft.run.rows import Data
-from nanouft.run.words import one_line, optional
+from nanouft.run.words import one_line, optional, say
 from nanouft.sampling import CHUNK, Rollouts, generate, stops
 
 WIDTH = 128             # of the model for which the learning rates of the methods were chosen
@@ -77,9 +77,9 @@ def own_rate(cfg: Train, origin: dict, model: GPT) -> None:
     if cfg.resume or cfg.init == "base" or origin["lr"] == "command line" or rate == old:
         return
     cfg.lr, origin["lr"] = rate, f"{origin['lr']}, for width {width}"
-    print(f"note: --lr {rate:.2g}, since {old:g} was chosen for a width of {WIDTH}, and this model "
-          f"has {width}{'; LoRA wants ten times as much' * bool(cfg.lora)}. "
-          f"Try {rate / 3:.1g} to {rate * 3:.1g}")
+    say(f"note: --lr {rate:.2g}, since {old:g} was chosen for a width of {WIDTH}, and this model "
+        f"has {width}{'; LoRA wants ten times as much' * bool(cfg.lora)}. "
+        f"Try {rate / 3:.1g} to {rate * 3:.1g}")
 
 
 def adapted(cfg: Train, hp: Any, model: Any, tok: Tokenizer, dtype: torch.dtype) -> GPT:
@@ -98,12 +98,12 @@ def adapted(cfg: Train, hp: Any, model: Any, tok: Tokenizer, dtype: torch.dtype)
         if cfg.lora:
             trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
             model.keep_frozen_in(dtype)
-            print(f"LoRA of rank {cfg.lora}: {trained / 1e6:.2f}M of {model.n_params() / 1e6:.2f}M "
-                  "weights are trained")
+            say(f"LoRA of rank {cfg.lora}: {trained / 1e6:.2f}M of {model.n_params() / 1e6:.2f}M "
+                "weights are trained")
         if getattr(model.net.config.get_text_config(), "output_router_logits", False):
-            print("note: the loss of its routers (output_router_logits) is left out")
+            say("note: the loss of its routers (output_router_logits) is left out")
     if tok.about:
-        print(visible(tok.about))
+        say(tok.about)
     return model
 
 
@@ -134,7 +134,7 @@ def steps_of(cfg: Train, objective: Objective, hp: Any, data: Data, origin: dict
     if cfg.data:
         from nanouft.run import by_rows  # NanoWorld's rows have their own defaults
         pieces = device.processes * cfg.accumulate
-        print(by_rows.choose(cfg, objective, hp, data, origin, pieces), end="")
+        say(by_rows.choose(cfg, objective, hp, data, origin, pieces), end="")
     given = origin.get("batch_size") == "command line"
     if not objective.on_policy and given and cfg.batch_size > len(data.train):
         raise UserError(f"--batch-size {cfg.batch_size:,}: there are {len(data.train):,} rows "
@@ -169,8 +169,8 @@ def open_run(name: str, cfg: Train, hp: Any, origin: dict, data: Data, model: GP
         else:
             source = Epochs(data.train, cfg.batch_size, steps, cfg.seed, data.tok.pad)
             held, what = partial(held_out, model, data.held, data.tok.pad, device), "rows"
-        print(f"{name}: {steps:,} steps of {cfg.batch_size} {what}, lr {cfg.lr:g}, "
-              f"{model.n_params() / 1e6:.2f}M parameters, {place} -> {folder}")
+        say(f"{name}: {steps:,} steps of {cfg.batch_size} {what}, lr {cfg.lr:g}, "
+            f"{model.n_params() / 1e6:.2f}M parameters, {place} -> {folder}")
         keeps_best = (origin.get("steps") == CHOSEN and cfg.eval_every > 0 and not cfg.plain
                       and cfg.save_every > 0 and device.processes == 1
                       and objective.kinds(hp) == ["demos"] and bool(data.held))
@@ -235,7 +235,7 @@ def show_answers(cfg: Train, source: Any, number: int, rows: list[Row], texts: l
     equal = len(rows) > 1 and col.reward.min() == col.reward.max()
     if number == 0 and source.objective.rewarded and equal:
         from nanouft.rewards.scorer import constant_reward_note  # only if there is such a note
-        tqdm.write(constant_reward_note(col.reward.numpy()))
+        say(constant_reward_note(col.reward.numpy()), write=tqdm.write)
     if cfg.show_every:
         figures = ", ".join(f"{k} {v:.3f}" for k, v in source.stats.items())
         lines = [f"rollout {number}: {figures}"]
@@ -243,7 +243,7 @@ def show_answers(cfg: Train, source: Any, number: int, rows: list[Row], texts: l
             note = "" if col.ended[i] else "   (does not stop)"
             lines += [f"  {one_line(rows[i].prompt[-1].text, 110)}",
                       f"    -> {one_line(texts[i], 110)}   (reward {col.reward[i]:.2f}){note}"]
-        tqdm.write("\n".join(lines))
+        say("\n".join(lines), write=tqdm.write)
 
 
 def rewarded_prompts(source: Any, prompts: list) -> dict[str, Any]:
