@@ -181,7 +181,7 @@ def main(argv=None) -> int:
         return 0
     began = time.time()
     objective = OBJECTIVES[name]
-    device = devices.pick(cfg.device, cfg.dtype, cfg.threads)
+    device = devices.pick(cfg.device, cfg.dtype, cfg.threads, team=True)
     setup.check(name, cfg, device)
     adapter = bool(cfg.lora or cfg.checkpointing)
     model, tok = start_model(cfg.init, adapter)

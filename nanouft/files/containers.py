@@ -117,6 +117,9 @@ def load(path: str) -> tuple[bytes, str]:
                         "Hugging Face hub is hub:owner/name)") from None
     except (OSError, ValueError) as e:
         raise UserError(f"{path}: cannot be read ({e})") from None
+    except MemoryError:
+        raise UserError(f"{path}: is too large for the memory of this machine; split it, or keep "
+                        "the rows that you need") from None
     if not data.startswith(b"\x1f\x8b"):
         return data, ""
     try:

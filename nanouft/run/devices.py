@@ -21,8 +21,9 @@ MOST_THREADS = 256              # each needs a stack; without one the process en
 PATIENCE = timedelta(hours=2)   # the others wait while the first process evaluates (nccl: 10 min)
 
 
-def pick(device: str = "auto", dtype: str = "auto", threads: int | None = None) -> Device:
-    """Resolve 'auto', check what was given, join the other processes of torchrun."""
+def pick(device: str = "auto", dtype: str = "auto", threads: int | None = None,
+         team: bool = False) -> Device:
+    """Resolve 'auto', check what was given; `team`: join the other processes of torchrun."""
     choose("value of --device:", device.split(":")[0], ("auto", "cpu", "cuda", "mps"))
     choose("value of --dtype:", dtype, ("auto", *DTYPES))
     if threads is not None:
@@ -33,6 +34,9 @@ def pick(device: str = "auto", dtype: str = "auto", threads: int | None = None) 
         has_mps = torch.backends.mps.is_available()
         device = "cuda" if torch.cuda.device_count() else "mps" if has_mps else "cpu"
     rank, processes = torchrun_rank()
+    if processes > 1 and not team:
+        raise UserError("only nanouft.train works in several processes; start this command without "
+                        "torchrun")
     if rank > 0:                                        # only the first process prints
         sys.stdout = open(os.devnull, "w", encoding="utf-8")
     if device != "cpu":

@@ -160,11 +160,12 @@ def open_run(name: str, cfg: Train, hp: Any, origin: dict, data: Data, model: GP
     basis = "the data, the start model, the reward or the version of nanouft"
     settings = asdict(cfg) | asdict(hp)
     given = {k: v for k, v in settings.items() if origin.get(k) == "command line"}
+    others = models.of_columns(objective, hp)   # if one is missing, no folder is made
     with runs.open_folder(cfg, about, name, basis, device, {"objective": name, **given}) as folder:
         if cfg.data and device.rank == 0:
             provenance.remember(folder, data.train_rows, cfg.init)
         if objective.on_policy:
-            source, what = rollouts(cfg, objective, hp, data, model, models, steps)
+            source, what = rollouts(cfg, objective, hp, data, model, others, steps, device)
             held = partial(rewarded_prompts, source, data.held)
         else:
             source = Epochs(data.train, cfg.batch_size, steps, cfg.seed, data.tok.pad)
@@ -198,18 +199,18 @@ def held_reward(cfg: Train, objective: Objective, data: Data, model: GPT,
                                                     max_new=cfg.max_new))
 
 
-def rollouts(cfg: Train, objective: Objective, hp: Any, data: Data, model: Any, models: Models,
-             steps: int) -> tuple[Source, str]:
+def rollouts(cfg: Train, objective: Objective, hp: Any, data: Data, model: Any,
+             others: dict[str, GPT], steps: int, device: Device) -> tuple[Source, str]:
     """(the source of an on-policy run, what it draws in words)."""
     lora = cfg.lora and model.adapters_alone()
     start = model.start if lora else copy.deepcopy(model).requires_grad_(False)
     score, grade = world.exact_scores, None
     if cfg.data or cfg.reward != "exact":
-        score, grade = own_score(cfg, objective, models.device)
+        score, grade = own_score(cfg, objective, device)
     source = Rollouts(
         data.train, objective, hp, model, start, data.tok, score,
         rows=cfg.batch_size, steps=steps, seed=cfg.seed, max_new=cfg.max_new,
-        device=models.device, others=models.of_columns(objective, hp), grade=grade,
+        device=device, others=others, grade=grade,
         exact=None if cfg.data else world.exact_scores, show=partial(show_answers, cfg),
         show_every=cfg.show_every)
     serves = f" (a rollout serves {source.stride} steps)" if source.stride > 1 else ""

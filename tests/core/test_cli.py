@@ -16,6 +16,7 @@ from frozen_lake import __main__ as lake
 from nanouft import evaluate, ledger, pretrain, reward, sample, train
 from nanouft.errors import UserError
 from nanouft.eval import report
+from nanouft.files import containers
 from nanouft.loop import Device
 from nanouft.objectives import OBJECTIVES
 from nanouft.objectives.poft import PoFT
@@ -193,6 +194,7 @@ REFUSED = {  # command line: what the message must hold, words parted by |
     "poft --data demos.jsonl --init {tiny} --aligned nowhere": "nowhere",
     "distill --data demos.jsonl --init {tiny}": "--teacher DIR ... is needed",
     "distill --data demos.jsonl --init {tiny} --teacher {tiny} x": "one folder",
+    "distill --data demos.jsonl --init {tiny} --teacher nowhere": "nowhere",
 }.items()
 } | {f"train --{setting}": "--" + setting.split()[0] for setting in (  # numbers out of their range
     "lr 0", "epochs 0", "epochs 1e29", "steps 0", "accumulate 0", f"rows {10**11}", "rows 0",
@@ -292,7 +294,7 @@ def test_places_where_nothing_can_be_made(here, tiny_base, capsys, monkeypatch):
               "Permission denied", "--out")
 
 
-def test_other_mistakes_keep_their_traceback_and_memory_is_one_line(capsys):
+def test_other_mistakes_keep_their_traceback_and_memory_is_one_line(capsys, monkeypatch):
     def fails(e):
         def main(argv):
             raise e
@@ -300,6 +302,9 @@ def test_other_mistakes_keep_their_traceback_and_memory_is_one_line(capsys):
     one_error(call(fails(MemoryError())), capsys.readouterr().err, "out of memory", "--accumulate")
     one_error(call(fails(RuntimeError("CUDA out of memory. Tried"))), capsys.readouterr().err,
               "out of memory")
+    monkeypatch.setattr(containers.Path, "read_bytes", fails(MemoryError()))
+    one_error(call(lambda argv: containers.load(__file__)), capsys.readouterr().err, "test_cli.py",
+              "too large for the memory", "split it")
     full = OSError(28, "No space left on device", "f")
     one_error(call(fails(full)), capsys.readouterr().err, "f: No space", "make room")
     one_error(call(fails(UserError("two\nlines"))), capsys.readouterr().err, "two lines")

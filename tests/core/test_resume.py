@@ -107,6 +107,10 @@ def finishes(run, half_done) -> None:
         assert (run / file).read_bytes() == (half_done / "whole" / file).read_bytes(), file
 
 
+def edit(file, **fields) -> None:
+    write_json(file, read_json(file) | fields)
+
+
 def flip(file) -> None:
     """One bit, somewhere in the numbers: safetensors itself would read it."""
     data = bytearray(file.read_bytes())
@@ -119,6 +123,9 @@ def flip(file) -> None:
                           (lambda f: f.unlink(), "optimizer.safetensors"),
                           (lambda f: f.unlink(), "step.json"),
                           (lambda f: f.write_text("{}"), "step.json"),
+                          (lambda f: edit(f, step=20.0), "step.json"),
+                          (lambda f: edit(f, scaler={"scale": "x"}), "step.json"),
+                          (lambda f: edit(f, sha256=[5]), "step.json"),
                           (lambda f: f.unlink() or os.mkfifo(f), "model.safetensors")])
 def test_a_damaged_step_is_announced_and_left_out(damage, file, run, tiny_base, capsys):
     damage(run / "steps" / "20" / file)
@@ -211,10 +218,17 @@ def test_a_run_that_was_killed_after_its_last_step_still_prints_its_table(
     assert call(train.main, "--resume", run) == 2, "now it is finished"
 
 
-@pytest.mark.parametrize("lost", [False, True])
+HELD = {"held_out": {"nll": 1.0}, "samples": []}
+ODD = [None, 5, [5], {"a": [5]}, {"held_out": 5, "samples": []}, HELD | {"samples": [{}]},
+       HELD | {"held_out": {"nll": [5]}}, HELD | {"families": {"list": {"score": 1}}}]
+
+
+@pytest.mark.parametrize("lost", [False, *ODD])
 def test_before_is_the_start_model_and_is_measured_once(lost, run, half_done, monkeypatch):
-    if lost:
-        (run / "eval.json").unlink()
+    """It is measured again if eval.json does not hold it."""
+    if lost is not False:
+        edit(run / "eval.json", before=lost)
+    lost = lost is not False
     looks, real = [], report.evaluate
     monkeypatch.setattr(report, "evaluate", lambda *args: looks.append(1) or real(*args))
     finishes(run, half_done)
