@@ -23,11 +23,11 @@ from frozen_lake.lake import MAPS, Lake, make_lake
 from frozen_lake.learn import METHODS, Task, Trace, learn, method, task_of
 from frozen_lake.measure import distance, measures, over, used
 from frozen_lake.policies import start_policy
-from nanouft.errors import UserError, in_range
+from nanouft.errors import UserError, in_range, say
 from nanouft.eval.stats import interval
 from nanouft.run import config, pages
 from nanouft.run.storage import write_json
-from nanouft.run.words import choose, say
+from nanouft.run.words import choose
 from nanouft.sampling import threads
 
 EVERY = 5  # updates between two recorded policies

@@ -8,8 +8,8 @@ from frozen_lake.lake import Lake
 from frozen_lake.measure import CONTRASTS, joined
 from frozen_lake.pictures import label
 from frozen_lake.planning import optimal, optimal_actions, success, uniform, value_iteration
+from nanouft.errors import say
 from nanouft.eval.stats import interval, verdict
-from nanouft.run.words import say
 
 COLUMNS = {
     "distance": "squared distance to the nearest optimal policy, mean over live cells; "

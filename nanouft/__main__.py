@@ -3,9 +3,9 @@ import importlib
 import sys
 from collections.abc import Callable
 
-from nanouft.errors import UserError
+from nanouft.errors import UserError, say
 from nanouft.run.config import run
-from nanouft.run.words import choose, say
+from nanouft.run.words import choose
 
 COMMANDS = {
     "simple": "SFT, IFT, DPO or GRPO as one plain loop: the first file to read",

@@ -11,7 +11,6 @@ Files of eval/ explain the figures: scores.py, held_out.py (your data), probes.p
 are compared with the first one: the difference of the first figure and its 95 % bootstrap interval
 over the rows that all of them can read.
 """
-import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +21,7 @@ from nanouft import world
 from nanouft.data.batches import encode
 from nanouft.data.rows import Row, contents, demo_rows, each_prompt, pair_rows, score_rows
 from nanouft.data.tokenizer import Tokenizer
-from nanouft.errors import UserError, in_range, visible
+from nanouft.errors import UserError, in_range, say, visible
 from nanouft.eval.held_out import Measured, held_out_lines, measured
 from nanouft.eval.probes import lines, probe
 from nanouft.eval.scores import families, table
@@ -35,8 +34,8 @@ from nanouft.rewards import best_of, samples
 from nanouft.rewards.scorer import Scorer, exact, figures, is_reward_model, scorer
 from nanouft.rewards.scorer import score_rows as score_rows_by
 from nanouft.run import config, devices, provenance
-from nanouft.run.runs import run_about, run_settings
-from nanouft.run.words import choose, say
+from nanouft.run.runs import run_about
+from nanouft.run.words import choose
 from nanouft.sampling import Answer, answer_rows, stops
 
 Models = list[tuple[str, GPT, Tokenizer]]               # name, model, tokenizer
@@ -101,9 +100,6 @@ def main(argv=None) -> int:
         "'base', run folders, model folders, hub:owner/name")
     cfg.check(given)
     names = ([cfg.init] if "init" in given or not first else []) + first
-    for path in cfg.data or []:
-        if os.path.isfile(os.path.join(path, "config.json")):
-            raise UserError(f"--data {path}: is a model; put models in front of --data")
     device = devices.pick(cfg.device, cfg.dtype, cfg.threads)
     models = [(name, *start_model(name)) for name in names]
     for _, model, _ in models:
@@ -192,8 +188,9 @@ def on_samples(name: str, model: GPT, tok: Tokenizer, rows: list[Row], truth: Sc
 
 def other_data(init: str) -> str:
     """A note for a model that was trained on something else."""
-    about = run_settings(init)
-    if init == "base" or run_about(init) and not (about.get("data") or about.get("corpus")):
+    run = run_about(init)
+    about = run.get("config", {})
+    if init == "base" or run and not (about.get("data") or about.get("corpus")):
         return ""
     return (f"note: {init} was not trained on NanoWorld, so these scores mean little; pass "
             "--data\n")
@@ -240,9 +237,8 @@ def not_trained_on(rows: list[Row], names: list[str]) -> list[Row]:
             + (f"scored are the {len(left):,} others" if left else
                "they are scored: these are no held-out figures"))
     for name in known:
-        if not known[name] and run_settings(name).get("data"):
-            say(f"note: {name} does not tell which rows it was trained on (it is of an "
-                "older version): if they are among these, this is no held-out figure")
+        if not known[name] and run_about(name).get("config", {}).get("data"):
+            say(f"note: {name} does not tell which rows it was trained on (it is of an older version)")
     return left or rows
 
 

@@ -20,7 +20,7 @@ from nanouft import world
 from nanouft.data.batches import collate, encode
 from nanouft.data.rows import Row, Turn, score_rows
 from nanouft.data.tokenizer import Tokenizer
-from nanouft.errors import UserError
+from nanouft.errors import UserError, say
 from nanouft.eval import plots
 from nanouft.gpt import GPT
 from nanouft.loop import Device
@@ -29,7 +29,7 @@ from nanouft.objective import pushes
 from nanouft.objectives import OBJECTIVES
 from nanouft.reference import Models, add_columns
 from nanouft.run import config, devices
-from nanouft.run.words import choose, say
+from nanouft.run.words import choose
 from nanouft.sampling import as_if_sampled
 
 Strip = tuple[str, list[str], list[float]]          # label, tokens, weights

@@ -34,7 +34,7 @@ from tqdm import tqdm
 from nanouft.data.batches import MOST_CTX
 from nanouft.data.bpe import count_words, train_bpe
 from nanouft.data.tokenizer import CONTROL, END, Tokenizer, nano
-from nanouft.errors import Diverged, UserError, flag, in_range
+from nanouft.errors import Diverged, UserError, flag, in_range, say
 from nanouft.eval.held_out import mean_loss
 from nanouft.eval.report import field_flags
 from nanouft.files import containers
@@ -45,7 +45,7 @@ from nanouft.models.tokenizer_files import GPT2_PATTERN
 from nanouft.objective import Batch, Objective, Seqs
 from nanouft.run import checkpoints, command, config, devices, runs
 from nanouft.run.storage import checksum, write_json
-from nanouft.run.words import one_line, say
+from nanouft.run.words import one_line
 from nanouft.sampling import generate
 from nanouft.seeds import document_seed, held_document_seed, window_seed
 from nanouft.world.documents import corpus, endless_rows, token_rows

@@ -30,7 +30,7 @@ from nanouft import world
 from nanouft.data.batches import Encoded, Plan, encode
 from nanouft.data.rows import Row, holdout, pair_rows
 from nanouft.data.tokenizer import Tokenizer
-from nanouft.errors import UserError, in_range
+from nanouft.errors import UserError, in_range, say
 from nanouft.eval.stats import bootstrap
 from nanouft.files.read import read
 from nanouft.gpt import GPT
@@ -41,7 +41,6 @@ from nanouft.rewards.scorer import RewardModel, exact, padded, rewards, save, si
 from nanouft.run import checkpoints, command, config, devices, runs
 from nanouft.run.log import Log
 from nanouft.run.storage import write_json
-from nanouft.run.words import say
 from nanouft.sampling import answer_rows
 from nanouft.seeds import pair_seeds
 

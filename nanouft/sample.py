@@ -17,15 +17,14 @@ from pathlib import Path
 from nanouft import world
 from nanouft.data.rows import Turn, Turns
 from nanouft.data.tokenizer import Tokenizer
-from nanouft.errors import UserError, flag, in_range
+from nanouft.errors import UserError, flag, in_range, say
 from nanouft.loop import Device
 from nanouft.models.load import folder_of, start_model
 from nanouft.rewards import best_of
 from nanouft.rewards.scorer import Scorer, scorer
 from nanouft.run import config, devices, runs
-from nanouft.run.runs import model_name, run_settings
+from nanouft.run.runs import model_name, run_about
 from nanouft.run.storage import HUB
-from nanouft.run.words import say
 from nanouft.sampling import generate, stops
 
 
@@ -91,7 +90,7 @@ class ChatModel:
 def start_of(init: str) -> list[str]:
     """The model that a run began with, if it is still there. A name on the hub is not asked for:
     the run folder may be somebody else's, and only the command line reaches the network."""
-    first = run_settings(init).get("init", "")
+    first = run_about(init).get("config", {}).get("init", "")
     there = not first.startswith(HUB) and (folder_of(first) / "config.json").is_file()
     return [first] if there else []
 
@@ -99,7 +98,7 @@ def start_of(init: str) -> list[str]:
 def prompts_for(init: str, tok: Tokenizer) -> list[str]:
     """Three prompts that a model was not trained on. UserError if none are known."""
     try:
-        if tok.name == "nano" and not run_settings(init).get("data"):
+        if tok.name == "nano" and not run_about(init).get("config", {}).get("data"):
             rows = [world.rows("test", "prompts", 9, 0, skills=(family,))[0]
                     for family in ("list", "sort", "truth")]
             prompts = [row.prompt[-1].text for row in rows]
@@ -146,9 +145,6 @@ def main(argv=None) -> int:
         "'base' and run folders; one run alone is shown beside its --init")
     cfg.check(given)
     names = names or ["base"]
-    for text in cfg.prompt or []:
-        if Path(text, "config.json").is_file():
-            raise UserError(f"--prompt {text}: that is a model; put models in front of --prompt")
     device = devices.pick(cfg.device, "fp32", cfg.threads)
     start = start_of(names[0]) if len(names) == 1 else []
     models = [ChatModel(name, device) for name in start + names]

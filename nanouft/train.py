@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from nanouft.errors import Diverged, UserError, visible
+from nanouft.errors import Diverged, UserError, say, visible
 from nanouft.eval import report
 from nanouft.gpt import GPT
 from nanouft.loop import DTYPES, Cut, Device, steps, warmup_cosine
@@ -35,7 +35,6 @@ from nanouft.run.flags import Train, list_objectives, read_flags
 from nanouft.run.log import Log
 from nanouft.run.rows import encode_rows, load_rows, write_columns
 from nanouft.run.setup import Run
-from nanouft.run.words import say
 
 VALUE_RATE = 30         # PPO's value head learns at 30 times the learning rate
 

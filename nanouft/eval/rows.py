@@ -13,13 +13,13 @@ import numpy as np
 
 from nanouft.data.batches import Encoded, encode
 from nanouft.data.rows import Roles, Row, contents
+from nanouft.errors import say
 from nanouft.eval.report import colour
 from nanouft.eval.show import show_mask
 from nanouft.files.read import read
 from nanouft.models.folder import read_config
 from nanouft.models.load import folder_of, read_tokenizer
 from nanouft.run import config
-from nanouft.run.words import say
 
 
 @dataclass

@@ -49,7 +49,7 @@ def sources(path: str, more: tuple[str, ...] = ()) -> list[str]:
     names: dict[Path, tuple[str, ...]] = {}     # of a file, and of the folders that it is in
     found = list(islice(Path(path).rglob("*"), MANY + 1))
     if len(found) > MANY:
-        raise UserError(f"{path}: holds more than {MANY:,} files and folders; name those with rows")
+        raise UserError(f"{path}: holds over {MANY:,} files; name those with rows")
     for file in sorted(found):
         inside = file.relative_to(path).parts
         hidden = any(name.startswith(".") for name in inside)
@@ -117,9 +117,6 @@ def load(path: str) -> tuple[bytes, str]:
                         "Hugging Face hub is hub:owner/name)") from None
     except (OSError, ValueError) as e:
         raise UserError(f"{path}: cannot be read ({e})") from None
-    except MemoryError:
-        raise UserError(f"{path}: is too large for the memory of this machine; split it, or keep "
-                        "the rows that you need") from None
     if not data.startswith(b"\x1f\x8b"):
         return data, ""
     try:

@@ -43,8 +43,7 @@ def start_model(init: str, adapter: bool = False) -> tuple[GPT, Tokenizer]:
         return shipped_base(), nano()
     folder = folder_of(init)
     if folder.exists() and not folder.is_dir():
-        raise UserError(f"{init}: is a file, not a folder; unpack it, or give the folder of its "
-                        "config.json")
+        raise UserError(f"{init}: is a file; unpack it, or give the folder of its config.json")
     if not folder.is_dir():
         raise UserError(f"{init}: no such folder; give 'base', a model folder (config.json, "
                         "model.safetensors), or hub:owner/name")

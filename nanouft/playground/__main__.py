@@ -10,11 +10,10 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from nanouft.errors import UserError
+from nanouft.errors import UserError, say
 from nanouft.playground import pack
 from nanouft.run import config, pages
 from nanouft.run.storage import write_text
-from nanouft.run.words import say
 
 WEB = Path(__file__).parent / "web"
 ENGINE = ("losses.js", "model.js", "worker.js")     # the thread that computes

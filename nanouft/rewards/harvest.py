@@ -28,7 +28,7 @@ from tqdm import tqdm
 from nanouft import world
 from nanouft.data.rows import Row, Turns, each_prompt
 from nanouft.data.tokenizer import Tokenizer
-from nanouft.errors import UserError, in_range
+from nanouft.errors import UserError, in_range, say
 from nanouft.gpt import GPT
 from nanouft.models.load import start_model
 from nanouft.rewards.scorer import (
@@ -43,7 +43,6 @@ from nanouft.rewards.scorer import (
 )
 from nanouft.run import config, devices, provenance, runs
 from nanouft.run.storage import Lines, checksum
-from nanouft.run.words import say
 from nanouft.sampling import MAX_NEW, answer_rows
 from nanouft.seeds import harvest_prompt_seed, harvest_seed
 

@@ -17,13 +17,13 @@ from pathlib import Path
 
 from nanouft.data.rows import Row, each_prompt
 from nanouft.data.tokenizer import Tokenizer
-from nanouft.errors import UserError, in_range
+from nanouft.errors import UserError, in_range, say
 from nanouft.gpt import GPT
 from nanouft.models.load import start_model
 from nanouft.rewards.harvest import prompt_field
 from nanouft.run import config, devices, runs
 from nanouft.run.storage import LOCK, Lines, locked
-from nanouft.run.words import one_line, say
+from nanouft.run.words import one_line
 from nanouft.sampling import answer_rows, stops
 from nanouft.seeds import harvest_seed
 

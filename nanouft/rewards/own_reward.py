@@ -84,8 +84,8 @@ def run(path: str, text: bytes) -> dict[str, Any]:
 @contextlib.contextmanager
 def one_line_errors(path: str) -> Iterator[None]:
     """Inside, code of the user's runs: what it raises becomes a UserError with the last line of the
-    file that was run. So do sys.exit and os._exit, after which a run that has saved nothing would
-    seem to have gone well. The grad mode is afterwards what it was before."""
+    file that was run, and so does an exit, os._exit too. The grad mode is afterwards what it was
+    before."""
     leave, here = os._exit, os.getpid()
 
     def refused(code: int) -> None:

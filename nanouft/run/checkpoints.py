@@ -19,12 +19,11 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from nanouft.errors import Diverged, UserError
+from nanouft.errors import Diverged, UserError, say
 from nanouft.run import tensors
 from nanouft.run.processes import part, whole
 from nanouft.run.schema import read
 from nanouft.run.storage import checksum, not_finite, regular, write_json
-from nanouft.run.words import say
 
 
 # ---- saving --------------------------------------------------------------------------------------

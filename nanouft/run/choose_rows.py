@@ -19,13 +19,12 @@ import numpy as np
 
 from nanouft.data.batches import encode
 from nanouft.data.rows import Row, demo_rows, is_demo
-from nanouft.errors import UserError
+from nanouft.errors import UserError, say
 from nanouft.loop import Device
 from nanouft.models.load import start_model
 from nanouft.reference import Models
 from nanouft.rewards.scorer import constant_reward_note, score_answers, scorer, to_unit_interval
 from nanouft.run.flags import Train
-from nanouft.run.words import say
 
 
 # ---- --keep: the best demonstrations -------------------------------------------------------------

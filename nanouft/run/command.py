@@ -17,8 +17,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
 
-from nanouft.errors import UserError
-from nanouft.run.words import say, shorter
+from nanouft.errors import UserError, say
+from nanouft.run.words import shorter
 
 SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP")
            if hasattr(signal, name)]
@@ -61,8 +61,8 @@ def explain(e: BaseException) -> tuple[int, str]:
         place = e.filename or "writing a file"
         return 2, f"error: {place}: {e.strerror}{REMEDY.get(e.errno, '')}"
     if isinstance(e, MemoryError) or isinstance(e, RuntimeError) and NO_MEMORY.search(str(e)):
-        return 2, ("error: out of memory; train's --accumulate N cuts a step into N pieces with "
-                   "the same result")
+        return 2, ("error: out of memory; split a file that is too large; train's --accumulate N "
+                   "cuts a step into N pieces with the same result")
     if isinstance(e, KeyboardInterrupt):
         number = getattr(e, "number", signal.SIGINT)
         return 128 + number, f"interrupted ({signal.Signals(number).name}): {last_words(e)}"

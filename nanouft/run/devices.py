@@ -13,9 +13,9 @@ import torch
 import torch.distributed as dist
 import torch.nn as nn
 
-from nanouft.errors import UserError
+from nanouft.errors import UserError, say
 from nanouft.loop import DTYPES, Device
-from nanouft.run.words import choose, say
+from nanouft.run.words import choose
 
 MOST_THREADS = 256              # each needs a stack; without one the process ends without a message
 PATIENCE = timedelta(hours=2)   # the others wait while the first process evaluates (nccl: 10 min)
@@ -35,8 +35,7 @@ def pick(device: str = "auto", dtype: str = "auto", threads: int | None = None,
         device = "cuda" if torch.cuda.device_count() else "mps" if has_mps else "cpu"
     rank, processes = torchrun_rank()
     if processes > 1 and not team:
-        raise UserError("only nanouft.train works in several processes; start this command without "
-                        "torchrun")
+        raise UserError("only nanouft.train works in several processes; drop torchrun")
     if rank > 0:                                        # only the first process prints
         sys.stdout = open(os.devnull, "w", encoding="utf-8")
     if device != "cpu":

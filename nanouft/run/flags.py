@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from nanouft import world
-from nanouft.errors import UserError, flag, in_range
+from nanouft.errors import UserError, flag, in_range, say
 from nanouft.objective import Objective
 from nanouft.objectives import OBJECTIVES
 from nanouft.run import config, runs
 from nanouft.run.storage import HUB
-from nanouft.run.words import choose, say
+from nanouft.run.words import choose
 
 CHOSEN = "number of rows"               # where a setting comes from, in run.json: by_rows.py
 ROLLOUT = 100_000                       # answers that wait in memory together

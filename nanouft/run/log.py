@@ -12,12 +12,11 @@ from pathlib import Path
 
 import torch
 
-from nanouft.errors import Diverged
+from nanouft.errors import Diverged, say
 from nanouft.loop import Device, Step
 from nanouft.run import checkpoints
 from nanouft.run.schema import FILES, wrong
 from nanouft.run.storage import Lines
-from nanouft.run.words import say
 
 
 class Log:
@@ -64,8 +63,10 @@ class Log:
         self.waiting = []
         self.write(*lines)
         if bad:
-            raise Diverged(f"{bad} at step {step.number}: the run diverged; {self.last_step()}. "
-                           "Lower --lr, or look at the data of that step")
+            run = self.file.parent
+            held = max(checkpoints.whole_steps(run), default="none")
+            raise Diverged(f"{bad} at step {step.number}: the run diverged; step {held} in {run} "
+                           "is whole. Lower --lr, or look at the data of that step")
         now = time.perf_counter()
         speed = f", {self.tokens / (now - self.clock):,.0f} answer tok/s" if self.clock else ""
         self.clock, self.tokens = now, 0
@@ -79,13 +80,6 @@ class Log:
                 f.write("".join(json.dumps(x) + "\n" for x in objects).encode())
             if self.track:
                 self.track(list(objects))
-
-    def last_step(self) -> str:
-        """What a run that stopped early leaves, for messages."""
-        steps = checkpoints.whole_steps(self.file.parent)
-        place = self.file.parent / "steps"
-        return (f"step {steps[-1]} in {place} is whole" if steps else
-                f"no step was saved yet in {self.file.parent}")
 
 
 def kept(file: Path, start: int) -> list[dict]:

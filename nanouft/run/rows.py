@@ -12,7 +12,7 @@ from nanouft import world
 from nanouft.data.batches import Encoded, encode
 from nanouft.data.rows import Row, contents, holdout, is_real_pair, label_rows, question_hash
 from nanouft.data.tokenizer import Tokenizer
-from nanouft.errors import UserError
+from nanouft.errors import UserError, say
 from nanouft.eval import report
 from nanouft.gpt import GPT
 from nanouft.objective import REF, Objective
@@ -20,7 +20,6 @@ from nanouft.objectives import OBJECTIVES
 from nanouft.reference import Models, add_columns
 from nanouft.run import provenance, runs
 from nanouft.run.flags import Train
-from nanouft.run.words import say
 
 Split = tuple[list[Row], list[Row]]         # rows to train on, rows held out
 Grade = Callable[[list[Row]], list[Row]]    # gives each answer the grade of --reward

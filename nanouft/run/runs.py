@@ -21,13 +21,12 @@ from typing import Any, TypeVar
 import torch
 
 from nanouft.data.batches import Encoded
-from nanouft.errors import UserError, flag
+from nanouft.errors import UserError, flag, say
 from nanouft.loop import Device
 from nanouft.run.command import Interrupted
 from nanouft.run.config import as_toml, of_json
 from nanouft.run.schema import read
 from nanouft.run.storage import LOCK, locked, write_json, write_text
-from nanouft.run.words import say
 
 T = TypeVar("T")
 CODE = re.compile(r"\.py(:|$)")         # a --reward that is a file of Python
@@ -234,10 +233,10 @@ def finish(folder: Path, before: dict, after: dict, seconds: float, kept: int = 
 # ---- what a folder tells of its run --------------------------------------------------------------
 def read_eval(folder: Path) -> dict:
     """eval.json as far as it got: {}, {"before"} or, in a finished run, {"before", "after"}."""
-    try:
-        return read(folder / "eval.json")
-    except UserError:                               # what is damaged is measured again
-        return {}
+    file = folder / "eval.json"
+    with contextlib.suppress(UserError):            # what is damaged is measured again
+        return read(file) if file.exists() else {}
+    return {}
 
 
 def model_name(init: str) -> str:
@@ -255,8 +254,3 @@ def run_about(init: str) -> dict:
     """What run.json tells of a folder; {} where there is none."""
     file = Path(init) / "run.json"
     return read(file) if file.exists() else {}
-
-
-def run_settings(init: str) -> dict:
-    """The settings of the run in a folder; {} for any other folder."""
-    return run_about(init).get("config", {})

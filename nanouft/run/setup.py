@@ -19,7 +19,7 @@ from nanouft import world
 from nanouft.data.batches import Epochs
 from nanouft.data.rows import Row
 from nanouft.data.tokenizer import Tokenizer
-from nanouft.errors import UserError
+from nanouft.errors import UserError, say
 from nanouft.eval.held_out import held_out
 from nanouft.gpt import GPT
 from nanouft.loop import Device, Source
@@ -29,7 +29,7 @@ from nanouft.reference import Models
 from nanouft.run import provenance, runs
 from nanouft.run.flags import CHOSEN, Train
 from nanouft.run.rows import Data
-from nanouft.run.words import one_line, optional, say
+from nanouft.run.words import one_line, optional
 from nanouft.sampling import CHUNK, Rollouts, generate, stops
 
 WIDTH = 128             # of the model for which the learning rates of the methods were chosen
@@ -160,7 +160,8 @@ def open_run(name: str, cfg: Train, hp: Any, origin: dict, data: Data, model: GP
     basis = "the data, the start model, the reward or the version of nanouft"
     settings = asdict(cfg) | asdict(hp)
     given = {k: v for k, v in settings.items() if origin.get(k) == "command line"}
-    others = models.of_columns(objective, hp)   # if one is missing, no folder is made
+    # before a folder is made: a model may be missing
+    others = models.of_columns(objective, hp) if objective.on_policy else {}
     with runs.open_folder(cfg, about, name, basis, device, {"objective": name, **given}) as folder:
         if cfg.data and device.rank == 0:
             provenance.remember(folder, data.train_rows, cfg.init)

@@ -25,8 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 
-from nanouft.errors import UserError
-from nanouft.run.words import say
+from nanouft.errors import UserError, say
 
 if TYPE_CHECKING:           # importing torch takes a second, and nothing here needs it
     from torch import Tensor

@@ -6,16 +6,10 @@
 import difflib
 import importlib
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 from nanouft.errors import UserError, visible
-
-
-def say(*texts: object, sep: str = " ", write: Callable = print, **how: Any) -> None:
-    """print, with control characters written out. Everything is printed by it: data, models and
-    names of files come from others. `write`: tqdm.write, where a bar runs."""
-    write(visible(sep.join(map(str, texts))), **how)
 
 
 def quoted(value: object, n: int = 80) -> str:

@@ -11,10 +11,9 @@ import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 
-from nanouft.errors import UserError, in_range
+from nanouft.errors import UserError, in_range, say
 from nanouft.run import config
 from nanouft.run.storage import Lines
-from nanouft.run.words import say
 from nanouft.world import FAMILIES, corrupt, reference, rows, score
 from nanouft.world.documents import corpus
 

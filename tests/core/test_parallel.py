@@ -240,7 +240,7 @@ def test_processes_with_gpus_know_theirs_and_wait_long(monkeypatch, capsys):
     monkeypatch.setattr(dist, "init_process_group", lambda kind, **how: met.update(how, kind=kind))
     for main in (pretrain.main, reward.main):       # each process would add its own gradients
         monkeypatch.setenv("LOCAL_RANK", "0")       # the process that tells it
-        one_error(call(main), capsys.readouterr().err, "only nanouft.train", "without torchrun")
+        one_error(call(main), capsys.readouterr().err, "only nanouft.train", "torchrun")
         monkeypatch.setenv("LOCAL_RANK", "1")
     assert train.devices.pick("cuda", team=True) == processes.Team("cuda:1", "bf16", 0, 2) \
         and met.pop("timeout").total_seconds() == 7200
