@@ -238,7 +238,7 @@ def not_trained_on(rows: list[Row], names: list[str]) -> list[Row]:
                "they are scored: these are no held-out figures"))
     for name in known:
         if not known[name] and run_about(name).get("config", {}).get("data"):
-            say(f"note: {name} does not tell which rows it was trained on (it is of an older version)")
+            say(f"note: {name} does not tell which rows it was trained on")
     return left or rows
 
 

@@ -126,7 +126,6 @@ def save(fig, file: Path, **layout) -> Path:
 
 
 def write(fig, file: Path, **how) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
     drawn = BytesIO()
     fig.savefig(drawn, format=file.suffix[1:], **how)
     plt.close(fig)

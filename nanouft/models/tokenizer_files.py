@@ -51,12 +51,10 @@ def save_tokenizer(tok: Tokenizer, folder: str | Path) -> None:
     """tokenizer.json and tokenizer_config.json, which transformers and TRL open."""
     if hasattr(tok, "save"):                        # one of transformers
         return tok.save(folder)
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
     for file, content in (
             ("tokenizer.json", tokenizer_json(tok.ranks, tok.pattern, tok.special)),
             ("tokenizer_config.json", CONFIG)):
-        write_text(folder / file, json.dumps(content, ensure_ascii=False, indent=1))
+        write_text(Path(folder, file), json.dumps(content, ensure_ascii=False, indent=1))
 
 
 def check_pattern(pattern: str) -> None:

@@ -78,6 +78,7 @@ def write_text(file: Path, text: str) -> None:
 
 def write_bytes(file: Path, data: bytes) -> None:
     """Written beside, then renamed: what a link leads to stays as it is."""
+    file.parent.mkdir(parents=True, exist_ok=True)
     partial = file.with_name(file.name + ".partial")
     partial.unlink(missing_ok=True)                 # it may be a link
     try:
@@ -138,7 +139,6 @@ class Lines:
             f.write("".join(json.dumps(x) + "\n" for x in objects).encode())
 
     def rewrite(self, objects: list[dict]) -> None:
-        self.file.parent.mkdir(parents=True, exist_ok=True)
         write_text(self.file, "".join(json.dumps(x) + "\n" for x in objects))
 
 

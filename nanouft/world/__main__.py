@@ -68,7 +68,6 @@ def write_demos(cfg: Show) -> None:
             if not cfg.right or score(prompt, answer.text) == 1:
                 lines.append({"prompt": prompt, "response": answer.text})
     file = Path(cfg.out)
-    file.parent.mkdir(parents=True, exist_ok=True)
     Lines(file).rewrite(lines)
     say(f"{file}: {len(lines):,} demonstrations")
 
