@@ -1,7 +1,7 @@
 """Every architecture of transformers that has a causal language model, tiny and with random
 weights: one training step and a short answer, or one line that says why not.
 
-    python -m pytest -m slow -s lab/tests/test_architectures.py         # two minutes, a table
+    python -m pytest -m slow -s lab/tests/test_architectures.py         # five minutes, a table
 """
 import sys
 from collections import Counter
@@ -28,7 +28,7 @@ SIZES = {
                      "max_sequence_length", "context_length"), 128),
     "head_dim": 8, "moe_intermediate_size": 16, "shared_expert_intermediate_size": 16,
     "n_group": 1, "topk_group": 1}
-# Settings that some architectures want otherwise: heads of one number, room for layers of two kinds.
+# What some architectures want otherwise: as many keys as queries, room for layers of two kinds.
 OTHERS: tuple[dict, ...] = (
     {}, {"num_key_value_heads": 4}, {"head_dim": None}, {"num_key_value_heads": None},
     {"num_hidden_layers": 4}, {"num_hidden_layers": 8}, {"num_key_value_heads": 4,

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from nanouft.errors import UserError
-from nanouft.files.words import json_type
 from nanouft.run.config import misfit
 from nanouft.run.storage import read_json
 from nanouft.run.words import quoted
@@ -57,7 +56,8 @@ def wrong(value: Any, kind: Any, name: str = "") -> str:
         if type(value) is not int or value not in kind:
             found = [f"{name} is {quoted(value)}: it must be a whole number above 0"]
     elif isinstance(kind, (dict, list)):
-        found = [f"{name} is {quoted(value)}: it must be {json_type(kind)}"]
+        what = "a list" if isinstance(kind, list) else "an object"
+        found = [f"{name} is {quoted(value)}: it must be {what}"]
     elif why := misfit(value, kind):
         found = [f"{name} is {quoted(value)}: {why}"]
     return next(filter(None, found), "")
