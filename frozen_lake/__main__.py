@@ -23,7 +23,7 @@ from frozen_lake.lake import MAPS, Lake, make_lake
 from frozen_lake.learn import METHODS, Task, Trace, learn, method, task_of
 from frozen_lake.measure import distance, measures, over, used
 from frozen_lake.policies import start_policy
-from nanouft.errors import UserError, in_range
+from nanouft.errors import UserError, in_range, say
 from nanouft.eval.stats import interval
 from nanouft.run import config, pages
 from nanouft.run.storage import write_json
@@ -68,7 +68,7 @@ def pick_loser(lake: Lake, wanted: str) -> str:
         except UserError:
             continue
         if kind != wanted:
-            print(f"this map has no {wanted}: the worse path is a {kind} instead")
+            say(f"this map has no {wanted}: the worse path is a {kind} instead")
         return kind
     raise UserError(f"map {lake.name}: it has no worse path of any kind; make it larger")
 
@@ -149,7 +149,7 @@ def run(cfg: Run, folder: Path) -> dict:
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / "results.json", data)
     made = pictures.everything(task, networks, lines, folder)
-    print("\n" + "\n".join(f"picture: {file}" for file in made))
+    say("\n" + "\n".join(f"picture: {file}" for file in made))
     return data
 
 
@@ -167,8 +167,8 @@ def main(argv=None) -> int:
     cfg.check()
     folder = Path(cfg.out)
     with threads(1):  # its tensors are small: a second thread would only wait
-        print(f"page: {page.write(folder, run(cfg, folder))}")
-    print(f"numbers: {folder / 'results.json'}")
+        say(f"page: {page.write(folder, run(cfg, folder))}")
+    say(f"numbers: {folder / 'results.json'}")
     return 0
 
 

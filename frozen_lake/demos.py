@@ -12,7 +12,6 @@ import heapq
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
 
 import torch
 
@@ -167,26 +166,3 @@ def moves_of_loser(lake: Lake, winner: Path, worse: Path) -> list[str]:
 
 def arrows(path: Path) -> str:
     return "".join(ARROWS[a] for _, a in path)
-
-
-# ---- random lakes --------------------------------------------------------------------------------
-@lru_cache(maxsize=None)
-def random_lake(seed: int, size: int = 5, ice: float = 0.7, shortest: int = 5) -> Lake:
-    """A lake drawn from its seed: S and G anywhere, at least `shortest` steps apart, with a worse
-    path of every kind, as in the paper. Ice from which G cannot be reached becomes a hole."""
-    rng = torch.Generator().manual_seed(seed)
-
-    def lake_of(cells: list[str]) -> Lake:
-        rows = ("".join(cells[i * size:(i + 1) * size]) for i in range(size))
-        return Lake(f"random{seed}", tuple(rows))
-    while True:
-        random = torch.rand(size * size, generator=rng).tolist()
-        cells = ["F" if x < ice else "H" for x in random]
-        s, g = torch.randperm(size * size, generator=rng)[:2].tolist()
-        cells[s], cells[g] = "S", "G"
-        live = lake_of(cells).live
-        if s not in live:
-            continue
-        lake = lake_of([c if c in "SG" or i in live else "H" for i, c in enumerate(cells)])
-        if len(best_path(lake)) >= shortest and detour(lake) and fall(lake):
-            return lake

@@ -14,7 +14,7 @@ from pathlib import Path
 from frozen_lake.lake import Lake
 from nanouft.errors import UserError
 from nanouft.run import pages
-from nanouft.run.storage import read_json
+from nanouft.run.storage import read_json, write_text
 
 WEB = Path(__file__).parent / "web"
 SCRIPTS = ("lake", "ways", "state", "draw", "scene_ghost", "scene_loser", "scene_end", "main")
@@ -89,5 +89,5 @@ def write(folder: Path, data: dict) -> Path:
     lake = Lake(shown["name"], tuple(shown["rows"]), shown["slippery"])
     file.parent.mkdir(parents=True, exist_ok=True)
     made = content(data["hp"], lake, data.get("study"), file.parent)
-    file.write_text(fill(made, file.parent), encoding="utf-8")
+    write_text(file, fill(made, file.parent))
     return file

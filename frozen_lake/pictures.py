@@ -10,7 +10,7 @@ from matplotlib.patches import Rectangle
 from frozen_lake.lake import Lake
 from frozen_lake.learn import Task, Trace
 from frozen_lake.planning import optimal_actions
-from nanouft.eval.plots import DOWN, UP, plt
+from nanouft.eval.plots import DOWN, UP, plt, write
 
 FILL = {"S": "#FFFFFF", "F": "#FFFFFF", "H": "#3C4450", "G": "#F0E442"}
 COLOUR = {"sft": "#777777", "ift": "#009E73", "orpo": "#CC79A7", "dpo": "#5B3FB0",
@@ -28,9 +28,7 @@ def label(name: str) -> str:
 
 def save(fig, file: Path) -> Path:
     """Cut to what was drawn: titles and labels beside a square board are never clipped."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    fig.savefig(file, bbox_inches="tight", pad_inches=0.15)
-    plt.close(fig)
+    write(fig, file, bbox_inches="tight", pad_inches=0.15)
     return file
 
 

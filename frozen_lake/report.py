@@ -8,6 +8,7 @@ from frozen_lake.lake import Lake
 from frozen_lake.measure import CONTRASTS, joined
 from frozen_lake.pictures import label
 from frozen_lake.planning import optimal, optimal_actions, success, uniform, value_iteration
+from nanouft.errors import say
 from nanouft.eval.stats import interval, verdict
 
 COLUMNS = {
@@ -32,38 +33,38 @@ def print_lake(lake: Lake, name: str) -> None:
     V, _ = value_iteration(lake)
     arrives, at_random = (success(lake, p)[lake.start] for p in (optimal(lake), uniform(lake)))
     ties = sum(int(optimal_actions(lake)[s].sum() > 1) for s in lake.live)
-    print(f"{name}{', slippery' * lake.slippery}: {len(lake.live)} live cells, "
-          f"{len(lake.holes)} holes")
-    print("\n".join("    " + row for row in lake.rows))
-    print(f"value of the start {V[lake.start]:.4f} (discount .99); within {lake.limit} steps the "
-          f"optimal policy arrives with {arrives:.4f},\na random walk with {at_random:.4f}; "
-          f"{ties} cells have several optimal moves")
+    say(f"{name}{', slippery' * lake.slippery}: {len(lake.live)} live cells, "
+        f"{len(lake.holes)} holes")
+    say("\n".join("    " + row for row in lake.rows))
+    say(f"value of the start {V[lake.start]:.4f} (discount .99); within {lake.limit} steps the "
+        f"optimal policy arrives with {arrives:.4f},\na random walk with {at_random:.4f}; "
+        f"{ties} cells have several optimal moves")
 
 
 def print_demonstrations(lake: Lake, best: Path, worse: Path, kind: str, ghosts: list[Ghost],
                          moves: list[str]) -> None:
-    print(f"demonstrator {arrows(best)} ({len(best)} steps), worse path {arrows(worse)} "
-          f"({kind}, {len(worse)})")
-    print(f"ghosts: {len(ghosts)} wrong steps from the path end on a live cell "
-          f"({sum(g.bump for g in ghosts)} against a wall); the move that IFT copies there is "
-          f"optimal for {sum(g.right for g in ghosts)}")
+    say(f"demonstrator {arrows(best)} ({len(best)} steps), worse path {arrows(worse)} "
+        f"({kind}, {len(worse)})")
+    say(f"ghosts: {len(ghosts)} wrong steps from the path end on a live cell "
+        f"({sum(g.bump for g in ghosts)} against a wall); the move that IFT copies there is "
+        f"optimal for {sum(g.right for g in ghosts)}")
     cancel = "" if lake.slippery else " (they cancel in DPO)"
-    print(f"the worse path's {len(moves)} move{'s' * (len(moves) > 1)}: {moves.count('shared')} "
-          f"shared with the good one{cancel}, {moves.count('optimal')} optimal in their own cell\n"
-          f"(and pushed down all the same), {moves.count('wrong')} wrong")
+    say(f"the worse path's {len(moves)} move{'s' * (len(moves) > 1)}: {moves.count('shared')} "
+        f"shared with the good one{cancel}, {moves.count('optimal')} optimal in their own cell\n"
+        f"(and pushed down all the same), {moves.count('wrong')} wrong")
 
 
 def print_table(title: str, rows: list[dict]) -> None:
     """Means, and the interval of the distance; results.json has the intervals of all."""
     first, *others = COLUMNS
-    print(f"\n{title}\n{'':<22}{first:<14}" + "".join(f"{name:>10}" for name in others))
+    say(f"\n{title}\n{'':<22}{first:<14}" + "".join(f"{name:>10}" for name in others))
     for row in rows:
         mean, half = row[first]
         line = f"{label(row['method']):<22}{f'{mean:.3f}' + plus_minus(half):<13}"
         for name in others:
             mean, digits = row[name][0], 1 if name == "direct" else 3
             line += f"{'-':>10}" if math.isnan(mean) else f"{mean:>10.{digits}f}"
-        print(line)
+        say(line)
 
 
 def print_order(distances: dict[str, Tensor]) -> None:
@@ -77,10 +78,10 @@ def print_order(distances: dict[str, Tensor]) -> None:
         order = joined([verdict(mean, half, 0.0) for mean, half in gaps.values()])
         numbers = ", ".join(f"{contrast} {mean:+.3f}{plus_minus(half)}"
                             for contrast, (mean, half) in gaps.items())
-        print(f"  {data}: {numbers}: DPO < IFT < ORPO, SFT {order} here")
+        say(f"  {data}: {numbers}: DPO < IFT < ORPO, SFT {order} here")
 
 
 def print_columns() -> None:
-    print("\nwhat the columns mean")
+    say("\nwhat the columns mean")
     for name, text in COLUMNS.items():
-        print(f"  {name:<14} {text}")
+        say(f"  {name:<14} {text}")

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from nanouft import world
 from nanouft.data.tokenizer import Tokenizer
+from nanouft.run.storage import write_text
 
 
 def versions() -> dict[str, str]:
@@ -78,8 +79,8 @@ def trl_steps(name: str, folder: str, settings: dict, steps: int,
     config, trainer = (getattr(trl, name.upper() + what) for what in ("Config", "Trainer"))
     with tempfile.TemporaryDirectory() as place:
         file = Path(place, "rows.jsonl")
-        file.write_text("\n".join(json.dumps(chat(r, kind))
-                                  for r in world.rows("train", kind, 1020, 0)))
+        write_text(file, "\n".join(json.dumps(chat(r, kind))
+                                   for r in world.rows("train", kind, 1020, 0)))
         rows = datasets.load_dataset("json", data_files=str(file), split="train", cache_dir=place)
         args = config(place, max_steps=steps, report_to="none", save_strategy="no",
                       logging_strategy="no", disable_tqdm=True, bf16=False,

@@ -14,11 +14,12 @@ not. C5's verdict is that of the base setting.
 import json
 import sys
 from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 
 import torch
 
-from frozen_lake.demos import gold, loser, random_lake
+from frozen_lake.demos import best_path, detour, fall, gold, loser
 from frozen_lake.lake import Lake, Lakes
 from frozen_lake.learn import Method, Task, learn, method
 from frozen_lake.measure import CONTRASTS, distance, joined, measures, over
@@ -82,6 +83,29 @@ SETTINGS: dict[str, Setting] = {"base": BASE, **{name: replace(BASE, **change) f
     "beta 1": dict(beta=1.0), "beta 5": dict(beta=5.0), "ORPO's lam 0.25": dict(orpo_lam=0.25),
     "rate 1e-3": dict(lr=1e-3), "rate 2e-2": dict(lr=2e-2), "1000 updates": dict(steps=1000),
 }.items()}}
+
+
+# ---- random lakes --------------------------------------------------------------------------------
+@lru_cache(maxsize=None)
+def random_lake(seed: int, size: int = 5, ice: float = 0.7, shortest: int = 5) -> Lake:
+    """A lake drawn from its seed: S and G anywhere, at least `shortest` steps apart, with a worse
+    path of every kind, as in the paper. Ice from which G cannot be reached becomes a hole."""
+    rng = torch.Generator().manual_seed(seed)
+
+    def lake_of(cells: list[str]) -> Lake:
+        rows = ("".join(cells[i * size:(i + 1) * size]) for i in range(size))
+        return Lake(f"random{seed}", tuple(rows))
+    while True:
+        random = torch.rand(size * size, generator=rng).tolist()
+        cells = ["F" if x < ice else "H" for x in random]
+        s, g = torch.randperm(size * size, generator=rng)[:2].tolist()
+        cells[s], cells[g] = "S", "G"
+        live = lake_of(cells).live
+        if s not in live:
+            continue
+        lake = lake_of([c if c in "SG" or i in live else "H" for i, c in enumerate(cells)])
+        if len(best_path(lake)) >= shortest and detour(lake) and fall(lake):
+            return lake
 
 
 # ---- cells ---------------------------------------------------------------------------------------

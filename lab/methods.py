@@ -23,6 +23,7 @@ from nanouft.objective import Objective
 from nanouft.objectives import OBJECTIVES
 from nanouft.run import config
 from nanouft.run.flags import needs
+from nanouft.run.storage import write_text
 
 FAMILIES = ("Demonstrations", "Pairs", "Labels and scores", "The model's samples")
 BEFORE = "Before fine-tuning"
@@ -235,7 +236,7 @@ def page() -> str:
 def main(argv=None) -> int:
     cfg, _ = config.parse(Methods, argv, "python -m lab.methods", __doc__)
     folder = Path(cfg.out)
-    (folder / "cheat_sheet.md").write_text(page(), encoding="utf-8")
+    write_text(folder / "cheat_sheet.md", page())
     draw(lines(), letters(), folder / "cheat_sheet.pdf")
     print(f"{folder}/cheat_sheet.md, cheat_sheet.pdf: {len(OBJECTIVES)} methods")
     return 0

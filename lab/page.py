@@ -15,7 +15,7 @@ from pathlib import Path
 
 from nanouft.errors import UserError
 from nanouft.run import config, pages
-from nanouft.run.storage import read_json
+from nanouft.run.storage import read_json, write_text
 
 ASSETS = Path(__file__).parent / "assets"
 PARTS = ("page.css", "choose.js", "chooser.js")
@@ -74,7 +74,7 @@ def write(folder: Path, the_map: dict) -> Path:
     """index.html in folder."""
     file = Path(folder) / "index.html"
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(fill(the_map, file.parent), encoding="utf-8", errors="replace")
+    write_text(file, fill(the_map, file.parent))
     return file
 
 

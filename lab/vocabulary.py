@@ -13,6 +13,7 @@ import regex
 
 from nanouft.data.bpe import train_bpe
 from nanouft.data.tokenizer import ASSET, CONTROL, NANO_PATTERN, NANO_VOCAB
+from nanouft.run.storage import write_text
 from nanouft.world.documents import corpus
 from nanouft.world.facts import make_world
 
@@ -42,7 +43,7 @@ def build(path: Path = ASSET) -> int:
     number."""
     ranks = train_bpe(nano_words(), NANO_VOCAB - len(CONTROL))
     lines = (f"{base64.b64encode(token).decode()} {i}\n" for token, i in ranks.items())
-    path.write_bytes("".join(lines).encode("ascii"))
+    write_text(path, "".join(lines))
     return len(ranks)
 
 

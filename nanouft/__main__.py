@@ -3,7 +3,7 @@ import importlib
 import sys
 from collections.abc import Callable
 
-from nanouft.errors import UserError
+from nanouft.errors import UserError, say
 from nanouft.run.config import run
 from nanouft.run.words import choose
 
@@ -27,9 +27,9 @@ def main(argv=None) -> int:
     if words := sys.argv[1:] if argv is None else argv:
         raise UserError(f"python -m nanouft lists the commands and takes no {words[0]!r}; "
                         "write a command with a dot: python -m nanouft.train")
-    print("nanouft has these commands; each explains itself with --help:")
+    say("nanouft has these commands; each explains itself with --help:")
     for name, text in COMMANDS.items():
-        print(f"  python -m nanouft.{name:<17} {text}")
+        say(f"  python -m nanouft.{name:<17} {text}")
     return 0
 
 

@@ -11,7 +11,6 @@ Files of eval/ explain the figures: scores.py, held_out.py (your data), probes.p
 are compared with the first one: the difference of the first figure and its 95 % bootstrap interval
 over the rows that all of them can read.
 """
-import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +21,7 @@ from nanouft import world
 from nanouft.data.batches import encode
 from nanouft.data.rows import Row, contents, demo_rows, each_prompt, pair_rows, score_rows
 from nanouft.data.tokenizer import Tokenizer
-from nanouft.errors import UserError, in_range, visible
+from nanouft.errors import UserError, in_range, say, visible
 from nanouft.eval.held_out import Measured, held_out_lines, measured
 from nanouft.eval.probes import lines, probe
 from nanouft.eval.scores import families, table
@@ -35,7 +34,7 @@ from nanouft.rewards import best_of, samples
 from nanouft.rewards.scorer import Scorer, exact, figures, is_reward_model, scorer
 from nanouft.rewards.scorer import score_rows as score_rows_by
 from nanouft.run import config, devices, provenance
-from nanouft.run.runs import run_about, run_settings
+from nanouft.run.runs import run_about
 from nanouft.run.words import choose
 from nanouft.sampling import Answer, answer_rows, stops
 
@@ -101,9 +100,6 @@ def main(argv=None) -> int:
         "'base', run folders, model folders, hub:owner/name")
     cfg.check(given)
     names = ([cfg.init] if "init" in given or not first else []) + first
-    for path in cfg.data or []:
-        if os.path.isfile(os.path.join(path, "config.json")):
-            raise UserError(f"--data {path}: is a model; put models in front of --data")
     device = devices.pick(cfg.device, cfg.dtype, cfg.threads)
     models = [(name, *start_model(name)) for name in names]
     for _, model, _ in models:
@@ -134,7 +130,7 @@ def show(what: str, names: list[str], found: list[Measured]) -> None:
             low, high = bootstrap(sums - first, counts)
             gap = (sums - first).sum() / counts.sum()
             line += f"   minus {names[0]}: {gap:+.3f} [{low:+.3f}, {high:+.3f}]"
-        print(visible(line))
+        say(line)
 
 
 # ---- NanoWorld -----------------------------------------------------------------------------------
@@ -148,13 +144,13 @@ def on_world(name: str, model: GPT, tok: Tokenizer, cfg: Evaluate, device: Devic
         def best(rows: list[Row]) -> list[Answer]:
             return best_of.best_answers(model, tok, rows, cfg.best_of, judge, cfg.seed)
         after, items = families(model, tok, device, cfg.split, cfg.items, cfg.seed, best)
-    print(f"{name}: scores in percent on {cfg.items} {cfg.split} prompts a family; "
-          "strict = fully right and stops; end = answers that stop")
+    say(f"{name}: scores in percent on {cfg.items} {cfg.split} prompts a family; "
+        "strict = fully right and stops; end = answers that stop")
     if after:
-        print(f"before: greedy answers; after: the best of {cfg.best_of} samples by "
-              f"{cfg.reward or 'the exact score (an upper bound)'}; "
-              f"KL to the model at most {best_of.kl_bound(cfg.best_of):.2f} nats per answer")
-    print(other_data(name), end="")
+        say(f"before: greedy answers; after: the best of {cfg.best_of} samples by "
+            f"{cfg.reward or 'the exact score (an upper bound)'}; "
+            f"KL to the model at most {best_of.kl_bound(cfg.best_of):.2f} nats per answer")
+    say(other_data(name), end="")
     table(before, after)
     if cfg.probes:
         base, shipped = start_model("base")
@@ -163,7 +159,7 @@ def on_world(name: str, model: GPT, tok: Tokenizer, cfg: Evaluate, device: Devic
                             "this model has another shape or tokenizer")
         base.to(device.name).eval()
         values = probe(model, base, tok, cfg.split, min(cfg.items, 30), cfg.seed)
-        print("\n" + "\n".join(lines(values)))
+        say("\n" + "\n".join(lines(values)))
     scores = np.array([item.score for item in items])
     low, high = bootstrap(scores)
     mean = {"score": scores.mean(), "low": low, "high": high, "rows": len(scores)}
@@ -183,20 +179,21 @@ def on_samples(name: str, model: GPT, tok: Tokenizer, rows: list[Row], truth: Sc
     grouped = [texts[i:i + n] for i in range(0, len(texts), n)]
     found = samples.figures(grouped, right, likes)
     by = f"; best of k by {cfg.reward}" if by_reward else ""
-    print(visible(f"{name}: {len(rows):,} prompts, {n} samples each at temperature 1; percent of "
-                  f"the prompts that are answered right (and the answer stops){by}"))
-    print("\n".join(samples.lines(found)))
+    say(f"{name}: {len(rows):,} prompts, {n} samples each at temperature 1; percent of "
+        f"the prompts that are answered right (and the answer stops){by}")
+    say("\n".join(samples.lines(found)))
     place = Path("out", f"samples-{Path(name).name}.png")
-    print(f"picture: {samples.picture(found, visible(name), place)}")
+    say(f"picture: {samples.picture(found, visible(name), place)}")
 
 
 def other_data(init: str) -> str:
     """A note for a model that was trained on something else."""
-    about = run_settings(init)
-    if init == "base" or run_about(init) and not (about.get("data") or about.get("corpus")):
+    run = run_about(init)
+    about = run.get("config", {})
+    if init == "base" or run and not (about.get("data") or about.get("corpus")):
         return ""
-    return visible(f"note: {init} was not trained on NanoWorld, so these scores mean little; "
-                   "pass --data\n")
+    return (f"note: {init} was not trained on NanoWorld, so these scores mean little; pass "
+            "--data\n")
 
 
 # ---- files that a user brings --------------------------------------------------------------------
@@ -206,7 +203,7 @@ def on_data(models: Models, cfg: Evaluate, device: Device) -> None:
     score = scorer(cfg.reward, device.name) if cfg.reward else None
     rows, report = read(cfg.data or [], cfg.prompt_field, cfg.response_field, bool(score),
                         cfg.strict, cfg.grades, cfg.reward)
-    print(*report, sep="\n")
+    say(*report, sep="\n")
     rows = not_trained_on(rows, names)
     if score and cfg.samples > 1:
         for name, model, tok in models:
@@ -236,14 +233,12 @@ def not_trained_on(rows: list[Row], names: list[str]) -> list[Row]:
     left = provenance.unseen(rows, set().union(*known.values()))
     if many := len(rows) - len(left):
         whose = [name for name in known if len(provenance.unseen(rows, known[name])) < len(rows)]
-        print(visible(f"{many:,} of these {len(rows):,} rows were trained on "
-                      f"({', '.join(whose)}); ")
-              + (f"scored are the {len(left):,} others" if left else
-                 "they are scored: these are no held-out figures"))
+        say(f"{many:,} of these {len(rows):,} rows were trained on ({', '.join(whose)}); "
+            + (f"scored are the {len(left):,} others" if left else
+               "they are scored: these are no held-out figures"))
     for name in known:
-        if not known[name] and run_settings(name).get("data"):
-            print(visible(f"note: {name} does not tell which rows it was trained on (it is of an "
-                          "older version): if they are among these, this is no held-out figure"))
+        if not known[name] and run_about(name).get("config", {}).get("data"):
+            say(f"note: {name} does not tell which rows it was trained on")
     return left or rows
 
 
@@ -273,7 +268,7 @@ def on_answers(models: Models, rows: list[Row], device: Device) -> list[str]:
             measured(model, [e for e in each if id(e.row) in shared], tok.pad, device)
             for (_, model, tok), (each, _) in zip(models, encoded)])
         remarks = dict.fromkeys(line for _, cut in encoded for line in cut.lines(n_ctx))
-        print("".join(line + "\n" for line in remarks), end="")
+        say("".join(line + "\n" for line in remarks), end="")
     return missing
 
 

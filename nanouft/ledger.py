@@ -20,7 +20,7 @@ from nanouft import world
 from nanouft.data.batches import collate, encode
 from nanouft.data.rows import Row, Turn, score_rows
 from nanouft.data.tokenizer import Tokenizer
-from nanouft.errors import UserError, visible
+from nanouft.errors import UserError, say
 from nanouft.eval import plots
 from nanouft.gpt import GPT
 from nanouft.loop import Device
@@ -111,17 +111,17 @@ def main(argv=None) -> int:
     row, device = row_of(cfg), devices.pick("cpu", "fp32", cfg.threads)
     prompt = row.prompt[0].text
     model, tok = start_model(cfg.init)
-    print(visible(f"prompt  {prompt}"))
-    print("+ makes a token likelier, - less likely; token-mean SFT would be +1")
+    say(f"prompt  {prompt}")
+    say("+ makes a token likelier, - less likely; token-mean SFT would be +1")
     shown = cfg.show or [*OBJECTIVES, "ift --variant released", "ift --variant eq21_mean1"]
     strips = [(f"{label}\n{role}", tokens, weights)
               for label, name, hp in views(shown, cfg.init)
               for role, tokens, weights in entries(name, hp, row, model, tok, device)]
     for label, tokens, weights in strips:
-        print("\n" + visible(" ".join(label.split())))
-        print("  " + " ".join(f"{visible(t.strip()):>9}" for t in tokens))
-        print("  " + " ".join(f"{x:>+9.2f}" for x in weights))
-    print(f"\npicture: {plots.ledger(strips, picture, prompt)}")
+        say("\n" + " ".join(label.split()))
+        say("  " + " ".join(f"{t.strip():>9}" for t in tokens))
+        say("  " + " ".join(f"{x:>+9.2f}" for x in weights))
+    say(f"\npicture: {plots.ledger(strips, picture, prompt)}")
     return 0
 
 

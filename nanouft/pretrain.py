@@ -36,7 +36,7 @@ from tqdm import tqdm
 from nanouft.data.batches import MOST_CTX
 from nanouft.data.bpe import count_words, train_bpe
 from nanouft.data.tokenizer import CONTROL, END, Tokenizer, nano
-from nanouft.errors import Diverged, UserError, flag, in_range, visible
+from nanouft.errors import Diverged, UserError, flag, in_range, say
 from nanouft.eval.held_out import mean_loss
 from nanouft.eval.report import field_flags
 from nanouft.files import containers
@@ -117,7 +117,7 @@ def read_file(cfg: Pretrain, path: str) -> tuple[list[str], str]:
     if not any("text" in item for _, item in items):
         from nanouft.files.read import read  # only for such files
         rows, found = read([path], cfg.prompt_field, cfg.response_field)
-        print(*found, sep="\n")
+        say(*found, sep="\n")
         talks = [row.prompt + (row.answer or row.chosen or ()) for row in rows]
         return ["\n\n".join(turn.text for turn in talk) for talk in talks], "rows"
     out = []
@@ -126,7 +126,7 @@ def read_file(cfg: Pretrain, path: str) -> tuple[list[str], str]:
             raise UserError(f'{where}: has no "text", and other rows of this file have one; '
                             "add it, or remove the row")
         out.append(item["text"].encode("utf-8", "replace").decode())    # half a surrogate: "?"
-    print(visible(f"{path}: {len(out):,} texts ({kind}); each ends with {END}"))
+    say(f"{path}: {len(out):,} texts ({kind}); each ends with {END}")
     return out, "documents"
 
 
@@ -140,8 +140,8 @@ def read_corpus(cfg: Pretrain) -> tuple[np.ndarray, Tokenizer, str]:
     ids = []
     for text in texts:
         ids += tok.encode(text) + ([tok.end] if kind != "text" else [])
-    print(f"tokenizer: {tok.n_vocab:,} ids, "
-          f"{letters / max(1, len(ids)):.2f} characters a token of this text")
+    say(f"tokenizer: {tok.n_vocab:,} ids, "
+        f"{letters / max(1, len(ids)):.2f} characters a token of this text")
     return np.array(ids, np.int64), tok, kind
 
 
@@ -285,7 +285,7 @@ def continue_texts(model: GPT, tok: Tokenizer, held: Tensor) -> None:
     starts = [row[:12].tolist() for row in held[:2]]
     answers = generate(model, starts, stop=tok.end, pad=tok.pad, max_new=32)
     for start, answer in zip(starts, answers):
-        print(f"  {one_line(tok.decode(start))} -> {one_line(tok.decode(answer.ids))}")
+        say(f"  {one_line(tok.decode(start))} -> {one_line(tok.decode(answer.ids))}")
 
 
 def pretrain(cfg: Pretrain) -> Path:
@@ -308,9 +308,9 @@ def pretrain(cfg: Pretrain) -> Path:
     about = {"command": "pretrain", "config": asdict(cfg), "tokenizer": tok.name,
              "base_version": BASE_VERSION, "key": base_key(cfg, gpt, total, tok)}
     with runs.open_folder(cfg, about, "base", "the text or the settings", device) as folder:
-        print(f"pretraining {gpt.n_layer} layers x {gpt.n_embd} on "
-              f"{', '.join(cfg.corpus or ['NanoWorld'])}, {total:,} steps of {cfg.tokens:,} "
-              f"tokens, {device.name} {device.dtype} -> {folder}")
+        say(f"pretraining {gpt.n_layer} layers x {gpt.n_embd} on "
+            f"{', '.join(cfg.corpus or ['NanoWorld'])}, {total:,} steps of {cfg.tokens:,} "
+            f"tokens, {device.name} {device.dtype} -> {folder}")
         model = GPT(gpt, seed=cfg.seed).to(device.name)
         before = mean_loss(model, held)
         fit(folder, cfg, model, source, total, device)
@@ -318,14 +318,14 @@ def pretrain(cfg: Pretrain) -> Path:
         save_model(folder, model, tok, half=cfg.half)
         losses = {"before": before, "after": after}
         write_json(folder / "run.json", {**about, "held_out_loss": losses})
-        print(f"held-out loss {before:.3f} -> {after:.3f} nats per token; "
-              f"{time.time() - started:.0f} s; saved in {folder}")
+        say(f"held-out loss {before:.3f} -> {after:.3f} nats per token; "
+            f"{time.time() - started:.0f} s; saved in {folder}")
         flags = runs.chained(folder, "sft")
         if cfg.corpus:
             continue_texts(model, tok, held)
             data = cfg.corpus if kind == "rows" else ["MY.jsonl"]
             flags += ["--data", *data, *field_flags(cfg)]
-        print("Next:\n  python -m nanouft.train --objective sft " + shlex.join(flags))
+        say("Next:\n  python -m nanouft.train --objective sft " + shlex.join(flags))
         return folder
 
 

@@ -32,7 +32,7 @@ from nanouft import world
 from nanouft.data.batches import Encoded, Plan, encode
 from nanouft.data.rows import Row, holdout, pair_rows
 from nanouft.data.tokenizer import Tokenizer
-from nanouft.errors import UserError, in_range
+from nanouft.errors import UserError, in_range, say
 from nanouft.eval.stats import bootstrap
 from nanouft.files.read import read
 from nanouft.gpt import GPT
@@ -116,7 +116,7 @@ def find_pairs(cfg: Reward, device: Device) -> tuple[list[Row], list[Row]]:
     """(rows to train on, rows held out)."""
     if cfg.data:
         rows, found = read(cfg.data, cfg.prompt_field, strict=cfg.strict)
-        print(*found, sep="\n")
+        say(*found, sep="\n")
         return holdout(rows)
     try:
         families, = world.skills_named(cfg.skills)
@@ -200,7 +200,7 @@ def fit(model: RewardModel, pairs: list[Encoded], cfg: Reward, total: int, pad: 
     start = checkpoints.load_step(folder, model, optimizer)["step"] if cfg.resume else 0
     log = Log(folder / "metrics.jsonl", start, device)
     source = PairBatches(pairs, cfg.batch_size, total, cfg.seed, pad)
-    bar = tqdm(range(start, total), initial=start, total=total, desc=folder.name,
+    bar = tqdm(range(start, total), initial=start, total=total, desc="reward",
                mininterval=0.5 if sys.stderr.isatty() else 10)
     loop = steps(model, BRADLEY_TERRY, cfg, source, optimizer, bar, clip=1.0, device=device,
                  schedule=schedule(cfg.lr, total))
@@ -241,13 +241,13 @@ def accuracy(margin: np.ndarray) -> dict:
 
 
 def report(held: dict) -> None:
-    print(f"held-out accuracy {100 * held['accuracy']:.1f} % "
-          f"[{100 * held['low']:.1f}, {100 * held['high']:.1f}] of {held['pairs']} pairs "
-          f"(a coin: 50); its own guess of that {100 * held['confidence']:.1f} %; "
-          f"nll {held['nll']:.3f} (log 2 = .693)")
+    say(f"held-out accuracy {100 * held['accuracy']:.1f} % "
+        f"[{100 * held['low']:.1f}, {100 * held['high']:.1f}] of {held['pairs']} pairs "
+        f"(a coin: 50); its own guess of that {100 * held['confidence']:.1f} %; "
+        f"nll {held['nll']:.3f} (log 2 = .693)")
     for name, f in held["families"].items():
-        print(f"  {name:<10} {100 * f['accuracy']:5.1f} % "
-              f"[{100 * f['low']:3.0f}, {100 * f['high']:3.0f}]   {f['pairs']:>4} pairs")
+        say(f"  {name:<10} {100 * f['accuracy']:5.1f} % "
+            f"[{100 * f['low']:3.0f}, {100 * f['high']:3.0f}]   {f['pairs']:>4} pairs")
 
 
 def next_steps(cfg: Reward, folder: Path, found: dict) -> list[str]:
@@ -287,8 +287,8 @@ def main(argv=None) -> int:
         "torch": torch.__version__, "device": device.name, "threads": torch.get_num_threads(),
         "pairs": len(pairs), "held_out": len(held), "key": runs.fingerprint(gpt, pairs)}
     with runs.open_folder(cfg, about, "reward", "the pairs or the start model", device) as folder:
-        print(f"{len(pairs):,} pairs, {total:,} steps of {cfg.batch_size}, lr {cfg.lr:g} "
-              f"-> {folder}", *lost.lines(gpt.cfg.n_ctx), sep="\n")
+        say(f"{len(pairs):,} pairs, {total:,} steps of {cfg.batch_size}, lr {cfg.lr:g} "
+            f"-> {folder}", *lost.lines(gpt.cfg.n_ctx), sep="\n")
         torch.manual_seed(cfg.seed)
         model = RewardModel(gpt).to(device.name)
         fit(model, pairs, cfg, total, tok.pad, device, folder)
@@ -298,8 +298,8 @@ def main(argv=None) -> int:
         save(folder, model, tok)
         write_json(folder / "eval.json", {"held_out": found})
         report(found)
-        print(f"\n{time.time() - started:.0f} s. Everything is in {folder} (eval.json, "
-              "metrics.jsonl). " + "\n".join(next_steps(cfg, folder, found)))
+        say(f"\n{time.time() - started:.0f} s. Everything is in {folder} (eval.json, "
+            "metrics.jsonl). " + "\n".join(next_steps(cfg, folder, found)))
     return 0
 
 

@@ -17,13 +17,13 @@ from pathlib import Path
 from nanouft import world
 from nanouft.data.rows import Turn, Turns
 from nanouft.data.tokenizer import Tokenizer
-from nanouft.errors import UserError, flag, in_range, visible
+from nanouft.errors import UserError, flag, in_range, say
 from nanouft.loop import Device
 from nanouft.models.load import folder_of, start_model
 from nanouft.rewards import best_of
 from nanouft.rewards.scorer import Scorer, scorer
 from nanouft.run import config, devices, runs
-from nanouft.run.runs import model_name, run_settings
+from nanouft.run.runs import model_name, run_about
 from nanouft.run.storage import HUB
 from nanouft.sampling import generate, stops
 
@@ -90,26 +90,24 @@ class ChatModel:
 def start_of(init: str) -> list[str]:
     """The model that a run began with, if it is still there. A name on the hub is not asked for:
     the run folder may be somebody else's, and only the command line reaches the network."""
-    first = str(run_settings(init).get("init"))
-    if first.startswith(HUB):
-        return []
-    return [first] if (folder_of(first) / "config.json").is_file() else []
+    first = run_about(init).get("config", {}).get("init", "")
+    there = not first.startswith(HUB) and (folder_of(first) / "config.json").is_file()
+    return [first] if there else []
 
 
 def prompts_for(init: str, tok: Tokenizer) -> list[str]:
     """Three prompts that a model was not trained on. UserError if none are known."""
     try:
-        if tok.name == "nano" and not run_settings(init).get("data"):
+        if tok.name == "nano" and not run_about(init).get("config", {}).get("data"):
             rows = [world.rows("test", "prompts", 9, 0, skills=(family,))[0]
                     for family in ("list", "sort", "truth")]
             prompts = [row.prompt[-1].text for row in rows]
         else:
-            samples = runs.read_eval(Path(init))["after"]["samples"]
-            prompts = [str(sample["prompt"]) for sample in samples]
-    except (KeyError, TypeError):                           # not the folder of a finished run
+            prompts = [x["prompt"] for x in runs.read_eval(Path(init))["after"]["samples"]]
+    except KeyError:                                      # not the folder of a finished run
         raise UserError(f"{init}: there is no terminal to chat in; "
                         'give a question: --prompt "..."') from None
-    print("no --prompt, and no terminal to chat in: prompts that were held out")
+    say("no --prompt, and no terminal to chat in: prompts that were held out")
     return prompts
 
 
@@ -124,14 +122,14 @@ def show(models: list[ChatModel], turns: Turns, cfg: Sample,
                 remarks = f"   score {world.score(turns[-1].text, text):.2f}" + remarks
             except ValueError:
                 pass                                        # not a NanoWorld prompt: no exact score
-            print(visible(f"{model.name if i == 0 else '':<34} {text}{remarks}"))
+            say(f"{model.name if i == 0 else '':<34} {text}{remarks}")
         first.append(answers[0][0])
     return first
 
 
 def chat(models: list[ChatModel], cfg: Sample, judge: Scorer | None = None) -> None:
-    print(visible("chat; /new forgets, /quit ends; the conversation goes on from the answers of "
-                  + models[-1].name))
+    say("chat; /new forgets, /quit ends; the conversation goes on from the answers of "
+        + models[-1].name)
     turns: Turns = ()
     while (text := input("you> ").strip()) != "/quit":
         if text == "/new":
@@ -147,9 +145,6 @@ def main(argv=None) -> int:
         "'base' and run folders; one run alone is shown beside its --init")
     cfg.check(given)
     names = names or ["base"]
-    for text in cfg.prompt or []:
-        if Path(text, "config.json").is_file():
-            raise UserError(f"--prompt {text}: that is a model; put models in front of --prompt")
     device = devices.pick(cfg.device, "fp32", cfg.threads)
     start = start_of(names[0]) if len(names) == 1 else []
     models = [ChatModel(name, device) for name in start + names]
@@ -158,10 +153,10 @@ def main(argv=None) -> int:
         try:
             chat(models, cfg, judge)
         except EOFError:
-            print()
+            say()
         return 0
     for text in cfg.prompt or prompts_for(names[-1], models[-1].tok):
-        print(visible(f"\nprompt: {text}"))
+        say(f"\nprompt: {text}")
         show(models, (Turn("user", text),), cfg, judge)
     return 0
 

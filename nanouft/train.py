@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from nanouft.errors import Diverged, UserError
+from nanouft.errors import Diverged, UserError, say, visible
 from nanouft.eval import report
 from nanouft.gpt import GPT
 from nanouft.loop import DTYPES, Cut, Device, steps, warmup_cosine
@@ -139,8 +139,8 @@ def keep_best(folder: Path, best: Best, last: int, model: GPT) -> int:
     whose weights it has."""
     if best.step == last or not checkpoints.load_weights(folder, best.step, model):
         return last
-    tqdm.write(f"step {best.step:,} of {last:,} is kept: after it the held-out loss rises (lowest: "
-               f"{best.lowest:.3f} nats per token)")
+    say(f"step {best.step:,} of {last:,} is kept: after it the held-out loss rises (lowest: "
+        f"{best.lowest:.3f} nats per token)", write=tqdm.write)
     return best.step
 
 
@@ -169,7 +169,7 @@ def title(folder: Path) -> str:
     """What the progress bar calls the run in `folder`."""
     if folder.parent.name == ".first":
         return f"{folder.name.split('-')[0].rstrip('s')} model (made once)"
-    return re.sub(r"-\d+\.partial$", "", folder.name)       # made_once works in sft-4711.partial
+    return visible(re.sub(r"-\d+\.partial$", "", folder.name))     # made_once's sft-4711.partial
 
 
 # ---- from flags to a finished run ----------------------------------------------------------------
@@ -180,7 +180,7 @@ def main(argv=None) -> int:
         return 0
     began = time.time()
     objective = OBJECTIVES[name]
-    device = devices.pick(cfg.device, cfg.dtype, cfg.threads)
+    device = devices.pick(cfg.device, cfg.dtype, cfg.threads, team=True)
     setup.check(name, cfg, device)
     adapter = bool(cfg.lora or cfg.checkpointing)
     model, tok = start_model(cfg.init, adapter)

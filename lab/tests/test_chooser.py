@@ -3,7 +3,7 @@ touch. The file itself.
 
     python -m pytest lab/tests/test_chooser.py     about 10 s; wants node, and Chromium or Chrome
 
-The map is made up (made.py). Widths, names and axe's rules: tests/test_pages.py.
+The map is made up (made.py). Widths, names and axe's rules: lab/tests/test_all_pages.py.
 """
 import json
 import re

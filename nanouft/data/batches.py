@@ -9,6 +9,7 @@ from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import takewhile
 
 import numpy as np
 import torch
@@ -127,29 +128,27 @@ def _longest(seqs: dict[str, Tokens]) -> int:
 
 
 def _cut(roles: Roles, tok: Tokenizer, most: int) -> dict[str, Tokens]:
-    """The longest of `shorter` that fits; if none does, the shortest; {} if there are none. Found
-    by bisection: the chat template of another model is slow."""
-    forms = list(shorter(roles))
-    if not forms:
-        return {}
-    fits = bisect_left(forms, True, key=lambda form: _longest(_tokens(form, tok)) <= most)
-    return _tokens(forms[min(fits, len(forms) - 1)], tok)
+    """The longest that fits from one of `later_questions` on; if none does, the shortest; {} if
+    there are none. Found by bisection: the chat template of another model is slow."""
+    def since(n: int) -> dict[str, Tokens]:
+        return _tokens({role: (_since(n, context), _since(n - len(context), trained))
+                        for role, (context, trained) in roles.items()}, tok)
+    starts = later_questions(roles)
+    fits = bisect_left(starts, True, key=lambda n: _longest(since(n)) <= most)
+    return since(starts[min(fits, len(starts) - 1)]) if starts else {}
 
 
-def shorter(roles: Roles) -> Iterator[Roles]:
-    """The same roles from a later question on, the longest first: from a user turn after an answer
-    that all roles have, after the same turns and before their last answers."""
+def later_questions(roles: Roles) -> list[int]:
+    """Numbers of the user turns after an answer that all roles have, after the same turns and
+    before their last answers."""
     talks = [(*context, *trained) for context, trained in roles.values()]
     ends = []
     for talk, (_, trained) in zip(talks, roles.values()):
         answers = [i for i, turn in enumerate(talk) if turn.role == "assistant"]
         ends.append(max(answers, default=0) if trained else len(talk))
-    for n in range(1, min(ends)):
-        if any(talk[:n + 1] != talks[0][:n + 1] for talk in talks):
-            return
-        if talks[0][n].role == "user" and talks[0][n - 1].role in ANSWERS:
-            yield {role: (_since(n, context), _since(n - len(context), trained))
-                   for role, (context, trained) in roles.items()}
+    same = list(takewhile(lambda turns: len(set(turns)) == 1, zip(*talks)))
+    return [n for n in range(1, min(*ends, len(same)))
+            if same[n][0].role == "user" and same[n - 1][0].role in ANSWERS]
 
 
 def _since(n: int, turns: Turns) -> Turns:

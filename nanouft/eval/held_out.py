@@ -132,7 +132,8 @@ def held_out_lines(now: dict, before: dict | None = None) -> str:
     """One line: every figure (before -> now), the first with its interval, the number of rows."""
     other = ("low", "high", "rows", "couples", "families")
     names = [name for name in now if name not in other]
-    figures = [(f"{k} {before[k]:.3f} -> " if before else f"{k} ") + f"{now[k]:.3f}" for k in names]
+    was = {k: f"{x:.3f} -> " for k, x in (before or {}).items() if k in names}
+    figures = [f"{k} {was.get(k, '')}{now[k]:.3f}" for k in names]
     figures[0] += f" [{now['low']:.3f}, {now['high']:.3f}]"
     size = f"{now['rows']} rows"
     if "couples" in now:

@@ -5,6 +5,7 @@ window; in a notebook also below the cell.
 """
 import os
 import sys
+from io import BytesIO
 from pathlib import Path
 
 os.environ["MPLBACKEND"] = "Agg"        # matplotlib does not load with an unknown name there
@@ -14,7 +15,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402
 
 from nanouft.errors import UserError  # noqa: E402
-from nanouft.run.storage import Lines  # noqa: E402
+from nanouft.run.storage import Lines, write_bytes  # noqa: E402
 from nanouft.run.words import quoted  # noqa: E402
 
 # In all figures and pages + is blue, likelier; - is orange, less likely; the sign is shown, too.
@@ -116,14 +117,19 @@ def picture_file(flag: str, name: str) -> Path:
 
 
 def save(fig, file: Path, **layout) -> Path:
-    file.parent.mkdir(parents=True, exist_ok=True)
     fig.tight_layout(**layout)
-    fig.savefig(file)
-    plt.close(fig)
+    write(fig, file)
     if in_notebook() and file.suffix == ".png":
         from IPython.display import Image, display
         display(Image(filename=str(file)))
     return file
+
+
+def write(fig, file: Path, **how) -> None:
+    drawn = BytesIO()
+    fig.savefig(drawn, format=file.suffix[1:], **how)
+    plt.close(fig)
+    write_bytes(file, drawn.getvalue())
 
 
 def in_notebook() -> bool:

@@ -13,6 +13,7 @@ import numpy as np
 
 from nanouft.data.batches import Encoded, encode
 from nanouft.data.rows import Roles, Row, contents
+from nanouft.errors import say
 from nanouft.eval.report import colour
 from nanouft.eval.show import show_mask
 from nanouft.files.read import read
@@ -63,11 +64,12 @@ def main(argv=None) -> int:
     folder = folder_of(cfg.init)
     tok, n_ctx = read_tokenizer(folder), context(folder)
     encoded, lost = encode([with_all_roles(row) for row in rows], tok, n_ctx)
-    print(*found, contents(rows), *lost.lines(n_ctx), lengths(encoded), sep="\n")
+    say(*found, contents(rows), *lost.lines(n_ctx), lengths(encoded), sep="\n")
     encoded.sort(key=lambda e: e.length)
     shown = {"shortest": encoded[0], "median": encoded[len(encoded) // 2], "longest": encoded[-1]}
     for name, e in shown.items():
-        print(f"\n{name}: {e.row.where}: {e.length:,} tokens\n{show_mask(e, tok, colour(), '·')}")
+        say(f"\n{name}: {e.row.where}: {e.length:,} tokens")
+        print(show_mask(e, tok, colour(), "·"))
     return 0
 
 

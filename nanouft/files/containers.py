@@ -18,6 +18,7 @@ import re
 import zlib
 from collections.abc import Callable, Iterable
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ SAVED = ("dataset_info.json", "dataset_dict.json")  # one of them marks a data s
 HELD_OUT = re.compile(r"(test|val|valid|validation|dev|eval)([^a-z].*)?", re.I)
 LARGEST = 2**29                         # bytes that a gzip file may unpack to
 LINES = 20_000_000                      # lines of a file, or cells of a CSV file
+MANY = 100_000                          # files in a folder
 
 Items = list[tuple[str, Any]]           # (place, an object, or the UserError that stands for it)
 
@@ -45,7 +47,10 @@ def sources(path: str, more: tuple[str, ...] = ()) -> list[str]:
     if not os.path.isdir(path) or is_saved(path):
         return [path]
     names: dict[Path, tuple[str, ...]] = {}     # of a file, and of the folders that it is in
-    for file in sorted(Path(path).rglob("*")):
+    found = list(islice(Path(path).rglob("*"), MANY + 1))
+    if len(found) > MANY:
+        raise UserError(f"{path}: holds over {MANY:,} files; name those with rows")
+    for file in sorted(found):
         inside = file.relative_to(path).parts
         hidden = any(name.startswith(".") for name in inside)
         if (file.is_file() and not hidden and ends(file.name, *ENDINGS, *more)

@@ -125,7 +125,8 @@ def whole_talk(value: Any, name: str, before: Turns, form: Form) -> Turns | None
     question = until_last(before, "user", "tool")
     if talk[0].role in ANSWERS:
         return until_last(question + talk, "assistant")
-    if lost := [turn for turn in question if turn.role == "user" and turn not in talk]:
+    said = set(talk)
+    if lost := [turn for turn in question if turn.role == "user" and turn not in said]:
         raise UserError(f'"{name}" is a whole conversation, and {short_json(lost[0].text)} of '
                         f'"{form.prompt}" is not in it; remove one of the two')
     if before and before[0].role == "system" and talk[0].role == "user":

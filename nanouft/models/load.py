@@ -16,7 +16,8 @@ from nanouft.errors import UserError
 from nanouft.gpt import BASE, GPT, shipped_base
 from nanouft.models import folder as folders
 from nanouft.models.tokenizer_files import brings_template, load_tokenizer
-from nanouft.run.storage import HUB, not_finite, read_json
+from nanouft.run.schema import read
+from nanouft.run.storage import HUB, not_finite
 from nanouft.run.words import one_line, optional
 
 OF_HUB = ["*.json", "*.safetensors", "*.jinja", "*.model", "merges.txt"]    # no pickles, no code
@@ -42,8 +43,7 @@ def start_model(init: str, adapter: bool = False) -> tuple[GPT, Tokenizer]:
         return shipped_base(), nano()
     folder = folder_of(init)
     if folder.exists() and not folder.is_dir():
-        raise UserError(f"{init}: is a file, not a folder; unpack it, or give the folder of its "
-                        "config.json")
+        raise UserError(f"{init}: is a file; unpack it, or give the folder of its config.json")
     if not folder.is_dir():
         raise UserError(f"{init}: no such folder; give 'base', a model folder (config.json, "
                         "model.safetensors), or hub:owner/name")
@@ -51,7 +51,7 @@ def start_model(init: str, adapter: bool = False) -> tuple[GPT, Tokenizer]:
         if not (folder / "config.json").exists():
             raise UserError(f"--init {init}: that run has not finished; finish it with --resume "
                             f"{shlex.quote(init)}")
-        if read_json(folder / "run.json").get("command") == "reward":
+        if read(folder / "run.json").get("command") == "reward":
             raise UserError(f"{init}: is a reward model, which cannot speak; it goes with --reward")
     return read_model(folder, adapter)
 

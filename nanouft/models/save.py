@@ -4,7 +4,6 @@ head beside them.
     save_model(folder, model, tok)
     write_gpt("out/copy", model, end_id=2)      # our GPT alone, as a GPT-2 folder
 """
-import json
 import os
 import shutil
 from dataclasses import asdict
@@ -22,7 +21,7 @@ from nanouft.gpt import CONV1D, GPT
 from nanouft.models.load import folder_of
 from nanouft.models.tokenizer_files import save_tokenizer
 from nanouft.run import tensors
-from nanouft.run.storage import not_finite
+from nanouft.run.storage import not_finite, write_json
 
 VALUE_FILE = "value_head.safetensors"
 
@@ -47,7 +46,7 @@ def write_gpt(folder: str | Path, model: GPT, end_id: int | None = None,
         "resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0, "tie_word_embeddings": True,
         "bos_token_id": end_id, "eos_token_id": end_id,
         "torch_dtype": str(dtype).removeprefix("torch.")}
-    (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+    write_json(folder / "config.json", config)
 
 
 def add_value_head(model: GPT, init: str) -> None:

@@ -17,7 +17,8 @@ import regex
 
 from nanouft.data.tokenizer import CONFIG, JINJA, Tokenizer, nano
 from nanouft.errors import UserError
-from nanouft.run.storage import read_json, regular
+from nanouft.run.schema import read
+from nanouft.run.storage import read_json, regular, write_text
 from nanouft.run.words import quoted
 
 GPT2_PATTERN = (r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+")
@@ -32,7 +33,7 @@ def load_tokenizer(folder: str | Path) -> Tokenizer:
     if not folder.is_dir():
         raise UserError(f"{folder}: no model folder; check the name")
     run = folder / "run.json"
-    is_nano = run.exists() and read_json(run).get("tokenizer") == "nano"
+    is_nano = run.exists() and read(run).get("tokenizer") == "nano"
     if (parts := read_files(folder)) is None:
         if is_nano:
             return nano()
@@ -50,13 +51,10 @@ def save_tokenizer(tok: Tokenizer, folder: str | Path) -> None:
     """tokenizer.json and tokenizer_config.json, which transformers and TRL open."""
     if hasattr(tok, "save"):                        # one of transformers
         return tok.save(folder)
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
     for file, content in (
             ("tokenizer.json", tokenizer_json(tok.ranks, tok.pattern, tok.special)),
             ("tokenizer_config.json", CONFIG)):
-        text = json.dumps(content, ensure_ascii=False, indent=1)
-        (folder / file).write_text(text, encoding="utf-8")
+        write_text(Path(folder, file), json.dumps(content, ensure_ascii=False, indent=1))
 
 
 def check_pattern(pattern: str) -> None:

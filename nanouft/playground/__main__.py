@@ -10,7 +10,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from nanouft.errors import UserError
+from nanouft.errors import UserError, say
 from nanouft.playground import pack
 from nanouft.run import config, pages
 from nanouft.run.storage import write_text
@@ -51,7 +51,7 @@ def main(argv=None) -> int:
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / "index.html"
     write_text(file, page(pack.content(folder), folder))
-    print(f"page: {file}   ({file.stat().st_size / 1e6:.2f} MB)")
+    say(f"page: {file}   ({file.stat().st_size / 1e6:.2f} MB)")
     return 0
 
 

@@ -28,7 +28,7 @@ from tqdm import tqdm
 from nanouft import world
 from nanouft.data.rows import Row, Turns, each_prompt
 from nanouft.data.tokenizer import Tokenizer
-from nanouft.errors import UserError, in_range
+from nanouft.errors import UserError, in_range, say
 from nanouft.gpt import GPT
 from nanouft.models.load import start_model
 from nanouft.rewards.scorer import (
@@ -103,14 +103,14 @@ def find_prompts(cfg: Harvest) -> list[Row]:
         from nanouft.files.read import read  # only where there are files to read
         rows, found = read(cfg.data, cfg.prompt_field, prompts=True, strict=cfg.strict,
                            reward=cfg.reward)
-        print(*found, sep="\n")
+        say(*found, sep="\n")
         if cfg.reward == "exact" and not world.named(rows):
             raise UserError(NO_EXACT)
         prompts = each_prompt(rows)
         new = provenance.unseen(prompts, provenance.trained_on(cfg.init))
         if seen := len(prompts) - len(new):
-            print(f"note: {cfg.init} was trained on {seen:,} of these {len(prompts):,} prompts: "
-                  "rewards there say little about new ones")
+            say(f"note: {cfg.init} was trained on {seen:,} of these {len(prompts):,} prompts: "
+                "rewards there say little about new ones")
         return prompts
     try:
         families, = world.skills_named(cfg.skills)
@@ -262,22 +262,22 @@ def report(cfg: Harvest, folder: Path, sampled: list[Sampled], counts: dict[str,
     ended = np.mean([s.ended for s in sampled])
     left = rewards.size - sum(len(s.usable()) for s in sampled)
     out = (f"; {left:,} that are empty or begin another question are left out" if left else "")
-    print(f"{len(sampled):,} prompts x {cfg.samples} answers: reward {rewards.mean():.3f} on "
-          f"average, the best of each prompt {rewards.max(1).mean():.3f}; {100 * ended:.0f} % end"
-          + out)
+    say(f"{len(sampled):,} prompts x {cfg.samples} answers: reward {rewards.mean():.3f} on "
+        f"average, the best of each prompt {rewards.max(1).mean():.3f}; {100 * ended:.0f} % end"
+        + out)
     files = [f"{folder / name}.jsonl: {n:,}" for name, n in counts.items() if n]
-    print(f"{', '.join(files)} rows. {seconds:.0f} s.")
+    say(f"{', '.join(files)} rows. {seconds:.0f} s.")
     start = [] if cfg.init == "base" else ["--init", cfg.init]
     for name, objective, empty in (
             ("demos", "sft", "No answer is right"),
             ("pairs", "dpo", "No prompt has answers of different rewards")):
         flags = shlex.join([*start, "--data", str(folder / f"{name}.jsonl"), "--lr", "1e-5"])
         if counts[name]:
-            print(f"Next: python -m nanouft.train --objective {objective} {flags}")
+            say(f"Next: python -m nanouft.train --objective {objective} {flags}")
         else:
             if not ended:
                 empty = f"No answer ends within --max-new {cfg.max_new} tokens"
-            print(f"{empty}, so there is no {name}.jsonl.")
+            say(f"{empty}, so there is no {name}.jsonl.")
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 from nanouft.data.rows import Row, each_prompt
 from nanouft.data.tokenizer import Tokenizer
-from nanouft.errors import UserError, in_range, visible
+from nanouft.errors import UserError, in_range, say
 from nanouft.gpt import GPT
 from nanouft.models.load import start_model
 from nanouft.rewards.harvest import prompt_field
@@ -81,14 +81,14 @@ def shown(model: GPT, tok: Tokenizer, row: Row, number: int, cfg: Judge) -> Iter
 def ask(answer: Shown) -> str:
     """A key of KEYS, or q. The end of the input is q, too."""
     end = "" if answer.ended else "   (does not stop)"
-    print(f"  answer  {visible(answer.response)}{end}", flush=True)
+    say(f"  answer  {answer.response}{end}", flush=True)
     while True:
         try:
             key = input("  good? [y, n, s = skip, q = stop] ").strip().lower()[:1]
         except EOFError:
             return "q"
         if key == "y" and not answer.ended:
-            print("  it does not stop, so it cannot be a good answer: n or s")
+            say("  it does not stop, so it cannot be a good answer: n or s")
         elif key in KEYS or key == "q":
             return key
 
@@ -184,16 +184,16 @@ def main(argv: list[str] | None = None) -> int:
         if not model:
             take(cfg.verdicts, file)
         elif cfg.page:
-            print(f"open {write_page(model, tok, prompts, inits[0], cfg, file)} in a browser")
+            say(f"open {write_page(model, tok, prompts, inits[0], cfg, file)} in a browser")
             return 0
         else:
             judge(model, tok, prompts, cfg, file)
         labels, pairs = write(folder, file.read(odd))
     good = sum(line["label"] for line in labels)
-    print(f"\n{folder}: {good:,} good, {len(labels) - good:,} bad, {len(pairs):,} pairs. The same "
-          "command goes on. Next:")
-    print("\n".join(next_commands(inits[0], folder, labels, pairs)
-                    or ["  (nothing to train on yet: no answer is good)"]))
+    say(f"\n{folder}: {good:,} good, {len(labels) - good:,} bad, {len(pairs):,} pairs. The same "
+        "command goes on. Next:")
+    say("\n".join(next_commands(inits[0], folder, labels, pairs)
+                  or ["  (nothing to train on yet: no answer is good)"]))
     return 0
 
 
@@ -202,7 +202,7 @@ def read_prompts(cfg: Judge) -> list[Row]:
         raise UserError("--data FILE is needed: the prompts whose answers you judge")
     from nanouft.files.read import read  # after --help
     rows, found = read(cfg.data, cfg.prompt_field, prompts=True)
-    print(*found, sep="\n")
+    say(*found, sep="\n")
     return each_prompt(rows)
 
 
@@ -220,7 +220,7 @@ def judge(model: GPT, tok: Tokenizer, prompts: list[Row], cfg: Judge, file: Line
     for number, new in unjudged(model, tok, prompts, cfg, file):
         if new:
             text = one_line(prompts[number].prompt[-1].text, 1000)
-            print(f"\n{number + 1} of {len(prompts)}  {text}")
+            say(f"\n{number + 1} of {len(prompts)}  {text}")
         for answer in new:
             if (key := ask(answer)) == "q":
                 return

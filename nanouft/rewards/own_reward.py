@@ -13,6 +13,7 @@ A mistake in it is one line, with the number of its own line.
 """
 import contextlib
 import inspect
+import os
 import sys
 import traceback
 import types
@@ -83,7 +84,15 @@ def run(path: str, text: bytes) -> dict[str, Any]:
 @contextlib.contextmanager
 def one_line_errors(path: str) -> Iterator[None]:
     """Inside, code of the user's runs: what it raises becomes a UserError with the last line of the
-    file that was run. The grad mode is afterwards what it was before."""
+    file that was run, and so does an exit, os._exit too. The grad mode is afterwards what it was
+    before."""
+    leave, here = os._exit, os.getpid()
+
+    def refused(code: int) -> None:
+        if os.getpid() != here:                         # a child of its own may end so
+            leave(code)
+        raise SystemExit(f"os._exit({code})")
+    os._exit = refused                  # type: ignore[assignment]
     try:
         with torch.set_grad_enabled(torch.is_grad_enabled()):
             yield
@@ -96,6 +105,8 @@ def one_line_errors(path: str) -> Iterator[None]:
             lines.append(e.lineno)
         where = f"{path}, line {lines[-1]}" if lines else path
         raise UserError(f"{where}: {one_line(traceback.format_exception_only(e)[-1])}") from None
+    finally:
+        os._exit = leave
 
 
 def arguments(call: Callable, prompts: list[str], answers: list[str], fields: dict[str, list],

@@ -19,11 +19,11 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from nanouft.errors import Diverged, UserError, visible
+from nanouft.errors import Diverged, UserError, say
 from nanouft.run import tensors
 from nanouft.run.processes import part, whole
-from nanouft.run.storage import checksum, not_finite, read_json, regular, write_json
-from nanouft.run.words import quoted
+from nanouft.run.schema import read
+from nanouft.run.storage import checksum, not_finite, regular, write_json
 
 
 # ---- saving --------------------------------------------------------------------------------------
@@ -80,7 +80,7 @@ def tidy(run: Path) -> None:
     whole = whole_steps(run)
     best = None
     with contextlib.suppress(UserError):                # a damaged one: load_step says so
-        best = read_json(steps / str(whole[-1]) / "step.json").get("best") if whole else None
+        best = read(steps / str(whole[-1]) / "step.json").get("best") if whole else None
     old = [steps / str(n) for n in whole[:-2] if n != best]
     for folder in [*old, *steps.glob("partial-*")]:
         shutil.rmtree(folder, ignore_errors=True)
@@ -131,7 +131,7 @@ def load_step(run: Path, model: torch.nn.Module,
             extra, weights, state = read_step(folder, step, model, optimizer)
         except (UserError, SafetensorError, OSError, ValueError, LookupError, TypeError) as e:
             why = " ".join(str(e).split())
-            print(visible(f"{folder}: damaged ({why}); going back to the step before"))
+            say(f"{folder}: damaged ({why}); going back to the step before")
             continue
         now = weights_of(model)                         # read_step has compared all names
         mine = {name: part(x, now[name]) for name, x in weights.items()}
@@ -139,9 +139,9 @@ def load_step(run: Path, model: torch.nn.Module,
         groups = optimizer.state_dict()["param_groups"]
         optimizer.load_state_dict({"state": state, "param_groups": groups})
         tidy(run)
-        print(f"{run}: going on after step {step}")
+        say(f"{run}: going on after step {step}")
         return extra
-    print(f"{run}: no whole step is saved there, starting from the beginning")
+    say(f"{run}: no whole step is saved there, starting from the beginning")
     return {"step": 0}
 
 
@@ -152,7 +152,7 @@ def load_weights(run: Path, step: int, model: torch.nn.Module) -> bool:
     try:
         weights = tensors.load(file, tensors.wanted_of(weights_of(model)))
     except (SafetensorError, OSError, ValueError) as e:
-        print(visible(f"{file}: cannot be read ({e}); the last step stays"))
+        say(f"{file}: cannot be read ({e}); the last step stays")
         return False
     model.load_state_dict(weights, strict=False)
     return True
@@ -162,9 +162,9 @@ def read_step(folder: Path, step: int, model: torch.nn.Module,
               optimizer: torch.optim.Optimizer) -> tuple[dict, dict, dict]:
     """(step.json, weights, state of the optimizer). ValueError if a file is not as it was written,
     or belongs to another model."""
-    about = read_json(folder / "step.json")
-    if about.get("step") != step:
-        raise ValueError(f"step.json is that of step {quoted(about.get('step'))}")
+    about = read(folder / "step.json")
+    if about["step"] != step:
+        raise ValueError(f"step.json is that of step {about['step']}")
     for name in ("model.safetensors", "optimizer.safetensors"):
         if checksum(regular(folder / name)) != about["sha256"][name]:
             raise ValueError(f"checksum of {name}")

@@ -19,7 +19,7 @@ import numpy as np
 
 from nanouft.data.batches import encode
 from nanouft.data.rows import Row, demo_rows, is_demo
-from nanouft.errors import UserError
+from nanouft.errors import UserError, say
 from nanouft.loop import Device
 from nanouft.models.load import start_model
 from nanouft.reference import Models
@@ -37,7 +37,7 @@ def kept_rows(rows: list[Row], cfg: Train, judges: list[str], device: Device) ->
         ratings = by_reward(rows, cfg.reward, device.name)
     n = max(1, round(cfg.keep * len(rows)))
     best = sorted(range(len(rows)), key=lambda i: -ratings[i])[:n]
-    print(f"{len(best):,} of {len(rows):,} demonstrations are left")
+    say(f"{len(best):,} of {len(rows):,} demonstrations are left")
     return [rows[i] for i in sorted(best)]
 
 
@@ -74,9 +74,9 @@ def graded(rows: list[Row], kinds: list[str], reward: str, device: str) -> list[
             answers += single_answers(row)
     grades = to_unit_interval(reward, by_reward(answers, reward, device))
     mean = f", {grades.mean():.3f} on average" if answers else ""
-    print(f"{reward} grades {len(answers):,} answers{mean}")
+    say(f"{reward} grades {len(answers):,} answers{mean}")
     if answers and (note := constant_reward_note(grades)):
-        print(note)
+        say(note)
     if "labels" in kinds:
         return demos + [replace(r, label=bool(g > 0.5)) for r, g in zip(answers, grades)]
     return demos + [replace(r, score=float(g)) for r, g in zip(answers, grades)]

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
 
-from nanouft.errors import UserError, visible
+from nanouft.errors import UserError, say
 from nanouft.run.words import shorter
 
 SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP")
@@ -49,7 +49,7 @@ def run(main: Callable, argv: list[str] | None = None) -> int:
     # first of each machine tells it.
     if os.environ.get("LOCAL_RANK", "0") == "0":
         with contextlib.suppress(OSError):          # SIGHUP: the terminal is gone
-            print(visible(shorter(" ".join(line.split("\n")))), file=sys.stderr)
+            say(shorter(" ".join(line.split("\n"))), file=sys.stderr)
     return code
 
 
@@ -61,8 +61,8 @@ def explain(e: BaseException) -> tuple[int, str]:
         place = e.filename or "writing a file"
         return 2, f"error: {place}: {e.strerror}{REMEDY.get(e.errno, '')}"
     if isinstance(e, MemoryError) or isinstance(e, RuntimeError) and NO_MEMORY.search(str(e)):
-        return 2, ("error: out of memory; train's --accumulate N cuts a step into N pieces with "
-                   "the same result")
+        return 2, ("error: out of memory; split a file that is too large; train's --accumulate N "
+                   "cuts a step into N pieces with the same result")
     if isinstance(e, KeyboardInterrupt):
         number = getattr(e, "number", signal.SIGINT)
         return 128 + number, f"interrupted ({signal.Signals(number).name}): {last_words(e)}"

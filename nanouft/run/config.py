@@ -15,6 +15,7 @@ import dataclasses
 import inspect
 import json
 import math
+import os
 import re
 import sys
 import types
@@ -60,6 +61,10 @@ def parse_list(cls: type[T], argv: list[str] | None, prog: str, about: str, name
     parser.add_argument(name, nargs=nargs, help=what)
     add_flags(parser, cls, "options")
     values = vars(parser.parse_args(argv))
+    for option in ("data", "prompt"):
+        for value in values.get(option) or ():
+            if os.path.isfile(os.path.join(value, "config.json")):
+                raise UserError(f"--{option} {value}: is a model; put models in front of it")
     return *fill(cls, values), values[name]
 
 
@@ -318,29 +323,23 @@ def of_json(cls: type[T], values: Any, what: str) -> T:
 
 # ---- TOML ----------------------------------------------------------------------------------------
 def read_settings(file: str) -> dict[str, Any]:
-    """read_toml; what is wrong with the file is a UserError."""
-    try:
-        return read_toml(file)
-    except ValueError as e:
-        raise UserError(f"--config {file}: {one_line(str(e))}") from None
-
-
-def read_toml(file: str) -> dict[str, Any]:
-    """{"--flag": value} of a file. ValueError: what is wrong with it."""
+    """{"--flag": value} of a file."""
+    def wrong(why: str) -> UserError:
+        return UserError(f"--config {file}: {one_line(why)}")
     try:
         settings = tomllib.loads(regular(Path(file)).read_text(encoding="utf-8"))
     except OSError as e:
-        raise ValueError(f"cannot be read ({e.strerror or e}); name a TOML file") from None
+        raise wrong(f"cannot be read ({e.strerror or e}); name a TOML file") from None
     except (ValueError, RecursionError) as e:
-        raise ValueError(f"no TOML ({e}); a line is: lr = 1e-3") from None
+        raise wrong(f"no TOML ({e}); a line is: lr = 1e-3") from None
     found = {"--" + key.replace("_", "-"): value for key, value in settings.items()}
     if "--config" in found:
-        raise ValueError("a settings file cannot name another one; remove config")
+        raise wrong("a settings file cannot name another one; remove config")
     for name, value in found.items():
         values = value if isinstance(value, list) else [value]
         if not values or not all(type(v) in (str, int, float, bool) for v in values):
-            raise ValueError(f"{name.strip('-')} is {quoted(value)}; a setting is a text, a "
-                             "number, true, false, or a list of texts or numbers")
+            raise wrong(f"{name.strip('-')} is {quoted(value)}; a setting is a text, a number, "
+                        "true, false, or a list of texts or numbers")
     return found
 
 
@@ -360,10 +359,6 @@ def as_words(settings: dict[str, Any], given: list[str]) -> list[str]:
 
 def as_toml(command: str, settings: dict[str, Any]) -> str:
     """A file that --config reads back."""
-    head = f"# the flags of this run; again: python -m nanouft.{command} --config flags.toml"
-    return "\n".join([head, *assignments(settings)]) + "\n"
-
-
-def assignments(settings: dict[str, Any]) -> list[str]:
-    """Lines of TOML: key = value."""
-    return [f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in settings.items()]
+    out = [f"# the flags of this run; again: python -m nanouft.{command} --config flags.toml"]
+    out += [f"{key} = {json.dumps(x, ensure_ascii=False)}" for key, x in settings.items()]
+    return "\n".join(out) + "\n"

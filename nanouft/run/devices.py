@@ -13,7 +13,7 @@ import torch
 import torch.distributed as dist
 import torch.nn as nn
 
-from nanouft.errors import UserError
+from nanouft.errors import UserError, say
 from nanouft.loop import DTYPES, Device
 from nanouft.run.words import choose
 
@@ -21,8 +21,9 @@ MOST_THREADS = 256              # each needs a stack; without one the process en
 PATIENCE = timedelta(hours=2)   # the others wait while the first process evaluates (nccl: 10 min)
 
 
-def pick(device: str = "auto", dtype: str = "auto", threads: int | None = None) -> Device:
-    """Resolve 'auto', check what was given, join the other processes of torchrun."""
+def pick(device: str = "auto", dtype: str = "auto", threads: int | None = None,
+         team: bool = False) -> Device:
+    """Resolve 'auto', check what was given; `team`: join the other processes of torchrun."""
     choose("value of --device:", device.split(":")[0], ("auto", "cpu", "cuda", "mps"))
     choose("value of --dtype:", dtype, ("auto", *DTYPES))
     if threads is not None:
@@ -33,6 +34,8 @@ def pick(device: str = "auto", dtype: str = "auto", threads: int | None = None) 
         has_mps = torch.backends.mps.is_available()
         device = "cuda" if torch.cuda.device_count() else "mps" if has_mps else "cpu"
     rank, processes = torchrun_rank()
+    if processes > 1 and not team:
+        raise UserError("only nanouft.train works in several processes; drop torchrun")
     if rank > 0:                                        # only the first process prints
         sys.stdout = open(os.devnull, "w", encoding="utf-8")
     if device != "cpu":
@@ -67,7 +70,7 @@ def pick_gpu(device: str, dtype: str, processes: int) -> tuple[str, str]:
     if dtype == "auto":
         dtype = "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
         if dtype == "fp16":
-            print("this GPU has no bf16: fp16 with a gradient scaler instead")
+            say("this GPU has no bf16: fp16 with a gradient scaler instead")
     torch.set_float32_matmul_precision("high")                      # TF32
     torch.cuda.set_device(device if ":" in device else "cuda:0")    # what "the" GPU is from here on
     return device, dtype
@@ -106,5 +109,5 @@ def compiled(model: nn.Module, mode: str, device: Device, steps: int) -> Any:
         return model
     import torch._dynamo
     torch._dynamo.config.suppress_errors = True             # fall back to eager, part by part
-    print("compiling (the first steps are slow; --compile off to skip)")
+    say("compiling (the first steps are slow; --compile off to skip)")
     return torch.compile(model, dynamic=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from nanouft import world
-from nanouft.errors import UserError, flag, in_range
+from nanouft.errors import UserError, flag, in_range, say
 from nanouft.objective import Objective
 from nanouft.objectives import OBJECTIVES
 from nanouft.run import config, runs
@@ -222,10 +222,10 @@ def reopen(folder: str, reward: str | None = None) -> Flags:
     saved = runs.unfinished(folder, "train")
     try:
         name = choose("objective", saved.get("objective"), OBJECTIVES)
-        objective, origin = OBJECTIVES[name], saved.get("from")
+        objective, origin = OBJECTIVES[name], saved.get("from", {})
         cfg = replace(config.of_json(Train, saved.get("config"), "config"), resume=folder)
         hp: Any = config.of_json(objective.hp, saved.get("hp"), "hp")
-        if not isinstance(origin, dict) or cfg.lr is None:
+        if cfg.lr is None or not origin:
             raise UserError("the learning rate is missing, or where the settings came from")
         given = {key for key, source in origin.items() if source == "command line"}
         check_together(name, objective, cfg, hp, given)
@@ -256,7 +256,7 @@ def needs(objective: Objective, hp: Any) -> tuple[list[str], list[str]]:
 def list_objectives() -> None:
     for name, objective in OBJECTIVES.items():
         data, models = needs(objective, objective.hp())
-        print(f"{name:<10} {objective.paper}")
-        print(f"       needs {' + '.join(data)}" + (f", and {', '.join(models)}" if models else ""))
+        say(f"{name:<10} {objective.paper}")
+        say(f"       needs {' + '.join(data)}" + (f", and {', '.join(models)}" if models else ""))
         for setting, text in config.field_help(objective.hp).items():
-            print(f"       {flag(setting):<22} {text}")
+            say(f"       {flag(setting):<22} {text}")

@@ -7,15 +7,16 @@ import json
 import math
 import time
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 import torch
 
-from nanouft.errors import Diverged
+from nanouft.errors import Diverged, say
 from nanouft.loop import Device, Step
 from nanouft.run import checkpoints
+from nanouft.run.schema import FILES, wrong
 from nanouft.run.storage import Lines
-from nanouft.run.words import quoted
 
 
 class Log:
@@ -62,8 +63,10 @@ class Log:
         self.waiting = []
         self.write(*lines)
         if bad:
-            raise Diverged(f"{bad} at step {step.number}: the run diverged; {self.last_step()}. "
-                           "Lower --lr, or look at the data of that step")
+            run = self.file.parent
+            held = max(checkpoints.whole_steps(run), default="none")
+            raise Diverged(f"{bad} at step {step.number}: the run diverged; step {held} in {run} "
+                           "is whole. Lower --lr, or look at the data of that step")
         now = time.perf_counter()
         speed = f", {self.tokens / (now - self.clock):,.0f} answer tok/s" if self.clock else ""
         self.clock, self.tokens = now, 0
@@ -78,28 +81,15 @@ class Log:
             if self.track:
                 self.track(list(objects))
 
-    def last_step(self) -> str:
-        """What a run that stopped early leaves, for messages."""
-        steps = checkpoints.whole_steps(self.file.parent)
-        place = self.file.parent / "steps"
-        return (f"step {steps[-1]} in {place} is whole" if steps else
-                f"no step was saved yet in {self.file.parent}")
-
 
 def kept(file: Path, start: int) -> list[dict]:
     """The lines up to step `start`, each once and in order; says what had to be repaired."""
-    there = [line for line in Lines(file).read(odd) if line.get("step", math.inf) <= start]
+    fits = partial(wrong, kind=FILES[file.name])
+    there = [line for line in Lines(file).read(fits) if line.get("step", math.inf) <= start]
     of_place = {(line["step"], "held_out" in line): line for line in there}
     out = [of_place[place] for place in sorted(of_place)]
     if out != there:
-        print(f"{file}: lines stood twice or in another order; of each step the last one stays")
+        say(f"{file}: lines stood twice or in another order; of each step the last one stays")
     if lost := start - len({line["step"] for line in out if "grad_norm" in line}):
-        print(f"{file}: {lost:,} of {start:,} steps have no line; curves.png will lack them")
+        say(f"{file}: {lost:,} of {start:,} steps have no line; curves.png will lack them")
     return out
-
-
-def odd(line: dict) -> str:
-    """What is wrong with a line: a run writes finite numbers, null and groups of them."""
-    fits = all(x is None or isinstance(x, dict) or type(x) in (int, float) and math.isfinite(x)
-               for x in line.values())
-    return "" if fits else f"holds a figure that is no number: {quoted(line)}"

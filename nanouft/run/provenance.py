@@ -11,8 +11,8 @@ test questions are never drawn for training.
 from pathlib import Path
 
 from nanouft.data.rows import Row, question_hash
-from nanouft.errors import UserError
-from nanouft.run.storage import HUB, read_json, write_json
+from nanouft.run.schema import read
+from nanouft.run.storage import HUB, write_json
 
 FILE = "trained_on.json"
 
@@ -23,11 +23,7 @@ def trained_on(init: str) -> set[str]:
     file = Path(init) / FILE
     if init == "base" or init.startswith(HUB) or not file.is_file():
         return set()
-    found = read_json(file).get("questions")
-    if not isinstance(found, list) or not all(isinstance(x, str) for x in found):
-        raise UserError(f"{file}: is damaged; without it nobody knows what the model has seen. "
-                        "Copy it again, or remove it")
-    return set(found)
+    return set(read(file)["questions"])
 
 
 def remember(folder: Path, rows: list[Row], init: str) -> None:

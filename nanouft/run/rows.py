@@ -12,7 +12,7 @@ from nanouft import world
 from nanouft.data.batches import Encoded, encode
 from nanouft.data.rows import Row, contents, holdout, is_real_pair, label_rows, question_hash
 from nanouft.data.tokenizer import Tokenizer
-from nanouft.errors import UserError
+from nanouft.errors import UserError, say
 from nanouft.eval import report
 from nanouft.gpt import GPT
 from nanouft.objective import REF, Objective
@@ -60,14 +60,14 @@ def rows_of_files(cfg: Train, objective: Objective, hp: Any, graded: Grade) -> S
     kinds = objective.kinds(hp)
     rows, held = map(graded, read_files(cfg, kinds))
     wanted = objective.rows(rows, hp)      # errors about what is missing name the whole file
-    print("\n".join([ledger(rows, wanted, kinds), *doubtful(rows)]))
+    say("\n".join([ledger(rows, wanted, kinds), *doubtful(rows)]))
     for what, known in (("label", {r.label for r in wanted}), ("score", {r.score for r in wanted})):
         if known != {None} and len(known) == 1:
-            print(f"note: every answer has the same {what}: "
-                  "there is nothing to tell good from bad by")
+            say(f"note: every answer has the same {what}: "
+                "there is nothing to tell good from bad by")
     if kinds == ["pairs"]:
         if equal := len([r for r in rows if r.chosen and r.rejected]) - len(wanted):
-            print(f"{equal:,} pairs skipped: chosen equals rejected")
+            say(f"{equal:,} pairs skipped: chosen equals rejected")
     if ours := world.named(rows):               # answers to NanoWorld's prompts, from a harvest
         return ours, world.named(held) or held or graded(world.mixed_rows("val", kinds, 200, 0))
     return held_apart(cfg, objective, rows, held)
@@ -105,7 +105,7 @@ def read_files(cfg: Train, kinds: list[str]) -> Split:
            cfg.reward)
     rows, found = read(cfg.data, *how)
     held, more = read(cfg.eval_data, *how) if cfg.eval_data else ([], [])
-    print(*found, *more, sep="\n")
+    say(*found, *more, sep="\n")
     if len({file.scale for file in (*found, *more)} - {(0, 1)}) > 1:
         raise UserError("the files have grades on different scales; give one for all of them, "
                         "as --grades 1:5")
@@ -118,8 +118,8 @@ def read_files(cfg: Train, kinds: list[str]) -> Split:
                         "would be held out; leave it out (then a tenth of --data is), or give "
                         "other rows")
     if lost := len(held) - len(unseen):
-        print(f"note: {lost:,} of {len(held):,} rows of --eval-data are in --data, too: they are "
-              "trained on, and not held out")
+        say(f"note: {lost:,} of {len(held):,} rows of --eval-data are in --data, too: they are "
+            "trained on, and not held out")
     return rows, unseen
 
 
@@ -129,9 +129,9 @@ def held_apart(cfg: Train, objective: Objective, rows: list[Row], held: list[Row
         from nanouft.rewards.scorer import NO_EXACT
         raise UserError(NO_EXACT)
     if cfg.init == "base":
-        print("note: the shipped base has read nothing but NanoWorld: fine to try a command; for "
-              "real use give another --init (python -m nanouft.pretrain --corpus my.txt --out "
-              "out/mine makes one)")
+        say("note: the shipped base has read nothing but NanoWorld: fine to try a command; for "
+            "real use give another --init (python -m nanouft.pretrain --corpus my.txt --out "
+            "out/mine makes one)")
     if objective.on_policy and cfg.reward == "exact":   # nobody scores answers to held-out prompts
         return rows, []
     known = provenance.trained_on(cfg.init)
@@ -141,11 +141,11 @@ def held_apart(cfg: Train, objective: Objective, rows: list[Row], held: list[Row
         if not cfg.eval_data:
             held = holdout(provenance.unseen(rows, known))[1]
             train = provenance.unseen(rows, {*map(question_hash, held)})
-        print(f"note: {cfg.init} was trained on {lost:,} of the rows to hold out: they are not "
-              f"held out; {len(held):,} others are")
+        say(f"note: {cfg.init} was trained on {lost:,} of the rows to hold out: they are not "
+            f"held out; {len(held):,} others are")
     if not held:
-        print("note: no row is held out, since rows with one prompt stay together: "
-              "there will be no held-out figures")
+        say("note: no row is held out, since rows with one prompt stay together: "
+            "there will be no held-out figures")
     return train, held
 
 
@@ -166,11 +166,12 @@ def encode_rows(name: str, cfg: Train, hp: Any, rows: Split, model: GPT, tok: To
                   "which alone counts")
     two = " (a pair counts as two answers)" if len(train) > len(train_rows) else ""
     origin = "your data" if cfg.data else "NanoWorld, the built-in data"
-    print(f"{origin}: {len(train):,} of {len(train_rows):,} rows serve {name} (it needs {needs}); "
-          f"{len(held)} of {len(held_rows)} rows held out do, too{two}")
+    say(f"{origin}: {len(train):,} of {len(train_rows):,} rows serve {name} (it needs {needs}); "
+        f"{len(held)} of {len(held_rows)} rows held out do, too{two}")
     if len(kinds) > 1 and not cfg.data:
-        print(contents(train_rows))
-    print("\n".join([*lost.lines(room, cfg.max_length), report.example(train, tok)]))
+        say(contents(train_rows))
+    say("".join(line + "\n" for line in lost.lines(room, cfg.max_length)), end="")
+    print(report.example(train, tok))
     return Data(tok, train, held, train_rows, held_rows, runs.fingerprint(model, train))
 
 

@@ -21,11 +21,12 @@ from typing import Any, TypeVar
 import torch
 
 from nanouft.data.batches import Encoded
-from nanouft.errors import UserError, flag, visible
+from nanouft.errors import UserError, flag, say
 from nanouft.loop import Device
 from nanouft.run.command import Interrupted
 from nanouft.run.config import as_toml, of_json
-from nanouft.run.storage import LOCK, locked, read_json, write_json, write_text
+from nanouft.run.schema import read
+from nanouft.run.storage import LOCK, locked, write_json, write_text
 
 T = TypeVar("T")
 CODE = re.compile(r"\.py(:|$)")         # a --reward that is a file of Python
@@ -96,14 +97,14 @@ def chained(folder: Path, name: str) -> list[str]:
 # ---- to go on with a run -------------------------------------------------------------------------
 def is_finished(folder: Path) -> bool:
     """train ends with eval.json, the other commands with the model."""
-    if read_json(folder / "run.json").get("command") == "train":
+    if read(folder / "run.json").get("command") == "train":
         return "after" in read_eval(folder)
     return (folder / "model.safetensors").exists()
 
 
 def unfinished(folder: str, command: str) -> dict[str, Any]:
     """run.json of a run of `command` that --resume can go on with."""
-    saved = read_json(Path(folder) / "run.json")
+    saved = read(Path(folder) / "run.json")
     if saved.get("command") != command:
         raise UserError(f"--resume {folder}: was not made by nanouft.{command}; give the folder of "
                         "such a run")
@@ -165,13 +166,13 @@ def reopened(folder: Path, file: str, about: dict[str, Any], basis: str) -> Path
 def compare(file: Path, about: dict[str, Any], basis: str) -> None:
     """UserError if the run that `file` describes was made from other things. Prints a note if the
     machine is another."""
-    was = read_json(file)
+    was = read(file)
     if was.get("key") != about["key"]:
         raise UserError(f"{file}: {basis} has changed since that run began, so it cannot go on "
                         "exactly; start a new run, or choose another name with --out")
     then, here = (f"{x.get('device')}, {x.get('threads')} threads" for x in (was, about))
     if then != here:
-        print(visible(f"began on {then}, goes on on {here}: the last digits of numbers may differ"))
+        say(f"began on {then}, goes on on {here}: the last digits of numbers may differ")
 
 
 # ---- around a run --------------------------------------------------------------------------------
@@ -232,10 +233,10 @@ def finish(folder: Path, before: dict, after: dict, seconds: float, kept: int = 
 # ---- what a folder tells of its run --------------------------------------------------------------
 def read_eval(folder: Path) -> dict:
     """eval.json as far as it got: {}, {"before"} or, in a finished run, {"before", "after"}."""
-    try:
-        return read_json(folder / "eval.json")
-    except UserError:
-        return {}
+    file = folder / "eval.json"
+    with contextlib.suppress(UserError):            # what is damaged is measured again
+        return read(file) if file.exists() else {}
+    return {}
 
 
 def model_name(init: str) -> str:
@@ -252,10 +253,4 @@ def model_name(init: str) -> str:
 def run_about(init: str) -> dict:
     """What run.json tells of a folder; {} where there is none."""
     file = Path(init) / "run.json"
-    return read_json(file) if file.exists() else {}
-
-
-def run_settings(init: str) -> dict:
-    """The settings of the run in a folder; {} for any other folder."""
-    values = run_about(init).get("config")
-    return values if isinstance(values, dict) else {}
+    return read(file) if file.exists() else {}

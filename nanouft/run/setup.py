@@ -19,7 +19,7 @@ from nanouft import world
 from nanouft.data.batches import Epochs
 from nanouft.data.rows import Row
 from nanouft.data.tokenizer import Tokenizer
-from nanouft.errors import UserError, visible
+from nanouft.errors import UserError, say
 from nanouft.eval.held_out import held_out
 from nanouft.gpt import GPT
 from nanouft.loop import Device, Source
@@ -77,9 +77,9 @@ def own_rate(cfg: Train, origin: dict, model: GPT) -> None:
     if cfg.resume or cfg.init == "base" or origin["lr"] == "command line" or rate == old:
         return
     cfg.lr, origin["lr"] = rate, f"{origin['lr']}, for width {width}"
-    print(f"note: --lr {rate:.2g}, since {old:g} was chosen for a width of {WIDTH}, and this model "
-          f"has {width}{'; LoRA wants ten times as much' * bool(cfg.lora)}. "
-          f"Try {rate / 3:.1g} to {rate * 3:.1g}")
+    say(f"note: --lr {rate:.2g}, since {old:g} was chosen for a width of {WIDTH}, and this model "
+        f"has {width}{'; LoRA wants ten times as much' * bool(cfg.lora)}. "
+        f"Try {rate / 3:.1g} to {rate * 3:.1g}")
 
 
 def adapted(cfg: Train, hp: Any, model: Any, tok: Tokenizer, dtype: torch.dtype) -> GPT:
@@ -98,12 +98,12 @@ def adapted(cfg: Train, hp: Any, model: Any, tok: Tokenizer, dtype: torch.dtype)
         if cfg.lora:
             trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
             model.keep_frozen_in(dtype)
-            print(f"LoRA of rank {cfg.lora}: {trained / 1e6:.2f}M of {model.n_params() / 1e6:.2f}M "
-                  "weights are trained")
+            say(f"LoRA of rank {cfg.lora}: {trained / 1e6:.2f}M of {model.n_params() / 1e6:.2f}M "
+                "weights are trained")
         if getattr(model.net.config.get_text_config(), "output_router_logits", False):
-            print("note: the loss of its routers (output_router_logits) is left out")
+            say("note: the loss of its routers (output_router_logits) is left out")
     if tok.about:
-        print(visible(tok.about))
+        say(tok.about)
     return model
 
 
@@ -134,7 +134,7 @@ def steps_of(cfg: Train, objective: Objective, hp: Any, data: Data, origin: dict
     if cfg.data:
         from nanouft.run import by_rows  # NanoWorld's rows have their own defaults
         pieces = device.processes * cfg.accumulate
-        print(by_rows.choose(cfg, objective, hp, data, origin, pieces), end="")
+        say(by_rows.choose(cfg, objective, hp, data, origin, pieces), end="")
     given = origin.get("batch_size") == "command line"
     if not objective.on_policy and given and cfg.batch_size > len(data.train):
         raise UserError(f"--batch-size {cfg.batch_size:,}: there are {len(data.train):,} rows "
@@ -161,20 +161,22 @@ def open_run(name: str, cfg: Train, hp: Any, origin: dict, data: Data, model: GP
     basis = "the data, the start model, the reward or the version of nanouft"
     settings = asdict(cfg) | asdict(hp)
     given = {k: v for k, v in settings.items() if origin.get(k) == "command line"}
+    # before a folder is made: a model may be missing
+    others = models.of_columns(objective, hp) if objective.on_policy else {}
     with runs.open_folder(cfg, about, name, basis, device, {"objective": name, **given}) as folder:
         if cfg.data and device.rank == 0:
             provenance.remember(folder, data.train_rows, cfg.init)
         if objective.on_policy:
-            source, what = rollouts(cfg, objective, hp, data, model, models, steps)
+            source, what = rollouts(cfg, objective, hp, data, model, others, steps, device)
             held = partial(rewarded_prompts, source, data.held)
         else:
             source = Epochs(data.train, cfg.batch_size, steps, cfg.seed, data.tok.pad)
             held, what = partial(held_out, model, data.held, data.tok.pad, device), "rows"
-        print(f"{name}{getattr(hp, 'form', '')}: {steps:,} steps of {cfg.batch_size} {what}, "
-              f"learning rate {cfg.lr:g}, {model.n_params() / 1e6:.2f}M parameters, {place} "
-              f"-> {folder}")
+        say(f"{name}{getattr(hp, 'form', '')}: {steps:,} steps of {cfg.batch_size} {what}, "
+            f"learning rate {cfg.lr:g}, {model.n_params() / 1e6:.2f}M parameters, {place} "
+            f"-> {folder}")
         if chosen := [f"{k} {v}" for k, v in asdict(hp).items() if v not in (None, False, 0, "")]:
-            print(f"settings of {name}: {', '.join(chosen)}")
+            say(f"settings of {name}: {', '.join(chosen)}")
         keeps_best = (origin.get("steps") == CHOSEN and cfg.eval_every > 0 and not cfg.plain
                       and cfg.save_every > 0 and device.processes == 1
                       and objective.kinds(hp) == ["demos"] and bool(data.held))
@@ -202,18 +204,18 @@ def held_reward(cfg: Train, objective: Objective, data: Data, model: GPT,
                                                     max_new=cfg.max_new))
 
 
-def rollouts(cfg: Train, objective: Objective, hp: Any, data: Data, model: Any, models: Models,
-             steps: int) -> tuple[Source, str]:
+def rollouts(cfg: Train, objective: Objective, hp: Any, data: Data, model: Any,
+             others: dict[str, GPT], steps: int, device: Device) -> tuple[Source, str]:
     """(the source of an on-policy run, what it draws in words)."""
     lora = cfg.lora and model.adapters_alone()
     start = model.start if lora else copy.deepcopy(model).requires_grad_(False)
     score, grade = world.exact_scores, None
     if cfg.data or cfg.reward != "exact":
-        score, grade = own_score(cfg, objective, models.device)
+        score, grade = own_score(cfg, objective, device)
     source = Rollouts(
         data.train, objective, hp, model, start, data.tok, score,
         rows=cfg.batch_size, steps=steps, seed=cfg.seed, max_new=cfg.max_new,
-        device=models.device, others=models.of_columns(objective, hp), grade=grade,
+        device=device, others=others, grade=grade,
         exact=None if cfg.data else world.exact_scores, show=partial(show_answers, cfg),
         show_every=cfg.show_every)
     serves = f" (a rollout serves {source.stride} steps)" if source.stride > 1 else ""
@@ -239,7 +241,7 @@ def show_answers(cfg: Train, source: Any, number: int, rows: list[Row], texts: l
     equal = len(rows) > 1 and col.reward.min() == col.reward.max()
     if number == 0 and source.objective.rewarded and equal:
         from nanouft.rewards.scorer import constant_reward_note  # only if there is such a note
-        tqdm.write(constant_reward_note(col.reward.numpy()))
+        say(constant_reward_note(col.reward.numpy()), write=tqdm.write)
     if cfg.show_every:
         figures = ", ".join(f"{k} {v:.3f}" for k, v in source.stats.items())
         lines = [f"rollout {number}: {figures}"]
@@ -247,7 +249,7 @@ def show_answers(cfg: Train, source: Any, number: int, rows: list[Row], texts: l
             note = "" if col.ended[i] else "   (does not stop)"
             lines += [f"  {one_line(rows[i].prompt[-1].text, 110)}",
                       f"    -> {one_line(texts[i], 110)}   (reward {col.reward[i]:.2f}){note}"]
-        tqdm.write("\n".join(lines))
+        say("\n".join(lines), write=tqdm.write)
 
 
 def rewarded_prompts(source: Any, prompts: list) -> dict[str, Any]:

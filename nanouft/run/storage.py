@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 
-from nanouft.errors import UserError
+from nanouft.errors import UserError, say
 
 if TYPE_CHECKING:           # importing torch takes a second, and nothing here needs it
     from torch import Tensor
@@ -72,16 +72,29 @@ def write_json(file: Path, value: Any) -> None:
 
 
 def write_text(file: Path, text: str) -> None:
-    """Written beside, then renamed. Half a surrogate becomes '?'."""
+    """Half a surrogate becomes '?'."""
+    write_bytes(file, text.encode("utf-8", "replace"))
+
+
+def write_bytes(file: Path, data: bytes) -> None:
+    """Written beside, then renamed: what a link leads to stays as it is."""
+    file.parent.mkdir(parents=True, exist_ok=True)
     partial = file.with_name(file.name + ".partial")
     partial.unlink(missing_ok=True)                 # it may be a link
     try:
-        partial.write_text(text, encoding="utf-8", errors="replace")
+        partial.write_bytes(data)
         os.replace(partial, file)
     except OSError:
         with contextlib.suppress(OSError):
             partial.unlink()                        # half a file only fills a full disk
         raise
+
+
+def own(file: Path) -> Path:
+    """`file`, in which something is going to be changed. UserError for a link, hard or symbolic."""
+    if file.is_symlink() or file.exists() and file.stat().st_nlink > 1:
+        raise UserError(f"{file}: is a link, and what it leads to would be changed; remove it")
+    return file
 
 
 class Lines:
@@ -115,7 +128,7 @@ class Lines:
     def add(self, *objects: dict) -> None:
         """Append. What a kill left of a last line goes first."""
         self.file.parent.mkdir(parents=True, exist_ok=True)
-        with open(self.file, "ab+") as f:
+        with open(own(self.file), "ab+") as f:
             f.seek(0)
             there = f.read()
             last = there.rfind(b"\n") + 1
@@ -126,7 +139,6 @@ class Lines:
             f.write("".join(json.dumps(x) + "\n" for x in objects).encode())
 
     def rewrite(self, objects: list[dict]) -> None:
-        self.file.parent.mkdir(parents=True, exist_ok=True)
         write_text(self.file, "".join(json.dumps(x) + "\n" for x in objects))
 
 
@@ -143,7 +155,7 @@ def _object(line: bytes) -> dict | None:
 def locked(file: Path, wait: bool = False) -> Iterator[None]:
     """Hold the lock `file` inside. It names its process; the operating system releases it when
     that process ends, however it ends. If another process holds it: UserError, or `wait` for it."""
-    lock = FileLock(file)
+    lock = FileLock(own(file))
     try:
         lock.acquire(blocking=False)
     except Timeout:
@@ -169,7 +181,7 @@ def _held(file: Path, wait: bool) -> None:
     if not wait:
         raise UserError(f"{place}: {who} works there; wait for its end, or choose another place "
                         "with --out")
-    print(f"{place}: {who} makes it; waiting", file=sys.stderr)
+    say(f"{place}: {who} makes it; waiting", file=sys.stderr)
 
 
 def beside(path: Path) -> Path:

@@ -11,7 +11,7 @@ import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 
-from nanouft.errors import UserError, in_range
+from nanouft.errors import UserError, in_range, say
 from nanouft.run import config
 from nanouft.run.storage import Lines
 from nanouft.world import FAMILIES, corrupt, reference, rows, score
@@ -33,12 +33,12 @@ ROLE_NAMES = {"text": "", "user": "<|user|> ", "assistant": "<|assistant|> "}
 
 def show(label: str, text: str) -> None:
     """Print a label in the margin and a text beside it, wrapped to the console."""
-    print(textwrap.fill(text, 78, initial_indent=f"  {label:<12}", subsequent_indent=" " * 14))
+    say(textwrap.fill(text, 78, initial_indent=f"  {label:<12}", subsequent_indent=" " * 14))
 
 
 def show_family(family: str, n: int, seed: int) -> None:
     """Print n prompts of a family, each with its reference, a wrong answer, and their scores."""
-    print(f"{family}: {ABOUT[family]}")
+    say(f"{family}: {ABOUT[family]}")
     for row in rows("val", "prompts", n, seed, skills=[family]):
         prompt = row.prompt[0].text
         right = reference(prompt)
@@ -46,7 +46,7 @@ def show_family(family: str, n: int, seed: int) -> None:
         show("prompt", prompt)
         show(f"right  {score(prompt, right):.2f}", right)
         show(f"wrong  {score(prompt, wrong):.2f}", wrong)
-        print()
+        say()
 
 
 @dataclass
@@ -68,9 +68,8 @@ def write_demos(cfg: Show) -> None:
             if not cfg.right or score(prompt, answer.text) == 1:
                 lines.append({"prompt": prompt, "response": answer.text})
     file = Path(cfg.out)
-    file.parent.mkdir(parents=True, exist_ok=True)
     Lines(file).rewrite(lines)
-    print(f"{file}: {len(lines):,} demonstrations")
+    say(f"{file}: {len(lines):,} demonstrations")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -83,11 +82,11 @@ def main(argv: list[str] | None = None) -> int:
         return 0
     if idle := sorted(given & {"noise", "right", "out"}):
         raise UserError(f"--{idle[0]} belongs to --demos")
-    print("NanoWorld\n=========\n\n"
-          "The families, with the exact score of an answer from 0 to 1\n")
+    say("NanoWorld\n=========\n\n"
+        "The families, with the exact score of an answer from 0 to 1\n")
     for family in FAMILIES:
         show_family(family, cfg.n, cfg.seed)
-    print("Documents of the pretraining corpus (half of the answers are lazy on purpose)\n")
+    say("Documents of the pretraining corpus (half of the answers are lazy on purpose)\n")
     for number, document in enumerate(corpus(cfg.seed, 10 * cfg.n), 1):
         turns = [ROLE_NAMES[turn.role] + turn.text for turn in document]
         show(str(number), " ".join(turns) + " <|end|>")

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from tiny import NANO, batch_of, say, some_rows
 
+from nanouft.data import batches
 from nanouft.data.batches import Encoded, Plan, Tokens, collate, encode, order
 from nanouft.data.rows import Row, Turn
 from nanouft.data.tokenizer import Tokenizer
@@ -106,14 +107,15 @@ def test_a_dialogue_loses_its_oldest_turns(n_ctx, first, n, trained):
 
 def test_where_a_long_dialogue_is_cut_is_found_by_halving(monkeypatch):
     """The template of another model may take a second for 400 turns: it shall not be asked 200
-    times."""
+    times. Nor are 200 shorter dialogues made: of 100,000 turns that would be hours."""
     turns = [Turn(role, f"{role} {i}") for i in range(200) for role in ("user", "assistant")]
     e = Row(roles={"answer": (tuple(turns[:-1]), (turns[-1],))})
-    asked, chat = [], NANO.chat
+    asked, chat, made, since = [], NANO.chat, [], batches._since
     monkeypatch.setattr(NANO, "chat", lambda *turns: asked.append(turns) or chat(*turns))
+    monkeypatch.setattr(batches, "_since", lambda n, of: made.append(len(of)) or since(n, of))
     (row,), report = encode([e], NANO, 100)
     longer = max(k for k in range(1, 400, 2) if len(chat(turns[-1 - k:-1], turns[-1:])[0]) <= 101)
-    assert len(asked) < 15 and report.cut == 1
+    assert len(asked) < 15 and sum(made) < 15 * len(turns) and report.cut == 1
     assert row.seqs["answer"].ids.tolist() == chat(turns[-1 - longer:-1], turns[-1:])[0]
 
 

@@ -146,7 +146,7 @@ REFUSED = {  # command line: what the message must hold, words parted by |
     "evaluate --init {tiny} --data asks.jsonl --prompt-field question --max-new 3":
         "--max-new|--reward",
     "sample '' base": "models ''", "sample nowhere": "nowhere|no such folder",
-    "sample --prompt Hello. {tiny}": "in front of --prompt",
+    "sample --prompt Hello. {tiny}": "--prompt|in front of it",
     "sample --top-p 0": "--top-p",
     "sample --top-k 3": "--top-k|--temperature 1", "sample --seed 3": "--seed",
     "sample --n 999999": "--n",
@@ -193,6 +193,7 @@ REFUSED = {  # command line: what the message must hold, words parted by |
     "poft --data demos.jsonl --init {tiny} --aligned nowhere": "nowhere",
     "distill --data demos.jsonl --init {tiny}": "--teacher DIR ... is needed",
     "distill --data demos.jsonl --init {tiny} --teacher {tiny} x": "one folder",
+    "distill --data demos.jsonl --init {tiny} --teacher nowhere": "nowhere",
 }.items()
 } | {f"train --{setting}": "--" + setting.split()[0] for setting in (  # numbers out of their range
     "lr 0", "epochs 0", "epochs 1e29", "steps 0", "accumulate 0", f"rows {10**11}", "rows 0",
@@ -297,7 +298,8 @@ def test_other_mistakes_keep_their_traceback_and_memory_is_one_line(capsys):
         def main(argv):
             raise e
         return main
-    one_error(call(fails(MemoryError())), capsys.readouterr().err, "out of memory", "--accumulate")
+    one_error(call(fails(MemoryError())), capsys.readouterr().err, "out of memory", "split a file",
+              "--accumulate")
     one_error(call(fails(RuntimeError("CUDA out of memory. Tried"))), capsys.readouterr().err,
               "out of memory")
     full = OSError(28, "No space left on device", "f")

@@ -89,6 +89,18 @@ def test_a_run_folder_with_a_link_is_refused(name, run, here, capsys):
     assert (outside / "1").exists()
 
 
+@pytest.mark.parametrize("fields, words", [
+    ({"config": {"data": [5]}}, "config.data is [5]"), ({"config": 5}, "config is 5: it must"),
+    ({"config": {"init": ["x"]}}, "config.init is ['x']"), ({"steps": 4.0}, "steps is 4.0: it"),
+    ({"threads": -1}, "threads is -1"), ({"tokenizer": {}}, "tokenizer is {}")])
+def test_a_field_of_another_type_is_one_line(fields, words, run, tiny_base, capsys):
+    """In a run that goes on and in a model that is used."""
+    write_json(run / "run.json", read_json(run / "run.json") | fields)
+    one_error(call(train.main, "--resume", "gift"), capsys.readouterr().err, "gift/run.json", words)
+    shutil.copytree(tiny_base, run, ignore=lambda *of: ["run.json"], dirs_exist_ok=True)
+    one_error(call(sample.main, "gift"), capsys.readouterr().err, "gift/run.json", words)
+
+
 DAMAGE = {"emptied": lambda log: [], "NULs": lambda log: ["\0" * 4096], "cut": lambda log: log[:1],
           "doubled": lambda log: log * 2, "reordered": lambda log: log[::-1]}
 
@@ -185,6 +197,14 @@ def test_a_template_that_is_nearly_ours_is_not_taken_for_ours(tiny_base, here):
 def test_a_small_file_of_gigabytes_is_refused(here, monkeypatch):
     monkeypatch.setattr(containers, "LARGEST", 1000)
     monkeypatch.setattr(containers, "LINES", 50)
+    monkeypatch.setattr(containers, "MANY", 3)
+    for i in range(3):
+        (here / "deep" / str(i)).mkdir(parents=True)
+    with pytest.raises(UserError, match="a folder without data"):
+        containers.sources("deep")
+    (here / "deep" / "0" / "x").touch()
+    with pytest.raises(UserError, match="deep: holds over 3 files"):   # --data /
+        containers.sources("deep")
     for size, text, words in ((1001, b" ", "more than 1,000 bytes"), (51, b"\n", "51 lines"),
                               (1000, b" ", "no row")):
         (here / "a.jsonl.gz").write_bytes(gzip.compress(text * size))

@@ -15,7 +15,7 @@ from running import DEMOS, PAIRS, QUICK, ROOT, call, environment, lines, losses,
 from safetensors.torch import load_file
 from tiny import CPU, FORMS, model_grads, nano, real_batch, same, same_each
 
-from nanouft import train
+from nanouft import pretrain, reward, train
 from nanouft.loop import Device
 from nanouft.objectives import OBJECTIVES
 from nanouft.run import processes
@@ -230,7 +230,7 @@ def test_pieces_of_coupled_rows_add_up(form):
               f"{form}: and so do their gradients")
 
 
-def test_processes_with_gpus_know_theirs_and_wait_long(monkeypatch):
+def test_processes_with_gpus_know_theirs_and_wait_long(monkeypatch, capsys):
     met = {}
     for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_PORT", "MASTER_ADDR"):
         monkeypatch.setenv(name, {"RANK": "0", "WORLD_SIZE": "2"}.get(name, "1"))
@@ -238,7 +238,11 @@ def test_processes_with_gpus_know_theirs_and_wait_long(monkeypatch):
         monkeypatch.setattr(torch.cuda, name, lambda *of, **_: met.update(of=of) or 2)
     monkeypatch.setattr(torch, "set_float32_matmul_precision", str)
     monkeypatch.setattr(dist, "init_process_group", lambda kind, **how: met.update(how, kind=kind))
-    assert train.devices.pick("cuda") == processes.Team("cuda:1", "bf16", 0, 2) \
+    for main in (pretrain.main, reward.main):       # each process would add its own gradients
+        monkeypatch.setenv("LOCAL_RANK", "0")       # the process that tells it
+        one_error(call(main), capsys.readouterr().err, "only nanouft.train", "torchrun")
+        monkeypatch.setenv("LOCAL_RANK", "1")
+    assert train.devices.pick("cuda", team=True) == processes.Team("cuda:1", "bf16", 0, 2) \
         and met.pop("timeout").total_seconds() == 7200
     assert met == {"kind": "nccl", "device_id": torch.device("cuda:1"), "of": ("cuda:1",)}
 
@@ -254,7 +258,7 @@ def test_processes_with_gpus_know_theirs_and_wait_long(monkeypatch):
                            ["--batch-size 7", "8 pieces"])])
 def test_what_so_many_processes_cannot_do_is_one_line(processes, argv, words, here, tiny_base,
                                                       capsys, monkeypatch):
-    monkeypatch.setattr(train.devices, "pick", lambda *a: Device("cpu", "fp32", 0, processes))
+    monkeypatch.setattr(train.devices, "pick", lambda *a, team: Device("cpu", "fp32", 0, processes))
     one_error(call(train.main, "--init", tiny_base, *argv.split(), *QUICK), capsys.readouterr().err,
               *words)
 

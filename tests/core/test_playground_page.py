@@ -1,5 +1,5 @@
 """The page in a real browser, opened from the disk: two models are taught side by side. It wants
-Chromium or Chrome. Widths, names and axe's rules: tests/test_pages.py. The sums:
+Chromium or Chrome. Widths, names and axe's rules: lab/tests/test_all_pages.py. The sums:
 test_playground.py.
 """
 import re

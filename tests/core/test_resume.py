@@ -107,6 +107,10 @@ def finishes(run, half_done) -> None:
         assert (run / file).read_bytes() == (half_done / "whole" / file).read_bytes(), file
 
 
+def edit(file, **fields) -> None:
+    write_json(file, read_json(file) | fields)
+
+
 def flip(file) -> None:
     """One bit, somewhere in the numbers: safetensors itself would read it."""
     data = bytearray(file.read_bytes())
@@ -119,6 +123,9 @@ def flip(file) -> None:
                           (lambda f: f.unlink(), "optimizer.safetensors"),
                           (lambda f: f.unlink(), "step.json"),
                           (lambda f: f.write_text("{}"), "step.json"),
+                          (lambda f: edit(f, step=20.0), "step.json"),
+                          (lambda f: edit(f, scaler={"scale": "x"}), "step.json"),
+                          (lambda f: edit(f, sha256=[5]), "step.json"),
                           (lambda f: f.unlink() or os.mkfifo(f), "model.safetensors")])
 def test_a_damaged_step_is_announced_and_left_out(damage, file, run, tiny_base, capsys):
     damage(run / "steps" / "20" / file)
@@ -142,7 +149,7 @@ def test_a_half_written_line_is_cut_off(tail, run):
     assert (run / "metrics.jsonl").read_bytes() == b"".join(kept) and len(kept) > 20
 
 
-@pytest.mark.parametrize("line, words", [("7", "no JSON object"), ('{"step": "x"}', "'step': 'x'")])
+@pytest.mark.parametrize("line, words", [("7", "no JSON object"), ('{"step": "x"}', "step is 'x'")])
 def test_a_broken_line_is_named_and_what_stands_behind_it_is_not_lost(
         line, words, run, half_done, capsys):
     log = (run / "metrics.jsonl").read_text()
@@ -211,10 +218,17 @@ def test_a_run_that_was_killed_after_its_last_step_still_prints_its_table(
     assert call(train.main, "--resume", run) == 2, "now it is finished"
 
 
-@pytest.mark.parametrize("lost", [False, True])
+HELD = {"held_out": {"nll": 1.0}, "samples": []}
+ODD = [None, 5, [5], {"a": [5]}, {"held_out": 5, "samples": []}, HELD | {"samples": [{}]},
+       HELD | {"held_out": {"nll": [5]}}, HELD | {"families": {"list": {"score": 1}}}]
+
+
+@pytest.mark.parametrize("lost", [False, *ODD])
 def test_before_is_the_start_model_and_is_measured_once(lost, run, half_done, monkeypatch):
-    if lost:
-        (run / "eval.json").unlink()
+    """It is measured again if eval.json does not hold it."""
+    if lost is not False:
+        edit(run / "eval.json", before=lost)
+    lost = lost is not False
     looks, real = [], report.evaluate
     monkeypatch.setattr(report, "evaluate", lambda *args: looks.append(1) or real(*args))
     finishes(run, half_done)
@@ -237,7 +251,7 @@ def test_resume_says_no_in_one_line(run, half_done, here, tiny_base, capsys):
     says("--resume", "expected one argument", argv=("--resume",))
     says("not finished", "--resume", argv=("--init", "run", "--steps", 1))
     about = read_json(run / "run.json")
-    for edit in ({"from": []}, {"config": about["config"] | {"lr": None}}):
+    for edit in ({"from": {}}, {"config": about["config"] | {"lr": None}}):
         (run / "run.json").write_text(json.dumps(about | edit))
         says("run.json: edited", "learning rate")
     for text in ("", "[]"):

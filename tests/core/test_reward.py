@@ -268,6 +268,11 @@ BAD = {                                         # a function -> what its one lin
        "mine.py, line 1: ZeroDivisionError"],
     "def f(prompts, answers) return 1": ["mine.py, line 1: SyntaxError"],
     "import sys\nsys.exit(3)": ["mine.py, line 2: SystemExit"],
+    "import sys\ndef f(p, a): sys.exit()": ["mine.py, line 2: SystemExit"],
+    "import os\ndef f(p, a): os._exit(0)": ["mine.py, line 2: SystemExit: os._exit(0)"],
+    "from os import _exit\n_exit(0)": ["mine.py, line 2: SystemExit: os._exit(0)"],
+    "import os\ndef f(p, a): return [0, 0, os.waitpid(os.fork() or os._exit(7), 0)[1] / 0]": [
+        "ZeroDivisionError"],
     "def rigth(prompts, answers): pass\nf = 3": ["f is no function", '"rigth"'],
     "def ff(prompts, answers): pass": ["no function f there", "did you mean ff?"],
     "def f(answers): return answers": ["mine.py, line 1: too many positional",

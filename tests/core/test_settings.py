@@ -67,7 +67,7 @@ def test_what_is_written_is_read_back(tmp_path):
     values = {"out_dir": 'a "b" \\ \U0001f600 \u2028', "lr": 1e-05, "steps": 7,
               "data": ["x", "y z"], "plain": True}
     (tmp_path / "f.toml").write_text(config.as_toml("train", values), encoding="utf-8")
-    assert config.as_words(config.read_toml(str(tmp_path / "f.toml")), []) \
+    assert config.as_words(config.read_settings(str(tmp_path / "f.toml")), []) \
         == [f"--out-dir={values['out_dir']}", "--lr=1e-05", "--steps=7", "--data=x", "--data=y z",
             "--plain"]
 

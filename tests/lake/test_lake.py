@@ -6,7 +6,7 @@ import torch
 from tiny import differs, same
 
 from frozen_lake import demos, planning
-from frozen_lake.demos import best_path, ghosts, gold, loser, moves_of_loser, random_lake
+from frozen_lake.demos import best_path, ghosts, gold, loser, moves_of_loser
 from frozen_lake.lake import MAPS, Lake, Lakes, make_lake, read_map
 from frozen_lake.measure import distance, distance_transition, over, regions
 from frozen_lake.planning import (
@@ -19,6 +19,7 @@ from frozen_lake.planning import (
     uniform,
     value_iteration,
 )
+from lab.lake_study import random_lake
 from nanouft.errors import UserError
 
 LAKES = [make_lake(name, slippery) for name in MAPS for slippery in (False, True)]

@@ -1,6 +1,6 @@
 """The page of the lake in a real browser: each scene by mouse, by touch and by keyboard alone, and
 what is announced. It wants Chromium or Chrome. What is announced is read from the accessibility
-tree. Widths, names and axe's rules: tests/test_pages.py.
+tree. Widths, names and axe's rules: lab/tests/test_all_pages.py.
 """
 import re
 from pathlib import Path

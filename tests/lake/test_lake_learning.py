@@ -9,12 +9,13 @@ import torch
 from tiny import differs, same
 
 import frozen_lake.learn as learning
-from frozen_lake.demos import detour, gold, loser, moves_of_loser, random_lake
+from frozen_lake.demos import detour, gold, loser, moves_of_loser
 from frozen_lake.lake import Lakes, make_lake
 from frozen_lake.learn import METHODS, Task, batch_of, learn, method, sample_episodes, task_of
 from frozen_lake.measure import measures, used
 from frozen_lake.planning import GAMMA, backup, draw, greedy, optimal, simulate, solve, success
 from frozen_lake.policies import Net, Table, habit, pretrain
+from lab.lake_study import random_lake
 from nanouft.errors import UserError
 from nanouft.objectives import OBJECTIVES
 from nanouft.objectives.ift import IFT

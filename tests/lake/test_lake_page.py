@@ -11,12 +11,13 @@ from browser import node
 from studied import HP, STUDY, VERDICTS
 
 from frozen_lake import demos, page
-from frozen_lake.demos import LOSERS, ghosts, gold, moves_of_loser, random_lake
+from frozen_lake.demos import LOSERS, ghosts, gold, moves_of_loser
 from frozen_lake.lake import MAPS, Lake, make_lake
 from frozen_lake.learn import learn, method, task_of
 from frozen_lake.measure import distance
 from frozen_lake.planning import greedy, optimal_actions, success
 from frozen_lake.policies import Table
+from lab.lake_study import random_lake
 
 LAKE = make_lake("twoway5")
 

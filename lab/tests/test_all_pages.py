@@ -1,7 +1,7 @@
 """Each page that is made for a browser, at many widths and in both colours: nothing overflows,
 everything has a name.
 
-    NANOUFT_AXE=node_modules/axe-core/axe.min.js python -m pytest tests/test_pages.py    # minutes
+    NANOUFT_AXE=axe.min.js python -m pytest lab/tests/test_all_pages.py         # minutes
 
 Wants Chromium or Chrome (NANOUFT_BROWSER names one in an unusual place), and for the rules of
 axe-core its file (npm install axe-core); what is missing is said aloud and skipped.
