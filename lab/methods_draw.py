@@ -7,6 +7,7 @@ import re
 import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from io import BytesIO
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,11 @@ from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import TextToPath
 
 from nanouft.eval.plots import plt
+from nanouft.run.storage import write_bytes
 
 A4 = (595, 842)                 # points
 TOP, BOTTOM, LEFT, RIGHT = 812, 30, 30, 567
-LOSS, WHEN = 118, 368           # where the second and the third column begin
+LOSS, WHEN = 124, 368           # where the second and the third column begin
 PITCH = 10.1                    # from one line to the next
 SIZE, SMALL, LEAST = 8, 7.3, 7  # of the letters: a loss, most words, what is lowered or raised
 GREY, LIGHT = "#505050", "#c8c8c8"
@@ -164,8 +166,10 @@ def mark(blocks: Sequence[Block]) -> str:
 
 def draw(lines: Sequence[Any], letters: Sequence[str], file: Path) -> None:
     blocks = blocks_of(lines, letters)
-    with PdfPages(file, metadata={"CreationDate": None, "Keywords": mark(blocks)}) as pdf:
+    buffer = BytesIO()
+    with PdfPages(buffer, metadata={"CreationDate": None, "Keywords": mark(blocks)}) as pdf:
         for placed in pages(blocks):
             fig = figure(placed)
             pdf.savefig(fig)
             plt.close(fig)
+    write_bytes(file, buffer.getvalue())

@@ -123,7 +123,8 @@ LABELS = {"ift": "ift (detached weights)"}      # its form in these runs
 for name in (*SHOWN, "dpo"):
     mean, half = estimate(name)
     _, wide = unpaired(name)
-    print(f"{LABELS.get(name, name):<22} {mean:+6.1f} ± {half:.1f} (unpaired {wide:.1f})  {verdict(mean, half, 0)}")
+    print(f"{LABELS.get(name, name):<22} {mean:+6.1f} ± {half:.1f} (unpaired {wide:.1f})  "
+          f"{verdict(mean, half, 0)}")
 verdicts = [verdict(*estimate(name), 0) for name in others]
 counts = [f"{word} {verdicts.count(word)}" for word in ("holds", "undecided", "does not hold")]
 print(f"all {len(others)} recipes:", ", ".join(counts))

@@ -11,7 +11,7 @@ from pathlib import Path
 from nanouft.data.batches import Encoded
 from nanouft.data.rows import Row
 from nanouft.data.tokenizer import Tokenizer
-from nanouft.errors import UserError, flag, visible
+from nanouft.errors import UserError, flag, say, visible
 from nanouft.eval.held_out import held_out_lines
 from nanouft.eval.show import show_mask
 from nanouft.gpt import GPT
@@ -94,30 +94,30 @@ def write_samples(run, before: list[dict], after: list[dict]) -> None:
 
 def print_report(run, data, before: dict, after: dict, seconds: float) -> None:
     folder, cfg = run.folder, run.cfg
-    print()
-    print("before = " + ("the shipped base model" if cfg.init == "base" else cfg.init))
+    say()
+    say("before = " + ("the shipped base model" if cfg.init == "base" else cfg.init))
     if "families" in after:
         from nanouft.eval import scores
         scores.table(before["families"], after["families"])
-        print(f"scores in percent on {cfg.items} {cfg.split} prompts a family; strict = fully "
-              "right and stops; end = answers that stop.\n"
-              "An answer is scored up to <|end|>, so running on costs. What each family asks: "
-              "python -m nanouft.world\n")
+        say(f"scores in percent on {cfg.items} {cfg.split} prompts a family; strict = fully "
+            "right and stops; end = answers that stop.\n"
+            "An answer is scored up to <|end|>, so running on costs. What each family asks: "
+            "python -m nanouft.world\n")
     if after["held_out"]:
-        print("held out   " + held_out_lines(after["held_out"], before["held_out"]))
+        say("held out   " + held_out_lines(after["held_out"], before["held_out"]))
         if "nll" in after["held_out"]:
-            print("           nll: minus the log-probability of an answer's token, on average, in "
-                  "nats; lower is better")
+            say("           nll: minus the log-probability of an answer's token, on average, in "
+                "nats; lower is better")
     if "reward" in after:
-        print("greedy answers to them   " + held_out_lines(after["reward"], before["reward"]))
+        say("greedy answers to them   " + held_out_lines(after["reward"], before["reward"]))
     if cfg.data and OBJECTIVES[run.name].kinds(run.hp) == ["demos"]:
-        print(how_long(looks(folder / "metrics.jsonl"), run.keeps_best), end="")
+        say(how_long(looks(folder / "metrics.jsonl"), run.keeps_best), end="")
     for b, a in zip(before["samples"], after["samples"]):
-        print(f"\nprompt  {one_line(b['prompt'])}\nbefore  {one_line(b['answer'])}{remarks(b)}\n"
-              f"after   {one_line(a['answer'])}{remarks(a)}")
-    print(f"\n{seconds:.0f} s. Everything is in {folder} (curves.png, samples.md, eval.json, "
-          "metrics.jsonl). Next:")
-    print("\n".join(next_steps(folder, run.name, cfg, data.held_rows)), flush=True)
+        say(f"\nprompt  {one_line(b['prompt'])}\nbefore  {one_line(b['answer'])}{remarks(b)}\n"
+            f"after   {one_line(a['answer'])}{remarks(a)}")
+    say(f"\n{seconds:.0f} s. Everything is in {folder} (curves.png, samples.md, eval.json, "
+        "metrics.jsonl). Next:")
+    say("\n".join(next_steps(folder, run.name, cfg, data.held_rows)), flush=True)
 
 
 def how_long(losses: list[tuple[int, float]], keeps_best: bool = False) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from nanouft.errors import UserError, flag
+from nanouft.errors import UserError, flag, say
 from nanouft.loop import Device
 from nanouft.models.load import folder_of
 from nanouft.objective import Objective, Prerequisite
@@ -72,7 +72,7 @@ def prerequisite_runs(wanted: Prerequisite, cfg: Train) -> list[tuple[Path, list
 
 def train_quietly(train: TrainMain, argv: list[str], device: Device, folder: Path) -> None:
     """A training run for its model alone: no table, no checkpoints. One process makes it."""
-    print(f"first, once: python -m nanouft.train {shlex.join(argv)}")
+    say(f"first, once: python -m nanouft.train {shlex.join(argv)}")
     quiet = ["--plain", "--save-every", "0", "--device", device.name]
     quiet += ["--threads", str(torch.get_num_threads())]
     with contextlib.redirect_stdout(io.StringIO()), processes.alone():
