@@ -217,7 +217,7 @@ def rollouts(cfg: Train, objective: Objective, hp: Any, data: Data, model: Any,
         rows=cfg.batch_size, steps=steps, seed=cfg.seed, max_new=cfg.max_new,
         device=device, others=others, grade=grade,
         exact=None if cfg.data else world.exact_scores, show=partial(show_answers, cfg),
-        show_every=cfg.show_every)
+        show_every=cfg.show_every, accumulate=cfg.accumulate)
     serves = f" (a rollout serves {source.stride} steps)" if source.stride > 1 else ""
     return source, f"prompts x {hp.samples} samples{serves}"
 
