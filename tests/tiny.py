@@ -46,7 +46,7 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
             {"feedback": "none"}],
     "poft": [{}, {"beta": 0.5, "margin": 0.5}],
     "kto": [{}, {"beta": 0.7, "desirable_weight": 2.0, "undesirable_weight": 0.5}],
-    "orpo": [{}, {"lam": 0.1}, {"nll": "response"}],
+    "orpo": [{}, {"lam": 0.1}],
     "dpo": [{}, {"beta": 0.7}, {"label_smoothing": 0.2}, {"swap": True}, {"reduction": "mean"}],
     "ipo": [{}, {"reduction": "sum"}],
     "slic": [{}, {"form": "trl"}],
@@ -59,11 +59,11 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
     "neftune": [{}, {"alpha": 0.0}],
     "tofu": [{}, {"gamma": 0.0}, {"gamma": 1.0, "beta": 1.3}],
     "reinforce": [{}, {"baseline": "none"}],
-    "rloo": [{}, {"normalize": True, "samples": 2}],
+    "rloo": [{}, {"samples": 2}],
     "grpo": [{}, {"aggregation": "dapo", "eps_high": 0.28},
              {"aggregation": "dr_grpo", "scale": "none"},
              {"surrogate": "gspo"}, {"surrogate": "cispo", "aggregation": "dapo"}],
-    "ppo": [{}, {"kl": "k3", "lam": 1.0, "gamma": 0.9}],
+    "ppo": [{}, {"lam": 1.0, "gamma": 0.9}],
     "online_una": [{}, {"loss": "bce", "against": "rollout"}],
 }
 

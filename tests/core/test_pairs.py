@@ -308,7 +308,7 @@ def test_each_methods_own_figures_by_hand():
                 "margin": 0.2, "accuracy": 1.0, "logp_chosen": -1.75, "logp_rejected": -2.5}),
             ("simpo", {"beta": 2.0}, {"margin": 2.0, "accuracy": 1.0}),
             ("ipo", {}, {"margin": 1.0}),
-            ("orpo", {"nll": "response"}, {
+            ("orpo", {}, {
                 "margin": (odds(-1.5) - odds(-3) + odds(-0.5) - odds(-1)) / 2, "nll": 3.5 / 3}),
             ("gdpo", {}, {"p": 0.75}), ("hinge", {"beta": 1.0}, {"done": 0.5}),
             ("slic", {}, {"done": 0.5}),
