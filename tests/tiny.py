@@ -53,7 +53,7 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
     "apo": [{}, {"form": "down", "beta": 0.7}],
     "simpo": [{}, {"label_smoothing": 0.2, "alpha": 0.5}],
     "asft": [{}, {"sft_weight": 0.0, "beta": 2.0}],
-    "tis_dpo": [{}, {"weights": "rank_based"}, {"weights": "ones"}],
+    "tis_dpo": [{}, {"weights": "rank_based"}],
     "rpo": [{}, {"form": "diagonal"}],
     "sftmix": [{}, {"mu": 0.0}],
     "neftune": [{}, {"alpha": 0.0}],
@@ -250,9 +250,9 @@ def widen(s: Seqs, width: int) -> None:
 
 
 def read(form: Form, role: str, s: Seqs) -> Tensor:
-    """(B,T) bool: the targets that a loss may read: response tokens; for ORPO's full NLL also
-    chosen's prompt."""
-    return (s.real if getattr(form.hp, "nll", None) == "all" and role == "chosen" else s.mask) > 0
+    """(B,T) bool: the targets that a loss may read: response tokens; for ORPO also chosen's
+    prompt."""
+    return (s.real if form.name == "orpo" and role == "chosen" else s.mask) > 0
 
 
 def give_logps(batch: Batch, seed: int = 0) -> Batch:

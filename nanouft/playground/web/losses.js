@@ -97,7 +97,7 @@ function adaRoot(rho) {                                         // u > 0 with lo
 function tisRatio({ logp, ref, reward = logp.map(() => 0) }, mu, how) {             // TIS-DPO: tokens weigh by r_t
   const x = reward.map((r) => mu * r), n = x.length, below = (v) => x.filter((o) => o < v).length;
   const rank = (v) => (n > 1 ? (below(v) + (x.filter((o) => o === v).length - 1) / 2) / (n - 1) : 0.5);
-  const weigh = { paper: (v, r) => Math.exp(mu * Math.min(1.5, Math.max(-0.5, r))), ones: () => 1,
+  const weigh = { paper: (v, r) => Math.exp(mu * Math.min(1.5, Math.max(-0.5, r))),
     rank_based: (v) => 0.7 + 0.6 * rank(v) }[how];
   return sum(logp.map((l, t) => l.minus(ref[t]).times(weigh(x[t], reward[t]))));
 }
