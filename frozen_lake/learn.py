@@ -25,7 +25,7 @@ from frozen_lake.planning import GAMMA, policy_gradient, simulate, visit_shares
 from frozen_lake.policies import Policy
 from nanouft import loop
 from nanouft.errors import UserError
-from nanouft.objective import Batch, Objective, Seqs
+from nanouft.objective import Batch, Objective, Seqs, write_logp
 from nanouft.objectives import OBJECTIVES
 from nanouft.run.words import choose
 
@@ -111,7 +111,7 @@ def method(name: str, lam: float = 0.2, gamma: float = 0.95, beta: float = 0.1,
         "sft": {"reduction": "sequence"},
         "ift": {"lam": lam, "gamma": gamma, "variant": "released"},
         "dpo": {"beta": beta},
-        "orpo": {"lam": orpo_lam, "nll": "response"}}  # a path has no prompt
+        "orpo": {"lam": orpo_lam}}
     hp = {**defaults.get(objective, {}), **settings, **hp}
     online, sampled = hp.pop("online", False), hp.pop("sampled", False)
     return Method(objective, objective_of(objective).hp(**hp), online, sampled)
@@ -133,6 +133,8 @@ EXACT = Objective("policy gradient theorem, Sutton et al. 2000", data="prompts",
 
 
 def objective_of(name: str) -> Objective:
+    if name == "orpo":
+        return replace(OBJECTIVES[name], forward=write_logp)            # a path has no prompt
     return EXACT if name == "pg" else OBJECTIVES[name]
 
 

@@ -47,10 +47,10 @@ from nanouft.seeds import (
 )
 
 CHUNK = 256             # answers with one seed, decoded together where there is room
-# What a pass without gradient holds at once, whatever the model, beside its weights:
+# What measuring and decoding hold at once, whatever the model, beside its weights:
 ROWS = 64               # read together
 LOGITS = 2**28          # logits: 1 GiB in fp32
-HELD = 5                # numbers that measuring and decoding hold for each logit
+HELD = 5                # numbers that they hold for each logit
 CACHE = 2**33           # bytes of keys and values, and of their copy while there is made room
 MAX_NEW = 44            # NanoWorld's longest right answer has 36 tokens
 # n rows and an answer to each -> (n,) rewards, or what several rewards add: {name: (n,)}
@@ -98,19 +98,21 @@ class Rollouts:
                  max_new: int = MAX_NEW, device: Device = Device(),
                  grade: Callable[[np.ndarray], np.ndarray] | None = None,
                  others: Mapping[str, GPT] = {}, exact: Score | None = None,
-                 show: Callable[..., None] | None = None, show_every: int = 0):
+                 show: Callable[..., None] | None = None, show_every: int = 0,
+                 accumulate: int = 1):
         """`policy` is trained in place; `start` is the model that it is held to.
         rows    prompts of a step
         grade   makes 0..1 of rewards
         others  the models that columns ask, by the column's name
         exact   a second score that is only reported, as "score"
         show    show(source, number, rows, texts, columns) after the first rollout, and after one
-                every `show_every` steps"""
+                every `show_every` steps
+        accumulate  pieces in which each process takes a step"""
         self.prompts, self.objective, self.hp, self.tok = prompts, objective, hp, tok
         self.policy, self.start, self.score, self.device = policy, start, score, device
         self.rows, self.seed, self.max_new = rows, seed, max_new
         self.grade, self.others, self.exact = grade, others, exact
-        self.show, self.show_every = show, show_every
+        self.show, self.show_every, self.accumulate = show, show_every, accumulate
         self.stride = hp.minibatches * hp.passes        # optimizer steps of a rollout
         self.groups = rows * hp.minibatches             # prompts of a rollout
         self.plan = Plan([e.length for e in prompts], self.groups, -(-steps // self.stride), seed,
@@ -140,14 +142,19 @@ class Rollouts:
     @torch.no_grad()
     def old_logps(self) -> list[Tensor]:
         """In half precision products depend on the shape of a batch (a ratio was off by .052; in
-        fp32 by 1.6e-5). So this asks the policy that sampled in the shape of each step on the
-        rollout. The first step asks it by itself: on_policy.log_rho."""
-        out = [NOT_SET]
+        fp32 by 1.6e-5). So this asks the policy that sampled, over the same pieces that each step
+        on the rollout will take. The first step asks it by itself: on_policy.log_rho."""
+        out, device, pieces = [NOT_SET], self.device, self.accumulate
         for k in range(1, self.stride):
-            batch = self.minibatch(k).to(self.device.name)
-            with self.device.autocast():
-                self.objective.forward(self.policy, batch, self.hp)
-            out.append(batch.seqs["answer"].logp.float().cpu())
+            batch = self.minibatch(k)
+            old = torch.zeros_like(batch.seqs["answer"].mask)                       # (B,T)
+            for i in range(device.rank * pieces, (device.rank + 1) * pieces):
+                piece = batch.piece(i, device.processes * pieces).to(device.name)
+                with device.autocast():
+                    self.objective.forward(self.policy, piece, self.hp)
+                logp = piece.seqs["answer"].logp.float().cpu()                      # (b,t)
+                old[piece.offset:piece.offset + len(logp), :logp.shape[1]] = logp
+            out.append(device.sum(old))
         return out
 
     def collect(self, number: int) -> Batch:

@@ -41,7 +41,7 @@ VALUE_RATE = 30         # PPO's value head learns at 30 times the learning rate
 
 # ---- around the loop -----------------------------------------------------------------------------
 def make_optimizer(model: GPT, cfg: Train, device: Device) -> torch.optim.Optimizer:
-    """AdamW, bitsandbytes' or RMSprop. Matrices decay, biases and LayerNorms do not. Frozen weights
+    """AdamW or RMSprop. Matrices decay, biases and LayerNorms do not. Frozen weights
     are left out. A value head starts from nothing on a trained model: it learns faster."""
     kept = {}
     if cfg.freeze == "half":
@@ -54,27 +54,15 @@ def make_optimizer(model: GPT, cfg: Train, device: Device) -> torch.optim.Optimi
               {"params": [p for p in body if p.dim() < 2], "weight_decay": 0.0}]
     if head:
         groups.append({"params": head, "weight_decay": 0.0, "rate": VALUE_RATE})
-    optimizer = OPTIMIZERS[cfg.optimizer](groups, cfg.rate, device)
+    optimizer: torch.optim.Optimizer
+    if cfg.optimizer == "rmsprop":
+        optimizer = torch.optim.RMSprop(groups, lr=cfg.rate)
+    else:
+        optimizer = torch.optim.AdamW(groups, lr=cfg.rate, betas=(0.9, 0.95),
+                                      fused=device.kind in ("cpu", "cuda"))
     if kept:
         freeze.hold(optimizer, kept)
     return optimizer
-
-
-def adamw(groups: list[dict], lr: float, device: Device) -> torch.optim.Optimizer:
-    fused = device.kind in ("cpu", "cuda")
-    return torch.optim.AdamW(groups, lr=lr, betas=(0.9, 0.95), fused=fused)
-
-
-def adamw8bit(groups: list[dict], lr: float, device: Device) -> torch.optim.Optimizer:
-    from bitsandbytes.optim import AdamW8bit  # optional: setup.check has looked for it
-    return AdamW8bit(groups, lr=lr, betas=(0.9, 0.95))
-
-
-def rmsprop(groups: list[dict], lr: float, device: Device) -> torch.optim.Optimizer:
-    return torch.optim.RMSprop(groups, lr=lr)
-
-
-OPTIMIZERS = {"adamw": adamw, "adamw8bit": adamw8bit, "rmsprop": rmsprop}
 
 
 def fit(model: GPT, objective: Objective, hp: Any, total: int, run: Run) -> None:

@@ -46,24 +46,24 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
             {"feedback": "none"}],
     "poft": [{}, {"beta": 0.5, "margin": 0.5}],
     "kto": [{}, {"beta": 0.7, "desirable_weight": 2.0, "undesirable_weight": 0.5}],
-    "orpo": [{}, {"lam": 0.1}, {"nll": "response"}],
+    "orpo": [{}, {"lam": 0.1}],
     "dpo": [{}, {"beta": 0.7}, {"label_smoothing": 0.2}, {"swap": True}, {"reduction": "mean"}],
     "ipo": [{}, {"reduction": "sum"}],
     "slic": [{}, {"form": "trl"}],
     "apo": [{}, {"form": "down", "beta": 0.7}],
     "simpo": [{}, {"label_smoothing": 0.2, "alpha": 0.5}],
     "asft": [{}, {"sft_weight": 0.0, "beta": 2.0}],
-    "tis_dpo": [{}, {"weights": "rank_based"}, {"weights": "ones"}],
+    "tis_dpo": [{}, {"weights": "rank_based"}],
     "rpo": [{}, {"form": "diagonal"}],
     "sftmix": [{}, {"mu": 0.0}],
     "neftune": [{}, {"alpha": 0.0}],
     "tofu": [{}, {"gamma": 0.0}, {"gamma": 1.0, "beta": 1.3}],
     "reinforce": [{}, {"baseline": "none"}],
-    "rloo": [{}, {"normalize": True, "samples": 2}],
+    "rloo": [{}, {"samples": 2}],
     "grpo": [{}, {"aggregation": "dapo", "eps_high": 0.28},
              {"aggregation": "dr_grpo", "scale": "none"},
              {"surrogate": "gspo"}, {"surrogate": "cispo", "aggregation": "dapo"}],
-    "ppo": [{}, {"kl": "k3", "lam": 1.0, "gamma": 0.9}],
+    "ppo": [{}, {"lam": 1.0, "gamma": 0.9}],
     "online_una": [{}, {"loss": "bce", "against": "rollout"}],
 }
 
@@ -250,9 +250,9 @@ def widen(s: Seqs, width: int) -> None:
 
 
 def read(form: Form, role: str, s: Seqs) -> Tensor:
-    """(B,T) bool: the targets that a loss may read: response tokens; for ORPO's full NLL also
-    chosen's prompt."""
-    return (s.real if getattr(form.hp, "nll", None) == "all" and role == "chosen" else s.mask) > 0
+    """(B,T) bool: the targets that a loss may read: response tokens; for ORPO also chosen's
+    prompt."""
+    return (s.real if form.name == "orpo" and role == "chosen" else s.mask) > 0
 
 
 def give_logps(batch: Batch, seed: int = 0) -> Batch:

@@ -19,7 +19,7 @@ Three surrogates, which differ only after the first step on a rollout:
     --surrogate cispo       -clip(rho, 1 - eps, 1 + eps_high) adv log pi(token); the clipped weight
                             is a constant, so every token keeps its gradient
 GSPO's ratio is a mean and moves little. So its clip is the paper's by default, 3e-4 below and 4e-4
-above 1; the paper has no KL (--beta 0).
+above 1. The paper leaves the KL out for brevity.
 CISPO's paper has no lower clip (--eps 1), no KL (--beta 0), the mean over tokens (--aggregation
 dapo). Its upper clip is 1 + eps_high, as here. In TRL epsilon_high is the cap itself: its 5 is
 --eps-high 4.
@@ -33,7 +33,8 @@ Three ways to add tokens up. They are three different losses:
 
 Needs prompts; at least two answers each. A group of equal rewards teaches nothing (`ties` in the
 log is the share of such groups). --resample N draws other prompts in their place, N times at most:
-DAPO's dynamic sampling, Eq. 11. It costs tokens (`sampled`).
+DAPO's dynamic sampling, Eq. 11. It costs tokens (`sampled`). Then k3 is no right estimate of the
+KL: the answers are chosen, and groups that tie, where the policy is sure, are missing.
 std is Bessel's (K - 1). Dividing by it gives nearly solved prompts the same weight as hard ones;
 --scale none leaves it out (Dr. GRPO).
 Defaults that differ from TRL's: 4 answers, not 8; beta .04, not 0; `grpo`, not `dapo`.

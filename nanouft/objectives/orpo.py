@@ -13,26 +13,23 @@ turns round, while that of the second term fades once the odds are apart.
 
 Means over tokens, not sums: e^(a sum) would be 0 for any answer of some length.
 At p = 1 the odds are infinite, so A is cut at -1e-6.
-The NLL runs over prompt AND answer, as in both sources (the authors' code and TRL). --nll response
-leaves the prompt out.
+The NLL runs over prompt AND answer, as in both sources (the authors' code and TRL).
 The weight lam: 1.0 is `alpha` in the authors' code; TRL calls it `beta`, 0.1.
 Same letter elsewhere: IFT's lam is a share of the guess, GAE's reaches back in time.
 """
 from dataclasses import dataclass
-from typing import Literal
 
 import torch.nn.functional as F
 from torch import Tensor
 
 from nanouft.errors import UserError
-from nanouft.objective import Batch, Objective, Seqs, write_logp
+from nanouft.objective import Batch, Objective, Seqs
 from nanouft.objectives.dpo import log1mexp, pair_metrics
 
 
 @dataclass
 class ORPO:
     lam: float = 1.0                # weight of the odds ratio beside imitation; TRL's default: 0.1
-    nll: Literal["all", "response"] = "all"  # imitate prompt and answer (both sources) or answer
 
     def check(self) -> None:
         if self.lam < 0:
@@ -41,9 +38,7 @@ class ORPO:
 
 
 def forward(model, batch: Batch, hp: ORPO) -> None:
-    """Log-probs of the answers; with nll "all" also those of the chosen row's prompt."""
-    if hp.nll == "response":
-        return write_logp(model, batch, hp)
+    """Log-probs of the answers, and of the chosen row's prompt."""
     w, l = batch.seqs["chosen"], batch.seqs["rejected"]
     every = model(w.inputs, want="logp", targets=w.targets)
     w.logp = every.masked_fill(w.real == 0, 0)                            # not w.mask
@@ -58,11 +53,8 @@ def log_odds(s: Seqs) -> Tensor:
 
 def loss(batch: Batch, hp: ORPO) -> tuple[Tensor, dict]:
     w, l = batch.seqs["chosen"], batch.seqs["rejected"]
-    if hp.nll == "all":
-        read, total = w.real, batch.real_tokens["chosen"]
-    else:
-        read, total = w.mask, batch.tokens["chosen"]
-    nll = (-w.logp.masked_fill(read == 0, 0).sum(-1) / total).sum()     # token mean over the step
+    read = w.logp.masked_fill(w.real == 0, 0)                           # prompt and answer
+    nll = (-read.sum(-1) / batch.real_tokens["chosen"]).sum()           # token mean over the step
     lo_w, lo_l = log_odds(w), log_odds(l)
     align = -F.logsigmoid(lo_w - lo_l).sum() / batch.rows               # Eq. 7, the log odds ratio
     metrics = pair_metrics(batch, lo_w, lo_l) | {"nll": nll.detach()}

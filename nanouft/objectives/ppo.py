@@ -37,20 +37,18 @@ Defaults that differ from TRL's: one pass over a rollout, not four; beta .02, no
 1, not none. It is in units of the reward, so set it again for a learnt one (docs/LOG.md).
 """
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor
 
 from nanouft.objective import Batch, Column, Objective, Seqs
-from nanouft.objectives.on_policy import check_sampling, clipped, k3, log_rho, step_metrics
+from nanouft.objectives.on_policy import check_sampling, clipped, log_rho, step_metrics
 
 
 @dataclass
 class PPO:
     samples: int = 4                # answers to each prompt
     beta: float = 0.02              # cost in reward of one nat of log pi/pi_ref; 0 = no KL penalty
-    kl: Literal["k1", "k3"] = "k1"  # the penalty of a token: log-ratio (k1), or k3, never negative
     gamma: float = 1.0              # discount of later rewards
     lam: float = 0.95               # GAE: 1 = whole returns, 0 = one step and the critic
     eps: float = 0.2                # how far a token's chance may move on one rollout
@@ -81,8 +79,7 @@ def old_values(s: Seqs, policy, hidden: Tensor, other, hp: PPO) -> Tensor:
 def rewards(batch: Batch, hp: PPO) -> Tensor:
     """(B,T) R_t: the KL penalty at every answer token, the score at the last."""
     s = batch.seqs["answer"]
-    k1 = (s.sampled_logp - s.ref_logp).masked_fill(s.mask == 0, 0)
-    penalty = k1 if hp.kl == "k1" else k3(-k1)
+    penalty = (s.sampled_logp - s.ref_logp).masked_fill(s.mask == 0, 0)
     left = s.mask.flip(-1).cumsum(-1).flip(-1)                  # answer tokens from here to the end
     last = (s.mask > 0) & (left == 1)
     score = batch.per_row.reward - hp.end_penalty * (1 - batch.per_row.ended)

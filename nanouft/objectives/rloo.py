@@ -38,7 +38,6 @@ from nanouft.objectives.on_policy import (
 class RLOO:
     samples: int = 4                # K: answers to each prompt
     beta: float = 0.02              # cost in reward of one nat of log pi/pi_ref; 0 = no KL penalty
-    normalize: bool = False         # divide the advantages of a rollout by their spread
     eps: float = 0.2                # how far the chance of an answer may move on one rollout
     minibatches: int = 1            # optimizer steps that a rollout is cut into
     passes: int = 1                 # how often a rollout is used
@@ -57,10 +56,7 @@ def leave_one_out(R: Tensor) -> Tensor:
 def credit(batch: Batch, hp: RLOO) -> Batch:
     """A whole rollout with per_row.advantage."""
     R = penalised_reward(batch, hp.beta).view(-1, hp.samples)            # (P,K)
-    adv = leave_one_out(R).flatten()
-    if hp.normalize:
-        adv = (adv - adv.mean()) / (adv.std() + 1e-4)
-    batch.per_row.advantage = adv
+    batch.per_row.advantage = leave_one_out(R).flatten()
     return batch
 
 

@@ -16,7 +16,6 @@ The weight c_t is a constant made of d_t. Bad tokens of the rejected answer coun
     --weights paper         these: .61 to 4.48 in chosen, .22 to 1.65 in rejected
     --weights rank_based    the rank of mu d within the answer, from .7 to 1.3; ties share a rank
                             (the code's advice)
-    --weights ones          DPO
 Weights that are all c are DPO with beta c.
 
 The two runs are made once and kept (or name them: --estimates PLUS MINUS).
@@ -39,12 +38,8 @@ from nanouft.objectives.dpo import check_beta, pair_metrics
 @dataclass
 class TISDPO:
     beta: float = 0.1               # strength of the KL penalty; larger = stay nearer the reference
-    weights: Literal["paper", "rank_based", "ones"] = "paper"   # how d_t becomes a token's weight
+    weights: Literal["paper", "rank_based"] = "paper"   # how d_t becomes a token's weight
     estimates: list[str] | None = None      # runs of dpo and of dpo --swap [trained first]
-
-    def __post_init__(self):
-        if self.weights == "ones" and self.estimates is None:
-            self.estimates = []                 # none is needed, so none is trained
 
     def check(self) -> None:
         check_beta(self)
@@ -63,8 +58,6 @@ def token_rewards(data, models, hp: TISDPO) -> list[dict[str, np.ndarray]]:
 
 def token_weights(s: Seqs, mu: int, how: str) -> Tensor:
     """(B,T) weight of each response token, a constant; 0 elsewhere."""
-    if how == "ones":
-        return s.mask
     off = s.mask == 0
     r = s.extra["token_reward"].masked_fill(off, 0)
     if how == "paper":

@@ -18,6 +18,7 @@ never a good one. NanoWorld's prompts are not those that train draws with that s
 import shlex
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -157,10 +158,21 @@ def one_chunk(model: GPT, tok: Tokenizer, rows: list[Row], cfg: Harvest, score: 
 
 
 # ---- answers -> rows -----------------------------------------------------------------------------
-def pair(s: Sampled, is_learnt: bool = False) -> list[dict]:
-    """[best against worst], or nothing: the best has ended, and the rewards differ.
-    p, how likely the best is the better one: of a reward model by Bradley-Terry, of scores from 0
-    to 1 (1 + their difference) / 2."""
+Chance = Callable[[float], float]
+
+
+def chance_of(sampled: list[Sampled], is_learnt: bool) -> Chance | None:
+    """chance(gap): how likely is an answer the better one whose reward is larger by `gap`? With a
+    reward model by Bradley-Terry, with grades from 0 to 1 (1 + gap) / 2. None with other rewards:
+    nobody knows it."""
+    if is_learnt:
+        return sigmoid
+    grades = all(0 <= reward <= 1 for s in sampled for reward in s.rewards)
+    return (lambda gap: (1 + gap) / 2) if grades else None
+
+
+def pair(s: Sampled, chance: Chance | None) -> list[dict]:
+    """[best against worst], or nothing: the best has ended, and the rewards differ."""
     places = s.usable()
     ended = [i for i in places if s.ended[i]]
     if not ended:
@@ -170,10 +182,8 @@ def pair(s: Sampled, is_learnt: bool = False) -> list[dict]:
     if gap <= 0:
         return []
     out: dict[str, Any] = {"chosen": s.answers[best], "rejected": s.answers[worst]}
-    if is_learnt:
-        out["p"] = float(sigmoid(gap))
-    elif 0 <= min(s.rewards) and max(s.rewards) <= 1:
-        out["p"] = (1 + gap) / 2
+    if chance:
+        out["p"] = float(chance(gap))
     return [out]
 
 
@@ -217,7 +227,8 @@ def prompt_field(prompt: Turns) -> str | list[dict]:
 def write(folder: Path, sampled: list[Sampled], good: float | None,
           is_learnt: bool) -> dict[str, int]:
     """The four files; {name: rows}. A file without rows is not left."""
-    made = {"pairs": lambda s: pair(s, is_learnt), "labels": lambda s: labels(s, good),
+    chance = chance_of(sampled, is_learnt)
+    made = {"pairs": lambda s: pair(s, chance), "labels": lambda s: labels(s, good),
             "scores": lambda s: scores(s, is_learnt), "demos": lambda s: demos(s, good)}
     counts = {}
     for name, rows_of in made.items():

@@ -5,8 +5,8 @@
 pass@k      is one of k samples right? Unbiased, from N >= k samples of which c are right:
                 1 - C(N-c, k) / C(N, k)         (Chen et al. 2021, arXiv:2107.03374, Eq. 1)
 majority    is the answer right that most of k samples give? (self-consistency, Wang et al. 2022,
-            arXiv:2203.11171) The N samples are cut into N // k groups of k; where several answers
-            have most votes, each counts its share.
+            arXiv:2203.11171) Groups of k go round the N samples until each sample was in equally
+            many; where several answers have most votes, each counts its share.
 best of k   is the one of k right that --reward likes best? (rewards/best_of.py)
 Somebody must know what is right for pass@k, nobody for a majority, and for best-of-k a reward. With
 k = 1 the three are the same. Intervals are 95 % bootstrap intervals over prompts: all samples of a
@@ -38,11 +38,9 @@ def pass_at(k: int, right: np.ndarray) -> np.ndarray:
 def majority(k: int, texts: Sequence[Sequence[str]], right: np.ndarray) -> np.ndarray:
     """(P,) how right the majority of k samples is: on average over groups of k."""
     P, N = right.shape
-    out = np.zeros(P)
-    for p in range(P):
-        groups = [slice(i, i + k) for i in range(0, N - k + 1, k)]
-        out[p] = np.mean([vote(texts[p][group], right[p, group]) for group in groups])
-    return out
+    groups = [[j % N for j in range(i, i + k)] for i in range(0, math.lcm(N, k), k)]
+    return np.array([np.mean([vote([texts[p][i] for i in group], right[p, group])
+                              for group in groups]) for p in range(P)])
 
 
 def vote(texts: Sequence[str], right: np.ndarray) -> float:

@@ -66,11 +66,8 @@ def weights_of(model: torch.nn.Module) -> dict[str, torch.Tensor]:
 
 def state_of(optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
     """{"3.exp_avg": the state `exp_avg` of parameter 3}."""
-    # The plain form: bitsandbytes' own is nested. Its maps are one tensor for all, so they are
-    # cloned: a file holds no tensor twice.
-    states = torch.optim.Optimizer.state_dict(optimizer)["state"]
-    return {f"{i}.{k}": v.clone() if k.startswith("qmap") else torch.as_tensor(v)
-            for i, state in states.items() for k, v in state.items()}
+    states = optimizer.state_dict()["state"]
+    return {f"{i}.{name}": x for i, state in states.items() for name, x in state.items()}
 
 
 def tidy(run: Path) -> None:
@@ -174,6 +171,5 @@ def read_step(folder: Path, step: int, model: torch.nn.Module,
     state: dict[int, dict] = {}
     for key, x in load_file(folder / "optimizer.safetensors").items():
         i, name = key.split(".")
-        counts = x.dtype == torch.int64 and not x.dim()         # bitsandbytes' number of steps
-        state.setdefault(int(i), {})[name] = x.item() if counts else part(x, held[int(i)])
+        state.setdefault(int(i), {})[name] = part(x, held[int(i)])
     return about, weights, state

@@ -53,8 +53,7 @@ class Train:
     accumulate: int = 1                 # cut each step into this many micro-batches, to save memory
     lr: float | None = None             # peak learning rate [the objective's own; x 128 / width
     #                                     for other models]
-    optimizer: Literal["adamw", "adamw8bit", "rmsprop"] = "adamw"   # adamw8bit: a quarter of the
-    #                                     state; rmsprop: IFT's
+    optimizer: Literal["adamw", "rmsprop"] = "adamw"    # rmsprop: IFT's
     weight_decay: float = 0.0           # on matrices only
     warmup: float = 0.1                 # share of the steps in which the rate rises; then a cosine
     clip: float = 1.0                   # largest gradient norm; 0 = no clipping
@@ -83,8 +82,7 @@ class Train:
     split: Literal["test", "val"] = "test"      # which of them: val to choose settings, test to
     #                                     report
     plain: bool = False                 # train only: no evaluation before and after, no curves
-    log: Literal["none", "tensorboard", "wandb"] = "none"       # a tracker that gets the lines of
-    #                                     metrics.jsonl, too
+    log: Literal["none", "tensorboard"] = "none"        # where lines of metrics.jsonl go, too
     out: str | None = None              # run folder [out/<objective>]
     resume: str | None = None           # go on with the run in this folder; takes no other flag
 

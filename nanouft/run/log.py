@@ -21,15 +21,15 @@ from nanouft.run.storage import Lines
 
 class Log:
     """The log of a run that goes on after step `start`; what an earlier process logged after that
-    step is dropped. `kind`: a tracker that gets the lines, too."""
+    step is dropped. `kind`: what gets the lines, too."""
 
     def __init__(self, file: Path, start: int, device: Device, kind: str = "none"):
         self.file, self.device = file, device
         self.track = None
         if device.rank == 0:
             if kind != "none":
-                from nanouft.run.trackers import tracker  # only for those who ask for one
-                self.track = tracker(kind, file.parent, start)
+                from nanouft.run.trackers import tensorboard  # only for those who ask for it
+                self.track = tensorboard(file.parent, start)
             Lines(file).rewrite(kept(file, start) if start else [])
         self.waiting: list[tuple[Step, dict]] = []
         self.loss, self.tokens = math.nan, 0

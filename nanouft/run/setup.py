@@ -41,8 +41,6 @@ def check(name: str, cfg: Train, device: Device) -> None:
     """Fail early: refuse impossible combinations before reading data."""
     if cfg.log != "none":
         optional(cfg.log, f"--log {cfg.log}", "log")
-    if cfg.optimizer == "adamw8bit":
-        optional("bitsandbytes", "--optimizer adamw8bit", "adam8bit")
     pieces = device.processes * cfg.accumulate
     if cfg.batch_size < pieces:
         raise UserError(f"--batch-size {cfg.batch_size} cannot be cut into {pieces} pieces")
@@ -63,7 +61,6 @@ def check_shard(name: str, cfg: Train, device: Device) -> None:
             (OBJECTIVES[name].on_policy, sampling),
             (cfg.compile == "on", "--compile on is not tried with it"),
             (cfg.freeze == "half", "--freeze half holds rows of whole matrices"),
-            (cfg.optimizer == "adamw8bit", "--optimizer adamw8bit knows whole tensors only"),
             (device.dtype == "fp16", "--dtype fp16 is not tried with it; use bf16 or fp32")):
         if is_so:
             raise UserError(f"--shard does not go together with this run: {what}")
@@ -217,7 +214,7 @@ def rollouts(cfg: Train, objective: Objective, hp: Any, data: Data, model: Any,
         rows=cfg.batch_size, steps=steps, seed=cfg.seed, max_new=cfg.max_new,
         device=device, others=others, grade=grade,
         exact=None if cfg.data else world.exact_scores, show=partial(show_answers, cfg),
-        show_every=cfg.show_every)
+        show_every=cfg.show_every, accumulate=cfg.accumulate)
     serves = f" (a rollout serves {source.stride} steps)" if source.stride > 1 else ""
     return source, f"prompts x {hp.samples} samples{serves}"
 

@@ -77,7 +77,8 @@ def test_a_reward_runs_only_if_the_command_line_names_it(run, here, capsys):
 
 
 @pytest.mark.parametrize("name", ["eval.json.partial", "metrics.jsonl", "curves.png",
-                                  "partial-final", "steps", "steps/3/model.safetensors", "wandb"])
+                                  "partial-final", "steps", "steps/3/model.safetensors",
+                                  "tensorboard"])
 def test_a_run_folder_with_a_link_is_refused(name, run, here, capsys):
     outside = here / "precious"
     (outside / "1").mkdir(parents=True)

@@ -25,18 +25,27 @@ def sampled(answers: list[str], rewards: list[float], ended=None, clean=None) ->
 
 
 def test_a_pair_is_best_against_worst_and_ties_prefer_nothing():
-    got, = harvest.pair(sampled(["a", "b", "c", "d"], [0.5, 1.0, 0.25, 1.0]))
+    got, = pairs(sampled(["a", "b", "c", "d"], [0.5, 1.0, 0.25, 1.0]))
     assert (got["chosen"], got["rejected"], got["p"]) == ("b", "c", 0.875)
-    learnt, = harvest.pair(sampled(["a", "b"], [3.0, 1.0]), is_learnt=True)
+    learnt, = pairs(sampled(["a", "b"], [3.0, 1.0]), is_learnt=True)
     assert learnt["p"] == pytest.approx(1 / (1 + np.exp(-2))), "Bradley-Terry"
-    assert "p" not in harvest.pair(sampled(["a", "b"], [30.0, 10.0]))[0], \
-        "of any other reward no chance is known"
-    assert "p" not in harvest.pair(sampled(["a", "b"], [1.0, -1.0]))[0]
-    assert harvest.pair(sampled(["a", "b"], [0.5, 0.5])) == []
-    assert harvest.pair(sampled(["a", "b"], [1.0, 0.0], ended=[False, True])) == [], \
+    assert pairs(sampled(["a", "b"], [0.5, 0.5])) == []
+    assert pairs(sampled(["a", "b"], [1.0, 0.0], ended=[False, True])) == [], \
         "what never ends is not chosen"
-    assert harvest.pair(sampled(["", "b"], [0.0, 1.0])) == [], "an empty answer stands in no file"
-    assert harvest.pair(sampled(["a", "b"], [1.0, 0.0], clean=[False, True])) == []
+    assert pairs(sampled(["", "b"], [0.0, 1.0])) == [], "an empty answer stands in no file"
+    assert pairs(sampled(["a", "b"], [1.0, 0.0], clean=[False, True])) == []
+
+
+def pairs(*file: harvest.Sampled, is_learnt: bool = False) -> list[dict]:
+    chance = harvest.chance_of(list(file), is_learnt)
+    return [row for s in file for row in harvest.pair(s, chance)]
+
+
+@pytest.mark.parametrize("odd", [[30.0, 10.0], [1.0, -1.0], [2.0, 2.0]])
+def test_of_rewards_that_are_no_grades_no_chance_is_known(odd):
+    """Whatever the rewards of one prompt are: the same rule for the whole file."""
+    file = sampled(["a", "b"], [0.2, 0.9]), sampled(["a", "b"], odd)
+    assert not any("p" in row for row in pairs(*file))
 
 
 def test_right_answers_are_demonstrations_once():

@@ -34,7 +34,7 @@ from nanouft.objective import REF, Batch, Columns, Seqs
 from nanouft.objectives import OBJECTIVES
 from nanouft.objectives.ada_dpo import root, scale
 from nanouft.objectives.dpo import binary_kl, log1mexp, pair_metrics, won
-from nanouft.objectives.tis_dpo import TISDPO, token_weights
+from nanouft.objectives.tis_dpo import token_weights
 from nanouft.objectives.tpo import triple_rows
 from nanouft.reference import Models, add_columns
 
@@ -161,7 +161,7 @@ def test_gold_is_the_rows_own_answer_else_the_chosen_one():
 # ---- where should the gradient go? ---------------------------------------------------------------
 def test_tis_with_equal_weights_is_dpo():
     batch = drawn("tis_dpo")
-    for how in ("ones", "paper", "rank_based"):
+    for how in ("paper", "rank_based"):
         same(loss("tis_dpo", batch, beta=0.3, weights=how), loss("dpo", batch, beta=0.3),
              f"{how}: where the two estimation runs agree, all weights are 1: DPO", 1e-6)
 
@@ -204,15 +204,6 @@ def test_the_column_of_tis_is_the_difference_of_its_two_runs(tmp_path):
                 "the column is log pi+ - log pi-, token by token",
                 1e-6,
             )
-
-
-def test_tis_without_weights_needs_no_runs():
-    hp, data = TISDPO(weights="ones"), encoded_pairs()
-    assert hp.estimates == [] and TISDPO().estimates is None, \
-        "LAW: runs come first only where something reads them"
-    add_columns(data, OBJECTIVES["tis_dpo"].columns[1:], Models(None, NANO.pad, CPU), hp)
-    columns = [(t.extra["token_reward"], t.ids) for e in data for t in e.seqs.values()]
-    assert all(np.all(x == 0) and len(x) == len(ids) - 1 for x, ids in columns)
 
 
 def test_where_p_comes_from():
@@ -308,7 +299,7 @@ def test_each_methods_own_figures_by_hand():
                 "margin": 0.2, "accuracy": 1.0, "logp_chosen": -1.75, "logp_rejected": -2.5}),
             ("simpo", {"beta": 2.0}, {"margin": 2.0, "accuracy": 1.0}),
             ("ipo", {}, {"margin": 1.0}),
-            ("orpo", {"nll": "response"}, {
+            ("orpo", {}, {
                 "margin": (odds(-1.5) - odds(-3) + odds(-0.5) - odds(-1)) / 2, "nll": 3.5 / 3}),
             ("gdpo", {}, {"p": 0.75}), ("hinge", {"beta": 1.0}, {"done": 0.5}),
             ("slic", {}, {"done": 0.5}),

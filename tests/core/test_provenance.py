@@ -6,10 +6,11 @@ import os
 import shutil
 
 import pytest
-from running import DEMOS, QUICK, call, lines, one_error
+from running import DEMOS, QUICK, call, lines
 
 from nanouft import evaluate, train
 from nanouft.data.rows import Row, Turn, holdout
+from nanouft.errors import UserError
 from nanouft.objectives import OBJECTIVES
 from nanouft.rewards import harvest
 from nanouft.run import provenance, rows
@@ -105,7 +106,7 @@ def test_harvest_says_which_prompts_are_no_new_ones(model, here, capsys):
     assert f"note: {model} was trained on 14 of these 28 prompts" in capsys.readouterr().out
 
 
-def test_what_is_remembered(tmp_path, capsys):
+def test_what_is_remembered(tmp_path):
     data = [Row((Turn("user", f" {i} "),), (Turn("assistant", "a"),)) for i in range(20)]
     train_rows, held = holdout(data)
     for name, init in (("a", "base"), ("b", str(tmp_path / "a")), ("c", "hub:some/body")):
@@ -117,7 +118,5 @@ def test_what_is_remembered(tmp_path, capsys):
     assert not provenance.trained_on("base") and not provenance.trained_on("hub:a/b")
     for odd in ({"questions": [3]}, {"questions": "abc"}, {}):
         (tmp_path / "a" / provenance.FILE).write_text(json.dumps(odd))
-        code = call(evaluate.main, tmp_path / "a", "--data", "x.jsonl")
-        one_error(code, capsys.readouterr().err)
-        with pytest.raises(Exception, match="json: questions is "):
+        with pytest.raises(UserError, match="json: questions is "):
             provenance.trained_on(str(tmp_path / "a"))

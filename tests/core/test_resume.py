@@ -3,17 +3,14 @@ Kills at any moment: tests/tools/kills.py, which test_fuzz.py runs."""
 import json
 import os
 import shutil
-import sys
 import threading
 import time
 from functools import partial
-from types import SimpleNamespace
 
 import pytest
 import torch
 from running import PAIRS, QUICK, SMALL, apart, be_brief, call, lines, one_error
 from safetensors.torch import load_file
-from tiny import CPU
 
 from nanouft import pretrain, reward, train
 from nanouft.errors import UserError
@@ -34,28 +31,6 @@ def flags(tiny_base, objective: str, out) -> list[str]:
     return ["--init", str(tiny_base), "--objective", objective, "--steps", "25", "--rows", "40",
             "--batch-size", "8", "--lr", "0.003", "--save-every", "10", "--eval-every", "4",
             "--out", str(out), *QUICK]
-
-
-class Nested(torch.optim.SGD):
-    """State as bitsandbytes holds it: steps are an int, a map is shared, state_dict is nested."""
-    def state_dict(self):
-        return super().state_dict() | {"state": {0: {"nested": {}}}}
-
-
-def test_the_state_of_bitsandbytes_comes_back_as_it_holds_it(tmp_path, tiny_base, monkeypatch):
-    for name in ("bitsandbytes", "bitsandbytes.optim"):
-        monkeypatch.setitem(sys.modules, name,
-                            SimpleNamespace(AdamW8bit=lambda groups, lr, betas: Nested(groups, lr)))
-    model, shared = start_model(str(tiny_base))[0], torch.arange(4.0)
-    old, new = (train.make_optimizer(model, Train(optimizer="adamw8bit", lr=0.1), CPU)
-                for _ in range(2))
-    old.state.update({p: {"step": 7, "qmap1": shared} for p in model.parameters()})
-    checkpoints.save_step(tmp_path, 7, model, old, {})
-    assert checkpoints.load_step(tmp_path, model, new)["step"] == 7 \
-        and len(new.state) == len(old.state)
-    for state in new.state.values():
-        assert type(state["step"]) is int and state["step"] == 7 \
-            and torch.equal(state["qmap1"], shared)
 
 
 def test_a_step_appears_at_once_and_whole(tmp_path, monkeypatch):

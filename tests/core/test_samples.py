@@ -38,9 +38,16 @@ def test_votes_by_hand():
     assert samples.majority(6, texts, right) == [0]                     # b has three votes
     assert samples.majority(3, texts, right) == [0.5]                   # aab, bbc
     assert samples.majority(2, texts, right) == pytest.approx([1 / 3])  # aa, bb, and b or c
-    assert samples.majority(4, texts, right) == [0.5]                   # aabb: a tie; bc is too few
+    assert samples.majority(4, texts, right) == [0.5]                   # aabb (a tie), bcaa, bbbc
     assert samples.vote("aa", np.array([True, False])) == 0.5, "the same text once does not stop"
     assert samples.majority(1, texts, right) == pytest.approx(right.mean(1))
+
+
+@pytest.mark.parametrize("k", range(1, 8))
+def test_every_sample_votes_equally_often(k):
+    """Where all say the same, a majority is as right as a sample is on average."""
+    right = np.array([[1, 1, 0, 0, 0, 0, 1]], bool)
+    assert samples.majority(k, ["aaaaaaa"], right) == pytest.approx([3 / 7])
 
 
 def test_the_best_of_k_by_a_reward():

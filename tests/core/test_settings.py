@@ -1,5 +1,5 @@
-"""Settings from a file, settings to a file, the script `nanouft`, and the trackers that get what
-metrics.jsonl gets."""
+"""Settings from a file, settings to a file, the script `nanouft`, and TensorBoard, which gets
+what metrics.jsonl gets."""
 import sys
 from types import SimpleNamespace
 
@@ -79,35 +79,27 @@ def test_the_script_calls_the_command_it_names(here, monkeypatch, capsys):
     one_error(commands.console(), capsys.readouterr().err, "trian", "train?")
 
 
-# ---- trackers ------------------------------------------------------------------------------------
-def test_a_tracker_gets_what_metrics_jsonl_gets(here, tiny_base, monkeypatch):
-    """wandb is stood in for: what it is told, and that --resume goes on with the same run."""
+# ---- TensorBoard ---------------------------------------------------------------------------------
+def test_tensorboard_gets_what_metrics_jsonl_gets(here, tiny_base, monkeypatch):
+    """It is stood in for: what it is told, and from which step on."""
     told, begun = [], []
-    writer = SimpleNamespace(log=lambda values, step: told.append((step, values)))
-    fake = SimpleNamespace(init=lambda **how: begun.append(how) or writer, Error=RuntimeError)
-    monkeypatch.setitem(sys.modules, "wandb", fake)
+    writer = SimpleNamespace(add_scalar=lambda *values: told.append(values), flush=lambda: None)
+    fake = SimpleNamespace(SummaryWriter=lambda *a, **how: begun.append((a, how)) or writer)
+    monkeypatch.setitem(sys.modules, "tensorboard", fake)
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", fake)
     lines(here / "my.jsonl", DEMOS)
     assert call(train.main, "--objective", "sft", "--data", "my.jsonl", "--init", tiny_base,
-                "--steps", "4", "--eval-every", "2", "--batch-size", "4", *QUICK, "--log", "wandb",
-                "--out", "run") == 0
-    logged = metrics(here / "run")
-    assert [dict(trackers.numbers(line)) for line in logged] == [values for _, values in told]
-    assert [line["step"] for line in logged] == [step for step, _ in told]
-    held = [values for _, values in told if "held_out/nll" in values]
-    assert len(held) == 2 and begun[0]["name"] == "run" and begun[0]["config"]["objective"] == "sft"
-    trackers.wandb(here / "run")
-    assert begun[1]["id"] == begun[0]["id"] and begun[1]["resume"] == "allow"
+                "--steps", "4", "--eval-every", "2", "--batch-size", "4", *QUICK,
+                "--log", "tensorboard", "--out", "run") == 0
+    assert [(*number, line["step"]) for line in metrics(here / "run")
+            for number in trackers.numbers(line)] == told
+    assert sum(name == "held_out/nll" for name, *_ in told) == 2
+    trackers.tensorboard(here / "run", 3)
+    assert [how["purge_step"] for _, how in begun] == [1, 4], "what comes after is dropped"
 
 
-def test_a_tracker_that_cannot_begin_is_one_line(here, tiny_base, monkeypatch, capsys):
-    for kind in ("wandb", "tensorboard"):
-        monkeypatch.setitem(sys.modules, kind, None)
-        one_error(call(train.main, "--init", tiny_base, "--log", kind), capsys.readouterr().err,
-                  f"--log {kind} needs {kind}", "pip install nanouft[log]")
-
-    def init(**how):
-        raise RuntimeError("no key\nat all")
-    monkeypatch.setitem(sys.modules, "wandb", SimpleNamespace(init=init, Error=RuntimeError))
-    err = call(train.main, "--init", tiny_base, "--log", "wandb", "--steps", "1",
-               *QUICK), capsys.readouterr().err
-    one_error(*err, "--log wandb: no key at all", "WANDB_MODE=offline")
+def test_without_tensorboard_the_reason_is_one_line(tiny_base, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "tensorboard", None)
+    code = call(train.main, "--init", tiny_base, "--log", "tensorboard")
+    one_error(code, capsys.readouterr().err, "--log tensorboard needs tensorboard",
+              "pip install nanouft[log]")

@@ -631,10 +631,6 @@ def test_flags_and_extras_that_are_missing_are_one_line(folders, here, tiny_base
               "give one")
     probes = ["--init", folders["llama"], "--probes", "--items", 1]
     one_error(call(evaluate.main, *probes), capsys.readouterr().err, "--probes")
-    monkeypatch.setitem(sys.modules, "bitsandbytes", None)
-    eight = ["--init", tiny_base, "--optimizer", "adamw8bit"]
-    one_error(call(train.main, *argv, *eight), capsys.readouterr().err,
-              "pip install nanouft[adam8bit]", "bitsandbytes")
     monkeypatch.setitem(sys.modules, "peft", None)
     one_error(call(train.main, *argv, "--lora", 4), capsys.readouterr().err,
               "pip install nanouft[hf]", "peft")

@@ -97,7 +97,7 @@ function adaRoot(rho) {                                         // u > 0 with lo
 function tisRatio({ logp, ref, reward = logp.map(() => 0) }, mu, how) {             // TIS-DPO: tokens weigh by r_t
   const x = reward.map((r) => mu * r), n = x.length, below = (v) => x.filter((o) => o < v).length;
   const rank = (v) => (n > 1 ? (below(v) + (x.filter((o) => o === v).length - 1) / 2) / (n - 1) : 0.5);
-  const weigh = { paper: (v, r) => Math.exp(mu * Math.min(1.5, Math.max(-0.5, r))), ones: () => 1,
+  const weigh = { paper: (v, r) => Math.exp(mu * Math.min(1.5, Math.max(-0.5, r))),
     rank_based: (v) => 0.7 + 0.6 * rank(v) }[how];
   return sum(logp.map((l, t) => l.minus(ref[t]).times(weigh(x[t], reward[t]))));
 }
@@ -127,12 +127,12 @@ const clipped = (log, adv, low, high) => {
 };
 const k3 = (x) => { const near = x.clamp(-Infinity, 20); return near.exp().minus(near).minus(1); };
 
-function ppoCredit(b, { beta, kl, end_penalty, gamma, lam }) {  // the critic of this page expects 0 everywhere
+function ppoCredit(b, { beta, end_penalty, gamma, lam }) {  // the critic of this page expects 0 everywhere
   const returns = b.rows.map(({ seqs: { answer: { old, ref } }, reward, ended }) => {
     const adv = [];
     for (let t = old.length - 1, later = 0; t >= 0; t--) {
       const k1 = old[t] - ref[t], end = t === old.length - 1 ? reward - end_penalty * (1 - ended) : 0;
-      adv[t] = later = end - beta * (kl === "k1" ? k1 : k3(num(-k1)).value) + gamma * lam * later;
+      adv[t] = later = end - beta * k1 + gamma * lam * later;
     }
     return adv;
   });
@@ -210,7 +210,7 @@ const objectives = {
     return mean(margins.map((row, i) => (form === "paired" ? mean(row.map((M, j) => smooth(M.times(W[i][j]))))
       : sum(row.map((M, j) => smooth(M).times(W[i][j]))))));
   } },
-  orpo: { needs: "pair", how: (hp) => ({ whole: hp.nll === "all" ? "chosen" : "" }), loss: (b, hp) =>
+  orpo: { needs: "pair", how: () => ({ whole: "chosen" }), loss: (b, hp) =>
     mean(b.rows.flatMap(({ seqs: { chosen } }) => [...chosen.before, ...chosen.logp])).neg()
       .plus(each(b, ({ chosen: w, rejected: l }) => smooth(logOdds(w).minus(logOdds(l)))).times(hp.lam)) },
   asft: pair((w, l, { lam, sft_weight, beta }) => mean(w.logp).times(-sft_weight)
@@ -236,10 +236,8 @@ const objectives = {
     const R = rewards(b, beta);
     earn(b, R.map((r) => (baseline === "mean" ? r - average(R) : r)));
   }, (b) => each(b, ({ answer }, { adv }) => sum(answer.logp).times(-adv))),
-  rloo: sampled((b, { beta, normalize }) => {
-    const adv = groups(b, rewards(b, beta), (R) => R.map((r) => r - (total(R) - r) / (R.length - 1)));
-    earn(b, normalize ? adv.map((a) => (a - average(adv)) / (spread(adv) + 1e-4)) : adv);
-  }, (b, { eps }) => each(b, ({ answer }, { adv }) => clipped(sum(rhos(answer)), adv, eps, eps))),
+  rloo: sampled((b, { beta }) => earn(b, groups(b, rewards(b, beta), (R) =>
+    R.map((r) => r - (total(R) - r) / (R.length - 1)))), (b, { eps }) => each(b, ({ answer }, { adv }) => clipped(sum(rhos(answer)), adv, eps, eps))),
   grpo: sampled((b, { scale }) => earn(b, groups(b, b.rows.map((row) => row.reward), (R) =>
     R.map((r) => (r - average(R)) / (scale === "group" ? spread(R) + 1e-4 : 1)))), (b, hp) => {
     if (hp.aggregation === "grpo") return each(b, ({ answer }, { adv }) => mean(grpoLosses(answer, adv, hp)));
