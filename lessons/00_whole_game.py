@@ -199,7 +199,8 @@ if lesson.guess:
         print(f"  {letters[name]} = {name:<5} right words {words[name]:3.0f} %, "
               f"stops {stop[name]:3.0f} %   (60 lists)")
 else:
-    print("no names before a guess: python lessons/00_whole_game.py --guess ABCD")
+    print("no names before a guess: python lessons/00_whole_game.py --guess ABCD "
+          "(your letters of base, SFT, IFT, DPO)")
 sft, ift, chosen, rejected = [push for _, _, push in strips]
 assert max(abs(w - 1) for w in sft) < 1e-4, "SFT pushes each token of the answer by the same amount"
 assert chosen[0] > 0 > rejected[0], "DPO pushes the chosen answer up and the rejected one down"

@@ -111,7 +111,12 @@ def print_report(run, data, before: dict, after: dict, seconds: float) -> None:
     if "reward" in after:
         say("greedy answers to them   " + held_out_lines(after["reward"], before["reward"]))
     if cfg.data and OBJECTIVES[run.name].kinds(run.hp) == ["demos"]:
-        say(how_long(looks(folder / "metrics.jsonl"), run.keeps_best), end="")
+        start, end = before["held_out"].get("nll"), after["held_out"].get("nll")
+        if start and end and end > (1 + SLACK) * start:
+            say("this run made answers like these less likely; try a smaller rate, such as "
+                f"--lr {cfg.rate / 10:.1g}")
+        else:
+            say(how_long(looks(folder / "metrics.jsonl"), run.keeps_best), end="")
     for b, a in zip(before["samples"], after["samples"]):
         say(f"\nprompt  {one_line(b['prompt'])}\nbefore  {one_line(b['answer'])}{remarks(b)}\n"
             f"after   {one_line(a['answer'])}{remarks(a)}")

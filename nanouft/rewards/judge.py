@@ -33,6 +33,7 @@ from nanouft.sampling import answer_rows, stops
 from nanouft.seeds import harvest_seed
 
 KEYS = {"y": True, "n": False, "s": None}
+FEW = 10                # good answers, or pairs: fewer teach little
 
 
 @dataclass
@@ -131,6 +132,16 @@ def next_commands(init: str, folder: Path, labels: list[dict], pairs: list[dict]
     return out
 
 
+def enough(good: int, pairs: int) -> str:
+    """A line, if there is too little to train on."""
+    if good >= FEW and pairs >= FEW:
+        return ""
+    what = [text for n, text in ((good, f"{good:,} good answers"), (pairs, f"{pairs:,} pairs"))
+            if n < FEW]
+    return (f"note: {' and '.join(what)} are few: judge more prompts before you train on them, or "
+            "more answers to each with --samples 4\n")
+
+
 # ---- a page for a browser ------------------------------------------------------------------------
 def write_page(model: GPT, tok: Tokenizer, prompts: list[Row], init: str, cfg: Judge,
                file: Lines) -> Path:
@@ -191,7 +202,8 @@ def main(argv: list[str] | None = None) -> int:
         labels, pairs = write(folder, file.read(odd))
     good = sum(line["label"] for line in labels)
     say(f"\n{folder}: {good:,} good, {len(labels) - good:,} bad, {len(pairs):,} pairs. The same "
-        "command goes on. Next:")
+        "command goes on. Next, one of:")
+    say(enough(good, len(pairs)), end="")
     say("\n".join(next_commands(inits[0], folder, labels, pairs)
                   or ["  (nothing to train on yet: no answer is good)"]))
     return 0

@@ -131,7 +131,8 @@ def steps_of(cfg: Train, objective: Objective, hp: Any, data: Data, origin: dict
     if cfg.data:
         from nanouft.run import by_rows  # NanoWorld's rows have their own defaults
         pieces = device.processes * cfg.accumulate
-        say(by_rows.choose(cfg, objective, hp, data, origin, pieces), end="")
+        taught = bool(provenance.trained_on(cfg.init))
+        say(by_rows.choose(cfg, objective, hp, data, origin, pieces, taught), end="")
     given = origin.get("batch_size") == "command line"
     if not objective.on_policy and given and cfg.batch_size > len(data.train):
         raise UserError(f"--batch-size {cfg.batch_size:,}: there are {len(data.train):,} rows "

@@ -42,6 +42,14 @@ def test_steps_batch_and_rate_by_the_number_of_rows(name, rows, batch, steps, ra
     assert cfg.eval_every == (steps // 10 if name in ("sft", "ift") else 0)
 
 
+def test_a_second_stage_is_gentle():
+    objective, cfg = OBJECTIVES["sft"], Train(data=["x"], lr=2.5e-4)
+    data = SimpleNamespace(train=[0] * 28, held=[0] * 4, train_rows=[Row()])
+    said = by_rows.choose(cfg, objective, objective.hp(), data, {}, taught=True)
+    assert (cfg.steps, cfg.batch_size, cfg.lr) == (20, 8, pytest.approx(3e-5))
+    assert "new topic" in said
+
+
 GIVEN = {"steps": 7, "epochs": 2.0, "batch_size": 3, "lr": 0.5, "eval_every": 0}
 
 
@@ -105,7 +113,7 @@ def test_a_run_that_memorises_stops_and_keeps_an_earlier_step(noise, here, tiny_
     assert call(train.main, *argv, here / "whole") == 0
     said, log = capsys.readouterr().out, metrics(here / "whole")
     kept = read_json(here / "whole" / "eval.json")["step"]
-    assert log[-1]["step"] < 200 and f"step {kept} of {log[-1]['step']} is kept" in said
+    assert log[-1]["step"] < 200 and f"step {log[-1]['step']}; step {kept} is kept" in said
     looks = {line["step"]: line["held_out"]["nll"] for line in Lines(
         here / "whole" / "metrics.jsonl").read() if "held_out" in line}
     best = load_file(here / "whole" / "steps" / str(kept) / "model.safetensors")
