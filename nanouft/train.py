@@ -127,8 +127,8 @@ def keep_best(folder: Path, best: Best, last: int, model: GPT) -> int:
     whose weights it has."""
     if best.step == last or not checkpoints.load_weights(folder, best.step, model):
         return last
-    say(f"stopped after step {last:,}; step {best.step:,} is kept: after it the held-out loss rises "
-        f"(lowest: {best.lowest:.3f} nats per token)", write=tqdm.write)
+    say(f"stopped after step {last:,}; step {best.step:,} is kept: after it the held-out loss "
+        f"rises (lowest: {best.lowest:.3f} nats per token)", write=tqdm.write)
     return best.step
 
 

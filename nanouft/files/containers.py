@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from nanouft.errors import UserError
-from nanouft.files.words import json_type, short_json
+from nanouft.files.words import json_type, quoted_names, short_json
 from nanouft.run.storage import HUB, loads, regular
 from nanouft.run.words import one_line, optional
 
@@ -169,8 +169,10 @@ def json_rows(text: str, path: str) -> tuple[Items, str]:
     lines = [(i, line) for i, line in enumerate(text.split("\n"), 1) if line.strip()]
     for name in WRAPPERS if isinstance(whole, dict) else ():
         if isinstance(whole.get(name), list):
+            others = [key for key in whole if isinstance(whole[key], list) and key != name]
+            left = f"; not read: {quoted_names(others)}" if others else ""
             return [(f'{path}, item {i} of "{name}"', item)
-                    for i, item in enumerate(whole[name], 1)], "JSON object"
+                    for i, item in enumerate(whole[name], 1)], f"JSON object{left}"
     if isinstance(whole, dict) and len(lines) > 1:
         raise UserError(f"{path}: is one JSON object over {len(lines):,} lines; "
                         "put one object (one row) on a line, or all rows into one [list]")

@@ -37,7 +37,9 @@ UNORDERED: tuple[tuple[str, str, str, str, dict[str, int]], ...] = (
     ("history", "human_ref_A", "human_ref_B", "labels", {"1": 1, "0": -1}),           # SHP
     ("context", "response1", "response2", "overall_preference",                       # HelpSteer3
      {"-3": 1, "-2": 1, "-1": 1, "1": -1, "2": -1, "3": -1}),
-    ("", "conversation_a", "conversation_b", "winner", {"model_a": 1, "model_b": -1}))
+    ("", "conversation_a", "conversation_b", "winner", {"model_a": 1, "model_b": -1}),
+    ("prompt", "response_a", "response_b", "winner",
+     dict(a=1, A=1, model_a=1, response_a=1, b=-1, B=-1, model_b=-1, response_b=-1)))
 # What a label may be called; " " and "-" in it are read as "_".
 GOOD = ("true 1 1.0 good up yes y positive correct right desirable thumbs_up thumbsup like liked "
         "upvote accept accepted approve approved pass 👍 ✅ ✔")
@@ -56,16 +58,19 @@ SHARE = re.compile(r"(\d+(?:[.,]\d+)?) ?(?:%|/ ?(\d+))")    # a grade such as 80
 COMMA = re.compile(r"-?\d+,\d{1,2}")                       # 3,5: a number with a decimal comma
 SIDE_GRADE = re.compile(r"(?:score|rating|reward)[_-](chosen|rejected)|"
                         r"(chosen|rejected)[_-](?:score|rating|reward)")
+OPPOSITE = "bad if true"
 MEANING = {field: meaning for meaning, fields in {      # of fields that nothing reads
     "a part of the question: join it to the prompt":
         "context input passage article document paragraph definition choices options",
     "thoughts: put them in front of the answer, in <think>":
         "reasoning reasoning_content thinking thinking_trajectories cot",
-    "good or bad: call it label": "is_safe safe is_correct is_good toxic",
+    "good or bad: call it label": "is_safe safe is_correct is_good",
+    f"{OPPOSITE}: write the opposite into label": "is_bad is_wrong toxic is_toxic harmful unsafe",
+    "a place, best first: write a score, in which the best is highest": "rank ranking position",
     "another answer: --response-field trains on it, or make a pair of the two":
         "corrected_response correction ideal expected_output",
     "a grade: call it score":
-        "quality helpfulness correctness overall_score rank score rating reward stars upvotes",
+        "quality helpfulness correctness overall_score score rating reward stars upvotes",
     "how much this counts: here all counts alike; remove what must not count":
         "weight train loss_weight mask loss_mask",
     "not text": "image images videos audios",
@@ -259,8 +264,11 @@ def perhaps_grade(unused: list[str], items: Items) -> str:
         words = [value for value in known if isinstance(value, (str, bool))]
         if 2 <= len(values) <= FEW and (words or len(known) == len(values)):
             found = ", ".join(f"{n:,} {short_json(value)}" for value, n in values.most_common())
-            return (f'{short_json(key)} has {found}: if it says which answers are good, rename it '
-                    'to "label"; as it is, all answers are demonstrations')
+            advice = MEANING.get(key, "")
+            if not advice.startswith(OPPOSITE):
+                advice = 'if it says which answers are good, rename it to "label"'
+            return (f'{short_json(key)} has {found}: {advice}; as it is, all answers are '
+                    'demonstrations')
     return ""
 
 

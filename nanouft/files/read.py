@@ -27,6 +27,8 @@ FOREIGN = re.compile(           # marks of other chat templates
     r"\[/?INST\]|<\|(?:im_start|im_end|start_header_id|user|assistant|system|end)\|>"
     r"|<start_of_turn>|^### ?(?:Instruction|Response|Human|Assistant|User):"
     r"|^(?:Human|Assistant|USER|ASSISTANT):", re.MULTILINE)
+NO_TEXT = re.compile(       # what programs write into an empty cell
+    r"\s*(nan|null|none|n/a|#\w+[!?/]?|[\u200b\ufeff]*)\s*", re.I)
 
 
 @dataclass
@@ -55,7 +57,8 @@ class FileReport:
         if self.wrong:
             out += f"\n  first row not understood: {self.wrong} (--strict stops there)"
         for key in self.unused:
-            if meaning[key]:
+            asked = meaning[key] == MEANING["quality"] and short_json(key) in self.asks
+            if meaning[key] and not asked:              # a grade in words is a label
                 out += f"\n  {self.idle}: {short_json(key)} ({meaning[key]})"
         if self.asks:
             out += f"\n  {self.asks}"
@@ -144,6 +147,9 @@ class Reader:
         out = replace(row, where=where, extra=extra, answer=trimmed(row.answer),
                       chosen=trimmed(row.chosen), rejected=trimmed(row.rejected))
         file.read += 1
+        if waits(named.get(form.prompt)) and not self.prompts:
+            file.notes.setdefault("the last turn is a question without an answer: it is left out",
+                                  []).append(where.removeprefix(f"{file.path}, "))
         for mark, note in remarks(out, row):
             place = where.removeprefix(f"{file.path}, ")
             file.notes.setdefault(note, []).append(place + mark)
@@ -159,6 +165,8 @@ def remarks(row: Row, before: Row) -> Iterator[tuple[str, str]]:
     if marks:
         yield (f": {short_json(marks[0][0])}", "a text carries marks of another chat template, "
                "which are learnt as text inside ours; remove them, or give messages")
+    if empty := [talk[0].text for talk in answers if NO_TEXT.fullmatch(talk[0].text)]:
+        yield "", f"an answer is {short_json(empty[0])}: an empty cell? It is learnt as a text"
     if answers and all(repeats(row.prompt[-1], talk[0]) for talk in answers):
         yield "", ("the answer begins with the prompt, which would be trained on; remove it from "
                    "the answer")
@@ -169,6 +177,13 @@ def remarks(row: Row, before: Row) -> Iterator[tuple[str, str]]:
                    "tool)")
     if (row.answer, row.chosen, row.rejected) != (before.answer, before.chosen, before.rejected):
         yield "", "white space around an answer is cut off"
+
+
+def waits(talk: Any) -> bool:
+    """Does a list of messages end with a question, after an answer?"""
+    roles = [str(turn.get("role", turn.get("from"))) for turn in talk
+             if isinstance(turn, dict)] if isinstance(talk, list) else []
+    return len(roles) > 2 and roles[-1] in ("user", "human")
 
 
 def trimmed(talk: Turns | None) -> Turns | None:

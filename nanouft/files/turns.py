@@ -41,7 +41,7 @@ class Skip(Exception):
 # ---- a row ---------------------------------------------------------------------------------------
 def make_row(item: dict, form: Form, prompts: bool = False) -> Row:
     """A row of the file, in our names. `prompts`: a row without an answer is a row, too."""
-    one, two = item.get("chosen"), item.get("rejected")
+    one, two = from_json(item.get("chosen")), from_json(item.get("rejected"))
     texts = isinstance(one, str) and isinstance(two, str)
     if texts and form.prompt is None and not form.dialogues:
         before, one, two = implicit_prompt(item)

@@ -854,3 +854,28 @@ def test_holdout_sizes():
         == [1, 1, 10, 100, 200, 200]
     assert len(holdout(rows, share=0.05)[1]) == 150 and holdout(rows[:1]) == (rows[:1], [])
     assert holdout(rows)[1][0] == rows[49]  # the same on every machine, today and in a year
+
+
+@pytest.mark.parametrize("name, text, words", [
+    ("last.jsonl", '{"messages": [{"role": "user", "content": "Fern?"}, {"role": "assistant", '
+     '"content": "Shade."}, {"role": "user", "content": "And roses?"}]}', "it is left out"),
+    ("two.json", '{"data": [{"prompt": "a", "response": "b"}],\n"old": [{}]}', 'not read: "old"'),
+    ("nan.csv", "prompt,response\na,b\nc,nan", 'an answer is "nan": an empty cell?'),
+    ("rank.jsonl", '{"prompt": "a", "response": "b", "rank": 1}', "the best is highest"),
+    ("bad.jsonl", '{"prompt": "a", "response": "b", "is_bad": true}\n'
+     '{"prompt": "c", "response": "d", "is_bad": false}', "write the opposite into label")])
+def test_what_may_be_meant_otherwise_is_said(tmp_path, name, text, words):
+    (tmp_path / name).write_text(text)
+    _, (report,) = read([str(tmp_path / name)])
+    assert words in str(report)
+
+
+@pytest.mark.parametrize("row, better", [
+    ({"prompt": "a", "response_a": "b", "response_b": "c", "winner": "B"}, "c"),
+    ({"conversation_a": '[{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]',
+      "conversation_b": '[{"role": "user", "content": "a"}, {"role": "assistant", "content": "c"}]',
+      "winner": "model_a"}, "b")])
+def test_two_answers_and_a_winner_are_a_pair(tmp_path, row, better):
+    (tmp_path / "arena.jsonl").write_text(json.dumps(row))
+    rows, _ = read([str(tmp_path / "arena.jsonl")])
+    assert rows[0].prompt[0].text == "a" and rows[0].chosen[0].text == better
