@@ -352,7 +352,7 @@ def test_a_loss_that_is_not_finite_stops_the_run(value, tmp_path):
 # ---- means, defaults, words ----------------------------------------------------------------------
 def test_default_rates_are_those_that_were_chosen_on_validation():
     """The table `| objective | rate | mean score | at the other rates |` of the documents."""
-    texts = [f.read_text(encoding="utf-8") for f in sorted((ROOT / "docs").glob("*.md"))]
+    texts = [f.read_text(encoding="utf-8") for f in sorted((ROOT / "docs").rglob("*.md"))]
     table = "\n".join(text.split("| objective | rate |")[1].split("\n\n")[0] for text in texts
                       if "| objective | rate |" in text)
     chosen = {name: float(rate) for name, rate in re.findall(r"^\| (\w+) \| ([\d.e-]+) \|", table,
