@@ -37,6 +37,7 @@ from lab.cell import KEEP, Cell, kept_model
 from lab.cells import finished
 from lab.contrast import holm, two_way
 from lab.pictures import interval_picture
+from lab.probes import right_answer
 from lab.runner import open_store, read_lines, results_of, run_missing
 from lab.study import BASES
 from lab.words import (
@@ -52,7 +53,6 @@ from nanouft import world
 from nanouft.data.batches import collate, encode
 from nanouft.data.rows import Row
 from nanouft.errors import UserError
-from nanouft.eval.probes import right_answer
 from nanouft.models.load import start_model
 from nanouft.objective import Seqs
 from nanouft.objectives import ift

@@ -30,6 +30,7 @@ from torch import Tensor
 
 from lab.cell import KEEP
 from lab.cells import finished
+from lab.probes import seqs_of
 from lab.runner import open_store, read_lines, run_missing
 from lab.words import format_interval, markdown_table, read_template
 from nanouft import pretrain
@@ -38,7 +39,6 @@ from nanouft.data.bpe import count_words, train_bpe
 from nanouft.data.rows import Row, Turn
 from nanouft.data.tokenizer import CONTROL, NANO_PATTERN, Tokenizer, nano
 from nanouft.eval.plots import LINES, plt, save
-from nanouft.eval.probes import seqs_of
 from nanouft.eval.stats import interval
 from nanouft.gpt import GPT, NANO, shipped_base
 from nanouft.loop import Device, steps, warmup_cosine

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import torch
 
+from lab.probes import seqs_of
 from nanouft.data.rows import Row, Turn
 from nanouft.data.tokenizer import Tokenizer
 from nanouft.eval import scores
-from nanouft.eval.probes import seqs_of
 from nanouft.gpt import GPT
 from nanouft.rewards.scorer import scorer
 from nanouft.run.storage import Lines

@@ -10,7 +10,7 @@ from nanouft.run.words import choose
 COMMANDS = {
     "simple": "SFT, IFT, DPO or GRPO as one plain loop: the first file to read",
     "train": "fine-tune with any objective: --objective ift (the main job), --objective list",
-    "evaluate": "exact scores of a model, probes; held-out figures on your data",
+    "evaluate": "exact scores of a model; held-out figures on your data",
     "sample": "answers side by side, chat",
     "ledger": "how hard each objective pushes each token",
     "playground": "a page: the base learns in the browser, with every objective",

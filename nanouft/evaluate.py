@@ -1,14 +1,13 @@
 """What models can do: exact scores on NanoWorld; with --data, figures on rows of your files.
 
     python -m nanouft.evaluate out/ift                          # 100 test items a family, about 6 s
-    python -m nanouft.evaluate out/ift --probes                 # what a score does not show
     python -m nanouft.evaluate out/sft out/ift --data my.jsonl  # loss, preferences
     python -m nanouft.evaluate out/my-run --data my.jsonl --reward my.py:right  # reward of answers
     python -m nanouft.evaluate out/sft --best-of 16 --reward out/reward         # best of 16 samples
     python -m nanouft.evaluate out/sft --samples 16     # pass@k, majority vote; a picture
 
-Files of eval/ explain the figures: scores.py, held_out.py (your data), probes.py. Several models
-are compared with the first one: the difference of the first figure and its 95 % bootstrap interval
+Files of eval/ explain the figures: scores.py, held_out.py (your data). Several models are compared
+with the first one: the difference of the first figure and its 95 % bootstrap interval
 over the rows that all of them can read.
 """
 import sys
@@ -23,7 +22,6 @@ from nanouft.data.rows import Row, contents, demo_rows, each_prompt, pair_rows, 
 from nanouft.data.tokenizer import Tokenizer
 from nanouft.errors import UserError, in_range, say, visible
 from nanouft.eval.held_out import Measured, held_out_lines, measured
-from nanouft.eval.probes import lines, probe
 from nanouft.eval.scores import families, table
 from nanouft.eval.stats import bootstrap
 from nanouft.files.read import read
@@ -47,7 +45,6 @@ class Evaluate:
     data: list[str] | None = None   # your files: loss, preferences, grades
     split: str = "test"             # NanoWorld split: val to choose, test to report
     items: int = 100                # prompts per family
-    probes: bool = False            # also: own-prefix gap, recovery, diversity, KL, corpus loss
     best_of: int = 1                # answer with the best of this many samples, by --reward
     samples: int = 1                # so many samples to each prompt: pass@k, majority, best of k
     reward: str = ""                # exact, FILE.py:FUNCTION or a reward model's folder [exact]
@@ -77,18 +74,14 @@ class Evaluate:
         self.check_samples()
         if self.best_of > 1 and self.data and not self.reward:
             raise UserError("--best-of with --data needs a reward for such answers: --reward")
-        if self.best_of > 1 and self.probes:
-            raise UserError("--best-of chooses among NanoWorld answers; "
-                            "it changes nothing with --probes")
-
 
     def check_samples(self) -> None:
         """UserError where nothing says which of the samples are right."""
         if self.samples == 1:
             return
-        if self.best_of > 1 or self.probes:
-            raise UserError("--samples has figures of its own; leave --best-of and --probes out "
-                            "(best of k is among them)")
+        if self.best_of > 1:
+            raise UserError("--samples has figures of its own; leave --best-of out (best of k is "
+                            "among them)")
         if self.data and (not self.reward or is_reward_model(self.reward)):
             raise UserError("--samples with --data needs a function that says what is right (1, or "
                             "true): --reward my.py:right. A reward model does not say it")
@@ -135,8 +128,8 @@ def show(what: str, names: list[str], found: list[Measured]) -> None:
 
 # ---- NanoWorld -----------------------------------------------------------------------------------
 def on_world(name: str, model: GPT, tok: Tokenizer, cfg: Evaluate, device: Device) -> Measured:
-    """Print the table of scores, with greedy answers beside those of --best-of, and the probes.
-    Returns the score of each answer."""
+    """Print the table of scores, with greedy answers beside those of --best-of. Returns the score
+    of each answer."""
     judge = scorer(cfg.reward or "exact", device.name)         # a wrong --reward is told at once
     before, items = families(model, tok, device, cfg.split, cfg.items, cfg.seed)
     after = None
@@ -152,14 +145,6 @@ def on_world(name: str, model: GPT, tok: Tokenizer, cfg: Evaluate, device: Devic
             f"KL to the model at most {best_of.kl_bound(cfg.best_of):.2f} nats per answer")
     say(other_data(name), end="")
     table(before, after)
-    if cfg.probes:
-        base, shipped = start_model("base")
-        if base.cfg != model.cfg or shipped.name != tok.name:
-            raise UserError("--probes compare with the shipped base; "
-                            "this model has another shape or tokenizer")
-        base.to(device.name).eval()
-        values = probe(model, base, tok, cfg.split, min(cfg.items, 30), cfg.seed)
-        say("\n" + "\n".join(lines(values)))
     scores = np.array([item.score for item in items])
     low, high = bootstrap(scores)
     mean = {"score": scores.mean(), "low": low, "high": high, "rows": len(scores)}

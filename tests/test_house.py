@@ -17,7 +17,7 @@ DEMO = '{"prompt": "Say pig.", "response": "pig"}\n'
 TINY = "--init {tiny} --steps 2 --threads 1 --device cpu"
 COMMANDS = {  # what must run without the laboratory, and a file that it leaves
     f"nanouft.train --data {{copy}}/demos.jsonl --objective ift {TINY}": "out/ift/curves.png",
-    "nanouft.evaluate --items 1 --probes --threads 1": "",
+    "nanouft.evaluate --items 1 --threads 1": "",
     "frozen_lake.__main__ --seeds 1 --updates 2 --objective sft ift --out out/lake":
     "out/lake/index.html"}
 IN_TURN = """

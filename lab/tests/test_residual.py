@@ -9,8 +9,8 @@ import torch
 from house import ROOT
 
 from lab import residual
+from lab.probes import right_answer, seqs_of
 from nanouft import world
-from nanouft.eval.probes import right_answer, seqs_of
 from nanouft.models.load import start_model
 from nanouft.objective import Batch
 from nanouft.objectives import ift

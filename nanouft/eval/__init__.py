@@ -1,1 +1,1 @@
-"""Scores, held-out figures, probes, pictures, and the printed report of a run."""
+"""Scores, held-out figures, pictures, and the printed report of a run."""

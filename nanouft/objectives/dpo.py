@@ -101,7 +101,7 @@ def won(margin: Tensor, nat: float) -> Tensor:
 def binary_kl(s: Seqs) -> Tensor:
     """(B,T) nats, no gradient: how far the policy is from the reference at each place of the data.
     It is KL(pi || ref) after all other tokens are merged into one. So it is never above the KL of
-    the whole distributions, which only `evaluate --probes` measures."""
+    the whole distributions, which `lab.probes` measures."""
     off = s.mask == 0
     logp = s.logp.detach().masked_fill(off, -1.0).clamp_max(-1e-6)
     ref = s.ref_logp.detach().masked_fill(off, -1.0).clamp_max(-1e-6)

@@ -139,7 +139,6 @@ REFUSED = {  # command line: what the message must hold, words parted by |
     "evaluate --init '\u202eab'": r"\u202e",
     "evaluate --prompt-field q": "--data", "evaluate --data x --items 3": "--items",
     "evaluate --data none.json": "none.json", "evaluate --split tst": "test?",
-    "evaluate --best-of 4 --probes": "--probes",
     "evaluate --best-of 4 --reward nowhere": "nowhere|no such folder",
     "evaluate --best-of 4 --reward base": "base",
     "evaluate --init {tiny} --data asks.jsonl --prompt-field question --best-of 3": "--reward",

@@ -9,12 +9,10 @@ from nanouft import sample as voices
 from nanouft import world
 from nanouft.data.batches import Encoded, encode
 from nanouft.data.rows import Row, Turn
-from nanouft.eval import probes
 from nanouft.eval.held_out import held_out
 from nanouft.eval.scores import Item, families, summary
 from nanouft.eval.stats import T95, bootstrap, interval
 from nanouft.loop import Device
-from nanouft.models.load import start_model
 from nanouft.objective import REF
 from nanouft.reference import Models, add_columns
 from nanouft.sample import ChatModel, Sample
@@ -234,43 +232,3 @@ def test_a_plain_text_goes_on_without_a_template(monkeypatch):
         model.answers(say("user", "Where does"), Sample(plain=plain, n=2))
     assert asked == [[NANO.encode("Where does")] * 2,
                      [NANO.prompt_ids(say("user", "Where does"))] * 2]
-
-
-# ---- probes --------------------------------------------------------------------------------------
-@pytest.fixture(scope="module")
-def base():
-    return start_model("base")
-
-
-def test_a_model_has_no_distance_to_itself_and_a_positive_one_to_another(base):
-    model, tok = base
-    rows = world.rows("val", "prompts", 18, 0)
-    s = probes.seqs_of([r.answer[0].text for r in rows], rows, model, tok)
-    other, _ = start_model("base")
-    with torch.no_grad():
-        other.ln_f.weight.mul_(1.2)
-    assert abs(probes.kl(model, model, s)) < 1e-6, "LAW: KL(p || p) = 0"
-    assert probes.kl(model, other, s) > 0 < probes.kl(other, model, s), \
-        "LAW: KL between different models is positive"
-    assert probes.kl(model, other, s) != pytest.approx(probes.kl(other, model, s), rel=1e-3), \
-        "KL has a direction"
-
-
-def test_the_gap_is_zero_where_the_model_says_the_gold_answer(base, monkeypatch):
-    model, tok = base
-    rows = world.rows("val", "prompts", 10, 0, skills=("sort",))
-    real = probes.own_prefix_gap(model, tok, rows)
-    gold = [probes.answer_rows(model, tok, [r], prior=tok.encode(" " + r.answer[0].text),
-                               max_new=1)[0] for r in rows]
-    monkeypatch.setattr(probes, "answer_rows", lambda *a, **k: gold)
-    assert abs(probes.own_prefix_gap(model, tok, rows)) < 1e-6, \
-        "LAW: own prefix = gold prefix leaves no gap"
-    assert real > 0.1, "the base copies its input: its own prefix must confuse it"
-
-
-def test_one_answer_a_prompt_has_the_least_diversity(base, monkeypatch):
-    """Four equal samples of each prompt: one of four is different, whatever other prompts get."""
-    real = probes.answer_rows
-    monkeypatch.setattr(probes, "answer_rows",
-                        lambda *args, temperature=0, **how: real(*args, **how))
-    assert probes.probe(*base[:1], *base, "val", items=1)["diversity"] == 0.25

@@ -79,7 +79,7 @@ def test_the_command_on_your_data(here, tiny_base, capsys):
 
 
 @pytest.mark.parametrize("flags, words", [
-    (["--data", "d.jsonl"], ["what is right"]), (["--probes"], ["--probes"]),
+    (["--data", "d.jsonl"], ["what is right"]),
     (["--best-of", "4"], ["best of k"]), (["--samples", "1000"], ["at most 256"])])
 def test_what_does_not_fit_together(flags, words, here, tiny_base, capsys):
     code = call(evaluate.main, tiny_base, "--samples", 2, *flags)

@@ -14,7 +14,7 @@ from running import DEMOS, PAIRS, QUICK, call, lines, losses, metrics, one_error
 from safetensors.torch import load_file, save_file
 from tiny import CPU, DATA, NANO, Form, differs, plain, same
 
-from nanouft import evaluate, reward, sample, sampling, train
+from nanouft import reward, sample, sampling, train
 from nanouft.data.batches import collate, encode
 from nanouft.data.rows import Turn, demo_rows
 from nanouft.errors import UserError
@@ -629,8 +629,6 @@ def test_flags_and_extras_that_are_missing_are_one_line(folders, here, tiny_base
     one_error(call(train.main, *argv, *half), capsys.readouterr().err, "--lora")
     one_error(call(train.main, *argv, "--lora", 4, "--freeze", "half"), capsys.readouterr().err,
               "give one")
-    probes = ["--init", folders["llama"], "--probes", "--items", 1]
-    one_error(call(evaluate.main, *probes), capsys.readouterr().err, "--probes")
     monkeypatch.setitem(sys.modules, "peft", None)
     one_error(call(train.main, *argv, "--lora", 4), capsys.readouterr().err,
               "pip install nanouft[hf]", "peft")

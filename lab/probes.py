@@ -1,11 +1,14 @@
 """Probes: what a score does not show. Its own mistakes, diversity, distance, what is forgotten.
 
-    python -m nanouft.evaluate --init out/ift --probes              # about 5 s more
+    python -m lab.probes --init out/ift             # about 5 s
 
 MEANING, below, explains each. IFT's temporal residual is about `own_prefix_gap`. It and `recovery`
 use families with one right answer and one token per word: rules, sort, reverse. exp(corpus_nll) is
 the perplexity.
 """
+import sys
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 
@@ -13,9 +16,13 @@ from nanouft import world
 from nanouft.data.batches import collate, encode
 from nanouft.data.rows import Row
 from nanouft.data.tokenizer import Tokenizer
+from nanouft.errors import UserError, in_range
 from nanouft.eval.held_out import mean_loss
 from nanouft.gpt import GPT
+from nanouft.models.load import start_model
 from nanouft.objective import Seqs
+from nanouft.run import config
+from nanouft.run.words import choose
 from nanouft.sampling import Answer, answer_rows
 from nanouft.world.documents import token_rows
 
@@ -111,5 +118,26 @@ def kl(p: GPT, q: GPT, s: Seqs) -> float:
     return float((log_p.exp() * (log_p - log_q)).sum(-1).mean())
 
 
-def lines(values: dict[str, float]) -> list[str]:
-    return [f"{name:<15} {value:7.3f}   {MEANING[name]}" for name, value in values.items()]
+@dataclass
+class Probes:
+    init: str = "base"              # the model
+    split: str = "test"             # NanoWorld split: val to choose, test to report
+    items: int = 30                 # prompts per family
+    seed: int = 0                   # which prompts
+
+
+def main(argv=None) -> int:
+    cfg, _ = config.parse(Probes, argv, "python -m lab.probes", __doc__)
+    choose("--split", cfg.split, ("val", "test"))
+    in_range(cfg, "items", low=1, high=10_000)
+    (model, tok), (base, shipped) = start_model(cfg.init), start_model("base")
+    if base.cfg != model.cfg or shipped.name != tok.name:
+        raise UserError(f"--init {cfg.init}: has another shape or tokenizer than the shipped base, "
+                        "which the probes compare it with")
+    for name, value in probe(model, base, tok, cfg.split, cfg.items, cfg.seed).items():
+        print(f"{name:<15} {value:7.3f}   {MEANING[name]}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(config.run(main))
