@@ -47,7 +47,8 @@ ENDS = ("8", "64")                      # smaller and larger batches are not tri
 GROW = {"growths": 3}                   # how often a grid grows
 SEEDS, PROMPTS = range(500, 505), 4     # of the final pass
 SFT_ROW, CHAIN, IFT = "SFT, sequence mean", "SFT -> DPO", "--objective ift --variant released"
-IFT_ROW, DETACHED, MIXING = "IFT released", "IFT released, detached", "IFT mixing only (gamma 0)"
+IFT_ROW, DETACHED = "IFT as released", "IFT (detached weights)"
+MIXING = "IFT mixing only (gamma 0)"
 
 C1 = Plan(
     rows={
@@ -59,13 +60,14 @@ C1 = Plan(
     },
     baseline=SFT_ROW, seeds=SEEDS, prompts=PROMPTS, ends=ENDS, effort=GROW,
     contrasts=(
-        Contrast("IFT is better than SFT", IFT_ROW, SFT_ROW),
-        Contrast("IFT is not inferior to SFT -> DPO", IFT_ROW, CHAIN, "non-inferiority"),
-        Contrast("IFT with detached weights is equivalent to SFT", DETACHED, SFT_ROW,
+        Contrast("IFT as released is better than SFT", IFT_ROW, SFT_ROW),
+        Contrast("IFT as released is not inferior to SFT -> DPO", IFT_ROW, CHAIN,
+                 "non-inferiority"),
+        Contrast("IFT (detached weights) is equivalent to SFT", DETACHED, SFT_ROW,
                  "equivalence"),
         Contrast("IFT's mixing alone is equivalent to SFT", MIXING, SFT_ROW, "equivalence"),
         # asked for after the test cells were there
-        Contrast("IFT with detached weights is not inferior to SFT -> DPO", DETACHED, CHAIN,
+        Contrast("IFT (detached weights) is not inferior to SFT -> DPO", DETACHED, CHAIN,
                  "non-inferiority", preset=False),
         *(Contrast(f"{what}: {row} is better than SFT", row, SFT_ROW, parts=((family,),),
                    preset=False) for what, family in (("Facts", "fact"), ("Truth", "truth"))

@@ -4,8 +4,8 @@
 
 C1c. In C1 a second stage of DPO has nothing to add: the chosen answer of a pair is the
 demonstration. With 40 % wrong demonstrations and clean pairs (C4) DPO gains 7 and 13 points. Is IFT
-on the demonstrations alone comparable with SFT -> DPO there? The released form and the detached
-one, which is the default here, are asked.
+on the demonstrations alone comparable with SFT -> DPO there? IFT as released and with detached
+weights, the default here, are asked.
 C4b. PoFT's paper says that PoFT gains more together with a data filter. Both rows read the 60 % of
 the demonstrations that the aligned model finds likeliest.
 
@@ -17,7 +17,7 @@ from lab.judge import Contrast
 from lab.study import Plan, Row
 
 SFT, POFT, CHAIN = "SFT, 40 %", "PoFT, 40 %", "SFT -> DPO, 40 %"     # of C4
-RELEASED, DETACHED = "IFT released, 40 %", "IFT detached, 40 %"
+RELEASED, DETACHED = "IFT as released, 40 %", "IFT (detached weights), 40 %"
 FILTER, POFT_FILTER = "SFT on the likeliest, 40 %", "PoFT on the likeliest, 40 %"
 FROM_BASE = ("1.25e-4", "2.5e-4", "5e-4", "1e-3")
 PASSES = {"--lr": FROM_BASE, "--epochs": ("1", "3", "6")}

@@ -76,7 +76,7 @@ def grid_numbers(done: Done, seeds: list[int]) -> dict:
 
 # ---- IFT, Table 7: noisy lambda; the one claim of this page --------------------------------------
 # IFT's row of C1 at its own settings; what is new is --lam-noise .5. One preset contrast.
-RELEASED, TUNED = "IFT released", "--lr 6.3e-5 --batch-size 16"
+RELEASED, TUNED = "IFT as released", "--lr 6.3e-5 --batch-size 16"
 NOISY_SEEDS = range(500, 505)
 
 
@@ -228,7 +228,7 @@ def told(difference: float) -> str:
 
 
 def says_grid(n: dict) -> str:
-    """The paper's setting (.2, .95) above no blend and no weights, released form."""
+    """The paper's setting (.2, .95) above no blend and no weights, IFT as released."""
     at = n["released"][LAMS.index("0.2")][GAMMAS.index("0.95")]
     return told(at - n["released"][0][0])
 

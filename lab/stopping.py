@@ -1,6 +1,6 @@
-"""Why does released IFT unlearn stopping, and where? Five losses, three places, two lengths.
+"""Does IFT as released unlearn stopping, and where? Five losses, three places, two lengths.
 
-    python -m lab.stopping              # two small bases and 90 runs: 15 minutes; resumable
+    python -m lab.stopping              # two small bases, 90 runs: 15 minutes; resumable
     python -m lab.stopping --write      # stopping.json, table and picture from finished cells
 
 The released loss sends a gradient through its weights, and it divides them by their mean. So it
@@ -10,8 +10,9 @@ and the easy one is <|end|>. If this is the cause, then
     last weight constant    the same, but no gradient through the weight of the last token;
     detached            no gradient through any weight (the default of `--objective ift`);
     plain end           released on all tokens but <|end|>, SFT's loss on <|end|>
-must keep it as SFT does. That was predicted; docs/results/stopping.md says what came of it. "Last
-weight constant" and "plain end" are no flags of `train`: they live here.
+must keep it as SFT does. That was predicted; docs/results/stopping.md says what came of it, against
+SFT and against the untrained base. "Last weight constant" and "plain end" are no flags of `train`:
+they live here.
 Places: NanoWorld's words with the shipped base; a byte-level BPE with 320 ids of the same corpus,
 where a word is two or three tokens, with a base of its own; a Llama of one million parameters
 through nanouft/hf. Answers of about 8 and 32 tokens ("Name some things. End on fox." -> "bee saw
@@ -95,14 +96,18 @@ def with_loss(loss: Callable) -> Objective:
     return replace(OBJECTIVES["ift"], loss=loss)
 
 
-SFT, RELEASED = "SFT", "released"
+START, SFT, RELEASED = "untrained base", "SFT", "released"
+LAST, DETACHED, PLAIN = "last weight constant", "detached", "plain end"
 ARMS: dict[str, tuple] = {              # name: (objective, its settings)
     SFT: (OBJECTIVES["sft"], OBJECTIVES["sft"].hp(reduction="sequence")),
     RELEASED: (OBJECTIVES["ift"], ift.IFT("released")),
-    "last weight constant": (with_loss(last_constant), ift.IFT("released")),
-    "detached": (OBJECTIVES["ift"], ift.IFT()),
-    "plain end": (with_loss(plain_end), ift.IFT("released")),
+    LAST: (with_loss(last_constant), ift.IFT("released")),
+    DETACHED: (OBJECTIVES["ift"], ift.IFT()),
+    PLAIN: (with_loss(plain_end), ift.IFT("released")),
 }
+NAMES = {RELEASED: "IFT as released", DETACHED: "IFT (detached weights)"}   # on pages
+COMPARED = ((RELEASED, START), (LAST, START), (DETACHED, START), (LAST, RELEASED),
+            (DETACHED, RELEASED))
 
 
 # ---- the three places ----------------------------------------------------------------------------
@@ -204,6 +209,13 @@ def trained_and_measured(job: Job) -> dict:
     place = PLACES[job.place]
     model, tok = place.base()
     things = place.things[job.tokens]
+    if job.arm != START:
+        train(model, tok, job, things)
+    return measured(model.eval(), tok, rows(things, ASKED, 1_000_000))
+
+
+def train(model: GPT, tok: Tokenizer, job: Job, things: tuple[int, int]) -> None:
+    """In place."""
     objective, hp = ARMS[job.arm]
     made = objective.rows(rows(things, STEPS * ROWS[job.tokens], job.seed), hp)
     data, _ = encode(made, tok, model.cfg.n_ctx)
@@ -214,7 +226,6 @@ def trained_and_measured(job: Job) -> dict:
     for _ in steps(model, objective, hp, source, optimizer, range(STEPS), clip=1.0,
                    schedule=warmup_cosine(RATE, STEPS, 0.1), device=Device("cpu", "fp32")):
         pass
-    return measured(model.eval(), tok, rows(things, ASKED, 1_000_000))
 
 
 @torch.no_grad()
@@ -236,41 +247,81 @@ def jobs(place: str, seed: int) -> list[Job]:
     return [Job(place, tokens, arm, seed) for tokens in (8, 32) for arm in ARMS]
 
 
+def starts() -> list[Job]:
+    """The untrained bases: no training, so one seed."""
+    return [Job(place, tokens, START, 0) for place in PLACES for tokens in (8, 32)]
+
+
 # ---- from cells to words -------------------------------------------------------------------------
 def judged(done: dict[str, dict]) -> dict:
-    """stopping.json: per place and length, each arm's [mean, half] of both numbers, and how far its
-    p(<|end|>) is from SFT's: below (the whole interval below 0), as SFT (within two points), or
-    undecided. Places of which fewer than two seeds are whole are left out."""
+    """stopping.json: per place and length the untrained base's two numbers, each arm's [mean, half]
+    of them and how far its p(<|end|>) is from SFT's, and the differences of COMPARED. Places of
+    which fewer than two seeds are whole are left out."""
     out = []
-    for place in PLACES:
-        seeds = [s for s in SEEDS if all(job.key in done for job in jobs(place, s))]
-        for tokens in (8, 32) if len(seeds) > 1 else ():
-            found = {arm: [done[Job(place, tokens, arm, s).key] for s in seeds] for arm in ARMS}
-            arms = {}
-            for arm, cells in found.items():
-                gap = interval([c["end"] - r["end"] for c, r in zip(cells, found[SFT])])
-                arms[arm] = {name: [round(x, 6) for x in interval([c[name] for c in cells])]
-                             for name in ("end", "stops")}
-                arms[arm] |= {"minus SFT": [round(x, 6) for x in gap], "word": word(*gap)}
-            out.append({"place": place, "tokens": tokens, "length": found[SFT][0]["length"],
-                        "seeds": len(seeds), "arms": arms})
+    for start in starts():
+        seeds = [s for s in SEEDS if all(job.key in done for job in jobs(start.place, s))]
+        if len(seeds) > 1 and start.key in done:
+            cells = {arm: [done[replace(start, arm=arm, seed=s).key] for s in seeds]
+                     for arm in ARMS} | {START: [done[start.key]] * len(seeds)}
+            out.append({"place": start.place, "tokens": start.tokens,
+                        "length": cells[SFT][0]["length"], "seeds": len(seeds),
+                        START: {name: done[start.key][name] for name in ("end", "stops")},
+                        "arms": {arm: against_sft(cells[arm], cells[SFT]) for arm in ARMS},
+                        "compared": [compared(cells, *pair) for pair in COMPARED]})
     return {"steps": STEPS, "rate": RATE, "margin": MARGIN, "places": out}
 
 
-def word(mean: float, half: float) -> str:
-    if mean + half < 0 and mean < -MARGIN:
-        return "below"
-    return "as SFT" if -MARGIN < mean - half and mean + half < MARGIN else "undecided"
+def difference(cells: list[dict], other: list[dict]) -> list[float]:
+    """[mean, half] of p(<|end|>), seed by seed."""
+    return [round(x, 6) for x in interval([c["end"] - o["end"] for c, o in zip(cells, other)])]
+
+
+def against_sft(cells: list[dict], sft: list[dict]) -> dict:
+    """Below (the whole interval below 0), as SFT (within two points), or undecided."""
+    mean, half = gap = difference(cells, sft)
+    word = ("below" if mean + half < 0 and mean < -MARGIN else "as SFT"
+            if -MARGIN < mean - half and mean + half < MARGIN else "undecided")
+    return {name: [round(x, 6) for x in interval([c[name] for c in cells])]
+            for name in ("end", "stops")} | {"minus SFT": gap, "word": word}
+
+
+def compared(cells: dict[str, list[dict]], arm: str, other: str) -> dict:
+    mean, half = gap = difference(cells[arm], cells[other])
+    word = "higher" if mean - half > 0 else "lower" if mean + half < 0 else "undecided"
+    return {"arm": arm, "other": other, "gap": gap, "word": word}
+
+
+def counts(data: dict) -> dict[str, dict[str, int]]:
+    """In how many places: {"released - untrained base": {"lower": 3, ...}, "stops": {...}}."""
+    out: dict = {"of": len(data["places"])}
+    for p in data["places"]:
+        for x in p["compared"]:
+            words = out.setdefault(f"{x['arm']} - {x['other']}",
+                                   dict.fromkeys(("higher", "lower", "undecided"), 0))
+            words[x["word"]] += 1
+        for arm, a in p["arms"].items():
+            words = out.setdefault(arm, dict.fromkeys(("below", "as SFT", "undecided", "half"), 0))
+            words[a["word"]] += 1
+            words["half"] += a["stops"][0] >= 0.5       # at least half of the answers stop
+    return out
 
 
 def page(data: dict) -> str:
-    lines = [[p["place"], f"{p['length']:.0f}", p["seeds"], *(
-        f"{format_interval(a['end'][0], a['end'][1], 1, 2)}; {100 * a['stops'][0]:.0f} %"
-        f"{'' if arm == SFT else ': ' + a['word']}" for arm, a in p["arms"].items())]
+    levels = [[p["place"], f"{p['length']:.0f}",
+               f"{p[START]['end']:.2f}; {100 * p[START]['stops']:.0f} %", *(
+                   f"{format_interval(*a['end'], 1, 2)}; {100 * a['stops'][0]:.0f} %"
+                   f"{'' if arm == SFT else ': ' + a['word']}" for arm, a in p["arms"].items())]
+              for p in data["places"]]
+    gaps = [[p["place"], f"{p['length']:.0f}", *(
+        f"{x['gap'][0]:+.3f} ± {x['gap'][1]:.3f}: {x['word']}" for x in p["compared"])]
         for p in data["places"]]
-    table = markdown_table(["place", "tokens", "seeds", *ARMS], lines)
-    return read_template("stopping.md")[0].format(steps=data["steps"],
-                                                  rate=data["rate"], table="\n".join(table))
+    name = {arm: NAMES.get(arm, arm) for arm in (START, *ARMS)}
+    titles = ["place", "tokens", *name.values()]
+    pairs = ["place", "tokens", *(f"{name[arm]} minus {name[other]}" for arm, other in COMPARED)]
+    return read_template("stopping.md")[0].format(
+        steps=data["steps"], rate=data["rate"], seeds=len(SEEDS), n=counts(data),
+        levels="\n".join(markdown_table(titles, levels)),
+        gaps="\n".join(markdown_table(pairs, gaps)))
 
 
 def picture(data: dict, file: Path) -> Path:
@@ -281,13 +332,16 @@ def picture(data: dict, file: Path) -> Path:
         for k, (arm, hatch) in enumerate(zip(ARMS, ("", "//", "..", "xx", "\\\\"))):
             x = [i + wide * (k - 2) for i in range(len(here))]
             ax.bar(x, [p["arms"][arm]["end"][0] for p in here], 0.94 * wide, color=LINES[k],
-                   hatch=hatch, ec="white", label=arm)
+                   hatch=hatch, ec="white", label=NAMES.get(arm, arm))
             ax.errorbar(x, [p["arms"][arm]["end"][0] for p in here], fmt="none", ecolor="black",
                         yerr=[min(1.0, p["arms"][arm]["end"][1]) for p in here], capsize=2, lw=1)
+        for i, p in enumerate(here):
+            ax.plot([i - 0.5 * 0.84, i + 0.5 * 0.84], [p[START]["end"]] * 2, color="black",
+                    ls="--", lw=2, label=START if i == 0 else None)
         ax.set_xticks(range(len(here)), [p["place"] for p in here])
         ax.set(title=f"answers of about {tokens} tokens", ylim=(0, 1.08))
     axes[0].set_ylabel(TITLE)
-    fig.legend(*axes[0].get_legend_handles_labels(), loc="lower center", ncol=5, frameon=False)
+    fig.legend(*axes[0].get_legend_handles_labels(), loc="lower center", ncol=6, frameon=False)
     return save(fig, file, rect=(0, 0.07, 1, 1))
 
 
@@ -311,8 +365,8 @@ def main(argv=None) -> int:
     file = Path(cfg.out) / "stopping.jsonl"
     if not cfg.write:
         with open_store(file) as store:
-            run_missing([job for seed in SEEDS for place in PLACES for job in jobs(place, seed)],
-                        store, cfg.workers, run_job)
+            wanted = [job for seed in SEEDS for place in PLACES for job in jobs(place, seed)]
+            run_missing(wanted + starts(), store, cfg.workers, run_job)
     print(*write(Path(cfg.out), read_lines(file)), sep="\n")
     return 0
 
