@@ -77,10 +77,14 @@ def test_figures_of_other_studies_recomputed():
         last[row[:3]] = max(means.values()) - means["12"]
     assert (DATA["passes"]["says"] == "agrees") == (last["SFT"] > 0.01 > last["PoF"])
     tried = claims["C3"]["search"]["base"]["UFT (A + B)"]["tried"]
-    best = max(tried, key=lambda s: sum(np.mean([tried[s][f] for f in part])
-                                        for part in papers.PARTS.values()))
-    smallest = min((s.split()[1] for s in tried), key=float)
-    assert (DATA["settings"]["says"] == "agrees") == (best.split()[1] == smallest)
+    best: dict[str, float] = {}
+    for setting, x in tried.items():
+        three = np.mean([np.mean([x[f] for f in part]) for part in papers.PARTS.values()])
+        beta = setting.split()[1]
+        best[beta] = max(three, best.get(beta, 0))
+    smallest, *others = (best[beta] for beta in sorted(best, key=float))
+    assert DATA["settings"]["says"] == told(smallest - max(others))
+    assert "which of the two larger" not in PAGE.lower() or told(others[0] - others[1]) == told(0)
     rows = claims["C4"]["bases"]["base"]["rows"]
     gain = [rows[f"PoFT, {x} %"]["score"][0] - rows[f"SFT, {x} %"]["score"][0] for x in (0, 40)]
     if "noise_ends" in DATA:
