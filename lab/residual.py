@@ -360,9 +360,9 @@ def page(data: dict) -> str:
     below = {name: said[f"{name}: its estimate lies above the truth"]
              for name in ESTIMATES if name != "SFT"}
     return read_template("C7.md")[0].format(
-        sft=sft, above=above, equal=equal, auc=auc[0], auc_word=auc[1], loss=loss[0], loss_word=loss[1],
-        below=below, order=order[0],
-        order_word=order[1], order_1=full[0], order_1_word=full[1],
+        sft=sft, above=above, equal=equal, auc=auc[0], auc_word=auc[1], loss=loss[0],
+        loss_word=loss[1], below=below, order=order[0], order_word=order[1],
+        order_1=full[0], order_1_word=full[1],
         seeds=len(data["seeds"]), prompts=ITEMS * len(FAMILIES), samples=SAMPLES,
         sizes=", ".join(f"{n:,}" for n in data["sizes"]),
         contrasts="\n".join(contrasts), tables="\n".join(tables).rstrip())

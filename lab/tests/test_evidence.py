@@ -19,7 +19,6 @@ from lab import (
     lake_study,
     map_text,
     methods,
-    overoptimise,
 )
 from lab import map as the_map
 from lab import regimes as plan
@@ -179,9 +178,8 @@ def test_equations_are_those_of_the_version_that_is_cited():
 
 
 # ---- the other studies ---------------------------------------------------------------------------
-def test_reward_over_optimisation():
+def test_the_account_of_over_optimisation_shows_numbers_of_its_table():
     table = text_of("results", "over_optimisation.md")
-    assert table == overoptimise.page(Lines(RESULTS / "over_optimisation.jsonl").read())
     figures = re.findall(r"\d+\.\d",
                          ACCOUNT[ACCOUNT.index("## Over-optimisation"):].split("\n## ")[0])
     assert len(figures) > 10 and all(x in table for x in figures), [x for x in figures

@@ -253,6 +253,38 @@ def test_more_passes_of_sft_in_the_second_world():
     agrees(*MAP["longer"]["gain"], [more - before])
 
 
+# ---- how far may a learnt reward be trusted? -----------------------------------------------------
+def test_the_table_of_over_optimisation():
+    """Every row of its page, letter by letter; curves end where the shortest ends."""
+    arms: dict[tuple, list[dict]] = {}
+    text = (RESULTS / "over_optimisation.jsonl").read_text(encoding="utf-8")
+    for x in {c["key"]: c for c in map(json.loads, text.splitlines())}.values():
+        arms.setdefault((x["part"], x["source"], x["pairs"]), []).append(x)
+
+    def told(values, scale: float = 100) -> str:
+        half = student.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) / len(values) ** 0.5
+        return f"{scale * np.mean(values):.1f} ± {scale * half:.1f}"
+    expected = set()
+    for (part, source, pairs), runs in arms.items():
+        short = min(len(x["curve"]) for x in runs)
+        score, kl, reward = (np.array([[p[name] for p in x["curve"][:short]] for x in runs])
+                             for name in ("score", "kl", "reward"))          # (S,N)
+        top, best_of = score.mean(0).argmax(), part == "best-of"
+        name = {"exact": "the exact score", "noise": "noise"}.get(source, f"{pairs:,} pairs of "
+                                                                  f"{source}")
+        usual = [f"{100 * np.mean([x['curve'][i].get('usual', 0) for x in runs]):.0f}"
+                 for i in (0, short - 1)]
+        row = ["best of 64" if best_of else "PPO", name,
+               told([x["agreement"] for x in runs]) if best_of else "", told(score[:, 0]),
+               *(f"{told(score[:, i])}, {kl[:, i].mean():.1f}" for i in (top, -1)),
+               told(score[:, -1] - score[:, 0]), told(reward[:, -1], 1),
+               ", ".join(usual) if best_of else ""]
+        expected.add(tuple(row))
+    page = (RESULTS / "over_optimisation.md").read_text(encoding="utf-8").splitlines()
+    shown = {tuple(x.strip() for x in line.split("|")[1:-1]) for line in page[4:]}
+    assert shown == expected and len(shown) == 9
+
+
 # ---- where could IFT help? -----------------------------------------------------------------------
 def test_the_experiments_with_made_tasks():
     """1 and 2: the score of the judged form minus plain's; "advantage": less the same in the
