@@ -34,10 +34,10 @@ C1C = Plan(
     },
     baseline=SFT, **AS_C4,
     contrasts=(
-        *(Contrast(f"40 % wrong: {row} is better than SFT", row, SFT)
+        *(Contrast(f"40 % wrong: {row.removesuffix(', 40 %')} is better than SFT", row, SFT)
           for row in (RELEASED, DETACHED)),
-        *(Contrast(f"40 % wrong: {row} is not inferior to SFT -> DPO", row, CHAIN,
-                   "non-inferiority") for row in (RELEASED, DETACHED))))
+        *(Contrast(f"40 % wrong: {row.removesuffix(', 40 %')} is not inferior to SFT -> DPO", row,
+                   CHAIN, "non-inferiority") for row in (RELEASED, DETACHED))))
 
 C4B = Plan(
     rows={
