@@ -83,7 +83,10 @@ def test_tables_of_effects_show_contrasts_with_their_verdicts(text):
             assert f"**{verdict}**" in line, (f"{both[0]}: {verdict}, says "
                                               f"docs/results/claims/{name}.md")
             shown.add(name)
-    assert shown == CLAIMS.keys()
+    if text is README:          # a line a claim: C1c is a part of C1
+        assert {name[:2] for name in shown - {"C7"}} == {name[:2] for name in CLAIMS}
+    else:
+        assert shown == every.keys()
 
 
 def test_doubts_about_all_claims_together_are_those_of_the_results():
