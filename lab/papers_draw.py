@@ -70,7 +70,7 @@ def noisy(n: dict, file: Path) -> Path:
     from lab.pictures import interval_picture
     rows = [("IFT as released: noisy\nminus plain lambda", [(b["mean"], b["half"], b["verdict"])
              for b in n["bases"].values()], (0.0,))]
-    return interval_picture({"IFT, Table 7: noisy lambda (.5)": rows}, file)
+    return interval_picture({"IFT: noisy lambda (.5)": rows}, file)
 
 
 def cost(n: dict, file: Path) -> Path:
@@ -113,7 +113,8 @@ def ratio(n: dict, file: Path) -> Path:
     lines(ax, range(len(MIXES)), n)
     ax.set_xticks(range(len(MIXES)), MIXES)
     ax.set(xlabel="demonstrations (A) : scored answers (B), of 600 rows", ylabel="score, %",
-           title="UFT: the ratio decides which part is learnt")
+           ylim=(0, 103), title="UFT: skills, honesty and facts over the ratio")
+    ax.legend(frameon=False, loc="lower center", ncol=3)
     return save(fig, file)
 
 

@@ -139,6 +139,25 @@ def at_end(search: dict, flag: str) -> bool:
     return float(search["chosen"][flag]) in (values[0], values[-1])
 
 
+def test_the_claim_of_noisy_lambda():
+    """Of docs/papers.md: new runs against those of IFT as released in C1, seed by seed."""
+    claim = read_json("claims", "results.json")["claims"]["C1"]
+    told = read_json("papers", "papers.json")["noisy"]["numbers"]
+    old, words = {c["key"]: c for c in read_cells("claims")}, set()
+    for base, found in told["bases"].items():
+        keys = claim["bases"][base]["rows"]["IFT as released"]["keys"]
+        new = sorted((c for c in read_cells("papers") if "--lam-noise 0.5" in c["flags"]
+                      and c["base"] == base), key=lambda c: c["seed"])
+        plain = [old[key] for key in keys]
+        assert [c["seed"] for c in new] == [c["seed"] for c in plain] == claim["seeds"]
+        assert {c["flags"].replace(" --lam-noise 0.5", "") for c in new} == {plain[0]["flags"]}
+        both = zip(scores(new, [FAMILIES]), scores(plain, [FAMILIES]))
+        agrees(found["mean"], found["half"], [a - b for a, b in both])
+        assert found["verdict"] == word(found["mean"], found["half"])
+        words.add(found["verdict"])
+    assert told["verdict"] == (words.pop() if len(words) == 1 else "undecided")
+
+
 # ---- every method in one table -------------------------------------------------------------------
 def test_scores_and_costs_of_the_comparison():
     """Every row's score is the mean of its cells, and docs/claims.md tells its cost as it is."""
@@ -148,7 +167,8 @@ def test_scores_and_costs_of_the_comparison():
                 and c.get("after", "") == row["after"]]
         assert row["figures"]["score"][0] == pytest.approx(np.mean(mine)), name
     page = (RESULTS.parent / "claims.md").read_text(encoding="utf-8")
-    for title, name in {"IFT (one more forward)": "ift", "ORPO": "orpo", "SFT -> DPO": "sft->dpo",
+    for title, name in {"IFT (detached weights; one more forward)": "ift", "ORPO": "orpo",
+                        "SFT -> DPO": "sft->dpo",
                         "SFT -> PPO": "sft->ppo", "SFT -> online UNA": "sft->online_una"}.items():
         mean, half = results["rows"][name]["figures"]["score"]
         cost = results["rows"][name]["cost"]["relative"]
