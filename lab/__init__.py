@@ -8,9 +8,8 @@ It is a project of its own in the checkout: README.md beside this file says how 
     python -m lab.thinking          claim C8: where does thinking spread?
     python -m lab.papers            the papers' figures in miniature: docs/papers.md
     python -m lab.residual          claim C7: is the temporal residual a better estimate?
-    python -m lab.stopping          why released IFT unlearns stopping, in three places
+    python -m lab.stopping          does IFT as released unlearn stopping? Three places
     python -m lab.map               which method when: demonstrations, judged answers, a reward
-    python -m lab.overoptimise      exact score against learnt reward, best-of-n and PPO
     python -m lab.gallery           what went wrong? fifteen runs, each with one mistake
     python -m lab.again             did a change of code move a number?
     python -m lab.methods           docs/cheat_sheet.md and .pdf: every method with its equation

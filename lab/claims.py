@@ -10,7 +10,8 @@ row. Rows of C3 choose on each of two bases, other rows on the first. Then one f
 paired test seeds on both bases, 100 prompts a family, seeds and prompts that no study had used when
 this file was committed with its rows and contrasts. judge.py makes the verdicts, by one rule.
 docs/claims.md says what each claim is, why these rows, and what came out. C1b is in
-second_stage.py, C3b in one_stage.py, C6 in una_claim.py, C5 is python -m lab.lake_study.
+second_stage.py, C1c and C4b in fair_rows.py, C3b in one_stage.py, C6 in una_claim.py; C5 is
+python -m lab.lake_study.
 """
 import sys
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from pathlib import Path
 from lab import judge
 from lab.cell import Cell
 from lab.cells import read_cells
+from lab.fair_rows import C1C, C4B
 from lab.judge import Contrast
 from lab.one_stage import C3B, FACTS, HONESTY, SKILLS, THREE
 from lab.runner import kept
@@ -45,7 +47,8 @@ ENDS = ("8", "64")                      # smaller and larger batches are not tri
 GROW = {"growths": 3}                   # how often a grid grows
 SEEDS, PROMPTS = range(500, 505), 4     # of the final pass
 SFT_ROW, CHAIN, IFT = "SFT, sequence mean", "SFT -> DPO", "--objective ift --variant released"
-IFT_ROW, DETACHED, MIXING = "IFT released", "IFT released, detached", "IFT mixing only (gamma 0)"
+IFT_ROW, DETACHED = "IFT as released", "IFT (detached weights)"
+MIXING = "IFT mixing only (gamma 0)"
 
 C1 = Plan(
     rows={
@@ -57,13 +60,14 @@ C1 = Plan(
     },
     baseline=SFT_ROW, seeds=SEEDS, prompts=PROMPTS, ends=ENDS, effort=GROW,
     contrasts=(
-        Contrast("IFT is better than SFT", IFT_ROW, SFT_ROW),
-        Contrast("IFT is not inferior to SFT -> DPO", IFT_ROW, CHAIN, "non-inferiority"),
-        Contrast("IFT with detached weights is equivalent to SFT", DETACHED, SFT_ROW,
+        Contrast("IFT as released is better than SFT", IFT_ROW, SFT_ROW),
+        Contrast("IFT as released is not inferior to SFT -> DPO", IFT_ROW, CHAIN,
+                 "non-inferiority"),
+        Contrast("IFT (detached weights) is equivalent to SFT", DETACHED, SFT_ROW,
                  "equivalence"),
         Contrast("IFT's mixing alone is equivalent to SFT", MIXING, SFT_ROW, "equivalence"),
         # asked for after the test cells were there
-        Contrast("IFT with detached weights is not inferior to SFT -> DPO", DETACHED, CHAIN,
+        Contrast("IFT (detached weights) is not inferior to SFT -> DPO", DETACHED, CHAIN,
                  "non-inferiority", preset=False),
         *(Contrast(f"{what}: {row} is better than SFT", row, SFT_ROW, parts=((family,),),
                    preset=False) for what, family in (("Facts", "fact"), ("Truth", "truth"))
@@ -142,7 +146,8 @@ C4 = Plan(
                    f"{WEAK_POFT}, 40 %", "SFT, 40 %", parts=((family,),), preset=False)
           for family in ("unknown", "sum"))))
 
-CLAIMS = {"C1": C1, "C1b": C1B, "C2": C2, "C3": C3, "C3b": C3B, "C4": C4, "C6": C6}
+CLAIMS = {"C1": C1, "C1b": C1B, "C1c": C1C, "C2": C2, "C3": C3, "C3b": C3B, "C4": C4, "C4b": C4B,
+          "C6": C6}
 
 
 def judged(names: list[str], done: dict[str, dict]) -> tuple[dict[str, dict], dict | None]:

@@ -32,12 +32,14 @@ class Percent(float):
         return f"{100 * self:{spec}.1f}"
 
 
-def lines(ax, x, series: dict, numbers: bool = True) -> None:
-    """series = {name: [[mean, half], ...]}, in shares; drawn in percent with intervals."""
+def lines(ax, x, series: dict) -> None:
+    """series = {name: [[mean, half], ...]}, in shares; drawn in percent with intervals, side by
+    side."""
+    aside = 0.008 * (max(x) - min(x))
     for k, (name, points) in enumerate(series.items()):
-        mean, half = (100 * np.array(points).T if numbers else (100 * np.array(points), None))
-        ax.errorbar(np.array(x) + 0.0, mean, yerr=half, fmt=MARKS[k] + STYLES[k], color=LINES[k],
-                    ms=8, lw=2.2, capsize=3, label=name)
+        mean, half = 100 * np.array(points).T
+        ax.errorbar(np.array(x) + (k - (len(series) - 1) / 2) * aside, mean, yerr=half,
+                    fmt=MARKS[k] + STYLES[k], color=LINES[k], ms=8, lw=2.2, capsize=3, label=name)
     ax.legend(frameon=False)
 
 
@@ -59,16 +61,16 @@ def heat(fig, ax, values, rows, columns, title: str, xlabel: str, ylabel: str) -
 def grid(n: dict, file: Path) -> Path:
     fig, axes = plt.subplots(1, len(n), figsize=(6 * len(n), 5))
     for ax, (form, values) in zip(np.atleast_1d(axes), n.items()):
-        heat(fig, ax, values, LAMS, GAMMAS, f"IFT, {form}: score", "gamma (propagation)",
+        heat(fig, ax, values, LAMS, GAMMAS, f"IFT as {form}: score, %", "gamma (propagation)",
              "lambda (own guess)")
     return save(fig, file)
 
 
 def noisy(n: dict, file: Path) -> Path:
     from lab.pictures import interval_picture
-    rows = [("IFT released: noisy\nminus plain lambda", [(b["mean"], b["half"], b["verdict"])
+    rows = [("IFT as released: noisy\nminus plain lambda", [(b["mean"], b["half"], b["verdict"])
              for b in n["bases"].values()], (0.0,))]
-    return interval_picture({"IFT, Table 7: noisy lambda (.5)": rows}, file)
+    return interval_picture({"IFT: noisy lambda (.5)": rows}, file)
 
 
 def cost(n: dict, file: Path) -> Path:
@@ -102,7 +104,7 @@ def loss(n: dict, file: Path) -> Path:
     betas = list(n["mse"])
     lines(ax, range(len(betas)), {form.upper(): [n[form][b] for b in betas] for form in n})
     ax.set_xticks(range(len(betas)), betas)
-    ax.set(xlabel="beta", ylabel="score, %", title="UNA from the same scores: MSE or BCE")
+    ax.set(xlabel="beta", ylabel="score, %", title="UNA from the same labels: MSE or BCE")
     return save(fig, file)
 
 
@@ -111,7 +113,8 @@ def ratio(n: dict, file: Path) -> Path:
     lines(ax, range(len(MIXES)), n)
     ax.set_xticks(range(len(MIXES)), MIXES)
     ax.set(xlabel="demonstrations (A) : scored answers (B), of 600 rows", ylabel="score, %",
-           title="UFT: the ratio decides which part is learnt")
+           ylim=(0, 103), title="UFT: skills, honesty and facts over the ratio")
+    ax.legend(frameon=False, loc="lower center", ncol=3)
     return save(fig, file)
 
 

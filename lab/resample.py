@@ -2,7 +2,7 @@
 
     python -m lab.resample                  # 30 runs of GRPO, a quarter of an hour of one thread
     python -m lab.resample --seeds 1        # the first seed alone; what is finished is kept
-    python -m lab.resample --table          # the table from what is there
+    python -m lab.resample --table          # the table of the seeds that are there
 
 Two starts: the base, which is often wrong, and the model after SFT, which is often right. Three
 rows each, five seeds, the same prompts: GRPO; the same steps with --resample 3; GRPO for so many
@@ -43,7 +43,7 @@ FIGURES = {"ties": "groups that tie in a step, %", "reward": "reward of the last
 @dataclass
 class Resample:
     seeds: int = SEEDS              # how many
-    table: bool = False             # from what is there; trains nothing
+    table: bool = False             # of the seeds that are there; trains nothing
 
 
 @dataclass(frozen=True)
@@ -99,14 +99,14 @@ def mean(values) -> float:
     return float(np.mean([*values]))
 
 
-def table(done: dict, seeds: int) -> list[str]:
+def table(done: dict, seeds: list[int]) -> list[str]:
     """Means over seeds with 95 % intervals; the gain over plain GRPO is of pairs of one seed."""
-    out = []
+    out = ["", f"Seeds: {', '.join(map(str, seeds))}"]
     for start in STARTS:
         rows = []
         for row in (PLAIN, RESAMPLE, TOKENS):
-            cells = [done[key(start, row, seed)] for seed in range(seeds)]
-            base = [done[key(start, PLAIN, seed)] for seed in range(seeds)]
+            cells = [done[key(start, row, seed)] for seed in seeds]
+            base = [done[key(start, PLAIN, seed)] for seed in seeds]
             gains = [x["score"] - y["score"] for x, y in zip(cells, base)]
             scale = {"tokens": 1e-3, "steps": 1}
             rows.append([row, *(f"{mean(x[name] * scale.get(name, 100) for x in cells):.1f}"
@@ -123,9 +123,10 @@ def main(argv=None) -> int:
     with open_store(FILE, read_lines) as store:
         if not cfg.table:
             run_missing(jobs, store, 1, run)
-        if missing := [job.seed for job in jobs if store.lacks(job)]:
-            raise Missing(f"{FILE}: seeds {missing} are missing; run python -m lab.resample")
-        print("\n".join(table(store.done, cfg.seeds)))
+        seeds = [job.seed for job in jobs if not store.lacks(job)]
+        if len(seeds) < (2 if cfg.table else cfg.seeds):
+            raise Missing(f"{FILE}: only seeds {seeds} are there; run python -m lab.resample")
+        print("\n".join(table(store.done, seeds)))
     return 0
 
 

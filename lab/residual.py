@@ -355,11 +355,14 @@ def page(data: dict) -> str:
     said = {c["text"]: (" and ".join(format_gain(b["mean"], b["half"])
                                      for b in c["bases"].values()), c["verdict"])
             for c in data["contrasts"]}
-    (sft, above), (_, equal), _, auc, _, order = list(said.values())[:6]
+    (sft, above), (_, equal), _, auc, loss, order = list(said.values())[:6]
     full = said["Order: lam 1 is better than SFT"]
+    below = {name: said[f"{name}: its estimate lies above the truth"]
+             for name in ESTIMATES if name != "SFT"}
     return read_template("C7.md")[0].format(
-        sft=sft, above=above, equal=equal, auc=auc[0], auc_word=auc[1], order=order[0],
-        order_word=order[1], order_1=full[0], order_1_word=full[1],
+        sft=sft, above=above, equal=equal, auc=auc[0], auc_word=auc[1], loss=loss[0],
+        loss_word=loss[1], below=below, order=order[0], order_word=order[1],
+        order_1=full[0], order_1_word=full[1],
         seeds=len(data["seeds"]), prompts=ITEMS * len(FAMILIES), samples=SAMPLES,
         sizes=", ".join(f"{n:,}" for n in data["sizes"]),
         contrasts="\n".join(contrasts), tables="\n".join(tables).rstrip())

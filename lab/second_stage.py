@@ -2,7 +2,7 @@
 demonstrations.
 
 Rows, contrasts and rule were fixed before the first cell, and before anybody saw these seeds and
-prompts. Three preset contrasts, corrected by Holm: released IFT is better than each SFT row.
+prompts. Three preset contrasts, corrected by Holm: IFT as released is better than each SFT row.
 docs/claims.md says how and why.
 """
 from lab.judge import Contrast
@@ -12,11 +12,12 @@ START = "SFT (the start)"
 SFT = "SFT"
 THIRD = "SFT at a third of the rate"
 FROZEN = "SFT, frozen input embeddings"
-RELEASED = "IFT released"
+RELEASED = "IFT as released"
 WEIGHTS = "weights only (lam 0)"
 MIXING = "mixing only (gamma 0)"
-DETACHED = "IFT detached"
-DPO, SFT_NEW, IFT_NEW = "DPO", "SFT, new demonstrations", "IFT released, new demonstrations"
+DETACHED = "IFT (detached weights)"
+DPO, SFT_NEW = "DPO", "SFT, new demonstrations"
+IFT_NEW = f"{RELEASED}, new demonstrations"
 RATES = {"--lr": ("3e-6", "1e-5", "3e-5")}
 PLAIN, IFT = "--objective sft --epochs 8", "--objective ift --epochs 8 --variant released"
 SKILLS = ("rules", "rules_new", "list", "sum", "sort", "reverse")
@@ -41,15 +42,15 @@ C1B = Plan(
     baseline=SFT, seeds=range(200, 210), prompts=1,
     effort={"first": 2, "more": 2, "growths": 3},
     contrasts=(
-        *(Contrast(f"Second stage: IFT is better than {row}", RELEASED, row)
+        *(Contrast(f"Second stage: {RELEASED} is better than {row}", RELEASED, row)
           for row in (SFT, THIRD, FROZEN)),
-        *(Contrast(f"Second stage, facts: IFT keeps more than {row}", RELEASED, row,
+        *(Contrast(f"Second stage, facts: {RELEASED} keeps more than {row}", RELEASED, row,
                    parts=((FACTS,),), preset=False) for row in (SFT, THIRD, FROZEN)),
-        *(Contrast(f"Second stage, skills: IFT has more than {row}", RELEASED, row, parts=(SKILLS,),
-                   preset=False) for row in (SFT, THIRD)),
+        *(Contrast(f"Second stage, skills: {RELEASED} has more than {row}", RELEASED, row,
+                   parts=(SKILLS,), preset=False) for row in (SFT, THIRD)),
         *(Contrast(f"Second stage: {row} is better than SFT", row, SFT, preset=False)
           for row in (WEIGHTS, MIXING, DETACHED, DPO, START)),
-        Contrast("Second stage, new demonstrations: IFT is better than SFT", IFT_NEW, SFT_NEW,
-                 preset=False)),
+        Contrast("Second stage, new demonstrations: IFT as released is better than SFT", IFT_NEW,
+                 SFT_NEW, preset=False)),
     columns={"skills": (SKILLS,), "truth": ((TRUTH,),), "unknown": ((UNKNOWN,),),
              "facts": ((FACTS,),)})

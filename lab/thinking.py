@@ -25,6 +25,7 @@ import copy
 import json
 import random
 import sys
+from collections import Counter
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -252,12 +253,14 @@ def pooled_rights(cells: list[dict], when: str) -> list[float]:
 
 
 def by_size(cells: list[dict]) -> list[dict]:
-    """How many runs moved as said, by the size of the advantage of their start model."""
+    """How many runs moved as said, by the size of the advantage of their start model, and how many
+    start models of each task that is."""
     out = []
     for low, high in zip((0.0, 0.1, 0.2), (0.1, 0.2, 1.0)):
         mine = [c for c in cells if low <= abs(advantage(c)) < high]
         said = [np.sign(advantage(c)) * change(c, how) > 0 for c in mine for how in AGGREGATIONS]
-        out.append({"from": low, "to": high, "runs": len(said), "as_said": int(sum(said))})
+        out.append({"from": low, "to": high, "runs": len(said), "as_said": int(sum(said)),
+                    "starts": dict(Counter(c["task"] for c in mine))})
     return out
 
 
@@ -313,12 +316,15 @@ def page(data: dict) -> str:
         ["task", *(f"{when}: right if it thinks, at once" for when in WHEN)],
         [[s["task"], *(f"{100 * think:.0f}, {100 * at_once:.0f}"
                        for think, at_once in s["after"].values())] for s in found])
-    size = ", ".join(f"{x['as_said']} of {x['runs']} from {100 * x['from']:.0f} to "
-                     f"{100 * x['to']:.0f} points" for x in data["by_size"])
+    size = "; ".join(
+        f"{x['as_said']} of {x['runs']} from {100 * x['from']:.0f} to {100 * x['to']:.0f} points ("
+        "starts: " + ", ".join(f"{task} {n}" for task, n in x["starts"].items()) + ")"
+        for x in data["by_size"])
     text = read_template("C8.md")[0]
     return text.format(start="\n".join(start), moved="\n".join(moved), verdict=data["verdict"],
                        after="\n".join(after), size=size,
                        said=data["runs_as_said"], runs=data["runs"],
+                       starts=data["runs"] // len(AGGREGATIONS),
                        seeds=len(found[0]["seeds"]))
 
 

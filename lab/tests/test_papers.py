@@ -77,10 +77,14 @@ def test_figures_of_other_studies_recomputed():
         last[row[:3]] = max(means.values()) - means["12"]
     assert (DATA["passes"]["says"] == "agrees") == (last["SFT"] > 0.01 > last["PoF"])
     tried = claims["C3"]["search"]["base"]["UFT (A + B)"]["tried"]
-    best = max(tried, key=lambda s: sum(np.mean([tried[s][f] for f in part])
-                                        for part in papers.PARTS.values()))
-    smallest = min((s.split()[1] for s in tried), key=float)
-    assert (DATA["settings"]["says"] == "agrees") == (best.split()[1] == smallest)
+    best: dict[str, float] = {}
+    for setting, x in tried.items():
+        three = np.mean([np.mean([x[f] for f in part]) for part in papers.PARTS.values()])
+        beta = setting.split()[1]
+        best[beta] = max(three, best.get(beta, 0))
+    smallest, *others = (best[beta] for beta in sorted(best, key=float))
+    assert DATA["settings"]["says"] == told(smallest - max(others))
+    assert "which of the two larger" not in PAGE.lower() or told(others[0] - others[1]) == told(0)
     rows = claims["C4"]["bases"]["base"]["rows"]
     gain = [rows[f"PoFT, {x} %"]["score"][0] - rows[f"SFT, {x} %"]["score"][0] for x in (0, 40)]
     if "noise_ends" in DATA:
@@ -90,7 +94,7 @@ def test_figures_of_other_studies_recomputed():
     assert DATA["aligned"]["says"] == told(strong - weak)
 
 
-@pytest.mark.parametrize("figure", sorted(DATA.keys() & {"noise", "ratio", "loss", "grid"}))
+@pytest.mark.parametrize("figure", ["noise", "ratio", "loss", "grid"])
 def test_figures_with_cells_of_their_own_recomputed(figure, mean):
     n, seeds = DATA[figure]["numbers"], DATA[figure]["seeds"]
     if figure == "noise":
@@ -109,6 +113,8 @@ def test_figures_with_cells_of_their_own_recomputed(figure, mean):
         best = [max(mean(f"--loss {form}", f"--beta {b}", seeds=seeds) for b in ("0.3", "1", "3"))
                 for form in ("mse", "bce")]
         assert (DATA[figure]["says"] == "agrees") == (abs(best[0] - best[1]) < 0.02)
+        for (mse, half), (bce, _) in zip(n["mse"].values(), n["bce"].values()):
+            assert 0 < mse - bce < half, "the page says so"
     if figure == "grid":
         at = [mean("--variant released", f"--lam {lam}", f"--gamma {gamma}", seeds=seeds)
               for lam, gamma in (("0.2", "0.95"), ("0", "0"))]

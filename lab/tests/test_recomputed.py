@@ -139,6 +139,25 @@ def at_end(search: dict, flag: str) -> bool:
     return float(search["chosen"][flag]) in (values[0], values[-1])
 
 
+def test_the_claim_of_noisy_lambda():
+    """Of docs/papers.md: new runs against those of IFT as released in C1, seed by seed."""
+    claim = read_json("claims", "results.json")["claims"]["C1"]
+    told = read_json("papers", "papers.json")["noisy"]["numbers"]
+    old, words = {c["key"]: c for c in read_cells("claims")}, set()
+    for base, found in told["bases"].items():
+        keys = claim["bases"][base]["rows"]["IFT as released"]["keys"]
+        new = sorted((c for c in read_cells("papers") if "--lam-noise 0.5" in c["flags"]
+                      and c["base"] == base), key=lambda c: c["seed"])
+        plain = [old[key] for key in keys]
+        assert [c["seed"] for c in new] == [c["seed"] for c in plain] == claim["seeds"]
+        assert {c["flags"].replace(" --lam-noise 0.5", "") for c in new} == {plain[0]["flags"]}
+        both = zip(scores(new, [FAMILIES]), scores(plain, [FAMILIES]))
+        agrees(found["mean"], found["half"], [a - b for a, b in both])
+        assert found["verdict"] == word(found["mean"], found["half"])
+        words.add(found["verdict"])
+    assert told["verdict"] == (words.pop() if len(words) == 1 else "undecided")
+
+
 # ---- every method in one table -------------------------------------------------------------------
 def test_scores_and_costs_of_the_comparison():
     """Every row's score is the mean of its cells, and docs/claims.md tells its cost as it is."""
@@ -148,7 +167,8 @@ def test_scores_and_costs_of_the_comparison():
                 and c.get("after", "") == row["after"]]
         assert row["figures"]["score"][0] == pytest.approx(np.mean(mine)), name
     page = (RESULTS.parent / "claims.md").read_text(encoding="utf-8")
-    for title, name in {"IFT (one more forward)": "ift", "ORPO": "orpo", "SFT -> DPO": "sft->dpo",
+    for title, name in {"IFT (detached weights; one more forward)": "ift", "ORPO": "orpo",
+                        "SFT -> DPO": "sft->dpo",
                         "SFT -> PPO": "sft->ppo", "SFT -> online UNA": "sft->online_una"}.items():
         mean, half = results["rows"][name]["figures"]["score"]
         cost = results["rows"][name]["cost"]["relative"]
@@ -251,6 +271,38 @@ def test_more_passes_of_sft_in_the_second_world():
     more, before = of("--lr 1e-3 --epochs 64"), of("--lr 5e-4 --epochs 8")
     agrees(*MAP["longer"]["score"], [more])
     agrees(*MAP["longer"]["gain"], [more - before])
+
+
+# ---- how far may a learnt reward be trusted? -----------------------------------------------------
+def test_the_table_of_over_optimisation():
+    """Every row of its page, letter by letter; curves end where the shortest ends."""
+    arms: dict[tuple, list[dict]] = {}
+    text = (RESULTS / "over_optimisation.jsonl").read_text(encoding="utf-8")
+    for x in {c["key"]: c for c in map(json.loads, text.splitlines())}.values():
+        arms.setdefault((x["part"], x["source"], x["pairs"]), []).append(x)
+
+    def told(values, scale: float = 100) -> str:
+        half = student.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) / len(values) ** 0.5
+        return f"{scale * np.mean(values):.1f} ± {scale * half:.1f}"
+    expected = set()
+    for (part, source, pairs), runs in arms.items():
+        short = min(len(x["curve"]) for x in runs)
+        score, kl, reward = (np.array([[p[name] for p in x["curve"][:short]] for x in runs])
+                             for name in ("score", "kl", "reward"))          # (S,N)
+        top, best_of = score.mean(0).argmax(), part == "best-of"
+        name = {"exact": "the exact score", "noise": "noise"}.get(source, f"{pairs:,} pairs of "
+                                                                  f"{source}")
+        usual = [f"{100 * np.mean([x['curve'][i].get('usual', 0) for x in runs]):.0f}"
+                 for i in (0, short - 1)]
+        row = ["best of 64" if best_of else "PPO", name,
+               told([x["agreement"] for x in runs]) if best_of else "", told(score[:, 0]),
+               *(f"{told(score[:, i])}, {kl[:, i].mean():.1f}" for i in (top, -1)),
+               told(score[:, -1] - score[:, 0]), told(reward[:, -1], 1),
+               ", ".join(usual) if best_of else ""]
+        expected.add(tuple(row))
+    page = (RESULTS / "over_optimisation.md").read_text(encoding="utf-8").splitlines()
+    shown = {tuple(x.strip() for x in line.split("|")[1:-1]) for line in page[4:]}
+    assert shown == expected and len(shown) == 9
 
 
 # ---- where could IFT help? -----------------------------------------------------------------------

@@ -1,4 +1,5 @@
-"""Why released IFT unlearns stopping: the five losses, and the committed figures a second time."""
+"""Does IFT as released unlearn stopping? The five losses, and the committed figures a second time,
+from the cells."""
 import json
 
 import numpy as np
@@ -59,6 +60,16 @@ def test_the_table_is_what_the_cells_give():
             found = {c["seed"]: c["end"] for c in cells if (c["place"], c["tokens"], c["arm"])
                      == (p["place"], p["tokens"], arm)}
             return np.array([found[s] for s in seeds])
+        start, = (c for c in cells if (c["place"], c["tokens"], c["arm"])
+                  == (p["place"], p["tokens"], "untrained base"))
+        assert p["untrained base"] == {"end": start["end"], "stops": start["stops"]}
+        for c in p["compared"]:
+            other = start["end"] if c["other"] == "untrained base" else ends(c["other"])
+            gap = ends(c["arm"]) - other
+            half = 4.3027 * gap.std(ddof=1) / np.sqrt(3)        # Student, 2 degrees
+            assert c["gap"] == pytest.approx([gap.mean(), half], rel=2e-4, abs=2e-6)
+            assert c["word"] == ("higher" if gap.mean() > half else "lower" if gap.mean() < -half
+                                 else "undecided")
         for arm, a in p["arms"].items():
             gap = ends(arm) - ends("SFT")
             assert a["end"][0] == pytest.approx(ends(arm).mean(), abs=2e-6)
@@ -69,3 +80,18 @@ def test_the_table_is_what_the_cells_give():
             assert a["word"] == word
     assert (RESULTS / "stopping.md").read_text(encoding="utf-8") == stopping.page(data)
     assert json.loads(json.dumps(stopping.judged({c["key"]: c for c in cells}))) == data
+
+
+def test_the_claims_say_what_the_six_cases_show():
+    """docs/claims.md: in how many of them, in words."""
+    text = " ".join((ROOT / "docs" / "claims.md").read_text(encoding="utf-8").split())
+    n = stopping.counts(read_json(RESULTS / "stopping.json"))
+    assert n["of"] == 6 and n["released"]["below"] == 6
+    lower, last = (n[pair] for pair in ("released - untrained base",
+                                        "last weight constant - released"))
+    words = ("none", "one", "two", "three", "four", "five", "six")
+    assert (f"below the untrained base in {words[lower['lower']]} of six cases, and above it in "
+            f"{words[lower['higher']]}") in text
+    assert (f"more likely in {words[last['higher']]} of six, less likely in "
+            f"{words[last['lower']]}") in text
+    assert f"as well as SFT in {words[n['plain end']['as SFT']]} of six" in text

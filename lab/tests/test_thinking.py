@@ -1,5 +1,6 @@
 """Claim C8: cells, the rule, and the committed page."""
 import json
+import re
 from dataclasses import replace
 
 import pytest
@@ -111,3 +112,27 @@ def test_the_committed_page_is_what_its_cells_say():
     data, text = thinking.report(cells)
     assert json.loads(json.dumps(data)) == read_json(RESULTS / "C8.json")
     assert (RESULTS / "C8.md").read_text(encoding="utf-8") == text
+
+
+def test_readme_and_claims_show_the_numbers_of_c8():
+    """Every "n of m" and every size that they name, and that the large ones are few starts."""
+    data = read_json(RESULTS / "C8.json")
+    *small, large = data["by_size"]
+    all_runs = (data["runs_as_said"], data["runs"])
+    known = {all_runs, (large["as_said"], large["runs"]),
+             tuple(sum(x[name] for x in small) for name in ("as_said", "runs"))}
+    account = (ROOT / "docs" / "claims.md").read_text(encoding="utf-8")
+    section = " ".join(account.split("\n## C8")[1].split("\n## ")[0].split())
+    lines = [line for text in ((ROOT / "README.md").read_text(encoding="utf-8"), account)
+             for line in text.splitlines() if line.startswith("| C8 |")]
+    assert len(lines) == 2
+    for text in (*lines, section):
+        told = {(int(n), int(m)) for n, m in re.findall(r"(\d+) of (\d+)", text)}
+        assert all_runs in told and told <= known, text
+        sizes = re.findall(r"(?:beyond|above) (\d+) points", text)
+        assert {int(x) for x in sizes} <= {round(100 * large["from"])}, text
+    assert all(f"**{data['verdict']}**" in line for line in lines)
+    few, one = large["starts"]["sort, careless steps"], large["starts"]["sum"]
+    words = ("none", "one", "two", "three", "four", "five", "six")
+    assert f"only {words[few + one]} start models: {words[few]} of this task" in section
+    assert f"{words[one]} of the sums" in section and sum(large["starts"].values()) == few + one
