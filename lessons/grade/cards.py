@@ -7,6 +7,7 @@ predictions in predictions.py.
 Each has: starter(name) -> the TOML text; judge(values, name) -> (state, mistake or None, lines).
 For the check: good(name) -> values that are right; wrong(name) -> values that make each mistake.
 """
+import json
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -15,7 +16,7 @@ from typing import Any
 
 from lessons.grade.task import Mistake
 from nanouft.errors import UserError
-from nanouft.run.config import assignments, misfit, tomllib
+from nanouft.run.config import misfit, tomllib
 from nanouft.run.words import quoted
 
 Judged = tuple[str, Mistake | None, list[str]]
@@ -37,7 +38,8 @@ class Card:
 
     def solution(self, name: str) -> str:
         """Values that are right; of a plan, one of many."""
-        return "\n".join(assignments(self.good(name)))
+        return "\n".join(f"{key} = {json.dumps(value, ensure_ascii=False)}"
+                         for key, value in self.good(name).items())
 
     def verdict(self, values: dict, my) -> dict:
         return told(*self.judge(values, my.name))
