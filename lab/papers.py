@@ -74,7 +74,7 @@ def grid_numbers(done: Done, seeds: list[int]) -> dict:
                           for gamma in GAMMAS] for lam in LAMS]}
 
 
-# ---- IFT, Table 7: noisy lambda; the one claim of this page --------------------------------------
+# ---- IFT: noisy lambda; the one claim of this page --------------------------------------
 # IFT's row of C1 at its own settings; what is new is --lam-noise .5. One preset contrast.
 RELEASED, TUNED = "IFT as released", "--lr 6.3e-5 --batch-size 16"
 NOISY_SEEDS = range(500, 505)
