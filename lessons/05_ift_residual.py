@@ -187,8 +187,8 @@ for f in FAMILIES:
 # multiply the chances of its words, after the true words ($\lambda=0$) or after the blend. Is the
 # estimate of SFT too high? Say what you think before you run.
 #
-# Beside it stands the lake of lesson 04, where everything is exact. A walker who used to take the
-# detour has learnt for ten updates. How likely does it walk the demonstrator's path?
+# Beside it stands a frozen lake (more in lesson 04), where everything is exact. A walker who used
+# to take the detour has learnt for ten updates. How likely does it walk the demonstrator's path?
 
 # %%
 LAMS = (0, 0.2, 0.5, 1)

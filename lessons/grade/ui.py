@@ -83,7 +83,8 @@ def report(task: dict, found: dict) -> list[str]:
         return [f"{task['id']} {task['name']}: not begun yet. Write in {task['file']}"]
     cases = found.get("cases", [])
     right = sum(case["value"] for case in cases)
-    head = f"{right} of {len(cases)} cases right" * bool(cases)
+    what = "values" if any(case["value"] and not case["ok"] for case in cases) else "cases"
+    head = f"{right} of {len(cases)} {what} right" * bool(cases)
     if found["state"] == "right":
         head = "right" + f": {len(cases)} shown cases, and those drawn at random" * bool(cases)
     lines = [paint(f"{task['id']} {task['name']:20} {head}".rstrip(), "bold"), *table(cases)]
