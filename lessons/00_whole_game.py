@@ -227,9 +227,9 @@ if BREAK != "end":
 # And how could you tell SFT from IFT? Their bars differ a lot. IFT even pushes `<|end|>` *down*
 # here. Yet their answers look alike, and over 60 lists they have the same marks. If you named both
 # correctly, you were lucky. **A bar is a push on one token of one answer in one step. It is not a
-# result.** And one answer proves nothing: in a third of the lists DPO does stop. Released IFT also
-# has two faces: with a higher learning rate it stops less often, and then not at all. Lesson 06
-# explains its bar at `<|end|>` and compares the settings.
+# result.** And one answer proves nothing: in a third of the lists DPO does stop. IFT as released
+# has two faces, too: with a higher learning rate it stops less often, and then not at all. Lesson
+# 06 explains its bar at `<|end|>` and compares the settings.
 #
 # ## Break it
 # The story about `<|end|>` sounds good. Is it true? There is a rival story: DPO's learning rate is

@@ -4,7 +4,7 @@
 # and the released code*
 #
 # After this lesson you can
-# - compute the weights of the released IFT, and the derivatives of its loss;
+# - compute the weights of IFT as released, and the derivatives of its loss;
 # - explain why a loss whose weights get gradient can unlearn a token;
 # - predict by calculation where a training run will end, and test it.
 #
@@ -288,7 +288,7 @@ for name in ("released", "released, after SFT"):
 # ## Exercises
 # `python -m lessons.grade 06a` judges them (`lessons/exercises/README.md` says how).
 #
-# - **06a** (D2) `future_weights(losses, mask, gamma)`: the weights of the released IFT, with their
+# - **06a** (D2) `future_weights(losses, mask, gamma)`: the weights of IFT as released, with their
 #   mean over the answer 1.
 # - **06b** (D3) `two_token_slopes(a, b, gamma)`: the derivatives of the loss of two tokens by $a$
 #   and by $b$, on paper, without autograd. Then calculate the balance, and compare it with the

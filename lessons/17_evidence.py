@@ -152,8 +152,8 @@ lesson.picture(fig, PAIRED=(PAIRED, True))
 # - *not inferior*: it is at most 2 points worse. The threshold is -2;
 # - *equivalent*: the whole interval lies between -2 and +2.
 #
-# Here are the four verdicts of claim C1. Where they say only "IFT", it is IFT as released (lessons
-# 00 and 06); above it had detached weights. The other claims name methods of other lessons
+# Here are the four verdicts of claim C1. IFT as released is the form of lessons 00 and 06; the line
+# `ift` above is the form with detached weights. The other claims name methods of other lessons
 # (`docs/claims.md`).
 
 # %%
