@@ -36,8 +36,8 @@ LETTERS = {"sigmoid": "σ", "alpha": "α", "beta": "β", "gamma": "γ", "delta":
 # When is a method worth a try? Its settings, too, where they are forms of their own.
 WHEN = {
     "sft": "you have good answers; the baseline of every other method",
-    "ift": "IFT (detached weights): here as good as SFT (claim C1)",
-    "ift --variant released": "IFT as released: here worse than SFT (C1)",
+    "ift": "IFT (detached weights): both ideas, and no word is pushed down",
+    "ift --variant released": "IFT as released: to repeat the published code",
     "ift --variant algorithm1": "the paper's algorithm as printed",
     "ift --variant eq21": "the paper's Eq. 21",
     "ift --variant eq21_mean1": "the same on SFT's scale",
@@ -69,7 +69,7 @@ WHEN = {
     "rpo --form diagonal": "the same without embeddings",
     "una": "each answer has a score from 0 to 1",
     "una --loss bce": "an answer that is far off should learn fast",
-    "uft": "demonstrations and scores, in one stage",
+    "uft": "una, and demonstrations as answers of score 1, in one stage",
     "kto": "each answer has a thumb up or down",
     "reinforce": "you have a reward; the simplest method",
     "rloo": "a reward, and several answers to each prompt",

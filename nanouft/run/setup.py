@@ -174,7 +174,7 @@ def open_run(name: str, cfg: Train, hp: Any, origin: dict, data: Data, model: GP
             f"learning rate {cfg.lr:g}, {model.n_params() / 1e6:.2f}M parameters, {place} "
             f"-> {folder}")
         if chosen := [f"{k} {v}" for k, v in asdict(hp).items() if v not in (None, False, 0, "")]:
-            say(f"settings of {name}: {', '.join(chosen)}")
+            say(f"settings of {name} (--help explains them): {', '.join(chosen)}")
         keeps_best = (origin.get("steps") == CHOSEN and cfg.eval_every > 0 and not cfg.plain
                       and cfg.save_every > 0 and device.processes == 1
                       and objective.kinds(hp) == ["demos"] and bool(data.held))
