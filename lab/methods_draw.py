@@ -29,10 +29,9 @@ WIDE, NARROW = 60, 49           # letters in a line of an equation, of a reason
 TITLE = "nanouft: every method and its loss"
 ABOUT = (
     "L is the loss of one answer or pair with the default settings, or in another form (--form "
-    "down); the step takes the mean. Other letters: settings (β is --beta); σ(x) = 1/(1 + exp(−x)). "
-    "On the right: when to take a method, and in grey what it needs. Below its name: arXiv number, "
-    "equation. "
-    "Its file: nanouft/objectives/NAME.py.")
+    "down); the step takes the mean. Other letters: settings (β is --beta); "
+    "σ(x) = 1/(1 + exp(−x)). On the right: when to take a method, and in grey what it needs. "
+    "Below its name: arXiv number, equation. Its file: nanouft/objectives/NAME.py.")
 
 
 @dataclass
