@@ -12,7 +12,7 @@ import time
 from dataclasses import replace
 
 import pytest
-from running import environment, soon
+from running import environment, signals_work, soon
 
 from lab import cells as the_cells
 from lab import graded, runner
@@ -199,9 +199,10 @@ def test_an_interrupted_command_ends_at_once_and_keeps_what_is_finished(number, 
     """Ctrl-C reaches the workers, too; SIGTERM and kill -9 only the command. No worker is left:
     each holds the pipes of the command. A worker that dies is one line."""
     (tmp_path / "waiting.py").write_text(WAITING)
-    process = subprocess.Popen([sys.executable, "waiting.py", *argv], cwd=tmp_path,
-                               env=environment(), text=True, start_new_session=True,
-                               stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    with signals_work():
+        process = subprocess.Popen([sys.executable, "waiting.py", *argv], cwd=tmp_path,
+                                   env=environment(), text=True, start_new_session=True,
+                                   stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert argv or process.stdout.readline() == "finished 0\n"
     began = time.time()
     if number:
