@@ -52,7 +52,7 @@ WHEN = {
     "ipo": "DPO's margin grows too far; this one has a goal",
     "hinge": "pairs that are won by enough should be left alone",
     "apo": "the chosen answers are better than the model's own",
-    "apo --form down": "the model's own answers are better than both",
+    "apo --form down": "what the model says already is better than both",
     "nca": "the chosen answer must not become less likely",
     "sppo": "each answer should move by a fixed number of nats",
     "slic": "no reference; the chosen answer is held on to",

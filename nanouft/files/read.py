@@ -16,7 +16,7 @@ from nanouft.data.rows import Row, Turn, Turns
 from nanouft.errors import UserError, visible
 from nanouft.files.containers import objects, sources
 from nanouft.files.forms import MEANING, Form, Naming, Scale, detect_form, given_scale
-from nanouft.files.turns import Skip, make_row
+from nanouft.files.turns import ROLES, Skip, make_row
 from nanouft.files.words import quoted_names, short_json
 from nanouft.run.words import one_line
 
@@ -181,9 +181,9 @@ def remarks(row: Row, before: Row) -> Iterator[tuple[str, str]]:
 
 def waits(talk: Any) -> bool:
     """Does a list of messages end with a question, after an answer?"""
-    roles = [str(turn.get("role", turn.get("from"))) for turn in talk
+    roles = [ROLES.get(str(turn.get("role", turn.get("from"))).lower()) for turn in talk
              if isinstance(turn, dict)] if isinstance(talk, list) else []
-    return len(roles) > 2 and roles[-1] in ("user", "human")
+    return len(roles) > 2 and roles[-1] == "user"
 
 
 def trimmed(talk: Turns | None) -> Turns | None:

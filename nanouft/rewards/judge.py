@@ -119,6 +119,11 @@ def odd(line: dict) -> str:
     return "" if fits else "is no verdict of this command"
 
 
+def which(prompt: str | list[dict], response: str) -> tuple[str, str]:
+    """What tells one judged answer from another."""
+    return repr(prompt), response
+
+
 def next_commands(init: str, folder: Path, labels: list[dict], pairs: list[dict]) -> list[str]:
     """What these files can train, as commands. KTO needs several prompts."""
     kinds, prompts = {line["label"] for line in labels}, {repr(line["prompt"]) for line in labels}
@@ -168,7 +173,7 @@ def take(verdicts: str, file: Lines) -> None:
     if not Path(verdicts).is_file():
         raise UserError(f"--verdicts {verdicts}: no such file; the page saves verdicts.jsonl where "
                         "your browser keeps downloads")
-    lines = {(repr(line["prompt"]), line["response"]): line
+    lines = {which(line["prompt"], line["response"]): line
              for line in (*file.read(odd), *Lines(Path(verdicts)).read(odd))}
     file.rewrite(list(lines.values()))
 
@@ -182,17 +187,17 @@ def main(argv: list[str] | None = None) -> int:
     if len(inits) != 1:
         raise UserError("give one model, such as out/sft: python -m nanouft.rewards.judge out/sft "
                         "--data prompts.jsonl")
+    folder = Path(cfg.out)
     prompts = [] if cfg.verdicts else read_prompts(cfg)
-    folder, model = Path(cfg.out), None
     if not any((folder / name).exists() for name in ("judged.jsonl", "judge.html")):
         runs.check_out(cfg.out)
-    if prompts:
+    if not cfg.verdicts:
         model, tok = start_model(inits[0])
         model.to(device.name).eval()
     folder.mkdir(parents=True, exist_ok=True)
     with locked(folder / LOCK):
         file = Lines(folder / "judged.jsonl")
-        if not model:
+        if cfg.verdicts:
             take(cfg.verdicts, file)
         elif cfg.page:
             say(f"open {write_page(model, tok, prompts, inits[0], cfg, file)} in a browser")
@@ -221,10 +226,10 @@ def read_prompts(cfg: Judge) -> list[Row]:
 def unjudged(model: GPT, tok: Tokenizer, prompts: list[Row], cfg: Judge,
              file: Lines) -> Iterator[tuple[int, list[Shown]]]:
     """(prompt's place, its answers that nobody has judged yet)."""
-    known = {(repr(line["prompt"]), line["response"]) for line in file.read(odd)}
+    known = {which(line["prompt"], line["response"]) for line in file.read(odd)}
     for number, row in enumerate(prompts):
         yield number, [answer for answer in shown(model, tok, row, number, cfg)
-                       if (repr(answer.prompt), answer.response) not in known]
+                       if which(answer.prompt, answer.response) not in known]
 
 
 def judge(model: GPT, tok: Tokenizer, prompts: list[Row], cfg: Judge, file: Lines) -> None:
