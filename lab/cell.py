@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
 
-from lab import cost, graded, sums
+from lab import cost, own_files, sums
 from lab.own import APART, KEPT_RIGHT, Own
 from nanouft import reward, train
 from nanouft.errors import UserError
@@ -178,7 +178,7 @@ def kept_own(own: Own, keep: Path) -> Path:
     scored = ["--reward", str(kept_reward(own, keep))] if own.labelled else []
     scored += ["--reward", own.judge, "--good", "1"] if own.judge else []
     scored += ["--good", str(own.good)] if own.good is not None else []
-    asked = ["--prompts", str(own.prompts), "--skills", graded.QUESTIONS if own.graded else "all"]
+    asked = ["--prompts", str(own.prompts), "--skills", own_files.skills(own)]
     if own.model.world:
         file = kept_world(own.seed, keep) / f"questions-{own.prompts}.jsonl"
         asked = ["--data", str(file), "--prompt-field", "question"]
@@ -189,8 +189,8 @@ def kept_own(own: Own, keep: Path) -> Path:
                 harvest.main(["--init", init, *asked, "--samples", str(own.samples), "--seed",
                               str(own.seed),
                               *ONE_THREAD, "--out", str(place), *scored])
-                if own.graded:
-                    graded.write(place, own)
+                if own.form:
+                    own_files.write(place, own)
             else:
                 write_demos(["--demos", str(own.rows), "--noise", str(own.noise), "--right",
                              "--seed", str(own.seed),

@@ -192,7 +192,7 @@ def summary(done: dict[str, dict]) -> dict:
             "contrasts": against_sft, "unfinished": unfinished, "searches": len(searches),
             "edges": list(edges.values()),
             "exchange": rates,
-            "transfer": transfer.found(elsewhere, rates), "longer": transfer.longer(elsewhere),
+            "transfer": transfer.found(elsewhere, rates),
             "alone": {d: contrast(cells)[0] for d, cells in curve.items()}, "regimes": regimes}
 
 

@@ -107,15 +107,14 @@ def transfer(found: dict, gain: dict) -> list[str]:
                       *("" if x is None else f"{format_gain(*x['gain'])}: {rate(x)}"
                         + f"; {x['agrees']}" * (x["low"] > 0) for x in lines)])
     at_30, at_100, *_ = found["alone"].values()
-    few = {"map": at_30, "sums": found["longer"]["score"][0]}
-    many = {"map": at_100, "sums": places["sums", 100, 4000, 0]["RFT"]["sft"]}
+    of_sums = [places["sums", n, 4000, 0]["RFT"]["sft"] for n in (30, 100)]
+    few, many = {"map": at_30, "sums": of_sums[0]}, {"map": at_100, "sums": of_sums[1]}
     steep = {where: f"{100 * (many[where] - few[where]):.1f}" for where in few}
     titles = ["world, size", *(f"{n} demonstrations" for n in (30, 100, 300))]
     (text,) = read_template("map_transfer.md")
     misjudged = {n: format_gain(*places["sums", n, 4000, 30]["RFT"]["gain"]) for n in (30, 100)}
     return [text.format(table="\n".join(markdown_table(titles, table)), steep=steep,
-                        misjudged=misjudged, longer=format_interval(*found["longer"]["score"]),
-                        more=format_gain(*found["longer"]["gain"]))]
+                        misjudged=misjudged)]
 
 
 def rate(x: dict) -> str:

@@ -33,14 +33,14 @@ class Own:
     noise: float = 0.0
     errs: int = 0               # of a hundred judgements: 5, 15 or 30
     good: float | None = None   # the least score of a good answer [1]
-    graded: bool = False        # of the base; prompts with a right answer are left out (graded.py)
+    form: str = ""              # "graded" or "mixed": files of one study (own_files.py)
 
     @property
     def key(self) -> str:
         about = (self.model.model_key, self.prompts, self.seed, self.samples, self.labelled,
                  self.rows, self.noise)
         more = (self.errs,) * bool(self.errs) + (f"good {self.good}",) * (self.good is not None)
-        more += ("graded",) * self.graded
+        more += (self.form,) * bool(self.form)
         return checksum(repr(about + more))[:16]
 
     @property

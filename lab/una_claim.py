@@ -5,7 +5,15 @@ more than a sign. Rows, contrasts and rule were fixed before the first cell, and
 these seeds and prompts. Five preset contrasts, corrected by Holm: UNA is better than DPO, KTO and
 SimPO, and with scores than with labels of either cut. If it leads the pairs but not its labels,
 what counts is that it reads every answer. docs/claims.md says how and why.
+
+C6b asks two more sentences of UNA's papers, from the same answers: is the cross-entropy (BCE)
+better than the squared error (MSE), and does one run learn from scores, labels and pairs together?
+In the mixed row a third of the prompts has each kind, so that all rows rest on the same number of
+judgements. Seeds, prompts and the other rows are those of C6; these had been seen, the two new rows
+had not when their four preset contrasts were fixed.
 """
+from dataclasses import replace
+
 from lab.judge import Contrast
 from lab.own import Own
 from lab.study import Plan, Row
@@ -18,11 +26,11 @@ LOWER = ("3e-6", "1e-5", "3e-5")
 
 
 def reads(file: str, objective: str, rates: tuple, betas: tuple, passes: tuple,
-          good: float | None = None) -> Row:
+          good: float | None = None, form: str = "") -> Row:
     """A row that goes on from FIRST with a file of its judged answers."""
     return Row(f"--objective {objective} --data {{own}}/{file}.jsonl --batch-size 16",
                {"--lr": rates, "--epochs": passes} | ({"--beta": betas} if betas else {}),
-               after=FIRST, own=Own(None, 500, good=good))
+               after=FIRST, own=Own(None, 500, good=good, form=form))
 
 
 C6 = Plan(
@@ -51,3 +59,19 @@ C6 = Plan(
         *(Contrast(f"Judged answers: {row} is better than the start", row, FIRST, preset=False)
           for row in (SCORES, RIGHT, CUT, DPO, KTO, SIMPO, RFT)),
         Contrast("Judged answers: UNA is better than RFT", SCORES, RFT, preset=False)))
+
+BCE, MIXED = "UNA, scores, BCE", "UNA, scores, labels and pairs"
+C6B = Plan(
+    rows={
+        **{row: replace(C6.rows[row], at="C6") for row in (FIRST, SCORES, DPO, KTO, RFT)},
+        BCE: reads("scores", "una --loss bce", RATES, BETAS, PASSES),
+        MIXED: reads("mixed", "una", RATES, BETAS, PASSES, form="mixed"),
+    },
+    baseline=FIRST, seeds=C6.seeds, prompts=C6.prompts, effort=C6.effort, ends=C6.ends,
+    contrasts=(
+        Contrast("Judged answers: UNA with BCE is better than with MSE", BCE, SCORES),
+        Contrast("Mixed feedback: UNA is not inferior to UNA with scores", MIXED, SCORES,
+                 "non-inferiority"),
+        *(Contrast(f"Mixed feedback: UNA is better than {row}", MIXED, row) for row in (DPO, KTO)),
+        *(Contrast(f"{text} is better than RFT", row, RFT, preset=False)
+          for text, row in (("UNA with BCE", BCE), ("UNA with mixed feedback", MIXED)))))

@@ -15,7 +15,7 @@ import pytest
 from running import environment, signals_work, soon
 
 from lab import cells as the_cells
-from lab import graded, runner
+from lab import own_files, runner
 from lab.cell import Cell
 from lab.cells import read_cells, run_cell, run_cells, timeless
 from lab.own import Own
@@ -242,17 +242,33 @@ def test_what_is_finished_stays_and_a_cut_line_is_made_again(tmp_path, tiny_base
 def test_answers_of_a_prompt_with_a_right_one_are_left_out_but_of_facts(tmp_path):
     """The best answer of a prompt earns .2 to .8, and no other prompt of a skill is in the
     files."""
-    own = Own(Cell(()), 60, seed=3, graded=True)
-    asked = harvest.find_prompts(harvest.Harvest(prompts=60, skills=graded.QUESTIONS, seed=3))
+    own = Own(Cell(()), 60, seed=3, form="graded")
+    asked = harvest.find_prompts(harvest.Harvest(prompts=60, skills=own_files.QUESTIONS, seed=3))
     lines = [{"row": i, "answers": ["a", "b"], "rewards": [0.0, (0.0, 0.2, 0.5, 1.0)[i % 4]],
               "ended": [True] * 2, "clean": [True] * 2} for i in range(len(asked))]
     Lines(tmp_path / "answers.jsonl").add(*lines)
-    graded.write(tmp_path, own)
+    own_files.write(tmp_path, own)
     facts = {r.prompt[0].text for r in asked if read(r.prompt[0].text)[0] == "fact"}
     kept = facts | {r.prompt[0].text for i, r in enumerate(asked) if i % 4 in (1, 2)}
     assert {row["prompt"] for row in Lines(tmp_path / "scores.jsonl").read()} == kept
     assert {read(row["prompt"])[0] for row in Lines(tmp_path / "a.jsonl").read()} == {
         "truth", "unknown"}
+
+
+def test_mixed_feedback_is_scores_labels_and_pairs_of_a_third_of_the_prompts_each(tmp_path):
+    """Of a prompt with a right, a half right and a wrong answer; a pair is two labels."""
+    own = Own(Cell(()), 60, seed=3, form="mixed")
+    asked = harvest.find_prompts(harvest.Harvest(prompts=60, seed=3))
+    lines = [{"row": i, "answers": ["a", "b", "c"], "rewards": [1.0, 0.5, 0.0],
+              "ended": [True] * 3, "clean": [True] * 3} for i in range(len(asked))]
+    Lines(tmp_path / "answers.jsonl").add(*lines)
+    own_files.write(tmp_path, own)
+    forms = ([("a", "score", 1.0), ("b", "score", 0.5), ("c", "score", 0.0)],
+             [("a", "label", True), ("b", "label", False), ("c", "label", False)],
+             [("a", "label", True), ("c", "label", False)])
+    expected = [{"prompt": r.prompt[0].text, "response": answer, name: grade}
+                for i, r in enumerate(asked) for answer, name, grade in forms[i % 3]]
+    assert Lines(tmp_path / "mixed.jsonl").read() == expected
 
 
 def test_of_a_cell_that_was_run_twice_the_later_counts(tmp_path):
