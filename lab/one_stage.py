@@ -20,7 +20,7 @@ prompts:
   than the control.
 
 C3c asks what C3b leaves open. UNA's second stage ended at eight passes while it still rose, and no
-second stage saw A. Here UNA may take 64 passes, the authors' beta .01 is in every grid, and one
+second stage saw A. Here UNA may take 32 passes, the authors' beta .01 is in every grid, and one
 second stage is UFT on A and B once more. Seeds, prompts, endpoint and the rows SFT (A) and SFT
 (A + best of B) are those of C3b; these, and C3b's UFT, had been seen, the other rows had not. Three
 preset contrasts, fixed before the first test cell of a new row.
@@ -68,23 +68,23 @@ C3B = Plan(
           for row in (*CHAINS.values(), UFT, CONTROL))),
     columns={"skills (B)": (SKILLS,), "honesty (A)": (HONESTY,), "facts": (FACTS,)})
 
-LONG, AGAIN = "SFT (A) -> UNA (B), up to 64 passes", "SFT (A) -> UFT (A + B)"
+LONG, AGAIN = "SFT (A) -> UNA (B), up to 32 passes", "SFT (A) -> UFT (A + B)"
 WIDE_BETAS = {"--beta": ("0.01", "0.1", "0.3", "1", "3")}
 C3C = Plan(
     rows={
         BASE: Row(""),
         FIRST: replace(C3B.rows[FIRST], at="C3b"),
-        LONG: reads("una", "scores", AFTER_SFT | WIDE_BETAS | {"--epochs": ("8", "16", "32")},
-                    FIRST),
+        LONG: reads("una", "scores", AFTER_SFT | {"--beta": WIDE_BETAS["--beta"][:4],
+                                                     "--epochs": ("8", "16", "32")}, FIRST),
         AGAIN: reads("uft", "a scores", AFTER_SFT | WIDE_BETAS | {"--epochs": ("2", "4", "8")},
                      FIRST),
         UFT: reads("uft", "a scores", {"--lr": FROM_BASE["--lr"][:3]} | WIDE_BETAS | PASSES),
         CONTROL: replace(C3B.rows[CONTROL], at="C3b"),
     },
     baseline=FIRST, parts=THREE, seeds=C3B.seeds, prompts=C3B.prompts, effort=C3B.effort,
-    ends=("0.01",), columns=C3B.columns,
+    ends=("0.01", "32"), columns=C3B.columns,
     contrasts=(
-        Contrast("UFT is better than SFT (A) -> UNA (B) with up to 64 passes", UFT, LONG),
+        Contrast("UFT is better than SFT (A) -> UNA (B) with up to 32 passes", UFT, LONG),
         Contrast("UFT is better than a second stage that sees A, too", UFT, AGAIN),
         Contrast("A second stage that sees A is better than one that does not", AGAIN, LONG),
         *(Contrast(f"{title}: {row} has more than {other}", row, other, parts=(part,), preset=False)
