@@ -11,7 +11,7 @@ Figures whose cells are not all there are left out of the page.
 """
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -60,18 +60,21 @@ def comparison() -> dict:
 
 
 # ---- IFT: lambda and gamma -----------------------------------------------------------------------
+FORMS = {"as released": "released", "(detached weights)": "released --detach"}
 
 
-def grid_cell(lam: str, gamma: str, seed: int) -> Cell:
-    """The release's schedule: lam rises from 0 over the warm-up."""
+def grid_cell(form: str, lam: str, gamma: str, seed: int) -> Cell:
+    """The release's schedule: lam rises from 0 over the warm-up. Without propagation all weights
+    are 1, and both forms are one."""
     ramp = "" if lam == "0" else " --lam-min 0"
-    return cell(f"--objective ift --variant released --lam {lam} --gamma {gamma}{ramp} --rows 300 "
+    variant = FORMS["as released" if gamma == "0" else form]
+    return cell(f"--objective ift --variant {variant} --lam {lam} --gamma {gamma}{ramp} --rows 300 "
                 "--epochs 3 --batch-size 16 --lr 2.5e-4", seed)
 
 
 def grid_numbers(done: Done, seeds: list[int]) -> dict:
-    return {"released": [[score_of([grid_cell(lam, gamma, s) for s in seeds], done)
-                          for gamma in GAMMAS] for lam in LAMS]}
+    return {form: [[score_of([grid_cell(form, lam, gamma, s) for s in seeds], done)
+                    for gamma in GAMMAS] for lam in LAMS] for form in FORMS}
 
 
 # ---- IFT: noisy lambda; the one claim of this page --------------------------------------
@@ -101,6 +104,7 @@ def noisy_numbers(done: Done, _: list[int]) -> dict:
 COSTS = {"SFT": "sft", "IFT": "ift", "ORPO": "orpo", "SFT -> DPO": "sft->dpo"}
 ONLINE = {"SFT": "sft", "PPO": "sft->ppo", "online UNA": "sft->online_una"}
 COLLAPSED = 0.05                        # below its own start by so much
+MORE_SEEDS = range(5, 10)               # beside the five of the comparison
 
 
 def cost_numbers(_: Done, __: list[int]) -> dict:
@@ -108,23 +112,33 @@ def cost_numbers(_: Done, __: list[int]) -> dict:
     return {name: rows[key]["cost"]["relative"] for name, key in COSTS.items()}
 
 
-def online_numbers(_: Done, __: list[int]) -> dict:
-    rows, out = comparison(), {}
-    start = rows["sft"]["scores"]
+def online_cell(name: str, seed: int) -> Cell:
+    """The comparison's recipe at its default settings, and its test prompts."""
+    start, scored = Cell(("--objective", "sft"), seed), {"items": 100, "prompts": 0}
+    if name == "SFT":
+        return replace(start, **scored)
+    return cell(comparison()[ONLINE[name]]["flags"], seed, start, **scored)
+
+
+def online_numbers(done: Done, seeds: list[int]) -> dict:
+    """Scores of ten seeds, the cost; how many runs fell below their own start."""
+    rows, scores, out = comparison(), {}, {}
     for name, key in ONLINE.items():
-        scores = rows[key]["scores"]
-        method = OBJECTIVES[key.split(">")[-1]]
-        out[name] = {"scores": [scores[s] for s in sorted(scores)],
-                     "score": interval(list(scores.values())),
+        old = rows[key]["scores"]
+        scores[name] = [old[s] for s in sorted(old)] + [done[online_cell(name, s).key]["mean"]
+                                                        for s in seeds]
+    for name, key in ONLINE.items():
+        fell = [start - score for score, start in zip(scores[name], scores["SFT"])]
+        out[name] = {"scores": scores[name], "score": interval(scores[name]),
                      "cost": rows[key]["cost"]["relative"],
                      "models": 1 if name == "SFT" else 2,
-                     "value head": method.value_head,
-                     "collapsed": sum(scores[s] < start[s] - COLLAPSED for s in scores)}
+                     "value head": OBJECTIVES[key.split(">")[-1]].value_head,
+                     "collapsed": sum(x > COLLAPSED for x in fell)}
     return out
 
 
 # ---- UNA: MSE against BCE ------------------------------------------------------------------------
-BETAS = ("0.3", "1", "3")
+BETAS = ("0.3", "1", "3", "9")
 
 
 def first(seed: int) -> Cell:
@@ -143,8 +157,6 @@ def loss_numbers(done: Done, seeds: list[int]) -> dict:
 
 
 # ---- UFT: the ratio of demonstrations to scored answers; learning rate x beta --------------------
-
-
 def ratio_cell(mix: str, seed: int) -> Cell:
     return cell(f"--objective uft --skills A:B --rows 600 --mix {mix} --lr 2.5e-4 --beta 1", seed)
 
@@ -187,15 +199,6 @@ def noise_numbers(done: Done, seeds: list[int]) -> dict:
                   for share in SHARES] for row in NOISE_ROWS}
 
 
-def ends_numbers(_: Done, __: list[int]) -> dict:
-    """C4, test, first base, five seeds: only the ends of the curve."""
-    rows = claims()["C4"]["bases"]["base"]["rows"]
-    score = {(name, share): rows[f"{name}, {share} %"]["score"]
-             for name in ("SFT", "PoFT") for share in (0, 40)}
-    return {"SFT": [score["SFT", 0], score["SFT", 40]], "PoFT": [score["PoFT", 0],
-            score["PoFT", 40]], "SFT, filter": rows["SFT on the likeliest, 40 %"]["score"]}
-
-
 def passes_numbers(_: Done, __: list[int]) -> dict:
     """C4's searches (validation, one seed), at the learning rate that each row chose."""
     search, out = claims()["C4"]["search"]["base"], {}
@@ -229,8 +232,8 @@ def told(difference: float) -> str:
 
 def says_grid(n: dict) -> str:
     """The paper's setting (.2, .95) above no blend and no weights, IFT as released."""
-    at = n["released"][LAMS.index("0.2")][GAMMAS.index("0.95")]
-    return told(at - n["released"][0][0])
+    at = n["as released"][LAMS.index("0.2")][GAMMAS.index("0.95")]
+    return told(at - n["as released"][0][0])
 
 
 def says_noisy(n: dict) -> str:
@@ -270,11 +273,6 @@ def says_noise(n: dict) -> str:
     return told(gain[1] - gain[0])
 
 
-def says_ends(n: dict) -> str:
-    gain = [n["PoFT"][i][0] - n["SFT"][i][0] for i in (0, 1)]
-    return told(gain[1] - gain[0])
-
-
 def says_passes(n: dict) -> str:
     """With more passes SFT falls, PoFT does not."""
     falls = {row: max(x.values()) - x["12"] for row, x in n.items()}
@@ -304,13 +302,16 @@ class Figure:
 FIGURES = {
     "paradigm": Figure(lambda numbers, file: paradigm(file)),
     "grid": Figure(draw.grid, grid_numbers,
-                   lambda s: [grid_cell(lam, gamma, s) for lam in LAMS for gamma in GAMMAS],
+                   lambda s: [grid_cell(form, lam, gamma, s) for form in FORMS
+                              for lam in LAMS for gamma in GAMMAS],
                    says=says_grid),
     "noisy": Figure(draw.noisy, noisy_numbers,
                     lambda s: [noisy_cell(s, base) for base in BASES], NOISY_SEEDS,
                     len(NOISY_SEEDS), says=says_noisy),
     "cost": Figure(draw.cost, cost_numbers, says=says_cost),
-    "online": Figure(draw.online, online_numbers, says=says_online),
+    "online": Figure(draw.online, online_numbers,
+                     lambda s: [online_cell(name, s) for name in ONLINE], MORE_SEEDS,
+                     len(MORE_SEEDS), says=says_online),
     "loss": Figure(draw.loss, loss_numbers,
                    lambda s: [loss_cell(form, beta, s) for form in ("mse", "bce")
                               for beta in BETAS], says=says_loss),
@@ -320,7 +321,6 @@ FIGURES = {
     "noise": Figure(draw.noise, noise_numbers,
                     lambda s: [noise_cell(row, share, s) for share in SHARES
                                for row in NOISE_ROWS], says=says_noise),
-    "noise_ends": Figure(draw.noise_ends, ends_numbers, says=says_ends),
     "passes": Figure(draw.passes, passes_numbers, says=says_passes),
     "aligned": Figure(draw.aligned, aligned_numbers, says=says_aligned),
 }
@@ -336,8 +336,6 @@ def numbers_of(names: list[str], done: Done) -> dict:
             numbers = FIGURES[name].numbers(done, seeds)
             out[name] = {"seeds": len(seeds), "says": FIGURES[name].says(numbers),
                          "numbers": numbers}
-    if "noise" in out:                  # the whole curve
-        out.pop("noise_ends", None)
     return out
 
 

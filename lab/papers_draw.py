@@ -61,7 +61,7 @@ def heat(fig, ax, values, rows, columns, title: str, xlabel: str, ylabel: str) -
 def grid(n: dict, file: Path) -> Path:
     fig, axes = plt.subplots(1, len(n), figsize=(6 * len(n), 5))
     for ax, (form, values) in zip(np.atleast_1d(axes), n.items()):
-        heat(fig, ax, values, LAMS, GAMMAS, f"IFT as {form}: score, %", "gamma (propagation)",
+        heat(fig, ax, values, LAMS, GAMMAS, f"IFT {form}: score, %", "gamma (propagation)",
              "lambda (own guess)")
     return save(fig, file)
 
@@ -131,18 +131,6 @@ def noise(n: dict, file: Path) -> Path:
     fig, ax = plt.subplots(figsize=SIZE)
     lines(ax, [100 * float(s) for s in SHARES], n)
     ax.set(xlabel="wrong demonstrations, %", ylabel="score, %",
-           title="PoFT, and a filter by the same aligned model")
-    return save(fig, file)
-
-
-def noise_ends(n: dict, file: Path) -> Path:
-    fig, ax = plt.subplots(figsize=SIZE)
-    lines(ax, [0, 40], {name: n[name] for name in ("SFT", "PoFT")})
-    mean, half = (100 * x for x in n["SFT, filter"])
-    ax.errorbar([40], [mean], yerr=[half], fmt=MARKS[2], color=LINES[2], ms=9, lw=2.2, capsize=3,
-                label="SFT on the likeliest 60 %")
-    ax.legend(frameon=False, loc="lower left")
-    ax.set(xlabel="wrong demonstrations, %", ylabel="score, %", xticks=[0, 40], xlim=(-3, 43),
            title="PoFT, and a filter by the same aligned model")
     return save(fig, file)
 
