@@ -10,7 +10,7 @@ row. Rows of C3 choose on each of two bases, other rows on the first. Then one f
 paired test seeds on both bases, 100 prompts a family, seeds and prompts that no study had used when
 this file was committed with its rows and contrasts. judge.py makes the verdicts, by one rule.
 docs/claims.md says what each claim is, why these rows, and what came out. C1b is in
-second_stage.py, C1c and C4b in fair_rows.py, C3b and C3c in one_stage.py, C6 and C6b in
+second_stage.py, C1c, C1d and C4b in fair_rows.py, C3b and C3c in one_stage.py, C6 and C6b in
 una_claim.py; C5 is python -m lab.lake_study.
 """
 import sys
@@ -20,7 +20,7 @@ from pathlib import Path
 from lab import judge
 from lab.cell import Cell
 from lab.cells import read_cells
-from lab.fair_rows import C1C, C4B
+from lab.fair_rows import C1C, C1D, C4B
 from lab.judge import Contrast
 from lab.one_stage import C3B, C3C, FACTS, HONESTY, SKILLS, THREE
 from lab.runner import kept
@@ -146,8 +146,8 @@ C4 = Plan(
                    f"{WEAK_POFT}, 40 %", "SFT, 40 %", parts=((family,),), preset=False)
           for family in ("unknown", "sum"))))
 
-CLAIMS = {"C1": C1, "C1b": C1B, "C1c": C1C, "C2": C2, "C3": C3, "C3b": C3B, "C3c": C3C, "C4": C4,
-          "C4b": C4B, "C6": C6, "C6b": C6B}
+CLAIMS = {"C1": C1, "C1b": C1B, "C1c": C1C, "C1d": C1D, "C2": C2, "C3": C3, "C3b": C3B,
+          "C3c": C3C, "C4": C4, "C4b": C4B, "C6": C6, "C6b": C6B}
 
 
 def judged(names: list[str], done: dict[str, dict]) -> tuple[dict[str, dict], dict | None]:
