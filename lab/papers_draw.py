@@ -59,10 +59,16 @@ def heat(fig, ax, values, rows, columns, title: str, xlabel: str, ylabel: str) -
 
 
 def grid(n: dict, file: Path) -> Path:
-    fig, axes = plt.subplots(1, len(n), figsize=(6 * len(n), 5))
-    for ax, (form, values) in zip(np.atleast_1d(axes), n.items()):
+    """Marked: no blend and no propagation, which is SFT, and the paper's setting."""
+    fig, axes = plt.subplots(1, 2, figsize=(12.5, 5))
+    for ax, (form, values) in zip(axes, n["scores"].items()):
         heat(fig, ax, values, LAMS, GAMMAS, f"IFT {form}: score, %", "gamma (propagation)",
              "lambda (own guess)")
+        for row, column, name in ((0, 0, "SFT"), (1, 3, "paper")):
+            ax.add_patch(plt.Rectangle((column - 0.47, row - 0.47), 0.94, 0.94, fill=False,
+                                       ec=DOWN, lw=3))
+            ax.text(column, row + 0.36, name, ha="center", color=DOWN, fontsize=10, weight="bold",
+                    bbox={"fc": "white", "ec": "none", "pad": 1})
     return save(fig, file)
 
 
@@ -95,14 +101,17 @@ def online(n: dict, file: Path) -> Path:
               f"{'s' * (x['models'] > 1)}{' + value head' * x['value head']}"
               for name, x in n.items()]
     ax.set_xticks(range(len(n)), labels)
-    ax.set(ylabel="score, %", xlim=(-0.5, len(n) - 0.5), title="each mark is a seed; line: mean")
+    ax.set(ylabel="score, %", xlim=(-0.5, len(n) - 0.5),
+           title="PPO and online UNA: each mark is a seed, the line is their mean")
     return save(fig, file)
 
 
 def loss(n: dict, file: Path) -> Path:
     fig, ax = plt.subplots(figsize=SIZE)
-    betas = list(n["mse"])
-    lines(ax, range(len(betas)), {form.upper(): [n[form][b] for b in betas] for form in n})
+    scores = n["scores"]
+    betas = list(scores["mse"])
+    lines(ax, range(len(betas)), {form.upper(): [of[b] for b in betas]
+                                  for form, of in scores.items()})
     ax.set_xticks(range(len(betas)), betas)
     ax.set(xlabel="beta", ylabel="score, %", title="UNA from the same labels: MSE or BCE")
     return save(fig, file)
@@ -110,10 +119,10 @@ def loss(n: dict, file: Path) -> Path:
 
 def ratio(n: dict, file: Path) -> Path:
     fig, ax = plt.subplots(figsize=SIZE)
-    lines(ax, range(len(MIXES)), n)
+    lines(ax, range(len(MIXES)), n["scores"])
     ax.set_xticks(range(len(MIXES)), MIXES)
     ax.set(xlabel="demonstrations (A) : scored answers (B), of 600 rows", ylabel="score, %",
-           ylim=(0, 103), title="UFT: skills, honesty and facts over the ratio")
+           ylim=(0, 112), title="UFT: skills, honesty and facts over the ratio")
     ax.legend(frameon=False, loc="lower center", ncol=3)
     return save(fig, file)
 
@@ -129,7 +138,7 @@ def settings(n: dict, file: Path) -> Path:
 
 def noise(n: dict, file: Path) -> Path:
     fig, ax = plt.subplots(figsize=SIZE)
-    lines(ax, [100 * float(s) for s in SHARES], n)
+    lines(ax, [100 * float(s) for s in SHARES], n["scores"])
     ax.set(xlabel="wrong demonstrations, %", ylabel="score, %",
            title="PoFT, and a filter by the same aligned model")
     return save(fig, file)
@@ -141,16 +150,17 @@ def passes(n: dict, file: Path) -> Path:
         ax.plot([float(e) for e in x], [100 * v for v in x.values()], MARKS[k] + STYLES[k],
                 color=LINES[k], ms=9, lw=2.2, label=row.split(",")[0])
     ax.set(xlabel="passes over the demonstrations, 40 % of them wrong", ylabel="score, %",
-           xticks=[1, 3, 6, 12], title="one run for each number of passes")
+           xticks=[1, 3, 6, 12], title="SFT and PoFT over passes: one run for each point")
     ax.legend(frameon=False)
     return save(fig, file)
 
 
 def aligned(n: dict, file: Path) -> Path:
     fig, ax = plt.subplots(figsize=(11, 4.8))
-    names = list(n["strong"])
+    gains = n["gains"]
+    names = list(gains["strong"])
     for k, (kind, colour, hatch) in enumerate((("strong", UP, ""), ("weak", DOWN, "//"))):
-        ax.bar(np.arange(len(names)) + 0.4 * k - 0.2, [100 * n[kind][f] for f in names], 0.38,
+        ax.bar(np.arange(len(names)) + 0.4 * k - 0.2, [100 * gains[kind][f] for f in names], 0.38,
                color=colour, hatch=hatch, ec="white", label=f"{kind} aligned model")
     ax.axhline(0, color="black", lw=0.8)
     ax.set_xticks(range(len(names)), [name.replace("_", "\n") for name in names])

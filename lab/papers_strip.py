@@ -23,7 +23,7 @@ WORDS = {                               # states, then signal
     "PPO": ("reads its own words", "credits one score, given at the\nend, to each of them"),
     "DPO": ("reads two given answers", "pushes all words of one up,\nof the other one down"),
     "IFT": ("reads the demonstrator's words,\nblended with its own guesses",
-            "pushes each of them up, more\nwhere the next ones go wrong"),
+            "pushes each of them up, more\nwhere the next ones go wrong\n(detached weights)"),
 }
 
 
