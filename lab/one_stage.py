@@ -69,20 +69,21 @@ C3B = Plan(
     columns={"skills (B)": (SKILLS,), "honesty (A)": (HONESTY,), "facts": (FACTS,)})
 
 LONG, AGAIN = "SFT (A) -> UNA (B), up to 32 passes", "SFT (A) -> UFT (A + B)"
-WIDE_BETAS = {"--beta": ("0.01", "0.1", "0.3", "1", "3")}
+AUTHORS = ("0.01", "0.3", "1")          # the authors' beta, and the two that C3b liked
 C3C = Plan(
     rows={
         BASE: Row(""),
         FIRST: replace(C3B.rows[FIRST], at="C3b"),
-        LONG: reads("una", "scores", AFTER_SFT | {"--beta": WIDE_BETAS["--beta"][:4],
-                                                     "--epochs": ("8", "16", "32")}, FIRST),
-        AGAIN: reads("uft", "a scores", AFTER_SFT | WIDE_BETAS | {"--epochs": ("2", "4", "8")},
-                     FIRST),
-        UFT: reads("uft", "a scores", {"--lr": FROM_BASE["--lr"][:3]} | WIDE_BETAS | PASSES),
+        LONG: reads("una", "scores", {"--lr": AFTER_SFT["--lr"][:2], "--beta": AUTHORS,
+                                      "--epochs": ("8", "16", "32")}, FIRST),
+        AGAIN: reads("uft", "a scores", AFTER_SFT | {"--beta": AUTHORS,
+                                                     "--epochs": ("2", "4", "8")}, FIRST),
+        UFT: reads("uft", "a scores", {"--lr": FROM_BASE["--lr"][:3], "--beta": (*AUTHORS, "3"),
+                                       **PASSES}),
         CONTROL: replace(C3B.rows[CONTROL], at="C3b"),
     },
-    baseline=FIRST, parts=THREE, seeds=C3B.seeds, prompts=C3B.prompts, effort=C3B.effort,
-    ends=("0.01", "32"), columns=C3B.columns,
+    baseline=FIRST, parts=THREE, seeds=C3B.seeds, prompts=C3B.prompts,
+    effort={"first": 1, "more": 1, "growths": 1}, ends=("0.01", "32"), columns=C3B.columns,
     contrasts=(
         Contrast("UFT is better than SFT (A) -> UNA (B) with up to 32 passes", UFT, LONG),
         Contrast("UFT is better than a second stage that sees A, too", UFT, AGAIN),
