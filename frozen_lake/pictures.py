@@ -20,8 +20,9 @@ SLIDE: Any = {"font.size": 16, "axes.titlesize": 16}
 
 def label(name: str) -> str:
     """A method as one reads it: "dpo online" -> "DPO online"."""
-    if name == "pg":
-        return "exact policy gradient"
+    special = {"pg": "exact policy gradient", "ift": "IFT as released"}
+    if name in special:
+        return special[name]
     first, *rest = name.split()
     return " ".join([first.upper() if first in ("sft", "ift", "orpo", "dpo") else first, *rest])
 

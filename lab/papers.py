@@ -72,7 +72,7 @@ PAPERS = ("0.2", "0.95")                # the paper's lambda and gamma
 
 
 def grid_cell(form: str, lam: str, gamma: str, seed: int) -> Cell:
-    """The release's schedule: lam rises from 0 over the warm-up. Without propagation all weights
+    """lam rises from 0 over the warm-up, as an option of the release does. Without propagation all weights
     are 1, and both forms are one."""
     ramp = "" if lam == "0" else " --lam-min 0"
     variant = FORMS["as released" if gamma == "0" else form]

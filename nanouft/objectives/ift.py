@@ -59,7 +59,7 @@ class IFT:
     detach: bool = False            # no gradient through the weights of released or algorithm1
     residual: Literal["blend", "replace"] = "blend"     # replace: the guess, with probability lam
     guess: Literal["greedy", "sampled"] = "greedy"      # the likeliest token, or a draw
-    lam_min: float | None = None    # ramp lam from here over the warm-up (the release's schedule)
+    lam_min: float | None = None    # ramp lam from here over the warm-up (an option of the release)
     lam_noise: float = 0.0          # each step: lam += lam * this * N(0,1), cut to [0,1]
     detach_embeddings = True        # no setting: E is a frozen copy in the release
 

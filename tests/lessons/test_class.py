@@ -339,7 +339,7 @@ def test_the_task_of_the_guide_is_in_order():
 def test_a_slide(tmp_path, monkeypatch):
     # without matplotlib
     monkeypatch.setattr(slides, "RUN", "import runpy, sys\nrunpy.run_path(sys.argv[1])")
-    lesson, picture = tmp_path / "99_try.py", (ROOT / "docs" / "ift_help.png").as_posix()
+    lesson, picture = tmp_path / "99_try.py", (ROOT / "docs" / "ift_ledger.png").as_posix()
     lesson.write_text("# %% [markdown]\n# # 99 · Is it *so*?\nimport os, "
                       "shutil\nos.makedirs('out/lessons')\n"
                       f"shutil.copy({picture!r}, 'out/lessons/99.png')\n", encoding="utf-8")
