@@ -95,6 +95,6 @@ const Ways = (() => {
     return table(map, scores.indexOf(Math.max(...scores)));
   }
   return { best: (map) => moves(best(map)), detour: (map) => moves(detour(map)), fall: (map) => moves(fall(map)),
-    dither: (map) => moves(dither(map)), ghosts, student };
+    dither: (map) => moves(dither(map)), ghosts, uniform, student };
 })();
 if (typeof module !== "undefined") module.exports = Ways;

@@ -6,7 +6,14 @@ import re
 from pathlib import Path
 
 import pytest
+import torch
 from browser import Browser
+
+from frozen_lake.demos import detour, gold
+from frozen_lake.lake import make_lake
+from frozen_lake.learn import Task, learn, method, task_of
+from frozen_lake.planning import success
+from frozen_lake.policies import Table
 
 
 def scene(b: Browser) -> int:
@@ -61,8 +68,51 @@ def test_scene_1_the_ghosts_are_judged(b, file, how):
 
 
 @every_way
-def test_scene_2_a_bet_on_dpo_and_three_worse_ways(b, file, how):
+@pytest.mark.parametrize("answer", ["m", "s", "l"])
+def test_scene_2_does_sft_overestimate(b, file, how, answer):
     visit(b, file, "#s=2", how)
+    assert "λ" not in b.text("#stage"), "the answer comes after the commitment"
+    do(b, f"says:{answer}", how)
+    word = {"m": "more", "s": "as many", "l": "fewer"}[answer]
+    assert f"You said “{word}”" in b.heard() and "152 of 1,000" in b.heard()
+    assert "as many. Luck" in b.heard() and b.focus() != "BODY"
+    do(b, "more", how)
+    assert " of 2,000" in b.heard() and "w=2" in b.js("location.hash") and b.focus() == "more"
+    if how == "keyboard":
+        b.tab_to("blend")
+        b.key("End")
+        assert "too little" in b.heard() and "λ 1" in b.text("table") and scene(b) == 2
+    do(b, "says:", how)
+    assert "Will there be more" in b.text("#stage") and b.js("state.walks") == 1
+
+
+def test_scene_2_shows_the_numbers_of_torch(b, file):
+    b.open(file, "#s=2&e=s&w=9&l=10")
+    found, lake = b.js("({ ...learner(), start, estimates: [0, .2, 1].map(estimate), "
+                       "arriving: arriving(), walked: walked() })"), make_lake("twoway5")
+    task, table = task_of(lake, 1), Table(1, lake.S)
+    table.table.data = torch.tensor(found["start"], dtype=torch.float64)[None]
+    habit = learn(Task(task.lakes, [detour(lake)], task.losers), table, method("sft"), 30, lr=0.02)
+    table.table.data = habit.policies[-1].log()
+    policy = learn(task, table, method("sft"), found["updates"], lr=0.02).policies[-1][0]
+    assert torch.allclose(policy[lake.live],
+                          torch.tensor(found["policy"], dtype=torch.float64)[lake.live])
+    exact, at_start = 1.0, float(success(lake, policy)[lake.start])
+    for cell, move in gold(lake):
+        exact *= float(policy[cell, move])
+    sft, some, full = found["estimates"]
+    assert [round(100 * x, 1) for x in (sft, some, full)] == [14.6, 12.4, 0.6], "as in docs/lake.md"
+    assert sft == pytest.approx(exact) and found["arriving"] == pytest.approx(at_start)
+    n, share = found["walked"]["n"], found["walked"]["on"][-1] / found["walked"]["n"]
+    assert n == 9000 and abs(share - exact) < 3 * (exact * (1 - exact) / n) ** 0.5
+    assert full < some < sft < at_start, "on this lake the blend says less; other ways arrive, too"
+    shown = [float(x) for x in re.findall(r"([\d.]+)\s%", b.text("table"))]
+    assert shown == [round(100 * x, 1) for x in (sft, share, full, at_start)]
+
+
+@every_way
+def test_scene_3_a_bet_on_dpo_and_three_worse_ways(b, file, how):
+    visit(b, file, "#s=3", how)
     do(b, "bet:s", how)
     assert re.findall(r"\d+", b.heard())[:4] == ["12", "2", "8", "2"], \
         "moves: all, shared, right and blamed, wrong"
@@ -77,38 +127,40 @@ def test_scene_2_a_bet_on_dpo_and_three_worse_ways(b, file, how):
 
 
 @every_way
-def test_scene_3_the_verdict(b, file, how):
-    visit(b, file, "#s=3&j=nnnnn&b=f", how)
+def test_scene_4_the_verdict(b, file, how):
+    visit(b, file, "#s=4&j=nnnnn&b=f", how)
     assert "DPO < IFT < ORPO, SFT" in b.text("#stage") and "random lakes" in b.text("#stage")
     found = [float(x) for x in re.findall(r"(?:SFT|IFT|DPO|ORPO) (\.\d+)", b.text("#stage"))]
     assert len(found) == 4 and found == sorted(found), "nearest first"
     b.tab_to("fresh")
     do(b, "fresh", how)
-    assert scene(b) == 1 and b.js("location.hash") == "#s=1&t=0&f=detour"
+    assert scene(b) == 1 and b.js("location.hash") == "#s=1&t=0&w=1&l=2&f=detour"
 
 
 def test_left_and_right_walk_through_the_scenes_but_not_out_of_what_uses_them(b, file):
     b.open(file, "#s=1")
-    for there in (2, 3, 3):
+    for there in (2, 3, 4, 4):
         b.key("ArrowRight")
         assert scene(b) == there and f"s={there}" in b.js("location.hash") and b.focus() == "title"
-        assert b.heard().startswith(f"Scene {there} of 3")
+        assert b.heard().startswith(f"Scene {there} of 4")
     b.key("ArrowLeft")
     b.js("history.back()")
-    b.wait("document.querySelector('#stage').dataset.scene === '3'")
+    b.wait("document.querySelector('#stage').dataset.scene === '4'")
 
 
 def test_a_link_returns_to_the_same_place_and_so_does_the_page(b, file):
-    b.open(file, "#s=2&f=fall")
+    b.open(file, "#s=3&f=fall")
     b.click("#theme"), b.click("#theme")
     b.click("[data-act='bet:c']")
     before, link = b.text("#stage"), b.js("location.hash")
     b.open(file, link)
-    assert b.text("#stage") == before and scene(b) == 2
+    assert b.text("#stage") == before and scene(b) == 3
     b.open(file)
-    assert scene(b) == 2 and b.js("document.documentElement.dataset.theme") == "dark", \
+    assert scene(b) == 3 and b.js("document.documentElement.dataset.theme") == "dark", \
         "the browser remembers"
     b.click("#theme")
-    b.open(file, "#s=99&m=%3Cb%3E.S&j=maybe&t=1e9&b=z&f=z&n=%%&d=9.x")
-    assert scene(b) == 3 and b.js("state.judged + state.bet") == "", "nonsense is left out"
+    b.open(file, "#s=99&m=%3Cb%3E.S&j=maybe&t=1e9&b=z&f=z&n=%%&d=9.x&e=q&w=1e9&l=-1")
+    assert scene(b) == 4 and b.js("state.judged + state.bet + state.says") == "", \
+        "nonsense is left out"
+    assert b.js("[state.walks, state.blend]") == [1, 2]
     b.js("localStorage.clear()")

@@ -16,7 +16,7 @@ from frozen_lake.lake import MAPS, Lake, make_lake
 from frozen_lake.learn import learn, method, task_of
 from frozen_lake.measure import distance
 from frozen_lake.planning import greedy, optimal_actions, success
-from frozen_lake.policies import Table
+from frozen_lake.policies import Table, start_policy
 from lab.lake_study import random_lake
 
 LAKE = make_lake("twoway5")
@@ -86,6 +86,34 @@ def test_javascript_measures_what_python_measures():
     # dither walks twice over the best way: each of its moves cancels once. The step back is wrong.
     # The same step made again stands alone: pushed down, though it is right.
     assert (twice.count("cancels"), twice.count("right"), twice.count("wrong")) == (8, 1, 1)
+
+
+def test_javascript_says_what_lesson_05_says_of_a_walk_and_of_the_blend():
+    """The walker of lesson 05 and docs/lake.md: each move from the demonstrator's cell (SFT), from
+    the blend with the ghost, on its own walk, and arriving on any path."""
+    task = task_of(LAKE, 1)
+    policy = learn(task, start_policy("table", "presub", task, [0]), method("sft"), 10,
+                   lr=2e-2).policies[-1][0]
+    lams, wanted, n = (0, 0.2, 0.5, 1), [], 20_000
+    for lam in lams:
+        chance, ghost = 1.0, LAKE.start
+        for cell, move in gold(LAKE):
+            logits = (1 - lam) * policy[cell].log() + lam * policy[ghost].log()
+            chance *= float(logits.softmax(-1)[move])
+            ghost = int(LAKE.step[cell, policy[cell].argmax()])
+        wanted.append(chance)
+    said, arrives, on = run(f"""const p = {json.dumps(policy.tolist())};
+        const table = p.map((row) => row.map(Math.log));
+        out = [{json.dumps(lams)}.map((lam) => Lake.chance(map, table, gold, lam)),
+               Lake.reach(map, p), Lake.along(map, p, gold, {n}, Ways.uniform(1))]""")
+    assert said == pytest.approx(wanted) and arrives == pytest.approx(
+        float(success(LAKE, policy)[LAKE.start]))
+    assert [round(100 * x, 1) for x in (*said, arrives)] == [12.3, 11.8, 9.3, 1.2, 44.3], \
+        "as docs/lake.md says"
+    here = 1.0
+    for count, (cell, move) in zip(on, [*gold(LAKE), (LAKE.start, 0)], strict=True):
+        assert abs(count / n - here) <= 4 * (here * (1 - here) / n) ** 0.5, "binomial"
+        here *= float(policy[cell, move])
 
 
 def test_on_ice_from_which_no_way_leads_a_student_walks_in_circles():
