@@ -2,19 +2,14 @@
 //
 // The student first imitated a worse way, so some of its guesses lead elsewhere. Its own walks answer, and the chain
 // rule says why. IFT's blend is another estimate of the same chance.
-const HABIT = 30, FIRST_BEST = 10, RATE = { lr: 0.02 };     // updates of the worse way; of the best way, without ghosts
-const habitKind = ["detour", "fall", "dither"].find((kind) => ways[kind]);
 const share = (x) => `${(100 * x).toFixed(x && x < 0.001 ? 4 : 1)}\u00a0%`;
 const lambda = (lam) => `λ ${String(lam).replace(/^0\./, ".")}`;
 const many = (n) => n.toLocaleString("en-US");
 
 // ---- the student, and what is said of it -------------------------------------------------------------------------
-const learner = () => cached("learner", () => {             // {table, updates}: the last one of which a guess differs
-  const before = Lake.train("sft", start, { gold: Lake.walk(map, ways[habitKind]) }, RATE, HABIT), tables = [];
-  Lake.train("sft", before, { gold }, RATE, 200, (_, table) => tables.push(table.map((row) => row.slice())));
-  const last = tables.findLastIndex((table) => different(Lake.ghosts(map, table, gold)).length);
-  const updates = last < 0 ? FIRST_BEST : last;
-  return { table: tables[updates], updates, policy: tables[updates].map(Lake.softmax) };
+const learner = () => cached("learner", () => {
+  const made = Ways.walker(map, gold, start);
+  return { ...made, policy: made.table.map(Lake.softmax) };
 });
 const estimate = (lam) => Lake.chance(map, learner().table, gold, lam);
 const arriving = () => cached("arriving", () => Lake.reach(map, learner().policy));
@@ -32,7 +27,7 @@ const figure = (s, text) => put(s, `<g transform="translate(0,${s === map.goal ?
 const moveChance = (i) => percent(learner().policy[gold.s[i]][gold.a[i]]);
 const theWay = (label, texts, tell) => lake({ label,
   over: texts.map((text, i) => figure([...gold.s, gold.end][i], text)).join(""),
-  under: line(gold, "best") + line(Lake.walk(map, ways[habitKind]), "worse"),
+  under: line(gold, "best") + line(learner().habit, "worse"),
   tell: (s) => [...gold.s, gold.end].map((at, i) => (at === s ? tell(i) : "")) });
 
 function estimateScene() {
@@ -43,7 +38,7 @@ function guessScene() {
   const picture = theWay("the student's chance for each move of the demonstrator", steps,
     (i) => (i < steps.length ? `${NAMES[gold.a[i]]} with ${steps[i]}` : ""));
   return { body: scene(picture,
-    say(`This student first imitated the worse way (${HABIT} updates of SFT), then the best way
+    say(`This student first imitated the worse way (${Ways.HABIT} updates of SFT), then the best way
       (${plural(updates, "update")}). How likely does it make exactly the demonstrator's
       ${plural(steps.length, "move")}? SFT stands in each of the demonstrator's cells, reads the chance of the
       demonstrator's move there (in the picture), and multiplies: <b>${share(says)}</b>.`),
