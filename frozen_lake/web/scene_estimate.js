@@ -82,7 +82,7 @@ function blendResult(lam, says, blend) {
     demonstrator's move: there is no ghost, and the blend is SFT's estimate with every λ.`;
   if (!lam) return "λ 0 blends nothing in: this is SFT's estimate.";
   const gap = share(blend) === share(says) ? "nearly the same" : blend < says ? "too little" : "too much";
-  return `The blend says <b>${share(blend)}</b>: ${gap}, for the student's chance is ${share(says)}.`;
+  return `The blend says <b>${share(blend)}</b>: ${gap}; the student's chance is ${share(says)}.`;
 }
 function bars(caption, rows) {                              // rows: [name, chance, class]
   const most = Math.max(...rows.map(([, x]) => x));
