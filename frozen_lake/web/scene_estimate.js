@@ -56,7 +56,7 @@ function walksScene() {
   const { n, on } = walked(), exact = on[on.length - 1], says = estimate(0), lam = state.blend / 10;
   const luck = 100 * 1.96 * Math.sqrt(says * (1 - says) / n), blend = estimate(lam);
   const picture = theWay(`how far ${many(n)} walks come on the way`, on.map(many),
-    (i) => `${many(on[i])} walks${i < gold.s.length ? `, ${moveChance(i)} of them go ${NAMES[gold.a[i]]}` : ""}`);
+    (i) => `${many(on[i])} walks${i < gold.s.length ? `, chance to go ${NAMES[gold.a[i]]} ${moveChance(i)}` : ""}`);
   return { body: scene(picture,
     live(`You said “${SAYS[state.says]}”. On <b>${many(exact)} of ${many(n)}</b> walks the student made exactly these
       moves: <b>${share(exact / n)}</b>. SFT said <b>${share(says)}</b>: <b>as many</b>. Luck alone moves such a share
