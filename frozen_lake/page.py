@@ -1,4 +1,5 @@
-"""The page: three scenes on one small lake. What IFT copies beside SFT, DPO's loser, the verdict.
+"""The page: four scenes on one small lake. What IFT copies beside SFT, whether SFT overestimates,
+DPO's loser, the verdict.
 
     python -m frozen_lake       # writes it beside the pictures: out/frozen_lake/index.html
 
@@ -17,7 +18,8 @@ from nanouft.run import pages
 from nanouft.run.storage import read_json, write_text
 
 WEB = Path(__file__).parent / "web"
-SCRIPTS = ("lake", "ways", "state", "draw", "scene_ghost", "scene_loser", "scene_end", "main")
+SCRIPTS = ("lake", "ways", "state", "draw", "scene_ghost", "scene_estimate", "scene_loser",
+           "scene_end", "main")
 METHODS = {  # what the letters mean, the paper, the lesson
     "sft": ("supervised fine-tuning: imitate demonstrations", "2203.02155", "03"),
     "ift": ("intuitive fine-tuning: imitate, each state mixed with the student's own guess",
@@ -66,7 +68,8 @@ def content(hp: dict, lake: Lake, study: dict | None, folder: Path) -> dict:
     data = {"rows": lake.rows, "note": SLIPPERY * lake.slippery, "hp": shown | {"lamOdds": 1.0},
             "study": verdicts(study), "command": STUDY,
             "claims": pages.doc(folder, "claims.md"),
-            "table": pages.doc(folder, "results/C5.md")}
+            "table": pages.doc(folder, "results/C5.md"),
+            "words": pages.doc(folder, "results/C7.md")}
     return pages.each_string(data, pages.html)
 
 

@@ -72,9 +72,12 @@ const Lake = (() => {
   function ghosts(map, table, gold) {                                   // ghost i: a greedy move from true cell i - 1
     return gold.s.map((s, i) => (i === 0 ? s : go(map, gold.s[i - 1], argmax(table[gold.s[i - 1]]))));
   }
-  function ift(table, { map, gold, lam, gamma }) {                      // the released form: weights are live
+  function blended(map, table, gold, lam) {                             // each true cell, mixed with its ghost
     const own = ghosts(map, table, gold);
-    const rs = gold.s.map((s, i) => read(table, [[s, 1 - lam], [own[i], lam]], gold.a[i]));
+    return gold.s.map((s, i) => read(table, [[s, 1 - lam], [own[i], lam]], gold.a[i]));
+  }
+  function ift(table, { map, gold, lam, gamma }) {                      // the released form: weights are live
+    const rs = blended(map, table, gold, lam);
     const l = rs.map((r) => -r.logp), n = l.length, w = Array(n).fill(1), before = Array(n).fill(0);
     if (gamma > 0) {
       for (let t = n - 1, f = 0; t >= 0; t--) w[t] = f = l[t] + gamma * f;              // sum_k>=t gamma^(k-t) l_k
@@ -123,10 +126,11 @@ const Lake = (() => {
     };
     return sum(map.live.map(of)) / (4 * map.live.length);
   }
+  const over = (map, s) => s === map.goal || map.kind[s] === "H";       // here a walk ends
   function drop(map, table, from) {                                     // greedy walk: {s, a, end: goal | hole | loop}
     const seen = new Set(), s = [], a = [];
     for (let at = from; ; at = go(map, at, a[a.length - 1])) {
-      if (at === map.goal || map.kind[at] === "H") return { s, a, last: at, end: at === map.goal ? "goal" : "hole" };
+      if (over(map, at)) return { s, a, last: at, end: at === map.goal ? "goal" : "hole" };
       if (seen.has(at)) return { s, a, last: at, end: "loop" };
       seen.add(at), s.push(at), a.push(argmax(table[at]));
     }
@@ -140,7 +144,38 @@ const Lake = (() => {
       return good[s].includes(loser.a[i]) ? "right" : "wrong";
     });
   }
+
+  // ---- does a student make exactly gold's moves? -------------------------------------------------------------------
+  // lam 0: SFT's estimate, each move from its true cell; else from the blend with the ghost
+  const chance = (map, table, gold, lam = 0) => Math.exp(total(blended(map, table, gold, lam)));
+  function reach(map, policy, moves = 100) {                            // by any way; gymnasium's own limit of moves
+    let value = map.cells.map((s) => (s === map.goal ? 1 : 0));
+    for (let i = 0; i < moves; i++) {
+      const v = value;
+      value = map.cells.map((s) => (over(map, s) ? v[s] : sum(policy[s].map((p, a) => p * v[go(map, s, a)]))));
+    }
+    return value[map.start];
+  }
+  function pick(p, u) {                                                 // u: even in [0, 1); -> a move
+    let a = 0;
+    for (let left = u - p[0]; left >= 0 && a < 3; left -= p[a]) a++;
+    return a;
+  }
+  function wander(map, policy, moves, draw) {                           // alone: each move from its own cell
+    const a = [];
+    for (let s = map.start; a.length < moves && !over(map, s); s = go(map, s, a[a.length - 1]))
+      a.push(pick(policy[s], draw()));
+    return a;
+  }
+  function along(map, policy, gold, n, draw) {                          // [how many of n walks begin as gold does, by
+    const on = Array(gold.a.length + 1).fill(0);                        // 0, 1, 2 ... moves]; the last: all moves alike
+    for (let k = 0; k < n; k++) {
+      const own = wander(map, policy, gold.a.length, draw), leaves = gold.a.findIndex((a, i) => own[i] !== a);
+      on.forEach((_, i) => { on[i] += leaves < 0 || i <= leaves; });
+    }
+    return on;
+  }
   return { LEFT, DOWN, RIGHT, UP, MOVES, LOSSES, lake, go, walk, best, softmax, argmax, ghosts, train, distance, drop,
-    arrives, blame };
+    arrives, chance, reach, along, blame };
 })();
 if (typeof module !== "undefined") module.exports = Lake;

@@ -2,6 +2,8 @@
 const SCENES = [                                            // name, the one sentence, what draws it
   ["the ghost", "IFT stamps the demonstrator's arrow where the student would have gone, too: is it right there?",
     ghostScene],
+  ["the estimate", "SFT scores each move from the demonstrator's cell: does it overestimate what its student can do?",
+    estimateScene],
   ["the unfair loser", "DPO blames every move of the worse way: does that bring its student nearer to the best?",
     loserScene],
   ["the verdict", "Which method comes nearest to the best student: does the paper's order hold?", verdictScene],

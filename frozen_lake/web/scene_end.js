@@ -1,4 +1,4 @@
-// Scene 3: does the paper's order hold?
+// Scene 4: does the paper's order hold?
 const studied = ({ seeds, settings, verdict, counts }) => say(`On random lakes, ${plural(seeds, "seed")} each, the order
   <b>${verdict}</b> in the base setting. Over ${plural(settings, "setting")} it holds in ${counts.holds}, does not hold
   in ${counts["does not hold"]}, is undecided in ${counts.undecided}${

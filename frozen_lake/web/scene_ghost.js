@@ -29,7 +29,7 @@ function ghostScene() {
   if (!list.length) return { body: scene(lake({ label: "the best way", under: line(gold, "best") }),
     say(`On this lake the student's guesses are the demonstrator's from the start: there is no ghost. ${WEIGHTED}`),
     firstStep()),
-  actions: [primary("turn:1", "And DPO?")] };
+  actions: [primary("turn:1", "Does SFT overestimate?")] };
   return state.judged.length < list.length ? judgeScene(list) : ghostsOverTime(list);
 }
 function judgeScene(list) {
@@ -77,7 +77,7 @@ function ghostsOverTime(list) {
       : `<b>From here on</b> ${WEIGHTED}`),
     takeaway(`SFT changes only the cells of the way. IFT adds cells where the student's own guess leads, as long as the
       guess differs; what it copies there may be wrong there. ${wordsFor("ift")}`)),
-  actions: [primary("turn:1", "And DPO?"), button("again3", "Judge again")] };
+  actions: [primary("turn:1", "Does SFT overestimate?"), button("again3", "Judge again")] };
 }
 function ghostScore() {
   const list = ghostList(), truth = list.map((i) => isRight(frames()[0].own[i], i));

@@ -1,4 +1,4 @@
-// Scene 2: DPO blames every move of the worse way. Is that fair, and does it bring its student nearer to the best?
+// Scene 3: DPO blames every move of the worse way. Is that fair, and does it bring its student nearer to the best?
 const PARTS = {                                             // what a move of the worse way is, and what DPO does to it
   cancels: ["=", "shared with the best way: + and − cancel"], right: ["✓", "right here, pushed down all the same"],
   wrong: ["✗", "wrong here, pushed down"],

@@ -18,23 +18,29 @@ const ways = Object.fromEntries(Object.keys(LOSERS).map((kind) => [kind, Ways[ki
 const loserKinds = Object.keys(LOSERS).filter((kind) => ways[kind]);     // the first is the worse way of the page
 
 // ---- the state, and the address ----------------------------------------------------------------------------------
+const SAYS = { m: "more", s: "as many", l: "fewer" }, MOST = 50;          // thousands of walks
 const BETS = { c: "nearer", s: "about as near", f: "farther away" };
 const fresh = () => ({
   scene: 1,
   judged: "", time: 0,              // 1: y or n for each ghost; updates of IFT
-  bet: "", loser: loserKinds[0],    // 2: c(loser), s(ame), f(arther); which worse way
+  says: "", walks: 1, blend: 2,     // 2: m(ore), s(ame), l(ess); thousands of walks; tenths of lambda
+  bet: "", loser: loserKinds[0],    // 3: c(loser), s(ame), f(arther); which worse way
 });
 function address() {
-  const { scene, judged, time, bet, loser } = state, parts = { s: scene, j: judged, t: time, b: bet, f: loser };
+  const { scene, judged, time, says, walks, blend, bet, loser } = state;
+  const parts = { s: scene, j: judged, t: time, e: says, w: walks, l: blend, b: bet, f: loser };
   return "#" + Object.entries(parts).filter(([, v]) => `${v}` !== "").map(([k, v]) => `${k}=${v}`).join("&");
 }
 function load(hash) {                                       // what is odd in an address is left out, without a word
   const given = Object.fromEntries(new URLSearchParams(hash.slice(1))), s = fresh();
   const whole = (text, most, otherwise) => (/^\d+$/.test(text || "") ? Math.min(+text, most) : otherwise);
   const one = (text, known) => (known.includes(text) ? text : known[0]);
-  s.scene = Math.max(1, whole(given.s, 3, 1));
+  s.scene = Math.max(1, whole(given.s, 4, 1));
   s.time = whole(given.t, 999, 0);
   s.judged = /^[yn]{1,40}$/.test(given.j || "") ? given.j : "";
+  s.says = one(given.e, ["", ...Object.keys(SAYS)]);
+  s.walks = Math.max(1, whole(given.w, MOST, 1));
+  s.blend = whole(given.l, 10, 2);
   s.bet = one(given.b, ["", ...Object.keys(BETS)]);
   s.loser = one(given.f, loserKinds);
   return s;

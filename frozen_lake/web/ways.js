@@ -94,7 +94,18 @@ const Ways = (() => {
     const scores = Array.from({ length: 300 }, (_, seed) => shows(seed));
     return table(map, scores.indexOf(Math.max(...scores)));
   }
+  // The walker of the second scene first imitated another way, so some of its likeliest moves are still not gold's. The
+  // updates after which this is so for the last time; 10 if it never is.
+  const HABIT = 30, RATE = { lr: 0.02 };
+  function walker(map, gold, start) {                                   // -> {habit, updates, table}
+    const habit = Lake.walk(map, moves(detour(map) || fall(map) || dither(map))), tables = [];
+    const before = Lake.train("sft", start, { gold: habit }, RATE, HABIT);
+    Lake.train("sft", before, { gold }, RATE, 200, (_, table) => tables.push(table.map((row) => row.slice())));
+    const guessed = (table) => Lake.ghosts(map, table, gold).some((s, i) => s !== gold.s[i]);
+    const last = tables.findLastIndex(guessed), updates = last < 0 ? 10 : last;
+    return { habit, updates, table: tables[updates] };
+  }
   return { best: (map) => moves(best(map)), detour: (map) => moves(detour(map)), fall: (map) => moves(fall(map)),
-    dither: (map) => moves(dither(map)), ghosts, student };
+    dither: (map) => moves(dither(map)), ghosts, uniform, student, walker, HABIT };
 })();
 if (typeof module !== "undefined") module.exports = Ways;

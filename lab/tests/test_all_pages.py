@@ -20,8 +20,8 @@ from nanouft.playground import __main__ as playground
 
 SIZES = [(320, 256), (320, 640), (390, 844), (640, 360), (768, 1024), (1280, 720), (1400, 900)]
 STATES = {"chooser": [""], "playground": ["", "#l=dpo&r=sftmix", "#l=kto&r=rloo"],
-          "lake": ["#s=1", "#s=1&j=yyyyy", "#s=1&j=yyyyy&t=50", "#s=2", "#s=2&b=c&f=fall",
-                   "#s=3&j=yyyyy&b=c"]}
+          "lake": ["#s=1", "#s=1&j=yyyyy", "#s=1&j=yyyyy&t=50", "#s=2", "#s=2&e=l&w=9&l=10",
+                   "#s=3", "#s=3&b=c&f=fall", "#s=4&j=yyyyy&b=c"]}
 SCROLLED = {"chooser": ".scroll", "playground": ".unseen",
             "lake": "svg, .unseen"}        # what may be wider than the screen
 PRESSED = {"chooser": "#chooser :is(button, select, input, summary, label)",

@@ -61,8 +61,27 @@ def test_scene_1_the_ghosts_are_judged(b, file, how):
 
 
 @every_way
-def test_scene_2_a_bet_on_dpo_and_three_worse_ways(b, file, how):
+def test_scene_2_does_sft_overestimate(b, file, how):
+    key, word = {"mouse": "m more", "touch": "s as many", "keyboard": "l fewer"}[how].split(" ", 1)
     visit(b, file, "#s=2", how)
+    assert "λ" not in b.text("#stage"), "first the answer"
+    do(b, f"says:{key}", how)
+    assert f"You said “{word}”. On 152 of 1,000 walks" in b.heard() and b.focus() != "BODY"
+    do(b, "more", how)
+    share, *shown = re.findall(r"([\d.]+)\s%", b.text("table"))[1:]
+    assert shown == ["12.4", "62.4"] and abs(float(share) - 14.6) < 2, "as in docs/lake.md"
+    assert " of 2,000" in b.heard() and "w=2" in b.js("location.hash")
+    if how == "keyboard":
+        b.tab_to("blend")
+        b.key("End")
+        assert "too little" in b.heard() and "λ 1" in b.text("table") and scene(b) == 2
+    do(b, "says:", how)
+    assert "Will there be more" in b.text("#stage") and b.js("state.walks") == 1
+
+
+@every_way
+def test_scene_3_a_bet_on_dpo_and_three_worse_ways(b, file, how):
+    visit(b, file, "#s=3", how)
     do(b, "bet:s", how)
     assert re.findall(r"\d+", b.heard())[:4] == ["12", "2", "8", "2"], \
         "moves: all, shared, right and blamed, wrong"
@@ -77,38 +96,39 @@ def test_scene_2_a_bet_on_dpo_and_three_worse_ways(b, file, how):
 
 
 @every_way
-def test_scene_3_the_verdict(b, file, how):
-    visit(b, file, "#s=3&j=nnnnn&b=f", how)
+def test_scene_4_the_verdict(b, file, how):
+    visit(b, file, "#s=4&j=nnnnn&b=f", how)
     assert "DPO < IFT < ORPO, SFT" in b.text("#stage") and "random lakes" in b.text("#stage")
     found = [float(x) for x in re.findall(r"(?:SFT|IFT|DPO|ORPO) (\.\d+)", b.text("#stage"))]
     assert len(found) == 4 and found == sorted(found), "nearest first"
     b.tab_to("fresh")
     do(b, "fresh", how)
-    assert scene(b) == 1 and b.js("location.hash") == "#s=1&t=0&f=detour"
+    assert scene(b) == 1 and b.js("location.hash") == "#s=1&t=0&w=1&l=2&f=detour"
 
 
 def test_left_and_right_walk_through_the_scenes_but_not_out_of_what_uses_them(b, file):
     b.open(file, "#s=1")
-    for there in (2, 3, 3):
+    for there in (2, 3, 4, 4):
         b.key("ArrowRight")
         assert scene(b) == there and f"s={there}" in b.js("location.hash") and b.focus() == "title"
-        assert b.heard().startswith(f"Scene {there} of 3")
+        assert b.heard().startswith(f"Scene {there} of 4")
     b.key("ArrowLeft")
     b.js("history.back()")
-    b.wait("document.querySelector('#stage').dataset.scene === '3'")
+    b.wait("document.querySelector('#stage').dataset.scene === '4'")
 
 
 def test_a_link_returns_to_the_same_place_and_so_does_the_page(b, file):
-    b.open(file, "#s=2&f=fall")
+    b.open(file, "#s=3&f=fall")
     b.click("#theme"), b.click("#theme")
     b.click("[data-act='bet:c']")
     before, link = b.text("#stage"), b.js("location.hash")
     b.open(file, link)
-    assert b.text("#stage") == before and scene(b) == 2
+    assert b.text("#stage") == before and scene(b) == 3
     b.open(file)
-    assert scene(b) == 2 and b.js("document.documentElement.dataset.theme") == "dark", \
+    assert scene(b) == 3 and b.js("document.documentElement.dataset.theme") == "dark", \
         "the browser remembers"
     b.click("#theme")
-    b.open(file, "#s=99&m=%3Cb%3E.S&j=maybe&t=1e9&b=z&f=z&n=%%&d=9.x")
-    assert scene(b) == 3 and b.js("state.judged + state.bet") == "", "nonsense is left out"
+    b.open(file, "#s=99&m=%3Cb%3E.S&j=maybe&t=1e9&b=z&f=z&n=%%&d=9.x&e=q&w=1e9&l=-1")
+    assert scene(b) == 4 and b.js("state.judged + state.bet + state.says") == "", \
+        "nonsense is left out"
     b.js("localStorage.clear()")

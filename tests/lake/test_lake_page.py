@@ -13,10 +13,10 @@ from studied import HP, STUDY, VERDICTS
 from frozen_lake import demos, page
 from frozen_lake.demos import LOSERS, ghosts, gold, moves_of_loser
 from frozen_lake.lake import MAPS, Lake, make_lake
-from frozen_lake.learn import learn, method, task_of
+from frozen_lake.learn import Task, learn, method, task_of
 from frozen_lake.measure import distance
 from frozen_lake.planning import greedy, optimal_actions, success
-from frozen_lake.policies import Table
+from frozen_lake.policies import Table, start_policy
 from lab.lake_study import random_lake
 
 LAKE = make_lake("twoway5")
@@ -86,6 +86,33 @@ def test_javascript_measures_what_python_measures():
     # dither walks twice over the best way: each of its moves cancels once. The step back is wrong.
     # The same step made again stands alone: pushed down, though it is right.
     assert (twice.count("cancels"), twice.count("right"), twice.count("wrong")) == (8, 1, 1)
+
+
+def test_the_walker_imitates_the_worse_way_and_then_the_best_as_in_torch():
+    start, theirs = run("""const start = Ways.student(map, gold);
+        out = [start, Ways.walker(map, gold, start).table.map(Lake.softmax)]""")
+    table, best, worse = Table(1, LAKE.S), task_of(LAKE, 1), [demos.detour(LAKE)]
+    table.table.data = torch.tensor([start], dtype=torch.float64)
+    for task, updates in ((Task(best.lakes, worse, worse), 30), (best, 20)):
+        policy = learn(task, table, method("sft"), updates, lr=0.02).policies[-1]
+        table.table.data = policy.log()
+    assert (policy[0] - torch.tensor(theirs))[LAKE.live].abs().max() < 1e-6
+
+
+def test_javascript_says_what_claim_c7_says_of_the_walker():
+    task, n, here = task_of(LAKE, 1), 20_000, 1.0
+    start = start_policy("table", "presub", task, [0])
+    policy = learn(task, start, method("sft"), 10, lr=0.02).policies[-1][0]
+    *said, on = run(f"""const p = {json.dumps(policy.tolist())};
+        const says = (lam) => Lake.chance(map, p.map((row) => row.map(Math.log)), gold, lam);
+        out = [says(0), says(0), says(0.2), says(0.5), says(1), Lake.reach(map, p),
+               Lake.along(map, p, gold, {n}, Ways.uniform(1))]""")
+    theirs = json.loads((page.pages.DOCS / "results" / "C7.json").read_text())["lake"]
+    assert said == pytest.approx(list(theirs.values()), abs=1e-6)
+    for count, (cell, move) in zip(on, [*gold(LAKE), (0, 0)], strict=True):
+        assert abs(count / n - here) <= 4 * (here * (1 - here) / n) ** 0.5
+        last, here = here, here * float(policy[cell, move])
+    assert last == pytest.approx(said[0]), "SFT's estimate is the chance of this walk"
 
 
 def test_on_ice_from_which_no_way_leads_a_student_walks_in_circles():
