@@ -104,6 +104,7 @@ const Choose = {
       const before = never.rows.find(({name}) => name === r.name)?.gain[0];
       if (before > 0) left[r.name] = Math.max(0, Math.min(left[r.name] ?? 1, r.gain[0] / before));
     }
+    left[Choose.cleaned] = left.RFT ?? 0;                                       // not measured: judged demonstrations
     const rows = own.rows.filter((r) => r.verdict === "baseline" || r.name in left).map((r) => {
       const gain = Math.min(r.gain[0], r.gain[0] * (left[r.name] ?? 1)), sft = r.verdict === "baseline";
       return {...r, gain: [gain, r.gain[1]], endpoint: [r.endpoint[0] + gain - r.gain[0], r.endpoint[1]], changes: null,
@@ -174,8 +175,8 @@ const Choose = {
     return needs === "nothing" ? `Train on your demonstrations (${name}).`
       : `Train on your demonstrations (SFT). Then train once more, ${Choose.stages[name] || how} (${name}).`;
   },
-  lead: (rows, {have, samples}) => have === "nothing" || Choose.cheapest(Choose.top(rows)).name === Choose.cleaned ? ""
-    : `With ${Choose.what[have]} on ${Choose.count(samples)} answers: `,
+  lead: (rows, {have, samples}) => have === "nothing" ? "With nothing more: "
+    : Choose.cheapest(Choose.top(rows)).name === Choose.cleaned ? "" : `With ${Choose.what[have]} on ${Choose.count(samples)} answers: `,
   advice(rows, have) {
     const low = Choose.cheapest(Choose.top(rows));
     if (low.verdict !== "baseline") return Choose.stage(low);
@@ -209,7 +210,7 @@ const Choose = {
       return `The nearest that was measured: ${range(key)}. You have ${Choose.count(ask[key])}`
         + (factor < 1.5 - 1e-9 ? "." : `: a factor of ${Choose.count(factor.toFixed(factor > 10 ? 0 : 1))}, so this is only a hint.`);
     };
-    const kept = Object.entries(g.left || {}).filter(([name]) => g.rows.some((r) => r.name === name
+    const kept = Object.entries(g.left || {}).filter(([name]) => name !== Choose.cleaned && g.rows.some((r) => r.name === name
       && Choose.can(g, ask.have).includes(r.needs))).map(([name, x]) => `${name} ${Math.round(100 * x)} %`);
     const notes = [g.base !== ask.base && `the model "${Choose.kind(ask.base)}"`, (g.noise > 0) !== Boolean(ask.wrong)
       && `${ask.wrong ? "partly wrong" : "clean"} demonstrations`, (g.left ? g.noise > 0 || g.base !== "base"
@@ -219,7 +220,7 @@ const Choose = {
       && `Interpolated: your size lies between ${Choose.list(between.map(range))}, which were measured.`, ...beyond.map(hint),
       g.left && `${Choose.kind(ask.source).replace(/^a/, "A")} was measured with ${Choose.list(g.where.demos.map(Choose.count))
       } demonstrations and ${Choose.count(g.where.samples)} answers only. So much of the gains was left there: ${
-        Choose.list(kept)}. The same is assumed here.`,
+        Choose.list(kept)}. The same is assumed here${judged ? ", and RFT's share for judged demonstrations" : ""}.`,
       g.noise > 0 && `Of the demonstrations ${Math.round(100 * g.noise)} % were wrong there.`,
       notes.length && `Not measured together: ${Choose.list(notes)}.`].filter(Boolean).join(" ");
   },

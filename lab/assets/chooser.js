@@ -73,7 +73,7 @@
     at("expect").textContent = Choose.expect(rows, ask.have);
     at("basis").textContent = Choose.basis(g, ask, MAP.seeds);
     at("cleaning").hidden = !ask.wrong;
-    at("mine").textContent = mine.join("\n");
+    at("mine").innerHTML = shell(mine);
     at("files").innerHTML = Choose.named(mine).map(([name, is]) => `<dt><code>${esc(name)}</code></dt><dd>${esc(is)}.</dd>`).join("");
     const ends = rows.flatMap((r) => [r.gain[0] - (r.gain[1] || 0), r.gain[0] + (r.gain[1] || 0)]);
     const low = Math.max(-0.3, Math.min(-0.02, ...ends)), high = Math.max(0.02, ...ends);
@@ -95,6 +95,8 @@
       : `<circle class="dot" cx="${at(mean)}" cy="7" r="3.5"/>`}</svg>`;
   }
 
+  // A line may only be broken at a space.
+  const shell = (lines) => lines.map((line) => line.split(" ").map((x) => `<span>${esc(x)}</span>`).join(" ")).join("\n");
   const cell = (title, html, kind = "") => `<td role="cell" data-title="${title}" class="${kind}">${html}</td>`;
   function line(r, low, high) {
     const c = r.cost, name = esc(r.name), sft = r.verdict === "baseline", n = Number(c.at_inference);
@@ -104,7 +106,8 @@
     const sign = {bad: "▼", good: "▲", plain: "•"};
     const changes = r.changes && Choose.changes(r).map((x) => `<span class="${x.kind}">${sign[x.kind]} ${esc(x.text)} <small>${
       esc(x.word)}</small></span>`).join(" ");
-    const lines = r.commands.map((i) => MAP.lines[i]).join(" &&\n");        // one that fails stops the rest
+    const last = r.commands.length - 1;                                     // one that fails stops the rest
+    const lines = shell(r.commands.map((i, n) => MAP.lines[i] + (n < last ? " &&" : "")));
     return `<tr role="row" data-name="${name}">${cell("rank", Choose.ties(r))}
       <th scope="row" role="rowheader">${name} <small>${esc(words)}</small></th>`
       + cell("score", `${(100 * r.endpoint[0]).toFixed(1)} <small>± ${(100 * r.endpoint[1]).toFixed(1)}</small>`, "n")
@@ -116,7 +119,7 @@
       + cell("what else changes", changes || `<small>${r.changes ? "nothing clear" : "not interpolated"}</small>`)
       + `</tr><tr role="row" class="run"><td role="cell" colspan="7"><details data-name="${name}">
       <summary>Our run of ${name}, in NanoWorld</summary>
-      <div class="code"><pre tabindex="0" aria-label="commands of our run of ${name}">${esc(lines)}</pre><button type="button"
+      <div class="code"><pre tabindex="0" aria-label="commands of our run of ${name}">${lines}</pre><button type="button"
       data-copy aria-label="copy the commands of our run of ${name}">copy</button></div></details></td></tr>`;
   }
 
