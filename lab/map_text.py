@@ -1,11 +1,15 @@
 """docs/map.md and its picture from map.json: what a judged answer is worth, which method, how sure.
 The words are in pages/map.md."""
+import math
 from pathlib import Path
 
 from lab.words import format_gain, format_interval, markdown_table, read_template
 from nanouft.eval.plots import LINES, plt, save
 
 WORTH_SEEING = 300                      # with more demonstrations SFT's curve is too flat
+BETWEEN = 200                           # a number of demonstrations that was not measured
+PERSON = 5                              # of a hundred judgements a person gets so many wrong, say
+PRICES = ((4, 0.05), (3, 0.2), (1, 0.2))    # euros: of a demonstration, of a judgement
 
 
 def page(found: dict) -> str:
@@ -18,6 +22,7 @@ def page(found: dict) -> str:
                            [["score", *(f"{100 * x:.1f}" for x in found["alone"].values())]])
     return template.format(
         alone="\n".join(alone), exchange="\n".join(exchange(found["exchange"])),
+        prices="\n".join(prices(found["exchange"])),
         order="\n".join(order(of)),
         gain=gain,
         agreement={name: format_interval(*r["agreement"])
@@ -38,18 +43,60 @@ def row(r: dict, name: str) -> dict:
 def exchange(lines: list[dict]) -> list[str]:
     """A line for each number of demonstrations, a column for each number of judged answers, of
     RFT."""
-    worth = {(x["demos"], x["samples"]): f"{x['worth']:.0f}: {rate(x)}" for x in lines
-             if x["row"] == "RFT" and x["samples"] > 250 and x["demos"] <= WORTH_SEEING
-             and not x["errs"]}
-    demos, sizes = ({key[i]: None for key in sorted(worth, key=lambda key: key[i])} for i in (0, 1))
-    return markdown_table(["demonstrations", *(f"{n:,} judged answers" for n in sizes)],
-                          [[d, *(worth.get((d, n), "") for n in sizes)] for d in demos])
+    known = {(x["demos"], x["errs"], x["samples"]): x for x in lines if x["row"] == "RFT"}
+    places = sorted({(demos, errs) for demos, errs, samples in known if errs in (0, PERSON)
+                     and demos <= WORTH_SEEING and samples > 250} | {(BETWEEN, 0)})
+    sizes = sorted({samples for _, _, samples in known if samples > 250})
+    table = []
+    for demos, errs in places:
+        judge = f", {errs} % misjudged" if errs else " (between)" if demos == BETWEEN else ""
+        cells = [of_rft(lines, demos, n, errs) for n in sizes]
+        table.append([f"{demos}{judge}",
+                      *(f"{x['worth']:.0f}: {rate(x)}" if x else "" for x in cells)])
+    return markdown_table(["demonstrations", *(f"{n:,} judged answers" for n in sizes)], table)
 
 
-def of_rft(lines: list[dict], demos: int, samples: int) -> dict:
-    """The line of RFT with a judge who never errs."""
-    return next(x for x in lines
-                if (x["demos"], x["samples"], x["row"], x["errs"]) == (demos, samples, "RFT", 0))
+def of_rft(lines: list[dict], demos: int, samples: int, errs: int = 0) -> dict:
+    """The line of RFT. Between two measured numbers of demonstrations, on a logarithmic scale, as
+    the chooser does (assets/choose.js); {} where there are not two."""
+    known = {x["demos"]: x for x in lines
+             if (x["samples"], x["row"], x["errs"]) == (samples, "RFT", errs)}
+    if demos in known:
+        return known[demos]
+    low = max((n for n in known if n < demos), default=None)
+    high = min((n for n in known if n > demos), default=None)
+    if low is None or high is None:
+        return {}
+    weight = math.log(demos / low) / math.log(high / low)
+    mean = {key: (1 - weight) * known[low][key] + weight * known[high][key]
+            for key in ("worth", "low", "high")}
+    return {"demos": demos, "samples": samples, **mean, "answers": samples / mean["worth"]}
+
+
+def prices(lines: list[dict], samples: int = 4000) -> list[str]:
+    """What to pay for next at some prices, by the number of demonstrations that one has."""
+    columns = sorted({x["demos"] for x in lines if x["demos"] <= WORTH_SEEING} | {BETWEEN})
+    table = []
+    for demo, judgement in PRICES:
+        total = samples * judgement
+        cost = f"{total:,.0f} euros, {total / demo:,.0f} demonstrations"
+        told = (next_to_pay(demo / judgement, of_rft(lines, n, samples)) for n in columns)
+        cents = f"{100 * judgement:.0f} cents"
+        table.append([euros(demo), cents, f"{demo / judgement:.0f}", cost, *told])
+    titles = ["a demonstration costs", "a judgement", "ratio", f"{samples:,} judgements cost"]
+    return markdown_table([*titles, *(f"with {n} demonstrations" for n in columns)], table)
+
+
+def euros(n: int) -> str:
+    return f"{n} euro" + "s" * (n != 1)
+
+
+def next_to_pay(ratio: float, x: dict) -> str:
+    """Judged answers or demonstrations; open where the ratio of the prices lies inside the interval
+    of the rate."""
+    what = "judged answers" if ratio > x["answers"] else "demonstrations"
+    few, many = x["samples"] / x["high"], x["samples"] / x["low"] if x["low"] > 0 else math.inf
+    return what if ratio < few or ratio > many else f"open; guess: {what}"
 
 
 # ---- which method --------------------------------------------------------------------------------

@@ -104,6 +104,7 @@ const Choose = {
       const before = never.rows.find(({name}) => name === r.name)?.gain[0];
       if (before > 0) left[r.name] = Math.max(0, Math.min(left[r.name] ?? 1, r.gain[0] / before));
     }
+    left[Choose.cleaned] = left.RFT ?? 0;                                       // not measured: judged demonstrations
     const rows = own.rows.filter((r) => r.verdict === "baseline" || r.name in left).map((r) => {
       const gain = Math.min(r.gain[0], r.gain[0] * (left[r.name] ?? 1)), sft = r.verdict === "baseline";
       return {...r, gain: [gain, r.gain[1]], endpoint: [r.endpoint[0] + gain - r.gain[0], r.endpoint[1]], changes: null,
@@ -113,8 +114,15 @@ const Choose = {
   },
 
   // ---- the rows that one can use ------------------------------------------------------------------------------
+  // Do two intervals touch? If they do not, the difference is sure, however the two rows depend on each other.
+  touch(a, b) {
+    const [above, below] = a.gain[0] > b.gain[0] ? [a, b] : [b, a];
+    const half = (r) => (r.gain[1] === null ? Infinity : r.gain[1]);
+    return below.gain[0] + half(below) >= above.gain[0] - half(above);
+  },
   // Rows that one can use, best first. Those that are better than SFT and not clearly worse than the best one share
   // place 1; where none is better than SFT, SFT and all that are not clearly worse do. Then the others in the same way.
+  // Clearly worse: a test says so, or the intervals do not touch.
   rows(regime, have) {
     const mine = regime.rows.filter((r) => Choose.can(regime, have).includes(r.needs));
     const sft = mine.find((r) => r.verdict === "baseline"), places = new Map();
@@ -122,7 +130,7 @@ const Choose = {
       const left = mine.filter((r) => !places.has(r)), first = !places.size;
       const better = left.filter((r) => r.verdict === "better");
       const head = first && sft && !better.length ? sft : left[0];
-      const near = (better.length ? better : left).filter((r) => !head.worse.includes(r.name));
+      const near = (better.length ? better : left).filter((r) => !head.worse.includes(r.name) && Choose.touch(head, r));
       const group = near.length ? near : better;
       for (const r of group) places.set(r, {place: 1 + mine.length - left.length, shared: group.length > 1});
     }
@@ -145,24 +153,30 @@ const Choose = {
   size: (demos, samples, what, wrong) => `${Choose.count(demos)} ${wrong ? "partly wrong " : ""}demonstrations`
     + (samples ? ` and ${what} on ${Choose.count(samples)} answers` : ", nothing more"),
   what: {nothing: "nothing", labels: "labels", pairs: "pairs", scores: "scores", reward: "a reward"},
-  kinds: {own: "exact score, never errs", learnt: "learnt reward model", spoilt: "pairs: a right and a spoilt answer"},
-  kind: (source) => Choose.kinds[source] || source.replace(/^errs (\d+)$/, "a judge who errs in $1 of 100"),
-  word: (verdict, margin) => verdict === "equal" ? `equal (within ${+(100 * margin).toFixed(1)} points)`
+  kinds: {own: "exact score, never errs", learnt: "learnt reward model", spoilt: "pairs: a right and a spoilt answer",
+    "errs 5": "a person (errs in 5 of 100)", base: "one million parameters", "second base": "the same, pretrained with another seed"},
+  kind: (name) => Choose.kinds[name] || name.replace(/^errs (\d+)$/, "a judge who errs in $1 of 100"),
+  // Who judges, if one does not say: labels are mostly a person's.
+  judge: (have) => (["nothing", "labels"].includes(have) ? "errs 5" : "own"),
+  word: (verdict, margin) => ["better", "worse"].includes(verdict) ? `${verdict} than SFT` : verdict === "equal" ? `equal (within ${+(100 * margin).toFixed(1)} points)`
     : verdict === "baseline" ? "the baseline" : verdict,
   ties: (r) => `${r.place}${r.shared ? " =" : ""}${r.borrowed ? " *" : ""}`,
 
   // ---- the answer, in sentences ---------------------------------------------------------------------------------
   // What to do, in one sentence or two. A method that learns in a second stage: on what?
+  cleaned: "SFT on the right demonstrations",
   stages: {RFT: "on the answers that were judged right", "SFT on the chosen": "on the better answer of each pair",
     "SFT on the best of 4": "on the best of four answers to each prompt"},
   stage({name, needs}) {
     const how = {labels: "on all answers with their labels", pairs: "on the pairs", reward: "with the reward, on fresh answers",
       scores: "on all answers with their scores"}[needs];
-    if (name === "SFT on the right demonstrations") return "Have your demonstrations judged first. Train on the right ones only (SFT).";
+    if (name === Choose.cleaned) return "Have your demonstrations judged first. Train on the right ones only (SFT).";
     if (name.startsWith("best of")) return `Train on your demonstrations (SFT). At every use draw answers and take the best (${name}).`;
     return needs === "nothing" ? `Train on your demonstrations (${name}).`
       : `Train on your demonstrations (SFT). Then train once more, ${Choose.stages[name] || how} (${name}).`;
   },
+  lead: (rows, {have, samples}) => have === "nothing" ? "With nothing more: "
+    : Choose.cheapest(Choose.top(rows)).name === Choose.cleaned ? "" : `With ${Choose.what[have]} on ${Choose.count(samples)} answers: `,
   advice(rows, have) {
     const low = Choose.cheapest(Choose.top(rows));
     if (low.verdict !== "baseline") return Choose.stage(low);
@@ -188,14 +202,17 @@ const Choose = {
     const range = (key) => `${Choose.list(sizes(key).map(Choose.count))} ${unit[key]}`;
     const between = keys.filter((key) => sizes(key).length > 1);
     const beyond = keys.filter((key) => !between.includes(key) && sizes(key)[0] !== ask[key]);
+    const judged = Choose.can(g, ask.have).includes("labels") && g.rows.some((r) => r.name === Choose.cleaned);
     const hint = (key) => {
+      if (judged && key === "samples") return `Judging the demonstrations takes ${Choose.count(ask.demos)
+      } judgements, one for each. The rows that learn from answers were measured with ${range(key)}.`;
       const factor = Math.exp(Math.abs(Math.log(ask[key] / sizes(key)[0])));
       return `The nearest that was measured: ${range(key)}. You have ${Choose.count(ask[key])}`
         + (factor < 1.5 - 1e-9 ? "." : `: a factor of ${Choose.count(factor.toFixed(factor > 10 ? 0 : 1))}, so this is only a hint.`);
     };
-    const kept = Object.entries(g.left || {}).filter(([name]) => g.rows.some((r) => r.name === name
+    const kept = Object.entries(g.left || {}).filter(([name]) => name !== Choose.cleaned && g.rows.some((r) => r.name === name
       && Choose.can(g, ask.have).includes(r.needs))).map(([name, x]) => `${name} ${Math.round(100 * x)} %`);
-    const notes = [g.base !== ask.base && `the model "${ask.base}"`, (g.noise > 0) !== Boolean(ask.wrong)
+    const notes = [g.base !== ask.base && `the model "${Choose.kind(ask.base)}"`, (g.noise > 0) !== Boolean(ask.wrong)
       && `${ask.wrong ? "partly wrong" : "clean"} demonstrations`, (g.left ? g.noise > 0 || g.base !== "base"
       : g.source !== ask.source) && `answers judged by "${Choose.kind(ask.source)}"`].filter(Boolean);
     const exact = !between.length && !beyond.length && !notes.length && !g.left;
@@ -203,7 +220,7 @@ const Choose = {
       && `Interpolated: your size lies between ${Choose.list(between.map(range))}, which were measured.`, ...beyond.map(hint),
       g.left && `${Choose.kind(ask.source).replace(/^a/, "A")} was measured with ${Choose.list(g.where.demos.map(Choose.count))
       } demonstrations and ${Choose.count(g.where.samples)} answers only. So much of the gains was left there: ${
-        Choose.list(kept)}. The same is assumed here.`,
+        Choose.list(kept)}. The same is assumed here${judged ? ", and RFT's share for judged demonstrations" : ""}.`,
       g.noise > 0 && `Of the demonstrations ${Math.round(100 * g.noise)} % were wrong there.`,
       notes.length && `Not measured together: ${Choose.list(notes)}.`].filter(Boolean).join(" ");
   },
@@ -215,68 +232,99 @@ const Choose = {
     RLOO: "policy gradient: samples while it trains", GRPO: "policy gradient over groups of samples",
     PPO: "policy gradient with a clipped ratio"},
   files: {"right answers": "labels.jsonl", labels: "labels.jsonl", pairs: "pairs.jsonl", scores: "scores.jsonl"},
+  // Lines with # are for the reader; the shell skips them.
   mine(rows, have) {
     const train = (name, objective, rest) =>
       `python -m nanouft.train --objective ${objective} ${rest} --out out/mine-${name}`;
-    const harvest = "python -m nanouft.rewards.harvest --init out/mine-sft --data prompts.jsonl --reward my.py:right "
-      + "--good 1 --samples 4 --out out/own";
+    const asks = {reward: "python -m nanouft.rewards.harvest --init out/mine-sft --data prompts.jsonl --reward my.py:right "
+      + "--good 1 --samples 4 --out out/own"};
+    asks.labels = asks.pairs = "python -m nanouft.rewards.judge out/mine-sft --data prompts.jsonl --samples 4 "
+      + "--out out/judged";
+    const folder = {reward: "out/own/", labels: "out/judged/", pairs: "out/judged/"}[have] || "";
     const stage = ({name, needs}) => {
       const low = name.toLowerCase(), file = name === "RFT" && have === "reward" ? "demos.jsonl" : Choose.files[needs];
-      const data = file ? (have === "reward" ? "out/own/" : "") + file : "prompts.jsonl --reward my.py:right";
+      const data = file ? folder + file : "prompts.jsonl --reward my.py:right";
       return train(low, name === "RFT" ? "sft" : low, `--data ${data} --init out/mine-sft`);
     };
-    const stop = Choose.cheapest(Choose.top(rows)).verdict === "baseline";
-    const best = stop ? [] : Choose.top(rows).filter(({name, needs}) => Choose.full[name] && needs !== "nothing");
-    return [train("sft", "sft", "--data demos.jsonl --init out/mine"),
-      ...(have === "reward" && best.length ? [harvest] : []), ...best.map(stage)];
+    const top = Choose.top(rows), low = Choose.cheapest(top), stop = low.verdict === "baseline";
+    const first = (more = "") => train("sft", "sft", `--data demos.jsonl${more} --init out/mine`);
+    if (low.name === Choose.cleaned) return have === "reward" ? [first(" --keep 0.6 --reward my.py:right")]
+      : ['# first write "label": true or "label": false into each line of demos.jsonl', first()];
+    const mine = (r) => Choose.full[r.name] && r.needs !== "nothing";
+    const others = stop ? [] : top.filter((r) => r !== low && mine(r)), best = stop || !mine(low) ? [] : [low];
+    return [first(), ...(asks[have] && best.length + others.length ? [asks[have]] : []), ...best.map(stage),
+      ...others.flatMap((r) => ["# not told apart from it:", stage(r)])];
   },
   // What each file is that these commands name: [[name, what it is], ...].
   named(lines) {
-    const label = '{"prompt": "...", "response": "...", "label": true}: one answer a line, true for a thumb up';
-    const all = {"demos.jsonl": 'your demonstrations: {"prompt": "...", "response": "..."} on each line',
+    const label = '{"prompt": "...", "response": "...", "label": true} on each line, false for a';
+    const judged = lines.some((line) => line.startsWith("# first"));
+    const wrote = "what the line before wrote. A file of your own works, too:";
+    const all = {"demos.jsonl": judged ? `your demonstrations, judged: ${label} wrong one. SFT leaves the wrong ones out. `
+      + "In a CSV file label is a column" : 'your demonstrations: {"prompt": "...", "response": "..."} on each line',
+      "0.6": "the share of the demonstrations that is right; in our runs it was 0.6",
       "out/mine": "the folder of your model. python -m nanouft.pretrain --corpus my.txt --out out/mine makes one; "
         + "the folder of a GPT-2 works, too",
-      "labels.jsonl": `your thumbs: ${label}`,
+      "out/judged": "the verdicts of the person who judges: y good, n bad. --page: in a browser instead",
+      "out/judged/labels.jsonl": `${wrote} ${label} thumb down`,
+      "out/judged/pairs.jsonl": `${wrote} {"prompt": "...", "chosen": "...", "rejected": "..."} on each line`,
+      "labels.jsonl": `your thumbs: ${label} thumb down`,
       "pairs.jsonl": 'your pairs: {"prompt": "...", "chosen": "...", "rejected": "..."} on each line',
       "scores.jsonl": 'your scores: {"prompt": "...", "response": "...", "score": 0.7} on each line, 0 to 1',
       "prompts.jsonl": 'new questions: {"prompt": "..."} on each line, and what your reward wants to read',
       "my.py:right": "the function right(prompts, answers, **others) in your file my.py: a number from 0 to 1 for each answer"};
-    return Object.entries(all).filter(([name]) => lines.some((line) => line.split(" ").includes(name)));
+    const typed = lines.filter((line) => !line.startsWith("#")).flatMap((line) => line.split(" "));
+    return Object.entries(all).filter(([name]) => typed.includes(name));
   },
 
   // ---- prices -----------------------------------------------------------------------------------------------
   paid: (text) => text > 0 && text <= 1e9,
   unrated: ({have, wrong, source, base}) => (have === "pairs" && "pairs")
-    || (wrong && "partly wrong demonstrations") || (base !== "base" && `the model "${base}"`)
+    || (wrong && "partly wrong demonstrations") || (base !== "base" && `the model "${Choose.kind(base)}"`)
     || {learnt: "a learnt reward model", spoilt: "spoilt answers"}[source],
-  // What to pay for next? How many judgements gain as much as one more demonstration, with the row of the advice. Who
-  // has no judged answers, or too few to gain by, is told what 4,000 would add.
+  // What to pay for next: a heading, why, and `first` if it comes before what to do with what one has. How many
+  // judgements gain as much as one more demonstration, with the row of the advice? That depends on how many are judged:
+  // who has few answers is told the rate of 4,000, too. A rate is only compared with one of as many answers.
   price(exchange, regimes, asked, margin) {
-    const none = asked.have === "nothing", found = (ask) => Choose.estimate(regimes, ask, margin);
-    let ask = none ? {...asked, have: "labels", source: "own", samples: 4000} : asked, next = "";
-    const unrated = Choose.unrated(ask), named = (g) => Choose.cheapest(Choose.top(Choose.rows(g, ask.have)));
-    if (unrated) return `What to pay for next: no rate was measured for ${unrated}.`;
-    const few = none || (ask.samples < 4000 && named(found(ask)).verdict === "baseline");
-    if (few) ask = {...ask, samples: 4000};
-    const g = found(ask), row = named(g);
-    if (few) next = `With ${Choose.what[ask.have]} on 4,000 answers ${row.verdict === "baseline"
-      ? "no gain could be seen either" : `you could expect ${Choose.gain(row.gain)} points (${row.name})`}. `;
-    return `${next}What to pay for next: ${Choose.rate(exchange, g, row, ask)}`;
+    const none = asked.have === "nothing", ask = none ? {...asked, have: "labels", samples: Choose.many} : asked;
+    const unrated = Choose.unrated(ask), what = "What to pay for next:", cost = (n) => Choose.cost(n, ask);
+    if (ask.wrong) return {head: `${what} have your ${Choose.count(ask.demos)} demonstrations judged.`, first: none,
+      why: `${cost(ask.demos)}. For answers, no rate was measured with ${unrated}.`};
+    if (unrated) return {head: `${what} no rate was measured for ${unrated}.`, first: false, why: ""};
+    const sizes = [...new Set([ask.samples, Math.max(ask.samples, Choose.many)])];
+    const each = sizes.map((samples) => Choose.rate(exchange, regimes, {...ask, samples}, margin));
+    const best = each.reduce((a, b) => (b.for > a.for ? b : a)), ratio = ask["demo-price"] / ask["judge-price"];
+    return {head: `${what} ${best.head}`, first: true, open: best.open, why: `${each.map((x) => x.why).join(" ")} `
+      + `For the price of a demonstration you get ${Choose.short(ratio)} judgements; ${cost(sizes[sizes.length - 1])}.`};
   },
-  rate(exchange, g, {name, verdict}, ask) {
-    if (verdict === "baseline") return "demonstrations. At this size no gain of judged answers could be seen.";
+  many: 4000,
+  short: (x) => (x < 10 ? x.toLocaleString("en", {maximumSignificantDigits: 2}) : Choose.count(Math.round(x))),
+  cost: (n, ask) => `${Choose.count(n)} judgements cost ${Choose.short(n * ask["judge-price"])}, as much as ${
+    Choose.short(n * ask["judge-price"] / ask["demo-price"])} demonstrations`,
+  // At one number of answers: {head, why, for: how much speaks for judged answers, 0 to 3, open, answers: [about, from,
+  // to] for a demonstration}.
+  rate(exchange, regimes, ask, margin) {
+    const g = Choose.estimate(regimes, ask, margin), sizes = g.corners.map((c) => c.g.samples);
+    const row = Choose.cheapest(Choose.top(Choose.rows(g, ask.have))), {name} = row, ratio = ask["demo-price"] / ask["judge-price"];
+    const n = Math.min(Math.max(ask.samples, Math.min(...sizes)), Math.max(...sizes));
+    const at = `at ${Choose.count(n)} judged answers`, At = at.replace("a", "A"), no = {head: "demonstrations.", for: 0, open: false};
+    if (row.verdict === "baseline") return {...no, why: `${At} no gain could be seen.`};
     const errs = g.left ? 0 : Number(g.source.replace("errs ", "")) || 0, share = g.left?.[name] ?? 1;
     const each = g.corners.map(({g: {demos, samples}, weight}) => [exchange.find((x) => x.row === name && x.errs === errs
       && x.demos === demos && x.samples === samples), weight]);
-    if (each.some(([x]) => !x)) return `${name} has no rate.`;
-    const [worth, low, high] = ["worth", "low", "high"].map((key) => share * Choose.mean(each.map(([x, w]) => [x[key], w])));
-    const ratio = ask["demo-price"] / ask["judge-price"], samples = Choose.mean(each.map(([x, w]) => [x.samples, w]));
-    const [few, many] = [samples / high, low > 0 ? samples / low : Infinity], cheap = ratio > samples / worth;
-    const what = cheap ? "judged answers" : "demonstrations";
-    const costs = `For the price of a demonstration you get ${ratio.toLocaleString("en", {maximumSignificantDigits: 3})}`;
-    return `${ratio > many || ratio < few ? `${what}.` : `${what} are the better guess, but it is open.`} With ${name
-      } about ${Choose.count(Math.round(samples / worth))} judgements gain as much as one demonstration (95 %: ${
-      Choose.count(Math.round(few))} ${many < 1e4 ? `to ${Choose.count(Math.round(many))}` : "or more"}). ${costs}.`;
+    const gain = `${At}: ${Choose.gain(row.gain)} points (${name})`, mean = (key) => Choose.mean(each.map(([x, w]) => [x[key], w]));
+    if (each.some(([x]) => !x) || mean("worth") <= 0) return {...no, why: `${gain}; ${name} has no rate.`};
+    const never = ["worth", "high", "low"].map((key) => (mean(key) > 0 ? mean("samples") / mean(key) : Infinity));
+    const answers = never.map((x) => x / share), [about, from, to] = answers, cheap = ratio > about;
+    // Where the gain of a judge who errs is only assumed, demonstrations are sure if they are so with a judge who never
+    // errs, and judged answers never are.
+    const open = cheap ? ratio <= to || Boolean(g.left) : ratio >= (g.left ? never[1] : from);
+    const round = (x) => Choose.count(Math.round(x)), better = cheap ? "judged answers" : "demonstrations";
+    const range = ([, a, b]) => `95 %: ${round(a)} ${b < 1e4 ? `to ${round(b)}` : "or more, or no gain at all"}`;
+    return {answers, open, for: cheap ? 3 - open : 0 + open,
+      head: open ? `open. ${cheap ? "Judged answers" : "Demonstrations"} are the better guess (${at}).` : `${better} (${at}).`,
+      why: `${gain}; about ${round(about)} judgements do as much as one demonstration (${
+        g.left ? `a judge who never errs: ${round(never[0])}, ${range(never)}` : range(answers)}).`};
   },
 
   // what else clearly changes: [{text, word, kind, bad}, ...], the bad news first; diversity is neither

@@ -2,8 +2,9 @@
 (() => {
   const {esc, tell} = Common, at = (id) => document.getElementById(id), regimes = MAP.regimes;
   const values = (key) => [...new Set(regimes.map((g) => g[key] ?? ""))];
-  const usual = {demos: 100, samples: 1000, wrong: "", have: "scores", source: "own", base: values("base")[0],
-    "demo-price": 3, "judge-price": 0.05};
+  const usual = {demos: 100, samples: 1000, wrong: "", have: "labels", source: "", base: values("base")[0],
+    "demo-price": 3, "judge-price": 0.2};
+  const judge = (have) => (values("source").includes(Choose.judge(have)) ? Choose.judge(have) : "own");
   const valid = {demos: Choose.whole, samples: Choose.whole, "demo-price": Choose.paid, "judge-price": Choose.paid};
   const numbers = (key) => values(key).filter((n) => n > 0).sort((a, b) => a - b);
   const about = {...MAP, margin: +(100 * MAP.margin).toFixed(1)};
@@ -34,10 +35,12 @@
   const rest = (what) => { clearTimeout(wait); wait = setTimeout(what, 400); };             // once the typing rests
 
   function change(changes, typed = null) {
+    const usualJudge = ask.source === judge(ask.have);
     ask = {...ask, ...changes};
+    if (changes.have && usualJudge) ask.source = judge(ask.have);
     Common.write(Object.fromEntries(Object.keys(usual).map((key) => [key, ask[key]])));
     show(typed);
-    rest(() => tell(["advice", "expect", "basis", "price"].map((id) => at(id).textContent).join(" ")));
+    rest(() => tell([...at("answer").querySelectorAll("p")].filter((p) => !p.hidden).map((p) => p.textContent).join(" ")));
   }
 
   function fields(typed) {
@@ -50,7 +53,7 @@
     for (const key of ["wrong", "source", "base"]) at(key).value = ask[key];
     document.querySelector(`#have [value=${ask.have}]`).checked = true;
     const none = ask.have === "nothing";
-    at("samples").disabled = at("source").disabled = none;
+    at("samples").disabled = none;
     for (const b of at("samples-presets").children) b.disabled = none;
     at("h-wrong-number").textContent = "";
   }
@@ -60,17 +63,23 @@
     fields(typed);
     const g = Choose.estimate(regimes, ask, MAP.margin), rows = Choose.rows(g, ask.have);
     const mine = Choose.mine(rows, ask.have);
-    at("advice").textContent = Choose.advice(rows, ask.have);
+    const pay = Choose.price(MAP.exchange, regimes, ask, MAP.margin), lead = Choose.lead(rows, ask);
+    at("price").textContent = pay.head;
+    at("why").textContent = pay.why;
+    at("trial").hidden = !pay.open;
+    at("answer").prepend(at(pay.first ? "next" : "now"));
+    const advice = Choose.advice(rows, ask.have);
+    at("advice").textContent = lead ? lead + advice[0].toLowerCase() + advice.slice(1) : advice;
     at("expect").textContent = Choose.expect(rows, ask.have);
     at("basis").textContent = Choose.basis(g, ask, MAP.seeds);
     at("cleaning").hidden = !ask.wrong;
-    at("price").textContent = Choose.price(MAP.exchange, regimes, ask, MAP.margin);
-    at("mine").textContent = mine.join("\n");
+    at("mine").innerHTML = shell(mine);
     at("files").innerHTML = Choose.named(mine).map(([name, is]) => `<dt><code>${esc(name)}</code></dt><dd>${esc(is)}.</dd>`).join("");
     const ends = rows.flatMap((r) => [r.gain[0] - (r.gain[1] || 0), r.gain[0] + (r.gain[1] || 0)]);
     const low = Math.max(-0.3, Math.min(-0.02, ...ends)), high = Math.max(0.02, ...ends);
     const body = at("choices").tBodies[0];
-    at("choices-caption").textContent = `Best first: ${rows.length} ${rows.length === 1 ? "row" : "rows"}${g.corners.length > 1 || g.left ? ", interpolated" : ""}`;
+    at("choices-caption").textContent = `Best first: ${rows.length} ${rows.length === 1 ? "row" : "rows"}${
+      rows.length > 1 ? `. Bars: ${Choose.signed(low)} to ${Choose.signed(high)} points` : ""}`;
     const opened = new Set([...body.querySelectorAll("details[open]")].map((d) => d.dataset.name));
     body.innerHTML = rows.map((r) => line(r, low, high)).join("");
     for (const d of body.querySelectorAll("details")) d.open = opened.has(d.dataset.name);
@@ -86,6 +95,8 @@
       : `<circle class="dot" cx="${at(mean)}" cy="7" r="3.5"/>`}</svg>`;
   }
 
+  // A line may only be broken at a space.
+  const shell = (lines) => lines.map((line) => line.split(" ").map((x) => `<span>${esc(x)}</span>`).join(" ")).join("\n");
   const cell = (title, html, kind = "") => `<td role="cell" data-title="${title}" class="${kind}">${html}</td>`;
   function line(r, low, high) {
     const c = r.cost, name = esc(r.name), sft = r.verdict === "baseline", n = Number(c.at_inference);
@@ -95,7 +106,8 @@
     const sign = {bad: "▼", good: "▲", plain: "•"};
     const changes = r.changes && Choose.changes(r).map((x) => `<span class="${x.kind}">${sign[x.kind]} ${esc(x.text)} <small>${
       esc(x.word)}</small></span>`).join(" ");
-    const lines = r.commands.map((i) => MAP.lines[i]).join(" &&\n");        // one that fails stops the rest
+    const last = r.commands.length - 1;                                     // one that fails stops the rest
+    const lines = shell(r.commands.map((i, n) => MAP.lines[i] + (n < last ? " &&" : "")));
     return `<tr role="row" data-name="${name}">${cell("rank", Choose.ties(r))}
       <th scope="row" role="rowheader">${name} <small>${esc(words)}</small></th>`
       + cell("score", `${(100 * r.endpoint[0]).toFixed(1)} <small>± ${(100 * r.endpoint[1]).toFixed(1)}</small>`, "n")
@@ -106,9 +118,9 @@
         ? `${Number(c.flops).toPrecision(2).replace("e+", "e")} FLOPs` : ""}${n > 1 ? `; ${n} answers at every use` : ""}</small>`)
       + cell("what else changes", changes || `<small>${r.changes ? "nothing clear" : "not interpolated"}</small>`)
       + `</tr><tr role="row" class="run"><td role="cell" colspan="7"><details data-name="${name}">
-      <summary>Commands of ${name}</summary>
-      <div class="code"><pre tabindex="0" aria-label="commands of ${name}">${esc(lines)}</pre><button type="button"
-      data-copy aria-label="copy the commands of ${name}">copy</button></div></details></td></tr>`;
+      <summary>Our run of ${name}, in NanoWorld</summary>
+      <div class="code"><pre tabindex="0" aria-label="commands of our run of ${name}">${lines}</pre><button type="button"
+      data-copy aria-label="copy the commands of our run of ${name}">copy</button></div></details></td></tr>`;
   }
 
   async function copy(b) {
@@ -146,7 +158,7 @@
     const head = (n) => `<th scope="col">${n ? `${Choose.count(n)} answers` : "no answers"}</th>`;
     const row = (d) => `<tr><th scope="row">${Choose.count(d)}</th>${columns.map((s) => one(d, s)).join("")}</tr>`;
     Common.show(at("grid"), `<caption>Best row with ${Choose.what[have]}; points over SFT of the same demonstrations
-      </caption><thead><tr><th scope="col">demonstrations</th>${columns.map(head).join("")}</tr></thead>
+      </caption><thead><tr><th scope="col">demon&shy;strations</th>${columns.map(head).join("")}</tr></thead>
       <tbody>${sizes("demos").map(row).join("")}</tbody>`);
   }
   at("grid").onclick = ({target}) => {
@@ -162,6 +174,7 @@
     for (const key in valid) if (valid[key](state[key])) ask[key] = Number(state[key]);
     if (Object.hasOwn(Choose.uses, state.have ?? "")) ask.have = state.have;
     if (state.wrong) ask.wrong = "1";
+    ask.source = judge(ask.have);
     for (const key of ["source", "base"]) if (values(key).includes(state[key])) ask[key] = state[key];
     show();
   }

@@ -16,9 +16,10 @@ from browser import Browser, node
 from running import call, one_error
 from scipy.interpolate import RegularGridInterpolator
 
-from lab import page
+from lab import map_text, page
 from nanouft import train
 from nanouft.rewards.harvest import Harvest
+from nanouft.rewards.judge import Judge
 from nanouft.run import config
 
 MAP = made.the_map()
@@ -156,10 +157,10 @@ def test_a_judge_who_errs_more_never_promises_more():
 
 
 def test_200_demonstrations_and_1500_thumbs_get_one_answer_and_so_do_demonstrations_alone():
-    told = real("""out = [{have: "labels"}, {have: "labels", source: "errs 5"},
-                          {have: "labels", source: "errs 30"}, {have: "nothing"}].map((more) => {
-        const a = {...ask, demos: 200, samples: 1500, "demo-price": 3, "judge-price": 0.05,
-                   ...more};
+    told = real("""out = [{}, {source: "errs 5"}, {source: "errs 30"}, {have: "nothing"}].map(
+        (more) => {
+        const a = {...ask, demos: 200, samples: 1500, have: "labels", "demo-price": 3,
+                   "judge-price": 0.05, ...more};
         const g = Choose.estimate(regimes, a, 0.02), rows = Choose.rows(g, a.have);
         return [Choose.advice(rows, a.have), Choose.expect(rows, a.have), Choose.basis(g, a, 5),
                 Choose.price(exchange, regimes, a, 0.02), Choose.mine(rows, a.have)]; })""")
@@ -169,11 +170,48 @@ def test_200_demonstrations_and_1500_thumbs_get_one_answer_and_so_do_demonstrati
                         "Expect +1.4 ± 0.8 points over SFT alone, for 2.2 × its computing."]
     assert errs[0] == both[0] and "+1.2 ± 0.8" in errs[1] and "RFT 84 %" in errs[2]
     assert "4,000 answers only" in errs[2] and "stop there" in often[0]
-    assert [len(x[4]) for x in told] == [2, 2, 1, 1], (
+    assert [len(x[4]) for x in told] == [3, 3, 1, 1], (
         "who is told to stop gets the command for that")
-    assert "RFT about 32 judgements" in both[3] and "95 %: 13 to 1,051" in both[3]
+    assert ("At 1,500 judged answers: +1.4 ± 0.8 points (RFT); about 32 judgements do as much as "
+            "one demonstration (95 %: 13 to 1,051).") in both[3]["why"]
     assert alone[0] == "Train on your demonstrations (SFT)." and "74.2 ± 2.0 of 100" in alone[1]
-    assert "With labels on 4,000 answers you could expect +2.8 ± 1.0 points (RFT)" in alone[3]
+    assert "At 4,000 judged answers: +2.8 ± 1.0 points (RFT)" in alone[3]["why"]
+    assert alone[3]["why"].endswith("4,000 judgements cost 200, as much as 67 demonstrations.")
+    assert all(x[3]["first"] for x in told), "what to pay for stands above what to do"
+    assert "a judge who never errs: 27, 95 %: 13 to 93" in errs[3]["why"], "only assumed"
+
+
+def test_the_rate_between_sizes_is_that_of_the_page():
+    lines = page.read(REAL)["exchange"]
+    for demos in (30, 100, 200, 300):
+        (about, few, many), = real(f"""out = [Choose.rate(exchange, regimes, {{...ask,
+            have: "labels", demos: {demos}, samples: 4000, "demo-price": 3, "judge-price": 0.2}},
+            0.02).answers]""")
+        ours = map_text.rate(map_text.of_rft(lines, demos, 4000))
+        assert ours == f"{about:.0f} [{few:.0f}, {many:.0f}]"
+
+
+def test_a_judge_who_errs_more_is_never_the_better_buy():
+    """At the same number of answers he needs at least as many judgements for a demonstration; what
+    was measured may differ by a tenth. So no heading speaks more for his answers."""
+    told = real(f"""out = ["labels", "scores"].flatMap((have) =>
+        [30, 54, 100, 200, 300, 1020].flatMap((demos) =>
+        [250, 1000, 1500, 4000, 12288].flatMap((samples) => [5, 15, 30, 40, 60, 400].map((price) =>
+        {json.dumps(JUDGES)}.map((source) => {{
+            const a = {{...ask, have, demos, samples, source, "demo-price": price,
+                        "judge-price": 1}};
+            const found = Choose.rate(exchange, regimes, a, 0.02);
+            return [Choose.price(exchange, regimes, a, 0.02), found.answers?.[0] ?? 1e9,
+                    found.for]; }})))))""")
+    assert len(told) == 360
+    heads = {"open. J": 2, "judged": 3, "open. D": 1, "demons": 0}
+    for judges in told:
+        rates, levels = [x[1] or 1e9 for x in judges], [
+            next(n for word, n in heads.items() if f"next: {word}" in x[0]["head"])
+            for x in judges]
+        assert all(later >= before * 0.9 for before, later in zip(rates, rates[1:])), judges
+        assert levels == sorted(levels, reverse=True), judges
+        assert not any("∞" in x[0]["why"] or "NaN" in x[0]["why"] for x in judges)
 
 
 def test_prices_speak_of_the_row_that_the_advice_names():
@@ -189,17 +227,23 @@ def test_prices_speak_of_the_row_that_the_advice_names():
         const rates = [rate("RFT", 0, 80), rate("UNA", 15, 80), rate("RFT", 15, -1)];
         const asked = [{}, {"demo-price": 2}, {"demo-price": 1}, {"demo-price": 0.2},
                        {demos: 5000}, {source: "errs 15"}, {have: "nothing"}, {have: "pairs"},
-                       {source: "learnt"}, {wrong: "1"}];
+                       {source: "learnt"}, {wrong: "1"}, {wrong: "1", have: "nothing"}];
         out = asked.map((more) => Choose.price(rates, map,
             {...ask, samples: 4000, "demo-price": 3, "judge-price": 0.05, ...more}, 0.02))""")
-    words = [["judged answers.", "RFT about 25 judgements", "95 %: 10 to 50", "you get 60"],
-             ["judged answers are the better guess, but it is open."],
-             ["demonstrations are the better guess, but it is open."],
-             ["next: demonstrations."], ["next: demonstrations.", "no gain"],
-             ["95 %: 10 or more"], ["With labels on 4,000 answers you could expect +5.0 ± 1.0"]]
-    assert all(word in text for text, few in zip(told, words) for word in few), told
-    assert told[7:] == [f"What to pay for next: no rate was measured for {what}." for what in (
-        "pairs", "a learnt reward model", "partly wrong demonstrations")]
+    at = "(at 4,000 judged answers)."
+    words = [[f"next: judged answers {at}", "about 25 judgements", "95 %: 10 to 50", "you get 60"],
+             [f"next: open. Judged answers are the better guess {at}"],
+             [f"next: open. Demonstrations are the better guess {at}"],
+             [f"next: demonstrations {at}"], ["next: demonstrations.", "no gain"],
+             ["95 %: 10 or more, or no gain at all"],
+             ["At 4,000 judged answers: +5.0 ± 1.0 points"]]
+    texts = [f"{x['head']} {x['why']}" for x in told]
+    assert all(word in text for text, few in zip(texts, words) for word in few), texts
+    assert [x.get("open", False) for x in told[:4]] == [False, True, True, False]
+    assert texts[7:9] == [f"What to pay for next: no rate was measured for {what}. " for what in (
+        "pairs", "a learnt reward model")]
+    assert "have your 100 demonstrations judged. 100 judgements cost 5, as much as 1.7" in texts[9]
+    assert [x["first"] for x in told[7:]] == [False, False, False, True]
 
 
 def test_one_gets_what_can_be_made_of_what_one_has_and_ranks_are_counted_again():
@@ -217,6 +261,12 @@ def test_one_gets_what_can_be_made_of_what_one_has_and_ranks_are_counted_again()
                              row("d", "nothing", "equal"), sft, row("e", "nothing", "worse")]};"""
     assert run(code + "out = [g, none].map((x) => Choose.rows(x, 'nothing').map(Choose.ties))") == [
         ["1 =", "1 =", "3"]] * 2, "d: as good as SFT"
+    far = """const at = (name, gain, half) => (
+            {...row(name, "nothing", "better"), gain: [gain, half]});
+        out = [at("b", 0.06, 0.01), at("c", 0.0399, 0.01), at("d", 0.01, null)].map((r) =>
+            Choose.rows({rows: [at("a", 0.06, 0.01), r, row("SFT", "nothing", "baseline")]},
+                        "nothing").map(Choose.ties).slice(0, 2))"""
+    assert run(far) == [["1 =", "1 ="], ["1", "2"], ["1 =", "1 ="]], "intervals that do not touch"
     first, second = run(code + "out = ['reward', 'labels'].map((h) => [Choose.rows(g, h), h]).map("
                         "(a) => Choose.advice(...a) + Choose.expect(...a))")
     assert "fresh answers (a)" in first and "+5.0 ± 1.0" in first and "5.0 ×" in first
@@ -227,25 +277,54 @@ def test_one_gets_what_can_be_made_of_what_one_has_and_ranks_are_counted_again()
     assert run(f"out = {whole}.map(Choose.whole)") == [True] + [False] * 4
     paid = "['3', '0.05', '0', '-1', '', undefined]"
     assert run(f"out = {paid}.map(Choose.paid)") == [True] * 2 + [False] * 4
-    assert run("out = Choose.kind('errs 15')") == "a judge who errs in 15 of 100"
+    assert run("out = ['errs 5', 'errs 15'].map(Choose.kind)") == [
+        "a person (errs in 5 of 100)", "a judge who errs in 15 of 100"]
+    assert run("out = Object.keys(Choose.uses).map(Choose.judge)") == ["errs 5"] * 2 + ["own"] * 3
+
+
+def test_partly_wrong_demonstrations_are_judged_first_and_only_close_rows_share_the_first_rank():
+    """The heading, the commands for own files and the ranks say the same."""
+    code = """const a = {...ask, demos: 200, samples: 200, have: "labels", wrong: "1", source},
+        g = Choose.estimate(regimes, a, 0.02), rows = Choose.rows(g, a.have);
+        return [rows.map((r) => [r.name, Choose.ties(r)]), Choose.basis(g, a, 5),
+               Choose.mine(rows, a.have), Choose.lead(rows, a) + Choose.advice(rows, a.have)];"""
+    told = real(f"out = ['own', 'errs 5'].map((source) => {{ {code} }})")
+    assert "RFT's share for judged demonstrations" in told[1][1], "a person who judges them errs"
+    assert [x[2:] for x in told] == [told[0][2:]] * 2
+    rows, basis, lines, lead = told[0]
+    assert rows == [["SFT on the right demonstrations", "1 = *"], ["RFT", "1 = *"],
+                    ["KTO", "3 *"], ["SFT", "4"]]
+    assert "takes 200 judgements" in basis and "factor" not in basis
+    assert '"label": true' in lines[0] and len(lines) == 2 and "--objective sft" in lines[1]
+    assert lead.startswith("Have your demonstrations judged first.")
 
 
 def test_the_commands_for_my_own_files_are_accepted():
-    """One line a row on top; every flag is one that nanouft knows."""
+    """One line a row on top, the row of the advice first; every flag is one that nanouft knows."""
     told = run("""const rows = [
-            row("SFT", "nothing"), row("RFT", "right answers"), row("KTO", "labels"),
+            row("SFT", "nothing"), row("RFT", "right answers", "better", 1), row("KTO", "labels"),
             row("DPO", "pairs"), row("UNA", "scores"), row("RLOO", "reward")];
-        out = ["labels", "reward"].map((have) => Choose.mine(rows, have))""")
-    assert [len(lines) for lines in told] == [6, 7]
-    assert not any("harvest" in line for line in told[0]), "who has answers does not make new ones"
-    assert "--data labels.jsonl" in told[0][1]
+        const right = [row("SFT on the right demonstrations", "labels", "better", 0.3)];
+        out = [[rows, "labels"], [rows, "reward"], [right, "labels"], [right, "reward"]].map(
+            ([r, have]) => Choose.mine(r.filter((x) => Choose.uses[have].includes(x.needs)), have))
+        """)
+    assert [len(lines) for lines in told] == [5, 11, 2, 1]
+    assert not any("harvest" in line for line in told[0]), "a person judges"
+    assert "rewards.judge" in told[0][1] and "--data out/judged/labels.jsonl" in told[0][2]
     assert "harvest" in told[1][1] and "out/own/demos.jsonl" in told[1][2]
+    assert told[0][3].startswith("# not told apart") and "--keep 0.6" in told[3][0]
     explained = run(f"out = {json.dumps(told)}.map((x) => Choose.named(x).map(([name]) => name))")
     for lines, names in zip(told, explained):
-        given = set(re.findall(r"[\w/]+\.jsonl|out/mine(?= )|my.py\S*", "\n".join(lines)))
+        typed = "\n".join(line for line in lines if not line.startswith("#"))
+        given = set(re.findall(r"[\w/]+\.jsonl|out/mine(?= )|out/judged$|my.py\S*|0\.6", typed,
+                               re.MULTILINE))
         assert {x for x in given if not x.startswith("out/own")} == set(names), (given, names)
-    for line in {line for lines in told for line in lines}:
+    for line in {line for lines in told for line in lines if not line.startswith("#")}:
         module, *argv = line.split()[2:]
+        if module == "nanouft.rewards.judge":
+            cfg, _, start = config.parse_list(Judge, argv, module, "", "model", "")
+            assert start == ["out/mine-sft"] and cfg.samples == 4
+            continue
         cfg = (train.read_flags(argv, "")[1]
                if module == "nanouft.train" else config.parse(Harvest, argv, module, "")[0])
         assert cfg.out.startswith("out/") and cfg.init.startswith("out/mine")
@@ -297,7 +376,8 @@ def test_by_keyboard(b, file):
         b.key(key)
     asked = "between 1,000 and 4,000 answers"
     b.wait(f"document.querySelector('#told').textContent.includes('{asked}')")
-    assert b.heard().startswith("Train on your demonstrations") and "pay for" in b.heard(), (
+    heard = b.heard()
+    assert heard.startswith("What to pay for next") and "on 2,000 answers: train" in heard, (
         "by a screen reader, a moment later")
     look(b, "$('#choices summary').focus()")
     b.key("Enter")
@@ -308,8 +388,9 @@ def test_by_keyboard(b, file):
     b.wait("document.querySelector('#h-wrong-number').textContent.includes('price above 0')")
     b.key("Backspace")
     b.key("6")
-    assert "&demo-price=6&judge-price=0.05" in b.js("location.hash")
+    assert "&demo-price=6&judge-price=0.2" in b.js("location.hash")
     assert "What to pay for next" in b.text("#price")
+    assert look(b, "$('#answer').textContent.trim().startsWith('What to pay for next')")
     assert look(b, "$('#choices details').open"), "what was opened stays open"
     look(b, "$('#demos').select()")
     b.key("0")
@@ -327,6 +408,26 @@ def test_by_touch(b, file):
     assert look(b, "[$('#demos').value, $('#have :checked').value]") == ["30", "reward"]
     assert names(b)[0] == usable("reward", demos=30, samples=1000)[0]
     assert look(b, "$('#choices-caption').offsetHeight") < 50, "one line"
+
+
+def test_the_real_map_who_judges_and_what_one_sees(b, tmp_path):
+    """Labels are a person's, scores a program's; no command is cut, no heading broken."""
+    file = page.write(tmp_path, page.read(REAL))
+    b.open(file, width=1080, height=900)
+    who = "[$('#have :checked').value, $('#source').value, $('#judge-price').value]"
+    assert look(b, who) == ["labels", "errs 5", "0.2"]
+    assert "a person (errs in 5 of 100)" in b.text("#source")
+    b.click("#have [value=scores]")
+    assert look(b, who) == ["scores", "own", "0.2"]
+    b.open(file, "#have=labels&source=errs 15", width=1080, height=900)
+    b.click("#have [value=scores]")
+    assert look(b, who)[1] == "errs 15", "what one has chosen stays"
+    look(b, "document.querySelectorAll('#choices details').forEach((d) => { d.open = true; })")
+    cut = "[...document.querySelectorAll('pre')].filter((p) => p.scrollWidth > p.clientWidth)"
+    assert b.js(f"{cut}.length") == 0
+    b.open(file, "#demos=200&have=labels", width=390, height=844, touch=True)
+    assert look(b, "$('#choices-caption').offsetHeight") < 50, "one line"
+    assert look(b, "$('#grid th').scrollWidth <= $('#grid th').clientWidth")
 
 
 def test_a_map_from_outside_stays_text(b, file, tmp_path):

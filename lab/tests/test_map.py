@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from running import ROOT
 
-from lab import cells, page
+from lab import cells, map_text, page
 from lab import map as map_page
 from lab import regimes as plan
 from lab.cell import Cell, kept_own
@@ -219,6 +219,39 @@ def test_an_unfinished_regime_is_said(monkeypatch, tmp_path):
 def test_where_the_settings_of_a_row_come_from(demos, samples, at):
     assert plan.anchor(plan.Regime(demos, samples), "RFT") == plan.Regime(*at)
     assert plan.anchor(plan.Regime(30, 4000), "RLOO") == plan.Regime(30, 4000)
+
+
+def test_the_rule_on_top_of_the_page_follows_from_the_rates():
+    """Below 10 no interval of 4,000 answers begins; with up to 100 demonstrations none ends above
+    75, also where 5 of 100 judgements are wrong. 12,288 answers: 80 lies inside."""
+    found = read_json(ROOT / "docs/results/map/map.json")
+    page, lines = " ".join(map_text.read_template("map.md")[0].split()), found["exchange"]
+    assert "Below 10: write demonstrations. Above 75, with up to 100 demonstrations:" in page
+    rates = {(n, errs): map_text.of_rft(lines, n, 4000, errs)
+             for n in (30, 100, 200, 300) for errs in (0, map_text.PERSON)}
+    assert min(4000 / x["high"] for x in rates.values() if x) > 10
+    assert all(50 < 4000 / rates[n, map_text.PERSON]["low"] < 75 for n in (30, 100))
+    assert "For 12,288 answers, a ratio of 80 is open." in page
+    many = map_text.of_rft(lines, 100, 12288)
+    assert many["samples"] / many["high"] < 80 < many["samples"] / many["low"]
+
+
+def test_so_few_answers_show_no_gain():
+    """"With 100 or more demonstrations, our own 250 judged answers were too few to see a gain."""
+    seen = {r["demos"]: map_text.row(r, "RFT")["gain"]
+            for r in read_json(ROOT / "docs/results/map/map.json")["regimes"]
+            if r["samples"] == 250 and r["base"] == "base"}
+    assert {n: mean > half for n, (mean, half) in seen.items()} == {
+        30: True, 100: False, 300: False, 1020: False}
+
+
+def test_a_price_names_what_to_pay_for_outside_the_interval_only():
+    line = {"samples": 4000, "answers": 25, "low": 80, "high": 400}
+    assert [map_text.next_to_pay(ratio, line) for ratio in (9, 11, 26, 49, 51)] == [
+        "demonstrations", "open; guess: demonstrations", "open; guess: judged answers",
+        "open; guess: judged answers", "judged answers"]
+    never = {**line, "low": -5}
+    assert map_text.next_to_pay(1e6, never).startswith("open") and not map_text.of_rft([], 9, 4000)
 
 
 def test_without_cells_nothing_is_said():
