@@ -10,7 +10,6 @@ It is a project of its own in the checkout: README.md beside this file says how 
     python -m lab.residual          claim C7: is the temporal residual a better estimate?
     python -m lab.stopping          does IFT as released unlearn stopping? Three places
     python -m lab.map               which method when: demonstrations, judged answers, a reward
-    python -m lab.gallery           what went wrong? fifteen runs, each with one mistake
     python -m lab.again             did a change of code move a number?
     python -m lab.methods           docs/cheat_sheet.md and .pdf: every method with its equation
     python -m lab.cost              gradient tokens and FLOPs of a run, counted

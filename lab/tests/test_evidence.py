@@ -12,18 +12,10 @@ import re
 import pytest
 from house import ROOT
 
-from lab import (
-    claims,
-    gallery,
-    judge,
-    lake_study,
-    map_text,
-    methods,
-)
+from lab import claims, judge, lake_study, map_text, methods
 from lab import map as the_map
 from lab import regimes as plan
 from lab.cells import read_cells
-from lab.gallery_stories import STORIES
 from lab.study import Study
 from nanouft.objectives import OBJECTIVES
 from nanouft.run.storage import Lines, read_json
@@ -190,25 +182,10 @@ def test_the_account_of_over_optimisation_shows_numbers_of_its_table():
 
 
 def test_pages_are_those_of_their_results():
-    """The map, the gallery, the table of methods."""
+    """The map, the table of methods."""
     the_json = read_json(RESULTS / "map" / "map.json")
     assert text_of("map.md") == map_text.page(the_json), "python -m lab.map --write"
-    assert text_of("gallery.md").count("\n## ") == len(STORIES), (
-        "a section of lab/pages/gallery.md a story")
-    assert text_of("gallery.md") == gallery.page(STORIES, read_json(RESULTS / "gallery.json"))
     assert text_of("cheat_sheet.md") == methods.page(), "python -m lab.methods"
     for title in methods.FAMILIES:
         names = ", ".join(f"`{name}`" for name in OBJECTIVES if methods.family(name) == title)
         assert f"- **{title}**: {names}\n" in README, f"README's line of {title}"
-
-
-@pytest.mark.parametrize("story", STORIES, ids=lambda story: story.name)
-def test_each_fault_of_the_gallery_is_seen_and_its_repair_repairs(story):
-    made = read_json(RESULTS / "gallery.json")[story.name]
-    assert story.shows(made), {side: made[side]["figures"][story.figure] for side in made}
-    assert not story.shows({"faulty": made["repaired"], "repaired": made["repaired"]})
-    for side, picture in (("faulty", story.name), ("repaired", f"{story.name}-repaired")):
-        mine, other = ([x["prompt"] for x in made[s]["answers"]] for s in (side, "faulty"))
-        assert mine == other
-        assert list(made[side]["curves"]) == [name for panel in story.panels for name in panel]
-        assert (DOCS / "gallery" / f"{picture}.png").exists()
