@@ -11,7 +11,6 @@ It is a project of its own in the checkout: README.md beside this file says how 
     python -m lab.stopping          does IFT as released unlearn stopping? Three places
     python -m lab.map               which method when: demonstrations, judged answers, a reward
     python -m lab.again             did a change of code move a number?
-    python -m lab.methods           docs/cheat_sheet.md and .pdf: every method with its equation
     python -m lab.cost              gradient tokens and FLOPs of a run, counted
     python -m lab.vocabulary        the shipped tokenizer, trained once more on the world's text
     python -m lab.bench             speed, as ratios; --gpu measures a GPU

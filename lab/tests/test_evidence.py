@@ -12,7 +12,7 @@ import re
 import pytest
 from house import ROOT
 
-from lab import claims, judge, lake_study, map_text, methods
+from lab import claims, judge, lake_study, map_text
 from lab import map as the_map
 from lab import regimes as plan
 from lab.cells import read_cells
@@ -181,11 +181,6 @@ def test_the_account_of_over_optimisation_shows_numbers_of_its_table():
                                                                     if x not in table]
 
 
-def test_pages_are_those_of_their_results():
-    """The map, the table of methods."""
+def test_the_page_of_the_map_is_that_of_its_results():
     the_json = read_json(RESULTS / "map" / "map.json")
     assert text_of("map.md") == map_text.page(the_json), "python -m lab.map --write"
-    assert text_of("cheat_sheet.md") == methods.page(), "python -m lab.methods"
-    for title in methods.FAMILIES:
-        names = ", ".join(f"`{name}`" for name in OBJECTIVES if methods.family(name) == title)
-        assert f"- **{title}**: {names}\n" in README, f"README's line of {title}"
