@@ -22,6 +22,7 @@ prompts are new.
 import base64
 import sys
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -35,20 +36,13 @@ from frozen_lake.planning import success
 from frozen_lake.policies import start_policy
 from lab.cell import KEEP, Cell, kept_model
 from lab.cells import finished
-from lab.contrast import holm, two_way
+from lab.contrast import two_way
+from lab.judge import bars_of, compared, correct, table_of
 from lab.pictures import interval_picture
 from lab.probes import right_answer
 from lab.runner import open_store, read_lines, results_of, run_missing
 from lab.study import BASES
-from lab.words import (
-    MARGIN,
-    claim_verdict,
-    common_verdict,
-    format_gain,
-    format_interval,
-    markdown_table,
-    read_template,
-)
+from lab.words import MARGIN, format_gain, format_interval, markdown_table, read_template
 from nanouft import world
 from nanouft.data.batches import collate, encode
 from nanouft.data.rows import Row
@@ -72,7 +66,6 @@ ESTIMATES = {                           # name: the setting of IFT that reads so
     "lam 1": ift.IFT(lam=1.0), "IFT's loss": ift.IFT(lam=0.2, gamma=0.95)}
 LAMS = sorted({hp.lam for hp in ESTIMATES.values()})
 PAPER = "lam .2"
-LIMITS = {"superiority": (0.0,), "equivalence": (-MARGIN, MARGIN)}
 ADVICE = "Run python -m lab.residual first"
 
 
@@ -240,7 +233,7 @@ def measure(name: str, estimate: str, cell: dict) -> np.ndarray:
     return chance ** 2 - 2 * chance * truth + truth     # mean over samples of (chance - right)^2
 
 
-def table_of(name: str, estimate: str, cells: dict[tuple[int, int], dict]) -> np.ndarray:
+def by_seed(name: str, estimate: str, cells: dict[tuple[int, int], dict]) -> np.ndarray:
     """(S,P): seed by seed, the mean over the sizes of data. cells: {(rows, seed): cell}."""
     sizes = dict.fromkeys(n for n, _ in cells)
     return np.stack([np.mean([measure(name, estimate, cells[n, seed]) for n in sizes], 0)
@@ -261,33 +254,21 @@ def judged(done: dict[str, dict]) -> dict:
         results_of(jobs(30), done, ADVICE)
     found = {base: {(n, seed): done[Job(base, n, seed).key] for n in sizes for seed in SEEDS}
              for base in BASES}
-    same, out = [groups()], []
+    same = groups()
 
-    def gap(c: Contrast, base: str) -> np.ndarray:
-        row = table_of(c.measure, c.row, found[base])
-        return row - table_of(c.measure, c.other, found[base]) if c.other else row
-    for c in CONTRASTS:
-        bases = {}
-        for base in BASES:
-            mean, half = (round(x, 6) for x in two_way([gap(c, base)], same))
-            bases[base] = {"mean": mean, "half": half, "verdict": claim_verdict(mean, half, c.test)}
-        out.append({"text": c.text, "preset": c.preset, "test": c.test, "measure": c.measure,
-                    "row": c.row, "other": c.other, "bases": bases})
-    for base in BASES:
-        def word(i: int, looks: int, base=base) -> str:
-            return claim_verdict(*two_way([gap(CONTRASTS[i], base)], same, looks=looks),
-                                 CONTRASTS[i].test)
-        preset = {i: out[i]["bases"][base] for i, c in enumerate(CONTRASTS) if c.preset}
-        clear = {i: min(abs(b["mean"] - limit) for limit in LIMITS[CONTRASTS[i].test])
-                 / max(b["half"], 1e-9) for i, b in preset.items()}
-        for i, (_, verdict) in holm(clear, word).items():
-            preset[i]["verdict"] = verdict
-    for c in out:
-        c["verdict"] = common_verdict([b["verdict"] for b in c["bases"].values()])
+    def difference(c: Contrast, base: str, looks: int) -> tuple[float, float]:
+        gap = by_seed(c.measure, c.row, found[base])
+        if c.other:
+            gap = gap - by_seed(c.measure, c.other, found[base])
+        return two_way([gap], [same], looks=looks)
+    looks = [partial(difference, c) for c in CONTRASTS]
+    contrasts = [compared(c, look, BASES, measure=c.measure, row=c.row, other=c.other)
+                 for c, look in zip(CONTRASTS, looks)]
+    correct(contrasts, looks)
     return {"claim": "C7: the temporal residual estimates better than SFT what the model can "
                      "answer", "seeds": list(SEEDS), "sizes": sizes,
             "prompts": PROMPT_SEED, "margin": MARGIN, "levels": levels(found),
-            "lake": lake_estimates(), "contrasts": out}
+            "lake": lake_estimates(), "contrasts": contrasts}
 
 
 def levels(found: dict[str, dict]) -> dict:
@@ -340,11 +321,6 @@ def lake_estimates(updates: int = 10) -> dict[str, float]:
 # ---- what is written -----------------------------------------------------------------------------
 def page(data: dict) -> str:
     """C7.md from C7.json's object."""
-    lines = [[c["text"], "preset" if c["preset"] else "exploratory", c["test"],
-              *(f"{format_gain(b['mean'], b['half'])}: {b['verdict']}"
-                for b in c["bases"].values()), f"**{c['verdict']}**"] for c in data["contrasts"]]
-    contrasts = markdown_table(["contrast", "", "test", *(f"`{b}`" for b in BASES), "verdict"],
-                               lines)
     tables = []
     for base, sizes in data["levels"].items():
         rows = [[f"{int(n):,}", format_interval(x["truth"]), *(format_interval(x[e]["chance"])
@@ -365,7 +341,7 @@ def page(data: dict) -> str:
         order_1=full[0], order_1_word=full[1],
         seeds=len(data["seeds"]), prompts=ITEMS * len(FAMILIES), samples=SAMPLES,
         sizes=", ".join(f"{n:,}" for n in data["sizes"]),
-        contrasts="\n".join(contrasts), tables="\n".join(tables).rstrip())
+        contrasts=table_of(data["contrasts"], BASES), tables="\n".join(tables).rstrip())
 
 
 def write(folder: Path, data: dict) -> list[Path]:
@@ -374,10 +350,8 @@ def write(folder: Path, data: dict) -> list[Path]:
     panels = {}
     for title, measures in {"estimate minus truth": ("bias",),
                             "against SFT": ("brier", "auc", "order")}.items():
-        panels[f"C7: {title}"] = [
-            (f"{c['text']}{'' if c['preset'] else ' (exploratory)'}\n{c['verdict']}",
-             [(b["mean"], b["half"], b["verdict"]) for b in c["bases"].values()],
-             LIMITS[c["test"]]) for c in data["contrasts"] if c["measure"] in measures]
+        shown = [c for c in data["contrasts"] if c["measure"] in measures]
+        panels[f"C7: {title}"] = bars_of(shown, letters=100)
     return [folder / "C7.json", folder / "C7.md",
             interval_picture(panels, folder / "C7.png")]
 
