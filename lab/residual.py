@@ -3,21 +3,18 @@
     python -m lab.residual              # 40 SFT models, 600 prompts each: 10 minutes; resumable
     python -m lab.residual --write      # C7.json, table and picture from finished cells
 
-IFT's paper (arXiv:2405.11870v3, v3, abstract and section 4) says that SFT overestimates the model,
-since it scores each token after the demonstrator's prefix, and that the residual gives a better
-estimate of the model's preference. No training with IFT is needed to ask that. SFT models of four
-sizes of data answer new prompts that have one right answer. The truth is the share of sampled
-answers that are right. Five estimates score the right answer:
+IFT's paper (arXiv:2405.11870v3, abstract and section 4) says so. No training with IFT is needed to
+ask that. SFT models of four sizes of data answer new prompts that have one right answer. The truth
+is the share of sampled answers that are right. Five estimates score the right answer:
     SFT         its chance after the true prefix, exp(sum of log-probs)
     lam .2, .5, 1       the same when the model reads the blend (Eq. 17)
     IFT's loss  exp(-sum_t w_t l_t): lam .2, and the weights of the propagation at gamma .95
 Three questions: is the estimate right on average (and as a forecast, the Brier score)? Does it tell
 prompts that greedy decoding answers rightly (AUC)? Does it put the right answer before a wrong
 answer that the model sampled itself?
-A number of a seed is the mean over the sizes of which every cell is there. Intervals cover other
-seeds and other prompts (contrast.py). An AUC is a mean over prompts here: each prompt's placement
-value (DeLong et al. 1988). Settings of SFT are those of the map, chosen on validation; seeds and
-prompts are new.
+A number of a seed is the mean over the sizes. Intervals cover other seeds and other prompts
+(contrast.py). An AUC is a mean over prompts here: each prompt's placement value (DeLong et al.
+1988). Settings of SFT are those of the map, chosen on validation; seeds and prompts are new.
 """
 import base64
 import sys
@@ -46,7 +43,6 @@ from lab.words import MARGIN, format_gain, format_interval, markdown_table, read
 from nanouft import world
 from nanouft.data.batches import collate, encode
 from nanouft.data.rows import Row
-from nanouft.errors import UserError
 from nanouft.models.load import start_model
 from nanouft.objective import Seqs
 from nanouft.objectives import ift
@@ -120,8 +116,7 @@ class Job:
         return f"SFT on {self.rows}, seed {self.seed}, {self.base}"
 
 
-def jobs(rows: int) -> list[Job]:
-    return [Job(base, rows, seed) for base in BASES for seed in SEEDS]
+JOBS = [Job(base, rows, seed) for rows in PASSES for base in BASES for seed in SEEDS]
 
 
 def prompts() -> list[Row]:
@@ -235,8 +230,7 @@ def measure(name: str, estimate: str, cell: dict) -> np.ndarray:
 
 def by_seed(name: str, estimate: str, cells: dict[tuple[int, int], dict]) -> np.ndarray:
     """(S,P): seed by seed, the mean over the sizes of data. cells: {(rows, seed): cell}."""
-    sizes = dict.fromkeys(n for n, _ in cells)
-    return np.stack([np.mean([measure(name, estimate, cells[n, seed]) for n in sizes], 0)
+    return np.stack([np.mean([measure(name, estimate, cells[n, seed]) for n in PASSES], 0)
                      for seed in SEEDS])
 
 
@@ -248,12 +242,10 @@ def groups() -> np.ndarray:
 
 
 def judged(done: dict[str, dict]) -> dict:
-    """C7.json's object, from the sizes of data of which every cell is there."""
-    sizes = [n for n in PASSES if all(job.key in done for job in jobs(n))]
-    if not sizes:
-        results_of(jobs(30), done, ADVICE)
-    found = {base: {(n, seed): done[Job(base, n, seed).key] for n in sizes for seed in SEEDS}
-             for base in BASES}
+    """C7.json's object."""
+    found: dict[str, dict] = {base: {} for base in BASES}
+    for job, cell in zip(JOBS, results_of(JOBS, done, ADVICE)):
+        found[job.base][job.rows, job.seed] = cell
     same = groups()
 
     def difference(c: Contrast, base: str, looks: int) -> tuple[float, float]:
@@ -266,7 +258,7 @@ def judged(done: dict[str, dict]) -> dict:
                  for c, look in zip(CONTRASTS, looks)]
     correct(contrasts, looks)
     return {"claim": "C7: the temporal residual estimates better than SFT what the model can "
-                     "answer", "seeds": list(SEEDS), "sizes": sizes,
+                     "answer", "seeds": list(SEEDS), "sizes": list(PASSES),
             "prompts": PROMPT_SEED, "margin": MARGIN, "levels": levels(found),
             "lake": lake_estimates(), "contrasts": contrasts}
 
@@ -275,7 +267,7 @@ def levels(found: dict[str, dict]) -> dict:
     """{base: {rows: {truth, estimates, auc, order}}}, means over seeds."""
     out: dict = {}
     for base, cells in found.items():
-        for n in dict.fromkeys(n for n, _ in cells):
+        for n in PASSES:
             mine = [cells[n, seed] for seed in SEEDS]
             truth = np.mean([unpack(c["right"], np.uint8).mean() / SAMPLES for c in mine])
             there = out.setdefault(base, {})[str(n)] = {
@@ -358,7 +350,6 @@ def write(folder: Path, data: dict) -> list[Path]:
 
 @dataclass
 class Residual:
-    rows: int = 0                   # only SFT models on so many demonstrations [all four sizes]
     write: bool = False             # from finished cells; no training
     workers: int = 1                # processes of one thread each
     out: str = "docs/results"       # folder of C7.jsonl, C7.json, C7.md and C7.png
@@ -367,12 +358,9 @@ class Residual:
 def main(argv=None) -> int:
     cfg, _ = config.parse(Residual, argv, "python -m lab.residual", __doc__)
     file = Path(cfg.out) / "C7.jsonl"
-    if cfg.rows and cfg.rows not in PASSES:
-        raise UserError(f"--rows {cfg.rows}: give one of {', '.join(map(str, PASSES))}")
     if not cfg.write:
-        wanted = [job for n in PASSES if cfg.rows in (0, n) for job in jobs(n)]
         with open_store(file) as store:
-            run_missing(wanted, store, cfg.workers, run_job)
+            run_missing(JOBS, store, cfg.workers, run_job)
     print(*write(Path(cfg.out), judged(read_lines(file))), sep="\n")
     return 0
 
