@@ -23,15 +23,11 @@ with the quartiles beside it. With one CPU thread the clock is CPU time, which a
 disturbs less. What needs transformers or TRL is skipped where they are not installed.
 
 With --gpu:
-objectives  three steps of every objective in fp32 (no TF32) and in half precision, against the same
-            steps on the CPU: all finite; in fp32 loss and gradient norm equal to TOLERANCE (not of
-            methods that draw numbers on the device: their own samples, or noise)
-speed       SFT and IFT at 124M parameters, 16 sequences of 1,024 tokens: tokens a second, MFU, peak
-            memory; in half precision, compiled too, and in fp32 (TF32, as train has it)
+objectives  three steps of every objective, in fp32 and half precision, against the CPU's (but for
+            equal numbers of methods that draw some on the device: their own samples, or noise)
+speed       tokens a second, MFU and peak memory of SFT and IFT at 124M parameters
 rollout     256 answers of 128 tokens, as in GRPO: tokens a second
-grpo        whole steps of GRPO (sample, measure, train) with Qwen's vocabulary of 151,936 tokens,
-            answers of 512; then with GPT-2's: 124M parameters from scratch, which fits where that
-            does not: answer tokens a second, peak memory
+grpo        whole steps of GRPO, answers of 512 tokens, with the vocabularies of Qwen and GPT-2
 A part that fails is reported in its place, and the others go on; after 8 minutes none begins.
 """
 import copy

@@ -284,15 +284,15 @@ def levels(found: dict[str, dict]) -> dict:
 
 
 # ---- the same question on the lake, where all is exact -------------------------------------------
-def lake_estimates(updates: int = 10) -> dict[str, float]:
-    """A walker who used to take the detour has learnt from the demonstrator. Chances that all its
-    moves are the demonstrator's: `walks`, on its own walk (exact); SFT and lam ..., each move made
-    from the demonstrator's cell, or from its blend with the cell where the walker's likeliest move
-    would have led. arrives: on any path."""
+def lake_estimates() -> dict[str, float]:
+    """A walker who used to take the detour has made ten updates on the demonstrator. Chances that
+    all its moves are the demonstrator's: `walks`, on its own walk (exact); SFT and lam ..., each
+    move made from the demonstrator's cell, or from its blend with the cell where the walker's
+    likeliest move would have led. arrives: on any path."""
     lake = make_lake("twoway5")
     task, path = task_of(lake, 1), gold(lake)
     start = start_policy("table", "presub", task, [0])
-    policy = learn(task, start, method("sft"), steps=updates, lr=2e-2).policies[-1][0]     # (S,4)
+    policy = learn(task, start, method("sft"), steps=10, lr=2e-2).policies[-1][0]     # (S,4)
 
     def chance(lam: float) -> float:
         product, ghost = 1.0, lake.start
