@@ -15,7 +15,6 @@ sampling    transformers.generate over nanouft.generate, the same exported model
 decoding    the same for 32 greedy tokens of each answer, none of which may stop.
 memory      the nano model with GPT-2's vocabulary, 1,024 positions paid, forward and backward: time
             and peak memory of forward(want="logp") over logits and F.cross_entropy.
-costs       counted, not timed: FLOPs of training on 160 rows, over SFT's (lab.cost).
 trl         one optimizer step of SFT, DPO (with the reference's log-probs made before) and GRPO
             (with its answers): TRL's trainers over ours, and rows or answers a second. (Ours puts
             rows of like length into a step.)
@@ -24,15 +23,11 @@ with the quartiles beside it. With one CPU thread the clock is CPU time, which a
 disturbs less. What needs transformers or TRL is skipped where they are not installed.
 
 With --gpu:
-objectives  three steps of every objective in fp32 (no TF32) and in half precision, against the same
-            steps on the CPU: all finite; in fp32 loss and gradient norm equal to TOLERANCE (not of
-            methods that draw numbers on the device: their own samples, or noise)
-speed       SFT and IFT at 124M parameters, 16 sequences of 1,024 tokens: tokens a second, MFU, peak
-            memory; in half precision, compiled too, and in fp32 (TF32, as train has it)
+objectives  three steps of every objective, in fp32 and half precision, against the CPU's (but for
+            equal numbers of methods that draw some on the device: their own samples, or noise)
+speed       tokens a second, MFU and peak memory of SFT and IFT at 124M parameters
 rollout     256 answers of 128 tokens, as in GRPO: tokens a second
-grpo        whole steps of GRPO (sample, measure, train) with Qwen's vocabulary of 151,936 tokens,
-            answers of 512; then with GPT-2's: 124M parameters from scratch, which fits where that
-            does not: answer tokens a second, peak memory
+grpo        whole steps of GRPO, answers of 512 tokens, with the vocabularies of Qwen and GPT-2
 A part that fails is reported in its place, and the others go on; after 8 minutes none begins.
 """
 import copy
@@ -52,7 +47,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lab import bench_others, cost
+from lab import bench_others
 from lab.cell import Cell, kept_model, quiet
 from nanouft import train, world
 from nanouft.data.batches import Encoded, Epochs, Tokens, collate, encode
@@ -79,7 +74,7 @@ Arm = Callable[[int], object]
 @dataclass
 class Bench:
     quick: bool = False             # fewer turns
-    only: list[str] | None = None   # only these: step ift sampling decoding memory costs trl
+    only: list[str] | None = None   # only these: step ift sampling decoding memory trl
     gpu: bool = False               # instead: measure one GPU at 124M parameters (below 8 minutes)
     shape: Literal["gpt2", "tiny"] = "gpt2"     # of --gpu: tiny tries the command on any machine
     out: str | None = None          # also write the figures as JSON
@@ -278,13 +273,6 @@ def peak_memory(work: Callable[[], None], device: Device) -> int:
     return int(np.cumsum([e.nbytes() for e in notes]).max())
 
 
-def costs(turns: int, device: Device) -> dict:
-    """{name_over_sft: FLOPs over SFT's}, of training on 160 rows at default settings."""
-    flops = {name: cost.cost_of(["--objective", name, "--rows", "160"]).flops
-             for name in ("sft", "ift", "dpo", "kto", "uft", "una")}
-    return {"flops_over_sft": {name: n / flops["sft"] for name, n in flops.items()}}
-
-
 def trl(turns: int, device: Device) -> dict | None:
     """TRL's steps over ours, which take turns: 32 rows; for GRPO 4 new answers to each of 32
     prompts."""
@@ -309,16 +297,13 @@ def trl(turns: int, device: Device) -> dict | None:
 
 
 PARTS = {"step": step, "ift": ift, "sampling": partial(answers, new=64, sample=True),
-         "decoding": partial(answers, new=32, sample=False), "memory": memory, "costs": costs,
-         "trl": trl}
+         "decoding": partial(answers, new=32, sample=False), "memory": memory, "trl": trl}
 
 
 def told(what: str, r: dict) -> str:
     """One figure of a part as a line."""
     if what == "peak":
         return f"peak {r['logp'] / 1e6:.0f} MB over {r['plain'] / 1e6:.0f} MB: {r['ratio']:.2f}"
-    if what == "flops_over_sft":
-        return f"{what} {', '.join(f'{name} {ratio:.2f}' for name, ratio in r.items())}"
     line = (f"{what} {r['ratio']:.2f} (quartiles {r['low']:.2f} to {r['high']:.2f}); "
             f"{1000 * r['seconds_a']:.0f} and {1000 * r['seconds_b']:.0f} ms")
     return line + (f"; {r['rows_a']:.0f} and {r['rows_b']:.0f} rows a second"

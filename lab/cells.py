@@ -18,7 +18,6 @@ import numpy as np
 
 from lab import sums
 from lab.cell import KEEP, Cell, kept_reward, quiet, stages, train_cell
-from lab.curves import held_curve, mean_curve
 from lab.runner import open_store, results_of, run_missing, scratch
 from nanouft import world
 from nanouft.errors import Diverged
@@ -33,6 +32,7 @@ from nanouft.sampling import answer_rows
 
 # of the last loss, from processor to processor
 ROUNDING = 1e-3
+CURVE = 24              # points of a curve of rewards
 # of a family; intervals over prompts are not kept
 KEPT = ("score", "strict", "ends", "length", "gold_logp")
 
@@ -111,10 +111,23 @@ def each(cell: Cell, init: str, log: list[dict], answers: list, keep: Path) -> d
         out["agreement"] = (
             read_json(kept_reward(cell.own, keep) / "eval.json")["held_out"]["accuracy"])
     if cell.curve:
-        rewards = [m["reward"] for m in log if "reward" in m]
-        out["curve"] = {"samples": mean_curve(rewards),
-                        "held": {"name": "reward", "points": held_curve(log, "reward")}}
+        held = [[line["step"], four_digits(line["held_out"]["reward"])]
+                for line in log if line.get("held_out")]
+        out["curve"] = {"samples": mean_curve([m["reward"] for m in log if "reward" in m]),
+                        "held": {"name": "reward", "points": held}}
     return out
+
+
+def mean_curve(values: list[float]) -> list[list[float]]:
+    """[[step, mean of the steps up to it]], at most CURVE of them."""
+    if not values:
+        return []
+    parts = np.array_split(np.arange(len(values)), min(CURVE, len(values)))
+    return [[int(part[-1]) + 1, four_digits(np.mean([values[i] for i in part]))] for part in parts]
+
+
+def four_digits(x: float) -> float:
+    return float(f"{x:.4g}")
 
 
 def diversity(model, tok, cell: Cell) -> float:

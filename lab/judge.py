@@ -11,7 +11,9 @@ printed, and exploratory contrasts, are not. results.json also says which verdic
 claims were one family, and how many searches ended at the border of what was tried.
 """
 import textwrap
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -38,6 +40,7 @@ DIGITS = 6
 LETTERS = 52                            # of a line of a label in a picture
 LIMITS = {"superiority": (0.0,), "non-inferiority": (-MARGIN,), "equivalence": (-MARGIN, MARGIN)}
 ADVICE = "Run the same command without --write first"
+Look = Callable[[str, int], tuple[float, float]]    # (base, looks) -> (mean, half width)
 
 
 @dataclass(frozen=True)
@@ -72,8 +75,6 @@ def judged(study: Study, name: str, done: dict[str, dict]) -> dict:
     cells by key."""
     claim, found = study.plan(name), cells_of(study, name, done)
     starts = {base: results_of([cell], done, ADVICE) for base, cell in untrained(claim).items()}
-    contrasts = [compared(c, claim, found) for c in claim.contrasts]
-    correct(contrasts, claim, found)
     return {
         "baseline": claim.baseline, "parts": claim.parts, "seeds": list(claim.seeds),
         "prompts": claim.prompts,
@@ -83,7 +84,7 @@ def judged(study: Study, name: str, done: dict[str, dict]) -> dict:
         "bases": {base: {"start": families(starts[base]),
                          "rows": {row: summary(claim, rows, row) for row in rows}}
                   for base, rows in found.items()},
-        "contrasts": contrasts}
+        "contrasts": contrasts_of(claim, found)}
 
 
 def searched(chosen: dict[str, str], search: Search | None, done: dict[str, dict]) -> dict:
@@ -122,47 +123,58 @@ def summary(claim: Plan, rows: dict[str, list[dict]], row: str) -> dict:
             "families": families(mine), "lists that stop": families(mine, "ends")["list"]}
 
 
-def compared(c: Contrast, claim: Plan, cells: dict[str, dict[str, list[dict]]]) -> dict:
-    bases = {}
-    for base, rows in cells.items():
-        mean, half = difference(c, claim, rows)
-        bases[base] = {"mean": mean, "half": half, "verdict": claim_verdict(mean, half, c.test)}
-    return {"text": c.text, "preset": c.preset, "test": c.test, "row": c.row, "other": c.other,
-            "minus": c.minus, "parts": c.parts or claim.parts, "bases": bases,
-            "verdict": common_verdict([b["verdict"] for b in bases.values()])}
+def contrasts_of(claim: Plan, found: dict[str, dict[str, list[dict]]]) -> list[dict]:
+    """found: {base: {row: cells}}."""
+    looks = [partial(difference, c, claim, found) for c in claim.contrasts]
+    contrasts = [compared(c, look, found, row=c.row, other=c.other, minus=c.minus,
+                          parts=c.parts or claim.parts)
+                 for c, look in zip(claim.contrasts, looks)]
+    correct(contrasts, looks)
+    return contrasts
 
 
-def difference(c: Contrast, claim: Plan, rows: dict[str, list[dict]],
-               looks: int = 1) -> list[float]:
-    """[mean, half width]. looks: the half width is for one of so many intervals that must all
+def difference(c: Contrast, claim: Plan, found: dict[str, dict[str, list[dict]]], base: str,
+               looks: int = 1) -> tuple[float, float]:
+    """(mean, half width). looks: the half width is for one of so many intervals that must all
     hold."""
+    rows = found[base]
     minus = (rows[c.minus[0]], rows[c.minus[1]]) if c.minus else None
-    return rounded(contrast(rows[c.row], rows[c.other], c.parts or claim.parts, minus, looks))
+    return contrast(rows[c.row], rows[c.other], c.parts or claim.parts, minus, looks)
 
 
-def correct(contrasts: list[dict], claim: Plan, found: dict[str, dict[str, list[dict]]]) -> None:
+# ---- the rule ------------------------------------------------------------------------------------
+def compared(c, look: Look, bases: Iterable[str], **about) -> dict:
+    """What results.json says of a contrast (it has text, preset and test), and `about` it."""
+    found = {}
+    for base in bases:
+        mean, half = rounded(look(base, 1))
+        found[base] = {"mean": mean, "half": half, "verdict": claim_verdict(mean, half, c.test)}
+    return {"text": c.text, "preset": c.preset, "test": c.test, **about, "bases": found,
+            "verdict": common_verdict([b["verdict"] for b in found.values()])}
+
+
+def correct(contrasts: list[dict], looks: list[Look]) -> None:
     """Verdicts of the preset contrasts, by Holm's rule for their number."""
-    preset = [(new, c, claim, found) for new, c in zip(contrasts, claim.contrasts) if c.preset]
-    for (new, *_), verdicts in zip(preset, holm_verdicts(preset)):
+    preset = [(new, look) for new, look in zip(contrasts, looks) if new["preset"]]
+    for (new, _), verdicts in zip(preset, holm_verdicts(preset)):
         for base, verdict in verdicts.items():
             new["bases"][base]["verdict"] = verdict
         new["verdict"] = common_verdict([*verdicts.values()])
 
 
-def holm_verdicts(family: list[tuple]) -> list[dict[str, str]]:
-    """{base: verdict} of each contrast of a family: (its part of results.json, the Contrast, its
-    plan, {base: {row: cells}}). Holm's correction on each base: how many half widths lie between a
-    difference and the nearest limit of its test says how clear it is. The intervals that are
-    printed stay those of 95 %."""
+def holm_verdicts(family: list[tuple[dict, Look]]) -> list[dict[str, str]]:
+    """{base: verdict} of each contrast of a family. Holm's correction on each base: how many half
+    widths lie between a difference and the nearest limit of its test says how clear it is. The
+    intervals that are printed stay those of 95 %."""
     out: list[dict[str, str]] = [{} for _ in family]
     for base in BASES:
-        mine = {i: x for i, x in enumerate(family) if base in x[3]}
-        clear = {i: min(abs(new["bases"][base]["mean"] - limit) for limit in LIMITS[c.test])
-                 / max(new["bases"][base]["half"], 1e-9) for i, (new, c, _, _) in mine.items()}
+        mine = {i: x for i, x in enumerate(family) if base in x[0]["bases"]}
+        clear = {i: min(abs(new["bases"][base]["mean"] - limit) for limit in LIMITS[new["test"]])
+                 / max(new["bases"][base]["half"], 1e-9) for i, (new, _) in mine.items()}
 
         def word(i: int, looks: int) -> str:
-            _, c, claim, found = mine[i]
-            return claim_verdict(*difference(c, claim, found[base], looks), c.test)
+            new, look = mine[i]
+            return claim_verdict(*rounded(look(base, looks)), new["test"])
         for i, (_, verdict) in holm(clear, word).items():
             out[i][base] = verdict
     return out
@@ -175,10 +187,10 @@ def as_one_family(study: Study, names: list[str], claims: dict[str, dict],
     family = []
     for name in names:
         plan, found = study.plan(name), cells_of(study, name, done)
-        family += [(new, c, plan, found) for new, c in zip(claims[name]["contrasts"],
-                                                           plan.contrasts) if c.preset]
-    together = {new["text"]: verdicts for (new, *_), verdicts in zip(family, holm_verdicts(family))}
-    decided = [new["text"] for new, *_ in family if new["verdict"] != "undecided"]
+        family += [(new, partial(difference, c, plan, found))
+                   for new, c in zip(claims[name]["contrasts"], plan.contrasts) if c.preset]
+    together = {new["text"]: verdicts for (new, _), verdicts in zip(family, holm_verdicts(family))}
+    decided = [new["text"] for new, _ in family if new["verdict"] != "undecided"]
     fallen = [text for text in decided if common_verdict([*together[text].values()]) == "undecided"]
     return {"preset": len(family), "decided": len(decided), "undecided together": fallen,
             "verdicts": together}
@@ -215,24 +227,33 @@ def write(folder: Path, new: dict[str, dict], together: dict | None = None) -> l
 def page(name: str, claim: dict) -> str:
     contrasts, bases = claim["contrasts"], list(claim["bases"])
     preset = sum(c["preset"] for c in contrasts)
+    return read_template("claim.md")[0].format(
+        name=name, seeds=len(claim["seeds"]), bases=len(bases), all=len(contrasts), preset=preset,
+        exploratory=len(contrasts) - preset,
+        contrasts=table_of(contrasts, bases),
+        tables="\n\n".join("\n".join(rows_of(claim, base)) for base in bases))
+
+
+def table_of(contrasts: Sequence[dict], bases: Iterable[str]) -> str:
+    """Markdown: a line a contrast, with its verdicts."""
     titles = ["contrast", "", "test", *(f"`{b}`" for b in bases), "verdict"]
     lines = [[c["text"], "preset" if c["preset"] else "exploratory", c["test"],
               *(f"{format_gain(b['mean'], b['half'])}: {b['verdict']}"
                 for b in c["bases"].values()),
               f"**{c['verdict']}**"] for c in contrasts]
-    return read_template("claim.md")[0].format(
-        name=name, seeds=len(claim["seeds"]), bases=len(bases), all=len(contrasts), preset=preset,
-        exploratory=len(contrasts) - preset,
-        contrasts="\n".join(markdown_table(titles, lines)),
-        tables="\n\n".join("\n".join(rows_of(claim, base)) for base in bases))
+    return "\n".join(markdown_table(titles, lines))
 
 
 def picture(name: str, claim: dict, file: Path) -> Path:
-    rows = [(textwrap.fill(f"{c['text']}{'' if c['preset'] else ' (exploratory)'}", LETTERS)
+    return interval_picture({name: bars_of(claim["contrasts"])}, file)
+
+
+def bars_of(contrasts: Iterable[dict], letters: int = LETTERS) -> list[tuple]:
+    """A line of a picture for each contrast: its label, its intervals, the limits of its test."""
+    return [(textwrap.fill(f"{c['text']}{'' if c['preset'] else ' (exploratory)'}", letters)
              + f"\n{c['verdict']}",
              [(b["mean"], b["half"], b["verdict"]) for b in c["bases"].values()], LIMITS[c["test"]])
-            for c in claim["contrasts"]]
-    return interval_picture({name: rows}, file)
+            for c in contrasts]
 
 
 def rows_of(claim: dict, base: str) -> list[str]:

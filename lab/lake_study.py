@@ -35,6 +35,7 @@ from nanouft.run.storage import checksum, write_json, write_text
 STUDY_VERSION = 1           # raised by hand when a change of code changes what cells give
 MAPS, SEEDS = 100, 8        # random lakes, learners on each
 EARLY = 25                  # updates after which the distance is looked at once more
+SIZE, ICE = 5, 0.7          # of a random lake: cells a side, share of ice
 CHUNK = 50                  # maps that learn side by side in one process
 FIELDS = ("distance", "distance_transition", "path", "loser", "elsewhere", "success", "drop",
           "early")
@@ -87,24 +88,24 @@ SETTINGS: dict[str, Setting] = {"base": BASE, **{name: replace(BASE, **change) f
 
 # ---- random lakes --------------------------------------------------------------------------------
 @lru_cache(maxsize=None)
-def random_lake(seed: int, size: int = 5, ice: float = 0.7, shortest: int = 5) -> Lake:
-    """A lake drawn from its seed: S and G anywhere, at least `shortest` steps apart, with a worse
-    path of every kind, as in the paper. Ice from which G cannot be reached becomes a hole."""
+def random_lake(seed: int) -> Lake:
+    """A lake drawn from its seed: S and G anywhere, at least five steps apart, with a worse path of
+    every kind, as in the paper. Ice from which G cannot be reached becomes a hole."""
     rng = torch.Generator().manual_seed(seed)
 
     def lake_of(cells: list[str]) -> Lake:
-        rows = ("".join(cells[i * size:(i + 1) * size]) for i in range(size))
+        rows = ("".join(cells[i * SIZE:(i + 1) * SIZE]) for i in range(SIZE))
         return Lake(f"random{seed}", tuple(rows))
     while True:
-        random = torch.rand(size * size, generator=rng).tolist()
-        cells = ["F" if x < ice else "H" for x in random]
-        s, g = torch.randperm(size * size, generator=rng)[:2].tolist()
+        random = torch.rand(SIZE * SIZE, generator=rng).tolist()
+        cells = ["F" if x < ICE else "H" for x in random]
+        s, g = torch.randperm(SIZE * SIZE, generator=rng)[:2].tolist()
         cells[s], cells[g] = "S", "G"
         live = lake_of(cells).live
         if s not in live:
             continue
         lake = lake_of([c if c in "SG" or i in live else "H" for i, c in enumerate(cells)])
-        if len(best_path(lake)) >= shortest and detour(lake) and fall(lake):
+        if len(best_path(lake)) >= 5 and detour(lake) and fall(lake):
             return lake
 
 

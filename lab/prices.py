@@ -15,16 +15,15 @@ from lab.contrast import arrays, drawn_means, drawn_seeds, prompt_groups
 DRAWS = 2000
 
 
-def drawn_scores(groups: dict[object, list[dict]],
-                 draws: int = DRAWS) -> tuple[dict[object, float], dict]:
-    """({name: mean endpoint}, {name: (draws,) endpoints of resampled seeds and prompts}), all with
+def drawn_scores(groups: dict[object, list[dict]]) -> tuple[dict[object, float], dict]:
+    """({name: mean endpoint}, {name: (DRAWS,) endpoints of resampled seeds and prompts}), all with
     the same draws. groups: {name: its cells, the same seeds in the same order}."""
     rng, first = np.random.default_rng(0), next(iter(groups.values()))
     families = tuple(first[0]["each"])
     S = len(first)
     number = prompt_groups(first[0]["split"], first[0]["items"], first[0].get("prompts", 0))
-    seeds = drawn_seeds(rng, S, draws)
-    mean, out = dict.fromkeys(groups, 0.0), {name: np.zeros(draws) for name in groups}
+    seeds = drawn_seeds(rng, S, DRAWS)
+    mean, out = dict.fromkeys(groups, 0.0), {name: np.zeros(DRAWS) for name in groups}
     for family in families:
         scores = [arrays(cells, (family,))[0] for cells in groups.values()]  # (S,P) each
         for name, g, drawn in zip(groups, scores, drawn_means(rng, seeds, scores, number[family])):

@@ -23,7 +23,7 @@ from nanouft.models.load import start_model
 from nanouft.objective import Seqs
 from nanouft.run import config
 from nanouft.run.words import choose
-from nanouft.sampling import Answer, answer_rows
+from nanouft.sampling import answer_rows
 from nanouft.world.documents import token_rows
 
 EXACT = ("rules", "sort", "reverse")
@@ -75,14 +75,13 @@ def seqs_of(answers: list[str], rows: list[Row], model: GPT, tok: Tokenizer) -> 
 
 
 @torch.no_grad()
-def own_prefix_gap(model: GPT, tok: Tokenizer, rows: list[Row],
-                   answers: list[Answer] | None = None) -> float:
+def own_prefix_gap(model: GPT, tok: Tokenizer, rows: list[Row]) -> float:
     """Mean log-prob of gold tokens after gold, minus after the model's own greedy tokens in their
-    places. `answers`: its greedy answers, if they are known."""
+    places."""
     s = seqs_of([right_answer(r) for r in rows], rows, model, tok)
     at = s.mask.bool()
     own, T = s.inputs.clone(), s.inputs.shape[1]
-    for i, a in enumerate(answers or answer_rows(model, tok, rows)):
+    for i, a in enumerate(answer_rows(model, tok, rows)):
         start = int(at[i].nonzero()[0]) + 1             # of the answer among the inputs
         n = int(at[i].sum()) - 1                        # answer tokens that are read: no <|end|>
         own[i, start:start + n] = torch.tensor((a.ids + [tok.end] * T)[:n], device=own.device)

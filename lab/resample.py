@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from lab.cell import quiet, train_into
-from lab.runner import Missing, open_store, read_lines, run_missing, scratch
+from lab.runner import Missing, open_store, run_missing, scratch
 from lab.words import format_gain, markdown_table
 from nanouft.eval import scores
 from nanouft.eval.stats import interval
@@ -120,7 +120,7 @@ def table(done: dict, seeds: list[int]) -> list[str]:
 def main(argv=None) -> int:
     cfg, _ = config.parse(Resample, argv, "python -m lab.resample", __doc__)
     jobs = [Job(seed) for seed in range(cfg.seeds)]
-    with open_store(FILE, read_lines) as store:
+    with open_store(FILE) as store:
         if not cfg.table:
             run_missing(jobs, store, 1, run)
         seeds = [job.seed for job in jobs if not store.lacks(job)]

@@ -3,25 +3,23 @@
     python -m lab.residual              # 40 SFT models, 600 prompts each: 10 minutes; resumable
     python -m lab.residual --write      # C7.json, table and picture from finished cells
 
-IFT's paper (arXiv:2405.11870v3, v3, abstract and section 4) says that SFT overestimates the model,
-since it scores each token after the demonstrator's prefix, and that the residual gives a better
-estimate of the model's preference. No training with IFT is needed to ask that. SFT models of four
-sizes of data answer new prompts that have one right answer. The truth is the share of sampled
-answers that are right. Five estimates score the right answer:
+IFT's paper (arXiv:2405.11870v3, abstract and section 4) says so. No training with IFT is needed to
+ask that. SFT models of four sizes of data answer new prompts that have one right answer. The truth
+is the share of sampled answers that are right. Five estimates score the right answer:
     SFT         its chance after the true prefix, exp(sum of log-probs)
     lam .2, .5, 1       the same when the model reads the blend (Eq. 17)
     IFT's loss  exp(-sum_t w_t l_t): lam .2, and the weights of the propagation at gamma .95
 Three questions: is the estimate right on average (and as a forecast, the Brier score)? Does it tell
 prompts that greedy decoding answers rightly (AUC)? Does it put the right answer before a wrong
 answer that the model sampled itself?
-A number of a seed is the mean over the sizes of which every cell is there. Intervals cover other
-seeds and other prompts (contrast.py). An AUC is a mean over prompts here: each prompt's placement
-value (DeLong et al. 1988). Settings of SFT are those of the map, chosen on validation; seeds and
-prompts are new.
+A number of a seed is the mean over the sizes. Intervals cover other seeds and other prompts
+(contrast.py). An AUC is a mean over prompts here: each prompt's placement value (DeLong et al.
+1988). Settings of SFT are those of the map, chosen on validation; seeds and prompts are new.
 """
 import base64
 import sys
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -35,24 +33,16 @@ from frozen_lake.planning import success
 from frozen_lake.policies import start_policy
 from lab.cell import KEEP, Cell, kept_model
 from lab.cells import finished
-from lab.contrast import holm, two_way
+from lab.contrast import two_way
+from lab.judge import bars_of, compared, correct, table_of
 from lab.pictures import interval_picture
 from lab.probes import right_answer
 from lab.runner import open_store, read_lines, results_of, run_missing
 from lab.study import BASES
-from lab.words import (
-    MARGIN,
-    claim_verdict,
-    common_verdict,
-    format_gain,
-    format_interval,
-    markdown_table,
-    read_template,
-)
+from lab.words import MARGIN, format_gain, format_interval, markdown_table, read_template
 from nanouft import world
 from nanouft.data.batches import collate, encode
 from nanouft.data.rows import Row
-from nanouft.errors import UserError
 from nanouft.models.load import start_model
 from nanouft.objective import Seqs
 from nanouft.objectives import ift
@@ -72,7 +62,6 @@ ESTIMATES = {                           # name: the setting of IFT that reads so
     "lam 1": ift.IFT(lam=1.0), "IFT's loss": ift.IFT(lam=0.2, gamma=0.95)}
 LAMS = sorted({hp.lam for hp in ESTIMATES.values()})
 PAPER = "lam .2"
-LIMITS = {"superiority": (0.0,), "equivalence": (-MARGIN, MARGIN)}
 ADVICE = "Run python -m lab.residual first"
 
 
@@ -127,8 +116,7 @@ class Job:
         return f"SFT on {self.rows}, seed {self.seed}, {self.base}"
 
 
-def jobs(rows: int) -> list[Job]:
-    return [Job(base, rows, seed) for base in BASES for seed in SEEDS]
+JOBS = [Job(base, rows, seed) for rows in PASSES for base in BASES for seed in SEEDS]
 
 
 def prompts() -> list[Row]:
@@ -240,10 +228,9 @@ def measure(name: str, estimate: str, cell: dict) -> np.ndarray:
     return chance ** 2 - 2 * chance * truth + truth     # mean over samples of (chance - right)^2
 
 
-def table_of(name: str, estimate: str, cells: dict[tuple[int, int], dict]) -> np.ndarray:
+def by_seed(name: str, estimate: str, cells: dict[tuple[int, int], dict]) -> np.ndarray:
     """(S,P): seed by seed, the mean over the sizes of data. cells: {(rows, seed): cell}."""
-    sizes = dict.fromkeys(n for n, _ in cells)
-    return np.stack([np.mean([measure(name, estimate, cells[n, seed]) for n in sizes], 0)
+    return np.stack([np.mean([measure(name, estimate, cells[n, seed]) for n in PASSES], 0)
                      for seed in SEEDS])
 
 
@@ -255,46 +242,32 @@ def groups() -> np.ndarray:
 
 
 def judged(done: dict[str, dict]) -> dict:
-    """C7.json's object, from the sizes of data of which every cell is there."""
-    sizes = [n for n in PASSES if all(job.key in done for job in jobs(n))]
-    if not sizes:
-        results_of(jobs(30), done, ADVICE)
-    found = {base: {(n, seed): done[Job(base, n, seed).key] for n in sizes for seed in SEEDS}
-             for base in BASES}
-    same, out = [groups()], []
+    """C7.json's object."""
+    found: dict[str, dict] = {base: {} for base in BASES}
+    for job, cell in zip(JOBS, results_of(JOBS, done, ADVICE)):
+        found[job.base][job.rows, job.seed] = cell
+    same = groups()
 
-    def gap(c: Contrast, base: str) -> np.ndarray:
-        row = table_of(c.measure, c.row, found[base])
-        return row - table_of(c.measure, c.other, found[base]) if c.other else row
-    for c in CONTRASTS:
-        bases = {}
-        for base in BASES:
-            mean, half = (round(x, 6) for x in two_way([gap(c, base)], same))
-            bases[base] = {"mean": mean, "half": half, "verdict": claim_verdict(mean, half, c.test)}
-        out.append({"text": c.text, "preset": c.preset, "test": c.test, "measure": c.measure,
-                    "row": c.row, "other": c.other, "bases": bases})
-    for base in BASES:
-        def word(i: int, looks: int, base=base) -> str:
-            return claim_verdict(*two_way([gap(CONTRASTS[i], base)], same, looks=looks),
-                                 CONTRASTS[i].test)
-        preset = {i: out[i]["bases"][base] for i, c in enumerate(CONTRASTS) if c.preset}
-        clear = {i: min(abs(b["mean"] - limit) for limit in LIMITS[CONTRASTS[i].test])
-                 / max(b["half"], 1e-9) for i, b in preset.items()}
-        for i, (_, verdict) in holm(clear, word).items():
-            preset[i]["verdict"] = verdict
-    for c in out:
-        c["verdict"] = common_verdict([b["verdict"] for b in c["bases"].values()])
+    def difference(c: Contrast, base: str, looks: int) -> tuple[float, float]:
+        gap = by_seed(c.measure, c.row, found[base])
+        if c.other:
+            gap = gap - by_seed(c.measure, c.other, found[base])
+        return two_way([gap], [same], looks=looks)
+    looks = [partial(difference, c) for c in CONTRASTS]
+    contrasts = [compared(c, look, BASES, measure=c.measure, row=c.row, other=c.other)
+                 for c, look in zip(CONTRASTS, looks)]
+    correct(contrasts, looks)
     return {"claim": "C7: the temporal residual estimates better than SFT what the model can "
-                     "answer", "seeds": list(SEEDS), "sizes": sizes,
+                     "answer", "seeds": list(SEEDS), "sizes": list(PASSES),
             "prompts": PROMPT_SEED, "margin": MARGIN, "levels": levels(found),
-            "lake": lake_estimates(), "contrasts": out}
+            "lake": lake_estimates(), "contrasts": contrasts}
 
 
 def levels(found: dict[str, dict]) -> dict:
     """{base: {rows: {truth, estimates, auc, order}}}, means over seeds."""
     out: dict = {}
     for base, cells in found.items():
-        for n in dict.fromkeys(n for n, _ in cells):
+        for n in PASSES:
             mine = [cells[n, seed] for seed in SEEDS]
             truth = np.mean([unpack(c["right"], np.uint8).mean() / SAMPLES for c in mine])
             there = out.setdefault(base, {})[str(n)] = {
@@ -311,15 +284,15 @@ def levels(found: dict[str, dict]) -> dict:
 
 
 # ---- the same question on the lake, where all is exact -------------------------------------------
-def lake_estimates(updates: int = 10) -> dict[str, float]:
-    """A walker who used to take the detour has learnt from the demonstrator. Chances that all its
-    moves are the demonstrator's: `walks`, on its own walk (exact); SFT and lam ..., each move made
-    from the demonstrator's cell, or from its blend with the cell where the walker's likeliest move
-    would have led. arrives: on any path."""
+def lake_estimates() -> dict[str, float]:
+    """A walker who used to take the detour has made ten updates on the demonstrator. Chances that
+    all its moves are the demonstrator's: `walks`, on its own walk (exact); SFT and lam ..., each
+    move made from the demonstrator's cell, or from its blend with the cell where the walker's
+    likeliest move would have led. arrives: on any path."""
     lake = make_lake("twoway5")
     task, path = task_of(lake, 1), gold(lake)
     start = start_policy("table", "presub", task, [0])
-    policy = learn(task, start, method("sft"), steps=updates, lr=2e-2).policies[-1][0]     # (S,4)
+    policy = learn(task, start, method("sft"), steps=10, lr=2e-2).policies[-1][0]     # (S,4)
 
     def chance(lam: float) -> float:
         product, ghost = 1.0, lake.start
@@ -340,11 +313,6 @@ def lake_estimates(updates: int = 10) -> dict[str, float]:
 # ---- what is written -----------------------------------------------------------------------------
 def page(data: dict) -> str:
     """C7.md from C7.json's object."""
-    lines = [[c["text"], "preset" if c["preset"] else "exploratory", c["test"],
-              *(f"{format_gain(b['mean'], b['half'])}: {b['verdict']}"
-                for b in c["bases"].values()), f"**{c['verdict']}**"] for c in data["contrasts"]]
-    contrasts = markdown_table(["contrast", "", "test", *(f"`{b}`" for b in BASES), "verdict"],
-                               lines)
     tables = []
     for base, sizes in data["levels"].items():
         rows = [[f"{int(n):,}", format_interval(x["truth"]), *(format_interval(x[e]["chance"])
@@ -365,7 +333,7 @@ def page(data: dict) -> str:
         order_1=full[0], order_1_word=full[1],
         seeds=len(data["seeds"]), prompts=ITEMS * len(FAMILIES), samples=SAMPLES,
         sizes=", ".join(f"{n:,}" for n in data["sizes"]),
-        contrasts="\n".join(contrasts), tables="\n".join(tables).rstrip())
+        contrasts=table_of(data["contrasts"], BASES), tables="\n".join(tables).rstrip())
 
 
 def write(folder: Path, data: dict) -> list[Path]:
@@ -374,17 +342,14 @@ def write(folder: Path, data: dict) -> list[Path]:
     panels = {}
     for title, measures in {"estimate minus truth": ("bias",),
                             "against SFT": ("brier", "auc", "order")}.items():
-        panels[f"C7: {title}"] = [
-            (f"{c['text']}{'' if c['preset'] else ' (exploratory)'}\n{c['verdict']}",
-             [(b["mean"], b["half"], b["verdict"]) for b in c["bases"].values()],
-             LIMITS[c["test"]]) for c in data["contrasts"] if c["measure"] in measures]
+        shown = [c for c in data["contrasts"] if c["measure"] in measures]
+        panels[f"C7: {title}"] = bars_of(shown, letters=100)
     return [folder / "C7.json", folder / "C7.md",
             interval_picture(panels, folder / "C7.png")]
 
 
 @dataclass
 class Residual:
-    rows: int = 0                   # only SFT models on so many demonstrations [all four sizes]
     write: bool = False             # from finished cells; no training
     workers: int = 1                # processes of one thread each
     out: str = "docs/results"       # folder of C7.jsonl, C7.json, C7.md and C7.png
@@ -393,12 +358,9 @@ class Residual:
 def main(argv=None) -> int:
     cfg, _ = config.parse(Residual, argv, "python -m lab.residual", __doc__)
     file = Path(cfg.out) / "C7.jsonl"
-    if cfg.rows and cfg.rows not in PASSES:
-        raise UserError(f"--rows {cfg.rows}: give one of {', '.join(map(str, PASSES))}")
     if not cfg.write:
-        wanted = [job for n in PASSES if cfg.rows in (0, n) for job in jobs(n)]
         with open_store(file) as store:
-            run_missing(wanted, store, cfg.workers, run_job)
+            run_missing(JOBS, store, cfg.workers, run_job)
     print(*write(Path(cfg.out), judged(read_lines(file))), sep="\n")
     return 0
 

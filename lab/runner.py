@@ -52,10 +52,10 @@ def keys_of(job) -> list:
     return job.keys if hasattr(job, "keys") else [job.key]
 
 
-def read_lines(file: Path, names: Iterable[str] = ("key",)) -> dict:
-    """{key: line} of a file; UserError with its number for a line that lacks one of these names."""
+def read_lines(file: Path) -> dict:
+    """{key: line} of a file; UserError with its number for a line without a key."""
     return {x["key"]: x for x in Lines(file)
-            .read(lambda x: "" if {*names} <= x.keys() else "is not a whole piece")}
+            .read(lambda x: "" if "key" in x else "is not a whole piece")}
 
 
 @contextlib.contextmanager

@@ -3,21 +3,18 @@
     python -m lab.stopping              # two small bases, 90 runs: 15 minutes; resumable
     python -m lab.stopping --write      # stopping.json, table and picture from finished cells
 
-The released loss sends a gradient through its weights, and it divides them by their mean. So it
-pushes an easy token after hard ones down (lesson 06). In lists the hard tokens are the free choices
-and the easy one is <|end|>. If this is the cause, then
+The released loss pushes an easy token after hard ones down (lesson 06). In lists the hard tokens
+are the free choices and the easy one is <|end|>. If this is the cause, then
     released            must unlearn <|end|> in each place;
     last weight constant    the same, but no gradient through the weight of the last token;
     detached            no gradient through any weight (the default of `--objective ift`);
     plain end           released on all tokens but <|end|>, SFT's loss on <|end|>
-must keep it as SFT does. That was predicted; docs/results/stopping.md says what came of it, against
-SFT and against the untrained base. "Last weight constant" and "plain end" are no flags of `train`:
-they live here.
+must keep it as SFT does. That was predicted; docs/results/stopping.md says what came of it and what
+the numbers are. "Last weight constant" and "plain end" are no flags of `train`: they live here.
 Places: NanoWorld's words with the shipped base; a byte-level BPE with 320 ids of the same corpus,
 where a word is two or three tokens, with a base of its own; a Llama of one million parameters
 through nanouft/hf. Answers of about 8 and 32 tokens ("Name some things. End on fox." -> "bee saw
-nail and fox"). Numbers: the mean probability of <|end|> after a right answer, and the share of
-greedy answers that stop. Intervals are t-intervals over seeds; there is one base in each place.
+nail and fox").
 """
 import random
 import sys
@@ -31,7 +28,7 @@ from torch import Tensor
 from lab.cell import KEEP
 from lab.cells import finished
 from lab.probes import seqs_of
-from lab.runner import open_store, read_lines, run_missing
+from lab.runner import open_store, read_lines, results_of, run_missing
 from lab.words import format_interval, markdown_table, read_template
 from nanouft import pretrain
 from nanouft.data.batches import Epochs, encode
@@ -59,6 +56,7 @@ ROWS = {8: 16, 32: 8}                   # of a step, by the length of answers
 BASE_STEPS, IDS = 120, 320              # of the two bases made here; ids of the byte-level BPE
 ASKED = 100                             # prompts of a measurement
 MARGIN = 0.02                           # "as SFT": within two points of it
+ADVICE = "Run python -m lab.stopping first"
 TITLE = "mean p(<|end|>) after a right answer"
 
 
@@ -243,10 +241,6 @@ def measured(model: GPT, tok: Tokenizer, asked: list[Row]) -> dict:
             "length": round(float(s.mask.sum(-1).mean()), 2)}
 
 
-def jobs(place: str, seed: int) -> list[Job]:
-    return [Job(place, tokens, arm, seed) for tokens in (8, 32) for arm in ARMS]
-
-
 def starts() -> list[Job]:
     """The untrained bases: no training, so one seed."""
     return [Job(place, tokens, START, 0) for place in PLACES for tokens in (8, 32)]
@@ -255,19 +249,18 @@ def starts() -> list[Job]:
 # ---- from cells to words -------------------------------------------------------------------------
 def judged(done: dict[str, dict]) -> dict:
     """stopping.json: per place and length the untrained base's two numbers, each arm's [mean, half]
-    of them and how far its p(<|end|>) is from SFT's, and the differences of COMPARED. Places of
-    which fewer than two seeds are whole are left out."""
+    of them and how far its p(<|end|>) is from SFT's, and the differences of COMPARED."""
     out = []
     for start in starts():
-        seeds = [s for s in SEEDS if all(job.key in done for job in jobs(start.place, s))]
-        if len(seeds) > 1 and start.key in done:
-            cells = {arm: [done[replace(start, arm=arm, seed=s).key] for s in seeds]
-                     for arm in ARMS} | {START: [done[start.key]] * len(seeds)}
-            out.append({"place": start.place, "tokens": start.tokens,
-                        "length": cells[SFT][0]["length"], "seeds": len(seeds),
-                        START: {name: done[start.key][name] for name in ("end", "stops")},
-                        "arms": {arm: against_sft(cells[arm], cells[SFT]) for arm in ARMS},
-                        "compared": [compared(cells, *pair) for pair in COMPARED]})
+        cells = {arm: results_of([replace(start, arm=arm, seed=s) for s in SEEDS], done, ADVICE)
+                 for arm in ARMS}
+        (untrained,) = results_of([start], done, ADVICE)
+        cells[START] = [untrained] * len(SEEDS)
+        out.append({"place": start.place, "tokens": start.tokens,
+                    "length": cells[SFT][0]["length"], "seeds": len(SEEDS),
+                    START: {name: untrained[name] for name in ("end", "stops")},
+                    "arms": {arm: against_sft(cells[arm], cells[SFT]) for arm in ARMS},
+                    "compared": [compared(cells, *pair) for pair in COMPARED]})
     return {"steps": STEPS, "rate": RATE, "margin": MARGIN, "places": out}
 
 
@@ -365,7 +358,8 @@ def main(argv=None) -> int:
     file = Path(cfg.out) / "stopping.jsonl"
     if not cfg.write:
         with open_store(file) as store:
-            wanted = [job for seed in SEEDS for place in PLACES for job in jobs(place, seed)]
+            wanted = [replace(start, arm=arm, seed=seed)
+                      for seed in SEEDS for start in starts() for arm in ARMS]
             run_missing(wanted + starts(), store, cfg.workers, run_job)
     print(*write(Path(cfg.out), read_lines(file)), sep="\n")
     return 0

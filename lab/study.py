@@ -153,8 +153,8 @@ class Study:
                     aligned=row.aligned, best_of=row.best_of,
                     each=look.each, curve=row.curve and look.each, world=plan.world)
 
-    def test_cells(self, key, look: Look = TEST) -> dict[str, dict[str, list[Cell]]]:
+    def test_cells(self, key) -> dict[str, dict[str, list[Cell]]]:
         """{base: {row: its cells, one a seed}}."""
         plan = self.plan(key)
-        return {base: {name: [self.cell(key, name, seed, base, look) for seed in plan.seeds]
+        return {base: {name: [self.cell(key, name, seed, base) for seed in plan.seeds]
                        for name in plan.rows} for base in plan.bases}

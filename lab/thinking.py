@@ -2,24 +2,20 @@
 
     python -m lab.thinking      # 4 tasks x 5 seeds, GRPO with two ways to add tokens up; resumable
 
-A question of NanoWorld asks for words one after the other, such as a running sum. Here only the
-LAST word of an answer is paid: 1 if it is the right one, else 0. So a question can be answered at
-once ("17") or after written steps ("9 and 3 is 12 and 5 is 17"). An answer of more than one word
-`thinks`. Nothing pays for steps.
-
-A cell is one task and one seed. SFT on demonstrations, of which a share writes steps, makes the
-start model. Then GRPO trains it twice: with `--aggregation grpo` and with `dr_grpo`. Before and
-after, the model answers the same fresh prompts, some times each at temperature 1.
+docs/claims.md tells the claim. A question can be answered at once ("17") or after written steps ("9
+and 3 is 12 and 5 is 17"); an answer of more than one word `thinks`. A cell is one task and one
+seed: SFT, then GRPO twice. Before and after, the model answers the same fresh prompts, some times
+each at temperature 1.
 
     advantage   P(right | it thinks) - P(right | it answers at once), of the start model
     change      share of answers that think, after GRPO minus before
     moved       change, with the sign of the advantage: above 0 if the advantage decides
 
-The claim, fixed before the first of these seeds ran: in each task and with each aggregation `moved`
-is above 0 (95 % t-interval over seeds). It holds if all eight contrasts hold, and does not hold if
-one of them lies below 0. The four tasks were chosen with seeds 0 and 1: in the sums the advantage
-was above 0, in the rules near it (+13 and -5 points), in the others below 0. GRPO compares answers
-to one prompt, so the table also has the advantage on equal prompts. It is not judged.
+Claimed: in each task and with each aggregation `moved` is above 0 (95 % t-interval over seeds).
+That holds if all eight contrasts hold, and does not hold if one of them lies below 0. The four
+tasks were chosen with seeds 0 and 1: in the sums the advantage was above 0, in the rules near it
+(+13 and -5 points), in the others below 0. GRPO compares answers to one prompt, so the table also
+has the advantage on equal prompts. It is not judged.
 """
 import copy
 import json

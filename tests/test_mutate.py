@@ -30,7 +30,8 @@ def test_every_file_is_in_one_room_and_has_tests_that_exist():
     assert len(files) == len(set(files)), "in two rooms"
     there = {file.relative_to(ROOT).as_posix() for folder in ("nanouft", "frozen_lake", "lab")
              for file in (ROOT / folder).rglob("*.py") if "tests" not in file.parts}
-    there |= {f"lessons/grade/{file.name}" for file in (ROOT / "lessons/grade").glob("*.py")}
+    there |= {file.relative_to(ROOT).as_posix() for folder in ("grade", "gallery", "cheat_sheet")
+              for file in (ROOT / "lessons" / folder).glob("*.py")}
     assert there - mutate.LEFT_OUT == set(files), "in no room"
     code = {file for file in files if any(mutate.mutants_of(file))}
     assert code <= TABLE.keys(), "run tests/tools/tests_of.py with a test file that runs them"

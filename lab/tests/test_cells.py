@@ -15,7 +15,7 @@ import pytest
 from running import environment, signals_work, soon
 
 from lab import cells as the_cells
-from lab import own_files, runner
+from lab import own_files
 from lab.cell import Cell
 from lab.cells import read_cells, run_cell, run_cells, timeless
 from lab.own import Own
@@ -95,13 +95,6 @@ def test_a_run_that_diverges_is_a_result_and_no_crash(tiny_base):
     cell = run_cell(Cell((*SHORT, "--lr", "1e8"), 0, str(tiny_base), "val", 2))
     assert re.search("diverged|no longer finite", cell["failed"]) and "families" not in cell
     assert issubclass(Diverged, UserError)
-
-
-@pytest.fixture
-def inline(monkeypatch):
-    """Cells without workers."""
-    monkeypatch.setattr(runner, "finished_jobs",
-                        lambda work, jobs, workers: (work(*job) for job in jobs))
 
 
 @pytest.mark.parametrize("error", [
@@ -222,7 +215,7 @@ def test_an_interrupted_command_ends_at_once_and_keeps_what_is_finished(number, 
         wait_for(lambda: os.killpg(process.pid, 0), "a worker goes on alone", 10)
 
 
-def test_what_is_finished_stays_and_a_cut_line_is_made_again(tmp_path, tiny_base, monkeypatch):
+def test_what_is_finished_stays_and_a_cut_line_is_made_again(tmp_path, tiny_base, request):
     """Two cells, the second one's line cut in the middle: only that one runs again, here without a
     worker, and the first is not touched."""
     file = tmp_path / "cells.jsonl"
@@ -231,8 +224,7 @@ def test_what_is_finished_stays_and_a_cut_line_is_made_again(tmp_path, tiny_base
     kept = {**whole[cells[0].key], "mark": "not run again"}
     file.write_text(json.dumps(kept) + "\n" + json.dumps(whole[cells[1].key])[:40],
                     encoding="utf-8")
-    monkeypatch.setattr(runner, "finished_jobs",
-                        lambda work, jobs, workers: (work(*job) for job in jobs))
+    request.getfixturevalue("inline")
     again = run_cells(cells, file)
     assert again[cells[0].key] == kept
     assert timeless(again[cells[1].key]) == timeless(whole[cells[1].key])

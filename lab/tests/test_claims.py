@@ -118,12 +118,11 @@ def test_holm_asks_more_of_the_clearest_contrast_and_nothing_after_a_doubt():
     def verdicts(*gains: float) -> list[str]:
         found = {"base": {"SFT": row(0.5)}
                  | {f"row {i}": row(0.5 + g, spread=0.01) for i, g in enumerate(gains)}}
-        claim = Plan({}, "SFT",
-                     tuple(Contrast(f"{i}", f"row {i}", "SFT") for i in range(len(gains))))
-        contrasts = [judge.compared(c, claim, found) for c in claim.contrasts]
-        assert all(c["verdict"] == "holds" for c in contrasts), "alone"
-        judge.correct(contrasts, claim, found)
-        return [c["verdict"] for c in contrasts]
+        asked = [Contrast(f"{i}", f"row {i}", "SFT") for i in range(len(gains))]
+        for c in asked:
+            (alone,) = judge.contrasts_of(Plan({}, "SFT", (c,)), found)
+            assert alone["verdict"] == "holds"
+        return [c["verdict"] for c in judge.contrasts_of(Plan({}, "SFT", (*asked,)), found)]
     assert verdicts(0.023) == ["holds"], "one contrast needs no correction"
     assert verdicts(0.023, 0.10) == ["holds", "holds"], "the weaker one is asked as if alone"
     assert verdicts(0.023, 0.0231) == ["undecided", "undecided"]
@@ -136,11 +135,9 @@ def test_holm_measures_an_equivalence_by_its_nearer_limit():
                       "equal": row(0.5135, spread=0.0025)}}
     claim = Plan({}, "SFT", (Contrast("a", "better", "SFT"),
                              Contrast("b", "equal", "SFT", test="equivalence")))
-    contrasts = [judge.compared(c, claim, found) for c in claim.contrasts]
-    assert judge.difference(claim.contrasts[1], claim, found["base"], looks=2)[1] > 0.0065, \
+    assert judge.difference(claim.contrasts[1], claim, found, "base", looks=2)[1] > 0.0065, \
         "at 2.5 % the equivalence would be undecided"
-    judge.correct(contrasts, claim, found)
-    assert [c["verdict"] for c in contrasts] == ["holds", "holds"]
+    assert [c["verdict"] for c in judge.contrasts_of(claim, found)] == ["holds", "holds"]
 
 
 # ---- cells and settings --------------------------------------------------------------------------

@@ -12,18 +12,10 @@ import re
 import pytest
 from house import ROOT
 
-from lab import (
-    claims,
-    gallery,
-    judge,
-    lake_study,
-    map_text,
-    methods,
-)
+from lab import claims, judge, lake_study, map_text
 from lab import map as the_map
 from lab import regimes as plan
 from lab.cells import read_cells
-from lab.gallery_stories import STORIES
 from lab.study import Study
 from nanouft.objectives import OBJECTIVES
 from nanouft.run.storage import Lines, read_json
@@ -50,14 +42,21 @@ def text_of(*place: str) -> str:
 CLAIMS = read_json(RESULTS / "claims" / "results.json")["claims"]
 
 
+@pytest.fixture(scope="module")
+def again() -> tuple[dict, dict]:
+    """The claims and their one family, judged from the cells."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(ROOT)
+        found = claims.judged([*CLAIMS], read_cells(claims.FOLDER / "cells.jsonl"))
+    return json.loads(json.dumps(found))
+
+
 @pytest.mark.parametrize("name", CLAIMS)
-def test_verdicts_and_pages_of_the_claims(name, monkeypatch):
+def test_verdicts_and_pages_of_the_claims(name, again):
     """No row, no contrast and no cell is missing; every figure is what the rules make of the
     cells."""
-    monkeypatch.chdir(ROOT)
     committed = CLAIMS[name]
-    assert json.loads(json.dumps(
-        claims.judged([name], read_cells(claims.FOLDER / "cells.jsonl"))[0]))[name] == committed
+    assert again[0][name] == committed
     assert text_of("results", "claims", f"{name}.md") == judge.page(name, committed)
 
 
@@ -89,15 +88,14 @@ def test_tables_of_effects_show_contrasts_with_their_verdicts(text):
         assert shown == every.keys()
 
 
-def test_doubts_about_all_claims_together_are_those_of_the_results():
+def test_doubts_about_all_claims_together_are_those_of_the_results(again):
     results = read_json(RESULTS / "claims" / "results.json")
     told, page = results["one family"], " ".join(ACCOUNT.split())
     stay = told["decided"] - len(told["undecided together"])
     assert (f"all {told['preset']} preset contrasts counted as one family, {stay} of the "
             f"{told['decided']} decided verdicts would stay") in page
     assert f"Of {results['searches']} searches {results['at a border']} ended at the border" in page
-    found, family = claims.judged([*CLAIMS], read_cells(ROOT / claims.FOLDER / "cells.jsonl"))
-    assert found.keys() == CLAIMS.keys() and json.loads(json.dumps(family)) == told
+    assert again[1] == told
 
 
 @pytest.mark.parametrize("name", CLAIMS)
@@ -189,26 +187,6 @@ def test_the_account_of_over_optimisation_shows_numbers_of_its_table():
                                                                     if x not in table]
 
 
-def test_pages_are_those_of_their_results():
-    """The map, the gallery, the table of methods."""
+def test_the_page_of_the_map_is_that_of_its_results():
     the_json = read_json(RESULTS / "map" / "map.json")
     assert text_of("map.md") == map_text.page(the_json), "python -m lab.map --write"
-    assert text_of("gallery.md").count("\n## ") == len(STORIES), (
-        "a section of lab/pages/gallery.md a story")
-    assert text_of("gallery.md") == gallery.page(STORIES, read_json(RESULTS / "gallery.json"))
-    assert text_of("cheat_sheet.md") == methods.page(), "python -m lab.methods"
-    for title in methods.FAMILIES:
-        names = ", ".join(f"`{name}`" for name in OBJECTIVES if methods.family(name) == title)
-        assert f"- **{title}**: {names}\n" in README, f"README's line of {title}"
-
-
-@pytest.mark.parametrize("story", STORIES, ids=lambda story: story.name)
-def test_each_fault_of_the_gallery_is_seen_and_its_repair_repairs(story):
-    made = read_json(RESULTS / "gallery.json")[story.name]
-    assert story.shows(made), {side: made[side]["figures"][story.figure] for side in made}
-    assert not story.shows({"faulty": made["repaired"], "repaired": made["repaired"]})
-    for side, picture in (("faulty", story.name), ("repaired", f"{story.name}-repaired")):
-        mine, other = ([x["prompt"] for x in made[s]["answers"]] for s in (side, "faulty"))
-        assert mine == other
-        assert list(made[side]["curves"]) == [name for panel in story.panels for name in panel]
-        assert (DOCS / "gallery" / f"{picture}.png").exists()

@@ -46,8 +46,6 @@ def test_a_list_ends_with_the_word_that_its_prompt_names():
 
 
 # ---- the committed figures -----------------------------------------------------------------------
-@pytest.mark.skipif(not (RESULTS / "stopping.json").exists(),
-                    reason="python -m lab.stopping has not been run")
 def test_the_table_is_what_the_cells_give():
     """Means, differences to SFT and words, from the cells alone."""
     data, cells = read_json(RESULTS / "stopping.json"), list(Lines(RESULTS / "stopping.jsonl")

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 from running import ROOT
 
-from lab import runner, thinking
+from lab import thinking
 from lab.thinking import AGGREGATIONS, BASE, SEEDS, TASKS, Job, Task
 from nanouft import world
 from nanouft.run.storage import Lines, read_json
@@ -75,14 +75,7 @@ def test_demonstrations():
                    for text, right, it in zip(texts, wanted, think) if not it)
 
 
-@pytest.fixture
-def here_and_now(monkeypatch):
-    """Cells run in this process."""
-    monkeypatch.setattr(runner, "finished_jobs",
-                        lambda work, jobs, workers: (work(*job) for job in jobs))
-
-
-def test_a_short_study_resumes(tmp_path, monkeypatch, capsys, here_and_now):
+def test_a_short_study_resumes(tmp_path, monkeypatch, capsys, inline):
     def run() -> dict:
         return thinking.study(tmp_path, ["sort", "reverse"], (0, 1), 1, TINY)
     monkeypatch.setitem(TASKS, "sort", Task("sort"))

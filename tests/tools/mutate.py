@@ -62,7 +62,8 @@ BELOW = {
     "playground": "nanouft/playground/*.py",
     "frozen_lake": "frozen_lake/*.py",
     "lab": "lab/*.py",
-    "grade": "lessons/grade/*.py"}
+    "grade": "lessons/grade/*.py",
+    "teaching": "lessons/gallery/*.py lessons/cheat_sheet/*.py"}
 ROOMS = ABOVE | BELOW
 LEFT_OUT = {"nanouft/eval/plots.py", "frozen_lake/pictures.py", "lab/pictures.py"}  # people look
 SECONDS = 15            # of tests that one mutant meets, as measured

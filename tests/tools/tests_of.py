@@ -21,11 +21,11 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 TABLE = Path(__file__).with_suffix(".json")
 LINES = ROOT / "out" / "mutants" / "lines.json"
-TESTS = ("tests/core", "tests/lake", "tests/lessons", "lab/tests")
+TESTS = ("tests/core", "tests/lake", "tests/lessons", "lessons/tests", "lab/tests")
 MOST = 5                # test files of a source file in the table
 SETTINGS = """[run]
 source = nanouft,frozen_lake,lab,lessons
-omit = lab/tests/*
+omit = lab/tests/*,lessons/tests/*
 data_file = {folder}/data
 parallel = true
 patch = subprocess

@@ -16,7 +16,8 @@ from running import ROOT
 from tiny import settings
 from torch import Tensor
 
-from lab import methods, methods_draw
+from lessons.cheat_sheet import __main__ as sheet
+from lessons.cheat_sheet import draw
 from nanouft import pretrain, reward
 from nanouft.eval.plots import plt
 from nanouft.objective import Batch, Columns, Seqs
@@ -25,14 +26,14 @@ from nanouft.objectives.ada_dpo import root
 from nanouft.objectives.distill import teacher_gap
 from nanouft.objectives.rpo import shares
 
-LINES = {line.name: line for line in methods.lines()}
+LINES = {line.name: line for line in sheet.lines()}
 TRAINED = OBJECTIVES | {"pretrain": pretrain.NEXT_TOKEN, "reward": reward.BRADLEY_TERRY}
 SHORT = {"w": "chosen", "l": "rejected"}                # roles by their letters
-LONG = {letter: word for word, letter in methods.LETTERS.items()}
+LONG = {letter: word for word, letter in sheet.LETTERS.items()}
 SETTINGS = {"lam_D": "desirable_weight", "lam_U": "undesirable_weight", "K": "samples"}
 # Changes of no effect: l_t stands twice in a product; TOFU's forward cuts g_t off before the loss.
 EQUAL = {("ift --variant algorithm1", "l_t"), ("tofu", "sg")}
-SHARED = {methods.printed(x): methods.printed(told) for x, told in methods.shared()[0].items()}
+SHARED = {sheet.printed(x): sheet.printed(told) for x, told in sheet.shared()[0].items()}
 
 
 # ---- a random step -------------------------------------------------------------------------------
@@ -148,7 +149,7 @@ def setting(name: str, hp, letter: str) -> Tensor | None:
     return torch.tensor(getattr(hp, field), dtype=torch.float64) if hasattr(hp, field) else None
 
 
-def known(line: methods.Line, batch: Batch, hp, role: str) -> Known:
+def known(line: sheet.Line, batch: Batch, hp, role: str) -> Known:
     """What each name of the equation is, for the answers of a role."""
     name = line.name.split()[0]
     formulas = SHARED | dict(x.split(" = ", 1) for x in line.told if " = " in x)
@@ -174,10 +175,10 @@ def known(line: methods.Line, batch: Batch, hp, role: str) -> Known:
     return read
 
 
-def telling(line: methods.Line, hp):
+def telling(line: sheet.Line, hp):
     """Settings of the equation that are 0 or 1 get a value that can be seen."""
     text = " ".join([LINES[line.name].loss, *LINES[line.name].formulas.values()])
-    fields = {SETTINGS.get(x, x) for x in re.findall(methods.NAME, text)}
+    fields = {SETTINGS.get(x, x) for x in re.findall(sheet.NAME, text)}
     changed = {x: 0.7 for x in fields if getattr(hp, x, None) in (0.0, 1.0)}
     return replace(hp, **changed) if changed else hp
 
@@ -189,7 +190,7 @@ def with_gradients(loss: Tensor, leaves: list[Tensor]) -> list[Tensor]:
     return [loss.detach(), *found]
 
 
-def gap(line: methods.Line) -> float:
+def gap(line: sheet.Line) -> float:
     """The largest difference of equation and code, in the loss or its gradient."""
     name, *changed = line.name.split()
     hp = reward.Reward() if name == "reward" else settings(name) if name in OBJECTIVES else None
@@ -206,7 +207,7 @@ def gap(line: methods.Line) -> float:
     return max((a - b).abs().max().item() for a, b in pairs)
 
 
-def changes(line: methods.Line) -> Iterator[tuple[str, methods.Line]]:
+def changes(line: sheet.Line) -> Iterator[tuple[str, sheet.Line]]:
     """The line with one sign turned, one function or one factor left out."""
     for key, text in {"": line.loss, **line.formulas}.items():
         for m in re.finditer(r" [-+] |(?<!\de)-|sg(?=\()|log |beta (?=\()|lam |alpha ", text):
@@ -229,21 +230,30 @@ def test_an_equation_is_the_loss_of_the_code(name):
 
 def test_every_method_has_an_equation_and_a_reason():
     assert {name.split()[0] for name in LINES} == TRAINED.keys()
-    assert LINES.keys() == methods.WHEN.keys()
+    assert LINES.keys() == sheet.WHEN.keys()
+
+
+def test_the_page_and_the_readme_name_every_method():
+    page = (ROOT / "docs" / "cheat_sheet.md").read_text(encoding="utf-8")
+    assert page == sheet.page(), "python -m lessons.cheat_sheet"
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    for title in sheet.FAMILIES:
+        names = ", ".join(f"`{name}`" for name in OBJECTIVES if sheet.family(name) == title)
+        assert f"- **{title}**: {names}\n" in readme, f"README's line of {title}"
 
 
 def test_the_picture_is_two_pages_and_no_words_run_into_others():
-    blocks = methods_draw.blocks_of(methods.lines(), methods.letters())
-    placed, fig = methods_draw.pages(blocks), plt.figure()
+    blocks = draw.blocks_of(sheet.lines(), sheet.letters())
+    placed, fig = draw.pages(blocks), plt.figure()
     assert [block for page in placed for _, block in page] == blocks and len(placed) == 2
     for row in (row for block in blocks for row in block.rows):
-        ends = [methods_draw.write(fig, text, 0) for text in row]
-        limits = [*(text.x for text in row[1:]), methods_draw.RIGHT + 3]
+        ends = [draw.write(fig, text, 0) for text in row]
+        limits = [*(text.x for text in row[1:]), draw.RIGHT + 3]
         assert all(end < limit for end, limit in zip(ends, limits)), [text.words for text in row]
     assert min(text.get_fontsize() for text in fig.texts) >= 7
     plt.close(fig)
     drawn = (ROOT / "docs" / "cheat_sheet.pdf").read_bytes()
-    assert methods_draw.mark(blocks).encode() in drawn, "python -m lab.methods"
+    assert draw.mark(blocks).encode() in drawn, "python -m lessons.cheat_sheet"
 
 
 def test_u_of_ada_dpo():

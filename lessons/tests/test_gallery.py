@@ -8,22 +8,23 @@ import pytest
 import torch
 from running import ROOT, call, one_error
 
-from lab import gallery
-from lab import gallery_stories as stories
-from lab.gallery_stories import STORIES
+from lessons.gallery import __main__ as gallery
+from lessons.gallery import stories
+from lessons.gallery.stories import STORIES
 from nanouft.data.batches import Epochs, encode
 from nanouft.data.rows import demo_rows, pair_rows
 from nanouft.data.tokenizer import nano
 from nanouft.run.storage import read_json, write_json
 from nanouft.world import rows
 
-RESULTS = ROOT / "docs" / "results" / "gallery.json"
+DOCS = ROOT / "docs"
+RESULTS = read_json(DOCS / "results" / "gallery.json")
 NAMES = [story.name for story in STORIES]
 
 
 @pytest.mark.parametrize("lesson", sorted({story.lesson for story in STORIES}))
 def test_a_lesson_leads_to_its_stories(lesson):
-    text = (ROOT / "docs" / "lessons" / f"{lesson}.md").read_text(encoding="utf-8")
+    text = (DOCS / "lessons" / f"{lesson}.md").read_text(encoding="utf-8")
     (told,) = re.findall(r"\*\*Runs that failed:\*\* stor(?:y|ies) (.*) of "
                          r"\[docs/gallery.md\]\(../gallery.md\)", text)
     assert re.findall(r"\d+", told) == [str(n) for n, story in enumerate(STORIES, 1)
@@ -35,6 +36,25 @@ def test_a_story_has_one_mistake():
     assert len(set(faults)) == len(faults) == 7
     planted = [s for s in STORIES if {s.fault, s.asked} != {nullcontext}]
     assert not any(s.faulty != s.repaired for s in planted), "one mistake a story"
+
+
+# ---- the committed results -----------------------------------------------------------------------
+def test_the_page_is_that_of_the_results():
+    text = (DOCS / "gallery.md").read_text(encoding="utf-8")
+    assert text.count("\n## ") == len(STORIES), "a section of lessons/gallery/page.md a story"
+    assert text == gallery.page(STORIES, RESULTS), "python -m lessons.gallery --out docs --page"
+
+
+@pytest.mark.parametrize("story", STORIES, ids=lambda story: story.name)
+def test_each_fault_is_seen_and_its_repair_repairs(story):
+    made = RESULTS[story.name]
+    assert story.shows(made), {side: made[side]["figures"][story.figure] for side in made}
+    assert not story.shows({"faulty": made["repaired"], "repaired": made["repaired"]})
+    for side, picture in (("faulty", story.name), ("repaired", f"{story.name}-repaired")):
+        mine, other = ([x["prompt"] for x in made[s]["answers"]] for s in (side, "faulty"))
+        assert mine == other
+        assert list(made[side]["curves"]) == [name for panel in story.panels for name in panel]
+        assert (DOCS / "gallery" / f"{picture}.png").exists()
 
 
 # ---- the faults ----------------------------------------------------------------------------------
@@ -77,7 +97,7 @@ def test_a_short_story_runs_and_takes_its_place_on_the_page(here, monkeypatch, b
     monkeypatch.setattr(gallery, "STORIES", (STORIES[0], short))
     monkeypatch.setattr(gallery, "ITEMS", 2)
     (here / "new" / "results").mkdir(parents=True)
-    kept = {STORIES[0].name: read_json(RESULTS)[STORIES[0].name]}
+    kept = {STORIES[0].name: RESULTS[STORIES[0].name]}
     write_json(here / "new" / "results" / "gallery.json", kept)
     assert call(gallery.main, "--story", "nothing", "--out", "new") == 0
     made = read_json(here / "new" / "results" / "gallery.json")

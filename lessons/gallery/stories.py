@@ -1,9 +1,9 @@
 """The fifteen stories of the gallery as data: the two runs, the figure that shows the mistake,
 and the mistakes.
 
-The words are in lab/pages/gallery.md, a section a story, in the same order. {bad[mean]:.0%} there
-is a figure of the faulty run, {good[mean]:.0%} of the repaired one; curves end in figures, too.
-Titles tell what is seen, not why.
+The words are in page.md, a section a story, in the same order. {bad[mean]:.0%} there is a figure of
+the faulty run, {good[mean]:.0%} of the repaired one; curves end in figures, too. Titles tell what
+is seen, not why.
 A mistake that no flag of train can make is planted while a run trains or answers: a context manager
 of a few lines.
 """
@@ -135,7 +135,7 @@ RLOO = ("--objective rloo --lr 1e-4 --steps 40 --batch-size 16 --skills truth,un
 GRPO = "--objective grpo --beta 0 --batch-size 16 --eval-every 0 --show-every 0"
 HARD = f"{GRPO} --lr 3e-4 --steps 60 --skills reverse --reward"
 STEPS = ("--objective grpo --skills sum --lr 2e-4 --steps 24 --batch-size 8 --samples 8 --beta 0 "
-         "--reward lab/gallery_stories.py:last_word --eval-every 0 --show-every 0")
+         "--reward stories.py:last_word --eval-every 0 --show-every 0")
 FEW = "--objective sft --rows 30 --batch-size 15 --lr 1e-3"
 LOSSES, WON = (("loss", "held_out.nll"),), (("loss",), ("accuracy", "held_out.accuracy"))
 Panels = tuple[tuple[str, ...], ...]        # curves that share a panel
@@ -191,12 +191,12 @@ STORIES = (
           ("fact", "truth", "sort"), fault=moving_reference, after=SFT),
     Story("backwards", "07", DPO, DPO, "held_out.accuracy", 0.4, WON, ("sort", "sum", "truth"),
           fault=swapped),
-    Story("perfect", "13", f"{RLOO} --reward lab/gallery_stories.py:never_wrong", RLOO, "fact", 0.4,
+    Story("perfect", "13", f"{RLOO} --reward stories.py:never_wrong", RLOO, "fact", 0.4,
           (("reward", "score"),), ("fact", "truth", "unknown"), after=SFT, unseen=("score",)),
     Story("zero", "14", f"{GRPO} --lr 1e-4 --skills sort,truth,fact --steps 8",
           f"{GRPO} --lr 1e-4 --skills sort,truth,fact --steps 60", "mean", 0.05,
           (("loss",), ("reward",)), ("sort", "truth", "fact"), unseen=("reward",)),
-    Story("still", "14", f"{HARD} lab/gallery_stories.py:in_brackets", f"{HARD} exact",
+    Story("still", "14", f"{HARD} stories.py:in_brackets", f"{HARD} exact",
           "reverse", 0.2, (("reward", "ties"),), ("reverse", "rules", "list"), unseen=("ties",)),
     Story("shorter", "18", f"{STEPS} --max-new 8", f"{STEPS} --max-new 44", "length", 8,
           (("length",), ("reward", "ends")), ("sum", "sort", "reverse"),

@@ -1,14 +1,14 @@
 """docs/cheat_sheet.md and .pdf: every method on a line, made from the registry and the heads of its
 files.
 
-    python -m lab.methods           # writes both; a test says when that is needed
+    python -m lessons.cheat_sheet       # writes both; a test says when that is needed
 
 The equations stand once, in the head of each method's file, in lines such as
     L = -log sigmoid( beta (r_w - r_l) )            (Eq. 7)
     --form down     L = ...                         a form of its own, with this setting
     lo = A - log(1 - exp(A))                           a name that the equation uses
     e_i: the embedding of prompt i                  one that is explained in words
-lab/tests/test_methods.py computes each equation and compares it with the loss of the code.
+lessons/tests/test_cheat_sheet.py computes each equation and compares it with the loss of the code.
 """
 import re
 import sys
@@ -16,8 +16,7 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 
-from lab.methods_draw import draw
-from lab.words import markdown_table, read_template
+from lessons.cheat_sheet.draw import draw
 from nanouft import objectives, pretrain, reward
 from nanouft.objective import Objective
 from nanouft.objectives import OBJECTIVES
@@ -84,7 +83,7 @@ WHEN = {
 
 
 @dataclass
-class Methods:
+class CheatSheet:
     out: str = "docs"               # the folder of cheat_sheet.md and cheat_sheet.pdf
 
 
@@ -217,6 +216,10 @@ def row(line: Line) -> list[str]:
             paper + (f", {line.equation}" if line.equation else "")]
 
 
+def in_table(cells: list[str]) -> str:
+    return "|" + "|".join(f" {cell} " if cell else " " for cell in cells) + "|"
+
+
 def letters() -> list[str]:
     """What the letters mean that all equations share."""
     formulas, words = shared()
@@ -226,15 +229,16 @@ def letters() -> list[str]:
 
 def page() -> str:
     titles = ["method", "loss", "take it when", "needs", "arXiv"]
-    told = {title: "\n".join(markdown_table(titles, [row(x) for x in lines()
-                                                     if x.family == title]))
+    told = {title: "\n".join([in_table(titles), "|---" * len(titles) + "|",
+                              *(in_table(row(x)) for x in lines() if x.family == title)])
             for title in (*FAMILIES, BEFORE)}
     bullets = "\n".join(re.sub("^([^:]+)", r"- `\1`", x) for x in letters())
-    return read_template("cheat_sheet.md")[0].format(letters=bullets, **told)
+    text = Path(__file__).with_name("page.md").read_text(encoding="utf-8")
+    return text.format(letters=bullets, **told)
 
 
 def main(argv=None) -> int:
-    cfg, _ = config.parse(Methods, argv, "python -m lab.methods", __doc__)
+    cfg, _ = config.parse(CheatSheet, argv, "python -m lessons.cheat_sheet", __doc__)
     folder = Path(cfg.out)
     write_text(folder / "cheat_sheet.md", page())
     draw(lines(), letters(), folder / "cheat_sheet.pdf")

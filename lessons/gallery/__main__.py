@@ -1,27 +1,26 @@
 """What went wrong? Fifteen short training runs, each with one mistake: curves, answers, and the
 cause one click away.
 
-    python -m lab.gallery --story endless       # one story again: a minute or two on one thread
-    python -m lab.gallery --out docs            # all of them, the page of the project
-    python -m lab.gallery --out docs --page     # ... from the results that are there
+    python -m lessons.gallery --story endless       # one story again: a minute or two on one thread
+    python -m lessons.gallery --out docs            # all of them, the page of the project
+    python -m lessons.gallery --out docs --page     # ... from the results that are there
 
-A story trains a faulty and a repaired model (gallery_stories.py). What they gave stands in
-results/gallery.json; page and pictures are made of that file and of lab/pages/gallery.md.
+A story trains a faulty and a repaired model (stories.py). What they gave stands in
+results/gallery.json; page and pictures are made of that file and of page.md.
 """
+import io
 import re
 import sys
+import tempfile
 import time
-from contextlib import nullcontext
+from contextlib import nullcontext, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from lab.cell import quiet, train_into
-from lab.curves import four_digits, held_curve, mean_curve
-from lab.gallery_stories import STORIES, Fault, Panels, Story
-from lab.runner import scratch
-from lab.words import markdown_table, read_template
+from lessons.gallery.stories import STORIES, Fault, Panels, Story
+from nanouft import train
 from nanouft.errors import UserError, visible
 from nanouft.eval import plots, scores
 from nanouft.models.load import start_model
@@ -30,7 +29,9 @@ from nanouft.run.storage import Lines, checksum, made_once, read_json, write_jso
 from nanouft.run.words import choose
 
 ITEMS, EVERY = 30, 12   # validation prompts a family; steps between two points of a held-out curve
+POINTS = 24             # of a training curve
 SIDES = ("faulty", "repaired")
+HERE = Path(__file__).parent
 LABELS = {"loss": "training loss", "held_out.nll": "held-out loss",
           "accuracy": "training pairs won", "held_out.accuracy": "held-out pairs won",
           "held_out.logp_chosen": "log-prob of chosen, held out", "reward": "reward",
@@ -45,24 +46,25 @@ LONGEST = 110                                                   # letters of an 
 # ---- one run -------------------------------------------------------------------------------------
 def trained(flags: str, keep: Path, start: str = "base", fault: Fault = nullcontext) -> str:
     """The folder of a run's model, trained once in `keep`."""
-    argv = flags.replace("lab/", f"{Path(__file__).parent.as_posix()}/").split()
+    argv = [x.replace("stories.py", f"{HERE.as_posix()}/stories.py") for x in flags.split()]
     argv += ["--eval-every", str(EVERY)] * ("--eval-every" not in argv)
+    argv += ["--init", start, "--seed", "0", "--threads", "1", "--device", "cpu", "--items", "0",
+             "--save-every", "0", "--plain"]
 
     def make(place: Path) -> None:
-        with fault():
-            train_into(place, [*argv, "--plain"], start, 0)
+        with fault(), redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+            train.main([*argv, "--out", str(place)])
     return str(made_once(keep / checksum(repr((flags, start, id(fault))))[:16], make))
 
 
 def told(story: Story, side: str, keep: Path) -> dict:
     """Train and ask: {"figures": ..., "curves": ..., "answers": all of the families that the story
     asks}."""
-    with quiet():
-        start = trained(story.after, keep, fault=story.shown) if story.after else "base"
-        if side == "faulty":
-            folder, asked = trained(story.faulty, keep, start, story.fault), story.asked
-        else:
-            folder, asked = trained(story.repaired, keep, start), nullcontext
+    start = trained(story.after, keep, fault=story.shown) if story.after else "base"
+    if side == "faulty":
+        folder, asked = trained(story.faulty, keep, start, story.fault), story.asked
+    else:
+        folder, asked = trained(story.repaired, keep, start), nullcontext
     model, tok = start_model(folder)
     with asked():
         found, items = scores.families(model, tok, devices.pick("cpu", "fp32", 1), "val", ITEMS)
@@ -91,11 +93,15 @@ def three_answers(made: dict) -> dict:
 
 
 def points(log: list[dict], name: str) -> list[list[float]]:
-    """[[step, value]] of a training figure (24 means), or of one of the rows held out:
-    "held_out.nll"."""
+    """[[step, value]] of a figure of the rows held out, such as "held_out.nll"; of a training
+    figure, a point is the mean of the steps up to it."""
     if name.startswith("held_out."):
-        return held_curve(log, name.removeprefix("held_out."))
-    return mean_curve([line[name] for line in log if "grad_norm" in line])
+        name = name.removeprefix("held_out.")
+        return [[line["step"], four_digits(line["held_out"][name])]
+                for line in log if line.get("held_out")]
+    values = [line[name] for line in log if "grad_norm" in line]
+    parts = np.array_split(np.arange(len(values)), min(POINTS, len(values)))
+    return [[int(part[-1]) + 1, four_digits(np.mean([values[i] for i in part]))] for part in parts]
 
 
 def end(name: str, line: list[list[float]]) -> float:
@@ -105,10 +111,15 @@ def end(name: str, line: list[list[float]]) -> float:
     return four_digits(float(np.mean([value for _, value in last])))
 
 
+def four_digits(x: float) -> float:
+    """Enough for a page."""
+    return float(f"{x:.4g}")
+
+
 # ---- the page ------------------------------------------------------------------------------------
 def page(stories: tuple[Story, ...], results: dict) -> str:
     """The template: its head, and the sections of the stories that have results."""
-    head, *sections = read_template("gallery.md")[0].split("\n## ")
+    head, *sections = (HERE / "page.md").read_text(encoding="utf-8").split("\n## ")
     made = [section(text, story, results[story.name]) for text, story in zip(sections, stories)
             if story.name in results]
     return "\n## ".join([head, *made]).rstrip() + "\n"
@@ -122,7 +133,7 @@ def section(text: str, story: Story, made: dict) -> str:
               *answers(made["faulty"])]
     repaired = [f"![{named(story.panels)} of both runs](gallery/{story.name}-repaired.png)",
                 f"The repaired model answers {told}."]
-    again = f"Both runs again: `python -m lab.gallery --story {story.name}`."
+    again = f"Both runs again: `python -m lessons.gallery --story {story.name}`."
     filled = text.format(bad=bad, good=good, faulty="\n".join(faulty), repaired="\n".join(repaired),
                          again=again)
     return re.sub(r"(?<=\d)%", " %", filled)
@@ -136,9 +147,10 @@ def named(panels: Panels) -> str:
 
 
 def answers(run: dict) -> list[str]:
-    return markdown_table(["question", "answer", "score", "stops"], [
-        [x["prompt"], code(x["says"]), f"{x['score']:.2f}", "yes" if x["stops"] else "no"]
-        for x in run["answers"]])
+    """The lines of a table."""
+    rows = [f"| {x['prompt']} | {code(x['says'])} | {x['score']:.2f} | "
+            f"{'yes' if x['stops'] else 'no'} |" for x in run["answers"]]
+    return ["| question | answer | score | stops |", "|---|---|---|---|", *rows]
 
 
 def code(text: str) -> str:
@@ -187,7 +199,7 @@ class Gallery:
 
 
 def main(argv=None) -> int:
-    cfg, _ = config.parse(Gallery, argv, "python -m lab.gallery", __doc__)
+    cfg, _ = config.parse(Gallery, argv, "python -m lessons.gallery", __doc__)
     stories = {story.name: story for story in STORIES}
     wanted = [choose("story", cfg.story, stories)] if cfg.story else list(stories)
     out = Path(cfg.out)
@@ -196,11 +208,12 @@ def main(argv=None) -> int:
     if cfg.page and (missing := [name for name in wanted if name not in done]):
         raise UserError(f"{file}: has no story {missing[0]}; without --page it is made")
     file.parent.mkdir(parents=True, exist_ok=True)
-    with scratch("nanouft-gallery-") as keep:
+    with tempfile.TemporaryDirectory(prefix="nanouft-gallery-") as keep:
         for story in (stories[name] for name in wanted):
             began = time.process_time()
             if not cfg.page:
-                done[story.name] = three_answers({side: told(story, side, keep) for side in SIDES})
+                made = {side: told(story, side, Path(keep)) for side in SIDES}
+                done[story.name] = three_answers(made)
                 write_json(file, {name: done[name] for name in stories if name in done})
             pictures(story, done[story.name], out / "gallery")
             write_text(out / "gallery.md", page(STORIES, done))
