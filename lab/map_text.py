@@ -161,7 +161,7 @@ def transfer(found: dict, gain: dict) -> list[str]:
     (text,) = read_template("map_transfer.md")
     misjudged = {n: format_gain(*places["sums", n, 4000, 30]["RFT"]["gain"]) for n in (30, 100)}
     return [text.format(table="\n".join(markdown_table(titles, table)), steep=steep,
-                        misjudged=misjudged)]
+                        misjudged=misjudged, level=f"{100 * few['sums']:.1f}")]
 
 
 def rate(x: dict) -> str:

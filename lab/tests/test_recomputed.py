@@ -260,17 +260,26 @@ def test_every_exchange_rate(cells_of):
         assert max(abs(low - x["low"]), abs(high - x["high"])) < 5 + 0.25 * (high - low), x
 
 
-def test_more_passes_of_sft_in_the_second_world():
-    sums = [c for c in read_cells("transfer") if c["split"] == "test" and "own" not in c]
+def test_the_second_world_at_thirty_demonstrations():
+    """SFT on its ladder of updates, and what RFT gains from there: every place of the map's lines
+    that begins with 30 sums."""
+    cells = [c for c in read_cells("transfer") if c["split"] == "test"]
 
-    def of(settings: str) -> np.ndarray:
-        """(S,P)"""
-        found = {c["seed"]: unpacked(c["each"]["sums"]) for c in sums
-                 if "demos-30.jsonl" in c["flags"] and c["flags"].endswith(settings)}
+    def of(judged: int, errs: int) -> np.ndarray:
+        """(S,P) of RFT, or of SFT alone."""
+        found = {c["seed"]: unpacked(c["each"]["sums"]) for c in cells
+                 if "demos-30.jsonl" in f"{c['flags']} {c.get('after', '')}"
+                 and ("own" not in c if not judged else "own/demos" in c["flags"].replace("}", "")
+                      and (4 * c["own"]["prompts"], c["own"]["errs"]) == (judged, errs))
+                 and "--steps" in f"{c['flags']} {c.get('after', '')}"}
         return np.stack([found[seed] for seed in range(5)])
-    more, before = of("--lr 1e-3 --epochs 64"), of("--lr 5e-4 --epochs 8")
-    agrees(*MAP["longer"]["score"], [more])
-    agrees(*MAP["longer"]["gain"], [more - before])
+    sft, seen = of(0, 0), 0
+    for x in MAP["transfer"]:
+        if (x["where"], x["demos"], x["row"]) == ("sums", 30, "RFT"):
+            assert x["sft"] == pytest.approx(sft.mean(), abs=1e-6)
+            agrees(*x["gain"], [of(x["samples"], x["errs"]) - sft])
+            seen += 1
+    assert seen == 5
 
 
 # ---- how far may a learnt reward be trusted? -----------------------------------------------------
