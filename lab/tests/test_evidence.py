@@ -12,7 +12,7 @@ import re
 import pytest
 from house import ROOT
 
-from lab import claims, judge, lake_study, map_text
+from lab import claims, judge, lake_study, map_text, transfer
 from lab import map as the_map
 from lab import regimes as plan
 from lab.cells import read_cells
@@ -108,6 +108,23 @@ def test_the_account_of_a_claim_shows_numbers_of_its_table(name):
                          "not")
 
 
+def test_the_table_of_predicted_gains_shows_the_closed_study():
+    """One line a prediction: its verdict, and the figure that decides it, in points."""
+    study = read_json(RESULTS / "ift_help" / "results.json")
+    told = {"detached weights": ("1a", "gain"), "as released": ("1b", "gain"),
+            "as released, twenty seeds, gamma .5": ("1c", "gain"),
+            "as released, twenty seeds, gamma .8": ("1d", "gain"),
+            "as released, twenty seeds, gamma .95": ("1e", "gain"),
+            "mixing against exposure bias, answers without a mistake": ("3", "strict"),
+            "mixing keeps facts, against frozen input embeddings": ("6b", "fact, second base")}
+    for line, (number, figure) in told.items():
+        (found,) = [x for name, x in study.items() if name.startswith(f"{number}.")]
+        mean, half = (100 * x for x in found["judged"][figure])
+        assert f"| {line} | {found['verdict']} | {mean:+.1f} ± {half:.1f} |" in ACCOUNT
+    advantage = [x for name, x in study.items() if name.startswith("1b.")][0]["judged"]["advantage"]
+    assert "{:+.1f} ± {:.1f}".format(*(100 * x for x in advantage)) in ACCOUNT
+
+
 # ---- the map -------------------------------------------------------------------------------------
 @pytest.mark.parametrize("piece, i",
                          [("grid", 0), ("long", 0), ("source", 0), ("source", 2), ("noise", 0)])
@@ -128,6 +145,16 @@ def test_every_test_cell_of_the_map_belongs_to_a_figure():
         study = Study(plan.plan)
         study.tune([r], lambda cells: done)
         used |= {c.key for row in study.test_cells(r)[r.base].values() for c in row}
+    assert used == {key for key, c in done.items() if c["split"] == "test"}
+
+
+def test_every_test_cell_of_the_transfer_belongs_to_a_figure():
+    done, used = read_cells(transfer.FILE), set()
+    for p in (p for places in transfer.PIECES.values() for p in places):
+        study = Study(transfer.plan)
+        study.tune([p], lambda cells: done)
+        used |= {c.key for rows in study.test_cells(p).values() for row in rows.values()
+                 for c in row}
     assert used == {key for key, c in done.items() if c["split"] == "test"}
 
 
