@@ -43,13 +43,16 @@ def lines(ax, x, series: dict) -> None:
     ax.legend(frameon=False)
 
 
-def heat(fig, ax, values, rows, columns, title: str, xlabel: str, ylabel: str) -> None:
-    """Shares as a map with the number in each place."""
-    x = 100 * np.array(values)
-    ax.imshow(x, cmap="Blues", aspect="auto", vmin=x.min() - 0.25 * (x.max() - x.min() + 1e-9))
+def heat(fig, ax, values, rows, columns, title: str, xlabel: str, ylabel: str,
+         every=None) -> None:
+    """Shares as a map with the number in each place. every: all values that share the colours
+    [these]."""
+    x, y = 100 * np.array(values), 100 * np.array(values if every is None else every)
+    low, high = y.min(), y.max()
+    ax.imshow(x, cmap="Blues", aspect="auto", vmin=low - 0.25 * (high - low + 1e-9), vmax=high)
     for i, line in enumerate(x):
         for j, value in enumerate(line):
-            dark = value > x.min() + 0.6 * (x.max() - x.min())
+            dark = value > low + 0.6 * (high - low)
             ax.text(j, i, f"{value:.0f}", ha="center", va="center",
                     color="white" if dark else "black", fontsize=13)
     ax.set_xticks(range(len(columns)), columns)
@@ -63,7 +66,7 @@ def grid(n: dict, file: Path) -> Path:
     fig, axes = plt.subplots(1, 2, figsize=(12.5, 5))
     for ax, (form, values) in zip(axes, n["scores"].items()):
         heat(fig, ax, values, LAMS, GAMMAS, f"IFT {form}: score, %", "gamma (propagation)",
-             "lambda (own guess)")
+             "lambda (own guess)", every=list(n["scores"].values()))
         for row, column, name in ((0, 0, "SFT"), (1, 3, "paper")):
             ax.add_patch(plt.Rectangle((column - 0.47, row - 0.47), 0.94, 0.94, fill=False,
                                        ec=DOWN, lw=3))

@@ -181,7 +181,7 @@ const Choose = {
     const low = Choose.cheapest(Choose.top(rows));
     if (low.verdict !== "baseline") return Choose.stage(low);
     return "Train on your demonstrations (SFT)" + (have === "nothing" || rows.length === 1 ? "."
-      : `, and stop there. Nothing that ${Choose.what[have]} allow${have === "reward" ? "s" : ""} was clearly better.`);
+      : `. Nothing that ${Choose.what[have]} allow${have === "reward" ? "s" : ""} was clearly better.`);
   },
   // What to expect of it, and what was not told apart from it.
   expect(rows, have) {
@@ -219,7 +219,7 @@ const Choose = {
     return [exact && `Measured at this size, with ${seeds} seeds.`, between.length
       && `Interpolated: your size lies between ${Choose.list(between.map(range))}, which were measured.`, ...beyond.map(hint),
       g.left && `${Choose.kind(ask.source).replace(/^a/, "A")} was measured with ${Choose.list(g.where.demos.map(Choose.count))
-      } demonstrations and ${Choose.count(g.where.samples)} answers only. So much of the gains was left there: ${
+      } demonstrations and ${Choose.count(g.where.samples)} answers only. Of its gain a method kept there: ${
         Choose.list(kept)}. The same is assumed here${judged ? ", and RFT's share for judged demonstrations" : ""}.`,
       g.noise > 0 && `Of the demonstrations ${Math.round(100 * g.noise)} % were wrong there.`,
       notes.length && `Not measured together: ${Choose.list(notes)}.`].filter(Boolean).join(" ");

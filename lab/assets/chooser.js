@@ -114,7 +114,7 @@
       + cell("minus SFT", `${sft ? "" : Choose.gain(r.gain)} <small>${
         esc(Choose.word(r.verdict, MAP.margin))}</small>`, "gain")
       + `<td role="cell" class="picture">${sft ? "" : interval(r.gain[0], r.gain[1], low, high)}</td>`
-      + cell("cost", `${Choose.times(c.relative)} SFT <small>${drawn}${c.flops
+      + cell("computing", `${Choose.times(c.relative)} SFT <small>${drawn}${c.flops
         ? `${Number(c.flops).toPrecision(2).replace("e+", "e")} FLOPs` : ""}${n > 1 ? `; ${n} answers at every use` : ""}</small>`)
       + cell("what else changes", changes || `<small>${r.changes ? "nothing clear" : "not interpolated"}</small>`)
       + `</tr><tr role="row" class="run"><td role="cell" colspan="7"><details data-name="${name}">

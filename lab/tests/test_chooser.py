@@ -169,7 +169,7 @@ def test_200_demonstrations_and_1500_thumbs_get_one_answer_and_so_do_demonstrati
                         "that were judged right (RFT).",
                         "Expect +1.4 ± 0.8 points over SFT alone, for 2.2 × its computing."]
     assert errs[0] == both[0] and "+1.2 ± 0.8" in errs[1] and "RFT 84 %" in errs[2]
-    assert "4,000 answers only" in errs[2] and "stop there" in often[0]
+    assert "4,000 answers only" in errs[2] and "clearly better" in often[0]
     assert [len(x[4]) for x in told] == [3, 3, 1, 1], (
         "who is told to stop gets the command for that")
     assert ("At 1,500 judged answers: +1.4 ± 0.8 points (RFT); about 32 judgements do as much as "
