@@ -125,7 +125,7 @@ def ratio(n: dict, file: Path) -> Path:
     lines(ax, range(len(MIXES)), n["scores"])
     ax.set_xticks(range(len(MIXES)), MIXES)
     ax.set(xlabel="demonstrations (A) : scored answers (B), of 600 rows", ylabel="score, %",
-           ylim=(0, 112), title="UFT: skills, honesty and facts over the ratio")
+           ylim=(0, 120), title="UFT: skills, honesty and facts over the ratio")
     ax.legend(frameon=False, loc="lower center", ncol=3)
     return save(fig, file)
 

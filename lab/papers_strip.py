@@ -22,8 +22,8 @@ WORDS = {                               # states, then signal
     "SFT": ("reads the demonstrator's words", "pushes each of them up"),
     "PPO": ("reads its own words", "credits one score, given at the\nend, to each of them"),
     "DPO": ("reads two given answers", "pushes all words of one up,\nof the other one down"),
-    "IFT": ("reads the demonstrator's words,\nblended with its own guesses",
-            "pushes each of them up, more\nwhere the next ones go wrong\n(detached weights)"),
+    "IFT (detached)": ("reads the demonstrator's words,\nblended with its own guesses",
+                       "pushes each of them up, more\nwhere the next ones go wrong"),
 }
 
 
@@ -89,7 +89,7 @@ def ift(ax) -> None:
         arrow(ax, (4, HIGH + 0.86), (x + 0.05, HIGH + 0.86), "black", width, 0.30)
 
 
-PANELS = {"SFT": sft, "PPO": ppo, "DPO": dpo, "IFT": ift}
+PANELS = {"SFT": sft, "PPO": ppo, "DPO": dpo, "IFT (detached)": ift}
 
 
 def paradigm(file: Path) -> Path:
