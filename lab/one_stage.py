@@ -65,7 +65,10 @@ C3B = Plan(
         *(Contrast(f"Skills: UFT has more than {row}", UFT, row, parts=(SKILLS,), preset=False)
           for row in (*CHAINS.values(), CONTROL)),
         *(Contrast(f"{row} is better than SFT (A)", row, FIRST, preset=False)
-          for row in (*CHAINS.values(), UFT, CONTROL))),
+          for row in (*CHAINS.values(), UFT, CONTROL)),
+        # asked for after the test cells were there
+        *(Contrast(f"{CONTROL} is better than {row}", CONTROL, row, preset=False)
+          for row in CHAINS.values())),
     columns={"skills (B)": (SKILLS,), "honesty (A)": (HONESTY,), "facts": (FACTS,)})
 
 LONG, AGAIN = "SFT (A) -> UNA (B), up to 32 passes", "SFT (A) -> UFT (A + B)"

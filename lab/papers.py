@@ -37,8 +37,7 @@ RESULTS, PICTURES = Path("docs/results"), Path("docs/papers")
 FILE = RESULTS / "papers" / "cells.jsonl"
 SEEDS, PROMPTS = (500, 501, 502), 4     # of the pictures; the claims' own seeds and prompts
 Done = dict[str, dict]
-SKILLS = tuple(f for f in GROUP_A)
-PARTS = {"skills": SKILLS, "honesty": ("truth", "unknown"), "facts": ("fact",)}
+PARTS = {"skills": tuple(GROUP_A), "honesty": ("truth", "unknown"), "facts": ("fact",)}
 
 
 def cell(flags: str, seed: int, start: Cell | str = "base", **more) -> Cell:
@@ -133,7 +132,8 @@ def online_cell(name: str, seed: int) -> Cell:
 
 
 def online_numbers(done: Done, seeds: list[int]) -> dict:
-    """Scores of ten seeds, the cost; how many runs fell below their own start."""
+    """of each method: scores of ten seeds, the cost, how many runs fell below their own start; and
+    online UNA minus PPO."""
     rows, scores, out = comparison(), {}, {}
     for name, key in ONLINE.items():
         old = rows[key]["scores"]
@@ -146,7 +146,8 @@ def online_numbers(done: Done, seeds: list[int]) -> dict:
                      "models": 1 if name == "SFT" else 2,
                      "value head": OBJECTIVES[key.split(">")[-1]].value_head,
                      "collapsed": sum(x > COLLAPSED for x in fell)}
-    return out
+    gaps = [una - ppo for una, ppo in zip(scores["online UNA"], scores["PPO"])]
+    return {"methods": out, "una minus ppo": interval(gaps)}
 
 
 # ---- UNA: MSE against BCE ------------------------------------------------------------------------
@@ -273,7 +274,7 @@ def says_cost(n: dict) -> str:
 
 def says_online(n: dict) -> str:
     """Cheaper than PPO by a tenth at least."""
-    return AGREES if n["online UNA"]["cost"] < 0.9 * n["PPO"]["cost"] else NOT
+    return AGREES if n["methods"]["online UNA"]["cost"] < 0.9 * n["methods"]["PPO"]["cost"] else NOT
 
 
 def says_loss(n: dict) -> str:

@@ -95,6 +95,7 @@ def cost(n: dict, file: Path) -> Path:
 
 
 def online(n: dict, file: Path) -> Path:
+    n = n["methods"]
     fig, ax = plt.subplots(figsize=SIZE)
     for k, (name, x) in enumerate(n.items()):
         scores = 100 * np.array(x["scores"])

@@ -55,12 +55,14 @@ function guessScene() {
 function walksScene() {
   const { n, on } = walked(), exact = on[on.length - 1], says = estimate(0), lam = state.blend / 10;
   const luck = 100 * 1.96 * Math.sqrt(says * (1 - says) / n), blend = estimate(lam);
+  const far = 100 * Math.abs(exact / n - says);
   const picture = theWay(`how far ${many(n)} walks come on the way`, on.map(many),
     (i) => `${many(on[i])} walks${i < gold.s.length ? `, chance to go ${NAMES[gold.a[i]]} ${moveChance(i)}` : ""}`);
   return { body: scene(picture,
     live(`You said “${SAYS[state.says]}”. On <b>${many(exact)} of ${many(n)}</b> walks the student made exactly these
-      moves: <b>${share(exact / n)}</b>. SFT said <b>${share(says)}</b>: <b>as many</b>. Luck alone moves such a share
-      by about <span class="nowrap">± ${luck.toFixed(1)}</span> points.`),
+      moves: <b>${share(exact / n)}</b>. SFT said <b>${share(says)}</b>: ${far > luck ? `farther apart than luck mostly brings`
+      : "<b>as many</b>"}. Luck alone moves such a share by up to <span class="nowrap">± ${luck.toFixed(1)}</span> points,
+      19 times of 20.`),
     say(`Why: only a right first move leads to the second cell of the way. The picture counts who is still on it. A
       walk with the right moves so far <b>stands in the demonstrator's cell</b>; there SFT looked. So the chances
       multiply (the chain rule), and there is nothing to repair.`),

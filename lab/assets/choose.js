@@ -93,7 +93,7 @@ const Choose = {
   // A judge who errs was measured at few sizes. At another size each gain is that of a judge who never errs, times the
   // share that the one who errs left where he was measured; never more than one who errs less left.
   erring(regimes, own, ask, margin) {
-    const often = (source) => Number(source.replace("errs ", "")), left = {}, usual = {...ask, wrong: "", base: "base"};
+    const often = (source) => Number(source.replace("errs ", "")), left = {}, wide = {}, usual = {...ask, wrong: "", base: "base"};
     const known = regimes.filter((g) => g.source === ask.source), sizes = known.map((g) => g.demos);
     const demos = Math.min(Math.max(ask.demos, ...[Math.min(...sizes)]), Math.max(...sizes)), [{samples}] = known;
     const there = (source) => Choose.blend(Choose.corners(regimes.filter((g) => Choose.alike(g, {...known[0], source})),
@@ -103,12 +103,14 @@ const Choose = {
     for (const r of less.flatMap((source) => there(source).rows)) {
       const before = never.rows.find(({name}) => name === r.name)?.gain[0];
       if (before > 0) left[r.name] = Math.max(0, Math.min(left[r.name] ?? 1, r.gain[0] / before));
+      if (r.gain[0] > 0) wide[r.name] = r.gain[1] / r.gain[0];
     }
     left[Choose.cleaned] = left.RFT ?? 0;                                       // not measured: judged demonstrations
     const rows = own.rows.filter((r) => r.verdict === "baseline" || r.name in left).map((r) => {
       const gain = Math.min(r.gain[0], r.gain[0] * (left[r.name] ?? 1)), sft = r.verdict === "baseline";
-      return {...r, gain: [gain, r.gain[1]], endpoint: [r.endpoint[0] + gain - r.gain[0], r.endpoint[1]], changes: null,
-        borrowed: !sft, verdict: sft ? r.verdict : Choose.judged(gain, r.gain[1], true, margin)};
+      const half = Math.max(r.gain[1], gain * (wide[r.name] ?? 0));       // as wide a share as where he was measured
+      return {...r, gain: [gain, half], endpoint: [r.endpoint[0] + gain - r.gain[0], r.endpoint[1]], changes: null,
+        borrowed: !sft, verdict: sft ? r.verdict : Choose.judged(gain, half, true, margin)};
     });
     return {...own, rows: Choose.best(rows), left, where: {demos: [...new Set(sizes)].sort((a, b) => a - b), samples}};
   },

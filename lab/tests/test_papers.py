@@ -110,9 +110,9 @@ def test_ten_seeds_of_ppo_and_online_una_recomputed():
     for name, key in (("PPO", "ppo"), ("online UNA", "online_una")):
         own = {c["seed"]: c["mean"] for c in cells if f"--objective {key} " in f"{c['flags']} "}
         after = [*rows[f"sft->{key}"]["scores"].values(), *(own[s] for s in range(5, 10))]
-        assert DATA["online"]["numbers"][name]["scores"] == pytest.approx(after)
+        assert DATA["online"]["numbers"]["methods"][name]["scores"] == pytest.approx(after)
         fell = sum(a - b > 0.05 for a, b in zip(before, after))
-        assert DATA["online"]["numbers"][name]["collapsed"] == fell
+        assert DATA["online"]["numbers"]["methods"][name]["collapsed"] == fell
 
 
 def test_figures_with_cells_of_their_own_recomputed(scores):
