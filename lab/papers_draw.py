@@ -97,6 +97,8 @@ def cost(n: dict, file: Path) -> Path:
 def online(n: dict, file: Path) -> Path:
     n = n["methods"]
     fig, ax = plt.subplots(figsize=SIZE)
+    each = 100 * np.array([x["scores"] for x in n.values()])                # (methods, seeds)
+    ax.plot(range(len(n)), each, color=GREY, lw=0.8, alpha=0.6, zorder=1)
     for k, (name, x) in enumerate(n.items()):
         scores = 100 * np.array(x["scores"])
         ax.plot([k] * len(scores), scores, MARKS[k], color=LINES[k], ms=10, alpha=0.8)
@@ -106,7 +108,7 @@ def online(n: dict, file: Path) -> Path:
               for name, x in n.items()]
     ax.set_xticks(range(len(n)), labels)
     ax.set(ylabel="score, %", xlim=(-0.5, len(n) - 0.5),
-           title="PPO and online UNA: each mark is a seed, the line is their mean")
+           title="PPO and online UNA: thin lines join the runs of a seed, bars are means")
     return save(fig, file)
 
 
