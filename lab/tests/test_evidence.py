@@ -65,11 +65,20 @@ def effects(contrast: dict) -> str:
                         for b in contrast["bases"].values())
 
 
+METHODS = ("SFT", "DPO", "KTO", "SimPO", "ORPO", "RFT", "UNA", "UFT", "PoFT", "BCE", "released",
+           "detached", "weak", "cut")
+
+
+def methods_of(text: str) -> set[str]:
+    return {name for name in METHODS if name in text}
+
+
 @pytest.mark.parametrize("text", [README, ACCOUNT], ids=["README", "claims.md"])
 def test_tables_of_effects_show_contrasts_with_their_verdicts(text):
+    """The claim's name, its verdict, and the two sides: a line names what it compares with, and
+    nothing that the contrast does not have."""
     every = {**CLAIMS, "C7": read_json(RESULTS / "C7.json")}
-    known = {(effects(c), c["test"]): (name, c["verdict"]) for name in every
-             for c in every[name]["contrasts"]}
+    known = {(effects(c), c["test"]): (name, c) for name in every for c in every[name]["contrasts"]}
     words = {"not inferior": "non-inferiority", "equivalent": "equivalence"}
     shown = set()
     for line in text.splitlines():
@@ -78,9 +87,15 @@ def test_tables_of_effects_show_contrasts_with_their_verdicts(text):
             test = next((t for word, t in words.items() if word in line), "superiority")
             assert (both[0], test) in known, (f"{both[0]}: no contrast of docs/results/claims has "
                                               "these effects")
-            name, verdict = known[both[0], test]
-            assert f"**{verdict}**" in line, (f"{both[0]}: {verdict}, says "
-                                              f"docs/results/claims/{name}.md")
+            name, contrast = known[both[0], test]
+            assert f"**{contrast['verdict']}**" in line, (f"{both[0]}: {contrast['verdict']}, says "
+                                                          f"docs/results/claims/{name}.md")
+            where, said = (part.strip() for part in line.split("|")[1:3])
+            other = methods_of(contrast["other"])
+            rows = [contrast["row"], *(contrast.get("minus") or ())]
+            sides = other.union(*map(methods_of, rows))
+            assert where == name and other <= methods_of(said) <= sides, (
+                f"{said}: these are figures of {contrast['text']} ({name})")
             shown.add(name)
     if text is README:          # a line a claim: C1c is a part of C1
         assert {name[:2] for name in shown - {"C7"}} == {name[:2] for name in CLAIMS}
