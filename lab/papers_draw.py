@@ -24,12 +24,13 @@ def rounded(x):
 
 
 class Percent(float):
-    """A share; f"{x}" and f"{x:+}" give percent with one digit, f"{x:x}" the number itself."""
+    """A share; f"{x}" and f"{x:+}" give percent with one digit, f"{x:.2f}" with two, f"{x:x}" the
+    number itself."""
 
     def __format__(self, spec: str) -> str:
         if spec == "x":
             return f"{float(self):.2f}"
-        return f"{100 * self:{spec}.1f}"
+        return f"{100 * self:{spec if '.' in spec else spec + '.1f'}}"
 
 
 def lines(ax, x, series: dict) -> None:

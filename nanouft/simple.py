@@ -59,7 +59,8 @@ def pick(logits: Tensor, targets: Tensor) -> Tensor:
 
 @torch.no_grad()
 def mix_in_own_guess(model, inputs: Tensor, mask: Tensor) -> Tensor:
-    """(B,T,C) embeddings. In the answer, a share LAM is the model's own guess (IFT, Eq. 17)."""
+    """(B,T,C) embeddings. In the answer, a share LAM is the model's own guess (IFT, Eq. 17).
+    No gradient: the guess is a choice among ids, and the released code freezes the embeddings."""
     guess_of_next = model(inputs).argmax(-1)                        # made AT a place, FOR the next
     guess = inputs.clone()
     guess[:, 1:] = torch.where(mask[:, :-1] == 1, guess_of_next[:, :-1], inputs[:, 1:])
@@ -74,7 +75,7 @@ def sft_loss(model, reference, rows, tok, step: int) -> Tensor:
 
 
 def ift_loss(model, reference, rows, tok, step: int) -> Tensor:
-    """The same, but a token weighs more if the tokens after it go badly."""
+    """The same, but a token weighs more if it and the tokens after it go badly."""
     inputs, targets, mask = tokens(rows, "answer", tok)
     embeds = mix_in_own_guess(model, inputs, mask)
     nll = -pick(model(embeds=embeds), targets) * mask               # (B,T)

@@ -10,8 +10,8 @@ SFT trains on the demonstrator's states only. IFT changes two things, each with 
    No gradient flows through either: the guess is a choice among ids, and E is a frozen copy.
    --residual replace is scheduled sampling: the guess instead of the token, with probability lam.
    The paper's Table 7 has --lam-noise 0.5.
-2. Dynamic relation propagation (--variant, --gamma). A token pays more when the tokens AFTER it go
-   badly. It has a number t = 1..N in the response. These five forms are different losses:
+2. Dynamic relation propagation (--variant, --gamma). A token pays more when it and the tokens
+   AFTER it go badly. It has a number t = 1..N in the response. Five forms, all different losses:
        l_t = -log p_t
        v_t = sum_{k>=t} gamma^(k-t) l_k
        w_t = v_t / mean_t v_t

@@ -141,10 +141,8 @@ def enough(good: int, pairs: int) -> str:
     """A line, if there is too little to train on."""
     if good >= FEW and pairs >= FEW:
         return ""
-    what = [text for n, text in ((good, f"{good:,} good answers"), (pairs, f"{pairs:,} pairs"))
-            if n < FEW]
-    return (f"note: {' and '.join(what)} are few: judge more prompts before you train on them, or "
-            "more answers to each with --samples 4\n")
+    return (f"note: good answers: {good:,}, pairs: {pairs:,}. That is little: judge more prompts "
+            "before you train on them, or more answers to each with --samples 4\n")
 
 
 # ---- a page for a browser ------------------------------------------------------------------------
@@ -207,10 +205,12 @@ def main(argv: list[str] | None = None) -> int:
         labels, pairs = write(folder, file.read(odd))
     good = sum(line["label"] for line in labels)
     say(f"\n{folder}: {good:,} good, {len(labels) - good:,} bad, {len(pairs):,} pairs. The same "
-        "command goes on. Next, one of:")
+        "command goes on.")
+    if cfg.samples == 1:        # a test: these prompts are to stay out of training
+        return 0
     say(enough(good, len(pairs)), end="")
-    say("\n".join(next_commands(inits[0], folder, labels, pairs)
-                  or ["  (nothing to train on yet: no answer is good)"]))
+    commands = next_commands(inits[0], folder, labels, pairs)
+    say(*(["Next, one of:", *commands] if commands else ["So far no answer is good."]), sep="\n")
     return 0
 
 
