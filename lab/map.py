@@ -193,6 +193,7 @@ def summary(done: dict[str, dict]) -> dict:
             "edges": list(edges.values()),
             "exchange": rates,
             "transfer": transfer.found(elsewhere, rates),
+            "of transfer": transfer.at_edge(elsewhere),
             "alone": {d: contrast(cells)[0] for d, cells in curve.items()}, "regimes": regimes}
 
 

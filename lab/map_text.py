@@ -147,7 +147,7 @@ def transfer(found: dict, gain: dict) -> list[str]:
     here = [f"{gain[f'{n} x 4,000']['RFT']}: {rate(of_rft(found['exchange'], n, 4000))}"
             for n in (30, 100, 300)]
     table = [["NanoWorld, 1M (the map)", *here]]
-    for errs, where in [(0, where) for where in WHERE] + [(errs, "sums") for errs in (5, 15)]:
+    for errs, where in [(0, where) for where in WHERE] + [(errs, "sums") for errs in (5, 15, 30)]:
         judge = f", {errs} % misjudged" if errs else ""
         lines = (places.get((where, n, 4000, errs), {}).get("RFT") for n in (30, 100, 300))
         table.append([WHERE[where] + judge,
@@ -159,9 +159,17 @@ def transfer(found: dict, gain: dict) -> list[str]:
     steep = {where: f"{100 * (many[where] - few[where]):.1f}" for where in few}
     titles = ["world, size", *(f"{n} demonstrations" for n in (30, 100, 300))]
     (text,) = read_template("map_transfer.md")
-    misjudged = {n: format_gain(*places["sums", n, 4000, 30]["RFT"]["gain"]) for n in (30, 100)}
-    return [text.format(table="\n".join(markdown_table(titles, table)), steep=steep,
-                        misjudged=misjudged, level=f"{100 * few['sums']:.1f}")]
+    at = [(n, samples) for samples in (1000, 4000) for n in (30, 100, 300)]
+    rows_at = [{name: format_gain(*x["gain"]) for name, x in places["sums", *there, 0].items()}
+               for there in at]
+    order = markdown_table(["", *(f"{n} x {samples:,}" for n, samples in at)],
+                           [[name, *(rows.get(name, "") for rows in rows_at)]
+                            for name in rows_at[1]])
+    return [text.format(table="\n".join(markdown_table(titles, table)), order="\n".join(order),
+                        steep=steep, level=f"{100 * few['sums']:.1f}",
+                        agreeing=rate(places["sums", 100, 1000, 0]["RFT"]),
+                        searches=found["of transfer"]["searches"],
+                        edges=len(found["of transfer"]["edges"]))]
 
 
 def rate(x: dict) -> str:

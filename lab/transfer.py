@@ -166,6 +166,20 @@ def found(look_up: Callable, of_map: list[dict]) -> list[dict]:
     return out
 
 
+def at_edge(look_up: Callable) -> dict:
+    """How many searches there were, and which ended at an edge of their grid."""
+    study = Study(plan)
+    for p in (p for places in PIECES.values() for p in places):
+        try:
+            study.tune([p], look_up)
+        except Missing:
+            continue
+    return {"searches": len(study.searches),
+            "edges": [f"{name} at {p.demos} x {p.samples:,}, {p.world or p.base} "
+                      f"({', '.join(flag.removeprefix('--') for flag in s.edges)})"
+                      for (p, name, _), s in study.searches.items() if s.edges]}
+
+
 def agrees(line: dict, of_map: list[dict]) -> str:
     """Does a rate agree with the map's? Behind it, how many times as many answers replace a
     demonstration."""
