@@ -279,10 +279,10 @@ def report(cfg: Harvest, folder: Path, sampled: list[Sampled], counts: dict[str,
     files = [f"{folder / name}.jsonl: {n:,}" for name, n in counts.items() if n]
     say(f"{', '.join(files)} rows. {seconds:.0f} s.")
     start = [] if cfg.init == "base" else ["--init", cfg.init]
-    for name, objective, empty in (
-            ("demos", "sft", "No answer is right"),
-            ("pairs", "dpo", "No prompt has answers of different rewards")):
-        flags = shlex.join([*start, "--data", str(folder / f"{name}.jsonl"), "--lr", "1e-5"])
+    for name, objective, gently, empty in (
+            ("demos", "sft", "--batch-size 16 --lr 3e-5 --epochs 4", "No answer is right"),
+            ("pairs", "dpo", "--lr 1e-5", "No prompt has answers of different rewards")):
+        flags = shlex.join([*start, "--data", str(folder / f"{name}.jsonl"), *gently.split()])
         if counts[name]:
             say(f"Next: python -m nanouft.train --objective {objective} {flags}")
         else:
