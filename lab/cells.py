@@ -10,7 +10,7 @@ more, and then missing; and where a cell is missing there is no table and no ver
 import base64
 import json
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -139,13 +139,21 @@ def diversity(model, tok, cell: Cell) -> float:
     return float(np.mean([len(set(texts[4 * i:4 * i + 4])) / 4 for i in range(len(rows))]))
 
 
-def pack_scores(values: list[float]) -> str:
-    return base64.b64encode(np.rint(240 * np.array(values)).astype(np.uint8)).decode()
+def pack(values: Sequence[float] | np.ndarray, kind: type) -> str:
+    return base64.b64encode(np.asarray(values).astype(kind).tobytes()).decode()
+
+
+def unpack(text: str, kind: type) -> np.ndarray:
+    return np.frombuffer(base64.b64decode(text), kind).astype(np.float64)
+
+
+def pack_scores(values: Sequence[float]) -> str:
+    return pack(np.rint(240 * np.array(values)), np.uint8)
 
 
 def unpack_scores(cell: dict, family: str) -> np.ndarray:
     """(P,) scores of a family's answers, of a cell that kept each."""
-    return np.frombuffer(base64.b64decode(cell["each"][family]), np.uint8) / 240
+    return unpack(cell["each"][family], np.uint8) / 240
 
 
 # ---- the store -----------------------------------------------------------------------------------

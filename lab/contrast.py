@@ -17,6 +17,7 @@ import numpy as np
 from lab.cells import unpack_scores
 from lab.own import APART
 from nanouft import world
+from nanouft.data.rows import Row
 from nanouft.errors import UserError
 from nanouft.world.facts import read_question
 
@@ -35,12 +36,16 @@ def arrays(cells: Sequence[dict], families: Sequence[str]) -> list[np.ndarray]:
 def prompt_groups(split: str, items: int, seed: int = 0) -> dict[str, np.ndarray]:
     """{family: (P,) numbers of its prompts, in the order of `arrays`}; prompts that ask for one
     fact share a number."""
-    asked: dict[str, list] = {f: [] for f in world.FAMILIES}
-    for row in world.rows(split, "prompts", items * len(world.FAMILIES), seed):
-        asked[row.family].append(read_question(row.prompt[-1].text) or row.prompt[-1].text)
-    groups = {f: np.array([list(dict.fromkeys(all_)).index(x) for x in all_])
-              for f, all_ in asked.items()}
+    rows = world.rows(split, "prompts", items * len(world.FAMILIES), seed)
+    groups = {f: same_question([row for row in rows if row.family == f]) for f in world.FAMILIES}
     return groups | {"sums": np.arange(items)}  # of the second world: each question once
+
+
+def same_question(rows: Sequence[Row]) -> np.ndarray:
+    """(P,) numbers of the prompts of these rows; those that ask for one fact share a number."""
+    asked = [read_question(row.prompt[-1].text) or row.prompt[-1].text for row in rows]
+    numbers = {question: i for i, question in enumerate(dict.fromkeys(asked))}
+    return np.array([numbers[question] for question in asked])
 
 
 def endpoint_score(cell: dict, parts: Parts = NINE) -> float:

@@ -25,6 +25,7 @@ from lab.runner import results_of
 from lab.search import VAL_SEED, Search
 from lab.study import BASES, ITEMS, TEST, Plan, Study
 from lab.words import (
+    LIMITS,
     MARGIN,
     claim_verdict,
     common_verdict,
@@ -38,7 +39,6 @@ from nanouft.world import FAMILIES
 
 DIGITS = 6
 LETTERS = 52                            # of a line of a label in a picture
-LIMITS = {"superiority": (0.0,), "non-inferiority": (-MARGIN,), "equivalence": (-MARGIN, MARGIN)}
 ADVICE = "Run the same command without --write first"
 Look = Callable[[str, int], tuple[float, float]]    # (base, looks) -> (mean, half width)
 
@@ -78,8 +78,9 @@ def judged(study: Study, name: str, done: dict[str, dict]) -> dict:
     return {
         "baseline": claim.baseline, "parts": claim.parts, "seeds": list(claim.seeds),
         "prompts": claim.prompts,
-        "search": {base: {row: searched(study.setting(name, row, base),
-                                        study.searches.get((name, row, base)), done)
+        "search": {base: {row: {"chosen": study.setting(name, row, base),
+                                "edges": study.edges(name, row, base),
+                                **searched(study.searches.get((name, row, base)), done)}
                           for row in claim.rows} for base in claim.tuned_on},
         "bases": {base: {"start": families(starts[base]),
                          "rows": {row: summary(claim, rows, row) for row in rows}}
@@ -87,15 +88,14 @@ def judged(study: Study, name: str, done: dict[str, dict]) -> dict:
         "contrasts": contrasts_of(claim, found)}
 
 
-def searched(chosen: dict[str, str], search: Search | None, done: dict[str, dict]) -> dict:
-    """What was chosen, its validation score, the axes at whose edge it lies (borders: also those
-    with nothing beyond), and the families' scores of every setting that was tried, with the first
-    seed."""
+def searched(search: Search | None, done: dict[str, dict]) -> dict:
+    """Of a search: the validation score of what was chosen, the borders where it lies (edges, and
+    ends with nothing beyond), and the families' scores of every setting that was tried, with the
+    first seed. A row that takes its settings from elsewhere has none."""
     if search is None:
-        return {"chosen": chosen, "score": None, "edges": [], "borders": [], "tried": {}}
+        return {"score": None, "borders": [], "tried": {}}
     value = search.score(search.best(done), search.first + search.more, done)
-    return {"chosen": chosen, "score": round(value, DIGITS),
-            "edges": list(dict.fromkeys(search.edges)),
+    return {"score": round(value, DIGITS),
             "borders": list(dict.fromkeys(flag for flag, _ in search.at_border(done))),
             "tried": {" ".join(s): families([done[search.cell_at(s, VAL_SEED).key]])
                       for s in search.settings()}}

@@ -160,8 +160,8 @@ def transfer(found: dict, gain: dict) -> list[str]:
     titles = ["world, size", *(f"{n} demonstrations" for n in (30, 100, 300))]
     (text,) = read_template("map_transfer.md")
     at = [(n, samples) for samples in (1000, 4000) for n in (30, 100, 300)]
-    rows_at = [{name: format_gain(*x["gain"]) for name, x in places["sums", *there, 0].items()}
-               for there in at]
+    rows_at = [{name: format_gain(*x["gain"]) for name, x in places["sums", n, samples, 0].items()}
+               for n, samples in at]
     order = markdown_table(["", *(f"{n} x {samples:,}" for n, samples in at)],
                            [[name, *(rows.get(name, "") for rows in rows_at)]
                             for name in rows_at[1]])

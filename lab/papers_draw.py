@@ -6,7 +6,8 @@ import numpy as np
 from nanouft.eval.plots import DOWN, GREY, LINES, UP, plt, save
 
 LAMS, GAMMAS = ("0", "0.2", "0.5", "0.8", "1"), ("0", "0.5", "0.8", "0.95", "1")
-HOURS = {"IFT": 20, "ORPO": 30, "SFT -> DPO": 40}       # as the paper says
+# of arXiv:2405.11870v3, which gives no hours of SFT alone
+HOURS = {"IFT": 20, "ORPO": 30, "SFT -> DPO": 40}
 MIXES = ("7:1", "3:1", "1:1", "1:3", "1:7")
 SHARES = ("0", "0.1", "0.2", "0.4", "0.6")
 

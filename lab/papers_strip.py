@@ -2,7 +2,7 @@
 
     python -m lab.papers --figure paradigm
 
-After figure 1 of IFT's paper (arXiv:2405.11870v3, v3), drawn anew. A state is what has been read so
+After figure 1 of IFT's paper (arXiv:2405.11870v3), drawn anew. A state is what has been read so
 far; an action is the next token. Upper lane: the demonstrator's answer. Lower lane: the model's
 own. Each panel shows in which states the loss is computed, and what tells a token whether it was
 good. The ground is white everywhere, so that it can be read on a dark page, too.

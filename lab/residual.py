@@ -16,7 +16,6 @@ A number of a seed is the mean over the sizes. Intervals cover other seeds and o
 (contrast.py). An AUC is a mean over prompts here: each prompt's placement value (DeLong et al.
 1988). Settings of SFT are those of the map, chosen on validation; seeds and prompts are new.
 """
-import base64
 import sys
 from dataclasses import dataclass
 from functools import partial
@@ -32,16 +31,15 @@ from frozen_lake.learn import learn, method, task_of
 from frozen_lake.planning import success
 from frozen_lake.policies import start_policy
 from lab.cell import KEEP, Cell, kept_model
-from lab.cells import finished
-from lab.contrast import two_way
+from lab.cells import finished, pack, unpack
+from lab.contrast import same_question, two_way
 from lab.judge import bars_of, compared, correct, table_of
 from lab.pictures import interval_picture
-from lab.probes import right_answer
+from lab.probes import right_answer, seqs_of
 from lab.runner import open_store, read_lines, results_of, run_missing
 from lab.study import BASES
 from lab.words import MARGIN, format_gain, format_interval, markdown_table, read_template
 from nanouft import world
-from nanouft.data.batches import collate, encode
 from nanouft.data.rows import Row
 from nanouft.models.load import start_model
 from nanouft.objective import Seqs
@@ -49,7 +47,6 @@ from nanouft.objectives import ift
 from nanouft.run import config
 from nanouft.run.storage import checksum, write_json, write_text
 from nanouft.sampling import answer_rows, stops
-from nanouft.world.facts import read_question
 
 VERSION = 1                             # raised by hand when code changes what cells give
 PASSES = {30: 6, 100: 12, 300: 6, 1020: 3}      # demonstrations: passes, as the map chose them
@@ -164,13 +161,9 @@ def right(tok, asked: list[Row], answers: list) -> np.ndarray:
 
 def estimates(model, tok, asked: list[Row], texts: list[str]) -> dict[str, np.ndarray]:
     """{estimate: (P,) log of what it says is the chance of these answers}."""
-    rows = [row.with_roles({"answer": (row.prompt, world.as_answer(text))})
-            for row, text in zip(asked, texts)]
-    data, _ = encode(rows, tok, model.cfg.n_ctx)
     found: dict[str, list] = {name: [] for name in ESTIMATES}
-    for i in range(0, len(data), CHUNK):
-        batch = collate(data, range(i, min(i + CHUNK, len(data))), tok.pad)
-        s = batch.seqs["answer"]
+    for i in range(0, len(asked), CHUNK):
+        s = seqs_of(texts[i:i + CHUNK], asked[i:i + CHUNK], model, tok)
         nll = losses(model, s)
         for name, hp in ESTIMATES.items():
             paid = nll[hp.lam]
@@ -191,14 +184,6 @@ def losses(model, s: Seqs) -> dict[float, Tensor]:
         logp = model(embeds=blend, want="logp", targets=s.targets, at=s.places)
         out[lam] = (-logp).masked_fill(s.mask == 0, 0)
     return out
-
-
-def pack(values: np.ndarray, kind: type) -> str:
-    return base64.b64encode(np.asarray(values).astype(kind).tobytes()).decode()
-
-
-def unpack(text: str, kind: type) -> np.ndarray:
-    return np.frombuffer(base64.b64decode(text), kind).astype(np.float64)
 
 
 # ---- from cells to numbers -----------------------------------------------------------------------
@@ -234,19 +219,12 @@ def by_seed(name: str, estimate: str, cells: dict[tuple[int, int], dict]) -> np.
                      for seed in SEEDS])
 
 
-def groups() -> np.ndarray:
-    """(P,) numbers of the prompts; those that ask for one fact share a number."""
-    asked = [read_question(row.prompt[0].text) or row.prompt[0].text for row in prompts()]
-    places = {question: i for i, question in enumerate(dict.fromkeys(asked))}
-    return np.array([places[question] for question in asked])
-
-
 def judged(done: dict[str, dict]) -> dict:
     """C7.json's object."""
     found: dict[str, dict] = {base: {} for base in BASES}
     for job, cell in zip(JOBS, results_of(JOBS, done, ADVICE)):
         found[job.base][job.rows, job.seed] = cell
-    same = groups()
+    same = same_question(prompts())
 
     def difference(c: Contrast, base: str, looks: int) -> tuple[float, float]:
         gap = by_seed(c.measure, c.row, found[base])

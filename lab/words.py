@@ -12,6 +12,7 @@ from pathlib import Path
 from nanouft.eval.stats import verdict
 
 MARGIN = 0.02               # of "equal", non-inferiority and equivalence: two points of the score
+LIMITS = {"superiority": (0.0,), "non-inferiority": (-MARGIN,), "equivalence": (-MARGIN, MARGIN)}
 PAGES = Path(__file__).parent / "pages"
 
 
@@ -56,11 +57,12 @@ def difference_word(mean: float, half: float, margin: float = MARGIN) -> str:
 
 def claim_verdict(mean: float, half: float, test: str) -> str:
     """holds | does not hold | undecided, of superiority, non-inferiority or equivalence."""
-    if test != "equivalence":
-        return verdict(mean, half, {"superiority": 0.0, "non-inferiority": -MARGIN}[test])
-    if -MARGIN < mean - half and mean + half < MARGIN:
+    low, high = LIMITS[test][0], LIMITS[test][-1]
+    if low == high:
+        return verdict(mean, half, low)
+    if low < mean - half and mean + half < high:
         return "holds"
-    return "does not hold" if mean - half > MARGIN or mean + half < -MARGIN else "undecided"
+    return "does not hold" if mean - half > high or mean + half < low else "undecided"
 
 
 def common_verdict(verdicts: list[str]) -> str:

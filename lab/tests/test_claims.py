@@ -192,6 +192,13 @@ def test_a_row_may_take_the_settings_of_another_with_a_part_of_its_rate():
     assert taken.setting("X", "c", "base") == {"--lr": "1.0e-05"}
 
 
+def test_borrowed_settings_are_marked_where_their_search_ended_at_an_edge():
+    """KTO of C6b takes those of C6, whose beta might go on."""
+    found = read_json(ROOT / "docs/results/claims/results.json")["claims"]
+    kto = [found[name]["search"]["base"]["KTO"] for name in ("C6", "C6b")]
+    assert kto[0]["edges"] == kto[1]["edges"] == ["--beta"] and not kto[1]["tried"]
+
+
 def test_a_weak_aligned_model_is_a_cell_of_its_own(lab, monkeypatch, tmp_path):
     """Its folder stands in place of {aligned}; it is part of the key."""
     seen, row = [], f"{claims.WEAK_POFT}, 40 %"
