@@ -51,10 +51,15 @@ def scores():
     return of
 
 
+def t_interval(values) -> tuple[float, float]:
+    """Mean, and half width of its 95 % interval (Student's t)."""
+    x = np.array(list(values))
+    return x.mean(), student.ppf(0.975, len(x) - 1) * x.std(ddof=1) / len(x) ** 0.5
+
+
 def agrees(figure: str, found, differences: dict[int, float], limit: float = 0.0) -> None:
     """The printed mean and half width of these differences, and the word that follows."""
-    x = np.array(list(differences.values()))
-    mean, half = x.mean(), student.ppf(0.975, len(x) - 1) * x.std(ddof=1) / len(x) ** 0.5
+    mean, half = t_interval(differences.values())
     assert found == pytest.approx([mean, half], abs=2e-4)
     word = ("agrees" if mean - half > limit else "does not agree" if mean + half < limit
             else "cannot be told")
@@ -107,13 +112,17 @@ def test_ten_seeds_of_ppo_and_online_una_recomputed():
     cells = [c for c in Lines(FILE).read() if c["seed"] in range(5, 10)]
     starts = {c["seed"]: c["mean"] for c in cells if c["flags"] == "--objective sft"}
     before = [*rows["sft"]["scores"].values(), *(starts[s] for s in range(5, 10))]
+    every = {}
     for name, key in (("PPO", "ppo"), ("online UNA", "online_una")):
         own = {c["seed"]: c["mean"] for c in cells if f"--objective {key} " in f"{c['flags']} "}
         after = [*rows[f"sft->{key}"]["scores"].values(), *(own[s] for s in range(5, 10))]
         assert DATA["online"]["numbers"]["methods"][name]["scores"] == pytest.approx(after)
+        every[name] = np.array(after)
         fell = sum(a - b > 0.05 for a, b in zip(before, after))
         assert DATA["online"]["numbers"]["methods"][name]["collapsed"] == fell
         assert fell == 0 or "No run ended five points" not in PAGE
+    gap = t_interval(every["online UNA"] - every["PPO"])
+    assert DATA["online"]["numbers"]["una minus ppo"] == pytest.approx(gap, abs=2e-4)
 
 
 def test_figures_with_cells_of_their_own_recomputed(scores):
@@ -121,6 +130,10 @@ def test_figures_with_cells_of_their_own_recomputed(scores):
         return scores(f"--objective {row}", f"--noise {share}", "--rows 510", "--epochs 3")
     gains = [minus(noise("poft", share), noise("sft", share)) for share in ("0.4", "0")]
     agrees("noise", DATA["noise"]["numbers"]["growth"], minus(*gains))
+    for row, title in (("sft", "SFT, filter"), ("poft", "PoFT, filter")):
+        kept = scores(f"--objective {row}", "--noise 0.4", "--rows 510", "--keep 0.6")
+        told = DATA["noise"]["numbers"]["scores"][title][papers.SHARES.index("0.4")]
+        assert told == pytest.approx(t_interval(kept.values()), abs=2e-4)
     honesty = [scores(f"--mix {m}", families=("truth", "unknown")) for m in ("1:7", "7:1")]
     agrees("ratio", DATA["ratio"]["numbers"]["rise"]["honesty"], minus(*honesty))
     sft = scores("--variant released", "--lam 0", "--gamma 0")
@@ -144,11 +157,10 @@ def test_mse_against_bce_recomputed():
                                                               in c["families"].values()])
         assert {len(seeds) for seeds in of.values()} == {3}
         best.append(max(of.values(), key=lambda seeds: np.mean(list(seeds.values()))))
-    x = np.array(list(minus(*best).values()))
-    half = student.ppf(0.975, 2) * x.std(ddof=1) / 3 ** 0.5
-    assert DATA["loss"]["numbers"]["mse minus bce"] == pytest.approx([x.mean(), half], abs=2e-4)
-    inside = abs(x.mean()) + half < 0.02
-    outside = abs(x.mean()) - half > 0.02
+    mean, half = t_interval(minus(*best).values())
+    assert DATA["loss"]["numbers"]["mse minus bce"] == pytest.approx([mean, half], abs=2e-4)
+    inside = abs(mean) + half < 0.02
+    outside = abs(mean) - half > 0.02
     assert DATA["loss"]["says"] == ("agrees" if inside else "does not agree" if outside
                                     else "cannot be told")
 

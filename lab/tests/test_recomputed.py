@@ -158,6 +158,16 @@ def test_the_claim_of_noisy_lambda():
     assert told["verdict"] == (words.pop() if len(words) == 1 else "undecided")
 
 
+def test_a_strong_aligned_model_against_a_weak_one():
+    """Of docs/papers.md: rows of C4."""
+    rows = read_json("claims", "results.json")["claims"]["C4"]["bases"]["base"]["rows"]
+    cells = {c["key"]: c for c in read_cells("claims")}
+    strong, weak = (scores([cells[key] for key in rows[row]["keys"]], [FAMILIES])
+                    for row in ("PoFT, 40 %", "PoFT, weak aligned model, 40 %"))
+    found = read_json("papers", "papers.json")["aligned"]["numbers"]["strong minus weak"]
+    agrees(*found, [a - b for a, b in zip(strong, weak)])
+
+
 # ---- every method in one table -------------------------------------------------------------------
 def test_scores_and_costs_of_the_comparison():
     """Every row's score is the mean of its cells, and docs/claims.md tells its cost as it is."""
