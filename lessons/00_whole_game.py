@@ -14,8 +14,8 @@
 # three ways. Then you ask all four models the same question:
 # - `SFT` (*supervised fine-tuning*) sees a right answer and learns to say it. All words count the
 #   same.
-# - `IFT` (*intuitive fine-tuning*) sees the same answers. A word counts more if it and those after it
-#   go wrong.
+# - `IFT` (*intuitive fine-tuning*) sees the same answers. A word counts more if it and the words
+#   after it go wrong.
 # - `DPO` (*direct preference optimization*) sees a right and a wrong answer and learns to prefer
 #   the right one.
 #
