@@ -8,7 +8,7 @@ import sys
 # threads up to seven times slower than one (docs/LOG.md, 2026-11-20). Set before torch is imported.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-__version__ = "0.5.0"
+__version__ = "1.0.0.dev0"
 
 
 def _leave(number: int, frame) -> None:
