@@ -1,2 +1,0 @@
-"""Fixtures of the project's tests (tests/fixtures.py)."""
-from fixtures import brief, here  # noqa: F401
