@@ -1,1 +1,0 @@
-"""What a training run needs around the loop: flags, set-up, devices, checkpoints, run folders."""

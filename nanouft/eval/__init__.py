@@ -1,1 +1,0 @@
-"""Scores, held-out figures, pictures, and the printed report of a run."""

@@ -1,1 +1,0 @@
-"""Other people's files: containers, fields and dialogues, read into rows."""

@@ -1,1 +1,0 @@
-"""A GPT and its tokenizer: loaded and saved."""
