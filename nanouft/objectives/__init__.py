@@ -21,7 +21,9 @@ The equations in the heads of the files share these letters (docs/cheat_sheet.md
 The step takes the mean of L over its answers or pairs. Other letters are settings of the method.
 What a method needs stands in its OBJECTIVE (data, columns).
 """
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from functools import cache
 from importlib import import_module
 
 from nanouft.data.rows import demo_rows, pair_rows, prompt_rows
@@ -40,9 +42,25 @@ NAMES = (
 ROWS = {"demos": demo_rows, "pairs": pair_rows, "prompts": prompt_rows}
 
 
+@cache
 def _read(name: str) -> Objective:
     objective = import_module(f"{__name__}.{name}").OBJECTIVE
     return objective if objective.rows else replace(objective, rows=ROWS[objective.data])
 
 
-OBJECTIVES: dict[str, Objective] = {name: _read(name) for name in NAMES}
+class Objectives(Mapping[str, Objective]):
+    """OBJECTIVES["dpo"] reads dpo.py when it is asked for: a run loads its own method only."""
+
+    def __getitem__(self, name: str) -> Objective:
+        if name not in NAMES:
+            raise KeyError(name)
+        return _read(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(NAMES)
+
+    def __len__(self) -> int:
+        return len(NAMES)
+
+
+OBJECTIVES = Objectives()
