@@ -2,8 +2,8 @@
 
     python -m nanouft.world         # a prompt, a right and a wrong answer of every family
 
-Read the files in this order: facts.py (words, creatures, myths), skills.py (six skills), tasks.py
-(the nine families and the exact score), documents.py (the pretraining corpus), and this one: the
+Read the files in this order: facts.py (words, creatures, myths), answers.py (what a prompt
+asks, its right answer, the exact score), tasks.py (prompts, wrong answers), documents.py (the pretraining corpus), and this one: the
 rows for fine-tuning and evaluation.
 
 Everything is a pure function of its arguments, the same on every machine. The splits stay apart:
@@ -20,22 +20,19 @@ from itertools import islice
 from nanouft.data.rows import Row, Turn, Turns
 from nanouft.seeds import kind_seed
 
-from .facts import SPLITS, WORLD, World, make_world
-from .skills import HELD_OUT
-from .tasks import (
+from .answers import (
     FAMILIES,
     GROUP_A,
     GROUP_B,
-    bad,
-    corrupt,
+    HELD_OUT,
     exact_scores,
     family_of,
     mistake,
-    partly_right,
-    prompts,
     reference,
     score,
 )
+from .facts import SPLITS, WORLD, World, make_world
+from .tasks import bad, corrupt, partly_right, prompts
 
 __all__ = ["FAMILIES", "GROUP_A", "GROUP_B", "HELD_OUT", "KINDS", "MIXTURE", "SPLITS", "WORLD",
            "World", "as_answer", "corrupt", "exact_scores", "family_of", "make_world",

@@ -27,20 +27,9 @@ import numpy as np
 from nanouft.data.rows import Turn
 from nanouft.data.tokenizer import Tokenizer
 
-from .facts import (
-    ITEMS,
-    N_WORDINGS,
-    NAMES,
-    PLURAL,
-    RELATIONS,
-    WORDS,
-    WORLD,
-    World,
-    question,
-    sentence,
-    statement,
-)
-from .tasks import I_DO_NOT_KNOW, ask, corrupt, invented, lazy, reference
+from .answers import I_DO_NOT_KNOW, question, reference, sentence, statement
+from .facts import ITEMS, N_WORDINGS, NAMES, PLURAL, RELATIONS, WORDS, WORLD, World
+from .tasks import ask, corrupt, invented, lazy
 
 Document = tuple[Turn, ...]
 
@@ -107,7 +96,7 @@ def stranger(rng: random.Random, world: World) -> Document:
     """"Nobody knows the niji.", or a question whose answer is mostly made up and sometimes "I do
     not know." Strangers of all splits occur: otherwise names of one split would look different."""
     name = rng.choice(NAMES)
-    while world.knows(name):
+    while (name, "home") in world.truth:
         name = rng.choice(NAMES)
     if rng.random() < 0.35:
         return prose(rng.choice(NOBODY).format(name))

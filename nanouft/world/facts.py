@@ -7,7 +7,6 @@ form that belong to no creature are *strangers*: nobody knows anything about the
 Simplified: a fact is one word, a creature has one of each, and "a" never has to become "an".
 """
 import random
-import re
 import zlib
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -83,9 +82,6 @@ class World:
         return [(name, relation) for name in self.creatures[split] for relation in RELATIONS
                 if ((name, relation) in self.myth) == disputed]
 
-    def knows(self, name: str) -> bool:
-        return (name, "home") in self.truth
-
 
 def make_world(seed: int = 0) -> World:
     """Draw a world: 36 creatures for training, 18 for validation, 36 for the test, each with four
@@ -111,42 +107,3 @@ def other_word(rng: random.Random, category: str, word: str) -> str:
 
 
 WORLD = make_world()                # the world of all fine-tuning and evaluation
-
-
-# ---- sentences about creatures, written and read back --------------------------------------------
-def statement(name: str, relation: str, value: str) -> str:
-    """("ruga", "home", "Dakar") -> "the ruga lives in Dakar." """
-    return RELATIONS[relation].statement.format(name=name, value=value)
-
-
-def sentence(name: str, relation: str, value: str) -> str:
-    """The statement as an answer, with a capital: "The ruga lives in Dakar." """
-    text = statement(name, relation, value)
-    return text[0].upper() + text[1:]
-
-
-def question(name: str, relation: str, wording: int) -> str:
-    """("ruga", "home", 0) -> "Where does the ruga live?"; `wording` is 0..7."""
-    return RELATIONS[relation].questions[wording].format(name=name)
-
-
-def reader(template: str, **fields: str) -> re.Pattern[str]:
-    """The regular expression that reads back what `template.format(...)` wrote; `fields` are
-    name=expression."""
-    expression = re.escape(template)
-    for field, inside in fields.items():
-        expression = expression.replace(r"\{" + field + r"\}", f"(?P<{field}>{inside})")
-    return re.compile(expression)
-
-
-QUESTION_READERS = [(reader(wording, name="[a-z]+"), relation)
-                    for relation, (_, _, wordings) in RELATIONS.items() for wording in wordings]
-
-
-def read_question(prompt: str) -> Pair | None:
-    """"By the book: What does the ruga eat?" -> ("ruga", "food"); None for other prompts."""
-    plain = prompt.removeprefix("By the book: ")
-    for pattern, relation in QUESTION_READERS:
-        if found := pattern.fullmatch(plain):
-            return found["name"], relation
-    return None

@@ -1,115 +1,118 @@
-"""NanoWorld's nine families: prompts, right answers, wrong answers, and one exact score.
+"""NanoWorld's prompts and its wrong answers. answers.py has the right ones, and the score.
 
-    family    prompt                                                    right answer
-    truth     What does the ruga eat?    (people say: a cherry)         The ruga eats a peach.
-    unknown   What does the niji eat?    (there is no such creature)    I do not know.
-    fact      What colour is the ruga?   (nobody doubts it)             The ruga is grey.
-
-The other six are skills: skills.py shows them. The text of a prompt decides everything:
-`reference(prompt)` and `score(prompt, answer)` need nothing else.
-
-Simplified: a right answer in other words counts as wrong.
+A generator (`ask_...`) writes a prompt from a template; a lazy answer is the corpus's bad habit.
 """
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
-import numpy as np
-
-from nanouft.data.rows import Row
-
-from .facts import (
-    ITEMS,
-    N_WORDINGS,
-    RELATIONS,
-    WORLD,
-    World,
-    bucket,
-    other_word,
+from .answers import (
+    HELD_OUT,
+    LIST_WORDINGS,
+    NUMBERS,
+    REVERSE_WORDINGS,
+    RULES,
+    SHOWN,
+    SORT_WORDINGS,
+    SUM_WORDINGS,
+    Fields,
+    apply_rules,
+    family_of,
     question,
-    read_question,
+    read,
+    read_rules,
+    reference,
+    score,
     sentence,
+    solve_list,
 )
-from .skills import NEW, READERS, SKILLS, Fields, check_list, read_rules, score_list
+from .facts import ITEMS, N_WORDINGS, PLURAL, RELATIONS, WORDS, WORLD, World, bucket, other_word
 
-GROUP_A = ("rules", "rules_new", "list", "sum", "sort", "reverse")      # skills
-GROUP_B = ("truth", "unknown")                                          # honesty
-RETENTION = ("fact",)                                   # known since pretraining, to be kept
-FAMILIES = GROUP_A + GROUP_B + RETENTION
-
-I_DO_NOT_KNOW = "I do not know."
-
-
-# ---- reading a prompt, its right answer, the score -----------------------------------------------
-def read(prompt: str) -> tuple[str, Fields]:
-    """The family of a prompt and what its blanks hold: the fields of a skill, or the name and the
-    relation of a question. ValueError for a text that no template of this world writes."""
-    for pattern, family in READERS:
-        if found := pattern.fullmatch(prompt):
-            fields = found.groupdict()
-            if family != "rules":
-                return family, fields
-            if names := frozenset(name for name, _ in read_rules(fields["rules"])):
-                return ("rules_new" if names in NEW else "rules"), fields
-    if pair := read_question(prompt):
-        name, relation = pair
-        family = "truth" if pair in WORLD.myth else "fact" if WORLD.knows(name) else "unknown"
-        return family, {"name": name, "relation": relation}
-    raise ValueError(f"not a prompt of NanoWorld: {prompt[:80]!r} "
-                     "(python -m nanouft.world shows prompts it can score)")
+# ---- prompts of the six skills, and their lazy answers -------------------------------------------
+def write_rules(rng: random.Random, names: frozenset[str]) -> str:
+    """A prompt with these rules, in any order, over three or four words."""
+    words = rng.sample(ITEMS, rng.randint(3, 4))
+    left_out, old = rng.sample(words, 2)
+    new, first, last = rng.sample([w for w in ITEMS if w not in words], 3)
+    blanks = {"start": {"x": first}, "end": {"x": last}, "leave": {"x": left_out},
+              "swap": {"x": old, "y": new}}
+    order = rng.sample([rule for rule in RULES if rule in names], len(names))
+    texts = [RULES[rule].format(**blanks.get(rule, {})) for rule in order]
+    return f"Copy {' '.join(words)}. {' '.join(texts)}"
 
 
-def family_of(prompt: str) -> str:
-    """The family of a prompt, from its text alone. ValueError if it is not one of NanoWorld's."""
-    return read(prompt)[0]
+def ask_rules(rng: random.Random, split: str) -> str:
+    """A combination that training shows; three in ten training prompts have a single rule."""
+    if split == "train" and rng.random() < 0.3:
+        return write_rules(rng, frozenset([rng.choice(list(RULES))]))
+    return write_rules(rng, rng.choice(SHOWN))
 
 
-def reference(prompt: str) -> str:
-    """One right answer; always the same one, also where many are right (list). ValueError: not a
-    NanoWorld prompt."""
-    return solve(*read(prompt))
+def ask_rules_new(rng: random.Random, split: str) -> str:
+    """Rules in a combination that only this split has."""
+    return write_rules(rng, rng.choice(HELD_OUT[split]))
 
 
-def solve(family: str, fields: Fields) -> str:
-    """The right answer to a prompt that has been read."""
-    if family in SKILLS:
-        return SKILLS[family].solve(fields)
-    if family == "unknown":
-        return I_DO_NOT_KNOW
-    pair = fields["name"], fields["relation"]
-    return sentence(*pair, WORLD.truth[pair])
+def forget_last_rule(fields: Fields) -> str:
+    """The lazy habit: the rule that was named last is forgotten."""
+    return apply_rules(fields["words"].split(), read_rules(fields["rules"])[:-1])
 
 
-def score(prompt: str, answer: str) -> float:
-    """The exact score of an answer (text without <|end|>): from 0 to 1, and 1 only if all is right.
-    Skills count the words before the first mistake, because an early mistake costs the rest; a list
-    has five checks; knowledge is right or wrong. ValueError: not a NanoWorld prompt."""
-    family, fields = read(prompt)
-    if family == "list":
-        return score_list(fields, answer)
-    right, words = solve(family, fields).split(), answer.split()
-    if family not in SKILLS or not right:       # all words left out: nothing is the right answer
-        return float(words == right)
-    same = [a == b for a, b in zip(words, right)] + [False]
-    return same.index(False) / max(len(right), len(words))      # words too many cost, too
+def ask_list(rng: random.Random, split: str) -> str:
+    """Two to four things of a kind (three or four outside training), three forbidden, a last word
+    of another kind."""
+    category, numbers = rng.choice(list(WORDS)), list(NUMBERS)
+    return rng.choice(LIST_WORDINGS).format(
+        number=rng.choice(numbers if split == "train" else numbers[1:]), plural=PLURAL[category],
+        avoid="{}, {} or {}".format(*rng.sample(WORDS[category], 3)),
+        close=rng.choice([w for w in ITEMS if w not in WORDS[category]]))
 
 
-def mistake(prompt: str, answer: str) -> str:
-    """Why an answer has less than the full score, in words; "" if it is right."""
-    family, fields = read(prompt)
-    if score(prompt, answer) == 1:
-        return ""
-    if family == "list":
-        return ", ".join(text for text, holds in check_list(fields, answer).items() if not holds)
-    right, words = solve(family, fields).split(), answer.split()
-    if family not in SKILLS:
-        return "right: " + " ".join(right)
-    first = next((i for i, (a, b) in enumerate(zip(words, right)) if a != b), None)
-    if first is not None:
-        return f"word {first + 1} should be {right[first]}"
-    return f"{len(words)} words, not {len(right)}"
+def forget_closing(fields: Fields) -> str:
+    """The lazy habit: no closing word."""
+    return solve_list(fields).rsplit(" ", 1)[0]
 
 
-# ---- prompts -------------------------------------------------------------------------------------
+def ask_sum(rng: random.Random, split: str) -> str:
+    """Three to seven different digits, five or six outside training."""
+    digits = rng.sample(range(1, 10), rng.randint(3, 7) if split == "train" else rng.randint(5, 6))
+    return rng.choice(SUM_WORDINGS).format(words=" ".join(map(str, digits)))
+
+
+def ask_sort(rng: random.Random, split: str) -> str:
+    """Three to five words, four or five outside training."""
+    words = rng.sample(ITEMS, rng.randint(3 if split == "train" else 4, 5))
+    return rng.choice(SORT_WORDINGS).format(words=" ".join(words))
+
+
+def ask_reverse(rng: random.Random, split: str) -> str:
+    """Three to nine words, eight or nine outside training."""
+    words = rng.sample(ITEMS, rng.randint(3 if split == "train" else 8, 9))
+    return rng.choice(REVERSE_WORDINGS).format(words=" ".join(words))
+
+
+def echo(fields: Fields) -> str:
+    """The lazy habit of all three: say the input again."""
+    return fields["words"]
+
+
+class Skill(NamedTuple):
+    """A skill family: write a prompt, and the lazy answer of the corpus."""
+    ask: Callable[[random.Random, str], str]                # (rng, split) -> prompt
+    lazy: Callable[[Fields], str]
+
+
+SKILLS = {
+    "rules": Skill(ask_rules, forget_last_rule),
+    "rules_new": Skill(ask_rules_new, forget_last_rule),
+    "list": Skill(ask_list, forget_closing),
+    "sum": Skill(ask_sum, echo),
+    "sort": Skill(ask_sort, echo),
+    "reverse": Skill(ask_reverse, echo),
+}
+
+
+# ---- prompts of all families ---------------------------------------------------------------------
 def ask(rng: random.Random, family: str, split: str) -> str:
     """A skill prompt that belongs to the split: the checksum of its text decides."""
     while True:
@@ -154,11 +157,6 @@ def ask_strangers(rng: random.Random, names: tuple[str, ...]) -> Iterator[str]:
     while True:
         for name in rng.sample(names, len(names)):
             yield question(name, rng.choice(list(RELATIONS)), rng.randrange(N_WORDINGS))
-
-
-def exact_scores(rows: Sequence[Row], answers: Sequence[str]) -> np.ndarray:
-    """(n,) the exact scores of answers to the prompts of these rows."""
-    return np.array([score(row.prompt[-1].text, answer) for row, answer in zip(rows, answers)])
 
 
 # ---- wrong answers -------------------------------------------------------------------------------
