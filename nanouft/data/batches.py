@@ -1,14 +1,13 @@
 """From rows to batches: tokens, shifted targets, masks, an order with little padding.
 
     encoded, report = encode(rows, tok, n_ctx)          # token ids and masks, once
-    plan = Plan(lengths, rows, steps, seed)             # which rows are in which step
-    batch = collate(encoded, plan[step], tok.pad)       # shifted, padded: what a loss reads
+    rows = order(lengths, rows, steps, seed)            # which rows are in which step
+    batch = collate(encoded, rows[step], tok.pad)       # shifted, padded: what a loss reads
 """
 import shlex
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from itertools import takewhile
 
 import numpy as np
@@ -22,6 +21,7 @@ from nanouft.objective import NOT_SET, Batch, Columns, Seqs
 from nanouft.seeds import order_seed, step_seed
 
 MOST_CTX = 8192                         # the longest context that `pretrain` makes
+POOL = 20                               # steps whose rows are sorted by length
 KNOWN = ("score", "label", "p")         # columns that come with the rows of the data
 
 
@@ -157,46 +157,25 @@ def _since(n: int, turns: Turns) -> Turns:
 
 
 # ---- the order -----------------------------------------------------------------------------------
-def order(lengths: list[int], rows: int, steps: int, seed: int, pool: int = 20) -> list[np.ndarray]:
-    """`steps` arrays of `rows` row numbers each: all of `pools`, for few steps."""
-    return [step for here in pools(lengths, rows, steps, seed, pool) for step in here]
-
-
-def pools(lengths: list[int], rows: int, steps: int, seed: int,
-          pool: int = 20) -> Iterator[np.ndarray]:
-    """Arrays (n, rows) of row numbers, one after the other, `steps` steps in all.
-    The data is shuffled in each epoch and dealt out in one endless stream. A pool of 20 steps' rows
-    is sorted by length, cut into steps and the steps are shuffled: little padding, yet a batch is a
-    random draw of its pool. A pool never reaches into the next epoch. Only the step in which an
+def order(lengths: list[int], rows: int, steps: int, seed: int) -> np.ndarray:
+    """(steps, rows) row numbers.
+    The data is shuffled in each epoch and dealt out in one endless stream. A pool of POOL steps'
+    rows is sorted by length, cut into steps and the steps are shuffled: little padding, yet a batch
+    is a random draw of its pool. A pool never reaches into the next epoch. Only the step in which an
     epoch ends may hold a row twice."""
     rng, n, done = np.random.default_rng(order_seed(seed)), len(lengths), 0
     sizes, stream = np.asarray(lengths), np.empty(0, np.int64)
+    out = np.empty((steps, rows), np.int64)
     while done < steps:
         left = len(stream)                              # of this epoch
         while len(stream) < rows:
             stream = np.concatenate([stream, rng.permutation(n)])
-        take = rows if 0 < left < rows else min(pool, steps - done, len(stream) // rows) * rows
+        take = rows if 0 < left < rows else min(POOL, steps - done, len(stream) // rows) * rows
         here, stream = stream[:take], stream[take:]
         here = here[np.argsort(sizes[here], kind="stable")].reshape(-1, rows)
-        yield here[rng.permutation(len(here))]
+        out[done:done + len(here)] = here[rng.permutation(len(here))]
         done += len(here)
-
-
-class Plan:
-    """plan[step]: what order(...)[step] is, for any number of steps. Only one pool is kept; for an
-    earlier step it begins again."""
-
-    def __init__(self, lengths: list[int], rows: int, steps: int, seed: int, pool: int = 20):
-        self.begin = partial(pools, lengths, rows, steps, seed, pool)
-        self.first, self.here, self.rest = 0, np.empty((0, rows), np.int64), self.begin()
-
-    def __getitem__(self, step: int) -> np.ndarray:
-        if step < self.first:
-            self.first, self.here, self.rest = 0, self.here[:0], self.begin()
-        while step >= self.first + len(self.here):
-            self.first += len(self.here)
-            self.here = next(self.rest)
-        return self.here[step - self.first]
+    return out
 
 
 class Epochs:
@@ -206,10 +185,10 @@ class Epochs:
 
     def __init__(self, data: list[Encoded], rows: int, steps: int, seed: int, pad: int):
         self.data, self.pad, self.seed = data, pad, seed
-        self.plan = Plan([e.length for e in data], rows, steps, seed)
+        self.order = order([e.length for e in data], rows, steps, seed)
 
     def __call__(self, step: int) -> Batch:
-        batch = collate(self.data, self.plan[step], self.pad)
+        batch = collate(self.data, self.order[step], self.pad)
         return replace(batch, seed=step_seed(self.seed, step))
 
 
