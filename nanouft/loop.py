@@ -9,9 +9,10 @@ simple.py writes the same loop out once more, in 20 lines; read that first.
 """
 import contextlib
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from functools import cached_property
+from typing import Any
 
 import torch
 import torch.nn as nn
@@ -21,29 +22,6 @@ from nanouft.objective import Batch, Objective
 
 Schedule = Callable[[int], tuple[float, float]]
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-
-
-class Source(Protocol):
-    """Where the batches come from: rows of a file (data/batches.py) or answers that the model has
-    just sampled (sampling.py)."""
-    @property
-    def stride(self) -> int:
-        """A run can be resumed at multiples of so many steps."""
-    @property
-    def stats(self) -> Mapping[str, float]:
-        """What it has to report beside the loss, such as the mean reward."""
-
-    def __call__(self, step: int) -> Batch:
-        """The batch of this step, counted from 0, on the CPU."""
-
-
-class Cut(Protocol):
-    """How a step is cut into pieces for one process or several (run/micro_batches.py)."""
-    def pieces(self, batch: Batch) -> Iterable[Batch]:
-        """The pieces of this process, on its device."""
-
-    def loss(self, piece: Batch, hp: Any) -> tuple[Tensor, dict]:
-        """(loss, metrics) of a piece: over all pieces they add up to those of the step."""
 
 
 @dataclass
@@ -77,6 +55,7 @@ class Device:
         # forwards would get no gradient through them.
         return torch.autocast(self.kind, DTYPES[self.dtype], cache_enabled=False)
 
+    @cached_property
     def scaler(self) -> torch.amp.GradScaler:
         """fp16 gradients underflow without a scale; for bf16 and fp32 this does nothing."""
         return torch.amp.GradScaler(self.kind, enabled=self.dtype == "fp16")
@@ -98,31 +77,29 @@ class Device:
         """Leave together."""
 
 
-def steps(model: nn.Module, objective: Objective, hp: Any, source: Source,
+def steps(model: nn.Module, objective: Objective, hp: Any, source: Callable[[int], Batch],
           optimizer: torch.optim.Optimizer, numbers: Iterable[int], *,
-          schedule: Schedule | None = None, clip: float = math.inf,
-          device: Device = Device(), scaler: torch.amp.GradScaler | None = None,
-          cut: Cut | None = None) -> Iterator[Step]:
+          schedule: Schedule | None = None, clip: float = math.inf, device: Device = Device(),
+          pieces: Callable[[Batch], Iterable[Batch]] | None = None) -> Iterator[Step]:
     """Train `model` in place, one step for each of `numbers` (from 0; a resumed run begins later).
 
+    source    source(number) -> the batch of that step, on the CPU: batches.Epochs (rows of a file)
+              or sampling.Rollouts (answers that the model has just sampled)
     schedule  schedule(number) -> (learning rate, warm-up 0 -> 1) [the optimizer's, 1]
     clip      largest norm of the gradient
-    scaler    of fp16 gradients [device.scaler()]
-    cut       how a step is cut into pieces [it stays whole]"""
-    loss_of = cut.loss if cut else objective.loss
-    scaler = scaler or device.scaler()
-    autocast = device.autocast()
+    pieces    pieces(batch) -> parts of it, on the device (run/device.py) [it stays whole]"""
+    autocast, scaler = device.autocast(), device.scaler
     for number in numbers:
         # ---- data: the rows of this step, or answers that the model has just sampled
         rate, warmup = schedule(number) if schedule else (optimizer.defaults["lr"], 1.0)
         batch = replace(source(number), warmup=warmup)
         sums: dict[str, Any] = {}
-        for piece in cut.pieces(batch) if cut else [batch.to(device.name)]:
+        for piece in pieces(batch) if pieces else [batch.to(device.name)]:
             # ---- forward: writes the log-probs
             with autocast:
                 objective.forward(model, piece, hp)
             # ---- loss: divided by the totals of the whole step, so pieces add up
-            loss, metrics = loss_of(piece, hp)
+            loss, metrics = objective.loss(piece, hp)
             scaler.scale(loss * device.processes).backward()    # processes average; we want the sum
             for name, value in {"loss": loss.detach(), **metrics}.items():
                 sums[name] = sums.get(name, 0) + value
