@@ -113,25 +113,24 @@ class Batch:
     """The rows of one optimizer step, or a piece of them that knows the whole step's totals."""
     seqs: dict[str, Seqs]           # role -> Seqs: "answer" | "chosen", "rejected" | "mismatch" ...
     per_row: Columns = field(default_factory=Columns)
-    step_rows: Columns = NOT_SET    # those of the whole step; not set: per_row
     rows: int = 1                   # rows of the whole step
     tokens: dict[str, Any] = field(default_factory=dict)    # role -> response tokens of the step
-    real_tokens: dict[str, Any] = field(default_factory=dict)   # role -> prompt included
     seed: int = 0                   # of this step: every piece of it draws the same numbers
     offset: int = 0                 # place of this piece's first row in the step
     warmup: float = 1.0             # 0 -> 1 over the warm-up, for schedules tied to it
+    cut_from: "Batch | None" = None     # the whole step, on the CPU, if this is a piece of it
 
-    def __post_init__(self):
-        self.step_rows = self.per_row if self.step_rows is None else self.step_rows
+    @property
+    def whole(self) -> "Batch":
+        """The whole step: for what a loss or a metric counts over all of it."""
+        return self.cut_from or self
 
     @classmethod
     def of(cls, seqs: dict[str, Seqs], per_row: Columns) -> "Batch":
         """A whole step, with its totals."""
         some_role = next(iter(seqs.values()))
         tokens = {role: int(s.mask.sum()) for role, s in seqs.items()}
-        real_tokens = {role: int(s.real.sum()) for role, s in seqs.items()}
-        return cls(seqs, per_row, rows=len(some_role.inputs), tokens=tokens,
-                   real_tokens=real_tokens)
+        return cls(seqs, per_row, rows=len(some_role.inputs), tokens=tokens)
 
     def take(self, rows) -> "Batch":
         """These rows (a list or array of numbers) as a step of their own."""
@@ -143,13 +142,12 @@ class Batch:
         mine = slice(self.rows * part // parts, self.rows * (part + 1) // parts)
         seqs = {role: s.take(mine) for role, s in self.seqs.items()}
         per_row = self.per_row.map(lambda x: x[mine])
-        return replace(self, seqs=seqs, per_row=per_row, offset=mine.start)
+        return replace(self, seqs=seqs, per_row=per_row, offset=mine.start, cut_from=self)
 
     def map(self, f: Callable[[Tensor], Tensor]) -> "Batch":
         """f of every tensor: on a device, in another precision."""
         seqs = {role: s.map(f) for role, s in self.seqs.items()}
-        return replace(self, seqs=seqs, per_row=self.per_row.map(f),
-                       step_rows=self.step_rows.map(f))
+        return replace(self, seqs=seqs, per_row=self.per_row.map(f))
 
     def to(self, device) -> "Batch":
         """On a device. Places are found before: a GPU would make the CPU wait for their number."""

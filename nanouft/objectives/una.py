@@ -82,7 +82,7 @@ def graded_metrics(batch: Batch, reward: Tensor, name: str, nat: float) -> dict[
     0 for them. margin: mean reward of good minus bad answers; accuracy: the share of them whose
     reward has the right sign (0 nats count half)."""
     s = batch.seqs["answer"]
-    here, whole = getattr(batch.per_row, name), getattr(batch.step_rows, name)
+    here, whole = getattr(batch.per_row, name), getattr(batch.whole.per_row, name)
     good = (here > 0.5).to(reward.dtype)
     bad = (here < 0.5).to(reward.dtype)
     n_good = (whole > 0.5).sum().clamp_min(1)                       # of the whole step
