@@ -26,18 +26,7 @@ NOT_SET: Any = None                 # the value of a field until somebody writes
 
 
 @dataclass
-class Record:
-    extra: dict[str, Any] = field(default_factory=dict, kw_only=True)   # for one method alone
-
-    def map(self, change: Callable) -> Any:
-        """`change` applied to every tensor that is there."""
-        shared = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "extra"}
-        shared = {name: change(x) for name, x in shared.items() if x is not None}
-        return type(self)(**shared, extra={name: change(x) for name, x in self.extra.items()})
-
-
-@dataclass
-class Seqs(Record):
+class Seqs:
     """One role of a batch: B rows, T tokens.
     Tokens are shifted once, in data/batches.py: targets[t] follows inputs[t].
     Tokens are reduced by a masked sum or a masked mean only. Every loss shows which of the two."""
@@ -53,6 +42,7 @@ class Seqs(Record):
     sampled_logp: Tensor = NOT_SET  # (B,T) nats, the log-prob of each token when it was sampled
     # an objective's credit() writes:
     token_advantage: Tensor = NOT_SET   # (B,T) what a token earned more than expected (PPO)
+    extra: dict[str, Tensor] = field(default_factory=dict)      # (B,T) for one method alone
 
     def sum(self, x: Tensor) -> Tensor:
         """(B,T) -> (B,). Masked places are replaced, not multiplied: 0 * inf would be NaN."""
@@ -74,25 +64,18 @@ class Seqs(Record):
         T = int(self.real[rows].sum(-1).max())
         return self.map(lambda x: x[rows, :T])
 
-
-@dataclass
-class Columns(Record):
-    """What is known of whole rows: (B,) numbers of a batch, or one of a row. None: not written."""
-    # from the data:
-    score: Any = None               # 0..1; of a sampled answer, what it earned on that scale
-    label: Any = None               # 1 good, 0 bad
-    p: Any = None                   # 0..1, how sure it is that `chosen` is the better answer
-    # sampling.py writes, when answers are sampled:
-    reward: Any = None              # what the scorer gives, in its own unit
-    ended: Any = None               # 1 if the answer stops by itself
-    # an objective's credit() writes:
-    advantage: Any = None           # what the answer earned more than expected (RLOO, GRPO ...)
+    def map(self, change: Callable) -> "Seqs":
+        """`change` applied to every tensor that is there."""
+        there = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "extra"}
+        there = {name: change(x) for name, x in there.items() if x is not None}
+        return Seqs(**there, extra={name: change(x) for name, x in self.extra.items()})
 
 
 @dataclass(frozen=True)
 class Column:
     """Numbers from other models that one method reads, declared in its file.
-    The loss finds them as extra[name]: of Seqs, (B,T), if `per_token`; else of Columns, (B,...)."""
+    The loss finds them as extra[name] of Seqs, (B,T), if `per_token`; else as
+    per_row[name] of Batch, (B,...)."""
     name: str
     needs: str                          # which models it asks, in words
     per_token: bool = False
@@ -112,7 +95,10 @@ REF = Column("ref", "the start model's log-probs", per_token=True)      # it is 
 class Batch:
     """The rows of one optimizer step, or a piece of them that knows the whole step's totals."""
     seqs: dict[str, Seqs]           # role -> Seqs: "answer" | "chosen", "rejected" | "mismatch" ...
-    per_row: Columns = field(default_factory=Columns)
+    per_row: dict[str, Tensor] = field(default_factory=dict)    # (B,) of whole rows:
+    #   from the data: score 0..1; label 1 good, 0 bad; p 0..1, how sure that `chosen` is better
+    #   of sampled answers: reward, in the scorer's unit; ended, 1 if the answer stops by itself
+    #   by credit(): advantage, what the answer earned more than expected; and Column.name
     rows: int = 1                   # rows of the whole step
     tokens: dict[str, Any] = field(default_factory=dict)    # role -> response tokens of the step
     seed: int = 0                   # of this step: every piece of it draws the same numbers
@@ -126,7 +112,7 @@ class Batch:
         return self.cut_from or self
 
     @classmethod
-    def of(cls, seqs: dict[str, Seqs], per_row: Columns) -> "Batch":
+    def of(cls, seqs: dict[str, Seqs], per_row: dict[str, Tensor]) -> "Batch":
         """A whole step, with its totals."""
         some_role = next(iter(seqs.values()))
         tokens = {role: int(s.mask.sum()) for role, s in seqs.items()}
@@ -135,19 +121,19 @@ class Batch:
     def take(self, rows) -> "Batch":
         """These rows (a list or array of numbers) as a step of their own."""
         seqs = {role: s.take(rows) for role, s in self.seqs.items()}
-        return Batch.of(seqs, self.per_row.map(lambda x: x[rows]))
+        return Batch.of(seqs, {name: x[rows] for name, x in self.per_row.items()})
 
     def piece(self, part: int, parts: int) -> "Batch":
         """The `part`-th of `parts` pieces of this step; it keeps the totals of the whole step."""
         mine = slice(self.rows * part // parts, self.rows * (part + 1) // parts)
         seqs = {role: s.take(mine) for role, s in self.seqs.items()}
-        per_row = self.per_row.map(lambda x: x[mine])
+        per_row = {name: x[mine] for name, x in self.per_row.items()}
         return replace(self, seqs=seqs, per_row=per_row, offset=mine.start, cut_from=self)
 
     def map(self, f: Callable[[Tensor], Tensor]) -> "Batch":
         """f of every tensor: on a device, in another precision."""
         seqs = {role: s.map(f) for role, s in self.seqs.items()}
-        return replace(self, seqs=seqs, per_row=self.per_row.map(f))
+        return replace(self, seqs=seqs, per_row={name: f(x) for name, x in self.per_row.items()})
 
     def to(self, device) -> "Batch":
         """On a device. Places are found before: a GPU would make the CPU wait for their number."""

@@ -97,7 +97,7 @@ def add_columns(data: list[Encoded], columns: tuple[Column, ...], models: Models
                     for role, t in e.seqs.items():
                         t.extra[column.name] = numbers[role]
                 else:
-                    e.per_row.extra[column.name] = numbers
+                    e.per_row[column.name] = numbers
 
 
 def logps(data: list[Encoded], model: GPT, pad: int, device: Device) -> Numbers:

@@ -9,6 +9,7 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from itertools import takewhile
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,7 +18,7 @@ from torch import Tensor
 from nanouft.data.rows import ANSWERS, Roles, Row, Turns
 from nanouft.data.tokenizer import Tokenizer
 from nanouft.errors import UserError
-from nanouft.objective import NOT_SET, Batch, Columns, Seqs
+from nanouft.objective import NOT_SET, Batch, Seqs
 from nanouft.seeds import order_seed, step_seed
 
 MOST_CTX = 8192                         # the longest context that `pretrain` makes
@@ -38,7 +39,7 @@ class Encoded:
     """A row of the data as tokens: its sequences, one for each role, and its numbers."""
     seqs: dict[str, Tokens]
     row: Row
-    per_row: Columns = field(default_factory=Columns)     # what is known of this row
+    per_row: dict[str, Any] = field(default_factory=dict)       # its numbers
 
     @property
     def length(self) -> int:
@@ -95,7 +96,8 @@ def encode(rows: list[Row], tok: Tokenizer, n_ctx: int) -> tuple[list[Encoded], 
             report.refused.append(f"{r.where}: {why}")
             continue
         if (length := _longest(seqs)) <= most:
-            out.append(Encoded(seqs, r, Columns(score=r.score, label=r.label, p=r.p)))
+            known = {name: x for name in KNOWN if (x := getattr(r, name)) is not None}
+            out.append(Encoded(seqs, r, known))
             report.cut += is_cut
             continue
         report.skipped += 1
@@ -197,10 +199,8 @@ def collate(data: list[Encoded], rows: Sequence[int] | np.ndarray, pad: int) -> 
     """The batch of one optimizer step: these rows of the data, on the CPU."""
     here = [data[i] for i in rows]
     seqs = {role: _shift([e.seqs[role] for e in here], pad) for role in here[0].seqs}
-    known = {name: _column([getattr(e.per_row, name) for e in here])
-             for name in KNOWN if getattr(here[0].per_row, name) is not None}
-    extra = {name: _column([e.per_row.extra[name] for e in here]) for name in here[0].per_row.extra}
-    return Batch.of(seqs, Columns(**known, extra=extra))
+    names = here[0].per_row
+    return Batch.of(seqs, {name: _column([e.per_row[name] for e in here]) for name in names})
 
 
 def _column(values: list) -> Tensor:

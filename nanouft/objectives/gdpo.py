@@ -43,7 +43,7 @@ def soft_rows(data: list[Row], hp: GDPO) -> list[Row]:
 def loss(batch: Batch, hp: GDPO) -> tuple[Tensor, dict]:
     r_w = hp.beta * log_ratio(batch.seqs["chosen"])
     r_l = hp.beta * log_ratio(batch.seqs["rejected"])
-    p = batch.per_row.p
+    p = batch.per_row["p"]
     each = -F.logsigmoid((2 * p - 1) * (r_w - r_l))
     metrics = pair_metrics(batch, r_w, r_l, hp.beta) | {"p": p.sum() / batch.rows}
     return each.sum() / batch.rows, metrics

@@ -92,9 +92,9 @@ def standardised(R: Tensor, scale: str = "group") -> Tensor:
 
 
 def credit(batch: Batch, hp: GRPO) -> Batch:
-    """A whole rollout with per_row.advantage."""
-    R = batch.per_row.reward.view(-1, hp.samples)                   # (P,K)
-    batch.per_row.advantage = standardised(R, hp.scale).flatten()
+    """A whole rollout with per_row["advantage"]."""
+    R = batch.per_row["reward"].view(-1, hp.samples)                   # (P,K)
+    batch.per_row["advantage"] = standardised(R, hp.scale).flatten()
     return batch
 
 
@@ -108,9 +108,9 @@ def loss(batch: Batch, hp: GRPO) -> tuple[Tensor, dict]:
     rho = torch.exp(moved.clamp(-20, 20))
     if hp.surrogate == "cispo":
         weight = rho.detach().clamp(1 - hp.eps, 1 + high)
-        each = -weight * batch.per_row.advantage[:, None] * s.logp                # CISPO, Eq. 4
+        each = -weight * batch.per_row["advantage"][:, None] * s.logp                # CISPO, Eq. 4
     else:
-        each = clipped(rho, batch.per_row.advantage[:, None], hp.eps, high)               # Eq. 3
+        each = clipped(rho, batch.per_row["advantage"][:, None], hp.eps, high)               # Eq. 3
     if hp.surrogate == "gspo":                                  # clip_fraction: of answers
         outside = (rho < 1 - hp.eps) | (rho > 1 + high)
         metrics["clip_fraction"] = s.mean(outside.to(rho.dtype)).sum() / batch.rows

@@ -85,7 +85,7 @@ def kto_loss(r: Tensor, label: Tensor, k: Tensor, hp: KTO) -> Tensor:
 def loss(batch: Batch, hp: KTO) -> tuple[Tensor, dict]:
     r = log_ratio(batch.seqs["answer"])
     k = log_ratio(batch.seqs["mismatch"]).mean().clamp_min(0).detach()  # mean, then clamp
-    each = kto_loss(r, batch.per_row.label, k, hp)
+    each = kto_loss(r, batch.per_row["label"], k, hp)
     metrics = graded_metrics(batch, hp.beta * (r - k), "label", hp.beta) | {"k": k}
     return each.sum() / batch.rows, metrics
 

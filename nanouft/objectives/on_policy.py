@@ -27,7 +27,7 @@ def penalised_reward(batch: Batch, beta: float) -> Tensor:
     The penalty is beta times the answer's log-ratio to the start model, as it was when the answer
     was sampled: the k1 estimate of the KL, summed over the answer."""
     s = batch.seqs["answer"]
-    return batch.per_row.reward - beta * s.sum(s.sampled_logp - s.ref_logp)
+    return batch.per_row["reward"] - beta * s.sum(s.sampled_logp - s.ref_logp)
 
 
 def log_rho(s: Seqs) -> Tensor:

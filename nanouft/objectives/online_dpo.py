@@ -22,7 +22,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from nanouft.objective import Batch, Columns, Objective
+from nanouft.objective import Batch, Objective
 from nanouft.objectives.dpo import check_beta, dpo_loss, log_ratio, pair_metrics
 from nanouft.objectives.on_policy import check_sampling
 
@@ -48,18 +48,18 @@ def best_and_worst(R: Tensor) -> tuple[Tensor, Tensor]:
 
 def credit(batch: Batch, hp: OnlineDPO) -> Batch:
     """One row of roles "chosen" and "rejected" for each prompt of the rollout."""
-    R = batch.per_row.reward.view(-1, hp.samples)                   # (P,K)
+    R = batch.per_row["reward"].view(-1, hp.samples)                   # (P,K)
     start = torch.arange(len(R)) * hp.samples                   # each prompt's first answer
     best, worst = best_and_worst(R)
     s = batch.seqs["answer"]
     pairs = {"chosen": s.take(start + best), "rejected": s.take(start + worst)}
     untied = (R.amax(-1) > R.amin(-1)).to(R.dtype)
-    return Batch.of(pairs, Columns(extra={"untied": untied}))
+    return Batch.of(pairs, {"untied": untied})
 
 
 def loss(batch: Batch, hp: OnlineDPO) -> tuple[Tensor, dict]:
     w, l = batch.seqs["chosen"], batch.seqs["rejected"]
-    untied = batch.per_row.extra["untied"]                 # (B,) 0 where nothing is preferred
+    untied = batch.per_row["untied"]                 # (B,) 0 where nothing is preferred
     each = untied * dpo_loss(w, l, hp.beta)
     metrics = pair_metrics(batch, hp.beta * log_ratio(w), hp.beta * log_ratio(l), hp.beta)
     metrics["ties"] = (1 - untied).sum() / batch.rows

@@ -45,7 +45,7 @@ class OnlineUNA:
 
 
 def credit(batch: Batch, hp: OnlineUNA) -> Batch:
-    """Nothing to share out: per_row.score, what each answer earned on 0..1, is the goal itself."""
+    """Nothing to share out: per_row["reward"], from 0 to 1, is the goal itself."""
     return batch
 
 
@@ -53,8 +53,8 @@ def loss(batch: Batch, hp: OnlineUNA) -> tuple[Tensor, dict]:
     s = batch.seqs["answer"]
     moved = log_rho(s) if hp.against == "rollout" else s.logp - s.ref_logp
     i = hp.beta * s.sum(moved)
-    each = score_loss(i, batch.per_row.score, hp.loss)
-    return each.sum() / batch.rows, graded_metrics(batch, i.detach(), "score", hp.beta)
+    each = score_loss(i, batch.per_row["reward"], hp.loss)
+    return each.sum() / batch.rows, graded_metrics(batch, i.detach(), "reward", hp.beta)
 
 
 OBJECTIVE = Objective(

@@ -51,7 +51,7 @@ def aligned_logp(data, models, hp: PoFT) -> list[float]:
 def gap(batch: Batch, hp: PoFT) -> Tensor:
     """(B,) by how much the policy is ahead of the aligned models: what the sigmoid sees."""
     s = batch.seqs["answer"]
-    return hp.beta * (s.mean(s.logp) - batch.per_row.extra["aligned_logp"]) + hp.margin
+    return hp.beta * (s.mean(s.logp) - batch.per_row["aligned_logp"]) + hp.margin
 
 
 def tau(batch: Batch, hp: PoFT) -> Tensor:

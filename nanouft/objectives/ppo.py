@@ -82,7 +82,7 @@ def rewards(batch: Batch, hp: PPO) -> Tensor:
     penalty = (s.sampled_logp - s.ref_logp).masked_fill(s.mask == 0, 0)
     left = s.mask.flip(-1).cumsum(-1).flip(-1)                  # answer tokens from here to the end
     last = (s.mask > 0) & (left == 1)
-    score = batch.per_row.reward - hp.end_penalty * (1 - batch.per_row.ended)
+    score = batch.per_row["reward"] - hp.end_penalty * (1 - batch.per_row["ended"])
     return -hp.beta * penalty + torch.where(last, score[:, None], 0)
 
 

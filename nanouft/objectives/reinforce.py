@@ -43,16 +43,16 @@ class Reinforce:
 
 
 def credit(batch: Batch, hp: Reinforce) -> Batch:
-    """A whole rollout with per_row.advantage."""
+    """A whole rollout with per_row["advantage"]."""
     R = penalised_reward(batch, hp.beta)
-    batch.per_row.advantage = R - R.mean() if hp.baseline == "mean" else R
+    batch.per_row["advantage"] = R - R.mean() if hp.baseline == "mean" else R
     return batch
 
 
 def loss(batch: Batch, hp: Reinforce) -> tuple[Tensor, dict]:
     s = batch.seqs["answer"]
     # The gradient of this number is the estimator.
-    return -(batch.per_row.advantage * s.sum(s.logp)).sum() / batch.rows, {}
+    return -(batch.per_row["advantage"] * s.sum(s.logp)).sum() / batch.rows, {}
 
 
 OBJECTIVE = Objective(

@@ -54,16 +54,16 @@ def leave_one_out(R: Tensor) -> Tensor:
 
 
 def credit(batch: Batch, hp: RLOO) -> Batch:
-    """A whole rollout with per_row.advantage."""
+    """A whole rollout with per_row["advantage"]."""
     R = penalised_reward(batch, hp.beta).view(-1, hp.samples)            # (P,K)
-    batch.per_row.advantage = leave_one_out(R).flatten()
+    batch.per_row["advantage"] = leave_one_out(R).flatten()
     return batch
 
 
 def loss(batch: Batch, hp: RLOO) -> tuple[Tensor, dict]:
     s = batch.seqs["answer"]
     rho = torch.exp(s.sum(log_rho(s)).clamp(-20, 20))           # (B,) e^20 is far beyond any clip
-    each = clipped(rho, batch.per_row.advantage, hp.eps, hp.eps)
+    each = clipped(rho, batch.per_row["advantage"], hp.eps, hp.eps)
     outside = ((rho.detach() - 1).abs() > hp.eps).to(rho.dtype)
     metrics = step_metrics(batch, hp.eps, hp.eps)
     metrics["clip_fraction"] = outside.sum() / batch.rows       # of answers, not of tokens

@@ -85,7 +85,7 @@ def loss(batch: Batch, hp: RPO) -> tuple[Tensor, dict]:
     r_l = log_ratio(batch.seqs["rejected"])
     M = r_w[:, None] - r_l[None, :]                                 # (B,B) margins
     if hp.form == "paired":
-        W = nearness(batch.per_row.extra["prompt_embedding"].to(M.dtype), hp.temperature)
+        W = nearness(batch.per_row["prompt_embedding"].to(M.dtype), hp.temperature)
         each = -F.logsigmoid(hp.beta * W * M).mean(-1)
     else:
         W = shares(len(M), hp.diagonal_weight, M)

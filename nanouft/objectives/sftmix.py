@@ -33,7 +33,7 @@ from torch import Tensor
 
 from nanouft.errors import UserError
 from nanouft.gpt import pick, put_back
-from nanouft.objective import Batch, Column, Columns, Objective, Prerequisite, Seqs
+from nanouft.objective import Batch, Column, Objective, Prerequisite, Seqs
 from nanouft.seeds import uniform_rows
 
 
@@ -62,7 +62,7 @@ def pair_up(encoded: list, seed: int) -> list:
     """Rows with a `confidence` -> pairs of a confident and an unsure one.
     They are cut at the median and matched at random. With an odd number the row in the middle is
     its own partner."""
-    ranked = sorted(encoded, key=lambda e: -float(e.per_row.extra["confidence"]))
+    ranked = sorted(encoded, key=lambda e: -float(e.per_row["confidence"]))
     half = len(ranked) // 2
     sure, unsure = ranked[:half], ranked[len(ranked) - half:]
     random.Random(seed).shuffle(unsure)
@@ -72,7 +72,7 @@ def pair_up(encoded: list, seed: int) -> list:
     out = []
     for a, b in pairs:
         seqs = {"sure": a.seqs["answer"], "unsure": b.seqs["answer"]}
-        out.append(replace(a, seqs=seqs, per_row=Columns()))
+        out.append(replace(a, seqs=seqs, per_row={}))
     return out
 
 

@@ -70,7 +70,7 @@ def loss(batch: Batch, hp: UNA) -> tuple[Tensor, dict]:
         return each.sum() / batch.rows, pair_metrics(batch, i_w, i_l, hp.beta)
     name = "label" if hp.feedback == "binary" else "score"
     i = hp.beta * log_ratio(batch.seqs["answer"])
-    each = score_loss(i, getattr(batch.per_row, name), hp.loss)
+    each = score_loss(i, batch.per_row[name], hp.loss)
     return each.sum() / batch.rows, graded_metrics(batch, i, name, hp.beta)
 
 
@@ -82,7 +82,7 @@ def graded_metrics(batch: Batch, reward: Tensor, name: str, nat: float) -> dict[
     0 for them. margin: mean reward of good minus bad answers; accuracy: the share of them whose
     reward has the right sign (0 nats count half)."""
     s = batch.seqs["answer"]
-    here, whole = getattr(batch.per_row, name), getattr(batch.whole.per_row, name)
+    here, whole = batch.per_row[name], batch.whole.per_row[name]
     good = (here > 0.5).to(reward.dtype)
     bad = (here < 0.5).to(reward.dtype)
     n_good = (whole > 0.5).sum().clamp_min(1)                       # of the whole step
