@@ -80,6 +80,8 @@ class Column:
     needs: str                          # which models it asks, in words
     per_token: bool = False
     asks: str = ""                      # the hyper-parameter with the folders of these models
+    made_by: tuple[str, ...] = ()       # if it is empty: flags of train runs that make them, once
+    inherits: bool = True               # do these take start model, rows and seed from the run?
     # Before training: before(data, models, hp) -> for each row a number, a vector, or
     # {role: (L-1,)}; models: reference.Models.
     before: Callable | None = None
@@ -166,14 +168,6 @@ def write_logp(model, batch: Batch, hp) -> None:
 
 # ---- a method ------------------------------------------------------------------------------------
 @dataclass(frozen=True)
-class Prerequisite:
-    """Training runs that train.py makes first, once, because a Column asks their models."""
-    setting: str                # the hyper-parameter that gets their folders, if it is empty
-    commands: tuple[str, ...]   # the flags of train for each of them
-    inherits: bool = True       # do they take start model, rows and seed from the run?
-
-
-@dataclass(frozen=True)
 class Objective:
     """One method.
     hp is a dataclass: its fields become flags, and hp.check() refuses nonsense.
@@ -189,7 +183,6 @@ class Objective:
     rows: Callable = NOT_SET            # rows(data, hp) -> rows with roles [all rows of the kind]
     forward: Callable = write_logp      # forward(model, batch, hp): writes logp, perhaps an `extra`
     columns: tuple[Column, ...] = ()    # other models' numbers that the loss reads
-    prerequisite: Prerequisite | None = None    # training runs that make the models of `columns`
     arrange: Callable | None = None     # arrange(encoded, seed) -> encoded: pairs rows by columns
     coupled: bool = False               # does the loss of a row read other rows' log-probs?
     credit: Callable | None = None      # credit(rollout, hp) -> batch: who earned the reward?

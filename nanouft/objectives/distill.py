@@ -23,7 +23,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from nanouft.errors import UserError
-from nanouft.objective import Batch, Column, Objective, Prerequisite, Seqs
+from nanouft.objective import Batch, Column, Objective, Seqs
 from nanouft.objectives.on_policy import check_sampling
 
 
@@ -62,6 +62,6 @@ def loss(batch: Batch, hp: Distill) -> tuple[Tensor, dict]:
 OBJECTIVE = Objective(
     paper="GKD: On-Policy Distillation of Language Models, arXiv:2306.13649, section 3",
     data="prompts", hp=Distill, loss=loss, lr=1e-4, credit=credit, rewarded=False,
-    columns=(Column("teacher_gap", "a teacher, made first", True, "teacher",
-                    sampled=teacher_gap),),
-    prerequisite=Prerequisite("teacher", ("--objective sft --rows 4080 --seed 900",), False))
+    columns=(Column("teacher_gap", "a teacher, made first", per_token=True, asks="teacher",
+                    made_by=("--objective sft --rows 4080 --seed 900",), inherits=False,
+                    sampled=teacher_gap),))

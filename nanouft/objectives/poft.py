@@ -30,7 +30,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from nanouft.objective import Batch, Column, Objective, Prerequisite
+from nanouft.objective import Batch, Column, Objective
 from nanouft.objectives.dpo import check_beta
 from nanouft.objectives.una import score_loss
 
@@ -70,6 +70,6 @@ def loss(batch: Batch, hp: PoFT) -> tuple[Tensor, dict]:
 OBJECTIVE = Objective(
     paper="Preference-Oriented Supervised Fine-Tuning, arXiv:2412.12865 (AAAI 2025), section 3",
     data="demos", hp=PoFT, loss=loss, lr=2.5e-4,
-    columns=(Column("aligned_logp", "an aligned model, made first", before=aligned_logp),),
-    prerequisite=Prerequisite(
-        "aligned", ("--objective sft --rows 4080 --seed 900",), inherits=False))
+    columns=(Column("aligned_logp", "an aligned model, made first", asks="aligned",
+                    made_by=("--objective sft --rows 4080 --seed 900",), inherits=False,
+                    before=aligned_logp),))

@@ -33,7 +33,7 @@ from torch import Tensor
 
 from nanouft.errors import UserError
 from nanouft.gpt import pick, put_back
-from nanouft.objective import Batch, Column, Objective, Prerequisite, Seqs
+from nanouft.objective import Batch, Column, Objective, Seqs
 from nanouft.seeds import uniform_rows
 
 
@@ -135,7 +135,7 @@ def loss(batch: Batch, hp: SFTMix) -> tuple[Tensor, dict]:
 OBJECTIVE = Objective(
     paper="SFTMix, arXiv:2410.05248",
     data="demos", hp=SFTMix, loss=loss, lr=2.5e-4, forward=forward,
-    columns=(Column("confidence", "two short SFT runs, made first", before=confidence),),
-    prerequisite=Prerequisite(
-        "runs", ("--objective sft --epochs 1", "--objective sft --epochs 2")),
+    columns=(Column("confidence", "two short SFT runs, made first", asks="runs",
+                    made_by=("--objective sft --epochs 1", "--objective sft --epochs 2"),
+                    before=confidence),),
     arrange=pair_up)

@@ -31,7 +31,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from nanouft.errors import UserError
-from nanouft.objective import REF, Batch, Column, Objective, Prerequisite, Seqs
+from nanouft.objective import REF, Batch, Column, Objective, Seqs
 from nanouft.objectives.dpo import check_beta, pair_metrics
 
 
@@ -90,6 +90,5 @@ OBJECTIVE = Objective(
     paper="TIS-DPO: Token-level Importance Sampling, arXiv:2410.04350 and the released code",
     data="pairs", hp=TISDPO, loss=loss, lr=3e-5,
     columns=(REF, Column("token_reward", "two DPO runs, made first", per_token=True,
-                         before=token_rewards)),
-    prerequisite=Prerequisite(
-        "estimates", ("--objective dpo --epochs 1", "--objective dpo --epochs 1 --swap")))
+                         asks="estimates", before=token_rewards, made_by=(
+                             "--objective dpo --epochs 1", "--objective dpo --epochs 1 --swap"))))
