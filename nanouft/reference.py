@@ -21,7 +21,8 @@ from nanouft.errors import UserError
 from nanouft.gpt import GPT
 from nanouft.loop import Device
 from nanouft.objective import REF, Batch, Column, Objective, write_logp
-from nanouft.sampling import LOGITS, ROWS
+from nanouft.generate import LOGITS
+from nanouft.sampling import ROWS
 
 Numbers = list[dict[str, np.ndarray]]           # of each row: {role: (L-1,) numbers, one a target}
 

@@ -1,0 +1,145 @@
+"""Decoding: a model answers prompts, many together, with a cache of keys and values.
+
+    answers = generate(model, [tok.prompt_ids(turns) ...], stop=tok.stops, pad=tok.pad)
+"""
+import contextlib
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from nanouft.data.rows import Row
+from nanouft.data.tokenizer import Tokenizer
+from nanouft.gpt import GPT
+from nanouft.seeds import chunk_seed
+
+LOGITS, HELD = 2**28, 5     # logits that measuring and decoding hold at once, times so many numbers
+CACHE = 2**33           # bytes of keys and values, and of their copy while there is made room
+MAX_NEW = 44            # NanoWorld's longest right answer has 36 tokens
+
+
+@dataclass
+class Answer:
+    ids: list[int]                      # without the stop token
+    ended: bool                         # did it say a stop token, or was there no more room?
+    logp: list[float] = field(default_factory=list)     # nats of each token, the stop token included
+    stop: int | None = None             # which stop token it said
+@torch.inference_mode()
+def generate(model: GPT, prompts: list[list[int]], *, stop: int | set[int], pad: int,
+             max_new: int = 64, temperature: float = 0.0, top_k: int = 0, top_p: float = 1.0,
+             seed: int = 0, of: tuple[range, int] | None = None) -> list[Answer]:
+    """Answer every prompt until it says `stop`; as many together as CACHE has room for.
+    temperature 0 is greedy; top_k 0 and top_p 1 cut nothing off. `of`: (places of these prompts in
+    a larger batch, its size): each draws the random numbers that it would draw there. A prompt that
+    leaves no room for `max_new` tokens loses its beginning. Prompts are padded on the left, so that
+    the next token of every row stands in the same column."""
+    device, cfg = model.wte.weight.device, model.cfg
+    numbers, size = of or (range(len(prompts)), len(prompts))
+    max_new = min(max_new, cfg.n_ctx - 1)
+    prompts = [p[-(cfg.n_ctx - max_new):] for p in prompts]
+    n = answers_together(model, max(map(len, prompts), default=0) + max_new)
+    if len(prompts) > n:
+        how: Any = dict(stop=stop, pad=pad, max_new=max_new, temperature=temperature, top_k=top_k,
+                        top_p=top_p, seed=seed)
+        return [a for i in range(0, len(prompts), n)
+                for a in generate(model, prompts[i:i + n], of=(numbers[i:i + n], size), **how)]
+    if not prompts:
+        return []
+    order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))      # little padding
+    B, P = len(prompts), len(prompts[order[-1]])
+    ids = torch.tensor([[pad] * (P - len(prompts[i])) + prompts[i] for i in order], device=device)
+    keep = torch.arange(P + max_new, device=device) >= torch.tensor(
+        [[P - len(prompts[i])] for i in order], device=device)
+    pos = (keep.long().cumsum(1) - 1).clamp_min(0)                          # (B,P+max_new)
+    rows, places = torch.tensor(order, device=device), torch.tensor(numbers, device=device)
+    cache, rng = model.new_cache(B), torch.Generator(device).manual_seed(seed)
+    stop_ids = torch.tensor(sorted({stop} if isinstance(stop, int) else stop), device=device)
+    speaks = torch.ones(B, dtype=torch.bool, device=device)         # (b,) of the rows still there
+    new_ids = torch.full((B, max_new), pad, device=device)
+    logp = torch.zeros(B, max_new, device=device)
+    with one_thread(device.type == "cpu" and B <= 128 and cfg.n_embd <= 256):
+        hidden = model(ids, want="hidden", pos=pos[:, :P], cache=cache, keep=keep[:, :P])[:, -1]
+        for step in range(max_new):
+            logits = model(hidden=hidden)                                   # (b,V)
+            if temperature <= 0:
+                token = logits.argmax(-1)                                   # (b,)
+            else:
+                warm = cut_tail(logits.float() / temperature, top_k, top_p)
+                token = choose(warm, torch.rand(size, 1, device=device, generator=rng)[places[rows]])
+            new_ids[rows, step] = token
+            logp[rows, step] = logits.float().log_softmax(-1).gather(1, token[:, None])[:, 0]
+            speaks &= (token[:, None] != stop_ids).all(1)
+            # Asking a GPU who still speaks makes the CPU wait for it: ask seldom.
+            left = int(speaks.sum()) if device.type == "cpu" or step % 16 == 15 else B
+            if left == 0 or step == max_new - 1:
+                break
+            if left <= 0.75 * len(rows):                            # moving the cache costs, too
+                still = speaks.nonzero()[:, 0]
+                cache.take(still, P + step)
+                rows, keep, pos, speaks = (x[still] for x in (rows, keep, pos, speaks))
+            n = P + step
+            hidden = model(new_ids[rows, step:step + 1], want="hidden", pos=pos[:, n:n + 1],
+                           cache=cache, keep=keep[:, :n + 1])[:, -1]
+    return [cut(row[:step + 1], nats, stop_ids.tolist())
+            for row, nats in zip(new_ids.tolist(), logp.tolist())]
+
+
+def answers_together(model: GPT, tokens: int) -> int:
+    """How many prompts and answers of so many tokens in all are decoded at once."""
+    cfg, bytes_each = model.cfg, model.wte.weight.element_size()
+    of_token = 2 * cfg.n_layer * (model.key_width or cfg.n_embd) * bytes_each
+    return max(1, min(CACHE // (2 * max(1, tokens) * of_token), LOGITS // (HELD * cfg.vocab_size)))
+
+
+def choose(logits: Tensor, u: Tensor) -> Tensor:
+    """(b,V) logits, (b,1) random numbers -> (b,) tokens: the first at which the summed
+    probabilities reach 1 - u. (torch.multinomial draws a number for each token: slow.)"""
+    cdf = logits.softmax(-1).cumsum(-1)
+    token = torch.searchsorted(cdf, (1 - u) * cdf[:, -1:])[:, 0]    # times the sum: 1, but for rounding
+    return token.clamp_max(logits.shape[1] - 1)                 # a model that says NaN reaches no u
+
+
+def cut_tail(logits: Tensor, top_k: int, top_p: float) -> Tensor:
+    """(b,V) logits, -inf outside the top_k likeliest tokens and beyond the mass top_p."""
+    if top_k:
+        kth = logits.topk(min(top_k, logits.shape[-1])).values[:, -1:]
+        logits = logits.masked_fill(logits < kth, -torch.inf)
+    if top_p < 1:
+        p, order = logits.softmax(-1).sort(descending=True)
+        beyond = p.cumsum(-1) - p >= top_p                      # the likeliest is always kept
+        logits = logits.masked_fill(beyond.scatter(1, order, beyond), -torch.inf)
+    return logits
+
+
+def cut(row: list[int], logp: list[float], stop: list[int]) -> Answer:
+    n = next((i for i, token in enumerate(row) if token in stop), len(row))
+    ended = n < len(row)
+    return Answer(row[:n], ended, logp[:n + 1], row[n] if ended else None)
+
+
+def stops(a: Answer, tok: Tokenizer) -> bool:
+    """Did it end by itself? Beginning another question before <|end|> is not stopping."""
+    return a.ended and tok.user not in a.ids and tok.assistant not in a.ids
+
+
+def answer_rows(model: GPT, tok: Tokenizer, rows: list[Row], max_new: int = MAX_NEW,
+                chunk: int = 300, seed: int = 0, **how: Any) -> list[Answer]:
+    """Greedy (or as `how` says) answers in the order of rows; prompts of like length together."""
+    prompts = [tok.prompt_ids(r.prompt) for r in rows]
+    by_length, out = sorted(range(len(rows)), key=lambda i: len(prompts[i])), {}
+    for i in range(0, len(rows), chunk):
+        part = by_length[i:i + chunk]
+        some = generate(model, [prompts[j] for j in part], stop=tok.stops, pad=tok.pad,
+                        max_new=max_new, seed=chunk_seed(seed, i // chunk), **how)
+        out |= dict(zip(part, some))
+    return [out[i] for i in range(len(rows))]
+
+
+@contextlib.contextmanager
+def one_thread(small: bool):
+    """A step of a small model is over before a second thread has woken up."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1 if small else before)
+    yield
+    torch.set_num_threads(before)
