@@ -46,8 +46,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from nanouft import ledger, world
-from nanouft.data.batches import collate, encode, order
-from nanouft.data.rows import Row, Turn
+from nanouft.batches import collate, encode, order
+from nanouft.rows import Row, Turn
 from nanouft.loop import Device
 from nanouft.models.load import start_model
 from nanouft.models.save import save_model

@@ -36,7 +36,7 @@ lesson = Lesson("01", "abc")
 # 1,024 pieces. Markers such as `<|user|>` are tokens, too.
 
 # %%
-from nanouft.data.tokenizer import nano
+from nanouft.tokenizer import nano
 from nanouft.eval import plots
 from nanouft.gpt import GPT, GPTConfig
 from nanouft.sampling import generate

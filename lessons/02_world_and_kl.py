@@ -47,7 +47,7 @@ lesson = Lesson("02", "abc")
 import math
 
 from nanouft import world
-from nanouft.data.rows import Turn
+from nanouft.rows import Turn
 from nanouft.eval.held_out import mean_loss
 from nanouft.models.load import start_model
 from nanouft.world import facts

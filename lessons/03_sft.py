@@ -33,7 +33,7 @@ lesson = Lesson("03", "abc")
 
 # %%
 from nanouft import world
-from nanouft.data.batches import collate, encode, order
+from nanouft.batches import collate, encode, order
 from nanouft.eval.show import show_mask
 from nanouft.gpt import GPT
 from nanouft.models.load import start_model

@@ -47,7 +47,7 @@ lesson = Lesson("05", "abcd")
 
 # %%
 from nanouft import world
-from nanouft.data.batches import collate, encode
+from nanouft.batches import collate, encode
 from nanouft.models.load import start_model
 from nanouft.objectives import OBJECTIVES, ift
 from nanouft.sampling import answer_rows, stops

@@ -45,7 +45,7 @@ import copy
 import math
 
 from nanouft import world
-from nanouft.data.batches import collate, encode
+from nanouft.batches import collate, encode
 from nanouft.models.load import start_model
 from nanouft.objective import pushes
 from nanouft.objectives import OBJECTIVES

@@ -69,7 +69,7 @@ lesson = Lesson("07", "abc")
 
 # %%
 from nanouft import world
-from nanouft.data.batches import collate, encode, order
+from nanouft.batches import collate, encode, order
 from nanouft.models.load import start_model
 from nanouft.objective import REF, pushes
 from nanouft.objectives import OBJECTIVES

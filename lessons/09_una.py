@@ -49,7 +49,7 @@ lesson = Lesson("09", "abc")
 import copy
 
 from nanouft import world
-from nanouft.data.batches import collate, encode, order
+from nanouft.batches import collate, encode, order
 from nanouft.models.load import start_model
 from nanouft.objectives import OBJECTIVES
 from nanouft.sampling import answer_rows

@@ -46,7 +46,7 @@ lesson = Lesson("10", "abc")
 import copy
 
 from nanouft import world
-from nanouft.data.batches import collate, encode, order
+from nanouft.batches import collate, encode, order
 from nanouft.models.load import start_model
 from nanouft.objectives import OBJECTIVES
 from nanouft.reference import Models, add_columns

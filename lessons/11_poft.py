@@ -49,7 +49,7 @@ lesson = Lesson("11", "abc")
 import copy
 
 from nanouft import world
-from nanouft.data.batches import collate, encode, order
+from nanouft.batches import collate, encode, order
 from nanouft.eval import plots
 from nanouft.models.load import start_model
 from nanouft.objective import pushes

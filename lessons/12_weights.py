@@ -56,7 +56,7 @@ lesson = Lesson("12", "abc")
 
 # %%
 from nanouft import world
-from nanouft.data.batches import collate, encode, order
+from nanouft.batches import collate, encode, order
 from nanouft.loop import Device
 from nanouft.models.load import start_model
 from nanouft.objective import pushes

@@ -42,8 +42,8 @@ lesson = Lesson("13", "abc")
 
 # %%
 from nanouft import reward, world
-from nanouft.data.batches import collate, encode, order
-from nanouft.data.rows import Turn, pair_rows
+from nanouft.batches import collate, encode, order
+from nanouft.rows import Turn, pair_rows
 from nanouft.models.load import start_model
 from nanouft.objectives import OBJECTIVES
 from nanouft.rewards import best_of, samples

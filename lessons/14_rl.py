@@ -48,7 +48,7 @@ lesson = Lesson("14", "abc")
 
 # %%
 from nanouft import world
-from nanouft.data.batches import encode
+from nanouft.batches import encode
 from nanouft.loop import Device
 from nanouft.models.load import start_model
 from nanouft.objective import pushes

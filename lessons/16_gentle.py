@@ -45,7 +45,7 @@ lesson = Lesson("16", "abc")
 
 # %%
 from nanouft import world
-from nanouft.data.batches import collate, encode, order
+from nanouft.batches import collate, encode, order
 from nanouft.models.load import start_model
 from nanouft.objective import pushes
 from nanouft.objectives import OBJECTIVES

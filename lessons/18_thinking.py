@@ -57,8 +57,8 @@ import random
 from pathlib import Path
 
 from nanouft import world
-from nanouft.data.batches import collate, encode, order
-from nanouft.data.rows import Row, Turn
+from nanouft.batches import collate, encode, order
+from nanouft.rows import Row, Turn
 from nanouft.eval.stats import bootstrap
 from nanouft.loop import steps
 from nanouft.models.load import start_model

@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nanouft.data.rows import Row
-from nanouft.data.tokenizer import Tokenizer
 from nanouft.gpt import GPT
+from nanouft.rows import Row
 from nanouft.seeds import chunk_seed
+from nanouft.tokenizer import Tokenizer
 
 LOGITS, HELD = 2**28, 5     # logits that measuring and decoding hold at once, times so many numbers
 CACHE = 2**33           # bytes of keys and values, and of their copy while there is made room

@@ -17,9 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from nanouft import world
-from nanouft.data.batches import collate, encode
-from nanouft.data.rows import Row, Turn, score_rows
-from nanouft.data.tokenizer import Tokenizer
+from nanouft.batches import collate, encode
 from nanouft.errors import UserError, say
 from nanouft.eval import plots
 from nanouft.gpt import GPT
@@ -28,9 +26,11 @@ from nanouft.models.load import start_model
 from nanouft.objective import pushes
 from nanouft.objectives import OBJECTIVES
 from nanouft.reference import Models, add_columns
+from nanouft.rows import Row, Turn, score_rows
 from nanouft.run import config, devices
 from nanouft.run.words import choose
 from nanouft.sampling import as_if_sampled
+from nanouft.tokenizer import Tokenizer
 
 Strip = tuple[str, list[str], list[float]]          # label, tokens, weights
 

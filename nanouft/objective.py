@@ -2,7 +2,7 @@
 
 Each file of objectives/ is one. One training step uses it like this:
 
-    batch = collate(encoded, rows, tok.pad)     # data/batches.py
+    batch = collate(encoded, rows, tok.pad)     # batches.py
     objective.forward(model, batch, hp)         # writes Seqs.logp; only here the network is touched
     loss, metrics = objective.loss(batch, hp)   # a function of numbers; no network in it
 
@@ -28,7 +28,7 @@ NOT_SET: Any = None                 # the value of a field until somebody writes
 @dataclass
 class Seqs:
     """One role of a batch: B rows, T tokens.
-    Tokens are shifted once, in data/batches.py: targets[t] follows inputs[t].
+    Tokens are shifted once, in batches.py: targets[t] follows inputs[t].
     Tokens are reduced by a masked sum or a masked mean only. Every loss shows which of the two."""
     inputs: Tensor                  # (B,T) token ids
     targets: Tensor                 # (B,T) token ids

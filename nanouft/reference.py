@@ -15,14 +15,14 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from nanouft.data.batches import Encoded, collate, encode
-from nanouft.data.tokenizer import Tokenizer
+from nanouft.batches import Encoded, collate, encode
 from nanouft.errors import UserError
+from nanouft.generate import LOGITS
 from nanouft.gpt import GPT
 from nanouft.loop import Device
 from nanouft.objective import REF, Batch, Column, Objective, write_logp
-from nanouft.generate import LOGITS
 from nanouft.sampling import ROWS
+from nanouft.tokenizer import Tokenizer
 
 Numbers = list[dict[str, np.ndarray]]           # of each row: {role: (L-1,) numbers, one a target}
 

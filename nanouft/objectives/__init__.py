@@ -26,8 +26,8 @@ from dataclasses import replace
 from functools import cache
 from importlib import import_module
 
-from nanouft.data.rows import demo_rows, pair_rows, prompt_rows
 from nanouft.objective import Objective
+from nanouft.rows import demo_rows, pair_rows, prompt_rows
 
 NAMES = (
     "sft", "ift", "dpo", "una", "uft", "poft",

@@ -23,9 +23,9 @@ from dataclasses import dataclass
 import torch.nn.functional as F
 from torch import Tensor
 
-from nanouft.data.rows import Row, both_answers, real_pairs
 from nanouft.objective import REF, Batch, Objective
 from nanouft.objectives.dpo import check_beta, log_ratio, pair_metrics
+from nanouft.rows import Row, both_answers, real_pairs
 
 
 @dataclass

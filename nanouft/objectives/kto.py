@@ -30,11 +30,11 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from nanouft.data.rows import Row, label_rows
 from nanouft.errors import UserError
 from nanouft.objective import REF, Batch, Objective, write_logp
 from nanouft.objectives.dpo import check_beta, log_ratio
 from nanouft.objectives.una import graded_metrics
+from nanouft.rows import Row, label_rows
 
 
 @dataclass

@@ -19,11 +19,11 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from nanouft.data.rows import Row, both_answers, real_pairs
 from nanouft.errors import in_range
 from nanouft.objective import Batch, Objective
 from nanouft.objectives.cpo import loss as cpo_loss
 from nanouft.objectives.dpo import check_beta
+from nanouft.rows import Row, both_answers, real_pairs
 
 
 @dataclass

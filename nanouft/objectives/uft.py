@@ -35,11 +35,11 @@ from typing import Literal
 
 from torch import Tensor
 
-from nanouft.data.rows import Row, contents, demo_rows, is_demo, label_rows, score_rows
 from nanouft.errors import UserError
 from nanouft.objective import REF, Batch, Objective
 from nanouft.objectives.dpo import check_beta, log_ratio
 from nanouft.objectives.una import graded_metrics, score_loss
+from nanouft.rows import Row, contents, demo_rows, is_demo, label_rows, score_rows
 
 
 @dataclass

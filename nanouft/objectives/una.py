@@ -32,9 +32,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from nanouft.data.rows import Row, label_rows, pair_rows, score_rows
 from nanouft.objective import REF, Batch, Objective
 from nanouft.objectives.dpo import binary_kl, check_beta, log_ratio, pair_metrics, won
+from nanouft.rows import Row, label_rows, pair_rows, score_rows
 
 
 @dataclass

@@ -19,14 +19,14 @@ from pathlib import Path
 import torch
 
 from nanouft import world
-from nanouft.data.rows import Row
-from nanouft.data.tokenizer import Tokenizer
 from nanouft.errors import UserError
 from nanouft.models.load import start_model
 from nanouft.objectives import OBJECTIVES
 from nanouft.objectives.grpo import GRPO
+from nanouft.rows import Row
 from nanouft.run import pages
 from nanouft.run.config import field_help
+from nanouft.tokenizer import Tokenizer
 from nanouft.world.facts import WORDS
 from nanouft.world.skills import CATEGORY, NUMBERS, forbidden
 from nanouft.world.tasks import read

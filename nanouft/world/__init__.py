@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import islice
 
-from nanouft.data.rows import Row, Turn, Turns
+from nanouft.rows import Row, Turn, Turns
 from nanouft.seeds import kind_seed
 
 from .answers import (

@@ -23,9 +23,9 @@ from itertools import combinations
 
 import numpy as np
 
-from nanouft.data.rows import Row
+from nanouft.rows import Row
 
-from .facts import ITEMS, PLURAL, RELATIONS, WORDS, WORLD, Pair
+from .facts import PLURAL, RELATIONS, WORDS, WORLD, Pair
 
 GROUP_A = ("rules", "rules_new", "list", "sum", "sort", "reverse")      # skills
 GROUP_B = ("truth", "unknown")                                          # honesty

@@ -24,8 +24,8 @@ from itertools import count, islice
 
 import numpy as np
 
-from nanouft.data.rows import Turn
-from nanouft.data.tokenizer import Tokenizer
+from nanouft.rows import Turn
+from nanouft.tokenizer import Tokenizer
 
 from .answers import I_DO_NOT_KNOW, question, reference, sentence, statement
 from .facts import ITEMS, N_WORDINGS, NAMES, PLURAL, RELATIONS, WORDS, WORLD, World

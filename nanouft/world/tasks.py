@@ -28,6 +28,7 @@ from .answers import (
 )
 from .facts import ITEMS, N_WORDINGS, PLURAL, RELATIONS, WORDS, WORLD, World, bucket, other_word
 
+
 # ---- prompts of the six skills, and their lazy answers -------------------------------------------
 def write_rules(rng: random.Random, names: frozenset[str]) -> str:
     """A prompt with these rules, in any order, over three or four words."""

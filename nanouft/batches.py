@@ -15,11 +15,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nanouft.data.rows import ANSWERS, Roles, Row, Turns
-from nanouft.data.tokenizer import Tokenizer
 from nanouft.errors import UserError
 from nanouft.objective import NOT_SET, Batch, Seqs
+from nanouft.rows import ANSWERS, Roles, Row, Turns
 from nanouft.seeds import order_seed, step_seed
+from nanouft.tokenizer import Tokenizer
 
 MOST_CTX = 8192                         # the longest context that `pretrain` makes
 POOL = 20                               # steps whose rows are sorted by length

@@ -16,8 +16,8 @@ from pathlib import Path
 
 import tiktoken
 
-from nanouft.data.rows import ANSWERS, Turns
 from nanouft.errors import UserError
+from nanouft.rows import ANSWERS, Turns
 
 USER, ASSISTANT, END, PAD = CONTROL = ("<|user|>", "<|assistant|>", "<|end|>", "<|pad|>")
 ASSET = Path(__file__).parents[1] / "assets" / "nano.tiktoken"

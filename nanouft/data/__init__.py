@@ -1,1 +1,0 @@
-"""From files to batches: forms of data, rows, tokens, masks, order."""
