@@ -20,7 +20,7 @@ from nanouft.errors import UserError
 from nanouft.rows import ANSWERS, Turns
 
 USER, ASSISTANT, END, PAD = CONTROL = ("<|user|>", "<|assistant|>", "<|end|>", "<|pad|>")
-ASSET = Path(__file__).parents[1] / "assets" / "nano.tiktoken"
+ASSET = Path(__file__).parent / "assets" / "nano.tiktoken"
 NANO_VOCAB = 1024
 # What BPE joins: a word, one or two digits, or punctuation, with the space before; or white space.
 NANO_PATTERN = r" ?\p{L}+| ?\p{N}{1,2}| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
