@@ -93,7 +93,7 @@ def row_of(cfg: Ledger) -> Row:
     default = world.rows("test", "prompts", 9, 0, skills=("list",))[0].prompt[-1].text
     prompt = cfg.prompt or default
     try:
-        answer = cfg.answer if cfg.answer is not None else world.reference(prompt)
+        answer = cfg.answer if cfg.answer is not None else world.right_answer(prompt)
     except ValueError:
         raise UserError("--answer is needed: only NanoWorld prompts have a reference") from None
     rejected = cfg.rejected
