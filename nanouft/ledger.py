@@ -118,7 +118,7 @@ def row_of(cfg: Ledger) -> Row:
     """The prompt and its answers, as given or from NanoWorld."""
     prompt = cfg.prompt or world.rows("test", "prompts", 9, 0, skills=("list",))[0].prompt[-1].text
     try:
-        answer = cfg.answer or world.reference(prompt)
+        answer = cfg.answer or world.right_answer(prompt)
     except ValueError:
         raise UserError("--answer is needed: only for NanoWorld prompts it is known") from None
     better = world.as_answer(answer)
