@@ -1,128 +1,140 @@
-"""The kinds of pictures that the lessons share. Each function draws into one panel (`ax`).
+"""The few kinds of pictures that the lessons share. Each function draws into one panel (`ax`).
 
-Colours are safe for colour-blind readers, and never alone: bars also have hatches, lines have
-styles or marks, pushes have signs.
+A method has the same colour and mark everywhere (nanouft/colours.py). Blue and orange say only
+"pushed up" and "pushed down". Lines carry their names at their ends, so they need no legend.
 """
-import torch
+import re
+import sys
+
+import matplotlib
+
+if "ipykernel" not in sys.modules:
+    matplotlib.use("Agg")                   # files, never a window
+import matplotlib.pyplot as plt
 from matplotlib.colors import LinearSegmentedColormap
 
-from nanouft.eval import plots
+from nanouft import colours
 
-HATCHES = ("", "//", "..", "xx", "\\\\")
-STYLES = ("-", "--", ":", "-.", (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 3)))
-COLOURS = (*plots.LINES, "black")
-UP_AND_DOWN = LinearSegmentedColormap.from_list("push", [plots.DOWN, "white", plots.UP])
-
-
-def panels(*numbers: int, **how):
-    """A picture as large as a slide, and its panels: panels(1, 2) has two beside each other.
-    panels([["a", "b"], ["a", "c"]]) names them."""
-    if numbers and isinstance(numbers[0], list):
-        return plots.plt.subplot_mosaic(numbers[0], figsize=plots.SLIDE, **how)
-    return plots.plt.subplots(*numbers, figsize=plots.SLIDE, **how)
+plt.rcParams.update({
+    "font.size": 18, "axes.titlesize": 20, "axes.titleweight": "bold", "axes.titlelocation": "left",
+    "axes.spines.top": False, "axes.spines.right": False, "text.parse_math": False,
+    "lines.linewidth": 3, "lines.markersize": 9, "hatch.linewidth": 0.6})
+SLIDE = (15, 7.3)                           # inches: 1080 x 525 pixels, 18 points are readable
+STYLES = ("-", "--", ":", "-.")
+UP, DOWN = colours.UP.light, colours.DOWN.light
+INKS = (colours.look("sft").light, colours.SOFT.light)
+UP_AND_DOWN = LinearSegmentedColormap.from_list("push", [DOWN, "white", UP])
 
 
-def looks(names) -> list[tuple]:
-    """[(colour, hatch)] of these names; the base is grey."""
-    colours = [plots.GREY] * ("base" in names) + plots.LINES
-    hatches = [""] * ("base" in names) + list(HATCHES)
-    return list(zip(colours, hatches))
+def panels(rows: int = 1, columns: int = 1, **how):
+    """A picture and its panels; `how` goes to matplotlib (width_ratios, sharey ...)."""
+    return plt.subplots(rows, columns, figsize=SLIDE, layout="constrained", **how)
 
 
-def bars(ax, series: dict, groups, title: str, top: float | None = 100, number: str = "%.0f",
-         legend: bool = True, size: int = 18) -> None:
-    """Bars side by side: series = {name: one value for each group}. The legend stands below."""
+def looks(names) -> list[dict]:
+    """Colour, mark and kind of line of each name: those of the method that it mentions, else ink
+    and grey. Of several names with the same look the second is dashed or dotted."""
+    seen, out = [], []
+    for name in names:
+        look = method_look(name) or {"color": INKS[len(out) % 2], "marker": "", "linestyle": "-"}
+        while (look["color"], look["linestyle"]) in seen and look["linestyle"] != STYLES[-1]:
+            look = look | {"linestyle": STYLES[STYLES.index(look["linestyle"]) + 1]}
+        seen.append((look["color"], look["linestyle"]))
+        out.append(look)
+    return out
+
+
+def method_look(name: str) -> dict | None:
+    """"lists, IFT released" -> the look of IFT as released; None if no method is named."""
+    words = re.findall(r"\w+", name.lower().replace("online ", "online_"))
+    for word, after in zip(words, words[1:] + [""]):
+        if word in colours.FAMILY or word in colours.FAMILIES:
+            return colours.line(f"{word} {after}" if after == "released" else word)
+    return None
+
+
+def lines(ax, x, series: dict, title: str, xlabel: str, ylabel: str = "", marks: bool = True,
+          **limits) -> None:
+    """series = {name: its values at each x}; the names stand at the right ends of the lines."""
+    x = list(x)
+    for values, look in zip(series.values(), looks(series)):
+        style = look if marks else look | {"marker": ""}
+        ax.plot(x, [float(y) for y in values], markevery=max(1, len(x) // 8), **style)
+    ax.set(title=title, xlabel=xlabel, ylabel=ylabel, **limits)
+    low, high = ax.get_ylim()
+    lowest = low
+    ends = zip(series, (float(values[-1]) for values in series.values()), looks(series))
+    for name, y, look in sorted(ends, key=lambda end: end[1]):
+        y = max(y, lowest)                              # two names never lie on each other
+        ax.annotate(name, (x[-1], y), (8, 0), textcoords="offset points", va="center",
+                    color=look["color"], annotation_clip=False)
+        lowest = y + 0.07 * (high - low)
+
+
+def bars(ax, series: dict, groups, title: str, ylabel: str = "", number: str = "%.0f",
+         **limits) -> None:
+    """Bars side by side from 0: series = {name: one value for each group}."""
     wide = 0.84 / len(series)
     middle = wide * (len(series) - 1) / 2
-    places = torch.arange(len(groups))
-    for k, ((name, values), (colour, hatch)) in enumerate(zip(series.items(), looks(series))):
-        drawn = ax.bar(places + wide * k - middle, values, 0.94 * wide, color=colour, hatch=hatch,
-                       ec="white", label=name)
-        if number:
-            ax.bar_label(drawn, fmt=number, fontsize=size, padding=2)
-    ax.set_title(title, pad=14)
-    ax.set_xticks(places, groups)
-    ax.set_ylim(None if top is None else 0, top)
-    if legend:
-        below(ax, 2 if len(series) in (2, 4) else 3)
+    for k, ((name, values), look) in enumerate(zip(series.items(), looks(series))):
+        hatch = "" if look["linestyle"] == "-" else "//"
+        at = [g + wide * k - middle for g in range(len(groups))]
+        drawn = ax.bar(at, [float(v) for v in values], 0.94 * wide, color=look["color"],
+                       hatch=hatch, ec="white", label=name)
+        ax.bar_label(drawn, fmt=number, padding=2, fontsize=16)
+    ax.set_xticks(range(len(groups)), groups)
+    ax.set(title=title, ylabel=ylabel, **limits)
+    if len(series) > 1:
+        ax.legend(frameon=False, ncol=len(series), loc="upper center", bbox_to_anchor=(0.5, -0.1))
 
 
-def stacked(ax, parts: dict, names, title: str) -> None:
-    """One bar for each name: parts = {part: its per cent of each bar}."""
-    under = torch.zeros(len(names))
-    white = {"fc": "white", "ec": "none", "pad": 2}
-    for (part, values), (colour, hatch) in zip(parts.items(), looks(parts)):
-        drawn = ax.bar(names, values, 0.7, under, label=part, hatch=hatch, color=colour, ec="white")
-        ax.bar_label(drawn, fmt="%.0f", label_type="center", bbox=white)
-        under = under + torch.tensor(values)
-    ax.set(title=title, ylim=(0, 100))
-    below(ax, 2)
-
-
-def lines(ax, x, series: dict, title: str, xlabel: str, legend: str = "inside", **how) -> None:
-    """series = {name: its values at each x}. `how`: limits of the axes."""
-    for (name, values), style, colour in zip(series.items(), STYLES, COLOURS):
-        ax.plot(x, values, linestyle=style, color=colour, lw=3, label=name)
-    ax.set(title=title, xlabel=xlabel, **how)
-    if legend == "inside":
-        ax.legend(frameon=False)
-    if legend == "below":
-        below(ax, 2)
-
-
-def strip(ax, words: list[str], push, title: str, number: str = "%+.2f", size: int = 18,
-          **how) -> None:
-    """How hard each token is pushed: blue up, orange down."""
+def strip(ax, words: list[str], push, title: str, number: str = "%+.2f", **limits) -> None:
+    """How hard each token is pushed: blue and + up, orange and - down."""
     push = [float(x) for x in push]
-    colours = [plots.UP if x >= 0 else plots.DOWN for x in push]
-    drawn = ax.bar(range(len(push)), push, color=colours, tick_label=[w.strip() for w in words])
-    ax.bar_label(drawn, fmt=number, fontsize=size, padding=3)
-    ax.axhline(0, color=plots.GREY, lw=1)
-    ax.set(title=title, **how)
+    colour = [UP if x >= 0 else DOWN for x in push]
+    drawn = ax.bar(range(len(push)), push, color=colour, tick_label=[w.strip() for w in words])
+    ax.bar_label(drawn, fmt=number, padding=3)
+    ax.axhline(0, color="black", lw=1)
+    ax.margins(y=0.25)
+    ax.set(title=title, yticks=[], **limits)
 
 
-def numbers(ax, grid, columns, rows, title: str, size: int = 16) -> None:
+def dots(ax, points: dict, title: str, xlabel: str, ylabel: str = "", **limits) -> None:
+    """points = {name: (x, y)}: one mark for each name, with the name beside it."""
+    for (name, (x, y)), look in zip(points.items(), looks(points)):
+        ax.plot(x, y, **look | {"linestyle": "", "markersize": 14})
+        ax.annotate(name, (x, y), (12, 0), textcoords="offset points", va="center",
+                    color=look["color"], annotation_clip=False)
+    ax.set(title=title, xlabel=xlabel, ylabel=ylabel, **limits)
+
+
+def heat(ax, grid, columns, rows, title: str, most: float = 1.5, number: str = "%+.2f") -> None:
     """A table of pushes (rows, columns): the stronger the colour, the harder the push."""
-    ax.imshow(grid, cmap=UP_AND_DOWN, vmin=-1.5, vmax=1.5, aspect="auto")
-    for y, line in enumerate(grid.tolist()):
+    ax.imshow(grid, cmap=UP_AND_DOWN, vmin=-most, vmax=most, aspect="auto")
+    for y, line in enumerate(grid):
         for x, push in enumerate(line):
-            shown = f"{push:+.2f}".replace("0.", ".") if push else "0"
-            colour = "white" if abs(push) > 1 else "black"
-            ax.text(x, y, shown, color=colour, ha="center", va="center", fontsize=size)
+            colour = "white" if abs(push) > 0.7 * most else "black"
+            ax.text(x, y, number % float(push), color=colour, ha="center", va="center")
     ax.set_xticks(range(len(columns)), columns)
     ax.set_yticks(range(len(rows)), rows)
     ax.set_title(title)
 
 
-def table(ax, head: list[str], rows: dict, title: str) -> None:
-    """A table of words, rows = {name: its words}. Words with a cross are grey."""
-    grey = [["#CCCCCC" if "×" in word else "w" for word in words] for words in rows.values()]
-    drawn = ax.table(list(rows.values()), grey, "center", colLabels=head, rowLabels=list(rows),
-                     colColours=["#A6CEE8"] * len(head), bbox=(0, 0, 1, 1))
-    drawn.auto_set_font_size(False)
-    drawn.set_fontsize(15)
-    ax.set_title(title)
-    ax.set_axis_off()
-
-
 def lake(ax, lake, texts: dict, title: str, shades: dict | None = None) -> None:
-    """A lake seen from above. texts, shades: {cell: what is written there, per cent of blue}."""
-    holes = [[letter == "H" for letter in row] for row in lake.rows]
-    ax.imshow(holes, cmap="Greys", vmax=2, aspect="auto")
-    if shades:
-        blue = torch.full((lake.height * lake.width,), float("nan"))
-        blue[list(shades)] = torch.tensor(list(shades.values()))
-        ax.imshow(blue.view(lake.height, lake.width), cmap="Blues", vmin=0, vmax=160, aspect="auto")
-    for cell, text in {**texts, lake.goal: "goal"}.items():
-        ax.text(cell % lake.width, cell // lake.width, text, ha="center", va="center")
-    corner = (lake.goal % lake.width - 0.5, lake.goal // lake.width - 0.5)
-    ax.add_patch(plots.plt.Rectangle(corner, 1, 1, color=plots.LINES[4]))
-    ax.set(title=title, xticks=[], yticks=[])
+    """A lake from above. texts and shades: {cell: what stands there, per cent of the colour}."""
+    ax.set(title=title, xticks=[], yticks=[], xlim=(0, lake.width), ylim=(lake.height, 0))
+    for cell in range(lake.height * lake.width):
+        row, column = divmod(cell, lake.width)
+        hole = lake.rows[row][column] == "H"
+        shade = (shades or {}).get(cell, 0) / 100
+        fill = "#555555" if hole else UP if shade else "white"
+        ax.add_patch(plt.Rectangle((column, row), 1, 1, fc=fill, alpha=1 if hole else 0.7 * shade))
+        ax.add_patch(plt.Rectangle((column, row), 1, 1, fc="none", ec="#999999", lw=1))
+        text = "goal" if cell == lake.goal else "hole" if hole else texts.get(cell, "")
+        ax.text(column + 0.5, row + 0.5, text, ha="center", va="center",
+                color="white" if hole else "black")
 
 
-def below(ax, columns: int) -> None:
-    """A legend below the panel and the words of its axis."""
-    words = [label.get_text() for label in ax.get_xticklabels()]
-    under = 1 + max(word.count("\n") for word in words) + bool(ax.get_xlabel())      # lines of text
-    ax.legend(frameon=False, ncol=columns, loc="upper center", bbox_to_anchor=(0.5, 0),
-              borderaxespad=0.4 + 1.2 * under)
+def plain(words: str) -> str:
+    """A token as it stands in a picture: without blanks and the signs of a control token."""
+    return re.sub(r"[<|>]", "", words).strip()

@@ -1,0 +1,76 @@
+"""One colour and one mark for each method, everywhere: plots, lessons, the lake, the playground.
+
+    look("ift released").light          # "#007a57": its colour on a light background
+    ax.plot(x, y, **line("dpo"))        # matplotlib: colour, mark and kind of line
+    css()                               # the same colours as variables of a page
+
+A method keeps its hue. Blue and orange say that a push makes a token more or less likely and are
+never a method. Seven hues cannot all be told apart by everybody, so a mark always goes with them.
+tests/test_pages.py computes contrast and distance, also for red-green blindness.
+"""
+from dataclasses import dataclass, replace
+
+
+@dataclass(frozen=True)
+class Look:
+    """How a method or a quantity is drawn."""
+    light: str              # colour on a light background
+    dark: str               # and on a dark one
+    mark: str               # as text
+    marker: str             # the same mark in matplotlib
+    dashed: bool = False    # its line; the mark of a dashed one is hollow
+    hollow: bool = False
+
+
+PAGE = Look("#f7f8f9", "#10171c", "", "")           # the background of a page
+PANEL = Look("#ffffff", "#18222a", "", "")          # of a card on it
+SOFT = Look("#4d5f6a", "#a5b5bf", "", "")           # secondary text, axes, outlines
+
+UP = Look("#0072b2", "#62b8ec", "▲", "^")           # pushed up, likelier
+DOWN = Look("#b84700", "#ff9a5c", "▼", "v")         # pushed down, less likely
+
+FAMILIES = {
+    "base": Look("#9aa6ae", "#6f808b", "○", "o", hollow=True),
+    "sft": Look("#15222b", "#e8eef2", "●", "o"),            # the ink: the yardstick
+    "ift": Look("#007a57", "#35c99a", "▲", "^"),
+    "pairs": Look("#5b3fb0", "#b8a4ff", "■", "s"),
+    "graded": Look("#a8307a", "#f29bcd", "◆", "D"),         # answers with a score or a label
+    "poft": Look("#9a6200", "#e9b44c", "▼", "v"),           # PoFT and filters
+    "sampled": Look("#2a7890", "#5cc8dc", "✚", "P"),        # the model's own samples
+    "truth": Look(SOFT.light, SOFT.dark, "□", "s", hollow=True),    # measured, not estimated
+}
+METHODS = {
+    "sft": "sft dft neftune tofu sftmix",
+    "pairs": "dpo robust_dpo ipo hinge apo nca sppo slic simpo cpo orpo asft tpo tpo_l tis_dpo "
+             "gdpo ada_dpo rpo",
+    "graded": "una uft kto",
+    "poft": "poft filter",
+    "sampled": "reinforce rloo grpo ppo online_dpo online_una distill",
+}
+FAMILY = {method: family for family, methods in METHODS.items() for method in methods.split()}
+
+
+def look(name: str) -> Look:
+    """The look of a method, with or without its form ("ift", "ift released", "ift detached"), of
+    a family ("pairs") or of "base" and "truth". IFT as released is solid; with constant weights
+    ("ift", "ift detached") and in its other forms it is dashed. KeyError for an unknown name."""
+    method, _, form = name.lower().replace("--variant", "").partition(" ")
+    found = FAMILIES[FAMILY.get(method, method)]
+    if method == "ift" and form.strip() != "released":
+        return replace(found, dashed=True, hollow=True)
+    return found
+
+
+def line(name: str, dark: bool = False) -> dict:
+    """Keywords for matplotlib's `plot` of a method."""
+    found = look(name)
+    colour = found.dark if dark else found.light
+    paper = PANEL.dark if dark else PANEL.light
+    return {"color": colour, "marker": found.marker, "linestyle": "--" if found.dashed else "-",
+            "markerfacecolor": paper if found.hollow else colour}
+
+
+def css() -> str:
+    """`--sft: light-dark(#15222b, #e8eef2);` and so on: a page takes the lines into :root."""
+    named = {"page": PAGE, "panel": PANEL, "soft": SOFT, "up": UP, "down": DOWN, **FAMILIES}
+    return "\n".join(f"  --{name}: light-dark({x.light}, {x.dark});" for name, x in named.items())
