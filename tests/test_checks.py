@@ -79,7 +79,7 @@ def dpo_loss(pi_w, ref_w, pi_l, ref_l, beta):
 """, ("chosen = (pi_w - ref_w.detach()).sum", "chosen = (pi_w - ref_w.detach()).mean", "of pi_w"),
             ("beta * (chosen", "(chosen", "beta is"),
             ("F.logsigmoid(beta * (chosen - rejected))",
- XX),
+             "torch.log(torch.sigmoid(beta * (chosen - rejected)))", "moved far"),
             ("ref_w.detach()", "ref_w", "the reference, which is a constant")),
     "09a": ("""
 def una_loss(i, score, form):
