@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from frozen_lake.lake import Lake
 from frozen_lake.planning import optimal, walks, worse_path
+from nanouft.errors import choose
 from nanouft.gpt import put_back
 from nanouft.objective import NOT_SET
 
@@ -121,8 +122,8 @@ def habit(lake: Lake) -> Tensor:
 def start_policy(kind: str, start: str, lake: Lake, N: int = 20) -> Policy:
     """A "net" or a "table" of N learners: "fresh", from scratch; "habit", after each has imitated 60
     episodes of its own of that habit."""
-    policy = Net(lake, N) if kind == "net" else Table(lake, N)
-    if start == "habit":
+    policy = {"net": Net, "table": Table}[kind](lake, N)
+    if choose("start", start, ("fresh", "habit")) == "habit":
         imitate(policy, habit(lake))
     return policy
 
