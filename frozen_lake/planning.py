@@ -148,30 +148,28 @@ def best_path(lake: Lake) -> Path:
     return path
 
 
-def detour(lake: Lake) -> Path | None:
-    """The path to G that shares the fewest cells with the best one; of several, the shortest.
-    None if it is no longer than the best one."""
-    best = best_path(lake)
-    on_best = {s for s, _ in best}
+def other_way(lake: Lake) -> Path:
+    """The path to G that shares the fewest cells with the best one; of several, the shortest."""
+    on_best = {s for s, _ in best_path(lake)}
     queue: list[tuple[int, int, Path]] = [(0, lake.start, [])]
     seen = set()
-    while queue:  # Dijkstra: a shared cell costs 1,000 moves more
+    while True:  # Dijkstra: a shared cell costs 1,000 moves more
         cost, s, path = heapq.heappop(queue)
         if s == lake.goal:
-            return path if len(path) > len(best) else None
+            return path
         if s in seen or lake.terminal[s]:
             continue
         seen.add(s)
         for a, t in enumerate(lake.step[s].tolist()):
             heapq.heappush(queue, (cost + 1 + 1000 * (t in on_best), t, path + [(s, a)]))
-    return None
 
 
 def worse_path(lake: Lake) -> Path:
-    """The detour. On a map without one: the best path with a step back and forth in its middle."""
-    if path := detour(lake):
+    """The other way, which is a detour on most maps. Where it is no longer than the best path, with
+    one step back and forth in its middle, so that it is worse."""
+    path = other_way(lake)
+    if len(path) > len(best_path(lake)):
         return path
-    path = best_path(lake)
     k = len(path) // 2
     back = (path[k - 1][1] + 2) % 4                 # left and right, down and up are two apart
     return path[:k] + [(path[k][0], back), path[k - 1]] + path[k:]

@@ -2,7 +2,7 @@
 weights of its own.
 
     policy = Net(lake, N=20)                        # policy.probs() is (20, S, 4)
-    policy = start_policy("net", "habit", lake)     # the same, after imitating a habit of the detour
+    policy = start_policy("net", "habit", lake)     # the same, used to taking the detour
 
 A policy answers like nanouft's GPT: `forward` takes and gives the same names, so `forward` and
 `loss` of nanouft's objectives run on a lake unchanged. Tokens are cells, targets are actions, and
@@ -111,8 +111,8 @@ def uniform_numbers(N: int, shape: tuple[int, ...], seeds: list[int] | None) -> 
 
 # ---- what a learner has imitated before ----------------------------------------------------------
 def habit(lake: Lake) -> Tensor:
-    """(S,4): 70 % of the moves follow the detour wherever it passes and are best elsewhere; 30 % are
-    random."""
+    """(S,4): 70 % of the moves follow the detour wherever it passes and are best elsewhere; 30 %
+    are random."""
     policy = optimal(lake)
     for s, a in worse_path(lake):
         policy[s] = F.one_hot(torch.tensor(a), 4)
@@ -120,8 +120,8 @@ def habit(lake: Lake) -> Tensor:
 
 
 def start_policy(kind: str, start: str, lake: Lake, N: int = 20) -> Policy:
-    """A "net" or a "table" of N learners: "fresh", from scratch; "habit", after each has imitated 60
-    episodes of its own of that habit."""
+    """A "net" or a "table" of N learners: "fresh", from scratch; "habit", after each has imitated
+    60 episodes of its own of that habit."""
     policy = {"net": Net, "table": Table}[kind](lake, N)
     if choose("start", start, ("fresh", "habit")) == "habit":
         imitate(policy, habit(lake))

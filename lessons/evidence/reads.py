@@ -81,6 +81,10 @@ def lines() -> list[Line]:
     return [(question, found, f"{figures}; of {len(verdicts)} settings: {counts}"), *read_lines()]
 
 
+def points(mean: float, half: float) -> str:
+    return f"{100 * mean:+.1f} ± {100 * half:.1f}"
+
+
 def read_lines() -> list[Line]:
     """For each case: does what is read lie more and more where the policy goes?"""
     packed, out = np.load(RESULTS), []
@@ -89,8 +93,7 @@ def read_lines() -> list[Line]:
         gaps = [interval(ift - sft), interval(dpo - ift)]
         ordered = ((sft < ift) & (ift < dpo)).mean()
         figures = (f"SFT {sft.mean():.1%}, IFT {ift.mean():.1%}, DPO {dpo.mean():.1%}; "
-                   + ", ".join(f"{name} {100 * mean:+.1f} ± {100 * half:.1f}" for name, (mean, half)
-                               in zip(("IFT - SFT", "DPO - IFT"), gaps))
+                   + f"IFT - SFT {points(*gaps[0])}, DPO - IFT {points(*gaps[1])}"
                    + f"; in this order on {ordered:.0%} of the lakes")
         out.append((f"what is read lies where the policy goes, SFT < IFT < DPO ({case})",
                     verdict(gaps), figures))
@@ -115,12 +118,12 @@ def order_lines() -> list[Line]:
 # ---- lakes, and what is measured on them ---------------------------------------------------------
 def random_lake(seed: int):
     """A lake of 5 x 5 cells drawn from its seed, seven tenths of it ice: S and G anywhere, with a
-    best path of at least five moves and a detour. Ice from which G cannot be reached becomes a
-    hole."""
+    best path of at least five moves and a longer detour. Ice from which G cannot be reached becomes
+    a hole."""
     import torch
 
     from frozen_lake.lake import Lake
-    from frozen_lake.planning import best_path, detour
+    from frozen_lake.planning import best_path, other_way
 
     def lake_of(cells: list[str]) -> Lake:
         rows = ("".join(cells[i:i + 5]) for i in range(0, 25, 5))
@@ -134,7 +137,7 @@ def random_lake(seed: int):
         if start not in live:
             continue
         lake = lake_of([c if c in "SG" or s in live else "H" for s, c in enumerate(cells)])
-        if len(best_path(lake)) >= 5 and detour(lake):
+        if 5 <= len(best_path(lake)) < len(other_way(lake)):
             return lake
 
 
