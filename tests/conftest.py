@@ -1,2 +1,4 @@
-"""Fixtures of all tests stand in fixtures.py: the tests of lab/ use them, too."""
-from fixtures import b, brief, browser, here, pytest_terminal_summary, tiny_base  # noqa: F401
+"""One thread, so that numbers and times are the same on every machine."""
+import torch
+
+torch.set_num_threads(1)

@@ -1,0 +1,192 @@
+"""What the tests share: a tiny GPT, eight rows that serve every objective, every form of every
+objective, and `same`. Nothing here computes a loss."""
+from copy import deepcopy
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from nanouft import tokenizer
+from nanouft.batches import Encoded, collate, encode
+from nanouft.gpt import GPT, GPTConfig
+from nanouft.loop import Device
+from nanouft.models import start_model
+from nanouft.objective import Batch
+from nanouft.objectives import OBJECTIVES
+from nanouft.reference import Models, add_columns
+from nanouft.rows import Row, Turn, demo_rows
+from nanouft.sampling import credited, measure
+from nanouft.seeds import step_seed
+
+CPU, NANO = Device("cpu", "fp32"), tokenizer.nano()
+ONLY_READ = ("mismatch",)               # roles that no loss trains on
+TINY = GPTConfig(vocab_size=17, n_ctx=64, n_layer=2, n_head=2, n_embd=16, init_std=0.4)
+
+# What is tested beside the defaults: "field value, field value; another form"
+FORMS_OF = {
+    "sft": "reduction sequence; detach_embeddings True",
+    "ift": "variant released; variant released, detach True; gamma 0.0; variant released, lam 0.5, "
+           "gamma 1.0; variant released, lam 0.0, gamma 0.5; variant algorithm1; variant "
+           "algorithm1, detach True; variant eq21; variant eq21_mean1; residual replace, lam 0.5; "
+           "lam 0.4, lam_min 0.1, lam_noise 0.5; guess sampled, lam 0.5",
+    "una": "loss bce; feedback binary; feedback binary, loss bce, beta 0.7; feedback pair; "
+           "feedback pair, loss bce",
+    "uft": "loss bce; feedback binary, beta 0.7; feedback pair; feedback none",
+    "poft": "beta 0.5, margin 0.5", "orpo": "lam 0.1", "ipo": "reduction sum", "slic": "form trl",
+    "kto": "beta 0.7, desirable_weight 2.0, undesirable_weight 0.5",
+    "dpo": "beta 0.7; label_smoothing 0.2; swap True; reduction mean",
+    "apo": "form down, beta 0.7", "simpo": "label_smoothing 0.2, alpha 0.5",
+    "asft": "sft_weight 0.0, beta 2.0", "tis_dpo": "weights rank_based", "rpo": "form diagonal",
+    "sftmix": "mu 0.0", "neftune": "alpha 0.0", "tofu": "gamma 0.0; gamma 1.0, beta 1.3",
+    "reinforce": "baseline none", "rloo": "samples 2", "ppo": "lam 1.0, gamma 0.9",
+    "grpo": "aggregation dapo, eps_high 0.28; aggregation dr_grpo, scale none; surrogate gspo; "
+            "surrogate cispo, aggregation dapo, eps 0.05, eps_high 0.1",
+    "online_una": "loss bce, against rollout"}
+
+
+@dataclass
+class Form:
+    """One objective with one set of settings."""
+    name: str
+    told: str = ""
+
+    def __post_init__(self):
+        self.objective = OBJECTIVES[self.name]
+        asked = {c.asks: ["base"] * (2 if self.name == "poft" else len(c.made_by))  # a mean over 2
+                 for c in self.objective.columns if c.asks}     # the base stands for other models
+        self.hp = self.objective.hp(**asked)
+        for field, word in (pair.split() for pair in self.told.split(", ") if pair):
+            kind = type(getattr(self.hp, field))
+            value: Any = word == "True" if kind is bool else float(word) if "." in word else word
+            self.hp = replace(self.hp, **{field: int(word) if kind is int else value})
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.told}".strip()
+
+
+FORMS = [Form(name, told) for name in OBJECTIVES
+         for told in ["", *filter(None, FORMS_OF.get(name, "").split("; "))]]
+
+
+def same(got, want, tol: float = 1e-12) -> None:
+    """Equal within tol, absolutely and relative to the wanted value; NaN is equal to nothing.
+    Dicts of tensors entry by entry."""
+    if isinstance(want, dict):
+        assert got.keys() == want.keys() and want
+        for name in want:
+            same(got[name], want[name], tol)
+        return
+    got, want = (torch.as_tensor(x, dtype=torch.float64) for x in (got, want))
+    assert got.shape == want.shape
+    gap = ((got - want).abs() / want.abs().clamp_min(1)).nan_to_num(torch.inf)
+    assert not gap.numel() or gap.max() <= tol, f"off by {gap.max():.3g}"
+
+
+def tiny(seed: int = 0, **cfg) -> GPT:
+    """A tiny GPT in which no bias and no LayerNorm stands at 0 or 1: there nothing could go
+    wrong."""
+    model = GPT(replace(TINY, **cfg), seed=seed)
+    for p in model.parameters():
+        if p.dim() == 1:
+            p.data += 0.1 * torch.randn(p.shape, generator=torch.Generator().manual_seed(seed + 1))
+    return model
+
+
+def nano(seed: int = 0) -> GPT:
+    """With the tokenizer's vocabulary, and a critic for PPO."""
+    model = tiny(seed, vocab_size=NANO.n_vocab)
+    model.value, rng = torch.nn.Linear(TINY.n_embd, 1), torch.Generator().manual_seed(seed)
+    for p in model.value.parameters():
+        p.data = 0.1 * torch.randn(p.shape, generator=rng)
+    return model
+
+
+# ---- rows of every kind: all have an answer and a pair, some a score or a label ------------------
+def say(role: str, text: str) -> tuple[Turn, ...]:
+    return (Turn(role, text),)
+
+
+WORDS = "the dova lives in a small green house and eats two red nuts every day".split()
+DATA = [Row(say("user", " ".join(WORDS[i:i + 3 + i % 4])),
+            *(say("assistant", " ".join(WORDS[i % a:i % a + n]))
+              for a, n in ((5, 2 + i), (3, 1 + i), (4, 2 + i % 3))),
+            score={2: 0.25, 4: 0.75, 5: 0.5}.get(i), label={1: True}.get(i))
+        for i in range(8)]
+MADE: dict[str, Batch] = {}
+
+
+def batch_of(form: Form) -> Batch:
+    """DATA as its training sees it: rows, tokens, other models' columns, a rollout."""
+    if str(form) not in MADE:
+        o, start = form.objective, nano(9)
+        models = Models(start, NANO.pad, CPU, start_model)
+        if o.on_policy:                                 # 24 answers, six groups of four; one ties
+            rows = [replace(r, answer=said, score=None, label=None) for r in DATA
+                    for said in (r.answer, r.chosen, r.rejected)]
+            answers, _ = encode(demo_rows(rows, None), NANO, TINY.n_ctx)
+            rewards = [0.5 if i < 4 else (7 * i % 11) / 11 for i in range(len(answers))]
+            batch = as_if_sampled(answers, rewards, form, start, models)
+        else:
+            rows, _ = encode(o.rows(DATA, form.hp), NANO, TINY.n_ctx)
+            add_columns(rows, o.columns, models, form.hp)
+            rows = o.arrange(rows, 3) if o.arrange else rows
+            batch = collate(rows, range(len(rows)), NANO.pad)
+        batch = replace(batch, seed=step_seed(3, 5), warmup=0.5)
+        with torch.no_grad():
+            o.forward(start, batch, form.hp)            # what it leaves beside logp is there, too
+        MADE[str(form)] = batch
+    return deepcopy(MADE[str(form)])
+
+
+def as_if_sampled(answers: list[Encoded], rewards: list[float], form: Form, start: GPT,
+                  models: Models) -> Batch:
+    """Given answers as if a tiny policy had sampled them just now and they had earned these
+    rewards. Answers to one prompt are neighbours."""
+    reward, policy = torch.tensor(rewards), nano()
+    batch = collate(answers, range(len(answers)), NANO.pad)
+    batch.per_row = {"reward": reward, "score": reward, "ended": torch.ones_like(reward)}
+    found = measure(batch, policy, start, CPU, form.objective.columns, form.hp,
+                    models.of_columns(form.objective, form.hp))
+    batch.seqs["answer"].sampled_logp = found["now"]
+    return credited(batch, form.objective, form.hp)[0]
+
+
+def with_logps(form: Form) -> Batch:
+    """The same in fp64 with random log-probs of policy, start model and sampler: for the pure
+    loss."""
+    batch = batch_of(form).map(lambda x: x.double() if x.is_floating_point() else x)
+    rng = torch.Generator().manual_seed(0)
+    for s in batch.seqs.values():
+        def draw() -> Tensor:
+            x = torch.empty(s.mask.shape, dtype=torch.float64).exponential_(1.0, generator=rng)
+            return -x * s.real
+        s.logp = draw()
+        if s.ref_logp is not None:
+            s.ref_logp = draw()
+        if s.sampled_logp is not None:                  # near the policy, as after a step or two
+            s.sampled_logp = s.logp + 0.05 * draw()
+    return batch
+
+
+def push(form: Form, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+    """(loss, {role: dL/dlogp} of the roles that are trained on)."""
+    for s in batch.seqs.values():
+        s.logp = s.logp.detach().clone().requires_grad_(True)
+    loss, _ = form.objective.loss(batch, form.hp)
+    loss.backward()
+    return loss.detach(), {role: s.logp.grad for role, s in batch.seqs.items()
+                           if role not in ONLY_READ}
+
+
+def learn(form: Form, model: GPT, pieces, loss_of=None) -> tuple[Tensor, dict[str, Tensor]]:
+    """(sum of the losses, gradient of every weight) of forward, loss and backward of each piece."""
+    model.zero_grad(set_to_none=True)
+    total = torch.zeros((), dtype=torch.float64)
+    for piece in pieces:
+        form.objective.forward(model, piece, form.hp)
+        loss, _ = (loss_of or form.objective.loss)(piece, form.hp)
+        loss.backward()
+        total += loss.detach()
+    return total, {name: p.grad.clone() for name, p in model.named_parameters()
+                   if p.grad is not None}

@@ -1,0 +1,209 @@
+"""What each method is: the equation in the head of its file, computed as it is printed there, has
+the loss of the code and its gradient. A sign that is turned in it, or a factor that is left out,
+is seen.
+
+What comes from the code: PPO's whitened advantages and returns, and Ada-DPO's u (test_methods.py).
+"""
+import re
+from dataclasses import replace
+from importlib import import_module
+
+import pytest
+import torch
+from formula import NAME, SHARED, Known, Line, equations, value
+from made import Form
+from torch import Tensor
+
+from nanouft import pretrain, reward
+from nanouft.objective import Batch, Seqs
+from nanouft.objectives import OBJECTIVES
+from nanouft.objectives.ada_dpo import root
+from nanouft.objectives.distill import teacher_gap
+from nanouft.objectives.rpo import shares
+
+TRAINED = {**OBJECTIVES, "pretrain": pretrain.NEXT_TOKEN, "reward": reward.BRADLEY_TERRY}
+HEADS = {name: import_module(f"nanouft.objectives.{name}").__doc__ for name in OBJECTIVES}
+HEADS |= {"pretrain": pretrain.__doc__, "reward": reward.__doc__}
+LINES = {line.name: line for name, head in HEADS.items() for line in equations(name, head)}
+ROLES = {"w": "chosen", "l": "rejected", "mismatch": "mismatch"}        # behind a letter: S_w
+SETTINGS = {"lam_D": "desirable_weight", "lam_U": "undesirable_weight", "K": "samples"}
+# Changes of no effect: l_t stands twice in a product; TOFU's forward cuts g_t off before the loss.
+EQUAL = {("ift --variant algorithm1", "l_t"), ("tofu", "sg")}
+
+
+# ---- a random step with every role and column that a method might read ---------------------------
+def answers(rng: torch.Generator, rows: int, T: int = 9) -> Seqs:
+    """Prompts of 1 or 2 tokens, answers of 2 or more, some with a second turn; padding behind."""
+    def below_0() -> Tensor:
+        return -torch.empty(rows, T, dtype=torch.float64).exponential_(1.5, generator=rng)
+    place, ends = torch.arange(T), torch.randint(5, T + 1, (rows, 1), generator=rng)
+    real = (place < ends).double()
+    mask = real * (place >= 1 + torch.arange(rows)[:, None] % 2)
+    mask[::3, 3] = 0
+    ids, logp = torch.zeros(rows, T, dtype=torch.long), below_0()
+    extra = {"token_reward": below_0() + 1, "plain_logp": below_0(), "values": below_0(),
+             "old_values": below_0(), "teacher": below_0()}
+    moved = 0.2 * torch.randn(rows, T, generator=rng, dtype=torch.float64)
+    return Seqs(ids, ids, mask, real, logp, ref_logp=below_0(), sampled_logp=logp + moved,
+                extra=extra)
+
+
+def step(name: str, hp) -> Batch:
+    rng, on_policy = torch.Generator().manual_seed(len(name)), TRAINED[name].on_policy
+    rows = 3 * hp.samples if on_policy else 6
+
+    def column(*size: int) -> Tensor:
+        return torch.rand(*(size or (rows,)), generator=rng, dtype=torch.float64)
+    col = {"score": column(), "label": torch.arange(rows).double() % 2, "p": column(),
+           "ended": column().round(), "reward": column(2 * rows if name == "reward" else rows),
+           "aligned_logp": -column(), "prompt_embedding": column(rows, 4)}
+    if on_policy:
+        s = answers(rng, rows)
+        s.extra["teacher_gap"] = teacher_gap(s, lambda **_: s.sampled_logp, s.logp,
+                                             lambda *_, **__: s.extra["teacher"], hp)
+        col["reward"][:hp.samples] = 0.5                # a group in which all earn the same
+        col["score"] = col["reward"]
+        return TRAINED[name].credit(Batch.of({"answer": s}, col), hp)
+    seqs = {role: answers(rng, rows) for role in
+            "answer chosen rejected gold mismatch sure unsure mix_sure mix_unsure text".split()}
+    seqs["text"].mask = torch.ones_like(seqs["text"].mask)
+    mixed = seqs["mix_unsure"].mask = seqs["mix_sure"].mask
+    seqs["mix_sure"].extra["share"] = share = column(rows, 1) * mixed
+    seqs["mix_unsure"].extra["share"] = mixed - share
+    return Batch.of(seqs, col)
+
+
+# ---- what the names in an equation stand for: (B,T) of tokens, (B,1) of rows ---------------------
+def given(name: str, batch: Batch, hp, s: Seqs, role: str) -> dict[str, Tensor]:
+    def chance(logp: Tensor) -> Tensor:
+        return logp.masked_fill(s.mask == 0, 0).exp()   # 1 off the mask
+    x = batch.per_row | s.extra
+    out = {"mask": s.mask, "t": s.mask.cumsum(-1), "N": s.mask.sum(-1, keepdim=True),
+           "p_t": chance(s.logp), "ref_t": chance(s.ref_logp), "old_t": chance(s.sampled_logp),
+           "teacher_t": chance(x["teacher"])}
+    out |= {letter: x[column][:, None] for letter, column in
+            (*((c, c) for c in ("score", "label", "p", "reward", "untied")),
+             ("A_aligned", "aligned_logp")) if column in x}
+    match name:
+        case "tofu":
+            out |= {"p_t": chance(x["plain_logp"]), "q_t": chance(s.logp)}
+        case "sftmix":
+            other = batch.seqs["mix_unsure"]
+            out |= {"m_t": chance(s.logp), "m'_t": chance(other.logp),
+                    "lam": x["share"].amax(-1, keepdim=True)}
+        case "tis_dpo":
+            out |= {"d_t": x["token_reward"], "mu": torch.tensor(1 - 2 * (role == "rejected"))}
+        case "ppo":
+            out |= {"A_t": s.token_advantage, "G_t": x["returns"], "v_t": x["values"],
+                    "V_t": x["old_values"]}
+        case "rpo":
+            e = x["prompt_embedding"]
+            out |= {"e_i": e[:, None], "e_j": e[None],
+                    "D_ij": shares(len(e), hp.diagonal_weight, e)}
+        case "reward":
+            out["R_w"], out["R_l"] = x["reward"][:, None].chunk(2)
+        case "ada_dpo":
+            out["u"] = torch.tensor(root(hp.rho), dtype=torch.float64)
+    return out
+
+
+def reduction(name: str, s: Seqs, K: int):
+    """A sum or a mean over tokens, rows or groups."""
+    def tokens(x: Tensor) -> Tensor:
+        return s.sum(x.expand(s.mask.shape))[:, None]
+
+    def groups(x: Tensor, of) -> Tensor:
+        return of(x.view(-1, K), -1, keepdim=True).expand(-1, K).reshape(-1, 1)
+    return {"sum_t": tokens, "mean_t": lambda x: tokens(x) / s.mask.sum(-1, keepdim=True),
+            "mean": lambda x: tokens(x).sum() / s.mask.sum(), "mean_i": torch.mean,
+            "sum_j": lambda x: x.sum(-1, keepdim=True),
+            "mean_j": lambda x: x.mean(-1, keepdim=True),
+            "mean_K": lambda x: groups(x, torch.mean), "std_K": lambda x: groups(x, torch.std),
+            }[name]
+
+
+def token_mean(batch: Batch, names: list[str]) -> Tensor:
+    """NLL(names): of these roles; "prompt" adds the prompt's tokens."""
+    roles = [batch.seqs[name] for name in names if name != "prompt"]
+    masks = [s.real if "prompt" in names else s.mask for s in roles]
+    return -sum((s.logp * m).sum() for s, m in zip(roles, masks)) / sum(m.sum() for m in masks)
+
+
+def setting(name: str, hp, letter: str) -> Tensor | None:
+    field = SETTINGS.get(letter, letter)
+    if name == "robust_dpo" and field == "eps":
+        field = "label_smoothing"
+    if name == "grpo" and field == "eps_high" and hp.eps_high is None:
+        field = "eps"
+    return torch.tensor(getattr(hp, field), dtype=torch.float64) if hasattr(hp, field) else None
+
+
+def known(line: Line, batch: Batch, hp, role: str) -> Known:
+    """What each name of the equation is, for the answers of a role."""
+    name = line.name.split()[0]
+    formulas = SHARED | line.formulas
+    s = batch.seqs.get(role) or next(iter(batch.seqs.values()))
+    told = given(name, batch, hp, s, role)
+
+    def read(word: str) -> Tensor:
+        if word.startswith("NLL"):
+            return token_mean(batch, word[4:-1].split(", "))
+        if re.match("mean|std|sum", word):
+            return reduction(word, s, getattr(hp, "samples", 1))
+        if word.endswith(("[i]", "[j]")):
+            return read(word[:-3]) if word.endswith("[i]") else read(word[:-3]).T
+        if word in told:
+            return told[word]
+        if word in formulas:
+            return value(formulas[word], read)
+        if (x := setting(name, hp, word)) is not None:
+            return x
+        base, _, of = word.rpartition("_")
+        return known(line, batch, hp, ROLES[of])(base)
+    return read
+
+
+# ---- equation and code ---------------------------------------------------------------------------
+def gap(line: Line) -> float:
+    """The largest difference of equation and code, in the loss or its gradient."""
+    name, *changed = line.name.split()
+    hp = reward.Reward() if name == "reward" else Form(name).hp if name in OBJECTIVES else None
+    hp = replace(hp, **{changed[0][2:]: changed[1]}) if changed else hp
+    text = " ".join([LINES[line.name].loss, *LINES[line.name].formulas.values()])
+    # a setting of 0 or 1 gets a value that can be seen
+    hidden = {x: 0.7 for x in (SETTINGS.get(x, x) for x in re.findall(NAME, text))
+              if getattr(hp, x, None) in (0.0, 1.0)}
+    hp = replace(hp, **hidden) if hidden else hp
+    batch = step(name, hp)
+    leaves = [x.requires_grad_() for s in batch.seqs.values() for x in (s.logp, s.extra["values"])]
+    if name == "reward":
+        leaves.append(batch.per_row["reward"].requires_grad_())
+    role = {"sftmix": "mix_sure", "pretrain": "text"}.get(name, "answer")
+    both = [value(line.loss, known(line, batch, hp, role)).mean(),
+            TRAINED[name].loss(batch, hp)[0]]
+    told, ours = ([loss.detach(), *torch.autograd.grad(loss, leaves, allow_unused=True,
+                                                       materialize_grads=True)] for loss in both)
+    return max((a - b).abs().max().item() for a, b in zip(told, ours))
+
+
+def changes(line: Line):
+    """The line with one sign turned, one function or one factor left out."""
+    for key, text in {"": line.loss, **line.formulas}.items():
+        for m in re.finditer(r" [-+] |(?<!\de)-|sg(?=\()|log |beta (?=\()|lam |alpha ", text):
+            if {(line.name, key), (line.name, m[0])} & EQUAL:
+                continue
+            other = {"-": "+", "+": "-"}.get(m[0].strip(), "")
+            new = f"{text[:m.start()]} {other} {text[m.end():]}"
+            yield new, (replace(line, formulas=line.formulas | {key: new}) if key
+                        else replace(line, loss=new))
+
+
+@pytest.mark.parametrize("name", LINES)
+def test_the_equation_in_the_head_of_the_file_is_the_loss_of_the_code(name):
+    assert gap(LINES[name]) < 1e-9
+    seen = {told: gap(line) for told, line in changes(LINES[name])}
+    assert seen and not [told for told, by in seen.items() if by < 1e-6]
+
+
+def test_every_method_has_an_equation():
+    assert {name.split()[0] for name in LINES} == TRAINED.keys()

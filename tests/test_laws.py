@@ -1,0 +1,164 @@
+"""Laws that every objective keeps, in every form. What a method *is* stands in its equation:
+test_equations.py."""
+import math
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+import torch
+import torch.nn.functional as F
+from made import CPU, FORMS, NANO, ONLY_READ, batch_of, learn, nano, push, same, with_logps
+
+from nanouft import seeds
+from nanouft.loop import Device
+from nanouft.objective import Batch, Objective
+from nanouft.run.device import Pieces
+
+pytestmark = pytest.mark.parametrize("form", FORMS, ids=str)
+# A part of these losses is held constant, so their gradient is not the derivative of their value.
+HELD = ("dft", "ada_dpo", "detach True", "surrogate cispo")
+
+
+def is_read(form, role: str, s) -> torch.Tensor:
+    """The targets that a loss may read: response tokens; of ORPO's chosen row the prompt, too."""
+    return (s.real if form.name == "orpo" and role == "chosen" else s.mask) > 0
+
+
+def test_a_loss_is_a_pure_function_that_waits_for_nobody(form, monkeypatch):
+    """One number, the same twice; it writes nothing; a GPU is never asked for a number."""
+    assert isinstance(form.objective, Objective)
+    batch = with_logps(form)
+    before = {role: s.logp.requires_grad_().detach().clone() for role, s in batch.seqs.items()}
+    (loss, figures), (again, _) = (form.objective.loss(batch, form.hp) for _ in range(2))
+    assert loss.shape == () and loss.dtype == torch.float64 and torch.equal(loss, again)
+    assert all(math.isfinite(float(x)) for x in figures.values())
+    same({role: s.logp.detach() for role, s in batch.seqs.items()}, before, 0)
+    if str(form) != "sftmix":                           # its mixture has a length of its own
+        monkeypatch.setattr(seeds, "generator", lambda seed, device="cpu": None)
+        there = batch_of(form).to("meta")               # a tensor without values
+        form.objective.forward(nano().to("meta"), there, form.hp)
+        form.objective.loss(there, form.hp)[0].backward()
+
+
+def test_a_masked_place_is_never_read_and_never_pushed(form):
+    want, grads = push(form, with_logps(form))
+    for garbage in (99.0, math.inf, math.nan):
+        batch = with_logps(form)
+        for role, s in batch.seqs.items():
+            s.logp = s.logp.masked_fill(~is_read(form, role, s), garbage)
+            for name in ("ref_logp", "sampled_logp", "token_advantage"):
+                if getattr(s, name) is not None:
+                    setattr(s, name, getattr(s, name).masked_fill(s.mask == 0, garbage))
+            s.extra = {name: x.masked_fill(s.mask == 0, garbage) for name, x in s.extra.items()}
+        got, g = push(form, batch)
+        same(got, want, 0)
+        same(g, grads, 0)
+    for role, g in grads.items():
+        on = is_read(form, role, batch.seqs[role])
+        assert (~on).any() and (g[~on] == 0).all() and (g[on] != 0).any()
+
+
+def test_padding_and_what_stands_in_it_change_nothing(form):
+    model = nano().double()
+    want = learn(form, model, [batch_of(form)])
+    batch = batch_of(form)
+    for role, s in batch.seqs.items():
+        wider = s.map(lambda x: F.pad(x, (0, 9)))
+        wider.targets = wider.targets.masked_fill(~is_read(form, role, wider), 13)
+        wider.inputs = wider.inputs.masked_fill(wider.real == 0, 12)
+        wider.logp = None
+        batch.seqs[role] = wider
+    got = learn(form, model, [batch])
+    same(got[0], want[0])
+    same(got[1], want[1])
+
+
+def test_the_order_of_rows_changes_nothing(form):
+    batch = with_logps(form)
+    want, grads = push(form, batch)
+    back = list(range(batch.rows))[::-1]
+    got, g = push(form, batch.map(lambda x: x[back]))
+    same(got, want)
+    same(g, {role: x[back] for role, x in grads.items()})
+
+
+def test_pieces_of_a_step_add_up(form):
+    """Loss, gradient and figures; if the loss of a row reads other rows, through Pieces.
+    Figures hold no graph: it would keep every step alive."""
+    model, whole, o = nano().double(), batch_of(form).to("cpu"), form.objective
+    want = learn(form, model, [whole])
+    figures = o.loss(whole, form.hp)[1]
+    assert not any(getattr(x, "requires_grad", False) for x in figures.values())
+    if o.coupled:
+        cut = Pieces(o, form.hp, model, CPU, 3)
+        got = learn(form, model, cut.pieces(batch_of(form)), cut.loss)
+    else:
+        pieces = [whole.piece(i, 3).to("cpu") for i in range(3)]
+        got = learn(form, model, pieces)
+        parts = [o.loss(piece, form.hp)[1] for piece in pieces]
+        for name, x in figures.items():
+            same(sum(p[name] for p in parts), x, 1e-6)
+    same(got[0], want[0])
+    same(got[1], want[1])
+
+
+def test_the_gradient_is_the_derivative(form):
+    """Central differences along a random direction, in fp64."""
+    if any(word in str(form) for word in HELD) or getattr(form.hp, "variant", "") == "detached":
+        pytest.skip("a part is held constant")
+    batch = with_logps(form)
+    _, grads = push(form, batch)
+    rng, h, values = torch.Generator().manual_seed(7), 1e-6, []
+    way = {role: torch.randn(g.shape, generator=rng, dtype=torch.float64) * batch.seqs[role].real
+           for role, g in grads.items()}
+    at = {role: batch.seqs[role].logp.detach() for role in grads}
+    for sign in (1, -1):
+        for role in grads:
+            batch.seqs[role].logp = at[role] + sign * h * way[role]
+        values.append(float(form.objective.loss(batch, form.hp)[0].detach()))
+    slope = sum((g * way[role]).sum() for role, g in grads.items())
+    same((values[0] - values[1]) / (2 * h), slope, 1e-6)
+
+
+def test_extreme_probabilities_stay_finite_in_fp32(form):
+    batch = batch_of(form)
+    for first, others in ((0., 0.), (-1e-9, -1e-9), (-1e4, -1e4), (0., -1e4), (-1e4, 0.),
+                          (-1e-9, -1e4), (-1e4, -1e-9)):
+        for i, s in enumerate(batch.seqs.values()):
+            s.logp = torch.full(s.mask.shape, others if i else first) * s.real
+        loss, grads = push(form, batch)
+        numbers = [loss, *grads.values(), *form.objective.loss(batch, form.hp)[1].values()]
+        assert all(torch.as_tensor(x).isfinite().all() for x in numbers)
+
+
+def test_one_row_of_one_token_stays_finite(form):
+    """Nothing is divided by the spread of one number. (Where answers are compared: two rows.)"""
+    batch = with_logps(form)
+    rows = 2 if form.name in ("rloo", "grpo") else 1
+    batch = batch.take(list(range(rows)))
+    for s in batch.seqs.values():
+        s.mask = s.mask * (s.mask.cumsum(-1) == 1)
+    batch, hp = Batch.of(batch.seqs, batch.per_row), form.hp
+    if form.objective.on_policy and form.name != "online_dpo":
+        hp = replace(hp, samples=rows)
+        batch = form.objective.credit(batch, hp)
+    loss, grads = push(SimpleNamespace(objective=form.objective, hp=hp), batch)
+    report = form.objective.report(batch) if form.objective.report else {}
+    numbers = [loss, *grads.values(), *form.objective.loss(batch, hp)[1].values(),
+               *report.values()]
+    assert all(torch.as_tensor(x).isfinite().all() for x in numbers)
+
+
+def test_log_probs_have_32_bits_in_mixed_precision_and_64_in_double(form):
+    """And are those of the targets: (B,T), 0 off the mask, with a graph to the model."""
+    for model, device, bits in ((nano(), Device("cpu", "bf16"), torch.float32),
+                                (nano().double(), CPU, torch.float64)):
+        batch = batch_of(form)
+        with device.autocast():
+            form.objective.forward(model, batch, form.hp)
+        for role, s in batch.seqs.items():
+            on = is_read(form, role, s)
+            assert s.logp.dtype == bits and s.logp.shape == s.mask.shape
+            assert s.logp.requires_grad == (role not in ONLY_READ)
+            assert (s.logp[~on] == 0).all() and (s.logp[on] < 0).all()
+    assert NANO.pad not in batch.seqs[role].targets[on]

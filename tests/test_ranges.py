@@ -1,0 +1,68 @@
+"""What a setting may be: the last value that is taken, and the first that is refused."""
+import re
+from dataclasses import replace
+
+import pytest
+from made import FORMS, Form
+
+from nanouft.errors import UserError
+from nanouft.objectives import OBJECTIVES
+
+BETA = ("dpo una uft poft kto robust_dpo ipo hinge apo nca sppo slic simpo cpo asft tpo tpo_l "
+        "tis_dpo gdpo ada_dpo rpo tofu online_dpo online_una")
+RANGES = {                      # ">0": 0 is refused; ">=0": 0 is taken, less is refused
+    "beta >0": BETA, "beta >=0": "reinforce rloo grpo ppo", "alpha >=0": "slic simpo cpo tpo tpo_l "
+    "neftune", "label_smoothing >=0 <0.5": "dpo robust_dpo simpo", "delta >=0": "slic",
+    "lam >=0 <=1": "ift ppo", "lam >=0": "orpo slic asft", "gamma >=0 <=1": "ift ppo",
+    "gamma >=0": "simpo tpo_l tofu", "lam_min >=0 <=1": "ift", "lam_noise >=0": "ift",
+    "mu >=0": "sftmix", "sft_weight >=0": "asft", "desirable_weight >=0": "kto",
+    "undesirable_weight >=0": "kto", "diagonal_weight >=0 <=1": "rpo", "temperature >0": "rpo",
+    "rho >0": "ada_dpo", "tau_min >0": "ada_dpo", "end_penalty >=0": "ppo",
+    "vf >=0": "ppo", "eps >0": "rloo grpo ppo", "eps_high >0": "grpo", "eps_value >0": "ppo",
+    "length >0": "grpo", "samples >=2": "rloo grpo online_dpo",
+    "samples >=1": "reinforce ppo online_una distill",
+    "minibatches >=1": "rloo grpo ppo online_dpo online_una",
+    "passes >=1": "rloo grpo ppo online_dpo online_una"}
+REFUSED = ["asft lam 0.0, sft_weight 0.0", "kto desirable_weight 0.0, undesirable_weight 0.0",
+           "tofu gamma 0.5", "grpo surrogate gspo", "grpo surrogate cispo",
+           "ada_dpo tau_min 9.0", "ada_dpo rho 0.7"]
+
+
+def takes(form: Form) -> bool:
+    try:
+        form.hp.check()
+    except UserError as e:
+        assert "\n" not in str(e)
+        return False
+    return True
+
+
+@pytest.mark.parametrize("rule", RANGES)
+def test_the_range_of_a_setting(rule):
+    field, *limits = rule.split()
+    for name in RANGES[rule].split():
+        form = Form(name)
+        for sign, equal, text in (re.fullmatch(r"([<>])(=?)(.+)", x).groups() for x in limits):
+            limit, way = float(text), 1e-5 if sign == ">" else -1e-5
+            for value, good in ((limit - way, False), (limit, bool(equal)), (limit + way, True)):
+                if good and name == "tofu" and value not in (0, 1):
+                    continue                            # 0 or at least 1
+                form.hp = replace(form.hp, **{field: value})
+                assert takes(form) == good, (name, field, value)
+
+
+@pytest.mark.parametrize("told", REFUSED)
+def test_settings_that_make_no_sense_together(told):
+    assert not takes(Form(*told.partition(" ")[::2]))
+
+
+def test_defaults_and_all_that_is_tested_are_taken():
+    for form in FORMS:
+        if hasattr(form.hp, "check") and getattr(form.hp, "surrogate", "ppo") == "ppo":
+            form.hp.check()
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_without_rows_of_its_kind_it_says_what_it_needs(name):
+    with pytest.raises(UserError, match="needs"):
+        OBJECTIVES[name].rows([], Form(name).hp)

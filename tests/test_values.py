@@ -1,0 +1,139 @@
+"""Values that do not come from this code: losses of TRL and of the authors' code on fixed log-probs
+(values.json, "others", "sampled"). And values that do ("ours"): loss, length of the gradient and
+every figure of each form, and its defaults, must not move.
+
+    python tests/test_values.py         # writes ours again, after a change that is meant
+"""
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from made import FORMS, Form, batch_of, learn, nano, same
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+from nanouft.objective import Batch, Seqs
+from nanouft.objectives import OBJECTIVES
+
+FILE = Path(__file__).with_name("values.json")
+KNOWN = json.loads(FILE.read_text(encoding="utf-8"))
+OTHERS, RL = KNOWN["others"], KNOWN["sampled"]
+PAIR = {"chosen": ["chosen"], "rejected": ["rejected"]}
+
+
+# ---- others --------------------------------------------------------------------------------------
+def role(sources: list, token_reward: list | None = None) -> Seqs:
+    """Rows of "inputs" below each other: [where the answer begins, policy, start model]. A number k
+    is an answer of one token with log-ratio k."""
+    rows = [row for x in sources for row in (KNOWN["inputs"][x] if isinstance(x, str)
+                                             else [[0, [0.0], [-x]]])]
+
+    def pad(of, fill: float) -> Tensor:
+        return pad_sequence([torch.tensor(of(*row), dtype=torch.float64) for row in rows],
+                            batch_first=True, padding_value=fill)
+    mask, real = pad(lambda at, p, r: [0.] * at + [1.] * (len(p) - at), 0), pad(
+        lambda at, p, r: [1.] * len(p), 0)
+    s = Seqs(mask.long(), mask.long(), mask, real, pad(lambda at, p, r: p, 99.0),
+             ref_logp=pad(lambda at, p, r: r, 99.0))            # 99: what nobody may read
+    if token_reward:
+        s.extra["token_reward"] = torch.tensor(token_reward).double()[:, :mask.shape[1]]
+    return s
+
+
+@pytest.mark.parametrize("case", OTHERS, ids=lambda c: f"{c['form']}: {c['by']}")
+def test_a_loss_is_that_of_other_peoples_code(case):
+    form, known = Form(*case["form"].partition(" ")[::2]), case.get("columns", {})
+    seqs = {name: role(sources, case.get("token_reward", {}).get(name))
+            for name, sources in case.get("roles", PAIR).items()}
+    columns = {name: torch.tensor(x, dtype=torch.float64) for name, x in known.items()}
+    batch = Batch.of(seqs, columns)
+    same(form.objective.loss(batch, form.hp)[0], case["loss"], 2e-6)
+
+
+def test_nearly_every_offline_method_is_compared():
+    compared = {case["form"].split()[0] for case in OTHERS}
+    assert {n for n, o in OBJECTIVES.items() if not o.on_policy} - compared \
+        == {"neftune", "tofu", "sftmix"}, "NEFTune is SFT's loss; of two no code gives a number"
+
+
+# ---- sampled answers -----------------------------------------------------------------------------
+def sampled(rows: int, T: int, mask=1.0, reward=0.0, advantage=0.0, value=0.0, **tok) -> Batch:
+    """A rollout of `rows` answers of T tokens that ended; what is not given is 0."""
+    def wide(x) -> Tensor:
+        return torch.as_tensor(x, dtype=torch.float64).expand(rows, T).clone()
+    s = Seqs(wide(0).long(), wide(0).long(), wide(mask), wide(1), extra={"old_values": wide(value)},
+             **{n: wide(tok.get(n, 0.0)) for n in ("logp", "sampled_logp", "ref_logp")})
+    col = {n: torch.as_tensor(x, dtype=torch.float64).expand(rows)
+           for n, x in (("reward", reward), ("advantage", advantage), ("ended", 1.0))}
+    return Batch.of({"answer": s}, col)
+
+
+@pytest.mark.parametrize("name, key", [("rloo", "rloo_advantage"),
+                                       ("grpo", "grpo_advantage_unbiased_std_eps1e-4")])
+def test_advantages_of_groups(name, key):
+    o, K = OBJECTIVES[name], len(RL["rewards"][0])
+    batch = sampled(2 * K, 1, reward=sum(RL["rewards"], []))
+    same(o.credit(batch, o.hp(samples=K, beta=0.0)).per_row["advantage"], sum(RL[key], []), 1e-7)
+
+
+@pytest.mark.parametrize("gamma, lam", [(1.0, 0.95), (0.99, 0.9), (1.0, 1.0), (1.0, 0.0)])
+def test_gae(gamma, lam):
+    """With beta 1 and an old log-prob of 0 the start model's log-probs are the rewards."""
+    R, o = RL["gae_rewards"], OBJECTIVES["ppo"]
+    batch = sampled(len(R), len(R[0]), ref_logp=R, value=RL["gae_values"])
+    s = o.credit(batch, o.hp(beta=1.0, gamma=gamma, lam=lam)).seqs["answer"]
+    same(s.extra["returns"] - s.extra["old_values"], RL[f"gae_gamma{gamma}_lam{lam}"], 1e-7)
+
+
+@pytest.mark.parametrize("aggregation, key", [("grpo", "loss_grpo_seqmean"),
+                                              ("dapo", "loss_bnpo_tokenmean"),
+                                              ("dr_grpo", "loss_dr_grpo")])
+def test_grpo(aggregation, key):
+    g, o = RL["grpo"], OBJECTIVES["grpo"]
+    batch = sampled(len(g["mask"]), len(g["mask"][0]), g["mask"], advantage=g["advantage"],
+                    logp=g["logp"], sampled_logp=g["old_logp"], ref_logp=g["ref_logp"])
+    hp = o.hp(beta=g["beta"], eps=g["eps"], aggregation=aggregation,
+              length=g["max_completion_length"])
+    same(o.loss(batch, hp)[0], g[key], 1e-7)
+
+
+# ---- ours ----------------------------------------------------------------------------------------
+def defaults(name: str) -> str:
+    o = OBJECTIVES[name]
+    says = [x for x in ("coupled", "rewarded", "graded", "value_head") if getattr(o, x)]
+    says += o.kinds(o.hp())
+    for c in o.columns:
+        how = "per token" * c.per_token, *c.made_by, "of their own" * (not c.inherits)
+        says.append(" ".join(filter(None, (c.name, *how))))
+    return f"lr {o.lr:g}, {', '.join(says)}, {vars(o.hp())}"
+
+
+def figures(form: Form) -> dict[str, float]:
+    """Of a policy that is not the start model."""
+    batch, model = batch_of(form), nano(1).double()
+    loss, grads = learn(form, model, [batch])
+    found = {"loss": loss, "gradient": torch.stack([g.norm() for g in grads.values()]).norm()}
+    found |= form.objective.loss(batch, form.hp)[1]
+    found |= form.objective.report(batch) if form.objective.report else {}
+    return {name: round(float(x), 5) for name, x in found.items()}
+
+
+@pytest.mark.parametrize("form", FORMS, ids=str)
+def test_our_values_have_not_moved(form):
+    assert figures(form) == pytest.approx(KNOWN["ours"][str(form)], rel=1e-4, abs=2e-5)
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_defaults_have_not_moved(name):
+    assert defaults(name) == KNOWN["defaults"][name]
+
+
+if __name__ == "__main__":
+    text = FILE.read_text(encoding="utf-8").split('"defaults"')[0]
+    parts = {"defaults": {n: defaults(n) for n in OBJECTIVES},
+             "ours": {str(f): figures(f) for f in FORMS}}
+    lines = (f'"{part}": {{\n' + ",\n".join(f" {json.dumps(n)}: {json.dumps(x)}"
+                                           for n, x in rows.items()) + "}"
+             for part, rows in parts.items())
+    FILE.write_text(text + ",\n".join(lines) + "}\n", encoding="utf-8")
