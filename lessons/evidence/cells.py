@@ -167,7 +167,7 @@ def quietly(work: Callable, *arguments) -> None:
 
 # ---- against the kept scores ---------------------------------------------------------------------
 def compare(name: str, seeds: int) -> tuple[list[str], dict]:
-    """(lines that say which cells have the kept scores, all scores in the form of a packed file)."""
+    """(lines on which cells have the kept scores, all scores in the form of a packed file)."""
     claim, kept = CLAIMS[name], packed(name)
     out, equal, total = [], 0, 0
     trained = {key: value.copy() for key, value in kept.items()}
@@ -199,6 +199,6 @@ def compare_estimates(seeds: int) -> list[str]:
                 apart = abs(mine["logp"].astype(float) - kept["logp"][:, b, size, s]).max()
                 equal, total = equal + (same and apart == 0), total + 1
                 if not same or apart:
-                    out.append(f"{rows} rows, {base}, seed {seed}: answers equal: {same}; log-probs "
-                               f"at most {apart:.1e} apart")
+                    out.append(f"{rows} rows, {base}, seed {seed}: answers equal: {same}; "
+                               f"log-probs at most {apart:.1e} apart")
     return [*out, f"C7: {equal} of {total} cells are equal to the kept ones"]

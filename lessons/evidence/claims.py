@@ -1,4 +1,4 @@
-"""What the papers say of IFT, UFT, UNA and PoFT, as questions that can be answered by training runs.
+"""What the papers say of IFT, UFT, UNA and PoFT, as questions that training runs can answer.
 
 A claim is one entry of CLAIMS.
 rows        {name: a command of nanouft.train}. "<- NAME" says from which row's model it starts;
@@ -129,7 +129,7 @@ CLAIMS = {
             "UFT (beta .1) is not inferior to SFT": "not inferior: UFT .1 - SFT",
         }),
     "C3": Claim(
-        "One stage or two, where skills are demonstrated (A) and answers about honesty are scored (B)?",
+        "One stage or two, for demonstrated skills (A) and scored answers about honesty (B)?",
         rows={
             "A": ("--objective sft --skills A --rows 570 --lr 1.25e-4 --batch-size 16",
                   "--objective sft --skills A --rows 570 --lr 2.5e-4 --batch-size 8"),

@@ -7,6 +7,7 @@ pairs.jsonl     the best answer of a prompt against the worst      dpo, orpo, si
 labels.jsonl    every answer, good or bad                          kto, una --feedback binary
 scores.jsonl    every answer with its score                        una, uft
 demos.jsonl     the right answers, each once                       sft (RFT, arXiv:2308.01825)
+a.jsonl         with --partly: demonstrations of honesty, for C3b
 
 An answer is good if it scores at least --good; without --good, if it scores at least the mean of
 its prompt's answers, and demos.jsonl has the best answer of each prompt. An answer that begins
@@ -39,7 +40,7 @@ class Harvest:
     skills: str = "all"             # their families: A, B, all or names with commas
     samples: int = 8                # answers to a prompt
     good: float | None = None       # score of a good answer [the mean of its prompt's answers]
-    partly: bool = False            # no right answers but to facts; demonstrations of honesty beside
+    partly: bool = False            # only prompts without a right answer; see a.jsonl
     seed: int = 0                   # draws prompts and answers
     out: str = "out/harvest"        # folder of the files
 
@@ -59,7 +60,7 @@ def questions(cfg: Harvest) -> list[Row]:
 
 
 def sampled(cfg: Harvest, rows: list[Row]) -> list[list[Sampled]]:
-    """The answers to each prompt, at temperature 1. Prompts of like length are answered together."""
+    """The answers to each prompt, at temperature 1; prompts of like length are answered together."""
     model, tok = start_model(cfg.init)
     by_length = sorted(range(len(rows)), key=lambda i: len(tok.prompt_ids(rows[i].prompt)))
     found, per_chunk = {}, TOGETHER // cfg.samples

@@ -103,7 +103,7 @@ def judged(name: str, kept: Mapping[str, np.ndarray] | None = None) -> list[Line
 
 
 def row_lines(name: str) -> list[str]:
-    """Each row of a claim: its score, that of each family, how many list answers stop; its flags."""
+    """Each row of a claim: its score, that of each family, how many lists stop; its flags."""
     claim, kept = CLAIMS[name], packed(name)
     columns = ("score", *FAMILIES, "stops")
     out = [f"{'%, means over seeds':22}" + "".join(f"{column:>10}" for column in columns)]
@@ -129,7 +129,7 @@ def lines(name: str) -> list[Line]:
     return estimates.lines()
 
 
-NAMES = sorted([*CLAIMS, "C5", "C7"] if hasattr(reads, "lines") else [*CLAIMS, "C7"])
+NAMES = sorted([*CLAIMS, "C5", "C7"])
 ON_PAGE = {"C7": 1} | {name: claim.on_page for name, claim in CLAIMS.items()}
 
 

@@ -1,4 +1,4 @@
-"""Pictures of the verdicts, and the table of docs/claims.md: `python -m lessons.evidence --write`."""
+"""Pictures of the verdicts and the table of docs/claims.md: python -m lessons.evidence --write"""
 import re
 from collections import Counter
 from pathlib import Path
@@ -38,7 +38,8 @@ def picture(lines: list[judge.Line], title: str, file: Path) -> None:
         for limit in stats.LIMITS.get(line.test, ()):
             ax.plot([100 * limit] * 2, [y - 0.42, y + 0.42], color="black", linewidth=1)
         if not line.findings:
-            ax.text(0.5, y, line.figures, color=colour, va="center", fontsize=8)
+            ax.text(0.5, y, line.figures, color=colour, va="center", ha="center", fontsize=8,
+                    transform=ax.get_yaxis_transform())
         ax.text(1.01, y, f"{MARKS[line.verdict]} {line.verdict}", color=colour, va="center",
                 weight="bold", fontsize=9, transform=ax.get_yaxis_transform())
     ax.set_yticks(range(len(lines)), [line.question for line in lines], fontsize=8.5)
@@ -61,7 +62,7 @@ def picture(lines: list[judge.Line], title: str, file: Path) -> None:
 def finding(lines: list[judge.Line]) -> str:
     """The title of the picture of all claims."""
     n = Counter(line.verdict for line in lines)
-    return (f"{len(lines)} claims about IFT, UFT, UNA and PoFT, tested in NanoWorld: {n['holds']} "
+    return (f"{len(lines)} claims about IFT, UFT, UNA and PoFT, tested by runs: {n['holds']} "
             f"hold, {n['does not hold']} do not, {n['undecided']} are undecided")
 
 
