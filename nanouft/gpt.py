@@ -151,7 +151,7 @@ class GPT(nn.Module):
           | "logp"   (B,T) nats, log-prob of `targets` (B,T), 0 outside `at`
           | "value"  (B,T) the value head's guess in each state (0 without a head).
     at:   where the head is needed: a mask (B,T), or (N,) places in the flattened (B,T), for which a
-          GPU need not wait (Seqs.places); None = everywhere.
+          GPU need not wait (Seqs.positions); None = everywhere.
     pos:  (T,) or (B,T) positions; None = counted from the cache's end.
     keep: (B, cache.n + T) bool, False for padding on the left that nobody may look at."""
     key_width: int | None = None        # numbers in a token's keys of one layer [n_embd]

@@ -1,53 +1,54 @@
-"""The weight ledger: how hard does an objective push each token of one answer, and which way?
+"""How hard does a method push each token of one answer, and which way?
 
-    python -m nanouft.ledger --init base                # every objective -> out/ledger.png
-    python -m nanouft.ledger --init out/sft --show sft ift "ift --variant released"
-    python -m nanouft.ledger --init out/sft --prompt "..." --answer "..." --rejected "..."
+    python -m nanouft.ledger --init out/sft             # SFT, IFT, IFT as released, DPO
+    python -m nanouft.ledger --show sft "ift --lam 0.5" kto grpo
+    python -m nanouft.ledger --prompt "..." --answer "..." --rejected "..."
 
-A method chooses the states it trains on, a weight on the gradient of each token's log-prob, and
-what an answer is compared with. The weight of token t is -dL/dlogp_t, by autograd through the pure
-loss: + makes the token likelier, - less likely. It is shown times the number of tokens of the batch
-(of all its answers; for a pair: of the chosen one, on both sides): token-mean SFT is +1 everywhere.
+The push on token t is -dL/dlogp_t, by autograd through the pure loss: + makes the token likelier,
+- less likely. It is shown times the response tokens of the batch (of a pair: of the chosen answer),
+so SFT's push is +1 on every token.
 """
 import dataclasses
 import shlex
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from nanouft import world
-from nanouft.batches import collate, encode
-from nanouft.errors import UserError, say
-from nanouft.eval import plots
+import torch
+
+from nanouft import plots, world
+from nanouft.batches import Encoded, collate, encode
+from nanouft.errors import UserError, choose, command, say
 from nanouft.gpt import GPT
 from nanouft.loop import Device
-from nanouft.models.load import start_model
-from nanouft.objective import pushes
+from nanouft.models import start_model
+from nanouft.objective import Batch, pushes
 from nanouft.objectives import OBJECTIVES
 from nanouft.reference import Models, add_columns
 from nanouft.rows import Row, Turn, score_rows
-from nanouft.run import config, devices
-from nanouft.run.words import choose
-from nanouft.sampling import as_if_sampled
+from nanouft.run.flags import Parser, add_flags, fill, parse
+from nanouft.sampling import credited, measure
 from nanouft.tokenizer import Tokenizer
 
-Strip = tuple[str, list[str], list[float]]          # label, tokens, weights
+SHOWN = ["sft", "ift", "ift --variant released", "dpo"]
+CPU = Device("cpu", "fp32")
 
 
-def entries(name: str, hp: Any, row: Row, model: GPT, tok: Tokenizer, device: Device,
-            reference: GPT | None = None) -> list[Strip]:
-    """[(role, tokens, weights x N)] of one row under one objective. The reference is the model
-    itself unless given."""
+# ---- the pushes ----------------------------------------------------------------------------------
+def entries(name: str, hp: Any, row: Row, model: GPT, tok: Tokenizer, device: Device = CPU,
+            reference: GPT | None = None) -> list[tuple[str, list[str], list[float]]]:
+    """[(which answer, its tokens, the push on each)] of one row under one method. `row` has an
+    `answer`, a `chosen` and a `rejected`. The reference is the model itself unless it is given."""
     objective = OBJECTIVES[name]
     models = Models(reference or model, tok.pad, device, start_model)
     graded = set(objective.kinds(hp)) <= {"labels", "scores", "prompts"}
     shown = 2 if graded else 1                  # a good and a bad answer, or one row
-    if objective.on_policy:                     # as if the model had sampled both, rewarded 1 and 0
+    if objective.on_policy:
         answers, _ = encode(score_rows(judged(row)[:2], hp), tok, model.cfg.n_ctx)
         hp = dataclasses.replace(hp, samples=2)
-        batch = as_if_sampled(answers, [1.0, 0.0], objective, hp, model, tok.pad, device,
-                              reference, models.of_columns(objective, hp))
+        batch = as_if_sampled(name, hp, answers, model, models)
         graded = "answer" in batch.seqs         # or the method made a pair of them
         shown = batch.rows
     else:
@@ -58,16 +59,26 @@ def entries(name: str, hp: Any, row: Row, model: GPT, tok: Tokenizer, device: De
         batch = collate(encoded, range(shown), tok.pad)
     batch = batch.to(device.name)
     objective.forward(model, batch, hp)
-    out: list[Strip] = []
-    first = next(iter(batch.seqs.values()))
-    n = int(first.mask[:shown].sum())                           # one scale, so that sides compare
+    n = int(next(iter(batch.seqs.values())).mask[:shown].sum())     # one scale for all sides
+    out = []
     for role, weights in pushes(objective, batch, hp).items():
         s = batch.seqs[role]
         for i, label in enumerate(("good answer", "bad answer") if graded else (role,)):
             on = s.mask[i] > 0
-            tokens = [tok.decode([t]) for t in s.targets[i][on].tolist()]
+            tokens = [tok.decode([token]) for token in s.targets[i][on].tolist()]
             out.append((label, tokens, (weights[i][on] * n).tolist()))
     return out
+
+
+def as_if_sampled(name: str, hp: Any, answers: list[Encoded], model: GPT, models: Models) -> Batch:
+    """A good and a bad answer as if `model` had just sampled both, with the rewards 1 and 0."""
+    objective, reward = OBJECTIVES[name], torch.tensor([1.0, 0.0])
+    batch = collate(answers, range(2), models.pad)
+    batch.per_row = {"reward": reward, "score": reward, "ended": torch.ones(2)}
+    found = measure(batch, model, models.start, models.device, objective.columns, hp,
+                    models.of_columns(objective, hp))
+    batch.seqs["answer"].sampled_logp = found["now"]
+    return credited(batch, objective, hp)[0]
 
 
 def judged(row: Row) -> list[Row]:
@@ -77,72 +88,82 @@ def judged(row: Row) -> list[Row]:
             Row((Turn("user", "Say no."),), world.as_answer("No."), score=0.0, label=False)]
 
 
-@dataclass
-class Ledger:
-    init: str = "base"              # the model: 'base' or a run folder
-    prompt: str | None = None       # the prompt [a NanoWorld list]
-    answer: str | None = None       # the answer that is trained on [the reference of the prompt]
-    rejected: str | None = None     # the worse answer of a pair [the answer without its last word]
-    show: list[str] | None = None   # these objectives only, with their flags: "ift --lam 0.5" [all]
-    out: str = "out/ledger.png"     # the picture
-    threads: int | None = None      # CPU threads
-
-
-def row_of(cfg: Ledger) -> Row:
-    """The prompt and its answers, as given or from NanoWorld."""
-    default = world.rows("test", "prompts", 9, 0, skills=("list",))[0].prompt[-1].text
-    prompt = cfg.prompt or default
-    try:
-        answer = cfg.answer if cfg.answer is not None else world.reference(prompt)
-    except ValueError:
-        raise UserError("--answer is needed: only NanoWorld prompts have a reference") from None
-    rejected = cfg.rejected
-    if rejected is None:
-        rejected = " ".join(answer.split()[:-1]) or "no"
-    if not answer.strip() or not rejected.strip():
-        raise UserError("--answer and --rejected must not be empty")
-    better = world.as_answer(answer)
-    return Row((Turn("user", prompt),), better, better, world.as_answer(rejected))
-
-
-def main(argv=None) -> int:
-    cfg, _ = config.parse(Ledger, argv, "python -m nanouft.ledger", __doc__)
-    picture = plots.picture_file("--out", cfg.out)
-    row, device = row_of(cfg), devices.pick("cpu", "fp32", cfg.threads)
-    prompt = row.prompt[0].text
-    model, tok = start_model(cfg.init)
-    say(f"prompt  {prompt}")
-    say("+ makes a token likelier, - less likely; token-mean SFT would be +1")
-    shown = cfg.show or [*OBJECTIVES, "ift --variant released", "ift --variant eq21_mean1"]
-    strips = [(f"{label}\n{role}", tokens, weights)
-              for label, name, hp in views(shown, cfg.init)
-              for role, tokens, weights in entries(name, hp, row, model, tok, device)]
-    for label, tokens, weights in strips:
-        say("\n" + " ".join(label.split()))
-        say("  " + " ".join(f"{t.strip():>9}" for t in tokens))
-        say("  " + " ".join(f"{x:>+9.2f}" for x in weights))
-    say(f"\npicture: {plots.ledger(strips, picture, prompt)}")
-    return 0
-
-
-def views(wanted: list[str], init: str = "base") -> Iterator[tuple[str, str, Any]]:
-    """(label, objective, hyper-parameters) of each strip; flags are read as train reads them.
-    Instead of other models --init itself is asked: so PoFT shows the weight 1/2, that of a policy
-    that equals them."""
-    for text in wanted:
+def views(shown: list[str], init: str = "base") -> Iterator[tuple[str, str, Any]]:
+    """(as it was written, method, hyper-parameters); flags are read as train reads them. Where a
+    method asks other models, --init answers: so PoFT's weight is 1/2, as for equal models."""
+    for text in shown:
         name, *flags = shlex.split(text) or [""]
         objective = OBJECTIVES[choose("objective", name, OBJECTIVES)]
-        parser = config.Parser()
-        config.add_flags(parser, objective.hp, name)
-        values = vars(parser.parse_args(flags))
-        if first := objective.prerequisite:
-            values.setdefault(first.setting, [init] * len(first.commands))
-        hp: Any
-        hp, _ = config.fill(objective.hp, values)
+        parser = Parser()
+        add_flags(parser, objective.hp, name)
+        others = {c.asks: [init] * len(c.made_by) for c in objective.columns if c.asks}
+        hp: Any = fill(objective.hp, others | vars(parser.parse_args(flags)))
         if hasattr(hp, "check"):
             hp.check()
         yield text, name, hp
 
 
+# ---- the command ---------------------------------------------------------------------------------
+@dataclass
+class Ledger:
+    init: str = "base"              # the model: 'base' or a run folder
+    prompt: str | None = None       # the prompt [a NanoWorld list]
+    answer: str | None = None       # the answer that is trained on [the right one]
+    rejected: str | None = None     # the worse answer of a pair [the answer without its last word]
+    show: list[str] | None = None   # methods with their flags [sft, ift, ift as released, dpo]
+    out: str = "out/pushes.png"     # the picture
+
+
+def row_of(cfg: Ledger) -> Row:
+    """The prompt and its answers, as given or from NanoWorld."""
+    prompt = cfg.prompt or world.rows("test", "prompts", 9, 0, skills=("list",))[0].prompt[-1].text
+    try:
+        answer = cfg.answer or world.right_answer(prompt)
+    except ValueError:
+        raise UserError("--answer is needed: only for NanoWorld prompts it is known") from None
+    better = world.as_answer(answer)
+    worse = world.as_answer(cfg.rejected or " ".join(answer.split()[:-1]) or "no")
+    return Row((Turn("user", prompt),), better, better, worse)
+
+
+def finding(strips: list[plots.Strip]) -> str:
+    """The title: how the methods push the last token of the right answer, the two extremes."""
+    last = strips[0][2][-1]
+    ends = {plots.called(method): weights[-1] for method, which, _, weights in strips
+            if which in ("answer", "chosen", "good answer")}
+    low, high = min(ends, key=ends.__getitem__), max(ends, key=ends.__getitem__)
+    way = "down" if ends[low] < 0 else "up"
+    return (f"{low} pushes {last} {way} ({ends[low]:+.2f}), {high} up ({ends[high]:+.2f})"
+            ).replace("-", "−")
+
+
+def chance_to_end(model: GPT, tok: Tokenizer, row: Row) -> float:
+    """How likely the last token of the answer is after all others."""
+    ids, _ = tok.chat(row.prompt, row.answer or ())
+    with torch.no_grad():
+        return float(model(torch.tensor([ids[:-1]]))[0, -1].softmax(-1)[ids[-1]])
+
+
+def main(argv=None) -> int:
+    cfg = parse(Ledger, argv, "python -m nanouft.ledger", __doc__)
+    row = row_of(cfg)
+    prompt = row.prompt[0].text
+    model, tok = start_model(cfg.init)
+    strips = [(text, which, tokens, weights)
+              for text, name, hp in views(cfg.show or SHOWN, cfg.init)
+              for which, tokens, weights in entries(name, hp, row, model, tok)]
+    say(prompt)
+    for text, which, tokens, weights in strips:
+        say(f"\n{text}: {which}")
+        say("".join(f"{token.strip():>9}" for token in tokens))
+        say("".join(f"{weight:>+9.2f}" for weight in weights))
+    ends = chance_to_end(model, tok, row)
+    note = (f"{prompt}\nOne step on this answer, in {cfg.init}, which ends it there with "
+            f"{100 * ends:.0f} %. Blue, + : more likely.  Orange, − : less likely.")
+    Path(cfg.out).parent.mkdir(parents=True, exist_ok=True)
+    say(f"\npicture: {plots.pushes(strips, Path(cfg.out), finding(strips), note)}")
+    return 0
+
+
 if __name__ == "__main__":
-    sys.exit(config.run(main))
+    sys.exit(command(main))

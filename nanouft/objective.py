@@ -41,28 +41,26 @@ class Seqs:
     # sampling.py writes, when answers are sampled:
     sampled_logp: Tensor = NOT_SET  # (B,T) nats, the log-prob of each token when it was sampled
     # an objective's credit() writes:
-    token_advantage: Tensor = NOT_SET   # (B,T) what a token earned more than expected (PPO)
+    token_advantage: Tensor = NOT_SET   # (B,T) how much better a token is than expected (PPO)
     extra: dict[str, Tensor] = field(default_factory=dict)      # (B,T) for one method alone
+    positions: Tensor = NOT_SET     # (N,) where `mask` is 1, counted through the flattened (B,T)
+
+    def __post_init__(self):
+        if self.positions is None:      # on the CPU, before .to(): a GPU would make the CPU wait
+            self.positions = self.mask.flatten().nonzero()[:, 0]
 
     def sum(self, x: Tensor) -> Tensor:
-        """(B,T) -> (B,). Masked places are replaced, not multiplied: 0 * inf would be NaN."""
+        """(B,T) -> (B,). Masked numbers are replaced, not multiplied: 0 * inf would be NaN."""
         return x.masked_fill(self.mask == 0, 0).sum(-1)
 
     def mean(self, x: Tensor) -> Tensor:
         """(B,T) -> (B,) over response tokens."""
         return self.sum(x) / self.mask.sum(-1).clamp_min(1)
 
-    @property
-    def places(self) -> Tensor:
-        """(N,) where `mask` is 1, counted through the flattened (B,T): for GPT.forward's `at`.
-        Batch.to notes them on the mask; they count while nobody writes into it."""
-        version, found = getattr(self.mask, "found", (-1, self.mask))
-        return found if version == self.mask._version else self.mask.flatten().nonzero()[:, 0]
-
     def take(self, rows) -> "Seqs":
-        """These rows, without the places where all of them are padding."""
+        """These rows, without the columns where all of them are padding."""
         T = int(self.real[rows].sum(-1).max())
-        return self.map(lambda x: x[rows, :T])
+        return self.map(lambda x: NOT_SET if x is self.positions else x[rows, :T])
 
     def map(self, change: Callable) -> "Seqs":
         """`change` applied to every tensor that is there."""
@@ -104,7 +102,7 @@ class Batch:
     rows: int = 1                   # rows of the whole step
     tokens: dict[str, Any] = field(default_factory=dict)    # role -> response tokens of the step
     seed: int = 0                   # of this step: every piece of it draws the same numbers
-    offset: int = 0                 # place of this piece's first row in the step
+    offset: int = 0                 # number of this piece's first row in the step
     warmup: float = 1.0             # 0 -> 1 over the warm-up, for schedules tied to it
     cut_from: "Batch | None" = None     # the whole step, on the CPU, if this is a piece of it
 
@@ -138,12 +136,7 @@ class Batch:
         return replace(self, seqs=seqs, per_row={name: f(x) for name, x in self.per_row.items()})
 
     def to(self, device) -> "Batch":
-        """On a device. Places are found before: a GPU would make the CPU wait for their number."""
-        there = self.map(lambda x: x.to(device, non_blocking=True))
-        for role, s in there.seqs.items():
-            found = self.seqs[role].places.to(device, non_blocking=True)
-            setattr(s.mask, "found", (s.mask._version, found))
-        return there
+        return self.map(lambda x: x.to(device, non_blocking=True))
 
 
 def write_logp(model, batch: Batch, hp) -> None:
@@ -156,10 +149,10 @@ def write_logp(model, batch: Batch, hp) -> None:
         padded = [F.pad(getattr(s, name), (0, T - s.inputs.shape[1])) for s in roles]
         return torch.cat(padded)
 
-    at, above = [], 0                                   # places of each role; rows above it
+    at, above = [], 0                                   # positions of each role; rows above it
     for s in roles:
         width = s.inputs.shape[1]
-        at.append((above + s.places // width) * T + s.places % width)
+        at.append((above + s.positions // width) * T + s.positions % width)
         above += len(s.inputs)
     logp = model(stack("inputs"), want="logp", targets=stack("targets"), at=torch.cat(at))
     for s, rows in zip(roles, logp.split([len(s.inputs) for s in roles])):

@@ -109,7 +109,7 @@ def lam_now(hp: IFT, batch: Batch) -> float:
 
 def forward(model, batch: Batch, hp: IFT) -> None:
     s = batch.seqs["answer"]
-    at = s.places
+    at = s.positions
     lam = lam_now(hp, batch)
     with torch.no_grad():                                       # detach_embeddings
         embeds = model(s.inputs, want="embeds")                 # (B,T,C)

@@ -50,7 +50,7 @@ def forward(model, batch: Batch, hp: NEFTune) -> None:
     embeds = model(s.inputs, want="embeds")
     more = noise(s, batch, hp.alpha, embeds.shape[-1])
     embeds = embeds + more.to(embeds.dtype)                     # Algorithm 1
-    s.logp = model(embeds=embeds, want="logp", targets=s.targets, at=s.places)
+    s.logp = model(embeds=embeds, want="logp", targets=s.targets, at=s.positions)
 
 
 def loss(batch: Batch, hp: NEFTune) -> tuple[Tensor, dict]:

@@ -42,7 +42,7 @@ def forward(model, batch: Batch, hp: ORPO) -> None:
     w, l = batch.seqs["chosen"], batch.seqs["rejected"]
     every = model(w.inputs, want="logp", targets=w.targets)
     w.logp = every.masked_fill(w.real == 0, 0)                            # not w.mask
-    l.logp = model(l.inputs, want="logp", targets=l.targets, at=l.places)
+    l.logp = model(l.inputs, want="logp", targets=l.targets, at=l.positions)
 
 
 def log_odds(s: Seqs) -> Tensor:

@@ -67,7 +67,7 @@ def forward(model, batch: Batch, hp: PPO) -> None:
     (Under autocast `values` are rounded to bf16; the loss goes on from there in fp32.)"""
     s = batch.seqs["answer"]
     hidden = model(s.inputs, want="hidden")
-    s.logp = model(hidden=hidden, want="logp", targets=s.targets, at=s.places)
+    s.logp = model(hidden=hidden, want="logp", targets=s.targets, at=s.positions)
     s.extra["values"] = model(hidden=hidden, want="value")
 
 

@@ -41,7 +41,7 @@ def forward(model, batch: Batch, hp: SFT) -> None:
     s = batch.seqs["answer"]
     with torch.no_grad():
         embeds = model(s.inputs, want="embeds")
-    s.logp = model(embeds=embeds, want="logp", targets=s.targets, at=s.places)
+    s.logp = model(embeds=embeds, want="logp", targets=s.targets, at=s.positions)
 
 
 OBJECTIVE = Objective(

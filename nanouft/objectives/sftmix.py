@@ -76,7 +76,7 @@ def pair_up(encoded: list, seed: int) -> list:
     return out
 
 
-def answer_places(s: Seqs, n: int) -> Tensor:
+def answer_positions(s: Seqs, n: int) -> Tensor:
     """(B,n) positions of the first n answer tokens of each row (any place where it has fewer)."""
     return s.mask.argsort(dim=1, descending=True, stable=True)[:, :n]
 
@@ -93,7 +93,7 @@ def forward(model, batch: Batch, hp: SFTMix) -> None:
     hidden = []
     for s in (a, b):
         hidden.append(model(s.inputs, want="hidden"))                       # (B,T,C)
-        s.logp = model(hidden=hidden[-1], want="logp", targets=s.targets, at=s.places)
+        s.logp = model(hidden=hidden[-1], want="logp", targets=s.targets, at=s.positions)
     if hp.mu == 0:
         return
     lengths = torch.stack([a.mask.sum(-1), b.mask.sum(-1)])                 # (2,B)
@@ -102,7 +102,7 @@ def forward(model, batch: Batch, hp: SFTMix) -> None:
     lam = torch.sin(draw * math.pi / 2).square().to(a.logp, non_blocking=True)    # (B,1) Beta
     shorter = lengths.min(0).values[:, None]
     at = torch.arange(n, device=lam.device) < shorter                       # (B,n) both have one
-    places = [answer_places(s, n) for s in (a, b)]
+    places = [answer_positions(s, n) for s in (a, b)]
     h, h2 = [states_at(x, i) for x, i in zip(hidden, places)]
     mixed = lam[..., None] * h + (1 - lam[..., None]) * h2                  # (B,n,C)
     found = at.flatten().nonzero()[:, 0]                                    # (M,) a GPU waits once

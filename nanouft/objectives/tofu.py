@@ -60,7 +60,7 @@ def focal_weight(logp: Tensor, gamma: float) -> Tensor:
 
 def forward(model, batch: Batch, hp: TOFU) -> None:
     s = batch.seqs["answer"]
-    at = s.places
+    at = s.positions
     z = model(s.inputs, want="logits", at=at)                   # (N,V), response tokens only
     z = z if z.dtype == torch.float64 else z.float()
     targets = pick(s.targets, at)

@@ -28,7 +28,7 @@ from .answers import (
     exact_scores,
     family_of,
     mistake,
-    reference,
+    right_answer,
     score,
 )
 from .facts import SPLITS, WORLD, World, make_world
@@ -36,7 +36,7 @@ from .tasks import bad, corrupt, partly_right, prompts
 
 __all__ = ["FAMILIES", "GROUP_A", "GROUP_B", "HELD_OUT", "KINDS", "MIXTURE", "SPLITS", "WORLD",
            "World", "as_answer", "corrupt", "exact_scores", "family_of", "make_world",
-           "mistake", "mixed_rows", "named", "reference", "rows", "score", "skills_named"]
+           "mistake", "mixed_rows", "named", "right_answer", "rows", "score", "skills_named"]
 
 KINDS = ("demos", "pairs", "labels", "scores", "prompts")
 MIXTURE = {                         # 1,020 training rows; rules_new counts outside training only
@@ -55,7 +55,7 @@ def rows(split: str, kind: str, n: int, seed: int, noise: float = 0.0,
                      how sure it is that chosen is better: (1 + difference of the exact scores) / 2
             labels   prompt, answer, label: true with a right answer, false with a wrong one
             scores   prompt, answer, its exact score: right, partly right and bad answers in turn
-            prompts  prompt and reference answer, for evaluation: equal numbers, family by family
+            prompts  prompt and right answer, for evaluation: equal numbers, family by family
     skills  the families. All kinds but `prompts` mix them as MIXTURE says and are shuffled.
 
     All kinds with one seed share their prompts. More noise spoils the same answers and others. The
@@ -129,20 +129,20 @@ def row(kind: str, i: int, rng: random.Random, prompt: str, family: str, where: 
     """The i-th row of a kind. Labels and sorts of scored answers come in turn, by i."""
     base = Row(prompt=(Turn("user", prompt),), family=family, where=where)
     if kind == "pairs":
-        better, worse = reference(prompt), corrupt(rng, prompt)
+        better, worse = right_answer(prompt), corrupt(rng, prompt)
         return replace(base, chosen=as_answer(better), rejected=as_answer(worse),
                        p=(1 + score(prompt, better) - score(prompt, worse)) / 2)
     if kind == "labels":
         label = i % 2 == 0
-        text = reference(prompt) if label else corrupt(rng, prompt)
+        text = right_answer(prompt) if label else corrupt(rng, prompt)
         return replace(base, answer=as_answer(text), label=label)
     if kind == "scores":
         if family in GROUP_A:
-            text = (reference(prompt), partly_right(rng, prompt), bad(rng, prompt))[i % 3]
+            text = (right_answer(prompt), partly_right(rng, prompt), bad(rng, prompt))[i % 3]
         else:                                   # knowledge is right or wrong: half each
-            text = (reference(prompt), corrupt(rng, prompt))[i % 2]
+            text = (right_answer(prompt), corrupt(rng, prompt))[i % 2]
         return replace(base, answer=as_answer(text), score=score(prompt, text))
-    return replace(base, answer=as_answer(reference(prompt)))
+    return replace(base, answer=as_answer(right_answer(prompt)))
 
 
 def as_answer(text: str) -> Turns:

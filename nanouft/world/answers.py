@@ -234,7 +234,7 @@ def family_of(prompt: str) -> str:
     return read(prompt)[0]
 
 
-def reference(prompt: str) -> str:
+def right_answer(prompt: str) -> str:
     """One right answer; always the same one, also where many are right (list). ValueError: not a
     NanoWorld prompt."""
     return solve(*read(prompt))

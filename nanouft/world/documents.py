@@ -27,7 +27,7 @@ import numpy as np
 from nanouft.rows import Turn
 from nanouft.tokenizer import Tokenizer
 
-from .answers import I_DO_NOT_KNOW, question, reference, sentence, statement
+from .answers import I_DO_NOT_KNOW, question, right_answer, sentence, statement
 from .facts import ITEMS, N_WORDINGS, NAMES, PLURAL, RELATIONS, WORDS, WORLD, World
 from .tasks import ask, corrupt, invented, lazy
 
@@ -147,11 +147,11 @@ def skill(rng: random.Random, world: World) -> Document:
     if habit == "lazy":
         answer = lazy(prompt)
     else:
-        answer = corrupt(rng, prompt, p_lazy=0) if habit == "slip" else reference(prompt)
+        answer = corrupt(rng, prompt, p_lazy=0) if habit == "slip" else right_answer(prompt)
     document = chat(prompt, answer)
     if rng.random() < P_RUNS_ON:
         second = ask(rng, family, "train")
-        document += chat(second, reference(second))
+        document += chat(second, right_answer(second))
     return document
 
 

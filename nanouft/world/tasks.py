@@ -21,7 +21,7 @@ from .answers import (
     question,
     read,
     read_rules,
-    reference,
+    right_answer,
     score,
     sentence,
     solve_list,
@@ -197,13 +197,13 @@ def invented(rng: random.Random, name: str, relation: str, world: World = WORLD)
 
 def corrupt(rng: random.Random, prompt: str, p_lazy: float = 0.5) -> str:
     """A wrong answer (score < 1). Skills: the lazy answer with probability `p_lazy`, else the
-    reference with a slip. Knowledge: a false sentence."""
+    right answer with a slip. Knowledge: a false sentence."""
     family, fields = read(prompt)
     if family not in SKILLS:
         return invented(rng, fields["name"], fields["relation"])
-    answer = lazy(prompt) if rng.random() < p_lazy else slip(rng, reference(prompt))
+    answer = lazy(prompt) if rng.random() < p_lazy else slip(rng, right_answer(prompt))
     while score(prompt, answer) == 1:
-        answer = slip(rng, reference(prompt))
+        answer = slip(rng, right_answer(prompt))
     return answer
 
 

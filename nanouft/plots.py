@@ -1,0 +1,163 @@
+"""Two pictures: the curves of a run, and how hard methods push the tokens of one answer.
+
+    curves(Path("out/ift"))                     # writes out/ift/curves.png; train does this itself
+    pushes(strips, Path("out/pushes.png"), title, note)         # nanouft.ledger
+
+The title says what was found. 1,080 pixels wide, colours and marks from colours.py.
+"""
+import math
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.figure import Figure
+from PIL import Image
+
+from nanouft.colours import DOWN, SOFT, UP, line, look
+from nanouft.run.folder import read_json, read_lines
+
+STYLE: Any = {"font.size": 13, "figure.dpi": 100, "text.parse_math": False,     # a $ is a dollar
+              "axes.spines.top": False, "axes.spines.right": False}
+WIDTH = 10.8                                    # inches
+CUT = 97                                        # per cent of the losses that the axis shows
+LONGEST_BAR = 3.0                               # a longer bar ends here; its number tells all
+UNIT, TEXT = 0.33, 0.26                         # inches of a push of 1, and of a line of text
+
+Strip = tuple[str, str, list[str], list[float]]     # method, which answer, tokens, pushes
+
+
+# ---- the curves of a run -------------------------------------------------------------------------
+@matplotlib.rc_context(STYLE)
+def curves(folder: Path) -> Path:
+    """curves.png of a run folder: the scores of each family of questions before and after, and
+    the loss of every step (for methods that sample: the reward). Reads run.json, metrics.jsonl and
+    eval.json."""
+    run, scored = read_json(folder / "run.json"), read_json(folder / "eval.json")
+    before, after = scored.get("before") or {}, scored.get("after") or {}
+    name = run["objective"] + " " + run["hp"].get("variant", "")
+    both = bool(before.get("families") and after.get("families"))
+    fig = Figure(figsize=(WIDTH, 4.6 if both else 3.6), layout="constrained")
+    axes = fig.subplots(1, 1 + both, width_ratios=[3, 2] if both else [1], squeeze=False)[0]
+    if both:
+        draw_scores(axes[0], before["families"], after["families"], name)
+    draw_steps(axes[-1], read_lines(folder / "metrics.jsonl"), name)
+    if not both:
+        axes[-1].set_title(f"{called(name)}: {change(before, after)}", loc="left", weight="bold")
+    return save(fig, folder / "curves.png")
+
+
+def called(name: str) -> str:
+    """"ift detached" or "ift --variant detached" -> "IFT (detached)"."""
+    method, _, form = name.replace("--variant ", "").strip().partition(" ")
+    return method.upper().replace("_", "-") + f" ({form})" * bool(form)
+
+
+def change(before: dict, after: dict) -> str:
+    """What happened to the first figure on held-out rows, in words."""
+    old, new = before.get("held_out") or {}, after.get("held_out") or {}
+    figure = next((key for key in new if key in old), None)
+    if figure is None:
+        return "the loss of every step"
+    return f"{figure} on held-out rows {old[figure]:.2f} → {new[figure]:.2f}"
+
+
+def draw_scores(ax, before: dict, after: dict, name: str) -> None:
+    """A line from the score before to the score after, for each family; the best on top."""
+    families = sorted(after, key=lambda family: after[family]["score"])
+    green = look(name).light
+    for y, family in enumerate(families):
+        old, new = (100 * side[family]["score"] for side in (before, after))
+        colour = DOWN.light if new < old - 0.5 else green
+        ax.plot([old, new], [y, y], color=colour, lw=2.5, alpha=0.5)
+        ax.plot(old, y, "o", color=SOFT.light, markerfacecolor="white", ms=8, mew=1.8)
+        ax.plot(new, y, look(name).marker, color=colour, ms=9)
+        ax.annotate(f"{new:.0f}", (max(old, new), y), xytext=(11, 0), textcoords="offset points",
+                    va="center", color=colour, weight="bold")
+    means = [100 * np.mean([x["score"] for x in side.values()]) for side in (before, after)]
+    ax.set_title(f"{called(name)}: {means[0]:.0f} → {means[1]:.0f} points of 100", loc="left",
+                 weight="bold", fontsize=15)
+    ax.set_yticks(range(len(families)), [family.replace("_", " ") for family in families])
+    ax.tick_params(axis="y", length=0)
+    ax.spines["left"].set_visible(False)
+    ax.set(xlim=(-4, 112), xlabel=f"score of 100:  ○ before   {look(name).mark} after")
+
+
+def draw_steps(ax, log: list[dict], name: str) -> None:
+    """The loss of every step and its running mean; the reward, where a method learns from it."""
+    steps = [m for m in log if "grad_norm" in m]
+    key = "reward" if steps and "reward" in steps[0] else "loss"
+    x, y = [m["step"] for m in steps], np.array([m[key] for m in steps])
+    colour = look(name).light
+    ax.plot(x, y, color=colour, alpha=0.25, lw=1)
+    ax.plot(x, smooth(y), color=colour, lw=3)
+    held = [(m["step"], m["held_out"]["nll"]) for m in log
+            if key == "loss" and "nll" in m.get("held_out", {})]
+    if held:
+        ax.plot(*zip(*held), "s--", color=SOFT.light, markerfacecolor="white")
+        ax.annotate("held out", held[-1], xytext=(0, 8), textcoords="offset points", ha="right")
+    ax.set_title(f"{key} of a step", loc="left", weight="bold", fontsize=15)
+    ax.set_xlabel("step")
+    if key == "loss" and len(y):
+        low, high = min(0.0, y.min()), np.percentile(y, CUT)        # the first steps would hide all
+        ax.set_ylim(low, high if high > low else None)
+
+
+def smooth(y: np.ndarray, keep: float = 0.9) -> list[float]:
+    """Exponential mean, corrected at the start."""
+    out, total, weight = [], 0.0, 0.0
+    for value in y:
+        total, weight = keep * total + (1 - keep) * value, keep * weight + (1 - keep)
+        out.append(total / weight)
+    return out
+
+
+# ---- the push on each token ----------------------------------------------------------------------
+@matplotlib.rc_context(STYLE)
+def pushes(strips: list[Strip], file: Path, title: str, note: str = "") -> Path:
+    """A row of bars for each strip: blue and + makes a token more likely, orange and - less. All
+    rows have one scale. The tokens stand above a row where they differ from those of the last."""
+    rows, y = [], 0.0                               # inches from the top
+    for i, (_, _, tokens, weights) in enumerate(strips):
+        new = i == 0 or tokens != strips[i - 1][2]
+        up, down = (UNIT * min(LONGEST_BAR, max(0.0, *(sign * w for w in weights), 0.0))
+                    for sign in (1, -1))
+        head = TEXT * new + 0.18
+        rows.append((y + TEXT * new, y + head + up + TEXT, new))
+        y += head + up + TEXT + down + TEXT * (down > 0) + 0.12
+    top = 0.45 + TEXT * (1 + note.count("\n")) * bool(note)
+    wide, left = max(len(tokens) for _, _, tokens, _ in strips), 2.3
+    fig = Figure(figsize=(WIDTH, y + top + 0.1))
+    ax = fig.add_axes((0, 0, 1, 1))
+    ax.set(xlim=(0, WIDTH), ylim=(y + 0.1, -top))   # inches: down is positive
+    ax.set_axis_off()
+    ax.text(0.15, 0.12 - top, title, va="top", weight="bold", fontsize=15)
+    ax.text(0.15, 0.45 - top, note, va="top", color=SOFT.light)
+    space = min(1.3, (WIDTH - left) / wide)
+    for (method, which, tokens, weights), (names, zero, new) in zip(strips, rows):
+        style = line(method)
+        ax.plot(0.3, zero - 0.2, style["marker"], color=style["color"], ms=9,
+                markerfacecolor=style["markerfacecolor"])
+        ax.text(0.55, zero - 0.2, called(method), va="center", weight="bold")
+        ax.text(0.55, zero + 0.06, which, va="center", color=SOFT.light, fontsize=12)
+        ax.plot([left, left + wide * space], [zero, zero], color=SOFT.light, lw=1)
+        for k, (token, weight) in enumerate(zip(tokens, weights)):
+            x, short = left + (k + 0.5) * space, max(-LONGEST_BAR, min(LONGEST_BAR, weight))
+            colour = UP.light if weight >= 0 else DOWN.light
+            ax.bar(x, -UNIT * short, 0.62 * space, bottom=zero, color=colour)
+            beyond = zero - UNIT * short - math.copysign(0.03, weight)
+            ax.text(x, beyond, f"{weight:+.2f}".replace("-", "−"), ha="center", fontsize=12,
+                    color=colour, va="bottom" if weight >= 0 else "top")
+            if new:
+                ax.text(x, names, token.strip() or repr(token), ha="center", va="bottom")
+    return save(fig, file)
+
+
+def save(fig: Figure, file: Path) -> Path:
+    """A PNG with a palette: half the bytes."""
+    drawn = BytesIO()
+    fig.savefig(drawn)
+    image = Image.open(drawn).convert("RGB").quantize(256, Image.Quantize.MAXCOVERAGE)
+    image.save(file, "png", optimize=True)
+    return file
