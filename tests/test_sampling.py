@@ -365,7 +365,8 @@ def test_it_finds_the_one_token_that_earns_a_reward(name):
     made = Rollouts(rows, o, hp, model, deepcopy(model), Numbers(), lambda rows, texts: [
         float(text[:1] == str(RIGHT)) for text in texts], rows=16, steps=30, max_new=2)
     for _ in loop.steps(model, o, hp, made, torch.optim.AdamW(model.parameters(), lr=0.02),
-                        range(30), clip=1.0):
+                        range(30), clip=1.0,
+                        schedule=loop.warmup_cosine(0.02, 30, 0.0)):
         pass
     chance = model(torch.tensor([[ASK]]))[0, -1].softmax(-1)[RIGHT].item()
     assert chance > 0.8, f"{name} gives it {chance:.2f}"
