@@ -34,6 +34,7 @@ class Models:
     pad: int
     device: Device = Device()
     open: Callable[[str], tuple[GPT, Tokenizer]] | None = None      # folder -> model, tokenizer
+    tok: Tokenizer | None = None    # the run's own; with it the tokens of others are compared
 
     def opened(self, folder: str) -> tuple[GPT, Tokenizer]:
         if self.open is None:
@@ -53,11 +54,12 @@ class Models:
 
     def same_tokens(self, folder: str) -> GPT:
         """The model in `folder`. UserError unless it reads the ids of the run's own tokenizer."""
-        other, _ = self.opened(folder)
-        mine = self.start.cfg.vocab_size
-        if other.cfg.vocab_size != mine:
-            raise UserError(f"{folder}: knows {other.cfg.vocab_size:,} tokens, the model that is "
-                            f"trained {mine:,}; both must have one tokenizer")
+        other, tok = self.opened(folder)
+        mine, theirs = self.start.cfg.vocab_size, other.cfg.vocab_size
+        ids = range(self.tok.n_vocab) if self.tok else ()
+        if mine != theirs or any(self.tok.decode([i]) != tok.decode([i]) for i in ids):
+            raise UserError(f"{folder}: has {theirs:,} tokens, and they are not the {mine:,} of the "
+                            "model that is trained; both must have one tokenizer")
         return other.to(self.device.name)
 
     def mean_logp(self, data: list[Encoded], folders: list[str]) -> list[float]:

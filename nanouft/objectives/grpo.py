@@ -71,7 +71,8 @@ class GRPO:
 
     def __post_init__(self):
         if self.eps is None and self.surrogate == "gspo":
-            self.eps, self.eps_high = 3e-4, self.eps_high or 4e-4
+            self.eps = 3e-4
+            self.eps_high = 4e-4 if self.eps_high is None else self.eps_high
         elif self.eps is None:
             self.eps = 0.2
 

@@ -1,0 +1,249 @@
+"""Is your exercise right? If it is not: what does it do, and in which call?
+
+    python -m lessons.check                         # the list of all exercises: which are done?
+    python -m lessons.check 04a                     # one exercise
+    python -m lessons.check 04                      # the exercises of a lesson
+    python -m lessons.check 04a --folder ada        # the same, for the files in the folder ada
+
+    from lessons.check import check                 # in a notebook
+    check(own_guess)
+
+Write your functions in lessons/exercises/ex04.py. The file check04.py beside it says what each of
+them must do, one property after another, and you may read it. The inputs are drawn anew in each
+run. The exit code is 0 if everything that was asked for is right.
+"""
+import argparse
+import importlib.util
+import sys
+import time
+import traceback
+from _thread import interrupt_main
+from contextlib import contextmanager
+from pathlib import Path
+from random import Random
+from threading import Timer
+
+import torch
+
+HERE = Path(__file__).parent / "exercises"
+ROUNDS = 40                                     # draws of inputs for each exercise
+SECONDS = 20                                    # for all rounds together; they need less than one
+NOT_STARTED = "not started: it still raises NotImplementedError"
+
+
+class Slip(AssertionError):
+    """What a function does wrong, as a sentence."""
+
+
+def expect(holds, sentence: str) -> None:
+    if not bool(holds):
+        raise Slip(sentence)
+
+
+def same(got, wanted, sentence: str, tolerance: float = 1e-4) -> None:
+    """Are both equal, up to rounding?"""
+    got, wanted = as_tensor(got), as_tensor(wanted)
+    shaped(got, wanted.shape, sentence)
+    close = torch.isclose(got.double(), wanted.double(), tolerance, tolerance)
+    expect(close.all(), f"{sentence}\n    wanted {show(wanted)}")
+
+
+def shaped(got, shape, sentence: str) -> None:
+    expect(isinstance(got, torch.Tensor), f"{sentence} Yours is not made of numbers: {got!r}.")
+    expect(got.shape == torch.Size(shape), f"{sentence}\n    wanted the shape {tuple(shape)}, "
+           f"not {tuple(got.shape)}")
+
+
+class Attempt:
+    """A function that is being checked. It remembers its last call, and returns tensors."""
+
+    def __init__(self, function):
+        self.function, self.call, self.result = function, [], None
+
+    def __call__(self, *args):
+        self.call, self.result = [show(x) for x in args], None
+        got = self.function(*args)
+        expect(got is not None, "It returns nothing. Is there a `return`?")
+        self.result = got if isinstance(got, str) else as_tensor(got)
+        if isinstance(self.result, torch.Tensor):
+            expect(not self.result.isnan().any(), "The result contains nan. It comes from 0 / 0, "
+                   "from infinity minus infinity, or from 0 times infinity.")
+        expect([show(x) for x in args] == self.call, "It changes its arguments. Make a new tensor "
+               "or list instead, because the caller still needs the old one.")
+        return self.result
+
+    def told(self) -> str:
+        """The last call, to be copied to a Python prompt, and its result."""
+        if not self.call:
+            return ""
+        lines = [f"        {x}," for x in self.call]
+        result = "" if self.result is None else f"    gives  {show(self.result)}\n"
+        return "\n".join([f"    {self.function.__name__}(", *lines, "    )", result])
+
+
+def as_tensor(x) -> torch.Tensor:
+    """Numbers, lists, tuples, arrays of numpy, and lists of tensors become tensors."""
+    if not isinstance(x, (list, tuple)):
+        return torch.as_tensor(x)
+    parts = [as_tensor(part).float() for part in x]
+    shapes = {tuple(part.shape) for part in parts}
+    expect(len(shapes) < 2, f"Its parts have different shapes: {sorted(shapes)}.")
+    return torch.stack(parts) if parts else torch.zeros(0)
+
+
+def show(x) -> str:
+    """As Python code, with four decimals."""
+    if isinstance(x, (list, tuple)):
+        return "[" + ", ".join(show(part) for part in x) + "]"
+    if isinstance(x, float):
+        return repr(round(x, 4))
+    if not isinstance(x, torch.Tensor):
+        return repr(x)
+    x = x.detach()
+    x = (x.double() * 1e4).round() / 1e4 if x.is_floating_point() else x
+    return f"torch.tensor({x.tolist()})"
+
+
+class Draw(Random):
+    """Fresh inputs."""
+
+    def mask(self, rows: int, T: int) -> torch.Tensor:
+        """(rows,T): a prompt, an answer of one or more turns, padding. Each of them may be missing
+        or cut off, but at least one token of each row counts."""
+        return torch.tensor([self.one_mask(T) for _ in range(rows)])
+
+    def one_mask(self, T: int) -> list[int]:
+        row, counts = [], self.random() < 0.3
+        while len(row) < T:
+            row, counts = row + [int(counts)] * self.randint(1, T), not counts
+        return row[:T] if 1 in row[:T] else self.one_mask(T)
+
+    def ids(self, rows: int, T: int) -> torch.Tensor:
+        return torch.tensor([[self.randint(1, 99) for _ in range(T)] for _ in range(rows)])
+
+    def numbers(self, low: float, high: float, *shape: int) -> torch.Tensor:
+        count = torch.Size(shape).numel()
+        return torch.tensor([self.uniform(low, high) for _ in range(count)]).view(shape)
+
+
+def slopes(function, *args) -> list[torch.Tensor]:
+    """The derivative of the sum of function(*args) by each tensor of floats; 0 if there is none."""
+    args = [x.clone().requires_grad_() if isinstance(x, torch.Tensor) and x.is_floating_point()
+            else x for x in args]
+    inputs = [x for x in args if isinstance(x, torch.Tensor) and x.requires_grad]
+    total = function(*args).sum()
+    if not total.requires_grad:
+        return [torch.zeros_like(x) for x in inputs]
+    return torch.autograd.grad(total, inputs, allow_unused=True, materialize_grads=True)
+
+
+# ---- running ------------------------------------------------------------------------------------
+def load(file: Path):
+    spec = importlib.util.spec_from_file_location(file.stem, file)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def exercises() -> dict:
+    """The id of each exercise -> its properties, a function with the name of the exercise."""
+    files = sorted(HERE.glob("check*.py"))
+    return {name: properties for file in files
+            for name, properties in load(file).EXERCISES.items()}
+
+
+def judge(properties, function, seed=None) -> str:
+    """"" if the function is right; else the property that stands first among those that it breaks,
+    in the smallest call in which it breaks this one."""
+    attempt, found = Attempt(function), []
+    seed = Random().random() if seed is None else seed
+    try:
+        with time_limit():
+            for k in range(ROUNDS):
+                try:
+                    properties(attempt, Draw(f"{seed} {k}"))
+                except NotImplementedError:
+                    return NOT_STARTED
+                except Exception as error:
+                    line = error.__traceback__.tb_next.tb_lineno    # where `properties` stopped
+                    size = sum(len(x) for x in attempt.call)
+                    found.append((line, size, attempt.told() + words(error, function)))
+    except TimeoutError as error:
+        return attempt.told() + str(error)
+    return min(found)[2] if found else ""
+
+
+@contextmanager
+def time_limit():
+    """An endless loop ends after SECONDS, as if somebody had pressed Ctrl-C."""
+    timer, start = Timer(SECONDS, interrupt_main), time.monotonic()
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    except KeyboardInterrupt:
+        if time.monotonic() - start < SECONDS:
+            raise                                               # somebody did press it
+        raise TimeoutError(f"No result after {SECONDS} seconds. Is there a loop without an end?")
+    finally:
+        timer.cancel()
+
+
+def words(error: Exception, function=None) -> str:
+    """One line, and a second one if the error arose in the file of the function."""
+    if isinstance(error, Slip):
+        return str(error)
+    said = f"{type(error).__name__}: {error}".splitlines()[0]
+    file = getattr(getattr(function, "__code__", None), "co_filename", None)
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename == file]
+    return said + (f"\n    line {frames[-1].lineno}: {frames[-1].line}" if frames else "")
+
+
+def verdict(properties, file: Path) -> str:
+    """The same as judge, for the function of this name in a file."""
+    name = properties.__name__
+    if not file.exists():
+        return f"There is no file {file}."
+    try:
+        with time_limit():
+            function = getattr(load(file), name, None)
+    except Exception as error:                                  # a typing mistake, for example
+        return f"{file.name} cannot be read. {words(error)}"
+    return judge(properties, function) if function else f"{file.name} has no function {name}."
+
+
+def check(function) -> None:
+    """In a notebook: judge a function that has the name of an exercise."""
+    by_name = {properties.__name__: properties for properties in exercises().values()}
+    if function.__name__ in by_name:
+        print(judge(by_name[function.__name__], function) or "right")
+    else:
+        print(f"No exercise is called {function.__name__}. There are: {', '.join(by_name)}.")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m lessons.check", description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("which", nargs="*", help="04a, or 04; none: the list of all")
+    parser.add_argument("--folder", type=Path, default=HERE, help="where the files ex04.py are")
+    flags = parser.parse_args(arguments)
+    known = exercises()
+    for which in flags.which:
+        if not any(name.startswith(which) for name in known):
+            parser.error(f"there is no exercise {which}; python -m lessons.check lists them")
+    failed = 0
+    for name, properties in known.items():
+        if flags.which and not name.startswith(tuple(flags.which)):
+            continue
+        wrong = verdict(properties, flags.folder / f"ex{name[:2]}.py")
+        state = "not started" if wrong == NOT_STARTED else "not yet" if wrong else "right"
+        failed += bool(wrong)
+        print(f"{name} {properties.__name__:<22} {state}")
+        if flags.which and state == "not yet":
+            print(wrong)
+    return int(failed > 0)
+
+
+if __name__ == "__main__":
+    from lessons import check as module  # not a second copy of Slip
+    sys.exit(module.main())

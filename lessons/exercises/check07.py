@@ -1,0 +1,46 @@
+"""What the functions of ex07.py must do."""
+import torch
+from torch.nn.functional import softplus
+
+from lessons.check import expect, same, shaped, slopes
+
+
+def dpo_loss(mine, draw):
+    B, T, S = (draw.randint(1, n) for n in (2, 3, 3))
+    beta = draw.choice([0.1, 0.5, 2])
+    shapes = {"pi_w": T, "ref_w": T, "pi_l": S, "ref_l": S}
+    args = [draw.numbers(-1, 0, B, n) for n in shapes.values()]
+    got = mine(*args, beta)
+    shaped(got, (B,), "There is one loss for each pair; the mean over pairs comes later.")
+    same(mine(args[0], args[0], args[2], args[2], beta), torch.full((B,), 2).log(), "Policy and "
+         "reference agree here, so h is 0 and each loss is log 2.")
+    expect((got > 0).all(), "-log sigmoid(h) is above 0, whatever h is.")
+    h = -got.double().expm1().log()             # the margin that belongs to this loss
+    for k, (name, sign) in enumerate(zip(shapes, (1, -1, -1, 1))):
+        b, t = draw.randrange(B), draw.randrange(shapes[name])
+        other = [x.clone() for x in args]
+        other[k][b, t] += 0.1
+        moved = (-mine(*other, beta).double().expm1().log() - h) / 0.1
+        wanted = torch.zeros(B).double()
+        wanted[b] = sign * beta
+        same(moved, wanted, f"beta is {beta}, and the loss of a pair is -log sigmoid(h). One nat "
+             f"more on a token of {name} in pair {b} should change h of the pairs by "
+             f"{wanted.tolist()}. It changes yours by {moved.round(decimals=2).tolist()}.",
+             tolerance=2e-2)
+    far = [args[0] - 300 / beta / T, *args[1:]]
+    margin = beta * ((far[0] - far[1]).sum(1) - (far[2] - far[3]).sum(1))
+    same(mine(*far, beta), softplus(-margin), "The policy has moved far here, h is about -300. "
+         "There the sigmoid is rounded to 0 and its logarithm is -inf, and an h that is cut off "
+         "has no gradient. Use logsigmoid.")
+    pi_w, ref_w, pi_l, ref_l = slopes(lambda *x: mine(*x, beta), *args)
+    push = beta * torch.sigmoid(-h).float()[:, None]
+    expect(not ref_w.any() and not ref_l.any(), "The values are right, but gradient reaches the "
+           "reference, which is a constant.")
+    same(pi_w, -push.expand_as(pi_w), "The values are right, but not the gradient by pi_w.")
+    same(pi_l, push.expand_as(pi_l), "The values are right, but not the gradient by pi_l.")
+    start = slopes(lambda w, l: mine(w, args[0], l, args[2], beta), args[0], args[2])
+    same(start[0], torch.full_like(start[0], -beta / 2), "At the start, where h is 0, the gradient "
+         "by each token of pi_w is -beta / 2.")
+
+
+EXERCISES = {"07a": dpo_loss}

@@ -1,0 +1,19 @@
+"""Exercises of lesson 06. Replace each `raise`, then: python -m lessons.check 06"""
+
+
+def future_weights(losses, mask, gamma):
+    """06a. The weights of the released IFT, for one answer.
+
+    losses  (T,) the loss of each target
+    mask    (T,) 1 where the loss counts the target, else 0; there is at least one 1
+    gamma   the discount, above 0 and at most 1
+    return  (T,) the weights, 0 where the mask is 0. Gradient flows through them to the losses.
+
+    The raw weight of a token is its own loss, plus gamma times the next loss, plus gamma squared
+    times the one after that, and so on to the end of the row. A loss where the mask is 0 counts as
+    0. Then all raw weights are divided by their mean over the counted tokens.
+
+    The losses 2 1 0 9 with the mask 1 1 1 0 and gamma 0.5 have the raw weights 2.5 1 0. Their mean
+    is 3.5 / 3, so the weights are 2.1429 0.8571 0 0.
+    """
+    raise NotImplementedError

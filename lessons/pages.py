@@ -1,0 +1,88 @@
+"""Every lesson as a page to read in a browser and as a notebook to run: made, never committed.
+
+    python -m lessons.pages 04              # runs lesson 04: a page and a notebook in out/pages
+    python -m lessons.pages                 # all lessons, about ten minutes
+    python -m lessons.pages --notebooks     # the notebooks only, nothing is run
+
+The lesson's .py file is the only source. jupytext turns its cells into a notebook, nbconvert runs
+it and writes the page, in which every output is folded, so that a reader can guess before looking.
+Both belong to the extra `pages`: pip install -e ".[pages]"
+"""
+import argparse
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+from tqdm import tqdm
+
+from nanouft.errors import UserError, command, say
+
+LESSONS = Path(__file__).parent
+TEMPLATE = LESSONS / "fold"                 # nbconvert's own page, with outputs in <details>
+INDEX = """<!doctype html><meta charset="utf-8"><meta name="viewport" content="width=device-width">
+<title>nanouft: lessons</title><style>body {{ font: 1.1rem/1.6 system-ui; max-width: 40rem;
+margin: 2rem auto; padding: 0 1rem; color-scheme: light dark }}</style>
+<h1>nanouft: lessons</h1>
+<p>Each page shows a lesson with its outputs folded. Guess first, then open them.</p>
+<ol start="0">{items}</ol>"""
+
+
+def lesson_files(numbers: list[str]) -> list[Path]:
+    """The lessons with these numbers; all if none is given."""
+    files = sorted(LESSONS.glob("[0-9][0-9]_*.py"))
+    found = [file for file in files if not numbers or file.name[:2] in numbers]
+    if missing := sorted(set(numbers) - {file.name[:2] for file in found}):
+        raise UserError(f"lesson {missing[0]}: there is none; "
+                        f"the lessons are {files[0].name[:2]} to {files[-1].name[:2]}")
+    return found
+
+
+def title(file: Path) -> str:
+    """"04 · The model's own guess", from the lesson's first line of text."""
+    line = next(x for x in file.read_text(encoding="utf-8").splitlines() if x.startswith("# # "))
+    return line.removeprefix("# # ")
+
+
+def write(file: Path, out: Path, run: bool) -> None:
+    """A lesson's notebook without outputs and, if it is run, its page."""
+    import jupytext
+    from nbconvert import HTMLExporter
+    from nbconvert.preprocessors import ExecutePreprocessor
+    notebook = jupytext.read(file)
+    jupytext.write(notebook, out / f"{file.stem}.ipynb")
+    if not run:
+        return
+    where = {"metadata": {"path": str(LESSONS.parent)}}
+    ExecutePreprocessor(timeout=600).preprocess(notebook, where)
+    exporter = HTMLExporter(extra_template_basedirs=[str(LESSONS)], template_name=TEMPLATE.name)
+    page, _ = exporter.from_notebook_node(notebook)
+    (out / f"{file.stem}.html").write_text(page, encoding="utf-8")
+
+
+def write_index(files: list[Path], out: Path) -> None:
+    items = "\n".join(f'<li><a href="{file.stem}.html">{title(file).split(" · ")[-1]}</a>, '
+                      f'<a href="{file.stem}.ipynb">notebook</a></li>' for file in files)
+    (out / "index.html").write_text(INDEX.format(items=items), encoding="utf-8")
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m lessons.pages", description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("lessons", nargs="*", help="numbers, such as 04 [all]")
+    parser.add_argument("--notebooks", action="store_true", help="notebooks only; nothing is run")
+    parser.add_argument("--out", type=Path, default=Path("out/pages"), help="folder [out/pages]")
+    args = parser.parse_args(argv)
+    if missing := [name for name in ("jupytext", "nbconvert") if find_spec(name) is None]:
+        raise UserError(f"{missing[0]} is missing: pip install -e \".[pages]\"")
+    files = lesson_files(args.lessons)
+    args.out.mkdir(parents=True, exist_ok=True)
+    for file in tqdm(files, disable=len(files) == 1):
+        write(file, args.out, run=not args.notebooks)
+    if not args.lessons and not args.notebooks:
+        write_index(files, args.out)
+    say(f"{len(files)} lessons in {args.out}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(command(main))
