@@ -15,7 +15,7 @@ from nanouft.seeds import chunk_seed
 from nanouft.tokenizer import Tokenizer
 
 LOGITS, HELD = 2**28, 5     # logits that measuring and decoding hold at once, times so many numbers
-CACHE = 2**33           # bytes of keys and values, and of their copy while there is made room
+CACHE = 2**32           # bytes of keys and values, and of their copy when some answers are over
 MAX_NEW = 44            # NanoWorld's longest right answer has 36 tokens
 
 
@@ -55,7 +55,7 @@ def generate(model: GPT, prompts: list[list[int]], *, stop: int | set[int], pad:
         [[P - len(prompts[i])] for i in order], device=device)
     pos = (keep.long().cumsum(1) - 1).clamp_min(0)                          # (B,P+max_new)
     rows, draws = torch.tensor(order, device=device), torch.tensor(numbers, device=device)
-    cache, rng = model.new_cache(B), torch.Generator(device).manual_seed(seed)
+    cache, rng = model.new_cache(B, P + max_new), torch.Generator(device).manual_seed(seed)
     stop_ids = torch.tensor(sorted({stop} if isinstance(stop, int) else stop), device=device)
     speaks = torch.ones(B, dtype=torch.bool, device=device)         # (b,) of the rows still there
     new_ids = torch.full((B, max_new), pad, device=device)
@@ -79,7 +79,7 @@ def generate(model: GPT, prompts: list[list[int]], *, stop: int | set[int], pad:
                 break
             if left <= 0.75 * len(rows):                            # moving the cache costs, too
                 still = speaks.nonzero()[:, 0]
-                cache.take(still, P + step)
+                cache.take(still)
                 rows, keep, pos, speaks = (x[still] for x in (rows, keep, pos, speaks))
             n = P + step
             hidden = model(new_ids[rows, step:step + 1], want="hidden", pos=pos[:, n:n + 1],
