@@ -1,0 +1,172 @@
+"""docs/methods.md: every method on a line, written from the heads of the methods' files.
+
+    python -m lessons.methods           # writes docs/methods.md; a test says when that is needed
+
+The equations stand once, in the head of each method's file, in lines such as
+    L = -log sigmoid( beta (r_w - r_l) )            (Eq. 7)
+    --form down     L = ...                         a form of its own, with this setting
+    lo = A - log(1 - exp(A))                        a name that the equation uses
+    e_i: the embedding of prompt i                  one that is explained in words
+tests/test_equations.py computes each of them and compares loss and gradient with the code. The last
+three columns are measured: the push of the loss on one fixed pair of answers, from ledger.py.
+"""
+import re
+import sys
+from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path
+
+from nanouft import objectives
+from nanouft.errors import command, say
+from nanouft.ledger import entries, views
+from nanouft.models import start_model
+from nanouft.objective import Objective
+from nanouft.objectives import OBJECTIVES
+from nanouft.rows import Row, Turn
+from nanouft.world import as_answer
+
+PAGE = Path(__file__).parents[1] / "docs" / "methods.md"
+NAME = r"[^\W\d][\w']*"
+LOSS = re.compile(r" {4,}(?:--(\S+ \w+) +)?L = (.+?)(?:  +(.+))?")
+FORMULA = re.compile(rf" {{4,}}({NAME}) = (.+?)(?:  +.+)?")
+WORDS = re.compile(rf" {{4,}}({NAME}(?:, {NAME})*(?:\(y\))?): (.+)")
+PARENT = re.compile(r"Parent: (\w+)\.(?: What differs: (.+?))?(?:\n\n|\n\"|$)", re.S)
+FAMILIES = {
+    "Demonstrations": "Right answers to imitate.",
+    "Pairs": "A better and a worse answer to one prompt.",
+    "Scores and labels": "Answers with a score from 0 to 1, or a label good or bad.",
+    "The model's own samples": "Prompts, and something that scores the answers of the model.",
+}
+PROMPT = "Name four animals but not hen, fox or wolf. End on white."
+RIGHT, WRONG = "bat cat cow pig white", "bat cat cow fox white"
+
+
+@dataclass
+class Line:
+    """One form of a method."""
+    name: str                   # as on the command line: "apo", "apo --form down"
+    loss: str                   # after "L = "
+    formulas: dict[str, str]    # what the loss uses: {"lo": "A - log(1 - exp(A))"}
+    words: dict[str, str] = field(default_factory=dict)     # the same, explained in words
+
+    def new(self, first: "Line") -> list[str]:
+        """The equation and its names, without what the line of the first form says."""
+        def told(line: Line) -> list[str]:
+            return [f"{name} = {text}" for name, text in {"L": line.loss, **line.formulas}.items()] \
+                + [f"{name}: {text}" for name, text in line.words.items()]
+        return told(self) if self is first else [x for x in told(self) if x not in told(first)]
+
+
+# ---- read ----------------------------------------------------------------------------------------
+def found(pattern: re.Pattern, head: str | None) -> list[tuple]:
+    return [m.groups() for line in (head or "").split("\n") if (m := pattern.fullmatch(line))]
+
+
+SHARED = dict(found(FORMULA, objectives.__doc__))       # the letters of all equations
+LETTERS = dict(found(WORDS, objectives.__doc__))        # the same, those explained in words
+
+
+def equations(name: str, head: str | None) -> list[Line]:
+    """The forms of a method in the head of its file; the default is the first."""
+    formulas = {x: text for x, text in found(FORMULA, head) if x not in {"L", *SHARED}}
+    words = dict(found(WORDS, head))
+    names = {each: names for names in words for each in names.split(", ")}
+    lines: list[Line] = []
+    for setting, loss, _ in found(LOSS, head):
+        parts = used(loss, dict.fromkeys(names, "") | formulas)
+        lines.append(Line(f"{name} --{setting}" if lines else name, loss,
+                          {x: formulas[x] for x in parts if x in formulas},
+                          {names[x]: words[names[x]] for x in parts if x in names}))
+    return lines
+
+
+def used(formula: str, told: dict[str, str]) -> list[str]:
+    """Names that are told, in a formula and in the formulas of these."""
+    out: list[str] = []
+    for name in re.findall(NAME, formula):
+        for here in (name, re.sub("_[wl]$", "", name), re.sub("_k$", "_t", name)):  # u_w: u of w
+            if here in told and here not in out:
+                out.append(here)
+                out += [x for x in used(told[here], told) if x not in out]
+    return out
+
+
+def head_of(name: str) -> str:
+    return import_module(f"nanouft.objectives.{name}").__doc__ or ""
+
+
+def parent(name: str) -> str:
+    """"[dpo](...): the reward is the mean log-prob", as the head of the file says it."""
+    who, differs = PARENT.search(head_of(name)).groups()        # type: ignore[union-attr]
+    return "" if who == "none" else f"[{who}](../nanouft/objectives/{who}.py): {' '.join(differs.split())}"
+
+
+def family(objective: Objective) -> str:
+    """What a method learns from with its default settings."""
+    kinds = objective.kinds(objective.hp())
+    if kinds == ["demos"]:
+        return "Demonstrations"
+    return {"pairs": "Pairs", "prompts": "The model's own samples"}.get(kinds[0], "Scores and labels")
+
+
+# ---- measure -------------------------------------------------------------------------------------
+def pushed(name: str, model, tok) -> tuple[str, str, str]:
+    """The push on a chosen, a rejected and a last token, from the start model; "" if there is none.
+    The mean over the tokens of an answer, and that on the chosen answer's <|end|>."""
+    row = Row((Turn("user", PROMPT),), as_answer(RIGHT), as_answer(RIGHT), as_answer(WRONG))
+    _, method, hp = next(views([name]))
+    by_answer = {which: weights for which, _, weights in entries(method, hp, row, model, tok)}
+    good = next((by_answer[x] for x in ("answer", "chosen", "good answer") if x in by_answer), [])
+    bad = next((by_answer[x] for x in ("rejected", "bad answer") if x in by_answer), [])
+    return tuple(f"{x:+.2f}" if x is not None else "" for x in (
+        sum(good) / len(good) if good else None, sum(bad) / len(bad) if bad else None,
+        good[-1] if good else None))                            # type: ignore[return-value]
+
+
+# ---- write ---------------------------------------------------------------------------------------
+def rows_of(name: str, model, tok) -> list[str]:
+    """The lines of the table of one method."""
+    objective, lines = OBJECTIVES[name], equations(name, head_of(name))
+    arxiv = re.search(r"arXiv:(\d{4}\.\d{5})", objective.paper)
+    needs = [*objective.kinds(objective.hp()), *(column.needs for column in objective.columns)]
+    out = []
+    for line in lines:
+        first = line is lines[0]
+        cells = [f"[`{line.name}`](../nanouft/objectives/{name}.py)",
+                 "<br>".join(f"`{x}`" for x in line.new(lines[0])),
+                 "; ".join(needs) if first else "", parent(name) if first else "",
+                 f"[{arxiv[1]}](https://arxiv.org/abs/{arxiv[1]})" if arxiv and first else "",
+                 *pushed(line.name, model, tok)]
+        out.append(f"| {' | '.join(cells)} |")
+    return out
+
+
+def tables() -> str:
+    """The part of the page between its two marks."""
+    model, tok = start_model("base")
+    titles = ["method", "loss", "needs", "parent, and what differs", "arXiv",
+              "chosen", "rejected", "last"]
+    out = ["Letters that all equations share:", "",
+           *(f"- `{name}`: {text}" for name, text in LETTERS.items()),
+           *(f"- `{name} = {text}`" for name, text in SHARED.items())]
+    for title, about in FAMILIES.items():
+        out += ["", f"## {title}", about, "", f"| {' | '.join(titles)} |",
+                "|---" * len(titles) + "|"]
+        for name in OBJECTIVES:
+            if family(OBJECTIVES[name]) == title:
+                out += rows_of(name, model, tok)
+    return "\n".join(out)
+
+
+def main(argv: list[str] | None = None) -> int:
+    text = PAGE.read_text(encoding="utf-8")
+    before, rest = text.split("<!-- tables -->\n")
+    after = rest.split("<!-- end -->\n")[1]
+    page = f"{before}<!-- tables -->\n{tables()}\n\n<!-- end -->\n{after}"
+    PAGE.write_text(page, encoding="utf-8")
+    say(f"docs/methods.md: {len(OBJECTIVES)} methods")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(command(main))
