@@ -199,9 +199,9 @@ if not CHANGE:
 # With `CHANGE = "no gradient"` the frozen entries get no gradient, but nobody puts them back after
 # the step. Guess how many of the entries are still as they were, and what moved the others.
 #
-# After your run: none of the frozen entries is what it was, except where a weight is too small to
-# change. Weight decay moved them, since it acts on a weight even where its gradient is zero. The
-# scores hardly change, which is why nobody notices such a mistake without the count.
+# After your run: none of the frozen entries is what it was. Weight decay moved them all, since it
+# acts on a weight even where its gradient is zero. The scores hardly change, which is why nobody
+# notices such a mistake without the count.
 #
 # ## Exercises
 # `python -m lessons.check 13` checks it.

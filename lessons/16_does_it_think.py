@@ -175,7 +175,7 @@ for kind in KINDS:
 # %%
 fig, ax = draw.panels()
 draw.lines(ax, range(1, STEPS + 1), dict(zip(KINDS.values(), curves.values())),
-           "Steps spread where they make answers right, and vanish elsewhere", "step of GRPO",
+           "Steps spread for the sums and vanish for the reversals", "step of GRPO",
            "answers with steps, %", ylim=(-3, 103))
 lesson.picture(fig, CHANGE.replace(" ", "-"))
 
