@@ -123,8 +123,8 @@ def heat(ax, grid, columns, rows, title: str, most: float = 1.5, number: str = "
 
 def lake(ax, lake, texts: dict, title: str, shades: dict | None = None) -> None:
     """A lake from above. texts and shades: {cell: what stands there, per cent of the colour}."""
-    ax.set(title=title, xticks=[], yticks=[], xlim=(0, lake.width), ylim=(lake.height, 0))
-    for cell in range(lake.height * lake.width):
+    ax.set(title=title, xticks=[], yticks=[], xlim=(0, lake.width), ylim=(len(lake.rows), 0))
+    for cell in range(lake.S):
         row, column = divmod(cell, lake.width)
         hole = lake.rows[row][column] == "H"
         shade = (shades or {}).get(cell, 0) / 100
