@@ -11,7 +11,7 @@ from frozen_lake.estimate import estimate, overlap, own_guesses, pushes, reads
 from frozen_lake.lake import Lake
 from frozen_lake.learn import Task, learn, task_of
 from frozen_lake.planning import visits
-from frozen_lake.policies import Table
+from frozen_lake.policies import Policy, Table
 
 SEED, SPREAD = 5, 0.3                   # of the first numbers; this seed has wrong guesses to show
 HABIT, UPDATES, RATE = 12, 20, 0.05     # updates on each way, and their learning rate
@@ -52,7 +52,7 @@ def table_of(lake: Lake, probs: Tensor) -> Table:
     return table
 
 
-def trained(task: Task, policy: Table) -> Table:
+def trained(task: Task, policy: Policy) -> Table:
     """UPDATES + 1 policies: before and after each update of SFT."""
     return table_of(task.lake, learn(task, policy, "sft", UPDATES, RATE).policies[:, 0])
 

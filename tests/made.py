@@ -2,6 +2,7 @@
 objective, and `same`. Nothing here computes a loss."""
 from copy import deepcopy
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -11,7 +12,7 @@ from nanouft import tokenizer
 from nanouft.batches import Encoded, collate, encode
 from nanouft.gpt import GPT, GPTConfig
 from nanouft.loop import Device
-from nanouft.models import start_model
+from nanouft.models import save_model, start_model
 from nanouft.objective import Batch
 from nanouft.objectives import OBJECTIVES
 from nanouft.reference import Models, add_columns
@@ -100,6 +101,14 @@ def nano(seed: int = 0) -> GPT:
     for p in model.value.parameters():
         p.data = 0.1 * torch.randn(p.shape, generator=rng)
     return model
+
+
+def start_folder(folder: Path) -> str:
+    """A folder with a tiny model that runs can start from."""
+    folder.mkdir(parents=True)
+    save_model(folder, GPT(GPTConfig(NANO.n_vocab, 128, 2, 2, 32), seed=0), NANO)
+    (folder / "run.json").write_text('{"command": "pretrain", "tokenizer": "nano"}')
+    return str(folder)
 
 
 # ---- rows of every kind: all have an answer and a pair, some a score or a label ------------------
