@@ -9,7 +9,7 @@ never give, which teaches it nothing. Here both answers are the policy's own, dr
 a judge). The reference stays the start model. From dpo.py one line differs, `each`, in which a tie
 is left out:
     L = -untied log sigmoid( beta (r_w - r_l) )
-    untied: 0 if all answers earned the same, else 1
+    untied: 0 if all answers have one reward, else 1
 
 A tie prefers nothing, but it counts in the mean, so a step in which most prompts tie is a small
 step. Compare it with rloo.py, which uses all answers and how much they differ. Left out: mixing in

@@ -48,7 +48,7 @@ DATA = {"score": "demos + scores", "binary": "demos + labels", "pair": "demos + 
 
 def rows(data: list[Row], hp: UFT) -> list[Row]:
     """Role "answer" with a score: 1 for a demonstration, and what is known of the others. A chosen
-    answer that is the demonstration, too, has one target, not two."""
+    answer that is also the demonstration has one target, not two."""
     if hp.feedback == "none":
         return [replace(e, score=1.0) for e in demo_rows(data, hp)]
     demos = [row.with_roles({"answer": (row.prompt, row.answer or ())}, score=1.0)
