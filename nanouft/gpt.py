@@ -5,8 +5,8 @@
     logp = model(ids, want="logp", targets=targets)     # (B,T) nats
 
 It is GPT-2's architecture (Radford et al. 2019): learned positions, LayerNorm before each sublayer,
-tanh GELU, output head tied to the input embedding. Parameter names are GPT-2's own, so a folder that
-models.py writes opens in transformers, and the reverse (logits agree to 1e-4 in fp32).
+tanh GELU, output head tied to the input embedding. Parameter names are GPT-2's own, so a folder
+that models.py writes opens in transformers, and the reverse (logits agree to 1e-4 in fp32).
 
 Objectives reach the network through `GPT.forward` alone. Its costly head runs only where it is
 needed:
