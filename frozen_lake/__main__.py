@@ -79,9 +79,9 @@ def print_table(task: Task, cfg: Run) -> None:
         say(f"{text:<21}" + "".join(cells(rows[name, start]) for start in STARTS))
     far = {job: float(row["distance"].mean()) for job, row in rows.items()}
     ranks = [1 + sum(far[name, start] < far["dpo", start] for name in NAMES) for start in STARTS]
-    say("\nThe paper expects DPO to end nearest to the optimal policy; here it comes in place\n"
-        + " and ".join(f"{rank} of {len(NAMES)} {text}"
-                       for rank, text in zip(ranks, STARTS.values())) + ".")
+    places = (f"{rank} of {len(NAMES)} {text}" for rank, text in zip(ranks, STARTS.values()))
+    say("\nThe paper expects DPO to end nearest to the optimal policy; here it is number\n"
+        + " and ".join(places) + ".")
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -9,7 +9,7 @@ const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
 const WALKS = 1000, ARROWS = "←↓→↑";
 let lam = R.shown[0], time = R.shown[1], walks = [], step = T;
 
-const percent = (x, digits = 1) => `${(100 * x).toFixed(digits)} %`;
+const percent = (x, digits = 1) => `${(100 * x).toFixed(digits)}\u00a0%`;
 const product = (xs) => xs.reduce((a, b) => a * b, 1);
 const centre = (s) => [(s % W) * 100 + 50, Math.floor(s / W) * 100 + 50];
 
@@ -87,7 +87,7 @@ function place() {
     dot.classList.toggle("on", on);
     dot.style.transform = `translate(${x}px,${y}px)`;
   });
-  $("count").textContent = step === 0 ? "all start at the top left"
+  $("count").textContent = step === 0 ? "all begin at the start"
     : `after ${step} moves ${onWay(step)} (filled) have made only the demonstrator’s moves`;
 }
 
@@ -115,26 +115,26 @@ function column(sft, ift, did, name, more) {
 function sentence(sft, ift, did) {
   const luck = 1.96 * Math.sqrt(sft * (1 - sft) / WALKS) + 5e-4;
   const judged = (x) =>
-    (Math.abs(x - did) <= luck ? "as the walks" : x < did ? "too low" : "too high");
+    (Math.abs(x - did) <= luck ? "agrees with the walks" : x < did ? "is too low" : "is too high");
   const many = R.best.filter((_, i) => wrong(i)).length;
   const why = many === 0 || lam === 0 ? "The own guess changes nothing here, so both say the same."
     : many === 1 ? "They differ at the one move with a wrong guess (green)."
       : `They differ at the ${many} moves with a wrong guess (green).`;
   const of = `${Math.round(did * WALKS)} of 1,000 walks`;
-  $("title").textContent = "Will the policy go the demonstrator’s way? "
+  $("title").textContent = "Will the policy take the demonstrator’s path? "
     + `SFT says ${percent(sft)}, IFT says ${percent(ift)}, and ${of} do.`;
-  $("say").innerHTML = "The policy used to go the other way and has learnt the demonstrator’s for "
+  $("say").innerHTML = "The policy used to take the dotted path and has learnt the demonstrator’s for "
     + `<b>${time}</b> updates. For all ${T} moves together `
-    + `<b class="sft">SFT is ${judged(sft)}</b> and <b class="ift">IFT is ${judged(ift)}</b>. ${why}`;
+    + `<b class="sft">SFT ${judged(sft)}</b> and <b class="ift">IFT ${judged(ift)}</b>. ${why}`;
 }
 
 // ---- what each method reads
 function drawBoards() {
   const B = R.boards, own = { cells: B.own };
   const shown = [["", "Where the policy goes by itself", own, "var(--truth)"],
-    ["sft", "● SFT reads the way", B.sft, "var(--sft)"],
+    ["sft", "● SFT reads the path", B.sft, "var(--sft)"],
     ["ift", "▲ IFT also reads its own guesses", B.ift[lam], "var(--ift)"],
-    ["pairs", "■ DPO reads both ways", B.dpo, "var(--pairs)"]];
+    ["pairs", "■ DPO reads both paths", B.dpo, "var(--pairs)"]];
   $("boards").innerHTML = shown.map(([name, text, board, colour], k) => {
     const share = board.shared === undefined ? "(its preference)"
       : `<b>${percent(board.shared, 0)}</b> is where the policy goes`;
@@ -146,8 +146,8 @@ function drawBoards() {
     draw(`board${k}`, shades(board.cells, colour), `${text}: ${told.filter(Boolean).join(", ")}`);
   });
   const [sft, ift, dpo] = [B.sft, B.ift[lam], B.dpo].map((board) => percent(board.shared, 0));
-  $("readTitle").textContent = "What a method reads lies where the policy goes by "
-    + `${sft} for SFT, ${ift} for IFT, ${dpo} for DPO`;
+  $("readTitle").textContent = `${sft} of what SFT reads lies where the policy itself goes; `
+    + `for IFT it is ${ift}, for DPO ${dpo}`;
 }
 function shades(cells, colour) {
   const most = Math.max(...cells);
@@ -193,7 +193,8 @@ $("lam").oninput = (e) => { lam = +e.target.value; show(); };
 $("time").oninput = (e) => { time = +e.target.value, step = T; walkAll(), show(); };
 $("go").onclick = play;
 $("down").textContent = `On this map it happens at ${R.down.habit} of the ${R.policies.length} `
-  + `positions of the lower slider, and at ${R.down.fresh} of them for a policy from scratch.`;
+  + `positions of the lower slider, and at ${R.down.fresh || "none"} of them for a policy that `
+  + "begins from scratch.";
 $("lines").innerHTML = R.verdicts.map((texts) => {
   const [question, verdict, figures] = texts.map((t) => t.replace(/</g, "&lt;"));
   return `<dt>${question}: ${verdict}</dt><dd>${figures}</dd>`;

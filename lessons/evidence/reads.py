@@ -46,7 +46,6 @@ import numpy as np
 
 from lessons.evidence.stats import half_width
 
-
 RESULTS = Path(__file__).parent / "results" / "C5.npz"
 SEEDS = range(100, 200)         # lakes
 POLICIES = 4                    # on each lake
@@ -70,6 +69,7 @@ def interval(values: np.ndarray) -> tuple[float, float]:
 
 # ---- verdicts, from the packed figures -----------------------------------------------------------
 Line = tuple[str, str, str]                     # question, verdict, figures
+ORDER = "Training ends in the paper's order of distance, DPO < IFT < ORPO, SFT"
 
 
 def lines() -> list[Line]:
@@ -92,10 +92,11 @@ def read_lines() -> list[Line]:
         sft, ift, dpo = shares.mean(1).T                        # of each lake, over its policies
         gaps = [interval(ift - sft), interval(dpo - ift)]
         ordered = ((sft < ift) & (ift < dpo)).mean()
-        figures = (f"SFT {sft.mean():.1%}, IFT {ift.mean():.1%}, DPO {dpo.mean():.1%}; "
+        figures = (f"SFT {100 * sft.mean():.1f} %, IFT {100 * ift.mean():.1f} %, "
+                   f"DPO {100 * dpo.mean():.1f} %; "
                    + f"IFT - SFT {points(*gaps[0])}, DPO - IFT {points(*gaps[1])}"
-                   + f"; in this order on {ordered:.0%} of the lakes")
-        out.append((f"what is read lies where the policy goes, SFT < IFT < DPO ({case})",
+                   + f"; in this order on {100 * ordered:.0f} % of the lakes")
+        out.append((f"What is read lies where the policy goes, SFT < IFT < DPO ({case})",
                     verdict(gaps), figures))
     return out
 
@@ -110,8 +111,7 @@ def order_lines() -> list[Line]:
                 "SFT - IFT": interval(at["sft"] - at["ift"])}
         figures = ", ".join(f"{leg} {mean:+.4f} ± {half:.4f}" for leg, (mean, half) in legs.items())
         name = "the paper's setting" if setting == "base" else setting
-        out.append((f"distance to the optimal policy ends in the paper's order ({name})",
-                    verdict(list(legs.values())), figures))
+        out.append((f"{ORDER} ({name})", verdict(list(legs.values())), figures))
     return out
 
 

@@ -56,4 +56,25 @@ def future_weights(mine, draw):
          "mean, detached?")
 
 
-EXERCISES = {"06a": future_weights}
+def released_loss(a, b, gamma):
+    return (a * (a + gamma * b) + b * b) / (a + gamma * b + b)
+
+
+def two_token_slopes(mine, draw):
+    a, b = draw.uniform(0.5, 3), draw.uniform(0.1, 2)
+    gamma = draw.choice([0.3, 0.6, 0.95])
+    got = mine(a, b, gamma)
+    shaped(got, (2,), "The result is two numbers, the derivatives by a and by b.")
+    weights = torch.tensor([a + gamma * b, b])
+    constant = weights / weights.sum()
+    step = 1e-5                                 # of losses, for a derivative by measurement
+    for k, letter in enumerate("ab"):
+        up, down = ([x + side * step * (j == k) for j, x in enumerate((a, b))] for side in (1, -1))
+        slope = (released_loss(*up, gamma) - released_loss(*down, gamma)) / (2 * step)
+        same(got[k], slope, f"L rises by {slope:.4f} times a small step in {letter}, while your "
+             f"derivative by {letter} is {got[k]:.4f}. (If the weights were constants, it would be "
+             f"{constant[k]:.4f}.)", tolerance=1e-3)
+    same(mine(a, 0.0, gamma), [1.0, -1.0], "With b = 0 the derivatives are 1 and -1.")
+
+
+EXERCISES = {"06a": future_weights, "06b": two_token_slopes}

@@ -1,8 +1,10 @@
 """What the functions of ex09.py must do."""
+import math
+
 import torch
 from torch.nn.functional import softplus
 
-from lessons.check import same, shaped, slopes
+from lessons.check import expect, same, shaped, slopes
 
 
 def right(i, score, form):
@@ -31,4 +33,21 @@ def una_loss(mine, draw):
          "-1000. There log(sigmoid(i)) is -inf, while logsigmoid(i) is -1000.")
 
 
-EXERCISES = {"09a": una_loss}
+def uft_push(mine, draw):
+    i, beta = draw.uniform(-3, 3), draw.choice([0.01, 0.1, 0.5, 2.0])
+    s = 1 / (1 + math.exp(-i))
+    got = mine(i, beta)
+    shaped(got, (), "The push is one number.")
+    expect(got > 0, f"A demonstration is always pushed up, so the push is above 0. Yours is "
+           f"{got:.4f}.")
+    same(mine(i, 2 * beta), 2 * got, "beta was doubled and i left as it is, since it contains beta "
+         "already. A nat then changes i twice as much, so the push should double.", tolerance=1e-3)
+    distance, steep = 1 - s, s * (1 - s)
+    wanted = beta * steep * 2 * distance
+    expect(abs(got / wanted - 1) < 1e-3, f"At i = {i:.3f} the distance of sigmoid(i) from 1 is "
+           f"{distance:.4f}, the derivative of the sigmoid {steep:.4f} and beta {beta}. Minus the "
+           "derivative of the squared distance is 2 times the distance, times this derivative, "
+           f"times beta: {wanted:.5f}. Yours is {got / wanted:.4f} times as large.")
+
+
+EXERCISES = {"09a": una_loss, "09b": uft_push}

@@ -30,4 +30,16 @@ def interval(mine, draw):
            "large." + "".join(slip[:1]))
 
 
-EXERCISES = {"14a": interval}
+def verdict(mine, draw):
+    threshold, half = draw.choice([0.0, 0.0, -2.0, 2.0]), draw.choice([0.25, 0.5, 1.0])
+    near = draw.choice([threshold, threshold, threshold, 0.0, -threshold])
+    mean = near + draw.choice([half, -half, draw.randint(-24, 24) / 16])    # some of them touch it
+    low, high = mean - half, mean + half
+    wanted = "holds" if low > threshold else "does not hold" if high < threshold else "undecided"
+    got = mine(mean, half, threshold)
+    expect(isinstance(got, str), f"The verdict is a text. Yours is {got}.")
+    expect(got == wanted, f"The interval goes from {low:g} to {high:g} and the threshold is "
+           f"{threshold:g}, so the verdict is {wanted!r}. Yours is {got!r}.")
+
+
+EXERCISES = {"14a": interval, "14b": verdict}
