@@ -1,6 +1,6 @@
 """What the page shows, computed: one policy at every position of its two sliders.
 
-The policy is a table. It first imitates the other way (its habit), then the demonstrator's way by
+The policy is a table. It first imitates the worse path (its habit), then the demonstrator's by
 SFT. Its moves are recorded before and after each of these updates, with what SFT and IFT say of
 them for each share of the own guess, and with what one step of either would push. The page draws.
 """
@@ -14,7 +14,7 @@ from frozen_lake.planning import visits
 from frozen_lake.policies import Policy, Table
 
 SEED, SPREAD = 5, 0.3                   # of the first numbers; this seed has wrong guesses to show
-HABIT, UPDATES, RATE = 12, 20, 0.05     # updates on each way, and their learning rate
+HABIT, UPDATES, RATE = 12, 20, 0.05     # updates on each path; learning rate
 LAMS = [n / 10 for n in range(11)]      # shares of the own guess
 SHOWN = (2, 5)                          # where the sliders stand at first: LAMS[2], 5 updates
 

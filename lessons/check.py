@@ -42,14 +42,15 @@ def expect(holds, sentence: str) -> None:
 
 def same(got, wanted, sentence: str, tolerance: float = 1e-4) -> None:
     """Are both equal, up to rounding?"""
-    got, wanted = as_tensor(got), as_tensor(wanted)
+    wanted = torch.as_tensor(wanted)
     shaped(got, wanted.shape, sentence)
     close = torch.isclose(got.double(), wanted.double(), tolerance, tolerance)
     expect(close.all(), f"{sentence}\n    wanted {show(wanted)}")
 
 
 def shaped(got, shape, sentence: str) -> None:
-    expect(isinstance(got, torch.Tensor), f"{sentence} Yours is not made of numbers: {got!r}.")
+    expect(got is not None, "It returns None. Is there a `return`?")
+    expect(isinstance(got, torch.Tensor), f"{sentence} Yours is a text: {got!r}.")
     expect(got.shape == torch.Size(shape), f"{sentence}\n    wanted the shape {tuple(shape)}, "
            f"not {tuple(got.shape)}")
 
@@ -58,16 +59,16 @@ class Attempt:
     """A function that is being checked. It remembers its last call, and returns tensors."""
 
     def __init__(self, function):
-        self.function, self.call, self.result = function, [], None
+        self.function, self.call, self.result, self.done = function, [], None, False
 
     def __call__(self, *args):
-        self.call, self.result = [show(x) for x in args], None
+        self.call, self.done = [show(x) for x in args], False
         got = self.function(*args)
-        expect(got is not None, "It returns nothing. Is there a `return`?")
-        self.result = got if isinstance(got, str) else as_tensor(got)
+        self.result = got if got is None or isinstance(got, str) else as_tensor(got)
+        self.done = True
         if isinstance(self.result, torch.Tensor):
-            expect(not self.result.isnan().any(), "The result contains nan. It comes from 0 / 0, "
-                   "from infinity minus infinity, or from 0 times infinity.")
+            expect(not self.result.isnan().any(), "The result contains nan, which arises from "
+                   "0 / 0, infinity minus infinity, 0 times infinity and the like.")
         expect([show(x) for x in args] == self.call, "It changes its arguments. Make a new tensor "
                "or list instead, because the caller still needs the old one.")
         return self.result
@@ -77,7 +78,7 @@ class Attempt:
         if not self.call:
             return ""
         lines = [f"        {x}," for x in self.call]
-        result = "" if self.result is None else f"    gives  {show(self.result)}\n"
+        result = f"    gives  {show(self.result)}\n" if self.done else ""
         return "\n".join([f"    {self.function.__name__}(", *lines, "    )", result])
 
 

@@ -17,8 +17,8 @@ from nanouft import colours
 
 plt.rcParams.update({
     "font.size": 18, "axes.titlesize": 20, "axes.titleweight": "bold", "axes.titlelocation": "left",
-    "axes.spines.top": False, "axes.spines.right": False, "text.parse_math": False,
-    "lines.linewidth": 3, "lines.markersize": 9, "hatch.linewidth": 0.6})
+    "axes.titlepad": 12, "axes.spines.top": False, "axes.spines.right": False,
+    "lines.linewidth": 3, "lines.markersize": 9, "hatch.linewidth": 0.6, "text.parse_math": False})
 SLIDE = (15, 7.3)                           # inches: 1080 x 525 pixels, 18 points are readable
 STYLES = ("-", "--", ":", "-.")
 UP, DOWN = colours.UP.light, colours.DOWN.light
@@ -83,6 +83,7 @@ def bars(ax, series: dict, groups, title: str, ylabel: str = "", number: str = "
                        hatch=hatch, ec="white", label=name)
         ax.bar_label(drawn, fmt=number, padding=2, fontsize=16)
     ax.set_xticks(range(len(groups)), groups)
+    ax.margins(y=0.12)
     ax.set(title=title, ylabel=ylabel, **limits)
     if len(series) > 1:
         ax.legend(frameon=False, ncol=len(series), loc="upper center", bbox_to_anchor=(0.5, -0.1))
@@ -122,8 +123,8 @@ def heat(ax, grid, columns, rows, title: str, most: float = 1.5, number: str = "
 
 def lake(ax, lake, texts: dict, title: str, shades: dict | None = None) -> None:
     """A lake from above. texts and shades: {cell: what stands there, per cent of the colour}."""
-    ax.set(title=title, xticks=[], yticks=[], xlim=(0, lake.width), ylim=(lake.height, 0))
-    for cell in range(lake.height * lake.width):
+    ax.set(title=title, xticks=[], yticks=[], xlim=(0, lake.width), ylim=(len(lake.rows), 0))
+    for cell in range(lake.S):
         row, column = divmod(cell, lake.width)
         hole = lake.rows[row][column] == "H"
         shade = (shades or {}).get(cell, 0) / 100

@@ -9,7 +9,7 @@ const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
 const WALKS = 1000, ARROWS = "←↓→↑";
 let lam = R.shown[0], time = R.shown[1], walks = [], step = T;
 
-const percent = (x, digits = 1) => `${(100 * x).toFixed(digits)} %`;
+const percent = (x, digits = 1) => `${(100 * x).toFixed(digits)}\u00a0%`;
 const product = (xs) => xs.reduce((a, b) => a * b, 1);
 const centre = (s) => [(s % W) * 100 + 50, Math.floor(s / W) * 100 + 50];
 
@@ -121,9 +121,9 @@ function sentence(sft, ift, did) {
     : many === 1 ? "They differ at the one move with a wrong guess (green)."
       : `They differ at the ${many} moves with a wrong guess (green).`;
   const of = `${Math.round(did * WALKS)} of 1,000 walks`;
-  $("title").textContent = "Will the policy go the demonstrator’s way? "
+  $("title").textContent = "Will the policy take the demonstrator’s path? "
     + `SFT says ${percent(sft)}, IFT says ${percent(ift)}, and ${of} do.`;
-  $("say").innerHTML = "The policy used to go the other way and has learnt the demonstrator’s for "
+  $("say").innerHTML = "The policy used to take the dotted path and has learnt the demonstrator’s for "
     + `<b>${time}</b> updates. For all ${T} moves together `
     + `<b class="sft">SFT ${judged(sft)}</b> and <b class="ift">IFT ${judged(ift)}</b>. ${why}`;
 }
@@ -132,9 +132,9 @@ function sentence(sft, ift, did) {
 function drawBoards() {
   const B = R.boards, own = { cells: B.own };
   const shown = [["", "Where the policy goes by itself", own, "var(--truth)"],
-    ["sft", "● SFT reads the way", B.sft, "var(--sft)"],
+    ["sft", "● SFT reads the path", B.sft, "var(--sft)"],
     ["ift", "▲ IFT also reads its own guesses", B.ift[lam], "var(--ift)"],
-    ["pairs", "■ DPO reads both ways", B.dpo, "var(--pairs)"]];
+    ["pairs", "■ DPO reads both paths", B.dpo, "var(--pairs)"]];
   $("boards").innerHTML = shown.map(([name, text, board, colour], k) => {
     const share = board.shared === undefined ? "(its preference)"
       : `<b>${percent(board.shared, 0)}</b> is where the policy goes`;
