@@ -149,11 +149,11 @@ def batch_of(form: Form) -> Batch:
 
 
 def as_if_sampled(answers: list[Encoded], rewards: list[float], form: Form, start: GPT,
-                  models: Models) -> Batch:
+                  models: Models, policy: GPT | None = None) -> Batch:
     """Given answers as if a tiny policy had sampled them just now and they had earned these
     rewards. Answers to one prompt are neighbours."""
-    reward, policy = torch.tensor(rewards), nano()
-    batch = collate(answers, range(len(answers)), NANO.pad)
+    reward, policy = torch.tensor(rewards), policy or nano()
+    batch = collate(answers, range(len(answers)), models.pad)
     batch.per_row = {"reward": reward, "score": reward, "ended": torch.ones_like(reward)}
     found = measure(batch, policy, start, CPU, form.objective.columns, form.hp,
                     models.of_columns(form.objective, form.hp))
