@@ -73,9 +73,8 @@ def transitions(lake: Lake, policy: Tensor) -> Tensor:
 
 
 def discounted_system(lake: Lake, policy: Tensor) -> Tensor:
-    """(...,S,S): I - GAMMA T on the cells that are not terminal, I on the others."""
-    on = (~lake.terminal).double()
-    T = transitions(lake, policy) * on[:, None] * on
+    """(...,S,S): I - GAMMA T, where no step into G or H counts, nor one that stays there."""
+    T = transitions(lake, policy).masked_fill(lake.terminal, 0)
     return torch.eye(lake.S, dtype=torch.float64) - GAMMA * T
 
 

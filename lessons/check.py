@@ -67,8 +67,8 @@ class Attempt:
         self.result = got if got is None or isinstance(got, str) else as_tensor(got)
         self.done = True
         if isinstance(self.result, torch.Tensor):
-            expect(not self.result.isnan().any(), "The result contains nan. It comes from 0 / 0, "
-                   "from infinity minus infinity, or from 0 times infinity.")
+            expect(not self.result.isnan().any(), "The result contains nan, which arises from "
+                   "0 / 0, infinity minus infinity, 0 times infinity and the like.")
         expect([show(x) for x in args] == self.call, "It changes its arguments. Make a new tensor "
                "or list instead, because the caller still needs the old one.")
         return self.result

@@ -57,8 +57,9 @@ class Device:
 
     @cached_property
     def scaler(self) -> torch.amp.GradScaler:
-        """fp16 gradients underflow without a scale; for bf16 and fp32 this does nothing."""
-        return torch.amp.GradScaler(self.kind, enabled=self.dtype == "fp16")
+        """fp16 gradients underflow without a scale; for bf16 and fp32 this does nothing. It starts
+        at 2^12: from 2^16 on the first steps of some losses overflow and are left out."""
+        return torch.amp.GradScaler(self.kind, init_scale=2.0**12, enabled=self.dtype == "fp16")
 
     # ---- what processes tell each other; alone there is nobody to tell
     def sum(self, x: Tensor) -> Tensor:

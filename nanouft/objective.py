@@ -46,7 +46,7 @@ class Seqs:
     positions: Tensor = NOT_SET     # (N,) where `mask` is 1, counted through the flattened (B,T)
 
     def __post_init__(self):
-        if self.positions is None:      # on the CPU, before .to(): a GPU would make the CPU wait
+        if self.positions is None:      # on the CPU; a GPU would make the CPU wait for their number
             self.positions = self.mask.flatten().nonzero()[:, 0]
 
     def sum(self, x: Tensor) -> Tensor:
@@ -60,13 +60,19 @@ class Seqs:
     def take(self, rows) -> "Seqs":
         """These rows, without the columns where all of them are padding."""
         T = int(self.real[rows].sum(-1).max())
-        return self.map(lambda x: NOT_SET if x is self.positions else x[rows, :T])
+        return self.map(lambda x: x[rows, :T])
 
-    def map(self, change: Callable) -> "Seqs":
-        """`change` applied to every tensor that is there."""
-        there = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "extra"}
-        there = {name: change(x) for name, x in there.items() if x is not None}
-        return Seqs(**there, extra={name: change(x) for name, x in self.extra.items()})
+    def map(self, change: Callable, positions: Tensor = NOT_SET) -> "Seqs":
+        """`change` applied to every tensor that is there. Positions are found again or given."""
+        names = [f.name for f in fields(self) if f.name not in ("extra", "positions")]
+        there = {name: change(x) for name in names if (x := getattr(self, name)) is not None}
+        extra = {name: change(x) for name, x in self.extra.items()}
+        return Seqs(**there, extra=extra, positions=positions)
+
+    def to(self, device) -> "Seqs":
+        def move(x: Tensor) -> Tensor:
+            return x.to(device, non_blocking=True)
+        return self.map(move, move(self.positions))
 
 
 @dataclass(frozen=True)
@@ -136,7 +142,9 @@ class Batch:
         return replace(self, seqs=seqs, per_row={name: f(x) for name, x in self.per_row.items()})
 
     def to(self, device) -> "Batch":
-        return self.map(lambda x: x.to(device, non_blocking=True))
+        per_row = {name: x.to(device, non_blocking=True) for name, x in self.per_row.items()}
+        seqs = {role: s.to(device) for role, s in self.seqs.items()}
+        return replace(self, seqs=seqs, per_row=per_row)
 
 
 def write_logp(model, batch: Batch, hp) -> None:

@@ -4,6 +4,7 @@
         b.open(page, width=390, dark=True)
         b.click("#play")
         b.js("document.title")
+    python tests/browser.py out/playground/index.html docs/playground.png 1080 700
 
 The browser is looked for under its usual names, or where NANOUFT_BROWSER points; without one the
 test is skipped and says so. Pages come from files, no port is opened. `errors` are exceptions and
@@ -16,11 +17,15 @@ import os
 import select
 import shutil
 import subprocess
+import sys
+import tempfile
 import time
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 NAMES = (os.environ.get("NANOUFT_BROWSER", ""), "chromium", "chromium-browser", "google-chrome",
          "google-chrome-stable", "chrome")
@@ -162,7 +167,10 @@ class Browser:
             e.dispatchEvent(new Event("change", {{bubbles: true}})); }})()""")
 
     def picture(self, file: Path) -> None:
-        file.write_bytes(base64.b64decode(self.send("Page.captureScreenshot")["data"]))
+        """What is seen, as a PNG with a palette."""
+        seen = base64.b64decode(self.send("Page.captureScreenshot")["data"])
+        image = Image.open(BytesIO(seen)).convert("RGB")
+        image.quantize(256, Image.Quantize.MAXCOVERAGE).save(file, "png", optimize=True)
 
     def axe(self) -> list[str]:
         """What axe-core finds wrong (environment NANOUFT_AXE: its axe.min.js); without it []."""
@@ -171,3 +179,12 @@ class Browser:
         self.js(Path(script).read_text(encoding="utf-8") + "; 0")
         return self.js("""axe.run({preload: false}).then((found) => found.violations.map((v) =>
             v.id + ": " + v.nodes[0].html.slice(0, 200)))""")
+
+
+if __name__ == "__main__":                              # a picture of a page that has come to rest
+    page, picture, wide, high = sys.argv[1:]
+    folder = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)    # the browser still writes
+    with folder as profile, Browser(Path(profile)) as browser:
+        browser.open(Path(page), int(wide), int(high))
+        browser.wait("!document.querySelector('[aria-busy=true]')")
+        browser.picture(Path(picture))

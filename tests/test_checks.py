@@ -139,8 +139,8 @@ def kl(p, q):
     "08a": ("""
 def simpo_loss(chosen, rejected, beta, gamma):
     return -F.logsigmoid(beta * (chosen.mean() - rejected.mean()) - gamma)
-""", ("chosen.mean()", "chosen.sum()", "The chosen answer has|equal and z"),
-            ("- gamma", "- beta * gamma", "z is -gamma"),
+""", ("chosen.mean()", "chosen.sum()", "chosen has the length|equal and z"),
+            ("- gamma", "- beta * gamma", "is that of z"),
             ("beta * (", "(", "should change z by"),
             ("F.logsigmoid(beta * (chosen.mean() - rejected.mean()) - gamma)",
              "(beta * (chosen.mean() - rejected.mean()) - gamma).sigmoid().log()",
@@ -220,8 +220,8 @@ def grpo(R):
 def dft_loss(logp, mask):
     return -(logp.exp().detach() * logp * mask).sum() / mask.sum()
 """, (".detach()", "", "since the factor p is a constant"),
-            ("logp.exp().detach() * logp", "logp", "becomes certain"),
-            (".sum() / mask.sum()", ".mean()", "becomes certain"),
+            ("logp.exp().detach() * logp", "logp", "If it becomes certain"),
+            (".sum() / mask.sum()", ".mean()", "If it becomes certain"),
             ("logp * mask", "logp", "the mask 0")),
     "14a": ("""
 def interval(d):
@@ -230,7 +230,7 @@ def interval(d):
 """, ("[len(d) - 1]", "[len(d)]", "n degrees of freedom"),
             ("stdev", "pstdev", "divided by n"),
             ("stdev", "variance", "nine times"),
-            ("statistics.mean", "statistics.median", "not the mean")),
+            ("statistics.mean", "statistics.median", "should be the mean")),
     "14b": ("""
 def verdict(mean, half, threshold):
     if mean - half > threshold:

@@ -50,7 +50,7 @@ def test_half_precision_is_half_the_size_and_the_same_to_three_digits(tmp_path):
 def test_the_shipped_base_and_the_sizes():
     base, tok = start_model("base")
     assert base.cfg == NANO == GPTConfig(1024, 512, 4, 4, 128, 1e-5, 0.08) == SIZES["nano"]
-    assert SIZES["gpt2"] == GPTConfig(50261, 1024, 12, 12, 768, 1e-5, 0.02)
+    assert SIZES["gpt2"] == GPTConfig(50304, 1024, 12, 12, 768, 1e-5, 0.02)
     assert base.n_params() == 989_952 and tok.n_vocab == 1024
     ids = torch.tensor([tok.encode("Sort pig bee saw from a to z.")])
     nats = base(ids[:, :-1], want="logp", targets=ids[:, 1:])
@@ -124,7 +124,7 @@ def test_reading_in_pieces_with_a_cache_is_reading_at_once(cuts, padded, model):
     keep = torch.ones(2, 8).bool()
     keep[1, :2] = not padded
     pos = (keep.long().cumsum(1) - 1).clamp_min(0)
-    cache, at, got = Cache(model.cfg, 2, model.wte.weight), 0, []
+    cache, at, got = Cache(model.cfg, 2, 20, model.wte.weight), 0, []
     for n in cuts:
         kw = {"keep": keep[:, :at + n], "pos": pos[:, at:at + n]} if padded else {}
         got.append(model(IDS[:, at:at + n], cache=cache, **kw))

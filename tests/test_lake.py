@@ -141,6 +141,8 @@ def test_both_paths_lead_to_the_goal(lake):
 def test_the_paths_of_twoway5_by_hand():
     assert arrows(best_path(TWOWAY)) == "↓↓↓↓→→→→"
     assert arrows(worse_path(TWOWAY)) == "→→→→↓↓←←↓↓→→"
+    ring = Lake("ring", ("SFFF", "FHFF", "FHFF", "GFFF"))
+    assert arrows(best_path(ring)) == "↓↓↓" and arrows(worse_path(ring)) == "→→↓↓↓←←"
     assert arrows(worse_path(Lake("open", ("SFF", "FFF", "FFG")))) == "→↓↑↓→↓"     # no detour: back
 
 

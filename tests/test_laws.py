@@ -16,7 +16,7 @@ from nanouft.run.device import Pieces
 
 pytestmark = pytest.mark.parametrize("form", FORMS, ids=str)
 # A part of these losses is held constant, so their gradient is not the derivative of their value.
-HELD = ("dft", "ada_dpo", "detach True", "surrogate cispo")
+HELD = ("dft", "ada_dpo", "surrogate cispo")
 
 
 def is_read(form, role: str, s) -> torch.Tensor:

@@ -78,7 +78,8 @@ def test_an_answer_does_not_depend_on_who_is_answered_beside_it(how, monkeypatch
     whole, asked = answers(PROMPTS * 10, **how), []
     monkeypatch.setattr(decoding, "CACHE", 40_000)
     real = GPT.new_cache
-    monkeypatch.setattr(GPT, "new_cache", lambda self, rows: asked.append(rows) or real(self, rows))
+    monkeypatch.setattr(GPT, "new_cache", lambda self, rows, room: asked.append(rows)
+                        or real(self, rows, room))
     assert ids(answers(PROMPTS * 10, **how)) == ids(whole) and max(asked) < 20
     if not how:
         for prompt, answer in zip(PROMPTS, whole):

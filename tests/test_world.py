@@ -261,14 +261,13 @@ print(zlib.crc32(repr(world.rows("val", "pairs", 60, 2)).encode()), "torch" in s
 
 
 def test_every_place_of_a_run_has_random_numbers_of_its_own():
-    """Rows of all steps, guesses of IFT beside its coins, rollouts and their chunks."""
+    """Rows of all steps, rollouts and their chunks."""
     for seed in (0, 1, 20_261_122):
         steps = [seeds.step_seed(seed, step) for step in range(300)]
         coins = {seeds.row_seed(s, row) for s in steps for row in range(64)}
         assert len(coins) == 300 * 64
-        rollouts = {seeds.rollout_seed(seed, r, chunk, turn) for r in range(300)
-                    for chunk in range(64) for turn in range(2)}
-        assert len(rollouts) == 300 * 64 * 2
+        rollouts = {seeds.rollout_seed(seed, r, chunk) for r in range(300) for chunk in range(64)}
+        assert len(rollouts) == 300 * 64
         assert len({seeds.kind_seed(seed, kind) for kind in range(4)}) == 4
         assert seeds.kind_seed(seed, 0) == seed
         assert seeds.document_seed(seed) != seeds.held_document_seed(seed)

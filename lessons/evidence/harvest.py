@@ -47,10 +47,11 @@ class Harvest:
 
 @dataclass
 class Sampled:
-    """An answer that can be used."""
+    """An answer. It can be used if it is neither empty nor begins another question."""
     text: str
     score: float
     stops: bool
+    usable: bool
 
 
 def questions(cfg: Harvest) -> list[Row]:
@@ -59,23 +60,25 @@ def questions(cfg: Harvest) -> list[Row]:
                                   skills=families))
 
 
-def sampled(cfg: Harvest, rows: list[Row]) -> list[list[Sampled]]:
-    """The answers to each prompt, at temperature 1; prompts of like length are answered together."""
+def sampled(cfg: Harvest, rows: list[Row]) -> dict[int, list[Sampled]]:
+    """{number of a prompt: its answers}, at temperature 1. Short prompts come first."""
     model, tok = start_model(cfg.init)
     by_length = sorted(range(len(rows)), key=lambda i: len(tok.prompt_ids(rows[i].prompt)))
-    found, per_chunk = {}, TOGETHER // cfg.samples
+    found: dict[int, list[Sampled]] = {}
+    per_chunk = TOGETHER // cfg.samples
     for chunk, start in enumerate(range(0, len(rows), per_chunk)):
         numbers = by_length[start:start + per_chunk]
         asked = [rows[i] for i in numbers for _ in range(cfg.samples)]
         answers = answer_rows(model.eval(), tok, asked, chunk=TOGETHER, temperature=1.0,
                               seed=cfg.seed * 100_003 + chunk)
         for k, i in enumerate(numbers):
-            texts = [(a, tok.decode(a.ids).strip())
-                     for a in answers[k * cfg.samples:(k + 1) * cfg.samples]
-                     if not {tok.user, tok.assistant} & set(a.ids)]
-            found[i] = [Sampled(text, world.score(rows[i].prompt[0].text, text), a.ended)
-                        for a, text in texts if text]
-    return [found[i] for i in range(len(rows))]
+            found[i] = []
+            for a in answers[k * cfg.samples:(k + 1) * cfg.samples]:
+                text = tok.decode(a.ids).strip()
+                score = world.score(rows[i].prompt[0].text, text)
+                clean = bool(text) and not {tok.user, tok.assistant} & set(a.ids)
+                found[i].append(Sampled(text, score, a.ended, clean))
+    return found
 
 
 # ---- the answers to one prompt -> rows of each file ----------------------------------------------
@@ -114,8 +117,7 @@ FILES = {"pairs": pairs, "labels": labels, "scores": scores, "demos": demos}
 
 def partly_right(row: Row, answers: list[Sampled]) -> bool:
     """Can nothing here be copied? (Of facts, which the base knows, every prompt stays.)"""
-    best = max((a.score for a in answers), default=0.0)
-    return row.family == "fact" or PARTLY[0] <= best <= PARTLY[1]
+    return row.family == "fact" or PARTLY[0] <= max(a.score for a in answers) <= PARTLY[1]
 
 
 def write(file: Path, rows: list[dict]) -> None:
@@ -128,13 +130,16 @@ def main(argv: list[str] | None = None) -> int:
     if folder.exists():
         raise UserError(f"--out {folder}: is there already; choose another name")
     rows = questions(cfg)
-    found = list(zip(rows, sampled(cfg, rows)))
-    if cfg.partly:
-        found = [(row, answers) for row, answers in found if partly_right(row, answers)]
+    answers_of = sampled(cfg, rows)
+    found = [(rows[i], answers_of[i]) for i in range(len(rows))]
+    if cfg.partly:                      # (C3b had them in the order in which they were sampled)
+        found = [(rows[i], answers) for i, answers in answers_of.items()
+                 if partly_right(rows[i], answers)]
     folder.mkdir(parents=True)
     for name, rows_of in FILES.items():
         made = [{"prompt": row.prompt[0].text, **fields}
-                for row, answers in found for fields in rows_of(answers, cfg.good)]
+                for row, answers in found
+                for fields in rows_of([a for a in answers if a.usable], cfg.good)]
         write(folder / f"{name}.jsonl", made)
         say(f"{folder / name}.jsonl: {len(made):,} rows")
     if cfg.partly:

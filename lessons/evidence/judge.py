@@ -149,7 +149,7 @@ def lake_lines() -> list[Line]:
                         ("from scratch", "a policy from scratch")):
         cases = [line for line in reading if start in line.question]
         verdicts = {line.verdict for line in cases}
-        orders = [re.search(r"order on (\d+)%", line.figures)[1] for line in cases]
+        orders = [re.search(r"order on (\d+) ?%", line.figures)[1] for line in cases]
         out.append(Line("C5", f"What is read lies where {name} goes, SFT < IFT < DPO",
                         verdicts.pop() if len(verdicts) == 1 else "undecided",
                         f"this order on {' and '.join(orders)} % of 100 maps"))

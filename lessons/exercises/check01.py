@@ -24,7 +24,8 @@ def attention(mine, draw):
          "weighted mean should be 1: the weights of a position add up to 1.")
     same(mine(q[:1], k[:1], v[:1]), got[:1], "Row 0 of the batch was given alone, and its result "
          "changed. The rows of a batch do not see each other.")
-    same(got, scaled_dot_product_attention(q, k, v, is_causal=True), "The weights are not the "
+    wanted = scaled_dot_product_attention(q, k, v, is_causal=True)
+    same(mine(q, k, v), wanted, "The weights are not the "
          "softmax over j of q_i . k_j / sqrt(h). Is the scale right? Which index belongs to q?")
     far = scaled_dot_product_attention(9 * q, 9 * k, v, is_causal=True)
     same(mine(9 * q, 9 * k, v), far, "The result is right for small scores but not for large ones, "
@@ -39,8 +40,10 @@ def next_token_loss(mine, draw):
     logp = logits[:, :-1].log_softmax(-1).gather(-1, ids[:, 1:, None])[..., 0]     # (B,T-1)
     got = mine(logits, ids)
     shaped(got, (), "The loss is one number for all predictions.")
-    same(mine(torch.zeros_like(logits), ids), math.log(V), f"All logits are 0 here, so each of the "
-         f"{V} tokens has the probability 1/{V}, and the loss is ln {V} nats.")
+    level = mine(torch.zeros_like(logits), ids)
+    same(level, math.log(V), f"All logits are 0 here, so each of the {V} tokens has the "
+         f"probability 1/{V}, and the loss is ln {V}. Yours is {level / math.log(V):.3f} "
+         "times as large.")
     other = logits.clone()
     other[:, -1] = other[:, -1].flip(-1) + torch.arange(V)
     same(mine(other, ids), got, "The logits of the last position were changed, and the loss with "
@@ -58,7 +61,7 @@ def next_token_loss(mine, draw):
                    f"next token is {ids[b, t + 1]}. This prediction, one of {logp.numel()} in the "
                    f"mean, had the loss {-logp[b, t]:.3f}, so the mean should fall by "
                    f"{wanted:.3f}. Yours falls by {fall:.3f}.")
-    same(got, -logp.mean(), "The loss is not the mean of minus the log-probabilities.")
+    same(mine(logits, ids), -logp.mean(), "The loss is not the mean of -log p.")
     (slope,) = slopes(lambda x: mine(x, ids), logits)
     (wanted,) = slopes(lambda x: cross_entropy(x[:, :-1].transpose(1, 2), ids[:, 1:]), logits)
     same(slope, wanted, "The value is right, but not its gradient by the logits.")

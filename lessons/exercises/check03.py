@@ -8,10 +8,10 @@ def policy_gradient(mine, draw):
     n = draw.randint(2, 4)
     p, r = draw.numbers(0.2, 1, n), draw.numbers(-1, 3, n)
     p = p / p.sum()
-    got = mine(p, r)
-    shaped(got, (n,), "There is one derivative for each logit.")
+    shaped(mine(p, r), (n,), "There is one derivative for each logit.")
     same(mine(p, torch.ones(n)), torch.zeros(n), "All rewards are equal here, so no change of the "
          "logits changes the expected reward.")
+    got = mine(p, r)
     same(got.sum(), 0, "If all logits rise by the same number, the probabilities stay as they are. "
          f"So the derivatives by all logits add up to 0. Yours add up to {got.sum():.4f}.")
     same(mine(p, r + 1), got, "Each action got 1 more reward. Then the expected reward is 1 higher "
@@ -25,8 +25,8 @@ def policy_gradient(mine, draw):
         same(moved, wanted, f"The reward of action {k} was raised by 1. The derivatives should "
              f"change by those of its probability by each logit, {rounded(wanted)}. Yours change "
              f"by {rounded(moved)}.", tolerance=1e-3)
-    same(got, p * (r - (p * r).sum()), "The derivatives react to each reward as they should, but "
-         "have other values.")
+    same(mine(p, r), p * (r - (p * r).sum()), "The derivatives react to each reward as they "
+         "should, but have other values.")
 
 
 def rounded(x):

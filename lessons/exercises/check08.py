@@ -11,26 +11,28 @@ def simpo_loss(mine, draw):
     answers = {"chosen": draw.numbers(-2, 0, n), "rejected": draw.numbers(-2, 0, m)}
     got = mine(*answers.values(), beta, gamma)
     shaped(got, (), "The loss of a pair is one number.")
-    equal = softplus(torch.tensor(gamma))
-    same(mine(torch.full((n,), -1.0), torch.full((m,), -1.0), beta, gamma), equal, f"Each token "
-         f"has the log-probability -1 here, so both rewards are equal and z is -gamma, {-gamma}. "
-         f"The loss is then log(1 + e^gamma), {equal:.4f}.")
     expect(got > 0, "-log sigmoid(z) is above 0, whatever z is.")
-    z = -got.double().expm1().log()                 # the z that belongs to this loss
+    equal = mine(torch.full((n,), -1.0), torch.full((m,), -1.0), beta, gamma)
+    z = -equal.double().expm1().log()               # the z that belongs to this loss
+    expect(abs(z + gamma) < 1e-3, f"Each of the {n} and {m} tokens has the log-probability -1 "
+           f"here, so both rewards are equal and z is -gamma = {-gamma}. Your loss, {equal:.4f}, "
+           f"is that of z = {z:.3f}; beta is {beta}.")
+    z = -got.double().expm1().log()
     for name, sign, length in (("chosen", 1, n), ("rejected", -1, m)):
         t = draw.randrange(length)
         other = {key: x.clone() for key, x in answers.items()}
-        other[name][t] += 0.1
-        moved = (-mine(*other.values(), beta, gamma).double().expm1().log() - z) / 0.1
+        other[name][t] += 1
+        moved = -mine(*other.values(), beta, gamma).double().expm1().log() - z
         wanted = sign * beta / length
-        expect(abs(moved - wanted) < 1e-2, f"The {name} answer has {length} tokens, beta is {beta} "
-               f"and gamma {gamma}. One nat more on one of them should change z by {wanted:.3f}. "
-               f"It changes yours by {moved:.3f}.")
-    moved = (-mine(*answers.values(), beta, gamma + 0.1).double().expm1().log() - z) / 0.1
+        expect(abs(moved - wanted) < 1e-2, f"beta is {beta}, gamma {gamma}, and {name} has the "
+               f"length {length}. One nat more on one of its tokens should change z by "
+               f"{wanted:.3f}. It changes yours by {moved:.3f}.")
+    moved = -mine(*answers.values(), beta, gamma + 1).double().expm1().log() - z
     expect(abs(moved + 1) < 1e-2, f"beta is {beta}. If gamma grows by 1, z should change by -1. "
            f"Yours changes by {moved:.3f}.")
     z = beta * (answers["chosen"].mean() - answers["rejected"].mean()) - gamma
-    same(got, softplus(-z), "z changes as it should, but the loss is not -log sigmoid(z).")
+    same(mine(*answers.values(), beta, gamma), softplus(-z), "z changes as it "
+         "should, but the loss is not -log sigmoid(z).")
     far = mine(answers["chosen"] - 1000, answers["rejected"], beta, gamma)
     same(far, softplus(1000 * beta - z), "The chosen answer is very unlikely here. The sigmoid is "
          "rounded to 0 and its logarithm is -inf, so use logsigmoid.")
@@ -48,32 +50,33 @@ def kto_loss(mine, draw):
     k = mismatched.mean().clamp(min=0)
     got = mine(ratios, good, mismatched, beta)
     shaped(got, (n,), "There is one loss for each answer.")
+    expect(((got > 0) & (got < 1)).all(), "1 minus a sigmoid lies between 0 and 1.")
     same(mine(ratios * 0, good, mismatched * 0, beta), torch.full((n,), 0.5), "All ratios are 0 "
          "here, so k is 0 and each loss is 1 - sigmoid(0) = 1/2.")
     same(mine(ratios, 1 - good, mismatched, beta), 1 - got, "Good and bad were exchanged. Since "
          "sigmoid(-x) is 1 - sigmoid(x), each loss should become 1 minus what it was.")
-    expect(((got > 0) & (got < 1)).all(), "1 minus a sigmoid lies between 0 and 1.")
     gain = (good * 2 - 1) * beta                    # what one more in r - k adds in the sigmoid
 
     def moved(*args):
-        return (mine(*args, beta).double().logit() - got.double().logit()) * -10
+        return got.double().logit() - mine(*args, beta).double().logit()
 
     i, j = draw.randrange(n), draw.randrange(m)
     more, wanted = ratios.clone(), torch.zeros(n)
-    more[i] += 0.1
+    more[i] += 1
     wanted[i] = gain[i]
     now = moved(more, good, mismatched)
     same(now, wanted, f"beta is {beta}, and the loss is 1 - sigmoid(x). One more in ratio {i}, of "
          f"a {'good' if good[i] else 'bad'} answer, should change x by {rounded(wanted)}. It "
          f"changes yours by {rounded(now)}.", tolerance=1e-2)
     more = mismatched.clone()
-    more[j] += 0.1
-    wanted = -gain / m * (k > 0)
+    more[j] += 1
+    wanted = -gain * (more.mean().clamp(min=0) - k)
     now = moved(ratios, good, more)
     same(now, wanted, f"beta is {beta}, and the loss is 1 - sigmoid(x). mismatched has the length "
          f"{m} and the mean {mismatched.mean():.2f}. One more in its number {j} should change x by "
          f"{rounded(wanted)}. It changes yours by {rounded(now)}.", tolerance=1e-2)
-    same(got, 1 - torch.sigmoid(gain * (ratios - k)), "The loss changes as it should, but has "
+    wanted = 1 - torch.sigmoid(gain * (ratios - k))
+    same(mine(ratios, good, mismatched, beta), wanted, "The loss changes as it should, but has "
          "another value.")
     slope, of_k = slopes(lambda x, y: mine(x, good, y, beta), ratios, mismatched)
     same(slope, -gain * got * (1 - got), "The values are right, but not the gradient by ratios.")

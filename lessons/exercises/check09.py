@@ -23,8 +23,8 @@ def una_loss(mine, draw):
          f'"{form}", i is 0 and the score 1. sigmoid(0) is 1/2, so that the loss is {at_start}.')
     same(mine(-i, 1 - score, form), got, f'The form is "{form}". The signs of i were turned, and '
          "each score became 1 - score. This must not change the loss.")
-    same(got, right(i, score, form), f'The form is "{form}", with scores between 0 and 1. The loss '
-         "has another value.")
+    same(mine(i, score, form), right(i, score, form), f'The form is "{form}", with scores between '
+         "0 and 1. The loss has another value.")
     (slope,) = slopes(lambda x: mine(x, score, form), i)
     same(slope, slopes(lambda x: right(x, score, form), i)[0], "The values are right, but not the "
          "gradient by i.")
@@ -42,6 +42,7 @@ def uft_push(mine, draw):
            f"{got:.4f}.")
     same(mine(i, 2 * beta), 2 * got, "beta was doubled and i left as it is, since it contains beta "
          "already. A nat then changes i twice as much, so the push should double.", tolerance=1e-3)
+    got = mine(i, beta)
     distance, steep = 1 - s, s * (1 - s)
     wanted = beta * steep * 2 * distance
     expect(abs(got / wanted - 1) < 1e-3, f"At i = {i:.3f} the distance of sigmoid(i) from 1 is "

@@ -17,9 +17,9 @@ def reward_loss(mine, draw):
     r = draw.numbers(-2, 2, 2 * P, T)
     got = mine(r, ids, end)
     shaped(got, (P,), "There is one loss for each pair.")
+    expect((got > 0).all(), "-log sigmoid(r_w - r_l) is above 0, whatever the rewards are.")
     same(mine(torch.ones_like(r), ids, end), torch.full((P,), 2).log(), "All rewards are equal "
          "here, so both answers have the chance 1/2 to be preferred, and each loss is log 2.")
-    expect((got > 0).all(), "-log sigmoid(r_w - r_l) is above 0, whatever the rewards are.")
     margin = -got.double().expm1().log()
     for row in range(2 * P):
         for t in range(T):
@@ -34,7 +34,8 @@ def reward_loss(mine, draw):
                  f"{t} should change r_w - r_l of the pairs by {wanted.tolist()}. It changes yours "
                  f"by {moved.round(decimals=2).tolist()}.", tolerance=1e-2)
     at = r[torch.arange(2 * P), lengths].view(P, 2)
-    same(got, softplus(at[:, 1] - at[:, 0]), "The loss is not -log sigmoid(r_w - r_l).")
+    wanted = softplus(at[:, 1] - at[:, 0])
+    same(mine(r, ids, end), wanted, "The loss is not -log sigmoid(r_w - r_l).")
     far = softplus(500 * (at[:, 1] - at[:, 0]))
     same(mine(500 * r, ids, end), far, "The rewards are far apart here. log(sigmoid) is -inf for a "
          "very negative number, so use logsigmoid.")
@@ -67,8 +68,8 @@ def best_of_n(mine, draw):
     same(mine(n, [x ** 3 for x in likes], scores), got, "The likes were changed but not their "
          "order, and the result changed.")
     kept = sum(scores[k] * comb(order.index(k), n - 1) for k in range(N)) / comb(N, n)
-    same(got, kept, "Each score has the right share in the result, but the result as a whole has "
-         "another value.")
+    same(mine(n, likes, scores), kept, "Each score has the right share in the result, but the "
+         "result as a whole has another value.")
 
 
 EXERCISES = {"11a": reward_loss, "11b": best_of_n}

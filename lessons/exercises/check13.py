@@ -14,12 +14,12 @@ def dft_loss(mine, draw):
             sure[b, t] = 0
             fall = got - mine(sure, mask)
             wanted = -p[b, t] * logp[b, t] * mask[b, t] / N
-            expect(abs(fall - wanted) < 1e-3, f"The token at position {t} of row {b} has p = "
-                   f"{p[b, t]:.3f} and the mask {mask[b, t]:.0f}, and {N:.0f} tokens belong to "
-                   f"answers. If it becomes certain, the result should fall by {wanted:.4f}. "
-                   f"Yours falls by {fall:.4f}.")
-    same(got, -(p * logp * mask).sum() / N, "Each token has the right share in the result, but the "
-         "result as a whole has another value.")
+            expect(abs(fall - wanted) < 1e-3, f"The number of answer tokens is {N:.0f}. The token "
+                   f"at position {t} of row {b} has p = {p[b, t]:.3f} and the mask "
+                   f"{mask[b, t]:.0f}. If it becomes certain, the result should fall by "
+                   f"{wanted:.4f}. Yours falls by {fall:.4f}.")
+    same(mine(logp, mask), -(p * logp * mask).sum() / N, "Each token has the right share in the "
+         "result, but the result as a whole has another value.")
     (slope,) = slopes(lambda x: mine(x, mask), logp)
     for b, t in mask.nonzero().tolist():
         wanted = -p[b, t] / N

@@ -12,12 +12,13 @@ def interval(mine, draw):
     n, t, sd = len(d), T[len(d) - 1], stdev(d)
     got = mine(d)
     shaped(got, (2,), "The result is two numbers, the mean and the half width.")
-    same(got[0], mean(d), "The first number is not the mean of the differences.")
+    same(got[0], mean(d), f"The first number should be the mean of the differences, {mean(d):.4f}. "
+         f"Yours is {got[0]:.4f}.")
     same(mine([x + 5 for x in d])[1], got[1], "All differences were made 5 larger, which must not "
          "change the half width.")
     same(mine([3 * x for x in d])[1], 3 * got[1], "All differences were made three times as large, "
          "so the half width should be three times as large. (A variance is nine times as large.)")
-    ratio = float(got[1]) * n ** 0.5 / (t * sd)
+    ratio = float(mine(d)[1]) * n ** 0.5 / (t * sd)
     slips = {pstdev(d) / sd: " Is the sum of squares divided by n? It should be n - 1.",
              T[n] / t: " Are n degrees of freedom taken? There are n - 1.",
              1.96 / t: " Is t taken to be 1.96? This is right for many seeds only.",

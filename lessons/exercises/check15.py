@@ -42,6 +42,8 @@ def clip_loss(mine, draw):
         now = mine(other, old, A, eps)
         expect(abs(now - got)[torch.arange(T) != t].sum() < 1e-4, f"logp of token {t} was changed, "
                "and the loss of another token changed with it. Each token has its own ratio.")
+    got = mine(logp, old, A, eps)
+    for t in range(T):
         wanted = -min(ratio[t] * A[t], near[t] * A[t])
         expect(abs(got[t] - wanted) < 1e-3, f"Token {t} has the ratio {ratio[t]:.3f}, which is "
                f"{near[t]:.3f} when clipped to 1 - {eps} and 1 + {eps}, and the advantage "

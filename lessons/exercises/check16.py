@@ -22,6 +22,8 @@ def advantage_of_thinking(mine, draw):
         expect(nothing is None, f"Every answer {name} here, so there is nothing to compare and the "
                f"result is None. Yours is {nothing}.")
     got = mine(right, thinks)
+    expect(got is not None, "Prompt 0 has answers of both kinds, so the result is a number. Yours "
+           "is None.")
     shaped(got, (), "The result is one number.")
     of_one_kind = torch.cat([thinks, torch.full((1, K), draw.randint(0, 1))])
     more = torch.cat([right, torch.full((1, K), float(draw.randint(0, 1)))])
@@ -41,7 +43,8 @@ def advantage_of_thinking(mine, draw):
                f"{K} answers do, and {len(used)} of {P} prompts have answers of both kinds. If it "
                f"becomes {'right' if other[0, k] else 'wrong'}, the result should change by "
                f"{wanted:.3f}. Yours changes by {moved:.3f}.")
-    same(got, mean_difference(right, thinks), "The result is not the mean difference.")
+    wanted = mean_difference(right, thinks)
+    same(mine(right, thinks), wanted, "The result is not the mean difference.")
 
 
 EXERCISES = {"16a": advantage_of_thinking}

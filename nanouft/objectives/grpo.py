@@ -32,13 +32,11 @@ Three ways to add tokens up. They are three different losses:
                             was sampled
 
 Needs prompts; at least two answers each. A group of equal rewards teaches nothing (`ties` in the
-log is the share of such groups). --resample N draws other prompts in their place, N times at most:
-DAPO's dynamic sampling, Eq. 11. It costs tokens (`sampled`). Then k3 is no right estimate of the
-KL: the answers are chosen, and groups that tie, where the policy is sure, are missing.
+log is the share of such groups).
 std is Bessel's (K - 1). Dividing by it gives nearly solved prompts the same weight as hard ones;
 --scale none leaves it out (Dr. GRPO).
 Defaults that differ from TRL's: 4 answers, not 8; beta .04, not 0; `grpo`, not `dapo`.
-Left out: TRL's factor rho on k3. DAPO draws until no group ties; here N ends it.
+Left out: TRL's factor rho on k3; DAPO's dynamic sampling (other prompts for groups that tie).
 Deviation: without that factor the expected gradient of k3 (on fresh answers) is that of
 KL(pi_ref || pi), not of KL(pi || pi_ref). That is another KL than in rloo, reinforce and ppo here,
 and than TRL's default. At log(pi_ref/pi) = 20 k3 is cut off: below that a token is not pulled back.
@@ -49,7 +47,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from nanouft.errors import UserError, in_range
+from nanouft.errors import UserError
 from nanouft.objective import NOT_SET, Batch, Objective
 from nanouft.objectives.on_policy import check_sampling, clipped, k3, log_rho, step_metrics
 
@@ -67,7 +65,6 @@ class GRPO:
     length: int = 44                # dr_grpo: the constant that tokens are divided by
     minibatches: int = 1            # optimizer steps that a rollout is cut into
     passes: int = 1                 # how often a rollout is used
-    resample: int = 0               # rounds in which groups that tie give way to other prompts
 
     def __post_init__(self):
         if self.eps is None and self.surrogate == "gspo":
@@ -78,7 +75,6 @@ class GRPO:
 
     def check(self) -> None:
         check_sampling(self, least=2)
-        in_range(self, "resample", high=64)
         if self.surrogate != "ppo" and self.minibatches * self.passes == 1:
             raise UserError(f"--surrogate {self.surrogate} changes nothing with one step on a "
                             "rollout (the ratio is 1); add --minibatches 4")

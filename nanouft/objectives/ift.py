@@ -37,16 +37,15 @@ embedding learns from the output side only).
 Left out: the release's right-sided, softmax and log weights; top-k guesses.
 Same letter elsewhere: SimPO's gamma is a margin, GAE's a discount of rewards.
 """
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from torch import Tensor
 
 from nanouft.errors import in_range
-from nanouft.gpt import pick, put_back
 from nanouft.objective import Batch, Objective, Seqs
-from nanouft.seeds import guess_seed, normal_draw, uniform_rows
+from nanouft.seeds import normal_draw, uniform_rows
 
 Variant = Literal["detached", "released", "algorithm1", "eq21", "eq21_mean1"]
 
@@ -56,20 +55,15 @@ class IFT:
     variant: Variant = "detached"   # which weights the tokens get
     lam: float = 0.2                # share of the model's own guess in each state; 0 = true states
     gamma: float = 0.95             # discount of later losses (alpha); 0 = no propagation
-    detach: bool = False            # no gradient through the weights of released or algorithm1
     residual: Literal["blend", "replace"] = "blend"     # replace: the guess, with probability lam
-    guess: Literal["greedy", "sampled"] = "greedy"      # the likeliest token, or a draw
     lam_min: float | None = None    # ramp lam from here over the warm-up (an option of the release)
     lam_noise: float = 0.0          # each step: lam += lam * this * N(0,1), cut to [0,1]
-    detach_embeddings = True        # no setting: E is a frozen copy in the release
 
     @property
     def form(self) -> str:
         """What stands behind "ift" where a result is printed."""
-        if self.variant in ("released", "detached"):
-            constant = self.detach or self.variant == "detached"
-            return " (detached weights)" if constant else " as released"
-        return f" ({self.variant})"
+        told = {"detached": " (detached weights)", "released": " as released"}
+        return told.get(self.variant, f" ({self.variant})")
 
     def check(self) -> None:
         in_range(self, "lam", "gamma", "lam_min", high=1)
@@ -88,17 +82,6 @@ def own_guess(inputs: Tensor, mask: Tensor, argmax: Tensor) -> Tensor:
     return guess
 
 
-def guesses(model, embeds: Tensor, at: Tensor, batch: Batch, hp: IFT) -> Tensor:
-    """(B,T) ids, after each position: the likeliest token, or one drawn at temperature 1."""
-    if hp.guess == "greedy":
-        return model(embeds=embeds, want="argmax", at=at)
-    p = model(embeds=embeds, want="logits", at=at).float().softmax(-1)              # (N,V)
-    ahead = replace(batch, seed=guess_seed(batch.seed))
-    u = pick(uniform_rows(ahead, *embeds.shape[:2]).to(p.device, non_blocking=True), at)   # (N,)
-    token = torch.searchsorted(p.cumsum(-1), u[:, None])[:, 0].clamp_max(p.shape[1] - 1)
-    return put_back(token, at, embeds.shape[:2])
-
-
 def lam_now(hp: IFT, batch: Batch) -> float:
     """lam of this step: fixed, or ramped over the warm-up; then perhaps disturbed by one draw."""
     lam = hp.lam if hp.lam_min is None else hp.lam_min + (hp.lam - hp.lam_min) * batch.warmup
@@ -111,10 +94,11 @@ def forward(model, batch: Batch, hp: IFT) -> None:
     s = batch.seqs["answer"]
     at = s.positions
     lam = lam_now(hp, batch)
-    with torch.no_grad():                                       # detach_embeddings
+    with torch.no_grad():                                       # E is a frozen copy
         embeds = model(s.inputs, want="embeds")                 # (B,T,C)
         if lam > 0:
-            guess = own_guess(s.inputs, s.mask, guesses(model, embeds, at, batch, hp))
+            argmax = model(embeds=embeds, want="argmax", at=at)
+            guess = own_guess(s.inputs, s.mask, argmax)
             own = model(guess, want="embeds")
             if hp.residual == "replace":
                 u = uniform_rows(batch, *s.inputs.shape).to(embeds.device, non_blocking=True)
@@ -139,8 +123,7 @@ def weights(nll: Tensor, s: Seqs, hp: IFT) -> Tensor:
     m = s.mask.to(nll.dtype)
     n = m.sum(-1, keepdim=True)                                 # N
     rank = m.cumsum(-1)                                         # t = 1..N, over response tokens
-    constant = hp.detach or hp.variant == "detached"
-    seen = nll.detach() if constant else nll                    # released: live, gradient flows
+    seen = nll.detach() if hp.variant == "detached" else nll    # released: gradient flows
     if hp.variant in ("released", "detached"):
         w = future_sum(seen, hp.gamma) * m if hp.gamma > 0 else m
     elif hp.variant == "algorithm1":                            # alpha^(N-t), as printed

@@ -15,16 +15,14 @@ On two answers with losses [2] and [1,1,1,1] they are 1.2 and 1.5. IFT is compar
 from dataclasses import dataclass
 from typing import Literal
 
-import torch
 from torch import Tensor
 
-from nanouft.objective import Batch, Objective, write_logp
+from nanouft.objective import Batch, Objective
 
 
 @dataclass
 class SFT:
     reduction: Literal["token", "sequence"] = "token"   # what weighs the same: tokens, or answers
-    detach_embeddings: bool = False     # no gradient into input embeddings: IFT at lam = gamma = 0
 
 
 def loss(batch: Batch, hp: SFT) -> tuple[Tensor, dict]:
@@ -35,15 +33,6 @@ def loss(batch: Batch, hp: SFT) -> tuple[Tensor, dict]:
     return value, {"nll": token_mean.detach()}
 
 
-def forward(model, batch: Batch, hp: SFT) -> None:
-    if not hp.detach_embeddings:
-        return write_logp(model, batch, hp)
-    s = batch.seqs["answer"]
-    with torch.no_grad():
-        embeds = model(s.inputs, want="embeds")
-    s.logp = model(embeds=embeds, want="logp", targets=s.targets, at=s.positions)
-
-
 OBJECTIVE = Objective(
     paper="Supervised fine-tuning: maximum likelihood of demonstrations, prompt masked",
-    data="demos", hp=SFT, loss=loss, lr=2.5e-4, forward=forward)
+    data="demos", hp=SFT, loss=loss, lr=2.5e-4)

@@ -56,7 +56,6 @@ def rows(data: list[Row], hp: UNA) -> list[Row]:
 
 def score_loss(i: Tensor, score: Tensor | float, form: str) -> Tensor:
     """(B,) distance between sigmoid(implicit reward) and a score. UFT and PoFT use it, too."""
-    score = torch.as_tensor(score, dtype=i.dtype, device=i.device)
     if form == "mse":
         return (torch.sigmoid(i) - score) ** 2                                  # Eq. 11, 13
     return -score * F.logsigmoid(i) - (1 - score) * F.logsigmoid(-i)            # Eq. 12
