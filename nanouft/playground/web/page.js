@@ -43,8 +43,8 @@ class Card {
       <div class="head"><span aria-hidden="true"></span>
         <select aria-label="${label}">${options(names)}</select></div>
       <div class="dials"></div>
-      <p class="says"></p>
       <p><span class="dots" aria-hidden="true"></span> <b class="stops"></b></p>
+      <p class="says"></p>
       <p class="small chance"></p>
       <div class="gauge" aria-hidden="true"><i></i><u></u></div>
       <div class="answers"></div>`;
