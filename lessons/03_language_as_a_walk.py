@@ -19,7 +19,7 @@
 # | the tokens so far | a cell |
 # | the next token | one of four arrows |
 # | a demonstration | the shortest path: 8 cells, and an arrow in each |
-# | a right answer that ends with `<\|end\|>` | the goal |
+# | the end of a right answer | the goal |
 #
 # ## Guess
 # One policy imitates the shortest path. Another walks by itself and is rewarded when it arrives.
