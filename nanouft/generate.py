@@ -77,7 +77,7 @@ def generate(model: GPT, prompts: list[list[int]], *, stop: int | set[int], pad:
             left = int(speaks.sum()) if device.type == "cpu" or step % 16 == 15 else B
             if left == 0 or step == max_new - 1:
                 break
-            if left <= 0.75 * len(rows):                            # moving the cache costs, too
+            if left <= 0.75 * len(rows):                            # moving the cache has a cost
                 still = speaks.nonzero()[:, 0]
                 cache.take(still)
                 rows, keep, pos, speaks = (x[still] for x in (rows, keep, pos, speaks))

@@ -12,7 +12,7 @@ Three ideas make one contract serve every method:
    Seqs.ref_logp is shared by many methods. What only one method reads is a Column in its own file.
 2. A method reaches the network through GPT.forward alone.
 3. A loss is a sum over rows or tokens, divided by the total of the WHOLE step. So the losses of
-   the pieces of a step (micro-batches, processes) add up to its loss (run/micro_batches.py).
+   the pieces of a step (micro-batches, processes) add up to its loss (run/device.py).
 """
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
@@ -104,7 +104,7 @@ class Batch:
     per_row: dict[str, Tensor] = field(default_factory=dict)    # (B,) of whole rows:
     #   from the data: score 0..1; label 1 good, 0 bad; p 0..1, how sure that `chosen` is better
     #   of sampled answers: reward, in the scorer's unit; ended, 1 if the answer stops by itself
-    #   by credit(): advantage, what the answer earned more than expected; and Column.name
+    #   by credit(): advantage, how much better the answer is than expected; and Column.name
     rows: int = 1                   # rows of the whole step
     tokens: dict[str, Any] = field(default_factory=dict)    # role -> response tokens of the step
     seed: int = 0                   # of this step: every piece of it draws the same numbers
@@ -173,7 +173,7 @@ class Objective:
     """One method.
     hp is a dataclass: its fields become flags, and hp.check() refuses nonsense.
     `data` names kinds of rows ("demos", "demos + scores"), or is a function of hp that does.
-    `lr` was chosen on NanoWorld's validation prompts (docs/LOG.md).
+    `lr` was chosen on NanoWorld's validation prompts.
     With `credit` the method is on-policy: its rows are prompts, and the model learns from its
     samples. Then hp also says how many `samples`, `minibatches` and `passes` there are."""
     paper: str                          # title, arXiv id, equation
@@ -186,7 +186,7 @@ class Objective:
     columns: tuple[Column, ...] = ()    # other models' numbers that the loss reads
     arrange: Callable | None = None     # arrange(encoded, seed) -> encoded: pairs rows by columns
     coupled: bool = False               # does the loss of a row read other rows' log-probs?
-    credit: Callable | None = None      # credit(rollout, hp) -> batch: who earned the reward?
+    credit: Callable | None = None      # credit(rollout, hp) -> batch: what made the reward?
     report: Callable | None = None      # report(rollout) -> {name: number}, after credit
     rewarded: bool = True               # on-policy: does it learn from the reward?
     graded: bool = False                # on-policy: must rewards be grades, from 0 to 1?

@@ -1,9 +1,9 @@
 """Where random numbers begin: every stream of them has a function here that gives its seed.
 
-A seed depends on --seed and on a place (a step, a row, a rollout), never on what was drawn before.
-So a resumed run draws what it would have drawn without the break. A number seeds torch, a list
-numpy. Changing a formula moves every committed figure. tests/core/test_streams.py says where two
-streams meet. NanoWorld draws its seeds here, too, and needs no torch: it is imported late.
+A seed depends on --seed and on the number of a step, a row or a rollout, never on what was drawn
+before, so a resumed run draws what it would have drawn without the break. A number seeds torch, a
+list numpy. Changing a formula moves every committed figure. NanoWorld takes its seeds from here and
+needs no torch: it is imported late.
 """
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def normal_draw(batch: Any) -> float:
 
 
 def uniform_rows(batch: Any, B: int, T: int, device: Any = "cpu") -> Tensor:
-    """(B,T) draws in [0,1), by a row's place in the step, whichever piece holds it. A GPU draws
+    """(B,T) draws in [0,1), by a row's number in the step, whichever piece holds it. A GPU draws
     other numbers than a CPU."""
     import torch
     seeds = [row_seed(batch.seed, batch.offset + i) for i in range(B)]

@@ -1,41 +1,34 @@
-"""Intuitive Fine-Tuning (IFT): the model sees its own guess, and the future weighs on each token.
+"""Intuitive Fine-Tuning (IFT): SFT that reads the model's own guesses and looks ahead.
 
     python -m nanouft.train --objective ift                 # NanoWorld demonstrations
-    Lessons 05, 06 · Hua et al., arXiv:2405.11870v3 (Eq. 17-21, Algorithm 1) and the released code
+    Hua et al., arXiv:2405.11870v3, and the code released with it
 
-SFT trains on the demonstrator's states only. IFT changes two things, each with its own switch.
+Like its parent sft.py (--reduction sequence), IFT learns from right answers alone. Two things
+differ.
 
-1. Temporal residual (Eq. 17; --lam). A state blends the true token with the model's greedy guess:
-       s_i = (1 - lam) E(x_i) + lam E(argmax pi(. | x_<i))         on response positions only
-   No gradient flows through either: the guess is a choice among ids, and E is a frozen copy.
-   --residual replace is scheduled sampling: the guess instead of the token, with probability lam.
-   The paper's Table 7 has --lam-noise 0.5.
-2. Dynamic relation propagation (--variant, --gamma). A token pays more when it and the tokens
-   AFTER it go badly. It has a number t = 1..N in the response. Five forms, all different losses:
+1. What the model reads (temporal residual, Eq. 17; `forward`). At each position of the answer, the
+   embedding of the right token is mixed with that of the model's greedy guess, without gradient:
+       s_i = (1 - lam) E(x_i) + lam E(argmax pi(. | x_<i))
+   So the model practises going on after its own guesses, and not only after the right tokens.
+2. How much each token counts (dynamic relation propagation; `weights`). Its weight is its own loss
+   and the discounted losses of the tokens after it, divided by the mean weight of the answer:
        l_t = -log p_t
        v_t = sum_{k>=t} gamma^(k-t) l_k
        w_t = v_t / mean_t v_t
+   Either the weights are constants (sg, the stop-gradient), or gradient flows through them:
        --variant detached      L = mean_t sg(w_t) l_t
        --variant released      L = mean_t w_t l_t
+   The released code lets it flow, and its authors intend that. But then the loss can fall when an
+   easy token after a hard one, such as <|end|>, becomes LESS likely, and the model may forget how
+   to stop. Hence constants are the default here: with them IFT scores as SFT does, while the
+   released form scores 4 points less (docs/claims.md). The paper prints other formulas, where t
+   counts the N tokens of the answer from 1:
        --variant algorithm1    L = sum_t gamma^(N - t) (sum_{k>=t} l_k) l_t
-       --variant eq21          L = sum_t t l_t         which is sum_n sum_{i>=n} l_i
+       --variant eq21          L = sum_t t l_t
        --variant eq21_mean1    L = mean_t t l_t / mean_t t
-   released is the published code, exactly. algorithm1 is the paper's algorithm as printed, eq21 the
-   paper's Eq. 21. detached (the default) and eq21_mean1 (on SFT's scale) are ours.
 
-Trap: the released weights are NOT constants, gradient flows through them. That is intended: "part
-of the objective, not only a constraint" (TsinghuaC3I/Intuitive-Fine-Tuning, issue 2; issue 1 mends
-the appendix's listing). But then the loss can pay the model for making an easy token after a hard
-one LESS likely, typically <|end|> (the gradient on two tokens is (+1, -1); lesson 06). --detach
-makes the weights of released and algorithm1 constants; "detached" is short for "released --detach".
-Why is it the default? It is as good as SFT (+0.1 and +0.0 points on two bases), the released form
-is not (-4.3 and -4.3; docs/claims.md, C1). With constant weights no right token is pushed down, and
-both of the paper's ideas remain.
-
-Costs one more forward than SFT. lam = 0 and gamma = 0 give sequence-mean SFT (but the token
-embedding learns from the output side only).
-Left out: the release's right-sided, softmax and log weights; top-k guesses.
-Same letter elsewhere: SimPO's gamma is a margin, GAE's a discount of rewards.
+It costs one more forward than SFT. With lam = 0 and gamma = 0 it is SFT averaged over answers, but
+for the token embedding, which learns from the output side only.
 """
 from dataclasses import dataclass
 from typing import Literal
@@ -75,7 +68,7 @@ def own_guess(inputs: Tensor, mask: Tensor, argmax: Tensor) -> Tensor:
     """(B,T) ids: the model's guess FOR position i, made AT position i-1; the true id on the prompt.
     argmax[:, i] is the guess for the token after i, so it is shifted by one, once. Position i holds
     a response token exactly where the target of i-1 is one: mask[:, i-1] == 1. (In a padded row
-    this also holds for the place of the last <|end|>. No loss follows it, so that does not matter.)
+    this also holds for the last <|end|>. No loss follows it, so that does not matter.)
     """
     guess = inputs.clone()
     guess[:, 1:] = torch.where(mask[:, :-1] == 1, argmax[:, :-1], inputs[:, 1:])
@@ -140,8 +133,8 @@ def weights(nll: Tensor, s: Seqs, hp: IFT) -> Tensor:
 def loss(batch: Batch, hp: IFT) -> tuple[Tensor, dict]:
     s = batch.seqs["answer"]
     nll = (-s.logp).masked_fill(s.mask == 0, 0)                 # filled first: 0 * inf would be NaN
-    paid = nll * weights(nll, s, hp)
-    each = s.sum(paid) if hp.variant in ("algorithm1", "eq21") else s.mean(paid)
+    weighted = nll * weights(nll, s, hp)
+    each = s.sum(weighted) if hp.variant in ("algorithm1", "eq21") else s.mean(weighted)
     mixed = s.sum(nll).sum().detach() / batch.tokens["answer"]  # on blended states: above SFT's nll
     return each.sum() / batch.rows, {"nll_mixed": mixed}
 

@@ -1,16 +1,17 @@
 """Supervised fine-tuning (SFT): imitate demonstrations, token by token.
 
     python -m nanouft.train --objective sft                 # NanoWorld demonstrations
-    Lesson 03
 
-Every response token pays its own negative log-probability, given the TRUE tokens before it:
+The loss is the negative log-probability of each token of the answer, given the right tokens before
+it. The mask leaves the prompt out and keeps <|end|>, so that the model also learns to stop:
     L = -mean log p_t
-The prompt pays nothing, <|end|> does. SFT is the baseline of every paper here.
+SFT is the parent of every method that learns from demonstrations.
 
---reduction says how the tokens are averaged:
+--reduction says how the tokens are averaged, and the two forms are different losses:
     token       mean over all response tokens of the step: a long answer weighs more (TRL's form)
     sequence    mean over the answer's tokens, then over answers: every answer weighs the same
-On two answers with losses [2] and [1,1,1,1] they are 1.2 and 1.5. IFT is compared with the second.
+Two answers with losses [2] and [1,1,1,1] give 1.2 in the first form and 1.5 in the second, with
+which IFT is compared.
 """
 from dataclasses import dataclass
 from typing import Literal

@@ -262,7 +262,7 @@ def score(prompt: str, answer: str) -> float:
     if family not in SOLVERS or not right:       # all words left out: nothing is the right answer
         return float(words == right)
     same = [a == b for a, b in zip(words, right)] + [False]
-    return same.index(False) / max(len(right), len(words))      # words too many cost, too
+    return same.index(False) / max(len(right), len(words))      # words too many count
 
 
 def mistake(prompt: str, answer: str) -> str:
