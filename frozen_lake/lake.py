@@ -88,8 +88,8 @@ class Lake:
         """Cells on ice from which G can be reached. In any other cell no action matters."""
         reaches = torch.zeros(self.S, dtype=torch.bool)
         reaches[self.goal] = True
-        for _ in range(self.S):  # backwards from G
-            reaches = reaches | (reaches[self.step].any(-1) & ~self.terminal)
+        for _ in range(self.S):  # backwards from G; a hole leads to itself alone
+            reaches = reaches[self.step].any(-1)
         return [s for s in reaches.nonzero()[:, 0].tolist() if s != self.goal]
 
 

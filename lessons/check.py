@@ -154,8 +154,8 @@ def exercises() -> dict:
 
 
 def judge(properties, function, seed=None) -> str:
-    """"" if the function is right; else the property that stands first among those that it breaks,
-    in the smallest call in which it breaks this one."""
+    """Nothing if the function is right. Else the property that stands first among those that it
+    breaks, in the smallest call in which it breaks this one."""
     attempt, found = Attempt(function), []
     seed = Random().random() if seed is None else seed
     try:
@@ -191,7 +191,7 @@ def time_limit():
 
 
 def words(error: Exception, function=None) -> str:
-    """One line, and a second one if the error arose in the file of the function."""
+    """The sentence of a property; or the error of the function, and its line in the function."""
     if isinstance(error, Slip):
         return str(error)
     said = f"{type(error).__name__}: {error}".splitlines()[0]
@@ -200,17 +200,18 @@ def words(error: Exception, function=None) -> str:
     return said + (f"\n    line {frames[-1].lineno}: {frames[-1].line}" if frames else "")
 
 
-def verdict(properties, file: Path) -> str:
+def judge_file(properties, file: Path) -> str:
     """The same as judge, for the function of this name in a file."""
-    name = properties.__name__
     if not file.exists():
         return f"There is no file {file}."
     try:
         with time_limit():
-            function = getattr(load(file), name, None)
+            function = getattr(load(file), properties.__name__, None)
     except Exception as error:                                  # a typing mistake, for example
         return f"{file.name} cannot be read. {words(error)}"
-    return judge(properties, function) if function else f"{file.name} has no function {name}."
+    if function is None:
+        return f"{file.name} has no function {properties.__name__}."
+    return judge(properties, function)
 
 
 def check(function) -> None:
@@ -236,7 +237,7 @@ def main(arguments: list[str] | None = None) -> int:
     for name, properties in known.items():
         if flags.which and not name.startswith(tuple(flags.which)):
             continue
-        wrong = verdict(properties, flags.folder / f"ex{name[:2]}.py")
+        wrong = judge_file(properties, flags.folder / f"ex{name[:2]}.py")
         state = "not started" if wrong == NOT_STARTED else "not yet" if wrong else "right"
         failed += bool(wrong)
         print(f"{name} {properties.__name__:<22} {state}")

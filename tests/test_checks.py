@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from lessons.check import HERE, NOT_STARTED, Draw, check, exercises, judge, main, verdict
+from lessons.check import HERE, NOT_STARTED, Draw, check, exercises, judge, judge_file, main
 
 # The id of each exercise: a right program, and four times (a part, what stands there instead, some
 # words of the message, or of one of several messages). torch, F, math and statistics are there.
@@ -67,10 +67,10 @@ def sft_loss(logp, mask, reduction):
     "03a": ("""
 def policy_gradient(p, r):
     return p * (r - (p * r).sum())
-""", ("(p * r).sum()", "r.mean()", "add up to 0"),
-            ("p * (r - (p * r).sum())", "p * r", "All rewards are equal"),
+""", ("(p * r).sum()", "r.mean()", "was raised by 1"),
+            ("p * (r - (p * r).sum())", "p * r", "was raised by 1"),
             ("p * (r - (p * r).sum())", "-p * (r - (p * r).sum())", "was raised by 1"),
-            ("p * (r", "(r", "add up to 0")),
+            ("p * (r", "(r", "was raised by 1")),
     "04a": ("""
 def own_guess(inputs, mask, argmax):
     shifted = torch.where(mask[:, :-1] == 1, argmax[:, :-1], inputs[:, 1:])
@@ -159,14 +159,14 @@ def una_loss(i, score, form):
         return (torch.sigmoid(i) - score) ** 2
     return -score * F.logsigmoid(i) - (1 - score) * F.logsigmoid(-i)
 """, ("torch.sigmoid(i)", "i", 'The form is "mse"'),
-            (" - (1 - score) * F.logsigmoid(-i)", "", "each score became 1 - score"),
+            (" - (1 - score) * F.logsigmoid(-i)", "", "so its loss is"),
             ("F.logsigmoid(i)", "torch.log(torch.sigmoid(i))", "very unlikely"),
-            ("** 2", "** 2 / 2", "the loss is 0.25")),
+            ("** 2", "** 2 / 2", "so its loss is")),
     "09b": ("""
 def uft_push(i, beta):
     s = 1 / (1 + math.exp(-i))
     return beta * 2 * (1 - s) * s * (1 - s)
-""", ("beta * 2", "2", "beta was doubled"),
+""", ("beta * 2", "2", "times as large"),
             ("beta * 2", "beta", "0.5000 times as large"),
             (" * s * (1 - s)", "", "times as large"),
             ("beta * 2", "-beta * 2", "always pushed up")),
@@ -193,20 +193,20 @@ def best_of_n(n, likes, scores):
     from itertools import combinations
     sets = list(combinations(range(len(likes)), n))
     return sum(scores[max(some, key=lambda k: likes[k])] for some in sets) / len(sets)
-""", ("key=lambda k: likes[k]", "key=lambda k: scores[k]", "With n = N|liked less"),
-            ("max(some", "min(some", "With n = N"),
-            ("list(combinations(range(len(likes)), n))", "[range(n)]", "With n = 1"),
+""", ("key=lambda k: likes[k]", "key=lambda k: scores[k]", "liked less"),
+            ("max(some", "min(some", "liked less"),
+            ("list(combinations(range(len(likes)), n))", "[range(n)]", "liked less"),
             ("scores[max(some, key=lambda k: likes[k])]", "max(likes[k] for k in some)",
-             "With n = 1")),
+             "liked less")),
     "12a": ("""
 def rloo(R):
     K = R.shape[1]
     others = (R.sum(1, keepdim=True) - R) / (K - 1)
     return R - others
-""", ("(K - 1)", "K", "no answer is better"),
+""", ("(K - 1)", "K", "scored 1 more"),
             ("return R - others", "return others - R", "scored 1 more"),
             ("R - others", "R - R.mean(1, keepdim=True)", "scored 1 more"),
-            ("R.sum(1, keepdim=True)", "R.sum()", "no answer is better|other prompts")),
+            ("R.sum(1, keepdim=True)", "R.sum()", "scored 1 more")),
     "12b": ("""
 def grpo(R):
     centred = R - R.mean(1, keepdim=True)
@@ -259,7 +259,7 @@ def clip_loss(logp, old, A, eps):
 """, ("minimum", "maximum", "The two gains are"),
             ("1 - eps, 1 + eps", "max=1 + eps", "The two gains are"),
             (".detach()", "", "into the old log-probs"),
-            ("return -", "return ", "minus the advantage")),
+            ("return -", "return ", "The two gains are")),
     "16a": ("""
 def advantage_of_thinking(right, thinks):
     found = []
@@ -283,7 +283,7 @@ def function(source: str):
 @pytest.mark.parametrize("name", exercises())
 def test_each_exercise(name):
     properties = exercises()[name]
-    assert verdict(properties, HERE / f"ex{name[:2]}.py") == NOT_STARTED
+    assert judge_file(properties, HERE / f"ex{name[:2]}.py") == NOT_STARTED
     right, *slips = PROGRAMS[name]
     assert judge(properties, function(right)) == ""
     assert len(slips) == 4

@@ -1,6 +1,4 @@
 """What the functions of ex03.py must do."""
-import torch
-
 from lessons.check import same, shaped
 
 
@@ -8,14 +6,8 @@ def policy_gradient(mine, draw):
     n = draw.randint(2, 4)
     p, r = draw.numbers(0.2, 1, n), draw.numbers(-1, 3, n)
     p = p / p.sum()
-    shaped(mine(p, r), (n,), "There is one derivative for each logit.")
-    same(mine(p, torch.ones(n)), torch.zeros(n), "All rewards are equal here, so no change of the "
-         "logits changes the expected reward.")
     got = mine(p, r)
-    same(got.sum(), 0, "If all logits rise by the same number, the probabilities stay as they are. "
-         f"So the derivatives by all logits add up to 0. Yours add up to {got.sum():.4f}.")
-    same(mine(p, r + 1), got, "Each action got 1 more reward. Then the expected reward is 1 higher "
-         "whatever the logits are, so the derivatives should not change.")
+    shaped(got, (n,), "There is one derivative for each logit.")
     for k in range(n):
         more = r.clone()
         more[k] += 1

@@ -2,7 +2,7 @@
 import torch
 from torch.nn.functional import softplus
 
-from lessons.check import expect, same, shaped, slopes
+from lessons.check import expect, same, shaped, show, slopes
 
 
 def dpo_loss(mine, draw):
@@ -13,8 +13,9 @@ def dpo_loss(mine, draw):
     got = mine(*args, beta)
     shaped(got, (B,), "There is one loss for each pair; the mean over pairs comes later.")
     expect((got > 0).all(), "-log sigmoid(h) is above 0, whatever h is.")
-    same(mine(args[0], args[0], args[2], args[2], beta), torch.full((B,), 2).log(), "Policy and "
-         "reference agree here, so h is 0 and each loss is log 2.")
+    zero = [x * 0 for x in args]
+    same(mine(*zero, beta), torch.full((B,), 2).log(), "All log-probabilities are 0 here, so h is "
+         "0 and each loss is log 2.")
     h = -got.double().expm1().log()             # the margin that belongs to this loss
     for k, (name, sign) in enumerate(zip(shapes, (1, -1, -1, 1))):
         b, t = draw.randrange(B), draw.randrange(shapes[name])
@@ -46,16 +47,17 @@ def dpo_loss(mine, draw):
 def dpo_push(mine, draw):
     h, beta = torch.tensor(draw.uniform(-3, 3)), draw.choice([0.1, 0.5, 2])
     shaped(mine(h, beta), (2,), "The result is two numbers, the pushes on chosen and on rejected.")
-    same(mine(h * 0, beta), [beta / 2, -beta / 2], f"beta is {beta}. At h = 0 the derivative of "
-         "the loss by h is -1/2, and h changes by beta for each nat, so the pushes are beta / 2 up "
-         "on chosen and beta / 2 down on rejected.")
+    start = mine(h * 0, beta)
+    same(start, [beta / 2, -beta / 2], f"At h = 0 the derivative of the loss by h is -1/2, "
+         f"and h changes by beta, {beta}, for each nat. So the pushes are {beta / 2} on chosen and "
+         f"{-beta / 2} on rejected. Yours are {show(start)}.")
     got = mine(h, beta)
     same(got[0], -got[1], "The margin is a difference, so the two pushes are opposite and equally "
          "large.")
     expect(mine(h + 1, beta)[0] < got[0], "A pair that is won by more should be pushed less, "
            "because its loss is flatter there. With h + 1 in place of h, your push on chosen does "
            "not fall.")
-    same(mine(h, 2 * beta), [2 * x for x in got], "beta was doubled and h left as it is, since it "
+    same(mine(h, 2 * beta), 2 * got, "beta was doubled and h left as it is, since it "
          "contains beta already. A nat then changes h twice as much, so both pushes should double.")
     same(mine(h, beta)[0], beta * torch.sigmoid(-h), "The push on chosen has another value.")
 
@@ -69,8 +71,9 @@ def kl(mine, draw):
     same(mine(q, q), torch.zeros(n), "p and q are equal here, so the divergence is 0.")
     word = draw.randrange(V)
     sure = torch.eye(V)[[word] * n]
-    same(mine(sure, q), -q[:, word].log(), f"p is certain of word {word} here and 0 elsewhere, so "
-         "KL(p || q) is -ln q of this word.")
+    one = mine(sure, q)
+    same(one, -q[:, word].log(), f"p is certain of word {word} here, so KL(p || q) is -ln q of "
+         f"this word. Yours is {show(one / -q[:, word].log())} times as large.")
     got = mine(p, q)
     expect((got > -1e-5).all(), "A divergence is never below 0.")
     same(mine(p[:1], q[:1]), got[:1], "Row 0 was given alone, and its divergence changed.")

@@ -1,6 +1,5 @@
 """What the functions of ex11.py must do."""
 from math import comb
-from statistics import mean
 
 import torch
 from torch.nn.functional import softplus
@@ -18,8 +17,8 @@ def reward_loss(mine, draw):
     got = mine(r, ids, end)
     shaped(got, (P,), "There is one loss for each pair.")
     expect((got > 0).all(), "-log sigmoid(r_w - r_l) is above 0, whatever the rewards are.")
-    same(mine(torch.ones_like(r), ids, end), torch.full((P,), 2).log(), "All rewards are equal "
-         "here, so both answers have the chance 1/2 to be preferred, and each loss is log 2.")
+    same(mine(0 * r, ids, end), torch.full((P,), 2).log(), "All rewards are 0 here, so "
+         "both answers have the chance 1/2 to be preferred, and each loss is log 2.")
     margin = -got.double().expm1().log()
     for row in range(2 * P):
         for t in range(T):
@@ -50,12 +49,8 @@ def best_of_n(mine, draw):
     n = draw.randint(1, N)
     likes = [float(x) for x in draw.sample(range(-9, 10), N)]
     scores = [draw.randint(0, 20) / 20 for _ in range(N)]
-    shaped(mine(n, likes, scores), (), "The result is one number.")
-    same(mine(1, likes, scores), mean(scores), "With n = 1 each answer is kept once, so the result "
-         "is the mean of the scores.")
-    same(mine(N, likes, scores), scores[likes.index(max(likes))], "With n = N there is one set, "
-         "and the result is the score of the answer that is liked best of all.")
     got = mine(n, likes, scores)
+    shaped(got, (), "The result is one number.")
     order = sorted(range(N), key=likes.__getitem__)
     for k in range(N):
         more = [x + (j == k) for j, x in enumerate(scores)]
