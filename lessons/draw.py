@@ -54,21 +54,28 @@ def method_look(name: str) -> dict | None:
 
 
 def lines(ax, x, series: dict, title: str, xlabel: str, ylabel: str = "", marks: bool = True,
-          **limits) -> None:
-    """series = {name: its values at each x}; the names stand at the right ends of the lines."""
-    x = list(x)
-    for values, look in zip(series.values(), looks(series)):
+          legend: bool = False, **limits) -> None:
+    """series = {name: its values at each x}. The names stand at the right ends of the lines, or, if
+    the lines end in one point, in a legend."""
+    x, styles = list(x), looks(series)
+    for (name, values), look in zip(series.items(), styles):
         style = look if marks else look | {"marker": ""}
-        ax.plot(x, [float(y) for y in values], markevery=max(1, len(x) // 8), **style)
+        ax.plot(x, [float(y) for y in values], label=name, markevery=max(1, len(x) // 8), **style)
     ax.set(title=title, xlabel=xlabel, ylabel=ylabel, **limits)
+    if legend:
+        ax.legend(frameon=False)
+        return
     low, high = ax.get_ylim()
-    lowest = low
-    ends = zip(series, (float(values[-1]) for values in series.values()), looks(series))
-    for name, y, look in sorted(ends, key=lambda end: end[1]):
-        y = max(y, lowest)                              # two names never lie on each other
+    apart = 0.07 * (high - low)                         # two names never lie on each other
+    ends = sorted((float(values[-1]), k, name) for k, (name, values) in enumerate(series.items()))
+    at = [y for y, _, _ in ends]
+    for i in range(1, len(at)):
+        at[i] = max(at[i], at[i - 1] + apart)
+    for i in reversed(range(len(at))):
+        at[i] = min(at[i], at[i + 1] - apart if i + 1 < len(at) else high)
+    for y, (_, k, name) in zip(at, ends):
         ax.annotate(name, (x[-1], y), (8, 0), textcoords="offset points", va="center",
-                    color=look["color"], annotation_clip=False)
-        lowest = y + 0.07 * (high - low)
+                    color=styles[k]["color"], annotation_clip=False)
 
 
 def bars(ax, series: dict, groups, title: str, ylabel: str = "", number: str = "%.0f",

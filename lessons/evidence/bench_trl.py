@@ -19,7 +19,6 @@ from nanouft.objectives import OBJECTIVES
 from nanouft.reference import Models, add_columns
 from nanouft.rewards import exact
 from nanouft.rows import Row
-from nanouft.run.flags import Train
 from nanouft.sampling import Rollouts
 
 SAMPLES, MAX_NEW = 4, 44
@@ -34,7 +33,7 @@ OF_METHOD = {       # kind of rows, rows of a step, TRL's settings
 def our_steps(name: str, folder: str) -> Iterator[Step]:
     """The optimizer steps of nanouft.train, on NanoWorld's rows, from the model in `folder`."""
     (model, tok), objective = start_model(folder), OBJECTIVES[name]
-    hp, cfg = objective.hp(), Train(lr=objective.lr)
+    hp, optimizer = objective.hp(), train.make_optimizer(model, objective.lr, Device())
     rows = objective.rows(world.mixed_rows("train", objective.kinds(hp), 1020, 0), hp)
     encoded, _ = encode(rows, tok, model.cfg.n_ctx - MAX_NEW)
     if objective.on_policy:
@@ -43,8 +42,7 @@ def our_steps(name: str, folder: str) -> Iterator[Step]:
     else:
         add_columns(encoded, objective.columns, Models(model, tok.pad), hp)
         source = Epochs(encoded, ROWS, 96, 0, tok.pad)
-    return steps(model, objective, hp, source, train.make_optimizer(model, cfg, Device()),
-                 range(96), clip=1.0)
+    return steps(model, objective, hp, source, optimizer, range(96), clip=1.0)
 
 
 def against_trl(name: str, folder: str, turns: int = 6) -> str:

@@ -10,6 +10,7 @@ import io
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable
@@ -21,7 +22,7 @@ import numpy as np
 from tqdm import tqdm
 
 from lessons.evidence import estimates
-from lessons.evidence.claims import BASES, CLAIMS, FAMILIES, Claim, parts_of
+from lessons.evidence.claims import BASES, CLAIMS, FAMILIES, Claim, command, parts_of
 from lessons.evidence.judge import UNIT, packed, place
 from nanouft.errors import UserError, say
 
@@ -69,14 +70,19 @@ def made(claim: Claim, name: str, base: str, seed: int) -> str:
     return once(kind, words if kind == "keep" else [*words, "--init", init])
 
 
+def digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
 def once(kind: str, words: list[str]) -> str:
     """Run a command into the folder of its hash, unless that is there."""
     from lessons.evidence import harvest, keep
     from nanouft import train
     line = shlex.join([kind, *words])
-    folder = OUT / f"{kind}-{hashlib.sha256(line.encode()).hexdigest()[:16]}"
+    folder = OUT / f"{kind}-{digest(line)}"
     if not folder.exists():
         partial = folder.with_name(f"{folder.name}.{os.getpid()}")
+        shutil.rmtree(partial, ignore_errors=True)
         more = [*SCORED_ELSEWHERE, *ONE_THREAD] if kind == "train" else []
         {"train": train, "harvest": harvest, "keep": keep}[kind].main(
             [*words, *more, "--out", str(partial)])
@@ -88,7 +94,12 @@ def once(kind: str, words: list[str]) -> str:
 
 # ---- cells ---------------------------------------------------------------------------------------
 def cell_file(name: str, row: str, base: str, seed: int) -> Path:
-    return OUT / "cells" / f"{name}-{row}-{base}-{seed}.npz".replace(" ", "_").replace(">", "")
+    """Where the scores of a cell lie: under all that they depend on, not under the row's name."""
+    if name == "C7":
+        told = f"{estimates.FLAGS} {row}"
+    else:
+        told = f"{command(CLAIMS[name], row, list(BASES).index(base))} {CLAIMS[name].prompts}"
+    return OUT / "cells" / f"{digest(f'{told} {base} {seed}')}.npz"
 
 
 def score(file: Path, model_folder: str, prompts: int) -> None:

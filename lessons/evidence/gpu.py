@@ -35,7 +35,6 @@ from nanouft.objectives import OBJECTIVES
 from nanouft.reference import Models, add_columns
 from nanouft.rewards import exact
 from nanouft.rows import Row
-from nanouft.run.flags import Train
 from nanouft.sampling import Rollouts
 
 TINY = GPTConfig(n_ctx=64, n_layer=1, n_head=2, n_embd=16)
@@ -77,7 +76,7 @@ def learner(name: str, device: Device, batches: list[Batch], model: GPT | None =
     net = torch.compile(model, dynamic=True) if compile else model
     objective = OBJECTIVES[name]
     run = steps(net, objective, objective.hp(), lambda i: batches[i % len(batches)],
-                train.make_optimizer(model, Train(lr=2.5e-4), device), range(999), clip=1.0,
+                train.make_optimizer(model, 2.5e-4, device), range(999), clip=1.0,
                 device=device)
     return model, lambda k: torch.stack([torch.stack([step.sums["loss"], step.norm]).float()
                                          for _, step in zip(range(k), run)])
@@ -229,7 +228,7 @@ def grpo_cost(shape: GPTConfig, device: Device, prompts: int = 4) -> Cost:
                       lambda rows, texts: np.arange(len(texts)) % 2, rows=prompts, steps=2,
                       max_new=half, device=device)
     run = steps(model, objective, objective.hp(), source,
-                train.make_optimizer(model, Train(lr=1e-6), device), range(2), device=device)
+                train.make_optimizer(model, 1e-6, device), range(2), device=device)
     return measured(device, lambda: next(run).tokens, float("nan"))
 
 
