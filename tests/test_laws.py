@@ -20,7 +20,7 @@ HELD = ("dft", "ada_dpo", "surrogate cispo")
 
 
 def is_read(form, role: str, s) -> torch.Tensor:
-    """The targets that a loss may read: response tokens; of the chosen row of ORPO the prompt as well."""
+    """The targets that a loss may read: response tokens; ORPO reads the prompt of a chosen row."""
     return (s.real if form.name == "orpo" and role == "chosen" else s.mask) > 0
 
 
