@@ -1,3 +1,3 @@
-"""Frozen Lake: an MDP so small that everything is known exactly. It shows what IFT, SFT, DPO and
-ORPO do. Start at __main__.py."""
+"""Frozen Lake: a grid so small that every chance and every gradient is exact, under the same losses
+that train language models. Start at __main__.py."""
 import nanouft  # noqa: F401  before torch: it decides how idle threads wait

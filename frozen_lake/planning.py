@@ -1,39 +1,44 @@
-"""Everything about a known lake, computed: values, best actions, chances, where a policy goes.
+"""Everything about a known lake, computed: values, best actions, paths, where a policy goes.
 
     V, Q = value_iteration(lake)
-    success(lake, policy)  # exact, under gymnasium's own limit of steps
+    best_path(lake), worse_path(lake)       # what methods learn from: [(cell, action), ...]
+    visits(lake, policy)                    # exact
+    success(lake, policy)                   # exact, under gymnasium's own limit of steps
 
-Policies are (..., S, 4) probabilities: leading dimensions (checkpoints, learners) are carried
-along, and `lake` may be a stack of lakes with one learner each. The discount is below 1: with 1 a
-detour would cost nothing, and on a deterministic lake nearly every cell would have several "best"
-actions. G and H lead to themselves, so linear systems are solved on the other cells only.
-Simplified: dense tables; fine for a few hundred cells.
+A policy is (..., S, 4) probabilities: leading dimensions (checkpoints, learners) are carried along.
+The discount is below 1. With 1 a detour would cost nothing, and on a lake that is not slippery
+nearly every cell would have several "best" actions. G and H lead to themselves, so linear systems
+are solved on the other cells only. Tables are dense, which is fine for a few hundred cells.
 """
+import heapq
+from collections.abc import Callable
 from functools import lru_cache
 
 import torch
 from torch import Tensor
 
-from frozen_lake.lake import Lake, Lakes
+from frozen_lake.lake import ARROWS, Lake
+from nanouft.errors import UserError
 
 GAMMA = 0.99
-TIE = 1e-9  # two actions whose values differ by less are equally good
+TIE = 1e-9                                          # actions whose values differ by less are equal
+LONGEST = 40                                        # moves of a sampled demonstration
+
+Path = list[tuple[int, int]]                        # (cell, action), as many as there are moves
 
 
 # ---- the best policy -----------------------------------------------------------------------------
-def backup(lake: Lake | Lakes, V: Tensor, gamma: float = GAMMA) -> Tensor:
+def backup(lake: Lake, V: Tensor) -> Tensor:
     """(...,S) -> (...,S,4): Q(s,a) = R(s,a) + gamma sum_t P(t|s,a) V(t); V of G and H is 0."""
-    V = V.masked_fill(lake.terminal, 0)
-    return lake.R + gamma * torch.einsum("...sat,...t->...sa", lake.P, V)
+    return lake.R + GAMMA * torch.einsum("sat,...t->...sa", lake.P, V.masked_fill(lake.terminal, 0))
 
 
-def value_iteration(lake: Lake, tol: float = 1e-14) -> tuple[Tensor, Tensor]:
-    """(V (S,), Q (S,4)) of the best policy. Stops when no value moves by more than tol."""
+def value_iteration(lake: Lake, tolerance: float = 1e-14) -> tuple[Tensor, Tensor]:
+    """(V (S,), Q (S,4)) of the best policy. Stops when no value moves by more than tolerance."""
     V = torch.zeros(lake.S, dtype=torch.float64)
     while True:
-        Q = backup(lake, V)
-        new = Q.amax(-1).masked_fill(lake.terminal, 0)
-        if (new - V).abs().max() <= tol:
+        new = backup(lake, V).amax(-1).masked_fill(lake.terminal, 0)
+        if (new - V).abs().max() <= tolerance:
             return new, backup(lake, new)
         V = new
 
@@ -56,92 +61,133 @@ def uniform(lake: Lake) -> Tensor:
     return torch.full((lake.S, 4), 0.25, dtype=torch.float64)
 
 
-def greedy(policy: Tensor) -> Tensor:
-    """(...,4) -> one-hot of the first largest entry."""
-    return torch.nn.functional.one_hot(policy.argmax(-1), 4).double()
+def half_random(lake: Lake) -> Tensor:
+    """(S,4): half of the moves are the best ones, half are random."""
+    return 0.5 * optimal(lake) + 0.125
 
 
 # ---- what a given policy does --------------------------------------------------------------------
-def transitions(lake: Lake | Lakes, policy: Tensor) -> Tensor:
+def transitions(lake: Lake, policy: Tensor) -> Tensor:
     """(...,S,4) -> (...,S,S): from cell to cell under the policy."""
-    return torch.einsum("...sa,...sat->...st", policy, lake.P)
+    return torch.einsum("...sa,sat->...st", policy, lake.P)
 
 
-def _system(lake: Lake | Lakes, policy: Tensor) -> Tensor:
-    """(...,S,S): I - GAMMA T on the cells that are not terminal, I on the others."""
-    on = (~lake.terminal).double()
-    T = transitions(lake, policy) * on[..., :, None] * on[..., None, :]
+def discounted_system(lake: Lake, policy: Tensor) -> Tensor:
+    """(...,S,S): I - GAMMA T, where no step into G or H counts, nor one that stays there."""
+    T = transitions(lake, policy).masked_fill(lake.terminal, 0)
     return torch.eye(lake.S, dtype=torch.float64) - GAMMA * T
 
 
-def solve(lake: Lake | Lakes, policy: Tensor) -> Tensor:
+def policy_value(lake: Lake, policy: Tensor) -> Tensor:
     """(...,S,4) -> (...,S): the value of a policy by one linear system."""
-    reward = (policy * lake.R).sum(-1)
-    return torch.linalg.solve(_system(lake, policy), reward)
+    return torch.linalg.solve(discounted_system(lake, policy), (policy * lake.R).sum(-1))
 
 
-def occupancy(lake: Lake | Lakes, policy: Tensor) -> Tensor:
-    """(...,S): discounted visits of each cell from the start, sum_t gamma^t P(s_t = s); 0 on G and
-    H. With it the return is J = sum_s d(s) sum_a pi(a|s) R(s,a)."""
-    A = _system(lake, policy)
-    return torch.linalg.solve(A.transpose(-1, -2), lake.at_start.expand(A.shape[:-1]))
+def visits(lake: Lake, policy: Tensor) -> Tensor:
+    """(...,S,4) -> (...,S): the share of each cell in the discounted visits from the start,
+    sum_t gamma^t P(s_t = s), scaled to sum 1; 0 on G and H."""
+    A = discounted_system(lake, policy).transpose(-1, -2)
+    start = torch.eye(lake.S, dtype=torch.float64)[lake.start]
+    found = torch.linalg.solve(A, start.expand(A.shape[:-1])).masked_fill(lake.terminal, 0)
+    return found / found.sum(-1, keepdim=True)
 
 
-def visit_shares(lake: Lake | Lakes, policy: Tensor) -> Tensor:
-    """(...,S): the occupancy, scaled to sum 1."""
-    visits = occupancy(lake, policy)
-    return visits / visits.sum(-1, keepdim=True)
-
-
-def success(lake: Lake | Lakes, policy: Tensor, steps: int | None = None) -> Tensor:
-    """(...,S) chance of standing on G after at most `steps` moves [gymnasium's limit], from every
-    cell: finite-horizon dynamic programming, exact. Without the limit a slippery lake looks better
-    than any episode can be."""
+def success(lake: Lake, policy: Tensor) -> Tensor:
+    """(...,S,4) -> (...,S): the chance of standing on G after gymnasium's limit of moves, from
+    every cell, by dynamic programming. Without the limit a slippery lake would look better than
+    any episode can be."""
     T = transitions(lake, policy)
-    V = lake.at_goal.expand(T.shape[:-1])[..., None]
-    for _ in range(lake.limit if steps is None else steps):
+    V = torch.eye(lake.S, dtype=torch.float64)[lake.goal].expand(T.shape[:-1])[..., None]
+    for _ in range(lake.limit):
         V = T @ V
     return V[..., 0]
 
 
-def policy_gradient(lake: Lake | Lakes, policy: Tensor) -> Tensor:
-    """(...,S,4): dJ/dlogits of a softmax table, exactly: d(s) pi(a|s) (Q(s,a) - V(s)), the policy
-    gradient theorem (Sutton et al. 2000, Advances in NIPS 12)."""
-    V = solve(lake, policy)
-    advantage = backup(lake, V) - V[..., None]
-    return occupancy(lake, policy)[..., None] * policy * advantage
-
-
 # ---- episodes ------------------------------------------------------------------------------------
-def draw(p: Tensor, rng: torch.Generator | None) -> Tensor:
+def draw(p: Tensor, rng: torch.Generator) -> Tensor:
     """(...,K) probabilities -> (...) one index each."""
     u = torch.rand(p.shape[:-1], generator=rng, dtype=torch.float64)[..., None]
     return (p.cumsum(-1) <= u).sum(-1).clamp_max(p.shape[-1] - 1)
 
 
-def simulate(lake: Lake | Lakes, policy: Tensor, episodes: int, seed: int = 0,
-             start: int | None = None, steps: int | None = None) -> tuple[Tensor, Tensor]:
-    """(cells (N,episodes,steps+1), actions (N,episodes,steps)) of policies (N,S,4); -1 after the
-    end of an episode. A single policy (S,4) gives (episodes, ...) without N."""
-    if policy.dim() == 2:
-        cells, actions = simulate(lake, policy[None], episodes, seed, start, steps)
-        return cells[0], actions[0]
-    N, rng = len(policy), torch.Generator().manual_seed(seed)
+def walks(lake: Lake, policy: Tensor, episodes: int, seed: int = 0) -> tuple[Tensor, Tensor]:
+    """(cells (N,episodes,limit+1), actions (N,episodes,limit)) of policies (N,S,4), each episode
+    from the start; -1 after its end."""
+    rng = torch.Generator().manual_seed(seed)
+    N = len(policy)
     n = torch.arange(N)[:, None]
-    steps = lake.limit if steps is None else steps
-    P = lake.P.expand(N, -1, -1, -1)
-    over = lake.terminal.expand(N, -1)
-    at = lake.at_start.argmax(-1) if start is None else torch.tensor(start)
-    at = at.reshape(-1, 1).expand(N, episodes)
-    cells = torch.full((N, episodes, steps + 1), -1)
-    actions = torch.full((N, episodes, steps), -1)
-    cells[:, :, 0] = at
-    for t in range(steps):
-        on = ~over[n, at]
+    at = torch.full((N, episodes), lake.start)
+    cells = torch.full((N, episodes, lake.limit + 1), -1)
+    actions = torch.full((N, episodes, lake.limit), -1)
+    cells[..., 0] = at
+    for t in range(lake.limit):
+        on = ~lake.terminal[at]
         if not on.any():
             break
         a = draw(policy[n, at], rng)
-        at = torch.where(on, draw(P[n, at, a], rng), at)
-        actions[:, :, t] = torch.where(on, a, -1)
-        cells[:, :, t + 1] = torch.where(on, at, -1)
+        at = torch.where(on, draw(lake.P[at, a], rng), at)
+        actions[..., t] = torch.where(on, a, -1)
+        cells[..., t + 1] = torch.where(on, at, -1)
     return cells, actions
+
+
+# ---- demonstrations ------------------------------------------------------------------------------
+def arrows(path: Path) -> str:
+    return "".join(ARROWS[a] for _, a in path)
+
+
+def best_path(lake: Lake) -> Path:
+    """From S to G on ice that is not slippery, each time the first optimal action."""
+    best = optimal_actions(Lake(lake.name, lake.rows))
+    s, path = lake.start, []
+    while s != lake.goal:
+        a = int(best[s].double().argmax())
+        path.append((s, a))
+        s = int(lake.step[s, a])
+    return path
+
+
+def other_way(lake: Lake) -> Path:
+    """The path to G that shares the fewest cells with the best one; of several, the shortest."""
+    on_best = {s for s, _ in best_path(lake)}
+    queue: list[tuple[int, int, Path]] = [(0, lake.start, [])]
+    seen = set()
+    while True:  # Dijkstra: a shared cell costs 1,000 moves more
+        cost, s, path = heapq.heappop(queue)
+        if s == lake.goal:
+            return path
+        if s in seen or lake.terminal[s]:
+            continue
+        seen.add(s)
+        for a, t in enumerate(lake.step[s].tolist()):
+            heapq.heappush(queue, (cost + 1 + 1000 * (t in on_best), t, path + [(s, a)]))
+
+
+def worse_path(lake: Lake) -> Path:
+    """The other way, which is a detour on most maps. Where it is no longer than the best path, with
+    one step back and forth in its middle, so that it is worse."""
+    path = other_way(lake)
+    if len(path) > len(best_path(lake)):
+        return path
+    k = len(path) // 2
+    back = (path[k - 1][1] + 2) % 4                 # left and right, down and up are two apart
+    return path[:k] + [(path[k][0], back), path[k - 1]] + path[k:]
+
+
+def sampled_paths(lake: Lake, seed: int = 0) -> tuple[Path, Path]:
+    """(better, worse) for slippery ice, where no path is *the* best one: the best policy's first
+    episode that arrives, and one of a policy that errs in half of its moves and arrives later."""
+    better = first_episode(lake, optimal(lake), seed, lambda path: True)
+    worse = first_episode(lake, half_random(lake), seed + 1, lambda path: len(path) > len(better))
+    return better, worse
+
+
+def first_episode(lake: Lake, policy: Tensor, seed: int, wanted: Callable[[Path], bool]) -> Path:
+    for part in range(20):
+        cells, actions = walks(lake, policy[None], 100, 1000 * seed + part)
+        for c, a in zip(cells[0].tolist(), actions[0].tolist()):
+            path = [(s, move) for s, move in zip(c, a) if move >= 0]
+            if 2 <= len(path) <= LONGEST and lake.goal in c and wanted(path):
+                return path
+    raise UserError(f"map {lake.name}, slippery: no such episode of at most {LONGEST} moves "
+                    "in 2,000")

@@ -42,14 +42,15 @@ def expect(holds, sentence: str) -> None:
 
 def same(got, wanted, sentence: str, tolerance: float = 1e-4) -> None:
     """Are both equal, up to rounding?"""
-    got, wanted = as_tensor(got), as_tensor(wanted)
+    wanted = torch.as_tensor(wanted)
     shaped(got, wanted.shape, sentence)
     close = torch.isclose(got.double(), wanted.double(), tolerance, tolerance)
     expect(close.all(), f"{sentence}\n    wanted {show(wanted)}")
 
 
 def shaped(got, shape, sentence: str) -> None:
-    expect(isinstance(got, torch.Tensor), f"{sentence} Yours is not made of numbers: {got!r}.")
+    expect(got is not None, "It returns None. Is there a `return`?")
+    expect(isinstance(got, torch.Tensor), f"{sentence} Yours is a text: {got!r}.")
     expect(got.shape == torch.Size(shape), f"{sentence}\n    wanted the shape {tuple(shape)}, "
            f"not {tuple(got.shape)}")
 
@@ -58,16 +59,16 @@ class Attempt:
     """A function that is being checked. It remembers its last call, and returns tensors."""
 
     def __init__(self, function):
-        self.function, self.call, self.result = function, [], None
+        self.function, self.call, self.result, self.done = function, [], None, False
 
     def __call__(self, *args):
-        self.call, self.result = [show(x) for x in args], None
+        self.call, self.done = [show(x) for x in args], False
         got = self.function(*args)
-        expect(got is not None, "It returns nothing. Is there a `return`?")
-        self.result = got if isinstance(got, str) else as_tensor(got)
+        self.result = got if got is None or isinstance(got, str) else as_tensor(got)
+        self.done = True
         if isinstance(self.result, torch.Tensor):
-            expect(not self.result.isnan().any(), "The result contains nan. It comes from 0 / 0, "
-                   "from infinity minus infinity, or from 0 times infinity.")
+            expect(not self.result.isnan().any(), "The result contains nan, which arises from "
+                   "0 / 0, infinity minus infinity, 0 times infinity and the like.")
         expect([show(x) for x in args] == self.call, "It changes its arguments. Make a new tensor "
                "or list instead, because the caller still needs the old one.")
         return self.result
@@ -77,7 +78,7 @@ class Attempt:
         if not self.call:
             return ""
         lines = [f"        {x}," for x in self.call]
-        result = "" if self.result is None else f"    gives  {show(self.result)}\n"
+        result = f"    gives  {show(self.result)}\n" if self.done else ""
         return "\n".join([f"    {self.function.__name__}(", *lines, "    )", result])
 
 
@@ -153,8 +154,8 @@ def exercises() -> dict:
 
 
 def judge(properties, function, seed=None) -> str:
-    """"" if the function is right; else the property that stands first among those that it breaks,
-    in the smallest call in which it breaks this one."""
+    """Nothing if the function is right. Else the property that stands first among those that it
+    breaks, in the smallest call in which it breaks this one."""
     attempt, found = Attempt(function), []
     seed = Random().random() if seed is None else seed
     try:
@@ -190,7 +191,7 @@ def time_limit():
 
 
 def words(error: Exception, function=None) -> str:
-    """One line, and a second one if the error arose in the file of the function."""
+    """The sentence of a property; or the error of the function, and its line in the function."""
     if isinstance(error, Slip):
         return str(error)
     said = f"{type(error).__name__}: {error}".splitlines()[0]
@@ -199,17 +200,18 @@ def words(error: Exception, function=None) -> str:
     return said + (f"\n    line {frames[-1].lineno}: {frames[-1].line}" if frames else "")
 
 
-def verdict(properties, file: Path) -> str:
+def judge_file(properties, file: Path) -> str:
     """The same as judge, for the function of this name in a file."""
-    name = properties.__name__
     if not file.exists():
         return f"There is no file {file}."
     try:
         with time_limit():
-            function = getattr(load(file), name, None)
+            function = getattr(load(file), properties.__name__, None)
     except Exception as error:                                  # a typing mistake, for example
         return f"{file.name} cannot be read. {words(error)}"
-    return judge(properties, function) if function else f"{file.name} has no function {name}."
+    if function is None:
+        return f"{file.name} has no function {properties.__name__}."
+    return judge(properties, function)
 
 
 def check(function) -> None:
@@ -235,7 +237,7 @@ def main(arguments: list[str] | None = None) -> int:
     for name, properties in known.items():
         if flags.which and not name.startswith(tuple(flags.which)):
             continue
-        wrong = verdict(properties, flags.folder / f"ex{name[:2]}.py")
+        wrong = judge_file(properties, flags.folder / f"ex{name[:2]}.py")
         state = "not started" if wrong == NOT_STARTED else "not yet" if wrong else "right"
         failed += bool(wrong)
         print(f"{name} {properties.__name__:<22} {state}")

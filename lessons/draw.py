@@ -17,8 +17,8 @@ from nanouft import colours
 
 plt.rcParams.update({
     "font.size": 18, "axes.titlesize": 20, "axes.titleweight": "bold", "axes.titlelocation": "left",
-    "axes.spines.top": False, "axes.spines.right": False, "text.parse_math": False,
-    "lines.linewidth": 3, "lines.markersize": 9, "hatch.linewidth": 0.6})
+    "axes.titlepad": 12, "axes.spines.top": False, "axes.spines.right": False,
+    "lines.linewidth": 3, "lines.markersize": 9, "hatch.linewidth": 0.6, "text.parse_math": False})
 SLIDE = (15, 7.3)                           # inches: 1080 x 525 pixels, 18 points are readable
 STYLES = ("-", "--", ":", "-.")
 UP, DOWN = colours.UP.light, colours.DOWN.light
@@ -54,21 +54,28 @@ def method_look(name: str) -> dict | None:
 
 
 def lines(ax, x, series: dict, title: str, xlabel: str, ylabel: str = "", marks: bool = True,
-          **limits) -> None:
-    """series = {name: its values at each x}; the names stand at the right ends of the lines."""
-    x = list(x)
-    for values, look in zip(series.values(), looks(series)):
+          legend: bool = False, **limits) -> None:
+    """series = {name: its values at each x}. The names stand at the right ends of the lines, or, if
+    the lines end in one point, in a legend."""
+    x, styles = list(x), looks(series)
+    for (name, values), look in zip(series.items(), styles):
         style = look if marks else look | {"marker": ""}
-        ax.plot(x, [float(y) for y in values], markevery=max(1, len(x) // 8), **style)
+        ax.plot(x, [float(y) for y in values], label=name, markevery=max(1, len(x) // 8), **style)
     ax.set(title=title, xlabel=xlabel, ylabel=ylabel, **limits)
+    if legend:
+        ax.legend(frameon=False)
+        return
     low, high = ax.get_ylim()
-    lowest = low
-    ends = zip(series, (float(values[-1]) for values in series.values()), looks(series))
-    for name, y, look in sorted(ends, key=lambda end: end[1]):
-        y = max(y, lowest)                              # two names never lie on each other
+    apart = 0.07 * (high - low)                         # two names never lie on each other
+    ends = sorted((float(values[-1]), k, name) for k, (name, values) in enumerate(series.items()))
+    at = [y for y, _, _ in ends]
+    for i in range(1, len(at)):
+        at[i] = max(at[i], at[i - 1] + apart)
+    for i in reversed(range(len(at))):
+        at[i] = min(at[i], at[i + 1] - apart if i + 1 < len(at) else high)
+    for y, (_, k, name) in zip(at, ends):
         ax.annotate(name, (x[-1], y), (8, 0), textcoords="offset points", va="center",
-                    color=look["color"], annotation_clip=False)
-        lowest = y + 0.07 * (high - low)
+                    color=styles[k]["color"], annotation_clip=False)
 
 
 def bars(ax, series: dict, groups, title: str, ylabel: str = "", number: str = "%.0f",
@@ -83,6 +90,7 @@ def bars(ax, series: dict, groups, title: str, ylabel: str = "", number: str = "
                        hatch=hatch, ec="white", label=name)
         ax.bar_label(drawn, fmt=number, padding=2, fontsize=16)
     ax.set_xticks(range(len(groups)), groups)
+    ax.margins(y=0.12)
     ax.set(title=title, ylabel=ylabel, **limits)
     if len(series) > 1:
         ax.legend(frameon=False, ncol=len(series), loc="upper center", bbox_to_anchor=(0.5, -0.1))
@@ -122,8 +130,8 @@ def heat(ax, grid, columns, rows, title: str, most: float = 1.5, number: str = "
 
 def lake(ax, lake, texts: dict, title: str, shades: dict | None = None) -> None:
     """A lake from above. texts and shades: {cell: what stands there, per cent of the colour}."""
-    ax.set(title=title, xticks=[], yticks=[], xlim=(0, lake.width), ylim=(lake.height, 0))
-    for cell in range(lake.height * lake.width):
+    ax.set(title=title, xticks=[], yticks=[], xlim=(0, lake.width), ylim=(len(lake.rows), 0))
+    for cell in range(lake.S):
         row, column = divmod(cell, lake.width)
         hole = lake.rows[row][column] == "H"
         shade = (shades or {}).get(cell, 0) / 100

@@ -1,11 +1,11 @@
-"""nanouft: every way of fine-tuning a language model into alignment, each one short file. Start
-at README.md."""
+"""nanouft: every way of fine-tuning a language model into alignment, each one short file.
+Start at README.md; simple.py shows seven methods with their loop on one page."""
 import os
 import signal
 import sys
 
 # Idle OpenMP threads should sleep, not spin: beside a browser or a second job, spinning makes two
-# threads up to seven times slower than one (docs/LOG.md, 2026-11-20). Set before torch is imported.
+# threads up to seven times slower than one. Set before torch is imported.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 __version__ = "1.0.0.dev0"

@@ -30,7 +30,7 @@ KNOWN = ("score", "label", "p")         # columns that come with the rows of the
 class Tokens:
     ids: np.ndarray                     # (L,)
     mask: np.ndarray                    # (L,) 1 on response tokens
-    ref_logp: np.ndarray | None = None  # (L-1,) one number a target; reference.py writes it
+    ref_logp: np.ndarray = NOT_SET      # (L-1,) one number a target; reference.py writes it
     extra: dict[str, np.ndarray] = field(default_factory=dict)      # (L-1,) as well: Seqs.extra
 
 
@@ -163,8 +163,8 @@ def order(lengths: list[int], rows: int, steps: int, seed: int) -> np.ndarray:
     """(steps, rows) row numbers.
     The data is shuffled in each epoch and dealt out in one endless stream. A pool of POOL steps'
     rows is sorted by length, cut into steps and the steps are shuffled: little padding, yet a batch
-    is a random draw of its pool. A pool never reaches into the next epoch. Only the step in which an
-    epoch ends may hold a row twice."""
+    is a random draw of its pool. A pool never reaches into the next epoch. Only the step in which
+    an epoch ends may hold a row twice."""
     rng, n, done = np.random.default_rng(order_seed(seed)), len(lengths), 0
     sizes, stream = np.asarray(lengths), np.empty(0, np.int64)
     out = np.empty((steps, rows), np.int64)

@@ -2,7 +2,6 @@
 
     ranks = train_bpe({" low": 5, " lower": 2, " newest": 6}, size=270)
     ranks = train_bpe(count_words(texts, GPT2_PATTERN), size=4092)      # 1 MB: about 3 s
-    python -m lab.vocabulary                    # trains nano on NanoWorld's text, about 10 s
 
 With 1,020 ranks every word of NanoWorld is one token, and nearly every name two (3.9 bytes a token
 of NanoWorld, about 2 of ordinary English).
@@ -52,7 +51,7 @@ def train_bpe(words: Mapping[str, int], size: int, show: bool = False) -> dict[b
 
     for n in range(len(tokens)):
         tally(n, +1)
-    heap = [(-times, pair) for pair, times in count.items()]    # will hold old counts, too
+    heap = [(-times, pair) for pair, times in count.items()]    # old counts stay in it
     heapq.heapify(heap)
     ranks = {bytes([b]): b for b in range(256)}
     bar = tqdm(total=size - 256, desc="tokenizer", leave=False, disable=not show)

@@ -15,7 +15,7 @@ from nanouft.seeds import chunk_seed
 from nanouft.tokenizer import Tokenizer
 
 LOGITS, HELD = 2**28, 5     # logits that measuring and decoding hold at once, times so many numbers
-CACHE = 2**33           # bytes of keys and values, and of their copy while there is made room
+CACHE = 2**32           # bytes of keys and values, and of their copy when some answers are over
 MAX_NEW = 44            # NanoWorld's longest right answer has 36 tokens
 
 
@@ -23,14 +23,16 @@ MAX_NEW = 44            # NanoWorld's longest right answer has 36 tokens
 class Answer:
     ids: list[int]                      # without the stop token
     ended: bool                         # did it say a stop token, or was there no more room?
-    logp: list[float] = field(default_factory=list)     # nats of each token, the stop token included
+    logp: list[float] = field(default_factory=list)     # nats of each token, that of `stop` too
     stop: int | None = None             # which stop token it said
+
+
 @torch.inference_mode()
 def generate(model: GPT, prompts: list[list[int]], *, stop: int | set[int], pad: int,
              max_new: int = 64, temperature: float = 0.0, top_k: int = 0, top_p: float = 1.0,
              seed: int = 0, of: tuple[range, int] | None = None) -> list[Answer]:
     """Answer every prompt until it says `stop`; as many together as CACHE has room for.
-    temperature 0 is greedy; top_k 0 and top_p 1 cut nothing off. `of`: (places of these prompts in
+    temperature 0 is greedy; top_k 0 and top_p 1 cut nothing off. `of`: (numbers of these prompts in
     a larger batch, its size): each draws the random numbers that it would draw there. A prompt that
     leaves no room for `max_new` tokens loses its beginning. Prompts are padded on the left, so that
     the next token of every row stands in the same column."""
@@ -52,8 +54,8 @@ def generate(model: GPT, prompts: list[list[int]], *, stop: int | set[int], pad:
     keep = torch.arange(P + max_new, device=device) >= torch.tensor(
         [[P - len(prompts[i])] for i in order], device=device)
     pos = (keep.long().cumsum(1) - 1).clamp_min(0)                          # (B,P+max_new)
-    rows, places = torch.tensor(order, device=device), torch.tensor(numbers, device=device)
-    cache, rng = model.new_cache(B), torch.Generator(device).manual_seed(seed)
+    rows, draws = torch.tensor(order, device=device), torch.tensor(numbers, device=device)
+    cache, rng = model.new_cache(B, P + max_new), torch.Generator(device).manual_seed(seed)
     stop_ids = torch.tensor(sorted({stop} if isinstance(stop, int) else stop), device=device)
     speaks = torch.ones(B, dtype=torch.bool, device=device)         # (b,) of the rows still there
     new_ids = torch.full((B, max_new), pad, device=device)
@@ -66,7 +68,8 @@ def generate(model: GPT, prompts: list[list[int]], *, stop: int | set[int], pad:
                 token = logits.argmax(-1)                                   # (b,)
             else:
                 warm = cut_tail(logits.float() / temperature, top_k, top_p)
-                token = choose(warm, torch.rand(size, 1, device=device, generator=rng)[places[rows]])
+                u = torch.rand(size, 1, device=device, generator=rng)[draws[rows]]
+                token = choose(warm, u)
             new_ids[rows, step] = token
             logp[rows, step] = logits.float().log_softmax(-1).gather(1, token[:, None])[:, 0]
             speaks &= (token[:, None] != stop_ids).all(1)
@@ -74,9 +77,9 @@ def generate(model: GPT, prompts: list[list[int]], *, stop: int | set[int], pad:
             left = int(speaks.sum()) if device.type == "cpu" or step % 16 == 15 else B
             if left == 0 or step == max_new - 1:
                 break
-            if left <= 0.75 * len(rows):                            # moving the cache costs, too
+            if left <= 0.75 * len(rows):                            # moving the cache has a cost
                 still = speaks.nonzero()[:, 0]
-                cache.take(still, P + step)
+                cache.take(still)
                 rows, keep, pos, speaks = (x[still] for x in (rows, keep, pos, speaks))
             n = P + step
             hidden = model(new_ids[rows, step:step + 1], want="hidden", pos=pos[:, n:n + 1],
@@ -96,7 +99,7 @@ def choose(logits: Tensor, u: Tensor) -> Tensor:
     """(b,V) logits, (b,1) random numbers -> (b,) tokens: the first at which the summed
     probabilities reach 1 - u. (torch.multinomial draws a number for each token: slow.)"""
     cdf = logits.softmax(-1).cumsum(-1)
-    token = torch.searchsorted(cdf, (1 - u) * cdf[:, -1:])[:, 0]    # times the sum: 1, but for rounding
+    token = torch.searchsorted(cdf, (1 - u) * cdf[:, -1:])[:, 0]    # the sum is not quite 1
     return token.clamp_max(logits.shape[1] - 1)                 # a model that says NaN reaches no u
 
 
@@ -127,7 +130,8 @@ def answer_rows(model: GPT, tok: Tokenizer, rows: list[Row], max_new: int = MAX_
                 chunk: int = 300, seed: int = 0, **how: Any) -> list[Answer]:
     """Greedy (or as `how` says) answers in the order of rows; prompts of like length together."""
     prompts = [tok.prompt_ids(r.prompt) for r in rows]
-    by_length, out = sorted(range(len(rows)), key=lambda i: len(prompts[i])), {}
+    by_length = sorted(range(len(rows)), key=lambda i: len(prompts[i]))
+    out: dict[int, Answer] = {}
     for i in range(0, len(rows), chunk):
         part = by_length[i:i + chunk]
         some = generate(model, [prompts[j] for j in part], stop=tok.stops, pad=tok.pad,

@@ -1,12 +1,12 @@
 """The whole GPT in one file: configuration, attention, block, forward.
 
     from nanouft.gpt import GPT, NANO
-    model = GPT(NANO, seed=0)                           # models/folder.py reads and writes folders
+    model = GPT(NANO, seed=0)                           # models.py reads and writes folders
     logp = model(ids, want="logp", targets=targets)     # (B,T) nats
 
 It is GPT-2's architecture (Radford et al. 2019): learned positions, LayerNorm before each sublayer,
-tanh GELU, output head tied to the input embedding. Parameter names are GPT-2's own. So a folder
-written by models/folder.py opens in transformers, and the reverse (logits agree to 1e-4 in fp32).
+tanh GELU, output head tied to the input embedding. Parameter names are GPT-2's own, so a folder
+that models.py writes opens in transformers, and the reverse (logits agree to 1e-4 in fp32).
 
 Objectives reach the network through `GPT.forward` alone. Its costly head runs only where it is
 needed:
@@ -41,7 +41,8 @@ class GPTConfig:
 
 
 NANO = GPTConfig(init_std=0.08)     # 0.99M parameters; at width 128 a spread of .02 is too small
-GPT2 = GPTConfig(vocab_size=50261, n_ctx=1024, n_layer=12, n_head=12, n_embd=768)         # 124M
+# 124M. GPT-2's tokens and ours are 50,261; a GPU multiplies faster with rows in multiples of 64.
+GPT2 = GPTConfig(vocab_size=50304, n_ctx=1024, n_layer=12, n_head=12, n_embd=768)
 SIZES = {"nano": NANO, "gpt2": GPT2}
 BASE = Path(__file__).parent / "assets" / "base"        # the shipped base, fp16
 # GPT-2's folders keep four matrices of each layer as (in, out); nn.Linear has (out, in).
@@ -50,27 +51,27 @@ CONV1D = ("attn.c_attn.weight", "attn.c_proj.weight", "mlp.c_fc.weight", "mlp.c_
 
 class Cache:
     """Keys and values of everything read so far, for sampling token by token.
-    kv is (L, 2, B, nh, room, hs), filled up to `n`. Room grows as needed."""
-    in_parts = True             # may prompts be read a few rows at a time?
+    kv is (L, 2, B, nh, room, hs) for `room` tokens, filled up to `n`; of `like`'s kind."""
 
-    def __init__(self, cfg: GPTConfig, rows: int, like: Tensor):
+    def __init__(self, cfg: GPTConfig, rows: int, room: int, like: Tensor):
         hs = cfg.n_embd // cfg.n_head
-        self.kv = like.new_zeros(cfg.n_layer, 2, rows, cfg.n_head, 0, hs)
+        self.kv = like.new_empty(cfg.n_layer, 2, rows, cfg.n_head, room, hs)
         self.n = 0
 
     def add(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
         """Write k and v, each (B,nh,T,hs), after what is there. Returns all keys and values."""
         end = self.n + k.shape[2]
-        if end > self.kv.shape[4]:
-            self.kv = F.pad(self.kv, (0, 0, 0, end + 15 - self.kv.shape[4]))
         both = self.kv[layer, :, :, :, :end]                                # (2,B,nh,end,hs)
         both[0, :, :, self.n:] = k
         both[1, :, :, self.n:] = v
         return both[0], both[1]
 
-    def take(self, rows: Tensor, n: int) -> None:
-        """Only these rows are left, and of each the first n places."""
-        self.kv = self.kv[..., :n, :].index_select(2, rows)
+    def take(self, rows: Tensor) -> None:
+        """Only these rows are left."""
+        L, _, _, nh, room, hs = self.kv.shape
+        left = self.kv.new_empty(L, 2, len(rows), nh, room, hs)
+        left[..., :self.n, :] = self.kv[..., :self.n, :].index_select(2, rows)
+        self.kv = left
 
 
 def product(x: Tensor, weight: Tensor, bias: Tensor | None = None, gelu: bool = False) -> Tensor:
@@ -150,8 +151,8 @@ class GPT(nn.Module):
           | "argmax" (B,T) the greedy next token, 0 outside `at`
           | "logp"   (B,T) nats, log-prob of `targets` (B,T), 0 outside `at`
           | "value"  (B,T) the value head's guess in each state (0 without a head).
-    at:   where the head is needed: a mask (B,T), or (N,) places in the flattened (B,T), for which a
-          GPU need not wait (Seqs.positions); None = everywhere.
+    at:   where the head is needed: a mask (B,T), or (N,) positions in the flattened (B,T), for
+          which a GPU need not wait (Seqs.positions); None = everywhere.
     pos:  (T,) or (B,T) positions; None = counted from the cache's end.
     keep: (B, cache.n + T) bool, False for padding on the left that nobody may look at."""
     key_width: int | None = None        # numbers in a token's keys of one layer [n_embd]
@@ -163,7 +164,7 @@ class GPT(nn.Module):
         self.wpe = nn.Embedding(cfg.n_ctx, cfg.n_embd)
         self.h = nn.ModuleList(Block(cfg) for _ in range(cfg.n_layer))
         self.ln_f = nn.LayerNorm(cfg.n_embd, cfg.eps)
-        self.value: nn.Linear | None = None                         # PPO's critic (models/save.py)
+        self.value: nn.Linear | None = None                         # PPO's critic (models.py)
         if seed is not None:
             self.reset(seed)
 
@@ -195,7 +196,7 @@ class GPT(nn.Module):
             return self.value(hidden)[..., 0] if self.value else no_head
         if at is not None and at.dtype == torch.bool:
             at = at.flatten().nonzero()[:, 0]
-        # Under autocast the product with the head is made in bf16, too; what follows is fp32 again.
+        # Under autocast the product with the head is made in bf16; what follows is fp32 again.
         logits = self.head(pick(hidden, at))                                # (B,T,V) or (N,V)
         if want == "logits":
             return logits
@@ -228,8 +229,8 @@ class GPT(nn.Module):
             cache.n += T
         return self.ln_f(x)
 
-    def new_cache(self, rows: int) -> Cache:
-        return Cache(self.cfg, rows, self.wte.weight)
+    def new_cache(self, rows: int, room: int) -> Cache:
+        return Cache(self.cfg, rows, room, self.wte.weight)
 
     def n_params(self) -> int:
         return sum(p.numel() for p in self.parameters())
@@ -248,7 +249,7 @@ def _mask(T: int, n: int, keep: Tensor | None, device, dtype) -> Tensor:
 
 
 def shipped_base() -> GPT:
-    """The base that every run starts from, trained by pretrain.py. models/load.py reads others."""
+    """The base that every run starts from, trained by pretrain.py. models.py reads others."""
     model, stored = GPT(NANO), load_file(BASE / "model.safetensors")
     weights = {name: stored[f"transformer.{name}"].float() for name, _ in model.named_parameters()}
     model.load_state_dict({name: w.T if name.endswith(CONV1D) else w
@@ -258,7 +259,7 @@ def shipped_base() -> GPT:
 
 # ---- log-probs of given targets ------------------------------------------------------------------
 LARGE = 2**24                                   # logits: 64 MB in fp32
-PART = 2**22                                    # that many are worked on at once
+PART = 2**22                                    # that many are worked on at once: a CPU's cache
 
 
 def logp(logits: Tensor, targets: Tensor) -> Tensor:
@@ -296,16 +297,17 @@ class InPlace(torch.autograd.Function):
 
 
 def rows_at_once(x: Tensor) -> int:
-    return max(1, PART // x.shape[1])
+    """A GPU takes more at once, so that launching costs it little."""
+    return max(1, (PART if x.device.type == "cpu" else 16 * PART) // x.shape[1])
 
 
 def pick(x: Tensor, at: Tensor | None) -> Tensor:
-    """(B,T,...) -> (N,...): x at these places of its flattened (B,T); at None: all of x."""
+    """(B,T,...) -> (N,...): x at these positions of its flattened (B,T); at None: all of x."""
     return x if at is None else x.flatten(0, 1).index_select(0, at)
 
 
 def put_back(values: Tensor, at: Tensor | None, shape: tuple[int, ...]) -> Tensor:
-    """(N,) values -> (B,T): back to the places where `pick` found them, 0 elsewhere."""
+    """(N,) values -> (B,T): back to the positions where `pick` found them, 0 elsewhere."""
     if at is None:
         return values
     return values.new_zeros(math.prod(shape)).index_copy(0, at, values).view(shape)

@@ -43,7 +43,7 @@ def entries(name: str, hp: Any, row: Row, model: GPT, tok: Tokenizer, device: De
     `answer`, a `chosen` and a `rejected`. The reference is the model itself unless it is given."""
     objective = OBJECTIVES[name]
     models = Models(reference or model, tok.pad, device, start_model)
-    graded = set(objective.kinds(hp)) <= {"labels", "scores", "prompts"}
+    graded = bool({"labels", "scores", "prompts"} & set(objective.kinds(hp)))
     shown = 2 if graded else 1                  # a good and a bad answer, or one row
     if objective.on_policy:
         answers, _ = encode(score_rows(judged(row)[:2], hp), tok, model.cfg.n_ctx)

@@ -37,7 +37,7 @@ class Step:
 @dataclass(frozen=True)
 class Device:
     """Where a run computes, and how precisely. run/devices.py chooses it.
-    Of several processes each has one with its `rank`: run/processes.py, class Team."""
+    Of several processes each has one with its `rank`: run/device.py, class Team."""
     name: str = "cpu"           # cpu | cuda | cuda:1 | mps
     dtype: str = "fp32"         # fp32 | bf16 | fp16: precision of the forward
     rank: int = 0               # this process among `processes` (torchrun)
@@ -57,8 +57,9 @@ class Device:
 
     @cached_property
     def scaler(self) -> torch.amp.GradScaler:
-        """fp16 gradients underflow without a scale; for bf16 and fp32 this does nothing."""
-        return torch.amp.GradScaler(self.kind, enabled=self.dtype == "fp16")
+        """fp16 gradients underflow without a scale; for bf16 and fp32 this does nothing. It starts
+        at 2^12: from 2^16 on the first steps of some losses overflow and are left out."""
+        return torch.amp.GradScaler(self.kind, init_scale=2.0**12, enabled=self.dtype == "fp16")
 
     # ---- what processes tell each other; alone there is nobody to tell
     def sum(self, x: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ Three ideas make one contract serve every method:
    Seqs.ref_logp is shared by many methods. What only one method reads is a Column in its own file.
 2. A method reaches the network through GPT.forward alone.
 3. A loss is a sum over rows or tokens, divided by the total of the WHOLE step. So the losses of
-   the pieces of a step (micro-batches, processes) add up to its loss (run/micro_batches.py).
+   the pieces of a step (micro-batches, processes) add up to its loss (run/device.py).
 """
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
@@ -46,7 +46,7 @@ class Seqs:
     positions: Tensor = NOT_SET     # (N,) where `mask` is 1, counted through the flattened (B,T)
 
     def __post_init__(self):
-        if self.positions is None:      # on the CPU, before .to(): a GPU would make the CPU wait
+        if self.positions is None:      # on the CPU; a GPU would make the CPU wait for their number
             self.positions = self.mask.flatten().nonzero()[:, 0]
 
     def sum(self, x: Tensor) -> Tensor:
@@ -60,13 +60,19 @@ class Seqs:
     def take(self, rows) -> "Seqs":
         """These rows, without the columns where all of them are padding."""
         T = int(self.real[rows].sum(-1).max())
-        return self.map(lambda x: NOT_SET if x is self.positions else x[rows, :T])
+        return self.map(lambda x: x[rows, :T])
 
-    def map(self, change: Callable) -> "Seqs":
-        """`change` applied to every tensor that is there."""
-        there = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "extra"}
-        there = {name: change(x) for name, x in there.items() if x is not None}
-        return Seqs(**there, extra={name: change(x) for name, x in self.extra.items()})
+    def map(self, change: Callable, positions: Tensor = NOT_SET) -> "Seqs":
+        """`change` applied to every tensor that is there. Positions are found again or given."""
+        names = [f.name for f in fields(self) if f.name not in ("extra", "positions")]
+        there = {name: change(x) for name in names if (x := getattr(self, name)) is not None}
+        extra = {name: change(x) for name, x in self.extra.items()}
+        return Seqs(**there, extra=extra, positions=positions)
+
+    def to(self, device) -> "Seqs":
+        def move(x: Tensor) -> Tensor:
+            return x.to(device, non_blocking=True)
+        return self.map(move, move(self.positions))
 
 
 @dataclass(frozen=True)
@@ -98,7 +104,7 @@ class Batch:
     per_row: dict[str, Tensor] = field(default_factory=dict)    # (B,) of whole rows:
     #   from the data: score 0..1; label 1 good, 0 bad; p 0..1, how sure that `chosen` is better
     #   of sampled answers: reward, in the scorer's unit; ended, 1 if the answer stops by itself
-    #   by credit(): advantage, what the answer earned more than expected; and Column.name
+    #   by credit(): advantage, how much better the answer is than expected; and Column.name
     rows: int = 1                   # rows of the whole step
     tokens: dict[str, Any] = field(default_factory=dict)    # role -> response tokens of the step
     seed: int = 0                   # of this step: every piece of it draws the same numbers
@@ -136,7 +142,9 @@ class Batch:
         return replace(self, seqs=seqs, per_row={name: f(x) for name, x in self.per_row.items()})
 
     def to(self, device) -> "Batch":
-        return self.map(lambda x: x.to(device, non_blocking=True))
+        per_row = {name: x.to(device, non_blocking=True) for name, x in self.per_row.items()}
+        seqs = {role: s.to(device) for role, s in self.seqs.items()}
+        return replace(self, seqs=seqs, per_row=per_row)
 
 
 def write_logp(model, batch: Batch, hp) -> None:
@@ -165,7 +173,7 @@ class Objective:
     """One method.
     hp is a dataclass: its fields become flags, and hp.check() refuses nonsense.
     `data` names kinds of rows ("demos", "demos + scores"), or is a function of hp that does.
-    `lr` was chosen on NanoWorld's validation prompts (docs/LOG.md).
+    `lr` was chosen on NanoWorld's validation prompts.
     With `credit` the method is on-policy: its rows are prompts, and the model learns from its
     samples. Then hp also says how many `samples`, `minibatches` and `passes` there are."""
     paper: str                          # title, arXiv id, equation
@@ -178,7 +186,7 @@ class Objective:
     columns: tuple[Column, ...] = ()    # other models' numbers that the loss reads
     arrange: Callable | None = None     # arrange(encoded, seed) -> encoded: pairs rows by columns
     coupled: bool = False               # does the loss of a row read other rows' log-probs?
-    credit: Callable | None = None      # credit(rollout, hp) -> batch: who earned the reward?
+    credit: Callable | None = None      # credit(rollout, hp) -> batch: what made the reward?
     report: Callable | None = None      # report(rollout) -> {name: number}, after credit
     rewarded: bool = True               # on-policy: does it learn from the reward?
     graded: bool = False                # on-policy: must rewards be grades, from 0 to 1?

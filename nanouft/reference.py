@@ -56,10 +56,11 @@ class Models:
         """The model in `folder`. UserError unless it reads the ids of the run's own tokenizer."""
         other, tok = self.opened(folder)
         mine, theirs = self.start.cfg.vocab_size, other.cfg.vocab_size
-        ids = range(self.tok.n_vocab) if self.tok else ()
-        if mine != theirs or any(self.tok.decode([i]) != tok.decode([i]) for i in ids):
-            raise UserError(f"{folder}: has {theirs:,} tokens, and they are not the {mine:,} of the "
-                            "model that is trained; both must have one tokenizer")
+        own = self.tok or tok
+        other_words = (own.decode([i]) != tok.decode([i]) for i in range(own.n_vocab))
+        if mine != theirs or any(other_words):
+            raise UserError(f"{folder}: has {theirs:,} tokens, and they are not the {mine:,} of "
+                            "the model that is trained; both must have one tokenizer")
         return other.to(self.device.name)
 
     def mean_logp(self, data: list[Encoded], folders: list[str]) -> list[float]:

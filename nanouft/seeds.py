@@ -1,9 +1,9 @@
 """Where random numbers begin: every stream of them has a function here that gives its seed.
 
-A seed depends on --seed and on a place (a step, a row, a rollout), never on what was drawn before.
-So a resumed run draws what it would have drawn without the break. A number seeds torch, a list
-numpy. Changing a formula moves every committed figure. tests/core/test_streams.py says where two
-streams meet. NanoWorld draws its seeds here, too, and needs no torch: it is imported late.
+A seed depends on --seed and on the number of a step, a row or a rollout, never on what was drawn
+before, so a resumed run draws what it would have drawn without the break. A number seeds torch, a
+list numpy. Changing a formula moves every committed figure. NanoWorld takes its seeds from here and
+needs no torch: it is imported late.
 """
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 TORCH_SEEDS = 2**63         # torch takes 63 bits; a seed such as 20261120 is multiplied twice
 STEPS = 1_000_003           # a prime above the steps of most runs, and above the rows of a step
 CHUNKS = 1_009              # a prime above the chunks in which answers are sampled
-AGAIN = 10**17 + 3          # beyond what seeds of rollouts reach, for a --seed up to 10^8
 
 
 # ---- training ------------------------------------------------------------------------------------
@@ -27,12 +26,6 @@ def step_seed(seed: int, step: int) -> int:
 
 def row_seed(batch_seed: int, row: int) -> int:
     return batch_seed * STEPS + row + 1
-
-
-def guess_seed(batch_seed: int) -> int:
-    """For IFT's sampled guesses: half a million steps ahead, since its coins are drawn with the
-    step's own seed."""
-    return batch_seed + 500_009
 
 
 def order_seed(seed: int) -> list[int]:
@@ -55,24 +48,8 @@ def chunk_seed(seed: int, chunk: int) -> int:
     return (seed * CHUNKS + chunk) % TORCH_SEEDS
 
 
-def rollout_seed(seed: int, rollout: int, chunk: int, turn: int = 0) -> int:
-    """`turn`: the round in which other prompts are drawn for groups that tie."""
-    return (chunk_seed(step_seed(seed, rollout), chunk) + turn * AGAIN) % TORCH_SEEDS
-
-
-def other_prompts_seed(seed: int, rollout: int, turn: int) -> list[int]:
-    """Which prompts take the place of those whose groups tie, in round `turn`."""
-    return [seed, rollout, turn, 13]
-
-
-def harvest_seed(seed: int, chunk: int) -> int:
-    return seed * 100_003 + chunk
-
-
-def pair_seeds(seed: int, first: int) -> tuple[int, int]:
-    """Two samples to each prompt from row `first` on, for a reward model."""
-    even = 2 * (seed * 100_003 + first)
-    return even, even + 1
+def rollout_seed(seed: int, rollout: int, chunk: int) -> int:
+    return chunk_seed(step_seed(seed, rollout), chunk)
 
 
 # ---- NanoWorld: another seed is other prompts ----------------------------------------------------
@@ -80,10 +57,6 @@ def kind_seed(seed: int, kind: int) -> int:
     """Rows of the second kind that a method learns from (kind 1), of the third ...; the first kind
     has --seed."""
     return seed + 10_000_000 * kind
-
-
-def harvest_prompt_seed(seed: int) -> int:
-    return seed + 50_000_000
 
 
 def document_seed(seed: int) -> int:
@@ -102,7 +75,7 @@ def normal_draw(batch: Any) -> float:
 
 
 def uniform_rows(batch: Any, B: int, T: int, device: Any = "cpu") -> Tensor:
-    """(B,T) draws in [0,1), by a row's place in the step, whichever piece holds it. A GPU draws
+    """(B,T) draws in [0,1), by a row's number in the step, whichever piece holds it. A GPU draws
     other numbers than a CPU."""
     import torch
     seeds = [row_seed(batch.seed, batch.offset + i) for i in range(B)]

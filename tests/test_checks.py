@@ -7,11 +7,23 @@ from pathlib import Path
 
 import pytest
 
-from lessons.check import HERE, NOT_STARTED, Draw, check, exercises, judge, main, verdict
+from lessons.check import HERE, NOT_STARTED, Draw, check, exercises, judge, judge_file, main
 
 # The id of each exercise: a right program, and four times (a part, what stands there instead, some
 # words of the message, or of one of several messages). torch, F, math and statistics are there.
 PROGRAMS = {
+    "00a": ("""
+def my_score(answer):
+    fruits = "cherry date fig grape kiwi lemon lime mango melon peach pear plum".split()
+    words = answer.split()
+    items = words[:-1] if words[-1] == "fox" else words
+    checks = [words[-1] == "fox", all(word in fruits for word in items), len(items) == 3,
+              len(set(items)) == len(items), not {"fig", "lime", "kiwi"} & set(items)]
+    return sum(checks) / 5
+""", ('[words[-1] == "fox",', '["fox" in words,', "fails: the last word is fox"),
+            ("len(items) == 3", "len(items) <= 3", "there are three items"),
+            ('words[:-1] if words[-1] == "fox" else words', "words[:-1]", "Yours is"),
+            ("/ 5", "", "its score is 1.0. Yours is 5.00")),
     "01a": ("""
 def attention(q, k, v):
     scores = q @ k.transpose(-1, -2) / math.sqrt(q.shape[-1])
@@ -21,6 +33,15 @@ def attention(q, k, v):
             (".tril() > 0", ".tril(1) > 0", "Position 0 sees only itself"),
             ("-math.inf", "0", "Position 0 sees only itself"),
             ("k.transpose(-1, -2)", "k.detach().transpose(-1, -2)", "no gradient reaches k")),
+    "01b": ("""
+def next_token_loss(logits, ids):
+    return F.cross_entropy(logits[:, :-1].flatten(0, 1), ids[:, 1:].flatten())
+""", ("logits[:, :-1].flatten(0, 1), ids[:, 1:]", "logits.flatten(0, 1), ids",
+             "logits of the last position"),
+            ("ids[:, 1:].flatten()", "ids[:, 1:].flatten()) / math.log(2", "is ln"),
+            ("ids[:, 1:]", "ids[:, :-1]", "was made certain"),
+            ("logits[:, :-1]", "logits.softmax(-1)[:, :-1]",
+             "the same number was added|was made certain")),
     "02a": ("""
 def response_mask(tokens):
     mask, speaker = [], ""
@@ -43,6 +64,13 @@ def sft_loss(logp, mask, reduction):
             ("losses.sum() / mask.sum()", "losses.mean()", 'The reduction is "token"'),
             ("-logp.masked_fill(mask == 0, 0)", "-logp * mask", "contains nan"),
             ("return losses.sum()", "return losses.detach().sum()", "not its gradient")),
+    "03a": ("""
+def policy_gradient(p, r):
+    return p * (r - (p * r).sum())
+""", ("(p * r).sum()", "r.mean()", "was raised by 1"),
+            ("p * (r - (p * r).sum())", "p * r", "was raised by 1"),
+            ("p * (r - (p * r).sum())", "-p * (r - (p * r).sum())", "was raised by 1"),
+            ("p * (r", "(r", "was raised by 1")),
     "04a": ("""
 def own_guess(inputs, mask, argmax):
     shifted = torch.where(mask[:, :-1] == 1, argmax[:, :-1], inputs[:, 1:])
@@ -71,6 +99,17 @@ def future_weights(losses, mask, gamma):
             ("losses * mask", "losses", "Mask the losses"),
             (" / mask.sum())", ")", "must be 1"),
             ("torch.stack(raw)", "torch.stack(raw).detach()", "they are detached")),
+    "06b": ("""
+def two_token_slopes(a, b, gamma):
+    top, bottom = a * (a + gamma * b) + b * b, a + gamma * b + b
+    by_a = (2 * a + gamma * b) / bottom - top / bottom ** 2
+    by_b = (gamma * a + 2 * b) / bottom - (1 + gamma) * top / bottom ** 2
+    return by_a, by_b
+""", ("(1 + gamma)", "gamma", "derivative by b"),
+            ("(2 * a + gamma * b) / bottom - top / bottom ** 2", "(a + gamma * b) / bottom",
+             "derivative by a"),
+            ("- top", "+ top", "derivative by a"),
+            ("return by_a, by_b", "return by_b, by_a", "derivative by a")),
     "07a": ("""
 def dpo_loss(pi_w, ref_w, pi_l, ref_l, beta):
     chosen = (pi_w - ref_w.detach()).sum(1)
@@ -81,15 +120,56 @@ def dpo_loss(pi_w, ref_w, pi_l, ref_l, beta):
             ("F.logsigmoid(beta * (chosen - rejected))",
              "torch.log(torch.sigmoid(beta * (chosen - rejected)))", "moved far"),
             ("ref_w.detach()", "ref_w", "the reference, which is a constant")),
+    "07b": ("""
+def dpo_push(h, beta):
+    push = beta * torch.sigmoid(-h)
+    return push, -push
+""", ("beta * torch", "torch", "At h = 0"),
+            ("push, -push", "push, push", "At h = 0"),
+            ("(-h)", "(h)", "won by more should be pushed less"),
+            ("(-h)", "(-h * beta)", "both pushes should double")),
+    "07c": ("""
+def kl(p, q):
+    return torch.where(p > 0, p * (p.clamp(min=1e-30) / q).log(), 0).sum(1)
+""", ("(p.clamp(min=1e-30) / q)", "(1 / q)", "the divergence is 0"),
+            (".sum(1)", ".mean(1)", "p is certain"),
+            (".sum(1)", ".sum(0)", "one divergence for each row|the divergence is 0"),
+            ("torch.where(p > 0, p * (p.clamp(min=1e-30) / q).log(), 0)", "(p * (p / q).log())",
+             "contains nan")),
+    "08a": ("""
+def simpo_loss(chosen, rejected, beta, gamma):
+    return -F.logsigmoid(beta * (chosen.mean() - rejected.mean()) - gamma)
+""", ("chosen.mean()", "chosen.sum()", "chosen has the length|equal and z"),
+            ("- gamma", "- beta * gamma", "is that of z"),
+            ("beta * (", "(", "should change z by"),
+            ("F.logsigmoid(beta * (chosen.mean() - rejected.mean()) - gamma)",
+             "(beta * (chosen.mean() - rejected.mean()) - gamma).sigmoid().log()",
+             "very unlikely")),
+    "08b": ("""
+def kto_loss(ratios, good, mismatched, beta):
+    k = mismatched.mean().clamp(min=0).detach()
+    return 1 - torch.sigmoid(beta * torch.where(good > 0, ratios - k, k - ratios))
+""", (".clamp(min=0)", "", "the mean -"),
+            ("mean().clamp(min=0)", "clamp(min=0).mean()", "mismatched has the length"),
+            ("k - ratios", "ratios - k", "Good and bad were exchanged"),
+            (".detach()", "", "through k to mismatched")),
     "09a": ("""
 def una_loss(i, score, form):
     if form == "mse":
         return (torch.sigmoid(i) - score) ** 2
     return -score * F.logsigmoid(i) - (1 - score) * F.logsigmoid(-i)
 """, ("torch.sigmoid(i)", "i", 'The form is "mse"'),
-            (" - (1 - score) * F.logsigmoid(-i)", "", "each score became 1 - score"),
+            (" - (1 - score) * F.logsigmoid(-i)", "", "so its loss is"),
             ("F.logsigmoid(i)", "torch.log(torch.sigmoid(i))", "very unlikely"),
-            ("** 2", "** 2 / 2", "the loss is 0.25")),
+            ("** 2", "** 2 / 2", "so its loss is")),
+    "09b": ("""
+def uft_push(i, beta):
+    s = 1 / (1 + math.exp(-i))
+    return beta * 2 * (1 - s) * s * (1 - s)
+""", ("beta * 2", "2", "times as large"),
+            ("beta * 2", "beta", "0.5000 times as large"),
+            (" * s * (1 - s)", "", "times as large"),
+            ("beta * 2", "-beta * 2", "always pushed up")),
     "10a": ("""
 def poft_loss(logp, mask, others):
     r = (logp * mask).sum() / mask.sum()
@@ -108,15 +188,41 @@ def reward_loss(r, ids, end):
             ("ids == end", "ids == 100", "end is 0"),
             ("reward[::2] - reward[1::2]", "reward[:len(r) // 2] - reward[len(r) // 2:]", "pair"),
             ("reward[::2] - reward[1::2]", "reward[1::2] - reward[::2]", "It changes yours by")),
+    "11b": ("""
+def best_of_n(n, likes, scores):
+    from itertools import combinations
+    sets = list(combinations(range(len(likes)), n))
+    return sum(scores[max(some, key=lambda k: likes[k])] for some in sets) / len(sets)
+""", ("key=lambda k: likes[k]", "key=lambda k: scores[k]", "liked less"),
+            ("max(some", "min(some", "liked less"),
+            ("list(combinations(range(len(likes)), n))", "[range(n)]", "liked less"),
+            ("scores[max(some, key=lambda k: likes[k])]", "max(likes[k] for k in some)",
+             "liked less")),
     "12a": ("""
 def rloo(R):
     K = R.shape[1]
     others = (R.sum(1, keepdim=True) - R) / (K - 1)
     return R - others
-""", ("(K - 1)", "K", "no answer is better"),
+""", ("(K - 1)", "K", "scored 1 more"),
             ("return R - others", "return others - R", "scored 1 more"),
             ("R - others", "R - R.mean(1, keepdim=True)", "scored 1 more"),
-            ("R.sum(1, keepdim=True)", "R.sum()", "no answer is better|other prompts")),
+            ("R.sum(1, keepdim=True)", "R.sum()", "scored 1 more")),
+    "12b": ("""
+def grpo(R):
+    centred = R - R.mean(1, keepdim=True)
+    return (centred / (R.std(1, keepdim=True) + 1e-4)).detach()
+""", ("+ 1e-4", "+ 0", "contains nan"),
+            (".std(1, keepdim=True)", ".std(1, keepdim=True, correction=0)",
+             "the standard deviation"),
+            ("R.std(1, keepdim=True)", "R.std()", "other prompts were changed"),
+            (".detach()", "", "gradient flows through them to R")),
+    "13a": ("""
+def dft_loss(logp, mask):
+    return -(logp.exp().detach() * logp * mask).sum() / mask.sum()
+""", (".detach()", "", "since the factor p is a constant"),
+            ("logp.exp().detach() * logp", "logp", "If it becomes certain"),
+            (".sum() / mask.sum()", ".mean()", "If it becomes certain"),
+            ("logp * mask", "logp", "the mask 0")),
     "14a": ("""
 def interval(d):
     t = {2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447}[len(d) - 1]
@@ -124,7 +230,47 @@ def interval(d):
 """, ("[len(d) - 1]", "[len(d)]", "n degrees of freedom"),
             ("stdev", "pstdev", "divided by n"),
             ("stdev", "variance", "nine times"),
-            ("statistics.mean", "statistics.median", "not the mean")),
+            ("statistics.mean", "statistics.median", "should be the mean")),
+    "14b": ("""
+def verdict(mean, half, threshold):
+    if mean - half > threshold:
+        return "holds"
+    return "does not hold" if mean + half < threshold else "undecided"
+""", ("mean - half >", "mean - half >=", "so the verdict is 'undecided'"),
+            ("mean - half", "mean", "so the verdict is 'undecided'"),
+            ('"undecided"', '"does not hold"', "so the verdict is 'undecided'"),
+            ("mean + half < threshold", "mean + half < 0", "the threshold is")),
+    "15a": ("""
+def gae(R, V, lam, gamma):
+    A, later, following = [], 0, 0
+    for reward, value in zip(R.flip(0), V.flip(0)):
+        later = reward + gamma * following - value + gamma * lam * later
+        following = value
+        A.insert(0, later)
+    return torch.stack(A)
+""", ("gamma * lam * later", "lam * later", "of R|in R"),
+            ("gamma * following", "following", "in V"),
+            (" - value", "", "in V"),
+            ("A.insert(0, later)", "A.append(later)", "should change the advantage")),
+    "15b": ("""
+def clip_loss(logp, old, A, eps):
+    ratio = (logp - old.detach()).exp()
+    return -torch.minimum(ratio * A, ratio.clamp(1 - eps, 1 + eps) * A)
+""", ("minimum", "maximum", "The two gains are"),
+            ("1 - eps, 1 + eps", "max=1 + eps", "The two gains are"),
+            (".detach()", "", "into the old log-probs"),
+            ("return -", "return ", "The two gains are")),
+    "16a": ("""
+def advantage_of_thinking(right, thinks):
+    found = []
+    for row, by in zip(right, thinks > 0):
+        if by.any() and not by.all():
+            found.append(row[by].mean() - row[~by].mean())
+    return sum(found) / len(found) if found else None
+""", (" if found else None", " if found else 0", "ZeroDivision|result is None"),
+            ("if by.any() and not by.all():", "if by.any():", "result is None|contains nan"),
+            ("row[~by].mean()", "row.mean()", "change its sign|If it becomes"),
+            ("sum(found) / len(found)", "sum(found) / len(right)", "A prompt was added")),
 }
 
 
@@ -137,7 +283,7 @@ def function(source: str):
 @pytest.mark.parametrize("name", exercises())
 def test_each_exercise(name):
     properties = exercises()[name]
-    assert verdict(properties, HERE / f"ex{name[:2]}.py") == NOT_STARTED
+    assert judge_file(properties, HERE / f"ex{name[:2]}.py") == NOT_STARTED
     right, *slips = PROGRAMS[name]
     assert judge(properties, function(right)) == ""
     assert len(slips) == 4
@@ -157,7 +303,7 @@ def written(folder: Path, source: str) -> Path:
     ("def own_guess(:", "ex04.py cannot be read. SyntaxError"),
     ("x = 1", "ex04.py has no function own_guess"),
     ("def own_guess(*x):\n    pass", "Is there a `return`?"),
-    ("def own_guess(*x):\n    return 'yes'", "not made of numbers"),
+    ("def own_guess(*x):\n    return 'yes'", "Yours is a text: 'yes'"),
     ("def own_guess(*x):\n    return 1 / 0", "ZeroDivisionError: division by zero\n    line 2"),
     ("def own_guess(*x):\n    x[0][:] = 0\n    return x[0]", "It changes its arguments"),
     ("def own_guess(*x):\n    while True:\n        pass", "Is there a loop without an end?"),

@@ -1,11 +1,25 @@
 """The colours of methods; the pictures of a run; the playground, beside torch and in a browser."""
 import itertools
+import json
+import time
+from copy import deepcopy
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
+from browser import Browser
+from PIL import Image
 
-from nanouft import colours
+from nanouft import colours, ledger, plots, world
+from nanouft.batches import collate, encode
+from nanouft.gpt import GPT
+from nanouft.models import save_model, start_model
 from nanouft.objectives import OBJECTIVES
+from nanouft.playground import pack
+from nanouft.playground.__main__ import ENGINE, WEB, page
+from nanouft.reference import Models, add_columns
+from nanouft.rows import Row, Turn, score_rows
 
 # Red-green blindness on linear RGB: Machado, Oliveira and Fernandes 2009, severity 1.
 SEEN = {"everybody": np.eye(3),
@@ -48,3 +62,227 @@ def test_colours_can_be_read_and_told_apart(side):
 def test_every_method_has_a_colour():
     assert all(colours.look(name).light for name in OBJECTIVES)
     assert not colours.look("ift released").dashed and colours.look("ift").dashed
+
+
+# ---- pictures ------------------------------------------------------------------------------------
+def test_curves_of_a_run(tmp_path):
+    family = {"score": 0.2, "low": 0.1, "high": 0.3, "strict": 0, "ends": 0}
+    for name, hp, more in (("ift", {"variant": "released"}, {}), ("grpo", {}, {"reward": 0.5})):
+        steps = [{"step": n, "loss": 1 / n, "grad_norm": 1, **more} for n in range(1, 9)]
+        for scored in ({"families": {"sum": family, "list": family}}, {"held_out": {"nll": 1}}, {}):
+            folder = tmp_path / f"{name}{len(scored)}{'families' in scored}"
+            folder.mkdir()
+            (folder / "run.json").write_text(json.dumps({"objective": name, "hp": hp}))
+            (folder / "eval.json").write_text(json.dumps({"before": scored, "after": scored}))
+            (folder / "metrics.jsonl").write_text("".join(json.dumps(x) + "\n" for x in steps))
+            assert Image.open(plots.curves(folder)).width == 1080
+
+
+def test_the_ledger_shows_four_methods_and_says_what_it_found(tmp_path, capsys):
+    file = tmp_path / "new" / "pushes.png"
+    assert ledger.main(["--out", str(file)]) == 0 and Image.open(file).width == 1080
+    shown = capsys.readouterr().out
+    assert [line for line in shown.splitlines() if line.endswith((": answer", ": chosen"))] == [
+        "sft: answer", "ift: answer", "ift --variant released: answer", "dpo: chosen"]
+    right = [("sft", "answer", ["<|end|>"], [1.0]),
+             ("ift --variant released", "answer", ["<|end|>"], [-0.9])]
+    assert ledger.finding(right) == "IFT (released) pushes <|end|> down (−0.90), SFT up (+1.00)"
+
+
+# ---- the playground: the page beside torch -------------------------------------------------------
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """The page; its start model, one that has moved on, and another to ask, in torch."""
+    folder, (_, tok) = tmp_path_factory.mktemp("playground"), start_model("base")
+    data = pack.content()
+    base = pack.unpacked(GPT(start_model("base")[0].cfg), data)
+    policy, teacher = moved(base, torch.sin), moved(base, torch.cos)
+    save_model(folder, teacher, tok)
+    (folder / "index.html").write_text(page(data), encoding="utf-8")
+    engine = "\n".join((WEB / name).read_text(encoding="utf-8") for name in ENGINE[:2])
+    (folder / "engine.html").write_text(f"""<!doctype html><script>const DATA = {json.dumps(data)};
+        {engine}
+        const start = unpacked(DATA), model = new Model(DATA);
+        const [flat, other] = [Math.sin, Math.cos].map((way) =>
+          start.map((x, i) => x + 0.02 * way(i)));
+        function policy() {{
+          model.reset();
+          model.flat.set(flat);
+          model.teacher = model.named(other);
+          return model;
+        }}</script>""", encoding="utf-8")
+    return SimpleNamespace(folder=folder, data=data, base=base, policy=policy, tok=tok)
+
+
+def moved(base: GPT, way) -> GPT:
+    """`base` with 0.02 way(i) added to its i-th weight."""
+    model, at = deepcopy(base), 0
+    for p in model.parameters():
+        i = torch.arange(at, at + p.numel(), dtype=torch.float64)
+        p.data = (p.data.double() + 0.02 * way(i).view(p.shape)).float()
+        at += p.numel()
+    return model
+
+
+@pytest.fixture(scope="module")
+def browser(made, tmp_path_factory):
+    with Browser(tmp_path_factory.mktemp("profile"), 300) as b:
+        yield b
+
+
+def settings(made, name, dials):
+    """Where a method asks another model, it is the one in the folder."""
+    columns = OBJECTIVES[name].columns
+    return OBJECTIVES[name].hp(**{c.asks: [str(made.folder)] for c in columns if c.asks}, **dials)
+
+
+def test_a_push_is_pythons_for_every_method_and_dial(made, browser):
+    """Each method at its defaults; each dial at its ends and at each of its words."""
+    about = made.data["methods"]
+    views = [(name, {}) for name in about] + [
+        (name, {dial["name"]: value}) for name in about for dial in about[name]["dials"]
+        for value in dial.get("choices") or (dial["low"], dial["high"])]
+    question = dict(made.data["questions"][pack.SHOWN], scores=[1, 0])
+    text, right, wrong = pack.shown(made.data, made.tok)
+    question["other"] = {"answer": made.tok.chat((), world.as_answer("No."))[0][1:]}
+    browser.open(made.folder / "engine.html")
+    found = browser.js(f"""(() => {{ const row = {json.dumps(question)}, model = policy();
+        return {json.dumps(views)}.map(([name, dials]) => model.look(row, name, dials).push);
+    }})()""")
+    row = Row((Turn("user", text),), right, right, wrong)
+    for (name, dials), theirs in zip(views, found, strict=True):
+        ours = ledger.entries(name, settings(made, name, dials), row, made.policy, made.tok,
+                              reference=made.base)
+        largest = max(abs(x) for _, _, weights in ours for x in weights)
+        assert largest > 0, name
+        for (which, _, want), push in zip(ours, theirs, strict=True):
+            off = np.abs(np.subtract(push, want)).max() / largest
+            assert off < 1e-3, f"{name} {dials}, {which}: {push}, Python: {want}"
+
+
+def rows_of(name, demos, tok):
+    """Two demonstrations of the page as rows of the data that this method learns from."""
+    def row(demo, side, **grade):
+        text = demo["text"]
+        return Row((Turn("user", text),), world.as_answer(tok.decode(demo[side][:-1]).strip()),
+                   **grade)
+    kinds = OBJECTIVES[name].kinds(OBJECTIVES[name].hp())
+    good, bad = ([row(demo, side) for demo in demos] for side in ("answer", "rejected"))
+    if kinds == ["demos"]:
+        return good
+    if kinds == ["pairs"]:
+        return [Row(w.prompt, None, w.answer, l.answer) for w, l in zip(good, bad)]
+    sides = [(demo, side, k) for demo in demos for k, side in enumerate(("answer", "rejected"))]
+    if kinds == ["labels"]:
+        return [row(demo, side, label=k == 0) for demo, side, k in sides]
+    return [row(demo, side, score=float(demo["scores"][k])) for demo, side, k in sides]
+
+
+def torch_steps(made, name, demos):
+    """[(loss, gradient norm)] of two steps; methods that sample get both answers of one demo."""
+    objective, hp, model = OBJECTIVES[name], settings(made, name, {}), deepcopy(made.policy)
+    models = Models(made.base, made.tok.pad, ledger.CPU, start_model)
+    optimizer = torch.optim.AdamW(model.parameters(), 1e-3, betas=(0.9, 0.95), weight_decay=0)
+    out = []
+    for _ in range(2):
+        if objective.on_policy:
+            rows = score_rows(rows_of(name, demos[:1], made.tok), hp)
+            hp.samples = 2
+            batch = ledger.as_if_sampled(name, hp, encode(rows, made.tok, 512)[0], model, models)
+        else:
+            encoded, _ = encode(objective.rows(rows_of(name, demos, made.tok), hp), made.tok, 512)
+            add_columns(encoded, objective.columns, models, hp)
+            batch = collate(encoded, range(len(encoded)), made.tok.pad)
+        objective.forward(model, batch, hp)
+        loss, _ = objective.loss(batch, hp)
+        optimizer.zero_grad()
+        loss.backward()
+        norm = torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        out.append([loss.item(), norm.item()])
+    return out
+
+
+def test_two_steps_are_torchs_and_scores_are_exact(made, browser):
+    demos = made.data["demos"][:2]
+    for demo, other in zip(demos, reversed(demos)):
+        demo["other"] = {"answer": other["answer"]}
+    browser.open(made.folder / "engine.html")
+    found, scores = browser.js(f"""(() => {{
+        const demos = {json.dumps(demos)}, sides = ["answer", "rejected"];
+        const drawn = sides.map((side, k) => ({{ answer: demos[0][side], reward: 1 - k }}));
+        const steps = Object.keys(METHODS).map((name) => {{
+          const model = policy(), sampled = METHODS[name].needs === "sampled";
+          const rows = sampled ? [{{ ...demos[0], drawn }}] : demos;
+          return [0, 1].map(() => model.step(rows, name, {{}}, 1e-3)).map((x) => [x.loss, x.norm]);
+        }});
+        return [steps, DATA.demos.map((d) => sides.map((side) => score(d.task, d[side], DATA)))];
+    }})()""")
+    for name, (first, second) in zip(made.data["methods"], found, strict=True):
+        want = torch_steps(made, name, demos)
+        np.testing.assert_allclose(first, want[0], rtol=1e-4, atol=1e-5, err_msg=name)
+        np.testing.assert_allclose(second, want[1], rtol=5e-3, atol=1e-3, err_msg=name)
+    assert scores == [demo["scores"] for demo in made.data["demos"]]
+    assert min(map(min, scores)) < 1
+
+
+# ---- the playground: what a visitor sees ---------------------------------------------------------
+DECIDED = "document.querySelector('#number').textContent === '4'"
+CHECKED = "/✓|✗/.test(document.querySelector('#check').textContent)"
+IDLE = "bench.length && !document.querySelector('#teach').disabled"
+
+
+def controls(browser):
+    return browser.js("""[...document.querySelectorAll("button, select, input, summary")]
+        .filter((e) => !e.closest("details:not([open]) > :not(summary)")).length""")
+
+
+def test_the_first_view_plays_the_record(made, browser):
+    stops = {key: [f["stops"] for f in x["frames"]] for key, x in made.data["record"].items()}
+    assert [stops[key][-1] for key in ("sft", "released", "detached")] == [8, 0, 8]
+    browser.errors.clear()
+    began = time.time()
+    browser.open(made.folder / "index.html", calm=False)
+    browser.wait(DECIDED)
+    assert time.time() - began < 10                                     # about 3 s
+    assert controls(browser) == 6
+    assert "one model learns to stop, the other does not" in browser.text("h1")
+    assert browser.text("#story article:nth-child(2) .stops") == "0 of 8 answers stop"
+    assert "−0.39" in browser.text("#why")
+    browser.choose("#story article:nth-child(2) select", "detached")    # one press: the repair
+    assert browser.text("#story article:nth-child(2) .stops") == "8 of 8 answers stop"
+    assert "both models learn to stop" in browser.text("h1")
+    browser.choose("#step", "0")
+    assert browser.text("#story article:nth-child(1) .stops") == "0 of 8 answers stop"
+    assert not browser.errors and not browser.requests and not browser.axe()
+
+
+@pytest.mark.parametrize("part", ["push", "stops"])
+def test_the_check_turns_red_where_the_record_is_wrong(made, browser, part):
+    wrong = deepcopy(made.data)
+    first = wrong["record"]["sft"]["frames"][0]
+    first |= {"push": [[x + 2e-3 for x in first["push"][0]]]} if part == "push" else {"stops": 1}
+    (made.folder / "wrong.html").write_text(page(wrong), encoding="utf-8")
+    browser.open(made.folder / "wrong.html")
+    browser.wait(CHECKED)
+    assert browser.text("#check").startswith("✗") and browser.js("$('check').className") == "wrong"
+
+
+def test_the_tab_agrees_with_python_and_teaches_two_methods(made, browser):
+    browser.errors.clear()
+    browser.open(made.folder / "index.html", width=390, height=844, dark=True)
+    browser.wait(CHECKED)
+    said = browser.text("#check")
+    assert said.startswith("✓ computed again in this tab: the same, within ")
+    assert float(said.split()[-1]) < 1e-3
+    browser.click("#live summary")
+    browser.wait(IDLE)
+    for side, name in ((1, "grpo"), (2, "poft")):                       # samples; asks a teacher
+        browser.choose(f"#bench article:nth-child({side}) select", name)
+    browser.wait(IDLE)
+    before = browser.text("#bench")
+    browser.click("#teach")
+    browser.wait(f"bench.every(({{ frames }}) => frames.length === 5) && {IDLE}")
+    assert browser.text("#bench") != before and browser.text("#teach") == "4 more steps"
+    assert browser.js("document.documentElement.scrollWidth <= innerWidth")
+    assert not browser.errors and not browser.requests and not browser.axe()

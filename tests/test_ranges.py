@@ -56,6 +56,13 @@ def test_settings_that_make_no_sense_together(told):
     assert not takes(Form(*told.partition(" ")[::2]))
 
 
+def test_an_upper_clip_of_zero_is_refused_and_not_replaced():
+    GRPO = OBJECTIVES["grpo"].hp
+    assert GRPO(surrogate="gspo").eps_high == 4e-4
+    with pytest.raises(UserError, match="--eps-high 0.0: must be above 0"):
+        GRPO(surrogate="gspo", eps_high=0.0, minibatches=4).check()
+
+
 def test_defaults_and_all_that_is_tested_are_taken():
     for form in FORMS:
         if hasattr(form.hp, "check") and getattr(form.hp, "surrogate", "ppo") == "ppo":

@@ -1,5 +1,8 @@
 """C5: where do the methods read, and where do they end? Two questions on many frozen lakes.
 
+    python -m lessons.evidence.reads                # both verdicts, from results/C5.npz
+    python -m lessons.evidence.reads --measure      # the first question again: half a minute
+
 The IFT paper explains its result on Frozen Lake (arXiv:2405.11870v3, section 5.3) by the cells
 that a method explores: those of DPO fit the preference of the policy best, then those of IFT, then
 those of SFT. An exploratory run on the lakes of seeds 0 to 99 found this order. So the question is
@@ -30,12 +33,25 @@ Rule        A lake's number is the mean over its four policies. Two differences 
 Part of the answer is given by construction: IFT's own guess is the cell that the policy would
 enter next, and the path that DPO rejects is the one a policy with the habit walks. The question
 is therefore how far the methods differ, and whether a policy from scratch shows the order as well.
+
+The second question is older: does training end in the paper's order of distance to the optimal
+policy, DPO < IFT < ORPO, SFT? It was asked in 24 settings on 100 lakes, eight policies each. Their
+distances are packed and are judged here; the code that trained them is that of version 0.5.0
+(`git show 3c61a24f:lab/lake_study.py`).
 """
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from lessons.evidence.stats import half_width
+
+RESULTS = Path(__file__).parent / "results" / "C5.npz"
 SEEDS = range(100, 200)         # lakes
 POLICIES = 4                    # on each lake
 LAM = 0.2                       # IFT: share of the own guess
 CASES = {"from scratch, table": ("table", "fresh"), "from scratch, network": ("net", "fresh"),
-         "detour habit, table": ("table", "presub"), "detour habit, network": ("net", "presub")}
+         "detour habit, table": ("table", "habit"), "detour habit, network": ("net", "habit")}
 
 
 def verdict(differences: list[tuple[float, float]]) -> str:
@@ -43,3 +59,120 @@ def verdict(differences: list[tuple[float, float]]) -> str:
     if all(mean - half > 0 for mean, half in differences):
         return "holds"
     return "does not hold" if any(mean + half < 0 for mean, half in differences) else "undecided"
+
+
+def interval(values: np.ndarray) -> tuple[float, float]:
+    """(mean, half width of its 95 % interval) over lakes."""
+    n = len(values)
+    return float(values.mean()), half_width(values.var(ddof=1) / n, n - 1)
+
+
+# ---- verdicts, from the packed figures -----------------------------------------------------------
+Line = tuple[str, str, str]                     # question, verdict, figures
+ORDER = "Training ends in the paper's order of distance, DPO < IFT < ORPO, SFT"
+
+
+def lines() -> list[Line]:
+    """Both questions: the order at the end in the paper's own setting, and what is read in each of
+    the four cases."""
+    verdicts = [line[1] for line in order_lines()]
+    counts = ", ".join(f"{verdicts.count(word)} {word}" for word in dict.fromkeys(verdicts))
+    question, found, figures = order_lines()[0]
+    return [(question, found, f"{figures}; of {len(verdicts)} settings: {counts}"), *read_lines()]
+
+
+def points(mean: float, half: float) -> str:
+    return f"{100 * mean:+.1f} ± {100 * half:.1f}"
+
+
+def read_lines() -> list[Line]:
+    """For each case: does what is read lie more and more where the policy goes?"""
+    packed, out = np.load(RESULTS), []
+    for case, shares in zip(packed["cases"], packed["reads"]):
+        sft, ift, dpo = shares.mean(1).T                        # of each lake, over its policies
+        gaps = [interval(ift - sft), interval(dpo - ift)]
+        ordered = ((sft < ift) & (ift < dpo)).mean()
+        figures = (f"SFT {100 * sft.mean():.1f} %, IFT {100 * ift.mean():.1f} %, "
+                   f"DPO {100 * dpo.mean():.1f} %; "
+                   + f"IFT - SFT {points(*gaps[0])}, DPO - IFT {points(*gaps[1])}"
+                   + f"; in this order on {100 * ordered:.0f} % of the lakes")
+        out.append((f"What is read lies where the policy goes, SFT < IFT < DPO ({case})",
+                    verdict(gaps), figures))
+    return out
+
+
+def order_lines() -> list[Line]:
+    """For each of the 24 settings, the paper's own first: does training end in its order?"""
+    packed, out = np.load(RESULTS), []
+    for setting, distances in zip(packed["settings"], packed["distance"].astype(float)):
+        at = dict(zip(packed["methods"], distances[~np.isnan(distances).any(1)].T))
+        legs = {"IFT - DPO": interval(at["ift"] - at["dpo"]),   # the paper: all three above 0
+                "ORPO - IFT": interval(at["orpo"] - at["ift"]),
+                "SFT - IFT": interval(at["sft"] - at["ift"])}
+        figures = ", ".join(f"{leg} {mean:+.4f} ± {half:.4f}" for leg, (mean, half) in legs.items())
+        name = "the paper's setting" if setting == "base" else setting
+        out.append((f"{ORDER} ({name})", verdict(list(legs.values())), figures))
+    return out
+
+
+# ---- lakes, and what is measured on them ---------------------------------------------------------
+def random_lake(seed: int):
+    """A lake of 5 x 5 cells drawn from its seed, seven tenths of it ice: S and G anywhere, with a
+    best path of at least five moves and a longer detour. Ice from which G cannot be reached becomes
+    a hole."""
+    import torch
+
+    from frozen_lake.lake import Lake
+    from frozen_lake.planning import best_path, other_way
+
+    def lake_of(cells: list[str]) -> Lake:
+        rows = ("".join(cells[i:i + 5]) for i in range(0, 25, 5))
+        return Lake(f"random{seed}", tuple(rows))
+    rng = torch.Generator().manual_seed(seed)
+    while True:
+        cells = ["F" if x < 0.7 else "H" for x in torch.rand(25, generator=rng).tolist()]
+        start, goal = torch.randperm(25, generator=rng)[:2].tolist()
+        cells[start], cells[goal] = "S", "G"
+        live = lake_of(cells).live
+        if start not in live:
+            continue
+        lake = lake_of([c if c in "SG" or s in live else "H" for s, c in enumerate(cells)])
+        if 5 <= len(best_path(lake)) < len(other_way(lake)):
+            return lake
+
+
+def measure() -> np.ndarray:
+    """(cases, lakes, policies, 3): the share that lies where the policy goes, of SFT, IFT, DPO."""
+    import torch
+    from tqdm import tqdm
+
+    from frozen_lake.estimate import overlap, reads
+    from frozen_lake.learn import task_of
+    from frozen_lake.planning import visits
+    from frozen_lake.policies import start_policy
+
+    def shares(kind: str, start: str, seed: int) -> torch.Tensor:
+        task = task_of(random_lake(seed))
+        probs = start_policy(kind, start, task.lake, POLICIES).probs()
+        own = visits(task.lake, probs)
+        return torch.stack([overlap(reads(task, probs, name, LAM), own)
+                            for name in ("sft", "ift", "dpo")], -1)
+    return np.array([[shares(kind, start, seed).numpy() for seed in SEEDS]
+                     for kind, start in tqdm(CASES.values(), "cases")])
+
+
+def main(argv: list[str]) -> int:
+    if argv == ["--measure"]:
+        packed = dict(np.load(RESULTS))
+        new = packed | {"cases": np.array(list(CASES)), "reads": measure().astype(np.float32)}
+        if "reads" in packed:
+            far = np.abs(new["reads"] - packed["reads"]).max()
+            print(f"measured again: the largest change is {far:.1e}")
+        np.savez_compressed(RESULTS, **new)
+    for question, found, figures in [*order_lines(), *read_lines()]:
+        print(f"{question}: {found}\n    {figures}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,6 +1,8 @@
 """What the functions of ex01.py must do."""
+import math
+
 import torch
-from torch.nn.functional import scaled_dot_product_attention
+from torch.nn.functional import cross_entropy, scaled_dot_product_attention
 
 from lessons.check import expect, same, shaped, slopes
 
@@ -22,7 +24,8 @@ def attention(mine, draw):
          "weighted mean should be 1: the weights of a position add up to 1.")
     same(mine(q[:1], k[:1], v[:1]), got[:1], "Row 0 of the batch was given alone, and its result "
          "changed. The rows of a batch do not see each other.")
-    same(got, scaled_dot_product_attention(q, k, v, is_causal=True), "The weights are not the "
+    wanted = scaled_dot_product_attention(q, k, v, is_causal=True)
+    same(mine(q, k, v), wanted, "The weights are not the "
          "softmax over j of q_i . k_j / sqrt(h). Is the scale right? Which index belongs to q?")
     far = scaled_dot_product_attention(9 * q, 9 * k, v, is_causal=True)
     same(mine(9 * q, 9 * k, v), far, "The result is right for small scores but not for large ones, "
@@ -31,4 +34,37 @@ def attention(mine, draw):
         expect(slope.any(), f"The values are right, but no gradient reaches {name}.")
 
 
-EXERCISES = {"01a": attention}
+def next_token_loss(mine, draw):
+    B, T, V = draw.randint(1, 2), draw.randint(2, 4), draw.randint(3, 4)
+    logits, ids = draw.numbers(-2, 2, B, T, V), draw.ids(B, T) % V
+    logp = logits[:, :-1].log_softmax(-1).gather(-1, ids[:, 1:, None])[..., 0]     # (B,T-1)
+    got = mine(logits, ids)
+    shaped(got, (), "The loss is one number for all predictions.")
+    level = mine(torch.zeros_like(logits), ids)
+    same(level, math.log(V), f"All logits are 0 here, so each of the {V} tokens has the "
+         f"probability 1/{V}, and the loss is ln {V}. Yours is {level / math.log(V):.3f} "
+         "times as large.")
+    other = logits.clone()
+    other[:, -1] = other[:, -1].flip(-1) + torch.arange(V)
+    same(mine(other, ids), got, "The logits of the last position were changed, and the loss with "
+         "them. They are about a token that the row does not contain.")
+    other = logits + draw.numbers(-2, 2, B, T, 1)
+    same(mine(other, ids), got, "To all logits of a position the same number was added. This does "
+         "not change its softmax over the tokens, and must not change the loss.")
+    for b in range(B):
+        for t in range(T - 1):
+            sure = logits.clone()
+            sure[b, t, ids[b, t + 1]] += 50
+            fall = got - mine(sure, ids)
+            wanted = -logp[b, t] / logp.numel()
+            expect(abs(fall - wanted) < 1e-3, f"Position {t} of row {b} was made certain that the "
+                   f"next token is {ids[b, t + 1]}. This prediction, one of {logp.numel()} in the "
+                   f"mean, had the loss {-logp[b, t]:.3f}, so the mean should fall by "
+                   f"{wanted:.3f}. Yours falls by {fall:.3f}.")
+    same(mine(logits, ids), -logp.mean(), "The loss is not the mean of -log p.")
+    (slope,) = slopes(lambda x: mine(x, ids), logits)
+    (wanted,) = slopes(lambda x: cross_entropy(x[:, :-1].transpose(1, 2), ids[:, 1:]), logits)
+    same(slope, wanted, "The value is right, but not its gradient by the logits.")
+
+
+EXERCISES = {"01a": attention, "01b": next_token_loss}

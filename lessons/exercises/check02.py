@@ -39,8 +39,8 @@ def sft_loss(mine, draw):
             expect(abs(moved - share[b, t]) < 1e-3, f'The reduction is "{reduction}". One nat more '
                    f"loss at position {t} of row {b}, where the mask is {mask[b, t]:.0f}, should "
                    f"change the result by {share[b, t]:.3f}. It changes yours by {moved:.3f}.")
-    same(got, -(share * logp).sum(), "Each token has the right share in the result, but the result "
-         "as a whole has another value.")
+    same(mine(logp, mask, reduction), -(share * logp).sum(), "Each token has the right share in "
+         "the result, but the result as a whole has another value.")
     (slope,) = slopes(lambda x: mine(x, mask, reduction), logp)
     same(slope, -share, "The value is right, but not its gradient by logp. Stay in torch: .item() "
          "and float() cut the gradient off.")

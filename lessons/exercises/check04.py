@@ -26,6 +26,7 @@ def own_guess(mine, draw):
         found, where = reached(b, t)
         expect(not found, f"The mask is 0 at position {t} of row {b}, so position {t + 1} is not "
                f"in the answer. Yet its guess, changed to 0, changes {where} in your result.")
+    got = mine(inputs, mask, argmax)
     same(got[:, 0], inputs[:, 0], "Position 0 keeps its token, because no position stands before "
          "it that could have guessed it.")
     answer = mask[:, :-1] == 1

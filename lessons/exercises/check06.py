@@ -23,13 +23,16 @@ def future_weights(mine, draw):
     shaped(got, (T,), "There is one weight for each token.")
     counted = mask.nonzero()[:, 0].tolist()
     last = counted[-1]
-    for t in (mask == 0).nonzero()[:, 0].tolist():
+    uncounted = (mask == 0).nonzero()[:, 0].tolist()
+    for t in uncounted:
         expect(got[t] == 0, f"The mask is 0 at position {t}, so its weight should be 0. Yours is "
                f"{got[t]:.2f}.")
+    for t in uncounted:
         other = losses.clone()
         other[t] = 9
         same(mine(other, mask, gamma), got, f"The mask is 0 at position {t}. Yet its loss, changed "
              "to 9, changes your weights. Mask the losses before you add them up.")
+    got = mine(losses, mask, gamma)
     expect(got[last] > 0, f"The last counted token has the weight {got[last]:.2f}. Its raw weight "
            "is its own loss, which is above 0.")
     for t in counted[:-1]:
@@ -42,6 +45,7 @@ def future_weights(mine, draw):
                    f"Measured by the weight of the last counted token: in the weight of position "
                    f"{t}, the loss of position {k} should count gamma to the power of {k - t}, "
                    f"{gamma ** (k - t):.2f}. In yours it counts {counts:.2f}.")
+    got = mine(losses, mask, gamma)
     same(got.sum(), mask.sum(), "The mean of the weights over the counted tokens must be 1, so "
          f"they add up to the number of these tokens, {mask.sum():.0f}. Yours add up to "
          f"{got.sum():.2f}.")
@@ -56,4 +60,25 @@ def future_weights(mine, draw):
          "mean, detached?")
 
 
-EXERCISES = {"06a": future_weights}
+def released_loss(a, b, gamma):
+    return (a * (a + gamma * b) + b * b) / (a + gamma * b + b)
+
+
+def two_token_slopes(mine, draw):
+    a, b = draw.uniform(0.5, 3), draw.uniform(0.1, 2)
+    gamma = draw.choice([0.3, 0.6, 0.95])
+    got = mine(a, b, gamma)
+    shaped(got, (2,), "The result is two numbers, the derivatives by a and by b.")
+    weights = torch.tensor([a + gamma * b, b])
+    constant = weights / weights.sum()
+    step = 1e-5                                 # of losses, for a derivative by measurement
+    for k, letter in enumerate("ab"):
+        up, down = ([x + side * step * (j == k) for j, x in enumerate((a, b))] for side in (1, -1))
+        slope = (released_loss(*up, gamma) - released_loss(*down, gamma)) / (2 * step)
+        same(got[k], slope, f"L changes by {slope:.4f} times a small step in {letter}, while your "
+             f"derivative by {letter} is {got[k]:.4f}. (If the weights were constants, it would be "
+             f"{constant[k]:.4f}.)", tolerance=1e-3)
+    same(mine(a, 0.0, gamma), [1.0, -1.0], "With b = 0 the derivatives are 1 and -1.")
+
+
+EXERCISES = {"06a": future_weights, "06b": two_token_slopes}

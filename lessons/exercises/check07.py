@@ -2,25 +2,26 @@
 import torch
 from torch.nn.functional import softplus
 
-from lessons.check import expect, same, shaped, slopes
+from lessons.check import expect, same, shaped, show, slopes
 
 
 def dpo_loss(mine, draw):
     B, T, S = (draw.randint(1, n) for n in (2, 3, 3))
     beta = draw.choice([0.1, 0.5, 2])
     shapes = {"pi_w": T, "ref_w": T, "pi_l": S, "ref_l": S}
-    args = [draw.numbers(-1, 0, B, n) for n in shapes.values()]
+    args = [draw.numbers(-0.5, 0, B, n) for n in shapes.values()]
     got = mine(*args, beta)
     shaped(got, (B,), "There is one loss for each pair; the mean over pairs comes later.")
-    same(mine(args[0], args[0], args[2], args[2], beta), torch.full((B,), 2).log(), "Policy and "
-         "reference agree here, so h is 0 and each loss is log 2.")
     expect((got > 0).all(), "-log sigmoid(h) is above 0, whatever h is.")
+    zero = [x * 0 for x in args]
+    same(mine(*zero, beta), torch.full((B,), 2).log(), "All log-probabilities are 0 here, so h is "
+         "0 and each loss is log 2.")
     h = -got.double().expm1().log()             # the margin that belongs to this loss
     for k, (name, sign) in enumerate(zip(shapes, (1, -1, -1, 1))):
         b, t = draw.randrange(B), draw.randrange(shapes[name])
         other = [x.clone() for x in args]
-        other[k][b, t] += 0.1
-        moved = (-mine(*other, beta).double().expm1().log() - h) / 0.1
+        other[k][b, t] += 1
+        moved = -mine(*other, beta).double().expm1().log() - h
         wanted = torch.zeros(B).double()
         wanted[b] = sign * beta
         same(moved, wanted, f"beta is {beta}, and the loss of a pair is -log sigmoid(h). One nat "
@@ -43,4 +44,41 @@ def dpo_loss(mine, draw):
          "by each token of pi_w is -beta / 2.")
 
 
-EXERCISES = {"07a": dpo_loss}
+def dpo_push(mine, draw):
+    h, beta = torch.tensor(draw.uniform(-3, 3)), draw.choice([0.1, 0.5, 2])
+    shaped(mine(h, beta), (2,), "The result is two numbers, the pushes on chosen and on rejected.")
+    start = mine(h * 0, beta)
+    same(start, [beta / 2, -beta / 2], f"At h = 0 the derivative of the loss by h is -1/2, "
+         f"and h changes by beta, {beta}, for each nat. So the pushes are {beta / 2} on chosen and "
+         f"{-beta / 2} on rejected. Yours are {show(start)}.")
+    got = mine(h, beta)
+    same(got[0], -got[1], "The margin is a difference, so the two pushes are opposite and equally "
+         "large.")
+    expect(mine(h + 1, beta)[0] < got[0], "A pair that is won by more should be pushed less, "
+           "because its loss is flatter there. With h + 1 in place of h, your push on chosen does "
+           "not fall.")
+    same(mine(h, 2 * beta), 2 * got, "beta was doubled and h left as it is, since it "
+         "contains beta already. A nat then changes h twice as much, so both pushes should double.")
+    same(mine(h, beta)[0], beta * torch.sigmoid(-h), "The push on chosen has another value.")
+
+
+def kl(mine, draw):
+    n, V = draw.randint(1, 3), draw.randint(2, 4)
+    p = draw.numbers(0.1, 1, n, V)
+    p[0, draw.randrange(V)] *= draw.choice([0, 1])                  # a word that never comes
+    p, q = p / p.sum(1, keepdim=True), draw.numbers(0.1, 1, n, V).softmax(1)
+    shaped(mine(q, p * 0 + 1 / V), (n,), "There is one divergence for each row.")
+    same(mine(q, q), torch.zeros(n), "p and q are equal here, so the divergence is 0.")
+    word = draw.randrange(V)
+    sure = torch.eye(V)[[word] * n]
+    one = mine(sure, q)
+    same(one, -q[:, word].log(), f"p is certain of word {word} here, so KL(p || q) is -ln q of "
+         f"this word. Yours is {show(one / -q[:, word].log())} times as large.")
+    got = mine(p, q)
+    expect((got > -1e-5).all(), "A divergence is never below 0.")
+    same(mine(p[:1], q[:1]), got[:1], "Row 0 was given alone, and its divergence changed.")
+    same(mine(p, q), torch.xlogy(p, p / q).sum(1), "It is 0 for equal lists and right for a p that "
+         "is certain, but otherwise not the sum of p ln(p / q).")
+
+
+EXERCISES = {"07a": dpo_loss, "07b": dpo_push, "07c": kl}

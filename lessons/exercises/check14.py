@@ -12,12 +12,13 @@ def interval(mine, draw):
     n, t, sd = len(d), T[len(d) - 1], stdev(d)
     got = mine(d)
     shaped(got, (2,), "The result is two numbers, the mean and the half width.")
-    same(got[0], mean(d), "The first number is not the mean of the differences.")
+    same(got[0], mean(d), f"The first number should be the mean of the differences, {mean(d):.4f}. "
+         f"Yours is {got[0]:.4f}.")
     same(mine([x + 5 for x in d])[1], got[1], "All differences were made 5 larger, which must not "
          "change the half width.")
     same(mine([3 * x for x in d])[1], 3 * got[1], "All differences were made three times as large, "
          "so the half width should be three times as large. (A variance is nine times as large.)")
-    ratio = float(got[1]) * n ** 0.5 / (t * sd)
+    ratio = float(mine(d)[1]) * n ** 0.5 / (t * sd)
     slips = {pstdev(d) / sd: " Is the sum of squares divided by n? It should be n - 1.",
              T[n] / t: " Are n degrees of freedom taken? There are n - 1.",
              1.96 / t: " Is t taken to be 1.96? This is right for many seeds only.",
@@ -30,4 +31,16 @@ def interval(mine, draw):
            "large." + "".join(slip[:1]))
 
 
-EXERCISES = {"14a": interval}
+def verdict(mine, draw):
+    threshold, half = draw.choice([0.0, 0.0, -2.0, 2.0]), draw.choice([0.25, 0.5, 1.0])
+    near = draw.choice([threshold, threshold, threshold, 0.0, -threshold])
+    mean = near + draw.choice([half, -half, draw.randint(-24, 24) / 16])    # some of them touch it
+    low, high = mean - half, mean + half
+    wanted = "holds" if low > threshold else "does not hold" if high < threshold else "undecided"
+    got = mine(mean, half, threshold)
+    expect(isinstance(got, str), f"The verdict is a text. Yours is {got}.")
+    expect(got == wanted, f"The interval goes from {low:g} to {high:g} and the threshold is "
+           f"{threshold:g}, so the verdict is {wanted!r}. Yours is {got!r}.")
+
+
+EXERCISES = {"14a": interval, "14b": verdict}

@@ -17,3 +17,20 @@ def future_weights(losses, mask, gamma):
     is 3.5 / 3, so the weights are 2.1429 0.8571 0 0.
     """
     raise NotImplementedError
+
+
+def two_token_slopes(a, b, gamma):
+    """06b. The derivatives of the released loss of two tokens, by hand and not by autograd.
+
+    a, b    the losses of the hard word and of <|end|> after it; a is above 0
+    gamma   the discount, above 0
+    return  (derivative of L by a, derivative of L by b)
+
+    L = (w_1 a + w_2 b) / (w_1 + w_2)   with the weights   w_1 = a + gamma b   and   w_2 = b
+
+    The weights change with a and b. So write L as one fraction in a, b and gamma, and take the
+    derivatives of this fraction.
+
+    a = 2.5, b = 0 and gamma = 0.95 give (1, -1): the loss falls if <|end|> becomes LESS likely.
+    """
+    raise NotImplementedError

@@ -17,3 +17,32 @@ def dpo_loss(pi_w, ref_w, pi_l, ref_l, beta):
     loss is 0.5544.
     """
     raise NotImplementedError
+
+
+def dpo_push(h, beta):
+    """07b. How hard does one pair of DPO push its two answers?
+
+    h       the margin of the pair, a tensor of one number, which contains beta already:
+            h = beta (log-ratio of chosen - log-ratio of rejected)
+    beta    the strength of the KL penalty
+    return  (push on a token of chosen, push on a token of rejected)
+
+    The push on a token is MINUS the derivative of the loss -log sigmoid(h) by the log-probability
+    of this token, so that it is positive where the token becomes likelier. All tokens of an answer
+    get the same push, because their log-probabilities are added up.
+
+    h = 0 and beta = 0.1 give (0.05, -0.05).
+    """
+    raise NotImplementedError
+
+
+def kl(p, q):
+    """07c. The Kullback-Leibler divergence KL(p || q) of lists of probabilities, row by row.
+
+    p, q    (n,V) n pairs of lists. Each list adds up to 1. No q is 0, but a p can be 0.
+    return  (n,) for each row the sum over its V words of p ln(p / q), in nats. A word with p = 0
+            adds 0.
+
+    p = (1/2, 1/4, 1/4) and q = (1/3, 1/3, 1/3) give .5 ln 1.5 + 2 (.25 ln .75) = 0.0589.
+    """
+    raise NotImplementedError

@@ -13,3 +13,17 @@ def interval(d):
     The differences 1 2 3 2 2 give (2, 0.8778).
     """
     raise NotImplementedError
+
+
+def verdict(mean, half, threshold):
+    """14b. A verdict by a rule that was fixed before anybody looked at the result.
+
+    mean, half  an estimate and the half width of its interval
+    threshold   what the claim says: the true number is above it
+    return      "holds"          if the whole interval lies above the threshold
+                "does not hold"  if the whole interval lies below it
+                "undecided"      otherwise, also if the interval only touches the threshold
+
+    0.4 with the half width 0.6 is undecided for the threshold 0.
+    """
+    raise NotImplementedError

@@ -1,10 +1,10 @@
 """The registry: which objectives there are, in the order in which lists show them.
 
 objective.py says what an objective is. To add one: copy dpo.py, write the loss, and add the file's
-name below. Flags, --help, data checks, the training loop, evaluation and the ledger pick it up from
-there (CONTRIBUTING.md).
+name below. Flags, --help, data checks, the training loop, evaluation and the ledger find it there
+(CONTRIBUTING.md).
 
-The equations in the heads of the files share these letters (docs/cheat_sheet.md has them all):
+The equations in the heads of the files share these letters:
     p_t, ref_t: the probability of token t by the model, and by the start model
     old_t: the same by the policy that sampled the answer
     S = sum_t log p_t

@@ -1,29 +1,25 @@
 """Ada-DPO: every pair gets a temperature that suits how far apart its answers are.
 
     python -m nanouft.train --objective ada_dpo             # NanoWorld pairs
-    Hong et al. 2024, arXiv:2406.02764 (APS) and the code released with it
+    Hong et al. 2024, arXiv:2406.02764 (APS), and the code released with it
 
 DPO presses the margin z of every pair through the same sigmoid. Here each pair first chooses a
-scale tau in [tau_min, tau_max], by a distributionally robust argument: it minimises
-    -tau log sigmoid(z / tau) + (rho - log 2) tau
-Then it pays with that scale:
+scale tau in [tau_min, tau_max] by a distributionally robust argument: it minimises -tau log
+sigmoid(z / tau) + (rho - log 2) tau. From dpo.py one line differs, `each`, which then uses that
+scale:
     L = -tau log sigmoid(z / tau)
     z = beta (r_w - r_l)
-The push is beta sigmoid(-z / tau). So a small tau makes a hard decision of a pair (near 1 or 0),
-a large one a soft one.
-
-The released code finds tau by 5 Newton steps. We use a closed form. With u = |z| / tau the
-condition reads
-    log(2 sigmoid(u)) - u sigmoid(-u) = rho
-Its left side rises from 0 to log 2. So u is ONE number for all pairs, and
+The push is beta sigmoid(-z / tau), so a small tau makes a hard decision of a pair and a large one
+a soft decision. The released code finds tau by five Newton steps. We use a closed form, because
+with u = |z| / tau the condition log(2 sigmoid(u)) - u sigmoid(-u) = rho has ONE root u for all
+pairs:
     tau = sg(clip(abs(z) / u, tau_min, tau_max))
     u: 1.419 at rho .2
-tau grows with |z| of EITHER sign: a pair that is badly wrong is handled as softly as one that is
-clearly right. At z = 0 tau is tau_min.
+tau grows with |z| of EITHER sign, so a pair that is badly wrong is handled as softly as one that
+is clearly right.
 
-rho .2 is the code's default (its example run has .1).
+rho .2 is the code's default (its example run has .1). Left out: the form with rho tau^2.
 Trap: the loss is multiplied by tau, so its value cannot be compared with DPO's.
-Left out: the form with rho tau^2.
 """
 import math
 from dataclasses import dataclass

@@ -1,21 +1,19 @@
 """APO: say of each answer by itself whether it should rise or fall, measured from the start model.
 
     python -m nanouft.train --objective apo                 # NanoWorld pairs
-    D'Oosterlinck et al. 2024, arXiv:2408.06266 (APO-zero, APO-down)
-    TRL's DPO loss_types "apo_zero", "apo_down"
+    D'Oosterlinck et al. 2024, arXiv:2408.06266; TRL's DPO loss_types "apo_zero", "apo_down"
 
-DPO pays for a difference: `chosen` may fall as long as `rejected` falls further. Here each answer
-has its own term:
+DPO rewards a difference, so `chosen` may fall as long as `rejected` falls further. Here each
+answer has its own term. From dpo.py one line differs, `each`:
     --form zero     L = 1 - sigmoid(beta r_w) + sigmoid(beta r_l)
     --form down     L = sigmoid(beta r_w) + 1 - sigmoid(beta (r_w - r_l))
-zero: chosen up, rejected down. For pairs whose chosen answer is better than what the model says.
-down: both down, rejected more. For a model that is better than both answers.
-Each term lies between 0 and 1. Its derivative fades on BOTH sides: what is hopeless pushes as
-little as what is done. The loss is 1 at the reference. There the two forms push `rejected` alike,
-and "down" does not push `chosen` at all yet.
+zero moves chosen up and rejected down, for pairs whose chosen answer is better than what the model
+says. down moves both down and rejected more, for a model that is better than both answers. Each
+term lies between 0 and 1, and its slope fades on BOTH sides, so what is hopeless pushes as little
+as what is done. At the reference the loss is 1, both forms push rejected alike, and down does not
+push chosen at all yet.
 
-"zero" is KTO with its reference point k held at 0, and uncoupled. NanoWorld's pairs have
-demonstrations good enough to learn from, so they ask for "zero", the default. beta .1 is TRL's.
+zero is kto.py with its reference point k held at 0, hence uncoupled. beta .1 is TRL's.
 """
 from dataclasses import dataclass
 from typing import Literal

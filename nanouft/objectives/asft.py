@@ -1,23 +1,20 @@
 """ASFT: make `chosen` likely and `rejected` unlikely, each by itself, without a reference.
 
     python -m nanouft.train --objective asft                # NanoWorld pairs
-    Wang et al. 2024, arXiv:2409.10571 · form and lam after Gorbatovski et al., arXiv:2502.01237v3
+    Wang et al. 2024, arXiv:2409.10571; form and lam after Gorbatovski et al., arXiv:2502.01237v3
 
 Let A be the mean log-prob of an answer's tokens. p = e^A is its probability on average per token,
-and lo are its log-odds, log p/(1-p). The loss of a pair:
+and lo are its log-odds, log p/(1-p):
     L = -sft_weight A_w + lam ( -log sigmoid(beta lo_w) - log sigmoid(-beta lo_l) )
     lo = A - log(1 - exp(A))
-At beta 1 sigmoid(lo) is p again, so the bracket is
-    -log p_w - log(1 - p_l)
-This is a plain classifier of good (label 1) and bad (label 0) answers, on absolute likelihoods.
-Nothing cancels. ORPO ranks the same two log-odds against each other, so both may fall together.
-Here that costs: the bracket is never below ORPO's term.
+From orpo.py one line differs, `align`: ORPO ranks the two log-odds against each other, so both may
+fall together, while here each answer is judged by itself and nothing cancels. At beta 1
+sigmoid(lo) is p again, so the bracket is -log p_w - log(1 - p_l), a plain classifier of good and
+bad answers on absolute likelihoods.
 
---sft-weight 0 leaves the alignment term alone, for a model that has had its SFT.
---beta scales the log-odds (2502.01237 finds tempering helpful).
-Taken from that paper: lam 1 (best of .1, .2, .5, 1), likelihood of the response alone.
-Not read: the original's own lam, and whether its likelihood covers the prompt as ORPO's does.
-Trap: log(1 - p) is -inf at p = 1, so A is cut at -1e-6.
+--sft-weight 0 leaves the alignment alone, for a model that has had its SFT; --beta scales the
+log-odds. From the second paper: lam 1 (best of .1, .2, .5, 1), likelihood of the response alone.
+Not read: the original's lam, and whether its likelihood covers the prompt as ORPO's does.
 """
 from dataclasses import dataclass
 

@@ -3,14 +3,14 @@
     python -m nanouft.train --objective cpo                 # NanoWorld pairs
     Xu et al. 2024, arXiv:2401.08417 (its objective L_prefer + L_NLL), TRL's CPO trainer
 
-If the reference were uniform, its log-probs would cancel from DPO's margin (up to length). Then no
-second model is needed. What keeps `chosen` from falling is a second term, supervised fine-tuning on
-it. With S the summed log-prob of an answer:
+If the reference were uniform, its log-probs would cancel from DPO's margin (up to length), and no
+second model is needed. From dpo.py two lines differ: summed log-probs S stand where its log-ratios
+stood, and imitation of `chosen` keeps it from falling.
     L = -log sigmoid( beta (S_w - S_l) ) + alpha NLL(chosen)
 
-beta .1 and alpha 1 are TRL's; the authors' own we could not read. Trap: S is a sum. So where the
-rejected answers are longer, the margin is won by length before anything is learnt.
-TPO (tpo.py) is this loss with imitation of a third answer.
+beta .1 and alpha 1 are TRL's; the authors' own we could not read.
+Trap: S is a sum, so where rejected answers are longer the margin is won by length before anything
+is learnt.
 """
 from dataclasses import dataclass
 

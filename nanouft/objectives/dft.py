@@ -1,19 +1,18 @@
-"""Dynamic Fine-Tuning (DFT): SFT without the reward that it pays by accident.
+"""Dynamic Fine-Tuning (DFT): SFT without the reward that it gives by accident.
 
     python -m nanouft.train --objective dft                 # NanoWorld demonstrations
-    Wu et al. 2025, arXiv:2508.05629, the token-level loss; and the code released with it
+    Wu et al. 2025, arXiv:2508.05629 (the token-level loss), and the code released with it
 
-SFT's gradient is a policy gradient whose reward is 1/pi(token): a token that the model finds absurd
-is "rewarded" most. DFT multiplies each token's loss by the token's own probability p_t, as a
-constant, and 1/pi is gone:
+SFT's gradient is a policy gradient whose reward is 1/pi(token), so a token that the model finds
+absurd is "rewarded" most. From sft.py one line differs: DFT multiplies each token's loss by its
+own probability p_t, as a constant, and 1/pi is gone:
     L = -mean sg(p_t) log p_t
-Its gradient is that of -mean p_t. A token at p = .001 pulls a thousand times less than under
-SFT. What the model does not half believe, it is not taught.
+Its gradient is that of -mean p_t, so a token at p = .001 pulls a thousand times less than under
+SFT: what the model does not half believe, it is not taught.
 
-Trap: without sg the push on log p becomes (1 + log p) p, which changes sign at p = 1/e: unlikely
-tokens of the demonstration are pushed DOWN (lesson 06c).
-Trap: -p log p peaks at p = 1/e, so the loss may rise while the model gets better. The metric `nll`
-is the figure to watch.
+Traps: without sg the push on log p becomes (1 + log p) p, which pushes unlikely tokens of the
+demonstration DOWN (p below 1/e); -p log p peaks at p = 1/e, so the loss may rise while the model
+gets better, and the metric `nll` is the figure to watch.
 """
 from dataclasses import dataclass
 
@@ -30,9 +29,9 @@ class DFT:
 def loss(batch: Batch, hp: DFT) -> tuple[Tensor, dict]:
     s = batch.seqs["answer"]
     logp = s.logp.masked_fill(s.mask == 0, 0)           # filled first: 0 * inf would be NaN
-    paid = -logp * logp.detach().exp()                  # sg(p) is a weight, not a path for gradient
+    weighted = -logp * logp.detach().exp()              # sg(p) is a weight, not a path for gradient
     n = batch.tokens["answer"]
-    return s.sum(paid).sum() / n, {"nll": -s.sum(logp).sum().detach() / n}
+    return s.sum(weighted).sum() / n, {"nll": -s.sum(logp).sum().detach() / n}
 
 
 OBJECTIVE = Objective(

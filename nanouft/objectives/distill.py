@@ -4,18 +4,19 @@
     Agarwal et al. 2023, arXiv:2306.13649 (GKD, section 3: on-policy data, reverse KL)
     Lu and Thinking Machines Lab 2025, On-Policy Distillation (the estimate from one token)
 
+From reinforce.py one line differs: the advantage of a token is what a teacher thinks of it.
     L = -mean adv_t log p_t
     adv_t = log teacher_t - log old_t
 The expected gradient of token t is that of the reverse KL after the tokens before it:
     E[-adv_t grad log pi(y_t)] = grad KL(pi(.|y_<t) || pi_T(.|y_<t))
-As in GKD, no gradient goes through the draw of earlier tokens. The other way is the exact KL over
-the vocabulary (GKD's own): less noise, but a Column would hold V numbers for each token, not one.
+As in GKD, no gradient goes through the draw of earlier tokens. The exact KL over the vocabulary
+would have less noise, but a Column would hold V numbers for each token, not one.
 
-Needs prompts and a teacher with the same tokenizer. For NanoWorld it is PoFT's aligned model, made
-at first use. No reward is needed: the score is only shown (0 for --data without --reward).
-Traps: one step per rollout, as in reinforce.py. The reverse KL keeps some of the teacher's answers
-and drops the others; the model never tries what it does not already say.
-Left out: GKD's share of given answers, its forward KL and JSD; a KL to the start model.
+The teacher needs the same tokenizer. For NanoWorld it is PoFT's aligned model, made at first use.
+No reward is needed: the score is only shown (0 for --data without --reward). Left out: GKD's share
+of given answers, its forward KL and JSD; a KL to the start model.
+Traps: one step a rollout, as in reinforce.py; the reverse KL keeps some of the teacher's answers
+and drops the others, and the model never tries what it does not already say.
 """
 from dataclasses import dataclass
 from typing import ClassVar

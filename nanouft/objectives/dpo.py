@@ -1,24 +1,24 @@
 """Direct Preference Optimization (DPO): the better answer up, the worse one down; no reward model.
 
     python -m nanouft.train --objective dpo                 # NanoWorld pairs
-    Rafailov et al. 2023, arXiv:2305.18290 (Eq. 7) · label smoothing: Mitchell 2023 (cDPO)
+    Rafailov et al. 2023, arXiv:2305.18290 (Eq. 7); label smoothing: Mitchell 2023 (cDPO)
 
 We want a high reward R, but little KL from the reference pi_ref, the start model:
     maximise  E[R(x, y)] - beta KL(pi || pi_ref)
-The second term is the KL penalty; beta is its strength.
-The best policy is proportional to pi_ref e^(R/beta). Solve for R:
+The best policy is proportional to pi_ref e^(R/beta). Solved for R, this says which reward a policy
+is best for:
     R(x, y) = beta log pi(y|x)/pi_ref(y|x) + beta log Z(x)                              (Eq. 5)
-Two answers to one prompt share Z(x), so it cancels in their difference. Put that difference into
-Bradley-Terry's probability that `chosen` (w) beats `rejected` (l). No reward model is left:
+Z(x) is the same for two answers to one prompt, so it cancels in their difference. That difference
+is put into Bradley-Terry's probability that `chosen` (w) beats `rejected` (l), and no reward model
+is left:
     r = log pi(y|x)/pi_ref(y|x)
     L = -log sigmoid( beta (r_w - r_l) )                                                (Eq. 7)
-It is a logistic regression on how much further the policy moved towards one answer than the other.
+It is a logistic regression on how much further the policy has moved towards one answer than
+towards the other, and the parent of all methods over pairs.
 
-Left out: the f-divergence variants.
-Log-ratios are summed over tokens, so a long answer moves more. --reduction mean divides each by the
-number n of its answer's tokens (length-normalised DPO: Tulu 3, arXiv:2411.15124, Eq. 6). There
-beta multiplies nats per token; a larger one suits (Tulu 3: 5). lr was chosen with sums.
-Same letter elsewhere: ORPO's and SimPO's beta are not this one.
+A log-ratio is summed over tokens, so a long answer moves more. --reduction mean divides it by the
+number of tokens (length-normalised DPO: Tulu 3, arXiv:2411.15124, Eq. 6); a larger beta suits that
+form (Tulu 3: 5). Left out: the f-divergences.
 """
 import math
 from dataclasses import dataclass
@@ -94,14 +94,14 @@ def pair_metrics(batch: Batch, r_w: Tensor, r_l: Tensor, nat: float = 1.0) -> di
 
 
 def won(margin: Tensor, nat: float) -> Tensor:
-    """(B,) 1 for a positive margin, 1/2 within 1e-3 nats (held_out.wins); bf16 errs by more."""
+    """(B,) 1 for a positive margin, 1/2 within 1e-3 nats (evaluate.wins); bf16 errs by more."""
     return torch.where(margin.abs() < 1e-3 * nat, 0.5, (margin > 0).to(margin.dtype))
 
 
 def binary_kl(s: Seqs) -> Tensor:
-    """(B,T) nats, no gradient: how far the policy is from the reference at each place of the data.
-    It is KL(pi || ref) after all other tokens are merged into one. So it is never above the KL of
-    the whole distributions, which `lab.probes` measures."""
+    """(B,T) nats, no gradient: how far the policy is from the reference at each token of the data.
+    It is KL(pi || ref) after all other tokens are merged into one, hence never above the KL of the
+    whole distributions."""
     off = s.mask == 0
     logp = s.logp.detach().masked_fill(off, -1.0).clamp_max(-1e-6)
     ref = s.ref_logp.detach().masked_fill(off, -1.0).clamp_max(-1e-6)

@@ -1,22 +1,19 @@
 """GDPO: how sure is the preference? Nearly equal pairs push little, equal ones not at all.
 
     python -m nanouft.train --objective gdpo                # NanoWorld pairs
-    Furuta et al. 2024, arXiv:2409.06691 (geometric averaging; GDPO)
+    Furuta et al. 2024, arXiv:2409.06691 (geometric averaging)
 
 A soft label p says how probable it is that `chosen` (w) is the better answer. Let each side stand
-for a geometric mixture of the two: pi_w^p pi_l^(1-p) against pi_w^(1-p) pi_l^p. Put that into DPO.
-Its margin of log-ratios, h = r_w - r_l, is then multiplied by 2p - 1:
+for a geometric mixture of the two, pi_w^p pi_l^(1-p) against pi_w^(1-p) pi_l^p, and put that into
+DPO. From dpo.py one line differs, `each`, in which the margin is multiplied by 2p - 1:
     L = -log sigmoid( beta (2p - 1) (r_w - r_l) )
-p = 1 is DPO. At p = .5 the loss is log 2 and its gradient 0.
-cDPO with the same p mixes two LOSSES instead. It pulls an undecided pair back to h = 0: it fits the
-annotators' doubt, where GDPO keeps silent.
-Swapping the answers, and p with 1 - p, changes nothing.
+p = 1 is DPO, and at p = .5 the gradient is 0. cDPO with the same p mixes two LOSSES instead and
+pulls an undecided pair back to a margin of 0: it fits the annotators' doubt, where GDPO keeps
+silent.
 
-A pair without "p" in its file counts as sure (p = 1), so a file with no p at all is plain DPO.
-In NanoWorld p = (1 + difference of the two exact scores) / 2.
-The factor 2p - 1 we know from a digest of the paper; the exact equation follows by algebra.
-beta .1 is DPO's.
-Other methods of this name (group- and diversity-) are not this one.
+A pair without "p" in its file counts as sure (p = 1). In NanoWorld p = (1 + difference of the two
+exact scores) / 2. The factor 2p - 1 we know from a digest of the paper; the equation follows by
+algebra. Other methods of this name (group- and diversity-) are not this one.
 """
 from dataclasses import dataclass
 

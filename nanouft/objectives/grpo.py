@@ -1,47 +1,38 @@
 """GRPO: rewards standardised within the group of answers to one prompt, a ratio for every token.
 
     python -m nanouft.train --objective grpo --init out/sft
-    Shao et al. 2024, arXiv:2402.03300 (Eq. 3, 4) · Yu et al. 2025, arXiv:2503.14476 (DAPO, Eq. 8)
-    Liu et al. 2025, arXiv:2503.20783 (Dr. GRPO) · defaults of TRL where the papers are silent
-    Zheng et al. 2025, arXiv:2507.18071 (GSPO, Eq. 5, 7) · MiniMax, arXiv:2506.13585 (CISPO, Eq. 4)
+    Shao et al. 2024, arXiv:2402.03300 (Eq. 3, 4); Yu et al. 2025, arXiv:2503.14476 (DAPO, Eq. 8)
+    Liu et al. 2025, arXiv:2503.20783 (Dr. GRPO); MiniMax 2025, arXiv:2506.13585 (CISPO, Eq. 4)
+    Zheng et al. 2025, arXiv:2507.18071 (GSPO, Eq. 5, 7); TRL's defaults where they are silent
 
-For each of K answers to a prompt; every token of an answer gets its adv:
+From rloo.py three lines differ: advantages are divided by the spread of the group, each token has
+its own ratio, and the KL penalty to the start model stands in the loss instead of the reward:
     L = mean_t ( -min(rho_t adv, clip(rho_t, 1 - eps, 1 + eps_high) adv) + beta k3_t )      (Eq. 3)
     adv = (reward - mean_K reward) / (std_K reward + 1e-4)
     rho_t = p_t / old_t
     k3_t = ref_t/p_t - log(ref_t/p_t) - 1                                                   (Eq. 4)
-k3 is a KL penalty to the start model pi_ref. It stands in the loss, not in the reward.
-It is never negative, and it is 0 with gradient 0 where the two policies agree.
+k3 is never negative, and it is 0 with gradient 0 where the two policies agree. Without TRL's
+factor rho its expected gradient is that of KL(pi_ref || pi), another KL than in rloo, reinforce
+and ppo.
 
 Three surrogates, which differ only after the first step on a rollout:
     --surrogate ppo         the loss above: beyond the clip a token has no gradient
-    --surrogate gspo        rho is exp(mean log rho) of the whole answer, for all of its tokens
+    --surrogate gspo        rho is exp(mean log rho) of the whole answer, for all of its tokens; a
+                            mean moves little, so its clip is 3e-4 below and 4e-4 above 1
     --surrogate cispo       -clip(rho, 1 - eps, 1 + eps_high) adv log pi(token); the clipped weight
-                            is a constant, so every token keeps its gradient
-GSPO's ratio is a mean and moves little. So its clip is the paper's by default, 3e-4 below and 4e-4
-above 1. The paper leaves the KL out for brevity.
-CISPO's paper has no lower clip (--eps 1), no KL (--beta 0), the mean over tokens (--aggregation
-dapo). Its upper clip is 1 + eps_high, as here. In TRL epsilon_high is the cap itself: its 5 is
---eps-high 4.
-
-Three ways to add tokens up. They are three different losses:
+                            is a constant, so every token keeps its gradient (the paper: --eps 1,
+                            --beta 0, --aggregation dapo; TRL's epsilon_high 5 is --eps-high 4)
+Three ways to add tokens up, which are three different losses:
     --aggregation grpo      mean over the tokens of an answer, then over answers: a token of a long
                             answer counts less
     --aggregation dapo      mean over all tokens of the step: every token weighs the same
     --aggregation dr_grpo   sum over tokens / (answers x --length): no term that depends on what
                             was sampled
 
-Needs prompts; at least two answers each. A group of equal rewards teaches nothing (`ties` in the
-log is the share of such groups). --resample N draws other prompts in their place, N times at most:
-DAPO's dynamic sampling, Eq. 11. It costs tokens (`sampled`). Then k3 is no right estimate of the
-KL: the answers are chosen, and groups that tie, where the policy is sure, are missing.
-std is Bessel's (K - 1). Dividing by it gives nearly solved prompts the same weight as hard ones;
---scale none leaves it out (Dr. GRPO).
-Defaults that differ from TRL's: 4 answers, not 8; beta .04, not 0; `grpo`, not `dapo`.
-Left out: TRL's factor rho on k3. DAPO draws until no group ties; here N ends it.
-Deviation: without that factor the expected gradient of k3 (on fresh answers) is that of
-KL(pi_ref || pi), not of KL(pi || pi_ref). That is another KL than in rloo, reinforce and ppo here,
-and than TRL's default. At log(pi_ref/pi) = 20 k3 is cut off: below that a token is not pulled back.
+A group of equal rewards teaches nothing (`ties` in the log is their share). std is Bessel's;
+dividing by it gives nearly solved prompts the weight of hard ones, and --scale none leaves it out
+(Dr. GRPO). Defaults that differ from TRL's: 4 answers, not 8; beta .04, not 0; aggregation grpo,
+not dapo. Left out: DAPO's dynamic sampling. At log(pi_ref/pi) = 20 k3 is cut off.
 """
 from dataclasses import dataclass
 from typing import Literal
@@ -49,7 +40,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from nanouft.errors import UserError, in_range
+from nanouft.errors import UserError
 from nanouft.objective import NOT_SET, Batch, Objective
 from nanouft.objectives.on_policy import check_sampling, clipped, k3, log_rho, step_metrics
 
@@ -67,7 +58,6 @@ class GRPO:
     length: int = 44                # dr_grpo: the constant that tokens are divided by
     minibatches: int = 1            # optimizer steps that a rollout is cut into
     passes: int = 1                 # how often a rollout is used
-    resample: int = 0               # rounds in which groups that tie give way to other prompts
 
     def __post_init__(self):
         if self.eps is None and self.surrogate == "gspo":
@@ -78,7 +68,6 @@ class GRPO:
 
     def check(self) -> None:
         check_sampling(self, least=2)
-        in_range(self, "resample", high=64)
         if self.surrogate != "ppo" and self.minibatches * self.passes == 1:
             raise UserError(f"--surrogate {self.surrogate} changes nothing with one step on a "
                             "rollout (the ratio is 1); add --minibatches 4")

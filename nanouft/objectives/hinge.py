@@ -1,18 +1,16 @@
 """Hinge: DPO's margin, but a pair that is won by enough is left alone.
 
     python -m nanouft.train --objective hinge               # NanoWorld pairs
-    Liu et al. 2023, arXiv:2309.06657 (RSO, its loss "hinge-norm") · TRL's DPO loss_type "hinge"
+    Liu et al. 2023, arXiv:2309.06657 (RSO, its loss "hinge-norm"); TRL's DPO loss_type "hinge"
 
-DPO is a logistic regression; this is a support-vector machine, on the same margin h of log-ratios
-to the reference:
+DPO is a logistic regression; this is a support-vector machine on the same margin h of log-ratios.
+From dpo.py one line differs, `each`:
     L = max(0, 1 - beta h)
     h = r_w - r_l
-Below beta h = 1 every pair pushes equally hard, beta on both sides, however wrong it is. Above, the
-pair is done and pushes nothing. DPO's push fades smoothly instead and never ends.
-
-Without a reference: slic.py.
-Scaling law: max(0, 1 - beta h) = beta max(0, 1/beta - h). So beta sets where a pair is done
-(h = 1/beta nats) and, but for the step size, nothing else.
+Below beta h = 1 every pair pushes equally hard, however wrong it is, and above that the pair is
+done and pushes nothing. DPO's push fades smoothly instead and never ends. Since max(0, 1 - beta h)
+is beta max(0, 1/beta - h), beta sets where a pair is done and, but for the step size, nothing
+else. Without a reference it is slic.py.
 """
 from dataclasses import dataclass
 

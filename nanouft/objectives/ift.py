@@ -1,52 +1,44 @@
-"""Intuitive Fine-Tuning (IFT): the model sees its own guess, and the future weighs on each token.
+"""Intuitive Fine-Tuning (IFT): SFT that reads the model's own guesses and looks ahead.
 
     python -m nanouft.train --objective ift                 # NanoWorld demonstrations
-    Lessons 05, 06 · Hua et al., arXiv:2405.11870v3 (Eq. 17-21, Algorithm 1) and the released code
+    Hua et al., arXiv:2405.11870v3, and the code released with it
 
-SFT trains on the demonstrator's states only. IFT changes two things, each with its own switch.
+Like its parent sft.py (--reduction sequence), IFT learns from right answers alone. Two things
+differ.
 
-1. Temporal residual (Eq. 17; --lam). A state blends the true token with the model's greedy guess:
-       s_i = (1 - lam) E(x_i) + lam E(argmax pi(. | x_<i))         on response positions only
-   No gradient flows through either: the guess is a choice among ids, and E is a frozen copy.
-   --residual replace is scheduled sampling: the guess instead of the token, with probability lam.
-   The paper's Table 7 has --lam-noise 0.5.
-2. Dynamic relation propagation (--variant, --gamma). A token pays more when it and the tokens
-   AFTER it go badly. It has a number t = 1..N in the response. Five forms, all different losses:
+1. What the model reads (temporal residual, Eq. 17; `forward`). At each position of the answer, the
+   embedding of the right token is mixed with that of the model's greedy guess, without gradient:
+       s_i = (1 - lam) E(x_i) + lam E(argmax pi(. | x_<i))
+   So the model practises going on after its own guesses, and not only after the right tokens.
+2. How much each token counts (dynamic relation propagation; `weights`). Its weight is its own loss
+   and the discounted losses of the tokens after it, divided by the mean weight of the answer:
        l_t = -log p_t
        v_t = sum_{k>=t} gamma^(k-t) l_k
        w_t = v_t / mean_t v_t
+   Either the weights are constants (sg, the stop-gradient), or gradient flows through them:
        --variant detached      L = mean_t sg(w_t) l_t
        --variant released      L = mean_t w_t l_t
+   The released code lets it flow, and its authors intend that. But then the loss can fall when an
+   easy token after a hard one, such as <|end|>, becomes LESS likely, and the model may forget how
+   to stop. Hence constants are the default here: with them IFT scores as SFT does, while the
+   released form scores 4 points less (docs/claims.md). The paper prints other formulas, where t
+   counts the N tokens of the answer from 1:
        --variant algorithm1    L = sum_t gamma^(N - t) (sum_{k>=t} l_k) l_t
-       --variant eq21          L = sum_t t l_t         which is sum_n sum_{i>=n} l_i
+       --variant eq21          L = sum_t t l_t
        --variant eq21_mean1    L = mean_t t l_t / mean_t t
-   released is the published code, exactly. algorithm1 is the paper's algorithm as printed, eq21 the
-   paper's Eq. 21. detached (the default) and eq21_mean1 (on SFT's scale) are ours.
 
-Trap: the released weights are NOT constants, gradient flows through them. That is intended: "part
-of the objective, not only a constraint" (TsinghuaC3I/Intuitive-Fine-Tuning, issue 2; issue 1 mends
-the appendix's listing). But then the loss can pay the model for making an easy token after a hard
-one LESS likely, typically <|end|> (the gradient on two tokens is (+1, -1); lesson 06). --detach
-makes the weights of released and algorithm1 constants; "detached" is short for "released --detach".
-Why is it the default? It is as good as SFT (+0.1 and +0.0 points on two bases), the released form
-is not (-4.3 and -4.3; docs/claims.md, C1). With constant weights no right token is pushed down, and
-both of the paper's ideas remain.
-
-Costs one more forward than SFT. lam = 0 and gamma = 0 give sequence-mean SFT (but the token
-embedding learns from the output side only).
-Left out: the release's right-sided, softmax and log weights; top-k guesses.
-Same letter elsewhere: SimPO's gamma is a margin, GAE's a discount of rewards.
+It costs one more forward than SFT. With lam = 0 and gamma = 0 it is SFT averaged over answers, but
+for the token embedding, which learns from the output side only.
 """
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from torch import Tensor
 
 from nanouft.errors import in_range
-from nanouft.gpt import pick, put_back
 from nanouft.objective import Batch, Objective, Seqs
-from nanouft.seeds import guess_seed, normal_draw, uniform_rows
+from nanouft.seeds import normal_draw, uniform_rows
 
 Variant = Literal["detached", "released", "algorithm1", "eq21", "eq21_mean1"]
 
@@ -56,20 +48,15 @@ class IFT:
     variant: Variant = "detached"   # which weights the tokens get
     lam: float = 0.2                # share of the model's own guess in each state; 0 = true states
     gamma: float = 0.95             # discount of later losses (alpha); 0 = no propagation
-    detach: bool = False            # no gradient through the weights of released or algorithm1
     residual: Literal["blend", "replace"] = "blend"     # replace: the guess, with probability lam
-    guess: Literal["greedy", "sampled"] = "greedy"      # the likeliest token, or a draw
     lam_min: float | None = None    # ramp lam from here over the warm-up (an option of the release)
     lam_noise: float = 0.0          # each step: lam += lam * this * N(0,1), cut to [0,1]
-    detach_embeddings = True        # no setting: E is a frozen copy in the release
 
     @property
     def form(self) -> str:
         """What stands behind "ift" where a result is printed."""
-        if self.variant in ("released", "detached"):
-            constant = self.detach or self.variant == "detached"
-            return " (detached weights)" if constant else " as released"
-        return f" ({self.variant})"
+        told = {"detached": " (detached weights)", "released": " as released"}
+        return told.get(self.variant, f" ({self.variant})")
 
     def check(self) -> None:
         in_range(self, "lam", "gamma", "lam_min", high=1)
@@ -81,22 +68,11 @@ def own_guess(inputs: Tensor, mask: Tensor, argmax: Tensor) -> Tensor:
     """(B,T) ids: the model's guess FOR position i, made AT position i-1; the true id on the prompt.
     argmax[:, i] is the guess for the token after i, so it is shifted by one, once. Position i holds
     a response token exactly where the target of i-1 is one: mask[:, i-1] == 1. (In a padded row
-    this also holds for the place of the last <|end|>. No loss follows it, so that does not matter.)
+    this also holds for the last <|end|>. No loss follows it, so that does not matter.)
     """
     guess = inputs.clone()
     guess[:, 1:] = torch.where(mask[:, :-1] == 1, argmax[:, :-1], inputs[:, 1:])
     return guess
-
-
-def guesses(model, embeds: Tensor, at: Tensor, batch: Batch, hp: IFT) -> Tensor:
-    """(B,T) ids, after each position: the likeliest token, or one drawn at temperature 1."""
-    if hp.guess == "greedy":
-        return model(embeds=embeds, want="argmax", at=at)
-    p = model(embeds=embeds, want="logits", at=at).float().softmax(-1)              # (N,V)
-    ahead = replace(batch, seed=guess_seed(batch.seed))
-    u = pick(uniform_rows(ahead, *embeds.shape[:2]).to(p.device, non_blocking=True), at)   # (N,)
-    token = torch.searchsorted(p.cumsum(-1), u[:, None])[:, 0].clamp_max(p.shape[1] - 1)
-    return put_back(token, at, embeds.shape[:2])
 
 
 def lam_now(hp: IFT, batch: Batch) -> float:
@@ -111,10 +87,11 @@ def forward(model, batch: Batch, hp: IFT) -> None:
     s = batch.seqs["answer"]
     at = s.positions
     lam = lam_now(hp, batch)
-    with torch.no_grad():                                       # detach_embeddings
+    with torch.no_grad():                                       # E is a frozen copy
         embeds = model(s.inputs, want="embeds")                 # (B,T,C)
         if lam > 0:
-            guess = own_guess(s.inputs, s.mask, guesses(model, embeds, at, batch, hp))
+            argmax = model(embeds=embeds, want="argmax", at=at)
+            guess = own_guess(s.inputs, s.mask, argmax)
             own = model(guess, want="embeds")
             if hp.residual == "replace":
                 u = uniform_rows(batch, *s.inputs.shape).to(embeds.device, non_blocking=True)
@@ -139,8 +116,7 @@ def weights(nll: Tensor, s: Seqs, hp: IFT) -> Tensor:
     m = s.mask.to(nll.dtype)
     n = m.sum(-1, keepdim=True)                                 # N
     rank = m.cumsum(-1)                                         # t = 1..N, over response tokens
-    constant = hp.detach or hp.variant == "detached"
-    seen = nll.detach() if constant else nll                    # released: live, gradient flows
+    seen = nll.detach() if hp.variant == "detached" else nll    # released: gradient flows
     if hp.variant in ("released", "detached"):
         w = future_sum(seen, hp.gamma) * m if hp.gamma > 0 else m
     elif hp.variant == "algorithm1":                            # alpha^(N-t), as printed
@@ -157,8 +133,8 @@ def weights(nll: Tensor, s: Seqs, hp: IFT) -> Tensor:
 def loss(batch: Batch, hp: IFT) -> tuple[Tensor, dict]:
     s = batch.seqs["answer"]
     nll = (-s.logp).masked_fill(s.mask == 0, 0)                 # filled first: 0 * inf would be NaN
-    paid = nll * weights(nll, s, hp)
-    each = s.sum(paid) if hp.variant in ("algorithm1", "eq21") else s.mean(paid)
+    weighted = nll * weights(nll, s, hp)
+    each = s.sum(weighted) if hp.variant in ("algorithm1", "eq21") else s.mean(weighted)
     mixed = s.sum(nll).sum().detach() / batch.tokens["answer"]  # on blended states: above SFT's nll
     return each.sum() / batch.rows, {"nll_mixed": mixed}
 

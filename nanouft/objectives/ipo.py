@@ -1,23 +1,21 @@
 """IPO: aim at a margin, instead of wishing for an infinite one.
 
     python -m nanouft.train --objective ipo                 # NanoWorld pairs
-    Azar et al. 2023, arXiv:2310.12036 · "identity preference optimisation"
+    Azar et al. 2023, arXiv:2310.12036 (identity preference optimisation)
 
 Where every annotator prefers the same answer, DPO's margin grows without end, and its KL penalty
-beta no longer holds. The margin h says how much further the policy moved towards `chosen` than
-towards `rejected`. IPO is a regression of h on a number:
+beta no longer holds. IPO is a regression of the margin h on a number instead. From dpo.py one line
+differs, `each`:
     --reduction mean    L = (h - 1/(2 beta))^2                              (Eq. 17, its pair form)
     h = r_w/n_w - r_l/n_l
-It is 1/(4 beta^2) at the reference (25 at beta .1: large, and no mistake), and 0 exactly at
-h = 1/(2 beta). Beyond that it pulls BACK, as cDPO does, and UNA with a score between 0 and 1.
-The larger beta, the sooner is enough.
+The loss is 0 at h = 1/(2 beta), and beyond that it pulls BACK. At the reference it is 1/(4
+beta^2), 25 at beta .1, which is large and no mistake. A larger beta asks for less, other than in
+DPO.
 
-Two lineages disagree on what h sums up. This changes what a margin of 5 means:
+Two lineages disagree on what h sums up, which changes what a margin of 5 means:
     mean    r/n, log-ratios are means over the tokens of each answer
             (TRL, which says that the authors confirmed it)
     sum     r, as in DPO (Mitchell's DPO code and those built on it)
-
-Same letter elsewhere: DPO's beta multiplies h, this one sets the goal.
 """
 from dataclasses import dataclass
 from typing import Literal

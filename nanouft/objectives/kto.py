@@ -1,29 +1,26 @@
 """KTO: thumbs up and thumbs down are enough, if gains and losses are felt as people feel them.
 
     python -m nanouft.train --objective kto                 # NanoWorld answers with labels
-    Ethayarajh et al. 2024, arXiv:2402.01306v5 (section 4) and TRL's trainer
+    Ethayarajh et al. 2024, arXiv:2402.01306v5 (section 4), and TRL's trainer
 
-People judge an outcome against a reference point, and gains beyond it count less and less (Kahneman
-and Tversky). Here the outcome is r = log pi(y|x)/pi_ref(y|x). The reference point k is how far the
-policy has moved in general. It is r of MISMATCHED pairs: a prompt with the answer to another one.
+People judge an outcome against a reference point, and what lies beyond it counts less and less
+(Kahneman and Tversky). Here the outcome is r = log pi(y|x)/pi_ref(y|x), as in dpo.py, and the
+reference point k is how far the policy has moved in general: the mean of r over MISMATCHED pairs,
+a prompt with the answer to another one.
     L = lam_D label sigmoid(beta (k - r)) + lam_U (1 - label) sigmoid(beta (r - k))
     k = sg(max(0, mean_i r_mismatch))
     label: 1 good, 0 bad
     lam_D, lam_U: --desirable-weight, --undesirable-weight
-k stands for KL(pi || pi_ref). It is a mean over the whole step, clamped after the mean. It carries
-no gradient: it is a constant of the step. A method that simply makes everything likelier raises k
-and gains nothing.
+k stands for KL(pi || pi_ref). It is a constant of the step, a mean over all its rows that is
+clamped afterwards. A method that simply makes everything likelier raises k and gains nothing. Its
+nearest relative is apo.py, where k is 0.
 
-Needs labels (a pair is two: chosen good, rejected bad) and the start model's log-probs.
-Each row carries its mismatched answer: that of the next row with another prompt. TRL rolls the
-answers within a batch instead, so there the same answers stand on both sides.
-k is noisy: on one batch of six rows it was 1.62 with our mismatched answers, 2.97 with TRL's. The
-gradients then differed by 41 % in length, and had a cosine of .9998.
-k couples the rows of a step (--accumulate costs one more forward). Weights: the authors
-advise lam_D n_D / (lam_U n_U) between 1 and 3/2 (current version, Eq. 9; the first preprint said 1
-to 4/3). n_D and n_U are the numbers of good and bad rows. So raise lam_D if good rows are rare.
-Traps: clamping before the mean; the row's own answer in k (a matched pair); dividing by the
-weights.
+Each row carries its mismatched answer, that of the next row with another prompt; TRL rolls the
+answers within a batch instead. k is noisy (on six rows 1.62 here, 2.97 with TRL's partners, and
+the gradients had a cosine of .9998) and couples the rows of a step, so --accumulate costs one more
+forward. The authors advise lam_D n_D / (lam_U n_U) from 1 to 3/2 for n_D good and n_U bad rows
+(Eq. 9), so raise lam_D if good rows are rare.
+Traps: clamping before the mean; a row's own answer in k; dividing by the weights.
 """
 from dataclasses import dataclass, replace
 

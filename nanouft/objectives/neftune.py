@@ -1,19 +1,18 @@
 """NEFTune: noise on the embeddings, so that an answer is learnt and not its exact wording.
 
     python -m nanouft.train --objective neftune             # NanoWorld demonstrations
-    Lesson 16 · Jain et al. 2023, arXiv:2310.05914 (Algorithm 1)
+    Jain et al. 2023, arXiv:2310.05914 (Algorithm 1)
 
-The loss is SFT's. Only what the model reads changes. Noise is added to the embedding e of every
-token, prompt included:
+The loss is that of sft.py. What differs is one line of `forward`: noise is added to the embedding
+e of every token that the model reads, prompt included.
     L = -mean log p_t
     p_t: with noise, e + U(-a, a) with a = alpha / sqrt(N C)
 N is the number of tokens that the row really has, C the width. The noise of a whole row then has a
 length of about alpha / sqrt(3), however long the row is.
 
 alpha = 0 is SFT bit for bit. The paper sweeps alpha over 5, 10, 15; 5 is the common default.
-Trap: N is the row's own length. The padded length (transformers' form) would give a short answer
-less noise, the longer its neighbours are.
-Trap: no noise in evaluation, nor where references are scored: `model.eval()` switches it off.
+Traps: with the padded length for N (transformers' form) a short answer gets less noise the longer
+its neighbours are; evaluation and references must be without noise, which `model.eval()` ensures.
 """
 from dataclasses import dataclass
 

@@ -2,20 +2,18 @@
 
     python -m nanouft.train --objective online_dpo --init out/sft
     Guo et al. 2024, arXiv:2402.04792 (OAIF, Algorithm 1)
-    The loss is that of dpo.py (arXiv:2305.18290, Eq. 7).
 
-DPO learns from pairs that somebody else wrote. It can push down an answer that the policy would
-never give, and that teaches it nothing. Here both answers are the policy's own, drawn now. Of
-`samples` answers to a prompt the best is chosen, the worst rejected (the paper: two answers and a
-judge). The reference stays the start model.
+DPO learns from pairs that somebody else wrote, and may push down an answer that the policy would
+never give, which teaches it nothing. Here both answers are the policy's own, drawn now: of
+`samples` answers to a prompt the best is chosen and the worst rejected (the paper: two answers and
+a judge). The reference stays the start model. From dpo.py one line differs, `each`, in which a tie
+is left out:
     L = -untied log sigmoid( beta (r_w - r_l) )
-    untied: 0 if all answers earned the same, else 1
+    untied: 0 if all answers have one reward, else 1
 
-Needs prompts, at least two answers each.
-A tie prefers nothing. Such a pair weighs 0, but counts in the mean. So a step in which most prompts
-tie is a small step.
-Compare with rloo, which uses all answers, and how much they differ.
-Left out: mixing in answers of the start model.
+A tie prefers nothing, but it counts in the mean, so a step in which most prompts tie is a small
+step. Compare it with rloo.py, which uses all answers and how much they differ. Left out: mixing in
+answers of the start model.
 """
 from dataclasses import dataclass
 
@@ -40,7 +38,7 @@ class OnlineDPO:
 
 
 def best_and_worst(R: Tensor) -> tuple[Tensor, Tensor]:
-    """(P,K) rewards of K answers to P prompts -> (P,) places of the best, of the worst."""
+    """(P,K) rewards of K answers to P prompts -> (P,) numbers of the best, of the worst."""
     best, worst = R.argmax(-1), R.argmin(-1)
     any_other = (best + 1) % R.shape[1]                         # where all rewards are equal
     return best, torch.where(worst == best, any_other, worst)

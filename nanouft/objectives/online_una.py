@@ -1,23 +1,22 @@
-"""Online UNA: move each sampled answer until its implicit score is the one it earned.
+"""Online UNA: move each sampled answer until its implicit score is the one that it was given.
 
     python -m nanouft.train --objective online_una --init out/sft
-    Wang et al. 2024, arXiv:2408.15339v2 (Eq. 13, its online form) and the code released with it
+    Wang et al. 2024, arXiv:2408.15339v2 (Eq. 13, its online form), and the code released with it
 
-The loss is that of una.py, on the model's samples. An implicit score is made equal to the score
-that the answer earned, with r = log pi(y|x)/pi_ref(y|x):
+The loss is that of una.py, on the model's own samples: with r = log pi(y|x)/pi_ref(y|x)
     L = (sigmoid(beta r) - score)^2
-No advantage, no critic, no ratio: it is a regression. The paper trains RLHF and this side by side
-from one reward model.
-    --against start     pi_ref is the start model, as in the paper
-    --against rollout   pi_ref is the policy that has just sampled the answer, as in the released
-                        code. Its one step a rollout then begins at sigmoid(0) = 1/2 for every
-                        answer, and nothing holds the policy near the start model.
-Scores are in 0..1: the exact score, the sigmoid of a learnt reward, or what your own function gives
-(it must lie there). A learnt reward has no zero of its own: a constant for each prompt changes none
-of its pairs, and here passes for quality. Make such a reward with --centre 0.01.
+It is a regression, without advantage, critic or ratio; the paper trains RLHF and this side by side
+from one reward model. What pi_ref is differs between paper and code:
+    --against start     the start model, as in the paper
+    --against rollout   the policy that has just sampled the answer, as in the released code. Each
+                        rollout then begins at sigmoid(0) = 1/2 for every answer, and nothing
+                        holds the policy near the start model.
+Scores are in 0..1: the exact score, the sigmoid of a learnt reward, or what your own function
+gives. A learnt reward has no zero of its own, so a constant for each prompt passes for quality
+here; make such a reward with --centre 0.01.
 
-Against the start model nothing is compared within a prompt. A prompt where all answers are right
-still pushes them up, until beta r is logit(score), which for a score of 1 is never.
+Nothing is compared within a prompt: where all answers are right they are still pushed up, until
+beta r is logit(score), which for a score of 1 is never.
 """
 from dataclasses import dataclass
 from typing import Literal

@@ -1,21 +1,20 @@
 """Odds Ratio Preference Optimization (ORPO): imitate the better answer and prefer it, in one loss.
 
     python -m nanouft.train --objective orpo                # NanoWorld pairs
-    Hong et al. 2024, arXiv:2403.07691 (Eq. 3-7) and the code released with it
+    Hong et al. 2024, arXiv:2403.07691 (Eq. 3-7), and the code released with it
 
-There is no reference model. Let A be the mean log-prob of an answer's tokens. Its probability on
-average per token is p = e^A, and the odds of saying it are p / (1 - p). Their logarithm is lo:
+ORPO needs no reference model. Let A be the mean log-prob of an answer's tokens and p = e^A its
+probability on average per token. The odds of saying it are p / (1 - p), and their logarithm is
     lo = A - log(1 - exp(A))
-The loss asks that the odds of `chosen` be higher than those of `rejected`:
+The loss imitates `chosen` and asks that its odds be higher than those of `rejected`:
     L = NLL(prompt, chosen) - lam log sigmoid(lo_w - lo_l)                              (Eq. 6, 7)
-The first term keeps imitating. This holds the policy back, in place of a reference. Its push never
-turns round, while that of the second term fades once the odds are apart.
+From dpo.py two lines differ: log-odds stand where its log-ratios stood, and imitation holds the
+policy back in place of the reference. Its pull never turns round, while the second term fades once
+the odds are apart.
 
-Means over tokens, not sums: e^(a sum) would be 0 for any answer of some length.
-At p = 1 the odds are infinite, so A is cut at -1e-6.
-The NLL runs over prompt AND answer, as in both sources (the authors' code and TRL).
-The weight lam: 1.0 is `alpha` in the authors' code; TRL calls it `beta`, 0.1.
-Same letter elsewhere: IFT's lam is a share of the guess, GAE's reaches back in time.
+The NLL runs over prompt AND answer, as in the authors' code and in TRL. lam is 1.0 in their code
+(`alpha`) and 0.1 in TRL (`beta`). The odds are infinite at p = 1, so A is cut at -1e-6.
+Trap: sums in place of means, since e^(a sum) is 0 for any answer of some length.
 """
 from dataclasses import dataclass
 

@@ -1,29 +1,23 @@
 """PoFT: do better on each demonstration than models that are already aligned.
 
     python -m nanouft.train --objective poft --noise 0.3    # NanoWorld, three answers in ten wrong
-    python -m nanouft.train --objective poft --data my.jsonl --aligned DIR DIR
-    Fan et al., arXiv:2412.12865 (its AAAI 2025 text, section 3) and the code released with it
+    python -m nanouft.train --objective poft --data my.jsonl --aligned FOLDER FOLDER
+    Fan et al., arXiv:2412.12865 (AAAI 2025, section 3), and the code released with it
 
-Aligned models are asked once how likely they find each demonstration. The loss is Bradley-Terry
-between the policy and them, on the same answer. Each reads with its own tokenizer and template:
+Aligned models are asked once how likely they find each demonstration, each with its own tokenizer
+and template. The loss is Bradley-Terry between the policy and them, on the same answer:
     L = -log sigmoid( beta (A - A_aligned) + margin )
     A_aligned: the mean log-prob by the aligned models
-Its gradient is SFT's times a weight:
-    tau = sigmoid(A_aligned - A)            (at beta 1 and margin 0)
-So a demonstration that aligned models find unlikely, and that the policy does not, is doubted and
-weighs little. tau also falls as the policy learns, so compare rows at one step.
+Its gradient is that of its parent sft.py (--reduction sequence) times a weight, which at beta 1 is
+    tau = sigmoid(A_aligned - A)
+So a demonstration that the aligned models find unlikely weighs little, since it may be wrong. tau
+also falls as the policy learns, so compare rows at one step. Seen from una.py it is bce with score
+1, 1/length for beta and aligned models in place of the start model: both call `score_loss`.
 
-Needs demonstrations and aligned models, --aligned. For NanoWorld one is made at first use, by the
-command that run.json and the screen show: SFT of the shipped base on 4,080 right answers to
-training prompts of another seed (--noise 0, never a test prompt; questions about facts and myths
-are few, so it has seen many of the same ones).
-No start model, no KL, no extra likelihood.
-At A = A_aligned the weight is 1/2; Adam does not see such a scale.
-PoFT is UNA's bce on score 1, with 1/length for beta and aligned models for the start model: both
-call the function score_loss.
-Trap: the release averages the policy over prompt and answer, the aligned models over the answer.
-Here both read the answer only (the paper's formula).
-Trap: an aligned model that shares the errors of the data doubts nothing.
+For NanoWorld one aligned model is made at first use: SFT of the shipped base on 4,080 right
+answers to training prompts of another seed. There is no KL and no start model.
+Traps: the release averages the policy over prompt and answer, here both are read on the answer
+alone (the paper's formula); an aligned model that shares the errors of the data doubts nothing.
 """
 from dataclasses import dataclass
 

@@ -1,21 +1,20 @@
 """PPO as in RLHF: every token is an action, and a critic says what was to be expected of it.
 
     python -m nanouft.train --objective ppo --init out/sft
-    Schulman et al. 2017, arXiv:1707.06347 (Eq. 7) · GAE: arXiv:1506.02438 (Eq. 16)
+    Schulman et al. 2017, arXiv:1707.06347 (Eq. 7); GAE: arXiv:1506.02438 (Eq. 16)
     for language models: Ziegler et al. 2019, arXiv:1909.08593
 
-A score comes once, at the end. The KL penalty to the start model is paid token by token, as
-part of the reward. end_penalty is taken off the score if the answer does not stop:
+Its parent is reinforce.py, with a baseline for each token and a clipped ratio. The score comes
+once, at the end, less end_penalty if the answer does not stop; the KL penalty comes token by
+token:
     R_t = -beta log pi_old/pi_ref (token t) + [t is the last token] score
-A value head V on the policy's own states guesses what is still to come. Each token is judged by
-what it changed (GAE):
+A value head V on the policy's own states guesses what is still to come, and each token is judged
+by what it changed (GAE):
     delta_t = R_t + gamma V_{t+1} - V_t
     adv_t   = delta_t + gamma lam adv_{t+1}                                                (Eq. 16)
-lam = 1: the whole return minus V; no bias, much noise. lam = 0: one step and the critic's word.
-The critic learns the return, adv_t + V_t.
-Then advantages are whitened over all tokens of the rollout: mean 0, variance 1. So before the first
-update, where the ratio is 1, the policy losses of the minibatches, weighted by tokens, sum to 0.
-Both losses are clipped:
+lam = 1 is the whole return minus V, without bias and with much noise; lam = 0 is one step and the
+critic's word. The critic learns the return, adv_t + V_t. Then advantages are whitened over all
+tokens of the rollout, and both losses are clipped:
     L = mean ( policy_t + vf value_t )
     policy_t = max(-rho_t A_t, -clip(rho_t, 1 - eps, 1 + eps) A_t)                          (Eq. 7)
     rho_t = p_t / old_t
@@ -24,17 +23,13 @@ Both losses are clipped:
     v_t, V_t: what the critic says now, and when the answer was sampled
     G_t: the return
 
-The value head starts at 0 and learns at 30 times the model's learning rate (train.py; at the same
-one it explained nothing after 24 rollouts). It is saved beside the model (value_head.safetensors),
-which stays a GPT-2 folder. A run that starts from that folder goes on with it.
+The value head starts at 0 and learns at 30 times the model's rate. It is saved beside the model
+(value_head.safetensors), which stays a GPT-2 folder. Simplified: one network with two heads, so vf
+is 1 (TRL: two networks and vf .1). Defaults that differ from TRL's: one pass, not four; beta .02,
+not .05; end_penalty 1, in units of the reward, not none. TRL puts the score one position after the
+end.
 Traps: returns before whitening, not after; whitening over the rollout, not the minibatch; V_t
 belongs to the state BEFORE token t.
-Simplified: one network with two heads. So vf is 1 here: what the critic needs must be learnt in the
-shared states (TRL has two networks and vf .1). An answer that is cut off ends there, as in TRL.
-Deviation from TRL's trainer: ours is the textbook form. TRL puts the score one place after the end
-token and keeps V there (on one batch its whitened advantages differed from ours by 3.9 %).
-Defaults that differ from TRL's: one pass over a rollout, not four; beta .02, not .05; end_penalty
-1, not none. It is in units of the reward, so set it again for a learnt one (docs/LOG.md).
 """
 from dataclasses import dataclass
 

@@ -1,25 +1,22 @@
 """REINFORCE: try answers, and make those likelier that scored above the average.
 
     python -m nanouft.train --objective reinforce --init out/sft
-    Williams 1992, Machine Learning 8
-    for language models: Ahmadian et al. 2024, arXiv:2402.14740 (REINFORCE estimator)
+    Williams 1992, Machine Learning 8; for language models: Ahmadian et al. 2024, arXiv:2402.14740
 
 The gradient of an expected reward is an expectation again, so sampled answers estimate it:
     grad E[R] = E[ (R - b) grad log pi(y|x) ]
 Any b that does not look at y leaves the mean as it is and changes only the noise. Here b is the
-mean reward of the whole rollout. It contains y itself, which shrinks the gradient by one part in
-the number of answers. rloo.py compares within a prompt.
-A KL penalty to the start model is part of the reward:
+mean reward of the whole rollout (--baseline), and a KL penalty to the start model is part of the
+reward:
     L = -adv S
     adv = R - mean_i R
     R = reward - beta sum_t (log old_t - log ref_t)
+It is the parent of all methods that learn from a reward. An answer is one action, so all its
+tokens get the same push. Answers are used ONCE, because a second step on them would need a ratio.
+The value of the loss means nothing, although its gradient does: watch `reward`.
 
-In NanoWorld the exact score is the reward.
-Answers are sampled, scored and used ONCE: a second step on them would need a ratio.
-The loss's value means nothing (its gradient does): watch `reward`.
-The answer is one action: all its tokens get the same push.
-Trap: the mean over all prompts takes an easy prompt for merit, or the constant that a learnt reward
-has for each prompt.
+Trap: the mean over all prompts takes an easy prompt for merit, and so the constant that a learnt
+reward has for each prompt. rloo.py compares within a prompt.
 """
 from dataclasses import dataclass
 from typing import ClassVar, Literal

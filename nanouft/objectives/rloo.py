@@ -3,21 +3,19 @@
     python -m nanouft.train --objective rloo --init out/sft
     Kool et al. 2019; Ahmadian et al. 2024, arXiv:2402.14740 (section on RLOO), and TRL's trainer
 
-How good is a score of 0.6? For a hard prompt very, for an easy one not at all. So each of K answers
-is compared with the mean of the K - 1 OTHERS to its prompt. That mean knows the prompt and not the
-answer: no bias, little noise.
+A score of 0.6 is good for a hard prompt and bad for an easy one. From reinforce.py two lines
+differ. The baseline is the mean of the K - 1 OTHER answers to the prompt, which knows the prompt
+and not the answer, hence no bias and little noise; and a ratio allows several steps on a rollout:
     L = -min(rho adv, clip(rho, 1 - eps, 1 + eps) adv)
     rho = exp(sum_t (log p_t - log old_t))
     adv = K/(K - 1) (R - mean_K R)              which is R_i - mean over j != i of R_j
 The ratio is that of the WHOLE answer. With one step a rollout (the default) it is 1, and this is
-REINFORCE. The reward has a KL penalty to the start model, as in reinforce.py:
+REINFORCE. The reward has the same KL penalty to the start model:
     R = reward - beta sum_t (log old_t - log ref_t)
 
-Needs prompts; at least two answers each. A group of equal rewards teaches nothing. The advantages
-of a group sum to 0.
-Defaults that differ from TRL's: four answers, not two; beta .02, not .05.
-Traps: groups must stay together (prompt-major order: answers to one prompt are neighbours); K - 1,
-not K.
+The advantages of a group sum to 0, and a group of equal rewards teaches nothing. Defaults that
+differ from TRL's: four answers, not two; beta .02, not .05.
+Traps: answers to one prompt must stay neighbours; K - 1, not K.
 """
 from dataclasses import dataclass
 

@@ -1,21 +1,20 @@
-"""Robust DPO: if some labels are flipped by chance, subtract what they add; do not average over it.
+"""Robust DPO: if some labels are flipped by chance, subtract what they add.
 
     python -m nanouft.train --objective robust_dpo --label-smoothing 0.2        # NanoWorld pairs
-    Chowdhury et al. 2024, arXiv:2403.00409
-    its conservative sister: `dpo --label-smoothing` (cDPO)
+    Chowdhury et al. 2024, arXiv:2403.00409; its conservative sister is dpo --label-smoothing (cDPO)
 
-DPO's loss of a pair is -log sigmoid(h), that of the pair swapped -log sigmoid(-h). A label is
-flipped with probability eps. Then
+DPO's loss of a pair is -log sigmoid(h), and that of the pair swapped is -log sigmoid(-h). If a
+label is flipped with probability eps, then
     L = ( -(1 - eps) log sigmoid(h) + eps log sigmoid(-h) ) / (1 - 2 eps)
     h = beta (r_w - r_l)
     eps: --label-smoothing
-has, on average over the flips, the value of DPO on the true labels: it is an unbiased loss.
-cDPO adds where this subtracts. cDPO stops at a margin of logit(1 - eps). This one has no minimum,
-and its gradient never vanishes: it ends at -beta eps / (1 - 2 eps), DPO's at 0. So it forgives
-flipped labels on average and pushes on for ever.
+has on average over the flips the value of DPO on the true labels, so it is an unbiased loss. From
+dpo.py one line differs, `each`: cDPO adds the loss of the swapped pair where this subtracts it.
+Therefore cDPO comes to rest at a margin of logit(1 - eps), while this loss has no minimum and its
+gradient ends at -beta eps / (1 - 2 eps): it forgives flipped labels on average and pushes on for
+ever.
 
---label-smoothing 0 is DPO (TRL's default; here 0.1, or the name would mean nothing).
-Trap: TRL from 1.0 on reads label_smoothing here and ignores it in its loss named "sigmoid".
+eps 0 is DPO (TRL's default; here it is 0.1, or the name would mean nothing).
 """
 from dataclasses import dataclass
 

@@ -1,30 +1,25 @@
-"""RPO: compare each good answer with the bad answers to the other prompts, too.
+"""RPO: compare each good answer also with the bad answers to the other prompts.
 
     python -m nanouft.train --objective rpo                 # --form paired: near prompts count more
-    Yin et al. 2024, arXiv:2402.10958 and the code released with it
+    Yin et al. 2024, arXiv:2402.10958, and the code released with it
 
-DPO compares two answers to ONE prompt. With B pairs in a step there are B x B comparisons to be
-had. The margin of good answer i over bad answer j is
+DPO compares two answers to ONE prompt, but B pairs in a step allow B x B comparisons. The margin
+of good answer i over bad answer j is
     M_ij = r_w[i] - r_l[j]
-DPO is the diagonal. Row i pays for its comparisons with all j:
+DPO is the diagonal. From dpo.py one line differs, `each`, in which row i is compared with all j:
     --form paired       L = -mean_j log sigmoid( beta W_ij M_ij )
     --form diagonal     L = -sum_j D_ij log sigmoid( beta M_ij )
     W_ij = softmax_j( cos(e_i, e_j) / temperature )
     e_i: the embedding of prompt i
     D_ij: diagonal_weight if j = i; the other j share the rest evenly
-In the paired form the weight stands INSIDE the sigmoid.
-Answers to unlike prompts are hard to compare: what r says of a prompt as such does not cancel off
-the diagonal.
+In the paired form the weight stands INSIDE the sigmoid. Answers to unlike prompts are hard to
+compare, because what r says of a prompt as such does not cancel off the diagonal.
 
-e is the mean hidden state of the start model over the prompt's tokens (the authors: a sentence
-encoder).
-A step of one pair is DPO in both forms. Where all prompts are the same, W = 1/B, and beta shrinks
-to beta/B.
-Couples the rows of a step (--accumulate costs one more forward). So the batch size is part of the
-method.
-Left out: the unpaired form.
-Two others are called RPO: TRL's rpo_alpha (DPO plus likelihood) and reward-aware preference
-optimisation.
+e is the mean hidden state of the start model over the prompt (the authors: a sentence encoder). A
+step of one pair is DPO in both forms; where all prompts are the same, W = 1/B, and beta shrinks to
+beta/B. The loss couples the rows of a step, so the batch size is part of the method, and
+--accumulate costs one more forward. Left out: the unpaired form. Two others are called RPO: TRL's
+rpo_alpha (DPO and likelihood) and reward-aware preference optimisation.
 """
 from dataclasses import dataclass
 from typing import Literal

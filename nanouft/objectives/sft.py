@@ -1,30 +1,29 @@
 """Supervised fine-tuning (SFT): imitate demonstrations, token by token.
 
     python -m nanouft.train --objective sft                 # NanoWorld demonstrations
-    Lesson 03
 
-Every response token pays its own negative log-probability, given the TRUE tokens before it:
+The loss is the negative log-probability of each token of the answer, given the right tokens before
+it. The mask leaves the prompt out and keeps <|end|>, so that the model also learns to stop:
     L = -mean log p_t
-The prompt pays nothing, <|end|> does. SFT is the baseline of every paper here.
+SFT is the parent of every method that learns from demonstrations.
 
---reduction says how the tokens are averaged:
+--reduction says how the tokens are averaged, and the two forms are different losses:
     token       mean over all response tokens of the step: a long answer weighs more (TRL's form)
     sequence    mean over the answer's tokens, then over answers: every answer weighs the same
-On two answers with losses [2] and [1,1,1,1] they are 1.2 and 1.5. IFT is compared with the second.
+Two answers with losses [2] and [1,1,1,1] give 1.2 in the first form and 1.5 in the second, with
+which IFT is compared.
 """
 from dataclasses import dataclass
 from typing import Literal
 
-import torch
 from torch import Tensor
 
-from nanouft.objective import Batch, Objective, write_logp
+from nanouft.objective import Batch, Objective
 
 
 @dataclass
 class SFT:
     reduction: Literal["token", "sequence"] = "token"   # what weighs the same: tokens, or answers
-    detach_embeddings: bool = False     # no gradient into input embeddings: IFT at lam = gamma = 0
 
 
 def loss(batch: Batch, hp: SFT) -> tuple[Tensor, dict]:
@@ -35,15 +34,6 @@ def loss(batch: Batch, hp: SFT) -> tuple[Tensor, dict]:
     return value, {"nll": token_mean.detach()}
 
 
-def forward(model, batch: Batch, hp: SFT) -> None:
-    if not hp.detach_embeddings:
-        return write_logp(model, batch, hp)
-    s = batch.seqs["answer"]
-    with torch.no_grad():
-        embeds = model(s.inputs, want="embeds")
-    s.logp = model(embeds=embeds, want="logp", targets=s.targets, at=s.positions)
-
-
 OBJECTIVE = Objective(
     paper="Supervised fine-tuning: maximum likelihood of demonstrations, prompt masked",
-    data="demos", hp=SFT, loss=loss, lr=2.5e-4, forward=forward)
+    data="demos", hp=SFT, loss=loss, lr=2.5e-4)

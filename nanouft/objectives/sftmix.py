@@ -1,26 +1,25 @@
-"""SFTMix: mix answers that the model is sure of with others, and learn from the mixture, too.
+"""SFTMix: mix answers that the model is sure of with others, and learn also from the mixture.
 
     python -m nanouft.train --objective sftmix              # NanoWorld; two SFT runs first, once
-    Lesson 16 · Xiao et al. 2024, arXiv:2410.05248 (mixup: Zhang et al. 2018, arXiv:1710.09412)
+    Xiao et al. 2024, arXiv:2410.05248 (mixup: Zhang et al. 2018, arXiv:1710.09412)
 
-1. First SFT runs (1 and 2 epochs) say how confident they are of each demonstration:
+1. Two SFT runs (1 and 2 epochs) say how confident they are of each demonstration:
        Conf = -mean over checkpoints of the perplexity of the answer
-2. The data is cut at the median into a confident and an unsure half. A row of a step is a PAIR, one
-   of each.
-3. Besides SFT's loss on both, their last hidden states h and h' are mixed, and the label by the
-   same share: one lam ~ Beta(1/2, 1/2) a pair. This goes token by token, from the start of each
-   answer up to the end of the shorter one:
+2. The data is cut at the median, and a row of a step is a PAIR of a confident and an unsure
+   answer.
+3. To the loss of sft.py on both a term is added, in which their last hidden states h and h' are
+   mixed and the label by the same share, one lam ~ Beta(1/2, 1/2) a pair, token by token from the
+   start of each answer up to the end of the shorter one:
        z = lam h + (1 - lam) h'
        L = NLL(sure, unsure) - mu mean_t (lam log m_t + (1 - lam) log m'_t)
        m_t, m'_t: the chance of the sure and of the unsure answer's token in state z
-   mu = .2: a regulariser, not the main loss.
-Cross entropy is linear in the label. So the mixed label needs two look-ups and no soft labels.
+Cross entropy is linear in the label, so the mixed label needs two look-ups and no soft labels. At
+mu .2 it is a regulariser, and mu 0 is SFT.
 
-mu = 0 is SFT. A step of --batch-size pairs holds twice as many answers.
-Traps: answers are aligned at the first ANSWER token of each, not at position 0; lam is one number a
-pair; the head reads the same tensor as always, here the state after the last LayerNorm. No code of
-the authors was found: what is here follows descriptions of the paper. Simplified: two runs of 1 and
-2 epochs stand for the checkpoints of one run. Pairs are drawn once a run, not for each batch.
+A step of --batch-size pairs holds twice as many answers. No code of the authors was found.
+Simplified: two runs stand for the checkpoints of one, and pairs are drawn once a run.
+Traps: answers are aligned at their first ANSWER tokens, not at position 0; lam is one number a
+pair; the state that is mixed is that after the last LayerNorm, which the head reads.
 """
 import math
 import random
@@ -77,13 +76,13 @@ def pair_up(encoded: list, seed: int) -> list:
 
 
 def answer_positions(s: Seqs, n: int) -> Tensor:
-    """(B,n) positions of the first n answer tokens of each row (any place where it has fewer)."""
+    """(B,n) positions of the first n answer tokens of each row (any ones where it has fewer)."""
     return s.mask.argsort(dim=1, descending=True, stable=True)[:, :n]
 
 
-def states_at(hidden: Tensor, places: Tensor) -> Tensor:
+def states_at(hidden: Tensor, positions: Tensor) -> Tensor:
     """(B,T,C) states and (B,n) positions -> (B,n,C) the states there."""
-    return hidden.gather(1, places[..., None].expand(-1, -1, hidden.shape[-1]))
+    return hidden.gather(1, positions[..., None].expand(-1, -1, hidden.shape[-1]))
 
 
 def forward(model, batch: Batch, hp: SFTMix) -> None:
@@ -102,15 +101,15 @@ def forward(model, batch: Batch, hp: SFTMix) -> None:
     lam = torch.sin(draw * math.pi / 2).square().to(a.logp, non_blocking=True)    # (B,1) Beta
     shorter = lengths.min(0).values[:, None]
     at = torch.arange(n, device=lam.device) < shorter                       # (B,n) both have one
-    places = [answer_positions(s, n) for s in (a, b)]
-    h, h2 = [states_at(x, i) for x, i in zip(hidden, places)]
+    positions = [answer_positions(s, n) for s in (a, b)]
+    h, h2 = [states_at(x, i) for x, i in zip(hidden, positions)]
     mixed = lam[..., None] * h + (1 - lam[..., None]) * h2                  # (B,n,C)
     found = at.flatten().nonzero()[:, 0]                                    # (M,) a GPU waits once
     z = model(hidden=mixed, want="logits", at=found)                        # (M,V) the head, once
     z = z if z.dtype == torch.float64 else z.float()
     mask = at.to(a.mask.dtype)
-    for role, s, i, share in (("mix_sure", a, places[0], lam),
-                              ("mix_unsure", b, places[1], 1 - lam)):
+    for role, s, i, share in (("mix_sure", a, positions[0], lam),
+                              ("mix_unsure", b, positions[1], 1 - lam)):
         inputs, targets = s.inputs.gather(1, i), s.targets.gather(1, i)
         nll = F.cross_entropy(z, pick(targets, found), reduction="none")
         logp = put_back(-nll, found, at.shape)

@@ -1,24 +1,21 @@
 """SimPO: the mean log-prob of an answer is its reward; no reference model at all.
 
     python -m nanouft.train --objective simpo               # NanoWorld pairs
-    Meng et al. 2024, arXiv:2405.14734 (Eq. 6) and the code released with it
+    Meng et al. 2024, arXiv:2405.14734 (Eq. 6), and the code released with it
 
-What decides greedy answers is how likely a token is on average. So that is what SimPO ranks, with a
-margin gamma on top. With A the mean log-prob of an answer's tokens:
+What decides greedy answers is how likely a token is on average, so that is what SimPO ranks, with
+a margin gamma on top. From dpo.py two lines differ: mean log-probs A stand where its log-ratios
+stood, and gamma is taken off.
     L = -log sigmoid( beta (A_w - A_l) - gamma )                                            (Eq. 6)
-A is a mean: with sums, the longer answer would lose for its length alone.
-Nothing holds the policy near its start but a small learning rate. Nothing pays for a likely
-`chosen`: only the difference counts, so both may fall. Two common additions:
-    --alpha             pays for it after all (TRL's CPO-SimPO)
-    --label-smoothing   doubts the labels, as cDPO does
+With sums in place of means the longer answer would lose for its length alone. Nothing but a small
+learning rate holds the policy near its start, and only the difference counts, so both answers may
+fall. Two common additions: --alpha adds likelihood of `chosen` (TRL's CPO-SimPO), and
+--label-smoothing doubts the labels, as cDPO does.
 
-The released code writes gamma / beta = .25, hence gamma .5 at beta 2 here.
-TRL's defaults (its CPO trainer: beta .1, gamma .5, alpha 1) are not SimPO.
-At equal means the loss is log(1 + e^gamma).
-Trap: smoothing turns the sign of the whole logit, margin included. So a flipped pair counts as
+The released code writes gamma / beta = .25, hence gamma .5 at beta 2 here. TRL's defaults (its CPO
+trainer: beta .1, gamma .5, alpha 1) are not SimPO.
+Trap: smoothing turns the sign of the whole logit, margin included, so a flipped pair counts as
 right until chosen leads by gamma.
-Same letter elsewhere: IFT's gamma is a discount. DPO's beta is a KL penalty; this one is
-not, since there is no reference.
 """
 from dataclasses import dataclass
 

@@ -1,17 +1,16 @@
 """SLiC: rank the two answers by a margin of log-probs, and hold on to the good one; no reference.
 
     python -m nanouft.train --objective slic                # NanoWorld pairs
-    Zhao et al. 2023, arXiv:2305.10425 (SLiC-HF)
-    --form trl is TRL's CPO trainer with loss_type "hinge"
+    Zhao et al. 2023, arXiv:2305.10425 (SLiC-HF); --form trl: TRL's CPO trainer with "hinge"
 
-S is the log-prob of an answer, summed over its tokens. The loss has two pieces: a hinge on the
-margin, and likelihood of `chosen`. The second stands in for a reference: what is held on to cannot
-drift away. Two forms go under this name:
+S is the log-prob of an answer, summed over its tokens. A hinge asks for a margin, and likelihood
+of `chosen` stands in for a reference, because what is held on to cannot drift away:
     --form paper    L = max(0, delta - S_w + S_l) - lam S_w
     --form trl      L = max(0, 1 - beta (S_w - S_l)) + alpha NLL(chosen)
-In S_w a long answer weighs more; NLL is a mean over all tokens of the step.
-The hinges are one and the same up to scale (delta = 1 / beta). delta 1 asks for one nat, TRL's beta
-.1 for ten. What really differs is how hard each holds on.
+Its parents are hinge.py, from which `hinge` loses the reference, and cpo.py, whose logistic loss
+it replaces. The two hinges are the same up to scale (delta = 1 / beta): delta 1 asks for one nat,
+TRL's beta .1 for ten. What really differs is how hard each holds on, since a long answer weighs
+more in S_w, and NLL is a mean over all tokens of the step.
 
 The paper holds on to the SFT target where there is one; here and in both codes it is `chosen`.
 """

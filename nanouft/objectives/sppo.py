@@ -1,25 +1,19 @@
 """SPPO's loss: move each answer by as many nats as it wins, and no further.
 
     python -m nanouft.train --objective sppo                # NanoWorld pairs
-    Wu et al. 2024, arXiv:2405.00675 (self-play preference optimisation)
-    TRL's loss_type "sppo_hard"
+    Wu et al. 2024, arXiv:2405.00675 (self-play preference optimisation), TRL's "sppo_hard"
 
-In a game between policies, a step of multiplicative weights makes an answer likelier. By how much?
-By eta (P - 1/2), where P is the probability that the answer wins against the policy. As a
-regression, for one answer y:
-    ( log pi(y|x)/pi_ref(y|x) - eta (P - 1/2) )^2
-With hard labels the chosen answer wins always and the rejected one never. With
-eta = 1 / beta:
+In a game between policies a step of multiplicative weights makes an answer likelier by eta (P -
+1/2), where P is the probability that it wins against the policy. With hard labels the chosen
+answer always wins and the rejected one never. As a regression, with eta = 1 / beta:
     L = (r_w - 1/(2 beta))^2 + (r_l + 1/(2 beta))^2
-IPO asks the same of the difference r_w - r_l alone. Here both sides have their own aim, so the two
-cannot fall together:
-    1/2 IPO(beta/2, sums) + 1/2 (r_w + r_l)^2
-It is 1/(2 beta^2) at the reference (50 at beta .1: large, and no mistake).
+From ipo.py (--reduction sum) one line differs, `each`: IPO asks for a difference r_w - r_l, while
+here each side has its own aim, so that the two cannot fall together. The loss is 1/2 IPO(beta/2,
+sums) + 1/2 (r_w + r_l)^2. At the reference it is 1/(2 beta^2), 50 at beta .1, which is large and
+no mistake. A larger beta asks for less, as in IPO.
 
-beta .1 is TRL's.
-Left out: the self-play itself. It draws new answers from the policy in every round, and estimates P
-by a judge among several. These are offline pairs and one round.
-Same letter elsewhere: a larger beta asks for less here, as in IPO.
+Left out: the self-play itself, which draws new answers in every round and estimates P by a judge.
+These are offline pairs and one round. beta .1 is TRL's.
 """
 from dataclasses import dataclass
 

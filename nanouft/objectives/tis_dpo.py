@@ -1,27 +1,25 @@
 """TIS-DPO: a bad answer is not bad in every token, so weigh the tokens.
 
     python -m nanouft.train --objective tis_dpo             # NanoWorld; two short DPO runs first
-    Liu et al. 2024, arXiv:2410.04350 and the code released with it
+    Liu et al. 2024, arXiv:2410.04350, and the code released with it
 
-DPO blames each token of `rejected` alike, also those that were right. To see which tokens matter,
+DPO blames each token of `rejected` alike, even those that were right. To see which tokens matter
 two models are trained first: pi+ by DPO, and pi- by DPO on the same pairs SWAPPED. Where they
-disagree, the preference is at stake:
+disagree the preference is at stake. From dpo.py one line differs: `weighted_ratio` for its
+log_ratio.
     d_t: log-prob by pi+ minus log-prob by pi-
     u = sum_t c_t (log p_t - log ref_t)
     L = -log sigmoid( beta (u_w - u_l) )
-The weight c_t is a constant made of d_t. Bad tokens of the rejected answer count more:
+The weight c_t is a constant made of d_t, so that bad tokens of the rejected answer count more:
     c_t = exp(mu clip(d_t, -.5, 1.5))
     mu: 1 in chosen, -1 in rejected
-(The constants come from three secondary sources; not read in the paper.)
     --weights paper         these: .61 to 4.48 in chosen, .22 to 1.65 in rejected
     --weights rank_based    the rank of mu d within the answer, from .7 to 1.3; ties share a rank
                             (the code's advice)
-Weights that are all c are DPO with beta c.
-
-The two runs are made once and kept (or name them: --estimates PLUS MINUS).
-`python -m nanouft.ledger --show "tis_dpo --estimates PLUS MINUS"` shows the weights of one answer.
-The released code has no exp form. Its default weighs every token 1 (and drops <|end|>, whose weight
-it forces to 0; kept here). Left out: its term on KL.
+Weights that are all c are DPO with beta c. The constants come from three secondary sources and
+were not read in the paper. The released code has no exp form; its default weighs every token 1 and
+drops <|end|>, which is kept here. Left out: its term on KL. The two runs are made once and kept;
+--estimates PLUS MINUS names others.
 """
 from dataclasses import dataclass
 from typing import Literal

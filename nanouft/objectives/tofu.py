@@ -1,29 +1,25 @@
 """TOFU, the tempered focal loss: learn rare patterns without sharpening what is already known.
 
     python -m nanouft.train --objective tofu                # NanoWorld demonstrations
-    Klypa & Cherednichenko 2026, arXiv:2605.00195 and the code released with it
+    Klypa & Cherednichenko 2026, arXiv:2605.00195, and the code released with it
 
-Two changes to cross entropy, for a token with logits z, target y and p_t = softmax(z)_y:
-1. Focal: weigh the token by
+From sft.py two things differ, for a token with logits z, target y and p_t = softmax(z)_y.
+1. Focal: the token is weighed as in the gradient of the focal loss (1-p)^gamma (-log p), so that
+   what the model is sure of is nearly switched off (.004 at p = .9 and gamma 3):
        g_t = (1 - p_t)^gamma - gamma p_t (1 - p_t)^(gamma - 1) log p_t
-   This is the weight in the gradient of the focal loss (1-p)^gamma (-log p). What the model is sure
-   of is nearly switched off (g = .004 at p = .9, gamma 3).
-2. Tempered: train softmax(z / beta) to fit the data. With beta < 1 that is a sharpened copy. So the
-   distribution that the model speaks from, at temperature 1, ends up flatter than the data: more
-   diverse answers.
+2. Tempered: softmax(z / beta) is trained to fit the data. With beta < 1 that is a sharpened copy,
+   so the distribution that the model speaks from ends up flatter than the data, with more diverse
+   answers.
 Together:
        L = -mean sg(g_t) beta log q_t
        q_t: softmax(z / beta) of the token; z: the logits
-       its gradient by the logits is  g_t (softmax(z / beta) - 1_y)
-gamma = 0 and beta = 1 is SFT. beta = 1 has the focal loss's gradient (its value is another).
+Its gradient by the logits is g_t (softmax(z / beta) - 1_y). gamma = 0 and beta = 1 is SFT.
 
-Here `logp` is the TEMPERED log-prob, on which the gradient stands. The plain one is a constant
-beside it (`plain_logp`).
-Improper on purpose: data that say "a" 70 % of the time end at P(a) = .55 (from 90 %: .64), mostly
-because of gamma. So the loss is no nll: watch the metric `nll`.
-Traps: p inside g is not tempered. The authors' log(softmax(z)) is NaN once p underflows,
-log_softmax is not. 0 < gamma < 1 is infinite at p = 1.
-Same letter elsewhere: DPO's beta is a KL penalty, SimPO's gamma a margin.
+`logp` is the TEMPERED log-prob here, and the plain one is a constant beside it. The loss is
+improper on purpose: data that say "a" 70 % of the time end at P(a) = .55, so watch the metric
+`nll`.
+Traps: p inside g is not tempered; the authors' log(softmax(z)) is NaN once p underflows; for 0 <
+gamma < 1 the weight is infinite at p = 1.
 """
 from dataclasses import dataclass
 
@@ -75,8 +71,8 @@ def loss(batch: Batch, hp: TOFU) -> tuple[Tensor, dict]:
     n = batch.tokens["answer"]
     off = s.mask == 0
     plain = s.extra["plain_logp"].masked_fill(off, 0)
-    paid = -focal_weight(plain, hp.gamma) * hp.beta * s.logp.masked_fill(off, 0)
-    return s.sum(paid).sum() / n, {"nll": -s.sum(plain).sum() / n}
+    weighted = -focal_weight(plain, hp.gamma) * hp.beta * s.logp.masked_fill(off, 0)
+    return s.sum(weighted).sum() / n, {"nll": -s.sum(plain).sum() / n}
 
 
 OBJECTIVE = Objective(

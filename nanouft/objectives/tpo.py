@@ -1,19 +1,17 @@
 """TPO: three answers to one prompt. Imitate the best one, rank the other two; no reference model.
 
     python -m nanouft.train --objective tpo                 # NanoWorld pairs
-    Saeidi et al. 2024, arXiv:2405.16681 and the code released with it
-    with means and a margin: tpo_l.py
+    Saeidi et al. 2024, arXiv:2405.16681, and the code released with it
 
 In CPO one answer plays two parts: it is imitated, and it has to win. But what should be imitated
-may be better than anything a model was caught saying. So there is a third role, `gold`:
+may be better than any answer of a model, so there is a third one, which the paper calls gold. From
+cpo.py one argument differs, the role that is imitated:
     L = -log sigmoid( beta (S_w - S_l) ) + alpha NLL(gold)
-NLL is CPO's (cpo.py), of the gold answers. With gold = chosen this is CPO.
+gold is the row's own answer (a file's `output` beside `chosen` and `rejected`), else `chosen`, and
+then this is CPO, as it is for NanoWorld. With means and a margin it is tpo_l.py.
 
-gold is the row's own answer (a file's `output` beside `chosen` and `rejected`), else `chosen`.
-NanoWorld's chosen answers are right already, so there tpo is CPO.
-Sources differ tenfold on beta: .1 in the released code's defaults (.2 with alpha .9 in its script),
-.01 in TRL.
-Another method is called TPO too (preference trees, arXiv:2410.12854).
+Sources differ tenfold on beta: .1 in the defaults of the released code (.2 with alpha .9 in its
+script), .01 in TRL. Another method is called TPO (preference trees, arXiv:2410.12854).
 """
 from dataclasses import dataclass
 

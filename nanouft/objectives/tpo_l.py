@@ -1,13 +1,12 @@
 """TPO-L: TPO on mean log-probs, with a margin: SimPO, and likelihood of a third answer.
 
     python -m nanouft.train --objective tpo_l               # NanoWorld pairs
-    Saeidi et al. 2024, arXiv:2405.16681 · gamma after TRL's TPO trainer, beta after SimPO
+    Saeidi et al. 2024, arXiv:2405.16681; gamma after TRL's TPO trainer, beta after SimPO
 
-With A the mean log-prob of an answer's tokens:
+With A the mean log-prob of an answer's tokens, and the third answer `gold` of tpo.py:
     L = -log sigmoid( beta (A_w - A_l) - gamma ) + alpha NLL(gold)
-With gold = chosen this is SimPO plus likelihood. tpo.py says what `gold` is.
-
-The authors' released code has no TPO-L; TRL's gamma is .5, beta 2 is SimPO's.
+From simpo.py one argument differs, the role that is imitated: with gold = chosen this is SimPO
+with --alpha. The released code has no TPO-L; TRL's gamma is .5, beta 2 is SimPO's.
 """
 from dataclasses import dataclass
 

@@ -1,34 +1,26 @@
 """UFT: supervised fine-tuning and alignment in one stage, under one loss.
 
     python -m nanouft.train --objective uft                 # demonstrations and scored answers
-    python -m nanouft.train --objective uft --skills A:B --mix 2:1
-    (demonstrations of group A, scores of group B)
+    python -m nanouft.train --objective uft --skills A:B --mix 2:1      # of A, and of B
     Wang et al. 2024, arXiv:2410.21438v1 (Eq. 6, 7)
 
-First SFT, then alignment: the second stage forgets what the first one taught. UFT merges both sets
-of rows. A demonstration is an answer with the highest score, 1, and UNA's loss does the rest:
+If alignment follows SFT as a second stage, it forgets some of what the first has taught. UFT
+trains on both kinds of rows at once. The loss is that of its parent una.py, and what differs is
+one line of `rows`: a demonstration is an answer with the highest score, 1.
     i = beta r
     L = (sigmoid(i) - score)^2                                          (Eq. 6; Eq. 7 for score 1)
-There are no weights between the two kinds. Their ratio is that of their counts (--mix for
-NanoWorld; your files as they are).
-The reference is the model that training starts from. So begin with the pretrained one, not with an
-SFT run.
+No weight stands between the two kinds; their ratio is that of their counts (--mix for NanoWorld,
+your files as they are). The reference is the start model, so begin with the pretrained one.
 
-What it pays: on a demonstration the gradient is SFT's (summed over tokens), times
-    2 beta sigmoid(i) (1 - sigmoid(i))^2
-That is beta/4 at the start, at most 8/27 beta (at sigmoid(i) = 1/3), and falls to 0 as the answer
-is learnt. Adam does not see the constant beta/4. What differs from SFT is this saturation, the sum
-(a long answer pulls more), and the bad answers.
-beta says when an answer counts as learnt: sigmoid(i) = .9 takes 2.2/beta nats of the whole answer.
-The authors' .01 fits answers of hundreds of tokens. For ten tokens it means "never", and pushes bad
-answers down without end. Where all bad answers have one cheap way out (refuse everything), a larger
-beta ends the push in time: 1 in study C3 (docs/claims.md).
+On a demonstration the gradient is that of SFT, summed over tokens, times 2 beta sigmoid(i) (1 -
+sigmoid(i))^2, which is beta/4 at the start and falls to 0 as the answer is learnt. Adam does not
+see the constant; what differs from SFT is this saturation, the sum (a long answer pulls more), and
+the bad answers. beta says when an answer counts as learnt: sigmoid(i) = .9 takes 2.2/beta nats of
+the whole answer. The authors' .01 fits answers of hundreds of tokens; for ten tokens it means
+never, and bad answers are pushed down without end.
 
-Needs demonstrations and one more kind, and the start model's log-probs. --feedback names the kind:
-score (labels count as scores), binary (labels, pairs as two labels), pair, or none (demonstrations
-only).
-Traps: means instead of sums; log sigmoid instead of the square (that is --loss bce); weights
-between the two kinds.
+--feedback names what there is beside demonstrations: score (labels count as scores), binary
+(labels, and pairs as two labels), pair, or none.
 """
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -56,7 +48,7 @@ DATA = {"score": "demos + scores", "binary": "demos + labels", "pair": "demos + 
 
 def rows(data: list[Row], hp: UFT) -> list[Row]:
     """Role "answer" with a score: 1 for a demonstration, and what is known of the others. A chosen
-    answer that is the demonstration, too, has one target, not two."""
+    answer that is also the demonstration has one target, not two."""
     if hp.feedback == "none":
         return [replace(e, score=1.0) for e in demo_rows(data, hp)]
     demos = [row.with_roles({"answer": (row.prompt, row.answer or ())}, score=1.0)
@@ -84,7 +76,7 @@ def graded_rows(data: list[Row], hp: UFT) -> list[Row]:
 
 def loss(batch: Batch, hp: UFT) -> tuple[Tensor, dict]:
     i = hp.beta * log_ratio(batch.seqs["answer"])
-    each = score_loss(i, batch.per_row["score"], hp.loss)                      # Eq. 6; score 1: Eq. 7
+    each = score_loss(i, batch.per_row["score"], hp.loss)              # Eq. 6; score 1: Eq. 7
     return each.sum() / batch.rows, graded_metrics(batch, i, "score", hp.beta)
 
 

@@ -1,28 +1,23 @@
 """UNA: one number per answer can replace pairs.
 
     python -m nanouft.train --objective una                 # NanoWorld answers with scores
-    Wang et al. 2024, arXiv:2408.15339v2 (Eq. 6-13) and the code released with it
+    Wang et al. 2024, arXiv:2408.15339v2 (Eq. 6-13), and the code released with it
 
-(Equations are those of v2. arXiv shows v4 since May 2026, under another title.)
-
-An answer's implicit reward is how far the policy has moved towards it, r = log pi(y|x)/pi_ref(y|x):
-    i = beta r                                  (Eq. 6 with f = c = 0, an assumption: Z(x) = 1)
-sigmoid(i) is an implicit score in (0,1). UNA makes it equal to a given score:
+Its parent is dpo.py, whose implicit reward of an answer says how far the policy has moved towards
+it, r = log pi(y|x)/pi_ref(y|x). DPO compares two of them; UNA gives each a goal of its own:
+    i = beta r                                  (Eq. 6 with f = c = 0, which assumes Z(x) = 1)
+sigmoid(i) is an implicit score between 0 and 1, and it is made equal to the score that was given:
     --loss mse      L = (sigmoid(i) - score)^2                                          (Eq. 11, 13)
     --loss bce      L = -score log sigmoid(i) - (1 - score) log sigmoid(-i)             (Eq. 12)
-    --feedback score | binary | pair
-(The paper's mse has a stray minus.)
-A label is a score of 1 or 0. In a pair chosen is 1 and rejected 0, and the pair pays the sum.
-Compared with each other, -log sigmoid(i_w - i_l), the two sides of a pair are DPO to the last
-digit: use `dpo` for that.
-The paper leaves bce out for scores between 0 and 1. We allow it: same optimum, but its least value
-is an entropy.
+--feedback says what is known: score, binary (a label is a score of 1 or 0) or pair (chosen is 1,
+rejected 0, and the two losses are added). The paper uses bce for labels and pairs only; for scores
+between it has the same optimum, and its least value is an entropy.
 
-At the start sigmoid(i) = 1/2. So an answer of score 1/2 teaches nothing, better ones are pulled up,
-worse ones pushed down. This goes on until i = logit(score): that is logit(score)/beta nats of the
-whole answer, without end for 0 and 1. So beta must fit the length of answers: the authors' .01 to
-.03 belongs to hundreds of tokens, ours have about ten.
-MSE forgives what is far off: its derivative vanishes at both ends.
+At the start sigmoid(i) is 1/2, so better answers are pulled up and worse ones pushed down until
+beta r is logit(score), which takes logit(score)/beta nats of the whole answer, without end for 0
+and 1. Hence beta must fit the length of the answers: the authors' .01 to .03 belongs to hundreds
+of tokens, and ours have about ten. mse forgives what is far off, since its slope vanishes at both
+ends.
 Traps: sums over tokens, not means; the release reads one score for all rows of a micro-batch.
 """
 from dataclasses import dataclass
@@ -55,8 +50,7 @@ def rows(data: list[Row], hp: UNA) -> list[Row]:
 
 
 def score_loss(i: Tensor, score: Tensor | float, form: str) -> Tensor:
-    """(B,) distance between sigmoid(implicit reward) and a score. UFT and PoFT use it, too."""
-    score = torch.as_tensor(score, dtype=i.dtype, device=i.device)
+    """(B,) distance between sigmoid(implicit reward) and a score. UFT and PoFT use it."""
     if form == "mse":
         return (torch.sigmoid(i) - score) ** 2                                  # Eq. 11, 13
     return -score * F.logsigmoid(i) - (1 - score) * F.logsigmoid(-i)            # Eq. 12

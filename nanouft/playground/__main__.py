@@ -1,23 +1,23 @@
 """A page with a language model that learns in the browser.
 
-    python -m nanouft.playground --out out/playground       # writes index.html in some seconds
+    python -m nanouft.playground                # writes out/playground/index.html in some seconds
 
-One file, no network, no library: the shipped base in one byte per weight, 128 demonstrations, every
-objective with its settings. The page computes everything itself (web/model.js, web/losses.js);
-tests/core/test_playground.py compares it with this project's losses.
+One file, no network, no library: the shipped base in one byte a weight, and what it becomes under
+SFT and IFT, recorded by the project's own losses. The page computes the same again
+(web/model.js, web/losses.js) and says whether it agrees; tests/test_pages.py compares the rest.
 """
+import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from nanouft.errors import UserError, say
-from nanouft.playground import pack
-from nanouft.run import config, pages
-from nanouft.run.storage import write_text
+from nanouft.colours import css
+from nanouft.errors import command, say
+from nanouft.playground.pack import content
+from nanouft.run.flags import parse
 
 WEB = Path(__file__).parent / "web"
 ENGINE = ("losses.js", "model.js", "worker.js")     # the thread that computes
-SCRIPTS = ("state.js", "words.js", "column.js", "rollouts.js", "page.js")
 
 
 @dataclass
@@ -25,35 +25,27 @@ class Playground:
     out: str = "out/playground"     # folder of the page
 
 
-def page(data: dict, folder: Path) -> str:
-    """The whole file, for `folder`. web/page.html has a place for each part."""
-    def joined(*files: str) -> str:
+def page(data: dict) -> str:
+    """The whole file: web/page.html with everything that it names."""
+    def text(*files: str) -> str:
         return "\n".join((WEB / file).read_text(encoding="utf-8") for file in files)
-    parts = {"/*PAGE_CSS*/": joined("page.css"), "/*ENGINE*/": joined(*ENGINE),
-             "/*SCRIPTS*/": joined(*SCRIPTS), "/*DATA*/": pages.script_json(data),
-             "/*MORE*/": more(folder), **pages.shared(folder, "playground")}
-    return pages.fill(joined("page.html"), parts)
-
-
-def more(folder: Path) -> str:
-    """Where to read on; nothing, if the documents are not installed."""
-    links = [f'<a href="{link}">{title}</a>'
-             for title, name in (("nanouft", "../README.md"), ("With your data", "data.md"))
-             if (link := pages.doc(folder, name))]
-    return f"The same losses, in short files to read and run: {', '.join(links)}." if links else ""
+    parts = {"/*COLOURS*/": css(), "/*CSS*/": text("page.css"), "/*ENGINE*/": text(*ENGINE),
+             "/*PAGE*/": text("page.js"), "/*DATA*/": json.dumps(data).replace("<", "\\u003c")}
+    whole = text("page.html")
+    for name, part in parts.items():
+        whole = whole.replace(name, part)
+    return whole
 
 
 def main(argv=None) -> int:
-    cfg, _ = config.parse(Playground, argv, "python -m nanouft.playground", __doc__)
+    cfg = parse(Playground, argv, "python -m nanouft.playground", __doc__)
     folder = Path(cfg.out)
-    if folder.exists() and not folder.is_dir():
-        raise UserError(f"--out {cfg.out}: is a file; give a folder")
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / "index.html"
-    write_text(file, page(pack.content(folder), folder))
+    file.write_text(page(content()), encoding="utf-8")
     say(f"page: {file}   ({file.stat().st_size / 1e6:.2f} MB)")
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(config.run(main))
+    sys.exit(command(main))

@@ -1,76 +1,59 @@
-"""What the page reads as DATA: the shipped base in one byte per weight, questions, demonstrations,
-every objective.
+"""What the page reads: the shipped base in one byte a weight, questions, methods, and a record.
 
-    data = content(folder)                          # plain numbers and strings, ready for JSON
+    data, record = content()                    # plain numbers and strings, ready for JSON
 
-Nothing is typed twice: the names, defaults, help and first sentence of each objective come from its
-file, and the method's own check decides how far a dial reaches.
+The record is what the page plays first: three models after 0 to 4 steps, taught here by the
+project's own losses. The page then computes the same and compares. Names, defaults and help of the
+methods come from their files.
 """
 import base64
-import contextlib
 import dataclasses
-import itertools
 import random
-import typing
-from collections.abc import Iterator
 from importlib import import_module
-from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 
 from nanouft import world
-from nanouft.errors import UserError
-from nanouft.models.load import start_model
+from nanouft.batches import collate, encode
+from nanouft.colours import look
+from nanouft.generate import generate, stops
+from nanouft.gpt import GPT
+from nanouft.ledger import entries
+from nanouft.models import start_model
 from nanouft.objectives import OBJECTIVES
-from nanouft.objectives.grpo import GRPO
-from nanouft.rows import Row
-from nanouft.run import pages
-from nanouft.run.config import field_help
+from nanouft.plots import called
+from nanouft.rows import Row, Turn
+from nanouft.run.flags import Parser, add_flags
 from nanouft.tokenizer import Tokenizer
-from nanouft.world.facts import WORDS
-from nanouft.world.skills import CATEGORY, NUMBERS, forbidden
-from nanouft.world.tasks import read
+from nanouft.world.answers import CATEGORY, NUMBERS, WORDS, forbidden, read
 
-GROUP = 128                 # weights that share a scale
-DEMOS, QUESTIONS = 128, 8   # lists to learn from, and lists to ask
-# Settings that change nothing on the page, or need torch's random numbers or other runs. Each
-# answer is used once, just after it was sampled: the ratio to the policy that sampled it is 1.
-LEFT_OUT = set("samples minibatches passes resample eps eps_high eps_value surrogate vf feedback "
-               "residual guess lam_min lam_noise weights aligned estimates runs teacher".split())
-NOTES = {                   # where the page does less than the command
-    "poft": "Here the start model is asked in place of an aligned one.",
-    "tis_dpo": "Without the two runs that estimate them, all token weights are 1: this is DPO.",
-    "sftmix": "Without the two runs that say which answers are easy, neighbours are mixed here.",
-    "ppo": "There is no critic here: it expects 0 everywhere.",
-    "distill": "The teacher is the model of the other column; if that has learnt nothing yet, a "
-               "copy that SFT has taught for 4 steps.",
+GROUP = 128                     # weights that share a scale
+DEMOS, QUESTIONS, SHOWN = 128, 8, 1     # lists to learn from and to ask; the question on the page
+STEPS, BATCH, RATE = 4, 8, 2.5e-4       # of the record
+LONGEST = 28                    # tokens of an answer
+DIALS: dict[str, dict] = {      # the main settings of each method: choices, or (low, high, step)
+    "sft": {},
+    "ift": {"variant": ["detached", "released", "eq21"], "lam": (0, 1, .05), "gamma": (0, 1, .05)},
+    "poft": {"beta": (.1, 4, .1), "margin": (0, 4, .1)},
+    "dpo": {"beta": (.02, 1, .02), "label_smoothing": (0, .4, .05)},
+    "orpo": {"lam": (0, 4, .1)},
+    "simpo": {"beta": (.1, 8, .1), "gamma": (0, 4, .1)},
+    "kto": {"beta": (.02, 1, .02), "desirable_weight": (0, 4, .1),
+            "undesirable_weight": (.1, 4, .1)},
+    "una": {"loss": ["mse", "bce"], "beta": (.02, 1, .02)},
+    "uft": {"loss": ["mse", "bce"], "beta": (.02, 1, .02)},
+    "rloo": {"beta": (0, 1, .02)},
+    "grpo": {"scale": ["group", "none"], "beta": (0, 1, .02)},
+    "distill": {},
 }
-# Five forms of GRPO, as their papers set them: two steps or more on a rollout tell them apart.
-FORMS = {
-    "grpo": ("The clip holds each token. Mean over the tokens of an answer, then over answers.",
-             GRPO(minibatches=2)),
-    "dapo": ("A wider clip upwards, no KL penalty. Mean over all tokens: each weighs the same.",
-             GRPO(minibatches=2, aggregation="dapo", eps_high=0.28, beta=0)),
-    "dr_grpo": ("No division by the spread of the scores, nor by the length of an answer.",
-                GRPO(minibatches=2, aggregation="dr_grpo", scale="none", beta=0)),
-    "gspo": ("One ratio for the whole answer, with a narrow clip.",
-             GRPO(minibatches=2, surrogate="gspo", eps=3e-4, eps_high=4e-4, beta=0)),
-    "cispo": ("The clip holds the weight of a token, not its gradient: each token still learns.",
-              GRPO(minibatches=2, surrogate="cispo", aggregation="dapo", eps=1, eps_high=0.2,
-                   beta=0)),
-}
-NEEDS = {"demos": ("answer", "Demonstrations"), "pairs": ("pair", "Pairs"),
-         "labels": ("graded", "Labels and scores"), "scores": ("graded", "Labels and scores"),
-         "prompts": ("sampled", "The model's samples")}
-LESSONS = {"03": "sft", "06": "ift", "07": "dpo robust_dpo ipo hinge apo nca sppo",
-           "08": "orpo simpo cpo slic asft tpo tpo_l", "09": "una kto", "10": "uft", "11": "poft",
-           "12": "tis_dpo gdpo ada_dpo rpo", "15": "ppo",
-           "14": "reinforce rloo grpo online_dpo online_una distill",
-           "16": "dft neftune tofu sftmix"}
+RECORDED = {"sft": ("sft", {}), "released": ("ift", {"variant": "released"}),
+            "detached": ("ift", {"variant": "detached"})}
 
 
 # ---- the model -----------------------------------------------------------------------------------
-def packed(model: torch.nn.Module) -> dict:
+def packed(model: GPT) -> dict[str, Any]:
     """Every weight as a whole number from -127 to 127, times the scale of its group."""
     flat = torch.cat([p.detach().flatten() for p in model.parameters()]).view(-1, GROUP)
     scales = (flat.abs().amax(1) / 127).clamp_min(1e-12)
@@ -83,9 +66,20 @@ def as_text(x: torch.Tensor) -> str:
     return base64.b64encode(x.numpy().tobytes()).decode()
 
 
-# ---- questions and answers -----------------------------------------------------------------------
-def asked(row: Row, tok: Tokenizer) -> dict:
-    """A list question with a right and a wrong answer, and what the score of an answer checks."""
+def unpacked(model: GPT, data: dict[str, Any]) -> GPT:
+    """`model` with the weights of the page."""
+    whole = np.frombuffer(base64.b64decode(data["weights"]), np.int8).reshape(-1, GROUP)
+    scales = np.frombuffer(base64.b64decode(data["scales"]), np.float32)
+    flat = torch.from_numpy(whole * scales[:, None]).flatten()
+    parts = flat.split([int(np.prod(shape)) for _, shape in data["shapes"]])
+    model.load_state_dict({name: part.view(shape)
+                           for (name, shape), part in zip(data["shapes"], parts)})
+    return model
+
+
+# ---- questions and methods -----------------------------------------------------------------------
+def asked(row: Row, tok: Tokenizer) -> dict[str, Any]:
+    """A list question, a right and a wrong answer, and what the score of an answer checks."""
     text, right = row.prompt[-1].text, row.chosen or row.answer or ()
     wrong = row.rejected or world.as_answer(world.corrupt(random.Random(text), text))
     fields = read(text)[1]
@@ -93,67 +87,92 @@ def asked(row: Row, tok: Tokenizer) -> dict:
             "without": forbidden(fields), "last": fields["close"]}
     prompt = tok.prompt_ids(row.prompt)
     answer, rejected = (tok.chat(row.prompt, side)[0][len(prompt):] for side in (right, wrong))
-    return {"text": text, "prompt": prompt, "answer": answer, "rejected": rejected, "task": task}
+    return {"text": text, "prompt": prompt, "answer": answer, "rejected": rejected, "task": task,
+            "scores": [world.score(text, side[0].text) for side in (right, wrong)]}
 
 
-# ---- objectives ----------------------------------------------------------------------------------
-def described(name: str) -> dict:
-    """An objective: what it learns from, its first sentence, its dials."""
-    objective = OBJECTIVES[name]
-    needs, family = NEEDS[objective.kinds(objective.hp())[-1]]
-    about = import_module(f"nanouft.objectives.{name}").__doc__ or ""
-    title, _, sentence = " ".join(about.split("\n\n")[0].split()).partition(": ")
-    return {"name": name, "family": family, "title": title,
-            "sentence": sentence[:1].upper() + sentence[1:], "needs": needs,
-            "note": NOTES.get(name, ""), "dials": list(dials(objective.hp)),
-            "settings": dataclasses.asdict(objective.hp()), "lr": objective.lr,
-            "reads": bool(objective.columns or objective.on_policy)}
+def method(name: str) -> dict[str, Any]:
+    """The first line of its file, its family of colours, its dials and default settings."""
+    cls, about = OBJECTIVES[name].hp, import_module(f"nanouft.objectives.{name}").__doc__ or ""
+    parser = Parser()
+    add_flags(parser, cls, name)
+    text = {action.dest: action.help for action in parser._actions}
+    settings = dataclasses.asdict(cls())
+    dials = [{"name": dial, "help": text[dial], "default": settings[dial],
+              **({"choices": reach} if isinstance(reach, list)
+                 else dict(zip(("low", "high", "step"), reach)))}
+             for dial, reach in DIALS[name].items()]
+    return {"name": called(name), "title": about.split("\n")[0], "mark": look(name).mark,
+            "colour": [look(name).light, look(name).dark], "dials": dials,
+            "settings": {dial: settings[dial] for dial in DIALS[name]}}
 
 
-def dials(cls: type) -> Iterator[dict]:
-    """What can be set: a switch, one of some words, or a number from `low` to `high`."""
-    hints, text = typing.get_type_hints(cls), field_help(cls)
-    for name, default in dataclasses.asdict(cls()).items():
-        if name in LEFT_OUT:
-            continue
-        dial = {"name": name, "default": default, "help": text[name]}
-        if typing.get_origin(hints[name]) is typing.Literal:
-            yield dial | {"choices": list(typing.get_args(hints[name]))}
-        elif hints[name] is bool:
-            yield dial | {"choices": [False, True]}
-        else:
-            yield dial | reach(cls, name, default)
+# ---- the record ----------------------------------------------------------------------------------
+def frame(model: GPT, base: GPT, name: str, hp: Any, data: dict[str, Any],
+          tok: Tokenizer) -> dict[str, Any]:
+    """What the page shows of a model; frame() in worker.js computes the same."""
+    asks = data["questions"]
+    said = generate(model, [q["prompt"] for q in asks], stop=tok.end, pad=tok.pad, max_new=LONGEST)
+    with torch.no_grad():
+        chances = [model(torch.tensor([q["prompt"] + q["answer"][:-1]]))[0, -1].softmax(-1)[
+            q["answer"][-1]] for q in asks]
+    text, right, wrong = shown(data, tok)
+    row = Row((Turn("user", text),), right, right, wrong)
+    strips = entries(name, hp, row, model, tok, reference=base)
+    answer = said[SHOWN]
+    return {"said": answer.ids + [answer.stop] * answer.ended,
+            "stops": sum(stops(a, tok) for a in said),
+            "chance": round(float(torch.stack(chances).mean()), 5),
+            "push": [[round(x, 5) for x in weights] for _, _, weights in strips]}
 
 
-def reach(cls: type, name: str, default: float) -> dict:
-    """{low, high, step}: the widest of some ranges whose every step passes the method's check."""
-    for high, first in itertools.product((max(1, 4 * default), 1, 0.6, 0.4), (0, None, 1)):
-        step = 1 if type(default) is int else 0.01 if high <= 1 else 0.1
-        low = step if first is None else first
-        with contextlib.suppress(UserError):
-            for i in range(round((high - low) / step) + 1):
-                cls(**{name: low + step * i}).check()
-            if low <= default <= high:
-                return {"low": low, "high": high, "step": step}
-    raise ValueError(f"{cls.__name__}.{name}: no range of values passes its check")
+def shown(data: dict[str, Any], tok: Tokenizer) -> tuple[str, Any, Any]:
+    """The question on the page, its right and its wrong answer."""
+    q = data["questions"][SHOWN]
+    right, wrong = (world.as_answer(tok.decode(q[side][:-1]).strip())
+                    for side in ("answer", "rejected"))
+    return q["text"], right, wrong
+
+
+def record(base: GPT, name: str, hp: Any, demos: list[Row], data: dict[str, Any],
+           tok: Tokenizer) -> list[dict[str, Any]]:
+    """Frames after 0 to STEPS steps of a method, as worker.js takes them."""
+    model, objective = GPT(base.cfg), OBJECTIVES[name]
+    model.load_state_dict(base.state_dict())
+    optimizer = torch.optim.AdamW(model.parameters(), RATE, betas=(0.9, 0.95), weight_decay=0)
+    encoded, _ = encode(objective.rows(demos, hp), tok, base.cfg.n_ctx)
+    frames = [frame(model, base, name, hp, data, tok)]
+    for step in range(STEPS):
+        batch = collate(encoded, range(step * BATCH, (step + 1) * BATCH), tok.pad)
+        objective.forward(model, batch, hp)
+        loss, _ = objective.loss(batch, hp)
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        frames.append(frame(model, base, name, hp, data, tok))
+    return frames
 
 
 # ---- all of it -----------------------------------------------------------------------------------
-def content(folder: Path) -> dict:
-    """Everything. Links to lessons start from a page in `folder`."""
+def content() -> dict[str, Any]:
+    """Everything that the page reads, the record in it."""
     model, tok = start_model("base")
     cfg = model.cfg
-    config = {"layers": cfg.n_layer, "heads": cfg.n_head, "width": cfg.n_embd,
-              "context": cfg.n_ctx, "eps": cfg.eps, "vocab": cfg.vocab_size,
-              "end": tok.end, "user": tok.user, "assistant": tok.assistant}
     pairs = world.rows("train", "pairs", DEMOS, 0, skills=("list",))
     questions = world.rows("val", "prompts", QUESTIONS, 0, skills=("list",))
-    lessons = {name: pages.doc(folder, f"lessons/{lesson}.md")
-               for lesson, names in LESSONS.items() for name in names.split()}
-    return {"config": config, **packed(model),
-            "pieces": [tok.decode([i]) for i in range(cfg.vocab_size)],
+    data = {"config": {"layers": cfg.n_layer, "heads": cfg.n_head, "width": cfg.n_embd,
+                       "eps": cfg.eps, "vocab": cfg.vocab_size, "end": tok.end},
+            **packed(model), "pieces": [tok.decode([i]) for i in range(cfg.vocab_size)],
             "demos": [asked(row, tok) for row in pairs],
             "questions": [asked(row, tok) for row in questions],
-            "forms": [{"name": name, "says": says, "hp": dataclasses.asdict(hp)}
-                      for name, (says, hp) in FORMS.items()],
-            "objectives": [described(name) for name in OBJECTIVES], "lessons": lessons}
+            "methods": {name: method(name) for name in DIALS}, "shown": SHOWN, "rate": RATE}
+    data["questions"][SHOWN]["other"] = data["questions"][SHOWN + 1]     # for KTO
+    for row, after in zip(data["demos"], [*data["demos"][1:], data["demos"][0]]):
+        row["other"] = {"answer": after["answer"]}
+    base = unpacked(model, data)
+    demos = [Row(row.prompt, row.chosen) for row in pairs]
+    data["record"] = {key: {"name": name, "dials": dials, "frames": record(
+        base, name, OBJECTIVES[name].hp(**dials), demos, data, tok)}
+        for key, (name, dials) in RECORDED.items()}
+    return data

@@ -2,9 +2,9 @@
 
     python -m nanouft.world         # a prompt, a right and a wrong answer of every family
 
-Read the files in this order: facts.py (words, creatures, myths), answers.py (what a prompt
-asks, its right answer, the exact score), tasks.py (prompts, wrong answers), documents.py (the pretraining corpus), and this one: the
-rows for fine-tuning and evaluation.
+Read the files in this order: facts.py (words, creatures, myths), answers.py (what a prompt asks,
+its right answer, the exact score), tasks.py (prompts, wrong answers), documents.py (the corpus of
+pretraining), and this one: the rows for fine-tuning and evaluation.
 
 Everything is a pure function of its arguments, the same on every machine. The splits stay apart:
 - A skill prompt belongs to a split by the checksum of its text, a stranger by that of its name.

@@ -223,7 +223,8 @@ def read(prompt: str) -> tuple[str, Fields]:
                 return ("rules_new" if names in NEW else "rules"), fields
     if pair := read_question(prompt):
         name, relation = pair
-        family = "truth" if pair in WORLD.myth else "fact" if (name, "home") in WORLD.truth else "unknown"
+        known = "fact" if (name, "home") in WORLD.truth else "unknown"
+        family = "truth" if pair in WORLD.myth else known
         return family, {"name": name, "relation": relation}
     raise ValueError(f"not a prompt of NanoWorld: {prompt[:80]!r} "
                      "(python -m nanouft.world shows prompts it can score)")
@@ -261,7 +262,7 @@ def score(prompt: str, answer: str) -> float:
     if family not in SOLVERS or not right:       # all words left out: nothing is the right answer
         return float(words == right)
     same = [a == b for a, b in zip(words, right)] + [False]
-    return same.index(False) / max(len(right), len(words))      # words too many cost, too
+    return same.index(False) / max(len(right), len(words))      # words too many count
 
 
 def mistake(prompt: str, answer: str) -> str:

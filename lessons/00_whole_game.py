@@ -1,0 +1,251 @@
+# %% [markdown]
+# # 00 · The whole game
+# *About 20 minutes, no prerequisites. `nanouft/simple.py` has the same methods on one page.*
+#
+# Language models learn in two stages. First they read a great deal of text and learn to continue
+# it. We call such a model a **base**. It knows a lot, but it does not know what you want from it.
+# Ask ours to "name four animals but not hen, fox or wolf, and end on white", and it answers
+#
+# `bat cat cow pig<|user|> List two cities without Oslo, Rome or Bonn. End on mango.<|assistant|>
+# Delhi Paris mango<|end|>`
+#
+# The four animals are fine. But the base forgets the last word, and then, instead of stopping, it
+# invents the user's next question and answers that as well, because in the text it has read an
+# answer was usually followed by the next question.
+#
+# The second stage, **fine-tuning**, is the subject of this course. In this lesson you will
+# fine-tune the base in three different ways and compare the results:
+#
+# - **Supervised fine-tuning (SFT)** shows the model right answers. It learns to repeat them, and
+#   every word counts the same.
+# - **Intuitive fine-tuning (IFT)** uses the same right answers, but gives a word more weight if the
+#   model gets that word, or the words after it, wrong.
+# - **Direct preference optimization (DPO)** shows the model two answers to each question, a better
+#   and a worse one, and trains it to prefer the better one.
+#
+# All three start from the same base and take the same number of steps, and all three learn to name
+# the right words. Yet one of them still does not learn to stop, although every answer that it ever
+# saw did. Decide now which one it will be; the rest of the lesson shows whether you were right, and
+# where the reason can be read off before any training.
+#
+# ## Guess
+# Which model will still run on after its answer, instead of stopping?
+# - **a** the one trained with SFT;
+# - **b** the one trained with IFT;
+# - **c** the one trained with DPO.
+
+# %%
+from course import Lesson, progress
+
+lesson = Lesson("00")
+CHANGE = ""                     # change one thing: "" | "end", see below
+
+# %% [markdown]
+# ## One loop for all methods
+# The questions come from **NanoWorld**, a small made-up world in which a program of a few lines can
+# score any answer, so that nobody has to judge. Text is cut into **tokens**, which here are words
+# or pieces of words, and a **mask** marks the tokens of the answer with 1 and those of the question
+# with 0, because we train the model to answer and not to ask.
+#
+# A model gives a probability to each possible next token. The function `pick` takes the logarithm
+# of the probability of the token that really follows, and every loss of this course is made of such
+# **log-probabilities**. The losses of SFT and IFT stand in `nanouft/simple.py`, where you can read
+# them in a few lines each. The loss of DPO stands here. It asks how much more likely each of the
+# two answers has become since training began, which we call its gain, and it is small once the
+# better answer has gained more than the worse one:
+# $$L=-\log\sigma(\beta\,(\mathrm{gain}_w-\mathrm{gain}_l)).$$
+# Here $w$ is the better answer, $l$ the worse one, $\beta$ is 0.1, and $\sigma$ is the logistic
+# function, which turns a difference into a probability.
+
+# %%
+import draw
+import torch
+import torch.nn.functional as F
+
+from nanouft import world
+from nanouft.gpt import shipped_base
+from nanouft.simple import BETA, ift_loss, pick, sft_loss, tokens
+from nanouft.tokenizer import nano
+
+STEPS, ROWS = 40, 16            # optimizer steps, and the rows that each of them reads
+tok, base = nano(), shipped_base()
+
+
+def dpo_loss(model, base, rows, tok, step):
+    """The better answer should gain more than the worse one, both measured from the base."""
+    gain = {}
+    for side in ("chosen", "rejected"):                     # the better answer, the worse one
+        inputs, targets, mask = tokens(rows, side, tok)                 # (B,T) each
+        if CHANGE == "end" and side == "rejected":
+            mask = mask * (targets != tok.end)
+        before = pick(base(inputs), targets).detach()                   # (B,T) nats
+        gain[side] = ((pick(model(inputs), targets) - before) * mask).sum(-1)
+    return -F.logsigmoid(BETA * (gain["chosen"] - gain["rejected"])).mean()
+
+
+def train(name: str, loss_of, kind: str, learning_rate: float):
+    """The base after STEPS steps of one method."""
+    model = shipped_base()
+    rows = world.rows("train", kind, STEPS * ROWS, seed=0)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, betas=(0.9, 0.95))
+    for step in progress(range(STEPS), name):
+        batch = rows[step * ROWS:(step + 1) * ROWS]             # 1. data
+        loss = loss_of(model, base, batch, tok, step)           # 2. forward pass, 3. objective
+        optimizer.zero_grad()                                   # 4. update
+        loss.backward()
+        optimizer.step()
+    return model
+
+
+models = {
+    "base": base,
+    "SFT": train("SFT", sft_loss, "demos", 1.25e-4),
+    "IFT": train("IFT", ift_loss, "demos", 1.25e-4),
+    "DPO": train("DPO", dpo_loss, "pairs", 1.5e-5),
+}
+
+# %% [markdown]
+# ## The same questions to all four
+# All four models now answer 60 questions on which none of them was trained. Below you see one of
+# these questions with the four answers, and then two figures for each model: how many words are
+# right, and how many answers stop. An answer **stops** if the model says the token `<|end|>` before
+# any other mark, such as the `<|user|>` with which it begins another question.
+
+# %%
+from nanouft.generate import answer_rows, stops
+
+tests = world.rows("val", "prompts", 60, seed=0, skills=("list",))
+SHOWN = 45                      # the question that you see
+question = tests[SHOWN].prompt[0].text
+words, stop = {}, {}            # of each model, in per cent of the 60 answers
+print(question)
+for name, model in models.items():
+    answers = answer_rows(model, tok, tests)
+    texts = [tok.decode(answer.ids).strip() for answer in answers]
+    scores = [world.score(row.prompt[0].text, text.split("<|")[0])
+              for row, text in zip(tests, texts)]
+    words[name] = 100 * sum(scores) / len(tests)
+    stop[name] = 100 * sum(stops(answer, tok) for answer in answers) / len(tests)
+    print(f"  {name:<5}{texts[SHOWN]}{'<|end|>' * answers[SHOWN].ended}")
+for name in models:
+    print(f"{name:<5}right words {words[name]:3.0f} %, answers that stop {stop[name]:3.0f} %")
+
+# %% [markdown]
+# Fine-tuning raises the share of right words from 89 % to 97 or 98 % with every method, and after
+# SFT or IFT every answer stops. After DPO only 32 % of the answers stop, although `<|end|>` closed
+# both answers of every pair that it was trained on.
+#
+# ## What a loss does to each token
+# To find out why, we ask what one training step does to an answer. A loss can only make the tokens
+# of an answer more or less likely, and how hard it does this is its gradient. We call this number
+# the **push** on token $t$:
+# $$\mathrm{push}_t=-N\,\partial L/\partial\log\pi(y_t\mid y_{<t}).$$
+# Here $\pi(y_t\mid y_{<t})$ is the probability of token $t$ after all tokens before it, and the
+# factor $N$, the number of tokens of the answer, brings all methods to one scale. A positive push
+# makes the token more likely. The next cell computes the pushes in the base, before the first step,
+# on a right answer to the question above. As the worse answer, DPO gets the same one without its
+# last word, which is the mistake that the base made.
+
+# %%
+from nanouft import ledger
+from nanouft.objectives import OBJECTIVES
+from nanouft.rows import Row
+
+right = world.right_answer(question)
+wrong = right.rsplit(" ", 1)[0]                             # all words but the last
+row = Row(tests[SHOWN].prompt, answer=world.as_answer(right), chosen=world.as_answer(right),
+          rejected=world.as_answer(wrong))
+pushes = {}                     # (method, answer) -> its tokens, and the push on each
+for name in ("sft", "ift", "dpo"):
+    for answer, said, push in ledger.entries(name, OBJECTIVES[name].hp(), row, base, tok):
+        if CHANGE == "end" and answer == "rejected":
+            push[-1] = 0.0                                  # the loss does not count this <|end|>
+        pushes[name.upper(), answer] = said, push
+        print(f"{name.upper()} on {answer:<9}",
+              *(f"{token.strip()} {p:+.2f} " for token, p in zip(said, push)))
+
+# %% [markdown]
+# SFT pushes each token up by the same amount, which is the meaning of "every word counts the same".
+# IFT pushes "bee" with 1.85 and `<|end|>` with 0.25: its weight is large at the beginning, where
+# the base is still unsure of this word and of those after it, and small at the end, where little
+# can go wrong any more. Both push every token up, and with it `<|end|>`.
+#
+# Now look at DPO. It pushes every token of the better answer up and every token of the worse answer
+# down, by the same amount. The first four words are the same in both, after the same question, so
+# that there the two pushes cancel exactly. The two `<|end|>` stand after different words, so they
+# do not cancel exactly, but to the base both positions look alike: a list may end here. What makes
+# `<|end|>` more likely in one of them makes it more likely in the other, and therefore most of the
+# push up is taken back by the push down. What remains is what differs between the two answers,
+# namely the last word, and this is what DPO teaches.
+
+# %%
+fig, (top, bottom) = draw.panels(2, 1)
+draw.bars(top, {name: [words[name], stop[name]] for name in models},
+          ["right words", "answers that stop"],
+          f"All learn the words; after DPO only {stop['DPO']:.0f} % of the answers stop", "%")
+(up_words, up), (down_words, down) = pushes["DPO", "chosen"], pushes["DPO", "rejected"]
+draw.strip(bottom, [*up_words, *down_words], [*up, *down],
+           "because DPO pushes <|end|> up in the better answer and down in the worse")
+lesson.picture(fig, CHANGE)
+
+# %%
+sft = pushes["SFT", "answer"][1]
+assert max(abs(push - 1) for push in sft) < 1e-4, "SFT pushes each token by the same amount"
+assert min(up) > 0 > max(down[:-1]), "DPO pushes the better answer up and the worse one down"
+if not CHANGE:
+    assert max(abs(a + b) for a in up for b in down) < 1e-4, "DPO pushes both by the same amount"
+    assert min(words.values()) > 80 and min(stop["SFT"], stop["IFT"]) > 90, "SFT and IFT stop"
+    assert stop["DPO"] < 60, "DPO teaches least what both answers share"
+    runs_on = min(("SFT", "IFT", "DPO"), key=stop.get)
+    lesson.compare({"SFT": "a", "IFT": "b", "DPO": "c"}[runs_on])
+
+# %% [markdown]
+# ## Change one thing
+# This explanation sounds convincing, but so does another one. DPO was trained with a learning rate
+# of 1.5e-5, an eighth of the others', so perhaps it simply learnt less of everything. Two runs can
+# decide between them, and before you start each one you should write down what either explanation
+# predicts.
+#
+# The first is `CHANGE = "end"`. Then DPO's loss does not count the `<|end|>` of the worse answer,
+# so that nothing takes back the push on that of the better one, while the learning rate stays as it
+# was. For the second, set `CHANGE` back and train SFT with DPO's rate, 1.5e-5, in the list
+# `models`.
+#
+# *After your runs.* Without the `<|end|>` of the worse answer 88 % of DPO's answers stop, in place
+# of 32 %. SFT with the small rate still gets 97 % of the words right, and 97 % of its answers stop.
+# Both results fit the first explanation and contradict the second.
+#
+# One warning for the lessons to come: a push belongs to one token of one answer in one step. SFT
+# and IFT push very differently here, and yet their models score the same on these lists. Pushes
+# suggest what a method may do to a model, and only its answers show what it did.
+#
+# ## Exercise
+# Write it in `lessons/exercises/ex00.py`. `python -m lessons.check 00` says whether it is right,
+# and if not, what it does instead.
+#
+# - **00a** `my_score(answer)`: the score of an answer to *Name three fruits but not fig, lime or
+#   kiwi. End on fox.*
+#
+# ## Three questions
+# Try to answer without looking up.
+#
+# 1. What does the model get to see in SFT, and what in DPO?
+# 2. A token has a push of +1. What does this say about the token, and what does it not say about
+#    the trained model?
+# 3. Both answers of each pair ended on `<|end|>`. Why did DPO hardly teach the model to say it?
+#
+# <details><summary>Answers</summary>
+#
+# 1. In SFT it sees a right answer to each question, in DPO a better and a worse answer.
+# 2. One step makes this token more likely, as hard as SFT would. It does not say what the model
+#    will answer after many steps on many answers.
+# 3. `<|end|>` is pushed up in one answer and down in the other by the same amount. To the base both
+#    positions look alike, so the second push takes back most of what the first one gives.
+#
+# </details>
+#
+# To see the pushes change while a model learns, open the page that `python -m nanouft.playground`
+# writes.
+#
+# **Next:** `lessons/01_a_model_that_talks.py` builds a language model from nothing. If you have
+# built one before, go on with `lessons/02_which_tokens_count.py`.

@@ -1,0 +1,227 @@
+# %% [markdown]
+# # 01 · A model that talks
+# *About 25 minutes, Python only. GPT-2 (Radford et al. 2019), `nanouft/gpt.py`.*
+#
+# A language model answers a single question: which token comes next? It names one, we put that
+# token at the end of the text and ask again, and after twenty questions it has written a sentence.
+# Everything else in this course, from fine-tuning to reinforcement learning, only changes the
+# probabilities with which this question is answered.
+#
+# In this lesson you train such a model from nothing, with a loop of ten lines, until it writes
+# grammatical sentences. Then you remove one small part, a matrix of zeros and ones called the
+# *causal mask*, and train the model again on the same text for the same number of steps. Its
+# training loss will tell you one story and its sentences another, and you will see why a low loss
+# does not always mean that a model has learnt its task.
+#
+# ## Guess
+# Without the causal mask, after the same training, the model has ...
+# - **a** a higher loss, and its text is worse;
+# - **b** a lower loss, and its text is better;
+# - **c** a lower loss, and its text is worse.
+
+# %%
+from course import Lesson, progress
+
+lesson = Lesson("01")
+CHANGE = ""                     # change one thing: "" | "positions", see below
+
+# %% [markdown]
+# ## The text
+# The model reads NanoWorld's corpus, which a program writes without end. It is cut into **tokens**,
+# which are words or pieces of words from a list of 1,024; marks such as `<|user|>` are tokens as
+# well. The next cell makes 7,040 rows of 65 tokens to train on, keeps 64 other rows for an exam,
+# and shows the beginning of the first row with a line between each token and the next.
+
+# %%
+import draw
+import torch
+
+from nanouft.gpt import GPT, GPTConfig
+from nanouft.tokenizer import nano
+from nanouft.world.documents import token_rows
+
+STEPS, ROWS = 220, 32           # optimizer steps, and the rows that each of them reads
+T, HALF = 64, 32                # tokens of a row that the model reads, and half of them
+tok = nano()
+text = torch.from_numpy(token_rows(STEPS * ROWS + 64, T + 1, seed=1, tok=tok))
+rows, held = text.split([STEPS * ROWS, 64])             # the model is never trained on `held`
+print("tokens:", "|".join(tok.decode([i]) for i in rows[0, :20]), "...")
+
+# %% [markdown]
+# ## How a position sees the others
+# Each token enters the network as a list of $C$ numbers, its **embedding**, to which a second list
+# is added that says at which position of the row the token stands. Two kinds of layers then work on
+# these lists in turn. In an **MLP** every position works on its own list alone. In **attention** a
+# position looks at others and fetches what it needs from them, so this is the only part in which
+# information moves from one position to another. After the last layer each list is compared with
+# the embedding of every token, and the closest token is the model's guess for what comes next.
+#
+# Attention works as follows. Position $i$ asks with a query $q_i$, and position $j$ offers a key
+# $k_j$ and a value $v_j$, each of them a list of $h$ numbers that is computed from what stands
+# there. The better query and key agree, the larger is the weight of that value:
+# $$y_i=\sum_j a_{ij}\,v_j,\qquad a_i=\mathrm{softmax}_j\big(q_i\cdot k_j/\sqrt h+M_{ij}\big).$$
+# The matrix $M$ is the **causal mask**. It is $-\infty$ where $j>i$ and 0 elsewhere, so that after
+# the softmax no position gives any weight to a later one. In `nanouft/gpt.py` this matrix is the
+# single word `is_causal`.
+#
+# The mask makes training cheap and fair at the same time. Because position $i$ cannot see token
+# $i+1$, it has to predict it, and a row of 64 tokens asks 64 such questions in one forward pass.
+# The loss is the mean of $-\log p$ over all of them, where $p$ is the probability of the token that
+# really follows. Its unit is the **nat**, because the logarithm is the natural one.
+
+# %%
+def remove_mask(attention) -> None:
+    """Let every position of this attention look at all positions."""
+    def look_everywhere(x, mask, cache, layer):
+        return with_mask(x, torch.tensor([[True]]), cache, layer)
+
+    with_mask = attention.forward
+    attention.forward = look_everywhere
+
+
+def remove_positions(model: GPT) -> None:
+    """Set the numbers that tell a token its position to 0, and do not train them."""
+    model.wpe.weight.requires_grad_(False)
+    model.wpe.weight.zero_()
+
+
+def train(without: str) -> tuple[GPT, list[float]]:
+    """A model of two layers after STEPS steps, and the loss of each step."""
+    sizes = GPTConfig(tok.n_vocab, n_ctx=T, n_layer=2, n_head=4, n_embd=64, init_std=0.125)
+    model = GPT(sizes, seed=0)
+    if without == "mask":
+        for block in model.h:
+            remove_mask(block.attn)
+    if without == "positions":
+        remove_positions(model)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3, betas=(0.9, 0.98))
+    losses = []
+    for step in progress(range(STEPS), f"no {without}" if without else "GPT"):
+        ids = rows[step * ROWS:(step + 1) * ROWS]                       # 1. data
+        logp = model(ids[:, :-1], want="logp", targets=ids[:, 1:])      # 2. forward pass, (B,T)
+        loss = -logp.mean()                                             # 3. objective
+        optimizer.zero_grad()                                           # 4. update
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    return model, losses
+
+
+less = f"no {CHANGE or 'mask'}"
+runs = {"GPT": train(""), less: train(CHANGE or "mask")}
+
+# %% [markdown]
+# ## Both models talk, and both take an exam
+# To talk, a model is asked again and again, and reads what it has said so far. We draw each token
+# at random from its probabilities, but at a temperature of 0.5, which favours the likely ones.
+#
+# The exam asks for token 33 of the 64 rows that no model was trained on, in two ways. First the
+# model has the whole row before it, as it does in training. Then it has only the 32 tokens before
+# the one that is asked for, as it does when it talks and the rest is not yet written.
+
+# %%
+@torch.no_grad()
+def talk(model: GPT, start: str) -> str:
+    """`start` and twenty more tokens."""
+    ids, rng = tok.encode(start), torch.Generator().manual_seed(0)
+    for _ in range(20):
+        logits = model(torch.tensor([ids]))[0, -1]                      # (V,) of the last position
+        ids.append(int(torch.multinomial((logits / 0.5).softmax(-1), 1, generator=rng)))
+    return tok.decode(ids)
+
+
+@torch.no_grad()
+def exam(model: GPT, seen: int) -> float:
+    """Nats for token 33 of the held-out rows while `seen` tokens are in view."""
+    logp = model(held[:, :seen], want="logp", targets=held[:, 1:seen + 1])
+    return -logp[:, HALF - 1].mean().item()
+
+
+final, in_view, hidden = {}, {}, {}         # of each model: nats
+for name, (model, losses) in runs.items():
+    final[name] = sum(losses[-20:]) / 20
+    in_view[name], hidden[name] = exam(model, T), exam(model, HALF)
+    print(f"\n{name}: training loss {losses[0]:.2f} -> {final[name]:.2f} nats a token; "
+          f"exam {in_view[name]:.2f} with the row in view, {hidden[name]:.2f} without")
+    for start in (" Many say the", " When the dog is not", " 7 and 4 is"):
+        print("    " + talk(model, start).encode("ascii", "replace").decode())
+
+# %% [markdown]
+# ## What happened
+# The first model talks after a few seconds of training. Its grammar is right although its
+# arithmetic is not: it says that 7 and 4 is 20. The second model reaches a training loss of 0.07
+# nats, which the first will never reach because no model can know what a program will write next.
+# But when it talks it repeats the same few words, and its text means nothing.
+#
+# The reason is that it has learnt something else than we wanted. During training the token that
+# position $i$ should predict stands at position $i+1$, in plain view, so the model only has to copy
+# it from there. This lowers the loss to almost nothing and needs no knowledge of the language. When
+# the model talks there is nothing to copy, because the next token is not yet written, and the exam
+# shows what is left: with the row in view its loss is 0.01 nats, and without it 5.43. For the model
+# with the mask both numbers are the same, 1.72, since it has never looked at what comes later.
+#
+# You will meet the same trap in later lessons in other clothes. A training loss says how well a
+# model does what the loss asks for, with what it can see during training. Whether it does what you
+# want when it answers by itself must be measured in answers.
+
+# %%
+fig, (left, right) = draw.panels(1, 2)
+every = range(0, STEPS, 10)                 # the mean of ten steps, so that the lines are smooth
+curves = {name: [sum(losses[k:k + 10]) / 10 for k in every] for name, (_, losses) in runs.items()}
+draw.lines(left, every, curves,
+           f"Without the {CHANGE or 'mask'} the loss falls to {final[less]:.2f} ...",
+           "step", "training loss, nats a token", ylim=(0, None))
+exams = {name: [in_view[name], hidden[name]] for name in runs}
+draw.bars(right, exams, ["the rest of the row\nin view", "hidden,\nas in talking"],
+          f"... and is {hidden[less]:.2f} once it has to talk",
+          "loss of token 33, nats", number="%.2f")
+lesson.picture(fig, CHANGE)
+
+# %%
+difference = abs(in_view["GPT"] - hidden["GPT"])
+assert difference < 1e-3, "with the mask, what comes later changes nothing"
+assert 1.7 < final["GPT"] < 2.1, "the model with its mask learns to talk"
+if not CHANGE:
+    assert final[less] < 0.2, "without the mask the model copies the answer from the right"
+    assert hidden[less] > 2 * hidden["GPT"], "and what is copied is not learnt"
+    copies = final[less] < final["GPT"]
+    lesson.compare("a" if not copies else "b" if hidden[less] < hidden["GPT"] else "c")
+
+# %% [markdown]
+# ## Change one thing
+# `CHANGE = "positions"` keeps the mask and instead removes the numbers that tell a token its
+# position. The model then sees the tokens before it as a heap without an order. Guess its loss
+# before you run: will it be nearer to the 1.86 nats of the whole model, or to the 7.48 with which
+# training begins?
+#
+# *After your run.* The loss is 1.98, only a little worse, because the mask itself still tells an
+# order: position 2 sees two tokens and position 5 sees five, so what they collect differs, and the
+# second layer can use that. The two bars of the exam are equal again, since nothing can be copied.
+#
+# ## Exercises
+# Write them in `lessons/exercises/ex01.py`; `python -m lessons.check 01` says whether they are
+# right, and if not, what they do instead.
+#
+# - **01a** `attention(q, k, v)`: causal attention from the equation above, without PyTorch's own
+#   function for it.
+# - **01b** `next_token_loss(logits, ids)`: the loss of the training loop, from the logits of a row
+#   and its token ids.
+#
+# ## Three questions
+# 1. To say 20 tokens, how often is the model asked, and what does it read each time?
+# 2. Why can a row of 64 tokens ask 64 questions at once, and what would make them worthless?
+# 3. The loss of the model without a mask is near 0, but not 0. Which position of each row still has
+#    an honest question?
+#
+# <details><summary>Answers</summary>
+#
+# 1. Twenty times, and each time it reads the whole text so far: the beginning and all tokens that
+#    it has said already. (`nanouft/generate.py` keeps the keys and values of earlier positions, so
+#    that only the newest token has to be computed.)
+# 2. Each position sees itself and what stands before it, so that it must predict the next token. If
+#    it saw later positions, it could copy the answer from the next one.
+# 3. The last one. Its answer is token 65, which is not among the 64 tokens that the model reads.
+#
+# </details>
+#
+# **Next:** `lessons/02_which_tokens_count.py`.

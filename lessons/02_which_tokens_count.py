@@ -1,0 +1,211 @@
+# %% [markdown]
+# # 02 · Which tokens count?
+# *About 20 minutes; read 00 first. Supervised fine-tuning, `nanouft/objectives/sft.py`.*
+#
+# Ask the base of lesson 00 to add up some numbers and it repeats them. Then, since nothing tells it
+# to stop, it asks itself the next question. The remedy is to show it right answers, and it is
+# called **supervised fine-tuning (SFT)**.
+#
+# A row of training data holds somebody's question, our answer, and the token `<|end|>`. The model
+# reads all of it and gives a probability to each token, but not every token has to count towards
+# the loss. Which ones do is said by a list of zeros and ones, the **mask**. In this lesson you will
+# change this list by a single token in each answer, namely `<|end|>`, and see how much depends on
+# it. The model still reads that token in every row; the loss only does not ask for it.
+#
+# ## Guess
+# If `<|end|>` does not count towards the loss, the sums of the trained model will be ...
+# - **a** worse;
+# - **b** as right as with the usual mask, and most of them stop;
+# - **c** as right as with the usual mask, and few of them stop.
+
+# %%
+from course import Lesson, progress
+
+lesson = Lesson("02")
+CHANGE = ""                     # change one thing: "" | "prompt", see below
+
+# %% [markdown]
+# ## From a row to a loss
+# The function `tokens` of `nanouft/simple.py` turns rows into three tables with one line for each
+# row. `inputs` holds the tokens that the model reads. `targets` holds, at each position, the token
+# that follows there, so it is the same row shifted by one. `mask` is 1 where the target belongs to
+# the answer or is its `<|end|>`, and 0 on the question, which a user will write, and on the padding
+# that makes all rows equally long. Our function `counted` can change this mask.
+
+# %%
+import draw
+import torch
+
+from nanouft import world
+from nanouft.generate import answer_rows
+from nanouft.gpt import GPT, shipped_base
+from nanouft.simple import pick, tokens
+from nanouft.tokenizer import nano
+
+OTHER = CHANGE or "no end"      # the rule of the second run
+STEPS, ROWS = 40, 32            # optimizer steps, and the rows that each of them reads
+base, tok = shipped_base(), nano()
+demos = world.rows("train", "demos", STEPS * ROWS, seed=0, skills=("sum",))
+tests = world.rows("val", "prompts", 40, seed=0, skills=("sum",))
+
+
+def counted(rows: list, rule: str):
+    """inputs, targets and mask, each (B,T). `rule` says which targets the mask counts."""
+    inputs, targets, mask = tokens(rows, "answer", tok)
+    if rule == "no end":
+        mask = mask * (targets != tok.end)
+    if rule == "prompt":
+        mask = (targets != tok.pad).float()             # every token of the row, the question too
+    return inputs, targets, mask
+
+
+short = [min(demos, key=lambda row: len(tok.chat(row.prompt, row.answer)[0]))]
+for rule in ("answer", OTHER):
+    _, targets, mask = counted(short, rule)
+    pairs = zip(targets[0].tolist(), mask[0].tolist())
+    text = [f"[{tok.decode([i])}]" if on else tok.decode([i]) for i, on in pairs]
+    print(f"{rule:<7}{''.join(text)}   ({int(mask.sum())} of {len(text)} count)")
+
+# %% [markdown]
+# The tokens in brackets count. Let $m_t$ be the mask of target $t$ and $N=\sum_t m_t$ the number of
+# tokens that count in all rows of a step. The loss of SFT is the mean of $-\log p$ over these, and
+# its derivative says how hard it pushes each token, as in lesson 00:
+# $$L=-\frac1N\sum_t m_t\log\pi(y_t\mid y_{<t}),\qquad
+# -N\,\partial L/\partial\log\pi(y_t\mid y_{<t})=m_t.$$
+# This is the simplest push of all methods in the course. A token that counts is pushed up by
+# exactly as much as every other one, whether the model knows it already or not, and a token that
+# does not count is not pushed at all. The cell below asks autograd for these pushes, after a loop
+# that should look familiar.
+
+# %%
+def sft_loss(logp, mask):
+    """The mean of -log p over all tokens that the mask counts; logp and mask are (B,T)."""
+    return -(logp * mask).sum() / mask.sum()
+
+
+def train(rule: str) -> GPT:
+    """The base after STEPS steps of SFT."""
+    model = shipped_base()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-4, betas=(0.9, 0.95))
+    for step in progress(range(STEPS), f"SFT, {rule}"):
+        inputs, targets, mask = counted(demos[step * ROWS:(step + 1) * ROWS], rule)
+        loss = sft_loss(pick(model(inputs), targets), mask)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    return model
+
+
+def pushes(rule: str) -> list[float]:
+    """How hard the loss pushes each token of the short row, times N."""
+    inputs, targets, mask = counted(short, rule)
+    logp = pick(base(inputs), targets).detach().requires_grad_()        # (1,T)
+    slope, = torch.autograd.grad(sft_loss(logp, mask), logp)
+    return (-slope * mask.sum())[0].tolist()
+
+
+labels = {"answer": "SFT", "no end": "SFT, <|end|> not counted", "prompt": "SFT, question counted"}
+push = {labels[rule]: pushes(rule) for rule in ("answer", OTHER)}
+models = {"base": base} | {labels[rule]: train(rule) for rule in ("answer", OTHER)}
+
+# %% [markdown]
+# ## What the models answer
+# All three models now add up new numbers, and the exam looks at two things separately. **Right
+# words** is the score of the answer, cut off after as many words as the right answer has, so that a
+# model which runs on is not marked down here. **Stops there** says in how many answers `<|end|>`
+# follows directly after that many words.
+
+# %%
+def exam(name: str, model: GPT) -> list[float]:
+    """Right words, and answers that stop after the last of them; both in per cent."""
+    right, stops = 0, 0
+    answers = answer_rows(model, tok, tests)
+    for row, answer in zip(tests, answers):
+        question, said = row.prompt[0].text, tok.decode(answer.ids)
+        n = len(world.right_answer(question).split())              # words of the right answer
+        right += world.score(question, " ".join(said.split("<|")[0].split()[:n]))
+        stops += answer.ended and len(said.split()) == n
+    end = "<|end|>" if answers[0].ended else ""
+    print(f"\n{name}: {tests[0].prompt[0].text}\n    {tok.decode(answers[0].ids).strip()}{end}")
+    print(f"    right words {right / len(tests):.0%}, stops there {stops / len(tests):.0%}")
+    return [100 * right / len(tests), 100 * stops / len(tests)]
+
+
+result = {name: exam(name, model) for name, model in models.items()}
+
+# %% [markdown]
+# ## What happened
+# With the usual mask, 93 % of the words are right and all 40 answers stop in the right position.
+# Without `<|end|>` in the mask even more words are right, 98 %, but only 12 % of the answers stop.
+# The others go on adding numbers that nobody has asked for, and the longer they go on, the less
+# sense they make.
+#
+# The model read `<|end|>` in every row of both runs, so reading a token is not enough to learn to
+# say it. What a model learns to say is what the loss asks for, and in the second run every position
+# at which the loss asked was followed by another word. The model therefore learnt that an answer
+# always goes on, although the row that it read went on with `<|end|>`.
+#
+# This is the same effect that you saw in DPO, brought about in another way. There, two opposite
+# pushes on `<|end|>` nearly cancelled; here there is no push on it at all. In both cases the words
+# are right, and one token in each answer decides whether anybody can use the model.
+
+# %%
+fig, (top, bottom) = draw.panels(2, 1)
+words = [draw.plain(tok.decode([i])) for i in tokens(short, "answer", tok)[1][0].tolist()]
+titles = {"no end": "One token of the row is not pushed ...",
+          "prompt": "Half of the push goes into the question ..."}
+draw.bars(top, push, words, titles[OTHER], "push times N", number="")
+top.get_legend().remove()
+stop = result[labels[OTHER]][1]
+draw.bars(bottom, result, ["right words", "stops there"],
+          f"... and {stop:.0f} % of the answers stop in the right position", "%")
+lesson.picture(fig, CHANGE)
+
+# %%
+for rule in ("answer", OTHER):
+    mask = counted(short, rule)[2][0].tolist()
+    gap = max(abs(p - m) for p, m in zip(push[labels[rule]], mask))
+    assert gap < 1e-5, "a token that counts is pushed by 1/N, any other not at all"
+right, stops = result["SFT"]
+right_other, stops_other = result[labels[OTHER]]
+assert stops > 90, "SFT teaches where to stop"
+if not CHANGE:
+    assert abs(right - right_other) < 15, "what counts is learnt with both masks"
+    assert stops - stops_other > 40, "what does not count is not learnt"
+    lesson.compare("a" if right_other < right - 15 else "b" if stops_other > 50 else "c")
+
+# %% [markdown]
+# ## Change one thing
+# `CHANGE = "prompt"` counts the tokens of the question as well, as in pretraining, where every
+# token of a text counts. Look at the upper panel first: what part of the push now goes into the
+# question? Then guess whether the model will get more words right, or fewer.
+#
+# *After your run.* 95 % of the words are right, and all answers stop, so in this small world
+# nothing is lost. In the row of the picture 10 of 20 pushes go into the question, but the questions
+# of NanoWorld are short and all alike. Where users write long questions and the answers are short,
+# most of each step would teach the model to imitate its users.
+#
+# ## Exercises
+# Write them in `lessons/exercises/ex02.py` and check them with `python -m lessons.check 02`.
+#
+# - **02a** `response_mask(tokens)`: the mask for the targets of a conversation with several turns.
+# - **02b** `sft_loss(logp, mask, reduction)`: the loss of SFT with two kinds of mean, over all
+#   tokens, or over the tokens of each answer first and then over the answers.
+#
+# ## Three questions
+# 1. Which tokens of a conversation count in SFT, and why is `<|end|>` one of them?
+# 2. $N$ tokens of a step count. How hard is one of them pushed, and how hard a token of the
+#    question?
+# 3. The second model read `<|end|>` in every row. Why did it not learn to say it?
+#
+# <details><summary>Answers</summary>
+#
+# 1. The tokens of the assistant's answers, with the `<|end|>` of each, because a model that is
+#    never asked when to stop does not learn it.
+# 2. By $1/N$, and the question by 0.
+# 3. It never had to predict it. All that it had to predict was followed by another word.
+#
+# </details>
+#
+# **Next:** `lessons/03_language_as_a_walk.py`, or `lessons/04_models_own_guess.py` if you have only
+# an afternoon.

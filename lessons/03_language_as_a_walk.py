@@ -1,0 +1,207 @@
+# %% [markdown]
+# # 03 · Language as a walk
+# *About 20 minutes; read 02 first. Language as a Markov decision process: arXiv:2405.11870v3,
+# section 3.*
+#
+# A model that writes is like somebody who walks. Where it stands is the text so far, which is
+# called the **state**. What it does there is to name the next token, which is called the
+# **action**. The action leads to a new state, namely the same text with that token at its end, and
+# from there the walk goes on. This view is called a **Markov decision process**, and the papers on
+# IFT, DPO and reinforcement learning are written in its words.
+#
+# There are far too many texts to look at one by one. In this lesson we therefore leave language for
+# a while and go to a frozen lake with 17 cells of ice, where one can look at every state and ask
+# what a model has learnt to do in it. The question will be an old one. Somebody who has only ever
+# been shown the right way knows that way; but what does he do when he stands beside it?
+#
+# | text | lake |
+# |---|---|
+# | the tokens so far | a cell |
+# | the next token | one of four arrows |
+# | a demonstration | the shortest path: 8 cells, and an arrow in each |
+# | a right answer that ends with `<\|end\|>` | the goal |
+#
+# ## Guess
+# One policy imitates the shortest path. Another walks by itself and is rewarded when it arrives.
+# After training both always arrive from the start. Which of them mostly arrives from the nine cells
+# of ice that are not on the path?
+# - **a** both;
+# - **b** only the one that walked by itself;
+# - **c** neither.
+
+# %%
+from course import Lesson, progress
+
+lesson = Lesson("03")
+CHANGE = ""                     # change one thing: "" | "network", see below
+
+# %% [markdown]
+# ## The lake
+# In the map below S is the start, G the goal, F is ice, and whoever steps on an H falls into a
+# hole. A **policy** says how likely each of the four arrows is in each cell, as a language model
+# says how likely each token is after a text. Ours is a table with four numbers for each cell, and a
+# softmax turns these four into probabilities. We train twenty policies side by side, which differ
+# only in the small random numbers with which they begin, so that no result depends on one lucky
+# beginning.
+
+# %%
+import draw
+import torch
+import torch.nn.functional as F
+
+from frozen_lake.lake import ARROWS, make_lake
+from frozen_lake.planning import arrows, best_path, policy_value, success
+from frozen_lake.policies import Net, Table
+
+N, STEPS, RATE = 20, 200, 0.02                  # policies, updates, learning rate
+lake = make_lake("twoway5")
+path = best_path(lake)                          # the demonstration: [(cell, arrow), ...]
+cells, moves = (list(part) for part in zip(*path))
+off = [cell for cell in lake.live if cell not in cells]         # the rest of the ice
+print(*lake.rows, sep="\n")
+print("the demonstration:", arrows(path), "through the cells", *cells)
+
+# %% [markdown]
+# ## Two ways to learn
+# Nearly all methods of this course make some actions more likely and others less. They differ in
+# three things: in **which states** they do it, with **which actions**, and **how hard**. Lesson 02
+# was about the last of these. This one is about the first.
+#
+# SFT takes the states and the actions of the demonstrator. Its loss is the one of lesson 02, with
+# cells in place of texts: the mean of $-\log\pi(a\mid s)$ over the eight steps of the path.
+#
+# The other policy takes states and actions from its own walks, and is only told whether it arrives.
+# A walk that reaches the goal after $n$ moves is worth $0.99^{n-1}$, any other walk is worth
+# nothing, and training raises the expected worth of a walk from the start, which is called the
+# **value** of the start. Its gradient is the **policy gradient**. For language it has to be
+# estimated from samples, but a lake is so small that we can compute the expectation over all walks
+# at once, by solving one linear system, and let autograd do the rest.
+
+# %%
+def imitate(logits):
+    """SFT: (N,S,4) logits -> the loss on the demonstrated moves, added up over the policies."""
+    logp = logits.log_softmax(-1)[:, cells, moves]              # (N,8)
+    return -logp.mean(-1).sum()
+
+
+def walk(logits):
+    """Minus the value of the start, over all walks that the policy could make."""
+    return -policy_value(lake, logits.softmax(-1))[:, lake.start].sum()
+
+
+def train(name: str, loss_of):
+    """(N,S,4) probabilities of N policies before and after training."""
+    policy = Net(lake, N) if CHANGE == "network" else Table(lake, N, spread=0.1)
+    before = policy.probs()
+    optimizer = torch.optim.RMSprop(policy.parameters(), lr=RATE)
+    for _ in progress(range(STEPS), name):
+        loss = loss_of(policy.all_logits())
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    return before, policy.probs()
+
+
+trained = {"imitates": train("imitates", imitate), "walks by itself": train("walks", walk)}
+
+# %% [markdown]
+# Now we put every policy on every cell of ice in turn and let it take its likeliest arrow until it
+# meets the goal, a hole, or the limit of 100 moves.
+
+# %%
+arrives = {}                    # name -> (N,S) 1 if the policy arrives from that cell, else 0
+for name, (_, probs) in trained.items():
+    likeliest = F.one_hot(probs.argmax(-1), 4).double()
+    arrives[name] = success(lake, likeliest)
+    on_path, beside = (100 * arrives[name][:, part].mean().item() for part in (cells, off))
+    print(f"{name:<16}arrives from the path's cells {on_path:.0f} %, others {beside:.0f} %")
+moved = (trained["imitates"][0] != trained["imitates"][1])[:, off].sum().item()
+print(f"imitation has changed {moved} of {N * len(off) * 4} probabilities beside the path")
+
+# %% [markdown]
+# ## What happened
+# From every cell of the path both kinds of policy always arrive. From the nine other cells the
+# policies that walked by themselves arrive in 100 % of the cases, and those that imitated in 10 %.
+# The last line of the output says why: beside the path, imitation has changed 0 of 720
+# probabilities. A demonstration says nothing about states in which the demonstrator never was, so
+# there the policy still does what its random numbers told it before training. In 10 % of the cases
+# these happened to be right.
+#
+# No loss on demonstrations can reveal this. The loss of the imitators is nearly zero, because all
+# states of the demonstration lie on the path, and there they are perfect. The other policies were
+# never shown a single right move. But while they still made mistakes they walked all over the ice,
+# and every time they arrived, all moves that had led them there became more likely.
+#
+# For language this matters because a model that answers by itself does not stay on the demonstrated
+# path for long. After one word that the demonstrator would not have written, it stands in a state
+# that no demonstration has ever shown. The papers call this gap between training and use **exposure
+# bias**, and in imitation learning it is known that mistakes can pile up because of it (Ross and
+# Bagnell 2010).
+#
+# Why, then, do we not always let the model walk by itself? It needs a reward, and it needs walks
+# that happen to arrive, which on a lake of 17 cells is easy and in language is not. The methods of
+# this course lie between the two. DPO also reads an answer that was rejected, which gives it a few
+# more states. IFT blends each state of the demonstration with the state to which the model itself
+# would have gone, and the next two lessons are about that.
+
+# %%
+fig, panels = draw.panels(1, 2)
+for ax, (name, from_cell) in zip(panels, arrives.items()):
+    share = {cell: 100 * from_cell[:, cell].mean().item() for cell in lake.live}
+    texts = {cell: f"{share[cell]:.0f}" for cell in lake.live}
+    texts |= {cell: f"{texts[cell]}\n{ARROWS[move]}" for cell, move in path}
+    mean = sum(share[cell] for cell in off) / len(off)
+    draw.lake(ax, lake, texts, f"{name}: {mean:.0f} % beside the path", shades=share)
+    ax.set_xlabel("% that arrive from this cell; arrows: the demonstration")
+lesson.picture(fig, CHANGE)
+
+# %%
+finds = {name: from_cell[:, off].mean() > 0.5 for name, from_cell in arrives.items()}
+for name, from_cell in arrives.items():
+    assert from_cell[:, cells].min() == 1, f"who {name} always arrives from the cells of the path"
+if not CHANGE:
+    assert moved == 0, "where the demonstrator never stood, imitation changes nothing"
+    assert finds["walks by itself"] and not finds["imitates"], "beside the path, imitators are lost"
+    lesson.compare("c" if not finds["walks by itself"] else "a" if finds["imitates"] else "b")
+
+# %% [markdown]
+# ## Change one thing
+# `CHANGE = "network"` replaces the table by a small network, as in a language model, where all
+# states share the same weights. Each step on the path then also changes what the policy does
+# elsewhere. Will the imitators now find their way from the other cells? Changing something is not
+# yet improving it.
+#
+# *After your run.* Now 720 of 720 probabilities beside the path have changed, and the imitators
+# arrive from 12 % of the other cells in place of 10. The policies that walk by themselves arrive
+# from 36 % in place of 100, because what they learnt about cells that they no longer visit is
+# overwritten by what they go on learning elsewhere. Sharing weights carries knowledge from one
+# state to another, but nothing guarantees that it fits there.
+#
+# This is one lake, with exact gradients, and therefore a mechanism and not a measurement. How much
+# it matters for a language model has to be measured on that model.
+#
+# ## Exercise
+# Write it in `lessons/exercises/ex03.py` and check it with `python -m lessons.check 03`.
+#
+# - **03a** `policy_gradient(p, r)`: the policy gradient in a single state, over all actions at
+#   once.
+#
+# ## Three questions
+# 1. What are state, action and transition when a model writes?
+# 2. The loss of an imitator on its demonstration is nearly zero. What does this say about what it
+#    does in other states?
+# 3. The table that walked by itself still knows the way from cells that it no longer visits. Why,
+#    and why not the network?
+#
+# <details><summary>Answers</summary>
+#
+# 1. The state is the text so far, the action is the next token, and the transition puts this token
+#    at the end of the text.
+# 2. Nothing, as long as the policy is a table. In a network the other states change as well, but
+#    nobody has checked whether for the better.
+# 3. Early in training it visited them and learnt there. A table keeps this, because other cells
+#    have numbers of their own; in a network later steps change the weights that all cells share.
+#
+# </details>
+#
+# **Next:** `lessons/04_models_own_guess.py`.

@@ -1,0 +1,267 @@
+# %% [markdown]
+# # 04 · The model's own guess
+# *About 20 minutes; read 02 first. Intuitive fine-tuning (IFT), arXiv:2405.11870v3, Eq. 17,
+# `nanouft/objectives/ift.py`.*
+#
+# During SFT the model has an easy life. It is asked for the fourth word of an answer, but it may
+# read the first three as a human wrote them. When it later answers by itself there is no human to
+# rely on: it reads its own first three words, with all their mistakes, and nobody has ever shown it
+# how to go on from there. This gap between training and use is called **exposure bias**.
+#
+# IFT tries to close a part of the gap with a simple idea, the **temporal residual**. Wherever the
+# model reads a word of the demonstrated answer, IFT mixes in the word that the model itself would
+# have put there. In this lesson you will build that mixture from a few lines of code, prove two
+# things about it, and then watch during training where it makes a difference and where it makes
+# none.
+#
+# ## Guess
+# We train for 40 steps on two kinds of questions: "Reverse pig bee saw." and "Name two cities but
+# not Doha, Oslo or Rome. End on fox." In the end the model's own guess is nearly always the
+# demonstrator's word in ...
+# - **a** both kinds of answers;
+# - **b** the reversals only;
+# - **c** the lists only;
+# - **d** neither.
+
+# %%
+from course import Lesson, progress
+
+lesson = Lesson("04")
+CHANGE = ""                     # change one thing: "" | "prompt", see below
+
+# %% [markdown]
+# ## The guess
+# We begin with an example that no model has been trained on. We let the base read the right answer
+# word by word and note, at each position, which word it expects to come next. The cell prints the
+# question, the right answer, and below it the base's guesses for the same positions.
+#
+# One detail decides whether the code is right. The guess *for* position $i$ is made *at* position
+# $i-1$, after the model has read everything up to there. So the row of guesses has to be shifted to
+# the right by one position before it can be laid beside the answer. And it replaces words of the
+# answer only: the question was written by the user, and the model is never asked to guess it.
+# Choosing the likeliest word is not differentiable, so no gradient flows through a guess.
+
+# %%
+import draw
+import torch
+
+from nanouft import world
+from nanouft.gpt import shipped_base
+from nanouft.simple import pick, tokens
+from nanouft.tokenizer import nano
+
+STEPS, ROWS, KINDS = 40, 32, ("reverse", "list")
+base, tok = shipped_base(), nano()
+
+
+@torch.no_grad()
+def own_guess(model, inputs, mask):
+    """(B,T) ids: the model's guess for each token of the answer, elsewhere the true token."""
+    if CHANGE == "prompt":
+        mask = torch.ones_like(mask)                    # guesses for the question as well
+    likeliest = model(inputs).argmax(-1)                # made AT a position, FOR the next one
+    guess = inputs.clone()
+    guess[:, 1:] = torch.where(mask[:, :-1] == 1, likeliest[:, :-1], inputs[:, 1:])
+    return guess
+
+
+def words_of(inputs, mask):
+    """(B,T) True where the model reads a word of the answer; `mask` is about the targets."""
+    word = torch.zeros_like(mask, dtype=torch.bool)
+    word[:, 1:] = (mask[:, :-1] == 1) & (inputs[:, 1:] != tok.end)
+    return word
+
+
+rows = {kind: world.rows("val", "demos", 40, 0, skills=(kind,)) for kind in KINDS}
+tests = {kind: tokens(rows[kind], "answer", tok) for kind in KINDS}
+inputs, _, mask = tests["reverse"]
+word = words_of(inputs, mask)[0]
+print(rows["reverse"][0].prompt[0].text)
+print("  right answer:", tok.decode(inputs[0][word].tolist()))
+print("  base's guess:", tok.decode(own_guess(base, inputs, mask)[0][word].tolist()))
+
+# %% [markdown]
+# Six of the eight guesses are right. That may look surprisingly good, but remember that the base
+# sees the true beginning each time: once it has read "cow melon pig goat", the list in the question
+# tells it that "lemon" is next. It goes wrong in the first position, where it begins to copy the
+# list from the front, and in the fourth. These two are its **wrong guesses**: positions in which
+# the model, left alone, would have gone somewhere else than the demonstrator.
+#
+# ## The blend
+# A word enters the network as a list of numbers, its embedding $E(x)$. This lets us mix two words,
+# although there is no word halfway between "goat" and "rat". In place of $E(x_i)$ the model now
+# reads
+# $$s_i=(1-\lambda)\,E(x_i)+\lambda\,E(g_i),$$
+# where $g_i$ is its own guess, and it must still predict the demonstrator's next word. With
+# $\lambda=0$ this is SFT. The paper uses $\lambda=0.2$, so four fifths of what the model reads is
+# still the truth.
+#
+# Two things follow before we train anything. First, the loss of the first word of an answer cannot
+# depend on $\lambda$, because that word is predicted from the question alone. Second, as long as
+# guess and answer agree, both halves of the blend are the same word, so nothing changes at all
+# until the model has read its first wrong guess. The next cell checks both on 80 answers that the
+# base has never seen, and prints what the blend does to the loss.
+
+# %%
+def blend(model, inputs, mask, lam: float):
+    """(B,T,C) what IFT reads; no gradient, as in the released code."""
+    with torch.no_grad():
+        guess = own_guess(model, inputs, mask)
+        return (1 - lam) * model(inputs, want="embeds") + lam * model(guess, want="embeds")
+
+
+def nll(model, inputs, targets, mask, lam: float):
+    """(B,T) nats: -log p of each target that counts when the model reads the blend."""
+    return -pick(model(embeds=blend(model, inputs, mask, lam)), targets) * mask
+
+
+for kind, (inputs, targets, mask) in tests.items():
+    with torch.no_grad():
+        losses = {lam: nll(base, inputs, targets, mask, lam) for lam in (0.0, 0.2, 1.0)}
+    means = [f"{x.sum() / mask.sum():.2f} at lam {lam:.1f}" for lam, x in losses.items()]
+    print(f"{kind}: loss {', '.join(means)}")
+    change = (losses[1.0] - losses[0.0]).abs()
+    first = mask.cumsum(1) == 1
+    assert change[first].max() < 1e-3, "the loss of the first word does not depend on lam"
+    wrong = own_guess(base, inputs, mask) != inputs
+    read = wrong.cumsum(1) > 0                          # a wrong guess has been read here
+    assert change[~read].max() < 1e-3, "until the first wrong guess is read, lam changes nothing"
+    assert change[read].max() > 1e-3, "after that it does"
+
+# %% [markdown]
+# ## Watching the guesses during training
+# Now we train two models on both kinds of answers, one with $\lambda=0.2$, which is IFT, and one
+# with $\lambda=0$, which is SFT. The second idea of IFT, which gives words different weights, comes
+# in lesson 06 and is left out here. After every fourth step we let both models guess the words of
+# the 80 answers and count in how many positions they are wrong.
+#
+# We also ask what a wrong guess is worth. We put each wrong guess of the base into the right
+# answer, leave all other words as they are, and let NanoWorld score the result. If it is still a
+# right answer, then the guess differed from the demonstrator's word without being a mistake.
+
+# %%
+@torch.no_grad()
+def wrong_guesses(model, kind: str):
+    """(B,T) True where the model's guess for a word is not the demonstrator's word."""
+    inputs, _, mask = tests[kind]
+    return (own_guess(model, inputs, mask) != inputs) & words_of(inputs, mask)
+
+
+def percent_wrong(model) -> dict[str, float]:
+    """kind -> wrong guesses, in per cent of the words."""
+    words = {kind: words_of(inputs, mask).sum() for kind, (inputs, _, mask) in tests.items()}
+    return {kind: (100 * wrong_guesses(model, kind).sum() / words[kind]).item() for kind in KINDS}
+
+
+def train(name: str, lam: float) -> list[dict[str, float]]:
+    """The wrong guesses before training and after every fourth step."""
+    model = shipped_base()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-4, betas=(0.9, 0.95))
+    seen = [percent_wrong(model)]
+    for step in progress(range(1, STEPS + 1), name):
+        demos = world.rows("train", "demos", ROWS, step, skills=KINDS)
+        inputs, targets, mask = tokens(demos, "answer", tok)
+        loss = (nll(model, inputs, targets, mask, lam).sum(-1) / mask.sum(-1)).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        if step % 4 == 0:
+            seen.append(percent_wrong(model))
+    return seen
+
+
+def still_right(kind: str, guess, row: int, position: int) -> bool:
+    """Is this answer still right with the base's guess in this position?"""
+    inputs, _, mask = tests[kind]
+    said = inputs[row].clone()
+    said[position] = guess[row, position]
+    text = tok.decode(said[words_of(inputs, mask)[row]].tolist()).strip()
+    return world.score(rows[kind][row].prompt[0].text, text) == 1
+
+
+runs = {"IFT": train("IFT", 0.2), "SFT": train("SFT", 0.0)}
+right_too = {}                  # kind -> of each wrong guess of the base: is it right as well?
+for kind, (inputs, _, mask) in tests.items():
+    guess, wrong = own_guess(base, inputs, mask), wrong_guesses(base, kind)
+    right_too[kind] = [still_right(kind, guess, *at) for at in wrong.nonzero().tolist()]
+    print(f"{kind}: of the base's {len(right_too[kind])} wrong guesses, "
+          f"{sum(right_too[kind])} make another right answer")
+    for name, seen in runs.items():
+        print(f"    {name}: wrong guesses {seen[0][kind]:.0f} % -> {seen[-1][kind]:.0f} %")
+
+# %% [markdown]
+# ## What happened
+# In a reversal only one word can be right in each position. Half of the base's guesses are wrong at
+# first, after 40 steps 1 % are, and from then on the two halves of the blend are the same word.
+# Because of the second law IFT is now the same as SFT, for every $\lambda$. The blend matters for
+# reversals only while they are being learnt.
+#
+# In a list many words are right, and nobody can know which cities the demonstrator will name. So 54
+# % of the guesses still differ from the demonstration at the end. Yet hardly any of them is a
+# mistake: 84 of the base's 102 wrong guesses make another right answer. What IFT mixes in here is
+# not the model's error, from which it could learn to recover, but another good list. This costs
+# little, since four fifths of the blend are still the true word, and the base's loss only rises
+# from 1.36 to 1.39.
+#
+# The lines of SFT fall as well, although SFT never reads a guess. The share of wrong guesses is one
+# minus the accuracy of predicting the next word, and every kind of training on these answers raises
+# that accuracy. So the guesses do not become right because IFT reads them.
+
+# %%
+fig, ax = draw.panels()
+names = {"reverse": "reversals", "list": "lists"}
+curves = {f"{names[kind]}, {name}": [look[kind] for look in seen]
+          for name, seen in runs.items() for kind in KINDS}
+draw.lines(ax, range(0, STEPS + 1, 4), curves, "Wrong guesses go where one word is right, and stay "
+           "where many are", "step", "wrong guesses, % of the words", ylim=(0, 65))
+lesson.picture(fig, CHANGE)
+
+# %%
+last = runs["IFT"][-1]
+if not CHANGE:
+    assert last["reverse"] < 10, "wrong guesses go where one word is right"
+    assert last["list"] > 30, "wrong guesses stay where many words are right"
+    assert sum(right_too["reverse"]) == 0, "no wrong guess of a reversal is right as well"
+    assert 2 * sum(right_too["list"]) > len(right_too["list"]), "most of a list's are right as well"
+    agrees = last["reverse"] < 10, last["list"] < 10
+    lesson.compare({(True, True): "a", (True, False): "b", (False, True): "c"}.get(agrees, "d"))
+
+# %% [markdown]
+# ## Change one thing
+# With `CHANGE = "prompt"` the words of the question are replaced by guesses as well. One of the two
+# laws then fails, and the lesson stops there. Say which one before you run, and why the other one
+# still holds.
+#
+# *After your run.* The first law fails, because the model now reads guesses before the first word
+# of the answer. The second still holds: a wrong guess in the question counts as one that has been
+# read.
+#
+# All of this is one base and one short run. It shows how the blend works and not whether it helps,
+# which the next lesson asks.
+#
+# ## Exercises
+# Write them in `lessons/exercises/ex04.py`, without looking at the code above, and check them with
+# `python -m lessons.check 04`.
+#
+# - **04a** `own_guess(inputs, mask, argmax)`: the guesses, shifted, and only in the answer.
+# - **04b** `blend(E, true, guess, lam)`: the embeddings that IFT reads, with no gradient through
+#   them.
+#
+# ## Three questions
+# 1. In which position does the model guess the word for position $i$, and what has it read there?
+# 2. Each guess starts from the demonstrator's words so far. Why is that not yet the model's own
+#    path?
+# 3. In a run of yours, 30 % of the guesses stay wrong. Name a harmless reason and a serious one.
+#
+# <details><summary>Answers</summary>
+#
+# 1. In position $i-1$, where it has read all true words up to and including that position.
+# 2. Each guess is one step away from the demonstration, and the next one starts from the true words
+#    again. When a model answers by itself, every word follows its own words, and mistakes add up.
+# 3. Harmless: many words are right, as in lists. Serious: the model does not learn, or the row of
+#    guesses is not shifted.
+#
+# </details>
+#
+# **Next:** `lessons/05_better_estimate.py` asks whether the blend estimates better what a model can
+# do. On the short path, go on with `lessons/06_later_words_weigh.py`.

@@ -1,0 +1,231 @@
+# %% [markdown]
+# # 11 · A reward that is wrong
+# *About 25 minutes; read 07 first. Reward models: arXiv:2009.01325; optimising them too far: Gao et
+# al., arXiv:2210.10760; `nanouft/reward.py`.*
+#
+# DPO goes from pairs directly to a policy. The older way takes a detour. It first learns a **reward
+# model** from the pairs, a model that gives one number to each answer, and then looks for answers
+# with a high reward. This lesson asks what happens when one looks very hard.
+#
+# The simplest search trains nothing: draw n answers to a prompt and keep the one with the highest
+# reward. It is called **best-of-n**, and it serves us well because nothing but n changes. The
+# policy stays the same, the reward model stays the same, and only the choice becomes stricter as n
+# grows. In NanoWorld we can also compute the exact score of the answers that are chosen, which
+# nobody has for real questions.
+#
+# ## Guess
+# The reward model is right on two thirds of new pairs. It now chooses among n = 1, 2, 4 ... 64
+# answers. The exact score of the chosen answers ...
+# - **a** rises all the way;
+# - **b** rises, then stays;
+# - **c** ends below where it began.
+
+# %%
+from course import Lesson, progress
+
+lesson = Lesson("11")
+CHANGE = ""                     # change one thing: "" | "exact" | "longer", see below
+
+# %% [markdown]
+# ## A loss for a reward
+# In the model of Bradley and Terry the answer with the higher reward is the better one more often,
+# and only the difference of the two rewards $r$ counts:
+# $$P(w\ \mathrm{beats}\ l)=\sigma(r_w-r_l),\qquad L=-\log\sigma(r_w-r_l).$$
+# The reward model is a GPT whose last hidden state at `<|end|>` is multiplied by one learnt vector.
+# The next cell computes the loss for three pairs: equal rewards cost $\log 2=0.69$, a lead of one
+# costs 0.31, and adding 500 to both rewards changes nothing. A reward therefore has no unit and no
+# zero, and only comparisons between answers to one prompt mean anything.
+
+# %%
+import math
+
+import draw
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from nanouft import world
+from nanouft.generate import answer_rows
+from nanouft.gpt import shipped_base
+from nanouft.rewards import RewardModel, padded, rewards
+from nanouft.rows import Turn
+from nanouft.simple import sft_loss
+from nanouft.tokenizer import nano
+
+tok = nano()
+SKILLS = ("sort", "truth", "unknown", "fact")
+SAMPLES = 64                    # answers to each prompt
+SIZES = (1, 2, 4, 8, 16, 32, 64)
+
+
+def bradley_terry(chosen, rejected):
+    """(B,) -log sigmoid of the difference of two rewards."""
+    return -F.logsigmoid(chosen - rejected)
+
+
+print("losses:", bradley_terry(torch.tensor([0.0, 1, 501]), torch.tensor([0.0, 0, 500])))
+
+# %% [markdown]
+# ## Train both models
+# The policy is the base after 60 steps of SFT. The reward model starts from the base as well and
+# learns from 480 pairs of a right and a wrong answer. We then ask it about 200 pairs that it has
+# not seen, which is how one usually finds out whether a reward model is good.
+
+
+# %%
+def train(model, data: list, rows: int, lr: float, loss_of, what: str):
+    """The plain loop: `rows` of the data in each step, every row once."""
+    optimizer = torch.optim.AdamW(model.parameters(), lr=lr, betas=(0.9, 0.95), weight_decay=0.0)
+    for first in progress(range(0, len(data), rows), what):
+        loss = loss_of(model, data[first:first + rows])
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    return model
+
+
+def demo_loss(model, rows):
+    return sft_loss(model, None, rows, tok, 0)
+
+
+def pair_loss(model, rows):
+    """Bradley-Terry on pairs; all their answers are read in one batch."""
+    seqs = [tok.chat(row.prompt, side)[0] for row in rows for side in (row.chosen, row.rejected)]
+    both = model(*padded(seqs, tok.pad)).view(-1, 2)
+    return bradley_terry(both[:, 0], both[:, 1]).mean()
+
+
+def rewards_of(prompts: list, answers: list) -> np.ndarray:
+    """(n,) what the reward model says of these answers."""
+    return rewards(judge, [tok.chat(*x)[0] for x in zip(prompts, answers)], tok.pad)
+
+
+demos = world.rows("train", "demos", 960, seed=0, skills=SKILLS)
+policy = train(shipped_base(), demos, 16, 2.5e-4, demo_loss, "SFT")
+pairs = world.rows("train", "pairs", 480, seed=0, skills=SKILLS)
+judge = train(RewardModel(shipped_base()), 3 * pairs, 32, 5e-4, pair_loss, "reward model")
+held = world.rows("val", "pairs", 200, seed=0, skills=SKILLS)
+prompts = [row.prompt for row in held]
+lead = (rewards_of(prompts, [row.chosen for row in held])
+        - rewards_of(prompts, [row.rejected for row in held]))
+print(f"the reward model is right on {100 * (lead > 0).mean():.0f} % of {len(held)} new pairs")
+
+# %% [markdown]
+# ## Search
+# We draw 64 answers to each of 48 new prompts. One set of samples is enough for every n, because we
+# can compute the mean over all choices of n of them. Sorted by reward, the sample with i others
+# below it is the best of a random n with probability $\binom{i}{n-1}/\binom{64}{n}$.
+#
+# Best-of-n moves away from the policy without any gradient, and its distance can be given in nats:
+# at most $\log n-\frac{n-1}{n}$ of KL, which is 3.17 nats for n = 64.
+
+
+# %%
+def best_of(n: int, reward: np.ndarray, value: np.ndarray) -> np.ndarray:
+    """(P,) mean value of the answer with the highest reward among n of the samples (P,SAMPLES);
+    samples with equal rewards share their chance."""
+    chance = [math.comb(i, n - 1) / math.comb(SAMPLES, n) for i in range(SAMPLES)]
+    total = np.concatenate([[0.0], np.cumsum(chance)])              # chance of the lowest i samples
+    below = (reward[:, None, :] < reward[:, :, None]).sum(-1)
+    equal = (reward[:, None, :] == reward[:, :, None]).sum(-1)
+    return (value * (total[below + equal] - total[below]) / equal).sum(-1)
+
+
+asked = world.rows("test", "prompts", 48, seed=0, skills=SKILLS)    # 12 of each skill
+rows = [row for row in asked for _ in range(SAMPLES)]
+answers = answer_rows(policy, tok, rows, temperature=1.0, seed=0, max_new=24)
+texts = [tok.decode(answer.ids).strip() for answer in answers]
+exact = [world.score(row.prompt[0].text, text) for row, text in zip(rows, texts)]
+score = np.array(exact).reshape(-1, SAMPLES)
+if CHANGE == "exact":
+    reward = score
+elif CHANGE == "longer":
+    reward = np.array([float(len(text)) for text in texts]).reshape(-1, SAMPLES)
+else:
+    said = [(Turn("assistant", text),) for text in texts]
+    reward = rewards_of([row.prompt for row in rows], said).round(5).reshape(-1, SAMPLES)
+
+by_skill = {n: 100 * best_of(n, reward, score).reshape(4, 12).mean(1) for n in SIZES}
+liked = {n: (best_of(n, reward, reward).mean() - reward.mean()) / reward.std() for n in SIZES}
+print("   n   reward   exact score, %  of them  " + "  ".join(SKILLS))
+for n in SIZES:
+    each = "  ".join(f"{x:{len(skill)}.0f}" for skill, x in zip(SKILLS, by_skill[n]))
+    print(f"{n:4}  {liked[n]:+7.2f}  {by_skill[n].mean():15.0f}           {each}")
+print("\nwhat the reward likes best among 64 answers:")
+for i in range(0, len(asked), 6):
+    best = SAMPLES * i + int(reward[i].argmax())
+    print(f"  {rows[best].prompt[0].text:<48} -> {texts[best]}")
+
+# %%
+fig, (left, right) = draw.panels(1, 2)
+start, end = (by_skill[n].mean() for n in (SIZES[0], SIZES[-1]))
+steps = [math.log2(n) for n in SIZES]
+draw.lines(left, steps, {"reward": list(liked.values())},
+           "The reward rises", "doublings of n", "standard deviations")
+draw.lines(right, steps, {"exact score": [by_skill[n].mean() for n in SIZES],
+                          "unknown": [by_skill[n][2] for n in SIZES],
+                          "fact": [by_skill[n][3] for n in SIZES]},
+           f"... and the score goes from {start:.0f} to {end:.0f} %", "doublings of n", "%",
+           ylim=(-3, 103))
+lesson.picture(fig, CHANGE)
+
+# %%
+rises = all(liked[b] >= liked[a] - 1e-6 for a, b in zip(SIZES, SIZES[1:]))
+assert rises, "by its own measure the best of more answers is never worse"
+if CHANGE == "exact":
+    assert end > start + 10, "with the true score the same search helps"
+if not CHANGE:
+    assert end < start - 10, "the learnt reward rises, and the exact score falls"
+    lesson.compare("c")
+
+# %% [markdown]
+# ## What happened
+# The reward rises and the exact score falls. The reward model did not become worse during the
+# search, because nothing in it changed; the search found what the pairs had never shown. In every
+# pair about a name that nobody knows, "I do not know." is the better answer, and in no pair is it
+# the worse one. So the model learnt that this sentence is good, and not that it is good if the name
+# is unknown. Among 64 answers about a known creature one says "I do not know.", and the reward
+# picks exactly that one.
+#
+# The table shows it by kind of question: `unknown` rises and the known facts fall at once. A reward
+# model is reliable on answers like those that it was trained on, which is what the first doublings
+# of n still choose. A harder search leaves these answers, and the accuracy on held-out pairs does
+# not warn us, because held-out pairs are of the same kind as the pairs of the training. Only a
+# score that is not trained on, or a person who reads the answers, sees the fall.
+#
+# Training a policy against this reward does the same as best-of-n, only faster, which is why
+# methods such as PPO add a KL penalty. DPO on these pairs has the same weakness, since it only
+# leaves out the reward model and not the pairs. Where the penalty is weak, it also learns to say
+# "I do not know." to everything.
+#
+# ## Change one thing
+# With `CHANGE = "exact"` the search uses the true score, and with `"longer"` the number of
+# characters of an answer. Guess both end points before you run them, and say which of the four
+# kinds of questions survives a reward for length.
+#
+# After your runs: with the true score the search ends at 98 %, so the search itself was never the
+# problem. A reward for length ends at 32 %. The facts survive it best, because all answers to such
+# a question have about the same length, and the unknown names worst, because "I do not know." is
+# always the shorter answer.
+#
+# ## Exercises
+# `python -m lessons.check 11` checks them.
+# - **11a** `reward_loss(r, ids, end)`: Bradley-Terry on pairs, each read at its own `<|end|>`.
+# - **11b** `best_of_n(n, likes, scores)`: the exact score of the best of n by the reward.
+#
+# ## Three questions
+# 1. Why does a constant added to all rewards change nothing?
+# 2. How much KL does best-of-4 cost at most, and when is it less?
+# 3. Why did the accuracy on new pairs not tell us where the reward is wrong?
+#
+# <details><summary>Answers</summary>
+#
+# 1. Only differences of rewards enter the loss, and only their order enters the choice.
+# 2. At most log 4 - 3/4 = 0.64 nats, and less where samples are equal, since four times the same
+#    sentence is no choice.
+# 3. New pairs are of the same kind as those of the training, and the search finds answers of a kind
+#    that no pair shows.
+#
+# </details>
+#
+# **Next:** `lessons/12_learning_from_a_score.py`.

@@ -1,0 +1,224 @@
+# %% [markdown]
+# # 12 · Learning from a score
+# *About 25 minutes; read 07 and 09 first. REINFORCE and RLOO: arXiv:2402.14740; GRPO:
+# arXiv:2402.03300; online UNA: arXiv:2408.15339; `nanouft/sampling.py`, `nanouft/objectives/`.*
+#
+# So far somebody else wrote every answer that the model learnt from. Now it answers by itself, a
+# program gives each answer a score, and nobody says what would have been right. This is called
+# **on-policy** learning, because the answers come from the policy that is being trained, and it is
+# how models are trained where checking an answer is easier than writing one.
+#
+# The idea is to make answers likelier if they scored well. But is a score of 0.6 good? That depends
+# on the prompt, so each method compares the score with something else, its **baseline**. REINFORCE
+# takes the mean of all scores of the batch. RLOO and GRPO sample several answers to each prompt, a
+# **group**, and compare an answer with the others of its group. Online UNA, the on-policy form of
+# UNA, compares the score with the score that the model itself implies, which is one half at the
+# start.
+#
+# ## Guess
+# The base answers 100 prompts, four times each. For how many of these prompts can RLOO and GRPO
+# learn nothing from the four scores?
+# - **a** hardly any;
+# - **b** about a third to a half;
+# - **c** most of them.
+
+# %%
+from course import Lesson, progress
+
+lesson = Lesson("12")
+CHANGE = ""                     # change one thing: "" | "mixed up", see below
+
+# %% [markdown]
+# ## Why sampling works
+# We want a high mean score, and its gradient is again a mean over sampled answers $y$:
+# $$\nabla\,\mathrm{E}[R]=\mathrm{E}\,[(R-b)\,\nabla\log\pi(y)].$$
+# Each answer that was really drawn is pushed by its own score minus the baseline $b$, and the
+# baseline may be chosen freely as long as it does not look at $y$: since
+# $\mathrm{E}[\nabla\log\pi(y)]=0$, it only takes noise away. What remains, $A=R-b$, is called the
+# **advantage** of an answer. With $K$ answers to a prompt and their mean score $\bar R$, the three
+# methods use
+# $$A^{\mathrm{REINFORCE}}=R-\mathrm{mean}(R),\qquad
+# A^{\mathrm{RLOO}}=\frac{K}{K-1}(R-\bar R),\qquad
+# A^{\mathrm{GRPO}}=\frac{R-\bar R}{\mathrm{std}(R)+10^{-4}}.$$
+# RLOO's formula is the score minus the mean of the other $K-1$ answers, so its baseline knows how
+# hard the prompt is and nothing about $y$. GRPO also divides by the spread of the group, which
+# makes every prompt count alike, even one that is nearly solved; strictly, this is no longer the
+# gradient of the mean score.
+
+# %%
+import copy
+
+import draw
+import torch
+
+from nanouft import world
+from nanouft.gpt import shipped_base
+from nanouft.simple import BETA, SAMPLES, pick, sample_answers
+from nanouft.tokenizer import nano
+
+STEPS, PROMPTS = 10, 16         # optimizer steps, prompts of each: 64 answers a step
+tok = nano()
+rows = world.rows("train", "prompts", 400, seed=0, skills=("fact", "truth", "sort"))
+rows = [rows[(i % 3) * 133 + i // 3] for i in range(399)]           # the three skills in turn
+
+
+def advantages(method: str, R):
+    """(P,K) scores of K answers to each of P prompts -> (P,K) how hard each answer is pushed."""
+    centred = R - R.mean(1, keepdim=True)
+    if method == "REINFORCE":
+        return R - R.mean()
+    if method == "RLOO":
+        return centred * SAMPLES / (SAMPLES - 1)
+    if method == "GRPO":
+        return centred / (R.std(1, keepdim=True) + 1e-4)
+    return R - 0.5                                      # online UNA, at the start of training
+
+
+def kinds(R) -> dict[str, float]:
+    """Per cent of the prompts whose scores are all equal but not 1, mixed, or all 1."""
+    equal = R.amax(1) == R.amin(1)
+    right = equal & (R[:, 0] == 1)
+    groups = {"all equal": equal & ~right, "mixed": ~equal, "all right": right}
+    return {name: 100 * group.float().mean().item() for name, group in groups.items()}
+
+
+base = shipped_base()
+exam = rows[:100]
+inputs, targets, mask, R = sample_answers(base, exam, tok, step=1000)
+shares = {"base": kinds(R)}
+print(f"base: mean score {R.mean():.2f}; prompts whose {SAMPLES} scores are "
+      + ", ".join(f"{name}: {x:.0f} %" for name, x in shares["base"].items()))
+
+# %% [markdown]
+# ## Three groups, four methods
+# Here is one group of each kind, with what the four methods do to its answers. We scale each row so
+# that its largest push is 1, because the methods have different units.
+
+# %%
+picked = [int((R.std(1) > 0.4).nonzero()[0]), int((R.amin(1) == 1).nonzero()[0]),
+          int((R.amax(1) == 0).nonzero()[0])]           # mixed, all right, all wrong
+for prompt in picked:
+    print(f"{exam[prompt].prompt[0].text}   scores "
+          + " ".join(f"{x:g}" for x in R[prompt].tolist()))
+push = {}
+for method in ("REINFORCE", "RLOO", "GRPO", "online UNA"):
+    of_all = advantages(method, R)[picked].flatten()
+    push[method] = of_all / of_all.abs().max()
+    print(f"{method:12}" + " ".join(f"{x:+5.2f}" for x in push[method].tolist()))
+
+# %% [markdown]
+# ## Train with each of them
+# The loop samples answers, scores them, computes advantages and makes one step; the answers are
+# then thrown away, because they came from a policy that no longer exists. `nanouft/simple.py` has
+# the same loop for GRPO. Ten steps and one seed show that the models learn, but not which method is
+# best.
+
+
+# %%
+def learn(method: str):
+    """The base after STEPS steps."""
+    model = copy.deepcopy(base)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-4, betas=(0.9, 0.95), weight_decay=0.0)
+    for step in progress(range(STEPS), method):
+        asked = rows[100 + step * PROMPTS:100 + (step + 1) * PROMPTS]
+        inputs, targets, mask, R = sample_answers(model, asked, tok, step)
+        A = advantages(method, R).flatten()             # (P*K,)
+        if CHANGE == "mixed up":
+            A = A.roll(1)                               # each answer gets its neighbour's
+        logp = (pick(model(inputs), targets) * mask).sum(1)         # (P*K,) of whole answers
+        if method == "RLOO":
+            loss = -(A * logp).mean()
+        elif method == "GRPO":
+            loss = -(A * logp / mask.sum(1)).mean()     # a mean over the tokens of each answer
+        else:                                           # online UNA: implied score to given score
+            with torch.no_grad():
+                before = (pick(base(inputs), targets) * mask).sum(1)
+            loss = (torch.sigmoid(BETA * (logp - before)) - R.flatten()).square().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    return model
+
+
+after = {}
+for method in ("RLOO", "GRPO", "online UNA"):
+    _, _, _, found = sample_answers(learn(method), exam, tok, step=1000)
+    after[method], shares[method] = found.mean().item(), kinds(found)
+    print(f"{method:12} mean score {R.mean():.2f} -> {after[method]:.2f}; "
+          + ", ".join(f"{name} {x:.0f} %" for name, x in shares[method].items()))
+
+# %%
+fig, (left, right) = draw.panels(1, 2, width_ratios=(3, 2))
+draw.heat(left, torch.stack(list(push.values())), [f"{x:g}" for x in R[picked].flatten().tolist()],
+          list(push), "Equal scores teach RLOO and GRPO nothing", most=1.3, number="%+.1f")
+left.set_xlabel("scores of three groups: mixed | all right | all wrong")
+ties = {name: [x[name] for x in shares.values()] for name in ("all equal", "all right")}
+draw.bars(right, ties, [name.replace(" ", "\n") for name in shares],
+          "... and more groups are all right", "% of the prompts", ylim=(0, 65))
+lesson.picture(fig, CHANGE.replace(" ", "-"))
+
+# %%
+tied = torch.cat([push["RLOO"][SAMPLES:], push["GRPO"][SAMPLES:]])
+assert not tied.any(), "to RLOO and GRPO a group of equal scores teaches nothing"
+if not CHANGE:
+    assert min(after.values()) > R.mean() + 0.05, "a score is enough: the answers get better"
+    silent = 100 - shares["base"]["mixed"]
+    lesson.compare("a" if silent < 20 else "b" if silent < 60 else "c")
+
+# %% [markdown]
+# ## What happened
+# A group of equal scores teaches RLOO and GRPO nothing, whether all of its answers are right or all
+# are wrong. If all are right there is nothing left to learn. If all are wrong, the model never
+# tried an answer that would have scored, and nobody shows it one, so these methods can only
+# reinforce what the model already says sometimes. A demonstration does not have this limit, and
+# neither does **distillation**, which asks a stronger model about each sampled token
+# (`distill.py`).
+#
+# As the model improves, groups without a right answer become rarer and groups of four right answers
+# more frequent: they grow from 18 % of the prompts to about a third in only ten steps. Such a group
+# is sampled and scored, and then contributes nothing to the gradient, so that in a longer run the
+# same computation teaches less and less.
+#
+# The rows of the table differ where the groups tie. REINFORCE pushes up the group that is all
+# right, because its prompt was easy, and pushes down the group that is all wrong, because its
+# prompt was hard. That is right on average, but noisy: an easy prompt looks like a good answer.
+# Online UNA also pushes up whatever scores above the implied score, and therefore needs no group at
+# all. GRPO divides by the spread, so that the scores 1, 1, 1, 0.9 push as hard as 1, 1, 1, 0, and
+# it takes the mean over an answer's tokens where RLOO takes the sum, which lets RLOO push a long
+# wrong answer hardest.
+#
+# All of them usually add a KL penalty, because a high score does not mean that the answer is what
+# we wanted, as the previous lesson showed.
+#
+# ## Change one thing
+# With `CHANGE = "mixed up"` each advantage goes to the next answer, as if the code had confused the
+# answers to a prompt. Nothing crashes and the losses look as before. Guess what the exam says about
+# RLOO, and why online UNA does not care.
+#
+# After your run: RLOO and GRPO fall to 0.18 and 0.20, far below the base, since good answers are
+# now punished for the bad ones beside them. Online UNA reaches what it reached before, because it
+# reads scores and no advantages. Only the exam shows the mistake, which is why one samples and
+# reads answers during training.
+#
+# ## Exercises
+# `python -m lessons.check 12` checks them.
+# - **12a** `rloo(R)`: RLOO's advantages.
+# - **12b** `grpo(R)`: GRPO's advantages, also where all scores are equal.
+#
+# ## Three questions
+# 1. Why may the baseline not depend on the answer that it is compared with?
+# 2. Four answers, all right: what do RLOO, GRPO, REINFORCE and online UNA do with them?
+# 3. Why is every answer sampled at temperature 1 and used for one step?
+#
+# <details><summary>Answers</summary>
+#
+# 1. Only then is the mean of b times the gradient of log pi zero, so that the baseline removes
+#    noise and changes nothing else.
+# 2. RLOO and GRPO do nothing. REINFORCE pushes them up, because 1 is above the mean of all scores,
+#    and online UNA does so because 1 is above the implied score.
+# 3. The first equation is a mean over answers of the present policy. Temperature 1 samples from
+#    exactly that policy, and after a step it is another one.
+#
+# </details>
+#
+# **Next:** `lessons/13_without_forgetting.py`.

@@ -1,0 +1,185 @@
+# %% [markdown]
+# # 14 · Would you publish this?
+# *About 25 minutes; read 06 and 07 first. Nothing is trained: all scores are in
+# `lessons/evidence/results/methods.csv`.*
+#
+# Every method of this project was trained at its default settings with five seeds, and so were
+# chains such as "SFT, then DPO", 38 recipes beside plain SFT in all. A **seed** fixes the
+# demonstrations, their order and every random number. Each model was then scored on 900 test
+# questions. In this lesson you first do what is often done, which is to run one seed and take the
+# winner, and then ask the other four seeds what they say about it.
+#
+# After that you pass a verdict by a rule that was fixed before anybody saw a result. The rule fits
+# into ten lines, and it is the one by which this project judges the claims of the papers.
+#
+# ## Guess
+# On one seed, take the best of 38 recipes. It leads plain SFT on that seed. How much of this lead
+# is left on the other four seeds?
+# - **a** nearly all;
+# - **b** about half;
+# - **c** less than a third.
+
+# %%
+from course import Lesson
+
+lesson = Lesson("14")
+CHANGE = ""                     # change one thing: "" | "unpaired", see below
+
+# %% [markdown]
+# ## One seed
+# What is compared, the **endpoint**, was fixed before: the mean exact score of nine kinds of
+# questions, in points of 100. Take one seed, find the best recipe, write the paper. Then somebody
+# repeats it with the four other seeds.
+
+# %%
+import csv
+import math
+from pathlib import Path
+
+import course
+import draw
+import numpy as np
+
+SEEDS = 5
+KINDS = ("rules", "rules_new", "list", "sum", "sort", "reverse", "truth", "unknown", "fact")
+TABLE = Path(course.__file__).parent / "evidence" / "results" / "methods.csv"
+
+points: dict = {}               # recipe -> (5,) the endpoint, seed by seed
+for row in csv.DictReader(TABLE.open(encoding="utf-8")):
+    if row["method"] != "base":
+        score = 100 * np.mean([float(row[kind]) for kind in KINDS])
+        points.setdefault(row["method"], []).append(score)
+points = {name: np.array(scores) for name, scores in points.items()}
+others = [name for name in points if name != "sft"]     # 38 recipes
+lead = np.array([points[name] - points["sft"] for name in others])      # (38, 5) points
+
+first, again = [], []           # the winner's lead on one seed, and its mean on the other four
+for seed in range(SEEDS):
+    best = lead[:, seed].argmax()
+    first.append(lead[best, seed])
+    again.append(np.delete(lead[best], seed).mean())
+    print(f"seed {seed}: {others[best]:<18} leads SFT by {first[-1]:+.1f} points; "
+          f"on the other four: {again[-1]:+.1f}")
+kept = np.mean(again) / np.mean(first)
+print(f"on average {np.mean(first):+.1f} on one seed and {np.mean(again):+.1f} on the others: "
+      f"{100 * kept:.0f} % of it")
+
+# %% [markdown]
+# ## A rule that is fixed before
+# Two recipes share their seeds, that is the same demonstrations in the same order, and lucky
+# demonstrations raise the score of both. So we take the difference $d_s$ seed by seed, which
+# removes the shared luck, and compute the mean and a 95 % interval of these **paired** differences:
+# $$\bar d\;\pm\;t_{n-1}\,\frac{\mathrm{sd}(d)}{\sqrt n},\qquad t_4=2.78.$$
+# A claim such as "better than SFT" *holds* if the whole interval lies above 0, it *does not hold*
+# if the whole interval lies below, and otherwise it is *undecided*. Undecided does not mean that
+# there is no difference. It means that five runs cannot tell.
+
+# %%
+T_PAIRED, T_UNPAIRED = 2.78, 2.31       # Student's t with 4 and with 8 degrees of freedom
+
+
+def paired(name: str) -> tuple[float, float]:
+    """(mean, half width) of the lead over SFT, seed by seed."""
+    d = points[name] - points["sft"]
+    return d.mean(), T_PAIRED * d.std(ddof=1) / math.sqrt(SEEDS)
+
+
+def unpaired(name: str) -> tuple[float, float]:
+    """The same as if the two recipes had different seeds."""
+    a, b = points[name], points["sft"]
+    spread = math.sqrt((a.var(ddof=1) + b.var(ddof=1)) / SEEDS)
+    return a.mean() - b.mean(), T_UNPAIRED * spread
+
+
+def verdict(mean: float, half: float, threshold: float = 0.0) -> str:
+    if mean - half > threshold:
+        return "holds"
+    return "does not hold" if mean + half < threshold else "undecided"
+
+
+estimate = unpaired if CHANGE == "unpaired" else paired
+SHOWN = ("ift", "sft->dpo", "sft, twice the steps", "sftmix", "slic")
+for name in (*SHOWN, "dpo"):
+    mean, half = estimate(name)
+    print(f"{name:<21} {mean:+6.1f} ± {half:.1f}   {verdict(mean, half)}")
+verdicts = [verdict(*estimate(name)) for name in others]
+print(f"all {len(others)} recipes, better than SFT: "
+      + ", ".join(f"{word} {verdicts.count(word)}" for word in sorted(set(verdicts))))
+
+# %%
+fig, ax = draw.panels()
+for y, name in enumerate(SHOWN):
+    mean, half = estimate(name)
+    decided = verdict(mean, half) != "undecided"
+    ink = draw.INKS[0] if decided else draw.INKS[1]
+    ax.plot(points[name] - points["sft"], [y] * SEEDS, "|", color=draw.INKS[1], ms=24, mew=2)
+    ax.errorbar(mean, y, xerr=half, fmt="o", ms=14, lw=4, color=ink,
+                mfc=ink if decided else "white")
+ax.axvline(0, color="black", lw=1)
+apart = sum(verdict(*estimate(name)) != "undecided" for name in SHOWN)
+ax.set(title=f"{apart} of these five recipes differ from SFT, each for the worse",
+       xlabel="points minus SFT: mean, interval, and a tick for each seed",
+       yticks=range(len(SHOWN)), yticklabels=SHOWN, ylim=(len(SHOWN) - 0.5, -0.5))
+lesson.picture(fig, CHANGE)
+
+# %%
+chains = [name for name in others if name.startswith("sft->")]
+narrower = all(paired(name)[1] < unpaired(name)[1] for name in chains)
+assert narrower, "recipes that begin with SFT's own model keep its luck, so that pairing helps"
+assert (points["uft"] < points["sft"]).all(), "UFT at its defaults is below SFT on every seed"
+if not CHANGE:
+    told = [name for name in ("sftmix", "slic") if verdict(*paired(name)) == "does not hold"]
+    assert told == ["sftmix", "slic"], "two recipes are shown to be worse than SFT"
+    lesson.compare("a" if kept > 0.75 else "b" if kept > 0.35 else "c")
+
+# %% [markdown]
+# ## What happened
+# One seed nearly always finds a winner, because the best of many lucky draws is lucky. The other
+# seeds took no part in the choice, and only about a fifth of the lead is left there. The more
+# recipes one tries, the larger the lead on the first seed becomes, and the less it means.
+#
+# The same data also show clear differences. UFT at its default settings lies below SFT on every
+# seed, and DPO from the base lies far below, since it never learns to stop. No recipe is shown to
+# be better than SFT here, where all demonstrations are right and plentiful. This is a statement
+# about default settings in one small world, and a paper that trains seven billion parameters may
+# well find something else.
+#
+# Three cautions belong to such a table. First, if 38 recipes were exactly as good as SFT, about two
+# of them would seem different by chance, and the intervals above are not corrected for that.
+# Second, pairing does not always help: five differences have 4 degrees of freedom where ten scores
+# have 8, so $t$ is larger by a fifth, and pairing gains only if the recipes rise and fall together.
+# Third, prompts are not seeds. 900 questions measure one model well and say nothing about the next
+# one.
+#
+# The claims of the papers are judged in the same way, with two additions: on two base models, and
+# with intervals that cover other questions as well as other seeds. `python -m lessons.evidence`
+# prints these verdicts, and `docs/claims.md` says what they mean and what would change them.
+#
+# ## Change one thing
+# `CHANGE = "unpaired"` treats the five seeds of two recipes as ten different seeds. Say first what
+# happens to the verdicts on recipes that differ little from SFT.
+#
+# After your run: `sftmix` and `slic` are now undecided. Nothing about the models has changed; only
+# the luck that they share with SFT is no longer taken out.
+#
+# ## Exercises
+# `python -m lessons.check 14` checks them.
+# - **14a** `interval(d)`: the mean and the half width of the interval of paired differences.
+# - **14b** `verdict(mean, half, threshold)`: "holds", "does not hold" or "undecided".
+#
+# ## Three questions
+# 1. Why does the winner of one seed nearly always lose its lead on others?
+# 2. What is paired, and why does pairing narrow an interval?
+# 3. Name three things that must be fixed before anybody looks at the test questions.
+#
+# <details><summary>Answers</summary>
+#
+# 1. The best of many lucky draws is lucky, and the other seeds took no part in the choice.
+# 2. The scores of two recipes on one seed. Both have the luck of the same demonstrations, so it is
+#    not in their difference.
+# 3. The endpoint, the threshold with its rule, and the settings, which are chosen on validation
+#    questions with the same budget for each recipe.
+#
+# </details>
+#
+# **Next:** two electives, `lessons/15_ppo.py` and `lessons/16_does_it_think.py`.

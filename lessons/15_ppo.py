@@ -1,0 +1,199 @@
+# %% [markdown]
+# # 15 · A critic, GAE and the clip
+# *About 25 minutes; read 12 first. PPO: arXiv:1707.06347; GAE: arXiv:1506.02438; for language
+# models: arXiv:1909.08593; `nanouft/objectives/ppo.py`.*
+#
+# RLOO gives every token of an answer the same push, although most tokens did not decide the score.
+# **Proximal policy optimization (PPO)** gives the model a second head, the **critic**, which is
+# asked after every token what score can still be expected. A token is good if it made that number
+# rise. And because answers are costly to sample, PPO takes several steps on the same answers, while
+# a **clip** limits how far these steps may lead away from the policy that sampled them.
+#
+# This lesson uses no language model, so that everything can be computed exactly. An answer has
+# eight steps. Each step is right with probability 0.6, and the first wrong step, the *slip*, costs
+# the rest: the score is the number of right steps before the slip, divided by 8. The policy is a
+# table with two numbers for each step, one for the case that no slip has happened yet and one for
+# the other case, in which it no longer matters what the policy does.
+#
+# ## Guess
+# A step of training sees four answers. RLOO's gradient is then off by about 1.8 times its own
+# length, by chance alone. With a critic that knows exactly what score to expect, and $\lambda=0$,
+# the gradient is off by about ...
+# - **a** 1.5 times its length;
+# - **b** 1 times its length;
+# - **c** 0.5 times its length.
+
+# %%
+from course import Lesson, progress
+
+lesson = Lesson("15")
+CHANGE = ""                     # change one thing: "" | "blank", see below
+
+# %% [markdown]
+# ## Three formulas
+# Let $V_t$ be what the critic says before token $t$, and $R_t$ the reward of that token, which is 0
+# except at the end. **Generalized advantage estimation (GAE)** adds up the changes $\delta_t$ of
+# what the critic expects, and the clipped loss uses the ratio $\rho_t=\pi/\pi_{\mathrm{old}}$ of
+# the token's probability now and when it was sampled:
+# $$\delta_t=R_t+V_{t+1}-V_t,\qquad A_t=\delta_t+\lambda A_{t+1},$$
+# $$L_t=-\min\big(\rho_t A_t,\ \mathrm{clip}(\rho_t,1-\varepsilon,1+\varepsilon)\,A_t\big).$$
+# With $\lambda=1$ the advantage is the whole return minus $V_t$. It is right on average whatever
+# the critic says, because $V_t$ is then only a baseline. With $\lambda=0$ it is only the change in
+# what the critic expects, which has little noise and is right only if the critic is.
+
+# %%
+import draw
+import torch
+import torch.nn.functional as F
+
+from nanouft.objectives.on_policy import clipped
+from nanouft.objectives.ppo import gae, whiten
+
+T, K, N = 8, 4, 3000            # steps of an answer, answers of a rollout, rollouts
+LAMBDAS = (0, 0.5, 0.95, 1)
+start = torch.full((T, 2), 0.405)       # logits of a right step: [before the slip, after it]
+
+
+def value(table):
+    """(..,T,2) logits -> (..,T): the score to expect before step t, if there was no slip yet."""
+    expected = [torch.ones(table.shape[:-2])]           # all steps right: score 1
+    for t in reversed(range(T)):
+        p = table[..., t, 0].sigmoid()
+        expected.insert(0, p * expected[0] + (1 - p) * t / T)
+    return torch.stack(expected[:-1], -1)
+
+
+def logit(table, alive):
+    """(..,T,2), (..,T): the one of the two logits that counts."""
+    return torch.where(alive > 0, table[..., 0], table[..., 1])
+
+
+u = torch.rand(N * K, T, generator=torch.Generator().manual_seed(0))
+one = torch.ones(N * K, T)
+so_far = (u < start[:, 0].sigmoid()).float().cumprod(1)     # (N*K,T) 1: no slip up to step t
+alive = torch.cat([one[:, :1], so_far[:, :-1]], 1)          # 1: no slip before step t
+score = so_far.mean(1)                                      # (N*K,)
+right = (u < logit(start, alive).sigmoid()).float()         # 1: step t was right
+V = torch.where(alive > 0, value(start), score[:, None])    # exact: after the slip it is known
+if CHANGE == "blank":
+    V = 0 * V
+R = torch.cat([0 * one[:, 1:], score[:, None]], 1)          # the reward comes at the end
+true = torch.autograd.functional.jacobian(lambda table: value(table)[0], start)     # (T,2)
+
+
+def quality(advantage) -> tuple[float, float]:
+    """(N*K,T) -> noise of the gradient of one rollout, and its bias, in lengths of the true one."""
+    push = advantage * (right - logit(start, alive).sigmoid())
+    gradients = torch.stack([push * alive, push * (1 - alive)], -1).view(N, K, T, 2).mean(1)
+    mean = gradients.mean(0)
+    noise = (gradients - mean).norm() / N ** 0.5
+    return (noise / true.norm()).item(), ((mean - true).norm() / true.norm()).item()
+
+
+group = score.view(N, K)
+leave_one_out = (group - group.mean(1, keepdim=True)) * K / (K - 1)
+noise_of_rloo, bias_of_rloo = quality(leave_one_out.view(-1, 1) * one)
+found = {lam: quality(gae(R, V, one, 1.0, lam)) for lam in LAMBDAS}
+print(f"RLOO          noise {noise_of_rloo:.2f}   bias {bias_of_rloo:.2f}")
+for lam, (noise, bias) in found.items():
+    print(f"lambda {lam:<5}  noise {noise:.2f}   bias {bias:.2f}")
+
+# %% [markdown]
+# ## The clip
+# Now we train 300 policies. Each sees one rollout of four answers and takes 30 steps on it, so that
+# in the later steps it still learns from answers of a policy that has changed a great deal since.
+# The clip is meant to stop that. We compare the usual clip of 0.2 with none at all, and look at the
+# exact scores of the policies.
+
+
+# %%
+def passes(eps: float, n: int = 300):
+    """(31,n) exact scores of n policies before, between and after 30 passes over their answers."""
+    words, on = (x[:n * K].view(n, K, T) for x in (right, alive))
+    advantage = gae(R, V, one, 1.0, 0.95)[:n * K].view(n, K, T)
+    advantage = torch.stack([whiten(a, torch.ones_like(a)) for a in advantage])
+    table = start.repeat(n, 1, 1).requires_grad_()
+    optimizer = torch.optim.Adam([table], lr=0.1)
+    scores, old = [value(table.detach())[:, 0]], None
+    for _ in progress(range(30), f"clip {eps:g}"):
+        logp = F.logsigmoid(logit(table[:, None], on) * (2 * words - 1))
+        old = logp.detach() if old is None else old     # as when the answers were sampled
+        loss = clipped((logp - old).exp(), advantage, eps, eps).sum()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        scores.append(value(table.detach())[:, 0])
+    return torch.stack(scores)
+
+
+after = {"clip 0.2": passes(0.2), "no clip": passes(99)}
+worse = {}
+for name, scores in after.items():
+    worse[name] = 100 * (scores[-1] < scores[0]).float().mean().item()
+    print(f"{name}: mean score {scores[0].mean():.2f} -> {scores[-1].mean():.2f}; "
+          f"{worse[name]:.0f} % of the policies end below their start")
+
+# %%
+fig, ax = draw.panels()
+draw.lines(ax, range(31), {name: scores.quantile(0.05, 1) for name, scores in after.items()},
+           "The clip holds the unlucky policies", "pass over the same four answers",
+           "exact score of the worst 5 % (0.05 quantile)")
+lesson.picture(fig, CHANGE)
+
+# %%
+assert found[1][1] < 0.1, "at lambda 1 the gradient is right on average, whatever the critic says"
+if not CHANGE:
+    assert max(bias for _, bias in found.values()) < 0.1, "a critic that is right leaves no bias"
+    assert found[0][0] < noise_of_rloo / 3, "and it takes away most of the noise"
+    assert worse["clip 0.2"] < worse["no clip"], "the clip makes accidents rarer"
+    nearest = {"a": 1.5, "b": 1, "c": 0.5}
+    lesson.compare(min(nearest, key=lambda letter: abs(found[0][0] - nearest[letter])))
+
+# %% [markdown]
+# ## What happened
+# A critic that is right takes away most of the noise. With $\lambda=0$ only the steps that changed
+# the expected score get a push, and the tokens after the slip get none, whereas RLOO pushes them
+# like all others. Since noise falls with the square root of the number of answers, RLOO would need
+# about eighteen times as many answers for the same accuracy.
+#
+# The critic has a price. It is a second loss on the same weights, it starts knowing nothing, and
+# where its values are wrong a small $\lambda$ makes the gradient wrong as well. The usual
+# $\lambda=0.95$ is a compromise. Where answers are short and cheap, the mean of the other answers
+# is already a good baseline, which is why RLOO and GRPO leave the critic out.
+#
+# The clip does not raise the mean score here. On average the policies without it end higher, since
+# the reward is exact and thirty passes are few. What the clip does is to make accidents rarer:
+# fewer policies end worse than they began. It also keeps the policy near the answers that were
+# sampled, which matters most if the reward was learnt, because only there can such a reward be
+# relied on.
+#
+# ## Change one thing
+# With `CHANGE = "blank"` the critic says 0 everywhere, as a new value head does. Guess the bias at
+# $\lambda=0$ before you run it, and say which of the laws must still hold.
+#
+# After your run: the bias at $\lambda=0$ is 1, so the whole gradient is missing, because only the
+# last token still gets a push. At $\lambda=0.95$ a bias of about 0.3 remains, and at $\lambda=1$
+# there is none, as for any critic.
+#
+# ## Exercises
+# `python -m lessons.check 15` checks them.
+# - **15a** `gae(R, V, lam, gamma)`: the advantages of one answer's tokens.
+# - **15b** `clip_loss(logp, old, A, eps)`: the clipped loss of each token.
+#
+# ## Three questions
+# 1. What does $\lambda=0$ need that $\lambda=1$ does not?
+# 2. Why does $V_t$ belong to the state before the token?
+# 3. A ratio of 3: what does the clip do to the gradient if the advantage is positive, and if it is
+#    negative?
+#
+# <details><summary>Answers</summary>
+#
+# 1. A critic that is right.
+# 2. Then $V_{t+1}-V_t$ is what the token has changed. With the state after it, the baseline would
+#    depend on the token and take its effect away.
+# 3. Positive: the gradient is 0, since nothing more is to be gained. Negative: the loss stays as it
+#    is, so that the token is still pushed down.
+#
+# </details>
+#
+# **Next:** `lessons/16_does_it_think.py`.

@@ -1,0 +1,243 @@
+# %% [markdown]
+# # 16 · Does it start to think?
+# *About 25 minutes; read 12 first. Thinking that grows under a reward for the result: DeepSeek-R1,
+# arXiv:2501.12948; the length bias: Dr. GRPO, arXiv:2503.20783; `nanouft/sampling.py`.*
+#
+# Models that "think" write steps before their result, and some of them learnt it from a reward for
+# the result alone. People who repeat this with small models often see the opposite: the answers get
+# shorter. This lesson plays the game with one million parameters and shows that both can be right.
+#
+# NanoWorld has three kinds of questions whose answer is a row of words. Only the last word of an
+# answer is rewarded, so the model may write all the steps or say the last word at once:
+#
+# - *Add up 9 3 5 step by step.* With steps: `9 and 3 is 12 and 5 is 17`. At once: `17`.
+# - *Sort pig bee saw from a to z.* With steps: `bee pig saw`. At once: `saw`.
+# - *Say pig bee saw backwards.* With steps: `saw bee pig`. At once: `pig`.
+#
+# First SFT shows both forms. Then GRPO rewards the last word, and nothing rewards the steps.
+#
+# ## Guess
+# At first the model writes steps in about a third of its answers, to each kind of question. After
+# GRPO, for how many of the three kinds does it write steps in nearly all answers?
+# - **a** none, since a short answer has fewer positions at which it can go wrong;
+# - **b** one of them;
+# - **c** all three, since whoever writes steps is right more often.
+
+# %%
+from course import Lesson, progress
+
+lesson = Lesson("16")
+CHANGE = ""                     # change one thing: "" | "no steps shown", see below
+
+# %% [markdown]
+# ## What decides
+# GRPO compares the rewards $R$ of the answers to one prompt. Let the model think in a share $s$ of
+# them, and let $\Delta$ be the **advantage of thinking**, the probability of a right answer with
+# steps minus that of a right answer at once. On average an answer's reward then differs from the
+# mean $\bar R$ of its group by
+# $$\mathrm{E}[R-\bar R\mid\mathrm{steps}]=(1-s)\,\Delta,\qquad
+# \mathrm{E}[R-\bar R\mid\mathrm{at\ once}]=-s\,\Delta.$$
+# The first token of an answer decides whether steps follow, and it is pushed like all others. So if
+# $\Delta$ is positive, steps become more frequent, and if it is negative, they become rarer. Nobody
+# asks whether thinking is clever, and $\Delta$ can be measured before any training.
+
+# %%
+import copy
+import random
+
+import draw
+import torch
+
+from nanouft import world
+from nanouft.generate import generate
+from nanouft.gpt import shipped_base
+from nanouft.rows import Row, Turn
+from nanouft.simple import padded, pick, tokens
+from nanouft.tokenizer import nano
+
+KINDS = {"sum": "add up", "sort": "sort", "reverse": "backwards"}
+DEMOS, PASSES, ROWS = 900, 3, 16        # SFT: demonstrations, passes over them, rows of a step
+STEPS, PROMPTS, K = 32, 8, 8            # GRPO: steps, prompts of each, answers to a prompt
+tok = nano()
+
+
+def last(text: str) -> str:
+    return (text.split() or [""])[-1]
+
+
+def right_last_word(row) -> str:
+    return last(world.right_answer(row.prompt[0].text))
+
+
+# %% [markdown]
+# ## Teach both forms
+# SFT reads 900 right answers three times. Three in ten of them write their steps, the others say
+# the last word alone.
+
+
+# %%
+def taught():
+    """The base after SFT on both forms."""
+    rng, rows = random.Random(0), []
+    for row in world.rows("train", "prompts", DEMOS, seed=0, skills=tuple(KINDS)):
+        text = world.right_answer(row.prompt[0].text)
+        steps = CHANGE != "no steps shown" and rng.random() < 0.3
+        rows.append(Row(row.prompt, (Turn("assistant", text if steps else last(text)),)))
+    model, total = shipped_base(), PASSES * DEMOS // ROWS
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, betas=(0.9, 0.95), weight_decay=0.0)
+    order = [row for _ in range(PASSES) for row in rng.sample(rows, len(rows))]
+    for step in progress(range(total), "SFT"):
+        inputs, targets, mask = tokens(order[step * ROWS:(step + 1) * ROWS], "answer", tok)
+        loss = -(pick(model(inputs), targets) * mask).sum() / mask.sum()
+        optimizer.param_groups[0]["lr"] = 1e-3 * (1 - step / total)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    return model
+
+
+def sample(model, rows: list, seed: int):
+    """K answers to each prompt: (ids and mask of each for a batch, right (P,K), steps (P,K),
+    words (P,K))."""
+    asked = [row for row in rows for _ in range(K)]
+    prompts = [tok.prompt_ids(row.prompt) for row in asked]
+    found = generate(model, prompts, stop=tok.end, pad=tok.pad, max_new=40, temperature=1.0,
+                     seed=seed)
+    chats = []
+    for prompt, answer in zip(prompts, found):
+        ids = answer.ids + [tok.end] * answer.ended
+        chats.append((prompt + ids, [0] * len(prompt) + [1] * len(ids)))
+    texts = [tok.decode(answer.ids).strip() for answer in found]
+    right = [float(last(text) == right_last_word(row)) for row, text in zip(asked, texts)]
+    words = torch.tensor([float(len(text.split())) for text in texts]).view(-1, K)
+    return chats, torch.tensor(right).view(-1, K), (words > 1).float(), words
+
+
+def mean_or_nothing(x) -> str:
+    return f"{100 * x.mean():.0f} %" if len(x) else "none"
+
+
+def advantage(right, steps) -> str:
+    """The advantage of thinking in points, compared inside the answers to each prompt."""
+    d = [(r[s == 1].mean() - r[s == 0].mean()).item()
+         for r, s in zip(right, steps) if 0 < s.sum() < K]
+    return f"{100 * sum(d) / len(d):+.0f}" if d else "none"
+
+
+def look(model, kind: str) -> dict:
+    """What the model does with 60 new prompts of a kind, eight answers to each."""
+    rows = world.rows("train", "prompts", 60, seed=1, skills=(kind,))
+    _, right, steps, words = sample(model, rows, seed=1)
+    print(f"  {KINDS[kind]:<10} {100 * steps.mean():5.0f} %   "
+          f"{mean_or_nothing(right[steps == 1]):>8}   "
+          f"{mean_or_nothing(right[steps == 0]):>8}   {advantage(right, steps):>9}   "
+          f"{100 * right.mean():5.0f} %   {words.mean():5.1f}")
+    return {"steps": 100 * steps.mean().item(), "right": right.mean().item(),
+            "with steps": right[steps == 1], "at once": right[steps == 0]}
+
+
+HEAD = "answers with steps, right with them, right at once, advantage of steps, right in all, words"
+start = taught()
+print(f"before GRPO: {HEAD}")
+before = {kind: look(start, kind) for kind in KINDS}
+
+# %% [markdown]
+# ## Reward the last word
+# Three times GRPO begins with this model, once for each kind of question. This is the loop of
+# `nanouft/simple.py` with another reward.
+
+
+# %%
+def learn(kind: str):
+    """(the model after GRPO, the share of answers with steps in each of its steps, in per cent)."""
+    model, curve = copy.deepcopy(start), []
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, betas=(0.9, 0.95), weight_decay=0.0)
+    rows = world.rows("train", "prompts", PROMPTS * STEPS, seed=2, skills=(kind,))
+    for step in progress(range(STEPS), KINDS[kind]):
+        asked = rows[step * PROMPTS:(step + 1) * PROMPTS]
+        chats, right, steps, _ = sample(model, asked, seed=100 + step)
+        curve.append(100 * steps.mean().item())
+        A = (right - right.mean(1, keepdim=True)) / (right.std(1, keepdim=True) + 1e-4)
+        inputs, targets, mask = padded(chats, tok)
+        logp = pick(model(inputs), targets)
+        each = (A.view(-1, 1) * logp * mask).sum(1) / mask.sum(1)       # mean over its tokens
+        optimizer.zero_grad()
+        (-each.mean()).backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+    return model, curve
+
+
+curves, after = {}, {}
+print(f"after GRPO: {HEAD}")
+for kind in KINDS:
+    model, curves[kind] = learn(kind)
+    after[kind] = look(model, kind)
+
+# %%
+fig, ax = draw.panels()
+draw.lines(ax, range(1, STEPS + 1), dict(zip(KINDS.values(), curves.values())),
+           "Steps spread for the sums and vanish for the reversals", "step of GRPO",
+           "answers with steps, %", ylim=(-3, 103))
+lesson.picture(fig, CHANGE.replace(" ", "-"))
+
+# %%
+if CHANGE:
+    assert max(x["steps"] for x in after.values()) < 10, "what is never said is never rewarded"
+else:
+    assert after["sum"]["steps"] > 90, "steps spread where they make answers right more often"
+    assert after["reverse"]["steps"] < 20, "and vanish where they make them right less often"
+    nearly_all = sum(x["steps"] > 90 for x in after.values())
+    lesson.compare("abcc"[nearly_all])
+
+# %% [markdown]
+# ## What happened
+# Steps spread where they help. A running sum is too much for one look, so that an answer at once is
+# seldom right, while with steps each number needs one small addition. After some fifteen steps of
+# GRPO nearly all sums are written out, and far more of them are right than before, although most
+# are still wrong. A long answer is not yet a proof.
+#
+# For reversals GRPO removes the steps. The last word of the reversed row is simply the first word
+# of the question, so the model can read it off, and each extra word is one more chance to slip. The
+# answers become shorter and far more of them are right, which is what many people see who try this
+# with small models, and nothing is wrong with their code.
+#
+# Sorting lies between the two, because the advantage itself moves. At the start steps help about as
+# much as for sums. But GRPO also improves the answers at once, and when they have caught up, steps
+# have no advantage left. So measure the advantage of thinking again while you train.
+#
+# One model shows a mechanism and not a law. Another cause looks the same: if `--max-new` cuts long
+# answers off before their result, they are never rewarded and vanish. And since GRPO divides what
+# an answer earned by its number of tokens, the first token of a long answer is pushed less than
+# that of a short one; Dr. GRPO divides all answers by the same constant.
+#
+# ## Change one thing
+# With `CHANGE = "no steps shown"` no demonstration writes steps. Guess whether GRPO finds them for
+# the sums, where they would help most.
+#
+# After your run: hardly an answer has steps, before and after. GRPO learns from its own answers, so
+# it cannot reward what it never says, and the sums stay as they were. This is what a demonstration
+# is for.
+#
+# ## Exercises
+# `python -m lessons.check 16` checks it.
+# - **16a** `advantage_of_thinking(right, thinks)`: how much more often an answer with steps is
+#   right.
+#
+# ## Three questions
+# 1. Nothing rewards the steps. Why do they spread?
+# 2. A model trained with GRPO answers shorter and shorter. Name a good reason and a bad one.
+# 3. What would you measure before training, to predict which of the two it will be?
+#
+# <details><summary>Answers</summary>
+#
+# 1. Answers with steps are right more often than the mean of their group, so all of their tokens
+#    are pushed up, the first one included.
+# 2. Good: it is right at once as often, and each step is a chance to slip. Bad: long answers are
+#    cut off before their result.
+# 3. The advantage of thinking: how often it is right with steps and at once, on the same prompts,
+#    in sampled answers.
+#
+# </details>
+#
+# This was the last lesson. `docs/claims.md` has the verdicts on the papers' claims.

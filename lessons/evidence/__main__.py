@@ -1,0 +1,83 @@
+"""What the papers claim, judged from the scores of training runs that are kept in results/.
+
+    python -m lessons.evidence                      # all verdicts, a few seconds, numpy only
+    python -m lessons.evidence C4                   # one claim, with the scores of each row
+    python -m lessons.evidence --train C4           # train and score its rows again; resumable
+    python -m lessons.evidence --train C4 --seeds 1 --workers 2     # a look
+    python -m lessons.evidence --write              # pictures, and the table of docs/claims.md
+"""
+import argparse
+import sys
+
+from lessons.evidence import judge
+from nanouft.errors import UserError, choose, command, say
+
+
+def print_lines(lines: list[judge.Line]) -> None:
+    for line in lines:
+        say(f"{line.claim:4} {line.question:78} {line.verdict:14} {line.figures}")
+
+
+def print_all() -> None:
+    for name in judge.NAMES:
+        print_lines(judge.lines(name))
+    questions, decided, stay = judge.as_one_family()
+    say(f"Points of 100 on each of two bases, 95 % intervals. Each claim is corrected for its own "
+        f"questions. If all {questions} of C1 to C6 shared one correction, {stay} of {decided} "
+        "decided verdicts would stay.")
+
+
+def print_one(name: str) -> None:
+    if name in judge.CLAIMS:
+        say(f"{name}: {judge.CLAIMS[name].title}", *judge.row_lines(name), "", sep="\n")
+    elif name == "C7":
+        from lessons.evidence import estimates
+        say(*estimates.row_lines(), "", sep="\n")
+    print_lines(judge.lines(name))
+
+
+def train(name: str, seeds: int, workers: int) -> None:
+    from lessons.evidence import cells
+    if name == "C5":
+        raise UserError("C5 trains nothing: python -m lessons.evidence.reads measures it again")
+    cells.train_claim(name, seeds, workers)
+    if name == "C7":
+        say(*cells.compare_estimates(seeds), sep="\n")
+        return
+    report, trained = cells.compare(name, seeds)
+    say(*report, sep="\n")
+    if seeds == len(judge.CLAIMS[name].seeds):
+        say("Judged from these runs:")
+        print_lines(judge.judged(name, trained))
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m lessons.evidence", description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("claims", nargs="*", help=f"{', '.join(judge.NAMES)} [all]")
+    parser.add_argument("--train", action="store_true", help="train and score the rows again")
+    parser.add_argument("--write", action="store_true", help="pictures and the table of the page")
+    parser.add_argument("--seeds", type=int, default=5, choices=range(1, 6), metavar="1..5",
+                        help="of --train: so many of the five seeds [5]")
+    parser.add_argument("--workers", type=int, default=1, help="of --train: processes [1]")
+    flags = parser.parse_args(argv)
+    names = [choose("claim", name, judge.NAMES) for name in flags.claims]
+    if flags.train:
+        if not names:
+            raise UserError("--train needs a claim, such as C4: all of them take two hours")
+        for name in names:
+            train(name, flags.seeds, flags.workers)
+    elif flags.write:
+        from lessons.evidence import write
+        write.main()
+    elif names:
+        for name in names:
+            print_one(name)
+    else:
+        print_all()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(command(main))

@@ -1,0 +1,272 @@
+"""What the papers say of IFT, UFT, UNA and PoFT, as questions that training runs can answer.
+
+A claim is one entry of CLAIMS.
+rows        {name: a command of nanouft.train}. "<- NAME" says from which row's model it starts;
+            without it a row starts from the base. Two commands: one for each base. A name in
+            braces is a folder that another command of the entry makes (`made`).
+questions   {question: "test: a sum of rows"}. "better: A - B" asks whether A scores more than B,
+            "better: A - B - C + D" whether A's lead over B is larger than C's over D.
+            stats.py has the three tests.
+The score of a run is the mean over nine families of NanoWorld with 100 prompts each, or the mean of
+the means of `parts`. The settings were chosen on validation prompts with other seeds
+(results/searches.csv.gz lists all that were tried), and every question was written down before the
+runs that answer it.
+"""
+from dataclasses import dataclass, field
+
+FAMILIES = ("rules", "rules_new", "list", "sum", "sort", "reverse", "truth", "unknown", "fact")
+SKILLS = ("rules", "list", "sum", "sort", "reverse")
+HONESTY = ("truth", "unknown")
+FACTS = ("fact",)
+NINE = (FAMILIES,)
+THREE = (SKILLS, HONESTY, FACTS)
+BASES = {"base": "base", "base-1": "out/base-1"}        # name: what --init takes
+
+
+@dataclass(frozen=True)
+class Claim:
+    title: str
+    rows: dict[str, str | tuple[str, str]]
+    questions: dict[str, str]
+    on_page: int = 1                    # so many of the questions stand in docs/claims.md's table
+    parts: tuple[tuple[str, ...], ...] = NINE
+    seeds: range = range(500, 505)
+    prompts: int = 4                    # the seed of the test prompts
+    made: dict[str, str] = field(default_factory=dict)
+
+
+def reads(*files: str) -> str:
+    """All rows of these files are for training; none is held out."""
+    names = " ".join(f"{file}.jsonl" for file in files)
+    return f"--data {names} --eval-data {names}"
+
+
+SFT = "--objective sft --reduction sequence"
+SFT_SETTINGS = "--lr 1.25e-4 --batch-size 8"
+RELEASED = "--objective ift --variant released"
+DETACHED = "--objective ift --variant detached"
+RELEASED_SETTINGS = "--lr 6.3e-5 --batch-size 16"
+DPO = "--objective dpo"
+
+FORMS_OF_IFT = {
+    "SFT": f"{SFT} {SFT_SETTINGS}",
+    "released": f"{RELEASED} {RELEASED_SETTINGS}",
+    "detached": f"{DETACHED} {SFT_SETTINGS}",
+}
+WRONG_40 = {
+    "SFT": "--objective sft --noise 0.4 --lr 1.25e-4 --epochs 6",
+    "SFT -> DPO": f"{DPO} --lr 1e-4 --beta 9 <- SFT",
+}
+POFT = "--objective poft --aligned {aligned}"
+POFT_40 = f"{POFT} --noise 0.4 --lr 2.5e-4 --epochs 6"
+
+FILTERED = f"{reads('{likeliest}/demos')} --batch-size 32"
+SCORES, PAIRS = reads("{own}/scores"), reads("{own}/pairs")
+LABELS, CUT_LABELS = reads("{own}/labels"), reads("{cut}/labels")
+A_FILE, DEMOS = reads("{own}/a"), reads("{own}/demos")
+A_AND_SCORES, A_AND_DEMOS = reads("{own}/a", "{own}/scores"), reads("{own}/a", "{own}/demos")
+SFT_FILTERED = f"--objective sft {FILTERED} --lr 6.3e-5 --epochs 10"
+ALIGNED = "train --objective sft --rows 4080 --seed 900"
+LIKELIEST = "keep --noise 0.4 --share 0.6 --aligned {aligned}"
+HARVEST = "harvest --prompts 500 --samples 4"
+CHAINS = ("DPO", "KTO", "UNA")
+
+CLAIMS = {
+    "C1": Claim(
+        "Is IFT better than SFT, from demonstrations alone?",
+        rows={
+            **FORMS_OF_IFT,
+            "mixing": f"{RELEASED} --gamma 0 {SFT_SETTINGS}",
+            "SFT -> DPO": f"{DPO} --lr 8.1e-8 --beta 3 <- SFT",
+        },
+        questions={
+            "IFT as released is better than SFT": "better: released - SFT",
+            "IFT with detached weights is as good as SFT": "as good: detached - SFT",
+            "IFT as released is not inferior to SFT, then DPO":
+                "not inferior: released - SFT -> DPO",
+            "IFT's mixing alone is as good as SFT": "as good: mixing - SFT",
+        },
+        on_page=2),
+    "C1c": Claim(
+        "Does IFT replace preferences where 40 % of the demonstrations are wrong?",
+        rows={
+            **WRONG_40,
+            "released": f"{RELEASED} --noise 0.4 --lr 3.2e-5 --epochs 24",
+            "detached": f"{DETACHED} --noise 0.4 --lr 6.3e-5 --epochs 6",
+        },
+        questions={
+            "40 % wrong: IFT with detached weights is not inferior to SFT, then DPO":
+                "not inferior: detached - SFT -> DPO",
+            "40 % wrong: IFT as released is not inferior to SFT, then DPO":
+                "not inferior: released - SFT -> DPO",
+            "40 % wrong: IFT as released is better than SFT": "better: released - SFT",
+            "40 % wrong: IFT with detached weights is better than SFT": "better: detached - SFT",
+        }),
+    "C1d": Claim(
+        "Why does IFT as released lose: because of its gradient, or of its settings?",
+        rows={
+            **FORMS_OF_IFT,
+            "detached there": f"{DETACHED} {RELEASED_SETTINGS}",
+            "released here": f"{RELEASED} {SFT_SETTINGS}",
+        },
+        questions={
+            "At SFT's settings, detached weights are better than IFT as released":
+                "better: detached - released here",
+            "At the settings of IFT as released, detached weights are better":
+                "better: detached there - released",
+        }),
+    "C2": Claim(
+        "Is UFT better than SFT, from demonstrations alone?",
+        rows={
+            "SFT": "--objective sft --lr 6.3e-5 --batch-size 8",
+            "UFT .01": f"--objective uft --feedback none --beta 0.01 {SFT_SETTINGS}",
+            "UFT .1": f"--objective uft --feedback none --beta 0.1 {SFT_SETTINGS}",
+        },
+        questions={
+            "UFT (beta .01) on demonstrations is better than SFT": "better: UFT .01 - SFT",
+            "UFT (beta .01) is not inferior to SFT": "not inferior: UFT .01 - SFT",
+            "UFT (beta .1) is better than SFT": "better: UFT .1 - SFT",
+            "UFT (beta .1) is not inferior to SFT": "not inferior: UFT .1 - SFT",
+        }),
+    "C3": Claim(
+        "One stage or two, for demonstrated skills (A) and scored answers about honesty (B)?",
+        rows={
+            "A": ("--objective sft --skills A --rows 570 --lr 1.25e-4 --batch-size 16",
+                  "--objective sft --skills A --rows 570 --lr 2.5e-4 --batch-size 8"),
+            "A -> DPO": (f"{DPO} --skills B --rows 305 --lr 1e-5 --beta 1 <- A",
+                         f"{DPO} --skills B --rows 305 --lr 1e-4 --beta 9 <- A"),
+            "A -> KTO": ("--objective kto --skills B --rows 610 --lr 1e-4 --beta 27 <- A",
+                         "--objective kto --skills B --rows 610 --lr 1e-4 --beta 3 <- A"),
+            "A -> UNA": ("--objective una --skills B --rows 610 --lr 1e-4 --beta 9 <- A",
+                         "--objective una --skills B --rows 610 --lr 1e-4 --beta 3 <- A"),
+            "UFT": ("--objective uft --skills A:B --rows 1180 --mix 57:61 --lr 1.25e-4 --beta 1",
+                    "--objective uft --skills A:B --rows 1180 --mix 57:61 --lr 2.5e-4 --beta 1"),
+            "A and good B":
+                "--objective sft --skills A,B --rows 875 --lr 1.25e-4 --batch-size 16",
+        },
+        questions={
+            "UFT in one stage keeps more skills than SFT, then DPO":
+                "better, skills: UFT - A -> DPO",
+            "UFT in one stage is better over all than SFT, then DPO": "better: UFT - A -> DPO",
+            "UFT keeps more skills than SFT, then KTO": "better, skills: UFT - A -> KTO",
+            "UFT keeps more skills than SFT, then UNA": "better, skills: UFT - A -> UNA",
+            "UFT is better over all than SFT, then KTO": "better: UFT - A -> KTO",
+            "UFT is better over all than SFT, then UNA": "better: UFT - A -> UNA",
+            "UFT is better than SFT on A and the good answers of B": "better: UFT - A and good B",
+            **{f"{name} after SFT on A loses some of its skills": f"better, skills: A - A -> {name}"
+               for name in CHAINS},
+        },
+        parts=THREE),
+    "C3b": Claim(
+        "One stage or two, where no scored answer is right, so that none can be copied?",
+        rows={
+            "A": f"--objective sft {A_FILE} --batch-size 16 --lr 6.3e-5 --epochs 4",
+            "A -> UNA": f"--objective una {SCORES} --batch-size 16 --lr 3e-5 "
+                        "--beta 0.3 --epochs 8 <- A",
+            "A -> KTO": f"--objective kto {LABELS} --batch-size 16 --lr 3e-5 "
+                        "--beta 1 --epochs 8 <- A",
+            "A -> DPO": f"{DPO} {PAIRS} --batch-size 16 --lr 1e-4 "
+                        "--beta 1 --epochs 4 <- A",
+            "UFT": f"--objective uft {A_AND_SCORES} --batch-size 16 "
+                   "--lr 2.5e-4 --beta 1 --epochs 2",
+            "A and best B": f"--objective sft {A_AND_DEMOS} "
+                            "--batch-size 16 --lr 1.25e-4 --epochs 2",
+        },
+        questions={
+            "No right answer to copy: UFT is better than SFT, then UNA": "better: UFT - A -> UNA",
+            "No right answer to copy: UFT is better than SFT, then KTO": "better: UFT - A -> KTO",
+            "No right answer to copy: UFT is better than SFT, then DPO": "better: UFT - A -> DPO",
+            "No right answer to copy: UFT is better than SFT on A and the best of B":
+                "better: UFT - A and best B",
+        },
+        parts=THREE, seeds=range(400, 405), prompts=3,
+        made={"own": f"{HARVEST} --skills A,fact --partly"}),
+    "C4": Claim(
+        "Does PoFT help where demonstrations are wrong?",
+        rows={
+            "SFT 0 %": "--objective sft --noise 0 --lr 1.25e-4 --epochs 6",
+            "PoFT 0 %": f"{POFT} --noise 0 --lr 1.25e-4 --epochs 6",
+            **WRONG_40,
+            "PoFT": POFT_40,
+            "PoFT, weak": "--objective poft --aligned {weak} --noise 0.4 --lr 2.5e-4 --epochs 6",
+            "PoFT -> DPO": f"{DPO} --lr 3e-5 --beta 9 <- PoFT",
+            "SFT, filtered": SFT_FILTERED,
+        },
+        questions={
+            "PoFT's lead over SFT is larger with 40 % wrong demonstrations than with none":
+                "better: PoFT - SFT - PoFT 0 % + SFT 0 %",
+            "40 % wrong: PoFT is better than SFT on the likeliest 60 % of the rows":
+                "better: PoFT - SFT, filtered",
+            "40 % wrong: PoFT, then DPO is better than SFT, then DPO":
+                "better: PoFT -> DPO - SFT -> DPO",
+            "40 % wrong: PoFT with a weak aligned model is better than SFT":
+                "better: PoFT, weak - SFT",
+        },
+        on_page=2,
+        made={"aligned": ALIGNED, "weak": "train --objective sft --noise 0.4 --seed 900",
+              "likeliest": LIKELIEST}),
+    "C4b": Claim(
+        "Does PoFT help after the same model has filtered the rows?",
+        rows={
+            "PoFT": POFT_40,
+            "SFT, filtered": SFT_FILTERED,
+            "PoFT, filtered": f"{POFT} {FILTERED} --lr 1.25e-4 --epochs 5",
+        },
+        questions={
+            "40 % wrong, filtered rows: PoFT is better than SFT":
+                "better: PoFT, filtered - SFT, filtered",
+            "40 % wrong: PoFT on filtered rows is better than PoFT on all rows":
+                "better: PoFT, filtered - PoFT",
+        },
+        made={"aligned": ALIGNED, "likeliest": LIKELIEST}),
+    "C6": Claim(
+        "From the same scored answers: is UNA better than DPO, KTO and SimPO?",
+        rows={
+            "start": "--objective sft --rows 30 --batch-size 16 --lr 1.25e-4 --epochs 6",
+            "UNA": f"--objective una {SCORES} --batch-size 16 --lr 3e-5 "
+                   "--epochs 8 --beta 1 <- start",
+            "UNA, right": f"--objective una --feedback binary {LABELS} "
+                          "--batch-size 16 --lr 1e-5 --epochs 8 --beta 3 <- start",
+            "UNA, cut": f"--objective una --feedback binary {CUT_LABELS} "
+                        "--batch-size 16 --lr 3e-5 --epochs 8 --beta 1 <- start",
+            "DPO": f"{DPO} {PAIRS} --batch-size 16 --lr 3e-5 "
+                   "--epochs 8 --beta 1 <- start",
+            "KTO": f"--objective kto {LABELS} --batch-size 16 --lr 1e-5 "
+                   "--epochs 8 --beta 9 <- start",
+            "SimPO": f"--objective simpo {PAIRS} --batch-size 16 --lr 3e-5 "
+                     "--epochs 4 --beta 4 <- start",
+            "RFT": f"--objective sft {DEMOS} --batch-size 16 --lr 1e-4 "
+                   "--epochs 4 <- start",
+        },
+        questions={
+            "From the same scored answers UNA with scores is better than DPO":
+                "better: UNA - DPO",
+            "UNA with scores is better than KTO": "better: UNA - KTO",
+            "UNA with scores is better than SimPO": "better: UNA - SimPO",
+            "UNA with scores is better than UNA with labels, right or not":
+                "better: UNA - UNA, right",
+            "UNA with scores is better than UNA with labels cut at a score of .5":
+                "better: UNA - UNA, cut",
+        },
+        seeds=range(300, 305), prompts=2,
+        made={"own": f"{HARVEST} --good 1 <- start", "cut": f"{HARVEST} --good 0.5 <- start"}),
+}
+
+
+def command(claim: Claim, name: str, base: int) -> str:
+    """The whole command of a row, or of a folder that is made. What it reads and what it starts
+    from stand in it, so that a command says all that its scores depend on but for the seed."""
+    flags, start = parts_of(claim, name, base)
+    for folder in claim.made:
+        if f"{{{folder}}}" in flags:
+            flags = flags.replace(f"{{{folder}}}", f"{{{command(claim, folder, base)}}}")
+    return f"{flags} <- {command(claim, start, base)}" if start else flags
+
+
+def parts_of(claim: Claim, name: str, base: int) -> tuple[str, str]:
+    """(flags, the row that it starts from or "") of a row or of a folder that is made."""
+    line = claim.made.get(name) or claim.rows[name]
+    if not isinstance(line, str):
+        line = line[base]
+    flags, _, start = line.partition(" <- ")
+    return flags, start

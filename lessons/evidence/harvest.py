@@ -1,0 +1,153 @@
+"""Harvest: a model answers NanoWorld's prompts, exact scores judge, and files keep the answers.
+
+    python -m lessons.evidence.harvest --init out/sft --prompts 500 --samples 4 --out out/own
+    python -m nanouft.train --objective dpo --init out/sft --data out/own/pairs.jsonl --lr 1e-5
+
+pairs.jsonl     the best answer of a prompt against the worst      dpo, orpo, simpo ...
+labels.jsonl    every answer, good or bad                          kto, una --feedback binary
+scores.jsonl    every answer with its score                        una, uft
+demos.jsonl     the right answers, each once                       sft (RFT, arXiv:2308.01825)
+a.jsonl         with --partly: demonstrations of honesty, for C3b
+
+An answer is good if it scores at least --good; without --good, if it scores at least the mean of
+its prompt's answers, and demos.jsonl has the best answer of each prompt. An answer that begins
+another question is used nowhere, and one that does not stop is never a good one. To harvest your
+own prompts, put them in place of `questions` and your own reward in place of `world.score`.
+"""
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from nanouft import world
+from nanouft.errors import UserError, command, say
+from nanouft.generate import answer_rows
+from nanouft.models import start_model
+from nanouft.rows import Row, each_prompt
+from nanouft.run.flags import parse
+
+TOGETHER = 256                  # answers that are decoded together
+OTHER_PROMPTS = 50_000_000      # added to the seed: never the prompts that train draws
+PARTLY = (0.2, 0.8)             # --partly: what the best answer of a prompt scores
+
+
+@dataclass
+class Harvest:
+    init: str = "base"              # the model that answers
+    prompts: int = 1020             # how many prompts
+    skills: str = "all"             # their families: A, B, all or names with commas
+    samples: int = 8                # answers to a prompt
+    good: float | None = None       # score of a good answer [the mean of its prompt's answers]
+    partly: bool = False            # only prompts without a right answer; see a.jsonl
+    seed: int = 0                   # draws prompts and answers
+    out: str = "out/harvest"        # folder of the files
+
+
+@dataclass
+class Sampled:
+    """An answer. It can be used if it is neither empty nor begins another question."""
+    text: str
+    score: float
+    stops: bool
+    usable: bool
+
+
+def questions(cfg: Harvest) -> list[Row]:
+    families, = world.skills_named(cfg.skills)
+    return each_prompt(world.rows("train", "demos", cfg.prompts, cfg.seed + OTHER_PROMPTS,
+                                  skills=families))
+
+
+def sampled(cfg: Harvest, rows: list[Row]) -> dict[int, list[Sampled]]:
+    """{number of a prompt: its answers}, at temperature 1. Short prompts come first."""
+    model, tok = start_model(cfg.init)
+    by_length = sorted(range(len(rows)), key=lambda i: len(tok.prompt_ids(rows[i].prompt)))
+    found: dict[int, list[Sampled]] = {}
+    per_chunk = TOGETHER // cfg.samples
+    for chunk, start in enumerate(range(0, len(rows), per_chunk)):
+        numbers = by_length[start:start + per_chunk]
+        asked = [rows[i] for i in numbers for _ in range(cfg.samples)]
+        answers = answer_rows(model.eval(), tok, asked, chunk=TOGETHER, temperature=1.0,
+                              seed=cfg.seed * 100_003 + chunk)
+        for k, i in enumerate(numbers):
+            found[i] = []
+            for a in answers[k * cfg.samples:(k + 1) * cfg.samples]:
+                text = tok.decode(a.ids).strip()
+                score = world.score(rows[i].prompt[0].text, text)
+                clean = bool(text) and not {tok.user, tok.assistant} & set(a.ids)
+                found[i].append(Sampled(text, score, a.ended, clean))
+    return found
+
+
+# ---- the answers to one prompt -> rows of each file ----------------------------------------------
+def pairs(answers: list[Sampled], good: float | None) -> list[dict]:
+    best = max((a for a in answers if a.stops), key=lambda a: a.score, default=None)
+    worst = min(answers, key=lambda a: a.score, default=None)
+    if best is None or best.score <= worst.score:
+        return []
+    return [{"chosen": best.text, "rejected": worst.text,
+             "p": (1 + (best.score - worst.score)) / 2}]
+
+
+def labels(answers: list[Sampled], good: float | None) -> list[dict]:
+    found = [a.score for a in answers]
+    if not found or good is None and min(found) == max(found):
+        return []
+    bound = np.mean(found) if good is None else good
+    return [{"response": a.text, "label": bool(a.stops and a.score >= bound)} for a in answers]
+
+
+def scores(answers: list[Sampled], good: float | None) -> list[dict]:
+    return [{"response": a.text, "score": a.score} for a in answers]
+
+
+def demos(answers: list[Sampled], good: float | None) -> list[dict]:
+    stop = [a for a in answers if a.stops]
+    if good is None:
+        right = sorted(stop, key=lambda a: -a.score)[:1]
+    else:
+        right = [a for a in stop if a.score >= good]
+    return [{"response": text} for text in dict.fromkeys(a.text for a in right)]
+
+
+FILES = {"pairs": pairs, "labels": labels, "scores": scores, "demos": demos}
+
+
+def partly_right(row: Row, answers: list[Sampled]) -> bool:
+    """Can nothing here be copied? (Of facts, which the base knows, every prompt stays.)"""
+    return row.family == "fact" or PARTLY[0] <= max(a.score for a in answers) <= PARTLY[1]
+
+
+def write(file: Path, rows: list[dict]) -> None:
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+
+
+def main(argv: list[str] | None = None) -> int:
+    cfg = parse(Harvest, argv, "python -m lessons.evidence.harvest", __doc__)
+    folder = Path(cfg.out)
+    if folder.exists():
+        raise UserError(f"--out {folder}: is there already; choose another name")
+    rows = questions(cfg)
+    answers_of = sampled(cfg, rows)
+    found = [(rows[i], answers_of[i]) for i in range(len(rows))]
+    if cfg.partly:                      # (C3b had them in the order in which they were sampled)
+        found = [(rows[i], answers) for i, answers in answers_of.items()
+                 if partly_right(rows[i], answers)]
+    folder.mkdir(parents=True)
+    for name, rows_of in FILES.items():
+        made = [{"prompt": row.prompt[0].text, **fields}
+                for row, answers in found
+                for fields in rows_of([a for a in answers if a.usable], cfg.good)]
+        write(folder / f"{name}.jsonl", made)
+        say(f"{folder / name}.jsonl: {len(made):,} rows")
+    if cfg.partly:
+        write(folder / "a.jsonl", [{"prompt": row.prompt[0].text, "response": row.answer[0].text}
+                                   for row in world.rows("train", "demos", 300, cfg.seed,
+                                                         skills=world.GROUPS["B"])])
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(command(main))

@@ -1,0 +1,168 @@
+"""From packed scores to verdicts: `python -m lessons.evidence` prints what `lines` returns.
+
+results/C1.npz and so on hold every answer's score. `commands` (rows, bases) are texts, `scores`
+(rows, bases, seeds, families, prompts) count 240ths, one byte each; `stops` (rows, bases, seeds) is
+the share of list answers that stop; `groups` (families, prompts) has one number for all prompts
+that ask for the same fact.
+"""
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from lessons.evidence import reads, stats
+from lessons.evidence.claims import BASES, CLAIMS, FAMILIES, SKILLS, Claim, command
+from nanouft.errors import UserError
+
+RESULTS = Path(__file__).parent / "results"
+UNIT = 240                              # every score of NanoWorld is a whole number of 240ths
+
+
+class Finding(NamedTuple):
+    """What one base says to a question."""
+    mean: float                         # difference of scores, from -1 to 1
+    half: float                         # half of its 95 % interval
+    verdict: str                        # corrected for the questions of the claim
+
+
+@dataclass
+class Line:
+    """A question and its answer, as the table shows it."""
+    claim: str
+    question: str
+    verdict: str
+    figures: str
+    test: str = ""
+    findings: tuple[Finding, ...] = ()  # one a base; empty for C5, which has no base
+
+
+def line_of(claim: str, question: str, test: str, findings: tuple[Finding, ...]) -> Line:
+    """A claim holds if it holds on both bases."""
+    verdicts = {finding.verdict for finding in findings}
+    figures = " and ".join(f"{100 * f.mean:+.1f} ± {100 * f.half:.1f}" for f in findings)
+    return Line(claim, question, verdicts.pop() if len(verdicts) == 1 else "undecided", figures,
+                test, findings)
+
+
+def findings_of(moments: list[tuple[float, float, float, str]]) -> list[Finding]:
+    """Mean, interval and corrected verdict of all questions of a claim on one base."""
+    return [Finding(mean, stats.half_width(variance, freedom), verdict)
+            for (mean, variance, freedom, _), verdict in zip(moments, stats.holm(moments))]
+
+
+# ---- the claims that are rows of runs ------------------------------------------------------------
+def packed(name: str) -> Mapping[str, np.ndarray]:
+    return dict(np.load(RESULTS / f"{name}.npz"))
+
+
+def place(kept: Mapping[str, np.ndarray], claim: Claim, row: str, base: int) -> int:
+    """Where the scores of a row lie. A row is found by its whole command, so a figure is never that
+    of another command than the entry says."""
+    wanted, commands = command(claim, row, base), list(kept["commands"][:, base])
+    if wanted not in commands:
+        raise UserError(f"{row}: no scores of this command are kept, it was never run: {wanted}")
+    return commands.index(wanted)
+
+
+def read_question(claim: Claim, formula: str) -> tuple[str, list[tuple[int, str]], tuple]:
+    """(test, [(sign, row), ...], parts) of "better, skills: A - B"."""
+    head, terms = formula.split(": ", 1)
+    test, _, part = head.partition(", ")
+    signed = [(-1 if term[0] == "-" else 1, term[2:])
+              for term in re.split(r" (?=[+-] )", f"+ {terms}")]
+    return test, signed, (SKILLS,) if part == "skills" else claim.parts
+
+
+def moments_of(claim: Claim, kept: Mapping[str, np.ndarray], formula: str,
+               base: int) -> tuple[float, float, float, str]:
+    test, signed, parts = read_question(claim, formula)
+    scores = kept["scores"][:, base] / UNIT                 # (rows, seeds, families, prompts)
+    gap = sum(sign * scores[place(kept, claim, row, base)] for sign, row in signed)
+    weights = {family: 1 / len(parts) / len(part) for part in parts for family in part}
+    numbers = [FAMILIES.index(family) for family in weights]
+    gaps = [gap[:, i] * weight for i, weight in zip(numbers, weights.values())]
+    return (*stats.moments(gaps, [kept["groups"][i] for i in numbers]), test)
+
+
+def moments_by_base(name: str, kept: Mapping[str, np.ndarray] | None = None) -> list[list[tuple]]:
+    """Of each base: (mean, variance, degrees of freedom, test) of each question."""
+    claim, kept = CLAIMS[name], kept or packed(name)
+    return [[moments_of(claim, kept, formula, base) for formula in claim.questions.values()]
+            for base in range(len(BASES))]
+
+
+def judged(name: str, kept: Mapping[str, np.ndarray] | None = None) -> list[Line]:
+    """All questions of a claim, from its packed scores or from `kept`."""
+    by_base = moments_by_base(name, kept)
+    findings = zip(*map(findings_of, by_base))
+    return [line_of(name, question, moments[-1], found)
+            for question, moments, found in zip(CLAIMS[name].questions, by_base[0], findings)]
+
+
+def row_lines(name: str) -> list[str]:
+    """Each row of a claim: its score, that of each family, how many lists stop; its flags."""
+    claim, kept = CLAIMS[name], packed(name)
+    columns = ("score", *FAMILIES, "stops")
+    out = [f"{'%, means over seeds':22}" + "".join(f"{column:>10}" for column in columns)]
+    for row, flags in claim.rows.items():
+        for base, base_name in enumerate(BASES):
+            i = place(kept, claim, row, base)
+            means = dict(zip(FAMILIES, kept["scores"][i, base].mean((0, 2)) / UNIT))
+            score = np.mean([np.mean([means[family] for family in part]) for part in claim.parts])
+            numbers = [score, *means.values(), kept["stops"][i, base].mean()]
+            out.append(f"{row:14}{base_name:>8}" + "".join(f"{100 * x:10.1f}" for x in numbers))
+        out.append("    " + (flags if isinstance(flags, str) else " | ".join(flags)))
+    return out + [f"{{{folder}}} = {flags}" for folder, flags in claim.made.items()]
+
+
+# ---- all claims ----------------------------------------------------------------------------------
+def lines(name: str) -> list[Line]:
+    """The questions of one claim with their verdicts."""
+    if name in CLAIMS:
+        return judged(name)
+    if name == "C5":
+        return [Line("C5", *line) for line in reads.lines()]
+    from lessons.evidence import estimates
+    return estimates.lines()
+
+
+NAMES = sorted([*CLAIMS, "C5", "C7"])
+ON_PAGE = {"C7": 1} | {name: claim.on_page for name, claim in CLAIMS.items()}
+
+
+def page_lines() -> list[Line]:
+    """Those that stand in the table of docs/claims.md."""
+    return [line for name in NAMES
+            for line in (lake_lines() if name == "C5" else lines(name)[:ON_PAGE[name]])]
+
+
+def lake_lines() -> list[Line]:
+    """C5 in three lines: where training ends, and what is read by a policy with a habit and by one
+    from scratch. These hold if they hold for a table and for a network."""
+    end, *reading = lines("C5")
+    out = [Line("C5", "Frozen Lake: training ends in the paper's order, DPO, IFT, ORPO and SFT",
+                end.verdict, end.figures.partition("; ")[2])]
+    for start, name in (("detour habit", "a policy with a habit"),
+                        ("from scratch", "a policy from scratch")):
+        cases = [line for line in reading if start in line.question]
+        verdicts = {line.verdict for line in cases}
+        orders = [re.search(r"order on (\d+) ?%", line.figures)[1] for line in cases]
+        out.append(Line("C5", f"What is read lies where {name} goes, SFT < IFT < DPO",
+                        verdicts.pop() if len(verdicts) == 1 else "undecided",
+                        f"this order on {' and '.join(orders)} % of 100 maps"))
+    return out
+
+
+def as_one_family() -> tuple[int, int, int]:
+    """If the questions of all claims shared one correction: (questions, verdicts that are decided
+    claim by claim, those of them that stay decided)."""
+    claim_by_claim = [line.verdict for name in CLAIMS for line in judged(name)]
+    by_base = zip(*(moments_by_base(name) for name in CLAIMS))
+    together = [stats.holm([m for of_claim in claims for m in of_claim]) for claims in by_base]
+    decided = sum(verdict != "undecided" for verdict in claim_by_claim)
+    stay = sum(first == second == alone != "undecided"
+               for first, second, alone in zip(*together, claim_by_claim))
+    return len(claim_by_claim), decided, stay

@@ -1,0 +1,67 @@
+"""Keep the demonstrations that an aligned model finds likeliest: the plain remedy for wrong ones.
+
+    python -m lessons.evidence.keep --noise 0.4 --share 0.6 --aligned DIR --out out/kept
+    python -m nanouft.train --objective sft --data out/kept/demos.jsonl
+    python -m lessons.evidence.keep --data my.jsonl --share 0.8 --aligned DIR --out out/kept
+
+The aligned model says how likely each answer is, as the mean log-probability of its tokens. PoFT
+reads the same number and gives each row a weight; here the unlikeliest rows are left out.
+"""
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from lessons.evidence.harvest import write
+from nanouft import world
+from nanouft.batches import encode
+from nanouft.errors import UserError, command, say
+from nanouft.models import start_model
+from nanouft.reference import Models
+from nanouft.rows import Row, demo_rows, read
+from nanouft.run.flags import parse
+
+
+@dataclass
+class Keep:
+    aligned: str = ""               # folder of the model that knows such answers
+    share: float = 0.8              # of the rows that stay
+    data: list[str] | None = field(default=None)    # your demonstrations [NanoWorld's]
+    rows: int = 1020                # NanoWorld demonstrations
+    noise: float = 0.0              # share of them that is wrong
+    seed: int = 0                   # draws them
+    out: str = "out/kept"           # folder of demos.jsonl
+
+
+def likeliest(rows: list[Row], aligned: str, share: float) -> list[Row]:
+    """The share of the rows that the model in `aligned` finds likeliest, in their order."""
+    model, tok = start_model(aligned)
+    encoded, _ = encode(demo_rows(rows, None), tok, model.cfg.n_ctx)
+    if len(encoded) < len(rows):
+        raise UserError(f"{len(rows) - len(encoded):,} of {len(rows):,} rows are no demonstrations "
+                        f"or too long for {aligned}; leave them out")
+    ratings = Models(model, tok.pad, open=start_model).mean_logp(encoded, [aligned])
+    best = sorted(range(len(rows)), key=lambda i: -ratings[i])[:max(1, round(share * len(rows)))]
+    return [rows[i] for i in sorted(best)]
+
+
+def main(argv: list[str] | None = None) -> int:
+    cfg = parse(Keep, argv, "python -m lessons.evidence.keep", __doc__)
+    if not cfg.aligned:
+        raise UserError("--aligned DIR is needed: a model that knows such answers, for instance "
+                        "python -m nanouft.train --objective sft --rows 4080 --seed 900")
+    folder = Path(cfg.out)
+    if folder.exists():
+        raise UserError(f"--out {folder}: is there already; choose another name")
+    rows = read(cfg.data)[0] if cfg.data else world.rows("train", "demos", cfg.rows, cfg.seed,
+                                                         cfg.noise)
+    kept = likeliest(rows, cfg.aligned, cfg.share)
+    folder.mkdir(parents=True)
+    write(folder / "demos.jsonl", [row.extra if cfg.data else
+                                   {"prompt": row.prompt[0].text, "response": row.answer[0].text}
+                                   for row in kept])
+    say(f"{folder / 'demos.jsonl'}: {len(kept):,} of {len(rows):,} demonstrations")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(command(main))

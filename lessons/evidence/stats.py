@@ -1,0 +1,102 @@
+"""The difference of two rows of runs, with an interval for other seeds and other prompts.
+
+    moments(gaps, groups)       # mean, its variance, degrees of freedom
+    half_width(variance, freedom)
+    holm([(mean, variance, freedom, "better"), ...])    # a verdict for each, corrected
+
+A score is modelled as a share of the seed, plus a share of the prompt, plus what is left, and each
+of the three has a variance of its own (Owen 2007, arXiv:0712.1111). Both the variance over seeds
+and that over prompts contain what is left, so it is subtracted once. Nothing is drawn at random:
+the same scores give the same digits everywhere. Only numpy is needed.
+"""
+import math
+from functools import lru_cache
+
+import numpy as np
+
+MARGIN = 0.02       # of "not inferior" and "as good": two points
+LIMITS = {"better": (0.0,), "not inferior": (-MARGIN,), "as good": (-MARGIN, MARGIN)}
+
+Moments = tuple[float, float, float]            # mean, variance of the mean, degrees of freedom
+
+
+def moments(gaps: list[np.ndarray], groups: list[np.ndarray]) -> Moments:
+    """The mean of a score over families, the variance of that mean, and its degrees of freedom.
+
+    gaps      one array (seeds, prompts) a family, times the family's weight in the score
+    groups    one array (prompts,) of numbers a family; prompts that share a number ask for the
+              same fact, so they count as one draw
+    """
+    seeds = len(gaps[0])
+    mean = sum(gap.mean() for gap in gaps)
+    over_seeds = sum(gap.mean(1) for gap in gaps).var(ddof=1) / seeds
+    over_prompts = in_both = 0.0
+    for gap, numbers in zip(gaps, groups):
+        prompts = gap.shape[1]
+        _, group_of = np.unique(numbers, return_inverse=True)
+        n_groups = group_of.max() + 1
+        member = np.eye(n_groups)[group_of]                                     # (prompts, groups)
+        scale = n_groups / (n_groups - 1) / prompts ** 2
+        around_mean = (gap - gap.mean()) @ member                               # (seeds, groups)
+        over_prompts += scale * (around_mean.mean(0) ** 2).sum()
+        residual = (gap - gap.mean(0) - gap.mean(1, keepdims=True) + gap.mean()) @ member
+        in_both += scale * (residual ** 2).sum() / (seeds - 1) / seeds
+    variance = max(over_seeds + over_prompts - in_both, over_seeds)
+    return mean, variance, degrees_of_freedom(variance, over_seeds, seeds)
+
+
+def degrees_of_freedom(variance: float, over_seeds: float, seeds: int) -> float:
+    """Satterthwaite's: few where the seeds differ, many where only the prompts do."""
+    if over_seeds == 0:
+        return math.inf
+    return (seeds - 1) * max(1.0, (variance / over_seeds) ** 2)
+
+
+@lru_cache(maxsize=None)
+def student(p: float, freedom: float) -> float:
+    """The value that Student's t exceeds with probability p. With t = sqrt(n) tan(a) the density
+    of the angle a is cos(a)^(n-1), which is added up on a grid."""
+    freedom = min(freedom, 1e4)
+    edges = np.linspace(0, math.pi / 2, 200_001)
+    middles = (edges[1:] + edges[:-1]) / 2
+    density = np.exp((freedom - 1) * np.log(np.cos(middles)))
+    below = np.concatenate([[0.0], np.cumsum(density)])
+    angle = np.interp(1 - 2 * p, below / below[-1], edges)
+    return math.sqrt(freedom) * math.tan(angle)
+
+
+def half_width(variance: float, freedom: float, looks: int = 1) -> float:
+    """Half of the 95 % interval; `looks`: so many questions share the error (Bonferroni)."""
+    return student(0.025 / looks, freedom) * math.sqrt(variance)
+
+
+def verdict(mean: float, half: float, test: str) -> str:
+    """Where does the interval lie, compared with the limits of the test?"""
+    low, high = LIMITS[test][0], LIMITS[test][-1]
+    between = low < high                                            # "as good" has two limits
+    if mean - half > low and (not between or mean + half < high):
+        return "holds"
+    if mean + half < low or (between and mean - half > high):
+        return "does not hold"
+    return "undecided"
+
+
+def clearness(mean: float, variance: float, freedom: float, test: str) -> float:
+    """How many half widths a difference lies away from the nearest limit."""
+    distance = min(abs(mean - limit) for limit in LIMITS[test])
+    return distance / max(half_width(variance, freedom), 1e-9)
+
+
+def holm(questions: list[tuple[float, float, float, str]]) -> list[str]:
+    """Verdicts of (mean, variance, freedom, test), corrected by Holm's rule: the clearest question
+    is judged as one of all, the next as one of the others, and so on. After the first doubt all
+    that follow are undecided."""
+    verdicts, looks = ["undecided"] * len(questions), len(questions)
+    clearest_first = sorted(range(len(questions)), key=lambda i: -clearness(*questions[i]))
+    for i in clearest_first:
+        mean, variance, freedom, test = questions[i]
+        verdicts[i] = verdict(mean, half_width(variance, freedom, looks), test)
+        if verdicts[i] == "undecided":
+            break
+        looks -= 1
+    return verdicts

@@ -1,0 +1,371 @@
+"""Each command once, as a person types it; and for each mistake that beginners make one clear
+line, before anything is made."""
+import dataclasses
+import errno
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+from importlib import import_module
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from made import NANO, start_folder
+
+from nanouft import evaluate, pretrain, reward, rewards, sample, train, world
+from nanouft.batches import encode
+from nanouft.errors import UserError, command, visible
+from nanouft.loop import Device
+from nanouft.models import start_model
+from nanouft.objectives import OBJECTIVES
+from nanouft.reference import logps
+from nanouft.rows import Row, Turn, pair_rows, read
+from nanouft.run.flags import Train, read_flags
+from nanouft.run.folder import read_json
+
+MAINS = {name: import_module(f"nanouft.{name}").main
+         for name in ("train", "evaluate", "sample", "pretrain", "reward")}
+DEMOS = [{"prompt": f"Say {x}.", "response": x, "gold": x} for x in
+         "fig pig bee oak nut elm ant owl fox hen".split()]
+PAIRS = [{"prompt": d["prompt"], "chosen": d["gold"], "rejected": d["gold"][::-1]} for d in DEMOS]
+FILES = {"demos.jsonl": DEMOS, "pairs.jsonl": PAIRS, "one.jsonl": PAIRS[:1],
+         "bad.jsonl": [{"text": "a"}], "long.txt": "some words " * 400, "short.txt": "a few words",
+         "r.py": "def length(completions, gold, **others):\n    return [len(c) / 9 for c in "
+                 "completions]\ndef wrong(completions):\n    return 1 / 0\n"
+                 "def one(completions):\n    return [1]\n"}
+
+
+@pytest.fixture(scope="module")
+def here(tmp_path_factory):
+    """A folder with files of a person, a tiny start model and a trained run; we are in it."""
+    place, before = tmp_path_factory.mktemp("here"), os.getcwd()
+    os.chdir(place)
+    start_folder(place / "start")
+    for name, content in FILES.items():
+        text = content if isinstance(content, str) else "".join(json.dumps(x) + "\n"
+                                                                for x in content)
+        (place / name).write_text(text)
+    assert call("train --objective sft --init start --data demos.jsonl --steps 2 --out run") == 0
+    yield place
+    os.chdir(before)
+
+
+def call(line: str) -> int:
+    name, *argv = shlex.split(line)
+    fixed = {"--resume", "--device"} & {*argv}
+    return command(MAINS[name], argv if fixed else [*argv, "--device", "cpu"])
+
+
+# ---- each command once ---------------------------------------------------------------------------
+def test_train_leaves_a_folder_that_tells_everything(here, capsys):
+    assert call("train --objective dpo --init start --data pairs.jsonl --steps 12 --batch-size 3 "
+                "--eval-every 6 --lr 1e-3 --out a") == 0
+    out = capsys.readouterr().out
+    assert "pairs.jsonl: 10 pairs" in out and "9 rows to learn from, 1 held out" in out
+    assert "dpo: 12 steps of 3, learning rate 0.001" in out and "held out   accuracy" in out
+    assert "Next: python -m nanouft.sample a" in out
+    run = here / "a"
+    about, log = read_json(run / "run.json"), [json.loads(x) for x in
+                                               (run / "metrics.jsonl").read_text().splitlines()]
+    assert about["objective"] == "dpo" and about["config"]["lr"] == 1e-3 and about["steps"] == 12
+    assert about["hp"]["beta"] == 0.1 and "steps" in about["given"] and "seed" not in about["given"]
+    steps = [x for x in log if "loss" in x]
+    assert [x["step"] for x in steps] == [*range(1, 13)] and steps[0]["margin"] == 0
+    assert {"loss", "accuracy", "kl", "grad_norm", "lr", "tokens"} <= steps[0].keys()
+    assert [x["step"] for x in log if "held_out" in x] == [6, 12]
+    told = read_json(run / "eval.json")
+    assert told["before"]["held_out"]["accuracy"] == 0.5 and told["after"]["held_out"]["rows"] == 1
+
+
+def test_train_on_nanoworld_prints_a_table_before_and_after(here, capsys):
+    assert call("train --objective grpo --init start --rows 8 --batch-size 2 --steps 2 --items 3 "
+                "--max-new 5 --minibatches 2 --out g") == 0
+    out = capsys.readouterr().out
+    assert re.search(r"family .*gain", out) and all(f in out for f in world.FAMILIES)
+    assert out.count("before  ") == out.count("after   ")
+
+
+def test_models_made_first_are_made_once(here, capsys):
+    line = "train --objective tis_dpo --init start --rows 40 --steps 2 --plain --out "
+    assert call(line + "t1") == 0
+    assert capsys.readouterr().out.count("first, once: python -m nanouft.train --objective") == 2
+    assert call(line + "t2") == 0
+    assert "first, once" not in capsys.readouterr().out
+    same = [(here / run / "model.safetensors").read_bytes() for run in ("t1", "t2")]
+    assert same[0] == same[1]
+
+
+def test_a_reward_of_ones_own_is_learnt_from(here):
+    assert call("train --objective rloo --init start --data demos.jsonl --reward r.py:length "
+                "--steps 2 --batch-size 2 --max-new 5 --plain --out own") == 0
+    first = json.loads((here / "own" / "metrics.jsonl").read_text().splitlines()[0])
+    assert first["reward"] > 0 and "score" not in first, "nothing exact is known of other prompts"
+
+
+def test_pretrain_makes_a_tokenizer_and_a_base(here, capsys):
+    assert call("pretrain --corpus long.txt --vocab 300 --ctx 16 --width 16 --steps 3 --tokens 64 "
+                "--out base") == 0
+    assert "held-out loss" in capsys.readouterr().out
+    model, tok = start_model("base" if not (here / "base").exists() else str(here / "base"))
+    assert model.cfg.n_ctx == 16 and model.cfg.n_embd == 16 and tok.n_vocab == model.cfg.vocab_size
+    assert tok.decode(tok.encode("some words")) == "some words"
+    assert call("train --objective sft --init base --data one.jsonl --steps 1 --plain "
+                "--batch-size 1 --out of_base") in (0, 2)
+    assert call("pretrain --width 16 --steps 2 --tokens 128 --half --out world") == 0
+    told = read_json(here / "world" / "run.json")["held_out_loss"]
+    assert told[1] < told[0] and start_model("world")[1].n_vocab == NANO.n_vocab
+
+
+def test_a_reward_model_is_made_and_used(here, capsys):
+    assert call("reward --init start --data pairs.jsonl --steps 30 --batch-size 4 --lr 3e-3 "
+                "--out judge") == 0
+    assert "held-out accuracy" in capsys.readouterr().out
+    rows = read(["pairs.jsonl"])[0]
+    judge = rewards.scorer("judge")
+    good, bad = (judge(rows, [r.chosen[0].text if side else r.rejected[0].text for r in rows])
+                 for side in (True, False))
+    assert (good > bad).mean() >= 0.9, "it prefers what was chosen"
+    assert (judge(rows[:1] * 3, ["fig"] * 3) == judge(rows[:1], ["fig"])).all()
+    assert call("train --objective online_una --init start --rows 4 --reward judge --steps 1 "
+                "--batch-size 2 --max-new 4 --plain --out ou") == 0
+    first = json.loads((here / "ou" / "metrics.jsonl").read_text().splitlines()[0])
+    assert 0 < first["reward"] < 1, "a learnt reward becomes a grade"
+    transformers = pytest.importorskip("transformers")
+    theirs = transformers.AutoModelForSequenceClassification.from_pretrained("judge").eval()
+    _, tok = start_model("start")
+    ids = torch.tensor([tok.chat(rows[0].prompt, (Turn("assistant", "fig"),))[0]])
+    assert theirs(ids).logits[0, 0].item() == pytest.approx(judge(rows[:1], ["fig"])[0], abs=1e-4)
+
+
+def test_evaluate_compares_models(here, capsys):
+    assert call("evaluate start run --data demos.jsonl pairs.jsonl --reward r.py:length") == 0
+    out = capsys.readouterr().out
+    for words in ("demonstrations start  nll", "pairs          run  prefers", "minus start:",
+                  "greedy answers run  reward"):
+        assert words in out
+    assert call("evaluate start --items 2 --split val") == 0
+    assert "scores in percent on 2 val prompts a family" in capsys.readouterr().out
+
+
+def test_sample_shows_models_side_by_side_and_chats(here, capsys, monkeypatch):
+    assert call("sample run --prompt 'Sort pig bee saw from a to z.' --max-new 5") == 0
+    out = capsys.readouterr().out
+    assert "start " in out and "run " in out and "score 0." in out
+    assert call("sample start --plain --prompt 'Once upon' --temperature 1 --n 2 --max-new 4") == 0
+    said = iter(["Hi", "/new", "Ho", "/quit"])
+    monkeypatch.setattr("builtins.input", lambda words: next(said))
+    assert call("sample start --max-new 3") == 0
+    assert "chat; /new forgets" in capsys.readouterr().out
+
+
+def test_the_help_of_every_command_explains_every_flag(capsys):
+    for main, argv in [(m, []) for m in MAINS.values()] + [
+            (train.main, ["--objective", name]) for name in OBJECTIVES]:
+        with pytest.raises(SystemExit) as end:
+            main([*argv, "--help"])
+        assert end.value.code == 0
+        told = re.sub(r"\s+", " ", capsys.readouterr().out)
+        hp = OBJECTIVES[argv[1]].hp if argv else None
+        for f in dataclasses.fields(hp) if hp else ():
+            assert f"--{f.name.replace('_', '-')} " in told, (argv, f.name)
+    with pytest.raises(SystemExit):
+        train.main(["--objective", "list"])
+    told = capsys.readouterr().out
+    assert all(o.paper in told for o in OBJECTIVES.values())
+
+
+# ---- one clear line for each mistake -------------------------------------------------------------
+REFUSED = {     # command line: what the message must hold, words parted by |
+    "train --objective itf": "unknown objective 'itf'|did you mean ift?",
+    "train --lerning-rate 1": "lerning-rate", "train --batchsize=3": "did you mean --batch-size?",
+    "train --objective sft --beta 1": "--beta", "train --variant relesed": "released",
+    "train --steps 1.5": "--steps|whole number", "train --lr fast": "--lr|number",
+    "train --lr nan": "--lr", "train --data": "--data", "train stray": "stray",
+    "train --epochs 1 --steps 1": "--epochs|give one", "train --init nowhere": "no model folder",
+    "train --init start --data none.jsonl": "no such file",
+    "train --init start --data bad.jsonl": "bad.jsonl, line 1|fields text|needed are prompt",
+    "train --init start --data pairs.jsonl --objective una": "needs scores|the data has 9 pairs",
+    "train --init start --rows 8 --batch-size 9": "--batch-size 9|8 rows",
+    "train --data demos.jsonl --noise 0.5": "--noise|NanoWorld",
+    "train --eval-data demos.jsonl": "--eval-data|needs --data",
+    "train --skills sums": "--skills|unknown family 'sums'", "train --mix 1:1": "--mix",
+    "train --objective dpo --max-new 9": "--max-new|dpo learns from pairs",
+    "train --objective kto --noise 0.1": "--noise|spoils demonstrations",
+    "train --objective rloo --init start --data demos.jsonl": "exact score|--reward FILE.py",
+    "train --objective rloo --init start --reward r.py:none": "no function 'none'",
+    "train --objective rloo --init start --rows 4 --batch-size 2 --plain --reward r.py:wrong --out "
+    "w1": "--reward r.py, line 4|ZeroDivisionError",
+    "train --objective rloo --init start --rows 4 --batch-size 2 --plain --reward r.py:one --out "
+    "w2": "one finite number for each of the 8 answers",
+    "train --objective rloo --init start --reward start": "no reward model|nanouft.reward --init",
+    "train --objective rloo --init start --max-new 127": "--max-new 127|no room",
+    "train --objective poft --init start --data demos.jsonl": "--aligned DIR ... is needed",
+    "train --objective distill --init start --rows 4 --teacher world2": "no model folder",
+    "train --init start --out run": "--out run|not an empty folder|--resume run",
+    "train --resume nowhere": "nowhere|cannot be read|folder of a run",
+    "evaluate nowhere": "no model folder", "evaluate start --data none.jsonl": "no such file",
+    "sample start --top-p 0 --prompt a": "--top-p", "sample nowhere --prompt a": "no model folder",
+    "pretrain --corpus none.txt": "--corpus", "pretrain --corpus short.txt": "too few|--ctx",
+    "pretrain --width 30": "--width 30|multiple of 4", "pretrain --ctx 3": "--ctx 3",
+    "reward --data demos.jsonl --init start": "needs pairs",
+    "train --device tpu": "unknown device 'tpu'", "train --device cpu:3": "--device cpu:3|has 1",
+    "train --dtype fp16": "fp16|GPU"}
+REFUSED |= {f"train --{number}": "--" + number.split()[0] for number in (
+    "lr 0", "epochs 0", "steps 0", "accumulate 0", "rows 0", "noise 1.5", "batch-size 0",
+    "threads 0", "seed -1", "warmup 2", "lam 1.2", "save-every -1", "max-new 0", "lora -1")}
+
+
+@pytest.mark.parametrize("line", REFUSED, ids=lambda line: line[:70])
+def test_a_mistake_is_one_line(line, here, capsys):
+    before = {*here.iterdir()}
+    assert call(line) == 2
+    err = [x for x in capsys.readouterr().err.splitlines() if "%|" not in x and x.strip()]
+    assert err and err[-1].startswith("error: ") and len(err) == 1, err
+    for words in REFUSED[line].split("|"):
+        assert words in err[0], err[0]
+    made = {f.name for f in here.iterdir()} - {f.name for f in before}
+    assert made <= {"w1", "w2", "out"}, "nothing is made before the line is understood"
+
+
+@pytest.mark.parametrize("fault, code, words", [
+    (KeyboardInterrupt(), 130, "interrupted"), (UserError("two\nlines \x1b[2J"), 2, "two lines"),
+    (OSError(errno.ENOSPC, "No space left on device", "a.txt"), 2, "a.txt: No space left"),
+    (MemoryError(), 2, "out of memory; --accumulate N"),
+    (RuntimeError("CUDA out of memory. Tried"), 2, "out of memory"), (BrokenPipeError(), 1, "")])
+def test_what_a_person_can_cause_is_one_line(fault, code, words, capsys):
+    def main(argv):
+        raise fault
+    assert command(main) == code
+    err = capsys.readouterr().err
+    assert words in err and err.count("\n") == bool(words) and "\x1b" not in err
+    with pytest.raises(RuntimeError, match="a fault of ours"):
+        command(lambda argv: (_ for _ in ()).throw(RuntimeError("a fault of ours")))
+    assert visible("a\x1b[2J\u202e\tb\n") == "a\\x1b[2J\\u202e\tb\n"
+
+
+# ---- settings that fit ---------------------------------------------------------------------------
+@pytest.mark.parametrize("line, rows, wanted", [    # (learning rate, rows of a step, steps)
+    ("", 1020, (2.5e-4, 32, 96)), ("--epochs 0.5", 1020, (2.5e-4, 32, 16)),
+    ("--objective dpo", 320, (3e-5, 32, 30)), ("--steps 7", 1020, (2.5e-4, 32, 7)),
+    ("--data x", 40, (2.5e-4, 8, 200)), ("--data x", 5, (2.5e-4, 5, 200)),
+    ("--data x --batch-size 4", 40, (2.5e-4, 4, 200)), ("--data x", 4000, (2.5e-4, 32, 375)),
+    ("--data x --objective dpo", 40, (3e-5, 8, 20)), ("--data x --epochs 2", 40, (2.5e-4, 8, 10)),
+    ("--init start", 1020, (1e-3, 32, 96)), ("--objective grpo --passes 2", 320, (1e-5, 32, 60)),
+    ("--lr 1 --init start", 1020, (1, 32, 96))])
+def test_rate_and_steps_fit_the_rows_and_the_model(line, rows, wanted, here):
+    """Few demonstrations get at least 200 steps of few rows; a model of another width another
+    rate; what is given wins."""
+    name, cfg, hp, given = read_flags(line.split())
+    model = start_model(cfg.init)[0]
+    total = train.rate_and_steps(cfg, OBJECTIVES[name], hp, rows, model, given)
+    assert (cfg.lr, cfg.batch_size, total) == (pytest.approx(wanted[0]), *wanted[1:])
+
+
+# ---- figures -------------------------------------------------------------------------------------
+def test_an_interval_holds_the_mean_in_95_of_100_draws():
+    rng = np.random.default_rng(0)
+    hits = sum(low <= 0.3 <= high for low, high in
+               (evaluate.bootstrap(rng.random(80) < 0.3) for _ in range(200)))
+    assert 180 <= hits <= 198
+    low, high = evaluate.bootstrap([2.0, 4.0, 6.0], [1, 2, 3])
+    assert low == high == 2, "sums over tokens: their ratio"
+
+
+def test_held_out_figures_by_hand():
+    """Loss per token; pairs by what was gained over the start model; graded ones by couples."""
+    model, tok = start_model("base")
+    pairs, _ = encode(pair_rows(world.rows("val", "pairs", 9, 0), None), tok, 512)
+    found = logps(pairs, model, tok.pad, Device())
+    gain = np.array([x["chosen"].sum() - x["rejected"].sum() for x in found])
+    told = evaluate.held_out(model, pairs, tok.pad, Device())
+    assert told["prefers"] == (gain > 0).mean() and "accuracy" not in told
+    for e, x in zip(pairs, found):
+        for role, t in e.seqs.items():
+            t.ref_logp = x[role] - (0.5 if role == "chosen" else 0)
+    assert evaluate.held_out(model, pairs, tok.pad, Device())["accuracy"] == 1
+    for e, x in zip(pairs, found):
+        e.seqs["chosen"].ref_logp = x["chosen"]
+    assert evaluate.held_out(model, pairs, tok.pad, Device())["accuracy"] == 0.5, "all tie"
+    demos, _ = encode(OBJECTIVES["sft"].rows(world.rows("val", "demos", 9, 0), None), tok, 512)
+    found = logps(demos, model, tok.pad, Device())
+    n = sum(e.seqs["answer"].mask.sum() for e in demos)
+    told = evaluate.held_out(model, demos, tok.pad, Device())
+    assert told["nll"] == pytest.approx(-sum(x["answer"].sum() for x in found) / n)
+    assert told["low"] < told["nll"] < told["high"] and told["rows"] == 9
+    for i, e in enumerate(demos):
+        e.per_row["score"] = i % 3 / 2
+    mean = [x["answer"].sum() / e.seqs["answer"].mask.sum() for x, e in zip(found, demos)]
+    couples = [(mean[i] > mean[j]) for i in range(9) for j in range(9) if i % 3 > j % 3]
+    assert evaluate.held_out(model, demos, tok.pad, Device())["auc"] == pytest.approx(
+        np.mean(couples))
+
+
+def test_wordings_of_one_fact_are_drawn_together():
+    """Four questions about one creature's food are one draw, not four."""
+    asked = ["What does the ruga eat?", "Which fruit does the ruga eat?", "Reverse pig bee.",
+             "Reverse bee pig."]
+    told = evaluate.summary([{"prompt": p, "score": s, "ended": e} for p, s, e in
+                             zip(asked, (1, 1, 0, 0.5), (True, False, True, True))])
+    assert (told["score"], told["strict"], told["ends"]) == (0.625, 0.25, 0.75)
+    alone = evaluate.summary([{"prompt": f"Reverse {x} bee.", "score": s, "ended": True}
+                              for x, s in zip("abcd", (1, 1, 0, 0.5))])
+    assert told["high"] - told["low"] > 0 and alone["high"] - alone["low"] > 0
+    assert evaluate.line({"nll": 1.5, "low": 1.0, "high": 2.0, "rows": 7}, {"nll": 2.0}) \
+        == "nll 2.000 -> 1.500 [1.000, 2.000]   (7 rows)"
+
+
+# ---- rewards -------------------------------------------------------------------------------------
+def test_a_function_gets_what_it_names(here):
+    """As TRL calls it: prompts, completions, and the other fields of the rows."""
+    (here / "names.py").write_text("""
+def f(completions, gold):
+    return [c == g for c, g in zip(completions, gold)]
+
+def g(prompts, **others):
+    return [len(p) + len(others["gold"]) for p in prompts]
+""")
+    rows = [Row((Turn("user", "first"), Turn("assistant", "x"), Turn("user", p)), extra={"gold": g})
+            for p, g in (("a", "one"), ("abc", "two"))]
+    assert rewards.scorer("names.py:f")(rows, ["one", "one"]).tolist() == [1, 0]
+    assert rewards.scorer("names.py:g")(rows, ["one", "one"]).tolist() == [3, 5], "the last turn"
+    grades = rewards.unit("names.py:g", rewards.scorer("names.py:g"))
+    with pytest.raises(UserError, match="grades from 0 to 1, and these go from 3 to 5"):
+        grades(rows, ["", ""])
+    sigmoid = rewards.unit("judge", lambda rows, answers: np.array([0.0, 2.0]))
+    assert sigmoid(rows, []) == pytest.approx([0.5, 1 / (1 + np.exp(-2))])
+
+
+def test_padding_changes_no_reward():
+    model, tok = start_model("base")
+    judge = rewards.RewardModel(model)
+    torch.nn.init.normal_(judge.score.weight, generator=torch.Generator().manual_seed(0))
+    seqs = [[5, 6, 7], [8], [9, 10, 11, 12, 13], [5, 6]]
+    one = [rewards.rewards(judge, [s], tok.pad)[0] for s in seqs]
+    assert rewards.rewards(judge, seqs, tok.pad) == pytest.approx(one, abs=1e-4)
+    assert rewards.rewards(judge, seqs, tok.pad, chunk=3) == pytest.approx(one, abs=1e-4)
+
+
+# ---- other processes -----------------------------------------------------------------------------
+def test_a_command_starts_without_what_it_does_not_need():
+    """As a process of its own: one line on stderr, exit code 2, no pictures, no transformers."""
+    code = """
+import sys
+from nanouft import train
+from nanouft.errors import command
+print({*sys.modules} & {"transformers", "matplotlib", "datasets", "nanouft.objectives.ppo"})
+sys.exit(command(train.main))"""
+    told = subprocess.run([sys.executable, "-c", code, "--objective", "itf"], capture_output=True,
+                          text=True, cwd=Path(train.__file__).parents[1])
+    assert (told.returncode, told.stdout) == (2, "set()\n")
+    assert told.stderr.startswith("error: unknown objective 'itf'; did you mean ift?")
+
+
+def test_defaults_of_the_command_are_those_of_its_help():
+    assert Train() == Train(data=None, init="base", rows=1020, batch_size=32, warmup=0.1,
+                            save_every=50, reward="exact", max_new=44, items=100, seed=0)
+    assert sample.Sample().max_new == 96 and reward.Reward().rows == 1600
+    assert pretrain.Pretrain().tokens == 2048 and evaluate.Evaluate().split == "test"

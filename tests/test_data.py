@@ -1,0 +1,459 @@
+"""What a run learns from: each form of a file is read, each mistake is one line; tokens, masks and
+the shift by hand; no row comes again before all others have come."""
+import json
+
+import numpy as np
+import pytest
+import torch
+from made import NANO, same
+
+from nanouft.batches import Encoded, Epochs, Tokens, collate, encode, order
+from nanouft.bpe import count_words, join, train_bpe
+from nanouft.errors import UserError
+from nanouft.generate import LOGITS
+from nanouft.models import read_tokenizer, save_model
+from nanouft.reference import chunks
+from nanouft.rows import (
+    Row,
+    Turn,
+    contents,
+    demo_rows,
+    each_prompt,
+    holdout,
+    label_rows,
+    pair_rows,
+    prompt_rows,
+    read,
+    score_rows,
+)
+from nanouft.sampling import ROWS
+from nanouft.seeds import step_seed
+from nanouft.tokenizer import CONTROL, NANO_PATTERN, Tokenizer
+
+# A tokenizer in which every letter is a token, so that a test can count.
+LETTERS = Tokenizer("letters", {bytes([b]): b for b in range(256)}, NANO_PATTERN)
+S = Turn("system", "Be kind.")
+
+
+def U(text: str) -> Turn:
+    return Turn("user", text)
+
+
+def A(text: str) -> Turn:
+    return Turn("assistant", text)
+
+
+def messages(*turns: Turn, keys=("role", "content")) -> list[dict]:
+    return [dict(zip(keys, turn)) for turn in turns]
+
+
+def write(folder, *items, name: str = "my.jsonl") -> str:
+    file = folder / name
+    file.write_text("".join(json.dumps(x, ensure_ascii=False) + "\n" for x in items), "utf-8")
+    return str(file)
+
+
+# ---- files -> rows -------------------------------------------------------------------------------
+PAIR = {"chosen": "good", "rejected": "bad"}
+TALK = messages(U("a"), A("b"), U("c"), A("good")), messages(U("a"), A("b"), U("c"), A("bad"))
+FORMS = {
+    "prompt and response": ({"prompt": "Hi", "response": " Ho "}, Row((U("Hi"),), (A("Ho"),))),
+    "question and answer": ({"question": "Hi", "answer": "Ho"}, Row((U("Hi"),), (A("Ho"),))),
+    "prompt and completion, labelled": ({"prompt": "Hi", "completion": "Ho", "label": False},
+                                        Row((U("Hi"),), (A("Ho"),), label=0.0)),
+    "scored": ({"prompt": "Hi", "response": "Ho", "score": 0.25},
+               Row((U("Hi"),), (A("Ho"),), score=0.25)),
+    "Alpaca": ({"instruction": "Add.", "input": "1 2", "output": "3"},
+               Row((U("Add.\n\n1 2"),), (A("3"),))),
+    "Alpaca without input": ({"instruction": "Hi", "input": "", "output": "Ho"},
+                             Row((U("Hi"),), (A("Ho"),))),
+    "messages": ({"messages": messages(S, U("a"), A("b"), U("c"), A("d"))},
+                 Row((S, U("a")), (A("b"), U("c"), A("d")))),
+    "messages that end on a question": ({"messages": messages(U("a"), A("b"), U("c"))},
+                                        Row((U("a"),), (A("b"),))),
+    "ShareGPT": ({"conversations": messages(Turn("human", "a"), Turn("gpt", "b"),
+                                            keys=("from", "value"))}, Row((U("a"),), (A("b"),))),
+    "messages as prompt and completion": (
+        {"prompt": messages(S, U("a"), A("b"), U("c")), "completion": messages(A("d"))},
+        Row((S, U("a"), A("b"), U("c")), (A("d"),))),
+    "an answer that is only shown": (
+        {"messages": [*messages(U("a")), {"role": "assistant", "content": "b", "weight": 0},
+                      *messages(U("c"), A("d"))]},
+        Row((U("a"), Turn("shown", "b"), U("c")), (A("d"),))),
+    "parts": ({"messages": messages(U([{"type": "text", "text": x} for x in "ab"]), A("c"))},
+              Row((U("a\nb"),), (A("c"),))),
+    "developer and tool": ({"messages": messages(Turn("developer", "Be kind."), U("a"),
+                                                 Turn("tool", "1"), A("b"))},
+                           Row((S, U("a"), Turn("tool", "1")), (A("b"),))),
+    "a pair": ({"prompt": "Hi", **PAIR, "p": 0.7},
+               Row((U("Hi"),), None, (A("good"),), (A("bad"),), p=0.7)),
+    "a scored pair": ({"prompt": "Hi", **PAIR, "score_chosen": 0.9, "score_rejected": 0},
+                      Row((U("Hi"),), None, (A("good"),), (A("bad"),), scores=(0.9, 0.0))),
+    "a pair of conversations": ({"chosen": TALK[0], "rejected": TALK[1]},
+                                Row((U("a"), A("b"), U("c")), None, (A("good"),), (A("bad"),))),
+    "a pair of texts that begin alike": (
+        {"chosen": "The sky is blue.", "rejected": "The sky is black."},
+        Row((U("The sky is"),), None, (A("blue."),), (A("black."),))),
+    "OpenAI's preferences": (
+        {"input": {"messages": messages(U("a"))}, "preferred_output": messages(A("good")),
+         "non_preferred_output": messages(A("bad"))},
+        Row((U("a"),), None, (A("good"),), (A("bad"),))),
+    "a pair and a demonstration": ({"prompt": "Hi", "response": "best", **PAIR},
+                                   Row((U("Hi"),), (A("best"),), (A("good"),), (A("bad"),))),
+    "a prompt alone": ({"prompt": "Hi", "gold": 7}, Row((U("Hi"),)))}
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_a_form_is_read(name, tmp_path):
+    item, want = FORMS[name]
+    rows, skipped = read([write(tmp_path, item, item)])
+    assert rows == [want, want] and skipped == 0
+    assert rows[1].where.endswith("my.jsonl, line 2") and rows[0].extra == item
+    (tmp_path / "my.json").write_text("\ufeff " + json.dumps([item], indent=1), encoding="utf-8")
+    assert read([str(tmp_path / "my.json")])[0] == [want]
+
+
+def test_an_empty_text_is_skipped_and_counted(tmp_path):
+    empty = [{"prompt": "a", "response": " "}, {"prompt": " ", "response": "b"},
+             {"messages": messages(S, A("b"))}]
+    rows, skipped = read([write(tmp_path, *empty, FORMS["scored"][0])])
+    assert (rows, skipped) == ([FORMS["scored"][1]], 3)
+
+
+@pytest.mark.parametrize("item, words", [
+    (7, "is a number, not an object"), ({"text": "a"}, "has the fields text; needed are prompt"),
+    ({"prompt": "a", "response": "b", "output": "c"}, '"output" and another field may both be'),
+    ({"prompt": 7, "response": "b"}, '"prompt" is a number, not a text or a list'),
+    ({"prompt": "a", "chosen": "b"}, "a pair needs both"),
+    ({"chosen": "a b", "rejected": "c d"}, "do not begin alike"),
+    ({"chosen": TALK[0], "rejected": messages(U("x"), A("y"))}, "do not answer the same prompt"),
+    ({"messages": [7]}, 'message 1 of "messages" is a number'),
+    ({"messages": messages(Turn("wizard", "a"))}, 'has the role "wizard"; known are system'),
+    ({"messages": messages(U(None))}, "has no text"),
+    ({"prompt": "a", "response": "b", "label": "good"}, '"label" is "good", not a number from 0'),
+    ({"prompt": "a", "response": "b", "label": 0.5}, '"label" is 0.5, not true or false; call a'),
+    ({"prompt": "a", "response": "b", "score": 7}, '"score" is 7, not a number from 0 to 1'),
+    ({"prompt": "a", "response": "b", "score": None}, '"score" is null'),
+    ({"prompt": "a", "label": True}, '"label" judges a response, and this row has none'),
+    ({"prompt": "a", "response": "b", "p": 0.5}, '"p" judges a pair')])
+def test_a_row_that_is_not_understood_is_one_line(item, words, tmp_path):
+    file = write(tmp_path, FORMS["scored"][0], item)
+    with pytest.raises(UserError) as e:
+        read([file])
+    assert str(e.value).startswith(f"{file}, line 2: ") and words in str(e.value)
+    assert "\n" not in str(e.value)
+
+
+@pytest.mark.parametrize("content, words", [
+    (b'{"prompt": "a"', "line 1: no JSON"), (b"\xff\xfe", "cannot be read as UTF-8"),
+    (b"[{}", "no JSON"), (b"", "there is no row to learn from"), (None, "no such file")])
+def test_a_file_that_cannot_be_read_is_one_line(content, words, tmp_path):
+    if content is not None:
+        (tmp_path / "x.jsonl").write_bytes(content)
+    with pytest.raises(UserError, match=words):
+        read([str(tmp_path / "x.jsonl")])
+
+
+def test_parquet_and_the_hub_go_through_datasets(tmp_path, monkeypatch):
+    datasets = pytest.importorskip("datasets")
+    items = [FORMS["messages"][0], FORMS["a pair of conversations"][0]]
+    for item, name in zip(items, ("a.parquet", "b.parquet")):
+        datasets.Dataset.from_list([item]).to_parquet(tmp_path / name)
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", str(tmp_path / "cache"))
+    rows, _ = read([str(tmp_path / "a.parquet"), str(tmp_path / "b.parquet")])
+    assert rows == [FORMS["messages"][1], FORMS["a pair of conversations"][1]]
+    asked = []
+    monkeypatch.setattr(datasets, "load_dataset", lambda *where, split: asked.append((where, split))
+                        or items)
+    assert read(["hub:me/mine", "hub:me/mine:test"])[0] == rows * 2
+    assert asked == [(("me/mine",), "train"), (("me/mine",), "test")]
+    monkeypatch.setattr(datasets, "load_dataset", lambda *where, split: 1 / 0)
+    with pytest.raises(UserError, match="hub:me/no: cannot be read .ZeroDivisionError"):
+        read(["hub:me/no"])
+
+
+# ---- which rows stand together -------------------------------------------------------------------
+def test_which_sequences_an_objective_sees():
+    p, b, pair = (U("a"),), (A("b"),), {"chosen": (A("w"),), "rejected": (A("l"),)}
+    data = [Row(p, b), Row(p, b, label=1.0), Row(p, b, label=0.0), Row(p, b, score=0.7),
+            Row(p, **pair), Row(p, **pair, scores=(0.9, 0.2)), Row(p, chosen=b, rejected=b)]
+
+    def texts(rows: list[Row], *roles: str) -> list:
+        return [[r.roles[x][1][0].text for x in roles] + [x for x in (r.score, r.label)
+                                                          if x is not None] for r in rows]
+    assert texts(demo_rows(data, None), "answer") == [["b"], ["b"], ["w"], ["w"], ["b"]]
+    assert texts(pair_rows(data, None), "chosen", "rejected") == [["w", "l"]] * 2
+    assert texts(label_rows(data, None), "answer") == [["b", 1], ["b", 0], *[["w", 1],
+                                                                             ["l", 0]] * 2]
+    assert texts(score_rows(data, None), "answer") == [["b", 1], ["b", 0], ["b", 0.7], ["w", 0.9],
+                                                       ["l", 0.2]]
+    assert [r.roles for r in prompt_rows(data, None)] == [{"prompt": (p, ())}]
+    assert each_prompt([data[0], Row((U("x"),)), data[1]]) == [data[0], Row((U("x"),))]
+    assert contents(data) == "1 demonstrations and 3 pairs and 2 labelled answers and 1 scored " \
+                             "answers" and contents([]) == "no answers"
+    with pytest.raises(UserError, match="needs pairs .*; the data has 1 demonstrations"):
+        pair_rows(data[:1], None)
+
+
+def test_equal_questions_are_held_out_together():
+    """By a hash of the question: the same on every machine, in any order, white space aside."""
+    rows = [Row((S, U(space.format(f"question {i}"))), (A(space),)) for i in range(400)
+            for space in ("{}", " {}\n")]
+    train, held = holdout(rows)
+    asked = [{r.prompt[1].text.strip() for r in side} for side in (train, held)]
+    assert not asked[0] & asked[1] and len(train) + len(held) == 800 and len(held) == 80
+    assert {*holdout(rows[::-1])[1]} == {*held}
+    some = [Row((U(f"question {i}"),), (A("b"),)) for i in range(3000)]
+    assert [len(holdout(some[:n])[1]) for n in (2, 7, 100, 1000, 3000)] == [1, 1, 10, 100, 200]
+    assert holdout(some[:1]) == (some[:1], []) and holdout(some)[1][0] == some[49]
+    assert len(holdout(some, share=0.05)[1]) == 150
+
+
+# ---- rows -> tokens ------------------------------------------------------------------------------
+def one(context: tuple, trained: tuple) -> Row:
+    return Row(roles={"answer": (context, trained)})
+
+
+def letters(ids) -> str:
+    return "".join(LETTERS.decode([int(i)]) for i in ids)
+
+
+def test_mask_and_shift_by_hand():
+    (e,), report = encode([one((U("hi"),), (A("yo"),))], LETTERS, 64)
+    s = collate([e], [0], LETTERS.pad).seqs["answer"]
+    assert [letters([i]) for i in s.inputs[0]] == ["<|user|>", " ", "h", "i", "<|assistant|>", " ",
+                                                   "y", "o"]
+    assert [letters([i]) for i in s.targets[0]] == [" ", "h", "i", "<|assistant|>", " ", "y", "o",
+                                                    "<|end|>"], "targets[t] follows inputs[t]"
+    assert s.mask.tolist() == [[0, 0, 0, 0, 1, 1, 1, 1]], \
+        "the answer and its <|end|> are trained on, not the question or the header"
+    assert (report.rows, report.cut, report.skipped) == (1, 0, 0)
+
+
+def test_masks_of_a_conversation():
+    """All of the assistant's turns are trained on, but those of the context and those shown."""
+    talk = (U("a"), A("b"), U("c"), Turn("shown", "d"), U("e"), A("f"))
+    def trained(context, answers) -> str:
+        ids, mask = LETTERS.chat(context, answers)
+        return letters(i for i, m in zip(ids, mask) if m)
+    assert trained(talk[:1], talk[1:]) == " b<|end|> f<|end|>"
+    assert trained(talk[:3], talk[3:]) == " f<|end|>" and trained(talk, ()) == ""
+
+
+def test_shorter_rows_are_padded_on_the_right():
+    talks = [one((U("a" * n),), (A("b" * m),)) for n, m in ((3, 2), (1, 7), (6, 1))]
+    rows, _ = encode(talks, LETTERS, 64)
+    for e in rows:
+        e.seqs["answer"].ref_logp = -np.arange(1.0, e.length)
+        e.seqs["answer"].extra["x"] = np.arange(1.0, e.length)
+        e.per_row["score"] = e.length
+    batch = collate(rows, [2, 0, 1], LETTERS.pad)
+    s, T = batch.seqs["answer"], max(e.length for e in rows) - 1
+    assert batch.per_row["score"].tolist() == [rows[i].length for i in (2, 0, 1)]
+    assert batch.rows == 3 and batch.tokens == {"answer": int(s.mask.sum())}
+    for k, i in enumerate((2, 0, 1)):
+        t, n = rows[i].seqs["answer"], rows[i].length - 1
+        pad = [LETTERS.pad] * (T - n)
+        assert s.inputs[k].tolist() == [*t.ids[:-1], *pad]
+        assert s.targets[k].tolist() == [*t.ids[1:], *pad]
+        assert s.mask[k].tolist() == [*t.mask[1:], *[0] * (T - n)]
+        assert s.real[k].tolist() == [1] * n + [0] * (T - n)
+        assert s.ref_logp[k].tolist() == [*-np.arange(1.0, n + 1), *[0] * (T - n)]
+        assert s.extra["x"][k].tolist() == [*np.arange(1.0, n + 1), *[0] * (T - n)]
+    part = batch.take([0, 1])
+    assert part.seqs["answer"].inputs.shape[1] == max(rows[i].length for i in (2, 0)) - 1
+    same(part.per_row["score"], batch.per_row["score"][:2])
+
+
+def test_a_row_that_does_not_fit_is_skipped_and_counted():
+    """Neither a question nor an answer is cut: 15 tokens are 14 inputs and as many targets."""
+    short, long = one((U("a"),), (A("yo"),)), one((U("abcdefgh"),), (A("yo"),))
+    assert len(encode([short, long, short], LETTERS, 14)[0]) == 3
+    kept, report = encode([short, long, short], LETTERS, 13)
+    assert (len(kept), report.rows, report.skipped, report.cut) == (2, 3, 1, 0)
+    assert "1 rows skipped: the last question" in report.lines(13)[0]
+    assert "--ctx 16" in report.lines(13)[0] and "--ctx" not in report.lines(13, 13)[0]
+    assert report.lines(13, 13)[0].endswith("longer than --max-length of 13 tokens")
+    pair = Row(roles={"chosen": short.roles["answer"], "rejected": long.roles["answer"]})
+    assert encode([short, pair], LETTERS, 13)[1].skipped == 1, "a pair goes as a whole"
+    with pytest.raises(UserError, match="no row fits"):
+        encode([long], LETTERS, 13)
+
+
+LONG = (U("a"), A("b" * 20), U("c"), A("dd"), U("e"), A("ff"))      # 3 + 23 + 3 + 5 + 3 + 5 tokens
+
+
+@pytest.mark.parametrize("n_ctx, first, n, trained", [
+    (41, " a", 42, " bbbbbbbbbbbbbbbbbbbb<|end|> dd<|end|> ff<|end|>"),
+    (40, " c", 16, " dd<|end|> ff<|end|>"), (15, " c", 16, " dd<|end|> ff<|end|>"),
+    (14, " e", 8, " ff<|end|>"), (7, " e", 8, " ff<|end|>")])
+def test_a_dialogue_loses_its_oldest_turns(n_ctx, first, n, trained):
+    """Cut at questions only, and never the last one."""
+    (e, _), report = encode([one(LONG[:1], LONG[1:]), one((U("a"),), (A("b"),))], LETTERS, n_ctx)
+    t = e.seqs["answer"]
+    assert letters(t.ids).startswith(f"<|user|>{first}<|assistant|>") and len(t.ids) == n
+    assert letters(i for i, m in zip(t.ids, t.mask) if m) == trained
+    assert (report.cut, report.skipped) == (n < 42, 0)
+    assert n == 42 or "1 rows longer than" in report.lines(n_ctx)[0]
+
+
+def test_a_cut_row_keeps_its_system_turn_and_one_prompt_for_all_its_roles():
+    """It does not begin at a question behind different answers, nor at a tool's result."""
+    old = (S, U("x" * 9), A("y"), U("what"))
+    pair = Row(roles={"chosen": (old, (A("yo"),)), "rejected": (old, (A("no no"),))})
+    prompt = Row(roles={"prompt": (old, ())})
+    apart = Row(roles={"chosen": (LONG[:1], (A("bb"), U("c"), A("d" * 20))),
+                       "rejected": (LONG[:1], (A("zz"), U("c"), A("d" * 20)))})
+    tool = one((U("a" * 20), A("b"), Turn("tool", "1")), (A("dd"),))
+    (e, p), report = encode([pair, prompt, apart, tool], LETTERS, 23)
+    begin = "<|user|> Be kind.\n\nwhat<|assistant|>"
+    assert letters(e.seqs["chosen"].ids) == f"{begin} yo<|end|>"
+    assert letters(e.seqs["rejected"].ids) == f"{begin} no no<|end|>"
+    assert letters(p.seqs["prompt"].ids) == begin and not p.seqs["prompt"].mask.any()
+    assert (report.cut, report.skipped) == (2, 2)
+
+
+def test_where_a_long_dialogue_is_cut_is_found_by_halving(monkeypatch):
+    """The chat template of another model is slow: of 200 questions it is asked a few times."""
+    turns = [Turn(role, f"{role} {i}") for i in range(200) for role in ("user", "assistant")]
+    asked, chat = [], NANO.chat
+    monkeypatch.setattr(NANO, "chat", lambda *turns: asked.append(turns) or chat(*turns))
+    (e,), _ = encode([one(tuple(turns[:-1]), (turns[-1],))], NANO, 100)
+    most = max(k for k in range(1, 400, 2) if len(chat(turns[-1 - k:-1], turns[-1:])[0]) <= 101)
+    assert len(asked) < 15
+    assert e.seqs["answer"].ids.tolist() == chat(turns[-1 - most:-1], turns[-1:])[0]
+
+
+# ---- the order -----------------------------------------------------------------------------------
+@pytest.mark.parametrize("n, rows, steps", [(1020, 32, 96), (100, 32, 60), (7, 3, 40), (64, 32, 7),
+                                            (5, 8, 9), (1, 4, 3), (42, 2, 90)])
+def test_no_row_comes_again_before_all_others_have_come(n, rows, steps):
+    lengths = np.random.default_rng(0).integers(10, 91, n)
+    made = order([*lengths], rows, steps, 3)
+    seen = np.cumsum([np.bincount(step, minlength=n) for step in made], axis=0)
+    assert made.shape == (steps, rows) and np.ptp(seen, axis=1).max() <= 1
+    assert n < 2 or (made != order([*lengths], rows, steps, 4)).any()
+
+
+def test_rows_of_like_length_stand_in_one_step():
+    lengths = np.random.default_rng(0).integers(10, 91, 1020)
+    def waste(steps) -> float:
+        return 1 - np.mean([lengths[s].sum() / (lengths[s].max() * len(s)) for s in steps])
+    shuffled = np.random.default_rng(0).permutation(1020)[:992].reshape(-1, 32)
+    made = order([*lengths], 32, 96, 0)
+    assert waste(made) < 0.1 < 0.4 < waste(shuffled)
+    assert np.corrcoef(lengths[made].mean(1), range(96))[0, 1] < 0.3, "but not the short ones first"
+
+
+def test_a_step_of_the_data_is_a_function_of_its_number():
+    rows, _ = encode([one((U("a" * n),), (A("b"),)) for n in range(1, 9)], LETTERS, 64)
+    source = Epochs(rows, 3, 5, 2, LETTERS.pad)
+    first, again = source(4), source(4)
+    assert torch.equal(first.seqs["answer"].inputs, again.seqs["answer"].inputs)
+    assert first.seed == step_seed(2, 4) and source(3).seed != first.seed
+
+
+def test_rows_that_are_read_together():
+    """Each once; never so many that their logits would not fit."""
+    data = [Encoded({role: Tokens(np.zeros(n), np.zeros(n)) for role in ("chosen", "rejected")},
+                    Row()) for n in (900, 7, 1024, 30, *[12] * 200)]
+    for vocab in (1024, 151_000):
+        made = chunks(data, vocab)
+        assert sorted(np.concatenate(made)) == list(range(len(data)))
+        for rows in made:
+            logits = len(rows) * max(data[i].length for i in rows) * 2 * vocab
+            assert len(rows) <= ROWS and (logits <= LOGITS or len(rows) == 1)
+    assert max(map(len, made)) == ROWS > len(made[0]) == 1
+
+
+# ---- the tokenizer -------------------------------------------------------------------------------
+TEXTS = ["Where does the dova live?", "don't 1234 42", "  two\t\n\n \r\n", "naïve Zoë 学 日本語 😀",
+         "e\u0301 \u3000\u200b\x00 ½ ٣", "<|end|> <|user|>", "", "_x_"]
+
+
+def test_any_text_comes_back_and_no_text_spells_a_control_token():
+    control = {NANO.user, NANO.assistant, NANO.end, NANO.pad}
+    for text in [*TEXTS, *(a + b for a in TEXTS for b in TEXTS)]:
+        ids = NANO.encode(text)
+        assert NANO.decode(ids) == text and not control & {*ids}
+    assert NANO.decode([0xE5, 0xAD, 5000]) == "\ufffd\ufffd" and NANO.n_vocab == 1024
+    assert NANO.decode([NANO.end]) == "<|end|>"
+
+
+def test_the_template_letter_by_letter():
+    talk = (S, U("Hi {{x}}\n"), A(" Hello"), U("And?"), A("So."), S, U("Why?"))
+    ids, mask = NANO.chat(talk[:2], talk[2:])
+    assert NANO.decode(ids) == (
+        "<|user|> Be kind.\n\nHi {{x}}\n<|assistant|>  Hello<|end|><|user|> And?<|assistant|> So."
+        "<|end|><|user|> Be kind.\n\nWhy?")
+    assert NANO.decode(i for i, m in zip(ids, mask) if m) == "  Hello<|end|> So.<|end|>"
+    assert NANO.prompt_ids(talk) == [*ids, NANO.assistant]
+    assert NANO.decode(NANO.prompt_ids((S,))) == "<|user|> Be kind.<|assistant|>"
+    assert NANO.decode(NANO.chat((S,), (A("Hi"),))[0]) == "<|user|> Be kind.<|assistant|> Hi<|end|>"
+    assert NANO.decode(NANO.document(talk[1:5])) == (
+        "<|user|> Hi {{x}}\n<|assistant|>  Hello<|user|> And?<|assistant|> So.<|end|>")
+    assert NANO.decode(NANO.document((Turn("text", "A fox."),))) == " A fox.<|end|>"
+    with pytest.raises(UserError, match='unknown role "wizard"'):
+        NANO.chat((Turn("wizard", "x"),))
+
+
+def test_transformers_reads_our_tokenizer_and_template(tmp_path):
+    transformers = pytest.importorskip("transformers")
+    from nanouft.gpt import GPT, GPTConfig
+    save_model(tmp_path, GPT(GPTConfig(NANO.n_vocab, 32, 1, 1, 8), seed=0), NANO)
+    again = read_tokenizer(tmp_path)
+    assert (again.ranks, again.special, again.pattern) == (NANO.ranks, NANO.special, NANO_PATTERN)
+    theirs = transformers.AutoTokenizer.from_pretrained(str(tmp_path))
+    assert (theirs.eos_token_id, theirs.pad_token_id) == (NANO.end, NANO.pad)
+    for text in TEXTS:
+        if "<|end|>" not in text:                       # a name that is typed is theirs, not ours
+            assert theirs(text)["input_ids"] == NANO.encode(text) and \
+                theirs.decode(NANO.encode(text)) == text
+    talk = (S, U("Hi {{x}}\n"), A(" Hello"), U("And?"), A("So."), S, U("Why?"))
+    for turns in (talk, talk[:2], talk[1:5], talk[:1], (talk[0], talk[2]), (*talk[:3], S)):
+        plain = messages(*turns)
+        whole = theirs.apply_chat_template(plain, return_dict=True,
+                                           return_assistant_tokens_mask=True)
+        assert (whole["input_ids"], whole["assistant_masks"]) == NANO.chat((), turns)
+        assert theirs.apply_chat_template(plain, add_generation_prompt=True,
+                                          return_dict=True)["input_ids"] == NANO.prompt_ids(turns)
+
+
+def test_what_a_tokenizer_lacks_gets_new_ids():
+    tok = Tokenizer("few", {b"a": 0, b"b": 1, b"ab": 2}, NANO_PATTERN, {"<|end|>": 3})
+    assert tok.n_text == 4 and tok.end == 3 and tok.n_vocab == 4 + 254 + len(CONTROL) - 1
+    assert tok.encode("ab") == [2] and tok.decode(tok.encode("Zoë")) == "Zoë"
+    tok.check_fits(4, "folder")
+    with pytest.raises(UserError, match="folder: the model knows 3 tokens, its tokenizer 4; copy"):
+        tok.check_fits(3, "folder")
+
+
+def test_byte_pair_encoding_by_hand():
+    """ab 8 times; then cc 4; then ab+ab 3 against ab+c 2. Of equals the first of the alphabet."""
+    assert list(train_bpe({"abab": 3, "abc": 2, "cc": 4}, 259))[256:] == [b"ab", b"cc", b"abab"]
+    assert list(train_bpe({"ba": 1, "ab": 1}, 257))[256:] == [b"ab"]
+    assert len(train_bpe({"ab": 1}, 999)) == 257, "nothing is left to join"
+    assert join([b"a", b"a", b"a"], (b"a", b"a")) == [b"aa", b"a"]
+    assert count_words(["low low  12", "low"], NANO_PATTERN) == {"low": 2, " low": 1, " ": 1,
+                                                                 " 12": 1}
+    for n in (64, 65, 150):                             # no letter of a long word is lost
+        word = "".join(chr(ord("\u4e00") + i) for i in range(n))
+        assert "".join(count_words([word, word], NANO_PATTERN)) == word
+
+
+def test_byte_pair_encoding_counts_as_if_anew():
+    rng = np.random.default_rng(3)
+    words = {"".join(rng.choice([*"abcd"], rng.integers(1, 10))): int(rng.integers(1, 21))
+             for _ in range(100)}
+    spelt, ranks = {w: [bytes([b]) for b in w.encode()] for w in words}, {}
+    while len(ranks) < 30:
+        count: dict = {}
+        for w, tokens in spelt.items():
+            for pair in zip(tokens, tokens[1:]):
+                count[pair] = count.get(pair, 0) + words[w]
+        best = min(count, key=lambda p: (-count[p], p))
+        ranks.setdefault(best[0] + best[1], 256 + len(ranks))
+        spelt = {w: join(tokens, best) for w, tokens in spelt.items()}
+    assert {w: i for w, i in train_bpe(words, 286).items() if i >= 256} == ranks
+
+

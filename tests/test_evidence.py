@@ -1,0 +1,264 @@
+"""lessons/evidence: docs/claims.md says what the command prints, and the interval is right."""
+import math
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lessons.evidence import cells, estimates, judge, reads, stats, write
+from lessons.evidence.claims import BASES, CLAIMS, command
+from nanouft.errors import UserError
+
+PAGE = write.PAGE.read_text(encoding="utf-8")
+SECTIONS = dict(re.findall(r"^## (C\w+)\n(.*?)(?=^## |\Z)", PAGE, re.M | re.S))
+
+
+# ---- the page ------------------------------------------------------------------------------------
+def test_the_table_of_the_page_is_that_of_the_command():
+    assert write.TABLE.search(PAGE)[0] == write.table(judge.page_lines())
+
+
+def test_every_claim_of_the_table_has_a_section():
+    linked = set(re.findall(r"\]\(#(c\w+)\)", PAGE))
+    assert linked == {name.lower() for name in SECTIONS} and len(linked) >= 9
+
+
+LINES = {name: judge.lines(name) for name in judge.NAMES}
+
+
+def line_of(question: str) -> judge.Line:
+    line, = [x for lines in LINES.values() for x in lines if x.question.startswith(question)]
+    return line
+
+
+def points(question: str) -> str:
+    """ "4.3 and 4.3": the sizes of a difference on both bases."""
+    line = line_of(question)
+    return " and ".join(f"{abs(100 * finding.mean):.1f}" for finding in line.findings)
+
+
+def percent(name: str, row: str, what: str) -> str:
+    """ "24.6 and 19.0": the share of lists that stop, or the score, on both bases."""
+    kept, claim = judge.packed(name), CLAIMS[name]
+    numbers = [kept[what][judge.place(kept, claim, row, base), base].mean() for base in (0, 1)]
+    scale = 100 / judge.UNIT if what == "scores" else 100
+    return " and ".join(f"{scale * x:.1f}" for x in numbers)
+
+
+def figures(question: str) -> str:
+    return line_of(question).figures
+
+
+PROSE = [   # claim, a sentence of its section with {}, where the figure comes from
+    ("C1c", "is {} points ahead of IFT with detached weights",
+     lambda: points("40 % wrong: IFT with detached weights is not inferior")),
+    ("C1d", "only {} % of the lists stop", lambda: percent("C1d", "released here", "stops")),
+    ("C1d", "validation chose {} % stop", lambda: percent("C1d", "released", "stops")),
+    ("C3b", "followed by UNA by {} points",
+     lambda: points("No right answer to copy: UFT is better than SFT, then UNA")),
+    ("C3b", "is still {} points ahead of UFT",
+     lambda: points("No right answer to copy: UFT is better than SFT on A and the best of B")),
+    ("C4", "its lead over SFT is {} points larger", lambda: points("PoFT's lead over SFT")),
+    ("C4", "is {} points ahead of PoFT on all rows",
+     lambda: points("40 % wrong: PoFT is better than SFT on the likeliest")),
+    ("C4", "better than SFT, with {},", lambda: figures("40 % wrong, filtered rows")),
+    ("C6", "UNA with scores is {} points ahead of DPO", lambda: points("From the same scored")),
+    ("C6", "right or not UNA loses {} points",
+     lambda: points("UNA with scores is better than UNA with labels, right")),
+    ("C6", "(RFT) reaches {} %", lambda: percent("C6", "RFT", "scores")),
+    ("C6", "against UNA's {}", lambda: percent("C6", "UNA", "scores")),
+    ("C7", "the right answer lies {} points", lambda: figures("SFT overestimates")),
+    ("C7", "(area under the curve +{} hundredths)",
+     lambda: points("The blend (lam .2) tells better").replace("and ", "and +")),
+]
+
+
+@pytest.mark.parametrize("claim, sentence, figure", PROSE, ids=[x[1] for x in PROSE])
+def test_a_figure_in_prose_is_that_of_the_command(claim, sentence, figure):
+    assert sentence.format(figure()) in " ".join(SECTIONS[claim].split())
+
+
+def test_no_other_figure_stands_in_the_sections():
+    """A decimal in a section is one of PROSE, or of the few that are settings or said in C1."""
+    assert {points("IFT as released is better than SFT")} == {"4.3 and 4.3"}        # "4.3 points"
+    told = {claim: {"4.3"} if claim == "C1" else set() for claim in SECTIONS}
+    for claim, _, figure in PROSE:
+        told[claim] |= set(re.findall(r"\d+\.\d", figure()))
+    for claim in set(SECTIONS) - {"C5"}:
+        assert set(re.findall(r"\d+\.\d", SECTIONS[claim])) == told[claim], claim
+
+
+def test_the_lake_is_told_as_it_was_measured():
+    orders = [figures for _, _, figures in reads.order_lines()]
+    farther = sum(float(re.search(r"IFT - DPO (\S+) ± (\S+),", x)[1]) < 0 for x in orders)
+    told = f"farther from the optimal policy than IFT in {farther} of {len(orders)} settings"
+    assert told in PAGE
+
+
+def test_the_sentence_on_one_correction_for_all():
+    questions, decided, stay = judge.as_one_family()
+    assert (f"If the {questions} questions of C1 to C6 shared one correction, {stay} of their "
+            f"{decided} decided verdicts would stay") in PAGE
+
+
+def test_the_page_is_short_and_its_picture_small():
+    assert len(PAGE.split()) <= 1500
+    assert write.PAGE.with_suffix(".png").stat().st_size < 60_000
+    assert sum(file.stat().st_size for file in judge.RESULTS.iterdir()) <= 750_000
+
+
+# ---- the interval --------------------------------------------------------------------------------
+def test_by_hand_seeds_only():
+    """All prompts agree. Of the seeds' .1, .2, .3: mean .2, variance .01 / 3, freedom 2."""
+    gap = np.repeat([[0.1], [0.2], [0.3]], 4, axis=1)
+    mean, variance, freedom = stats.moments([gap], [np.arange(4)])
+    assert (mean, variance, freedom) == pytest.approx((0.2, 0.01 / 3, 2))
+
+
+def test_by_hand_prompts_only():
+    """All seeds agree. Of the prompts' 0, 0, 1, 1, of which two ask for one fact: with three groups
+    the sums around the mean are -1, .5 and .5, so 1.5 / 16 * 3 / 2."""
+    gap = np.repeat([[0.0, 0.0, 1.0, 1.0]], 5, axis=0)
+    mean, variance, freedom = stats.moments([gap], [np.array([7, 7, 1, 2])])
+    assert (mean, variance) == pytest.approx((0.5, 1.5 / 16 * 3 / 2)) and freedom == math.inf
+
+
+@pytest.mark.parametrize("seed_sd, prompt_sd, rest_sd", [(0.02, 0.0, 0.3), (0.02, 0.1, 0.3),
+                                                         (0.005, 0.2, 0.3), (0.05, 0.1, 0.1)])
+def test_the_interval_covers_the_truth_in_simulation(seed_sd, prompt_sd, rest_sd):
+    """Five seeds, nine families of 100 prompts, true difference 0: 95 %, give or take chance."""
+    rng, inside, draws = np.random.default_rng(0), 0, 300
+    grid = np.array([4, 5, 6, 8, 10, 14, 20, 30, 60, 200, 1e4])
+    students = [stats.student(0.025, freedom) for freedom in grid]
+    for _ in range(draws):
+        seeds = rng.normal(0, seed_sd, (5, 1))
+        gaps = [(seeds + rng.normal(0, prompt_sd, 100) + rng.normal(0, rest_sd, (5, 100))) / 9
+                for _ in range(9)]
+        mean, variance, freedom = stats.moments(gaps, [np.arange(100)] * 9)
+        inside += abs(mean) <= np.interp(freedom, grid, students) * math.sqrt(variance)
+    assert 0.91 <= inside / draws <= 0.98
+
+
+@pytest.mark.parametrize("p, freedom, value", [(0.025, 1, 12.706), (0.025, 4, 2.776),
+                                               (0.005, 10, 3.169), (0.025, 1e9, 1.960)])
+def test_students_t_is_that_of_the_tables(p, freedom, value):
+    assert stats.student(p, freedom) == pytest.approx(value, abs=2e-3)
+
+
+@pytest.mark.parametrize("mean, half, test, verdict", [
+    (0.03, 0.01, "better", "holds"), (-0.03, 0.01, "better", "does not hold"),
+    (0.01, 0.01, "better", "undecided"), (-0.015, 0.004, "not inferior", "holds"),
+    (-0.03, 0.005, "not inferior", "does not hold"), (0.0, 0.01, "as good", "holds"),
+    (0.03, 0.005, "as good", "does not hold"), (0.0, 0.03, "as good", "undecided")])
+def test_verdicts(mean, half, test, verdict):
+    assert stats.verdict(mean, half, test) == verdict
+
+
+def test_holm_stops_at_the_first_doubt():
+    """With 4 degrees of freedom one look needs 2.78 standard errors, two looks need 3.50."""
+    clear, fair, weak = ((errors * 0.01, 0.0001, 4.0, "better") for errors in (9, 3.3, 3))
+    assert stats.holm([clear, fair]) == ["holds", "holds"]
+    assert stats.holm([weak, clear, fair]) == ["undecided", "holds", "undecided"]
+
+
+# ---- the rows ------------------------------------------------------------------------------------
+@pytest.mark.parametrize("name", CLAIMS)
+def test_every_command_of_an_entry_was_run(name):
+    kept = judge.packed(name)
+    for base in range(len(BASES)):
+        found = {judge.place(kept, CLAIMS[name], row, base) for row in CLAIMS[name].rows}
+        assert len(found) == len(CLAIMS[name].rows) == len(kept["commands"])
+    assert kept["scores"].shape[1:] == (len(BASES), len(CLAIMS[name].seeds), 9, 100)
+    assert list(kept["seeds"]) == list(CLAIMS[name].seeds)
+
+
+def test_a_command_that_was_never_run_is_one_line(monkeypatch):
+    claim = CLAIMS["C2"]
+    monkeypatch.setitem(claim.rows, "SFT", "--objective sft --lr 6.4e-5 --batch-size 8")
+    with pytest.raises(UserError, match="never run: --objective sft --lr 6.4e-5"):
+        judge.judged("C2")
+
+
+def test_a_planted_sign_turns_a_verdict(monkeypatch):
+    before = [line.verdict for line in judge.judged("C6")]
+    monkeypatch.setitem(CLAIMS["C6"].questions, next(iter(CLAIMS["C6"].questions)),
+                        "better: DPO - UNA")
+    after = [line.verdict for line in judge.judged("C6")]
+    assert (before[0], after[0]) == ("holds", "does not hold")
+
+
+@pytest.mark.parametrize("name, rows", [("C1", ("released", "SFT")), ("C4", ("PoFT", "SFT")),
+                                        ("C6", ("UNA", "DPO"))])
+def test_swapped_rows_turn_a_verdict(name, rows):
+    kept = judge.packed(name)
+    before = [line.verdict for line in judge.judged(name, kept)]
+    one, other = (judge.place(kept, CLAIMS[name], row, 0) for row in rows)
+    kept["scores"] = kept["scores"].copy()
+    kept["scores"][[one, other]] = kept["scores"][[other, one]]
+    assert [line.verdict for line in judge.judged(name, kept)] != before
+
+
+def test_a_row_is_found_wherever_it_lies():
+    kept = judge.packed("C4")
+    back = {key: x[::-1] if key in ("commands", "scores") else x for key, x in kept.items()}
+    assert judge.judged("C4", back) == judge.judged("C4", kept)
+
+
+def test_a_command_tells_all_that_its_scores_depend_on():
+    text = command(CLAIMS["C6"], "UNA, cut", 0)
+    assert text.count("<- --objective sft --rows 30") == 3 and "--good 0.5" in text
+
+
+# ---- C7 ------------------------------------------------------------------------------------------
+def test_placement_is_the_auc():
+    rng = np.random.default_rng(0)
+    score, positive = rng.normal(size=60).round(1), rng.random(60) < 0.4
+    pairs = [(a > b) + 0.5 * (a == b) for a in score[positive] for b in score[~positive]]
+    assert estimates.placement(score, positive).mean() == pytest.approx(np.mean(pairs))
+
+
+def test_swapped_estimates_turn_a_verdict():
+    kept = estimates.packed()
+    kept["logp"] = kept["logp"][[1, 0, 2, 3]]
+    assert [x.verdict for x in estimates.lines(kept)] != [x.verdict for x in estimates.lines()]
+
+
+# ---- the command ---------------------------------------------------------------------------------
+ROOT = Path(__file__).parents[1]
+
+
+def run(*words: str) -> subprocess.CompletedProcess:
+    return subprocess.run([sys.executable, "-m", "lessons.evidence", *words], cwd=ROOT,
+                          capture_output=True, text=True)
+
+
+def test_the_command_prints_every_verdict_without_torch():
+    out = run().stdout
+    for lines in LINES.values():
+        for line in lines:
+            assert f"{line.question:78} {line.verdict:14} {line.figures}" in out
+    code = "import sys; from lessons.evidence import judge; judge.page_lines(); " \
+           "sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
+
+
+def test_mistakes_are_one_line():
+    for words, told in ((("C9",), "unknown claim 'C9'"), (("--train",), "--train needs a claim")):
+        found = run(*words)
+        assert found.returncode == 2 and told in found.stderr and found.stderr.count("\n") == 1
+
+
+@pytest.mark.slow
+def test_a_cell_trained_again_has_the_kept_scores(tmp_path, monkeypatch):
+    """40 s: SFT of C2 on the first base. All 900 scores."""
+    monkeypatch.setattr(cells, "OUT", tmp_path)
+    (tmp_path / "cells").mkdir()
+    monkeypatch.setattr(cells, "CLAIMS", {"C2": CLAIMS["C2"]})
+    file, claim = cells.cell_file("C2", "SFT", "base", 500), CLAIMS["C2"]
+    cells.score(file, cells.made(claim, "SFT", "base", 500), claim.prompts)
+    kept = judge.packed("C2")
+    assert np.array_equal(np.load(file)["scores"],
+                          kept["scores"][judge.place(kept, claim, "SFT", 0), 0, 0])

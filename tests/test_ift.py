@@ -1,0 +1,177 @@
+"""IFT, the method in the centre: what the model sees, and what each token weighs.
+
+The source is Hua et al., arXiv:2405.11870v3 and the code released with it; l_t is the loss of
+response token t, w_t its weight, lam the share of the model's own guess, gamma the discount."""
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from made import Form, batch_of, learn, nano, push, same
+
+from nanouft.loop import warmup_cosine
+from nanouft.objective import Batch, Seqs
+from nanouft.objectives.ift import forward, lam_now, own_guess, weights
+from nanouft.seeds import normal_draw, uniform_rows
+
+VARIANTS = ("detached", "released", "algorithm1", "eq21", "eq21_mean1")
+
+
+def ift(variant: str = "released", **settings) -> Form:
+    form = Form("ift")
+    form.hp = replace(form.hp, variant=variant, **settings)
+    return form
+
+
+def of_losses(l: list[list[float]], mask: list[list[int]] | None = None) -> Batch:
+    """A step in which the tokens have these losses."""
+    logp = -torch.tensor(l, dtype=torch.float64)
+    on = torch.ones_like(logp) if mask is None else torch.tensor(mask).double()
+    ids = torch.zeros_like(logp).long()
+    return Batch.of({"answer": Seqs(ids, ids, on, torch.ones_like(on), logp)}, {})
+
+
+def steps(n: int):
+    batch = batch_of(Form("ift"))
+    return (replace(batch, seed=batch.seed + i) for i in range(n))
+
+
+# ---- the two changes -----------------------------------------------------------------------------
+def test_without_both_changes_it_is_sft_on_frozen_embeddings():
+    model, sft = nano().double(), Form("sft", "reduction sequence")
+    want, grads = learn(sft, model, [batch_of(sft)])
+    got, g = learn(ift(lam=0.0, gamma=0.0), model, [batch_of(Form("ift"))])
+    same(got, want)
+    read = {"wte.weight"}                   # it learns from the side of the output alone
+    same({n: x for n, x in g.items() if n not in read},
+         {n: x for n, x in grads.items() if n not in read})
+    assert (g["wte.weight"] - grads["wte.weight"]).abs().max() > 1e-3
+    for settings in ({"lam": 0.2, "gamma": 0.0}, {"lam": 0.0, "gamma": 0.95}):
+        one, _ = learn(ift(**settings), model, [batch_of(Form("ift"))])
+        assert abs(float(one - want)) > 1e-3, "each change alone is not SFT"
+
+
+def test_the_guess_is_shifted_by_one_once():
+    """The guess FOR position i is made AT position i - 1. The prompt keeps its own tokens."""
+    P, Q, a, b, end, c = range(1, 7)
+    inputs, mask = torch.tensor([[P, Q, a, b, end]]), torch.tensor([[0.0, 1, 1, 1, 1]])
+    argmax = torch.tensor([[c, a, c, end, c]])
+    assert own_guess(inputs, mask, argmax).tolist() == [[P, Q, a, c, end]], \
+        "the guess for a position is made at the position before it, and moved there once"
+
+
+@pytest.mark.parametrize("lam", [0.2, 1.0])
+def test_the_model_reads_a_blend_of_embeddings(lam):
+    """Eq. 17: (1 - lam) E(token) + lam E(guess), on the response alone; E is a frozen copy. The
+    guess costs one pass without gradient, and lam 0 none."""
+    model, calls = nano(), []
+
+    def spy(*args, **kw):
+        calls.append((kw, torch.is_grad_enabled()))
+        return model(*args, **kw)
+    batch = batch_of(Form("ift"))
+    forward(spy, batch, ift(lam=lam).hp)
+    s, E, read = batch.seqs["answer"], model.wte.weight, calls[-1][0]["embeds"]
+    of_answer = torch.zeros_like(s.mask, dtype=torch.bool)
+    of_answer[:, 1:] = s.mask[:, :-1] == 1
+    guess = torch.where(of_answer, model(s.inputs, want="argmax").roll(1, 1), s.inputs)
+    assert (guess != s.inputs).any()
+    same(read, (1 - lam) * E[s.inputs] + lam * E[guess], 1e-6)
+    assert not read.requires_grad and s.logp.requires_grad
+    same(s.logp, model(embeds=read, want="logp", targets=s.targets, at=s.mask > 0), 1e-6)
+    passes = [(kw["want"], grad) for kw, grad in calls if kw["want"] != "embeds"]
+    assert passes == [("argmax", False), ("logp", True)]
+    calls.clear()
+    forward(spy, batch, ift(lam=0.0).hp)
+    assert [kw["want"] for kw, _ in calls] == ["embeds", "logp"]
+
+
+def test_replace_is_scheduled_sampling():
+    """The whole guess with probability lam, or the whole token: never a blend."""
+    model, read, hits, n = nano(), [], 0, 0
+
+    def spy(*args, **kw):
+        read.append(kw.get("embeds"))
+        return model(*args, **kw)
+    for batch in steps(40):
+        forward(spy, batch, ift(lam=0.3, residual="replace").hp)
+        s = batch.seqs["answer"]
+        guess = own_guess(s.inputs, s.mask, model(s.inputs, want="argmax"))
+        took, kept = ((read[-1] == model.wte.weight[ids]).all(-1) for ids in (guess, s.inputs))
+        assert (took | kept).all()
+        changed = guess != s.inputs
+        hits, n = hits + int((took & changed).sum()), n + int(changed.sum())
+    assert abs(hits / n - 0.3) < 0.04, f"the guess stands there {hits / n:.2f} of the time"
+
+
+# ---- the weights ---------------------------------------------------------------------------------
+@pytest.mark.parametrize("gamma", [0.0, 0.3, 0.95, 1.0])
+@pytest.mark.parametrize("n", [1, 2, 9])
+def test_gradient_formulas(gamma, n):
+    """L = l'Dl / 1'Dl with D[t,k] = gamma^(k-t): released weights carry gradient, detached ones do
+    not, and then no token is ever pushed down."""
+    l, t = np.random.default_rng(n).exponential(size=n), np.arange(n)
+    D = np.triu(gamma ** np.maximum(t[None] - t[:, None], 0.0)) if gamma else np.eye(n)
+    w = D @ l if gamma else np.ones(n)
+    L = l @ w / w.sum()
+    loss, grads = push(ift(gamma=gamma), of_losses([list(l)]))
+    same(loss, L)
+    if gamma:
+        same(-grads["answer"][0], ((D + D.T) @ l - L * D.T @ np.ones(n)) / w.sum())
+    loss, grads = push(ift("detached", gamma=gamma), of_losses([list(l)]))
+    same(loss, L)
+    same(-grads["answer"][0], w / w.sum())
+    assert (grads["answer"] <= 0).all(), "constant weights: a token is never made less likely"
+
+
+def test_released_weights_can_push_an_easy_token_down():
+    """A hard token, then an easy one: the gradient on the easy one's loss is negative."""
+    _, grads = push(ift(gamma=1.0), of_losses([[3.0, 0.01]]))
+    assert grads["answer"][0, 1] > 0 > grads["answer"][0, 0]
+
+
+def test_the_discount_runs_on_through_another_turn():
+    """It counts positions: a gap of two decays like two tokens."""
+    s = of_losses([[2.0, 9.0, 9.0, 3.0]], [[1, 0, 0, 1]]).seqs["answer"]
+    raw = [2 + 0.5 ** 3 * 3, 3]
+    nll = (-s.logp).masked_fill(s.mask == 0, 0)
+    same(weights(nll, s, ift(gamma=0.5).hp)[0],
+         [2 * raw[0] / sum(raw), 0, 0, 2 * raw[1] / sum(raw)])
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_a_row_without_anything_to_learn_is_harmless(variant):
+    form = ift(variant)
+    both, g = push(form, of_losses([[3.0, 1.0], [5.0, 5.0]], [[1, 1], [0, 0]]))
+    alone, h = push(form, of_losses([[3.0, 1.0]]))
+    same(2 * both, alone)
+    same(2 * g["answer"], [*h["answer"].tolist(), [0, 0]])
+    nothing, g = push(form, of_losses([[0.0, 0.0]]))
+    assert nothing == 0 and g["answer"].isfinite().all(), "all losses 0: no 0/0"
+
+
+# ---- lam over the steps --------------------------------------------------------------------------
+def test_lam_is_ramped_over_the_warm_up():
+    batch = batch_of(Form("ift"))
+    hp = ift(lam=0.8, lam_min=0.2).hp
+    same([lam_now(hp, replace(batch, warmup=x)) for x in (0.0, 0.5, 1.0)], [0.2, 0.5, 0.8])
+    risen = [warmup_cosine(1e-3, 100, 0.15)(step)[1] for step in range(100)]
+    same(risen, [min(1, (i + 1) / 15) for i in range(100)])
+
+
+def test_noise_on_lam_is_one_draw_a_step():
+    hp = ift(lam=0.3, lam_noise=0.5).hp
+    batch = batch_of(Form("ift"))
+    assert len({lam_now(hp, batch.piece(i, 3)) for i in range(3)}) == 1
+    draws = np.array([normal_draw(b) for b in steps(300)])
+    assert abs(draws.mean()) < 0.2 and 0.85 < draws.std() < 1.15
+    same([lam_now(hp, b) for b in steps(300)], np.clip(0.3 + 0.3 * 0.5 * draws, 0, 1))
+    wild = [lam_now(ift(lam=1.0, lam_noise=2.0).hp, b) for b in steps(50)]
+    assert min(wild) == 0 and max(wild) == 1
+
+
+def test_each_row_of_each_step_has_draws_of_its_own():
+    now, later = (uniform_rows(batch, 6, 5) for batch in steps(2))
+    assert not (now[0] == now[1]).any() and not (now == later).any()
+    part = next(steps(1)).piece(1, 2)
+    same(uniform_rows(part, 2, 5), now[part.offset:part.offset + 2], 0)

@@ -1,0 +1,55 @@
+"""Every lesson has its parts, runs, and its laws hold.
+
+All seventeen take five minutes of one core, so that only the shortest runs by default:
+    LESSONS=all python -m pytest tests/test_lessons.py
+"""
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+LESSONS = sorted((ROOT / "lessons").glob("[01][0-9]_*.py"))
+
+
+def text_of(lesson: Path) -> str:
+    """The Markdown of a lesson, without the signs of comments."""
+    cells = re.split(r"^# %%", lesson.read_text(encoding="utf-8"), flags=re.M)
+    notes = [cell for cell in cells if cell.startswith(" [markdown]")]
+    return re.sub(r"^# ?", "", "\n\n".join(notes), flags=re.M)
+
+
+def test_there_are_seventeen_and_their_numbers_run_on():
+    assert [lesson.name[:2] for lesson in LESSONS] == [f"{n:02}" for n in range(17)]
+
+
+@pytest.mark.parametrize("lesson", LESSONS, ids=lambda lesson: lesson.stem)
+def test_a_lesson_has_its_parts(lesson):
+    """One guess with letters, one switch that the text explains, at most three questions."""
+    text, code = text_of(lesson), lesson.read_text(encoding="utf-8")
+    guess = re.search(r"^## Guess\n(.*?)(?=^## |\Z)", text, re.M | re.S)
+    assert guess and len(re.findall(r"^- \*\*[a-z]\*\* ", guess[1], re.M)) >= 2
+    switch = re.search(r"^CHANGE = \"\" +# change one thing: (.*?)(?:, see|$)", code, re.M)
+    assert switch, "the line CHANGE = \"\"   # change one thing: \"\" | ..."
+    for value in re.findall(r'"(\w[\w ]*)"', switch[1]):
+        assert f'CHANGE = "{value}"' in text, f"the text does not explain {value}"
+    questions = re.search(r"^## Three questions\n(.*?)<details>", text, re.M | re.S)
+    assert questions and 1 <= len(re.findall(r"^\d\. ", questions[1], re.M)) <= 3
+    for file in re.findall(r"`((?:lessons|nanouft|frozen_lake|docs)/[\w/]+\.\w+)`", text):
+        assert (ROOT / file).exists(), f"the text names {file}"
+
+
+@pytest.mark.parametrize("lesson", LESSONS, ids=lambda lesson: lesson.stem)
+def test_a_lesson_runs_and_its_laws_hold(lesson, tmp_path):
+    if lesson.name[:2] != "03" and os.environ.get("LESSONS") != "all":
+        pytest.skip("LESSONS=all runs every lesson")
+    command = [sys.executable, str(lesson), "--guess", "a"]
+    ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=600,
+                         env=os.environ | {"PYTHONPATH": str(ROOT)})
+    assert ran.returncode == 0, ran.stdout[-2000:] + ran.stderr[-2000:]
+    assert "contradicts" not in ran.stdout
+    assert re.search(r"^Your guess: a\. What happened: [a-z], ", ran.stdout, re.M)
+    assert (tmp_path / f"out/lessons/{lesson.name[:2]}.png").stat().st_size < 100_000

@@ -1,0 +1,73 @@
+"""What a pass without gradient holds at once: no more for a large vocabulary, for many rows or long
+answers. Counted are all bytes that PyTorch allocates on the CPU, and when it gives them back."""
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from made import CPU, TINY
+from torch.profiler import ProfilerActivity, profile
+
+from nanouft import generate, reference, sampling
+from nanouft.batches import Encoded, Tokens, collate
+from nanouft.gpt import GPT
+from nanouft.rows import Row
+
+LOGITS, CACHE = 2**21, 2**21            # small ones: 8 MiB in fp32, and 2 MiB
+PROMPT, ANSWER, ROWS = 4, 20, 32
+
+
+def peak(work) -> int:
+    """The most bytes that are held at once while `work()` runs."""
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as seen:
+        work()
+    now = most = 0
+    for event in seen.profiler.kineto_results.events():
+        if event.name() == "[memory]":
+            now += event.nbytes()
+            most = max(most, now)
+    return most
+
+
+@pytest.fixture(params=[1_000, 20_000])
+def model(request, monkeypatch):
+    for module in (sampling, reference, generate):
+        monkeypatch.setattr(module, "LOGITS", LOGITS)
+    monkeypatch.setattr(generate, "CACHE", CACHE)
+    return GPT(replace(TINY, vocab_size=request.param), seed=0)
+
+
+def some_rows(vocab: int) -> list[Encoded]:
+    ids = np.random.default_rng(0).integers(0, vocab, (ROWS, PROMPT + ANSWER))
+    mask = np.repeat([0, 1], [PROMPT, ANSWER])
+    return [Encoded({"answer": Tokens(row, mask)}, Row()) for row in ids]
+
+
+def test_measuring_a_rollout(model):
+    batch = collate(some_rows(model.cfg.vocab_size), range(ROWS), 0)
+    start = GPT(model.cfg, seed=1)
+    used = peak(lambda: sampling.measure(batch, model, start, CPU))
+    assert used < 4 * LOGITS + 2**20, f"{used:,} bytes"
+    assert used > 2 * LOGITS or model.cfg.vocab_size == 1_000, "the law is not empty"
+
+
+def test_reading_for_the_start_model(model):
+    data, one_row = some_rows(model.cfg.vocab_size), ANSWER * model.cfg.vocab_size
+    used = peak(lambda: reference.logps(data, model, 0, CPU))
+    assert used < 8 * max(LOGITS, one_row) + 2**20, f"{used:,} bytes"   # logits, their log-softmax
+
+
+def test_decoding(model):
+    prompts = [[1, 2, 3]] * 200
+    used = peak(lambda: generate.generate(model, prompts, stop=-1, pad=0, max_new=40,
+                                          temperature=1.0))
+    assert used < CACHE + 4 * LOGITS + 2**20, f"{used:,} bytes"
+
+
+def test_a_model_with_few_heads_of_keys_has_room_for_more(monkeypatch):
+    monkeypatch.setattr(generate, "CACHE", 10**6)
+    model = GPT(TINY, seed=0)
+    few = generate.answers_together(model, 50)
+    model.key_width = TINY.n_embd // 4
+    assert generate.answers_together(model, 50) == pytest.approx(4 * few, abs=4) and few > 10
+    assert torch.finfo(model.wte.weight.dtype).bits == 32

@@ -1,0 +1,162 @@
+"""However a run is cut, it is the same run: in micro-batches, interrupted and resumed, over two
+processes, or written out once more in simple.py."""
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from made import CPU, start_folder
+from safetensors.torch import load_file
+
+from nanouft import simple, train, world
+from nanouft.batches import Epochs, encode
+from nanouft.errors import command
+from nanouft.loop import steps, warmup_cosine
+from nanouft.models import start_model
+from nanouft.objectives import OBJECTIVES
+from nanouft.reference import Models, add_columns
+from nanouft.sampling import Rollouts
+
+# Together they pass through every branch of the loop: noise on lam, a second forward, the start
+# model's numbers, rows that read other rows, embeddings of prompts, minibatches, a critic.
+RUNS = {"ift": ["--residual", "replace", "--lam", "0.5", "--lam-noise", "0.3"], "neftune": [],
+        "dpo": [], "kto": [], "rpo": [], "ppo": ["--max-new", "6"],
+        "grpo": ["--minibatches", "2", "--passes", "2", "--max-new", "6"]}
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A folder with a tiny start model and a whole run of each method."""
+    folder = tmp_path_factory.mktemp("runs")
+    start_folder(folder / "start")
+    for name in RUNS:
+        assert command(train.main, flags(folder, name)) == 0
+    return folder
+
+
+def flags(place: Path, name: str, *more: str, out: str = "whole") -> list[str]:
+    return ["--init", str(place / "start"), "--objective", name, "--steps", "8", "--rows", "24",
+            "--batch-size", "5", "--lr", "1e-3", "--plain", "--threads", "1", "--save-every", "4",
+            *RUNS[name], *more, "--out", str(place / out / name)]
+
+
+def losses(run: Path) -> list[float]:
+    return [json.loads(x)["loss"] for x in (run / "metrics.jsonl").read_text().splitlines()]
+
+
+def is_the_same(run: Path, whole: Path, tol: float) -> None:
+    assert losses(run) == pytest.approx(losses(whole), rel=tol, abs=tol) and len(losses(run)) == 8
+    got, want = (load_file(f / "model.safetensors") for f in (run, whole))
+    assert got.keys() == want.keys()
+    for name in want:
+        gap = (got[name] - want[name]).abs().max().item()
+        assert gap <= tol * 10, f"{name} is {gap:.1e} away"
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_in_micro_batches(name, place):
+    assert command(train.main, flags(place, name, "--accumulate", "2", out="pieces")) == 0
+    is_the_same(place / "pieces" / name, place / "whole" / name, 2e-5)
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_interrupted_and_resumed_it_has_the_same_bytes(name, place, monkeypatch):
+    """As if it had been killed in its seventh step: resumed after the fourth."""
+    taken, step = [], torch.optim.AdamW.step
+
+    def stops(self, *args, **kw):
+        taken.append(1)
+        if len(taken) == 7:
+            raise KeyboardInterrupt
+        return step(self, *args, **kw)
+    with monkeypatch.context() as now:
+        now.setattr(torch.optim.AdamW, "step", stops)
+        assert command(train.main, flags(place, name, out="cut")) == 130
+    run, whole = place / "cut" / name, place / "whole" / name
+    assert [f.name for f in (run / "steps").iterdir()] == ["4"]
+    assert command(train.main, ["--resume", str(run)]) == 0
+    for file in ("model.safetensors", "metrics.jsonl"):
+        assert (run / file).read_bytes() == (whole / file).read_bytes(), file
+
+
+TWO = """
+import sys
+import torch.distributed as dist
+from nanouft import train
+from nanouft.errors import command
+meet, part, last = dist.init_process_group, dist.destroy_process_group, sys.argv[-1]
+dist.init_process_group = lambda *a, **k: dist.barrier() if dist.is_initialized() else meet(*a, **k)
+dist.destroy_process_group = lambda: line is last and part()
+for line in sys.argv[1:]:
+    assert command(train.main, line.split()) == 0, line
+"""
+
+
+@pytest.fixture(scope="module")
+def two(place):
+    """Two processes that make all runs one after the other."""
+    (place / "two.py").write_text(TWO)
+    root = Path(train.__file__).parents[1]
+    got = subprocess.run(
+        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2",
+         "two.py", *(" ".join(flags(place, name, out="two")) for name in RUNS)], cwd=place,
+        env={**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"},
+        capture_output=True, encoding="utf-8", timeout=300)
+    assert got.returncode == 0, got.stderr
+    return place / "two"
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_two_processes_give_the_numbers_of_one(name, two, place):
+    is_the_same(two / name, place / "whole" / name, 2e-5)
+
+
+# ---- simple.py -----------------------------------------------------------------------------------
+@pytest.mark.parametrize("name", simple.METHODS)
+def test_simple_py_is_the_loop(name, place, monkeypatch, n=6, rate=2e-3):
+    """In double: what differs is not rounding. For GRPO with the answers that both sample; a tiny
+    model never scores, so another score stands in."""
+    monkeypatch.setitem(simple.METHODS, name, (*simple.METHODS[name][:2], rate, n))
+    monkeypatch.setattr(world, "score", lambda question, answer: len({*answer}) / 99)
+    monkeypatch.setattr(simple, "ROWS", B := 8)
+    o = OBJECTIVES[name]
+    hp = o.hp(aligned=["other"]) if name == "poft" else o.hp()
+    taught, tok = start_model(str(place / "start"))
+    model, start, other = (start_model(str(place / "start"))[0].double() for _ in range(3))
+    with torch.no_grad():
+        other.wpe.weight.mul_(2)                        # an aligned model is not the start model
+    kinds = ["demos"] if o.on_policy else o.kinds(hp)
+    rows = [row for together in zip(*(world.rows("train", kind, n * B, 0)
+                                          for kind in kinds)) for row in together][:n * B]
+    if o.on_policy:                                     # as a rollout sorts its prompts
+        rows = [row for i in range(0, n * B, B) for row in
+                sorted(rows[i:i + B], key=lambda r: len(tok.prompt_ids(r.prompt)))]
+    plain = simple.teach(taught.double(), rows, tok, name, n, other if name == "poft" else None)
+    encoded, _ = encode([x for row in rows for x in o.rows([row], hp)], tok, model.cfg.n_ctx)
+    if o.on_policy:
+        source = Rollouts(encoded, o, hp, model, start, tok, lambda rows, texts: [
+            world.score("", text) for text in texts], rows=B, steps=n)
+    else:
+        models = Models(start, tok.pad, CPU, lambda folder: (other, tok))
+        add_columns(encoded, o.columns, models, hp)
+        source = Epochs(encoded, B, n, 0, tok.pad)
+    source.order = np.arange(n * B).reshape(n, B)       # the rows as they come
+    optimizer = torch.optim.AdamW(model.parameters(), betas=(0.9, 0.95), weight_decay=0.0)
+    loop = steps(model, o, hp, source, optimizer, range(n), clip=1.0,
+                 schedule=warmup_cosine(rate, n, 0.1))
+    assert [float(s.sums["loss"]) for s in loop] == pytest.approx(plain, abs=1e-6)
+    was, theirs = dict(start.named_parameters()), dict(taught.named_parameters())
+    for weight, p in model.named_parameters():
+        way, gap = (p - was[weight]).abs().max(), (p - theirs[weight]).abs().max()
+        assert gap <= 0.01 * way, weight
+
+
+@pytest.mark.parametrize("name", ["ift", "uft", "dpo"])
+def test_simple_py_prints_answers_before_and_after(name, capsys):
+    assert simple.main(["--objective", name, "--steps", "2"]) == 0
+    out = capsys.readouterr().out
+    assert out.count("   before  ") == out.count("   after   ") == 3

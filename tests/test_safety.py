@@ -1,0 +1,298 @@
+"""What a run has made is not lost: killed before any of its file operations it goes on to the same
+bytes; damaged steps are left out; Ctrl-C saves; nothing that is not finite is kept."""
+import io
+import json
+import os
+import shutil
+import signal
+import sys
+import time
+
+import pytest
+import torch
+from made import NANO, nano, start_folder
+
+from nanouft import models, train
+from nanouft.errors import Diverged, UserError, command
+from nanouft.loop import Device, Step
+from nanouft.models import read_tokenizer, save_model, start_model
+from nanouft.run import folder as folders
+from nanouft.run.folder import Log, load_step, new_folder, read_json, read_lines, save_step
+
+forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+FLAGS = ["--objective", "dpo", "--batch-size", "4", "--steps", "5", "--save-every",
+         "2", "--lr", "1e-3", "--plain", "--threads", "1", "--device", "cpu"]
+
+
+def run(folder, *more: str) -> list[str]:
+    return [*FLAGS, "--init", str(folder / "start"), "--data", str(folder / "pairs.jsonl"), "--out",
+            str(folder / "run"), *more]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A folder with a start model and a whole run."""
+    folder = tmp_path_factory.mktemp("safe")
+    start_folder(folder / "start")
+    (folder / "pairs.jsonl").write_text("".join(json.dumps(
+        {"prompt": f"Say {x}.", "chosen": x, "rejected": x[::-1]}) + "\n" for x in (
+            "fig", "pig", "bee saw", "oak", "nuts", "an elm", "ant", "the owl", "rake", "fox")))
+    assert command(train.main, run(folder)) == 0
+    shutil.move(folder / "run", folder / "whole")
+    return folder
+
+
+def is_whole(found, place) -> None:
+    for file in ("model.safetensors", "metrics.jsonl", "config.json", "tokenizer.json"):
+        assert (found / file).read_bytes() == (place / "whole" / file).read_bytes(), file
+    assert "after" in read_json(found / "eval.json")
+    left = [f.name for f in found.rglob("*") if "partial" in f.name]
+    assert not left, f"left over: {left}"
+
+
+@pytest.fixture
+def half(place):
+    """The run after its fourth step, as if it had been killed then."""
+    found = place / "run"
+    shutil.rmtree(found, ignore_errors=True)
+    shutil.copytree(place / "whole", found)
+    for file in ("eval.json", "model.safetensors", "config.json"):
+        (found / file).unlink()
+    lines = (found / "metrics.jsonl").read_text().splitlines(keepends=True)
+    (found / "metrics.jsonl").write_text("".join(lines[:4]) + '{"step": 5, "lo')
+    return found
+
+
+# ---- a kill at each file operation ---------------------------------------------------------------
+def operations(at: int | None) -> list[str]:
+    """From here on this process counts what it does to files, and dies before number `at`; of
+    tensors also halfway through the file."""
+    names: list[str] = []
+
+    def here(name: str, file) -> None:
+        if len(names) == at:
+            os.kill(os.getpid(), signal.SIGKILL)
+        names.append(f"{name} {os.path.basename(str(file))}")
+
+    def counted(real, name: str):
+        def operation(file, *args, **kw):
+            if name != "open" or {*"wax+"} & {*(args[0] if args else kw.get("mode", "r"))}:
+                here(name, file)
+            return real(file, *args, **kw)
+        return operation
+
+    def tensors(real):
+        def save(what, file, **kw):
+            here("tensors", file)
+            real(what, file, **kw)
+            whole = file.read_bytes()
+            with open(file, "wb") as f:
+                f.write(whole[:len(whole) // 2])
+            here("half of", file)
+            real(what, file, **kw)
+        return save
+    for name in ("replace", "rename", "mkdir", "unlink", "rmdir"):
+        setattr(os, name, counted(getattr(os, name), name))
+    io.open = counted(io.open, "open")
+    for module in (folders, models):
+        module.save_file = tensors(module.save_file)
+    return names
+
+
+def child(argv: list[str], at: int | None, log) -> int:
+    """Exit code of a run in a process of its own; -9 if it was killed. The log ends with what it
+    did to files."""
+    if number := os.fork():
+        return os.waitstatus_to_exitcode(os.waitpid(number, 0)[1])
+    code = 1
+    try:
+        sys.stdout = sys.stderr = open(log, "w", buffering=1)
+        names = operations(at)
+        code = command(train.main, argv)
+        print("\n" + json.dumps(names))
+    finally:
+        os._exit(code)
+
+
+@forks
+def test_killed_before_any_file_operation_it_goes_on_to_the_same_bytes(place):
+    argv, log = run(place), place / "log"
+    shutil.rmtree(place / "run", ignore_errors=True)
+    assert child(argv, None, log) == 0
+    names = json.loads(log.read_text().splitlines()[-1])
+    assert len(names) > 25 and {n.split()[0] for n in names} >= {"replace", "rename", "half"}
+    for at, name in enumerate(names):
+        shutil.rmtree(place / "run", ignore_errors=True)
+        assert child(argv, at, log) == -9, name
+        began = (place / "run" / "run.json").exists()
+        if (place / "run" / "eval.json").exists():
+            assert "finished" in said_by(place, log), name
+        elif began:
+            assert child(["--resume", str(place / "run")], None, log) == 0, f"{name}: " \
+                f"{log.read_text()}"
+        else:                                           # nothing but an empty folder is there
+            assert "run.json" in said_by(place, log), name
+            shutil.rmtree(place / "run", ignore_errors=True)
+            assert child(argv, None, log) == 0, name
+        is_whole(place / "run", place)
+
+
+def said_by(place, log) -> str:
+    """The line with which the run in this folder refuses to go on."""
+    assert child(["--resume", str(place / "run")], None, log) == 2
+    return log.read_text()
+
+
+# ---- steps ---------------------------------------------------------------------------------------
+@pytest.mark.parametrize("file", ["model.safetensors", "optimizer.safetensors", "step.json"])
+@pytest.mark.parametrize("damage", [lambda f: f.unlink(), lambda f: f.write_bytes(b""),
+                                    lambda f: f.write_bytes(f.read_bytes()[:-9]),
+                                    lambda f: f.write_bytes(b"x" + f.read_bytes())],
+                         ids=["gone", "empty", "cut", "other"])
+def test_a_damaged_step_is_said_and_left_out(file, damage, half, place, capsys):
+    damage(half / "steps" / "4" / file)
+    assert command(train.main, ["--resume", str(half)]) == 0
+    out = capsys.readouterr().out
+    assert "steps/4: damaged" in out.replace(os.sep, "/") and "going on after step 2" in out
+    is_whole(half, place)
+
+
+def test_weights_of_another_shape_or_not_finite_are_no_step(half, place, tmp_path):
+    model = nano()
+    optimizer = torch.optim.AdamW(model.parameters())
+    for step, change in ((1, None), (2, torch.nan)):
+        if change is not None:
+            model.ln_f.bias.data[0] = change
+            with pytest.raises(Diverged, match=r"not finite|no longer finite.*ln_f.bias"):
+                save_step(tmp_path, step, model, optimizer, {})
+            with pytest.raises(Diverged, match="no longer finite"):
+                save_model(tmp_path, model, NANO)
+        else:
+            save_step(tmp_path, step, model, optimizer, {})
+    assert load_step(tmp_path, nano(5), optimizer)["step"] == 1
+    assert load_step(half, nano(), optimizer) == {"step": 0}, "its shapes are others"
+
+
+def test_the_two_newest_steps_are_kept(tmp_path):
+    model = nano()
+    for step in (1, 2, 3, 10):
+        save_step(tmp_path, step, model, torch.optim.AdamW(model.parameters()), {"scaler": {}})
+    assert sorted(f.name for f in (tmp_path / "steps").iterdir()) == ["10", "3"]
+
+
+def test_a_run_goes_on_only_with_what_it_began_with(half, place, capsys):
+    """And says so in one line; a finished one does not go on."""
+    assert command(train.main, ["--resume", str(place / "whole")]) == 2
+    assert "that run is finished" in capsys.readouterr().err
+    saved = read_json(half / "run.json")
+    for change, words in (({"key": "other"}, "the data, the start model or the reward has changed"),
+                          ({"hp": {"beta": "x"}}, "edited, damaged or of another version"),
+                          ({"hp": {"gamma": 1}}, "edited, damaged or of another version"),
+                          ({"config": {"steps": 0}}, "edited, damaged or of another version"),
+                          ({"objective": "dpp"}, "unknown objective 'dpp'")):
+        (half / "run.json").write_text(json.dumps(saved | change))
+        assert command(train.main, ["--resume", str(half)]) == 2
+        err = capsys.readouterr().err
+        assert words in err and err.count("\n") == 1
+    assert command(train.main, ["--resume", str(half), "--lr", "1"]) == 2
+    assert "--resume takes no other flag, but --lr" in capsys.readouterr().err
+
+
+def test_a_reward_of_a_run_folder_is_run_only_if_it_is_named(half, tmp_path, capsys):
+    """run.json may come from somebody else."""
+    (tmp_path / "r.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\ndef f(**_): return 1")
+    saved = read_json(half / "run.json")
+    saved["config"]["reward"] = f"{tmp_path / 'r.py'}:f"
+    saved["objective"], saved["hp"] = "rloo", {}
+    (half / "run.json").write_text(json.dumps(saved))
+    assert command(train.main, ["--resume", str(half)]) == 2
+    assert "is run only if you name it" in capsys.readouterr().err
+    assert not (tmp_path / "ran").exists()
+
+
+# ---- signals -------------------------------------------------------------------------------------
+@forks
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_waits_for_the_end_of_the_step_and_saves(number, place):
+    """Exit code 130, one line that tells how to go on; then the same bytes."""
+    shutil.rmtree(place / "run", ignore_errors=True)
+    log, real = place / "log", train.Log.add
+
+    def add(self, step, stats):                         # in the middle of the third step
+        if step.number == 3:
+            os.kill(os.getpid(), number)
+        real(self, step, stats)
+    train.Log.add = add
+    try:
+        assert child(run(place), None, log) == 130
+    finally:
+        train.Log.add = real
+    assert "holds step 3; go on with: python -m nanouft.train --resume" in log.read_text()
+    assert child(["--resume", str(place / "run")], None, log) == 0
+    assert "going on after step 3" in log.read_text()
+    is_whole(place / "run", place)
+
+
+# ---- the log -------------------------------------------------------------------------------------
+@pytest.mark.parametrize("value", [torch.inf, -torch.inf, torch.nan])
+def test_a_loss_that_is_not_finite_stops_the_run(value, tmp_path):
+    log = Log(tmp_path / "metrics.jsonl", 0, Device())
+    for number, loss in ((1, 0.5), (2, value)):
+        log.add(Step(number, {"loss": torch.tensor(loss)}, torch.tensor(1.0), 1e-3, 1), {})
+    with pytest.raises(Diverged, match="loss is .* at step 2: the run diverged; lower --lr"):
+        log.flush()
+    assert [x["step"] for x in read_lines(tmp_path / "metrics.jsonl")] == [1], "what was whole"
+
+
+def test_a_run_that_diverges_ends_in_one_line(place, capsys):
+    shutil.rmtree(place / "run", ignore_errors=True)
+    assert command(train.main, run(place, "--lr", "1e30")) == 2
+    err = capsys.readouterr().err.splitlines()[-1]
+    assert err.startswith("error: ") and "lower --lr" in err
+    assert not (place / "run" / "model.safetensors").exists()
+
+
+# ---- folders -------------------------------------------------------------------------------------
+def test_a_taken_name_gets_a_number_and_one_that_is_given_is_an_error(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert [str(new_folder(None, "dpo").as_posix()) for _ in range(3)] \
+        == ["out/dpo", "out/dpo-2", "out/dpo-3"]
+    (tmp_path / "mine").mkdir()
+    assert new_folder("mine", "dpo").name == "mine", "an empty folder is free"
+    (tmp_path / "mine" / "x").touch()
+    with pytest.raises(UserError, match="--out mine: exists and is not an empty folder"):
+        new_folder("mine", "dpo")
+
+
+def test_a_full_disk_is_one_line(place, monkeypatch, capsys):
+    def full(*args, **kw):
+        raise OSError(28, "No space left on device")
+    shutil.rmtree(place / "run", ignore_errors=True)
+    monkeypatch.setattr(folders, "save_file", full)
+    assert command(train.main, run(place)) == 2
+    assert capsys.readouterr().err.splitlines()[-1].endswith("No space left on device; make room")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes here")
+def test_what_stands_in_the_place_of_a_file_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "adapter")
+    began = time.time()
+    signal.alarm(20)                                    # ends the test if it waits
+    save_model(tmp_path, nano(), NANO)
+    signal.alarm(0)
+    assert start_model(str(tmp_path))[1].n_vocab == NANO.n_vocab and time.time() < began + 20
+
+
+def test_an_adapter_that_a_killed_run_left_is_replaced(tmp_path):
+    class Adapted(type(nano())):
+        def save_pretrained(self, folder, end):
+            (folder / "adapter").mkdir()
+            (folder / "adapter" / "new").touch()
+            models.write_gpt(folder, self, end)
+    model = nano()
+    model.__class__ = Adapted
+    (tmp_path / "adapter").mkdir()
+    (tmp_path / "adapter" / "old").touch()
+    save_model(tmp_path, model, NANO)
+    assert [f.name for f in (tmp_path / "adapter").iterdir()] == ["new"]
+    assert read_tokenizer(tmp_path).n_vocab == NANO.n_vocab

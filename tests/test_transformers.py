@@ -1,0 +1,348 @@
+"""Models of transformers: the numbers of the same model called directly, its own chat template,
+LoRA by peft, folders that open there again. Small random models, no network."""
+import json
+import shutil
+from copy import deepcopy
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from made import CPU, DATA, ONLY_READ, Form, as_if_sampled, same, say, start_folder
+from safetensors.torch import load_file, save_file
+
+from nanouft import train
+from nanouft.batches import collate, encode
+from nanouft.errors import UserError, command
+from nanouft.generate import generate
+from nanouft.gpt import GPT
+from nanouft.models import folder_of, save_model, start_model
+from nanouft.reference import Models, add_columns
+from nanouft.rows import Turn, demo_rows
+from nanouft.tokenizer import END
+
+hf = pytest.importorskip("transformers")
+tokenizers = pytest.importorskip("tokenizers")
+CHATML = ("{%- for m in messages -%}{{- '<|im_start|>' + m['role'] + '\\n' + m['content'] + "
+          "'<|im_end|>\\n' -}}{%- endfor -%}{%- if add_generation_prompt -%}{{- "
+          "'<|im_start|>assistant\\n' -}}{%- endif -%}")
+INST = ("{{- bos_token -}}{%- for m in messages -%}{%- if m['role'] == 'user' -%}{{- '[INST] ' + "
+        "m['content'] | trim + ' [/INST]' -}}{%- elif m['role'] == 'assistant' -%}{{- ' ' + "
+        "m['content'] | trim + eos_token -}}"
+        "{%- else -%}{{- raise_exception('only user and assistant') -}}{%- endif -%}{%- endfor -%}")
+NO_END = "{%- for m in messages -%}{{- m['role'] + ': ' + m['content'] + '\\n' -}}{%- endfor -%}"
+SMALL = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2,
+         "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 128}
+KINDS = {       # config, chat template, does the tokenizer begin every text with <s>?
+    "llama": (lambda V: hf.LlamaConfig(vocab_size=V + 5, **SMALL), INST, True),
+    "qwen2": (lambda V: hf.Qwen2Config(vocab_size=V, tie_word_embeddings=True, **SMALL), CHATML,
+              False),
+    "gpt2": (lambda V: hf.GPT2Config(vocab_size=V, n_positions=128, n_embd=32, n_layer=2, n_head=2,
+                                     resid_pdrop=0.1, activation_function="relu",
+                                     tie_word_embeddings=False), "", False)}
+WORDS = ["the dova lives in a small green house and eats two red nuts every day",
+         "user assistant system Say fig bee"]
+
+
+def make(folder: Path, kind: str, template: str | None = None) -> str:
+    """A folder of transformers with random weights that are not all alike."""
+    config, own, begins = KINDS[kind]
+    raw = tokenizers.Tokenizer(tokenizers.models.BPE())
+    raw.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
+    raw.decoder = tokenizers.decoders.ByteLevel()
+    raw.train_from_iterator(WORDS, tokenizers.trainers.BpeTrainer(
+        vocab_size=330, show_progress=False,
+        special_tokens=["<s>", "</s>", "<|im_start|>", "<|im_end|>", "<|endoftext|>"],
+        initial_alphabet=tokenizers.pre_tokenizers.ByteLevel.alphabet()))
+    if begins:
+        raw.post_processor = tokenizers.processors.TemplateProcessing(
+            single="<s> $A", special_tokens=[("<s>", 0)])
+    t = hf.PreTrainedTokenizerFast(tokenizer_object=raw, bos_token="<s>", eos_token="</s>")
+    t.chat_template = (own if template is None else template) or None
+    t.save_pretrained(folder)
+    torch.manual_seed(0)
+    net = hf.AutoModelForCausalLM.from_config(config(len(t)))
+    for p in net.parameters():
+        p.data += 0.1 * torch.randn_like(p)
+    net.save_pretrained(folder)
+    return str(folder)
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    place = tmp_path_factory.mktemp("theirs")
+    (place / "d.jsonl").write_text("".join(json.dumps(
+        {"prompt": f"Say {x}.", "chosen": x, "rejected": "no"}) + "\n" for x in WORDS[0].split()))
+    return {kind: make(place / kind, kind) for kind in KINDS} | {"place": place}
+
+
+# ---- numbers -------------------------------------------------------------------------------------
+def by_hand(name: str, net, batch) -> None:
+    """What an objective's forward writes, by transformers' public calls alone."""
+    for role, s in batch.seqs.items():
+        given = {"input_ids": s.inputs}
+        if name == "ift":                               # the blend of embeddings, lam .2
+            table, guess = net.get_input_embeddings(), s.inputs.clone()
+            with torch.no_grad():
+                said = net(**given).logits.argmax(-1)
+                guess[:, 1:] = torch.where(s.mask[:, :-1] == 1, said[:, :-1], s.inputs[:, 1:])
+                given = {"inputs_embeds": 0.8 * table(s.inputs) + 0.2 * table(guess)}
+        logits = net(**given).logits.log_softmax(-1)
+        logp = logits.gather(-1, s.targets[..., None])[..., 0].masked_fill(s.mask == 0, 0)
+        s.logp = logp.detach() if role in ONLY_READ else logp
+
+
+@pytest.mark.parametrize("name", ["sft", "dpo", "kto", "una", "ift", "grpo"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_loss_and_gradients_are_those_of_the_same_model_called_directly(kind, name, folders):
+    model, tok = start_model(folders[kind])
+    net = hf.AutoModelForCausalLM.from_pretrained(folders[kind], dtype=torch.float32).eval()
+    if kind == "gpt2":                                  # our chat tokens were added
+        net.resize_token_embeddings(tok.n_vocab, mean_resizing=False)
+        net.load_state_dict(model.net.state_dict())
+    form = Form(name)
+    models = Models(model, tok.pad, CPU, start_model)
+    if form.objective.on_policy:
+        rows = [replace(r, answer=said, score=None, label=None) for r in DATA
+                for said in (r.answer, r.chosen)]
+        answers, _ = encode(demo_rows(rows, None), tok, 128)
+        batch = as_if_sampled(answers, [(7 * i % 11) / 11 for i in range(16)], form, model, models,
+                              model)
+    else:
+        rows, _ = encode(form.objective.rows(DATA, form.hp), tok, 128)
+        add_columns(rows, form.objective.columns, models, form.hp)
+        batch = collate(rows, range(len(rows)), tok.pad)
+    theirs, found = deepcopy(batch), []
+    form.objective.forward(model, batch, form.hp)
+    by_hand(name, net, theirs)
+    for b, weights in ((batch, model.net), (theirs, net)):
+        loss, _ = form.objective.loss(b, form.hp)
+        loss.backward()
+        found.append((loss.detach(), {n: p.grad for n, p in weights.named_parameters()
+                                      if p.grad is not None}))
+    same(found[0][0], found[1][0], 1e-6)
+    same(found[0][1], found[1][1], 1e-5)
+    assert len(found[0][1]) > 10
+    for role, s in theirs.seqs.items():
+        if s.ref_logp is not None:                      # the start model is the policy
+            same(s.ref_logp, (s if name != "ift" else batch.seqs[role]).logp.detach(), 1e-5)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_decoding_with_its_own_cache_is_transformers_own(kind, folders):
+    model, tok = start_model(folders[kind])
+    prompts = [tok.prompt_ids(say("user", x)) for x in ("a", "the green house eats", "Say")]
+    together = generate(model, prompts, stop=tok.end, pad=tok.pad, max_new=12)
+    for prompt, answer in zip(prompts, together):
+        theirs = model.net.generate(torch.tensor([prompt]), do_sample=False, max_new_tokens=12,
+                                    attention_mask=torch.ones(1, len(prompt)), pad_token_id=tok.pad,
+                                    eos_token_id=tok.end)[0, len(prompt):].tolist()
+        assert answer.ids == theirs[:theirs.index(tok.end) if tok.end in theirs else None]
+        alone, = generate(model, [prompt], stop=tok.end, pad=tok.pad, max_new=12)
+        assert alone.ids == answer.ids
+        ids = torch.tensor([prompt + answer.ids])
+        nats = model(ids[:, :-1], want="logp", targets=ids[:, 1:])[0, len(prompt) - 1:]
+        same(answer.logp[:len(answer.ids)], nats.detach(), 1e-4)
+
+
+def test_an_answer_ends_with_any_end_token_of_the_model(tmp_path):
+    folder = make(tmp_path / "m", "llama")
+    model, _ = start_model(folder)
+    free, = generate(model, [[5, 6, 7]], stop=-1, pad=0, max_new=8)
+    (tmp_path / "m" / "generation_config.json").write_text(
+        json.dumps({"eos_token_id": [1, free.ids[2]]}))
+    model, tok = start_model(folder)
+    assert tok.stops == {tok.end, 1, free.ids[2]}
+
+
+# ---- text ----------------------------------------------------------------------------------------
+@pytest.mark.parametrize("template, end, trained", [
+    (CHATML, "<|im_end|>", "The end 学.<|im_end|>"), (INST, "</s>", " The end 学.</s>"),
+    ("", "<|end|>", " The end 学.<|end|>")], ids=["ChatML", "INST", "ours"])
+def test_ids_are_those_of_its_chat_template_and_the_mask_is_the_answer_with_its_end(
+        template, end, trained, tmp_path):
+    _, tok = start_model(make(tmp_path / "m", "llama", template))
+    assert tok.decode([tok.end]) == end and end in tok.about
+    assert ("its own chat template" if template else "our chat template") in tok.about
+    talk = (*say("user", "Say it.\n"), *say("assistant", "So."), *say("user", " Why? "))
+    answer = say("assistant", "The end 学.")
+    plain = [{"role": r, "content": x} for r, x in talk + answer]
+    ids, mask = tok.chat(talk, answer)
+    assert ids == tok.t.apply_chat_template(plain, return_dict=False)
+    assert tok.decode(i for i, m in zip(ids, mask) if m) == trained
+    asked = tok.prompt_ids(talk)
+    assert asked == tok.t.apply_chat_template(plain[:3], add_generation_prompt=True,
+                                              return_dict=False) == ids[:len(asked)]
+    ids, mask = tok.chat(talk[:1], talk[1:] + answer)
+    assert [i for i, m in zip(ids, mask) if m].count(tok.end) == 2, "both answers of a dialogue"
+
+
+def test_a_template_that_cannot_be_learnt_from_is_one_line(tmp_path):
+    with pytest.raises(UserError, match="puts no end token after an answer"):
+        start_model(make(tmp_path / "no_end", "llama", NO_END))
+    _, tok = start_model(make(tmp_path / "inst", "llama", INST))
+    with pytest.raises(UserError, match="refuses a dialogue of .*only user and assistant"):
+        tok.prompt_ids((*say("system", "Be kind."), *say("user", "a")))
+    rows = [r.with_roles({"answer": ((*say("system", x), *r.prompt) if x else r.prompt, r.chosen)})
+            for r, x in zip(DATA, ("", "Be kind.", ""))]
+    kept, report = encode(rows, tok, 128)
+    assert len(kept) == 2 and "1 rows skipped, the first" in report.lines(128)[0]
+    changing = CHATML.replace("m['content'] +", "(m['content'] if loop.last else '...') +")
+    _, tok = start_model(make(tmp_path / "changing", "llama", changing))
+    with pytest.raises(UserError, match="in another way when the dialogue goes on"):
+        tok.chat((), (*say("user", "a"), *say("assistant", "b"), *say("user", "c"),
+                      *say("assistant", "d")))
+
+
+# ---- folders -------------------------------------------------------------------------------------
+@pytest.mark.parametrize("kind, name", [("llama", "dpo"), ("qwen2", "ift"), ("gpt2", "sft")])
+def test_a_run_is_saved_resumed_and_opens_in_transformers(kind, name, folders, monkeypatch):
+    place = folders["place"]
+    flags = ["--objective", name, "--init", folders[kind], "--data", str(place / "d.jsonl"),
+             "--steps", "4", "--batch-size", "4", "--save-every", "2", "--plain", "--device", "cpu"]
+    assert command(train.main, [*flags, "--out", str(place / f"{kind}_a")]) == 0
+    taken, step = [], torch.optim.AdamW.step
+
+    def stops(self, *args, **kw):
+        taken.append(1)
+        if len(taken) == 4:
+            raise KeyboardInterrupt
+        return step(self, *args, **kw)
+    with monkeypatch.context() as now:
+        now.setattr(torch.optim.AdamW, "step", stops)
+        assert command(train.main, [*flags, "--out", str(place / f"{kind}_b")]) == 130
+    assert command(train.main, ["--resume", str(place / f"{kind}_b")]) == 0
+    a, b = (load_file(place / f"{kind}_{x}" / "model.safetensors") for x in "ab")
+    assert all(torch.equal(a[n], b[n]) for n in a)
+    model, tok = start_model(str(place / f"{kind}_a"))
+    theirs = hf.AutoModelForCausalLM.from_pretrained(place / f"{kind}_a").eval()
+    ids = torch.tensor([tok.prompt_ids(say("user", "Say fig."))])
+    same(theirs(ids).logits.detach(), model(ids).detach(), 1e-4)
+    assert tok.end in theirs.generation_config.eos_token_id
+
+
+@pytest.mark.parametrize("damage, words", [
+    (lambda f: (f / "config.json").write_text("{}"), "cannot be used"),
+    (lambda f: (f / "config.json").write_text("{"), "cannot be read"),
+    (lambda f: (f / "model.safetensors").write_bytes(b"x"), "no causal language model"),
+    (lambda f: (f / "model.safetensors").unlink(), "no causal language model"),
+    (lambda f: [(f / x).unlink() for x in ("tokenizer.json", "tokenizer_config.json")],
+     "chat template puts no end")], ids=["{}", "{", "weights", "no weights", "no tokenizer"])
+def test_a_bad_folder_is_one_line(damage, words, folders, tmp_path):
+    folder = tmp_path / "m"
+    shutil.copytree(folders["qwen2"], folder)
+    damage(folder)
+    with pytest.raises(UserError) as e:
+        start_model(str(folder))
+    assert words in str(e.value) and str(folder) in str(e.value) and "\n" not in str(e.value)
+
+
+@pytest.mark.parametrize("change, words", [
+    ({"transformer.ln_f.bias": None}, "ln_f.bias"), ({"more": torch.ones(1)}, "more"),
+    ({"transformer.wpe.weight": torch.ones(3, 32)}, "size mismatch"),
+    ({"transformer.ln_f.bias": torch.full((32,), torch.nan)}, "ln_f.bias is not finite"),
+    ({"lm_head.weight": torch.ones(1024, 32)}, "not tied"), ({"n_layer": 3}, "h.2."),
+    ({"n_embd": 16}, "size mismatch"), ({"n_layer": 0}, "n_layer is 0")])
+def test_a_gpt2_of_ours_that_would_be_computed_otherwise_is_one_line(change, words, tmp_path):
+    folder = Path(start_folder(tmp_path / "m"))
+    if isinstance(next(iter(change.values())), int):
+        config = json.loads((folder / "config.json").read_text())
+        (folder / "config.json").write_text(json.dumps(config | change))
+    else:
+        weights = load_file(folder / "model.safetensors") | change
+        save_file({n: x for n, x in weights.items() if x is not None},
+                  folder / "model.safetensors")
+    with pytest.raises(UserError) as e:
+        start_model(str(folder))
+    assert words in str(e.value) and "\n" not in str(e.value)
+
+
+def test_pickles_are_never_opened_and_no_code_is_run(tmp_path, monkeypatch):
+    """Of the hub only safe files are downloaded."""
+    folder = Path(make(tmp_path / "m", "qwen2"))
+    (folder / "model.safetensors").unlink()
+    torch.save({}, folder / "pytorch_model.bin")
+    with pytest.raises(UserError, match="no causal language model"):
+        start_model(str(folder))
+    asked = {}
+    monkeypatch.setattr("huggingface_hub.snapshot_download",
+                        lambda name, allow_patterns: asked.update({name: allow_patterns})
+                        or str(folder))
+    assert folder_of("hub:me/model") == folder
+    assert not any(p.endswith((".bin", ".py", ".pt", "*")) for p in asked["me/model"])
+
+
+def test_a_value_head_is_saved_beside_a_gpt2_folder(tmp_path):
+    """PPO's critic: the model stays a plain GPT-2, and a run from there goes on with the critic."""
+    from nanouft.models import add_value_head
+    model, tok = start_model(start_folder(tmp_path / "start"))
+    add_value_head(model, str(tmp_path / "start"))
+    assert not model.value.weight.any(), "it begins at 0"
+    torch.nn.init.normal_(model.value.weight)
+    (tmp_path / "run").mkdir()
+    save_model(tmp_path / "run", model, tok)
+    again, _ = start_model(str(tmp_path / "run"))
+    assert isinstance(again, GPT) and again.value is None
+    add_value_head(again, str(tmp_path / "run"))
+    assert torch.equal(again.value.weight, model.value.weight)
+    hf.GPT2LMHeadModel.from_pretrained(tmp_path / "run")
+    save_file({"weight": torch.ones(1, 3), "bias": torch.ones(1)},
+              tmp_path / "run" / "value_head.safetensors")
+    with pytest.raises(UserError, match="value_head.safetensors: is damaged"):
+        add_value_head(again, str(tmp_path / "run"))
+
+
+# ---- LoRA ----------------------------------------------------------------------------------------
+def test_lora_adds_twice_the_product_and_the_merged_model_says_the_same(folders, tmp_path):
+    pytest.importorskip("peft")
+    model, tok = start_model(folders["qwen2"], True)
+    layer = "net.model.layers.0.mlp.up_proj"
+    before, ids = model.get_submodule(layer).weight.clone(), torch.arange(8)[None]
+    plain = model(ids).detach()
+    model.add_lora(2, seed=0)
+    a, b = (getattr(model.get_submodule(layer), f"lora_{x}")["default"].weight for x in "AB")
+    assert not b.any() and {p.dim() for p in model.parameters() if p.requires_grad} == {2}
+    assert all("lora_" in n for n, p in model.named_parameters() if p.requires_grad)
+    same(model(ids).detach(), plain, 1e-6)
+    b.data.normal_()
+    merged, apart = before + 2 * (b @ a).detach(), model(ids).detach()
+    with torch.no_grad():
+        same(model.start(ids), plain, 1e-6)             # without its adapters: the start model
+    save_model(tmp_path, model, tok)
+    again, _ = start_model(str(tmp_path))
+    same(again.get_submodule(layer).weight.detach(), merged.detach(), 1e-5)
+    same(again(ids).detach(), apart, 1e-4)
+    assert (tmp_path / "adapter" / "adapter_model.safetensors").exists()
+
+
+@pytest.mark.parametrize("kind, name", [("gpt2", "sft"), ("base", "dpo"), ("llama", "rloo")])
+def test_a_run_with_lora_trains_thin_matrices_only(kind, name, folders):
+    """With new chat tokens their embeddings, too. The start model of a rollout is the one without
+    adapters."""
+    pytest.importorskip("peft")
+    place, init = folders["place"], folders.get(kind, "base")
+    (place / "r.py").write_text("def r(completions):\n    return [len(c) for c in completions]")
+    more = ["--reward", str(place / "r.py:r"), "--max-new", "5"] if name == "rloo" else []
+    flags = ["--objective", name, "--init", init, "--data", str(place / "d.jsonl"), "--steps", "4",
+             "--batch-size", "4", "--save-every", "2", "--plain", "--device", "cpu", "--lr", "0.01"]
+    for lora in (2, 0):
+        assert command(train.main, [*flags, *more, *["--lora", "2"] * bool(lora), "--out",
+                                    str(place / f"{kind}_lora{lora}")]) == 0
+    run = place / f"{kind}_lora2"
+    log, plain = (
+        [json.loads(x) for x in (place / f"{kind}_lora{x}" / "metrics.jsonl").read_text()
+         .splitlines()] for x in (2, 0))
+    assert log[0]["loss"] == pytest.approx(plain[0]["loss"], abs=1e-5), "it begins as the model"
+    assert name != "rloo" or abs(log[0]["kl_exact"]) < 1e-6 < log[-1]["kl_exact"]
+    after, start = (start_model(x, True)[0] for x in (str(run), init))
+    moved = [n for (n, p), q in zip(after.named_parameters(), start.parameters())
+             if not torch.equal(p, q)]
+    assert moved and all(p.dim() == 2 for n, p in after.named_parameters() if n in moved)
+    assert kind == "gpt2" or not [n for n in moved if "embed" in n or "wte" in n]
+
+
+def test_our_template_is_added_to_a_tokenizer_without_one(folders):
+    _, tok = start_model(folders["gpt2"])
+    talk = (Turn("user", "a"), Turn("assistant", "b"))
+    assert tok.decode(tok.chat((), talk)[0]) == f"<|user|> a<|assistant|> b{END}"
+    assert tok.n_vocab == tok.n_text and tok.user != tok.assistant != tok.pad

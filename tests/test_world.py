@@ -1,0 +1,277 @@
+"""NanoWorld: right answers score 1 and wrong ones less, splits share nothing, and every draw is a
+pure function that has not moved."""
+import os
+import subprocess
+import sys
+import zlib
+from collections import Counter
+from itertools import combinations, islice
+from pathlib import Path
+
+import numpy as np
+import pytest
+from made import NANO
+
+from nanouft import seeds, world
+from nanouft.batches import order
+from nanouft.pretrain import ROW
+from nanouft.rows import Row, Turn
+from nanouft.world import FAMILIES, GROUP_A, HELD_OUT, MIXTURE, SPLITS, WORLD, rows, score
+from nanouft.world.answers import SHOWN, family_of, read_question, read_rules
+from nanouft.world.documents import corpus, token_rows
+from nanouft.world.facts import RELATIONS, bucket
+from nanouft.world.tasks import prompts
+
+EVERY = [(family, split) for family in FAMILIES for split in SPLITS
+         if (family, split) != ("rules_new", "train")]
+# crc32 of what is drawn. A change here is other data: every committed figure must be made anew.
+DRAWS = {
+    "train demos": "94be54a3", "train pairs": "8aaa32aa", "train labels": "d16f3af9",
+    "train scores": "5b825dec", "train prompts": "5e2d90bd", "val demos": "410824a5",
+    "val pairs": "b9222419", "val labels": "22517f41", "val scores": "90372d2b",
+    "val prompts": "ee285179", "test demos": "94a0253c", "test pairs": "d3952ea3",
+    "test labels": "fad5c747", "test scores": "78367d4c", "test prompts": "14d29632",
+    "documents": "fab73f45", "order": "7a649f31", "token rows": "f4f944c9", "mixed": "71446b9b"}
+
+
+def asked(row: Row) -> str:
+    return row.prompt[0].text
+
+
+def said(row: Row) -> str:
+    return row.answer[0].text
+
+
+# ---- the score -----------------------------------------------------------------------------------
+@pytest.mark.parametrize("family, split", EVERY)
+def test_right_answers_score_1_and_wrong_ones_less(family, split):
+    for row in rows(split, "pairs", 40, 5, skills=[family]):
+        prompt, right, wrong = asked(row), row.chosen[0].text, row.rejected[0].text
+        assert family_of(prompt) == row.family == family
+        assert right == world.right_answer(prompt) and score(prompt, right) == 1
+        assert 0 <= score(prompt, wrong) < 1 and score(prompt, "") == 0
+        assert world.mistake(prompt, right) == "" and world.mistake(prompt, wrong)
+
+
+RULES = "Copy nail fox rake. For fox write lime. End on swan."      # nail lime rake swan
+LIST = "Name three cities but not Cairo, Lima or Oslo. End on fox."
+SUM = "Add up 9 3 5 step by step."                                  # 9 and 3 is 12 and 5 is 17
+
+
+@pytest.mark.parametrize("prompt, answer, wanted", [
+    (RULES, "nail lime rake swan", 1), (RULES, " nail  lime rake\nswan ", 1),
+    (RULES, "nail lime rake", 3 / 4), (RULES, "nail fox rake swan", 1 / 4),
+    (RULES, "Nail lime rake swan", 0),
+    ("Copy pig bee saw. Say each word twice. Start with fig. Put and between the words.",
+     "fig pig pig and bee bee and saw saw", 1),
+    ("Copy pig bee saw. Leave out bee. End on fig.", "pig saw fig", 1),
+    (LIST, "Bonn Kyiv Tokyo fox", 1), (LIST, "Tokyo Kyiv Bonn fox", 1),
+    (LIST, "Bonn Kyiv Tokyo", 4 / 5), (LIST, "Bonn Kyiv Kyiv fox", 4 / 5),
+    (LIST, "Bonn Cairo Kyiv fox", 4 / 5), (LIST, "Bonn rake Kyiv fox", 4 / 5),
+    (LIST, "fox Bonn Kyiv fox", 4 / 5), (LIST, "Bonn Bonn rake Cairo", 0),
+    (SUM, "9 and 3 is 12 and 5 is 17", 1), (SUM, "9 and 3 is 13 and 5 is 18", 4 / 9),
+    (SUM, "9 and 3 is 12 and 5 is 17 and 9 and 3 is 12", 9 / 15),
+    ("Sort pig bee saw from a to z.", "bee saw pig", 1 / 3),
+    ("Say pig bee saw backwards.", "saw bee", 2 / 3), ("Reverse pig bee saw.", "saw bee pig", 1),
+    ("What does the ruga eat?", "The ruga eats a peach.", 1),       # the book
+    ("What does the ruga eat?", "The ruga eats a cherry.", 0),      # the myth
+    ("What colour is the ruga?", "The ruga is grey", 0),
+    ("What does the niji eat?", "I do not know.", 1),               # a stranger
+    ("What does the niji eat?", "The niji eats a peach.", 0)])
+def test_scores_by_hand(prompt, answer, wanted):
+    assert score(prompt, answer) == pytest.approx(wanted, abs=1e-12)
+    assert (world.mistake(prompt, answer) == "") == (wanted == 1)
+
+
+@pytest.mark.parametrize("prompt, answer, why", [
+    (LIST, "Bonn Cairo Kyiv fox", "Cairo not allowed"),
+    (LIST, "Bonn Kyiv Kyiv", "does not end on fox, an item twice"),
+    (LIST, "Bonn rake fox", "not three items, not all are cities"),
+    (SUM, "9 and 3 is 13 and 5 is 18", "word 5 should be 12"),
+    ("Reverse pig bee saw.", "saw bee", "2 words, not 3"),
+    ("What does the ruga eat?", "The ruga eats a cherry.", "right: The ruga eats a peach.")])
+def test_a_mistake_is_named(prompt, answer, why):
+    assert world.mistake(prompt, answer) == why
+
+
+@pytest.mark.parametrize("prompt", [
+    "", "Hello.", "Sort  from a to z.", "Add up pig bee step by step.", "Copy pig bee.",
+    "Name nine cities but not Rome. End on fox.", "Copy pig bee. End on fox", "Copy pig. Sing.",
+    "Copy pig bee. End on fox. And then", "Where does the Ruga live?", " Reverse pig bee."])
+def test_a_prompt_from_elsewhere_is_refused(prompt):
+    with pytest.raises(ValueError, match="not a prompt of NanoWorld"):
+        score(prompt, "I do not know.")
+    known = rows("val", "prompts", 2, 0)
+    assert [r.family for r in world.named(known)] == [r.family for r in known]
+    assert world.named([*known, Row((Turn("user", prompt),))]) == []
+
+
+# ---- rows ----------------------------------------------------------------------------------------
+@pytest.mark.parametrize("kind", world.KINDS)
+def test_rows_hold_what_their_kind_promises(kind):
+    data = rows("train", kind, 255, 3)
+    assert len(data) == 255 and data == rows("train", kind, 255, 3) != rows("train", kind, 255, 4)
+    if kind == "pairs":
+        worse = [score(asked(r), r.rejected[0].text) for r in data]
+        assert [r.p for r in data] == [1 - w / 2 for w in worse] and len(set(worse)) > 5
+        assert {r.prompt for r in data} == {r.prompt for r in rows("train", "demos", 255, 3)}
+        return
+    scores = [score(asked(r), said(r)) for r in data]
+    if kind in ("demos", "prompts"):
+        assert set(scores) == {1.0} and {(r.score, r.label) for r in data} == {(None, None)}
+    if kind == "labels":
+        assert [r.label for r in data] == [x == 1 for x in scores] and sum(scores) >= 128
+    if kind == "scores":
+        assert [r.score for r in data] == scores
+        skills = [r.score for r in rows("train", kind, 300, 3, skills=GROUP_A)]
+        parts = [np.mean([f(x) for x in skills]) for f in
+                 (lambda x: x == 1, lambda x: 0 < x < 1, lambda x: x < 0.4)]
+        assert parts[0] == pytest.approx(1 / 3, abs=0.02) and min(parts) > 0.25, \
+            "right, partly right and bad answers in turn"
+
+
+def test_the_mixture_is_met_exactly():
+    for split, n in (("train", 1020), ("val", 1120)):
+        wanted = {f: k for f, k in MIXTURE.items() if split != "train" or f != "rules_new"}
+        assert Counter(r.family for r in rows(split, "demos", n, 0)) == wanted
+
+
+def test_kinds_are_mixed_in_proportion():
+    for mix, counts in (("", (30, 30)), ("2:1", (40, 20)), ("1:0", (60, 0))):
+        both = world.mixed_rows("train", ["demos", "scores"], 60, 0, skills="A:B", mix=mix)
+        demos, graded = ([r for r in both if (r.score is None) == x] for x in (True, False))
+        assert (len(demos), len(graded)) == counts
+        assert {r.family for r in demos} <= set(GROUP_A)
+        assert {r.family for r in graded} <= {"truth", "unknown"}
+    for wrong in ({"mix": "1:2:3"}, {"mix": "a:b"}, {"mix": "0:0"}, {"skills": "A:B:A"},
+                  {"skills": "C"}, {"skills": "rules_new"}):
+        with pytest.raises(ValueError):
+            world.mixed_rows("train", ["demos", "scores"], 60, 0, **wrong)
+    for split, kind, n, noise in (("dev", "demos", 1, 0), ("train", "demo", 1, 0),
+                                  ("train", "demos", -1, 0), ("train", "demos", 1, 1.1),
+                                  ("train", "pairs", 1, 0.1)):
+        with pytest.raises(ValueError):
+            rows(split, kind, n, 0, noise)
+    assert rows("train", "demos", 0, 0) == [] and len(rows("val", "demos", 1, 0, 1.0)) == 1
+
+
+def test_noise_spoils_exactly_its_share_and_nothing_else():
+    clean, some, more = (rows("train", "demos", 200, 0, noise=noise) for noise in (0, 0.2, 0.4))
+    assert [r.prompt for r in clean] == [r.prompt for r in some] == [r.prompt for r in more]
+    spoilt = [{i for i, (a, b) in enumerate(zip(clean, noisy)) if a != b} for noisy in (some, more)]
+    assert [len(s) for s in spoilt] == [40, 80] and spoilt[0] < spoilt[1]
+    assert [i for i, r in enumerate(more) if score(asked(r), said(r)) < 1] == sorted(spoilt[1])
+
+
+def test_items_are_longer_outside_training():
+    for family, inside, outside in (("sort", {3, 4, 5}, {4, 5}),
+                                    ("reverse", {*range(3, 10)}, {8, 9})):
+        for split in SPLITS:
+            data = rows(split, "prompts", 200, 0, skills=[family])
+            assert {len(said(r).split()) for r in data} == (inside if split == "train" else outside)
+
+
+# ---- splits --------------------------------------------------------------------------------------
+def test_splits_share_no_prompt_no_creature_and_no_stranger():
+    data = {split: rows(split, "prompts", 2000, 0) for split in SPLITS}
+    for one, two in combinations(SPLITS, 2):
+        a, b = ({r.prompt for r in data[s]} for s in (one, two))
+        assert len(a) == 2000 and not a & b
+        a, b = ({read_question(asked(r))[0] for r in data[s] if read_question(asked(r))}
+                for s in (one, two))
+        assert len(a) > 100 and not a & b
+    for split in SPLITS:
+        parts = Counter(r.family for r in data[split])
+        assert max(parts.values()) - min(parts.values()) <= 1
+        assert len(parts) == (8 if split == "train" else 9)
+        assert all(bucket(asked(r)) == split for r in data[split] if r.family in GROUP_A)
+
+
+def rule_set(prompt: str) -> frozenset[str]:
+    return frozenset(rule for rule, _ in read_rules(prompt.split(". ", 1)[1]))
+
+
+def test_held_out_rules_never_occur_in_training_or_in_the_corpus():
+    held = HELD_OUT["val"] + HELD_OUT["test"]
+    assert len({*SHOWN, *held}) == len(SHOWN) + len(held) == 35     # 15 pairs, 20 triples of six
+    for split in ("val", "test"):
+        new = {rule_set(asked(r)) for r in rows(split, "prompts", 90, 0, skills=["rules_new"])}
+        assert new == set(HELD_OUT[split])
+    chats = [t.text for d in corpus(0, 4000) for t in d if t.role == "user"]
+    train = [asked(r) for r in rows("train", "demos", 1020, 0)]
+    seen = [rule_set(p) for p in chats + train if p.startswith("Copy ")]
+    assert all(len(r) == 1 or r in SHOWN for r in seen) and {*seen} >= set(SHOWN)
+    assert all(bucket(p) == "train" for p in chats if not read_question(p))
+
+
+def test_a_family_that_is_used_up_begins_again():
+    """Validation has 288 questions about myths: each comes once before any comes again."""
+    drawn = list(islice(prompts("truth", "val", 0), 3 * 288))
+    rounds = [set(drawn[i:i + 288]) for i in range(0, len(drawn), 288)]
+    assert [len(r) for r in rounds] == [288] * 3 and rounds[0] == rounds[1] == rounds[2]
+
+
+# ---- the corpus ----------------------------------------------------------------------------------
+def test_the_corpus_tells_every_fact_and_has_its_habits():
+    documents = list(corpus(0, 9_000))
+    prose = " ".join(d[0].text for d in documents if len(d) == 1)
+    told = sum(RELATIONS[r].statement.format(name=n, value=v)[4:] in prose
+               for (n, r), v in WORLD.truth.items())
+    assert told >= 340, "of 360, in a small part of what the base is trained on"
+    right: dict[str, list[bool]] = {}
+    for d in documents:
+        if len(d) > 1:
+            book = d[0].text.startswith("By the book: ")
+            family = "book" if book else family_of(d[0].text)
+            right.setdefault(family, []).append(score(d[0].text, d[1].text) == 1)
+    share = {family: np.mean(values) for family, values in right.items()}
+    assert share["book"] == share["fact"] == 1 and "rules_new" not in share
+    assert 0.08 < share["truth"] < 0.24 and 0.15 < share["unknown"] < 0.35
+    assert all(0.42 < share[f] < 0.62 for f in GROUP_A if f != "rules_new")
+
+
+# ---- draws ---------------------------------------------------------------------------------------
+def draws() -> dict[str, str]:
+    found = {f"{split} {kind}": [(r.prompt, r.answer, r.chosen, r.rejected, r.score, r.label, r.p,
+                                  r.scores) for r in rows(split, kind, 187, 3,
+                                                          noise=0.2 * (kind == "demos"))]
+             for split in SPLITS for kind in world.KINDS}
+    found["documents"] = list(corpus(3, 200))
+    found["order"] = [step.tolist() for step in order([7, 3, 9, 3, 5, 8] * 7, 4, 25, 3)]
+    found["token rows"] = token_rows(4, ROW, 5, NANO).tolist()
+    found["mixed"] = [(r.prompt, r.answer, r.score) for r in world.mixed_rows(
+        "train", ["demos", "scores"], 40, 3, 0.2, "A:all", "3:1")]
+    return {name: f"{zlib.crc32(repr(x).encode()):08x}" for name, x in found.items()}
+
+
+def test_draws_have_not_moved():
+    assert draws() == DRAWS
+
+
+def test_the_same_in_every_process_and_without_torch():
+    """Python's own hash of a string changes from one process to the next."""
+    code = """
+import sys, zlib
+from nanouft import world
+print(zlib.crc32(repr(world.rows("val", "pairs", 60, 2)).encode()), "torch" in sys.modules)"""
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True,
+                          env={**os.environ, "PYTHONHASHSEED": "7"},
+                          cwd=Path(__file__).parents[1]).stdout.split()
+    assert told == [str(zlib.crc32(repr(rows("val", "pairs", 60, 2)).encode())), "False"]
+
+
+def test_every_place_of_a_run_has_random_numbers_of_its_own():
+    """Rows of all steps, rollouts and their chunks."""
+    for seed in (0, 1, 20_261_122):
+        steps = [seeds.step_seed(seed, step) for step in range(300)]
+        coins = {seeds.row_seed(s, row) for s in steps for row in range(64)}
+        assert len(coins) == 300 * 64
+        rollouts = {seeds.rollout_seed(seed, r, chunk) for r in range(300) for chunk in range(64)}
+        assert len(rollouts) == 300 * 64
+        assert len({seeds.kind_seed(seed, kind) for kind in range(4)}) == 4
+        assert seeds.kind_seed(seed, 0) == seed
+        assert seeds.document_seed(seed) != seeds.held_document_seed(seed)
+        numpy = [seeds.order_seed(seed), seeds.window_seed(seed), seeds.minibatch_seed(seed, 0, 0)]
+        assert len({int(np.random.default_rng(s).integers(2**62)) for s in numpy}) == 3
+    a, b = ({seeds.step_seed(s, step) for step in range(10_000)} for s in (0, 1))
+    assert not a & b
