@@ -162,11 +162,10 @@ for name, model in models.items():
 # %%
 fig, (left, right) = draw.panels(1, 2)
 i = torch.linspace(-6, 6, 121)
-for score, style, at in ((1.0, "-", 53), (0.5, "--", 42), (0.0, ":", 67)):
-    curve = push(i, score)
-    left.plot(i, curve, style, color=draw.colours.look("una").light)
-    left.annotate(f"score {score:g}", (i[at], curve[at]), (-8, 0), textcoords="offset points",
-                  ha="right", va="bottom" if score else "top")
+for score, style, at in ((1.0, "-", (-2.7, 0.27)), (0.5, "--", (-2.4, 0.02)),
+                         (0.0, ":", (-1.8, -0.28))):
+    left.plot(i, push(i, score), style, color=draw.colours.look("una").light)
+    left.text(*at, f"score {score:g}", ha="left" if score == 0.5 else "right")
 left.axhline(0, color=draw.INKS[1], lw=1)
 left.set(title="UNA pushes towards the score,\nand then it stops",
          xlabel="implicit reward i (0: at the reference)",
