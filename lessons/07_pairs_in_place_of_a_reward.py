@@ -222,9 +222,9 @@ if not CHANGE:
 # ## Change one thing
 # `CHANGE = "beta"` sets $\beta=1$, a ten times higher price of the KL, so that the first push is
 # also ten times larger. Guess whether the chosen answer ends above or below -13 nats, and why.
-# *After your run:* it ends at -0.88, and the KL at 7.1 in place of 63.0. With $\beta=1$ a margin of 12
-# takes only 12 nats, and not 120, so that $\sigma(-h)$ and with it the push fade before much harm
-# is done.
+# *After your run:* it ends at -0.88, and the KL at 7.1 in place of 63.0. With $\beta=1$ a margin
+# of 12 takes only 12 nats, and not 120, so that $\sigma(-h)$ and with it the push fade before much
+# harm is done.
 #
 # ## Exercises
 # `python -m lessons.check 07` judges them; the stubs are in `lessons/exercises/ex07.py`.
