@@ -25,8 +25,8 @@
 #
 # All three start from the same base and take the same number of steps, and all three learn to name
 # the right words. Yet one of them still does not learn to stop, although every answer that it ever
-# saw did. Decide now which one it will be; the rest of the lesson shows whether you were right, and
-# where the reason can be read off before any training.
+# saw did. Decide now which one it will be. You will see whether you were right, and how the reason
+# can be read off before any training.
 #
 # ## Guess
 # Which model will still run on after its answer, instead of stopping?

@@ -4,8 +4,8 @@
 #
 # A language model answers a single question: which token comes next? It names one, we put that
 # token at the end of the text and ask again, and after twenty questions it has written a sentence.
-# Everything else in this course, from fine-tuning to reinforcement learning, only changes the
-# probabilities with which this question is answered.
+# Everything else in this course only changes the probabilities with which this question is
+# answered.
 #
 # In this lesson you train such a model from nothing, with a loop of ten lines, until it writes
 # grammatical sentences. Then you remove one small part, a matrix of zeros and ones called the
@@ -160,9 +160,8 @@ for name, (model, losses) in runs.items():
 # shows what is left: with the row in view its loss is 0.01 nats, and without it 5.43. For the model
 # with the mask both numbers are the same, 1.72, since it has never looked at what comes later.
 #
-# You will meet the same trap in later lessons in other clothes. A training loss says how well a
-# model does what the loss asks for, with what it can see during training. Whether it does what you
-# want when it answers by itself must be measured in answers.
+# A training loss says how well a model does what the loss asks for, with what it can see during
+# training. Whether it does what you want when it answers by itself must be measured in answers.
 
 # %%
 fig, (left, right) = draw.panels(1, 2)

@@ -11,15 +11,15 @@
 #
 # There are far too many texts to look at one by one. In this lesson we therefore leave language for
 # a while and go to a frozen lake with 17 cells of ice, where one can look at every state and ask
-# what a model has learnt to do in it. The question will be an old one. Somebody who has only ever
-# been shown the right way knows that way; but what does he do when he stands beside it?
+# what a model has learnt to do in it. The question will be an old one. Those who have only ever
+# been shown the right way know that way; but what do they do when they stand beside it?
 #
 # | text | lake |
 # |---|---|
 # | the tokens so far | a cell |
 # | the next token | one of four arrows |
 # | a demonstration | the shortest path: 8 cells, and an arrow in each |
-# | a right answer that ends with `<\|end\|>` | the goal |
+# | the end of a right answer | the goal |
 #
 # ## Guess
 # One policy imitates the shortest path. Another walks by itself and is rewarded when it arrives.

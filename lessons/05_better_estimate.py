@@ -1,6 +1,6 @@
 # %% [markdown]
 # # 05 · Is the blend a better estimate?
-# *About 25 minutes; read 03 and 04 first. IFT, arXiv:2405.11870v3, sections 3 and 4; claim C7 in
+# *About 25 minutes; read 03 and 04 first. IFT, arXiv:2405.11870v3, Eq. 17; claim C7 in
 # `docs/claims.md`.*
 #
 # Lesson 04 showed how IFT mixes the model's own guess into what it reads. The paper gives a reason
@@ -109,8 +109,8 @@ for i, k in enumerate(looks):
 #
 # The blend estimates less than the truth, 18.0 % with $\lambda=0.2$ and 2.9 % if the policy reads
 # nothing but its own guess, because at a wrong guess it asks for the demonstrator's move in a cell
-# where it is not the right one. The number of wrong guesses falls during training, from 26 to 0,
-# and then all estimates are the same.
+# where the policy would rather do something else. The number of wrong guesses falls during
+# training, from 26 to 0, and then all estimates are the same.
 #
 # Exposure bias is still real, but it is not an error of this estimate. SFT says exactly how likely
 # the demonstrated path is, and it says nothing about what the policy does on all other paths. After
@@ -177,7 +177,7 @@ if not CHANGE:
 # demonstrator's next move is down, so in that cell IFT teaches a step into the hole: 0 of 20 such
 # moves are right, and the chance of a best move there falls from 7.9 to 5.7 %, while SFT leaves it
 # alone. This harm is small and soon over, since the guesses become right after some updates. IFT
-# assumes that the demonstrator's next move is also right one step away from his path, and nobody
+# assumes that the demonstrator's next move is also right one step away from the path, and nobody
 # has checked that. To check it one would have to ask the demonstrator at the model's own states.
 #
 # ## Change one thing
@@ -189,8 +189,8 @@ if not CHANGE:
 # path are right, because on open ice "down" or "right" leads nearer to the goal from many cells.
 # The chance of a best move in the cell that is guessed most rises from 84.5 to 97.2 %, so here IFT
 # carries the demonstration to neighbouring states. Whether the assumption holds depends on the
-# lake. For language models the question is open: `docs/claims.md` finds no difference in what SFT
-# and the blend estimate (C7), and no advantage of IFT in the answers (C1).
+# lake. For language models the question is open: `docs/claims.md` finds little to repair in SFT's
+# estimate (C7), and no advantage of IFT in the answers (C1).
 #
 # ## Three questions
 # 1. Why is the product of the chances in the demonstrator's cells the chance that the policy walks
@@ -204,7 +204,7 @@ if not CHANGE:
 #    the same cell. This is the chain rule.
 # 2. When all guesses are right. Then the guess is the demonstrator's cell and the blend is the cell
 #    itself.
-# 3. The demonstrator's next move. Nobody has: he chose it for his own cell.
+# 3. The demonstrator's next move. Nobody has, because the demonstrator chose it for another cell.
 #
 # </details>
 #

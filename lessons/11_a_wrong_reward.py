@@ -8,10 +8,10 @@
 # with a high reward. This lesson asks what happens when one looks very hard.
 #
 # The simplest search trains nothing: draw n answers to a prompt and keep the one with the highest
-# reward. It is called **best-of-n**, and it serves us well because nothing but n changes. The policy
-# stays the same, the reward model stays the same, and only the choice becomes stricter as n grows.
-# In NanoWorld we can also compute the exact score of the answers that are chosen, which nobody has
-# for real questions.
+# reward. It is called **best-of-n**, and it serves us well because nothing but n changes. The
+# policy stays the same, the reward model stays the same, and only the choice becomes stricter as n
+# grows. In NanoWorld we can also compute the exact score of the answers that are chosen, which
+# nobody has for real questions.
 #
 # ## Guess
 # The reward model is right on two thirds of new pairs. It now chooses among n = 1, 2, 4 ... 64
@@ -200,8 +200,8 @@ if not CHANGE:
 #
 # ## Change one thing
 # With `CHANGE = "exact"` the search uses the true score, and with `"longer"` the number of
-# characters of an answer. Guess both end points before you run them, and say which of the four kinds
-# of questions survives a reward for length.
+# characters of an answer. Guess both end points before you run them, and say which of the four
+# kinds of questions survives a reward for length.
 #
 # After your runs: with the true score the search ends at 98 %, so the search itself was never the
 # problem. A reward for length ends at 32 %. The facts survive it best, because all answers to such

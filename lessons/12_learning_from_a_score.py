@@ -37,12 +37,13 @@ CHANGE = ""                     # change one thing: "" | "mixed up", see below
 # $\mathrm{E}[\nabla\log\pi(y)]=0$, it only takes noise away. What remains, $A=R-b$, is called the
 # **advantage** of an answer. With $K$ answers to a prompt and their mean score $\bar R$, the three
 # methods use
-# $$A^{\mathrm{REINFORCE}}=R-\mathrm{mean}(R),\qquad A^{\mathrm{RLOO}}=\frac{K}{K-1}(R-\bar R),\qquad
+# $$A^{\mathrm{REINFORCE}}=R-\mathrm{mean}(R),\qquad
+# A^{\mathrm{RLOO}}=\frac{K}{K-1}(R-\bar R),\qquad
 # A^{\mathrm{GRPO}}=\frac{R-\bar R}{\mathrm{std}(R)+10^{-4}}.$$
 # RLOO's formula is the score minus the mean of the other $K-1$ answers, so its baseline knows how
-# hard the prompt is and nothing about $y$. GRPO also divides by the spread of the group, which makes
-# every prompt count alike, even one that is nearly solved; strictly, this is no longer the gradient
-# of the mean score.
+# hard the prompt is and nothing about $y$. GRPO also divides by the spread of the group, which
+# makes every prompt count alike, even one that is nearly solved; strictly, this is no longer the
+# gradient of the mean score.
 
 # %%
 import copy
@@ -76,7 +77,8 @@ def advantages(method: str, R):
 def kinds(R) -> dict[str, float]:
     """Per cent of the prompts whose scores are all equal but not 1, mixed, or all 1."""
     equal = R.amax(1) == R.amin(1)
-    groups = {"all equal": equal & (R[:, 0] < 1), "mixed": ~equal, "all right": equal & (R[:, 0] == 1)}
+    right = equal & (R[:, 0] == 1)
+    groups = {"all equal": equal & ~right, "mixed": ~equal, "all right": right}
     return {name: 100 * group.float().mean().item() for name, group in groups.items()}
 
 
@@ -106,9 +108,9 @@ for method in ("REINFORCE", "RLOO", "GRPO", "online UNA"):
 
 # %% [markdown]
 # ## Train with each of them
-# The loop samples answers, scores them, computes advantages and makes one step; the answers are then
-# thrown away, because they came from a policy that no longer exists. `nanouft/simple.py` has the
-# same loop for GRPO. Ten steps and one seed show that the models learn, but not which method is
+# The loop samples answers, scores them, computes advantages and makes one step; the answers are
+# then thrown away, because they came from a policy that no longer exists. `nanouft/simple.py` has
+# the same loop for GRPO. Ten steps and one seed show that the models learn, but not which method is
 # best.
 
 
@@ -166,36 +168,37 @@ if not CHANGE:
 # %% [markdown]
 # ## What happened
 # A group of equal scores teaches RLOO and GRPO nothing, whether all of its answers are right or all
-# are wrong. If all are right there is nothing left to learn. If all are wrong, the model never tried
-# an answer that would have scored, and nobody shows it one, so these methods can only reinforce what
-# the model already says sometimes. A demonstration does not have this limit, and neither does
-# **distillation**, which asks a stronger model about each sampled token (`distill.py`).
+# are wrong. If all are right there is nothing left to learn. If all are wrong, the model never
+# tried an answer that would have scored, and nobody shows it one, so these methods can only
+# reinforce what the model already says sometimes. A demonstration does not have this limit, and
+# neither does **distillation**, which asks a stronger model about each sampled token
+# (`distill.py`).
 #
 # As the model improves, groups without a right answer become rarer and groups of four right answers
 # more frequent: they grow from 18 % of the prompts to about a third in only ten steps. Such a group
 # is sampled and scored, and then contributes nothing to the gradient, so that in a longer run the
 # same computation teaches less and less.
 #
-# The rows of the table differ where the groups tie. REINFORCE pushes up the group that is all right,
-# because its prompt was easy, and pushes down the group that is all wrong, because its prompt was
-# hard. That is right on average, but noisy: an easy prompt looks like a good answer. Online UNA also
-# pushes up whatever scores above the implied score, and therefore needs no group at all. GRPO
-# divides by the spread, so that the scores 1, 1, 1, 0.9 push as hard as 1, 1, 1, 0, and it takes the
-# mean over an answer's tokens where RLOO takes the sum, which lets RLOO push a long wrong answer
-# hardest.
+# The rows of the table differ where the groups tie. REINFORCE pushes up the group that is all
+# right, because its prompt was easy, and pushes down the group that is all wrong, because its
+# prompt was hard. That is right on average, but noisy: an easy prompt looks like a good answer.
+# Online UNA also pushes up whatever scores above the implied score, and therefore needs no group at
+# all. GRPO divides by the spread, so that the scores 1, 1, 1, 0.9 push as hard as 1, 1, 1, 0, and
+# it takes the mean over an answer's tokens where RLOO takes the sum, which lets RLOO push a long
+# wrong answer hardest.
 #
-# All of them usually add a KL penalty, because a high score does not mean that the answer is what we
-# wanted, as the previous lesson showed.
+# All of them usually add a KL penalty, because a high score does not mean that the answer is what
+# we wanted, as the previous lesson showed.
 #
 # ## Change one thing
 # With `CHANGE = "mixed up"` each advantage goes to the next answer, as if the code had confused the
 # answers to a prompt. Nothing crashes and the losses look as before. Guess what the exam says about
 # RLOO, and why online UNA does not care.
 #
-# After your run: RLOO and GRPO fall to 0.18 and 0.20, far below the base, since good answers are now punished for the bad
-# ones beside them. Online UNA reaches what it reached before, because it reads scores and no
-# advantages. Only the exam shows the mistake, which is why one samples and reads answers during
-# training.
+# After your run: RLOO and GRPO fall to 0.18 and 0.20, far below the base, since good answers are
+# now punished for the bad ones beside them. Online UNA reaches what it reached before, because it
+# reads scores and no advantages. Only the exam shows the mistake, which is why one samples and
+# reads answers during training.
 #
 # ## Exercises
 # `python -m lessons.check 12` checks them.
@@ -209,8 +212,8 @@ if not CHANGE:
 #
 # <details><summary>Answers</summary>
 #
-# 1. Only then is the mean of b times the gradient of log pi zero, so that the baseline removes noise
-#    and changes nothing else.
+# 1. Only then is the mean of b times the gradient of log pi zero, so that the baseline removes
+#    noise and changes nothing else.
 # 2. RLOO and GRPO do nothing. REINFORCE pushes them up, because 1 is above the mean of all scores,
 #    and online UNA does so because 1 is above the implied score.
 # 3. The first equation is a mean over answers of the present policy. Temperature 1 samples from

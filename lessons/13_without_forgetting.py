@@ -4,16 +4,16 @@
 # PreTTY: arXiv:2404.16766; `nanouft/objectives/dft.py`.*
 #
 # Asked about a name that nobody knows, the base invents an answer. We show it "I do not know." for
-# such names, and SFT learns this too well: afterwards the model also denies facts that it knew. Such
-# a loss of old abilities is called **forgetting**, and several methods promise to learn with less
-# of it. We compare three of them with SFT.
+# such names, and SFT learns this too well: afterwards the model also denies facts that it knew.
+# Such a loss of old abilities is called **forgetting**, and several methods promise to learn with
+# less of it. We compare three of them with SFT.
 #
-# - **Half Fine-Tuning (HFT)** trains one half of the matrices of each layer and keeps the other half
-#   as it was.
+# - **Half Fine-Tuning (HFT)** trains one half of the matrices of each layer and keeps the other
+#   half as it was.
 # - **Dynamic Fine-Tuning (DFT)** multiplies the loss of each token by the token's probability, so
 #   that the model hardly learns what it finds absurd.
-# - **PreTTY** does not train at all. It makes the base begin its answer as a fine-tuned model would,
-#   and lets the base go on.
+# - **PreTTY** does not train at all. It makes the base begin its answer as a fine-tuned model
+#   would, and lets the base go on.
 #
 # The last one sounds too simple to work, and it is the most instructive: it tells us where in an
 # answer fine-tuning changed anything.
@@ -40,8 +40,8 @@ CHANGE = ""                     # change one thing: "" | "no gradient", see belo
 # where sg, the **stop-gradient**, means that its argument counts as a number. So DFT pushes a token
 # by $p_t$ times what SFT does.
 #
-# HFT keeps the loss. In each layer it draws two of the four maps of the attention and one of the two
-# matrices of the MLP and leaves them as they are. To set their gradient to zero is not enough,
+# HFT keeps the loss. In each layer it draws two of the four maps of the attention and one of the
+# two matrices of the MLP and leaves them as they are. To set their gradient to zero is not enough,
 # because the optimizer's weight decay moves a weight even without a gradient. The code below
 # therefore puts the frozen entries back after every step.
 
@@ -176,9 +176,9 @@ if not CHANGE:
 # %% [markdown]
 # ## What happened
 # One token carries nearly all of the gain. An answer that begins with "I" goes on with "do not
-# know.", and the base could always say that. SFT changed a single decision, at the first position of
-# the answer, and the lost facts have the same cause, because the same token makes a model that knows
-# a fact deny it.
+# know.", and the base could always say that. SFT changed a single decision, at the first position
+# of the answer, and the lost facts have the same cause, because the same token makes a model that
+# knows a fact deny it.
 #
 # So the facts were never forgotten. As soon as the fine-tuned model has to begin as the base would,
 # it knows them again. A score that falls does not prove that anything was lost, and before one

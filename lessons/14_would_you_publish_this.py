@@ -67,8 +67,8 @@ print(f"on average {np.mean(first):+.1f} on one seed and {np.mean(again):+.1f} o
 # %% [markdown]
 # ## A rule that is fixed before
 # Two recipes share their seeds, that is the same demonstrations in the same order, and lucky
-# demonstrations raise the score of both. So we take the difference $d_s$ seed by seed, which removes
-# the shared luck, and compute the mean and a 95 % interval of these **paired** differences:
+# demonstrations raise the score of both. So we take the difference $d_s$ seed by seed, which
+# removes the shared luck, and compute the mean and a 95 % interval of these **paired** differences:
 # $$\bar d\;\pm\;t_{n-1}\,\frac{\mathrm{sd}(d)}{\sqrt n},\qquad t_4=2.78.$$
 # A claim such as "better than SFT" *holds* if the whole interval lies above 0, it *does not hold*
 # if the whole interval lies below, and otherwise it is *undecided*. Undecided does not mean that
@@ -113,7 +113,8 @@ for y, name in enumerate(SHOWN):
     decided = verdict(mean, half) != "undecided"
     ink = draw.INKS[0] if decided else draw.INKS[1]
     ax.plot(points[name] - points["sft"], [y] * SEEDS, "|", color=draw.INKS[1], ms=24, mew=2)
-    ax.errorbar(mean, y, xerr=half, fmt="o", ms=14, lw=4, color=ink, mfc=ink if decided else "white")
+    ax.errorbar(mean, y, xerr=half, fmt="o", ms=14, lw=4, color=ink,
+                mfc=ink if decided else "white")
 ax.axvline(0, color="black", lw=1)
 apart = sum(verdict(*estimate(name)) != "undecided" for name in SHOWN)
 ax.set(title=f"{apart} of these five recipes differ from SFT, each for the worse",
@@ -138,16 +139,17 @@ if not CHANGE:
 # recipes one tries, the larger the lead on the first seed becomes, and the less it means.
 #
 # The same data also show clear differences. UFT at its default settings lies below SFT on every
-# seed, and DPO from the base lies far below, since it never learns to stop. No recipe is shown to be
-# better than SFT here, where all demonstrations are right and plentiful. This is a statement about
-# default settings in one small world, and a paper that trains seven billion parameters may well find
-# something else.
+# seed, and DPO from the base lies far below, since it never learns to stop. No recipe is shown to
+# be better than SFT here, where all demonstrations are right and plentiful. This is a statement
+# about default settings in one small world, and a paper that trains seven billion parameters may
+# well find something else.
 #
 # Three cautions belong to such a table. First, if 38 recipes were exactly as good as SFT, about two
-# of them would seem different by chance, and the intervals above are not corrected for that. Second,
-# pairing does not always help: five differences have 4 degrees of freedom where ten scores have 8, so
-# $t$ is larger by a fifth, and pairing gains only if the recipes rise and fall together. Third,
-# prompts are not seeds. 900 questions measure one model well and say nothing about the next one.
+# of them would seem different by chance, and the intervals above are not corrected for that.
+# Second, pairing does not always help: five differences have 4 degrees of freedom where ten scores
+# have 8, so $t$ is larger by a fifth, and pairing gains only if the recipes rise and fall together.
+# Third, prompts are not seeds. 900 questions measure one model well and say nothing about the next
+# one.
 #
 # The claims of the papers are judged in the same way, with two additions: on two base models, and
 # with intervals that cover other questions as well as other seeds. `python -m lessons.evidence`

@@ -9,11 +9,11 @@
 # rise. And because answers are costly to sample, PPO takes several steps on the same answers, while
 # a **clip** limits how far these steps may lead away from the policy that sampled them.
 #
-# This lesson uses no language model, so that everything can be computed exactly. An answer has eight
-# steps. Each step is right with probability 0.6, and the first wrong step, the *slip*, costs the
-# rest: the score is the number of right steps before the slip, divided by 8. The policy is a table
-# with two numbers for each step, one for the case that no slip has happened yet and one for the
-# other case, in which it no longer matters what the policy does.
+# This lesson uses no language model, so that everything can be computed exactly. An answer has
+# eight steps. Each step is right with probability 0.6, and the first wrong step, the *slip*, costs
+# the rest: the score is the number of right steps before the slip, divided by 8. The policy is a
+# table with two numbers for each step, one for the case that no slip has happened yet and one for
+# the other case, in which it no longer matters what the policy does.
 #
 # ## Guess
 # A step of training sees four answers. RLOO's gradient is then off by about 1.8 times its own
@@ -33,13 +33,13 @@ CHANGE = ""                     # change one thing: "" | "blank", see below
 # ## Three formulas
 # Let $V_t$ be what the critic says before token $t$, and $R_t$ the reward of that token, which is 0
 # except at the end. **Generalized advantage estimation (GAE)** adds up the changes $\delta_t$ of
-# what the critic expects, and the clipped loss uses the ratio $\rho_t=\pi/\pi_{\mathrm{old}}$ of the
-# token's probability now and when it was sampled:
+# what the critic expects, and the clipped loss uses the ratio $\rho_t=\pi/\pi_{\mathrm{old}}$ of
+# the token's probability now and when it was sampled:
 # $$\delta_t=R_t+V_{t+1}-V_t,\qquad A_t=\delta_t+\lambda A_{t+1},$$
 # $$L_t=-\min\big(\rho_t A_t,\ \mathrm{clip}(\rho_t,1-\varepsilon,1+\varepsilon)\,A_t\big).$$
-# With $\lambda=1$ the advantage is the whole return minus $V_t$. It is right on average whatever the
-# critic says, because $V_t$ is then only a baseline. With $\lambda=0$ it is only the change in what
-# the critic expects, which has little noise and is right only if the critic is.
+# With $\lambda=1$ the advantage is the whole return minus $V_t$. It is right on average whatever
+# the critic says, because $V_t$ is then only a baseline. With $\lambda=0$ it is only the change in
+# what the critic expects, which has little noise and is right only if the critic is.
 
 # %%
 import draw
@@ -152,19 +152,20 @@ if not CHANGE:
 # %% [markdown]
 # ## What happened
 # A critic that is right takes away most of the noise. With $\lambda=0$ only the steps that changed
-# the expected score get a push, and the tokens after the slip get none, whereas RLOO pushes them like
-# all others. Since noise falls with the square root of the number of answers, RLOO would need about
-# eighteen times as many answers for the same accuracy.
+# the expected score get a push, and the tokens after the slip get none, whereas RLOO pushes them
+# like all others. Since noise falls with the square root of the number of answers, RLOO would need
+# about eighteen times as many answers for the same accuracy.
 #
 # The critic has a price. It is a second loss on the same weights, it starts knowing nothing, and
 # where its values are wrong a small $\lambda$ makes the gradient wrong as well. The usual
-# $\lambda=0.95$ is a compromise. Where answers are short and cheap, the mean of the other answers is
-# already a good baseline, which is why RLOO and GRPO leave the critic out.
+# $\lambda=0.95$ is a compromise. Where answers are short and cheap, the mean of the other answers
+# is already a good baseline, which is why RLOO and GRPO leave the critic out.
 #
 # The clip does not raise the mean score here. On average the policies without it end higher, since
-# the reward is exact and thirty passes are few. What the clip does is to make accidents rarer: fewer
-# policies end worse than they began. It also keeps the policy near the answers that were sampled,
-# which matters most if the reward was learnt, because only there can such a reward be relied on.
+# the reward is exact and thirty passes are few. What the clip does is to make accidents rarer:
+# fewer policies end worse than they began. It also keeps the policy near the answers that were
+# sampled, which matters most if the reward was learnt, because only there can such a reward be
+# relied on.
 #
 # ## Change one thing
 # With `CHANGE = "blank"` the critic says 0 everywhere, as a new value head does. Guess the bias at

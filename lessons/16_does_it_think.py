@@ -128,8 +128,9 @@ def look(model, kind: str) -> dict:
     """What the model does with 60 new prompts of a kind, eight answers to each."""
     rows = world.rows("train", "prompts", 60, seed=1, skills=(kind,))
     _, right, steps, words = sample(model, rows, seed=1)
-    print(f"  {KINDS[kind]:<10} {100 * steps.mean():5.0f} %   {mean_or_nothing(right[steps == 1]):>8}"
-          f"   {mean_or_nothing(right[steps == 0]):>8}   {advantage(right, steps):>9}   "
+    print(f"  {KINDS[kind]:<10} {100 * steps.mean():5.0f} %   "
+          f"{mean_or_nothing(right[steps == 1]):>8}   "
+          f"{mean_or_nothing(right[steps == 0]):>8}   {advantage(right, steps):>9}   "
           f"{100 * right.mean():5.0f} %   {words.mean():5.1f}")
     return {"steps": 100 * steps.mean().item(), "right": right.mean().item(),
             "with steps": right[steps == 1], "at once": right[steps == 0]}
@@ -153,7 +154,8 @@ def learn(kind: str):
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, betas=(0.9, 0.95), weight_decay=0.0)
     rows = world.rows("train", "prompts", PROMPTS * STEPS, seed=2, skills=(kind,))
     for step in progress(range(STEPS), KINDS[kind]):
-        chats, right, steps, _ = sample(model, rows[step * PROMPTS:(step + 1) * PROMPTS], 100 + step)
+        asked = rows[step * PROMPTS:(step + 1) * PROMPTS]
+        chats, right, steps, _ = sample(model, asked, seed=100 + step)
         curve.append(100 * steps.mean().item())
         A = (right - right.mean(1, keepdim=True)) / (right.std(1, keepdim=True) + 1e-4)
         inputs, targets, mask = padded(chats, tok)
@@ -205,9 +207,9 @@ else:
 # have no advantage left. So measure the advantage of thinking again while you train.
 #
 # One model shows a mechanism and not a law. Another cause looks the same: if `--max-new` cuts long
-# answers off before their result, they are never rewarded and vanish. And since GRPO divides what an
-# answer earned by its number of tokens, the first token of a long answer is pushed less than that of
-# a short one; Dr. GRPO divides all answers by the same constant.
+# answers off before their result, they are never rewarded and vanish. And since GRPO divides what
+# an answer earned by its number of tokens, the first token of a long answer is pushed less than
+# that of a short one; Dr. GRPO divides all answers by the same constant.
 #
 # ## Change one thing
 # With `CHANGE = "no steps shown"` no demonstration writes steps. Guess whether GRPO finds them for
@@ -219,7 +221,8 @@ else:
 #
 # ## Exercises
 # `python -m lessons.check 16` checks it.
-# - **16a** `advantage_of_thinking(right, thinks)`: how much more often an answer with steps is right.
+# - **16a** `advantage_of_thinking(right, thinks)`: how much more often an answer with steps is
+#   right.
 #
 # ## Three questions
 # 1. Nothing rewards the steps. Why do they spread?
@@ -228,12 +231,12 @@ else:
 #
 # <details><summary>Answers</summary>
 #
-# 1. Answers with steps are right more often than the mean of their group, so all of their tokens are
-#    pushed up, the first one included.
-# 2. Good: it is right at once as often, and each step is a chance to slip. Bad: long answers are cut
-#    off before their result.
-# 3. The advantage of thinking: how often it is right with steps and at once, on the same prompts, in
-#    sampled answers.
+# 1. Answers with steps are right more often than the mean of their group, so all of their tokens
+#    are pushed up, the first one included.
+# 2. Good: it is right at once as often, and each step is a chance to slip. Bad: long answers are
+#    cut off before their result.
+# 3. The advantage of thinking: how often it is right with steps and at once, on the same prompts,
+#    in sampled answers.
 #
 # </details>
 #

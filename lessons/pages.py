@@ -19,6 +19,8 @@ from nanouft.errors import UserError, command, say
 
 LESSONS = Path(__file__).parent
 TEMPLATE = LESSONS / "fold"                 # nbconvert's own page, with outputs in <details>
+PATHS = """import sys
+sys.path[:0] = ["lessons", ".", "../../lessons", "../.."]   # from the project, or from out/pages"""
 INDEX = """<!doctype html><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <title>nanouft: lessons</title><style>body {{ font: 1.1rem/1.6 system-ui; max-width: 40rem;
 margin: 2rem auto; padding: 0 1rem; color-scheme: light dark }}</style>
@@ -48,12 +50,17 @@ def write(file: Path, out: Path, run: bool) -> None:
     import jupytext
     from nbconvert import HTMLExporter
     from nbconvert.preprocessors import ExecutePreprocessor
+    from nbformat.v4 import new_code_cell
     notebook = jupytext.read(file)
+    notebook.cells.insert(1, new_code_cell(PATHS))
     jupytext.write(notebook, out / f"{file.stem}.ipynb")
     if not run:
         return
     where = {"metadata": {"path": str(LESSONS.parent)}}
     ExecutePreprocessor(timeout=600).preprocess(notebook, where)
+    for cell in notebook.cells:
+        if cell.cell_type == "code":                    # progress bars have no place on a page
+            cell.outputs = [x for x in cell.outputs if x.get("name") != "stderr"]
     exporter = HTMLExporter(extra_template_basedirs=[str(LESSONS)], template_name=TEMPLATE.name)
     page, _ = exporter.from_notebook_node(notebook)
     (out / f"{file.stem}.html").write_text(page, encoding="utf-8")

@@ -32,7 +32,6 @@ NAMES = (os.environ.get("NANOUFT_BROWSER", ""), "chromium", "chromium-browser", 
 FLAGS = ("--headless --no-sandbox --disable-gpu --disable-dev-shm-usage --no-first-run "
          "--hide-scrollbars --disable-background-networking --disable-component-update "
          "--remote-debugging-pipe").split()
-KEYS = {"ArrowLeft": 37, "ArrowRight": 39, "Tab": 9, "Enter": 13, " ": 32}
 
 
 class Browser:
@@ -153,11 +152,6 @@ class Browser:
             return [r.x + r.width / 2, r.y + r.height / 2]; }})()""")
         for kind in ("mousePressed", "mouseReleased"):
             self.send("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
-
-    def key(self, key: str) -> None:
-        for kind in ("rawKeyDown", "keyUp"):
-            self.send("Input.dispatchKeyEvent", type=kind, key=key,
-                      windowsVirtualKeyCode=KEYS[key])
 
     def choose(self, selector: str, value: str) -> None:
         """Another value of a select or a slider, with the events of a visitor."""

@@ -264,9 +264,9 @@ def test_the_starts_have_not_moved(start, kind):
 def test_sfts_estimate_is_the_chance_of_the_walk():
     policy = start_policy("net", "habit", TWOWAY, 3)
     told = estimate(policy, TASK.best).prod(-1)
-    _, actions = walks(TWOWAY, policy.probs(), 20_000, seed=1)
+    _, actions = walks(TWOWAY, policy.probs(), 4_000, seed=1)
     same = (actions[..., :8] == torch.tensor([a for _, a in TASK.best])).all(-1)
-    assert ((same.double().mean(-1) - told).abs() < 4 * (told * (1 - told) / 20_000).sqrt()).all()
+    assert ((same.double().mean(-1) - told).abs() < 4 * (told * (1 - told) / 4_000).sqrt()).all()
     assert (estimate(policy, TASK.best, 0.5)[:, 0] == estimate(policy, TASK.best)[:, 0]).all()
 
 

@@ -35,7 +35,7 @@ def test_a_lesson_has_its_parts(lesson):
     switch = re.search(r"^CHANGE = \"\" +# change one thing: (.*?)(?:, see|$)", code, re.M)
     assert switch, "the line CHANGE = \"\"   # change one thing: \"\" | ..."
     for value in re.findall(r'"(\w[\w ]*)"', switch[1]):
-        assert f'CHANGE = "{value}"' in text, f"the text does not explain {value}"
+        assert f'"{value}"`' in text, f"the text does not explain {value}"
     questions = re.search(r"^## Three questions\n(.*?)<details>", text, re.M | re.S)
     assert questions and 1 <= len(re.findall(r"^\d\. ", questions[1], re.M)) <= 3
     for file in re.findall(r"`((?:lessons|nanouft|frozen_lake|docs)/[\w/]+\.\w+)`", text):

@@ -4,8 +4,9 @@
      const batch = arrange("dpo", rows);         // which sequences the loss sees together
      const { loss, push } = pushes("dpo", hp, batch);    // -dL/dlogp of every token of the answers
 
-   A sequence is {role, prompt, answer}. The model writes one number a token into it: `logp` of the
-   policy, `ref` of the start model or the teacher, and for ORPO `before`, of the prompt.
+   A sequence is {role, prompt, answer}. The model writes into it, for each token: `logp` of the
+   policy, a Num; `ref` of the start model or the teacher, a number; for ORPO also `before`, of the
+   prompt.
    Each step of the page samples anew, so pi_old is the policy itself: ratios are 1, and no clip
    is ever reached. */
 
@@ -287,22 +288,10 @@ function score({ count, words, without, last }, answer, { pieces, config }) {
 }
 
 // ---- slopes -------------------------------------------------------------------------------------
-/* The loss of a batch that the model has read. `picks` of a sequence, one a token that was read,
-   get their `slope`, dL/dlogp. */
+/* The loss of a batch that the model has read; every log-prob gets its `slope`, dL/dlogp. */
 function backward(name, hp, batch) {
-  const rows = batch.rows.map((row) => ({ ...row, seqs: { ...row.seqs } }));
-  for (const { seqs } of rows) {
-    for (const [role, s] of Object.entries(seqs)) {
-      seqs[role] = { ...s, logp: s.logp.map(num), before: s.before.map(num) };
-    }
-  }
-  const loss = METHODS[name].loss({ ...batch, rows }, hp);
+  const loss = METHODS[name].loss(batch, hp);
   loss.backward();
-  for (const { seqs } of rows) {
-    for (const { before, logp, picks } of Object.values(seqs)) {
-      [...before, ...logp].forEach((x, t) => { picks[t].slope = x.slope; });
-    }
-  }
   return loss.value;
 }
 
@@ -313,7 +302,5 @@ function pushes(name, hp, batch) {
   const n = total(batch.rows.map(({ seqs }) => Object.values(seqs)[0].logp.length));
   const answers = batch.rows.flatMap(({ seqs }) => Object.values(seqs))
     .filter(({ role }) => role !== "mismatch");
-  const push = answers.map(({ picks, before }) =>
-    picks.slice(before.length).map(({ slope }) => -slope * n));
-  return { loss, push };
+  return { loss, push: answers.map(({ logp }) => logp.map(({ slope }) => -slope * n)) };
 }

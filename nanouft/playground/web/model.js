@@ -223,8 +223,8 @@ class Pass {
     return this.norm(x, "ln_f");
   }
 
-  /* Log-probs of tokens: picks [{id, at: the position that says it}]. Each gets `logp`, `p` of all
-     tokens and the likeliest, `best`; the loss later writes `slope`, its derivative by logp. */
+  /* Log-probs of tokens: picks [{id, at: the position that says it}]. Each gets `logp`, a Num whose
+     slope the loss will know, `p` of all tokens and the likeliest, `best`. */
   head(hidden, picks) {
     const { width: C, vocab: V } = this.config;
     const h = this.state(zeros(rowsOf4(picks.length) * C), C);
@@ -239,10 +239,9 @@ class Pass {
       const e = logits.map((x) => Math.exp(x - top)), all = e.reduce((a, b) => a + b);
       pick.best = logits.indexOf(top);
       pick.p = e.map((x) => x / all);
-      pick.logp = logits[pick.id] - top - Math.log(all);
+      pick.logp = new Num(logits[pick.id] - top - Math.log(all));
     });
-    this.back.push(() => picks.forEach(({ id, p, slope }, m) => {
-      if (!slope) return;
+    this.back.push(() => picks.forEach(({ id, p, logp: { slope } }, m) => {
       for (let v = 0; v < V; v++) z.d[m * V + v] -= slope * p[v];       // d logp / d logits
       z.d[m * V + id] += slope;
     }));
@@ -311,7 +310,7 @@ class Model {
       const first = s.role === whole ? 0 : s.prompt.length - 1;         // where the picks begin
       const read = [...s.prompt, ...s.answer].slice(first + 1);
       const start = at + first;
-      s.picks = read.map((id, t) => ({ id, slope: 0, at: start + t }));
+      s.picks = read.map((id, t) => ({ id, at: start + t }));
       at += ids.length;
     }
     const rows = sequences.map(({ row }) => row), picks = sequences.flatMap((s) => s.picks);
@@ -370,7 +369,7 @@ class Model {
     if (other) {
       const copies = sequences.map((s) => ({ ...s }));
       this.read(copies, {}, this[other]);
-      sequences.forEach((s, k) => { s.ref = copies[k].logp; });
+      sequences.forEach((s, k) => { s.ref = copies[k].logp.map(({ value }) => value); });
     }
     return { batch, pass, hp };
   }
@@ -408,7 +407,7 @@ class Model {
   stopping(rows) {
     const sequences = rows.map(({ prompt, answer }) => ({ role: "answer", prompt, answer }));
     this.read(sequences);
-    return average(sequences.map((s) => Math.exp(s.logp.at(-1))));
+    return average(sequences.map((s) => Math.exp(s.logp.at(-1).value)));
   }
 
   adamw(lr) {                                   // betas .9 and .95, no decay, gradient cut to 1

@@ -1,0 +1,242 @@
+# %% [markdown]
+# # 09 · One number for an answer
+# *About 30 minutes; read 07 first. UNA: arXiv:2408.15339v2, Eq. 6 to 13. UFT: arXiv:2410.21438v1,
+# Eq. 6 and 7. `nanouft/objectives/una.py` and `uft.py`.*
+#
+# DPO wants two answers to the same question. But people mostly judge one answer at a time, with a
+# star, a thumb, or a score between 0 and 1. **UNA** (unified alignment) learns from that number
+# alone. **UFT** (unified fine-tuning) goes one step further and observes that a demonstration is
+# simply an answer with the best score, 1. So imitation and alignment, which are usually two stages
+# of training, become one loss on one set of rows.
+#
+# In this lesson you will see that the two methods are one equation. You will find out what it does
+# with an answer that is half right, and whether answers with a score can do the work of pairs. Then
+# comes the question that papers easily forget: if one stage is better than two, is that because the
+# rows were merged, or because of the scores?
+#
+# ## Guess
+# Demonstrations teach sums and sorting, scores teach the truth about creatures. One model learns
+# from both (UFT), another one from the scores alone. How much of UFT's gain in truth does the
+# second model reach, without a single demonstration?
+# - **a** hardly any of it;
+# - **b** about half;
+# - **c** most of it or all.
+
+# %%
+from course import Lesson, progress
+
+lesson = Lesson("09")
+CHANGE = ""                     # change one thing: "" | "sorted"
+
+# %% [markdown]
+# ## One equation
+# In lesson 07 the reward of an answer $y$ became $\beta$ times the log-ratio of policy and
+# reference, up to a term $\beta\log Z(x)$ that cancels within a pair. UNA calls the first part the
+# **implicit reward** $i$. The sigmoid maps it to a number between 0 and 1, which is the policy's
+# own score for the answer, and UNA makes it equal to the given one:
+# $$i=\beta\log\frac{\pi(y|x)}{\pi_{\rm ref}(y|x)},\qquad L=\big(\sigma(i)-\mathrm{score}\big)^2.$$
+# The push on each token of the answer is therefore
+# $$2\beta\,(\mathrm{score}-\sigma(i))\,\sigma(i)\,(1-\sigma(i)).$$
+# Its *sign* depends on the policy. As long as the policy's own score is below the given one, the
+# push goes up, and above it the push goes down. At the start policy and reference are the same, so
+# that $\sigma(0)=1/2$. A score of 1 then pushes up, a score of 0 down, and a score of 1/2 means
+# "stay where you are". The next cell prints these three pushes, and then gives ten steps to answers
+# that all have the score 1/2.
+
+# %%
+import copy
+from dataclasses import replace
+
+import draw
+import torch
+
+from nanouft import world
+from nanouft.generate import answer_rows
+from nanouft.gpt import shipped_base
+from nanouft.rows import Turn
+from nanouft.simple import dpo_loss, score_of, sft_loss, una_loss
+from nanouft.tokenizer import nano
+
+STEPS, ROWS = 40, 16
+FAMILIES = ("sum", "sort", "truth", "fact")
+tok, base = nano(), shipped_base()
+tests = world.rows("val", "prompts", 160, seed=0, skills=FAMILIES)
+
+
+def push(i, score: float):
+    """(N,) implicit rewards -> (N,) the push on a token of such an answer, in units of beta."""
+    i = i.clone().requires_grad_()
+    loss = (torch.sigmoid(i) - score).square().sum()
+    return -torch.autograd.grad(loss, i)[0]
+
+
+def train(name: str, loss_of, rows, rate: float, start=base, steps: int = STEPS):
+    """A copy of `start` after these steps; `start` itself is the reference."""
+    model = copy.deepcopy(start)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=rate, betas=(0.9, 0.95), weight_decay=0.0)
+    for step in progress(range(steps), name):
+        batch = [rows[i % len(rows)] for i in range(step * ROWS, (step + 1) * ROWS)]
+        loss = loss_of(model, start, batch, tok, step)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    return model
+
+
+def exam(name: str, model, asked=tests) -> dict[str, float]:
+    """The mean exact score of each family, in per cent; also printed."""
+    scores = [score_of(row, answer, tok)
+              for row, answer in zip(tests, answer_rows(model, tok, asked))]
+    means = (100 * torch.tensor(scores).view(4, 40).mean(1)).tolist()
+    print(f"{name:<24}", *(f"{family} {x:3.0f} % " for family, x in zip(FAMILIES, means)))
+    return dict(zip(FAMILIES, means))
+
+
+torn = world.rows("train", "scores", STEPS * ROWS, seed=0, skills=("sum", "sort", "truth"))
+half = [replace(row, score=0.5) for row in torn]
+still = train("all 1/2", una_loss, half, 1e-4, steps=10)
+moved = max((after - before).abs().max().item()
+            for after, before in zip(still.parameters(), base.parameters()))
+at_start = [push(torch.zeros(1), score).item() + 0.0 for score in (1.0, 0.5, 0.0)]
+print("pushes at the start, in units of beta: "
+      + ", ".join(f"score {s}: {x:+.2f}" for s, x in zip(("1", "1/2", "0"), at_start)))
+print(f"ten steps on answers of score 1/2: the largest change of a weight is {moved:g}")
+
+# %% [markdown]
+# Not a single weight has changed. So 1/2 is the border between *more of this* and *less of this*,
+# whatever the people who gave the scores meant by it, and it only holds at the start. Once other
+# answers have moved the policy, an answer of score 1/2 pulls it back to its reference.
+#
+# ## Can scores replace pairs?
+# We tear the pairs of DPO apart. Each question now comes with *one* answer, right, partly right or
+# wrong, and with its exact score. No question has two answers, so that DPO could not use a single
+# one of these rows. Two models learn sums, sorting, and questions about creatures. `truth` asks for
+# a fact that the base has mostly read in the form of a popular myth, and `fact` asks for facts that
+# it knows.
+
+# %%
+pairs = world.rows("train", "pairs", STEPS * ROWS, seed=0, skills=("sum", "sort", "truth"))
+book = [replace(row, prompt=(Turn("user", "By the book: " + row.prompt[0].text),)) for row in tests]
+scores = {"base": exam("base", base)}
+exam("base, 'By the book: '", base, book)
+paired = exam("DPO, pairs", train("DPO", dpo_loss, pairs, 3e-5))
+single = exam("UNA, torn pairs", train("UNA", una_loss, torn, 1e-4))
+
+# %% [markdown]
+# At these learning rates the scores do the work of the pairs, although the torn rows have half as
+# many answers. There is a price. The term $\beta\log Z(x)$ cancels only within a pair, and UNA has
+# to assume that it is zero. Also, a second answer can put a wrong preference into perspective, but
+# nothing corrects a wrong score.
+#
+# The second line of the table is worth a look. The base says the myth to most of the `truth`
+# questions, but with the words "By the book:" in front of the same questions it gives the true
+# answer to nearly all of them. It **knows** the truth and does not **say** it, because in its
+# training text a plain question was mostly followed by the myth. What fine-tuning adds here is not
+# knowledge. It makes one of two voices louder.
+#
+# ## One stage or two?
+# Now for UFT. The demonstrations show sums and sorting, the scores are about `truth` only, and
+# nobody trains on `fact`. Four models start from the base:
+#
+# - `SFT` reads the demonstrations, and `SFT, then UNA` goes on from there with the scores.
+# - `UFT` reads both kinds of rows in one run, in turn, with twice as many steps.
+# - `UNA alone` is the **control**. It reads no demonstration, and so it shows what the
+#   scores teach by themselves.
+
+# %%
+demos = world.rows("train", "demos", STEPS * ROWS, seed=0, skills=("sum", "sort"))
+scored = world.rows("train", "scores", STEPS * ROWS, seed=1, skills=("truth",))
+merged = [row for both in zip(demos, scored) for row in both]
+if CHANGE == "sorted":
+    merged = demos + scored
+sft = train("SFT", sft_loss, demos, 1.25e-4)
+models = {
+    "SFT": sft,
+    "SFT, then UNA": train("UNA", una_loss, scored, 1e-4, start=sft),
+    "UFT": train("UFT", una_loss, merged, 1.25e-4, steps=2 * STEPS),
+    "UNA alone": train("UNA", una_loss, scored, 1e-4),
+}
+for name, model in models.items():
+    scores[name] = exam(name, model)
+
+# %%
+fig, (left, right) = draw.panels(1, 2)
+i = torch.linspace(-6, 6, 121)
+for score, style, at in ((1.0, "-", 53), (0.5, "--", 42), (0.0, ":", 67)):
+    curve = push(i, score)
+    left.plot(i, curve, style, color=draw.colours.look("una").light)
+    left.annotate(f"score {score:g}", (i[at], curve[at]), (-8, 0), textcoords="offset points",
+                  ha="right", va="bottom" if score else "top")
+left.axhline(0, color=draw.INKS[1], lw=1)
+left.set(title="UNA pushes towards the score,\nand then it stops",
+         xlabel="implicit reward i (0: at the reference)",
+         ylabel="push on a token, in units of beta")
+points = {name: (some["sum"], some["truth"]) for name, some in scores.items()}
+draw.dots(right, points, "The scores alone teach truth;\ntwo stages forget sums",
+          "sums right, %", "truth, %", xlim=(0, 100), ylim=(0, 80))
+lesson.picture(fig, CHANGE)
+
+# %%
+gain = {name: some["truth"] - scores["base"]["truth"] for name, some in scores.items()}
+sums = {name: some["sum"] for name, some in scores.items()}
+assert abs(at_start[1]) < 1e-6 and moved == 0, "at the start a score of 1/2 teaches nothing"
+assert sum(single.values()) > sum(paired.values()) - 15, "torn pairs do the work of pairs"
+assert sums["SFT, then UNA"] < sums["SFT"] - 8, "two stages forget sums"
+if not CHANGE:
+    assert sums["UFT"] > sums["SFT"] - 8, "one stage does not forget sums"
+    share = gain["UNA alone"] / gain["UFT"]
+    lesson.compare("a" if share < 0.25 else "b" if share < 0.7 else "c")
+
+# %% [markdown]
+# ## What happened
+# Two stages forget. The second stage has no sums, and the share of right sums falls from 94 to 53
+# %, while UFT keeps its 94 %. In UFT every step reads demonstrations as well, and they work
+# against the forgetting.
+#
+# The control changes the other half of the story. The scores alone bring truth from 20 to 45 %,
+# which is as much as the two stages reach and most of the 52 % of UFT. What the merged models
+# gained in truth came from the scores, and a table without this row would let you believe that
+# merging teaches truth. Look also at `fact`, on which nobody trained: every model that learnt
+# truth has lost some of the facts that the base knew.
+#
+# The honest summary of this run is that merging kept what a second stage forgets, and did not teach
+# more of what the scores teach. It holds for one base, one seed and these learning rates. A larger
+# study, with tuned rates, five seeds and two bases, could not decide between one stage and two, and
+# its best row is plain SFT on as many good answers (`docs/claims.md`).
+#
+# What differs between SFT and a demonstration in UFT is only the size of the push. SFT pushes
+# every token equally hard and for ever. UFT's push, the curve for the score 1 in the picture, is
+# $2\beta\,\sigma(i)\,(1-\sigma(i))^2$ and vanishes once the answer is learnt. With the authors'
+# $\beta=0.01$, which suits answers of hundreds of tokens, that takes 220 nats; our answers have
+# about ten tokens, so we use 0.1.
+#
+# ## Change one thing
+# Is it the common loss that prevents the forgetting, or the order of the rows? `CHANGE = "sorted"`
+# gives UFT the same rows and the same loss, but first all demonstrations and then all scores.
+# Guess its sums. *After your run:* they fall to 57 %, nearly as low as with two stages, although
+# neither the loss nor a single row has changed. So it is the mixing of the rows that keeps the
+# sums.
+#
+# ## Exercises
+# `python -m lessons.check 09` judges them; the stubs are in `lessons/exercises/ex09.py`.
+# - **09a** `una_loss(i, score, form)` returns UNA's loss of each answer, as a square or as a
+#   cross-entropy.
+# - **09b** `uft_push(i, beta)` returns the push on a token of a demonstration.
+#
+# ## Three questions
+# 1. When does UNA's push on an answer change its sign, and what does DPO's push do instead?
+# 2. Which control shows what merging adds, and which shows what the scores add?
+# 3. What does a pair tell that one number does not, and the other way round?
+#
+# <details><summary>Answers</summary>
+#
+# 1. Where $\sigma(i)$ equals the score. DPO's push never changes its sign; it fades when the pair
+#    is won.
+# 2. Two stages with the same rows and as many steps show what merging adds. The scores alone show
+#    what the scores add.
+# 3. A pair says which of two answers to one question is better, and whatever depends on the
+#    question alone cancels. A number says how good an answer is, and it needs no second answer.
+#
+# </details>
+#
+# **Next:** `lessons/10_which_demonstration_is_wrong.py`.

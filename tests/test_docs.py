@@ -1,0 +1,56 @@
+"""README and docs: every link leads somewhere, every command has the flags that it names, and the
+code of docs/python.md runs."""
+import importlib
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+COMMAND = re.compile(r"python -m ((?:nanouft|frozen_lake|lessons)[\w.]*)([^`\n|;&)]*)")
+
+
+def commands(page: Path) -> list[tuple[str, list[str]]]:
+    """(module, its words) of every command on a page."""
+    text = page.read_text(encoding="utf-8")
+    return [(module.rstrip("."), shlex.split(words.split(" #")[0]))
+            for module, words in COMMAND.findall(text)]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_link_leads_to_a_file(page):
+    links = re.findall(r"\]\(([^)#\s]+)[^)]*\)", page.read_text(encoding="utf-8"))
+    missing = [x for x in links if "://" not in x and not (page.parent / x).exists()]
+    assert not missing
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_command_has_the_flags_that_a_page_names(page, capsys):
+    for module, words in commands(page):
+        flags = {word.split("=")[0] for word in words if word.startswith("--")}
+        named = words[words.index("--objective") + 1:][:1] if "--objective" in words else []
+        if named in (["NAME"], ["list"]):
+            named = []
+        assert not flags or flags <= set(flags_of(module, named, capsys)), f"{module} {' '.join(words)}"
+
+
+def flags_of(module: str, objective: list[str], capsys) -> list[str]:
+    """All flags that `--help` of a command shows."""
+    try:
+        main = importlib.import_module(f"{module}.__main__").main
+    except ModuleNotFoundError:
+        main = importlib.import_module(module).main
+    with pytest.raises(SystemExit):
+        main([*(["--objective", *objective] if objective else []), "--help"])
+    return re.findall(r"--[\w-]+", capsys.readouterr().out)
+
+
+def test_the_code_of_the_page_on_python_runs(tmp_path, monkeypatch):
+    text = (ROOT / "docs" / "python.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```python\n(.*?)```", text, re.S)
+    code = "\n".join(block for block in blocks if "trl" not in block)
+    monkeypatch.chdir(tmp_path)
+    exec(compile(code, "docs/python.md", "exec"), {})
+    assert (tmp_path / "out" / "own_loop" / "model.safetensors").exists()
