@@ -143,7 +143,7 @@ def batch_of(form: Form) -> Batch:
             batch = collate(rows, range(len(rows)), NANO.pad)
         batch = replace(batch, seed=step_seed(3, 5), warmup=0.5)
         with torch.no_grad():
-            o.forward(start, batch, form.hp)            # what it leaves beside logp is there, too
+            o.forward(start, batch, form.hp)            # it may write more than logp
         MADE[str(form)] = batch
     return deepcopy(MADE[str(form)])
 

@@ -20,7 +20,7 @@ HELD = ("dft", "ada_dpo", "surrogate cispo")
 
 
 def is_read(form, role: str, s) -> torch.Tensor:
-    """The targets that a loss may read: response tokens; of ORPO's chosen row the prompt, too."""
+    """The targets that a loss may read: response tokens; ORPO reads the prompt of a chosen row."""
     return (s.real if form.name == "orpo" and role == "chosen" else s.mask) > 0
 
 
@@ -40,7 +40,7 @@ def test_a_loss_is_a_pure_function_that_waits_for_nobody(form, monkeypatch):
         form.objective.loss(there, form.hp)[0].backward()
 
 
-def test_a_masked_place_is_never_read_and_never_pushed(form):
+def test_a_masked_position_is_never_read_and_never_pushed(form):
     want, grads = push(form, with_logps(form))
     for garbage in (99.0, math.inf, math.nan):
         batch = with_logps(form)

@@ -31,7 +31,7 @@ def run(folder, *more: str) -> list[str]:
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
-    """A folder with a start model and a whole run."""
+    """A folder with a start model, a whole run, and one that was killed in its fifth step."""
     folder = tmp_path_factory.mktemp("safe")
     start_folder(folder / "start")
     (folder / "pairs.jsonl").write_text("".join(json.dumps(
@@ -39,6 +39,19 @@ def place(tmp_path_factory):
             "fig", "pig", "bee saw", "oak", "nuts", "an elm", "ant", "the owl", "rake", "fox")))
     assert command(train.main, run(folder)) == 0
     shutil.move(folder / "run", folder / "whole")
+    taken, step = [], torch.optim.AdamW.step
+
+    def stops(self, *args, **kw):
+        taken.append(1)
+        if len(taken) == 5:
+            raise KeyboardInterrupt
+        return step(self, *args, **kw)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch.optim.AdamW, "step", stops)
+        assert command(train.main, run(folder)) == 130
+    with open(folder / "run" / "metrics.jsonl", "a", encoding="utf-8") as log:
+        log.write('{"step": 5, "lo')
+    shutil.move(folder / "run", folder / "half")
     return folder
 
 
@@ -52,15 +65,9 @@ def is_whole(found, place) -> None:
 
 @pytest.fixture
 def half(place):
-    """The run after its fourth step, as if it had been killed then."""
-    found = place / "run"
-    shutil.rmtree(found, ignore_errors=True)
-    shutil.copytree(place / "whole", found)
-    for file in ("eval.json", "model.safetensors", "config.json"):
-        (found / file).unlink()
-    lines = (found / "metrics.jsonl").read_text().splitlines(keepends=True)
-    (found / "metrics.jsonl").write_text("".join(lines[:4]) + '{"step": 5, "lo')
-    return found
+    """The run that was killed."""
+    shutil.rmtree(place / "run", ignore_errors=True)
+    return shutil.copytree(place / "half", place / "run")
 
 
 # ---- a kill at each file operation ---------------------------------------------------------------

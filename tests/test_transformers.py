@@ -317,7 +317,7 @@ def test_lora_adds_twice_the_product_and_the_merged_model_says_the_same(folders,
 
 @pytest.mark.parametrize("kind, name", [("gpt2", "sft"), ("base", "dpo"), ("llama", "rloo")])
 def test_a_run_with_lora_trains_thin_matrices_only(kind, name, folders):
-    """With new chat tokens their embeddings, too. The start model of a rollout is the one without
+    """And the embeddings of new chat tokens. The start model of a rollout is the one without
     adapters."""
     pytest.importorskip("peft")
     place, init = folders["place"], folders.get(kind, "base")
