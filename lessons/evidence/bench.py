@@ -4,10 +4,8 @@
     python -m lessons.evidence.bench --write        # the same, and docs/benchmarks.md
     python -m lessons.evidence.bench --gpu          # one CUDA device: gpu.py
 
-A step has 32 rows; sampling answers 64 prompts at temperature 1 until every answer stops, as a
-rollout does; GRPO samples 4 answers to each of 32 prompts. One thread, fp32. The clock is the CPU
-time of this process, which busy neighbours disturb less than wall time. The first turn warms up; a
-ratio is the median over the others, with its quartiles.
+A step has 32 rows; sampling answers 64 prompts at temperature 1 until every answer stops; GRPO
+samples 4 answers to each of 32 prompts. The clock is CPU time, which busy neighbours disturb less.
 """
 import argparse
 import contextlib
@@ -35,9 +33,7 @@ from nanouft.models import start_model
 from nanouft.objectives import OBJECTIVES
 
 PAGE = Path(__file__).parents[2] / "docs" / "benchmarks.md"
-TURNS = 15
-ROWS = 32
-GPT2_VOCAB = 50_257
+TURNS, ROWS, GPT2_VOCAB = 15, 32, 50_257
 Work = Callable[[int], object]
 
 
@@ -53,12 +49,12 @@ def race(theirs: Work, ours: Work, turns: int = TURNS) -> str:
 
 
 def ratio(theirs: list[float], ours: list[float]) -> str:
+    """Median and quartiles; the first turn has warmed up."""
     low, middle, high = np.quantile(np.array(theirs[1:]) / ours[1:], [0.25, 0.5, 0.75])
     return f"{middle:.2f} ({low:.2f} to {high:.2f})"
 
 
 def gpt2(folder: str | Path) -> torch.nn.Module:
-    """transformers' GPT-2 with the weights of `folder`."""
     from transformers import GPT2LMHeadModel
     from transformers.utils import logging
     logging.set_verbosity_error()
@@ -74,8 +70,7 @@ def step() -> str:
     batches = [source(i).seqs["answer"] for i in range(TURNS + 1)]
 
     def ours(i: int) -> None:
-        logp = model(batches[i].inputs, want="logp", targets=batches[i].targets)
-        (-logp.mean()).backward()
+        (-model(batches[i].inputs, want="logp", targets=batches[i].targets).mean()).backward()
         model.zero_grad()
 
     def theirs(i: int) -> None:
@@ -87,25 +82,23 @@ def step() -> str:
 
 def sampling() -> str:
     net, (model, tok) = gpt2(tuned()), start_model(tuned())
-    order = np.random.default_rng(0).permutation(576)
-    rows = world.rows("test", "prompts", 576, 0)
-    prompts = [[tok.prompt_ids(rows[i].prompt) for i in part] for part in order.reshape(9, 64)]
+    rows = np.random.default_rng(0).permutation(world.rows("test", "prompts", 576, 0))[:64]
+    prompts = [tok.prompt_ids(row.prompt) for row in rows]
+    width = max(map(len, prompts))
+    ids = torch.tensor([[tok.pad] * (width - len(p)) + p for p in prompts])
 
-    def ours(i: int) -> None:
-        generate(model, prompts[i], stop=tok.end, pad=tok.pad, max_new=64, temperature=1.0, seed=i)
+    def ours(_: int) -> None:
+        generate(model, prompts, stop=tok.end, pad=tok.pad, max_new=64, temperature=1.0, seed=0)
 
     @torch.no_grad()
-    def theirs(i: int) -> None:
-        width = max(map(len, prompts[i]))
-        ids = torch.tensor([[tok.pad] * (width - len(p)) + p for p in prompts[i]])
-        torch.manual_seed(i)
+    def theirs(_: int) -> None:
+        torch.manual_seed(0)
         net.generate(ids, attention_mask=(ids != tok.pad).long(), max_new_tokens=64, do_sample=True,
                      top_k=0, top_p=1.0, eos_token_id=tok.end, pad_token_id=tok.pad)
-    return race(theirs, ours, turns=8)
+    return race(theirs, ours)
 
 
 def tuned() -> str:
-    """The folder of an SFT model, made once."""
     with contextlib.redirect_stdout(io.StringIO()):
         return once("train", ["--objective", "sft", "--seed", "0", "--init", "base"])
 
@@ -118,9 +111,11 @@ def memory() -> str:
 
     def ours() -> None:
         (-model(inputs, want="logp", targets=targets).mean()).backward()
+        model.zero_grad()
 
     def theirs() -> None:
-        F.cross_entropy(model(inputs).transpose(1, 2), targets).backward()
+        F.cross_entropy(model(inputs).flatten(0, 1), targets.flatten()).backward()
+        model.zero_grad()
     mine, other = peak_memory(ours), peak_memory(theirs)
     return f"{mine / other:.2f} ({mine / 1e6:.0f} of {other / 1e6:.0f} MB)"
 
@@ -150,35 +145,30 @@ LINES = {
 HEAD = """# Benchmarks
 
 Each figure is a ratio of two programs that take turns on one machine: the median, with quartiles in
-brackets. Above 1 means that nanouft is faster. The ratio measures the processor as well, because
-the programs share most of their work, the matrix products, and how fast these are differs between
-processors: version 0.5.0 was 1.13 to 1.18 times as fast as transformers in a step on an AMD EPYC
-and 1.29 times on a Xeon, and 3.3 and 2.2 times in sampling.
+brackets. Above 1 means that nanouft is faster. The ratio measures the processor as well: a large
+part of both times are the same matrix products, and their speed differs between processors: version
+0.5.0 had 1.13 to 1.18 and 3.3 in the first two lines on an AMD EPYC, 1.29 and 2.2 on a Xeon.
 
 ```bash
 python -m lessons.evidence.bench --write    # three minutes on an idle core; TRL is optional
 python -m lessons.evidence.bench --gpu      # one CUDA device: ten checks and six figures
 ```
 
-"""
-GPU = """
-On a GPU: not measured. `python -m lessons.evidence.bench --gpu` first compares losses, gradients,
-resume and compilation with those of the CPU, and then prints speed and memory with 124M parameters.
+On a GPU: not measured. `--gpu` first compares losses, gradients, resume and compilation with those
+of the CPU, and then prints speed and memory of a model of 124M parameters.
+
 """
 
 
-def processor() -> str:
+def machine() -> str:
+    """Processor and versions."""
     file = Path("/proc/cpuinfo")
     names = re.findall(r"model name\s*: (.*)", file.read_text()) if file.exists() else []
-    return names[0] if names else platform.processor() or platform.machine()
-
-
-def versions() -> str:
-    found = []
+    found = [names[0] if names else platform.processor(), "one thread, fp32"]
     for name in ("torch", "transformers", "trl"):
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             found.append(f"{name} {importlib.metadata.version(name)}")
-    return ", ".join(found)
+    return ", ".join([*found, time.strftime("%Y-%m-%d")])
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -191,9 +181,8 @@ def main(argv: list[str] | None = None) -> int:
         from lessons.evidence import gpu
         return gpu.main()
     torch.set_num_threads(1)
-    machine = f"{processor()}, one thread, fp32; {versions()}; {time.strftime('%Y-%m-%d')}"
-    lines = [f"| {machine} | |", "|---|---|"]
-    say(machine)
+    lines = [f"| {machine()} | |", "|---|---|"]
+    say(machine())
     for what, measure in LINES.items():
         try:
             figure = measure()
@@ -202,8 +191,7 @@ def main(argv: list[str] | None = None) -> int:
         say(f"{what:78} {figure}")
         lines.append(f"| {what} | {figure} |")
     if flags.write:
-        PAGE.write_text(HEAD + "\n".join(lines) + "\n" + GPU, encoding="utf-8")
-        say(PAGE)
+        PAGE.write_text(HEAD + "\n".join(lines) + "\n", encoding="utf-8")
     return 0
 
 

@@ -12,6 +12,7 @@ import re
 import shlex
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, wait
@@ -154,7 +155,8 @@ def train_claim(name: str, seeds: int, workers: int) -> None:
 
 def run(jobs: list[tuple], files: list[Path], title: str, workers: int) -> None:
     """All jobs in `workers` processes; the bar counts the files that are on the disk."""
-    bar = tqdm(total=len(files), initial=sum(file.exists() for file in files), desc=title)
+    bar = tqdm(total=len(files), initial=sum(file.exists() for file in files), desc=title,
+               smoothing=0, mininterval=1 if sys.stderr.isatty() else 30)
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
         running = [pool.submit(quietly, *job) for job in jobs]
         while running:
