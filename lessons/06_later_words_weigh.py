@@ -112,23 +112,21 @@ print(f"a = 2.5, b = 0: dL/da = {da:+.2f}, dL/db = {db:+.2f} "
 # it saves, and beyond this balance training pushes it up again.
 #
 # ## One real answer, and a prediction
-# Open lists are such a case. A question asks for four animals, and because nobody can know which
-# four the demonstrator will name, these words stay hard for ever. After them come a last word that
-# the question itself prescribes, and `<|end|>`, and both of these are easily learnt. We first teach
-# the base to stop, with 16 steps of SFT, and then look at a list that it has never seen. For each
-# token we print the **push**, which is $N$ times the derivative by the token's loss in an answer of
-# $N$ tokens: +1 is what SFT does to every token, and a minus makes the token less likely.
+# Open lists are such a case. A question asks for three animals, and because nobody can know which
+# three the demonstrator will name, these words stay hard for ever. After them come a last word that
+# the question prescribes, and `<|end|>`, and both of these are easily learnt. We first teach the
+# base to stop, with 16 steps of SFT, and then look at a list that it has never seen. For each token
+# we print the **push**, which is $N$ times the derivative by the token's loss in an answer of $N$
+# tokens: +1 is what SFT does to every token, and a minus makes the token less likely. We compare
+# `SFT` with `IFT released`, which is the loss above, and with `IFT constant`. The latter has the
+# same weights but treats them as numbers, so that no gradient flows through them; it is the default
+# of `python -m nanouft.train --objective ift`.
 #
-# - `SFT` counts all tokens the same.
-# - `IFT released` is the loss above. Gradient also flows through its weights.
-# - `IFT constant` has the same weights, but treats them as numbers, so that no gradient flows
-#   through them. It is the default of `python -m nanouft.train --objective ift`.
-#
-# Now we predict. The slopes depend only on the losses of an answer, and not on the network that
+# Then we predict. The slopes depend only on the losses of an answer, and not on the network that
 # made them, so what worked for two tokens also works for sixty real lists. We leave all losses as
-# they are in this model, set the loss of `<|end|>` to the same value in every list, and look for
-# the value at which its mean slope is zero. If training with the released loss follows its slopes,
-# it should leave `<|end|>` near this value, wherever it begins.
+# they are in this model, set the loss of `<|end|>` to one value in all lists, and look for the
+# value at which its mean slope is zero. If training follows these slopes, it should leave
+# `<|end|>` near this value, wherever it begins.
 
 # %%
 base, tok = shipped_base(), nano()
@@ -228,34 +226,33 @@ if not CHANGE:
 
 # %% [markdown]
 # ## What happened
-# The prediction holds. With the released loss the end of a list settles at 1.46 nats when training
-# starts from the base, and at 1.43 nats when it starts from a model that stops perfectly, where
-# 1.43 was predicted. Two tokens on paper gave the direction, and the same sum over real answers
-# gave the number. The second run starts late, because a token of probability near 1 hardly reacts
-# to a push: the derivative of its loss by its own logit is $p-1$. First the noise of training has
-# to raise the loss a little, and from there the push carries it on.
+# The prediction holds. With the released loss `<|end|>` settles at 1.46 nats when training starts
+# from the base, and at 1.43 nats when it starts from a model that stops perfectly, where 1.43 was
+# predicted. Two tokens on paper gave the direction, and the same sum over real answers gave the
+# number. The second run starts late, because a token of probability near 1 hardly reacts to a push:
+# the derivative of its loss by its own logit is $p-1$. First the noise of training has to raise the
+# loss a little, and from there the push carries it on.
 #
-# The calculation predicts the loss of `<|end|>`, and not how many lists end. When the model
-# answers, it takes the likeliest token at each position. At 1.43 nats `<|end|>` still has a
-# probability of 0.24, which might be enough if the rest were spread over many tokens. But most of
-# the rest goes to the one token that begins the next question, since that is what the base had
-# learnt, and so none of the lists end.
+# What is predicted is the loss, and not how many lists end. A model that answers takes the
+# likeliest token at each position. At 1.43 nats `<|end|>` still has a probability of 0.24, which
+# would be enough if the rest were spread over many tokens. But most of it goes to the one token
+# that begins the next question, because that is what the base had read, and so none of the lists
+# end.
 #
-# What is the cause? The demonstrations are not, because SFT learns to stop from the same lists. The
-# mixing of lesson 04 is not either, because all models here read the true words. Two things are
-# needed, and both at once. The first is that gradient flows through the weights. With constant
-# weights the slope at $b=0$ is zero, and the model learns to stop. The second is the division by
-# the mean, which you can take away in the experiment below.
+# What is the cause? It is not the demonstrations, because SFT learns to stop from the same lists.
+# It is not the mixing of lesson 04 either, because here all models read the true words. Two things
+# are needed, and both at once: gradient flows through the weights, and the weights are divided by
+# their mean. With constant weights the slope at $b=0$ is zero, and the model learns to stop. The
+# division you can take away below.
 #
 # None of this is an error in the released code. Its first author writes, in issue 2 of the
-# repository TsinghuaC3I/Intuitive-Fine-Tuning, that the gradient through the weights is intended as
-# a part of the objective. It is a choice, and you have seen what it can cost where an easy token
-# follows hard ones. The direction is a theorem. The numbers come from one base, one seed and one
-# kind of question, and other learning rates leave other shares of lists that end; `docs/claims.md`
-# compares both forms on all kinds of questions. Four of IFT's authors have since described many
-# methods by the weight that each puts on the gradient of $\log p$ (arXiv:2509.04419), which is what
-# our pushes show; another paper asks which texts a model should read while it learns, as lesson 04
-# did (arXiv:2605.22731).
+# repository TsinghuaC3I/Intuitive-Fine-Tuning, that the gradient through the weights is a part of
+# the objective. It is a choice, and you have seen what it can cost where an easy token follows hard
+# ones. The direction is a theorem, while the numbers come from one base, one seed and one kind of
+# question; `docs/claims.md` compares both forms on all kinds. Four of IFT's authors have since
+# described post-training in general by the weight on the gradient of $\log p$ (arXiv:2509.04419),
+# which is what our pushes show. Another author argues that it matters as much which texts a model
+# reads while it learns (arXiv:2605.22731), the question of lesson 04.
 #
 # ## Change one thing
 # `CHANGE = "undivided"` leaves out the division by the mean, although gradient still flows through

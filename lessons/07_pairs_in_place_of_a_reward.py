@@ -214,16 +214,17 @@ if not CHANGE:
 #
 # Should the KL penalty not have prevented this? The algebra holds for the best policy over all
 # answers, but the loss looks at two answers to each question and is never told what the model does
-# to the others. So the KL, which the penalty should have kept small, grows to tens of nats. This is
+# to the others. So the KL, which the penalty should have kept small, grows to 63 nats. This is
 # why every method over pairs in this project reports chosen and rejected separately. The default
 # learning rate of `python -m nanouft.train --objective dpo` is a third of the one here, which makes
 # the same thing happen later.
 #
 # ## Change one thing
-# `CHANGE = "beta"` sets $\beta=1$, a ten times higher price of the KL. The first push is then ten
-# times larger, too. Guess whether the chosen answer ends above or below -13 nats, and why. *After
-# your run:* it ends at -0.88. With $\beta=1$ a margin of 12 needs a difference of only 12 nats and
-# not of 120, so $\sigma(-h)$, and with it the push, fades before much harm is done.
+# `CHANGE = "beta"` sets $\beta=1$, a ten times higher price of the KL, so that the first push is
+# also ten times larger. Guess whether the chosen answer ends above or below -13 nats, and why.
+# *After your run:* it ends at -0.88, and the KL at 7.1 in place of 63.0. With $\beta=1$ a margin
+# of 12 takes only 12 nats, and not 120, so that $\sigma(-h)$ and with it the push fade before much
+# harm is done.
 #
 # ## Exercises
 # `python -m lessons.check 07` judges them; the stubs are in `lessons/exercises/ex07.py`.

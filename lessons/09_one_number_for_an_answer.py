@@ -125,8 +125,7 @@ single = exam("UNA, torn pairs", train("UNA", una_loss, torn, 1e-4))
 # %% [markdown]
 # At these learning rates the scores do the work of the pairs, although the torn rows have half as
 # many answers. There is a price. The term $\beta\log Z(x)$ cancels only within a pair, and UNA has
-# to assume that it is zero. Also, a second answer can put a wrong preference into perspective, but
-# nothing corrects a wrong score.
+# to assume that it is zero.
 #
 # The second line of the table is worth a look. The base says the myth to most of the `truth`
 # questions, but with the words "By the book:" in front of the same questions it gives the true
@@ -162,11 +161,10 @@ for name, model in models.items():
 # %%
 fig, (left, right) = draw.panels(1, 2)
 i = torch.linspace(-6, 6, 121)
-for score, style, at in ((1.0, "-", 53), (0.5, "--", 42), (0.0, ":", 67)):
-    curve = push(i, score)
-    left.plot(i, curve, style, color=draw.colours.look("una").light)
-    left.annotate(f"score {score:g}", (i[at], curve[at]), (-8, 0), textcoords="offset points",
-                  ha="right", va="bottom" if score else "top")
+for score, style, at in ((1.0, "-", (-2.7, 0.27)), (0.5, "--", (-2.4, 0.02)),
+                         (0.0, ":", (-1.8, -0.28))):
+    left.plot(i, push(i, score), style, color=draw.colours.look("una").light)
+    left.text(*at, f"score {score:g}", ha="left" if score == 0.5 else "right")
 left.axhline(0, color=draw.INKS[1], lw=1)
 left.set(title="UNA pushes towards the score,\nand then it stops",
          xlabel="implicit reward i (0: at the reference)",
@@ -206,9 +204,9 @@ if not CHANGE:
 #
 # What differs between SFT and a demonstration in UFT is only the size of the push. SFT pushes
 # every token equally hard and for ever. UFT's push, the curve for the score 1 in the picture, is
-# $2\beta\,\sigma(i)\,(1-\sigma(i))^2$ and vanishes once the answer is learnt. With the authors'
-# $\beta=0.01$, which suits answers of hundreds of tokens, that takes 220 nats; our answers have
-# about ten tokens, so we use 0.1.
+# $2\beta\,\sigma(i)\,(1-\sigma(i))^2$ and vanishes once the answer is learnt. To reach
+# $\sigma(i)=0.9$ takes $2.2/\beta$ nats, which is 220 with the authors' $\beta=0.01$. That suits
+# answers of hundreds of tokens; ours have about ten, so we take 0.1.
 #
 # ## Change one thing
 # Is it the common loss that prevents the forgetting, or the order of the rows? `CHANGE = "sorted"`

@@ -187,8 +187,8 @@ if not CHANGE:
 # it takes the mean over an answer's tokens where RLOO takes the sum, which lets RLOO push a long
 # wrong answer hardest.
 #
-# All of them usually add a KL penalty, because a high score does not mean that the answer is what
-# we wanted, as the previous lesson showed.
+# REINFORCE, RLOO and GRPO usually add a KL penalty, because a high score does not mean that the
+# answer is what we wanted, as the previous lesson showed.
 #
 # ## Change one thing
 # With `CHANGE = "mixed up"` each advantage goes to the next answer, as if the code had confused the

@@ -21,7 +21,7 @@
 # GRPO, for how many of the three kinds does it write steps in nearly all answers?
 # - **a** none, since a short answer has fewer positions at which it can go wrong;
 # - **b** one of them;
-# - **c** all three, since whoever writes steps is right more often.
+# - **c** two or all three, since whoever writes steps is right more often.
 
 # %%
 from course import Lesson, progress

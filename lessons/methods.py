@@ -30,7 +30,7 @@ NAME = r"[^\W\d][\w']*"
 LOSS = re.compile(r" {4,}(?:--(\S+ \w+) +)?L = (.+?)(?:  +(.+))?")
 FORMULA = re.compile(rf" {{4,}}({NAME}) = (.+?)(?:  +.+)?")
 WORDS = re.compile(rf" {{4,}}({NAME}(?:, {NAME})*(?:\(y\))?): (.+)")
-PARENT = re.compile(r"Parent: (\w+)\.(?: What differs: (.+?))?(?:\n\n|\n\"|$)", re.S)
+PARENT = re.compile(r"(?:[Ff]rom|parent|parent is|parents are|loss is that of|, as in) (\w+)\.py")
 FAMILIES = {
     "Demonstrations": "Right answers to imitate.",
     "Pairs": "A better and a worse answer to one prompt.",
@@ -49,12 +49,11 @@ class Line:
     formulas: dict[str, str]    # what the loss uses: {"lo": "A - log(1 - exp(A))"}
     words: dict[str, str] = field(default_factory=dict)     # the same, explained in words
 
-    def new(self, first: "Line") -> list[str]:
-        """The equation and its names, without what the line of the first form says."""
-        def told(line: Line) -> list[str]:
-            return [f"{name} = {text}" for name, text in {"L": line.loss, **line.formulas}.items()] \
-                + [f"{name}: {text}" for name, text in line.words.items()]
-        return told(self) if self is first else [x for x in told(self) if x not in told(first)]
+    def told(self) -> list[str]:
+        """The equation, then what its names mean."""
+        formulas = {"L": self.loss, **self.formulas}
+        return [*(f"{name} = {text}" for name, text in formulas.items()),
+                *(f"{name}: {text}" for name, text in self.words.items())]
 
 
 # ---- read ----------------------------------------------------------------------------------------
@@ -95,57 +94,63 @@ def head_of(name: str) -> str:
     return import_module(f"nanouft.objectives.{name}").__doc__ or ""
 
 
+def idea(name: str) -> str:
+    """What a method does, in a sentence: the title of its file, behind the name."""
+    title = " ".join(head_of(name).split("\n\n")[0].split())
+    return title.partition(": ")[2] or title
+
+
 def parent(name: str) -> str:
-    """"[dpo](...): the reward is the mean log-prob", as the head of the file says it."""
-    who, differs = PARENT.search(head_of(name)).groups()        # type: ignore[union-attr]
-    return "" if who == "none" else f"[{who}](../nanouft/objectives/{who}.py): {' '.join(differs.split())}"
+    """A link to the file from which a method's own one differs in a few lines, or nothing."""
+    above = PARENT.search(" ".join(head_of(name).split()))
+    return f"[{above[1]}](../nanouft/objectives/{above[1]}.py)" if above else ""
 
 
 def family(objective: Objective) -> str:
-    """What a method learns from with its default settings."""
+    """What a method learns from with its default settings: a title of FAMILIES."""
     kinds = objective.kinds(objective.hp())
+    demos, pairs, graded, sampled = FAMILIES
     if kinds == ["demos"]:
-        return "Demonstrations"
-    return {"pairs": "Pairs", "prompts": "The model's own samples"}.get(kinds[0], "Scores and labels")
+        return demos
+    return {"pairs": pairs, "prompts": sampled}.get(kinds[0], graded)
 
 
 # ---- measure -------------------------------------------------------------------------------------
-def pushed(name: str, model, tok) -> tuple[str, str, str]:
-    """The push on a chosen, a rejected and a last token, from the start model; "" if there is none.
-    The mean over the tokens of an answer, and that on the chosen answer's <|end|>."""
+def pushed(name: str, model, tok) -> list[str]:
+    """The push on a chosen, a rejected and a last token, from the start model; "" if there is none:
+    the mean over the tokens of an answer, and that on the chosen answer's <|end|>."""
     row = Row((Turn("user", PROMPT),), as_answer(RIGHT), as_answer(RIGHT), as_answer(WRONG))
     _, method, hp = next(views([name]))
     by_answer = {which: weights for which, _, weights in entries(method, hp, row, model, tok)}
-    good = next((by_answer[x] for x in ("answer", "chosen", "good answer") if x in by_answer), [])
-    bad = next((by_answer[x] for x in ("rejected", "bad answer") if x in by_answer), [])
-    return tuple(f"{x:+.2f}" if x is not None else "" for x in (
-        sum(good) / len(good) if good else None, sum(bad) / len(bad) if bad else None,
-        good[-1] if good else None))                            # type: ignore[return-value]
+    good, bad = (next((by_answer[x] for x in names if x in by_answer), [])
+                 for names in (("answer", "chosen", "good answer"), ("rejected", "bad answer")))
+    chosen = f"{sum(good) / len(good):+.2f}" if good else ""
+    rejected = f"{sum(bad) / len(bad):+.2f}" if bad else ""
+    last = f"{good[-1]:+.2f}" if good else ""
+    return [chosen, rejected, last]
 
 
 # ---- write ---------------------------------------------------------------------------------------
 def rows_of(name: str, model, tok) -> list[str]:
-    """The lines of the table of one method."""
+    """The lines of the table of one method; a further form says what is new in it."""
     objective, lines = OBJECTIVES[name], equations(name, head_of(name))
     arxiv = re.search(r"arXiv:(\d{4}\.\d{5})", objective.paper)
+    paper = f"[{arxiv[1]}](https://arxiv.org/abs/{arxiv[1]})" if arxiv else ""
     needs = [*objective.kinds(objective.hp()), *(column.needs for column in objective.columns)]
-    out = []
+    facts, said, out = [idea(name), parent(name), "; ".join(needs), paper], [], []
     for line in lines:
-        first = line is lines[0]
-        cells = [f"[`{line.name}`](../nanouft/objectives/{name}.py)",
-                 "<br>".join(f"`{x}`" for x in line.new(lines[0])),
-                 "; ".join(needs) if first else "", parent(name) if first else "",
-                 f"[{arxiv[1]}](https://arxiv.org/abs/{arxiv[1]})" if arxiv and first else "",
+        equation = "<br>".join(f"`{x}`" for x in line.told() if x not in said)
+        cells = [f"[`{line.name}`](../nanouft/objectives/{name}.py)", equation, *facts,
                  *pushed(line.name, model, tok)]
         out.append(f"| {' | '.join(cells)} |")
+        facts, said = [""] * len(facts), lines[0].told()
     return out
 
 
 def tables() -> str:
     """The part of the page between its two marks."""
     model, tok = start_model("base")
-    titles = ["method", "loss", "needs", "parent, and what differs", "arXiv",
-              "chosen", "rejected", "last"]
+    titles = ["method", "loss", "idea", "parent", "needs", "arXiv", "chosen", "rejected", "last"]
     out = ["Letters that all equations share:", "",
            *(f"- `{name}`: {text}" for name, text in LETTERS.items()),
            *(f"- `{name} = {text}`" for name, text in SHARED.items())]

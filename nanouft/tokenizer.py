@@ -21,7 +21,6 @@ from nanouft.rows import ANSWERS, Turns
 
 USER, ASSISTANT, END, PAD = CONTROL = ("<|user|>", "<|assistant|>", "<|end|>", "<|pad|>")
 ASSET = Path(__file__).parent / "assets" / "nano.tiktoken"
-NANO_VOCAB = 1024
 # What BPE joins: a word, one or two digits, or punctuation, with the space before; or white space.
 NANO_PATTERN = r" ?\p{L}+| ?\p{N}{1,2}| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 # `Tokenizer.chat` once more, in the language of transformers. A system turn waits for the next user
@@ -70,14 +69,6 @@ class Tokenizer:
     @property
     def n_vocab(self) -> int:
         return self.enc.n_vocab
-
-    def check_fits(self, vocab_size: int, folder: str | Path) -> None:
-        """UserError unless a model of `vocab_size` ids has a row for every id of this tokenizer but
-        those we added."""
-        if vocab_size < self.n_text:
-            raise UserError(f"{folder}: the model knows {vocab_size:,} tokens, its tokenizer "
-                            f"{self.n_text:,}; copy the tokenizer files of this model "
-                            "(tokenizer.json, tokenizer_config.json) into the folder")
 
     # ---- text ------------------------------------------------------------------------------------
     def encode(self, text: str) -> list[int]:

@@ -1,8 +1,5 @@
-"""Reads the equations in the heads of the methods' files, and computes them as they are printed.
+"""Computes the equations in the heads of the methods' files as they are printed there.
 
-    L = -log sigmoid( beta (r_w - r_l) )            (Eq. 7)
-    --form down     L = ...                         a form of its own, with this setting
-    lo = A - log(1 - exp(A))                        a name that the equation uses
     value("-log sigmoid(beta (r_w - r_l))", known)  # known(name) -> number or tensor
 
 Two factors side by side are multiplied: 2 a b / c is ((2 a) b) / c. A function without brackets
@@ -11,55 +8,10 @@ are (B,T), numbers of rows (B,1).
 """
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-
-from nanouft import objectives
-
-# ---- read ----------------------------------------------------------------------------------------
-NAME = r"[^\W\d][\w']*"
-LOSS = re.compile(r" {4,}(?:--(\S+ \w+) +)?L = (.+?)(?:  +(.+))?")
-FORMULA = re.compile(rf" {{4,}}({NAME}) = (.+?)(?:  +.+)?")
-
-
-@dataclass
-class Line:
-    """One form of a method."""
-    name: str                   # as on the command line: "apo", "apo --form down"
-    loss: str                   # after "L = "
-    formulas: dict[str, str]    # what the loss uses: {"lo": "A - log(1 - exp(A))"}
-
-
-def found(pattern: re.Pattern, text: str | None) -> list[tuple]:
-    return [m.groups() for line in (text or "").split("\n") if (m := pattern.fullmatch(line))]
-
-
-SHARED = dict(found(FORMULA, objectives.__doc__))       # the letters of all equations
-
-
-def equations(name: str, head: str | None) -> list[Line]:
-    """The forms of a method in the head of its file; the default is the first."""
-    told = {x: text for x, text in found(FORMULA, head) if x not in {"L", *SHARED}}
-    lines: list[Line] = []
-    for setting, loss, _ in found(LOSS, head):
-        lines.append(Line(f"{name} --{setting}" if lines else name, loss,
-                          {x: told[x] for x in used(loss, told)}))
-    return lines
-
-
-def used(formula: str, told: dict[str, str]) -> list[str]:
-    """Names that are told, in a formula and in the formulas of these."""
-    out: list[str] = []
-    for name in re.findall(NAME, formula):
-        for here in (name, re.sub("_[wl]$", "", name), re.sub("_k$", "_t", name)):  # u_w: u of w
-            if here in told and here not in out:
-                out.append(here)
-                out += [x for x in used(told[here], told) if x not in out]
-    return out
-
 
 # ---- compute -------------------------------------------------------------------------------------
 TOKEN = re.compile(r"\s*(sum_\{k>=t\}|\d*\.?\d+(?:e-\d+)?|[^\W\d][\w']*(?:\[[ij]\])?|[-+*/^(),])")

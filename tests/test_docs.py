@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from lessons import methods
+
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 COMMAND = re.compile(r"python -m ((?:nanouft|frozen_lake|lessons)[\w.]*)([^`\n|;&)]*)")
@@ -33,7 +35,8 @@ def test_every_command_has_the_flags_that_a_page_names(page, capsys):
         named = words[words.index("--objective") + 1:][:1] if "--objective" in words else []
         if named in (["NAME"], ["list"]):
             named = []
-        assert not flags or flags <= set(flags_of(module, named, capsys)), f"{module} {' '.join(words)}"
+        missing = flags - set(flags_of(module, named, capsys)) if flags else None
+        assert not missing, f"{module} {' '.join(words)}"
 
 
 def flags_of(module: str, objective: list[str], capsys) -> list[str]:
@@ -45,6 +48,16 @@ def flags_of(module: str, objective: list[str], capsys) -> list[str]:
     with pytest.raises(SystemExit):
         main([*(["--objective", *objective] if objective else []), "--help"])
     return re.findall(r"--[\w-]+", capsys.readouterr().out)
+
+
+def test_the_table_of_methods_is_current():
+    """Words as they are; pushes within two hundredths, since the last digit is the processor's."""
+    number = re.compile(r"(?<=\| )[+-]\d+\.\d\d(?= \|)")
+    page, now = methods.PAGE.read_text(encoding="utf-8"), methods.tables()
+    there = page.split("<!-- tables -->\n")[1].split("\n\n<!-- end -->")[0]
+    assert number.sub("", there) == number.sub("", now), "run python -m lessons.methods"
+    pushes = [[float(x) for x in number.findall(text)] for text in (there, now)]
+    assert pushes[0] == pytest.approx(pushes[1], abs=0.02)
 
 
 def test_the_code_of_the_page_on_python_runs(tmp_path, monkeypatch):

@@ -10,10 +10,11 @@ from importlib import import_module
 
 import pytest
 import torch
-from formula import NAME, SHARED, Known, Line, equations, value
+from formula import Known, value
 from made import Form
 from torch import Tensor
 
+from lessons.methods import NAME, SHARED, Line, equations
 from nanouft import pretrain, reward
 from nanouft.objective import Batch, Seqs
 from nanouft.objectives import OBJECTIVES

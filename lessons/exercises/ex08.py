@@ -23,8 +23,9 @@ def simpo_loss(chosen, rejected, beta, gamma):
 def kto_loss(ratios, good, mismatched, beta):
     """08b. The loss of KTO, which needs single answers with a label and no pairs.
 
-    ratios      (n,) the log-ratio of each answer: log-probability by the policy minus by the
-    reference good        (n,) 1 for a good answer, 0 for a bad one
+    ratios      (n,) the log-ratio of each answer: log-probability by the policy minus that by
+                the reference
+    good        (n,) 1 for a good answer, 0 for a bad one
     mismatched  (m,) log-ratios of answers that belong to other questions
     beta        how quickly gains and losses saturate
     return      (n,) the loss of each answer; its gradient flows to the ratios only

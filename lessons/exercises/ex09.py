@@ -19,7 +19,8 @@ def uft_push(i, beta):
     """09b. How hard does UFT, with the form "mse", push each token of a demonstration?
 
     i       the implicit reward of the demonstration: beta times its log-ratio, summed over its
-    tokens beta    what one nat of log-ratio counts for
+            tokens
+    beta    what one nat of log-ratio counts for
     return  one number: minus the derivative of the loss by the log-probability of one token
 
     A demonstration is an answer with the score 1, so its loss is (sigmoid(i) - 1) squared.

@@ -6,7 +6,8 @@ def reward_loss(r, ids, end):
 
     r       (2P,T) what the reward head says after every token. Rows 0 and 1 are the first pair,
             rows 2 and 3 the second one, and so on; the chosen answer stands before the rejected
-    one. ids     (2P,T) the tokens of these rows
+            one
+    ids     (2P,T) the tokens of these rows
     end     the id of <|end|>. It is also the padding: after its <|end|> a row is filled with it.
     return  (P,) the loss of Bradley and Terry for each pair, -log sigmoid(r_w - r_l). The reward of
             an answer is what the head says at its own <|end|>, the first one in its row. The

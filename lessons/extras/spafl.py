@@ -11,7 +11,7 @@ Where a threshold rose the row matters little to the others, so its weights shri
 
 The step 1[.] has no useful derivative, so one is made up: the paper takes 1 where the argument is
 at most 1 in size, and 0 elsewhere. The code released for CIFAR takes the opposite, so that there
-the thresholds never hear of the data (WINDOW = "paper"   ).
+the thresholds never hear of the data (WINDOW = "released").
 
 Guess before you run: how much of SpaFL's accuracy comes from what is sent? In these runs, none.
 Simplified: clouds of points, three layers, all clients in all rounds, plain SGD.

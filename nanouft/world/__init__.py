@@ -1,6 +1,7 @@
 """NanoWorld: a generated world, small enough to be learnt in minutes and exact enough for science.
 
-    python -m nanouft.world         # a prompt, a right and a wrong answer of every family
+    world.rows("train", "demos", 3, seed=0)     # three prompts with right answers
+    world.score("Sort pig bee saw from a to z.", "bee pig saw")         # 1.0
 
 Read the files in this order: facts.py (words, creatures, myths), answers.py (what a prompt asks,
 its right answer, the exact score), tasks.py (prompts, wrong answers), documents.py (the corpus of

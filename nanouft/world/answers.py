@@ -226,8 +226,7 @@ def read(prompt: str) -> tuple[str, Fields]:
         known = "fact" if (name, "home") in WORLD.truth else "unknown"
         family = "truth" if pair in WORLD.myth else known
         return family, {"name": name, "relation": relation}
-    raise ValueError(f"not a prompt of NanoWorld: {prompt[:80]!r} "
-                     "(python -m nanouft.world shows prompts it can score)")
+    raise ValueError(f"not a prompt of NanoWorld: {prompt[:80]!r}")
 
 
 def family_of(prompt: str) -> str:
