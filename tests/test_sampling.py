@@ -292,6 +292,7 @@ def test_a_rollout_is_a_function_of_its_number_and_the_weights(monkeypatch):
     a.hp, said = replace(a.hp, samples=1), {}
     for number, a.seed in ((0, 3), (1, 3), (0, 4)):
         some = ids(a.draw([a.prompts[0]] * 4, number)[1])
+        assert len(some) == 4
         said |= {(number, a.seed, k): some[k:k + 2] for k in (0, 2)}
     assert all(x != y for i, x in said.items() for j, y in said.items() if i < j)
 
