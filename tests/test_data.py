@@ -111,7 +111,8 @@ def test_a_form_is_read(name, tmp_path):
     assert rows == [want, want] and skipped == 0
     assert rows[1].where.endswith("my.jsonl, line 2") and rows[0].extra == item
     (tmp_path / "my.json").write_text("\ufeff " + json.dumps([item], indent=1), encoding="utf-8")
-    assert read([str(tmp_path / "my.json")])[0] == [want]
+    again, = read([str(tmp_path / "my.json")])[0]
+    assert again == want and again.where.endswith("my.json, item 1")
 
 
 def test_an_empty_text_is_skipped_and_counted(tmp_path):
