@@ -26,8 +26,7 @@
 #
 # All three start from the same base and take the same number of steps, and all three learn to name
 # the right words. Yet one of them still does not learn to stop, although every answer that it ever
-# saw did. Decide now which one it will be. You will see whether you were right, and how the reason
-# can be read off the losses before any training.
+# saw did. Decide now which one it will be; the reason can be read off its loss before any training.
 #
 # ## Guess
 # Which model will still run on after its answer, instead of stopping?
@@ -49,12 +48,12 @@ CHANGE = ""                     # change one thing: "" | "end", see below
 # and where an answer ends. A **mask** has a 1 for each token of the answer and a 0 for each token
 # of the question, because we train the model to answer and not to ask.
 #
-# A model gives a probability to each possible next token. The function `pick` takes the logarithm
-# of the probability of the token that really follows, and every loss of this course is made of such
-# **log-probabilities**. The losses of SFT and IFT take a few lines each in `nanouft/simple.py`, and
-# the loss of DPO is written out below. It asks how much the log-probability of each of the two
-# answers has risen since training began, which we call its gain, and it is small once the better
-# answer has gained more than the worse one:
+# A model gives a probability to each possible next token. The function `pick` takes the natural
+# logarithm of the probability of the token that really follows, and every loss of this course is
+# made of such **log-probabilities**, whose unit is the **nat**. The losses of SFT and IFT take a
+# few lines each in `nanouft/simple.py`, and the loss of DPO is written out below. It asks how much
+# the log-probability of each of the two answers has risen since training began, which we call its
+# gain, and it is small once the better answer has gained more than the worse one:
 # $$L=-\log\sigma(\beta\,(\mathrm{gain}_w-\mathrm{gain}_l)).$$
 # Here $w$ is the better answer, $l$ the worse one, $\beta$ is 0.1, and $\sigma$ is the logistic
 # function, which turns a difference into a probability.
@@ -108,10 +107,10 @@ models = {
 
 # %% [markdown]
 # ## The same questions to all four
-# All four models now answer 60 questions on which none of them was trained. Below you see one of
-# these questions with the four answers, and then two figures for each model: how many words are
-# right, and how many answers stop. An answer **stops** if the model says the token `<|end|>` before
-# any other special token, such as the `<|user|>` with which it begins another question.
+# All four models now answer 60 questions on which none of them was trained. The cell prints one of
+# them with the four answers, and for each model how many words are right and how many answers stop.
+# An answer **stops** if the model says the token `<|end|>` before any other special token, such as
+# the `<|user|>` with which it begins another question.
 
 # %%
 from nanouft.generate import answer_rows, stops

@@ -67,7 +67,7 @@ print("tokens:", "|".join(tok.decode([i]) for i in rows[0, :20]), "...")
 # The mask makes training cheap and fair at the same time. Because position $i$ cannot see token
 # $i+1$, the model has to predict it, and a row of 64 tokens asks 64 such questions in one forward
 # pass. The loss is the mean of $-\log p$ over all of them, where $p$ is the probability of the
-# token that really follows. Its unit is the **nat**, because the logarithm is the natural one.
+# token that really follows. Like all losses of this course it is given in nats.
 
 # %%
 def remove_mask(attention) -> None:

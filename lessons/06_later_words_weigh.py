@@ -248,10 +248,9 @@ if not CHANGE:
 # repository TsinghuaC3I/Intuitive-Fine-Tuning, that the gradient through the weights is a part of
 # the objective. It is a choice, and you have seen what it can cost where an easy token follows hard
 # ones. The direction follows from the formula, while the numbers come from one base, one seed and
-# one kind of question; `docs/claims.md` compares both forms on all kinds. Four of IFT's authors
-# have since described post-training in general by the weight on the gradient of $\log p$
-# (arXiv:2509.04419), which is what our pushes show. Another author argues that the texts a model
-# reads while it learns matter as much (arXiv:2605.22731), which is the question of lesson 04.
+# one kind of question; `docs/claims.md` compares both forms on all kinds. A later paper argues that
+# the texts a model reads while it learns matter as much (arXiv:2605.22731), which is the question
+# of lesson 04.
 #
 # ## Change one thing
 # `CHANGE = "undivided"` leaves out the division by the mean, although gradient still flows through

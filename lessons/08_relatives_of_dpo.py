@@ -261,8 +261,8 @@ if not CHANGE:
 # much harder than the rejected one, because it also imitates it. ASFT pushes `Paris` down by 0.693
 # and the wrong word of the other pair by only 0.001, because it does not ask which answer is ahead
 # but how likely the rejected answer is. A table of such weights on the gradient of $\log p$, made
-# for all methods of this project, stands in `docs/methods.md`; arXiv:2509.04419 puts many methods
-# of post-training into one formula in this way.
+# for all methods of this project, stands in `docs/methods.md`; in arXiv:2509.04419 four of IFT's
+# authors put many methods of post-training into one formula in this way.
 #
 # **KTO** (2402.01306) has no pairs. It learns from single answers with a label, good or bad, and
 # compares each of them with what the policy has gained on answers to *mismatched* questions, which

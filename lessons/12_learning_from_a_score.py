@@ -9,10 +9,11 @@
 # suits tasks in which checking an answer is easier than writing one.
 #
 # The idea is to make answers likelier if they scored well. Whether a score of 0.6 is good depends
-# on the prompt, however, so each method compares the score with a **baseline**. REINFORCE takes the
-# mean of all scores of the batch. RLOO and GRPO sample several answers to each prompt, a **group**,
-# and compare an answer with the others of its group. Online UNA, the on-policy form of UNA,
-# compares the score with the score that the model itself implies, which is one half at the start.
+# on the prompt, however, so each method compares the score with a **baseline**. **REINFORCE** takes
+# the mean of all scores of the batch. **RLOO** and **GRPO** sample several answers to each prompt,
+# a **group**, and compare an answer with the others of its group. **Online UNA**, the on-policy
+# form of UNA, compares the score with the score that the model itself implies, which is one half at
+# the start.
 #
 # ## Guess
 # The base answers 100 prompts, four times each. For how many of these prompts can RLOO and GRPO
