@@ -53,9 +53,10 @@ FAMILY = {method: family for family, methods in METHODS.items() for method in me
 def look(name: str) -> Look:
     """The look of a method, with or without its form ("ift", "ift released", "ift detached"), of
     a family ("pairs") or of "base" and "truth". IFT as released is solid; with constant weights
-    ("ift", "ift detached") and in its other forms it is dashed. KeyError for an unknown name."""
+    ("ift", "ift detached") and in its other forms it is dashed. A method that stands in no family
+    yet, such as one that you add, is grey."""
     method, _, form = name.lower().replace("--variant", "").partition(" ")
-    found = FAMILIES[FAMILY.get(method, method)]
+    found = FAMILIES.get(FAMILY.get(method, method), FAMILIES["truth"])
     if method == "ift" and form.strip() != "released":
         return replace(found, dashed=True, hollow=True)
     return found

@@ -22,6 +22,7 @@ from nanouft.objectives import OBJECTIVES
 from nanouft.objectives.on_policy import log_rho
 from nanouft.rows import Row, Turn
 from nanouft.sampling import Rollouts, batch_of, measure, stats
+from nanouft.seeds import chunk_seed
 
 PROMPTS = [[3, 1, 4], [1], [5, 9, 2, 6, 5, 3, 5], [8, 9]]
 MODEL = tiny(3).double()
@@ -165,6 +166,14 @@ def test_rows_are_answered_in_their_order_and_threads_are_given_back():
         torch.set_num_threads(before)
     for row, a in zip(rows, got):
         assert a.ids == answer_rows(nano(), NANO, [row], max_new=4)[0].ids
+    warm = answer_rows(nano(), NANO, rows, max_new=4, chunk=5, temperature=1.0)
+    prompts = [NANO.prompt_ids(row.prompt) for row in rows]
+    by_length = sorted(range(18), key=lambda i: len(prompts[i]))
+    for k in range(4):                                  # each chunk has random numbers of its own
+        part = by_length[5 * k:5 * k + 5]
+        some = answers([prompts[i] for i in part], nano(), stop=NANO.stops, pad=NANO.pad,
+                       max_new=4, temperature=1.0, seed=chunk_seed(0, k))
+        assert ids(some) == [warm[i].ids for i in part]
 
 
 def test_who_begins_another_question_has_not_stopped():
@@ -283,6 +292,7 @@ def test_a_rollout_is_a_function_of_its_number_and_the_weights(monkeypatch):
     a.hp, said = replace(a.hp, samples=1), {}
     for number, a.seed in ((0, 3), (1, 3), (0, 4)):
         some = ids(a.draw([a.prompts[0]] * 4, number)[1])
+        assert len(some) == 4
         said |= {(number, a.seed, k): some[k:k + 2] for k in (0, 2)}
     assert all(x != y for i, x in said.items() for j, y in said.items() if i < j)
 

@@ -11,6 +11,7 @@ import argparse
 import contextlib
 import importlib.metadata
 import io
+import os
 import platform
 import re
 import sys
@@ -104,7 +105,6 @@ def tuned() -> str:
 
 
 def memory() -> str:
-    """Peak memory of forward and backward through the two losses."""
     model = GPT(replace(NANO, vocab_size=GPT2_VOCAB), seed=0)
     ids = torch.randint(GPT2_VOCAB, (8, 129), generator=torch.Generator().manual_seed(0))
     inputs, targets = ids[:, :-1], ids[:, 1:]
@@ -161,10 +161,11 @@ of the CPU, and then prints speed and memory of a model of 124M parameters.
 
 
 def machine() -> str:
-    """Processor and versions."""
+    """Processor, how busy the machine is, and versions."""
     file = Path("/proc/cpuinfo")
     names = re.findall(r"model name\s*: (.*)", file.read_text()) if file.exists() else []
-    found = [names[0] if names else platform.processor(), "one thread, fp32"]
+    found = [names[0] if names else platform.processor(), "one thread, fp32",
+             f"load {os.getloadavg()[0]:.0f} on {os.cpu_count()} cores"]
     for name in ("torch", "transformers", "trl"):
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             found.append(f"{name} {importlib.metadata.version(name)}")
@@ -181,8 +182,8 @@ def main(argv: list[str] | None = None) -> int:
         from lessons.evidence import gpu
         return gpu.main()
     torch.set_num_threads(1)
-    lines = [f"| {machine()} | |", "|---|---|"]
-    say(machine())
+    say(about := machine())
+    lines = [f"| {about} | |", "|---|---|"]
     for what, measure in LINES.items():
         try:
             figure = measure()
