@@ -3,30 +3,30 @@
 # *About 20 minutes, no prerequisites. `nanouft/simple.py` has the same methods on one page.*
 #
 # Language models learn in two stages. First they read a great deal of text and learn to continue
-# it. We call such a model a **base**. It knows a lot, but it does not know what you want from it.
-# Ask ours to "name four animals but not hen, fox or wolf, and end on white", and it answers
+# it. A model that has done only this is called a **base model**, or base for short. It knows a lot,
+# but it does not know what you want from it. Ask ours to "name four animals but not hen, fox or
+# wolf, and end on white", and it answers
 #
 # `bat cat cow pig<|user|> List two cities without Oslo, Rome or Bonn. End on mango.<|assistant|>
 # Delhi Paris mango<|end|>`
 #
 # The four animals are fine. But the base forgets the last word, and then, instead of stopping, it
-# invents the user's next question and answers that as well, because in the text it has read an
-# answer was usually followed by the next question.
+# invents the user's next question and answers that as well, because in the text that it has read,
+# an answer was usually followed by the next question.
 #
 # The second stage, **fine-tuning**, is the subject of this course. In this lesson you will
 # fine-tune the base in three different ways and compare the results:
 #
 # - **Supervised fine-tuning (SFT)** shows the model right answers. It learns to repeat them, and
 #   every word counts the same.
-# - **Intuitive fine-tuning (IFT)** uses the same right answers, but gives a word more weight if the
-#   model gets that word, or the words after it, wrong.
+# - **Intuitive fine-tuning (IFT)** uses the same right answers, but gives a word more weight where
+#   the model gets it, or the words after it, wrong.
 # - **Direct preference optimization (DPO)** shows the model two answers to each question, a better
 #   and a worse one, and trains it to prefer the better one.
 #
 # All three start from the same base and take the same number of steps, and all three learn to name
 # the right words. Yet one of them still does not learn to stop, although every answer that it ever
-# saw did. Decide now which one it will be. You will see whether you were right, and how the reason
-# can be read off before any training.
+# saw did. Decide now which one it will be; the reason can be read off its loss before any training.
 #
 # ## Guess
 # Which model will still run on after its answer, instead of stopping?
@@ -43,16 +43,17 @@ CHANGE = ""                     # change one thing: "" | "end", see below
 # %% [markdown]
 # ## One loop for all methods
 # The questions come from **NanoWorld**, a small made-up world in which a program of a few lines can
-# score any answer, so that nobody has to judge. Text is cut into **tokens**, which here are words
-# or pieces of words, and a **mask** marks the tokens of the answer with 1 and those of the question
-# with 0, because we train the model to answer and not to ask.
+# score any answer, so that nobody has to judge it. Text is cut into **tokens**, which here are
+# words or pieces of words, and **special tokens** such as `<|user|>` and `<|end|>` say who speaks
+# and where an answer ends. A **mask** has a 1 for each token of the answer and a 0 for each token
+# of the question, because we train the model to answer and not to ask.
 #
-# A model gives a probability to each possible next token. The function `pick` takes the logarithm
-# of the probability of the token that really follows, and every loss of this course is made of such
-# **log-probabilities**. The losses of SFT and IFT stand in `nanouft/simple.py`, where you can read
-# them in a few lines each. The loss of DPO stands here. It asks how much more likely each of the
-# two answers has become since training began, which we call its gain, and it is small once the
-# better answer has gained more than the worse one:
+# A model gives a probability to each possible next token. The function `pick` takes the natural
+# logarithm of the probability of the token that really follows, and every loss of this course is
+# made of such **log-probabilities**, whose unit is the **nat**. The losses of SFT and IFT take a
+# few lines each in `nanouft/simple.py`, and the loss of DPO is written out below. It asks how much
+# the log-probability of each of the two answers has risen since training began, which we call its
+# gain, and it is small once the better answer has gained more than the worse one:
 # $$L=-\log\sigma(\beta\,(\mathrm{gain}_w-\mathrm{gain}_l)).$$
 # Here $w$ is the better answer, $l$ the worse one, $\beta$ is 0.1, and $\sigma$ is the logistic
 # function, which turns a difference into a probability.
@@ -106,10 +107,10 @@ models = {
 
 # %% [markdown]
 # ## The same questions to all four
-# All four models now answer 60 questions on which none of them was trained. Below you see one of
-# these questions with the four answers, and then two figures for each model: how many words are
-# right, and how many answers stop. An answer **stops** if the model says the token `<|end|>` before
-# any other mark, such as the `<|user|>` with which it begins another question.
+# All four models now answer 60 questions on which none of them was trained. The cell prints one of
+# them with the four answers, and for each model how many words are right and how many answers stop.
+# An answer **stops** if the model says the token `<|end|>` before any other special token, such as
+# the `<|user|>` with which it begins another question.
 
 # %%
 from nanouft.generate import answer_rows, stops
@@ -143,8 +144,8 @@ for name in models:
 # Here $\pi(y_t\mid y_{<t})$ is the probability of token $t$ after all tokens before it, and the
 # factor $N$, the number of tokens of the answer, brings all methods to one scale. A positive push
 # makes the token more likely. The next cell computes the pushes in the base, before the first step,
-# on a right answer to the question above. As the worse answer, DPO gets the same one without its
-# last word, which is the mistake that the base made.
+# on a right answer to the question above. DPO gets the same answer without its last word as the
+# worse one, since this is the mistake that the base made.
 
 # %%
 from nanouft import ledger
@@ -165,18 +166,18 @@ for name in ("sft", "ift", "dpo"):
               *(f"{token.strip()} {p:+.2f} " for token, p in zip(said, push)))
 
 # %% [markdown]
-# SFT pushes each token up by the same amount, which is the meaning of "every word counts the same".
-# IFT pushes "bee" with 1.85 and `<|end|>` with 0.25: its weight is large at the beginning, where
-# the base is still unsure of this word and of those after it, and small at the end, where little
-# can go wrong any more. Both push every token up, and with it `<|end|>`.
+# SFT pushes each token up by the same amount, which is what "every word counts the same" means. IFT
+# pushes "bee" with 1.85 and `<|end|>` with 0.25: its weight is large at the beginning, where the
+# base is still unsure of this word and of those after it, and small at the end, where little can go
+# wrong any more. Both push every token up, `<|end|>` included.
 #
-# Now look at DPO. It pushes every token of the better answer up and every token of the worse answer
-# down, by the same amount. The first four words are the same in both, after the same question, so
-# that there the two pushes cancel exactly. The two `<|end|>` stand after different words, so they
-# do not cancel exactly, but to the base both positions look alike: a list may end here. What makes
-# `<|end|>` more likely in one of them makes it more likely in the other, and therefore most of the
-# push up is taken back by the push down. What remains is what differs between the two answers,
-# namely the last word, and this is what DPO teaches.
+# DPO, in contrast, pushes every token of the better answer up and every token of the worse answer
+# down, by the same amount. The first four words are the same in both answers and follow the same
+# question, so their pushes cancel exactly. Those of the two `<|end|>` do not, because these tokens
+# stand after different words. But to the base both positions look alike, since a list may end at
+# either, so whatever makes `<|end|>` more likely at one of them makes it more likely at the other.
+# Most of the push up is therefore taken back by the push down. What remains is the difference
+# between the two answers, namely the last word, and this is what DPO teaches.
 
 # %%
 fig, (top, bottom) = draw.panels(2, 1)
@@ -203,21 +204,20 @@ if not CHANGE:
 # ## Change one thing
 # This explanation sounds convincing, but so does another one. DPO was trained with a learning rate
 # of 1.5e-5, an eighth of the others', so perhaps it simply learnt less of everything. Two runs can
-# decide between them, and before you start each one you should write down what either explanation
-# predicts.
+# decide between them. Before you start each one, write down what either explanation predicts.
 #
 # The first is `CHANGE = "end"`. Then DPO's loss does not count the `<|end|>` of the worse answer,
-# so that nothing takes back the push on that of the better one, while the learning rate stays as it
-# was. For the second, set `CHANGE` back and train SFT with DPO's rate, 1.5e-5, in the list
+# so nothing takes back the push on that of the better one, while the learning rate stays as it was.
+# For the second, set `CHANGE` back and train SFT with DPO's rate, 1.5e-5, in the dictionary
 # `models`.
 #
-# *After your runs.* Without the `<|end|>` of the worse answer 88 % of DPO's answers stop, in place
+# *After your runs.* Without the `<|end|>` of the worse answer 88 % of DPO's answers stop, instead
 # of 32 %. SFT with the small rate still gets 97 % of the words right, and 97 % of its answers stop.
-# Both results fit the first explanation and contradict the second.
+# Both results agree with the first explanation and contradict the second.
 #
 # One warning for the lessons to come: a push belongs to one token of one answer in one step. SFT
-# and IFT push very differently here, and yet their models score the same on these lists. Pushes
-# suggest what a method may do to a model, and only its answers show what it did.
+# and IFT push very differently here, and yet their models score nearly the same on these lists.
+# Pushes suggest what a method may do to a model, but only the model's answers show what it did.
 #
 # ## Exercise
 # Write it in `lessons/exercises/ex00.py`. `python -m lessons.check 00` says whether it is right,
@@ -227,18 +227,18 @@ if not CHANGE:
 #   kiwi. End on fox.*
 #
 # ## Three questions
-# Try to answer without looking up.
+# Try to answer without looking back.
 #
 # 1. What does the model get to see in SFT, and what in DPO?
 # 2. A token has a push of +1. What does this say about the token, and what does it not say about
 #    the trained model?
-# 3. Both answers of each pair ended on `<|end|>`. Why did DPO hardly teach the model to say it?
+# 3. Both answers of each pair ended with `<|end|>`. Why did DPO hardly teach the model to say it?
 #
 # <details><summary>Answers</summary>
 #
 # 1. In SFT it sees a right answer to each question, in DPO a better and a worse answer.
-# 2. One step makes this token more likely, as hard as SFT would. It does not say what the model
-#    will answer after many steps on many answers.
+# 2. One step pushes this token up, as hard as SFT would. The push does not say what the model will
+#    answer after many steps on many answers.
 # 3. `<|end|>` is pushed up in one answer and down in the other by the same amount. To the base both
 #    positions look alike, so the second push takes back most of what the first one gives.
 #

@@ -8,10 +8,10 @@
 # answered.
 #
 # In this lesson you train such a model from nothing, with a loop of ten lines, until it writes
-# grammatical sentences. Then you remove one small part, a matrix of zeros and ones called the
-# *causal mask*, and train the model again on the same text for the same number of steps. Its
-# training loss will tell you one story and its sentences another, and you will see why a low loss
-# does not always mean that a model has learnt its task.
+# grammatical sentences. Then you remove one small part, the **causal mask**, and train the model
+# again on the same text for the same number of steps. Its training loss will tell you one story and
+# its sentences another, and you will see why a low loss does not always mean that a model has
+# learnt its task.
 #
 # ## Guess
 # Without the causal mask, after the same training, the model has ...
@@ -27,10 +27,10 @@ CHANGE = ""                     # change one thing: "" | "positions", see below
 
 # %% [markdown]
 # ## The text
-# The model reads NanoWorld's corpus, which a program writes without end. It is cut into **tokens**,
-# which are words or pieces of words from a list of 1,024; marks such as `<|user|>` are tokens as
-# well. The next cell makes 7,040 rows of 65 tokens to train on, keeps 64 other rows for an exam,
-# and shows the beginning of the first row with a line between each token and the next.
+# The model reads NanoWorld's corpus, of which a program can write as much as we like. It is cut
+# into tokens from a list of 1,024 words, pieces of words and special tokens. The next cell makes
+# 7,040 rows of 65 tokens to train on, keeps 64 other rows for an exam, and shows the beginning of
+# the first row with a line between each token and the next.
 
 # %%
 import draw
@@ -52,22 +52,22 @@ print("tokens:", "|".join(tok.decode([i]) for i in rows[0, :20]), "...")
 # Each token enters the network as a list of $C$ numbers, its **embedding**, to which a second list
 # is added that says at which position of the row the token stands. Two kinds of layers then work on
 # these lists in turn. In an **MLP** every position works on its own list alone. In **attention** a
-# position looks at others and fetches what it needs from them, so this is the only part in which
+# position looks at others and fetches what it needs from them, and this is the only part in which
 # information moves from one position to another. After the last layer each list is compared with
 # the embedding of every token, and the closest token is the model's guess for what comes next.
 #
 # Attention works as follows. Position $i$ asks with a query $q_i$, and position $j$ offers a key
-# $k_j$ and a value $v_j$, each of them a list of $h$ numbers that is computed from what stands
-# there. The better query and key agree, the larger is the weight of that value:
+# $k_j$ and a value $v_j$, each of them a list of $h$ numbers computed from the list that stands
+# there. The better the query and the key agree, the larger the weight of that value:
 # $$y_i=\sum_j a_{ij}\,v_j,\qquad a_i=\mathrm{softmax}_j\big(q_i\cdot k_j/\sqrt h+M_{ij}\big).$$
-# The matrix $M$ is the **causal mask**. It is $-\infty$ where $j>i$ and 0 elsewhere, so that after
-# the softmax no position gives any weight to a later one. In `nanouft/gpt.py` this matrix is the
-# single word `is_causal`.
+# The matrix $M$ is the causal mask. It is $-\infty$ where $j>i$ and 0 elsewhere, so after the
+# softmax no position gives any weight to a later one. In `nanouft/gpt.py` the argument `is_causal`
+# stands for this matrix.
 #
 # The mask makes training cheap and fair at the same time. Because position $i$ cannot see token
-# $i+1$, it has to predict it, and a row of 64 tokens asks 64 such questions in one forward pass.
-# The loss is the mean of $-\log p$ over all of them, where $p$ is the probability of the token that
-# really follows. Its unit is the **nat**, because the logarithm is the natural one.
+# $i+1$, the model has to predict it, and a row of 64 tokens asks 64 such questions in one forward
+# pass. The loss is the mean of $-\log p$ over all of them, where $p$ is the probability of the
+# token that really follows. Like all losses of this course it is given in nats.
 
 # %%
 def remove_mask(attention) -> None:
@@ -113,11 +113,12 @@ runs = {"GPT": train(""), less: train(CHANGE or "mask")}
 # %% [markdown]
 # ## Both models talk, and both take an exam
 # To talk, a model is asked again and again, and reads what it has said so far. We draw each token
-# at random from its probabilities, but at a temperature of 0.5, which favours the likely ones.
+# at random from its probabilities, but at a **temperature** of 0.5, which makes likely tokens even
+# likelier.
 #
-# The exam asks for token 33 of the 64 rows that no model was trained on, in two ways. First the
-# model has the whole row before it, as it does in training. Then it has only the 32 tokens before
-# the one that is asked for, as it does when it talks and the rest is not yet written.
+# The exam asks for token 33 of the 64 rows that no model was trained on, in two ways. The first
+# time the whole row is in view, as it is during training. The second time the model sees only the
+# 32 tokens before the one that is asked for, because when it talks the rest is not yet written.
 
 # %%
 @torch.no_grad()
@@ -148,20 +149,21 @@ for name, (model, losses) in runs.items():
 
 # %% [markdown]
 # ## What happened
-# The first model talks after a few seconds of training. Its grammar is right although its
+# The first model talks after a few seconds of training. Its grammar is right, although its
 # arithmetic is not: it says that 7 and 4 is 20. The second model reaches a training loss of 0.07
 # nats, which the first will never reach because no model can know what a program will write next.
 # But when it talks it repeats the same few words, and its text means nothing.
 #
-# The reason is that it has learnt something else than we wanted. During training the token that
-# position $i$ should predict stands at position $i+1$, in plain view, so the model only has to copy
-# it from there. This lowers the loss to almost nothing and needs no knowledge of the language. When
-# the model talks there is nothing to copy, because the next token is not yet written, and the exam
-# shows what is left: with the row in view its loss is 0.01 nats, and without it 5.43. For the model
-# with the mask both numbers are the same, 1.72, since it has never looked at what comes later.
+# The reason is that it has learnt something other than what we wanted. During training the token
+# that position $i$ should predict stands at position $i+1$, in plain view, so the model only has to
+# copy it from there. This lowers the loss to almost nothing without any knowledge of the language.
+# When the model talks there is nothing to copy, because the next token is not yet written, and the
+# exam shows what is left: with the row in view its loss is 0.01 nats, and without it 5.43. For the
+# model with the mask both numbers are the same, 1.72, since it has never looked at what comes
+# later.
 #
 # A training loss says how well a model does what the loss asks for, with what it can see during
-# training. Whether it does what you want when it answers by itself must be measured in answers.
+# training. Whether it does what you want when it answers by itself must be measured on its answers.
 
 # %%
 fig, (left, right) = draw.panels(1, 2)
@@ -189,13 +191,14 @@ if not CHANGE:
 # %% [markdown]
 # ## Change one thing
 # `CHANGE = "positions"` keeps the mask and instead removes the numbers that tell a token its
-# position. The model then sees the tokens before it as a heap without an order. Guess its loss
-# before you run: will it be nearer to the 1.86 nats of the whole model, or to the 7.48 with which
-# training begins?
+# position. The model then sees the tokens before it as an unordered heap. Guess its loss before you
+# run: will it be nearer to the 1.86 nats of the whole model, or to the 7.48 with which training
+# begins?
 #
-# *After your run.* The loss is 1.98, only a little worse, because the mask itself still tells an
-# order: position 2 sees two tokens and position 5 sees five, so what they collect differs, and the
-# second layer can use that. The two bars of the exam are equal again, since nothing can be copied.
+# *After your run.* The loss is 1.98, only a little worse, because the mask itself still gives the
+# order away: position 2 sees two tokens and position 5 sees five, so what they collect differs, and
+# the second layer can use that. The two bars of the exam are equal again, since nothing can be
+# copied.
 #
 # ## Exercises
 # Write them in `lessons/exercises/ex01.py`; `python -m lessons.check 01` says whether they are
@@ -217,9 +220,9 @@ if not CHANGE:
 # 1. Twenty times, and each time it reads the whole text so far: the beginning and all tokens that
 #    it has said already. (`nanouft/generate.py` keeps the keys and values of earlier positions, so
 #    that only the newest token has to be computed.)
-# 2. Each position sees itself and what stands before it, so that it must predict the next token. If
-#    it saw later positions, it could copy the answer from the next one.
-# 3. The last one. Its answer is token 65, which is not among the 64 tokens that the model reads.
+# 2. Each position sees itself and what stands before it, so it must predict the next token. If it
+#    saw later positions, it could copy the answer from the next one.
+# 3. The last one. Its answer is token 65, which is not among the 64 that the model reads.
 #
 # </details>
 #

@@ -3,14 +3,14 @@
 # *About 20 minutes; read 00 first. Supervised fine-tuning, `nanouft/objectives/sft.py`.*
 #
 # Ask the base of lesson 00 to add up some numbers and it repeats them. Then, since nothing tells it
-# to stop, it asks itself the next question. The remedy is to show it right answers, and it is
-# called **supervised fine-tuning (SFT)**.
+# to stop, it asks itself the next question. The remedy is supervised fine-tuning, which shows it
+# right answers.
 #
 # A row of training data holds somebody's question, our answer, and the token `<|end|>`. The model
 # reads all of it and gives a probability to each token, but not every token has to count towards
-# the loss. Which ones do is said by a list of zeros and ones, the **mask**. In this lesson you will
-# change this list by a single token in each answer, namely `<|end|>`, and see how much depends on
-# it. The model still reads that token in every row; the loss only does not ask for it.
+# the loss. The mask, a list of zeros and ones, says which ones do. In this lesson you will change
+# it at a single token of each answer, namely `<|end|>`, and see how much depends on that. The model
+# still reads this token in every row, but the loss no longer asks for it.
 #
 # ## Guess
 # If `<|end|>` does not count towards the loss, the sums of the trained model will be ...
@@ -26,9 +26,9 @@ CHANGE = ""                     # change one thing: "" | "prompt", see below
 
 # %% [markdown]
 # ## From a row to a loss
-# The function `tokens` of `nanouft/simple.py` turns rows into three tables with one line for each
+# The function `tokens` of `nanouft/simple.py` turns rows into three tensors with one line for each
 # row. `inputs` holds the tokens that the model reads. `targets` holds, at each position, the token
-# that follows there, so it is the same row shifted by one. `mask` is 1 where the target belongs to
+# that comes next, so it holds the same row shifted by one. `mask` is 1 where the target belongs to
 # the answer or is its `<|end|>`, and 0 on the question, which a user will write, and on the padding
 # that makes all rows equally long. Our function `counted` can change this mask.
 
@@ -111,9 +111,9 @@ models = {"base": base} | {labels[rule]: train(rule) for rule in ("answer", OTHE
 # %% [markdown]
 # ## What the models answer
 # All three models now add up new numbers, and the exam looks at two things separately. **Right
-# words** is the score of the answer, cut off after as many words as the right answer has, so that a
-# model which runs on is not marked down here. **Stops there** says in how many answers `<|end|>`
-# follows directly after that many words.
+# words** is the score of the answer, cut off after as many words as the right answer has, so that
+# running on does not lower it. **Stops there** says in how many answers `<|end|>` follows directly
+# after that many words.
 
 # %%
 def exam(name: str, model: GPT) -> list[float]:
@@ -135,15 +135,15 @@ result = {name: exam(name, model) for name, model in models.items()}
 
 # %% [markdown]
 # ## What happened
-# With the usual mask, 93 % of the words are right and all 40 answers stop in the right position.
+# With the usual mask, 93 % of the words are right and all 40 answers stop at the right position.
 # Without `<|end|>` in the mask even more words are right, 98 %, but only 12 % of the answers stop.
 # The others go on adding numbers that nobody has asked for, and the longer they go on, the less
 # sense they make.
 #
 # The model read `<|end|>` in every row of both runs, so reading a token is not enough to learn to
-# say it. What a model learns to say is what the loss asks for, and in the second run every position
-# at which the loss asked was followed by another word. The model therefore learnt that an answer
-# always goes on, although the row that it read went on with `<|end|>`.
+# say it. What a model learns to say is what the loss asks for, and in the second run the next token
+# was another word wherever the loss asked. The model therefore learnt that an answer always goes
+# on, although the row that it read went on with `<|end|>`.
 #
 # This is the same effect that you saw in DPO, brought about in another way. There, two opposite
 # pushes on `<|end|>` nearly cancelled; here there is no push on it at all. In both cases the words
@@ -158,7 +158,7 @@ draw.bars(top, push, words, titles[OTHER], "push times N", number="")
 top.get_legend().remove()
 stop = result[labels[OTHER]][1]
 draw.bars(bottom, result, ["right words", "stops there"],
-          f"... and {stop:.0f} % of the answers stop in the right position", "%")
+          f"... and {stop:.0f} % of the answers stop at the right position", "%")
 lesson.picture(fig, CHANGE)
 
 # %%
@@ -194,16 +194,15 @@ if not CHANGE:
 #
 # ## Three questions
 # 1. Which tokens of a conversation count in SFT, and why is `<|end|>` one of them?
-# 2. $N$ tokens of a step count. How hard is one of them pushed, and how hard a token of the
-#    question?
+# 2. What is the push on a token of the answer, and on a token of the question?
 # 3. The second model read `<|end|>` in every row. Why did it not learn to say it?
 #
 # <details><summary>Answers</summary>
 #
 # 1. The tokens of the assistant's answers, with the `<|end|>` of each, because a model that is
-#    never asked when to stop does not learn it.
-# 2. By $1/N$, and the question by 0.
-# 3. It never had to predict it. All that it had to predict was followed by another word.
+#    never asked when to stop does not learn to.
+# 2. It is 1 on every token of the answer, whether the model knows it or not, and 0 on the question.
+# 3. It never had to predict it. Every token that it had to predict was another word.
 #
 # </details>
 #

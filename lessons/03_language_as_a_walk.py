@@ -4,15 +4,15 @@
 # section 3.*
 #
 # A model that writes is like somebody who walks. Where it stands is the text so far, which is
-# called the **state**. What it does there is to name the next token, which is called the
-# **action**. The action leads to a new state, namely the same text with that token at its end, and
-# from there the walk goes on. This view is called a **Markov decision process**, and the papers on
-# IFT, DPO and reinforcement learning are written in its words.
+# called the **state**. There it names the next token, which is called the **action**. The action
+# leads to a new state, namely the same text with that token at its end, and from there the walk
+# goes on. This view is called a **Markov decision process**, and the papers on IFT, DPO and
+# reinforcement learning are written in its terms.
 #
 # There are far too many texts to look at one by one. In this lesson we therefore leave language for
 # a while and go to a frozen lake with 17 cells of ice, where one can look at every state and ask
-# what a model has learnt to do in it. The question will be an old one. Those who have only ever
-# been shown the right way know that way; but what do they do when they stand beside it?
+# what a model has learnt to do in it. The question is an old one: what does somebody who has only
+# ever been shown the right way do a step away from it?
 #
 # | text | lake |
 # |---|---|
@@ -23,8 +23,8 @@
 #
 # ## Guess
 # One policy imitates the shortest path. Another walks by itself and is rewarded when it arrives.
-# After training both always arrive from the start. Which of them mostly arrives from the nine cells
-# of ice that are not on the path?
+# After training both always reach the goal from the start. Which of them mostly reaches it from the
+# nine cells of ice that are not on the path?
 # - **a** both;
 # - **b** only the one that walked by itself;
 # - **c** neither.
@@ -37,12 +37,12 @@ CHANGE = ""                     # change one thing: "" | "network", see below
 
 # %% [markdown]
 # ## The lake
-# In the map below S is the start, G the goal, F is ice, and whoever steps on an H falls into a
-# hole. A **policy** says how likely each of the four arrows is in each cell, as a language model
-# says how likely each token is after a text. Ours is a table with four numbers for each cell, and a
-# softmax turns these four into probabilities. We train twenty policies side by side, which differ
-# only in the small random numbers with which they begin, so that no result depends on one lucky
-# beginning.
+# In the map below S is the start, G is the goal, F is ice, and H is a hole, in which a walk ends
+# without success. A **policy** says how likely each of the four arrows is in each cell, as a
+# language model says how likely each token is after a text. Ours is a table with four numbers for
+# each cell, and a softmax turns these four into probabilities. We train twenty policies side by
+# side, which differ only in the small random numbers with which they begin, so that no result
+# depends on one lucky start.
 
 # %%
 import draw
@@ -65,17 +65,17 @@ print("the demonstration:", arrows(path), "through the cells", *cells)
 # ## Two ways to learn
 # Nearly all methods of this course make some actions more likely and others less. They differ in
 # three things: in **which states** they do it, with **which actions**, and **how hard**. Lesson 02
-# was about the last of these. This one is about the first.
+# was about the last of these, and this one is about the first.
 #
 # SFT takes the states and the actions of the demonstrator. Its loss is the one of lesson 02, with
 # cells in place of texts: the mean of $-\log\pi(a\mid s)$ over the eight steps of the path.
 #
 # The other policy takes states and actions from its own walks, and is only told whether it arrives.
-# A walk that reaches the goal after $n$ moves is worth $0.99^{n-1}$, any other walk is worth
-# nothing, and training raises the expected worth of a walk from the start, which is called the
-# **value** of the start. Its gradient is the **policy gradient**. For language it has to be
-# estimated from samples, but a lake is so small that we can compute the expectation over all walks
-# at once, by solving one linear system, and let autograd do the rest.
+# A walk that reaches the goal after $n$ moves gets the **reward** $0.99^{n-1}$, any other walk gets
+# 0, and training raises the expected reward of a walk from the start, which is called the **value**
+# of the start. Its gradient is the **policy gradient**. For language it has to be estimated from
+# samples, but a lake is so small that we can compute the expectation over all walks at once, by
+# solving one linear system, and let autograd do the rest.
 
 # %%
 def imitate(logits):
@@ -124,13 +124,13 @@ print(f"imitation has changed {moved} of {N * len(off) * 4} probabilities beside
 # policies that walked by themselves arrive in 100 % of the cases, and those that imitated in 10 %.
 # The last line of the output says why: beside the path, imitation has changed 0 of 720
 # probabilities. A demonstration says nothing about states in which the demonstrator never was, so
-# there the policy still does what its random numbers told it before training. In 10 % of the cases
-# these happened to be right.
+# there the policy still does what its random numbers made it do before training, and in 10 % of the
+# cases this happened to be right.
 #
-# No loss on demonstrations can reveal this. The loss of the imitators is nearly zero, because all
+# No loss on demonstrations can reveal this: the loss of the imitators is nearly zero, because all
 # states of the demonstration lie on the path, and there they are perfect. The other policies were
 # never shown a single right move. But while they still made mistakes they walked all over the ice,
-# and every time they arrived, all moves that had led them there became more likely.
+# and every time they arrived, the moves that had led them there became more likely.
 #
 # For language this matters because a model that answers by itself does not stay on the demonstrated
 # path for long. After one word that the demonstrator would not have written, it stands in a state
@@ -139,10 +139,10 @@ print(f"imitation has changed {moved} of {N * len(off) * 4} probabilities beside
 # Bagnell 2010).
 #
 # Why, then, do we not always let the model walk by itself? It needs a reward, and it needs walks
-# that happen to arrive, which on a lake of 17 cells is easy and in language is not. The methods of
-# this course lie between the two. DPO also reads an answer that was rejected, which gives it a few
-# more states. IFT blends each state of the demonstration with the state to which the model itself
-# would have gone, and the next two lessons are about that.
+# that happen to arrive, which are easy to get on a lake of 17 cells and hard to get in language.
+# The methods of this course lie between the two. DPO also reads an answer that was rejected, which
+# gives it a few more states. IFT blends each state of the demonstration with the state to which the
+# model itself would have gone, and the next two lessons are about that.
 
 # %%
 fig, panels = draw.panels(1, 2)
@@ -168,17 +168,16 @@ if not CHANGE:
 # ## Change one thing
 # `CHANGE = "network"` replaces the table by a small network, as in a language model, where all
 # states share the same weights. Each step on the path then also changes what the policy does
-# elsewhere. Will the imitators now find their way from the other cells? Changing something is not
-# yet improving it.
+# elsewhere. Will the imitators now find their way from the other cells?
 #
 # *After your run.* Now 720 of 720 probabilities beside the path have changed, and the imitators
-# arrive from 12 % of the other cells in place of 10. The policies that walk by themselves arrive
-# from 36 % in place of 100, because what they learnt about cells that they no longer visit is
+# arrive from 12 % of the other cells instead of 10 %. The policies that walk by themselves arrive
+# from 36 % instead of 100 %, because what they learnt about cells that they no longer visit is
 # overwritten by what they go on learning elsewhere. Sharing weights carries knowledge from one
 # state to another, but nothing guarantees that it fits there.
 #
-# This is one lake, with exact gradients, and therefore a mechanism and not a measurement. How much
-# it matters for a language model has to be measured on that model.
+# One lake with exact gradients can show a mechanism. How much this matters for a language model has
+# to be measured on that model.
 #
 # ## Exercise
 # Write it in `lessons/exercises/ex03.py` and check it with `python -m lessons.check 03`.
@@ -190,15 +189,15 @@ if not CHANGE:
 # 1. What are state, action and transition when a model writes?
 # 2. The loss of an imitator on its demonstration is nearly zero. What does this say about what it
 #    does in other states?
-# 3. The table that walked by itself still knows the way from cells that it no longer visits. Why,
-#    and why not the network?
+# 3. The table that walked by itself still knows the way from cells that it no longer visits. Why
+#    does it, and why does the network not?
 #
 # <details><summary>Answers</summary>
 #
 # 1. The state is the text so far, the action is the next token, and the transition puts this token
 #    at the end of the text.
 # 2. Nothing, as long as the policy is a table. In a network the other states change as well, but
-#    nobody has checked whether for the better.
+#    the loss does not say whether for the better.
 # 3. Early in training it visited them and learnt there. A table keeps this, because other cells
 #    have numbers of their own; in a network later steps change the weights that all cells share.
 #

@@ -6,9 +6,9 @@
 # During SFT the model has an easy life. It is asked for the fourth word of an answer, but it may
 # read the first three as a human wrote them. When it later answers by itself there is no human to
 # rely on: it reads its own first three words, with all their mistakes, and nobody has ever shown it
-# how to go on from there. This gap between training and use is called **exposure bias**.
+# how to go on from there. Lesson 03 called this gap between training and use exposure bias.
 #
-# IFT tries to close a part of the gap with a simple idea, the **temporal residual**. Wherever the
+# IFT tries to close part of the gap with a simple idea, the **temporal residual**. Wherever the
 # model reads a word of the demonstrated answer, IFT mixes in the word that the model itself would
 # have put there. In this lesson you will build that mixture from a few lines of code, prove two
 # things about it, and then watch during training where it makes a difference and where it makes
@@ -16,7 +16,7 @@
 #
 # ## Guess
 # We train for 40 steps on two kinds of questions: "Reverse pig bee saw." and "Name two cities but
-# not Doha, Oslo or Rome. End on fox." In the end the model's own guess is nearly always the
+# not Doha, Oslo or Rome. End on fox." At the end the model's own guess is nearly always the
 # demonstrator's word in ...
 # - **a** both kinds of answers;
 # - **b** the reversals only;
@@ -37,9 +37,9 @@ CHANGE = ""                     # change one thing: "" | "prompt", see below
 #
 # One detail decides whether the code is right. The guess *for* position $i$ is made *at* position
 # $i-1$, after the model has read everything up to there. So the row of guesses has to be shifted to
-# the right by one position before it can be laid beside the answer. And it replaces words of the
-# answer only: the question was written by the user, and the model is never asked to guess it.
-# Choosing the likeliest word is not differentiable, so no gradient flows through a guess.
+# the right by one position before it can be laid beside the answer. Moreover, guesses replace words
+# of the answer only, since the question was written by the user and the model is never asked to
+# guess it. Choosing the likeliest word is not differentiable, so no gradient flows through a guess.
 
 # %%
 import draw
@@ -83,9 +83,9 @@ print("  base's guess:", tok.decode(own_guess(base, inputs, mask)[0][word].tolis
 # %% [markdown]
 # Six of the eight guesses are right. That may look surprisingly good, but remember that the base
 # sees the true beginning each time: once it has read "cow melon pig goat", the list in the question
-# tells it that "lemon" is next. It goes wrong in the first position, where it begins to copy the
-# list from the front, and in the fourth. These two are its **wrong guesses**: positions in which
-# the model, left alone, would have gone somewhere else than the demonstrator.
+# tells it that "lemon" is next. It goes wrong at the first position, where it begins to copy the
+# list from the front, and at the fourth. These two are its **wrong guesses**: positions at which
+# the model, left alone, would not have written the demonstrator's word.
 #
 # ## The blend
 # A word enters the network as a list of numbers, its embedding $E(x)$. This lets us mix two words,
@@ -96,11 +96,11 @@ print("  base's guess:", tok.decode(own_guess(base, inputs, mask)[0][word].tolis
 # $\lambda=0$ this is SFT. The paper uses $\lambda=0.2$, so four fifths of what the model reads is
 # still the truth.
 #
-# Two things follow before we train anything. First, the loss of the first word of an answer cannot
-# depend on $\lambda$, because that word is predicted from the question alone. Second, as long as
-# guess and answer agree, both halves of the blend are the same word, so nothing changes at all
-# until the model has read its first wrong guess. The next cell checks both on 80 answers that the
-# base has never seen, and prints what the blend does to the loss.
+# Two properties follow before we train anything. First, the loss of the first word of an answer
+# cannot depend on $\lambda$, because that word is predicted from the question alone. Second, as
+# long as guess and answer agree, both halves of the blend are the same word, so nothing changes at
+# all until the model has read its first wrong guess. The next cell checks both on 80 answers that
+# the base has never seen, and prints what the blend does to the loss.
 
 # %%
 def blend(model, inputs, mask, lam: float):
@@ -133,7 +133,7 @@ for kind, (inputs, targets, mask) in tests.items():
 # Now we train two models on both kinds of answers, one with $\lambda=0.2$, which is IFT, and one
 # with $\lambda=0$, which is SFT. The second idea of IFT, which gives words different weights, comes
 # in lesson 06 and is left out here. After every fourth step we let both models guess the words of
-# the 80 answers and count in how many positions they are wrong.
+# the 80 answers and count at how many positions they are wrong.
 #
 # We also ask what a wrong guess is worth. We put each wrong guess of the base into the right
 # answer, leave all other words as they are, and let NanoWorld score the result. If it is still a
@@ -180,32 +180,32 @@ def still_right(kind: str, guess, row: int, position: int) -> bool:
 
 
 runs = {"IFT": train("IFT", 0.2), "SFT": train("SFT", 0.0)}
-right_too = {}                  # kind -> of each wrong guess of the base: is it right as well?
+also_right = {}                  # kind -> of each wrong guess of the base: is it right as well?
 for kind, (inputs, _, mask) in tests.items():
     guess, wrong = own_guess(base, inputs, mask), wrong_guesses(base, kind)
-    right_too[kind] = [still_right(kind, guess, *at) for at in wrong.nonzero().tolist()]
-    print(f"{kind}: of the base's {len(right_too[kind])} wrong guesses, "
-          f"{sum(right_too[kind])} make another right answer")
+    also_right[kind] = [still_right(kind, guess, *at) for at in wrong.nonzero().tolist()]
+    print(f"{kind}: of the base's {len(also_right[kind])} wrong guesses, "
+          f"{sum(also_right[kind])} make another right answer")
     for name, seen in runs.items():
         print(f"    {name}: wrong guesses {seen[0][kind]:.0f} % -> {seen[-1][kind]:.0f} %")
 
 # %% [markdown]
 # ## What happened
-# In a reversal only one word can be right in each position. Half of the base's guesses are wrong at
-# first, after 40 steps 1 % are, and from then on the two halves of the blend are the same word.
-# Because of the second law IFT is now the same as SFT, for every $\lambda$. The blend matters for
+# In a reversal only one word can be right at each position. Half of the base's guesses are wrong at
+# first, after 40 steps 1 % are, and from then on the two halves of the blend are the same word. By
+# the second property IFT is then the same as SFT, for every $\lambda$. The blend matters for
 # reversals only while they are being learnt.
 #
-# In a list many words are right, and nobody can know which cities the demonstrator will name. So 54
-# % of the guesses still differ from the demonstration at the end. Yet hardly any of them is a
-# mistake: 84 of the base's 102 wrong guesses make another right answer. What IFT mixes in here is
-# not the model's error, from which it could learn to recover, but another good list. This costs
-# little, since four fifths of the blend are still the true word, and the base's loss only rises
-# from 1.36 to 1.39.
+# In a list many words are right, and nobody can know which cities the demonstrator will name. So
+# 54 % of the guesses still differ from the demonstration at the end. Yet most are no mistakes: of
+# the base's 102 wrong guesses in lists, 84 make another right answer. What IFT mixes in here is
+# mostly not an error, from which the model could learn to recover, but another good list. This
+# costs little, since four fifths of the blend are still the true word, and the base's loss only
+# rises from 1.36 to 1.39.
 #
-# The lines of SFT fall as well, although SFT never reads a guess. The share of wrong guesses is one
-# minus the accuracy of predicting the next word, and every kind of training on these answers raises
-# that accuracy. So the guesses do not become right because IFT reads them.
+# The curves of SFT fall as well, although SFT never reads a guess. The share of wrong guesses is
+# one minus the accuracy of predicting the next word, and every kind of training on these answers
+# raises that accuracy. So it is not because IFT reads the guesses that they become right.
 
 # %%
 fig, ax = draw.panels()
@@ -221,23 +221,24 @@ last = runs["IFT"][-1]
 if not CHANGE:
     assert last["reverse"] < 10, "wrong guesses go where one word is right"
     assert last["list"] > 30, "wrong guesses stay where many words are right"
-    assert sum(right_too["reverse"]) == 0, "no wrong guess of a reversal is right as well"
-    assert 2 * sum(right_too["list"]) > len(right_too["list"]), "most of a list's are right as well"
+    assert sum(also_right["reverse"]) == 0, "no wrong guess of a reversal is right as well"
+    most = 2 * sum(also_right["list"]) > len(also_right["list"])
+    assert most, "most of the wrong guesses of a list are right as well"
     agrees = last["reverse"] < 10, last["list"] < 10
     lesson.compare({(True, True): "a", (True, False): "b", (False, True): "c"}.get(agrees, "d"))
 
 # %% [markdown]
 # ## Change one thing
 # With `CHANGE = "prompt"` the words of the question are replaced by guesses as well. One of the two
-# laws then fails, and the lesson stops there. Say which one before you run, and why the other one
-# still holds.
+# properties then fails, and the lesson stops there. Say which one before you run, and why the other
+# one still holds.
 #
-# *After your run.* The first law fails, because the model now reads guesses before the first word
-# of the answer. The second still holds: a wrong guess in the question counts as one that has been
+# *After your run.* The first fails, because the model now reads guesses before the first word of
+# the answer. The second still holds: a wrong guess in the question counts as one that has been
 # read.
 #
-# All of this is one base and one short run. It shows how the blend works and not whether it helps,
-# which the next lesson asks.
+# All of this comes from one base and one short run. It shows how the blend works but not whether it
+# helps, which the next lesson asks.
 #
 # ## Exercises
 # Write them in `lessons/exercises/ex04.py`, without looking at the code above, and check them with
@@ -248,18 +249,18 @@ if not CHANGE:
 #   them.
 #
 # ## Three questions
-# 1. In which position does the model guess the word for position $i$, and what has it read there?
+# 1. At which position does the model guess the word for position $i$, and what has it read there?
 # 2. Each guess starts from the demonstrator's words so far. Why is that not yet the model's own
 #    path?
-# 3. In a run of yours, 30 % of the guesses stay wrong. Name a harmless reason and a serious one.
+# 3. In one of your runs 30 % of the guesses stay wrong. Name a harmless reason and a serious one.
 #
 # <details><summary>Answers</summary>
 #
-# 1. In position $i-1$, where it has read all true words up to and including that position.
+# 1. At position $i-1$, where it has read all true words up to and including that position.
 # 2. Each guess is one step away from the demonstration, and the next one starts from the true words
 #    again. When a model answers by itself, every word follows its own words, and mistakes add up.
-# 3. Harmless: many words are right, as in lists. Serious: the model does not learn, or the row of
-#    guesses is not shifted.
+# 3. A harmless one is that many words are right, as in lists. A serious one is that the model does
+#    not learn, or that the row of guesses is not shifted.
 #
 # </details>
 #

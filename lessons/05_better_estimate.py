@@ -10,9 +10,10 @@
 # estimate this better.
 #
 # That is a statement about numbers, and on a frozen lake we can check it, because there we know the
-# truth. A policy walks alone some thousand times, and we count in how many walks it makes exactly
+# truth. A policy walks alone a few thousand times, and we count the walks in which it makes exactly
 # the demonstrator's moves. Beside this share we put the estimate of SFT and that of the blend. Then
-# we look at the states in which the two differ, and ask whether what IFT teaches there is right.
+# we look at the states in which the two estimates differ, and ask whether what IFT teaches there is
+# right.
 #
 # ## Guess
 # SFT multiplies the chances of the demonstrated moves, each in the demonstrator's own cell.
@@ -30,8 +31,8 @@ CHANGE = ""                     # change one thing: "" | "default8", see below
 
 # %% [markdown]
 # ## Twenty policies with a habit
-# The lake is that of lesson 03, with the shortest path as the demonstration. A policy that begins
-# from nothing learns this path within an update or two, so there would be little to see. Our twenty
+# The lake is that of lesson 03, with the shortest path as the demonstration. A policy that starts
+# from scratch learns this path within an update or two, so there would be little to see. Our twenty
 # policies therefore have a habit: each of them has imitated walks along the other way to the goal,
 # a detour. Then they learn the demonstrator's path with SFT, and we keep the probabilities of all
 # moves before the first update and after each of 30.
@@ -101,10 +102,10 @@ for i, k in enumerate(looks):
 # %% [markdown]
 # ## What happened to the estimates
 # SFT's estimate is the truth. After ten updates it says 19.6 %, the walks say 19.7 %, and the two
-# columns agree at every update up to the noise of counting. There is no luck in this, because it is
-# the **chain rule** of probability: the policy can make the demonstrator's second move only if it
-# has made the first one, and then it stands in the demonstrator's second cell. In the walks that
-# count, the model's own states *are* the demonstrator's. The same holds for a language model, whose
+# columns agree at every update up to the noise of counting. This is no coincidence but the **chain
+# rule** of probability: the policy can make the demonstrator's second move only if it has made the
+# first one, and then it stands in the demonstrator's second cell. In the walks that count, the
+# model's own states *are* the demonstrator's. The same holds for a language model, whose
 # probability of a whole answer is the product of the probabilities of its tokens.
 #
 # The blend estimates less than the truth, 18.0 % with $\lambda=0.2$ and 2.9 % if the policy reads
@@ -120,10 +121,10 @@ for i, k in enumerate(looks):
 # ## What the blend teaches
 # So the blend is not a better estimate here. It could still be good training, because at a wrong
 # guess IFT also changes a cell in which the demonstrator did not stand, and SFT never does. In that
-# cell it teaches the demonstrator's *next* move. Value iteration knows the best moves of every
-# cell, so we can check whether this one is among them. We look at the policies before the first
-# update, and then train them with SFT and with IFT and see what became of the cell that is guessed
-# most.
+# cell it teaches the demonstrator's *next* move. **Value iteration** computes the best moves of
+# every cell exactly, so we can check whether this one is among them. We look at the policies before
+# the first update, and then train them with SFT and with IFT and see what becomes of the cell that
+# is guessed most often.
 
 # %%
 first = policies[0]                                             # (N,S,4) before any update
@@ -176,9 +177,9 @@ if not CHANGE:
 # On this lake the detour begins one cell to the right of the start, above a hole. The
 # demonstrator's next move is down, so in that cell IFT teaches a step into the hole: 0 of 20 such
 # moves are right, and the chance of a best move there falls from 7.9 to 5.7 %, while SFT leaves it
-# alone. This harm is small and soon over, since the guesses become right after some updates. IFT
-# assumes that the demonstrator's next move is also right one step away from the path, and nobody
-# has checked that. To check it one would have to ask the demonstrator at the model's own states.
+# alone. The harm is small and soon over, because the guesses become right after some updates. IFT
+# assumes that the demonstrator's next move is also right one step away from the path, but to check
+# that, one would have to ask the demonstrator at the model's own states.
 #
 # ## Change one thing
 # `CHANGE = "default8"` goes to a larger lake, which is mostly open ice and has few holes. Guess two
@@ -187,16 +188,16 @@ if not CHANGE:
 #
 # *After your run.* SFT's estimate is the truth on every lake. But now 55 of 55 moves beside the
 # path are right, because on open ice "down" or "right" leads nearer to the goal from many cells.
-# The chance of a best move in the cell that is guessed most rises from 84.5 to 97.2 %, so here IFT
-# carries the demonstration to neighbouring states. Whether the assumption holds depends on the
-# lake. For language models the question is open: `docs/claims.md` finds little to repair in SFT's
-# estimate (C7), and no advantage of IFT in the answers (C1).
+# The chance of a best move in the cell that is guessed most often rises from 84.5 to 97.2 %, so
+# here IFT carries the demonstration to neighbouring states. Whether the assumption holds depends on
+# the lake. For language models the question is open: `docs/claims.md` finds little to repair in
+# SFT's estimate (C7), and no advantage of IFT in the answers (C1).
 #
 # ## Three questions
 # 1. Why is the product of the chances in the demonstrator's cells the chance that the policy walks
 #    this path alone, although it never stood in these cells by itself during training?
 # 2. When is the estimate of the blend equal to that of SFT?
-# 3. What does IFT teach in a cell beside the path, and who has decided that it is right there?
+# 3. What does IFT teach in a cell beside the path, and who has checked that it is right there?
 #
 # <details><summary>Answers</summary>
 #
@@ -204,7 +205,8 @@ if not CHANGE:
 #    the same cell. This is the chain rule.
 # 2. When all guesses are right. Then the guess is the demonstrator's cell and the blend is the cell
 #    itself.
-# 3. The demonstrator's next move. Nobody has, because the demonstrator chose it for another cell.
+# 3. It teaches the demonstrator's next move. Nobody has checked it, because the demonstrator chose
+#    this move for another cell.
 #
 # </details>
 #

@@ -4,16 +4,15 @@
 # the code released with it, `nanouft/objectives/ift.py`.*
 #
 # Some words of an answer matter more than others. When a list is said backwards and the first word
-# is wrong, the words after it go wrong as well, whereas a slip in the last word harms nothing else.
-# SFT does not know this, because it counts every token the same. The second idea of IFT is to give
-# a token more weight while it, or the tokens *after* it, are badly predicted. The paper calls this
-# **dynamic relation propagation**.
+# is wrong, the words after it go wrong as well, whereas a slip in the last word does no further
+# harm. SFT does not know this, because it counts every token the same. The second idea of IFT is to
+# give a token more weight while it, or the tokens *after* it, are badly predicted. The paper calls
+# this **dynamic relation propagation**.
 #
-# The weights are therefore made of losses, and training changes the losses. So training can change
-# the weights as well, and it may find a way to lower the total loss that nobody had in mind. In
-# this lesson you will calculate on two tokens what this does to `<|end|>`, the token that ends an
-# answer. From the same calculation you will predict, before any training, how unlikely a real model
-# is going to find that token. Then you will train the model and compare.
+# The weights are therefore made of losses, so training changes both together and may find a way to
+# lower the total loss that nobody had in mind. In this lesson you will calculate on two tokens what
+# this does to `<|end|>`, the token that ends an answer. From the same calculation you will predict
+# how unlikely a real model will find that token, and then train the model and compare.
 #
 # ## Guess
 # The base ends almost none of its lists. We train it with the loss of the released code, and each
@@ -33,8 +32,8 @@ CHANGE = ""                     # change one thing: "" | "undivided"
 # Take an answer of two tokens, a hard word with the loss $a$ and then `<|end|>` with the loss $b$.
 # The **weight** of a token is its own loss plus the losses of all tokens after it, where each step
 # into the future is discounted by a factor $\gamma$. So the word has the weight $a+\gamma b$, and
-# `<|end|>`, which has nothing after it, has the weight $b$. At last the weights are divided by
-# their mean, so that the loss keeps the size that it has in SFT:
+# `<|end|>`, which has nothing after it, has the weight $b$. Finally the weights are divided by
+# their mean, so that the loss stays as large as in SFT:
 # $$L = \frac{(a + \gamma b)\,a + b\,b}{(a + \gamma b) + b}.$$
 # Suppose that the model already knows how to stop, so that $b=0$, while the word is still hard. In
 # which direction does $L$ push the two tokens? The cell below contains the loss itself, for answers
@@ -104,28 +103,27 @@ print(f"a = 2.5, b = 0: dL/da = {da:+.2f}, dL/db = {db:+.2f} "
       f"({db_constant:+.2f} with constant weights); the balance is at b = {on_paper:.2f}")
 
 # %% [markdown]
-# The derivative by $b$ is $-1$: the loss falls when `<|end|>` becomes *less* likely, exactly as
-# fast as it falls when the hard word becomes likelier. To see why, let $b$ rise a little from 0.
-# Since `<|end|>` has almost no weight, its own loss costs next to nothing. But the weights must add
-# up to the number of tokens, so whatever weight `<|end|>` gains is taken from the hard word, and
-# the hard word is nearly all that $L$ consists of. Only at $b=0.92$ does `<|end|>` cost as much as
-# it saves, and beyond this balance training pushes it up again.
+# The derivative with respect to $b$ is $-1$: the loss falls when `<|end|>` becomes *less* likely,
+# exactly as fast as it falls when the hard word becomes likelier. To see why, let $b$ rise a little
+# from 0. Since `<|end|>` has almost no weight, its own loss costs next to nothing. But the weights
+# must add up to the number of tokens, so whatever weight `<|end|>` gains is taken from the hard
+# word, and the hard word is nearly all that $L$ consists of. Only at $b=0.92$ does `<|end|>` cost
+# as much as it saves, and beyond this balance training pushes it up again.
 #
 # ## One real answer, and a prediction
 # Open lists are such a case. A question asks for three animals, and because nobody can know which
-# three the demonstrator will name, these words stay hard for ever. After them come a last word that
-# the question prescribes, and `<|end|>`, and both of these are easily learnt. We first teach the
-# base to stop, with 16 steps of SFT, and then look at a list that it has never seen. For each token
-# we print the **push**, which is $N$ times the derivative by the token's loss in an answer of $N$
-# tokens: +1 is what SFT does to every token, and a minus makes the token less likely. We compare
-# `SFT` with `IFT released`, which is the loss above, and with `IFT constant`. The latter has the
-# same weights but treats them as numbers, so that no gradient flows through them; it is the default
-# of `python -m nanouft.train --objective ift`.
+# three the demonstrator will name, these words always stay hard. After them come a last word that
+# the question prescribes, and `<|end|>`, both of which are easy to learn. We first teach the base
+# to stop, with 16 steps of SFT, and then look at a list that it has never seen. For each token we
+# print the push of lesson 00: +1 is what SFT does to every token, and a minus makes the token less
+# likely. We compare `SFT` with `IFT released`, which is the loss above, and with `IFT constant`,
+# which has the same weights but treats them as constants, so that no gradient flows through them.
+# The latter is the default of `python -m nanouft.train --objective ift`.
 #
 # Then we predict. The slopes depend only on the losses of an answer, and not on the network that
-# made them, so what worked for two tokens also works for sixty real lists. We leave all losses as
-# they are in this model, set the loss of `<|end|>` to one value in all lists, and look for the
-# value at which its mean slope is zero. If training follows these slopes, it should leave
+# made them, so what worked for two tokens also works for sixty real lists. We leave all other
+# losses as they are in this model, set the loss of `<|end|>` to one value in all lists, and look
+# for the value at which its mean slope is zero. If training follows these slopes, it should leave
 # `<|end|>` near this value, wherever it begins.
 
 # %%
@@ -229,48 +227,50 @@ if not CHANGE:
 # The prediction holds. With the released loss `<|end|>` settles at 1.46 nats when training starts
 # from the base, and at 1.43 nats when it starts from a model that stops perfectly, where 1.43 was
 # predicted. Two tokens on paper gave the direction, and the same sum over real answers gave the
-# number. The second run starts late, because a token of probability near 1 hardly reacts to a push:
-# the derivative of its loss by its own logit is $p-1$. First the noise of training has to raise the
-# loss a little, and from there the push carries it on.
+# number. The second run moves late, because a token of probability near 1 hardly reacts to a push:
+# the derivative of its loss with respect to its own logit is $p-1$. The noise of training first has
+# to raise the loss a little, and the push then carries it on.
 #
 # What is predicted is the loss, and not how many lists end. A model that answers takes the
 # likeliest token at each position. At 1.43 nats `<|end|>` still has a probability of 0.24, which
 # would be enough if the rest were spread over many tokens. But most of it goes to the one token
-# that begins the next question, because that is what the base had read, and so none of the lists
-# end.
+# that begins the next question, because that is what the base had read, and therefore none of the
+# lists ends.
 #
 # What is the cause? It is not the demonstrations, because SFT learns to stop from the same lists.
-# It is not the mixing of lesson 04 either, because here all models read the true words. Two things
-# are needed, and both at once: gradient flows through the weights, and the weights are divided by
-# their mean. With constant weights the slope at $b=0$ is zero, and the model learns to stop. The
-# division you can take away below.
+# It is not the mixing of lesson 04 either, because here all models read the true words. It takes
+# two things together: gradient flows through the weights, and the weights are divided by their
+# mean. With constant weights the slope at $b=0$ is zero, and the model learns to stop. What happens
+# without the division you can try below.
 #
 # None of this is an error in the released code. Its first author writes, in issue 2 of the
-# repository TsinghuaC3I/Intuitive-Fine-Tuning, that the gradient through the weights is a part of
-# the objective. It is a choice, and you have seen what it can cost where an easy token follows hard
-# ones. The direction is a theorem, while the numbers come from one base, one seed and one kind of
-# question; `docs/claims.md` compares both forms on all kinds. Four of IFT's authors have since
-# described post-training in general by the weight on the gradient of $\log p$ (arXiv:2509.04419),
-# which is what our pushes show. Another author argues that it matters as much which texts a model
-# reads while it learns (arXiv:2605.22731), the question of lesson 04.
+# repository TsinghuaC3I/Intuitive-Fine-Tuning, that the gradient through the weights is part of the
+# objective. It is a choice, and you have seen what it can cost where an easy token follows hard
+# ones. The direction follows from the formula, while the numbers come from one base, one seed and
+# one kind of question; `docs/claims.md` compares both forms on all kinds. A later paper argues that
+# the texts a model reads while it learns matter as much (arXiv:2605.22731), which is the question
+# of lesson 04.
 #
 # ## Change one thing
 # `CHANGE = "undivided"` leaves out the division by the mean, although gradient still flows through
 # the weights. Then the loss of the two tokens is half of $a^2+\gamma ab+b^2$. Say first what its
-# derivative by $b$ is at $b=0$, where the balance must be, and how many lists will end. *After your
-# run:* the derivative is $+1.19$, which is $\gamma a/2$, and it only grows with $b$. So the balance
-# is at 0, and nearly all lists end.
+# derivative with respect to $b$ is at $b=0$, where the balance must be, and how many lists will
+# end.
+#
+# *After your run.* The derivative is $+1.19$, which is $\gamma a/2$, and it only grows with $b$. So
+# the balance is at 0, and nearly all lists end.
 #
 # ## Exercises
-# `python -m lessons.check 06` judges them; the stubs are in `lessons/exercises/ex06.py`.
+# Write them in `lessons/exercises/ex06.py` and check them with `python -m lessons.check 06`.
+#
 # - **06a** `future_weights(losses, mask, gamma)` returns the weights of the released loss.
 # - **06b** `two_token_slopes(a, b, gamma)` returns both derivatives on paper, without autograd.
 #   With them you can show that the slopes at $b=0$ do not depend on $a$ or $\gamma$, and solve for
 #   the balance.
 #
 # ## Three questions
-# 1. A token has the loss zero. Why does it cost nothing to raise that loss a little, and what is
-#    gained by it?
+# 1. The loss of the last token is zero. Why does it cost almost nothing to raise it a little, and
+#    what is gained by that?
 # 2. Which two properties of the released loss are needed to push `<|end|>` down?
 # 3. Where does the released loss leave `<|end|>` after a word that the model knows for certain?
 #
@@ -279,8 +279,8 @@ if not CHANGE:
 # 1. Nothing comes after the token, so its weight is its own loss, which is nearly 0. A small rise
 #    costs nearly nothing, but it takes weight from the hard word, so that the total loss falls.
 # 2. Gradient flows through the weights, and the weights are divided by their mean. Without either
-#    of the two, the derivative by the loss of `<|end|>` is never negative.
-# 3. At the loss 0. The balance is a multiple of $a$, and here $a=0$.
+#    of the two, the derivative with respect to the loss of `<|end|>` is never negative.
+# 3. At a loss of 0, because the balance is a multiple of $a$, and here $a=0$.
 #
 # </details>
 #

@@ -5,14 +5,13 @@
 #
 # So far somebody wrote down the right answer. Often nobody can, and yet almost anybody can say
 # which of two answers is better. Such **preference pairs**, a *chosen* and a *rejected* answer to
-# one question, are what **direct preference optimization** (DPO) learns from. In this lesson you
-# will derive its loss with a few lines of algebra, and train with it for half a minute on questions
-# about creatures that do not exist. The chosen answer is always "I do not know."; the rejected one
-# is invented. Then you will look at a number that the loss does not show: how likely is the answer
-# that we want?
+# one question, are what DPO learns from. In this lesson you will derive its loss with a few lines
+# of algebra and train with it for half a minute on questions about creatures that do not exist,
+# where the chosen answer is always "I do not know." and the rejected one is invented. Then you will
+# look at a number that the loss does not show, which is how likely the wanted answer has become.
 #
 # ## Guess
-# After two steps every pair is won, also on questions that are not in the training data. We go on
+# After two steps every pair is won, even on questions that are not in the training data. We go on
 # training. The log-probability of the chosen answers, $\log p(\mathrm{chosen})$,
 # - **a** keeps rising;
 # - **b** stays where it is;
@@ -30,38 +29,38 @@ CHANGE = ""                     # change one thing: "" | "beta"
 # $q$ be two lists of probabilities for the same next token. The **Kullback-Leibler divergence**,
 # $$\mathrm{KL}(p\,\|\,q)=\sum_y p(y)\,\log\frac{p(y)}{q(y)},$$
 # is the extra surprise of somebody who expects $q$ while the words come from $p$, in nats and on
-# average. It is 0 if both lists are equal, and positive if not. It also has a direction. Suppose
-# that $q$ finds two words equally likely, while $p$ takes the first in 99 of 100 cases. Then
-# $\mathrm{KL}(p\,\|\,q)$ is 0.64, and it can never exceed $\log 2$, because whatever $p$ says, $q$
-# had expected it half of the time. The other direction is 1.61 and has no bound, because half of
-# the time $q$ says a word that $p$ has given up.
+# average. It is 0 if both lists are equal and positive otherwise, and its two directions differ.
+# Suppose that $q$ finds two words equally likely, while $p$ takes the first in 99 of 100 cases.
+# Then $\mathrm{KL}(p\,\|\,q)$ is 0.64, and it can never exceed $\log 2$, because whatever $p$ says,
+# $q$ had expected it half of the time. The other direction is 1.61 and has no bound, because half
+# of the time $q$ says a word that $p$ has given up.
 #
-# Both directions matter in alignment. SFT lowers KL(data || model), so the model may leave out
-# nothing that the data say. DPO starts from a penalty on KL(policy || reference), where the
-# **policy** is the model that we train and the **reference** is the model that training starts
-# from. The policy may leave things out, but it should say nothing that the reference would hardly
-# have said.
+# Both directions matter in alignment. SFT lowers KL(data || model), so the model must not leave out
+# anything that the data say. DPO starts from a penalty on KL(policy || reference), where the policy
+# is the model that we train and the **reference** is the model that training starts from. Here the
+# policy may leave things out, but it should say nothing that the reference would hardly have said.
 #
 # ## From pairs to a loss
-# Assume that an answer $y$ to a question $x$ has a hidden **reward** $r(x,y)$. A judge sees a
-# better answer $w$ and a worse one $l$, and prefers $w$ with a probability that depends on the
-# difference of their rewards: $P(w\succ l)=\sigma(r_w-r_l)$, where $\sigma(z)=1/(1+e^{-z})$. This
-# is the model of **Bradley and Terry**. If the rewards are equal, the judge tosses a coin.
+# Assume that an answer $y$ to a question $x$ has a hidden reward $r(x,y)$. A judge sees a better
+# answer $w$ and a worse one $l$, and prefers $w$ with a probability that depends on the difference
+# of their rewards: $P(w\succ l)=\sigma(r_w-r_l)$, where $\sigma(z)=1/(1+e^{-z})$. This is the model
+# of **Bradley and Terry**. If the rewards are equal, the judge tosses a coin.
 #
-# We want a high reward and a small distance. With a factor $\beta$ for the price of the distance,
-# the best policy maximises
+# We want a high reward and a small distance. If $\beta$ is the price of the distance, the best
+# policy maximises
 # $$\mathbb E_{y\sim\pi}\,r(x,y)-\beta\,\mathrm{KL}(\pi\,\|\,\pi_{\rm ref}).$$
-# The answer is known: raise the reference where the reward is high,
+# The best policy is known. It raises the reference where the reward is high,
 # $$\pi^*(y|x)=\pi_{\rm ref}(y|x)\,e^{r(x,y)/\beta}\,/\,Z(x),$$
-# where $Z(x)$ makes the probabilities add up to 1. To see that nothing is better, put
+# where $Z(x)$ makes the probabilities add up to 1. To see that no policy is better, put
 # $r=\beta\log\frac{\pi^*}{\pi_{\rm ref}}+\beta\log Z$ into the objective. What is left is
 # $\beta\log Z(x)-\beta\,\mathrm{KL}(\pi\,\|\,\pi^*)$, and this is largest where the KL is 0.
 #
 # Now comes the idea of DPO, which is to read the same formula backwards. Every policy is the best
-# one for *some* reward, namely for $r(x,y)=\beta\log\frac{\pi(y|x)}{\pi_{\rm ref}(y|x)}+\beta\log
-# Z(x)$. Nobody can compute $Z(x)$, a sum over all answers, but the two answers of a pair share
-# their question, so that $Z(x)$ cancels in $r_w-r_l$. Put this difference into the judge's formula,
-# take the negative logarithm, and the reward has vanished from the loss:
+# one for *some* reward, namely for
+# $r(x,y)=\beta\log\frac{\pi(y|x)}{\pi_{\rm ref}(y|x)}+\beta\log Z(x)$. Nobody can compute $Z(x)$, a
+# sum over all answers, but the two answers of a pair share their question, so $Z(x)$ cancels in
+# $r_w-r_l$. Put this difference into the judge's formula, take the negative logarithm, and the
+# reward has vanished from the loss:
 # $$L=-\log\sigma(h),\qquad h=\beta\Big(\log\frac{\pi(w|x)}{\pi_{\rm ref}(w|x)}
 # -\log\frac{\pi(l|x)}{\pi_{\rm ref}(l|x)}\Big).$$
 # We call $h$ the **margin**, and a pair with a positive margin is *won*. The cell below has the
@@ -127,8 +126,8 @@ print(f"loss at the start: {start:.4f}; a token of the chosen answer is pushed b
 #
 # ## Does a push up make it go up?
 # Not necessarily, because one set of weights moves all log-probabilities at once. Let $g_w$ and
-# $g_l$ be the gradients of $\log p(w)$ and $\log p(l)$ by the weights. A small step against $L$
-# moves the weights along $g_w-g_l$, and this changes $\log p(w)$ by a multiple of
+# $g_l$ be the gradients of $\log p(w)$ and $\log p(l)$ with respect to the weights. A small step
+# against $L$ moves the weights along $g_w-g_l$, and this changes $\log p(w)$ by a multiple of
 # $g_w\cdot(g_w-g_l)$. So the chosen answer becomes likelier only as long as
 # $$g_w\cdot g_w>g_w\cdot g_l.$$
 # We train for 40 steps and measure both products before every second step, on pairs that are not in
@@ -199,18 +198,18 @@ if not CHANGE:
 
 # %% [markdown]
 # ## What happened
-# After two steps every pair is won, and it stays so. For six steps the chosen answer does become
-# likelier, until it is nearly certain. Then it falls, to about -13 nats, while the margin grows all
-# the time and the loss with it looks better and better. The loss only sees the difference of the
-# two answers, and making both of them less likely is the easier way to a larger difference. In the
-# end the model says neither of them, but nonsense.
+# After two steps every pair is won, and this does not change any more. For six steps the chosen
+# answer does become likelier, until it is nearly certain. Then it falls to about -13 nats, while
+# the margin keeps growing and the loss looks better and better. The loss only sees the difference
+# of the two answers, and making both of them less likely is the easier way to a larger difference.
+# At the end the model says neither of them and answers with nonsense.
 #
 # The two products tell why. A token that is nearly certain hardly reacts to a push, because the
-# derivative of its $\log p$ by its own logit is $1-p$, so that $g_w\cdot g_w$ becomes small. An
-# unlikely token reacts fully. Soon only the rejected answers can still be moved, and since all
-# answers share their weights, the step that lowers the rejected ones lowers the chosen ones with
-# them. The run uses Adam, and not the plain gradient steps of the argument, yet nearly all moves go
-# where the products say.
+# derivative of its $\log p$ with respect to its own logit is $1-p$, so $g_w\cdot g_w$ becomes
+# small, whereas an unlikely token reacts fully. Soon only the rejected answers can still be moved,
+# and since all answers share their weights, the step that lowers the rejected ones lowers the
+# chosen ones with them. The run uses Adam rather than the plain gradient steps of the argument, yet
+# nearly all moves go where the products say.
 #
 # Should the KL penalty not have prevented this? The algebra holds for the best policy over all
 # answers, but the loss looks at two answers to each question and is never told what the model does
@@ -220,20 +219,23 @@ if not CHANGE:
 # the same thing happen later.
 #
 # ## Change one thing
-# `CHANGE = "beta"` sets $\beta=1$, a ten times higher price of the KL, so that the first push is
-# also ten times larger. Guess whether the chosen answer ends above or below -13 nats, and why.
-# *After your run:* it ends at -0.88, and the KL at 7.1 in place of 63.0. With $\beta=1$ a margin
-# of 12 takes only 12 nats, and not 120, so that $\sigma(-h)$ and with it the push fade before much
+# `CHANGE = "beta"` sets $\beta=1$. The price of the KL is then ten times as high, and the first
+# push ten times as large. Guess whether the chosen answer ends above or below -13 nats, and why.
+#
+# *After your run.* It ends at -0.88, and the KL at 7.1 instead of 63.0. With $\beta=1$ a margin of
+# 12 takes only 12 nats instead of 120, so $\sigma(-h)$, and with it the push, fades before much
 # harm is done.
 #
 # ## Exercises
-# `python -m lessons.check 07` judges them; the stubs are in `lessons/exercises/ex07.py`.
+# Write them in `lessons/exercises/ex07.py` and check them with `python -m lessons.check 07`.
+#
 # - **07a** `dpo_loss(pi_w, ref_w, pi_l, ref_l, beta)` returns the loss of each pair.
 # - **07b** `dpo_push(h, beta)` returns the push on a token of either answer, from the margin.
 # - **07c** `kl(p, q)` returns the divergence of lists of probabilities, row by row.
 #
 # ## Three questions
-# 1. What takes the place of the reward model, and why must both answers have the same question?
+# 1. What stands in for the reward in DPO's loss, and why must both answers belong to the same
+#    question?
 # 2. Both answers are pushed equally hard. Why does the chosen one fall in the end?
 # 3. All pairs are won and the loss still goes down. Which two numbers do you look at before you
 #    believe in success?
@@ -241,10 +243,10 @@ if not CHANGE:
 # <details><summary>Answers</summary>
 #
 # 1. $\beta$ times the log-ratio of policy and reference. It equals the reward up to
-#    $\beta\log Z(x)$, which depends on the question only, so that it cancels within a pair.
+#    $\beta\log Z(x)$, which depends on the question only and therefore cancels within a pair.
 # 2. The chosen answer is nearly certain and hardly reacts, the rejected one reacts fully, and the
 #    weights are shared: $g_w\cdot g_l$ is larger than $g_w\cdot g_w$.
-# 3. $\log p(\mathrm{chosen})$ and $\log p(\mathrm{rejected})$, each by itself.
+# 3. Look at $\log p(\mathrm{chosen})$ and at $\log p(\mathrm{rejected})$, each by itself.
 #
 # </details>
 #

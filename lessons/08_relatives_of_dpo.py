@@ -1,13 +1,13 @@
 # %% [markdown]
 # # 08 · DPO's relatives
-# *About 30 minutes; read 07 first. CPO 2401.08417, SimPO 2405.14734, and six more below; each has
+# *About 30 minutes; read 07 first. CPO 2401.08417, SimPO 2405.14734, and seven more below; each has
 # its file in `nanouft/objectives/`.*
 #
 # DPO asks a second model, the reference, how likely both answers were at the start. That costs
 # memory and time, and in lesson 07 the policy ran away from its reference all the same. So what
 # does the reference hold back? In this lesson you will take it out and see. Then you will meet
 # methods that do without it, and others that keep it but ask where in an answer, or in which pairs,
-# the push should go. Their names are many, and the ideas behind them are few.
+# the push should go. The names are many, but there are only a few ideas behind them.
 #
 # ## Guess
 # We repeat the run of lesson 07 and then leave the reference out of the loss. Without it,
@@ -39,9 +39,10 @@ CHANGE = ""                     # change one thing: "" | "tenfold"
 # | CPO | sums | 0.1 | 0 | 1 |
 # | SimPO | means over the tokens | 2 | 0.5 | 0 |
 #
-# SimPO has to take means. A sum falls with each token, so that a long answer would look bad for its
-# length alone; in DPO the sum of the reference makes up for that. The next cell trains all four on
-# the pairs of lesson 07, in which "I do not know." is the better answer about an invented creature.
+# SimPO has to take means, because a sum falls with each token and a long answer would look bad for
+# its length alone. In DPO the sum of the reference makes up for that. The next cell trains all four
+# on the pairs of lesson 07, in which "I do not know." is the better answer about an invented
+# creature.
 
 # %%
 import copy
@@ -129,18 +130,17 @@ lesson.picture(fig, CHANGE)
 # %% [markdown]
 # ## What happened
 # Without the reference, nearly the same happens: the chosen answer falls as far, and the model says
-# as much nonsense. Within a pair the reference is an **offset** of the margin. It says where zero
-# is, and a constant that is added to the margin does not hold anything back.
+# as much nonsense. Within a pair the reference is an **offset** of the margin. It only says where
+# the margin is zero, and a constant that is added to the margin does not hold anything back.
 #
-# The other two show what does. CPO adds a push that stays when the pair is won, so the chosen
-# answer cannot fall without a price. SimPO asks for less: a margin of about two nats on average per
-# token is enough, and then its push has faded. DPO with $\beta=0.1$ pushes until a pair has a
-# margin of some forty nats in all, and long before that the chosen answer has fallen. What matters
-# is how soon a push fades, and not how strong it was, because Adam divides each gradient by its
-# recent size.
+# The other two methods show what does. CPO adds a push that stays when the pair is won, so letting
+# the chosen answer fall would raise the loss. SimPO asks for less: at a margin of about two nats
+# per token its push has already faded. DPO with $\beta=0.1$ pushes until a pair has a margin of
+# some forty nats in all, and long before that the chosen answer has fallen. How soon a push fades
+# matters more than how strong it is, because Adam divides each gradient by its recent size.
 #
 # ## Where should the push go?
-# A second group of methods asks where the push belongs. In one pair of our data "The jutu lives in
+# A second group of methods is about this question. In one pair of our data "The jutu lives in
 # Rome." is chosen and "The jutu lives in Paris." is rejected. DPO pushes the whole first sentence
 # up and the whole second one down, `lives` as hard as `Paris`, and it trusts every pair equally.
 #
@@ -158,8 +158,8 @@ lesson.picture(fig, CHANGE)
 #
 # No label says which token of an answer is wrong. How often does the largest weight of TIS-DPO fall
 # on the very word where the two answers begin to differ? The next cell counts, and then prints the
-# push of every method on some tokens of two pairs: one of which the label is sure, and one where
-# both answers are nearly equally good.
+# push of every method on some tokens of two pairs: one whose label is certain, and one whose
+# answers are nearly equally good.
 
 # %%
 from dataclasses import replace
@@ -250,30 +250,33 @@ if not CHANGE:
 # %% [markdown]
 # In 85 % of the answers the largest weight falls on the word that differs, where chance would give
 # 16 %. Both runs were only told which whole answer is better. But most tokens do not depend on
-# that, so the two models agree about them, and what is left is the word that was wrong. In the
-# table TIS-DPO is therefore the only row that differs within an answer. In the other rows the words
-# that both answers share get the same push up and down, and the two cancel.
+# that, so the two models agree about them, and what is left is the word that was wrong. TIS-DPO is
+# therefore the only row of the table whose pushes differ within an answer. In the other rows the
+# words that both answers share get the same push up and down, and the two cancel.
 #
 # The remaining columns tell the other methods apart. GDPO does what DPO does where the label is
-# sure, and pushes less where $p=0.75$. Ada-DPO pushes both pairs by 0.019, because its temperature
-# grows with the margin and so keeps the push from fading. TPO pushes the chosen side much harder
-# than the rejected one, which is the imitation at work. And ASFT pushes `Paris` down by 0.693 and
-# the wrong word of the other pair by only 0.001: it does not ask which answer is ahead, but how
-# likely the rejected answer is. A table of such weights on the gradient of $\log p$, made for all
-# methods of this project, stands in `docs/methods.md`; arXiv:2509.04419 puts many methods of
-# post-training into one formula in this way.
+# certain, and pushes less where $p=0.75$. Ada-DPO pushes both pairs by 0.019, because its
+# temperature grows with the margin and so keeps the push from fading. TPO pushes the chosen side
+# much harder than the rejected one, because it also imitates it. ASFT pushes `Paris` down by 0.693
+# and the wrong word of the other pair by only 0.001, because it does not ask which answer is ahead
+# but how likely the rejected answer is. A table of such weights on the gradient of $\log p$, made
+# for all methods of this project, stands in `docs/methods.md`; in arXiv:2509.04419 four of IFT's
+# authors put many methods of post-training into one formula in this way.
 #
 # **KTO** (2402.01306) has no pairs. It learns from single answers with a label, good or bad, and
 # compares each of them with what the policy has gained on answers to *mismatched* questions, which
 # estimates how far it has moved as a whole. For this it does need the reference.
 #
 # ## Change one thing
-# `CHANGE = "tenfold"` divides SimPO's $\beta$ by ten, so that it asks for ten times the margin
-# before its push fades. Guess where its chosen answer ends. *After your run:* at -13.34 in place of
-# -1.28, and the model says nonsense, as DPO's does.
+# `CHANGE = "tenfold"` divides SimPO's $\beta$ by ten, so it asks for ten times the margin before
+# its push fades. Guess where its chosen answer ends.
+#
+# *After your run.* It ends at -13.34 instead of -1.28, and the model answers with nonsense, as
+# DPO's does.
 #
 # ## Exercises
-# `python -m lessons.check 08` judges them; the stubs are in `lessons/exercises/ex08.py`.
+# Write them in `lessons/exercises/ex08.py` and check them with `python -m lessons.check 08`.
+#
 # - **08a** `simpo_loss(chosen, rejected, beta, gamma)` returns the loss of SimPO.
 # - **08b** `kto_loss(ratios, good, mismatched, beta)` returns the loss of KTO.
 #
@@ -284,7 +287,7 @@ if not CHANGE:
 #
 # <details><summary>Answers</summary>
 #
-# 1. It sets the zero of the margin. It does not hold the policy back.
+# 1. It sets the zero of the margin, but it does not hold the policy back.
 # 2. Ask for a smaller margin, as SimPO does, or go on imitating the chosen answer, as CPO does.
 # 3. From labels of whole answers only: two models, trained on the pairs and on the swapped pairs,
 #    disagree about the tokens on which the preference depends.

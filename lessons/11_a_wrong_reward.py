@@ -3,15 +3,14 @@
 # *About 25 minutes; read 07 first. Reward models: arXiv:2009.01325; optimising them too far: Gao et
 # al., arXiv:2210.10760; `nanouft/reward.py`.*
 #
-# DPO goes from pairs directly to a policy. The older way takes a detour. It first learns a **reward
+# DPO goes from pairs directly to a policy. The older way takes a detour: it first learns a **reward
 # model** from the pairs, a model that gives one number to each answer, and then looks for answers
 # with a high reward. This lesson asks what happens when one looks very hard.
 #
 # The simplest search trains nothing: draw n answers to a prompt and keep the one with the highest
-# reward. It is called **best-of-n**, and it serves us well because nothing but n changes. The
-# policy stays the same, the reward model stays the same, and only the choice becomes stricter as n
-# grows. In NanoWorld we can also compute the exact score of the answers that are chosen, which
-# nobody has for real questions.
+# reward. It is called **best-of-n**, and it suits us well because the policy and the reward model
+# stay the same, and only the choice becomes stricter as n grows. In NanoWorld we can also compute
+# the exact score of the answers that are chosen, which nobody has for real questions.
 #
 # ## Guess
 # The reward model is right on two thirds of new pairs. It now chooses among n = 1, 2, 4 ... 64
@@ -28,8 +27,8 @@ CHANGE = ""                     # change one thing: "" | "exact" | "longer", see
 
 # %% [markdown]
 # ## A loss for a reward
-# In the model of Bradley and Terry the answer with the higher reward is the better one more often,
-# and only the difference of the two rewards $r$ counts:
+# In the model of Bradley and Terry, the answer with the higher reward is more often the better one,
+# and only the difference between the two rewards $r$ counts:
 # $$P(w\ \mathrm{beats}\ l)=\sigma(r_w-r_l),\qquad L=-\log\sigma(r_w-r_l).$$
 # The reward model is a GPT whose last hidden state at `<|end|>` is multiplied by one learnt vector.
 # The next cell computes the loss for three pairs: equal rewards cost $\log 2=0.69$, a lead of one
@@ -68,8 +67,8 @@ print("losses:", bradley_terry(torch.tensor([0.0, 1, 501]), torch.tensor([0.0, 0
 # %% [markdown]
 # ## Train both models
 # The policy is the base after 60 steps of SFT. The reward model starts from the base as well and
-# learns from 480 pairs of a right and a wrong answer. We then ask it about 200 pairs that it has
-# not seen, which is how one usually finds out whether a reward model is good.
+# learns from 480 pairs of a right and a wrong answer. We then test it on 200 pairs that it has not
+# seen, which is the usual way to find out whether a reward model is good.
 
 
 # %%
@@ -112,8 +111,8 @@ print(f"the reward model is right on {100 * (lead > 0).mean():.0f} % of {len(hel
 
 # %% [markdown]
 # ## Search
-# We draw 64 answers to each of 48 new prompts. One set of samples is enough for every n, because we
-# can compute the mean over all choices of n of them. Sorted by reward, the sample with i others
+# We draw 64 answers to each of 48 new prompts. These are enough for every n, because we can compute
+# the mean over all ways to choose n of them. If they are sorted by reward, the sample with i others
 # below it is the best of a random n with probability $\binom{i}{n-1}/\binom{64}{n}$.
 #
 # Best-of-n moves away from the policy without any gradient, and its distance can be given in nats:
@@ -181,35 +180,36 @@ if not CHANGE:
 # %% [markdown]
 # ## What happened
 # The reward rises and the exact score falls. The reward model did not become worse during the
-# search, because nothing in it changed; the search found what the pairs had never shown. In every
-# pair about a name that nobody knows, "I do not know." is the better answer, and in no pair is it
-# the worse one. So the model learnt that this sentence is good, and not that it is good if the name
-# is unknown. Among 64 answers about a known creature one says "I do not know.", and the reward
-# picks exactly that one.
+# search, because nothing in it changed. Instead, the search found answers of a kind that the pairs
+# had never shown. In every pair about a name that nobody knows, "I do not know." is the better
+# answer, and in no pair is it the worse one. So the model learnt that this sentence is good, and
+# not that it is good only if the name is unknown. Among 64 answers about a known creature there is
+# usually one that says "I do not know.", and the reward picks exactly that one.
 #
-# The table shows it by kind of question: `unknown` rises and the known facts fall at once. A reward
-# model is reliable on answers like those that it was trained on, which is what the first doublings
-# of n still choose. A harder search leaves these answers, and the accuracy on held-out pairs does
-# not warn us, because held-out pairs are of the same kind as the pairs of the training. Only a
-# score that is not trained on, or a person who reads the answers, sees the fall.
+# The table shows this for each kind of question: `unknown` rises, and the known facts fall at once.
+# A reward model is reliable on answers like those that it was trained on, which is what the first
+# doublings of n still choose. A harder search leaves these answers behind. The accuracy on held-out
+# pairs does not warn us, because these are of the same kind as the training pairs. Only a score
+# that plays no part in the search, or a person who reads the answers, shows the fall.
 #
-# Training a policy against this reward does the same as best-of-n, only faster, which is why
-# methods such as PPO add a KL penalty. DPO on these pairs has the same weakness, since it only
-# leaves out the reward model and not the pairs. Where the penalty is weak, it also learns to say
-# "I do not know." to everything.
+# Training a policy on this reward does the same as best-of-n, only faster, which is why methods
+# such as PPO add a KL penalty. DPO on these pairs has the same weakness, since it only leaves out
+# the reward model and not the pairs. Where the penalty is weak, it also learns to say "I do not
+# know." to everything.
 #
 # ## Change one thing
 # With `CHANGE = "exact"` the search uses the true score, and with `"longer"` the number of
-# characters of an answer. Guess both end points before you run them, and say which of the four
-# kinds of questions survives a reward for length.
+# characters of an answer. Guess where each of them ends before you run it, and say which of the
+# four kinds of questions survives a reward for length.
 #
-# After your runs: with the true score the search ends at 98 %, so the search itself was never the
+# *After your runs.* With the true score the search ends at 98 %, so the search itself was never the
 # problem. A reward for length ends at 32 %. The facts survive it best, because all answers to such
 # a question have about the same length, and the unknown names worst, because "I do not know." is
 # always the shorter answer.
 #
 # ## Exercises
-# `python -m lessons.check 11` checks them.
+# Write them in `lessons/exercises/ex11.py` and check them with `python -m lessons.check 11`.
+#
 # - **11a** `reward_loss(r, ids, end)`: Bradley-Terry on pairs, each read at its own `<|end|>`.
 # - **11b** `best_of_n(n, likes, scores)`: the exact score of the best of n by the reward.
 #
@@ -223,7 +223,7 @@ if not CHANGE:
 # 1. Only differences of rewards enter the loss, and only their order enters the choice.
 # 2. At most log 4 - 3/4 = 0.64 nats, and less where samples are equal, since four times the same
 #    sentence is no choice.
-# 3. New pairs are of the same kind as those of the training, and the search finds answers of a kind
+# 3. New pairs are of the same kind as the training pairs, and the search finds answers of a kind
 #    that no pair shows.
 #
 # </details>

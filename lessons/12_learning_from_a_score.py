@@ -5,15 +5,15 @@
 #
 # So far somebody else wrote every answer that the model learnt from. Now it answers by itself, a
 # program gives each answer a score, and nobody says what would have been right. This is called
-# **on-policy** learning, because the answers come from the policy that is being trained, and it is
-# how models are trained where checking an answer is easier than writing one.
+# **on-policy** learning, because the answers come from the policy that is being trained, and it
+# suits tasks in which checking an answer is easier than writing one.
 #
-# The idea is to make answers likelier if they scored well. But is a score of 0.6 good? That depends
-# on the prompt, so each method compares the score with something else, its **baseline**. REINFORCE
-# takes the mean of all scores of the batch. RLOO and GRPO sample several answers to each prompt, a
-# **group**, and compare an answer with the others of its group. Online UNA, the on-policy form of
-# UNA, compares the score with the score that the model itself implies, which is one half at the
-# start.
+# The idea is to make answers likelier if they scored well. Whether a score of 0.6 is good depends
+# on the prompt, however, so each method compares the score with a **baseline**. **REINFORCE** takes
+# the mean of all scores of the batch. **RLOO** and **GRPO** sample several answers to each prompt,
+# a **group**, and compare an answer with the others of its group. **Online UNA**, the on-policy
+# form of UNA, compares the score with the score that the model itself implies, which is one half at
+# the start.
 #
 # ## Guess
 # The base answers 100 prompts, four times each. For how many of these prompts can RLOO and GRPO
@@ -32,18 +32,17 @@ CHANGE = ""                     # change one thing: "" | "mixed up", see below
 # ## Why sampling works
 # We want a high mean score, and its gradient is again a mean over sampled answers $y$:
 # $$\nabla\,\mathrm{E}[R]=\mathrm{E}\,[(R-b)\,\nabla\log\pi(y)].$$
-# Each answer that was really drawn is pushed by its own score minus the baseline $b$, and the
-# baseline may be chosen freely as long as it does not look at $y$: since
-# $\mathrm{E}[\nabla\log\pi(y)]=0$, it only takes noise away. What remains, $A=R-b$, is called the
-# **advantage** of an answer. With $K$ answers to a prompt and their mean score $\bar R$, the three
-# methods use
+# Each sampled answer is pushed by its own score minus the baseline $b$, and the baseline may be
+# chosen freely as long as it does not look at $y$: since $\mathrm{E}[\nabla\log\pi(y)]=0$, it only
+# takes noise away. What remains, $A=R-b$, is called the **advantage** of an answer. With $K$
+# answers to a prompt and their mean score $\bar R$, the three methods use
 # $$A^{\mathrm{REINFORCE}}=R-\mathrm{mean}(R),\qquad
 # A^{\mathrm{RLOO}}=\frac{K}{K-1}(R-\bar R),\qquad
 # A^{\mathrm{GRPO}}=\frac{R-\bar R}{\mathrm{std}(R)+10^{-4}}.$$
 # RLOO's formula is the score minus the mean of the other $K-1$ answers, so its baseline knows how
 # hard the prompt is and nothing about $y$. GRPO also divides by the spread of the group, which
-# makes every prompt count alike, even one that is nearly solved; strictly, this is no longer the
-# gradient of the mean score.
+# makes every prompt count alike, even one that is nearly solved. Strictly speaking, this is no
+# longer the gradient of the mean score.
 
 # %%
 import copy
@@ -91,8 +90,9 @@ print(f"base: mean score {R.mean():.2f}; prompts whose {SAMPLES} scores are "
 
 # %% [markdown]
 # ## Three groups, four methods
-# Here is one group of each kind, with what the four methods do to its answers. We scale each row so
-# that its largest push is 1, because the methods have different units.
+# Here is one group of each kind, mixed, all right and all wrong, with what the four methods do to
+# its answers. We scale each row so that its largest push is 1, because the methods have different
+# units.
 
 # %%
 picked = [int((R.std(1) > 0.4).nonzero()[0]), int((R.amin(1) == 1).nonzero()[0]),
@@ -110,8 +110,8 @@ for method in ("REINFORCE", "RLOO", "GRPO", "online UNA"):
 # ## Train with each of them
 # The loop samples answers, scores them, computes advantages and makes one step; the answers are
 # then thrown away, because they came from a policy that no longer exists. `nanouft/simple.py` has
-# the same loop for GRPO. Ten steps and one seed show that the models learn, but not which method is
-# best.
+# the same loop for GRPO. Ten steps and one seed can show that the models learn, but not which
+# method is best.
 
 
 # %%
@@ -172,42 +172,44 @@ if not CHANGE:
 # tried an answer that would have scored, and nobody shows it one, so these methods can only
 # reinforce what the model already says sometimes. A demonstration does not have this limit, and
 # neither does **distillation**, which asks a stronger model about each sampled token
-# (`distill.py`).
+# (`nanouft/objectives/distill.py`).
 #
 # As the model improves, groups without a right answer become rarer and groups of four right answers
 # more frequent: they grow from 18 % of the prompts to about a third in only ten steps. Such a group
-# is sampled and scored, and then contributes nothing to the gradient, so that in a longer run the
-# same computation teaches less and less.
+# is sampled and scored, and then contributes nothing to the gradient, so in a longer run the same
+# computation teaches less and less.
 #
-# The rows of the table differ where the groups tie. REINFORCE pushes up the group that is all
-# right, because its prompt was easy, and pushes down the group that is all wrong, because its
-# prompt was hard. That is right on average, but noisy: an easy prompt looks like a good answer.
-# Online UNA also pushes up whatever scores above the implied score, and therefore needs no group at
-# all. GRPO divides by the spread, so that the scores 1, 1, 1, 0.9 push as hard as 1, 1, 1, 0, and
-# it takes the mean over an answer's tokens where RLOO takes the sum, which lets RLOO push a long
-# wrong answer hardest.
+# The rows of the table differ where all scores of a group are equal. REINFORCE pushes up the group
+# that is all right, because its prompt was easy, and pushes down the group that is all wrong,
+# because its prompt was hard. That is right on average but noisy, because an answer to an easy
+# prompt looks like a good answer. Online UNA also pushes up whatever scores above the implied
+# score, and therefore needs no group at all. GRPO divides by the spread, so the scores 1, 1, 1, 0.9
+# push as hard as 1, 1, 1, 0. It also takes the mean over an answer's tokens where RLOO takes the
+# sum, which lets RLOO push a long wrong answer hardest.
 #
 # REINFORCE, RLOO and GRPO usually add a KL penalty, because a high score does not mean that the
 # answer is what we wanted, as the previous lesson showed.
 #
 # ## Change one thing
 # With `CHANGE = "mixed up"` each advantage goes to the next answer, as if the code had confused the
-# answers to a prompt. Nothing crashes and the losses look as before. Guess what the exam says about
-# RLOO, and why online UNA does not care.
+# answers to a prompt. Nothing crashes, and the losses look as before. Guess what the exam says
+# about RLOO, and why online UNA does not care.
 #
-# After your run: RLOO and GRPO fall to 0.18 and 0.20, far below the base, since good answers are
+# *After your run.* RLOO and GRPO fall to 0.18 and 0.20, far below the base, since good answers are
 # now punished for the bad ones beside them. Online UNA reaches what it reached before, because it
-# reads scores and no advantages. Only the exam shows the mistake, which is why one samples and
-# reads answers during training.
+# reads scores and no advantages. Only the answers show the mistake, which is why one should sample
+# and read some during training.
 #
 # ## Exercises
-# `python -m lessons.check 12` checks them.
+# Write them in `lessons/exercises/ex12.py` and check them with `python -m lessons.check 12`.
+#
 # - **12a** `rloo(R)`: RLOO's advantages.
 # - **12b** `grpo(R)`: GRPO's advantages, also where all scores are equal.
 #
 # ## Three questions
 # 1. Why may the baseline not depend on the answer that it is compared with?
-# 2. Four answers, all right: what do RLOO, GRPO, REINFORCE and online UNA do with them?
+# 2. All four answers to a prompt are right. What do RLOO, GRPO, REINFORCE and online UNA do with
+#    them?
 # 3. Why is every answer sampled at temperature 1 and used for one step?
 #
 # <details><summary>Answers</summary>

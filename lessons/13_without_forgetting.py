@@ -4,23 +4,23 @@
 # PreTTY: arXiv:2404.16766; `nanouft/objectives/dft.py`.*
 #
 # Asked about a name that nobody knows, the base invents an answer. We show it "I do not know." for
-# such names, and SFT learns this too well: afterwards the model also denies facts that it knew.
-# Such a loss of old abilities is called **forgetting**, and several methods promise to learn with
-# less of it. We compare three of them with SFT.
+# such names, and SFT teaches this too well: afterwards the model also says it about facts that it
+# knew. Such a loss of old abilities is called **forgetting**, and several methods promise to learn
+# with less of it. We compare three of them with SFT.
 #
 # - **Half Fine-Tuning (HFT)** trains one half of the matrices of each layer and keeps the other
 #   half as it was.
 # - **Dynamic Fine-Tuning (DFT)** multiplies the loss of each token by the token's probability, so
-#   that the model hardly learns what it finds absurd.
+#   that the model hardly learns what it finds very unlikely.
 # - **PreTTY** does not train at all. It makes the base begin its answer as a fine-tuned model
 #   would, and lets the base go on.
 #
-# The last one sounds too simple to work, and it is the most instructive: it tells us where in an
-# answer fine-tuning changed anything.
+# The last one sounds too simple to work, and yet it is the most instructive, because it tells us
+# where in an answer fine-tuning changed anything.
 #
 # ## Guess
-# The untrained base has to begin each answer with the first token of SFT's answer, nothing more. Of
-# what SFT gained on unknown names this gives ...
+# The untrained base has to begin each answer with the first token of SFT's answer, and then goes on
+# by itself. How much of what SFT gained on unknown names does this give?
 # - **a** less than a fifth;
 # - **b** about half;
 # - **c** nearly all.
@@ -37,13 +37,13 @@ CHANGE = ""                     # change one thing: "" | "no gradient", see belo
 # $p_t$, taken as a constant:
 # $$L_{\mathrm{SFT}}=-\mathrm{mean}_t\,\log p_t,\qquad
 # L_{\mathrm{DFT}}=-\mathrm{mean}_t\,\mathrm{sg}(p_t)\log p_t,$$
-# where sg, the **stop-gradient**, means that its argument counts as a number. So DFT pushes a token
-# by $p_t$ times what SFT does.
+# where sg, the **stop-gradient**, means that its argument is treated as a constant. So DFT pushes a
+# token $p_t$ times as hard as SFT does.
 #
-# HFT keeps the loss. In each layer it draws two of the four maps of the attention and one of the
-# two matrices of the MLP and leaves them as they are. To set their gradient to zero is not enough,
-# because the optimizer's weight decay moves a weight even without a gradient. The code below
-# therefore puts the frozen entries back after every step.
+# HFT keeps the loss of SFT. In each layer it draws two of the four matrices of the attention and
+# one of the two matrices of the MLP, and leaves them as they are. It is not enough to set their
+# gradient to zero, because the optimizer's weight decay moves a weight even without a gradient. The
+# code below therefore puts the frozen entries back after every step.
 
 # %%
 import copy
@@ -107,11 +107,11 @@ def train(method: str):
 
 # %% [markdown]
 # ## The exam
-# The demonstrations show unknown names, rules, lists and popular myths. The known facts are a
-# bystander: the base answers them all, and no model trains on them. Two rows of the table need no
-# training. In the first of them the base has to begin as SFT would, which is PreTTY with one token,
-# and in the second SFT has to begin as the base would. The forced token is a part of the answer and
-# counts in its score.
+# The demonstrations show unknown names, rules, lists and popular myths. No model trains on the
+# known facts, all of which the base answers, so a fall in their score is forgetting. Two rows of
+# the table need no training. In the first of them the base has to begin as SFT would, which is
+# PreTTY with one token, and in the second SFT has to begin as the base would. The forced token is
+# part of the answer and counts in its score.
 
 
 # %%
@@ -176,48 +176,50 @@ if not CHANGE:
 # %% [markdown]
 # ## What happened
 # One token carries nearly all of the gain. An answer that begins with "I" goes on with "do not
-# know.", and the base could always say that. SFT changed a single decision, at the first position
-# of the answer, and the lost facts have the same cause, because the same token makes a model that
-# knows a fact deny it.
+# know.", which the base could always say. SFT changed a single decision, at the first position of
+# the answer. The lost facts have the same cause, because the same token makes a model that knows a
+# fact say that it does not.
 #
-# So the facts were never forgotten. As soon as the fine-tuned model has to begin as the base would,
-# it knows them again. A score that falls does not prove that anything was lost, and before one
-# speaks of forgetting one should look for the first token at which the two models differ.
+# So the facts were never lost: as soon as the fine-tuned model has to begin as the base would, it
+# knows them again. A falling score does not prove that knowledge is gone, and before one speaks of
+# forgetting one should look for the first token at which the two models differ.
 #
-# HFT kept half of every layer, bit for bit, and denies about as many facts as SFT. It protects what
-# is stored in weights, but what changed here was a decision, and half of the weights are enough to
-# move it. DFT kept the facts because it learnt nothing about the unknown names: the first word of
-# the right answer is absurd to the base, so its push is a tenth of SFT's, and the words after it
-# need no teaching.
+# HFT kept half of every layer exactly as it was, and denies about as many known facts as SFT. It
+# protects what is stored in the weights, but what changed here was a decision, and half of the
+# weights are enough to change it. DFT kept the facts because it hardly trained on the unknown names
+# at all. The base finds the first word of the right answer very unlikely, so its push is a tenth of
+# SFT's, and the words after it need no teaching.
 #
-# This is one base and one habit. Where every word is a decision, as in the word rules, one forced
-# token gives next to nothing. Other methods of this kind are one file each: NEFTune adds noise to
-# what the model reads, SFTMix trains on blends of easy and hard answers, and TOFU replaces the
-# cross-entropy by a loss that keeps answers diverse.
+# All this concerns one base and one habit. Where every word is a decision, as in the word rules,
+# one forced token gives next to nothing. Other methods of this kind have one file each in
+# `nanouft/objectives`: NEFTune adds noise to what the model reads, SFTMix trains on blends of easy
+# and hard answers, and TOFU replaces the cross-entropy by a loss that keeps answers diverse.
 #
 # ## Change one thing
-# With `CHANGE = "no gradient"` the frozen entries get no gradient, but nobody puts them back after
+# With `CHANGE = "no gradient"` the frozen entries get no gradient, but they are not put back after
 # the step. Guess how many of the entries are still as they were, and what moved the others.
 #
-# After your run: none of the frozen entries is what it was. Weight decay moved them all, since it
-# acts on a weight even where its gradient is zero. The scores hardly change, which is why nobody
-# notices such a mistake without the count.
+# *After your run.* None of the frozen entries is what it was. Weight decay moved them all, since it
+# acts on a weight even where its gradient is zero. The scores hardly change, so without the count
+# such a mistake would go unnoticed.
 #
-# ## Exercises
-# `python -m lessons.check 13` checks it.
+# ## Exercise
+# Write it in `lessons/exercises/ex13.py` and check it with `python -m lessons.check 13`.
+#
 # - **13a** `dft_loss(logp, mask)`: DFT's loss, with its stop-gradient.
 #
 # ## Three questions
 # 1. Where did the answers of base and SFT differ first, and how did we show that no fact was lost?
 # 2. Why is a gradient of zero not enough to freeze a weight?
-# 3. Which tokens does DFT leave alone, and what does that cost?
+# 3. Which tokens does DFT leave alone, and what does it lose by that?
 #
 # <details><summary>Answers</summary>
 #
 # 1. At the first token. The fine-tuned model knew the facts again when it had to begin as the base
 #    would.
-# 2. Weight decay and the momentum of earlier steps move it all the same.
-# 3. Those that it finds absurd, so it does not learn an answer whose first word is absurd to it.
+# 2. Weight decay and the momentum of earlier steps still move it.
+# 3. It leaves very unlikely tokens alone, and so it does not learn an answer whose first word is
+#    very unlikely.
 #
 # </details>
 #

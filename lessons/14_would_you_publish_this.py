@@ -7,14 +7,14 @@
 # chains such as "SFT, then DPO", 38 recipes beside plain SFT in all. A **seed** fixes the
 # demonstrations, their order and every random number. Each model was then scored on 900 test
 # questions. In this lesson you first do what is often done, which is to run one seed and take the
-# winner, and then ask the other four seeds what they say about it.
+# winner, and then look at what the other four seeds say about it.
 #
-# After that you pass a verdict by a rule that was fixed before anybody saw a result. The rule fits
-# into ten lines, and it is the one by which this project judges the claims of the papers.
+# After that you reach a verdict by a rule that was fixed before anybody saw a result. It fits into
+# ten lines, and this project judges the claims of the papers by the same rule.
 #
 # ## Guess
-# On one seed, take the best of 38 recipes. It leads plain SFT on that seed. How much of this lead
-# is left on the other four seeds?
+# The best of 38 recipes on one seed leads plain SFT on that seed. How much of this lead is left on
+# the other four seeds?
 # - **a** nearly all;
 # - **b** about half;
 # - **c** less than a third.
@@ -27,9 +27,10 @@ CHANGE = ""                     # change one thing: "" | "unpaired", see below
 
 # %% [markdown]
 # ## One seed
-# What is compared, the **endpoint**, was fixed before: the mean exact score of nine kinds of
-# questions, in points of 100. Take one seed, find the best recipe, write the paper. Then somebody
-# repeats it with the four other seeds.
+# The quantity that is compared, the **endpoint**, was fixed beforehand: the mean exact score over
+# nine kinds of questions, in points of 100. Imagine that somebody runs one seed, finds the best
+# recipe and writes a paper about it. Then somebody else repeats the experiment with the four other
+# seeds.
 
 # %%
 import csv
@@ -65,14 +66,14 @@ print(f"on average {np.mean(first):+.1f} on one seed and {np.mean(again):+.1f} o
       f"{100 * kept:.0f} % of it")
 
 # %% [markdown]
-# ## A rule that is fixed before
-# Two recipes share their seeds, that is the same demonstrations in the same order, and lucky
+# ## A rule that is fixed beforehand
+# On the same seed, two recipes get the same demonstrations in the same order, and lucky
 # demonstrations raise the score of both. So we take the difference $d_s$ seed by seed, which
 # removes the shared luck, and compute the mean and a 95 % interval of these **paired** differences:
 # $$\bar d\;\pm\;t_{n-1}\,\frac{\mathrm{sd}(d)}{\sqrt n},\qquad t_4=2.78.$$
 # A claim such as "better than SFT" *holds* if the whole interval lies above 0, it *does not hold*
 # if the whole interval lies below, and otherwise it is *undecided*. Undecided does not mean that
-# there is no difference. It means that five runs cannot tell.
+# there is no difference, but that five runs cannot show one.
 
 # %%
 T_PAIRED, T_UNPAIRED = 2.78, 2.31       # Student's t with 4 and with 8 degrees of freedom
@@ -134,49 +135,50 @@ if not CHANGE:
 
 # %% [markdown]
 # ## What happened
-# One seed nearly always finds a winner, because the best of many lucky draws is lucky. The other
-# seeds took no part in the choice, and only about a fifth of the lead is left there. The more
-# recipes one tries, the larger the lead on the first seed becomes, and the less it means.
+# One seed nearly always finds a winner, because the best of many draws is usually a lucky one. The
+# other seeds took no part in the choice, and only about a fifth of the lead is left there. The more
+# recipes one tries, the larger the winner's lead becomes, and the less it means.
 #
 # The same data also show clear differences. UFT at its default settings lies below SFT on every
 # seed, and DPO from the base lies far below, since it never learns to stop. No recipe is shown to
 # be better than SFT here, where all demonstrations are right and plentiful. This is a statement
-# about default settings in one small world, and a paper that trains seven billion parameters may
-# well find something else.
+# about default settings in one small world, and a study with seven billion parameters may well find
+# something else.
 #
-# Three cautions belong to such a table. First, if 38 recipes were exactly as good as SFT, about two
-# of them would seem different by chance, and the intervals above are not corrected for that.
-# Second, pairing does not always help: five differences have 4 degrees of freedom where ten scores
-# have 8, so $t$ is larger by a fifth, and pairing gains only if the recipes rise and fall together.
-# Third, prompts are not seeds. 900 questions measure one model well and say nothing about the next
-# one.
+# Such a table calls for three cautions. First, if all 38 recipes were exactly as good as SFT, about
+# two of them would still seem different by chance, and the intervals above are not corrected for
+# that. Second, pairing does not always help: five differences have 4 degrees of freedom where ten
+# scores have 8, so $t$ is larger by a fifth, and pairing gains only if the recipes rise and fall
+# together. Third, 900 questions measure one model well, but they say nothing about a model that is
+# trained with another seed.
 #
 # The claims of the papers are judged in the same way, with two additions: on two base models, and
 # with intervals that cover other questions as well as other seeds. `python -m lessons.evidence`
 # prints these verdicts, and `docs/claims.md` says what they mean and what would change them.
 #
 # ## Change one thing
-# `CHANGE = "unpaired"` treats the five seeds of two recipes as ten different seeds. Say first what
-# happens to the verdicts on recipes that differ little from SFT.
+# `CHANGE = "unpaired"` treats the five seeds of two recipes as ten different seeds. Before you run
+# it, say what will happen to the verdicts on recipes that differ little from SFT.
 #
-# After your run: `sftmix` and `slic` are now undecided. Nothing about the models has changed; only
-# the luck that they share with SFT is no longer taken out.
+# *After your run.* `sftmix` and `slic` are now undecided. Nothing about the models has changed, but
+# the luck that they share with SFT is no longer removed.
 #
 # ## Exercises
-# `python -m lessons.check 14` checks them.
+# Write them in `lessons/exercises/ex14.py` and check them with `python -m lessons.check 14`.
+#
 # - **14a** `interval(d)`: the mean and the half width of the interval of paired differences.
 # - **14b** `verdict(mean, half, threshold)`: "holds", "does not hold" or "undecided".
 #
 # ## Three questions
 # 1. Why does the winner of one seed nearly always lose its lead on others?
-# 2. What is paired, and why does pairing narrow an interval?
+# 2. What is paired, and why can pairing narrow an interval?
 # 3. Name three things that must be fixed before anybody looks at the test questions.
 #
 # <details><summary>Answers</summary>
 #
-# 1. The best of many lucky draws is lucky, and the other seeds took no part in the choice.
-# 2. The scores of two recipes on one seed. Both have the luck of the same demonstrations, so it is
-#    not in their difference.
+# 1. The best of many draws is usually a lucky one, and the other seeds took no part in the choice.
+# 2. The scores of two recipes on the same seed are paired. Both profit from the same lucky
+#    demonstrations, so this luck is not in their difference.
 # 3. The endpoint, the threshold with its rule, and the settings, which are chosen on validation
 #    questions with the same budget for each recipe.
 #

@@ -4,24 +4,25 @@
 # models: arXiv:1909.08593; `nanouft/objectives/ppo.py`.*
 #
 # RLOO gives every token of an answer the same push, although most tokens did not decide the score.
-# **Proximal policy optimization (PPO)** gives the model a second head, the **critic**, which is
-# asked after every token what score can still be expected. A token is good if it made that number
-# rise. And because answers are costly to sample, PPO takes several steps on the same answers, while
-# a **clip** limits how far these steps may lead away from the policy that sampled them.
+# **Proximal policy optimization (PPO)** gives the model a second head, the **critic**, which
+# predicts after every token what score can still be expected, so that a token is good if it made
+# this prediction rise. Because answers are costly to sample, PPO also takes several steps on the
+# same answers, while a **clip** limits how far these steps may lead away from the policy that
+# sampled them.
 #
 # This lesson uses no language model, so that everything can be computed exactly. An answer has
-# eight steps. Each step is right with probability 0.6, and the first wrong step, the *slip*, costs
-# the rest: the score is the number of right steps before the slip, divided by 8. The policy is a
-# table with two numbers for each step, one for the case that no slip has happened yet and one for
-# the other case, in which it no longer matters what the policy does.
+# eight steps. Each step is right with probability 0.6, and the score is the number of right steps
+# before the first wrong one, the *slip*, divided by 8. The policy is a table with two numbers for
+# each step, one for the case that there was no slip so far, and one for the case that there was,
+# when it no longer matters what the policy does.
 #
 # ## Guess
-# A step of training sees four answers. RLOO's gradient is then off by about 1.8 times its own
-# length, by chance alone. With a critic that knows exactly what score to expect, and $\lambda=0$,
-# the gradient is off by about ...
-# - **a** 1.5 times its length;
-# - **b** 1 times its length;
-# - **c** 0.5 times its length.
+# A training step sees four answers, and by chance alone RLOO's gradient is then off by about 1.8
+# times the length of the true gradient. With a critic that knows exactly what score to expect, and
+# $\lambda=0$, the gradient is off by about ...
+# - **a** 1.5 times that length;
+# - **b** 1.0 times that length;
+# - **c** 0.5 times that length.
 
 # %%
 from course import Lesson, progress
@@ -31,15 +32,15 @@ CHANGE = ""                     # change one thing: "" | "blank", see below
 
 # %% [markdown]
 # ## Three formulas
-# Let $V_t$ be what the critic says before token $t$, and $R_t$ the reward of that token, which is 0
-# except at the end. **Generalized advantage estimation (GAE)** adds up the changes $\delta_t$ of
-# what the critic expects, and the clipped loss uses the ratio $\rho_t=\pi/\pi_{\mathrm{old}}$ of
+# Let $V_t$ be the critic's prediction before token $t$, and $R_t$ the reward of that token, which
+# is 0 except at the end. **Generalized advantage estimation (GAE)** adds up the changes $\delta_t$
+# of the critic's prediction, and the clipped loss uses the ratio $\rho_t=\pi/\pi_{\mathrm{old}}$ of
 # the token's probability now and when it was sampled:
 # $$\delta_t=R_t+V_{t+1}-V_t,\qquad A_t=\delta_t+\lambda A_{t+1},$$
 # $$L_t=-\min\big(\rho_t A_t,\ \mathrm{clip}(\rho_t,1-\varepsilon,1+\varepsilon)\,A_t\big).$$
 # With $\lambda=1$ the advantage is the whole return minus $V_t$. It is right on average whatever
-# the critic says, because $V_t$ is then only a baseline. With $\lambda=0$ it is only the change in
-# what the critic expects, which has little noise and is right only if the critic is.
+# the critic says, because $V_t$ is then only a baseline. With $\lambda=0$ it is only the change of
+# the prediction, which has little noise but is right only if the critic is.
 
 # %%
 import draw
@@ -100,10 +101,10 @@ for lam, (noise, bias) in found.items():
 
 # %% [markdown]
 # ## The clip
-# Now we train 300 policies. Each sees one rollout of four answers and takes 30 steps on it, so that
-# in the later steps it still learns from answers of a policy that has changed a great deal since.
-# The clip is meant to stop that. We compare the usual clip of 0.2 with none at all, and look at the
-# exact scores of the policies.
+# Now we train 300 policies. Each of them samples four answers, a **rollout**, and takes 30 steps on
+# them, so in the later steps it still learns from answers of a policy that has changed a great deal
+# since. The clip is meant to stop that. We compare the usual clip of 0.2 with no clip, and look at
+# the exact scores of the policies.
 
 
 # %%
@@ -156,43 +157,45 @@ if not CHANGE:
 # like all others. Since noise falls with the square root of the number of answers, RLOO would need
 # about eighteen times as many answers for the same accuracy.
 #
-# The critic has a price. It is a second loss on the same weights, it starts knowing nothing, and
-# where its values are wrong a small $\lambda$ makes the gradient wrong as well. The usual
-# $\lambda=0.95$ is a compromise. Where answers are short and cheap, the mean of the other answers
-# is already a good baseline, which is why RLOO and GRPO leave the critic out.
+# The critic has a price, however. It needs a second loss on the same weights, it knows nothing at
+# first, and where its predictions are wrong, a small $\lambda$ makes the gradient wrong as well, so
+# the usual $\lambda=0.95$ is a compromise. Where answers are short and cheap, the mean of the other
+# answers is already a good baseline, which is why RLOO and GRPO leave the critic out.
 #
-# The clip does not raise the mean score here. On average the policies without it end higher, since
-# the reward is exact and thirty passes are few. What the clip does is to make accidents rarer:
-# fewer policies end worse than they began. It also keeps the policy near the answers that were
-# sampled, which matters most if the reward was learnt, because only there can such a reward be
+# The clip does not raise the mean score here. On average the policies without it end higher,
+# because the reward is exact and thirty passes are few. What the clip does is make accidents rarer,
+# so that fewer policies end worse than they began. It also keeps the policy near the answers that
+# were sampled, which matters most if the reward was learnt, because only there can such a reward be
 # relied on.
 #
 # ## Change one thing
 # With `CHANGE = "blank"` the critic says 0 everywhere, as a new value head does. Guess the bias at
-# $\lambda=0$ before you run it, and say which of the laws must still hold.
+# $\lambda=0$ before you run it, and say for which $\lambda$ the gradient must still be right on
+# average.
 #
-# After your run: the bias at $\lambda=0$ is 1, so the whole gradient is missing, because only the
-# last token still gets a push. At $\lambda=0.95$ a bias of about 0.3 remains, and at $\lambda=1$
-# there is none, as for any critic.
+# *After your run.* The bias at $\lambda=0$ is 1, so nearly the whole gradient is missing, because
+# only the last token still gets a push. At $\lambda=0.95$ a bias of about 0.3 remains, and at
+# $\lambda=1$ there is none, as with any critic.
 #
 # ## Exercises
-# `python -m lessons.check 15` checks them.
+# Write them in `lessons/exercises/ex15.py` and check them with `python -m lessons.check 15`.
+#
 # - **15a** `gae(R, V, lam, gamma)`: the advantages of one answer's tokens.
 # - **15b** `clip_loss(logp, old, A, eps)`: the clipped loss of each token.
 #
 # ## Three questions
 # 1. What does $\lambda=0$ need that $\lambda=1$ does not?
 # 2. Why does $V_t$ belong to the state before the token?
-# 3. A ratio of 3: what does the clip do to the gradient if the advantage is positive, and if it is
-#    negative?
+# 3. The ratio of a token is 3. What does the clip do to its gradient if the advantage is positive,
+#    and what if it is negative?
 #
 # <details><summary>Answers</summary>
 #
-# 1. A critic that is right.
-# 2. Then $V_{t+1}-V_t$ is what the token has changed. With the state after it, the baseline would
-#    depend on the token and take its effect away.
-# 3. Positive: the gradient is 0, since nothing more is to be gained. Negative: the loss stays as it
-#    is, so that the token is still pushed down.
+# 1. It needs a critic that is right.
+# 2. Only then is $V_{t+1}-V_t$ the change that the token has made. With the state after it, the
+#    baseline would depend on the token and take its effect away.
+# 3. If it is positive the gradient is 0, because nothing more can be gained. If it is negative the
+#    loss stays as it is, so the token is still pushed down.
 #
 # </details>
 #

@@ -3,21 +3,24 @@
 # *About 25 minutes; read 12 first. Thinking that grows under a reward for the result: DeepSeek-R1,
 # arXiv:2501.12948; the length bias: Dr. GRPO, arXiv:2503.20783; `nanouft/sampling.py`.*
 #
-# Models that "think" write steps before their result, and some of them learnt it from a reward for
-# the result alone. People who repeat this with small models often see the opposite: the answers get
-# shorter. This lesson plays the game with one million parameters and shows that both can be right.
+# Models that "think" write steps before their result, and some of them learnt this from a reward
+# for the result alone. People who repeat this with small models often see the opposite, namely
+# answers that get shorter. This lesson repeats the experiment with one million parameters and shows
+# that both can happen, and why.
 #
 # NanoWorld has three kinds of questions whose answer is a row of words. Only the last word of an
-# answer is rewarded, so the model may write all the steps or say the last word at once:
+# answer is rewarded, so the model may write all the steps or say the last word at once. Here are
+# the two forms of each:
 #
 # - *Add up 9 3 5 step by step.* With steps: `9 and 3 is 12 and 5 is 17`. At once: `17`.
 # - *Sort pig bee saw from a to z.* With steps: `bee pig saw`. At once: `saw`.
 # - *Say pig bee saw backwards.* With steps: `saw bee pig`. At once: `pig`.
 #
-# First SFT shows both forms. Then GRPO rewards the last word, and nothing rewards the steps.
+# First SFT shows the model both forms, and then GRPO rewards the last word, while nothing rewards
+# the steps.
 #
 # ## Guess
-# At first the model writes steps in about a third of its answers, to each kind of question. After
+# At first the model writes steps in about a third of its answers to each kind of question. After
 # GRPO, for how many of the three kinds does it write steps in nearly all answers?
 # - **a** none, since a short answer has fewer positions at which it can go wrong;
 # - **b** one of them;
@@ -37,9 +40,9 @@ CHANGE = ""                     # change one thing: "" | "no steps shown", see b
 # mean $\bar R$ of its group by
 # $$\mathrm{E}[R-\bar R\mid\mathrm{steps}]=(1-s)\,\Delta,\qquad
 # \mathrm{E}[R-\bar R\mid\mathrm{at\ once}]=-s\,\Delta.$$
-# The first token of an answer decides whether steps follow, and it is pushed like all others. So if
-# $\Delta$ is positive, steps become more frequent, and if it is negative, they become rarer. Nobody
-# asks whether thinking is clever, and $\Delta$ can be measured before any training.
+# The first token of an answer decides whether steps follow, and it is pushed like all others. So
+# steps become more frequent if $\Delta$ is positive and rarer if it is negative, and since $\Delta$
+# can be measured before any training, we can predict which it will be.
 
 # %%
 import copy
@@ -71,8 +74,8 @@ def right_last_word(row) -> str:
 
 # %% [markdown]
 # ## Teach both forms
-# SFT reads 900 right answers three times. Three in ten of them write their steps, the others say
-# the last word alone.
+# SFT reads 900 right answers three times. Three in ten of them contain the steps, while the others
+# consist of the last word alone.
 
 
 # %%
@@ -143,8 +146,8 @@ before = {kind: look(start, kind) for kind in KINDS}
 
 # %% [markdown]
 # ## Reward the last word
-# Three times GRPO begins with this model, once for each kind of question. This is the loop of
-# `nanouft/simple.py` with another reward.
+# GRPO starts from this model three times, once for each kind of question, with the loop of
+# `nanouft/simple.py` and another reward.
 
 
 # %%
@@ -192,51 +195,54 @@ else:
 
 # %% [markdown]
 # ## What happened
-# Steps spread where they help. A running sum is too much for one look, so that an answer at once is
-# seldom right, while with steps each number needs one small addition. After some fifteen steps of
-# GRPO nearly all sums are written out, and far more of them are right than before, although most
-# are still wrong. A long answer is not yet a proof.
+# Steps spread where they help. Adding up several numbers at once is too much for this model, so an
+# answer without steps is seldom right, while with steps each number only needs one small addition.
+# After some fifteen updates of GRPO nearly all sums are written out, and far more of them are right
+# than before, although most are still wrong.
 #
 # For reversals GRPO removes the steps. The last word of the reversed row is simply the first word
 # of the question, so the model can read it off, and each extra word is one more chance to slip. The
-# answers become shorter and far more of them are right, which is what many people see who try this
-# with small models, and nothing is wrong with their code.
+# answers become shorter and far more of them are right. This is what many people see who try this
+# with small models, and it does not mean that anything is wrong with their code.
 #
-# Sorting lies between the two, because the advantage itself moves. At the start steps help about as
-# much as for sums. But GRPO also improves the answers at once, and when they have caught up, steps
-# have no advantage left. So measure the advantage of thinking again while you train.
+# Sorting lies between the two, because here the advantage itself changes. At the start steps help
+# about as much as they do for sums. But GRPO also improves the answers without steps, and once
+# these have caught up, steps have no advantage left. It is therefore worth measuring the advantage
+# of thinking again during training.
 #
-# One model shows a mechanism and not a law. Another cause looks the same: if `--max-new` cuts long
-# answers off before their result, they are never rewarded and vanish. And since GRPO divides what
-# an answer earned by its number of tokens, the first token of a long answer is pushed less than
-# that of a short one; Dr. GRPO divides all answers by the same constant.
+# One model shows a mechanism and not a law, and other causes look the same. If `--max-new` cuts
+# long answers off before their result, they are never rewarded and vanish. And because GRPO divides
+# the advantage of an answer by its number of tokens, the first token of a long answer is pushed
+# less than that of a short one, whereas Dr. GRPO divides all answers by the same constant.
 #
 # ## Change one thing
-# With `CHANGE = "no steps shown"` no demonstration writes steps. Guess whether GRPO finds them for
-# the sums, where they would help most.
+# With `CHANGE = "no steps shown"` no demonstration contains steps. Guess whether GRPO finds them
+# for the sums, where they would help most.
 #
-# After your run: hardly an answer has steps, before and after. GRPO learns from its own answers, so
-# it cannot reward what it never says, and the sums stay as they were. This is what a demonstration
-# is for.
+# *After your run.* Hardly any answer has steps, before or after. GRPO learns from the model's own
+# answers, so it cannot reward what the model never says, and the sums stay as they were. Only a
+# demonstration can show the model something that it would not have tried.
 #
-# ## Exercises
-# `python -m lessons.check 16` checks it.
+# ## Exercise
+# Write it in `lessons/exercises/ex16.py` and check it with `python -m lessons.check 16`.
+#
 # - **16a** `advantage_of_thinking(right, thinks)`: how much more often an answer with steps is
 #   right.
 #
 # ## Three questions
-# 1. Nothing rewards the steps. Why do they spread?
-# 2. A model trained with GRPO answers shorter and shorter. Name a good reason and a bad one.
+# 1. Why do the steps spread, although nothing rewards them?
+# 2. The answers of a model trained with GRPO get shorter and shorter. Name a good reason and a bad
+#    one.
 # 3. What would you measure before training, to predict which of the two it will be?
 #
 # <details><summary>Answers</summary>
 #
 # 1. Answers with steps are right more often than the mean of their group, so all of their tokens
 #    are pushed up, the first one included.
-# 2. Good: it is right at once as often, and each step is a chance to slip. Bad: long answers are
-#    cut off before their result.
-# 3. The advantage of thinking: how often it is right with steps and at once, on the same prompts,
-#    in sampled answers.
+# 2. A good reason is that the model is right as often without steps, each of which is a chance to
+#    slip. A bad one is that long answers are cut off before their result.
+# 3. Measure the advantage of thinking, that is, how much more often sampled answers to the same
+#    prompts are right with steps than without.
 #
 # </details>
 #
