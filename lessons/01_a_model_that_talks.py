@@ -8,10 +8,10 @@
 # answered.
 #
 # In this lesson you train such a model from nothing, with a loop of ten lines, until it writes
-# grammatical sentences. Then you remove one small part, a matrix of zeros and ones called the
-# **causal mask**, and train the model again on the same text for the same number of steps. Its
-# training loss will tell you one story and its sentences another, and you will see why a low loss
-# does not always mean that a model has learnt its task.
+# grammatical sentences. Then you remove one small part, the **causal mask**, and train the model
+# again on the same text for the same number of steps. Its training loss will tell you one story and
+# its sentences another, and you will see why a low loss does not always mean that a model has
+# learnt its task.
 #
 # ## Guess
 # Without the causal mask, after the same training, the model has ...

@@ -189,8 +189,8 @@ if not CHANGE:
 # 1. What are state, action and transition when a model writes?
 # 2. The loss of an imitator on its demonstration is nearly zero. What does this say about what it
 #    does in other states?
-# 3. The table that walked by itself still knows the way from cells that it no longer visits. Why,
-#    and why not the network?
+# 3. The table that walked by itself still knows the way from cells that it no longer visits. Why
+#    does it, and why does the network not?
 #
 # <details><summary>Answers</summary>
 #

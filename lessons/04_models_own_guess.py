@@ -180,12 +180,12 @@ def still_right(kind: str, guess, row: int, position: int) -> bool:
 
 
 runs = {"IFT": train("IFT", 0.2), "SFT": train("SFT", 0.0)}
-right_too = {}                  # kind -> of each wrong guess of the base: is it right as well?
+also_right = {}                  # kind -> of each wrong guess of the base: is it right as well?
 for kind, (inputs, _, mask) in tests.items():
     guess, wrong = own_guess(base, inputs, mask), wrong_guesses(base, kind)
-    right_too[kind] = [still_right(kind, guess, *at) for at in wrong.nonzero().tolist()]
-    print(f"{kind}: of the base's {len(right_too[kind])} wrong guesses, "
-          f"{sum(right_too[kind])} make another right answer")
+    also_right[kind] = [still_right(kind, guess, *at) for at in wrong.nonzero().tolist()]
+    print(f"{kind}: of the base's {len(also_right[kind])} wrong guesses, "
+          f"{sum(also_right[kind])} make another right answer")
     for name, seen in runs.items():
         print(f"    {name}: wrong guesses {seen[0][kind]:.0f} % -> {seen[-1][kind]:.0f} %")
 
@@ -221,8 +221,9 @@ last = runs["IFT"][-1]
 if not CHANGE:
     assert last["reverse"] < 10, "wrong guesses go where one word is right"
     assert last["list"] > 30, "wrong guesses stay where many words are right"
-    assert sum(right_too["reverse"]) == 0, "no wrong guess of a reversal is right as well"
-    assert 2 * sum(right_too["list"]) > len(right_too["list"]), "most of a list's are right as well"
+    assert sum(also_right["reverse"]) == 0, "no wrong guess of a reversal is right as well"
+    most = 2 * sum(also_right["list"]) > len(also_right["list"])
+    assert most, "most of the wrong guesses of a list are right as well"
     agrees = last["reverse"] < 10, last["list"] < 10
     lesson.compare({(True, True): "a", (True, False): "b", (False, True): "c"}.get(agrees, "d"))
 

@@ -9,11 +9,10 @@
 # give a token more weight while it, or the tokens *after* it, are badly predicted. The paper calls
 # this **dynamic relation propagation**.
 #
-# The weights are therefore made of losses, and since training changes the losses it changes the
-# weights as well, so it may find a way to lower the total loss that nobody had in mind. In this
-# lesson you will calculate on two tokens what this does to `<|end|>`, the token that ends an
-# answer. From the same calculation you will predict how unlikely a real model will find that token,
-# and then train the model and compare.
+# The weights are therefore made of losses, so training changes both together and may find a way to
+# lower the total loss that nobody had in mind. In this lesson you will calculate on two tokens what
+# this does to `<|end|>`, the token that ends an answer. From the same calculation you will predict
+# how unlikely a real model will find that token, and then train the model and compare.
 #
 # ## Guess
 # The base ends almost none of its lists. We train it with the loss of the released code, and each
@@ -245,8 +244,8 @@ if not CHANGE:
 # without the division you can try below.
 #
 # None of this is an error in the released code. Its first author writes, in issue 2 of the
-# repository TsinghuaC3I/Intuitive-Fine-Tuning, that the gradient through the weights is a part of
-# the objective. It is a choice, and you have seen what it can cost where an easy token follows hard
+# repository TsinghuaC3I/Intuitive-Fine-Tuning, that the gradient through the weights is part of the
+# objective. It is a choice, and you have seen what it can cost where an easy token follows hard
 # ones. The direction follows from the formula, while the numbers come from one base, one seed and
 # one kind of question; `docs/claims.md` compares both forms on all kinds. A later paper argues that
 # the texts a model reads while it learns matter as much (arXiv:2605.22731), which is the question
@@ -270,8 +269,8 @@ if not CHANGE:
 #   the balance.
 #
 # ## Three questions
-# 1. The loss of the last token is zero. Why does it cost nothing to raise it a little, and what is
-#    gained by that?
+# 1. The loss of the last token is zero. Why does it cost almost nothing to raise it a little, and
+#    what is gained by that?
 # 2. Which two properties of the released loss are needed to push `<|end|>` down?
 # 3. Where does the released loss leave `<|end|>` after a word that the model knows for certain?
 #

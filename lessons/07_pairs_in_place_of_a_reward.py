@@ -11,7 +11,7 @@
 # look at a number that the loss does not show, which is how likely the wanted answer has become.
 #
 # ## Guess
-# After two steps every pair is won, also on questions that are not in the training data. We go on
+# After two steps every pair is won, even on questions that are not in the training data. We go on
 # training. The log-probability of the chosen answers, $\log p(\mathrm{chosen})$,
 # - **a** keeps rising;
 # - **b** stays where it is;
@@ -56,10 +56,11 @@ CHANGE = ""                     # change one thing: "" | "beta"
 # $\beta\log Z(x)-\beta\,\mathrm{KL}(\pi\,\|\,\pi^*)$, and this is largest where the KL is 0.
 #
 # Now comes the idea of DPO, which is to read the same formula backwards. Every policy is the best
-# one for *some* reward, namely for $r(x,y)=\beta\log\frac{\pi(y|x)}{\pi_{\rm ref}(y|x)}+\beta\log
-# Z(x)$. Nobody can compute $Z(x)$, a sum over all answers, but the two answers of a pair share
-# their question, so that $Z(x)$ cancels in $r_w-r_l$. Put this difference into the judge's formula,
-# take the negative logarithm, and the reward has vanished from the loss:
+# one for *some* reward, namely for
+# $r(x,y)=\beta\log\frac{\pi(y|x)}{\pi_{\rm ref}(y|x)}+\beta\log Z(x)$. Nobody can compute $Z(x)$, a
+# sum over all answers, but the two answers of a pair share their question, so $Z(x)$ cancels in
+# $r_w-r_l$. Put this difference into the judge's formula, take the negative logarithm, and the
+# reward has vanished from the loss:
 # $$L=-\log\sigma(h),\qquad h=\beta\Big(\log\frac{\pi(w|x)}{\pi_{\rm ref}(w|x)}
 # -\log\frac{\pi(l|x)}{\pi_{\rm ref}(l|x)}\Big).$$
 # We call $h$ the **margin**, and a pair with a positive margin is *won*. The cell below has the

@@ -1,6 +1,6 @@
 # %% [markdown]
 # # 08 · DPO's relatives
-# *About 30 minutes; read 07 first. CPO 2401.08417, SimPO 2405.14734, and six more below; each has
+# *About 30 minutes; read 07 first. CPO 2401.08417, SimPO 2405.14734, and seven more below; each has
 # its file in `nanouft/objectives/`.*
 #
 # DPO asks a second model, the reference, how likely both answers were at the start. That costs
@@ -133,17 +133,16 @@ lesson.picture(fig, CHANGE)
 # as much nonsense. Within a pair the reference is an **offset** of the margin. It only says where
 # the margin is zero, and a constant that is added to the margin does not hold anything back.
 #
-# The other two methods show what does. CPO adds a push that stays when the pair is won, so the loss
-# rises whenever the chosen answer falls. SimPO asks for less, because its push has already faded at
-# a margin of about two nats per token. DPO with $\beta=0.1$ pushes until a pair has a margin of
+# The other two methods show what does. CPO adds a push that stays when the pair is won, so letting
+# the chosen answer fall would raise the loss. SimPO asks for less: at a margin of about two nats
+# per token its push has already faded. DPO with $\beta=0.1$ pushes until a pair has a margin of
 # some forty nats in all, and long before that the chosen answer has fallen. How soon a push fades
 # matters more than how strong it is, because Adam divides each gradient by its recent size.
 #
 # ## Where should the push go?
-# A second group of methods asks where the push should go. In one pair of our data "The jutu lives
-# in Rome." is chosen and "The jutu lives in Paris." is rejected. DPO pushes the whole first
-# sentence up and the whole second one down, `lives` as hard as `Paris`, and it trusts every pair
-# equally.
+# A second group of methods is about this question. In one pair of our data "The jutu lives in
+# Rome." is chosen and "The jutu lives in Paris." is rejected. DPO pushes the whole first sentence
+# up and the whole second one down, `lives` as hard as `Paris`, and it trusts every pair equally.
 #
 # - **TIS-DPO** (2410.04350) weights *tokens*. It trains one model with DPO and a second one with
 #   DPO on swapped pairs. Where the two disagree about a token, the preference must be about that

@@ -36,7 +36,7 @@ CHANGE = ""                     # change one thing: "" | "noisy" | "self"
 # $$L=-\log\sigma(r-\bar r),\qquad \nabla L=\tau\cdot\nabla(-r),\qquad \tau=\sigma(\bar r-r).$$
 # The second formula follows by the chain rule, and it says that PoFT is SFT in which each
 # demonstration has a weight $\tau$ between 0 and 1. We call it the **trust** in the demonstration.
-# Where both models agree it is 1/2. It needs no pairs, no scores, and no threshold.
+# Where both models agree it is 1/2. PoFT needs no pairs, no scores and no threshold.
 #
 # Our aligned model is the base after 60 steps of SFT on *other* demonstrations, all of them right.
 # Of the 600 demonstrations that we want to learn from, 360 are right. The others are sums with a
@@ -170,7 +170,7 @@ if CHANGE == "self":
 # and SFT on the right answers 73 %. In the picture the answers below the line are those that the
 # aligned model likes less than the policy does, and nearly all of them are wrong.
 #
-# Yet this is a soft filter. The mean trust is 0.56 for right answers and 0.36 for wrong ones, so a
+# Yet the filter is soft: the mean trust is 0.56 for right answers and 0.36 for wrong ones, so a
 # wrong answer is still pushed more than half as hard as a right one. If one knows how many answers
 # to throw out, a hard filter by the opinion of the aligned model gains more: with 40 % of wrong
 # answers, SFT on the likeliest 60 % of the rows is 6.6 and 7.6 points ahead of PoFT on the two

@@ -172,7 +172,7 @@ if not CHANGE:
 # tried an answer that would have scored, and nobody shows it one, so these methods can only
 # reinforce what the model already says sometimes. A demonstration does not have this limit, and
 # neither does **distillation**, which asks a stronger model about each sampled token
-# (`distill.py`).
+# (`nanouft/objectives/distill.py`).
 #
 # As the model improves, groups without a right answer become rarer and groups of four right answers
 # more frequent: they grow from 18 % of the prompts to about a third in only ten steps. Such a group

@@ -184,7 +184,7 @@ if not CHANGE:
 # knows them again. A falling score does not prove that knowledge is gone, and before one speaks of
 # forgetting one should look for the first token at which the two models differ.
 #
-# HFT kept half of every layer exactly as it was, and forgets about as many facts as SFT. It
+# HFT kept half of every layer exactly as it was, and denies about as many known facts as SFT. It
 # protects what is stored in the weights, but what changed here was a decision, and half of the
 # weights are enough to change it. DFT kept the facts because it hardly trained on the unknown names
 # at all. The base finds the first word of the right answer very unlikely, so its push is a tenth of
@@ -203,7 +203,7 @@ if not CHANGE:
 # acts on a weight even where its gradient is zero. The scores hardly change, so without the count
 # such a mistake would go unnoticed.
 #
-# ## Exercises
+# ## Exercise
 # Write it in `lessons/exercises/ex13.py` and check it with `python -m lessons.check 13`.
 #
 # - **13a** `dft_loss(logp, mask)`: DFT's loss, with its stop-gradient.

@@ -145,12 +145,12 @@ if not CHANGE:
 # about default settings in one small world, and a study with seven billion parameters may well find
 # something else.
 #
-# Such a table needs three cautions. First, if all 38 recipes were exactly as good as SFT, about two
-# of them would still seem different by chance, and the intervals above are not corrected for that.
-# Second, pairing does not always help: five differences have 4 degrees of freedom where ten scores
-# have 8, so $t$ is larger by a fifth, and pairing gains only if the recipes rise and fall together.
-# Third, 900 questions measure one model well, but they say nothing about a model that is trained
-# with another seed.
+# Such a table calls for three cautions. First, if all 38 recipes were exactly as good as SFT, about
+# two of them would still seem different by chance, and the intervals above are not corrected for
+# that. Second, pairing does not always help: five differences have 4 degrees of freedom where ten
+# scores have 8, so $t$ is larger by a fifth, and pairing gains only if the recipes rise and fall
+# together. Third, 900 questions measure one model well, but they say nothing about a model that is
+# trained with another seed.
 #
 # The claims of the papers are judged in the same way, with two additions: on two base models, and
 # with intervals that cover other questions as well as other seeds. `python -m lessons.evidence`

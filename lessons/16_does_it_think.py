@@ -223,7 +223,7 @@ else:
 # answers, so it cannot reward what the model never says, and the sums stay as they were. Only a
 # demonstration can show the model something that it would not have tried.
 #
-# ## Exercises
+# ## Exercise
 # Write it in `lessons/exercises/ex16.py` and check it with `python -m lessons.check 16`.
 #
 # - **16a** `advantage_of_thinking(right, thinks)`: how much more often an answer with steps is
