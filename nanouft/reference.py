@@ -106,15 +106,13 @@ def add_columns(data: list[Encoded], columns: tuple[Column, ...], models: Models
 
 def logps(data: list[Encoded], model: GPT, pad: int, device: Device) -> Numbers:
     """Nats: the log-prob of every response token under `model`, 0 elsewhere. Of several processes,
-    which must all ask, each reads its share; weights that are shared out are read together."""
-    shared = any(hasattr(p, "full_tensor") for p in model.parameters())
-    rank, processes = (0, 1) if shared else (device.rank, device.processes)
+    which must all ask, each reads its share."""
     all_chunks = chunks(data, model.cfg.vocab_size)
-    mine = all_chunks[rank::processes]
+    mine = all_chunks[device.rank::device.processes]
     bar = tqdm(mine, desc="scoring", leave=False, disable=len(mine) < 8 or device.rank > 0)
     found = [chunk_logps(data, rows, model, pad, device) for rows in bar]
     out: Numbers = [{} for _ in data]
-    for rows, numbers in zip(all_chunks, found if shared else device.gather(found)):
+    for rows, numbers in zip(all_chunks, device.gather(found)):
         for i, x in zip(rows, numbers, strict=True):
             out[i] = x
     return out

@@ -362,6 +362,9 @@ def test_what_a_rollout_tells_is_of_its_answers():
     same(batch.per_row["reward"].mean(), made.stats["reward"], 1e-6)
     assert made.stats["score"] < 0.5, "the exact score is told beside the reward"
     assert 0 <= made.stats["ends"] <= 1 and 1 <= made.stats["length"] <= 13
+    critic = source("ppo")
+    critic(0)
+    assert critic.stats["explained_variance"] <= 1, "and what the method has to report"
 
 
 def test_a_policy_that_says_nan_stops_the_run_in_one_line():

@@ -1,6 +1,7 @@
 """NanoWorld: right answers score 1 and wrong ones less, splits share nothing, and every draw is a
 pure function that has not moved."""
 import os
+import random
 import subprocess
 import sys
 import zlib
@@ -20,7 +21,7 @@ from nanouft.world import FAMILIES, GROUP_A, HELD_OUT, MIXTURE, SPLITS, WORLD, r
 from nanouft.world.answers import SHOWN, family_of, read_question, read_rules
 from nanouft.world.documents import corpus, token_rows
 from nanouft.world.facts import RELATIONS, bucket
-from nanouft.world.tasks import prompts
+from nanouft.world.tasks import bad, partly_right, prompts
 
 EVERY = [(family, split) for family in FAMILIES for split in SPLITS
          if (family, split) != ("rules_new", "train")]
@@ -51,6 +52,8 @@ def test_right_answers_score_1_and_wrong_ones_less(family, split):
         assert right == world.right_answer(prompt) and score(prompt, right) == 1
         assert 0 <= score(prompt, wrong) < 1 and score(prompt, "") == 0
         assert world.mistake(prompt, right) == "" and world.mistake(prompt, wrong)
+        part, worst = (make(random.Random(1), prompt) for make in (partly_right, bad))
+        assert score(prompt, worst) <= score(prompt, part) < 1
 
 
 RULES = "Copy nail fox rake. For fox write lime. End on swan."      # nail lime rake swan
