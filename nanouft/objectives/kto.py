@@ -1,4 +1,4 @@
-"""KTO: thumbs up and thumbs down are enough, if gains and losses are felt as people feel them.
+"""KTO: thumbs up and thumbs down are enough, if gains and losses are valued as people value them.
 
     python -m nanouft.train --objective kto                 # NanoWorld answers with labels
     Ethayarajh et al. 2024, arXiv:2402.01306v5 (section 4), and TRL's trainer
