@@ -70,6 +70,8 @@ class Lesson:
         """Print the guess beside what happened."""
         guessed = f"Your guess: {self.guess}. " if self.guess else ""
         print(f"\n{guessed}What happened: {happened}, {self.choices[happened]}.")
+        if not NOTEBOOK:
+            print(f"Why? Read on in {self.file.name}.")
 
     def picture(self, fig, change: str = "") -> None:
         """Save the picture, 1080 x 525 pixels. With a changed switch it gets a name of its own."""

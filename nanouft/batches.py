@@ -4,7 +4,6 @@
     rows = order(lengths, rows, steps, seed)            # which rows are in which step
     batch = collate(encoded, rows[step], tok.pad)       # shifted, padded: what a loss reads
 """
-import shlex
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -21,7 +20,6 @@ from nanouft.rows import ANSWERS, Roles, Row, Turns
 from nanouft.seeds import order_seed, step_seed
 from nanouft.tokenizer import Tokenizer
 
-MOST_CTX = 8192                         # the longest context that `pretrain` makes
 POOL = 20                               # steps whose rows are sorted by length
 KNOWN = ("score", "label", "p")         # columns that come with the rows of the data
 
@@ -49,35 +47,27 @@ class Encoded:
 # ---- rows -> tokens ------------------------------------------------------------------------------
 @dataclass
 class EncodeReport:
-    rows: int = 0
     cut: int = 0              # dialogues that lost their oldest turns
     skipped: int = 0          # rows of which not even the last question and its answer fit
     longest: int = 0          # tokens of the longest of these, as short as it can be cut
-    file: str = ""            # which file it is from
     refused: list[str] = field(default_factory=list)    # rows that a chat template refuses, and why
 
-    def lines(self, n_ctx: int, given: int | None = None) -> list[str]:
-        """`given`: --max-length."""
-        out, limit = [], f"{'--max-length' if given else 'the context'} of {n_ctx} tokens"
+    def lines(self, n_ctx: int) -> list[str]:
+        """What a run says of rows that did not fit into `n_ctx` tokens."""
+        out = []
         if self.cut:
-            out.append(f"{self.cut:,} rows longer than {limit}: their oldest turns were dropped")
+            out.append(f"{self.cut:,} rows longer than {n_ctx} tokens: their oldest turns were "
+                       "dropped")
         if self.skipped:
-            remedy = "" if given else f". {self.remedy()}"
-            out.append(f"{self.skipped:,} rows skipped: the last question and its answer alone are "
-                       f"longer than {limit}{remedy}")
+            out.append(f"{self.skipped:,} rows skipped: {self.too_long(n_ctx)}")
         if self.refused:
             out.append(f"{len(self.refused):,} rows skipped, the first: {self.refused[0]}")
         return out
 
-    def remedy(self) -> str:
-        """What to do about rows that do not fit: the next power of two is context enough."""
-        if self.longest > MOST_CTX:
-            return (f"The longest has {self.longest:,} tokens: make such rows shorter, or --init a "
-                    "model that reads them")
-        ctx = 1 << (self.longest - 2).bit_length()
-        return ("To keep them, make a base that reads them, with its own tokenizer: python -m "
-                f"nanouft.pretrain --corpus {shlex.quote(self.file)} --ctx {ctx}; or --init a "
-                "model with a longer context")
+    def too_long(self, n_ctx: int) -> str:
+        return (f"the last question and its answer alone are longer than {n_ctx} tokens (the "
+                f"longest has {self.longest:,}); --init a model with a longer context, or raise "
+                "--max-length if you gave it")
 
 
 def encode(rows: list[Row], tok: Tokenizer, n_ctx: int) -> tuple[list[Encoded], EncodeReport]:
@@ -85,7 +75,7 @@ def encode(rows: list[Row], tok: Tokenizer, n_ctx: int) -> tuple[list[Encoded], 
     roles lose the same ones (a pair shares its prompt). It then begins with a question. A row
     whose last question and answer do not fit is skipped: an answer that is cut would teach the
     model never to stop. So every row has a prompt. UserError if no row is left."""
-    out, report, most = [], EncodeReport(len(rows)), n_ctx + 1
+    out, report, most = [], EncodeReport(), n_ctx + 1
     for r in rows:
         try:
             seqs = _tokens(r.roles, tok)
@@ -101,14 +91,11 @@ def encode(rows: list[Row], tok: Tokenizer, n_ctx: int) -> tuple[list[Encoded], 
             report.cut += is_cut
             continue
         report.skipped += 1
-        if length > report.longest:
-            report.longest, report.file = length, r.where.rpartition(", ")[0]
+        report.longest = max(report.longest, length)
     if report.refused and not out:
         raise UserError(f"no row can be used; the first: {report.refused[0]}")
     if not out:
-        raise UserError(f"no row fits: all {len(rows):,} questions with their answers are longer "
-                        f"than the context of {n_ctx} tokens (or than --max-length). "
-                        f"{report.remedy()}")
+        raise UserError(f"no row fits: {report.too_long(n_ctx)}")
     return out, report
 
 
@@ -172,7 +159,10 @@ def order(lengths: list[int], rows: int, steps: int, seed: int) -> np.ndarray:
         left = len(stream)                              # of this epoch
         while len(stream) < rows:
             stream = np.concatenate([stream, rng.permutation(n)])
-        take = rows if 0 < left < rows else min(POOL, steps - done, len(stream) // rows) * rows
+        if 0 < left < rows:
+            take = rows                                 # the step in which an epoch ends
+        else:
+            take = min(POOL, steps - done, len(stream) // rows) * rows
         here, stream = stream[:take], stream[take:]
         here = here[np.argsort(sizes[here], kind="stable")].reshape(-1, rows)
         out[done:done + len(here)] = here[rng.permutation(len(here))]

@@ -145,5 +145,7 @@ def one_thread(small: bool):
     """A step of a small model is over before a second thread has woken up."""
     before = torch.get_num_threads()
     torch.set_num_threads(1 if small else before)
-    yield
-    torch.set_num_threads(before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -76,7 +76,7 @@ class Cache:
 
 def product(x: Tensor, weight: Tensor, bias: Tensor | None = None, gelu: bool = False) -> Tensor:
     """x (...,K), weight (N,K), bias (N,) -> (...,N), then through a tanh GELU if asked.
-    In inference mode (sampling.py) oneDNN makes it on a CPU: up to twice as fast, other in the last
+    In inference mode (generate.py) oneDNN makes it on a CPU: up to twice as fast, other in the last
     digit. That is a private operation of PyTorch; elsewhere it is F.linear."""
     sampling = not torch.compiler.is_compiling() and torch.is_inference_mode_enabled()
     ours = sampling and x.device.type == "cpu" and x.dtype == torch.float32

@@ -36,7 +36,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Device:
-    """Where a run computes, and how precisely. run/devices.py chooses it.
+    """Where a run computes, and how precisely. run/device.py chooses it.
     Of several processes each has one with its `rank`: run/device.py, class Team."""
     name: str = "cpu"           # cpu | cuda | cuda:1 | mps
     dtype: str = "fp32"         # fp32 | bf16 | fp16: precision of the forward

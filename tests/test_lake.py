@@ -395,7 +395,7 @@ def test_c5_is_judged_from_its_file_and_a_planted_order_changes_it(tmp_path, mon
     evidence = pytest.importorskip("lessons.evidence.reads")
     assert [line[1] for line in evidence.lines()] == [
         "does not hold", "undecided", "holds", "holds", "holds"]
-    assert "23 does not hold, 1 undecided" in evidence.lines()[0][2]
+    assert "23 do not hold, 1 undecided" in evidence.lines()[0][2]
     packed = dict(np.load(evidence.RESULTS))
     packed["reads"] = packed["reads"][..., [0, 2, 1]]
     monkeypatch.setattr(evidence, "RESULTS", tmp_path / "C5.npz")

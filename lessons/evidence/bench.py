@@ -145,9 +145,9 @@ LINES = {
 HEAD = """# Benchmarks
 
 Each figure is a ratio of two programs that take turns on one machine: the median, with quartiles in
-brackets. Above 1 means that nanouft is faster. The ratio measures the processor as well: a large
-part of both times are the same matrix products, and their speed differs between processors: version
-0.5.0 had 1.13 to 1.18 and 3.3 in the first two lines on an AMD EPYC, 1.29 and 2.2 on a Xeon.
+brackets. Above 1 means that nanouft is faster. The ratio measures the processor and its load as
+well, because a large part of both times are the same matrix products, whose speed differs between
+processors. So compare two versions of nanouft only in one run on one machine.
 
 ```bash
 python -m lessons.evidence.bench --write    # three minutes on an idle core; TRL is optional

@@ -76,7 +76,8 @@ def lines() -> list[Line]:
     """Both questions: the order at the end in the paper's own setting, and what is read in each of
     the four cases."""
     verdicts = [line[1] for line in order_lines()]
-    counts = ", ".join(f"{verdicts.count(word)} {word}" for word in dict.fromkeys(verdicts))
+    counts = ", ".join(f"{verdicts.count(word)} {word.replace('does', 'do')}"
+                       for word in dict.fromkeys(verdicts))
     question, found, figures = order_lines()[0]
     return [(question, found, f"{figures}; of {len(verdicts)} settings: {counts}"), *read_lines()]
 

@@ -8,7 +8,7 @@ from nanouft.errors import say
 
 PAGE = Path(__file__).parents[2] / "docs" / "claims.md"
 TABLE = re.compile(r"(?<=<!-- table -->\n).*?(?=<!-- end of table -->)", re.S)
-COLOURS = {"holds": "#0072B2", "does not hold": "#B84700", "undecided": "#6E6E6E"}
+COLOURS = {"holds": "#15222b", "does not hold": "#15222b", "undecided": "#8a969e"}
 MARKS = {"holds": "✓", "does not hold": "✗", "undecided": "?"}
 BASE_MARKS = "os"                       # first base, second base
 
