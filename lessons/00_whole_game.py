@@ -227,8 +227,6 @@ if not CHANGE:
 #   kiwi. End on fox.*
 #
 # ## Three questions
-# Try to answer without looking back.
-#
 # 1. What does the model get to see in SFT, and what in DPO?
 # 2. A token has a push of +1. What does this say about the token, and what does it not say about
 #    the trained model?

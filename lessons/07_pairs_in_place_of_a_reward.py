@@ -209,7 +209,7 @@ if not CHANGE:
 # small, whereas an unlikely token reacts fully. Soon only the rejected answers can still be moved,
 # and since all answers share their weights, the step that lowers the rejected ones lowers the
 # chosen ones with them. The run uses Adam rather than the plain gradient steps of the argument, yet
-# nearly all moves go where the products say.
+# the moves go where the products say.
 #
 # Should the KL penalty not have prevented this? The algebra holds for the best policy over all
 # answers, but the loss looks at two answers to each question and is never told what the model does

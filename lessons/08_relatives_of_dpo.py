@@ -251,8 +251,8 @@ if not CHANGE:
 # In 85 % of the answers the largest weight falls on the word that differs, where chance would give
 # 16 %. Both runs were only told which whole answer is better. But most tokens do not depend on
 # that, so the two models agree about them, and what is left is the word that was wrong. TIS-DPO is
-# therefore the only row of the table whose pushes differ within an answer. In the other rows the
-# words that both answers share get the same push up and down, and the two cancel.
+# therefore the only row of the table whose pushes differ within an answer. In DPO, GDPO, Ada-DPO
+# and RPO the words that both answers share get the same push up and down, so the two cancel.
 #
 # The remaining columns tell the other methods apart. GDPO does what DPO does where the label is
 # certain, and pushes less where $p=0.75$. Ada-DPO pushes both pairs by 0.019, because its

@@ -188,13 +188,14 @@ if not CHANGE:
 # %% [markdown]
 # ## What happened
 # Two stages forget. The second stage has no sums, and the share of right sums falls from 94 to
-# 53 %. UFT keeps its 94 %, because each of its steps reads demonstrations as well.
+# 53 %. UFT keeps 94 % and loses less of sorting, because each of its steps reads demonstrations as
+# well.
 #
 # The control changes the other half of the picture. The scores alone bring truth from 20 to 45 %,
 # which is as much as the two stages reach and most of the 52 % of UFT. What the merged models
 # gained in truth came from the scores, and a table without this row would let you believe that
-# merging teaches truth. Look also at `fact`, on which nobody trained: every model that learnt truth
-# has lost some of the facts that the base knew.
+# merging teaches truth. Look also at `fact`, on which no model was trained: each of these three has
+# lost some of the facts that the base knew.
 #
 # In this run, then, merging kept what a second stage forgets, and taught no more than what the
 # scores teach. That holds for one base, one seed and these settings, and the larger study in

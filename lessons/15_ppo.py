@@ -180,7 +180,7 @@ if not CHANGE:
 # ## Exercises
 # Write them in `lessons/exercises/ex15.py` and check them with `python -m lessons.check 15`.
 #
-# - **15a** `gae(R, V, lam, gamma)`: the advantages of one answer's tokens.
+# - **15a** `gae(R, V, gamma, lam)`: the advantages of one answer's tokens.
 # - **15b** `clip_loss(logp, old, A, eps)`: the clipped loss of each token.
 #
 # ## Three questions

@@ -20,8 +20,8 @@
 # the steps.
 #
 # ## Guess
-# At first the model writes steps in about a third of its answers to each kind of question. After
-# GRPO, for how many of the three kinds does it write steps in nearly all answers?
+# At first the model writes steps in 18 to 30 % of its answers, depending on the kind of question.
+# After GRPO, for how many of the three kinds does it write steps in nearly all answers?
 # - **a** none, since a short answer has fewer positions at which it can go wrong;
 # - **b** one of them;
 # - **c** two or all three, since whoever writes steps is right more often.

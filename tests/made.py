@@ -150,7 +150,7 @@ def batch_of(form: Form) -> Batch:
 
 def as_if_sampled(answers: list[Encoded], rewards: list[float], form: Form, start: GPT,
                   models: Models, policy: GPT | None = None) -> Batch:
-    """Given answers as if a tiny policy had sampled them just now and they had earned these
+    """Given answers as if a tiny policy had sampled them just now and these were their
     rewards. Answers to one prompt are neighbours."""
     reward, policy = torch.tensor(rewards), policy or nano()
     batch = collate(answers, range(len(answers)), models.pad)

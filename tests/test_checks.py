@@ -241,7 +241,7 @@ def verdict(mean, half, threshold):
             ('"undecided"', '"does not hold"', "so the verdict is 'undecided'"),
             ("mean + half < threshold", "mean + half < 0", "the threshold is")),
     "15a": ("""
-def gae(R, V, lam, gamma):
+def gae(R, V, gamma, lam):
     A, later, following = [], 0, 0
     for reward, value in zip(R.flip(0), V.flip(0)):
         later = reward + gamma * following - value + gamma * lam * later

@@ -128,9 +128,10 @@ def test_two_processes_give_the_numbers_of_one(name, two, place):
 
 # ---- simple.py -----------------------------------------------------------------------------------
 @pytest.mark.parametrize("name", simple.METHODS)
-def test_simple_py_is_the_loop(name, place, monkeypatch, n=6, rate=2e-3):
+def test_simple_py_is_the_loop(name, place, monkeypatch, rate=2e-3):
     """In double: what differs is not rounding. For GRPO with the answers that both sample; a tiny
-    model never scores, so another score stands in."""
+    model never scores, so another score stands in. 20 steps of SFT have a warm-up of two."""
+    n = {"sft": 20, "grpo": 3}.get(name, 6)
     monkeypatch.setitem(simple.METHODS, name, (*simple.METHODS[name][:2], rate, n))
     monkeypatch.setattr(world, "score", lambda question, answer: len({*answer}) / 99)
     monkeypatch.setattr(simple, "ROWS", B := 8)

@@ -8,9 +8,9 @@ def gae(mine, draw):
     T = draw.randint(1, 4)
     R, V = draw.numbers(-1, 1, T), draw.numbers(0, 1, T)
     lam, gamma = draw.choice([0.3, 0.5, 1.0]), draw.choice([0.7, 0.9])
-    got = mine(R, V, lam, gamma)
+    got = mine(R, V, gamma, lam)
     shaped(got, (T,), "There is one advantage for each token.")
-    same(mine(R * 0, V * 0, lam, gamma), torch.zeros(T), "All rewards and all expected values are "
+    same(mine(R * 0, V * 0, gamma, lam), torch.zeros(T), "All rewards and all expected values are "
          "0 here, so the advantages are 0.")
     decay = gamma * lam
     for k in range(T):                              # what reward k and value k add to advantage t
@@ -20,7 +20,7 @@ def gae(mine, draw):
             one = torch.eye(T)[k]
             for name, wanted in (("R", of_reward), ("V", of_value)):
                 more = (R + one, V) if name == "R" else (R, V + one)
-                moved = mine(*more, lam, gamma)[t] - got[t]
+                moved = mine(*more, gamma, lam)[t] - got[t]
                 expect(abs(moved - wanted) < 1e-3, f"lam is {lam} and gamma {gamma}. One more in "
                        f"{name} at position {k} of {T} should change the advantage at position {t} "
                        f"by {wanted:.3f}. It changes yours by {moved:.3f}.")

@@ -9,8 +9,8 @@ answer has its own term. From dpo.py one line differs, `each`:
     --form down     L = sigmoid(beta r_w) + 1 - sigmoid(beta (r_w - r_l))
 zero moves chosen up and rejected down, for pairs whose chosen answer is better than what the model
 says. down moves both down and rejected more, for a model that is better than both answers. Each
-term lies between 0 and 1, and its slope fades on BOTH sides, so what is hopeless pushes as little
-as what is done. At the reference the loss is 1, both forms push rejected alike, and down does not
+term lies between 0 and 1, and its slope fades on BOTH sides, so a hopeless answer pushes as little
+as a finished one. At the reference the loss is 1, both forms push rejected alike, and down does not
 push chosen at all yet.
 
 zero is kto.py with its reference point k held at 0, hence uncoupled. beta .1 is TRL's.

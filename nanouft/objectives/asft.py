@@ -7,8 +7,9 @@ Let A be the mean log-prob of an answer's tokens. p = e^A is its probability on 
 and lo are its log-odds, log p/(1-p):
     L = -sft_weight A_w + lam ( -log sigmoid(beta lo_w) - log sigmoid(-beta lo_l) )
     lo = A - log(1 - exp(A))
-From orpo.py one line differs, `align`: ORPO ranks the two log-odds against each other, so both may
-fall together, while here each answer is judged by itself and nothing cancels. At beta 1
+From orpo.py two lines differ: the imitation leaves the prompt out, and `align`. ORPO ranks the two
+log-odds against each other, so both may fall together, while here each answer is judged by itself
+and nothing cancels. At beta 1
 sigmoid(lo) is p again, so the bracket is -log p_w - log(1 - p_l), a plain classifier of good and
 bad answers on absolute likelihoods.
 

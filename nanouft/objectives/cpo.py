@@ -8,7 +8,7 @@ second model is needed. From dpo.py two lines differ: summed log-probs S stand w
 stood, and imitation of `chosen` keeps it from falling.
     L = -log sigmoid( beta (S_w - S_l) ) + alpha NLL(chosen)
 
-beta .1 and alpha 1 are TRL's; the authors' own we could not read.
+beta .1 and alpha 1 are TRL's; we could not read the authors' own values.
 Trap: S is a sum, so where rejected answers are longer the margin is won by length before anything
 is learnt.
 """

@@ -4,7 +4,8 @@
     Agarwal et al. 2023, arXiv:2306.13649 (GKD, section 3: on-policy data, reverse KL)
     Lu and Thinking Machines Lab 2025, On-Policy Distillation (the estimate from one token)
 
-From reinforce.py one line differs: the advantage of a token is what a teacher thinks of it.
+From reinforce.py two lines differ: the advantage of a token is what a teacher thinks of it, and the
+mean goes over all tokens of the step.
     L = -mean adv_t log p_t
     adv_t = log teacher_t - log old_t
 The expected gradient of token t is that of the reverse KL after the tokens before it:

@@ -8,8 +8,7 @@ for a geometric mixture of the two, pi_w^p pi_l^(1-p) against pi_w^(1-p) pi_l^p,
 DPO. From dpo.py one line differs, `each`, in which the margin is multiplied by 2p - 1:
     L = -log sigmoid( beta (2p - 1) (r_w - r_l) )
 p = 1 is DPO, and at p = .5 the gradient is 0. cDPO with the same p mixes two LOSSES instead and
-pulls an undecided pair back to a margin of 0: it fits the annotators' doubt, where GDPO keeps
-silent.
+pulls an undecided pair back to a margin of 0: it fits the annotators' doubt, where GDPO is silent.
 
 A pair without "p" in its file counts as sure (p = 1). In NanoWorld p = (1 + difference of the two
 exact scores) / 2. The factor 2p - 1 we know from a digest of the paper; the equation follows by

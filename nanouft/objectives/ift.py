@@ -27,8 +27,9 @@ differ.
        --variant eq21          L = sum_t t l_t
        --variant eq21_mean1    L = mean_t t l_t / mean_t t
 
-It costs one more forward than SFT. With lam = 0 and gamma = 0 it is SFT averaged over answers, but
-for the token embedding, which learns from the output side only.
+It costs one more forward than SFT. gamma = 0 switches the weights off (w_t = 1), as in the released
+code, although the formula alone would then leave w_t proportional to l_t. So with lam = 0 as well
+IFT is SFT averaged over answers, except that the token embedding learns from the output side only.
 """
 from dataclasses import dataclass
 from typing import Literal

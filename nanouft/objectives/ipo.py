@@ -9,8 +9,8 @@ differs, `each`:
     --reduction mean    L = (h - 1/(2 beta))^2                              (Eq. 17, its pair form)
     h = r_w/n_w - r_l/n_l
 The loss is 0 at h = 1/(2 beta), and beyond that it pulls BACK. At the reference it is 1/(4
-beta^2), 25 at beta .1, which is large and no mistake. A larger beta asks for less, other than in
-DPO.
+beta^2), 25 at beta .1, which is large and no mistake. A larger beta asks for a smaller margin, so
+the first push falls with beta, where DPO's grows.
 
 Two lineages disagree on what h sums up, which changes what a margin of 5 means:
     mean    r/n, log-ratios are means over the tokens of each answer

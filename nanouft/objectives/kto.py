@@ -1,4 +1,4 @@
-"""KTO: thumbs up and thumbs down are enough, if gains and losses are felt as people feel them.
+"""KTO: thumbs up and thumbs down are enough, if gains and losses are valued as people value them.
 
     python -m nanouft.train --objective kto                 # NanoWorld answers with labels
     Ethayarajh et al. 2024, arXiv:2402.01306v5 (section 4), and TRL's trainer
@@ -16,9 +16,8 @@ clamped afterwards. A method that simply makes everything likelier raises k and 
 nearest relative is apo.py, where k is 0.
 
 Each row carries its mismatched answer, that of the next row with another prompt; TRL rolls the
-answers within a batch instead. k is noisy (on six rows 1.62 here, 2.97 with TRL's partners, and
-the gradients had a cosine of .9998) and couples the rows of a step, so --accumulate costs one more
-forward. The authors advise lam_D n_D / (lam_U n_U) from 1 to 3/2 for n_D good and n_U bad rows
+answers within a batch instead. k is noisy and couples the rows of a step, so --accumulate costs one
+more forward. The authors advise lam_D n_D / (lam_U n_U) from 1 to 3/2 for n_D good and n_U bad rows
 (Eq. 9), so raise lam_D if good rows are rare.
 Traps: clamping before the mean; a row's own answer in k; dividing by the weights.
 """

@@ -9,7 +9,7 @@ probability on average per token. The odds of saying it are p / (1 - p), and the
 The loss imitates `chosen` and asks that its odds be higher than those of `rejected`:
     L = NLL(prompt, chosen) - lam log sigmoid(lo_w - lo_l)                              (Eq. 6, 7)
 From dpo.py two lines differ: log-odds stand where its log-ratios stood, and imitation holds the
-policy back in place of the reference. Its pull never turns round, while the second term fades once
+policy back in place of the reference. Its pull never reverses, while the second term fades once
 the odds are apart.
 
 The NLL runs over prompt AND answer, as in the authors' code and in TRL. lam is 1.0 in their code

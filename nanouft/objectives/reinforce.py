@@ -15,8 +15,8 @@ It is the parent of all methods that learn from a reward. An answer is one actio
 tokens get the same push. Answers are used ONCE, because a second step on them would need a ratio.
 The value of the loss means nothing, although its gradient does: watch `reward`.
 
-Trap: the mean over all prompts takes an easy prompt for merit, and so the constant that a learnt
-reward has for each prompt. rloo.py compares within a prompt.
+Trap: the mean over all prompts mistakes an easy prompt for a good answer, and so the constant that
+a learnt reward has for each prompt. rloo.py compares within a prompt.
 """
 from dataclasses import dataclass
 from typing import ClassVar, Literal

@@ -14,7 +14,7 @@ fall. Two common additions: --alpha adds likelihood of `chosen` (TRL's CPO-SimPO
 
 The released code writes gamma / beta = .25, hence gamma .5 at beta 2 here. TRL's defaults (its CPO
 trainer: beta .1, gamma .5, alpha 1) are not SimPO.
-Trap: smoothing turns the sign of the whole logit, margin included, so a flipped pair counts as
+Trap: smoothing flips the sign of the whole logit, margin included, so a flipped pair counts as
 right until chosen leads by gamma.
 """
 from dataclasses import dataclass

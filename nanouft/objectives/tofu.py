@@ -13,7 +13,8 @@ From sft.py two things differ, for a token with logits z, target y and p_t = sof
 Together:
        L = -mean sg(g_t) beta log q_t
        q_t: softmax(z / beta) of the token; z: the logits
-Its gradient by the logits is g_t (softmax(z / beta) - 1_y). gamma = 0 and beta = 1 is SFT.
+Its gradient with respect to the logits is g_t (softmax(z / beta) - 1_y). gamma = 0 and beta = 1
+is SFT.
 
 `logp` is the TEMPERED log-prob here, and the plain one is a constant beside it. The loss is
 improper on purpose: data that say "a" 70 % of the time end at P(a) = .55, so watch the metric
