@@ -24,6 +24,7 @@ from nanouft.models import start_model
 from nanouft.objectives import OBJECTIVES
 from nanouft.reference import logps
 from nanouft.rows import Row, Turn, pair_rows, read
+from nanouft.run.device import pick
 from nanouft.run.flags import Train, read_flags
 from nanouft.run.folder import read_json
 
@@ -229,6 +230,10 @@ def test_a_mistake_is_one_line(line, here, capsys):
         assert words in err[0], err[0]
     made = {f.name for f in here.iterdir()} - {f.name for f in before}
     assert made <= {"w1", "w2", "out"}, "nothing is made before the line is understood"
+
+
+def test_a_device_is_what_was_asked_for():
+    assert (pick("cpu").dtype, pick("cpu", "bf16").dtype) == ("fp32", "bf16")
 
 
 @pytest.mark.parametrize("fault, code, words", [

@@ -171,4 +171,5 @@ def test_simple_py_is_the_loop(name, place, monkeypatch, rate=2e-3):
 def test_simple_py_prints_answers_before_and_after(name, capsys):
     assert simple.main(["--objective", name, "--steps", "2"]) == 0
     out = capsys.readouterr().out
+    assert "step   0   loss " in out and "step   1   loss " in out
     assert out.count("   before  ") == out.count("   after   ") == 3
