@@ -132,7 +132,7 @@ def test_an_empty_text_is_skipped_and_counted(tmp_path):
     ({"messages": [7]}, 'message 1 of "messages" is a number'),
     ({"messages": messages(Turn("wizard", "a"))}, 'has the role "wizard"; known are system'),
     ({"messages": messages(U(None))}, "has no text"),
-    ({"prompt": "a", "response": "b", "label": "good"}, '"label" is "good", not a number from 0'),
+    ({"prompt": "a", "response": "b", "label": "good"}, '"label" is "good", not true or false'),
     ({"prompt": "a", "response": "b", "label": 0.5}, '"label" is 0.5, not true or false; call a'),
     ({"prompt": "a", "response": "b", "score": 7}, '"score" is 7, not a number from 0 to 1'),
     ({"prompt": "a", "response": "b", "score": None}, '"score" is null'),
