@@ -13,15 +13,15 @@ them must do, one property after another, and you may read it. The inputs are dr
 run. The exit code is 0 if everything that was asked for is right.
 """
 import argparse
+import ctypes
 import importlib.util
 import sys
 import time
 import traceback
-from _thread import interrupt_main
 from contextlib import contextmanager
 from pathlib import Path
 from random import Random
-from threading import Timer
+from threading import Timer, get_ident
 
 import torch
 
@@ -176,8 +176,11 @@ def judge(properties, function, seed=None) -> str:
 
 @contextmanager
 def time_limit():
-    """An endless loop ends after SECONDS, as if somebody had pressed Ctrl-C."""
-    timer, start = Timer(SECONDS, interrupt_main), time.monotonic()
+    """An endless loop ends after SECONDS, as if somebody had pressed Ctrl-C. (A signal would be the
+    shorter way, but where a shell has started the process in the background it is ignored.)"""
+    here, start = ctypes.c_ulong(get_ident()), time.monotonic()
+    interrupt = ctypes.py_object(KeyboardInterrupt)
+    timer = Timer(SECONDS, ctypes.pythonapi.PyThreadState_SetAsyncExc, (here, interrupt))
     timer.daemon = True
     timer.start()
     try:
