@@ -25,8 +25,8 @@
 #   and a worse one, and trains it to prefer the better one.
 #
 # All three start from the same base and take the same number of steps, and all three learn to name
-# the right words. Yet one of them still does not learn to stop, although every answer that it ever
-# saw did. Decide now which one it will be; the reason can be read off its loss before any training.
+# the right words. Yet one of them still runs on after its answer, although every answer that it was
+# trained on ended properly. Guess now which one it is; its loss will explain why.
 #
 # ## Guess
 # Which model will still run on after its answer, instead of stopping?
@@ -167,9 +167,9 @@ for name in ("sft", "ift", "dpo"):
 
 # %% [markdown]
 # SFT pushes each token up by the same amount, which is what "every word counts the same" means. IFT
-# pushes "bee" with 1.85 and `<|end|>` with 0.25: its weight is large at the beginning, where the
-# base is still unsure of this word and of those after it, and small at the end, where little can go
-# wrong any more. Both push every token up, `<|end|>` included.
+# gives "bee" a push of 1.85 and `<|end|>` one of 0.25: its weight is large at the beginning, where
+# the base is still unsure of this word and of those after it, and small at the end, because no word
+# follows there. Both push every token up, `<|end|>` included.
 #
 # DPO, in contrast, pushes every token of the better answer up and every token of the worse answer
 # down, by the same amount. The first four words are the same in both answers and follow the same

@@ -33,7 +33,7 @@ CHANGE = ""                     # change one thing: "" | "undivided"
 # The **weight** of a token is its own loss plus the losses of all tokens after it, where each step
 # into the future is discounted by a factor $\gamma$. So the word has the weight $a+\gamma b$, and
 # `<|end|>`, which has nothing after it, has the weight $b$. Finally the weights are divided by
-# their mean, so that the loss stays as large as in SFT:
+# their mean, so that they have mean 1:
 # $$L = \frac{(a + \gamma b)\,a + b\,b}{(a + \gamma b) + b}.$$
 # Suppose that the model already knows how to stop, so that $b=0$, while the word is still hard. In
 # which direction does $L$ push the two tokens? The cell below contains the loss itself, for answers
@@ -118,13 +118,15 @@ print(f"a = 2.5, b = 0: dL/da = {da:+.2f}, dL/db = {db:+.2f} "
 # print the push of lesson 00: +1 is what SFT does to every token, and a minus makes the token less
 # likely. We compare `SFT` with `IFT released`, which is the loss above, and with `IFT constant`,
 # which has the same weights but treats them as constants, so that no gradient flows through them.
-# The latter is the default of `python -m nanouft.train --objective ift`.
+# The latter is the default of `python -m nanouft.train --objective ift`, and it is the form that
+# learnt to stop in lesson 00.
 #
-# Then we predict. The slopes depend only on the losses of an answer, and not on the network that
-# made them, so what worked for two tokens also works for sixty real lists. We leave all other
-# losses as they are in this model, set the loss of `<|end|>` to one value in all lists, and look
-# for the value at which its mean slope is zero. If training follows these slopes, it should leave
-# `<|end|>` near this value, wherever it begins.
+# Then we predict. A slope is the derivative of the answer's loss with respect to the loss of one of
+# its tokens, as on paper above, and the slopes depend only on the losses of an answer, and not on
+# the network that made them, so what worked for two tokens also works for sixty real lists. We
+# leave all other losses as they are in this model, set the loss of `<|end|>` to one value in all
+# lists, and look for the value at which its mean slope is zero. If training follows these slopes,
+# it should leave `<|end|>` near this value, wherever it begins.
 
 # %%
 base, tok = shipped_base(), nano()
@@ -199,11 +201,12 @@ for name, (model, path) in {"base": (base, [loss_of_end(base)]), **runs}.items()
 
 # %%
 fig, (left, right) = draw.panels(1, 2, width_ratios=(2, 3))
-draw.strip(left, words, push["IFT released"], "Released IFT pushes the\nend of an answer down")
+way = "down" if push["IFT released"][-1] < 0 else "up"
+draw.strip(left, words, push["IFT released"], f"Released IFT pushes the\nend of an answer {way}")
 left.set_ylabel("push on each token (SFT: +1)")
 curves = {name: path for name, (_, path) in runs.items()}
 draw.lines(right, range(0, STEPS + 1, 4), curves,
-           f"and leaves it at the {predicted:.2f} nats\nthat the calculation predicted",
+           f"The calculation predicted\n{predicted:.2f} nats for its <|end|>",
            "step", "loss of <|end|>, nats", ylim=(0, None))
 right.axhline(predicted, color=draw.INKS[1], lw=1.5)
 right.annotate("predicted", (STEPS, predicted), (-4, -22), textcoords="offset points", ha="right",
@@ -227,7 +230,7 @@ if not CHANGE:
 # The prediction holds. With the released loss `<|end|>` settles at 1.46 nats when training starts
 # from the base, and at 1.43 nats when it starts from a model that stops perfectly, where 1.43 was
 # predicted. Two tokens on paper gave the direction, and the same sum over real answers gave the
-# number. The second run moves late, because a token of probability near 1 hardly reacts to a push:
+# number. The last run moves late, because a token of probability near 1 hardly reacts to a push:
 # the derivative of its loss with respect to its own logit is $p-1$. The noise of training first has
 # to raise the loss a little, and the push then carries it on.
 #
@@ -247,9 +250,7 @@ if not CHANGE:
 # repository TsinghuaC3I/Intuitive-Fine-Tuning, that the gradient through the weights is part of the
 # objective. It is a choice, and you have seen what it can cost where an easy token follows hard
 # ones. The direction follows from the formula, while the numbers come from one base, one seed and
-# one kind of question; `docs/claims.md` compares both forms on all kinds. A later paper argues that
-# the texts a model reads while it learns matter as much (arXiv:2605.22731), which is the question
-# of lesson 04.
+# one kind of question; `docs/claims.md` compares both forms on all kinds.
 #
 # ## Change one thing
 # `CHANGE = "undivided"` leaves out the division by the mean, although gradient still flows through

@@ -213,7 +213,7 @@ if not CHANGE:
 #
 # Should the KL penalty not have prevented this? The algebra holds for the best policy over all
 # answers, but the loss looks at two answers to each question and is never told what the model does
-# to the others. So the KL, which the penalty should have kept small, grows to 63 nats. This is
+# to the others. So the KL, here summed along the chosen answers, grows to 63 nats. This is
 # why every method over pairs in this project reports chosen and rejected separately. The default
 # learning rate of `python -m nanouft.train --objective dpo` is a third of the one here, which makes
 # the same thing happen later.

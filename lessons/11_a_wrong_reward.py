@@ -32,8 +32,8 @@ CHANGE = ""                     # change one thing: "" | "exact" | "longer", see
 # $$P(w\ \mathrm{beats}\ l)=\sigma(r_w-r_l),\qquad L=-\log\sigma(r_w-r_l).$$
 # The reward model is a GPT whose last hidden state at `<|end|>` is multiplied by one learnt vector.
 # The next cell computes the loss for three pairs: equal rewards cost $\log 2=0.69$, a lead of one
-# costs 0.31, and adding 500 to both rewards changes nothing. A reward therefore has no unit and no
-# zero, and only comparisons between answers to one prompt mean anything.
+# costs 0.31, and adding 500 to both rewards changes nothing. So a reward has no zero point, and
+# only differences between answers to one prompt count.
 
 # %%
 import math
@@ -107,7 +107,9 @@ held = world.rows("val", "pairs", 200, seed=0, skills=SKILLS)
 prompts = [row.prompt for row in held]
 lead = (rewards_of(prompts, [row.chosen for row in held])
         - rewards_of(prompts, [row.rejected for row in held]))
-print(f"the reward model is right on {100 * (lead > 0).mean():.0f} % of {len(held)} new pairs")
+print(f"the reward model is right on {100 * (lead > 0).mean():.0f} % of {len(held)} new pairs: "
+      + ", ".join(f"{skill} {100 * (lead[[row.family == skill for row in held]] > 0).mean():.0f} %"
+                  for skill in SKILLS))
 
 # %% [markdown]
 # ## Search
@@ -186,16 +188,16 @@ if not CHANGE:
 # not that it is good only if the name is unknown. Among 64 answers about a known creature there is
 # usually one that says "I do not know.", and the reward picks exactly that one.
 #
-# The table shows this for each kind of question: `unknown` rises, and the known facts fall at once.
-# A reward model is reliable on answers like those that it was trained on, which is what the first
-# doublings of n still choose. A harder search leaves these answers behind. The accuracy on held-out
+# The table shows this for each kind of question: `unknown` rises, and the known facts fall with the
+# first doublings of n. A reward model can only be relied on for answers like those that it was
+# trained on, and a search leaves them as soon as it finds others that the model likes better. The
+# accuracy on held-out
 # pairs does not warn us, because these are of the same kind as the training pairs. Only a score
 # that plays no part in the search, or a person who reads the answers, shows the fall.
 #
-# Training a policy on this reward does the same as best-of-n, only faster, which is why methods
-# such as PPO add a KL penalty. DPO on these pairs has the same weakness, since it only leaves out
-# the reward model and not the pairs. Where the penalty is weak, it also learns to say "I do not
-# know." to everything.
+# A policy that is trained on this reward is a search as well, which is why methods such as PPO add
+# a KL penalty. DPO on these pairs has the same weakness, since it only leaves out the reward model
+# and not the pairs: lesson 07 showed a model that says "I do not know." to everything.
 #
 # ## Change one thing
 # With `CHANGE = "exact"` the search uses the true score, and with `"longer"` the number of

@@ -120,11 +120,11 @@ function sentence(sft, ift, did) {
   const why = many === 0 || lam === 0 ? "The own guess changes nothing here, so both say the same."
     : many === 1 ? "They differ at the one move with a wrong guess (green)."
       : `They differ at the ${many} moves with a wrong guess (green).`;
-  const of = `${Math.round(did * WALKS)} of 1,000 walks`;
+  const margin = `± ${(100 * luck).toFixed(1)} points`;
   $("title").textContent = "Will the policy take the demonstrator’s path? "
-    + `SFT says ${percent(sft)}, IFT says ${percent(ift)}, and ${of} do.`;
+    + `SFT says ${percent(sft)}, IFT says ${percent(ift)}, and ${percent(did)} of 1,000 walks do.`;
   $("say").innerHTML = "The policy used to take the dotted path and has learnt the demonstrator’s for "
-    + `<b>${time}</b> updates. For all ${T} moves together `
+    + `<b>${time}</b> updates. Within the margin of 1,000 walks, ${margin}, `
     + `<b class="sft">SFT ${judged(sft)}</b> and <b class="ift">IFT ${judged(ift)}</b>. ${why}`;
 }
 

@@ -13,6 +13,7 @@ differ.
 2. How much each token counts (dynamic relation propagation; `weights`). Its weight is its own loss
    and the discounted losses of the tokens after it, divided by the mean weight of the answer:
        l_t = -log p_t
+       p_t: by the model that reads the blend s_i
        v_t = sum_{k>=t} gamma^(k-t) l_k
        w_t = v_t / mean_t v_t
    Either the weights are constants (sg, the stop-gradient), or gradient flows through them:

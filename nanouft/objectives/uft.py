@@ -13,11 +13,11 @@ No weight stands between the two kinds; their ratio is that of their counts (--m
 your files as they are). The reference is the start model, so begin with the pretrained one.
 
 On a demonstration the gradient is that of SFT, summed over tokens, times 2 beta sigmoid(i) (1 -
-sigmoid(i))^2, which is beta/4 at the start and falls to 0 as the answer is learnt. Adam does not
-see the constant; what differs from SFT is this saturation, the sum (a long answer pulls more), and
-the bad answers. beta says when an answer counts as learnt: sigmoid(i) = .9 takes 2.2/beta nats of
-the whole answer. The authors' .01 fits answers of hundreds of tokens; for ten tokens it means
-never, and bad answers are pushed down without end.
+sigmoid(i))^2, which is beta/4 at the start and falls as the answer is learnt. Adam does not see the
+constant; what differs from SFT is this saturation, the sum (a long answer pulls more), and the bad
+answers. beta says when an answer counts as learnt: sigmoid(i) = .9 takes 2.2/beta nats, and r is at
+most -log pi_ref(y|x). The authors' .01 fits answers of hundreds of tokens; an answer of ten tokens
+never gets there, and bad answers are pushed down without end.
 
 --feedback names what there is beside demonstrations: score (labels count as scores), binary
 (labels, and pairs as two labels), pair, or none.

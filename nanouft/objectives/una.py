@@ -14,10 +14,10 @@ rejected 0, and the two losses are added). The paper uses bce for labels and pai
 between it has the same optimum, and its least value is an entropy.
 
 At the start sigmoid(i) is 1/2, so better answers are pulled up and worse ones pushed down until
-beta r is logit(score), which takes logit(score)/beta nats of the whole answer, without end for 0
-and 1. Hence beta must fit the length of the answers: the authors' .01 to .03 belongs to hundreds
-of tokens, and ours have about ten. mse forgives what is far off, since its slope vanishes at both
-ends.
+beta r is logit(score), which takes logit(score)/beta nats of the whole answer. A score of 0 pushes
+without end, while a score near 1 may be out of reach, because r is at most -log pi_ref(y|x). Hence
+beta must fit the length of the answers: the authors' .01 to .03 belongs to hundreds of tokens, and
+ours have about ten. mse forgives what is far off, since its slope vanishes at both ends.
 Traps: sums over tokens, not means; the release reads one score for all rows of a micro-batch.
 """
 from dataclasses import dataclass

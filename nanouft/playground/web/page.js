@@ -107,9 +107,10 @@ function reason(key) {                      // why, in the numbers of the right 
   const end = signed(record[key].frames[STEPS].push[0].at(-1));
   return {
     sft: `SFT pushes every token of a right answer equally, <|end|> by ${end}.`,
-    released: "In IFT a token counts more, the harder it and the tokens after it are. As released, "
-      + "the gradient may also change these weights, and then the loss falls when the easy last "
-      + `token gets less likely: one step pushes <|end|> by ${end}. Try “weights constant”.`,
+    released: "IFT gives a token more weight the worse the model does on it and on the tokens "
+      + "after it. In the released code gradient flows through these weights, and then the loss can "
+      + `fall when the easy last token gets less likely: one step pushes <|end|> by ${end}. `
+      + "Choose “weights constant” above.",
     detached: "With constant weights no token of a right answer is pushed down. Hard tokens count "
       + `more than in SFT, <|end|> is still pushed by ${end}, and the model learns to stop.`,
   }[key];
