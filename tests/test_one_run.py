@@ -167,6 +167,14 @@ def test_simple_py_is_the_loop(name, place, monkeypatch, rate=2e-3):
         assert gap <= 0.01 * way, weight
 
 
+def test_simple_py_has_the_rows_and_the_rates_of_the_methods():
+    for name, (_, kinds, rate, _) in simple.METHODS.items():
+        o = OBJECTIVES[name]
+        assert name == "grpo" or (kinds, rate) == (o.kinds(o.hp()), o.lr), name
+    assert {name: steps for name, (*_, steps) in simple.METHODS.items()} == {
+        "sft": 60, "ift": 60, "dpo": 60, "una": 60, "uft": 100, "poft": 60, "grpo": 20}
+
+
 @pytest.mark.parametrize("name", ["ift", "uft", "dpo"])
 def test_simple_py_prints_answers_before_and_after(name, capsys):
     assert simple.main(["--objective", name, "--steps", "2"]) == 0
