@@ -65,7 +65,8 @@ def late(module: str, other: str) -> bool:
     ("from nanouft import train; train.OBJECTIVES['dpo']", 28, 4_800),
     ("import nanouft.simple", 12, 2_250)])
 def test_what_a_run_loads(code, files, lines):
-    code += "; import sys; print(*(m.__file__ for n, m in sys.modules.items() if 'nanouft' in n))"
+    code += "; import sys; print(*(m.__file__ for n, m in sys.modules.items() if %s))" % (
+        "n.split('.')[0] == 'nanouft'")
     loaded = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True,
                             check=True).stdout.split()
     count = sum(len(Path(f).read_text(encoding="utf-8").splitlines()) for f in loaded)
