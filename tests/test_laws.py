@@ -161,4 +161,4 @@ def test_log_probs_have_32_bits_in_mixed_precision_and_64_in_double(form):
             assert s.logp.dtype == bits and s.logp.shape == s.mask.shape
             assert s.logp.requires_grad == (role not in ONLY_READ)
             assert (s.logp[~on] == 0).all() and (s.logp[on] < 0).all()
-    assert NANO.pad not in batch.seqs[role].targets[on]
+            assert NANO.pad not in s.targets[on]
