@@ -372,7 +372,8 @@ def test_the_browser_shows_what_was_recorded_and_walks_by_the_policy(written):
             on, s = on and a == wanted, data["step"][s][a]
         arrived += on
     sft, ift = (100 * math.prod(x) for x in (data["sft"][time], data["ift"][lam][time]))
-    assert f"SFT says {sft:.1f} %, IFT says {ift:.1f} %, and {arrived / 10:.1f} % of 1,000 walks do." in dom
+    walked = f"and {arrived / 10:.1f} % of 1,000 walks do."
+    assert f"SFT says {sft:.1f} %, IFT says {ift:.1f} %, {walked}" in dom
     read = [100 * data["boards"][name]["shared"] for name in ("sft", "dpo")]
     assert f"{read[0]:.0f} % of what SFT reads" in dom and f"for DPO {read[1]:.0f} %" in dom
     down = sum(x < 0 for s, _, x in data["iftPushes"][lam][time] if s in dict(TASK.best))

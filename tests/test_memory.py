@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import torch
 from made import CPU, TINY
 from torch.profiler import ProfilerActivity, profile
 
