@@ -409,3 +409,11 @@ def test_one_lake_of_c5_is_measured_again(monkeypatch):
     evidence = pytest.importorskip("lessons.evidence.reads")
     monkeypatch.setattr(evidence, "SEEDS", range(107, 108))
     near(evidence.measure()[:, 0], np.load(evidence.RESULTS)["reads"][:, 7], 1e-6)
+
+
+def test_a_policy_answers_where_it_is_asked():
+    """As GPT.forward: log-probs and guesses are 0 outside `at`."""
+    policy = start_policy("table", "fresh", TWOWAY, 2)
+    cells, actions = torch.tensor([[0, 1], [0, 1]]), torch.tensor([[1, 1], [2, 2]])
+    logp = policy(cells, want="logp", targets=actions, at=torch.tensor([0, 3]))
+    assert (logp[[0, 1], [0, 1]] < 0).all() and not logp[[0, 1], [1, 0]].any()
