@@ -48,6 +48,10 @@ def losses(run: Path) -> list[float]:
     return [json.loads(x)["loss"] for x in (run / "metrics.jsonl").read_text().splitlines()]
 
 
+def norms(run: Path) -> list[float]:
+    return [json.loads(x)["grad_norm"] for x in (run / "metrics.jsonl").read_text().splitlines()]
+
+
 def is_the_same(run: Path, whole: Path, tol: float) -> None:
     assert losses(run) == pytest.approx(losses(whole), rel=tol, abs=tol) and len(losses(run)) == 8
     got, want = (load_file(f / "model.safetensors") for f in (run, whole))
@@ -72,6 +76,8 @@ def test_in_half_precision_it_is_nearly_the_same(name, dtype, place, monkeypatch
     got, want = losses(place / dtype / name), losses(place / "whole" / name)
     assert got[0] == pytest.approx(want[0], abs=5e-3) and got != want
     assert np.isfinite(got).all() and len(got) == 8
+    scaled, plain = norms(place / dtype / name), norms(place / "whole" / name)
+    assert scaled[0] == pytest.approx(plain[0], rel=0.1), "clipped before the scale was taken out"
 
 
 @pytest.mark.parametrize("name", RUNS)
