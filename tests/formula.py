@@ -8,6 +8,7 @@ are (B,T), numbers of rows (B,1).
 """
 import re
 from collections.abc import Callable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -89,26 +90,19 @@ class Parser:
         if word in FUNCTIONS:
             return FUNCTIONS[word](*self.arguments())
         if word == "NLL":
-            return self.known(f"NLL({', '.join(self.names())})")
+            return self.known(f"NLL({', '.join(self.listed(self.take))})")
         return self.known(word)
 
     def arguments(self) -> list[Tensor]:
-        if not self.next_is("("):
-            return [self.factor()]
-        self.take("(")
-        out = [self.total()]
-        while self.next_is(","):
-            self.take()
-            out.append(self.total())
-        self.take(")")
-        return out
+        return self.listed(self.total) if self.next_is("(") else [self.factor()]
 
-    def names(self) -> list[str]:
+    def listed(self, one: Callable[[], Any]) -> list[Any]:
+        """What stands in ( , , ), each read by `one`."""
         self.take("(")
-        out = [self.take()]
+        out = [one()]
         while self.next_is(","):
             self.take()
-            out.append(self.take())
+            out.append(one())
         self.take(")")
         return out
 

@@ -1,10 +1,13 @@
 """What the tests share: a tiny GPT, eight rows that serve every objective, every form of every
 objective, and `same`. Nothing here computes a loss."""
+from collections.abc import Iterator
+from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from torch import Tensor
 
@@ -109,6 +112,21 @@ def start_folder(folder: Path) -> str:
     save_model(folder, GPT(GPTConfig(NANO.n_vocab, 128, 2, 2, 32), seed=0), NANO)
     (folder / "run.json").write_text('{"command": "pretrain", "tokenizer": "nano"}')
     return str(folder)
+
+
+@contextmanager
+def killed_in_step(n: int) -> Iterator[None]:
+    """Within this block the n-th step of AdamW is interrupted, as by Ctrl-C."""
+    taken, step = [], torch.optim.AdamW.step
+
+    def stops(self, *args, **kw):
+        taken.append(1)
+        if len(taken) == n:
+            raise KeyboardInterrupt
+        return step(self, *args, **kw)
+    with pytest.MonkeyPatch.context() as now:
+        now.setattr(torch.optim.AdamW, "step", stops)
+        yield
 
 
 # ---- rows of every kind: all have an answer and a pair, some a score or a label ------------------

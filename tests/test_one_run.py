@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from made import CPU, start_folder
+from made import CPU, killed_in_step, start_folder
 from safetensors.torch import load_file
 
 from nanouft import simple, train, world
@@ -81,17 +81,9 @@ def test_in_half_precision_it_is_nearly_the_same(name, dtype, place, monkeypatch
 
 
 @pytest.mark.parametrize("name", RUNS)
-def test_interrupted_and_resumed_it_has_the_same_bytes(name, place, monkeypatch):
+def test_interrupted_and_resumed_it_has_the_same_bytes(name, place):
     """As if it had been killed in its seventh step: resumed after the fourth."""
-    taken, step = [], torch.optim.AdamW.step
-
-    def stops(self, *args, **kw):
-        taken.append(1)
-        if len(taken) == 7:
-            raise KeyboardInterrupt
-        return step(self, *args, **kw)
-    with monkeypatch.context() as now:
-        now.setattr(torch.optim.AdamW, "step", stops)
+    with killed_in_step(7):
         assert command(train.main, flags(place, name, out="cut")) == 130
     run, whole = place / "cut" / name, place / "whole" / name
     assert [f.name for f in (run / "steps").iterdir()] == ["4"]

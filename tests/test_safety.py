@@ -10,7 +10,7 @@ import time
 
 import pytest
 import torch
-from made import NANO, nano, start_folder
+from made import NANO, killed_in_step, nano, start_folder
 
 from nanouft import models, train
 from nanouft.errors import Diverged, UserError, command
@@ -39,15 +39,7 @@ def place(tmp_path_factory):
             "fig", "pig", "bee saw", "oak", "nuts", "an elm", "ant", "the owl", "rake", "fox")))
     assert command(train.main, run(folder)) == 0
     shutil.move(folder / "run", folder / "whole")
-    taken, step = [], torch.optim.AdamW.step
-
-    def stops(self, *args, **kw):
-        taken.append(1)
-        if len(taken) == 5:
-            raise KeyboardInterrupt
-        return step(self, *args, **kw)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(torch.optim.AdamW, "step", stops)
+    with killed_in_step(5):
         assert command(train.main, run(folder)) == 130
     with open(folder / "run" / "metrics.jsonl", "a", encoding="utf-8") as log:
         log.write('{"step": 5, "lo')

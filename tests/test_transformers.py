@@ -8,7 +8,17 @@ from pathlib import Path
 
 import pytest
 import torch
-from made import CPU, DATA, ONLY_READ, Form, as_if_sampled, same, say, start_folder
+from made import (
+    CPU,
+    DATA,
+    ONLY_READ,
+    Form,
+    as_if_sampled,
+    killed_in_step,
+    same,
+    say,
+    start_folder,
+)
 from safetensors.torch import load_file, save_file
 
 from nanouft import train
@@ -196,20 +206,12 @@ def test_a_template_that_cannot_be_learnt_from_is_one_line(tmp_path):
 
 # ---- folders -------------------------------------------------------------------------------------
 @pytest.mark.parametrize("kind, name", [("llama", "dpo"), ("qwen2", "ift"), ("gpt2", "sft")])
-def test_a_run_is_saved_resumed_and_opens_in_transformers(kind, name, folders, monkeypatch):
+def test_a_run_is_saved_resumed_and_opens_in_transformers(kind, name, folders):
     place = folders["place"]
     flags = ["--objective", name, "--init", folders[kind], "--data", str(place / "d.jsonl"),
              "--steps", "4", "--batch-size", "4", "--save-every", "2", "--plain", "--device", "cpu"]
     assert command(train.main, [*flags, "--out", str(place / f"{kind}_a")]) == 0
-    taken, step = [], torch.optim.AdamW.step
-
-    def stops(self, *args, **kw):
-        taken.append(1)
-        if len(taken) == 4:
-            raise KeyboardInterrupt
-        return step(self, *args, **kw)
-    with monkeypatch.context() as now:
-        now.setattr(torch.optim.AdamW, "step", stops)
+    with killed_in_step(4):
         assert command(train.main, [*flags, "--out", str(place / f"{kind}_b")]) == 130
     assert command(train.main, ["--resume", str(place / f"{kind}_b")]) == 0
     a, b = (load_file(place / f"{kind}_{x}" / "model.safetensors") for x in "ab")
