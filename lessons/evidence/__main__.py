@@ -57,6 +57,8 @@ def main(argv: list[str] | None = None) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("claims", nargs="*", help=f"{', '.join(judge.NAMES)} [all]")
     parser.add_argument("--train", action="store_true", help="train and score the rows again")
+    parser.add_argument("--rates", action="store_true",
+                        help="choose the learning rates of a claim on the real model")
     parser.add_argument("--write", action="store_true", help="pictures and the table of the page")
     parser.add_argument("--seeds", type=int, default=5, choices=range(1, 6), metavar="1..5",
                         help="of --train: so many of the five seeds [5]")
@@ -68,6 +70,10 @@ def main(argv: list[str] | None = None) -> int:
             raise UserError("--train needs a claim, such as C4: all of them take two hours")
         for name in names:
             train(name, flags.seeds, flags.workers)
+    elif flags.rates:
+        from lessons.evidence import cells
+        for name in names:
+            say(*cells.choose_rates(name), sep="\n")
     elif flags.write:
         from lessons.evidence import write
         write.main()

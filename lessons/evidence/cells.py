@@ -16,6 +16,7 @@ import sys
 import tempfile
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, wait
+from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -23,12 +24,12 @@ import numpy as np
 from tqdm import tqdm
 
 from lessons.evidence import estimates
-from lessons.evidence.claims import BASES, CLAIMS, FAMILIES, Claim, command, parts_of
-from lessons.evidence.judge import UNIT, packed, place
+from lessons.evidence.claims import BASES, CLAIMS, RATES, REAL, Claim, command, parts_of
+from lessons.evidence.judge import RESULTS, UNIT, packed, place
 from nanouft.errors import UserError, say
 
 OUT = Path("out/evidence")
-PROMPTS = 100                           # test prompts of each family
+REAL_WEIGHTS = "a672150fb4f99d7c8f4168cecdd464069c0ef3a37d8113f22ddb9d48031d03cd"    # sha256
 ONE_THREAD = ["--threads", "1", "--device", "cpu"]
 SCORED_ELSEWHERE = ["--plain", "--items", "0", "--save-every", "0"]
 
@@ -56,12 +57,24 @@ def second_base() -> None:
     models.save_model(folder, model, nano())
 
 
+def real_base() -> None:
+    """UserError unless the folder of the real model is there, with the weights of the results."""
+    file = Path(REAL["smollm2"], "model.safetensors")
+    if not file.exists():
+        raise UserError(f"{file.parent}: the real model is missing; first, once: "
+                        f"python -m lessons.evidence.smollm2 {file.parent}")
+    if hashlib.sha256(file.read_bytes()).hexdigest() != REAL_WEIGHTS:
+        raise UserError(f"{file}: other weights than those of the results (sha256 "
+                        f"{REAL_WEIGHTS[:16]}...), so their figures cannot be compared")
+
+
 def made(claim: Claim, name: str, base: str, seed: int) -> str:
     """The folder of a row's model or of the files that an entry's `made` describes, with all that
     it needs."""
-    flags, start = parts_of(claim, name, list(BASES).index(base))
+    flags, start = parts_of(claim, name, list(claim.bases).index(base))
     shared = "--seed" in flags                      # one for all bases and seeds
-    init = made(claim, start, base, seed) if start else "base" if shared else BASES[base]
+    of = next(iter(claim.bases)) if shared else base
+    init = made(claim, start, base, seed) if start else claim.bases[of]
     for folder in re.findall(r"{(\w+)}", flags):
         flags = flags.replace(f"{{{folder}}}", made(claim, folder, base, seed))
     kind, words = "train", flags.split()
@@ -99,29 +112,48 @@ def cell_file(name: str, row: str, base: str, seed: int) -> Path:
     if name == "C7":
         told = f"{estimates.FLAGS} {row}"
     else:
-        told = f"{command(CLAIMS[name], row, list(BASES).index(base))} {CLAIMS[name].prompts}"
+        claim = CLAIMS[name]
+        told = f"{command(claim, row, list(claim.bases).index(base))} {claim.prompts}"
     return OUT / "cells" / f"{digest(f'{told} {base} {seed}')}.npz"
 
 
-def score(file: Path, model_folder: str, prompts: int) -> None:
-    """Keep the scores (families, prompts) in 240ths, and the share of list answers that stop."""
-    from nanouft.evaluate import families
+def score(file: Path, model_folder: str, claim: Claim, base: str) -> None:
+    """Keep the scores (families, prompts) in 240ths, and which answers stop; of a real model also
+    how far it has moved from its start on open questions (spoils.py), in nats a token."""
     from nanouft.models import start_model
-    figures, answers = families(*start_model(model_folder), "test", PROMPTS, prompts)
-    each = [[answer["score"] for answer in answers if answer["family"] == family]
-            for family in FAMILIES]
+    model, tok = start_model(model_folder)
+    answers = answers_of(model, tok, "test", claim, claim.items, claim.prompts)
+    kept = {"scores": np.rint(UNIT * by_family(claim, answers, "score")).astype(np.uint8),
+            "ended": by_family(claim, answers, "ended").astype(np.uint8)}
+    if claim.bases == REAL:
+        from lessons.evidence import spoils
+        kept["kl"] = spoils.moved(claim.bases[base], model)
     partial = file.with_name(f"{os.getpid()}-{file.name}")
-    np.savez(partial, scores=np.rint(UNIT * np.array(each)).astype(np.uint8),
-             stops=figures["list"]["ends"])
+    np.savez_compressed(partial, **kept)
     partial.rename(file)
+
+
+def answers_of(model, tok, split: str, claim: Claim, items: int, seed: int) -> list[dict]:
+    from nanouft.evaluate import families
+    return families(model, tok, split, items, seed, claim.families, claim.max_new)[1]
+
+
+def by_family(claim: Claim, answers: list[dict], what: str) -> np.ndarray:
+    """(families, prompts)"""
+    return np.array([[answer[what] for answer in answers if answer["family"] == family]
+                     for family in claim.families])
 
 
 def train_rows(name: str, base: str, seed: int) -> None:
     """All rows of a claim on one base with one seed, one after the other."""
-    for row in CLAIMS[name].rows:
+    claim = CLAIMS[name]
+    for row in claim.rows:
         file = cell_file(name, row, base, seed)
         if not file.exists():
-            score(file, made(CLAIMS[name], row, base, seed), CLAIMS[name].prompts)
+            folder = made(claim, row, base, seed)
+            score(file, folder, claim, base)
+            if claim.bases == REAL:
+                shutil.rmtree(folder)               # 540 MB, and no other row starts from it
 
 
 def train_estimates(base: str, seed: int) -> None:
@@ -136,20 +168,24 @@ def train_estimates(base: str, seed: int) -> None:
 
 def train_claim(name: str, seeds: int, workers: int) -> None:
     """Make the missing cells of a claim. What all processes need is made before they start."""
-    second_base()
     (OUT / "cells").mkdir(parents=True, exist_ok=True)
+    if name in CLAIMS and CLAIMS[name].bases == REAL:
+        real_base()
+    else:
+        second_base()
     if name == "C7":
         chosen, rows = estimates.SEEDS[:seeds], [str(rows) for rows in estimates.PASSES]
-        jobs = [(train_estimates, base, seed) for seed in chosen for base in BASES]
+        bases = list(BASES)
+        jobs = [(train_estimates, base, seed) for seed in chosen for base in bases]
     else:
         claim = CLAIMS[name]
-        chosen, rows = claim.seeds[:seeds], list(claim.rows)
-        jobs = [(train_rows, name, base, seed) for seed in chosen for base in BASES]
+        chosen, rows, bases = claim.seeds[:seeds], list(claim.rows), list(claim.bases)
+        jobs = [(train_rows, name, base, seed) for seed in chosen for base in bases]
         for folder, line in claim.made.items():
             if "--seed" in line:
                 say(f"{name}, once: {line}")
-                made(claim, folder, "base", chosen[0])
-    files = [cell_file(name, row, base, seed) for seed in chosen for base in BASES for row in rows]
+                made(claim, folder, bases[0], chosen[0])
+    files = [cell_file(name, row, base, seed) for seed in chosen for base in bases for row in rows]
     run(jobs, files, f"{name}, cells", workers)
 
 
@@ -178,6 +214,44 @@ def quietly(work: Callable, *arguments) -> None:
         work(*arguments)
 
 
+# ---- the rate of each row on a real model --------------------------------------------------------
+def choose_rates(name: str, seed: int = 990, prompts: int = 7, items: int = 20) -> list[str]:
+    """Half of each row's training at each of RATES, scored on validation prompts. The scores are
+    added to results/rates.csv, so that what was scored is not trained again."""
+    claim, out = CLAIMS[name], []
+    kept = RESULTS / "rates.csv"
+    known = kept.read_text(encoding="utf-8").splitlines() if kept.exists() else []
+    for row in claim.rows:
+        flags, _ = parts_of(claim, row, 0)
+        scored: dict[str, float] = {}
+        for rate in RATES:
+            half = re.sub(r"--epochs (\S+)", lambda x: f"--epochs {float(x[1]) / 2:g}", flags)
+            half = re.sub(r"--lr \S+", f"--lr {rate}", half)
+            about = f'{name},"{row}",{rate},'
+            line = next((x for x in known if x.startswith(about)), "")
+            if not line:
+                line = about + ",".join(f"{x:.4f}" for x in rate_scores(claim, half, seed, prompts,
+                                                                       items))
+                known.append(line)
+                kept.write_text("\n".join(known) + "\n", encoding="utf-8")
+            scored[rate] = float(np.mean([float(x) for x in line[len(about):].split(",")][:-1]))
+        best = max(RATES, key=lambda rate: scored[rate])
+        out.append(f"{name} {row:14} " + "   ".join(f"{rate}: {100 * x:.1f}"
+                                                     for rate, x in scored.items())
+                   + f"   best {best}")
+    return out
+
+
+def rate_scores(claim: Claim, flags: str, seed: int, prompts: int, items: int) -> list[float]:
+    """The score of each family, and the share of answers that stop, on validation prompts."""
+    from nanouft.models import start_model
+    trial = replace(claim, rows={"trial": flags})
+    folder = made(trial, "trial", next(iter(claim.bases)), seed)
+    answers = answers_of(*start_model(folder), "val", claim, items, prompts)
+    shutil.rmtree(folder)
+    return [*by_family(claim, answers, "score").mean(1), np.mean([x["ended"] for x in answers])]
+
+
 # ---- against the kept scores ---------------------------------------------------------------------
 def compare(name: str, seeds: int) -> tuple[list[str], dict]:
     """(lines on which cells have the kept scores, all scores in the form of a packed file)."""
@@ -185,7 +259,7 @@ def compare(name: str, seeds: int) -> tuple[list[str], dict]:
     out, equal, total = [], 0, 0
     trained = {key: value.copy() for key, value in kept.items()}
     for row in claim.rows:
-        for b, base in enumerate(BASES):
+        for b, base in enumerate(claim.bases):
             i = place(kept, claim, row, b)
             for s, seed in enumerate(claim.seeds[:seeds]):
                 mine = np.load(cell_file(name, row, base, seed))["scores"]

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from lessons.evidence import reads, stats
-from lessons.evidence.claims import BASES, CLAIMS, FAMILIES, SKILLS, Claim, command
+from lessons.evidence.claims import BASES, CLAIMS, SKILLS, Claim, command
 from nanouft.errors import UserError
 
 RESULTS = Path(__file__).parent / "results"
@@ -67,22 +67,24 @@ def place(kept: Mapping[str, np.ndarray], claim: Claim, row: str, base: int) -> 
     return commands.index(wanted)
 
 
-def read_question(claim: Claim, formula: str) -> tuple[str, list[tuple[int, str]], tuple]:
-    """(test, [(sign, row), ...], parts) of "better, skills: A - B"."""
+def read_question(claim: Claim, formula: str) -> tuple[str, list[tuple[int, str]], str, tuple]:
+    """(test, [(sign, row), ...], what is compared, parts) of "better, skills: A - B"."""
     head, terms = formula.split(": ", 1)
-    test, _, part = head.partition(", ")
+    test, _, of = head.partition(", ")
     signed = [(-1 if term[0] == "-" else 1, term[2:])
               for term in re.split(r" (?=[+-] )", f"+ {terms}")]
-    return test, signed, (SKILLS,) if part == "skills" else claim.parts
+    compared, _, family = of.partition(" in ")
+    parts = ((family,),) if family else (SKILLS,) if compared == "skills" else claim.parts
+    return test, signed, "ended" if compared == "stops" else "scores", parts
 
 
 def moments_of(claim: Claim, kept: Mapping[str, np.ndarray], formula: str,
                base: int) -> tuple[float, float, float, str]:
-    test, signed, parts = read_question(claim, formula)
-    scores = kept["scores"][:, base] / UNIT                 # (rows, seeds, families, prompts)
-    gap = sum(sign * scores[place(kept, claim, row, base)] for sign, row in signed)
+    test, signed, what, parts = read_question(claim, formula)
+    x = kept[what][:, base] / (UNIT if what == "scores" else 1)     # (rows, seeds, families,
+    gap = sum(sign * x[place(kept, claim, row, base)] for sign, row in signed)      # prompts)
     weights = {family: 1 / len(parts) / len(part) for part in parts for family in part}
-    numbers = [FAMILIES.index(family) for family in weights]
+    numbers = [claim.families.index(family) for family in weights]
     gaps = [gap[:, i] * weight for i, weight in zip(numbers, weights.values())]
     return (*stats.moments(gaps, [kept["groups"][i] for i in numbers]), test)
 
@@ -91,7 +93,7 @@ def moments_by_base(name: str, kept: Mapping[str, np.ndarray] | None = None) -> 
     """Of each base: (mean, variance, degrees of freedom, test) of each question."""
     claim, kept = CLAIMS[name], kept or packed(name)
     return [[moments_of(claim, kept, formula, base) for formula in claim.questions.values()]
-            for base in range(len(BASES))]
+            for base in range(len(claim.bases))]
 
 
 def judged(name: str, kept: Mapping[str, np.ndarray] | None = None) -> list[Line]:
@@ -105,14 +107,15 @@ def judged(name: str, kept: Mapping[str, np.ndarray] | None = None) -> list[Line
 def row_lines(name: str) -> list[str]:
     """Each row of a claim: its score, that of each family, how many lists stop; its flags."""
     claim, kept = CLAIMS[name], packed(name)
-    columns = ("score", *FAMILIES, "stops")
+    columns = ("score", *claim.families, "stops")
     out = [f"{'%, means over seeds':22}" + "".join(f"{column:>10}" for column in columns)]
     for row, flags in claim.rows.items():
-        for base, base_name in enumerate(BASES):
+        for base, base_name in enumerate(claim.bases):
             i = place(kept, claim, row, base)
-            means = dict(zip(FAMILIES, kept["scores"][i, base].mean((0, 2)) / UNIT))
+            means = dict(zip(claim.families, kept["scores"][i, base].mean((0, 2)) / UNIT))
             score = np.mean([np.mean([means[family] for family in part]) for part in claim.parts])
-            numbers = [score, *means.values(), kept["stops"][i, base].mean()]
+            stops = kept["ended" if "ended" in kept else "stops"][i, base].mean()
+            numbers = [score, *means.values(), stops]
             out.append(f"{row:14}{base_name:>8}" + "".join(f"{100 * x:10.1f}" for x in numbers))
         out.append("    " + (flags if isinstance(flags, str) else " | ".join(flags)))
     return out + [f"{{{folder}}} = {flags}" for folder, flags in claim.made.items()]
@@ -121,6 +124,8 @@ def row_lines(name: str) -> list[str]:
 # ---- all claims ----------------------------------------------------------------------------------
 def lines(name: str) -> list[Line]:
     """The questions of one claim with their verdicts."""
+    if not (RESULTS / f"{name}.npz").exists():
+        return [Line(name, question, NOT_RUN, "") for question in CLAIMS[name].questions]
     if name in CLAIMS:
         return judged(name)
     if name == "C5":
@@ -130,13 +135,15 @@ def lines(name: str) -> list[Line]:
 
 
 NAMES = sorted([*CLAIMS, "C5", "C7"])
+NOT_RUN = "not run yet"
 ON_PAGE = {"C7": 1} | {name: claim.on_page for name, claim in CLAIMS.items()}
 
 
 def page_lines() -> list[Line]:
     """Those that stand in the table of docs/claims.md."""
-    return [line for name in NAMES
-            for line in (lake_lines() if name == "C5" else lines(name)[:ON_PAGE[name]])]
+    found = [line for name in NAMES
+             for line in (lake_lines() if name == "C5" else lines(name)[:ON_PAGE[name]])]
+    return [line for line in found if line.verdict != NOT_RUN]
 
 
 def lake_lines() -> list[Line]:
@@ -157,10 +164,11 @@ def lake_lines() -> list[Line]:
 
 
 def as_one_family() -> tuple[int, int, int]:
-    """If the questions of all claims shared one correction: (questions, verdicts that are decided
+    """If the questions of C1 to C6 shared one correction: (questions, verdicts that are decided
     claim by claim, those of them that stay decided)."""
-    claim_by_claim = [line.verdict for name in CLAIMS for line in judged(name)]
-    by_base = zip(*(moments_by_base(name) for name in CLAIMS))
+    names = [name for name, claim in CLAIMS.items() if claim.bases == BASES]
+    claim_by_claim = [line.verdict for name in names for line in judged(name)]
+    by_base = zip(*(moments_by_base(name) for name in names))
     together = [stats.holm([m for of_claim in claims for m in of_claim]) for claims in by_base]
     decided = sum(verdict != "undecided" for verdict in claim_by_claim)
     stay = sum(first == second == alone != "undecided"

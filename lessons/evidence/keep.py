@@ -27,6 +27,7 @@ class Keep:
     share: float = 0.8              # of the rows that stay
     data: list[str] | None = field(default=None)    # your demonstrations [NanoWorld's]
     rows: int = 1020                # NanoWorld demonstrations
+    skills: str = "all"             # their families: A, B, all or names with commas
     noise: float = 0.0              # share of them that is wrong
     seed: int = 0                   # draws them
     out: str = "out/kept"           # folder of demos.jsonl
@@ -52,8 +53,9 @@ def main(argv: list[str] | None = None) -> int:
     folder = Path(cfg.out)
     if folder.exists():
         raise UserError(f"--out {folder}: is there already; choose another name")
+    families, = world.skills_named(cfg.skills)
     rows = read(cfg.data)[0] if cfg.data else world.rows("train", "demos", cfg.rows, cfg.seed,
-                                                         cfg.noise)
+                                                         cfg.noise, families)
     kept = likeliest(rows, cfg.aligned, cfg.share)
     folder.mkdir(parents=True)
     write(folder / "demos.jsonl", [row.extra if cfg.data else
