@@ -165,10 +165,10 @@ lesson.picture(fig, CHANGE)
 from dataclasses import replace
 
 from nanouft.batches import collate, encode
-from nanouft.objective import pushes
+from nanouft.ledger import pushes
 from nanouft.objectives import OBJECTIVES
 from nanouft.objectives.tis_dpo import token_weights
-from nanouft.reference import Models, add_columns
+from nanouft.reference import Models
 
 ROLES = ("chosen", "rejected")
 rows = world.rows("train", "pairs", 300, seed=0, skills=("truth", "sort"))
@@ -177,7 +177,8 @@ policy, _ = train("DPO", dpo, rows, 20, 5e-5)
 opposite, _ = train("DPO, swapped", dpo, swapped, 20, 5e-5)
 
 data, _ = encode(OBJECTIVES["gdpo"].rows(rows, None), tok, base.cfg.n_ctx)
-add_columns(data, OBJECTIVES["rpo"].columns, Models(base, tok.pad))     # reference and prompts
+rpo = OBJECTIVES["rpo"]
+data = Models(base, tok.pad).prepare(data, rpo, rpo.hp())               # reference and prompts
 plus, minus = Models(policy, tok.pad).logps(data), Models(opposite, tok.pad).logps(data)
 for row, liked, disliked in zip(data, plus, minus):
     for role in ROLES:

@@ -136,7 +136,7 @@ def rows_of(name: str, model, tok) -> list[str]:
     objective, lines = OBJECTIVES[name], equations(name, head_of(name))
     arxiv = re.search(r"arXiv:(\d{4}\.\d{5})", objective.paper)
     paper = f"[{arxiv[1]}](https://arxiv.org/abs/{arxiv[1]})" if arxiv else ""
-    needs = [*objective.kinds(objective.hp()), *(column.needs for column in objective.columns)]
+    needs = [*objective.kinds(objective.hp()), *objective.asks()]
     facts, said, out = [idea(name), parent(name), "; ".join(needs), paper], [], []
     for line in lines:
         equation = "<br>".join(f"`{x}`" for x in line.told() if x not in said)

@@ -24,9 +24,9 @@ from nanouft.errors import UserError, choose, command, say
 from nanouft.gpt import GPT
 from nanouft.loop import Device
 from nanouft.models import start_model
-from nanouft.objective import Batch, pushes
+from nanouft.objective import Batch, Objective
 from nanouft.objectives import OBJECTIVES
-from nanouft.reference import Models, add_columns
+from nanouft.reference import Models
 from nanouft.rows import Row, Turn, score_rows
 from nanouft.run.flags import Parser, add_flags, fill, parse
 from nanouft.sampling import credited, measure
@@ -54,9 +54,7 @@ def entries(name: str, hp: Any, row: Row, model: GPT, tok: Tokenizer, device: De
     else:
         rows = objective.rows(judged(row) if graded else [row], hp)
         encoded, _ = encode(rows, tok, model.cfg.n_ctx)
-        add_columns(encoded, objective.columns, models, hp)
-        encoded = objective.arrange(encoded, 0) if objective.arrange else encoded
-        batch = collate(encoded, range(shown), tok.pad)
+        batch = collate(models.prepare(encoded, objective, hp), range(shown), tok.pad)
     batch = batch.to(device.name)
     objective.forward(model, batch, hp)
     n = int(next(iter(batch.seqs.values())).mask[:shown].sum())     # one scale for all sides
@@ -70,13 +68,23 @@ def entries(name: str, hp: Any, row: Row, model: GPT, tok: Tokenizer, device: De
     return out
 
 
+def pushes(objective: Objective, batch: Batch, hp: Any) -> dict[str, torch.Tensor]:
+    """{role: (B,T) -dL/dlogp}: how hard the loss pushes each token, and which way.
+    forward() must have written logp, which is first cut loose from the network. Roles that the loss
+    reads without training on them (KTO's mismatch) are left out."""
+    for s in batch.seqs.values():
+        s.logp = s.logp.detach().requires_grad_(True)
+    loss, _ = objective.loss(batch, hp)
+    grads = torch.autograd.grad(loss, [s.logp for s in batch.seqs.values()], allow_unused=True)
+    return {role: -g for role, g in zip(batch.seqs, grads) if g is not None}
+
+
 def as_if_sampled(name: str, hp: Any, answers: list[Encoded], model: GPT, models: Models) -> Batch:
     """A good and a bad answer as if `model` had just sampled both, with the rewards 1 and 0."""
     objective, reward = OBJECTIVES[name], torch.tensor([1.0, 0.0])
     batch = collate(answers, range(2), models.pad)
     batch.per_row = {"reward": reward, "score": reward, "ended": torch.ones(2)}
-    found = measure(batch, model, models.start, models.device, objective.columns, hp,
-                    models.of_columns(objective, hp))
+    found = measure(batch, model, models.start, models.device)
     batch.seqs["answer"].sampled_logp = found["now"]
     return credited(batch, objective, hp)[0]
 
@@ -96,7 +104,8 @@ def views(shown: list[str], init: str = "base") -> Iterator[tuple[str, str, Any]
         objective = OBJECTIVES[choose("objective", name, OBJECTIVES)]
         parser = Parser()
         add_flags(parser, objective.hp, name)
-        others = {c.asks: [init] * len(c.made_by) for c in objective.columns if c.asks}
+        first = objective.first
+        others = {first.field: [init] * len(first.runs)} if first else {}
         hp: Any = fill(objective.hp, others | vars(parser.parse_args(flags)))
         if hasattr(hp, "check"):
             hp.check()

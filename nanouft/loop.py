@@ -10,7 +10,7 @@ simple.py writes the same loop out once more, in 20 lines; read that first.
 import contextlib
 import math
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -20,7 +20,7 @@ from torch import Tensor
 
 from nanouft.objective import Batch, Objective
 
-Schedule = Callable[[int], tuple[float, float]]
+Schedule = Callable[[int], float]
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -36,12 +36,9 @@ class Step:
 
 @dataclass(frozen=True)
 class Device:
-    """Where a run computes, and how precisely. run/device.py chooses it.
-    Of several processes each has one with its `rank`: run/device.py, class Team."""
+    """Where a run computes, and how precisely. run/device.py chooses it."""
     name: str = "cpu"           # cpu | cuda | cuda:1 | mps
     dtype: str = "fp32"         # fp32 | bf16 | fp16: precision of the forward
-    rank: int = 0               # this process among `processes` (torchrun)
-    processes: int = 1
 
     @property
     def kind(self) -> str:
@@ -61,47 +58,32 @@ class Device:
         at 2^12: from 2^16 on the first steps of some losses overflow and are left out."""
         return torch.amp.GradScaler(self.kind, init_scale=2.0**12, enabled=self.dtype == "fp16")
 
-    # ---- what processes tell each other; alone there is nobody to tell
-    def sum(self, x: Tensor) -> Tensor:
-        """The sum of x over all processes."""
-        return x
-
-    def gather(self, mine: list) -> list:
-        """The items of all processes. Rank r has made the items r, r + processes ..."""
-        return mine
-
-    def broadcast(self, value: Any) -> Any:
-        """What the first process has as `value`."""
-        return value
-
-    def close(self) -> None:
-        """Leave together."""
-
 
 def steps(model: nn.Module, objective: Objective, hp: Any, source: Callable[[int], Batch],
           optimizer: torch.optim.Optimizer, numbers: Iterable[int], *,
           schedule: Schedule | None = None, clip: float = math.inf, device: Device = Device(),
-          pieces: Callable[[Batch], Iterable[Batch]] | None = None) -> Iterator[Step]:
+          accumulate: int = 1) -> Iterator[Step]:
     """Train `model` in place, one step for each of `numbers` (from 0; a resumed run begins later).
 
     source    source(number) -> the batch of that step, on the CPU: batches.Epochs (rows of a file)
               or sampling.Rollouts (answers that the model has just sampled)
-    schedule  schedule(number) -> (learning rate, warm-up 0 -> 1) [the optimizer's, 1]
+    schedule  schedule(number) -> learning rate [the optimizer's]
     clip      largest norm of the gradient
-    pieces    pieces(batch) -> parts of it, on the device (run/device.py) [it stays whole]"""
+    accumulate  pieces in which a step is taken, to save memory"""
     autocast, scaler = device.autocast(), device.scaler
     for number in numbers:
         # ---- data: the rows of this step, or answers that the model has just sampled
-        rate, warmup = schedule(number) if schedule else (optimizer.defaults["lr"], 1.0)
-        batch = replace(source(number), warmup=warmup)
+        rate = schedule(number) if schedule else optimizer.defaults["lr"]
+        batch = source(number)
         sums: dict[str, Any] = {}
-        for piece in pieces(batch) if pieces else [batch.to(device.name)]:
+        for piece in batch.pieces(accumulate):
+            piece = piece.to(device.name)
             # ---- forward: writes the log-probs
             with autocast:
                 objective.forward(model, piece, hp)
             # ---- loss: divided by the totals of the whole step, so pieces add up
             loss, metrics = objective.loss(piece, hp)
-            scaler.scale(loss * device.processes).backward()    # processes average; we want the sum
+            scaler.scale(loss).backward()
             for name, value in {"loss": loss.detach(), **metrics}.items():
                 sums[name] = sums.get(name, 0) + value
         # ---- update
@@ -121,9 +103,8 @@ def warmup_cosine(peak: float, steps: int, share: float) -> Schedule:
     up = max(1, round(share * steps))
     down = max(1, steps - up)
 
-    def schedule(number: int) -> tuple[float, float]:
-        risen = min(1.0, (number + 1) / up)
+    def schedule(number: int) -> float:
         if number < up:
-            return peak * risen, risen
-        return peak * (0.5 * (1 + math.cos(math.pi * (number - up) / down))), risen
+            return peak * ((number + 1) / up)
+        return peak * (0.5 * (1 + math.cos(math.pi * (number - up) / down)))
     return schedule

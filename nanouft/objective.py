@@ -9,10 +9,10 @@ Each file of objectives/ is one. One training step uses it like this:
 Three ideas make one contract serve every method:
 1. A loss never calls another model. What that model says is computed earlier and stored beside
    the tokens: before training (reference.py), or when answers are sampled (sampling.py).
-   Seqs.ref_logp is shared by many methods. What only one method reads is a Column in its own file.
+   Seqs.ref_logp is shared by many methods. What only one method reads its own file prepares.
 2. A method reaches the network through GPT.forward alone.
 3. A loss is a sum over rows or tokens, divided by the total of the WHOLE step. So the losses of
-   the pieces of a step (micro-batches, processes) add up to its loss (run/device.py).
+   the pieces of a step (--accumulate) add up to its loss.
 """
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
@@ -76,25 +76,12 @@ class Seqs:
 
 
 @dataclass(frozen=True)
-class Column:
-    """Numbers from other models that one method reads, declared in its file.
-    The loss finds them as extra[name] of Seqs, (B,T), if `per_token`; else as
-    per_row[name] of Batch, (B,...)."""
-    name: str
-    needs: str                          # which models it asks, in words
-    per_token: bool = False
-    asks: str = ""                      # the hyper-parameter with the folders of these models
-    made_by: tuple[str, ...] = ()       # if it is empty: flags of train runs that make them, once
+class First:
+    """Models that are trained before, once; a hyper-parameter holds their folders."""
+    field: str                          # that hyper-parameter
+    needs: str                          # which models they are, in words
+    runs: tuple[str, ...]               # for each the flags of train that make it
     inherits: bool = True               # do these take start model, rows and seed from the run?
-    # Before training: before(data, models, hp) -> for each row a number, a vector, or
-    # {role: (L-1,)}; models: reference.Models.
-    before: Callable | None = None
-    # Of sampled answers: sampled(s, policy, hidden, other, hp) -> (B,T); hidden (B,T,C), the
-    # policy's last states; other: the first model that `asks` names.
-    sampled: Callable | None = None
-
-
-REF = Column("ref", "the start model's log-probs", per_token=True)      # it is Seqs.ref_logp
 
 
 @dataclass
@@ -104,12 +91,11 @@ class Batch:
     per_row: dict[str, Tensor] = field(default_factory=dict)    # (B,) of whole rows:
     #   from the data: score 0..1; label 1 good, 0 bad; p 0..1, how sure that `chosen` is better
     #   of sampled answers: reward, in the scorer's unit; ended, 1 if the answer stops by itself
-    #   by credit(): advantage, how much better the answer is than expected; and Column.name
+    #   by credit(): advantage, how much better the answer is than expected
     rows: int = 1                   # rows of the whole step
     tokens: dict[str, Any] = field(default_factory=dict)    # role -> response tokens of the step
     seed: int = 0                   # of this step: every piece of it draws the same numbers
     offset: int = 0                 # number of this piece's first row in the step
-    warmup: float = 1.0             # 0 -> 1 over the warm-up, for schedules tied to it
     cut_from: "Batch | None" = None     # the whole step, on the CPU, if this is a piece of it
 
     @property
@@ -129,8 +115,11 @@ class Batch:
         seqs = {role: s.take(rows) for role, s in self.seqs.items()}
         return Batch.of(seqs, {name: x[rows] for name, x in self.per_row.items()})
 
+    def pieces(self, n: int) -> "list[Batch]":
+        """This step in n pieces, each with the totals of the whole step."""
+        return [self.piece(i, n) for i in range(n)] if n > 1 else [self]
+
     def piece(self, part: int, parts: int) -> "Batch":
-        """The `part`-th of `parts` pieces of this step; it keeps the totals of the whole step."""
         mine = slice(self.rows * part // parts, self.rows * (part + 1) // parts)
         seqs = {role: s.take(mine) for role, s in self.seqs.items()}
         per_row = {name: x[mine] for name, x in self.per_row.items()}
@@ -183,14 +172,19 @@ class Objective:
     lr: float                           # default learning rate
     rows: Callable = NOT_SET            # rows(data, hp) -> rows with roles [all rows of the kind]
     forward: Callable = write_logp      # forward(model, batch, hp): writes logp, perhaps an `extra`
-    columns: tuple[Column, ...] = ()    # other models' numbers that the loss reads
-    arrange: Callable | None = None     # arrange(encoded, seed) -> encoded: pairs rows by columns
+    reference: bool = False             # does the loss read the start model's log-probs?
+    first: First | None = None          # models that must be trained before
+    prepare: Callable | None = None     # prepare(data, models, hp, seed) -> data: other models'
+    #                                     numbers in `per_row` and `extra` of the encoded rows
     coupled: bool = False               # does the loss of a row read other rows' log-probs?
-    credit: Callable | None = None      # credit(rollout, hp) -> batch: what made the reward?
-    report: Callable | None = None      # report(rollout) -> {name: number}, after credit
-    rewarded: bool = True               # on-policy: does it learn from the reward?
-    graded: bool = False                # on-policy: must rewards be grades, from 0 to 1?
+    credit: Callable | None = None      # credit(rollout, hp) -> (batch, figures to report)
+    reward: str = "any"                 # on-policy: "any" number, a "grade" from 0 to 1, or "none"
     value_head: bool = False            # does it train a value head on the model (PPO)?
+
+    def asks(self) -> list[str]:
+        """Which other models it reads, in words."""
+        needs = ["the start model's log-probs"] if self.reference else []
+        return needs + [self.first.needs] if self.first else needs
 
     @property
     def on_policy(self) -> bool:
@@ -200,14 +194,3 @@ class Objective:
     def kinds(self, hp) -> list[str]:
         """["demos", "scores"]: the kinds of rows that it learns from with these settings."""
         return (self.data if isinstance(self.data, str) else self.data(hp)).split(" + ")
-
-
-def pushes(objective: Objective, batch: Batch, hp) -> dict[str, Tensor]:
-    """{role: (B,T) -dL/dlogp}: how hard the loss pushes each token, and which way.
-    forward() must have written logp, which is first cut loose from the network. Roles that the loss
-    reads without training on them (KTO's mismatch) are left out."""
-    for s in batch.seqs.values():
-        s.logp = s.logp.detach().requires_grad_(True)
-    loss, _ = objective.loss(batch, hp)
-    grads = torch.autograd.grad(loss, [s.logp for s in batch.seqs.values()], allow_unused=True)
-    return {role: -g for role, g in zip(batch.seqs, grads) if g is not None}

@@ -1,11 +1,11 @@
 """What other models say of the rows, as numbers beside the tokens. So a loss sees one policy.
 
     models = Models(start, pad, device, open=start_model)
-    add_columns(encoded, objective.columns, models, hp)         # before training
+    encoded = models.prepare(encoded, objective, hp)            # before training
 
-REF, the start model's log-probs, serves many methods (DPO and its relatives, KTO, UNA, UFT). Other
-columns are declared in the files of their methods. They are computed at each start of a run, which
-costs less than one pass of training.
+The start model's log-probs serve many methods (DPO and its relatives, KTO, UNA, UFT); other numbers
+are asked for in the files of their methods. They are computed at each start of a run, which costs
+less than one pass of training.
 """
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ from nanouft.errors import UserError
 from nanouft.generate import LOGITS
 from nanouft.gpt import GPT
 from nanouft.loop import Device
-from nanouft.objective import REF, Batch, Column, Objective, write_logp
+from nanouft.objective import Batch, Objective, write_logp
 from nanouft.sampling import ROWS
 from nanouft.tokenizer import Tokenizer
 
@@ -29,7 +29,7 @@ Numbers = list[dict[str, np.ndarray]]           # of each row: {role: (L-1,) num
 
 @dataclass
 class Models:
-    """The start model, and how to open others: what a column may ask."""
+    """The start model, and how to open others: what a method may ask."""
     start: GPT
     pad: int
     device: Device = Device()
@@ -41,10 +41,19 @@ class Models:
             raise UserError(f"{folder}: no other model can be asked here")
         return self.open(folder)
 
-    def of_columns(self, objective: Objective, hp: Any) -> dict[str, GPT]:
-        """{column: the model that it asks about sampled answers}."""
-        return {c.name: self.same_tokens(getattr(hp, c.asks)[0])
-                for c in objective.columns if c.asks and c.sampled}
+    def prepare(self, data: list[Encoded], objective: Objective, hp: Any,
+                seed: int = 0) -> list[Encoded]:
+        """The rows with all that a method reads of other models beside their tokens. Of pairs and
+        grades the metrics read the start model's log-probs, even where the loss does not."""
+        if objective.reference or objective.kinds(hp) != ["demos"]:
+            self.add_reference(data)
+        return objective.prepare(data, self, hp, seed) if objective.prepare else data
+
+    def add_reference(self, data: list[Encoded]) -> None:
+        """Write ref_logp, the start model's log-probs, beside the tokens."""
+        for e, logp in zip(data, self.logps(data)):
+            for role, t in e.seqs.items():
+                t.ref_logp = logp[role]
 
     def logps(self, data: list[Encoded], folder: str | None = None) -> Numbers:
         """Nats: the log-prob of every response token under the start model, or the one in `folder`;
@@ -87,33 +96,12 @@ class Models:
             yield rows, collate(data, rows, self.pad).to(self.device.name)
 
 
-def add_columns(data: list[Encoded], columns: tuple[Column, ...], models: Models,
-                hp: Any = None) -> None:
-    """Write these columns beside the rows or their tokens."""
-    for column in columns:
-        if column == REF:
-            for e, logp in zip(data, models.logps(data)):
-                for role, t in e.seqs.items():
-                    t.ref_logp = logp[role]
-        elif column.before:
-            for e, numbers in zip(data, column.before(data, models, hp), strict=True):
-                if column.per_token:
-                    for role, t in e.seqs.items():
-                        t.extra[column.name] = numbers[role]
-                else:
-                    e.per_row[column.name] = numbers
-
-
 def logps(data: list[Encoded], model: GPT, pad: int, device: Device) -> Numbers:
-    """Nats: the log-prob of every response token under `model`, 0 elsewhere. Of several processes,
-    which must all ask, each reads its share."""
-    all_chunks = chunks(data, model.cfg.vocab_size)
-    mine = all_chunks[device.rank::device.processes]
-    bar = tqdm(mine, desc="scoring", leave=False, disable=len(mine) < 8 or device.rank > 0)
-    found = [chunk_logps(data, rows, model, pad, device) for rows in bar]
+    """Nats: the log-prob of every response token under `model`, 0 elsewhere."""
     out: Numbers = [{} for _ in data]
-    for rows, numbers in zip(all_chunks, device.gather(found)):
-        for i, x in zip(rows, numbers, strict=True):
+    parts = chunks(data, model.cfg.vocab_size)
+    for rows in tqdm(parts, desc="scoring", leave=False, disable=len(parts) < 8):
+        for i, x in zip(rows, chunk_logps(data, rows, model, pad, device), strict=True):
             out[i] = x
     return out
 

@@ -68,12 +68,6 @@ def held_document_seed(seed: int) -> int:
 
 
 # ---- draws that do not depend on how a step is cut into pieces -----------------------------------
-def normal_draw(batch: Any) -> float:
-    """One N(0,1) draw, the same for the whole step."""
-    import torch
-    return torch.randn((), generator=generator(batch.seed)).item()
-
-
 def uniform_rows(batch: Any, B: int, T: int, device: Any = "cpu") -> Tensor:
     """(B,T) draws in [0,1), by a row's number in the step, whichever piece holds it. A GPU draws
     other numbers than a CPU."""

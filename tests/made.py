@@ -18,7 +18,7 @@ from nanouft.loop import Device
 from nanouft.models import save_model, start_model
 from nanouft.objective import Batch
 from nanouft.objectives import OBJECTIVES
-from nanouft.reference import Models, add_columns
+from nanouft.reference import Models
 from nanouft.rows import Row, Turn, demo_rows
 from nanouft.sampling import credited, measure
 from nanouft.seeds import step_seed
@@ -32,8 +32,7 @@ FORMS_OF = {
     "sft": "reduction sequence",
     "ift": "variant released; gamma 0.0; variant released, lam 0.5, "
            "gamma 1.0; variant released, lam 0.0, gamma 0.5; variant algorithm1; "
-           "variant eq21; variant eq21_mean1; residual replace, lam 0.5; "
-           "lam 0.4, lam_min 0.1, lam_noise 0.5",
+           "variant eq21; variant eq21_mean1; residual replace, lam 0.5",
     "una": "loss bce; feedback binary; feedback binary, loss bce, beta 0.7; feedback pair; "
            "feedback pair, loss bce",
     "uft": "loss bce; feedback binary, beta 0.7; feedback pair; feedback none",
@@ -57,9 +56,9 @@ class Form:
 
     def __post_init__(self):
         self.objective = OBJECTIVES[self.name]
-        asked = {c.asks: ["base"] * (2 if self.name == "poft" else len(c.made_by))  # a mean over 2
-                 for c in self.objective.columns if c.asks}     # the base stands for other models
-        self.hp = self.objective.hp(**asked)
+        first = self.objective.first                    # the base stands for other models
+        n = 2 if self.name == "poft" else len(first.runs) if first else 0       # PoFT: a mean of 2
+        self.hp = self.objective.hp(**({first.field: ["base"] * n} if first else {}))
         for field, word in (pair.split() for pair in self.told.split(", ") if pair):
             kind = type(getattr(self.hp, field))
             value: Any = word == "True" if kind is bool else float(word) if "." in word else word
@@ -156,10 +155,9 @@ def batch_of(form: Form) -> Batch:
             batch = as_if_sampled(answers, rewards, form, start, models)
         else:
             rows, _ = encode(o.rows(DATA, form.hp), NANO, TINY.n_ctx)
-            add_columns(rows, o.columns, models, form.hp)
-            rows = o.arrange(rows, 3) if o.arrange else rows
+            rows = models.prepare(rows, o, form.hp, 3)
             batch = collate(rows, range(len(rows)), NANO.pad)
-        batch = replace(batch, seed=step_seed(3, 5), warmup=0.5)
+        batch = replace(batch, seed=step_seed(3, 5))
         with torch.no_grad():
             o.forward(start, batch, form.hp)            # it may write more than logp
         MADE[str(form)] = batch
@@ -173,8 +171,7 @@ def as_if_sampled(answers: list[Encoded], rewards: list[float], form: Form, star
     reward, policy = torch.tensor(rewards), policy or nano()
     batch = collate(answers, range(len(answers)), models.pad)
     batch.per_row = {"reward": reward, "score": reward, "ended": torch.ones_like(reward)}
-    found = measure(batch, policy, start, CPU, form.objective.columns, form.hp,
-                    models.of_columns(form.objective, form.hp))
+    found = measure(batch, policy, start, CPU)
     batch.seqs["answer"].sampled_logp = found["now"]
     return credited(batch, form.objective, form.hp)[0]
 

@@ -19,7 +19,6 @@ from nanouft import pretrain, reward
 from nanouft.objective import Batch, Seqs
 from nanouft.objectives import OBJECTIVES
 from nanouft.objectives.ada_dpo import root
-from nanouft.objectives.distill import teacher_gap
 from nanouft.objectives.rpo import shares
 
 TRAINED = {**OBJECTIVES, "pretrain": pretrain.NEXT_TOKEN, "reward": reward.BRADLEY_TERRY}
@@ -32,7 +31,7 @@ SETTINGS = {"lam_D": "desirable_weight", "lam_U": "undesirable_weight", "K": "sa
 EQUAL = {("ift --variant algorithm1", "l_t"), ("tofu", "sg")}
 
 
-# ---- a random step with every role and column that a method might read ---------------------------
+# ---- a random step with every role and number that a method might read ---------------------------
 def answers(rng: torch.Generator, rows: int, T: int = 9) -> Seqs:
     """Prompts of 1 or 2 tokens, answers of 2 or more, some with a second turn; padding behind."""
     def below_0() -> Tensor:
@@ -43,14 +42,14 @@ def answers(rng: torch.Generator, rows: int, T: int = 9) -> Seqs:
     mask[::3, 3] = 0
     ids, logp = torch.zeros(rows, T, dtype=torch.long), below_0()
     extra = {"token_reward": below_0() + 1, "plain_logp": below_0(), "values": below_0(),
-             "old_values": below_0(), "teacher": below_0()}
+             "old_values": below_0()}
     moved = 0.2 * torch.randn(rows, T, generator=rng, dtype=torch.float64)
     return Seqs(ids, ids, mask, real, logp, ref_logp=below_0(), sampled_logp=logp + moved,
                 extra=extra)
 
 
 def step(name: str, hp) -> Batch:
-    rng, on_policy = torch.Generator().manual_seed(len(name)), TRAINED[name].on_policy
+    rng, on_policy = torch.Generator().manual_seed(1 + len(name)), TRAINED[name].on_policy
     rows = 3 * hp.samples if on_policy else 6
 
     def column(*size: int) -> Tensor:
@@ -60,11 +59,9 @@ def step(name: str, hp) -> Batch:
            "aligned_logp": -column(), "prompt_embedding": column(rows, 4)}
     if on_policy:
         s = answers(rng, rows)
-        s.extra["teacher_gap"] = teacher_gap(s, lambda **_: s.sampled_logp, s.logp,
-                                             lambda *_, **__: s.extra["teacher"], hp)
         col["reward"][:hp.samples] = 0.5                # a group in which all earn the same
         col["score"] = col["reward"]
-        return TRAINED[name].credit(Batch.of({"answer": s}, col), hp)
+        return TRAINED[name].credit(Batch.of({"answer": s}, col), hp)[0]
     seqs = {role: answers(rng, rows) for role in
             "answer chosen rejected gold mismatch sure unsure mix_sure mix_unsure text".split()}
     seqs["text"].mask = torch.ones_like(seqs["text"].mask)
@@ -81,7 +78,7 @@ def given(name: str, batch: Batch, hp, s: Seqs, role: str) -> dict[str, Tensor]:
     x = batch.per_row | s.extra
     out = {"mask": s.mask, "t": s.mask.cumsum(-1), "N": s.mask.sum(-1, keepdim=True),
            "p_t": chance(s.logp), "ref_t": chance(s.ref_logp), "old_t": chance(s.sampled_logp),
-           "teacher_t": chance(x["teacher"])}
+           "teacher_t": chance(s.ref_logp)}           # distillation: the reference is the teacher
     out |= {letter: x[column][:, None] for letter, column in
             (*((c, c) for c in ("score", "label", "p", "reward", "untied")),
              ("A_aligned", "aligned_logp")) if column in x}

@@ -16,7 +16,7 @@ ORDER = """errors seeds gpt objective loop rows tokenizer bpe batches generate o
     sample ledger playground""".split()
 LIMITS = {                              # characters
     "nanouft/**/*.py": 453_000, "nanouft/playground/web/*": 53_000, "frozen_lake/**/*": 62_000,
-    "lessons/*.py": 250_000, "lessons/exercises/*": 72_000, "lessons/evidence/*.py": 104_000,
+    "lessons/*.py": 250_000, "lessons/exercises/*": 72_000, "lessons/evidence/*.py": 117_000,
     "tests/*": 335_000, "*.md": 21_000, "docs/*.md": 66_000}
 COMMANDS = re.compile(r"python3? -m ((?:nanouft|frozen_lake|lessons)[\w.]*)")
 

@@ -9,10 +9,9 @@ import pytest
 import torch
 from made import Form, batch_of, learn, nano, push, same
 
-from nanouft.loop import warmup_cosine
 from nanouft.objective import Batch, Seqs
-from nanouft.objectives.ift import forward, lam_now, own_guess, weights
-from nanouft.seeds import normal_draw, uniform_rows
+from nanouft.objectives.ift import forward, own_guess, weights
+from nanouft.seeds import uniform_rows
 
 VARIANTS = ("detached", "released", "algorithm1", "eq21", "eq21_mean1")
 
@@ -150,26 +149,7 @@ def test_a_row_without_anything_to_learn_is_harmless(variant):
     assert nothing == 0 and g["answer"].isfinite().all(), "all losses 0: no 0/0"
 
 
-# ---- lam over the steps --------------------------------------------------------------------------
-def test_lam_is_ramped_over_the_warm_up():
-    batch = batch_of(Form("ift"))
-    hp = ift(lam=0.8, lam_min=0.2).hp
-    same([lam_now(hp, replace(batch, warmup=x)) for x in (0.0, 0.5, 1.0)], [0.2, 0.5, 0.8])
-    risen = [warmup_cosine(1e-3, 100, 0.15)(step)[1] for step in range(100)]
-    same(risen, [min(1, (i + 1) / 15) for i in range(100)])
-
-
-def test_noise_on_lam_is_one_draw_a_step():
-    hp = ift(lam=0.3, lam_noise=0.5).hp
-    batch = batch_of(Form("ift"))
-    assert len({lam_now(hp, batch.piece(i, 3)) for i in range(3)}) == 1
-    draws = np.array([normal_draw(b) for b in steps(300)])
-    assert abs(draws.mean()) < 0.2 and 0.85 < draws.std() < 1.15
-    same([lam_now(hp, b) for b in steps(300)], np.clip(0.3 + 0.3 * 0.5 * draws, 0, 1))
-    wild = [lam_now(ift(lam=1.0, lam_noise=2.0).hp, b) for b in steps(50)]
-    assert min(wild) == 0 and max(wild) == 1
-
-
+# ---- draws --------------------------------------------------------------------------
 def test_each_row_of_each_step_has_draws_of_its_own():
     now, later = (uniform_rows(batch, 6, 5) for batch in steps(2))
     assert not (now[0] == now[1]).any() and not (now == later).any()

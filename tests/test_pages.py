@@ -18,7 +18,7 @@ from nanouft.models import save_model, start_model
 from nanouft.objectives import OBJECTIVES
 from nanouft.playground import pack
 from nanouft.playground.__main__ import ENGINE, WEB, page
-from nanouft.reference import Models, add_columns
+from nanouft.reference import Models
 from nanouft.rows import Row, Turn, score_rows
 
 # Red-green blindness on linear RGB: Machado, Oliveira and Fernandes 2009, severity 1.
@@ -132,8 +132,8 @@ def browser(made, tmp_path_factory):
 
 def settings(made, name, dials):
     """Where a method asks another model, it is the one in the folder."""
-    columns = OBJECTIVES[name].columns
-    return OBJECTIVES[name].hp(**{c.asks: [str(made.folder)] for c in columns if c.asks}, **dials)
+    first = OBJECTIVES[name].first
+    return OBJECTIVES[name].hp(**({first.field: [str(made.folder)]} if first else {}), **dials)
 
 
 def test_a_push_is_pythons_for_every_method_and_dial(made, browser):
@@ -191,7 +191,7 @@ def torch_steps(made, name, demos):
             batch = ledger.as_if_sampled(name, hp, encode(rows, made.tok, 512)[0], model, models)
         else:
             encoded, _ = encode(objective.rows(rows_of(name, demos, made.tok), hp), made.tok, 512)
-            add_columns(encoded, objective.columns, models, hp)
+            encoded = models.prepare(encoded, objective, hp)
             batch = collate(encoded, range(len(encoded)), made.tok.pad)
         objective.forward(model, batch, hp)
         loss, _ = objective.loss(batch, hp)

@@ -14,7 +14,7 @@ RANGES = {                      # ">0": 0 is refused; ">=0": 0 is taken, less is
     "beta >0": BETA, "beta >=0": "reinforce rloo grpo ppo", "alpha >=0": "slic simpo cpo tpo tpo_l "
     "neftune", "label_smoothing >=0 <0.5": "dpo robust_dpo simpo", "delta >=0": "slic",
     "lam >=0 <=1": "ift ppo", "lam >=0": "orpo slic asft", "gamma >=0 <=1": "ift ppo",
-    "gamma >=0": "simpo tpo_l tofu", "lam_min >=0 <=1": "ift", "lam_noise >=0": "ift",
+    "gamma >=0": "simpo tpo_l tofu",
     "mu >=0": "sftmix", "sft_weight >=0": "asft", "desirable_weight >=0": "kto",
     "undesirable_weight >=0": "kto", "diagonal_weight >=0 <=1": "rpo", "temperature >0": "rpo",
     "rho >0": "ada_dpo", "tau_min >0": "ada_dpo", "end_penalty >=0": "ppo",

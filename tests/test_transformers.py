@@ -27,7 +27,7 @@ from nanouft.errors import UserError, command
 from nanouft.generate import generate
 from nanouft.gpt import GPT
 from nanouft.models import folder_of, save_model, start_model
-from nanouft.reference import Models, add_columns
+from nanouft.reference import Models
 from nanouft.rows import Turn, demo_rows
 from nanouft.tokenizer import END
 
@@ -120,7 +120,7 @@ def test_loss_and_gradients_are_those_of_the_same_model_called_directly(kind, na
                               model)
     else:
         rows, _ = encode(form.objective.rows(DATA, form.hp), tok, 128)
-        add_columns(rows, form.objective.columns, models, form.hp)
+        rows = models.prepare(rows, form.objective, form.hp)
         batch = collate(rows, range(len(rows)), tok.pad)
     theirs, found = deepcopy(batch), []
     form.objective.forward(model, batch, form.hp)

@@ -74,7 +74,8 @@ def sampled(rows: int, T: int, mask=1.0, reward=0.0, advantage=0.0, value=0.0, *
 def test_advantages_of_groups(name, key):
     o, K = OBJECTIVES[name], len(RL["rewards"][0])
     batch = sampled(2 * K, 1, reward=sum(RL["rewards"], []))
-    same(o.credit(batch, o.hp(samples=K, beta=0.0)).per_row["advantage"], sum(RL[key], []), 1e-7)
+    same(o.credit(batch, o.hp(samples=K, beta=0.0))[0].per_row["advantage"], sum(RL[key], []),
+         1e-7)
 
 
 @pytest.mark.parametrize("gamma, lam", [(1.0, 0.95), (0.99, 0.9), (1.0, 1.0), (1.0, 0.0)])
@@ -82,7 +83,7 @@ def test_gae(gamma, lam):
     """With beta 1 and an old log-prob of 0 the start model's log-probs are the rewards."""
     R, o = RL["gae_rewards"], OBJECTIVES["ppo"]
     batch = sampled(len(R), len(R[0]), ref_logp=R, value=RL["gae_values"])
-    s = o.credit(batch, o.hp(beta=1.0, gamma=gamma, lam=lam)).seqs["answer"]
+    s = o.credit(batch, o.hp(beta=1.0, gamma=gamma, lam=lam))[0].seqs["answer"]
     same(s.extra["returns"] - s.extra["old_values"], RL[f"gae_gamma{gamma}_lam{lam}"], 1e-7)
 
 
@@ -101,11 +102,8 @@ def test_grpo(aggregation, key):
 # ---- ours ----------------------------------------------------------------------------------------
 def defaults(name: str) -> str:
     o = OBJECTIVES[name]
-    says = [x for x in ("coupled", "rewarded", "graded", "value_head") if getattr(o, x)]
-    says += o.kinds(o.hp())
-    for c in o.columns:
-        how = "per token" * c.per_token, *c.made_by, "of their own" * (not c.inherits)
-        says.append(" ".join(filter(None, (c.name, *how))))
+    says = [x for x in ("coupled", "reference", "value_head") if getattr(o, x)]
+    says += [*o.kinds(o.hp()), f"reward {o.reward}", str(o.first)]
     return f"lr {o.lr:g}, {', '.join(says)}, {vars(o.hp())}"
 
 
@@ -115,7 +113,6 @@ def figures(form: Form) -> dict[str, float]:
     loss, grads = learn(form, model, [batch])
     found = {"loss": loss, "gradient": torch.stack([g.norm() for g in grads.values()]).norm()}
     found |= form.objective.loss(batch, form.hp)[1]
-    found |= form.objective.report(batch) if form.objective.report else {}
     return {name: round(float(x), 5) for name, x in found.items()}
 
 

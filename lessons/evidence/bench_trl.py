@@ -16,7 +16,7 @@ from nanouft.batches import Epochs, encode
 from nanouft.loop import Device, Step, steps
 from nanouft.models import start_model
 from nanouft.objectives import OBJECTIVES
-from nanouft.reference import Models, add_columns
+from nanouft.reference import Models
 from nanouft.rewards import exact
 from nanouft.rows import Row
 from nanouft.sampling import Rollouts
@@ -40,7 +40,7 @@ def our_steps(name: str, folder: str) -> Iterator[Step]:
         start = copy.deepcopy(model).requires_grad_(False)
         source = Rollouts(encoded, objective, hp, model, start, tok, exact, rows=ROWS, steps=96)
     else:
-        add_columns(encoded, objective.columns, Models(model, tok.pad), hp)
+        encoded = Models(model, tok.pad).prepare(encoded, objective, hp)
         source = Epochs(encoded, ROWS, 96, 0, tok.pad)
     return steps(model, objective, hp, source, optimizer, range(96), clip=1.0)
 

@@ -32,7 +32,7 @@ from nanouft.loop import Device, steps
 from nanouft.models import start_model
 from nanouft.objective import Batch
 from nanouft.objectives import OBJECTIVES
-from nanouft.reference import Models, add_columns
+from nanouft.reference import Models
 from nanouft.rewards import exact
 from nanouft.rows import Row
 from nanouft.sampling import Rollouts
@@ -57,7 +57,7 @@ def batches_of(name: str, n: int = 6) -> list[Batch]:
     rows = objective.rows(world.mixed_rows("train", objective.kinds(hp), 32 * n, 0), hp)
     data, _ = encode(rows, tok, 400)
     if not objective.on_policy:
-        add_columns(data, objective.columns, Models(model, tok.pad), hp)
+        data = Models(model, tok.pad).prepare(data, objective, hp)
         source = Epochs(data, 32, n, 0, tok.pad)
         return [source(i) for i in range(n)]
     source = Rollouts(data, objective, hp, model, copy.deepcopy(model), tok, exact, rows=8, steps=n)

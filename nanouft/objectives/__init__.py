@@ -19,7 +19,7 @@ The equations in the heads of the files share these letters:
     mean_K, std_K: over the answers to one prompt
     sg: the stop-gradient; its argument is a constant
 The step takes the mean of L over its answers or pairs. Other letters are settings of the method.
-What a method needs is declared in its OBJECTIVE (data, columns).
+What a method needs is declared in its OBJECTIVE (data, reference, first).
 """
 from collections.abc import Iterator, Mapping
 from dataclasses import replace

@@ -29,7 +29,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from nanouft.errors import UserError
-from nanouft.objective import REF, Batch, Objective
+from nanouft.objective import Batch, Objective
 from nanouft.objectives.dpo import check_beta, log_ratio, pair_metrics
 
 
@@ -83,4 +83,4 @@ def loss(batch: Batch, hp: AdaDPO) -> tuple[Tensor, dict]:
 
 OBJECTIVE = Objective(
     paper="Adaptive Preference Scaling for RLHF, arXiv:2406.02764 and the released code",
-    data="pairs", hp=AdaDPO, loss=loss, lr=3e-5, columns=(REF,))
+    data="pairs", hp=AdaDPO, loss=loss, lr=3e-5, reference=True)

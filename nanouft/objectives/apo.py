@@ -20,7 +20,7 @@ from typing import Literal
 
 from torch import Tensor
 
-from nanouft.objective import REF, Batch, Objective
+from nanouft.objective import Batch, Objective
 from nanouft.objectives.dpo import check_beta, log_ratio, pair_metrics
 
 
@@ -43,4 +43,4 @@ def loss(batch: Batch, hp: APO) -> tuple[Tensor, dict]:
 
 OBJECTIVE = Objective(
     paper="Anchored Preference Optimization, arXiv:2408.06266 (APO-zero, APO-down)",
-    data="pairs", hp=APO, loss=loss, lr=2.5e-4, columns=(REF,))
+    data="pairs", hp=APO, loss=loss, lr=2.5e-4, reference=True)

@@ -11,7 +11,7 @@ mean goes over all tokens of the step.
 The expected gradient of token t is that of the reverse KL after the tokens before it:
     E[-adv_t grad log pi(y_t)] = grad KL(pi(.|y_<t) || pi_T(.|y_<t))
 As in GKD, no gradient goes through the draw of earlier tokens. The exact KL over the vocabulary
-would have less noise, but a Column would hold V numbers for each token, not one.
+would have less noise, but V numbers for each token would have to be kept, not one.
 
 The teacher needs the same tokenizer. For NanoWorld it is PoFT's aligned model, made at first use.
 No reward is needed: the score is only shown (0 for --data without --reward). Left out: GKD's share
@@ -25,7 +25,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from nanouft.errors import UserError
-from nanouft.objective import Batch, Column, Objective, Seqs
+from nanouft.objective import Batch, First, Objective
 from nanouft.objectives.on_policy import check_sampling
 
 
@@ -42,17 +42,11 @@ class Distill:
             raise UserError(f"--teacher: one folder is needed, not {len(self.teacher)}")
 
 
-def teacher_gap(s: Seqs, policy, hidden: Tensor, teacher, hp: Distill) -> Tensor:
-    """(B,T) adv_t, in nats. Equal models give exactly 0; rounding errors would move Adam."""
-    asked = {"want": "logp", "targets": s.targets, "at": s.mask.bool()}
-    return teacher(s.inputs, **asked) - policy(hidden=hidden, **asked)
-
-
-def credit(batch: Batch, hp: Distill) -> Batch:
-    """A whole rollout with adv, token by token."""
+def credit(batch: Batch, hp: Distill) -> tuple[Batch, dict]:
+    """A whole rollout with adv, token by token. The reference is the teacher."""
     s = batch.seqs["answer"]
-    s.token_advantage = s.extra["teacher_gap"]
-    return batch
+    s.token_advantage = s.ref_logp - s.sampled_logp
+    return batch, {}
 
 
 def loss(batch: Batch, hp: Distill) -> tuple[Tensor, dict]:
@@ -63,7 +57,6 @@ def loss(batch: Batch, hp: Distill) -> tuple[Tensor, dict]:
 
 OBJECTIVE = Objective(
     paper="GKD: On-Policy Distillation of Language Models, arXiv:2306.13649, section 3",
-    data="prompts", hp=Distill, loss=loss, lr=1e-4, credit=credit, rewarded=False,
-    columns=(Column("teacher_gap", "a teacher, made first", per_token=True, asks="teacher",
-                    made_by=("--objective sft --rows 4080 --seed 900",), inherits=False,
-                    sampled=teacher_gap),))
+    data="prompts", hp=Distill, loss=loss, lr=1e-4, credit=credit, reward="none",
+    first=First("teacher", "a teacher, made first",
+                ("--objective sft --rows 4080 --seed 900",), inherits=False))

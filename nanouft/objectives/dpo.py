@@ -29,7 +29,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from nanouft.errors import UserError
-from nanouft.objective import REF, Batch, Objective, Seqs
+from nanouft.objective import Batch, Objective, Seqs
 
 
 @dataclass
@@ -116,4 +116,4 @@ def log1mexp(x: Tensor) -> Tensor:
 
 OBJECTIVE = Objective(
     paper="Direct Preference Optimization, arXiv:2305.18290, Eq. 7",
-    data="pairs", hp=DPO, loss=loss, lr=3e-5, columns=(REF,))
+    data="pairs", hp=DPO, loss=loss, lr=3e-5, reference=True)

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import torch.nn.functional as F
 from torch import Tensor
 
-from nanouft.objective import REF, Batch, Objective
+from nanouft.objective import Batch, Objective
 from nanouft.objectives.dpo import check_beta, log_ratio, pair_metrics
 from nanouft.rows import Row, both_answers, real_pairs
 
@@ -47,4 +47,4 @@ def loss(batch: Batch, hp: GDPO) -> tuple[Tensor, dict]:
 
 OBJECTIVE = Objective(
     paper="Geometric-Averaged Preference Optimization for Soft Preference Labels, arXiv:2409.06691",
-    data="pairs", rows=soft_rows, hp=GDPO, loss=loss, lr=3e-5, columns=(REF,))
+    data="pairs", rows=soft_rows, hp=GDPO, loss=loss, lr=3e-5, reference=True)

@@ -81,11 +81,11 @@ def standardised(R: Tensor, scale: str = "group") -> Tensor:
     return centred / (R.std(-1, keepdim=True) + 1e-4)
 
 
-def credit(batch: Batch, hp: GRPO) -> Batch:
+def credit(batch: Batch, hp: GRPO) -> tuple[Batch, dict]:
     """A whole rollout with per_row["advantage"]."""
     R = batch.per_row["reward"].view(-1, hp.samples)                   # (P,K)
     batch.per_row["advantage"] = standardised(R, hp.scale).flatten()
-    return batch
+    return batch, {}
 
 
 def loss(batch: Batch, hp: GRPO) -> tuple[Tensor, dict]:

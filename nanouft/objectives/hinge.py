@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from nanouft.objective import REF, Batch, Objective
+from nanouft.objective import Batch, Objective
 from nanouft.objectives.dpo import check_beta, log_ratio, pair_metrics
 
 
@@ -36,4 +36,4 @@ def loss(batch: Batch, hp: Hinge) -> tuple[Tensor, dict]:
 
 OBJECTIVE = Objective(
     paper="Statistical Rejection Sampling (RSO), arXiv:2309.06657, hinge-norm",
-    data="pairs", hp=Hinge, loss=loss, lr=3e-5, columns=(REF,))
+    data="pairs", hp=Hinge, loss=loss, lr=3e-5, reference=True)

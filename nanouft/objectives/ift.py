@@ -40,7 +40,7 @@ from torch import Tensor
 
 from nanouft.errors import in_range
 from nanouft.objective import Batch, Objective, Seqs
-from nanouft.seeds import normal_draw, uniform_rows
+from nanouft.seeds import uniform_rows
 
 Variant = Literal["detached", "released", "algorithm1", "eq21", "eq21_mean1"]
 
@@ -51,8 +51,6 @@ class IFT:
     lam: float = 0.2                # share of the model's own guess in each state; 0 = true states
     gamma: float = 0.95             # discount of later losses (alpha); 0 = no propagation
     residual: Literal["blend", "replace"] = "blend"     # replace: the guess, with probability lam
-    lam_min: float | None = None    # ramp lam from here over the warm-up (an option of the release)
-    lam_noise: float = 0.0          # each step: lam += lam * this * N(0,1), cut to [0,1]
 
     @property
     def form(self) -> str:
@@ -61,8 +59,7 @@ class IFT:
         return told.get(self.variant, f" ({self.variant})")
 
     def check(self) -> None:
-        in_range(self, "lam", "gamma", "lam_min", high=1)
-        in_range(self, "lam_noise")
+        in_range(self, "lam", "gamma", high=1)
 
 
 # ---- 1. the temporal residual --------------------------------------------------------------------
@@ -77,29 +74,20 @@ def own_guess(inputs: Tensor, mask: Tensor, argmax: Tensor) -> Tensor:
     return guess
 
 
-def lam_now(hp: IFT, batch: Batch) -> float:
-    """lam of this step: fixed, or ramped over the warm-up; then perhaps disturbed by one draw."""
-    lam = hp.lam if hp.lam_min is None else hp.lam_min + (hp.lam - hp.lam_min) * batch.warmup
-    if hp.lam_noise:
-        lam = lam + lam * hp.lam_noise * normal_draw(batch)
-    return min(1.0, max(0.0, lam))
-
-
 def forward(model, batch: Batch, hp: IFT) -> None:
     s = batch.seqs["answer"]
     at = s.positions
-    lam = lam_now(hp, batch)
     with torch.no_grad():                                       # E is a frozen copy
         embeds = model(s.inputs, want="embeds")                 # (B,T,C)
-        if lam > 0:
+        if hp.lam > 0:
             argmax = model(embeds=embeds, want="argmax", at=at)
             guess = own_guess(s.inputs, s.mask, argmax)
             own = model(guess, want="embeds")
             if hp.residual == "replace":
                 u = uniform_rows(batch, *s.inputs.shape).to(embeds.device, non_blocking=True)
-                embeds = torch.where((u < lam)[..., None], own, embeds)
+                embeds = torch.where((u < hp.lam)[..., None], own, embeds)
             else:
-                embeds = (1 - lam) * embeds + lam * own         # Eq. 17
+                embeds = (1 - hp.lam) * embeds + hp.lam * own         # Eq. 17
     s.logp = model(embeds=embeds, want="logp", targets=s.targets, at=at)
 
 

@@ -22,7 +22,7 @@ from typing import Literal
 
 from torch import Tensor
 
-from nanouft.objective import REF, Batch, Objective
+from nanouft.objective import Batch, Objective
 from nanouft.objectives.dpo import check_beta, log_ratio, pair_metrics
 
 
@@ -44,4 +44,4 @@ def loss(batch: Batch, hp: IPO) -> tuple[Tensor, dict]:
 OBJECTIVE = Objective(
     paper="A General Theoretical Paradigm to Understand Learning from Human Preferences "
           "(IPO), arXiv:2310.12036, Eq. 17",
-    data="pairs", hp=IPO, loss=loss, lr=3e-5, columns=(REF,))
+    data="pairs", hp=IPO, loss=loss, lr=3e-5, reference=True)

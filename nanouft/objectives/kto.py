@@ -27,7 +27,7 @@ import torch
 from torch import Tensor
 
 from nanouft.errors import UserError
-from nanouft.objective import REF, Batch, Objective, write_logp
+from nanouft.objective import Batch, Objective, write_logp
 from nanouft.objectives.dpo import check_beta, log_ratio
 from nanouft.objectives.una import graded_metrics
 from nanouft.rows import Row, label_rows
@@ -88,5 +88,5 @@ def loss(batch: Batch, hp: KTO) -> tuple[Tensor, dict]:
 
 OBJECTIVE = Objective(
     paper="KTO: Model Alignment as Prospect Theoretic Optimization, arXiv:2402.01306v5, section 4",
-    data="labels", rows=rows, hp=KTO, loss=loss, lr=3e-5, forward=forward, columns=(REF,),
+    data="labels", rows=rows, hp=KTO, loss=loss, lr=3e-5, forward=forward, reference=True,
     coupled=True)

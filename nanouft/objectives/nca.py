@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import torch.nn.functional as F
 from torch import Tensor
 
-from nanouft.objective import REF, Batch, Objective
+from nanouft.objective import Batch, Objective
 from nanouft.objectives.dpo import check_beta, log_ratio, pair_metrics
 
 
@@ -39,4 +39,4 @@ def loss(batch: Batch, hp: NCA) -> tuple[Tensor, dict]:
 OBJECTIVE = Objective(
     paper="Noise Contrastive Alignment of Language Models with Explicit Rewards, "
           "arXiv:2402.05369, its pair form",
-    data="pairs", hp=NCA, loss=loss, lr=2.5e-4, columns=(REF,))
+    data="pairs", hp=NCA, loss=loss, lr=2.5e-4, reference=True)

@@ -44,7 +44,7 @@ def best_and_worst(R: Tensor) -> tuple[Tensor, Tensor]:
     return best, torch.where(worst == best, any_other, worst)
 
 
-def credit(batch: Batch, hp: OnlineDPO) -> Batch:
+def credit(batch: Batch, hp: OnlineDPO) -> tuple[Batch, dict]:
     """One row of roles "chosen" and "rejected" for each prompt of the rollout."""
     R = batch.per_row["reward"].view(-1, hp.samples)                   # (P,K)
     start = torch.arange(len(R)) * hp.samples                   # each prompt's first answer
@@ -52,7 +52,7 @@ def credit(batch: Batch, hp: OnlineDPO) -> Batch:
     s = batch.seqs["answer"]
     pairs = {"chosen": s.take(start + best), "rejected": s.take(start + worst)}
     untied = (R.amax(-1) > R.amin(-1)).to(R.dtype)
-    return Batch.of(pairs, {"untied": untied})
+    return Batch.of(pairs, {"untied": untied}), {}
 
 
 def loss(batch: Batch, hp: OnlineDPO) -> tuple[Tensor, dict]:

@@ -43,9 +43,9 @@ class OnlineUNA:
         check_beta(self)
 
 
-def credit(batch: Batch, hp: OnlineUNA) -> Batch:
+def credit(batch: Batch, hp: OnlineUNA) -> tuple[Batch, dict]:
     """Nothing to share out: per_row["reward"], from 0 to 1, is the goal itself."""
-    return batch
+    return batch, {}
 
 
 def loss(batch: Batch, hp: OnlineUNA) -> tuple[Tensor, dict]:
@@ -58,4 +58,4 @@ def loss(batch: Batch, hp: OnlineUNA) -> tuple[Tensor, dict]:
 
 OBJECTIVE = Objective(
     paper="UNA, online: arXiv:2408.15339v2, Eq. 6, 13",
-    data="prompts", hp=OnlineUNA, loss=loss, lr=3e-5, credit=credit, graded=True)
+    data="prompts", hp=OnlineUNA, loss=loss, lr=3e-5, credit=credit, reward="grade")

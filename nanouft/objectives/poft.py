@@ -24,7 +24,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from nanouft.objective import Batch, Column, Objective
+from nanouft.objective import Batch, First, Objective
 from nanouft.objectives.dpo import check_beta
 from nanouft.objectives.una import score_loss
 
@@ -37,9 +37,11 @@ class PoFT:
     check = check_beta
 
 
-def aligned_logp(data, models, hp: PoFT) -> list[float]:
+def prepare(data, models, hp: PoFT, seed: int) -> list:
     """A_aligned of each row, in nats on average per token."""
-    return models.mean_logp(data, hp.aligned or [])
+    for e, x in zip(data, models.mean_logp(data, hp.aligned or [])):
+        e.per_row["aligned_logp"] = x
+    return data
 
 
 def gap(batch: Batch, hp: PoFT) -> Tensor:
@@ -64,6 +66,5 @@ def loss(batch: Batch, hp: PoFT) -> tuple[Tensor, dict]:
 OBJECTIVE = Objective(
     paper="Preference-Oriented Supervised Fine-Tuning, arXiv:2412.12865 (AAAI 2025), section 3",
     data="demos", hp=PoFT, loss=loss, lr=2.5e-4,
-    columns=(Column("aligned_logp", "an aligned model, made first", asks="aligned",
-                    made_by=("--objective sft --rows 4080 --seed 900",), inherits=False,
-                    before=aligned_logp),))
+    prepare=prepare, first=First("aligned", "an aligned model, made first",
+                                 ("--objective sft --rows 4080 --seed 900",), inherits=False))

@@ -36,7 +36,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from nanouft.objective import Batch, Column, Objective, Seqs
+from nanouft.objective import Batch, Objective, Seqs
 from nanouft.objectives.on_policy import check_sampling, clipped, log_rho, step_metrics
 
 
@@ -64,11 +64,6 @@ def forward(model, batch: Batch, hp: PPO) -> None:
     hidden = model(s.inputs, want="hidden")
     s.logp = model(hidden=hidden, want="logp", targets=s.targets, at=s.positions)
     s.extra["values"] = model(hidden=hidden, want="value")
-
-
-def old_values(s: Seqs, policy, hidden: Tensor, other, hp: PPO) -> Tensor:
-    """(B,T) V: what the critic expects when the answers are sampled."""
-    return policy(hidden=hidden, want="value")
 
 
 def rewards(batch: Batch, hp: PPO) -> Tensor:
@@ -103,22 +98,17 @@ def whiten(x: Tensor, mask: Tensor) -> Tensor:
     return ((x - on.mean()) * torch.rsqrt(spread + 1e-8)).masked_fill(mask == 0, 0)
 
 
-def credit(batch: Batch, hp: PPO) -> Batch:
-    """A whole rollout with adv and returns, token by token."""
+def credit(batch: Batch, hp: PPO) -> tuple[Batch, dict]:
+    """A whole rollout with adv and returns, token by token; and the share of the returns' variance
+    that the critic explained before this rollout's steps."""
     s = batch.seqs["answer"]
     V = s.extra["old_values"]
     adv = gae(rewards(batch, hp), V, s.mask, hp.gamma, hp.lam)
     s.extra["returns"] = adv + V.masked_fill(s.mask == 0, 0)    # the critic's goal: not whitened
     s.token_advantage = whiten(adv, s.mask)
-    return batch
-
-
-def report(batch: Batch) -> dict[str, float]:
-    """The share of the returns' variance that the critic explained before this rollout's steps."""
-    s = batch.seqs["answer"]
-    goal, guess = s.extra["returns"][s.mask > 0], s.extra["old_values"][s.mask > 0]
+    goal, guess = s.extra["returns"][s.mask > 0], V[s.mask > 0]
     left = (goal - guess).var(correction=0) / goal.var(correction=0).clamp_min(1e-8)
-    return {"explained_variance": float(1 - left)}
+    return batch, {"explained_variance": float(1 - left)}
 
 
 def value_loss(s: Seqs, eps: float) -> Tensor:
@@ -144,6 +134,4 @@ def loss(batch: Batch, hp: PPO) -> tuple[Tensor, dict]:
 
 OBJECTIVE = Objective(
     paper="Proximal Policy Optimization, arXiv:1707.06347, Eq. 7; RLHF as in arXiv:1909.08593",
-    data="prompts", hp=PPO, loss=loss, lr=1e-5, forward=forward, value_head=True,
-    columns=(Column("old_values", "a critic on the model", per_token=True, sampled=old_values),),
-    credit=credit, report=report)
+    data="prompts", hp=PPO, loss=loss, lr=1e-5, forward=forward, value_head=True, credit=credit)

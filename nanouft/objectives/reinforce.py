@@ -39,11 +39,11 @@ class Reinforce:
         check_sampling(self)
 
 
-def credit(batch: Batch, hp: Reinforce) -> Batch:
+def credit(batch: Batch, hp: Reinforce) -> tuple[Batch, dict]:
     """A whole rollout with per_row["advantage"]."""
     R = penalised_reward(batch, hp.beta)
     batch.per_row["advantage"] = R - R.mean() if hp.baseline == "mean" else R
-    return batch
+    return batch, {}
 
 
 def loss(batch: Batch, hp: Reinforce) -> tuple[Tensor, dict]:

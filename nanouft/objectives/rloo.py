@@ -51,11 +51,11 @@ def leave_one_out(R: Tensor) -> Tensor:
     return R - others                                           # the RLOO estimator
 
 
-def credit(batch: Batch, hp: RLOO) -> Batch:
+def credit(batch: Batch, hp: RLOO) -> tuple[Batch, dict]:
     """A whole rollout with per_row["advantage"]."""
     R = penalised_reward(batch, hp.beta).view(-1, hp.samples)            # (P,K)
     batch.per_row["advantage"] = leave_one_out(R).flatten()
-    return batch
+    return batch, {}
 
 
 def loss(batch: Batch, hp: RLOO) -> tuple[Tensor, dict]:

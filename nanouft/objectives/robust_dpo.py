@@ -20,7 +20,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from nanouft.objective import REF, Batch, Objective
+from nanouft.objective import Batch, Objective
 from nanouft.objectives.dpo import check_beta, check_smoothing, dpo_loss, log_ratio, pair_metrics
 
 
@@ -46,4 +46,4 @@ def loss(batch: Batch, hp: RobustDPO) -> tuple[Tensor, dict]:
 
 OBJECTIVE = Objective(
     paper="Provably Robust DPO, arXiv:2403.00409",
-    data="pairs", hp=RobustDPO, loss=loss, lr=3e-5, columns=(REF,))
+    data="pairs", hp=RobustDPO, loss=loss, lr=3e-5, reference=True)

@@ -29,7 +29,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from nanouft.errors import in_range
-from nanouft.objective import REF, Batch, Column, Objective
+from nanouft.objective import Batch, Objective
 from nanouft.objectives.dpo import check_beta, log_ratio, pair_metrics
 
 
@@ -47,18 +47,17 @@ class RPO:
 
 
 @torch.no_grad()
-def prompt_embeddings(data, models, hp: RPO) -> list:
-    """(C,) of each row: mean of the start model's last hidden states over the prompt's tokens,
-    headers included."""
-    out = [None] * len(data)
+def prepare(data, models, hp: RPO, seed: int) -> list:
+    """prompt_embedding, (C,) of each row: the mean of the start model's last hidden states over the
+    prompt's tokens, headers included."""
     for rows, batch in models.batches(data):
         s = next(iter(batch.seqs.values()))
         hidden = models.start(s.inputs, want="hidden")              # (B,T,C)
         prompt = (s.mask.cumsum(1) - s.mask == 0) * s.real        # (B,T) up to the first answer
         mean = (hidden * prompt[..., None]).sum(1) / prompt.sum(1, keepdim=True)
         for i, x in zip(rows, mean.float().cpu().numpy()):
-            out[i] = x
-    return out
+            data[i].per_row["prompt_embedding"] = x
+    return data
 
 
 def nearness(e: Tensor, temperature: float) -> Tensor:
@@ -92,6 +91,5 @@ def loss(batch: Batch, hp: RPO) -> tuple[Tensor, dict]:
 
 OBJECTIVE = Objective(
     paper="Relative Preference Optimization, arXiv:2402.10958 and the released code",
-    data="pairs", hp=RPO, loss=loss, lr=3e-5, coupled=True,
-    columns=(REF, Column("prompt_embedding", "the start model's reading of the prompts",
-                         before=prompt_embeddings)))
+    data="pairs", hp=RPO, loss=loss, lr=3e-5, reference=True, prepare=prepare,
+    coupled=True)

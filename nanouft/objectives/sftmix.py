@@ -32,7 +32,7 @@ from torch import Tensor
 
 from nanouft.errors import UserError
 from nanouft.gpt import pick, put_back
-from nanouft.objective import Batch, Column, Objective, Seqs
+from nanouft.objective import Batch, First, Objective, Seqs
 from nanouft.seeds import uniform_rows
 
 
@@ -57,11 +57,12 @@ def confidence(data, models, hp: SFTMix) -> np.ndarray:
     return (-perplexity / len(hp.runs or ())).astype(np.float32)
 
 
-def pair_up(encoded: list, seed: int) -> list:
-    """Rows with a `confidence` -> pairs of a confident and an unsure one.
+def pair_up(data, models, hp: SFTMix, seed: int) -> list:
+    """Rows -> pairs of a confident and an unsure one.
     They are cut at the median and matched at random. With an odd number the row in the middle is
     its own partner."""
-    ranked = sorted(encoded, key=lambda e: -float(e.per_row["confidence"]))
+    sureness = confidence(data, models, hp)
+    ranked = [data[i] for i in np.argsort(-sureness, kind="stable")]
     half = len(ranked) // 2
     sure, unsure = ranked[:half], ranked[len(ranked) - half:]
     random.Random(seed).shuffle(unsure)
@@ -134,7 +135,5 @@ def loss(batch: Batch, hp: SFTMix) -> tuple[Tensor, dict]:
 OBJECTIVE = Objective(
     paper="SFTMix, arXiv:2410.05248",
     data="demos", hp=SFTMix, loss=loss, lr=2.5e-4, forward=forward,
-    columns=(Column("confidence", "two short SFT runs, made first", asks="runs",
-                    made_by=("--objective sft --epochs 1", "--objective sft --epochs 2"),
-                    before=confidence),),
-    arrange=pair_up)
+    prepare=pair_up, first=First("runs", "two short SFT runs, made first",
+                                 ("--objective sft --epochs 1", "--objective sft --epochs 2")))

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from nanouft.objective import REF, Batch, Objective
+from nanouft.objective import Batch, Objective
 from nanouft.objectives.dpo import check_beta, log_ratio, pair_metrics
 
 
@@ -39,4 +39,4 @@ def loss(batch: Batch, hp: SPPO) -> tuple[Tensor, dict]:
 
 OBJECTIVE = Objective(
     paper="Self-Play Preference Optimization, arXiv:2405.00675 (its loss, hard labels)",
-    data="pairs", hp=SPPO, loss=loss, lr=1e-4, columns=(REF,))
+    data="pairs", hp=SPPO, loss=loss, lr=1e-4, reference=True)

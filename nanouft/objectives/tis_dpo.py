@@ -24,12 +24,11 @@ drops <|end|>, which is kept here. Left out: its term on KL. The two runs are ma
 from dataclasses import dataclass
 from typing import Literal
 
-import numpy as np
 import torch.nn.functional as F
 from torch import Tensor
 
 from nanouft.errors import UserError
-from nanouft.objective import REF, Batch, Column, Objective, Seqs
+from nanouft.objective import Batch, First, Objective, Seqs
 from nanouft.objectives.dpo import check_beta, pair_metrics
 
 
@@ -46,12 +45,13 @@ class TISDPO:
                             f"not {len(self.estimates)}")
 
 
-def token_rewards(data, models, hp: TISDPO) -> list[dict[str, np.ndarray]]:
-    """d_t of every response token, in nats: log pi+ - log pi-. 0 where no models are asked."""
-    if not hp.estimates:
-        return [{role: np.zeros(len(t.ids) - 1) for role, t in e.seqs.items()} for e in data]
-    plus, minus = (models.logps(data, folder) for folder in hp.estimates)
-    return [{role: p[role] - m[role] for role in p} for p, m in zip(plus, minus)]
+def prepare(data, models, hp: TISDPO, seed: int) -> list:
+    """d_t of every response token, in nats: log pi+ - log pi-."""
+    plus, minus = (models.logps(data, folder) for folder in hp.estimates or ())
+    for e, p, m in zip(data, plus, minus):
+        for role, t in e.seqs.items():
+            t.extra["token_reward"] = p[role] - m[role]
+    return data
 
 
 def token_weights(s: Seqs, mu: int, how: str) -> Tensor:
@@ -86,7 +86,6 @@ def loss(batch: Batch, hp: TISDPO) -> tuple[Tensor, dict]:
 
 OBJECTIVE = Objective(
     paper="TIS-DPO: Token-level Importance Sampling, arXiv:2410.04350 and the released code",
-    data="pairs", hp=TISDPO, loss=loss, lr=3e-5,
-    columns=(REF, Column("token_reward", "two DPO runs, made first", per_token=True,
-                         asks="estimates", before=token_rewards, made_by=(
-                             "--objective dpo --epochs 1", "--objective dpo --epochs 1 --swap"))))
+    data="pairs", hp=TISDPO, loss=loss, lr=3e-5, reference=True, prepare=prepare,
+    first=First("estimates", "two DPO runs, made first",
+                ("--objective dpo --epochs 1", "--objective dpo --epochs 1 --swap")))

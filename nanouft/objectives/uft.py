@@ -28,7 +28,7 @@ from typing import Literal
 from torch import Tensor
 
 from nanouft.errors import UserError
-from nanouft.objective import REF, Batch, Objective
+from nanouft.objective import Batch, Objective
 from nanouft.objectives.dpo import check_beta, log_ratio
 from nanouft.objectives.una import graded_metrics, score_loss
 from nanouft.rows import Row, contents, demo_rows, is_demo, label_rows, score_rows
@@ -83,4 +83,4 @@ def loss(batch: Batch, hp: UFT) -> tuple[Tensor, dict]:
 OBJECTIVE = Objective(
     paper="UFT: Unifying Fine-Tuning of SFT and RLHF/DPO/UNA through a Generalized Implicit"
           " Reward Function, arXiv:2410.21438v1, Eq. 6, 7",
-    data=lambda hp: DATA[hp.feedback], rows=rows, hp=UFT, loss=loss, lr=2.5e-4, columns=(REF,))
+    data=lambda hp: DATA[hp.feedback], rows=rows, hp=UFT, loss=loss, lr=2.5e-4, reference=True)

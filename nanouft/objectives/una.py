@@ -27,7 +27,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from nanouft.objective import REF, Batch, Objective
+from nanouft.objective import Batch, Objective
 from nanouft.objectives.dpo import binary_kl, check_beta, log_ratio, pair_metrics, won
 from nanouft.rows import Row, label_rows, pair_rows, score_rows
 
@@ -96,4 +96,4 @@ def graded_metrics(batch: Batch, reward: Tensor, name: str, nat: float) -> dict[
 OBJECTIVE = Objective(
     paper="UNA: Unifying Alignments of RLHF/PPO, DPO and KTO by a Generalized Implicit "
           "Reward Function, arXiv:2408.15339v2, Eq. 6-13",
-    data=lambda hp: DATA[hp.feedback], rows=rows, hp=UNA, loss=loss, lr=5e-4, columns=(REF,))
+    data=lambda hp: DATA[hp.feedback], rows=rows, hp=UNA, loss=loss, lr=5e-4, reference=True)
