@@ -3,6 +3,7 @@
     answers = generate(model, [tok.prompt_ids(turns) ...], stop=tok.stops, pad=tok.pad)
 """
 import contextlib
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -30,46 +31,67 @@ class Answer:
 @torch.inference_mode()
 def generate(model: GPT, prompts: list[list[int]], *, stop: int | set[int], pad: int,
              max_new: int = 64, temperature: float = 0.0, top_k: int = 0, top_p: float = 1.0,
-             seed: int = 0, of: tuple[range, int] | None = None) -> list[Answer]:
+             seed: int = 0) -> list[Answer]:
     """Answer every prompt until it says `stop`; as many together as CACHE has room for.
-    temperature 0 is greedy; top_k 0 and top_p 1 cut nothing off. `of`: (numbers of these prompts in
-    a larger batch, its size): each draws the random numbers that it would draw there. A prompt that
-    leaves no room for `max_new` tokens loses its beginning. Prompts are padded on the left, so that
-    the next token of every row stands in the same column."""
-    device, cfg = model.wte.weight.device, model.cfg
-    numbers, size = of or (range(len(prompts)), len(prompts))
-    max_new = min(max_new, cfg.n_ctx - 1)
-    prompts = [p[-(cfg.n_ctx - max_new):] for p in prompts]
-    n = answers_together(model, max(map(len, prompts), default=0) + max_new)
-    if len(prompts) > n:
-        how: Any = dict(stop=stop, pad=pad, max_new=max_new, temperature=temperature, top_k=top_k,
-                        top_p=top_p, seed=seed)
-        return [a for i in range(0, len(prompts), n)
-                for a in generate(model, prompts[i:i + n], of=(numbers[i:i + n], size), **how)]
-    if not prompts:
-        return []
-    order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))      # little padding
-    B, P = len(prompts), len(prompts[order[-1]])
-    ids = torch.tensor([[pad] * (P - len(prompts[i])) + prompts[i] for i in order], device=device)
-    keep = torch.arange(P + max_new, device=device) >= torch.tensor(
-        [[P - len(prompts[i])] for i in order], device=device)
-    pos = (keep.long().cumsum(1) - 1).clamp_min(0)                          # (B,P+max_new)
-    rows, draws = torch.tensor(order, device=device), torch.tensor(numbers, device=device)
-    cache, rng = model.new_cache(B, P + max_new), torch.Generator(device).manual_seed(seed)
-    stop_ids = torch.tensor(sorted({stop} if isinstance(stop, int) else stop), device=device)
+    temperature 0 is greedy; top_k 0 and top_p 1 cut nothing off. Each prompt draws the random
+    numbers of its place in the list, however many are decoded together. A prompt that leaves no
+    room for `max_new` tokens loses its beginning."""
+    max_new = min(max_new, model.cfg.n_ctx - 1)
+    prompts = [p[-(model.cfg.n_ctx - max_new):] for p in prompts]
+    together = answers_together(model, max(map(len, prompts), default=0) + max_new)
+    stop_ids = sorted({stop} if isinstance(stop, int) else stop)
+    answers: list[Answer] = []
+    for i in range(0, len(prompts), together):
+        part = prompts[i:i + together]
+        pick = picker(range(i, i + len(part)), len(prompts), temperature, top_k, top_p, seed,
+                      model.wte.weight.device)
+        answers += decode(model, part, pick, stop_ids, pad, max_new)
+    return answers
+
+
+def picker(numbers: range, size: int, temperature: float, top_k: int, top_p: float, seed: int,
+           device: torch.device) -> Callable[[Tensor, Tensor], Tensor]:
+    """pick(logits, rows) -> (b,) tokens, from (b,V) logits of these rows of a part. `numbers`: what
+    numbers the rows of the part have among all `size` prompts."""
+    rng, places = torch.Generator(device).manual_seed(seed), torch.tensor(numbers, device=device)
+
+    def pick(logits: Tensor, rows: Tensor) -> Tensor:
+        if temperature <= 0:
+            return logits.argmax(-1)
+        warm = cut_tail(logits.float() / temperature, top_k, top_p)
+        u = torch.rand(size, 1, device=device, generator=rng)[places[rows]]
+        return choose(warm, u)
+    return pick
+
+
+def pad_left(prompts: list[list[int]], pad: int, max_new: int,
+             device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+    """(ids (B,P), keep (B,P+max_new), positions (B,P+max_new)): padded on the left, so that the
+    next token of every row stands in the same column."""
+    P = max(map(len, prompts))
+    missing = torch.tensor([[P - len(p)] for p in prompts], device=device)
+    ids = torch.tensor([[pad] * (P - len(p)) + p for p in prompts], device=device)
+    keep = torch.arange(P + max_new, device=device) >= missing
+    return ids, keep, (keep.long().cumsum(1) - 1).clamp_min(0)
+
+
+def decode(model: GPT, prompts: list[list[int]], pick: Callable[[Tensor, Tensor], Tensor],
+           stop: list[int], pad: int, max_new: int) -> list[Answer]:
+    """Answers to prompts that are decoded together; the short ones stand first."""
+    device, B = model.wte.weight.device, len(prompts)
+    rows = torch.tensor(sorted(range(B), key=lambda i: len(prompts[i])), device=device)
+    ids, keep, pos = pad_left([prompts[i] for i in rows.tolist()], pad, max_new, device)
+    P = ids.shape[1]
+    cache = model.new_cache(B, P + max_new)
+    stop_ids = torch.tensor(stop, device=device)
     speaks = torch.ones(B, dtype=torch.bool, device=device)         # (b,) of the rows still there
     new_ids = torch.full((B, max_new), pad, device=device)
     logp = torch.zeros(B, max_new, device=device)
-    with one_thread(device.type == "cpu" and B <= 128 and cfg.n_embd <= 256):
+    with one_thread(device.type == "cpu" and B <= 128 and model.cfg.n_embd <= 256):
         hidden = model(ids, want="hidden", pos=pos[:, :P], cache=cache, keep=keep[:, :P])[:, -1]
         for step in range(max_new):
             logits = model(hidden=hidden)                                   # (b,V)
-            if temperature <= 0:
-                token = logits.argmax(-1)                                   # (b,)
-            else:
-                warm = cut_tail(logits.float() / temperature, top_k, top_p)
-                u = torch.rand(size, 1, device=device, generator=rng)[draws[rows]]
-                token = choose(warm, u)
+            token = pick(logits, rows)                                      # (b,)
             new_ids[rows, step] = token
             logp[rows, step] = logits.float().log_softmax(-1).gather(1, token[:, None])[:, 0]
             speaks &= (token[:, None] != stop_ids).all(1)
@@ -84,8 +106,7 @@ def generate(model: GPT, prompts: list[list[int]], *, stop: int | set[int], pad:
             n = P + step
             hidden = model(new_ids[rows, step:step + 1], want="hidden", pos=pos[:, n:n + 1],
                            cache=cache, keep=keep[:, :n + 1])[:, -1]
-    return [cut(row[:step + 1], nats, stop_ids.tolist())
-            for row, nats in zip(new_ids.tolist(), logp.tolist())]
+    return [cut(row[:step + 1], nats, stop) for row, nats in zip(new_ids.tolist(), logp.tolist())]
 
 
 def answers_together(model: GPT, tokens: int) -> int:
