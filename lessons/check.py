@@ -10,29 +10,35 @@
 
 Write your functions in lessons/exercises/ex04.py. The file check04.py beside it says what each of
 them must do, one property after another, and you may read it. The inputs are drawn anew in each
-run. The exit code is 0 if everything that was asked for is right.
+run. The last line counts what is right, and the exit code is 0 if everything that was asked for is.
 """
 import argparse
 import ctypes
 import importlib.util
+import signal
 import sys
+import threading
 import time
 import traceback
 from contextlib import contextmanager
 from pathlib import Path
 from random import Random
-from threading import Timer, get_ident
 
 import torch
 
 HERE = Path(__file__).parent / "exercises"
 ROUNDS = 40                                     # draws of inputs for each exercise
-SECONDS = 20                                    # for all rounds together; they need less than one
+SECONDS = 20                                    # of computing, for all rounds; they need one
+WAITING = 300                                   # seconds on the clock: a busy machine is no mistake
 NOT_STARTED = "not started: it still raises NotImplementedError"
 
 
 class Slip(AssertionError):
     """What a function does wrong, as a sentence."""
+
+
+class Late(BaseException):
+    """The time is over. No `except Exception` in a student's program catches it."""
 
 
 def expect(holds, sentence: str) -> None:
@@ -59,26 +65,22 @@ class Attempt:
     """A function that is being checked. It remembers its last call, and returns tensors."""
 
     def __init__(self, function):
-        self.function, self.call, self.result, self.done = function, [], None, False
+        self.function, self.call, self.returned, self.done = function, [], None, False
 
     def __call__(self, *args):
         self.call, self.done = [show(x) for x in args], False
-        got = self.function(*args)
-        self.result = got if got is None or isinstance(got, str) else as_tensor(got)
+        got = self.returned = self.function(*args)
         self.done = True
-        if isinstance(self.result, torch.Tensor):
-            expect(not self.result.isnan().any(), "The result contains nan, which arises from "
-                   "0 / 0, infinity minus infinity, 0 times infinity and the like.")
         expect([show(x) for x in args] == self.call, "It changes its arguments. Make a new tensor "
                "or list instead, because the caller still needs the old one.")
-        return self.result
+        return got if got is None or isinstance(got, str) else as_tensor(got)
 
     def told(self) -> str:
         """The last call, to be copied to a Python prompt, and its result."""
         if not self.call:
             return ""
         lines = [f"        {x}," for x in self.call]
-        result = f"    gives  {show(self.result)}\n" if self.done else ""
+        result = f"    gives  {show(self.returned)}\n" if self.done else ""
         return "\n".join([f"    {self.function.__name__}(", *lines, "    )", result])
 
 
@@ -165,38 +167,64 @@ def judge(properties, function, seed=None) -> str:
                     properties(attempt, Draw(f"{seed} {k}"))
                 except NotImplementedError:
                     return NOT_STARTED
-                except Exception as error:
+                except (Exception, SystemExit) as error:
                     line = error.__traceback__.tb_next.tb_lineno    # where `properties` stopped
                     size = sum(len(x) for x in attempt.call)
                     found.append((line, size, attempt.told() + words(error, function)))
-    except TimeoutError as error:
-        return attempt.told() + str(error)
+    except Late as late:
+        return attempt.told() + str(late)
     return min(found)[2] if found else ""
 
 
 @contextmanager
 def time_limit():
-    """An endless loop ends after SECONDS, as if somebody had pressed Ctrl-C. (A signal would be the
-    shorter way, but where a shell has started the process in the background it is ignored.)"""
-    here, start = ctypes.c_ulong(get_ident()), time.monotonic()
-    interrupt = ctypes.py_object(KeyboardInterrupt)
-    timer = Timer(SECONDS, ctypes.pythonapi.PyThreadState_SetAsyncExc, (here, interrupt))
-    timer.daemon = True
-    timer.start()
+    """Late is raised here after SECONDS of computing on one thread, or after WAITING seconds. Where
+    the system has signals, this also ends input() and sleep()."""
+    computed, began, finished, why = time.process_time(), time.monotonic(), threading.Event(), []
+    threads, here = torch.get_num_threads(), threading.get_ident()
+    by_signal = hasattr(signal, "SIGALRM") and threading.current_thread() is threading.main_thread()
+
+    def late(*_):
+        raise Late(why[0])
+
+    def watch():
+        while not finished.wait(0.05):
+            if time.process_time() - computed > SECONDS:
+                why.append(f"No result after {SECONDS} seconds of computing. Is there a loop "
+                           "without an end?")
+            elif time.monotonic() - began > WAITING:
+                why.append(f"No result after {WAITING} seconds. Does it wait for something, as "
+                           "input() and sleep() do?")
+            if why and by_signal:
+                signal.pthread_kill(here, signal.SIGALRM)
+            elif why:
+                raised = ctypes.py_object(Late)
+                ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(here), raised)
+            if why:
+                return
+
+    before = signal.signal(signal.SIGALRM, late) if by_signal else None
+    torch.set_num_threads(1)
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
     try:
         yield
-    except KeyboardInterrupt:
-        if time.monotonic() - start < SECONDS:
-            raise                                               # somebody did press it
-        raise TimeoutError(f"No result after {SECONDS} seconds. Is there a loop without an end?")
+    except Late:
+        raise Late(why[0]) from None
     finally:
-        timer.cancel()
+        finished.set()
+        watcher.join()
+        torch.set_num_threads(threads)
+        if by_signal:
+            signal.signal(signal.SIGALRM, before)
 
 
-def words(error: Exception, function=None) -> str:
+def words(error: BaseException, function=None) -> str:
     """The sentence of a property; or the error of the function, and its line in the function."""
-    if isinstance(error, Slip):
+    if isinstance(error, (Slip, Late)):
         return str(error)
+    if isinstance(error, SystemExit):
+        return "It ends Python with exit() or sys.exit(). Return a result instead."
     said = f"{type(error).__name__}: {error}".splitlines()[0]
     file = getattr(getattr(function, "__code__", None), "co_filename", None)
     frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename == file]
@@ -210,7 +238,7 @@ def judge_file(properties, file: Path) -> str:
     try:
         with time_limit():
             function = getattr(load(file), properties.__name__, None)
-    except Exception as error:                                  # a typing mistake, for example
+    except (Exception, SystemExit, Late) as error:              # a typing mistake, for example
         return f"{file.name} cannot be read. {words(error)}"
     if function is None:
         return f"{file.name} has no function {properties.__name__}."
@@ -236,17 +264,22 @@ def main(arguments: list[str] | None = None) -> int:
     for which in flags.which:
         if not any(name.startswith(which) for name in known):
             parser.error(f"there is no exercise {which}; python -m lessons.check lists them")
-    failed = 0
+    judged = []
+    sys.path.insert(0, str(flags.folder))                       # a file may import its neighbour
     for name, properties in known.items():
         if flags.which and not name.startswith(tuple(flags.which)):
             continue
         wrong = judge_file(properties, flags.folder / f"ex{name[:2]}.py")
         state = "not started" if wrong == NOT_STARTED else "not yet" if wrong else "right"
-        failed += bool(wrong)
+        judged.append((name, not wrong))
         print(f"{name} {properties.__name__:<22} {state}")
         if flags.which and state == "not yet":
             print(wrong)
-    return int(failed > 0)
+    missing = [name for name, right in judged if not right]
+    print(f"{len(judged) - len(missing)} of {len(judged)} right."
+          + (f" Begin with {missing[0]}, in {flags.folder / f'ex{missing[0][:2]}.py'}."
+             if missing and not flags.which else ""))
+    return int(bool(missing))
 
 
 if __name__ == "__main__":

@@ -62,7 +62,7 @@ def sft_loss(logp, mask, reduction):
     return (losses.sum(1) / mask.sum(1)).mean()
 """, ("== 0, 0)", "== 2, 0)", "where the mask is 0, should"),
             ("losses.sum() / mask.sum()", "losses.mean()", 'The reduction is "token"'),
-            ("-logp.masked_fill(mask == 0, 0)", "-logp * mask", "contains nan"),
+            ("-logp.masked_fill(mask == 0, 0)", "-logp * mask", "set to -inf where"),
             ("return losses.sum()", "return losses.detach().sum()", "not its gradient")),
     "03a": ("""
 def policy_gradient(p, r):
@@ -135,7 +135,7 @@ def kl(p, q):
             (".sum(1)", ".mean(1)", "p is certain"),
             (".sum(1)", ".sum(0)", "one divergence for each row|the divergence is 0"),
             ("torch.where(p > 0, p * (p.clamp(min=1e-30) / q).log(), 0)", "(p * (p / q).log())",
-             "contains nan")),
+             "certain of word 0")),
     "08a": ("""
 def simpo_loss(chosen, rejected, beta, gamma):
     return -F.logsigmoid(beta * (chosen.mean() - rejected.mean()) - gamma)
@@ -211,7 +211,7 @@ def rloo(R):
 def grpo(R):
     centred = R - R.mean(1, keepdim=True)
     return (centred / (R.std(1, keepdim=True) + 1e-4)).detach()
-""", ("+ 1e-4", "+ 0", "contains nan"),
+""", ("+ 1e-4", "+ 0", "All scores are equal"),
             (".std(1, keepdim=True)", ".std(1, keepdim=True, correction=0)",
              "the standard deviation"),
             ("R.std(1, keepdim=True)", "R.std()", "other prompts were changed"),
@@ -268,7 +268,7 @@ def advantage_of_thinking(right, thinks):
             found.append(row[by].mean() - row[~by].mean())
     return sum(found) / len(found) if found else None
 """, (" if found else None", " if found else 0", "ZeroDivision|result is None"),
-            ("if by.any() and not by.all():", "if by.any():", "result is None|contains nan"),
+            ("if by.any() and not by.all():", "if by.any():", "result is None|nan"),
             ("row[~by].mean()", "row.mean()", "change its sign|If it becomes"),
             ("sum(found) / len(found)", "sum(found) / len(right)", "A prompt was added")),
 }
@@ -307,11 +307,28 @@ def written(folder: Path, source: str) -> Path:
     ("def own_guess(*x):\n    return 1 / 0", "ZeroDivisionError: division by zero\n    line 2"),
     ("def own_guess(*x):\n    x[0][:] = 0\n    return x[0]", "It changes its arguments"),
     ("def own_guess(*x):\n    while True:\n        pass", "Is there a loop without an end?"),
+    ("def own_guess(*x):\n    import time\n    time.sleep(99)", "Does it wait for something"),
+    ("def own_guess(*x):\n    exit()", "It ends Python with exit()"),
+    ("import sys\nsys.exit(0)", "ex04.py cannot be read. It ends Python with exit()"),
+    ("def own_guess(*x):\n    return [1.0, 0.5]", "gives  [1.0, 0.5]"),
 ])
 def test_other_mistakes_get_a_line(source, words, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("lessons.check.SECONDS", 0.5)
+    monkeypatch.setattr("lessons.check.WAITING", 2)
     assert main(["04a", "--folder", str(written(tmp_path, source))]) == 1
     assert words in capsys.readouterr().out
+
+
+def test_after_an_exit_the_other_exercises_are_judged(tmp_path, capsys):
+    written(tmp_path, "def own_guess(*x):\n    exit()")
+    assert main(["04", "--folder", str(tmp_path)]) == 1
+    assert "04b blend" in capsys.readouterr().out
+
+
+def test_a_file_may_import_its_neighbour(tmp_path, capsys):
+    (tmp_path / "neighbour_of_ex04.py").write_text("import torch\n" + PROGRAMS["04a"][0])
+    written(tmp_path, "from neighbour_of_ex04 import own_guess")
+    assert main(["04a", "--folder", str(tmp_path)]) == 0
 
 
 def test_a_folder_of_files(tmp_path, capsys):
@@ -320,7 +337,9 @@ def test_a_folder_of_files(tmp_path, capsys):
     assert main(["04", "--folder", folder]) == 1
     assert main(["--folder", folder]) == 1
     lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 1 + 2 + len(exercises())
+    assert len(lines) == 2 + 3 + len(exercises()) + 1
+    assert (lines[1], lines[-1]) == ("1 of 1 right.", f"1 of {len(exercises())} right. Begin with "
+                                     f"00a, in {Path(folder) / 'ex00.py'}.")
     assert lines[0].split() == ["04a", "own_guess", "right"]
     with pytest.raises(SystemExit):
         main(["99"])
