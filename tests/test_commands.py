@@ -101,6 +101,13 @@ def test_models_made_first_are_made_once(here, capsys):
     assert same[0] == same[1]
 
 
+def test_models_made_first_take_what_keeps_the_run_in_memory(here, capsys):
+    assert call("train --objective sftmix --init start --rows 40 --steps 2 --plain --batch-size 4 "
+                "--accumulate 2 --out t3") == 0
+    first = [x for x in capsys.readouterr().out.splitlines() if x.startswith("first, once")]
+    assert len(first) == 2 and all("--batch-size 4 --accumulate 2" in x for x in first)
+
+
 def test_a_reward_of_ones_own_is_learnt_from(here):
     assert call("train --objective rloo --init start --data demos.jsonl --reward r.py:length "
                 "--steps 2 --batch-size 2 --max-new 5 --plain --out own") == 0
@@ -348,10 +355,16 @@ def f(completions, gold):
 def g(prompts, **others):
     return [len(p) + len(others["gold"]) for p in prompts]
 """)
+    folder = here / "elsewhere"
+    folder.mkdir()
+    (folder / "r_neighbour.py").write_text("ONE = 1")
+    (folder / "far.py").write_text("from r_neighbour import ONE\n"
+                                   "def f(completions):\n    return [ONE for _ in completions]")
     rows = [Row((Turn("user", "first"), Turn("assistant", "x"), Turn("user", p)), extra={"gold": g})
             for p, g in (("a", "one"), ("abc", "two"))]
     assert rewards.scorer("names.py:f")(rows, ["one", "one"]).tolist() == [1, 0]
     assert rewards.scorer("names.py:g")(rows, ["one", "one"]).tolist() == [3, 5], "the last turn"
+    assert rewards.scorer("elsewhere/far.py:f")(rows, ["one", "one"]).tolist() == [1, 1]
     grades = rewards.unit("names.py:g", rewards.scorer("names.py:g"))
     with pytest.raises(UserError, match="grades from 0 to 1, and these go from 3 to 5"):
         grades(rows, ["", ""])
