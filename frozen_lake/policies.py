@@ -21,7 +21,6 @@ from frozen_lake.lake import Lake
 from frozen_lake.planning import optimal, walks, worse_path
 from nanouft.errors import choose
 from nanouft.gpt import put_back
-from nanouft.objective import NOT_SET
 
 HABIT_EPISODES, HABIT_UPDATES, HABIT_RATE = 60, 150, 0.02
 
@@ -46,8 +45,9 @@ class Policy(nn.Module, ABC):
         """(N,S,4), the whole policy, no gradient."""
         return self.all_logits().softmax(-1)
 
-    def forward(self, ids: Tensor = NOT_SET, *, embeds: Tensor = NOT_SET, want: str = "logits",
-                targets: Tensor = NOT_SET, at: Tensor | None = None) -> Tensor:
+    def forward(self, ids: Tensor | None = None, *, embeds: Tensor | None = None,
+                want: str = "logp", targets: Tensor | None = None,
+                at: Tensor | None = None) -> Tensor:
         """GPT.forward for lakes.
 
         In:   ids (B,T) cells | embeds (B,T,S) blends of one-hot cells; B is a multiple of N.
@@ -55,7 +55,7 @@ class Policy(nn.Module, ABC):
               | "argmax" (B,T) the cell that the greedy action intends, 0 outside `at`
               | "logp"   (B,T) nats, log-prob of the actions `targets`, 0 outside `at`.
         at:   (K,) positions in the flattened (B,T); None = everywhere."""
-        x = F.one_hot(ids, self.lake.S).double() if embeds is None else embeds
+        x = torch.eye(self.lake.S, dtype=torch.float64)[ids] if embeds is None else embeds
         if want == "embeds":
             return x
         B, T, S = x.shape
@@ -64,8 +64,10 @@ class Policy(nn.Module, ABC):
         logits = self.logits(by_learner).view(self.N, roles, T, 4).transpose(0, 1).reshape(B, T, 4)
         if want == "argmax":
             out = self.lake.step[x.argmax(-1), logits.argmax(-1)]
-        else:
+        elif want == "logp" and targets is not None:
             out = logits.log_softmax(-1).gather(-1, targets[..., None])[..., 0]
+        else:
+            raise ValueError(f"want={want!r}: embeds, argmax, logp with targets")
         return out if at is None else put_back(out.flatten()[at], at, (B, T))
 
 

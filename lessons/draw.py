@@ -99,7 +99,7 @@ def bars(ax, series: dict, groups, title: str, ylabel: str = "", number: str = "
 def strip(ax, words: list[str], push, title: str, number: str = "%+.2f", **limits) -> None:
     """How hard each token is pushed: blue and + up, orange and - down."""
     push = [float(x) for x in push]
-    colour = [UP if x >= 0 else DOWN for x in push]
+    colour = [colours.push_colour(x) for x in push]
     drawn = ax.bar(range(len(push)), push, color=colour, tick_label=[w.strip() for w in words])
     ax.bar_label(drawn, fmt=number, padding=3)
     ax.axhline(0, color="black", lw=1)

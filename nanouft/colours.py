@@ -62,6 +62,11 @@ def look(name: str) -> Look:
     return found
 
 
+def push_colour(push: float) -> str:
+    """Blue if the push makes a token more likely, orange if less; on a light background."""
+    return UP.light if push >= 0 else DOWN.light
+
+
 def line(name: str, dark: bool = False) -> dict:
     """Keywords for matplotlib's `plot` of a method."""
     found = look(name)

@@ -15,7 +15,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image
 
-from nanouft.colours import DOWN, SOFT, UP, line, look
+from nanouft.colours import DOWN, SOFT, line, look, push_colour
 from nanouft.run.folder import read_json, read_lines
 
 STYLE: Any = {"font.size": 13, "figure.dpi": 100, "text.parse_math": False,     # a $ is a dollar
@@ -144,7 +144,7 @@ def pushes(strips: list[Strip], file: Path, title: str, note: str = "") -> Path:
         ax.plot([left, left + wide * space], [zero, zero], color=SOFT.light, lw=1)
         for k, (token, weight) in enumerate(zip(tokens, weights)):
             x, short = left + (k + 0.5) * space, max(-LONGEST_BAR, min(LONGEST_BAR, weight))
-            colour = UP.light if weight >= 0 else DOWN.light
+            colour = push_colour(weight)
             ax.bar(x, -UNIT * short, 0.62 * space, bottom=zero, color=colour)
             beyond = zero - UNIT * short - math.copysign(0.03, weight)
             ax.text(x, beyond, f"{weight:+.2f}".replace("-", "−"), ha="center", fontsize=12,

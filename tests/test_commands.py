@@ -1,5 +1,6 @@
 """Each command once, as a person types it; and for each mistake that beginners make one clear
 line, before anything is made."""
+import argparse
 import dataclasses
 import errno
 import json
@@ -26,7 +27,7 @@ from nanouft.objectives import OBJECTIVES
 from nanouft.reference import logps
 from nanouft.rows import Row, Turn, pair_rows, read
 from nanouft.run.device import pick
-from nanouft.run.flags import Train, read_flags
+from nanouft.run.flags import Train, add_flags, read_flags
 from nanouft.run.folder import read_json
 
 MAINS = {name: import_module(f"nanouft.{name}").main
@@ -185,6 +186,17 @@ def test_the_help_of_every_command_explains_every_flag(capsys):
         train.main(["--objective", "list"])
     told = capsys.readouterr().out
     assert all(f"\n{name} " in "\n" + told for name in OBJECTIVES) and told.count("needs ") == 35
+
+
+def test_a_help_is_the_whole_comment():
+    """--help reads one line of a comment, so none may go on in the next."""
+    for kind in (Train, *(objective.hp for objective in OBJECTIVES.values())):
+        parser = argparse.ArgumentParser(add_help=False)
+        add_flags(parser, kind, "")
+        for action in parser._actions:
+            text = action.help.partition(" [")[0]
+            assert not text.endswith(","), (kind, action.help)
+            assert action.help.count("[") == action.help.count("]"), (kind, action.help)
 
 
 # ---- one clear line for each mistake -------------------------------------------------------------

@@ -131,8 +131,8 @@ def setting(name: str, hp, letter: str) -> Tensor | None:
     field = SETTINGS.get(letter, letter)
     if name == "robust_dpo" and field == "eps":
         field = "label_smoothing"
-    if name == "grpo" and field == "eps_high" and hp.eps_high is None:
-        field = "eps"
+    if name == "grpo" and field in ("eps", "eps_high"):
+        return torch.tensor(hp.clip()[field == "eps_high"], dtype=torch.float64)
     return torch.tensor(getattr(hp, field), dtype=torch.float64) if hasattr(hp, field) else None
 
 

@@ -58,7 +58,7 @@ def test_settings_that_make_no_sense_together(told):
 
 def test_an_upper_clip_of_zero_is_refused_and_not_replaced():
     GRPO = OBJECTIVES["grpo"].hp
-    assert GRPO(surrogate="gspo").eps_high == 4e-4
+    assert GRPO(surrogate="gspo").clip() == (3e-4, 4e-4)
     with pytest.raises(UserError, match="--eps-high 0.0: must be above 0"):
         GRPO(surrogate="gspo", eps_high=0.0, minibatches=4).check()
 

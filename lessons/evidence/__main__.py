@@ -9,7 +9,7 @@
 import argparse
 import sys
 
-from lessons.evidence import judge
+from lessons.evidence import estimates, judge
 from nanouft.errors import UserError, choose, command, say
 
 
@@ -31,7 +31,6 @@ def print_one(name: str) -> None:
     if name in judge.CLAIMS:
         say(f"{name}: {judge.CLAIMS[name].title}", *judge.row_lines(name), "", sep="\n")
     elif name == "C7":
-        from lessons.evidence import estimates
         say(*estimates.row_lines(), "", sep="\n")
     print_lines(judge.lines(name))
 

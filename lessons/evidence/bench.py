@@ -9,39 +9,50 @@ samples 4 answers to each of 32 prompts. The clock is CPU time, which busy neigh
 """
 import argparse
 import contextlib
+import copy
 import importlib.metadata
 import io
+import json
 import os
 import platform
 import re
 import sys
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import ArrayLike
 
 from lessons.evidence.cells import once
-from nanouft import world
+from nanouft import train, world
 from nanouft.batches import Epochs, encode
 from nanouft.errors import command, say
 from nanouft.generate import generate
 from nanouft.gpt import BASE, GPT, NANO
+from nanouft.loop import Device, Step, steps
 from nanouft.models import start_model
 from nanouft.objectives import OBJECTIVES
+from nanouft.reference import Models
+from nanouft.rewards import exact
+from nanouft.rows import Row
+from nanouft.sampling import Rollouts
 
 PAGE = Path(__file__).parents[2] / "docs" / "benchmarks.md"
-TURNS, ROWS, GPT2_VOCAB = 15, 32, 50_257
+TURNS, TRL_TURNS = 15, 6
+ROWS, GPT2_VOCAB = 32, 50_257
+SAMPLES, MAX_NEW = 4, 44
 Work = Callable[[int], object]
 
 
-def race(theirs: Work, ours: Work, turns: int = TURNS) -> str:
+def race(theirs: Work, ours: Work) -> str:
     """The seconds of `theirs` over those of `ours`, which take turns; whoever is first changes."""
     seconds: dict[Work, list[float]] = {theirs: [], ours: []}
-    for turn in range(turns + 1):
+    for turn in range(TURNS + 1):
         for work in (theirs, ours) if turn % 2 else (ours, theirs):
             start = time.process_time()
             work(turn)
@@ -49,9 +60,9 @@ def race(theirs: Work, ours: Work, turns: int = TURNS) -> str:
     return ratio(seconds[theirs], seconds[ours])
 
 
-def ratio(theirs: list[float], ours: list[float]) -> str:
+def ratio(theirs: ArrayLike, ours: ArrayLike) -> str:
     """Median and quartiles; the first turn has warmed up."""
-    low, middle, high = np.quantile(np.array(theirs[1:]) / ours[1:], [0.25, 0.5, 0.75])
+    low, middle, high = np.quantile(np.divide(theirs, ours)[1:], [0.25, 0.5, 0.75])
     return f"{middle:.2f} ({low:.2f} to {high:.2f})"
 
 
@@ -129,18 +140,94 @@ def peak_memory(work: Callable[[], None]) -> int:
     return int(np.cumsum([e.nbytes() for e in notes]).max())
 
 
-def trl(name: str) -> str:
-    from lessons.evidence import bench_trl
-    return bench_trl.against_trl(name, tuned())
+# ---- optimizer steps beside TRL's trainers -------------------------------------------------------
+OF_METHOD = {       # kind of rows, rows of a step, TRL's settings
+    "sft": ("demos", ROWS, {}),
+    "dpo": ("pairs", ROWS, {"precompute_ref_log_probs": True}),
+    "grpo": ("prompts", ROWS * SAMPLES, {"num_generations": SAMPLES, "beta": 0.04,
+                                         "max_completion_length": MAX_NEW}),
+}
 
 
+def against_trl(name: str) -> str:
+    """The seconds of TRL's steps over ours; after each of theirs we make one of ours."""
+    folder = tuned()
+    ours = our_steps(name, folder)
+    clock = [time.process_time()]
+
+    def after_their_step() -> None:
+        clock.append(time.process_time())
+        next(ours)
+        clock.append(time.process_time())
+    silent = io.StringIO()
+    with contextlib.redirect_stdout(silent), contextlib.redirect_stderr(silent):
+        trl_steps(name, folder, after_their_step)
+    seconds = np.diff(clock)
+    return ratio(seconds[::2], seconds[1::2])
+
+
+def our_steps(name: str, folder: str) -> Iterator[Step]:
+    """The optimizer steps of nanouft.train, on NanoWorld's rows, from the model in `folder`."""
+    (model, tok), objective = start_model(folder), OBJECTIVES[name]
+    hp, optimizer = objective.hp(), train.make_optimizer(model, objective.lr, Device())
+    rows = objective.rows(world.mixed_rows("train", objective.kinds(hp), 1020, 0), hp)
+    encoded, _ = encode(rows, tok, model.cfg.n_ctx - MAX_NEW)
+    if objective.on_policy:
+        start = copy.deepcopy(model).requires_grad_(False)
+        source = Rollouts(encoded, objective, hp, model, start, tok, exact, rows=ROWS, steps=96)
+    else:
+        encoded = Models(model, tok.pad).prepare(encoded, objective, hp)
+        source = Epochs(encoded, ROWS, 96, 0, tok.pad)
+    return steps(model, objective, hp, source, optimizer, range(96), clip=1.0)
+
+
+def trl_steps(name: str, folder: str, after_step: Callable[[], None]) -> None:
+    """TRL's trainer of sft, dpo or grpo makes TRL_TURNS + 1 optimizer steps."""
+    import datasets
+    import trl
+    from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
+
+    class AfterStep(TrainerCallback):
+        def on_step_end(self, *_, **__):
+            after_step()
+    kind, batch, settings = OF_METHOD[name]
+    with tempfile.TemporaryDirectory() as place:
+        file = Path(place, "rows.jsonl")
+        rows = world.rows("train", kind, 1020, 0)
+        file.write_text("\n".join(json.dumps(chat(row, kind)) for row in rows), encoding="utf-8")
+        config = getattr(trl, f"{name.upper()}Config")(
+            place, max_steps=TRL_TURNS + 1, per_device_train_batch_size=batch, use_cpu=True,
+            bf16=False, gradient_checkpointing=False, report_to="none", save_strategy="no",
+            logging_strategy="no", disable_tqdm=True, **settings)
+        getattr(trl, f"{name.upper()}Trainer")(
+            AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32), args=config,
+            train_dataset=datasets.load_dataset("json", data_files=str(file), split="train",
+                                                cache_dir=place),
+            processing_class=AutoTokenizer.from_pretrained(folder), callbacks=[AfterStep()],
+            **({"reward_funcs": reward} if name == "grpo" else {})).train()
+
+
+def chat(row: Row, kind: str) -> dict:
+    """A row of NanoWorld as TRL wants it."""
+    answers = {"demos": {"completion": row.answer}, "prompts": {},
+               "pairs": {"chosen": row.chosen, "rejected": row.rejected}}
+    return {name: [{"role": turn.role, "content": turn.text} for turn in turns]
+            for name, turns in {"prompt": row.prompt, **answers[kind]}.items()}
+
+
+def reward(prompts: list, completions: list, **_) -> list[float]:
+    return [world.score(prompt[-1]["content"], answer[0]["content"].strip())
+            for prompt, answer in zip(prompts, completions)]
+
+
+# ---- the table -----------------------------------------------------------------------------------
 LINES = {
     "forward and backward: transformers' time / ours": step,
     "sampled answers: transformers' time / ours": sampling,
     "loss over 50,257 tokens: our peak memory / that of logits and cross-entropy": memory,
-    "optimizer step of SFT: TRL's time / ours": lambda: trl("sft"),
-    "optimizer step of DPO: TRL's time / ours": lambda: trl("dpo"),
-    "step of GRPO with its answers: TRL's time / ours": lambda: trl("grpo"),
+    "optimizer step of SFT: TRL's time / ours": lambda: against_trl("sft"),
+    "optimizer step of DPO: TRL's time / ours": lambda: against_trl("dpo"),
+    "step of GRPO with its answers: TRL's time / ours": lambda: against_trl("grpo"),
 }
 HEAD = """# Benchmarks
 
@@ -161,10 +248,11 @@ of the CPU, and then prints speed and memory of a model of 124M parameters.
 
 
 def machine() -> str:
-    """Processor, how busy the machine is, and versions."""
+    """Processor, its instruction set, how busy the machine is, and versions."""
     file = Path("/proc/cpuinfo")
     names = re.findall(r"model name\s*: (.*)", file.read_text()) if file.exists() else []
-    found = [names[0] if names else platform.processor(), "one thread, fp32",
+    processor = names[0] if names else platform.processor()
+    found = [f"{processor} with {torch.backends.cpu.get_cpu_capability()}", "one thread, fp32",
              f"load {os.getloadavg()[0]:.0f} on {os.cpu_count()} cores"]
     for name in ("torch", "transformers", "trl"):
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):

@@ -25,7 +25,8 @@ from tqdm import tqdm
 
 from lessons.evidence import estimates
 from lessons.evidence.claims import BASES, CLAIMS, RATES, REAL, Claim, command, parts_of
-from lessons.evidence.judge import RESULTS, UNIT, packed, place
+from lessons.evidence.judge import UNIT, place
+from lessons.evidence.verdicts import RESULTS, packed
 from nanouft.errors import UserError, say
 
 OUT = Path("out/evidence")

@@ -14,13 +14,12 @@ answer:
 A number of a seed is the mean over the four sizes of data. An AUC, the chance that a prompt which
 greedy decoding answers rightly has the higher estimate, is written as a mean over prompts.
 """
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
 
-from lessons.evidence import stats
-from lessons.evidence.judge import RESULTS, Line, findings_of, line_of
+from lessons.evidence import stats, verdicts
 
 PASSES = {30: 6, 100: 12, 300: 6, 1020: 3}          # demonstrations: passes, chosen on validation
 SEEDS = range(700, 705)
@@ -31,7 +30,7 @@ TOGETHER = 100                                      # rows of one forward
 FLAGS = "--objective sft --rows {rows} --batch-size 16 --lr 1.25e-4 --epochs {passes}"
 ESTIMATES = ("SFT", "lam .2", "lam 1", "IFT's loss")
 
-Packed = dict[str, np.ndarray]      # right, greedy (bases, sizes, seeds, prompts), logp and order
+Packed = Mapping[str, np.ndarray]   # right, greedy (bases, sizes, seeds, prompts), logp and order
                                     # (estimates, bases, sizes, seeds, prompts), groups (prompts,)
 
 
@@ -90,10 +89,10 @@ QUESTIONS: dict[str, tuple[str, Measure, str, str]] = {     # test, measure, est
 
 
 def packed() -> Packed:
-    return dict(np.load(RESULTS / "C7.npz"))
+    return verdicts.packed("C7")
 
 
-def lines(kept: Packed | None = None) -> list[Line]:
+def lines(kept: Packed | None = None) -> list[verdicts.Line]:
     kept = kept or packed()
     by_base: list[list[tuple]] = [[], []]
     for test, measure, estimate, other in QUESTIONS.values():
@@ -101,8 +100,8 @@ def lines(kept: Packed | None = None) -> list[Line]:
         for base, found in enumerate(by_base):
             of_seed = gap[base].mean(0)                                 # (seeds, prompts)
             found.append((*stats.moments([of_seed], [kept["groups"]]), test))
-    findings = zip(*map(findings_of, by_base))
-    return [line_of("C7", question, how[0], found)
+    findings = zip(*map(verdicts.findings_of, by_base))
+    return [verdicts.line_of("C7", question, how[0], found)
             for (question, how), found in zip(QUESTIONS.items(), findings)]
 
 

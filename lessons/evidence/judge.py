@@ -7,57 +7,18 @@ that ask for the same fact.
 """
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
-from lessons.evidence import reads, stats
+from lessons.evidence import estimates, reads, stats
 from lessons.evidence.claims import BASES, CLAIMS, SKILLS, Claim, command
+from lessons.evidence.verdicts import RESULTS, Line, findings_of, line_of, packed
 from nanouft.errors import UserError
 
-RESULTS = Path(__file__).parent / "results"
 UNIT = 240                              # every score of NanoWorld is a whole number of 240ths
 
 
-class Finding(NamedTuple):
-    """What one base says to a question."""
-    mean: float                         # difference of scores, from -1 to 1
-    half: float                         # half of its 95 % interval
-    verdict: str                        # corrected for the questions of the claim
-
-
-@dataclass
-class Line:
-    """A question and its answer, as the table shows it."""
-    claim: str
-    question: str
-    verdict: str
-    figures: str
-    test: str = ""
-    findings: tuple[Finding, ...] = ()  # one a base; empty for C5, which has no base
-
-
-def line_of(claim: str, question: str, test: str, findings: tuple[Finding, ...]) -> Line:
-    """A claim holds if it holds on both bases."""
-    verdicts = {finding.verdict for finding in findings}
-    figures = " and ".join(f"{100 * f.mean:+.1f} ± {100 * f.half:.1f}" for f in findings)
-    return Line(claim, question, verdicts.pop() if len(verdicts) == 1 else "undecided", figures,
-                test, findings)
-
-
-def findings_of(moments: list[tuple[float, float, float, str]]) -> list[Finding]:
-    """Mean, interval and corrected verdict of all questions of a claim on one base."""
-    return [Finding(mean, stats.half_width(variance, freedom), verdict)
-            for (mean, variance, freedom, _), verdict in zip(moments, stats.holm(moments))]
-
-
 # ---- the claims that are rows of runs ------------------------------------------------------------
-def packed(name: str) -> Mapping[str, np.ndarray]:
-    return dict(np.load(RESULTS / f"{name}.npz"))
-
-
 def place(kept: Mapping[str, np.ndarray], claim: Claim, row: str, base: int) -> int:
     """Where the scores of a row lie. A row is found by its whole command, so a figure is never that
     of another command than the entry says."""
@@ -130,7 +91,6 @@ def lines(name: str) -> list[Line]:
         return judged(name)
     if name == "C5":
         return [Line("C5", *line) for line in reads.lines()]
-    from lessons.evidence import estimates
     return estimates.lines()
 
 

@@ -41,7 +41,7 @@ import torch
 from torch import Tensor
 
 from nanouft.errors import UserError
-from nanouft.objective import NOT_SET, Batch, Objective
+from nanouft.objective import Batch, Objective
 from nanouft.objectives.on_policy import check_sampling, clipped, k3, log_rho, step_metrics
 
 
@@ -52,25 +52,23 @@ class GRPO:
     aggregation: Literal["grpo", "dapo", "dr_grpo"] = "grpo"    # how the tokens of a step add up
     surrogate: Literal["ppo", "gspo", "cispo"] = "ppo"      # what is clipped: token, answer, weight
     scale: Literal["group", "none"] = "group"       # divide by the spread of the group's rewards
-    eps: float = NOT_SET            # how far a ratio may move on one rollout [.2; gspo: 3e-4, and
-    #                                 --eps-high 4e-4: its ratio is a mean]
-    eps_high: float | None = None   # upper clip, if different (DAPO: 0.28)
+    eps: float | None = None        # how far a ratio may move on one rollout [.2; gspo 3e-4]
+    eps_high: float | None = None   # upper clip, if different (DAPO: .28) [eps; gspo 4e-4]
     length: int = 44                # dr_grpo: the constant that tokens are divided by
     minibatches: int = 1            # optimizer steps that a rollout is cut into
     passes: int = 1                 # how often a rollout is used
-
-    def __post_init__(self):
-        if self.eps is None and self.surrogate == "gspo":
-            self.eps = 3e-4
-            self.eps_high = 4e-4 if self.eps_high is None else self.eps_high
-        elif self.eps is None:
-            self.eps = 0.2
 
     def check(self) -> None:
         check_sampling(self, least=2)
         if self.surrogate != "ppo" and self.minibatches * self.passes == 1:
             raise UserError(f"--surrogate {self.surrogate} changes nothing with one step on a "
                             "rollout (the ratio is 1); add --minibatches 4")
+
+    def clip(self) -> tuple[float, float]:
+        """How far below and above 1 a ratio may move. GSPO's is a mean, which moves little."""
+        usual = (3e-4, 4e-4) if self.surrogate == "gspo" else (0.2, 0.2)
+        low, high = usual if self.eps is None else (self.eps, self.eps)
+        return low, high if self.eps_high is None else self.eps_high
 
 
 def standardised(R: Tensor, scale: str = "group") -> Tensor:
@@ -90,19 +88,19 @@ def credit(batch: Batch, hp: GRPO) -> tuple[Batch, dict]:
 
 def loss(batch: Batch, hp: GRPO) -> tuple[Tensor, dict]:
     s = batch.seqs["answer"]
-    high = hp.eps if hp.eps_high is None else hp.eps_high
-    metrics = step_metrics(batch, hp.eps, high)
+    low, high = hp.clip()
+    metrics = step_metrics(batch, low, high)
     moved = log_rho(s)                                          # (B,T)
     if hp.surrogate == "gspo":
         moved = s.mean(moved)[:, None].expand_as(moved)         # GSPO, Eq. 7: one for all tokens
     rho = torch.exp(moved.clamp(-20, 20))
     if hp.surrogate == "cispo":
-        weight = rho.detach().clamp(1 - hp.eps, 1 + high)
+        weight = rho.detach().clamp(1 - low, 1 + high)
         each = -weight * batch.per_row["advantage"][:, None] * s.logp                # CISPO, Eq. 4
     else:
-        each = clipped(rho, batch.per_row["advantage"][:, None], hp.eps, high)               # Eq. 3
+        each = clipped(rho, batch.per_row["advantage"][:, None], low, high)                  # Eq. 3
     if hp.surrogate == "gspo":                                  # clip_fraction: of answers
-        outside = (rho < 1 - hp.eps) | (rho > 1 + high)
+        outside = (rho < 1 - low) | (rho > 1 + high)
         metrics["clip_fraction"] = s.mean(outside.to(rho.dtype)).sum() / batch.rows
     each = each + hp.beta * k3(s.ref_logp - s.logp)
     if hp.aggregation == "grpo":
