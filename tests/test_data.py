@@ -14,9 +14,10 @@ from nanouft.errors import UserError
 from nanouft.generate import LOGITS
 from nanouft.models import read_tokenizer, save_model
 from nanouft.reference import chunks
-from nanouft.rows import (
-    Row,
-    Turn,
+from nanouft.rows import Row, Turn, read
+from nanouft.sampling import ROWS
+from nanouft.seeds import step_seed
+from nanouft.selection import (
     contents,
     demo_rows,
     each_prompt,
@@ -24,11 +25,8 @@ from nanouft.rows import (
     label_rows,
     pair_rows,
     prompt_rows,
-    read,
     score_rows,
 )
-from nanouft.sampling import ROWS
-from nanouft.seeds import step_seed
 from nanouft.tokenizer import CONTROL, NANO_PATTERN, Tokenizer
 
 # A tokenizer in which every letter is a token, so that a test can count.
