@@ -4,10 +4,8 @@
     rows = order(lengths, rows, steps, seed)            # which rows are in which step
     batch = collate(encoded, rows[step], tok.pad)       # shifted, padded: what a loss reads
 """
-from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from itertools import takewhile
 from typing import Any
 
 import numpy as np
@@ -16,7 +14,7 @@ from torch import Tensor
 
 from nanouft.errors import UserError
 from nanouft.objective import NOT_SET, Batch, Seqs
-from nanouft.rows import ANSWERS, Roles, Row, Turns
+from nanouft.rows import Roles, Row
 from nanouft.seeds import order_seed, step_seed
 from nanouft.tokenizer import Tokenizer
 
@@ -47,17 +45,14 @@ class Encoded:
 # ---- rows -> tokens ------------------------------------------------------------------------------
 @dataclass
 class EncodeReport:
-    cut: int = 0              # dialogues that lost their oldest turns
-    skipped: int = 0          # rows of which not even the last question and its answer fit
-    longest: int = 0          # tokens of the longest of these, as short as it can be cut
+    """Rows that a run leaves out, and why."""
+    skipped: int = 0          # rows that are too long
+    longest: int = 0          # tokens of the longest of these
     refused: list[str] = field(default_factory=list)    # rows that a chat template refuses, and why
 
     def lines(self, n_ctx: int) -> list[str]:
         """What a run says of rows that did not fit into `n_ctx` tokens."""
         out = []
-        if self.cut:
-            out.append(f"{self.cut:,} rows longer than {n_ctx} tokens: their oldest turns were "
-                       "dropped")
         if self.skipped:
             out.append(f"{self.skipped:,} rows skipped: {self.too_long(n_ctx)}")
         if self.refused:
@@ -65,33 +60,29 @@ class EncodeReport:
         return out
 
     def too_long(self, n_ctx: int) -> str:
-        return (f"the last question and its answer alone are longer than {n_ctx} tokens (the "
-                f"longest has {self.longest:,}); --init a model with a longer context, or raise "
-                "--max-length if you gave it")
+        return (f"they are longer than {n_ctx} tokens (the longest has {self.longest:,}); --init a "
+                "model with a longer context, or raise --max-length if you gave it")
 
 
 def encode(rows: list[Row], tok: Tokenizer, n_ctx: int) -> tuple[list[Encoded], EncodeReport]:
-    """Tokenize. A dialogue that is too long loses its oldest turns; system turns stay, and all
-    roles lose the same ones (a pair shares its prompt). It then begins with a question. A row
-    whose last question and answer do not fit is skipped: an answer that is cut would teach the
-    model never to stop. So every row has a prompt. UserError if no row is left."""
-    out, report, most = [], EncodeReport(), n_ctx + 1
+    """Tokenize. A row that is too long is skipped: an answer that is cut would teach the model
+    never to stop, and without its first turns a dialogue may not make sense. UserError if no row
+    is left."""
+    out = []
+    report = EncodeReport()
     for r in rows:
         try:
             seqs = _tokens(r.roles, tok)
-            is_cut = _longest(seqs) > most
-            if is_cut:
-                seqs = _cut(r.roles, tok, most) or seqs
         except UserError as why:
             report.refused.append(f"{r.where}: {why}")
             continue
-        if (length := _longest(seqs)) <= most:
-            known = {name: x for name in KNOWN if (x := getattr(r, name)) is not None}
-            out.append(Encoded(seqs, r, known))
-            report.cut += is_cut
+        length = _longest(seqs)
+        if length > n_ctx + 1:                          # n_ctx inputs and as many targets
+            report.skipped += 1
+            report.longest = max(report.longest, length)
             continue
-        report.skipped += 1
-        report.longest = max(report.longest, length)
+        known = {name: x for name in KNOWN if (x := getattr(r, name)) is not None}
+        out.append(Encoded(seqs, r, known))
     if report.refused and not out:
         raise UserError(f"no row can be used; the first: {report.refused[0]}")
     if not out:
@@ -114,35 +105,6 @@ def _tokens(roles: Roles, tok: Tokenizer) -> dict[str, Tokens]:
 
 def _longest(seqs: dict[str, Tokens]) -> int:
     return max(len(t.ids) for t in seqs.values())
-
-
-def _cut(roles: Roles, tok: Tokenizer, most: int) -> dict[str, Tokens]:
-    """The longest that fits from one of `later_questions` on; if none does, the shortest; {} if
-    there are none. Found by bisection: the chat template of another model is slow."""
-    def since(n: int) -> dict[str, Tokens]:
-        return _tokens({role: (_since(n, context), _since(n - len(context), trained))
-                        for role, (context, trained) in roles.items()}, tok)
-    starts = later_questions(roles)
-    fits = bisect_left(starts, True, key=lambda n: _longest(since(n)) <= most)
-    return since(starts[min(fits, len(starts) - 1)]) if starts else {}
-
-
-def later_questions(roles: Roles) -> list[int]:
-    """Numbers of the user turns after an answer that all roles have, after the same turns and
-    before their last answers."""
-    talks = [(*context, *trained) for context, trained in roles.values()]
-    ends = []
-    for talk, (_, trained) in zip(talks, roles.values()):
-        answers = [i for i, turn in enumerate(talk) if turn.role == "assistant"]
-        ends.append(max(answers, default=0) if trained else len(talk))
-    same = list(takewhile(lambda turns: len(set(turns)) == 1, zip(*talks)))
-    return [n for n in range(1, min(*ends, len(same)))
-            if same[n][0].role == "user" and same[n - 1][0].role in ANSWERS]
-
-
-def _since(n: int, turns: Turns) -> Turns:
-    """The turns from number n on, and every system turn."""
-    return tuple(turn for i, turn in enumerate(turns) if i >= n or turn.role == "system")
 
 
 # ---- the order -----------------------------------------------------------------------------------

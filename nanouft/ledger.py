@@ -27,9 +27,10 @@ from nanouft.models import start_model
 from nanouft.objective import Batch, Objective
 from nanouft.objectives import OBJECTIVES
 from nanouft.reference import Models
-from nanouft.rows import Row, Turn, score_rows
+from nanouft.rows import Row, Turn
 from nanouft.run.flags import Parser, add_flags, fill, parse
 from nanouft.sampling import credited, measure
+from nanouft.selection import score_rows
 from nanouft.tokenizer import Tokenizer
 
 SHOWN = ["sft", "ift", "ift --variant released", "dpo"]

@@ -25,10 +25,11 @@ from nanouft.loop import Device
 from nanouft.models import start_model
 from nanouft.objectives import OBJECTIVES
 from nanouft.reference import logps
-from nanouft.rows import Row, Turn, pair_rows, read
+from nanouft.rows import Row, Turn, read
 from nanouft.run.device import pick
 from nanouft.run.flags import Train, add_flags, read_flags
 from nanouft.run.folder import read_json
+from nanouft.selection import pair_rows
 
 MAINS = {name: import_module(f"nanouft.{name}").main
          for name in ("train", "evaluate", "sample", "pretrain", "reward")}

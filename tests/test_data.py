@@ -14,9 +14,10 @@ from nanouft.errors import UserError
 from nanouft.generate import LOGITS
 from nanouft.models import read_tokenizer, save_model
 from nanouft.reference import chunks
-from nanouft.rows import (
-    Row,
-    Turn,
+from nanouft.rows import Row, Turn, read
+from nanouft.sampling import ROWS
+from nanouft.seeds import step_seed
+from nanouft.selection import (
     contents,
     demo_rows,
     each_prompt,
@@ -24,11 +25,8 @@ from nanouft.rows import (
     label_rows,
     pair_rows,
     prompt_rows,
-    read,
     score_rows,
 )
-from nanouft.sampling import ROWS
-from nanouft.seeds import step_seed
 from nanouft.tokenizer import CONTROL, NANO_PATTERN, Tokenizer
 
 # A tokenizer in which every letter is a token, so that a test can count.
@@ -229,7 +227,7 @@ def test_mask_and_shift_by_hand():
                                                     "<|end|>"], "targets[t] follows inputs[t]"
     assert s.mask.tolist() == [[0, 0, 0, 0, 1, 1, 1, 1]], \
         "the answer and its <|end|> are trained on, not the question or the header"
-    assert (report.cut, report.skipped) == (0, 0)
+    assert report.skipped == 0
 
 
 def test_masks_of_a_conversation():
@@ -272,11 +270,15 @@ def test_a_row_that_does_not_fit_is_skipped_and_counted():
     short, long = one((U("a"),), (A("yo"),)), one((U("abcdefgh"),), (A("yo"),))
     assert len(encode([short, long, short], LETTERS, 14)[0]) == 3
     kept, report = encode([short, long, short], LETTERS, 13)
-    assert (len(kept), report.skipped, report.cut) == (2, 1, 0)
-    assert "1 rows skipped: the last question" in report.lines(13)[0]
+    assert (len(kept), report.skipped) == (2, 1)
+    assert "1 rows skipped: they are" in report.lines(13)[0]
     assert "longer than 13 tokens (the longest has 15)" in report.lines(13)[0]
     pair = Row(roles={"chosen": short.roles["answer"], "rejected": long.roles["answer"]})
     assert encode([short, pair], LETTERS, 13)[1].skipped == 1, "a pair goes as a whole"
+    talk = one((S, U("a"), A("yo"), U("b")), (A("yo"),))
+    assert encode([short, talk], LETTERS, 13)[1].skipped == 1, "a dialogue keeps all its turns"
+    (prompt,), _ = encode([Row(roles={"prompt": (talk.roles["answer"][0], ())})], LETTERS, 64)
+    assert not prompt.seqs["prompt"].mask.any()
     with pytest.raises(UserError, match="no row fits"):
         encode([long], LETTERS, 13)
     odd = replace(one((Turn("wizard", "a"),), (A("b"),)), where="my.jsonl, line 7")
@@ -285,50 +287,6 @@ def test_a_row_that_does_not_fit_is_skipped_and_counted():
         in report.lines(13)[0]
     with pytest.raises(UserError, match="no row can be used; the first: my.jsonl, line 7"):
         encode([odd, replace(odd, where="my.jsonl, line 8")], LETTERS, 13)
-
-
-LONG = (U("a"), A("b" * 20), U("c"), A("dd"), U("e"), A("ff"))      # 3 + 23 + 3 + 5 + 3 + 5 tokens
-
-
-@pytest.mark.parametrize("n_ctx, first, n, trained", [
-    (41, " a", 42, " bbbbbbbbbbbbbbbbbbbb<|end|> dd<|end|> ff<|end|>"),
-    (40, " c", 16, " dd<|end|> ff<|end|>"), (15, " c", 16, " dd<|end|> ff<|end|>"),
-    (14, " e", 8, " ff<|end|>"), (7, " e", 8, " ff<|end|>")])
-def test_a_dialogue_loses_its_oldest_turns(n_ctx, first, n, trained):
-    """Cut at questions only, and never the last one."""
-    (e, _), report = encode([one(LONG[:1], LONG[1:]), one((U("a"),), (A("b"),))], LETTERS, n_ctx)
-    t = e.seqs["answer"]
-    assert letters(t.ids).startswith(f"<|user|>{first}<|assistant|>") and len(t.ids) == n
-    assert letters(i for i, m in zip(t.ids, t.mask) if m) == trained
-    assert (report.cut, report.skipped) == (n < 42, 0)
-    assert n == 42 or "1 rows longer than" in report.lines(n_ctx)[0]
-
-
-def test_a_cut_row_keeps_its_system_turn_and_one_prompt_for_all_its_roles():
-    """It does not begin at a question behind different answers, nor at a tool's result."""
-    old = (S, U("x" * 9), A("y"), U("what"))
-    pair = Row(roles={"chosen": (old, (A("yo"),)), "rejected": (old, (A("no no"),))})
-    prompt = Row(roles={"prompt": (old, ())})
-    apart = Row(roles={"chosen": (LONG[:1], (A("bb"), U("c"), A("d" * 20))),
-                       "rejected": (LONG[:1], (A("zz"), U("c"), A("d" * 20)))})
-    tool = one((U("a" * 20), A("b"), Turn("tool", "1")), (A("dd"),))
-    (e, p), report = encode([pair, prompt, apart, tool], LETTERS, 23)
-    begin = "<|user|> Be kind.\n\nwhat<|assistant|>"
-    assert letters(e.seqs["chosen"].ids) == f"{begin} yo<|end|>"
-    assert letters(e.seqs["rejected"].ids) == f"{begin} no no<|end|>"
-    assert letters(p.seqs["prompt"].ids) == begin and not p.seqs["prompt"].mask.any()
-    assert (report.cut, report.skipped) == (2, 2)
-
-
-def test_where_a_long_dialogue_is_cut_is_found_by_halving(monkeypatch):
-    """The chat template of another model is slow: of 200 questions it is asked a few times."""
-    turns = [Turn(role, f"{role} {i}") for i in range(200) for role in ("user", "assistant")]
-    asked, chat = [], NANO.chat
-    monkeypatch.setattr(NANO, "chat", lambda *turns: asked.append(turns) or chat(*turns))
-    (e,), _ = encode([one(tuple(turns[:-1]), (turns[-1],))], NANO, 100)
-    most = max(k for k in range(1, 400, 2) if len(chat(turns[-1 - k:-1], turns[-1:])[0]) <= 101)
-    assert len(asked) < 15
-    assert e.seqs["answer"].ids.tolist() == chat(turns[-1 - most:-1], turns[-1:])[0]
 
 
 # ---- the order -----------------------------------------------------------------------------------

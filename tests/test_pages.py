@@ -19,7 +19,8 @@ from nanouft.objectives import OBJECTIVES
 from nanouft.playground import pack
 from nanouft.playground.__main__ import ENGINE, WEB, page
 from nanouft.reference import Models
-from nanouft.rows import Row, Turn, score_rows
+from nanouft.rows import Row, Turn
+from nanouft.selection import score_rows
 
 # Red-green blindness on linear RGB: Machado, Oliveira and Fernandes 2009, severity 1.
 SEEN = {"everybody": np.eye(3),

@@ -28,7 +28,8 @@ from nanouft.generate import generate
 from nanouft.gpt import GPT
 from nanouft.models import folder_of, save_model, start_model
 from nanouft.reference import Models
-from nanouft.rows import Turn, demo_rows
+from nanouft.rows import Turn
+from nanouft.selection import demo_rows
 from nanouft.tokenizer import END
 
 hf = pytest.importorskip("transformers")

@@ -25,8 +25,9 @@ from nanouft import world
 from nanouft.errors import UserError, command, say
 from nanouft.generate import answer_rows
 from nanouft.models import start_model
-from nanouft.rows import Row, each_prompt
+from nanouft.rows import Row
 from nanouft.run.flags import parse
+from nanouft.selection import each_prompt
 
 TOGETHER = 256                  # answers that are decoded together
 OTHER_PROMPTS = 50_000_000      # added to the seed: never the prompts that train draws

@@ -17,8 +17,9 @@ from nanouft.batches import encode
 from nanouft.errors import UserError, command, say
 from nanouft.models import start_model
 from nanouft.reference import Models
-from nanouft.rows import Row, demo_rows, read
+from nanouft.rows import Row, read
 from nanouft.run.flags import parse
+from nanouft.selection import demo_rows
 
 
 @dataclass

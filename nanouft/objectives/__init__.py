@@ -27,7 +27,7 @@ from functools import cache
 from importlib import import_module
 
 from nanouft.objective import Objective
-from nanouft.rows import demo_rows, pair_rows, prompt_rows
+from nanouft.selection import demo_rows, pair_rows, prompt_rows
 
 NAMES = (
     "sft", "ift", "dpo", "una", "uft", "poft",

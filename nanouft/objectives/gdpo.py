@@ -21,7 +21,8 @@ from torch import Tensor
 
 from nanouft.objective import Batch, Objective
 from nanouft.objectives.dpo import check_beta, log_ratio, pair_metrics
-from nanouft.rows import Row, both_answers, real_pairs
+from nanouft.rows import Row
+from nanouft.selection import both_answers, real_pairs
 
 
 @dataclass

@@ -30,7 +30,8 @@ from nanouft.errors import UserError
 from nanouft.objective import Batch, Objective, write_logp
 from nanouft.objectives.dpo import check_beta, log_ratio
 from nanouft.objectives.una import graded_metrics
-from nanouft.rows import Row, label_rows
+from nanouft.rows import Row
+from nanouft.selection import label_rows
 
 
 @dataclass

@@ -21,7 +21,8 @@ from nanouft.errors import in_range
 from nanouft.objective import Batch, Objective
 from nanouft.objectives.cpo import loss as cpo_loss
 from nanouft.objectives.dpo import check_beta
-from nanouft.rows import Row, both_answers, real_pairs
+from nanouft.rows import Row
+from nanouft.selection import both_answers, real_pairs
 
 
 @dataclass

@@ -31,7 +31,8 @@ from nanouft.errors import UserError
 from nanouft.objective import Batch, Objective
 from nanouft.objectives.dpo import check_beta, log_ratio
 from nanouft.objectives.una import graded_metrics, score_loss
-from nanouft.rows import Row, contents, demo_rows, is_demo, label_rows, score_rows
+from nanouft.rows import Row
+from nanouft.selection import contents, demo_rows, is_demo, label_rows, score_rows
 
 
 @dataclass

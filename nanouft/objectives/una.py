@@ -29,7 +29,8 @@ from torch import Tensor
 
 from nanouft.objective import Batch, Objective
 from nanouft.objectives.dpo import binary_kl, check_beta, log_ratio, pair_metrics, won
-from nanouft.rows import Row, label_rows, pair_rows, score_rows
+from nanouft.rows import Row
+from nanouft.selection import label_rows, pair_rows, score_rows
 
 
 @dataclass
