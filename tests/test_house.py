@@ -12,8 +12,8 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 ORDER = """errors seeds gpt objective loop rows tokenizer bpe batches generate objectives world
-    sampling reference simple run hf models rewards colours plots evaluate train pretrain reward
-    sample ledger playground""".split()
+    sampling reference simple run hf models rewards colours plots evaluate train trainer pretrain
+    reward sample ledger playground""".split()
 LIMITS = {                              # characters
     "nanouft/**/*.py": 453_000, "nanouft/playground/web/*": 53_000, "frozen_lake/**/*": 62_000,
     "lessons/*.py": 250_000, "lessons/exercises/*": 72_000, "lessons/evidence/*.py": 117_000,
