@@ -1,0 +1,214 @@
+"""transformers' Trainer learns what nanouft's own loop learns: in one process bit for bit, in
+pieces and in two processes within rounding. Tiny random models, no network.
+
+    python -m torch.distributed.run --nproc_per_node 2 tests/test_trainer.py FILE   # two processes
+"""
+import os
+import re
+import subprocess
+import sys
+from copy import deepcopy
+from dataclasses import replace
+from itertools import product
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+from made import CPU, DATA, NANO, same
+
+from nanouft.batches import collate, encode
+from nanouft.errors import UserError
+from nanouft.loop import steps
+from nanouft.models import start_model
+from nanouft.objectives import OBJECTIVES
+from nanouft.reference import Models
+from nanouft.seeds import step_seed
+
+hf = pytest.importorskip("transformers")
+pytest.importorskip("accelerate")
+from nanouft.hf import HFModel  # noqa: E402
+from nanouft.trainer import Trainer  # noqa: E402
+
+ROOT = Path(__file__).parents[1]
+ROWS, STEPS, RATE = 8, 4, 1e-3
+EPSILON = 1e-5      # of AdamW, which would make full steps of gradients that are rounding alone
+TRIED = list(product(["sft", "ift", "dpo"], [True, False]))     # objective, is its head tied?
+ONCE = {}                                                       # what own_loop left
+
+
+def llama(tied: bool) -> HFModel:
+    torch.manual_seed(0)
+    net = hf.LlamaForCausalLM(hf.LlamaConfig(
+        vocab_size=NANO.n_vocab, hidden_size=32, intermediate_size=48, num_hidden_layers=2,
+        num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=128,
+        initializer_range=0.1, tie_word_embeddings=tied))
+    return HFModel(net.eval(), 128)
+
+
+def prepared(name: str, tied: bool):
+    """(model, objective, hp, rows): everything that a training begins with."""
+    model, objective = llama(tied), OBJECTIVES[name]
+    hp = objective.hp()
+    data, _ = encode(objective.rows(4 * DATA, hp), NANO, model.cfg.n_ctx)
+    data = data[:2 * ROWS]                                          # no step ends an epoch early
+    return model, objective, hp, Models(model, NANO.pad, CPU).prepare(data, objective, hp)
+
+
+def arguments(folder, **more):
+    """Settings under which the Trainer does the same steps as `own_loop`."""
+    told = dict(max_steps=STEPS, learning_rate=RATE, lr_scheduler_type="constant", use_cpu=True,
+                adam_epsilon=EPSILON,
+                per_device_train_batch_size=ROWS, train_sampling_strategy="sequential",
+                logging_steps=1, report_to=[], save_strategy="no", disable_tqdm=True)
+    return hf.TrainingArguments(str(folder), **{**told, **more})
+
+
+def trained(name: str, tied: bool, folder, resume=None, **more):
+    """(losses, metrics, weights) of the Trainer."""
+    model, objective, hp, data = prepared(name, tied)
+    trainer = Trainer(model, objective, hp, data, NANO.pad, arguments(folder, **more))
+    trainer.train(resume_from_checkpoint=resume)
+    lines = [line for line in trainer.state.log_history if "loss" in line]
+    own = {"loss", "grad_norm", "learning_rate", "epoch", "step"}
+    metrics = [{key: x for key, x in line.items() if key not in own} for line in lines]
+    weights = {key: w.detach().clone() for key, w in model.state_dict().items()}
+    return [line["loss"] for line in lines], metrics, weights
+
+
+def own_loop(name: str, tied: bool):
+    """The same of loop.steps on the same rows in the same order."""
+    if (name, tied) not in ONCE:
+        model, objective, hp, data = prepared(name, tied)
+        optimizer = torch.optim.AdamW(model.parameters(), lr=RATE, eps=EPSILON, weight_decay=0.0,
+                                      fused=True)
+
+        def source(step: int):
+            rows = [(step * ROWS + i) % len(data) for i in range(ROWS)]
+            return replace(collate(data, rows, NANO.pad), seed=step_seed(42, step))
+        done = [s.sums for s in steps(model, objective, hp, source, optimizer, range(STEPS),
+                                      clip=1.0)]
+        sums = [{key: float(x) for key, x in s.items()} for s in done]
+        ONCE[name, tied] = [s.pop("loss") for s in sums], sums, deepcopy(model.state_dict())
+    return ONCE[name, tied]
+
+
+def agree(got, want, tol: float) -> None:
+    """Losses, metrics and weights."""
+    same(got[0], want[0], tol)
+    for one, other in zip(got[1], want[1], strict=True):
+        same(one, other, tol)
+    same(got[2], want[2], tol)
+
+
+# ---- the same numbers ----------------------------------------------------------------------------
+@pytest.mark.parametrize("name, tied", TRIED)
+def test_one_process_is_our_own_loop_bit_for_bit(name, tied, tmp_path):
+    agree(trained(name, tied, tmp_path), own_loop(name, tied), 0.0)
+
+
+@pytest.mark.parametrize("name, tied", TRIED)
+def test_two_pieces_of_a_step_add_up_to_it(name, tied, tmp_path):
+    halves = {"per_device_train_batch_size": ROWS // 2, "gradient_accumulation_steps": 2}
+    agree(trained(name, tied, tmp_path, **halves), own_loop(name, tied), 2e-6)
+
+
+def test_two_processes_learn_what_one_does(tmp_path):
+    """One start of two processes on gloo does all of TRIED: starting takes longest."""
+    env = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}",
+           "OMP_NUM_THREADS": "1"}
+    subprocess.run([sys.executable, "-m", "torch.distributed.run", "--standalone",
+                    "--nproc_per_node", "2", __file__, str(tmp_path / "two.pt")], cwd=tmp_path,
+                   env=env, check=True, capture_output=True, timeout=300)
+    found = torch.load(tmp_path / "two.pt")
+    for name, tied in TRIED:
+        agree(found[f"{name} {tied}"], own_loop(name, tied), 2e-6)
+
+
+def test_a_resumed_run_ends_with_the_same_weights(tmp_path):
+    """With a tied head, which safetensors would refuse, a schedule and rows that are held out."""
+    how = {"save_strategy": "steps", "save_steps": 2, "lr_scheduler_type": "cosine"}
+    losses, _, weights = trained("sft", True, tmp_path, **how)
+    again = trained("sft", True, tmp_path, resume=str(tmp_path / "checkpoint-2"), **how)
+    assert again[0][-2:] == losses[-2:]
+    same(again[2], weights, 0.0)
+
+
+def test_the_loss_of_held_out_rows_is_the_loss_of_a_step(tmp_path):
+    model, objective, hp, data = prepared("dpo", False)
+    trainer = Trainer(model, objective, hp, data[8:], NANO.pad,
+                      arguments(tmp_path, per_device_eval_batch_size=8), held=data[:8])
+    same(trainer.evaluate()["eval_loss"], 0.6931472, 1e-6)      # ln 2: nothing has moved yet
+
+
+@pytest.mark.parametrize("lora", [False, True])
+def test_checkpoints_of_activations_change_no_number(lora, tmp_path):
+    """Each layer is computed once more, in the backward pass."""
+    found, calls = [], []
+    for on in (False, True):
+        model, objective, hp, data = prepared("ift", False)
+        if lora:
+            pytest.importorskip("peft")
+            model.add_lora(2, 0)
+        count: list[int] = []
+        layer = model.net.model.layers[0].self_attn.q_proj
+        layer.register_forward_hook(lambda *_, count=count: count.append(1))
+        trainer = Trainer(model, objective, hp, data, NANO.pad,
+                          arguments(tmp_path, activation_checkpointing=on))
+        trainer.train()
+        found.append([line["loss"] for line in trainer.state.log_history if "loss" in line])
+        calls.append(len(count))
+    assert calls[1] == calls[0] + STEPS
+    same(found[1], found[0], 2e-6)
+
+
+# ---- what is refused -----------------------------------------------------------------------------
+@pytest.mark.parametrize("name, more, why", [
+    ("grpo", {}, "python -m nanouft.train"),
+    ("kto", {"gradient_accumulation_steps": 2}, "other rows' log-probs"),
+    ("rpo", {"gradient_accumulation_steps": 2}, "other rows' log-probs"),
+    ("tis_dpo", {}, "must name the folders"),
+    ("poft", {}, "must name the folders"),
+    ("dpo", {}, "call Models.prepare first"),
+    ("uft", {}, "call Models.prepare first")])
+def test_what_would_be_learned_wrongly_is_refused(name, more, why, tmp_path):
+    objective, model = OBJECTIVES[name], llama(False)
+    data, _ = encode(OBJECTIVES["orpo"].rows(DATA, None), NANO, 128)    # never prepared
+    with pytest.raises(UserError, match=re.escape(why)) as found:
+        Trainer(model, objective, objective.hp(), data, NANO.pad, arguments(tmp_path, **more))
+    assert "\n" not in str(found.value)
+
+
+def test_one_process_for_several_gpus_is_refused():
+    model, objective, hp, data = prepared("sft", False)
+    with pytest.raises(UserError, match="accelerate launch"):
+        Trainer(model, objective, hp, data, NANO.pad, SimpleNamespace(n_gpu=2))
+
+
+# ---- the page ------------------------------------------------------------------------------------
+def test_the_script_of_the_page_runs(tmp_path, monkeypatch):
+    """docs/python.md, On several GPUs: with fewer rows and on the CPU."""
+    pytest.importorskip("peft")
+    text = (ROOT / "docs" / "python.md").read_text(encoding="utf-8")
+    code, = re.findall(r"```python\n([^`]*nanouft.trainer[^`]*)```", text)
+    for told, here in (("1_600", "16"), ("adam_beta2", "use_cpu=True, adam_beta2")):
+        assert told in code
+        code = code.replace(told, here)
+    monkeypatch.chdir(tmp_path)
+    exec(compile(code, "docs/python.md", "exec"), {})
+    model, _ = start_model("out/dpo")
+    assert model.cfg.vocab_size == start_model("base")[0].cfg.vocab_size
+
+
+def main(file: str) -> None:
+    """In each of two processes: train all of TRIED; the first one writes what came out."""
+    half = {"per_device_train_batch_size": ROWS // 2}
+    out = {f"{name} {tied}": trained(name, tied, Path(file).parent / "out", **half)
+           for name, tied in TRIED}
+    if int(os.environ["RANK"]) == 0:
+        torch.save(out, file)
+    torch.distributed.destroy_process_group()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
