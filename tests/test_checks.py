@@ -135,7 +135,7 @@ def kl(p, q):
             (".sum(1)", ".mean(1)", "p is certain"),
             (".sum(1)", ".sum(0)", "one divergence for each row|the divergence is 0"),
             ("torch.where(p > 0, p * (p.clamp(min=1e-30) / q).log(), 0)", "(p * (p / q).log())",
-             "certain of word 0")),
+             "must add 0 to the sum")),
     "08a": ("""
 def simpo_loss(chosen, rejected, beta, gamma):
     return -F.logsigmoid(beta * (chosen.mean() - rejected.mean()) - gamma)
