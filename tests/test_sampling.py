@@ -298,6 +298,7 @@ def test_every_answer_is_used_once_a_pass_and_groups_stay_together():
     first, again = (made(step).seqs["answer"].inputs.tolist() for step in (0, 2))
     assert first != again, "each pass has an order of its own"
     made.batch.per_row["reward"] = torch.arange(64.0)           # each answer's place in the rollout
+    made.steps = made.cut(made.batch)
     for turn in range(3):
         mine = torch.cat([made(2 * turn + part).per_row["reward"].view(8, 4) for part in range(2)])
         same(mine - mine[:, :1], torch.arange(4.0).expand(16, 4))
