@@ -29,7 +29,14 @@ def print_all() -> None:
 
 def print_one(name: str) -> None:
     if name in judge.CLAIMS:
-        say(f"{name}: {judge.CLAIMS[name].title}", *judge.row_lines(name), "", sep="\n")
+        claim = judge.CLAIMS[name]
+        say(f"{name}: {claim.title}")
+        if claim.expected:
+            say(f"Expected before the runs: {claim.expected}")
+        if judge.was_run(name):
+            say(*judge.row_lines(name), "", sep="\n")
+        else:
+            say(*(f"  {row}: {flags}" for row, flags in claim.rows.items()), "", sep="\n")
     elif name == "C7":
         say(*estimates.row_lines(), "", sep="\n")
     print_lines(judge.lines(name))

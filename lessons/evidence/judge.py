@@ -83,9 +83,14 @@ def row_lines(name: str) -> list[str]:
 
 
 # ---- all claims ----------------------------------------------------------------------------------
+def was_run(name: str) -> bool:
+    """Are scores of this claim kept?"""
+    return (RESULTS / f"{name}.npz").exists()
+
+
 def lines(name: str) -> list[Line]:
     """The questions of one claim with their verdicts."""
-    if not (RESULTS / f"{name}.npz").exists():
+    if not was_run(name):
         return [Line(name, question, NOT_RUN, "") for question in CLAIMS[name].questions]
     if name in CLAIMS:
         return judged(name)
