@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lessons.evidence import cells, estimates, judge, reads, stats, write
+from lessons.evidence import cells, estimates, judge, reads, stats, verdicts, write
 from lessons.evidence.claims import CLAIMS, command
 from nanouft.errors import UserError
 
@@ -212,6 +212,52 @@ def test_a_row_is_found_wherever_it_lies():
 def test_a_command_tells_all_that_its_scores_depend_on():
     text = command(CLAIMS["C6"], "UNA, cut", 0)
     assert text.count("<- --objective sft --rows 30") == 3 and "--good 0.5" in text
+
+
+# ---- claims on a real model: from made-up cells to verdicts --------------------------------------
+@pytest.fixture
+def made_up(tmp_path, monkeypatch):
+    """Cells of R1 and R1s in which IFT as released scores less and half of its answers stop."""
+    monkeypatch.setattr(cells, "OUT", tmp_path)
+    for module in (cells, judge, verdicts):
+        monkeypatch.setattr(module, "RESULTS", tmp_path)
+    (tmp_path / "cells").mkdir()
+    rng, claim = np.random.default_rng(0), CLAIMS["R1"]
+    for row in claim.rows:
+        for seed in claim.seeds:
+            worse = row == "released"
+            np.savez(cells.cell_file("R1", row, "smollm2", seed),
+                     scores=rng.integers(0, 140 if worse else 200, (6, 60)).astype(np.uint8),
+                     ended=(rng.random((6, 60)) < (0.5 if worse else 1)).astype(np.uint8),
+                     kl=rng.random(50))
+
+
+def test_cells_become_verdicts_and_swapped_rows_others(made_up):
+    for name in ("R1", "R1s"):
+        cells.pack(name)
+    assert judge.lines("R1")[0].verdict == "does not hold"
+    assert {line.verdict for line in judge.lines("R1s")} == {"holds"}
+    for name, what in (("R1", "scores"), ("R1s", "ended")):
+        kept, before = judge.packed(name), [line.verdict for line in judge.lines(name)]
+        kept[what] = kept[what][[1, 0, 2]]
+        assert [line.verdict for line in judge.judged(name, kept)] != before
+    assert "stops" in judge.row_lines("R1")[0]
+
+
+def test_a_planted_sign_on_stopping_turns_a_verdict(made_up, monkeypatch):
+    cells.pack("R1s")
+    question = next(iter(CLAIMS["R1s"].questions))
+    monkeypatch.setitem(CLAIMS["R1s"].questions, question, "better, stops: released - SFT")
+    assert judge.lines("R1s")[0].verdict == "does not hold"
+
+
+def test_another_model_than_that_of_the_results_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setitem(cells.REAL, "smollm2", str(tmp_path))
+    with pytest.raises(UserError, match="the real model is missing"):
+        cells.real_base()
+    (tmp_path / "model.safetensors").write_bytes(b"other weights")
+    with pytest.raises(UserError, match="other weights than those of the results"):
+        cells.real_base()
 
 
 # ---- C7 ------------------------------------------------------------------------------------------

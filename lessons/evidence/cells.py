@@ -255,6 +255,24 @@ def rate_scores(claim: Claim, flags: str, seed: int, prompts: int, items: int) -
     return [*by_family(claim, answers, "score").mean(1), np.mean([x["ended"] for x in answers])]
 
 
+# ---- the kept scores -----------------------------------------------------------------------------
+def pack(name: str) -> Path:
+    """results/NAME.npz, from the cells of all rows, bases and seeds of a claim on a real model."""
+    claim = CLAIMS[name]
+
+    def gather(what: str) -> np.ndarray:
+        """(rows, bases, seeds, ...)"""
+        return np.array([[[np.load(cell_file(name, row, base, seed))[what] for seed in claim.seeds]
+                          for base in claim.bases] for row in claim.rows])
+    file = RESULTS / f"{name}.npz"
+    np.savez_compressed(
+        file, scores=gather("scores"), ended=gather("ended"), kl=gather("kl"),
+        commands=[[command(claim, row, base) for base in range(len(claim.bases))]
+                  for row in claim.rows],
+        groups=np.tile(np.arange(claim.items), (len(claim.families), 1)), seeds=list(claim.seeds))
+    return file
+
+
 # ---- against the kept scores ---------------------------------------------------------------------
 def compare(name: str, seeds: int) -> tuple[list[str], dict]:
     """(lines on which cells have the kept scores, all scores in the form of a packed file)."""
