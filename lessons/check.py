@@ -195,13 +195,14 @@ def time_limit():
             elif time.monotonic() - began > WAITING:
                 why.append(f"No result after {WAITING} seconds. Does it wait for something, as "
                            "input() and sleep() do?")
-            if why and by_signal:
+            else:
+                continue
+            if by_signal:
                 signal.pthread_kill(here, signal.SIGALRM)
-            elif why:
+            else:
                 raised = ctypes.py_object(Late)
                 ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(here), raised)
-            if why:
-                return
+            return
 
     before = signal.signal(signal.SIGALRM, late) if by_signal else None
     torch.set_num_threads(1)

@@ -53,10 +53,9 @@ def kl(start, model, rows: list[Encoded], pad: int) -> np.ndarray:
     for i in range(0, len(rows), TOGETHER):
         batch = collate(rows, range(i, min(i + TOGETHER, len(rows))), pad)
         s = batch.seqs["answer"]
-        at = s.mask.flatten().nonzero()[:, 0]                                   # (N,)
-        p, q = (m(hidden=m(s.inputs, want="hidden"), at=at).float().log_softmax(-1)
+        p, q = (m(hidden=m(s.inputs, want="hidden"), at=s.positions).float().log_softmax(-1)
                 for m in (start, model))                                        # (N,V) both
         each = torch.zeros(s.mask.numel())
-        each[at] = (p.exp() * (p - q)).sum(-1)
+        each[s.positions] = (p.exp() * (p - q)).sum(-1)
         out.append(each.view_as(s.mask).sum(-1) / s.mask.sum(-1))
     return torch.cat(out).numpy()

@@ -73,6 +73,6 @@ def main() -> None:
     say(PAGE)
     picture(lines, finding(lines), PAGE.with_suffix(".png"))
     Path("out/evidence").mkdir(parents=True, exist_ok=True)
-    for name in {line.claim: 0 for line in lines}:
+    for name in dict.fromkeys(line.claim for line in lines):
         title = judge.CLAIMS[name].title if name in judge.CLAIMS else name
         picture(judge.lines(name), title, Path(f"out/evidence/{name}.png"))
