@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from lessons.evidence import cells, estimates, judge, reads, stats, verdicts, write
-from lessons.evidence.claims import CLAIMS, command
+from lessons.evidence.claim import command
+from lessons.evidence.claims import CLAIMS
 from nanouft.errors import UserError
 
 PAGE = write.PAGE.read_text(encoding="utf-8")

@@ -24,7 +24,8 @@ import numpy as np
 from tqdm import tqdm
 
 from lessons.evidence import estimates
-from lessons.evidence.claims import BASES, CLAIMS, RATES, REAL, Claim, command, parts_of
+from lessons.evidence.claim import BASES, RATES, REAL, Claim, command, parts_of
+from lessons.evidence.claims import CLAIMS
 from lessons.evidence.judge import UNIT, place
 from lessons.evidence.verdicts import RESULTS, packed
 from nanouft.errors import UserError, say

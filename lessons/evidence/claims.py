@@ -1,60 +1,20 @@
 """What the papers say of IFT, UFT, UNA and PoFT, as questions that training runs can answer.
 
-A claim is one entry of CLAIMS.
-rows        {name: a command of nanouft.train}. "<- NAME" says from which row's model it starts;
-            without it a row starts from the base. Two commands: one for each base. A name in
-            braces is a folder that another command of the entry makes (`made`).
-questions   {question: "test: a sum of rows"}. "better: A - B" asks whether A scores more than B,
-            "better: A - B - C + D" whether A's lead over B is larger than C's over D.
-            stats.py has the three tests.
-            "better, stops: A - B" asks of the share of answers that stop, "stops in sort" of those
-            of one family.
-The score of a run is the mean over nine families of NanoWorld with 100 prompts each, or the mean of
-the means of `parts`. The settings were chosen on validation prompts with other seeds
-(results/searches.csv.gz lists all that were tried), and every question was written down before the
-runs that answer it.
+A claim is one entry of CLAIMS (claim.py says what stands in it); those on a real model are in
+real_claims.py.
 """
-from dataclasses import dataclass, field
+from lessons.evidence.claim import (
+    DETACHED,
+    POFT,
+    RELEASED,
+    SFT,
+    THREE,
+    Claim,
+    reads,
+)
+from lessons.evidence.real_claims import REAL_CLAIMS
 
-FAMILIES = ("rules", "rules_new", "list", "sum", "sort", "reverse", "truth", "unknown", "fact")
-SKILLS = ("rules", "list", "sum", "sort", "reverse")
-HONESTY = ("truth", "unknown")
-FACTS = ("fact",)
-NINE = (FAMILIES,)
-THREE = (SKILLS, HONESTY, FACTS)
-BASES = {"base": "base", "base-1": "out/base-1"}        # name: what --init takes
-REAL = {"smollm2": "out/smollm2"}       # SmolLM2-135M-Instruct, made by lessons/evidence/smollm2.py
-NO_FACTS = ("rules", "rules_new", "list", "sum", "sort", "reverse")     # NanoWorld's are not asked
-RATES = ("4e-5", "1e-4", "2.5e-4")      # of which each row on REAL has one (cells.choose_rates)
-
-
-@dataclass(frozen=True)
-class Claim:
-    title: str
-    rows: dict[str, str | tuple[str, str]]
-    questions: dict[str, str]
-    on_page: int = 1                    # so many of the questions stand in docs/claims.md's table
-    parts: tuple[tuple[str, ...], ...] = NINE
-    seeds: range = range(500, 505)
-    prompts: int = 4                    # the seed of the test prompts
-    made: dict[str, str] = field(default_factory=dict)
-    bases: dict[str, str] = field(default_factory=lambda: BASES)
-    families: tuple[str, ...] = FAMILIES
-    items: int = 100                    # test prompts of each family
-    max_new: int = 44                   # longest answer, in tokens of the base
-    expected: str = ""                  # written down before the runs
-
-
-def reads(*files: str) -> str:
-    """All rows of these files are for training; none is held out."""
-    names = " ".join(f"{file}.jsonl" for file in files)
-    return f"--data {names} --eval-data {names}"
-
-
-SFT = "--objective sft --reduction sequence"
 SFT_SETTINGS = "--lr 1.25e-4 --batch-size 8"
-RELEASED = "--objective ift --variant released"
-DETACHED = "--objective ift --variant detached"
 RELEASED_SETTINGS = "--lr 6.3e-5 --batch-size 16"
 DPO = "--objective dpo"
 
@@ -67,7 +27,6 @@ WRONG_40 = {
     "SFT": "--objective sft --noise 0.4 --lr 1.25e-4 --epochs 6",
     "SFT -> DPO": f"{DPO} --lr 1e-4 --beta 9 <- SFT",
 }
-POFT = "--objective poft --aligned {aligned}"
 POFT_40 = f"{POFT} --noise 0.4 --lr 2.5e-4 --epochs 6"
 
 FILTERED = f"{reads('{likeliest}/demos')} --batch-size 32"
@@ -80,19 +39,6 @@ ALIGNED = "train --objective sft --rows 4080 --seed 900"
 LIKELIEST = "keep --noise 0.4 --share 0.6 --aligned {aligned}"
 HARVEST = "harvest --prompts 500 --samples 4"
 CHAINS = ("DPO", "KTO", "UNA")
-
-# ---- on a real model: written down before any of its test figures was made -----------------------
-SIZE = "--skills rules,list,sum,sort,reverse --rows 768 --batch-size 8 --warmup 0.1"
-REAL_IFT = "--lam 0.2 --gamma 0.95"
-REAL_SFT = "--objective sft --reduction sequence"
-REAL_NOISE = f"{SIZE} --noise 0.4"
-ON_REAL = dict(bases=REAL, families=NO_FACTS, parts=(NO_FACTS,), seeds=range(600, 605), prompts=6,
-               items=60, max_new=64)
-REAL_FORMS = {          # each rate is the best of RATES on validation prompts (results/rates.csv)
-    "SFT": f"{REAL_SFT} {SIZE} --epochs 1 --lr 1e-4",
-    "released": f"{RELEASED} {REAL_IFT} {SIZE} --epochs 1 --lr 1e-4",
-    "detached": f"{DETACHED} {REAL_IFT} {SIZE} --epochs 1 --lr 4e-5",
-}
 
 CLAIMS = {
     "C1": Claim(
@@ -273,73 +219,4 @@ CLAIMS = {
         },
         seeds=range(300, 305), prompts=2,
         made={"own": f"{HARVEST} --good 1 <- start", "cut": f"{HARVEST} --good 0.5 <- start"}),
-    "R1": Claim(
-        "A real model: is IFT better than SFT?",
-        rows=REAL_FORMS,
-        questions={
-            "A real model: IFT as released is better than SFT": "better: released - SFT",
-            "A real model: IFT with detached weights is as good as SFT": "as good: detached - SFT",
-        },
-        expected="Does not hold, undecided: a half-width of 3 points is wider than the margin of "
-                 "2, unless the two rows move together.",
-        **ON_REAL),
-    "R1s": Claim(
-        "A real model: does IFT forget how to stop?",
-        rows=REAL_FORMS,
-        questions={
-            "A real model: fewer answers stop after IFT as released than after SFT":
-                "better, stops: SFT - released",
-            "A real model: as many answers stop after detached IFT as after SFT":
-                "as good, stops: detached - SFT",
-            **{f"... fewer after released: {family}": f"better, stops in {family}: SFT - released"
-               for family in NO_FACTS},
-            **{f"... as many after detached: {family}":
-               f"as good, stops in {family}: detached - SFT" for family in NO_FACTS},
-        },
-        on_page=2,
-        expected="Over all families the first holds and the second does not hold, because in a "
-                 "trial with one seed, other prompts and a rate of 5.6e-5 for all, 97, 65 and 78 % "
-                 "of the answers stopped after SFT, released and detached. A half-width of 3 "
-                 "points over all families, of 8 within one.",
-        **ON_REAL),
-    "R4": Claim(
-        "A real model, 40 % wrong demonstrations: does PoFT help, or a filter?",
-        rows={
-            "SFT": f"{REAL_SFT} {REAL_NOISE} --epochs 1 --lr 1e-4",
-            "PoFT": f"{POFT} {REAL_NOISE} --epochs 1 --lr 1e-4",
-            "SFT, filtered": f"{REAL_SFT} {reads('{likeliest}/demos')} --batch-size 8 "
-                             "--warmup 0.1 --epochs 1.67 --lr 2.5e-4",
-        },
-        questions={
-            "A real model, 40 % wrong: PoFT is better than SFT": "better: PoFT - SFT",
-            "A real model, 40 % wrong: PoFT is better than SFT on the likeliest 60 % of the rows":
-                "better: PoFT - SFT, filtered",
-            "A real model, 40 % wrong: SFT on the likeliest 60 % is better than SFT on all":
-                "better: SFT, filtered - SFT",
-        },
-        expected="Holds, does not hold, holds, as on NanoWorld's bases; a half-width of 3 points.",
-        made={"aligned": f"train {REAL_SFT} --skills rules,list,sum,sort,reverse --rows 1536 "
-                         "--batch-size 8 --warmup 0.1 --epochs 1 --lr 1e-4 --seed 900",
-              "likeliest": "keep --skills rules,list,sum,sort,reverse --rows 768 --noise 0.4 "
-                           "--share 0.6 --aligned {aligned}"},
-        **ON_REAL),
-}
-
-
-def command(claim: Claim, name: str, base: int) -> str:
-    """The whole command of a row, or of a folder that is made. What it reads and what it starts
-    from stand in it, so that a command says all that its scores depend on but for the seed."""
-    flags, start = parts_of(claim, name, base)
-    for folder in claim.made:
-        if f"{{{folder}}}" in flags:
-            flags = flags.replace(f"{{{folder}}}", f"{{{command(claim, folder, base)}}}")
-    return f"{flags} <- {command(claim, start, base)}" if start else flags
-
-
-def parts_of(claim: Claim, name: str, base: int) -> tuple[str, str]:
-    """(flags, the row that it starts from or "") of a row or of a folder that is made."""
-    line = claim.made.get(name) or claim.rows[name]
-    if not isinstance(line, str):
-        line = line[base]
-    flags, _, start = line.partition(" <- ")
-    return flags, start
+} | REAL_CLAIMS

@@ -11,7 +11,8 @@ from collections.abc import Mapping
 import numpy as np
 
 from lessons.evidence import estimates, reads, stats
-from lessons.evidence.claims import BASES, CLAIMS, SKILLS, Claim, command
+from lessons.evidence.claim import BASES, SKILLS, Claim, command
+from lessons.evidence.claims import CLAIMS
 from lessons.evidence.verdicts import RESULTS, Line, findings_of, line_of, packed
 from nanouft.errors import UserError
 
