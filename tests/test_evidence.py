@@ -7,10 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from lessons.evidence import cells, estimates, judge, reads, stats, verdicts, write
 from lessons.evidence.claim import command
 from lessons.evidence.claims import CLAIMS
+from nanouft import models, world
 from nanouft.errors import UserError
 
 PAGE = write.PAGE.read_text(encoding="utf-8")
@@ -262,17 +264,45 @@ def test_another_model_than_that_of_the_results_is_refused(tmp_path, monkeypatch
 
 
 # ---- C7 ------------------------------------------------------------------------------------------
-def test_placement_is_the_auc():
-    rng = np.random.default_rng(0)
-    score, positive = rng.normal(size=60).round(1), rng.random(60) < 0.4
-    pairs = [(a > b) + 0.5 * (a == b) for a in score[positive] for b in score[~positive]]
-    assert estimates.placement(score, positive).mean() == pytest.approx(np.mean(pairs))
+@pytest.mark.parametrize("family, asked, said, right", [
+    ("sum", "9 3 5", "9 and 3 is", "12"), ("sum", "9 3 5", "9 and 3 is 13 and 5 is", "18"),
+    ("sum", "9 3 5", "9 and 3 is pig and 5 is", ""), ("sum", "9 3 5", "", "9"),
+    ("sum", "9 3", "9 and 3 is 12", estimates.END), ("sum", "9 3 5", "9 and", "3"),
+    ("sort", "pig bee saw", "", "bee"), ("sort", "pig bee saw", "pig", "bee"),
+    ("sort", "pig bee saw", "pig fox bee", "saw"), ("reverse", "pig bee saw", "saw pig", "bee"),
+    ("reverse", "pig bee saw", "saw bee pig", estimates.END)])
+def test_the_right_word_after_any_words(family, asked, said, right):
+    assert estimates.next_word(family, asked.split(), said.split()) == right
 
 
-def test_swapped_estimates_turn_a_verdict():
-    kept = estimates.packed()
-    kept["logp"] = kept["logp"][[1, 0, 2, 3]]
-    assert [x.verdict for x in estimates.lines(kept)] != [x.verdict for x in estimates.lines()]
+def test_steps_are_judged_after_the_own_words():
+    def steps(said: str, ended: bool) -> list[bool]:
+        return estimates.right_steps("sort", ["pig", "bee", "saw"], said.split(), ended, 4)
+    assert steps("bee pig saw", True) == [True] * 4
+    assert steps("pig bee saw", True) == [False, True, True, True]      # after pig, bee is right
+    assert steps("bee", True) == [True, False]                          # it stops too early
+    assert steps("bee pig saw fox fox", True) == [True, True, True, False]
+    assert steps("bee pig", False) == [True, True]                      # cut off: no end to judge
+
+
+def test_a_demonstration_is_right_after_its_own_words():
+    for row in world.rows("test", "prompts", 30, 0, skills=estimates.STEPWISE):
+        family, fields = world.answers.read(row.prompt[0].text)
+        said = row.answer[0].text.split()
+        assert all(estimates.right_steps(family, fields["words"].split(), said, True, 99))
+
+
+def test_the_chances_of_words_are_those_of_their_tokens():
+    """Their product is the chance of the whole answer, by a forward that knows no words."""
+    model, tok = models.start_model("base")
+    row = world.rows("test", "prompts", 3, 1, skills=estimates.STEPWISE)[2]
+    chances, = estimates.word_chances(model, tok, [row])
+    prompt, answer = tok.prompt_ids(row.prompt), tok.encode(" " + row.answer[0].text)
+    ids = torch.tensor([[*prompt, *answer, tok.end]])
+    logp = model(ids[:, :-1]).log_softmax(-1).gather(-1, ids[:, 1:, None])[0, len(prompt) - 1:, 0]
+    assert chances.shape == (3, len(row.answer[0].text.split()) + 1)
+    assert chances[0].prod() == pytest.approx(logp.sum().exp().item(), rel=1e-4)
+    assert chances[0, -1] == pytest.approx(logp[-1].exp().item(), rel=1e-4)
 
 
 # ---- the command ---------------------------------------------------------------------------------

@@ -38,6 +38,7 @@ SFT_FILTERED = f"--objective sft {FILTERED} --lr 6.3e-5 --epochs 10"
 ALIGNED = "train --objective sft --rows 4080 --seed 900"
 LIKELIEST = "keep --noise 0.4 --share 0.6 --aligned {aligned}"
 HARVEST = "harvest --prompts 500 --samples 4"
+FOR_DFT = "--rows 1020 --batch-size 32 --lr 2.5e-4 --epochs 3"
 CHAINS = ("DPO", "KTO", "UNA")
 
 CLAIMS = {
@@ -219,4 +220,18 @@ CLAIMS = {
         },
         seeds=range(300, 305), prompts=2,
         made={"own": f"{HARVEST} --good 1 <- start", "cut": f"{HARVEST} --good 0.5 <- start"}),
+    "C8": Claim(
+        "Does DFT learn as SFT does what its model does not half believe?",
+        rows={"SFT": f"--objective sft {FOR_DFT}", "DFT": f"--objective dft {FOR_DFT}"},
+        questions={
+            "DFT learns a new behaviour (to say: I do not know) as SFT does":
+                "as good, score in unknown: DFT - SFT",
+            "DFT learns rules in new combinations as SFT does":
+                "as good, score in rules_new: DFT - SFT",
+        },
+        seeds=range(800, 805), bases={"base": "base"}, families=("rules", "rules_new", "unknown"),
+        parts=(("rules", "rules_new", "unknown"),),
+        expected="The first does not hold: with five other seeds, in results/methods.csv, DFT said "
+                 "so in 1, 0, 0, 64 and 0 % of the cases and SFT in 50 to 67 %. The second is "
+                 "undecided or holds: there the difference was +0.3 with a half-width of 1.6."),
 } | REAL_CLAIMS

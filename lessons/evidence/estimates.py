@@ -1,20 +1,29 @@
-"""C7: is IFT's temporal residual a better estimate of what a model can answer?
+"""C7: does SFT overestimate what its model does, and does IFT's temporal residual repair that?
 
-The IFT paper (arXiv:2405.11870v3, abstract and section 4) says that SFT estimates badly what a
-model prefers, because it reads the demonstrator's words and not the model's own; reading a blend
-with the own guess is to estimate better. No training with IFT is needed to ask that. SFT models
-trained on four numbers of demonstrations answer 600 new prompts that have one right answer. The
-truth is the share of four sampled answers that are right. The estimates are chances of the right
-answer:
+The IFT paper (arXiv:2405.11870v3, abstract and section 4) says that SFT overestimates the ability
+of a model, because it reads the demonstrator's words and not the model's own; a blend with the own
+guess is to estimate better. No training with IFT is needed to ask that. SFT models trained on four
+numbers of demonstrations answer new prompts of three families in which every word of an answer has
+one right successor, whatever was said before:
 
-    SFT             read after the true words: exp(sum of log-probs)
-    lam .2, lam 1   the same, reading the blend of Eq. 17
-    IFT's loss      exp(-sum_t w_t l_t), with lam .2 and the weights of Eq. 19 at gamma .95
+    sum         the own last sum plus the next number; "and", "is" and the numbers in their places
+    sort        of the words that are left to say, the first in the alphabet
+    reverse     of the words that are left to say, the last of the prompt
+    all three   the end, when nothing is left to say
 
-A number of a seed is the mean over the four sizes of data. An AUC, the chance that a prompt which
-greedy decoding answers rightly has the higher estimate, is written as a mean over prompts.
+The truth, of every sampled answer and step: is the model's word right after its OWN words? The
+estimates, for the same step: the chance of the demonstrated word after the demonstrated words
+
+    SFT             as they are
+    lam .2, lam 1   read as the blend with the own guess (Eq. 17)
+
+Steps are compared while the sampled answer goes on, and up to the step at which the demonstration
+ends. So both sides are asked the same steps, and either may be larger. For whole answers SFT's
+product is exact by the chain rule; `row_lines` prints it, and no question is asked of it.
+
+A number of a seed is the mean over the four sizes of data and the three families.
 """
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -22,158 +31,188 @@ import numpy as np
 from lessons.evidence import stats, verdicts
 
 PASSES = {30: 6, 100: 12, 300: 6, 1020: 3}          # demonstrations: passes, chosen on validation
-SEEDS = range(700, 705)
-SAMPLES = 4                                         # sampled answers to a prompt
-PROMPTS, PROMPT_SEED = 600, 11
-NO_SINGLE_ANSWER = "list"                           # the family whose prompts have many
-TOGETHER = 100                                      # rows of one forward
+SEEDS = range(710, 715)
+SAMPLES = 8                                         # sampled answers to a prompt
+PROMPTS, PROMPT_SEED = 60, 13                       # of each family
+STEPWISE = ("sum", "sort", "reverse")
 FLAGS = "--objective sft --rows {rows} --batch-size 16 --lr 1.25e-4 --epochs {passes}"
-ESTIMATES = ("SFT", "lam .2", "lam 1", "IFT's loss")
+LAMBDAS = {"SFT": 0.0, "lam .2": 0.2, "lam 1": 1.0}
+END = "<|end|>"
+EXPECTED = ("The first holds and the second does not, because a word after own mistakes is harder "
+            "than one after right words. The blend always lowers the estimate: lam .2 lies nearer, "
+            "lam 1 falls below and is undecided. A half-width of 2 points.")
 
-Packed = Mapping[str, np.ndarray]   # right, greedy (bases, sizes, seeds, prompts), logp and order
-                                    # (estimates, bases, sizes, seeds, prompts), groups (prompts,)
+QUESTIONS = {
+    "Step by step, SFT overestimates what its model does": "better",
+    "Step by step, SFT's estimate of what its model does is right": "as good",
+    "Step by step, the blend (lam .2) lies nearer to what the model does": "better",
+    "Step by step, the blend (lam 1) lies nearer to what the model does": "better",
+}
+
+# What is kept, after (bases, sizes, seeds, prompts): chance (..., estimates) mean over the steps
+# that were compared, steps and right, the number of these and of those where the model was right;
+# product, SFT's chance of the whole demonstration, and whole, how many samples were wholly right.
+Packed = Mapping[str, np.ndarray]
 
 
 # ---- from what was measured to verdicts ----------------------------------------------------------
-def chance(kept: Packed, estimate: str) -> np.ndarray:
-    return np.exp(kept["logp"][ESTIMATES.index(estimate)].astype(float))
-
-
-def bias(kept: Packed, estimate: str) -> np.ndarray:
-    """By how much the estimate lies above the share of sampled answers that are right."""
-    return chance(kept, estimate) - kept["right"] / SAMPLES
-
-
-def brier(kept: Packed, estimate: str) -> np.ndarray:
-    """The mean of (estimate - right)^2 over the sampled answers."""
-    p, truth = chance(kept, estimate), kept["right"] / SAMPLES
-    return p ** 2 - 2 * p * truth + truth
-
-
-def auc(kept: Packed, estimate: str) -> np.ndarray:
-    logp, positive = kept["logp"][ESTIMATES.index(estimate)].astype(float), kept["greedy"] == 1
-    out = np.empty(logp.shape)
-    for i in np.ndindex(logp.shape[:3]):
-        out[i] = placement(logp[i], positive[i])
-    return out
-
-
-def placement(score: np.ndarray, positive: np.ndarray) -> np.ndarray:
-    """(prompts,) numbers whose mean is the AUC and whose spread is that of its prompts (DeLong et
-    al. 1988): the share of the other class against which each prompt is ordered rightly."""
-    above = (np.sign(score[:, None] - score[None, :]) + 1) / 2          # ties count one half
-    wins = np.where(positive, above[:, ~positive].mean(1), 1 - above[:, positive].mean(1))
-    area, share = wins[positive].mean(), positive.mean()
-    return area + (wins - area) * np.where(positive, 1 / share, 1 / (1 - share))
-
-
-def order(kept: Packed, estimate: str) -> np.ndarray:
-    """Is the right answer put before the model's own first wrong one? A tie counts one half, and a
-    prompt without a wrong sample counts as one."""
-    return kept["order"][ESTIMATES.index(estimate)] / 2
-
-
-Measure = Callable[[Packed, str], np.ndarray]
-QUESTIONS: dict[str, tuple[str, Measure, str, str]] = {     # test, measure, estimate - other
-    "SFT overestimates what its model can answer": ("better", bias, "SFT", ""),
-    "SFT's estimate of what its model can answer is right": ("as good", bias, "SFT", ""),
-    "The blend (lam .2) is the better forecast: its Brier score is smaller":
-        ("better", brier, "SFT", "lam .2"),
-    "The blend (lam .2) tells better which greedy answers are right (AUC)":
-        ("better", auc, "lam .2", "SFT"),
-    "IFT's whole loss tells better which greedy answers are right (AUC)":
-        ("better", auc, "IFT's loss", "SFT"),
-    "The blend (lam .2) puts the right answer before the own wrong one more often":
-        ("better", order, "lam .2", "SFT"),
-}
-
-
 def packed() -> Packed:
     return verdicts.packed("C7")
 
 
+def bias(kept: Packed, estimate: str) -> np.ndarray:
+    """(bases, sizes, seeds, prompts): by how much the estimate lies above the model's steps."""
+    chance = kept["chance"][..., list(LAMBDAS).index(estimate)].astype(float)
+    return chance - kept["right"] / kept["steps"]
+
+
+def distance(kept: Packed, estimate: str) -> np.ndarray:
+    """The same, with the sign that makes its mean on each base positive: the mean is how far the
+    estimate lies from the truth. That sign is taken as known."""
+    gap = bias(kept, estimate)
+    return gap * np.sign(gap.mean((1, 2, 3), keepdims=True))
+
+
+def gaps(kept: Packed) -> list[np.ndarray]:
+    """One array (bases, sizes, seeds, prompts) for each of QUESTIONS."""
+    over = bias(kept, "SFT")
+    far = distance(kept, "SFT")
+    return [over, over, far - distance(kept, "lam .2"), far - distance(kept, "lam 1")]
+
+
+def by_family(gap: np.ndarray) -> list[np.ndarray]:
+    """(..., prompts) -> one array (..., PROMPTS) a family, times its weight in the mean."""
+    return [part / len(STEPWISE) for part in np.split(gap, len(STEPWISE), axis=-1)]
+
+
 def lines(kept: Packed | None = None) -> list[verdicts.Line]:
     kept = kept or packed()
-    by_base: list[list[tuple]] = [[], []]
-    for test, measure, estimate, other in QUESTIONS.values():
-        gap = measure(kept, estimate) - (measure(kept, other) if other else 0)
-        for base, found in enumerate(by_base):
-            of_seed = gap[base].mean(0)                                 # (seeds, prompts)
-            found.append((*stats.moments([of_seed], [kept["groups"]]), test))
+    each = [np.arange(PROMPTS)] * len(STEPWISE)     # every prompt is a draw of its own
+    by_base = [[(*stats.moments(by_family(gap[base].mean(0)), each), test)
+                for gap, test in zip(gaps(kept), QUESTIONS.values())]
+               for base in range(len(kept["steps"]))]
     findings = zip(*map(verdicts.findings_of, by_base))
-    return [verdicts.line_of("C7", question, how[0], found)
-            for (question, how), found in zip(QUESTIONS.items(), findings)]
+    return [verdicts.line_of("C7", question, test, of_bases)
+            for (question, test), of_bases in zip(QUESTIONS.items(), findings)]
 
 
 def row_lines() -> list[str]:
-    """What each estimate says, in percent, against the truth."""
+    """What each estimate says, in percent, against the truth: step by step, and whole answers."""
     kept = packed()
-    out = [f"{'%, means over seeds':22}{'truth':>10}" + "".join(f"{e:>12}" for e in ESTIMATES)]
-    for base in range(2):
+    out = [f"{'%, means over seeds':22}{'model':>10}" + "".join(f"{e:>10}" for e in LAMBDAS)
+           + f"{'whole':>10}{'product':>10}"]
+    for base in range(len(kept["steps"])):
         for size, rows in enumerate(PASSES):
-            numbers = [chance(kept, estimate)[base, size].mean() for estimate in ESTIMATES]
-            truth = kept["right"][base, size].mean() / SAMPLES
-            out.append(f"{('base', 'base-1')[base]:8}{rows:>6} rows   {100 * truth:10.1f}"
-                       + "".join(f"{100 * x:12.1f}" for x in numbers))
+            of_size = {name: x[base, size].astype(float) for name, x in kept.items()}
+            numbers = [(of_size["right"] / of_size["steps"]).mean(),
+                       *of_size["chance"].mean((0, 1)),
+                       of_size["whole"].mean() / SAMPLES, of_size["product"].mean()]
+            out.append(f"{('base', 'base-1')[base]:8}{rows:>6} rows   "
+                       + "".join(f"{100 * x:10.1f}" for x in numbers))
     return [*out, f"    {FLAGS}"]
+
+
+# ---- what is right after any words ---------------------------------------------------------------
+def next_word(family: str, asked: list[str], said: list[str]) -> str:
+    """The right word after `said`, END where nothing is left to say, "" where no word is right.
+    `asked` are the words or numbers of the prompt."""
+    if family == "sum":
+        return next_in_sum(asked, said)
+    left = list(asked)
+    for word in said:
+        if word in left:
+            left.remove(word)
+    if not left:
+        return END
+    return min(left) if family == "sort" else left[-1]
+
+
+def next_in_sum(numbers: list[str], said: list[str]) -> str:
+    """In "9 and 3 is 12 and 5 is 17" each number after the first takes four words."""
+    if not said:
+        return numbers[0]
+    done, place = divmod(len(said) - 1, 4)
+    if done == len(numbers) - 1:
+        return END
+    if place < 3:
+        return ("and", numbers[done + 1], "is")[place]
+    own_sum = said[4 * done]
+    return str(int(own_sum) + int(numbers[done + 1])) if own_sum.isdecimal() else ""
+
+
+def right_steps(family: str, asked: list[str], said: list[str], ended: bool, n: int) -> list[bool]:
+    """Of the first n steps that the model took: was its word, or its end, right after its own
+    words? An answer that was cut off has no end."""
+    own = said + [END] * ended
+    return [word == next_word(family, asked, said[:i]) for i, word in enumerate(own[:n])]
 
 
 # ---- measuring a model ---------------------------------------------------------------------------
 def measure(folder: str, seed: int, file: Path) -> None:
-    """Write what one SFT model gives: right (prompts,) of SAMPLES samples, greedy, logp, order."""
+    """Write what one SFT model gives for each prompt: what `Packed` lists."""
     from nanouft import world
     from nanouft.generate import answer_rows, stops
     from nanouft.models import start_model
+    from nanouft.world.answers import read
     model, tok = start_model(folder)
     model.eval()
-    families = [family for family in world.FAMILIES if family != NO_SINGLE_ANSWER]
-    asked = world.rows("test", "prompts", PROMPTS, PROMPT_SEED, skills=families)
-    again = [row for row in asked for _ in range(SAMPLES)]
+    prompts = world.rows("test", "prompts", PROMPTS * len(STEPWISE), PROMPT_SEED, skills=STEPWISE)
+    again = [row for row in prompts for _ in range(SAMPLES)]
     samples = answer_rows(model, tok, again, temperature=1.0, seed=seed)
-    texts = [tok.decode(answer.ids).strip() for answer in samples]
-
-    def right(row, answer) -> bool:
-        text = tok.decode(answer.ids).strip()
-        return world.score(row.prompt[0].text, text) == 1 and stops(answer, tok)
-    good = [right(row, answer) for row, answer in zip(again, samples)]
-    greedy = [right(row, answer) for row, answer in zip(asked, answer_rows(model, tok, asked))]
-    wrong: dict[int, str] = {}                      # prompt: its first wrong answer that stops
-    for i, answer in enumerate(samples):
-        if not good[i] and stops(answer, tok):
-            wrong.setdefault(i // SAMPLES, texts[i] or "?")
-    logp = log_chances(model, tok, asked, [row.answer[0].text for row in asked])
-    own = log_chances(model, tok, [asked[i] for i in wrong], list(wrong.values()))
-    ahead = np.full((len(ESTIMATES), PROMPTS), np.nan)
-    ahead[:, list(wrong)] = logp[:, list(wrong)] - own
-    ahead = ahead.astype(np.float16)
-    ordered = np.where(np.isnan(ahead), 2, 2 * (ahead > 0) + (ahead == 0)).astype(np.uint8)
+    chances = word_chances(model, tok, prompts)
+    kept: dict[str, list] = {"chance": [], "steps": [], "right": [], "product": [], "whole": []}
+    for i, row in enumerate(prompts):
+        family, fields = read(row.prompt[0].text)
+        chance = chances[i]                                             # (estimates, words + end)
+        n, compared, right, whole = chance.shape[1], np.zeros(chance.shape[1]), 0, 0
+        for answer in samples[i * SAMPLES:(i + 1) * SAMPLES]:
+            said = tok.decode(answer.ids).split()
+            good = right_steps(family, fields["words"].split(), said, stops(answer, tok), n)
+            compared[:len(good)] += 1
+            right += sum(good)
+            whole += good == [True] * n
+        kept["chance"].append(chance @ compared / compared.sum())
+        kept["steps"].append(compared.sum())
+        kept["right"].append(right)
+        kept["product"].append(chance[0].prod())
+        kept["whole"].append(whole)
     partial = file.with_name(f"partial-{file.name}")
-    np.savez(partial, right=np.reshape(good, (-1, SAMPLES)).sum(1), greedy=greedy,
-             logp=logp.astype(np.float16), order=ordered)
+    np.savez(partial, **{name: np.array(numbers, np.float16 if name in ("chance", "product")
+                                        else np.uint8) for name, numbers in kept.items()})
     partial.rename(file)
 
 
-def log_chances(model, tok, rows: list, texts: list[str]) -> np.ndarray:
-    """(estimates, rows): the log of what each estimate says is the chance of these answers."""
+def word_chances(model, tok, rows: list) -> list[np.ndarray]:
+    """Of each row (estimates, words + 1): what each estimate says is the chance of each word of the
+    demonstration, and of its end, after the demonstrated words."""
     import torch
 
-    from nanouft import world
     from nanouft.batches import collate, encode
     from nanouft.objectives import ift
-    out: list[np.ndarray] = []
-    for i in range(0, len(rows), TOGETHER):
-        answered = [row.with_roles({"answer": (row.prompt, world.as_answer(text))})
-                    for row, text in zip(rows[i:i + TOGETHER], texts[i:i + TOGETHER])]
-        encoded, _ = encode(answered, tok, model.cfg.n_ctx)
-        batch = collate(encoded, range(len(encoded)), tok.pad)
-        s = batch.seqs["answer"]
-        sums = []
-        with torch.no_grad():
-            for lam, gamma in ((0.0, None), (0.2, None), (1.0, None), (0.2, 0.95)):
-                ift.forward(model, batch, ift.IFT(lam=lam))             # writes s.logp
-                loss = (-s.logp).masked_fill(s.mask == 0, 0)            # (B,T) nats
-                if gamma is not None:
-                    loss = loss * ift.weights(loss, s, ift.IFT(lam=lam, gamma=gamma))
-                sums.append(-s.sum(loss).numpy())
-        out.append(np.stack(sums))
-    return np.concatenate(out, 1)
+    encoded, _ = encode([row.with_roles({"answer": (row.prompt, row.answer)}) for row in rows], tok,
+                        model.cfg.n_ctx)
+    batch = collate(encoded, range(len(encoded)), tok.pad)
+    s = batch.seqs["answer"]
+    logps = []
+    with torch.no_grad():
+        for lam in LAMBDAS.values():
+            ift.forward(model, batch, ift.IFT(lam=lam))                 # writes s.logp
+            logps.append(s.logp)
+    logp = torch.stack(logps).double().numpy()                          # (estimates,B,T) nats
+    out = []
+    for i, row in enumerate(rows):
+        of_word = words_of_tokens(tok, s.targets[i][s.mask[i] > 0].tolist())
+        summed = np.zeros((len(LAMBDAS), of_word[-1] + 1))
+        for word, token in zip(of_word, s.mask[i].nonzero()[:, 0].tolist()):
+            summed[:, word] += logp[:, i, token]
+        assert summed.shape[1] == len(row.answer[0].text.split()) + 1
+        out.append(np.exp(summed))
+    return out
+
+
+def words_of_tokens(tok, ids: list[int]) -> list[int]:
+    """The number of the word to which each token of an answer belongs; the end is one of its own.
+    A word begins where a token begins with a space."""
+    starts = [i > 0 and (tok.decode([token]).startswith(" ") or i == len(ids) - 1)
+              for i, token in enumerate(ids)]
+    return np.cumsum(starts).tolist()
