@@ -75,7 +75,8 @@ def main(argv: list[str] | None = None) -> int:
                         help="choose the learning rates of a claim on the real model")
     parser.add_argument("--write", action="store_true", help="pictures and the table of the page")
     parser.add_argument("--seeds", type=int, default=ALL_SEEDS, metavar="1..5",
-                        choices=range(1, ALL_SEEDS + 1), help="of --train: so many of the five seeds [5]")
+                        choices=range(1, ALL_SEEDS + 1),
+                        help="of --train: so many of the five seeds [5]")
     parser.add_argument("--workers", type=int, default=1, help="of --train: processes [1]")
     flags = parser.parse_args(argv)
     names = [choose("claim", name, judge.NAMES) for name in flags.claims]
