@@ -51,7 +51,7 @@ def entries(name: str, hp: Any, row: Row, model: GPT, tok: Tokenizer, device: De
         hp = dataclasses.replace(hp, samples=2)
         batch = as_if_sampled(name, hp, answers, model, models)
         graded = "answer" in batch.seqs         # or the method made a pair of them
-        shown = batch.rows
+        shown = batch.n
     else:
         rows = objective.rows(judged(row) if graded else [row], hp)
         encoded, _ = encode(rows, tok, model.cfg.n_ctx)

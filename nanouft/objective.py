@@ -92,7 +92,7 @@ class Batch:
     #   from the data: score 0..1; label 1 good, 0 bad; p 0..1, how sure that `chosen` is better
     #   of sampled answers: reward, in the scorer's unit; ended, 1 if the answer stops by itself
     #   by credit(): advantage, how much better the answer is than expected
-    rows: int = 1                   # rows of the whole step
+    n: int = 1                      # rows of the whole step
     tokens: dict[str, Any] = field(default_factory=dict)    # role -> response tokens of the step
     seed: int = 0                   # of this step: every piece of it draws the same numbers
     offset: int = 0                 # number of this piece's first row in the step
@@ -108,7 +108,7 @@ class Batch:
         """A whole step, with its totals."""
         some_role = next(iter(seqs.values()))
         tokens = {role: int(s.mask.sum()) for role, s in seqs.items()}
-        return cls(seqs, per_row, rows=len(some_role.inputs), tokens=tokens)
+        return cls(seqs, per_row, n=len(some_role.inputs), tokens=tokens)
 
     def take(self, rows) -> "Batch":
         """These rows (a list or array of numbers) as a step of their own."""
@@ -120,7 +120,7 @@ class Batch:
         return [self.piece(i, n) for i in range(n)] if n > 1 else [self]
 
     def piece(self, part: int, parts: int) -> "Batch":
-        mine = slice(self.rows * part // parts, self.rows * (part + 1) // parts)
+        mine = slice(self.n * part // parts, self.n * (part + 1) // parts)
         seqs = {role: s.take(mine) for role, s in self.seqs.items()}
         per_row = {name: x[mine] for name, x in self.per_row.items()}
         return replace(self, seqs=seqs, per_row=per_row, offset=mine.start, cut_from=self)

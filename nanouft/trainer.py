@@ -72,7 +72,7 @@ class Trainer(transformers.Trainer):
         parts = len(drawn) * processes
         mine = range(self.accelerator.process_index, parts, processes)
         self.steps += 1
-        return [{"batch": whole.piece(i, parts).to(device)} for i in mine], whole.rows
+        return [{"batch": whole.piece(i, parts).to(device)} for i in mine], whole.n
 
     def compute_loss(self, model: Any, inputs: dict, return_outputs: bool = False,
                      num_items_in_batch: Any = None) -> Tensor:

@@ -75,7 +75,7 @@ def test_padding_and_what_stands_in_it_change_nothing(form):
 def test_the_order_of_rows_changes_nothing(form):
     batch = with_logps(form)
     want, grads = push(form, batch)
-    back = list(range(batch.rows))[::-1]
+    back = list(range(batch.n))[::-1]
     got, g = push(form, batch.map(lambda x: x[back]))
     same(got, want)
     same(g, {role: x[back] for role, x in grads.items()})

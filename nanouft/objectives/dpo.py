@@ -73,7 +73,7 @@ def loss(batch: Batch, hp: DPO) -> tuple[Tensor, dict]:
     better, worse = (l, w) if hp.swap else (w, l)
     each = dpo_loss(better, worse, hp.beta, hp.label_smoothing, hp.reduction)
     r_w, r_l = (hp.beta * log_ratio(s, hp.reduction) for s in (w, l))
-    return each.sum() / batch.rows, pair_metrics(batch, r_w, r_l, hp.beta)
+    return each.sum() / batch.n, pair_metrics(batch, r_w, r_l, hp.beta)
 
 
 # ---- what every method over pairs reports --------------------------------------------------------
@@ -82,11 +82,11 @@ def pair_metrics(batch: Batch, r_w: Tensor, r_l: Tensor, nat: float = 1.0) -> di
     nat: how much of such a reward one nat is worth (beta)."""
     w, l = batch.seqs["chosen"], batch.seqs["rejected"]
     margin = r_w.detach() - r_l.detach()
-    out = {"margin": margin.sum() / batch.rows,
-           "accuracy": won(margin, nat).sum() / batch.rows,
+    out = {"margin": margin.sum() / batch.n,
+           "accuracy": won(margin, nat).sum() / batch.n,
            # Watch these two apart: the margin can grow while BOTH fall.
-           "logp_chosen": w.sum(w.logp.detach()).sum() / batch.rows,
-           "logp_rejected": l.sum(l.logp.detach()).sum() / batch.rows}
+           "logp_chosen": w.sum(w.logp.detach()).sum() / batch.n,
+           "logp_rejected": l.sum(l.logp.detach()).sum() / batch.n}
     if w.ref_logp is not None:
         far = w.sum(binary_kl(w)) + l.sum(binary_kl(l))
         out["kl"] = far.sum() / (batch.tokens["chosen"] + batch.tokens["rejected"])

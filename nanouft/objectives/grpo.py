@@ -101,14 +101,14 @@ def loss(batch: Batch, hp: GRPO) -> tuple[Tensor, dict]:
         each = clipped(rho, batch.per_row["advantage"][:, None], low, high)                  # Eq. 3
     if hp.surrogate == "gspo":                                  # clip_fraction: of answers
         outside = (rho < 1 - low) | (rho > 1 + high)
-        metrics["clip_fraction"] = s.mean(outside.to(rho.dtype)).sum() / batch.rows
+        metrics["clip_fraction"] = s.mean(outside.to(rho.dtype)).sum() / batch.n
     each = each + hp.beta * k3(s.ref_logp - s.logp)
     if hp.aggregation == "grpo":
-        total = s.mean(each).sum() / batch.rows
+        total = s.mean(each).sum() / batch.n
     elif hp.aggregation == "dapo":
         total = s.sum(each).sum() / batch.tokens["answer"]
     else:
-        total = s.sum(each).sum() / (batch.rows * hp.length)
+        total = s.sum(each).sum() / (batch.n * hp.length)
     return total, metrics
 
 

@@ -84,7 +84,7 @@ def loss(batch: Batch, hp: KTO) -> tuple[Tensor, dict]:
     k = log_ratio(batch.seqs["mismatch"]).mean().clamp_min(0).detach()  # mean, then clamp
     each = kto_loss(r, batch.per_row["label"], k, hp)
     metrics = graded_metrics(batch, hp.beta * (r - k), "label", hp.beta) | {"k": k}
-    return each.sum() / batch.rows, metrics
+    return each.sum() / batch.n, metrics
 
 
 OBJECTIVE = Objective(

@@ -85,8 +85,8 @@ def loss(batch: Batch, hp: RPO) -> tuple[Tensor, dict]:
         W = shares(len(M), hp.diagonal_weight, M)
         each = (-F.logsigmoid(hp.beta * M) * W).sum(-1)
     metrics = pair_metrics(batch, hp.beta * r_w, hp.beta * r_l, hp.beta)
-    metrics["own_weight"] = W.diagonal().sum() / batch.rows
-    return each.sum() / batch.rows, metrics
+    metrics["own_weight"] = W.diagonal().sum() / batch.n
+    return each.sum() / batch.n, metrics
 
 
 OBJECTIVE = Objective(

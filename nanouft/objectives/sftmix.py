@@ -128,7 +128,7 @@ def loss(batch: Batch, hp: SFTMix) -> tuple[Tensor, dict]:
     for s in (batch.seqs["mix_sure"], batch.seqs["mix_unsure"]):            # a mixed label: 2 parts
         share = s.extra["share"].masked_fill(s.mask == 0, 0)               # lam, then 1 - lam
         logp = s.logp.masked_fill(s.mask == 0, 0)
-        mix = mix - s.mean(share * logp).sum() / batch.rows
+        mix = mix - s.mean(share * logp).sum() / batch.n
     return nll + hp.mu * mix, metrics | {"nll_mix": mix.detach()}
 
 

@@ -78,7 +78,7 @@ def graded_rows(data: list[Row], hp: UFT) -> list[Row]:
 def loss(batch: Batch, hp: UFT) -> tuple[Tensor, dict]:
     i = hp.beta * log_ratio(batch.seqs["answer"])
     each = score_loss(i, batch.per_row["score"], hp.loss)              # Eq. 6; score 1: Eq. 7
-    return each.sum() / batch.rows, graded_metrics(batch, i, "score", hp.beta)
+    return each.sum() / batch.n, graded_metrics(batch, i, "score", hp.beta)
 
 
 OBJECTIVE = Objective(

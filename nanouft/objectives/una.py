@@ -62,11 +62,11 @@ def loss(batch: Batch, hp: UNA) -> tuple[Tensor, dict]:
         i_w = hp.beta * log_ratio(batch.seqs["chosen"])
         i_l = hp.beta * log_ratio(batch.seqs["rejected"])
         each = score_loss(i_w, 1.0, hp.loss) + score_loss(i_l, 0.0, hp.loss)
-        return each.sum() / batch.rows, pair_metrics(batch, i_w, i_l, hp.beta)
+        return each.sum() / batch.n, pair_metrics(batch, i_w, i_l, hp.beta)
     name = "label" if hp.feedback == "binary" else "score"
     i = hp.beta * log_ratio(batch.seqs["answer"])
     each = score_loss(i, batch.per_row[name], hp.loss)
-    return each.sum() / batch.rows, graded_metrics(batch, i, name, hp.beta)
+    return each.sum() / batch.n, graded_metrics(batch, i, name, hp.beta)
 
 
 @torch.no_grad()
