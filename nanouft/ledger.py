@@ -53,7 +53,7 @@ def entries(name: str, hp: Any, row: Row, model: GPT, tok: Tokenizer, device: De
         graded = "answer" in batch.seqs         # or the method made a pair of them
         shown = batch.n
     else:
-        rows = objective.rows(judged(row) if graded else [row], hp)
+        rows = objective.choose(judged(row) if graded else [row], hp)
         encoded, _ = encode(rows, tok, model.cfg.n_ctx)
         batch = collate(models.prepare(encoded, objective, hp), range(shown), tok.pad)
     batch = batch.to(device.name)

@@ -170,7 +170,7 @@ class Objective:
     hp: type                            # its hyper-parameters
     loss: Callable                      # loss(batch, hp) -> (scalar, metrics): a sum over the step
     lr: float                           # default learning rate
-    rows: Callable = NOT_SET            # rows(data, hp) -> rows with roles [all rows of the kind]
+    choose: Callable = NOT_SET          # choose(data, hp) -> rows with roles [all of the kind]
     forward: Callable = write_logp      # forward(model, batch, hp): writes logp, perhaps an `extra`
     reference: bool = False             # does the loss read the start model's log-probs?
     first: First | None = None          # models that must be trained before

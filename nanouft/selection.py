@@ -4,7 +4,7 @@
     pair_rows(rows, hp)             # roles "chosen" and "rejected"
     train, held = holdout(rows)     # equal questions stay on one side
 
-A function of (rows, hp) is what an objective names as its `rows`; batches.py makes tokens of the
+A function of (rows, hp) is what an objective names as its `choose`; batches.py makes tokens of the
 roles that it gives to a row.
 """
 import hashlib

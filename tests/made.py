@@ -155,7 +155,7 @@ def batch_of(form: Form) -> Batch:
             rewards = [0.5 if i < 4 else (7 * i % 11) / 11 for i in range(len(answers))]
             batch = as_if_sampled(answers, rewards, form, start, models)
         else:
-            rows, _ = encode(o.rows(DATA, form.hp), NANO, TINY.n_ctx)
+            rows, _ = encode(o.choose(DATA, form.hp), NANO, TINY.n_ctx)
             rows = models.prepare(rows, o, form.hp, 3)
             batch = collate(rows, range(len(rows)), NANO.pad)
         batch = replace(batch, seed=step_seed(3, 5))

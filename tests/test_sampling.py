@@ -183,7 +183,7 @@ def source(name: str, start_seed: int = 0, dtype: str = "fp32", **settings) -> R
     score that a random policy reaches: how many letters its answer has."""
     o = OBJECTIVES[name]
     hp = o.hp(**settings)
-    prompts, _ = encode(o.rows(world.rows("train", "prompts", 40, 0), None), NANO, 115)
+    prompts, _ = encode(o.choose(world.rows("train", "prompts", 40, 0), None), NANO, 115)
     policy, start = (GPT(replace(TINY, vocab_size=NANO.n_vocab, n_ctx=128, init_std=0.1), seed=s)
                      for s in (0, start_seed))
     if o.value_head:

@@ -54,7 +54,7 @@ def batches_of(name: str, n: int = 6) -> list[Batch]:
     the same numbers."""
     (model, tok), objective = start_model("base"), OBJECTIVES[name]
     hp = objective.hp()
-    rows = objective.rows(world.mixed_rows("train", objective.kinds(hp), 32 * n, 0), hp)
+    rows = objective.choose(world.mixed_rows("train", objective.kinds(hp), 32 * n, 0), hp)
     data, _ = encode(rows, tok, 400)
     if not objective.on_policy:
         data = Models(model, tok.pad).prepare(data, objective, hp)

@@ -48,4 +48,4 @@ def loss(batch: Batch, hp: GDPO) -> tuple[Tensor, dict]:
 
 OBJECTIVE = Objective(
     paper="Geometric-Averaged Preference Optimization for Soft Preference Labels, arXiv:2409.06691",
-    data="pairs", rows=soft_rows, hp=GDPO, loss=loss, lr=3e-5, reference=True)
+    data="pairs", choose=soft_rows, hp=GDPO, loss=loss, lr=3e-5, reference=True)

@@ -48,7 +48,7 @@ class KTO:
                             "nor both 0")
 
 
-def rows(data: list[Row], hp: KTO) -> list[Row]:
+def choose(data: list[Row], hp: KTO) -> list[Row]:
     """Roles "answer", and "mismatch": the prompt with the next answer to another prompt."""
     labelled = label_rows(data, hp)
     prompts, answers = zip(*(row.roles["answer"] for row in labelled))
@@ -89,5 +89,5 @@ def loss(batch: Batch, hp: KTO) -> tuple[Tensor, dict]:
 
 OBJECTIVE = Objective(
     paper="KTO: Model Alignment as Prospect Theoretic Optimization, arXiv:2402.01306v5, section 4",
-    data="labels", rows=rows, hp=KTO, loss=loss, lr=3e-5, forward=forward, reference=True,
+    data="labels", choose=choose, hp=KTO, loss=loss, lr=3e-5, forward=forward, reference=True,
     coupled=True)

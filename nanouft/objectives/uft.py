@@ -6,7 +6,7 @@
 
 If alignment follows SFT as a second stage, it forgets some of what the first has taught. UFT
 trains on both kinds of rows at once. The loss is that of its parent una.py, and what differs is
-one line of `rows`: a demonstration is an answer with the highest score, 1.
+one line of `choose`: a demonstration is an answer with the highest score, 1.
     i = beta r
     L = (sigmoid(i) - score)^2                                          (Eq. 6; Eq. 7 for score 1)
 No weight stands between the two kinds; their ratio is that of their counts (--mix for NanoWorld,
@@ -47,7 +47,7 @@ DATA = {"score": "demos + scores", "binary": "demos + labels", "pair": "demos + 
         "none": "demos"}
 
 
-def rows(data: list[Row], hp: UFT) -> list[Row]:
+def choose(data: list[Row], hp: UFT) -> list[Row]:
     """Role "answer" with a score: 1 for a demonstration, and what is known of the others. A chosen
     answer that is also the demonstration has one target, not two."""
     if hp.feedback == "none":
@@ -84,4 +84,4 @@ def loss(batch: Batch, hp: UFT) -> tuple[Tensor, dict]:
 OBJECTIVE = Objective(
     paper="UFT: Unifying Fine-Tuning of SFT and RLHF/DPO/UNA through a Generalized Implicit"
           " Reward Function, arXiv:2410.21438v1, Eq. 6, 7",
-    data=lambda hp: DATA[hp.feedback], rows=rows, hp=UFT, loss=loss, lr=2.5e-4, reference=True)
+    data=lambda hp: DATA[hp.feedback], choose=choose, hp=UFT, loss=loss, lr=2.5e-4, reference=True)

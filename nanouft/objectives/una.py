@@ -45,7 +45,7 @@ DATA = {"pair": "pairs", "binary": "labels", "score": "scores"}
 READ = {"pair": pair_rows, "binary": label_rows, "score": score_rows}
 
 
-def rows(data: list[Row], hp: UNA) -> list[Row]:
+def choose(data: list[Row], hp: UNA) -> list[Row]:
     """Role "answer" with a score or a label; or roles "chosen" and "rejected"."""
     return READ[hp.feedback](data, hp)
 
@@ -97,4 +97,4 @@ def graded_metrics(batch: Batch, reward: Tensor, name: str, nat: float) -> dict[
 OBJECTIVE = Objective(
     paper="UNA: Unifying Alignments of RLHF/PPO, DPO and KTO by a Generalized Implicit "
           "Reward Function, arXiv:2408.15339v2, Eq. 6-13",
-    data=lambda hp: DATA[hp.feedback], rows=rows, hp=UNA, loss=loss, lr=5e-4, reference=True)
+    data=lambda hp: DATA[hp.feedback], choose=choose, hp=UNA, loss=loss, lr=5e-4, reference=True)
