@@ -190,7 +190,7 @@ def source(name: str, start_seed: int = 0, dtype: str = "fp32", **settings) -> R
         add_value_head(policy, "base")
         torch.nn.init.normal_(policy.value.weight, 0, 0.1, torch.Generator().manual_seed(1))
     return Rollouts(prompts, o, hp, policy, start, NANO, lambda rows, texts: [
-        len({*text}) / 40 for text in texts], rows=8, steps=40, seed=3, max_new=12,
+        len({*text}) / 40 for text in texts], batch_size=8, steps=40, seed=3, max_new=12,
         device=Device("cpu", dtype), exact=world.exact_scores)
 
 
@@ -397,7 +397,7 @@ def test_it_finds_the_one_token_that_earns_a_reward(name):
     rows = [Encoded({"prompt": Tokens(np.array([ASK]), np.zeros(1, int))},
                     Row((Turn("user", str(ASK)),)))]
     made = Rollouts(rows, o, hp, model, deepcopy(model), Numbers(), lambda rows, texts: [
-        float(text[:1] == str(RIGHT)) for text in texts], rows=16, steps=30, max_new=2)
+        float(text[:1] == str(RIGHT)) for text in texts], batch_size=16, steps=30, max_new=2)
     for _ in loop.steps(model, o, hp, made, torch.optim.AdamW(model.parameters(), lr=0.02),
                         range(30), clip=1.0,
                         schedule=loop.warmup_cosine(0.02, 30, 0.0)):

@@ -175,7 +175,8 @@ def our_steps(name: str, folder: str) -> Iterator[Step]:
     encoded, _ = encode(rows, tok, model.cfg.n_ctx - MAX_NEW)
     if objective.on_policy:
         start = copy.deepcopy(model).requires_grad_(False)
-        source = Rollouts(encoded, objective, hp, model, start, tok, exact, rows=ROWS, steps=96)
+        source = Rollouts(encoded, objective, hp, model, start, tok, exact,
+                          batch_size=ROWS, steps=96)
     else:
         encoded = Models(model, tok.pad).prepare(encoded, objective, hp)
         source = Epochs(encoded, ROWS, 96, 0, tok.pad)
