@@ -147,12 +147,12 @@ class Epochs:
 
 
 # ---- tokens -> a batch ---------------------------------------------------------------------------
-def collate(data: list[Encoded], rows: Sequence[int] | np.ndarray, pad: int) -> Batch:
-    """The batch of one optimizer step: these rows of the data, on the CPU."""
-    here = [data[i] for i in rows]
-    seqs = {role: _shift([e.seqs[role] for e in here], pad) for role in here[0].seqs}
-    names = here[0].per_row
-    return Batch.of(seqs, {name: _column([e.per_row[name] for e in here]) for name in names})
+def collate(data: list[Encoded], picked: Sequence[int] | np.ndarray, pad: int) -> Batch:
+    """The batch of one optimizer step: the picked rows of the data, on the CPU."""
+    rows = [data[i] for i in picked]
+    seqs = {role: _shift([e.seqs[role] for e in rows], pad) for role in rows[0].seqs}
+    names = rows[0].per_row
+    return Batch.of(seqs, {name: _column([e.per_row[name] for e in rows]) for name in names})
 
 
 def _column(values: list) -> Tensor:

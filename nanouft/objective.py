@@ -2,7 +2,7 @@
 
 Each file of objectives/ is one. One training step uses it like this:
 
-    batch = collate(encoded, rows, tok.pad)     # batches.py
+    batch = collate(encoded, picked, tok.pad)   # batches.py: the rows of these numbers
     objective.forward(model, batch, hp)         # writes Seqs.logp; only here the network is touched
     loss, metrics = objective.loss(batch, hp)   # a function of numbers; no network in it
 
@@ -57,10 +57,10 @@ class Seqs:
         """(B,T) -> (B,) over response tokens."""
         return self.sum(x) / self.mask.sum(-1).clamp_min(1)
 
-    def take(self, rows) -> "Seqs":
-        """These rows, without the columns where all of them are padding."""
-        T = int(self.real[rows].sum(-1).max())
-        return self.map(lambda x: x[rows, :T])
+    def take(self, picked) -> "Seqs":
+        """The picked rows, without the columns where all of them are padding."""
+        T = int(self.real[picked].sum(-1).max())
+        return self.map(lambda x: x[picked, :T])
 
     def map(self, change: Callable, positions: Tensor = NOT_SET) -> "Seqs":
         """`change` applied to every tensor that is there. Positions are found again or given."""
@@ -110,10 +110,10 @@ class Batch:
         tokens = {role: int(s.mask.sum()) for role, s in seqs.items()}
         return cls(seqs, per_row, n=len(some_role.inputs), tokens=tokens)
 
-    def take(self, rows) -> "Batch":
-        """These rows (a list or array of numbers) as a step of their own."""
-        seqs = {role: s.take(rows) for role, s in self.seqs.items()}
-        return Batch.of(seqs, {name: x[rows] for name, x in self.per_row.items()})
+    def take(self, picked) -> "Batch":
+        """The picked rows (a list or array of numbers) as a step of their own."""
+        seqs = {role: s.take(picked) for role, s in self.seqs.items()}
+        return Batch.of(seqs, {name: x[picked] for name, x in self.per_row.items()})
 
     def pieces(self, n: int) -> "list[Batch]":
         """This step in n pieces, each with the totals of the whole step."""
@@ -152,8 +152,8 @@ def write_logp(model, batch: Batch, hp) -> None:
         at.append((above + s.positions // width) * T + s.positions % width)
         above += len(s.inputs)
     logp = model(stack("inputs"), want="logp", targets=stack("targets"), at=torch.cat(at))
-    for s, rows in zip(roles, logp.split([len(s.inputs) for s in roles])):
-        s.logp = rows[:, :s.inputs.shape[1]]
+    for s, x in zip(roles, logp.split([len(s.inputs) for s in roles])):
+        s.logp = x[:, :s.inputs.shape[1]]
 
 
 # ---- a method ------------------------------------------------------------------------------------

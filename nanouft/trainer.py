@@ -58,12 +58,12 @@ class Trainer(transformers.Trainer):
         args.remove_unused_columns = False
         super().__init__(model, args, train_dataset=range(len(data)),
                          eval_dataset=range(len(held)) if held else None,
-                         data_collator=lambda rows: {"rows": torch.tensor(rows)}, **more)
+                         data_collator=lambda picked: {"picked": torch.tensor(picked)}, **more)
         self.model_accepts_loss_kwargs = True   # it adds up the losses of pieces, without a mean
 
     def get_batch_samples(self, iterator: Any, number: int, device: Any) -> tuple[list, Any]:
         """This process's pieces of a step, and how many rows the step has."""
-        drawn = [self.accelerator.gather(x["rows"]) for x in islice(iterator, number)]
+        drawn = [self.accelerator.gather(x["picked"]) for x in islice(iterator, number)]
         if not drawn:
             return [], None
         whole = collate(self.data, torch.cat(drawn).tolist(), self.pad)
@@ -95,7 +95,7 @@ class Trainer(transformers.Trainer):
     @torch.no_grad()
     def prediction_step(self, model: Any, inputs: dict, *more: Any, **others: Any) -> tuple:
         """The loss of rows that are held out; each batch is a step of its own."""
-        batch = collate(self.held or [], inputs["rows"].tolist(), self.pad).to(self.args.device)
+        batch = collate(self.held or [], inputs["picked"].tolist(), self.pad).to(self.args.device)
         self.objective.forward(model, batch, self.hp)
         return self.objective.loss(batch, self.hp)[0], None, None
 

@@ -50,12 +50,12 @@ class RPO:
 def prepare(data, models, hp: RPO, seed: int) -> list:
     """prompt_embedding, (C,) of each row: the mean of the start model's last hidden states over the
     prompt's tokens, headers included."""
-    for rows, batch in models.batches(data):
+    for picked, batch in models.batches(data):
         s = next(iter(batch.seqs.values()))
         hidden = models.start(s.inputs, want="hidden")              # (B,T,C)
         prompt = (s.mask.cumsum(1) - s.mask == 0) * s.real        # (B,T) up to the first answer
         mean = (hidden * prompt[..., None]).sum(1) / prompt.sum(1, keepdim=True)
-        for i, x in zip(rows, mean.float().cpu().numpy()):
+        for i, x in zip(picked, mean.float().cpu().numpy()):
             data[i].per_row["prompt_embedding"] = x
     return data
 
