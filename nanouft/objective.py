@@ -12,7 +12,7 @@ Three ideas make one contract serve every method:
    Seqs.ref_logp is shared by many methods. What only one method reads its own file prepares.
 2. A method reaches the network through GPT.forward alone.
 3. A loss is a sum over rows or tokens, divided by the total of the WHOLE step. So the losses of
-   the pieces of a step (--accumulate) add up to its loss.
+   a step's micro-batches (--accumulate) add up to its loss.
 """
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
@@ -86,7 +86,7 @@ class First:
 
 @dataclass
 class Batch:
-    """The rows of one optimizer step, or a piece of them that knows the whole step's totals."""
+    """The rows of one optimizer step, or a micro-batch that knows the whole step's totals."""
     seqs: dict[str, Seqs]           # role -> Seqs: "answer" | "chosen", "rejected" | "mismatch" ...
     per_row: dict[str, Tensor] = field(default_factory=dict)    # (B,) of whole rows:
     #   from the data: score 0..1; label 1 good, 0 bad; p 0..1, how sure that `chosen` is better
@@ -94,9 +94,9 @@ class Batch:
     #   by credit(): advantage, how much better the answer is than expected
     n: int = 1                      # rows of the whole step
     tokens: dict[str, Any] = field(default_factory=dict)    # role -> response tokens of the step
-    seed: int = 0                   # of this step: every piece of it draws the same numbers
-    offset: int = 0                 # number of this piece's first row in the step
-    cut_from: "Batch | None" = None     # the whole step, on the CPU, if this is a piece of it
+    seed: int = 0                   # of this step: all its micro-batches draw the same numbers
+    offset: int = 0                 # number of this micro-batch's first row in the step
+    cut_from: "Batch | None" = None     # the whole step, on the CPU, if this is a micro-batch
 
     @property
     def whole(self) -> "Batch":
@@ -115,11 +115,11 @@ class Batch:
         seqs = {role: s.take(picked) for role, s in self.seqs.items()}
         return Batch.of(seqs, {name: x[picked] for name, x in self.per_row.items()})
 
-    def pieces(self, n: int) -> "list[Batch]":
-        """This step in n pieces, each with the totals of the whole step."""
-        return [self.piece(i, n) for i in range(n)] if n > 1 else [self]
+    def micro_batches(self, n: int) -> "list[Batch]":
+        """This step in n micro-batches, each with the totals of the whole step."""
+        return [self.micro_batch(i, n) for i in range(n)] if n > 1 else [self]
 
-    def piece(self, part: int, parts: int) -> "Batch":
+    def micro_batch(self, part: int, parts: int) -> "Batch":
         mine = slice(self.n * part // parts, self.n * (part + 1) // parts)
         seqs = {role: s.take(mine) for role, s in self.seqs.items()}
         per_row = {name: x[mine] for name, x in self.per_row.items()}

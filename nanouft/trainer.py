@@ -5,8 +5,8 @@ activations, loggers and resuming are the Trainer's own.
     trainer.train()
     trainer.save("out/dpo", tok)                # accelerate launch --num_processes 2 this.py
 
-The Trainer deals out numbers of rows. Every process collates the whole step and takes its pieces of
-it, so each knows the totals that a loss is divided by, and the losses of pieces add up.
+The Trainer deals out numbers of rows. Every process collates the whole step and takes its
+micro-batches, so each knows the totals that a loss is divided by, and their losses add up.
 """
 from dataclasses import replace
 from itertools import islice
@@ -25,11 +25,11 @@ from nanouft.seeds import step_seed
 from nanouft.tokenizer import Tokenizer
 
 
-def check(objective: Objective, hp: Any, rows: list[Encoded], pieces: int) -> None:
-    """UserError for what would be learned wrongly. `pieces`: of one step, in all processes."""
+def check(objective: Objective, hp: Any, rows: list[Encoded], micro_batches: int) -> None:
+    """UserError for what would be learned wrongly. A step has `micro_batches` in all processes."""
     if objective.on_policy:
         raise UserError("it learns from its own samples, which only python -m nanouft.train draws")
-    if objective.coupled and pieces > 1:
+    if objective.coupled and micro_batches > 1:
         raise UserError("the loss of a row reads other rows' log-probs: one process, and no "
                         "gradient_accumulation_steps")
     if objective.first and not getattr(hp, objective.first.field):
@@ -59,10 +59,10 @@ class Trainer(transformers.Trainer):
         super().__init__(model, args, train_dataset=range(len(data)),
                          eval_dataset=range(len(held)) if held else None,
                          data_collator=lambda picked: {"picked": torch.tensor(picked)}, **more)
-        self.model_accepts_loss_kwargs = True   # it adds up the losses of pieces, without a mean
+        self.model_accepts_loss_kwargs = True   # it adds up micro-batches' losses, without a mean
 
     def get_batch_samples(self, iterator: Any, number: int, device: Any) -> tuple[list, Any]:
-        """This process's pieces of a step, and how many rows the step has."""
+        """This process's micro-batches of a step, and how many rows the step has."""
         drawn = [self.accelerator.gather(x["picked"]) for x in islice(iterator, number)]
         if not drawn:
             return [], None
@@ -72,7 +72,7 @@ class Trainer(transformers.Trainer):
         parts = len(drawn) * processes
         mine = range(self.accelerator.process_index, parts, processes)
         self.steps += 1
-        return [{"batch": whole.piece(i, parts).to(device)} for i in mine], whole.n
+        return [{"batch": whole.micro_batch(i, parts).to(device)} for i in mine], whole.n
 
     def compute_loss(self, model: Any, inputs: dict, return_outputs: bool = False,
                      num_items_in_batch: Any = None) -> Tensor:

@@ -204,13 +204,13 @@ def push(form: Form, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
                            if role not in ONLY_READ}
 
 
-def learn(form: Form, model: GPT, pieces, loss_of=None) -> tuple[Tensor, dict[str, Tensor]]:
-    """(sum of the losses, gradient of every weight) of forward, loss and backward of each piece."""
+def learn(form: Form, model: GPT, parts, loss_of=None) -> tuple[Tensor, dict[str, Tensor]]:
+    """(sum of the losses, gradient of every weight) of forward, loss, backward of each part."""
     model.zero_grad(set_to_none=True)
     total = torch.zeros((), dtype=torch.float64)
-    for piece in pieces:
-        form.objective.forward(model, piece, form.hp)
-        loss, _ = (loss_of or form.objective.loss)(piece, form.hp)
+    for part in parts:
+        form.objective.forward(model, part, form.hp)
+        loss, _ = (loss_of or form.objective.loss)(part, form.hp)
         loss.backward()
         total += loss.detach()
     return total, {name: p.grad.clone() for name, p in model.named_parameters()

@@ -90,9 +90,9 @@ def test_pieces_of_a_step_add_up(form):
     assert not any(getattr(x, "requires_grad", False) for x in figures.values())
     if o.coupled:
         return
-    pieces = whole.pieces(3)
-    got = learn(form, model, pieces)
-    parts = [o.loss(piece, form.hp)[1] for piece in pieces]
+    micro_batches = whole.micro_batches(3)
+    got = learn(form, model, micro_batches)
+    parts = [o.loss(micro_batch, form.hp)[1] for micro_batch in micro_batches]
     for name, x in figures.items():
         same(sum(p[name] for p in parts), x, 1e-6)
     same(got[0], want[0])

@@ -33,7 +33,7 @@ class CPO:
 
 
 def nll(batch: Batch, role: str) -> Tensor:
-    """This piece's share of the mean loss over the role's response tokens of the whole step."""
+    """This micro-batch's share of the role's mean loss over response tokens of the whole step."""
     s = batch.seqs[role]
     return -s.sum(s.logp).sum() / batch.tokens[role]
 
