@@ -65,9 +65,9 @@ class Seqs:
     def map(self, change: Callable, positions: Tensor = NOT_SET) -> "Seqs":
         """`change` applied to every tensor that is there. Positions are found again or given."""
         names = [f.name for f in fields(self) if f.name not in ("extra", "positions")]
-        there = {name: change(x) for name in names if (x := getattr(self, name)) is not None}
+        tensors = {name: change(x) for name in names if (x := getattr(self, name)) is not None}
         extra = {name: change(x) for name, x in self.extra.items()}
-        return Seqs(**there, extra=extra, positions=positions)
+        return Seqs(**tensors, extra=extra, positions=positions)
 
     def to(self, device) -> "Seqs":
         def move(x: Tensor) -> Tensor:
@@ -177,7 +177,7 @@ class Objective:
     prepare: Callable | None = None     # prepare(data, models, hp, seed) -> data: other models'
     #                                     numbers in `per_row` and `extra` of the encoded rows
     coupled: bool = False               # does the loss of a row read other rows' log-probs?
-    credit: Callable | None = None      # credit(rollout, hp) -> (batch, figures to report)
+    credit: Callable | None = None      # credit(rollout, hp) -> (batch, metrics)
     reward: str = "any"                 # on-policy: "any" number, a "grade" from 0 to 1, or "none"
     value_head: bool = False            # does it train a value head on the model (PPO)?
 

@@ -340,7 +340,7 @@ def test_many_graded_answers_are_compared_in_bounded_memory():
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     better = grade[:, None] > grade[None]
-    assert told.figures["auc"] == pytest.approx((gain[:, None] > gain[None])[better].mean())
+    assert told.metrics["auc"] == pytest.approx((gain[:, None] > gain[None])[better].mean())
     assert peak < 100e6, f"{peak / 1e6:.0f} MB"
 
 

@@ -77,13 +77,13 @@ def loss(batch: Batch, hp: DPO) -> tuple[Tensor, dict]:
 
 
 # ---- what every method over pairs reports --------------------------------------------------------
-def pair_metrics(batch: Batch, r_w: Tensor, r_l: Tensor, nat: float = 1.0) -> dict[str, Tensor]:
+def pair_metrics(batch: Batch, r_w: Tensor, r_l: Tensor, beta: float = 1.0) -> dict[str, Tensor]:
     """Shares of the step, without gradient. r_w, r_l: (B,) the method's rewards of the two answers.
-    nat: how much of such a reward one nat is worth (beta)."""
+    beta: how much of such a reward one nat is worth."""
     w, l = batch.seqs["chosen"], batch.seqs["rejected"]
     margin = r_w.detach() - r_l.detach()
     out = {"margin": margin.sum() / batch.n,
-           "accuracy": won(margin, nat).sum() / batch.n,
+           "accuracy": won(margin, beta).sum() / batch.n,
            # Watch these two apart: the margin can grow while BOTH fall.
            "logp_chosen": w.sum(w.logp.detach()).sum() / batch.n,
            "logp_rejected": l.sum(l.logp.detach()).sum() / batch.n}
@@ -93,9 +93,9 @@ def pair_metrics(batch: Batch, r_w: Tensor, r_l: Tensor, nat: float = 1.0) -> di
     return out
 
 
-def won(margin: Tensor, nat: float) -> Tensor:
+def won(margin: Tensor, beta: float) -> Tensor:
     """(B,) 1 for a positive margin, 1/2 within 1e-3 nats (evaluate.wins); bf16 errs by more."""
-    return torch.where(margin.abs() < 1e-3 * nat, 0.5, (margin > 0).to(margin.dtype))
+    return torch.where(margin.abs() < 1e-3 * beta, 0.5, (margin > 0).to(margin.dtype))
 
 
 def binary_kl(s: Seqs) -> Tensor:

@@ -90,10 +90,10 @@ def loss(batch: Batch, hp: GRPO) -> tuple[Tensor, dict]:
     s = batch.seqs["answer"]
     low, high = hp.clip()
     metrics = step_metrics(batch, low, high)
-    moved = log_rho(s)                                          # (B,T)
+    log_ratio = log_rho(s)                                      # (B,T)
     if hp.surrogate == "gspo":
-        moved = s.mean(moved)[:, None].expand_as(moved)         # GSPO, Eq. 7: one for all tokens
-    rho = torch.exp(moved.clamp(-20, 20))
+        log_ratio = s.mean(log_ratio)[:, None].expand_as(log_ratio)     # Eq. 7: of all tokens
+    rho = torch.exp(log_ratio.clamp(-20, 20))
     if hp.surrogate == "cispo":
         weight = rho.detach().clamp(1 - low, 1 + high)
         each = -weight * batch.per_row["advantage"][:, None] * s.logp                # CISPO, Eq. 4

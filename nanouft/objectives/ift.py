@@ -55,8 +55,8 @@ class IFT:
     @property
     def form(self) -> str:
         """What stands behind "ift" where a result is printed."""
-        told = {"detached": " (detached weights)", "released": " as released"}
-        return told.get(self.variant, f" ({self.variant})")
+        names = {"detached": " (detached weights)", "released": " as released"}
+        return names.get(self.variant, f" ({self.variant})")
 
     def check(self) -> None:
         in_range(self, "lam", "gamma", high=1)

@@ -57,9 +57,9 @@ def choose(data: list[Row], hp: KTO) -> list[Row]:
                         "to mismatch them")
     n = len(labelled)
     partner = [0] * n                               # of each row: whose answer it borrows
-    for i in reversed(range(2 * n)):                # twice round: the last row's is at the start
-        here, after = i % n, (i + 1) % n
-        partner[here] = after if prompts[after] != prompts[here] else partner[after]
+    for k in reversed(range(2 * n)):                # twice round: the last row's is at the start
+        i, after = k % n, (k + 1) % n
+        partner[i] = after if prompts[after] != prompts[i] else partner[after]
     out = []
     for row, prompt, j in zip(labelled, prompts, partner):
         out.append(replace(row, roles=row.roles | {"mismatch": (prompt, answers[j])}))

@@ -69,10 +69,10 @@ def graded_rows(data: list[Row], hp: UFT) -> list[Row]:
         data = [row for row in data if row.label is None]
     read = score_rows if hp.feedback == "score" else label_rows
     try:
-        found = read(data, hp)
+        rows = read(data, hp)
     except UserError:
         return []
-    return [replace(e, score=e.score if e.label is None else e.label, label=None) for e in found]
+    return [replace(e, score=e.score if e.label is None else e.label, label=None) for e in rows]
 
 
 def loss(batch: Batch, hp: UFT) -> tuple[Tensor, dict]:

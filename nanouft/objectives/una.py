@@ -70,20 +70,20 @@ def loss(batch: Batch, hp: UNA) -> tuple[Tensor, dict]:
 
 
 @torch.no_grad()
-def graded_metrics(batch: Batch, reward: Tensor, name: str, nat: float) -> dict[str, Tensor]:
+def graded_metrics(batch: Batch, reward: Tensor, name: str, beta: float) -> dict[str, Tensor]:
     """What every method over graded answers reports: shares of the step.
-    reward (B,): of the answers; name: of the column of grades; nat: as in pair_metrics.
+    reward (B,): of the answers; name: of the column of grades; beta: as in pair_metrics.
     Good answers are those graded above 1/2, bad ones those below. A step without bad answers counts
     0 for them. margin: mean reward of good minus bad answers; accuracy: the share of them whose
     reward has the right sign (0 nats count half)."""
     s = batch.seqs["answer"]
-    here, whole = batch.per_row[name], batch.whole.per_row[name]
-    good = (here > 0.5).to(reward.dtype)
-    bad = (here < 0.5).to(reward.dtype)
+    grade, whole = batch.per_row[name], batch.whole.per_row[name]
+    good = (grade > 0.5).to(reward.dtype)
+    bad = (grade < 0.5).to(reward.dtype)
     n_good = (whole > 0.5).sum().clamp_min(1)                       # of the whole step
     n_bad = (whole < 0.5).sum().clamp_min(1)
     n_both = (whole != 0.5).sum().clamp_min(1)
-    right = good * won(reward, nat) + bad * won(-reward, nat)
+    right = good * won(reward, beta) + bad * won(-reward, beta)
     logp = s.sum(s.logp)
     out = {"margin": (good * reward).sum() / n_good - (bad * reward).sum() / n_bad,
            "accuracy": right.sum() / n_both,
