@@ -5,7 +5,7 @@
     trace.policies                                  # (records, 20, S, 4)
 
 A path is an answer without a prompt: `Seqs.inputs` are its cells, `Seqs.targets` its actions.
-Each row of a batch is a learner of its own, and a whole step as far as the losses know: `rows` is
+Each row of a batch is a learner of its own, and a whole step as far as the losses know: `n` is
 1 and `whole` is one learner's step. So the loss is a sum over learners, and each of them gets
 exactly the gradient of its own loss. RMSprop, the paper's optimizer, treats each weight alone.
 Twenty learners side by side therefore learn what each learns alone, and cost hardly more than one.
@@ -75,9 +75,9 @@ def batch_of(task: Task, name: str, start: Tensor) -> Batch:
     pairs = {"chosen": task.best, "rejected": task.worse}
     paths = pairs if name in ("dpo", "orpo") else {"answer": task.best}
     tokens = {name: len(path) for name, path in paths.items()}
-    one = Batch({name: role(path, 1) for name, path in paths.items()}, rows=1, tokens=tokens)
+    one = Batch({name: role(path, 1) for name, path in paths.items()}, n=1, tokens=tokens)
     all_learners = {name: role(path, len(start)) for name, path in paths.items()}
-    return Batch(all_learners, rows=1, tokens=tokens, cut_from=one)
+    return Batch(all_learners, n=1, tokens=tokens, cut_from=one)
 
 
 # ---- learning ------------------------------------------------------------------------------------

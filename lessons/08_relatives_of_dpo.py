@@ -176,7 +176,7 @@ swapped = [replace(row, chosen=row.rejected, rejected=row.chosen) for row in row
 policy, _ = train("DPO", dpo, rows, 20, 5e-5)
 opposite, _ = train("DPO, swapped", dpo, swapped, 20, 5e-5)
 
-data, _ = encode(OBJECTIVES["gdpo"].rows(rows, None), tok, base.cfg.n_ctx)
+data, _ = encode(OBJECTIVES["gdpo"].choose(rows, None), tok, base.cfg.n_ctx)
 rpo = OBJECTIVES["rpo"]
 data = Models(base, tok.pad).prepare(data, rpo, rpo.hp())               # reference and prompts
 plus, minus = Models(policy, tok.pad).logps(data), Models(opposite, tok.pad).logps(data)

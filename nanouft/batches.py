@@ -1,8 +1,8 @@
 """From rows to batches: tokens, shifted targets, masks, an order with little padding.
 
     encoded, report = encode(rows, tok, n_ctx)          # token ids and masks, once
-    rows = order(lengths, rows, steps, seed)            # which rows are in which step
-    batch = collate(encoded, rows[step], tok.pad)       # shifted, padded: what a loss reads
+    picked = order(lengths, batch_size, steps, seed)    # which rows are in which step
+    batch = collate(encoded, picked[step], tok.pad)     # shifted, padded: what a loss reads
 """
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -108,27 +108,27 @@ def _longest(seqs: dict[str, Tokens]) -> int:
 
 
 # ---- the order -----------------------------------------------------------------------------------
-def order(lengths: list[int], rows: int, steps: int, seed: int) -> np.ndarray:
-    """(steps, rows) row numbers.
+def order(lengths: list[int], batch_size: int, steps: int, seed: int) -> np.ndarray:
+    """(steps, batch_size) row numbers.
     The data is shuffled in each epoch and dealt out in one endless stream. A pool of POOL steps'
     rows is sorted by length, cut into steps and the steps are shuffled: little padding, yet a batch
     is a random draw of its pool. A pool never reaches into the next epoch. Only the step in which
     an epoch ends may hold a row twice."""
     rng, n, done = np.random.default_rng(order_seed(seed)), len(lengths), 0
     sizes, stream = np.asarray(lengths), np.empty(0, np.int64)
-    out = np.empty((steps, rows), np.int64)
+    out = np.empty((steps, batch_size), np.int64)
     while done < steps:
         left = len(stream)                              # of this epoch
-        while len(stream) < rows:
+        while len(stream) < batch_size:
             stream = np.concatenate([stream, rng.permutation(n)])
-        if 0 < left < rows:
-            take = rows                                 # the step in which an epoch ends
+        if 0 < left < batch_size:
+            take = batch_size                           # the step in which an epoch ends
         else:
-            take = min(POOL, steps - done, len(stream) // rows) * rows
-        here, stream = stream[:take], stream[take:]
-        here = here[np.argsort(sizes[here], kind="stable")].reshape(-1, rows)
-        out[done:done + len(here)] = here[rng.permutation(len(here))]
-        done += len(here)
+            take = min(POOL, steps - done, len(stream) // batch_size) * batch_size
+        pool, stream = stream[:take], stream[take:]
+        pool = pool[np.argsort(sizes[pool], kind="stable")].reshape(-1, batch_size)
+        out[done:done + len(pool)] = pool[rng.permutation(len(pool))]
+        done += len(pool)
     return out
 
 
@@ -137,9 +137,9 @@ class Epochs:
     stride = 1                          # a run can be resumed at multiples of this many steps
     stats: dict[str, float] = {}        # what the source has to report beside the loss: nothing
 
-    def __init__(self, data: list[Encoded], rows: int, steps: int, seed: int, pad: int):
+    def __init__(self, data: list[Encoded], batch_size: int, steps: int, seed: int, pad: int):
         self.data, self.pad, self.seed = data, pad, seed
-        self.order = order([e.length for e in data], rows, steps, seed)
+        self.order = order([e.length for e in data], batch_size, steps, seed)
 
     def __call__(self, step: int) -> Batch:
         batch = collate(self.data, self.order[step], self.pad)
@@ -147,12 +147,12 @@ class Epochs:
 
 
 # ---- tokens -> a batch ---------------------------------------------------------------------------
-def collate(data: list[Encoded], rows: Sequence[int] | np.ndarray, pad: int) -> Batch:
-    """The batch of one optimizer step: these rows of the data, on the CPU."""
-    here = [data[i] for i in rows]
-    seqs = {role: _shift([e.seqs[role] for e in here], pad) for role in here[0].seqs}
-    names = here[0].per_row
-    return Batch.of(seqs, {name: _column([e.per_row[name] for e in here]) for name in names})
+def collate(data: list[Encoded], picked: Sequence[int] | np.ndarray, pad: int) -> Batch:
+    """The batch of one optimizer step: the picked rows of the data, on the CPU."""
+    rows = [data[i] for i in picked]
+    seqs = {role: _shift([e.seqs[role] for e in rows], pad) for role in rows[0].seqs}
+    names = rows[0].per_row
+    return Batch.of(seqs, {name: _column([e.per_row[name] for e in rows]) for name in names})
 
 
 def _column(values: list) -> Tensor:

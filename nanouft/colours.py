@@ -56,10 +56,10 @@ def look(name: str) -> Look:
     ("ift", "ift detached") and in its other forms it is dashed. A method that stands in no family
     yet, such as one that you add, is grey."""
     method, _, form = name.lower().replace("--variant", "").partition(" ")
-    found = FAMILIES.get(FAMILY.get(method, method), FAMILIES["truth"])
+    of_family = FAMILIES.get(FAMILY.get(method, method), FAMILIES["truth"])
     if method == "ift" and form.strip() != "released":
-        return replace(found, dashed=True, hollow=True)
-    return found
+        return replace(of_family, dashed=True, hollow=True)
+    return of_family
 
 
 def push_colour(push: float) -> str:
@@ -69,11 +69,11 @@ def push_colour(push: float) -> str:
 
 def line(name: str, dark: bool = False) -> dict:
     """Keywords for matplotlib's `plot` of a method."""
-    found = look(name)
-    colour = found.dark if dark else found.light
+    x = look(name)
+    colour = x.dark if dark else x.light
     paper = PANEL.dark if dark else PANEL.light
-    return {"color": colour, "marker": found.marker, "linestyle": "--" if found.dashed else "-",
-            "markerfacecolor": paper if found.hollow else colour}
+    return {"color": colour, "marker": x.marker, "linestyle": "--" if x.dashed else "-",
+            "markerfacecolor": paper if x.hollow else colour}
 
 
 def css() -> str:

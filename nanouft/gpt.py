@@ -53,9 +53,9 @@ class Cache:
     """Keys and values of everything read so far, for sampling token by token.
     kv is (L, 2, B, nh, room, hs) for `room` tokens, filled up to `n`; of `like`'s kind."""
 
-    def __init__(self, cfg: GPTConfig, rows: int, room: int, like: Tensor):
+    def __init__(self, cfg: GPTConfig, batch_size: int, room: int, like: Tensor):
         hs = cfg.n_embd // cfg.n_head
-        self.kv = like.new_empty(cfg.n_layer, 2, rows, cfg.n_head, room, hs)
+        self.kv = like.new_empty(cfg.n_layer, 2, batch_size, cfg.n_head, room, hs)
         self.n = 0
 
     def add(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
@@ -66,11 +66,11 @@ class Cache:
         both[1, :, :, self.n:] = v
         return both[0], both[1]
 
-    def take(self, rows: Tensor) -> None:
-        """Only these rows are left."""
+    def take(self, picked: Tensor) -> None:
+        """Only the picked rows are left."""
         L, _, _, nh, room, hs = self.kv.shape
-        left = self.kv.new_empty(L, 2, len(rows), nh, room, hs)
-        left[..., :self.n, :] = self.kv[..., :self.n, :].index_select(2, rows)
+        left = self.kv.new_empty(L, 2, len(picked), nh, room, hs)
+        left[..., :self.n, :] = self.kv[..., :self.n, :].index_select(2, picked)
         self.kv = left
 
 
@@ -230,8 +230,8 @@ class GPT(nn.Module):
             cache.n += T
         return self.ln_f(x)
 
-    def new_cache(self, rows: int, room: int) -> Cache:
-        return Cache(self.cfg, rows, room, self.wte.weight)
+    def new_cache(self, batch_size: int, room: int) -> Cache:
+        return Cache(self.cfg, batch_size, room, self.wte.weight)
 
     def n_params(self) -> int:
         return sum(p.numel() for p in self.parameters())

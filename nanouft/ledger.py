@@ -51,9 +51,9 @@ def entries(name: str, hp: Any, row: Row, model: GPT, tok: Tokenizer, device: De
         hp = dataclasses.replace(hp, samples=2)
         batch = as_if_sampled(name, hp, answers, model, models)
         graded = "answer" in batch.seqs         # or the method made a pair of them
-        shown = batch.rows
+        shown = batch.n
     else:
-        rows = objective.rows(judged(row) if graded else [row], hp)
+        rows = objective.choose(judged(row) if graded else [row], hp)
         encoded, _ = encode(rows, tok, model.cfg.n_ctx)
         batch = collate(models.prepare(encoded, objective, hp), range(shown), tok.pad)
     batch = batch.to(device.name)
@@ -85,8 +85,8 @@ def as_if_sampled(name: str, hp: Any, answers: list[Encoded], model: GPT, models
     objective, reward = OBJECTIVES[name], torch.tensor([1.0, 0.0])
     batch = collate(answers, range(2), models.pad)
     batch.per_row = {"reward": reward, "score": reward, "ended": torch.ones(2)}
-    found = measure(batch, model, models.start, models.device)
-    batch.seqs["answer"].sampled_logp = found["now"]
+    measured = measure(batch, model, models.start, models.device)
+    batch.seqs["answer"].sampled_logp = measured["now"]
     return credited(batch, objective, hp)[0]
 
 

@@ -28,7 +28,7 @@ DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 class Step:
     """What one optimizer step leaves. The numbers still wait on the device."""
     number: int                 # steps that are done, this one included
-    sums: dict[str, Tensor]     # the loss and the metrics, summed over the pieces of the step
+    sums: dict[str, Tensor]     # the loss and the metrics, summed over the step's micro-batches
     norm: Tensor                # of the gradient, before clipping
     rate: float                 # the learning rate
     tokens: Any                 # response tokens: a number; on the lake one for each learner
@@ -69,20 +69,20 @@ def steps(model: nn.Module, objective: Objective, hp: Any, source: Callable[[int
               or sampling.Rollouts (answers that the model has just sampled)
     schedule  schedule(number) -> learning rate [the optimizer's]
     clip      largest norm of the gradient
-    accumulate  pieces in which a step is taken, to save memory"""
+    accumulate  micro-batches in which a step is taken, to save memory"""
     autocast, scaler = device.autocast(), device.scaler
     for number in numbers:
         # ---- data: the rows of this step, or answers that the model has just sampled
         rate = schedule(number) if schedule else optimizer.defaults["lr"]
         batch = source(number)
         sums: dict[str, Any] = {}
-        for piece in batch.pieces(accumulate):
-            piece = piece.to(device.name)
+        for micro_batch in batch.micro_batches(accumulate):
+            micro_batch = micro_batch.to(device.name)
             # ---- forward: writes the log-probs
             with autocast:
-                objective.forward(model, piece, hp)
-            # ---- loss: divided by the totals of the whole step, so pieces add up
-            loss, metrics = objective.loss(piece, hp)
+                objective.forward(model, micro_batch, hp)
+            # ---- loss: divided by the totals of the whole step, so micro-batches add up
+            loss, metrics = objective.loss(micro_batch, hp)
             scaler.scale(loss).backward()
             for name, value in {"loss": loss.detach(), **metrics}.items():
                 sums[name] = sums.get(name, 0) + value

@@ -2,7 +2,7 @@
 
 Each file of objectives/ is one. One training step uses it like this:
 
-    batch = collate(encoded, rows, tok.pad)     # batches.py
+    batch = collate(encoded, picked, tok.pad)   # batches.py: the rows of these numbers
     objective.forward(model, batch, hp)         # writes Seqs.logp; only here the network is touched
     loss, metrics = objective.loss(batch, hp)   # a function of numbers; no network in it
 
@@ -12,7 +12,7 @@ Three ideas make one contract serve every method:
    Seqs.ref_logp is shared by many methods. What only one method reads its own file prepares.
 2. A method reaches the network through GPT.forward alone.
 3. A loss is a sum over rows or tokens, divided by the total of the WHOLE step. So the losses of
-   the pieces of a step (--accumulate) add up to its loss.
+   a step's micro-batches (--accumulate) add up to its loss.
 """
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
@@ -57,17 +57,17 @@ class Seqs:
         """(B,T) -> (B,) over response tokens."""
         return self.sum(x) / self.mask.sum(-1).clamp_min(1)
 
-    def take(self, rows) -> "Seqs":
-        """These rows, without the columns where all of them are padding."""
-        T = int(self.real[rows].sum(-1).max())
-        return self.map(lambda x: x[rows, :T])
+    def take(self, picked) -> "Seqs":
+        """The picked rows, without the columns where all of them are padding."""
+        T = int(self.real[picked].sum(-1).max())
+        return self.map(lambda x: x[picked, :T])
 
     def map(self, change: Callable, positions: Tensor = NOT_SET) -> "Seqs":
         """`change` applied to every tensor that is there. Positions are found again or given."""
         names = [f.name for f in fields(self) if f.name not in ("extra", "positions")]
-        there = {name: change(x) for name in names if (x := getattr(self, name)) is not None}
+        tensors = {name: change(x) for name in names if (x := getattr(self, name)) is not None}
         extra = {name: change(x) for name, x in self.extra.items()}
-        return Seqs(**there, extra=extra, positions=positions)
+        return Seqs(**tensors, extra=extra, positions=positions)
 
     def to(self, device) -> "Seqs":
         def move(x: Tensor) -> Tensor:
@@ -86,17 +86,17 @@ class First:
 
 @dataclass
 class Batch:
-    """The rows of one optimizer step, or a piece of them that knows the whole step's totals."""
+    """The rows of one optimizer step, or a micro-batch that knows the whole step's totals."""
     seqs: dict[str, Seqs]           # role -> Seqs: "answer" | "chosen", "rejected" | "mismatch" ...
     per_row: dict[str, Tensor] = field(default_factory=dict)    # (B,) of whole rows:
     #   from the data: score 0..1; label 1 good, 0 bad; p 0..1, how sure that `chosen` is better
     #   of sampled answers: reward, in the scorer's unit; ended, 1 if the answer stops by itself
     #   by credit(): advantage, how much better the answer is than expected
-    rows: int = 1                   # rows of the whole step
+    n: int = 1                      # rows of the whole step
     tokens: dict[str, Any] = field(default_factory=dict)    # role -> response tokens of the step
-    seed: int = 0                   # of this step: every piece of it draws the same numbers
-    offset: int = 0                 # number of this piece's first row in the step
-    cut_from: "Batch | None" = None     # the whole step, on the CPU, if this is a piece of it
+    seed: int = 0                   # of this step: all its micro-batches draw the same numbers
+    offset: int = 0                 # number of this micro-batch's first row in the step
+    cut_from: "Batch | None" = None     # the whole step, on the CPU, if this is a micro-batch
 
     @property
     def whole(self) -> "Batch":
@@ -108,19 +108,19 @@ class Batch:
         """A whole step, with its totals."""
         some_role = next(iter(seqs.values()))
         tokens = {role: int(s.mask.sum()) for role, s in seqs.items()}
-        return cls(seqs, per_row, rows=len(some_role.inputs), tokens=tokens)
+        return cls(seqs, per_row, n=len(some_role.inputs), tokens=tokens)
 
-    def take(self, rows) -> "Batch":
-        """These rows (a list or array of numbers) as a step of their own."""
-        seqs = {role: s.take(rows) for role, s in self.seqs.items()}
-        return Batch.of(seqs, {name: x[rows] for name, x in self.per_row.items()})
+    def take(self, picked) -> "Batch":
+        """The picked rows (a list or array of numbers) as a step of their own."""
+        seqs = {role: s.take(picked) for role, s in self.seqs.items()}
+        return Batch.of(seqs, {name: x[picked] for name, x in self.per_row.items()})
 
-    def pieces(self, n: int) -> "list[Batch]":
-        """This step in n pieces, each with the totals of the whole step."""
-        return [self.piece(i, n) for i in range(n)] if n > 1 else [self]
+    def micro_batches(self, n: int) -> "list[Batch]":
+        """This step in n micro-batches, each with the totals of the whole step."""
+        return [self.micro_batch(i, n) for i in range(n)] if n > 1 else [self]
 
-    def piece(self, part: int, parts: int) -> "Batch":
-        mine = slice(self.rows * part // parts, self.rows * (part + 1) // parts)
+    def micro_batch(self, part: int, parts: int) -> "Batch":
+        mine = slice(self.n * part // parts, self.n * (part + 1) // parts)
         seqs = {role: s.take(mine) for role, s in self.seqs.items()}
         per_row = {name: x[mine] for name, x in self.per_row.items()}
         return replace(self, seqs=seqs, per_row=per_row, offset=mine.start, cut_from=self)
@@ -152,8 +152,8 @@ def write_logp(model, batch: Batch, hp) -> None:
         at.append((above + s.positions // width) * T + s.positions % width)
         above += len(s.inputs)
     logp = model(stack("inputs"), want="logp", targets=stack("targets"), at=torch.cat(at))
-    for s, rows in zip(roles, logp.split([len(s.inputs) for s in roles])):
-        s.logp = rows[:, :s.inputs.shape[1]]
+    for s, x in zip(roles, logp.split([len(s.inputs) for s in roles])):
+        s.logp = x[:, :s.inputs.shape[1]]
 
 
 # ---- a method ------------------------------------------------------------------------------------
@@ -170,14 +170,14 @@ class Objective:
     hp: type                            # its hyper-parameters
     loss: Callable                      # loss(batch, hp) -> (scalar, metrics): a sum over the step
     lr: float                           # default learning rate
-    rows: Callable = NOT_SET            # rows(data, hp) -> rows with roles [all rows of the kind]
+    choose: Callable = NOT_SET          # choose(data, hp) -> rows with roles [all of the kind]
     forward: Callable = write_logp      # forward(model, batch, hp): writes logp, perhaps an `extra`
     reference: bool = False             # does the loss read the start model's log-probs?
     first: First | None = None          # models that must be trained before
     prepare: Callable | None = None     # prepare(data, models, hp, seed) -> data: other models'
     #                                     numbers in `per_row` and `extra` of the encoded rows
     coupled: bool = False               # does the loss of a row read other rows' log-probs?
-    credit: Callable | None = None      # credit(rollout, hp) -> (batch, figures to report)
+    credit: Callable | None = None      # credit(rollout, hp) -> (batch, metrics)
     reward: str = "any"                 # on-policy: "any" number, a "grade" from 0 to 1, or "none"
     value_head: bool = False            # does it train a value head on the model (PPO)?
 

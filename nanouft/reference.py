@@ -92,16 +92,16 @@ class Models:
 
     def batches(self, data: list[Encoded]) -> Iterator[tuple[np.ndarray, Batch]]:
         """(numbers of rows, their batch on the device) until all rows have been read."""
-        for rows in chunks(data, self.start.cfg.vocab_size):
-            yield rows, collate(data, rows, self.pad).to(self.device.name)
+        for picked in chunks(data, self.start.cfg.vocab_size):
+            yield picked, collate(data, picked, self.pad).to(self.device.name)
 
 
 def logps(data: list[Encoded], model: GPT, pad: int, device: Device) -> Numbers:
     """Nats: the log-prob of every response token under `model`, 0 elsewhere."""
     out: Numbers = [{} for _ in data]
     parts = chunks(data, model.cfg.vocab_size)
-    for rows in tqdm(parts, desc="scoring", leave=False, disable=len(parts) < 8):
-        for i, x in zip(rows, chunk_logps(data, rows, model, pad, device), strict=True):
+    for picked in tqdm(parts, desc="scoring", leave=False, disable=len(parts) < 8):
+        for i, x in zip(picked, chunk_logps(data, picked, model, pad, device), strict=True):
             out[i] = x
     return out
 
@@ -119,11 +119,11 @@ def chunks(data: list[Encoded], vocab: int) -> list[np.ndarray]:
 
 
 @torch.no_grad()
-def chunk_logps(data: list[Encoded], rows: np.ndarray, model: GPT, pad: int,
+def chunk_logps(data: list[Encoded], picked: np.ndarray, model: GPT, pad: int,
                 device: Device) -> Numbers:
-    batch = collate(data, rows, pad).to(device.name)
+    batch = collate(data, picked, pad).to(device.name)
     with device.autocast():
         write_logp(model, batch, None)
     nats = {role: s.logp.float().cpu().numpy() for role, s in batch.seqs.items()}
     return [{role: x[k, :len(data[i].seqs[role].ids) - 1].copy() for role, x in nats.items()}
-            for k, i in enumerate(rows)]
+            for k, i in enumerate(picked)]

@@ -20,7 +20,7 @@ CHUNKS = 1_009              # a prime above the chunks in which answers are samp
 
 # ---- training ------------------------------------------------------------------------------------
 def step_seed(seed: int, step: int) -> int:
-    """Batch.seed, which all pieces of a step share."""
+    """Batch.seed, which all micro-batches of a step share."""
     return seed * STEPS + step
 
 
@@ -67,10 +67,10 @@ def held_document_seed(seed: int) -> int:
     return seed + 2_000_000
 
 
-# ---- draws that do not depend on how a step is cut into pieces -----------------------------------
+# ---- draws that do not depend on how a step is cut into micro-batches ----------------------------
 def uniform_rows(batch: Any, B: int, T: int, device: Any = "cpu") -> Tensor:
-    """(B,T) draws in [0,1), by a row's number in the step, whichever piece holds it. A GPU draws
-    other numbers than a CPU."""
+    """(B,T) draws in [0,1), by a row's number in the step, whichever micro-batch holds it. A GPU
+    draws other numbers than a CPU."""
     import torch
     seeds = [row_seed(batch.seed, batch.offset + i) for i in range(B)]
     return torch.stack([torch.rand(T, device=device, generator=generator(seed, device))

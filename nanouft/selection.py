@@ -4,7 +4,7 @@
     pair_rows(rows, hp)             # roles "chosen" and "rejected"
     train, held = holdout(rows)     # equal questions stay on one side
 
-A function of (rows, hp) is what an objective names as its `rows`; batches.py makes tokens of the
+A function of (rows, hp) is what an objective names as its `choose`; batches.py makes tokens of the
 roles that it gives to a row.
 """
 import hashlib
@@ -71,10 +71,10 @@ def label_rows(data: list[Row], hp: Any) -> list[Row]:
     """Role "answer", label 1 or 0. A pair is two: chosen good, rejected bad."""
     out = []
     for r in data:
-        found = [(r.answer, float(r.label))] if r.answer and r.label is not None else []
+        answers = [(r.answer, float(r.label))] if r.answer and r.label is not None else []
         if is_real_pair(r):
-            found += [(r.chosen or (), 1.0), (r.rejected or (), 0.0)]
-        out += [r.with_roles({"answer": (r.prompt, a)}, label=label) for a, label in found]
+            answers += [(r.chosen or (), 1.0), (r.rejected or (), 0.0)]
+        out += [r.with_roles({"answer": (r.prompt, a)}, label=label) for a, label in answers]
     return some(out, "labels (prompt, response, label true or false) or pairs", data)
 
 
@@ -83,9 +83,9 @@ def score_rows(data: list[Row], hp: Any) -> list[Row]:
     out = []
     for r in data:
         x = r.label if r.score is None else r.score
-        found = [(r.answer, float(x))] if r.answer and x is not None else []
-        found += zip((r.chosen or (), r.rejected or ()), r.scores)
-        out += [r.with_roles({"answer": (r.prompt, a)}, score=x) for a, x in found]
+        answers = [(r.answer, float(x))] if r.answer and x is not None else []
+        answers += zip((r.chosen or (), r.rejected or ()), r.scores)
+        out += [r.with_roles({"answer": (r.prompt, a)}, score=x) for a, x in answers]
     return some(out, "scores (prompt, response, score from 0 to 1)", data)
 
 

@@ -5,8 +5,8 @@ activations, loggers and resuming are the Trainer's own.
     trainer.train()
     trainer.save("out/dpo", tok)                # accelerate launch --num_processes 2 this.py
 
-The Trainer deals out numbers of rows. Every process collates the whole step and takes its pieces of
-it, so each knows the totals that a loss is divided by, and the losses of pieces add up.
+The Trainer deals out numbers of rows. Every process collates the whole step and takes its
+micro-batches, so each knows the totals that a loss is divided by, and their losses add up.
 """
 from dataclasses import replace
 from itertools import islice
@@ -25,11 +25,11 @@ from nanouft.seeds import step_seed
 from nanouft.tokenizer import Tokenizer
 
 
-def check(objective: Objective, hp: Any, rows: list[Encoded], pieces: int) -> None:
-    """UserError for what would be learned wrongly. `pieces`: of one step, in all processes."""
+def check(objective: Objective, hp: Any, rows: list[Encoded], micro_batches: int) -> None:
+    """UserError for what would be learned wrongly. A step has `micro_batches` in all processes."""
     if objective.on_policy:
         raise UserError("it learns from its own samples, which only python -m nanouft.train draws")
-    if objective.coupled and pieces > 1:
+    if objective.coupled and micro_batches > 1:
         raise UserError("the loss of a row reads other rows' log-probs: one process, and no "
                         "gradient_accumulation_steps")
     if objective.first and not getattr(hp, objective.first.field):
@@ -58,12 +58,12 @@ class Trainer(transformers.Trainer):
         args.remove_unused_columns = False
         super().__init__(model, args, train_dataset=range(len(data)),
                          eval_dataset=range(len(held)) if held else None,
-                         data_collator=lambda rows: {"rows": torch.tensor(rows)}, **more)
-        self.model_accepts_loss_kwargs = True   # it adds up the losses of pieces, without a mean
+                         data_collator=lambda picked: {"picked": torch.tensor(picked)}, **more)
+        self.model_accepts_loss_kwargs = True   # it adds up micro-batches' losses, without a mean
 
     def get_batch_samples(self, iterator: Any, number: int, device: Any) -> tuple[list, Any]:
-        """This process's pieces of a step, and how many rows the step has."""
-        drawn = [self.accelerator.gather(x["rows"]) for x in islice(iterator, number)]
+        """This process's micro-batches of a step, and how many rows the step has."""
+        drawn = [self.accelerator.gather(x["picked"]) for x in islice(iterator, number)]
         if not drawn:
             return [], None
         whole = collate(self.data, torch.cat(drawn).tolist(), self.pad)
@@ -72,7 +72,7 @@ class Trainer(transformers.Trainer):
         parts = len(drawn) * processes
         mine = range(self.accelerator.process_index, parts, processes)
         self.steps += 1
-        return [{"batch": whole.piece(i, parts).to(device)} for i in mine], whole.rows
+        return [{"batch": whole.micro_batch(i, parts).to(device)} for i in mine], whole.n
 
     def compute_loss(self, model: Any, inputs: dict, return_outputs: bool = False,
                      num_items_in_batch: Any = None) -> Tensor:
@@ -95,7 +95,7 @@ class Trainer(transformers.Trainer):
     @torch.no_grad()
     def prediction_step(self, model: Any, inputs: dict, *more: Any, **others: Any) -> tuple:
         """The loss of rows that are held out; each batch is a step of its own."""
-        batch = collate(self.held or [], inputs["rows"].tolist(), self.pad).to(self.args.device)
+        batch = collate(self.held or [], inputs["picked"].tolist(), self.pad).to(self.args.device)
         self.objective.forward(model, batch, self.hp)
         return self.objective.loss(batch, self.hp)[0], None, None
 

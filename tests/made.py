@@ -155,7 +155,7 @@ def batch_of(form: Form) -> Batch:
             rewards = [0.5 if i < 4 else (7 * i % 11) / 11 for i in range(len(answers))]
             batch = as_if_sampled(answers, rewards, form, start, models)
         else:
-            rows, _ = encode(o.rows(DATA, form.hp), NANO, TINY.n_ctx)
+            rows, _ = encode(o.choose(DATA, form.hp), NANO, TINY.n_ctx)
             rows = models.prepare(rows, o, form.hp, 3)
             batch = collate(rows, range(len(rows)), NANO.pad)
         batch = replace(batch, seed=step_seed(3, 5))
@@ -204,13 +204,13 @@ def push(form: Form, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
                            if role not in ONLY_READ}
 
 
-def learn(form: Form, model: GPT, pieces, loss_of=None) -> tuple[Tensor, dict[str, Tensor]]:
-    """(sum of the losses, gradient of every weight) of forward, loss and backward of each piece."""
+def learn(form: Form, model: GPT, parts, loss_of=None) -> tuple[Tensor, dict[str, Tensor]]:
+    """(sum of the losses, gradient of every weight) of forward, loss, backward of each part."""
     model.zero_grad(set_to_none=True)
     total = torch.zeros((), dtype=torch.float64)
-    for piece in pieces:
-        form.objective.forward(model, piece, form.hp)
-        loss, _ = (loss_of or form.objective.loss)(piece, form.hp)
+    for part in parts:
+        form.objective.forward(model, part, form.hp)
+        loss, _ = (loss_of or form.objective.loss)(part, form.hp)
         loss.backward()
         total += loss.detach()
     return total, {name: p.grad.clone() for name, p in model.named_parameters()

@@ -317,7 +317,7 @@ def test_held_out_figures_by_hand():
     for e, x in zip(pairs, found):
         e.seqs["chosen"].ref_logp = x["chosen"]
     assert evaluate.held_out(model, pairs, tok.pad, Device())["accuracy"] == 0.5, "all tie"
-    demos, _ = encode(OBJECTIVES["sft"].rows(world.rows("val", "demos", 9, 0), None), tok, 512)
+    demos, _ = encode(OBJECTIVES["sft"].choose(world.rows("val", "demos", 9, 0), None), tok, 512)
     found = logps(demos, model, tok.pad, Device())
     n = sum(e.seqs["answer"].mask.sum() for e in demos)
     told = evaluate.held_out(model, demos, tok.pad, Device())
@@ -340,7 +340,7 @@ def test_many_graded_answers_are_compared_in_bounded_memory():
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     better = grade[:, None] > grade[None]
-    assert told.figures["auc"] == pytest.approx((gain[:, None] > gain[None])[better].mean())
+    assert told.metrics["auc"] == pytest.approx((gain[:, None] > gain[None])[better].mean())
     assert peak < 100e6, f"{peak / 1e6:.0f} MB"
 
 

@@ -250,7 +250,7 @@ def test_shorter_rows_are_padded_on_the_right():
     batch = collate(rows, [2, 0, 1], LETTERS.pad)
     s, T = batch.seqs["answer"], max(e.length for e in rows) - 1
     assert batch.per_row["score"].tolist() == [rows[i].length for i in (2, 0, 1)]
-    assert batch.rows == 3 and batch.tokens == {"answer": int(s.mask.sum())}
+    assert batch.n == 3 and batch.tokens == {"answer": int(s.mask.sum())}
     for k, i in enumerate((2, 0, 1)):
         t, n = rows[i].seqs["answer"], rows[i].length - 1
         pad = [LETTERS.pad] * (T - n)

@@ -153,5 +153,5 @@ def test_a_row_without_anything_to_learn_is_harmless(variant):
 def test_each_row_of_each_step_has_draws_of_its_own():
     now, later = (uniform_rows(batch, 6, 5) for batch in steps(2))
     assert not (now[0] == now[1]).any() and not (now == later).any()
-    part = next(steps(1)).piece(1, 2)
+    part = next(steps(1)).micro_batch(1, 2)
     same(uniform_rows(part, 2, 5), now[part.offset:part.offset + 2], 0)

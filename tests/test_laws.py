@@ -75,7 +75,7 @@ def test_padding_and_what_stands_in_it_change_nothing(form):
 def test_the_order_of_rows_changes_nothing(form):
     batch = with_logps(form)
     want, grads = push(form, batch)
-    back = list(range(batch.rows))[::-1]
+    back = list(range(batch.n))[::-1]
     got, g = push(form, batch.map(lambda x: x[back]))
     same(got, want)
     same(g, {role: x[back] for role, x in grads.items()})
@@ -90,9 +90,9 @@ def test_pieces_of_a_step_add_up(form):
     assert not any(getattr(x, "requires_grad", False) for x in figures.values())
     if o.coupled:
         return
-    pieces = whole.pieces(3)
-    got = learn(form, model, pieces)
-    parts = [o.loss(piece, form.hp)[1] for piece in pieces]
+    micro_batches = whole.micro_batches(3)
+    got = learn(form, model, micro_batches)
+    parts = [o.loss(micro_batch, form.hp)[1] for micro_batch in micro_batches]
     for name, x in figures.items():
         same(sum(p[name] for p in parts), x, 1e-6)
     same(got[0], want[0])

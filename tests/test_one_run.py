@@ -111,10 +111,10 @@ def test_simple_py_is_the_loop(name, place, monkeypatch, rate=2e-3):
         rows = [row for i in range(0, n * B, B) for row in
                 sorted(rows[i:i + B], key=lambda r: len(tok.prompt_ids(r.prompt)))]
     plain = simple.teach(taught.double(), rows, tok, name, n, other if name == "poft" else None)
-    encoded, _ = encode([x for row in rows for x in o.rows([row], hp)], tok, model.cfg.n_ctx)
+    encoded, _ = encode([x for row in rows for x in o.choose([row], hp)], tok, model.cfg.n_ctx)
     if o.on_policy:
         source = Rollouts(encoded, o, hp, model, start, tok, lambda rows, texts: [
-            world.score("", text) for text in texts], rows=B, steps=n)
+            world.score("", text) for text in texts], batch_size=B, steps=n)
     else:
         models = Models(start, tok.pad, CPU, lambda folder: (other, tok))
         source = Epochs(models.prepare(encoded, o, hp), B, n, 0, tok.pad)

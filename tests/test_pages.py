@@ -191,7 +191,7 @@ def torch_steps(made, name, demos):
             hp.samples = 2
             batch = ledger.as_if_sampled(name, hp, encode(rows, made.tok, 512)[0], model, models)
         else:
-            encoded, _ = encode(objective.rows(rows_of(name, demos, made.tok), hp), made.tok, 512)
+            encoded, _ = encode(objective.choose(rows_of(name, demos, made.tok), hp), made.tok, 512)
             encoded = models.prepare(encoded, objective, hp)
             batch = collate(encoded, range(len(encoded)), made.tok.pad)
         objective.forward(model, batch, hp)

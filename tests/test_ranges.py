@@ -72,4 +72,4 @@ def test_defaults_and_all_that_is_tested_are_taken():
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_without_rows_of_its_kind_it_says_what_it_needs(name):
     with pytest.raises(UserError, match="needs"):
-        OBJECTIVES[name].rows([], Form(name).hp)
+        OBJECTIVES[name].choose([], Form(name).hp)

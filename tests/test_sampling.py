@@ -183,14 +183,14 @@ def source(name: str, start_seed: int = 0, dtype: str = "fp32", **settings) -> R
     score that a random policy reaches: how many letters its answer has."""
     o = OBJECTIVES[name]
     hp = o.hp(**settings)
-    prompts, _ = encode(o.rows(world.rows("train", "prompts", 40, 0), None), NANO, 115)
+    prompts, _ = encode(o.choose(world.rows("train", "prompts", 40, 0), None), NANO, 115)
     policy, start = (GPT(replace(TINY, vocab_size=NANO.n_vocab, n_ctx=128, init_std=0.1), seed=s)
                      for s in (0, start_seed))
     if o.value_head:
         add_value_head(policy, "base")
         torch.nn.init.normal_(policy.value.weight, 0, 0.1, torch.Generator().manual_seed(1))
     return Rollouts(prompts, o, hp, policy, start, NANO, lambda rows, texts: [
-        len({*text}) / 40 for text in texts], rows=8, steps=40, seed=3, max_new=12,
+        len({*text}) / 40 for text in texts], batch_size=8, steps=40, seed=3, max_new=12,
         device=Device("cpu", dtype), exact=world.exact_scores)
 
 
@@ -224,17 +224,17 @@ class Louder(torch.nn.Module):
         return self.model(*args, want=want, **how) + (want == "logp")
 
 
-@pytest.mark.parametrize("pieces", [1, 4])
-def test_in_half_precision_the_ratio_begins_at_exactly_one(pieces):
+@pytest.mark.parametrize("micro_batches", [1, 4])
+def test_in_half_precision_the_ratio_begins_at_exactly_one(micro_batches):
     """Products depend on the shape of a batch there, so old log-probs come from the network of the
-    steps, over the same pieces. Between two equal models lies no nat."""
+    steps, over the same micro-batches. Between two equal models lies no nat."""
     made = source("grpo", dtype="bf16", minibatches=2, passes=2)
-    made.net, made.accumulate = Louder(made.policy), pieces
+    made.net, made.accumulate = Louder(made.policy), micro_batches
     for step in range(4):
-        for piece in (made(step).piece(i, pieces) for i in range(pieces)):
+        for micro_batch in (made(step).micro_batch(i, micro_batches) for i in range(micro_batches)):
             with made.device.autocast():
-                made.objective.forward(made.net, piece, made.hp)
-            s = piece.seqs["answer"]
+                made.objective.forward(made.net, micro_batch, made.hp)
+            s = micro_batch.seqs["answer"]
             assert (log_rho(s) == 0).all() and (s.sampled_logp is None) == (step == 0)
     s = made.batch.seqs["answer"]
     assert torch.equal(s.sampled_logp, s.ref_logp) and 1e-4 < made.stats["decode_gap"] < 0.1
@@ -397,7 +397,7 @@ def test_it_finds_the_one_token_that_earns_a_reward(name):
     rows = [Encoded({"prompt": Tokens(np.array([ASK]), np.zeros(1, int))},
                     Row((Turn("user", str(ASK)),)))]
     made = Rollouts(rows, o, hp, model, deepcopy(model), Numbers(), lambda rows, texts: [
-        float(text[:1] == str(RIGHT)) for text in texts], rows=16, steps=30, max_new=2)
+        float(text[:1] == str(RIGHT)) for text in texts], batch_size=16, steps=30, max_new=2)
     for _ in loop.steps(model, o, hp, made, torch.optim.AdamW(model.parameters(), lr=0.02),
                         range(30), clip=1.0,
                         schedule=loop.warmup_cosine(0.02, 30, 0.0)):

@@ -50,7 +50,7 @@ def prepared(name: str, tied: bool):
     """(model, objective, hp, rows): everything that a training begins with."""
     model, objective = llama(tied), OBJECTIVES[name]
     hp = objective.hp()
-    data, _ = encode(objective.rows(4 * DATA, hp), NANO, model.cfg.n_ctx)
+    data, _ = encode(objective.choose(4 * DATA, hp), NANO, model.cfg.n_ctx)
     data = data[:2 * ROWS]                                          # no step ends an epoch early
     return model, objective, hp, Models(model, NANO.pad, CPU).prepare(data, objective, hp)
 
@@ -173,7 +173,7 @@ def test_checkpoints_of_activations_change_no_number(lora, tmp_path):
     ("uft", {}, "call Models.prepare first")])
 def test_what_would_be_learned_wrongly_is_refused(name, more, why, tmp_path):
     objective, model = OBJECTIVES[name], llama(False)
-    data, _ = encode(OBJECTIVES["orpo"].rows(DATA, None), NANO, 128)    # never prepared
+    data, _ = encode(OBJECTIVES["orpo"].choose(DATA, None), NANO, 128)    # never prepared
     with pytest.raises(UserError, match=re.escape(why)) as found:
         Trainer(model, objective, objective.hp(), data, NANO.pad, arguments(tmp_path, **more))
     assert "\n" not in str(found.value)

@@ -120,7 +120,7 @@ def test_loss_and_gradients_are_those_of_the_same_model_called_directly(kind, na
         batch = as_if_sampled(answers, [(7 * i % 11) / 11 for i in range(16)], form, model, models,
                               model)
     else:
-        rows, _ = encode(form.objective.rows(DATA, form.hp), tok, 128)
+        rows, _ = encode(form.objective.choose(DATA, form.hp), tok, 128)
         rows = models.prepare(rows, form.objective, form.hp)
         batch = collate(rows, range(len(rows)), tok.pad)
     theirs, found = deepcopy(batch), []

@@ -77,7 +77,8 @@ def gpt2(folder: str | Path) -> torch.nn.Module:
 def step() -> str:
     net = gpt2(BASE)
     model, tok = start_model("base")
-    rows, _ = encode(OBJECTIVES["sft"].rows(world.rows("train", "demos", 1020, 0), None), tok, 512)
+    demos = world.rows("train", "demos", 1020, 0)
+    rows, _ = encode(OBJECTIVES["sft"].choose(demos, None), tok, 512)
     source = Epochs(rows, ROWS, TURNS + 1, 0, tok.pad)
     batches = [source(i).seqs["answer"] for i in range(TURNS + 1)]
 
@@ -170,11 +171,12 @@ def our_steps(name: str, folder: str) -> Iterator[Step]:
     """The optimizer steps of nanouft.train, on NanoWorld's rows, from the model in `folder`."""
     (model, tok), objective = start_model(folder), OBJECTIVES[name]
     hp, optimizer = objective.hp(), train.make_optimizer(model, objective.lr, Device())
-    rows = objective.rows(world.mixed_rows("train", objective.kinds(hp), 1020, 0), hp)
+    rows = objective.choose(world.mixed_rows("train", objective.kinds(hp), 1020, 0), hp)
     encoded, _ = encode(rows, tok, model.cfg.n_ctx - MAX_NEW)
     if objective.on_policy:
         start = copy.deepcopy(model).requires_grad_(False)
-        source = Rollouts(encoded, objective, hp, model, start, tok, exact, rows=ROWS, steps=96)
+        source = Rollouts(encoded, objective, hp, model, start, tok, exact,
+                          batch_size=ROWS, steps=96)
     else:
         encoded = Models(model, tok.pad).prepare(encoded, objective, hp)
         source = Epochs(encoded, ROWS, 96, 0, tok.pad)

@@ -54,13 +54,14 @@ def batches_of(name: str, n: int = 6) -> list[Batch]:
     the same numbers."""
     (model, tok), objective = start_model("base"), OBJECTIVES[name]
     hp = objective.hp()
-    rows = objective.rows(world.mixed_rows("train", objective.kinds(hp), 32 * n, 0), hp)
+    rows = objective.choose(world.mixed_rows("train", objective.kinds(hp), 32 * n, 0), hp)
     data, _ = encode(rows, tok, 400)
     if not objective.on_policy:
         data = Models(model, tok.pad).prepare(data, objective, hp)
         source = Epochs(data, 32, n, 0, tok.pad)
         return [source(i) for i in range(n)]
-    source = Rollouts(data, objective, hp, model, copy.deepcopy(model), tok, exact, rows=8, steps=n)
+    source = Rollouts(data, objective, hp, model, copy.deepcopy(model), tok, exact,
+                      batch_size=8, steps=n)
     made = [source(i) for i in range(n)]
     for batch in made:                                  # as in the first step on a rollout
         batch.seqs["answer"].sampled_logp = None
@@ -225,7 +226,7 @@ def grpo_cost(shape: GPTConfig, device: Device, prompts: int = 4) -> Cost:
     tok = SimpleNamespace(decode=lambda ids: "", stops={-1}, pad=0, user=-1, assistant=-1)
     source = Rollouts(asked, objective, objective.hp(), model,
                       copy.deepcopy(model).requires_grad_(False), tok,
-                      lambda rows, texts: np.arange(len(texts)) % 2, rows=prompts, steps=2,
+                      lambda rows, texts: np.arange(len(texts)) % 2, batch_size=prompts, steps=2,
                       max_new=half, device=device)
     run = steps(model, objective, objective.hp(), source,
                 train.make_optimizer(model, 1e-6, device), range(2), device=device)

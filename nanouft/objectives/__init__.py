@@ -39,13 +39,13 @@ NAMES = (
 )
 
 
-ROWS = {"demos": demo_rows, "pairs": pair_rows, "prompts": prompt_rows}
+CHOOSE = {"demos": demo_rows, "pairs": pair_rows, "prompts": prompt_rows}
 
 
 @cache
 def _read(name: str) -> Objective:
     objective = import_module(f"{__name__}.{name}").OBJECTIVE
-    return objective if objective.rows else replace(objective, rows=ROWS[objective.data])
+    return objective if objective.choose else replace(objective, choose=CHOOSE[objective.data])
 
 
 class Objectives(Mapping[str, Objective]):

@@ -75,10 +75,10 @@ def loss(batch: Batch, hp: AdaDPO) -> tuple[Tensor, dict]:
     tau = scale(r_w - r_l, hp)
     each = -tau * F.logsigmoid((r_w - r_l) / tau)
     metrics = pair_metrics(batch, r_w, r_l, hp.beta)
-    metrics["tau"] = tau.sum() / batch.rows
-    metrics["tau_at_min"] = (tau <= hp.tau_min).float().sum() / batch.rows
-    metrics["tau_at_max"] = (tau >= hp.tau_max).float().sum() / batch.rows
-    return each.sum() / batch.rows, metrics
+    metrics["tau"] = tau.sum() / batch.n
+    metrics["tau_at_min"] = (tau <= hp.tau_min).float().sum() / batch.n
+    metrics["tau_at_max"] = (tau >= hp.tau_max).float().sum() / batch.n
+    return each.sum() / batch.n, metrics
 
 
 OBJECTIVE = Objective(

@@ -38,7 +38,7 @@ def loss(batch: Batch, hp: APO) -> tuple[Tensor, dict]:
         each = (-r_w).sigmoid() + r_l.sigmoid()             # 1 - sigmoid(x) = sigmoid(-x)
     else:
         each = r_w.sigmoid() + (r_l - r_w).sigmoid()
-    return each.sum() / batch.rows, pair_metrics(batch, r_w, r_l, hp.beta)
+    return each.sum() / batch.n, pair_metrics(batch, r_w, r_l, hp.beta)
 
 
 OBJECTIVE = Objective(

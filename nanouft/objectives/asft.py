@@ -48,8 +48,8 @@ def loss(batch: Batch, hp: ASFT) -> tuple[Tensor, dict]:
     align = -F.logsigmoid(lo_w) - F.logsigmoid(-lo_l)
     each = -hp.sft_weight * w.mean(w.logp) + hp.lam * align
     metrics = pair_metrics(batch, lo_w, lo_l, hp.beta)
-    metrics["align"] = align.detach().sum() / batch.rows
-    return each.sum() / batch.rows, metrics
+    metrics["align"] = align.detach().sum() / batch.n
+    return each.sum() / batch.n, metrics
 
 
 OBJECTIVE = Objective(

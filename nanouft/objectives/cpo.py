@@ -33,7 +33,7 @@ class CPO:
 
 
 def nll(batch: Batch, role: str) -> Tensor:
-    """This piece's share of the mean loss over the role's response tokens of the whole step."""
+    """This micro-batch's share of the role's mean loss over response tokens of the whole step."""
     s = batch.seqs[role]
     return -s.sum(s.logp).sum() / batch.tokens[role]
 
@@ -44,7 +44,7 @@ def add_nll(batch: Batch, hp, each: Tensor, r_w: Tensor, r_l: Tensor,
     imitate = nll(batch, role)
     name = "nll" if role == "chosen" else f"nll_{role}"
     metrics = pair_metrics(batch, r_w, r_l, hp.beta) | {name: imitate.detach()}
-    return each.sum() / batch.rows + hp.alpha * imitate, metrics
+    return each.sum() / batch.n + hp.alpha * imitate, metrics
 
 
 def loss(batch: Batch, hp, role: str = "chosen") -> tuple[Tensor, dict]:

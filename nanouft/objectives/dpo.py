@@ -73,29 +73,29 @@ def loss(batch: Batch, hp: DPO) -> tuple[Tensor, dict]:
     better, worse = (l, w) if hp.swap else (w, l)
     each = dpo_loss(better, worse, hp.beta, hp.label_smoothing, hp.reduction)
     r_w, r_l = (hp.beta * log_ratio(s, hp.reduction) for s in (w, l))
-    return each.sum() / batch.rows, pair_metrics(batch, r_w, r_l, hp.beta)
+    return each.sum() / batch.n, pair_metrics(batch, r_w, r_l, hp.beta)
 
 
 # ---- what every method over pairs reports --------------------------------------------------------
-def pair_metrics(batch: Batch, r_w: Tensor, r_l: Tensor, nat: float = 1.0) -> dict[str, Tensor]:
+def pair_metrics(batch: Batch, r_w: Tensor, r_l: Tensor, beta: float = 1.0) -> dict[str, Tensor]:
     """Shares of the step, without gradient. r_w, r_l: (B,) the method's rewards of the two answers.
-    nat: how much of such a reward one nat is worth (beta)."""
+    beta: how much of such a reward one nat is worth."""
     w, l = batch.seqs["chosen"], batch.seqs["rejected"]
     margin = r_w.detach() - r_l.detach()
-    out = {"margin": margin.sum() / batch.rows,
-           "accuracy": won(margin, nat).sum() / batch.rows,
+    out = {"margin": margin.sum() / batch.n,
+           "accuracy": won(margin, beta).sum() / batch.n,
            # Watch these two apart: the margin can grow while BOTH fall.
-           "logp_chosen": w.sum(w.logp.detach()).sum() / batch.rows,
-           "logp_rejected": l.sum(l.logp.detach()).sum() / batch.rows}
+           "logp_chosen": w.sum(w.logp.detach()).sum() / batch.n,
+           "logp_rejected": l.sum(l.logp.detach()).sum() / batch.n}
     if w.ref_logp is not None:
         far = w.sum(binary_kl(w)) + l.sum(binary_kl(l))
         out["kl"] = far.sum() / (batch.tokens["chosen"] + batch.tokens["rejected"])
     return out
 
 
-def won(margin: Tensor, nat: float) -> Tensor:
+def won(margin: Tensor, beta: float) -> Tensor:
     """(B,) 1 for a positive margin, 1/2 within 1e-3 nats (evaluate.wins); bf16 errs by more."""
-    return torch.where(margin.abs() < 1e-3 * nat, 0.5, (margin > 0).to(margin.dtype))
+    return torch.where(margin.abs() < 1e-3 * beta, 0.5, (margin > 0).to(margin.dtype))
 
 
 def binary_kl(s: Seqs) -> Tensor:

@@ -42,10 +42,10 @@ def loss(batch: Batch, hp: GDPO) -> tuple[Tensor, dict]:
     r_l = hp.beta * log_ratio(batch.seqs["rejected"])
     p = batch.per_row["p"]
     each = -F.logsigmoid((2 * p - 1) * (r_w - r_l))
-    metrics = pair_metrics(batch, r_w, r_l, hp.beta) | {"p": p.sum() / batch.rows}
-    return each.sum() / batch.rows, metrics
+    metrics = pair_metrics(batch, r_w, r_l, hp.beta) | {"p": p.sum() / batch.n}
+    return each.sum() / batch.n, metrics
 
 
 OBJECTIVE = Objective(
     paper="Geometric-Averaged Preference Optimization for Soft Preference Labels, arXiv:2409.06691",
-    data="pairs", rows=soft_rows, hp=GDPO, loss=loss, lr=3e-5, reference=True)
+    data="pairs", choose=soft_rows, hp=GDPO, loss=loss, lr=3e-5, reference=True)

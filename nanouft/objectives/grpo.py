@@ -90,10 +90,10 @@ def loss(batch: Batch, hp: GRPO) -> tuple[Tensor, dict]:
     s = batch.seqs["answer"]
     low, high = hp.clip()
     metrics = step_metrics(batch, low, high)
-    moved = log_rho(s)                                          # (B,T)
+    log_ratio = log_rho(s)                                      # (B,T)
     if hp.surrogate == "gspo":
-        moved = s.mean(moved)[:, None].expand_as(moved)         # GSPO, Eq. 7: one for all tokens
-    rho = torch.exp(moved.clamp(-20, 20))
+        log_ratio = s.mean(log_ratio)[:, None].expand_as(log_ratio)     # Eq. 7: of all tokens
+    rho = torch.exp(log_ratio.clamp(-20, 20))
     if hp.surrogate == "cispo":
         weight = rho.detach().clamp(1 - low, 1 + high)
         each = -weight * batch.per_row["advantage"][:, None] * s.logp                # CISPO, Eq. 4
@@ -101,14 +101,14 @@ def loss(batch: Batch, hp: GRPO) -> tuple[Tensor, dict]:
         each = clipped(rho, batch.per_row["advantage"][:, None], low, high)                  # Eq. 3
     if hp.surrogate == "gspo":                                  # clip_fraction: of answers
         outside = (rho < 1 - low) | (rho > 1 + high)
-        metrics["clip_fraction"] = s.mean(outside.to(rho.dtype)).sum() / batch.rows
+        metrics["clip_fraction"] = s.mean(outside.to(rho.dtype)).sum() / batch.n
     each = each + hp.beta * k3(s.ref_logp - s.logp)
     if hp.aggregation == "grpo":
-        total = s.mean(each).sum() / batch.rows
+        total = s.mean(each).sum() / batch.n
     elif hp.aggregation == "dapo":
         total = s.sum(each).sum() / batch.tokens["answer"]
     else:
-        total = s.sum(each).sum() / (batch.rows * hp.length)
+        total = s.sum(each).sum() / (batch.n * hp.length)
     return total, metrics
 
 

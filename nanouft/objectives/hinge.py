@@ -30,8 +30,8 @@ def loss(batch: Batch, hp: Hinge) -> tuple[Tensor, dict]:
     r_w = hp.beta * log_ratio(batch.seqs["chosen"])
     r_l = hp.beta * log_ratio(batch.seqs["rejected"])
     each = (1 - (r_w - r_l)).relu()
-    done = (each == 0).float().sum() / batch.rows
-    return each.sum() / batch.rows, pair_metrics(batch, r_w, r_l, hp.beta) | {"done": done}
+    done = (each == 0).float().sum() / batch.n
+    return each.sum() / batch.n, pair_metrics(batch, r_w, r_l, hp.beta) | {"done": done}
 
 
 OBJECTIVE = Objective(

@@ -55,8 +55,8 @@ class IFT:
     @property
     def form(self) -> str:
         """What stands behind "ift" where a result is printed."""
-        told = {"detached": " (detached weights)", "released": " as released"}
-        return told.get(self.variant, f" ({self.variant})")
+        names = {"detached": " (detached weights)", "released": " as released"}
+        return names.get(self.variant, f" ({self.variant})")
 
     def check(self) -> None:
         in_range(self, "lam", "gamma", high=1)
@@ -126,7 +126,7 @@ def loss(batch: Batch, hp: IFT) -> tuple[Tensor, dict]:
     weighted = nll * weights(nll, s, hp)
     each = s.sum(weighted) if hp.variant in ("algorithm1", "eq21") else s.mean(weighted)
     mixed = s.sum(nll).sum().detach() / batch.tokens["answer"]  # on blended states: above SFT's nll
-    return each.sum() / batch.rows, {"nll_mixed": mixed}
+    return each.sum() / batch.n, {"nll_mixed": mixed}
 
 
 OBJECTIVE = Objective(

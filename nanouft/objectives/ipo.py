@@ -38,7 +38,7 @@ def loss(batch: Batch, hp: IPO) -> tuple[Tensor, dict]:
     r_w = log_ratio(w, hp.reduction)
     r_l = log_ratio(l, hp.reduction)
     each = (r_w - r_l - 1 / (2 * hp.beta)) ** 2                     # Eq. 17, its pair form
-    return each.sum() / batch.rows, pair_metrics(batch, r_w, r_l)
+    return each.sum() / batch.n, pair_metrics(batch, r_w, r_l)
 
 
 OBJECTIVE = Objective(

@@ -48,7 +48,7 @@ class KTO:
                             "nor both 0")
 
 
-def rows(data: list[Row], hp: KTO) -> list[Row]:
+def choose(data: list[Row], hp: KTO) -> list[Row]:
     """Roles "answer", and "mismatch": the prompt with the next answer to another prompt."""
     labelled = label_rows(data, hp)
     prompts, answers = zip(*(row.roles["answer"] for row in labelled))
@@ -57,9 +57,9 @@ def rows(data: list[Row], hp: KTO) -> list[Row]:
                         "to mismatch them")
     n = len(labelled)
     partner = [0] * n                               # of each row: whose answer it borrows
-    for i in reversed(range(2 * n)):                # twice round: the last row's is at the start
-        here, after = i % n, (i + 1) % n
-        partner[here] = after if prompts[after] != prompts[here] else partner[after]
+    for k in reversed(range(2 * n)):                # twice round: the last row's is at the start
+        i, after = k % n, (k + 1) % n
+        partner[i] = after if prompts[after] != prompts[i] else partner[after]
     out = []
     for row, prompt, j in zip(labelled, prompts, partner):
         out.append(replace(row, roles=row.roles | {"mismatch": (prompt, answers[j])}))
@@ -84,10 +84,10 @@ def loss(batch: Batch, hp: KTO) -> tuple[Tensor, dict]:
     k = log_ratio(batch.seqs["mismatch"]).mean().clamp_min(0).detach()  # mean, then clamp
     each = kto_loss(r, batch.per_row["label"], k, hp)
     metrics = graded_metrics(batch, hp.beta * (r - k), "label", hp.beta) | {"k": k}
-    return each.sum() / batch.rows, metrics
+    return each.sum() / batch.n, metrics
 
 
 OBJECTIVE = Objective(
     paper="KTO: Model Alignment as Prospect Theoretic Optimization, arXiv:2402.01306v5, section 4",
-    data="labels", rows=rows, hp=KTO, loss=loss, lr=3e-5, forward=forward, reference=True,
+    data="labels", choose=choose, hp=KTO, loss=loss, lr=3e-5, forward=forward, reference=True,
     coupled=True)

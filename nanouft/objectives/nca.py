@@ -33,7 +33,7 @@ def loss(batch: Batch, hp: NCA) -> tuple[Tensor, dict]:
     r_w = hp.beta * log_ratio(batch.seqs["chosen"])
     r_l = hp.beta * log_ratio(batch.seqs["rejected"])
     each = -F.logsigmoid(r_w) - (F.logsigmoid(-r_w) + F.logsigmoid(-r_l)) / 2
-    return each.sum() / batch.rows, pair_metrics(batch, r_w, r_l, hp.beta)
+    return each.sum() / batch.n, pair_metrics(batch, r_w, r_l, hp.beta)
 
 
 OBJECTIVE = Objective(

@@ -55,7 +55,7 @@ def step_metrics(batch: Batch, low: float, high: float) -> dict[str, Tensor]:
     """How far the policy has moved from the one that sampled: 0 at the first step on a rollout."""
     s = batch.seqs["answer"]
     n = batch.tokens["answer"]
-    moved = log_rho(s)
-    outside = (moved.exp() < 1 - low) | (moved.exp() > 1 + high)
-    return {"clip_fraction": s.sum(outside.to(moved.dtype)).sum() / n,
-            "kl_step": s.sum(k3(moved)).sum() / n}
+    log_ratio = log_rho(s)
+    outside = (log_ratio.exp() < 1 - low) | (log_ratio.exp() > 1 + high)
+    return {"clip_fraction": s.sum(outside.to(log_ratio.dtype)).sum() / n,
+            "kl_step": s.sum(k3(log_ratio)).sum() / n}

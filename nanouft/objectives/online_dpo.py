@@ -60,8 +60,8 @@ def loss(batch: Batch, hp: OnlineDPO) -> tuple[Tensor, dict]:
     untied = batch.per_row["untied"]                 # (B,) 0 where nothing is preferred
     each = untied * dpo_loss(w, l, hp.beta)
     metrics = pair_metrics(batch, hp.beta * log_ratio(w), hp.beta * log_ratio(l), hp.beta)
-    metrics["ties"] = (1 - untied).sum() / batch.rows
-    return each.sum() / batch.rows, metrics
+    metrics["ties"] = (1 - untied).sum() / batch.n
+    return each.sum() / batch.n, metrics
 
 
 OBJECTIVE = Objective(

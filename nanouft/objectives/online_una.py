@@ -50,10 +50,10 @@ def credit(batch: Batch, hp: OnlineUNA) -> tuple[Batch, dict]:
 
 def loss(batch: Batch, hp: OnlineUNA) -> tuple[Tensor, dict]:
     s = batch.seqs["answer"]
-    moved = log_rho(s) if hp.against == "rollout" else s.logp - s.ref_logp
-    i = hp.beta * s.sum(moved)
+    log_ratio = log_rho(s) if hp.against == "rollout" else s.logp - s.ref_logp
+    i = hp.beta * s.sum(log_ratio)
     each = score_loss(i, batch.per_row["reward"], hp.loss)
-    return each.sum() / batch.rows, graded_metrics(batch, i.detach(), "reward", hp.beta)
+    return each.sum() / batch.n, graded_metrics(batch, i.detach(), "reward", hp.beta)
 
 
 OBJECTIVE = Objective(

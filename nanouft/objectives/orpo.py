@@ -55,7 +55,7 @@ def loss(batch: Batch, hp: ORPO) -> tuple[Tensor, dict]:
     read = w.logp.masked_fill(w.real == 0, 0)                           # prompt and answer
     nll = (-read.sum(-1) / batch.whole.seqs["chosen"].real.sum()).sum() # token mean over the step
     lo_w, lo_l = log_odds(w), log_odds(l)
-    align = -F.logsigmoid(lo_w - lo_l).sum() / batch.rows               # Eq. 7, the log odds ratio
+    align = -F.logsigmoid(lo_w - lo_l).sum() / batch.n                  # Eq. 7, the log odds ratio
     metrics = pair_metrics(batch, lo_w, lo_l) | {"nll": nll.detach()}
     return nll + hp.lam * align, metrics                                # Eq. 6
 

@@ -58,9 +58,9 @@ def tau(batch: Batch, hp: PoFT) -> Tensor:
 def loss(batch: Batch, hp: PoFT) -> tuple[Tensor, dict]:
     s = batch.seqs["answer"]
     each = score_loss(gap(batch, hp), 1.0, "bce")
-    metrics = {"tau": tau(batch, hp).sum().detach() / batch.rows,
+    metrics = {"tau": tau(batch, hp).sum().detach() / batch.n,
                "nll": -s.sum(s.logp).sum().detach() / batch.tokens["answer"]}
-    return each.sum() / batch.rows, metrics
+    return each.sum() / batch.n, metrics
 
 
 OBJECTIVE = Objective(

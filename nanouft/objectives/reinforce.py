@@ -49,7 +49,7 @@ def credit(batch: Batch, hp: Reinforce) -> tuple[Batch, dict]:
 def loss(batch: Batch, hp: Reinforce) -> tuple[Tensor, dict]:
     s = batch.seqs["answer"]
     # The gradient of this number is the estimator.
-    return -(batch.per_row["advantage"] * s.sum(s.logp)).sum() / batch.rows, {}
+    return -(batch.per_row["advantage"] * s.sum(s.logp)).sum() / batch.n, {}
 
 
 OBJECTIVE = Objective(

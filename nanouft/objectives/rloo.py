@@ -64,8 +64,8 @@ def loss(batch: Batch, hp: RLOO) -> tuple[Tensor, dict]:
     each = clipped(rho, batch.per_row["advantage"], hp.eps, hp.eps)
     outside = ((rho.detach() - 1).abs() > hp.eps).to(rho.dtype)
     metrics = step_metrics(batch, hp.eps, hp.eps)
-    metrics["clip_fraction"] = outside.sum() / batch.rows       # of answers, not of tokens
-    return each.sum() / batch.rows, metrics
+    metrics["clip_fraction"] = outside.sum() / batch.n          # of answers, not of tokens
+    return each.sum() / batch.n, metrics
 
 
 OBJECTIVE = Objective(

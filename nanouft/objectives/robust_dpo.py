@@ -41,7 +41,7 @@ def loss(batch: Batch, hp: RobustDPO) -> tuple[Tensor, dict]:
     swapped = dpo_loss(l, w, hp.beta)
     each = ((1 - e) * as_labelled - e * swapped) / (1 - 2 * e)
     metrics = pair_metrics(batch, hp.beta * log_ratio(w), hp.beta * log_ratio(l), hp.beta)
-    return each.sum() / batch.rows, metrics
+    return each.sum() / batch.n, metrics
 
 
 OBJECTIVE = Objective(

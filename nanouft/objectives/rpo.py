@@ -50,12 +50,12 @@ class RPO:
 def prepare(data, models, hp: RPO, seed: int) -> list:
     """prompt_embedding, (C,) of each row: the mean of the start model's last hidden states over the
     prompt's tokens, headers included."""
-    for rows, batch in models.batches(data):
+    for picked, batch in models.batches(data):
         s = next(iter(batch.seqs.values()))
         hidden = models.start(s.inputs, want="hidden")              # (B,T,C)
         prompt = (s.mask.cumsum(1) - s.mask == 0) * s.real        # (B,T) up to the first answer
         mean = (hidden * prompt[..., None]).sum(1) / prompt.sum(1, keepdim=True)
-        for i, x in zip(rows, mean.float().cpu().numpy()):
+        for i, x in zip(picked, mean.float().cpu().numpy()):
             data[i].per_row["prompt_embedding"] = x
     return data
 
@@ -85,8 +85,8 @@ def loss(batch: Batch, hp: RPO) -> tuple[Tensor, dict]:
         W = shares(len(M), hp.diagonal_weight, M)
         each = (-F.logsigmoid(hp.beta * M) * W).sum(-1)
     metrics = pair_metrics(batch, hp.beta * r_w, hp.beta * r_l, hp.beta)
-    metrics["own_weight"] = W.diagonal().sum() / batch.rows
-    return each.sum() / batch.rows, metrics
+    metrics["own_weight"] = W.diagonal().sum() / batch.n
+    return each.sum() / batch.n, metrics
 
 
 OBJECTIVE = Objective(

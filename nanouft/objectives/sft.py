@@ -29,7 +29,7 @@ class SFT:
 def loss(batch: Batch, hp: SFT) -> tuple[Tensor, dict]:
     s = batch.seqs["answer"]
     token_mean = -s.sum(s.logp).sum() / batch.tokens["answer"]
-    sequence_mean = -s.mean(s.logp).sum() / batch.rows
+    sequence_mean = -s.mean(s.logp).sum() / batch.n
     value = token_mean if hp.reduction == "token" else sequence_mean
     return value, {"nll": token_mean.detach()}
 

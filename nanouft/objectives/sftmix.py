@@ -101,19 +101,19 @@ def forward(model, batch: Batch, hp: SFTMix) -> None:
     draw = uniform_rows(batch, len(a.mask), 1)
     lam = torch.sin(draw * math.pi / 2).square().to(a.logp, non_blocking=True)    # (B,1) Beta
     shorter = lengths.min(0).values[:, None]
-    at = torch.arange(n, device=lam.device) < shorter                       # (B,n) both have one
+    shared = torch.arange(n, device=lam.device) < shorter                   # (B,n) both have one
     positions = [answer_positions(s, n) for s in (a, b)]
     h, h2 = [states_at(x, i) for x, i in zip(hidden, positions)]
     mixed = lam[..., None] * h + (1 - lam[..., None]) * h2                  # (B,n,C)
-    found = at.flatten().nonzero()[:, 0]                                    # (M,) a GPU waits once
-    z = model(hidden=mixed, want="logits", at=found)                        # (M,V) the head, once
+    at = shared.flatten().nonzero()[:, 0]                                   # (M,) a GPU waits once
+    z = model(hidden=mixed, want="logits", at=at)                           # (M,V) the head, once
     z = z if z.dtype == torch.float64 else z.float()
-    mask = at.to(a.mask.dtype)
+    mask = shared.to(a.mask.dtype)
     for role, s, i, share in (("mix_sure", a, positions[0], lam),
                               ("mix_unsure", b, positions[1], 1 - lam)):
         inputs, targets = s.inputs.gather(1, i), s.targets.gather(1, i)
-        nll = F.cross_entropy(z, pick(targets, found), reduction="none")
-        logp = put_back(-nll, found, at.shape)
+        nll = F.cross_entropy(z, pick(targets, at), reduction="none")
+        logp = put_back(-nll, at, shared.shape)
         batch.seqs[role] = Seqs(inputs, targets, mask, mask, logp, extra={"share": share * mask})
 
 
@@ -128,7 +128,7 @@ def loss(batch: Batch, hp: SFTMix) -> tuple[Tensor, dict]:
     for s in (batch.seqs["mix_sure"], batch.seqs["mix_unsure"]):            # a mixed label: 2 parts
         share = s.extra["share"].masked_fill(s.mask == 0, 0)               # lam, then 1 - lam
         logp = s.logp.masked_fill(s.mask == 0, 0)
-        mix = mix - s.mean(share * logp).sum() / batch.rows
+        mix = mix - s.mean(share * logp).sum() / batch.n
     return nll + hp.mu * mix, metrics | {"nll_mix": mix.detach()}
 
 

@@ -43,13 +43,13 @@ def loss(batch: Batch, hp: SLiC) -> tuple[Tensor, dict]:
     S_w, S_l = w.sum(w.logp), l.sum(l.logp)
     if hp.form == "paper":
         hinge = (hp.delta - S_w + S_l).relu()
-        hold = -hp.lam * S_w.sum() / batch.rows
+        hold = -hp.lam * S_w.sum() / batch.n
     else:
         hinge = (1 - hp.beta * (S_w - S_l)).relu()
         hold = hp.alpha * nll(batch, "chosen")
-    done = (hinge == 0).float().sum() / batch.rows
+    done = (hinge == 0).float().sum() / batch.n
     metrics = pair_metrics(batch, S_w, S_l) | {"done": done}
-    return hinge.sum() / batch.rows + hold, metrics
+    return hinge.sum() / batch.n + hold, metrics
 
 
 OBJECTIVE = Objective(

@@ -34,7 +34,7 @@ def loss(batch: Batch, hp: SPPO) -> tuple[Tensor, dict]:
     b = log_ratio(batch.seqs["rejected"])
     aim = 1 / (2 * hp.beta)
     each = (a - aim) ** 2 + (b + aim) ** 2
-    return each.sum() / batch.rows, pair_metrics(batch, a, b)
+    return each.sum() / batch.n, pair_metrics(batch, a, b)
 
 
 OBJECTIVE = Objective(

@@ -81,7 +81,7 @@ def loss(batch: Batch, hp: TISDPO) -> tuple[Tensor, dict]:
     for role, s, mu in (("chosen", w, 1), ("rejected", l, -1)):
         total = s.sum(token_weights(s, mu, hp.weights)).sum()
         metrics[f"weight_{role}"] = total / batch.tokens[role]
-    return -F.logsigmoid(r_w - r_l).sum() / batch.rows, metrics
+    return -F.logsigmoid(r_w - r_l).sum() / batch.n, metrics
 
 
 OBJECTIVE = Objective(

@@ -51,4 +51,4 @@ def loss(batch: Batch, hp: TPO) -> tuple[Tensor, dict]:
 
 OBJECTIVE = Objective(
     paper="Triple Preference Optimization, arXiv:2405.16681",
-    data="pairs", rows=triple_rows, hp=TPO, loss=loss, lr=1e-4)
+    data="pairs", choose=triple_rows, hp=TPO, loss=loss, lr=1e-4)

@@ -40,4 +40,4 @@ def loss(batch: Batch, hp: TPOL) -> tuple[Tensor, dict]:
 
 OBJECTIVE = Objective(
     paper="Triple Preference Optimization, arXiv:2405.16681 (TPO-L: mean log-probs, with a margin)",
-    data="pairs", rows=triple_rows, hp=TPOL, loss=loss, lr=2.5e-4)
+    data="pairs", choose=triple_rows, hp=TPOL, loss=loss, lr=2.5e-4)

@@ -6,7 +6,7 @@
 
 If alignment follows SFT as a second stage, it forgets some of what the first has taught. UFT
 trains on both kinds of rows at once. The loss is that of its parent una.py, and what differs is
-one line of `rows`: a demonstration is an answer with the highest score, 1.
+one line of `choose`: a demonstration is an answer with the highest score, 1.
     i = beta r
     L = (sigmoid(i) - score)^2                                          (Eq. 6; Eq. 7 for score 1)
 No weight stands between the two kinds; their ratio is that of their counts (--mix for NanoWorld,
@@ -47,7 +47,7 @@ DATA = {"score": "demos + scores", "binary": "demos + labels", "pair": "demos + 
         "none": "demos"}
 
 
-def rows(data: list[Row], hp: UFT) -> list[Row]:
+def choose(data: list[Row], hp: UFT) -> list[Row]:
     """Role "answer" with a score: 1 for a demonstration, and what is known of the others. A chosen
     answer that is also the demonstration has one target, not two."""
     if hp.feedback == "none":
@@ -69,19 +69,19 @@ def graded_rows(data: list[Row], hp: UFT) -> list[Row]:
         data = [row for row in data if row.label is None]
     read = score_rows if hp.feedback == "score" else label_rows
     try:
-        found = read(data, hp)
+        rows = read(data, hp)
     except UserError:
         return []
-    return [replace(e, score=e.score if e.label is None else e.label, label=None) for e in found]
+    return [replace(e, score=e.score if e.label is None else e.label, label=None) for e in rows]
 
 
 def loss(batch: Batch, hp: UFT) -> tuple[Tensor, dict]:
     i = hp.beta * log_ratio(batch.seqs["answer"])
     each = score_loss(i, batch.per_row["score"], hp.loss)              # Eq. 6; score 1: Eq. 7
-    return each.sum() / batch.rows, graded_metrics(batch, i, "score", hp.beta)
+    return each.sum() / batch.n, graded_metrics(batch, i, "score", hp.beta)
 
 
 OBJECTIVE = Objective(
     paper="UFT: Unifying Fine-Tuning of SFT and RLHF/DPO/UNA through a Generalized Implicit"
           " Reward Function, arXiv:2410.21438v1, Eq. 6, 7",
-    data=lambda hp: DATA[hp.feedback], rows=rows, hp=UFT, loss=loss, lr=2.5e-4, reference=True)
+    data=lambda hp: DATA[hp.feedback], choose=choose, hp=UFT, loss=loss, lr=2.5e-4, reference=True)

@@ -45,7 +45,7 @@ DATA = {"pair": "pairs", "binary": "labels", "score": "scores"}
 READ = {"pair": pair_rows, "binary": label_rows, "score": score_rows}
 
 
-def rows(data: list[Row], hp: UNA) -> list[Row]:
+def choose(data: list[Row], hp: UNA) -> list[Row]:
     """Role "answer" with a score or a label; or roles "chosen" and "rejected"."""
     return READ[hp.feedback](data, hp)
 
@@ -62,28 +62,28 @@ def loss(batch: Batch, hp: UNA) -> tuple[Tensor, dict]:
         i_w = hp.beta * log_ratio(batch.seqs["chosen"])
         i_l = hp.beta * log_ratio(batch.seqs["rejected"])
         each = score_loss(i_w, 1.0, hp.loss) + score_loss(i_l, 0.0, hp.loss)
-        return each.sum() / batch.rows, pair_metrics(batch, i_w, i_l, hp.beta)
+        return each.sum() / batch.n, pair_metrics(batch, i_w, i_l, hp.beta)
     name = "label" if hp.feedback == "binary" else "score"
     i = hp.beta * log_ratio(batch.seqs["answer"])
     each = score_loss(i, batch.per_row[name], hp.loss)
-    return each.sum() / batch.rows, graded_metrics(batch, i, name, hp.beta)
+    return each.sum() / batch.n, graded_metrics(batch, i, name, hp.beta)
 
 
 @torch.no_grad()
-def graded_metrics(batch: Batch, reward: Tensor, name: str, nat: float) -> dict[str, Tensor]:
+def graded_metrics(batch: Batch, reward: Tensor, name: str, beta: float) -> dict[str, Tensor]:
     """What every method over graded answers reports: shares of the step.
-    reward (B,): of the answers; name: of the column of grades; nat: as in pair_metrics.
+    reward (B,): of the answers; name: of the column of grades; beta: as in pair_metrics.
     Good answers are those graded above 1/2, bad ones those below. A step without bad answers counts
     0 for them. margin: mean reward of good minus bad answers; accuracy: the share of them whose
     reward has the right sign (0 nats count half)."""
     s = batch.seqs["answer"]
-    here, whole = batch.per_row[name], batch.whole.per_row[name]
-    good = (here > 0.5).to(reward.dtype)
-    bad = (here < 0.5).to(reward.dtype)
+    grade, whole = batch.per_row[name], batch.whole.per_row[name]
+    good = (grade > 0.5).to(reward.dtype)
+    bad = (grade < 0.5).to(reward.dtype)
     n_good = (whole > 0.5).sum().clamp_min(1)                       # of the whole step
     n_bad = (whole < 0.5).sum().clamp_min(1)
     n_both = (whole != 0.5).sum().clamp_min(1)
-    right = good * won(reward, nat) + bad * won(-reward, nat)
+    right = good * won(reward, beta) + bad * won(-reward, beta)
     logp = s.sum(s.logp)
     out = {"margin": (good * reward).sum() / n_good - (bad * reward).sum() / n_bad,
            "accuracy": right.sum() / n_both,
@@ -97,4 +97,4 @@ def graded_metrics(batch: Batch, reward: Tensor, name: str, nat: float) -> dict[
 OBJECTIVE = Objective(
     paper="UNA: Unifying Alignments of RLHF/PPO, DPO and KTO by a Generalized Implicit "
           "Reward Function, arXiv:2408.15339v2, Eq. 6-13",
-    data=lambda hp: DATA[hp.feedback], rows=rows, hp=UNA, loss=loss, lr=5e-4, reference=True)
+    data=lambda hp: DATA[hp.feedback], choose=choose, hp=UNA, loss=loss, lr=5e-4, reference=True)

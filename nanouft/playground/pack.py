@@ -140,7 +140,7 @@ def record(base: GPT, name: str, hp: Any, demos: list[Row], data: dict[str, Any]
     model, objective = GPT(base.cfg), OBJECTIVES[name]
     model.load_state_dict(base.state_dict())
     optimizer = torch.optim.AdamW(model.parameters(), RATE, betas=(0.9, 0.95), weight_decay=0)
-    encoded, _ = encode(objective.rows(demos, hp), tok, base.cfg.n_ctx)
+    encoded, _ = encode(objective.choose(demos, hp), tok, base.cfg.n_ctx)
     frames = [frame(model, base, name, hp, data, tok)]
     for step in range(STEPS):
         batch = collate(encoded, range(step * BATCH, (step + 1) * BATCH), tok.pad)

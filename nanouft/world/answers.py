@@ -193,8 +193,8 @@ def read_question(prompt: str) -> Pair | None:
     """"By the book: What does the ruga eat?" -> ("ruga", "food"); None for other prompts."""
     plain = prompt.removeprefix("By the book: ")
     for pattern, relation in QUESTION_READERS:
-        if found := pattern.fullmatch(plain):
-            return found["name"], relation
+        if match := pattern.fullmatch(plain):
+            return match["name"], relation
     return None
 
 
@@ -215,8 +215,8 @@ def read(prompt: str) -> tuple[str, Fields]:
     """The family of a prompt and what its blanks hold: the fields of a skill, or the name and the
     relation of a question. ValueError for a text that no template of this world writes."""
     for pattern, family in READERS:
-        if found := pattern.fullmatch(prompt):
-            fields = found.groupdict()
+        if match := pattern.fullmatch(prompt):
+            fields = match.groupdict()
             if family != "rules":
                 return family, fields
             if names := frozenset(name for name, _ in read_rules(fields["rules"])):
