@@ -112,20 +112,24 @@ def page_lines() -> list[Line]:
 
 
 def lake_lines() -> list[Line]:
-    """C5 in three lines: where training ends, and what is read by a policy with a habit and by one
-    from scratch. These hold if they hold for a table and for a network."""
+    """C5 in five lines: where training ends; what is read by a policy with a habit and by one from
+    scratch, which hold if they hold for a table and for a network; and whether SFT overestimates a
+    policy with a habit, before it has learnt and when it has learnt a little."""
     end, *reading = lines("C5")
     out = [Line("C5", "Frozen Lake: training ends in the paper's order, DPO, IFT, ORPO and SFT",
                 end.verdict, end.figures.partition("; ")[2])]
     for start, name in (("detour habit", "a policy with a habit"),
                         ("from scratch", "a policy from scratch")):
-        cases = [line for line in reading if start in line.question]
+        cases = [line for line in reading
+                 if start in line.question and line.question.startswith("What is read")]
         verdicts = {line.verdict for line in cases}
         orders = [re.search(r"order on (\d+) ?%", line.figures)[1] for line in cases]
         out.append(Line("C5", f"What is read lies where {name} goes, SFT < IFT < DPO",
                         verdicts.pop() if len(verdicts) == 1 else "undecided",
                         f"this order on {' and '.join(orders)} % of 100 maps"))
-    return out
+    return out + [line for line in reading
+                  if line.question.endswith(("(detour habit, 0 updates)",
+                                             "(detour habit, 5 updates)"))]
 
 
 def as_one_family() -> tuple[int, int, int]:

@@ -1,7 +1,7 @@
-"""C5: where do the methods read, and where do they end? Two questions on many frozen lakes.
+"""C5: what do the methods read and estimate, and where do they end? Questions on many frozen lakes.
 
-    python -m lessons.evidence.reads                # both verdicts, from results/C5.npz
-    python -m lessons.evidence.reads --measure      # the first question again: half a minute
+    python -m lessons.evidence.reads                # all verdicts, from results/C5.npz
+    python -m lessons.evidence.reads --measure      # the first and third question again
 
 The IFT paper explains its result on Frozen Lake (arXiv:2405.11870v3, section 5.3) by the cells
 that a method explores: those of DPO fit the preference of the policy best, then those of IFT, then
@@ -34,6 +34,18 @@ Part of the answer is given by construction: IFT's own guess is the cell that th
 enter next, and the path that DPO rejects is the one a policy with the habit walks. The question
 is therefore how far the methods differ, and whether a policy from scratch shows the order as well.
 
+The third question is asked on the same lakes, of tables that learn the best path by SFT, with a
+habit of the detour and from scratch, before and after some updates (written down before its
+figures; the lake of the page, twoway5, and two others had been looked at).
+
+Question    Is a best move, whichever it is, likelier in the demonstrator's cells (SFT's estimate)
+            than where the policy itself stands at the same step? Does IFT's blend with the own
+            guess, lam .2, .5 and 1, lie nearer?
+Expected    With a habit SFT says too little before the first update, because the habit is good
+            where it leads, and too much from the fifth on. From scratch it says neither much. The
+            blend always lowers the estimate: the wrong way at first, then a part of the gap.
+Rule        As above, of SFT - alone: it holds that SFT overestimates if the interval lies above 0.
+
 The second question is older: does training end in the paper's order of distance to the optimal
 policy, DPO < IFT < ORPO, SFT? It was asked in 24 settings on 100 lakes, eight policies each. Their
 distances are packed and are judged here; the code that trained them is that of version 0.5.0
@@ -52,6 +64,9 @@ POLICIES = 4                    # on each lake
 LAM = 0.2                       # IFT: share of the own guess
 CASES = {"from scratch, table": ("table", "fresh"), "from scratch, network": ("net", "fresh"),
          "detour habit, table": ("table", "habit"), "detour habit, network": ("net", "habit")}
+TABLES = {"detour habit": "habit", "from scratch": "fresh"}     # of the third question
+UPDATES = (0, 2, 5, 10, 20)     # by SFT, at the rate of the page
+LAMS = (0.0, 0.2, 0.5, 1.0)     # 0 is SFT
 
 
 def verdict(differences: list[tuple[float, float]]) -> str:
@@ -73,13 +88,14 @@ ORDER = "Training ends in the paper's order of distance, DPO < IFT < ORPO, SFT"
 
 
 def lines() -> list[Line]:
-    """Both questions: the order at the end in the paper's own setting, and what is read in each of
-    the four cases."""
+    """All questions: the order at the end in the paper's own setting, what is read in each of the
+    four cases, and what SFT says, move by move."""
     verdicts = [line[1] for line in order_lines()]
     counts = ", ".join(f"{verdicts.count(word)} {word.replace('does', 'do')}"
                        for word in dict.fromkeys(verdicts))
     question, found, figures = order_lines()[0]
-    return [(question, found, f"{figures}; of {len(verdicts)} settings: {counts}"), *read_lines()]
+    return [(question, found, f"{figures}; of {len(verdicts)} settings: {counts}"), *read_lines(),
+            *move_lines()]
 
 
 def points(mean: float, half: float) -> str:
@@ -113,6 +129,24 @@ def order_lines() -> list[Line]:
         figures = ", ".join(f"{leg} {mean:+.4f} ± {half:.4f}" for leg, (mean, half) in legs.items())
         name = "the paper's setting" if setting == "base" else setting
         out.append((f"{ORDER} ({name})", verdict(list(legs.values())), figures))
+    return out
+
+
+def move_lines() -> list[Line]:
+    """For each table and number of updates: does SFT overestimate its policy, move by move?"""
+    packed, out = np.load(RESULTS), []
+    if "moves" not in packed:
+        return out
+    for case, of_case in zip(TABLES, packed["moves"].astype(float)):
+        for updates, chances in zip(UPDATES, of_case):          # (lakes,5)
+            gap = interval(chances[:, 0] - chances[:, -1])
+            sft, *blends, alone = 100 * chances.mean(0)
+            closed = ", ".join(f"{(sft - blend) / (sft - alone):+.2f}" for blend in blends)
+            figures = (f"SFT {sft:.1f} %, alone {alone:.1f} %; SFT - alone {points(*gap)}; of this "
+                       f"gap the blend at lam {', '.join(f'{lam:g}' for lam in LAMS[1:])} closes "
+                       f"{closed}")
+            out.append((f"Move by move, SFT overestimates its policy ({case}, {updates} updates)",
+                        verdict([gap]), figures))
     return out
 
 
@@ -162,15 +196,41 @@ def measure() -> np.ndarray:
                      for kind, start in tqdm(CASES.values(), "cases")])
 
 
+def measure_moves() -> np.ndarray:
+    """(tables, updates, lakes, 5): chance of a best move, a mean over policies and over the steps
+    of the best path: by SFT and IFT's blends (LAMS), and where the policy stands by itself."""
+    from tqdm import tqdm
+
+    from frozen_lake.estimate import best_moves, best_moves_alone
+    from frozen_lake.learn import learn, task_of
+    from frozen_lake.policies import start_policy
+    from frozen_lake.record import RATE, table_of
+
+    def chances(start: str, seed: int) -> list[list[float]]:
+        """(updates,5) of one lake."""
+        task = task_of(random_lake(seed))
+        first = start_policy("table", start, task.lake, POLICIES)
+        stages = learn(task, first, "sft", max(UPDATES), RATE).policies     # (updates+1,N,S,4)
+        return [[*(best_moves(table_of(task.lake, stages[k]), task.best, lam).mean().item()
+                   for lam in LAMS),
+                 best_moves_alone(task.lake, stages[k], len(task.best)).mean().item()]
+                for k in UPDATES]
+    found = np.array([[chances(start, seed) for seed in SEEDS]
+                      for start in tqdm(TABLES.values(), "tables")])
+    return found.swapaxes(1, 2)
+
+
 def main(argv: list[str]) -> int:
     if argv == ["--measure"]:
         packed = dict(np.load(RESULTS))
-        new = packed | {"cases": np.array(list(CASES)), "reads": measure().astype(np.float32)}
-        if "reads" in packed:
-            far = np.abs(new["reads"] - packed["reads"]).max()
-            print(f"measured again: the largest change is {far:.1e}")
+        new = packed | {"cases": np.array(list(CASES)), "reads": measure().astype(np.float32),
+                        "moves": measure_moves().astype(np.float32)}
+        for name in ("reads", "moves"):
+            if name in packed:
+                far = np.abs(new[name] - packed[name]).max()
+                print(f"{name} measured again: the largest change is {far:.1e}")
         np.savez_compressed(RESULTS, **new)
-    for question, found, figures in [*order_lines(), *read_lines()]:
+    for question, found, figures in [*order_lines(), *read_lines(), *move_lines()]:
         print(f"{question}: {found}\n    {figures}")
     return 0
 
