@@ -3,6 +3,7 @@ line, before anything is made."""
 import argparse
 import dataclasses
 import errno
+import io
 import json
 import os
 import re
@@ -271,6 +272,20 @@ def test_what_a_person_can_cause_is_one_line(fault, code, words, capsys):
     with pytest.raises(RuntimeError, match="a fault of ours"):
         command(lambda argv: (_ for _ in ()).throw(RuntimeError("a fault of ours")))
     assert visible("a\x1b[2J\u202e\tb\n") == "a\\x1b[2J\\u202e\tb\n"
+
+
+@pytest.mark.parametrize("line", [
+    "train --objective rloo --init start --data signs.jsonl --reward r.py:length --steps 2 "
+    "--batch-size 2 --max-new 5 --out signs", "evaluate start --data signs.jsonl",
+    "sample start --prompt '→ 日 \ud800' --temperature 3 --max-new 9"])
+def test_what_cannot_be_printed_is_a_question_mark(line, here, monkeypatch):
+    """Rows, answers, bar and end on a terminal that knows ASCII alone; \ud800 is on none."""
+    rows = [{"prompt": f"ä → \ud800 {i}", "response": "日", "gold": "日"} for i in range(12)]
+    (here / "signs.jsonl").write_text("".join(json.dumps(x) + "\n" for x in rows))
+    raw = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(raw, "ascii", write_through=True))
+    assert call(line) == 0
+    assert raw.getvalue()
 
 
 # ---- settings that fit ---------------------------------------------------------------------------
