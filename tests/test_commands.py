@@ -275,8 +275,7 @@ def test_what_a_person_can_cause_is_one_line(fault, code, words, capsys):
 
 
 @pytest.mark.parametrize("line", [
-    "train --objective rloo --init start --data signs.jsonl --reward r.py:length --steps 2 "
-    "--batch-size 2 --max-new 5 --out signs", "evaluate start --data signs.jsonl",
+    "train --objective sft --init start --data signs.jsonl --steps 1 --batch-size 2 --out signs",
     "sample start --prompt '→ 日 \ud800' --temperature 3 --max-new 9"])
 def test_what_cannot_be_printed_is_a_question_mark(line, here, monkeypatch):
     """Rows, answers, bar and end on a terminal that knows ASCII alone; \ud800 is on none."""
