@@ -26,7 +26,7 @@ KNOWN = ("score", "label", "p")         # columns that come with the rows of the
 class Tokens:
     ids: np.ndarray                     # (L,)
     mask: np.ndarray                    # (L,) 1 on response tokens
-    ref_logp: np.ndarray = NOT_SET      # (L-1,) one number a target; reference.py writes it
+    ref_logp: np.ndarray | None = None      # (L-1,) one number a target; reference.py writes it
     extra: dict[str, np.ndarray] = field(default_factory=dict)      # (L-1,) as well: Seqs.extra
 
 
