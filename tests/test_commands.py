@@ -28,7 +28,7 @@ from nanouft.objectives import OBJECTIVES
 from nanouft.reference import logps
 from nanouft.rows import Row, Turn, read
 from nanouft.run.device import pick
-from nanouft.run.flags import Train, add_flags, read_flags
+from nanouft.run.flags import Train, add_flags, rate_and_steps, read_flags
 from nanouft.run.folder import read_json
 from nanouft.selection import pair_rows
 
@@ -302,7 +302,7 @@ def test_rate_and_steps_fit_the_rows_and_the_model(line, rows, wanted, here):
     rate; a model of another width has another one; what is given wins."""
     name, cfg, hp, given = read_flags(line.split())
     model = start_model(cfg.init)[0]
-    total = train.rate_and_steps(cfg, OBJECTIVES[name], hp, rows, model, given)
+    total = rate_and_steps(cfg, OBJECTIVES[name], hp, rows, model, given)
     assert (cfg.lr, cfg.batch_size, total) == (pytest.approx(wanted[0]), *wanted[1:])
 
 
