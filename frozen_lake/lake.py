@@ -17,7 +17,7 @@ import gymnasium
 import torch
 from torch import Tensor
 
-from nanouft.errors import UserError, choose
+from nanouft.errors import UserError, choose, read_text
 
 ARROWS = "←↓→↑"                                     # actions 0..3, in gymnasium's order
 MOST_CELLS = 400                                    # beyond it the (S,4,S) table is no longer small
@@ -122,11 +122,7 @@ def make_lake(name: str, slippery: bool = False) -> Lake:
 
 def read_map(file: str | Path, slippery: bool = False) -> Lake:
     """A text file, one row a line; empty lines and spaces around rows are ignored."""
-    try:
-        text = Path(file).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as e:
-        raise UserError(f"{file}: cannot be read as text ({e})") from None
-    rows = tuple(line.strip() for line in text.split("\n") if line.strip())
+    rows = tuple(line.strip() for line in read_text(file).split("\n") if line.strip())
     lake = Lake(Path(file).stem, rows, slippery)
     if wrong := mistake(lake):
         raise UserError(f"{file}: {wrong}")

@@ -26,6 +26,8 @@ from random import Random
 
 import torch
 
+from nanouft.errors import command
+
 HERE = Path(__file__).parent / "exercises"
 ROUNDS = 40                                     # draws of inputs for each exercise
 SECONDS = 20                                    # of computing, for all rounds; they need one
@@ -285,4 +287,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 if __name__ == "__main__":
     from lessons import check as module  # not a second copy of Slip
-    sys.exit(module.main())
+    sys.exit(command(module.main))

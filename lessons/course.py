@@ -18,6 +18,8 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
+from nanouft.errors import print_anything
+
 OUT = Path("out/lessons")
 NOTEBOOK = "ipykernel" in sys.modules
 
@@ -26,6 +28,7 @@ class Lesson:
     """One lesson: the guess at its beginning, its picture, and the comparison at its end."""
 
     def __init__(self, number: str):
+        print_anything()
         self.number = number
         (self.file,) = Path(__file__).parent.glob(f"{number}_*.py")
         self.question = section(self.file.read_text(encoding="utf-8"), "Guess")

@@ -26,7 +26,7 @@ KNOWN = ("score", "label", "p")         # columns that come with the rows of the
 class Tokens:
     ids: np.ndarray                     # (L,)
     mask: np.ndarray                    # (L,) 1 on response tokens
-    ref_logp: np.ndarray = NOT_SET      # (L-1,) one number a target; reference.py writes it
+    ref_logp: np.ndarray | None = None      # (L-1,) one number a target; reference.py writes it
     extra: dict[str, np.ndarray] = field(default_factory=dict)      # (L-1,) as well: Seqs.extra
 
 
@@ -39,7 +39,8 @@ class Encoded:
 
     @property
     def length(self) -> int:
-        return _longest(self.seqs)
+        """Tokens of the longest sequence."""
+        return max(len(t.ids) for t in self.seqs.values())
 
 
 # ---- rows -> tokens ------------------------------------------------------------------------------
@@ -76,13 +77,13 @@ def encode(rows: list[Row], tok: Tokenizer, n_ctx: int) -> tuple[list[Encoded], 
         except UserError as why:
             report.refused.append(f"{r.where}: {why}")
             continue
-        length = _longest(seqs)
-        if length > n_ctx + 1:                          # n_ctx inputs and as many targets
-            report.skipped += 1
-            report.longest = max(report.longest, length)
-            continue
         known = {name: x for name in KNOWN if (x := getattr(r, name)) is not None}
-        out.append(Encoded(seqs, r, known))
+        e = Encoded(seqs, r, known)
+        if e.length <= n_ctx + 1:                       # n_ctx inputs and as many targets
+            out.append(e)
+        else:
+            report.skipped += 1
+            report.longest = max(report.longest, e.length)
     if report.refused and not out:
         raise UserError(f"no row can be used; the first: {report.refused[0]}")
     if not out:
@@ -101,10 +102,6 @@ def _tokens(roles: Roles, tok: Tokenizer) -> dict[str, Tokens]:
             mask = [0] * len(ids)
         out[role] = Tokens(np.array(ids, np.int32), np.array(mask, np.int8))    # 5 bytes a token
     return out
-
-
-def _longest(seqs: dict[str, Tokens]) -> int:
-    return max(len(t.ids) for t in seqs.values())
 
 
 # ---- the order -----------------------------------------------------------------------------------
@@ -150,9 +147,9 @@ class Epochs:
 def collate(data: list[Encoded], picked: Sequence[int] | np.ndarray, pad: int) -> Batch:
     """The batch of one optimizer step: the picked rows of the data, on the CPU."""
     rows = [data[i] for i in picked]
+    per_row = {name: _column([e.per_row[name] for e in rows]) for name in rows[0].per_row}
     seqs = {role: _shift([e.seqs[role] for e in rows], pad) for role in rows[0].seqs}
-    names = rows[0].per_row
-    return Batch.of(seqs, {name: _column([e.per_row[name] for e in rows]) for name in names})
+    return Batch.of(seqs, per_row)
 
 
 def _column(values: list) -> Tensor:

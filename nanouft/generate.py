@@ -58,7 +58,9 @@ def picker(numbers: range, size: int, temperature: float, top_k: int, top_p: flo
     def pick(logits: Tensor, rows: Tensor) -> Tensor:
         if temperature <= 0:
             return logits.argmax(-1)
-        warm = cut_tail(logits.float() / temperature, top_k, top_p)
+        warm = logits.float() / temperature
+        if top_k or top_p < 1:
+            warm = cut_tail(warm, top_k, top_p)
         u = torch.rand(size, 1, device=device, generator=rng)[places[rows]]
         return choose(warm, u)
     return pick
@@ -82,12 +84,12 @@ def decode(model: GPT, prompts: list[list[int]], pick: Callable[[Tensor, Tensor]
     rows = torch.tensor(sorted(range(B), key=lambda i: len(prompts[i])), device=device)
     ids, keep, pos = pad_left([prompts[i] for i in rows.tolist()], pad, max_new, device)
     P = ids.shape[1]
-    cache = model.new_cache(B, P + max_new)
     stop_ids = torch.tensor(stop, device=device)
     speaks = torch.ones(B, dtype=torch.bool, device=device)         # (b,) of the rows still there
     new_ids = torch.full((B, max_new), pad, device=device)
     logp = torch.zeros(B, max_new, device=device)
     with one_thread(device.type == "cpu" and B <= 128 and model.cfg.n_embd <= 256):
+        cache = model.new_cache(B, P + max_new)
         hidden = model(ids, want="hidden", pos=pos[:, :P], cache=cache, keep=keep[:, :P])[:, -1]
         for step in range(max_new):
             logits = model(hidden=hidden)                                   # (b,V)

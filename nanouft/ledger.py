@@ -85,8 +85,7 @@ def as_if_sampled(name: str, hp: Any, answers: list[Encoded], model: GPT, models
     objective, reward = OBJECTIVES[name], torch.tensor([1.0, 0.0])
     batch = collate(answers, range(2), models.pad)
     batch.per_row = {"reward": reward, "score": reward, "ended": torch.ones(2)}
-    measured = measure(batch, model, models.start, models.device)
-    batch.seqs["answer"].sampled_logp = measured["now"]
+    measure(batch, model, models.start, models.device)
     return credited(batch, objective, hp)[0]
 
 

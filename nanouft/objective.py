@@ -125,10 +125,15 @@ class Batch:
         per_row = {name: x[mine] for name, x in self.per_row.items()}
         return replace(self, seqs=seqs, per_row=per_row, offset=mine.start, cut_from=self)
 
-    def map(self, f: Callable[[Tensor], Tensor]) -> "Batch":
-        """f of every tensor: on a device, in another precision."""
-        seqs = {role: s.map(f) for role, s in self.seqs.items()}
-        return replace(self, seqs=seqs, per_row={name: f(x) for name, x in self.per_row.items()})
+    def map(self, change: Callable[[Tensor], Tensor]) -> "Batch":
+        """`change` applied to every tensor; it may change the order of the rows."""
+        seqs = {role: s.map(change) for role, s in self.seqs.items()}
+        per_row = {name: change(x) for name, x in self.per_row.items()}
+        return replace(self, seqs=seqs, per_row=per_row)
+
+    def cast(self, dtype: torch.dtype) -> "Batch":
+        """All numbers in another precision; token ids stay whole."""
+        return self.map(lambda x: x.to(dtype) if x.is_floating_point() else x)
 
     def to(self, device) -> "Batch":
         per_row = {name: x.to(device, non_blocking=True) for name, x in self.per_row.items()}

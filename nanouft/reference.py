@@ -43,17 +43,17 @@ class Models:
 
     def prepare(self, data: list[Encoded], objective: Objective, hp: Any,
                 seed: int = 0) -> list[Encoded]:
-        """The rows with all that a method reads of other models beside their tokens. Of pairs and
-        grades the metrics read the start model's log-probs, even where the loss does not."""
-        if objective.reference or objective.kinds(hp) != ["demos"]:
-            self.add_reference(data)
+        """The rows with all that a method reads of other models beside their tokens."""
+        self.add_reference(data, objective, hp)
         return objective.prepare(data, self, hp, seed) if objective.prepare else data
 
-    def add_reference(self, data: list[Encoded]) -> None:
-        """Write ref_logp, the start model's log-probs, beside the tokens."""
-        for e, logp in zip(data, self.logps(data)):
-            for role, t in e.seqs.items():
-                t.ref_logp = logp[role]
+    def add_reference(self, data: list[Encoded], objective: Objective, hp: Any) -> None:
+        """Write ref_logp, the start model's log-probs, beside the tokens. Of pairs and grades the
+        metrics read them, even where the loss does not."""
+        if objective.reference or objective.kinds(hp) != ["demos"]:
+            for e, logp in zip(data, self.logps(data)):
+                for role, t in e.seqs.items():
+                    t.ref_logp = logp[role]
 
     def logps(self, data: list[Encoded], folder: str | None = None) -> Numbers:
         """Nats: the log-prob of every response token under the start model, or the one in `folder`;

@@ -172,15 +172,14 @@ def as_if_sampled(answers: list[Encoded], rewards: list[float], form: Form, star
     reward, policy = torch.tensor(rewards), policy or nano()
     batch = collate(answers, range(len(answers)), models.pad)
     batch.per_row = {"reward": reward, "score": reward, "ended": torch.ones_like(reward)}
-    found = measure(batch, policy, start, CPU)
-    batch.seqs["answer"].sampled_logp = found["now"]
+    measure(batch, policy, start, CPU)
     return credited(batch, form.objective, form.hp)[0]
 
 
 def with_logps(form: Form) -> Batch:
     """The same in fp64 with random log-probs of policy, start model and sampler: for the pure
     loss."""
-    batch = batch_of(form).map(lambda x: x.double() if x.is_floating_point() else x)
+    batch = batch_of(form).cast(torch.float64)
     rng = torch.Generator().manual_seed(0)
     for s in batch.seqs.values():
         def draw() -> Tensor:

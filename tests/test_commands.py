@@ -3,6 +3,7 @@ line, before anything is made."""
 import argparse
 import dataclasses
 import errno
+import io
 import json
 import os
 import re
@@ -27,7 +28,7 @@ from nanouft.objectives import OBJECTIVES
 from nanouft.reference import logps
 from nanouft.rows import Row, Turn, read
 from nanouft.run.device import pick
-from nanouft.run.flags import Train, add_flags, read_flags
+from nanouft.run.flags import Train, add_flags, rate_and_steps, read_flags
 from nanouft.run.folder import read_json
 from nanouft.selection import pair_rows
 
@@ -273,6 +274,19 @@ def test_what_a_person_can_cause_is_one_line(fault, code, words, capsys):
     assert visible("a\x1b[2J\u202e\tb\n") == "a\\x1b[2J\\u202e\tb\n"
 
 
+@pytest.mark.parametrize("line", [
+    "train --objective sft --init start --data signs.jsonl --steps 1 --batch-size 2 --out signs",
+    "sample start --prompt '→ 日 \ud800' --temperature 3 --max-new 9"])
+def test_what_cannot_be_printed_is_a_question_mark(line, here, monkeypatch):
+    """Rows, answers, bar and end on a terminal that knows ASCII alone; \ud800 is on none."""
+    rows = [{"prompt": f"ä → \ud800 {i}", "response": "日", "gold": "日"} for i in range(12)]
+    (here / "signs.jsonl").write_text("".join(json.dumps(x) + "\n" for x in rows))
+    raw = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(raw, "ascii", write_through=True))
+    assert call(line) == 0
+    assert raw.getvalue()
+
+
 # ---- settings that fit ---------------------------------------------------------------------------
 @pytest.mark.parametrize("line, rows, wanted", [    # (learning rate, rows of a step, steps)
     ("", 1020, (2.5e-4, 32, 96)), ("--epochs 0.5", 1020, (2.5e-4, 32, 16)),
@@ -288,7 +302,7 @@ def test_rate_and_steps_fit_the_rows_and_the_model(line, rows, wanted, here):
     rate; a model of another width has another one; what is given wins."""
     name, cfg, hp, given = read_flags(line.split())
     model = start_model(cfg.init)[0]
-    total = train.rate_and_steps(cfg, OBJECTIVES[name], hp, rows, model, given)
+    total = rate_and_steps(cfg, OBJECTIVES[name], hp, rows, model, given)
     assert (cfg.lr, cfg.batch_size, total) == (pytest.approx(wanted[0]), *wanted[1:])
 
 

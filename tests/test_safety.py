@@ -6,13 +6,13 @@ import os
 import shutil
 import signal
 import sys
-import time
 
 import pytest
 import torch
 from made import NANO, killed_in_step, nano, start_folder
+from safetensors.torch import load_file, save_file
 
-from nanouft import models, train
+from nanouft import models, plots, train
 from nanouft.errors import Diverged, UserError, command
 from nanouft.loop import Device, Step
 from nanouft.models import read_tokenizer, save_model, start_model
@@ -53,6 +53,7 @@ def is_whole(found, place) -> None:
     assert "after" in read_json(found / "eval.json")
     left = [f.name for f in found.rglob("*") if "partial" in f.name]
     assert not left, f"left over: {left}"
+    assert not (found / "steps").exists()
 
 
 @pytest.fixture
@@ -105,6 +106,7 @@ def child(argv: list[str], at: int | None, log) -> int:
         return os.waitstatus_to_exitcode(os.waitpid(number, 0)[1])
     code = 1
     try:
+        signal.alarm(60)                                # ends what waits for a pipe
         sys.stdout = sys.stderr = open(log, "w", buffering=1)
         names = operations(at)
         code = command(train.main, argv)
@@ -124,7 +126,7 @@ def test_killed_before_any_file_operation_it_goes_on_to_the_same_bytes(place):
         shutil.rmtree(place / "run", ignore_errors=True)
         assert child(argv, at, log) == -9, name
         began = (place / "run" / "run.json").exists()
-        if (place / "run" / "eval.json").exists():
+        if (place / "run" / "eval.json").exists() and not (place / "run" / "steps").exists():
             assert "finished" in said_by(place, log), name
         elif began:
             assert child(["--resume", str(place / "run")], None, log) == 0, f"{name}: " \
@@ -146,8 +148,10 @@ def said_by(place, log) -> str:
 @pytest.mark.parametrize("file", ["model.safetensors", "optimizer.safetensors", "step.json"])
 @pytest.mark.parametrize("damage", [lambda f: f.unlink(), lambda f: f.write_bytes(b""),
                                     lambda f: f.write_bytes(f.read_bytes()[:-9]),
-                                    lambda f: f.write_bytes(b"x" + f.read_bytes())],
-                         ids=["gone", "empty", "cut", "other"])
+                                    lambda f: f.write_bytes(b"x" + f.read_bytes()),
+                                    pytest.param(lambda f: f.unlink() or os.mkfifo(f),
+                                                 marks=forks)],
+                         ids=["gone", "empty", "cut", "other", "pipe"])
 def test_a_damaged_step_is_said_and_left_out(file, damage, half, place, capsys):
     damage(half / "steps" / "4" / file)
     assert command(train.main, ["--resume", str(half)]) == 0
@@ -174,6 +178,8 @@ def test_weights_of_another_shape_or_not_finite_are_no_step(half, place, tmp_pat
 
 def test_the_two_newest_steps_are_kept(tmp_path):
     model = nano()
+    (tmp_path / "steps").mkdir()
+    (tmp_path / "steps" / "3").touch()                  # what stands in the place of a step
     for step in (1, 2, 3, 10):
         save_step(tmp_path, step, model, torch.optim.AdamW(model.parameters()), {"scaler": {}})
     assert sorted(f.name for f in (tmp_path / "steps").iterdir()) == ["10", "3"]
@@ -188,6 +194,10 @@ def test_a_run_goes_on_only_with_what_it_began_with(half, place, capsys):
                           ({"hp": {"beta": "x"}}, "edited, damaged or of another version"),
                           ({"hp": {"gamma": 1}}, "edited, damaged or of another version"),
                           ({"config": {"steps": 0}}, "edited, damaged or of another version"),
+                          ({"config": 3}, "edited, damaged or of another version"),
+                          ({"config": {"lora": [1, 2]}}, "unrecognized arguments: 2"),
+                          ({"config": {"init": 5}}, "5: no model folder"),
+                          ({"config": {"data": 5}}, "5: cannot be read (no such file)"),
                           ({"objective": "dpp"}, "unknown objective 'dpp'")):
         (half / "run.json").write_text(json.dumps(saved | change))
         assert command(train.main, ["--resume", str(half)]) == 2
@@ -272,14 +282,81 @@ def test_a_full_disk_is_one_line(place, monkeypatch, capsys):
     assert capsys.readouterr().err.splitlines()[-1].endswith("No space left on device; make room")
 
 
-@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes here")
-def test_what_stands_in_the_place_of_a_file_is_not_waited_for(tmp_path):
-    os.mkfifo(tmp_path / "adapter")
-    began = time.time()
-    signal.alarm(20)                                    # ends the test if it waits
-    save_model(tmp_path, nano(), NANO)
-    signal.alarm(0)
-    assert start_model(str(tmp_path))[1].n_vocab == NANO.n_vocab and time.time() < began + 20
+# ---- what others left in the place of a file -----------------------------------------------------
+@forks
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, lambda file: os.symlink("/dev/zero", file)],
+                         ids=["pipe", "folder", "device"])
+def test_what_is_no_plain_file_is_not_waited_for(make, place):
+    of_run = "run.json metrics.jsonl eval.json curves.png run.json.partial".split()
+    of_model = "config.json model.safetensors tokenizer.json vocab.txt".split()
+    copied = place / "copied"
+    for name in of_run + of_model:
+        folders.remove(copied)
+        shutil.copytree(place / ("half" if name in of_run else "start"), copied)
+        folders.remove(copied / name)
+        make(copied / name)
+        argv = ["--resume", str(copied)] if name in of_run else run(place, "--init", str(copied))
+        assert child(argv, None, place / "log") == 2, name
+        said = (place / "log").read_text().partition("\n\n")[0]
+        assert said.startswith(f"error: {copied / name}: cannot be read (it is no plain file)")
+        assert "\n" not in said
+
+
+TEXTS = {"run.json": ["", "[1]", "3", "{}", '{"config": 3}', "\xff"],
+         "eval.json": ["", "[1]", '{"after": 3}', "\xff"],
+         "metrics.jsonl": ["x", "[1]", "{}", '{"step": "1"}', '{"step": 1}', '{"loss": 1}', "\xff"]}
+
+
+@pytest.mark.parametrize("file, text", [(file, text) for file in TEXTS for text in TEXTS[file]])
+def test_a_damaged_text_is_one_line(file, text, half, capsys):
+    (half / file).write_bytes(text.encode("latin-1") + b"\n")
+    assert command(train.main, ["--resume", str(half)]) == 2
+    err = [x for x in capsys.readouterr().err.splitlines() if "%|" not in x]
+    assert len(err) == 1 and err[0].startswith(f"error: {half / file}"), err
+
+
+def test_a_step_is_believed_only_if_it_is_whole_and_of_its_number(half, place, capsys):
+    folder = half / "steps" / "4"
+    about, tensors = read_json(folder / "step.json"), load_file(folder / "optimizer.safetensors")
+    model = start_model(str(place / "start"))[0]
+
+    def refused(step: dict, state: dict) -> None:
+        folders.write_json(folder / "step.json", step)
+        save_file(state, folder / "optimizer.safetensors")
+        assert load_step(half, model, torch.optim.AdamW(model.parameters()))["step"] == 2
+        assert "steps/4: damaged" in capsys.readouterr().out.replace(os.sep, "/")
+    for change in ({"step": 5}, {"step": None}, {"updated": "x"}, {"updated": [0]}, {"scaler": 3}):
+        refused(about | change, tensors)
+    for name in ("0.step", "0.exp_avg"):
+        refused(about, tensors | {name: tensors[name] * torch.nan})
+        refused(about, tensors | {name: tensors[name].reshape(-1)[:1]})
+        refused(about, {key: x for key, x in tensors.items() if key != name})
+
+
+@pytest.mark.parametrize("last", ["curves", "remove"])
+def test_a_run_killed_after_its_scores_is_completed(last, place, half, monkeypatch, capsys):
+    """The picture is drawn, and the steps go, without another step."""
+    def killed(path, real=folders.remove):
+        if path.name != "steps":
+            return real(path)
+        raise KeyboardInterrupt
+    saved = read_json(half / "run.json")
+    saved["config"]["plain"] = False
+    (half / "run.json").write_text(json.dumps(saved))
+    with monkeypatch.context() as now:
+        if last == "curves":
+            now.setattr(plots, "curves", lambda folder: killed(folder / "steps"))
+        else:
+            now.setattr(train, "remove", killed)
+        assert command(train.main, ["--resume", str(half)]) == 130
+    assert (half / "steps").exists() and (half / "eval.json").exists()
+    capsys.readouterr()
+    assert command(train.main, ["--resume", str(half)]) == 0
+    assert capsys.readouterr().out == f"{half}: was trained and scored, and is complete now\n"
+    assert (half / "curves.png").exists()
+    is_whole(half, place)
+    assert command(train.main, ["--resume", str(half)]) == 2
+    assert "that run is finished" in capsys.readouterr().err
 
 
 def test_an_adapter_that_a_killed_run_left_is_replaced(tmp_path):

@@ -262,7 +262,7 @@ def test_the_stop_token_is_an_answer_token_like_any_other():
         assert s.targets[i][s.mask[i] > 0].tolist() == said
         whole = [*s.inputs[i, :1].tolist(), *s.targets[i][s.real[i] > 0].tolist()]
         assert whole == [*e.seqs["prompt"].ids, *said]
-        same(s.sampled_logp[i][s.mask[i] > 0], a.logp)
+        assert len(a.logp) == s.mask[i].sum()
 
 
 def test_samples_come_from_the_policy_itself():
@@ -271,8 +271,9 @@ def test_samples_come_from_the_policy_itself():
     made.policy = made.start = nano(0)
     asked, said, _ = made.draw(made.prompts[:5], 0)
     batch = batch_of(asked, said, NANO)
-    seen, on = measure(batch, made.policy, made.start, CPU), batch.seqs["answer"].mask > 0
-    gap = -batch.seqs["answer"].sampled_logp[on] - seen["entropy"][on]
+    _, entropy = measure(batch, made.policy, made.start, CPU)
+    decoded = torch.tensor([x for a in said for x in a.logp])
+    gap = -decoded - entropy[batch.seqs["answer"].mask > 0]
     error = (gap.std() / math.sqrt(len(gap))).item()
     assert abs(gap.mean()) < 3 * error < 0.1, f"{gap.mean():.3f} +- {error:.3f} nats"
 
@@ -327,25 +328,26 @@ def test_what_a_rollout_tells_in_a_plain_loop():
             for n in (7, 4, 9, 5, 6, 8)]
     batch, policy, start = collate(rows, range(6), 0), tiny(0).double(), tiny(1).double()
     s = batch.seqs["answer"]
-    s.sampled_logp = torch.linspace(-3, -1, s.mask.numel()).double().view(s.mask.shape) * s.mask
+    decoded = torch.linspace(-3, -1, int(s.mask.sum())).double()
     batch.per_row = {"reward": torch.tensor([0.0, 1.0, 0.5, 0.5, 1.0, 0.25]),
                      "ended": torch.tensor([1.0, 0.0, 1.0, 1.0, 1.0, 1.0])}
     seen = measure(batch, policy, start, CPU)
     kl, entropy, k1, k3, gaps = [], [], [], [], []
-    for i, t in s.mask.nonzero().tolist():
+    for (i, t), old in zip(s.mask.nonzero().tolist(), decoded.tolist()):
         p, q = (m(s.inputs[i:i + 1]).detach()[0, t].log_softmax(-1) for m in (policy, start))
-        token, old = s.targets[i, t], float(s.sampled_logp[i, t])
+        token = s.targets[i, t]
         kl.append(float((p.exp() * (p - q)).sum()))
         entropy.append(-float((p.exp() * p).sum()))
         gaps.append(abs(old - float(p[token])))
         k1.append(old - float(q[token]))
         k3.append(math.exp(-k1[-1]) - 1 + k1[-1])
         same(s.ref_logp[i, t], q[token], 1e-6)
+        same(s.sampled_logp[i, t], p[token], 1e-6)
     want = {"reward": 3.25 / 6, "ends": 5 / 6, "ties": 1 / 3, "length": len(kl) / 6,
             "kl_exact": np.mean(kl), "kl_k1": np.mean(k1), "kl_k3": np.mean(k3),
             "kl_answer": sum(kl) / 6, "entropy": np.mean(entropy), "decode_gap": max(gaps)}
-    assert stats(batch, seen, samples=2) == pytest.approx(want, rel=1e-4)
-    assert "ties" not in stats(batch, seen, samples=1)
+    assert stats(batch, decoded, *seen, samples=2) == pytest.approx(want, rel=1e-4)
+    assert "ties" not in stats(batch, decoded, *seen, samples=1)
 
 
 def test_what_a_rollout_tells_is_of_its_answers():

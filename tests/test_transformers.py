@@ -316,6 +316,8 @@ def test_lora_adds_twice_the_product_and_the_merged_model_says_the_same(folders,
     same(again.get_submodule(layer).weight.detach(), merged.detach(), 1e-5)
     same(again(ids).detach(), apart, 1e-4)
     assert (tmp_path / "adapter" / "adapter_model.safetensors").exists()
+    about = json.loads((tmp_path / "adapter" / "adapter_config.json").read_text())
+    assert Path(about["base_model_name_or_path"]).is_absolute()
 
 
 @pytest.mark.parametrize("kind, name", [("gpt2", "sft"), ("base", "dpo"), ("llama", "rloo")])

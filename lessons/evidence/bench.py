@@ -38,7 +38,6 @@ from nanouft.loop import Device, Step, steps
 from nanouft.models import start_model
 from nanouft.objectives import OBJECTIVES
 from nanouft.reference import Models
-from nanouft.rewards import exact
 from nanouft.rows import Row
 from nanouft.sampling import Rollouts
 
@@ -175,7 +174,7 @@ def our_steps(name: str, folder: str) -> Iterator[Step]:
     encoded, _ = encode(rows, tok, model.cfg.n_ctx - MAX_NEW)
     if objective.on_policy:
         start = copy.deepcopy(model).requires_grad_(False)
-        source = Rollouts(encoded, objective, hp, model, start, tok, exact,
+        source = Rollouts(encoded, objective, hp, model, start, tok, world.exact_scores,
                           batch_size=ROWS, steps=96)
     else:
         encoded = Models(model, tok.pad).prepare(encoded, objective, hp)

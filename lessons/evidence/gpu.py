@@ -33,7 +33,6 @@ from nanouft.models import start_model
 from nanouft.objective import Batch
 from nanouft.objectives import OBJECTIVES
 from nanouft.reference import Models
-from nanouft.rewards import exact
 from nanouft.rows import Row
 from nanouft.sampling import Rollouts
 
@@ -60,7 +59,7 @@ def batches_of(name: str, n: int = 6) -> list[Batch]:
         data = Models(model, tok.pad).prepare(data, objective, hp)
         source = Epochs(data, 32, n, 0, tok.pad)
         return [source(i) for i in range(n)]
-    source = Rollouts(data, objective, hp, model, copy.deepcopy(model), tok, exact,
+    source = Rollouts(data, objective, hp, model, copy.deepcopy(model), tok, world.exact_scores,
                       batch_size=8, steps=n)
     made = [source(i) for i in range(n)]
     for batch in made:                                  # as in the first step on a rollout

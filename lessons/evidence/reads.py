@@ -57,6 +57,7 @@ from pathlib import Path
 import numpy as np
 
 from lessons.evidence.stats import half_width
+from nanouft.errors import command
 
 RESULTS = Path(__file__).parent / "results" / "C5.npz"
 SEEDS = range(100, 200)         # lakes
@@ -236,4 +237,4 @@ def main(argv: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(command(main, sys.argv[1:]))

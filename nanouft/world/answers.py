@@ -23,6 +23,7 @@ from itertools import combinations
 
 import numpy as np
 
+from nanouft.errors import UserError
 from nanouft.rows import Row
 
 from .facts import PLURAL, RELATIONS, WORDS, WORLD, Pair
@@ -281,5 +282,9 @@ def mistake(prompt: str, answer: str) -> str:
 
 
 def exact_scores(rows: Sequence[Row], answers: Sequence[str]) -> np.ndarray:
-    """(n,) the exact scores of answers to the prompts of these rows."""
-    return np.array([score(row.prompt[-1].text, answer) for row, answer in zip(rows, answers)])
+    """(n,) the exact scores of answers to the prompts of these rows. UserError for others'."""
+    try:
+        return np.array([score(row.prompt[-1].text, answer) for row, answer in zip(rows, answers)])
+    except ValueError:
+        raise UserError("the exact score exists for NanoWorld's prompts alone; for others give "
+                        "--reward FILE.py:FUNCTION or the folder of a reward model") from None
