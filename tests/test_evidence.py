@@ -74,9 +74,10 @@ PROSE = [   # claim, a sentence of its section with {}, where the figure comes f
      lambda: points("UNA with scores is better than UNA with labels, right")),
     ("C6", "(RFT) reaches {} %", lambda: percent("C6", "RFT", "scores")),
     ("C6", "against UNA's {}", lambda: percent("C6", "UNA", "scores")),
-    ("C7", "the right answer lies {} points", lambda: figures("SFT overestimates")),
-    ("C7", "(area under the curve +{} hundredths)",
-     lambda: points("The blend (lam .2) tells better").replace("and ", "and +")),
+    ("C7", "SFT's estimate is {} points too high", lambda: points("Step by step, SFT overest")),
+    ("C7", "lies {} points nearer with lam .2",
+     lambda: points("Step by step, the blend (lam .2)")),
+    ("C7", "and {} with lam 1", lambda: points("Step by step, the blend (lam 1)")),
 ]
 
 
@@ -264,6 +265,16 @@ def test_another_model_than_that_of_the_results_is_refused(tmp_path, monkeypatch
 
 
 # ---- C7 ------------------------------------------------------------------------------------------
+def test_swapped_estimates_and_a_planted_sign_turn_verdicts(monkeypatch):
+    before = [line.verdict for line in estimates.lines()]
+    kept = dict(estimates.packed())
+    kept["chance"] = kept["chance"][..., [2, 1, 0]]
+    assert [line.verdict for line in estimates.lines(kept)] != before
+    bias = estimates.bias
+    monkeypatch.setattr(estimates, "bias", lambda *x: -bias(*x))
+    assert [line.verdict for line in estimates.lines()] != before
+
+
 @pytest.mark.parametrize("family, asked, said, right", [
     ("sum", "9 3 5", "9 and 3 is", "12"), ("sum", "9 3 5", "9 and 3 is 13 and 5 is", "18"),
     ("sum", "9 3 5", "9 and 3 is pig and 5 is", ""), ("sum", "9 3 5", "", "9"),
