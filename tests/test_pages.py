@@ -14,13 +14,12 @@ from PIL import Image
 from nanouft import colours, ledger, plots, world
 from nanouft.batches import collate, encode
 from nanouft.gpt import GPT
-from nanouft.models import save_model, start_model
+from nanouft.models import start_model
 from nanouft.objectives import OBJECTIVES
 from nanouft.playground import pack
 from nanouft.playground.__main__ import ENGINE, WEB, page
 from nanouft.reference import Models
 from nanouft.rows import Row, Turn
-from nanouft.selection import score_rows
 
 # Red-green blindness on linear RGB: Machado, Oliveira and Fernandes 2009, severity 1.
 SEEN = {"everybody": np.eye(3),
@@ -93,34 +92,31 @@ def test_the_ledger_shows_four_methods_and_says_what_it_found(tmp_path, capsys):
 # ---- the playground: the page beside torch -------------------------------------------------------
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    """The page; its start model, one that has moved on, and another to ask, in torch."""
+    """The page; its start model and one that has moved on, in torch."""
     folder, (_, tok) = tmp_path_factory.mktemp("playground"), start_model("base")
     data = pack.content()
     base = pack.unpacked(GPT(start_model("base")[0].cfg), data)
-    policy, teacher = moved(base, torch.cos), moved(base, torch.sin)
-    save_model(folder, teacher, tok)
+    policy = moved(base)
     (folder / "index.html").write_text(page(data), encoding="utf-8")
     engine = "\n".join((WEB / name).read_text(encoding="utf-8") for name in ENGINE[:2])
     (folder / "engine.html").write_text(f"""<!doctype html><script>const DATA = {json.dumps(data)};
         {engine}
         const start = unpacked(DATA), model = new Model(DATA);
-        const [flat, other] = [Math.cos, Math.sin].map((way) =>
-          start.map((x, i) => x + 0.02 * way(i)));
+        const flat = start.map((x, i) => x + 0.02 * Math.cos(i));
         function policy() {{
           model.reset();
           model.flat.set(flat);
-          model.teacher = model.named(other);
           return model;
         }}</script>""", encoding="utf-8")
     return SimpleNamespace(folder=folder, data=data, base=base, policy=policy, tok=tok)
 
 
-def moved(base: GPT, way) -> GPT:
-    """`base` with 0.02 way(i) added to its i-th weight."""
+def moved(base: GPT) -> GPT:
+    """`base` with 0.02 cos(i) added to its i-th weight."""
     model, at = deepcopy(base), 0
     for p in model.parameters():
         i = torch.arange(at, at + p.numel(), dtype=torch.float64)
-        p.data = (p.data.double() + 0.02 * way(i).view(p.shape)).float()
+        p.data = (p.data.double() + 0.02 * i.cos().view(p.shape)).float()
         at += p.numel()
     return model
 
@@ -131,28 +127,21 @@ def browser(made, tmp_path_factory):
         yield b
 
 
-def settings(made, name, dials):
-    """Where a method asks another model, it is the one in the folder."""
-    first = OBJECTIVES[name].first
-    return OBJECTIVES[name].hp(**({first.field: [str(made.folder)]} if first else {}), **dials)
-
-
 def test_a_push_is_pythons_for_every_method_and_dial(made, browser):
     """Each method at its defaults; each dial at its ends and at each of its words."""
     about = made.data["methods"]
     views = [(name, {}) for name in about] + [
         (name, {dial["name"]: value}) for name in about for dial in about[name]["dials"]
         for value in dial.get("choices") or (dial["low"], dial["high"])]
-    question = dict(made.data["questions"][pack.SHOWN], scores=[1, 0])
+    question = made.data["questions"][pack.SHOWN]
     text, right, wrong = pack.shown(made.data, made.tok)
-    question["other"] = {"answer": made.tok.chat((), world.as_answer("No."))[0][1:]}
     browser.open(made.folder / "engine.html")
     found = browser.js(f"""(() => {{ const row = {json.dumps(question)}, model = policy();
         return {json.dumps(views)}.map(([name, dials]) => model.look(row, name, dials).push);
     }})()""")
     row = Row((Turn("user", text),), right, right, wrong)
     for (name, dials), theirs in zip(views, found, strict=True):
-        ours = ledger.entries(name, settings(made, name, dials), row, made.policy, made.tok,
+        ours = ledger.entries(name, OBJECTIVES[name].hp(**dials), row, made.policy, made.tok,
                               reference=made.base)
         largest = max(abs(x) for _, _, weights in ours for x in weights)
         assert largest > 0, name
@@ -161,39 +150,16 @@ def test_a_push_is_pythons_for_every_method_and_dial(made, browser):
             assert off < 1e-3, f"{name} {dials}, {which}: {push}, Python: {want}"
 
 
-def rows_of(name, demos, tok):
-    """Two demonstrations of the page as rows of the data that this method learns from."""
-    def row(demo, side, **grade):
-        text = demo["text"]
-        return Row((Turn("user", text),), world.as_answer(tok.decode(demo[side][:-1]).strip()),
-                   **grade)
-    kinds = OBJECTIVES[name].kinds(OBJECTIVES[name].hp())
-    good, bad = ([row(demo, side) for demo in demos] for side in ("answer", "rejected"))
-    if kinds == ["demos"]:
-        return good
-    if kinds == ["pairs"]:
-        return [Row(w.prompt, None, w.answer, l.answer) for w, l in zip(good, bad)]
-    sides = [(demo, side, k) for demo in demos for k, side in enumerate(("answer", "rejected"))]
-    if kinds == ["labels"]:
-        return [row(demo, side, label=k == 0) for demo, side, k in sides]
-    return [row(demo, side, score=float(demo["scores"][k])) for demo, side, k in sides]
-
-
 def torch_steps(made, name, demos):
-    """[(loss, gradient norm)] of two steps; methods that sample get both answers of one demo."""
-    objective, hp, model = OBJECTIVES[name], settings(made, name, {}), deepcopy(made.policy)
-    models = Models(made.base, made.tok.pad, ledger.CPU, start_model)
+    """[(loss, gradient norm)] of two steps on these rows."""
+    objective, hp, model = OBJECTIVES[name], OBJECTIVES[name].hp(), deepcopy(made.policy)
+    models = Models(made.base, made.tok.pad)
+    encoded, _ = encode(objective.choose(demos, hp), made.tok, 512)
+    encoded = models.prepare(encoded, objective, hp)
     optimizer = torch.optim.AdamW(model.parameters(), 1e-3, betas=(0.9, 0.95), weight_decay=0)
     out = []
     for _ in range(2):
-        if objective.on_policy:
-            rows = score_rows(rows_of(name, demos[:1], made.tok), hp)
-            hp.samples = 2
-            batch = ledger.as_if_sampled(name, hp, encode(rows, made.tok, 512)[0], model, models)
-        else:
-            encoded, _ = encode(objective.choose(rows_of(name, demos, made.tok), hp), made.tok, 512)
-            encoded = models.prepare(encoded, objective, hp)
-            batch = collate(encoded, range(len(encoded)), made.tok.pad)
+        batch = collate(encoded, range(len(encoded)), made.tok.pad)
         objective.forward(model, batch, hp)
         loss, _ = objective.loss(batch, hp)
         optimizer.zero_grad()
@@ -204,27 +170,18 @@ def torch_steps(made, name, demos):
     return out
 
 
-def test_two_steps_are_torchs_and_scores_are_exact(made, browser):
-    demos = made.data["demos"][4:6]         # where the mean of KTO's k is below 0
-    for demo, other in zip(demos, reversed(demos)):
-        demo["other"] = {"answer": other["answer"]}
+def test_two_steps_are_torchs(made, browser):
     browser.open(made.folder / "engine.html")
-    found, scores = browser.js(f"""(() => {{
-        const demos = {json.dumps(demos)}, sides = ["answer", "rejected"];
-        const drawn = sides.map((side, k) => ({{ answer: demos[0][side], reward: 1 - k }}));
-        const steps = Object.keys(METHODS).map((name) => {{
-          const model = policy(), sampled = METHODS[name].needs === "sampled";
-          const rows = sampled ? [{{ ...demos[0], drawn }}] : demos;
-          return [0, 1].map(() => model.step(rows, name, {{}}, 1e-3)).map((x) => [x.loss, x.norm]);
-        }});
-        return [steps, DATA.demos.map((d) => sides.map((side) => score(d.task, d[side], DATA)))];
-    }})()""")
+    found = browser.js("""Object.keys(METHODS).map((name) => {
+        const model = policy();
+        return [0, 1].map(() => model.step(DATA.demos.slice(4, 6), name, {}, 1e-3))
+          .map((x) => [x.loss, x.norm]); })""")
+    pairs = world.rows("train", "pairs", pack.DEMOS, 0, skills=("list",))[4:6]
+    demos = [Row(row.prompt, row.chosen) for row in pairs]
     for name, (first, second) in zip(made.data["methods"], found, strict=True):
-        want = torch_steps(made, name, demos)
+        want = torch_steps(made, name, pairs if name == "dpo" else demos)
         np.testing.assert_allclose(first, want[0], rtol=1e-4, atol=1e-5, err_msg=name)
         np.testing.assert_allclose(second, want[1], rtol=5e-3, atol=1e-3, err_msg=name)
-    assert scores == [demo["scores"] for demo in made.data["demos"]]
-    assert min(map(min, scores)) < 1
 
 
 # ---- the playground: what a visitor sees ---------------------------------------------------------
@@ -278,8 +235,7 @@ def test_the_tab_agrees_with_python_and_teaches_two_methods(made, browser):
     assert float(said.split()[-1]) < 1e-3
     browser.click("#live summary")
     browser.wait(IDLE)
-    for side, name in ((1, "grpo"), (2, "poft")):                       # samples; asks a teacher
-        browser.choose(f"#bench article:nth-child({side}) select", name)
+    browser.choose("#bench article:nth-child(1) select", "ift")
     browser.wait(IDLE)
     before = browser.text("#bench")
     browser.click("#teach")

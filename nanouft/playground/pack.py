@@ -27,7 +27,6 @@ from nanouft.plots import called
 from nanouft.rows import Row, Turn
 from nanouft.run.flags import Parser, add_flags
 from nanouft.tokenizer import Tokenizer
-from nanouft.world.answers import CATEGORY, NUMBERS, WORDS, forbidden, read
 
 GROUP = 128                     # weights that share a scale
 DEMOS, QUESTIONS, SHOWN = 128, 8, 1     # lists to learn from and to ask; the question on the page
@@ -35,18 +34,8 @@ STEPS, BATCH, RATE = 4, 8, 2.5e-4       # of the record
 LONGEST = 28                    # tokens of an answer
 DIALS: dict[str, dict] = {      # the main settings of each method: choices, or (low, high, step)
     "sft": {},
-    "ift": {"variant": ["detached", "released", "eq21"], "lam": (0, 1, .05), "gamma": (0, 1, .05)},
-    "poft": {"beta": (.1, 4, .1), "margin": (0, 4, .1)},
-    "dpo": {"beta": (.02, 1, .02), "label_smoothing": (0, .4, .05)},
-    "orpo": {"lam": (0, 4, .1)},
-    "simpo": {"beta": (.1, 8, .1), "gamma": (0, 4, .1)},
-    "kto": {"beta": (.02, 1, .02), "desirable_weight": (0, 4, .1),
-            "undesirable_weight": (.1, 4, .1)},
-    "una": {"loss": ["mse", "bce"], "beta": (.02, 1, .02)},
-    "uft": {"loss": ["mse", "bce"], "beta": (.02, 1, .02)},
-    "rloo": {"beta": (0, 1, .02)},
-    "grpo": {"scale": ["group", "none"], "beta": (0, 1, .02)},
-    "distill": {},
+    "ift": {"variant": ["detached", "released"], "lam": (0, 1, .05), "gamma": (0, 1, .05)},
+    "dpo": {"beta": (.02, 1, .02)},
 }
 RECORDED = {"sft": ("sft", {}), "released": ("ift", {"variant": "released"}),
             "detached": ("ift", {"variant": "detached"})}
@@ -79,16 +68,12 @@ def unpacked(model: GPT, data: dict[str, Any]) -> GPT:
 
 # ---- questions and methods -----------------------------------------------------------------------
 def asked(row: Row, tok: Tokenizer) -> dict[str, Any]:
-    """A list question, a right and a wrong answer, and what the score of an answer checks."""
+    """A list question, a right and a wrong answer."""
     text, right = row.prompt[-1].text, row.chosen or row.answer or ()
     wrong = row.rejected or world.as_answer(world.corrupt(random.Random(text), text))
-    fields = read(text)[1]
-    task = {"count": NUMBERS[fields["number"]], "words": WORDS[CATEGORY[fields["plural"]]],
-            "without": forbidden(fields), "last": fields["close"]}
     prompt = tok.prompt_ids(row.prompt)
     answer, rejected = (tok.chat(row.prompt, side)[0][len(prompt):] for side in (right, wrong))
-    return {"text": text, "prompt": prompt, "answer": answer, "rejected": rejected, "task": task,
-            "scores": [world.score(text, side[0].text) for side in (right, wrong)]}
+    return {"text": text, "prompt": prompt, "answer": answer, "rejected": rejected}
 
 
 def method(name: str) -> dict[str, Any]:
@@ -167,9 +152,6 @@ def content() -> dict[str, Any]:
             "demos": [asked(row, tok) for row in pairs],
             "questions": [asked(row, tok) for row in questions],
             "methods": {name: method(name) for name in DIALS}, "shown": SHOWN, "rate": RATE}
-    data["questions"][SHOWN]["other"] = data["questions"][SHOWN + 1]     # for KTO
-    for row, after in zip(data["demos"], [*data["demos"][1:], data["demos"][0]]):
-        row["other"] = {"answer": after["answer"]}
     base = unpacked(model, data)
     demos = [Row(row.prompt, row.chosen) for row in pairs]
     data["record"] = {key: {"name": name, "dials": dials, "frames": record(

@@ -254,17 +254,6 @@ class Pass {
 
 // ---- a model that answers and learns ------------------------------------------------------------
 const LONGEST = 28;         // tokens of an answer; who has not stopped by then does not stop
-const SAMPLES = 4;          // answers to a prompt, for methods that learn from the model's samples
-
-function seeded(seed) {                                         // random numbers: mulberry32
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let t = Math.imul(state ^ (state >>> 15), 1 | state);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
 
 function unpacked({ weights, scales, group }) {                 // a byte a weight, times its scale
   const bytes = (text) => Uint8Array.from(atob(text), (c) => c.charCodeAt(0)).buffer;
@@ -279,7 +268,6 @@ class Model {
     this.config = data.config;
     this.first = unpacked(data);
     this.start = this.named(this.first);                        // the reference: never trained
-    this.teacher = this.start;                                  // worker.js teaches another one
     this.reset();
   }
 
@@ -300,17 +288,14 @@ class Model {
     this.steps = 0;
   }
 
-  /* One pass over sequences {prompt, answer}, which writes into each: `logp` of the answer, and of
-     the role `whole` also `before`, of the prompt. */
-  read(sequences, { lam = 0, frozen, whole } = {}, weights = this.weights, slopes = null) {
+  /* One pass over sequences {prompt, answer}, which writes into each: `logp` of the answer. */
+  read(sequences, { lam = 0, frozen } = {}, weights = this.weights, slopes = null) {
     let at = 0;
     for (const s of sequences) {
       const ids = [...s.prompt, ...s.answer].slice(0, -1);
       s.row = { ids, at, T: ids.length, past: 0 };
-      const first = s.role === whole ? 0 : s.prompt.length - 1;         // where the picks begin
-      const read = [...s.prompt, ...s.answer].slice(first + 1);
-      const start = at + first;
-      s.picks = read.map((id, t) => ({ id, at: start + t }));
+      const start = at + s.prompt.length - 1;
+      s.picks = s.answer.map((id, t) => ({ id, at: start + t }));
       at += ids.length;
     }
     const rows = sequences.map(({ row }) => row), picks = sequences.flatMap((s) => s.picks);
@@ -321,17 +306,13 @@ class Model {
     }
     const pass = new Pass(this.config, weights, slopes);
     pass.head(pass.hidden(rows, { lam, frozen }), picks);
-    for (const s of sequences) {
-      const logp = s.picks.map((pick) => pick.logp), before = logp.length - s.answer.length;
-      s.before = logp.slice(0, before);
-      s.logp = logp.slice(before);
-    }
+    for (const s of sequences) s.logp = s.picks.map((pick) => pick.logp);
     return pass;
   }
 
-  /* Answers to prompts, typed together: greedy, or drawn with the numbers of `random`. A token
-     costs one position a row, because everything earlier lies in the row's cache. */
-  say(prompts, random = null) {
+  /* Greedy answers to prompts, typed together. A token costs one position a row, because everything
+     earlier lies in the row's cache. */
+  say(prompts) {
     const { layers, width, end } = this.config;
     const rows = prompts.map((prompt) => {
       const size = 3 * width * (prompt.length + LONGEST);
@@ -349,9 +330,7 @@ class Model {
       const picks = speaking.map((row) => ({ id: end, at: row.at + row.T - 1 }));
       pass.head(pass.hidden(speaking), picks);
       speaking.forEach((row, i) => {
-        let left = random ? random() : 0;
-        const drawn = picks[i].p.findIndex((p) => (left -= p) < 0);
-        row.said.push(random && drawn >= 0 ? drawn : picks[i].best);
+        row.said.push(picks[i].best);
         row.past += row.T;
         row.ids = row.said.slice(-1);
       });
@@ -362,50 +341,36 @@ class Model {
 
   /* The batch of a method with all numbers that its loss reads: {batch, pass, hp}. */
   situation(rows, name, dials, slopes = null) {
-    const { how, other } = METHODS[name], hp = { ...this.data.methods[name].settings, ...dials };
+    const { how, reference } = METHODS[name], hp = { ...this.data.methods[name].settings, ...dials };
     const batch = arrange(name, rows);
     const sequences = batch.rows.flatMap(({ seqs }) => Object.values(seqs));
     const pass = this.read(sequences, how ? how(hp) : {}, this.weights, slopes);
-    if (other) {
+    if (reference) {
       const copies = sequences.map((s) => ({ ...s }));
-      this.read(copies, {}, this[other]);
+      this.read(copies, {}, this.start);
       sequences.forEach((s, k) => { s.ref = copies[k].logp.map(({ value }) => value); });
     }
     return { batch, pass, hp };
   }
 
-  /* The push of a method on each token of the row's answers: {loss, push}. For methods that
-     sample: as if the model had said both answers, rewarded 1 and 0. */
+  /* The push of a method on each token of the row's answers: {loss, push}. */
   look(row, name, dials = {}) {
-    const drawn = [row.answer, row.rejected].map((answer, i) => ({ answer, reward: 1 - i }));
-    const { batch, hp } = this.situation([{ scores: [1, 0], drawn, ...row }], name, dials);
+    const { batch, hp } = this.situation([row], name, dials);
     return pushes(name, hp, batch);
   }
 
   /* One optimizer step on these rows: {loss, norm: of the gradient}. */
   step(rows, name, dials, lr) {
     this.slopes.fill(0);
-    const ready = METHODS[name].needs === "sampled" ? this.sampled(rows) : rows;
-    const { batch, pass, hp } = this.situation(ready, name, dials, this.named(this.slopes));
+    const { batch, pass, hp } = this.situation(rows, name, dials, this.named(this.slopes));
     const loss = backward(name, hp, batch);
     pass.backward();
     return { loss, norm: this.adamw(lr) };
   }
 
-  sampled(rows) {                               // each row with new answers and their exact scores
-    if (rows[0].drawn) return rows;
-    const prompts = rows.flatMap(({ prompt }) => Array(SAMPLES).fill(prompt));
-    const answers = this.say(prompts, seeded(this.steps));
-    return rows.map((row, k) => ({
-      ...row,
-      drawn: answers.slice(k * SAMPLES, (k + 1) * SAMPLES)
-        .map((answer) => ({ answer, reward: score(row.task, answer, this.data) })),
-    }));
-  }
-
   /* How likely the last token of each row's answer is after all others, on average. */
   stopping(rows) {
-    const sequences = rows.map(({ prompt, answer }) => ({ role: "answer", prompt, answer }));
+    const sequences = rows.map(({ prompt, answer }) => ({ prompt, answer }));
     this.read(sequences);
     return average(sequences.map((s) => Math.exp(s.logp.at(-1).value)));
   }

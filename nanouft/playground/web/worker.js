@@ -25,21 +25,12 @@ function frame(name, dials) {
   };
 }
 
-function demonstrations(step, name) {       // of methods that sample: 2 prompts, 4 answers to each
-  const n = METHODS[name].needs === "sampled" ? BATCH / SAMPLES : BATCH;
-  return Array.from({ length: n }, (_, i) => data.demos[(step * n + i) % data.demos.length]);
-}
-
-/* PoFT and distillation ask a better model: the start model after four steps of SFT. */
-function needsTeacher(name) {
-  if (METHODS[name].other !== "teacher" || model.teacher !== model.start) return;
-  const copy = new Model(data);
-  for (let k = 0; k < 4; k++) copy.step(demonstrations(k, "sft"), "sft", {}, data.rate);
-  model.teacher = copy.weights;
+function demonstrations(step) {
+  return Array.from({ length: BATCH }, (_, i) =>
+    data.demos[(step * BATCH + i) % data.demos.length]);
 }
 
 async function teach({ id, name, dials, steps, fresh }) {
-  needsTeacher(name);
   if (fresh) {
     model.reset();
     postMessage({ id, frame: frame(name, dials) });
@@ -47,7 +38,7 @@ async function teach({ id, name, dials, steps, fresh }) {
   for (let k = 0; k < steps; k++) {
     await pause();
     if (id !== latest) return;
-    model.step(demonstrations(model.steps, name), name, dials, data.rate);
+    model.step(demonstrations(model.steps), name, dials, data.rate);
     postMessage({ id, frame: frame(name, dials) });
   }
 }
