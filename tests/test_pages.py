@@ -137,7 +137,7 @@ def test_a_push_is_pythons_for_every_method_and_dial(made, browser):
     text, right, wrong = pack.shown(made.data, made.tok)
     browser.open(made.folder / "engine.html")
     found = browser.js(f"""(() => {{ const row = {json.dumps(question)}, model = policy();
-        return {json.dumps(views)}.map(([name, dials]) => model.look(row, name, dials).push);
+        return {json.dumps(views)}.map(([name, dials]) => model.look(row, name, dials));
     }})()""")
     row = Row((Turn("user", text),), right, right, wrong)
     for (name, dials), theirs in zip(views, found, strict=True):

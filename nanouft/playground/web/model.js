@@ -223,8 +223,8 @@ class Pass {
     return this.norm(x, "ln_f");
   }
 
-  /* Log-probs of tokens: picks [{id, at: the position that says it}]. Each gets `logp`, a Num whose
-     slope the loss will know, `p` of all tokens and the likeliest, `best`. */
+  /* Log-probs of tokens: picks [{id, at: the position that says it}]. Each gets `logp`, `p` of all
+     tokens and the likeliest, `best`. The way back reads `slope`, the loss's derivative by logp. */
   head(hidden, picks) {
     const { width: C, vocab: V } = this.config;
     const h = this.state(zeros(rowsOf4(picks.length) * C), C);
@@ -239,9 +239,9 @@ class Pass {
       const e = logits.map((x) => Math.exp(x - top)), all = e.reduce((a, b) => a + b);
       pick.best = logits.indexOf(top);
       pick.p = e.map((x) => x / all);
-      pick.logp = new Num(logits[pick.id] - top - Math.log(all));
+      pick.logp = logits[pick.id] - top - Math.log(all);
     });
-    this.back.push(() => picks.forEach(({ id, p, logp: { slope } }, m) => {
+    this.back.push(() => picks.forEach(({ id, p, slope }, m) => {
       for (let v = 0; v < V; v++) z.d[m * V + v] -= slope * p[v];       // d logp / d logits
       z.d[m * V + id] += slope;
     }));
@@ -288,14 +288,13 @@ class Model {
     this.steps = 0;
   }
 
-  /* One pass over sequences {prompt, answer}, which writes into each: `logp` of the answer. */
+  /* One pass over sequences {prompt, answer}, which writes into each the `logp` of its answer. */
   read(sequences, { lam = 0, frozen } = {}, weights = this.weights, slopes = null) {
     let at = 0;
     for (const s of sequences) {
-      const ids = [...s.prompt, ...s.answer].slice(0, -1);
+      const ids = [...s.prompt, ...s.answer].slice(0, -1), first = at + s.prompt.length - 1;
       s.row = { ids, at, T: ids.length, past: 0 };
-      const start = at + s.prompt.length - 1;
-      s.picks = s.answer.map((id, t) => ({ id, at: start + t }));
+      s.picks = s.answer.map((id, t) => ({ id, at: first + t }));
       at += ids.length;
     }
     const rows = sequences.map(({ row }) => row), picks = sequences.flatMap((s) => s.picks);
@@ -306,7 +305,7 @@ class Model {
     }
     const pass = new Pass(this.config, weights, slopes);
     pass.head(pass.hidden(rows, { lam, frozen }), picks);
-    for (const s of sequences) s.logp = s.picks.map((pick) => pick.logp);
+    for (const s of sequences) s.logp = s.picks.map(({ logp }) => logp);
     return pass;
   }
 
@@ -339,31 +338,30 @@ class Model {
     return rows.map(({ said }) => said);
   }
 
-  /* The batch of a method with all numbers that its loss reads: {batch, pass, hp}. */
-  situation(rows, name, dials, slopes = null) {
-    const { how, reference } = METHODS[name], hp = { ...this.data.methods[name].settings, ...dials };
-    const batch = arrange(name, rows);
-    const sequences = batch.rows.flatMap(({ seqs }) => Object.values(seqs));
-    const pass = this.read(sequences, how ? how(hp) : {}, this.weights, slopes);
-    if (reference) {
-      const copies = sequences.map((s) => ({ ...s }));
-      this.read(copies, {}, this.start);
-      sequences.forEach((s, k) => { s.ref = copies[k].logp.map(({ value }) => value); });
+  /* The loss of a method on rows, with the slopes in the sequences: {loss, sequences, pass}. */
+  lossOf(rows, name, dials, slopes = null) {
+    const { how, pairs, loss } = METHODS[name], hp = { ...this.data.methods[name].settings, ...dials };
+    const groups = sequencesOf(name, rows), sequences = groups.flat();
+    if (pairs) {                                // first, because a pass writes logp and picks
+      this.read(sequences, {}, this.start);
+      for (const s of sequences) s.ref = s.logp;
     }
-    return { batch, pass, hp };
+    const pass = this.read(sequences, how ? how(hp) : {}, this.weights, slopes);
+    return { loss: loss(groups, hp), sequences, pass };
   }
 
-  /* The push of a method on each token of the row's answers: {loss, push}. */
+  /* The push on each token of a row's answers, of a pair of both: -dL/dlogp times the tokens of the
+     right answer, so that SFT's is 1 everywhere. The scale of nanouft.ledger. */
   look(row, name, dials = {}) {
-    const { batch, hp } = this.situation([row], name, dials);
-    return pushes(name, hp, batch);
+    const { sequences } = this.lossOf([row], name, dials);
+    return sequences.map(({ slope }) => slope.map((x) => -x * row.answer.length));
   }
 
   /* One optimizer step on these rows: {loss, norm: of the gradient}. */
   step(rows, name, dials, lr) {
     this.slopes.fill(0);
-    const { batch, pass, hp } = this.situation(rows, name, dials, this.named(this.slopes));
-    const loss = backward(name, hp, batch);
+    const { loss, sequences, pass } = this.lossOf(rows, name, dials, this.named(this.slopes));
+    for (const s of sequences) s.picks.forEach((pick, t) => { pick.slope = s.slope[t]; });
     pass.backward();
     return { loss, norm: this.adamw(lr) };
   }
@@ -372,7 +370,7 @@ class Model {
   stopping(rows) {
     const sequences = rows.map(({ prompt, answer }) => ({ prompt, answer }));
     this.read(sequences);
-    return average(sequences.map((s) => Math.exp(s.logp.at(-1).value)));
+    return average(sequences.map((s) => Math.exp(s.logp.at(-1))));
   }
 
   adamw(lr) {                                   // betas .9 and .95, no decay, gradient cut to 1

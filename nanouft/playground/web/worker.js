@@ -16,12 +16,11 @@ function stops(ids) {                       // does the answer end before it ask
 /* What the page shows of a model; record() in pack.py computes the same. */
 function frame(name, dials) {
   const said = model.say(data.questions.map(({ prompt }) => prompt));
-  const { push } = model.look(data.questions[data.shown], name, dials);
   return {
     said: said[data.shown],
     stops: said.filter(stops).length,
     chance: model.stopping(data.questions),
-    push,
+    push: model.look(data.questions[data.shown], name, dials),
   };
 }
 
