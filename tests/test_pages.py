@@ -3,6 +3,7 @@ import itertools
 import json
 import time
 from copy import deepcopy
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -19,7 +20,6 @@ from nanouft.objectives import OBJECTIVES
 from nanouft.playground import pack
 from nanouft.playground.__main__ import ENGINE, WEB, page
 from nanouft.reference import Models
-from nanouft.rows import Row, Turn
 
 # Red-green blindness on linear RGB: Machado, Oliveira and Fernandes 2009, severity 1.
 SEEN = {"everybody": np.eye(3),
@@ -101,11 +101,9 @@ def made(tmp_path_factory):
     engine = "\n".join((WEB / name).read_text(encoding="utf-8") for name in ENGINE[:2])
     (folder / "engine.html").write_text(f"""<!doctype html><script>const DATA = {json.dumps(data)};
         {engine}
-        const start = unpacked(DATA), model = new Model(DATA);
-        const flat = start.map((x, i) => x + 0.02 * Math.cos(i));
         function policy() {{
-          model.reset();
-          model.flat.set(flat);
+          const model = new Model(DATA);
+          model.flat.forEach((x, i) => {{ model.flat[i] = x + 0.02 * Math.cos(i); }});
           return model;
         }}</script>""", encoding="utf-8")
     return SimpleNamespace(folder=folder, data=data, base=base, policy=policy, tok=tok)
@@ -127,19 +125,18 @@ def browser(made, tmp_path_factory):
         yield b
 
 
-def test_a_push_is_pythons_for_every_method_and_dial(made, browser):
-    """Each method at its defaults; each dial at its ends and at each of its words."""
-    about = made.data["methods"]
-    views = [(name, {}) for name in about] + [
-        (name, {dial["name"]: value}) for name in about for dial in about[name]["dials"]
-        for value in dial.get("choices") or (dial["low"], dial["high"])]
+def test_a_push_is_pythons_at_each_end_of_each_slider(made, browser):
+    views = [("sft", {}), ("dpo", {"beta": .1}), ("dpo", {"beta": 1})] + [
+        ("ift", {"variant": variant, "lam": lam, "gamma": gamma})
+        for variant in ("detached", "released")
+        for lam, gamma in ((.2, .95), (0, .95), (1, .95), (.2, 0), (.2, 1))]
     question = made.data["questions"][pack.SHOWN]
-    text, right, wrong = pack.shown(made.data, made.tok)
     browser.open(made.folder / "engine.html")
     found = browser.js(f"""(() => {{ const row = {json.dumps(question)}, model = policy();
         return {json.dumps(views)}.map(([name, dials]) => model.look(row, name, dials));
     }})()""")
-    row = Row((Turn("user", text),), right, right, wrong)
+    prompts = world.rows("val", "prompts", pack.QUESTIONS, 0, skills=("list",))
+    row = pack.paired(prompts[pack.SHOWN])
     for (name, dials), theirs in zip(views, found, strict=True):
         ours = ledger.entries(name, OBJECTIVES[name].hp(**dials), row, made.policy, made.tok,
                               reference=made.base)
@@ -150,9 +147,10 @@ def test_a_push_is_pythons_for_every_method_and_dial(made, browser):
             assert off < 1e-3, f"{name} {dials}, {which}: {push}, Python: {want}"
 
 
-def torch_steps(made, name, demos):
+def torch_steps(made, name, dials, demos):
     """[(loss, gradient norm)] of two steps on these rows."""
-    objective, hp, model = OBJECTIVES[name], OBJECTIVES[name].hp(), deepcopy(made.policy)
+    objective, model = OBJECTIVES[name], deepcopy(made.policy)
+    hp = objective.hp(**dials)
     models = Models(made.base, made.tok.pad)
     encoded, _ = encode(objective.choose(demos, hp), made.tok, 512)
     encoded = models.prepare(encoded, objective, hp)
@@ -172,22 +170,22 @@ def torch_steps(made, name, demos):
 
 def test_two_steps_are_torchs(made, browser):
     browser.open(made.folder / "engine.html")
-    found = browser.js("""Object.keys(METHODS).map((name) => {
+    found = browser.js("""Object.values(DATA.record).map(({ name, dials }) => {
         const model = policy();
-        return [0, 1].map(() => model.step(DATA.demos.slice(4, 6), name, {}, 1e-3))
+        return [0, 1].map(() => model.step(DATA.demos.slice(4, 6), name, dials, 1e-3))
           .map((x) => [x.loss, x.norm]); })""")
-    pairs = world.rows("train", "pairs", pack.DEMOS, 0, skills=("list",))[4:6]
-    demos = [Row(row.prompt, row.chosen) for row in pairs]
-    for name, (first, second) in zip(made.data["methods"], found, strict=True):
-        want = torch_steps(made, name, pairs if name == "dpo" else demos)
+    demos = world.rows("train", "pairs", pack.DEMOS, 0, skills=("list",))[4:6]
+    for run, (first, second) in zip(made.data["record"].values(), found, strict=True):
+        name, dials = run["name"], run["dials"]
+        want = torch_steps(made, name, dials, [pack.paired(row) for row in demos])
         np.testing.assert_allclose(first, want[0], rtol=1e-4, atol=1e-5, err_msg=name)
         np.testing.assert_allclose(second, want[1], rtol=5e-3, atol=1e-3, err_msg=name)
 
 
 # ---- the playground: what a visitor sees ---------------------------------------------------------
 DECIDED = "document.querySelector('#number').textContent === '4'"
+LEFT, RIGHT = "#story article:nth-child(1)", "#story article:nth-child(2)"
 CHECKED = "/✓|✗/.test(document.querySelector('#check').textContent)"
-IDLE = "bench.length && !document.querySelector('#teach').disabled"
 
 
 def controls(browser):
@@ -203,15 +201,18 @@ def test_the_first_view_plays_the_record(made, browser):
     browser.open(made.folder / "index.html", calm=False)
     browser.wait(DECIDED)
     assert time.time() - began < 10                                     # about 3 s
-    assert controls(browser) == 6
+    assert controls(browser) == 5
     assert "one model learns to stop, the other does not" in browser.text("h1")
-    assert browser.text("#story article:nth-child(2) .stops") == "0 of 8 answers stop"
-    assert "−0.39" in browser.text("#why")
-    browser.choose("#story article:nth-child(2) select", "detached")    # one press: the repair
-    assert browser.text("#story article:nth-child(2) .stops") == "8 of 8 answers stop"
+    assert browser.text(f"{RIGHT} .stops") == "0 of 8 stop" and "−0.39" in browser.text("#why")
+    ended = time.time()
+    browser.wait(f"choice.value === 'detached' && {DECIDED}")           # act two, by itself
+    assert 4 < time.time() - ended < 12                                 # about 6 s
+    assert browser.text(f"{RIGHT} .stops") == "8 of 8 stop"
     assert "both models learn to stop" in browser.text("h1")
+    browser.choose(f"{RIGHT} select", "dpo")
+    assert "−0.14" in browser.text("#why") and browser.js("$('line').hidden")
     browser.choose("#step", "0")
-    assert browser.text("#story article:nth-child(1) .stops") == "0 of 8 answers stop"
+    assert browser.text(f"{LEFT} .stops") == "0 of 8 stop"
     assert not browser.errors and not browser.requests and not browser.axe()
 
 
@@ -226,20 +227,34 @@ def test_the_check_turns_red_where_the_record_is_wrong(made, browser, part):
     assert browser.text("#check").startswith("✗") and browser.js("$('check').className") == "wrong"
 
 
-def test_the_tab_agrees_with_python_and_teaches_two_methods(made, browser):
+def test_the_line_that_differs_is_read_from_the_source(made, browser):
+    line = made.data["line"]
+    source = (Path(pack.__file__).parents[2] / line["file"]).read_text(encoding="utf-8")
+    assert line["text"] in source.splitlines()[line["number"] - 1]
+    browser.open(made.folder / "index.html")
+    assert browser.text("#code") == line["text"] and browser.text("#code mark") == "nll"
+    browser.click("#play")                                              # in calm: act two
+    assert browser.text("#code mark") == "nll.detach()" and line["file"] in browser.text("#line")
+
+
+def test_the_tab_agrees_with_python_and_teaches(made, browser):
     browser.errors.clear()
     browser.open(made.folder / "index.html", width=390, height=844, dark=True)
+    tops = [browser.js(f"document.querySelector('{side} .dots').getBoundingClientRect().top")
+            for side in (LEFT, RIGHT)]
+    assert tops[0] == tops[1] < 400                                     # side by side
+    browser.wait("/[1-9] of 20 pictures/.test(document.querySelector('#done').textContent)")
     browser.wait(CHECKED)
     said = browser.text("#check")
     assert said.startswith("✓ computed again in this tab: the same, within ")
     assert float(said.split()[-1]) < 1e-3
     browser.click("#live summary")
-    browser.wait(IDLE)
-    browser.choose("#bench article:nth-child(1) select", "ift")
-    browser.wait(IDLE)
-    before = browser.text("#bench")
+    browser.wait("document.querySelector('#own .bar')")                 # at once: step 0
+    assert "+0.23" in browser.text("#own") and browser.text("#own .stops") == "0 of 8 stop"
+    browser.choose("#variant", "released")
+    browser.wait("document.querySelector('#own').textContent.includes('−0.27')")
+    browser.choose("#variant", "detached")
     browser.click("#teach")
-    browser.wait(f"bench.every(({{ frames }}) => frames.length === 5) && {IDLE}")
-    assert browser.text("#bench") != before and browser.text("#teach") == "4 more steps"
+    browser.wait("document.querySelector('#own .stops').textContent === '8 of 8 stop'")
     assert browser.js("document.documentElement.scrollWidth <= innerWidth")
     assert not browser.errors and not browser.requests and not browser.axe()

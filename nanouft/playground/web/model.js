@@ -3,8 +3,8 @@
 
      const model = new Model(DATA);
      model.say([prompt, ...]);                       // greedy answers, token ids
-     model.look(row, "ift", { variant: "released" });        // the push on each token
-     model.step(rows, "ift", {}, 2.5e-4);            // one optimizer step
+     model.look(row, "dpo", { beta: 0.1 });          // the push on each token
+     model.step(rows, "dpo", { beta: 0.1 }, 2.5e-4); // one optimizer step
 
    The rows of a pass lie one after the other without padding, N positions in all. An array is
    (N, wide); zeros follow until N is a multiple of 4. C: width of the model, V: tokens it knows,
@@ -226,24 +226,18 @@ class Pass {
   /* Log-probs of tokens: picks [{id, at: the position that says it}]. Each gets `logp`, `p` of all
      tokens and the likeliest, `best`. The way back reads `slope`, the loss's derivative by logp. */
   head(hidden, picks) {
-    const { width: C, vocab: V } = this.config;
-    const h = this.state(zeros(rowsOf4(picks.length) * C), C);
-    picks.forEach(({ at }, m) => h.v.set(hidden.v.subarray(at * C, (at + 1) * C), m * C));
-    this.back.push(() => picks.forEach(({ at }, m) => {
-      for (let i = 0; i < C; i++) hidden.d[at * C + i] += h.d[m * C + i];
-    }));
-    const z = this.linear(h, "wte", { bias: false });
-    picks.forEach((pick, m) => {
-      const logits = z.v.subarray(m * V, (m + 1) * V);
+    const V = this.config.vocab, z = this.linear(hidden, "wte", { bias: false });
+    for (const pick of picks) {
+      const logits = z.v.subarray(pick.at * V, (pick.at + 1) * V);
       const top = logits.reduce((a, b) => Math.max(a, b));
       const e = logits.map((x) => Math.exp(x - top)), all = e.reduce((a, b) => a + b);
       pick.best = logits.indexOf(top);
       pick.p = e.map((x) => x / all);
       pick.logp = logits[pick.id] - top - Math.log(all);
-    });
-    this.back.push(() => picks.forEach(({ id, p, slope }, m) => {
-      for (let v = 0; v < V; v++) z.d[m * V + v] -= slope * p[v];       // d logp / d logits
-      z.d[m * V + id] += slope;
+    }
+    this.back.push(() => picks.forEach(({ id, at, p, slope }) => {
+      p.forEach((x, v) => { z.d[at * V + v] -= slope * x; });           // d logp / d logits
+      z.d[at * V + id] += slope;
     }));
   }
 
@@ -264,28 +258,23 @@ function unpacked({ weights, scales, group }) {                 // a byte a weig
 
 class Model {
   constructor(data) {
-    this.data = data;
     this.config = data.config;
-    this.first = unpacked(data);
-    this.start = this.named(this.first);                        // the reference: never trained
-    this.reset();
-  }
-
-  named(flat) {                                                 // {name: its part of the array}
-    const sizes = this.data.shapes.map(([, shape]) => shape.reduce((a, b) => a * b));
-    let at = 0;
-    return Object.fromEntries(this.data.shapes.map(([name], k) => {
-      at += sizes[k];
-      return [name, flat.subarray(at - sizes[k], at)];
-    }));
-  }
-
-  reset() {
-    this.flat = this.first.slice();
+    this.shapes = data.shapes;
+    this.flat = unpacked(data);
     this.weights = this.named(this.flat);
+    this.start = this.named(this.flat.slice());                 // the reference: never trained
     this.slopes = zeros(this.flat.length);
     this.moments = [zeros(this.flat.length), zeros(this.flat.length)];         // AdamW's two
     this.steps = 0;
+  }
+
+  named(flat) {                                                 // {name: its part of the array}
+    const sizes = this.shapes.map(([, shape]) => shape.reduce((a, b) => a * b));
+    let at = 0;
+    return Object.fromEntries(this.shapes.map(([name], k) => {
+      at += sizes[k];
+      return [name, flat.subarray(at - sizes[k], at)];
+    }));
   }
 
   /* One pass over sequences {prompt, answer}, which writes into each the `logp` of its answer. */
@@ -339,8 +328,8 @@ class Model {
   }
 
   /* The loss of a method on rows, with the slopes in the sequences: {loss, sequences, pass}. */
-  lossOf(rows, name, dials, slopes = null) {
-    const { how, pairs, loss } = METHODS[name], hp = { ...this.data.methods[name].settings, ...dials };
+  lossOf(rows, name, hp, slopes = null) {
+    const { how, pairs, loss } = METHODS[name];
     const groups = sequencesOf(name, rows), sequences = groups.flat();
     if (pairs) {                                // first, because a pass writes logp and picks
       this.read(sequences, {}, this.start);
@@ -352,15 +341,15 @@ class Model {
 
   /* The push on each token of a row's answers, of a pair of both: -dL/dlogp times the tokens of the
      right answer, so that SFT's is 1 everywhere. The scale of nanouft.ledger. */
-  look(row, name, dials = {}) {
-    const { sequences } = this.lossOf([row], name, dials);
+  look(row, name, hp) {
+    const { sequences } = this.lossOf([row], name, hp);
     return sequences.map(({ slope }) => slope.map((x) => -x * row.answer.length));
   }
 
   /* One optimizer step on these rows: {loss, norm: of the gradient}. */
-  step(rows, name, dials, lr) {
+  step(rows, name, hp, lr) {
     this.slopes.fill(0);
-    const { loss, sequences, pass } = this.lossOf(rows, name, dials, this.named(this.slopes));
+    const { loss, sequences, pass } = this.lossOf(rows, name, hp, this.named(this.slopes));
     for (const s of sequences) s.picks.forEach((pick, t) => { pick.slope = s.slope[t]; });
     pass.backward();
     return { loss, norm: this.adamw(lr) };
