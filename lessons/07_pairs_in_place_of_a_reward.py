@@ -179,16 +179,16 @@ right = sum(move == now["rises"] for move, now in zip(moves, seen))
 print(f"the two products predict {right} of {len(moves)} moves of log p(chosen)")
 
 # %%
-fig, (left, right) = draw.panels(1, 2, width_ratios=(3, 2))
+fig, (alone, both) = draw.panels(1, 2, width_ratios=(3, 2))
 steps = range(0, STEPS + 1, 2)
 curves = {"DPO, chosen": path, "DPO, rejected": [now["rejected"] for now in seen]}
-draw.lines(left, steps, {"DPO, chosen": path},
+draw.lines(alone, steps, {"DPO, chosen": path},
            "Every pair is won, and the\nright answer gets less likely", "step",
            "log-probability of chosen, nats", legend=True)
-left.axvline(2 * best, color=draw.INKS[1], lw=1.5)
-left.annotate("from here it falls", (2 * best, min(path)), (8, 0), textcoords="offset points",
+alone.axvline(2 * best, color=draw.INKS[1], lw=1.5)
+alone.annotate("from here it falls", (2 * best, min(path)), (8, 0), textcoords="offset points",
               color=draw.INKS[1])
-draw.lines(right, steps, curves, "Beside it the\nwrong answer", "step", legend=True)
+draw.lines(both, steps, curves, "Beside it the\nwrong answer", "step", legend=True)
 lesson.picture(fig, CHANGE)
 
 # %%

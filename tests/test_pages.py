@@ -78,6 +78,11 @@ def test_curves_of_a_run(tmp_path):
             assert Image.open(plots.curves(folder)).width == 1080
 
 
+def test_a_word_that_is_left_out_leaves_its_column_empty():
+    assert plots.columns(["a", "b", "<|end|>"], ["a", "b", "kiwi", "<|end|>"]) == [0, 1, 3]
+    assert plots.columns(["no", "<|end|>"], ["a", "b", "<|end|>"]) == [0, 1]
+
+
 def test_the_ledger_shows_four_methods_and_says_what_it_found(tmp_path, capsys):
     file = tmp_path / "new" / "pushes.png"
     assert ledger.main(["--out", str(file)]) == 0 and Image.open(file).width == 1080

@@ -78,11 +78,6 @@ def as_ids(row: Row, tok: Tokenizer) -> dict[str, Any]:
     return {"text": row.prompt[-1].text, "prompt": prompt, "answer": answer, "rejected": rejected}
 
 
-def method(name: str) -> dict[str, Any]:
-    """The mark and the colours of a method."""
-    return {"mark": look(name).mark, "colour": [look(name).light, look(name).dark]}
-
-
 def differing_line() -> dict[str, Any]:
     """The line of objectives/ift.py that cuts the gradient through the weights, or does not."""
     lines, first = inspect.getsourcelines(ift.weights)
@@ -145,7 +140,7 @@ def content() -> dict[str, Any]:
             **packed(model), "pieces": [tok.decode([i]) for i in range(cfg.vocab_size)],
             "demos": [as_ids(row, tok) for row in demos],
             "questions": [as_ids(row, tok) for row in questions],
-            "methods": {name: method(name) for name in METHODS},
+            "methods": {name: vars(look(name)) for name in METHODS},
             "shown": SHOWN, "rate": RATE, "line": differing_line()}
     base = unpacked(model, data)
     data["record"] = {key: record(base, name, dials, demos, questions, tok)

@@ -54,7 +54,7 @@ class Card {
   }
 
   draw({ name, dials }, first, now, step) {
-    const { colour: [light, dark], mark } = methods[name], all = questions.length;
+    const { light, dark, mark } = methods[name], all = questions.length;
     const then = step ? `→ <b>${percent(now.chance)}</b>` : "";
     const hollow = dials.variant === "detached";
     this.element.style.setProperty("--method", `light-dark(${light}, ${dark})`);
