@@ -1,13 +1,14 @@
 """Frozen Lake: what SFT, IFT, DPO and ORPO do where every quantity is exact.
 
-    python -m frozen_lake                           # the page in a few seconds, then one table
-    python -m frozen_lake --map my.txt --slippery   # your lake: rows of S, F (ice), H (hole), G
+    python -m frozen_lake                   # the page in a few seconds, its figures, one table
+    python -m frozen_lake --map my.txt      # your lake: rows of S, F (ice), H (hole), G
 
 There is a best path over the lake and a worse one. SFT and IFT imitate the first; DPO and ORPO
-prefer it to the second (arXiv:2405.11870v3, section 5.3). The page shows what SFT and IFT say of
-one policy, move by move. The table compares the five methods on the paper's small network: how far
-the policy ends from the optimal one, how often it arrives, and how much of what the method reads
-lies where the policy itself goes. The paper does not give map, width, learning rate and seeds.
+prefer it to the second (arXiv:2405.11870v3, section 5.3). The page shows how often SFT and IFT
+believe that a policy makes a best move, and how often it does. The table compares the methods on
+the paper's small network: how far it ends from the optimal policy, how often it arrives, and how
+much of what the method reads lies where the policy goes. The paper does not give map, width,
+learning rate and seeds.
 """
 import sys
 from dataclasses import dataclass
@@ -19,23 +20,23 @@ from tqdm import tqdm
 
 from frozen_lake import page
 from frozen_lake.estimate import distance, overlap, reads
-from frozen_lake.lake import Lake, make_lake
+from frozen_lake.lake import make_lake
 from frozen_lake.learn import Task, learn, task_of
 from frozen_lake.planning import success, visits
 from frozen_lake.policies import Policy, start_policy
-from frozen_lake.record import record
+from frozen_lake.record import LAMS, SHOWN, record
 from nanouft.errors import command, in_range, say
 from nanouft.run.flags import parse
 
 NAMES = {"sft": "SFT", "ift": "IFT, constant weights", "ift released": "IFT as released",
          "dpo": "DPO", "orpo": "ORPO"}
+PAGE_MAPS = ("twoway5", "default4", "default8")     # one press away on the page
 STARTS = {"fresh": "from scratch", "habit": "with a habit of the detour"}
 
 
 @dataclass
 class Run:
     map: str = "twoway5"            # twoway5, corridor4, default4, default8 or a text file
-    slippery: bool = False          # moves go aside with probability 1/3 to either side
     updates: int = 200              # of RMSprop, for the table
     seeds: int = 20                 # networks of each method
     out: str = "out/frozen_lake"    # folder of the page
@@ -45,15 +46,25 @@ class Run:
         in_range(self, "seeds", low=2, high=10_000)
 
 
-def describe(lake: Lake, task: Task) -> None:
-    say(f"map {lake.name}{', slippery' * lake.slippery}: {len(lake.live)} cells of ice, best path "
-        f"{len(task.best)} moves, worse path {len(task.worse)}")
+def print_estimates(first: dict) -> None:
+    """The figures of the page as it opens, and beside them a share of .2 of the own guess."""
+    update, shown = SHOWN["update"], [LAMS.index(lam) for lam in (0, 0.2, 0.5)]
+
+    def percent(*chances: float) -> str:
+        return f"{100 * sum(chances) / len(chances):.1f} %"
+    moves = [percent(*first["chances"][k][update]) for k in shown]
+    path = [percent(first["paths"][k][update]) for k in shown]
+    say(f"\n{first['name']}, the page's policy after {update} updates: how often is a move best?")
+    say(f"  SFT, in the demonstrator's cells        {moves[0]}")
+    say(f"  IFT, with .2 and .5 of the own guess    {moves[1]} and {moves[2]}")
+    say(f"  the policy, where it stands by itself   {percent(*first['alone'][update])}")
+    say("  the whole path: SFT {}, which is exact, IFT {} and {}".format(*path))
 
 
 def measured(task: Task, start: Policy, name: str, updates: int) -> dict[str, Tensor]:
     """{column: (N,)} of one method, from one start."""
     before, lake = start.probs(), task.lake
-    after = learn(task, start, name, updates, every=updates).policies[-1]
+    after = learn(task, start, name, updates, every=updates)[-1]
     return {"distance": distance(lake, after)[:, lake.live].mean(-1),
             "arrives": success(lake, after)[:, lake.start],
             "reads": overlap(reads(task, before, name), visits(lake, before))}
@@ -88,11 +99,12 @@ def main(argv: list[str] | None = None) -> int:
     cfg = parse(Run, argv, "python -m frozen_lake", __doc__)
     cfg.check()
     torch.set_num_threads(1)                        # tensors are small: a second would only wait
-    lake = make_lake(cfg.map, cfg.slippery)
-    say(f"page: {page.write(Path(cfg.out), record(lake))}")
-    task = task_of(lake)
-    describe(lake, task)
-    print_table(task, cfg)
+    lake = make_lake(cfg.map)
+    others = [make_lake(name) for name in PAGE_MAPS if name != cfg.map]
+    lakes = [record(one) for one in [lake, *others]]
+    say(f"page: {page.write(Path(cfg.out), lakes)}")
+    print_estimates(lakes[0])
+    print_table(task_of(lake), cfg)
     return 0
 
 

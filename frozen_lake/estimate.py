@@ -2,16 +2,19 @@
 
     estimate(policy, task.best)             # (N,T) SFT's chance of each demonstrated move
     estimate(policy, task.best, lam=0.2)    # IFT's
+    best_moves(policy, task.best, lam=0.2)  # (N,T) the same for any best move
+    best_moves_alone(lake, probs, 8)        # (N,8) where the policy itself stands
     reads(task, probs, "dpo")               # (N,S) shares of the cells that a method reads
     overlap(reads(...), visits(lake, probs))
     pushes(task, table, "ift released")     # (N,S,4) how one step pushes each logit
     distance(lake, probs)                   # (N,S) 0 = as good as optimal in that cell
 
-SFT reads each demonstrated cell and asks for the demonstrated move. The product of these chances is
-exactly the chance that the policy, walking alone, makes all of these moves: in a cell of the path
-it has made the same moves before, so this is the chain rule. IFT reads a blend of that cell and of
-the policy's own guess, which is the cell where its own likeliest move, one step earlier, would have
-led (arXiv:2405.11870v3, Eq. 17).
+SFT reads each demonstrated cell. IFT reads a blend of that cell and of the policy's own guess,
+which is the cell where its own likeliest move, one step earlier, would have led (the temporal
+residual, arXiv:2405.11870v3, Eq. 17). Over the whole path SFT is exact: the product of its chances
+is the chance that the policy makes all of these moves, because in a cell of the path it has made
+the same moves before (the chain rule). Move by move both can err: how likely is a best move,
+whichever it is, where the policy stands by itself?
 """
 import copy
 
@@ -21,7 +24,7 @@ from torch import Tensor
 
 from frozen_lake.lake import Lake
 from frozen_lake.learn import Task, batch_of, method, seqs_of
-from frozen_lake.planning import Path, optimal_actions
+from frozen_lake.planning import Path, optimal_actions, transitions
 from frozen_lake.policies import Policy, Table
 from nanouft.objective import Batch
 
@@ -34,6 +37,28 @@ def estimate(policy: Policy, path: Path, lam: float = 0.0) -> Tensor:
     objective, hp = method("ift", lam=lam)
     objective.forward(policy, batch, hp)
     return batch.seqs["answer"].logp.exp()
+
+
+def best_moves(policy: Policy, path: Path, lam: float = 0.0) -> Tensor:
+    """(N,T) chance of a best move, whichever it is, at each step of the path: in the demonstrator's
+    cell at lam 0 (SFT), in IFT's blend above."""
+    cells = [s for s, _ in path]
+    best = optimal_actions(policy.lake)[cells].T            # (4,T)
+    chances = [estimate(policy, [(s, a) for s in cells], lam) for a in range(4)]
+    return sum(chance * is_best for chance, is_best in zip(chances, best))
+
+
+def best_moves_alone(lake: Lake, probs: Tensor, steps: int) -> Tensor:
+    """(N,S,4) policies -> (N,steps) exact chance of a best move at each step of walks from the
+    start, among those that are still on the ice."""
+    at = F.one_hot(torch.tensor(lake.start), lake.S).double().expand(len(probs), -1)
+    right = (probs * optimal_actions(lake)).sum(-1)         # (N,S)
+    out = []
+    for _ in range(steps):
+        on = at.masked_fill(lake.terminal, 0)
+        out.append((on * right).sum(-1) / on.sum(-1))
+        at = torch.einsum("ns,nst->nt", on, transitions(lake, probs))
+    return torch.stack(out, -1)
 
 
 def own_guesses(lake: Lake, probs: Tensor, path: Path) -> Tensor:
@@ -76,10 +101,9 @@ def pushes(task: Task, policy: Table, name: str, **settings) -> Tensor:
 
 
 def distance(lake: Lake, probs: Tensor) -> Tensor:
-    """(...,S,4) -> (...,S): squared distance to the nearest optimal policy, divided by 4. A uniform
-    row costs .1875 where one action is best. The nearest policy shares the probability d of wrong
-    actions evenly among the m optimal ones, so it is (sum of wrong pi^2 + d^2 / m) / 4. The paper's
-    "MSE between policy tables", made fair to ties."""
+    """(...,S,4) -> (...,S): squared distance to the nearest optimal policy, divided by 4; the
+    paper's "MSE between policy tables", made fair to ties. That policy shares the probability d of
+    wrong actions evenly among the m optimal ones: (sum of wrong pi^2 + d^2 / m) / 4."""
     best = optimal_actions(lake)
     wrong = probs * ~best
     return (wrong.square().sum(-1) + wrong.sum(-1).square() / best.sum(-1)) / 4

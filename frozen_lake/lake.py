@@ -4,9 +4,9 @@
     lake.P[s, a, t]                     # chance that action a in cell s leads to cell t
 
 S is the start, F ice, H a hole, G the goal. Stepping onto G gives reward 1, anything else 0; H and
-G end the episode. Cells are numbered row by row, actions are 0 left, 1 down, 2 right, 3 up. On a
-slippery lake each move goes to either side with probability 1/3. The dynamics are not written here
-but read from gymnasium's own table, `env.unwrapped.P`, and so is its limit of steps.
+G end the episode. Cells are numbered row by row, actions are 0 left, 1 down, 2 right, 3 up. The ice
+is not slippery: a move leads where it points. The dynamics are not written here but read from
+gymnasium's own table, `env.unwrapped.P`, and so is its limit of steps.
 """
 from dataclasses import dataclass
 from functools import cache, cached_property
@@ -36,7 +36,6 @@ class Lake:
     """One map. All tables are float64, over S = height * width cells and 4 actions."""
     name: str
     rows: tuple[str, ...]
-    slippery: bool = False
 
     @property
     def width(self) -> int:
@@ -61,22 +60,22 @@ class Lake:
     @property
     def P(self) -> Tensor:
         """(S,4,S) transition probabilities. G and H lead to themselves: they absorb."""
-        return dynamics(self.rows, self.slippery)[0]
+        return dynamics(self.rows)[0]
 
     @property
     def R(self) -> Tensor:
-        """(S,4) expected reward of the step."""
-        return dynamics(self.rows, self.slippery)[1]
+        """(S,4) reward of the step."""
+        return dynamics(self.rows)[1]
 
     @property
     def limit(self) -> int:
         """Steps after which gymnasium ends an episode: 100, on custom maps of any size."""
-        return dynamics(self.rows, self.slippery)[2]
+        return dynamics(self.rows)[2]
 
     @cached_property
     def step(self) -> Tensor:
-        """(S,4) the cell that an action intends to reach. At the edge, in G and in H one stays."""
-        return dynamics(self.rows, False)[0].argmax(-1)
+        """(S,4) the cell to which an action leads. At the edge, in G and in H one stays."""
+        return self.P.argmax(-1)
 
     @cached_property
     def terminal(self) -> Tensor:
@@ -94,36 +93,35 @@ class Lake:
 
 
 @cache
-def dynamics(rows: tuple[str, ...], slippery: bool) -> tuple[Tensor, Tensor, int]:
+def dynamics(rows: tuple[str, ...]) -> tuple[Tensor, Tensor, int]:
     """(P, R, limit) of a map, from gymnasium."""
-    env: Any = gymnasium.make("FrozenLake-v1", desc=list(rows), is_slippery=slippery)
+    env: Any = gymnasium.make("FrozenLake-v1", desc=list(rows), is_slippery=False)
     S = len("".join(rows))
     P = torch.zeros(S, 4, S, dtype=torch.float64)
     R = torch.zeros(S, 4, dtype=torch.float64)
     for s, actions in env.unwrapped.P.items():
-        for a, outcomes in actions.items():
-            for p, t, reward, _ in outcomes:
-                P[s, a, t] += p
-                R[s, a] += p * reward
+        for a, [(_, t, reward, _)] in actions.items():
+            P[s, a, t] = 1
+            R[s, a] = reward
     limit = env.spec.max_episode_steps
     env.close()
     return P, R, limit
 
 
 # ---- maps ----------------------------------------------------------------------------------------
-def make_lake(name: str, slippery: bool = False) -> Lake:
+def make_lake(name: str) -> Lake:
     """A map of MAPS by its name, else a text file. UserError if the map cannot be used."""
     if name in MAPS:
-        return Lake(name, MAPS[name], slippery)
+        return Lake(name, MAPS[name])
     if not Path(name).exists():
         choose("map", name, [*MAPS, "or a text file"])
-    return read_map(name, slippery)
+    return read_map(name)
 
 
-def read_map(file: str | Path, slippery: bool = False) -> Lake:
+def read_map(file: str | Path) -> Lake:
     """A text file, one row a line; empty lines and spaces around rows are ignored."""
     rows = tuple(line.strip() for line in read_text(file).split("\n") if line.strip())
-    lake = Lake(Path(file).stem, rows, slippery)
+    lake = Lake(Path(file).stem, rows)
     if wrong := mistake(lake):
         raise UserError(f"{file}: {wrong}")
     return lake

@@ -1,14 +1,13 @@
 """Learning on a lake: nanouft's objectives, unchanged, with cells as tokens and actions as targets.
 
-    task = task_of(lake)                            # the best path, and a worse one for pairs
-    trace = learn(task, Net(lake), "ift released", updates=200)
-    trace.policies                                  # (records, 20, S, 4)
+    task = task_of(lake)                                    # the best path, and a worse one
+    learn(task, Net(lake), "ift released", updates=200)     # (records, 20, S, 4)
 
 A path is an answer without a prompt: `Seqs.inputs` are its cells, `Seqs.targets` its actions.
 Each row of a batch is a learner of its own, and a whole step as far as the losses know: `n` is
 1 and `whole` is one learner's step. So the loss is a sum over learners, and each of them gets
 exactly the gradient of its own loss. RMSprop, the paper's optimizer, treats each weight alone.
-Twenty learners side by side therefore learn what each learns alone, and cost hardly more than one.
+Learners side by side therefore learn what each learns alone.
 """
 import copy
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ import torch
 from torch import Tensor
 
 from frozen_lake.lake import Lake
-from frozen_lake.planning import Path, best_path, sampled_paths, worse_path
+from frozen_lake.planning import Path, best_path, worse_path
 from frozen_lake.policies import Policy
 from nanouft import loop
 from nanouft.errors import Diverged, choose
@@ -42,10 +41,8 @@ class Task:
     worse: Path
 
 
-def task_of(lake: Lake, seed: int = 0) -> Task:
-    """The two demonstrations of a lake; on slippery ice they are sampled episodes."""
-    if lake.slippery:
-        return Task(lake, *sampled_paths(lake, seed))
+def task_of(lake: Lake) -> Task:
+    """The two demonstrations of a lake."""
     return Task(lake, best_path(lake), worse_path(lake))
 
 
@@ -81,31 +78,20 @@ def batch_of(task: Task, name: str, start: Tensor) -> Batch:
 
 
 # ---- learning ------------------------------------------------------------------------------------
-@dataclass
-class Trace:
-    """What N learners have become, recorded at `steps`."""
-    steps: list[int]
-    policies: Tensor        # (len(steps), N, S, 4)
-    losses: list[float]     # mean over learners, every update
-    policy: Policy          # after the last update
-
-
 def learn(task: Task, policy: Policy, name: str, updates: int = 200, lr: float = 5e-3,
-          every: int = 1, **settings: Any) -> Trace:
-    """Train a copy of `policy`; record it at the start, after every `every`-th update and at the
-    end. name: one of METHODS; settings go to its hyper-parameters (lam, gamma, beta ...)."""
+          every: int = 1, **settings: Any) -> Tensor:
+    """(records,N,S,4): what N learners are at the start, after every `every`-th update and at the
+    end; `policy` itself stays. name: one of METHODS; settings go to its hyper-parameters (lam,
+    gamma, beta ...)."""
     policy = copy.deepcopy(policy)
     objective, hp = method(name, **settings)
     batch = batch_of(task, name, policy.probs())
     optimizer = torch.optim.RMSprop(policy.parameters(), lr=lr)
-    trace = Trace([0], policy.probs()[None], [], policy)
-    policies = [policy.probs()]
+    records = [policy.probs()]
     for step in loop.steps(policy, objective, hp, lambda number: batch, optimizer, range(updates)):
-        trace.losses.append(float(step.sums["loss"]) / policy.N)
         if step.number % every == 0 or step.number == updates:
-            trace.steps.append(step.number)
-            policies.append(policy.probs())
-    trace.policies = torch.stack(policies)
-    if not trace.policies.isfinite().all():
+            records.append(policy.probs())
+    policies = torch.stack(records)
+    if not policies.isfinite().all():
         raise Diverged(f"{name}: the policy is no longer finite after {updates} updates")
-    return trace
+    return policies

@@ -6,23 +6,20 @@
     success(lake, policy)                   # exact, under gymnasium's own limit of steps
 
 A policy is (..., S, 4) probabilities: leading dimensions (checkpoints, learners) are carried along.
-The discount is below 1. With 1 a detour would cost nothing, and on a lake that is not slippery
-nearly every cell would have several "best" actions. G and H lead to themselves, so linear systems
-are solved on the other cells only. Tables are dense, which is fine for a few hundred cells.
+The discount is below 1. With 1 a detour would cost nothing, and nearly every cell would have
+several "best" actions. G and H lead to themselves, so linear systems are solved on the other cells
+only.
 """
 import heapq
-from collections.abc import Callable
 from functools import lru_cache
 
 import torch
 from torch import Tensor
 
 from frozen_lake.lake import ARROWS, Lake
-from nanouft.errors import UserError
 
 GAMMA = 0.99
 TIE = 1e-9                                          # actions whose values differ by less are equal
-LONGEST = 40                                        # moves of a sampled demonstration
 
 Path = list[tuple[int, int]]                        # (cell, action), as many as there are moves
 
@@ -56,16 +53,6 @@ def optimal(lake: Lake) -> Tensor:
     return best / best.sum(-1, keepdim=True)
 
 
-def uniform(lake: Lake) -> Tensor:
-    """(S,4): all actions alike, a random walk."""
-    return torch.full((lake.S, 4), 0.25, dtype=torch.float64)
-
-
-def half_random(lake: Lake) -> Tensor:
-    """(S,4): half of the moves are the best ones, half are random."""
-    return 0.5 * optimal(lake) + 0.125
-
-
 # ---- what a given policy does --------------------------------------------------------------------
 def transitions(lake: Lake, policy: Tensor) -> Tensor:
     """(...,S,4) -> (...,S,S): from cell to cell under the policy."""
@@ -94,8 +81,7 @@ def visits(lake: Lake, policy: Tensor) -> Tensor:
 
 def success(lake: Lake, policy: Tensor) -> Tensor:
     """(...,S,4) -> (...,S): the chance of standing on G after gymnasium's limit of moves, from
-    every cell, by dynamic programming. Without the limit a slippery lake would look better than
-    any episode can be."""
+    every cell, by dynamic programming."""
     T = transitions(lake, policy)
     V = torch.eye(lake.S, dtype=torch.float64)[lake.goal].expand(T.shape[:-1])[..., None]
     for _ in range(lake.limit):
@@ -137,8 +123,8 @@ def arrows(path: Path) -> str:
 
 
 def best_path(lake: Lake) -> Path:
-    """From S to G on ice that is not slippery, each time the first optimal action."""
-    best = optimal_actions(Lake(lake.name, lake.rows))
+    """From S to G, each time the first optimal action."""
+    best = optimal_actions(lake)
     s, path = lake.start, []
     while s != lake.goal:
         a = int(best[s].double().argmax())
@@ -172,22 +158,3 @@ def worse_path(lake: Lake) -> Path:
     k = len(path) // 2
     back = (path[k - 1][1] + 2) % 4                 # left and right, down and up are two apart
     return path[:k] + [(path[k][0], back), path[k - 1]] + path[k:]
-
-
-def sampled_paths(lake: Lake, seed: int = 0) -> tuple[Path, Path]:
-    """(better, worse) for slippery ice, where no path is *the* best one: the best policy's first
-    episode that arrives, and one of a policy that errs in half of its moves and arrives later."""
-    better = first_episode(lake, optimal(lake), seed, lambda path: True)
-    worse = first_episode(lake, half_random(lake), seed + 1, lambda path: len(path) > len(better))
-    return better, worse
-
-
-def first_episode(lake: Lake, policy: Tensor, seed: int, wanted: Callable[[Path], bool]) -> Path:
-    for part in range(20):
-        cells, actions = walks(lake, policy[None], 100, 1000 * seed + part)
-        for c, a in zip(cells[0].tolist(), actions[0].tolist()):
-            path = [(s, move) for s, move in zip(c, a) if move >= 0]
-            if 2 <= len(path) <= LONGEST and lake.goal in c and wanted(path):
-                return path
-    raise UserError(f"map {lake.name}, slippery: no such episode of at most {LONGEST} moves "
-                    "in 2,000")

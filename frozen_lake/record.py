@@ -1,48 +1,72 @@
 """What the page shows, computed: one policy at every position of its two sliders.
 
 The policy is a table. It first imitates the worse path (its habit), then the demonstrator's by
-SFT. Its moves are recorded before and after each of these updates, with what SFT and IFT say of
-them for each share of the own guess, and with what one step of either would push. The page draws.
+SFT. For each of these updates and each share of the own guess is recorded what SFT and IFT say of
+its moves, what it does by itself, and what one step of either would push. The page draws.
 """
 import torch
 from torch import Tensor
 
-from frozen_lake.estimate import estimate, overlap, own_guesses, pushes, reads
+from frozen_lake.estimate import (
+    best_moves,
+    best_moves_alone,
+    estimate,
+    overlap,
+    own_guesses,
+    pushes,
+    reads,
+)
 from frozen_lake.lake import Lake
 from frozen_lake.learn import Task, learn, task_of
 from frozen_lake.planning import visits
-from frozen_lake.policies import Policy, Table
+from frozen_lake.policies import Table
 
 SEED, SPREAD = 5, 0.3                   # of the first numbers; this seed has wrong guesses to show
 HABIT, UPDATES, RATE = 12, 20, 0.05     # updates on each path; learning rate
-LAMS = [n / 10 for n in range(11)]      # shares of the own guess
-SHOWN = (2, 5)                          # where the sliders stand at first: LAMS[2], 5 updates
+LAMS = [0.0, 0.1, 0.2, 0.5, 1.0]        # shares of the own guess; 0 is SFT
+SHOWN = {"lam": 3, "update": 5}         # where the sliders stand at first: LAMS[4], 5 updates
 
 
 def record(lake: Lake) -> dict:
-    """Everything that the page reads; the ice of the page is never slippery."""
-    task = task_of(Lake(lake.name, lake.rows))
-    fresh = fresh_table(task.lake)
-    habit = learn(Task(task.lake, task.worse, task.best), fresh, "sft", HABIT, RATE).policy
-    stages = trained(task, habit)
+    """Everything that the page reads about one lake.
+
+    "chances", "paths", "reads" and "pushes" have one part for each of LAMS, the first of them SFT,
+    and in each part one for each update; "alone", "left", "own" and "dpo" one for each update."""
+    task = task_of(lake)
+    policies, path = page_policies(task), task.best
+    probs = policies.probs()
+    own = visits(lake, probs)
+
+    def board(name: str, lam: float = 0.0) -> list:
+        read = reads(task, probs, name, lam)
+        shared = rounded(overlap(read, own))
+        return [{"cells": cells, "shared": x} for cells, x in zip(shares(read), shared)]
     return {
-        "rows": lake.rows, "slippery": lake.slippery, "shown": SHOWN, "lams": LAMS,
-        "best": task.best, "worse": task.worse, "step": task.lake.step.tolist(),
-        "policies": rounded(stages.probs()),
-        "guesses": own_guesses(task.lake, stages.probs(), task.best).tolist(),
-        "sft": rounded(estimate(stages, task.best)),
-        "ift": [rounded(estimate(stages, task.best, lam)) for lam in LAMS],
-        "boards": boards(task, habit.probs()),
-        "sftPushes": pushed(task, pushes(task, stages, "sft")),
-        "iftPushes": [pushed(task, pushes(task, stages, "ift released", lam=lam)) for lam in LAMS],
-        "down": {"habit": pushing_down(task, stages),
-                 "fresh": pushing_down(task, trained(task, fresh))}}
+        "name": lake.name, "rows": lake.rows, "best": path, "worse": task.worse,
+        "step": lake.step.tolist(), "policies": rounded(probs, 3),
+        "guesses": own_guesses(lake, probs, path).tolist(),
+        "chances": [rounded(best_moves(policies, path, lam)) for lam in LAMS],
+        "alone": rounded(best_moves_alone(lake, probs, len(path))),
+        "paths": [rounded(estimate(policies, path, lam).prod(-1)) for lam in LAMS],
+        "left": rounded(estimate(policies, path).cumprod(-1)),
+        "own": [{"cells": cells} for cells in shares(own)], "dpo": board("dpo"),
+        "reads": [board("ift", lam) for lam in LAMS],
+        "pushes": [pushed(task, pushes(task, policies, "sft")),
+                   *(pushed(task, pushes(task, policies, "ift released", lam=lam))
+                     for lam in LAMS[1:])]}
 
 
-def fresh_table(lake: Lake) -> Table:
-    """One policy from scratch."""
-    numbers = torch.randn(lake.S, 4, generator=torch.Generator().manual_seed(SEED))
-    return table_of(lake, (SPREAD * numbers[None]).double().softmax(-1))
+def page_policies(task: Task) -> Table:
+    """The policy with its habit, then after each update on the path, up to the update from which on
+    no own guess is wrong (or the one that is shown first). After it SFT and IFT say the same."""
+    numbers = torch.randn(task.lake.S, 4, generator=torch.Generator().manual_seed(SEED))
+    fresh = table_of(task.lake, (SPREAD * numbers[None]).double().softmax(-1))
+    habit = learn(Task(task.lake, task.worse, task.best), fresh, "sft", HABIT, RATE)[-1]
+    probs = learn(task, table_of(task.lake, habit), "sft", UPDATES, RATE)[:, 0]
+    cells = torch.tensor([s for s, _ in task.best])
+    wrong = (own_guesses(task.lake, probs, task.best) != cells).any(-1)
+    last = max([SHOWN["update"], *(wrong.nonzero()[:, 0] + 1).tolist()])
+    return table_of(task.lake, probs[:last + 1])
 
 
 def table_of(lake: Lake, probs: Tensor) -> Table:
@@ -52,21 +76,9 @@ def table_of(lake: Lake, probs: Tensor) -> Table:
     return table
 
 
-def trained(task: Task, policy: Policy) -> Table:
-    """UPDATES + 1 policies: before and after each update of SFT."""
-    return table_of(task.lake, learn(task, policy, "sft", UPDATES, RATE).policies[:, 0])
-
-
-def boards(task: Task, probs: Tensor) -> dict:
-    """Of one policy (1,S,4): where it goes, what each method reads, and which share they have in
-    common."""
-    own = visits(task.lake, probs)
-
-    def board(name: str, lam: float = 0.0) -> dict:
-        read = reads(task, probs, name, lam)
-        return {"cells": rounded(read[0]), "shared": round(float(overlap(read, own)), 4)}
-    return {"own": rounded(own[0]), "sft": board("sft"), "dpo": board("dpo"),
-            "ift": [board("ift", lam) for lam in LAMS]}
+def shares(board: Tensor) -> list[list[tuple[int, float]]]:
+    """(N,S) shares -> N times [(cell, share), ...], without those below half a per cent."""
+    return [[(s, round(x, 2)) for s, x in enumerate(row) if x >= 0.005] for row in board.tolist()]
 
 
 def pushed(task: Task, push: Tensor) -> list[list[tuple[int, int, float]]]:
@@ -76,18 +88,10 @@ def pushed(task: Task, push: Tensor) -> list[list[tuple[int, int, float]]]:
 
     def of(one: Tensor) -> list[tuple[int, int, float]]:
         chosen = [(s, path.get(s, int(one[s].abs().argmax()))) for s in task.lake.live]
-        return [(s, a, round(float(one[s, a]), 4)) for s, a in chosen if one[s, a].abs() > 1e-4]
+        return [(s, a, round(float(one[s, a]), 3)) for s, a in chosen if one[s, a].abs() >= 5e-4]
     return [of(one) for one in push]
 
 
-def pushing_down(task: Task, policies: Table) -> int:
-    """For how many of these policies does a step of IFT as released make a demonstrated move less
-    likely?"""
-    cells, actions = torch.tensor(task.best).T
-    push = pushes(task, policies, "ift released")[:, cells, actions]
-    return int((push < 0).any(-1).sum())
-
-
-def rounded(x: Tensor) -> list:
-    """As nested lists, with four decimals."""
-    return [rounded(row) if row.dim() else round(float(row), 4) for row in x]
+def rounded(x: Tensor, digits: int = 4) -> list:
+    """As nested lists."""
+    return [rounded(row, digits) if row.dim() else round(float(row), digits) for row in x]

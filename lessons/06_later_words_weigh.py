@@ -207,10 +207,10 @@ left.set_ylabel("push on each token (SFT: +1)")
 curves = {name: path for name, (_, path) in runs.items()}
 draw.lines(right, range(0, STEPS + 1, 4), curves,
            f"The calculation predicted\n{predicted:.2f} nats for its <|end|>",
-           "step", "loss of <|end|>, nats", ylim=(0, None))
-right.axhline(predicted, color=draw.INKS[1], lw=1.5)
-right.annotate("predicted", (STEPS, predicted), (-4, -22), textcoords="offset points", ha="right",
-               color=draw.INKS[1])
+           "step", "loss of <|end|>, nats", legend=True, ylim=(0, None))
+right.axhline(predicted, color=draw.INKS[0], lw=5)
+right.annotate("predicted", (STEPS, predicted), (0, 6), textcoords="offset points", ha="right",
+               weight="bold")
 lesson.picture(fig, CHANGE)
 
 # %%

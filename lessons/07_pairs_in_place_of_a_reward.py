@@ -179,14 +179,16 @@ right = sum(move == now["rises"] for move, now in zip(moves, seen))
 print(f"the two products predict {right} of {len(moves)} moves of log p(chosen)")
 
 # %%
-fig, ax = draw.panels()
+fig, (alone, both) = draw.panels(1, 2, width_ratios=(3, 2))
+steps = range(0, STEPS + 1, 2)
 curves = {"DPO, chosen": path, "DPO, rejected": [now["rejected"] for now in seen]}
-draw.lines(ax, range(0, STEPS + 1, 2), curves,
-           "Every pair is won, and the right answer gets less likely", "step",
-           "log-probability of the answer, nats")
-ax.axvline(2 * best, color=draw.INKS[1], lw=1.5)
-ax.annotate("from here the chosen answer falls", (2 * best, min(curves["DPO, rejected"])), (8, 0),
-            textcoords="offset points", color=draw.INKS[1])
+draw.lines(alone, steps, {"DPO, chosen": path},
+           "Every pair is won, and the\nright answer gets less likely", "step",
+           "log-probability of chosen, nats", legend=True)
+alone.axvline(2 * best, color=draw.INKS[1], lw=1.5)
+alone.annotate("from here it falls", (2 * best, min(path)), (8, 0), textcoords="offset points",
+              color=draw.INKS[1])
+draw.lines(both, steps, curves, "Beside it the\nwrong answer", "step", legend=True)
 lesson.picture(fig, CHANGE)
 
 # %%

@@ -23,6 +23,7 @@ STYLE: Any = {"font.size": 13, "figure.dpi": 100, "text.parse_math": False,     
 WIDTH = 10.8                                    # inches
 CUT = 97                                        # per cent of the losses that the axis shows
 LONGEST_BAR = 3.0                               # a longer bar ends here; its number tells all
+IN_NATS = ("sft", "neftune", "ift detached", "ift released")      # losses that are a mean of -log p
 UNIT, TEXT = 0.33, 0.26                         # inches of a push of 1, and of a line of text
 
 Strip = tuple[str, str, list[str], list[float]]     # method, which answer, tokens, pushes
@@ -98,7 +99,7 @@ def draw_steps(ax, log: list[dict], name: str) -> None:
         ax.plot(*zip(*held), "s--", color=SOFT.light, markerfacecolor="white")
         ax.annotate("held out", held[-1], xytext=(0, 8), textcoords="offset points", ha="right")
     ax.set_title(f"{key} of a step", loc="left", weight="bold", fontsize=15)
-    ax.set_xlabel("step")
+    ax.set(xlabel="step", ylabel="nats a token" if name.strip() in IN_NATS else "")
     if key == "loss" and len(y):
         low, high = min(0.0, y.min()), np.percentile(y, CUT)        # the first steps would hide all
         ax.set_ylim(low, high if high > low else None)
@@ -128,6 +129,7 @@ def pushes(strips: list[Strip], file: Path, title: str, note: str = "") -> Path:
         y += head + up + TEXT + down + TEXT * (down > 0) + 0.12
     top = 0.45 + TEXT * (1 + note.count("\n")) * bool(note)
     wide, left = max(len(tokens) for _, _, tokens, _ in strips), 2.3
+    first = strips[0][2]
     fig = Figure(figsize=(WIDTH, y + top + 0.1))
     ax = fig.add_axes((0, 0, 1, 1))
     ax.set(xlim=(0, WIDTH), ylim=(y + 0.1, -top))   # inches: down is positive
@@ -142,7 +144,7 @@ def pushes(strips: list[Strip], file: Path, title: str, note: str = "") -> Path:
         ax.text(0.55, zero - 0.2, called(method), va="center", weight="bold")
         ax.text(0.55, zero + 0.06, which, va="center", color=SOFT.light, fontsize=12)
         ax.plot([left, left + wide * space], [zero, zero], color=SOFT.light, lw=1)
-        for k, (token, weight) in enumerate(zip(tokens, weights)):
+        for k, token, weight in zip(columns(tokens, first), tokens, weights):
             x, short = left + (k + 0.5) * space, max(-LONGEST_BAR, min(LONGEST_BAR, weight))
             colour = push_colour(weight)
             ax.bar(x, -UNIT * short, 0.62 * space, bottom=zero, color=colour)
@@ -152,6 +154,16 @@ def pushes(strips: list[Strip], file: Path, title: str, note: str = "") -> Path:
             if new:
                 ax.text(x, names, token.strip() or repr(token), ha="center", va="bottom")
     return save(fig, file)
+
+
+def columns(tokens: list[str], above: list[str]) -> list[int]:
+    """The column of each token: where it stands above, if this is that answer with words left out;
+    else the tokens stand side by side."""
+    places = []
+    for place, token in enumerate(above):
+        if len(places) < len(tokens) and token == tokens[len(places)]:
+            places.append(place)
+    return places if len(places) == len(tokens) else list(range(len(tokens)))
 
 
 def save(fig: Figure, file: Path) -> Path:

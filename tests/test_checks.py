@@ -87,6 +87,24 @@ def blend(E, true, guess, lam):
             ("(1 - lam) * E[true]", "E[true]", "lam = 1|shares add up to 1"),
             ("(1 - lam) * E[true] + lam", "lam * E[true] + (1 - lam)", "With lam = 0"),
             ("lam * E[guess]", "lam * guess[:, None]", "lam = 1")),
+    "05a": ("""
+def estimates(probs, path, step, best):
+    cells = [s for s, _ in path]
+    right = (probs * best).sum(1)
+    whole, does = torch.tensor(1.0), []
+    at = torch.zeros(len(probs))
+    at[cells[0]] = 1
+    for pair in path:
+        whole = whole * probs[pair]
+        does.append((at * right).sum())
+        at = torch.stack([((step == s) * probs * at[:, None]).sum() for s in range(len(probs))])
+    return whole, right[cells].mean(), torch.stack(does).mean()
+""", ("whole = whole * probs[pair]", "whole = whole + probs[pair] / len(path)",
+             "one after the other"),
+            ("(probs * best).sum(1)", "probs.max(1).values", "whichever it is"),
+            ("does.append((at * right).sum())", "does.append(right[pair[0]])",
+             "Before move 2 it stands in|Before move 3 it stands in"),
+            ("right[cells].mean()", "right[cells].prod()", "what SFT says")),
     "06a": ("""
 def future_weights(losses, mask, gamma):
     raw, later = [], 0

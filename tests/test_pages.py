@@ -3,6 +3,7 @@ import itertools
 import json
 import time
 from copy import deepcopy
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -14,13 +15,11 @@ from PIL import Image
 from nanouft import colours, ledger, plots, world
 from nanouft.batches import collate, encode
 from nanouft.gpt import GPT
-from nanouft.models import save_model, start_model
+from nanouft.models import start_model
 from nanouft.objectives import OBJECTIVES
 from nanouft.playground import pack
 from nanouft.playground.__main__ import ENGINE, WEB, page
 from nanouft.reference import Models
-from nanouft.rows import Row, Turn
-from nanouft.selection import score_rows
 
 # Red-green blindness on linear RGB: Machado, Oliveira and Fernandes 2009, severity 1.
 SEEN = {"everybody": np.eye(3),
@@ -79,6 +78,11 @@ def test_curves_of_a_run(tmp_path):
             assert Image.open(plots.curves(folder)).width == 1080
 
 
+def test_a_word_that_is_left_out_leaves_its_column_empty():
+    assert plots.columns(["a", "b", "<|end|>"], ["a", "b", "kiwi", "<|end|>"]) == [0, 1, 3]
+    assert plots.columns(["no", "<|end|>"], ["a", "b", "<|end|>"]) == [0, 1]
+
+
 def test_the_ledger_shows_four_methods_and_says_what_it_found(tmp_path, capsys):
     file = tmp_path / "new" / "pushes.png"
     assert ledger.main(["--out", str(file)]) == 0 and Image.open(file).width == 1080
@@ -93,34 +97,29 @@ def test_the_ledger_shows_four_methods_and_says_what_it_found(tmp_path, capsys):
 # ---- the playground: the page beside torch -------------------------------------------------------
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    """The page; its start model, one that has moved on, and another to ask, in torch."""
+    """The page; its start model and one that has moved on, in torch."""
     folder, (_, tok) = tmp_path_factory.mktemp("playground"), start_model("base")
     data = pack.content()
     base = pack.unpacked(GPT(start_model("base")[0].cfg), data)
-    policy, teacher = moved(base, torch.cos), moved(base, torch.sin)
-    save_model(folder, teacher, tok)
+    policy = moved(base)
     (folder / "index.html").write_text(page(data), encoding="utf-8")
     engine = "\n".join((WEB / name).read_text(encoding="utf-8") for name in ENGINE[:2])
     (folder / "engine.html").write_text(f"""<!doctype html><script>const DATA = {json.dumps(data)};
         {engine}
-        const start = unpacked(DATA), model = new Model(DATA);
-        const [flat, other] = [Math.cos, Math.sin].map((way) =>
-          start.map((x, i) => x + 0.02 * way(i)));
         function policy() {{
-          model.reset();
-          model.flat.set(flat);
-          model.teacher = model.named(other);
+          const model = new Model(DATA);
+          model.flat.forEach((x, i) => {{ model.flat[i] = x + 0.02 * Math.cos(i); }});
           return model;
         }}</script>""", encoding="utf-8")
     return SimpleNamespace(folder=folder, data=data, base=base, policy=policy, tok=tok)
 
 
-def moved(base: GPT, way) -> GPT:
-    """`base` with 0.02 way(i) added to its i-th weight."""
+def moved(base: GPT) -> GPT:
+    """`base` with 0.02 cos(i) added to its i-th weight."""
     model, at = deepcopy(base), 0
     for p in model.parameters():
         i = torch.arange(at, at + p.numel(), dtype=torch.float64)
-        p.data = (p.data.double() + 0.02 * way(i).view(p.shape)).float()
+        p.data = (p.data.double() + 0.02 * i.cos().view(p.shape)).float()
         at += p.numel()
     return model
 
@@ -131,28 +130,20 @@ def browser(made, tmp_path_factory):
         yield b
 
 
-def settings(made, name, dials):
-    """Where a method asks another model, it is the one in the folder."""
-    first = OBJECTIVES[name].first
-    return OBJECTIVES[name].hp(**({first.field: [str(made.folder)]} if first else {}), **dials)
-
-
-def test_a_push_is_pythons_for_every_method_and_dial(made, browser):
-    """Each method at its defaults; each dial at its ends and at each of its words."""
-    about = made.data["methods"]
-    views = [(name, {}) for name in about] + [
-        (name, {dial["name"]: value}) for name in about for dial in about[name]["dials"]
-        for value in dial.get("choices") or (dial["low"], dial["high"])]
-    question = dict(made.data["questions"][pack.SHOWN], scores=[1, 0])
-    text, right, wrong = pack.shown(made.data, made.tok)
-    question["other"] = {"answer": made.tok.chat((), world.as_answer("No."))[0][1:]}
+def test_a_push_is_pythons_at_each_end_of_each_slider(made, browser):
+    views = [("sft", {}), ("dpo", {"beta": .1}), ("dpo", {"beta": 1})] + [
+        ("ift", {"variant": variant, "lam": lam, "gamma": gamma})
+        for variant in ("detached", "released")
+        for lam, gamma in ((.2, .95), (0, .95), (1, .95), (.2, 0), (.2, 1))]
+    question = made.data["questions"][pack.SHOWN]
     browser.open(made.folder / "engine.html")
     found = browser.js(f"""(() => {{ const row = {json.dumps(question)}, model = policy();
-        return {json.dumps(views)}.map(([name, dials]) => model.look(row, name, dials).push);
+        return {json.dumps(views)}.map(([name, dials]) => model.look(row, name, dials));
     }})()""")
-    row = Row((Turn("user", text),), right, right, wrong)
+    prompts = world.rows("val", "prompts", pack.QUESTIONS, 0, skills=("list",))
+    row = pack.paired(prompts[pack.SHOWN])
     for (name, dials), theirs in zip(views, found, strict=True):
-        ours = ledger.entries(name, settings(made, name, dials), row, made.policy, made.tok,
+        ours = ledger.entries(name, OBJECTIVES[name].hp(**dials), row, made.policy, made.tok,
                               reference=made.base)
         largest = max(abs(x) for _, _, weights in ours for x in weights)
         assert largest > 0, name
@@ -161,39 +152,17 @@ def test_a_push_is_pythons_for_every_method_and_dial(made, browser):
             assert off < 1e-3, f"{name} {dials}, {which}: {push}, Python: {want}"
 
 
-def rows_of(name, demos, tok):
-    """Two demonstrations of the page as rows of the data that this method learns from."""
-    def row(demo, side, **grade):
-        text = demo["text"]
-        return Row((Turn("user", text),), world.as_answer(tok.decode(demo[side][:-1]).strip()),
-                   **grade)
-    kinds = OBJECTIVES[name].kinds(OBJECTIVES[name].hp())
-    good, bad = ([row(demo, side) for demo in demos] for side in ("answer", "rejected"))
-    if kinds == ["demos"]:
-        return good
-    if kinds == ["pairs"]:
-        return [Row(w.prompt, None, w.answer, l.answer) for w, l in zip(good, bad)]
-    sides = [(demo, side, k) for demo in demos for k, side in enumerate(("answer", "rejected"))]
-    if kinds == ["labels"]:
-        return [row(demo, side, label=k == 0) for demo, side, k in sides]
-    return [row(demo, side, score=float(demo["scores"][k])) for demo, side, k in sides]
-
-
-def torch_steps(made, name, demos):
-    """[(loss, gradient norm)] of two steps; methods that sample get both answers of one demo."""
-    objective, hp, model = OBJECTIVES[name], settings(made, name, {}), deepcopy(made.policy)
-    models = Models(made.base, made.tok.pad, ledger.CPU, start_model)
+def torch_steps(made, name, dials, demos):
+    """[(loss, gradient norm)] of two steps on these rows."""
+    objective, model = OBJECTIVES[name], deepcopy(made.policy)
+    hp = objective.hp(**dials)
+    models = Models(made.base, made.tok.pad)
+    encoded, _ = encode(objective.choose(demos, hp), made.tok, 512)
+    encoded = models.prepare(encoded, objective, hp)
     optimizer = torch.optim.AdamW(model.parameters(), 1e-3, betas=(0.9, 0.95), weight_decay=0)
     out = []
     for _ in range(2):
-        if objective.on_policy:
-            rows = score_rows(rows_of(name, demos[:1], made.tok), hp)
-            hp.samples = 2
-            batch = ledger.as_if_sampled(name, hp, encode(rows, made.tok, 512)[0], model, models)
-        else:
-            encoded, _ = encode(objective.choose(rows_of(name, demos, made.tok), hp), made.tok, 512)
-            encoded = models.prepare(encoded, objective, hp)
-            batch = collate(encoded, range(len(encoded)), made.tok.pad)
+        batch = collate(encoded, range(len(encoded)), made.tok.pad)
         objective.forward(model, batch, hp)
         loss, _ = objective.loss(batch, hp)
         optimizer.zero_grad()
@@ -204,33 +173,24 @@ def torch_steps(made, name, demos):
     return out
 
 
-def test_two_steps_are_torchs_and_scores_are_exact(made, browser):
-    demos = made.data["demos"][4:6]         # where the mean of KTO's k is below 0
-    for demo, other in zip(demos, reversed(demos)):
-        demo["other"] = {"answer": other["answer"]}
+def test_two_steps_are_torchs(made, browser):
     browser.open(made.folder / "engine.html")
-    found, scores = browser.js(f"""(() => {{
-        const demos = {json.dumps(demos)}, sides = ["answer", "rejected"];
-        const drawn = sides.map((side, k) => ({{ answer: demos[0][side], reward: 1 - k }}));
-        const steps = Object.keys(METHODS).map((name) => {{
-          const model = policy(), sampled = METHODS[name].needs === "sampled";
-          const rows = sampled ? [{{ ...demos[0], drawn }}] : demos;
-          return [0, 1].map(() => model.step(rows, name, {{}}, 1e-3)).map((x) => [x.loss, x.norm]);
-        }});
-        return [steps, DATA.demos.map((d) => sides.map((side) => score(d.task, d[side], DATA)))];
-    }})()""")
-    for name, (first, second) in zip(made.data["methods"], found, strict=True):
-        want = torch_steps(made, name, demos)
+    found = browser.js("""Object.values(DATA.record).map(({ name, dials }) => {
+        const model = policy();
+        return [0, 1].map(() => model.step(DATA.demos.slice(4, 6), name, dials, 1e-3))
+          .map((x) => [x.loss, x.norm]); })""")
+    demos = world.rows("train", "pairs", pack.DEMOS, 0, skills=("list",))[4:6]
+    for run, (first, second) in zip(made.data["record"].values(), found, strict=True):
+        name, dials = run["name"], run["dials"]
+        want = torch_steps(made, name, dials, [pack.paired(row) for row in demos])
         np.testing.assert_allclose(first, want[0], rtol=1e-4, atol=1e-5, err_msg=name)
         np.testing.assert_allclose(second, want[1], rtol=5e-3, atol=1e-3, err_msg=name)
-    assert scores == [demo["scores"] for demo in made.data["demos"]]
-    assert min(map(min, scores)) < 1
 
 
 # ---- the playground: what a visitor sees ---------------------------------------------------------
 DECIDED = "document.querySelector('#number').textContent === '4'"
+LEFT, RIGHT = "#story article:nth-child(1)", "#story article:nth-child(2)"
 CHECKED = "/✓|✗/.test(document.querySelector('#check').textContent)"
-IDLE = "bench.length && !document.querySelector('#teach').disabled"
 
 
 def controls(browser):
@@ -246,15 +206,18 @@ def test_the_first_view_plays_the_record(made, browser):
     browser.open(made.folder / "index.html", calm=False)
     browser.wait(DECIDED)
     assert time.time() - began < 10                                     # about 3 s
-    assert controls(browser) == 6
+    assert controls(browser) == 5
     assert "one model learns to stop, the other does not" in browser.text("h1")
-    assert browser.text("#story article:nth-child(2) .stops") == "0 of 8 answers stop"
-    assert "−0.39" in browser.text("#why")
-    browser.choose("#story article:nth-child(2) select", "detached")    # one press: the repair
-    assert browser.text("#story article:nth-child(2) .stops") == "8 of 8 answers stop"
+    assert browser.text(f"{RIGHT} .stops") == "0 of 8 stop" and "−0.39" in browser.text("#why")
+    ended = time.time()
+    browser.wait(f"choice.value === 'detached' && {DECIDED}")           # act two, by itself
+    assert 4 < time.time() - ended < 12                                 # about 6 s
+    assert browser.text(f"{RIGHT} .stops") == "8 of 8 stop"
     assert "both models learn to stop" in browser.text("h1")
+    browser.choose(f"{RIGHT} select", "dpo")
+    assert "−0.14" in browser.text("#why") and browser.js("$('line').hidden")
     browser.choose("#step", "0")
-    assert browser.text("#story article:nth-child(1) .stops") == "0 of 8 answers stop"
+    assert browser.text(f"{LEFT} .stops") == "0 of 8 stop"
     assert not browser.errors and not browser.requests and not browser.axe()
 
 
@@ -269,21 +232,34 @@ def test_the_check_turns_red_where_the_record_is_wrong(made, browser, part):
     assert browser.text("#check").startswith("✗") and browser.js("$('check').className") == "wrong"
 
 
-def test_the_tab_agrees_with_python_and_teaches_two_methods(made, browser):
+def test_the_line_that_differs_is_read_from_the_source(made, browser):
+    line = made.data["line"]
+    source = (Path(pack.__file__).parents[2] / line["file"]).read_text(encoding="utf-8")
+    assert line["text"] in source.splitlines()[line["number"] - 1]
+    browser.open(made.folder / "index.html")
+    assert browser.text("#code") == line["text"] and browser.text("#code mark") == "nll"
+    browser.click("#play")                                              # in calm: act two
+    assert browser.text("#code mark") == "nll.detach()" and line["file"] in browser.text("#line")
+
+
+def test_the_tab_agrees_with_python_and_teaches(made, browser):
     browser.errors.clear()
     browser.open(made.folder / "index.html", width=390, height=844, dark=True)
+    tops = [browser.js(f"document.querySelector('{side} .dots').getBoundingClientRect().top")
+            for side in (LEFT, RIGHT)]
+    assert tops[0] == tops[1] < 400                                     # side by side
+    browser.wait("/[1-9] of 20 pictures/.test(document.querySelector('#done').textContent)")
     browser.wait(CHECKED)
     said = browser.text("#check")
     assert said.startswith("✓ computed again in this tab: the same, within ")
     assert float(said.split()[-1]) < 1e-3
     browser.click("#live summary")
-    browser.wait(IDLE)
-    for side, name in ((1, "grpo"), (2, "poft")):                       # samples; asks a teacher
-        browser.choose(f"#bench article:nth-child({side}) select", name)
-    browser.wait(IDLE)
-    before = browser.text("#bench")
+    browser.wait("document.querySelector('#own .bar')")                 # at once: step 0
+    assert "+0.23" in browser.text("#own") and browser.text("#own .stops") == "0 of 8 stop"
+    browser.choose("#variant", "released")
+    browser.wait("document.querySelector('#own').textContent.includes('−0.27')")
+    browser.choose("#variant", "detached")
     browser.click("#teach")
-    browser.wait(f"bench.every(({{ frames }}) => frames.length === 5) && {IDLE}")
-    assert browser.text("#bench") != before and browser.text("#teach") == "4 more steps"
+    browser.wait("document.querySelector('#own .stops').textContent === '8 of 8 stop'")
     assert browser.js("document.documentElement.scrollWidth <= innerWidth")
     assert not browser.errors and not browser.requests and not browser.axe()

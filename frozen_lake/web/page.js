@@ -1,56 +1,44 @@
 "use strict";
-// Draws what record.py has computed. Nothing is trained here; walks are sampled from the recorded
-// policy with a fixed seed.
-const R = JSON.parse(document.getElementById("data").textContent);
+// Draws what record.py has computed. Walks are sampled to be looked at; no sentence needs them.
 const $ = (id) => document.getElementById(id);
-const W = R.rows[0].length, H = R.rows.length, kind = [...R.rows.join("")];
-const start = kind.indexOf("S"), goal = kind.indexOf("G"), T = R.best.length;
+const PAGE = JSON.parse($("data").textContent), ARROWS = "←↓→↑", WALKS = 300, SECONDS = 7;
 const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
-const WALKS = 1000, ARROWS = "←↓→↑";
-let lam = R.shown[0], time = R.shown[1], walks = [], step = T;
+let R, W, T, kind, goal;                        // the lake: record, columns, moves, cells, flag
+let time, move, walks, lam = PAGE.shown.lam;    // positions of update, move and share
+let open = false, playing = false, guess = "";  // is what the policy does shown? who was guessed?
 
 const percent = (x, digits = 1) => `${(100 * x).toFixed(digits)}\u00a0%`;
-const product = (xs) => xs.reduce((a, b) => a * b, 1);
-const centre = (s) => [(s % W) * 100 + 50, Math.floor(s / W) * 100 + 50];
+const mean = (xs) => xs.reduce((a, b) => a + b, 0) / xs.length;
+const wrong = (i) => R.guesses[time][i] !== R.best[i][0];
+const sft = () => R.chances[0][time], ift = () => R.chances[lam][time], alone = () => R.alone[time];
 
-function uniform(seed) {                        // mulberry32: the same numbers in every browser
-  let x = seed;
-  return () => {
-    x = (x + 0x6d2b79f5) | 0;
-    let y = Math.imul(x ^ (x >>> 15), x | 1);
-    y ^= y + Math.imul(y ^ (y >>> 7), y | 61);
-    return ((y ^ (y >>> 14)) >>> 0) / 4294967296;
-  };
-}
-
-// ---- walks: [cell, has it made only the demonstrator's moves?] after 0, 1 ... T moves
-function walk(policy, draw) {
-  let s = start, on = true;
-  const seen = [[s, on]];
-  for (let i = 0; i < T; i++) {
-    if (kind[s] === "H" || kind[s] === "G") on = false;
-    else {
-      let u = draw(), a = 0;
-      while (a < 3 && (u -= policy[s][a]) >= 0) a++;
-      on = on && a === R.best[i][1];
-      s = R.step[s][a];
-    }
-    seen.push([s, on]);
+// ---- walks: the cells before move 1, 2 ... T
+function walk(policy) {
+  const cells = [R.best[0][0]];
+  for (let i = 1; i < T; i++) {
+    const s = cells[i - 1];
+    let u = Math.random(), a = 0;
+    while (a < 3 && (u -= policy[s][a]) >= 0) a++;
+    cells.push("SF".includes(kind[s]) ? R.step[s][a] : s);
   }
-  return seen;
+  return { cells, jitter: [0, 0].map(() => 74 * (Math.random() - 0.5)) };
 }
-function walkAll() {
-  const draw = uniform(1);
-  walks = Array.from({ length: WALKS }, () => walk(R.policies[time], draw));
+function place() {
+  document.querySelectorAll(".dot").forEach((dot, k) => {
+    const { cells, jitter } = walks[k], s = cells[open ? move : 0];
+    const [x, y] = centre(s).map((v, i) => v + jitter[i]);
+    dot.classList.toggle("off", !"SF".includes(kind[s]));
+    dot.style.transform = `translate(${x}px,${y}px)`;
+  });
 }
-const onWay = (i) => walks.filter((seen) => seen[i][1]).length;
 
 // ---- the ice
+const centre = (s) => [(s % W) * 100 + 50, Math.floor(s / W) * 100 + 50];
 const at = (s, inner, more = "") => `<g transform="translate(${centre(s)})" ${more}>${inner}</g>`;
 const box = (fill, opacity = 1) => `<rect x="-46" y="-46" width="92" height="92" rx="15"
-  fill="${fill}" fill-opacity="${opacity}"/>`;
-const flag = at(goal, '<path d="M-20 34V-34H-13L26 -17L-13 0V34Z" fill="var(--flag)"/>');
-const ice = kind.map((k, s) => at(s, box(k === "H" ? "var(--hole)" : "var(--ice)"))).join("");
+  fill="var(--${fill})" fill-opacity="${opacity}"/>`;
+const ice = () => kind.map((k, s) => at(s, box(k === "H" ? "hole" : "ice"))).join("")
+  + at(goal, '<path d="M-20 34V-34H-13L26 -17L-13 0V34Z" fill="var(--poft)"/>');
 const arrow = (a, size) => `<path transform="rotate(${[180, 90, 0, 270][a]}) scale(${size})"
   d="M-31 -14H0V-30L36 0L0 30V14H-31Z"/>`;
 function line(path, more) {
@@ -58,147 +46,174 @@ function line(path, more) {
   return `<polyline points="${points}" fill="none" stroke="var(--ink)" stroke-linejoin="round"
     stroke-width="5" ${more}/>`;
 }
-function draw(id, inner, label) {
-  $(id).setAttribute("viewBox", `0 0 ${W * 100} ${H * 100}`);
-  $(id).setAttribute("aria-label", label);
-  $(id).innerHTML = inner;
+function board(id, inner) {
+  $(id).setAttribute("viewBox", `0 0 ${W * 100} ${(kind.length / W) * 100}`);
+  $(id).innerHTML = ice() + inner;
 }
-const wrong = (i) => R.guesses[time][i] !== R.best[i][0];
-
 function drawLake() {
-  const guesses = R.best.map(([, a], i) => (wrong(i) ? guess(i, a) : "")).join("");
-  const dotted = line(R.worse, 'stroke-dasharray="0 14" stroke-linecap="round" opacity=".5"');
-  draw("lake", ice + dotted + line(R.best, "") + '<g id="dots"></g>' + flag + guesses,
-    `A lake of ${H} rows and ${W} columns with the walks of the policy`);
-  $("dots").innerHTML = '<circle class="dot" r="4"/>'.repeat(WALKS);
-  place();
+  board("lake", line(R.worse, 'stroke-dasharray="0 14" stroke-linecap="round" opacity=".5"')
+    + line(R.best, "") + '<circle class="dot" r="5"/>'.repeat(WALKS) + '<g id="rings"></g>');
 }
-function guess(i, a) {
-  const from = centre(R.best[i - 1][0]), to = R.guesses[time][i];
-  return `<path d="M${from}L${centre(to)}" stroke="var(--ift)" stroke-width="4"
-    stroke-dasharray="3 8"/>` + at(to, `<circle r="40" fill="var(--ift)" stroke="var(--ift)"
-    fill-opacity="${0.8 * R.lams[lam]}" stroke-width="5" stroke-dasharray="9 6"/>`
-    + arrow(a, 0.6), 'fill="var(--ink)"');
-}
-function place() {
-  const jitter = uniform(7);
-  document.querySelectorAll(".dot").forEach((dot, k) => {
-    const [s, on] = walks[k][step], [x, y] = centre(s).map((v) => v + 76 * (jitter() - 0.5));
-    dot.classList.toggle("on", on);
-    dot.style.transform = `translate(${x}px,${y}px)`;
-  });
-  $("count").textContent = step === 0 ? "all begin at the start"
-    : `after ${step} moves ${onWay(step)} (filled) have made only the demonstrator’s moves`;
+function drawRings() {                          // where SFT asks, and where IFT asks as well
+  const ring = (s, name, x, mark) => at(s, `<g fill="none" stroke="var(--${name})" stroke-width="7">
+    <circle r="44"/><circle cx="${x}" cy="-34" r="18" fill="var(--page)"/></g>
+    <text x="${x}" y="-24" font-size="28" text-anchor="middle" fill="var(--${name})">${mark}</text>`);
+  $("rings").innerHTML = ring(R.best[move][0], "sft", -34, "●")
+    + (wrong(move) ? ring(R.guesses[time][move], "ift", 34, "▲") : "");
 }
 
-// ---- estimates
+// ---- the two estimates, and what the policy does
+function drawWords() {
+  const [a, b, own] = [sft(), ift(), alone()].map(mean), high = a > own;
+  const [says, answers, does] = [a, b, own].map((x) => percent(x, 0));
+  const nearer = Math.abs(b - own) < Math.abs(a - own), nearly = Math.abs(a - own) < 0.01;
+  const many = R.best.map((_, i) => i + 1).filter((i) => wrong(i - 1));
+  const points = (x) => `${(100 * Math.abs(x - own)).toFixed(1)} points too `
+    + (x > own ? "much" : "little");
+  const tile = (name, text, x) => `<button class="${name}">${text}<b>${percent(x)}</b>${
+    open ? points(x) : "nearer?"}</button>`;
+  $("tiles").innerHTML = tile("sft", "● SFT: the path’s cells", a)
+    + tile("ift", "▲ IFT: a blend of cells", b) + `<button class="soft">□ the policy by itself
+      <b>${open ? percent(own) : "?"}</b>▶ walk</button>`;
+  $("path").textContent = `Over the whole path SFT is exact, by the chain rule: a walk makes all `
+    + `${T} moves with a chance of ${percent(R.paths[0][time])}, as SFT says. IFT says `
+    + `${percent(R.paths[lam][time])}.`;
+  $("title").textContent = "How often does this policy make a best move? Who is nearer, SFT or IFT?";
+  if (!open) return;
+  $("title").textContent = `SFT says ${says} best moves. That is ${nearly ? "nearly right"
+    : high ? "too much" : "too little"}: where this policy stands by itself, it makes ${does}. `
+    + `IFT says ${answers}, which is ${a === b ? "the same" : nearer ? "nearer" : "farther off"}.`;
+  $("say").innerHTML = "In the cells to which the policy goes by itself it does "
+    + `<b>${high ? "worse" : "better"}</b> than on the path. ` + (many.length
+    ? `The temporal residual mixes in ${percent(PAGE.lams[lam], 0)} of the own guess, which is wrong `
+      + `at move${many.length > 1 ? "s" : ""} ${many.join(", ")}.`
+      + (guess && ` You guessed ${guess}: ${(guess === "IFT") === nearer ? "right" : "no"}.`)
+    : "No own guess is wrong at this update, so the temporal residual changes nothing.");
+}
 function drawChart() {
-  const sft = R.sft[time], ift = R.ift[lam][time];
-  const did = R.best.map((_, i) => (onWay(i) ? onWay(i + 1) / onWay(i) : null));
-  const moves = R.best.map(([, a], i) =>
-    column(sft[i], ift[i], did[i], ARROWS[a], wrong(i) ? "guess" : ""));
-  const all = [product(sft), product(ift), onWay(T) / WALKS];
-  const axis = ["100 %", "50", "0"].map((text) => `<span>${text}</span>`).join("");
-  $("chart").innerHTML = `<div class="axis"><div>${axis}</div></div>${moves.join("")}`
-    + column(...all, `all ${T}`, "all");
-  const told = R.best.map(([, a], i) => `move ${i + 1} ${ARROWS[a]}: SFT ${percent(sft[i])}, `
-    + `IFT ${percent(ift[i])}, walks ${did[i] === null ? "none" : percent(did[i])}`);
-  $("chart").setAttribute("aria-label", told.join("; "));
-  sentence(...all);
+  const rem = parseFloat(getComputedStyle(document.documentElement).fontSize);
+  const wide = $("chart").clientWidth, high = 13 * rem, left = 3.2 * rem, step = (wide - left) / T;
+  const x = (i) => left + (i + 0.5) * step, y = (p) => rem + (1 - p) * (high - 2 * rem);
+  const line = (ps, colour, more) => `<polyline fill="none" stroke="var(--${colour})" ${more}
+    points="${ps.map((p, i) => [x(i), y(p)]).join(" ")}"/>`;
+  const marks = (ps, mark) => ps.map((p, i) => `<g transform="translate(${x(i)} ${y(p)})">${
+    mark}</g>`).join("");
+  const text = (x, y, words) => `<text x="${x}" y="${y}" text-anchor="end">${words}</text>`;
+  const grid = [0, 0.5, 1].map((p) => `<path d="M${left} ${y(p)}H${wide}" stroke="var(--ice)"/>${
+    text(left - 8, y(p) + 5, percent(p, 0))}`).join("");
+  const own = open ? alone().slice(0, playing ? move + 1 : T) : [];
+  $("chart").setAttribute("viewBox", `0 0 ${wide} ${high}`);
+  $("chart").innerHTML = `<g fill="var(--soft)" font-size="${0.9 * rem}">${grid}${
+    text(wide, y(R.left[time][T - 1]) - 8, "still on the path")}</g>
+    <rect x="${x(move - 0.5)}" width="${step}" height="${high}" rx="6" opacity=".15"
+      fill="var(--${wrong(move) ? "ift" : "base"})"/>`
+    + line(R.left[time], "base", 'stroke-dasharray="2 5" stroke-width="2"')
+    + line(own, "truth", 'stroke-width="6" opacity=".6"')
+    + line(sft(), "sft", 'stroke-width="2.5"') + line(ift(), "ift", 'stroke-width="2.5"')
+    + marks(own, `<rect x="-6" y="-6" width="12" height="12" fill="var(--panel)"
+      stroke="var(--truth)" stroke-width="3"/>`)
+    + marks(sft(), '<circle r="7" fill="var(--sft)"/>')
+    + marks(ift(), '<path d="M0 -6L6 5H-6Z" fill="var(--ift)" stroke="var(--page)"/>');
+  $("moves").innerHTML = R.best.map(([, a], i) => `<button class="${wrong(i) ? "wrong" : ""}"
+    value="${i}" aria-pressed="${i === move}" aria-label="move ${i + 1}">${ARROWS[a]}</button>`)
+    .join("");
 }
-function column(sft, ift, did, name, more) {
-  const bar = (x, style) => `<i class="${style}" style="height:${100 * x}%"></i>`;
-  const truth = did === null ? "" : bar(did, "truth");
-  const bars = bar(sft, "sft") + bar(ift, "ift") + truth;
-  return `<div class="move ${more}"><div class="bars">${bars}</div>${name}</div>`;
-}
-function sentence(sft, ift, did) {
-  const luck = 1.96 * Math.sqrt(sft * (1 - sft) / WALKS) + 5e-4;
-  const judged = (x) =>
-    (Math.abs(x - did) <= luck ? "agrees with the walks" : x < did ? "is too low" : "is too high");
-  const many = R.best.filter((_, i) => wrong(i)).length;
-  const why = many === 0 || lam === 0 ? "The own guess changes nothing here, so both say the same."
-    : many === 1 ? "They differ at the one move with a wrong guess (green)."
-      : `They differ at the ${many} moves with a wrong guess (green).`;
-  const margin = `± ${(100 * luck).toFixed(1)} points`;
-  $("title").textContent = "Will the policy take the demonstrator’s path? "
-    + `SFT says ${percent(sft)}, IFT says ${percent(ift)}, and ${percent(did)} of 1,000 walks do.`;
-  $("say").innerHTML = "The policy used to take the dotted path and has learnt the demonstrator’s for "
-    + `<b>${time}</b> updates. Within the margin of 1,000 walks, ${margin}, `
-    + `<b class="sft">SFT ${judged(sft)}</b> and <b class="ift">IFT ${judged(ift)}</b>. ${why}`;
-}
-
-// ---- what each method reads
-function drawBoards() {
-  const B = R.boards, own = { cells: B.own };
-  const shown = [["", "Where the policy goes by itself", own, "var(--truth)"],
-    ["sft", "● SFT reads the path", B.sft, "var(--sft)"],
-    ["ift", "▲ IFT also reads its own guesses", B.ift[lam], "var(--ift)"],
-    ["pairs", "■ DPO reads both paths", B.dpo, "var(--pairs)"]];
-  $("boards").innerHTML = shown.map(([name, text, board, colour], k) => {
-    const share = board.shared === undefined ? "(its preference)"
-      : `<b>${percent(board.shared, 0)}</b> is where the policy goes`;
-    return `<div><p><span class="${name}">${text}</span><br>${share}</p>
-      <svg id="board${k}" role="img"></svg></div>`;
-  }).join("");
-  shown.forEach(([, text, board, colour], k) => {
-    const told = board.cells.map((x, s) => (x >= 0.005 ? `cell ${s} ${percent(x, 0)}` : ""));
-    draw(`board${k}`, shades(board.cells, colour), `${text}: ${told.filter(Boolean).join(", ")}`);
-  });
-  const [sft, ift, dpo] = [B.sft, B.ift[lam], B.dpo].map((board) => percent(board.shared, 0));
-  $("readTitle").textContent = `${sft} of what SFT reads lies where the policy itself goes; `
-    + `for IFT it is ${ift}, for DPO ${dpo}`;
-}
-function shades(cells, colour) {
-  const most = Math.max(...cells);
-  const number = (x) => `<text y="15" font-size="42" text-anchor="middle" fill="var(--ink)">${
-    Math.round(100 * x)}</text>`;
-  const shade = (x, s) => at(s, box(colour, 0.45 * x / most) + number(x));
-  return ice + flag + cells.map((x, s) => (x >= 0.005 ? shade(x, s) : "")).join("");
+function drawMix() {
+  const share = PAGE.lams[lam], row = (name, text, ps) => `<span class="${name}">${text}</span>
+    <i class="${name}" style="width:${100 * ps[move]}%"></i><b>${percent(ps[move], 0)}</b>`;
+  $("mixTitle").textContent = `Temporal residual at move ${move + 1}: `
+    + (wrong(move) ? "how likely is a best move?" : "the own guess is the true cell");
+  $("mix").innerHTML = row("sft", `● ${percent(1 - share, 0)} true cell`, sft())
+    + row("ift", `+ ${percent(share, 0)} guessed cell`, R.chances.at(-1)[time])
+    + row("ift", "▲ blend of their logits", ift())
+    + (open ? row("soft", "□ where it stands by itself", alone()) : "");
 }
 
-// ---- what one step pushes
+// ---- pushes and reads
 function drawPushes() {
-  const both = [["sftPush", R.sftPushes[time]], ["iftPush", R.iftPushes[lam][time]]];
-  both.forEach(([id, pushes]) => {
-    const most = Math.max(...pushes.map(([, , x]) => Math.abs(x)));
-    const sign = (x) => `<text x="-42" y="-16" font-size="44" font-weight="700">${
-      x < 0 ? "−" : "+"}</text>`;
-    const one = ([s, a, x]) => at(s, arrow(a, 0.4 + 0.6 * Math.sqrt(Math.abs(x) / most)) + sign(x),
-      `fill="var(--${x < 0 ? "down" : "up"})"`);
-    draw(id, ice + flag + pushes.map(one).join(""),
-      pushes.map(([s, a, x]) => `cell ${s} ${ARROWS[a]} ${x.toFixed(4)}`).join(", "));
+  const path = R.best.map(([s]) => s);
+  const down = R.pushes[lam][time].filter(([s, , x]) => x < 0 && path.includes(s));
+  $("pushTitle").textContent = "What one step pushes: " + (down.length
+    ? `IFT as released makes ${down.length} of the ${T} moves less likely`
+    : "here both make every move likelier");
+  [["sftPush", 0], ["iftPush", lam]].forEach(([id, k]) => {
+    const pushes = R.pushes[k][time], most = Math.max(...pushes.map(([, , x]) => Math.abs(x)));
+    board(id, pushes.map(([s, a, x]) => at(s, arrow(a, 0.4 + 0.6 * Math.sqrt(Math.abs(x) / most))
+      + `<text x="-42" y="-16" font-size="44" font-weight="700">${x < 0 ? "−" : "+"}</text>`,
+      `fill="var(--${x < 0 ? "down" : "up"})"`)).join(""));
   });
-  const down = R.best.filter(([cell]) => both[1][1].some(([s, , x]) => s === cell && x < 0)).length;
-  $("pushTitle").textContent = down === 0
-    ? "What one step pushes: here both make every move likelier"
-    : `What one step pushes: IFT as released makes ${down} of the ${T} moves less likely`;
+}
+function drawBoards() {
+  const all = [["truth", "Where the policy goes by itself", R.own],
+    ["sft", "● SFT reads the path", R.reads[0]],
+    ["ift", "▲ IFT also its own guesses", R.reads[lam]], ["pairs", "■ DPO both paths", R.dpo]];
+  const shares = all.map(([, , boards]) => percent(boards[time].shared, 0));
+  $("readTitle").textContent = `${shares[1]} of what SFT reads lies where the policy itself goes; `
+    + `for IFT it is ${shares[2]}, for DPO ${shares[3]}`;
+  $("boards").innerHTML = all.map(([name, text], k) => `<div><p class="${name}">${text}</p>
+    <svg id="board${k}" role="img" aria-label="shares of cells"></svg></div>`).join("");
+  all.forEach(([name, , boards], k) => {
+    const { cells } = boards[time], most = Math.max(...cells.map(([, x]) => x));
+    board(`board${k}`, cells.map(([s, x]) => at(s, box(name, 0.45 * x / most) + `<text y="15"
+      font-size="42" text-anchor="middle" fill="var(--ink)">${Math.round(100 * x)}</text>`))
+      .join(""));
+  });
 }
 
-// ---- everything
+// ---- what a visitor does
+function showMove(i) {
+  move = i;
+  drawChart(), drawRings(), drawMix(), place();
+}
+function mostDifferent() {                      // a move with a wrong guess, if there is one
+  const gaps = sft().map((x, i) => Math.abs(x - (wrong(i) ? ift()[i] - 1 : alone()[i])));
+  return gaps.indexOf(Math.max(...gaps));
+}
 function show() {
-  $("lamNow").textContent = R.lams[lam].toFixed(1);
+  if (open) guess = "";
+  $("lamNow").textContent = PAGE.lams[lam];
   $("timeNow").textContent = time;
-  drawLake(), drawChart(), drawBoards(), drawPushes();
+  $("lam").disabled = !R.best.some((_, i) => wrong(i));
+  drawLake(), drawWords(), drawPushes(), drawBoards();
+  showMove(mostDifferent());
 }
-function play() {
-  if (still) return;
-  const pause = Math.min(350, 2800 / T);
-  step = 0, place();
-  const next = () => { if (step < T) step += 1, place(), setTimeout(next, pause); };
-  setTimeout(next, pause);
+function setTime(t) {
+  $("time").value = time = t;
+  walks = Array.from({ length: WALKS }, () => walk(R.policies[time]));
+  show();
 }
-$("lam").value = lam, $("time").max = R.policies.length - 1, $("time").value = time;
-$("lam").oninput = (e) => { lam = +e.target.value; show(); };
-$("time").oninput = (e) => { time = +e.target.value, step = T; walkAll(), show(); };
-$("go").onclick = play;
-$("down").textContent = `On this map it happens at ${R.down.habit} of the ${R.policies.length} `
-  + `positions of the lower slider, and at ${R.down.fresh || "none"} of them for a policy that `
-  + "begins from scratch.";
-$("lines").innerHTML = R.verdicts.map((texts) => {
-  const [question, verdict, figures] = texts.map((t) => t.replace(/</g, "&lt;"));
-  return `<dt>${question}: ${verdict}</dt><dd>${figures}</dd>`;
-}).join("");
-$("verdicts").hidden = R.verdicts.length === 0;
-$("ice").textContent = R.slippery ? "The command walked on slippery ice, this page does not." : "";
-walkAll(), show(), play();
+function setLake(k) {
+  R = PAGE.lakes[k], W = R.rows[0].length, T = R.best.length;
+  kind = [...R.rows.join("")], goal = kind.indexOf("G");
+  $("lakes").innerHTML = PAGE.lakes.map((x, i) => `<button value="${i}" aria-pressed="${i === k}">${
+    x.name}</button>`).join("");
+  $("time").max = R.policies.length - 1;
+  setTime(PAGE.shown.update);
+}
+function reveal() {
+  const next = (i) => {
+    playing = i < T && !still;
+    showMove(playing ? i : mostDifferent());
+    if (playing) setTimeout(next, Math.min(400, 3200 / T), i + 1);
+  };
+  open = true;
+  $("chart").ariaBusy = "false";
+  drawWords();
+  if (!playing) next(0);
+}
+const pressed = (id, act) => {
+  $(id).onclick = ({ target }) => target.matches("button, button *") && act(target.closest("button"));
+};
+pressed("lakes", (button) => setLake(+button.value));
+pressed("moves", (button) => showMove(+button.value));
+pressed("tiles", ({ className }) => {
+  if (!open && className !== "soft") guess = className.toUpperCase();
+  reveal();
+});
+$("lam").max = PAGE.lams.length - 1, $("lam").value = lam;
+$("lam").oninput = ({ target }) => { lam = +target.value, show(); };
+$("time").oninput = ({ target }) => setTime(+target.value);
+onresize = drawChart;
+$("chart").ariaBusy = "true";
+setLake(0);
+setTimeout(() => open || reveal(), 1000 * SECONDS);

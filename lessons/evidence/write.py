@@ -1,16 +1,21 @@
 """Pictures of the verdicts and the table of docs/claims.md: python -m lessons.evidence --write"""
 import re
+import textwrap
 from collections import Counter
 from pathlib import Path
 
 from lessons.evidence import judge, stats
+from nanouft.colours import DOWN, SOFT, UP
 from nanouft.errors import say
 
 PAGE = Path(__file__).parents[2] / "docs" / "claims.md"
 TABLE = re.compile(r"(?<=<!-- table -->\n).*?(?=<!-- end of table -->)", re.S)
-COLOURS = {"holds": "#15222b", "does not hold": "#15222b", "undecided": "#8a969e"}
+COLOURS = {"holds": UP.light, "does not hold": DOWN.light, "undecided": SOFT.light}
 MARKS = {"holds": "✓", "does not hold": "✗", "undecided": "?"}
 BASE_MARKS = "os"                       # first base, second base
+EXPLAINED = """Points of 100 between two methods, 95 % interval over seeds and prompts: ● first
+base, ■ second. Black lines are the limits of a question. "Better" holds if both intervals
+lie right of 0, "not inferior" if right of −2, and "as good" if between −2 and 2."""
 
 
 def table(lines: list[judge.Line]) -> str:
@@ -25,34 +30,40 @@ def table(lines: list[judge.Line]) -> str:
     return "\n".join(out) + "\n"
 
 
+def wrapped(text: str) -> str:
+    """Lines of nearly equal length, at most 42 characters."""
+    rows = -(-len(text) // 42)
+    return textwrap.fill(text, min(42, len(text) // rows + 9))
+
+
 def picture(lines: list[judge.Line], title: str, file: Path) -> None:
     """One row a question: its interval on each base, and the verdict. 1,080 pixels wide."""
     from matplotlib import pyplot as plt
     from PIL import Image
-    fig, ax = plt.subplots(figsize=(10.8, 1.25 + 0.38 * len(lines)), dpi=100)
+    plt.rcParams["font.size"] = 12.5
+    high = 1.9 + 0.56 * len(lines)
+    fig, ax = plt.subplots(figsize=(10.8, high), dpi=100)
     for y, line in enumerate(lines):
         colour = COLOURS[line.verdict]
         for base, finding in enumerate(line.findings):
-            ax.errorbar(100 * finding.mean, y + 0.26 * base - 0.13, xerr=100 * finding.half,
-                        fmt=BASE_MARKS[base], color=colour, markersize=5, linewidth=2)
+            ax.errorbar(100 * finding.mean, y + 0.3 * base - 0.15, xerr=100 * finding.half,
+                        fmt=BASE_MARKS[base], color=colour, markersize=7, linewidth=3)
         for limit in stats.LIMITS.get(line.test, ()):
-            ax.plot([100 * limit] * 2, [y - 0.42, y + 0.42], color="black", linewidth=1)
+            ax.plot([100 * limit] * 2, [y - 0.42, y + 0.42], color="black", linewidth=1.5)
         if not line.findings:
-            ax.text(0.5, y, line.figures, color=colour, va="center", ha="center", fontsize=8,
-                    transform=ax.get_yaxis_transform())
+            ax.text(0.5, y, wrapped(line.figures), color=colour, va="center",
+                    ha="center", transform=ax.get_yaxis_transform())
         ax.text(1.01, y, f"{MARKS[line.verdict]} {line.verdict}", color=colour, va="center",
-                weight="bold", fontsize=9, transform=ax.get_yaxis_transform())
-    ax.set_yticks(range(len(lines)), [line.question for line in lines], fontsize=8.5)
-    ax.set_xlabel("difference in points of 100, 95 % interval over seeds and prompts; "
-                  "● first base, ■ second; black: the limit of the question", fontsize=8, x=0.2)
+                weight="bold", transform=ax.get_yaxis_transform())
+    ax.set_yticks(range(len(lines)), [wrapped(line.question) for line in lines])
     ax.set_ylim(len(lines) - 0.4, -0.6)
     ax.spines[["top", "right", "left"]].set_visible(False)
     ax.tick_params(axis="y", length=0)
     ax.grid(axis="x", color="#DDDDDD", linewidth=0.6)
     ax.set_axisbelow(True)
-    fig.suptitle(title, x=0.01, ha="left", weight="bold", fontsize=12)
-    fig.subplots_adjust(left=0.475, right=0.87, top=1 - 0.42 / fig.get_figheight(),
-                        bottom=0.55 / fig.get_figheight())
+    fig.text(0.01, 1 - 0.12 / high, title, va="top", weight="bold", fontsize=15)
+    fig.text(0.01, 0.1 / high, EXPLAINED, va="bottom", color=SOFT.light)
+    fig.subplots_adjust(left=0.4, right=0.84, top=1 - 0.5 / high, bottom=1.25 / high)
     fig.savefig(file)
     plt.close(fig)
     Image.open(file).convert("RGB").quantize(48).save(file, optimize=True)      # half the bytes

@@ -1,1 +1,1 @@
-"""A page in which a small language model learns in the browser, with every objective."""
+"""A page in which a small language model learns in the browser: SFT, IFT or DPO."""

@@ -1,15 +1,14 @@
 """What the page reads: the shipped base in one byte a weight, questions, methods, and a record.
 
-    data, record = content()                    # plain numbers and strings, ready for JSON
+    data = content()                            # plain numbers and strings, ready for JSON
 
-The record is what the page plays first: three models after 0 to 4 steps, taught here by the
+The record is what the page plays first: four models after 0 to 4 steps, taught here by the
 project's own losses. The page then computes the same and compares. Names, defaults and help of the
-methods come from their files.
+methods come from their files, and so does the line in which the two forms of IFT differ.
 """
 import base64
-import dataclasses
+import inspect
 import random
-from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -22,34 +21,19 @@ from nanouft.generate import generate, stops
 from nanouft.gpt import GPT
 from nanouft.ledger import entries
 from nanouft.models import start_model
-from nanouft.objectives import OBJECTIVES
-from nanouft.plots import called
-from nanouft.rows import Row, Turn
-from nanouft.run.flags import Parser, add_flags
+from nanouft.objectives import OBJECTIVES, ift
+from nanouft.reference import Models
+from nanouft.rows import Row
 from nanouft.tokenizer import Tokenizer
-from nanouft.world.answers import CATEGORY, NUMBERS, WORDS, forbidden, read
 
 GROUP = 128                     # weights that share a scale
 DEMOS, QUESTIONS, SHOWN = 128, 8, 1     # lists to learn from and to ask; the question on the page
 STEPS, BATCH, RATE = 4, 8, 2.5e-4       # of the record
 LONGEST = 28                    # tokens of an answer
-DIALS: dict[str, dict] = {      # the main settings of each method: choices, or (low, high, step)
-    "sft": {},
-    "ift": {"variant": ["detached", "released", "eq21"], "lam": (0, 1, .05), "gamma": (0, 1, .05)},
-    "poft": {"beta": (.1, 4, .1), "margin": (0, 4, .1)},
-    "dpo": {"beta": (.02, 1, .02), "label_smoothing": (0, .4, .05)},
-    "orpo": {"lam": (0, 4, .1)},
-    "simpo": {"beta": (.1, 8, .1), "gamma": (0, 4, .1)},
-    "kto": {"beta": (.02, 1, .02), "desirable_weight": (0, 4, .1),
-            "undesirable_weight": (.1, 4, .1)},
-    "una": {"loss": ["mse", "bce"], "beta": (.02, 1, .02)},
-    "uft": {"loss": ["mse", "bce"], "beta": (.02, 1, .02)},
-    "rloo": {"beta": (0, 1, .02)},
-    "grpo": {"scale": ["group", "none"], "beta": (0, 1, .02)},
-    "distill": {},
-}
-RECORDED = {"sft": ("sft", {}), "released": ("ift", {"variant": "released"}),
-            "detached": ("ift", {"variant": "detached"})}
+METHODS = {"sft": [], "ift": ["variant", "lam", "gamma"], "dpo": ["beta"]}      # their settings
+RECORDED: dict[str, tuple[str, dict]] = {
+    "sft": ("sft", {}), "released": ("ift", {"variant": "released"}), "detached": ("ift", {}),
+    "dpo": ("dpo", {})}
 
 
 # ---- the model -----------------------------------------------------------------------------------
@@ -78,47 +62,40 @@ def unpacked(model: GPT, data: dict[str, Any]) -> GPT:
 
 
 # ---- questions and methods -----------------------------------------------------------------------
-def asked(row: Row, tok: Tokenizer) -> dict[str, Any]:
-    """A list question, a right and a wrong answer, and what the score of an answer checks."""
-    text, right = row.prompt[-1].text, row.chosen or row.answer or ()
+def paired(row: Row) -> Row:
+    """A list question with a right and a wrong answer, for methods of either kind."""
+    right = row.chosen or row.answer or ()
+    text = row.prompt[-1].text
     wrong = row.rejected or world.as_answer(world.corrupt(random.Random(text), text))
-    fields = read(text)[1]
-    task = {"count": NUMBERS[fields["number"]], "words": WORDS[CATEGORY[fields["plural"]]],
-            "without": forbidden(fields), "last": fields["close"]}
+    return Row(row.prompt, right, right, wrong)
+
+
+def as_ids(row: Row, tok: Tokenizer) -> dict[str, Any]:
+    """The tokens of a pair."""
     prompt = tok.prompt_ids(row.prompt)
-    answer, rejected = (tok.chat(row.prompt, side)[0][len(prompt):] for side in (right, wrong))
-    return {"text": text, "prompt": prompt, "answer": answer, "rejected": rejected, "task": task,
-            "scores": [world.score(text, side[0].text) for side in (right, wrong)]}
+    answer, rejected = (tok.chat(row.prompt, side or ())[0][len(prompt):]
+                        for side in (row.chosen, row.rejected))
+    return {"text": row.prompt[-1].text, "prompt": prompt, "answer": answer, "rejected": rejected}
 
 
-def method(name: str) -> dict[str, Any]:
-    """The first line of its file, its family of colours, its dials and default settings."""
-    cls, about = OBJECTIVES[name].hp, import_module(f"nanouft.objectives.{name}").__doc__ or ""
-    parser = Parser()
-    add_flags(parser, cls, name)
-    text = {action.dest: action.help for action in parser._actions}
-    settings = dataclasses.asdict(cls())
-    dials = [{"name": dial, "help": text[dial], "default": settings[dial],
-              **({"choices": reach} if isinstance(reach, list)
-                 else dict(zip(("low", "high", "step"), reach)))}
-             for dial, reach in DIALS[name].items()]
-    return {"name": called(name), "title": about.split("\n")[0], "mark": look(name).mark,
-            "colour": [look(name).light, look(name).dark], "dials": dials,
-            "settings": {dial: settings[dial] for dial in DIALS[name]}}
+def differing_line() -> dict[str, Any]:
+    """The line of objectives/ift.py that cuts the gradient through the weights, or does not."""
+    lines, first = inspect.getsourcelines(ift.weights)
+    at = next(i for i, line in enumerate(lines) if ".detach()" in line)
+    code = lines[at].partition("#")[0].strip()
+    return {"file": "nanouft/objectives/ift.py", "number": first + at, "text": code}
 
 
 # ---- the record ----------------------------------------------------------------------------------
-def frame(model: GPT, base: GPT, name: str, hp: Any, data: dict[str, Any],
+def frame(model: GPT, base: GPT, name: str, hp: Any, questions: list[Row],
           tok: Tokenizer) -> dict[str, Any]:
     """What the page shows of a model; frame() in worker.js computes the same."""
-    asks = data["questions"]
+    asks = [as_ids(row, tok) for row in questions]
     said = generate(model, [q["prompt"] for q in asks], stop=tok.end, pad=tok.pad, max_new=LONGEST)
     with torch.no_grad():
         chances = [model(torch.tensor([q["prompt"] + q["answer"][:-1]]))[0, -1].softmax(-1)[
             q["answer"][-1]] for q in asks]
-    text, right, wrong = shown(data, tok)
-    row = Row((Turn("user", text),), right, right, wrong)
-    strips = entries(name, hp, row, model, tok, reference=base)
+    strips = entries(name, hp, questions[SHOWN], model, tok, reference=base)
     answer = said[SHOWN]
     return {"said": answer.ids + [answer.stop] * answer.ended,
             "stops": sum(stops(a, tok) for a in said),
@@ -126,22 +103,16 @@ def frame(model: GPT, base: GPT, name: str, hp: Any, data: dict[str, Any],
             "push": [[round(x, 5) for x in weights] for _, _, weights in strips]}
 
 
-def shown(data: dict[str, Any], tok: Tokenizer) -> tuple[str, Any, Any]:
-    """The question on the page, its right and its wrong answer."""
-    q = data["questions"][SHOWN]
-    right, wrong = (world.as_answer(tok.decode(q[side][:-1]).strip())
-                    for side in ("answer", "rejected"))
-    return q["text"], right, wrong
-
-
-def record(base: GPT, name: str, hp: Any, demos: list[Row], data: dict[str, Any],
-           tok: Tokenizer) -> list[dict[str, Any]]:
+def record(base: GPT, name: str, dials: dict[str, Any], demos: list[Row], questions: list[Row],
+           tok: Tokenizer) -> dict[str, Any]:
     """Frames after 0 to STEPS steps of a method, as worker.js takes them."""
     model, objective = GPT(base.cfg), OBJECTIVES[name]
+    hp = objective.hp(**dials)
     model.load_state_dict(base.state_dict())
     optimizer = torch.optim.AdamW(model.parameters(), RATE, betas=(0.9, 0.95), weight_decay=0)
     encoded, _ = encode(objective.choose(demos, hp), tok, base.cfg.n_ctx)
-    frames = [frame(model, base, name, hp, data, tok)]
+    encoded = Models(base, tok.pad).prepare(encoded, objective, hp)
+    frames = [frame(model, base, name, hp, questions, tok)]
     for step in range(STEPS):
         batch = collate(encoded, range(step * BATCH, (step + 1) * BATCH), tok.pad)
         objective.forward(model, batch, hp)
@@ -150,8 +121,9 @@ def record(base: GPT, name: str, hp: Any, demos: list[Row], data: dict[str, Any]
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
-        frames.append(frame(model, base, name, hp, data, tok))
-    return frames
+        frames.append(frame(model, base, name, hp, questions, tok))
+    return {"name": name, "dials": {field: getattr(hp, field) for field in METHODS[name]},
+            "frames": frames}
 
 
 # ---- all of it -----------------------------------------------------------------------------------
@@ -160,19 +132,17 @@ def content() -> dict[str, Any]:
     model, tok = start_model("base")
     cfg = model.cfg
     pairs = world.rows("train", "pairs", DEMOS, 0, skills=("list",))
-    questions = world.rows("val", "prompts", QUESTIONS, 0, skills=("list",))
+    demos = [paired(row) for row in pairs[:STEPS * BATCH]]
+    questions = [paired(row)
+                 for row in world.rows("val", "prompts", QUESTIONS, 0, skills=("list",))]
     data = {"config": {"layers": cfg.n_layer, "heads": cfg.n_head, "width": cfg.n_embd,
                        "eps": cfg.eps, "vocab": cfg.vocab_size, "end": tok.end},
             **packed(model), "pieces": [tok.decode([i]) for i in range(cfg.vocab_size)],
-            "demos": [asked(row, tok) for row in pairs],
-            "questions": [asked(row, tok) for row in questions],
-            "methods": {name: method(name) for name in DIALS}, "shown": SHOWN, "rate": RATE}
-    data["questions"][SHOWN]["other"] = data["questions"][SHOWN + 1]     # for KTO
-    for row, after in zip(data["demos"], [*data["demos"][1:], data["demos"][0]]):
-        row["other"] = {"answer": after["answer"]}
+            "demos": [as_ids(row, tok) for row in demos],
+            "questions": [as_ids(row, tok) for row in questions],
+            "methods": {name: vars(look(name)) for name in METHODS},
+            "shown": SHOWN, "rate": RATE, "line": differing_line()}
     base = unpacked(model, data)
-    demos = [Row(row.prompt, row.chosen) for row in pairs]
-    data["record"] = {key: {"name": name, "dials": dials, "frames": record(
-        base, name, OBJECTIVES[name].hp(**dials), demos, data, tok)}
-        for key, (name, dials) in RECORDED.items()}
+    data["record"] = {key: record(base, name, dials, demos, questions, tok)
+                      for key, (name, dials) in RECORDED.items()}
     return data

@@ -3,8 +3,8 @@
 
      const model = new Model(DATA);
      model.say([prompt, ...]);                       // greedy answers, token ids
-     model.look(row, "ift", { variant: "released" });        // the push on each token
-     model.step(rows, "ift", {}, 2.5e-4);            // one optimizer step
+     model.look(row, "dpo", { beta: 0.1 });          // the push on each token
+     model.step(rows, "dpo", { beta: 0.1 }, 2.5e-4); // one optimizer step
 
    The rows of a pass lie one after the other without padding, N positions in all. An array is
    (N, wide); zeros follow until N is a multiple of 4. C: width of the model, V: tokens it knows,
@@ -223,27 +223,21 @@ class Pass {
     return this.norm(x, "ln_f");
   }
 
-  /* Log-probs of tokens: picks [{id, at: the position that says it}]. Each gets `logp`, a Num whose
-     slope the loss will know, `p` of all tokens and the likeliest, `best`. */
+  /* Log-probs of tokens: picks [{id, at: the position that says it}]. Each gets `logp`, `p` of all
+     tokens and the likeliest, `best`. The way back reads `slope`, the loss's derivative by logp. */
   head(hidden, picks) {
-    const { width: C, vocab: V } = this.config;
-    const h = this.state(zeros(rowsOf4(picks.length) * C), C);
-    picks.forEach(({ at }, m) => h.v.set(hidden.v.subarray(at * C, (at + 1) * C), m * C));
-    this.back.push(() => picks.forEach(({ at }, m) => {
-      for (let i = 0; i < C; i++) hidden.d[at * C + i] += h.d[m * C + i];
-    }));
-    const z = this.linear(h, "wte", { bias: false });
-    picks.forEach((pick, m) => {
-      const logits = z.v.subarray(m * V, (m + 1) * V);
+    const V = this.config.vocab, z = this.linear(hidden, "wte", { bias: false });
+    for (const pick of picks) {
+      const logits = z.v.subarray(pick.at * V, (pick.at + 1) * V);
       const top = logits.reduce((a, b) => Math.max(a, b));
       const e = logits.map((x) => Math.exp(x - top)), all = e.reduce((a, b) => a + b);
       pick.best = logits.indexOf(top);
       pick.p = e.map((x) => x / all);
-      pick.logp = new Num(logits[pick.id] - top - Math.log(all));
-    });
-    this.back.push(() => picks.forEach(({ id, p, logp: { slope } }, m) => {
-      for (let v = 0; v < V; v++) z.d[m * V + v] -= slope * p[v];       // d logp / d logits
-      z.d[m * V + id] += slope;
+      pick.logp = logits[pick.id] - top - Math.log(all);
+    }
+    this.back.push(() => picks.forEach(({ id, at, p, slope }) => {
+      p.forEach((x, v) => { z.d[at * V + v] -= slope * x; });           // d logp / d logits
+      z.d[at * V + id] += slope;
     }));
   }
 
@@ -254,17 +248,6 @@ class Pass {
 
 // ---- a model that answers and learns ------------------------------------------------------------
 const LONGEST = 28;         // tokens of an answer; who has not stopped by then does not stop
-const SAMPLES = 4;          // answers to a prompt, for methods that learn from the model's samples
-
-function seeded(seed) {                                         // random numbers: mulberry32
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let t = Math.imul(state ^ (state >>> 15), 1 | state);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
 
 function unpacked({ weights, scales, group }) {                 // a byte a weight, times its scale
   const bytes = (text) => Uint8Array.from(atob(text), (c) => c.charCodeAt(0)).buffer;
@@ -275,42 +258,32 @@ function unpacked({ weights, scales, group }) {                 // a byte a weig
 
 class Model {
   constructor(data) {
-    this.data = data;
     this.config = data.config;
-    this.first = unpacked(data);
-    this.start = this.named(this.first);                        // the reference: never trained
-    this.teacher = this.start;                                  // worker.js teaches another one
-    this.reset();
-  }
-
-  named(flat) {                                                 // {name: its part of the array}
-    const sizes = this.data.shapes.map(([, shape]) => shape.reduce((a, b) => a * b));
-    let at = 0;
-    return Object.fromEntries(this.data.shapes.map(([name], k) => {
-      at += sizes[k];
-      return [name, flat.subarray(at - sizes[k], at)];
-    }));
-  }
-
-  reset() {
-    this.flat = this.first.slice();
+    this.shapes = data.shapes;
+    this.flat = unpacked(data);
     this.weights = this.named(this.flat);
+    this.start = this.named(this.flat.slice());                 // the reference: never trained
     this.slopes = zeros(this.flat.length);
     this.moments = [zeros(this.flat.length), zeros(this.flat.length)];         // AdamW's two
     this.steps = 0;
   }
 
-  /* One pass over sequences {prompt, answer}, which writes into each: `logp` of the answer, and of
-     the role `whole` also `before`, of the prompt. */
-  read(sequences, { lam = 0, frozen, whole } = {}, weights = this.weights, slopes = null) {
+  named(flat) {                                                 // {name: its part of the array}
+    const sizes = this.shapes.map(([, shape]) => shape.reduce((a, b) => a * b));
+    let at = 0;
+    return Object.fromEntries(this.shapes.map(([name], k) => {
+      at += sizes[k];
+      return [name, flat.subarray(at - sizes[k], at)];
+    }));
+  }
+
+  /* One pass over sequences {prompt, answer}, which writes into each the `logp` of its answer. */
+  read(sequences, { lam = 0, frozen } = {}, weights = this.weights, slopes = null) {
     let at = 0;
     for (const s of sequences) {
-      const ids = [...s.prompt, ...s.answer].slice(0, -1);
+      const ids = [...s.prompt, ...s.answer].slice(0, -1), first = at + s.prompt.length - 1;
       s.row = { ids, at, T: ids.length, past: 0 };
-      const first = s.role === whole ? 0 : s.prompt.length - 1;         // where the picks begin
-      const read = [...s.prompt, ...s.answer].slice(first + 1);
-      const start = at + first;
-      s.picks = read.map((id, t) => ({ id, at: start + t }));
+      s.picks = s.answer.map((id, t) => ({ id, at: first + t }));
       at += ids.length;
     }
     const rows = sequences.map(({ row }) => row), picks = sequences.flatMap((s) => s.picks);
@@ -321,17 +294,13 @@ class Model {
     }
     const pass = new Pass(this.config, weights, slopes);
     pass.head(pass.hidden(rows, { lam, frozen }), picks);
-    for (const s of sequences) {
-      const logp = s.picks.map((pick) => pick.logp), before = logp.length - s.answer.length;
-      s.before = logp.slice(0, before);
-      s.logp = logp.slice(before);
-    }
+    for (const s of sequences) s.logp = s.picks.map(({ logp }) => logp);
     return pass;
   }
 
-  /* Answers to prompts, typed together: greedy, or drawn with the numbers of `random`. A token
-     costs one position a row, because everything earlier lies in the row's cache. */
-  say(prompts, random = null) {
+  /* Greedy answers to prompts, typed together. A token costs one position a row, because everything
+     earlier lies in the row's cache. */
+  say(prompts) {
     const { layers, width, end } = this.config;
     const rows = prompts.map((prompt) => {
       const size = 3 * width * (prompt.length + LONGEST);
@@ -349,9 +318,7 @@ class Model {
       const picks = speaking.map((row) => ({ id: end, at: row.at + row.T - 1 }));
       pass.head(pass.hidden(speaking), picks);
       speaking.forEach((row, i) => {
-        let left = random ? random() : 0;
-        const drawn = picks[i].p.findIndex((p) => (left -= p) < 0);
-        row.said.push(random && drawn >= 0 ? drawn : picks[i].best);
+        row.said.push(picks[i].best);
         row.past += row.T;
         row.ids = row.said.slice(-1);
       });
@@ -360,54 +327,39 @@ class Model {
     return rows.map(({ said }) => said);
   }
 
-  /* The batch of a method with all numbers that its loss reads: {batch, pass, hp}. */
-  situation(rows, name, dials, slopes = null) {
-    const { how, other } = METHODS[name], hp = { ...this.data.methods[name].settings, ...dials };
-    const batch = arrange(name, rows);
-    const sequences = batch.rows.flatMap(({ seqs }) => Object.values(seqs));
-    const pass = this.read(sequences, how ? how(hp) : {}, this.weights, slopes);
-    if (other) {
-      const copies = sequences.map((s) => ({ ...s }));
-      this.read(copies, {}, this[other]);
-      sequences.forEach((s, k) => { s.ref = copies[k].logp.map(({ value }) => value); });
+  /* The loss of a method on rows, with the slopes in the sequences: {loss, sequences, pass}. */
+  lossOf(rows, name, hp, slopes = null) {
+    const { how, pairs, loss } = METHODS[name];
+    const groups = sequencesOf(name, rows), sequences = groups.flat();
+    if (pairs) {                                // first, because a pass writes logp and picks
+      this.read(sequences, {}, this.start);
+      for (const s of sequences) s.ref = s.logp;
     }
-    return { batch, pass, hp };
+    const pass = this.read(sequences, how ? how(hp) : {}, this.weights, slopes);
+    return { loss: loss(groups, hp), sequences, pass };
   }
 
-  /* The push of a method on each token of the row's answers: {loss, push}. For methods that
-     sample: as if the model had said both answers, rewarded 1 and 0. */
-  look(row, name, dials = {}) {
-    const drawn = [row.answer, row.rejected].map((answer, i) => ({ answer, reward: 1 - i }));
-    const { batch, hp } = this.situation([{ scores: [1, 0], drawn, ...row }], name, dials);
-    return pushes(name, hp, batch);
+  /* The push on each token of a row's answers, of a pair of both: -dL/dlogp times the tokens of the
+     right answer, so that SFT's is 1 everywhere. The scale of nanouft.ledger. */
+  look(row, name, hp) {
+    const { sequences } = this.lossOf([row], name, hp);
+    return sequences.map(({ slope }) => slope.map((x) => -x * row.answer.length));
   }
 
   /* One optimizer step on these rows: {loss, norm: of the gradient}. */
-  step(rows, name, dials, lr) {
+  step(rows, name, hp, lr) {
     this.slopes.fill(0);
-    const ready = METHODS[name].needs === "sampled" ? this.sampled(rows) : rows;
-    const { batch, pass, hp } = this.situation(ready, name, dials, this.named(this.slopes));
-    const loss = backward(name, hp, batch);
+    const { loss, sequences, pass } = this.lossOf(rows, name, hp, this.named(this.slopes));
+    for (const s of sequences) s.picks.forEach((pick, t) => { pick.slope = s.slope[t]; });
     pass.backward();
     return { loss, norm: this.adamw(lr) };
   }
 
-  sampled(rows) {                               // each row with new answers and their exact scores
-    if (rows[0].drawn) return rows;
-    const prompts = rows.flatMap(({ prompt }) => Array(SAMPLES).fill(prompt));
-    const answers = this.say(prompts, seeded(this.steps));
-    return rows.map((row, k) => ({
-      ...row,
-      drawn: answers.slice(k * SAMPLES, (k + 1) * SAMPLES)
-        .map((answer) => ({ answer, reward: score(row.task, answer, this.data) })),
-    }));
-  }
-
   /* How likely the last token of each row's answer is after all others, on average. */
   stopping(rows) {
-    const sequences = rows.map(({ prompt, answer }) => ({ role: "answer", prompt, answer }));
+    const sequences = rows.map(({ prompt, answer }) => ({ prompt, answer }));
     this.read(sequences);
-    return average(sequences.map((s) => Math.exp(s.logp.at(-1).value)));
+    return average(sequences.map((s) => Math.exp(s.logp.at(-1))));
   }
 
   adamw(lr) {                                   // betas .9 and .95, no decay, gradient cut to 1

@@ -1,31 +1,29 @@
 "use strict";
-// The page: a record that plays, a check of it, and two cards whose models learn in this tab.
+// The page: a record that plays in two acts, a check of it, and a model that learns in this tab.
 const $ = (id) => document.getElementById(id);
-const { pieces, config, questions, shown, methods, record } = DATA;
+const { pieces, config, questions, shown, methods, record, line } = DATA;
 const STEPS = record.sft.frames.length - 1;
 const TOO_FAR = 1e-3;                       // by so much the tab may differ from the record
-const LABELS = {
-  sft: "SFT: imitate every token",
-  released: "IFT, as released",
-  detached: "IFT, weights constant",
-};
+const SECOND_ACT = 3000;                    // milliseconds after the first has ended
+const LABELS = { released: "IFT as released", detached: "IFT detached", dpo: "DPO" };
 
 // ---- a card: what a model says, whether it stops, how one step would push -----------------------
 const escaped = (text) => text.replaceAll("&", "&amp;").replaceAll("<", "&lt;");
 const isMark = (id) => pieces[id].startsWith("<|");
 const signed = (x) => `${x < 0 ? "−" : "+"}${Math.abs(x).toFixed(2)}`;
-const options = (names) => Object.entries(names).map(([key, text]) =>
-  `<option value="${key}">${text}</option>`).join("");
+const percent = (x) => Math.round(100 * x);
 
 function token(id, ends = true) {
   const text = escaped(pieces[id].trim()), end = ends && id === config.end ? "end" : "";
   return isMark(id) ? `<span class="mark ${end}">${text}</span>` : text;
 }
 
-function spoken(ids) {                      // a question of its own, and what follows, is grey
+function spoken(ids) {                      // the beginning of a question of its own is grey
   const own = ids.findIndex((id) => isMark(id) && id !== config.end);
-  return ids.map((id, i) => (own < 0 || i < own ? token(id)
-    : `<span class="own">${token(id, false)}</span>`)).join(" ");
+  if (own < 0) return ids.map((id) => token(id)).join(" ");
+  const [answer, question] = [ids.slice(0, own), ids.slice(own, own + 4)];
+  return `${answer.map((id) => token(id)).join(" ")}
+    <span class="own">${question.map((id) => token(id, false)).join(" ")} …</span>`;
 }
 
 function answerBars(side, which) {
@@ -36,19 +34,18 @@ function answerBars(side, which) {
 }
 
 class Card {
-  constructor(parent, names, label) {
+  constructor(parent, heading) {
     this.element = document.createElement("article");
-    this.element.className = "card";
     this.element.innerHTML = `
-      <div class="head"><span aria-hidden="true"></span>
-        <select aria-label="${label}">${options(names)}</select></div>
-      <div class="dials"></div>
-      <p><span class="dots" aria-hidden="true"></span> <b class="stops"></b></p>
-      <p class="says"></p>
-      <p class="small chance"></p>
-      <div class="gauge" aria-hidden="true"><i></i><u></u></div>
-      <div class="answers"></div>`;
-    this.select = this.part("select");
+      <div class="panel top">
+        <div class="head"><span aria-hidden="true"></span> ${heading}</div>
+        <p><span class="dots" aria-hidden="true"></span> <b class="stops"></b></p>
+      </div>
+      <div class="panel body">
+        <p class="says"></p>
+        <p class="small chance"></p>
+        <div class="answers"></div>
+      </div>`;
     parent.append(this.element);
   }
 
@@ -56,18 +53,17 @@ class Card {
     return this.element.querySelector(selector);
   }
 
-  draw(name, form, first, now, step) {
-    const { colour: [light, dark], mark } = methods[name], all = questions.length;
-    const percent = (x) => Math.round(100 * x);
+  draw({ name, dials }, first, now, step) {
+    const { light, dark, mark } = methods[name], all = questions.length;
     const then = step ? `→ <b>${percent(now.chance)}</b>` : "";
+    const hollow = dials.variant === "detached";
     this.element.style.setProperty("--method", `light-dark(${light}, ${dark})`);
-    this.part(".head span").textContent = form && form !== "released" ? "△" : mark;
+    this.part(".says").dataset.mark = hollow ? "△" : mark;
+    this.part(".head span").textContent = hollow ? "△" : mark;
     this.part(".says").innerHTML = spoken(now.said);
     this.part(".dots").textContent = "●".repeat(now.stops) + "○".repeat(all - now.stops);
-    this.part(".stops").textContent = `${now.stops} of ${all} answers stop`;
+    this.part(".stops").textContent = `${now.stops} of ${all} stop`;
     this.part(".chance").innerHTML = `Chance to stop in time: ${percent(first.chance)} ${then} %`;
-    this.part(".gauge i").style.width = `${100 * now.chance}%`;
-    this.part(".gauge u").style.left = `${100 * first.chance}%`;
     this.push(now.push);
   }
 
@@ -90,193 +86,169 @@ class Card {
   }
 }
 
-// ---- the record ---------------------------------------------------------------------------------
-const cards = ["left", "right"].map((side) => new Card($("story"), LABELS, `method, ${side}`));
-cards[0].select.value = "sft";
-cards[1].select.value = "released";
+// ---- the record, in two acts --------------------------------------------------------------------
+const left = new Card($("story"), "<b>SFT</b>");
+const options = Object.entries(LABELS).map(([key, text]) => `<option value="${key}">${text}`);
+const right = new Card($("story"),
+  `<select aria-label="method on the right">${options.join("")}</select>`);
+const choice = right.part("select");
 let step = 0, clock;
 
+const LEADS = {
+  released: "The same right answers, taught in two ways",
+  detached: "The same rows, with IFT's weights held constant",
+  dpo: "Right answers alone, or beside wrong ones",
+};
+
 function finding() {
-  const learnt = cards.filter(({ select }) => record[select.value].frames[STEPS].stops > 4).length;
-  const way = ["neither model learns to stop", "one model learns to stop, the other does not",
-    "both models learn to stop"];
-  return `The same right answers, taught in two ways: ${way[learnt]}.`;
+  const stop = record[choice.value].frames[STEPS].stops > questions.length / 2;
+  const way = stop ? "both models learn to stop" : "one model learns to stop, the other does not";
+  return `${LEADS[choice.value]}: ${way}.`;
 }
 
-function reason(key) {                      // why, in the numbers of the right card
-  const end = signed(record[key].frames[STEPS].push[0].at(-1));
+function reason() {                         // why, in the numbers of the right card
+  const { frames } = record[choice.value], { push, chance } = frames[STEPS];
+  const end = push.map((weights) => signed(weights.at(-1)));
   return {
-    sft: `SFT pushes every token of a right answer equally, <|end|> by ${end}.`,
     released: "IFT gives a token more weight the worse the model does on it and on the tokens "
-      + "after it. In the released code gradient flows through these weights, and then the loss can "
-      + `fall when the easy last token gets less likely: one step pushes <|end|> by ${end}. `
-      + "Choose “weights constant” above.",
-    detached: "With constant weights no token of a right answer is pushed down. Hard tokens count "
-      + `more than in SFT, <|end|> is still pushed by ${end}, and the model learns to stop.`,
-  }[key];
+      + "after it. As released, gradient flows through these weights, and then the loss can fall "
+      + `when the easy last token gets less likely: one step pushes <|end|> by ${end[0]}.`,
+    detached: "With constant weights no token of a right answer is pushed down. Hard tokens still "
+      + `count more than in SFT, <|end|> gets ${end[0]}, and the model learns to stop.`,
+    dpo: "DPO pushes the right answer up and the wrong one down, each as a whole: <|end|> by "
+      + `${end[0]} in one and by ${end[1]} in the other. The model stops, but the chance to stop `
+      + `in time is ${percent(chance)} %.`,
+  }[choice.value];
+}
+
+/* The line of nanouft/objectives/ift.py in which the two forms of IFT part; what runs is marked. */
+function code() {
+  const runs = { released: /(?<=else )\w+/, detached: /\S+\.detach\(\)/ }[choice.value];
+  $("line").hidden = !runs;
+  $("file").textContent = `${line.file}, line ${line.number}`;
+  $("code").innerHTML = runs ? escaped(line.text).replace(runs, "<mark>$&</mark>") : "";
 }
 
 function draw() {
-  for (const card of cards) {
-    const { name, dials, frames } = record[card.select.value];
-    card.draw(name, dials.variant, frames[0], frames[step], step);
-  }
+  const pair = [[left, record.sft], [right, record[choice.value]]];
+  for (const [card, taught] of pair) card.draw(taught, taught.frames[0], taught.frames[step], step);
   $("number").textContent = step;
   $("step").value = step;
   $("title").textContent = finding();
-  $("why").textContent = step === STEPS ? reason(cards[1].select.value) : "";
+  $("why").textContent = reason();
+  $("play").textContent = choice.value === "released" ? "▶ next" : "▶ again";
+  code();
 }
 
-function play() {
+const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
+function act(key, ended = () => {}) {
   clearInterval(clock);
-  step = 0;
+  choice.value = key;
+  step = calm ? STEPS : 0;
   draw();
-  clock = setInterval(() => {
+  clock = !calm && setInterval(() => {
     step += 1;
     draw();
-    if (step === STEPS) clearInterval(clock);
+    if (step < STEPS) return;
+    clearInterval(clock);
+    ended();
   }, 650);
 }
+const secondAct = () => act("detached");
+const firstAct = () => act("released", () => { clock = setTimeout(secondAct, SECOND_ACT); });
 
 $("question").textContent = questions[shown].text;
 $("main").hidden = false;                   // the data are read: from here on nothing moves
-$("play").onclick = play;
+$("play").onclick = () => (choice.value === "released" ? secondAct() : firstAct());
 $("step").oninput = ({ target }) => {
   clearInterval(clock);
   step = +target.value;
   draw();
 };
-cards.forEach(({ select }) => { select.onchange = draw; });
-if (matchMedia("(prefers-reduced-motion: reduce)").matches) {
-  step = STEPS;
+choice.onchange = () => {
+  clearInterval(clock);
   draw();
-} else {
-  play();
-}
+};
+firstAct();
 
-// ---- a thread for each model --------------------------------------------------------------------
+// ---- models that learn in this tab --------------------------------------------------------------
 const source = new Blob([$("engine").textContent], { type: "text/javascript" });
 const engine = URL.createObjectURL(source);
 
-function thread(onFrame) {                  // returns ask(message); only the newest is answered
+function teach({ name, dials }, steps, onFrame) {           // a thread, whose frames come one by one
   const worker = new Worker(engine);
-  let id = 0;
-  worker.onmessage = ({ data }) => data.id === id && onFrame(data.frame);
+  worker.onmessage = ({ data }) => onFrame(data);
   worker.onerror = ({ message }) => onFrame(null, message);
-  worker.postMessage({ data: DATA });
-  return (message) => {
-    id += 1;
-    worker.postMessage({ id, ...message });
-  };
+  worker.postMessage({ data: DATA, name, dials, steps });
+  return worker;
 }
 
-// ---- the same steps once more, in this tab: the record must come out ----------------------------
-function check() {
-  const waiting = Object.values(record);
-  let worst = 0, seen = 0;
-  const tell = (mark, text) => {
-    $("check").textContent = `${mark} ${text}`;
-    $("check").className = mark === "✗" ? "wrong" : "";
-    $("check").setAttribute("aria-busy", false);
-  };
-  const ask = thread((frame, error) => {
-    const { frames } = waiting[0], wanted = frames[seen];
-    const same = !error && frame.stops === wanted.stops && `${frame.said}` === `${wanted.said}`;
-    const pairs = same ? [[frame.chance, wanted.chance],
-      ...frame.push[0].map((x, t) => [x, wanted.push[0][t]])] : [[0, Infinity]];
-    worst = Math.max(worst, ...pairs.map(([x, y]) => Math.abs(x - y)));
+// ---- the same steps once more: the record must come out -----------------------------------------
+function distance(frame, wanted) {          // the largest difference of two frames' numbers
+  if (frame.stops !== wanted.stops || `${frame.said}` !== `${wanted.said}`) return Infinity;
+  const [mine, theirs] = [frame, wanted].map(({ chance, push }) => [chance, ...push.flat()]);
+  return Math.max(...mine.map((x, k) => Math.abs(x - theirs[k])));
+}
+
+function verdict(text, wrong = false) {
+  $("check").textContent = text;
+  $("check").classList.toggle("wrong", wrong);
+  $("check").setAttribute("aria-busy", false);
+  $("done").textContent = "";
+}
+
+function check(runs, worst = 0) {           // one model after the other
+  const all = Object.keys(record).length * (STEPS + 1), { frames } = runs[0];
+  let seen = 0;
+  const worker = teach(runs[0], STEPS, (frame, error) => {
+    worst = error ? Infinity : Math.max(worst, distance(frame, frames[seen]));
     seen += 1;
+    $("done").textContent = `${all - runs.length * (STEPS + 1) + seen} of ${all} pictures`;
     if (worst > TOO_FAR) {
+      worker.terminate();
       const far = worst < Infinity ? `off by ${worst.toFixed(4)}` : error || "another answer";
-      tell("✗", `computed again in this tab: NOT the same, ${far}`);
+      verdict(`✗ computed again in this tab: NOT the same, ${far}`, true);
     } else if (seen === frames.length) {
-      waiting.shift();
-      seen = 0;
-      if (waiting.length) next();
-      else {
-        const within = Math.max(1e-4, 1e-4 * Math.ceil(1e4 * worst)).toFixed(4);
-        tell("✓", `computed again in this tab: the same, within ${within}`);
-      }
+      worker.terminate();
+      if (runs.length > 1) return check(runs.slice(1), worst);
+      const within = Math.max(1e-4, 1e-4 * Math.ceil(1e4 * worst)).toFixed(4);
+      verdict(`✓ computed again in this tab: the same, within ${within}`);
     }
   });
-  const next = () => ask({ ...waiting[0], frames: null, steps: STEPS, fresh: true });
-  $("check").setAttribute("aria-busy", true);
-  $("check").textContent = "This tab computes it again …";
-  next();
 }
-setTimeout(check, 100);                     // after the first picture
+setTimeout(() => check(Object.values(record)), 100);        // after the first picture
 
-// ---- any two methods ----------------------------------------------------------------------------
-class Bench extends Card {
-  constructor(name, label) {
-    super($("bench"), Object.fromEntries(Object.keys(methods).map((key) =>
-      [key, methods[key].name])), label);
-    this.select.value = name;
-    this.ask = thread((frame, error) => this.show(frame, error));
-    this.select.onchange = () => {
-      this.dials();
-      this.begin(taught());
-    };
-    this.part(".dials").oninput = () => this.numbers();
-    this.part(".dials").onchange = () => this.begin(taught());
-    this.dials();
-    this.begin(0);
-  }
+// ---- IFT with the visitor's settings ------------------------------------------------------------
+let own, worker;                            // the card and the thread that computes for it
 
-  dials() {                                 // the settings of the method that is chosen
-    const { title, dials } = methods[this.select.value];
-    this.part(".dials").innerHTML = `<p class="small soft">${title}</p>` + dials.map((dial) => `
-      <label class="dial small"><span><b>${dial.name}</b> ${escaped(dial.help)}</span>${dial.choices
-      ? `<select name="${dial.name}">${dial.choices.map((x) => `<option>${x}`).join("")}</select>`
-      : `<input type="range" name="${dial.name}" min="${dial.low}" max="${dial.high}"
-          step="${dial.step}" value="${dial.default}"><output></output>`}</label>`).join("");
-    this.numbers();
-  }
-
-  numbers() {
-    this.element.querySelectorAll("output").forEach((output) => {
-      output.textContent = +output.previousElementSibling.value;
-    });
-  }
-
-  settings() {
-    return Object.fromEntries([...this.part(".dials").querySelectorAll("[name]")].map((dial) =>
-      [dial.name, dial.type === "range" ? +dial.value : dial.value]));
-  }
-
-  begin(steps) {                            // from the start model, as far as the other card is
-    this.frames = [];
-    this.steps = 0;
-    this.teach(steps, true);
-  }
-
-  teach(steps, fresh = false) {
-    this.steps += steps;
-    this.ask({ name: this.select.value, dials: this.settings(), steps, fresh });
-    buttons();
-  }
-
-  get busy() {
-    return this.frames.length <= this.steps;
-  }
-
-  show(frame, error) {
+function begin(steps) {                     // from the start model
+  const [variant, lam, gamma] = ["variant", "lam", "gamma"].map((id) => $(id).value);
+  const run = { name: "ift", dials: { variant, lam: +lam, gamma: +gamma } };
+  let first, step = 0;
+  worker?.terminate();
+  worker = teach(run, steps, (frame, error) => {
     if (error) throw new Error(error);
-    this.frames.push(frame);
-    const { variant } = this.settings(), done = this.frames.length - 1;
-    this.draw(this.select.value, variant, this.frames[0], frame, done);
-    buttons();
-  }
+    first ??= frame;
+    own.draw(run, first, frame, step);
+    step += 1;
+    $("teach").textContent = step > steps ? "Teach 4 steps" : `step ${step} of ${steps} …`;
+  });
 }
 
-let bench = [];
-const taught = () => Math.max(0, ...bench.map(({ steps }) => steps));
-function buttons() {
-  $("teach").disabled = bench.some(({ busy }) => busy);
-  $("teach").textContent = taught() ? "4 more steps" : "Teach both 4 steps";
+function numbers() {                        // beside the sliders
+  $("dials").querySelectorAll("input").forEach((slider) => {
+    slider.parentElement.querySelector("output").textContent = slider.value;
+  });
 }
-$("live").ontoggle = () => {
-  if (!bench.length) bench = [new Bench("sft", "method, left"), new Bench("dpo", "method, right")];
+
+$("live").ontoggle = () => {                // the record knows what stands there first
+  if (own) return;
+  const { frames, dials } = record.detached;
+  for (const [id, value] of Object.entries(dials)) $(id).value = value;
+  numbers();
+  own = new Card($("own"), "<b>IFT</b>");
+  own.draw(record.detached, frames[0], frames[0], 0);
 };
-$("teach").onclick = () => bench.forEach((card) => card.teach(4));
-$("fresh").onclick = () => bench.forEach((card) => card.begin(0));
+$("dials").oninput = numbers;
+$("dials").onchange = () => begin(0);
+$("teach").onclick = () => begin(STEPS);

@@ -1,63 +1,25 @@
 "use strict";
-/* A thread with one model, so that the page stays smooth.
-
-   The page sends {data} once, then {id, name, dials, steps, fresh}: teach with this method so many
-   steps, from the start model if `fresh`. Back come frames {id, frame}: one before the first step
-   if `fresh`, and one after each step. A message with a new id ends what was going on. */
+/* A thread that teaches one model, so that the page stays smooth. It is sent {data, name, dials,
+   steps} and answers with a frame of the start model and one after each step. */
 const BATCH = 8;                            // answers of a step
-let data, model, latest;
 
-const pause = () => new Promise((go) => setTimeout(go));        // messages that wait are read now
-
-function stops(ids) {                       // does the answer end before it asks another question?
-  return ids.find((id) => data.pieces[id].startsWith("<|")) === data.config.end;
-}
-
-/* What the page shows of a model; record() in pack.py computes the same. */
-function frame(name, dials) {
+/* What the page shows of a model; frame() in pack.py computes the same. */
+function frame(model, data, name, dials) {
   const said = model.say(data.questions.map(({ prompt }) => prompt));
-  const { push } = model.look(data.questions[data.shown], name, dials);
+  const firstMark = (ids) => ids.find((id) => data.pieces[id].startsWith("<|"));
   return {
     said: said[data.shown],
-    stops: said.filter(stops).length,
+    stops: said.filter((ids) => firstMark(ids) === data.config.end).length,
     chance: model.stopping(data.questions),
-    push,
+    push: model.look(data.questions[data.shown], name, dials),
   };
 }
 
-function demonstrations(step, name) {       // of methods that sample: 2 prompts, 4 answers to each
-  const n = METHODS[name].needs === "sampled" ? BATCH / SAMPLES : BATCH;
-  return Array.from({ length: n }, (_, i) => data.demos[(step * n + i) % data.demos.length]);
-}
-
-/* PoFT and distillation ask a better model: the start model after four steps of SFT. */
-function needsTeacher(name) {
-  if (METHODS[name].other !== "teacher" || model.teacher !== model.start) return;
-  const copy = new Model(data);
-  for (let k = 0; k < 4; k++) copy.step(demonstrations(k, "sft"), "sft", {}, data.rate);
-  model.teacher = copy.weights;
-}
-
-async function teach({ id, name, dials, steps, fresh }) {
-  needsTeacher(name);
-  if (fresh) {
-    model.reset();
-    postMessage({ id, frame: frame(name, dials) });
-  }
-  for (let k = 0; k < steps; k++) {
-    await pause();
-    if (id !== latest) return;
-    model.step(demonstrations(model.steps, name), name, dials, data.rate);
-    postMessage({ id, frame: frame(name, dials) });
-  }
-}
-
-addEventListener("message", ({ data: message }) => {
-  if (message.data) {
-    data = message.data;
-    model = new Model(data);
-  } else {
-    latest = message.id;
-    teach(message);
+addEventListener("message", ({ data: { data, name, dials, steps } }) => {
+  const model = new Model(data);
+  for (let k = 0; k <= steps; k++) {
+    const rows = data.demos.slice((k - 1) * BATCH, k * BATCH);
+    if (k) model.step(rows, name, dials, data.rate);
+    postMessage(frame(model, data, name, dials));
   }
 });
