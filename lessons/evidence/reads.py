@@ -211,7 +211,7 @@ def measure_moves() -> np.ndarray:
         """(updates,5) of one lake."""
         task = task_of(random_lake(seed))
         first = start_policy("table", start, task.lake, POLICIES)
-        stages = learn(task, first, "sft", max(UPDATES), RATE).policies     # (updates+1,N,S,4)
+        stages = learn(task, first, "sft", max(UPDATES), RATE)              # (updates+1,N,S,4)
         return [[*(best_moves(table_of(task.lake, stages[k]), task.best, lam).mean().item()
                    for lam in LAMS),
                  best_moves_alone(task.lake, stages[k], len(task.best)).mean().item()]
