@@ -189,7 +189,8 @@ def test_the_help_of_every_command_explains_every_flag(capsys):
     with pytest.raises(SystemExit):
         train.main(["--objective", "list"])
     told = capsys.readouterr().out
-    assert all(f"\n{name} " in "\n" + told for name in OBJECTIVES) and told.count("needs ") == 35
+    assert all(f"\n{name} " in "\n" + told for name in OBJECTIVES)
+    assert told.count("needs ") == len(OBJECTIVES)
 
 
 def test_a_help_is_the_whole_comment():
@@ -261,6 +262,21 @@ def test_a_mistake_is_one_line(line, here, capsys):
 
 def test_a_device_is_what_was_asked_for():
     assert (pick("cpu").dtype, pick("cpu", "bf16").dtype) == ("fp32", "bf16")
+
+
+@pytest.mark.parametrize("dtype, has_bf16, used, precision", [
+    ("fp32", True, "fp32", "highest"), ("auto", True, "bf16", "high"),
+    ("auto", False, "fp16", "high")])
+def test_fp32_is_exact_on_a_gpu(dtype, has_bf16, used, precision, monkeypatch):
+    """As if there were one: TF32 is for the other precisions alone."""
+    asked = []
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: has_bf16)
+    monkeypatch.setattr(torch.cuda, "set_device", asked.append)
+    monkeypatch.setattr(torch, "set_float32_matmul_precision", asked.append)
+    assert pick("auto", dtype) == Device("cuda", used)
+    assert pick("cuda:1", dtype) == Device("cuda:1", used)
+    assert asked == [precision, "cuda:0", precision, "cuda:1"]
 
 
 @pytest.mark.parametrize("fault, code, words", [
