@@ -157,10 +157,10 @@ def test_a_file_that_cannot_be_read_is_one_line(content, words, tmp_path):
 def test_parquet_and_the_hub_go_through_datasets(tmp_path, monkeypatch):
     datasets = pytest.importorskip("datasets")
     items = [FORMS["messages"][0], FORMS["a pair of conversations"][0]]
-    for item, name in zip(items, ("a.parquet", "b.parquet")):
+    for item, name in zip(items, ("a[1].parquet", "b.parquet")):
         datasets.Dataset.from_list([item]).to_parquet(tmp_path / name)
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", str(tmp_path / "cache"))
-    rows, _ = read([str(tmp_path / "a.parquet"), str(tmp_path / "b.parquet")])
+    rows, _ = read([str(tmp_path / "a[1].parquet"), str(tmp_path / "b.parquet")])
     assert rows == [FORMS["messages"][1], FORMS["a pair of conversations"][1]]
     asked = []
     monkeypatch.setattr(datasets, "load_dataset", lambda *where, split: asked.append((where, split))

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lessons.evidence import cells, estimates, judge, reads, stats, verdicts, write
+from lessons.evidence import bench, cells, estimates, judge, reads, stats, verdicts, write
 from lessons.evidence.claim import command
 from lessons.evidence.claims import CLAIMS
 from nanouft.errors import UserError
@@ -262,6 +262,15 @@ def test_another_model_than_that_of_the_results_is_refused(tmp_path, monkeypatch
 
 
 # ---- C7 ------------------------------------------------------------------------------------------
+def test_what_a_training_prints_does_not_stand_in_the_table_of_the_bench(monkeypatch, capsys):
+    def once(command: str, flags: list[str]) -> str:
+        print("its rows")
+        print("its bar", file=sys.stderr)
+        return "folder"
+    monkeypatch.setattr(bench, "once", once)
+    assert (bench.tuned(), *capsys.readouterr()) == ("folder", "", "")
+
+
 def test_placement_is_the_auc():
     rng = np.random.default_rng(0)
     score, positive = rng.normal(size=60).round(1), rng.random(60) < 0.4
