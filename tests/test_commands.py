@@ -71,7 +71,7 @@ def test_train_leaves_a_folder_that_tells_everything(here, capsys):
     assert call("train --objective dpo --init start --data pairs.jsonl --steps 12 --batch-size 3 "
                 "--eval-every 6 --lr 1e-3 --out a") == 0
     out = capsys.readouterr().out
-    assert "pairs.jsonl: 10 pairs" in out and "9 rows to learn from, 1 held out" in out
+    assert "pairs.jsonl: 10 pairs" in out and "10 rows read: 9 to learn from, 1 held out\n" in out
     assert "dpo: 12 steps of 3, learning rate 0.001\n9 rows, " in out
     assert "held-out pairs: chosen gained more" in out
     assert "[[" in out and "Talk to it: python -m nanouft.sample a" in out
