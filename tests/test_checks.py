@@ -271,6 +271,30 @@ def advantage_of_thinking(right, thinks):
             ("if by.any() and not by.all():", "if by.any():", "result is None|nan"),
             ("row[~by].mean()", "row.mean()", "change its sign|If it becomes"),
             ("sum(found) / len(found)", "sum(found) / len(right)", "A prompt was added")),
+    "17a": ("""
+def train_step(model, optimizer, inputs, targets, mask):
+    logp = model(inputs).log_softmax(-1).gather(2, targets[..., None])[..., 0]
+    loss = -(logp * mask).sum() / mask.sum()
+    optimizer.zero_grad()
+    loss.backward()
+    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    optimizer.step()
+    return loss.item()
+""", ("optimizer.zero_grad()", "", "gradient of an earlier step"),
+            ("torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)", "", "was not scaled to 1"),
+            ("optimizer.step()", "", "The weights have not moved"),
+            ("/ mask.sum()", "/ len(mask)", "answer tokens is")),
+    "17b": ("""
+def score(question, answer):
+    import re
+    numbers = re.compile(r"\\d{1,3}(?:,\\d{3})+|\\d+")
+    said = [int(x.replace(",", "")) for x in numbers.findall(answer)]
+    return float(said[-1:] == [sum(map(int, numbers.findall(question)))])
+""", ("said[-1:]", "said[:1]", "The sum is"),
+            ("\\d{1,3}(?:,\\d{3})+|", "", "The sum is"),
+            ("said[-1:] == [sum(map(int, numbers.findall(question)))]",
+             "str(sum(map(int, numbers.findall(question)))) in answer", "The sum is"),
+            ("[-1:] == [sum", "[-1:] != [sum", "The sum is")),
 }
 
 
