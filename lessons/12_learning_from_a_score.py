@@ -156,11 +156,12 @@ names = [name.replace(" ", "\n") for name in shares]
 all_right, not_right = ([x[name] for x in shares.values()]
                         for name in ("all right", "equal, not right"))
 lower = right.bar(names, all_right, color=draw.INKS[0], label="all right")
-upper = right.bar(names, not_right, bottom=all_right, color=draw.INKS[1], label="equal, not right")
+upper = right.bar(names, not_right, bottom=all_right, color=draw.INKS[0], alpha=0.35,
+                  label="equal, not right")
+equal = [100 - x["mixed"] for x in shares.values()]
 right.bar_label(lower, fmt="%.0f", label_type="center", color="white")
-right.bar_label(upper, fmt="%.0f", padding=3)                   # both together
-silent = 100 - shares["base"]["mixed"]
-right.set(title=f"... and {silent:.0f} % of the groups are equal", ylabel="% of the prompts")
+right.bar_label(upper, [f"{x:.0f}" for x in equal], padding=3)          # both together
+right.set(title=f"... as in {equal[0]:.0f} % of the groups", ylabel="% of the prompts")
 right.legend(frameon=False, ncol=2, loc="upper center", bbox_to_anchor=(0.5, -0.15))
 lesson.picture(fig, CHANGE.replace(" ", "-"))
 
@@ -169,7 +170,7 @@ tied = torch.cat([push["RLOO"][SAMPLES:], push["GRPO"][SAMPLES:]])
 assert not tied.any(), "to RLOO and GRPO a group of equal scores teaches nothing"
 if not CHANGE:
     assert min(after.values()) > R.mean() + 0.05, "a score is enough: the answers get better"
-    lesson.compare("a" if silent < 20 else "b" if silent < 60 else "c")
+    lesson.compare("a" if equal[0] < 20 else "b" if equal[0] < 60 else "c")
 
 # %% [markdown]
 # ## What happened

@@ -210,8 +210,7 @@ for y, (gaps, mean, half) in enumerate(marks.values()):
     ax.errorbar(mean, y, xerr=half, fmt="o", ms=14, lw=4, color=ink,
                 mfc=ink if decided else "white")
 ax.axvline(LIMIT, color="black", lw=1)
-ax.set(title="SmolLM2-135M: " + ", ".join(f"{name} better than SFT? {verdicts[name]}"
-                                          for name in others),
+ax.set(title="Better than SFT? " + ", ".join(f"{name}: {verdicts[name]}" for name in others),
        xlabel="points minus SFT: mean, interval, and a tick for each seed",
        yticks=range(len(marks)), yticklabels=marks, ylim=(len(marks) - 0.5, -0.5))
 lesson.picture(fig, CHANGE)
@@ -223,10 +222,12 @@ if not CHANGE:
 
 # %% [markdown]
 # ## What happened
-# Compare the two lines of `released` with those of lesson 06. There the released weights pushed
-# `<|end|>` down where an easy end follows hard words, and the model forgot how to stop. The push on
-# `<|im_end|>` that you predicted is the smallest of IFT's pushes here as well, a quarter of SFT's,
-# although the weights of that line are constants and the model is another one.
+# The push on `<|im_end|>` that you were to predict is the smallest of IFT's pushes, about a quarter
+# of SFT's, because an easy end counts only its own small loss. In lesson 06 gradient through the
+# weights turned such a small push into a negative one, and the model forgot how to stop. See in the
+# lines of `released` whether it does so here. On NanoWorld constant weights were the repair, and
+# `detached` was as good as SFT. If the line of `detached` says something else, the share of answers
+# that stop tells how much of the difference is due to the end.
 #
 # What the verdict says is limited in three ways. It is about one model, whose weights were rounded
 # to four bits in the package, about six kinds of questions that it found strange, and about the
@@ -253,8 +254,8 @@ if not CHANGE:
 # ## Exercises
 # Write them in `lessons/exercises/ex17.py` and check them with `python -m lessons.check 17`.
 #
-# - **17a** `train_step(model, optimizer, inputs, targets, mask)`: one whole step of SFT, from tokens
-#   to moved weights.
+# - **17a** `train_step(model, optimizer, inputs, targets, mask)`: one whole step of SFT, from
+#   tokens to moved weights.
 # - **17b** `score(question, answer)`: is the last number of an answer the sum that was asked for?
 #
 # ## Three questions

@@ -1,5 +1,6 @@
 """Each exercise: its stub is not started, a right program is accepted, and four wrong ones are
 refused with a sentence on what is wrong. A wrong program is the right one with a part replaced."""
+import os
 import re
 import subprocess
 import sys
@@ -375,6 +376,21 @@ def test_the_command_and_the_cell_of_a_notebook_see_one_exception(capsys):
     assert done.returncode == 1 and "not started" in done.stdout and not done.stderr
     check(function(PROGRAMS["12a"][0]))
     assert capsys.readouterr().out == "right\n"
+
+
+def test_the_pytest_file_of_the_teaching_page_gives_points(tmp_path):
+    """One exercise is right, one is wrong, one ends Python, and one file is missing."""
+    text = (HERE.parents[1] / "docs" / "teaching.md").read_text(encoding="utf-8")
+    (tmp_path / "points.py").write_text(re.search(r"```python\n(.*?)```", text, re.S)[1])
+    for name, source in (("02", PROGRAMS["02a"][0]), ("06", "def future_weights(*x):\n    exit()"),
+                         ("04", "def own_guess(inputs, mask, argmax):\n    return argmax")):
+        (tmp_path / f"ex{name}.py").write_text("import torch\n" + source)
+    command = [sys.executable, "-m", "pytest", "-q", "--tb=line", "-p", "no:cacheprovider",
+               str(tmp_path / "points.py")]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=HERE.parents[1],
+                          env=os.environ | {"SUBMISSION": str(tmp_path)})
+    assert "3 failed, 1 passed" in done.stdout and "There is no file" in done.stdout
+    assert "It ends Python with exit()" in done.stdout, done.stdout
 
 
 def test_masks_have_every_shape_of_real_rows():
