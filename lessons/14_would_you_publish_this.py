@@ -134,18 +134,9 @@ print(f"all {len(others)} recipes, better than SFT: "
 
 # %%
 fig, ax = draw.panels()
-for y, name in enumerate(SHOWN):
-    mean, half = estimate(name)
-    decided = verdict(mean, half) != "undecided"
-    ink = draw.INKS[0] if decided else draw.INKS[1]
-    ax.plot(points[name] - points["sft"], [y] * SEEDS, "|", color=draw.INKS[1], ms=24, mew=2)
-    ax.errorbar(mean, y, xerr=half, fmt="o", ms=14, lw=4, color=ink,
-                mfc=ink if decided else "white")
-ax.axvline(0, color="black", lw=1)
 apart = sum(verdict(*estimate(name)) != "undecided" for name in SHOWN)
-ax.set(title=f"{apart} of these five recipes differ from SFT, each for the worse",
-       xlabel="points minus SFT: mean, interval, and a tick for each seed",
-       yticks=range(len(SHOWN)), yticklabels=SHOWN, ylim=(len(SHOWN) - 0.5, -0.5))
+draw.intervals(ax, {name: (points[name] - points["sft"], *estimate(name)) for name in SHOWN}, 0,
+               f"{apart} of these five recipes differ from SFT, each for the worse")
 lesson.picture(fig, CHANGE)
 
 # %%

@@ -248,4 +248,4 @@ else:
 #
 # </details>
 #
-# **Next:** `lessons/17_a_real_model.py`, or `docs/claims.md` with the verdicts on the papers' claims.
+# **Next:** `lessons/17_a_real_model.py`.

@@ -281,8 +281,8 @@ def train_step(model, optimizer, inputs, targets, mask):
     torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
     optimizer.step()
     return loss.item()
-""", ("optimizer.zero_grad()", "", "gradient of an earlier step"),
-            ("torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)", "", "was not scaled to 1"),
+""", ("optimizer.zero_grad()", "", "gradient of an earlier"),
+            ("torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)", "", "scaled to the norm 1"),
             ("optimizer.step()", "", "The weights have not moved"),
             ("/ mask.sum()", "/ len(mask)", "answer tokens is")),
     "17b": ("""
