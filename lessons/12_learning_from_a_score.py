@@ -161,6 +161,7 @@ upper = right.bar(names, not_right, bottom=all_right, color=draw.INKS[0], alpha=
 equal = [100 - x["mixed"] for x in shares.values()]
 right.bar_label(lower, fmt="%.0f", label_type="center", color="white")
 right.bar_label(upper, [f"{x:.0f}" for x in equal], padding=3)          # both together
+right.margins(y=0.12)
 right.set(title=f"... as in {equal[0]:.0f} % of the groups", ylabel="% of the prompts")
 right.legend(frameon=False, ncol=2, loc="upper center", bbox_to_anchor=(0.5, -0.15))
 lesson.picture(fig, CHANGE.replace(" ", "-"))

@@ -52,7 +52,8 @@ for where, before, after, n in (("the post", 0.57, 0.47, 100),
 # reaches from -24 to +4. The rise of 26 is too large for that, and since each of its questions was
 # answered sixteen times, its interval is even a little narrower. But neither figure says what a
 # second training run would give. That is another kind of chance, which more questions do not show,
-# and it is the subject of this lesson.
+# and it is the subject of this lesson. Besides, one run began with the finished model and the other
+# with its base, so that they were not the same experiment to begin with.
 #
 # ## One seed
 # The quantity that is compared, the **endpoint**, was fixed beforehand: the mean exact score over
@@ -136,7 +137,8 @@ print(f"all {len(others)} recipes, better than SFT: "
 fig, ax = draw.panels()
 apart = sum(verdict(*estimate(name)) != "undecided" for name in SHOWN)
 draw.intervals(ax, {name: (points[name] - points["sft"], *estimate(name)) for name in SHOWN}, 0,
-               f"{apart} of these five recipes differ from SFT, each for the worse")
+               f"{apart} of these five recipes differ from SFT"
+               + ", each for the worse" * (apart > 0))
 lesson.picture(fig, CHANGE)
 
 # %%
