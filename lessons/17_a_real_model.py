@@ -112,7 +112,7 @@ def train(method: str, seed: int):
     objective = OBJECTIVES[method]
     hp = objective.hp()
     rows = world.rows("train", "demos", STEPS * ROWS, seed, skills=set(KINDS) - {"rules_new"})
-    data, _ = encode(objective.rows(rows, hp), tok, model.cfg.n_ctx)
+    data, _ = encode(objective.choose(rows, hp), tok, model.cfg.n_ctx)
     optimizer = torch.optim.AdamW(model.parameters(), lr=RATE, betas=(0.9, 0.95), weight_decay=0.0)
     for step in progress(range(STEPS), f"{method}, seed {seed}"):
         batch = collate(data, range(step * ROWS, (step + 1) * ROWS), tok.pad).to(DEVICE)
