@@ -156,7 +156,7 @@ print("DFT's push on each token, where SFT's is 1: "
 fig, ax = draw.panels()
 gain = result["SFT"][0] - result["base"][0]
 given = result["base, begun by SFT"][0] - result["base"][0]
-labels = [name.replace(", ", ",\n").replace(" by ", "\nby ") for name in result]
+labels = [name.replace(" by ", "\nby ") for name in result]
 draw.bars(ax, {"unknown names (taught)": [unknown for unknown, _ in result.values()],
                "known facts (not taught)": [fact for _, fact in result.values()]}, labels,
           f"One forced token gives {100 * given / gain:.0f} % of what SFT gained",
