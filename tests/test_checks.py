@@ -1,5 +1,6 @@
 """Each exercise: its stub is not started, a right program is accepted, and four wrong ones are
 refused with a sentence on what is wrong. A wrong program is the right one with a part replaced."""
+import os
 import re
 import subprocess
 import sys
@@ -289,6 +290,30 @@ def advantage_of_thinking(right, thinks):
             ("if by.any() and not by.all():", "if by.any():", "result is None|nan"),
             ("row[~by].mean()", "row.mean()", "change its sign|If it becomes"),
             ("sum(found) / len(found)", "sum(found) / len(right)", "A prompt was added")),
+    "17a": ("""
+def train_step(model, optimizer, inputs, targets, mask):
+    logp = model(inputs).log_softmax(-1).gather(2, targets[..., None])[..., 0]
+    loss = -(logp * mask).sum() / mask.sum()
+    optimizer.zero_grad()
+    loss.backward()
+    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    optimizer.step()
+    return loss.item()
+""", ("optimizer.zero_grad()", "", "gradient of an earlier"),
+            ("torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)", "", "scaled to the norm 1"),
+            ("optimizer.step()", "", "The weights have not moved"),
+            ("/ mask.sum()", "/ len(mask)", "answer tokens is")),
+    "17b": ("""
+def score(question, answer):
+    import re
+    numbers = re.compile(r"\\d{1,3}(?:,\\d{3})+|\\d+")
+    said = [int(x.replace(",", "")) for x in numbers.findall(answer)]
+    return float(said[-1:] == [sum(map(int, numbers.findall(question)))])
+""", ("said[-1:]", "said[:1]", "The sum is"),
+            ("\\d{1,3}(?:,\\d{3})+|", "", "The sum is"),
+            ("said[-1:] == [sum(map(int, numbers.findall(question)))]",
+             "str(sum(map(int, numbers.findall(question)))) in answer", "The sum is"),
+            ("[-1:] == [sum", "[-1:] != [sum", "The sum is")),
 }
 
 
@@ -369,6 +394,21 @@ def test_the_command_and_the_cell_of_a_notebook_see_one_exception(capsys):
     assert done.returncode == 1 and "not started" in done.stdout and not done.stderr
     check(function(PROGRAMS["12a"][0]))
     assert capsys.readouterr().out == "right\n"
+
+
+def test_the_pytest_file_of_the_teaching_page_gives_points(tmp_path):
+    """One exercise is right, one is wrong, one ends Python, and one file is missing."""
+    text = (HERE.parents[1] / "docs" / "teaching.md").read_text(encoding="utf-8")
+    (tmp_path / "points.py").write_text(re.search(r"```python\n(.*?)```", text, re.S)[1])
+    for name, source in (("02", PROGRAMS["02a"][0]), ("06", "def future_weights(*x):\n    exit()"),
+                         ("04", "def own_guess(inputs, mask, argmax):\n    return argmax")):
+        (tmp_path / f"ex{name}.py").write_text("import torch\n" + source)
+    command = [sys.executable, "-m", "pytest", "-q", "--tb=line", "-p", "no:cacheprovider",
+               str(tmp_path / "points.py")]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=HERE.parents[1],
+                          env=os.environ | {"SUBMISSION": str(tmp_path)})
+    assert "3 failed, 1 passed" in done.stdout and "There is no file" in done.stdout
+    assert "It ends Python with exit()" in done.stdout, done.stdout
 
 
 def test_masks_have_every_shape_of_real_rows():
