@@ -9,8 +9,8 @@
 # simply an answer with the best score, 1. So imitation and alignment, which are usually two stages
 # of training, become one loss on one set of rows.
 #
-# In this lesson you will see that the two methods are one equation. You will find out what it does
-# with an answer that is half right, and whether answers with a score can do the work of pairs. Then
+# In this lesson you will derive their equation and see what it does with an answer that is half
+# right. You will give one model pairs, one thumbs and one scores, all from the same answers. Then
 # comes a question that is easily forgotten: if one stage is better than two, is that because the
 # rows were merged, or because of the scores?
 #
@@ -29,19 +29,30 @@ lesson = Lesson("09")
 CHANGE = ""                     # change one thing: "" | "sorted"
 
 # %% [markdown]
-# ## One equation
-# In lesson 07 the reward of an answer $y$ became $\beta$ times the log-ratio of policy and
-# reference, up to a term $\beta\log Z(x)$ that cancels within a pair. UNA calls the first part the
-# **implicit reward** $i$. The sigmoid maps it to a number between 0 and 1, which is the policy's
-# own score for the answer, and UNA makes it equal to the given one:
+# ## The generalised implicit reward
+# In lesson 07 the best policy for a reward $r$ was $\pi_{\rm ref}\,e^{r/\beta}/Z(x)$, and reading
+# this backwards gave each policy a reward. UNA writes it with a free function of the prompt:
+# $$r(x,y)=\beta\log\frac{\pi(y|x)}{\pi_{\rm ref}(y|x)}+f(x).$$
+# What may $f$ be? If we know the policy and look for rewards, it is *free*. The best policy for this
+# $r$ is proportional to $\pi_{\rm ref}\,e^{r/\beta}=\pi\,e^{f(x)/\beta}$. Its probabilities must add
+# up to 1 and those of $\pi$ already do, so it is $\pi$, whatever $f$ is: a number that all answers
+# to a question share does not change which of them is better.
+#
+# If we know the rewards and look for the policy, $f$ is *fixed*. Solve for $\pi$ and add up over
+# all answers:
+# $$1=\sum_y\pi(y|x)=e^{-f(x)/\beta}\sum_y\pi_{\rm ref}(y|x)\,e^{r(x,y)/\beta},
+# \qquad\mbox{so}\qquad f(x)=\beta\log Z(x).$$
+# Nobody can compute this sum over all answers. Two answers to one question share it, so in a pair
+# it cancels and DPO does not need it. One answer with a score has no partner. UNA therefore sets
+# $f=0$ in its Eq. 6, which assumes that $Z(x)=1$, and UFT's Eq. 6 and 7 inherit this. What is left
+# is the **implicit reward** $i$. The sigmoid makes it the policy's own score for the answer, between
+# 0 and 1, and UNA makes that equal to the given score (Eq. 13):
 # $$i=\beta\log\frac{\pi(y|x)}{\pi_{\rm ref}(y|x)},\qquad L=\big(\sigma(i)-\mathrm{score}\big)^2.$$
-# The push on each token of the answer is therefore
-# $$2\beta\,(\mathrm{score}-\sigma(i))\,\sigma(i)\,(1-\sigma(i)).$$
-# Its *sign* depends on the policy. As long as the policy's own score is below the given one, the
-# push goes up, and above it the push goes down. At the start policy and reference are the same, so
-# the policy's own score is $\sigma(0)=1/2$. A score of 1 then pushes up, a score of 0 down, and a
-# score of 1/2 means "stay where you are". The next cell prints these three pushes, and then trains
-# for ten steps on answers that all have the score 1/2.
+# The push on each token of the answer is $2\beta\,(\mathrm{score}-\sigma(i))\,\sigma(i)\,
+# (1-\sigma(i))$. It goes up while the policy's own score is below the given one, and down above it.
+# At the start both models are the same and $\sigma(0)=1/2$. So a score of 1 pushes up, a score of 0
+# down, and 1/2 means "stay where you are". The next cell prints these pushes and trains ten steps
+# on answers of score 1/2. It also shows what $f=0$ costs, for a question with three answers.
 
 # %%
 import copy
@@ -49,12 +60,13 @@ from dataclasses import replace
 
 import draw
 import torch
+import torch.nn.functional as F
 
 from nanouft import world
 from nanouft.generate import answer_rows
 from nanouft.gpt import shipped_base
 from nanouft.rows import Turn
-from nanouft.simple import dpo_loss, score_of, sft_loss, una_loss
+from nanouft.simple import BETA, gain, score_of, sft_loss, una_loss
 from nanouft.tokenizer import nano
 
 STEPS, ROWS = 40, 16
@@ -70,12 +82,12 @@ def push(i, score: float):
     return -torch.autograd.grad(loss, i)[0]
 
 
-def train(name: str, loss_of, rows, rate: float, start=base, steps: int = STEPS):
-    """A copy of `start` after these steps; `start` itself is the reference."""
+def train(name: str, loss_of, rows, rate: float, start=base, steps: int = STEPS, size: int = ROWS):
+    """A copy of `start` after these steps of `size` rows; `start` itself is the reference."""
     model = copy.deepcopy(start)
     optimizer = torch.optim.AdamW(model.parameters(), lr=rate, betas=(0.9, 0.95), weight_decay=0.0)
     for step in progress(range(steps), name):
-        batch = [rows[i % len(rows)] for i in range(step * ROWS, (step + 1) * ROWS)]
+        batch = [rows[i % len(rows)] for i in range(step * size, (step + 1) * size)]
         loss = loss_of(model, start, batch, tok, step)
         optimizer.zero_grad()
         loss.backward()
@@ -92,8 +104,8 @@ def exam(name: str, model, asked=tests) -> dict[str, float]:
     return dict(zip(FAMILIES, means))
 
 
-torn = world.rows("train", "scores", STEPS * ROWS, seed=0, skills=("sum", "sort", "truth"))
-half = [replace(row, score=0.5) for row in torn]
+answers = world.rows("train", "scores", 10 * ROWS, seed=0, skills=("sum", "sort", "truth"))
+half = [replace(row, score=0.5) for row in answers]
 still = train("all 1/2", una_loss, half, 1e-4, steps=10)
 moved = max((after - before).abs().max().item()
             for after, before in zip(still.parameters(), base.parameters()))
@@ -102,30 +114,66 @@ print("pushes at the start, in units of beta: "
       + ", ".join(f"score {s}: {x:+.2f}" for s, x in zip(("1", "1/2", "0"), at_start)))
 print(f"ten steps on answers of score 1/2: the largest change of a weight is {moved:g}")
 
+ref, score = torch.tensor([0.2, 0.3, 0.5]), torch.tensor([0.9, 0.5, 0.1])
+wanted = ref * score.logit().exp()                  # f = 0 and beta = 1: i = logit(score)
+Z = wanted.sum()
+print("probabilities that give three answers their scores: "
+      + ", ".join(f"{x:.2f}" for x in wanted.tolist()) + f"; their sum Z = {Z:.2f}")
+print("with f = log Z, as in pairs: " + ", ".join(f"{x:.2f}" for x in (wanted / Z).tolist()))
+
 # %% [markdown]
 # Not a single weight has changed. So 1/2 is the border between *more of this* and *less of this*,
-# whatever the people who gave the scores meant by it, and it only holds at the start. Once other
-# answers have moved the policy, an answer of score 1/2 pulls it back to its reference.
+# whatever the people who gave the scores meant by it, though only at the start: once other answers
+# have moved the policy, 1/2 pulls back to the reference. The three answers cannot have their scores
+# 0.9, 0.5 and 0.1 at the same time, because their probabilities would add up to 2.16. UNA then
+# settles for a compromise, whereas pairs ask for their ratios only.
 #
-# ## Can scores replace pairs?
-# We tear the pairs of DPO apart. Each question now comes with *one* answer, right, partly right or
-# wrong, and with its exact score. No question has two answers, so DPO could not use a single one of
-# these rows. Two models learn sums, sorting, and questions about creatures. `truth` asks for a fact
-# that the base has mostly read in the form of a popular myth, and `fact` asks for facts that it
-# knows.
+# ## The same answers as pairs, as thumbs, as scores
+# We take 320 questions with a right and a wrong or partly right answer, and tell three models three
+# things about them. With $i_w$ and $i_l$ for the implicit rewards of the two answers:
+#
+# | feedback | loss of the two answers | |
+# |---|---|---|
+# | pairs | $-\log\sigma(i_w-i_l)$ | DPO |
+# | thumbs: up is 1, down is 0 | $-\log\sigma(i_w)-\log\sigma(-i_l)$ | UNA, Eq. 12 |
+# | exact scores | $(\sigma(i_w)-s_w)^2+(\sigma(i_l)-s_l)^2$ | UNA, Eq. 13 |
+#
+# Everything else is equal, also the learning rate, which was the best of three for each of them.
+# `truth` asks for a fact that the base has mostly read in the form of a popular myth, and `fact`
+# asks for facts that it knows and that nobody trains on.
+
 
 # %%
-pairs = world.rows("train", "pairs", STEPS * ROWS, seed=0, skills=("sum", "sort", "truth"))
+def exact_score(row, side: str) -> float:
+    return world.score(row.prompt[0].text, getattr(row, side)[0].text)
+
+
+def told(feedback: str):
+    """The loss of pairs of answers, when this is known about them."""
+    def loss(model, start, rows, tok, step):
+        i_w, i_l = (BETA * gain(model, start, rows, side, tok)[0] for side in ("chosen", "rejected"))
+        if feedback == "pairs":
+            each = -F.logsigmoid(i_w - i_l)
+        elif feedback == "thumbs":
+            each = -F.logsigmoid(i_w) - F.logsigmoid(-i_l)
+        else:
+            s_w, s_l = (torch.tensor([exact_score(row, side) for row in rows])
+                        for side in ("chosen", "rejected"))
+            each = (i_w.sigmoid() - s_w).square() + (i_l.sigmoid() - s_l).square()
+        return each.mean()
+    return loss
+
+
+pairs = world.rows("train", "pairs", STEPS * 8, seed=0, skills=("sum", "sort", "truth"))
 book = [replace(row, prompt=(Turn("user", "By the book: " + row.prompt[0].text),)) for row in tests]
 scores = {"base": exam("base", base)}
 exam("base, 'By the book: '", base, book)
-paired = exam("DPO, pairs", train("DPO", dpo_loss, pairs, 3e-5))
-single = exam("UNA, torn pairs", train("UNA", una_loss, torn, 1e-4))
+by_feedback = {}
+for name, feedback in (("DPO, pairs", "pairs"), ("UNA, thumbs", "thumbs"), ("UNA, scores", "scores")):
+    by_feedback[name] = exam(name, train(name, told(feedback), pairs, 1e-4, size=8))
 
 # %% [markdown]
-# At these learning rates the scores do the work of the pairs, although the torn rows have half as
-# many answers. The price is an assumption: the term $\beta\log Z(x)$ cancels only within a pair,
-# and UNA has to take it for zero.
+# @@RESULT
 #
 # In the second line of the table you see that the base knows better than it answers. It repeats the
 # myth for most of the `truth` questions, but with the words "By the book:" in front of the same
@@ -159,16 +207,9 @@ for name, model in models.items():
     scores[name] = exam(name, model)
 
 # %%
-fig, (left, right) = draw.panels(1, 2)
-i = torch.linspace(-6, 6, 121)
-for score, style, at in ((1.0, "-", (-2.7, 0.27)), (0.5, "--", (-2.4, 0.02)),
-                         (0.0, ":", (-1.8, -0.28))):
-    left.plot(i, push(i, score), style, color=draw.colours.look("una").light)
-    left.text(*at, f"score {score:g}", ha="left" if score == 0.5 else "right")
-left.axhline(0, color=draw.INKS[1], lw=1)
-left.set(title="UNA pushes towards the score,\nand then it stops",
-         xlabel="implicit reward i (0: at the reference)",
-         ylabel="push on a token, in units of beta")
+fig, (left, right) = draw.panels(1, 2, width_ratios=(3, 2))
+draw.bars(left, {name: some.values() for name, some in by_feedback.items()}, FAMILIES,
+          "The same answers: pairs forget sums,\nthumbs and scores do not", "right, %")
 points = {name: (some["sum"], some["truth"]) for name, some in scores.items()}
 draw.dots(right, points, "The scores alone teach truth;\ntwo stages forget sums",
           "sums right, %", "truth, %", xlim=(0, 100), ylim=(0, 80))
@@ -178,7 +219,8 @@ lesson.picture(fig, CHANGE)
 gain = {name: some["truth"] - scores["base"]["truth"] for name, some in scores.items()}
 sums = {name: some["sum"] for name, some in scores.items()}
 assert abs(at_start[1]) < 1e-6 and moved == 0, "at the start a score of 1/2 teaches nothing"
-assert sum(single.values()) > sum(paired.values()) - 15, "torn pairs do the work of pairs"
+paired, *single = (some["sum"] + some["sort"] + some["truth"] for some in by_feedback.values())
+assert min(single) > paired, "thumbs and scores do the work of pairs"
 assert sums["SFT, then UNA"] < sums["SFT"] - 8, "two stages forget sums"
 if not CHANGE:
     assert sums["UFT"] > sums["SFT"] - 8, "one stage does not forget sums"
