@@ -179,11 +179,10 @@ if not CHANGE:
 # *After your run.* It ends at -13.34 instead of -1.28, and the model answers with nonsense, as
 # DPO's does.
 #
-# ## Exercises
-# Write them in `lessons/exercises/ex08.py` and check them with `python -m lessons.check 08`.
+# ## Exercise
+# Write it in `lessons/exercises/ex08.py` and check it with `python -m lessons.check 08`.
 #
 # - **08a** `simpo_loss(chosen, rejected, beta, gamma)` returns the loss of SimPO.
-# - **08b** `kto_loss(ratios, good, mismatched, beta)` returns the loss of KTO.
 #
 # ## Three questions
 # 1. What does the reference do in the margin of DPO, and what does it not do?

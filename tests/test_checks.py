@@ -180,14 +180,6 @@ def simpo_loss(chosen, rejected, beta, gamma):
             ("F.logsigmoid(beta * (chosen.mean() - rejected.mean()) - gamma)",
              "(beta * (chosen.mean() - rejected.mean()) - gamma).sigmoid().log()",
              "very unlikely")),
-    "08b": ("""
-def kto_loss(ratios, good, mismatched, beta):
-    k = mismatched.mean().clamp(min=0).detach()
-    return 1 - torch.sigmoid(beta * torch.where(good > 0, ratios - k, k - ratios))
-""", (".clamp(min=0)", "", "the mean -"),
-            ("mean().clamp(min=0)", "clamp(min=0).mean()", "mismatched has the length"),
-            ("k - ratios", "ratios - k", "Good and bad were exchanged"),
-            (".detach()", "", "through k to mismatched")),
     "09a": ("""
 def una_loss(i, score, form):
     if form == "mse":
