@@ -10,8 +10,8 @@
 #
 # The weights are therefore made of losses, so training changes both together and may find a way to
 # lower the total loss that nobody had in mind. You will calculate on two tokens what this does to
-# `<|end|>`, the token that ends an answer, predict how unlikely a real model will find it, and then
-# train the model and compare. At the end come the paper's own steps to this loss.
+# `<|end|>`, the token that ends an answer, predict how unlikely a real model will find it, then
+# train it and compare. At the end come the paper's own steps to this loss.
 #
 # ## Guess
 # The base ends almost none of its lists. We train it with the loss of the released code, and each
@@ -266,7 +266,7 @@ for form, weights in forms.items():
 # %% [markdown]
 # That gradient is no error: in issue 2 of its repository, TsinghuaC3I/Intuitive-Fine-Tuning, the
 # first author calls it part of the objective. He answers a user on whose data the blend alone
-# helped on GSM8K and TruthfulQA, while with the weights GSM8K and MMLU went badly. Our larger study
+# helped on GSM8K and TruthfulQA, while with the weights GSM8K and MMLU went badly. Our study
 # on two bases (`python -m lessons.evidence C1` and `C1d`) agrees: against SFT the blend alone is at
 # +0.2 and +0.5 points, the released form at -4.3 on both, and at SFT's settings constant weights
 # are 5.7 and 6.5 points ahead of the released ones.

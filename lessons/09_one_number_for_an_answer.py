@@ -246,7 +246,7 @@ if not CHANGE:
 # would let you believe that merging teaches truth. Look also at `fact`, on which no model was
 # trained: each of these three has lost some of the facts that the base knew.
 #
-# In this run, then, merging kept what a second stage forgets, and taught no more than what the
+# In this run merging kept what a second stage forgets, and taught no more than what the
 # scores teach. That holds for one base, one seed and these settings, and the larger study in
 # `docs/claims.md` (claim C3) found the opposite. With tuned settings, five seeds and two bases, UFT
 # keeps *fewer* skills than two stages, by 5.5 to 11.6 points, and the best row is plain SFT on as
