@@ -214,6 +214,7 @@ if not CHANGE:
 #
 # - **12a** `rloo(R)`: RLOO's advantages.
 # - **12b** `grpo(R)`: GRPO's advantages, also where all scores are equal.
+# - **12c** `grpo_step(model, optimizer, prompts, score, K, most, end)`: from prompts to the update.
 #
 # ## Three questions
 # 1. Why may the baseline not depend on the answer that it is compared with?

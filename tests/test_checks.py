@@ -129,6 +129,23 @@ def two_token_slopes(a, b, gamma):
              "derivative by a"),
             ("- top", "+ top", "derivative by a"),
             ("return by_a, by_b", "return by_b, by_a", "derivative by a")),
+    "06c": ("""
+def ift_loss(model, inputs, targets, mask):
+    with torch.no_grad():
+        best, guess = model(inputs).argmax(-1), inputs.clone()
+        guess[:, 1:] = torch.where(mask[:, :-1] == 1, best[:, :-1], inputs[:, 1:])
+        read = 0.8 * model(inputs, want="embeds") + 0.2 * model(guess, want="embeds")
+    nll = -model(embeds=read).log_softmax(-1).gather(-1, targets[..., None])[..., 0] * mask
+    later, weights = 0, torch.zeros_like(nll)
+    for t in reversed(range(nll.shape[1])):
+        later = nll[:, t].detach() + 0.95 * later
+        weights[:, t] = later * mask[:, t]
+    return ((weights * nll).sum(1) / weights.sum(1)).mean()
+""", ("best[:, :-1], inputs", "best[:, 1:], inputs", "the guess"),
+            ("mask[:, :-1] == 1", "mask[:, 1:] == 1", "true token there|of the guess"),
+            (".detach()", "", "not its gradient"),
+            ("(weights * nll).sum(1) / weights.sum(1)", "nll.sum(1) / mask.sum(1)",
+             "there are no weights")),
     "07a": ("""
 def dpo_loss(pi_w, ref_w, pi_l, ref_l, beta):
     chosen = (pi_w - ref_w.detach()).sum(1)
@@ -164,14 +181,6 @@ def simpo_loss(chosen, rejected, beta, gamma):
             ("F.logsigmoid(beta * (chosen.mean() - rejected.mean()) - gamma)",
              "(beta * (chosen.mean() - rejected.mean()) - gamma).sigmoid().log()",
              "very unlikely")),
-    "08b": ("""
-def kto_loss(ratios, good, mismatched, beta):
-    k = mismatched.mean().clamp(min=0).detach()
-    return 1 - torch.sigmoid(beta * torch.where(good > 0, ratios - k, k - ratios))
-""", (".clamp(min=0)", "", "the mean -"),
-            ("mean().clamp(min=0)", "clamp(min=0).mean()", "mismatched has the length"),
-            ("k - ratios", "ratios - k", "Good and bad were exchanged"),
-            (".detach()", "", "through k to mismatched")),
     "09a": ("""
 def una_loss(i, score, form):
     if form == "mse":
@@ -235,6 +244,32 @@ def grpo(R):
              "the standard deviation"),
             ("R.std(1, keepdim=True)", "R.std()", "other prompts were changed"),
             (".detach()", "", "gradient flows through them to R")),
+    "12c": ("""
+def grpo_step(model, optimizer, prompts, score, K, most, end):
+    losses, scores = [], []
+    for prompt in prompts.tolist():
+        answers = []
+        for _ in range(K):
+            answer = []
+            while len(answer) < most and end not in answer:
+                logits = model(torch.tensor([prompt + answer]))[0, -1]
+                answer.append(int(torch.multinomial(logits.softmax(-1), 1)))
+            answers.append(answer)
+        R = [score(prompt, answer) for answer in answers]
+        scores += R
+        for reward, answer in zip(R, answers):
+            A = (reward - statistics.mean(R)) / (statistics.stdev(R) + 1e-4)
+            logits = model(torch.tensor([prompt + answer]))[0, len(prompt) - 1:-1]
+            losses.append(A * F.cross_entropy(logits, torch.tensor(answer)))
+    optimizer.zero_grad()
+    torch.stack(losses).mean().backward()
+    optimizer.step()
+    return statistics.mean(scores)
+""", ("    optimizer.zero_grad()\n", "", "the gradient of an earlier step"),
+            ("int(torch.multinomial(logits.softmax(-1), 1))", "int(logits.argmax())",
+             "Sample each answer"),
+            ("torch.tensor(answer)))", "torch.tensor(answer), reduction='sum'))", "are added up"),
+            (" and end not in answer", "", "goes on after end")),
     "13a": ("""
 def dft_loss(logp, mask):
     return -(logp.exp().detach() * logp * mask).sum() / mask.sum()
