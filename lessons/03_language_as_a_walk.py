@@ -120,8 +120,8 @@ print(f"imitation has changed {moved} of {N * len(off) * 4} probabilities beside
 
 # %% [markdown]
 # ## What happened
-# From every cell of the path both kinds of policy always arrive. From the nine other cells the
-# policies that walked by themselves arrive in 100 % of the cases, and those that imitated in 10 %.
+# From every cell of the path both kinds of policy always arrive. From the nine other cells those
+# that walked by themselves arrive in 100 % of the cases, and those that imitated in 10 %.
 # The last line of the output says why: beside the path, imitation has changed 0 of 720
 # probabilities. A demonstration says nothing about states in which the demonstrator never was, so
 # there the policy still does what its random numbers made it do before training, and in 10 % of the
@@ -137,12 +137,6 @@ print(f"imitation has changed {moved} of {N * len(off) * 4} probabilities beside
 # that no demonstration has ever shown. The papers call this gap between training and use **exposure
 # bias**, and in imitation learning it is known that mistakes can pile up because of it (Ross and
 # Bagnell 2010).
-#
-# Why, then, do we not always let the model walk by itself? It needs a reward, and it needs walks
-# that happen to arrive, which are easy to get on a lake of 17 cells and hard to get in language.
-# The methods of this course lie between the two. DPO also reads an answer that was rejected, which
-# gives it a few more states. IFT blends each state of the demonstration with the state to which the
-# model itself would have gone, and the next two lessons are about that.
 
 # %%
 fig, panels = draw.panels(1, 2)
@@ -178,6 +172,29 @@ if not CHANGE:
 #
 # One lake with exact gradients can show a mechanism. How much this matters for a language model has
 # to be measured on that model.
+#
+# ## Which states, which actions, how hard?
+# IFT's authors compare methods in these terms. The **preference** of a policy is the list of its
+# probabilities in all states that an answer goes through. To compare the model's preference with
+# the one that we want, a method has to choose states in which it looks at both, and this is called
+# **preference estimation**. Then it makes some moves likelier and others less likely, to bring the
+# two together, and this is called **transition optimization**. Here is the paper's Table 1 in the
+# terms of this lesson, with a row for IFT:
+#
+# | method | which states | which actions | how hard |
+# |---|---|---|---|
+# | SFT | the demonstrator's | the demonstrator's up | all alike |
+# | PPO (lesson 15) | the model's own | the model's up or down | by how much better than expected |
+# | DPO (07) | of two given answers | chosen up, rejected down | less, the clearer the pair is won |
+# | IFT (04 to 06) | a step beside those | the demonstrator's up | more, the worse it goes on |
+#
+# The best estimate would look at the demonstrator where the demonstrator goes, and at the model
+# where the model goes. SFT looks at both on the demonstrated path, so the paper holds that it
+# overestimates the model, and lesson 05 tests this. PPO looks where the model goes, but it needs
+# walks that happen to arrive, which are easy to get on a lake of 17 cells and hard to get in
+# language. DPO comes near the best estimate if the rejected answer is the model's own. IFT has only
+# the demonstrator's answers. It blends each of their states with the state to which the model's own
+# guess would have led, and the next three lessons are about that.
 #
 # ## Exercise
 # Write it in `lessons/exercises/ex03.py` and check it with `python -m lessons.check 03`.

@@ -1,18 +1,17 @@
 # %% [markdown]
 # # 06 · Later words weigh
-# *About 30 minutes; read 04 first. Intuitive fine-tuning (IFT), second idea: arXiv:2405.11870v3 and
-# the code released with it, `nanouft/objectives/ift.py`.*
+# *About 35 minutes; read 04 first. Intuitive fine-tuning (IFT), second idea: arXiv:2405.11870v3,
+# Eq. 18 to 21, Algorithm 1, and the code released with it; `nanouft/objectives/ift.py`.*
 #
-# Some words of an answer matter more than others. When a list is said backwards and the first word
-# is wrong, the words after it go wrong as well, whereas a slip in the last word does no further
-# harm. SFT does not know this, because it counts every token the same. The second idea of IFT is to
-# give a token more weight while it, or the tokens *after* it, are badly predicted. The paper calls
-# this **dynamic relation propagation**.
+# When a list is said backwards and the first word is wrong, the words after it go wrong as well,
+# whereas a slip in the last word does no further harm. SFT does not know this, because it counts
+# every token the same. The second idea of IFT is to give a token more weight while it, or the
+# tokens *after* it, are badly predicted. The paper calls this **dynamic relation propagation**.
 #
 # The weights are therefore made of losses, so training changes both together and may find a way to
-# lower the total loss that nobody had in mind. In this lesson you will calculate on two tokens what
-# this does to `<|end|>`, the token that ends an answer. From the same calculation you will predict
-# how unlikely a real model will find that token, and then train the model and compare.
+# lower the total loss that nobody had in mind. You will calculate on two tokens what this does to
+# `<|end|>`, the token that ends an answer, predict how unlikely a real model will find it, then
+# train it and compare. At the end come the paper's own steps to this loss.
 #
 # ## Guess
 # The base ends almost none of its lists. We train it with the loss of the released code, and each
@@ -32,13 +31,12 @@ CHANGE = ""                     # change one thing: "" | "undivided"
 # Take an answer of two tokens, a hard word with the loss $a$ and then `<|end|>` with the loss $b$.
 # The **weight** of a token is its own loss plus the losses of all tokens after it, where each step
 # into the future is discounted by a factor $\gamma$. So the word has the weight $a+\gamma b$, and
-# `<|end|>`, which has nothing after it, has the weight $b$. Finally the weights are divided by
-# their mean, so that they have mean 1:
+# `<|end|>` has the weight $b$. Finally the weights are divided by their mean:
 # $$L = \frac{(a + \gamma b)\,a + b\,b}{(a + \gamma b) + b}.$$
 # Suppose that the model already knows how to stop, so that $b=0$, while the word is still hard. In
-# which direction does $L$ push the two tokens? The cell below contains the loss itself, for answers
-# of any length, and lets autograd compute both derivatives. It also looks for the **balance**, the
-# value of $b$ at which $L$ pushes `<|end|>` neither up nor down.
+# which direction does $L$ push the two tokens? The cell below lets autograd compute both
+# derivatives. It also looks for the **balance**, the value of $b$ at which $L$ pushes `<|end|>`
+# neither up nor down.
 
 # %%
 import copy
@@ -104,29 +102,25 @@ print(f"a = 2.5, b = 0: dL/da = {da:+.2f}, dL/db = {db:+.2f} "
 
 # %% [markdown]
 # The derivative with respect to $b$ is $-1$: the loss falls when `<|end|>` becomes *less* likely,
-# exactly as fast as it falls when the hard word becomes likelier. To see why, let $b$ rise a little
-# from 0. Since `<|end|>` has almost no weight, its own loss costs next to nothing. But the weights
-# must add up to the number of tokens, so whatever weight `<|end|>` gains is taken from the hard
-# word, and the hard word is nearly all that $L$ consists of. Only at $b=0.92$ does `<|end|>` cost
-# as much as it saves, and beyond this balance training pushes it up again.
+# as fast as it falls when the hard word becomes likelier. To see why, let $b$ rise a little from 0.
+# Since `<|end|>` has almost no weight, its own loss costs next to nothing. But the weights must add
+# up to the number of tokens, so whatever weight `<|end|>` gains is taken from the hard word, which
+# is nearly all that $L$ consists of. Only at $b=0.92$ does `<|end|>` cost as much as it saves.
 #
 # ## One real answer, and a prediction
 # Open lists are such a case. A question asks for three animals, and because nobody can know which
 # three the demonstrator will name, these words always stay hard. After them come a last word that
-# the question prescribes, and `<|end|>`, both of which are easy to learn. We first teach the base
-# to stop, with 16 steps of SFT, and then look at a list that it has never seen. For each token we
-# print the push of lesson 00: +1 is what SFT does to every token, and a minus makes the token less
-# likely. We compare `SFT` with `IFT released`, which is the loss above, and with `IFT constant`,
-# which has the same weights but treats them as constants, so that no gradient flows through them.
-# The latter is the default of `python -m nanouft.train --objective ift`, and it is the form that
-# learnt to stop in lesson 00.
+# the question prescribes, and `<|end|>`, both of which are easy to learn. We teach the base to
+# stop, with 16 steps of SFT, and then print the push of lesson 00 on each token of a list that it
+# has never seen. We compare `SFT`, which pushes every token by +1, with `IFT released`, which is
+# the loss above, and with `IFT constant`, which treats the same weights as constants and is the
+# default of this project.
 #
-# Then we predict. A slope is the derivative of the answer's loss with respect to the loss of one of
-# its tokens, as on paper above, and the slopes depend only on the losses of an answer, and not on
-# the network that made them, so what worked for two tokens also works for sixty real lists. We
-# leave all other losses as they are in this model, set the loss of `<|end|>` to one value in all
-# lists, and look for the value at which its mean slope is zero. If training follows these slopes,
-# it should leave `<|end|>` near this value, wherever it begins.
+# Then we predict. The derivatives of an answer's loss depend only on the losses of its tokens, and
+# not on the network that made them, so what worked for two tokens also works for sixty real lists.
+# We leave all other losses as they are in this model and look for the loss of `<|end|>` at which
+# its mean derivative, its **slope**, is zero. If training follows these slopes, it should leave
+# `<|end|>` near this value, wherever it begins.
 
 # %%
 base, tok = shipped_base(), nano()
@@ -182,8 +176,7 @@ print(f"prediction: the released loss leaves <|end|> at {predicted:.2f} nats, "
 # %% [markdown]
 # ## Four runs
 # Three runs start from the base, one with each loss. The fourth starts from the model that has just
-# learnt to stop, and goes on with the released loss. Each step reads new lists, all of them
-# perfect.
+# learnt to stop, and goes on with the released loss.
 
 # %%
 runs = {
@@ -229,34 +222,59 @@ if not CHANGE:
 # ## What happened
 # The prediction holds. With the released loss `<|end|>` settles at 1.46 nats when training starts
 # from the base, and at 1.43 nats when it starts from a model that stops perfectly, where 1.43 was
-# predicted. Two tokens on paper gave the direction, and the same sum over real answers gave the
-# number. The last run moves late, because a token of probability near 1 hardly reacts to a push:
-# the derivative of its loss with respect to its own logit is $p-1$. The noise of training first has
-# to raise the loss a little, and the push then carries it on.
+# predicted. The last run moves late, because a token of probability near 1 hardly reacts to a push.
 #
-# What is predicted is the loss, and not how many lists end. A model that answers takes the
-# likeliest token at each position. At 1.43 nats `<|end|>` still has a probability of 0.24, which
-# would be enough if the rest were spread over many tokens. But most of it goes to the one token
-# that begins the next question, because that is what the base had read, and therefore none of the
-# lists ends.
+# What is predicted is the loss, and not how many lists end. At 1.43 nats `<|end|>` still has a
+# probability of 0.24. But most of the rest goes to the one token that begins the next question,
+# because that is what the base had read, and a model that answers takes the likeliest token.
+# Therefore none of the lists ends.
 #
-# What is the cause? It is not the demonstrations, because SFT learns to stop from the same lists.
-# It is not the mixing of lesson 04 either, because here all models read the true words. It takes
-# two things together: gradient flows through the weights, and the weights are divided by their
-# mean. With constant weights the slope at $b=0$ is zero, and the model learns to stop. What happens
-# without the division you can try below.
+# The demonstrations are not the cause, because SFT learns to stop from the same lists, nor is the
+# mixing of lesson 04, because here all models read the true words. It takes two things together:
+# gradient flows through the weights, and the weights are divided by their mean. With constant
+# weights the slope at $b=0$ is zero, and the model learns to stop.
 #
-# None of this is an error in the released code. Its first author writes, in issue 2 of the
-# repository TsinghuaC3I/Intuitive-Fine-Tuning, that the gradient through the weights is part of the
-# objective. It is a choice, and you have seen what it can cost where an easy token follows hard
-# ones. The direction follows from the formula, while the numbers come from one base, one seed and
-# one kind of question; `docs/claims.md` compares both forms on all kinds.
+# ## From the paper to this loss
+# Let $\ell_t$ be the loss of the $t$-th of $N$ words after the blended state of lesson 04.
+#
+# 1. Eq. 18 mixes the preference in the demonstrator's states with that in the model's own, with the
+#    shares $1-\lambda$ and $\lambda$. The blend stands for this mixture.
+# 2. Eq. 19 multiplies the probabilities of all words, which should become 1.
+# 3. Eq. 20 is minus the logarithm of this, $L=\sum_t\ell_t$: SFT on blended states.
+# 4. Eq. 21 adds up every rest of the answer, because a word is judged by what follows it:
+#    $L=\sum_t R_t$ with $R_t=\sum_{k\ge t}\ell_k=\ell_t+R_{t+1}$, for the paper a Bellman equation.
+#
+# The loss of word $k$ stands in $k$ rests, so Eq. 21 is $\sum_k k\,\ell_k$, and late words weigh
+# more. Algorithm 1 instead makes the rest a *weight* of its first word,
+# $L=\sum_t\alpha^{N-t}R_t\ell_t$. Now losses are multiplied by losses, and early words weigh more.
+# The released code departs from this in three ways: the discount $\gamma^{k-t}$ stands inside the
+# rest, the weights are divided by their mean, and $L$ is a mean over words and then over answers,
+# not a sum. Gradient flows through the weights, as it does through the paper's "differentiable"
+# sums. The cell prints the weights of four words.
+
+# %%
+some, place = torch.tensor([[2.0, 1.0, 0.5, 0.1]]), torch.arange(1, 5)     # losses; their places
+rest = some.flip(1).cumsum(1).flip(1)                       # (1,4) losses from each word on
+forms = {"Eq. 20": torch.ones(1, 4), "Eq. 21": place.expand(1, 4),
+         "Algorithm 1": GAMMA ** (4 - place) * rest,
+         "released": weights_of(some, torch.ones(1, 4))}
+assert torch.isclose(rest.sum(), (place * some).sum()), "Eq. 21 counts the loss of word k k times"
+print(f"{'losses':<12}", *(f"{x:5.2f}" for x in some[0]))
+for form, weights in forms.items():
+    print(f"{form:<12}", *(f"{x:5.2f}" for x in weights[0]))
+
+# %% [markdown]
+# That gradient is no error: in issue 2 of its repository, TsinghuaC3I/Intuitive-Fine-Tuning, the
+# first author calls it part of the objective. He answers a user on whose data the blend alone
+# helped on GSM8K and TruthfulQA, while with the weights GSM8K and MMLU went badly. Our study
+# on two bases (`python -m lessons.evidence C1` and `C1d`) agrees: against SFT the blend alone is at
+# +0.2 and +0.5 points, the released form at -4.3 on both, and at SFT's settings constant weights
+# are 5.7 and 6.5 points ahead of the released ones.
 #
 # ## Change one thing
 # `CHANGE = "undivided"` leaves out the division by the mean, although gradient still flows through
 # the weights. Then the loss of the two tokens is half of $a^2+\gamma ab+b^2$. Say first what its
-# derivative with respect to $b$ is at $b=0$, where the balance must be, and how many lists will
-# end.
+# derivative by $b$ is at $b=0$, where the balance must be, and how many lists will end.
 #
 # *After your run.* The derivative is $+1.19$, which is $\gamma a/2$, and it only grows with $b$. So
 # the balance is at 0, and nearly all lists end.
@@ -266,14 +284,14 @@ if not CHANGE:
 #
 # - **06a** `future_weights(losses, mask, gamma)` returns the weights of the released loss.
 # - **06b** `two_token_slopes(a, b, gamma)` returns both derivatives on paper, without autograd.
-#   With them you can show that the slopes at $b=0$ do not depend on $a$ or $\gamma$, and solve for
-#   the balance.
+# - **06c** `ift_loss(model, inputs, targets, mask)` is the whole loss, from tokens to a number.
 #
 # ## Three questions
 # 1. The loss of the last token is zero. Why does it cost almost nothing to raise it a little, and
 #    what is gained by that?
 # 2. Which two properties of the released loss are needed to push `<|end|>` down?
-# 3. Where does the released loss leave `<|end|>` after a word that the model knows for certain?
+# 3. All losses of an answer are doubled. What happens to $L$ in Eq. 21, in Algorithm 1, and in the
+#    released code?
 #
 # <details><summary>Answers</summary>
 #
@@ -281,7 +299,7 @@ if not CHANGE:
 #    costs nearly nothing, but it takes weight from the hard word, so that the total loss falls.
 # 2. Gradient flows through the weights, and the weights are divided by their mean. Without either
 #    of the two, the derivative with respect to the loss of `<|end|>` is never negative.
-# 3. At a loss of 0, because the balance is a multiple of $a$, and here $a=0$.
+# 3. It is doubled, multiplied by four, and doubled, because the weights are divided by their mean.
 #
 # </details>
 #

@@ -1,13 +1,13 @@
 # %% [markdown]
 # # 08 · DPO's relatives
-# *About 30 minutes; read 07 first. CPO 2401.08417, SimPO 2405.14734, and seven more below; each has
-# its file in `nanouft/objectives/`.*
+# *About 25 minutes; read 07 first. CPO 2401.08417, SimPO 2405.14734; each method has its file in
+# `nanouft/objectives/`.*
 #
 # DPO asks a second model, the reference, how likely both answers were at the start. That costs
 # memory and time, and in lesson 07 the policy ran away from its reference all the same. So what
-# does the reference hold back? In this lesson you will take it out and see. Then you will meet
-# methods that do without it, and others that keep it but ask where in an answer, or in which pairs,
-# the push should go. The names are many, but there are only a few ideas behind them.
+# does the reference hold back? In this lesson you will take it out and see, and meet two methods
+# that do without it. DPO's relatives have many names, but there are only a few ideas behind them. A
+# table at the end sorts them by what each of them changes.
 #
 # ## Guess
 # We repeat the run of lesson 07 and then leave the reference out of the loss. Without it,
@@ -122,10 +122,19 @@ for name, loss_of in losses.items():
 
 # %%
 fig, ax = draw.panels()
+hold = " and ".join(name for name, path in paths.items() if path[-1] > path[0])
 draw.lines(ax, range(0, STEPS + 1, 4), paths,
-           "Without its reference DPO falls as far; CPO and SimPO hold on", "step",
+           f"Without its reference DPO falls as far; what holds is {hold}", "step",
            "log p(chosen) of unseen pairs, nats")
 lesson.picture(fig, CHANGE)
+
+# %%
+fell = {name: path[0] - path[-1] for name, path in paths.items()}
+with_it, without = fell.pop("DPO"), fell.pop("DPO, no reference")
+if not CHANGE:
+    assert with_it > 2, "DPO runs away from its reference, and the chosen answer falls"
+    assert max(fell.values()) < 0, "CPO and SimPO hold the chosen answer"
+    lesson.compare("a" if without > 2 * with_it else "c" if without < with_it / 2 else "b")
 
 # %% [markdown]
 # ## What happened
@@ -140,129 +149,24 @@ lesson.picture(fig, CHANGE)
 # matters more than how strong it is, because Adam divides each gradient by its recent size.
 #
 # ## Where should the push go?
-# A second group of methods is about this question. In one pair of our data "The jutu lives in
-# Rome." is chosen and "The jutu lives in Paris." is rejected. DPO pushes the whole first sentence
-# up and the whole second one down, `lives` as hard as `Paris`, and it trusts every pair equally.
+# In one pair of our data "The jutu lives in Rome." is chosen and "The jutu lives in Paris." is
+# rejected. DPO pushes the whole first sentence up and the whole second one down, `lives` as hard as
+# `Paris`, and it trusts every pair equally. The other relatives of DPO each change one of these
+# decisions. `docs/methods.md` has the loss of every one of them and how hard it pushes the tokens
+# of one fixed pair; in arXiv:2509.04419 four of IFT's authors put many methods of post-training
+# into one formula in this way.
 #
-# - **TIS-DPO** (2410.04350) weights *tokens*. It trains one model with DPO and a second one with
-#   DPO on swapped pairs. Where the two disagree about a token, the preference must be about that
-#   token.
-# - **GDPO** (2409.06691) weights *pairs*: with a probability $p$ that the label is right, the
-#   margin is multiplied by $2p-1$, so that a pair of $p=1/2$ teaches nothing.
-# - **Ada-DPO** (2406.02764) gives each pair a temperature that grows with its margin.
-# - **RPO** (2402.10958) also compares a good answer with the bad answers to *other* questions, and
-#   the more alike two questions are, the more the comparison counts.
-# - **TPO** (2405.16681) is CPO with a third answer, which is imitated in place of the chosen one.
-# - **ASFT** (2409.10571) drops the comparison. With $p$ for the mean probability of a token, it
-#   raises $\log p$ of the chosen answer and $\log(1-p)$ of the rejected one, each by itself.
-#
-# No label says which token of an answer is wrong. How often does the largest weight of TIS-DPO fall
-# on the very word where the two answers begin to differ? The next cell counts, and then prints the
-# push of every method on some tokens of two pairs: one whose label is certain, and one whose
-# answers are nearly equally good.
-
-# %%
-from dataclasses import replace
-
-from nanouft.batches import collate, encode
-from nanouft.ledger import pushes
-from nanouft.objectives import OBJECTIVES
-from nanouft.objectives.tis_dpo import token_weights
-from nanouft.reference import Models
-
-ROLES = ("chosen", "rejected")
-rows = world.rows("train", "pairs", 300, seed=0, skills=("truth", "sort"))
-swapped = [replace(row, chosen=row.rejected, rejected=row.chosen) for row in rows]
-policy, _ = train("DPO", dpo, rows, 20, 5e-5)
-opposite, _ = train("DPO, swapped", dpo, swapped, 20, 5e-5)
-
-data, _ = encode(OBJECTIVES["gdpo"].choose(rows, None), tok, base.cfg.n_ctx)
-rpo = OBJECTIVES["rpo"]
-data = Models(base, tok.pad).prepare(data, rpo, rpo.hp())               # reference and prompts
-plus, minus = Models(policy, tok.pad).logps(data), Models(opposite, tok.pad).logps(data)
-for row, liked, disliked in zip(data, plus, minus):
-    for role in ROLES:
-        row.seqs[role].extra["token_reward"] = liked[role] - disliked[role]
-
-
-def own(x, s, i: int):
-    """(B,T) -> the values on the tokens of answer i."""
-    return x[i][s.mask[i] > 0]
-
-
-def first_difference(batch, i: int) -> int:
-    """The position at which the two answers of pair i begin to differ."""
-    w, l = (own(s.targets, s, i).tolist() for s in (batch.seqs[role] for role in ROLES))
-    return next(k for k in range(len(w)) if w[k] != l[k])
-
-
-everything = collate(data, range(len(data)), tok.pad)
-found, chance = [], []
-for role, sign in (("chosen", 1), ("rejected", -1)):
-    s = everything.seqs[role]
-    weights = token_weights(s, sign, "paper")
-    for i in range(len(data)):
-        found.append(int(own(weights, s, i).argmax()) == first_difference(everything, i))
-        chance.append(1 / int(s.mask[i].sum()))
-share = 100 * sum(found) / len(found)
-print(f"TIS-DPO's largest weight is on the word that differs in {share:.0f} % of {len(found)} "
-      f"answers; by chance it would be {100 * sum(chance) / len(chance):.0f} %\n")
-
-# %%
-sure = next(i for i, row in enumerate(rows) if row.family == "truth")
-unsure = next(i for i, row in enumerate(rows) if row.family == "sort" and row.p < 0.8)
-step = collate(data, [sure, unsure], tok.pad)
-step.seqs["gold"] = step.seqs["chosen"].map(torch.clone)        # TPO's third answer; here the same
-step.tokens["gold"] = step.tokens["chosen"]
-OBJECTIVES["dpo"].forward(policy, step, None)
-
-differ = [first_difference(step, i) for i in range(2)]
-columns = []                                        # (pair, role, number of the token)
-for role in ROLES:
-    columns += [(0, role, 0), (0, role, differ[0]), (0, role, -1)]
-columns += [(1, role, differ[1]) for role in ROLES]
-words = []
-for i, role, k in columns:
-    s = step.seqs[role]
-    words.append(draw.plain(tok.decode([int(own(s.targets, s, i)[k])])))
-p = step.per_row["p"]
-print(f"{'pushes':<9}{f'sure, p = {p[0]:.2f}: chosen':>24}{'rejected':>24}{f'p = {p[1]:.2f}':>16}")
-print(f"{'':<9}" + "".join(f"{word:>8}" for word in words))
-table = {}
-for name in ("dpo", "tis_dpo", "gdpo", "ada_dpo", "rpo", "tpo", "asft"):
-    push = pushes(OBJECTIVES[name], step, OBJECTIVES[name].hp())
-    if "gold" in push:
-        push["chosen"] = push["chosen"] + push["gold"]
-    table[name] = [2 * own(push[role], step.seqs[role], i)[k].item() for i, role, k in columns]
-    print(f"{name:<9}" + "".join(f"{x:+8.3f}" for x in table[name]))
-
-# %%
-fell = {name: path[0] - path[-1] for name, path in paths.items()}
-with_it, without = fell.pop("DPO"), fell.pop("DPO, no reference")
-if not CHANGE:
-    assert with_it > 2, "DPO runs away from its reference, and the chosen answer falls"
-    assert max(fell.values()) < 0, "CPO and SimPO hold the chosen answer"
-    assert share > 65, "the two models of TIS-DPO disagree where the answers differ"
-    for name in ("dpo", "gdpo", "ada_dpo", "rpo", "tpo", "asft"):
-        first, middle, last = table[name][:3]
-        assert max(abs(first - middle), abs(first - last)) < 1e-5, "only TIS-DPO weights tokens"
-    lesson.compare("a" if without > 2 * with_it else "c" if without < with_it / 2 else "b")
-
-# %% [markdown]
-# In 85 % of the answers the largest weight falls on the word that differs, where chance would give
-# 16 %. Both runs were only told which whole answer is better. But most tokens do not depend on
-# that, so the two models agree about them, and what is left is the word that was wrong. TIS-DPO is
-# therefore the only row of the table whose pushes differ within an answer. In DPO, GDPO, Ada-DPO
-# and RPO the words that both answers share get the same push up and down, so the two cancel.
-#
-# The remaining columns tell the other methods apart. GDPO does what DPO does where the label is
-# certain, and pushes less where $p=0.75$. Ada-DPO pushes both pairs by 0.019, because its
-# temperature grows with the margin and so keeps the push from fading. TPO pushes the chosen side
-# much harder than the rejected one, because it also imitates it. ASFT pushes `Paris` down by 0.693
-# and the wrong word of the other pair by only 0.001, because it does not ask which answer is ahead
-# but how likely the rejected answer is. A table of such weights on the gradient of $\log p$, made
-# for all methods of this project, stands in `docs/methods.md`; in arXiv:2509.04419 four of IFT's
-# authors put many methods of post-training into one formula in this way.
+# | method | what it changes in DPO |
+# |---|---|
+# | TIS-DPO | pushes those tokens about which models trained on pairs and on swapped pairs differ |
+# | GDPO | multiplies the margin by $2p-1$, where $p$ is the chance that the label is right |
+# | robust DPO | subtracts from the loss what labels that were flipped by chance add to it |
+# | Ada-DPO | gives each pair a temperature, which grows with its margin |
+# | RPO | compares the good answer also with the bad answers to *other* questions |
+# | APO, NCA, SPPO | compare each answer with the reference by itself |
+# | IPO, hinge, SLiC | stop pushing when the margin is large enough |
+# | ORPO, ASFT, CPO | hold the chosen answer by imitating it as well |
+# | TPO | imitates a third answer and ranks the other two |
 #
 # **KTO** (2402.01306) has no pairs. It learns from single answers with a label, good or bad, and
 # compares each of them with what the policy has gained on answers to *mismatched* questions, which
@@ -275,23 +179,22 @@ if not CHANGE:
 # *After your run.* It ends at -13.34 instead of -1.28, and the model answers with nonsense, as
 # DPO's does.
 #
-# ## Exercises
-# Write them in `lessons/exercises/ex08.py` and check them with `python -m lessons.check 08`.
+# ## Exercise
+# Write it in `lessons/exercises/ex08.py` and check it with `python -m lessons.check 08`.
 #
 # - **08a** `simpo_loss(chosen, rejected, beta, gamma)` returns the loss of SimPO.
-# - **08b** `kto_loss(ratios, good, mismatched, beta)` returns the loss of KTO.
 #
 # ## Three questions
 # 1. What does the reference do in the margin of DPO, and what does it not do?
 # 2. Name two ways to keep the chosen answer from falling, and a method for each.
-# 3. From which labels does TIS-DPO get its weights for single tokens?
+# 3. A pair has the label of a coin toss, $p=1/2$. What do DPO and GDPO do with it?
 #
 # <details><summary>Answers</summary>
 #
 # 1. It sets the zero of the margin, but it does not hold the policy back.
 # 2. Ask for a smaller margin, as SimPO does, or go on imitating the chosen answer, as CPO does.
-# 3. From labels of whole answers only: two models, trained on the pairs and on the swapped pairs,
-#    disagree about the tokens on which the preference depends.
+# 3. DPO pushes it as hard as every other pair. GDPO multiplies its margin by 0, so it teaches
+#    nothing.
 #
 # </details>
 #

@@ -9,8 +9,8 @@
 # simply an answer with the best score, 1. So imitation and alignment, which are usually two stages
 # of training, become one loss on one set of rows.
 #
-# In this lesson you will see that the two methods are one equation. You will find out what it does
-# with an answer that is half right, and whether answers with a score can do the work of pairs. Then
+# In this lesson you will derive their equation and see what it does with an answer that is half
+# right. You will give one model pairs, one thumbs and one scores, all from the same answers. Then
 # comes a question that is easily forgotten: if one stage is better than two, is that because the
 # rows were merged, or because of the scores?
 #
@@ -29,19 +29,30 @@ lesson = Lesson("09")
 CHANGE = ""                     # change one thing: "" | "sorted"
 
 # %% [markdown]
-# ## One equation
-# In lesson 07 the reward of an answer $y$ became $\beta$ times the log-ratio of policy and
-# reference, up to a term $\beta\log Z(x)$ that cancels within a pair. UNA calls the first part the
-# **implicit reward** $i$. The sigmoid maps it to a number between 0 and 1, which is the policy's
-# own score for the answer, and UNA makes it equal to the given one:
+# ## The generalised implicit reward
+# In lesson 07 the best policy for a reward $r$ was $\pi_{\rm ref}\,e^{r/\beta}/Z(x)$, and reading
+# this backwards gave each policy a reward. UNA writes it with a free function of the prompt:
+# $$r(x,y)=\beta\log\frac{\pi(y|x)}{\pi_{\rm ref}(y|x)}+f(x).$$
+# What may $f$ be? If we know the policy and look for rewards, it is *free*. The best policy for
+# this $r$ is proportional to $\pi_{\rm ref}\,e^{r/\beta}=\pi\,e^{f(x)/\beta}$, and as its
+# probabilities add up to 1, it is $\pi$, whatever $f$ is. A number that all answers to a question
+# share does not change which of them is better.
+#
+# If we know the rewards and look for the policy, $f$ is *fixed*. Solve for $\pi$ and add up over
+# all answers:
+# $$1=\sum_y\pi(y|x)=e^{-f(x)/\beta}\sum_y\pi_{\rm ref}(y|x)\,e^{r(x,y)/\beta},
+# \quad\text{so}\quad f(x)=\beta\log Z(x).$$
+# Nobody can compute this sum over all answers. Two answers to one question share it, so in a pair
+# it cancels. One answer with a score has no partner. UNA therefore sets $f=0$ in its Eq. 6, as if
+# $Z(x)$ were 1, and UFT does so in its Eq. 6 and 7. What is left is the **implicit reward** $i$.
+# The sigmoid turns it into the policy's own score for the answer, between 0 and 1, and UNA makes
+# that equal to the given score (Eq. 13):
 # $$i=\beta\log\frac{\pi(y|x)}{\pi_{\rm ref}(y|x)},\qquad L=\big(\sigma(i)-\mathrm{score}\big)^2.$$
-# The push on each token of the answer is therefore
-# $$2\beta\,(\mathrm{score}-\sigma(i))\,\sigma(i)\,(1-\sigma(i)).$$
-# Its *sign* depends on the policy. As long as the policy's own score is below the given one, the
-# push goes up, and above it the push goes down. At the start policy and reference are the same, so
-# the policy's own score is $\sigma(0)=1/2$. A score of 1 then pushes up, a score of 0 down, and a
-# score of 1/2 means "stay where you are". The next cell prints these three pushes, and then trains
-# for ten steps on answers that all have the score 1/2.
+# The push on each token is $2\beta\,(\mathrm{score}-\sigma(i))\,\sigma(i)(1-\sigma(i))$: up while
+# the policy's own score is below the given one, and down above it. At the start both models are the
+# same and $\sigma(0)=1/2$, so a score of 1/2 means "stay where you are". The next cell prints these
+# pushes, trains ten steps on answers of score 1/2, and shows for a question with three answers what
+# $f=0$ costs.
 
 # %%
 import copy
@@ -49,12 +60,13 @@ from dataclasses import replace
 
 import draw
 import torch
+import torch.nn.functional as F
 
 from nanouft import world
 from nanouft.generate import answer_rows
 from nanouft.gpt import shipped_base
 from nanouft.rows import Turn
-from nanouft.simple import dpo_loss, score_of, sft_loss, una_loss
+from nanouft.simple import BETA, gain, score_of, sft_loss, una_loss
 from nanouft.tokenizer import nano
 
 STEPS, ROWS = 40, 16
@@ -70,12 +82,12 @@ def push(i, score: float):
     return -torch.autograd.grad(loss, i)[0]
 
 
-def train(name: str, loss_of, rows, rate: float, start=base, steps: int = STEPS):
-    """A copy of `start` after these steps; `start` itself is the reference."""
+def train(name: str, loss_of, rows, rate: float, start=base, steps: int = STEPS, size: int = ROWS):
+    """A copy of `start` after these steps of `size` rows; `start` itself is the reference."""
     model = copy.deepcopy(start)
     optimizer = torch.optim.AdamW(model.parameters(), lr=rate, betas=(0.9, 0.95), weight_decay=0.0)
     for step in progress(range(steps), name):
-        batch = [rows[i % len(rows)] for i in range(step * ROWS, (step + 1) * ROWS)]
+        batch = [rows[i % len(rows)] for i in range(step * size, (step + 1) * size)]
         loss = loss_of(model, start, batch, tok, step)
         optimizer.zero_grad()
         loss.backward()
@@ -92,8 +104,8 @@ def exam(name: str, model, asked=tests) -> dict[str, float]:
     return dict(zip(FAMILIES, means))
 
 
-torn = world.rows("train", "scores", STEPS * ROWS, seed=0, skills=("sum", "sort", "truth"))
-half = [replace(row, score=0.5) for row in torn]
+answers = world.rows("train", "scores", 10 * ROWS, seed=0, skills=("sum", "sort", "truth"))
+half = [replace(row, score=0.5) for row in answers]
 still = train("all 1/2", una_loss, half, 1e-4, steps=10)
 moved = max((after - before).abs().max().item()
             for after, before in zip(still.parameters(), base.parameters()))
@@ -102,40 +114,84 @@ print("pushes at the start, in units of beta: "
       + ", ".join(f"score {s}: {x:+.2f}" for s, x in zip(("1", "1/2", "0"), at_start)))
 print(f"ten steps on answers of score 1/2: the largest change of a weight is {moved:g}")
 
+ref, score = torch.tensor([0.2, 0.3, 0.5]), torch.tensor([0.9, 0.5, 0.1])
+wanted = ref * score.logit().exp()                  # f = 0 and beta = 1: i = logit(score)
+Z = wanted.sum()
+print("probabilities that give three answers their scores: "
+      + ", ".join(f"{x:.2f}" for x in wanted.tolist()) + f"; their sum Z = {Z:.2f}")
+print("with f = log Z, as in pairs: " + ", ".join(f"{x:.2f}" for x in (wanted / Z).tolist()))
+
 # %% [markdown]
 # Not a single weight has changed. So 1/2 is the border between *more of this* and *less of this*,
-# whatever the people who gave the scores meant by it, and it only holds at the start. Once other
-# answers have moved the policy, an answer of score 1/2 pulls it back to its reference.
+# whatever the people who gave the scores meant by it, until other answers have moved the policy.
+# The three answers cannot have the scores 0.9, 0.5 and 0.1 at once, because their probabilities
+# would add up to 2.16. Pairs ask for the ratios of these only, which a policy can have.
 #
-# ## Can scores replace pairs?
-# We tear the pairs of DPO apart. Each question now comes with *one* answer, right, partly right or
-# wrong, and with its exact score. No question has two answers, so DPO could not use a single one of
-# these rows. Two models learn sums, sorting, and questions about creatures. `truth` asks for a fact
-# that the base has mostly read in the form of a popular myth, and `fact` asks for facts that it
-# knows.
+# ## The same answers as pairs, as thumbs, as scores
+# We take 320 questions with a right answer $w$ and a wrong or partly right one $l$, and give three
+# models three kinds of feedback on them:
+#
+# | feedback | loss of the two answers | |
+# |---|---|---|
+# | pairs | $-\log\sigma(i_w-i_l)$ | DPO |
+# | thumbs: up is 1, down is 0 | $-\log\sigma(i_w)-\log\sigma(-i_l)$ | UNA, Eq. 12 |
+# | exact scores | $(\sigma(i_w)-s_w)^2+(\sigma(i_l)-s_l)^2$ | UNA, Eq. 13 |
+#
+# All else is equal, also the learning rate, which was the best of seven for the pairs. `truth` asks
+# for a fact that the base has mostly read in the form of a popular myth, and `fact` for facts that
+# it knows and that nobody trains on.
+
 
 # %%
-pairs = world.rows("train", "pairs", STEPS * ROWS, seed=0, skills=("sum", "sort", "truth"))
+LOSSES = {                      # from the implicit rewards and the exact scores of two answers
+    "DPO, pairs": lambda w, l, s_w, s_l: -F.logsigmoid(w - l),
+    "UNA, thumbs": lambda w, l, s_w, s_l: -F.logsigmoid(w) - F.logsigmoid(-l),
+    "UNA, scores": lambda w, l, s_w, s_l: (w.sigmoid() - s_w) ** 2 + (l.sigmoid() - s_l) ** 2,
+}
+
+
+def rewards(model, start, rows, side: str):
+    """(B,) implicit rewards of the answers on this side."""
+    return BETA * gain(model, start, rows, side, tok)[0]
+
+
+def exact(rows, side: str):
+    """(B,) the exact scores of the same answers."""
+    return torch.tensor([world.score(row.prompt[0].text, getattr(row, side)[0].text)
+                         for row in rows])
+
+
+pairs = world.rows("train", "pairs", STEPS * 8, seed=0, skills=("sum", "sort", "truth"))
+sums = world.rows("val", "pairs", 60, seed=0, skills=("sum",))
 book = [replace(row, prompt=(Turn("user", "By the book: " + row.prompt[0].text),)) for row in tests]
 scores = {"base": exam("base", base)}
 exam("base, 'By the book: '", base, book)
-paired = exam("DPO, pairs", train("DPO", dpo_loss, pairs, 3e-5))
-single = exam("UNA, torn pairs", train("UNA", una_loss, torn, 1e-4))
+by_feedback = {}
+for name, each in LOSSES.items():
+    def loss_of(model, start, rows, tok, step):
+        w, l = (rewards(model, start, rows, side) for side in ("chosen", "rejected"))
+        return each(w, l, exact(rows, "chosen"), exact(rows, "rejected")).mean()
+    model = train(name, loss_of, pairs, 1e-4, size=8)
+    by_feedback[name] = exam(name, model)
+    right, wrong = (rewards(model, base, sums, side).mean().item() / BETA
+                    for side in ("chosen", "rejected"))
+    print(f"{'':<24} unseen sums, log-ratio: right {right:+.1f}, wrong {wrong:+.1f} nats")
 
 # %% [markdown]
-# At these learning rates the scores do the work of the pairs, although the torn rows have half as
-# many answers. The price is an assumption: the term $\beta\log Z(x)$ cancels only within a pair,
-# and UNA has to take it for zero.
+# Sorting and truth are learnt from each kind of feedback, but sums hardly from pairs: 21 % are
+# right, where thumbs reach 72 % and scores 68 %. The pairs of sums are won, since the wrong answers
+# have fallen by 43.0 nats. But the right ones have fallen as well, by 2.4, as in lesson 07, because
+# DPO sees the difference only. UNA has a goal for each answer by itself, and the right one rises.
+# One seed does not decide between thumbs and scores; in claim C6, on two bases, UNA from scores is
+# 5.0 and 6.3 points ahead of DPO.
 #
-# In the second line of the table you see that the base knows better than it answers. It repeats the
-# myth for most of the `truth` questions, but with the words "By the book:" in front of the same
-# questions it gives the true answer to nearly all of them. It knows the truth and does not say it,
-# because in its training text a plain question was mostly followed by the myth. What fine-tuning
-# adds here is therefore not knowledge; it makes the model say what it already knows.
+# The second line shows that the base knows better than it answers: it repeats the myth for most of
+# the `truth` questions, but with "By the book:" in front of them it gives nearly all true answers.
+# Fine-tuning adds no knowledge here; it makes the model say what it already knows.
 #
 # ## One stage or two?
-# Now we come to UFT. The demonstrations show sums and sorting, the scores are about `truth` only,
-# and nobody trains on `fact`. Four models start from the base:
+# Now the demonstrations show sums and sorting, and the scores are about `truth` only. Four models
+# start from the base:
 #
 # - `SFT` reads the demonstrations, and `SFT, then UNA` goes on from there with the scores.
 # - `UFT` reads both kinds of rows in one run, in turn, with twice as many steps.
@@ -159,30 +215,24 @@ for name, model in models.items():
     scores[name] = exam(name, model)
 
 # %%
-fig, (left, right) = draw.panels(1, 2)
-i = torch.linspace(-6, 6, 121)
-for score, style, at in ((1.0, "-", (-2.7, 0.27)), (0.5, "--", (-2.4, 0.02)),
-                         (0.0, ":", (-1.8, -0.28))):
-    left.plot(i, push(i, score), style, color=draw.colours.look("una").light)
-    left.text(*at, f"score {score:g}", ha="left" if score == 0.5 else "right")
-left.axhline(0, color=draw.INKS[1], lw=1)
-left.set(title="UNA pushes towards the score,\nand then it stops",
-         xlabel="implicit reward i (0: at the reference)",
-         ylabel="push on a token, in units of beta")
+fig, (left, right) = draw.panels(1, 2, width_ratios=(3, 2))
+draw.bars(left, {name: some.values() for name, some in by_feedback.items()}, FAMILIES,
+          "The same answers as pairs,\nas thumbs and as scores", "right, %")
 points = {name: (some["sum"], some["truth"]) for name, some in scores.items()}
 draw.dots(right, points, "The scores alone teach truth;\ntwo stages forget sums",
           "sums right, %", "truth, %", xlim=(0, 100), ylim=(0, 80))
 lesson.picture(fig, CHANGE)
 
 # %%
-gain = {name: some["truth"] - scores["base"]["truth"] for name, some in scores.items()}
+gains = {name: some["truth"] - scores["base"]["truth"] for name, some in scores.items()}
 sums = {name: some["sum"] for name, some in scores.items()}
 assert abs(at_start[1]) < 1e-6 and moved == 0, "at the start a score of 1/2 teaches nothing"
-assert sum(single.values()) > sum(paired.values()) - 15, "torn pairs do the work of pairs"
+paired, *single = (some["sum"] + some["sort"] + some["truth"] for some in by_feedback.values())
+assert min(single) > paired, "thumbs and scores do the work of pairs"
 assert sums["SFT, then UNA"] < sums["SFT"] - 8, "two stages forget sums"
 if not CHANGE:
     assert sums["UFT"] > sums["SFT"] - 8, "one stage does not forget sums"
-    share = gain["UNA alone"] / gain["UFT"]
+    share = gains["UNA alone"] / gains["UFT"]
     lesson.compare("a" if share < 0.25 else "b" if share < 0.7 else "c")
 
 # %% [markdown]
@@ -192,27 +242,22 @@ if not CHANGE:
 # well.
 #
 # The control changes the other half of the picture. The scores alone bring truth from 20 to 45 %,
-# which is as much as the two stages reach and most of the 52 % of UFT. What the merged models
-# gained in truth came from the scores, and a table without this row would let you believe that
-# merging teaches truth. Look also at `fact`, on which no model was trained: each of these three has
-# lost some of the facts that the base knew.
+# which is as much as the two stages reach and most of the 52 % of UFT. A table without this row
+# would let you believe that merging teaches truth. Look also at `fact`, on which no model was
+# trained: each of these three has lost some of the facts that the base knew.
 #
-# In this run, then, merging kept what a second stage forgets, and taught no more than what the
+# In this run merging kept what a second stage forgets, and taught no more than what the
 # scores teach. That holds for one base, one seed and these settings, and the larger study in
 # `docs/claims.md` (claim C3) found the opposite. With tuned settings, five seeds and two bases, UFT
-# in one stage keeps *fewer* skills than two stages: it is behind SFT followed by DPO by 11.6 and
-# 8.0 points, by KTO by 6.8 and 5.5, and by UNA by 9.5 and 6.1. Over all questions the comparison is
-# undecided, and the best row is plain SFT on as many good answers. Two things differ there (`python
-# -m lessons.evidence C3` prints the rows). The second stage forgets little, because UNA's $\beta$
+# keeps *fewer* skills than two stages, by 5.5 to 11.6 points, and the best row is plain SFT on as
+# many good answers. Two things differ there. The second stage forgets little, because UNA's $\beta$
 # was chosen on validation questions as 9 and 3, which keeps the policy near its reference, while
-# ours is 0.1. And UFT itself loses skills, above all reversals, which this lesson does not ask for:
-# 24 and 46 % of them are right, against 65 and 74 % after SFT and UNA.
+# ours is 0.1. And UFT itself loses skills, above all reversals, which this lesson does not ask for.
 #
 # A demonstration in SFT and one in UFT differ only in the size of the push. SFT pushes every token
-# equally hard and never stops. UFT's push, the curve for the score 1 in the picture, is
-# $2\beta\,\sigma(i)\,(1-\sigma(i))^2$ and vanishes once the answer is learnt. To reach
-# $\sigma(i)=0.9$ takes $2.2/\beta$ nats, which is 220 with the authors' $\beta=0.01$. That suits
-# answers of hundreds of tokens; ours have about ten, so we take 0.1.
+# equally hard and never stops. UFT's push, $2\beta\,\sigma(i)\,(1-\sigma(i))^2$, vanishes once the
+# answer is learnt. To reach $\sigma(i)=0.9$ takes $2.2/\beta$ nats, which is 220 with the authors'
+# $\beta=0.01$. That suits answers of hundreds of tokens; ours have about ten, so we take 0.1.
 #
 # ## Change one thing
 # Is it the common loss that prevents the forgetting, or the order of the rows? `CHANGE = "sorted"`

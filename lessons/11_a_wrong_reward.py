@@ -176,8 +176,9 @@ assert rises, "by its own measure the best of more answers is never worse"
 if CHANGE == "exact":
     assert end > start + 10, "with the true score the same search helps"
 if not CHANGE:
+    rising = all(by_skill[b].mean() > by_skill[a].mean() for a, b in zip(SIZES, SIZES[1:]))
+    lesson.compare("c" if end < start else "a" if rising else "b")
     assert end < start - 10, "the learnt reward rises, and the exact score falls"
-    lesson.compare("c")
 
 # %% [markdown]
 # ## What happened
@@ -191,13 +192,13 @@ if not CHANGE:
 # The table shows this for each kind of question: `unknown` rises, and the known facts fall with the
 # first doublings of n. A reward model can only be relied on for answers like those that it was
 # trained on, and a search leaves them as soon as it finds others that the model likes better. The
-# accuracy on held-out
-# pairs does not warn us, because these are of the same kind as the training pairs. Only a score
-# that plays no part in the search, or a person who reads the answers, shows the fall.
+# accuracy on held-out pairs does not warn us, because these are of the same kind as the training
+# pairs. Only a score that plays no part in the search, or a person who reads the answers, shows the
+# fall.
 #
 # A policy that is trained on this reward is a search as well, which is why methods such as PPO add
-# a KL penalty. DPO on these pairs has the same weakness, since it only leaves out the reward model
-# and not the pairs: lesson 07 showed a model that says "I do not know." to everything.
+# a KL penalty. DPO on these pairs has the same weakness, since it leaves out the reward model and
+# not the pairs, so its implicit reward has learnt from the same examples.
 #
 # ## Change one thing
 # With `CHANGE = "exact"` the search uses the true score, and with `"longer"` the number of

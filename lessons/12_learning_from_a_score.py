@@ -74,10 +74,10 @@ def advantages(method: str, R):
 
 
 def kinds(R) -> dict[str, float]:
-    """Per cent of the prompts whose scores are all equal but not 1, mixed, or all 1."""
+    """Per cent of the prompts whose scores are all 1, all equal but not 1, or mixed."""
     equal = R.amax(1) == R.amin(1)
     right = equal & (R[:, 0] == 1)
-    groups = {"all equal": equal & ~right, "mixed": ~equal, "all right": right}
+    groups = {"all right": right, "equal, not right": equal & ~right, "mixed": ~equal}
     return {name: 100 * group.float().mean().item() for name, group in groups.items()}
 
 
@@ -152,9 +152,18 @@ fig, (left, right) = draw.panels(1, 2, width_ratios=(3, 2))
 draw.heat(left, torch.stack(list(push.values())), [f"{x:g}" for x in R[picked].flatten().tolist()],
           list(push), "Equal scores teach RLOO and GRPO nothing", most=1.3, number="%+.1f")
 left.set_xlabel("scores of three groups: mixed | all right | all wrong")
-ties = {name: [x[name] for x in shares.values()] for name in ("all equal", "all right")}
-draw.bars(right, ties, [name.replace(" ", "\n") for name in shares],
-          "... and more groups are all right", "% of the prompts", ylim=(0, 65))
+names = [name.replace(" ", "\n") for name in shares]
+all_right, not_right = ([x[name] for x in shares.values()]
+                        for name in ("all right", "equal, not right"))
+lower = right.bar(names, all_right, color=draw.INKS[0], label="all right")
+upper = right.bar(names, not_right, bottom=all_right, color=draw.INKS[0], alpha=0.35,
+                  label="equal, not right")
+equal = [100 - x["mixed"] for x in shares.values()]
+right.bar_label(lower, fmt="%.0f", label_type="center", color="white")
+right.bar_label(upper, [f"{x:.0f}" for x in equal], padding=3)          # both together
+right.margins(y=0.12)
+right.set(title=f"... as in {equal[0]:.0f} % of the groups", ylabel="% of the prompts")
+right.legend(frameon=False, ncol=2, loc="upper center", bbox_to_anchor=(0.5, -0.15))
 lesson.picture(fig, CHANGE.replace(" ", "-"))
 
 # %%
@@ -162,8 +171,7 @@ tied = torch.cat([push["RLOO"][SAMPLES:], push["GRPO"][SAMPLES:]])
 assert not tied.any(), "to RLOO and GRPO a group of equal scores teaches nothing"
 if not CHANGE:
     assert min(after.values()) > R.mean() + 0.05, "a score is enough: the answers get better"
-    silent = 100 - shares["base"]["mixed"]
-    lesson.compare("a" if silent < 20 else "b" if silent < 60 else "c")
+    lesson.compare("a" if equal[0] < 20 else "b" if equal[0] < 60 else "c")
 
 # %% [markdown]
 # ## What happened
@@ -174,10 +182,11 @@ if not CHANGE:
 # neither does **distillation**, which asks a stronger model about each sampled token
 # (`nanouft/objectives/distill.py`).
 #
-# As the model improves, groups without a right answer become rarer and groups of four right answers
-# more frequent: they grow from 18 % of the prompts to about a third in only ten steps. Such a group
-# is sampled and scored, and then contributes nothing to the gradient, so in a longer run the same
-# computation teaches less and less.
+# The bars at the right show how many groups are equal: 44 % before training. As the model improves,
+# groups without a right answer become rarer and groups of four right answers more frequent, from
+# 18 % of the prompts to about a third in only ten steps, so that their sum hardly changes. Each of
+# these groups is sampled and scored and contributes nothing to the gradient, and in a longer run,
+# where ever more of them are all right, the same computation teaches less and less.
 #
 # The rows of the table differ where all scores of a group are equal. REINFORCE pushes up the group
 # that is all right, because its prompt was easy, and pushes down the group that is all wrong,
@@ -205,6 +214,7 @@ if not CHANGE:
 #
 # - **12a** `rloo(R)`: RLOO's advantages.
 # - **12b** `grpo(R)`: GRPO's advantages, also where all scores are equal.
+# - **12c** `grpo_step(model, optimizer, prompts, score, K, most, end)`: from prompts to the update.
 #
 # ## Three questions
 # 1. Why may the baseline not depend on the answer that it is compared with?

@@ -156,7 +156,7 @@ print("DFT's push on each token, where SFT's is 1: "
 fig, ax = draw.panels()
 gain = result["SFT"][0] - result["base"][0]
 given = result["base, begun by SFT"][0] - result["base"][0]
-labels = [name.replace(", ", ",\n").replace(" by ", "\nby ") for name in result]
+labels = [name.replace(" by ", "\nby ") for name in result]
 draw.bars(ax, {"unknown names (taught)": [unknown for unknown, _ in result.values()],
                "known facts (not taught)": [fact for _, fact in result.values()]}, labels,
           f"One forced token gives {100 * given / gain:.0f} % of what SFT gained",
@@ -164,6 +164,8 @@ draw.bars(ax, {"unknown names (taught)": [unknown for unknown, _ in result.value
 lesson.picture(fig, CHANGE.replace(" ", "-"))
 
 # %%
+if not CHANGE:
+    lesson.compare("a" if given < 0.2 * gain else "b" if given < 0.8 * gain else "c")
 assert given > 0.8 * gain, "one token carries what SFT taught about unknown names"
 back = result["SFT, begun by the base"][1] - result["SFT"][1]
 assert back > 30, "and one token brings the forgotten facts back"
@@ -171,7 +173,6 @@ assert result["DFT"][1] > result["SFT"][1] + 20, "DFT keeps more of the facts"
 assert result["DFT"][0] < result["SFT"][0] - 10, "and learns less"
 if not CHANGE:
     assert abs(same / total - 0.5) < 0.01, "half of each layer's matrices is what it was"
-    lesson.compare("c")
 
 # %% [markdown]
 # ## What happened
@@ -191,9 +192,7 @@ if not CHANGE:
 # SFT's, and the words after it need no teaching.
 #
 # All this concerns one base and one habit. Where every word is a decision, as in the word rules,
-# one forced token gives next to nothing. Other methods of this kind have one file each in
-# `nanouft/objectives`: NEFTune adds noise to what the model reads, SFTMix trains on blends of easy
-# and hard answers, and TOFU replaces the cross-entropy by a loss that keeps answers diverse.
+# one forced token gives next to nothing.
 #
 # ## Change one thing
 # With `CHANGE = "no gradient"` the frozen entries get no gradient, but they are not put back after

@@ -1,7 +1,14 @@
 # %% [markdown]
 # # 14 · Would you publish this?
-# *About 25 minutes; read 06 and 07 first. Nothing is trained: all scores are in
+# *About 30 minutes; read 06 and 07 first. Nothing is trained: all scores are in
 # `lessons/evidence/results/methods.csv`.*
+#
+# Two people trained Qwen3-0.6B with GRPO on the school problems of GSM8K, once each, and published
+# what they saw. In [a post](https://ritwikraha.dev/posts/2026-02-28-verifier-rl-grpo-math.html) the
+# model falls from 57 to 47 right answers to 100 questions. In
+# [a pull request](https://github.com/tenstorrent/tt-metal/pull/54390) the base model of the same
+# name rises from 31.1 to 57.1 % on 200 questions. So the same method costs 10 points or brings 26.
+# How much of that is chance, and would you have published it?
 #
 # Every method of this project was trained at its default settings with five seeds, and so were
 # chains such as "SFT, then DPO", 38 recipes beside plain SFT in all. A **seed** fixes the
@@ -20,12 +27,34 @@
 # - **c** less than a third.
 
 # %%
-from course import Lesson
+from course import HERE, Lesson
 
 lesson = Lesson("14")
 CHANGE = ""                     # change one thing: "" | "unpaired", see below
 
 # %% [markdown]
+# ## How wide is one run?
+# Of $n$ questions a share $p$ is answered right. With other questions of the same kind this share
+# would be another one, and its standard error is $\sqrt{p(1-p)/n}$. The errors of two shares add up
+# as squares, and 1.96 standard errors on each side make a 95 % interval. Compute it for both runs
+# with a pencil before the cell does.
+
+# %%
+import math
+
+for where, before, after, n in (("the post", 0.57, 0.47, 100),
+                                ("the pull request", 0.311, 0.571, 200)):
+    error = math.sqrt(before * (1 - before) / n + after * (1 - after) / n)
+    print(f"{where:16} {100 * (after - before):+4.0f} ± {196 * error:.0f} points")
+
+# %% [markdown]
+# The fall of 10 points may be chance, even for this one pair of models, because its interval
+# reaches from -24 to +4. The rise of 26 is too large for that, and since each of its questions was
+# answered sixteen times, its interval is even a little narrower. But neither figure says what a
+# second training run would give. That is another kind of chance, which more questions do not show,
+# and it is the subject of this lesson. Besides, one run began with the finished model and the other
+# with its base, so that they were not the same experiment to begin with.
+#
 # ## One seed
 # The quantity that is compared, the **endpoint**, was fixed beforehand: the mean exact score over
 # nine kinds of questions, in points of 100. Imagine that somebody runs one seed, finds the best
@@ -34,16 +63,13 @@ CHANGE = ""                     # change one thing: "" | "unpaired", see below
 
 # %%
 import csv
-import math
-from pathlib import Path
 
-import course
 import draw
 import numpy as np
 
 SEEDS = 5
 KINDS = ("rules", "rules_new", "list", "sum", "sort", "reverse", "truth", "unknown", "fact")
-TABLE = Path(course.__file__).parent / "evidence" / "results" / "methods.csv"
+TABLE = HERE / "evidence" / "results" / "methods.csv"
 
 points: dict = {}               # recipe -> (5,) the endpoint, seed by seed
 for row in csv.DictReader(TABLE.open(encoding="utf-8")):
@@ -109,18 +135,10 @@ print(f"all {len(others)} recipes, better than SFT: "
 
 # %%
 fig, ax = draw.panels()
-for y, name in enumerate(SHOWN):
-    mean, half = estimate(name)
-    decided = verdict(mean, half) != "undecided"
-    ink = draw.INKS[0] if decided else draw.INKS[1]
-    ax.plot(points[name] - points["sft"], [y] * SEEDS, "|", color=draw.INKS[1], ms=24, mew=2)
-    ax.errorbar(mean, y, xerr=half, fmt="o", ms=14, lw=4, color=ink,
-                mfc=ink if decided else "white")
-ax.axvline(0, color="black", lw=1)
 apart = sum(verdict(*estimate(name)) != "undecided" for name in SHOWN)
-ax.set(title=f"{apart} of these five recipes differ from SFT, each for the worse",
-       xlabel="points minus SFT: mean, interval, and a tick for each seed",
-       yticks=range(len(SHOWN)), yticklabels=SHOWN, ylim=(len(SHOWN) - 0.5, -0.5))
+draw.intervals(ax, {name: (points[name] - points["sft"], *estimate(name)) for name in SHOWN}, 0,
+               f"{apart} of these five recipes differ from SFT"
+               + ", each for the worse" * (apart > 0))
 lesson.picture(fig, CHANGE)
 
 # %%
@@ -156,6 +174,23 @@ if not CHANGE:
 # with intervals that cover other questions as well as other seeds. `python -m lessons.evidence`
 # prints these verdicts, and `docs/claims.md` says what they mean and what would change them.
 #
+# ## When does each method help?
+# This is what the lessons and the verdicts say together, so far as this small world goes. The last
+# column has points on two bases, against SFT unless the line below says otherwise.
+#
+# | method | reads | helps when | fails when | verdict |
+# |---|---|---|---|---|
+# | SFT | right answers | answers can be shown | some of them are wrong | the yardstick |
+# | IFT | right answers | nothing shown yet | an easy end follows hard words | C1: -4.3, -4.3 |
+# | PoFT | answers, a model | some answers are wrong | a filter can be used | C4: +8.8, +11.1 |
+# | DPO | pairs | it follows noisy SFT | it starts from the base | C1c: +7.0, +13.7 |
+# | UNA | scored answers | scores have many levels | labels say only right | C6: +5.0, +6.3 |
+# | UFT | answers and scores | none is right to copy | skills have to stay | C3b: +5.8, +4.6 |
+# | GRPO | prompts, a scorer | some samples are right | all are equal (12) | not judged |
+#
+# C4 is the gain of PoFT's lead from 40 % wrong answers, C1c is SFT and then DPO against IFT, C6 is
+# against DPO on the same answers, and C3b is against SFT and then UNA.
+#
 # ## Change one thing
 # `CHANGE = "unpaired"` treats the five seeds of two recipes as ten different seeds. Before you run
 # it, say what will happen to the verdicts on recipes that differ little from SFT.
@@ -184,4 +219,5 @@ if not CHANGE:
 #
 # </details>
 #
-# **Next:** two electives, `lessons/15_ppo.py` and `lessons/16_does_it_think.py`.
+# **Next:** three electives, `lessons/15_ppo.py`, `lessons/16_does_it_think.py` and
+# `lessons/17_a_real_model.py`.

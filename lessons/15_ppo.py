@@ -1,7 +1,7 @@
 # %% [markdown]
 # # 15 · A critic, GAE and the clip
-# *About 25 minutes; read 12 first. PPO: arXiv:1707.06347; GAE: arXiv:1506.02438; for language
-# models: arXiv:1909.08593; `nanouft/objectives/ppo.py`.*
+# *About 25 minutes; read 12 first. PPO: arXiv:1707.06347; GAE: arXiv:1506.02438;
+# `nanouft/objectives/ppo.py`.*
 #
 # RLOO gives every token of an answer the same push, although most tokens did not decide the score.
 # **Proximal policy optimization (PPO)** gives the model a second head, the **critic**, which
@@ -157,16 +157,14 @@ if not CHANGE:
 # like all others. Since noise falls with the square root of the number of answers, RLOO would need
 # about eighteen times as many answers for the same accuracy.
 #
-# The critic has a price, however. It needs a second loss on the same weights, it knows nothing at
-# first, and where its predictions are wrong, a small $\lambda$ makes the gradient wrong as well, so
-# the usual $\lambda=0.95$ is a compromise. Where answers are short and cheap, the mean of the other
-# answers is already a good baseline, which is why RLOO and GRPO leave the critic out.
+# The critic has a price, however. It knows nothing at first, and where its predictions are wrong, a
+# small $\lambda$ makes the gradient wrong as well, so the usual $\lambda=0.95$ is a compromise.
+# Where answers are short and cheap, the mean of the other answers is already a good baseline, which
+# is why RLOO and GRPO leave the critic out.
 #
 # The clip does not raise the mean score here. On average the policies without it end higher,
 # because the reward is exact and thirty passes are few. What the clip does is make accidents rarer,
-# so that fewer policies end worse than they began. It also keeps the policy near the answers that
-# were sampled, which matters most if the reward was learnt, because only there can such a reward be
-# relied on.
+# so that fewer policies end worse than they began.
 #
 # ## Change one thing
 # With `CHANGE = "blank"` the critic says 0 everywhere, as a new value head does. Guess the bias at

@@ -20,6 +20,13 @@ from tqdm import tqdm
 
 from nanouft.errors import print_anything
 
+HERE = Path(__file__).resolve().parent
+NAMES = """00_whole_game 01_a_model_that_talks 02_which_tokens_count 03_language_as_a_walk
+    04_models_own_guess 05_better_estimate 06_later_words_weigh 07_pairs_in_place_of_a_reward
+    08_relatives_of_dpo 09_one_number_for_an_answer 10_which_demonstration_is_wrong
+    11_a_wrong_reward 12_learning_from_a_score 13_without_forgetting 14_would_you_publish_this
+    15_ppo 16_does_it_think 17_a_real_model""".split()      # any other file beside them is a copy
+LESSONS = [HERE / f"{name}.py" for name in NAMES]
 OUT = Path("out/lessons")
 NOTEBOOK = "ipykernel" in sys.modules
 
@@ -30,14 +37,16 @@ class Lesson:
     def __init__(self, number: str):
         print_anything()
         self.number = number
-        (self.file,) = Path(__file__).parent.glob(f"{number}_*.py")
+        started = Path(sys.argv[0]).resolve()               # perhaps lessons/05_my_copy.py
+        as_script = started.parent == HERE and started.suffix == ".py"
+        self.file = started if as_script else LESSONS[int(number)]
         self.question = section(self.file.read_text(encoding="utf-8"), "Guess")
         found = re.findall(r"^- (\w) (.+?)(?=^- |\n\n|\Z)", self.question, re.M | re.S)
         self.choices = {letter: " ".join(text.split()).rstrip(".;") for letter, text in found}
         self.kept = OUT / f"{number}.txt"
         self.guess = self.kept.read_text().strip() if self.kept.exists() else ""
         torch.set_num_threads(1)
-        if Path(sys.argv[0]).name == self.file.name:        # python lessons/02_....py
+        if as_script:
             self.read_flags()
             sys.excepthook = tell
         if not self.guess and (NOTEBOOK or sys.stdin and sys.stdin.isatty()):

@@ -116,6 +116,20 @@ def dots(ax, points: dict, title: str, xlabel: str, ylabel: str = "", **limits) 
     ax.set(title=title, xlabel=xlabel, ylabel=ylabel, **limits)
 
 
+def intervals(ax, rows: dict, limit: float, title: str) -> None:
+    """rows = {name: (differences, their mean, half width)}: a tick for each seed, the interval, and
+    a filled mark if it does not touch the limit."""
+    for y, (differences, mean, half) in enumerate(rows.values()):
+        decided = abs(mean - limit) > half
+        ink = INKS[0] if decided else INKS[1]
+        ax.plot(differences, [y] * len(differences), "|", color=INKS[1], ms=24, mew=2)
+        ax.errorbar(mean, y, xerr=half, fmt="o", ms=14, lw=4, color=ink,
+                    mfc=ink if decided else "white")
+    ax.axvline(limit, color="black", lw=1)
+    ax.set(title=title, xlabel="points minus SFT: mean, interval, and a tick for each seed",
+           yticks=range(len(rows)), yticklabels=rows, ylim=(len(rows) - 0.5, -0.5))
+
+
 def heat(ax, grid, columns, rows, title: str, most: float = 1.5, number: str = "%+.2f") -> None:
     """A table of pushes (rows, columns): the stronger the colour, the harder the push."""
     ax.imshow(grid, cmap=UP_AND_DOWN, vmin=-most, vmax=most, aspect="auto")

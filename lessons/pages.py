@@ -15,10 +15,10 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from lessons.course import HERE, LESSONS
 from nanouft.errors import UserError, command, say
 
-LESSONS = Path(__file__).parent
-TEMPLATE = LESSONS / "fold"                 # nbconvert's own page, with outputs in <details>
+TEMPLATE = HERE / "fold"                    # nbconvert's own page, with outputs in <details>
 PATHS = """import sys
 sys.path[:0] = ["lessons", ".", "../../lessons", "../.."]   # from the project, or from out/pages"""
 INDEX = """<!doctype html><meta charset="utf-8"><meta name="viewport" content="width=device-width">
@@ -31,11 +31,10 @@ margin: 2rem auto; padding: 0 1rem; color-scheme: light dark }}</style>
 
 def lesson_files(numbers: list[str]) -> list[Path]:
     """The lessons with these numbers; all if none is given."""
-    files = sorted(LESSONS.glob("[0-9][0-9]_*.py"))
-    found = [file for file in files if not numbers or file.name[:2] in numbers]
+    found = [file for file in LESSONS if not numbers or file.name[:2] in numbers]
     if missing := sorted(set(numbers) - {file.name[:2] for file in found}):
         raise UserError(f"lesson {missing[0]}: there is none; "
-                        f"the lessons are {files[0].name[:2]} to {files[-1].name[:2]}")
+                        f"the lessons are {LESSONS[0].name[:2]} to {LESSONS[-1].name[:2]}")
     return found
 
 
@@ -56,12 +55,12 @@ def write(file: Path, out: Path, run: bool) -> None:
     jupytext.write(notebook, out / f"{file.stem}.ipynb")
     if not run:
         return
-    where = {"metadata": {"path": str(LESSONS.parent)}}
+    where = {"metadata": {"path": str(HERE.parent)}}
     ExecutePreprocessor(timeout=600).preprocess(notebook, where)
     for cell in notebook.cells:
         if cell.cell_type == "code":                    # progress bars have no place on a page
             cell.outputs = [x for x in cell.outputs if x.get("name") != "stderr"]
-    exporter = HTMLExporter(extra_template_basedirs=[str(LESSONS)], template_name=TEMPLATE.name)
+    exporter = HTMLExporter(extra_template_basedirs=[str(HERE)], template_name=TEMPLATE.name)
     page, _ = exporter.from_notebook_node(notebook)
     (out / f"{file.stem}.html").write_text(page, encoding="utf-8")
 

@@ -20,6 +20,9 @@ from nanouft.tokenizer import Tokenizer
 
 POOL = 20                               # steps whose rows are sorted by length
 KNOWN = ("score", "label", "p")         # columns that come with the rows of the data
+# of tokenizers that are often met; a file made for one of them may have it in its answers
+END_TOKENS = ("<|end|>", "<|im_end|>", "<|endoftext|>", "<|end_of_text|>", "<|eot_id|>", "</s>",
+              "<eos>", "<end_of_turn>")
 
 
 @dataclass
@@ -46,18 +49,23 @@ class Encoded:
 # ---- rows -> tokens ------------------------------------------------------------------------------
 @dataclass
 class EncodeReport:
-    """Rows that a run leaves out, and why."""
+    """Rows that a run leaves out, and why; and what it should say of others."""
     skipped: int = 0          # rows that are too long
     longest: int = 0          # tokens of the longest of these
     refused: list[str] = field(default_factory=list)    # rows that a chat template refuses, and why
+    why: dict[str, str] = field(default_factory=dict)   # Row.where -> why it is left out
+    typed_ends: dict[str, set[str]] = field(default_factory=dict)   # in answers -> Row.where
 
     def lines(self, n_ctx: int) -> list[str]:
-        """What a run says of rows that did not fit into `n_ctx` tokens."""
+        """What a run says of rows that did not fit into `n_ctx` tokens, and of end tokens."""
         out = []
         if self.skipped:
-            out.append(f"{self.skipped:,} rows skipped: {self.too_long(n_ctx)}")
+            out.append(f"{self.skipped:,} too long: {self.too_long(n_ctx)}")
         if self.refused:
-            out.append(f"{len(self.refused):,} rows skipped, the first: {self.refused[0]}")
+            out.append(f"{len(self.refused):,} refused, the first: {self.refused[0]}")
+        for name, rows in self.typed_ends.items():
+            out.append(f'{len(rows):,} rows have "{name}" typed into an answer; every answer gets '
+                       "its end token anyway, so take it out of the file")
         return out
 
     def too_long(self, n_ctx: int) -> str:
@@ -66,24 +74,8 @@ class EncodeReport:
 
 
 def encode(rows: list[Row], tok: Tokenizer, n_ctx: int) -> tuple[list[Encoded], EncodeReport]:
-    """Tokenize. A row that is too long is skipped: an answer that is cut would teach the model
-    never to stop, and without its first turns a dialogue may not make sense. UserError if no row
-    is left."""
-    out = []
-    report = EncodeReport()
-    for r in rows:
-        try:
-            seqs = _tokens(r.roles, tok)
-        except UserError as why:
-            report.refused.append(f"{r.where}: {why}")
-            continue
-        known = {name: x for name in KNOWN if (x := getattr(r, name)) is not None}
-        e = Encoded(seqs, r, known)
-        if e.length <= n_ctx + 1:                       # n_ctx inputs and as many targets
-            out.append(e)
-        else:
-            report.skipped += 1
-            report.longest = max(report.longest, e.length)
+    """What fits of these rows. UserError if nothing does."""
+    out, report = encode_what_fits(rows, tok, n_ctx)
     if report.refused and not out:
         raise UserError(f"no row can be used; the first: {report.refused[0]}")
     if not out:
@@ -91,10 +83,39 @@ def encode(rows: list[Row], tok: Tokenizer, n_ctx: int) -> tuple[list[Encoded], 
     return out, report
 
 
+def encode_what_fits(rows: list[Row], tok: Tokenizer,
+                     n_ctx: int) -> tuple[list[Encoded], EncodeReport]:
+    """Tokenize. A row that is too long is skipped: an answer that is cut would teach the model
+    never to stop, and without its first turns a dialogue may not make sense."""
+    out = []
+    names = {tok.decode([i]) for i in tok.stops} | {*END_TOKENS}
+    report = EncodeReport()
+    for r in rows:
+        try:
+            seqs = _tokens(r.roles, tok)
+        except UserError as why:
+            report.refused.append(f"{r.where}: {why}")
+            report.why[r.where] = "refused by the chat template"
+            continue
+        known = {name: x for name in KNOWN if (x := getattr(r, name)) is not None}
+        e = Encoded(seqs, r, known)
+        if e.length > n_ctx + 1:                        # n_ctx inputs and as many targets
+            report.skipped += 1
+            report.longest = max(report.longest, e.length)
+            report.why[r.where] = "too long"
+            continue
+        for name in names:
+            if any(name in t.text for side in (r.answer, r.chosen, r.rejected) for t in side or ()):
+                report.typed_ends.setdefault(name, set()).add(r.where)
+        out.append(e)
+    return out, report
+
+
 def _tokens(roles: Roles, tok: Tokenizer) -> dict[str, Tokens]:
     """Ids and mask of each role; a prompt that waits for its answer has nothing to train on."""
     out = {}
     for role, (context, trained) in roles.items():
+        tok.check(context + trained)
         if trained:
             ids, mask = tok.chat(context, trained)
         else:

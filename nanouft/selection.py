@@ -3,36 +3,89 @@
     demo_rows(rows, hp)             # role "answer": a demonstration
     pair_rows(rows, hp)             # roles "chosen" and "rejected"
     train, held = holdout(rows)     # equal questions stay on one side
+    unread(row, ["pairs"])          # "chosen and rejected are equal": why a method leaves it out
 
 A function of (rows, hp) is what an objective names as its `choose`; batches.py makes tokens of the
 roles that it gives to a row.
 """
 import hashlib
+import json
 from collections import Counter
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from nanouft.errors import UserError
-from nanouft.rows import Roles, Row, Turns
+from nanouft.rows import FIELDS, NO_ANSWER, Roles, Row, Turn, Turns, reasons
+
+SAME_QUESTION = "the same question as another row"
+
+
+# ---- what the rows are, and what becomes of them -------------------------------------------------
+def kinds_of(r: Row) -> list[str]:
+    """["demonstrations", "pairs"]: what a row holds, in words."""
+    kinds = []
+    if is_demo(r):
+        kinds.append("demonstrations")
+    elif r.answer is not None:
+        kinds.append("labelled answers" if r.score is None else "scored answers")
+    if r.chosen is not None:
+        kinds.append("pairs")
+    return kinds or ["prompts"]
 
 
 def contents(data: list[Row]) -> str:
     """What rows hold, for messages: "2,000 demonstrations and 5 pairs"."""
-    kinds: Counter = Counter()
-    for r in data:
-        if is_demo(r):
-            kinds["demonstrations"] += 1
-        elif r.answer is not None:
-            kinds["labelled answers" if r.score is None else "scored answers"] += 1
-        kinds["pairs"] += r.chosen is not None
-    return " and ".join(f"{n:,} {name}" for name, n in kinds.items() if n) or "no answers"
+    kinds = Counter(kind for r in data for kind in kinds_of(r))
+    return " and ".join(f"{n:,} {name}" for name, n in kinds.items()) or "no rows"
+
+
+def unused_fields(data: list[Row]) -> str:
+    """; unused fields: ticket, rating"""
+    names = dict.fromkeys(name for r in data for name in r.extra if name not in FIELDS)
+    return f"; unused fields: {', '.join(names)}" if names else ""
 
 
 def some(rows: list[Row], what: str, data: list[Row]) -> list[Row]:
     if not rows:
-        raise UserError(f"this objective needs {what}; the data has {contents(data)}")
+        raise UserError(f"this objective needs {what}; the data has {contents(data)}"
+                        f"{unused_fields(data)}")
     return rows
 
 
+def unread(r: Row, kinds: list[str]) -> str:
+    """Why a method that learns from these kinds of rows leaves out a row."""
+    if kinds == ["prompts"]:
+        return SAME_QUESTION
+    if kinds_of(r) == ["prompts"]:
+        return NO_ANSWER
+    if r.chosen and not is_real_pair(r):
+        return "chosen and rejected are equal"
+    if r.label == 0 and "demos" in kinds:
+        return "bad answers, which are no demonstrations"
+    return f"{' and '.join(kinds_of(r))}, which this method does not read"
+
+
+def account(sides: Mapping[str, tuple[list[Row], Collection[str]]], left_out: Counter,
+            why: dict[str, str], kinds: list[str]) -> str:
+    """"20 rows read: 9 to learn from, 1 held out, 10 left out (10: no answer)": each row of a file
+    is counted once. sides: {"to learn from": (rows, Row.where of those that are used)}; left_out:
+    rows that were left out when they were read; why: Row.where of those that were left out later;
+    all others are none of the kinds that are wanted."""
+    left_out = left_out.copy()
+    kept: Counter = Counter()
+    for name, (rows, used) in sides.items():
+        for r in rows:
+            if r.where in used:
+                kept[name] += 1
+            else:
+                left_out[why.get(r.where) or unread(r, kinds)] += 1
+    parts = [f"{kept[name]:,} {name}" for name in sides]
+    if left_out:
+        parts.append(f"{left_out.total():,} left out ({reasons(left_out)})")
+    return f"{kept.total() + left_out.total():,} rows read: {', '.join(parts)}"
+
+
+# ---- what an objective reads ---------------------------------------------------------------------
 def is_demo(r: Row) -> bool:
     return r.answer is not None and r.score is None and r.label is None
 
@@ -51,7 +104,14 @@ def demo_rows(data: list[Row], hp: Any) -> list[Row]:
 
 
 def is_real_pair(r: Row) -> bool:
-    return None not in (r.chosen, r.rejected) and r.chosen != r.rejected
+    """Do the two answers differ in more than white space?"""
+    if r.chosen is None or r.rejected is None:
+        return False
+    return bare(r.chosen) != bare(r.rejected)
+
+
+def bare(turns: Turns) -> list[Turn]:
+    return [Turn(role, text.strip()) for role, text in turns]
 
 
 def both_answers(r: Row) -> Roles:
@@ -97,9 +157,19 @@ def each_prompt(data: list[Row]) -> list[Row]:
     return list(first.values())
 
 
+def each_question(data: list[Row]) -> list[Row]:
+    """The first row of each different question. A reward may read the other fields of a row
+    (Row.extra), so that two rows with one prompt and other fields are two questions."""
+    first: dict[tuple, Row] = {}
+    for r in data:
+        fields = json.dumps(r.extra, sort_keys=True, default=str)
+        first.setdefault((r.prompt, fields), r)
+    return list(first.values())
+
+
 def prompt_rows(data: list[Row], hp: Any) -> list[Row]:
-    """Role "prompt": each different prompt once; the model answers it itself."""
-    return some([r.with_roles({"prompt": (r.prompt, ())}) for r in each_prompt(data)],
+    """Role "prompt": each different question once; the model answers it itself."""
+    return some([r.with_roles({"prompt": (r.prompt, ())}) for r in each_question(data)],
                 "prompts", data)
 
 

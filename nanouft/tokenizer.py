@@ -84,6 +84,9 @@ class Tokenizer:
         return text.decode("utf-8", errors="replace")
 
     # ---- conversations ---------------------------------------------------------------------------
+    def check(self, turns: Turns) -> None:
+        """UserError if the template leaves out a text. Ours never does."""
+
     def chat(self, context: Turns, trained: Turns = ()) -> tuple[list[int], list[int]]:
         """Ids of a conversation, and a mask of equal length: 1 on the tokens of assistant turns of
         `trained`, text and <|end|>, not the <|assistant|> before."""

@@ -1,5 +1,6 @@
 """Each exercise: its stub is not started, a right program is accepted, and four wrong ones are
 refused with a sentence on what is wrong. A wrong program is the right one with a part replaced."""
+import os
 import re
 import subprocess
 import sys
@@ -128,6 +129,23 @@ def two_token_slopes(a, b, gamma):
              "derivative by a"),
             ("- top", "+ top", "derivative by a"),
             ("return by_a, by_b", "return by_b, by_a", "derivative by a")),
+    "06c": ("""
+def ift_loss(model, inputs, targets, mask):
+    with torch.no_grad():
+        best, guess = model(inputs).argmax(-1), inputs.clone()
+        guess[:, 1:] = torch.where(mask[:, :-1] == 1, best[:, :-1], inputs[:, 1:])
+        read = 0.8 * model(inputs, want="embeds") + 0.2 * model(guess, want="embeds")
+    nll = -model(embeds=read).log_softmax(-1).gather(-1, targets[..., None])[..., 0] * mask
+    later, weights = 0, torch.zeros_like(nll)
+    for t in reversed(range(nll.shape[1])):
+        later = nll[:, t].detach() + 0.95 * later
+        weights[:, t] = later * mask[:, t]
+    return ((weights * nll).sum(1) / weights.sum(1)).mean()
+""", ("best[:, :-1], inputs", "best[:, 1:], inputs", "the guess"),
+            ("mask[:, :-1] == 1", "mask[:, 1:] == 1", "true token there|of the guess"),
+            (".detach()", "", "not its gradient"),
+            ("(weights * nll).sum(1) / weights.sum(1)", "nll.sum(1) / mask.sum(1)",
+             "there are no weights")),
     "07a": ("""
 def dpo_loss(pi_w, ref_w, pi_l, ref_l, beta):
     chosen = (pi_w - ref_w.detach()).sum(1)
@@ -163,14 +181,6 @@ def simpo_loss(chosen, rejected, beta, gamma):
             ("F.logsigmoid(beta * (chosen.mean() - rejected.mean()) - gamma)",
              "(beta * (chosen.mean() - rejected.mean()) - gamma).sigmoid().log()",
              "very unlikely")),
-    "08b": ("""
-def kto_loss(ratios, good, mismatched, beta):
-    k = mismatched.mean().clamp(min=0).detach()
-    return 1 - torch.sigmoid(beta * torch.where(good > 0, ratios - k, k - ratios))
-""", (".clamp(min=0)", "", "the mean -"),
-            ("mean().clamp(min=0)", "clamp(min=0).mean()", "mismatched has the length"),
-            ("k - ratios", "ratios - k", "Good and bad were exchanged"),
-            (".detach()", "", "through k to mismatched")),
     "09a": ("""
 def una_loss(i, score, form):
     if form == "mse":
@@ -234,6 +244,32 @@ def grpo(R):
              "the standard deviation"),
             ("R.std(1, keepdim=True)", "R.std()", "other prompts were changed"),
             (".detach()", "", "gradient flows through them to R")),
+    "12c": ("""
+def grpo_step(model, optimizer, prompts, score, K, most, end):
+    losses, scores = [], []
+    for prompt in prompts.tolist():
+        answers = []
+        for _ in range(K):
+            answer = []
+            while len(answer) < most and end not in answer:
+                logits = model(torch.tensor([prompt + answer]))[0, -1]
+                answer.append(int(torch.multinomial(logits.softmax(-1), 1)))
+            answers.append(answer)
+        R = [score(prompt, answer) for answer in answers]
+        scores += R
+        for reward, answer in zip(R, answers):
+            A = (reward - statistics.mean(R)) / (statistics.stdev(R) + 1e-4)
+            logits = model(torch.tensor([prompt + answer]))[0, len(prompt) - 1:-1]
+            losses.append(A * F.cross_entropy(logits, torch.tensor(answer)))
+    optimizer.zero_grad()
+    torch.stack(losses).mean().backward()
+    optimizer.step()
+    return statistics.mean(scores)
+""", ("    optimizer.zero_grad()\n", "", "the gradient of an earlier step"),
+            ("int(torch.multinomial(logits.softmax(-1), 1))", "int(logits.argmax())",
+             "Sample each answer"),
+            ("torch.tensor(answer)))", "torch.tensor(answer), reduction='sum'))", "are added up"),
+            (" and end not in answer", "", "goes on after end")),
     "13a": ("""
 def dft_loss(logp, mask):
     return -(logp.exp().detach() * logp * mask).sum() / mask.sum()
@@ -289,6 +325,30 @@ def advantage_of_thinking(right, thinks):
             ("if by.any() and not by.all():", "if by.any():", "result is None|nan"),
             ("row[~by].mean()", "row.mean()", "change its sign|If it becomes"),
             ("sum(found) / len(found)", "sum(found) / len(right)", "A prompt was added")),
+    "17a": ("""
+def train_step(model, optimizer, inputs, targets, mask):
+    logp = model(inputs).log_softmax(-1).gather(2, targets[..., None])[..., 0]
+    loss = -(logp * mask).sum() / mask.sum()
+    optimizer.zero_grad()
+    loss.backward()
+    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    optimizer.step()
+    return loss.item()
+""", ("optimizer.zero_grad()", "", "gradient of an earlier"),
+            ("torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)", "", "scaled to the norm 1"),
+            ("optimizer.step()", "", "The weights have not moved"),
+            ("/ mask.sum()", "/ len(mask)", "answer tokens is")),
+    "17b": ("""
+def score(question, answer):
+    import re
+    numbers = re.compile(r"\\d{1,3}(?:,\\d{3})+|\\d+")
+    said = [int(x.replace(",", "")) for x in numbers.findall(answer)]
+    return float(said[-1:] == [sum(map(int, numbers.findall(question)))])
+""", ("said[-1:]", "said[:1]", "The sum is"),
+            ("\\d{1,3}(?:,\\d{3})+|", "", "The sum is"),
+            ("said[-1:] == [sum(map(int, numbers.findall(question)))]",
+             "str(sum(map(int, numbers.findall(question)))) in answer", "The sum is"),
+            ("[-1:] == [sum", "[-1:] != [sum", "The sum is")),
 }
 
 
@@ -332,7 +392,7 @@ def written(folder: Path, source: str) -> Path:
 ])
 def test_other_mistakes_get_a_line(source, words, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("lessons.check.SECONDS", 0.5)
-    monkeypatch.setattr("lessons.check.WAITING", 2)
+    monkeypatch.setattr("lessons.check.WAITING", 2 if "sleep" in source else 300)
     assert main(["04a", "--folder", str(written(tmp_path, source))]) == 1
     assert words in capsys.readouterr().out
 
@@ -369,6 +429,21 @@ def test_the_command_and_the_cell_of_a_notebook_see_one_exception(capsys):
     assert done.returncode == 1 and "not started" in done.stdout and not done.stderr
     check(function(PROGRAMS["12a"][0]))
     assert capsys.readouterr().out == "right\n"
+
+
+def test_the_pytest_file_of_the_teaching_page_gives_points(tmp_path):
+    """One exercise is right, one is wrong, one ends Python, and one file is missing."""
+    text = (HERE.parents[1] / "docs" / "teaching.md").read_text(encoding="utf-8")
+    (tmp_path / "points.py").write_text(re.search(r"```python\n(.*?)```", text, re.S)[1])
+    for name, source in (("02", PROGRAMS["02a"][0]), ("06", "def future_weights(*x):\n    exit()"),
+                         ("04", "def own_guess(inputs, mask, argmax):\n    return argmax")):
+        (tmp_path / f"ex{name}.py").write_text("import torch\n" + source)
+    command = [sys.executable, "-m", "pytest", "-q", "--tb=line", "-p", "no:cacheprovider",
+               str(tmp_path / "points.py")]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=HERE.parents[1],
+                          env=os.environ | {"SUBMISSION": str(tmp_path)})
+    assert "3 failed, 1 passed" in done.stdout and "There is no file" in done.stdout
+    assert "It ends Python with exit()" in done.stdout, done.stdout
 
 
 def test_masks_have_every_shape_of_real_rows():

@@ -1,6 +1,7 @@
 """What a run learns from: each form of a file is read, each mistake is one line; tokens, masks and
 the shift by hand; no row comes again before all others have come."""
 import json
+from collections import Counter
 from dataclasses import replace
 
 import numpy as np
@@ -14,10 +15,11 @@ from nanouft.errors import UserError
 from nanouft.generate import LOGITS
 from nanouft.models import read_tokenizer, save_model
 from nanouft.reference import chunks
-from nanouft.rows import Row, Turn, read
+from nanouft.rows import ALL_SHOWN, MARKS, NO_ANSWER, NO_GRADE, NO_QUESTION, Row, Turn, read
 from nanouft.sampling import ROWS
 from nanouft.seeds import step_seed
 from nanouft.selection import (
+    account,
     contents,
     demo_rows,
     each_prompt,
@@ -62,6 +64,7 @@ FORMS = {
                                         Row((U("Hi"),), (A("Ho"),), label=0.0)),
     "scored": ({"prompt": "Hi", "response": "Ho", "score": 0.25},
                Row((U("Hi"),), (A("Ho"),), score=0.25)),
+    "code": ({"prompt": "Hi", "response": "\n\n  if x:\n"}, Row((U("Hi"),), (A("  if x:"),))),
     "Alpaca": ({"instruction": "Add.", "input": "1 2", "output": "3"},
                Row((U("Add.\n\n1 2"),), (A("3"),))),
     "Alpaca without input": ({"instruction": "Hi", "input": "", "output": "Ho"},
@@ -79,6 +82,8 @@ FORMS = {
         {"messages": [*messages(U("a")), {"role": "assistant", "content": "b", "weight": 0},
                       *messages(U("c"), A("d"))]},
         Row((U("a"), Turn("shown", "b"), U("c")), (A("d"),))),
+    "an assistant that begins": ({"messages": messages(S, A("Welcome."), U("a"), A("b"))},
+                                 Row((S, A("Welcome."), U("a")), (A("b"),))),
     "parts": ({"messages": messages(U([{"type": "text", "text": x} for x in "ab"]), A("c"))},
               Row((U("a\nb"),), (A("c"),))),
     "developer and tool": ({"messages": messages(Turn("developer", "Be kind."), U("a"),
@@ -105,19 +110,63 @@ FORMS = {
 @pytest.mark.parametrize("name", FORMS)
 def test_a_form_is_read(name, tmp_path):
     item, want = FORMS[name]
-    rows, skipped = read([write(tmp_path, item, item)])
-    assert rows == [want, want] and skipped == 0
+    rows, left_out = read([write(tmp_path, item, item)])
+    assert rows == [want, want] and not left_out
     assert rows[1].where.endswith("my.jsonl, line 2") and rows[0].extra == item
     (tmp_path / "my.json").write_text("\ufeff " + json.dumps([item], indent=1), encoding="utf-8")
     again, = read([str(tmp_path / "my.json")])[0]
     assert again == want and again.where.endswith("my.json, item 1")
 
 
-def test_an_empty_text_is_skipped_and_counted(tmp_path):
-    empty = [{"prompt": "a", "response": " "}, {"prompt": " ", "response": "b"},
-             {"messages": messages(S, A("b"))}]
-    rows, skipped = read([write(tmp_path, *empty, FORMS["scored"][0])])
-    assert (rows, skipped) == ([FORMS["scored"][1]], 3)
+NAN = float("nan")
+LEFT_OUT = {
+    NO_QUESTION: [{"prompt": " ", "response": "b"}, {"messages": messages(S, A("b"))},
+                  {"prompt": None, **PAIR}, {"messages": messages(U(None), A("b"))}],
+    NO_ANSWER: [{"prompt": "a", "response": None, "label": True}, {"prompt": "a", "score": 1,
+                "response": NAN}, {"prompt": "a", **PAIR, "chosen": None},
+                {"prompt": "a", **PAIR, "rejected": " "}, {"chosen": None, "rejected": None},
+                {"messages": messages(U("a"), A("b"), U("c"), A(None))}],
+    NO_GRADE: [{"prompt": "a", "response": "b", "label": x} for x in (None, NAN)],
+    ALL_SHOWN: [{"prompt": "a", "response": [{"role": "assistant", "content": "b", "weight": 0}]}]}
+
+
+def test_a_row_that_lacks_something_is_left_out_and_counted(tmp_path):
+    empty = [item for some in LEFT_OUT.values() for item in some]
+    rows, left_out = read([write(tmp_path, *empty, FORMS["scored"][0])])
+    assert rows == [FORMS["scored"][1]]
+    assert left_out == {why: len(some) for why, some in LEFT_OUT.items()}
+    with pytest.raises(UserError, match="no row to learn from .2: label, score or p is null"):
+        read([write(tmp_path, *LEFT_OUT[NO_GRADE])])
+    nothing = [{"prompt": "a", "response": x} for x in (None, " ", [], NAN)]
+    assert read([write(tmp_path, *nothing)]) == ([Row((U("a"),))] * 4, {}), "for what samples"
+
+
+def test_a_cell_of_a_csv_is_a_text(tmp_path):
+    """Also null, N/A and 42; a blank one is as if missing, and only grades are numbers."""
+    (tmp_path / "[1].csv").write_text(
+        '\ufeffprompt,answer,label,gold\na,null,true,7\nb,"N/A",0,nan\nc,42,False,\nd,,1,\n'
+        ',e,1,\nf,g,,\n"h, i","j\nk",1,\n', encoding="utf-8")
+    rows, left_out = read([str(tmp_path / "[1].csv")])
+    assert [(r.prompt[0].text, r.answer[0].text, r.label, r.extra["gold"]) for r in rows] == [
+        ("a", "null", 1, "7"), ("b", "N/A", 0, "nan"), ("c", "42", 0, ""), ("h, i", "j\nk", 1, "")]
+    assert left_out == {NO_ANSWER: 1, NO_QUESTION: 1, NO_GRADE: 1}
+    for text, words in (("prompt\na,b\n", "row 1: has more cells"), ('"b\n', "read as CSV")):
+        (tmp_path / "b.csv").write_text(text)
+        with pytest.raises(UserError, match=words):
+            read([str(tmp_path / "b.csv")])
+
+
+@pytest.mark.parametrize("mark", sorted(MARKS))
+def test_a_mark_says_whether_an_answer_is_trained_on(mark, tmp_path):
+    def trained(name: str, value) -> str:
+        marked = {"role": "assistant", "content": "b", name: value}
+        talk = [*messages(U("a")), marked, *messages(U("c"), A("d"))]
+        (row,), _ = read([write(tmp_path, {"messages": talk})])
+        return "".join(t.text for t in row.answer if t.role == "assistant")
+    assert [trained(mark, x) for x in (0, False, 1, True, None)] == ["d", "d", "bd", "bd", "bd"]
+    for name, value in ((mark, 0.5), (mark, "false"), ("mask", 1), ("no_loss", True)):
+        with pytest.raises(UserError, match=f'message 2 of "messages" has "{name}": '):
+            trained(name, value)
 
 
 @pytest.mark.parametrize("item, words", [
@@ -129,11 +178,12 @@ def test_an_empty_text_is_skipped_and_counted(tmp_path):
     ({"chosen": TALK[0], "rejected": messages(U("x"), A("y"))}, "do not answer the same prompt"),
     ({"messages": [7]}, 'message 1 of "messages" is a number'),
     ({"messages": messages(Turn("wizard", "a"))}, 'has the role "wizard"; known are system'),
-    ({"messages": messages(U(None))}, "has no text"),
+    ({"messages": messages(U(7))}, "has no text"),
+    ({"messages": messages(U("a"), A("b")), "loss_mask": [0, 1]}, '"loss_mask" is a list beside'),
+    ({"messages": [{**messages(A("b"))[0], "thinking": "c"}]}, 'has "thinking"; calls of tools'),
     ({"prompt": "a", "response": "b", "label": "good"}, '"label" is "good", not true or false'),
     ({"prompt": "a", "response": "b", "label": 0.5}, '"label" is 0.5, not true or false; call a'),
     ({"prompt": "a", "response": "b", "score": 7}, '"score" is 7, not a number from 0 to 1'),
-    ({"prompt": "a", "response": "b", "score": None}, '"score" is null'),
     ({"prompt": "a", "label": True}, '"label" judges a response, and this row has none'),
     ({"prompt": "a", "response": "b", "p": 0.5}, '"p" judges a pair')])
 def test_a_row_that_is_not_understood_is_one_line(item, words, tmp_path):
@@ -157,10 +207,10 @@ def test_a_file_that_cannot_be_read_is_one_line(content, words, tmp_path):
 def test_parquet_and_the_hub_go_through_datasets(tmp_path, monkeypatch):
     datasets = pytest.importorskip("datasets")
     items = [FORMS["messages"][0], FORMS["a pair of conversations"][0]]
-    for item, name in zip(items, ("a.parquet", "b.parquet")):
+    for item, name in zip(items, ("a[1].parquet", "b.parquet")):
         datasets.Dataset.from_list([item]).to_parquet(tmp_path / name)
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", str(tmp_path / "cache"))
-    rows, _ = read([str(tmp_path / "a.parquet"), str(tmp_path / "b.parquet")])
+    rows, _ = read([str(tmp_path / "a[1].parquet"), str(tmp_path / "b.parquet")])
     assert rows == [FORMS["messages"][1], FORMS["a pair of conversations"][1]]
     asked = []
     monkeypatch.setattr(datasets, "load_dataset", lambda *where, split: asked.append((where, split))
@@ -189,10 +239,35 @@ def test_which_sequences_an_objective_sees():
                                                        ["l", 0.2]]
     assert [r.roles for r in prompt_rows(data, None)] == [{"prompt": (p, ())}]
     assert each_prompt([data[0], Row((U("x"),)), data[1]]) == [data[0], Row((U("x"),))]
-    assert contents(data) == "1 demonstrations and 3 pairs and 2 labelled answers and 1 scored " \
-                             "answers" and contents([]) == "no answers"
-    with pytest.raises(UserError, match="needs pairs .*; the data has 1 demonstrations"):
-        pair_rows(data[:1], None)
+    assert contents([*data, Row(p)]) == "1 demonstrations and 2 labelled answers and 1 scored " \
+                                        "answers and 3 pairs and 1 prompts"
+    with pytest.raises(UserError, match="needs pairs .*; the data has 1 demonstrations; unused "
+                                        "fields: ticket, rating$"):
+        pair_rows([replace(data[0], extra={"prompt": "a", "ticket": 1, "rating": 2})], None)
+
+
+@pytest.mark.parametrize("choose, kinds, why", [
+    (demo_rows, ["demos"], {"no answer, or an empty one": 1,
+                            "bad answers, which are no demonstrations": 1}),
+    (pair_rows, ["pairs"], {"no answer, or an empty one": 1, "chosen and rejected are equal": 1,
+                            "labelled answers, which this method does not read": 1}),
+    (prompt_rows, ["prompts"], {"the same question as another row": 3})])
+def test_every_row_is_accounted_for(choose, kinds, why):
+    p, b = (U("a"),), (A("b"),)
+    data = [Row(p, chosen=b, rejected=(A("l"),)), Row(p, b, label=0.0), Row(p),
+            Row(p, chosen=b, rejected=(A(" b"),))]
+    data = [replace(row, where=str(i)) for i, row in enumerate(data)]
+    used = {r.where for r in choose(data, None)}
+    line = account({"to learn from": (data, used), "held out": (data[:1], {"0"})},
+                   Counter({NO_QUESTION: 2}), {}, kinds)
+    begin, reasons = line.split(" left out (2: no question; ")
+    assert begin == f"7 rows read: {len(used)} to learn from, 1 held out, {6 - len(used)}"
+    assert sorted(reasons[:-1].split("; ")) == sorted(f"{n}: {x}" for x, n in why.items())
+
+
+def test_a_question_with_another_field_is_another_question():
+    data = [Row((U("a"),), extra={"prompt": "a", "gold": x}) for x in (1, 2, 2)]
+    assert len(prompt_rows(data, None)) == 2 and len(each_prompt(data)) == 1
 
 
 def test_equal_questions_are_held_out_together():
@@ -271,7 +346,7 @@ def test_a_row_that_does_not_fit_is_skipped_and_counted():
     assert len(encode([short, long, short], LETTERS, 14)[0]) == 3
     kept, report = encode([short, long, short], LETTERS, 13)
     assert (len(kept), report.skipped) == (2, 1)
-    assert "1 rows skipped: they are" in report.lines(13)[0]
+    assert "1 too long: they are" in report.lines(13)[0]
     assert "longer than 13 tokens (the longest has 15)" in report.lines(13)[0]
     pair = Row(roles={"chosen": short.roles["answer"], "rejected": long.roles["answer"]})
     assert encode([short, pair], LETTERS, 13)[1].skipped == 1, "a pair goes as a whole"
@@ -283,10 +358,17 @@ def test_a_row_that_does_not_fit_is_skipped_and_counted():
         encode([long], LETTERS, 13)
     odd = replace(one((Turn("wizard", "a"),), (A("b"),)), where="my.jsonl, line 7")
     kept, report = encode([odd, short], LETTERS, 13)
-    assert len(kept) == 1 and "1 rows skipped, the first: my.jsonl, line 7: unknown role" \
-        in report.lines(13)[0]
+    assert len(kept) == 1 and "1 refused, the first: my.jsonl, line 7: unknown role" \
+        in report.lines(13)[0] and list(report.why) == ["my.jsonl, line 7"]
     with pytest.raises(UserError, match="no row can be used; the first: my.jsonl, line 7"):
         encode([odd, replace(odd, where="my.jsonl, line 8")], LETTERS, 13)
+
+
+def test_an_end_token_that_is_typed_is_named_once():
+    texts = ("b<|end|>", "b", "b</s>", "<|end|> b<|end|>")
+    rows = [Row((), (A(x),), where=x, roles=one((), (A(x),)).roles) for x in texts]
+    lines = encode(rows, LETTERS, 99)[1].lines(99)
+    assert sorted(x[:22] for x in lines) == ['1 rows have "</s>" typ', '2 rows have "<|end|>" ']
 
 
 # ---- the order -----------------------------------------------------------------------------------

@@ -32,11 +32,13 @@ def test_a_loss_is_a_pure_function_that_waits_for_nobody(form, monkeypatch):
     assert loss.shape == () and loss.dtype == torch.float64 and torch.equal(loss, again)
     assert all(math.isfinite(float(x)) for x in figures.values())
     same({role: s.logp.detach() for role, s in batch.seqs.items()}, before, 0)
-    if str(form) != "sftmix":                           # its mixture has a length of its own
-        monkeypatch.setattr(seeds, "generator", lambda seed, device="cpu": None)
-        there = batch_of(form).to("meta")               # a tensor without values
-        form.objective.forward(nano().to("meta"), there, form.hp)
-        form.objective.loss(there, form.hp)[0].backward()
+    waits = []
+    monkeypatch.setattr(seeds, "generator", lambda seed, device="cpu": None)
+    monkeypatch.setattr(torch.Tensor, "cpu", lambda x: waits.append(x) or torch.full(x.shape, 2))
+    there = batch_of(form).to("meta")                   # a tensor without values
+    form.objective.forward(nano().to("meta"), there, form.hp)
+    form.objective.loss(there, form.hp)[0].backward()
+    assert len(waits) == (str(form) == "sftmix"), "once, for the length of its mixture"
 
 
 def test_a_masked_position_is_never_read_and_never_pushed(form):

@@ -1,18 +1,20 @@
 """Every lesson has its parts, runs, and its laws hold.
 
-All seventeen take five minutes of one core, so that only the shortest runs by default:
+All eighteen take five minutes of one core, so that only the shortest runs by default:
     LESSONS=all python -m pytest tests/test_lessons.py
 """
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
-LESSONS = sorted((ROOT / "lessons").glob("[01][0-9]_*.py"))
+from lessons.course import HERE, LESSONS
+
+ROOT = HERE.parent
 
 
 def text_of(lesson: Path) -> str:
@@ -22,8 +24,25 @@ def text_of(lesson: Path) -> str:
     return re.sub(r"^# ?", "", "\n\n".join(notes), flags=re.M)
 
 
-def test_there_are_seventeen_and_their_numbers_run_on():
-    assert [lesson.name[:2] for lesson in LESSONS] == [f"{n:02}" for n in range(17)]
+def test_there_are_eighteen_and_their_numbers_run_on():
+    assert [lesson.name[:2] for lesson in LESSONS] == [f"{n:02}" for n in range(18)]
+
+
+def test_a_copy_beside_a_lesson_changes_nothing_but_its_own_run(tmp_path):
+    """A student plays with lessons/03_mine.py, whose guess has other words."""
+    copy, lessons = tmp_path / "lessons" / "03_mine.py", tmp_path / "lessons"
+    shutil.copytree(HERE, lessons, ignore=shutil.ignore_patterns("evidence", "__pycache__"))
+    text = LESSONS[3].read_text(encoding="utf-8")
+    copy.write_text(text.replace("# - **a** ", "# - **a** mine, "), encoding="utf-8")
+    for file, mine in ((copy, True), (lessons / LESSONS[3].name, False)):
+        run = subprocess.run([sys.executable, str(file), "--help"], cwd=tmp_path, text=True,
+                             capture_output=True, env=os.environ | {"PYTHONPATH": str(ROOT)})
+        assert run.returncode == 0 and ("mine, " in run.stdout) == mine, run.stderr
+    listed = subprocess.run([sys.executable, "-c", "from lessons import pages; "
+                             "print(len(pages.lesson_files([])), len(pages.lesson_files(['03'])))"],
+                            cwd=tmp_path, text=True, capture_output=True,
+                            env=os.environ | {"PYTHONPATH": f"{tmp_path}:{ROOT}"})
+    assert listed.stdout.split() == ["18", "1"], listed.stderr
 
 
 @pytest.mark.parametrize("lesson", LESSONS, ids=lambda lesson: lesson.stem)
@@ -46,6 +65,8 @@ def test_a_lesson_has_its_parts(lesson):
 def test_a_lesson_runs_and_its_laws_hold(lesson, tmp_path):
     if lesson.name[:2] != "03" and os.environ.get("LESSONS") != "all":
         pytest.skip("LESSONS=all runs every lesson")
+    if lesson.name[:2] == "17" and not (HERE / "evidence" / "results" / "R1.npz").exists():
+        pytest.skip("the runs of claim R1 have not all ended")
     command = [sys.executable, str(lesson), "--guess", "a"]
     ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=600,
                          env=os.environ | {"PYTHONPATH": str(ROOT)})

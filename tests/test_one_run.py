@@ -1,12 +1,13 @@
 """However a run is cut, it is the same run: in micro-batches, interrupted and resumed, or written
 out once more in simple.py."""
 import json
+from copy import deepcopy
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from made import CPU, killed_in_step, start_folder
+from made import CPU, Form, batch_of, killed_in_step, nano, start_folder
 from safetensors.torch import load_file
 
 from nanouft import simple, train, world
@@ -127,6 +128,18 @@ def test_simple_py_is_the_loop(name, place, monkeypatch, rate=2e-3):
     for weight, p in model.named_parameters():
         way, gap = (p - was[weight]).abs().max(), (p - theirs[weight]).abs().max()
         assert gap <= 0.01 * way, weight
+
+
+def test_a_value_head_learns_thirty_times_as_fast():
+    form, model = Form("ppo"), nano()
+    before = deepcopy(model.state_dict())
+    optimizer = train.make_optimizer(model, 1e-3, CPU)
+    for _ in steps(model, form.objective, form.hp, lambda step: batch_of(form), optimizer, [0],
+                   schedule=lambda step: 1e-5):
+        now = model.state_dict()
+    moved = {name: (now[name] - before[name]).abs().max().item() for name in before}
+    assert moved["value.weight"] == pytest.approx(30e-5, rel=0.01)
+    assert moved["wpe.weight"] == pytest.approx(1e-5, rel=0.01), "AdamW's first step is the rate"
 
 
 def test_simple_py_has_the_rows_and_the_rates_of_the_methods():

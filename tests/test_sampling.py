@@ -304,6 +304,10 @@ def test_every_answer_is_used_once_a_pass_and_groups_stay_together():
         mine = torch.cat([made(2 * turn + part).per_row["reward"].view(8, 4) for part in range(2)])
         same(mine - mine[:, :1], torch.arange(4.0).expand(16, 4))
         assert sorted(mine.flatten().tolist()) == list(range(64))
+    def first_rows(number: int, seed: int) -> list[float]:
+        made.number, made.seed = number, seed
+        return made.minibatch(made.batch, 0).per_row["reward"].tolist()
+    assert first_rows(0, 3) not in (first_rows(1, 3), first_rows(0, 4)), "as has each rollout"
     order = made.order.ravel()[:40]
     assert sorted(order) == list(range(40)), "each prompt once before any comes again"
 

@@ -22,7 +22,7 @@ from made import (
 from safetensors.torch import load_file, save_file
 
 from nanouft import train
-from nanouft.batches import collate, encode
+from nanouft.batches import collate, encode, encode_what_fits
 from nanouft.errors import UserError, command
 from nanouft.generate import generate
 from nanouft.gpt import GPT
@@ -197,12 +197,40 @@ def test_a_template_that_cannot_be_learnt_from_is_one_line(tmp_path):
     rows = [r.with_roles({"answer": ((*say("system", x), *r.prompt) if x else r.prompt, r.chosen)})
             for r, x in zip(DATA, ("", "Be kind.", ""))]
     kept, report = encode(rows, tok, 128)
-    assert len(kept) == 2 and "1 rows skipped, the first" in report.lines(128)[0]
-    changing = CHATML.replace("m['content'] +", "(m['content'] if loop.last else '...') +")
+    assert len(kept) == 2 and "1 refused, the first" in report.lines(128)[0]
+    changing = CHATML.replace("['content'] +", "['content'][:3 if loop.last else 1] +")
     _, tok = start_model(make(tmp_path / "changing", "llama", changing))
     with pytest.raises(UserError, match="in another way when the dialogue goes on"):
-        tok.chat((), (*say("user", "a"), *say("assistant", "b"), *say("user", "c"),
-                      *say("assistant", "d")))
+        tok.chat((), (*say("user", "a"), *say("assistant", "bcd"), *say("user", "e"),
+                      *say("assistant", "f")))
+
+
+@pytest.mark.parametrize("old, new, words", [
+    ("m['content']", "m['content'].split('</think>')[-1]", "<think>a b</think>\" of the assi"),
+    ("m in messages", "m in messages if m['role'] != 'tool'", "rewrites \"1\" of the tool"),
+    ("m in messages", "m in messages[-2:]", "rewrites \"Be kind\" of the system"),
+    ("m['content']", "(m['content'] | upper)", "rewrites \"Be kind\" of the system"),
+    ("m['content']", "(m['content'] | trim | tojson)", None),
+    ("assistant\\n'", "assistant\\n<think>\\n'", "does not write an answer where its prompt"),
+    ("assistant\\n'", "assistant\\n<think>'", None)], ids=str)
+def test_a_template_that_leaves_out_a_text_is_refused_with_that_text(old, new, words, tmp_path):
+    _, tok = start_model(make(tmp_path / "m", "llama", CHATML.replace(old, new)))
+    row = DATA[0].with_roles({"answer": (
+        (*say("system", "Be kind."), *say("user", "1"), *say("tool", "1")),
+        say("assistant", "<think>a  b</think>Four."))})
+    kept, report = encode_what_fits([row], tok, 128)
+    assert (not kept and words in report.refused[0]) if words else kept
+
+
+def test_the_indentation_of_an_answer_is_trained(tmp_path):
+    """A token of a line feed and spaces would reach into the prompt, which a model reads alone."""
+    folder = make(tmp_path / "m", "llama", CHATML)
+    tok = start_model(folder)[1]
+    tok.t.add_tokens(["\n  "])
+    asked = tok.prompt_ids(say("user", "a"))
+    ids, mask = tok.chat(say("user", "a"), say("assistant", "  if x"))
+    assert ids[:len(asked)] == asked and mask[:len(asked)] == [0] * len(asked)
+    assert tok.decode(i for i, m in zip(ids, mask) if m) == "  if x<|im_end|>"
 
 
 # ---- folders -------------------------------------------------------------------------------------

@@ -111,8 +111,16 @@ def sampling() -> str:
 
 
 def tuned() -> str:
-    with contextlib.redirect_stdout(io.StringIO()):
+    with quiet():
         return once("train", ["--objective", "sft", "--seed", "0", "--init", "base"])
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """What a training prints, its bar included, does not stand between the lines of the table."""
+    silent = io.StringIO()
+    with contextlib.redirect_stdout(silent), contextlib.redirect_stderr(silent):
+        yield
 
 
 def memory() -> str:
@@ -159,8 +167,7 @@ def against_trl(name: str) -> str:
         clock.append(time.process_time())
         next(ours)
         clock.append(time.process_time())
-    silent = io.StringIO()
-    with contextlib.redirect_stdout(silent), contextlib.redirect_stderr(silent):
+    with quiet():
         trl_steps(name, folder, after_their_step)
     seconds = np.diff(clock)
     return ratio(seconds[::2], seconds[1::2])

@@ -38,15 +38,15 @@ STEPWISE = ("sum", "sort", "reverse")
 FLAGS = "--objective sft --rows {rows} --batch-size 16 --lr 1.25e-4 --epochs {passes}"
 LAMBDAS = {"SFT": 0.0, "lam .2": 0.2, "lam 1": 1.0}
 END = "<|end|>"
-EXPECTED = ("The first holds and the second does not, because a word after own mistakes is harder "
+EXPECTED = ("The first holds and the last does not, because a word after own mistakes is harder "
             "than one after right words. The blend always lowers the estimate: lam .2 lies nearer, "
             "lam 1 falls below and is undecided. A half-width of 2 points.")
 
 QUESTIONS = {
     "Step by step, SFT overestimates what its model does": "better",
-    "Step by step, SFT's estimate of what its model does is right": "as good",
     "Step by step, the blend (lam .2) lies nearer to what the model does": "better",
     "Step by step, the blend (lam 1) lies nearer to what the model does": "better",
+    "Step by step, SFT's estimate of what its model does is right": "as good",
 }
 
 # What is kept, after (bases, sizes, seeds, prompts): chance (..., estimates) mean over the steps
@@ -77,7 +77,7 @@ def gaps(kept: Packed) -> list[np.ndarray]:
     """One array (bases, sizes, seeds, prompts) for each of QUESTIONS."""
     over = bias(kept, "SFT")
     far = distance(kept, "SFT")
-    return [over, over, far - distance(kept, "lam .2"), far - distance(kept, "lam 1")]
+    return [over, far - distance(kept, "lam .2"), far - distance(kept, "lam 1"), over]
 
 
 def by_family(gap: np.ndarray) -> list[np.ndarray]:

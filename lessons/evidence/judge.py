@@ -101,7 +101,7 @@ def lines(name: str) -> list[Line]:
 
 NAMES = sorted([*CLAIMS, "C5", "C7"])
 NOT_RUN = "not run yet"
-ON_PAGE = {"C7": 3} | {name: claim.on_page for name, claim in CLAIMS.items()}
+ON_PAGE = {"C7": 2} | {name: claim.on_page for name, claim in CLAIMS.items()}
 
 
 def page_lines() -> list[Line]:
@@ -112,9 +112,9 @@ def page_lines() -> list[Line]:
 
 
 def lake_lines() -> list[Line]:
-    """C5 in five lines: where training ends; what is read by a policy with a habit and by one from
+    """C5 in four lines: where training ends; what is read by a policy with a habit and by one from
     scratch, which hold if they hold for a table and for a network; and whether SFT overestimates a
-    policy with a habit, before it has learnt and when it has learnt a little."""
+    policy with a habit that has learnt for five updates."""
     end, *reading = lines("C5")
     out = [Line("C5", "Frozen Lake: training ends in the paper's order, DPO, IFT, ORPO and SFT",
                 end.verdict, end.figures.partition("; ")[2])]
@@ -127,9 +127,7 @@ def lake_lines() -> list[Line]:
         out.append(Line("C5", f"What is read lies where {name} goes, SFT < IFT < DPO",
                         verdicts.pop() if len(verdicts) == 1 else "undecided",
                         f"this order on {' and '.join(orders)} % of 100 maps"))
-    return out + [line for line in reading
-                  if line.question.endswith(("(detour habit, 0 updates)",
-                                             "(detour habit, 5 updates)"))]
+    return [*out, Line("C5", *reads.moves_after(5))]
 
 
 def as_one_family() -> tuple[int, int, int]:

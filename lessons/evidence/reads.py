@@ -57,6 +57,7 @@ from pathlib import Path
 import numpy as np
 
 from lessons.evidence.stats import half_width
+from lessons.evidence.verdicts import Finding
 from nanouft.errors import command
 
 RESULTS = Path(__file__).parent / "results" / "C5.npz"
@@ -136,8 +137,6 @@ def order_lines() -> list[Line]:
 def move_lines() -> list[Line]:
     """For each table and number of updates: does SFT overestimate its policy, move by move?"""
     packed, out = np.load(RESULTS), []
-    if "moves" not in packed:
-        return out
     for case, of_case in zip(TABLES, packed["moves"].astype(float)):
         for updates, chances in zip(UPDATES, of_case):          # (lakes,5)
             gap = interval(chances[:, 0] - chances[:, -1])
@@ -149,6 +148,15 @@ def move_lines() -> list[Line]:
             out.append((f"Move by move, SFT overestimates its policy ({case}, {updates} updates)",
                         verdict([gap]), figures))
     return out
+
+
+def moves_after(updates: int) -> tuple[str, str, str, str, tuple[Finding, ...]]:
+    """The line of a policy with a habit, with its difference alone."""
+    chances = np.load(RESULTS)["moves"][0, UPDATES.index(updates)].astype(float)
+    mean, half = interval(chances[:, 0] - chances[:, -1])
+    found = verdict([(mean, half)])
+    return (f"Move by move, SFT overestimates a policy with a habit ({updates} updates)", found,
+            points(mean, half), "better", (Finding(mean, half, found),))
 
 
 # ---- lakes, and what is measured on them ---------------------------------------------------------

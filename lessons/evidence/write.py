@@ -12,6 +12,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "claims.md"
 TABLE = re.compile(r"(?<=<!-- table -->\n).*?(?=<!-- end of table -->)", re.S)
 COLOURS = {"holds": UP.light, "does not hold": DOWN.light, "undecided": SOFT.light}
 MARKS = {"holds": "✓", "does not hold": "✗", "undecided": "?"}
+REACH = 20                              # points; a larger difference is written, not drawn
 BASE_MARKS = "os"                       # first base, second base
 EXPLAINED = """Points of 100 between two methods, 95 % interval over seeds and prompts: ● first
 base, ■ second. Black lines are the limits of a question. "Better" holds if both intervals
@@ -45,18 +46,20 @@ def picture(lines: list[judge.Line], title: str, file: Path) -> None:
     fig, ax = plt.subplots(figsize=(10.8, high), dpi=100)
     for y, line in enumerate(lines):
         colour = COLOURS[line.verdict]
-        for base, finding in enumerate(line.findings):
+        outside = any(abs(100 * finding.mean) > REACH for finding in line.findings)
+        for base, finding in enumerate(() if outside else line.findings):
             ax.errorbar(100 * finding.mean, y + 0.3 * base - 0.15, xerr=100 * finding.half,
                         fmt=BASE_MARKS[base], color=colour, markersize=7, linewidth=3)
-        for limit in stats.LIMITS.get(line.test, ()):
+        for limit in () if outside else stats.LIMITS.get(line.test, ()):
             ax.plot([100 * limit] * 2, [y - 0.42, y + 0.42], color="black", linewidth=1.5)
-        if not line.findings:
+        if outside or not line.findings:
             ax.text(0.5, y, wrapped(line.figures), color=colour, va="center",
                     ha="center", transform=ax.get_yaxis_transform())
         ax.text(1.01, y, f"{MARKS[line.verdict]} {line.verdict}", color=colour, va="center",
                 weight="bold", transform=ax.get_yaxis_transform())
     ax.set_yticks(range(len(lines)), [wrapped(line.question) for line in lines])
     ax.set_ylim(len(lines) - 0.4, -0.6)
+    ax.set_xlim(max(-REACH, ax.get_xlim()[0]), min(REACH, ax.get_xlim()[1]))
     ax.spines[["top", "right", "left"]].set_visible(False)
     ax.tick_params(axis="y", length=0)
     ax.grid(axis="x", color="#DDDDDD", linewidth=0.6)
@@ -66,7 +69,7 @@ def picture(lines: list[judge.Line], title: str, file: Path) -> None:
     fig.subplots_adjust(left=0.4, right=0.84, top=1 - 0.5 / high, bottom=1.25 / high)
     fig.savefig(file)
     plt.close(fig)
-    Image.open(file).convert("RGB").quantize(48).save(file, optimize=True)      # half the bytes
+    Image.open(file).convert("RGB").quantize(24).save(file, optimize=True)      # half the bytes
     say(file)
 
 

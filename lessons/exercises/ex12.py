@@ -24,3 +24,27 @@ def grpo(R):
     The scores 1 0 0 become 1.1545 -0.5773 -0.5773, and 0.5 0.5 0.5 become 0 0 0.
     """
     raise NotImplementedError
+
+
+def grpo_step(model, optimizer, prompts, score, K, most, end):
+    """12c. One step of GRPO, from prompts to the update.
+
+    model      model(ids) are the logits (B,T,V) of ids (B,T)
+    optimizer  holds the weights of the model, and perhaps gradients of an earlier step
+    prompts    (P,T) ids of P prompts, all of the same length
+    score      score(prompt, answer) is a number; both are lists of ids
+    K          answers to each prompt, at least 2
+    most       the largest number of tokens in an answer
+    end        the id of <|end|>
+    return     the mean score of the P * K answers
+
+    1. Sample K answers to each prompt, token by token, from the probabilities of the model as they
+       are (temperature 1). An answer ends with `end`, which is a part of it, or after `most`
+       tokens.
+    2. Ask for the score of each answer once.
+    3. Compute the advantages, as in 12b.
+    4. The loss of an answer is -advantage times log p of each of its tokens, and the mean over
+       these tokens. The loss of the step is the mean over all answers. There is no clip and no KL.
+    5. Make one step of the optimizer.
+    """
+    raise NotImplementedError

@@ -116,8 +116,7 @@ def weights(nll: Tensor, s: Seqs, hp: IFT) -> Tensor:
         if hp.variant == "eq21":
             return w
     total = w.sum(-1, keepdim=True)
-    mean_1 = w * n / total.masked_fill(total == 0, 1)
-    return torch.where(total > 0, mean_1, m)                    # all losses 0: the plain mean
+    return w * n / total.masked_fill(total == 0, 1)             # all losses 0: nothing to learn
 
 
 def loss(batch: Batch, hp: IFT) -> tuple[Tensor, dict]:

@@ -104,7 +104,7 @@ def credit(batch: Batch, hp: PPO) -> tuple[Batch, dict]:
     s = batch.seqs["answer"]
     V = s.extra["old_values"]
     adv = gae(rewards(batch, hp), V, s.mask, hp.gamma, hp.lam)
-    s.extra["returns"] = adv + V.masked_fill(s.mask == 0, 0)    # the critic's goal: not whitened
+    s.extra["returns"] = adv + V                               # the critic's goal: not whitened
     s.token_advantage = whiten(adv, s.mask)
     goal, guess = s.extra["returns"][s.mask > 0], V[s.mask > 0]
     left = (goal - guess).var(correction=0) / goal.var(correction=0).clamp_min(1e-8)

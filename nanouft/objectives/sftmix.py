@@ -96,25 +96,25 @@ def forward(model, batch: Batch, hp: SFTMix) -> None:
         s.logp = model(hidden=hidden[-1], want="logp", targets=s.targets, at=s.positions)
     if hp.mu == 0:
         return
-    lengths = torch.stack([a.mask.sum(-1), b.mask.sum(-1)])                 # (2,B)
-    n = min(int(lengths.max()), a.mask.shape[1], b.mask.shape[1])
+    shorter = torch.minimum(a.mask.sum(-1), b.mask.sum(-1)).cpu()           # (B,) a GPU waits once
+    n = int(shorter.max())
+    shared = torch.arange(n) < shorter[:, None]                             # (B,n) both have one
+    mask = shared.to(a.mask, non_blocking=True)
+    at = shared.flatten().nonzero()[:, 0].to(mask.device, non_blocking=True)
     draw = uniform_rows(batch, len(a.mask), 1)
     lam = torch.sin(draw * math.pi / 2).square().to(a.logp, non_blocking=True)    # (B,1) Beta
-    shorter = lengths.min(0).values[:, None]
-    shared = torch.arange(n, device=lam.device) < shorter                   # (B,n) both have one
     positions = [answer_positions(s, n) for s in (a, b)]
     h, h2 = [states_at(x, i) for x, i in zip(hidden, positions)]
     mixed = lam[..., None] * h + (1 - lam[..., None]) * h2                  # (B,n,C)
-    at = shared.flatten().nonzero()[:, 0]                                   # (M,) a GPU waits once
     z = model(hidden=mixed, want="logits", at=at)                           # (M,V) the head, once
     z = z if z.dtype == torch.float64 else z.float()
-    mask = shared.to(a.mask.dtype)
     for role, s, i, share in (("mix_sure", a, positions[0], lam),
                               ("mix_unsure", b, positions[1], 1 - lam)):
         inputs, targets = s.inputs.gather(1, i), s.targets.gather(1, i)
         nll = F.cross_entropy(z, pick(targets, at), reduction="none")
-        logp = put_back(-nll, at, shared.shape)
-        batch.seqs[role] = Seqs(inputs, targets, mask, mask, logp, extra={"share": share * mask})
+        logp = put_back(-nll, at, mask.shape)
+        batch.seqs[role] = Seqs(inputs, targets, mask, mask, logp, positions=at,
+                                extra={"share": share * mask})
 
 
 def loss(batch: Batch, hp: SFTMix) -> tuple[Tensor, dict]:

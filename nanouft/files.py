@@ -1,0 +1,70 @@
+"""Files of rows: JSON lines, a JSON list, CSV, parquet, and data sets of the hub.
+
+    for where, item in items("my.jsonl"):       # "my.jsonl, line 3", {"prompt": ...}
+"""
+import csv
+import glob
+import io
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from nanouft.errors import UserError, parse_json, plain_file, read_text
+
+LINES = "; a file is one JSON object a line, or one list of them"
+NUMBERS = ("label", "score", "p", "score_chosen", "score_rejected")     # all else in a CSV is text
+
+
+def items(path: str) -> Iterator[tuple[str, Any]]:
+    """(where it stands, JSON value) of each row of a file."""
+    if path.startswith("hub:") or path.endswith(".parquet"):
+        yield from ((f"{path}, row {i}", item) for i, item in enumerate(by_datasets(path), 1))
+        return
+    if path.endswith(".csv"):
+        yield from csv_items(path)
+        return
+    text = read_text(path, "; a data set of the hub is hub:owner/name")
+    if text.lstrip().startswith("["):
+        listed = parse_json(text, path, LINES)
+        yield from ((f"{path}, item {i}", item) for i, item in enumerate(listed, 1))
+        return
+    for i, line in enumerate(text.split("\n"), 1):      # not splitlines: U+2028 may be in a text
+        if line.strip():
+            yield f"{path}, line {i}", parse_json(line, f"{path}, line {i}", LINES)
+
+
+def by_datasets(path: str) -> Any:
+    """A parquet file or a data set of the hub, read by the library `datasets`."""
+    name, _, split = path.removeprefix("hub:").partition(":")
+    if not path.startswith("hub:"):
+        plain_file(path)
+    try:
+        from datasets import load_dataset  # pip install nanouft[hf]
+        where = (name,) if path.startswith("hub:") else ("parquet", None, None, glob.escape(path))
+        return load_dataset(*where, split=split or "train")
+    except Exception as e:                              # not installed, no network, no such name
+        e = e.__cause__ if isinstance(e.__cause__, Exception) else e
+        raise UserError(f"{path}: cannot be read ({type(e).__name__}: {e})") from None
+
+
+def csv_items(path: str) -> Iterator[tuple[str, dict]]:
+    """Every cell is a text, also null, N/A or 42. Only grades are numbers, or true and false."""
+    csv.field_size_limit(2**31 - 1)
+    lines = csv.DictReader(io.StringIO(read_text(path)), restkey="", strict=True)
+    try:
+        for i, cells in enumerate(lines, 1):
+            if isinstance(cells.get(""), list):
+                raise UserError(f"{path}, row {i}: has more cells than the first line; put a text "
+                                "with commas in quotation marks")
+            yield f"{path}, row {i}", {k: grade_cell(k, x) for k, x in cells.items()}
+    except csv.Error as e:
+        raise UserError(f"{path}: cannot be read as CSV ({e})") from None
+
+
+def grade_cell(name: str, text: str | None) -> Any:
+    if name not in NUMBERS or text is None:
+        return text
+    try:
+        return json.loads(text.strip().lower())
+    except ValueError:
+        return text
