@@ -16,7 +16,7 @@ from nanouft import models, world
 from nanouft.errors import UserError
 
 PAGE = write.PAGE.read_text(encoding="utf-8")
-SECTIONS = dict(re.findall(r"^## (C\w+)\n(.*?)(?=^## |\Z)", PAGE, re.M | re.S))
+SECTIONS = dict(re.findall(r"^## ([CR]\w+)\n(.*?)(?=^## |\Z)", PAGE, re.M | re.S))
 
 
 # ---- the page ------------------------------------------------------------------------------------
@@ -25,7 +25,7 @@ def test_the_table_of_the_page_is_that_of_the_command():
 
 
 def test_every_claim_of_the_table_has_a_section():
-    linked = set(re.findall(r"\]\(#(c\w+)\)", PAGE))
+    linked = set(re.findall(r"\]\(#([cr]\d\w*)\)", PAGE))
     assert linked == {name.lower() for name in SECTIONS} and len(linked) >= 9
 
 
@@ -47,7 +47,8 @@ def points(question: str) -> str:
 def percent(name: str, row: str, what: str) -> str:
     """ "24.6 and 19.0": the share of lists that stop, or the score, on both bases."""
     kept, claim = judge.packed(name), CLAIMS[name]
-    numbers = [kept[what][judge.place(kept, claim, row, base), base].mean() for base in (0, 1)]
+    numbers = [kept[what][judge.place(kept, claim, row, base), base].mean()
+               for base in range(len(claim.bases))]
     scale = 100 / judge.UNIT if what == "scores" else 100
     return " and ".join(f"{scale * x:.1f}" for x in numbers)
 
@@ -74,7 +75,7 @@ PROSE = [   # claim, a sentence of its section with {}, where the figure comes f
     ("C4", "its lead over SFT is {} points larger", lambda: points("PoFT's lead over SFT")),
     ("C4", "is {} points ahead of PoFT on all rows",
      lambda: points("40 % wrong: PoFT is better than SFT on the likeliest")),
-    ("C4", "better than SFT, with {},", lambda: figures("40 % wrong, filtered rows")),
+    ("C4", "better than SFT, with {}.", lambda: figures("40 % wrong, filtered rows")),
     ("C6", "UNA with scores is {} points ahead of DPO", lambda: points("From the same scored")),
     ("C6", "right or not UNA loses {} points",
      lambda: points("UNA with scores is better than UNA with labels, right")),
@@ -87,6 +88,12 @@ PROSE = [   # claim, a sentence of its section with {}, where the figure comes f
     ("C7", "lies {} points nearer with lam .2",
      lambda: points("Step by step, the blend (lam .2)")),
     ("C7", "and {} with lam 1", lambda: points("Step by step, the blend (lam 1)")),
+    ("R1", "as released is {} points behind", lambda: points("A real model: IFT as released")),
+    ("R1", "on our own bases, it is {} behind",
+     lambda: points("A real model: IFT with detached")),
+    ("R1s", "SFT's answers {} % end by themselves", lambda: percent("R1s", "SFT", "ended")),
+    ("R1s", "of IFT's {} % as released", lambda: percent("R1s", "released", "ended")),
+    ("R1s", "and {} % detached", lambda: percent("R1s", "detached", "ended")),
     ("C8", "lies {} points from SFT", lambda: figures("DFT learns a new behaviour")),
     ("C8", "is {}, so that", lambda: figures("DFT learns rules in new combinations")),
 ]

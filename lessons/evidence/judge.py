@@ -67,9 +67,11 @@ def judged(name: str, kept: Mapping[str, np.ndarray] | None = None) -> list[Line
 
 
 def row_lines(name: str) -> list[str]:
-    """Each row of a claim: its score, that of each family, how many lists stop; its flags."""
+    """Each row of a claim: its score, that of each family, how many answers (C1 to C6: lists) stop,
+    and on a real model how far it has moved from the start (spoils.py), in nats a token; its flags.
+    """
     claim, kept = CLAIMS[name], packed(name)
-    columns = ("score", *claim.families, "stops")
+    columns = ("score", *claim.families, "stops", *(["KL"] if "kl" in kept else []))
     out = [f"{'%, means over seeds':22}" + "".join(f"{column:>10}" for column in columns)]
     for row, flags in claim.rows.items():
         for base, base_name in enumerate(claim.bases):
@@ -78,7 +80,8 @@ def row_lines(name: str) -> list[str]:
             score = np.mean([np.mean([means[family] for family in part]) for part in claim.parts])
             stops = kept["ended" if "ended" in kept else "stops"][i, base].mean()
             numbers = [score, *means.values(), stops]
-            out.append(f"{row:14}{base_name:>8}" + "".join(f"{100 * x:10.1f}" for x in numbers))
+            out.append(f"{row:14}{base_name:>8}" + "".join(f"{100 * x:10.1f}" for x in numbers)
+                       + (f"{kept['kl'][i, base].mean():10.2f}" if "kl" in kept else ""))
         out.append("    " + (flags if isinstance(flags, str) else " | ".join(flags)))
     return out + [f"{{{folder}}} = {flags}" for folder, flags in claim.made.items()]
 
