@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from nanouft.errors import progress
 from nanouft.gpt import GPT
 from nanouft.rows import Row
 from nanouft.seeds import chunk_seed
@@ -31,11 +32,11 @@ class Answer:
 @torch.inference_mode()
 def generate(model: GPT, prompts: list[list[int]], *, stop: int | set[int], pad: int,
              max_new: int = 64, temperature: float = 0.0, top_k: int = 0, top_p: float = 1.0,
-             seed: int = 0) -> list[Answer]:
+             seed: int = 0, count: Callable[[int], Any] = lambda n: None) -> list[Answer]:
     """Answer every prompt until it says `stop`; as many together as CACHE has room for.
     temperature 0 is greedy; top_k 0 and top_p 1 cut nothing off. Each prompt draws the random
     numbers of its place in the list, however many are decoded together. A prompt that leaves no
-    room for `max_new` tokens loses its beginning."""
+    room for `max_new` tokens loses its beginning. `count(n)` is called when n more are over."""
     max_new = min(max_new, model.cfg.n_ctx - 1)
     prompts = [p[-(model.cfg.n_ctx - max_new):] for p in prompts]
     together = answers_together(model, max(map(len, prompts), default=0) + max_new)
@@ -45,7 +46,7 @@ def generate(model: GPT, prompts: list[list[int]], *, stop: int | set[int], pad:
         part = prompts[i:i + together]
         pick = picker(range(i, i + len(part)), len(prompts), temperature, top_k, top_p, seed,
                       model.wte.weight.device)
-        answers += decode(model, part, pick, stop_ids, pad, max_new)
+        answers += decode(model, part, pick, stop_ids, pad, max_new, count)
     return answers
 
 
@@ -78,7 +79,7 @@ def pad_left(prompts: list[list[int]], pad: int, max_new: int,
 
 
 def decode(model: GPT, prompts: list[list[int]], pick: Callable[[Tensor, Tensor], Tensor],
-           stop: list[int], pad: int, max_new: int) -> list[Answer]:
+           stop: list[int], pad: int, max_new: int, count: Callable[[int], Any]) -> list[Answer]:
     """Answers to prompts that are decoded together; the short ones stand first."""
     device, B = model.wte.weight.device, len(prompts)
     rows = torch.tensor(sorted(range(B), key=lambda i: len(prompts[i])), device=device)
@@ -88,6 +89,7 @@ def decode(model: GPT, prompts: list[list[int]], pick: Callable[[Tensor, Tensor]
     speaks = torch.ones(B, dtype=torch.bool, device=device)         # (b,) of the rows still there
     new_ids = torch.full((B, max_new), pad, device=device)
     logp = torch.zeros(B, max_new, device=device)
+    over = 0                                                        # answers that are over
     with one_thread(device.type == "cpu" and B <= 128 and model.cfg.n_embd <= 256):
         cache = model.new_cache(B, P + max_new)
         hidden = model(ids, want="hidden", pos=pos[:, :P], cache=cache, keep=keep[:, :P])[:, -1]
@@ -99,6 +101,8 @@ def decode(model: GPT, prompts: list[list[int]], pick: Callable[[Tensor, Tensor]
             speaks &= (token[:, None] != stop_ids).all(1)
             # Asking a GPU who still speaks makes the CPU wait for it: ask seldom.
             left = int(speaks.sum()) if device.type == "cpu" or step % 16 == 15 else B
+            count(B - left - over)
+            over = B - left
             if left == 0 or step == max_new - 1:
                 break
             if left <= 0.75 * len(rows):                            # moving the cache has a cost
@@ -108,6 +112,7 @@ def decode(model: GPT, prompts: list[list[int]], pick: Callable[[Tensor, Tensor]
             n = P + step
             hidden = model(new_ids[rows, step:step + 1], want="hidden", pos=pos[:, n:n + 1],
                            cache=cache, keep=keep[:, :n + 1])[:, -1]
+    count(B - over)
     return [cut(row[:step + 1], nats, stop) for row, nats in zip(new_ids.tolist(), logp.tolist())]
 
 
@@ -149,17 +154,26 @@ def stops(a: Answer, tok: Tokenizer) -> bool:
     return a.ended and tok.user not in a.ids and tok.assistant not in a.ids
 
 
+def unfinished(a: Answer, tok: Tokenizer) -> str:
+    """What there is to say of an answer that does not end by itself; "" of one that does."""
+    if tok.user in a.ids or tok.assistant in a.ids:
+        return "goes on with another question"
+    return "" if a.ended else f"cut at {len(a.ids)} tokens"
+
+
 def answer_rows(model: GPT, tok: Tokenizer, rows: list[Row], max_new: int = MAX_NEW,
                 chunk: int = 300, seed: int = 0, **how: Any) -> list[Answer]:
     """Greedy (or as `how` says) answers in the order of rows; prompts of like length together."""
     prompts = [tok.prompt_ids(r.prompt) for r in rows]
     by_length = sorted(range(len(rows)), key=lambda i: len(prompts[i]))
     out: dict[int, Answer] = {}
-    for i in range(0, len(rows), chunk):
-        part = by_length[i:i + chunk]
-        some = generate(model, [prompts[j] for j in part], stop=tok.stops, pad=tok.pad,
-                        max_new=max_new, seed=chunk_seed(seed, i // chunk), **how)
-        out |= dict(zip(part, some))
+    with progress(len(rows), "answering") as bar:
+        for i in range(0, len(rows), chunk):
+            part = by_length[i:i + chunk]
+            some = generate(model, [prompts[j] for j in part], stop=tok.stops, pad=tok.pad,
+                            max_new=max_new, seed=chunk_seed(seed, i // chunk), count=bar.update,
+                            **how)
+            out |= dict(zip(part, some))
     return [out[i] for i in range(len(rows))]
 
 

@@ -13,10 +13,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from nanouft.batches import Encoded, collate, encode
-from nanouft.errors import UserError
+from nanouft.errors import UserError, progress
 from nanouft.generate import LOGITS
 from nanouft.gpt import GPT
 from nanouft.loop import Device
@@ -92,18 +91,25 @@ class Models:
 
     def batches(self, data: list[Encoded]) -> Iterator[tuple[np.ndarray, Batch]]:
         """(numbers of rows, their batch on the device) until all rows have been read."""
-        for picked in chunks(data, self.start.cfg.vocab_size):
+        for picked in read_in_chunks(data, self.start.cfg.vocab_size):
             yield picked, collate(data, picked, self.pad).to(self.device.name)
 
 
 def logps(data: list[Encoded], model: GPT, pad: int, device: Device) -> Numbers:
     """Nats: the log-prob of every response token under `model`, 0 elsewhere."""
     out: Numbers = [{} for _ in data]
-    parts = chunks(data, model.cfg.vocab_size)
-    for picked in tqdm(parts, desc="scoring", leave=False, disable=len(parts) < 8):
+    for picked in read_in_chunks(data, model.cfg.vocab_size):
         for i, x in zip(picked, chunk_logps(data, picked, model, pad, device), strict=True):
             out[i] = x
     return out
+
+
+def read_in_chunks(data: list[Encoded], vocab: int) -> Iterator[np.ndarray]:
+    """The chunks, with a bar."""
+    with progress(len(data), "reading") as bar:
+        for picked in chunks(data, vocab):
+            yield picked
+            bar.update(len(picked))
 
 
 def chunks(data: list[Encoded], vocab: int) -> list[np.ndarray]:

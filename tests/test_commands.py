@@ -19,9 +19,9 @@ import pytest
 import torch
 from made import NANO, start_folder
 
-from nanouft import evaluate, pretrain, reward, rewards, sample, train, world
+from nanouft import evaluate, generate, pretrain, reference, reward, rewards, sample, train, world
 from nanouft.batches import encode
-from nanouft.errors import UserError, command, visible
+from nanouft.errors import UserError, command, progress, visible
 from nanouft.loop import Device
 from nanouft.models import start_model
 from nanouft.objectives import OBJECTIVES
@@ -72,6 +72,7 @@ def test_train_leaves_a_folder_that_tells_everything(here, capsys):
                 "--eval-every 6 --lr 1e-3 --out a") == 0
     out = capsys.readouterr().out
     assert "pairs.jsonl: 10 pairs" in out and "10 rows read: 9 to learn from, 1 held out\n" in out
+    assert "before and after: 1 held-out rows are read, 1 questions answered" in out
     assert "dpo: 12 steps of 3, learning rate 0.001\n9 rows, " in out
     assert "held-out pairs: chosen gained more" in out
     assert "[[" in out and "Talk to it: python -m nanouft.sample a" in out
@@ -87,6 +88,8 @@ def test_train_leaves_a_folder_that_tells_everything(here, capsys):
     assert [x["step"] for x in log if "held_out" in x] == [6, 12]
     told = read_json(run / "eval.json")
     assert told["before"]["held_out"]["accuracy"] == 0.5 and told["after"]["held_out"]["rows"] == 1
+    said, = told["after"]["answers"]
+    assert said["prompt"] in out and (said["ended"] or f"({said['unfinished']})" in out)
 
 
 def test_train_on_nanoworld_prints_a_table_before_and_after(here, capsys):
@@ -113,9 +116,13 @@ def test_models_made_first_take_what_keeps_the_run_in_memory(here, capsys):
     assert len(first) == 2 and all("--batch-size 4 --accumulate 2" in x for x in first)
 
 
-def test_a_reward_of_ones_own_is_learnt_from(here):
+def test_a_reward_of_ones_own_is_learnt_from(here, capsys):
     assert call("train --objective rloo --init start --data demos.jsonl --reward r.py:length "
-                "--steps 2 --batch-size 2 --max-new 5 --plain --out own") == 0
+                "--eval-data demos.jsonl --steps 2 --batch-size 2 --max-new 5 --out own") == 0
+    assert "reward of the answer" in capsys.readouterr().out
+    after = read_json(here / "own" / "eval.json")["after"]
+    mean = np.mean([len(x["answer"]) / 9 for x in after["answers"]])
+    assert after["held_out"]["reward"] == pytest.approx(mean) and after["held_out"]["rows"] == 10
     first = json.loads((here / "own" / "metrics.jsonl").read_text().splitlines()[0])
     assert first["reward"] > 0 and "score" not in first, "nothing exact is known of other prompts"
 
@@ -364,6 +371,33 @@ def test_held_out_figures_by_hand():
     couples = [(mean[i] > mean[j]) for i in range(9) for j in range(9) if i % 3 > j % 3]
     assert evaluate.held_out(model, demos, tok.pad, Device())["auc"] == pytest.approx(
         np.mean(couples))
+
+
+def test_what_is_read_before_and_after_costs_a_tenth_of_the_training():
+    """At least 32 rows and at most 200; of a file in some order all parts."""
+    for rows, trained, times, wanted in ((20, 1, 2, 20), (200, 12, 2, 32), (200, 667, 2, 100),
+                                         (200, 10**6, 2, 200), (200, 667, 4, 50)):
+        some = evaluate.affordable(list(range(rows)), trained, times)
+        assert len(some) == wanted and some == sorted(some), (rows, trained, times)
+    assert some[-1] > 190
+
+
+@pytest.mark.parametrize("work", ["reading", "answering"])
+def test_a_bar_counts_every_row(work, monkeypatch):
+    """From two seconds on it is seen."""
+    bars = []
+    model, tok = start_model("base")
+    rows = world.rows("val", "demos", 9, 0)
+    def bar(total, what):
+        bars.append(progress(total, what))
+        return bars[-1]
+    for module in (reference, generate):
+        monkeypatch.setattr(module, "progress", bar)
+    if work == "reading":
+        logps(encode(OBJECTIVES["sft"].choose(rows, None), tok, 512)[0], model, tok.pad, Device())
+    else:
+        generate.answer_rows(model, tok, rows, max_new=4, chunk=5)
+    assert [(b.desc, b.n, b.total, b.delay) for b in bars] == [(work, 9, 9, 2)]
 
 
 def test_many_graded_answers_are_compared_in_bounded_memory():
