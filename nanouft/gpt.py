@@ -27,6 +27,7 @@ import torch.nn as nn
 import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
 
 @dataclass
@@ -157,6 +158,7 @@ class GPT(nn.Module):
     pos:  (T,) or (B,T) positions; None = counted from the cache's end.
     keep: (B, cache.n + T) bool, False for padding on the left that nobody may look at."""
     key_width: int | None = None        # numbers in a token's keys of one layer [n_embd]
+    recomputes = False                  # activation checkpointing
 
     def __init__(self, cfg: GPTConfig, seed: int | None = None):
         super().__init__()
@@ -224,11 +226,18 @@ class GPT(nn.Module):
         if keep is not None or (n and T > 1):
             mask = _mask(T, n, keep, x.device, x.dtype)
         x = x + self.wpe(pos)
+        again = self.recomputes and torch.is_grad_enabled() and cache is None
         for layer, block in enumerate(self.h):
-            x = block(x, mask, cache, layer)
+            x = (checkpoint(block, x, mask, cache, layer, use_reentrant=False) if again else
+                 block(x, mask, cache, layer))
         if cache is not None:
             cache.n += T
         return self.ln_f(x)
+
+    def activation_checkpointing_enable(self) -> None:
+        """A forward with gradient keeps the input of each block alone; the backward pass computes
+        the rest again: a tenth of the memory for a third more time."""
+        self.recomputes = True
 
     def new_cache(self, batch_size: int, room: int) -> Cache:
         return Cache(self.cfg, batch_size, room, self.wte.weight)

@@ -26,7 +26,7 @@ from nanouft.batches import collate, encode, encode_what_fits
 from nanouft.errors import UserError, command
 from nanouft.generate import generate
 from nanouft.gpt import GPT
-from nanouft.models import folder_of, save_model, start_model
+from nanouft.models import bytes_of_token, folder_of, save_model, start_model
 from nanouft.reference import Models
 from nanouft.rows import Turn
 from nanouft.selection import demo_rows
@@ -164,6 +164,37 @@ def test_an_answer_ends_with_any_end_token_of_the_model(tmp_path):
         json.dumps({"eos_token_id": [1, free.ids[2]]}))
     model, tok = start_model(folder)
     assert tok.stops == {tok.end, 1, free.ids[2]}
+
+
+@pytest.mark.parametrize("lora", [False, True])
+@pytest.mark.parametrize("kind", [*KINDS, "ours"])
+def test_activation_checkpointing_changes_memory_alone(kind, lora, folders, tmp_path):
+    """Left on in decoding, transformers forgets the cache without an error."""
+    if kind == "ours" and lora:
+        return                                          # LoRA is for models of transformers
+    folder = start_folder(tmp_path / "m") if kind == "ours" else folders[kind]
+    seen = []
+    for on in (False, True):
+        model, tok = start_model(folder)
+        if lora:
+            model.add_lora(2, seed=0)
+        if on:
+            model.activation_checkpointing_enable()
+        form = Form("ift")
+        rows, _ = encode(form.objective.choose(DATA, form.hp), tok, 128)
+        batch = collate(rows, range(len(rows)), tok.pad)
+        form.objective.forward(model, batch, form.hp)
+        form.objective.loss(batch, form.hp)[0].backward()
+        prompts = [tok.prompt_ids(r.prompt) for r in DATA]
+        found = [a.ids for warm in (0.0, 1.0) for a in generate(
+            model, prompts, stop=tok.stops, pad=tok.pad, max_new=12, temperature=warm)]
+        ref = Models(model, tok.pad, CPU).logps(rows)
+        grads = {n: p.grad for n, p in model.named_parameters() if p.grad is not None}
+        seen.append((found, [r["answer"].tolist() for r in ref], grads, bytes_of_token(model)))
+    plain, less = seen
+    assert plain[:2] == less[:2] and less[3] < 0.3 * plain[3]
+    same(less[2], plain[2], 1e-6)
+    assert len(plain[2]) > 5
 
 
 # ---- text ----------------------------------------------------------------------------------------
