@@ -32,6 +32,7 @@ class Step:
     norm: Tensor                # of the gradient, before clipping
     rate: float                 # the learning rate
     tokens: Any                 # response tokens: a number; on the lake one for each learner
+    read: int                   # all tokens, those of prompts too
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,8 @@ def steps(model: nn.Module, objective: Objective, hp: Any, source: Callable[[int
         scaler.step(optimizer)
         scaler.update()
         optimizer.zero_grad(set_to_none=True)
-        yield Step(number + 1, sums, norm, rate, sum(batch.tokens.values()))
+        read = sum(int(s.real.sum()) for s in batch.seqs.values())
+        yield Step(number + 1, sums, norm, rate, sum(batch.tokens.values()), read)
 
 
 # ---- how the learning rate moves -----------------------------------------------------------------

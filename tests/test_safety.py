@@ -247,10 +247,25 @@ def test_a_signal_waits_for_the_end_of_the_step_and_saves(number, place):
 def test_a_loss_that_is_not_finite_stops_the_run(value, tmp_path):
     log = Log(tmp_path / "metrics.jsonl", 0, Device())
     for number, loss in ((1, 0.5), (2, value)):
-        log.add(Step(number, {"loss": torch.tensor(loss)}, torch.tensor(1.0), 1e-3, 1), {})
+        log.add(Step(number, {"loss": torch.tensor(loss)}, torch.tensor(1.0), 1e-3, 1, 1), {})
     with pytest.raises(Diverged, match="loss is .* at step 2: the run diverged; lower --lr"):
         log.flush()
     assert [x["step"] for x in read_lines(tmp_path / "metrics.jsonl")] == [1], "what was whole"
+
+
+def test_numbers_are_read_every_ten_steps_or_every_five_seconds(tmp_path):
+    """The loss of a slow model is seen from the first step on, of IFT what SFT shows too."""
+    log = Log(tmp_path / "metrics.jsonl", 0, Device())
+    sums = {"loss": torch.tensor(9.0), "nll_mixed": torch.tensor(2.0)}
+    due = []
+    for number in range(1, 21):
+        log.clock -= 6 * (number == 3)                  # as if that step had taken six seconds
+        log.add(Step(number, sums, torch.tensor(1.0), 1e-3, 5, 1000), {})
+        if log.is_due():
+            due.append(number)
+            text = log.flush()
+            assert text.startswith("nll 2.000 on blended inputs, ") and text.endswith(" tok/s")
+    assert due == [3, 10, 20] and len(read_lines(tmp_path / "metrics.jsonl")) == 20
 
 
 def test_a_run_that_diverges_ends_in_one_line(place, capsys):
