@@ -154,6 +154,11 @@ def stops(a: Answer, tok: Tokenizer) -> bool:
     return a.ended and tok.user not in a.ids and tok.assistant not in a.ids
 
 
+def longest_answer(model: GPT, tok: Tokenizer) -> int:
+    """Tokens that an answer may have where none are given: 44 for a model of NanoWorld."""
+    return MAX_NEW if tok.name == "nano" else min(256, model.cfg.n_ctx // 2)
+
+
 def unfinished(a: Answer, tok: Tokenizer) -> str:
     """What there is to say of an answer that does not end by itself; "" of one that does."""
     if tok.user in a.ids or tok.assistant in a.ids:

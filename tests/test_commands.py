@@ -481,6 +481,6 @@ sys.exit(command(train.main))"""
 
 def test_defaults_of_the_command_are_those_of_its_help():
     assert Train() == Train(data=None, init="base", rows=1020, batch_size=32, warmup=0.1,
-                            save_every=50, reward="exact", max_new=44, items=100, seed=0)
+                            save_every=None, reward="exact", max_new=None, items=100, seed=0)
     assert sample.Sample().max_new == 96 and reward.Reward().rows == 1600
     assert pretrain.Pretrain().tokens == 2048 and evaluate.Evaluate().split == "test"
