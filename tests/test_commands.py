@@ -423,8 +423,8 @@ def test_wordings_of_one_fact_are_drawn_together():
     alone = evaluate.summary([{"prompt": f"Reverse {x} bee.", "score": s, "ended": True}
                               for x, s in zip("abcd", (1, 1, 0, 0.5))])
     assert told["high"] - told["low"] > 0 and alone["high"] - alone["low"] > 0
-    assert evaluate.line({"nll": 1.5, "low": 1.0, "high": 2.0, "rows": 7}, {"nll": 2.0}) \
-        == "nll 2.000 -> 1.500 [1.000, 2.000]   (7 rows)"
+    assert evaluate.line({"nll": 1.5, "low": 1.0, "high": 2.0, "rows": 7}) \
+        == "nll 1.500 [1.000, 2.000]   (7 rows)"
 
 
 # ---- rewards -------------------------------------------------------------------------------------

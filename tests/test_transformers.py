@@ -195,6 +195,9 @@ def test_activation_checkpointing_changes_memory_alone(kind, lora, folders, tmp_
     assert plain[:2] == less[:2] and less[3] < 0.3 * plain[3]
     same(less[2], plain[2], 1e-6)
     assert len(plain[2]) > 5
+    assert train.memory_of_step(model, 8, rows[0], 0) == "", "less than a gigabyte"
+    assert "GB, " in (text := train.memory_of_step(model, 10**7, rows[0], 4)) and not text.endswith(
+        "--activation-checkpointing")
 
 
 # ---- text ----------------------------------------------------------------------------------------
