@@ -26,7 +26,11 @@ INDEX = """<!doctype html><meta charset="utf-8"><meta name="viewport" content="w
 margin: 2rem auto; padding: 0 1rem; color-scheme: light dark }}</style>
 <h1>nanouft: lessons</h1>
 <p>Each page shows a lesson with its outputs folded. Guess first, then open them.</p>
-<ol start="0">{items}</ol>"""
+<ol start="0">{lessons}</ol>
+<ul>{others}</ul>"""
+OTHERS = {                                  # linked if other commands have written them beside
+    "playground": "Two models learn side by side",          # python -m nanouft.playground --out
+    "lake": "What IFT estimates on a frozen lake"}          # python -m frozen_lake --out
 
 
 def lesson_files(numbers: list[str]) -> list[Path]:
@@ -66,9 +70,13 @@ def write(file: Path, out: Path, run: bool) -> None:
 
 
 def write_index(files: list[Path], out: Path) -> None:
-    items = "\n".join(f'<li><a href="{file.stem}.html">{title(file).split(" · ")[-1]}</a>, '
-                      f'<a href="{file.stem}.ipynb">notebook</a></li>' for file in files)
-    (out / "index.html").write_text(INDEX.format(items=items), encoding="utf-8")
+    """The first page: all lessons, and the other pages that lie in `out`."""
+    lessons = "\n".join(f'<li><a href="{file.stem}.html">{title(file).split(" · ")[-1]}</a>, '
+                        f'<a href="{file.stem}.ipynb">notebook</a></li>' for file in files)
+    others = "\n".join(f'<li><a href="{folder}/index.html">{text}</a></li>'
+                       for folder, text in OTHERS.items() if (out / folder / "index.html").exists())
+    text = INDEX.format(lessons=lessons, others=others)
+    (out / "index.html").write_text(text, encoding="utf-8")
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -75,7 +75,7 @@ def test_train_leaves_a_folder_that_tells_everything(here, capsys):
     assert "before and after: 1 held-out rows are read, 1 questions answered" in out
     assert "dpo: 12 steps of 3, learning rate 0.001\n9 rows, " in out
     assert "held-out pairs: chosen gained more" in out
-    assert "[[" in out and "Talk to it: python -m nanouft.sample a" in out
+    assert "[[" in out and out.endswith("Talk to it: python -m nanouft.sample a\n")
     assert max(map(len, out.splitlines())) <= 80
     run = here / "a"
     about, log = read_json(run / "run.json"), [json.loads(x) for x in
@@ -97,6 +97,8 @@ def test_train_on_nanoworld_prints_a_table_before_and_after(here, capsys):
                 "--max-new 5 --minibatches 2 --out g") == 0
     out = capsys.readouterr().out
     assert re.search(r"before .*after", out) and all(f in out for f in world.FAMILIES)
+    assert out.endswith("Next: python lessons/00_whole_game.py, and python -m nanouft.playground\n")
+    assert max(map(len, out.splitlines())) <= 80
 
 
 def test_models_made_first_are_made_once(here, capsys):

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from lessons import pages
 from lessons.course import HERE, LESSONS
 
 ROOT = HERE.parent
@@ -43,6 +44,19 @@ def test_a_copy_beside_a_lesson_changes_nothing_but_its_own_run(tmp_path):
                             cwd=tmp_path, text=True, capture_output=True,
                             env=os.environ | {"PYTHONPATH": f"{tmp_path}:{ROOT}"})
     assert listed.stdout.split() == ["18", "1"], listed.stderr
+
+
+def test_what_is_published_is_linked(tmp_path):
+    """The workflow writes the lake and the playground beside the lessons; without them no link."""
+    text = (ROOT / ".github" / "workflows" / "lessons.yml").read_text(encoding="utf-8")
+    folders = re.findall(r"--out out/pages/(\w+)\n(?=.*lessons\.pages\n)", text, re.S)
+    assert sorted(folders) == sorted(pages.OTHERS) == ["lake", "playground"]
+    for folder in ("", *folders):
+        (tmp_path / folder).mkdir(exist_ok=True)
+        pages.write_index(LESSONS, tmp_path)
+        links = re.findall(r'href="(.+?)"', (tmp_path / "index.html").read_text(encoding="utf-8"))
+        assert len(links) == 2 * len(LESSONS) + len(list(tmp_path.glob("*/index.html")))
+        (tmp_path / folder / "index.html").touch()
 
 
 @pytest.mark.parametrize("lesson", LESSONS, ids=lambda lesson: lesson.stem)
