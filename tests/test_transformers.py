@@ -288,7 +288,7 @@ def test_a_run_is_saved_resumed_and_opens_in_transformers(kind, name, folders):
 
 @pytest.mark.parametrize("damage, words", [
     (lambda f: (f / "config.json").write_text("{}"), "cannot be used"),
-    (lambda f: (f / "config.json").write_text("{"), "cannot be read"),
+    (lambda f: (f / "config.json").write_text("{"), "no JSON"),
     (lambda f: (f / "model.safetensors").write_bytes(b"x"), "no causal language model"),
     (lambda f: (f / "model.safetensors").unlink(), "no causal language model"),
     (lambda f: [(f / x).unlink() for x in ("tokenizer.json", "tokenizer_config.json")],
