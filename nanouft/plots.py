@@ -159,7 +159,7 @@ def pushes(strips: list[Strip], file: Path, title: str, note: str = "") -> Path:
 def columns(tokens: list[str], above: list[str]) -> list[int]:
     """The column of each token: where it stands above, if this is that answer with words left out;
     else the tokens stand side by side."""
-    places = []
+    places: list[int] = []
     for place, token in enumerate(above):
         if len(places) < len(tokens) and token == tokens[len(places)]:
             places.append(place)
