@@ -6,21 +6,23 @@ import csv
 import glob
 import io
 import json
+import os.path
 from collections.abc import Iterator
 from typing import Any
 
 from nanouft.errors import UserError, parse_json, plain_file, read_text
 
-LINES = "; a file is one JSON object a line, or one list of them"
+LINES = "; a file is one JSON object a line, or one list of them; others end in .csv or .parquet"
 NUMBERS = ("label", "score", "p", "score_chosen", "score_rejected")     # all else in a CSV is text
 
 
 def items(path: str) -> Iterator[tuple[str, Any]]:
     """(where it stands, JSON value) of each row of a file."""
-    if path.startswith("hub:") or path.endswith(".parquet"):
+    suffix = os.path.splitext(path)[1].lower()
+    if path.startswith("hub:") or suffix == ".parquet":
         yield from ((f"{path}, row {i}", item) for i, item in enumerate(by_datasets(path), 1))
         return
-    if path.endswith(".csv"):
+    if suffix == ".csv":
         yield from csv_items(path)
         return
     text = read_text(path, "; a data set of the hub is hub:owner/name")
@@ -52,6 +54,7 @@ def csv_items(path: str) -> Iterator[tuple[str, dict]]:
     csv.field_size_limit(2**31 - 1)
     lines = csv.DictReader(io.StringIO(read_text(path)), restkey="", strict=True)
     try:
+        check_names(path, list(lines.fieldnames or ()))
         for i, cells in enumerate(lines, 1):
             if isinstance(cells.get(""), list):
                 raise UserError(f"{path}, row {i}: has more cells than the first line; put a text "
@@ -59,6 +62,16 @@ def csv_items(path: str) -> Iterator[tuple[str, dict]]:
             yield f"{path}, row {i}", {k: grade_cell(k, x) for k, x in cells.items()}
     except csv.Error as e:
         raise UserError(f"{path}: cannot be read as CSV ({e})") from None
+
+
+def check_names(path: str, names: list[str]) -> None:
+    """UserError for a first line that names a column twice, or separates columns otherwise."""
+    twice = [name for name in names if names.count(name) > 1]
+    if twice:
+        raise UserError(f'{path}: two columns are called "{twice[0]}"; rename one')
+    if len(names) == 1 and any(sign in names[0] for sign in ";\t|"):
+        raise UserError(f"{path}: its first line is {names[0][:60]!r}; columns are separated by "
+                        "commas")
 
 
 def grade_cell(name: str, text: str | None) -> Any:

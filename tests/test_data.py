@@ -104,6 +104,11 @@ FORMS = {
         Row((U("a"),), None, (A("good"),), (A("bad"),))),
     "a pair and a demonstration": ({"prompt": "Hi", "response": "best", **PAIR},
                                    Row((U("Hi"),), (A("best"),), (A("good"),), (A("bad"),))),
+    "a system field": ({"system": S.text, "conversations": [{"from": "human", "value": "a"},
+                                                            {"from": "gpt", "value": "b"}]},
+                       Row((S, U("a")), (A("b"),))),
+    "a system field beside a prompt": ({"system": S.text, "prompt": "a", "response": "b"},
+                                       Row((S, U("a")), (A("b"),))),
     "a prompt alone": ({"prompt": "Hi", "gold": 7}, Row((U("Hi"),)))}
 
 
@@ -127,7 +132,9 @@ LEFT_OUT = {
                 {"prompt": "a", **PAIR, "rejected": " "}, {"chosen": None, "rejected": None},
                 {"messages": messages(U("a"), A("b"), U("c"), A(None))}],
     NO_GRADE: [{"prompt": "a", "response": "b", "label": x} for x in (None, NAN)],
-    ALL_SHOWN: [{"prompt": "a", "response": [{"role": "assistant", "content": "b", "weight": 0}]}]}
+    ALL_SHOWN: [{"prompt": "a", "response": [{"role": "assistant", "content": "b", "weight": 0}]},
+                {"messages": messages(U("a"), A("b")), "train": False},
+                {"prompt": "a", "response": "b", "weight": 0}]}
 
 
 def test_a_row_that_lacks_something_is_left_out_and_counted(tmp_path):
@@ -150,10 +157,12 @@ def test_a_cell_of_a_csv_is_a_text(tmp_path):
     assert [(r.prompt[0].text, r.answer[0].text, r.label, r.extra["gold"]) for r in rows] == [
         ("a", "null", 1, "7"), ("b", "N/A", 0, "nan"), ("c", "42", 0, ""), ("h, i", "j\nk", 1, "")]
     assert left_out == {NO_ANSWER: 1, NO_QUESTION: 1, NO_GRADE: 1}
-    for text, words in (("prompt\na,b\n", "row 1: has more cells"), ('"b\n', "read as CSV")):
-        (tmp_path / "b.csv").write_text(text)
+    for text, words in (("prompt\na,b\n", "row 1: has more cells"), ('"b\n', "read as CSV"),
+                        ("prompt,answer,answer\na,b,c\n", 'two columns are called "answer"'),
+                        ("prompt;answer\na;b\n", "columns are separated by commas")):
+        (tmp_path / "b.CSV").write_text(text)
         with pytest.raises(UserError, match=words):
-            read([str(tmp_path / "b.csv")])
+            read([str(tmp_path / "b.CSV")])
 
 
 @pytest.mark.parametrize("mark", sorted(MARKS))
