@@ -218,9 +218,9 @@ if not CHANGE:
 # 85.5 %). But now 55 of 55 moves beside the path are right, because on open ice "down" or "right"
 # leads nearer to the goal from many cells. The chance of a best move in the cell that is guessed
 # most often rises from 84.5 to 97.4 %, so here IFT carries the demonstration to neighbouring
-# states. Whether the assumption holds depends on the lake. For language models the question is
-# open: `docs/claims.md` finds little to repair in SFT's estimate of a whole answer (C7), and no
-# advantage of IFT in the answers (C1).
+# states. Whether the assumption holds depends on the lake. In language models of one million
+# parameters SFT says too much as well, step by step, but the blend closes little of the gap (C7 in
+# `docs/claims.md`), and IFT's answers are no better (C1, R1).
 #
 # ## The exercise
 # Write it in `lessons/exercises/ex05.py` and check it with `python -m lessons.check 05`: all three

@@ -101,7 +101,7 @@ if present:
 # %%
 LIMIT = 0.0                                     # points
 STEPS, ROWS, RATE, SEEDS = 24, 8, 1e-4, (0, 1, 2)
-T = {3: 4.30, 5: 2.78}                          # Student's t for that many seeds
+T = {2: 12.71, 3: 4.30, 4: 3.18, 5: 2.78, 6: 2.57}      # Student's t for that many seeds
 KEPT = HERE / "evidence" / "results" / "R1.npz"
 
 
@@ -186,11 +186,11 @@ if not CHANGE:
 
 # %% [markdown]
 # ## What happened
-# IFT pushes `<|im_end|>` least, about a quarter as hard as SFT, because an easy end counts only its
-# own small loss. In lesson 06 gradient through the weights turned such a push into a negative one,
-# and the model forgot how to stop. The lines of `released` say whether it does so here. On
-# NanoWorld constant weights were the repair, and if the lines of `detached` say something else, the
-# share of answers that stop tells how much of it is due to the end.
+# IFT pushes `<|im_end|>` about a quarter as hard as SFT, because its weight counts a token's own
+# loss and the later ones, and after the end there are none. Both forms lose to SFT, and fewer of
+# their answers stop. In lesson 06 gradient through the weights made the model forget how to stop,
+# and constant weights were the repair. Here they are none, although NanoWorld's bases had found
+# constant weights as good as SFT (C1). So a verdict does not carry over by itself.
 #
 # The verdict is about one model, whose weights were rounded to four bits in the package, about six
 # kinds of questions, and about the rates that were tried. But the interval says how far another
@@ -203,7 +203,7 @@ if not CHANGE:
 # ## Change one thing
 # With `CHANGE = "mine"` you train SFT and `METHOD`, in about half an hour on a laptop. Write down a
 # limit, a guess and a reason before you start, choose a method from `docs/methods.md` that reads
-# demonstrations, and mark your plan by the rubric in `docs/teaching.md`.
+# demonstrations and needs no other model, and mark your plan by the rubric in `docs/teaching.md`.
 #
 # *After your run.* Three seeds give a wide interval, since $t$ is 4.3 with two degrees of freedom.
 # If your verdict is "undecided", say how many seeds would decide a difference of this size. If it

@@ -60,7 +60,7 @@ def figures(question: str) -> str:
 def moves(case: str) -> str:
     """ "+2.8 ± 1.5": by how much SFT says more than the policy does where it stands."""
     line = line_of(f"Move by move, SFT overestimates its policy ({case} updates")
-    return re.search(r"SFT - alone (\S+ ± \S+);", line.figures)[1]
+    return re.search(r"SFT - alone (\S+ ± \S+),", line.figures)[1]
 
 
 PROSE = [   # claim, a sentence of its section with {}, where the figure comes from
@@ -83,7 +83,7 @@ PROSE = [   # claim, a sentence of its section with {}, where the figure comes f
     ("C6", "against UNA's {}", lambda: percent("C6", "UNA", "scores")),
     ("C5", "the estimate lies {} points above", lambda: moves("detour habit, 0")),
     ("C5", "off by {} points before the first update", lambda: moves("from scratch, 0")),
-    ("C5", "still {} points after the fifth", lambda: moves("detour habit, 5")),
+    ("C5", "and {} points after the fifth", lambda: moves("detour habit, 5")),
     ("C7", "SFT's estimate is {} points too high", lambda: points("Step by step, SFT overest")),
     ("C7", "lies {} points nearer with lam .2",
      lambda: points("Step by step, the blend (lam .2)")),

@@ -228,6 +228,7 @@ def choose_rates(name: str, seed: int = 990, prompts: int = 7, items: int = 20) 
     for row in claim.rows:
         flags, _ = parts_of(claim, row, 0)
         scored: dict[str, float] = {}
+        stops: dict[str, float] = {}
         for rate in RATES:
             half = re.sub(r"--epochs (\S+)", lambda x: f"--epochs {float(x[1]) / 2:g}", flags)
             half = re.sub(r"--lr \S+", f"--lr {rate}", half)
@@ -238,10 +239,11 @@ def choose_rates(name: str, seed: int = 990, prompts: int = 7, items: int = 20) 
                                                                        items))
                 known.append(line)
                 kept.write_text("\n".join(known) + "\n", encoding="utf-8")
-            scored[rate] = float(np.mean([float(x) for x in line[len(about):].split(",")][:-1]))
+            *scores, stop = map(float, line[len(about):].split(","))
+            scored[rate], stops[rate] = float(np.mean(scores)), stop
         best = max(RATES, key=lambda rate: scored[rate])
-        out.append(f"{name} {row:14} " + "   ".join(f"{rate}: {100 * x:.1f}"
-                                                     for rate, x in scored.items())
+        out.append(f"{name} {row:14} " + "   ".join(
+            f"{rate}: {100 * x:.1f} ({100 * stops[rate]:.0f} % stop)" for rate, x in scored.items())
                    + f"   best {best}")
     return out
 

@@ -3,8 +3,8 @@
 The IFT paper (arXiv:2405.11870v3, abstract and section 4) says that SFT overestimates the ability
 of a model, because it reads the demonstrator's words and not the model's own; a blend with the own
 guess is to estimate better. No training with IFT is needed to ask that. SFT models trained on four
-numbers of demonstrations answer new prompts of three families in which every word of an answer has
-one right successor, whatever was said before:
+numbers of demonstrations answer new prompts of three families in which a rule says which word is
+right after nearly any words:
 
     sum         the own last sum plus the next number; "and", "is" and the numbers in their places
     sort        of the words that are left to say, the first in the alphabet
@@ -20,6 +20,11 @@ estimates, for the same step: the chance of the demonstrated word after the demo
 Steps are compared while the sampled answer goes on, and up to the step at which the demonstration
 ends. So both sides are asked the same steps, and either may be larger. For whole answers SFT's
 product is exact by the chain rule; `row_lines` prints it, and no question is asked of it.
+
+Two limits. The rule is strict in sums: a word left out shifts the places of all that follow, and
+the sum goes on from the prompt's number, not from one that was copied wrongly. And where SFT says
+too much, "the blend lies nearer" asks no more than whether the smaller number that the blend always
+gives stays on the same side of the truth; how much of the gap it closes is in the figures.
 
 A number of a seed is the mean over the four sizes of data and the three families.
 """

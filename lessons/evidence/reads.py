@@ -142,7 +142,9 @@ def move_lines() -> list[Line]:
             gap = interval(chances[:, 0] - chances[:, -1])
             sft, *blends, alone = 100 * chances.mean(0)
             closed = ", ".join(f"{(sft - blend) / (sft - alone):+.2f}" for blend in blends)
-            figures = (f"SFT {sft:.1f} %, alone {alone:.1f} %; SFT - alone {points(*gap)}; of this "
+            more = 100 * (chances[:, 0] > chances[:, -1]).mean()
+            figures = (f"SFT {sft:.1f} %, alone {alone:.1f} %; SFT - alone {points(*gap)}, more "
+                       f"than 0 on {more:.0f} % of the lakes; of this "
                        f"gap the blend at lam {', '.join(f'{lam:g}' for lam in LAMS[1:])} closes "
                        f"{closed}")
             out.append((f"Move by move, SFT overestimates its policy ({case}, {updates} updates)",
