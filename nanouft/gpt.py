@@ -236,7 +236,7 @@ class GPT(nn.Module):
 
     def activation_checkpointing_enable(self) -> None:
         """A forward with gradient keeps the input of each block alone; the backward pass computes
-        the rest again: a tenth of the memory for a third more time."""
+        the rest again: a tenth of the memory for up to a third more time."""
         self.recomputes = True
 
     def new_cache(self, batch_size: int, room: int) -> Cache:
