@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from lessons import methods
+from lessons.evidence import judge
+from nanouft.objectives import NAMES
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -28,6 +30,31 @@ def test_every_link_leads_to_a_file(page):
     assert not missing
 
 
+def test_the_readme_says_what_the_pages_say():
+    """Verdicts, decimals and the lake's lines are those of pages that other tests hold."""
+    readme, claims, lake = (page.read_text(encoding="utf-8") for page in (
+        ROOT / "README.md", ROOT / "docs" / "claims.md", ROOT / "docs" / "lake.md"))
+    rows = re.findall(r"^\|.*\| \*\*(.+)\*\* \|", claims, re.M)
+    holds, fails, open_ = (rows.count(x) for x in ("holds", "does not hold", "undecided"))
+    assert f"Of {len(rows)} claims" in readme
+    assert f"**{holds} hold, {fails} do not, {open_} are undecided**" in readme
+    findings, rest = readme.split("## What we found")[1].split("```text\n")
+    figures = re.findall(r"(?<![\d.])\d+\.\d(?: ± \d+\.\d)?", findings)
+    judged = claims + " ".join(x.figures for name in judge.NAMES for x in judge.lines(name))
+    assert len(figures) >= 9 and not [x for x in figures if x not in judged]
+    assert rest.split("```")[0] in lake
+    assert readme.startswith(f"# nanouft\n\n**{len(NAMES)} ways ")
+
+
+def test_the_address_of_the_project_is_that_of_pyproject():
+    """README's `git clone` and CITATION repeat it; as long as it has none, they have none."""
+    known, cloned, cited = (re.findall(pattern, (ROOT / name).read_text(encoding="utf-8"), re.M)
+                            for name, pattern in (("pyproject.toml", r'^Repository = "(.+)"$'),
+                                                  ("README.md", r"git clone (\S+)"),
+                                                  ("CITATION.cff", r"^repository-code: (\S+)$")))
+    assert known == cloned == cited
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_command_has_the_flags_that_a_page_names(page, capsys):
     for module, words in commands(page):
@@ -46,7 +73,7 @@ def flags_of(module: str, objective: list[str], capsys) -> list[str]:
     except ModuleNotFoundError:
         main = importlib.import_module(module).main
     with pytest.raises(SystemExit):
-        main([*(["--objective", *objective] if objective else []), "--help"])
+        main([*(["--objective", *objective] if objective else []), "--help", "all"])
     return re.findall(r"--[\w-]+", capsys.readouterr().out)
 
 
