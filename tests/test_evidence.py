@@ -29,7 +29,7 @@ def test_every_claim_of_the_table_has_a_section():
     assert linked == {name.lower() for name in SECTIONS} and len(linked) >= 9
 
 
-RUN = [name for name in CLAIMS if (judge.RESULTS / f"{name}.npz").exists()]
+RUN = [name for name in CLAIMS if judge.was_run(name)]
 LINES = {name: judge.lines(name) for name in judge.NAMES}
 
 
@@ -131,7 +131,7 @@ def test_the_page_is_short_and_its_picture_small():
     words = [word for word in PAGE.split() if any(map(str.isalpha, word))]
     assert len(words) <= 1800
     assert write.PAGE.with_suffix(".png").stat().st_size < 80_000
-    assert sum(file.stat().st_size for file in judge.RESULTS.iterdir()) <= 750_000
+    assert sum(file.stat().st_size for file in verdicts.RESULTS.iterdir()) <= 750_000
 
 
 # ---- the interval --------------------------------------------------------------------------------
@@ -242,7 +242,7 @@ def test_a_command_tells_all_that_its_scores_depend_on():
 def made_up(tmp_path, monkeypatch):
     """Cells of R1 and R1s in which IFT as released scores less and half of its answers stop."""
     monkeypatch.setattr(cells, "OUT", tmp_path)
-    for module in (cells, judge, verdicts):
+    for module in (cells, verdicts):
         monkeypatch.setattr(module, "RESULTS", tmp_path)
     (tmp_path / "cells").mkdir()
     rng, claim = np.random.default_rng(0), CLAIMS["R1"]

@@ -27,7 +27,7 @@ from lessons.evidence import estimates
 from lessons.evidence.claim import BASES, RATES, REAL, Claim, command, parts_of
 from lessons.evidence.claims import CLAIMS
 from lessons.evidence.judge import UNIT, place
-from lessons.evidence.verdicts import RESULTS, packed
+from lessons.evidence.verdicts import RESULTS, packed, scores_file
 from nanouft.errors import UserError, say
 
 OUT = Path("out/evidence")
@@ -265,7 +265,7 @@ def pack(name: str) -> Path:
     claim = CLAIMS[name]
     commands = [[command(claim, row, base) for base in range(len(claim.bases))]
                 for row in claim.rows]
-    file = RESULTS / f"{name}.npz"
+    file = scores_file(name)
     np.savez_compressed(
         file, **gather(name, list(claim.rows), list(claim.bases), claim.seeds), commands=commands,
         groups=np.tile(np.arange(claim.items), (len(claim.families), 1)), seeds=list(claim.seeds))
@@ -284,7 +284,7 @@ def pack_estimates() -> Path:
     """results/C7.npz, as estimates.Packed says."""
     rows = [str(rows) for rows in estimates.PASSES]
     cells = gather("C7", rows, list(BASES), estimates.SEEDS)
-    file = RESULTS / "C7.npz"
+    file = scores_file("C7")
     np.savez_compressed(file, **{what: x.swapaxes(0, 1) for what, x in cells.items()})
     return file
 

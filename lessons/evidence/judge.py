@@ -13,7 +13,7 @@ import numpy as np
 from lessons.evidence import estimates, reads, stats
 from lessons.evidence.claim import BASES, SKILLS, Claim, command
 from lessons.evidence.claims import CLAIMS
-from lessons.evidence.verdicts import RESULTS, Line, findings_of, line_of, packed
+from lessons.evidence.verdicts import Line, findings_of, line_of, packed, scores_file
 from nanouft.errors import UserError
 
 UNIT = 240                              # every score of NanoWorld is a whole number of 240ths
@@ -89,7 +89,7 @@ def row_lines(name: str) -> list[str]:
 # ---- all claims ----------------------------------------------------------------------------------
 def was_run(name: str) -> bool:
     """Are scores of this claim kept?"""
-    return (RESULTS / f"{name}.npz").exists()
+    return scores_file(name).exists()
 
 
 def lines(name: str) -> list[Line]:

@@ -11,8 +11,13 @@ from lessons.evidence import stats
 RESULTS = Path(__file__).parent / "results"
 
 
+def scores_file(name: str) -> Path:
+    """R1s asks the runs of R1."""
+    return RESULTS / f"{'R1' if name == 'R1s' else name}.npz"
+
+
 def packed(name: str) -> Mapping[str, np.ndarray]:
-    return dict(np.load(RESULTS / f"{name}.npz"))
+    return dict(np.load(scores_file(name)))
 
 
 class Finding(NamedTuple):
