@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from tqdm import tqdm
 
 from nanouft.errors import UserError
 from nanouft.objective import NOT_SET, Batch, Seqs
@@ -90,7 +91,7 @@ def encode_what_fits(rows: list[Row], tok: Tokenizer,
     out = []
     names = {tok.decode([i]) for i in tok.stops} | {*END_TOKENS}
     report = EncodeReport()
-    for r in rows:
+    for r in tqdm(rows, desc="tokenizing", leave=False, delay=2):
         try:
             seqs = _tokens(r.roles, tok)
         except UserError as why:

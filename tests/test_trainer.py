@@ -55,6 +55,11 @@ def prepared(name: str, tied: bool):
     return model, objective, hp, Models(model, NANO.pad, CPU).prepare(data, objective, hp)
 
 
+# its name from transformers 5.23 on, and the one before
+CHECKPOINTING = next(name for name in ("activation_checkpointing", "gradient_checkpointing")
+                     if name in hf.TrainingArguments.__dataclass_fields__)
+
+
 def arguments(folder, **more):
     """Settings under which the Trainer does the same steps as `own_loop`."""
     told = dict(max_steps=STEPS, learning_rate=RATE, lr_scheduler_type="constant", use_cpu=True,
@@ -154,7 +159,7 @@ def test_checkpoints_of_activations_change_no_number(lora, tmp_path):
         layer = model.net.model.layers[0].self_attn.q_proj
         layer.register_forward_hook(lambda *_, count=count: count.append(1))
         trainer = Trainer(model, objective, hp, data, NANO.pad,
-                          arguments(tmp_path, activation_checkpointing=on))
+                          arguments(tmp_path, **{CHECKPOINTING: on}))
         trainer.train()
         found.append([line["loss"] for line in trainer.state.log_history if "loss" in line])
         calls.append(len(count))
