@@ -140,7 +140,7 @@ def test_a_chat_of_two_turns_says_what_transformers_says(place, theirs, monkeypa
         talk.append(t.decode(out, skip_special_tokens=True).strip())
     typed = iter([*questions, "/quit"])
     monkeypatch.setattr("builtins.input", lambda _: next(typed))
-    (place / "whole" / "run.json").rename(place / "run.json")       # else its start model speaks too
+    (place / "whole" / "run.json").rename(place / "run.json")       # or the start model answers too
     assert command(sample.main, [str(place / "whole"), "--max-new", "10", "--device", "cpu"]) == 0
     said = capsys.readouterr().out
     assert talk[1] and talk[3] and said.index(talk[1]) < said.rindex(talk[3])
