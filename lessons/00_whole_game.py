@@ -142,7 +142,8 @@ for name in models:
 # the **push** on token $t$:
 # $$\mathrm{push}_t=-N\,\partial L/\partial\log\pi(y_t\mid y_{<t}).$$
 # Here $\pi(y_t\mid y_{<t})$ is the probability of token $t$ after all tokens before it, and the
-# factor $N$, the number of tokens of the answer, brings all methods to one scale. A positive push
+# factor $N$, the number of tokens of the right answer, is one for all answers of a picture, so that
+# their pushes can be compared. A positive push
 # makes the token more likely. The next cell computes the pushes in the base, before the first step,
 # on a right answer to the question above. DPO gets the same answer without its last word as the
 # worse one, since this is the mistake that the base made.

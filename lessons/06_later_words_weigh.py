@@ -246,7 +246,8 @@ if not CHANGE:
 #
 # The loss of word $k$ stands in $k$ rests, so Eq. 21 is $\sum_k k\,\ell_k$, and late words weigh
 # more. Algorithm 1 instead makes the rest a *weight* of its first word,
-# $L=\sum_t\alpha^{N-t}R_t\ell_t$. Now losses are multiplied by losses, and early words weigh more.
+# $L=\sum_t\alpha^{N-t}R_t\ell_t$ with $\alpha=.95$. Now losses are multiplied by losses, and in a
+# short answer early words weigh more.
 # The released code departs from this in three ways: the discount $\gamma^{k-t}$ stands inside the
 # rest, the weights are divided by their mean, and $L$ is a mean over words and then over answers,
 # not a sum. Gradient flows through the weights, as it does through the paper's "differentiable"
@@ -277,7 +278,7 @@ for form, weights in forms.items():
 # derivative by $b$ is at $b=0$, where the balance must be, and how many lists will end.
 #
 # *After your run.* The derivative is $+1.19$, which is $\gamma a/2$, and it only grows with $b$. So
-# the balance is at 0, and nearly all lists end.
+# $b$ is pushed down to 0, and nearly all lists end.
 #
 # ## Exercises
 # Write them in `lessons/exercises/ex06.py` and check them with `python -m lessons.check 06`.
