@@ -1,6 +1,7 @@
 """The colours of methods; the pictures of a run; the playground, beside torch and in a browser."""
 import itertools
 import json
+import os
 import time
 from copy import deepcopy
 from pathlib import Path
@@ -253,6 +254,13 @@ def test_the_tab_agrees_with_python_and_teaches(made, browser):
     said = browser.text("#check")
     assert said.startswith("✓ computed again in this tab: the same, within ")
     assert float(said.split()[-1]) < 1e-3
+    assert not browser.errors and not browser.requests and not browser.axe()
+
+
+@pytest.mark.skipif(not os.environ.get("TAB"), reason="TAB=1 teaches in the tab: minutes")
+def test_the_tab_teaches(made, browser):
+    browser.open(made.folder / "index.html", width=390, height=844, dark=True)
+    browser.wait("document.querySelector('#question').textContent")
     browser.js("document.querySelector('#live summary').click()")      # wherever the page stands
     browser.wait("document.querySelector('#own .bar')")                 # at once: step 0
     assert "+0.23" in browser.text("#own") and browser.text("#own .stops") == "0 of 8 stop"
