@@ -26,7 +26,7 @@ from nanouft.batches import collate, encode, encode_what_fits
 from nanouft.errors import UserError, command
 from nanouft.generate import generate
 from nanouft.gpt import GPT
-from nanouft.models import bytes_of_token, folder_of, save_model, start_model
+from nanouft.models import bytes_of_token, folder_of, memory_of_step, save_model, start_model
 from nanouft.reference import Models
 from nanouft.rows import Turn
 from nanouft.selection import demo_rows
@@ -197,8 +197,8 @@ def test_activation_checkpointing_changes_memory_alone(kind, lora, folders, tmp_
     assert plain[:2] == less[:2] and less[3] < 0.3 * plain[3]
     same(less[2], plain[2], 1e-6)
     assert len(plain[2]) > 5
-    assert train.memory_of_step(model, 8, rows[0], 0) == "", "less than a gigabyte"
-    assert "GB, " in (text := train.memory_of_step(model, 10**7, rows[0], 4)) and not text.endswith(
+    assert memory_of_step(model, 8 * rows[0].length) == "", "less than a gigabyte"
+    assert "GB, " in (text := memory_of_step(model, 10**7)) and not text.endswith(
         "--activation-checkpointing")
 
 

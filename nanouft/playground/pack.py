@@ -20,7 +20,9 @@ from nanouft.colours import look
 from nanouft.generate import generate, stops
 from nanouft.gpt import GPT
 from nanouft.ledger import entries
+from nanouft.loop import steps
 from nanouft.models import start_model
+from nanouft.objective import Batch
 from nanouft.objectives import OBJECTIVES, ift
 from nanouft.reference import Models
 from nanouft.rows import Row
@@ -112,15 +114,11 @@ def record(base: GPT, name: str, dials: dict[str, Any], demos: list[Row], questi
     optimizer = torch.optim.AdamW(model.parameters(), RATE, betas=(0.9, 0.95), weight_decay=0)
     encoded, _ = encode(objective.choose(demos, hp), tok, base.cfg.n_ctx)
     encoded = Models(base, tok.pad).prepare(encoded, objective, hp)
+
+    def rows_of(step: int) -> Batch:
+        return collate(encoded, range(step * BATCH, (step + 1) * BATCH), tok.pad)
     frames = [frame(model, base, name, hp, questions, tok)]
-    for step in range(STEPS):
-        batch = collate(encoded, range(step * BATCH, (step + 1) * BATCH), tok.pad)
-        objective.forward(model, batch, hp)
-        loss, _ = objective.loss(batch, hp)
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
+    for _ in steps(model, objective, hp, rows_of, optimizer, range(STEPS), clip=1.0):
         frames.append(frame(model, base, name, hp, questions, tok))
     return {"name": name, "dials": {field: getattr(hp, field) for field in METHODS[name]},
             "frames": frames}
