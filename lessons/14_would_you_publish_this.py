@@ -67,6 +67,8 @@ import csv
 import draw
 import numpy as np
 
+from nanouft.objectives import OBJECTIVES
+
 SEEDS = 5
 KINDS = ("rules", "rules_new", "list", "sum", "sort", "reverse", "truth", "unknown", "fact")
 TABLE = HERE / "evidence" / "results" / "methods.csv"
@@ -173,6 +175,28 @@ if not CHANGE:
 # The claims of the papers are judged in the same way, with two additions: on two base models, and
 # with intervals that cover other questions as well as other seeds. `python -m lessons.evidence`
 # prints these verdicts, and `docs/claims.md` says what they mean and what would change them.
+#
+# ## Found by looking
+# The same table suggests something that nobody had asked. Some recipes train the base on pairs,
+# and others go on from SFT's model, with pairs, scores or samples.
+
+# %%
+pairs = [name for name in points if name in OBJECTIVES and OBJECTIVES[name].data == "pairs"]
+pairs.sort(key=lambda name: -points[name].mean())
+second = [points[name].mean() for name in chains]
+print(f"SFT {points['sft'].mean():.1f}; {len(pairs)} losses for pairs from the base "
+      f"{points[pairs[-1]].mean():.1f} to {points[pairs[0]].mean():.1f}; "
+      f"{len(chains)} second stages {min(second):.1f} to {max(second):.1f}")
+fig, ax = draw.panels()
+draw.intervals(ax, {name: (points[name] - points["sft"], *paired(name)) for name in
+                    (*pairs, "sft->dpo")}, 0, "Exploratory: losses for pairs, from the base")
+lesson.picture(fig, "pairs")
+
+# %% [markdown]
+# The losses at the top have a term that makes the good answer itself likelier, as SFT does, and
+# those below compare an answer only with another one or with the reference. After SFT the choice
+# hardly matters. This is **exploratory**: the figure was found in the data that it describes, so it
+# can suggest a question for new seeds, but it has no verdict.
 #
 # ## When does each method help?
 # This is what the lessons and the verdicts say together, so far as this small world goes. The last
