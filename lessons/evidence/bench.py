@@ -1,11 +1,13 @@
 """Speed and memory beside transformers and TRL, as ratios of two programs that take turns.
 
     python -m lessons.evidence.bench                # about three minutes on an idle core
+    python -m lessons.evidence.bench --real out/smollm2     # and SmolLM2-135M: 20 minutes more
     python -m lessons.evidence.bench --write        # the same, and docs/benchmarks.md
     python -m lessons.evidence.bench --gpu          # one CUDA device: gpu.py
 
 A step has 32 rows; sampling answers 64 prompts at temperature 1 until every answer stops; GRPO
-samples 4 answers to each of 32 prompts. The clock is CPU time, which busy neighbours disturb less.
+samples 4 answers to each of 32 prompts. With the real model all three are 8 rows and prompts. The
+clock is CPU time, which busy neighbours disturb less.
 """
 import argparse
 import contextlib
@@ -20,7 +22,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -42,16 +44,28 @@ from nanouft.rows import Row
 from nanouft.sampling import Rollouts
 
 PAGE = Path(__file__).parents[2] / "docs" / "benchmarks.md"
-TURNS, TRL_TURNS = 15, 6
-ROWS, GPT2_VOCAB = 32, 50_257
+TURNS, GPT2_VOCAB = 15, 50_257
 SAMPLES, MAX_NEW = 4, 44
 Work = Callable[[int], object]
 
 
-def race(theirs: Work, ours: Work) -> str:
+@dataclass(frozen=True)
+class Subject:
+    """A model, and how much it has to do."""
+    folder: str
+    rows: int           # of an optimizer step; prompts of a step of GRPO
+    prompts: int        # that are answered at once
+    turns: int          # that are counted; one more comes first
+
+
+def nano() -> Subject:
+    return Subject(tuned(), rows=32, prompts=64, turns=6)
+
+
+def race(theirs: Work, ours: Work, turns: int = TURNS) -> str:
     """The seconds of `theirs` over those of `ours`, which take turns; whoever is first changes."""
     seconds: dict[Work, list[float]] = {theirs: [], ours: []}
-    for turn in range(TURNS + 1):
+    for turn in range(turns + 1):
         for work in (theirs, ours) if turn % 2 else (ours, theirs):
             start = time.process_time()
             work(turn)
@@ -65,20 +79,20 @@ def ratio(theirs: ArrayLike, ours: ArrayLike) -> str:
     return f"{middle:.2f} ({low:.2f} to {high:.2f})"
 
 
-def gpt2(folder: str | Path) -> torch.nn.Module:
-    from transformers import GPT2LMHeadModel
+def theirs_of(folder: str | Path) -> torch.nn.Module:
+    from transformers import AutoModelForCausalLM
     from transformers.utils import logging
     logging.set_verbosity_error()
     logging.disable_progress_bar()
-    return GPT2LMHeadModel.from_pretrained(folder, dtype=torch.float32).eval()
+    return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
 
 
 def step() -> str:
-    net = gpt2(BASE)
+    net = theirs_of(BASE)
     model, tok = start_model("base")
     demos = world.rows("train", "demos", 1020, 0)
     rows, _ = encode(OBJECTIVES["sft"].choose(demos, None), tok, 512)
-    source = Epochs(rows, ROWS, TURNS + 1, 0, tok.pad)
+    source = Epochs(rows, 32, TURNS + 1, 0, tok.pad)
     batches = [source(i).seqs["answer"] for i in range(TURNS + 1)]
 
     def ours(i: int) -> None:
@@ -92,9 +106,10 @@ def step() -> str:
     return race(theirs, ours)
 
 
-def sampling() -> str:
-    net, (model, tok) = gpt2(tuned()), start_model(tuned())
-    rows = np.random.default_rng(0).permutation(world.rows("test", "prompts", 576, 0))[:64]
+def sampling(subject: Subject) -> str:
+    net, (model, tok) = theirs_of(subject.folder), start_model(subject.folder)
+    rows = np.random.default_rng(0).permutation(world.rows("test", "prompts", 576, 0))
+    rows = rows[:subject.prompts]
     prompts = [tok.prompt_ids(row.prompt) for row in rows]
     width = max(map(len, prompts))
     ids = torch.tensor([[tok.pad] * (width - len(p)) + p for p in prompts])
@@ -107,7 +122,7 @@ def sampling() -> str:
         torch.manual_seed(0)
         net.generate(ids, attention_mask=(ids != tok.pad).long(), max_new_tokens=64, do_sample=True,
                      top_k=0, top_p=1.0, eos_token_id=tok.end, pad_token_id=tok.pad)
-    return race(theirs, ours)
+    return race(theirs, ours, subject.turns)
 
 
 def tuned() -> str:
@@ -139,6 +154,22 @@ def memory() -> str:
     return f"{mine / other:.2f} ({mine / 1e6:.0f} of {other / 1e6:.0f} MB)"
 
 
+def checkpointing(subject: Subject) -> str:
+    """The peak of a step of SFT, its gradients included, with activation checkpointing and without.
+    """
+    model, tok = start_model(subject.folder)
+    demos = OBJECTIVES["sft"].choose(world.rows("train", "demos", 1020, 0), None)
+    batch = Epochs(encode(demos, tok, 512)[0], subject.rows, 1, 0, tok.pad)(0).seqs["answer"]
+
+    def work() -> None:
+        (-model(batch.inputs, want="logp", targets=batch.targets).mean()).backward()
+        model.zero_grad()
+    other = peak_memory(work)
+    model.activation_checkpointing_enable()
+    mine = peak_memory(work)
+    return f"{mine / other:.2f} ({mine / 1e6:,.0f} of {other / 1e6:,.0f} MB)"
+
+
 def peak_memory(work: Callable[[], None]) -> int:
     """Bytes: the most that tensors made by `work` take at one time."""
     with torch.profiler.profile(profile_memory=True) as profile:
@@ -149,18 +180,18 @@ def peak_memory(work: Callable[[], None]) -> int:
 
 
 # ---- optimizer steps beside TRL's trainers -------------------------------------------------------
-OF_METHOD = {       # kind of rows, rows of a step, TRL's settings
-    "sft": ("demos", ROWS, {}),
-    "dpo": ("pairs", ROWS, {"precompute_ref_log_probs": True}),
-    "grpo": ("prompts", ROWS * SAMPLES, {"num_generations": SAMPLES, "beta": 0.04,
-                                         "max_completion_length": MAX_NEW}),
+OF_METHOD: dict[str, tuple[str, int, dict]] = {     # kind of rows, answers to each, TRL's settings
+    "sft": ("demos", 1, {}),
+    "dpo": ("pairs", 1, {}),
+    "grpo": ("prompts", SAMPLES, {"num_generations": SAMPLES, "beta": 0.04,
+                                  "max_completion_length": MAX_NEW}),
 }
 
 
-def against_trl(name: str) -> str:
+def against_trl(name: str, subject: Subject, **settings) -> str:
     """The seconds of TRL's steps over ours; after each of theirs we make one of ours."""
-    folder = tuned()
-    ours = our_steps(name, folder)
+    with quiet():
+        ours = our_steps(name, subject)
     clock = [time.process_time()]
 
     def after_their_step() -> None:
@@ -168,29 +199,37 @@ def against_trl(name: str) -> str:
         next(ours)
         clock.append(time.process_time())
     with quiet():
-        trl_steps(name, folder, after_their_step)
+        trl_steps(name, subject, after_their_step, settings)
     seconds = np.diff(clock)
     return ratio(seconds[::2], seconds[1::2])
 
 
-def our_steps(name: str, folder: str) -> Iterator[Step]:
-    """The optimizer steps of nanouft.train, on NanoWorld's rows, from the model in `folder`."""
-    (model, tok), objective = start_model(folder), OBJECTIVES[name]
+def against_our_sft(name: str, subject: Subject) -> str:
+    """The seconds of our steps of another method over those of our SFT."""
+    with quiet():
+        theirs, ours = our_steps(name, subject), our_steps("sft", subject)
+    return race(lambda _: next(theirs), lambda _: next(ours), subject.turns)
+
+
+def our_steps(name: str, subject: Subject) -> Iterator[Step]:
+    """The optimizer steps of nanouft.train, on NanoWorld's rows."""
+    (model, tok), objective = start_model(subject.folder), OBJECTIVES[name]
     hp, optimizer = objective.hp(), train.make_optimizer(model, objective.lr, Device())
     rows = objective.choose(world.mixed_rows("train", objective.kinds(hp), 1020, 0), hp)
     encoded, _ = encode(rows, tok, model.cfg.n_ctx - MAX_NEW)
     if objective.on_policy:
         start = copy.deepcopy(model).requires_grad_(False)
         source = Rollouts(encoded, objective, hp, model, start, tok, world.exact_scores,
-                          batch_size=ROWS, steps=96)
+                          batch_size=subject.rows, steps=96)
     else:
         encoded = Models(model, tok.pad).prepare(encoded, objective, hp)
-        source = Epochs(encoded, ROWS, 96, 0, tok.pad)
+        source = Epochs(encoded, subject.rows, 96, 0, tok.pad)
     return steps(model, objective, hp, source, optimizer, range(96), clip=1.0)
 
 
-def trl_steps(name: str, folder: str, after_step: Callable[[], None]) -> None:
-    """TRL's trainer of sft, dpo or grpo makes TRL_TURNS + 1 optimizer steps."""
+def trl_steps(name: str, subject: Subject, after_step: Callable[[], None],
+              settings: dict) -> None:
+    """TRL's trainer of sft, dpo or grpo makes one optimizer step more than there are turns."""
     import datasets
     import trl
     from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
@@ -198,20 +237,20 @@ def trl_steps(name: str, folder: str, after_step: Callable[[], None]) -> None:
     class AfterStep(TrainerCallback):
         def on_step_end(self, *_, **__):
             after_step()
-    kind, batch, settings = OF_METHOD[name]
+    kind, answers, of_method = OF_METHOD[name]
     with tempfile.TemporaryDirectory() as place:
         file = Path(place, "rows.jsonl")
         rows = world.rows("train", kind, 1020, 0)
         file.write_text("\n".join(json.dumps(chat(row, kind)) for row in rows), encoding="utf-8")
         config = getattr(trl, f"{name.upper()}Config")(
-            place, max_steps=TRL_TURNS + 1, per_device_train_batch_size=batch, use_cpu=True,
-            bf16=False, gradient_checkpointing=False, report_to="none", save_strategy="no",
-            logging_strategy="no", disable_tqdm=True, **settings)
+            place, max_steps=subject.turns + 1, use_cpu=True, bf16=False, report_to="none",
+            per_device_train_batch_size=subject.rows * answers, gradient_checkpointing=False,
+            save_strategy="no", logging_strategy="no", disable_tqdm=True, **of_method, **settings)
         getattr(trl, f"{name.upper()}Trainer")(
-            AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32), args=config,
+            AutoModelForCausalLM.from_pretrained(subject.folder, dtype=torch.float32), args=config,
             train_dataset=datasets.load_dataset("json", data_files=str(file), split="train",
                                                 cache_dir=place),
-            processing_class=AutoTokenizer.from_pretrained(folder), callbacks=[AfterStep()],
+            processing_class=AutoTokenizer.from_pretrained(subject.folder), callbacks=[AfterStep()],
             **({"reward_funcs": reward} if name == "grpo" else {})).train()
 
 
@@ -229,14 +268,35 @@ def reward(prompts: list, completions: list, **_) -> list[float]:
 
 
 # ---- the table -----------------------------------------------------------------------------------
-LINES = {
-    "forward and backward: transformers' time / ours": step,
-    "sampled answers: transformers' time / ours": sampling,
-    "loss over 50,257 tokens: our peak memory / that of logits and cross-entropy": memory,
-    "optimizer step of SFT: TRL's time / ours": lambda: against_trl("sft"),
-    "optimizer step of DPO: TRL's time / ours": lambda: against_trl("dpo"),
-    "step of GRPO with its answers: TRL's time / ours": lambda: against_trl("grpo"),
-}
+Lines = dict[str, Callable[[], str]]
+
+
+def nano_lines() -> Lines:
+    return {"forward and backward: transformers' time / ours": step,
+            "loss over 50,257 tokens: our peak memory / that of logits and cross-entropy": memory,
+            **common_lines(nano())}
+
+
+def real_lines(folder: str) -> Lines:
+    subject = Subject(folder, rows=8, prompts=8, turns=3)
+    return {**common_lines(subject),
+            "optimizer step of DPO: TRL's time without precomputed references / ours":
+                lambda: against_trl("dpo", subject),
+            "optimizer step: IFT's time / SFT's, both ours":
+                lambda: against_our_sft("ift", subject),
+            "step of SFT: peak memory with --activation-checkpointing / without":
+                lambda: checkpointing(subject)}
+
+
+def common_lines(subject: Subject) -> Lines:
+    return {"sampled answers: transformers' time / ours": lambda: sampling(subject),
+            "optimizer step of SFT: TRL's time / ours": lambda: against_trl("sft", subject),
+            "optimizer step of DPO: TRL's time / ours":
+                lambda: against_trl("dpo", subject, precompute_ref_log_probs=True),
+            "step of GRPO with its answers: TRL's time / ours":
+                lambda: against_trl("grpo", subject)}
+
+
 HEAD = """# Benchmarks
 
 Each figure is a ratio of two programs that take turns on one machine: the median, with quartiles in
@@ -245,7 +305,7 @@ well, because a large part of both times are the same matrix products, whose spe
 processors. So compare two versions of nanouft only in one run on one machine.
 
 ```bash
-python -m lessons.evidence.bench --write    # three minutes on an idle core; TRL is optional
+python -m lessons.evidence.bench --real out/smollm2 --write   # 25 minutes of a core; needs TRL
 python -m lessons.evidence.bench --gpu      # one CUDA device: ten checks and six figures
 ```
 
@@ -272,24 +332,33 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m lessons.evidence.bench", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--write", action="store_true", help="write docs/benchmarks.md")
+    parser.add_argument("--real", metavar="FOLDER", help="measure the model in this folder as well")
     parser.add_argument("--gpu", action="store_true", help="checks and figures of one CUDA device")
     flags = parser.parse_args(argv)
     if flags.gpu:
         from lessons.evidence import gpu
         return gpu.main()
     torch.set_num_threads(1)
-    say(about := machine())
-    lines = [f"| {about} | |", "|---|---|"]
-    for what, measure in LINES.items():
+    page = HEAD + table(f"NanoWorld's base: {machine()}", nano_lines())
+    if flags.real:
+        page += "\n" + table(f"{Path(flags.real).name}: {machine()}", real_lines(flags.real))
+    if flags.write:
+        PAGE.write_text(page, encoding="utf-8")
+    return 0
+
+
+def table(title: str, lines: Lines) -> str:
+    """Markdown, and each line as soon as it is measured."""
+    say(title)
+    out = f"| {title} | |\n|---|---|\n"
+    for what, measure in lines.items():
         try:
             figure = measure()
         except ImportError as e:
             figure = f"not measured: {e.name} is not installed"
         say(f"{what:78} {figure}")
-        lines.append(f"| {what} | {figure} |")
-    if flags.write:
-        PAGE.write_text(HEAD + "\n".join(lines) + "\n", encoding="utf-8")
-    return 0
+        out += f"| {what} | {figure} |\n"
+    return out
 
 
 if __name__ == "__main__":
