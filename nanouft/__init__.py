@@ -8,7 +8,7 @@ import sys
 # threads up to seven times slower than one. Set before torch is imported.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-__version__ = "1.0.0"
+__version__ = "1.1.0"
 
 
 def _leave(number: int, frame) -> None:
