@@ -94,6 +94,10 @@ PROSE = [   # claim, a sentence of its section with {}, where the figure comes f
     ("R1s", "SFT's answers {} % end by themselves", lambda: percent("R1s", "SFT", "ended")),
     ("R1s", "of IFT's {} % as released", lambda: percent("R1s", "released", "ended")),
     ("R1s", "and {} % detached", lambda: percent("R1s", "detached", "ended")),
+    ("R4", "lies {} points from SFT on all",
+     lambda: figures("A real model, 40 % wrong: SFT on the likeliest")),
+    ("R4", "PoFT's distance to it is {}.",
+     lambda: figures("A real model, 40 % wrong: PoFT is better than SFT on the likeliest")),
     ("C8", "lies {} points from SFT", lambda: figures("DFT learns a new behaviour")),
     ("C8", "is {}, so that", lambda: figures("DFT learns rules in new combinations")),
 ]

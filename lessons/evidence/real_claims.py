@@ -25,6 +25,7 @@ REAL_CLAIMS = {
             "A real model: IFT as released is better than SFT": "better: released - SFT",
             "A real model: IFT with detached weights is as good as SFT": "as good: detached - SFT",
         },
+        on_page=2,
         expected="Does not hold, undecided: a half-width of 3 points is wider than the margin of "
                  "2, unless the two rows move together.",
         **ON_REAL),
@@ -62,6 +63,7 @@ REAL_CLAIMS = {
             "A real model, 40 % wrong: SFT on the likeliest 60 % is better than SFT on all":
                 "better: SFT, filtered - SFT",
         },
+        on_page=2,
         expected="Holds, does not hold, holds, as on NanoWorld's bases; a half-width of 3 points.",
         made={"aligned": f"train {SFT} {SKILLED} --rows 1536 "
                          "--batch-size 8 --warmup 0.1 --epochs 1 --lr 1e-4 --seed 900",
