@@ -103,28 +103,6 @@ def test_an_answer_that_ends_changes_no_other(how):
     assert {a.ended for a in got} == {True, False}
 
 
-def test_samples_follow_the_distribution():
-    p = MODEL(torch.tensor([[3, 1, 4]]))[0, -1].detach()
-
-    def shares(**how) -> torch.Tensor:
-        said = torch.tensor(ids(answers([[3, 1, 4]] * 4000, max_new=1, seed=1, **how)))[:, 0]
-        return torch.bincount(said, minlength=17) / 4000
-    for temperature in (0.5, 1.0, 2.0):
-        same(shares(temperature=temperature), (p / temperature).softmax(-1), 0.03)
-    order = p.argsort(descending=True)
-    n = int((p.softmax(-1)[order].cumsum(-1) < 0.6).sum()) + 1      # whose mass reaches .6
-    for cut, kept in (({"top_k": 3}, 3), ({"top_p": 0.6}, n)):
-        want = torch.zeros(17, dtype=torch.float64)
-        want[order[:kept]] = p[order[:kept]].softmax(-1)
-        same(shares(temperature=1.0, **cut), want, 0.03)
-
-
-def test_a_cut_to_one_token_is_greedy():
-    for how in ({"top_k": 1}, {"top_p": 1e-9}):
-        assert ids(answers(temperature=2.0, seed=3, **how)) == ids(answers())
-    assert ids(answers(temperature=1.0, seed=3)) != ids(answers())
-
-
 @pytest.mark.parametrize("u, token", [(0.0, 10), (1 - 2.0 ** -24, 3)])
 def test_no_random_number_draws_what_has_no_chance(u, token):
     """Tokens of chance 0 stand at both ends, where rounding would reach them."""
@@ -141,13 +119,7 @@ def test_the_context_is_a_limit():
     assert short.ids == answers([[2, 7]], model, max_new=6)[0].ids
     full, = answers([long], model, max_new=99)
     assert full.ids == answers([long[-1:]], model, max_new=15)[0].ids and len(full.ids) == 15
-
-
-def test_the_seed_decides():
-    one, two = (ids(answers(temperature=1.0, seed=s)) for s in (1, 2))
-    torch.manual_seed(99)
-    assert ids(answers(temperature=1.0, seed=1)) == one != two and answers([]) == []
-    assert len({tuple(a) for a in ids(answers([[3]] * 4, temperature=1.0))}) > 1
+    assert answers([], model) == []
 
 
 def test_rows_are_answered_in_their_order_and_threads_are_given_back():
@@ -310,18 +282,6 @@ def test_every_answer_is_used_once_a_pass_and_groups_stay_together():
     assert first_rows(0, 3) not in (first_rows(1, 3), first_rows(0, 4)), "as has each rollout"
     order = made.order.ravel()[:40]
     assert sorted(order) == list(range(40)), "each prompt once before any comes again"
-
-
-def test_the_start_model_stays_where_it_was():
-    made = source("rloo")
-    made(0)
-    before = deepcopy(made.start.state_dict())
-    with torch.no_grad():
-        for p in made.policy.parameters():
-            p += 0.05 * torch.randn(p.shape, generator=torch.Generator().manual_seed(0))
-    made(1)
-    assert all(torch.equal(x, before[name]) for name, x in made.start.state_dict().items())
-    assert made.stats["kl_exact"] > 1e-4, "and the way from there is seen"
 
 
 def test_what_a_rollout_tells_in_a_plain_loop():
