@@ -101,21 +101,16 @@ def test_train_on_nanoworld_prints_a_table_before_and_after(here, capsys):
     assert max(map(len, out.splitlines())) <= 80
 
 
-def test_models_made_first_are_made_once(here, capsys):
-    line = "train --objective tis_dpo --init start --rows 40 --steps 2 --plain --out "
+def test_models_made_first_are_made_once_and_fit_into_memory_as_the_run_does(here, capsys):
+    line = "train --objective sftmix --init start --rows 40 --steps 2 --plain --batch-size 4 " \
+           "--accumulate 2 --out "
     assert call(line + "t1") == 0
-    assert capsys.readouterr().out.count("first, once: python -m nanouft.train --objective") == 2
+    first = [x for x in capsys.readouterr().out.splitlines() if x.startswith("first, once: python")]
+    assert len(first) == 2 and all("--batch-size 4 --accumulate 2" in x for x in first)
     assert call(line + "t2") == 0
     assert "first, once" not in capsys.readouterr().out
     same = [(here / run / "model.safetensors").read_bytes() for run in ("t1", "t2")]
     assert same[0] == same[1]
-
-
-def test_models_made_first_take_what_keeps_the_run_in_memory(here, capsys):
-    assert call("train --objective sftmix --init start --rows 40 --steps 2 --plain --batch-size 4 "
-                "--accumulate 2 --out t3") == 0
-    first = [x for x in capsys.readouterr().out.splitlines() if x.startswith("first, once")]
-    assert len(first) == 2 and all("--batch-size 4 --accumulate 2" in x for x in first)
 
 
 def test_a_reward_of_ones_own_is_learnt_from(here, capsys):
@@ -269,10 +264,6 @@ def test_a_mistake_is_one_line(line, here, capsys):
     assert made <= {"w1", "w2", "w3", "out"}, "nothing is made before the line is understood"
 
 
-def test_a_device_is_what_was_asked_for():
-    assert (pick("cpu").dtype, pick("cpu", "bf16").dtype) == ("fp32", "bf16")
-
-
 @pytest.mark.parametrize("dtype, has_bf16, used, precision", [
     ("fp32", True, "fp32", "highest"), ("auto", True, "bf16", "high"),
     ("auto", False, "fp16", "high")])
@@ -286,11 +277,13 @@ def test_fp32_is_exact_on_a_gpu(dtype, has_bf16, used, precision, monkeypatch):
     assert pick("auto", dtype) == Device("cuda", used)
     assert pick("cuda:1", dtype) == Device("cuda:1", used)
     assert asked == [precision, "cuda:0", precision, "cuda:1"]
+    assert (pick("cpu").dtype, pick("cpu", "bf16").dtype) == ("fp32", "bf16")
 
 
 @pytest.mark.parametrize("fault, code, words", [
     (KeyboardInterrupt(), 130, "interrupted"), (UserError("two\nlines \x1b[2J"), 2, "two lines"),
-    (OSError(errno.ENOSPC, "No space left on device", "a.txt"), 2, "a.txt: No space left"),
+    (OSError(errno.ENOSPC, "No space left on device", "a.txt"), 2,
+     "a.txt: No space left on device; make room"),
     (MemoryError(), 2, "of memory; give --activation-checkpointing, then --accu"),
     (RuntimeError("CUDA out of memory. Tried"), 2, "out of memory"), (BrokenPipeError(), 1, "")])
 def test_what_a_person_can_cause_is_one_line(fault, code, words, capsys):

@@ -9,14 +9,11 @@ import pytest
 import torch
 from made import NANO, same
 
-from nanouft.batches import Encoded, Epochs, Tokens, collate, encode, order
+from nanouft.batches import Epochs, collate, encode, order
 from nanouft.bpe import count_words, join, train_bpe
 from nanouft.errors import UserError
-from nanouft.generate import LOGITS
 from nanouft.models import read_tokenizer, save_model
-from nanouft.reference import chunks
 from nanouft.rows import ALL_SHOWN, MARKS, NO_ANSWER, NO_GRADE, NO_QUESTION, Row, Turn, read
-from nanouft.sampling import ROWS
 from nanouft.seeds import step_seed
 from nanouft.selection import (
     account,
@@ -169,12 +166,14 @@ def test_a_cell_of_a_csv_is_a_text(tmp_path):
 def test_a_mark_says_whether_an_answer_is_trained_on(mark, tmp_path):
     def trained(name: str, value) -> str:
         marked = {"role": "assistant", "content": "b", name: value}
-        talk = [*messages(U("a")), marked, *messages(U("c"), A("d"))]
+        talk = [*messages(U("a"), A("x"), U("y")), marked, *messages(U("c"), A("d"))]
         (row,), _ = read([write(tmp_path, {"messages": talk})])
-        return "".join(t.text for t in row.answer if t.role == "assistant")
-    assert [trained(mark, x) for x in (0, False, 1, True, None)] == ["d", "d", "bd", "bd", "bd"]
+        ids, mask = LETTERS.chat(row.prompt, row.answer)
+        return letters(i for i, m in zip(ids, mask) if m)
+    assert [trained(mark, x) for x in (0, False)] == [" x<|end|> d<|end|>"] * 2
+    assert [trained(mark, x) for x in (1, True, None)] == [" x<|end|> b<|end|> d<|end|>"] * 3
     for name, value in ((mark, 0.5), (mark, "false"), ("mask", 1), ("no_loss", True)):
-        with pytest.raises(UserError, match=f'message 2 of "messages" has "{name}": '):
+        with pytest.raises(UserError, match=f'message 4 of "messages" has "{name}": '):
             trained(name, value)
 
 
@@ -314,16 +313,6 @@ def test_mask_and_shift_by_hand():
     assert report.skipped == 0
 
 
-def test_masks_of_a_conversation():
-    """All of the assistant's turns are trained on, but those of the context and those shown."""
-    talk = (U("a"), A("b"), U("c"), Turn("shown", "d"), U("e"), A("f"))
-    def trained(context, answers) -> str:
-        ids, mask = LETTERS.chat(context, answers)
-        return letters(i for i, m in zip(ids, mask) if m)
-    assert trained(talk[:1], talk[1:]) == " b<|end|> f<|end|>"
-    assert trained(talk[:3], talk[3:]) == " f<|end|>" and trained(talk, ()) == ""
-
-
 def test_shorter_rows_are_padded_on_the_right():
     talks = [one((U("a" * n),), (A("b" * m),)) for n, m in ((3, 2), (1, 7), (6, 1))]
     rows, _ = encode(talks, LETTERS, 64)
@@ -407,19 +396,6 @@ def test_a_step_of_the_data_is_a_function_of_its_number():
     first, again = source(4), source(4)
     assert torch.equal(first.seqs["answer"].inputs, again.seqs["answer"].inputs)
     assert first.seed == step_seed(2, 4) and source(3).seed != first.seed
-
-
-def test_rows_that_are_read_together():
-    """Each once; never so many that their logits would not fit."""
-    data = [Encoded({role: Tokens(np.zeros(n), np.zeros(n)) for role in ("chosen", "rejected")},
-                    Row()) for n in (900, 7, 1024, 30, *[12] * 200)]
-    for vocab in (1024, 151_000):
-        made = chunks(data, vocab)
-        assert sorted(np.concatenate(made)) == list(range(len(data)))
-        for rows in made:
-            logits = len(rows) * max(data[i].length for i in rows) * 2 * vocab
-            assert len(rows) <= ROWS and (logits <= LOGITS or len(rows) == 1)
-    assert max(map(len, made)) == ROWS > len(made[0]) == 1
 
 
 # ---- the tokenizer -------------------------------------------------------------------------------
@@ -508,5 +484,3 @@ def test_byte_pair_encoding_counts_as_if_anew():
         ranks.setdefault(best[0] + best[1], 256 + len(ranks))
         spelt = {w: join(tokens, best) for w, tokens in spelt.items()}
     assert {w: i for w, i in train_bpe(words, 286).items() if i >= 256} == ranks
-
-

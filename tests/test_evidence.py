@@ -139,19 +139,15 @@ def test_the_page_is_short_and_its_picture_small():
 
 
 # ---- the interval --------------------------------------------------------------------------------
-def test_by_hand_seeds_only():
-    """All prompts agree. Of the seeds' .1, .2, .3: mean .2, variance .01 / 3, freedom 2."""
+def test_by_hand_seeds_only_and_prompts_only():
+    """All prompts agree: of the seeds' .1, .2, .3 the variance is .01 / 3. All seeds agree: of the
+    prompts' 0, 0, 1, 1 two ask for one fact; with three groups the sums around the mean are -1, .5
+    and .5, so 1.5 / 16 * 3 / 2."""
     gap = np.repeat([[0.1], [0.2], [0.3]], 4, axis=1)
-    mean, variance, freedom = stats.moments([gap], [np.arange(4)])
-    assert (mean, variance, freedom) == pytest.approx((0.2, 0.01 / 3, 2))
-
-
-def test_by_hand_prompts_only():
-    """All seeds agree. Of the prompts' 0, 0, 1, 1, of which two ask for one fact: with three groups
-    the sums around the mean are -1, .5 and .5, so 1.5 / 16 * 3 / 2."""
+    assert stats.moments([gap], [np.arange(4)]) == pytest.approx((0.2, 0.01 / 3, 2))
     gap = np.repeat([[0.0, 0.0, 1.0, 1.0]], 5, axis=0)
-    mean, variance, freedom = stats.moments([gap], [np.array([7, 7, 1, 2])])
-    assert (mean, variance) == pytest.approx((0.5, 1.5 / 16 * 3 / 2)) and freedom == math.inf
+    assert stats.moments([gap], [np.array([7, 7, 1, 2])]) == pytest.approx(
+        (0.5, 1.5 / 16 * 3 / 2, math.inf))
 
 
 @pytest.mark.parametrize("seed_sd, prompt_sd, rest_sd", [(0.02, 0.0, 0.3), (0.02, 0.1, 0.3),
@@ -211,14 +207,6 @@ def test_a_command_that_was_never_run_is_one_line(monkeypatch):
         judge.judged("C2")
 
 
-def test_a_planted_sign_turns_a_verdict(monkeypatch):
-    before = [line.verdict for line in judge.judged("C6")]
-    monkeypatch.setitem(CLAIMS["C6"].questions, next(iter(CLAIMS["C6"].questions)),
-                        "better: DPO - UNA")
-    after = [line.verdict for line in judge.judged("C6")]
-    assert (before[0], after[0]) == ("holds", "does not hold")
-
-
 @pytest.mark.parametrize("name, rows", [("C1", ("released", "SFT")), ("C4", ("PoFT", "SFT")),
                                         ("C6", ("UNA", "DPO"))])
 def test_swapped_rows_turn_a_verdict(name, rows):
@@ -228,12 +216,6 @@ def test_swapped_rows_turn_a_verdict(name, rows):
     kept["scores"] = kept["scores"].copy()
     kept["scores"][[one, other]] = kept["scores"][[other, one]]
     assert [line.verdict for line in judge.judged(name, kept)] != before
-
-
-def test_a_row_is_found_wherever_it_lies():
-    kept = judge.packed("C4")
-    back = {key: x[::-1] if key in ("commands", "scores") else x for key, x in kept.items()}
-    assert judge.judged("C4", back) == judge.judged("C4", kept)
 
 
 def test_a_command_tells_all_that_its_scores_depend_on():

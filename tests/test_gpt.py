@@ -107,17 +107,6 @@ def test_nothing_looks_ahead(model):
     assert (model(IDS)[:, 5:] - model(other)[:, 5:]).abs().max() > 0.1
 
 
-def test_padding_on_the_left_is_never_looked_at_and_takes_no_position(model):
-    ids = torch.cat([torch.full((2, 3), 16), IDS], 1)
-    keep = torch.cat([torch.zeros(2, 3), torch.ones(2, 8)], 1).bool()
-    pos = (keep.long().cumsum(1) - 1).clamp_min(0)
-    got = model(ids, keep=keep, pos=pos)
-    same(got[:, 3:], model(IDS))
-    assert got.isfinite().all()
-    for without in ({"pos": pos}, {"keep": keep}):
-        assert (model(ids, **without)[:, 3:] - model(IDS)).abs().max() > 0.01
-
-
 @pytest.mark.parametrize("cuts", [[1] * 8, [8], [3, 1, 1, 3], [1, 7]], ids=str)
 @pytest.mark.parametrize("padded", [False, True])
 def test_reading_in_pieces_with_a_cache_is_reading_at_once(cuts, padded, model):

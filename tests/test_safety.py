@@ -288,15 +288,6 @@ def test_a_taken_name_gets_a_number_and_one_that_is_given_is_an_error(tmp_path, 
         new_folder("mine", "dpo")
 
 
-def test_a_full_disk_is_one_line(place, monkeypatch, capsys):
-    def full(*args, **kw):
-        raise OSError(28, "No space left on device")
-    shutil.rmtree(place / "run", ignore_errors=True)
-    monkeypatch.setattr(folders, "save_file", full)
-    assert command(train.main, run(place)) == 2
-    assert capsys.readouterr().err.splitlines()[-1].endswith("No space left on device; make room")
-
-
 # ---- what others left in the place of a file -----------------------------------------------------
 @forks
 @pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, lambda file: os.symlink("/dev/zero", file)],

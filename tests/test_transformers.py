@@ -28,9 +28,7 @@ from nanouft.generate import generate
 from nanouft.gpt import GPT
 from nanouft.models import bytes_of_token, folder_of, memory_of_step, save_model, start_model
 from nanouft.reference import Models
-from nanouft.rows import Turn
 from nanouft.selection import demo_rows
-from nanouft.tokenizer import END
 
 hf = pytest.importorskip("transformers")
 tokenizers = pytest.importorskip("tokenizers")
@@ -408,10 +406,3 @@ def test_a_run_with_lora_trains_thin_matrices_only(kind, name, folders):
              if not torch.equal(p, q)]
     assert moved and all(p.dim() == 2 for n, p in after.named_parameters() if n in moved)
     assert kind == "gpt2" or not [n for n in moved if "embed" in n or "wte" in n]
-
-
-def test_our_template_is_added_to_a_tokenizer_without_one(folders):
-    _, tok = start_model(folders["gpt2"])
-    talk = (Turn("user", "a"), Turn("assistant", "b"))
-    assert tok.decode(tok.chat((), talk)[0]) == f"<|user|> a<|assistant|> b{END}"
-    assert tok.n_vocab == tok.n_text and tok.user != tok.assistant != tok.pad
