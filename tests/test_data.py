@@ -9,11 +9,14 @@ import pytest
 import torch
 from made import NANO, same
 
-from nanouft.batches import Epochs, collate, encode, order
+from nanouft.batches import Encoded, Epochs, Tokens, collate, encode, order
 from nanouft.bpe import count_words, join, train_bpe
 from nanouft.errors import UserError
+from nanouft.generate import LOGITS
 from nanouft.models import read_tokenizer, save_model
+from nanouft.reference import chunks
 from nanouft.rows import ALL_SHOWN, MARKS, NO_ANSWER, NO_GRADE, NO_QUESTION, Row, Turn, read
+from nanouft.sampling import ROWS
 from nanouft.seeds import step_seed
 from nanouft.selection import (
     account,
@@ -398,6 +401,19 @@ def test_a_step_of_the_data_is_a_function_of_its_number():
     assert first.seed == step_seed(2, 4) and source(3).seed != first.seed
 
 
+def test_rows_that_are_read_together():
+    """Each once; never so many that their logits would not fit."""
+    data = [Encoded({role: Tokens(np.zeros(n), np.zeros(n)) for role in ("chosen", "rejected")},
+                    Row()) for n in (900, 7, 1024, 30, *[12] * 200)]
+    for vocab in (1024, 151_000):
+        made = chunks(data, vocab)
+        assert sorted(np.concatenate(made)) == list(range(len(data)))
+        for rows in made:
+            logits = len(rows) * max(data[i].length for i in rows) * 2 * vocab
+            assert len(rows) <= ROWS and (logits <= LOGITS or len(rows) == 1)
+    assert max(map(len, made)) == ROWS > len(made[0]) == 1
+
+
 # ---- the tokenizer -------------------------------------------------------------------------------
 TEXTS = ["Where does the dova live?", "don't 1234 42", "  two\t\n\n \r\n", "naïve Zoë 学 日本語 😀",
          "e\u0301 \u3000\u200b\x00 ½ ٣", "<|end|> <|user|>", "", "_x_"]
@@ -420,6 +436,7 @@ def test_the_template_letter_by_letter():
         "<|end|><|user|> Be kind.\n\nWhy?")
     assert NANO.decode(i for i, m in zip(ids, mask) if m) == "  Hello<|end|> So.<|end|>"
     assert NANO.prompt_ids(talk) == [*ids, NANO.assistant]
+    assert NANO.chat(talk) == (ids, [0] * len(ids)), "what stands in the context is not trained on"
     assert NANO.decode(NANO.prompt_ids((S,))) == "<|user|> Be kind.<|assistant|>"
     assert NANO.decode(NANO.chat((S,), (A("Hi"),))[0]) == "<|user|> Be kind.<|assistant|> Hi<|end|>"
     assert NANO.decode(NANO.document(talk[1:5])) == (
