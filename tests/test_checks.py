@@ -341,6 +341,12 @@ def test_each_exercise(name):
         assert any(some in said for some in words.split("|")), f"{instead}: {said}"
 
 
+def test_where_the_gradient_is_0_a_right_program_need_not_move_a_weight(monkeypatch):
+    properties = exercises()["17a"]
+    monkeypatch.setitem(properties.__globals__, "SCALES", (60.0,))      # many tokens are certain
+    assert judge(properties, function(PROGRAMS["17a"][0])) == ""
+
+
 def written(folder: Path, source: str) -> Path:
     stub = "\n\ndef blend(E, true, guess, lam):\n    raise NotImplementedError"
     (folder / "ex04.py").write_text(source + stub)

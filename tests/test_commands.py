@@ -122,6 +122,7 @@ def test_a_reward_of_ones_own_is_learnt_from(here, capsys):
     assert after["held_out"]["reward"] == pytest.approx(mean) and after["held_out"]["rows"] == 10
     first = json.loads((here / "own" / "metrics.jsonl").read_text().splitlines()[0])
     assert first["reward"] > 0 and "score" not in first, "nothing exact is known of other prompts"
+    assert all(x["answer"] == x["answer"].strip() for x in after["answers"]), "as in training"
 
 
 def test_pretrain_makes_a_tokenizer_and_a_base(here, capsys):
@@ -174,10 +175,15 @@ def test_sample_shows_models_side_by_side_and_chats(here, capsys, monkeypatch):
     out = capsys.readouterr().out
     assert "start " in out and "run " in out and "score 0." in out
     assert call("sample start --plain --prompt 'Once upon' --temperature 1 --n 2 --max-new 4") == 0
-    said = iter(["Hi", "/new", "Ho", "/quit"])
+    said, asked, real = iter(["Hi", "Yes", "/new", "Ho", "/quit"]), [], sample.generate
     monkeypatch.setattr("builtins.input", lambda words: next(said))
+    monkeypatch.setattr(sample, "generate", lambda model, prompts, **how: asked.append(
+        NANO.decode(prompts[0])) or real(model, prompts, **how))
     assert call("sample start --max-new 3") == 0
     assert "chat; /new forgets" in capsys.readouterr().out
+    hi, yes, ho = asked[::2]                            # the base and its own model are asked
+    assert (hi, ho) == ("<|user|> Hi<|assistant|>", "<|user|> Ho<|assistant|>")
+    assert yes.startswith(hi) and yes.endswith("<|end|><|user|> Yes<|assistant|>")
 
 
 def test_the_help_of_every_command_explains_every_flag(capsys):

@@ -406,3 +406,4 @@ def test_a_run_with_lora_trains_thin_matrices_only(kind, name, folders):
              if not torch.equal(p, q)]
     assert moved and all(p.dim() == 2 for n, p in after.named_parameters() if n in moved)
     assert kind == "gpt2" or not [n for n in moved if "embed" in n or "wte" in n]
+    assert any("lm_head" in n for n in moved) == (kind == "gpt2"), "its chat tokens are new"
