@@ -109,7 +109,7 @@ FORMS = {
                        Row((S, U("a")), (A("b"),))),
     "a system field beside a prompt": ({"system": S.text, "prompt": "a", "response": "b"},
                                        Row((S, U("a")), (A("b"),))),
-    "a prompt alone": ({"prompt": "Hi", "gold": 7}, Row((U("Hi"),)))}
+    "a prompt alone": ({"prompt": "Hi", "gold": 7, "weight": 0}, Row((U("Hi"),)))}
 
 
 @pytest.mark.parametrize("name", FORMS)
