@@ -98,10 +98,6 @@ FORMS = {
     "a pair of texts that begin alike": (
         {"chosen": "The sky is blue.", "rejected": "The sky is black."},
         Row((U("The sky is"),), None, (A("blue."),), (A("black."),))),
-    "OpenAI's preferences": (
-        {"input": {"messages": messages(U("a"))}, "preferred_output": messages(A("good")),
-         "non_preferred_output": messages(A("bad"))},
-        Row((U("a"),), None, (A("good"),), (A("bad"),))),
     "a pair and a demonstration": ({"prompt": "Hi", "response": "best", **PAIR},
                                    Row((U("Hi"),), (A("best"),), (A("good"),), (A("bad"),))),
     "a system field": ({"system": S.text, "conversations": [{"from": "human", "value": "a"},
