@@ -134,7 +134,7 @@ def pushed(name: str, model, tok) -> list[str]:
 def rows_of(name: str, model, tok) -> list[str]:
     """The lines of the table of one method; a further form says what is new in it."""
     objective, lines = OBJECTIVES[name], equations(name, head_of(name))
-    arxiv = re.search(r"arXiv:(\d{4}\.\d{5})", objective.paper)
+    arxiv = re.search(r"arXiv:(\d{4}\.\d{5})", head_of(name))
     paper = f"[{arxiv[1]}](https://arxiv.org/abs/{arxiv[1]})" if arxiv else ""
     needs = [*objective.kinds(objective.hp()), *objective.asks()]
     facts, said, out = [idea(name), parent(name), "; ".join(needs), paper], [], []

@@ -170,7 +170,6 @@ class Objective:
     `lr` was chosen on NanoWorld's validation prompts.
     With `credit` the method is on-policy: its rows are prompts, and the model learns from its
     samples. Then hp also says how many `samples`, `minibatches` and `passes` there are."""
-    paper: str                          # title, arXiv id, equation
     data: str | Callable[[Any], str]    # kinds of rows that it learns from
     hp: type                            # its hyper-parameters
     loss: Callable                      # loss(batch, hp) -> (scalar, metrics): a sum over the step

@@ -81,6 +81,4 @@ def loss(batch: Batch, hp: AdaDPO) -> tuple[Tensor, dict]:
     return each.sum() / batch.n, metrics
 
 
-OBJECTIVE = Objective(
-    paper="Adaptive Preference Scaling for RLHF, arXiv:2406.02764 and the released code",
-    data="pairs", hp=AdaDPO, loss=loss, lr=3e-5, reference=True)
+OBJECTIVE = Objective(data="pairs", hp=AdaDPO, loss=loss, lr=3e-5, reference=True)

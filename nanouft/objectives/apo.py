@@ -41,6 +41,4 @@ def loss(batch: Batch, hp: APO) -> tuple[Tensor, dict]:
     return each.sum() / batch.n, pair_metrics(batch, r_w, r_l, hp.beta)
 
 
-OBJECTIVE = Objective(
-    paper="Anchored Preference Optimization, arXiv:2408.06266 (APO-zero, APO-down)",
-    data="pairs", hp=APO, loss=loss, lr=2.5e-4, reference=True)
+OBJECTIVE = Objective(data="pairs", hp=APO, loss=loss, lr=2.5e-4, reference=True)

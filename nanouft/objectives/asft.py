@@ -53,6 +53,4 @@ def loss(batch: Batch, hp: ASFT) -> tuple[Tensor, dict]:
     return each.sum() / batch.n, metrics
 
 
-OBJECTIVE = Objective(
-    paper="ASFT: Aligned Supervised Fine-Tuning through Absolute Likelihood, arXiv:2409.10571",
-    data="pairs", hp=ASFT, loss=loss, lr=2.5e-4)
+OBJECTIVE = Objective(data="pairs", hp=ASFT, loss=loss, lr=2.5e-4)

@@ -54,6 +54,4 @@ def loss(batch: Batch, hp, role: str = "chosen") -> tuple[Tensor, dict]:
     return add_nll(batch, hp, -F.logsigmoid(r_w - r_l), r_w, r_l, role)
 
 
-OBJECTIVE = Objective(
-    paper="Contrastive Preference Optimization, arXiv:2401.08417",
-    data="pairs", hp=CPO, loss=loss, lr=1e-4)
+OBJECTIVE = Objective(data="pairs", hp=CPO, loss=loss, lr=1e-4)

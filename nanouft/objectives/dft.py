@@ -34,6 +34,4 @@ def loss(batch: Batch, hp: DFT) -> tuple[Tensor, dict]:
     return s.sum(weighted).sum() / n, {"nll": -s.sum(logp).sum().detach() / n}
 
 
-OBJECTIVE = Objective(
-    paper="Dynamic Fine-Tuning, arXiv:2508.05629, token-level loss",
-    data="demos", hp=DFT, loss=loss, lr=2.5e-4)
+OBJECTIVE = Objective(data="demos", hp=DFT, loss=loss, lr=2.5e-4)

@@ -56,7 +56,6 @@ def loss(batch: Batch, hp: Distill) -> tuple[Tensor, dict]:
 
 
 OBJECTIVE = Objective(
-    paper="GKD: On-Policy Distillation of Language Models, arXiv:2306.13649, section 3",
     data="prompts", hp=Distill, loss=loss, lr=1e-4, credit=credit, reward="none",
     first=First("teacher", "a teacher, made first",
                 ("--objective sft --rows 4080 --seed 900",), inherits=False))

@@ -114,6 +114,4 @@ def log1mexp(x: Tensor) -> Tensor:
     return torch.where(x > -math.log(2), torch.log(-torch.expm1(x)), torch.log1p(-torch.exp(x)))
 
 
-OBJECTIVE = Objective(
-    paper="Direct Preference Optimization, arXiv:2305.18290, Eq. 7",
-    data="pairs", hp=DPO, loss=loss, lr=3e-5, reference=True)
+OBJECTIVE = Objective(data="pairs", hp=DPO, loss=loss, lr=3e-5, reference=True)

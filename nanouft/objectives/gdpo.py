@@ -46,6 +46,4 @@ def loss(batch: Batch, hp: GDPO) -> tuple[Tensor, dict]:
     return each.sum() / batch.n, metrics
 
 
-OBJECTIVE = Objective(
-    paper="Geometric-Averaged Preference Optimization for Soft Preference Labels, arXiv:2409.06691",
-    data="pairs", choose=soft_rows, hp=GDPO, loss=loss, lr=3e-5, reference=True)
+OBJECTIVE = Objective(data="pairs", choose=soft_rows, hp=GDPO, loss=loss, lr=3e-5, reference=True)

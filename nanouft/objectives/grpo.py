@@ -112,6 +112,4 @@ def loss(batch: Batch, hp: GRPO) -> tuple[Tensor, dict]:
     return total, metrics
 
 
-OBJECTIVE = Objective(
-    paper="DeepSeekMath: GRPO, arXiv:2402.03300, Eq. 3, 4",
-    data="prompts", hp=GRPO, loss=loss, lr=1e-5, credit=credit)
+OBJECTIVE = Objective(data="prompts", hp=GRPO, loss=loss, lr=1e-5, credit=credit)

@@ -34,6 +34,4 @@ def loss(batch: Batch, hp: Hinge) -> tuple[Tensor, dict]:
     return each.sum() / batch.n, pair_metrics(batch, r_w, r_l, hp.beta) | {"done": done}
 
 
-OBJECTIVE = Objective(
-    paper="Statistical Rejection Sampling (RSO), arXiv:2309.06657, hinge-norm",
-    data="pairs", hp=Hinge, loss=loss, lr=3e-5, reference=True)
+OBJECTIVE = Objective(data="pairs", hp=Hinge, loss=loss, lr=3e-5, reference=True)

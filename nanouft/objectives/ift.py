@@ -128,7 +128,4 @@ def loss(batch: Batch, hp: IFT) -> tuple[Tensor, dict]:
     return each.sum() / batch.n, {"nll_mixed": mixed}
 
 
-OBJECTIVE = Objective(
-    paper="Intuitive Fine-Tuning, arXiv:2405.11870v3, Eq. 17-21, Algorithm 1, and the released "
-          "code",
-    data="demos", hp=IFT, loss=loss, lr=2.5e-4, forward=forward)
+OBJECTIVE = Objective(data="demos", hp=IFT, loss=loss, lr=2.5e-4, forward=forward)

@@ -41,7 +41,4 @@ def loss(batch: Batch, hp: IPO) -> tuple[Tensor, dict]:
     return each.sum() / batch.n, pair_metrics(batch, r_w, r_l)
 
 
-OBJECTIVE = Objective(
-    paper="A General Theoretical Paradigm to Understand Learning from Human Preferences "
-          "(IPO), arXiv:2310.12036, Eq. 17",
-    data="pairs", hp=IPO, loss=loss, lr=3e-5, reference=True)
+OBJECTIVE = Objective(data="pairs", hp=IPO, loss=loss, lr=3e-5, reference=True)

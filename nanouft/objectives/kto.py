@@ -88,6 +88,5 @@ def loss(batch: Batch, hp: KTO) -> tuple[Tensor, dict]:
 
 
 OBJECTIVE = Objective(
-    paper="KTO: Model Alignment as Prospect Theoretic Optimization, arXiv:2402.01306v5, section 4",
     data="labels", choose=choose, hp=KTO, loss=loss, lr=3e-5, forward=forward, reference=True,
     coupled=True)

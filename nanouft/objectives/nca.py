@@ -36,7 +36,4 @@ def loss(batch: Batch, hp: NCA) -> tuple[Tensor, dict]:
     return each.sum() / batch.n, pair_metrics(batch, r_w, r_l, hp.beta)
 
 
-OBJECTIVE = Objective(
-    paper="Noise Contrastive Alignment of Language Models with Explicit Rewards, "
-          "arXiv:2402.05369, its pair form",
-    data="pairs", hp=NCA, loss=loss, lr=2.5e-4, reference=True)
+OBJECTIVE = Objective(data="pairs", hp=NCA, loss=loss, lr=2.5e-4, reference=True)

@@ -57,6 +57,4 @@ def loss(batch: Batch, hp: NEFTune) -> tuple[Tensor, dict]:
     return value, {"nll_noisy": metrics["nll"]}                 # on noisy inputs: above SFT's nll
 
 
-OBJECTIVE = Objective(
-    paper="NEFTune, arXiv:2310.05914, Algorithm 1",
-    data="demos", hp=NEFTune, loss=loss, lr=2.5e-4, forward=forward)
+OBJECTIVE = Objective(data="demos", hp=NEFTune, loss=loss, lr=2.5e-4, forward=forward)

@@ -64,6 +64,4 @@ def loss(batch: Batch, hp: OnlineDPO) -> tuple[Tensor, dict]:
     return each.sum() / batch.n, metrics
 
 
-OBJECTIVE = Objective(
-    paper="Online AI Feedback (online DPO), arXiv:2402.04792, Algorithm 1",
-    data="prompts", hp=OnlineDPO, loss=loss, lr=1e-5, credit=credit)
+OBJECTIVE = Objective(data="prompts", hp=OnlineDPO, loss=loss, lr=1e-5, credit=credit)

@@ -57,5 +57,4 @@ def loss(batch: Batch, hp: OnlineUNA) -> tuple[Tensor, dict]:
 
 
 OBJECTIVE = Objective(
-    paper="UNA, online: arXiv:2408.15339v2, Eq. 6, 13",
     data="prompts", hp=OnlineUNA, loss=loss, lr=3e-5, credit=credit, reward="grade")

@@ -60,6 +60,4 @@ def loss(batch: Batch, hp: ORPO) -> tuple[Tensor, dict]:
     return nll + hp.lam * align, metrics                                # Eq. 6
 
 
-OBJECTIVE = Objective(
-    paper="Odds Ratio Preference Optimization, arXiv:2403.07691, Eq. 6-7",
-    data="pairs", hp=ORPO, loss=loss, lr=2.5e-4, forward=forward)
+OBJECTIVE = Objective(data="pairs", hp=ORPO, loss=loss, lr=2.5e-4, forward=forward)

@@ -64,7 +64,6 @@ def loss(batch: Batch, hp: PoFT) -> tuple[Tensor, dict]:
 
 
 OBJECTIVE = Objective(
-    paper="Preference-Oriented Supervised Fine-Tuning, arXiv:2412.12865 (AAAI 2025), section 3",
     data="demos", hp=PoFT, loss=loss, lr=2.5e-4,
     prepare=prepare, first=First("aligned", "an aligned model, made first",
                                  ("--objective sft --rows 4080 --seed 900",), inherits=False))

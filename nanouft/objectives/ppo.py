@@ -133,5 +133,4 @@ def loss(batch: Batch, hp: PPO) -> tuple[Tensor, dict]:
 
 
 OBJECTIVE = Objective(
-    paper="Proximal Policy Optimization, arXiv:1707.06347, Eq. 7; RLHF as in arXiv:1909.08593",
     data="prompts", hp=PPO, loss=loss, lr=1e-5, forward=forward, value_head=True, credit=credit)

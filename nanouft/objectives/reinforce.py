@@ -52,6 +52,4 @@ def loss(batch: Batch, hp: Reinforce) -> tuple[Tensor, dict]:
     return -(batch.per_row["advantage"] * s.sum(s.logp)).sum() / batch.n, {}
 
 
-OBJECTIVE = Objective(
-    paper="REINFORCE, Williams 1992; Back to Basics, arXiv:2402.14740",
-    data="prompts", hp=Reinforce, loss=loss, lr=1e-5, credit=credit)
+OBJECTIVE = Objective(data="prompts", hp=Reinforce, loss=loss, lr=1e-5, credit=credit)

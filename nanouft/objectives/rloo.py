@@ -68,6 +68,4 @@ def loss(batch: Batch, hp: RLOO) -> tuple[Tensor, dict]:
     return each.sum() / batch.n, metrics
 
 
-OBJECTIVE = Objective(
-    paper="Back to Basics: RLOO, arXiv:2402.14740",
-    data="prompts", hp=RLOO, loss=loss, lr=3e-5, credit=credit)
+OBJECTIVE = Objective(data="prompts", hp=RLOO, loss=loss, lr=3e-5, credit=credit)

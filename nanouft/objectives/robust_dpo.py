@@ -44,6 +44,4 @@ def loss(batch: Batch, hp: RobustDPO) -> tuple[Tensor, dict]:
     return each.sum() / batch.n, metrics
 
 
-OBJECTIVE = Objective(
-    paper="Provably Robust DPO, arXiv:2403.00409",
-    data="pairs", hp=RobustDPO, loss=loss, lr=3e-5, reference=True)
+OBJECTIVE = Objective(data="pairs", hp=RobustDPO, loss=loss, lr=3e-5, reference=True)

@@ -90,6 +90,5 @@ def loss(batch: Batch, hp: RPO) -> tuple[Tensor, dict]:
 
 
 OBJECTIVE = Objective(
-    paper="Relative Preference Optimization, arXiv:2402.10958 and the released code",
     data="pairs", hp=RPO, loss=loss, lr=3e-5, reference=True, prepare=prepare,
     coupled=True)

@@ -34,6 +34,4 @@ def loss(batch: Batch, hp: SFT) -> tuple[Tensor, dict]:
     return value, {"nll": token_mean.detach()}
 
 
-OBJECTIVE = Objective(
-    paper="Supervised fine-tuning: maximum likelihood of demonstrations, prompt masked",
-    data="demos", hp=SFT, loss=loss, lr=2.5e-4)
+OBJECTIVE = Objective(data="demos", hp=SFT, loss=loss, lr=2.5e-4)

@@ -133,7 +133,6 @@ def loss(batch: Batch, hp: SFTMix) -> tuple[Tensor, dict]:
 
 
 OBJECTIVE = Objective(
-    paper="SFTMix, arXiv:2410.05248",
     data="demos", hp=SFTMix, loss=loss, lr=2.5e-4, forward=forward,
     prepare=pair_up, first=First("runs", "two short SFT runs, made first",
                                  ("--objective sft --epochs 1", "--objective sft --epochs 2")))

@@ -54,7 +54,4 @@ def loss(batch: Batch, hp: SimPO) -> tuple[Tensor, dict]:
     return add_nll(batch, hp, simpo_loss(r_w, r_l, hp.gamma, hp.label_smoothing), r_w, r_l)
 
 
-OBJECTIVE = Objective(
-    paper="SimPO: Simple Preference Optimization with a Reference-Free Reward, "
-          "arXiv:2405.14734, Eq. 6",
-    data="pairs", hp=SimPO, loss=loss, lr=3e-5)
+OBJECTIVE = Objective(data="pairs", hp=SimPO, loss=loss, lr=3e-5)

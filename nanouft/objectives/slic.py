@@ -52,6 +52,4 @@ def loss(batch: Batch, hp: SLiC) -> tuple[Tensor, dict]:
     return hinge.sum() / batch.n + hold, metrics
 
 
-OBJECTIVE = Objective(
-    paper="SLiC-HF: Sequence Likelihood Calibration with Human Feedback, arXiv:2305.10425",
-    data="pairs", hp=SLiC, loss=loss, lr=2.5e-4)
+OBJECTIVE = Objective(data="pairs", hp=SLiC, loss=loss, lr=2.5e-4)

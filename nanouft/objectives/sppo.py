@@ -37,6 +37,4 @@ def loss(batch: Batch, hp: SPPO) -> tuple[Tensor, dict]:
     return each.sum() / batch.n, pair_metrics(batch, a, b)
 
 
-OBJECTIVE = Objective(
-    paper="Self-Play Preference Optimization, arXiv:2405.00675 (its loss, hard labels)",
-    data="pairs", hp=SPPO, loss=loss, lr=1e-4, reference=True)
+OBJECTIVE = Objective(data="pairs", hp=SPPO, loss=loss, lr=1e-4, reference=True)

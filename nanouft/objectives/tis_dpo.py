@@ -85,7 +85,6 @@ def loss(batch: Batch, hp: TISDPO) -> tuple[Tensor, dict]:
 
 
 OBJECTIVE = Objective(
-    paper="TIS-DPO: Token-level Importance Sampling, arXiv:2410.04350 and the released code",
     data="pairs", hp=TISDPO, loss=loss, lr=3e-5, reference=True, prepare=prepare,
     first=First("estimates", "two DPO runs, made first",
                 ("--objective dpo --epochs 1", "--objective dpo --epochs 1 --swap")))

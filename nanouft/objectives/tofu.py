@@ -76,6 +76,4 @@ def loss(batch: Batch, hp: TOFU) -> tuple[Tensor, dict]:
     return s.sum(weighted).sum() / n, {"nll": -s.sum(plain).sum() / n}
 
 
-OBJECTIVE = Objective(
-    paper="Tempered focal loss (TOFU), arXiv:2605.00195",
-    data="demos", hp=TOFU, loss=loss, lr=2.5e-4, forward=forward)
+OBJECTIVE = Objective(data="demos", hp=TOFU, loss=loss, lr=2.5e-4, forward=forward)

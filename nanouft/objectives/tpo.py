@@ -49,6 +49,4 @@ def loss(batch: Batch, hp: TPO) -> tuple[Tensor, dict]:
     return cpo_loss(batch, hp, role="gold")
 
 
-OBJECTIVE = Objective(
-    paper="Triple Preference Optimization, arXiv:2405.16681",
-    data="pairs", choose=triple_rows, hp=TPO, loss=loss, lr=1e-4)
+OBJECTIVE = Objective(data="pairs", choose=triple_rows, hp=TPO, loss=loss, lr=1e-4)

@@ -38,6 +38,4 @@ def loss(batch: Batch, hp: TPOL) -> tuple[Tensor, dict]:
     return add_nll(batch, hp, simpo_loss(r_w, r_l, hp.gamma), r_w, r_l, role="gold")
 
 
-OBJECTIVE = Objective(
-    paper="Triple Preference Optimization, arXiv:2405.16681 (TPO-L: mean log-probs, with a margin)",
-    data="pairs", choose=triple_rows, hp=TPOL, loss=loss, lr=2.5e-4)
+OBJECTIVE = Objective(data="pairs", choose=triple_rows, hp=TPOL, loss=loss, lr=2.5e-4)

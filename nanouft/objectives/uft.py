@@ -82,6 +82,4 @@ def loss(batch: Batch, hp: UFT) -> tuple[Tensor, dict]:
 
 
 OBJECTIVE = Objective(
-    paper="UFT: Unifying Fine-Tuning of SFT and RLHF/DPO/UNA through a Generalized Implicit"
-          " Reward Function, arXiv:2410.21438v1, Eq. 6, 7",
     data=lambda hp: DATA[hp.feedback], choose=choose, hp=UFT, loss=loss, lr=2.5e-4, reference=True)

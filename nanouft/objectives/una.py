@@ -95,6 +95,4 @@ def graded_metrics(batch: Batch, reward: Tensor, name: str, beta: float) -> dict
 
 
 OBJECTIVE = Objective(
-    paper="UNA: Unifying Alignments of RLHF/PPO, DPO and KTO by a Generalized Implicit "
-          "Reward Function, arXiv:2408.15339v2, Eq. 6-13",
     data=lambda hp: DATA[hp.feedback], choose=choose, hp=UNA, loss=loss, lr=5e-4, reference=True)
