@@ -31,12 +31,12 @@ class Answer:
 
 @torch.inference_mode()
 def generate(model: GPT, prompts: list[list[int]], *, stop: int | set[int], pad: int,
-             max_new: int = 64, temperature: float = 0.0, top_k: int = 0, top_p: float = 1.0,
-             seed: int = 0, count: Callable[[int], Any] = lambda n: None) -> list[Answer]:
+             max_new: int = 64, temperature: float = 0.0, seed: int = 0,
+             count: Callable[[int], Any] = lambda n: None) -> list[Answer]:
     """Answer every prompt until it says `stop`; as many together as CACHE has room for.
-    temperature 0 is greedy; top_k 0 and top_p 1 cut nothing off. Each prompt draws the random
-    numbers of its place in the list, however many are decoded together. A prompt that leaves no
-    room for `max_new` tokens loses its beginning. `count(n)` is called when n more are over."""
+    temperature 0 is greedy. Each prompt draws the random numbers of its place in the list, however
+    many are decoded together. A prompt that leaves no room for `max_new` tokens loses its
+    beginning. `count(n)` is called when n more are over."""
     max_new = min(max_new, model.cfg.n_ctx - 1)
     prompts = [p[-(model.cfg.n_ctx - max_new):] for p in prompts]
     together = answers_together(model, max(map(len, prompts), default=0) + max_new)
@@ -44,13 +44,13 @@ def generate(model: GPT, prompts: list[list[int]], *, stop: int | set[int], pad:
     answers: list[Answer] = []
     for i in range(0, len(prompts), together):
         part = prompts[i:i + together]
-        pick = picker(range(i, i + len(part)), len(prompts), temperature, top_k, top_p, seed,
+        pick = picker(range(i, i + len(part)), len(prompts), temperature, seed,
                       model.wte.weight.device)
         answers += decode(model, part, pick, stop_ids, pad, max_new, count)
     return answers
 
 
-def picker(numbers: range, size: int, temperature: float, top_k: int, top_p: float, seed: int,
+def picker(numbers: range, size: int, temperature: float, seed: int,
            device: torch.device) -> Callable[[Tensor, Tensor], Tensor]:
     """pick(logits, rows) -> (b,) tokens, from (b,V) logits of these rows of a part. `numbers`: what
     numbers the rows of the part have among all `size` prompts."""
@@ -59,11 +59,8 @@ def picker(numbers: range, size: int, temperature: float, top_k: int, top_p: flo
     def pick(logits: Tensor, rows: Tensor) -> Tensor:
         if temperature <= 0:
             return logits.argmax(-1)
-        warm = logits.float() / temperature
-        if top_k or top_p < 1:
-            warm = cut_tail(warm, top_k, top_p)
         u = torch.rand(size, 1, device=device, generator=rng)[places[rows]]
-        return choose(warm, u)
+        return choose(logits.float() / temperature, u)
     return pick
 
 
@@ -129,18 +126,6 @@ def choose(logits: Tensor, u: Tensor) -> Tensor:
     cdf = logits.softmax(-1).cumsum(-1)
     token = torch.searchsorted(cdf, (1 - u) * cdf[:, -1:])[:, 0]    # the sum is not quite 1
     return token.clamp_max(logits.shape[1] - 1)                 # a model that says NaN reaches no u
-
-
-def cut_tail(logits: Tensor, top_k: int, top_p: float) -> Tensor:
-    """(b,V) logits, -inf outside the top_k likeliest tokens and beyond the mass top_p."""
-    if top_k:
-        kth = logits.topk(min(top_k, logits.shape[-1])).values[:, -1:]
-        logits = logits.masked_fill(logits < kth, -torch.inf)
-    if top_p < 1:
-        p, order = logits.softmax(-1).sort(descending=True)
-        beyond = p.cumsum(-1) - p >= top_p                      # the likeliest is always kept
-        logits = logits.masked_fill(beyond.scatter(1, order, beyond), -torch.inf)
-    return logits
 
 
 def cut(row: list[int], logp: list[float], stop: list[int]) -> Answer:

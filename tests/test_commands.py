@@ -247,7 +247,7 @@ REFUSED = {     # command line: what the message must hold, words parted by |
     "train --init start --out run": "--out run|not an empty folder|--resume run",
     "train --resume nowhere": "nowhere|cannot be read|folder of a run",
     "evaluate nowhere": "no model folder", "evaluate start --data none.jsonl": "no such file",
-    "sample start --top-p 0 --prompt a": "--top-p", "sample nowhere --prompt a": "no model folder",
+    "sample start --n 0 --prompt a": "--n", "sample nowhere --prompt a": "no model folder",
     "pretrain --corpus none.txt": "--corpus", "pretrain --corpus short.txt": "too few|--ctx",
     "pretrain --width 30": "--width 30|multiple of 4", "pretrain --ctx 3": "--ctx 3",
     "reward --data demos.jsonl --init start": "needs pairs",
