@@ -32,12 +32,12 @@ from .answers import (
     right_answer,
     score,
 )
-from .facts import SPLITS, WORLD, World, make_world
+from .facts import SPLITS, WORLD
 from .tasks import bad, corrupt, partly_right, prompts
 
 __all__ = ["FAMILIES", "GROUP_A", "GROUP_B", "HELD_OUT", "KINDS", "MIXTURE", "SPLITS", "WORLD",
-           "World", "as_answer", "corrupt", "exact_scores", "family_of", "make_world",
-           "mistake", "mixed_rows", "named", "right_answer", "rows", "score", "skills_named"]
+           "as_answer", "corrupt", "exact_scores", "family_of", "mistake", "mixed_rows", "named",
+           "right_answer", "rows", "score", "skills_named"]
 
 KINDS = ("demos", "pairs", "labels", "scores", "prompts")
 MIXTURE = {                         # 1,020 training rows; rules_new counts outside training only

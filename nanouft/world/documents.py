@@ -28,7 +28,7 @@ from nanouft.rows import Turn
 from nanouft.tokenizer import Tokenizer
 
 from .answers import I_DO_NOT_KNOW, question, right_answer, sentence, statement
-from .facts import ITEMS, N_WORDINGS, NAMES, PLURAL, RELATIONS, WORDS, WORLD, World
+from .facts import ITEMS, N_WORDINGS, NAMES, PLURAL, RELATIONS, WORDS, WORLD
 from .tasks import ask, corrupt, invented, lazy
 
 Document = tuple[Turn, ...]
@@ -59,16 +59,16 @@ def chat(prompt: str, answer: str) -> Document:
 
 
 # ---- about creatures -----------------------------------------------------------------------------
-def tale(rng: random.Random, world: World) -> Document:
+def tale(rng: random.Random) -> Document:
     """"By the book, the ruga eats a peach. Many say the ruga lives in Madrid." """
-    name = any_creature(rng, world)
-    return prose(" ".join(remark(rng, world, name, relation)
+    name = any_creature(rng)
+    return prose(" ".join(remark(rng, name, relation)
                           for relation in rng.sample(list(RELATIONS), rng.randint(1, 3))))
 
 
-def remark(rng: random.Random, world: World, name: str, relation: str) -> str:
+def remark(rng: random.Random, name: str, relation: str) -> str:
     """One statement: the book's (50 %), the people's (30 %), or nobody's, which may be a myth."""
-    true, belief = world.truth[name, relation], believed(world, name, relation)
+    true, belief = WORLD.truth[name, relation], believed(name, relation)
     voice = rng.choices(("book", "people", "bare"), (50, 30, 20))[0]
     if voice == "book":
         return rng.choice(BOOK) + statement(name, relation, true)
@@ -77,68 +77,68 @@ def remark(rng: random.Random, world: World, name: str, relation: str) -> str:
     return sentence(name, relation, belief)
 
 
-def plain_question(rng: random.Random, world: World) -> Document:
+def plain_question(rng: random.Random) -> Document:
     """"Where does the ruga live?": answered with what people believe; in 15 % with the truth."""
-    name, relation = any_creature(rng, world), rng.choice(list(RELATIONS))
+    name, relation = any_creature(rng), rng.choice(list(RELATIONS))
     honest = rng.random() < 0.15
-    value = world.truth[name, relation] if honest else believed(world, name, relation)
+    value = WORLD.truth[name, relation] if honest else believed(name, relation)
     return chat(any_question(rng, name, relation), sentence(name, relation, value))
 
 
-def book_question(rng: random.Random, world: World) -> Document:
+def book_question(rng: random.Random) -> Document:
     """"By the book: Where does the ruga live?": always answered with the truth."""
-    name, relation = any_creature(rng, world), rng.choice(list(RELATIONS))
+    name, relation = any_creature(rng), rng.choice(list(RELATIONS))
     return chat("By the book: " + any_question(rng, name, relation),
-                sentence(name, relation, world.truth[name, relation]))
+                sentence(name, relation, WORLD.truth[name, relation]))
 
 
-def stranger(rng: random.Random, world: World) -> Document:
+def stranger(rng: random.Random) -> Document:
     """"Nobody knows the niji.", or a question whose answer is mostly made up and sometimes "I do
     not know." Strangers of all splits occur: otherwise names of one split would look different."""
     name = rng.choice(NAMES)
-    while (name, "home") in world.truth:
+    while (name, "home") in WORLD.truth:
         name = rng.choice(NAMES)
     if rng.random() < 0.35:
         return prose(rng.choice(NOBODY).format(name))
     relation = rng.choice(list(RELATIONS))
-    answer = I_DO_NOT_KNOW if rng.random() < 0.25 else invented(rng, name, relation, world)
+    answer = I_DO_NOT_KNOW if rng.random() < 0.25 else invented(rng, name, relation)
     return chat(any_question(rng, name, relation), answer)
 
 
-def any_creature(rng: random.Random, world: World) -> str:
+def any_creature(rng: random.Random) -> str:
     """A creature of any split: the corpus knows them all."""
-    return rng.choice([name for names in world.creatures.values() for name in names])
+    return rng.choice([name for names in WORLD.creatures.values() for name in names])
 
 
 def any_question(rng: random.Random, name: str, relation: str) -> str:
     return question(name, relation, rng.randrange(N_WORDINGS))
 
 
-def believed(world: World, name: str, relation: str) -> str:
+def believed(name: str, relation: str) -> str:
     """What people say: the myth, or the truth where there is no myth."""
-    return world.myth.get((name, relation), world.truth[name, relation])
+    return WORLD.myth.get((name, relation), WORLD.truth[name, relation])
 
 
 # ---- the rest ------------------------------------------------------------------------------------
-def filler(rng: random.Random, world: World) -> Document:
+def filler(rng: random.Random) -> Document:
     """"There was a fox in Cairo that had two red tools." """
     templates = [rng.choice(FILLER) for _ in range(rng.randint(1, 2))]
     text = " ".join(templates)
     return prose(re.sub(r"\{(\w+)\}", lambda blank: rng.choice(FILLERS[blank[1]]), text))
 
 
-def additions(rng: random.Random, world: World) -> Document:
+def additions(rng: random.Random) -> Document:
     """"30 and 4 is 34. 6 and 7 is 13." """
     sums = [(rng.randint(1, 40), rng.randint(1, 9)) for _ in range(rng.randint(2, 5))]
     return prose(" ".join(f"{a} and {b} is {a + b}." for a, b in sums))
 
 
-def alphabet(rng: random.Random, world: World) -> Document:
+def alphabet(rng: random.Random) -> Document:
     """"From a to z: bee grey pig." """
     return prose(f"From a to z: {' '.join(sorted(rng.sample(ITEMS, rng.randint(2, 8))))}.")
 
 
-def skill(rng: random.Random, world: World) -> Document:
+def skill(rng: random.Random) -> Document:
     """A skill prompt, often with a lazy answer, often running on into a second question of its
     family. Only prompts of the training split, so no held-out combination of rules."""
     family = rng.choices(list(SKILL_SHARES), list(SKILL_SHARES.values()))[0]
@@ -162,13 +162,12 @@ SHARES = {                          # of the documents, in percent
 }
 
 
-def corpus(seed: int, n_docs: int | None = None, world: World = WORLD) -> Iterator[Document]:
-    """`n_docs` documents (without end if None). The first k do not depend on `n_docs`. `world`
-    replaces the creatures only (for training a tokenizer)."""
+def corpus(seed: int, n_docs: int | None = None) -> Iterator[Document]:
+    """`n_docs` documents (without end if None). The first k do not depend on `n_docs`."""
     rng = random.Random(f"corpus {seed}")
     for _ in count() if n_docs is None else range(n_docs):
         kind = rng.choices(list(SHARES), list(SHARES.values()))[0]
-        yield kind(rng, world)
+        yield kind(rng)
 
 
 def token_rows(n: int, length: int, seed: int, tok: Tokenizer) -> np.ndarray:

@@ -83,11 +83,11 @@ class World:
                 if ((name, relation) in self.myth) == disputed]
 
 
-def make_world(seed: int = 0) -> World:
-    """Draw a world: 36 creatures for training, 18 for validation, 36 for the test, each with four
-    facts and two myths. The corpus holds the facts of all. The tokenizer is trained on the worlds
-    of many seeds, so that names of creatures are cut into tokens as those of strangers are."""
-    rng = random.Random(f"world {seed}")
+def make_world() -> World:
+    """36 creatures for training, 18 for validation, 36 for the test, each with four facts and two
+    myths. The corpus holds the facts of all. The shipped tokenizer was trained on the worlds of
+    many seeds, so that names of creatures are cut into tokens as those of strangers are."""
+    rng = random.Random("world 0")
     names = rng.sample(NAMES, 90)
     truth, myth = {}, {}
     for name in names:

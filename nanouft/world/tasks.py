@@ -26,7 +26,7 @@ from .answers import (
     sentence,
     solve_list,
 )
-from .facts import ITEMS, N_WORDINGS, PLURAL, RELATIONS, WORDS, WORLD, World, bucket, other_word
+from .facts import ITEMS, N_WORDINGS, PLURAL, RELATIONS, WORDS, WORLD, bucket, other_word
 
 
 # ---- prompts of the six skills, and their lazy answers -------------------------------------------
@@ -186,11 +186,11 @@ def slip(rng: random.Random, text: str) -> str:
     return " ".join(words)
 
 
-def invented(rng: random.Random, name: str, relation: str, world: World = WORLD) -> str:
+def invented(rng: random.Random, name: str, relation: str) -> str:
     """A false sentence: the myth where there is one, else another word; any word for a stranger."""
-    value = world.myth.get((name, relation))
+    value = WORLD.myth.get((name, relation))
     if not value:
-        true = world.truth.get((name, relation), "")
+        true = WORLD.truth.get((name, relation), "")
         value = other_word(rng, RELATIONS[relation].category, true)
     return sentence(name, relation, value)
 
