@@ -33,7 +33,7 @@ FORMS_OF = {
     "sft": "reduction sequence",
     "ift": "variant released; gamma 0.0; variant released, lam 0.5, "
            "gamma 1.0; variant released, lam 0.0, gamma 0.5; variant algorithm1; "
-           "variant eq21; variant eq21_mean1; residual replace, lam 0.5",
+           "variant eq21; variant eq21_mean1",
     "una": "loss bce; feedback binary; feedback binary, loss bce, beta 0.7; feedback pair; "
            "feedback pair, loss bce",
     "uft": "loss bce; feedback binary, beta 0.7; feedback pair; feedback none",

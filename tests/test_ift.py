@@ -85,24 +85,6 @@ def test_the_model_reads_a_blend_of_embeddings(lam):
     assert [kw["want"] for kw, _ in calls] == ["embeds", "logp"]
 
 
-def test_replace_is_scheduled_sampling():
-    """The whole guess with probability lam, or the whole token: never a blend."""
-    model, read, hits, n = nano(), [], 0, 0
-
-    def spy(*args, **kw):
-        read.append(kw.get("embeds"))
-        return model(*args, **kw)
-    for batch in steps(40):
-        forward(spy, batch, ift(lam=0.3, residual="replace").hp)
-        s = batch.seqs["answer"]
-        guess = own_guess(s.inputs, s.mask, model(s.inputs, want="argmax"))
-        took, kept = ((read[-1] == model.wte.weight[ids]).all(-1) for ids in (guess, s.inputs))
-        assert (took | kept).all()
-        changed = guess != s.inputs
-        hits, n = hits + int((took & changed).sum()), n + int(changed.sum())
-    assert abs(hits / n - 0.3) < 0.04, f"the guess stands there {hits / n:.2f} of the time"
-
-
 # ---- the weights ---------------------------------------------------------------------------------
 @pytest.mark.parametrize("gamma", [0.0, 0.3, 0.95, 1.0])
 @pytest.mark.parametrize("n", [1, 2, 9])

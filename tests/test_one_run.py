@@ -21,7 +21,7 @@ from nanouft.sampling import Rollouts
 
 # Together they pass through every branch of the loop: random draws, a second forward, the start
 # model's numbers, rows that read other rows, embeddings of prompts, minibatches, a critic.
-RUNS = {"ift": ["--residual", "replace", "--lam", "0.5"], "neftune": [],
+RUNS = {"ift": ["--lam", "0.5"], "neftune": [],
         "dpo": [], "kto": [], "rpo": [], "ppo": ["--max-new", "6"],
         "grpo": ["--minibatches", "2", "--passes", "2", "--max-new", "6"]}
 

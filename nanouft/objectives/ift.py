@@ -40,7 +40,6 @@ from torch import Tensor
 
 from nanouft.errors import in_range
 from nanouft.objective import Batch, Objective, Seqs
-from nanouft.seeds import uniform_rows
 
 Variant = Literal["detached", "released", "algorithm1", "eq21", "eq21_mean1"]
 
@@ -50,7 +49,6 @@ class IFT:
     variant: Variant = "detached"   # which weights the tokens get
     lam: float = 0.2                # share of the model's own guess in each state; 0 = true states
     gamma: float = 0.95             # discount of later losses (alpha); 0 = no propagation
-    residual: Literal["blend", "replace"] = "blend"     # replace: the guess, with probability lam
 
     @property
     def form(self) -> str:
@@ -83,11 +81,7 @@ def forward(model, batch: Batch, hp: IFT) -> None:
             argmax = model(embeds=embeds, want="argmax", at=at)
             guess = own_guess(s.inputs, s.mask, argmax)
             own = model(guess, want="embeds")
-            if hp.residual == "replace":
-                u = uniform_rows(batch, *s.inputs.shape).to(embeds.device, non_blocking=True)
-                embeds = torch.where((u < hp.lam)[..., None], own, embeds)
-            else:
-                embeds = (1 - hp.lam) * embeds + hp.lam * own         # Eq. 17
+            embeds = (1 - hp.lam) * embeds + hp.lam * own             # Eq. 17
     s.logp = model(embeds=embeds, want="logp", targets=s.targets, at=at)
 
 
