@@ -4,8 +4,10 @@
     picked = order(lengths, batch_size, steps, seed)    # which rows are in which step
     batch = collate(encoded, picked[step], tok.pad)     # shifted, padded: what a loss reads
 """
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -126,6 +128,25 @@ def _tokens(roles: Roles, tok: Tokenizer) -> dict[str, Tokens]:
     return out
 
 
+def bracketed(t: Tokens, tok: Tokenizer) -> str:
+    """A sequence as text; what the loss counts stands in [[ ]]. Long parts are shortened."""
+    out = ""
+    for counts, part in groupby(zip(t.mask, t.ids), key=lambda pair: pair[0]):
+        text = tok.decode([i for _, i in part])
+        text = text if len(text) <= 240 else f"{text[:110]} ... {text[-110:]}"
+        text = text.replace("\n", "\\n")
+        out += f"[[{text}]]" if counts else text
+    return out
+
+
+def shown(e: Encoded, tok: Tokenizer) -> list[str]:
+    """A row as text, within 80 columns."""
+    texts = {role: bracketed(t, tok) for role, t in e.seqs.items() if role != "mismatch"}   # KTO's
+    return [textwrap.fill(text if len(texts) == 1 else f"{role}: {text}", 80,
+                          initial_indent="  ", subsequent_indent="  ")
+            for role, text in texts.items()]
+
+
 # ---- the order -----------------------------------------------------------------------------------
 def order(lengths: list[int], batch_size: int, steps: int, seed: int) -> np.ndarray:
     """(steps, batch_size) row numbers.
@@ -169,14 +190,10 @@ class Epochs:
 def collate(data: list[Encoded], picked: Sequence[int] | np.ndarray, pad: int) -> Batch:
     """The batch of one optimizer step: the picked rows of the data, on the CPU."""
     rows = [data[i] for i in picked]
-    per_row = {name: _column([e.per_row[name] for e in rows]) for name in rows[0].per_row}
+    per_row = {name: torch.from_numpy(np.array([e.per_row[name] for e in rows], np.float32))
+               for name in rows[0].per_row}                             # (B,) or (B,...)
     seqs = {role: _shift([e.seqs[role] for e in rows], pad) for role in rows[0].seqs}
     return Batch.of(seqs, per_row)
-
-
-def _column(values: list) -> Tensor:
-    """A number or a vector of each row -> (B,) or (B,...)."""
-    return torch.from_numpy(np.array(values, np.float32))
 
 
 def _shift(seqs: list[Tokens], pad: int) -> Seqs:

@@ -91,24 +91,28 @@ class Models:
 
     def batches(self, data: list[Encoded]) -> Iterator[tuple[np.ndarray, Batch]]:
         """(numbers of rows, their batch on the device) until all rows have been read."""
-        for picked in read_in_chunks(data, self.start.cfg.vocab_size):
-            yield picked, collate(data, picked, self.pad).to(self.device.name)
+        return batches(data, self.start.cfg.vocab_size, self.pad, self.device)
 
 
+@torch.no_grad()
 def logps(data: list[Encoded], model: GPT, pad: int, device: Device) -> Numbers:
     """Nats: the log-prob of every response token under `model`, 0 elsewhere."""
     out: Numbers = [{} for _ in data]
-    for picked in read_in_chunks(data, model.cfg.vocab_size):
-        for i, x in zip(picked, chunk_logps(data, picked, model, pad, device), strict=True):
-            out[i] = x
+    for picked, batch in batches(data, model.cfg.vocab_size, pad, device):
+        with device.autocast():
+            write_logp(model, batch, None)
+        for role, s in batch.seqs.items():
+            for i, x in zip(picked, s.logp.float().cpu().numpy()):
+                out[i][role] = x[:len(data[i].seqs[role].ids) - 1].copy()
     return out
 
 
-def read_in_chunks(data: list[Encoded], vocab: int) -> Iterator[np.ndarray]:
-    """The chunks, with a bar."""
+def batches(data: list[Encoded], vocab: int, pad: int,
+            device: Device) -> Iterator[tuple[np.ndarray, Batch]]:
+    """(numbers of rows, their batch on the device), with a bar."""
     with progress(len(data), "reading") as bar:
         for picked in chunks(data, vocab):
-            yield picked
+            yield picked, collate(data, picked, pad).to(device.name)
             bar.update(len(picked))
 
 
@@ -122,14 +126,3 @@ def chunks(data: list[Encoded], vocab: int) -> list[np.ndarray]:
         out.append(by_length[start:start + n])
         start += n
     return out
-
-
-@torch.no_grad()
-def chunk_logps(data: list[Encoded], picked: np.ndarray, model: GPT, pad: int,
-                device: Device) -> Numbers:
-    batch = collate(data, picked, pad).to(device.name)
-    with device.autocast():
-        write_logp(model, batch, None)
-    nats = {role: s.logp.float().cpu().numpy() for role, s in batch.seqs.items()}
-    return [{role: x[k, :len(data[i].seqs[role].ids) - 1].copy() for role, x in nats.items()}
-            for k, i in enumerate(picked)]

@@ -1,5 +1,4 @@
-"""Any objective that learns from rows, in transformers' Trainer: several GPUs, FSDP, checkpoints of
-activations, loggers and resuming are the Trainer's own.
+"""Any objective that learns from rows, in transformers' Trainer: several GPUs, FSDP, loggers.
 
     trainer = Trainer(model, OBJECTIVES["dpo"], hp, data, tok.pad, args)    # args: its arguments
     trainer.train()
@@ -8,6 +7,7 @@ activations, loggers and resuming are the Trainer's own.
 The Trainer deals out numbers of rows. Every process collates the whole step and takes its
 micro-batches, so each knows the totals that a loss is divided by, and their losses add up.
 """
+from collections import Counter
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -25,11 +25,13 @@ from nanouft.seeds import step_seed
 from nanouft.tokenizer import Tokenizer
 
 
-def check(objective: Objective, hp: Any, rows: list[Encoded], micro_batches: int) -> None:
-    """UserError for what would be learned wrongly. A step has `micro_batches` in all processes."""
+def check(objective: Objective, hp: Any, rows: list[Encoded], args: Any) -> None:
+    """UserError for what would be learned wrongly."""
+    if args.n_gpu > 1:
+        raise UserError("one process for each GPU: start the script with accelerate launch")
     if objective.on_policy:
         raise UserError("it learns from its own samples, which only python -m nanouft.train draws")
-    if objective.coupled and micro_batches > 1:
+    if objective.coupled and args.gradient_accumulation_steps * args.world_size > 1:
         raise UserError("the loss of a row reads other rows' log-probs: one process, and no "
                         "gradient_accumulation_steps")
     if objective.first and not getattr(hp, objective.first.field):
@@ -47,14 +49,11 @@ class Trainer(transformers.Trainer):
 
     def __init__(self, model: Any, objective: Objective, hp: Any, data: list[Encoded], pad: int,
                  args: Any, held: list[Encoded] | None = None, **more: Any):
-        if args.n_gpu > 1:
-            raise UserError("one process for each GPU: start the script with accelerate launch")
-        check(objective, hp, data + (held or []),
-              args.gradient_accumulation_steps * args.world_size)
+        check(objective, hp, data + (held or []), args)
         self.objective, self.hp, self.pad = objective, hp, pad
-        self.data, self.held = data, held
-        self.sums: dict[str, Any] = {}          # the objective's metrics since the last log
-        self.steps = 0                          # steps since then
+        self.data, self.held = data, held or []
+        self.sums: Counter = Counter()          # of the objective's metrics, since the last log
+        self.steps = 0                          # since then
         args.remove_unused_columns = False
         super().__init__(model, args, train_dataset=range(len(data)),
                          eval_dataset=range(len(held)) if held else None,
@@ -68,10 +67,9 @@ class Trainer(transformers.Trainer):
             return [], None
         whole = collate(self.data, torch.cat(drawn).tolist(), self.pad)
         whole = replace(whole, seed=step_seed(self.args.seed, self.state.global_step))
-        processes = self.accelerator.num_processes
-        parts = len(drawn) * processes
-        mine = range(self.accelerator.process_index, parts, processes)
         self.steps += 1
+        parts = len(drawn) * self.accelerator.num_processes
+        mine = range(self.accelerator.process_index, parts, self.accelerator.num_processes)
         return [{"batch": whole.micro_batch(i, parts).to(device)} for i in mine], whole.n
 
     def compute_loss(self, model: Any, inputs: dict, return_outputs: bool = False,
@@ -80,7 +78,7 @@ class Trainer(transformers.Trainer):
         self.objective.forward(model, batch, self.hp)
         loss, metrics = self.objective.loss(batch, self.hp)
         for name, value in metrics.items():
-            self.sums[name] = self.sums.get(name, 0) + value
+            self.sums[name] += value
         return loss * self.accelerator.num_processes        # of processes it takes the mean
 
     def log(self, logs: dict, *more: Any) -> None:
@@ -89,13 +87,13 @@ class Trainer(transformers.Trainer):
             sums = [torch.as_tensor(x, device=self.args.device) for x in self.sums.values()]
             means = self.accelerator.reduce(torch.stack(sums)) / self.steps
             logs |= dict(zip(self.sums, means.tolist()))
-            self.sums, self.steps = {}, 0
+            self.sums, self.steps = Counter(), 0
         super().log(logs, *more)
 
     @torch.no_grad()
     def prediction_step(self, model: Any, inputs: dict, *more: Any, **others: Any) -> tuple:
         """The loss of rows that are held out; each batch is a step of its own."""
-        batch = collate(self.held or [], inputs["picked"].tolist(), self.pad).to(self.args.device)
+        batch = collate(self.held, inputs["picked"].tolist(), self.pad).to(self.args.device)
         self.objective.forward(model, batch, self.hp)
         return self.objective.loss(batch, self.hp)[0], None, None
 
