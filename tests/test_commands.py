@@ -21,6 +21,7 @@ from made import NANO, start_folder
 
 from nanouft import evaluate, generate, pretrain, reference, reward, rewards, sample, train, world
 from nanouft.batches import encode
+from nanouft.before_after import affordable
 from nanouft.errors import UserError, command, progress, visible
 from nanouft.loop import Device
 from nanouft.models import start_model
@@ -370,7 +371,7 @@ def test_what_is_read_before_and_after_costs_a_tenth_of_the_training():
     """At least 32 rows and at most 200; of a file in some order all parts."""
     for rows, trained, times, wanted in ((20, 1, 2, 20), (200, 12, 2, 32), (200, 667, 2, 100),
                                          (200, 10**6, 2, 200), (200, 667, 4, 50)):
-        some = evaluate.affordable(list(range(rows)), trained, times)
+        some = affordable(list(range(rows)), trained, times)
         assert len(some) == wanted and some == sorted(some), (rows, trained, times)
     assert some[-1] > 190
 

@@ -14,8 +14,8 @@ from lessons.course import NAMES
 
 ROOT = Path(__file__).parents[1]
 ORDER = """errors seeds gpt objective loop files rows selection tokenizer batches generate
-    objectives world sampling reference simple run hf models rewards colours plots evaluate train
-    trainer pretrain reward sample ledger playground""".split()
+    objectives world sampling reference simple run hf_tokenizer hf models rewards colours plots
+    evaluate before_after train trainer pretrain reward sample ledger playground""".split()
 LIMITS = {                              # characters
     "nanouft/**/*.py": 466_000, "nanouft/playground/web/*": 40_000, "frozen_lake/**/*": 60_000,
     "lessons/*.py": 262_000, "lessons/exercises/*": 85_000, "lessons/evidence/*.py": 127_000,
@@ -60,7 +60,7 @@ def test_a_file_imports_only_what_stands_above_it():
 
 
 @pytest.mark.parametrize("code, files, lines", [
-    ("from nanouft import train; train.OBJECTIVES['dpo']", 28, 5_100),
+    ("from nanouft import train; train.OBJECTIVES['dpo']", 29, 5_100),
     ("import nanouft.simple", 12, 2_300)])
 def test_what_a_run_loads(code, files, lines):
     code += "; import sys; print(*(m.__file__ for n, m in sys.modules.items() if %s))" % (

@@ -1,0 +1,118 @@
+"""Before and after a run: which held-out rows are read, what is printed, what eval.json keeps.
+
+    held = rows_to_read(cfg, held, samples, total, with_reward)
+    before = look(model, tok, held, cfg, device)        # and the same after the run
+    report(before, after)
+"""
+from textwrap import shorten
+from typing import Any
+
+from nanouft.batches import Encoded
+from nanouft.errors import say
+from nanouft.evaluate import ABOUT, Metrics, families, held_out, mean_score, rewarded
+from nanouft.generate import answer_rows, stops, unfinished
+from nanouft.gpt import GPT
+from nanouft.loop import Device
+from nanouft.rewards import Score
+from nanouft.selection import each_prompt
+from nanouft.tokenizer import Tokenizer
+
+METRICS = {"nll": "loss on held-out answers, nats a token",
+           "accuracy": "held-out pairs: chosen gained more",
+           "prefers": "held-out pairs: chosen is likelier",
+           "auc": "held-out answers: the better gained more",
+           "reward": "held-out questions: reward of the answer"}
+ASKED = 2               # held-out questions that a model answers before and after
+ANSWER = 64             # their longest answers, in tokens
+
+
+def rows_to_read(cfg: Any, held: list[Encoded], samples: int, total: int,
+                 with_reward: bool) -> list[Encoded]:
+    """The held-out rows that a run of `total` steps reads; `samples`: answers to a prompt."""
+    if cfg.plain and not cfg.eval_every:
+        return []
+    if not cfg.data or not held:
+        return held
+    if not cfg.eval_data:
+        times = 2 + (total // cfg.eval_every if cfg.eval_every else 0)
+        held = affordable(held, total * cfg.batch_size * samples, times)
+    n, asked = len(held), min(len(held), ASKED)
+    what = (f"{n} held-out questions are answered" if with_reward else
+            f"{n} held-out rows are read, {asked} questions answered")
+    say(f"before and after: {what}")
+    return held
+
+
+def affordable(held: list[Encoded], trained: int, times: int) -> list[Encoded]:
+    """As many held-out rows as cost a tenth of a training on `trained` rows, if they are read
+    `times` times and a step costs three readings: from 32 to 200, from all parts of the file."""
+    n = min(len(held), max(32, min(200, int(0.1 * 3 * trained / times))))
+    return [held[i * len(held) // n] for i in range(n)]
+
+
+def look(model: GPT, tok: Tokenizer, held: list[Encoded], cfg: Any, device: Device,
+         score: Score | None = None) -> tuple[Metrics, list[dict]]:
+    """(metrics of the held-out rows and the scores, answers to questions) of a model in a run.
+    With `score` all held-out questions are answered, else two."""
+    metrics: Metrics = {"held_out": held_out(model, held, tok.pad, device)}
+    if not cfg.data and cfg.items:
+        metrics["families"], items = families(model, tok, cfg.split, cfg.items)
+        return metrics, items
+    rows = [e.row for e in held] if score else each_prompt([e.row for e in held])[:ASKED]
+    answers = answer_rows(model, tok, rows, max_new=cfg.max_new if score else ANSWER)
+    texts = [tok.decode(a.ids).strip() for a in answers]
+    if score and rows:
+        metrics["held_out"] = rewarded(rows, texts, score).metrics
+    metrics["answers"] = [{"prompt": r.prompt[-1].text, "answer": text, "ended": stops(a, tok),
+                           "unfinished": unfinished(a, tok)}
+                          for r, text, a in zip(rows, texts, answers)]
+    return metrics, metrics["answers"]
+
+
+def report(before: tuple[Metrics, list[dict]], after: tuple[Metrics, list[dict]]) -> dict:
+    """Print what a run has changed; returns the NanoWorld question that is shown."""
+    (was, answers), (now, new_answers) = before, after
+    if "families" in now:
+        old, new = was["families"], now["families"]
+        say(f"\n{'score of 100':<42}before    after   answers that stop, %")
+        for name, f in new.items():
+            score, ends = (100 * old[name][k] for k in ("score", "ends"))
+            say(f"  {name:<11}{ABOUT[name]:<29}{score:5.0f}{100 * f['score']:9.0f}"
+                f"{ends:14.0f} -> {100 * f['ends']:.0f}")
+        say(f"  {'mean':40}{100 * mean_score(old):5.0f}{100 * mean_score(new):9.0f}")
+    elif now.get("held_out"):
+        say(f"\n{'rows that were not trained on':<42}before    after")
+    for name, about in METRICS.items():
+        if name in now.get("held_out", ()):
+            say(f"{about:<42}{was['held_out'][name]:5.2f}{now['held_out'][name]:9.2f}")
+    if "families" in now:
+        return question(answers, new_answers)
+    for both in list(zip(answers, new_answers))[:ASKED]:
+        show(*both)
+    return {}
+
+
+def question(before: list[dict], after: list[dict]) -> dict:
+    """One question with both answers: of those whose answer changed the one whose gain is nearest
+    to the mean gain, so that neither the best nor the worst is shown."""
+    gains = [a["score"] - b["score"] for b, a in zip(before, after)]
+    changed = [i for i in range(len(gains)) if after[i]["answer"] != before[i]["answer"]]
+    if not changed:
+        say("\nNo answer changed.")
+        return {}
+    i = min(changed, key=lambda i: abs(gains[i] - sum(gains) / len(gains)))
+    show(before[i], after[i])
+    return {"prompt": before[i]["prompt"], "before": before[i], "after": after[i]}
+
+
+def show(before: dict, after: dict) -> None:
+    """Print a question and both answers, shortened."""
+    say("\n" + shorten(before["prompt"], 80))
+    for when, x in (("before", before), ("after", after)):
+        notes = [f"{x['score']:.2f}"] if "score" in x else []
+        if not x["ended"]:
+            notes.append(x.get("unfinished", "does not stop"))
+        elif x.get("why"):
+            notes.append(x["why"])
+        note = f"   ({', '.join(notes)})" if notes else ""
+        say(f"  {when:<8}" + shorten(x["answer"], 70 - len(note), placeholder=" ...") + note)

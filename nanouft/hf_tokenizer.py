@@ -1,0 +1,191 @@
+"""The tokenizer and the chat template of a transformers folder: a conversation -> ids and a mask.
+
+    tok = HFTokenizer(folder)
+    ids, mask = tok.chat(context, trained)  # ids: those of transformers' apply_chat_template
+
+Simplified: texts are tokenized as transformers does it, so "<|im_end|>" in a text is the control
+token.
+"""
+import json
+from bisect import bisect_left
+from collections.abc import Iterable
+from functools import lru_cache
+from pathlib import Path
+from textwrap import shorten
+from typing import Any
+
+from nanouft.errors import UserError
+from nanouft.rows import Turn, Turns
+from nanouft.tokenizer import CONTROL, END, JINJA, PAD, Tokenizer
+
+SAFE: Any = {"trust_remote_code": False}
+
+
+def library(name: str, what: str) -> Any:
+    try:
+        return __import__(name)
+    except ImportError:
+        raise UserError(f"{what} needs {name}: pip install nanouft[hf]") from None
+
+
+def without_space(text: str) -> str:
+    return "".join(text.split())
+
+
+def lost_turn(turns: Turns, text: str) -> int | None:
+    """Number of the first turn that is not in the text, in order. A system turn may stand
+    anywhere, and a text may be written as JSON (the result of a tool)."""
+    text, at = without_space(text), 0
+    for i, (role, said) in enumerate(turns):
+        forms = [without_space(x) for x in (said, json.dumps(said, ensure_ascii=False)[1:-1])]
+        place = max(text.find(form, 0 if role == "system" else at) for form in forms)
+        if place < 0:
+            return i
+        if role != "system":
+            at = place + len(forms[0])
+    return None
+
+
+def lost_letters(said: str, text: str) -> str:
+    """The beginning of what was said that is not in the text; all of it, if all of it is."""
+    text = without_space(text)
+    n = bisect_left(range(len(said)), True, key=lambda k: without_space(said[k:]) in text)
+    return said[:n] or said
+
+
+class HFTokenizer(Tokenizer):
+    """`t` is transformers' own. Without a chat template ours is added, with its control tokens."""
+
+    def __init__(self, folder: str | Path):
+        transformers = library("transformers", f"{folder}: its tokenizer")
+        try:
+            self.t = t = transformers.AutoTokenizer.from_pretrained(str(folder), **SAFE)
+            if not t.chat_template:
+                t.add_tokens(list(CONTROL), special_tokens=True)
+                adds_bos = t("a").input_ids[0] == t.bos_token_id
+                t.chat_template = ("{{- bos_token -}}" if adds_bos else "") + JINJA
+                t.eos_token, t.pad_token = END, PAD
+            special = {*t.all_special_ids, *t.added_tokens_decoder}
+            talk = self._text((("user", "ask"), ("assistant", "zebra")))
+            ends = [i for i in self.encode(talk.rpartition("zebra")[2]) if i in special]
+        except UserError:
+            raise
+        except Exception as e:
+            raise UserError(f"{folder}: its tokenizer or chat template cannot be used "
+                            f"({' '.join(str(e).split())[:200]})") from None
+        if not ends:
+            raise UserError(f"{folder}: its chat template puts no end token after an answer, so "
+                            "the model would never learn to stop; repair chat_template.jinja")
+        self.name = type(t).__name__
+        self.lost_turns: dict[tuple, int | None] = {}   # of roles: which turn is left out
+        self.end, self.stops = ends[-1], {ends[-1]}
+        self.end_text = self.decode([self.end])
+        self.pad = self.end if t.pad_token_id is None else t.pad_token_id
+        ours = t.chat_template.endswith(JINJA)
+        control = t.convert_tokens_to_ids(list(CONTROL[:2])) if ours else (-1, -1)
+        self.user, self.assistant = control
+        self.about = (f"{folder}: {'our' if ours else 'its own'} chat template; an answer ends "
+                      f"with {t.convert_ids_to_tokens(self.end)}")
+
+    @property
+    def n_vocab(self) -> int:
+        return len(self.t)
+
+    def encode(self, text: str) -> list[int]:
+        return self.t.encode(text, add_special_tokens=False)
+
+    def text_ids(self, text: str) -> list[int]:
+        return self.t.encode(text)
+
+    def decode(self, ids: Iterable[int]) -> str:
+        return self.t.decode([int(i) for i in ids], skip_special_tokens=False,
+                             clean_up_tokenization_spaces=False)
+
+    @lru_cache(maxsize=8)                       # `check` and `chat` of a row read the same text
+    def _text(self, turns: Any, waits: bool = False) -> str:
+        """A dialogue as the template writes it; `waits`: up to where an answer begins."""
+        talk = [{"role": "assistant" if role == "shown" else role, "content": text}
+                for role, text in turns]
+        try:                                    # a fixed day: some templates tell it
+            return self.t.apply_chat_template(talk, add_generation_prompt=waits, tokenize=False,
+                                              date_string="26 Jul 2024")
+        except Exception as e:                  # templates raise what they like
+            raise UserError(f"the chat template refuses a dialogue of {[r for r, _ in turns]} "
+                            f"({' '.join(str(e).split())[:120]})") from None
+
+    def prompt_ids(self, turns: Turns) -> list[int]:
+        return self.encode(self._text(turns, waits=True))
+
+    def chat(self, context: Turns, trained: Turns = ()) -> tuple[list[int], list[int]]:
+        """Ids, and a mask: 1 on the assistant's turns of `trained`, from where the prompt for it
+        ends to its end token. UserError if the template does not go on as its prompt ends."""
+        turns = context + trained
+        text = self._text(turns)
+        cuts = [0]                              # in the text: where an answer begins and ends
+        for i in range(len(context), len(turns)):
+            if turns[i].role == "assistant":
+                cuts += self._answer(turns, i, text)
+        pieces = [text[a:b] for a, b in zip(cuts, [*cuts[1:], len(text)])]
+        ids = self.encode(text)
+        ends = [self._tokens_in(text[:cut], ids) for cut in cuts[1:]]
+        if -1 in ends:
+            ids, ends = self._piece_by_piece(pieces, ids)
+        mask = [0] * len(ids)
+        for begin, end in zip(ends[::2], ends[1::2]):
+            mask[begin:end] = [1] * (end - begin)
+        return ids, mask
+
+    def _answer(self, turns: Turns, i: int, text: str) -> tuple[int, int]:
+        """Letters of the text at which the i-th turn, an answer, begins and has ended."""
+        before = self._text(turns[:i], waits=True)
+        upto = text if i + 1 == len(turns) else self._text(turns[:i + 1])
+        if not upto.startswith(before):
+            raise UserError("the chat template does not write an answer where its prompt for one "
+                            f"ends ({before[-20:]!r}); repair its generation prompt")
+        if not text.startswith(upto):
+            raise UserError("the chat template writes an answer in another way when the dialogue "
+                            "goes on; give each answer a row of its own")
+        last = upto.rfind(self.end_text, len(before))       # a line feed may follow
+        return len(before), len(upto) if last < 0 else last + len(self.end_text)
+
+    def _tokens_in(self, beginning: str, ids: list[int]) -> int:
+        """How many ids of a text its beginning has; -1 if a token reaches over its end."""
+        if beginning.endswith(self.end_text):   # a control token is never a part of another token
+            ends = [n for n, i in enumerate(ids, 1) if i == self.end]
+            return ends[beginning.count(self.end_text) - 1]
+        own = self.encode(beginning)
+        return len(own) if ids[:len(own)] == own else -1
+
+    def _piece_by_piece(self, pieces: list[str], whole: list[int]) -> tuple[list[int], list[int]]:
+        """Ids and ends of pieces that were tokenized one by one, because a token reaches from the
+        prompt into the answer, such as one for a line feed and spaces. A model that is asked
+        reads the prompt alone, so this is what it will see."""
+        ids: list[int] = []
+        ends = []
+        for piece in pieces:
+            ids += self.encode(piece)
+            ends.append(len(ids))
+        if self.decode(ids) != self.decode(whole):
+            raise UserError("a token of this tokenizer reaches from the chat template's prompt "
+                            "into the answer; repair its generation prompt")
+        return ids, ends
+
+    def check(self, turns: Turns) -> None:
+        """UserError if the template leaves out or rewrites the text of a turn. White space does
+        not count. A short text may stand in the rendering by chance, so that each sequence of
+        roles is tried once with texts that do not."""
+        roles = tuple(turn.role for turn in turns)
+        if roles not in self.lost_turns:
+            marked = tuple(Turn(role, f"text {i}") for i, role in enumerate(roles))
+            self.lost_turns[roles] = lost_turn(marked, self._text(marked))
+        text = self._text(turns)
+        i = self.lost_turns[roles]
+        i = lost_turn(turns, text) if i is None else i
+        if i is not None:
+            role, said = turns[i]
+            lost = shorten(lost_letters(said, text), 80, placeholder=" ...")
+            raise UserError(f'the chat template leaves out or rewrites "{lost}" of the '
+                            f'{"assistant" if role == "shown" else role}')
+
+    def save(self, folder: str | Path) -> None:
+        self.t.save_pretrained(str(folder))
