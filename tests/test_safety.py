@@ -191,14 +191,16 @@ def test_a_run_goes_on_only_with_what_it_began_with(half, place, capsys):
     assert "that run is finished" in capsys.readouterr().err
     saved = read_json(half / "run.json")
     for change, words in (({"key": "other"}, "the data, the start model or the reward has changed"),
-                          ({"hp": {"beta": "x"}}, "edited, damaged or of another version"),
-                          ({"hp": {"gamma": 1}}, "edited, damaged or of another version"),
-                          ({"config": {"steps": 0}}, "edited, damaged or of another version"),
-                          ({"config": 3}, "edited, damaged or of another version"),
-                          ({"config": {"lora": [1, 2]}}, "unrecognized arguments: 2"),
-                          ({"config": {"init": 5}}, "5: no model folder"),
-                          ({"config": {"data": 5}}, "5: cannot be read (no such file)"),
-                          ({"objective": "dpp"}, "unknown objective 'dpp'")):
+                          ({"argv": ["--steps", "x"]}, "edited, damaged or of another version"),
+                          ({"argv": ["--beta", "1"]}, "edited, damaged or of another version"),
+                          ({"argv": ["--steps", "0"]}, "edited, damaged or of another version"),
+                          ({"argv": 3}, "edited, damaged or of another version"),
+                          ({"argv": [3]}, "edited, damaged or of another version"),
+                          ({"argv": ["--resume", str(half)]}, "edited, damaged or of another"),
+                          ({"argv": ["--lora", "1", "2"]}, "unrecognized arguments: 2"),
+                          ({"argv": ["--init", "5"]}, "5: no model folder"),
+                          ({"argv": ["--data", "5"]}, "5: cannot be read (no such file)"),
+                          ({"argv": ["--objective", "dpp"]}, "unknown objective 'dpp'")):
         (half / "run.json").write_text(json.dumps(saved | change))
         assert command(train.main, ["--resume", str(half)]) == 2
         err = capsys.readouterr().err
@@ -211,8 +213,7 @@ def test_a_reward_of_a_run_folder_is_run_only_if_it_is_named(half, tmp_path, cap
     """run.json may come from somebody else."""
     (tmp_path / "r.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\ndef f(**_): return 1")
     saved = read_json(half / "run.json")
-    saved["config"]["reward"] = f"{tmp_path / 'r.py'}:f"
-    saved["objective"], saved["hp"] = "rloo", {}
+    saved["argv"] = ["--objective", "rloo", "--reward", f"{tmp_path / 'r.py'}:f"]
     (half / "run.json").write_text(json.dumps(saved))
     assert command(train.main, ["--resume", str(half)]) == 2
     assert "is run only if you name it" in capsys.readouterr().err
@@ -347,7 +348,7 @@ def test_a_run_killed_after_its_scores_is_completed(last, place, half, monkeypat
             return real(path)
         raise KeyboardInterrupt
     saved = read_json(half / "run.json")
-    saved["config"]["plain"] = False
+    saved["argv"].remove("--plain")
     (half / "run.json").write_text(json.dumps(saved))
     with monkeypatch.context() as now:
         if last == "curves":
