@@ -39,16 +39,12 @@ def contents(data: list[Row]) -> str:
     return " and ".join(f"{n:,} {name}" for name, n in kinds.items()) or "no rows"
 
 
-def unused_fields(data: list[Row]) -> str:
-    """; unused fields: ticket, rating"""
-    names = dict.fromkeys(name for r in data for name in r.extra if name not in FIELDS)
-    return f"; unused fields: {', '.join(names)}" if names else ""
-
-
 def some(rows: list[Row], what: str, data: list[Row]) -> list[Row]:
+    """The rows. UserError if there are none; it names the fields of the data that nothing reads."""
     if not rows:
-        raise UserError(f"this objective needs {what}; the data has {contents(data)}"
-                        f"{unused_fields(data)}")
+        names = dict.fromkeys(name for r in data for name in r.extra if name not in FIELDS)
+        unused = f"; unused fields: {', '.join(names)}" if names else ""
+        raise UserError(f"this objective needs {what}; the data has {contents(data)}{unused}")
     return rows
 
 

@@ -20,7 +20,7 @@ Simplified: no document is longer than a few sentences, and none mentions anothe
 import random
 import re
 from collections.abc import Iterator
-from itertools import count, islice
+from itertools import islice
 
 import numpy as np
 
@@ -162,10 +162,10 @@ SHARES = {                          # of the documents, in percent
 }
 
 
-def corpus(seed: int, n_docs: int | None = None) -> Iterator[Document]:
-    """`n_docs` documents (without end if None). The first k do not depend on `n_docs`."""
+def corpus(seed: int) -> Iterator[Document]:
+    """Documents without end."""
     rng = random.Random(f"corpus {seed}")
-    for _ in count() if n_docs is None else range(n_docs):
+    while True:
         kind = rng.choices(list(SHARES), list(SHARES.values()))[0]
         yield kind(rng)
 
