@@ -50,10 +50,14 @@ class Tokenizer:
 
     def __init__(self, name: str, ranks: Mapping[bytes, int], pattern: str,
                  special: Mapping[str, int] | None = None):
-        """`ranks`: bytes -> id, smaller ids are joined first, every single byte is one; `special`:
-        id of each control token [they follow the ranks]."""
-        ranks = dict(ranks)
-        special = dict(special or {c: i for i, c in enumerate(CONTROL, len(ranks))})
+        """`ranks`: bytes -> id, smaller ids are joined first; `special`: name -> id of what no text
+        becomes. Single bytes and control tokens that are missing get new ids after the last one."""
+        ranks, special = dict(ranks), dict(special or {})
+        self.n_text = 1 + max([*ranks.values(), *special.values()])     # ids that a model must have
+        letters = [bytes([b]) for b in range(256) if bytes([b]) not in ranks]
+        control = [c for c in CONTROL if c not in special]
+        ranks |= {b: i for i, b in enumerate(letters, self.n_text)}
+        special |= {c: i for i, c in enumerate(control, self.n_text + len(letters))}
         self.name, self.ranks, self.pattern, self.special = name, ranks, pattern, special
         self.enc = tiktoken.Encoding(name, pat_str=pattern, mergeable_ranks=ranks,
                                      special_tokens=special)

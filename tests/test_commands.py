@@ -39,7 +39,7 @@ DEMOS = [{"prompt": f"Say {x}.", "response": x, "gold": x} for x in
          "fig pig bee oak nut elm ant owl fox hen".split()]
 PAIRS = [{"prompt": d["prompt"], "chosen": d["gold"], "rejected": d["gold"][::-1]} for d in DEMOS]
 FILES = {"demos.jsonl": DEMOS, "pairs.jsonl": PAIRS, "one.jsonl": PAIRS[:1],
-         "bad.jsonl": [{"text": "a"}],
+         "bad.jsonl": [{"text": "a"}], "long.txt": "some words " * 400, "short.txt": "a few words",
          "r.py": "def length(completions, gold, **others):\n    return [len(c) / 9 for c in "
                  "completions]\ndef wrong(completions):\n    return 1 / 0\n"
                  "def one(completions):\n    return [1]\n"
@@ -126,9 +126,16 @@ def test_a_reward_of_ones_own_is_learnt_from(here, capsys):
     assert all(x["answer"] == x["answer"].strip() for x in after["answers"]), "as in training"
 
 
-def test_pretrain_makes_a_base(here, capsys):
-    assert call("pretrain --width 16 --steps 2 --tokens 128 --half --out world") == 0
+def test_pretrain_makes_a_tokenizer_and_a_base(here, capsys):
+    assert call("pretrain --corpus long.txt --vocab 300 --ctx 16 --width 16 --steps 3 --tokens 64 "
+                "--out base") == 0
     assert "held-out loss" in capsys.readouterr().out
+    model, tok = start_model("base" if not (here / "base").exists() else str(here / "base"))
+    assert model.cfg.n_ctx == 16 and model.cfg.n_embd == 16 and tok.n_vocab == model.cfg.vocab_size
+    assert tok.decode(tok.encode("some words")) == "some words"
+    assert call("train --objective sft --init base --data one.jsonl --steps 1 --plain "
+                "--batch-size 1 --out of_base") in (0, 2)
+    assert call("pretrain --width 16 --steps 2 --tokens 128 --half --out world") == 0
     told = read_json(here / "world" / "run.json")["held_out_loss"]
     assert told[1] < told[0] and start_model("world")[1].n_vocab == NANO.n_vocab
 
@@ -242,7 +249,8 @@ REFUSED = {     # command line: what the message must hold, words parted by |
     "train --resume nowhere": "nowhere|cannot be read|folder of a run",
     "evaluate nowhere": "no model folder", "evaluate start --data none.jsonl": "no such file",
     "sample start --n 0 --prompt a": "--n", "sample nowhere --prompt a": "no model folder",
-    "pretrain --width 30": "--width 30|multiple of 4", "pretrain --tokens 0": "--tokens 0",
+    "pretrain --corpus none.txt": "--corpus", "pretrain --corpus short.txt": "too few|--ctx",
+    "pretrain --width 30": "--width 30|multiple of 4", "pretrain --ctx 3": "--ctx 3",
     "reward --data demos.jsonl --init start": "needs pairs",
     "train --device tpu": "unknown device 'tpu'", "train --device cpu:3": "--device cpu:3|has 1",
     "train --dtype fp16": "fp16|GPU"}

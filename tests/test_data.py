@@ -10,6 +10,7 @@ import torch
 from made import NANO, same
 
 from nanouft.batches import Encoded, Epochs, Tokens, collate, encode, order
+from nanouft.bpe import count_words, join, train_bpe
 from nanouft.errors import UserError
 from nanouft.generate import LOGITS
 from nanouft.models import read_tokenizer, save_model
@@ -28,7 +29,7 @@ from nanouft.selection import (
     prompt_rows,
     score_rows,
 )
-from nanouft.tokenizer import NANO_PATTERN, Tokenizer
+from nanouft.tokenizer import CONTROL, NANO_PATTERN, Tokenizer
 
 # A tokenizer in which every letter is a token, so that a test can count.
 LETTERS = Tokenizer("letters", {bytes([b]): b for b in range(256)}, NANO_PATTERN)
@@ -461,3 +462,38 @@ def test_transformers_reads_our_tokenizer_and_template(tmp_path):
         assert (whole["input_ids"], whole["assistant_masks"]) == NANO.chat((), turns)
         assert theirs.apply_chat_template(plain, add_generation_prompt=True,
                                           return_dict=True)["input_ids"] == NANO.prompt_ids(turns)
+
+
+def test_what_a_tokenizer_lacks_gets_new_ids():
+    tok = Tokenizer("few", {b"a": 0, b"b": 1, b"ab": 2}, NANO_PATTERN, {"<|end|>": 3})
+    assert tok.n_text == 4 and tok.end == 3 and tok.n_vocab == 4 + 254 + len(CONTROL) - 1
+    assert tok.encode("ab") == [2] and tok.decode(tok.encode("Zoë")) == "Zoë"
+
+
+def test_byte_pair_encoding_by_hand():
+    """ab 8 times; then cc 4; then ab+ab 3 against ab+c 2. Of equals the first of the alphabet."""
+    assert list(train_bpe({"abab": 3, "abc": 2, "cc": 4}, 259))[256:] == [b"ab", b"cc", b"abab"]
+    assert list(train_bpe({"ba": 1, "ab": 1}, 257))[256:] == [b"ab"]
+    assert list(train_bpe({"abc": 1}, 999))[256:] == [b"ab", b"abc"], "nothing is left to join"
+    assert join([b"a", b"a", b"a"], (b"a", b"a")) == [b"aa", b"a"]
+    assert count_words(["low low  12", "low"], NANO_PATTERN) == {"low": 2, " low": 1, " ": 1,
+                                                                 " 12": 1}
+    for n in (64, 65, 150):                             # no letter of a long word is lost
+        word = "".join(chr(ord("\u4e00") + i) for i in range(n))
+        assert "".join(count_words([word, word], NANO_PATTERN)) == word
+
+
+def test_byte_pair_encoding_counts_as_if_anew():
+    rng = np.random.default_rng(3)
+    words = {"".join(rng.choice([*"abcd"], rng.integers(1, 10))): int(rng.integers(1, 21))
+             for _ in range(100)}
+    spelt, ranks = {w: [bytes([b]) for b in w.encode()] for w in words}, {}
+    while len(ranks) < 30:
+        count: dict = {}
+        for w, tokens in spelt.items():
+            for pair in zip(tokens, tokens[1:]):
+                count[pair] = count.get(pair, 0) + words[w]
+        best = min(count, key=lambda p: (-count[p], p))
+        ranks.setdefault(best[0] + best[1], 256 + len(ranks))
+        spelt = {w: join(tokens, best) for w, tokens in spelt.items()}
+    assert {w: i for w, i in train_bpe(words, 286).items() if i >= 256} == ranks

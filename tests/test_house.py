@@ -13,7 +13,7 @@ import pytest
 from lessons.course import NAMES
 
 ROOT = Path(__file__).parents[1]
-ORDER = """errors seeds gpt objective loop files rows selection tokenizer batches generate
+ORDER = """errors seeds gpt objective loop files rows selection tokenizer bpe batches generate
     objectives world sampling reference simple run hf_tokenizer hf models rewards colours plots
     evaluate before_after train trainer pretrain reward sample ledger playground""".split()
 LIMITS = {                              # characters
