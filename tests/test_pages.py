@@ -228,7 +228,7 @@ def test_the_check_turns_red_where_the_record_is_wrong(made, browser, part):
     (made.folder / "wrong.html").write_text(page(wrong), encoding="utf-8")
     browser.open(made.folder / "wrong.html")
     browser.wait(CHECKED)
-    assert browser.text("#check").startswith("✗") and browser.js("$('check').className") == "wrong"
+    assert browser.text("#check").startswith("✗") and browser.js("$('check').classList.contains('wrong')")
 
 
 def test_the_line_that_differs_is_read_from_the_source(made, browser):
@@ -252,7 +252,7 @@ def test_the_tab_agrees_with_python_and_teaches(made, browser):
     tops = [browser.js(f"document.querySelector('{side} .dots').getBoundingClientRect().top")
             for side in (LEFT, RIGHT)]
     assert tops[0] == tops[1] < 400                                     # side by side
-    browser.wait("/[1-8] of 8 pictures/.test($('done').textContent)")
+    browser.wait("/[1-8] of 8 pictures/.test($('check').textContent)")
     browser.wait(CHECKED)
     said = browser.text("#check")
     assert said.startswith("✓ computed again in this tab: the same, within ")

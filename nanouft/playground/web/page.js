@@ -21,7 +21,7 @@ function token(id) {
 
 function spoken(ids) {                      // of a question of its own only the beginning
   const own = ids.findIndex((id) => isMark(id) && id !== config.end);
-  return own < 0 ? ids.map(token).join(" ") : `${ids.slice(0, own + 4).map(token).join(" ")} …`;
+  return own < 0 ? ids.map(token).join(" ") : `${ids.slice(0, own + 2).map(token).join(" ")} …`;
 }
 
 function bar(x) {                           // a push of 1 is 2rem high; 0 is 5.5rem below the top
@@ -178,9 +178,8 @@ function distance(frame, wanted) {          // the largest difference of two fra
 
 function verdict(text, wrong = false) {
   $("check").textContent = text;
-  $("check").className = wrong ? "wrong" : "";
+  $("check").classList.toggle("wrong", wrong);
   $("check").ariaBusy = "false";
-  $("done").textContent = "";
 }
 
 function check() {
@@ -189,7 +188,7 @@ function check() {
   const worker = teach(runs, STEPS, (frame) => {
     worst = Math.max(worst, distance(frame, wanted[seen]));
     seen += 1;
-    $("done").textContent = `${seen} of ${wanted.length} pictures`;
+    $("check").textContent = `This tab computes it again: ${seen} of ${wanted.length} pictures`;
     if (worst > TOO_FAR) {
       worker.terminate();
       const far = worst < Infinity ? `off by ${worst.toFixed(4)}` : "another answer";
