@@ -136,7 +136,7 @@ class Browser:
 
     def wait(self, condition: str) -> None:
         end = time.time() + self.seconds
-        while not self.js(condition):
+        while not self.js(f"!!({condition})"):                # an element comes back as {}
             if time.time() > end:
                 raise TimeoutError(condition)
             time.sleep(0.02)

@@ -75,8 +75,8 @@ function drawWords() {
   $("tiles").innerHTML = tile("sft", "● SFT: the path’s cells", a)
     + tile("ift", "▲ IFT: a blend of cells", b) + `<button class="soft">□ the policy by itself
       <b>${open ? percent(own) : "?"}</b>▶ walk</button>`;
-  $("path").textContent = `Over the whole path SFT is exact, by the chain rule: a walk makes all `
-    + `${T} moves with a chance of ${percent(R.paths[0][time])}, as SFT says. IFT says `
+  $("path").textContent = `Another question is the whole path: a walk makes all ${T} moves with a `
+    + `chance of ${percent(R.paths[0][time])}, which SFT says exactly, by the chain rule. IFT says `
     + `${percent(R.paths[lam][time])}.`;
   $("title").textContent = "How often does this policy make a best move? Who is nearer, SFT or IFT?";
   if (!open) return;
@@ -123,9 +123,9 @@ function drawMix() {
     <i class="${name}" style="width:${100 * ps[move]}%"></i><b>${percent(ps[move], 0)}</b>`;
   $("mixTitle").textContent = `Temporal residual at move ${move + 1}: `
     + (wrong(move) ? "how likely is a best move?" : "the own guess is the true cell");
-  $("mix").innerHTML = row("sft", `● ${percent(1 - share, 0)} true cell`, sft())
-    + row("ift", `+ ${percent(share, 0)} guessed cell`, R.chances.at(-1)[time])
-    + row("ift", "▲ blend of their logits", ift())
+  $("mix").innerHTML = row("sft", "● true cell", sft())
+    + row("ift", "+ guessed cell", R.chances.at(-1)[time])
+    + row("ift", `▲ ${percent(1 - share, 0)} + ${percent(share, 0)} of their logits`, ift())
     + (open ? row("soft", "□ where it stands by itself", alone()) : "");
 }
 

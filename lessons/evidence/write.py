@@ -12,11 +12,12 @@ PAGE = Path(__file__).parents[2] / "docs" / "claims.md"
 TABLE = re.compile(r"(?<=<!-- table -->\n).*?(?=<!-- end of table -->)", re.S)
 COLOURS = {"holds": UP.light, "does not hold": DOWN.light, "undecided": SOFT.light}
 MARKS = {"holds": "✓", "does not hold": "✗", "undecided": "?"}
-REACH = 20                              # points; a larger difference is written, not drawn
+REACH = 20                              # points; an interval beyond is written, not drawn
 BASE_MARKS = "os"                       # first base, second base
-EXPLAINED = """Points of 100 between two methods, 95 % interval over seeds and prompts: ● first
-base, ■ second. Black lines are the limits of a question. "Better" holds if both intervals
-lie right of 0, "not inferior" if right of −2, and "as good" if between −2 and 2."""
+EXPLAINED = """Points of 100 between two methods, 95 % interval over seeds and prompts:
+● shipped base (or the real model), ■ second base. Intervals beyond 20 are written.
+Black lines are the limits of a question. "Better" holds if both intervals lie right of 0,
+"not inferior" if right of −2, and "as good" if between −2 and 2."""
 
 
 def table(lines: list[judge.Line]) -> str:
@@ -42,11 +43,11 @@ def picture(lines: list[judge.Line], title: str, file: Path) -> None:
     from matplotlib import pyplot as plt
     from PIL import Image
     plt.rcParams["font.size"] = 12.5
-    high = 1.9 + 0.56 * len(lines)
+    high = 2.1 + 0.56 * len(lines)
     fig, ax = plt.subplots(figsize=(10.8, high), dpi=100)
     for y, line in enumerate(lines):
         colour = COLOURS[line.verdict]
-        outside = any(abs(100 * finding.mean) > REACH for finding in line.findings)
+        outside = any(100 * (abs(x.mean) + x.half) > REACH for x in line.findings)
         for base, finding in enumerate(() if outside else line.findings):
             ax.errorbar(100 * finding.mean, y + 0.3 * base - 0.15, xerr=100 * finding.half,
                         fmt=BASE_MARKS[base], color=colour, markersize=7, linewidth=3)
@@ -64,9 +65,9 @@ def picture(lines: list[judge.Line], title: str, file: Path) -> None:
     ax.tick_params(axis="y", length=0)
     ax.grid(axis="x", color="#DDDDDD", linewidth=0.6)
     ax.set_axisbelow(True)
-    fig.text(0.01, 1 - 0.12 / high, title, va="top", weight="bold", fontsize=15)
+    fig.text(0.01, 1 - 0.12 / high, title, va="top", weight="bold", fontsize=14)
     fig.text(0.01, 0.1 / high, EXPLAINED, va="bottom", color=SOFT.light)
-    fig.subplots_adjust(left=0.4, right=0.84, top=1 - 0.5 / high, bottom=1.25 / high)
+    fig.subplots_adjust(left=0.4, right=0.84, top=1 - 0.5 / high, bottom=1.45 / high)
     fig.savefig(file)
     plt.close(fig)
     Image.open(file).convert("RGB").quantize(24).save(file, optimize=True)      # half the bytes

@@ -2,9 +2,9 @@
 
     python -m nanouft.playground                # writes out/playground/index.html in some seconds
 
-One file, no network, no library: the shipped base in one byte a weight, and what it becomes under
-SFT and IFT, recorded by the project's own losses. The page computes the same again
-(web/model.js, web/losses.js) and says whether it agrees; tests/test_pages.py compares the rest.
+One file, no network, no library: the shipped base, and what it becomes under SFT, IFT and DPO,
+recorded by the project's own losses. The page computes the same again (web/model.js, web/losses.js)
+and says whether it agrees.
 """
 import json
 import sys

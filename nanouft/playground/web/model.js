@@ -13,35 +13,25 @@
 const zeros = (n) => new Float32Array(n);
 const rowsOf4 = (n) => 4 * Math.ceil(n / 4);
 
-/* y (N,O) += x (N,I) times w (O,I) transposed. Nearly all time is spent here, so each number that
-   is read serves two or four of eight sums. N is a multiple of 4, O of 2. */
+/* y (N,O) += x (N,I) times w (O,I) transposed. Nearly all time is spent here, so each weight that
+   is read serves four rows of x. N is a multiple of 4. */
 function product(y, x, w, N, I, O) {
-  for (let o = 0; o < O; o += 2) {
-    for (let n = 0; n < N; n += 4) {
-      const p = n * I, q = p + I, r = q + I, s = r + I;
-      const u = o * I, v = u + I;
-      let pu = 0, pv = 0, qu = 0, qv = 0, ru = 0, rv = 0, su = 0, sv = 0;
+  for (let n = 0; n < N; n += 4) {
+    const p = n * I, q = p + I, r = q + I, s = r + I;
+    for (let o = 0; o < O; o++) {
+      const row = o * I, at = n * O + o;
+      let a = 0, b = 0, c = 0, d = 0;
       for (let i = 0; i < I; i++) {
-        const a = w[u + i], b = w[v + i];
-        const xp = x[p + i], xq = x[q + i], xr = x[r + i], xs = x[s + i];
-        pu += xp * a;
-        pv += xp * b;
-        qu += xq * a;
-        qv += xq * b;
-        ru += xr * a;
-        rv += xr * b;
-        su += xs * a;
-        sv += xs * b;
+        const u = w[row + i];
+        a += x[p + i] * u;
+        b += x[q + i] * u;
+        c += x[r + i] * u;
+        d += x[s + i] * u;
       }
-      const at = n * O + o;
-      y[at] += pu;
-      y[at + 1] += pv;
-      y[at + O] += qu;
-      y[at + O + 1] += qv;
-      y[at + 2 * O] += ru;
-      y[at + 2 * O + 1] += rv;
-      y[at + 3 * O] += su;
-      y[at + 3 * O + 1] += sv;
+      y[at] += a;
+      y[at + O] += b;
+      y[at + 2 * O] += c;
+      y[at + 3 * O] += d;
     }
   }
 }
@@ -70,16 +60,16 @@ class Pass {
   }
 
   /* y (N,O) = x (N,I) W^T + b; the output head has no b. */
-  linear(x, name, { bias = true } = {}) {
+  linear(x, name) {
     const W = this.w[name + ".weight"], b = this.w[name + ".bias"];
     const I = x.wide, O = W.length / I, N = x.v.length / I;
     const y = this.state(zeros(N * O), O);
-    for (let n = 0; n < N && bias; n++) y.v.set(b, n * O);
+    for (let n = 0; n < N && b; n++) y.v.set(b, n * O);
     product(y.v, x.v, W, N, I, O);
     this.back.push(() => {
       product(x.d, y.d, transposed(W, O, I), N, O, I);                          // dx = dy W
       product(this.g[name + ".weight"], transposed(y.d, N, O), transposed(x.v, N, I), O, N, I);
-      for (let i = 0; i < N * O && bias; i++) this.g[name + ".bias"][i % O] += y.d[i];
+      for (let i = 0; i < N * O && b; i++) this.g[name + ".bias"][i % O] += y.d[i];
     });
     return y;
   }
@@ -226,7 +216,7 @@ class Pass {
   /* Log-probs of tokens: picks [{id, at: the position that says it}]. Each gets `logp`, `p` of all
      tokens and the likeliest, `best`. The way back reads `slope`, the loss's derivative by logp. */
   head(hidden, picks) {
-    const V = this.config.vocab, z = this.linear(hidden, "wte", { bias: false });
+    const V = this.config.vocab, z = this.linear(hidden, "wte");
     for (const pick of picks) {
       const logits = z.v.subarray(pick.at * V, (pick.at + 1) * V);
       const top = logits.reduce((a, b) => Math.max(a, b));
@@ -249,18 +239,26 @@ class Pass {
 // ---- a model that answers and learns ------------------------------------------------------------
 const LONGEST = 28;         // tokens of an answer; who has not stopped by then does not stop
 
-function unpacked({ weights, scales, group }) {                 // a byte a weight, times its scale
-  const bytes = (text) => Uint8Array.from(atob(text), (c) => c.charCodeAt(0)).buffer;
-  const scale = new Float32Array(bytes(scales));
-  const whole = new Int8Array(bytes(weights));
-  return Float32Array.from(whole, (x, i) => x * scale[Math.floor(i / group)]);
+function unpacked(text) {                                       // two bytes a weight
+  const bytes = Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
+  return new Float32Array(new Float16Array(bytes.buffer));
+}
+
+function placed(rows) {                                         // one after the other, from `at`
+  let at = 0;
+  for (const row of rows) {
+    row.at = at;
+    row.T = row.ids.length;
+    at += row.T;
+  }
+  return rows;
 }
 
 class Model {
   constructor(data) {
     this.config = data.config;
     this.shapes = data.shapes;
-    this.flat = unpacked(data);
+    this.flat = unpacked(data.weights);
     this.weights = this.named(this.flat);
     this.start = this.named(this.flat.slice());                 // the reference: never trained
     this.slopes = zeros(this.flat.length);
@@ -279,18 +277,19 @@ class Model {
 
   /* One pass over sequences {prompt, answer}, which writes into each the `logp` of its answer. */
   read(sequences, { lam = 0, frozen } = {}, weights = this.weights, slopes = null) {
-    let at = 0;
-    for (const s of sequences) {
-      const ids = [...s.prompt, ...s.answer].slice(0, -1), first = at + s.prompt.length - 1;
-      s.row = { ids, at, T: ids.length, past: 0 };
+    const rows = placed(sequences.map(({ prompt, answer }) =>
+      ({ ids: [...prompt, ...answer].slice(0, -1), past: 0 })));
+    sequences.forEach((s, i) => {
+      const first = rows[i].at + s.prompt.length - 1;
       s.picks = s.answer.map((id, t) => ({ id, at: first + t }));
-      at += ids.length;
-    }
-    const rows = sequences.map(({ row }) => row), picks = sequences.flatMap((s) => s.picks);
+    });
+    const picks = sequences.flatMap((s) => s.picks);
     if (lam) {                                  // IFT: the guess for a position is made just before
       const pass = new Pass(this.config, weights);
       pass.head(pass.hidden(rows), picks);
-      for (const s of sequences) s.row.guess = [...s.prompt, ...s.picks.map(({ best }) => best)];
+      sequences.forEach(({ prompt, picks }, i) => {
+        rows[i].guess = [...prompt, ...picks.map(({ best }) => best)];
+      });
     }
     const pass = new Pass(this.config, weights, slopes);
     pass.head(pass.hidden(rows, { lam, frozen }), picks);
@@ -308,15 +307,9 @@ class Model {
       return { ids: prompt, past: 0, said: [], cache };
     });
     for (let speaking = rows; speaking.length;) {
-      let at = 0;
-      for (const row of speaking) {
-        row.at = at;
-        row.T = row.ids.length;
-        at += row.T;
-      }
-      const pass = new Pass(this.config, this.weights);
-      const picks = speaking.map((row) => ({ id: end, at: row.at + row.T - 1 }));
-      pass.head(pass.hidden(speaking), picks);
+      const pass = new Pass(this.config, this.weights), hidden = pass.hidden(placed(speaking));
+      const picks = speaking.map(({ at, T }) => ({ id: end, at: at + T - 1 }));
+      pass.head(hidden, picks);
       speaking.forEach((row, i) => {
         row.said.push(picks[i].best);
         row.past += row.T;
