@@ -130,9 +130,9 @@ for kind, (inputs, targets, mask) in tests.items():
 # %% [markdown]
 # ## Watching the guesses during training
 # Now we train two models on both kinds of answers, one with $\lambda=0.2$ and one with $\lambda=0$,
-# which is SFT. The first is trained with `IFT's blend` and not yet with IFT, whose second idea, to
-# give words different weights, comes in lesson 06. After every fourth step we let both models guess
-# the words of the 80 answers and count at how many positions they are wrong.
+# which is SFT. We call the first one `IFT's blend` and not IFT, because IFT has a second idea, to
+# give words different weights, which comes in lesson 06. After every fourth step we let both models
+# guess the words of the 80 answers and count at how many positions they are wrong.
 #
 # We also ask what a wrong guess is worth. We put each wrong guess of the base into the right
 # answer, leave all other words as they are, and let NanoWorld score the result. If it is still a

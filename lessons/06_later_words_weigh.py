@@ -112,16 +112,16 @@ print(f"a = 2.5, b = 0: dL/da = {da:+.2f}, dL/db = {db:+.2f} "
 # these words always stay hard. After them come a last word that the question prescribes, and
 # `<|end|>`, both of which are easy to learn. We teach the base to stop, with 16 steps of SFT, and
 # then print the push of lesson 00 on each token of a list that it has never seen. We compare `SFT`,
-# which pushes every token by +1, with two forms of IFT, both without the blend of lesson 04. `IFT
-# released` is the loss above, from the code that the paper's authors released. `IFT detached`
+# which pushes every token by +1, with two forms of IFT, both without the blend of lesson 04. The
+# loss above, from the code that the paper's authors released, is `IFT released`. `IFT detached`
 # treats the same weights as constants, which is the default of this project and the form that
 # lesson 00 trained.
 #
 # Then we predict. The derivatives of an answer's loss depend only on the losses of its tokens, and
 # not on the network that made them, so what worked for two tokens also works for sixty real lists.
 # We leave all other losses as they are and look for the loss of `<|end|>` at which its mean
-# derivative, its **slope**, is zero. If training follows these slopes, it should leave
-# `<|end|>` near this value, wherever it begins.
+# derivative, its **slope**, is zero. If training follows these slopes, it should leave `<|end|>`
+# near this value, wherever it begins.
 
 # %%
 base, tok = shipped_base(), nano()
