@@ -15,7 +15,7 @@
 # an answer was usually followed by the next question.
 #
 # The second stage, **fine-tuning**, is the subject of this course. In this lesson you will
-# fine-tune the base in three different ways and compare the results:
+# fine-tune the base in three ways and compare them:
 #
 # - **Supervised fine-tuning (SFT)** shows the model right answers. It learns to repeat them, and
 #   every word counts the same.
@@ -24,9 +24,9 @@
 # - **Direct preference optimization (DPO)** shows the model two answers to each question, a better
 #   and a worse one, and trains it to prefer the better one.
 #
-# All three start from the same base and take the same number of steps, and all three learn to name
-# the right words. Yet one of them still runs on after its answer, although every answer that it was
-# trained on ended properly. Guess now which one it is; its loss will explain why.
+# All three start from the same base, take the same number of steps, and learn to name the right
+# words. Yet one of them still runs on after its answer, although every answer that it was trained
+# on ended properly. Guess which one it is; its loss will explain why.
 #
 # ## Guess
 # Which model will still run on after its answer, instead of stopping?
@@ -43,10 +43,10 @@ CHANGE = ""                     # change one thing: "" | "end", see below
 # %% [markdown]
 # ## One loop for all methods
 # The questions come from **NanoWorld**, a small made-up world in which a program of a few lines can
-# score any answer, so that nobody has to judge it. Text is cut into **tokens**, which here are
-# words or pieces of words, and **special tokens** such as `<|user|>` and `<|end|>` say who speaks
-# and where an answer ends. A **mask** has a 1 for each token of the answer and a 0 for each token
-# of the question, because we train the model to answer and not to ask.
+# score any answer. Text is cut into **tokens**, which here are words or pieces of words, and
+# **special tokens** such as `<|user|>` and `<|end|>` say who speaks and where an answer ends. A
+# **mask** has a 1 for each token of the answer and a 0 for each token of the question, because we
+# train the model to answer and not to ask.
 #
 # A model gives a probability to each possible next token. The function `pick` takes the natural
 # logarithm of the probability of the token that really follows, and every loss of this course is
@@ -141,12 +141,12 @@ for name in models:
 # of an answer more or less likely, and how hard it does this is its gradient. We call this number
 # the **push** on token $t$:
 # $$\mathrm{push}_t=-N\,\partial L/\partial\log\pi(y_t\mid y_{<t}).$$
-# Here $\pi(y_t\mid y_{<t})$ is the probability of token $t$ after all tokens before it, and the
-# factor $N$, the number of tokens of the right answer, is one for all answers of a picture, so that
-# their pushes can be compared. A positive push
-# makes the token more likely. The next cell computes the pushes in the base, before the first step,
-# on a right answer to the question above. DPO gets the same answer without its last word as the
-# worse one, since this is the mistake that the base made.
+# Here $\pi(y_t\mid y_{<t})$ is the probability of token $t$ after all tokens before it, and $N$ is
+# the number of tokens of the right answer; all answers of a picture are multiplied by the same $N$,
+# so that their pushes can be compared. A positive push makes the token more likely. In the next
+# cell the function `entries` takes these gradients in the base, before the first step, on a right
+# answer to the question above. DPO gets the same answer without its last word as the worse one,
+# since this is the mistake that the base made.
 
 # %%
 from nanouft import ledger

@@ -73,9 +73,9 @@ print("the demonstration:", arrows(path), "through the cells", *cells)
 # The other policy takes states and actions from its own walks, and is only told whether it arrives.
 # A walk that reaches the goal after $n$ moves gets the **reward** $0.99^{n-1}$, any other walk gets
 # 0, and training raises the expected reward of a walk from the start, which is called the **value**
-# of the start. Its gradient is the **policy gradient**. For language it has to be estimated from
-# samples, but a lake is so small that we can compute the expectation over all walks at once, by
-# solving one linear system, and let autograd do the rest.
+# of the start. Its gradient, the **policy gradient**, raises those moves after which the walk goes
+# better than on average. For language it has to be estimated from samples, but a lake is so small
+# that we can compute the value exactly, by solving one linear system, and let autograd do the rest.
 
 # %%
 def imitate(logits):
@@ -170,31 +170,28 @@ if not CHANGE:
 # overwritten by what they go on learning elsewhere. Sharing weights carries knowledge from one
 # state to another, but nothing guarantees that it fits there.
 #
-# One lake with exact gradients can show a mechanism. How much this matters for a language model has
-# to be measured on that model.
-#
 # ## Which states, which actions, how hard?
-# IFT's authors compare methods in these terms. The **preference** of a policy is the list of its
-# probabilities in all states that an answer goes through. To compare the model's preference with
-# the one that we want, a method has to choose states in which it looks at both, and this is called
+# IFT's authors compare methods in these terms. They call the probabilities of a policy, in all
+# states that an answer goes through, its **preference**. To compare the model's preference with the
+# one that we want, a method has to choose states in which it looks at both, which they call
 # **preference estimation**. Then it makes some moves likelier and others less likely, to bring the
-# two together, and this is called **transition optimization**. Here is the paper's Table 1 in the
-# terms of this lesson, with a row for IFT:
+# two together, which they call **transition optimization**. Here is their Table 1 in the terms of
+# this lesson, with a row for IFT:
 #
 # | method | which states | which actions | how hard |
 # |---|---|---|---|
 # | SFT | the demonstrator's | the demonstrator's up | all alike |
 # | PPO (lesson 15) | the model's own | the model's up or down | by how much better than expected |
 # | DPO (07) | of two given answers | chosen up, rejected down | less, the clearer the pair is won |
-# | IFT (04 to 06) | a step beside those | the demonstrator's up | more, the worse it goes on |
+# | IFT (04 to 06) | one step beside SFT's | the demonstrator's up | more, the worse it goes on |
 #
 # The best estimate would look at the demonstrator where the demonstrator goes, and at the model
 # where the model goes. SFT looks at both on the demonstrated path, so the paper holds that it
 # overestimates the model, and lesson 05 tests this. PPO looks where the model goes, but it needs
-# walks that happen to arrive, which are easy to get on a lake of 17 cells and hard to get in
-# language. DPO comes near the best estimate if the rejected answer is the model's own. IFT has only
-# the demonstrator's answers. It blends each of their states with the state to which the model's own
-# guess would have led, and the next three lessons are about that.
+# walks that happen to arrive, which are rare in language. DPO comes near the best estimate if the
+# rejected answer is the model's own. IFT has only the demonstrator's answers. It blends each of
+# their states with the one to which the model's own guess would have led, and the next three
+# lessons are about that.
 #
 # ## Exercise
 # Write it in `lessons/exercises/ex03.py` and check it with `python -m lessons.check 03`.

@@ -32,8 +32,7 @@ CHANGE = ""                     # change one thing: "" | "prompt", see below
 # %% [markdown]
 # ## The guess
 # We begin with an example that no model has been trained on. We let the base read the right answer
-# word by word and note, at each position, which word it expects to come next. The cell prints the
-# question, the right answer, and below it the base's guesses for the same positions.
+# word by word and note, at each position, which word it expects to come next.
 #
 # One detail decides whether the code is right. The guess *for* position $i$ is made *at* position
 # $i-1$, after the model has read everything up to there. So the row of guesses has to be shifted to
@@ -104,7 +103,7 @@ print("  base's guess:", tok.decode(own_guess(base, inputs, mask)[0][word].tolis
 
 # %%
 def blend(model, inputs, mask, lam: float):
-    """(B,T,C) what IFT reads; no gradient, as in the released code."""
+    """(B,T,C) what IFT reads; no gradient, as in the code that its authors released."""
     with torch.no_grad():
         guess = own_guess(model, inputs, mask)
         return (1 - lam) * model(inputs, want="embeds") + lam * model(guess, want="embeds")
@@ -130,10 +129,10 @@ for kind, (inputs, targets, mask) in tests.items():
 
 # %% [markdown]
 # ## Watching the guesses during training
-# Now we train two models on both kinds of answers, one with $\lambda=0.2$, which is IFT, and one
-# with $\lambda=0$, which is SFT. The second idea of IFT, which gives words different weights, comes
-# in lesson 06 and is left out here. After every fourth step we let both models guess the words of
-# the 80 answers and count at how many positions they are wrong.
+# Now we train two models on both kinds of answers, one with $\lambda=0.2$ and one with $\lambda=0$,
+# which is SFT. We call the first one `IFT's blend` and not IFT, because IFT has a second idea, to
+# give words different weights, which comes in lesson 06. After every fourth step we let both models
+# guess the words of the 80 answers and count at how many positions they are wrong.
 #
 # We also ask what a wrong guess is worth. We put each wrong guess of the base into the right
 # answer, leave all other words as they are, and let NanoWorld score the result. If it is still a
@@ -179,7 +178,7 @@ def still_right(kind: str, guess, row: int, position: int) -> bool:
     return world.score(rows[kind][row].prompt[0].text, text) == 1
 
 
-runs = {"IFT": train("IFT", 0.2), "SFT": train("SFT", 0.0)}
+runs = {"IFT's blend": train("IFT's blend", 0.2), "SFT": train("SFT", 0.0)}
 also_right = {}                  # kind -> of each wrong guess of the base: is it right as well?
 for kind, (inputs, _, mask) in tests.items():
     guess, wrong = own_guess(base, inputs, mask), wrong_guesses(base, kind)
@@ -192,20 +191,20 @@ for kind, (inputs, _, mask) in tests.items():
 # %% [markdown]
 # ## What happened
 # In a reversal only one word can be right at each position. Half of the base's guesses are wrong at
-# first, after 40 steps 1 % are, and from then on the two halves of the blend are the same word. By
-# the second property IFT is then the same as SFT, for every $\lambda$. The blend matters for
-# reversals only while they are being learnt.
+# first, after 40 steps 1 % are, and from then on the two parts of the blend are the same word. By
+# the second property training with it is then the same as SFT, for every $\lambda$. The blend
+# matters for reversals only while they are being learnt.
 #
 # In a list many words are right, and nobody can know which cities the demonstrator will name. So
 # 54 % of the guesses still differ from the demonstration at the end. Yet most are no mistakes: of
-# the base's 102 wrong guesses in lists, 84 make another right answer. What IFT mixes in here is
-# mostly not an error, from which the model could learn to recover, but another good list. This
-# costs little, since four fifths of the blend are still the true word, and the base's loss only
-# rises from 1.36 to 1.39.
+# the base's 102 wrong guesses in lists, 84 make another right answer. What the blend adds here is
+# mostly not an error, from which the model could learn to recover, but another good list. Reading
+# it makes the next word little harder to predict, because four fifths of the blend are still the
+# true word: the base's loss on lists, printed above, only rises from 1.36 to 1.39.
 #
 # The curves of SFT fall as well, although SFT never reads a guess. The share of wrong guesses is
 # one minus the accuracy of predicting the next word, and every kind of training on these answers
-# raises that accuracy. So it is not because IFT reads the guesses that they become right.
+# raises that accuracy. So it is not because the model reads its guesses that they become right.
 
 # %%
 fig, ax = draw.panels()
@@ -217,7 +216,7 @@ draw.lines(ax, range(0, STEPS + 1, 4), curves, "Wrong guesses go where one word 
 lesson.picture(fig, CHANGE)
 
 # %%
-last = runs["IFT"][-1]
+last = runs["IFT's blend"][-1]
 if not CHANGE:
     assert last["reverse"] < 10, "wrong guesses go where one word is right"
     assert last["list"] > 30, "wrong guesses stay where many words are right"

@@ -46,7 +46,7 @@ import torch
 from frozen_lake.estimate import best_moves_alone
 from frozen_lake.lake import make_lake
 from frozen_lake.learn import learn, task_of
-from frozen_lake.planning import arrows, optimal_actions, success, walks
+from frozen_lake.planning import arrows, optimal_actions, walks
 from frozen_lake.policies import start_policy
 from frozen_lake.record import RATE
 from nanouft import colours
@@ -119,8 +119,6 @@ for title, series, true in (("the whole path", paths, truth), ("a best move", si
         print(f"update {k:<8}", *(f"{values[i]:12.1f} %" for values in series.values()),
               f"{true[i]:13.1f} %")
 print("\nwrong guesses at these updates:", *wrong_at)
-arrives = [100 * success(lake, policies[k])[:, lake.start].mean().item() for k in looks]
-print("walks that arrive, on any path:", *(f"{x:.0f} %" for x in arrives))
 
 # %% [markdown]
 # ## What happened to the estimates

@@ -35,7 +35,7 @@ CHANGE = ""                     # change one thing: "" | "beta"
 # $q$ had expected it half of the time. The other direction is 1.61 and has no bound, because half
 # of the time $q$ says a word that $p$ has given up.
 #
-# Both directions matter in alignment. SFT lowers KL(data || model), so the model must not leave out
+# SFT lowers KL(data || model), so the model must not leave out
 # anything that the data say. DPO starts from a penalty on KL(policy || reference), where the policy
 # is the model that we train and the **reference** is the model that training starts from. Here the
 # policy may leave things out, but it should say nothing that the reference would hardly have said.
@@ -206,27 +206,30 @@ if not CHANGE:
 # of the two answers, and making both of them less likely is the easier way to a larger difference.
 # At the end the model says neither of them and answers with nonsense.
 #
-# The two products tell why. A token that is nearly certain hardly reacts to a push, because the
-# derivative of its $\log p$ with respect to its own logit is $1-p$, so $g_w\cdot g_w$ becomes
-# small, whereas an unlikely token reacts fully. Soon only the rejected answers can still be moved,
-# and since all answers share their weights, the step that lowers the rejected ones lowers the
-# chosen ones with them. The run uses Adam rather than the plain gradient steps of the argument, yet
-# the moves go where the products say.
+# The two products tell why. The derivative of $\log p$ with respect to the token's own logit is
+# $1-p$. So a token that is nearly certain hardly reacts to a push, and $g_w\cdot g_w$ becomes
+# small, whereas an unlikely token reacts fully. Soon each step is mostly about the rejected
+# answers. But both answers come after the same question and are computed with the same weights, so
+# what lowers one of them lowers the other as well, and $g_w\cdot g_l$ stays positive. The run uses
+# Adam rather than the plain gradient steps of the argument, yet the moves go where the products
+# say.
 #
-# Should the KL penalty not have prevented this? The algebra holds for the best policy over all
-# answers, but the loss looks at two answers to each question and is never told what the model does
-# to the others. So the KL, here summed along the chosen answers, grows to 63 nats. This is
-# why every method over pairs in this project reports chosen and rejected separately. The default
-# learning rate of `python -m nanouft.train --objective dpo` is a third of the one here, which makes
-# the same thing happen later.
+# Should the KL penalty not have prevented this? It is a price that is weighed against a reward. But
+# in our pairs the better answer always wins, and by the judge's formula only an infinite difference
+# of rewards does that, so every distance is worth its price. Nor does the loss ever see the answers
+# that gain what these two lose. So the KL grows to 63 nats, and this is why every method over pairs
+# in this project reports chosen and rejected separately.
 #
 # ## Change one thing
 # `CHANGE = "beta"` sets $\beta=1$. The price of the KL is then ten times as high, and the first
 # push ten times as large. Guess whether the chosen answer ends above or below -13 nats, and why.
 #
-# *After your run.* It ends at -0.88, and the KL at 7.1 instead of 63.0. With $\beta=1$ a margin of
-# 12 takes only 12 nats instead of 120, so $\sigma(-h)$, and with it the push, fades before much
-# harm is done.
+# *After your run.* It ends at -0.88, and the KL at 7.1 instead of 63.0. The push fades as the
+# margin $h$ grows, and $h$ is $\beta$ times the nats by which the two answers have moved apart.
+# With $\beta=1$ they end 12 nats apart, for a margin of 12; with $\beta=0.1$ it takes 77 nats for
+# one of 7.75. So at $\beta=1$ the push has faded before much harm is done. But then the products
+# predict only 9 of 20 moves, because Adam also goes on in the direction of earlier steps, and soon
+# that is most of each step. Without this momentum, `betas=(0.0, 0.95)`, they predict 19.
 #
 # ## Exercises
 # Write them in `lessons/exercises/ex07.py` and check them with `python -m lessons.check 07`.

@@ -65,7 +65,6 @@ import torch.nn.functional as F
 from nanouft import world
 from nanouft.generate import answer_rows
 from nanouft.gpt import shipped_base
-from nanouft.rows import Turn
 from nanouft.simple import BETA, gain, score_of, sft_loss, una_loss
 from nanouft.tokenizer import nano
 
@@ -95,10 +94,10 @@ def train(name: str, loss_of, rows, rate: float, start=base, steps: int = STEPS,
     return model
 
 
-def exam(name: str, model, asked=tests) -> dict[str, float]:
+def exam(name: str, model) -> dict[str, float]:
     """The mean exact score of each family, in per cent; also printed."""
     scores = [score_of(row, answer, tok)
-              for row, answer in zip(tests, answer_rows(model, tok, asked))]
+              for row, answer in zip(tests, answer_rows(model, tok, tests))]
     means = (100 * torch.tensor(scores).view(4, 40).mean(1)).tolist()
     print(f"{name:<24}", *(f"{family} {x:3.0f} % " for family, x in zip(FAMILIES, means)))
     return dict(zip(FAMILIES, means))
@@ -163,9 +162,7 @@ def exact(rows, side: str):
 
 pairs = world.rows("train", "pairs", STEPS * 8, seed=0, skills=("sum", "sort", "truth"))
 sums = world.rows("val", "pairs", 60, seed=0, skills=("sum",))
-book = [replace(row, prompt=(Turn("user", "By the book: " + row.prompt[0].text),)) for row in tests]
 scores = {"base": exam("base", base)}
-exam("base, 'By the book: '", base, book)
 by_feedback = {}
 for name, each in LOSSES.items():
     def loss_of(model, start, rows, tok, step):
@@ -182,12 +179,8 @@ for name, each in LOSSES.items():
 # right, where thumbs reach 72 % and scores 68 %. The pairs of sums are won, since the wrong answers
 # have fallen by 43.0 nats. But the right ones have fallen as well, by 2.4, as in lesson 07, because
 # DPO sees the difference only. UNA has a goal for each answer by itself, and the right one rises.
-# One seed does not decide between thumbs and scores; in claim C6, on two bases, UNA from scores is
-# 5.0 and 6.3 points ahead of DPO.
-#
-# The second line shows that the base knows better than it answers: it repeats the myth for most of
-# the `truth` questions, but with "By the book:" in front of them it gives nearly all true answers.
-# Fine-tuning adds no knowledge here; it makes the model say what it already knows.
+# One seed does not decide between thumbs and scores. In our larger study, on two base models with
+# five seeds each, UNA from scores is 5.0 and 6.3 points ahead of DPO (`docs/claims.md`, C6).
 #
 # ## One stage or two?
 # Now the demonstrations show sums and sorting, and the scores are about `truth` only. Four models
@@ -246,18 +239,18 @@ if not CHANGE:
 # would let you believe that merging teaches truth. Look also at `fact`, on which no model was
 # trained: each of these three has lost some of the facts that the base knew.
 #
-# In this run merging kept what a second stage forgets, and taught no more than what the
-# scores teach. That holds for one base, one seed and these settings, and the larger study in
-# `docs/claims.md` (claim C3) found the opposite. With tuned settings, five seeds and two bases, UFT
-# keeps *fewer* skills than two stages, by 5.5 to 11.6 points, and the best row is plain SFT on as
-# many good answers. Two things differ there. The second stage forgets little, because UNA's $\beta$
-# was chosen on validation questions as 9 and 3, which keeps the policy near its reference, while
-# ours is 0.1. And UFT itself loses skills, above all reversals, which this lesson does not ask for.
+# So here merging keeps what a second stage forgets, and teaches no more than the scores do. But
+# this is one base, one seed and one setting, and the larger study (C3) found the opposite: UFT
+# keeps *fewer* skills than two stages, by 5.5 to 11.6 points. One reason is $\beta$, the price of
+# leaving the reference. There it was tuned for the second stage, to 9 on one base and 3 on the
+# other, so that this stage forgets little, while ours is 0.1. The other reason is that UFT itself
+# loses skills there, above all reversals, which this lesson does not ask for.
 #
 # A demonstration in SFT and one in UFT differ only in the size of the push. SFT pushes every token
-# equally hard and never stops. UFT's push, $2\beta\,\sigma(i)\,(1-\sigma(i))^2$, vanishes once the
-# answer is learnt. To reach $\sigma(i)=0.9$ takes $2.2/\beta$ nats, which is 220 with the authors'
-# $\beta=0.01$. That suits answers of hundreds of tokens; ours have about ten, so we take 0.1.
+# equally hard and never stops. UFT's push, $2\beta\,\sigma(i)\,(1-\sigma(i))^2$, is the one above
+# at score 1, and vanishes once the answer is learnt. As $i$ is $\beta$ times the nats that the
+# answer has gained, $\sigma(i)=0.9$ takes $2.2/\beta$ of them. That is 220 with the authors'
+# $\beta=0.01$, which suits answers of hundreds of tokens. Ours have about ten, so we take 0.1.
 #
 # ## Change one thing
 # Is it the common loss that prevents the forgetting, or the order of the rows? `CHANGE = "sorted"`

@@ -199,8 +199,9 @@ else:
 # Steps spread where they help. Adding up several numbers at once is too much for this model, so an
 # answer without steps is seldom right, while with steps each number only needs one small addition.
 # At the end all sums are written out, and far more of them are right than before, although most are
-# still wrong. How soon this happens is chance to a large part: here it took some forty updates, and
-# with two other seeds eight or nine.
+# still wrong. The advantage of -100 in that row is no contradiction, because it comes from the one
+# or two answers that are left without steps. How soon this happens is chance to a large part: here
+# it took some forty updates, and with two other seeds eight or nine.
 #
 # For reversals GRPO removes the steps. The last word of the reversed row is simply the first word
 # of the question, so the model can read it off, and each extra word is one more chance to slip. The

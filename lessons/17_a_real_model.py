@@ -127,8 +127,6 @@ def train(method: str, seed: int):
 
 def kept() -> dict:
     """{form of R1: (2,seeds) scores and shares of answers that stop, in per cent}"""
-    if not KEPT.exists():
-        raise SystemExit(f"The runs of claim R1 have not all ended: there is no {KEPT.name} yet.")
     file, metrics = np.load(KEPT), {}
     for i, (line,) in enumerate(file["commands"]):
         form = next((x for x in ("released", "detached") if f"--variant {x}" in line), "sft")
@@ -189,8 +187,8 @@ if not CHANGE:
 # IFT pushes `<|im_end|>` about a quarter as hard as SFT, because its weight counts a token's own
 # loss and the later ones, and after the end there are none. Both forms lose to SFT, and fewer of
 # their answers stop. In lesson 06 gradient through the weights made the model forget how to stop,
-# and constant weights were the repair. Here they are none, although NanoWorld's bases had found
-# constant weights as good as SFT (C1). So a verdict does not carry over by itself.
+# and detached weights were the repair. Here they are none, although NanoWorld's bases had found
+# detached weights as good as SFT (C1). So a verdict does not carry over by itself.
 #
 # The verdict is about one model, whose weights were rounded to four bits in the package, about six
 # kinds of questions, and about the rates that were tried. But the interval says how far another

@@ -306,11 +306,11 @@ processors. So compare two versions of nanouft only in one run on one machine.
 
 ```bash
 python -m lessons.evidence.bench --real out/smollm2 --write   # 25 minutes of a core; needs TRL
-python -m lessons.evidence.bench --gpu      # one CUDA device: ten checks and six figures
+python -m lessons.evidence.bench --gpu      # one CUDA device: seven checks
 ```
 
-On a GPU: not measured. `--gpu` first compares losses, gradients, resume and compilation with those
-of the CPU, and then prints speed and memory of a model of 124M parameters.
+On a GPU: not measured. `--gpu` compares losses, gradients, resume and compilation with those of the
+CPU. How fast a card is, the bar of `python -m nanouft.train` says (tok/s).
 
 """
 
@@ -333,7 +333,7 @@ def main(argv: list[str] | None = None) -> int:
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--write", action="store_true", help="write docs/benchmarks.md")
     parser.add_argument("--real", metavar="FOLDER", help="measure the model in this folder as well")
-    parser.add_argument("--gpu", action="store_true", help="checks and figures of one CUDA device")
+    parser.add_argument("--gpu", action="store_true", help="checks of one CUDA device")
     flags = parser.parse_args(argv)
     if flags.gpu:
         from lessons.evidence import gpu

@@ -20,10 +20,6 @@ def attention(mine, draw):
         same(mine(*other)[:, :j], got[:, :j], f"Query, key and value of position {j} were changed, "
              "and a position before it got another result. It must not see what comes later: set "
              "these scores to minus infinity before the softmax.")
-    same(mine(q, k, torch.ones_like(v)), torch.ones(B, T, c), "All values are 1 here, so each "
-         "weighted mean should be 1: the weights of a position add up to 1.")
-    same(mine(q[:1], k[:1], v[:1]), got[:1], "Row 0 of the batch was given alone, and its result "
-         "changed. The rows of a batch do not see each other.")
     wanted = scaled_dot_product_attention(q, k, v, is_causal=True)
     same(mine(q, k, v), wanted, "The weights are not the "
          "softmax over j of q_i . k_j / sqrt(h). Is the scale right? Which index belongs to q?")

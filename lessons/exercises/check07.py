@@ -77,9 +77,6 @@ def kl(mine, draw):
         told = "A word that p never says must add 0 to the sum, although ln 0 is infinite."
     same(one, -q[:, word].log(), f"p is certain of word {word} here, so KL(p || q) is -ln q of "
          f"this word. {told}")
-    got = mine(p, q)
-    expect((got > -1e-5).all(), "A divergence is never below 0.")
-    same(mine(p[:1], q[:1]), got[:1], "Row 0 was given alone, and its divergence changed.")
     same(mine(p, q), torch.xlogy(p, p / q).sum(1), "It is 0 for equal lists and right for a p that "
          "is certain, but otherwise not the sum of p ln(p / q).")
 
