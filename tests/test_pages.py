@@ -228,7 +228,8 @@ def test_the_check_turns_red_where_the_record_is_wrong(made, browser, part):
     (made.folder / "wrong.html").write_text(page(wrong), encoding="utf-8")
     browser.open(made.folder / "wrong.html")
     browser.wait(CHECKED)
-    assert browser.text("#check").startswith("✗") and browser.js("$('check').classList.contains('wrong')")
+    assert browser.text("#check").startswith("✗")
+    assert browser.js("$('check').classList.contains('wrong')")
 
 
 def test_the_line_that_differs_is_read_from_the_source(made, browser):
