@@ -7,7 +7,7 @@ import torch
 from made import TINY, same, tiny
 
 from nanouft import gpt
-from nanouft.gpt import GPT, NANO, SIZES, Cache, GPTConfig
+from nanouft.gpt import GPT, GPT2, NANO, Cache, GPTConfig
 from nanouft.models import grown, read_gpt, start_model, write_gpt
 from nanouft.run.folder import read_json
 
@@ -49,8 +49,8 @@ def test_half_precision_is_half_the_size_and_the_same_to_three_digits(tmp_path):
 
 def test_the_shipped_base_and_the_sizes():
     base, tok = start_model("base")
-    assert base.cfg == NANO == GPTConfig(1024, 512, 4, 4, 128, 1e-5, 0.08) == SIZES["nano"]
-    assert SIZES["gpt2"] == GPTConfig(50304, 1024, 12, 12, 768, 1e-5, 0.02)
+    assert base.cfg == NANO == GPTConfig(1024, 512, 4, 4, 128, 1e-5, 0.08)
+    assert GPT2 == GPTConfig(50304, 1024, 12, 12, 768, 1e-5, 0.02)
     assert base.n_params() == 989_952 and tok.n_vocab == 1024
     ids = torch.tensor([tok.encode("Sort pig bee saw from a to z.")])
     nats = base(ids[:, :-1], want="logp", targets=ids[:, 1:])
