@@ -15,7 +15,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from nanouft.errors import UserError
-from nanouft.rows import FIELDS, NO_ANSWER, Roles, Row, Turn, Turns, reasons
+from nanouft.rows import FIELDS, NO_ANSWER, LeftOut, Roles, Row, Turn, Turns, reasons
 
 SAME_QUESTION = "the same question as another row"
 
@@ -61,24 +61,24 @@ def unread(r: Row, kinds: list[str]) -> str:
     return f"{' and '.join(kinds_of(r))}, which this method does not read"
 
 
-def account(sides: Mapping[str, tuple[list[Row], Collection[str]]], left_out: Counter,
+def account(sides: Mapping[str, tuple[list[Row], Collection[str]]], left_out: LeftOut,
             why: dict[str, str], kinds: list[str]) -> str:
-    """"20 rows read: 9 to learn from, 1 held out, 10 left out (10: no answer)": each row of a file
-    is counted once. sides: {"to learn from": (rows, Row.where of those that are used)}; left_out:
-    rows that were left out when they were read; why: Row.where of those that were left out later;
-    all others are none of the kinds that are wanted."""
-    left_out = left_out.copy()
+    """"20 rows read: 9 to learn from, 1 held out, 10 left out (10: no answer, as in my.jsonl, line
+    3)": each row of a file is counted once. sides: {"to learn from": (rows, Row.where of those that
+    are used)}; left_out: rows that were left out when they were read; why: Row.where of those that
+    were left out later; all others are none of the kinds that are wanted."""
+    left_out = list(left_out)
     kept: Counter = Counter()
     for name, (rows, used) in sides.items():
         for r in rows:
             if r.where in used:
                 kept[name] += 1
             else:
-                left_out[why.get(r.where) or unread(r, kinds)] += 1
+                left_out.append((r.where, why.get(r.where) or unread(r, kinds)))
     parts = [f"{kept[name]:,} {name}" for name in sides]
     if left_out:
-        parts.append(f"{left_out.total():,} left out ({reasons(left_out)})")
-    return f"{kept.total() + left_out.total():,} rows read: {', '.join(parts)}"
+        parts.append(f"{len(left_out):,} left out ({reasons(left_out)})")
+    return f"{kept.total() + len(left_out):,} rows read: {', '.join(parts)}"
 
 
 # ---- what an objective reads ---------------------------------------------------------------------
