@@ -3,7 +3,7 @@
     python -m lessons.evidence.bench                # about three minutes on an idle core
     python -m lessons.evidence.bench --real out/smollm2     # and SmolLM2-135M: 20 minutes more
     python -m lessons.evidence.bench --write        # the same, and docs/benchmarks.md
-    python -m lessons.evidence.bench --gpu          # one CUDA device: gpu.py
+    python -m lessons.evidence.bench --gpu --real out/smollm2   # one CUDA device: checks, costs
 
 A step has 32 rows; sampling answers 64 prompts at temperature 1 until every answer stops; GRPO
 samples 4 answers to each of 32 prompts. With the real model all three are 8 rows and prompts. The
@@ -23,6 +23,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -46,6 +47,7 @@ from nanouft.sampling import Rollouts
 PAGE = Path(__file__).parents[2] / "docs" / "benchmarks.md"
 TURNS, GPT2_VOCAB = 15, 50_257
 SAMPLES, MAX_NEW = 4, 44
+CPU = Device()
 Work = Callable[[int], object]
 
 
@@ -60,6 +62,10 @@ class Subject:
 
 def nano() -> Subject:
     return Subject(tuned(), rows=32, prompts=64, turns=6)
+
+
+def real(folder: str) -> Subject:
+    return Subject(folder, rows=8, prompts=8, turns=3)
 
 
 def race(theirs: Work, ours: Work, turns: int = TURNS) -> str:
@@ -211,20 +217,37 @@ def against_our_sft(name: str, subject: Subject) -> str:
     return race(lambda _: next(theirs), lambda _: next(ours), subject.turns)
 
 
-def our_steps(name: str, subject: Subject) -> Iterator[Step]:
+def our_steps(name: str, subject: Subject, device: Device = CPU) -> Iterator[Step]:
     """The optimizer steps of nanouft.train, on NanoWorld's rows."""
     (model, tok), objective = start_model(subject.folder), OBJECTIVES[name]
-    hp, optimizer = objective.hp(), train.make_optimizer(model, objective.lr, Device())
+    model.to(device.name)
+    hp, optimizer = objective.hp(), train.make_optimizer(model, objective.lr, device)
     rows = objective.choose(world.mixed_rows("train", objective.kinds(hp), 1020, 0), hp)
     encoded, _ = encode(rows, tok, model.cfg.n_ctx - MAX_NEW)
     if objective.on_policy:
         start = copy.deepcopy(model).requires_grad_(False)
         source = Rollouts(encoded, objective, hp, model, start, tok, world.exact_scores,
-                          batch_size=subject.rows, steps=96)
+                          batch_size=subject.rows, steps=96, device=device)
     else:
-        encoded = Models(model, tok.pad).prepare(encoded, objective, hp)
+        encoded = Models(model, tok.pad, device).prepare(encoded, objective, hp)
         source = Epochs(encoded, subject.rows, 96, 0, tok.pad)
-    return steps(model, objective, hp, source, optimizer, range(96), clip=1.0)
+    return steps(model, objective, hp, source, optimizer, range(96), clip=1.0, device=device)
+
+
+def cost(name: str, subject: Subject, device: Device) -> str:
+    """Tokens a second of the wall clock, prompts too, and a GPU's peak memory."""
+    with quiet():
+        ours = our_steps(name, subject, device)
+    on_gpu = device.kind == "cuda"
+    if on_gpu:
+        torch.cuda.reset_peak_memory_stats()
+    float(next(ours).norm)                              # the first step warms up
+    start = time.perf_counter()
+    done = [next(ours) for _ in range(subject.turns)]
+    float(done[-1].norm)                                # waits until the device has ended
+    speed = sum(step.read for step in done) / (time.perf_counter() - start)
+    peak = f", {torch.cuda.max_memory_allocated() / 2**30:.1f} GiB" if on_gpu else ""
+    return f"{speed:,.0f} tokens a second{peak}"
 
 
 def trl_steps(name: str, subject: Subject, after_step: Callable[[], None],
@@ -277,8 +300,7 @@ def nano_lines() -> Lines:
             **common_lines(nano())}
 
 
-def real_lines(folder: str) -> Lines:
-    subject = Subject(folder, rows=8, prompts=8, turns=3)
+def real_lines(subject: Subject) -> Lines:
     return {**common_lines(subject),
             "optimizer step of DPO: TRL's time without precomputed references / ours":
                 lambda: against_trl("dpo", subject),
@@ -286,6 +308,12 @@ def real_lines(folder: str) -> Lines:
                 lambda: against_our_sft("ift", subject),
             "step of SFT: peak memory with --activation-checkpointing / without":
                 lambda: checkpointing(subject)}
+
+
+def gpu_lines(subject: Subject) -> Lines:
+    gpu = Device("cuda", "bf16")
+    return {f"{name}, {subject.rows} rows a step": partial(cost, name, subject, gpu)
+            for name in ("sft", "ift", "dpo", "grpo")}
 
 
 def common_lines(subject: Subject) -> Lines:
@@ -306,7 +334,7 @@ processors. So compare two versions of nanouft only in one run on one machine.
 
 ```bash
 python -m lessons.evidence.bench --real out/smollm2 --write   # 25 minutes of a core; needs TRL
-python -m lessons.evidence.bench --gpu      # one CUDA device: seven checks
+python -m lessons.evidence.bench --gpu --real out/smollm2     # one CUDA device: checks, then speed and memory
 ```
 
 On a GPU: not measured. `--gpu` compares losses, gradients, resume and compilation with those of the
@@ -337,11 +365,15 @@ def main(argv: list[str] | None = None) -> int:
     flags = parser.parse_args(argv)
     if flags.gpu:
         from lessons.evidence import gpu
-        return gpu.main()
+        gpu.main()
+        table("NanoWorld's base", gpu_lines(nano()))
+        if flags.real:
+            table(Path(flags.real).name, gpu_lines(real(flags.real)))
+        return 0
     torch.set_num_threads(1)
     page = HEAD + table(f"NanoWorld's base: {machine()}", nano_lines())
     if flags.real:
-        page += "\n" + table(f"{Path(flags.real).name}: {machine()}", real_lines(flags.real))
+        page += "\n" + table(f"{Path(flags.real).name}: {machine()}", real_lines(real(flags.real)))
     if flags.write:
         PAGE.write_text(page, encoding="utf-8")
     return 0
