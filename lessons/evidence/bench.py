@@ -334,11 +334,11 @@ processors. So compare two versions of nanouft only in one run on one machine.
 
 ```bash
 python -m lessons.evidence.bench --real out/smollm2 --write   # 25 minutes of a core; needs TRL
-python -m lessons.evidence.bench --gpu --real out/smollm2     # one CUDA device: checks, then speed and memory
+python -m lessons.evidence.bench --gpu --real out/smollm2     # one CUDA device
 ```
 
 On a GPU: not measured. `--gpu` compares losses, gradients, resume and compilation with those of the
-CPU. How fast a card is, the bar of `python -m nanouft.train` says (tok/s).
+CPU, and then prints tokens a second and peak memory of SFT, IFT, DPO and GRPO.
 
 """
 
