@@ -8,6 +8,7 @@ The aligned model says how likely each answer is, as the mean log-probability of
 reads the same number and gives each row a weight; here the unlikeliest rows are left out.
 """
 import sys
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -63,6 +64,9 @@ def main(argv: list[str] | None = None) -> int:
                                    {"prompt": row.prompt[0].text, "response": row.answer[0].text}
                                    for row in kept])
     say(f"{folder / 'demos.jsonl'}: {len(kept):,} of {len(rows):,} demonstrations")
+    of_family, all_of = Counter(r.family for r in kept), Counter(r.family for r in rows)
+    if not cfg.data:
+        say(", ".join(f"{name} {of_family[name]} of {n}" for name, n in all_of.items()))
     return 0
 
 
