@@ -336,6 +336,14 @@ def test_rate_and_steps_fit_the_rows_and_the_model(line, rows, wanted, here):
     assert (cfg.lr, cfg.batch_size, total) == (pytest.approx(wanted[0]), *wanted[1:])
 
 
+def test_a_wide_model_learns_from_few_rows_at_its_own_rate(here):
+    name, cfg, hp, given = read_flags(["--data", "x", "--init", "start"])
+    model = start_model("start")[0]
+    model.cfg = dataclasses.replace(model.cfg, n_embd=576)
+    rate_and_steps(cfg, OBJECTIVES[name], hp, 40, model, given)
+    assert cfg.lr == pytest.approx(2.5e-4 * 128 / 576)
+
+
 # ---- figures -------------------------------------------------------------------------------------
 def test_an_interval_holds_the_mean_in_95_of_100_draws():
     rng = np.random.default_rng(0)
