@@ -35,10 +35,10 @@ CHANGE = ""                     # change one thing: "" | "beta"
 # $q$ had expected it half of the time. The other direction is 1.61 and has no bound, because half
 # of the time $q$ says a word that $p$ has given up.
 #
-# SFT lowers KL(data || model), so the model must not leave out
-# anything that the data say. DPO starts from a penalty on KL(policy || reference), where the policy
-# is the model that we train and the **reference** is the model that training starts from. Here the
-# policy may leave things out, but it should say nothing that the reference would hardly have said.
+# SFT lowers KL(data || model), so the model must not leave out anything that the data say. DPO
+# starts from a penalty on KL(policy || reference), where the policy is the model that we train and
+# the **reference** is the model that training starts from. Here the policy may leave things out,
+# but it should say nothing that the reference would hardly have said.
 #
 # ## From pairs to a loss
 # Assume that an answer $y$ to a question $x$ has a hidden reward $r(x,y)$. A judge sees a better

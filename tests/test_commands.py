@@ -328,8 +328,8 @@ def test_what_cannot_be_printed_is_a_question_mark(line, here, monkeypatch):
     ("--init start", 1020, (1e-3, 32, 96)), ("--objective grpo --passes 2", 320, (1e-5, 32, 60)),
     ("--lr 1 --init start", 1020, (1, 32, 96))])
 def test_rate_and_steps_fit_the_rows_and_the_model(line, rows, wanted, here):
-    """Few demonstrations get 200 to 400 steps of 8 rows at four times the rate, few pairs a low
-    rate; a model of another width has another one; what is given wins."""
+    """Few demonstrations get 200 to 400 steps of 8 rows at four times the rate if the model is
+    narrow, few pairs a low rate; a model of another width has another one; what is given wins."""
     name, cfg, hp, given = read_flags(line.split())
     model = start_model(cfg.init)[0]
     total = rate_and_steps(cfg, OBJECTIVES[name], hp, rows, model, given)

@@ -180,6 +180,7 @@ def test_a_mark_says_whether_an_answer_is_trained_on(mark, tmp_path):
     (7, "is a number, not an object"), ({"text": "a"}, "has the fields text; needed are prompt"),
     ({"prompt": "a", "response": "b", "output": "c"}, '"output" and another field may both be'),
     ({"prompt": 7, "response": "b"}, '"prompt" is a number, not a text or a list'),
+    ({"instruction": "a", "input": 0, "output": "b"}, '"input" is a number, not a text'),
     ({"prompt": "a", "chosen": "b"}, "a pair needs both"),
     ({"chosen": "a b", "rejected": "c d"}, "do not begin alike"),
     ({"chosen": TALK[0], "rejected": messages(U("x"), A("y"))}, "do not answer the same prompt"),

@@ -191,6 +191,8 @@ def test_a_run_goes_on_only_with_what_it_began_with(half, place, capsys):
     assert "that run is finished" in capsys.readouterr().err
     saved = read_json(half / "run.json")
     for change, words in (({"key": "other"}, "the data, the start model or the reward has changed"),
+                          ({"hp": {**saved["hp"], "lam": 0.7}}, "other hp than this version"),
+                          ({"argv": ["--help"]}, "edited, damaged or of another version"),
                           ({"argv": ["--steps", "x"]}, "edited, damaged or of another version"),
                           ({"argv": ["--beta", "1"]}, "edited, damaged or of another version"),
                           ({"argv": ["--steps", "0"]}, "edited, damaged or of another version"),
@@ -349,6 +351,7 @@ def test_a_run_killed_after_its_scores_is_completed(last, place, half, monkeypat
         raise KeyboardInterrupt
     saved = read_json(half / "run.json")
     saved["argv"].remove("--plain")
+    saved["config"]["plain"] = False
     (half / "run.json").write_text(json.dumps(saved))
     with monkeypatch.context() as now:
         if last == "curves":

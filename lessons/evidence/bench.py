@@ -161,8 +161,7 @@ def memory() -> str:
 
 
 def checkpointing(subject: Subject) -> str:
-    """The peak of a step of SFT, its gradients included, with activation checkpointing and without.
-    """
+    """The peak of a step of SFT, gradients included, with and without activation checkpointing."""
     model, tok = start_model(subject.folder)
     demos = OBJECTIVES["sft"].choose(world.rows("train", "demos", 1020, 0), None)
     batch = Epochs(encode(demos, tok, 512)[0], subject.rows, 1, 0, tok.pad)(0).seqs["answer"]
@@ -222,7 +221,8 @@ def our_steps(name: str, subject: Subject, device: Device = CPU) -> Iterator[Ste
     (model, tok), objective = start_model(subject.folder), OBJECTIVES[name]
     model.to(device.name)
     hp, optimizer = objective.hp(), train.make_optimizer(model, objective.lr, device)
-    rows = objective.choose(world.mixed_rows("train", objective.kinds(hp), 1020, 0), hp)
+    n = subject.rows * (subject.turns + 1)
+    rows = objective.choose(world.mixed_rows("train", objective.kinds(hp), n, 0), hp)
     encoded, _ = encode(rows, tok, model.cfg.n_ctx - MAX_NEW)
     if objective.on_policy:
         start = copy.deepcopy(model).requires_grad_(False)
@@ -263,7 +263,7 @@ def trl_steps(name: str, subject: Subject, after_step: Callable[[], None],
     kind, answers, of_method = OF_METHOD[name]
     with tempfile.TemporaryDirectory() as place:
         file = Path(place, "rows.jsonl")
-        rows = world.rows("train", kind, 1020, 0)
+        rows = world.rows("train", kind, subject.rows * (subject.turns + 1), 0)
         file.write_text("\n".join(json.dumps(chat(row, kind)) for row in rows), encoding="utf-8")
         config = getattr(trl, f"{name.upper()}Config")(
             place, max_steps=subject.turns + 1, use_cpu=True, bf16=False, report_to="none",
@@ -302,7 +302,7 @@ def nano_lines() -> Lines:
 
 def real_lines(subject: Subject) -> Lines:
     return {**common_lines(subject),
-            "optimizer step of DPO: TRL's time without precomputed references / ours":
+            "optimizer step of DPO: TRL's time without precomputed references / ours with them":
                 lambda: against_trl("dpo", subject),
             "optimizer step: IFT's time / SFT's, both ours":
                 lambda: against_our_sft("ift", subject),
@@ -319,7 +319,7 @@ def gpu_lines(subject: Subject) -> Lines:
 def common_lines(subject: Subject) -> Lines:
     return {"sampled answers: transformers' time / ours": lambda: sampling(subject),
             "optimizer step of SFT: TRL's time / ours": lambda: against_trl("sft", subject),
-            "optimizer step of DPO: TRL's time / ours":
+            "optimizer step of DPO, references precomputed: TRL's time / ours":
                 lambda: against_trl("dpo", subject, precompute_ref_log_probs=True),
             "step of GRPO with its answers: TRL's time / ours":
                 lambda: against_trl("grpo", subject)}
@@ -361,7 +361,7 @@ def main(argv: list[str] | None = None) -> int:
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--write", action="store_true", help="write docs/benchmarks.md")
     parser.add_argument("--real", metavar="FOLDER", help="measure the model in this folder as well")
-    parser.add_argument("--gpu", action="store_true", help="checks of one CUDA device")
+    parser.add_argument("--gpu", action="store_true", help="checks and costs of one CUDA device")
     flags = parser.parse_args(argv)
     if flags.gpu:
         from lessons.evidence import gpu
