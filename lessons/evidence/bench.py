@@ -1,7 +1,7 @@
 """Speed and memory beside transformers and TRL, as ratios of two programs that take turns.
 
     python -m lessons.evidence.bench                # about three minutes on an idle core
-    python -m lessons.evidence.bench --real out/smollm2     # and SmolLM2-135M: 20 minutes more
+    python -m lessons.evidence.bench --real out/smollm2     # and SmolLM2-135M: 12 minutes more
     python -m lessons.evidence.bench --write        # the same, and docs/benchmarks.md
     python -m lessons.evidence.bench --gpu --real out/smollm2   # one CUDA device: checks, costs
 
@@ -330,10 +330,12 @@ HEAD = """# Benchmarks
 Each figure is a ratio of two programs that take turns on one machine: the median, with quartiles in
 brackets. Above 1 means that nanouft is faster. The ratio measures the processor and its load as
 well, because a large part of both times are the same matrix products, whose speed differs between
-processors. So compare two versions of nanouft only in one run on one machine.
+processors. So compare two versions of nanouft only in one run on one machine. With a real model
+both sides run the same layers of transformers, which sets the limit: what can differ is the rest,
+above all logits that the loss does not need, and padding.
 
 ```bash
-python -m lessons.evidence.bench --real out/smollm2 --write   # 25 minutes of a core; needs TRL
+python -m lessons.evidence.bench --real out/smollm2 --write   # 15 minutes of a core; needs TRL
 python -m lessons.evidence.bench --gpu --real out/smollm2     # one CUDA device
 ```
 
