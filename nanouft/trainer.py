@@ -7,7 +7,7 @@
 The Trainer deals out numbers of rows. Every process collates the whole step and takes its
 micro-batches, so each knows the totals that a loss is divided by, and their losses add up.
 """
-from collections import Counter
+from collections import defaultdict
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -52,7 +52,7 @@ class Trainer(transformers.Trainer):
         check(objective, hp, data + (held or []), args)
         self.objective, self.hp, self.pad = objective, hp, pad
         self.data, self.held = data, held or []
-        self.sums: Counter = Counter()          # of the objective's metrics, since the last log
+        self.sums: dict = defaultdict(float)    # of the objective's metrics, since the last log
         self.steps = 0                          # since then
         args.remove_unused_columns = False
         super().__init__(model, args, train_dataset=range(len(data)),
@@ -87,7 +87,7 @@ class Trainer(transformers.Trainer):
             sums = [torch.as_tensor(x, device=self.args.device) for x in self.sums.values()]
             means = self.accelerator.reduce(torch.stack(sums)) / self.steps
             logs |= dict(zip(self.sums, means.tolist()))
-            self.sums, self.steps = Counter(), 0
+            self.sums, self.steps = defaultdict(float), 0
         super().log(logs, *more)
 
     @torch.no_grad()
