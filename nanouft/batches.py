@@ -13,9 +13,8 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
-from nanouft.errors import UserError
+from nanouft.errors import UserError, progress
 from nanouft.objective import NOT_SET, Batch, Seqs
 from nanouft.rows import Roles, Row
 from nanouft.seeds import order_seed, step_seed
@@ -93,7 +92,7 @@ def encode_what_fits(rows: list[Row], tok: Tokenizer,
     out = []
     names = {tok.decode([i]) for i in tok.stops} | {*END_TOKENS}
     report = EncodeReport()
-    for r in tqdm(rows, desc="tokenizing", leave=False, delay=2):
+    for r in progress(len(rows), "tokenizing", rows):
         try:
             seqs = _tokens(r.roles, tok)
         except UserError as why:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from lessons.evidence import bench, cells, estimates, judge, reads, stats, verdicts, write
+from lessons.evidence import cells, estimates, judge, reads, stats, subjects, verdicts, write
 from lessons.evidence.claim import command
 from lessons.evidence.claims import CLAIMS
 from nanouft import models, world
@@ -274,8 +274,8 @@ def test_what_a_training_prints_does_not_stand_in_the_table_of_the_bench(monkeyp
         print("its rows")
         print("its bar", file=sys.stderr)
         return "folder"
-    monkeypatch.setattr(bench, "once", once)
-    assert (bench.tuned(), *capsys.readouterr()) == ("folder", "", "")
+    monkeypatch.setattr(subjects, "once", once)
+    assert (subjects.tuned(), *capsys.readouterr()) == ("folder", "", "")
 
 
 # ---- C7 ------------------------------------------------------------------------------------------

@@ -86,9 +86,9 @@ def main(argv: list[str] | None = None) -> int:
         for name in names:
             train(name, flags.seeds, flags.workers)
     elif flags.rates:
-        from lessons.evidence import cells
+        from lessons.evidence import rates
         for name in names:
-            say(*cells.choose_rates(name), sep="\n")
+            say(*rates.choose_rates(name), sep="\n")
     elif flags.write:
         from lessons.evidence import write
         write.main()

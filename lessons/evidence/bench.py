@@ -11,9 +11,7 @@ clock is CPU time, which busy neighbours disturb less.
 """
 import argparse
 import contextlib
-import copy
 import importlib.metadata
-import io
 import json
 import os
 import platform
@@ -21,9 +19,8 @@ import re
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
-from functools import partial
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -31,41 +28,20 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import ArrayLike
 
-from lessons.evidence.cells import once
-from nanouft import train, world
+from lessons.evidence.subjects import MAX_NEW, Subject, nano, our_steps, quiet, real
+from nanouft import world
 from nanouft.batches import Epochs, encode
 from nanouft.errors import command, say
 from nanouft.generate import generate
 from nanouft.gpt import BASE, GPT, NANO
-from nanouft.loop import Device, Step, steps
 from nanouft.models import start_model
 from nanouft.objectives import OBJECTIVES
-from nanouft.reference import Models
 from nanouft.rows import Row
-from nanouft.sampling import Rollouts
 
 PAGE = Path(__file__).parents[2] / "docs" / "benchmarks.md"
 TURNS, GPT2_VOCAB = 15, 50_257
-SAMPLES, MAX_NEW = 4, 44
-CPU = Device()
+SAMPLES = 4
 Work = Callable[[int], object]
-
-
-@dataclass(frozen=True)
-class Subject:
-    """A model, and how much it has to do."""
-    folder: str
-    rows: int           # of an optimizer step; prompts of a step of GRPO
-    prompts: int        # that are answered at once
-    turns: int          # that are counted; one more comes first
-
-
-def nano() -> Subject:
-    return Subject(tuned(), rows=32, prompts=64, turns=6)
-
-
-def real(folder: str) -> Subject:
-    return Subject(folder, rows=8, prompts=8, turns=3)
 
 
 def race(theirs: Work, ours: Work, turns: int = TURNS) -> str:
@@ -129,19 +105,6 @@ def sampling(subject: Subject) -> str:
         net.generate(ids, attention_mask=(ids != tok.pad).long(), max_new_tokens=64, do_sample=True,
                      top_k=0, top_p=1.0, eos_token_id=tok.end, pad_token_id=tok.pad)
     return race(theirs, ours, subject.turns)
-
-
-def tuned() -> str:
-    with quiet():
-        return once("train", ["--objective", "sft", "--seed", "0", "--init", "base"])
-
-
-@contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """What a training prints, its bar included, does not stand between the lines of the table."""
-    silent = io.StringIO()
-    with contextlib.redirect_stdout(silent), contextlib.redirect_stderr(silent):
-        yield
 
 
 def memory() -> str:
@@ -216,40 +179,6 @@ def against_our_sft(name: str, subject: Subject) -> str:
     return race(lambda _: next(theirs), lambda _: next(ours), subject.turns)
 
 
-def our_steps(name: str, subject: Subject, device: Device = CPU) -> Iterator[Step]:
-    """The optimizer steps of nanouft.train, on NanoWorld's rows."""
-    (model, tok), objective = start_model(subject.folder), OBJECTIVES[name]
-    model.to(device.name)
-    hp, optimizer = objective.hp(), train.make_optimizer(model, objective.lr, device)
-    n = subject.rows * (subject.turns + 1)
-    rows = objective.choose(world.mixed_rows("train", objective.kinds(hp), n, 0), hp)
-    encoded, _ = encode(rows, tok, model.cfg.n_ctx - MAX_NEW)
-    if objective.on_policy:
-        start = copy.deepcopy(model).requires_grad_(False)
-        source = Rollouts(encoded, objective, hp, model, start, tok, world.exact_scores,
-                          batch_size=subject.rows, steps=96, device=device)
-    else:
-        encoded = Models(model, tok.pad, device).prepare(encoded, objective, hp)
-        source = Epochs(encoded, subject.rows, 96, 0, tok.pad)
-    return steps(model, objective, hp, source, optimizer, range(96), clip=1.0, device=device)
-
-
-def cost(name: str, subject: Subject, device: Device) -> str:
-    """Tokens a second of the wall clock, prompts too, and a GPU's peak memory."""
-    with quiet():
-        ours = our_steps(name, subject, device)
-    on_gpu = device.kind == "cuda"
-    if on_gpu:
-        torch.cuda.reset_peak_memory_stats()
-    float(next(ours).norm)                              # the first step warms up
-    start = time.perf_counter()
-    done = [next(ours) for _ in range(subject.turns)]
-    float(done[-1].norm)                                # waits until the device has ended
-    speed = sum(step.read for step in done) / (time.perf_counter() - start)
-    peak = f", {torch.cuda.max_memory_allocated() / 2**30:.1f} GiB" if on_gpu else ""
-    return f"{speed:,.0f} tokens a second{peak}"
-
-
 def trl_steps(name: str, subject: Subject, after_step: Callable[[], None],
               settings: dict) -> None:
     """TRL's trainer of sft, dpo or grpo makes one optimizer step more than there are turns."""
@@ -310,12 +239,6 @@ def real_lines(subject: Subject) -> Lines:
                 lambda: checkpointing(subject)}
 
 
-def gpu_lines(subject: Subject) -> Lines:
-    gpu = Device("cuda", "bf16")
-    return {f"{name}, {subject.rows} rows a step": partial(cost, name, subject, gpu)
-            for name in ("sft", "ift", "dpo", "grpo")}
-
-
 def common_lines(subject: Subject) -> Lines:
     return {"sampled answers: transformers' time / ours": lambda: sampling(subject),
             "optimizer step of SFT: TRL's time / ours": lambda: against_trl("sft", subject),
@@ -367,11 +290,7 @@ def main(argv: list[str] | None = None) -> int:
     flags = parser.parse_args(argv)
     if flags.gpu:
         from lessons.evidence import gpu
-        gpu.main()
-        table("NanoWorld's base", gpu_lines(nano()))
-        if flags.real:
-            table(Path(flags.real).name, gpu_lines(real(flags.real)))
-        return 0
+        return gpu.main(folder=flags.real)
     torch.set_num_threads(1)
     page = HEAD + table(f"NanoWorld's base: {machine()}", nano_lines())
     if flags.real:

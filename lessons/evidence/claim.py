@@ -24,7 +24,7 @@ THREE = (SKILLS, HONESTY, FACTS)
 BASES = {"base": "base", "base-1": "out/base-1"}        # name: what --init takes
 REAL = {"smollm2": "out/smollm2"}       # SmolLM2-135M-Instruct, made by lessons/evidence/smollm2.py
 NO_FACTS = ("rules", "rules_new", "list", "sum", "sort", "reverse")     # NanoWorld's are not asked
-RATES = ("4e-5", "1e-4", "2.5e-4")      # of which each row on REAL has one (cells.choose_rates)
+RATES = ("4e-5", "1e-4", "2.5e-4")      # of which each row on REAL has one (rates.choose_rates)
 
 
 @dataclass(frozen=True)

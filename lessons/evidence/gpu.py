@@ -1,4 +1,4 @@
-"""What to run first on a GPU: does it compute what the CPU computes?
+"""What to run first on a GPU: does it compute what the CPU computes, and at what cost?
 
     python -m lessons.evidence.bench --gpu      # one CUDA device, a minute or two
     python -m lessons.evidence.gpu cpu          # the same lines on the CPU, to try the code
@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 from torch._dynamo.utils import counters
 
+from lessons.evidence.subjects import Subject, nano, our_steps, quiet, real
 from nanouft import train, world
 from nanouft.batches import Epochs, encode
 from nanouft.errors import UserError, command
@@ -156,7 +157,24 @@ def compiled(gpu: Device) -> None:
            f"{time.time() - start:.0f} s")
 
 
-def main(where: str = "cuda") -> int:
+# ---- costs ---------------------------------------------------------------------------------------
+def cost(name: str, subject: Subject, device: Device) -> str:
+    """Tokens a second of the wall clock, prompts too, and a GPU's peak memory."""
+    with quiet():
+        ours = our_steps(name, subject, device)
+    on_gpu = device.kind == "cuda"
+    if on_gpu:
+        torch.cuda.reset_peak_memory_stats()
+    float(next(ours).norm)                              # the first step warms up
+    start = time.perf_counter()
+    done = [next(ours) for _ in range(subject.turns)]
+    float(done[-1].norm)                                # waits until the device has ended
+    speed = sum(step.read for step in done) / (time.perf_counter() - start)
+    peak = f", {torch.cuda.max_memory_allocated() / 2**30:.1f} GiB" if on_gpu else ""
+    return f"{speed:,.0f} tokens a second{peak}"
+
+
+def main(where: str = "cuda", folder: str | None = None) -> int:
     if where == "cuda" and not torch.cuda.is_available():
         raise UserError("--gpu: there is no CUDA device here")
     gpu = Device(where, "bf16")
@@ -167,6 +185,10 @@ def main(where: str = "cuda") -> int:
     scaler(gpu)
     resume(gpu)
     compiled(gpu)
+    for subject in (nano(), *([real(folder)] if folder else [])):
+        for name in ("sft", "ift", "dpo", "grpo"):
+            print(f"{subject.folder}: {name}, {subject.rows} rows a step, "
+                  f"{cost(name, subject, gpu)}", flush=True)
     return 0
 
 

@@ -1,0 +1,69 @@
+"""What the bench measures: the base after SFT or a real model, and our optimizer steps on it.
+
+    next(our_steps("dpo", nano()))          # one step, as nanouft.train makes it
+"""
+import contextlib
+import copy
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from lessons.evidence.cells import once
+from nanouft import train, world
+from nanouft.batches import Epochs, encode
+from nanouft.loop import Device, Step, steps
+from nanouft.models import start_model
+from nanouft.objectives import OBJECTIVES
+from nanouft.reference import Models
+from nanouft.sampling import Rollouts
+
+MAX_NEW = 44
+CPU = Device()
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A model, and how much it has to do."""
+    folder: str
+    rows: int           # of an optimizer step; prompts of a step of GRPO
+    prompts: int        # that are answered at once
+    turns: int          # that are counted; one more comes first
+
+
+def nano() -> Subject:
+    return Subject(tuned(), rows=32, prompts=64, turns=6)
+
+
+def real(folder: str) -> Subject:
+    return Subject(folder, rows=8, prompts=8, turns=3)
+
+
+def tuned() -> str:
+    with quiet():
+        return once("train", ["--objective", "sft", "--seed", "0", "--init", "base"])
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """What a training prints, its bar included, does not stand between the lines of the table."""
+    silent = io.StringIO()
+    with contextlib.redirect_stdout(silent), contextlib.redirect_stderr(silent):
+        yield
+
+
+def our_steps(name: str, subject: Subject, device: Device = CPU) -> Iterator[Step]:
+    """The optimizer steps of nanouft.train, on NanoWorld's rows."""
+    (model, tok), objective = start_model(subject.folder), OBJECTIVES[name]
+    model.to(device.name)
+    hp, optimizer = objective.hp(), train.make_optimizer(model, objective.lr, device)
+    n = subject.rows * (subject.turns + 1)
+    rows = objective.choose(world.mixed_rows("train", objective.kinds(hp), n, 0), hp)
+    encoded, _ = encode(rows, tok, model.cfg.n_ctx - MAX_NEW)
+    if objective.on_policy:
+        start = copy.deepcopy(model).requires_grad_(False)
+        source = Rollouts(encoded, objective, hp, model, start, tok, world.exact_scores,
+                          batch_size=subject.rows, steps=96, device=device)
+    else:
+        encoded = Models(model, tok.pad, device).prepare(encoded, objective, hp)
+        source = Epochs(encoded, subject.rows, 96, 0, tok.pad)
+    return steps(model, objective, hp, source, optimizer, range(96), clip=1.0, device=device)
