@@ -14,7 +14,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, wait
 from multiprocessing import get_context
 from pathlib import Path
@@ -27,7 +27,9 @@ from lessons.evidence.claim import BASES, REAL, Claim, command, parts_of
 from lessons.evidence.claims import CLAIMS
 from lessons.evidence.judge import UNIT, place
 from lessons.evidence.verdicts import RESULTS, packed, scores_file
+from nanouft import world
 from nanouft.errors import UserError, say
+from nanouft.world.answers import read_question
 
 OUT = Path("out/evidence")
 REAL_WEIGHTS = "a672150fb4f99d7c8f4168cecdd464069c0ef3a37d8113f22ddb9d48031d03cd"    # sha256
@@ -78,6 +80,8 @@ def made(claim: Claim, name: str, base: str, seed: int) -> str:
     init = made(claim, start, base, seed) if start else claim.bases[of]
     for folder in re.findall(r"{(\w+)}", flags):
         flags = flags.replace(f"{{{folder}}}", made(claim, folder, base, seed))
+    if name in claim.rows and not claim.is_trained(name):
+        return flags or claim.bases[base]
     kind, words = "train", flags.split()
     if name in claim.made:
         kind, words = words[0], words[1:]
@@ -115,23 +119,41 @@ def cell_file(name: str, row: str, base: str, seed: int) -> Path:
     else:
         claim = CLAIMS[name]
         told = f"{command(claim, row, list(claim.bases).index(base))} {claim.prompts}"
+        if not claim.is_trained(row):
+            seed = claim.seeds[0]               # one model, which answers once
     return OUT / "cells" / f"{digest(f'{told} {base} {seed}')}.npz"
 
 
 def score(file: Path, model_folder: str, claim: Claim, base: str) -> None:
-    """Keep the scores (families, prompts) in 240ths, and which answers stop; of a real model also
-    how far it has moved from its start on open questions (spoils.py), in nats a token."""
+    """Keep the scores (families, prompts) in 240ths, which answers stop, and what the end of a
+    right answer costs in nats; of a real model also how far it has moved from its start on open
+    questions (spoils.py), in nats per token."""
     from nanouft.models import start_model
     model, tok = start_model(model_folder)
     answers = answers_of(model, tok, "test", claim, claim.items, claim.prompts)
     kept = {"scores": np.rint(UNIT * by_family(claim, answers, "score")).astype(np.uint8),
-            "ended": by_family(claim, answers, "ended").astype(np.uint8)}
+            "ended": by_family(claim, answers, "ended").astype(np.uint8),
+            "end_nll": nats_of_the_end(model, tok, claim)}
     if claim.bases == REAL:
         from lessons.evidence import spoils
         kept["kl"] = spoils.moved(claim.bases[base], model)
     partial = file.with_name(f"{os.getpid()}-{file.name}")
     np.savez_compressed(partial, **kept)
     partial.rename(file)
+
+
+def nats_of_the_end(model, tok, claim: Claim) -> np.ndarray:
+    """(families, prompts) nats of the end token after the right answer to each test prompt."""
+    from nanouft.batches import encode
+    from nanouft.loop import Device
+    from nanouft.reference import logps
+    asked = world.rows("test", "prompts", claim.items * len(claim.families), claim.prompts,
+                       skills=claim.families)
+    right = [row.with_roles({"answer": (row.prompt, row.answer)}) for row in asked]
+    encoded, _ = encode(right, tok, model.cfg.n_ctx)
+    ends = [np.flatnonzero(e.seqs["answer"].mask[1:])[-1] for e in encoded]
+    nats = [-x["answer"][end] for x, end in zip(logps(encoded, model, tok.pad, Device()), ends)]
+    return np.array(nats, np.float16).reshape(len(claim.families), claim.items)
 
 
 def answers_of(model, tok, split: str, claim: Claim, items: int, seed: int) -> list[dict]:
@@ -149,12 +171,33 @@ def train_rows(name: str, base: str, seed: int) -> None:
     """All rows of a claim on one base with one seed, one after the other."""
     claim = CLAIMS[name]
     for row in claim.rows:
+        if row in claim.seeds_of:                   # another claim's runs, which are kept
+            continue
         file = cell_file(name, row, base, seed)
         if not file.exists():
             folder = made(claim, row, base, seed)
             score(file, folder, claim, base)
-            if claim.bases == REAL:
+            if claim.bases == REAL and claim.is_trained(row):
                 shutil.rmtree(folder)               # 540 MB, and no other row starts from it
+
+
+def unpack_known(name: str) -> None:
+    """The rows that another claim has trained: its kept scores as cells of this one."""
+    claim = CLAIMS[name]
+    if not (claim.known and scores_file(claim.known).exists()):
+        return
+    kept = packed(claim.known)
+    arrays = {what: kept[what] for what in ("scores", "ended", "end_nll", "kl") if what in kept}
+    for row in claim.rows:
+        for b, base in enumerate(claim.bases):
+            line = command(claim, row, b)
+            if not claim.is_trained(row) or line not in kept["commands"][:, b]:
+                continue
+            i = list(kept["commands"][:, b]).index(line)
+            for s, seed in enumerate(kept["seeds"]):
+                file = cell_file(name, row, base, int(seed))
+                if seed in claim.seeds_for(row) and not file.exists():
+                    np.savez_compressed(file, **{what: x[i, b, s] for what, x in arrays.items()})
 
 
 def train_estimates(base: str, seed: int) -> None:
@@ -182,7 +225,9 @@ def train_claim(name: str, seeds: int, workers: int) -> None:
         jobs = [(train_estimates, base, seed) for seed in chosen for base in bases]
     else:
         claim = CLAIMS[name]
+        unpack_known(name)
         chosen, rows, bases = claim.seeds[:seeds], list(claim.rows), list(claim.bases)
+        rows = [row for row in rows if row not in claim.seeds_of]
         jobs = [(train_rows, name, base, seed) for seed in chosen for base in bases]
         for folder, line in claim.made.items():
             if "--seed" in line:
@@ -219,30 +264,45 @@ def quietly(work: Callable, *arguments) -> None:
 
 # ---- the kept scores -----------------------------------------------------------------------------
 def pack(name: str) -> Path:
-    """results/NAME.npz, from the cells of all rows, bases and seeds of a claim whose prompts all
-    ask for something else."""
+    """results/NAME.npz, from the cells of all rows, bases and seeds of a claim."""
     claim = CLAIMS[name]
     commands = [[command(claim, row, base) for base in range(len(claim.bases))]
                 for row in claim.rows]
     file = scores_file(name)
     np.savez_compressed(
-        file, **gather(name, list(claim.rows), list(claim.bases), claim.seeds), commands=commands,
-        groups=np.tile(np.arange(claim.items), (len(claim.families), 1)), seeds=list(claim.seeds))
+        file, **gather(name, {row: claim.seeds_for(row) for row in claim.rows}, list(claim.bases)),
+        commands=commands, groups=groups_of(claim), seeds=list(claim.seeds))
     return file
 
 
-def gather(name: str, rows: list[str], bases: list[str], seeds) -> dict[str, np.ndarray]:
-    """All that the cells keep, each as one array (rows, bases, seeds, ...)."""
+def groups_of(claim: Claim) -> np.ndarray:
+    """(families, prompts) one number for all prompts of a family that ask for the same fact."""
+    asked = world.rows("test", "prompts", claim.items * len(claim.families), claim.prompts,
+                       skills=claim.families)
+    facts = [read_question(row.prompt[0].text) or row.prompt[0].text for row in asked]
+    numbers: dict = {}
+    for fact in facts:
+        numbers.setdefault(fact, len(numbers))
+    return np.array([numbers[fact] for fact in facts], np.int32).reshape(len(claim.families), -1)
+
+
+def gather(name: str, rows: dict[str, Sequence[int]],
+           bases: list[str]) -> dict[str, np.ndarray]:
+    """All that the cells of {row: its seeds} keep, each as one array (rows, bases, seeds, ...).
+    What older cells lack is NaN."""
     cells = [[[dict(np.load(cell_file(name, row, base, seed))) for seed in seeds]
-              for base in bases] for row in rows]
-    return {what: np.array([[[cell[what] for cell in of_base] for of_base in of_row]
-                            for of_row in cells]) for what in cells[0][0][0]}
+              for base in bases] for row, seeds in rows.items()]
+    shapes = {what: x for of_row in cells for of_base in of_row for cell in of_base
+              for what, x in cell.items()}
+    return {what: np.array([[[cell[what] if what in cell else np.full(like.shape, np.nan)
+                              for cell in of_base] for of_base in of_row] for of_row in cells])
+            for what, like in shapes.items()}
 
 
 def pack_estimates() -> Path:
     """results/C7.npz, as estimates.Packed says."""
     rows = [str(rows) for rows in estimates.PASSES]
-    cells = gather("C7", rows, list(BASES), estimates.SEEDS)
+    cells = gather("C7", dict.fromkeys(rows, estimates.SEEDS), list(BASES))
     file = scores_file("C7")
     np.savez_compressed(file, **{what: x.swapaxes(0, 1) for what, x in cells.items()})
     return file
@@ -257,7 +317,7 @@ def compare(name: str, seeds: int) -> tuple[list[str], dict]:
     for row in claim.rows:
         for b, base in enumerate(claim.bases):
             i = place(kept, claim, row, b)
-            for s, seed in enumerate(claim.seeds[:seeds]):
+            for s, seed in enumerate(claim.seeds_for(row)[:seeds]):
                 mine = np.load(cell_file(name, row, base, seed))["scores"]
                 trained["scores"][i, b, s] = mine
                 same = (mine == kept["scores"][i, b, s]).sum()

@@ -7,7 +7,9 @@ questions   {question: "test: a sum of rows"}. "better: A - B" asks whether A sc
             "better: A - B - C + D" whether A's lead over B is larger than C's over D.
             stats.py has the three tests.
             "better, stops: A - B" asks of the share of answers that stop, "stops in sort" of those
-            of one family.
+            of one family, and "score where both stop in sort" of the score of the answers that stop
+            after A and after B alike.
+A row without flags is a model that is not trained here: "" is the base, "{aligned}" that folder.
 The score of a run is the mean over nine families of NanoWorld with 100 prompts each, or the mean of
 the means of `parts`. The settings were chosen on validation prompts with other seeds
 (results/searches.csv.gz lists all that were tried), and every question was written down before the
@@ -42,6 +44,15 @@ class Claim:
     items: int = 100                    # test prompts of each family
     max_new: int = 44                   # longest answer, in tokens of the base
     expected: str = ""                  # written down before the runs
+    known: str = ""                     # a claim whose kept scores have rows of this one
+    seeds_of: dict[str, range] = field(default_factory=dict)    # of rows with other seeds
+
+    def seeds_for(self, row: str) -> range:
+        return self.seeds_of.get(row, self.seeds)
+
+    def is_trained(self, row: str) -> bool:
+        line = self.rows[row]
+        return not isinstance(line, str) or "--" in line
 
 
 def reads(*files: str) -> str:

@@ -30,25 +30,42 @@ def place(kept: Mapping[str, np.ndarray], claim: Claim, row: str, base: int) -> 
 
 
 def read_question(claim: Claim, formula: str) -> tuple[str, list[tuple[int, str]], str, tuple]:
-    """(test, [(sign, row), ...], what is compared, parts) of "better, skills: A - B"."""
+    """(test, [(sign, row), ...], what is compared, parts) of "better, skills: A - B". What is
+    compared are "scores", "ended", or "both stop": the scores of answers that stop in all rows."""
     head, terms = formula.split(": ", 1)
     test, _, of = head.partition(", ")
     signed = [(-1 if term[0] == "-" else 1, term[2:])
               for term in re.split(r" (?=[+-] )", f"+ {terms}")]
     compared, _, family = of.partition(" in ")
     parts = ((family,),) if family else (SKILLS,) if compared == "skills" else claim.parts
-    return test, signed, "ended" if compared == "stops" else "scores", parts
+    return test, signed, COMPARED.get(compared, "scores"), parts
+
+
+COMPARED = {"stops": "ended", "score where both stop": "both stop"}
 
 
 def moments_of(claim: Claim, kept: Mapping[str, np.ndarray], formula: str,
                base: int) -> tuple[float, float, float, str]:
     test, signed, what, parts = read_question(claim, formula)
-    x = kept[what][:, base] / (UNIT if what == "scores" else 1)     # (rows, seeds, families,
-    gap = sum(sign * x[place(kept, claim, row, base)] for sign, row in signed)      # prompts)
+    places = [place(kept, claim, row, base) for _, row in signed]
+    x = kept["ended" if what == "ended" else "scores"][:, base]     # (rows, seeds, families,
+    x = x / (1 if what == "ended" else UNIT)                        # prompts)
+    gap = sum(sign * x[i] for (sign, _), i in zip(signed, places))
+    if what == "both stop":
+        gap = mean_where(gap, kept["ended"][places, base].all(0))
     weights = {family: 1 / len(parts) / len(part) for part in parts for family in part}
     numbers = [claim.families.index(family) for family in weights]
     gaps = [gap[:, i] * weight for i, weight in zip(numbers, weights.values())]
     return (*stats.moments(gaps, [kept["groups"][i] for i in numbers]), test)
+
+
+def mean_where(gap: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """(seeds, families, prompts) -> the same, so that its mean over seeds and prompts, and the
+    variance of that mean, are those of the gap where `counts` is true. (A mean over a random number
+    of answers is a ratio; this is its linearization.)"""
+    share = counts.mean((0, 2), keepdims=True)
+    mean = (gap * counts).mean((0, 2), keepdims=True) / share
+    return mean + (gap - mean) * counts / share
 
 
 def moments_by_base(name: str, kept: Mapping[str, np.ndarray] | None = None) -> list[list[tuple]]:
@@ -102,7 +119,13 @@ def lines(name: str) -> list[Line]:
     return judged(name) if name in CLAIMS else estimates.lines()
 
 
-NAMES = sorted([*CLAIMS, "C5", "C7"])
+def number(name: str) -> tuple[str, int, str]:
+    """C10 comes after C9, and C1c after C1."""
+    letter, digits, rest = re.fullmatch(r"([CR])(\d+)(\w*)", name).groups()
+    return letter, int(digits), rest
+
+
+NAMES = sorted([*CLAIMS, "C5", "C7"], key=number)
 NOT_RUN = "not run yet"
 ON_PAGE = {"C7": 2} | {name: claim.on_page for name, claim in CLAIMS.items()}
 
@@ -136,7 +159,8 @@ def lake_lines() -> list[Line]:
 def as_one_family() -> tuple[int, int, int]:
     """If the questions of C1 to C6 shared one correction: (questions, verdicts that are decided
     claim by claim, those of them that stay decided)."""
-    names = [name for name, claim in CLAIMS.items() if claim.bases == BASES]
+    names = [name for name, claim in CLAIMS.items()
+             if claim.bases == BASES and number(name) < ("C", 7, "")]
     claim_by_claim = [line.verdict for name in names for line in judged(name)]
     by_base = zip(*(moments_by_base(name) for name in names))
     together = [stats.holm([m for of_claim in claims for m in of_claim]) for claims in by_base]
