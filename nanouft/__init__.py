@@ -4,10 +4,6 @@ import os
 import signal
 import sys
 
-# Idle OpenMP threads should sleep, not spin: beside a browser or a second job, spinning makes two
-# threads up to seven times slower than one. Set before torch is imported.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-
 __version__ = "1.1.0"
 
 
@@ -16,6 +12,10 @@ def _leave(number: int, frame) -> None:
     os._exit(128 + number)
 
 
-# A Ctrl-C while torch is imported shows no traceback.
-if sys.argv[:1] == ["-m"] and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-    signal.signal(signal.SIGINT, _leave)
+if sys.argv[:1] == ["-m"]:          # a command of nanouft begins; an import changes nothing
+    # Idle OpenMP threads should sleep, not spin: beside a browser or a second job, spinning makes
+    # two threads up to seven times slower than one. Set before torch is imported.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # A Ctrl-C while torch is imported shows no traceback.
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _leave)
