@@ -97,10 +97,9 @@ def stubs(file: Path) -> list[str]:
 
 
 # ---- the page -----------------------------------------------------------------------------------
-def write_page(file: Path, out: Path, files: list[Path]) -> None:
-    """Run the lesson and write it as a page; `files` are those that get pages in this run."""
+def run(file: Path):
+    """The lesson as a notebook with its outputs."""
     import jupytext
-    from nbconvert import HTMLExporter
     from nbconvert.preprocessors import ExecutePreprocessor
     from nbformat.v4 import new_code_cell
     notebook = jupytext.read(file)
@@ -108,6 +107,12 @@ def write_page(file: Path, out: Path, files: list[Path]) -> None:
     where = {"metadata": {"path": str(HERE.parent)}}
     ExecutePreprocessor(timeout=600).preprocess(notebook, where)
     del notebook.cells[0]
+    return notebook
+
+
+def page_of(notebook, file: Path, out: Path, files: list[Path]) -> str:
+    """The page of a lesson; `files` are those that get pages in this run."""
+    from nbconvert import HTMLExporter
     for cell in notebook.cells:
         if cell.cell_type == "code":
             fold(cell, title(file))
@@ -116,8 +121,7 @@ def write_page(file: Path, out: Path, files: list[Path]) -> None:
     exporter = HTMLExporter(extra_template_basedirs=[str(HERE)], template_name=FOLD.name,
                             exclude_input_prompt=True, exclude_output_prompt=True)
     body, _ = exporter.from_notebook_node(notebook)
-    (out / f"{file.stem}.html").write_text(page(title(file), links(file, out, files), body),
-                                           encoding="utf-8")
+    return page(title(file), links(file, out, files), body)
 
 
 def links(file: Path, out: Path, files: list[Path]) -> str:
@@ -202,7 +206,8 @@ def main(argv: list[str] | None = None) -> int:
     for file in tqdm(files, disable=len(files) == 1):
         write_notebook(file, args.out, args.address)
         if not args.notebooks:
-            write_page(file, args.out, files)
+            text = page_of(run(file), file, args.out, files)
+            (args.out / f"{file.stem}.html").write_text(text, encoding="utf-8")
     write_index(args.out)
     say(f"{len(files)} lessons in {args.out}")
     return 0
