@@ -438,7 +438,7 @@ def test_a_class_gets_points_whatever_its_students_do(tmp_path):
             (tmp_path / name / "ex04.py").write_text("import torch\n" + source)
 
     def points(name: str) -> list[int]:
-        said = grade.grade(tmp_path / name, ["04a", "02a"], seconds=1)
+        said = grade.grade(tmp_path / name, ["04a", "02a"], seconds=2)
         return [int(words == "right") for words in said.values()]
 
     with ThreadPoolExecutor(4) as pool:
