@@ -4,6 +4,7 @@
     python -m lessons.check 04a                     # one exercise
     python -m lessons.check 04                      # the exercises of a lesson
     python -m lessons.check 04a --folder ada        # the same, for the files in the folder ada
+    python -m lessons.check 04 --class all --csv points.csv     # points for each folder in `all`
 
     from lessons.check import check                 # in a notebook
     check(own_guess)
@@ -262,16 +263,22 @@ def main(arguments: list[str] | None = None) -> int:
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("which", nargs="*", help="04a, or 04; none: the list of all")
     parser.add_argument("--folder", type=Path, default=HERE, help="where the files ex04.py are")
+    parser.add_argument("--class", type=Path, dest="students", help="a folder for each student")
+    parser.add_argument("--csv", type=Path, default="points.csv", help="their points [points.csv]")
     flags = parser.parse_args(arguments)
     known = exercises()
     for which in flags.which:
         if not any(name.startswith(which) for name in known):
             parser.error(f"there is no exercise {which}; python -m lessons.check lists them")
+    asked = [name for name in known if name.startswith(tuple(flags.which) or "")]
+    if flags.students:
+        from lessons.grade import grade_class
+        grade_class(flags.students, asked, flags.csv)
+        return 0
     judged = []
     sys.path.insert(0, str(flags.folder))                       # a file may import its neighbour
-    for name, properties in known.items():
-        if flags.which and not name.startswith(tuple(flags.which)):
-            continue
+    for name in asked:
+        properties = known[name]
         wrong = judge_file(properties, flags.folder / f"ex{name[:2]}.py")
         state = "not started" if wrong == NOT_STARTED else "not yet" if wrong else "right"
         judged.append((name, not wrong))

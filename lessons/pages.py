@@ -4,30 +4,56 @@
     python -m lessons.pages                 # all lessons, about ten minutes
     python -m lessons.pages --notebooks     # the notebooks only, nothing is run
 
-The lesson's .py file is the only source. jupytext turns its cells into a notebook, nbconvert runs
-it and writes the page, in which every output is folded, so that a reader can guess before looking.
-Both belong to the extra `pages`: pip install -e ".[pages]"
+The lesson's .py file is the only source. jupytext turns its cells into a notebook, to which a first
+cell, which finds the project or fetches it from --address, and the exercises are added. nbconvert
+runs the lesson and writes the page, in which every output is folded, so that a reader can guess
+before looking. A page is one file that asks nothing of the network, formulas are MathML. All this
+belongs to the extra `pages`: pip install -e ".[pages]"
 """
 import argparse
+import ast
+import re
 import sys
+from html import escape
 from importlib.util import find_spec
 from pathlib import Path
 
 from tqdm import tqdm
 
 from lessons.course import HERE, LESSONS
+from nanouft import colours
 from nanouft.errors import UserError, command, say
 
-TEMPLATE = HERE / "fold"                    # nbconvert's own page, with outputs in <details>
-PATHS = """import sys
-sys.path[:0] = ["lessons", ".", "../../lessons", "../.."]   # from the project, or from out/pages"""
-INDEX = """<!doctype html><meta charset="utf-8"><meta name="viewport" content="width=device-width">
-<title>nanouft: lessons</title><style>body {{ font: 1.1rem/1.6 system-ui; max-width: 40rem;
-margin: 2rem auto; padding: 0 1rem; color-scheme: light dark }}</style>
-<h1>nanouft: lessons</h1>
-<p>Each page shows a lesson with its outputs folded. Guess first, then open them.</p>
-<ol start="0">{lessons}</ol>
-<ul>{others}</ul>"""
+FOLD = HERE / "fold"                        # nbconvert's template, with outputs in <details>
+PROJECT = """# Find the project, where the lessons' own modules lie; where it is missing, fetch it.
+import subprocess, sys
+from importlib.util import find_spec
+from pathlib import Path
+
+ADDRESS = {address!r}
+places = [Path.cwd(), *Path.cwd().parents, Path("nanouft").resolve()]
+if origin := getattr(find_spec("nanouft"), "origin", None):
+    places.append(Path(origin).parents[1])          # installed with pip install -e
+project = next((x for x in places if (x / "lessons" / "course.py").exists()), None)
+if project is None and ADDRESS:
+    subprocess.run(["git", "clone", "-q", "--depth", "1", ADDRESS, "nanouft"], check=True)
+    project = Path("nanouft").resolve()
+if project is None:
+    raise ModuleNotFoundError("Put the project's folder, under the name nanouft, beside this "
+                              "notebook, and run this cell again.")
+if find_spec("tiktoken") is None:                   # then other packages are missing as well
+    subprocess.run([sys.executable, "-m", "pip", "install", "-q", str(project)], check=True)
+sys.path[:0] = [str(project), str(project / "lessons")]"""
+PAGE = """<!doctype html>
+<html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
+<title>{title}</title>
+<style>:root {{ color-scheme: light dark;
+{style}</style>
+<nav>{nav}</nav>
+<main>{body}</main>
+<nav>{nav}</nav>
+</html>
+"""
 OTHERS = {                                  # linked if other commands have written them beside
     "playground": "Two models learn side by side",          # python -m nanouft.playground --out
     "lake": "What IFT estimates on a frozen lake"}          # python -m frozen_lake --out
@@ -48,35 +74,120 @@ def title(file: Path) -> str:
     return line.removeprefix("# # ")
 
 
-def write(file: Path, out: Path, run: bool) -> None:
-    """A lesson's notebook without outputs and, if it is run, its page."""
+# ---- the notebook -------------------------------------------------------------------------------
+def write_notebook(file: Path, out: Path, address: str) -> None:
+    """The lesson without outputs, its first cell, and its exercises before the questions."""
     import jupytext
-    from nbconvert import HTMLExporter
+    from nbformat.v4 import new_code_cell, new_markdown_cell
+    notebook = jupytext.read(file)
+    last = notebook.cells.pop()
+    text, heading, questions = last.source.partition("## Three questions")
+    notebook.cells.insert(1, new_code_cell(PROJECT.format(address=address)))
+    notebook.cells += [new_markdown_cell(text + "In this notebook, write them here."),
+                       *map(new_code_cell, stubs(file)), new_markdown_cell(heading + questions)]
+    jupytext.write(notebook, out / f"{file.stem}.ipynb")
+
+
+def stubs(file: Path) -> list[str]:
+    """A cell for each exercise of a lesson: its stub, and the call that checks it."""
+    source = (HERE / "exercises" / f"ex{file.name[:2]}.py").read_text(encoding="utf-8")
+    functions = [x for x in ast.parse(source).body if isinstance(x, ast.FunctionDef)]
+    cells = [f"{ast.get_source_segment(source, x)}\n\n\ncheck({x.name})" for x in functions]
+    return ["from lessons.check import check\n\n\n" + cells[0], *cells[1:]]
+
+
+# ---- the page -----------------------------------------------------------------------------------
+def run(file: Path):
+    """The lesson as a notebook with its outputs."""
+    import jupytext
     from nbconvert.preprocessors import ExecutePreprocessor
     from nbformat.v4 import new_code_cell
     notebook = jupytext.read(file)
-    notebook.cells.insert(1, new_code_cell(PATHS))
-    jupytext.write(notebook, out / f"{file.stem}.ipynb")
-    if not run:
-        return
+    notebook.cells.insert(0, new_code_cell(PROJECT.format(address="")))
     where = {"metadata": {"path": str(HERE.parent)}}
     ExecutePreprocessor(timeout=600).preprocess(notebook, where)
+    del notebook.cells[0]
+    return notebook
+
+
+def page_of(notebook, file: Path, out: Path, files: list[Path]) -> str:
+    """The page of a lesson; `files` are those that get pages in this run."""
+    from nbconvert import HTMLExporter
     for cell in notebook.cells:
-        if cell.cell_type == "code":                    # progress bars have no place on a page
-            cell.outputs = [x for x in cell.outputs if x.get("name") != "stderr"]
-    exporter = HTMLExporter(extra_template_basedirs=[str(HERE)], template_name=TEMPLATE.name)
-    page, _ = exporter.from_notebook_node(notebook)
-    (out / f"{file.stem}.html").write_text(page, encoding="utf-8")
+        if cell.cell_type == "code":
+            fold(cell, title(file))
+        else:
+            cell.source = with_links(with_formulas(cell.source), out, files)
+    exporter = HTMLExporter(extra_template_basedirs=[str(HERE)], template_name=FOLD.name,
+                            exclude_input_prompt=True, exclude_output_prompt=True)
+    body, _ = exporter.from_notebook_node(notebook)
+    return page(title(file), links(file, out, files), body)
 
 
-def write_index(files: list[Path], out: Path) -> None:
-    """The first page: all lessons, and the other pages that lie in `out`."""
-    lessons = "\n".join(f'<li><a href="{file.stem}.html">{title(file).split(" · ")[-1]}</a>, '
-                        f'<a href="{file.stem}.ipynb">notebook</a></li>' for file in files)
-    others = "\n".join(f'<li><a href="{folder}/index.html">{text}</a></li>'
-                       for folder, text in OTHERS.items() if (out / folder / "index.html").exists())
-    text = INDEX.format(lessons=lessons, others=others)
-    (out / "index.html").write_text(text, encoding="utf-8")
+def links(file: Path, out: Path, files: list[Path]) -> str:
+    """To the lesson before, the first page and the lesson after."""
+    k = LESSONS.index(file)
+    before, after = ([f'<a href="{x.stem}.html">{arrow} {escape(title(x))}</a>'
+                      for x in near if has_page(x, out, files)]
+                     for arrow, near in (("←", LESSONS[:k][-1:]), ("→", LESSONS[k + 1:][:1])))
+    return "\n".join([*before, '<a href="index.html">All lessons</a>', *after])
+
+
+def has_page(file: Path, out: Path, files: list[Path]) -> bool:
+    return file in files or (out / f"{file.stem}.html").exists()
+
+
+def fold(cell, name: str) -> None:
+    """What a reader sees behind the fold: no progress bars, no file's name, no guess again."""
+    cell.outputs = [x for x in cell.outputs if x.get("name") != "stderr"]
+    for output in cell.outputs:
+        if "text" in output:
+            output.text = re.sub(r"\n*^picture: .*\n", "", output.text, flags=re.M)
+    asks = "lesson = Lesson(" in cell.source
+    cell.outputs = [x for x in cell.outputs if not asks and x.get("text", "x").strip()]
+    pictures = sum("image/png" in x.get("data", {}) for x in cell.outputs)
+    cell.metadata["alt"] = f"Picture of lesson {name}"
+    cell.metadata["summary"] = "The picture" if pictures else "What it prints"
+
+
+def with_formulas(text: str) -> str:
+    """$...$ and $$...$$ as MathML, which every browser sets without a program."""
+    from latex2mathml.converter import convert
+
+    def formula(found: re.Match) -> str:
+        if found[2]:
+            return convert(found[2])
+        return f'<span class="formula">{convert(found[1], display="block")}</span>'
+
+    text = text.replace(r"\log", r"\log\,")            # TeX sets this space by itself
+    return re.sub(r"\$\$(.+?)\$\$|\$(.+?)\$", formula, text, flags=re.S)
+
+
+def with_links(text: str, out: Path, files: list[Path]) -> str:
+    """`lessons/03_language_as_a_walk.py` leads to the page of lesson 03, if it has one."""
+    for file in LESSONS:
+        if has_page(file, out, files):
+            text = text.replace(f"`lessons/{file.name}`", f"[{title(file)}]({file.stem}.html)")
+    return text
+
+
+def page(name: str, nav: str, body: str) -> str:
+    style = colours.css() + "}\n" + (FOLD / "page.css").read_text(encoding="utf-8")
+    return PAGE.format(title=escape(name), style=style, nav=nav, body=body)
+
+
+def write_index(out: Path) -> None:
+    """The first page: the lessons and the other pages that lie in `out`."""
+    def link(name: str, text: str) -> str:
+        return f'<a href="{name}">{text}</a>' if (out / name).exists() else text
+
+    lines = [f"<li>{link(f'{file.stem}.html', escape(title(file)))}, "
+             f"{link(f'{file.stem}.ipynb', 'notebook')}</li>" for file in LESSONS]
+    others = [f"<li>{link(f'{folder}/index.html', text)}</li>" for folder, text in OTHERS.items()
+              if (out / folder / "index.html").exists()]
+    body = ("<h1>nanouft: lessons</h1>\n<p>Each page shows a lesson with its outputs folded. "
+            "Guess first, then open them.</p>\n<ul>" + "\n".join(lines + others) + "</ul>")
+    (out / "index.html").write_text(page("nanouft: lessons", "", body), encoding="utf-8")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -85,15 +196,19 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("lessons", nargs="*", help="numbers, such as 04 [all]")
     parser.add_argument("--notebooks", action="store_true", help="notebooks only; nothing is run")
     parser.add_argument("--out", type=Path, default=Path("out/pages"), help="folder [out/pages]")
+    parser.add_argument("--address", default="", help="where a notebook clones the project from")
     args = parser.parse_args(argv)
-    if missing := [name for name in ("jupytext", "nbconvert") if find_spec(name) is None]:
+    needs = ("jupytext", "nbconvert", "latex2mathml")
+    if missing := [name for name in needs if find_spec(name) is None]:
         raise UserError(f"{missing[0]} is missing: pip install -e \".[pages]\"")
     files = lesson_files(args.lessons)
     args.out.mkdir(parents=True, exist_ok=True)
     for file in tqdm(files, disable=len(files) == 1):
-        write(file, args.out, run=not args.notebooks)
-    if not args.lessons and not args.notebooks:
-        write_index(files, args.out)
+        write_notebook(file, args.out, args.address)
+        if not args.notebooks:
+            text = page_of(run(file), file, args.out, files)
+            (args.out / f"{file.stem}.html").write_text(text, encoding="utf-8")
+    write_index(args.out)
     say(f"{len(files)} lessons in {args.out}")
     return 0
 

@@ -5,11 +5,14 @@ import os
 import re
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from lessons import grade
 from lessons.check import HERE, NOT_STARTED, Draw, check, exercises, judge, judge_file, main
+from nanouft.errors import UserError
 
 # The id of each exercise: a right program, and slips: (a part, what stands there instead, some
 # words of the message, or of one of several messages). torch, F, math and statistics are there.
@@ -398,22 +401,64 @@ def test_the_command_and_the_cell_of_a_notebook_see_one_exception(capsys):
     assert capsys.readouterr().out == "right\n"
 
 
-def test_the_pytest_file_of_the_teaching_page_gives_points(tmp_path):
-    """One exercise is right, one is wrong, one ends Python, and one file is missing."""
-    text = (HERE.parents[1] / "docs" / "teaching.md").read_text(encoding="utf-8")
-    (tmp_path / "points.py").write_text(re.search(r"```python\n(.*?)```", text, re.S)[1])
-    for name, source in (("02", PROGRAMS["02a"][0]), ("06", "def future_weights(*x):\n    exit()"),
-                         ("04", "def own_guess(inputs, mask, argmax):\n    return argmax")):
-        (tmp_path / f"ex{name}.py").write_text("import torch\n" + source)
-    command = [sys.executable, "-m", "pytest", "-q", "--tb=line", "-p", "no:cacheprovider",
-               str(tmp_path / "points.py")]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=HERE.parents[1],
-                          env=os.environ | {"SUBMISSION": str(tmp_path)})
-    assert "3 failed, 1 passed" in done.stdout and "There is no file" in done.stdout
-    assert "It ends Python with exit()" in done.stdout, done.stdout
-
-
 def test_masks_have_every_shape_of_real_rows():
     text = {"".join(map(str, Draw(f"0 {k}").one_mask(5))).strip() for k in range(200)}
     for shape in ("0+1+", "1+0+", "0+1+0+", "[01]*10+1[01]*", "1+", "0*10*"):
         assert any(re.fullmatch(shape, mask) for mask in text), shape
+
+
+WRONG = "def own_guess(inputs, mask, argmax):\n    "
+FORGED = "print('04a own_guess right\\n1 of 1 right.', flush=True)\n"
+STUDENTS = {                            # what each has put before or into the exercise 04a
+    "right": PROGRAMS["04a"][0],
+    "exit": WRONG + "exit()",
+    "forged": f"import os\n{FORGED}for fd in range(1, 30):\n    try:\n        os.write(fd, "
+              "b'04a right\\n')\n    except OSError:\n        pass\nos._exit(0)",
+    "judges himself": "from lessons import check\ncheck.judge = lambda *x: ''\n" + WRONG + "pass",
+    "clone": "import os, time\nif os.fork():\n    os._exit(0)\n" + PROGRAMS["04a"][0],
+    "thread": "import threading, time\nthreading.Thread(target=time.sleep, args=(999,)).start()\n"
+              + PROGRAMS["04a"][0],
+    "loop": WRONG + "while True:\n        try:\n            while True: pass\n"
+            "        except BaseException: pass",
+    "prints": WRONG + "while True:\n        print('y' * 9999)",
+    "memory": WRONG + "return [bytearray(2**30) for k in range(99)]",
+    "fills the disk": WRONG + "file = open('big', 'wb')\n    while True:\n"
+                      "        file.write(bytes(2**20))",
+    "missing": ""}
+POINTS = {"right": [1, 1], "thread": [1, 1], "judges himself": [0, 0]}      # the others: [0, 1]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="a system without fork and limits")
+def test_a_class_gets_points_whatever_its_students_do(tmp_path):
+    """Nobody hangs it, forges a result, or costs his next exercise, 02a, which is right."""
+    for name, source in STUDENTS.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "ex02.py").write_text("import torch\n" + PROGRAMS["02a"][0])
+        if source:
+            (tmp_path / name / "ex04.py").write_text("import torch\n" + source)
+
+    def points(name: str) -> list[int]:
+        said = grade.grade(tmp_path / name, ["04a", "02a"], seconds=2)
+        return [int(words == "right") for words in said.values()]
+
+    with ThreadPoolExecutor(4) as pool:
+        found = dict(zip(STUDENTS, pool.map(points, STUDENTS)))
+    assert found == {name: POINTS.get(name, [0, 1]) for name in STUDENTS}
+
+
+def test_the_points_of_a_class_are_a_table(tmp_path, capsys):
+    """A line for each student and exercise, and one with his total. A folder or a clone is read."""
+    for name, files, sources in (("ada", ".", "02a 04a"), ("bob", "lessons/exercises", "02a")):
+        (tmp_path / name / files).mkdir(parents=True)
+        for source in sources.split():
+            file = tmp_path / name / files / f"ex{source[:2]}.py"
+            file.write_text("import torch\n" + PROGRAMS[source][0])
+    table = tmp_path / "points.csv"
+    assert main(["02a", "04a", "--class", str(tmp_path), "--csv", str(table)]) == 0
+    rows = [line.split(",")[:3] for line in table.read_text().splitlines()]
+    assert [row for row in rows if row[1] == "total"] == [["ada", "total", "2"],
+                                                          ["bob", "total", "1"]]
+    assert len(rows) == 1 + 2 * 3 and ["bob", "04a", "0"] in rows
+    assert "There is no file" in table.read_text() and "bob" in capsys.readouterr().out
+    with pytest.raises(UserError, match="no folder of a student"):
+        main(["02a", "--class", str(tmp_path / "ada")])

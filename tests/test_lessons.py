@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from lessons import pages
+from lessons.check import exercises
 from lessons.course import HERE, LESSONS
 
 ROOT = HERE.parent
@@ -47,16 +48,51 @@ def test_a_copy_beside_a_lesson_changes_nothing_but_its_own_run(tmp_path):
 
 
 def test_what_is_published_is_linked(tmp_path):
-    """The workflow writes the lake and the playground beside the lessons; without them no link."""
+    """The workflow writes the lake and the playground beside the lessons; what is not there has no
+    link."""
     text = (ROOT / ".github" / "workflows" / "lessons.yml").read_text(encoding="utf-8")
-    folders = re.findall(r"--out out/pages/(\w+)\n(?=.*lessons\.pages\n)", text, re.S)
+    folders = re.findall(r"--out out/pages/(\w+)\n(?=.*lessons\.pages )", text, re.S)
     assert sorted(folders) == sorted(pages.OTHERS) == ["lake", "playground"]
-    for folder in ("", *folders):
-        (tmp_path / folder).mkdir(exist_ok=True)
-        pages.write_index(LESSONS, tmp_path)
+    made = [f"{LESSONS[3].stem}.html", f"{LESSONS[3].stem}.ipynb",
+            *(f"{folder}/index.html" for folder in folders)]
+    for k, file in enumerate(made):
+        pages.write_index(tmp_path)
         links = re.findall(r'href="(.+?)"', (tmp_path / "index.html").read_text(encoding="utf-8"))
-        assert len(links) == 2 * len(LESSONS) + len(list(tmp_path.glob("*/index.html")))
-        (tmp_path / folder / "index.html").touch()
+        assert sorted(links) == sorted(made[:k])
+        (tmp_path / file).parent.mkdir(exist_ok=True)
+        (tmp_path / file).touch()
+
+
+def test_a_notebook_outside_the_project_finds_it_or_says_how(tmp_path):
+    """-S: nothing is installed."""
+    cell = pages.PROJECT.format(address="") + "\nimport course; print(course.HERE)"
+    alone = subprocess.run([sys.executable, "-S", "-c", cell], cwd=tmp_path, text=True,
+                           capture_output=True, env={**os.environ, "PYTHONPATH": ""})
+    assert "Put the project's folder, under the name nanouft, beside" in alone.stderr
+    (tmp_path / "nanouft").symlink_to(ROOT)
+    beside = subprocess.run([sys.executable, "-c", cell], cwd=tmp_path, text=True,
+                            capture_output=True, env={**os.environ, "PYTHONPATH": ""})
+    assert beside.stdout.strip() == str(HERE), beside.stderr
+
+
+def test_a_notebook_has_a_cell_for_each_exercise():
+    """Its stub, which is checked where it stands."""
+    checked = [re.search(r"^def (\w+)\(.*raise NotImplementedError\n\n\ncheck\((\w+)\)$", cell,
+                         re.M | re.S).groups() for file in LESSONS for cell in pages.stubs(file)]
+    names = [properties.__name__ for properties in exercises().values()]
+    assert checked == [(name, name) for name in names]
+
+
+def test_a_page_is_one_file_without_a_network(tmp_path):
+    """It has a title, the lessons before and after, and formulas that need no program."""
+    jupytext, _, _ = map(pytest.importorskip, ("jupytext", "nbconvert", "latex2mathml"))
+    for k, file in enumerate(LESSONS):
+        text = pages.page_of(jupytext.read(file), file, tmp_path, LESSONS)
+        asked = re.findall(r"<script|<link|@import|url\(|src=\"(?!data:)", text)
+        assert not asked and "$" not in re.sub(r"<pre>.*?</pre>", "", text, flags=re.S)
+        assert f"<title>{file.name[:2]} · " in text and "prefers-color-scheme: dark" in text
+        near = [x.stem + ".html" for x in (*LESSONS[:k][-1:], *LESSONS[k + 1:][:1])]
+        assert all(text.count(f'<a href="{x}">') >= 2 for x in (*near, "index.html"))
 
 
 @pytest.mark.parametrize("lesson", LESSONS, ids=lambda lesson: lesson.stem)
