@@ -2,7 +2,7 @@
 
 The policy is a table. It first imitates the worse path (its habit), then the demonstrator's by
 SFT. For each of these updates is recorded how SFT and IFT, at every share, estimate its moves,
-what it does by itself, and what one step of either would push. The page draws.
+what it does by itself, what each method reads and what one step of IFT would push.
 """
 import torch
 from torch import Tensor
@@ -33,8 +33,8 @@ def record(lake: Lake) -> dict:
     """Everything that the page reads about one lake.
 
     "chances" and "paths" have one part for each of LAMS, "reads" for the policy itself, SFT, IFT
-    at its default share and DPO, "pushes" for SFT and IFT; each part has one entry for each update,
-    as has "alone"."""
+    at its default share and DPO; each part has one entry for each update, as have "alone" and
+    "pushes", those of IFT as released."""
     task = task_of(lake)
     policies, path = page_policies(task), task.best
     probs = policies.probs()
@@ -53,8 +53,7 @@ def record(lake: Lake) -> dict:
         "paths": [rounded(estimate(policies, path, lam).prod(-1)) for lam in LAMS],
         "reads": [board(own), *(board(reads(task, probs, name, lam))
                                 for name in ("sft", "ift", "dpo"))],
-        "pushes": [pushed(task, pushes(task, policies, "sft")),
-                   pushed(task, pushes(task, policies, "ift released", lam=lam))]}
+        "pushes": pushed(task, pushes(task, policies, "ift released", lam=lam))}
 
 
 def page_policies(task: Task) -> Table:

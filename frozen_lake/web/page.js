@@ -150,17 +150,14 @@ function drawMix() {
 
 // ---- pushes and reads
 function drawPushes() {
-  const path = R.best.map(([s]) => s);
-  const down = R.pushes[1][time].filter(([s, , x]) => x < 0 && path.includes(s));
-  $("pushTitle").textContent = "What one step pushes: " + (down.length
-    ? `IFT as released makes ${down.length} of the ${T} moves less likely`
-    : "here both make every move likelier");
-  ["sftPush", "iftPush"].forEach((id, k) => {
-    const pushes = R.pushes[k][time], most = Math.max(...pushes.map(([, , x]) => Math.abs(x)));
-    board(id, pushes.map(([s, a, x]) => at(s, arrow(a, 0.4 + 0.6 * Math.sqrt(Math.abs(x) / most))
-      + `<text x="-42" y="-16" font-size="44" font-weight="700">${x < 0 ? "−" : "+"}</text>`,
-      `fill="var(--${x < 0 ? "down" : "up"})"`)).join(""));
-  });
+  const path = R.best.map(([s]) => s), pushes = R.pushes[time];
+  const down = pushes.filter(([s, , x]) => x < 0 && path.includes(s)).length;
+  const most = Math.max(...pushes.map(([, , x]) => Math.abs(x)));
+  $("pushTitle").textContent = `One step of IFT as released makes ${down} of the ${T} moves less `
+    + "likely";
+  board("push", pushes.map(([s, a, x]) => at(s, arrow(a, 0.4 + 0.6 * Math.sqrt(Math.abs(x) / most))
+    + `<text x="-42" y="-16" font-size="44" font-weight="700">${x < 0 ? "−" : "+"}</text>`,
+    `fill="var(--${x < 0 ? "down" : "up"})"`)).join(""));
 }
 function drawBoards() {
   const all = [["truth", "Where the policy goes by itself"], ["sft", "● SFT reads the path"],
