@@ -417,6 +417,7 @@ def test_command_page_and_docs_say_the_same(lakes, tmp_path, capsys):
     for words in (
             f"at {(sft < -0.01).sum()} of the {len(sft)} updates of the three lakes it is too low, "
             f"at {(sft > 0.01).sum()} too high, and at {(abs(sft) <= 0.01).sum()} it is right",
+            f"makes {sum(x < 0 for *_, x in lakes[0]['pushes'][3])} of the 8 moves less likely",
             f"is nearer at {(abs(ift) < abs(sft)).sum()} of them and farther off at "
             f"{(abs(ift) > abs(sft)).sum()}."):
         assert words in " ".join(docs.split()), words

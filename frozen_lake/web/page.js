@@ -105,8 +105,9 @@ function drawPlot(lake, k) {
     d="M${x(0)} ${y(p)}H${x(last)}"/>` + text(x(0) - 8, y(p) + 5, percent(p), "end")).join("");
   const axis = text(x(0), 224, 0) + text(x(last), 224, last)
     + text(x(last / 2), 224, bet ? `update ${time}` : "updates");
-  const cursor = `<g stroke="var(--ink)" opacity="${lake === R ? 1 : 0.4}"><path stroke-width="2"
-    d="M${x(time)} 12V202"/><circle cx="${x(time)}" cy="202" r="7" fill="var(--ink)"/></g>`;
+  const here = x(Math.min(time, last)), cursor = `<g opacity="${lake === R ? 1 : 0.4}"><path
+    d="M${here} 12V202" stroke="var(--ink)" stroke-width="2"/><circle cx="${here}" cy="202" r="7"
+    fill="var(--ink)"/></g>`;
   const truth = area(Math.max, "down") + name("too high", Math.max, "end", "down")
     + area(Math.min, "up") + name("too low", Math.min, "start", "up")
     + curve(own, "truth", 'stroke-width="6" opacity=".6"') + marks(own, `<rect x="-5" y="-5"
