@@ -22,19 +22,19 @@ function walk(policy) {
     while (a < 3 && (u -= policy[s][a]) >= 0) a++;
     cells.push("SF".includes(kind[s]) ? R.step[s][a] : s);
   }
-  return { cells, jitter: [0, 0].map(() => 74 * (Math.random() - 0.5)) };
+  return cells;
 }
 function place() {
   document.querySelectorAll(".dot").forEach((dot, k) => {
-    const { cells, jitter } = walks[k], s = cells[move];
-    const [x, y] = centre(s).map((v, i) => v + jitter[i]);
+    const s = walks[k][move];
     dot.classList.toggle("off", !"SF".includes(kind[s]));
-    dot.style.transform = `translate(${x}px,${y}px)`;
+    dot.style.transform = shift(centre(s));
   });
 }
 
 // ---- the ice
 const centre = (s) => [(s % W) * 100 + 50, Math.floor(s / W) * 100 + 50];
+const shift = ([x, y]) => `translate(${x}px,${y}px)`;
 const at = (s, inner, more = "") => `<g transform="translate(${centre(s)})" ${more}>${inner}</g>`;
 const box = (fill, opacity = 1) => `<rect x="-46" y="-46" width="92" height="92" rx="15"
   fill="var(--${fill})" fill-opacity="${opacity}"/>`;
@@ -52,9 +52,11 @@ function board(id, inner) {
   $(id).innerHTML = ice() + inner;
 }
 function drawLake() {
+  const within = () => 74 * (Math.random() - 0.5);
+  const dots = Array.from({ length: WALKS }, () => `<circle class="dot" cx="${within()}"
+    cy="${within()}" r="5"/>`).join("");
   board("lake", line(R.worse, 'stroke-dasharray="0 14" stroke-linecap="round" opacity=".5"')
-    + line(R.best, "") + `<g class="after">${'<circle class="dot" r="5"/>'.repeat(WALKS)}
-    <g id="rings"></g><path id="blend" d="M0 -30L29 22H-29Z" fill="var(--ift)"
+    + line(R.best, "") + `<g class="after">${dots}<g id="rings"></g><path id="blend" d="M0 -30L29 22H-29Z" fill="var(--ift)"
     stroke="var(--page)" stroke-width="5"/></g>`);
 }
 function drawBlend() {                          // it slides from the true cell to the guessed one
@@ -64,8 +66,7 @@ function drawBlend() {                          // it slides from the true cell 
     stroke="var(--${name})" ${more}/>`);
   $("rings").innerHTML = `<path d="M${from}L${to}" stroke="var(--ift)" stroke-width="10"/>`
     + ring(s, "sft", "") + (wrong(move) ? ring(g, "ift", 'stroke-dasharray="12 7"') : "");
-  const [x, y] = from.map((v, i) => v + share * (to[i] - v));
-  $("blend").style.transform = `translate(${x}px,${y}px)`;
+  $("blend").style.transform = shift(from.map((v, i) => v + share * (to[i] - v)));
 }
 
 // ---- the finding: estimates and truth over updates, on every lake, with the cursor
