@@ -14,6 +14,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 from tqdm import tqdm
@@ -24,13 +25,12 @@ from frozen_lake.lake import make_lake
 from frozen_lake.learn import Task, learn, task_of
 from frozen_lake.planning import success, visits
 from frozen_lake.policies import Policy, start_policy
-from frozen_lake.record import LAMS, SHOWN, record
+from frozen_lake.record import LAMS, PAGE_NAMES, PRINTED, record
 from nanouft.errors import command, in_range, say
 from nanouft.run.flags import parse
 
-NAMES = {"sft": "SFT", "ift": "IFT, constant weights", "ift released": "IFT as released",
+NAMES = {"sft": "SFT", "ift": "IFT detached", "ift released": "IFT as released",
          "dpo": "DPO", "orpo": "ORPO"}
-PAGE_MAPS = ("twoway5", "default4", "default8")     # one press away on the page
 STARTS = {"fresh": "from scratch", "habit": "with a habit of the detour"}
 
 
@@ -47,18 +47,23 @@ class Run:
 
 
 def print_estimates(first: dict) -> None:
-    """The figures of the page as it opens, and beside them a share of .2 of the own guess."""
-    update, shown = SHOWN["update"], [LAMS.index(lam) for lam in (0, 0.2, 0.5)]
+    """How often a move is best, after PRINTED updates; then how far off the estimates are after
+    each update."""
+    shown = [LAMS.index(lam) for lam in (0, 0.2, 0.5)]
 
     def percent(*chances: float) -> str:
         return f"{100 * sum(chances) / len(chances):.1f} %"
-    moves = [percent(*first["chances"][k][update]) for k in shown]
-    path = [percent(first["paths"][k][update]) for k in shown]
-    say(f"\n{first['name']}, the page's policy after {update} updates: how often is a move best?")
+    moves = [percent(*first["chances"][k][PRINTED]) for k in shown]
+    path = [percent(first["paths"][k][PRINTED]) for k in shown]
+    say(f"\n{first['name']}, the page's policy after {PRINTED} updates: how often is a move best?")
     say(f"  SFT, in the demonstrator's cells        {moves[0]}")
     say(f"  IFT, with .2 and .5 of the own guess    {moves[1]} and {moves[2]}")
-    say(f"  the policy, where it stands by itself   {percent(*first['alone'][update])}")
+    say(f"  the policy, where it stands by itself   {percent(*first['alone'][PRINTED])}")
     say("  the whole path: SFT {}, which is exact, IFT {} and {}".format(*path))
+    say(f"points above or below the policy, after 0 to {len(first['alone']) - 1} updates:")
+    for k, text in zip(shown, ("SFT", "IFT, .2", "IFT, .5")):
+        gaps = np.mean(np.subtract(first["chances"][k], first["alone"]), 1)
+        say(f"  {text:<9}" + "".join(f"{100 * gap:>+7.1f}" for gap in gaps))
 
 
 def measured(task: Task, start: Policy, name: str, updates: int) -> dict[str, Tensor]:
@@ -100,7 +105,7 @@ def main(argv: list[str] | None = None) -> int:
     cfg.check()
     torch.set_num_threads(1)                        # tensors are small: a second would only wait
     lake = make_lake(cfg.map)
-    others = [make_lake(name) for name in PAGE_MAPS if name != cfg.map]
+    others = [make_lake(name) for name in PAGE_NAMES if name != cfg.map]
     lakes = [record(one) for one in [lake, *others]]
     say(f"page: {page.write(Path(cfg.out), lakes)}")
     print_estimates(lakes[0])

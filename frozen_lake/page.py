@@ -5,15 +5,15 @@
 import json
 from pathlib import Path
 
-from frozen_lake.record import LAMS, SHOWN
+from frozen_lake.record import LAMS, OPENS
 from nanouft.colours import css
 
 WEB = Path(__file__).parent / "web"
 
 
 def write(folder: Path, lakes: list[dict]) -> Path:
-    """One page for some records: it opens with the first, the others are one press away."""
-    data = {"lams": LAMS, "shown": SHOWN, "lakes": lakes}
+    """One page for some records; it opens with the first on its board."""
+    data = {"lams": LAMS, "opens": OPENS, "lakes": lakes}
     facts = json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
     script = (WEB / "page.js").read_text(encoding="utf-8")
     text = (WEB / "page.html").read_text(encoding="utf-8")

@@ -1,8 +1,8 @@
-"""What the page shows, computed: one policy at every position of its two sliders.
+"""What the page shows, computed: one policy after every update and at every share of its own guess.
 
 The policy is a table. It first imitates the worse path (its habit), then the demonstrator's by
-SFT. For each of these updates and each share of the own guess is recorded what SFT and IFT say of
-its moves, what it does by itself, and what one step of either would push. The page draws.
+SFT. For each of these updates is recorded how SFT and IFT, at every share, estimate its moves,
+what it does by itself, what each method reads and what one step of IFT would push.
 """
 import torch
 from torch import Tensor
@@ -23,49 +23,49 @@ from frozen_lake.policies import Table
 
 SEED, SPREAD = 5, 0.3                   # of the first numbers; this seed has wrong guesses to show
 HABIT, UPDATES, RATE = 12, 20, 0.05     # updates on each path; learning rate
-LAMS = [0.0, 0.1, 0.2, 0.5, 1.0]        # shares of the own guess; 0 is SFT
-SHOWN = {"lam": 3, "update": 5}         # where the sliders stand at first: LAMS[4], 5 updates
+PRINTED = 5                             # the update whose figures the command prints
+LAMS = [k / 10 for k in range(11)]      # shares of the own guess; 0 is SFT
+OPENS = {"update": 3, "lam": 2}         # the page's cursor at first: the middle, and IFT's default
+PAGE_NAMES = {"twoway5": "Two ways", "default4": "Four by four", "default8": "Eight by eight"}
 
 
 def record(lake: Lake) -> dict:
     """Everything that the page reads about one lake.
 
-    "chances", "paths", "reads" and "pushes" have one part for each of LAMS, the first of them SFT,
-    and in each part one for each update; "alone", "left", "own" and "dpo" one for each update."""
+    "chances" and "paths" have one part for each of LAMS, "reads" for the policy itself, SFT, IFT
+    at its default share and DPO; each part has one entry for each update, as have "alone" and
+    "pushes", those of IFT as released."""
     task = task_of(lake)
     policies, path = page_policies(task), task.best
     probs = policies.probs()
     own = visits(lake, probs)
+    lam = LAMS[OPENS["lam"]]
 
-    def board(name: str, lam: float = 0.0) -> list:
-        read = reads(task, probs, name, lam)
+    def board(read: Tensor) -> list:
         shared = rounded(overlap(read, own))
         return [{"cells": cells, "shared": x} for cells, x in zip(shares(read), shared)]
     return {
-        "name": lake.name, "rows": lake.rows, "best": path, "worse": task.worse,
-        "step": lake.step.tolist(), "policies": rounded(probs, 3),
+        "name": PAGE_NAMES.get(lake.name, lake.name), "rows": lake.rows, "best": path,
+        "worse": task.worse, "step": lake.step.tolist(), "policies": rounded(probs, 3),
         "guesses": own_guesses(lake, probs, path).tolist(),
         "chances": [rounded(best_moves(policies, path, lam)) for lam in LAMS],
         "alone": rounded(best_moves_alone(lake, probs, len(path))),
         "paths": [rounded(estimate(policies, path, lam).prod(-1)) for lam in LAMS],
-        "left": rounded(estimate(policies, path).cumprod(-1)),
-        "own": [{"cells": cells} for cells in shares(own)], "dpo": board("dpo"),
-        "reads": [board("ift", lam) for lam in LAMS],
-        "pushes": [pushed(task, pushes(task, policies, "sft")),
-                   *(pushed(task, pushes(task, policies, "ift released", lam=lam))
-                     for lam in LAMS[1:])]}
+        "reads": [board(own), *(board(reads(task, probs, name, lam))
+                                for name in ("sft", "ift", "dpo"))],
+        "pushes": pushed(task, pushes(task, policies, "ift released", lam=lam))}
 
 
 def page_policies(task: Task) -> Table:
     """The policy with its habit, then after each update on the path, up to the update from which on
-    no own guess is wrong (or the one that is shown first). After it SFT and IFT say the same."""
+    no own guess is wrong (or the one that is printed). After it SFT and IFT say the same."""
     numbers = torch.randn(task.lake.S, 4, generator=torch.Generator().manual_seed(SEED))
     fresh = table_of(task.lake, (SPREAD * numbers[None]).double().softmax(-1))
     habit = learn(Task(task.lake, task.worse, task.best), fresh, "sft", HABIT, RATE)[-1]
     probs = learn(task, table_of(task.lake, habit), "sft", UPDATES, RATE)[:, 0]
     cells = torch.tensor([s for s, _ in task.best])
     wrong = (own_guesses(task.lake, probs, task.best) != cells).any(-1)
-    last = max([SHOWN["update"], *(wrong.nonzero()[:, 0] + 1).tolist()])
+    last = max([PRINTED, *(wrong.nonzero()[:, 0] + 1).tolist()])
     return table_of(task.lake, probs[:last + 1])
 
 

@@ -4,7 +4,7 @@
         b.open(page, width=390, dark=True)
         b.click("#play")
         b.js("document.title")
-    python tests/browser.py out/playground/index.html docs/playground.png 1080 700
+    python tests/browser.py out/playground/index.html docs/playground.png 1080 700 "#play"
 
 The browser is looked for under its usual names, or where NANOUFT_BROWSER points; without one the
 test is skipped and says so. Pages come from files, no port is opened. `errors` are exceptions and
@@ -175,10 +175,13 @@ class Browser:
             v.id + ": " + v.nodes[0].html.slice(0, 200)))""")
 
 
-if __name__ == "__main__":                              # a picture of a page that has come to rest
-    page, picture, wide, high = sys.argv[1:]
+if __name__ == "__main__":              # a picture of a page, after these presses, when at rest
+    page, picture, wide, high, *presses = sys.argv[1:]
     folder = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)    # the browser still writes
     with folder as profile, Browser(Path(profile)) as browser:
         browser.open(Path(page), int(wide), int(high))
+        for selector in presses:
+            browser.click(selector)
+        browser.js("scrollTo(0, 0)")
         browser.wait("!document.querySelector('[aria-busy=true]')")
         browser.picture(Path(picture))

@@ -13,7 +13,6 @@ from browser import Browser
 
 from frozen_lake import __main__ as lake_command
 from frozen_lake import page
-from frozen_lake.__main__ import PAGE_MAPS
 from frozen_lake.estimate import (
     best_moves,
     best_moves_alone,
@@ -38,7 +37,7 @@ from frozen_lake.planning import (
     worse_path,
 )
 from frozen_lake.policies import Net, start_policy
-from frozen_lake.record import LAMS, SHOWN, UPDATES, page_policies, record
+from frozen_lake.record import LAMS, PAGE_NAMES, PRINTED, UPDATES, page_policies, record
 from nanouft.errors import UserError
 
 LAKES = [make_lake(name) for name in MAPS]
@@ -278,9 +277,13 @@ def test_the_distance_by_hand():
 
 # ---- the page ------------------------------------------------------------------------------------
 @pytest.fixture(scope="module")
-def written(tmp_path_factory):
-    return page.write(tmp_path_factory.mktemp("lake"),
-                      [record(make_lake(name)) for name in PAGE_MAPS])
+def lakes():
+    return [record(make_lake(name)) for name in PAGE_NAMES]
+
+
+@pytest.fixture(scope="module")
+def written(lakes, tmp_path_factory):
+    return page.write(tmp_path_factory.mktemp("lake"), lakes)
 
 
 def test_the_page_holds_what_a_plain_loop_computes(written):
@@ -292,7 +295,6 @@ def test_the_page_holds_what_a_plain_loop_computes(written):
     last = len(data["policies"]) - 1
     for t, probs in enumerate(data["policies"]):
         guesses = data["guesses"][t]
-        near(data["left"][t], np.cumprod([probs[s][a] for s, a in TASK.best]), 2e-3)
         for i, guess in enumerate(guesses):
             before = TASK.best[max(i - 1, 0)][0]
             step = int(TWOWAY.step[before, int(np.argmax(probs[before]))])
@@ -301,20 +303,19 @@ def test_the_page_holds_what_a_plain_loop_computes(written):
     assert 5 < last < UPDATES
     for t in (5, last):
         table = torch.tensor(data["policies"][t], dtype=torch.float64).log().requires_grad_()
-        for name, k in (("sft", 0), ("ift released", LAMS.index(0.2))):
-            rows = data["pushes"][k][t]
-            push = -torch.autograd.grad(plain_loss(name, table, table), table)[0]
-            assert {s for s, *_ in rows} >= {s for s, a in TASK.best if push[s, a].abs() > 3e-3}
-            for s, a, x in rows:
-                assert abs(x - float(push[s, a])) < 3e-3
+        sft, push = (-torch.autograd.grad(plain_loss(name, table, table), table)[0]
+                     for name in ("sft", "ift released"))
+        rows = data["pushes"][t]
+        assert {s for s, *_ in rows} >= {s for s, a in TASK.best if push[s, a].abs() > 3e-3}
+        assert all(abs(x - float(push[s, a])) < 3e-3 for s, a, x in rows)
+        assert all(sft[s, a] > 0 for s, a in TASK.best)
         probs = data["policies"][t]
         own = visits(TWOWAY, torch.tensor(probs, dtype=torch.float64)).tolist()
-        boards = [("ift", lam, data["reads"][k][t]) for k, lam in enumerate(LAMS)]
-        for name, lam, board in [*boards, ("dpo", 0.0, data["dpo"][t])]:
-            read = plain_reads(data["guesses"][t], name, lam)
-            assert all(abs(x - read[s]) < 6e-3 for s, x in board["cells"])
-            assert abs(board["shared"] - sum(map(min, read, own))) < 2e-3
-        assert all(abs(x - own[s]) < 7e-3 for s, x in data["own"][t]["cells"])
+        for name, board in zip(("sft", "ift", "dpo"), data["reads"][1:], strict=True):
+            read = plain_reads(data["guesses"][t], name, 0.2 * (name == "ift"))
+            assert all(abs(x - read[s]) < 6e-3 for s, x in board[t]["cells"])
+            assert abs(board[t]["shared"] - sum(map(min, read, own))) < 2e-3
+        assert all(abs(x - own[s]) < 7e-3 for s, x in data["reads"][0][t]["cells"])
 
 
 def shown(text: str) -> list[float]:
@@ -322,76 +323,106 @@ def shown(text: str) -> list[float]:
     return [float(x) for x in re.findall(r"[\d.]+(?=[ \u00a0](?:%|points))", text)]
 
 
-def test_the_page_says_what_was_computed(written, tmp_path):
-    """Title, estimates, whole path, reads and pushes, at three positions on two lakes."""
+def off(one: dict, k: int) -> np.ndarray:
+    """(updates,) how far the estimate with LAMS[k] lies above what the policy does by itself."""
+    return np.mean(np.subtract(one["chances"][k], one["alone"]), 1)
+
+
+def test_the_page_says_what_was_computed(written, lakes, tmp_path):
+    """Bet, count over all updates, cursor, one move, reads and pushes, in three states."""
+    sft = np.concatenate([off(one, 0) for one in lakes])
+    low, right, high = (sft < -0.01).sum(), (abs(sft) <= 0.01).sum(), (sft > 0.01).sum()
     with Browser(tmp_path, 300) as b:
         b.open(written, width=390, dark=True)
-        for lake, update, lam in ((0, 5, 3), (0, 0, 1), (1, 3, 4)):
-            b.click(f"#lakes button:nth-child({lake + 1})")
-            b.choose("#time", str(update))
+        b.click("#bet button:last-child")
+        assert f"You bet too low. This is so at {low} of the {len(sft)} updates" in b.text("#say")
+        for lake, t, lam in ((0, 5, 5), (0, 0, 1), (1, 3, 10)):
+            b.choose(f"#time{lake}", str(t))
             b.choose("#lam", str(lam))
-            if "nearer?" in b.text("#tiles"):
-                assert "?" in b.text("#title") and b.text("#tiles button:last-child b") == "?"
-                b.click("#tiles .ift")
-            one = record(make_lake(PAGE_MAPS[lake]))
-            sft, ift = (np.mean(one["chances"][k][update]) for k in (0, lam))
-            own = np.mean(one["alone"][update])
-            near(shown(b.text("#tiles")), 100 * np.array(
-                [sft, abs(sft - own), ift, abs(ift - own), own]), 0.051)
-            said = b.text("#title")
-            near(shown(said), 100 * np.array([sft, own, ift]), 0.51)
-            assert (f"too {'much' if sft > own else 'little'}:" in said) == (abs(sft - own) > 0.01)
-            assert ("nearer." in said) == (abs(ift - own) < abs(sft - own))
-            near(shown(b.text("#path")), [100 * one["paths"][k][update] for k in (0, lam)], 0.051)
-            read = [*(one["reads"][k] for k in (0, lam)), one["dpo"]]
-            near(shown(b.text("#readTitle")), [100 * x[update]["shared"] for x in read], 0.51)
-            down = sum(x < 0 for s, _, x in one["pushes"][lam][update] if s in dict(one["best"]))
-            assert (f"makes {down} of the {len(one['best'])} moves less likely"
-                    if down else "every move likelier") in b.text("#pushTitle")
-        b.click("#lakes button:first-child")
-        b.choose("#time", b.js("$('time').max"))
-        assert "No own guess is wrong" in b.text("#say") and b.js("$('lam').disabled")
+            one = lakes[lake]
+            ift = np.concatenate([off(x, lam) for x in lakes])
+            nearer, farther = (abs(ift) < abs(sft)).sum(), (abs(ift) > abs(sft)).sum()
+            said = re.findall(r"(?<= at )\d+", b.text("#say"))
+            assert [int(x) for x in said] == [low, low, right, high, nearer, farther]
+            gaps = [off(one, k)[t] for k in (0, lam)]
+            near(shown(b.text("#now")), 100 * np.abs([np.mean(one["alone"][t]), *gaps]), 0.051)
+            assert one["name"] in b.text("#now")
+            assert re.findall("high|low", b.text("#now")) == [
+                "high" if x > 0 else "low" for x in gaps]
+            move = int(b.text("#moveNow")) - 1
+            assert one["guesses"][t][move] != one["best"][move][0]
+            mixed = [one["chances"][k][t][move] for k in (0, -1, lam)]
+            bars = [b.text(f"#mix b:nth-of-type({i})") for i in (1, 2, 3)]
+            near(shown("".join(bars)), 100 * np.array(mixed), 0.51)
+            read = [100 * board[t]["shared"] for board in one["reads"][1:]]
+            near(shown(b.text("#readTitle")), read, 0.51)
+            down = sum(x < 0 for s, _, x in one["pushes"][t] if s in dict(one["best"]))
+            assert f"makes {down} of the {len(one['best'])} moves less" in b.text("#pushTitle")
+        b.choose("#time0", "6")
+        assert "nothing changes" in b.text("#mixTitle")
         assert b.js("document.documentElement.scrollWidth <= innerWidth")
         assert not b.errors and not b.requests and not b.axe()
 
 
-def test_the_page_shows_the_answer_by_itself_and_counts_a_guess(written, tmp_path):
+def test_before_the_bet_few_words_stand_there_and_no_truth(written, tmp_path):
+    """And nothing moves by itself; the blend slides from the true to the guessed cell; the focus
+    stays where the visitor put it."""
+    words = """(() => { const nodes = document.createTreeWalker($("main"), 4), out = [];
+        while (nodes.nextNode()) {
+          if (nodes.currentNode.parentElement.checkVisibility()) out.push(nodes.currentNode.data);
+        }
+        return out.join(" "); })()"""
     with Browser(tmp_path, 300) as b:
-        b.open(written, calm=False)
-        b.wait("$('chart').ariaBusy === 'false' && !playing")
-        assert "You guessed" not in b.text("#say")
-        for who, verdict in (("sft", "SFT: no"), ("ift", "IFT: right")):
-            b.open(written)
-            b.click(f"#tiles .{who}")
-            assert f"You guessed {verdict}." in b.text("#say")
+        for wide in (1440, 360):
+            b.open(written, width=wide, calm=False)
+            before = b.js(words)
+            assert len([x for x in before.split() if re.search("[a-zλ]", x.lower())]) <= 90
+            assert "IFT’s temporal residual estimates preference where SFT does not." in before
+            assert "where it stands by itself" in before
+            assert "SFT too" not in b.js("lakes.innerHTML")
+            b.js("new Promise((done) => setTimeout(done, 300))")
+            assert b.js(words) == before
+            assert b.js("document.documentElement.scrollWidth <= innerWidth")
+        for press in ("#bet button", "#time1", "#lam", "#move"):
+            b.click(press)
+            assert b.js(f"document.activeElement === document.querySelector('{press}')"), press
+        assert "SFT too low" in b.js("lakes.innerHTML")
+        b.choose("#time0", "3")
+        at = []
+        for share in ("0", "5", "10"):
+            b.choose("#lam", share)
+            at.append(b.js("$('blend').style.transform"))
+        assert at == [f"translate({x}px, {y}px)" for x, y in ((50, 150), (100, 100), (150, 50))]
         assert b.js("""Math.min(...[...document.querySelectorAll('main :not(input)')].map((e) =>
             parseFloat(getComputedStyle(e).fontSize)))""") >= 14 and not b.errors
 
 
-def test_command_page_and_docs_say_the_same(tmp_path, capsys):
+def test_command_page_and_docs_say_the_same(lakes, tmp_path, capsys):
     lake_command.main(["--seeds", "2", "--updates", "2", "--out", str(tmp_path)])
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == f"page: {tmp_path / 'index.html'}" and (tmp_path / "index.html").exists()
     assert sum(line.count("±") == 2 for line in lines) == 5
     assert max(map(len, lines[1:])) <= 80
-    quoted = "\n".join(lines[2:7])
+    quoted = "\n".join(lines[2:11])
     docs = (Path(__file__).parents[1] / "docs" / "lake.md").read_text(encoding="utf-8")
     assert quoted in docs, "docs/lake.md quotes other figures"
-    one, update, half = record(TWOWAY), SHOWN["update"], LAMS.index(0.5)
-    shares = [LAMS.index(lam) for lam in (0, 0.2, 0.5)]
-    near(shown(quoted), [100 * np.mean(part[update]) for part in (
+    one, shares = lakes[0], [LAMS.index(lam) for lam in (0, 0.2, 0.5)]
+    near(shown("\n".join(lines[2:7])), [100 * np.mean(part[PRINTED]) for part in (
         *(one["chances"][k] for k in shares), one["alone"],
         *(one["paths"][k] for k in shares))], 0.051)
-
-    def says(t):
-        lines = one["chances"][0], one["alone"], one["chances"][half]
-        return [f"{100 * np.mean(line[t]):.0f}" for line in lines]
-    last = len(one["alone"]) - 1
-    read = [f"{100 * x[update]['shared']:.0f} %" for x in (one["reads"][0], one["reads"][half],
-                                                          one["dpo"])]
-    for words in ("{} against {} %, because".format(*says(0)), f"wrong way, to {says(0)[2]} %",
-                  f"From update {last} on", "says {} against {} %".format(*says(last)), *read):
-        assert words in docs, words
+    for k, line in zip(shares, lines[8:11], strict=True):
+        near([float(x) for x in re.findall(r"[+-]\d+\.\d", line)], 100 * off(one, k), 0.051)
+    read = [f"{100 * x[3]['shared']:.0f} %" for x in one["reads"][1:]]
+    sft, ift = (np.concatenate([off(one, k) for one in lakes]) for k in shares[:2])
+    for words in (
+            f"at {(sft < -0.01).sum()} of the {len(sft)} updates of the three lakes it is too low, "
+            f"at {(sft > 0.01).sum()} too high, and at {(abs(sft) <= 0.01).sum()} it is right",
+            f"makes {sum(x < 0 for *_, x in lakes[0]['pushes'][3])} of the 8 moves less likely",
+            f"is nearer at {(abs(ift) < abs(sft)).sum()} of them and farther off at "
+            f"{(abs(ift) > abs(sft)).sum()}."):
+        assert words in " ".join(docs.split()), words
+    assert "{} of what SFT reads lies where the policy goes, {} for IFT and {} for DPO".format(
+        *read) in " ".join(docs.split())
 
 
 # ---- C5 ------------------------------------------------------------------------------------------

@@ -197,27 +197,46 @@ def controls(browser):
         .filter((e) => !e.closest("details:not([open]) > :not(summary)")).length""")
 
 
-def test_the_first_view_plays_the_record(made, browser):
+def test_the_record_plays_only_when_pressed(made, browser):
     stops = {key: [f["stops"] for f in x["frames"]] for key, x in made.data["record"].items()}
-    assert [stops[key][-1] for key in ("sft", "released", "detached")] == [8, 0, 8]
+    assert [stops[key][-1] for key in ("sft", "released", "detached", "dpo")] == [8, 0, 8, 6]
     browser.errors.clear()
-    began = time.time()
     browser.open(made.folder / "index.html", calm=False)
-    browser.wait(DECIDED)
-    assert time.time() - began < 10                                     # about 3 s
-    assert controls(browser) == 5
-    assert "one model learns to stop, the other does not" in browser.text("h1")
-    assert browser.text(f"{RIGHT} .stops") == "0 of 8 stop" and "−0.32" in browser.text("#why")
-    ended = time.time()
-    browser.wait(f"choice.value === 'detached' && {DECIDED}")           # act two, by itself
-    assert 4 < time.time() - ended < 12                                 # about 6 s
-    assert browser.text(f"{RIGHT} .stops") == "8 of 8 stop"
-    assert "both models learn to stop" in browser.text("h1")
-    browser.choose(f"{RIGHT} select", "dpo")
-    assert "−0.33" in browser.text("#why") and browser.js("$('line').hidden")
+    time.sleep(1)
+    assert controls(browser) == 5 and browser.text("#number") == "0"
+    assert "which model learns to stop?" in browser.text("h1")
+    browser.click("#play")
+    browser.wait(DECIDED)                                               # about 3 s
+    assert "8 of 8 answers stop with SFT and 0 with IFT as released" in browser.text("h1")
+    assert browser.text(f"{RIGHT} .stops") == "0 of 8 stop"
+    time.sleep(1)
+    assert browser.js("choice.value") == "released"                     # it waits
+    browser.click("#play")
+    browser.wait(f"choice.value === 'detached' && {DECIDED}")
+    assert browser.js("document.activeElement.id") == "play"            # the focus stays
+    assert "8 of 8 answers stop with SFT and 8 with IFT detached" in browser.text("h1")
     browser.choose("#step", "0")
     assert browser.text(f"{LEFT} .stops") == "0 of 8 stop"
     assert not browser.errors and not browser.requests and not browser.axe()
+
+
+def test_sentence_and_bars_are_of_one_step_and_no_bar_is_cut(made, browser):
+    """Each bar is as high as its number says, by one scale, and lies within its box."""
+    browser.open(made.folder / "index.html", width=390)
+    heights = """[...document.querySelectorAll("#story .bar")].map((bar) => {
+        const [box, i] = [bar, bar.querySelector("i")].map((e) => e.getBoundingClientRect());
+        const x = Number(bar.innerText.replace("−", "-"));
+        return [x, i.height, i.top >= box.top && i.bottom <= box.bottom]; })"""
+    for method, step in itertools.product(("released", "detached", "dpo"), range(5)):
+        browser.choose(f"{RIGHT} select", method)
+        browser.choose("#step", str(step))
+        frame = made.data["record"][method]["frames"][step]
+        assert f"{frame['push'][0][-1]:+.2f}".replace("-", "−") in browser.text("#why")
+        assert not step or f"and {frame['stops']} with" in browser.text("h1")
+        numbers, high, inside = zip(*browser.js(heights))
+        near = np.abs(np.array(high) - 16 * 4.4 / 2.52 * np.abs(numbers))
+        assert near.max() < 0.5 and all(inside), f"{method}, step {step}"
+    assert browser.js("$('line').hidden")                               # DPO has no such line
 
 
 @pytest.mark.parametrize("part", ["push", "stops"])
@@ -238,7 +257,8 @@ def test_the_line_that_differs_is_read_from_the_source(made, browser):
     assert line["text"] in source.splitlines()[line["number"] - 1]
     browser.open(made.folder / "index.html")
     assert browser.text("#code") == line["text"] and browser.text("#code mark") == "nll"
-    browser.click("#play")                                              # in calm: act two
+    browser.click("#play")
+    browser.click("#play")                                              # in calm at once
     assert browser.text("#code mark") == "nll.detach()" and line["file"] in browser.text("#line")
 
 
@@ -253,7 +273,6 @@ def test_the_tab_agrees_with_python_and_teaches(made, browser):
     tops = [browser.js(f"document.querySelector('{side} .dots').getBoundingClientRect().top")
             for side in (LEFT, RIGHT)]
     assert tops[0] == tops[1] < 400                                     # side by side
-    browser.wait("/[1-8] of 8 pictures/.test($('check').textContent)")
     browser.wait(CHECKED)
     said = browser.text("#check")
     assert said.startswith("✓ computed again in this tab: the same, within ")

@@ -1,10 +1,12 @@
 "use strict";
-// The page: a record that plays in two acts, a check of it, and a model that learns in this tab.
+// The page: a record that plays when pressed, a check of it, and a model that learns in this tab.
 const $ = (id) => document.getElementById(id);
 const { pieces, config, questions, record, line } = DATA;
 const STEPS = record.sft.frames.length - 1;
 const TOO_FAR = 1e-3;                       // by so much the tab may differ from the record
-const SECOND_ACT = 3000;                    // milliseconds after the first has ended
+const FRAMES = Object.values(record).flatMap(({ frames }) => frames);
+const PUSHES = FRAMES.flatMap(({ push }) => push.flat());
+const UNIT = 4.4 / Math.max(...PUSHES);     // rem of a push of 1: one scale for all bars
 const LABELS = { released: "▲ IFT as released", detached: "△ IFT detached", dpo: "■ DPO" };
 const COLOURS = { sft: "sft", ift: "ift", dpo: "pairs" };
 
@@ -24,19 +26,20 @@ function spoken(ids) {                      // of a question of its own only the
   return own < 0 ? ids.map(token).join(" ") : `${ids.slice(0, own + 2).map(token).join(" ")} …`;
 }
 
-function bar(x) {                           // a push of 1 is 2rem high; 0 is 5.5rem below the top
-  const below = x < 0, colour = `var(--${below ? "down" : "up"})`;
-  const high = Math.min(below ? 1 : 4.2, 2 * Math.abs(x)), top = below ? 5.5 : 5.5 - high;
-  return `<div class="bar">
-    <i style="top: ${top}rem; height: ${high}rem; background: ${colour}"></i>
-    <b style="top: ${below ? top + high + 0.1 : top - 1.2}rem; color: ${colour}">${signed(x)}</b>
-  </div>`;
+function bar(x, top) {                      // 0 lies `top` rem below the upper edge
+  const end = top - UNIT * x, colour = `var(--${x < 0 ? "down" : "up"})`;
+  return `<u style="top: ${top}rem"></u><i style="top: ${Math.min(top, end)}rem; height: ${
+    Math.abs(end - top)}rem; background: ${colour}"></i>
+    <b style="top: ${end + (x < 0 ? 0.1 : -1.2)}rem; color: ${colour}">${signed(x)}</b>`;
 }
 
-function bars(push, k) {
+function bars(push, k) {                    // higher only if a visitor's settings push more
   const [side, which] = [["answer", "a right answer"], ["rejected", "a wrong answer"]][k];
-  const columns = push.map((x, t) => `<div>${token(questions[0][side][t])}${bar(x)}</div>`);
-  return `<p class="small soft">Push of one step on ${which}</p>
+  const top = 1.2 + UNIT * Math.max(...PUSHES, ...push);
+  const high = top + 1.2 - UNIT * Math.min(...PUSHES, ...push);
+  const columns = push.map((x, t) => `<div>${token(questions[0][side][t])}
+    <div class="bar" style="height: ${high}rem">${bar(x, top)}</div></div>`);
+  return `<p class="small soft">How the next step pushes ${which}</p>
     <div class="bars">${columns.join("")}</div>`;
 }
 
@@ -73,38 +76,32 @@ class Card {
   }
 }
 
-// ---- the record, in two acts --------------------------------------------------------------------
+// ---- the record ---------------------------------------------------------------------------------
 const left = new Card($("story"), "<b>● SFT</b>");
 const options = Object.entries(LABELS).map(([key, text]) => `<option value="${key}">${text}`);
 const right = new Card($("story"),
   `<select aria-label="method on the right">${options.join("")}</select>`);
 const choice = right.part("select");
-let step = 0, clock;
+let step = 0, clock;                        // the clock runs while the steps are played
 
-const LEADS = {
-  released: "The same right answers, taught in two ways",
-  detached: "The same rows, with IFT's weights held constant",
-  dpo: "Right answers alone, or beside wrong ones",
-};
-
-function finding() {
-  const stop = record[choice.value].frames[STEPS].stops > questions.length / 2;
-  const way = stop ? "both models learn to stop" : "one model learns to stop, the other does not";
-  return `${LEADS[choice.value]}: ${way}.`;
+function finding() {                        // both counts of the step that is shown
+  const [sft, other] = ["sft", choice.value].map((key) => record[key].frames[step].stops);
+  const counts = `after step ${step}, ${sft} of ${questions.length} answers stop with SFT and `
+    + `${other} with ${LABELS[choice.value].slice(2)}.`;
+  return `${document.title}: ${step ? counts : "which model learns to stop?"}`;
 }
 
 function reason() {                         // why, in the numbers of the right card
-  const { push, chance } = record[choice.value].frames[STEPS];
+  const { push } = record[choice.value].frames[step];
   const end = push.map((weights) => signed(weights.at(-1)));
   return {
     released: "IFT gives a token more weight the worse the model does on it and on the tokens "
       + "after it. As released, gradient flows through these weights, and then the loss can fall "
-      + `when the easy last token gets less likely: one step pushes <|end|> by ${end[0]}.`,
+      + `when the easy last token gets less likely: the next step pushes <|end|> by ${end[0]}.`,
     detached: "With constant weights no token of a right answer is pushed down. Hard tokens still "
-      + `count more than in SFT, <|end|> gets ${end[0]}, and the model learns to stop.`,
-    dpo: "DPO pushes the right answer up and the wrong one down, each as a whole: <|end|> by "
-      + `${end[0]} in one and by ${end[1]} in the other. Most answers stop, but the chance to `
-      + `stop in time is ${percent(chance)} %.`,
+      + `count more than in SFT, and the next step pushes <|end|> by ${end[0]}.`,
+    dpo: "DPO pushes the right answer up and the wrong one down, each as a whole: the next step "
+      + `pushes <|end|> by ${end[0]} in one and by ${end[1]} in the other.`,
   }[choice.value];
 }
 
@@ -123,41 +120,41 @@ function draw() {
   $("number").textContent = $("step").value = step;
   $("title").textContent = finding();
   $("why").textContent = reason();
-  $("play").textContent = choice.value === "released" ? "▶ next" : "▶ again";
+  const next = choice.value === "released" ? "▶ now with nll.detach()" : "▶ again";
+  $("play").textContent = step < STEPS ? "▶ teach" : next;
   code();
 }
 
 const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
 
-function play() {                           // the next step of an act; after the first the second
+function play() {                           // one step after another, until the last
+  clock = step < STEPS && setTimeout(() => {
+    step += 1;
+    play();
+  }, 650);
   draw();
-  if (step < STEPS) {
-    clock = setTimeout(() => {
-      step += 1;
-      play();
-    }, 650);
-  } else if (choice.value === "released" && !calm) clock = setTimeout(act, SECOND_ACT, "detached");
-}
-
-function act(key) {
-  clearTimeout(clock);
-  choice.value = key;
-  step = calm ? STEPS : 0;
-  play();
 }
 
 function stay() {                           // at what the visitor has chosen
-  clearTimeout(clock);
+  clock = clearTimeout(clock);
   step = +$("step").value;
   draw();
 }
 
 $("question").textContent = questions[0].text;
 $("main").hidden = false;                   // the data are read: from here on nothing moves
-$("play").onclick = () => act(choice.value === "released" ? "detached" : "released");
+$("play").onclick = () => {
+  if (clock) return stay();
+  if (step === STEPS) {
+    step = 0;
+    if (choice.value === "released") choice.value = "detached";
+  }
+  if (calm) step = STEPS;
+  play();
+};
 $("step").oninput = stay;
 choice.onchange = stay;
-act("released");
+stay();
 
 // ---- models that learn in this tab --------------------------------------------------------------
 const engine = URL.createObjectURL(new Blob([$("engine").textContent]));
@@ -183,17 +180,16 @@ function verdict(text, wrong = false) {
 }
 
 function check() {
-  const runs = Object.values(record), wanted = runs.flatMap(({ frames }) => frames);
+  const runs = Object.values(record);
   let seen = 0, worst = 0;
   const worker = teach(runs, STEPS, (frame) => {
-    worst = Math.max(worst, distance(frame, wanted[seen]));
+    worst = Math.max(worst, distance(frame, FRAMES[seen]));
     seen += 1;
-    $("check").textContent = `This tab computes it again: ${seen} of ${wanted.length} pictures`;
     if (worst > TOO_FAR) {
       worker.terminate();
       const far = worst < Infinity ? `off by ${worst.toFixed(4)}` : "another answer";
       verdict(`✗ computed again in this tab: NOT the same, ${far}`, true);
-    } else if (seen === wanted.length) {
+    } else if (seen === FRAMES.length) {
       verdict(`✓ computed again in this tab: the same, within ${(worst + 1e-4).toFixed(4)}`);
     }
   });
