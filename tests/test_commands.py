@@ -308,7 +308,7 @@ def test_what_a_person_can_cause_is_one_line(fault, code, words, capsys):
     "train --objective sft --init start --data signs.jsonl --steps 1 --batch-size 2 --out signs",
     "sample start --prompt '→ 日 \ud800' --temperature 3 --max-new 9"])
 def test_what_cannot_be_printed_is_a_question_mark(line, here, monkeypatch):
-    """Rows, answers, bar and end on a terminal that knows ASCII alone; \ud800 is on none."""
+    """Rows, answers, bar and end on a terminal that knows ASCII alone; half an emoji is on none."""
     rows = [{"prompt": f"ä → \ud800 {i}", "response": "日", "gold": "日"} for i in range(12)]
     (here / "signs.jsonl").write_text("".join(json.dumps(x) + "\n" for x in rows))
     raw = io.BytesIO()
