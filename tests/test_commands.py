@@ -235,6 +235,7 @@ REFUSED = {     # command line: what the message must hold, words parted by |
     "train --objective kto --noise 0.1": "--noise|spoils demonstrations",
     "train --objective rloo --init start --data demos.jsonl": "exact score|--reward FILE.py",
     "train --objective rloo --init start --reward r.py:none": "no function 'none'",
+    "train --objective rloo --init start --reward r.py": "--reward r.py: give FILE.py:FUNCTION",
     "train --objective rloo --init start --rows 4 --batch-size 2 --plain --reward r.py:wrong --out "
     "w1": "--reward r.py, line 4|ZeroDivisionError",
     "train --objective rloo --init start --rows 4 --batch-size 2 --plain --reward r.py:one --out "
@@ -472,6 +473,51 @@ def test_padding_changes_no_reward():
     one = [rewards.rewards(judge, [s], tok.pad)[0] for s in seqs]
     assert rewards.rewards(judge, seqs, tok.pad) == pytest.approx(one, abs=1e-4)
     assert rewards.rewards(judge, seqs, tok.pad, chunk=3) == pytest.approx(one, abs=1e-4)
+
+
+REWARDS = {     # the body of `async def f(completions)` or `def f`: words of the line; "" = rewards
+    "sys.exit(0)": "odd.py, line 6: SystemExit: 0", "exit('no tests')": "line 6: SystemExit: no te",
+    "raise GeneratorExit": "odd.py, line 6: GeneratorExit", "return 1 / 0": "line 6: ZeroDivision",
+    "return (1 / 0 for c in completions)": "odd.py, line 6: ZeroDivisionError",
+    "return map(int, completions)": "ValueError: invalid literal",
+    "return {i: .5 for i in range(2)}": "answers, not {0: 0.5", "return {0, 1}": "answers, not {0",
+    "return '11'": "for each of the 2 answers, not 11", "return [None, 1.0]": "answers, not [None",
+    "return None": "answers, not None", "return [10**400, 0]": "answers, not [1000",
+    "return torch.ones(2, 3)": "answers, not [tensor", "return itertools.repeat(1)": "[1, 1, 1]",
+    "yield 1 / 0": "line 6: ZeroDivision", "yield 0.25; yield 0.5": "",
+    "return (x for x in (0.25, 0.5))": "", "return torch.tensor([0.25, 0.5])": "",
+    "os.chdir('/'); torch.set_grad_enabled(False); return [0.25, 0.5]": "",
+    "torch.set_default_dtype(torch.float64); return [0.25, 0.5]": "",
+    "torch.set_default_device('meta'); os.chdir('..'); return 1 / 0": "line 6: ZeroDivisionError"}
+
+
+@pytest.mark.parametrize("wait", ["", "async "])
+@pytest.mark.parametrize("body", REWARDS)
+def test_a_reward_of_ones_own_is_read_or_refused_in_one_line(body, wait, here):
+    """Whatever it does; and it changes neither torch's defaults nor our working directory."""
+    (here / "odd.py").write_text(f"import os, sys, itertools\nimport torch\n"
+                                 f"before = os.getcwd()\n\n{wait}def f(completions):\n    {body}\n")
+    rows, before = [Row((Turn("user", "Hi"),))] * 2, rewards.settings()
+    words = "async_generator" if wait and "yield" in body else REWARDS[body]
+    score = rewards.scorer("./odd.py:f")
+    if words:
+        with pytest.raises(UserError) as e:
+            score(rows, ["a", "b"])
+        told = str(e.value)
+        assert told.startswith("--reward ./odd.py") and words in told and "\n" not in told
+    else:
+        assert score(rows, ["a", "b"]).tolist() == [0.25, 0.5]
+    assert rewards.settings() == before and torch.is_grad_enabled()
+
+
+def test_what_a_reward_sets_for_itself_stays_set_for_it(here):
+    (here / "lists").mkdir()
+    (here / "lists" / "good.txt").write_text("fig")
+    (here / "far.py").write_text("import os\nos.chdir('lists')\ndef f(completions):\n"
+                                 "    return [c == open('good.txt').read() for c in completions]")
+    score = rewards.scorer("far.py:f")
+    assert score([Row((Turn("user", "Hi"),))] * 2, ["fig", "pig"]).tolist() == [1, 0]
+    assert Path("lists").exists(), "we are where we were"
 
 
 # ---- other processes -----------------------------------------------------------------------------
