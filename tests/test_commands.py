@@ -10,6 +10,7 @@ import re
 import shlex
 import subprocess
 import sys
+import threading
 import tracemalloc
 from importlib import import_module
 from pathlib import Path
@@ -19,7 +20,18 @@ import pytest
 import torch
 from made import NANO, start_folder
 
-from nanouft import evaluate, generate, pretrain, reference, reward, rewards, sample, train, world
+from nanouft import (
+    evaluate,
+    generate,
+    plots,
+    pretrain,
+    reference,
+    reward,
+    rewards,
+    sample,
+    train,
+    world,
+)
 from nanouft.batches import encode
 from nanouft.before_after import affordable
 from nanouft.errors import UserError, command, progress, visible
@@ -540,3 +552,37 @@ def test_defaults_of_the_command_are_those_of_its_help():
                             save_every=None, reward="exact", max_new=None, items=100, seed=0)
     assert sample.Sample().max_new == 96 and reward.Reward().rows == 1600
     assert pretrain.Pretrain().tokens == 2048 and evaluate.Evaluate().split == "test"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="written for sh")
+@pytest.mark.parametrize("line, out", [
+    ("sample start --device cpu <&-", "chat; /new forgets"),
+    ("train --objective sft --init start --data demos.jsonl --steps 1 --batch-size 2 --device cpu "
+     "--out quiet 2>&-", "Saved in quiet")])
+def test_a_command_runs_as_a_service_or_a_notebook_starts_it(line, out, here):
+    """Without standard input or error; with a backend that this environment may not have."""
+    done = subprocess.run(
+        ["sh", "-c", f"{shlex.quote(sys.executable)} -m nanouft.{line}"], cwd=here, text=True,
+        capture_output=True, env=os.environ | {"PYTHONPATH": str(Path(train.__file__).parents[1]),
+                                               "MPLBACKEND": "module://of_a_notebook.inline"})
+    assert done.returncode == 0 and out in done.stdout and not done.stderr, done.stderr
+    assert "train" not in line or (here / "quiet" / "curves.png").exists()
+
+
+def test_a_run_in_a_thread(here):
+    """As a page's button starts it: Python lets only the main thread hear signals."""
+    codes = []
+    line = "train --objective sft --init start --data demos.jsonl --steps 1 --plain --out thread"
+    thread = threading.Thread(target=lambda: codes.append(call(line)))
+    thread.start()
+    thread.join()
+    assert codes == [0] and (here / "thread" / "model.safetensors").exists()
+
+
+def test_a_picture_that_cannot_be_drawn_ends_no_run(here, capsys, monkeypatch):
+    line = "train --objective sft --init start --data demos.jsonl --steps 1 --out undrawn"
+    with monkeypatch.context() as now:
+        now.setattr(plots, "curves", lambda folder: 1 / 0)
+        assert call(line) == 0
+    assert "no curves.png (ZeroDivisionError" in capsys.readouterr().out
+    assert call("train --resume undrawn") == 0 and (here / "undrawn" / "curves.png").exists()
