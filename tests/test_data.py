@@ -1,5 +1,6 @@
 """What a run learns from: each form of a file is read, each mistake is one line; tokens, masks and
 the shift by hand; no row comes again before all others have come."""
+import gzip
 import json
 from dataclasses import replace
 
@@ -210,6 +211,22 @@ def test_a_file_that_cannot_be_read_is_one_line(content, words, tmp_path):
         (tmp_path / "x.jsonl").write_bytes(content)
     with pytest.raises(UserError, match=words):
         read([str(tmp_path / "x.jsonl")])
+
+
+@pytest.mark.parametrize("name", ["x.jsonl", "x.csv", "x.jsonl.gz"])
+def test_what_a_file_is_that_is_no_utf8(name, tmp_path):
+    text = 'prompt,response\n{"prompt": "café", "response": "b"}\n'
+    for content, what in ((text.encode("utf-16"), "it is UTF-16"),
+                          (text.encode("utf-16-le"), "it is UTF-16"),
+                          (text.encode("utf-16-be"), "it is UTF-16"),
+                          (text.encode("latin-1"), "line 2 has the byte 0xe9, as in Latin-1 and Win"
+                                                   "dows-1252"),
+                          (gzip.compress(text.encode()), "it is packed by gzip")):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(UserError) as e:
+            read([str(tmp_path / name)])
+        assert str(e.value) == (f"{tmp_path / name}: cannot be read as UTF-8 text: {what}; save it "
+                                "as UTF-8")
 
 
 def test_parquet_and_the_hub_go_through_datasets(tmp_path, monkeypatch):
