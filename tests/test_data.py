@@ -105,6 +105,10 @@ FORMS = {
                        Row((S, U("a")), (A("b"),))),
     "a system field beside a prompt": ({"system": S.text, "prompt": "a", "response": "b"},
                                        Row((S, U("a")), (A("b"),))),
+    "messages that stand alone": (
+        {"prompt": {"role": "user", "content": "Hi"},
+         **{side: {"from": "gpt", "value": text} for side, text in PAIR.items()}},
+        Row((U("Hi"),), None, (A("good"),), (A("bad"),))),
     "a prompt alone": ({"prompt": "Hi", "gold": 7, "weight": 0}, Row((U("Hi"),)))}
 
 
@@ -203,6 +207,26 @@ def test_a_row_that_is_not_understood_is_one_line(item, words, tmp_path):
     assert "\n" not in str(e.value)
 
 
+@pytest.mark.parametrize("item, choose, kind", [
+    ({"prompt": "a", **PAIR, "score_chosen": 8.5, "score_rejected": "low"}, pair_rows, "pairs"),
+    ({"prompt": "a", **PAIR, "score": 4, "label": "helpful"}, pair_rows, "pairs"),
+    ({"prompt": "a", **PAIR, "label": None, "score_chosen": True}, pair_rows, "pairs"),
+    ({"prompt": "a", **PAIR, "score_chosen": 9}, demo_rows, "demos"),
+    ({"prompt": "a", "response": "b", "label": True, "p": 7, "score": 9}, label_rows, "labels"),
+    ({"prompt": "a", "response": "b", "score": 1, "p": 7}, score_rows, "scores"),
+    ({"prompt": "a", "label": "b", "score": 9}, prompt_rows, "prompts"),
+    ({"question": "a", "answer": "b", "label": -1, "p": None}, prompt_rows, "prompts")])
+def test_a_grade_that_the_method_does_not_read_is_not_judged(item, choose, kind, tmp_path):
+    file = write(tmp_path, item)
+    (row,), left_out = read([file], [kind])
+    assert not left_out and row.extra == item and choose([row], None)
+    assert row.scores == () or kind == "scores"
+    try:
+        assert not read([file])[0][0].scores, "a method that reads all grades"
+    except UserError as e:
+        assert "line 1: " in str(e) or "no row to learn from" in str(e)
+
+
 @pytest.mark.parametrize("content, words", [
     (b'{"prompt": "a"', "line 1: no JSON"), (b"\xff\xfe", "cannot be read as UTF-8"),
     (b"[{}", "no JSON"), (b"", "there is no row to learn from"), (None, "no such file")])
@@ -269,6 +293,8 @@ def test_which_sequences_an_objective_sees():
     with pytest.raises(UserError, match="needs pairs .*; the data has 1 demonstrations; unused "
                                         "fields: ticket, rating$"):
         pair_rows([replace(data[0], extra={"prompt": "a", "ticket": 1, "rating": 2})], None)
+    with pytest.raises(UserError, match="needs scores .*; the data has 1 pairs$"):
+        score_rows([replace(data[4], extra={"prompt": "a", **PAIR})], None)
 
 
 @pytest.mark.parametrize("choose, kinds, why", [
