@@ -55,6 +55,7 @@ FILES = {"demos.jsonl": DEMOS, "pairs.jsonl": PAIRS, "one.jsonl": PAIRS[:1],
          "r.py": "def length(completions, gold, **others):\n    return [len(c) / 9 for c in "
                  "completions]\ndef wrong(completions):\n    return 1 / 0\n"
                  "def one(completions):\n    return [1]\n"
+                 "def size(completions):\n    return [len(c) for c in completions]\n"
                  "def huge(completions):\n    return [1e39 for _ in completions]\n"}
 
 
@@ -85,7 +86,7 @@ def test_train_leaves_a_folder_that_tells_everything(here, capsys):
                 "--eval-every 6 --lr 1e-3 --out a") == 0
     out = capsys.readouterr().out
     assert "pairs.jsonl: 10 pairs" in out and "10 rows read: 9 to learn from, 1 held out\n" in out
-    assert "before and after: 1 held-out rows are read, 1 questions answered" in out
+    assert "before and after: 1 held-out row read, 1 question answered" in out
     assert "dpo: 12 steps of 3, learning rate 0.001\n9 rows, " in out
     assert "held-out pairs: chosen gained more" in out
     assert "[[" in out and out.endswith("Talk to it: python -m nanouft.sample a\n")
@@ -225,6 +226,43 @@ def test_a_help_is_the_whole_comment():
             text = action.help.partition(" [")[0]
             assert not text.endswith(","), (kind, action.help)
             assert action.help.count("[") == action.help.count("]"), (kind, action.help)
+
+
+# ---- what does not fit ---------------------------------------------------------------------------
+def test_rows_that_are_too_long_are_counted_once_and_by_their_reason(here, capsys):
+    """Of training and held-out rows together; both answers of a pair are one row."""
+    def pair(i: int, long: bool) -> dict:
+        return {"prompt": f"Say {i} " + "word " * (199 * long), "chosen": "a b", "rejected": "b"}
+    for file, rows in (("mixed", [pair(i, i % 2 == 0) for i in range(40)]),
+                       ("long", [pair(i, True) for i in range(6)])):
+        (here / f"{file}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    for name in ("sft", "dpo", "kto"):
+        assert call(f"train --objective {name} --init start --data mixed.jsonl --steps 1 --plain "
+                    f"--batch-size 2 --out mixed_{name}") == 0
+        out = capsys.readouterr().out
+        assert "40 rows read: " in out and "20 left out (20: too long, as in mixed" in out
+        assert "\n20 too long: they are longer than" in out
+    assert call("evaluate start --data long.jsonl --reward r.py:size") == 0
+    assert capsys.readouterr().out == "6 rows read: 0 compared, 6 left out (6: too long, as in " \
+                                      "long.jsonl, line 1)\n"
+
+
+def test_a_question_that_does_not_fit_is_refused_and_a_chat_forgets_its_first_turns(
+        here, capsys, monkeypatch):
+    """The system prompt and the marks of a template are never cut."""
+    long = "Say it again " * 60
+    assert call(f"sample start --prompt '{long}' --max-new 3") == 2
+    assert re.search(r"question has \d{3} tokens, and start reads 127;", capsys.readouterr().err)
+    said, asked, real = iter(["one", "two " * 50, long, "three", "/quit"]), [], sample.generate
+    monkeypatch.setattr("builtins.input", lambda words: next(said))
+    monkeypatch.setattr(sample, "generate", lambda model, prompts, **how: asked.append(
+        NANO.decode(prompts[0])) or real(model, prompts, **how))
+    assert call("sample start --max-new 60") == 0
+    out = capsys.readouterr().out
+    assert re.search(r"\nthe question has \d{3} tokens, .*; shorten it\n", out)
+    assert out.count("(start has room for the last 1 of ") == 2
+    assert [x.split()[1] for x in asked[1::2]] == ["one<|assistant|>", "two", "three<|assistant|>"]
+    assert all(x.startswith("<|user|> ") for x in asked), "the base as well"
 
 
 # ---- one clear line for each mistake -------------------------------------------------------------
