@@ -322,6 +322,13 @@ def test_a_mistake_is_one_line(line, here, capsys):
     assert made <= {"w1", "w2", "w3", "out"}, "nothing is made before the line is understood"
 
 
+def test_the_head_of_a_method_says_where_accumulate_is_refused():
+    for name, objective in OBJECTIVES.items():
+        head = " ".join(str(import_module(f"nanouft.objectives.{name}").__doc__).split())
+        assert ("--accumulate is refused" in head) == objective.coupled, name
+        assert "--accumulate" not in head.replace("--accumulate is refused", ""), name
+
+
 @pytest.mark.parametrize("dtype, has_bf16, used, precision", [
     ("fp32", True, "fp32", "highest"), ("auto", True, "bf16", "high"),
     ("auto", False, "fp16", "high")])
