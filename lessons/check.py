@@ -16,6 +16,7 @@ run. The last line counts what is right, and the exit code is 0 if everything th
 import argparse
 import ctypes
 import importlib.util
+import os
 import signal
 import sys
 import threading
@@ -208,6 +209,7 @@ def time_limit():
             return
 
     before = signal.signal(signal.SIGALRM, late) if by_signal else None
+    really_exit, os._exit = os._exit, sys.exit      # of which no verdict would tell
     torch.set_num_threads(1)
     watcher = threading.Thread(target=watch, daemon=True)
     watcher.start()
@@ -219,6 +221,7 @@ def time_limit():
         finished.set()
         watcher.join()
         torch.set_num_threads(threads)
+        os._exit = really_exit
         if by_signal:
             signal.signal(signal.SIGALRM, before)
 
@@ -228,7 +231,7 @@ def words(error: BaseException, function=None) -> str:
     if isinstance(error, (Slip, Late)):
         return str(error)
     if isinstance(error, SystemExit):
-        return "It ends Python with exit() or sys.exit(). Return a result instead."
+        return "It ends Python with exit(), sys.exit() or os._exit(). Return a result instead."
     said = f"{type(error).__name__}: {error}".splitlines()[0]
     file = getattr(getattr(function, "__code__", None), "co_filename", None)
     frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename == file]
@@ -294,4 +297,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 if __name__ == "__main__":
     from lessons import check as module  # not a second copy of Slip
-    sys.exit(command(module.main))
+    code = command(module.main)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)              # sys.exit would wait for a thread that a student has left running

@@ -3,13 +3,12 @@
 A method has the same colour and mark everywhere (nanouft/colours.py). Blue and orange say only
 "pushed up" and "pushed down". Lines carry their names at their ends, so they need no legend.
 """
+import os
 import re
 import sys
 
-import matplotlib
-
 if "ipykernel" not in sys.modules:
-    matplotlib.use("Agg")                   # files, never a window
+    os.environ["MPLBACKEND"] = "agg"        # files, never a window
 import matplotlib.pyplot as plt
 from matplotlib.colors import LinearSegmentedColormap
 

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nanouft.errors import UserError, progress
+from nanouft.errors import UserError, counted, progress
 from nanouft.objective import NOT_SET, Batch, Seqs
 from nanouft.rows import Roles, Row
 from nanouft.seeds import order_seed, step_seed
@@ -64,10 +64,10 @@ class EncodeReport:
         if self.skipped:
             out.append(f"{self.skipped:,} too long: {self.too_long(n_ctx)}")
         if self.refused:
-            out.append(f"{len(self.refused):,} refused, the first: {self.refused[0]}")
+            out.append(f"{len({*self.refused}):,} refused, the first: {self.refused[0]}")
         for name, rows in self.typed_ends.items():
-            out.append(f'{len(rows):,} rows have "{name}" typed into an answer; every answer gets '
-                       "its end token anyway, so take it out of the file")
+            out.append(f'{counted(len(rows), "rows")} with "{name}" typed into an answer; every '
+                       "answer gets its end token anyway, so take it out of the file")
         return out
 
     def too_long(self, n_ctx: int) -> str:
@@ -85,13 +85,14 @@ def encode(rows: list[Row], tok: Tokenizer, n_ctx: int) -> tuple[list[Encoded], 
     return out, report
 
 
-def encode_what_fits(rows: list[Row], tok: Tokenizer,
-                     n_ctx: int) -> tuple[list[Encoded], EncodeReport]:
-    """Tokenize. A row that is too long is skipped: an answer that is cut would teach the model
-    never to stop, and without its first turns a dialogue may not make sense."""
+def encode_what_fits(rows: list[Row], tok: Tokenizer, n_ctx: int,
+                     report: EncodeReport | None = None) -> tuple[list[Encoded], EncodeReport]:
+    """Tokenize; the report of other rows goes on, if there is one. A row that is too long is
+    skipped: an answer that is cut would teach the model never to stop, and without its first turns
+    a dialogue may not make sense."""
     out = []
     names = {tok.decode([i]) for i in tok.stops} | {*END_TOKENS}
-    report = EncodeReport()
+    report = report or EncodeReport()
     for r in progress(len(rows), "tokenizing", rows):
         try:
             seqs = _tokens(r.roles, tok)
@@ -102,7 +103,7 @@ def encode_what_fits(rows: list[Row], tok: Tokenizer,
         known = {name: x for name in KNOWN if (x := getattr(r, name)) is not None}
         e = Encoded(seqs, r, known)
         if e.length > n_ctx + 1:                        # n_ctx inputs and as many targets
-            report.skipped += 1
+            report.skipped += not r.where or r.where not in report.why      # a row counts once
             report.longest = max(report.longest, e.length)
             report.why[r.where] = "too long"
             continue

@@ -8,7 +8,7 @@ from textwrap import shorten
 from typing import Any
 
 from nanouft.batches import Encoded
-from nanouft.errors import say
+from nanouft.errors import counted, say
 from nanouft.evaluate import ABOUT, Metrics, families, held_out, mean_score, rewarded
 from nanouft.generate import answer_rows, stops, unfinished
 from nanouft.gpt import GPT
@@ -37,8 +37,8 @@ def rows_to_read(cfg: Any, held: list[Encoded], samples: int, total: int,
         times = 2 + (total // cfg.eval_every if cfg.eval_every else 0)
         held = affordable(held, total * cfg.batch_size * samples, times)
     n, asked = len(held), min(len(held), ASKED)
-    what = (f"{n} held-out questions are answered" if with_reward else
-            f"{n} held-out rows are read, {asked} questions answered")
+    what = (f"{counted(n, 'held-out questions')} answered" if with_reward else
+            f"{counted(n, 'held-out rows')} read, {counted(asked, 'questions')} answered")
     say(f"before and after: {what}")
     return held
 

@@ -41,7 +41,7 @@ def by_datasets(path: str) -> Any:
     if not path.startswith("hub:"):
         plain_file(path)
     try:
-        from datasets import load_dataset  # pip install nanouft[hf]
+        from datasets import load_dataset  # pip install -e ".[hf]"
         where = (name,) if path.startswith("hub:") else ("parquet", None, None, glob.escape(path))
         return load_dataset(*where, split=split or "train")
     except Exception as e:                              # not installed, no network, no such name

@@ -35,10 +35,10 @@ def generate(model: GPT, prompts: list[list[int]], *, stop: int | set[int], pad:
              count: Callable[[int], Any] = lambda n: None) -> list[Answer]:
     """Answer every prompt until it says `stop`; as many together as CACHE has room for.
     temperature 0 is greedy. Each prompt draws the random numbers of its place in the list, however
-    many are decoded together. A prompt that leaves no room for `max_new` tokens loses its
-    beginning. `count(n)` is called when n more are over."""
+    many are decoded together. An answer ends where the context does; a prompt that leaves no room
+    for one token loses its beginning. `count(n)` is called when n more are over."""
     max_new = min(max_new, model.cfg.n_ctx - 1)
-    prompts = [p[-(model.cfg.n_ctx - max_new):] for p in prompts]
+    prompts = [p[-(model.cfg.n_ctx - 1):] for p in prompts]
     together = answers_together(model, max(map(len, prompts), default=0) + max_new)
     stop_ids = sorted({stop} if isinstance(stop, int) else stop)
     answers: list[Answer] = []
@@ -78,10 +78,12 @@ def pad_left(prompts: list[list[int]], pad: int, max_new: int,
 def decode(model: GPT, prompts: list[list[int]], pick: Callable[[Tensor, Tensor], Tensor],
            stop: list[int], pad: int, max_new: int, count: Callable[[int], Any]) -> list[Answer]:
     """Answers to prompts that are decoded together; the short ones stand first."""
-    device, B = model.wte.weight.device, len(prompts)
+    device, B, n_ctx = model.wte.weight.device, len(prompts), model.cfg.n_ctx
     rows = torch.tensor(sorted(range(B), key=lambda i: len(prompts[i])), device=device)
     ids, keep, pos = pad_left([prompts[i] for i in rows.tolist()], pad, max_new, device)
     P = ids.shape[1]
+    pos = pos.clamp_max(n_ctx - 1)          # of rows that are over
+    room = torch.tensor([n_ctx - len(p) for p in prompts], device=device)[rows]    # for answers
     stop_ids = torch.tensor(stop, device=device)
     speaks = torch.ones(B, dtype=torch.bool, device=device)         # (b,) of the rows still there
     new_ids = torch.full((B, max_new), pad, device=device)
@@ -95,7 +97,7 @@ def decode(model: GPT, prompts: list[list[int]], pick: Callable[[Tensor, Tensor]
             token = pick(logits, rows)                                      # (b,)
             new_ids[rows, step] = token
             logp[rows, step] = logits.float().log_softmax(-1).gather(1, token[:, None])[:, 0]
-            speaks &= (token[:, None] != stop_ids).all(1)
+            speaks &= (token[:, None] != stop_ids).all(1) & (step + 1 < room)
             # Asking a GPU who still speaks makes the CPU wait for it: ask seldom.
             left = int(speaks.sum()) if device.type == "cpu" or step % 16 == 15 else B
             count(B - left - over)
@@ -105,12 +107,15 @@ def decode(model: GPT, prompts: list[list[int]], pick: Callable[[Tensor, Tensor]
             if left <= 0.75 * len(rows):                            # moving the cache has a cost
                 still = speaks.nonzero()[:, 0]
                 cache.take(still)
-                rows, keep, pos, speaks = (x[still] for x in (rows, keep, pos, speaks))
+                rows, keep, pos, speaks, room = (
+                    x[still] for x in (rows, keep, pos, speaks, room))
             n = P + step
             hidden = model(new_ids[rows, step:step + 1], want="hidden", pos=pos[:, n:n + 1],
                            cache=cache, keep=keep[:, :n + 1])[:, -1]
     count(B - over)
-    return [cut(row[:step + 1], nats, stop) for row, nats in zip(new_ids.tolist(), logp.tolist())]
+    ends = [min(step + 1, n_ctx - len(prompt)) for prompt in prompts]
+    return [cut(row[:n], nats[:n], stop)
+            for row, nats, n in zip(new_ids.tolist(), logp.tolist(), ends)]
 
 
 def answers_together(model: GPT, tokens: int) -> int:

@@ -6,10 +6,14 @@
 The title says what was found. 1,080 pixels wide, colours and marks from colours.py.
 """
 import math
+import os
+import sys
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+if "ipykernel" not in sys.modules:          # a notebook's backend, which the programs that it
+    os.environ.pop("MPLBACKEND", None)      # starts inherit, may not be installed for them
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure

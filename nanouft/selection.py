@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from nanouft.errors import UserError
+from nanouft.errors import UserError, counted
 from nanouft.rows import FIELDS, NO_ANSWER, LeftOut, Roles, Row, Turn, Turns, reasons
 
 SAME_QUESTION = "the same question as another row"
@@ -36,7 +36,7 @@ def kinds_of(r: Row) -> list[str]:
 def contents(data: list[Row]) -> str:
     """What rows hold, for messages: "2,000 demonstrations and 5 pairs"."""
     kinds = Counter(kind for r in data for kind in kinds_of(r))
-    return " and ".join(f"{n:,} {name}" for name, n in kinds.items()) or "no rows"
+    return " and ".join(counted(n, name) for name, n in kinds.items()) or "no rows"
 
 
 def some(rows: list[Row], what: str, data: list[Row]) -> list[Row]:
@@ -78,7 +78,7 @@ def account(sides: Mapping[str, tuple[list[Row], Collection[str]]], left_out: Le
     parts = [f"{kept[name]:,} {name}" for name in sides]
     if left_out:
         parts.append(f"{len(left_out):,} left out ({reasons(left_out)})")
-    return f"{kept.total() + len(left_out):,} rows read: {', '.join(parts)}"
+    return f"{counted(kept.total() + len(left_out), 'rows')} read: {', '.join(parts)}"
 
 
 # ---- what an objective reads ---------------------------------------------------------------------
@@ -171,9 +171,10 @@ def prompt_rows(data: list[Row], hp: Any) -> list[Row]:
 
 def holdout(rows: list[Row], share: float = 0.1) -> tuple[list[Row], list[Row]]:
     """(train, held out): a share of the rows, at most 200, by a hash of their first question: equal
-    questions stay on one side."""
+    questions stay on one side, also if they differ in white space and capital letters."""
     def key(r: Row) -> str:
-        text = next((t.text for t in r.prompt if t.role == "user"), "").strip()
+        text = next((t.text for t in r.prompt if t.role == "user"), "")
+        text = " ".join(text.casefold().split())
         return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()
     groups, aim = Counter(map(key, rows)), max(1, min(200, round(share * len(rows))))
     held: dict[str, int] = {}

@@ -367,6 +367,8 @@ def written(folder: Path, source: str) -> Path:
     ("def own_guess(*x):\n    import time\n    time.sleep(99)", "Does it wait for something"),
     ("def own_guess(*x):\n    exit()", "It ends Python with exit()"),
     ("import sys\nsys.exit(0)", "ex04.py cannot be read. It ends Python with exit()"),
+    ("def own_guess(*x):\n    import os\n    os._exit(0)", "It ends Python with exit()"),
+    ("from os import _exit\n_exit(0)", "ex04.py cannot be read. It ends Python with exit()"),
     ("def own_guess(*x):\n    return [1.0, 0.5]", "gives  [1.0, 0.5]"),
 ])
 def test_other_mistakes_get_a_line(source, words, tmp_path, capsys, monkeypatch):
@@ -399,6 +401,15 @@ def test_the_command_and_the_cell_of_a_notebook_see_one_exception(capsys):
     assert done.returncode == 1 and "not started" in done.stdout and not done.stderr
     check(function(PROGRAMS["12a"][0]))
     assert capsys.readouterr().out == "right\n"
+
+
+def test_a_thread_that_is_left_running_does_not_keep_the_check_from_ending(tmp_path):
+    """It stands in a file that is right: the verdict is printed, and its exit code is that."""
+    left = "import threading, time\nthreading.Thread(target=time.sleep, args=(600,)).start()\n"
+    folder = written(tmp_path, left + "import torch\n" + PROGRAMS["04a"][0])
+    done = subprocess.run([sys.executable, "-m", "lessons.check", "04a", "--folder", str(folder)],
+                          capture_output=True, text=True, cwd=HERE.parents[1], timeout=300)
+    assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "1 of 1 right.")
 
 
 def test_masks_have_every_shape_of_real_rows():

@@ -10,6 +10,7 @@ import re
 import shlex
 import subprocess
 import sys
+import threading
 import tracemalloc
 from importlib import import_module
 from pathlib import Path
@@ -19,7 +20,18 @@ import pytest
 import torch
 from made import NANO, start_folder
 
-from nanouft import evaluate, generate, pretrain, reference, reward, rewards, sample, train, world
+from nanouft import (
+    evaluate,
+    generate,
+    plots,
+    pretrain,
+    reference,
+    reward,
+    rewards,
+    sample,
+    train,
+    world,
+)
 from nanouft.batches import encode
 from nanouft.before_after import affordable
 from nanouft.errors import UserError, command, progress, visible
@@ -43,6 +55,7 @@ FILES = {"demos.jsonl": DEMOS, "pairs.jsonl": PAIRS, "one.jsonl": PAIRS[:1],
          "r.py": "def length(completions, gold, **others):\n    return [len(c) / 9 for c in "
                  "completions]\ndef wrong(completions):\n    return 1 / 0\n"
                  "def one(completions):\n    return [1]\n"
+                 "def size(completions):\n    return [len(c) for c in completions]\n"
                  "def huge(completions):\n    return [1e39 for _ in completions]\n"}
 
 
@@ -73,7 +86,7 @@ def test_train_leaves_a_folder_that_tells_everything(here, capsys):
                 "--eval-every 6 --lr 1e-3 --out a") == 0
     out = capsys.readouterr().out
     assert "pairs.jsonl: 10 pairs" in out and "10 rows read: 9 to learn from, 1 held out\n" in out
-    assert "before and after: 1 held-out rows are read, 1 questions answered" in out
+    assert "before and after: 1 held-out row read, 1 question answered" in out
     assert "dpo: 12 steps of 3, learning rate 0.001\n9 rows, " in out
     assert "held-out pairs: chosen gained more" in out
     assert "[[" in out and out.endswith("Talk to it: python -m nanouft.sample a\n")
@@ -215,6 +228,43 @@ def test_a_help_is_the_whole_comment():
             assert action.help.count("[") == action.help.count("]"), (kind, action.help)
 
 
+# ---- what does not fit ---------------------------------------------------------------------------
+def test_rows_that_are_too_long_are_counted_once_and_by_their_reason(here, capsys):
+    """Of training and held-out rows together; both answers of a pair are one row."""
+    def pair(i: int, long: bool) -> dict:
+        return {"prompt": f"Say {i} " + "word " * (199 * long), "chosen": "a b", "rejected": "b"}
+    for file, rows in (("mixed", [pair(i, i % 2 == 0) for i in range(40)]),
+                       ("long", [pair(i, True) for i in range(6)])):
+        (here / f"{file}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    for name in ("sft", "dpo", "kto"):
+        assert call(f"train --objective {name} --init start --data mixed.jsonl --steps 1 --plain "
+                    f"--batch-size 2 --out mixed_{name}") == 0
+        out = capsys.readouterr().out
+        assert "40 rows read: " in out and "20 left out (20: too long, as in mixed" in out
+        assert "\n20 too long: they are longer than" in out
+    assert call("evaluate start --data long.jsonl --reward r.py:size") == 0
+    assert capsys.readouterr().out == "6 rows read: 0 compared, 6 left out (6: too long, as in " \
+                                      "long.jsonl, line 1)\n"
+
+
+def test_a_question_that_does_not_fit_is_refused_and_a_chat_forgets_its_first_turns(
+        here, capsys, monkeypatch):
+    """The system prompt and the marks of a template are never cut."""
+    long = "Say it again " * 60
+    assert call(f"sample start --prompt '{long}' --max-new 3") == 2
+    assert re.search(r"question has \d{3} tokens, and start reads 127;", capsys.readouterr().err)
+    said, asked, real = iter(["one", "two " * 50, long, "three", "/quit"]), [], sample.generate
+    monkeypatch.setattr("builtins.input", lambda words: next(said))
+    monkeypatch.setattr(sample, "generate", lambda model, prompts, **how: asked.append(
+        NANO.decode(prompts[0])) or real(model, prompts, **how))
+    assert call("sample start --max-new 60") == 0
+    out = capsys.readouterr().out
+    assert re.search(r"\nthe question has \d{3} tokens, .*; shorten it\n", out)
+    assert out.count("(start has room for the last 1 of ") == 2
+    assert [x.split()[1] for x in asked[1::2]] == ["one<|assistant|>", "two", "three<|assistant|>"]
+    assert all(x.startswith("<|user|> ") for x in asked), "the base as well"
+
+
 # ---- one clear line for each mistake -------------------------------------------------------------
 REFUSED = {     # command line: what the message must hold, words parted by |
     "train --objective itf": "unknown objective 'itf'|did you mean ift?",
@@ -235,6 +285,7 @@ REFUSED = {     # command line: what the message must hold, words parted by |
     "train --objective kto --noise 0.1": "--noise|spoils demonstrations",
     "train --objective rloo --init start --data demos.jsonl": "exact score|--reward FILE.py",
     "train --objective rloo --init start --reward r.py:none": "no function 'none'",
+    "train --objective rloo --init start --reward r.py": "--reward r.py: give FILE.py:FUNCTION",
     "train --objective rloo --init start --rows 4 --batch-size 2 --plain --reward r.py:wrong --out "
     "w1": "--reward r.py, line 4|ZeroDivisionError",
     "train --objective rloo --init start --rows 4 --batch-size 2 --plain --reward r.py:one --out "
@@ -269,6 +320,13 @@ def test_a_mistake_is_one_line(line, here, capsys):
         assert words in err[0], err[0]
     made = {f.name for f in here.iterdir()} - {f.name for f in before}
     assert made <= {"w1", "w2", "w3", "out"}, "nothing is made before the line is understood"
+
+
+def test_the_head_of_a_method_says_where_accumulate_is_refused():
+    for name, objective in OBJECTIVES.items():
+        head = " ".join(str(import_module(f"nanouft.objectives.{name}").__doc__).split())
+        assert ("--accumulate is refused" in head) == objective.coupled, name
+        assert "--accumulate" not in head.replace("--accumulate is refused", ""), name
 
 
 @pytest.mark.parametrize("dtype, has_bf16, used, precision", [
@@ -308,7 +366,7 @@ def test_what_a_person_can_cause_is_one_line(fault, code, words, capsys):
     "train --objective sft --init start --data signs.jsonl --steps 1 --batch-size 2 --out signs",
     "sample start --prompt '→ 日 \ud800' --temperature 3 --max-new 9"])
 def test_what_cannot_be_printed_is_a_question_mark(line, here, monkeypatch):
-    """Rows, answers, bar and end on a terminal that knows ASCII alone; \ud800 is on none."""
+    """Rows, answers, bar and end on a terminal that knows ASCII alone; half an emoji is on none."""
     rows = [{"prompt": f"ä → \ud800 {i}", "response": "日", "gold": "日"} for i in range(12)]
     (here / "signs.jsonl").write_text("".join(json.dumps(x) + "\n" for x in rows))
     raw = io.BytesIO()
@@ -474,6 +532,51 @@ def test_padding_changes_no_reward():
     assert rewards.rewards(judge, seqs, tok.pad, chunk=3) == pytest.approx(one, abs=1e-4)
 
 
+REWARDS = {     # the body of `async def f(completions)` or `def f`: words of the line; "" = rewards
+    "sys.exit(0)": "odd.py, line 6: SystemExit: 0", "exit('no tests')": "line 6: SystemExit: no te",
+    "raise GeneratorExit": "odd.py, line 6: GeneratorExit", "return 1 / 0": "line 6: ZeroDivision",
+    "return (1 / 0 for c in completions)": "odd.py, line 6: ZeroDivisionError",
+    "return map(int, completions)": "ValueError: invalid literal",
+    "return {i: .5 for i in range(2)}": "answers, not {0: 0.5", "return {0, 1}": "answers, not {0",
+    "return '11'": "for each of the 2 answers, not 11", "return [None, 1.0]": "answers, not [None",
+    "return None": "answers, not None", "return [10**400, 0]": "answers, not [1000",
+    "return torch.ones(2, 3)": "answers, not [tensor", "return itertools.repeat(1)": "[1, 1, 1]",
+    "yield 1 / 0": "line 6: ZeroDivision", "yield 0.25; yield 0.5": "",
+    "return (x for x in (0.25, 0.5))": "", "return torch.tensor([0.25, 0.5])": "",
+    "os.chdir('/'); torch.set_grad_enabled(False); return [0.25, 0.5]": "",
+    "torch.set_default_dtype(torch.float64); return [0.25, 0.5]": "",
+    "torch.set_default_device('meta'); os.chdir('..'); return 1 / 0": "line 6: ZeroDivisionError"}
+
+
+@pytest.mark.parametrize("wait", ["", "async "])
+@pytest.mark.parametrize("body", REWARDS)
+def test_a_reward_of_ones_own_is_read_or_refused_in_one_line(body, wait, here):
+    """Whatever it does; and it changes neither torch's defaults nor our working directory."""
+    (here / "odd.py").write_text(f"import os, sys, itertools\nimport torch\n"
+                                 f"before = os.getcwd()\n\n{wait}def f(completions):\n    {body}\n")
+    rows, before = [Row((Turn("user", "Hi"),))] * 2, rewards.settings()
+    words = "async_generator" if wait and "yield" in body else REWARDS[body]
+    score = rewards.scorer("./odd.py:f")
+    if words:
+        with pytest.raises(UserError) as e:
+            score(rows, ["a", "b"])
+        told = str(e.value)
+        assert told.startswith("--reward ./odd.py") and words in told and "\n" not in told
+    else:
+        assert score(rows, ["a", "b"]).tolist() == [0.25, 0.5]
+    assert rewards.settings() == before and torch.is_grad_enabled()
+
+
+def test_what_a_reward_sets_for_itself_stays_set_for_it(here):
+    (here / "lists").mkdir()
+    (here / "lists" / "good.txt").write_text("fig")
+    (here / "far.py").write_text("import os\nos.chdir('lists')\ndef f(completions):\n"
+                                 "    return [c == open('good.txt').read() for c in completions]")
+    score = rewards.scorer("far.py:f")
+    assert score([Row((Turn("user", "Hi"),))] * 2, ["fig", "pig"]).tolist() == [1, 0]
+    assert Path("lists").exists(), "we are where we were"
+
+
 # ---- other processes -----------------------------------------------------------------------------
 def test_a_command_starts_without_what_it_does_not_need():
     """As a process of its own: one line on stderr, exit code 2, no pictures, no transformers."""
@@ -494,3 +597,37 @@ def test_defaults_of_the_command_are_those_of_its_help():
                             save_every=None, reward="exact", max_new=None, items=100, seed=0)
     assert sample.Sample().max_new == 96 and reward.Reward().rows == 1600
     assert pretrain.Pretrain().tokens == 2048 and evaluate.Evaluate().split == "test"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="written for sh")
+@pytest.mark.parametrize("line, out", [
+    ("sample start --device cpu <&-", "chat; /new forgets"),
+    ("train --objective sft --init start --data demos.jsonl --steps 1 --batch-size 2 --device cpu "
+     "--out quiet 2>&-", "Saved in quiet")])
+def test_a_command_runs_as_a_service_or_a_notebook_starts_it(line, out, here):
+    """Without standard input or error; with a backend that this environment may not have."""
+    done = subprocess.run(
+        ["sh", "-c", f"{shlex.quote(sys.executable)} -m nanouft.{line}"], cwd=here, text=True,
+        capture_output=True, env=os.environ | {"PYTHONPATH": str(Path(train.__file__).parents[1]),
+                                               "MPLBACKEND": "module://of_a_notebook.inline"})
+    assert done.returncode == 0 and out in done.stdout and not done.stderr, done.stderr
+    assert "train" not in line or (here / "quiet" / "curves.png").exists()
+
+
+def test_a_run_in_a_thread(here):
+    """As a page's button starts it: Python lets only the main thread hear signals."""
+    codes = []
+    line = "train --objective sft --init start --data demos.jsonl --steps 1 --plain --out thread"
+    thread = threading.Thread(target=lambda: codes.append(call(line)))
+    thread.start()
+    thread.join()
+    assert codes == [0] and (here / "thread" / "model.safetensors").exists()
+
+
+def test_a_picture_that_cannot_be_drawn_ends_no_run(here, capsys, monkeypatch):
+    line = "train --objective sft --init start --data demos.jsonl --steps 1 --out undrawn"
+    with monkeypatch.context() as now:
+        now.setattr(plots, "curves", lambda folder: 1 / 0)
+        assert call(line) == 0
+    assert "no curves.png (ZeroDivisionError" in capsys.readouterr().out
+    assert call("train --resume undrawn") == 0 and (here / "undrawn" / "curves.png").exists()

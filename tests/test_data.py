@@ -1,5 +1,6 @@
 """What a run learns from: each form of a file is read, each mistake is one line; tokens, masks and
 the shift by hand; no row comes again before all others have come."""
+import gzip
 import json
 from dataclasses import replace
 
@@ -104,6 +105,10 @@ FORMS = {
                        Row((S, U("a")), (A("b"),))),
     "a system field beside a prompt": ({"system": S.text, "prompt": "a", "response": "b"},
                                        Row((S, U("a")), (A("b"),))),
+    "messages that stand alone": (
+        {"prompt": {"role": "user", "content": "Hi"},
+         **{side: {"from": "gpt", "value": text} for side, text in PAIR.items()}},
+        Row((U("Hi"),), None, (A("good"),), (A("bad"),))),
     "a prompt alone": ({"prompt": "Hi", "gold": 7, "weight": 0}, Row((U("Hi"),)))}
 
 
@@ -202,6 +207,26 @@ def test_a_row_that_is_not_understood_is_one_line(item, words, tmp_path):
     assert "\n" not in str(e.value)
 
 
+@pytest.mark.parametrize("item, choose, kind", [
+    ({"prompt": "a", **PAIR, "score_chosen": 8.5, "score_rejected": "low"}, pair_rows, "pairs"),
+    ({"prompt": "a", **PAIR, "score": 4, "label": "helpful"}, pair_rows, "pairs"),
+    ({"prompt": "a", **PAIR, "label": None, "score_chosen": True}, pair_rows, "pairs"),
+    ({"prompt": "a", **PAIR, "score_chosen": 9}, demo_rows, "demos"),
+    ({"prompt": "a", "response": "b", "label": True, "p": 7, "score": 9}, label_rows, "labels"),
+    ({"prompt": "a", "response": "b", "score": 1, "p": 7}, score_rows, "scores"),
+    ({"prompt": "a", "label": "b", "score": 9}, prompt_rows, "prompts"),
+    ({"question": "a", "answer": "b", "label": -1, "p": None}, prompt_rows, "prompts")])
+def test_a_grade_that_the_method_does_not_read_is_not_judged(item, choose, kind, tmp_path):
+    file = write(tmp_path, item)
+    (row,), left_out = read([file], [kind])
+    assert not left_out and row.extra == item and choose([row], None)
+    assert row.scores == () or kind == "scores"
+    try:
+        assert not read([file])[0][0].scores, "a method that reads all grades"
+    except UserError as e:
+        assert "line 1: " in str(e) or "no row to learn from" in str(e)
+
+
 @pytest.mark.parametrize("content, words", [
     (b'{"prompt": "a"', "line 1: no JSON"), (b"\xff\xfe", "cannot be read as UTF-8"),
     (b"[{}", "no JSON"), (b"", "there is no row to learn from"), (None, "no such file")])
@@ -210,6 +235,22 @@ def test_a_file_that_cannot_be_read_is_one_line(content, words, tmp_path):
         (tmp_path / "x.jsonl").write_bytes(content)
     with pytest.raises(UserError, match=words):
         read([str(tmp_path / "x.jsonl")])
+
+
+@pytest.mark.parametrize("name", ["x.jsonl", "x.csv", "x.jsonl.gz"])
+def test_what_a_file_is_that_is_no_utf8(name, tmp_path):
+    text = 'prompt,response\n{"prompt": "café", "response": "b"}\n'
+    for content, what in ((text.encode("utf-16"), "it is UTF-16"),
+                          (text.encode("utf-16-le"), "it is UTF-16"),
+                          (text.encode("utf-16-be"), "it is UTF-16"),
+                          (text.encode("latin-1"), "line 2 has the byte 0xe9, as in Latin-1 and Win"
+                                                   "dows-1252"),
+                          (gzip.compress(text.encode()), "it is packed by gzip")):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(UserError) as e:
+            read([str(tmp_path / name)])
+        assert str(e.value) == (f"{tmp_path / name}: cannot be read as UTF-8 text: {what}; save it "
+                                "as UTF-8")
 
 
 def test_parquet_and_the_hub_go_through_datasets(tmp_path, monkeypatch):
@@ -247,11 +288,13 @@ def test_which_sequences_an_objective_sees():
                                                        ["l", 0.2]]
     assert [r.roles for r in prompt_rows(data, None)] == [{"prompt": (p, ())}]
     assert each_prompt([data[0], Row((U("x"),)), data[1]]) == [data[0], Row((U("x"),))]
-    assert contents([*data, Row(p)]) == "1 demonstrations and 2 labelled answers and 1 scored " \
-                                        "answers and 3 pairs and 1 prompts"
-    with pytest.raises(UserError, match="needs pairs .*; the data has 1 demonstrations; unused "
+    assert contents([*data, Row(p)]) == "1 demonstration and 2 labelled answers and 1 scored " \
+                                        "answer and 3 pairs and 1 prompt"
+    with pytest.raises(UserError, match="needs pairs .*; the data has 1 demonstration; unused "
                                         "fields: ticket, rating$"):
         pair_rows([replace(data[0], extra={"prompt": "a", "ticket": 1, "rating": 2})], None)
+    with pytest.raises(UserError, match="needs scores .*; the data has 1 pair$"):
+        score_rows([replace(data[4], extra={"prompt": "a", **PAIR})], None)
 
 
 @pytest.mark.parametrize("choose, kinds, why", [
@@ -281,11 +324,12 @@ def test_a_question_with_another_field_is_another_question():
 
 
 def test_equal_questions_are_held_out_together():
-    """By a hash of the question: the same on every machine, in any order, white space aside."""
-    rows = [Row((S, U(space.format(f"question {i}"))), (A(space),)) for i in range(400)
-            for space in ("{}", " {}\n")]
+    """By a hash of the question: the same on every machine, in any order, white space and capital
+    letters aside."""
+    rows = [Row((S, U(form.format(i))), (A(form),)) for i in range(400)
+            for form in ("question {}", " Question\t  {}\n")]
     train, held = holdout(rows)
-    asked = [{r.prompt[1].text.strip() for r in side} for side in (train, held)]
+    asked = [{r.prompt[1].text.split()[1] for r in side} for side in (train, held)]
     assert not asked[0] & asked[1] and len(train) + len(held) == 800 and len(held) == 80
     assert {*holdout(rows[::-1])[1]} == {*held}
     some = [Row((U(f"question {i}"),), (A("b"),)) for i in range(3000)]
@@ -368,7 +412,7 @@ def test_an_end_token_that_is_typed_is_named_once():
     texts = ("b<|end|>", "b", "b</s>", "<|end|> b<|end|>")
     rows = [Row((), (A(x),), where=x, roles=one((), (A(x),)).roles) for x in texts]
     lines = encode(rows, LETTERS, 99)[1].lines(99)
-    assert sorted(x[:22] for x in lines) == ['1 rows have "</s>" typ', '2 rows have "<|end|>" ']
+    assert sorted(x[:22] for x in lines) == ['1 row with "</s>" type', '2 rows with "<|end|>" ']
 
 
 # ---- the order -----------------------------------------------------------------------------------

@@ -106,13 +106,23 @@ def test_no_random_number_draws_what_has_no_chance(u, token):
 
 
 def test_the_context_is_a_limit():
-    """A prompt that leaves no room loses its beginning, exactly as much as max_new needs."""
+    """An answer ends where the context does, whatever is decoded beside it. A prompt that leaves no
+    room for one token loses its beginning."""
     model, long = GPT(replace(TINY, n_ctx=16), seed=3).double(), [*range(1, 17), 3, 1, 4]
-    short, cut = answers([[2, 7], long], model, max_new=6)
-    assert cut.ids == answers([long[-10:]], model, max_new=6)[0].ids and len(cut.ids) == 6
-    assert short.ids == answers([[2, 7]], model, max_new=6)[0].ids
-    full, = answers([long], model, max_new=99)
-    assert full.ids == answers([long[-1:]], model, max_new=15)[0].ids and len(full.ids) == 15
+    prompts = [long[:12], [2, 7], long, long[:15], [3, 4, 5]]
+    for how in ({}, WARM):
+        together = answers(prompts, model, max_new=6, **how)
+        assert [len(a.ids) for a in together] == [4, 6, 1, 1, 6]
+        assert not any(a.ended for a in together)
+        assert [len(a.logp) for a in together] == [4, 6, 1, 1, 6]
+    for prompt, answer in zip(prompts, answers(prompts, model, max_new=6)):
+        assert answer.ids == answers([prompt[-15:]], model, max_new=6)[0].ids
+        read = prompt[-15:]
+        for token in answer.ids:
+            assert token == int(model(torch.tensor([read]))[0, -1].argmax())
+            read = [*read, token]
+    full, = answers([[3]], model, max_new=99)
+    assert len(full.ids) == 15
     assert answers([], model) == []
 
 

@@ -16,9 +16,10 @@ clamped afterwards. A method that simply makes everything likelier raises k and 
 nearest relative is apo.py, where k is 0.
 
 Each row carries its mismatched answer, that of the next row with another prompt; TRL rolls the
-answers within a batch instead. k is noisy and couples the rows of a step, so --accumulate costs one
-more forward. The authors advise lam_D n_D / (lam_U n_U) from 1 to 3/2 for n_D good and n_U bad rows
-(Eq. 9), so raise lam_D if good rows are rare.
+answers within a batch instead. k is noisy and couples the rows of a step, so --accumulate is
+refused; a smaller --batch-size saves memory, with a noisier k. The authors advise lam_D n_D /
+(lam_U n_U) from 1 to 3/2 for n_D good and n_U bad rows (Eq. 9), so raise lam_D if good rows are
+rare.
 Traps: clamping before the mean; a row's own answer in k; dividing by the weights.
 """
 from dataclasses import dataclass, replace

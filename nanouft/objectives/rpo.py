@@ -18,8 +18,8 @@ compare, because what r says of a prompt as such does not cancel off the diagona
 e is the mean hidden state of the start model over the prompt (the authors: a sentence encoder). A
 step of one pair is DPO in both forms; where all prompts are the same, W = 1/B, and beta shrinks to
 beta/B. The loss couples the rows of a step, so the batch size is part of the method, and
---accumulate costs one more forward. Left out: the unpaired form. Two others are called RPO: TRL's
-rpo_alpha (DPO and likelihood) and reward-aware preference optimisation.
+--accumulate is refused. Left out: the unpaired form. Two others are called RPO: TRL's rpo_alpha
+(DPO and likelihood) and reward-aware preference optimisation.
 """
 from dataclasses import dataclass
 from typing import Literal
