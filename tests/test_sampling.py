@@ -220,13 +220,14 @@ def test_a_constant_reward_moves_no_weight(name):
 
 
 def test_the_stop_token_is_an_answer_token_like_any_other():
-    def says(*said: int, ended: bool = True) -> Answer:
-        return Answer([*said], ended, [-float(k + 1) for k in range(len(said) + ended)],
-                      NANO.end if ended else None)
-    asked, some = source("rloo").prompts[:3], [says(5, 6), says(7, 8, 9, ended=False), says()]
+    """Of several the one that was said."""
+    def says(*said: int, stop: int | None = NANO.end) -> Answer:
+        ended = stop is not None
+        return Answer([*said], ended, [-float(k + 1) for k in range(len(said) + ended)], stop)
+    asked, some = source("rloo").prompts[:3], [says(5, 6, stop=4), says(7, 8, 9, stop=None), says()]
     s = batch_of(asked, some, NANO).seqs["answer"]
     for i, (e, a) in enumerate(zip(asked, some)):
-        said = a.ids + [NANO.end] * a.ended
+        said = a.ids + [a.stop] * a.ended
         assert s.targets[i][s.mask[i] > 0].tolist() == said
         whole = [*s.inputs[i, :1].tolist(), *s.targets[i][s.real[i] > 0].tolist()]
         assert whole == [*e.seqs["prompt"].ids, *said]
