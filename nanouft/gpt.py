@@ -20,6 +20,7 @@ Left out: dropout (always 0 here: references are scored exactly as the policy is
 """
 import math
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -79,13 +80,19 @@ def product(x: Tensor, weight: Tensor, bias: Tensor | None = None, gelu: bool = 
     In inference mode (generate.py) oneDNN makes it on a CPU with AVX-512: up to twice as fast,
     other in the last digit. That is a private operation of PyTorch; elsewhere it is F.linear."""
     sampling = not torch.compiler.is_compiling() and torch.is_inference_mode_enabled()
-    ours = sampling and x.device.type == "cpu" and x.dtype == torch.float32
-    wide = torch.backends.cpu.get_cpu_capability() == "AVX512"      # with AVX2 MKL is faster
-    if ours and wide and torch.backends.mkldnn.is_available():
+    if sampling and x.device.type == "cpu" and x.dtype == torch.float32 and onednn_is_faster():
         then = "gelu" if gelu else "none"
         return torch.ops.mkldnn._linear_pointwise(x, weight, bias, then, [], "tanh")
     y = F.linear(x, weight, bias)
     return F.gelu(y, approximate="tanh") if gelu else y
+
+
+@cache
+def onednn_is_faster() -> bool:
+    """Has this CPU AVX-512? With AVX2 MKL is faster. torch.compile cannot trace this question, so
+    `product` does not ask it there."""
+    return torch.backends.mkldnn.is_available() and (
+        torch.backends.cpu.get_cpu_capability() == "AVX512")
 
 
 class Linear(nn.Linear):

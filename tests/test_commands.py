@@ -441,6 +441,28 @@ def test_held_out_figures_by_hand():
         np.mean(couples))
 
 
+def test_graded_answers_are_compared_by_their_whole_gain_over_the_start_model():
+    """Not by the gain per token: for these lengths that has another order. Where nothing has moved
+    all couples tie, and the AUC is 1/2."""
+    model, tok = start_model("base")
+    demos, _ = encode(OBJECTIVES["sft"].choose(world.rows("val", "demos", 9, 0), None), tok, 512)
+    found = [x["answer"] for x in logps(demos, model, tok.pad, Device())]
+    tokens = [int(e.seqs["answer"].mask.sum()) for e in demos]
+    assert len(set(tokens)) > 4
+    gain = np.arange(9) * np.mean(tokens) + tokens
+    for i, e in enumerate(demos):
+        e.per_row["score"], e.seqs["answer"].ref_logp = i % 3 / 2, found[i]
+    assert evaluate.held_out(model, demos, tok.pad, Device())["auc"] == 0.5
+    for e, x, gained, n in zip(demos, found, gain, tokens):
+        e.seqs["answer"].ref_logp = x - e.seqs["answer"].mask[1:] * gained / n
+
+    def auc(value: np.ndarray) -> float:
+        return float(np.mean([value[i] > value[j] for i in range(9) for j in range(9)
+                              if i % 3 > j % 3]))
+    assert auc(gain) != auc(gain / tokens)
+    assert evaluate.held_out(model, demos, tok.pad, Device())["auc"] == pytest.approx(auc(gain))
+
+
 def test_what_is_read_before_and_after_costs_a_tenth_of_the_training():
     """At least 32 rows and at most 200; of a file in some order all parts."""
     for rows, trained, times, wanted in ((20, 1, 2, 20), (200, 12, 2, 32), (200, 667, 2, 100),

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from lessons.evidence import cells, estimates, judge, reads, stats, subjects, verdicts, write
+from lessons.evidence import cells, estimates, judge, reads, stats, verdicts, write
 from lessons.evidence.claim import command
 from lessons.evidence.claims import CLAIMS
 from nanouft import models, world
@@ -267,15 +267,6 @@ def test_another_model_than_that_of_the_results_is_refused(tmp_path, monkeypatch
     (tmp_path / "model.safetensors").write_bytes(b"other weights")
     with pytest.raises(UserError, match="other weights than those of the results"):
         cells.real_base()
-
-
-def test_what_a_training_prints_does_not_stand_in_the_table_of_the_bench(monkeypatch, capsys):
-    def once(command: str, flags: list[str]) -> str:
-        print("its rows")
-        print("its bar", file=sys.stderr)
-        return "folder"
-    monkeypatch.setattr(subjects, "once", once)
-    assert (subjects.tuned(), *capsys.readouterr()) == ("folder", "", "")
 
 
 # ---- C7 ------------------------------------------------------------------------------------------

@@ -4,10 +4,12 @@ from dataclasses import replace
 
 import pytest
 import torch
-from made import TINY, same, tiny
+from made import TINY, Form, batch_of, nano, same, tiny
+from torch._dynamo.utils import counters
 
 from nanouft import gpt
 from nanouft.gpt import GPT, GPT2, NANO, Cache, GPTConfig
+from nanouft.loop import steps
 from nanouft.models import grown, read_gpt, start_model, write_gpt
 from nanouft.run.folder import read_json
 
@@ -170,3 +172,23 @@ def test_only_decoding_may_change_the_last_digits():
         assert torch.equal(double(IDS), exact)
     with torch.no_grad():
         assert torch.equal(model(IDS), plain)
+
+
+# ---- torch.compile -------------------------------------------------------------------------------
+@pytest.mark.parametrize("name, forwards", [("sft", 1), ("ift", 3), ("neftune", 2), ("ppo", 3)])
+def test_compiled_it_is_one_graph_for_each_kind_of_forward_whatever_the_shape(name, forwards):
+    """`--compile` with the backend that keeps PyTorch's own operations: no C compiler is needed to
+    count graphs and breaks. The numbers are those of the model that is not compiled."""
+    form, found = Form(name), []
+    whole = batch_of(form)
+    shapes = [whole, *(whole.take([i, i + 1]) for i in range(whole.n - 1))]
+    torch._dynamo.reset()
+    counters.clear()
+    for compiled in (False, True):
+        model = nano()
+        net = torch.compile(model, dynamic=True, backend="eager") if compiled else model
+        optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
+        found.append([float(step.sums["loss"]) for step in steps(
+            net, form.objective, form.hp, shapes.__getitem__, optimizer, range(len(shapes)))])
+    assert counters["stats"]["unique_graphs"] == forwards and not counters["graph_break"]
+    same(found[1], found[0], 1e-5)

@@ -203,6 +203,13 @@ def test_losses_and_pushes_are_those_of_a_plain_loop(name):
         near(found[-1, n], table.detach().softmax(-1))
 
 
+@pytest.mark.parametrize("updates, every, kept", [(7, 3, [0, 3, 6, 7]), (6, 3, [0, 3, 6]),
+                                                  (2, 5, [0, 2])])
+def test_the_last_record_is_that_of_the_end(updates, every, kept):
+    all_of_them = learn(TASK, Net(TWOWAY, 2), "sft", updates)
+    assert torch.equal(learn(TASK, Net(TWOWAY, 2), "sft", updates, every=every), all_of_them[kept])
+
+
 def test_a_table_changes_only_what_it_reads():
     policy = start_policy("table", "habit", TWOWAY, 4)
     changed = {name: (learn(TASK, policy, name, 5)[-1] != policy.probs()).any(-1)

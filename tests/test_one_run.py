@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from made import CPU, Form, batch_of, killed_in_step, nano, start_folder
+from made import CPU, DATA, NANO, TINY, Form, batch_of, killed_in_step, nano, start_folder
 from safetensors.torch import load_file
 
 from nanouft import simple, train, world
@@ -128,6 +128,28 @@ def test_simple_py_is_the_loop(name, place, monkeypatch, rate=2e-3):
     for weight, p in model.named_parameters():
         way, gap = (p - was[weight]).abs().max(), (p - theirs[weight]).abs().max()
         assert gap <= 0.01 * way, weight
+
+
+@pytest.mark.parametrize("n, share, up", [(20, 0.1, 2), (27, 0.1, 3), (24, 0.1, 2), (9, 0.3, 3),
+                                          (5, 0.0, 1), (5, 1.0, 5)])
+def test_the_rate_rises_for_the_nearest_number_of_steps_to_its_share(n, share, up):
+    """In equal parts up to the peak, then half a cosine down to almost nothing."""
+    rates = [warmup_cosine(3.0, n, share)(number) for number in range(n)]
+    assert rates[:up] == pytest.approx([3.0 * (i + 1) / up for i in range(up)])
+    assert rates[up:] == pytest.approx([1.5 * (1 + np.cos(np.pi * i / (n - up)))
+                                        for i in range(n - up)])
+
+
+def test_a_step_tells_its_answer_tokens_and_all_that_were_read():
+    """`tokens` of the log are answers alone; the speed, tok/s, counts prompts too."""
+    form, model = Form("dpo"), nano()
+    batch = batch_of(form)
+    step, = steps(model, form.objective, form.hp, lambda number: batch, train.make_optimizer(
+        model, 1e-3, CPU), [0])
+    some, _ = encode(form.objective.choose(DATA, form.hp), NANO, TINY.n_ctx)
+    seqs = [s for e in some for s in e.seqs.values()]
+    assert step.tokens == sum(int(s.mask.sum()) for s in seqs)
+    assert step.read == sum(len(s.ids) - 1 for s in seqs) > 1.5 * step.tokens
 
 
 def test_a_value_head_learns_thirty_times_as_fast():

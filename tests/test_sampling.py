@@ -84,17 +84,19 @@ def test_an_answer_does_not_depend_on_who_is_answered_beside_it(how, monkeypatch
 
 @pytest.mark.parametrize("how", [{}, WARM], ids=str)
 def test_an_answer_that_ends_changes_no_other(how):
-    """It ends before the stop token, whose log-prob is kept: saying it was a choice. A stop token
-    in the prompt ends nothing."""
+    """It ends before the first stop token, whose log-prob is kept: saying it was a choice. Of
+    several that one is kept which was said. A stop token in the prompt ends nothing."""
     stop = a_stop_token()
     prompts = PROMPTS * 6 + [[stop, 3]]
-    got = answers(prompts, stop={stop, 99}, **how)
-    for short, long in zip(got, answers(prompts, **how)):
-        n = long.ids.index(stop) if stop in long.ids else 12
+    whole = answers(prompts, **how)
+    other = next(a.ids[0] for a in whole if stop not in a.ids)
+    got = answers(prompts, stop={stop, other}, **how)
+    for short, long in zip(got, whole):
+        n = next((i for i, token in enumerate(long.ids) if token in (stop, other)), 12)
         assert (short.ids, short.ended) == (long.ids[:n], n < 12)
-        assert short.stop == (stop if n < 12 else None) and len(short.logp) == n + (n < 12)
+        assert short.stop == (long.ids[n] if n < 12 else None) and len(short.logp) == n + (n < 12)
         same(short.logp, long.logp[:len(short.logp)], 1e-5)
-    assert {a.ended for a in got} == {True, False}
+    assert {stop, other} < {a.stop for a in got} == {stop, other, None}
 
 
 @pytest.mark.parametrize("u, token", [(0.0, 10), (1 - 2.0 ** -24, 3)])
@@ -228,13 +230,14 @@ def test_a_constant_reward_moves_no_weight(name):
 
 
 def test_the_stop_token_is_an_answer_token_like_any_other():
-    def says(*said: int, ended: bool = True) -> Answer:
-        return Answer([*said], ended, [-float(k + 1) for k in range(len(said) + ended)],
-                      NANO.end if ended else None)
-    asked, some = source("rloo").prompts[:3], [says(5, 6), says(7, 8, 9, ended=False), says()]
+    """Of several the one that was said."""
+    def says(*said: int, stop: int | None = NANO.end) -> Answer:
+        ended = stop is not None
+        return Answer([*said], ended, [-float(k + 1) for k in range(len(said) + ended)], stop)
+    asked, some = source("rloo").prompts[:3], [says(5, 6, stop=4), says(7, 8, 9, stop=None), says()]
     s = batch_of(asked, some, NANO).seqs["answer"]
     for i, (e, a) in enumerate(zip(asked, some)):
-        said = a.ids + [NANO.end] * a.ended
+        said = a.ids + [a.stop] * a.ended
         assert s.targets[i][s.mask[i] > 0].tolist() == said
         whole = [*s.inputs[i, :1].tolist(), *s.targets[i][s.real[i] > 0].tolist()]
         assert whole == [*e.seqs["prompt"].ids, *said]

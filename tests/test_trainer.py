@@ -28,12 +28,13 @@ from nanouft.seeds import step_seed
 hf = pytest.importorskip("transformers")
 pytest.importorskip("accelerate")
 from nanouft.hf import HFModel  # noqa: E402
-from nanouft.trainer import Trainer  # noqa: E402
+from nanouft.trainer import Trainer, check  # noqa: E402
 
 ROOT = Path(__file__).parents[1]
 ROWS, STEPS, RATE = 8, 4, 1e-3
 EPSILON = 1e-5      # of AdamW, which would make full steps of gradients that are rounding alone
-TRIED = list(product(["sft", "ift", "dpo"], [True, False]))     # objective, is its head tied?
+TRIED = [*product(["sft", "ift", "dpo"], [True, False]),        # objective, is its head tied?
+         ("neftune", False)]                    # and one that draws random numbers in each step
 ONCE = {}                                                       # what own_loop left
 
 
@@ -182,6 +183,14 @@ def test_what_would_be_learned_wrongly_is_refused(name, more, why, tmp_path):
     with pytest.raises(UserError, match=re.escape(why)) as found:
         Trainer(model, objective, objective.hp(), data, NANO.pad, arguments(tmp_path, **more))
     assert "\n" not in str(found.value)
+
+
+@pytest.mark.parametrize("name", ["kto", "rpo"])
+def test_two_processes_are_refused_where_a_row_reads_other_rows(name):
+    objective = OBJECTIVES[name]
+    two = SimpleNamespace(n_gpu=1, gradient_accumulation_steps=1, world_size=2)
+    with pytest.raises(UserError, match="one process"):
+        check(objective, objective.hp(), [], two)
 
 
 def test_one_process_for_several_gpus_is_refused():

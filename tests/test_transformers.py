@@ -21,13 +21,16 @@ from made import (
 )
 from safetensors.torch import load_file, save_file
 
-from nanouft import train
+from nanouft import sampling, train
 from nanouft.batches import collate, encode, encode_what_fits
 from nanouft.errors import UserError, command
 from nanouft.generate import generate
 from nanouft.gpt import GPT
+from nanouft.loop import Device
 from nanouft.models import bytes_of_token, folder_of, memory_of_step, save_model, start_model
 from nanouft.reference import Models
+from nanouft.rows import Row
+from nanouft.sampling import Rollouts
 from nanouft.selection import demo_rows
 
 hf = pytest.importorskip("transformers")
@@ -162,6 +165,22 @@ def test_an_answer_ends_with_any_end_token_of_the_model(tmp_path):
         json.dumps({"eos_token_id": [1, free.ids[2]]}))
     model, tok = start_model(folder)
     assert tok.stops == {tok.end, 1, free.ids[2]}
+
+
+@pytest.mark.parametrize("kind", ["llama", "qwen2"])
+def test_answers_are_sampled_by_the_model_that_transformers_opens_in_half_precision(
+        kind, folders, monkeypatch):
+    """Its weights are rounded, the frequencies of its rotary positions are not."""
+    model, tok = start_model(folders[kind])
+    form, asked = Form("rloo"), []
+    prompts, _ = encode(form.objective.choose([Row(say("user", "Say fig."))], form.hp), tok, 128)
+    monkeypatch.setattr(sampling, "generate", lambda policy, chunk, **how: asked.append(policy) or (
+        generate(policy, chunk, **how)))
+    Rollouts(prompts, form.objective, form.hp, model, model, tok, lambda rows, texts: [0] * 4,
+             batch_size=1, steps=1, max_new=2, device=Device("cpu", "bf16")).draw(prompts, 0)
+    net = hf.AutoModelForCausalLM.from_pretrained(folders[kind], dtype=torch.bfloat16).eval()
+    ids = torch.arange(2 * 128).view(2, 128) % tok.n_vocab
+    assert torch.equal(asked[0](ids), net(ids).logits)
 
 
 @pytest.mark.parametrize("lora", [False, True])

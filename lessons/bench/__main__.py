@@ -1,9 +1,9 @@
 """Speed and memory beside transformers and TRL, as ratios of two programs that take turns.
 
-    python -m lessons.evidence.bench                # about three minutes on an idle core
-    python -m lessons.evidence.bench --real out/smollm2     # and SmolLM2-135M: 12 minutes more
-    python -m lessons.evidence.bench --write        # the same, and docs/benchmarks.md
-    python -m lessons.evidence.bench --gpu --real out/smollm2   # one CUDA device: checks, costs
+    python -m lessons.bench                             # about three minutes on an idle core
+    python -m lessons.bench --real out/smollm2          # and SmolLM2-135M: 12 minutes more
+    python -m lessons.bench --write                     # the same, and docs/benchmarks.md
+    python -m lessons.bench --gpu --real out/smollm2    # one CUDA device: checks, costs
 
 A step has 32 rows; sampling answers 64 prompts at temperature 1 until every answer stops; GRPO
 samples 4 answers to each of 32 prompts. With the real model all three are 8 rows and prompts. The
@@ -28,7 +28,7 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import ArrayLike
 
-from lessons.evidence.subjects import MAX_NEW, Subject, nano, our_steps, quiet, real
+from lessons.bench.subjects import MAX_NEW, Subject, nano, our_steps, quiet, real
 from nanouft import world
 from nanouft.batches import Epochs, encode
 from nanouft.errors import command, say
@@ -258,12 +258,12 @@ both sides run the same layers of transformers, which sets the limit: what can d
 above all logits that the loss does not need, and padding.
 
 ```bash
-python -m lessons.evidence.bench --real out/smollm2 --write   # 15 minutes of a core; needs TRL
-python -m lessons.evidence.bench --gpu --real out/smollm2     # one CUDA device
+python -m lessons.bench --real out/smollm2 --write      # 15 minutes of a core; needs TRL
+python -m lessons.bench --gpu --real out/smollm2        # one CUDA device
 ```
 
 On a GPU: not measured. `--gpu` compares losses, gradients, resume and compilation with those of the
-CPU, and then prints tokens a second and peak memory of SFT, IFT, DPO and GRPO.
+CPU, and then prints tokens per second and peak memory of SFT, IFT, DPO and GRPO.
 
 """
 
@@ -282,14 +282,14 @@ def machine() -> str:
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m lessons.evidence.bench", description=__doc__,
+    parser = argparse.ArgumentParser(prog="python -m lessons.bench", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--write", action="store_true", help="write docs/benchmarks.md")
     parser.add_argument("--real", metavar="FOLDER", help="measure the model in this folder as well")
     parser.add_argument("--gpu", action="store_true", help="checks and costs of one CUDA device")
     flags = parser.parse_args(argv)
     if flags.gpu:
-        from lessons.evidence import gpu
+        from lessons.bench import gpu
         return gpu.main(folder=flags.real)
     torch.set_num_threads(1)
     page = HEAD + table(f"NanoWorld's base: {machine()}", nano_lines())

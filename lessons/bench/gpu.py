@@ -1,0 +1,241 @@
+"""What to run first on a GPU: does it compute what the CPU computes, and at what cost?
+
+    python -m lessons.bench --gpu                       # one CUDA device, a minute or two
+    python -m lessons.bench --gpu --real out/smollm2    # its checks and costs on SmolLM2 as well
+    python -m lessons.bench.gpu cpu                     # the same lines on the CPU, to try the code
+
+A check prints `ok`, or `LOOK` where a figure is not as expected; then something is wrong, or the
+bound does not fit this card. After a LOOK the exit code is 1.
+"""
+import contextlib
+import copy
+import io
+import json
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from unittest import mock
+
+import torch
+from torch import Tensor
+from torch._dynamo.utils import counters
+
+from lessons.bench.subjects import Subject, nano, our_steps, quiet, real
+from nanouft import tokenizer, train, world
+from nanouft.batches import Epochs, encode
+from nanouft.errors import UserError, command
+from nanouft.gpt import GPT, NANO
+from nanouft.loop import Device, steps
+from nanouft.models import start_model
+from nanouft.objective import Batch
+from nanouft.objectives import OBJECTIVES
+from nanouft.reference import Models
+from nanouft.sampling import Rollouts
+from nanouft.tokenizer import Tokenizer
+
+TRIED = ("sft", "ift", "dpo", "grpo")
+Start = Callable[[], tuple[GPT, Tokenizer]]     # () -> the model that a check trains, made anew
+Figures = Callable[[int], Tensor]       # k -> (k, 2): loss and gradient norm of the next k steps
+Verdict = tuple[bool, str]              # is it as expected, and what was seen
+
+
+def report(what: str, check: Callable[[], Verdict]) -> bool:
+    """Print the line of a check. One that raises is a LOOK, and the next ones follow."""
+    try:
+        fine, told = check()
+    except Exception as e:
+        fine, told = False, f"{type(e).__name__}: {' '.join(str(e).split())[:160]}"
+    print(f"{'ok  ' if fine else 'LOOK'}  {what:<16} {told}", flush=True)
+    return fine
+
+
+# ---- steps that can be compared ------------------------------------------------------------------
+def base() -> tuple[GPT, Tokenizer]:
+    return start_model("base")
+
+
+def small_llama() -> tuple[GPT, Tokenizer]:
+    """A model of transformers, with random weights and the base's tokenizer."""
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    from nanouft.hf import HFModel
+    tok = tokenizer.nano()
+    torch.manual_seed(0)
+    net = LlamaForCausalLM(LlamaConfig(
+        vocab_size=tok.n_vocab, hidden_size=NANO.n_embd, intermediate_size=2 * NANO.n_embd,
+        num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2,
+        max_position_embeddings=NANO.n_ctx, initializer_range=NANO.init_std))
+    return HFModel(net.eval(), NANO.n_ctx), tok
+
+
+def batches_of(name: str, start: Start, n: int, rows: int) -> list[Batch]:
+    """n steps of an objective on NanoWorld, made once, on the CPU and in fp32: every device sees
+    the same numbers. rows: of a step; a method that samples has a quarter as many prompts."""
+    (model, tok), objective = start(), OBJECTIVES[name]
+    hp = objective.hp()
+    some = objective.choose(world.mixed_rows("train", objective.kinds(hp), rows * n, 0), hp)
+    data, _ = encode(some, tok, 400)
+    if not objective.on_policy:
+        data = Models(model, tok.pad).prepare(data, objective, hp)
+        source = Epochs(data, rows, n, 0, tok.pad)
+        return [source(i) for i in range(n)]
+    source = Rollouts(data, objective, hp, model, copy.deepcopy(model), tok, world.exact_scores,
+                      batch_size=rows // 4, steps=n)
+    made = [source(i) for i in range(n)]
+    for batch in made:                                  # as in the first step on a rollout
+        batch.seqs["answer"].sampled_logp = None
+    return made
+
+
+def learner(name: str, device: Device, batches: list[Batch], start: Start = base,
+            backend: str = "") -> tuple[GPT, Figures]:
+    """A fresh model, and a function that makes its next steps; compiled, if by a backend."""
+    model = start()[0].to(device.name)
+    if backend:
+        torch._dynamo.reset()
+    net = torch.compile(model, dynamic=True, backend=backend) if backend else model
+    objective, rate = OBJECTIVES[name], 2.5e-4 * NANO.n_embd / model.cfg.n_embd
+    run = steps(net, objective, objective.hp(), lambda i: batches[i % len(batches)],
+                train.make_optimizer(model, rate, device), range(999), clip=1.0, device=device)
+    return model, lambda k: torch.stack([torch.stack([step.sums["loss"], step.norm]).float()
+                                         for _, step in zip(range(k), run)])
+
+
+def gaps(found: Tensor, wanted: Tensor) -> tuple[float, float]:
+    """The largest relative gap of loss and of gradient norm."""
+    loss, norm = ((found.cpu() - wanted.cpu()).abs() / wanted.cpu().abs().clamp_min(1)).amax(0)
+    return float(loss), float(norm)
+
+
+# ---- checks --------------------------------------------------------------------------------------
+def same_as_cpu(name: str, gpu: Device, start: Start = base, rows: int = 32) -> Verdict:
+    """Loss and gradient are the CPU's, and no step makes the CPU wait for the device."""
+    batches = batches_of(name, start, 3, rows)
+    wanted = learner(name, Device(), batches, start)[1](3)
+    torch.set_float32_matmul_precision("highest")
+    full = max(gaps(learner(name, replace(gpu, dtype="fp32"), batches, start)[1](3), wanted))
+    torch.set_float32_matmul_precision("high")
+    _, half = learner(name, gpu, batches, start)
+    loss, norm = gaps(half(3), wanted)
+    each = waits(lambda: half(2), gpu) / 2
+    return (full < 1e-3 and loss < 0.02 and norm < 0.08 and not each,
+            f"off by {full:.0e} in fp32; in bf16 loss {loss:.0e}, norm {norm:.0e}; "
+            f"waits per step {each:g}")
+
+
+def waits(work: Callable[[], object], gpu: Device) -> int:
+    """How often `work` makes the CPU wait for the GPU. PyTorch warns each time; that it can do so
+    is a warning as well, which is not counted."""
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        if gpu.kind == "cuda":
+            torch.cuda.set_sync_debug_mode("warn")
+        work()
+        if gpu.kind == "cuda":
+            torch.cuda.set_sync_debug_mode("default")
+    return sum("called a synchronizing" in str(w.message) for w in seen)
+
+
+def scaler(gpu: Device, start: Start = base) -> Verdict:
+    """In fp16 a step whose gradient overflows is left out, and the scale falls."""
+    half = replace(gpu, dtype="fp16")
+    half.scaler._init_scale = 2.0**40
+    model, go = learner("sft", half, batches_of("sft", start, 6, 32), start)
+    first = model.wte.weight.detach().clone()
+    go(1)
+    skipped = bool((model.wte.weight == first).all()) and half.scaler.get_scale() == 2.0**39
+    go(40)
+    learns = bool(model.wte.weight.isfinite().all() and (model.wte.weight != first).any())
+    return (skipped and learns,
+            f"an overflow is left out: {skipped}; scale 2^40 -> {half.scaler.get_scale():,.0f}")
+
+
+def resume(gpu: Device, half: int = 20) -> Verdict:
+    """A run that is stopped halfway and resumed makes the steps of one that is not stopped."""
+    flags = ["--objective", "ift", "--rows", "200", "--steps", str(2 * half), "--save-every",
+             str(half), "--plain", "--items", "0", "--device", gpu.name]
+
+    def save_and_stop(*step) -> None:
+        save_step(*step)
+        raise KeyboardInterrupt                         # as Ctrl-C does
+
+    def losses(run: Path) -> list[float]:
+        lines = (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+        return [json.loads(line)["loss"] for line in lines]
+    save_step = train.save_step
+    with tempfile.TemporaryDirectory() as place, quiet():
+        whole, cut = Path(place, "whole"), Path(place, "cut")
+        train.main([*flags, "--out", str(whole)])
+        with (mock.patch.object(train, "save_step", save_and_stop),
+              contextlib.suppress(KeyboardInterrupt)):
+            train.main([*flags, "--out", str(cut)])
+        stopped = len(losses(cut)) == half
+        with contextlib.redirect_stdout(io.StringIO()) as said:
+            train.main(["--resume", str(cut)])
+        went_on = stopped and f"going on after step {half}" in said.getvalue()
+        off = max(abs(a - b) for a, b in zip(losses(whole), losses(cut), strict=True))
+    return (went_on and off < (1e-2 if gpu.kind == "cuda" else 1e-12),
+            f"stopped at step {half} and went on there: {went_on}; losses off by {off:.0e} "
+            "(0 is exact)")
+
+
+def compiled(gpu: Device, start: Start = base, backend: str = "inductor") -> Verdict:
+    """Six steps of six shapes: compiled once for each of IFT's three forwards, never broken."""
+    batches = batches_of("ift", start, 6, 32)
+    eager = learner("ift", gpu, batches, start)[1](6)
+    counters.clear()
+    begun = time.time()
+    loss, norm = gaps(learner("ift", gpu, batches, start, backend)[1](6), eager)
+    graphs, breaks = counters["stats"]["unique_graphs"], sum(counters["graph_break"].values())
+    return (loss < 0.02 and norm < 0.08 and graphs == 3 and not breaks,
+            f"loss off by {loss:.0e}, norm {norm:.0e}; {graphs} graphs, {breaks} breaks, "
+            f"{time.time() - begun:.0f} s")
+
+
+# ---- costs ---------------------------------------------------------------------------------------
+def cost(name: str, of: Callable[[], Subject], device: Device) -> Verdict:
+    """Tokens per second of the wall clock, prompts too, and a GPU's peak memory."""
+    subject = of()
+    with quiet():
+        ours = our_steps(name, subject, device)
+    on_gpu = device.kind == "cuda"
+    if on_gpu:
+        torch.cuda.reset_peak_memory_stats()
+    float(next(ours).norm)                              # the first step warms up
+    begun = time.perf_counter()
+    done = [next(ours) for _ in range(subject.turns)]
+    float(done[-1].norm)                                # waits until the device has ended
+    speed = sum(step.read for step in done) / (time.perf_counter() - begun)
+    peak = f", {torch.cuda.max_memory_allocated() / 2**30:.1f} GiB" if on_gpu else ""
+    return True, f"{subject.rows} rows per step, {speed:,.0f} tokens per second{peak}"
+
+
+def main(where: str = "cuda", folder: str | None = None) -> int:
+    """Print all lines; 1 if one of them says LOOK."""
+    if where == "cuda" and not torch.cuda.is_available():
+        raise UserError("--gpu: there is no CUDA device here")
+    gpu = Device(where, "bf16")
+    card = torch.cuda.get_device_name() if where == "cuda" else "cpu"
+    print(f"{card}; torch {torch.__version__}; bf16; {time.strftime('%Y-%m-%d')}")
+    theirs = partial(start_model, folder) if folder else small_llama
+    of_theirs = Path(folder).name if folder else "a Llama"
+    lines: dict[str, Callable[[], Verdict]] = {}
+    for name in TRIED:
+        lines[f"{name} = CPU"] = partial(same_as_cpu, name, gpu)
+        lines[f"{name} = CPU, {of_theirs}"] = partial(same_as_cpu, name, gpu, theirs, rows=8)
+    lines |= {"fp16 scaler": partial(scaler, gpu), "resume": partial(resume, gpu),
+              "compile": partial(compiled, gpu)}
+    for name in TRIED:
+        lines[f"cost of {name}"] = partial(cost, name, nano, gpu)
+        if folder:
+            lines[f"cost of {name}, {of_theirs}"] = partial(cost, name, partial(real, folder), gpu)
+    return int(not all([report(what, check) for what, check in lines.items()]))
+
+
+if __name__ == "__main__":
+    sys.exit(command(lambda argv: main(*sys.argv[1:3])))
