@@ -16,7 +16,9 @@ the means of `parts`. The settings were chosen on validation prompts with other 
 runs that answer it.
 """
 from dataclasses import dataclass, field
+from pathlib import Path
 
+RESULTS = Path(__file__).parent / "results"
 FAMILIES = ("rules", "rules_new", "list", "sum", "sort", "reverse", "truth", "unknown", "fact")
 SKILLS = ("rules", "list", "sum", "sort", "reverse")
 HONESTY = ("truth", "unknown")
@@ -45,6 +47,7 @@ class Claim:
     max_new: int = 44                   # longest answer, in tokens of the base
     expected: str = ""                  # written down before the runs
     known: str = ""                     # a claim whose kept scores have rows of this one
+    scores_of: str = ""                 # a claim whose kept scores are asked, all of them
     seeds_of: dict[str, range] = field(default_factory=dict)    # of rows with other seeds
 
     def seeds_for(self, row: str) -> range:

@@ -10,10 +10,11 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from lessons.evidence import estimates, reads, stats
+from lessons.evidence import estimates, reads
 from lessons.evidence.claim import BASES, SKILLS, Claim, command
 from lessons.evidence.claims import CLAIMS
-from lessons.evidence.verdicts import Line, findings_of, line_of, packed, scores_file
+from lessons.evidence.families import Asked
+from lessons.evidence.verdicts import Line, holm, lines_of, packed, scores_file
 from nanouft.errors import UserError
 
 UNIT = 240                              # every score of NanoWorld is a whole number of 240ths
@@ -44,8 +45,7 @@ def read_question(claim: Claim, formula: str) -> tuple[str, list[tuple[int, str]
 COMPARED = {"stops": "ended", "score where both stop": "both stop"}
 
 
-def moments_of(claim: Claim, kept: Mapping[str, np.ndarray], formula: str,
-               base: int) -> tuple[float, float, float, str]:
+def asked_of(claim: Claim, kept: Mapping[str, np.ndarray], formula: str, base: int) -> Asked:
     test, signed, what, parts = read_question(claim, formula)
     places = [place(kept, claim, row, base) for _, row in signed]
     x = kept["ended" if what == "ended" else "scores"][:, base]     # (rows, seeds, families,
@@ -53,10 +53,10 @@ def moments_of(claim: Claim, kept: Mapping[str, np.ndarray], formula: str,
     gap = sum(sign * x[i] for (sign, _), i in zip(signed, places))
     if what == "both stop":
         gap = mean_where(gap, kept["ended"][places, base].all(0))
-    weights = {family: 1 / len(parts) / len(part) for part in parts for family in part}
-    numbers = [claim.families.index(family) for family in weights]
-    gaps = [gap[:, i] * weight for i, weight in zip(numbers, weights.values())]
-    return (*stats.moments(gaps, [kept["groups"][i] for i in numbers]), test)
+    number = {family: i for i, family in enumerate(claim.families)}
+    names = [family for part in parts for family in part]
+    return Asked({family: gap[:, number[family]] for family in names},
+                 {family: kept["groups"][number[family]] for family in names}, parts, test)
 
 
 def mean_where(gap: np.ndarray, counts: np.ndarray) -> np.ndarray:
@@ -68,19 +68,16 @@ def mean_where(gap: np.ndarray, counts: np.ndarray) -> np.ndarray:
     return mean + (gap - mean) * counts / share
 
 
-def moments_by_base(name: str, kept: Mapping[str, np.ndarray] | None = None) -> list[list[tuple]]:
-    """Of each base: (mean, variance, degrees of freedom, test) of each question."""
+def asked_by_base(name: str, kept: Mapping[str, np.ndarray] | None = None) -> list[list[Asked]]:
+    """Each question of a claim, on each base."""
     claim, kept = CLAIMS[name], kept or packed(name)
-    return [[moments_of(claim, kept, formula, base) for formula in claim.questions.values()]
+    return [[asked_of(claim, kept, formula, base) for formula in claim.questions.values()]
             for base in range(len(claim.bases))]
 
 
 def judged(name: str, kept: Mapping[str, np.ndarray] | None = None) -> list[Line]:
     """All questions of a claim, from its packed scores or from `kept`."""
-    by_base = moments_by_base(name, kept)
-    findings = zip(*map(findings_of, by_base))
-    return [line_of(name, question, moments[-1], found)
-            for question, moments, found in zip(CLAIMS[name].questions, by_base[0], findings)]
+    return lines_of(name, list(CLAIMS[name].questions), asked_by_base(name, kept))
 
 
 def row_lines(name: str) -> list[str]:
@@ -162,8 +159,8 @@ def as_one_family() -> tuple[int, int, int]:
     names = [name for name, claim in CLAIMS.items()
              if claim.bases == BASES and number(name) < ("C", 7, "")]
     claim_by_claim = [line.verdict for name in names for line in judged(name)]
-    by_base = zip(*(moments_by_base(name) for name in names))
-    together = [stats.holm([m for of_claim in claims for m in of_claim]) for claims in by_base]
+    by_base = zip(*(asked_by_base(name) for name in names))
+    together = [holm([asked for of_claim in claims for asked in of_claim]) for claims in by_base]
     decided = sum(verdict != "undecided" for verdict in claim_by_claim)
     stay = sum(first == second == alone != "undecided"
                for first, second, alone in zip(*together, claim_by_claim))

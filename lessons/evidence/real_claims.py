@@ -142,7 +142,7 @@ REAL_CLAIMS = {
                  "trial with one seed, other prompts and a rate of 5.6e-5 for all, 97, 65 and 78 % "
                  "of the answers stopped after SFT, released and detached. A half-width of 3 "
                  "points over all families, of 8 within one.",
-        **ON_REAL),
+        scores_of="R1", **ON_REAL),
     "R4": Claim(
         "A real model, 40 % wrong demonstrations: does PoFT help, or a filter?",
         rows={
