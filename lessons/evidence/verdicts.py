@@ -40,23 +40,30 @@ class Line:
     figures: str
     test: str = ""
     findings: tuple[Finding, ...] = ()  # one a base; empty for C5, which has no base
+    whose: str = ""                     # "the paper's", "ours" or "premise" (papers.py)
+    doubt: str = ""                     # in words
+
+    @property
+    def without(self) -> str:
+        """ "list -0.0 and +0.6": each base's largest family, and the difference without it."""
+        found = [f for f in self.findings if f.largest]
+        if len({f.largest for f in found}) == 1:
+            return f"{found[0].largest} " + " and ".join(f"{100 * f.without:+.1f}" for f in found)
+        return " and ".join(f"{f.largest} {100 * f.without:+.1f}" for f in found)
+
+    @property
+    def carried(self) -> str:
+        """ "carried by list", with the base if it is so on one of two; else ""."""
+        everywhere = all(f.carried for f in self.findings)
+        names = [f.largest + ("" if everywhere else f" on the {base} base")
+                 for f, base in zip(self.findings, ("first", "second")) if f.carried]
+        return f"carried by {' and '.join(dict.fromkeys(names))}" if names else ""
 
     @property
     def beside(self) -> str:
-        """ "without list -0.0, without list +0.6: carried by list"; of one family ""."""
-        found = [f for f in self.findings if f.largest]
-        bases = ("first", "second")
-        names = {f.largest for f in found}
-        if not found:
-            return ""
-        if len(names) == 1:
-            numbers = " and ".join(f"{100 * f.without:+.1f}" for f in found)
-            text = f"without {found[0].largest} {numbers}"
-        else:
-            text = " and ".join(f"without {f.largest} {100 * f.without:+.1f}" for f in found)
-        carried = [f"{f.largest}{'' if all(x.carried for x in found) else f' on the {base} base'}"
-                   for f, base in zip(found, bases) if f.carried]
-        return text + (f": carried by {' and '.join(dict.fromkeys(carried))}" if carried else "")
+        """ "without list -0.0 and +0.6, carried by list"; "" where one family is asked."""
+        without = f"without {self.without}" if self.without else ""
+        return ", ".join(filter(None, (without, self.carried)))
 
 
 def holm(questions: list[Asked]) -> list[str]:
