@@ -19,15 +19,16 @@ ALL_SEEDS = 5
 def print_lines(lines: list[judge.Line], doubts: bool = False) -> None:
     """Two lines for a question: whose it is; its verdict, figures and largest family."""
     for line in lines:
-        say(f"{line.claim:4} {line.question}" + (f" ({line.whose})" if line.whose else ""))
         found = "; ".join(filter(None, (line.figures, line.beside)))
-        print_wrapped(f"{line.verdict:14}{found}")
+        print_wrapped(f"{line.claim:5}", f"{line.question} ({line.whose})")
+        print_wrapped(f"{'':5}{line.verdict:14}", found or " ")
         if doubts and line.doubt:
-            print_wrapped(f"{'':14}Doubt: {line.doubt}")
+            print_wrapped(f"{'':19}Doubt: ", line.doubt)
 
 
-def print_wrapped(text: str) -> None:
-    say(textwrap.fill(text.rstrip(), 100, initial_indent=" " * 5, subsequent_indent=" " * 19))
+def print_wrapped(head: str, text: str) -> None:
+    """The text behind the head, in lines of at most 100 characters that stand below each other."""
+    say(textwrap.fill(text, 100, initial_indent=head, subsequent_indent=" " * len(head)) or head)
 
 
 def print_all() -> None:

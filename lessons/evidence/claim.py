@@ -50,7 +50,7 @@ class Claim:
     known: str = ""                     # a claim whose kept scores have rows of this one
     scores_of: str = ""                 # a claim whose kept scores are asked, all of them
     doubts: dict[str, str] = field(default_factory=dict)    # {question, or "" for all: a doubt}
-    premises: dict[str, str] = field(default_factory=dict)  # {what is presumed: formula}, no verdict
+    premises: dict[str, str] = field(default_factory=dict)  # {what is presumed: formula}
     seeds_of: dict[str, range] = field(default_factory=dict)    # of rows with other seeds
 
     def seeds_for(self, row: str) -> range:

@@ -238,8 +238,7 @@ CLAIMS = {
         },
         doubts={"": "no score has an error",
                 "From the same scored answers UNA with scores is better than DPO":
-                "no score has an error; SFT on the right answers is better than DPO as well and was "
-                "no question, so C10 asks it"},
+                "no score has an error; SFT on the right answers was no question, C10 asks it"},
         seeds=range(300, 305), prompts=2,
         made={"own": f"{HARVEST} --good 1 <- start", "cut": f"{HARVEST} --good 0.5 <- start"}),
     "C8": Claim(

@@ -56,7 +56,7 @@ QUESTIONS = {
 }
 BLEND = "by construction: the blend always says less than SFT, which says too much"
 DOUBTS = {
-    "Step by step, SFT overestimates what its model does": "of whole answers SFT's product is exact",
+    "Step by step, SFT overestimates what its model does": "of whole answers its product is exact",
     "Step by step, the blend (lam .2) lies nearer to what the model does": BLEND,
     "Step by step, the blend (lam 1) lies nearer to what the model does": BLEND,
     "Step by step, SFT's estimate of what its model does is right": "the first line's difference",

@@ -4,6 +4,8 @@
     without(asked, family)      # the difference without it
     is_carried(asked, verdict)  # does the verdict rest on that family alone?
 
+    python -m lessons.evidence.families     # how often is that said where it is false? 40 seconds
+
 The largest family is the one that contributes most in the direction of the mean: of a mean above 0
 the one that adds most, of a mean below 0 the one that takes most. Where families form parts, each
 part has an equal share of the mean and so has each family within its part. When a family goes, the
@@ -14,11 +16,13 @@ all three: the verdict is decided; X differs from the mean of the others, at 5 %
 number of families; and the mean without X is below half of the mean, or beyond a limit of the test.
 The verdict itself is always that over all families.
 """
+import sys
 from typing import NamedTuple
 
 import numpy as np
 
 from lessons.evidence import stats
+from nanouft.errors import command, say
 
 Parts = tuple[tuple[str, ...], ...]
 
@@ -81,19 +85,23 @@ def is_carried(asked: Asked, verdict: str) -> bool:
 
 # ---- how often is it said by chance? -------------------------------------------------------------
 def redrawn(asked: Asked, effect: float, rng: np.random.Generator) -> Asked:
-    """The same seeds and prompts drawn again, with replacement, with this effect in every family."""
-    seeds = rng.integers(0, len(next(iter(asked.gaps.values()))), len(next(iter(asked.gaps.values()))))
+    """Seeds and groups of prompts drawn again, with replacement, with this effect in every family.
+    Each drawn group is a draw of its own."""
+    n = len(next(iter(asked.gaps.values())))
+    seeds = rng.integers(0, n, n)
     gaps, groups = {}, {}
     for family, gap in asked.gaps.items():
-        prompts = rng.integers(0, gap.shape[1], gap.shape[1])
-        gaps[family] = (gap - gap.mean() + effect)[seeds][:, prompts]
-        groups[family] = asked.groups[family][prompts]
+        members = [np.flatnonzero(asked.groups[family] == number)
+                   for number in np.unique(asked.groups[family])]
+        drawn = [members[i] for i in rng.integers(0, len(members), len(members))]
+        gaps[family] = (gap - gap.mean() + effect)[seeds][:, np.concatenate(drawn)]
+        groups[family] = np.repeat(np.arange(len(drawn)), list(map(len, drawn)))
     return asked._replace(gaps=gaps, groups=groups, test="better")
 
 
 def alarms(asked: Asked, half_widths: float, draws: int, seed: int = 0) -> tuple[int, int]:
     """(decided, called carried) of `draws` trials in which all families have the same effect, so
-    many half widths above 0: every "carried by" is false."""
+    many half widths above 0. Every "carried by" is false there."""
     rng = np.random.default_rng(seed)
     _, variance, freedom = moments(asked)
     effect, decided, said = half_widths * stats.half_width(variance, freedom), 0, 0
@@ -104,3 +112,23 @@ def alarms(asked: Asked, half_widths: float, draws: int, seed: int = 0) -> tuple
         decided += verdict != "undecided"
         said += is_carried(again, verdict)
     return decided, said
+
+
+def main(argv: list[str]) -> int:
+    from lessons.evidence import judge
+    total = np.zeros(2, int)
+    for name in judge.CLAIMS:
+        if not judge.was_run(name):
+            continue
+        asked = [a for of_base in judge.asked_by_base(name) for a in of_base if len(a.gaps) > 1]
+        found = np.array([alarms(a, half_widths, draws=5, seed=i)
+                          for i, a in enumerate(asked) for half_widths in (1.2, 2.0)])
+        if found.size:
+            total += found.sum(0)
+            say("{}: of {} decided trials {} are called carried".format(name, *found.sum(0)))
+    say(f"all: {total[1]} of {total[0]}, {100 * total[1] / total[0]:.1f} %")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(command(main, sys.argv[1:]))

@@ -28,7 +28,8 @@ class Sentence:
 
 
 LAKE = "C5 What is read lies where a policy"
-KEEPS, OVER_ALL = "C3 UFT keeps more skills than SFT, then", "C3 UFT is better over all than SFT, then"
+KEEPS = "C3 UFT keeps more skills than SFT, then"
+OVER_ALL = "C3 UFT is better over all than SFT, then"
 NO_COPY = "C3b No right answer to copy: UFT is better than SFT"
 R4 = "R4 A real model, 40 % wrong: PoFT is better than SFT"
 
@@ -38,7 +39,7 @@ SENTENCES = (
         "SFT overestimates what a model can do, because it scores each token after the right "
         "words, not after the model's own (v3: these words deviate from the model's)",
         {"step by step": "C7 Step by step, SFT overestimates what its model does",
-         "Frozen Lake, after 5 updates":
+         "on Frozen Lake, after 5 updates":
          "C5 Move by move, SFT overestimates a policy with a habit (5 updates)"},
         doubt="of a whole answer SFT's estimate is exact"),
     Sentence(
@@ -52,23 +53,23 @@ SENTENCES = (
     Sentence(
         "IFT", "2405.11870v3",
         "From the same demonstrations IFT does as well as SFT, or better",
-        {"as released, better": "C1 IFT as released is better than SFT",
-         "SmolLM2, as released, better": "R1 A real model: IFT as released is better than SFT"},
-        {"detached weights, as good": "C1 IFT with detached weights is as good as SFT",
-         "SmolLM2, detached weights, as good":
+        {"better, as released": "C1 IFT as released is better than SFT",
+         "better, as released, on SmolLM2": "R1 A real model: IFT as released is better than SFT"},
+        {"as good, with detached weights": "C1 IFT with detached weights is as good as SFT",
+         "as good, with detached weights, on SmolLM2":
          "R1 A real model: IFT with detached weights is as good as SFT",
-         "SmolLM2, detached, equal rates, as good":
+         "the same at equal rates":
          "R5 A real model, equal rates, 96 steps: detached IFT is as good as SFT",
-         "SmolLM2, is the gap smaller after 256 steps":
+         "is the gap smaller after 256 steps":
          "R6 A real model: detached IFT's gap to SFT is smaller after 256 steps than after 96"},
-        doubt="SmolLM2 is asked after 96 steps of 8, when many of IFT's answers do not stop yet, and "
-              "its detached form at .4 of SFT's rate"),
+        doubt="SmolLM2 is asked after 96 steps of 8, when many of IFT's answers do not stop yet, "
+              "and its detached form at .4 of SFT's rate"),
     Sentence(
         "IFT", "2405.11870v2",
         "IFT does as well as SFT followed by preference optimization (v3 names no sequence)",
-        {"as released, not inferior":
+        {"not inferior, as released":
          "C1 IFT as released is not inferior to SFT, then DPO"},
-        {"40 % wrong demonstrations, detached weights, not inferior":
+        {"not inferior, with detached weights, 40 % wrong demonstrations":
          "C1c 40 % wrong: IFT with detached weights is not inferior to SFT, then DPO"},
         doubt="from right demonstrations alone DPO changed nothing; with 40 % wrong ones it read "
               "right pairs", in_readme=False),
@@ -92,22 +93,26 @@ SENTENCES = (
         "UFT", "2410.21438v1",
         "One stage prevents that alignment makes a model forget what SFT taught (v2, v3: "
         "degradation on some tasks)",
-        {"keeps more skills than SFT, then DPO":
+        {"more skills than SFT -> DPO":
          "C3 UFT in one stage keeps more skills than SFT, then DPO",
-         "then KTO": f"{KEEPS} KTO", "then UNA": f"{KEEPS} UNA"},
+         "than SFT -> KTO": f"{KEEPS} KTO",
+         "than SFT -> UNA": f"{KEEPS} UNA"},
         {"does KTO forget": "C12 KTO after SFT on A loses some of its skills",
          "does UNA": "C12 UNA after SFT on A loses some of its skills"},
         doubt="UFT learnt reversals less in as many updates; that a chain forgets is likely here "
               "for KTO and UNA, not for DPO"),
     Sentence(
         "UFT", "2410.21438v1",
-        "One stage has a clear advantage over SFT, then alignment, above all in factuality",
-        {"better over all than SFT, then DPO":
+        "One stage has a clear advantage over SFT, then alignment, above all in factuality (below, "
+        "\"none to copy\": where no scored answer is right)",
+        {"better over all than SFT -> DPO":
          "C3 UFT in one stage is better over all than SFT, then DPO",
-         "then KTO": f"{OVER_ALL} KTO", "then UNA": f"{OVER_ALL} UNA",
-         "no right answer to copy: than SFT, then UNA": f"{NO_COPY}, then UNA",
-         "the same, then KTO": f"{NO_COPY}, then KTO", "the same, then DPO": f"{NO_COPY}, then DPO"},
-        {"the same, than SFT on A and the best answers": f"{NO_COPY} on A and the best of B"},
+         "than SFT -> KTO": f"{OVER_ALL} KTO",
+         "than SFT -> UNA": f"{OVER_ALL} UNA",
+         "none to copy, than SFT -> UNA": f"{NO_COPY}, then UNA",
+         "none to copy, than SFT -> KTO": f"{NO_COPY}, then KTO",
+         "none to copy, than SFT -> DPO": f"{NO_COPY}, then DPO"},
+        {"none to copy, than SFT on A and the best answers": f"{NO_COPY} on A and the best of B"},
         doubt="`truth`, nearest to factuality, has both signs (for UFT in C3, against it in C3b); "
               "it was not asked"),
     Sentence(
@@ -125,10 +130,10 @@ SENTENCES = (
         "not sure",
         {"a larger lead with 40 % wrong than with none":
          "C4 PoFT's lead over SFT is larger with 40 % wrong demonstrations than with none",
-         "SmolLM2, 40 % wrong, better": R4},
+         "better with 40 % wrong, on SmolLM2": R4},
         {"better than a filter by the same aligned model":
          "C4 40 % wrong: PoFT is better than SFT on the likeliest 60 % of the rows",
-         "SmolLM2, better than the filter": f"{R4} on the likeliest 60 % of the rows",
+         "better than the filter, on SmolLM2": f"{R4} on the likeliest 60 % of the rows",
          "is a filter that is told .4 better":
          "C11 40 % wrong: SFT on the likeliest 40 % of the rows is better than PoFT"},
         doubt="it needs a model that knows the answers, whose own score C11 asks; the filter is "
@@ -144,9 +149,9 @@ SENTENCES = (
     Sentence(
         "DFT", "2508.05629v1",
         "DFT generalizes much better than SFT",
-        {"one base, rules in new combinations, as good":
+        {"as good in new combinations of rules, one base":
          "C8 DFT learns rules in new combinations as SFT does"},
-        {"a new behaviour, as good":
+        {"as good in a new behaviour":
          "C8 DFT learns a new behaviour (to say: I do not know) as SFT does"},
         doubt="no setting was searched, though DFT's gradient is the smaller one"),
 )

@@ -21,8 +21,8 @@ COLOURS = {"IFT": look("ift").light, "UFT": look("uft").light, "UNA": look("una"
 MARKS = {"holds": "✓", "does not hold": "✗", "undecided": "?"}
 REACH = 20                              # points; an interval beyond is written, not drawn
 BASE_MARKS = "os"                       # first base, second base
-EXPLAINED = """Points of 100 between two methods, 95 % interval over seeds and prompts: ● first base \
-(or the real model), ■ second base.
+EXPLAINED = """Points of 100 between two methods, 95 % interval over seeds and prompts:
+● first base (or the real model), ■ second base.
 Intervals beyond 20 are written. Black lines are the limits of a question: "better" holds if both
 intervals lie right of 0, "not inferior" if right of −2, "as good" if between −2 and 2.
 A colour is that of a paper and says nothing of the verdict. Grey labels: our own questions."""
@@ -49,7 +49,7 @@ def by_paper(short: bool = False) -> str:
             continue
         version = "v" + sentence.version.partition("v")[2]
         link = f"[{sentence.paper} {version}](https://arxiv.org/abs/{sentence.version})"
-        says = sentence.says.partition(" (")[0] if short else sentence.says
+        says = sentence.says.partition(" (v")[0] if short else sentence.says
         out.append(f"| {link} | {says} | {cell(sentence, found, short)} |")
     return "\n".join(out) + "\n"
 
@@ -83,7 +83,7 @@ def verdicts_in_short(lines: dict[str, Line]) -> str:
             figures = f" ({', '.join(filter(None, (means, line.carried)))})"
         if line.verdict != judge.NOT_RUN:
             told.setdefault(f"**{line.verdict}**", []).append(where + figures)
-    return "; ".join(f"{verdict}: {', '.join(of_it)}" for verdict, of_it in told.items())
+    return ". ".join(f"{verdict}: {'; '.join(of_it)}" for verdict, of_it in told.items())
 
 
 def table(lines: list[Line]) -> str:
@@ -155,7 +155,7 @@ def picture(rows: list[tuple[str, str, Line | None]], title: str, file: Path) ->
     from PIL import Image
     plt.rcParams["font.size"] = 12
     labels = [wrapped(label, 42 if line else 104) for _, label, line in rows]
-    heights = [0.30 + 0.19 * label.count("\n") + (0 if line else 0.1)
+    heights = [0.30 + max(0.19 * label.count("\n"), 0 if line and not line.carried else 0.1)
                for label, (_, _, line) in zip(labels, rows)]
     high, y = sum(heights) + 2.0, 0.0
     fig, ax = plt.subplots(figsize=(10.8, high), dpi=100)
@@ -180,7 +180,7 @@ def picture(rows: list[tuple[str, str, Line | None]], title: str, file: Path) ->
     fig.subplots_adjust(left=0.42, right=0.84, top=1 - 0.5 / high, bottom=1.5 / high)
     fig.savefig(file)
     plt.close(fig)
-    Image.open(file).convert("RGB").quantize(24).save(file, optimize=True)      # half the bytes
+    Image.open(file).convert("RGB").quantize(24, method=1).save(file, optimize=True)
     say(file)
 
 
