@@ -3,6 +3,7 @@ import math
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -330,6 +331,17 @@ def test_what_a_training_prints_does_not_stand_in_the_table_of_the_bench(monkeyp
         return "folder"
     monkeypatch.setattr(subjects, "once", once)
     assert (subjects.tuned(), *capsys.readouterr()) == ("folder", "", "")
+
+
+def test_a_premise_is_measured_where_there_are_scores(monkeypatch):
+    """R1: what SFT's row scores and how many of its answers stop, as the table of rows has it."""
+    assert judge.premises("C1") == [] and judge.premises("R5" if "R5" not in RUN else "C1") == []
+    monkeypatch.setitem(CLAIMS, "R1", replace(CLAIMS["R1"], premises={
+        "The score of SFT": "score: SFT", "Its answers that stop": "stops: SFT"}))
+    score, stops = judge.premises("R1")
+    assert score.startswith("The score of SFT: 45.6 ± ") and ": 95.4 ± " in stops
+    row = judge.row_lines("R1")[1].split()
+    assert row[2] == "45.6" and "95.4" in row
 
 
 # ---- C7 ------------------------------------------------------------------------------------------
