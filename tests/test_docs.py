@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from lessons import methods
-from lessons.evidence import judge
 from nanouft.objectives import NAMES
 
 ROOT = Path(__file__).parents[1]
@@ -31,18 +30,12 @@ def test_every_link_leads_to_a_file(page):
 
 
 def test_the_readme_says_what_the_pages_say():
-    """Verdicts, decimals and the lake's lines are those of pages that other tests hold."""
-    readme, claims, lake = (page.read_text(encoding="utf-8") for page in (
-        ROOT / "README.md", ROOT / "docs" / "claims.md", ROOT / "docs" / "lake.md"))
-    rows = re.findall(r"^\|.*\| \*\*(.+)\*\* \|", claims, re.M)
-    holds, fails, open_ = (rows.count(x) for x in ("holds", "does not hold", "undecided"))
-    assert f"Of {len(rows)} claims" in readme
-    assert f"**{holds} hold, {fails} do not, {open_} are undecided**" in readme
-    findings, rest = readme.split("## What we found")[1].split("```text\n")
-    figures = re.findall(r"(?<![\d.])\d+\.\d(?: ± \d+\.\d)?", findings)
-    judged = claims + " ".join(x.figures for name in judge.NAMES for x in judge.lines(name))
-    assert len(figures) >= 9 and not [x for x in figures if x not in judged]
-    assert rest.split("```")[0] in lake
+    """The lake's lines are those of its page. (tests/test_evidence.py holds the table by paper.)"""
+    readme, lake = ((ROOT / name).read_text(encoding="utf-8")
+                    for name in ("README.md", "docs/lake.md"))
+    _, told = readme.split("## What we found")
+    assert told.split("```text\n")[1].split("```")[0] in lake
+    assert "end of papers" in told and not re.search(r"\d+ hold", readme)
     assert readme.startswith(f"# nanouft\n\n**{len(NAMES)} ways ")
 
 

@@ -8,6 +8,7 @@
 """
 import argparse
 import sys
+import textwrap
 
 from lessons.evidence import estimates, judge
 from nanouft.errors import UserError, choose, command, say
@@ -15,18 +16,30 @@ from nanouft.errors import UserError, choose, command, say
 ALL_SEEDS = 5
 
 
-def print_lines(lines: list[judge.Line]) -> None:
+def print_lines(lines: list[judge.Line], doubts: bool = False) -> None:
+    """Two lines for a question: whose it is; its verdict, figures and largest family."""
     for line in lines:
-        say(f"{line.claim:4} {line.question:78} {line.verdict:14} {line.figures}")
+        found = "; ".join(filter(None, (line.figures, line.beside)))
+        print_wrapped(f"{line.claim:5}", f"{line.question} ({line.whose})")
+        print_wrapped(f"{'':5}{line.verdict:14}", found or " ")
+        if doubts and line.doubt:
+            print_wrapped(f"{'':19}Doubt: ", line.doubt)
+
+
+def print_wrapped(head: str, text: str) -> None:
+    """The text behind the head, in lines of at most 100 characters that stand below each other."""
+    say(textwrap.fill(text, 100, initial_indent=head, subsequent_indent=" " * len(head)) or head)
 
 
 def print_all() -> None:
     for name in judge.NAMES:
         print_lines(judge.lines(name))
     questions, decided, stay = judge.as_one_family()
-    say(f"Points of 100 on each of two bases, 95 % intervals. Each claim is corrected for its own "
+    say(textwrap.fill(
+        "Points of 100 on each of two bases, 95 % intervals. Each claim is corrected for its own "
         f"questions. If all {questions} of C1 to C6 shared one correction, {stay} of {decided} "
-        "decided verdicts would stay.")
+        "decided verdicts would stay. \"Without\" is the difference without the family that adds "
+        "most to it; \"carried by\" says that the verdict rests on it (families.py).", 100))
 
 
 def print_one(name: str) -> None:
@@ -42,7 +55,9 @@ def print_one(name: str) -> None:
     elif name == "C7":
         say(f"Expected before the runs: {estimates.EXPECTED}")
         say(*(estimates.row_lines() if judge.was_run(name) else ()), "", sep="\n")
-    print_lines(judge.lines(name))
+    for line in judge.premises(name):
+        say(f"Premise: {line}")
+    print_lines(judge.lines(name), doubts=True)
 
 
 def train(name: str, seeds: int, workers: int) -> None:

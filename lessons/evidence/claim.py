@@ -8,7 +8,9 @@ questions   {question: "test: a sum of rows"}. "better: A - B" asks whether A sc
             stats.py has the three tests.
             "better, stops: A - B" asks of the share of answers that stop, "stops in sort" of those
             of one family, and "score where both stop in sort" of the score of the answers that stop
-            after A and after B alike.
+            after A and after B alike. A question that begins with "..." is that before it, asked
+            of one family; docs/claims.md has all others.
+premises    the same without a verdict: "score: A", "stops: A" print what a row scores, or stops.
 A row without flags is a model that is not trained here: "" is the base, "{aligned}" that folder.
 The score of a run is the mean over nine families of NanoWorld with 100 prompts each, or the mean of
 the means of `parts`. The settings were chosen on validation prompts with other seeds
@@ -16,7 +18,9 @@ the means of `parts`. The settings were chosen on validation prompts with other 
 runs that answer it.
 """
 from dataclasses import dataclass, field
+from pathlib import Path
 
+RESULTS = Path(__file__).parent / "results"
 FAMILIES = ("rules", "rules_new", "list", "sum", "sort", "reverse", "truth", "unknown", "fact")
 SKILLS = ("rules", "list", "sum", "sort", "reverse")
 HONESTY = ("truth", "unknown")
@@ -34,7 +38,6 @@ class Claim:
     title: str
     rows: dict[str, str | tuple[str, str]]
     questions: dict[str, str]
-    on_page: int = 1                    # so many of the questions stand in docs/claims.md's table
     parts: tuple[tuple[str, ...], ...] = NINE
     seeds: range = range(500, 505)
     prompts: int = 4                    # the seed of the test prompts
@@ -45,6 +48,9 @@ class Claim:
     max_new: int = 44                   # longest answer, in tokens of the base
     expected: str = ""                  # written down before the runs
     known: str = ""                     # a claim whose kept scores have rows of this one
+    scores_of: str = ""                 # a claim whose kept scores are asked, all of them
+    doubts: dict[str, str] = field(default_factory=dict)    # {question, or "" for all: a doubt}
+    premises: dict[str, str] = field(default_factory=dict)  # {what is presumed: formula}
     seeds_of: dict[str, range] = field(default_factory=dict)    # of rows with other seeds
 
     def seeds_for(self, row: str) -> range:

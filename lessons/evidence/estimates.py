@@ -33,7 +33,8 @@ from pathlib import Path
 
 import numpy as np
 
-from lessons.evidence import stats, verdicts
+from lessons.evidence import verdicts
+from lessons.evidence.families import Asked
 
 PASSES = {30: 6, 100: 12, 300: 6, 1020: 3}          # demonstrations: passes, chosen on validation
 SEEDS = range(710, 715)
@@ -52,6 +53,13 @@ QUESTIONS = {
     "Step by step, the blend (lam .2) lies nearer to what the model does": "better",
     "Step by step, the blend (lam 1) lies nearer to what the model does": "better",
     "Step by step, SFT's estimate of what its model does is right": "as good",
+}
+BLEND = "by construction: the blend always says less than SFT, which says too much"
+DOUBTS = {
+    "Step by step, SFT overestimates what its model does": "of whole answers its product is exact",
+    "Step by step, the blend (lam .2) lies nearer to what the model does": BLEND,
+    "Step by step, the blend (lam 1) lies nearer to what the model does": BLEND,
+    "Step by step, SFT's estimate of what its model does is right": "the first line's difference",
 }
 
 # What is kept, after (bases, sizes, seeds, prompts): chance (..., estimates) mean over the steps
@@ -85,20 +93,18 @@ def gaps(kept: Packed) -> list[np.ndarray]:
     return [over, far - distance(kept, "lam .2"), far - distance(kept, "lam 1"), over]
 
 
-def by_family(gap: np.ndarray) -> list[np.ndarray]:
-    """(..., prompts) -> one array (..., PROMPTS) a family, times its weight in the mean."""
-    return [part / len(STEPWISE) for part in np.split(gap, len(STEPWISE), axis=-1)]
+def asked_of(gap: np.ndarray, test: str) -> Asked:
+    """(seeds, prompts of all families) -> family by family; every prompt is a draw of its own."""
+    gaps = dict(zip(STEPWISE, np.split(gap, len(STEPWISE), axis=-1)))
+    return Asked(gaps, dict.fromkeys(STEPWISE, np.arange(PROMPTS)), (STEPWISE,), test)
 
 
 def lines(kept: Packed | None = None) -> list[verdicts.Line]:
     kept = kept or packed()
-    each = [np.arange(PROMPTS)] * len(STEPWISE)     # every prompt is a draw of its own
-    by_base = [[(*stats.moments(by_family(gap[base].mean(0)), each), test)
+    by_base = [[asked_of(gap[base].mean(0), test)
                 for gap, test in zip(gaps(kept), QUESTIONS.values())]
                for base in range(len(kept["steps"]))]
-    findings = zip(*map(verdicts.findings_of, by_base))
-    return [verdicts.line_of("C7", question, test, of_bases)
-            for (question, test), of_bases in zip(QUESTIONS.items(), findings)]
+    return verdicts.lines_of("C7", list(QUESTIONS), by_base)
 
 
 def row_lines() -> list[str]:

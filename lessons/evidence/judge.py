@@ -7,13 +7,16 @@ that ask for the same fact.
 """
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 
-from lessons.evidence import estimates, reads, stats
+from lessons.evidence import estimates, papers, reads, searches
 from lessons.evidence.claim import BASES, SKILLS, Claim, command
 from lessons.evidence.claims import CLAIMS
-from lessons.evidence.verdicts import Line, findings_of, line_of, packed, scores_file
+from lessons.evidence.families import Asked, moments
+from lessons.evidence.stats import half_width
+from lessons.evidence.verdicts import Line, holm, lines_of, packed, scores_file
 from nanouft.errors import UserError
 
 UNIT = 240                              # every score of NanoWorld is a whole number of 240ths
@@ -44,8 +47,7 @@ def read_question(claim: Claim, formula: str) -> tuple[str, list[tuple[int, str]
 COMPARED = {"stops": "ended", "score where both stop": "both stop"}
 
 
-def moments_of(claim: Claim, kept: Mapping[str, np.ndarray], formula: str,
-               base: int) -> tuple[float, float, float, str]:
+def asked_of(claim: Claim, kept: Mapping[str, np.ndarray], formula: str, base: int) -> Asked:
     test, signed, what, parts = read_question(claim, formula)
     places = [place(kept, claim, row, base) for _, row in signed]
     x = kept["ended" if what == "ended" else "scores"][:, base]     # (rows, seeds, families,
@@ -53,10 +55,10 @@ def moments_of(claim: Claim, kept: Mapping[str, np.ndarray], formula: str,
     gap = sum(sign * x[i] for (sign, _), i in zip(signed, places))
     if what == "both stop":
         gap = mean_where(gap, kept["ended"][places, base].all(0))
-    weights = {family: 1 / len(parts) / len(part) for part in parts for family in part}
-    numbers = [claim.families.index(family) for family in weights]
-    gaps = [gap[:, i] * weight for i, weight in zip(numbers, weights.values())]
-    return (*stats.moments(gaps, [kept["groups"][i] for i in numbers]), test)
+    number = {family: i for i, family in enumerate(claim.families)}
+    names = [family for part in parts for family in part]
+    return Asked({family: gap[:, number[family]] for family in names},
+                 {family: kept["groups"][number[family]] for family in names}, parts, test)
 
 
 def mean_where(gap: np.ndarray, counts: np.ndarray) -> np.ndarray:
@@ -68,19 +70,16 @@ def mean_where(gap: np.ndarray, counts: np.ndarray) -> np.ndarray:
     return mean + (gap - mean) * counts / share
 
 
-def moments_by_base(name: str, kept: Mapping[str, np.ndarray] | None = None) -> list[list[tuple]]:
-    """Of each base: (mean, variance, degrees of freedom, test) of each question."""
+def asked_by_base(name: str, kept: Mapping[str, np.ndarray] | None = None) -> list[list[Asked]]:
+    """Each question of a claim, on each base."""
     claim, kept = CLAIMS[name], kept or packed(name)
-    return [[moments_of(claim, kept, formula, base) for formula in claim.questions.values()]
+    return [[asked_of(claim, kept, formula, base) for formula in claim.questions.values()]
             for base in range(len(claim.bases))]
 
 
 def judged(name: str, kept: Mapping[str, np.ndarray] | None = None) -> list[Line]:
     """All questions of a claim, from its packed scores or from `kept`."""
-    by_base = moments_by_base(name, kept)
-    findings = zip(*map(findings_of, by_base))
-    return [line_of(name, question, moments[-1], found)
-            for question, moments, found in zip(CLAIMS[name].questions, by_base[0], findings)]
+    return lines_of(name, list(CLAIMS[name].questions), asked_by_base(name, kept))
 
 
 def row_lines(name: str) -> list[str]:
@@ -110,13 +109,50 @@ def was_run(name: str) -> bool:
 
 
 def lines(name: str) -> list[Line]:
-    """The questions of one claim with their verdicts."""
+    """The questions of one claim with their verdicts, whose they are, and what is doubtful."""
     if name == "C5":
-        return [Line("C5", *line) for line in reads.lines()]
-    if not was_run(name):
+        found = [Line("C5", *line) for line in reads.lines()]
+    elif was_run(name):
+        found = judged(name) if name in CLAIMS else estimates.lines()
+    else:
         questions = CLAIMS[name].questions if name in CLAIMS else estimates.QUESTIONS
-        return [Line(name, question, NOT_RUN, "") for question in questions]
-    return judged(name) if name in CLAIMS else estimates.lines()
+        found = [Line(name, question, NOT_RUN, "") for question in questions]
+    return [told(line) for line in found]
+
+
+def told(line: Line) -> Line:
+    """A line that also says whose question it is, and what is doubtful."""
+    return replace(line, whose=papers.whose(line.claim, line.question), doubt=doubt_of(line))
+
+
+def doubt_of(line: Line) -> str:
+    """In words: the claim's own doubt, then the rows that ended at an edge of what was tried."""
+    if line.claim not in CLAIMS:
+        return {"C7": estimates.DOUBTS}.get(line.claim, {}).get(line.question, "")
+    claim = CLAIMS[line.claim]
+    doubts = [claim.doubts.get(line.question, claim.doubts.get("", ""))]
+    rows = [row for _, row in read_question(claim, claim.questions[line.question])[1]]
+    at_edge: dict[str, list[str]] = {}
+    for row in rows:
+        for base in range(len(claim.bases)):
+            for edge in searches.edges(line.claim, row, base):
+                at_edge.setdefault(edge, []).append(row)
+    doubts += [f"{edge} ({', '.join(dict.fromkeys(of_edge))})" for edge, of_edge in at_edge.items()]
+    return "; ".join(filter(None, doubts))
+
+
+def premises(name: str) -> list[str]:
+    """What a claim presumes, measured: "Answers of the start model that stop: 55.3 ± 2.0 %"."""
+    if name not in CLAIMS or not was_run(name):
+        return []
+    claim, kept, out = CLAIMS[name], packed(name), []
+    for what, formula in claim.premises.items():
+        by_base = [asked_of(claim, kept, f"better, {formula}", base)
+                   for base in range(len(claim.bases))]
+        out.append(f"{what}: " + " and ".join(
+            f"{100 * mean:.1f} ± {100 * half_width(variance, freedom):.1f}"
+            for mean, variance, freedom in map(moments, by_base)))
+    return out
 
 
 def number(name: str) -> tuple[str, int, str]:
@@ -127,14 +163,14 @@ def number(name: str) -> tuple[str, int, str]:
 
 NAMES = sorted([*CLAIMS, "C5", "C7"], key=number)
 NOT_RUN = "not run yet"
-ON_PAGE = {"C7": 2} | {name: claim.on_page for name, claim in CLAIMS.items()}
 
 
 def page_lines() -> list[Line]:
-    """Those that stand in the table of docs/claims.md."""
-    found = [line for name in NAMES
-             for line in (lake_lines() if name == "C5" else lines(name)[:ON_PAGE[name]])]
-    return [line for line in found if line.verdict != NOT_RUN]
+    """The table of docs/claims.md: all questions of all claims that were run, except those that ask
+    one family of the question before them ("..."). Frozen Lake's stand there in four."""
+    found = [line for name in NAMES for line in (lake_lines() if name == "C5" else lines(name))]
+    return [line for line in found
+            if line.verdict != NOT_RUN and not line.question.startswith("...")]
 
 
 def lake_lines() -> list[Line]:
@@ -153,7 +189,7 @@ def lake_lines() -> list[Line]:
         out.append(Line("C5", f"What is read lies where {name} goes, SFT < IFT < DPO",
                         verdicts.pop() if len(verdicts) == 1 else "undecided",
                         f"this order on {' and '.join(orders)} % of 100 maps"))
-    return [*out, Line("C5", *reads.moves_after(5))]
+    return [told(line) for line in (*out, Line("C5", *reads.moves_after(5)))]
 
 
 def as_one_family() -> tuple[int, int, int]:
@@ -162,8 +198,8 @@ def as_one_family() -> tuple[int, int, int]:
     names = [name for name, claim in CLAIMS.items()
              if claim.bases == BASES and number(name) < ("C", 7, "")]
     claim_by_claim = [line.verdict for name in names for line in judged(name)]
-    by_base = zip(*(moments_by_base(name) for name in names))
-    together = [stats.holm([m for of_claim in claims for m in of_claim]) for claims in by_base]
+    by_base = zip(*(asked_by_base(name) for name in names))
+    together = [holm([asked for of_claim in claims for asked in of_claim]) for claims in by_base]
     decided = sum(verdict != "undecided" for verdict in claim_by_claim)
     stay = sum(first == second == alone != "undecided"
                for first, second, alone in zip(*together, claim_by_claim))

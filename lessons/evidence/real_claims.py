@@ -27,6 +27,7 @@ REAL_FORMS = {          # each rate is the best of RATES on validation prompts (
     "released": f"{RELEASED} {REAL_IFT} {SIZE} --epochs 1 --lr 1e-4",
     "detached": f"{DETACHED} {REAL_IFT} {SIZE} --epochs 1 --lr 4e-5",
 }
+START_STOPS = {"Answers of the start model that stop": "stops: start"}
 ONE_RATE = "--epochs 1 --lr 1e-4"       # of R5 and R6: SFT's of R1, for both methods
 AT_96 = {
     "SFT, 96": REAL_FORMS["SFT"],
@@ -65,7 +66,8 @@ REAL_CLAIMS = {
             "As released fewer answers stop after 192 steps than after 96":
                 "better, stops: released 96 - released 192",
         },
-        on_page=6, seeds=range(910, 915), prompts=9, families=SKILLS, parts=(SKILLS,), items=60,
+        premises=START_STOPS, seeds=range(910, 915), prompts=9, families=SKILLS, parts=(SKILLS,),
+        items=60,
         expected="The lag ends at the first number of steps at which 'as many stop' holds. In "
                  "trials with other seeds detached IFT lagged by 15.8 ± 7.0 % of the answers "
                  "after 48 steps and by nothing after 96 on the first base, gamma .5 lagged less, "
@@ -84,7 +86,7 @@ REAL_CLAIMS = {
                f"as good, score where both stop in {family}: detached, 96 - SFT, 96"
                for family in NO_FACTS},
         },
-        on_page=2, known="R1",
+        premises=START_STOPS, known="R1",
         expected="SFT's scores are those of R1. Does not hold, holds, because with one other seed "
                  "and 150 other prompts SFT had 51.1 points and 99 % that stop, detached IFT 43.6 "
                  "and 81 %. Within a family, where both stop, undecided: half-widths of 5 to 10 "
@@ -107,7 +109,7 @@ REAL_CLAIMS = {
             "A real model, 256 steps: as many answers stop after detached IFT as after SFT":
                 "as good, stops: detached, 256 - SFT, 256",
         },
-        on_page=4, known="R5", seeds_of=dict.fromkeys(AT_96, range(600, 605)),
+        premises=START_STOPS, known="R5", seeds_of=dict.fromkeys(AT_96, range(600, 605)),
         expected="Holds, holds, undecided, undecided: in a trial with one seed the gap was 7.5 "
                  "points and 18 % of the answers after 96 steps, 1.4 and 2 % after 256. Asked in "
                  "the five families that were trained; half-widths of 4 points for the first two "
@@ -120,12 +122,15 @@ REAL_CLAIMS = {
             "A real model: IFT as released is better than SFT": "better: released - SFT",
             "A real model: IFT with detached weights is as good as SFT": "as good: detached - SFT",
         },
-        on_page=2,
+        doubts={"": "96 steps of 8; one seed chose the rates, after half of the steps",
+                "A real model: IFT with detached weights is as good as SFT":
+                "96 steps of 8 at .4 of SFT's rate, which one seed chose after half of the steps; "
+                "R5 and R6 ask again"},
         expected="Does not hold, undecided: a half-width of 3 points is wider than the margin of "
                  "2, unless the two rows move together.",
         **ON_REAL),
     "R1s": Claim(
-        "A real model: does IFT forget how to stop?",
+        "A real model: do as many answers stop after IFT as after SFT?",
         rows=REAL_FORMS,
         questions={
             "A real model: fewer answers stop after IFT as released than after SFT":
@@ -137,12 +142,14 @@ REAL_CLAIMS = {
             **{f"... as many after detached: {family}":
                f"as good, stops in {family}: detached - SFT" for family in NO_FACTS},
         },
-        on_page=2,
+        doubts={"": "after 96 steps of 8; R5 and R6 ask again",
+                "A real model: fewer answers stop after IFT as released than after SFT":
+                "after 96 steps of 8"},
         expected="Over all families the first holds and the second does not hold, because in a "
                  "trial with one seed, other prompts and a rate of 5.6e-5 for all, 97, 65 and 78 % "
                  "of the answers stopped after SFT, released and detached. A half-width of 3 "
                  "points over all families, of 8 within one.",
-        **ON_REAL),
+        scores_of="R1", **ON_REAL),
     "R4": Claim(
         "A real model, 40 % wrong demonstrations: does PoFT help, or a filter?",
         rows={
@@ -158,7 +165,13 @@ REAL_CLAIMS = {
             "A real model, 40 % wrong: SFT on the likeliest 60 % is better than SFT on all":
                 "better: SFT, filtered - SFT",
         },
-        on_page=2,
+        doubts={"": "one seed chose the rates, after half of the steps",
+                **dict.fromkeys(
+                    ("A real model, 40 % wrong: PoFT is better than SFT on the likeliest 60 % of "
+                     "the rows",
+                     "A real model, 40 % wrong: SFT on the likeliest 60 % is better than SFT on "
+                     "all"),
+                    "the filter is told that 60 % are right, and keeps 4 to 12 of 95 lists")},
         expected="Holds, does not hold, holds, as on NanoWorld's bases; a half-width of 3 points.",
         made={"aligned": f"train {SFT} {SKILLED} --rows 1536 "
                          "--batch-size 8 --warmup 0.1 --epochs 1 --lr 1e-4 --seed 900",

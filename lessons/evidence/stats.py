@@ -6,8 +6,9 @@
 
 A score is modelled as a share of the seed, plus a share of the prompt, plus what is left, and each
 of the three has a variance of its own (Owen 2007, arXiv:0712.1111). Both the variance over seeds
-and that over prompts contain what is left, so it is subtracted once. Nothing is drawn at random:
-the same scores give the same digits everywhere. Only numpy is needed.
+and that over prompts contain what is left, so it is subtracted once. The sum is never less than one
+of them: five seeds that agree by chance say nothing against what prompts and answers show. Nothing
+is drawn at random: the same scores give the same digits everywhere. Only numpy is needed.
 """
 import math
 from functools import lru_cache
@@ -41,7 +42,7 @@ def moments(gaps: list[np.ndarray], groups: list[np.ndarray]) -> Moments:
         over_prompts += scale * (around_mean.mean(0) ** 2).sum()
         residual = (gap - gap.mean(0) - gap.mean(1, keepdims=True) + gap.mean()) @ member
         in_both += scale * (residual ** 2).sum() / (seeds - 1) / seeds
-    variance = max(over_seeds + over_prompts - in_both, over_seeds)
+    variance = max(over_seeds, over_prompts, in_both, over_seeds + over_prompts - in_both)
     return mean, variance, degrees_of_freedom(variance, over_seeds, seeds)
 
 

@@ -1,93 +1,222 @@
-"""Pictures of the verdicts and the table of docs/claims.md: python -m lessons.evidence --write"""
+"""The tables of docs/claims.md and README.md, and pictures: python -m lessons.evidence --write
+
+What stands between <!-- papers --> and <!-- end of papers --> (and the same with `table`) is
+written here from the kept scores, so no figure or verdict in it is typed by hand.
+"""
 import re
 import textwrap
-from collections import Counter
 from pathlib import Path
 
-from lessons.evidence import judge, stats
-from nanouft.colours import DOWN, SOFT, UP
+from lessons.evidence import judge, papers, stats
+from lessons.evidence.papers import Sentence
+from lessons.evidence.verdicts import Line
+from nanouft.colours import SOFT, look
 from nanouft.errors import say
 
-PAGE = Path(__file__).parents[2] / "docs" / "claims.md"
-TABLE = re.compile(r"(?<=<!-- table -->\n).*?(?=<!-- end of table -->)", re.S)
-COLOURS = {"holds": UP.light, "does not hold": DOWN.light, "undecided": SOFT.light}
+ROOT = Path(__file__).parents[2]
+PAGE = ROOT / "docs" / "claims.md"
+README = ROOT / "README.md"
+COLOURS = {"IFT": look("ift").light, "UFT": look("uft").light, "UNA": look("una").light,
+           "PoFT": look("poft").light, "DFT": look("sft").light}
 MARKS = {"holds": "✓", "does not hold": "✗", "undecided": "?"}
 REACH = 20                              # points; an interval beyond is written, not drawn
 BASE_MARKS = "os"                       # first base, second base
 EXPLAINED = """Points of 100 between two methods, 95 % interval over seeds and prompts:
-● shipped base (or the real model), ■ second base. Intervals beyond 20 are written.
-Black lines are the limits of a question. "Better" holds if both intervals lie right of 0,
-"not inferior" if right of −2, and "as good" if between −2 and 2."""
+● first base (or the real model), ■ second base.
+Intervals beyond 20 are written. Black lines are the limits of a question: "better" holds if both
+intervals lie right of 0, "not inferior" if right of −2, "as good" if between −2 and 2.
+A colour is that of a paper and says nothing of the verdict. Grey labels: our own questions."""
 
 
-def table(lines: list[judge.Line]) -> str:
-    """A table of Markdown; the name of a claim stands at its first question and links to it."""
-    out = ["| | claim | verdict here | points of 100, on each base |", "|---|---|---|---|"]
-    before = ""
-    for line in lines:
-        section = "c4" if line.claim == "C4b" else line.claim.lower()
-        name = "" if line.claim == before else f"[{line.claim}](#{section})"
-        out.append(f"| {name} | {line.question} | **{line.verdict}** | {line.figures} |")
-        before = line.claim
+def between(name: str) -> re.Pattern:
+    """What stands between the two marks of this name on a page."""
+    return re.compile(rf"(?<=<!-- {name} -->\n).*?(?=<!-- end of {name} -->)", re.S)
+
+
+def all_lines() -> dict[str, Line]:
+    """{"CLAIM question": its line}, of all questions, and of Frozen Lake's as the page has them."""
+    found = [line for name in judge.NAMES for line in judge.lines(name)] + judge.lake_lines()
+    return {f"{line.claim} {line.question}": line for line in found}
+
+
+# ---- tables --------------------------------------------------------------------------------------
+def by_paper(short: bool = False) -> str:
+    """What each paper says, and what came of it. `short`: README's, without intervals."""
+    found = all_lines()
+    out = ["| paper | it says | we found |", "|---|---|---|"]
+    for sentence in papers.SENTENCES:
+        if short and not sentence.in_readme:
+            continue
+        version = "v" + sentence.version.partition("v")[2]
+        link = f"[{sentence.paper} {version}](https://arxiv.org/abs/{sentence.version})"
+        says = sentence.says.partition(" (v")[0] if short else sentence.says
+        out.append(f"| {link} | {says} | {cell(sentence, found, short)} |")
     return "\n".join(out) + "\n"
 
 
-def wrapped(text: str) -> str:
-    """Lines of nearly equal length, at most 42 characters."""
-    rows = -(-len(text) // 42)
-    return textwrap.fill(text, min(42, len(text) // rows + 9))
+def cell(sentence: Sentence, found: dict[str, Line], short: bool) -> str:
+    """The verdicts on a sentence, with our own follow-ups and the doubt."""
+    def verdicts(asked: dict[str, str]) -> str:
+        lines = {where: found[key] for where, key in asked.items()}
+        return verdicts_in_short(lines) if short else "; ".join(
+            f"{where}: {verdict_of(line)}" for where, line in lines.items())
+    ours = verdicts(sentence.also)
+    return (f"{verdicts(sentence.asked)}." + (f" *Ours:* {ours}." if ours else "")
+            + f" *Doubt:* {sentence.doubt}.")
 
 
-def picture(lines: list[judge.Line], title: str, file: Path) -> None:
-    """One row a question: its interval on each base, and the verdict. 1,080 pixels wide."""
+def verdict_of(line: Line) -> str:
+    """ "**holds** (+5.0 ± 2.0 and +6.3 ± 2.1)", where one family carries it with its name."""
+    if line.verdict == judge.NOT_RUN:
+        return f"{judge.NOT_RUN} ({line.claim})"
+    return f"**{line.verdict}** ({', '.join(filter(None, (line.figures, line.carried)))})"
+
+
+def verdicts_in_short(lines: dict[str, Line]) -> str:
+    """ "**holds**: than DPO (+5.0 and +6.3), than KTO (+3.7 and +4.3)", of what was run."""
+    told: dict[str, list[str]] = {}
+    for where, line in lines.items():
+        if line.verdict == "undecided" or not line.findings:
+            figures = ""
+        else:
+            means = " and ".join(f"{100 * finding.mean:+.1f}" for finding in line.findings)
+            figures = f" ({', '.join(filter(None, (means, line.carried)))})"
+        if line.verdict != judge.NOT_RUN:
+            told.setdefault(f"**{line.verdict}**", []).append(where + figures)
+    return ". ".join(f"{verdict}: {'; '.join(of_it)}" for verdict, of_it in told.items())
+
+
+def table(lines: list[Line]) -> str:
+    """All questions; the name of a claim stands at its first question and links to it."""
+    out = ["| | question | whose | verdict here | points of 100, on each base "
+           "| without its largest family | doubt |", "|---|---|---|---|---|---|---|"]
+    before = ""
+    for line in lines:
+        name = "" if line.claim == before else f"[{line.claim}](#{section(line.claim)})"
+        beside = ", ".join(filter(None, (line.without, line.carried)))
+        out.append(f"| {name} | {line.question} | {line.whose} | **{line.verdict}** "
+                   f"| {line.figures} | {beside} | {line.doubt} |")
+        before = line.claim
+    return "\n".join(out) + "\n" + measured_premises(lines) + not_run() + together()
+
+
+def section(claim: str) -> str:
+    return {"C4b": "c4", "R1s": "r1"}.get(claim, claim.lower())
+
+
+def measured_premises(lines: list[Line]) -> str:
+    names = dict.fromkeys(line.claim for line in lines)
+    found = [f"{name}, a premise: {line}." for name in names for line in judge.premises(name)]
+    return "\n" + "\n".join(found) + "\n" if found else ""
+
+
+def not_run() -> str:
+    """A sentence on the claims whose runs have not ended."""
+    names = [name for name in judge.NAMES if name != "C5" and not judge.was_run(name)]
+    if not names:
+        return ""
+    return (f"\nWritten down before their runs, which have not ended: {', '.join(names)} "
+            f"(`python -m lessons.evidence {names[0]}` prints the questions, "
+            f"`python -m lessons.evidence --train {names[0]}` goes on with the runs).\n")
+
+
+def together() -> str:
+    questions, decided, stay = judge.as_one_family()
+    return (f"\nIf the {questions} questions of C1 to C6 shared one correction, {stay} of their "
+            f"{decided} decided verdicts would stay.\n")
+
+
+# ---- pictures ------------------------------------------------------------------------------------
+def wrapped(text: str, width: int = 42) -> str:
+    """Lines of nearly equal length."""
+    rows = -(-len(text) // width)
+    return textwrap.fill(text, min(width, len(text) // rows + 9))
+
+
+def rows_of_papers() -> list[tuple[str, str, Line | None]]:
+    """(paper, label, line) of the table by paper; a sentence stands above its lines, with None."""
+    found, rows = all_lines(), []
+    for sentence in papers.SENTENCES:
+        rows.append((sentence.paper, f"{sentence.paper}: {sentence.says}", None))
+        rows += [(sentence.paper, where, found[key])
+                 for where, key in (sentence.asked | sentence.also).items()
+                 if found[key].verdict != judge.NOT_RUN]
+    return rows
+
+
+def rows_of_claim(name: str) -> list[tuple[str, str, Line | None]]:
+    paper, = (paper for paper, names in papers.CLAIMS_OF.items() if name in names)
+    return [(paper, line.question, line) for line in judge.lines(name)]
+
+
+def picture(rows: list[tuple[str, str, Line | None]], title: str, file: Path) -> None:
+    """One row for each question: its interval on each base, and the verdict. 1,080 pixels wide."""
     from matplotlib import pyplot as plt
     from PIL import Image
-    plt.rcParams["font.size"] = 12.5
-    high = 2.1 + 0.56 * len(lines)
+    plt.rcParams["font.size"] = 12
+    labels = [wrapped(label, 42 if line else 104) for _, label, line in rows]
+    heights = [0.30 + max(0.19 * label.count("\n"), 0 if line and not line.carried else 0.1)
+               for label, (_, _, line) in zip(labels, rows)]
+    high, y = sum(heights) + 2.0, 0.0
     fig, ax = plt.subplots(figsize=(10.8, high), dpi=100)
-    for y, line in enumerate(lines):
-        colour = COLOURS[line.verdict]
-        outside = any(100 * (abs(x.mean) + x.half) > REACH for x in line.findings)
-        for base, finding in enumerate(() if outside else line.findings):
-            ax.errorbar(100 * finding.mean, y + 0.3 * base - 0.15, xerr=100 * finding.half,
-                        fmt=BASE_MARKS[base], color=colour, markersize=7, linewidth=3)
-        for limit in () if outside else stats.LIMITS.get(line.test, ()):
-            ax.plot([100 * limit] * 2, [y - 0.42, y + 0.42], color="black", linewidth=1.5)
-        if outside or not line.findings:
-            ax.text(0.5, y, wrapped(line.figures), color=colour, va="center",
-                    ha="center", transform=ax.get_yaxis_transform())
-        ax.text(1.01, y, f"{MARKS[line.verdict]} {line.verdict}", color=colour, va="center",
-                weight="bold", transform=ax.get_yaxis_transform())
-    ax.set_yticks(range(len(lines)), [wrapped(line.question) for line in lines])
-    ax.set_ylim(len(lines) - 0.4, -0.6)
-    ax.set_xlim(max(-REACH, ax.get_xlim()[0]), min(REACH, ax.get_xlim()[1]))
+    for (paper, _, line), label, height in zip(rows, labels, heights):
+        y += height
+        middle = y - height / 2
+        if line is None:
+            ax.text(0.01, 1 - (0.5 + middle) / high, label, weight="bold", va="center",
+                    color=COLOURS[paper], fontsize=11.5, transform=fig.transFigure)
+        else:
+            draw(ax, line, middle, COLOURS[paper])
+            ink = "black" if line.whose == "the paper's" else SOFT.light
+            ax.text(-0.02, middle, label, ha="right", va="center", color=ink,
+                    transform=ax.get_yaxis_transform())
+    ax.set_yticks([])
+    ax.set_ylim(y, 0)
+    ax.set_xlim(-REACH, REACH)
     ax.spines[["top", "right", "left"]].set_visible(False)
-    ax.tick_params(axis="y", length=0)
-    ax.grid(axis="x", color="#DDDDDD", linewidth=0.6)
     ax.set_axisbelow(True)
     fig.text(0.01, 1 - 0.12 / high, title, va="top", weight="bold", fontsize=14)
-    fig.text(0.01, 0.1 / high, EXPLAINED, va="bottom", color=SOFT.light)
-    fig.subplots_adjust(left=0.4, right=0.84, top=1 - 0.5 / high, bottom=1.45 / high)
+    fig.text(0.01, 0.1 / high, EXPLAINED, va="bottom", color=SOFT.light, fontsize=10.5)
+    fig.subplots_adjust(left=0.42, right=0.84, top=1 - 0.5 / high, bottom=1.5 / high)
     fig.savefig(file)
     plt.close(fig)
-    Image.open(file).convert("RGB").quantize(24).save(file, optimize=True)      # half the bytes
+    Image.open(file).convert("RGB").quantize(24, method=1).save(file, optimize=True)
     say(file)
 
 
-def finding(lines: list[judge.Line]) -> str:
-    """The title of the picture of all claims."""
-    n = Counter(line.verdict for line in lines)
-    return (f"{len(lines)} claims about IFT, UFT, UNA and PoFT, tested by runs: {n['holds']} "
-            f"hold, {n['does not hold']} do not, {n['undecided']} are undecided")
+def draw(ax, line: Line, y: float, colour: str) -> None:
+    """A line's intervals around y, and its verdict."""
+    across = ax.get_yaxis_transform()
+    outside = any(100 * (abs(x.mean) + x.half) > REACH for x in line.findings)
+    if outside or not line.findings:
+        ax.text(0.5, y, line.figures, color=colour, va="center", ha="center", transform=across)
+    else:
+        for limit in stats.LIMITS.get(line.test, ()):
+            ax.plot([100 * limit] * 2, [y - 0.13, y + 0.13], color="black", linewidth=1.5)
+        spread = 0.07 if len(line.findings) > 1 else 0.0
+        for finding, mark, side in zip(line.findings, BASE_MARKS, (-spread, spread)):
+            ax.errorbar(100 * finding.mean, y + side, xerr=100 * finding.half, fmt=mark,
+                        color=colour, markersize=5, linewidth=2.5)
+    decided = line.verdict != "undecided"
+    ink = "black" if decided else SOFT.light
+    carried = line.carried if all(finding.carried for finding in line.findings) else ""
+    ax.text(1.01, y, f"{MARKS.get(line.verdict, '')} {line.verdict}", color=ink, transform=across,
+            va="bottom" if carried else "center")
+    if carried:
+        ax.text(1.05, y, carried, color=ink, fontsize=9.5, transform=across, va="top")
 
 
 def main() -> None:
-    lines = judge.page_lines()
     page = PAGE.read_text(encoding="utf-8")
-    PAGE.write_text(TABLE.sub(lambda _: table(lines), page), encoding="utf-8")
-    say(PAGE)
-    picture(lines, finding(lines), PAGE.with_suffix(".png"))
+    page = between("papers").sub(lambda _: by_paper(), page)
+    page = between("table").sub(lambda _: table(judge.page_lines()), page)
+    PAGE.write_text(page, encoding="utf-8")
+    readme = README.read_text(encoding="utf-8")
+    README.write_text(between("papers").sub(lambda _: by_paper(short=True), readme),
+                      encoding="utf-8")
+    say(PAGE, README, sep="\n")
+    picture(rows_of_papers(), "What the papers say, and what we found", PAGE.with_suffix(".png"))
     Path("out/evidence").mkdir(parents=True, exist_ok=True)
-    for name in dict.fromkeys(line.claim for line in lines):
+    for name in judge.NAMES:
         title = judge.CLAIMS[name].title if name in judge.CLAIMS else name
-        picture(judge.lines(name), title, Path(f"out/evidence/{name}.png"))
+        picture(rows_of_claim(name), title, Path(f"out/evidence/{name}.png"))

@@ -1,0 +1,166 @@
+"""Which sentence of a paper does a question ask, and what came of it?
+
+SENTENCES are the table by paper of docs/claims.md and README.md, without its figures. A question
+that stands under `asked` is the paper's own sentence, all others are our follow-ups (`whose`).
+A sentence may change from one version of a paper to the next, so the version is named.
+"""
+from dataclasses import dataclass, field
+
+CLAIMS_OF = {
+    "IFT": ("C1", "C1c", "C1d", "C5", "C7", "C9", "R1", "R1s", "R5", "R6"),
+    "UFT": ("C2", "C3", "C3b", "C12"),
+    "UNA": ("C6", "C10"),
+    "PoFT": ("C4", "C4b", "C11", "R4"),
+    "DFT": ("C8",),
+}
+PREMISES = {f"C3 {name} after SFT on A loses some of its skills" for name in ("DPO", "KTO", "UNA")}
+
+
+@dataclass(frozen=True)
+class Sentence:
+    paper: str
+    version: str                # arXiv number and version that has the sentence
+    says: str                   # in our words
+    asked: dict[str, str]       # {where, with what: "CLAIM question"}
+    also: dict[str, str] = field(default_factory=dict)      # the same, of our own questions
+    doubt: str = ""
+    in_readme: bool = True
+
+
+LAKE = "C5 What is read lies where a policy"
+KEEPS = "C3 UFT keeps more skills than SFT, then"
+OVER_ALL = "C3 UFT is better over all than SFT, then"
+NO_COPY = "C3b No right answer to copy: UFT is better than SFT"
+R4 = "R4 A real model, 40 % wrong: PoFT is better than SFT"
+
+SENTENCES = (
+    Sentence(
+        "IFT", "2405.11870v2",
+        "SFT overestimates what a model can do, because it scores each token after the right "
+        "words, not after the model's own (v3: these words deviate from the model's)",
+        {"step by step": "C7 Step by step, SFT overestimates what its model does",
+         "on Frozen Lake, after 5 updates":
+         "C5 Move by move, SFT overestimates a policy with a habit (5 updates)"},
+        doubt="of a whole answer SFT's estimate is exact"),
+    Sentence(
+        "IFT", "2405.11870v3",
+        "A temporal residual connection estimates better",
+        {"lam .2":
+         "C7 Step by step, the blend (lam .2) lies nearer to what the model does",
+         "lam 1": "C7 Step by step, the blend (lam 1) lies nearer to what the model does"},
+        doubt="by construction, since the blend always says less than SFT, which says too much",
+        in_readme=False),
+    Sentence(
+        "IFT", "2405.11870v3",
+        "From the same demonstrations IFT does as well as SFT, or better",
+        {"better, as released": "C1 IFT as released is better than SFT",
+         "better, as released, on SmolLM2": "R1 A real model: IFT as released is better than SFT"},
+        {"as good, with detached weights": "C1 IFT with detached weights is as good as SFT",
+         "as good, with detached weights, on SmolLM2":
+         "R1 A real model: IFT with detached weights is as good as SFT",
+         "the same at equal rates":
+         "R5 A real model, equal rates, 96 steps: detached IFT is as good as SFT",
+         "is the gap smaller after 256 steps":
+         "R6 A real model: detached IFT's gap to SFT is smaller after 256 steps than after 96"},
+        doubt="SmolLM2 is asked after 96 steps of 8, when many of IFT's answers do not stop yet, "
+              "and its detached form at .4 of SFT's rate"),
+    Sentence(
+        "IFT", "2405.11870v2",
+        "IFT does as well as SFT followed by preference optimization (v3 names no sequence)",
+        {"not inferior, as released":
+         "C1 IFT as released is not inferior to SFT, then DPO"},
+        {"not inferior, with detached weights, 40 % wrong demonstrations":
+         "C1c 40 % wrong: IFT with detached weights is not inferior to SFT, then DPO"},
+        doubt="from right demonstrations alone DPO changed nothing; with 40 % wrong ones it read "
+              "right pairs", in_readme=False),
+    Sentence(
+        "IFT", "2405.11870v3",
+        "On Frozen Lake training ends in the order DPO, IFT, ORPO and SFT, because of the cells "
+        "that each method explores (section 5.3)",
+        {"the order": "C5 Frozen Lake: training ends in the paper's order, DPO, IFT, ORPO and SFT",
+         "the cells, policy with a habit": f"{LAKE} with a habit goes, SFT < IFT < DPO",
+         "from scratch": f"{LAKE} from scratch goes, SFT < IFT < DPO"},
+        doubt="where the order fails IFT ends nearer than DPO, which agrees with the abstract's "
+              "\"competitive policy\"; with a habit the cells follow in part by construction",
+        in_readme=False),
+    Sentence(
+        "UFT", "2410.21438v1",
+        "UFT is better than SFT on instruction data alone",
+        {"the authors' beta":
+         "C2 UFT (beta .01) on demonstrations is better than SFT"},
+        doubt="as beta goes to 0 its gradient becomes SFT's", in_readme=False),
+    Sentence(
+        "UFT", "2410.21438v1",
+        "One stage prevents that alignment makes a model forget what SFT taught (v2, v3: "
+        "degradation on some tasks)",
+        {"more skills than SFT -> DPO":
+         "C3 UFT in one stage keeps more skills than SFT, then DPO",
+         "than SFT -> KTO": f"{KEEPS} KTO",
+         "than SFT -> UNA": f"{KEEPS} UNA"},
+        {"does KTO forget": "C12 KTO after SFT on A loses some of its skills",
+         "does UNA": "C12 UNA after SFT on A loses some of its skills"},
+        doubt="UFT learnt reversals less in as many updates; that a chain forgets is likely here "
+              "for KTO and UNA, not for DPO"),
+    Sentence(
+        "UFT", "2410.21438v1",
+        "One stage has a clear advantage over SFT, then alignment, above all in factuality (below, "
+        "\"none to copy\": where no scored answer is right)",
+        {"better over all than SFT -> DPO":
+         "C3 UFT in one stage is better over all than SFT, then DPO",
+         "than SFT -> KTO": f"{OVER_ALL} KTO",
+         "than SFT -> UNA": f"{OVER_ALL} UNA",
+         "none to copy, than SFT -> UNA": f"{NO_COPY}, then UNA",
+         "none to copy, than SFT -> KTO": f"{NO_COPY}, then KTO",
+         "none to copy, than SFT -> DPO": f"{NO_COPY}, then DPO"},
+        {"none to copy, than SFT on A and the best answers": f"{NO_COPY} on A and the best of B"},
+        doubt="`truth`, nearest to factuality, has both signs (for UFT in C3, against it in C3b); "
+              "it was not asked"),
+    Sentence(
+        "UNA", "2408.15339v2",
+        "UNA outperforms DPO and KTO",
+        {"than DPO": "C6 From the same scored answers UNA with scores is better than "
+                                "DPO",
+         "than KTO": "C6 UNA with scores is better than KTO"},
+        {"than SFT on the right answers":
+         "C10 From the same scored answers UNA with scores is better than SFT on the right ones"},
+        doubt="no score has an error; UNA was searched in 36 settings, DPO in 24"),
+    Sentence(
+        "PoFT", "2412.12865v1",
+        "PoFT improves on SFT, stably and consistently, where the quality of demonstrations is "
+        "not sure",
+        {"a larger lead with 40 % wrong than with none":
+         "C4 PoFT's lead over SFT is larger with 40 % wrong demonstrations than with none",
+         "better with 40 % wrong, on SmolLM2": R4},
+        {"better than a filter by the same aligned model":
+         "C4 40 % wrong: PoFT is better than SFT on the likeliest 60 % of the rows",
+         "better than the filter, on SmolLM2": f"{R4} on the likeliest 60 % of the rows",
+         "is a filter that is told .4 better":
+         "C11 40 % wrong: SFT on the likeliest 40 % of the rows is better than PoFT"},
+        doubt="it needs a model that knows the answers, whose own score C11 asks; the filter is "
+              "told how many are right"),
+    Sentence(
+        "PoFT", "2412.12865v1",
+        "With a filter of the data PoFT is better still",
+        {"better than SFT on filtered rows":
+         "C4b 40 % wrong, filtered rows: PoFT is better than SFT",
+         "than PoFT on all rows":
+         "C4b 40 % wrong: PoFT on filtered rows is better than PoFT on all rows"},
+        doubt="the filter is told how many are right", in_readme=False),
+    Sentence(
+        "DFT", "2508.05629v1",
+        "DFT generalizes much better than SFT",
+        {"as good in new combinations of rules, one base":
+         "C8 DFT learns rules in new combinations as SFT does"},
+        {"as good in a new behaviour":
+         "C8 DFT learns a new behaviour (to say: I do not know) as SFT does"},
+        doubt="no setting was searched, though DFT's gradient is the smaller one"),
+)
+OF_PAPERS = {question for sentence in SENTENCES for question in sentence.asked.values()}
+
+
+def whose(claim: str, question: str) -> str:
+    """ "premise", "the paper's" or "ours". Frozen Lake is asked case by case, of one sentence."""
+    name = f"{claim} {question}"
+    if name in PREMISES:
+        return "premise"
+    return "the paper's" if name in OF_PAPERS or claim == "C5" else "ours"
