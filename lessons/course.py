@@ -27,7 +27,8 @@ NAMES = """00_whole_game 01_a_model_that_talks 02_which_tokens_count 03_language
     04_models_own_guess 05_better_estimate 06_what_follows_weighs 07_pairs_in_place_of_a_reward
     08_relatives_of_dpo 09_one_number_for_an_answer 10_which_demonstration_is_wrong
     11_searching_with_a_reward 12_learning_from_a_score 13_without_forgetting
-    14_would_you_publish_this 15_ppo 16_does_it_think 17_a_real_model""".split()      # any other file beside them is a copy
+    14_would_you_publish_this 15_ppo 16_does_it_think
+    17_a_real_model""".split()                          # any other file beside them is a copy
 LESSONS = [HERE / f"{name}.py" for name in NAMES]
 OUT = Path("out/lessons")
 NOTEBOOK = "ipykernel" in sys.modules

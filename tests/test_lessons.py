@@ -68,7 +68,7 @@ def test_what_is_published_is_linked(tmp_path):
 
 @pytest.mark.parametrize("lesson", LESSONS, ids=lambda lesson: lesson.stem)
 def test_a_lesson_has_its_parts(lesson):
-    """One guess, a letter or a number, one switch that the text explains, three questions at most."""
+    """One guess, a letter or a number, one switch that the text explains, three questions."""
     text, code = text_of(lesson), lesson.read_text(encoding="utf-8")
     guess = re.search(r"^## Guess\n(.*?)(?=^## |\Z)", text, re.M | re.S)
     letters = re.findall(r"^- \*\*([a-z])\*\* ", guess[1], re.M)

@@ -1,7 +1,7 @@
 """What the functions of ex12.py must do."""
 import torch
 
-from lessons.check import expect, same, shaped, show, slopes
+from lessons.check import expect, same, shaped, show
 
 
 def answers_needed(mine, draw):
@@ -26,8 +26,8 @@ def grpo_push(mine, draw):
     got = mine(logp, old, ref, A, eps, beta)
     shaped(got, (T,), "There is one push for each token.")
     penalty = beta * ((ref - logp).exp() - 1)
-    same(mine(logp, old, ref, 0 * A, eps, beta), penalty, f"All advantages are 0 here, so only the "
-         f"penalty pushes. The derivative of e^d - d - 1 by d is e^d - 1, and d falls as logp "
+    same(mine(logp, old, ref, 0 * A, eps, beta), penalty, "All advantages are 0 here, so only the "
+         "penalty pushes. The derivative of e^d - d - 1 by d is e^d - 1, and d falls as logp "
          "rises. So a token that the reference finds likelier is pushed up.")
     rho = (logp - old).exp()
     near = rho.clamp(1 - eps, 1 + eps)
