@@ -144,8 +144,9 @@ else:
     said = [(Turn("assistant", text),) for text in texts]
     reward = rewards_of([row.prompt for row in rows], said).round(5).reshape(-1, SAMPLES)
 
-new_word = np.array([100.0 * bool(set(text.split()) - set(row.prompt[0].text.split()))
-                     for row, text in zip(rows, texts)]).reshape(-1, SAMPLES)
+wanted = [world.right_answer(row.prompt[0].text).split() for row in rows]
+new_word = np.array([100.0 * bool(set(text.split()) - set(words))
+                     for words, text in zip(wanted, texts)]).reshape(-1, SAMPLES)
 by_skill = {n: 100 * best_of(n, reward, score).reshape(4, 12).mean(1) for n in SIZES}
 liked = {n: (best_of(n, reward, reward).mean() - reward.mean()) / reward.std() for n in SIZES}
 print("   n   reward   exact score, %  of them  " + "  ".join(SKILLS))
@@ -190,9 +191,10 @@ if not CHANGE:
 # better answer, and in no pair is it the worse one. So the model learnt that this sentence is good,
 # and not that it is good only if the name is unknown. Among 64 answers about a known creature there
 # is usually one that says "I do not know.", and the reward picks exactly that one: `unknown` rises
-# to 100, while `truth` and `fact` fall to 0. The sorted lists first get better and then worse. In
-# their pairs the worse list has a slip and is at most one word longer; the best of 64 has LENGTHS
-# words where a random answer has LENGTH0, and among them are words that the question never named.
+# to 100, while `truth` and `fact` fall to 0. The sorted lists first get better and then worse: 16 %
+# of all sampled lists, but half of the best of 64 have a word that the question does not name, as
+# in "bee fig gold green hammer lemon mango". In 14 of the 80 pairs of lists the worse one has such
+# a word, so the model has met this mistake, but it does not always see it.
 #
 # Did the accuracy on held-out pairs warn us? Pooled over all pairs, 66 % looks usable. Taken kind
 # by kind it does warn: on `truth` and `fact` the model is hardly better than a coin, or worse,
@@ -233,8 +235,8 @@ if not CHANGE:
 # 2. At most log 4 - 3/4 = 0.64 nats, and less where samples are equal, since four times the same
 #    sentence is no choice.
 # 3. Kind by kind it shows that `truth` and `fact` are judged no better than by a coin; pooled it
-#    hides that. It does not show what happens to `sort`, because the search finds answers of a kind
-#    that no pair shows.
+#    hides that. It does not show what happens to `sort`, because the search looks for the answers
+#    on which the model is wrong, and these are rare among pairs.
 #
 # </details>
 #

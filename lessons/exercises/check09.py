@@ -16,8 +16,8 @@ def bce_push(mine, draw):
            "distance, not of the cross-entropy.")
     wanted = beta * (score - s)
     expect(abs(got - wanted) < 1e-3 * beta, f"sigmoid(i) is {s:.4f}, the score {score:.4f} and "
-           f"beta {beta}. The derivative of log sigmoid(i) by i is 1 - sigmoid(i), that of i by one "
-           f"nat is beta. Together the push is {wanted:.5f}. Yours is {got:.5f}.")
+           f"beta {beta}. The derivative of log sigmoid(i) by i is 1 - sigmoid(i), that of i by "
+           f"one nat is beta. Together the push is {wanted:.5f}. Yours is {got:.5f}.")
     same(mine(-200.0, 1.0, beta), beta, "i is -200 here, and the push should be beta.", 1e-3)
 
 
