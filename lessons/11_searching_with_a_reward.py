@@ -186,8 +186,8 @@ if not CHANGE:
 # %% [markdown]
 # ## What happened
 # The reward rises and the exact score falls, from 66 to 35. The reward model did not become worse
-# during the search, because nothing in it changed. Instead, the search found answers of a kind that
-# the pairs had never shown. In every pair about a name that nobody knows, "I do not know." is the
+# during the search, because nothing in it changed. Instead, the search found answers that the model
+# likes and should not. In every pair about a name that nobody knows, "I do not know." is the
 # better answer, and in no pair is it the worse one. So the model learnt that this sentence is good,
 # and not that it is good only if the name is unknown. Among 64 answers about a known creature there
 # is usually one that says "I do not know.", and the reward picks exactly that one: `unknown` rises
@@ -199,8 +199,8 @@ if not CHANGE:
 # Did the accuracy on held-out pairs warn us? Pooled over all pairs, 66 % looks usable. Taken kind
 # by kind it does warn: on `truth` and `fact` the model is hardly better than a coin, or worse,
 # before any search. For `sort` it does not warn. The model is right on 85 % of these pairs, and yet
-# the search ends far below its start there, because held-out pairs show the same slips as the
-# training pairs, and the search finds others. So a reward model has to be tested on each kind of
+# the search ends far below its start there, because it looks for exactly those answers on which the
+# model is wrong, and these are rare among pairs. So a reward model has to be tested on each kind of
 # question, and beside it one needs a score that plays no part in the search, or a person who reads
 # the answers. Gao et al. measured such a fall for many sizes of reward model and of search.
 #
