@@ -16,8 +16,8 @@
 #
 # ## Guess
 # Demonstrations teach sums and sorting, scores teach the truth about creatures. One model learns
-# from both (UFT), another one from the scores alone. How many per cent of UFT's gain in truth does
-# the second model reach, without a single demonstration? Write down a number.
+# from both (UFT, with $\beta=0.1$), another one from the scores alone. How many per cent of UFT's
+# gain in truth does the second model reach, without a single demonstration? Write down a number.
 
 # %%
 from course import Lesson, progress
