@@ -191,7 +191,7 @@ if not CHANGE:
 # better answer, and in no pair is it the worse one. So the model learnt that this sentence is good,
 # and not that it is good only if the name is unknown. Among 64 answers about a known creature there
 # is usually one that says "I do not know.", and the reward picks exactly that one: `unknown` rises
-# to 100, while `truth` and `fact` fall to 0. The sorted lists first get better and then worse: 16 %
+# to 100, while `truth` and `fact` fall to 0. The sorted lists first get better and then worse: 17 %
 # of all sampled lists, but half of the best of 64 have a word that the question does not name, as
 # in "bee fig gold green hammer lemon mango". In 14 of the 80 pairs of lists the worse one has such
 # a word, so the model has met this mistake, but it does not always see it.
