@@ -30,9 +30,9 @@
 #
 # ## Guess
 # Which model will still run on after its answer, instead of stopping?
-# - **a** the one trained with SFT;
+# - **a** the one trained with DPO;
 # - **b** the one trained with IFT;
-# - **c** the one trained with DPO.
+# - **c** the one trained with SFT.
 
 # %%
 from course import Lesson, progress
@@ -199,7 +199,7 @@ if not CHANGE:
     assert min(words.values()) > 80 and min(stop["SFT"], stop["IFT"]) > 90, "SFT and IFT stop"
     assert stop["DPO"] < 60, "DPO teaches least what both answers share"
     runs_on = min(("SFT", "IFT", "DPO"), key=stop.get)
-    lesson.compare({"SFT": "a", "IFT": "b", "DPO": "c"}[runs_on])
+    lesson.compare({"SFT": "c", "IFT": "b", "DPO": "a"}[runs_on])
 
 # %% [markdown]
 # ## Change one thing
@@ -224,8 +224,8 @@ if not CHANGE:
 # Write it in `lessons/exercises/ex00.py`. `python -m lessons.check 00` says whether it is right,
 # and if not, what it does instead.
 #
-# - **00a** `my_score(answer)`: the score of an answer to *Name three fruits but not fig, lime or
-#   kiwi. End on fox.*
+# - **00a** `net_pushes(chosen, rejected)`: which pushes of DPO are left once equal tokens in equal
+#   places have cancelled?
 #
 # ## Three questions
 # 1. What does the model get to see in SFT, and what in DPO?
@@ -246,5 +246,5 @@ if not CHANGE:
 # To see the pushes change while a model learns, open the page that `python -m nanouft.playground`
 # writes.
 #
-# **Next:** `lessons/01_a_model_that_talks.py` builds a language model from nothing. If you have
-# built one before, go on with `lessons/02_which_tokens_count.py`.
+# **Next:** `lessons/01_a_model_that_talks.py` writes a language model and trains it from nothing.
+# If you have built one before, go on with `lessons/02_which_tokens_count.py`.

@@ -7,17 +7,16 @@
 # Everything else in this course only changes the probabilities with which this question is
 # answered.
 #
-# In this lesson you train such a model from nothing, with a loop of ten lines, until it writes
-# grammatical sentences. Then you remove one small part, the **causal mask**, and train the model
-# again on the same text for the same number of steps. Its training loss will tell you one story and
-# its sentences another, and you will see why a low loss does not always mean that a model has
-# learnt its task.
+# In this lesson you write such a model in forty lines, check it against `nanouft/gpt.py`, and train
+# it from nothing, with a loop of ten lines, until it writes grammatical sentences. Then you remove
+# one small part, the **causal mask**, and train the model again on the same text for the same
+# number of steps.
 #
 # ## Guess
 # Without the causal mask, after the same training, the model has ...
-# - **a** a higher loss, and its text is worse;
-# - **b** a lower loss, and its text is better;
-# - **c** a lower loss, and its text is worse.
+# - **a** a lower loss, and its text is better;
+# - **b** a lower loss, and its text is worse;
+# - **c** a higher loss, and its text is worse.
 
 # %%
 from course import Lesson, progress
@@ -33,10 +32,14 @@ CHANGE = ""                     # change one thing: "" | "positions", see below
 # the first row with a line between each token and the next.
 
 # %%
+from functools import partial
+
 import draw
 import torch
+import torch.nn.functional as F
 
 from nanouft.gpt import GPT, GPTConfig
+from nanouft.simple import pick
 from nanouft.tokenizer import nano
 from nanouft.world.documents import token_rows
 
@@ -50,55 +53,105 @@ print("tokens:", "|".join(tok.decode([i]) for i in rows[0, :20]), "...")
 # %% [markdown]
 # ## How a position sees the others
 # Each token enters the network as a list of $C$ numbers, its **embedding**, to which a second list
-# is added that says at which position of the row the token stands. Two kinds of layers then work on
-# these lists in turn. In an **MLP** every position works on its own list alone. In **attention** a
-# position looks at others and fetches what it needs from them, and this is the only part in which
-# information moves from one position to another. After the last layer each list is compared with
-# the embedding of every token, and the closest token is the model's guess for what comes next.
+# is added that says at which position of the row the token stands. In an **MLP** every position
+# works on its own list alone. In **attention** a position fetches what it needs from others, the
+# only part in which information moves between positions. After the last layer each list is compared
+# with the embedding of every token, and the closest token is the guess for what comes next.
 #
 # Attention works as follows. Position $i$ asks with a query $q_i$, and position $j$ offers a key
 # $k_j$ and a value $v_j$, each of them a list of $h$ numbers computed from the list that stands
 # there. The better the query and the key agree, the larger the weight of that value:
 # $$y_i=\sum_j a_{ij}\,v_j,\qquad a_i=\mathrm{softmax}_j\big(q_i\cdot k_j/\sqrt h+M_{ij}\big).$$
 # The matrix $M$ is the causal mask. It is $-\infty$ where $j>i$ and 0 elsewhere, so after the
-# softmax no position gives any weight to a later one. In `nanouft/gpt.py` the argument `is_causal`
-# stands for this matrix.
+# softmax no position gives any weight to a later one.
+#
+# Attention is done by several **heads** side by side, each with its own queries, keys and values of
+# $h=C/\mathrm{heads}$ numbers, so that a position can look for several things at once; their
+# results are laid one after the other and mixed by a matrix. One attention and one MLP make a
+# **block**:
+# $$x\leftarrow x+\mathrm{attention}(\mathrm{norm}(x)),\qquad
+# x\leftarrow x+W_2\,\mathrm{gelu}(W_1\,\mathrm{norm}(x)).$$ Each part only adds something to its
+# input, which is called the **residual stream** and gives the gradient a short way back. A **layer
+# norm** first brings the $C$ numbers of each position to mean 0 and variance 1. The MLP goes to
+# $4C$ numbers, through the bent function gelu, and back to $C$.
 #
 # The mask makes training cheap and fair at the same time. Because position $i$ cannot see token
 # $i+1$, the model has to predict it, and a row of 64 tokens asks 64 such questions in one forward
 # pass. The loss is the mean of $-\log p$ over all of them, where $p$ is the probability of the
 # token that really follows. Like all losses of this course it is given in nats.
+#
+# The next cell has all of this. `w` holds the weights under their names in GPT-2, and the last
+# lines check the result against the project's own model, from which we take fresh weights.
 
 # %%
-def remove_mask(attention) -> None:
-    """Let every position of this attention look at all positions."""
-    def look_everywhere(x, mask, cache, layer):
-        return with_mask(x, torch.tensor([[True]]), cache, layer)
-
-    with_mask = attention.forward
-    attention.forward = look_everywhere
+SIZES = GPTConfig(tok.n_vocab, n_ctx=T, n_layer=2, n_head=4, n_embd=64, init_std=0.125)
 
 
+def linear(x, w, name: str):
+    return x @ w[f"{name}.weight"].T + w[f"{name}.bias"]
+
+
+def norm(x, w, name: str):
+    """(B,T,C) every position to mean 0 and variance 1, then scaled and moved."""
+    x = x - x.mean(-1, keepdim=True)
+    x = x / (x.square().mean(-1, keepdim=True) + SIZES.eps).sqrt()
+    return x * w[f"{name}.weight"] + w[f"{name}.bias"]
+
+
+def attention(x, w, name: str, causal: bool):
+    """(B,T,C) what each position fetches from those that it sees."""
+    B, T, C = x.shape
+    q, k, v = (part.view(B, T, SIZES.n_head, -1).transpose(1, 2)        # (B,heads,T,h) each
+               for part in linear(x, w, f"{name}.c_attn").split(C, dim=-1))
+    scores = q @ k.mT / k.shape[-1] ** 0.5                              # (B,heads,T,T)
+    if causal:
+        scores = scores.masked_fill(torch.ones(T, T).triu(1) > 0, -torch.inf)
+    y = (scores.softmax(-1) @ v).transpose(1, 2).reshape(B, T, C)       # the heads side by side
+    return linear(y, w, f"{name}.c_proj")
+
+
+def block(x, w, name: str, causal: bool):
+    """(B,T,C) -> (B,T,C): attention, then the MLP, each added to the residual stream."""
+    x = x + attention(norm(x, w, f"{name}.ln_1"), w, f"{name}.attn", causal)
+    inner = F.gelu(linear(norm(x, w, f"{name}.ln_2"), w, f"{name}.mlp.c_fc"), approximate="tanh")
+    return x + linear(inner, w, f"{name}.mlp.c_proj")
+
+
+def gpt(w, ids, causal: bool = True):
+    """(B,T) ids -> (B,T,V) logits."""
+    x = w["wte.weight"][ids] + w["wpe.weight"][:ids.shape[1]]
+    for layer in range(SIZES.n_layer):
+        x = block(x, w, f"h.{layer}", causal)
+    return norm(x, w, "ln_f") @ w["wte.weight"].T
+
+
+library = GPT(SIZES, seed=0)
+difference = (gpt(dict(library.named_parameters()), held[:4, :T]) - library(held[:4, :T])).abs()
+print(f"our logits and those of nanouft/gpt.py differ by at most {difference.max():.0e}")
+assert difference.max() < 1e-4, "forty lines are the model of nanouft/gpt.py"
+
+# %% [markdown]
+# ## Train it, with and without the mask
+
+
+# %%
 def remove_positions(model: GPT) -> None:
     """Set the numbers that tell a token its position to 0, and do not train them."""
     model.wpe.weight.requires_grad_(False)
     model.wpe.weight.zero_()
 
 
-def train(without: str) -> tuple[GPT, list[float]]:
-    """A model of two layers after STEPS steps, and the loss of each step."""
-    sizes = GPTConfig(tok.n_vocab, n_ctx=T, n_layer=2, n_head=4, n_embd=64, init_std=0.125)
-    model = GPT(sizes, seed=0)
-    if without == "mask":
-        for block in model.h:
-            remove_mask(block.attn)
+def train(without: str):
+    """A function from ids to logits after STEPS steps, and the loss of each step."""
+    weights = GPT(SIZES, seed=0)
     if without == "positions":
-        remove_positions(model)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3, betas=(0.9, 0.98))
+        remove_positions(weights)
+    model = partial(gpt, dict(weights.named_parameters()), causal=without != "mask")
+    optimizer = torch.optim.AdamW(weights.parameters(), lr=3e-3, betas=(0.9, 0.98))
     losses = []
     for step in progress(range(STEPS), f"no {without}" if without else "GPT"):
         ids = rows[step * ROWS:(step + 1) * ROWS]                       # 1. data
-        logp = model(ids[:, :-1], want="logp", targets=ids[:, 1:])      # 2. forward pass, (B,T)
+        logp = pick(model(ids[:, :-1]), ids[:, 1:])                     # 2. forward pass, (B,T)
         loss = -logp.mean()                                             # 3. objective
         optimizer.zero_grad()                                           # 4. update
         loss.backward()
@@ -122,7 +175,7 @@ runs = {"GPT": train(""), less: train(CHANGE or "mask")}
 
 # %%
 @torch.no_grad()
-def talk(model: GPT, start: str) -> str:
+def talk(model, start: str) -> str:
     """`start` and twenty more tokens."""
     ids, rng = tok.encode(start), torch.Generator().manual_seed(0)
     for _ in range(20):
@@ -132,9 +185,9 @@ def talk(model: GPT, start: str) -> str:
 
 
 @torch.no_grad()
-def exam(model: GPT, seen: int) -> float:
+def exam(model, seen: int) -> float:
     """Nats for token 33 of the held-out rows while `seen` tokens are in view."""
-    logp = model(held[:, :seen], want="logp", targets=held[:, 1:seen + 1])
+    logp = pick(model(held[:, :seen]), held[:, 1:seen + 1])
     return -logp[:, HALF - 1].mean().item()
 
 
@@ -186,7 +239,7 @@ if not CHANGE:
     assert final[less] < 0.2, "without the mask the model copies the answer from the right"
     assert hidden[less] > 2 * hidden["GPT"], "and what is copied is not learnt"
     copies = final[less] < final["GPT"]
-    lesson.compare("a" if not copies else "b" if hidden[less] < hidden["GPT"] else "c")
+    lesson.compare("c" if not copies else "a" if hidden[less] < hidden["GPT"] else "b")
 
 # %% [markdown]
 # ## Change one thing
@@ -204,8 +257,8 @@ if not CHANGE:
 # Write them in `lessons/exercises/ex01.py`; `python -m lessons.check 01` says whether they are
 # right, and if not, what they do instead.
 #
-# - **01a** `attention(q, k, v)`: causal attention from the equation above, without PyTorch's own
-#   function for it.
+# - **01a** `attention(q, k, v)`: causal attention for the newest positions only, as when a model
+#   talks and keeps the keys and values of all that it has read.
 # - **01b** `next_token_loss(logits, ids)`: the loss of the training loop, from the logits of a row
 #   and its token ids.
 #

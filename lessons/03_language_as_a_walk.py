@@ -25,9 +25,9 @@
 # One policy imitates the shortest path. Another walks by itself and is rewarded when it arrives.
 # After training both always reach the goal from the start. Which of them mostly reaches it from the
 # nine cells of ice that are not on the path?
-# - **a** both;
-# - **b** only the one that walked by itself;
-# - **c** neither.
+# - **a** neither;
+# - **b** both;
+# - **c** only the one that walked by itself.
 
 # %%
 from course import Lesson, progress
@@ -73,11 +73,36 @@ print("the demonstration:", arrows(path), "through the cells", *cells)
 # The other policy takes states and actions from its own walks, and is only told whether it arrives.
 # A walk that reaches the goal after $n$ moves gets the **reward** $0.99^{n-1}$, any other walk gets
 # 0, and training raises the expected reward of a walk from the start, which is called the **value**
-# of the start. Its gradient, the **policy gradient**, raises those moves after which the walk goes
-# better than on average. For language it has to be estimated from samples, but a lake is so small
-# that we can compute the value exactly, by solving one linear system, and let autograd do the rest.
+# of the start. Its gradient is the **policy gradient**. Let $\pi(y)$ be the probability of a walk
+# $y$ and $R(y)$ its reward. Since $\nabla\log\pi=\nabla\pi/\pi$, which is called the
+# **log-derivative**,
+# $$\nabla\,\mathrm E[R]=\sum_y R(y)\,\nabla\pi(y)
+# =\sum_y\pi(y)\,R(y)\,\nabla\log\pi(y)=\mathrm E\,[R\,\nabla\log\pi(y)],$$
+# $$\mathrm E\,[\nabla\log\pi(y)]=\sum_y\nabla\pi(y)=\nabla 1=0,
+# \quad\text{so}\quad\nabla\,\mathrm E[R]=\mathrm E\,[(R-b)\,\nabla\log\pi(y)]$$ for every number
+# $b$ that does not depend on $y$. So it is enough to sample walks, and to push each of them by its
+# reward. If $b$ is the mean reward, those walks are pushed up that went better than on average. And
+# for a softmax over logits $z$, $\partial\log\pi(a)/\partial z_k$ is 1 for $k=a$ and 0 else, minus
+# $\pi(k)$. The next cell tries this on one state with three actions.
+#
+# A lake is so small that nothing has to be sampled: we compute the value exactly, by solving one
+# linear system, and let autograd do the rest.
 
 # %%
+z, reward = torch.tensor([0.5, 0.0, -1.0], requires_grad=True), torch.tensor([1.0, 2.0, 4.0])
+p = z.softmax(-1)
+exact, = torch.autograd.grad((p * reward).sum(), z, retain_graph=True)
+a = torch.multinomial(p.detach(), 100_000, replacement=True,
+                      generator=torch.Generator().manual_seed(0))
+d_log_p = F.one_hot(a, 3) - p.detach()                              # (100000,3)
+print("derivative of the mean reward:", exact.numpy().round(3))
+for b in (0.0, (p * reward).sum().item()):
+    each = (reward[a] - b)[:, None] * d_log_p
+    print(f"  from samples, b = {b:.2f}:   ", each.mean(0).numpy().round(3),
+          f" spread of one sample {each.std(0).norm():.2f}")
+    assert (each.mean(0) - exact).abs().max() < 0.02, "the log-derivative, with every baseline"
+
+
 def imitate(logits):
     """SFT: (N,S,4) logits -> the loss on the demonstrated moves, added up over the policies."""
     logp = logits.log_softmax(-1)[:, cells, moves]              # (N,8)
@@ -156,7 +181,7 @@ for name, from_cell in arrives.items():
 if not CHANGE:
     assert moved == 0, "where the demonstrator never stood, imitation changes nothing"
     assert finds["walks by itself"] and not finds["imitates"], "beside the path, imitators are lost"
-    lesson.compare("c" if not finds["walks by itself"] else "a" if finds["imitates"] else "b")
+    lesson.compare("a" if not finds["walks by itself"] else "b" if finds["imitates"] else "c")
 
 # %% [markdown]
 # ## Change one thing
@@ -172,11 +197,10 @@ if not CHANGE:
 #
 # ## Which states, which actions, how hard?
 # IFT's authors compare methods in these terms. They call the probabilities of a policy, in all
-# states that an answer goes through, its **preference**. To compare the model's preference with the
-# one that we want, a method has to choose states in which it looks at both, which they call
-# **preference estimation**. Then it makes some moves likelier and others less likely, to bring the
-# two together, which they call **transition optimization**. Here is their Table 1 in the terms of
-# this lesson, with a row for IFT:
+# states of an answer, its **preference**. A method has to choose states in which it compares the
+# model's preference with the wanted one (**preference estimation**), and then makes some moves
+# likelier and others less likely (**transition optimization**). Here is their Table 1 in the terms
+# of this lesson, with a row for IFT:
 #
 # | method | which states | which actions | how hard |
 # |---|---|---|---|
@@ -185,13 +209,9 @@ if not CHANGE:
 # | DPO (07) | of two given answers | chosen up, rejected down | less, the clearer the pair is won |
 # | IFT (04 to 06) | one step beside SFT's | the demonstrator's up | more, the worse it goes on |
 #
-# The best estimate would look at the demonstrator where the demonstrator goes, and at the model
-# where the model goes. SFT looks at both on the demonstrated path, so the paper holds that it
-# overestimates the model, and lesson 05 tests this. PPO looks where the model goes, but it needs
-# walks that happen to arrive, which are rare in language. DPO comes near the best estimate if the
-# rejected answer is the model's own. IFT has only the demonstrator's answers. It blends each of
-# their states with the one to which the model's own guess would have led, and the next three
-# lessons are about that.
+# SFT looks at demonstrator and model on the demonstrated path, so the paper holds that it
+# overestimates the model, and lesson 05 tests this. IFT blends each state of the demonstration with
+# the one to which the model's own guess would have led; the next three lessons are about that.
 #
 # ## Exercise
 # Write it in `lessons/exercises/ex03.py` and check it with `python -m lessons.check 03`.

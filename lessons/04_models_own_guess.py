@@ -18,10 +18,10 @@
 # We train for 40 steps on two kinds of questions: "Reverse pig bee saw." and "Name two cities but
 # not Doha, Oslo or Rome. End on fox." At the end the model's own guess is nearly always the
 # demonstrator's word in ...
-# - **a** both kinds of answers;
-# - **b** the reversals only;
-# - **c** the lists only;
-# - **d** neither.
+# - **a** the lists only;
+# - **b** neither kind of answers;
+# - **c** both kinds;
+# - **d** the reversals only.
 
 # %%
 from course import Lesson, progress
@@ -100,6 +100,13 @@ print("  base's guess:", tok.decode(own_guess(base, inputs, mask)[0][word].tolis
 # long as guess and answer agree, both halves of the blend are the same word, so nothing changes at
 # all until the model has read its first wrong guess. The next cell checks both on 80 answers that
 # the base has never seen, and prints what the blend does to the loss.
+#
+# It also prints what the blend is not. The paper's Eq. 18 asks how likely the next word $x_t$ is if
+# the state is the demonstrator's, $s_t^*$, with the share $1-\lambda$, and the model's own,
+# $s_t^\theta$, with the share $\lambda$. That is a mixture of probabilities,
+# $$(1-\lambda)\,\pi(x_t\mid s_t^*)+\lambda\,\pi(x_t\mid s_t^\theta)\;\ne\;\pi(x_t\mid s_t).$$
+# The code computes the right side, the probability at a mixture of embeddings. The two would be
+# equal if the network and its softmax were linear, which they are not.
 
 # %%
 def blend(model, inputs, mask, lam: float):
@@ -118,7 +125,8 @@ for kind, (inputs, targets, mask) in tests.items():
     with torch.no_grad():
         losses = {lam: nll(base, inputs, targets, mask, lam) for lam in (0.0, 0.2, 1.0)}
     means = [f"{x.sum() / mask.sum():.2f} at lam {lam:.1f}" for lam, x in losses.items()]
-    print(f"{kind}: loss {', '.join(means)}")
+    mixture = -(0.8 * (-losses[0.0]).exp() + 0.2 * (-losses[1.0]).exp()).log() * mask
+    print(f"{kind}: loss {', '.join(means)}; of Eq. 18's mixture {mixture.sum() / mask.sum():.2f}")
     change = (losses[1.0] - losses[0.0]).abs()
     first = mask.cumsum(1) == 1
     assert change[first].max() < 1e-3, "the loss of the first word does not depend on lam"
@@ -126,8 +134,14 @@ for kind, (inputs, targets, mask) in tests.items():
     read = wrong.cumsum(1) > 0                          # a wrong guess has been read here
     assert change[~read].max() < 1e-3, "until the first wrong guess is read, lam changes nothing"
     assert change[read].max() > 1e-3, "after that it does"
+    apart = (mixture - losses[0.2]).abs()
+    assert apart[~read].max() < 1e-3 < apart[read].max(), "the blend is not Eq. 18's mixture"
 
 # %% [markdown]
+# In the reversals the mixture of Eq. 18 has a loss of 1.64, a little less than without any guess,
+# and the blend one of 1.86. So what the blend estimates is not the quantity that the paper writes
+# down.
+#
 # ## Watching the guesses during training
 # Now we train two models on both kinds of answers, one with $\lambda=0.2$ and one with $\lambda=0$,
 # which is SFT. We call the first one `IFT's blend` and not IFT, because IFT has a second idea, to
@@ -224,7 +238,7 @@ if not CHANGE:
     most = 2 * sum(also_right["list"]) > len(also_right["list"])
     assert most, "most of the wrong guesses of a list are right as well"
     agrees = last["reverse"] < 10, last["list"] < 10
-    lesson.compare({(True, True): "a", (True, False): "b", (False, True): "c"}.get(agrees, "d"))
+    lesson.compare({(True, True): "c", (True, False): "d", (False, True): "a"}.get(agrees, "b"))
 
 # %% [markdown]
 # ## Change one thing
@@ -264,4 +278,4 @@ if not CHANGE:
 # </details>
 #
 # **Next:** `lessons/05_better_estimate.py` asks whether the blend estimates better what a model can
-# do. On the short path, go on with `lessons/06_later_words_weigh.py`.
+# do. On the short path, go on with `lessons/06_what_follows_weighs.py`.

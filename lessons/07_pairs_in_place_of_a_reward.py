@@ -11,17 +11,15 @@
 # look at a number that the loss does not show, which is how likely the wanted answer has become.
 #
 # ## Guess
-# After two steps every pair is won, even on questions that are not in the training data. We go on
-# training. The log-probability of the chosen answers, $\log p(\mathrm{chosen})$,
-# - **a** keeps rising;
-# - **b** stays where it is;
-# - **c** falls.
+# The log-probability of the chosen answers, $\log p(\mathrm{chosen})$, is -2.5 nats at the start,
+# and 0 would be certainty. After two steps every pair is won, even on questions that are not in the
+# training data. We go on to step 40. Where does $\log p(\mathrm{chosen})$ end? Write down a number.
 
 # %%
 from course import Lesson, progress
 
 lesson = Lesson("07")
-CHANGE = ""                     # change one thing: "" | "beta"
+CHANGE = ""                     # change one thing: "" | "rate" | "beta", see below
 
 # %% [markdown]
 # ## How far is one model from another?
@@ -80,7 +78,7 @@ from nanouft.simple import pick, tokens
 from nanouft.tokenizer import nano
 
 BETA = 1.0 if CHANGE == "beta" else 0.1
-STEPS, ROWS, RATE = 40, 32, 1e-4
+STEPS, ROWS, RATE = 40, 32, 1.5e-5 if CHANGE == "rate" else 1e-4
 tok, reference = nano(), shipped_base()
 policy = copy.deepcopy(reference)
 train = world.rows("train", "pairs", 300, seed=0, skills=("unknown",))
@@ -130,9 +128,9 @@ print(f"loss at the start: {start:.4f}; a token of the chosen answer is pushed b
 # against $L$ moves the weights along $g_w-g_l$, and this changes $\log p(w)$ by a multiple of
 # $g_w\cdot(g_w-g_l)$. So the chosen answer becomes likelier only as long as
 # $$g_w\cdot g_w>g_w\cdot g_l.$$
-# We train for 40 steps and measure both products before every second step, on pairs that are not in
-# the training data. Beside them we print the KL of policy and reference, summed over the tokens of
-# the chosen answer.
+# We train for 40 steps at a learning rate of 1e-4, about seven times that of lesson 00, and measure
+# both products before every second step, on pairs that are not in the training data. Beside them we
+# print the KL of policy and reference, summed over the tokens of the chosen answer.
 
 # %%
 def gradient(x):
@@ -182,8 +180,9 @@ print(f"the two products predict {right} of {len(moves)} moves of log p(chosen)"
 fig, (alone, both) = draw.panels(1, 2, width_ratios=(3, 2))
 steps = range(0, STEPS + 1, 2)
 curves = {"DPO, chosen": path, "DPO, rejected": [now["rejected"] for now in seen]}
+way = "less" if path[-1] < path[0] else "more"
 draw.lines(alone, steps, {"DPO, chosen": path},
-           "Every pair is won, and the\nright answer gets less likely", "step",
+           f"Every pair is won, and the\nright answer ends {way} likely", "step",
            "log-probability of chosen, nats", legend=True)
 alone.axvline(2 * best, color=draw.INKS[1], lw=1.5)
 alone.annotate("from here it falls", (2 * best, min(path)), (8, 0), textcoords="offset points",
@@ -196,15 +195,16 @@ if not CHANGE:
     assert abs(start - 0.6931) < 1e-3, "a policy that is its own reference has the loss log 2"
     assert seen[-1]["won"] > 0.95 and seen[1]["won"] > 0.95, "every pair is won, early and late"
     assert right > 0.6 * len(moves), "chosen rises where g_w.g_w > g_w.g_l, and falls elsewhere"
-    lesson.compare("a" if path[-1] == max(path) else "c" if path[-1] < max(path) - 1 else "b")
+    assert path[-1] < path[0] - 5, "at this rate chosen ends less likely than it began"
+    lesson.compare(path[-1])
 
 # %% [markdown]
 # ## What happened
 # After two steps every pair is won, and this does not change any more. For six steps the chosen
-# answer does become likelier, until it is nearly certain. Then it falls to about -13 nats, while
-# the margin keeps growing and the loss looks better and better. The loss only sees the difference
-# of the two answers, and making both of them less likely is the easier way to a larger difference.
-# At the end the model says neither of them and answers with nonsense.
+# answer does become likelier, until it is nearly certain. Then, at this rate, it falls to about -13
+# nats, while the margin keeps growing and the loss looks better and better. The loss only sees the
+# difference of the two answers, and making both of them less likely is the easier way to a larger
+# difference. At the end the model says neither of them and answers with nonsense.
 #
 # The two products tell why. The derivative of $\log p$ with respect to the token's own logit is
 # $1-p$. So a token that is nearly certain hardly reacts to a push, and $g_w\cdot g_w$ becomes
@@ -216,13 +216,23 @@ if not CHANGE:
 #
 # Should the KL penalty not have prevented this? It is a price that is weighed against a reward. But
 # in our pairs the better answer always wins, and by the judge's formula only an infinite difference
-# of rewards does that, so every distance is worth its price. Nor does the loss ever see the answers
-# that gain what these two lose. So the KL grows to 63 nats, and this is why every method over pairs
-# in this project reports chosen and rejected separately.
+# of rewards does that, so every distance is worth its price. The probability that both answers lose
+# goes to other answers, which the loss never looks at. So the KL grows to 63 nats, and this is why
+# every method over pairs in this project reports chosen and rejected separately.
 #
 # ## Change one thing
-# `CHANGE = "beta"` sets $\beta=1$. The price of the KL is then ten times as high, and the first
-# push ten times as large. Guess whether the chosen answer ends above or below -13 nats, and why.
+# How much of this belongs to DPO, and how much to the rate? `CHANGE = "rate"` takes lesson 00's
+# rate of 1.5e-5, all else equal. Say where $\log p(\mathrm{chosen})$ ends, and what the model
+# answers.
+#
+# *After your run.* It ends at -0.09, so that the right answer is nearly certain, the model says "I
+# do not know.", and all pairs are won as well. At 3e-5, the default of `nanouft.train`, it ends at
+# -0.91: it has risen and then begun to fall. The loss allows the fall, but whether a run reaches it
+# depends on rate times steps, and neither pairs won nor loss tells the two runs apart.
+#
+# `CHANGE = "beta"` sets $\beta=1$ at the old rate. The price of the KL is then ten times as high,
+# and the first push ten times as large. Guess whether the chosen answer ends above or below -13
+# nats, and why.
 #
 # *After your run.* It ends at -0.88, and the KL at 7.1 instead of 63.0. The push fades as the
 # margin $h$ grows, and $h$ is $\beta$ times the nats by which the two answers have moved apart.
@@ -236,7 +246,7 @@ if not CHANGE:
 #
 # - **07a** `dpo_loss(pi_w, ref_w, pi_l, ref_l, beta)` returns the loss of each pair.
 # - **07b** `dpo_push(h, beta)` returns the push on a token of either answer, from the margin.
-# - **07c** `kl(p, q)` returns the divergence of lists of probabilities, row by row.
+# - **07c** `both_fall(g_w)` returns a counterexample to "what is pushed up goes up".
 #
 # ## Three questions
 # 1. What stands in for the reward in DPO's loss, and why must both answers belong to the same

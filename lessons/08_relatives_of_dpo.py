@@ -4,17 +4,13 @@
 # `nanouft/objectives/`.*
 #
 # DPO asks a second model, the reference, how likely both answers were at the start. That costs
-# memory and time, and in lesson 07 the policy ran away from its reference all the same. So what
-# does the reference hold back? In this lesson you will take it out and see, and meet two methods
-# that do without it. DPO's relatives have many names, but there are only a few ideas behind them. A
-# table at the end sorts them by what each of them changes.
+# memory and time. So what does the reference hold back? In this lesson you will take it out and
+# see, and meet two methods that do without it. DPO's relatives have many names, but there are only
+# a few ideas behind them.
 #
 # ## Guess
-# We repeat the run of lesson 07 and then leave the reference out of the loss. Without it,
-# $\log p(\mathrm{chosen})$ falls
-# - **a** much further;
-# - **b** about as far;
-# - **c** much less.
+# In the run of lesson 07 $\log p(\mathrm{chosen})$ goes from -2.5 to about -13 nats. We repeat it
+# without the reference in the loss. Where does $\log p(\mathrm{chosen})$ end? Write down a number.
 
 # %%
 from course import Lesson, progress
@@ -134,7 +130,8 @@ with_it, without = fell.pop("DPO"), fell.pop("DPO, no reference")
 if not CHANGE:
     assert with_it > 2, "DPO runs away from its reference, and the chosen answer falls"
     assert max(fell.values()) < 0, "CPO and SimPO hold the chosen answer"
-    lesson.compare("a" if without > 2 * with_it else "c" if without < with_it / 2 else "b")
+    assert abs(without - with_it) < with_it / 4, "without its reference DPO falls about as far"
+    lesson.compare(paths["DPO, no reference"][-1])
 
 # %% [markdown]
 # ## What happened
@@ -152,21 +149,10 @@ if not CHANGE:
 # In one pair of our data "The jutu lives in Rome." is chosen and "The jutu lives in Paris." is
 # rejected. DPO pushes the whole first sentence up and the whole second one down, `lives` as hard as
 # `Paris`, and it trusts every pair equally. The other relatives of DPO each change one of these
-# decisions. `docs/methods.md` has the loss of every one of them and how hard it pushes the tokens
-# of one fixed pair; in arXiv:2509.04419 four of IFT's authors put many methods of post-training
-# into one formula in this way.
-#
-# | method | what it changes in DPO |
-# |---|---|
-# | TIS-DPO | pushes those tokens about which models trained on pairs and on swapped pairs differ |
-# | GDPO | multiplies the margin by $2p-1$, where $p$ is the chance that the label is right |
-# | robust DPO | subtracts from the loss what labels that were flipped by chance add to it |
-# | Ada-DPO | gives each pair a temperature, which grows with its margin |
-# | RPO | compares the good answer also with the bad answers to *other* questions |
-# | APO, NCA, SPPO | compare each answer with the reference by itself |
-# | IPO, hinge, SLiC | stop pushing when the margin is large enough |
-# | ORPO, ASFT, CPO | hold the chosen answer by imitating it as well |
-# | TPO | imitates a third answer and ranks the other two |
+# decisions. TIS-DPO, for instance, weighs the tokens, and GDPO multiplies the margin by $2p-1$,
+# where $p$ is the chance that the label is right. `docs/methods.md` has the loss of every one of
+# them and how hard it pushes the tokens of one fixed pair; in arXiv:2509.04419 four of IFT's
+# authors put many methods of post-training into one formula in this way.
 #
 # **KTO** (2402.01306) has no pairs. It learns from single answers with a label, good or bad, and
 # compares each of them with what the policy has gained on answers to *mismatched* questions, which
@@ -182,7 +168,8 @@ if not CHANGE:
 # ## Exercise
 # Write it in `lessons/exercises/ex08.py` and check it with `python -m lessons.check 08`.
 #
-# - **08a** `simpo_loss(chosen, rejected, beta, gamma)` returns the loss of SimPO.
+# - **08a** `fades_at(share, beta, gamma)` returns the margin at which the push of such a loss has
+#   faded to a share of its largest value, with which you can check the two and forty nats above.
 #
 # ## Three questions
 # 1. What does the reference do in the margin of DPO, and what does it not do?

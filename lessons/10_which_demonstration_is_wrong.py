@@ -15,11 +15,8 @@
 # you will see how many of them this weight finds and what is gained by it.
 #
 # ## Guess
-# Before any training, take the 240 answers with the smallest weights. The share of wrong answers
-# among them is
-# - **a** about 40 %, as in the whole data;
-# - **b** about 60 %;
-# - **c** more than 75 %.
+# Before any training, take the 240 answers with the smallest weights. If the weights told us
+# nothing, 40 % of them would be wrong. How many per cent are? Write down a number.
 
 # %%
 from course import Lesson, progress
@@ -159,7 +156,7 @@ if not CHANGE:
     assert found(tau) > max(70, found(r) + 8), "trust finds wrong answers that the loss does not"
     means = [scores[name][3] for name in models]
     assert means[0] < means[1] < means[2] + 3, "PoFT lies between SFT and SFT on right answers"
-    lesson.compare("a" if found(tau) < 50 else "b" if found(tau) < 75 else "c")
+    lesson.compare(found(tau))
 if CHANGE == "self":
     assert abs(tau - 0.5).max() < 1e-4, "a model that asks itself doubts nothing"
 
@@ -213,4 +210,4 @@ if CHANGE == "self":
 #
 # </details>
 #
-# **Next:** `lessons/11_a_wrong_reward.py`.
+# **Next:** `lessons/11_searching_with_a_reward.py`.

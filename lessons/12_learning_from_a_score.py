@@ -16,11 +16,9 @@
 # the start.
 #
 # ## Guess
-# The base answers 100 prompts, four times each. For how many of these prompts can RLOO and GRPO
-# learn nothing from the four scores?
-# - **a** hardly any;
-# - **b** about a third to a half;
-# - **c** most of them.
+# The base answers 100 prompts, four times each, and its mean score is 0.42. From how many
+# of these prompts can RLOO and GRPO learn nothing, because the four scores are equal? Write down a
+# number.
 
 # %%
 from course import Lesson, progress
@@ -30,12 +28,13 @@ CHANGE = ""                     # change one thing: "" | "mixed up", see below
 
 # %% [markdown]
 # ## Why sampling works
-# We want a high mean score, and its gradient is again a mean over sampled answers $y$:
+# We want a high mean score, and by the log-derivative of lesson 03 its gradient is again a mean
+# over sampled answers $y$:
 # $$\nabla\,\mathrm{E}[R]=\mathrm{E}\,[(R-b)\,\nabla\log\pi(y)].$$
 # Each sampled answer is pushed by its own score minus the baseline $b$, and the baseline may be
-# chosen freely as long as it does not look at $y$: since $\mathrm{E}[\nabla\log\pi(y)]=0$, it only
-# takes noise away. What remains, $A=R-b$, is called the **advantage** of an answer. With $K$
-# answers to a prompt and their mean score $\bar R$, the three methods use
+# chosen freely as long as it does not look at $y$: it only takes noise away. What remains, $A=R-b$,
+# is called the **advantage** of an answer. With $K$ answers to a prompt and their mean score $\bar
+# R$, the three methods use
 # $$A^{\mathrm{REINFORCE}}=R-\mathrm{mean}(R),\qquad
 # A^{\mathrm{RLOO}}=\frac{K}{K-1}(R-\bar R),\qquad
 # A^{\mathrm{GRPO}}=\frac{R-\bar R}{\mathrm{std}(R)+10^{-4}}.$$
@@ -90,9 +89,7 @@ print(f"base: mean score {R.mean():.2f}; prompts whose {SAMPLES} scores are "
 
 # %% [markdown]
 # ## Three groups, four methods
-# Here is one group of each kind, mixed, all right and all wrong, with what the four methods do to
-# its answers. We scale each row so that its largest push is 1, because the methods have different
-# units.
+# Here is one group of each kind. Each row of pushes is scaled so that the largest is 1.
 
 # %%
 picked = [int((R.std(1) > 0.4).nonzero()[0]), int((R.amin(1) == 1).nonzero()[0]),
@@ -107,11 +104,43 @@ for method in ("REINFORCE", "RLOO", "GRPO", "online UNA"):
     print(f"{method:12}" + " ".join(f"{x:+5.2f}" for x in push[method].tolist()))
 
 # %% [markdown]
+# ## Ratio, clip and k3
+# Answers are costly to sample, so GRPO may take several steps on the same ones. From the second
+# step on they come from an older policy, $\pi_{\rm old}$, and each token gets the **importance
+# ratio** $\rho_t=\pi(y_t)/\pi_{\rm old}(y_t)$, because a mean under $\pi_{\rm old}$ of $\rho A$ is
+# a mean under $\pi$ of $A$. PPO's **clip** lets it gain nothing beyond $1\pm\varepsilon$, and a
+# penalty **k3** holds the policy near a reference:
+# $$L_t=-\min\big(\rho_tA,\ \mathrm{clip}(\rho_t,1-\varepsilon,1+\varepsilon)\,A\big)
+# +\beta\,(e^{d_t}-d_t-1),\qquad d_t=\log\pi_{\rm ref}(y_t)-\log\pi(y_t).$$ The mean of $-d_t$ over
+# tokens that $\pi$ samples is $\mathrm{KL}(\pi\,\|\,\pi_{\rm ref})$ by definition. The mean of
+# $e^{d_t}=\pi_{\rm ref}/\pi$ is the sum of $\pi_{\rm ref}$ over all tokens, which is 1, so
+# $e^{d}-d-1$ has the same mean. But since $e^d\ge1+d$ it is never negative, and it is less noisy.
+# The next cell checks this on a list of five probabilities, and prints what the clip does to the
+# push, $-\partial L_t/\partial\log\pi$, without the penalty.
+
+# %%
+p, ref = (torch.tensor(x) for x in ([0.4, 0.3, 0.15, 0.1, 0.05], [0.3, 0.3, 0.2, 0.1, 0.1]))
+d = (ref / p).log()
+for name, x in (("-d", -d), ("k3", d.exp() - d - 1)):
+    mean = (p * x).sum()
+    spread = (p * (x - mean).square()).sum().sqrt()
+    print(f"{name}: mean {mean:.4f}, lowest {x.min():+.3f}, spread of one sample {spread:.3f}")
+    assert torch.isclose(mean, (p * (p / ref).log()).sum()), "both have the KL as their mean"
+for A in (1.0, -1.0):
+    logp = torch.tensor([0.5, 1.0, 1.5]).log().requires_grad_()         # now; 0 when sampled
+    rho = logp.exp()
+    gain = torch.minimum(rho * A, rho.clamp(0.8, 1.2) * A)
+    clip_push, = torch.autograd.grad(gain.sum(), logp)
+    print(f"advantage {A:+.0f}, ratio .5, 1, 1.5: push", *(f"{x:+.1f}" for x in clip_push))
+    assert clip_push[1] == A, "at the ratio 1 the push is the advantage"
+
+# %% [markdown]
 # ## Train with each of them
 # The loop samples answers, scores them, computes advantages and makes one step; the answers are
-# then thrown away, because they came from a policy that no longer exists. `nanouft/simple.py` has
-# the same loop for GRPO. Ten steps and one seed can show that the models learn, but not which
-# method is best.
+# then thrown away, because they came from a policy that no longer exists. With one step all ratios
+# are 1 and the clip does nothing, and we leave the penalty out. `nanouft/simple.py` has the same
+# loop for GRPO. Ten steps and one seed can show that the models learn, but not which method is
+# best.
 
 
 # %%
@@ -171,7 +200,7 @@ tied = torch.cat([push["RLOO"][SAMPLES:], push["GRPO"][SAMPLES:]])
 assert not tied.any(), "to RLOO and GRPO a group of equal scores teaches nothing"
 if not CHANGE:
     assert min(after.values()) > R.mean() + 0.05, "a score is enough: the answers get better"
-    lesson.compare("a" if equal[0] < 20 else "b" if equal[0] < 60 else "c")
+    lesson.compare(equal[0])
 
 # %% [markdown]
 # ## What happened
@@ -183,10 +212,11 @@ if not CHANGE:
 # (`nanouft/objectives/distill.py`).
 #
 # The bars at the right show how many groups are equal: 44 % before training. As the model improves,
-# groups without a right answer become rarer and groups of four right answers more frequent, from
-# 18 % of the prompts to about a third in only ten steps, so that their sum hardly changes. Each of
-# these groups is sampled and scored and contributes nothing to the gradient, and in a longer run,
-# where ever more of them are all right, the same computation teaches less and less.
+# groups without a right answer become rarer and groups of four right answers more frequent, from 18
+# % of the prompts to about a third in only ten steps, so that the equal groups together become only
+# a little rarer. Each of these groups is sampled and scored and contributes nothing to the
+# gradient, and in a longer run, where ever more of them are all right, the same computation teaches
+# less and less.
 #
 # The rows of the table differ where all scores of a group are equal. REINFORCE pushes up the group
 # that is all right, because its prompt was easy, and pushes down the group that is all wrong,
@@ -196,8 +226,8 @@ if not CHANGE:
 # push as hard as 1, 1, 1, 0. It also takes the mean over an answer's tokens where RLOO takes the
 # sum, which lets RLOO push a long wrong answer hardest.
 #
-# REINFORCE, RLOO and GRPO usually add a KL penalty, because a high score does not mean that the
-# answer is what we wanted, as the previous lesson showed.
+# REINFORCE, RLOO and GRPO usually add a KL penalty, such as k3, because a high score does not mean
+# that the answer is what we wanted, as the previous lesson showed.
 #
 # ## Change one thing
 # With `CHANGE = "mixed up"` each advantage goes to the next answer, as if the code had confused the
@@ -212,8 +242,8 @@ if not CHANGE:
 # ## Exercises
 # Write them in `lessons/exercises/ex12.py` and check them with `python -m lessons.check 12`.
 #
-# - **12a** `rloo(R)`: RLOO's advantages.
-# - **12b** `grpo(R)`: GRPO's advantages, also where all scores are equal.
+# - **12a** `answers_needed(p, share)`: how large must a group be to teach something?
+# - **12b** `grpo_push(logp, old, ref, A, eps, beta)`: GRPO's push on a token, penalty included.
 # - **12c** `grpo_step(model, optimizer, prompts, score, K, most, end)`: from prompts to the update.
 #
 # ## Three questions

@@ -13,15 +13,10 @@
 # - **PreTTY** does not train at all. It makes the base begin its answer as a fine-tuned model
 #   would, and lets the base go on.
 #
-# The second one sounds too simple to work, and yet it is the more instructive one, because it tells
-# us where in an answer fine-tuning changed anything.
-#
 # ## Guess
 # The untrained base has to begin each answer with the first token of SFT's answer, and then goes on
-# by itself. How much of what SFT gained on unknown names does this give?
-# - **a** less than a fifth;
-# - **b** about half;
-# - **c** nearly all.
+# by itself. How many per cent of what SFT gained on unknown names does this give? Write down a
+# number.
 
 # %%
 from course import Lesson, progress
@@ -132,7 +127,7 @@ lesson.picture(fig, CHANGE)
 
 # %%
 if not CHANGE:
-    lesson.compare("a" if given < 0.2 * gain else "b" if given < 0.8 * gain else "c")
+    lesson.compare(100 * given / gain)
     assert given > 0.8 * gain, "one token carries what SFT taught about unknown names"
     assert result["DFT"][0] < result["SFT"][0] - 10, "DFT learns less"
 back = result["SFT, begun by the base"][1] - result["SFT"][1]
@@ -166,7 +161,7 @@ assert result["DFT"][1] > result["SFT"][1] + 20, "DFT keeps more of the facts"
 # ## Exercise
 # Write it in `lessons/exercises/ex13.py` and check it with `python -m lessons.check 13`.
 #
-# - **13a** `dft_loss(logp, mask)`: DFT's loss, with its stop-gradient.
+# - **13a** `pushes(p)`: what would DFT push without its stop-gradient?
 #
 # ## Three questions
 # 1. Where did the answers of base and SFT differ first, and how did we show that no fact was lost?

@@ -20,11 +20,11 @@
 # the steps.
 #
 # ## Guess
-# At first the model writes steps in less than a third of its answers to each kind of question.
-# After GRPO, for how many of the three kinds does it write steps in nearly all answers?
-# - **a** none, since a short answer has fewer positions at which it can go wrong;
-# - **b** one of them;
-# - **c** two or all three, since whoever writes steps is right more often.
+# At first the model writes steps in about a sixth of its answers to sums, and in a quarter of those
+# to *Say ... backwards*. After GRPO the share of answers with steps has ...
+# - **a** risen for both;
+# - **b** risen for one of the two and fallen for the other;
+# - **c** fallen for both.
 
 # %%
 from course import Lesson, progress
@@ -61,7 +61,6 @@ from nanouft.tokenizer import nano
 KINDS = {"sum": "add up", "sort": "sort", "reverse": "backwards"}
 DEMOS, PASSES, ROWS = 900, 3, 16        # SFT: demonstrations, passes over them, rows of a step
 STEPS, PROMPTS, K = 48, 8, 8            # GRPO: steps, prompts of each, answers to a prompt
-NEARLY_ALL = 80                         # per cent
 tok = nano()
 
 
@@ -189,19 +188,19 @@ lesson.picture(fig, CHANGE.replace(" ", "-"))
 if CHANGE:
     assert max(x["steps"] for x in after.values()) < 10, "what is never said is never rewarded"
 else:
-    lesson.compare("abcc"[sum(x["steps"] > NEARLY_ALL for x in after.values())])
-    spread = after["sum"]["steps"] > NEARLY_ALL
-    assert spread, "steps spread where they make answers right more often"
-    assert after["reverse"]["steps"] < 20, "and vanish where they make them right less often"
+    rise = [after[kind]["steps"] - before[kind]["steps"] for kind in ("sum", "reverse")]
+    assert rise[0] > 10, "steps spread where they make answers right more often"
+    assert after["reverse"]["steps"] < 10, "and vanish where they make them right less often"
+    lesson.compare("cba"[sum(x > 0 for x in rise)])
 
 # %% [markdown]
 # ## What happened
 # Steps spread where they help. Adding up several numbers at once is too much for this model, so an
 # answer without steps is seldom right, while with steps each number only needs one small addition.
-# At the end all sums are written out, and far more of them are right than before, although most are
-# still wrong. The advantage of -100 in that row is no contradiction, because it comes from the one
-# or two answers that are left without steps. How soon this happens is chance to a large part: here
-# it took some forty updates, and with two other seeds eight or nine.
+# More sums are right than before, although most are still wrong. How fast this goes is chance to a
+# large part: with three seeds for the sampled answers 48 updates raised the share with steps from
+# 17 to 100, 98 and 45 %. Where hardly an answer is left without steps, the advantage in that row of
+# the table comes from one or two answers and says nothing.
 #
 # For reversals GRPO removes the steps. The last word of the reversed row is simply the first word
 # of the question, so the model can read it off, and each extra word is one more chance to slip. The
@@ -209,9 +208,9 @@ else:
 # with small models, and it does not mean that anything is wrong with their code.
 #
 # Sorting lies between the two, because here the advantage itself changes. At the start steps help
-# about as much as they do for sums. But GRPO also improves the answers without steps, and once
-# these have caught up, steps have no advantage left. It is therefore worth measuring the advantage
-# of thinking again during training.
+# by about ten points. But GRPO also improves the answers without steps, and once these have caught
+# up, steps have no advantage left. So the advantage of thinking should be measured again during
+# training.
 #
 # One model shows a mechanism and not a law, and other causes look the same. If `--max-new` cuts
 # long answers off before their result, they are never rewarded and vanish. And because GRPO divides
@@ -224,9 +223,9 @@ else:
 #
 # *After your run.* Hardly any answer has steps, before or after. GRPO learns from the model's own
 # answers, so it cannot reward what the model never says, and only a demonstration can show that.
-# Yet the sums rise from 20 to 29 %, which is more than the 21 % with steps, because here all
-# demonstrations practise the answer at once. So an advantage that is measured inside one model does
-# not say which of two models will be better.
+# Yet the sums may end no lower than with steps, because here all demonstrations practise the answer
+# at once. So an advantage that is measured inside one model does not say which of two models will
+# be better.
 #
 # ## Exercise
 # Write it in `lessons/exercises/ex16.py` and check it with `python -m lessons.check 16`.

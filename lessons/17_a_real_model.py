@@ -13,12 +13,9 @@
 # lesson leaves the first two parts out and reads the kept scores.
 #
 # ## Guess
-# On NanoWorld's bases IFT as released scored 4.3 points less than SFT. Both were then trained on
-# SmolLM2 with five seeds, each at a learning rate that was chosen for it on other questions. What
-# is the verdict on "IFT as released is better than SFT" there?
-# - **a** it holds, because a model that has read so much is not harmed;
-# - **b** it is undecided, because a real model moves too much from seed to seed;
-# - **c** it does not hold, as on NanoWorld.
+# SFT and both forms of IFT were trained on SmolLM2 with five seeds, in 96 steps of 8 answers, each
+# at a learning rate that was chosen for it on other questions. Then 95 % of SFT's answers stop by
+# themselves. How many per cent of the answers of IFT as released do? Write down a number.
 
 # %%
 from course import HERE, Lesson, progress
@@ -101,7 +98,7 @@ if present:
 # %%
 LIMIT = 0.0                                     # points
 STEPS, ROWS, RATE, SEEDS = 24, 8, 1e-4, (0, 1, 2)
-T = {2: 12.71, 3: 4.30, 4: 3.18, 5: 2.78, 6: 2.57}      # Student's t for that many seeds
+T = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776, 6: 2.571}     # Student's t for that many seeds
 KEPT = HERE / "evidence" / "results" / "R1.npz"
 
 
@@ -179,16 +176,18 @@ lesson.picture(fig, CHANGE)
 
 # %%
 if not CHANGE:
-    letters = {"holds": "a", "undecided": "b", "does not hold": "c"}
-    lesson.compare(letters[verdicts["released, score"]])
+    lesson.compare(metrics["released"][1].mean())
 
 # %% [markdown]
 # ## What happened
 # IFT pushes `<|im_end|>` about a quarter as hard as SFT, because its weight counts a token's own
-# loss and the later ones, and after the end there are none. Both forms lose to SFT, and fewer of
-# their answers stop. In lesson 06 gradient through the weights made the model forget how to stop,
-# and detached weights were the repair. Here they are none, although NanoWorld's bases had found
-# detached weights as good as SFT (C1). So a verdict does not carry over by itself.
+# loss and the later ones, and after the end there are none. After 96 steps both forms lie behind
+# SFT, and fewer of their answers stop. In lesson 06 gradient through the weights made a model
+# unlearn how to stop, and detached weights were the repair. Here the start model has to learn it
+# first: many of its answers do not stop, and a small weight makes it learn this later. So the lag
+# of the detached form may be one of time. `docs/claims.md` (R1) says what was found after more
+# steps. NanoWorld's bases had found detached weights as good as SFT (C1), so a verdict does not
+# carry over by itself.
 #
 # The verdict is about one model, whose weights were rounded to four bits in the package, about six
 # kinds of questions, and about the rates that were tried. But the interval says how far another

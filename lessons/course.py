@@ -1,15 +1,17 @@
 """What every lesson shares: your guess, a progress bar, the picture, and how a lesson ends.
 
-    lesson = Lesson("02")                   # asks for your guess, a letter below "## Guess"
+    lesson = Lesson("02")                   # asks for your guess, below "## Guess"
     for step in progress(range(60), "SFT"): ...
     lesson.picture(fig, CHANGE)             # out/lessons/02.png, or 02-prompt.png
-    lesson.compare("c")                     # Your guess: b. What happened: c, as right, few stop.
+    lesson.compare(12.5)                    # Your guess: 60. What happened: 12.5, 47.5 away.
 
-`python lessons/02_which_tokens_count.py --guess b` answers beforehand. The guess is kept in
+A guess is one of the letters that stand below "## Guess", or, if there are none, a number.
+`python lessons/02_which_tokens_count.py --guess 60` answers beforehand. The guess is kept in
 out/lessons/02.txt, so that a second run with a changed switch does not ask again. A lesson computes
 in fp32 on one thread with fixed seeds, so that its numbers are nearly the same on every machine.
 """
 import argparse
+import math
 import re
 import sys
 import traceback
@@ -22,10 +24,11 @@ from nanouft.errors import print_anything
 
 HERE = Path(__file__).resolve().parent
 NAMES = """00_whole_game 01_a_model_that_talks 02_which_tokens_count 03_language_as_a_walk
-    04_models_own_guess 05_better_estimate 06_later_words_weigh 07_pairs_in_place_of_a_reward
+    04_models_own_guess 05_better_estimate 06_what_follows_weighs 07_pairs_in_place_of_a_reward
     08_relatives_of_dpo 09_one_number_for_an_answer 10_which_demonstration_is_wrong
-    11_a_wrong_reward 12_learning_from_a_score 13_without_forgetting 14_would_you_publish_this
-    15_ppo 16_does_it_think 17_a_real_model""".split()      # any other file beside them is a copy
+    11_searching_with_a_reward 12_learning_from_a_score 13_without_forgetting
+    14_would_you_publish_this 15_ppo 16_does_it_think
+    17_a_real_model""".split()                          # any other file beside them is a copy
 LESSONS = [HERE / f"{name}.py" for name in NAMES]
 OUT = Path("out/lessons")
 NOTEBOOK = "ipykernel" in sys.modules
@@ -44,7 +47,8 @@ class Lesson:
         found = re.findall(r"^- (\w) (.+?)(?=^- |\n\n|\Z)", self.question, re.M | re.S)
         self.choices = {letter: " ".join(text.split()).rstrip(".;") for letter, text in found}
         self.kept = OUT / f"{number}.txt"
-        self.guess = self.kept.read_text().strip() if self.kept.exists() else ""
+        kept = self.kept.read_text().strip() if self.kept.exists() else ""
+        self.guess = kept if self.valid(kept) else ""       # the lesson may have asked otherwise
         torch.set_num_threads(1)
         if as_script:
             self.read_flags()
@@ -56,32 +60,50 @@ class Lesson:
         """--guess and --help."""
         flags = argparse.ArgumentParser(
             description=self.question, formatter_class=argparse.RawDescriptionHelpFormatter)
-        flags.add_argument("--guess", choices=self.choices)
-        if guess := flags.parse_args().guess:
+        flags.add_argument("--guess", metavar=self.kind, help=f"your guess: {self.kind}")
+        guess = flags.parse_args().guess
+        if guess is not None and not self.valid(guess):
+            flags.error(f"--guess {guess}: the guess is {self.kind}")
+        if guess is not None:
             self.keep(guess)
 
-    def ask(self) -> None:
-        """Ask until the answer is one of the letters, or empty."""
-        print(self.question + "\n")
-        letters = ", ".join(self.choices)
+    @property
+    def kind(self) -> str:
+        return ", ".join(self.choices) or "a number"
+
+    def valid(self, guess: str) -> bool:
+        """Is it one of the letters, or, in a lesson without letters, a finite number?"""
         try:
-            guess = input(f"Your guess ({letters}; Enter to go on without one): ").strip().lower()
+            return guess in self.choices if self.choices else math.isfinite(float(guess))
+        except ValueError:
+            return False
+
+    def ask(self) -> None:
+        """Ask once. An empty answer is no guess."""
+        print(self.question + "\n")
+        try:
+            guess = input(f"Your guess ({self.kind}; Enter to go on without one): ").strip().lower()
         except (EOFError, NotImplementedError):             # a notebook that nobody watches
             return
-        if guess in self.choices:
+        if guess and self.valid(guess):
             self.keep(guess)
         elif guess:
-            print(f"{guess!r} is none of {letters}: the lesson goes on without a guess")
+            print(f"{guess!r} is not {self.kind}: the lesson goes on without a guess")
 
     def keep(self, guess: str) -> None:
         self.guess = guess
         self.kept.parent.mkdir(parents=True, exist_ok=True)
         self.kept.write_text(guess + "\n")
 
-    def compare(self, happened: str) -> None:
-        """Print the guess beside what happened."""
+    def compare(self, happened: str | float) -> None:
+        """Print the guess beside what happened, a letter or a number."""
         guessed = f"Your guess: {self.guess}. " if self.guess else ""
-        print(f"\n{guessed}What happened: {happened}, {self.choices[happened]}.")
+        if isinstance(happened, str):
+            told = f"{happened}, {self.choices[happened]}"
+        else:
+            away = f", {abs(happened - float(self.guess)):.3g} away" if self.guess else ""
+            told = f"{happened:.3g}{away}"
+        print(f"\n{guessed}What happened: {told}.")
         if not NOTEBOOK:
             print(f"Why? Read on in {self.file.name}.")
 

@@ -18,22 +18,21 @@ from nanouft.errors import UserError
 # words of the message, or of one of several messages). torch, F, math and statistics are there.
 PROGRAMS = {
     "00a": ("""
-def my_score(answer):
-    fruits = "cherry date fig grape kiwi lemon lime mango melon peach pear plum".split()
-    words = answer.split()
-    items = words[:-1] if words[-1] == "fox" else words
-    checks = [words[-1] == "fox", all(word in fruits for word in items), len(items) == 3,
-              len(set(items)) == len(items), not {"fig", "lime", "kiwi"} & set(items)]
-    return sum(checks) / 5
-""", ('[words[-1] == "fox",', '["fox" in words,', "fails: the last word is fox"),
-            ("/ 5", "", "its score is 1.0. Yours is 5.00")),
+def net_push(chosen, rejected):
+    return [float(chosen[:i + 1] != rejected[:i + 1]) for i in range(len(chosen))]
+""", ("chosen[:i + 1] != rejected[:i + 1]", "chosen[i:i + 1] != rejected[i:i + 1]",
+             "stands at this place in both answers"),
+            ("chosen[:i + 1] != rejected[:i + 1]", "chosen[i] not in rejected",
+             "not after the same tokens|stands at this place"),
+            ("float(chosen[:i + 1] != rejected[:i + 1])", "1.0", "its push is taken back")),
     "01a": ("""
 def attention(q, k, v):
     scores = q @ k.transpose(-1, -2) / math.sqrt(q.shape[-1])
-    seen = torch.ones(q.shape[1], q.shape[1]).tril() > 0
+    seen = torch.ones(q.shape[1], k.shape[1]).tril(k.shape[1] - q.shape[1]) > 0
     return scores.masked_fill(~seen, -math.inf).softmax(-1) @ v
 """, (" / math.sqrt(q.shape[-1])", "", "Is the scale right?"),
-            (".tril() > 0", ".tril(1) > 0", "Position 0 sees only itself"),
+            (".tril(k.shape[1] - q.shape[1])", ".tril()", "did not change"),
+            (".masked_fill(~seen, -math.inf)", "", "so it should not see position"),
             ("k.transpose(-1, -2)", "k.detach().transpose(-1, -2)", "no gradient reaches k")),
     "01b": ("""
 def next_token_loss(logits, ids):
@@ -41,7 +40,7 @@ def next_token_loss(logits, ids):
 """, ("logits[:, :-1].flatten(0, 1), ids[:, 1:]", "logits.flatten(0, 1), ids",
              "logits of the last position"),
             ("ids[:, 1:].flatten()", "ids[:, 1:].flatten()) / math.log(2", "is ln"),
-            ("ids[:, 1:]", "ids[:, :-1]", "was made certain")),
+            ("ids[:, 1:]", "ids[:, :-1]", "own token, which the model has read")),
     "02a": ("""
 def response_mask(tokens):
     mask, speaker = [], ""
@@ -51,6 +50,7 @@ def response_mask(tokens):
         mask.append(int(speaker == "assistant" and not header))
     return mask[1:]
 """, ("mask[1:]", "mask", "one number for each target"),
+            ("mask[1:]", "mask[:-1]", "There is no shift"),
             (" and not header", "", "a header, so the mask should be 0"),
             ('not header', 'not header and token != "end"', "'end', said by the assistant")),
     "02b": ("""
@@ -110,14 +110,17 @@ def future_weights(losses, mask, gamma):
             (" / mask.sum())", ")", "must be 1"),
             ("torch.stack(raw)", "torch.stack(raw).detach()", "they are detached")),
     "06b": ("""
-def two_token_slopes(a, b, gamma):
-    top, bottom = a * (a + gamma * b) + b * b, a + gamma * b + b
-    by_a = (2 * a + gamma * b) / bottom - top / bottom ** 2
-    by_b = (gamma * a + 2 * b) / bottom - (1 + gamma) * top / bottom ** 2
-    return by_a, by_b
-""", ("(1 + gamma)", "gamma", "derivative by b"),
-            ("(2 * a + gamma * b) / bottom - top / bottom ** 2", "(a + gamma * b) / bottom",
-             "derivative by a")),
+def balance(losses, gamma):
+    l, n = losses.tolist()[:-1], len(losses) - 1
+    v = [sum(gamma ** (k - t) * l[k] for k in range(t, n)) for t in range(n)]
+    A, U = sum(x * y for x, y in zip(v, l)), sum(v)
+    B, G = (sum(gamma ** (n - t) * x for t, x in enumerate(y)) for y in (l, [1] * n))
+    return (-U + math.sqrt(U * U + (G + 1) * ((G + 1) * A - B * U))) / (G + 1)
+""", ("U * U + (G + 1) * ((G + 1) * A - B * U)", "U * U + (G + 1) * A", "and it should be 0"),
+            ("gamma ** (n - t) * x for t", "gamma * x for t", "and it should be 0: b is too"),
+            ("losses.tolist()[:-1], len(losses) - 1", "losses.tolist(), len(losses)",
+             "its own value is not used|Here are two tokens"),
+            ("return (", "return 0 * (", "With detached weights")),
     "06c": ("""
 def ift_loss(model, inputs, targets, mask):
     with torch.no_grad():
@@ -133,6 +136,7 @@ def ift_loss(model, inputs, targets, mask):
 """, ("best[:, :-1], inputs", "best[:, 1:], inputs", "the guess"),
             ("mask[:, :-1] == 1", "mask[:, 1:] == 1", "true token there|of the guess"),
             (".detach()", "", "not its gradient"),
+            ("0.95 * later", "later", "gamma is 1 and not 0.95"),
             ("(weights * nll).sum(1) / weights.sum(1)", "nll.sum(1) / mask.sum(1)",
              "there are no weights")),
     "07a": ("""
@@ -152,34 +156,35 @@ def dpo_push(h, beta):
             ("(-h)", "(h)", "won by more should be pushed less"),
             ("(-h)", "(-h * beta)", "both pushes should double")),
     "07c": ("""
-def kl(p, q):
-    return torch.where(p > 0, p * (p.clamp(min=1e-30) / q).log(), 0).sum(1)
-""", ("(p.clamp(min=1e-30) / q)", "(1 / q)", "the divergence is 0"),
-            (".sum(1)", ".sum(0)", "one divergence for each row|the divergence is 0"),
-            ("torch.where(p > 0, p * (p.clamp(min=1e-30) / q).log(), 0)", "(p * (p / q).log())",
-             "must add 0 to the sum")),
+def both_fall(g_w):
+    other = torch.zeros_like(g_w)
+    other[g_w.abs().argmin()] = g_w.norm() / 2
+    return 2 * g_w + other
+""", ("2 * g_w + other", "g_w + other - g_w * (g_w @ other) / (g_w @ g_w)", "has to be below 0"),
+            ("2 * g_w + other", "-g_w + other", "has to be below 0"),
+            ("2 * g_w + other", "2 * g_w", "a multiple of g_w")),
     "08a": ("""
-def simpo_loss(chosen, rejected, beta, gamma):
-    return -F.logsigmoid(beta * (chosen.mean() - rejected.mean()) - gamma)
-""", ("chosen.mean()", "chosen.sum()", "chosen has the length|equal and z"),
-            ("beta * (", "(", "should change z by"),
-            ("F.logsigmoid(beta * (chosen.mean() - rejected.mean()) - gamma)",
-             "(beta * (chosen.mean() - rejected.mean()) - gamma).sigmoid().log()",
-             "very unlikely")),
+def fades_at(share, beta, gamma):
+    return (gamma + math.log((1 - share) / share)) / beta
+""", ("(1 - share) / share", "share / (1 - share)", "a tenth is left at a larger D"),
+            ("math.log((1 - share) / share)", "beta * math.log((1 - share) / share)",
+             "of its largest value"),
+            ("(gamma + ", "(beta * gamma + ", "beta D is gamma"),
+            ("math.log((1 - share) / share)", "math.log(1 / (2 * share))", "of its largest value")),
     "09a": ("""
-def una_loss(i, score, form):
-    if form == "mse":
-        return (torch.sigmoid(i) - score) ** 2
-    return -score * F.logsigmoid(i) - (1 - score) * F.logsigmoid(-i)
-""", (" - (1 - score) * F.logsigmoid(-i)", "", "so its loss is"),
-            ("F.logsigmoid(i)", "torch.log(torch.sigmoid(i))", "very unlikely"),
-            ("** 2", "** 2 / 2", "so its loss is")),
+def bce_push(i, score, beta):
+    return beta * (score - torch.sigmoid(torch.tensor(i)))
+""", ("(score - torch", "(1 - torch", "score 0 is pushed down"),
+            ("beta * (score", "(score", "nat is beta"),
+            ("torch.tensor(i)))", "torch.tensor(i))) * 2 * torch.sigmoid(torch.tensor(i)) * "
+             "torch.sigmoid(torch.tensor(-i))", "of the squared")),
     "09b": ("""
-def uft_push(i, beta):
-    s = 1 / (1 + math.exp(-i))
-    return beta * 2 * (1 - s) * s * (1 - s)
-""", ("beta * 2", "2", "times as large"),
-            ("beta * 2", "-beta * 2", "always pushed up")),
+def largest_push(score):
+    return (1 + score - math.sqrt(1 - score + score ** 2)) / 3
+""", ("score - math", "score + math", "is pushed up only where"),
+            ("(1 + score - math.sqrt(1 - score + score ** 2)) / 3", "1 / 3", "is pushed up only|"
+             "elsewhere it reaches"),
+            ("(1 + score - math.sqrt(1 - score + score ** 2)) / 3", "score / 2", "it reaches")),
     "10a": ("""
 def poft_loss(logp, mask, others):
     r = (logp * mask).sum() / mask.sum()
@@ -203,23 +208,28 @@ def best_of_n(n, likes, scores):
     return sum(scores[max(some, key=lambda k: likes[k])] for some in sets) / len(sets)
 """, ("key=lambda k: likes[k]", "key=lambda k: scores[k]", "liked less")),
     "12a": ("""
-def rloo(R):
-    K = R.shape[1]
-    others = (R.sum(1, keepdim=True) - R) / (K - 1)
-    return R - others
-""", ("R - others", "R - R.mean(1, keepdim=True)", "scored 1 more")),
+def answers_needed(p, share):
+    K = 2
+    while 1 - p ** K - (1 - p) ** K < share:
+        K += 1
+    return K
+""", (" - p ** K", "", "which is less than"),
+            (" - (1 - p) ** K", "", "which is less than"),
+            ("return K", "return K + 1", "are as well")),
     "12b": ("""
-def grpo(R):
-    centred = R - R.mean(1, keepdim=True)
-    return (centred / (R.std(1, keepdim=True) + 1e-4)).detach()
-""", ("+ 1e-4", "+ 0", "All scores are equal"),
-            (".std(1, keepdim=True)", ".std(1, keepdim=True, correction=0)",
-             "the standard deviation"),
-            ("R.std(1, keepdim=True)", "R.std()", "other prompts were changed"),
-            (".detach()", "", "gradient flows through them to R")),
+def grpo_push(logp, old, ref, A, eps, beta):
+    rho = (logp - old).exp()
+    plain = rho * A <= rho.clamp(1 - eps, 1 + eps) * A
+    return rho * A * plain + beta * ((ref - logp).exp() - 1)
+""", ("beta * ((ref - logp).exp() - 1)", "beta * (ref - logp)", "only the penalty pushes"),
+            ("((ref - logp).exp() - 1)", "(1 - (ref - logp).exp())", "finds likelier is pushed up"),
+            (" * plain", "", "without the penalty"),
+            ("rho * A * plain", "A * plain", "the ratio times the advantage"),
+            ("rho * A <= rho.clamp(1 - eps, 1 + eps) * A",
+             "(rho - 1).abs() <= eps", "gain is the smaller one")),
     "12c": ("""
 def grpo_step(model, optimizer, prompts, score, K, most, end):
-    losses, scores = [], []
+    losses, scores, sizes = [], [], []
     for prompt in prompts.tolist():
         answers = []
         for _ in range(K):
@@ -234,6 +244,7 @@ def grpo_step(model, optimizer, prompts, score, K, most, end):
             A = (reward - statistics.mean(R)) / (statistics.stdev(R) + 1e-4)
             logits = model(torch.tensor([prompt + answer]))[0, len(prompt) - 1:-1]
             losses.append(A * F.cross_entropy(logits, torch.tensor(answer)))
+            sizes.append(len(answer))
     optimizer.zero_grad()
     torch.stack(losses).mean().backward()
     optimizer.step()
@@ -242,14 +253,18 @@ def grpo_step(model, optimizer, prompts, score, K, most, end):
             ("int(torch.multinomial(logits.softmax(-1), 1))", "int(logits.argmax())",
              "Sample each answer"),
             ("torch.tensor(answer)))", "torch.tensor(answer), reduction='sum'))", "are added up"),
+            ("torch.tensor(answer)))", "torch.tensor(answer), reduction='sum') / most)",
+             "the padding of short answers"),
+            ("torch.stack(losses).mean()", "(torch.stack([x * n for x, n in zip(losses, sizes)])"
+             ".sum() / sum(sizes))", "all tokens of the step at once"),
             (" and end not in answer", "", "goes on after end")),
     "13a": ("""
-def dft_loss(logp, mask):
-    return -(logp.exp().detach() * logp * mask).sum() / mask.sum()
-""", (".detach()", "", "since the factor p is a constant"),
-            ("logp.exp().detach() * logp", "logp", "If it becomes certain"),
-            (".sum() / mask.sum()", ".mean()", "If it becomes certain"),
-            ("logp * mask", "logp", "the mask 0")),
+def pushes(p):
+    return p, p * (1 + math.log(p))
+""", ("p * (1 + math.log(p))", "1 + math.log(p)", "is the derivative by p"),
+            ("return p,", "return 1,", "p is a constant factor"),
+            ("p * (1 + math.log(p))", "p", "also changes the factor"),
+            ("p * (1 + math.log(p))", "-p * (1 + math.log(p))", "The derivative of x e^x")),
     "14a": ("""
 def interval(d):
     t = {2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447}[len(d) - 1]
@@ -259,14 +274,14 @@ def interval(d):
             ("stdev", "variance", "nine times"),
             ("statistics.mean", "statistics.median", "should be the mean")),
     "14b": ("""
-def verdict(mean, half, threshold):
-    if mean - half > threshold:
-        return "holds"
-    return "does not hold" if mean + half < threshold else "undecided"
-""", ("mean - half >", "mean - half >=", "so the verdict is 'undecided'"),
-            ("mean - half", "mean", "so the verdict is 'undecided'"),
-            ('"undecided"', '"does not hold"', "so the verdict is 'undecided'"),
-            ("mean + half < threshold", "mean + half < 0", "the threshold is")),
+def seeds_needed(difference, sd, t):
+    for n in range(2, len(t) + 2):
+        if t[n - 1] * sd / math.sqrt(n) < abs(difference):
+            return n
+""", ("abs(difference)", "difference", "seeds are enough"),
+            ("t[n - 1] * sd", "1.96 * sd", "so the interval contains 0|so the result is None"),
+            ("math.sqrt(n)", "n", "so the interval contains 0|so the result is None"),
+            ("return n", "return n - 1", "is from 2|so the interval contains 0")),
     "15a": ("""
 def gae(R, V, gamma, lam):
     A, later, following = [], 0, 0
@@ -308,7 +323,9 @@ def train_step(model, optimizer, inputs, targets, mask):
     optimizer.step()
     return loss.item()
 """, ("optimizer.zero_grad()", "", "gradient of an earlier"),
-            ("torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)", "", "scaled to the norm 1"),
+            ("torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)", "",
+             "belongs between loss.backward()"),
+            ("clip_grad_norm_", "clip_grad_value_", "by itself (clip_grad_value_)"),
             ("optimizer.step()", "", "The weights have not moved"),
             ("/ mask.sum()", "/ len(mask)", "answer tokens is")),
     "17b": ("""
@@ -319,6 +336,7 @@ def score(question, answer):
     return float(said[-1:] == [sum(map(int, numbers.findall(question)))])
 """, ("said[-1:]", "said[:1]", "The sum is"),
             ("\\d{1,3}(?:,\\d{3})+|", "", "The sum is"),
+            ('numbers.findall(answer)]', 'numbers.findall(answer.replace(",", ""))]', "The sum is"),
             ("said[-1:] == [sum(map(int, numbers.findall(question)))]",
              "str(sum(map(int, numbers.findall(question)))) in answer", "The sum is"),
             ("[-1:] == [sum", "[-1:] != [sum", "The sum is")),

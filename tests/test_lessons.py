@@ -12,11 +12,18 @@ from pathlib import Path
 
 import pytest
 
-from lessons import pages
+from lessons import course, pages
 from lessons.check import exercises
 from lessons.course import HERE, LESSONS
 
 ROOT = HERE.parent
+
+
+# What is right at ## Guess: a letter, or a number with how far other machines may be from it.
+ANSWERS = {"00": "a", "01": "b", "02": (12, 15), "03": "c", "04": "d", "05": "a", "06": (23, 8),
+           "07": (-13, 3), "08": (-13, 3), "09": (78, 15), "10": (89, 6), "11": (35, 6),
+           "12": (44, 6), "13": (100, 10), "14": (21, 1), "15": (0.43, 0.05), "16": "b",
+           "17": (72, 1)}
 
 
 def text_of(lesson: Path) -> str:
@@ -97,10 +104,14 @@ def test_a_page_is_one_file_without_a_network(tmp_path):
 
 @pytest.mark.parametrize("lesson", LESSONS, ids=lambda lesson: lesson.stem)
 def test_a_lesson_has_its_parts(lesson):
-    """One guess with letters, one switch that the text explains, at most three questions."""
+    """One guess, a letter or a number, one switch that the text explains, three questions."""
     text, code = text_of(lesson), lesson.read_text(encoding="utf-8")
     guess = re.search(r"^## Guess\n(.*?)(?=^## |\Z)", text, re.M | re.S)
-    assert guess and len(re.findall(r"^- \*\*[a-z]\*\* ", guess[1], re.M)) >= 2
+    letters = re.findall(r"^- \*\*([a-z])\*\* ", guess[1], re.M)
+    if isinstance(ANSWERS[lesson.name[:2]], str):
+        assert len(letters) >= 3 and ANSWERS[lesson.name[:2]] in letters
+    else:
+        assert not letters and "Write down a number." in " ".join(guess[1].split())
     switch = re.search(r"^CHANGE = \"\" +# change one thing: (.*?)(?:, see|$)", code, re.M)
     assert switch, "the line CHANGE = \"\"   # change one thing: \"\" | ..."
     for value in re.findall(r'"(\w[\w ]*)"', switch[1]):
@@ -111,14 +122,38 @@ def test_a_lesson_has_its_parts(lesson):
         assert (ROOT / file).exists(), f"the text names {file}"
 
 
+def test_who_always_says_the_same_letter_is_mostly_wrong():
+    right = [answer for answer in ANSWERS.values() if isinstance(answer, str)]
+    assert len(ANSWERS) == len(LESSONS)
+    assert max(map(right.count, right)) <= len(right) / 2
+
+
+def test_a_number_that_is_guessed_is_compared(tmp_path, monkeypatch, capsys):
+    """A letter is refused where a number is asked for, and a number where a letter is."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["pytest"])
+    number, letter = course.Lesson("02"), course.Lesson("00")
+    assert number.valid("-12.5") and not any(map(number.valid, ("a", "", "nan", "inf")))
+    assert letter.valid("c") and not letter.valid("12") and not letter.valid("d")
+    number.keep("60")
+    number.compare(12.5)
+    assert "Your guess: 60. What happened: 12.5, 47.5 away." in capsys.readouterr().out
+    assert course.Lesson("02").guess == "60"
+    number.keep("b")                            # kept by an older lesson that asked for a letter
+    assert course.Lesson("02").guess == ""
+
+
 @pytest.mark.parametrize("lesson", LESSONS, ids=lambda lesson: lesson.stem)
 def test_a_lesson_runs_and_its_laws_hold(lesson, tmp_path):
     if lesson.name[:2] != "03" and os.environ.get("LESSONS") != "all":
         pytest.skip("LESSONS=all runs every lesson")
-    command = [sys.executable, str(lesson), "--guess", "a"]
+    right = ANSWERS[lesson.name[:2]]
+    guess = "a" if isinstance(right, str) else "10"
+    command = [sys.executable, str(lesson), "--guess", guess]
     ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=600,
                          env=os.environ | {"PYTHONPATH": str(ROOT)})
     assert ran.returncode == 0, ran.stdout[-2000:] + ran.stderr[-2000:]
     assert "contradicts" not in ran.stdout
-    assert re.search(r"^Your guess: a\. What happened: [a-z], ", ran.stdout, re.M)
+    happened = re.search(rf"^Your guess: {guess}\. What happened: (.+?), ", ran.stdout, re.M)[1]
+    assert happened == right if guess == "a" else abs(float(happened) - right[0]) <= right[1]
     assert (tmp_path / f"out/lessons/{lesson.name[:2]}.png").stat().st_size < 100_000

@@ -1,36 +1,29 @@
 """What the functions of ex00.py must do."""
-from lessons.check import same, shaped
-from nanouft.world.facts import WORDS
+from lessons.check import expect, shaped
 
-FRUITS, FORBIDDEN = WORDS["fruit"], ("fig", "lime", "kiwi")
-CHECKS = ("the last word is fox", "all items are fruits", "there are three items",
-          "no item comes twice", "no item is forbidden")
+WORDS = ["bee", "cat", "end"]
 
 
-def passed(answer):
-    """Which of the five checks does the answer pass?"""
-    words = answer.split()
-    ends = words[-1] == "fox"
-    items = words[:-1] if ends else words
-    return (ends, set(items) <= set(FRUITS), len(items) == 3, len(set(items)) == len(items),
-            not set(items) & set(FORBIDDEN))
+def net_push(mine, draw):
+    begin = draw.choices(WORDS, k=draw.randint(0, 2))
+    chosen, rejected = (begin + draw.choices(WORDS, k=draw.randint(1, 3)) for _ in range(2))
+    alike = 0                                       # tokens with which both answers begin
+    while alike < min(len(chosen), len(rejected)) and chosen[alike] == rejected[alike]:
+        alike += 1
+    got = mine(chosen, rejected)
+    shaped(got, (len(chosen),), "There is one number for each token of chosen.")
+    for i, token in enumerate(chosen):
+        if i < alike:
+            why = "stands after the same tokens in both answers, so its push is taken back: 0"
+        elif i < len(rejected) and rejected[i] == token:
+            why = ("stands at this place in both answers, but after different tokens, so these are "
+                   "two pushes and neither takes the other back: 1")
+        elif token in rejected:
+            why = "also occurs in rejected, but not after the same tokens: 1"
+        else:
+            why = "does not occur in rejected: 1"
+        expect(got[i] == (i >= alike), f"{token!r}, token {i} of chosen, {why}. Yours is "
+               f"{got[i]:g}.")
 
 
-def my_score(mine, draw):
-    a, b, c, d = draw.sample([word for word in FRUITS if word not in FORBIDDEN], 4)
-    bad = draw.choice(FORBIDDEN)
-    tries = [[a, b, c, "fox"], [a, b, c], [a, b, bad + "s", "fox"], [a, b, "fox"],
-             [a, b, c, d, "fox"], [a, a, b, "fox"], [a, bad, b, "fox"], ["fox", a, b, c],
-             ["fox", a, b, "fox"], [a, b, c, "outfox"],
-             draw.choices([a, b, c, bad, bad + "s", "fox"], k=draw.randint(2, 5))]
-    for words in tries:
-        answer = " ".join(words)
-        holds = passed(answer)
-        fails = "; ".join(text for text, yes in zip(CHECKS, holds) if not yes) or "none"
-        got = mine(answer)
-        shaped(got, (), "The score is one number.")
-        same(got, sum(holds) / 5, f"Of the five checks, {answer!r} fails: {fails}. So its score is "
-             f"{sum(holds) / 5:.1f}. Yours is {got:.2f}.")
-
-
-EXERCISES = {"00a": my_score}
+EXERCISES = {"00a": net_push}

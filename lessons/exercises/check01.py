@@ -8,26 +8,32 @@ from lessons.check import expect, same, shaped, slopes
 
 
 def attention(mine, draw):
-    B, T, h, c = draw.randint(1, 2), draw.randint(2, 4), draw.choice([2, 3, 16]), draw.randint(1, 3)
-    q, k, v = (draw.numbers(-2, 2, B, T, n) for n in (h, h, c))
+    B, T, n = draw.randint(1, 2), draw.randint(1, 3), draw.randint(0, 2)
+    h, c = draw.choice([2, 3, 16]), draw.randint(1, 3)
+    q, k, v = (draw.numbers(-2, 2, B, *shape) for shape in ((T, h), (n + T, h), (n + T, c)))
     got = mine(q, k, v)
-    shaped(got, (B, T, c), "The result has c numbers for each position.")
-    same(got[:, 0], v[:, 0], "Position 0 sees only itself, so its result is its own value.")
-    for j in range(1, T):
-        other = [x.clone() for x in (q, k, v)]
-        for x in other:
-            x[:, j] += 1
-        same(mine(*other)[:, :j], got[:, :j], f"Query, key and value of position {j} were changed, "
-             "and a position before it got another result. It must not see what comes later: set "
-             "these scores to minus infinity before the softmax.")
-    wanted = scaled_dot_product_attention(q, k, v, is_causal=True)
+    shaped(got, (B, T, c), "The result has c numbers for each query.")
+    for j in range(n + T):
+        other_k, other_v = k.clone(), v.clone()
+        other_k[:, j] += 1
+        other_v[:, j] += 1
+        moved = (mine(q, other_k, other_v) - got).abs().sum((0, 2)) > 1e-5      # (T,)
+        for i in range(T):
+            sees = j <= n + i
+            expect(moved[i] == sees, f"n is {n} and T is {T}. Query {i} belongs to position "
+                   f"{n + i} of the row, so it should {'' if sees else 'not '}see position {j}. "
+                   f"Key and value of position {j} were changed, and your result for this query "
+                   f"{'changed' if moved[i] else 'did not change'}. Set the scores of later "
+                   "positions to minus infinity before the softmax.")
+    seen = torch.ones(T, n + T).tril(n) > 0
+    wanted = scaled_dot_product_attention(q, k, v, attn_mask=seen)
     same(mine(q, k, v), wanted, "The weights are not the "
          "softmax over j of q_i . k_j / sqrt(h). Is the scale right? Which index belongs to q?")
-    far = scaled_dot_product_attention(9 * q, 9 * k, v, is_causal=True)
+    far = scaled_dot_product_attention(9 * q, 9 * k, v, attn_mask=seen)
     same(mine(9 * q, 9 * k, v), far, "The result is right for small scores but not for large ones, "
          "where exp overflows. torch.softmax takes care of that.")
     for name, slope in zip("qkv", slopes(lambda *x: mine(*x)[..., 0], q, k, v)):
-        expect(slope.any(), f"The values are right, but no gradient reaches {name}.")
+        expect(slope.any() or n + T == 1, f"The values are right, but no gradient reaches {name}.")
 
 
 def next_token_loss(mine, draw):
@@ -36,6 +42,10 @@ def next_token_loss(mine, draw):
     logp = logits[:, :-1].log_softmax(-1).gather(-1, ids[:, 1:, None])[..., 0]     # (B,T-1)
     got = mine(logits, ids)
     shaped(got, (), "The loss is one number for all predictions.")
+    own = -logits[:, :-1].log_softmax(-1).gather(-1, ids[:, :-1, None]).mean()
+    expect(abs(got - own) > 1e-5 or abs(own + logp.mean()) < 1e-5, "This is the loss of each "
+           "position's own token, which the model has read. The logits at position t are about the "
+           "token at position t + 1: shift the ids by one.")
     level = mine(torch.zeros_like(logits), ids)
     same(level, math.log(V), f"All logits are 0 here, so each of the {V} tokens has the "
          f"probability 1/{V}, and the loss is ln {V}. Yours is {level / math.log(V):.3f} "

@@ -7,6 +7,13 @@ HEADERS = "user", "assistant"
 
 
 def response_mask(mine, draw):
+    row = "user hi assistant yo end user hi assistant yo end".split()
+    got = mine(row)
+    shaped(got, (len(row) - 1,), "The mask has one number for each target. The targets are the row "
+           "without its first token.")
+    expect(got.tolist() != [0, 0, 0, 1, 1, 0, 0, 0, 1], "There is no shift. This is the mask of "
+           "the tokens themselves; target i is token i + 1, so leave out the first number, not the "
+           "last.")
     tokens = [draw.choice(HEADERS)]
     for _ in range(draw.randint(2, 9)):
         tokens.append(draw.choice(["hi", "yo", "end", "end", *HEADERS]))
@@ -15,8 +22,6 @@ def response_mask(mine, draw):
         speaker = token if token in HEADERS else speaker
         counts.append(int(speaker == "assistant" and token not in HEADERS))
     got = mine(tokens)
-    shaped(got, (len(tokens) - 1,), "The mask has one number for each target. The targets are the "
-           "row without its first token.")
     for i, token in enumerate(tokens[1:], 1):
         who = [word for word in tokens[:i] if word in HEADERS][-1]
         what = "a header" if token in HEADERS else f"said by the {who}"

@@ -60,25 +60,32 @@ def future_weights(mine, draw):
          "mean, detached?")
 
 
-def released_loss(a, b, gamma):
-    return (a * (a + gamma * b) + b * b) / (a + gamma * b + b)
+def slope_at(b, losses, gamma):
+    """The derivative of the released loss by the loss b of the last token."""
+    b = torch.as_tensor(b, dtype=torch.float64).clone().requires_grad_()
+    all_losses = torch.cat([losses[:-1].double(), b[None]])
+    weights = right(all_losses, torch.ones(len(losses)), gamma)
+    return torch.autograd.grad((weights * all_losses).mean(), b)[0]
 
 
-def two_token_slopes(mine, draw):
-    a, b = draw.uniform(0.5, 3), draw.uniform(0.1, 2)
-    gamma = draw.choice([0.3, 0.6, 0.95])
-    got = mine(a, b, gamma)
-    shaped(got, (2,), "The result is two numbers, the derivatives by a and by b.")
-    weights = torch.tensor([a + gamma * b, b])
-    constant = weights / weights.sum()
-    step = 1e-5                                 # of losses, for a derivative by measurement
-    for k, letter in enumerate("ab"):
-        up, down = ([x + side * step * (j == k) for j, x in enumerate((a, b))] for side in (1, -1))
-        slope = (released_loss(*up, gamma) - released_loss(*down, gamma)) / (2 * step)
-        same(got[k], slope, f"L changes by {slope:.4f} times a small step in {letter}, while your "
-             f"derivative by {letter} is {got[k]:.4f}. (If the weights were constants, it would be "
-             f"{constant[k]:.4f}.)", tolerance=1e-3)
-    same(mine(a, 0.0, gamma), [1.0, -1.0], "With b = 0 the derivatives are 1 and -1.")
+def balance(mine, draw):
+    losses, gamma = draw.numbers(0.3, 3, draw.randint(2, 5)), draw.choice([0.3, 0.6, 0.95])
+    a = losses[0]
+    two = mine(torch.stack([a, a * 0]), gamma)
+    shaped(two, (), "The result is one number, a loss.")
+    expect(two > 1e-3, f"Yours is {two:.4f}. At b = 0 the loss falls if b rises, so the balance "
+           "lies above 0. (With detached weights it would be 0.)")
+    wanted = a * ((2 + gamma) ** 0.5 - 1) / (1 + gamma)
+    same(two, wanted, f"Here are two tokens, and gamma is {gamma}. The derivative by b is 0 where "
+         "(1 + gamma) b^2 + 2 a b - a^2 = 0.", tolerance=1e-3)
+    other = losses.clone()
+    other[-1] += 1
+    same(mine(other, gamma), mine(losses, gamma), "The last loss was changed, and the result with "
+         "it. It is the loss that is asked for, so its own value is not used.")
+    b = mine(losses, gamma)
+    slope = slope_at(b, losses, gamma)
+    expect(b >= 0 and abs(slope) < 1e-3, f"With your b = {b:.4f} the derivative of L by b is "
+           f"{slope:+.4f}, and it should be 0: b is too {'small' if slope < 0 else 'large'}.")
 
 
 class Watched(torch.nn.Module):
@@ -132,6 +139,8 @@ def ift_loss(mine, draw):
     weights = torch.stack([right(*row, 0.95) for row in zip(losses, mask)])
     wanted = (weights * losses / n).sum() / B
     slips = {
+        "gamma is 1 and not 0.95": (torch.stack(
+            [right(*row, 1.0) for row in zip(losses, mask)]) * losses / n).sum() / B,
         "there are no weights": (losses * mask / n).sum() / B,
         "each row is added up": (weights * losses).sum() / B,
         "the mean is taken over all positions": (weights * losses).mean(),
@@ -150,4 +159,4 @@ def ift_loss(mine, draw):
          "constants, or a part of the loss is one.")
 
 
-EXERCISES = {"06a": future_weights, "06b": two_token_slopes, "06c": ift_loss}
+EXERCISES = {"06a": future_weights, "06b": balance, "06c": ift_loss}

@@ -62,23 +62,21 @@ def dpo_push(mine, draw):
     same(mine(h, beta)[0], beta * torch.sigmoid(-h), "The push on chosen has another value.")
 
 
-def kl(mine, draw):
-    n, V = draw.randint(1, 3), draw.randint(2, 4)
-    p = draw.numbers(0.1, 1, n, V)
-    p[0, draw.randrange(V)] *= draw.choice([0, 1])                  # a word that never comes
-    p, q = p / p.sum(1, keepdim=True), draw.numbers(0.1, 1, n, V).softmax(1)
-    shaped(mine(q, p * 0 + 1 / V), (n,), "There is one divergence for each row.")
-    same(mine(q, q), torch.zeros(n), "p and q are equal here, so the divergence is 0.")
-    word = draw.randrange(V)
-    sure = torch.eye(V)[[word] * n]
-    one = mine(sure, q)
-    told = f"Yours is {show(one / -q[:, word].log())} times as large."
-    if one.isnan().any():
-        told = "A word that p never says must add 0 to the sum, although ln 0 is infinite."
-    same(one, -q[:, word].log(), f"p is certain of word {word} here, so KL(p || q) is -ln q of "
-         f"this word. {told}")
-    same(mine(p, q), torch.xlogy(p, p / q).sum(1), "It is 0 for equal lists and right for a p that "
-         "is certain, but otherwise not the sum of p ln(p / q).")
+def both_fall(mine, draw):
+    n = draw.randint(2, 4)
+    g_w = draw.numbers(-2, 2, n)
+    g_w[draw.randrange(n)] += 3
+    g_l = mine(g_w)
+    shaped(g_l, (n,), "A gradient has one number for each weight.")
+    chosen, rejected = g_w @ (g_w - g_l), g_l @ (g_w - g_l)
+    expect(chosen < -1e-6, f"A step along g_w - g_l changes log p(chosen) by a multiple of "
+           f"g_w . (g_w - g_l), which is {chosen:+.3f} with your g_l. It has to be below 0, so "
+           "g_w . g_l must be larger than g_w . g_w.")
+    expect(rejected < -1e-6, f"log p(chosen) falls, but log p(rejected) changes by a multiple of "
+           f"{rejected:+.3f} and does not.")
+    across = g_l - (g_l @ g_w) / (g_w @ g_w) * g_w
+    expect(across.norm() > 1e-3 * g_l.norm(), "Both fall, but your g_l is a multiple of g_w. Add "
+           "something that points elsewhere.")
 
 
-EXERCISES = {"07a": dpo_loss, "07b": dpo_push, "07c": kl}
+EXERCISES = {"07a": dpo_loss, "07b": dpo_push, "07c": both_fall}

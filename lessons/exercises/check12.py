@@ -1,53 +1,45 @@
 """What the functions of ex12.py must do."""
 import torch
 
-from lessons.check import expect, same, shaped, show, slopes
+from lessons.check import expect, same, shaped, show
 
 
-def rloo(mine, draw):
-    P, K = draw.randint(1, 3), draw.randint(2, 5)
-    R = draw.numbers(0, 1, P, K)
-    got = mine(R)
-    shaped(got, (P, K), "There is one advantage for each answer.")
-    for k in range(K):
-        other = R.clone()
-        other[0, k] += 1
-        wanted = torch.zeros(P, K)
-        wanted[0] = -1 / (K - 1)
-        wanted[0, k] = 1
-        moved = mine(other) - got
-        same(moved, wanted, f"K is {K}. Answer {k} to prompt 0 scored 1 more. Its own advantage "
-             f"should rise by 1, those of the others to this prompt should fall by 1/{K - 1}, "
-             f"and other prompts should not change. Yours change by {show(moved)}.")
-    same(mine(R), (R - R.mean(1, keepdim=True)) * K / (K - 1), "The advantages react to each score "
-         "as they should, but have other values.")
+def answers_needed(mine, draw):
+    p, share = draw.choice([0.05, 0.1, 0.3, 0.5, 0.8, 0.9]), draw.choice([0.3, 0.6, 0.85, 0.95])
+    got = mine(p, share)
+    shaped(got, (), "The result is one number.")
+    expect(got >= 2 and got == got.round(), f"The group has a whole number of answers, at least "
+           f"two. Yours is {got:g}.")
+    K = int(got)
+    equal = [p ** n + (1 - p) ** n for n in (K, K - 1)]
+    expect(1 - equal[0] >= share, f"All {K} answers are right with the probability {p ** K:.4f} "
+           f"and all wrong with {(1 - p) ** K:.4f}. So their scores differ with the probability "
+           f"{1 - equal[0]:.4f}, which is less than {share}.")
+    expect(K == 2 or 1 - equal[1] < share, f"{K} answers are enough, but {K - 1} are as well: "
+           f"their scores differ with the probability {1 - equal[1]:.4f}.")
 
 
-def grpo(mine, draw):
-    P, K = draw.randint(1, 3), draw.randint(2, 5)
-    R = draw.numbers(0, draw.choice([0.05, 1]), P, K)       # 0.05: answers that are nearly equal
-    got = mine(R)
-    shaped(got, (P, K), "There is one advantage for each answer.")
-    same(mine(torch.ones(P, K)), torch.zeros(P, K), "All scores are equal here, so no answer is "
-         "better than the others.")
-    other = R.clone()
-    other[1:] = 1 - 3 * other[1:]
-    same(mine(other)[0], got[0], "The scores of other prompts were changed, and the advantages of "
-         "prompt 0 changed. Each prompt has its own mean and spread.")
-    got = mine(R)
-    same(got.sum(1), torch.zeros(P), "The scores of each prompt are centred, so their advantages "
-         "add up to 0.", tolerance=1e-3)
-    centred, sd = R[0] - R[0].mean(), R[0].std()
-    best = R[0].argmax()
-    wanted = centred[best] / (sd + 1e-4)
-    same(got[0, best], wanted, f"Answer {best} to prompt 0 is {centred[best]:.5f} better than the "
-         f"mean. Divided by the standard deviation {sd:.5f} plus 0.0001 this is {wanted:.3f}. "
-         f"Yours is {got[0, best]:.3f}.", tolerance=1e-3)
-    spread = R.std(1, keepdim=True) + 1e-4
-    same(got, (R - R.mean(1, keepdim=True)) / spread, "The best answer to prompt 0 has "
-         "the right advantage, but not all others have.", tolerance=1e-3)
-    (slope,) = slopes(lambda x: mine(x) * torch.arange(K), R)
-    expect(not slope.any(), "The values are right, but gradient flows through them to R.")
+def grpo_push(mine, draw):
+    T, eps, beta = draw.randint(1, 3), draw.choice([0.1, 0.2]), draw.choice([0.04, 0.3])
+    old, A = draw.numbers(-3, -1, T), draw.numbers(-2, 2, T)
+    logp, ref = old + draw.numbers(-0.6, 0.6, T), old + draw.numbers(-1, 1, T)
+    got = mine(logp, old, ref, A, eps, beta)
+    shaped(got, (T,), "There is one push for each token.")
+    penalty = beta * ((ref - logp).exp() - 1)
+    same(mine(logp, old, ref, 0 * A, eps, beta), penalty, "All advantages are 0 here, so only the "
+         "penalty pushes. The derivative of e^d - d - 1 by d is e^d - 1, and d falls as logp "
+         "rises. So a token that the reference finds likelier is pushed up.")
+    rho = (logp - old).exp()
+    near = rho.clamp(1 - eps, 1 + eps)
+    for t in range(T):
+        clipped = bool(near[t] * A[t] < rho[t] * A[t])
+        wanted = 0.0 if clipped else rho[t] * A[t]
+        gained = mine(logp, old, ref, A, eps, beta)[t] - penalty[t]
+        expect(abs(gained - wanted) < 1e-3, f"Token {t} has the ratio {rho[t]:.3f}, which is "
+               f"{near[t]:.3f} when clipped, and the advantage {A[t]:.3f}. The "
+               f"{'clipped' if clipped else 'plain'} gain is the smaller one, so without the "
+               f"penalty its push is {wanted:.3f}"
+               f"{'' if clipped else ', the ratio times the advantage'}. Yours is {gained:.3f}.")
 
 
 class Optimizer(torch.optim.SGD):
@@ -94,18 +86,25 @@ def grpo_step(mine, draw):
     centred = R - torch.stack([group.mean() for group in groups])
     A = centred / (torch.stack([group.std() for group in groups]) + 1e-4)
 
-    def step(A, weigh=torch.mean):
-        """By how much the logits should change, with these advantages."""
+    def step(A, weigh=torch.mean, length=0):
+        """By how much the logits should change, with these advantages; answers that are shorter
+        than `length` are padded with end."""
         w = W.clone().requires_grad_()
+        long = [answer + [end] * (length - len(answer)) for answer in answers]
         logp = [w.log_softmax(-1)[prompt[-1:] + answer[:-1], answer]
-                for prompt, answer in zip(about, answers)]
+                for prompt, answer in zip(about, long)]
         loss = -sum(a * weigh(x) for a, x in zip(A, logp)) / len(R)
         return -0.5 * torch.autograd.grad(loss, w)[0]
 
     wanted, moved = step(A), model.weight.detach() - W
     expect(moved.any() or wanted.abs().max() < 1e-3, "No weight has changed. Does the loss reach "
            "the optimizer, by loss.backward() and optimizer.step()?")
+    longest, count = max(map(len, answers)), sum(map(len, answers))
+    one_mean = step(A, torch.sum) * len(R) / count
+    padded = [step(A, length=n) for n in (longest, most)]
+    padded += [step(A, lambda x, n=n: x.sum() / n) for n in (longest, most)]
     slips = {
+        "the mean is taken over all tokens of the step at once, not over each answer": one_mean,
         "the gradient of an earlier step is added (zero_grad)": wanted - 0.5,
         "answers above the mean become less likely": -wanted,
         "the log-probs of an answer are added up": step(A, torch.sum),
@@ -118,9 +117,12 @@ def grpo_step(mine, draw):
         for slip, other in slips.items():
             expect(not torch.allclose(moved, other, atol=1e-4), f"The scores were {scores}. The "
                    f"weights have moved as they do if {slip}.")
+        expect(not any(torch.allclose(moved, other, atol=1e-4) for other in padded), "The weights "
+               "have moved as they do if the padding of short answers is counted in their means. "
+               "Divide the loss of an answer by the number of its own tokens.")
     same(moved, wanted, f"The answers {answers} have the advantages {show(A)}. So the weights, "
          "which are logits here, should move by other amounts than yours, which are "
          f"{show(moved)}.", tolerance=1e-3)
 
 
-EXERCISES = {"12a": rloo, "12b": grpo, "12c": grpo_step}
+EXERCISES = {"12a": answers_needed, "12b": grpo_push, "12c": grpo_step}

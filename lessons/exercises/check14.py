@@ -31,16 +31,30 @@ def interval(mine, draw):
            "large." + "".join(slip[:1]))
 
 
-def verdict(mine, draw):
-    threshold, half = draw.choice([0.0, 0.0, -2.0, 2.0]), draw.choice([0.25, 0.5, 1.0])
-    near = draw.choice([threshold, threshold, threshold, 0.0, -threshold])
-    mean = near + draw.choice([half, -half, draw.randint(-24, 24) / 16])    # some of them touch it
-    low, high = mean - half, mean + half
-    wanted = "holds" if low > threshold else "does not hold" if high < threshold else "undecided"
-    got = mine(mean, half, threshold)
-    expect(isinstance(got, str), f"The verdict is a text. Yours is {got}.")
-    expect(got == wanted, f"The interval goes from {low:g} to {high:g} and the threshold is "
-           f"{threshold:g}, so the verdict is {wanted!r}. Yours is {got!r}.")
+def seeds_needed(mine, draw):
+    t = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447, 7: 2.365, 8: 2.306, 9: 2.262}
+    t = {k: t[k] for k in range(1, draw.randint(3, 9) + 1)}
+    half = {k + 1: t[k] / (k + 1) ** 0.5 for k in t}        # half widths for n seeds, in sd
+    size, sd = draw.uniform(0.5, 4), draw.choice([0.5, 1.0, 2.0])
+    difference = draw.choice([-1, 1]) * size * sd
+    enough = [n for n in half if half[n] < size]
+    got = mine(difference, sd, t)
+    if not enough:
+        expect(got is None, f"With {len(half) + 1} seeds, the most that t is given for, the half "
+               f"width is {sd * half[len(half) + 1]:.3f}, more than the difference, so the result "
+               f"is None. Yours is {got}.")
+        return
+    expect(got is not None, f"{enough[0]} seeds are enough: the half width t[{enough[0] - 1}] sd / "
+           f"root of {enough[0]} is {sd * half[enough[0]]:.3f}, and the difference "
+           f"{difference:.3f}. Yours is None.")
+    shaped(got, (), "The result is one number.")
+    n = int(got)
+    expect(n == got and n in half, f"The number of seeds is from 2 to {len(half) + 1}. Yours is "
+           f"{got:g}.")
+    expect(n in enough, f"The difference is {difference:.3f}. With {n} seeds the half width, "
+           f"t[{n - 1}] sd / root of {n}, is {sd * half[n]:.3f}, so the interval contains 0.")
+    expect(n == enough[0], f"{n} seeds are enough, but {enough[0]} are as well: the half width, "
+           f"t[{enough[0] - 1}] sd / root of {enough[0]}, is {sd * half[enough[0]]:.3f}.")
 
 
-EXERCISES = {"14a": interval, "14b": verdict}
+EXERCISES = {"14a": interval, "14b": seeds_needed}

@@ -56,6 +56,14 @@ def train_step(mine, draw):
     old = (both, both / both.norm().clamp(min=1), both / both / len(both) ** 0.5, both / both)
     expect(not any(torch.allclose(step, x, atol=1e-4) for x in old), "The gradient of an earlier "
            "step was still there. optimizer.zero_grad() takes it away.")
+    fits = torch.allclose(step, slope / norm.clamp(min=1), atol=1e-4)
+    expect(fits or not torch.allclose(step, slope, atol=1e-4), f"The weights move by the whole "
+           f"gradient, whose norm is {norm:.3f}, and not by one that is scaled to the norm 1. "
+           "Clipping changes the gradients that are there, so it belongs between loss.backward() "
+           "and optimizer.step().")
+    expect(fits or not torch.allclose(step, slope.clamp(-1, 1), atol=1e-4), "Each number of the "
+           "gradient is cut off by itself (clip_grad_value_), which changes its direction. Scale "
+           "all of them together, by clip_grad_norm_.")
     same(step, slope / norm.clamp(min=1), f"The norm of the gradient is {norm:.3f}, so the weights "
          f"should move by {RATE} times the gradient, scaled to the norm 1 if it is larger. Yours "
          f"move by {RATE} times {step.norm():.3f}.")
@@ -68,15 +76,16 @@ def score(mine, draw):
     total = sum(numbers)
     question = f"Add up {' '.join(map(str, numbers))} step by step."
     other = total + draw.randint(1, 9)
+    row = f"{numbers[0]},{numbers[1]},{total % 100}"            # three numbers, as in 9,3,12
     for text, wanted in (
             (f"{numbers[0]} and {numbers[1]} is {numbers[0] + numbers[1]}, so it is {total}", 1),
             (f"The total is **{total}**.", 1), (f"It is {total:,}", 1),
             (f"not {other}, but {total}", 1), (f"It is {numbers[0]}, {total}", 1),
             (f"{total}, no, {other}", 0), (f"It is 1{total}", 0), (f"It is {total}0", 0),
-            ("I do not know.", 0), ("", 0)):
+            (row, total < 100), ("I do not know.", 0), ("", 0)):
         got = mine(question, text)
-        expect(got == wanted, f"The sum is {total}, so the answer {text!r} scores {wanted}. Yours "
-               f"is {got}.")
+        expect(got == wanted, f"The sum is {total}, so the answer {text!r} scores {wanted:d}. "
+               f"Yours is {got}.")
 
 
 EXERCISES = {"17a": train_step, "17b": score}

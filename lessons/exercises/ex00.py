@@ -1,23 +1,18 @@
 """Exercises of lesson 00. Replace each `raise`, then: python -m lessons.check 00"""
 
-FRUITS = "cherry date fig grape kiwi lemon lime mango melon peach pear plum".split()
 
+def net_push(chosen, rejected):
+    """00a. What is left of DPO's pushes on the better answer?
 
-def my_score(answer):
-    """00a. The score of an answer to: Name three fruits but not fig, lime or kiwi. End on fox.
+    chosen, rejected  the tokens of the better and of the worse answer to one question, two lists
+    return            a list with one number for each token of chosen: 1 if its push up is left, 0
+                      if a push down of the same size takes it back
 
-    answer  a string of words with one space between them
-    return  a number from 0 to 1
+    DPO pushes every token of chosen up by 1 and every token of rejected down by 1. A push belongs
+    to a token AFTER all tokens before it. So it is taken back exactly where the other answer has
+    the same token after the same tokens, and nowhere else.
 
-    The items are all words of the answer without a final "fox". If the last word is another one,
-    all words are items. Each of five checks is worth one fifth:
-        1. the last word of the answer is "fox"
-        2. all items are in FRUITS
-        3. there are exactly three items
-        4. no item comes twice
-        5. no item is fig, lime or kiwi ("figs" is another word, which is not in FRUITS)
-
-    "plum fig fox" gives 0.6. It ends on fox, both items are fruits and none comes twice, but there
-    are only two of them, and fig is forbidden.
+    chosen bee cat end and rejected bee end give 0 1 1: both answers begin with bee, but "end" after
+    bee and "end" after bee cat are two different pushes.
     """
     raise NotImplementedError

@@ -2,15 +2,20 @@
 
 
 def attention(q, k, v):
-    """01a. Causal attention, written without PyTorch's own function for it.
+    """01a. Causal attention for the newest T of n + T positions, without PyTorch's own function.
 
-    q, k    (B,T,h) the query and the key of each position
-    v       (B,T,c) the value of each position
-    return  (B,T,c) for each position i the mean of the values v_j of all positions j <= i, weighted
-            by the softmax over these positions of the scores q_i . k_j / sqrt(h)
+    q       (B,T,h) the queries of the newest positions
+    k       (B,n+T,h) the keys of all positions: n that were read before, then the newest; n may be
+            0, as in training
+    v       (B,n+T,c) their values
+    return  (B,T,c) for each of the newest positions the mean of the values of all positions up to
+            and including itself, weighted by the softmax over these of q . k / sqrt(h)
 
-    Let T be 2 and h be 4, and let q_1 . k_0 be 2 ln 3 and q_1 . k_1 be 0. The scores of position 1
-    are then ln 3 and 0, so that its weights are 3/4 and 1/4. Position 0 sees only itself.
+    A model that talks keeps k and v of what it has read, and computes only the newest positions.
+    Query i belongs to position n + i of the row.
+
+    Let T and n be 1 and h be 4, let q_0 . k_0 be 2 ln 3 and q_0 . k_1 be 0. The scores are ln 3 and
+    0, so the weights are 3/4 and 1/4.
     """
     raise NotImplementedError
 

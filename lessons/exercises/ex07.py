@@ -36,13 +36,15 @@ def dpo_push(h, beta):
     raise NotImplementedError
 
 
-def kl(p, q):
-    """07c. The Kullback-Leibler divergence KL(p || q) of lists of probabilities, row by row.
+def both_fall(g_w):
+    """07c. A counterexample to "what DPO pushes up goes up".
 
-    p, q    (n,V) n pairs of lists. Each list adds up to 1. No q is 0, but a p can be 0.
-    return  (n,) for each row the sum over its V words of p ln(p / q), in nats. A word with p = 0
-            adds 0.
+    g_w     (n,) the gradient of log p(chosen) by the n weights, not 0; n is at least 2
+    return  (n,) a gradient g_l of log p(rejected) for which a small step of DPO makes BOTH answers
+            less likely. g_l may not be a multiple of g_w
 
-    p = (1/2, 1/4, 1/4) and q = (1/3, 1/3, 1/3) give .5 ln 1.5 + 2 (.25 ln .75) = 0.0589.
+    A small step moves the weights along g_w - g_l, and it changes a number with the gradient g by
+    a multiple of g . (g_w - g_l). The margin cannot fall: it changes by a multiple of the square of
+    the length of g_w - g_l. First find out which of the two gradients has to be the longer one.
     """
     raise NotImplementedError

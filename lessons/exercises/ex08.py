@@ -1,20 +1,18 @@
 """Exercises of lesson 08. Replace each `raise`, then: python -m lessons.check 08"""
 
 
-def simpo_loss(chosen, rejected, beta, gamma):
-    """08a. The loss of SimPO for one pair. There is no reference model.
+def fades_at(share, beta, gamma):
+    """08a. How large must the difference be until the push of a loss over pairs has faded?
 
-    chosen    (n,) the log-probabilities of the tokens of the chosen answer
-    rejected  (m,) the same for the rejected answer, where m can differ from n
-    beta      the scale of the difference
-    gamma     the margin by which a pair should be won, above 0
-    return    one number; its gradient flows to chosen and rejected
+    share   a number between 0 and 1
+    beta    the scale of the difference D, above 0
+    gamma   the margin by which a pair should be won; 0 in DPO
+    return  the difference D at which the push has faded to this share of its largest value
 
-    The reward of an answer is the MEAN log-probability of its own tokens. The loss is -log
-    sigmoid(z), where z is beta times the difference of the two rewards, minus gamma. Gamma is not
-    multiplied by beta. (The released code has another setting, gamma / beta.) An answer may be so
-    unlikely that z is -1000.
+    The loss is -log sigmoid(beta D - gamma). The push on D is minus its derivative by D. It is
+    largest where the pair is hopelessly lost, and falls towards 0 as the pair is won.
 
-    chosen -1 -3, rejected -2, beta 2 and gamma 0.5 have equal means, and the loss is 0.9741.
+    share 1/2, beta 2 and gamma 0.5 give 0.25. When you are done: SimPO has beta 2 and gamma 0.5 in
+    nats per token, DPO beta 0.1 and gamma 0 in nats. At which D is a fiftieth of each push left?
     """
     raise NotImplementedError

@@ -1,30 +1,32 @@
 """Exercises of lesson 09. Replace each `raise`, then: python -m lessons.check 09"""
 
 
-def una_loss(i, score, form):
-    """09a. The loss of each answer in UNA: how far is sigmoid(i) from the answer's score?
+def bce_push(i, score, beta):
+    """09a. How hard does UNA in its other form, a cross-entropy, push each token of an answer?
 
-    i       (N,) the implicit rewards of N answers, which may be as low as -1000
-    score   (N,) the scores of the answers, from 0 to 1
-    form    "mse": the squared distance
-            "bce": the cross-entropy -score log sigmoid(i) - (1 - score) log sigmoid(-i)
-    return  (N,) one loss for each answer
+    i       the implicit reward of the answer: beta times its log-ratio, summed over its tokens
+    score   its score, from 0 to 1
+    beta    what one nat of log-ratio counts for
+    return  one number: minus the derivative of the loss by the log-probability of one token
 
-    i = 0 with the score 1 gives 0.25 in the form "mse" and 0.6931 in the form "bce".
+    The loss is -score log sigmoid(i) - (1 - score) log sigmoid(-i). Simplify: the result is shorter
+    than that of the squared distance.
+
+    i = 0, score 1 and beta 0.1 give 0.05. When you are done, compare the two forms for an answer
+    that the policy has given up, i = -10.
     """
     raise NotImplementedError
 
 
-def uft_push(i, beta):
-    """09b. How hard does UFT, with the form "mse", push each token of a demonstration?
+def largest_push(score):
+    """09b. Where does the squared distance push an answer up hardest?
 
-    i       the implicit reward of the demonstration: beta times its log-ratio, summed over its
-            tokens
-    beta    what one nat of log-ratio counts for
-    return  one number: minus the derivative of the loss by the log-probability of one token
+    score   the score of the answer, above 0 and at most 1
+    return  the s = sigmoid(i), between 0 and the score, at which the push of
+            (sigmoid(i) - score) squared is largest
 
-    A demonstration is an answer with the score 1, so its loss is (sigmoid(i) - 1) squared.
+    Lesson 09 has this push as a function of s. Take its derivative by s.
 
-    i = 0 and beta = 0.01 give 0.0025. When you are done, find the sigmoid(i) with the largest push.
+    The score 1 gives 1/3: a demonstration is pushed hardest when the policy's own score is a third.
     """
     raise NotImplementedError

@@ -1,27 +1,35 @@
 """Exercises of lesson 12. Replace each `raise`, then: python -m lessons.check 12"""
 
 
-def rloo(R):
-    """12a. RLOO's advantages: each score minus the mean score of the OTHER answers to its prompt.
+def answers_needed(p, share):
+    """12a. How large must a group be, so that RLOO and GRPO learn something from most of them?
 
-    R       (P,K) the scores of K answers to each of P prompts; K is at least 2
-    return  (P,K) the advantages
+    p       the probability that a sampled answer to this prompt is right, between 0 and 1. An
+            answer scores 1 or 0
+    share   a number between 0 and 1
+    return  the smallest group of at least two answers whose scores are not all equal with at least
+            this probability
 
-    The scores 1 0 0 0 of one prompt become 1 -0.3333 -0.3333 -0.3333.
+    p = 1/2 and share 0.5 give 2; p = 0.1 and share 0.5 give 7.
     """
     raise NotImplementedError
 
 
-def grpo(R):
-    """12b. GRPO's advantages: the scores of each prompt, centred and divided by their spread.
+def grpo_push(logp, old, ref, A, eps, beta):
+    """12b. How hard does GRPO push each token? On paper, without autograd.
 
-    R       (P,K) the scores of K answers to each of P prompts; K is at least 2
-    return  (P,K) the advantages, without gradient, because R may contain a KL penalty
+    logp    (T,) the log-probabilities of the tokens by the policy as it is now
+    old     (T,) the same when they were sampled
+    ref     (T,) the same by the reference
+    A       (T,) their advantages
+    eps     the clip: ratios gain nothing beyond 1 - eps and 1 + eps
+    beta    the weight of the penalty k3
+    return  (T,) minus the derivative of each token's loss by its logp
 
-    The scores of a prompt minus their mean are divided by their standard deviation (whose sum of
-    squares is divided by K - 1) plus 0.0001.
+    The loss of a token is -min(rho A, clip(rho) A) + beta (e^d - d - 1) with rho = e^(logp - old)
+    and d = ref - logp. Where the clipped gain is the smaller one, it is a constant.
 
-    The scores 1 0 0 become 1.1545 -0.5773 -0.5773, and 0.5 0.5 0.5 become 0 0 0.
+    A token with logp = old = -1, ref = -2, A = 0.5 and beta 0.1 has the push 0.4368.
     """
     raise NotImplementedError
 
@@ -42,7 +50,8 @@ def grpo_step(model, optimizer, prompts, score, K, most, end):
        are (temperature 1). An answer ends with `end`, which is a part of it, or after `most`
        tokens.
     2. Ask for the score of each answer once.
-    3. Compute the advantages, as in 12b.
+    3. Compute the advantages: the scores of each prompt minus their mean, divided by their standard
+       deviation (whose sum of squares is divided by K - 1) plus 0.0001.
     4. The loss of an answer is -advantage times log p of each of its tokens, and the mean over
        these tokens. The loss of the step is the mean over all answers. There is no clip and no KL.
     5. Make one step of the optimizer.

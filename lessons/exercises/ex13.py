@@ -1,15 +1,16 @@
 """Exercises of lesson 13. Replace each `raise`, then: python -m lessons.check 13"""
 
 
-def dft_loss(logp, mask):
-    """13a. The loss of DFT, in which the loss -log p of each token is multiplied by p itself.
+def pushes(p):
+    """13a. What does the stop-gradient of DFT do? Both pushes on paper, without autograd.
 
-    logp    (B,T) the policy's log-probability of each token
-    mask    (B,T) 1 on the tokens of the answers, else 0
-    return  one number, the mean over all answer tokens of all rows. The factor p is a constant, so
-            that gradient flows through log p only.
+    p       the probability of a token, between 0 and 1
+    return  two numbers: the push on log p by DFT, whose loss is -sg(p) log p, and the push if the
+            stop-gradient sg is forgotten, so that the loss is -p log p
 
-    An answer with p 0.5 and 0.1 and another one with p 0.25 have the loss 0.3078. Its gradient by
-    logp is -p / 3 on each of the three tokens.
+    A push is minus the derivative of the loss by log p. Let x be log p, so that p is e^x.
+
+    p = 0.5 gives 0.5 and 0.1534. When you are done, find the p below which the second push is
+    negative: there the loss would make an unlikely right token still less likely.
     """
     raise NotImplementedError

@@ -15,15 +15,15 @@ def interval(d):
     raise NotImplementedError
 
 
-def verdict(mean, half, threshold):
-    """14b. A verdict by a rule that was fixed before anybody looked at the result.
+def seeds_needed(difference, sd, t):
+    """14b. How many seeds would decide a difference? The question before an experiment.
 
-    mean, half  an estimate and the half width of its interval
-    threshold   what the claim says: the true number is above it
-    return      "holds"          if the whole interval lies above the threshold
-                "does not hold"  if the whole interval lies below it
-                "undecided"      otherwise, also if the interval only touches the threshold
+    difference  the difference between two recipes that you expect, not 0; it may be negative
+    sd          the standard deviation that you expect of the paired differences
+    t           Student's t: t[k] belongs to k degrees of freedom, for k from 1 to the length of t
+    return      the smallest number n of seeds, at least 2, for which the interval of 14a around the
+                difference does not touch 0, or None if t is too short to tell
 
-    0.4 with the half width 0.6 is undecided for the threshold 0.
+    difference 1, sd 0.8 and t = {1: 12.71, 2: 4.303, 3: 3.182, 4: 2.776} give 5.
     """
     raise NotImplementedError

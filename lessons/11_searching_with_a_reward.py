@@ -1,11 +1,11 @@
 # %% [markdown]
-# # 11 · A reward that is wrong
-# *About 25 minutes; read 07 first. Reward models: arXiv:2009.01325; optimising them too far: Gao et
-# al., arXiv:2210.10760; `nanouft/reward.py`.*
+# # 11 · Searching with a reward
+# *About 25 minutes; read 07 first. Reward models: arXiv:2009.01325; best-of-n and reward models:
+# Gao et al., arXiv:2210.10760; `nanouft/reward.py`.*
 #
 # DPO goes from pairs directly to a policy. The older way takes a detour: it first learns a **reward
 # model** from the pairs, a model that gives one number to each answer, and then looks for answers
-# with a high reward. This lesson asks what happens when one looks very hard.
+# with a high reward. This lesson asks how good the answers are that such a search finds.
 #
 # The simplest search trains nothing: draw n answers to a prompt and keep the one with the highest
 # reward. It is called **best-of-n**, and it suits us well because the policy and the reward model
@@ -13,11 +13,9 @@
 # the exact score of the answers that are chosen, which nobody has for real questions.
 #
 # ## Guess
-# The reward model is right on two thirds of new pairs. It now chooses among n = 1, 2, 4 ... 64
-# answers. The exact score of the chosen answers ...
-# - **a** rises all the way;
-# - **b** rises, then stays;
-# - **c** ends below where it began.
+# The reward model is right on two thirds of new pairs. An answer of the policy has an exact score
+# of 66 points of 100 on average. How many points has the answer that the reward model likes best of
+# 64? Write down a number.
 
 # %%
 from course import Lesson, progress
@@ -146,12 +144,18 @@ else:
     said = [(Turn("assistant", text),) for text in texts]
     reward = rewards_of([row.prompt for row in rows], said).round(5).reshape(-1, SAMPLES)
 
+wanted = [world.right_answer(row.prompt[0].text).split() for row in rows]
+new_word = np.array([100.0 * bool(set(text.split()) - set(words))
+                     for words, text in zip(wanted, texts)]).reshape(-1, SAMPLES)
 by_skill = {n: 100 * best_of(n, reward, score).reshape(4, 12).mean(1) for n in SIZES}
 liked = {n: (best_of(n, reward, reward).mean() - reward.mean()) / reward.std() for n in SIZES}
 print("   n   reward   exact score, %  of them  " + "  ".join(SKILLS))
 for n in SIZES:
     each = "  ".join(f"{x:{len(skill)}.0f}" for skill, x in zip(SKILLS, by_skill[n]))
     print(f"{n:4}  {liked[n]:+7.2f}  {by_skill[n].mean():15.0f}           {each}")
+invented = [best_of(n, reward, new_word)[:12].mean() for n in (1, SAMPLES)]     # the sorted lists
+print("sorted lists with a word that the question does not name: {:.0f} % of all, {:.0f} % of the "
+      "best of 64".format(*invented))
 print("\nwhat the reward likes best among 64 answers:")
 for i in range(0, len(asked), 6):
     best = SAMPLES * i + int(reward[i].argmax())
@@ -176,25 +180,29 @@ assert rises, "by its own measure the best of more answers is never worse"
 if CHANGE == "exact":
     assert end > start + 10, "with the true score the same search helps"
 if not CHANGE:
-    rising = all(by_skill[b].mean() > by_skill[a].mean() for a, b in zip(SIZES, SIZES[1:]))
-    lesson.compare("c" if end < start else "a" if rising else "b")
+    lesson.compare(end)
     assert end < start - 10, "the learnt reward rises, and the exact score falls"
 
 # %% [markdown]
 # ## What happened
-# The reward rises and the exact score falls. The reward model did not become worse during the
-# search, because nothing in it changed. Instead, the search found answers of a kind that the pairs
-# had never shown. In every pair about a name that nobody knows, "I do not know." is the better
-# answer, and in no pair is it the worse one. So the model learnt that this sentence is good, and
-# not that it is good only if the name is unknown. Among 64 answers about a known creature there is
-# usually one that says "I do not know.", and the reward picks exactly that one.
+# The reward rises and the exact score falls, from 66 to 35. The reward model did not become worse
+# during the search, because nothing in it changed. Instead, the search found answers that the model
+# likes and should not. In every pair about a name that nobody knows, "I do not know." is the
+# better answer, and in no pair is it the worse one. So the model learnt that this sentence is good,
+# and not that it is good only if the name is unknown. Among 64 answers about a known creature there
+# is usually one that says "I do not know.", and the reward picks exactly that one: `unknown` rises
+# to 100, while `truth` and `fact` fall to 0. The sorted lists first get better and then worse: 17 %
+# of all sampled lists, but half of the best of 64 have a word that the question does not name, as
+# in "bee fig gold green hammer lemon mango". In 14 of the 80 pairs of lists the worse one has such
+# a word, so the model has met this mistake, but it does not always see it.
 #
-# The table shows this for each kind of question: `unknown` rises, and the known facts fall with the
-# first doublings of n. A reward model can only be relied on for answers like those that it was
-# trained on, and a search leaves them as soon as it finds others that the model likes better. The
-# accuracy on held-out pairs does not warn us, because these are of the same kind as the training
-# pairs. Only a score that plays no part in the search, or a person who reads the answers, shows the
-# fall.
+# Did the accuracy on held-out pairs warn us? Pooled over all pairs, 66 % looks usable. Taken kind
+# by kind it does warn: on `truth` and `fact` the model is hardly better than a coin, or worse,
+# before any search. For `sort` it does not warn. The model is right on 85 % of these pairs, and yet
+# the search ends far below its start there, because it looks for exactly those answers on which the
+# model is wrong, and these are rare among pairs. So a reward model has to be tested on each kind of
+# question, and beside it one needs a score that plays no part in the search, or a person who reads
+# the answers. Gao et al. measured such a fall for many sizes of reward model and of search.
 #
 # A policy that is trained on this reward is a search as well, which is why methods such as PPO add
 # a KL penalty. DPO on these pairs has the same weakness, since it leaves out the reward model and
@@ -219,15 +227,16 @@ if not CHANGE:
 # ## Three questions
 # 1. Why does a constant added to all rewards change nothing?
 # 2. How much KL does best-of-4 cost at most, and when is it less?
-# 3. Why did the accuracy on new pairs not tell us where the reward is wrong?
+# 3. Where did the accuracy on new pairs tell us that the reward is wrong, and where did it not?
 #
 # <details><summary>Answers</summary>
 #
 # 1. Only differences of rewards enter the loss, and only their order enters the choice.
 # 2. At most log 4 - 3/4 = 0.64 nats, and less where samples are equal, since four times the same
 #    sentence is no choice.
-# 3. New pairs are of the same kind as the training pairs, and the search finds answers of a kind
-#    that no pair shows.
+# 3. Kind by kind it shows that `truth` and `fact` are judged no better than by a coin; pooled it
+#    hides that. It does not show what happens to `sort`, because the search looks for the answers
+#    on which the model is wrong, and these are rare among pairs.
 #
 # </details>
 #
