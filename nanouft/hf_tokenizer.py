@@ -53,6 +53,15 @@ def lost_letters(said: str, text: str) -> str:
     return said[:n] or said
 
 
+# Some templates tell the day, so that rows would change over night: for them it is always this one.
+FIXED_DAY = "{%- macro strftime_now(form) -%}2024-07-26{%- endmacro -%}"
+
+
+def whole(text: str) -> str:
+    """Half of a character, as scraped JSON may hold, is U+FFFD, as tiktoken has it."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
 class HFTokenizer(Tokenizer):
     """`t` is transformers' own. Without a chat template ours is added, with its control tokens."""
 
@@ -60,6 +69,8 @@ class HFTokenizer(Tokenizer):
         transformers = library("transformers", f"{folder}: its tokenizer")
         try:
             self.t = t = transformers.AutoTokenizer.from_pretrained(str(folder), **SAFE)
+            if isinstance(t.chat_template, dict):       # several with names: the default one
+                t.chat_template = t.get_chat_template()
             if not t.chat_template:
                 t.add_tokens(list(CONTROL), special_tokens=True)
                 adds_bos = t("a").input_ids[0] == t.bos_token_id
@@ -92,10 +103,10 @@ class HFTokenizer(Tokenizer):
         return len(self.t)
 
     def encode(self, text: str) -> list[int]:
-        return self.t.encode(text, add_special_tokens=False)
+        return self.t.encode(whole(text), add_special_tokens=False)
 
     def text_ids(self, text: str) -> list[int]:
-        return self.t.encode(text)
+        return self.t.encode(whole(text))
 
     def decode(self, ids: Iterable[int]) -> str:
         return self.t.decode([int(i) for i in ids], skip_special_tokens=False,
@@ -106,9 +117,12 @@ class HFTokenizer(Tokenizer):
         """A dialogue as the template writes it; `waits`: up to where an answer begins."""
         talk = [{"role": "assistant" if role == "shown" else role, "content": text}
                 for role, text in turns]
-        try:                                    # a fixed day: some templates tell it
+        template = self.t.chat_template
+        if "strftime_now" in template:
+            template = FIXED_DAY + template
+        try:
             return self.t.apply_chat_template(talk, add_generation_prompt=waits, tokenize=False,
-                                              date_string="26 Jul 2024")
+                                              date_string="26 Jul 2024", chat_template=template)
         except Exception as e:                  # templates raise what they like
             raise UserError(f"the chat template refuses a dialogue of {[r for r, _ in turns]} "
                             f"({' '.join(str(e).split())[:120]})") from None
