@@ -140,6 +140,15 @@ def test_the_rate_rises_for_the_nearest_number_of_steps_to_its_share(n, share, u
                                         for i in range(n - up)])
 
 
+def test_without_a_schedule_each_group_of_weights_keeps_its_own_rate():
+    form, model = Form("sft"), nano()
+    head, *rest = model.parameters()
+    optimizer = torch.optim.SGD([{"params": [head], "lr": 0.5}, {"params": rest}], lr=0.1)
+    for _ in steps(model, form.objective, form.hp, lambda number: batch_of(form), optimizer, [0]):
+        pass
+    assert [group["lr"] for group in optimizer.param_groups] == [0.5, 0.1]
+
+
 def test_a_step_tells_its_answer_tokens_and_all_that_were_read():
     """`tokens` of the log are answers alone; the speed, tok/s, counts prompts too."""
     form, model = Form("dpo"), nano()
