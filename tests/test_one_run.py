@@ -150,7 +150,8 @@ def test_without_a_schedule_each_group_of_weights_keeps_its_own_rate():
 
 
 def test_a_step_tells_its_answer_tokens_and_all_that_were_read():
-    """`tokens` of the log are answers alone; the speed, tok/s, counts prompts too."""
+    """`tokens` of the log are answers alone; the speed, tok/s, counts prompts too. What it leaves
+    holds no graph in memory."""
     form, model = Form("dpo"), nano()
     batch = batch_of(form)
     step, = steps(model, form.objective, form.hp, lambda number: batch, train.make_optimizer(
@@ -159,6 +160,7 @@ def test_a_step_tells_its_answer_tokens_and_all_that_were_read():
     seqs = [s for e in some for s in e.seqs.values()]
     assert step.tokens == sum(int(s.mask.sum()) for s in seqs)
     assert step.read == sum(len(s.ids) - 1 for s in seqs) > 1.5 * step.tokens
+    assert not any(x.requires_grad for x in [*step.sums.values(), step.norm])
 
 
 def test_a_value_head_learns_thirty_times_as_fast():
