@@ -50,6 +50,16 @@ def test_measuring_a_rollout(model):
     assert used > 2 * LOGITS or model.cfg.vocab_size == 1_000, "the law is not empty"
 
 
+def test_rows_of_a_rollout_are_read_a_few_together(model, monkeypatch):
+    """At most ROWS, and fewer if their logits would be more than LOGITS."""
+    vocab, read = model.cfg.vocab_size, []
+    monkeypatch.setattr(sampling, "ROWS", 8)
+    model.wte.register_forward_hook(lambda module, ids, out: read.append(len(ids[0])))
+    sampling.measure(collate(some_rows(vocab), range(ROWS), 0), model, GPT(model.cfg, seed=1), CPU)
+    most = 8 if vocab == 1_000 else LOGITS // ((PROMPT + ANSWER - 1) * vocab)
+    assert sum(read) == ROWS and max(read) == most
+
+
 def test_reading_for_the_start_model(model):
     data, one_row = some_rows(model.cfg.vocab_size), ANSWER * model.cfg.vocab_size
     used = peak(lambda: reference.logps(data, model, 0, CPU))

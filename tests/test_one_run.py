@@ -140,8 +140,18 @@ def test_the_rate_rises_for_the_nearest_number_of_steps_to_its_share(n, share, u
                                         for i in range(n - up)])
 
 
+def test_without_a_schedule_each_group_of_weights_keeps_its_own_rate():
+    form, model = Form("sft"), nano()
+    head, *rest = model.parameters()
+    optimizer = torch.optim.SGD([{"params": [head], "lr": 0.5}, {"params": rest}], lr=0.1)
+    for _ in steps(model, form.objective, form.hp, lambda number: batch_of(form), optimizer, [0]):
+        pass
+    assert [group["lr"] for group in optimizer.param_groups] == [0.5, 0.1]
+
+
 def test_a_step_tells_its_answer_tokens_and_all_that_were_read():
-    """`tokens` of the log are answers alone; the speed, tok/s, counts prompts too."""
+    """`tokens` of the log are answers alone; the speed, tok/s, counts prompts too. What it leaves
+    holds no graph in memory."""
     form, model = Form("dpo"), nano()
     batch = batch_of(form)
     step, = steps(model, form.objective, form.hp, lambda number: batch, train.make_optimizer(
@@ -150,6 +160,7 @@ def test_a_step_tells_its_answer_tokens_and_all_that_were_read():
     seqs = [s for e in some for s in e.seqs.values()]
     assert step.tokens == sum(int(s.mask.sum()) for s in seqs)
     assert step.read == sum(len(s.ids) - 1 for s in seqs) > 1.5 * step.tokens
+    assert not any(x.requires_grad for x in [*step.sums.values(), step.norm])
 
 
 def test_a_value_head_learns_thirty_times_as_fast():
