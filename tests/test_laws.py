@@ -11,7 +11,8 @@ from made import CPU, FORMS, NANO, ONLY_READ, batch_of, learn, nano, push, same,
 
 from nanouft import seeds
 from nanouft.loop import Device
-from nanouft.objective import Batch, Objective
+from nanouft.objective import Batch
+from nanouft.objectives.bridge import Objective
 
 pytestmark = pytest.mark.parametrize("form", FORMS, ids=str)
 # A part of these losses is held constant, so their gradient is not the derivative of their value.

@@ -19,33 +19,39 @@ The equations in the heads of the files share these letters:
     mean_K, std_K: over the answers to one prompt
     sg: the stop-gradient; its argument is a constant
 The step takes the mean of L over its answers or pairs. Other letters are settings of the method.
-What a method needs is declared in its OBJECTIVE (data, reference, first).
+What a method needs is declared in its class (data, reference, first).
 """
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import cache
 from importlib import import_module
 
-from nanouft.objective import Objective
-from nanouft.selection import demo_rows, pair_rows, prompt_rows
+from nanouft.objective import CHOOSE
+from nanouft.objectives.bridge import Objective, bridge
+from nanouft.selection import demo_rows, label_rows, pair_rows, prompt_rows, score_rows
 
-NAMES = (
-    "sft", "ift", "dpo", "una", "uft", "poft",
-    "kto", "orpo", "robust_dpo", "ipo", "hinge", "apo", "nca", "sppo", "slic", "simpo", "cpo",
-    "asft", "tpo", "tpo_l",
-    "tis_dpo", "gdpo", "ada_dpo", "rpo",
-    "dft", "neftune", "tofu", "sftmix",
-    "reinforce", "rloo", "grpo", "ppo", "online_dpo", "online_una", "distill",
-)
-
-
-CHOOSE = {"demos": demo_rows, "pairs": pair_rows, "prompts": prompt_rows}
+NAMES = {                                           # file: class
+    "sft": "SFT", "ift": "IFT", "dpo": "DPO", "una": "UNA", "uft": "UFT", "poft": "PoFT",
+    "kto": "KTO", "orpo": "ORPO", "robust_dpo": "RobustDPO", "ipo": "IPO", "hinge": "Hinge",
+    "apo": "APO", "nca": "NCA", "sppo": "SPPO", "slic": "SLiC", "simpo": "SimPO", "cpo": "CPO",
+    "asft": "ASFT", "tpo": "TPO", "tpo_l": "TPOL",
+    "tis_dpo": "TISDPO", "gdpo": "GDPO", "ada_dpo": "AdaDPO", "rpo": "RPO",
+    "dft": "DFT", "neftune": "NEFTune", "tofu": "TOFU", "sftmix": "SFTMix",
+    "reinforce": "Reinforce", "rloo": "RLOO", "grpo": "GRPO", "ppo": "PPO",
+    "online_dpo": "OnlineDPO", "online_una": "OnlineUNA", "distill": "Distill",
+}
+CHOOSE.update(demos=demo_rows, pairs=pair_rows, labels=label_rows, scores=score_rows,
+              prompts=prompt_rows)
 
 
 @cache
 def _read(name: str) -> Objective:
-    objective = import_module(f"{__name__}.{name}").OBJECTIVE
-    return objective if objective.choose else replace(objective, choose=CHOOSE[objective.data])
+    module = import_module(f"{__name__}.{name}")
+    if not hasattr(module, "OBJECTIVE"):
+        return bridge(getattr(module, NAMES[name]))
+    objective = module.OBJECTIVE
+    return objective if objective.choose else replace(
+        objective, choose=lambda rows, hp: CHOOSE[objective.data](rows))
 
 
 class Objectives(Mapping[str, Objective]):

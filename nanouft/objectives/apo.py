@@ -20,7 +20,8 @@ from typing import Literal
 
 from torch import Tensor
 
-from nanouft.objective import Batch, Objective
+from nanouft.objectives.bridge import Objective
+from nanouft.objective import Batch
 from nanouft.objectives.dpo import check_beta, log_ratio, pair_metrics
 
 

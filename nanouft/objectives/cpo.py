@@ -18,7 +18,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from nanouft.errors import in_range
-from nanouft.objective import Batch, Objective
+from nanouft.objectives.bridge import Objective
+from nanouft.objective import Batch
 from nanouft.objectives.dpo import check_beta, pair_metrics
 
 

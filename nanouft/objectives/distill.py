@@ -25,7 +25,8 @@ from typing import ClassVar
 from torch import Tensor
 
 from nanouft.errors import UserError
-from nanouft.objective import Batch, First, Objective
+from nanouft.objectives.bridge import Objective
+from nanouft.objective import Batch, First
 from nanouft.objectives.on_policy import check_sampling
 
 

@@ -29,7 +29,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from nanouft.errors import UserError
-from nanouft.objective import Batch, Objective, Seqs
+from nanouft.objectives.bridge import Objective
+from nanouft.objective import Batch, Seqs
 
 
 @dataclass

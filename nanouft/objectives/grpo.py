@@ -41,7 +41,8 @@ import torch
 from torch import Tensor
 
 from nanouft.errors import UserError
-from nanouft.objective import Batch, Objective
+from nanouft.objectives.bridge import Objective
+from nanouft.objective import Batch
 from nanouft.objectives.on_policy import check_sampling, clipped, k3, log_rho, step_metrics
 
 

@@ -16,7 +16,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from nanouft.objective import Batch, Objective
+from nanouft.objectives.bridge import Objective
+from nanouft.objective import Batch
 from nanouft.objectives.dpo import check_beta, log_ratio, pair_metrics
 
 

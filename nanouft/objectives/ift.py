@@ -39,7 +39,8 @@ import torch
 from torch import Tensor
 
 from nanouft.errors import in_range
-from nanouft.objective import Batch, Objective, Seqs
+from nanouft.objectives.bridge import Objective
+from nanouft.objective import Batch, Seqs
 
 Variant = Literal["detached", "released", "algorithm1", "eq21", "eq21_mean1"]
 

@@ -27,7 +27,8 @@ import torch
 from torch import Tensor
 
 from nanouft.errors import UserError
-from nanouft.objective import Batch, Objective, write_logp
+from nanouft.objectives.bridge import Objective
+from nanouft.objective import Batch, write_logp
 from nanouft.objectives.dpo import check_beta, log_ratio
 from nanouft.objectives.una import graded_metrics
 from nanouft.rows import Row

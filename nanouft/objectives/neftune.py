@@ -19,7 +19,8 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from nanouft.errors import in_range
-from nanouft.objective import Batch, Objective, Seqs, write_logp
+from nanouft.objectives.bridge import Objective
+from nanouft.objective import Batch, Seqs, write_logp
 from nanouft.objectives.sft import SFT
 from nanouft.objectives.sft import loss as sft_loss
 from nanouft.seeds import uniform_rows

@@ -23,7 +23,8 @@ from typing import Literal
 
 from torch import Tensor
 
-from nanouft.objective import Batch, Objective
+from nanouft.objectives.bridge import Objective
+from nanouft.objective import Batch
 from nanouft.objectives.dpo import check_beta
 from nanouft.objectives.on_policy import check_sampling, log_rho
 from nanouft.objectives.una import graded_metrics, score_loss

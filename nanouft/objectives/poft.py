@@ -24,7 +24,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from nanouft.objective import Batch, First, Objective
+from nanouft.objectives.bridge import Objective
+from nanouft.objective import Batch, First
 from nanouft.objectives.dpo import check_beta
 from nanouft.objectives.una import score_loss
 

@@ -36,7 +36,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from nanouft.objective import Batch, Objective, Seqs
+from nanouft.objectives.bridge import Objective
+from nanouft.objective import Batch, Seqs
 from nanouft.objectives.on_policy import check_sampling, clipped, log_rho, step_metrics
 
 

@@ -23,7 +23,8 @@ from typing import ClassVar, Literal
 
 from torch import Tensor
 
-from nanouft.objective import Batch, Objective
+from nanouft.objectives.bridge import Objective
+from nanouft.objective import Batch
 from nanouft.objectives.on_policy import check_sampling, penalised_reward
 
 

@@ -20,7 +20,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from nanouft.objective import Batch, Objective
+from nanouft.objectives.bridge import Objective
+from nanouft.objective import Batch
 from nanouft.objectives.dpo import check_beta, check_smoothing, dpo_loss, log_ratio, pair_metrics
 
 

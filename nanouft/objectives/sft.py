@@ -18,7 +18,8 @@ from typing import Literal
 
 from torch import Tensor
 
-from nanouft.objective import Batch, Objective
+from nanouft.objectives.bridge import Objective
+from nanouft.objective import Batch
 
 
 @dataclass

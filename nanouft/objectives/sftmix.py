@@ -32,7 +32,8 @@ from torch import Tensor
 
 from nanouft.errors import UserError
 from nanouft.gpt import pick, put_back
-from nanouft.objective import Batch, First, Objective, Seqs
+from nanouft.objectives.bridge import Objective
+from nanouft.objective import Batch, First, Seqs
 from nanouft.seeds import uniform_rows
 
 

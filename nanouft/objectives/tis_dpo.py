@@ -28,7 +28,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from nanouft.errors import UserError
-from nanouft.objective import Batch, First, Objective, Seqs
+from nanouft.objectives.bridge import Objective
+from nanouft.objective import Batch, First, Seqs
 from nanouft.objectives.dpo import check_beta, pair_metrics
 
 

@@ -30,7 +30,8 @@ from torch import Tensor
 
 from nanouft.errors import UserError
 from nanouft.gpt import pick, put_back
-from nanouft.objective import Batch, Objective
+from nanouft.objectives.bridge import Objective
+from nanouft.objective import Batch
 
 
 @dataclass

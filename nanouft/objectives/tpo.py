@@ -18,7 +18,8 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from nanouft.errors import in_range
-from nanouft.objective import Batch, Objective
+from nanouft.objectives.bridge import Objective
+from nanouft.objective import Batch
 from nanouft.objectives.cpo import loss as cpo_loss
 from nanouft.objectives.dpo import check_beta
 from nanouft.rows import Row

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from nanouft.errors import in_range
-from nanouft.objective import Batch, Objective
+from nanouft.objectives.bridge import Objective
+from nanouft.objective import Batch
 from nanouft.objectives.cpo import add_nll
 from nanouft.objectives.dpo import check_beta
 from nanouft.objectives.simpo import simpo_loss

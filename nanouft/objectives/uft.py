@@ -28,7 +28,8 @@ from typing import Literal
 from torch import Tensor
 
 from nanouft.errors import UserError
-from nanouft.objective import Batch, Objective
+from nanouft.objectives.bridge import Objective
+from nanouft.objective import Batch
 from nanouft.objectives.dpo import check_beta, log_ratio
 from nanouft.objectives.una import graded_metrics, score_loss
 from nanouft.rows import Row

@@ -27,7 +27,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from nanouft.objective import Batch, Objective
+from nanouft.objectives.bridge import Objective
+from nanouft.objective import Batch
 from nanouft.objectives.dpo import binary_kl, check_beta, log_ratio, pair_metrics, won
 from nanouft.rows import Row
 from nanouft.selection import label_rows, pair_rows, score_rows
