@@ -193,18 +193,19 @@ class Objective:
     minibatches = 1                     # optimizer steps that a rollout is cut into
     passes = 1                          # how often a rollout is used
 
-    def __init_subclass__(cls) -> None:
-        """Make the dataclass. TypeError for mistakes that would pass without a word."""
-        above, typed = super(cls, cls), inspect.get_annotations(cls)
-        settings = getattr(above, "__dataclass_fields__", {})
-        known = [name for name in dir(above) if name[0] != "_" and name not in settings]
+    def __init_subclass__(cls, hooks: tuple[str, ...] = ()) -> None:
+        """Make the dataclass. TypeError for mistakes that would pass without a word.
+        hooks: new public methods, for subclasses to override."""
+        typed, settings = inspect.get_annotations(cls), getattr(cls, "__dataclass_fields__", {})
+        known = [name for base in cls.__mro__[1:-1] for name in vars(base)
+                 if name[0] != "_" and name not in settings]
         for name in typed:
             if name in known and name not in ROLLOUT:
                 raise TypeError(f"{name} is no setting: write `{name} = ...` without a type")
             if name not in vars(cls):
                 raise TypeError(f"{name}: a setting needs a default, `{name}: float = 0.1`")
         for name, value in vars(cls).items():
-            if name[0] == "_" or name in typed or name in known:
+            if name[0] == "_" or name in (*typed, *known, *hooks):
                 continue
             if callable(value) or hasattr(value, "__get__"):
                 raise TypeError(f"{name} is no method of an objective{nearest(name, known)} "

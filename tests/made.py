@@ -34,9 +34,9 @@ FORMS_OF = {
     "ift": "variant released; gamma 0.0; variant released, lam 0.5, "
            "gamma 1.0; variant released, lam 0.0, gamma 0.5; variant algorithm1; "
            "variant eq21; variant eq21_mean1",
-    "una": "loss bce; feedback binary; feedback binary, loss bce, beta 0.7; feedback pair; "
-           "feedback pair, loss bce",
-    "uft": "loss bce; feedback binary, beta 0.7; feedback pair; feedback none",
+    "una": "distance bce; feedback binary; feedback binary, distance bce, beta 0.7; feedback pair; "
+           "feedback pair, distance bce",
+    "uft": "distance bce; feedback binary, beta 0.7; feedback pair; feedback none",
     "poft": "beta 0.5, margin 0.5", "orpo": "lam 0.1", "ipo": "reduction sum", "slic": "form trl",
     "kto": "beta 0.7, desirable_weight 2.0, undesirable_weight 0.5",
     "dpo": "beta 0.7; label_smoothing 0.2; swap True; reduction mean",
@@ -46,7 +46,7 @@ FORMS_OF = {
     "reinforce": "baseline none", "rloo": "samples 2", "ppo": "lam 1.0, gamma 0.9",
     "grpo": "aggregation dapo, eps_high 0.28; aggregation dr_grpo, scale none; surrogate gspo; "
             "surrogate cispo, aggregation dapo, eps 0.05, eps_high 0.1",
-    "online_una": "loss bce, against rollout"}
+    "online_una": "distance bce, against rollout"}
 
 
 @dataclass

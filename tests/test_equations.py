@@ -19,6 +19,7 @@ from nanouft import pretrain, reward
 from nanouft.objective import Batch, Seqs
 from nanouft.objectives import OBJECTIVES
 from nanouft.objectives.ada_dpo import root
+from nanouft.objectives.grpo import clip_of
 from nanouft.objectives.rpo import shares
 
 TRAINED = {**OBJECTIVES, "pretrain": pretrain.NEXT_TOKEN, "reward": reward.BRADLEY_TERRY}
@@ -132,7 +133,7 @@ def setting(name: str, hp, letter: str) -> Tensor | None:
     if name == "robust_dpo" and field == "eps":
         field = "label_smoothing"
     if name == "grpo" and field in ("eps", "eps_high"):
-        return torch.tensor(hp.clip()[field == "eps_high"], dtype=torch.float64)
+        return torch.tensor(clip_of(hp)[field == "eps_high"], dtype=torch.float64)
     return torch.tensor(getattr(hp, field), dtype=torch.float64) if hasattr(hp, field) else None
 
 

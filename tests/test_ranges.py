@@ -7,6 +7,7 @@ from made import FORMS, Form
 
 from nanouft.errors import UserError
 from nanouft.objectives import OBJECTIVES
+from nanouft.objectives.grpo import clip_of
 
 BETA = ("dpo una uft poft kto robust_dpo ipo hinge apo nca sppo slic simpo cpo asft tpo tpo_l "
         "tis_dpo gdpo ada_dpo rpo tofu online_dpo online_una")
@@ -58,7 +59,7 @@ def test_settings_that_make_no_sense_together(told):
 
 def test_an_upper_clip_of_zero_is_refused_and_not_replaced():
     GRPO = OBJECTIVES["grpo"].hp
-    assert GRPO(surrogate="gspo").clip() == (3e-4, 4e-4)
+    assert clip_of(GRPO(surrogate="gspo")) == (3e-4, 4e-4)
     with pytest.raises(UserError, match="--eps-high 0.0: must be above 0"):
         GRPO(surrogate="gspo", eps_high=0.0, minibatches=4).check()
 

@@ -14,25 +14,14 @@ Traps: without sg the push on log p becomes (1 + log p) p, which pushes unlikely
 demonstration DOWN (p below 1/e); -p log p peaks at p = 1/e, so the loss may rise while the model
 gets better, and the metric `nll` is the figure to watch.
 """
-from dataclasses import dataclass
-
 from torch import Tensor
 
-from nanouft.objectives.bridge import Objective
-from nanouft.objective import Batch
+from nanouft.objective import Batch, Objective
 
 
-@dataclass
-class DFT:
-    """No hyper-parameters."""
-
-
-def loss(batch: Batch, hp: DFT) -> tuple[Tensor, dict]:
-    s = batch.seqs["answer"]
-    logp = s.logp.masked_fill(s.mask == 0, 0)           # filled first: 0 * inf would be NaN
-    weighted = -logp * logp.detach().exp()              # sg(p) is a weight, not a path for gradient
-    n = batch.tokens["answer"]
-    return s.sum(weighted).sum() / n, {"nll": -s.sum(logp).sum().detach() / n}
-
-
-OBJECTIVE = Objective(data="demos", hp=DFT, loss=loss, lr=2.5e-4)
+class DFT(Objective):
+    def loss(self, batch: Batch) -> tuple[Tensor, dict]:
+        s, n = batch.seqs["answer"], batch.tokens["answer"]
+        logp = s.logp.masked_fill(s.mask == 0, 0)       # filled first: 0 * inf would be NaN
+        weighted = -logp * logp.detach().exp()          # sg(p) is a weight, not a path for gradient
+        return s.sum(weighted).sum() / n, {"nll": -s.sum(logp).sum().detach() / n}

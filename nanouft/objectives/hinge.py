@@ -12,27 +12,12 @@ done and pushes nothing. DPO's push fades smoothly instead and never ends. Since
 is beta max(0, 1/beta - h), beta sets where a pair is done and, but for the step size, nothing
 else. Without a reference it is slic.py.
 """
-from dataclasses import dataclass
-
-from torch import Tensor
-
-from nanouft.objectives.bridge import Objective
-from nanouft.objective import Batch
-from nanouft.objectives.dpo import check_beta, log_ratio, pair_metrics
+from nanouft.objectives.dpo import Pairs
 
 
-@dataclass
-class Hinge:
+class Hinge(Pairs):
     beta: float = 0.1               # a pair is done at a margin of 1 / beta nats
-    check = check_beta
 
-
-def loss(batch: Batch, hp: Hinge) -> tuple[Tensor, dict]:
-    r_w = hp.beta * log_ratio(batch.seqs["chosen"])
-    r_l = hp.beta * log_ratio(batch.seqs["rejected"])
-    each = (1 - (r_w - r_l)).relu()
-    done = (each == 0).float().sum() / batch.n
-    return each.sum() / batch.n, pair_metrics(batch, r_w, r_l, hp.beta) | {"done": done}
-
-
-OBJECTIVE = Objective(data="pairs", hp=Hinge, loss=loss, lr=3e-5, reference=True)
+    def each(self, r_w, r_l, batch):
+        each = (1 - (r_w - r_l)).relu()
+        return each, {"done": (each == 0).float().sum() / batch.n}
