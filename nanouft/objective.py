@@ -18,7 +18,7 @@ Three ideas make one contract serve every method:
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -146,7 +146,7 @@ class Batch:
         return replace(self, seqs=seqs, per_row=per_row)
 
 
-def write_logp(model, batch: Batch, hp=None) -> None:
+def write_logp(model, batch: Batch) -> None:
     """Write `logp` of every role: one forward over all rows, the head on response tokens only."""
     roles = list(batch.seqs.values())
     T = max(s.inputs.shape[1] for s in roles)
@@ -172,6 +172,7 @@ ROLLOUT = ("samples", "minibatches", "passes")
 
 
 @dataclass_transform()
+@dataclass
 class Objective:
     """One method; the object holds its settings. A subclass is made a dataclass:
 
@@ -186,7 +187,7 @@ class Objective:
     lr = 2.5e-4                         # default learning rate, chosen on NanoWorld's validation
     reference = False                   # does the loss read the start model's log-probs?
     coupled = False                     # does the loss of a row read other rows' log-probs?
-    first: First | None = None          # models that must be trained before
+    first: ClassVar[First | None] = None        # models that must be trained before
     scorer = "any"                      # of samples: "any" number, a "grade" from 0 to 1, or "none"
     # With data = "prompts" the method is on-policy, and may make settings of these three.
     samples = 1                         # answers to each prompt
@@ -196,12 +197,13 @@ class Objective:
     def __init_subclass__(cls, hooks: tuple[str, ...] = ()) -> None:
         """Make the dataclass. TypeError for mistakes that would pass without a word.
         hooks: new public methods, for subclasses to override."""
-        typed, settings = inspect.get_annotations(cls), getattr(cls, "__dataclass_fields__", {})
+        typed, settings = inspect.get_annotations(cls), [f.name for f in fields(cls)]
         known = [name for base in cls.__mro__[1:-1] for name in vars(base)
                  if name[0] != "_" and name not in settings]
         for name in typed:
             if name in known and name not in ROLLOUT:
-                raise TypeError(f"{name} is no setting: write `{name} = ...` without a type")
+                raise TypeError(f"{name} is a word of the contract: write `{name} = ...` without a "
+                                "type if you mean that, and give a setting another name")
             if name not in vars(cls):
                 raise TypeError(f"{name}: a setting needs a default, `{name}: float = 0.1`")
         for name, value in vars(cls).items():
@@ -214,9 +216,14 @@ class Objective:
                             f"`{name}: {type(value).__name__} = {value!r}`")
         dataclass(cls)
 
-    def __str__(self) -> str:
-        """What stands where a result is printed: the name of its file."""
+    @property
+    def name(self) -> str:
+        """"dpo": that of its file."""
         return type(self).__module__.rpartition(".")[2]
+
+    def __str__(self) -> str:
+        """What stands where a result is printed."""
+        return self.name
 
     def check(self) -> None:
         """UserError for settings that make no sense."""

@@ -25,7 +25,7 @@ def commands(page: Path) -> list[tuple[str, list[str]]]:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_link_leads_to_a_file(page):
-    links = re.findall(r"\]\(([^)#\s]+)[^)]*\)", page.read_text(encoding="utf-8"))
+    links = re.findall(r"(?<!\")\]\(([^)#\s]+)[^)]*\)", page.read_text(encoding="utf-8"))
     missing = [x for x in links if "://" not in x and not (page.parent / x).exists()]
     assert not missing
 

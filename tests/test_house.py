@@ -19,7 +19,7 @@ ORDER = """errors seeds gpt objective loop files rows selection tokenizer bpe ba
 LIMITS = {                              # characters
     "nanouft/**/*.py": 466_000, "nanouft/playground/web/*": 36_000, "frozen_lake/**/*": 60_000,
     "lessons/*.py": 262_000, "lessons/exercises/*": 85_000, "lessons/evidence/*.py": 127_000,
-    "tests/*": 370_000, "*.md": 22_500, "docs/*.md": 76_500}
+    "tests/*": 378_000, "*.md": 22_500, "docs/*.md": 76_500}
 COMMANDS = re.compile(r"python3? -m ((?:nanouft|frozen_lake|lessons)[\w.]*)")
 
 
@@ -60,7 +60,7 @@ def test_a_file_imports_only_what_stands_above_it():
 
 
 @pytest.mark.parametrize("code, files, lines", [
-    ("from nanouft import train; train.OBJECTIVES['dpo']", 29, 5_100),
+    ("from nanouft import objectives, train; objectives.OBJECTIVES['dpo']", 30, 5_300),
     ("import nanouft.simple", 12, 2_300)])
 def test_what_a_run_loads(code, files, lines):
     code += "; import sys; print(*(m.__file__ for n, m in sys.modules.items() if %s))" % (

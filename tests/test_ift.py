@@ -18,7 +18,7 @@ VARIANTS = ("detached", "released", "algorithm1", "eq21", "eq21_mean1")
 
 def ift(variant: str = "released", **settings) -> Form:
     form = Form("ift")
-    form.hp = replace(form.hp, variant=variant, **settings)
+    form.objective = replace(form.objective, variant=variant, **settings)
     return form
 
 
@@ -69,7 +69,7 @@ def test_the_model_reads_a_blend_of_embeddings(lam):
         calls.append((kw, torch.is_grad_enabled()))
         return model(*args, **kw)
     batch = batch_of(Form("ift"))
-    ift(lam=lam).hp.forward(spy, batch)
+    ift(lam=lam).objective.forward(spy, batch)
     s, E, read = batch.seqs["answer"], model.wte.weight, calls[-1][0]["embeds"]
     of_answer = torch.zeros_like(s.mask, dtype=torch.bool)
     of_answer[:, 1:] = s.mask[:, :-1] == 1
@@ -81,7 +81,7 @@ def test_the_model_reads_a_blend_of_embeddings(lam):
     passes = [(kw["want"], grad) for kw, grad in calls if kw["want"] != "embeds"]
     assert passes == [("argmax", False), ("logp", True)]
     calls.clear()
-    ift(lam=0.0).hp.forward(spy, batch)
+    ift(lam=0.0).objective.forward(spy, batch)
     assert [kw["want"] for kw, _ in calls] == ["embeds", "logp"]
 
 

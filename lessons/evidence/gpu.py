@@ -45,15 +45,14 @@ def report(what: str, fine: bool, told: str) -> None:
 def batches_of(name: str, n: int = 6) -> list[Batch]:
     """n steps of an objective on NanoWorld, made once, on the CPU and in fp32: every device sees
     the same numbers."""
-    (model, tok), objective = start_model("base"), OBJECTIVES[name]
-    hp = objective.hp()
-    rows = objective.choose(world.mixed_rows("train", objective.kinds(hp), 32 * n, 0), hp)
+    (model, tok), objective = start_model("base"), OBJECTIVES[name]()
+    rows = objective.choose(world.mixed_rows("train", objective.kinds(), 32 * n, 0))
     data, _ = encode(rows, tok, 400)
     if not objective.on_policy:
-        data = Models(model, tok.pad).prepare(data, objective, hp)
+        data = Models(model, tok.pad).prepare(data, objective)
         source = Epochs(data, 32, n, 0, tok.pad)
         return [source(i) for i in range(n)]
-    source = Rollouts(data, objective, hp, model, copy.deepcopy(model), tok, world.exact_scores,
+    source = Rollouts(data, objective, model, copy.deepcopy(model), tok, world.exact_scores,
                       batch_size=8, steps=n)
     made = [source(i) for i in range(n)]
     for batch in made:                                  # as in the first step on a rollout
@@ -68,8 +67,8 @@ def learner(name: str, device: Device, batches: list[Batch],
     if compile:
         torch._dynamo.reset()
     net = torch.compile(model, dynamic=True) if compile else model
-    objective = OBJECTIVES[name]
-    run = steps(net, objective, objective.hp(), lambda i: batches[i % len(batches)],
+    objective = OBJECTIVES[name]()
+    run = steps(net, objective, lambda i: batches[i % len(batches)],
                 train.make_optimizer(model, 2.5e-4, device), range(999), clip=1.0,
                 device=device)
     return model, lambda k: torch.stack([torch.stack([step.sums["loss"], step.norm]).float()

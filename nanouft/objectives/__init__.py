@@ -22,12 +22,9 @@ The step takes the mean of L over its answers or pairs. Other letters are settin
 What a method needs is declared in its class (data, reference, first).
 """
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
-from functools import cache
 from importlib import import_module
 
-from nanouft.objective import CHOOSE
-from nanouft.objectives.bridge import Objective, bridge
+from nanouft.objective import CHOOSE, Objective
 from nanouft.selection import demo_rows, label_rows, pair_rows, prompt_rows, score_rows
 
 NAMES = {                                           # file: class
@@ -36,7 +33,8 @@ NAMES = {                                           # file: class
     "apo": "APO", "nca": "NCA", "sppo": "SPPO", "slic": "SLiC", "simpo": "SimPO", "cpo": "CPO",
     "asft": "ASFT", "tpo": "TPO", "tpo_l": "TPOL",
     "tis_dpo": "TISDPO", "gdpo": "GDPO", "ada_dpo": "AdaDPO", "rpo": "RPO",
-    "dft": "DFT", "neftune": "NEFTune", "tofu": "TOFU", "sftmix": "SFTMix",
+    "dft": "DFT", "neftune": "NEFTune", "tofu": "TOFU", "hft": "HFT",
+    "sftmix": "SFTMix",
     "reinforce": "Reinforce", "rloo": "RLOO", "grpo": "GRPO", "ppo": "PPO",
     "online_dpo": "OnlineDPO", "online_una": "OnlineUNA", "distill": "Distill",
 }
@@ -44,23 +42,13 @@ CHOOSE.update(demos=demo_rows, pairs=pair_rows, labels=label_rows, scores=score_
               prompts=prompt_rows)
 
 
-@cache
-def _read(name: str) -> Objective:
-    module = import_module(f"{__name__}.{name}")
-    if not hasattr(module, "OBJECTIVE"):
-        return bridge(getattr(module, NAMES[name]))
-    objective = module.OBJECTIVE
-    return objective if objective.choose else replace(
-        objective, choose=lambda rows, hp: CHOOSE[objective.data](rows))
+class Objectives(Mapping[str, type[Objective]]):
+    """OBJECTIVES["dpo"] is the class in dpo.py, which is read when it is asked for: a run loads its
+    own method only."""
 
-
-class Objectives(Mapping[str, Objective]):
-    """OBJECTIVES["dpo"] reads dpo.py when it is asked for: a run loads its own method only."""
-
-    def __getitem__(self, name: str) -> Objective:
-        if name not in NAMES:
-            raise KeyError(name)
-        return _read(name)
+    def __getitem__(self, name: str) -> type[Objective]:
+        cls = NAMES[name]
+        return getattr(import_module(f"{__name__}.{name}"), cls)
 
     def __iter__(self) -> Iterator[str]:
         return iter(NAMES)

@@ -72,8 +72,8 @@ class IFT(Objective):
         return each.sum() / batch.n, {"nll_mixed": mixed}
 
     def __str__(self) -> str:
-        names = {"detached": "ift (detached weights)", "released": "ift as released"}
-        return names.get(self.variant, f"ift ({self.variant})")
+        forms = {"detached": "(detached weights)", "released": "as released"}
+        return f"{self.name} {forms.get(self.variant, f'({self.variant})')}"
 
 
 # ---- 1. the temporal residual --------------------------------------------------------------------
