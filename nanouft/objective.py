@@ -212,8 +212,8 @@ class Objective:
             if callable(value) or hasattr(value, "__get__"):
                 raise TypeError(f"{name} is no method of an objective{nearest(name, known)} "
                                 f"(a helper of your own: _{name})")
-            raise TypeError(f"{name} = {value!r}: a setting needs a type, "
-                            f"`{name}: {type(value).__name__} = {value!r}`")
+            raise TypeError(f"{name} = {value!r}: a setting needs a type, `{name}: "
+                            f"{type(value).__name__} = {value!r}`{nearest(name, known)}")
         dataclass(cls)
 
     @property

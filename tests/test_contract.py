@@ -51,7 +51,7 @@ def test_there_is_no_family_tree():
 
 @pytest.mark.parametrize("body, why", [
     ("beta = 0.5", "beta = 0.5: a setting needs a type, `beta: float = 0.5`"),
-    ("weight = 2", "weight = 2: a setting needs a type, `weight: int = 2`"),
+    ("refrence = 2", "a setting needs a type, `refrence: int = 2`; did you mean reference?"),
     ("lr: float = 1e-3", "lr is a word of the contract: write `lr = ...` without a type"),
     ("reward: str = 'x'", "reward is a word of the contract"),
     ("weight: float", "weight: a setting needs a default"),
@@ -172,6 +172,7 @@ LOSS = HEAD + "class Mine(Objective):\n    def loss(self, batch):\n        "
     (MINE.replace("aim", "rows"), "--rows is a flag of every run; give the setting another name"),
     (MINE.replace("lr = ", "data ="), "data = 0.0001"), (MINE.replace("lr = 1e-4", "data = 'pair'"),
      "there is no 'pair'; known: demos, pairs, labels, scores, prompts"),
+    (MINE.replace("lr = 1e-4", "data = 'demos + pairs'"), "it needs its own `choose`"),
     (MINE.replace("self.aim", "self.aims"), "mine.py, line 10: AttributeError"),
     (LOSS + "return batch.seqs['answer'].logp.sum()", "loss must return a number"),
     (LOSS + "return batch.seqs['answer'].logp.detach().sum(), {}", "does not depend on the log-p"),

@@ -4,7 +4,7 @@
     Xu et al. 2024, arXiv:2401.08417 (its objective L_prefer + L_NLL), TRL's CPO trainer
 
 If the reference were uniform, its log-probs would cancel from DPO's margin (up to length), and no
-second model is needed. From dpo.py two lines differ: summed log-probs S stand where its log-ratios
+second model is needed. From dpo.py two things differ: summed log-probs S stand where its log-ratios
 stood, and imitation of `chosen` keeps it from falling.
     L = -log sigmoid( beta (S_w - S_l) ) + alpha NLL(chosen)
 

@@ -4,7 +4,7 @@
     Wu et al. 2025, arXiv:2508.05629 (the token-level loss), and the code released with it
 
 SFT's gradient is a policy gradient whose reward is 1/pi(token), so a token that the model finds
-absurd is "rewarded" most. From sft.py one line differs: DFT multiplies each token's loss by its
+absurd is "rewarded" most. From sft.py one factor differs: DFT multiplies each token's loss by its
 own probability p_t, as a constant, and 1/pi is gone:
     L = -mean sg(p_t) log p_t
 Its gradient is that of -mean p_t, so a token at p = .001 pulls a thousand times less than under

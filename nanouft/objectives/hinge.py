@@ -4,7 +4,7 @@
     Liu et al. 2023, arXiv:2309.06657 (RSO, its loss "hinge-norm"); TRL's DPO loss_type "hinge"
 
 DPO is a logistic regression; this is a support-vector machine on the same margin h of log-ratios.
-From dpo.py one line differs, `each`:
+From dpo.py `each` differs:
     L = max(0, 1 - beta h)
     h = r_w - r_l
 Below beta h = 1 every pair pushes equally hard, however wrong it is, and above that the pair is

@@ -3,7 +3,7 @@
     python -m nanouft.train --objective neftune             # NanoWorld demonstrations
     Jain et al. 2023, arXiv:2310.05914 (Algorithm 1)
 
-The loss is that of sft.py. What differs is one line of `forward`: noise is added to the embedding
+The loss is that of sft.py. What differs is `forward`, in which noise is added to the embedding
 e of every token that the model reads, prompt included.
     L = -mean log p_t
     p_t: with noise, e + U(-a, a) with a = alpha / sqrt(N C)

@@ -49,6 +49,8 @@ def find(name: str) -> type[Objective]:
     if unknown := set(str(cls.data).split(" + ")) - set(CHOOSE):
         raise UserError(f"--objective {file}: data = {cls.data!r}: there is no {min(unknown)!r}; "
                         f"known: {', '.join(CHOOSE)}")
+    if cls.data not in CHOOSE and cls.choose is Objective.choose:
+        raise UserError(f"--objective {file}: with data = {cls.data!r} it needs its own `choose`")
     for part in found.values():
         for method, function in list(vars(part).items()):
             if method[0] != "_" and callable(function):

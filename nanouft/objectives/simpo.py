@@ -4,7 +4,7 @@
     Meng et al. 2024, arXiv:2405.14734 (Eq. 6), and the code released with it
 
 What decides greedy answers is how likely a token is on average, so that is what SimPO ranks, with
-a margin gamma on top. From dpo.py two lines differ: mean log-probs A stand where its log-ratios
+a margin gamma on top. From dpo.py two things differ: mean log-probs A stand where its log-ratios
 stood, and gamma is taken off.
     L = -log sigmoid( beta (A_w - A_l) - gamma )                                            (Eq. 6)
 With sums in place of means the longer answer would lose for its length alone. Nothing but a small
