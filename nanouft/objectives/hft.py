@@ -36,7 +36,7 @@ class HFT(Objective):
                 layers[layer[0]].append(p)
         for matrices in layers.values():
             if not all(p.requires_grad for p in matrices):
-                raise UserError("hft with --lora: LoRA has frozen all matrices; give one of them")
+                raise UserError("hft with --lora: LoRA has frozen all matrices; leave out --lora")
             for i in rng.permutation(len(matrices))[:len(matrices) // 2]:
                 matrices[i].requires_grad_(False)
 
