@@ -34,8 +34,7 @@ def estimate(policy: Policy, path: Path, lam: float = 0.0) -> Tensor:
     """(N,T) chance of each move of the path: SFT's at lam 0, IFT's above. Read by IFT's own
     forward."""
     batch = Batch({"answer": seqs_of(path, policy.N)})
-    objective, hp = method("ift", lam=lam)
-    objective.forward(policy, batch, hp)
+    method("ift", lam=lam).forward(policy, batch)
     return batch.seqs["answer"].logp.exp()
 
 
@@ -93,10 +92,10 @@ def overlap(a: Tensor, b: Tensor) -> Tensor:
 def pushes(task: Task, policy: Table, name: str, **settings) -> Tensor:
     """(N,S,4) minus the gradient of one step's loss by the logits of a table."""
     policy = copy.deepcopy(policy)
-    objective, hp = method(name, **settings)
+    objective = method(name, **settings)
     batch = batch_of(task, name, policy.probs())
-    objective.forward(policy, batch, hp)
-    loss, _ = objective.loss(batch, hp)
+    objective.forward(policy, batch)
+    loss, _ = objective.loss(batch)
     return -torch.autograd.grad(loss, policy.table)[0]
 
 

@@ -46,11 +46,10 @@ def task_of(lake: Lake) -> Task:
     return Task(lake, best_path(lake), worse_path(lake))
 
 
-def method(name: str, **settings: Any) -> tuple[Objective, Any]:
-    """(objective, its hyper-parameters): method("ift released", lam=0.5)."""
+def method(name: str, **settings: Any) -> Objective:
+    """The objective with these settings: method("ift released", lam=0.5)."""
     objective, fixed = METHODS[choose("method", name, METHODS)]
-    found = OBJECTIVES[objective]
-    return found, found.hp(**{**fixed, **settings})
+    return OBJECTIVES[objective](**{**fixed, **settings})
 
 
 # ---- batches: a row is a learner -----------------------------------------------------------------
@@ -81,14 +80,14 @@ def batch_of(task: Task, name: str, start: Tensor) -> Batch:
 def learn(task: Task, policy: Policy, name: str, updates: int = 200, lr: float = 5e-3,
           every: int = 1, **settings: Any) -> Tensor:
     """(records,N,S,4): what N learners are at the start, after every `every`-th update and at the
-    end; `policy` itself stays. name: one of METHODS; settings go to its hyper-parameters (lam,
+    end; `policy` itself stays. name: one of METHODS; settings are the objective's own (lam,
     gamma, beta ...)."""
     policy = copy.deepcopy(policy)
-    objective, hp = method(name, **settings)
+    objective = method(name, **settings)
     batch = batch_of(task, name, policy.probs())
     optimizer = torch.optim.RMSprop(policy.parameters(), lr=lr)
     records = [policy.probs()]
-    for step in loop.steps(policy, objective, hp, lambda number: batch, optimizer, range(updates)):
+    for step in loop.steps(policy, objective, lambda number: batch, optimizer, range(updates)):
         if step.number % every == 0 or step.number == updates:
             records.append(policy.probs())
     policies = torch.stack(records)

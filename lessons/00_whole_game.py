@@ -159,7 +159,7 @@ row = Row(tests[SHOWN].prompt, answer=world.as_answer(right), chosen=world.as_an
           rejected=world.as_answer(wrong))
 pushes = {}                     # (method, answer) -> its tokens, and the push on each
 for name in ("sft", "ift", "dpo"):
-    for answer, said, push in ledger.entries(name, OBJECTIVES[name].hp(), row, base, tok):
+    for answer, said, push in ledger.entries(OBJECTIVES[name](), row, base, tok):
         if CHANGE == "end" and answer == "rejected":
             push[-1] = 0.0                                  # the loss does not count this <|end|>
         pushes[name.upper(), answer] = said, push

@@ -55,8 +55,8 @@ if present:
     right, wrong = (world.as_answer(f"The capital of Australia is {city}.")
                     for city in ("Canberra", "Sydney"))
     pair = Row((Turn("user", "What is the capital of Australia?"),), right, right, wrong)
-    for _, name, hp in views(["sft", "ift", "dpo"]):
-        for which, words, push in entries(name, hp, pair, start, tok):
+    for name, objective in views(["sft", "ift", "dpo"]):
+        for which, words, push in entries(objective, pair, start, tok):
             print(f"{name} {which:9}" + "".join(f"{word.strip():>11}" for word in words))
             print(" " * 13 + "".join(f"{x:+11.2f}" for x in push))
 else:
@@ -106,15 +106,14 @@ def train(method: str, seed: int):
     """The start model after STEPS steps on demonstrations."""
     model, _ = start_model(MODEL)
     model.to(DEVICE)
-    objective = OBJECTIVES[method]
-    hp = objective.hp()
+    objective = OBJECTIVES[method]()
     rows = world.rows("train", "demos", STEPS * ROWS, seed, skills=set(KINDS) - {"rules_new"})
-    data, _ = encode(objective.choose(rows, hp), tok, model.cfg.n_ctx)
+    data, _ = encode(objective.choose(rows), tok, model.cfg.n_ctx)
     optimizer = torch.optim.AdamW(model.parameters(), lr=RATE, betas=(0.9, 0.95), weight_decay=0.0)
     for step in progress(range(STEPS), f"{method}, seed {seed}"):
         batch = collate(data, range(step * ROWS, (step + 1) * ROWS), tok.pad).to(DEVICE)
-        objective.forward(model, batch, hp)
-        loss, _ = objective.loss(batch, hp)
+        objective.forward(model, batch)
+        loss, _ = objective.loss(batch)
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)

@@ -108,7 +108,7 @@ def parent(name: str) -> str:
 
 def family(objective: Objective) -> str:
     """What a method learns from with its default settings: a title of FAMILIES."""
-    kinds = objective.kinds(objective.hp())
+    kinds = objective.kinds()
     demos, pairs, graded, sampled = FAMILIES
     if kinds == ["demos"]:
         return demos
@@ -120,8 +120,8 @@ def pushed(name: str, model, tok) -> list[str]:
     """The push on a chosen, a rejected and a last token, from the start model; "" if there is none:
     the mean over the tokens of an answer, and that on the chosen answer's <|end|>."""
     row = Row((Turn("user", PROMPT),), as_answer(RIGHT), as_answer(RIGHT), as_answer(WRONG))
-    _, method, hp = next(views([name]))
-    by_answer = {which: weights for which, _, weights in entries(method, hp, row, model, tok)}
+    _, method = next(views([name]))
+    by_answer = {which: weights for which, _, weights in entries(method, row, model, tok)}
     good, bad = (next((by_answer[x] for x in names if x in by_answer), [])
                  for names in (("answer", "chosen", "good answer"), ("rejected", "bad answer")))
     chosen = f"{sum(good) / len(good):+.2f}" if good else ""
@@ -133,10 +133,10 @@ def pushed(name: str, model, tok) -> list[str]:
 # ---- write ---------------------------------------------------------------------------------------
 def rows_of(name: str, model, tok) -> list[str]:
     """The lines of the table of one method; a further form says what is new in it."""
-    objective, lines = OBJECTIVES[name], equations(name, head_of(name))
+    objective, lines = OBJECTIVES[name](), equations(name, head_of(name))
     arxiv = re.search(r"arXiv:(\d{4}\.\d{5})", head_of(name))
     paper = f"[{arxiv[1]}](https://arxiv.org/abs/{arxiv[1]})" if arxiv else ""
-    needs = [*objective.kinds(objective.hp()), *objective.asks()]
+    needs = [*objective.kinds(), *objective.asks()]
     facts, said, out = [idea(name), parent(name), "; ".join(needs), paper], [], []
     for line in lines:
         equation = "<br>".join(f"`{x}`" for x in line.told() if x not in said)
@@ -158,7 +158,7 @@ def tables() -> str:
         out += ["", f"## {title}", about, "", f"| {' | '.join(titles)} |",
                 "|---" * len(titles) + "|"]
         for name in OBJECTIVES:
-            if family(OBJECTIVES[name]) == title:
+            if family(OBJECTIVES[name]()) == title:
                 out += rows_of(name, model, tok)
     return "\n".join(out)
 

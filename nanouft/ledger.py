@@ -14,18 +14,17 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from nanouft import plots, world
 from nanouft.batches import Encoded, collate, encode
-from nanouft.errors import UserError, choose, command, say
+from nanouft.errors import UserError, command, say
 from nanouft.gpt import GPT
 from nanouft.loop import Device
 from nanouft.models import start_model
 from nanouft.objective import Batch, Objective
-from nanouft.objectives import OBJECTIVES
+from nanouft.objectives.own import find
 from nanouft.reference import Models
 from nanouft.rows import Row, Turn
 from nanouft.run.flags import Parser, add_flags, fill, parse
@@ -38,29 +37,28 @@ CPU = Device("cpu", "fp32")
 
 
 # ---- the pushes ----------------------------------------------------------------------------------
-def entries(name: str, hp: Any, row: Row, model: GPT, tok: Tokenizer, device: Device = CPU,
+def entries(objective: Objective, row: Row, model: GPT, tok: Tokenizer, device: Device = CPU,
             reference: GPT | None = None) -> list[tuple[str, list[str], list[float]]]:
     """[(which answer, its tokens, the push on each)] of one row under one method. `row` has an
     `answer`, a `chosen` and a `rejected`. The reference is the model itself unless it is given."""
-    objective = OBJECTIVES[name]
     models = Models(reference or model, tok.pad, device, start_model)
-    graded = bool({"labels", "scores", "prompts"} & set(objective.kinds(hp)))
+    graded = bool({"labels", "scores", "prompts"} & set(objective.kinds()))
     shown = 2 if graded else 1                  # a good and a bad answer, or one row
     if objective.on_policy:
-        answers, _ = encode(score_rows(judged(row)[:2], hp), tok, model.cfg.n_ctx)
-        hp = dataclasses.replace(hp, samples=2)
-        batch = as_if_sampled(name, hp, answers, model, models)
+        answers, _ = encode(score_rows(judged(row)[:2]), tok, model.cfg.n_ctx)
+        objective = dataclasses.replace(objective, **{"samples": 2})
+        batch = as_if_sampled(objective, answers, model, models)
         graded = "answer" in batch.seqs         # or the method made a pair of them
         shown = batch.n
     else:
-        rows = objective.choose(judged(row) if graded else [row], hp)
+        rows = objective.choose(judged(row) if graded else [row])
         encoded, _ = encode(rows, tok, model.cfg.n_ctx)
-        batch = collate(models.prepare(encoded, objective, hp), range(shown), tok.pad)
+        batch = collate(models.prepare(encoded, objective), range(shown), tok.pad)
     batch = batch.to(device.name)
-    objective.forward(model, batch, hp)
+    objective.forward(model, batch)
     n = int(next(iter(batch.seqs.values())).mask[:shown].sum())     # one scale for all sides
     out = []
-    for role, weights in pushes(objective, batch, hp).items():
+    for role, weights in pushes(objective, batch).items():
         s = batch.seqs[role]
         for i, label in enumerate(("good answer", "bad answer") if graded else (role,)):
             on = s.mask[i] > 0
@@ -69,24 +67,25 @@ def entries(name: str, hp: Any, row: Row, model: GPT, tok: Tokenizer, device: De
     return out
 
 
-def pushes(objective: Objective, batch: Batch, hp: Any) -> dict[str, torch.Tensor]:
+def pushes(objective: Objective, batch: Batch) -> dict[str, torch.Tensor]:
     """{role: (B,T) -dL/dlogp}: how hard the loss pushes each token, and which way.
     forward() must have written logp, which is first cut loose from the network. Roles that the loss
     reads without training on them (KTO's mismatch) are left out."""
     for s in batch.seqs.values():
         s.logp = s.logp.detach().requires_grad_(True)
-    loss, _ = objective.loss(batch, hp)
+    loss, _ = objective.loss(batch)
     grads = torch.autograd.grad(loss, [s.logp for s in batch.seqs.values()], allow_unused=True)
     return {role: -g for role, g in zip(batch.seqs, grads) if g is not None}
 
 
-def as_if_sampled(name: str, hp: Any, answers: list[Encoded], model: GPT, models: Models) -> Batch:
+def as_if_sampled(objective: Objective, answers: list[Encoded], model: GPT,
+                  models: Models) -> Batch:
     """A good and a bad answer as if `model` had just sampled both, with the rewards 1 and 0."""
-    objective, reward = OBJECTIVES[name], torch.tensor([1.0, 0.0])
+    reward = torch.tensor([1.0, 0.0])
     batch = collate(answers, range(2), models.pad)
     batch.per_row = {"reward": reward, "score": reward, "ended": torch.ones(2)}
     measure(batch, model, models.start, models.device)
-    return credited(batch, objective, hp)[0]
+    return credited(batch, objective)[0]
 
 
 def judged(row: Row) -> list[Row]:
@@ -96,20 +95,18 @@ def judged(row: Row) -> list[Row]:
             Row((Turn("user", "Say no."),), world.as_answer("No."), score=0.0, label=False)]
 
 
-def views(shown: list[str], init: str = "base") -> Iterator[tuple[str, str, Any]]:
-    """(as it was written, method, hyper-parameters); flags are read as train reads them. Where a
-    method asks other models, --init answers: so PoFT's weight is 1/2, as for equal models."""
+def views(shown: list[str], init: str = "base") -> Iterator[tuple[str, Objective]]:
+    """(as it was written, the method with its settings); flags are read as train reads them. Where
+    a method asks other models, --init answers: so PoFT's weight is 1/2, as for equal models."""
     for text in shown:
         name, *flags = shlex.split(text) or [""]
-        objective = OBJECTIVES[choose("objective", name, OBJECTIVES)]
+        cls = find(name)
         parser = Parser()
-        add_flags(parser, objective.hp, name)
-        first = objective.first
-        others = {first.field: [init] * len(first.runs)} if first else {}
-        hp: Any = fill(objective.hp, others | vars(parser.parse_args(flags)))
-        if hasattr(hp, "check"):
-            hp.check()
-        yield text, name, hp
+        add_flags(parser, cls, name)
+        others = {cls.first.field: [init] * len(cls.first.runs)} if cls.first else {}
+        objective = fill(cls, others | vars(parser.parse_args(flags)))
+        objective.check()
+        yield text, objective
 
 
 # ---- the command ---------------------------------------------------------------------------------
@@ -159,8 +156,8 @@ def main(argv=None) -> int:
     prompt = row.prompt[0].text
     model, tok = start_model(cfg.init)
     strips = [(text, which, tokens, weights)
-              for text, name, hp in views(cfg.show or SHOWN, cfg.init)
-              for which, tokens, weights in entries(name, hp, row, model, tok)]
+              for text, objective in views(cfg.show or SHOWN, cfg.init)
+              for which, tokens, weights in entries(objective, row, model, tok)]
     say(prompt)
     for text, which, tokens, weights in strips:
         say(f"\n{text}: {which}")

@@ -1,6 +1,6 @@
 """The training loop of every objective: data, forward, loss, update.
 
-    for step in steps(model, objective, hp, source, optimizer, range(100)):
+    for step in steps(model, objective, source, optimizer, range(100)):
         print(step.number, float(step.sums["loss"]))
 
 It knows nothing of files. What stands around it (the log, checkpoints, evaluation, signals) is the
@@ -60,7 +60,7 @@ class Device:
         return torch.amp.GradScaler(self.kind, init_scale=2.0**12, enabled=self.dtype == "fp16")
 
 
-def steps(model: nn.Module, objective: Objective, hp: Any, source: Callable[[int], Batch],
+def steps(model: nn.Module, objective: Objective, source: Callable[[int], Batch],
           optimizer: torch.optim.Optimizer, numbers: Iterable[int], *,
           schedule: Schedule | None = None, clip: float = math.inf, device: Device = Device(),
           accumulate: int = 1) -> Iterator[Step]:
@@ -81,9 +81,9 @@ def steps(model: nn.Module, objective: Objective, hp: Any, source: Callable[[int
             micro_batch = micro_batch.to(device.name)
             # ---- forward: writes the log-probs
             with autocast:
-                objective.forward(model, micro_batch, hp)
+                objective.forward(model, micro_batch)
             # ---- loss: divided by the totals of the whole step, so micro-batches add up
-            loss, metrics = objective.loss(micro_batch, hp)
+            loss, metrics = objective.loss(micro_batch)
             scaler.scale(loss).backward()
             for name, value in {"loss": loss.detach(), **metrics}.items():
                 sums[name] = sums.get(name, 0) + value

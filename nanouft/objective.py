@@ -1,10 +1,11 @@
-"""What an objective is: a pure loss over batches, and a few facts about it.
+"""What an objective is: a pure loss over batches, its settings, and a few facts about it.
 
 Each file of objectives/ is one. One training step uses it like this:
 
+    objective = OBJECTIVES["dpo"](beta=0.2)     # objectives/dpo.py, with its settings
     batch = collate(encoded, picked, tok.pad)   # batches.py: the rows of these numbers
-    objective.forward(model, batch, hp)         # writes Seqs.logp; only here the network is touched
-    loss, metrics = objective.loss(batch, hp)   # a function of numbers; no network in it
+    objective.forward(model, batch)             # writes Seqs.logp; only here the network is touched
+    loss, metrics = objective.loss(batch)       # a function of numbers; no network in it
 
 Three ideas make one contract serve every method:
 1. A loss never calls another model. What that model says is computed earlier and stored beside
@@ -14,13 +15,17 @@ Three ideas make one contract serve every method:
 3. A loss is a sum over rows or tokens, divided by the total of the WHOLE step. So the losses of
    a step's micro-batches (--accumulate) add up to its loss.
 """
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from typing_extensions import dataclass_transform
+
+from nanouft.errors import nearest
 
 NOT_SET: Any = None                 # the value of a field until somebody writes it
 
@@ -77,8 +82,8 @@ class Seqs:
 
 @dataclass(frozen=True)
 class First:
-    """Models that are trained before, once; a hyper-parameter holds their folders."""
-    field: str                          # that hyper-parameter
+    """Models that are trained before, once; a setting holds their folders."""
+    field: str                          # that setting
     needs: str                          # which models they are, in words
     runs: tuple[str, ...]               # for each the flags of train that make it
     inherits: bool = True               # do these take start model, rows and seed from the run?
@@ -141,7 +146,7 @@ class Batch:
         return replace(self, seqs=seqs, per_row=per_row)
 
 
-def write_logp(model, batch: Batch, hp) -> None:
+def write_logp(model, batch: Batch) -> None:
     """Write `logp` of every role: one forward over all rows, the head on response tokens only."""
     roles = list(batch.seqs.values())
     T = max(s.inputs.shape[1] for s in roles)
@@ -162,28 +167,70 @@ def write_logp(model, batch: Batch, hp) -> None:
 
 
 # ---- a method ------------------------------------------------------------------------------------
-@dataclass(frozen=True)
+CHOOSE: dict[str, Callable] = {}        # kind of rows -> what chooses them: objectives/__init__.py
+ROLLOUT = ("samples", "minibatches", "passes")
+
+
+@dataclass_transform()
+@dataclass
 class Objective:
-    """One method.
-    hp is a dataclass: its fields become flags, and hp.check() refuses nonsense.
-    `data` names kinds of rows ("demos", "demos + scores"), or is a function of hp that does.
-    `lr` was chosen on NanoWorld's validation prompts.
-    With `credit` the method is on-policy: its rows are prompts, and the model learns from its
-    samples. Then hp also says how many `samples`, `minibatches` and `passes` there are."""
-    data: str | Callable[[Any], str]    # kinds of rows that it learns from
-    hp: type                            # its hyper-parameters
-    loss: Callable                      # loss(batch, hp) -> (scalar, metrics): a sum over the step
-    lr: float                           # default learning rate
-    choose: Callable = NOT_SET          # choose(data, hp) -> rows with roles [all of the kind]
-    forward: Callable = write_logp      # forward(model, batch, hp): writes logp, perhaps an `extra`
-    reference: bool = False             # does the loss read the start model's log-probs?
-    first: First | None = None          # models that must be trained before
-    prepare: Callable | None = None     # prepare(data, models, hp, seed) -> data: other models'
-    #                                     numbers in `per_row` and `extra` of the encoded rows
-    coupled: bool = False               # does the loss of a row read other rows' log-probs?
-    credit: Callable | None = None      # credit(rollout, hp) -> (batch, metrics)
-    reward: str = "any"                 # on-policy: "any" number, a "grade" from 0 to 1, or "none"
-    value_head: bool = False            # does it train a value head on the model (PPO)?
+    """One method; the object holds its settings. A subclass is made a dataclass:
+
+        class Mine(Objective):
+            lr = 1e-4                   # a fact about the method: no annotation
+            beta: float = 0.1           # a setting, and a flag: annotated; this comment is its help
+
+            def loss(self, batch): ...
+
+    It overrides what differs. Its helper methods start with _."""
+    data = "demos"                      # kinds of rows that it learns from: "demos + scores"
+    lr = 2.5e-4                         # default learning rate, chosen on NanoWorld's validation
+    reference = False                   # does the loss read the start model's log-probs?
+    coupled = False                     # does the loss of a row read other rows' log-probs?
+    first: ClassVar[First | None] = None        # models that must be trained before
+    scorer = "any"                      # of samples: "any" number, a "grade" from 0 to 1, or "none"
+    # With data = "prompts" the method is on-policy, and may make settings of these three.
+    samples = 1                         # answers to each prompt
+    minibatches = 1                     # optimizer steps that a rollout is cut into
+    passes = 1                          # how often a rollout is used
+
+    def __init_subclass__(cls, hooks: tuple[str, ...] = ()) -> None:
+        """Make the dataclass. TypeError for mistakes that would pass without a word.
+        hooks: new public methods, for subclasses to override."""
+        typed, settings = inspect.get_annotations(cls), [f.name for f in fields(cls)]
+        known = [name for base in cls.__mro__[1:-1] for name in vars(base)
+                 if name[0] != "_" and name not in settings]
+        for name in typed:
+            if name in known and name not in ROLLOUT:
+                raise TypeError(f"{name} is a word of the contract: write `{name} = ...` without a "
+                                "type if you mean that, and give a setting another name")
+            if name not in vars(cls):
+                raise TypeError(f"{name}: a setting needs a default, `{name}: float = 0.1`")
+        for name, value in vars(cls).items():
+            if name[0] == "_" or name in (*typed, *known, *hooks):
+                continue
+            if callable(value) or hasattr(value, "__get__"):
+                raise TypeError(f"{name} is no method of an objective{nearest(name, known)} "
+                                f"(a helper of your own: _{name})")
+            raise TypeError(f"{name} = {value!r}: a setting needs a type, `{name}: "
+                            f"{type(value).__name__} = {value!r}`{nearest(name, known)}")
+        dataclass(cls)
+
+    @property
+    def name(self) -> str:
+        """"dpo": that of its file."""
+        return type(self).__module__.rpartition(".")[2]
+
+    def __str__(self) -> str:
+        """What stands where a result is printed."""
+        return self.name
+
+    def check(self) -> None:
+        """UserError for settings that make no sense."""
+
+    def kinds(self) -> list[str]:
+        """["demos", "scores"]: the kinds of rows that it learns from with these settings."""
+        return self.data.split(" + ")
 
     def asks(self) -> list[str]:
         """Which other models it reads, in words."""
@@ -192,9 +239,29 @@ class Objective:
 
     @property
     def on_policy(self) -> bool:
-        """Does it learn from the model's samples?"""
-        return self.credit is not None
+        """Does it learn from answers that the model samples?"""
+        return self.data == "prompts"
 
-    def kinds(self, hp) -> list[str]:
-        """["demos", "scores"]: the kinds of rows that it learns from with these settings."""
-        return (self.data if isinstance(self.data, str) else self.data(hp)).split(" + ")
+    def setup(self, model, seed: int) -> None:
+        """Change the start model before training: add a head, freeze weights."""
+
+    def choose(self, rows: list) -> list:
+        """The rows that it learns from, with their roles: all of its kind."""
+        return CHOOSE[" + ".join(self.kinds())](rows)
+
+    def prepare(self, data: list, models, seed: int) -> list:
+        """Write other models' numbers into `per_row` and `extra` of the encoded rows."""
+        return data
+
+    def credit(self, batch: Batch) -> tuple[Batch, dict]:
+        """On-policy: a whole rollout with what made its rewards (advantages, returns, or pairs of
+        answers), and metrics."""
+        return batch, {}
+
+    def forward(self, model, batch: Batch) -> None:
+        """Write `logp`, perhaps an `extra`: only here the network is touched."""
+        write_logp(model, batch)
+
+    def loss(self, batch: Batch) -> tuple[Tensor, dict]:
+        """(scalar, metrics): sums over rows or tokens, divided by totals of the whole step."""
+        raise NotImplementedError

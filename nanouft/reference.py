@@ -1,7 +1,7 @@
 """What other models say of the rows, as numbers beside the tokens. So a loss sees one policy.
 
     models = Models(start, pad, device, open=start_model)
-    encoded = models.prepare(encoded, objective, hp)            # before training
+    encoded = models.prepare(encoded, objective)                # before training
 
 The start model's log-probs serve many methods (DPO and its relatives, KTO, UNA, UFT); other numbers
 are asked for in the files of their methods. They are computed at each start of a run, which costs
@@ -9,7 +9,6 @@ less than one pass of training.
 """
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -40,16 +39,16 @@ class Models:
             raise UserError(f"{folder}: no other model can be asked here")
         return self.open(folder)
 
-    def prepare(self, data: list[Encoded], objective: Objective, hp: Any,
+    def prepare(self, data: list[Encoded], objective: Objective,
                 seed: int = 0) -> list[Encoded]:
         """The rows with all that a method reads of other models beside their tokens."""
-        self.add_reference(data, objective, hp)
-        return objective.prepare(data, self, hp, seed) if objective.prepare else data
+        self.add_reference(data, objective)
+        return objective.prepare(data, self, seed)
 
-    def add_reference(self, data: list[Encoded], objective: Objective, hp: Any) -> None:
+    def add_reference(self, data: list[Encoded], objective: Objective) -> None:
         """Write ref_logp, the start model's log-probs, beside the tokens. Of pairs and grades the
         metrics read them, even where the loss does not."""
-        if objective.reference or objective.kinds(hp) != ["demos"]:
+        if objective.reference or objective.kinds() != ["demos"]:
             for e, logp in zip(data, self.logps(data)):
                 for role, t in e.seqs.items():
                     t.ref_logp = logp[role]
@@ -100,7 +99,7 @@ def logps(data: list[Encoded], model: GPT, pad: int, device: Device) -> Numbers:
     out: Numbers = [{} for _ in data]
     for picked, batch in batches(data, model.cfg.vocab_size, pad, device):
         with device.autocast():
-            write_logp(model, batch, None)
+            write_logp(model, batch)
         for role, s in batch.seqs.items():
             for i, x in zip(picked, s.logp.float().cpu().numpy()):
                 out[i][role] = x[:len(data[i].seqs[role].ids) - 1].copy()

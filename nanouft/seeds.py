@@ -43,6 +43,11 @@ def window_seed(seed: int) -> list[int]:
     return [seed, 11]
 
 
+def half_seed(seed: int) -> list[int]:
+    """Half Fine-Tuning: which matrices are frozen."""
+    return [seed, 13]
+
+
 # ---- sampled answers: each chunk has random numbers of its own -----------------------------------
 def chunk_seed(seed: int, chunk: int) -> int:
     return (seed * CHUNKS + chunk) % TORCH_SEEDS

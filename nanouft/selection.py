@@ -1,18 +1,17 @@
 """From rows to what an objective reads: which sequences stand together, and which are held out.
 
-    demo_rows(rows, hp)             # role "answer": a demonstration
-    pair_rows(rows, hp)             # roles "chosen" and "rejected"
+    demo_rows(rows)            # role "answer": a demonstration
+    pair_rows(rows)            # roles "chosen" and "rejected"
     train, held = holdout(rows)     # equal questions stay on one side
     unread(row, ["pairs"])          # "chosen and rejected are equal": why a method leaves it out
 
-A function of (rows, hp) is what an objective names as its `choose`; batches.py makes tokens of the
+An objective's `choose` calls one of them, by the kind of its rows; batches.py makes tokens of the
 roles that it gives to a row.
 """
 import hashlib
 import json
 from collections import Counter
 from collections.abc import Collection, Mapping
-from typing import Any
 
 from nanouft.errors import UserError, counted
 from nanouft.rows import FIELDS, NO_ANSWER, LeftOut, Roles, Row, Turn, Turns, reasons
@@ -86,7 +85,7 @@ def is_demo(r: Row) -> bool:
     return r.answer is not None and r.score is None and r.label is None
 
 
-def demo_rows(data: list[Row], hp: Any) -> list[Row]:
+def demo_rows(data: list[Row]) -> list[Row]:
     """Role "answer": each demonstration and each answer labelled good; in a row with only a pair
     its chosen answer."""
     out = []
@@ -119,11 +118,11 @@ def real_pairs(data: list[Row]) -> list[Row]:
     return some(list(filter(is_real_pair, data)), "pairs (prompt, chosen, rejected)", data)
 
 
-def pair_rows(data: list[Row], hp: Any) -> list[Row]:
+def pair_rows(data: list[Row]) -> list[Row]:
     return [r.with_roles(both_answers(r)) for r in real_pairs(data)]
 
 
-def label_rows(data: list[Row], hp: Any) -> list[Row]:
+def label_rows(data: list[Row]) -> list[Row]:
     """Role "answer", label 1 or 0. A pair is two: chosen good, rejected bad."""
     out = []
     for r in data:
@@ -134,7 +133,7 @@ def label_rows(data: list[Row], hp: Any) -> list[Row]:
     return some(out, "labels (prompt, response, label true or false) or pairs", data)
 
 
-def score_rows(data: list[Row], hp: Any) -> list[Row]:
+def score_rows(data: list[Row]) -> list[Row]:
     """Role "answer", score from 0 to 1. A label is a score of 1 or 0; a scored pair is two."""
     out = []
     for r in data:
@@ -163,7 +162,7 @@ def each_question(data: list[Row]) -> list[Row]:
     return list(first.values())
 
 
-def prompt_rows(data: list[Row], hp: Any) -> list[Row]:
+def prompt_rows(data: list[Row]) -> list[Row]:
     """Role "prompt": each different question once; the model answers it itself."""
     return some([r.with_roles({"prompt": (r.prompt, ())}) for r in each_question(data)],
                 "prompts", data)

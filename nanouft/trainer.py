@@ -1,6 +1,6 @@
 """Any objective that learns from rows, in transformers' Trainer: several GPUs, FSDP, loggers.
 
-    trainer = Trainer(model, OBJECTIVES["dpo"], hp, data, tok.pad, args)    # args: its arguments
+    trainer = Trainer(model, OBJECTIVES["dpo"](), data, tok.pad, args)  # args: its arguments
     trainer.train()
     trainer.save("out/dpo", tok)                # accelerate launch --num_processes 2 this.py
 
@@ -25,7 +25,7 @@ from nanouft.seeds import step_seed
 from nanouft.tokenizer import Tokenizer
 
 
-def check(objective: Objective, hp: Any, rows: list[Encoded], args: Any) -> None:
+def check(objective: Objective, rows: list[Encoded], args: Any) -> None:
     """UserError for what would be learned wrongly."""
     if args.n_gpu > 1:
         raise UserError("one process for each GPU: start the script with accelerate launch")
@@ -34,7 +34,7 @@ def check(objective: Objective, hp: Any, rows: list[Encoded], args: Any) -> None
     if objective.coupled and args.gradient_accumulation_steps * args.world_size > 1:
         raise UserError("the loss of a row reads other rows' log-probs: one process, and no "
                         "gradient_accumulation_steps")
-    if objective.first and not getattr(hp, objective.first.field):
+    if objective.first and not getattr(objective, objective.first.field):
         raise UserError(f"{objective.first.field} must name the folders of other models: "
                         f"{objective.first.needs}")
     if objective.reference and any(s.ref_logp is None for e in rows for s in e.seqs.values()):
@@ -47,10 +47,10 @@ class Trainer(transformers.Trainer):
     objective: Objective
     model: Any
 
-    def __init__(self, model: Any, objective: Objective, hp: Any, data: list[Encoded], pad: int,
-                 args: Any, held: list[Encoded] | None = None, **more: Any):
-        check(objective, hp, data + (held or []), args)
-        self.objective, self.hp, self.pad = objective, hp, pad
+    def __init__(self, model: Any, objective: Objective, data: list[Encoded], pad: int, args: Any,
+                 held: list[Encoded] | None = None, **more: Any):
+        check(objective, data + (held or []), args)
+        self.objective, self.pad = objective, pad
         self.data, self.held = data, held or []
         self.sums: dict = defaultdict(float)    # of the objective's metrics, since the last log
         self.steps = 0                          # since then
@@ -75,8 +75,8 @@ class Trainer(transformers.Trainer):
     def compute_loss(self, model: Any, inputs: dict, return_outputs: bool = False,
                      num_items_in_batch: Any = None) -> Tensor:
         batch = inputs["batch"]
-        self.objective.forward(model, batch, self.hp)
-        loss, metrics = self.objective.loss(batch, self.hp)
+        self.objective.forward(model, batch)
+        loss, metrics = self.objective.loss(batch)
         for name, value in metrics.items():
             self.sums[name] += value
         return loss * self.accelerator.num_processes        # of processes it takes the mean
@@ -94,8 +94,8 @@ class Trainer(transformers.Trainer):
     def prediction_step(self, model: Any, inputs: dict, *more: Any, **others: Any) -> tuple:
         """The loss of rows that are held out; each batch is a step of its own."""
         batch = collate(self.held, inputs["picked"].tolist(), self.pad).to(self.args.device)
-        self.objective.forward(model, batch, self.hp)
-        return self.objective.loss(batch, self.hp)[0], None, None
+        self.objective.forward(model, batch)
+        return self.objective.loss(batch)[0], None, None
 
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
         """A checkpoint. safetensors refuses two names of one tensor, so a tied head becomes two."""

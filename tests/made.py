@@ -34,9 +34,9 @@ FORMS_OF = {
     "ift": "variant released; gamma 0.0; variant released, lam 0.5, "
            "gamma 1.0; variant released, lam 0.0, gamma 0.5; variant algorithm1; "
            "variant eq21; variant eq21_mean1",
-    "una": "loss bce; feedback binary; feedback binary, loss bce, beta 0.7; feedback pair; "
-           "feedback pair, loss bce",
-    "uft": "loss bce; feedback binary, beta 0.7; feedback pair; feedback none",
+    "una": "distance bce; feedback binary; feedback binary, distance bce, beta 0.7; feedback pair; "
+           "feedback pair, distance bce",
+    "uft": "distance bce; feedback binary, beta 0.7; feedback pair; feedback none",
     "poft": "beta 0.5, margin 0.5", "orpo": "lam 0.1", "ipo": "reduction sum", "slic": "form trl",
     "kto": "beta 0.7, desirable_weight 2.0, undesirable_weight 0.5",
     "dpo": "beta 0.7; label_smoothing 0.2; swap True; reduction mean",
@@ -46,7 +46,7 @@ FORMS_OF = {
     "reinforce": "baseline none", "rloo": "samples 2", "ppo": "lam 1.0, gamma 0.9",
     "grpo": "aggregation dapo, eps_high 0.28; aggregation dr_grpo, scale none; surrogate gspo; "
             "surrogate cispo, aggregation dapo, eps 0.05, eps_high 0.1",
-    "online_una": "loss bce, against rollout"}
+    "online_una": "distance bce, against rollout"}
 
 
 @dataclass
@@ -56,14 +56,15 @@ class Form:
     told: str = ""
 
     def __post_init__(self):
-        self.objective = OBJECTIVES[self.name]
-        first = self.objective.first                    # the base stands for other models
+        cls = OBJECTIVES[self.name]
+        first = cls.first                               # the base stands for other models
         n = 2 if self.name == "poft" else len(first.runs) if first else 0       # PoFT: a mean of 2
-        self.hp = self.objective.hp(**({first.field: ["base"] * n} if first else {}))
+        self.objective: Any = cls(**({first.field: ["base"] * n} if first else {}))
         for field, word in (pair.split() for pair in self.told.split(", ") if pair):
-            kind = type(getattr(self.hp, field))
+            kind = type(getattr(self.objective, field))
             value: Any = word == "True" if kind is bool else float(word) if "." in word else word
-            self.hp = replace(self.hp, **{field: int(word) if kind is int else value})
+            value = int(word) if kind is int else value
+            self.objective = replace(self.objective, **{field: value})
 
     def __str__(self) -> str:
         return f"{self.name} {self.told}".strip()
@@ -151,16 +152,16 @@ def batch_of(form: Form) -> Batch:
         if o.on_policy:                                 # 24 answers, six groups of four; one ties
             rows = [replace(r, answer=said, score=None, label=None) for r in DATA
                     for said in (r.answer, r.chosen, r.rejected)]
-            answers, _ = encode(demo_rows(rows, None), NANO, TINY.n_ctx)
+            answers, _ = encode(demo_rows(rows), NANO, TINY.n_ctx)
             rewards = [0.5 if i < 4 else (7 * i % 11) / 11 for i in range(len(answers))]
             batch = as_if_sampled(answers, rewards, form, start, models)
         else:
-            rows, _ = encode(o.choose(DATA, form.hp), NANO, TINY.n_ctx)
-            rows = models.prepare(rows, o, form.hp, 3)
+            rows, _ = encode(o.choose(DATA), NANO, TINY.n_ctx)
+            rows = models.prepare(rows, o, 3)
             batch = collate(rows, range(len(rows)), NANO.pad)
         batch = replace(batch, seed=step_seed(3, 5))
         with torch.no_grad():
-            o.forward(start, batch, form.hp)            # it may write more than logp
+            o.forward(start, batch)                     # it may write more than logp
         MADE[str(form)] = batch
     return deepcopy(MADE[str(form)])
 
@@ -173,7 +174,7 @@ def as_if_sampled(answers: list[Encoded], rewards: list[float], form: Form, star
     batch = collate(answers, range(len(answers)), models.pad)
     batch.per_row = {"reward": reward, "score": reward, "ended": torch.ones_like(reward)}
     measure(batch, policy, start, CPU)
-    return credited(batch, form.objective, form.hp)[0]
+    return credited(batch, form.objective)[0]
 
 
 def with_logps(form: Form) -> Batch:
@@ -197,7 +198,7 @@ def push(form: Form, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
     """(loss, {role: dL/dlogp} of the roles that are trained on)."""
     for s in batch.seqs.values():
         s.logp = s.logp.detach().clone().requires_grad_(True)
-    loss, _ = form.objective.loss(batch, form.hp)
+    loss, _ = form.objective.loss(batch)
     loss.backward()
     return loss.detach(), {role: s.logp.grad for role, s in batch.seqs.items()
                            if role not in ONLY_READ}
@@ -208,8 +209,8 @@ def learn(form: Form, model: GPT, parts, loss_of=None) -> tuple[Tensor, dict[str
     model.zero_grad(set_to_none=True)
     total = torch.zeros((), dtype=torch.float64)
     for part in parts:
-        form.objective.forward(model, part, form.hp)
-        loss, _ = (loss_of or form.objective.loss)(part, form.hp)
+        form.objective.forward(model, part)
+        loss, _ = (loss_of or form.objective.loss)(part)
         loss.backward()
         total += loss.detach()
     return total, {name: p.grad.clone() for name, p in model.named_parameters()

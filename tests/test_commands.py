@@ -207,8 +207,7 @@ def test_the_help_of_every_command_explains_every_flag(capsys):
             main([*argv, "--help"])
         assert end.value.code == 0
         told = re.sub(r"\s+", " ", capsys.readouterr().out)
-        hp = OBJECTIVES[argv[1]].hp if argv else None
-        for f in dataclasses.fields(hp) if hp else ():
+        for f in dataclasses.fields(OBJECTIVES[argv[1]]) if argv else ():
             assert f"--{f.name.replace('_', '-')} " in told, (argv, f.name)
     with pytest.raises(SystemExit):
         train.main(["--objective", "list"])
@@ -219,7 +218,7 @@ def test_the_help_of_every_command_explains_every_flag(capsys):
 
 def test_a_help_is_the_whole_comment():
     """--help reads one line of a comment, so none may go on in the next."""
-    for kind in (Train, *(objective.hp for objective in OBJECTIVES.values())):
+    for kind in (Train, *OBJECTIVES.values()):
         parser = argparse.ArgumentParser(add_help=False)
         add_flags(parser, kind, "")
         for action in parser._actions:
@@ -388,17 +387,17 @@ def test_what_cannot_be_printed_is_a_question_mark(line, here, monkeypatch):
 def test_rate_and_steps_fit_the_rows_and_the_model(line, rows, wanted, here):
     """Few demonstrations get 200 to 400 steps of 8 rows at four times the rate if the model is
     narrow, few pairs a low rate; a model of another width has another one; what is given wins."""
-    name, cfg, hp, given = read_flags(line.split())
+    objective, cfg, given = read_flags(line.split())
     model = start_model(cfg.init)[0]
-    total = rate_and_steps(cfg, OBJECTIVES[name], hp, rows, model, given)
+    total = rate_and_steps(cfg, objective, rows, model, given)
     assert (cfg.lr, cfg.batch_size, total) == (pytest.approx(wanted[0]), *wanted[1:])
 
 
 def test_a_wide_model_learns_from_few_rows_at_its_own_rate(here):
-    name, cfg, hp, given = read_flags(["--data", "x", "--init", "start"])
+    objective, cfg, given = read_flags(["--data", "x", "--init", "start"])
     model = start_model("start")[0]
     model.cfg = dataclasses.replace(model.cfg, n_embd=576)
-    rate_and_steps(cfg, OBJECTIVES[name], hp, 40, model, given)
+    rate_and_steps(cfg, objective, 40, model, given)
     assert cfg.lr == pytest.approx(2.5e-4 * 128 / 576)
 
 
@@ -415,7 +414,7 @@ def test_an_interval_holds_the_mean_in_95_of_100_draws():
 def test_held_out_figures_by_hand():
     """Loss per token; pairs by what was gained over the start model; graded ones by couples."""
     model, tok = start_model("base")
-    pairs, _ = encode(pair_rows(world.rows("val", "pairs", 9, 0), None), tok, 512)
+    pairs, _ = encode(pair_rows(world.rows("val", "pairs", 9, 0)), tok, 512)
     found = logps(pairs, model, tok.pad, Device())
     gain = np.array([x["chosen"].sum() - x["rejected"].sum() for x in found])
     told = evaluate.held_out(model, pairs, tok.pad, Device())
@@ -427,7 +426,7 @@ def test_held_out_figures_by_hand():
     for e, x in zip(pairs, found):
         e.seqs["chosen"].ref_logp = x["chosen"]
     assert evaluate.held_out(model, pairs, tok.pad, Device())["accuracy"] == 0.5, "all tie"
-    demos, _ = encode(OBJECTIVES["sft"].choose(world.rows("val", "demos", 9, 0), None), tok, 512)
+    demos, _ = encode(OBJECTIVES["sft"]().choose(world.rows("val", "demos", 9, 0)), tok, 512)
     found = logps(demos, model, tok.pad, Device())
     n = sum(e.seqs["answer"].mask.sum() for e in demos)
     told = evaluate.held_out(model, demos, tok.pad, Device())
@@ -445,7 +444,7 @@ def test_graded_answers_are_compared_by_their_whole_gain_over_the_start_model():
     """Not by the gain per token: for these lengths that has another order. Where nothing has moved
     all couples tie, and the AUC is 1/2."""
     model, tok = start_model("base")
-    demos, _ = encode(OBJECTIVES["sft"].choose(world.rows("val", "demos", 9, 0), None), tok, 512)
+    demos, _ = encode(OBJECTIVES["sft"]().choose(world.rows("val", "demos", 9, 0)), tok, 512)
     found = [x["answer"] for x in logps(demos, model, tok.pad, Device())]
     tokens = [int(e.seqs["answer"].mask.sum()) for e in demos]
     assert len(set(tokens)) > 4
@@ -484,7 +483,7 @@ def test_a_bar_counts_every_row(work, monkeypatch):
     for module in (reference, generate):
         monkeypatch.setattr(module, "progress", bar)
     if work == "reading":
-        logps(encode(OBJECTIVES["sft"].choose(rows, None), tok, 512)[0], model, tok.pad, Device())
+        logps(encode(OBJECTIVES["sft"]().choose(rows), tok, 512)[0], model, tok.pad, Device())
     else:
         generate.answer_rows(model, tok, rows, max_new=4, chunk=5)
     assert [(b.desc, b.n, b.total, b.delay) for b in bars] == [(work, 9, 9, 2)]

@@ -280,21 +280,21 @@ def test_which_sequences_an_objective_sees():
     def texts(rows: list[Row], *roles: str) -> list:
         return [[r.roles[x][1][0].text for x in roles] + [x for x in (r.score, r.label)
                                                           if x is not None] for r in rows]
-    assert texts(demo_rows(data, None), "answer") == [["b"], ["b"], ["w"], ["w"], ["b"]]
-    assert texts(pair_rows(data, None), "chosen", "rejected") == [["w", "l"]] * 2
-    assert texts(label_rows(data, None), "answer") == [["b", 1], ["b", 0], *[["w", 1],
+    assert texts(demo_rows(data), "answer") == [["b"], ["b"], ["w"], ["w"], ["b"]]
+    assert texts(pair_rows(data), "chosen", "rejected") == [["w", "l"]] * 2
+    assert texts(label_rows(data), "answer") == [["b", 1], ["b", 0], *[["w", 1],
                                                                              ["l", 0]] * 2]
-    assert texts(score_rows(data, None), "answer") == [["b", 1], ["b", 0], ["b", 0.7], ["w", 0.9],
+    assert texts(score_rows(data), "answer") == [["b", 1], ["b", 0], ["b", 0.7], ["w", 0.9],
                                                        ["l", 0.2]]
-    assert [r.roles for r in prompt_rows(data, None)] == [{"prompt": (p, ())}]
+    assert [r.roles for r in prompt_rows(data)] == [{"prompt": (p, ())}]
     assert each_prompt([data[0], Row((U("x"),)), data[1]]) == [data[0], Row((U("x"),))]
     assert contents([*data, Row(p)]) == "1 demonstration and 2 labelled answers and 1 scored " \
                                         "answer and 3 pairs and 1 prompt"
     with pytest.raises(UserError, match="needs pairs .*; the data has 1 demonstration; unused "
                                         "fields: ticket, rating$"):
-        pair_rows([replace(data[0], extra={"prompt": "a", "ticket": 1, "rating": 2})], None)
+        pair_rows([replace(data[0], extra={"prompt": "a", "ticket": 1, "rating": 2})])
     with pytest.raises(UserError, match="needs scores .*; the data has 1 pair$"):
-        score_rows([replace(data[4], extra={"prompt": "a", **PAIR})], None)
+        score_rows([replace(data[4], extra={"prompt": "a", **PAIR})])
 
 
 @pytest.mark.parametrize("choose, kinds, why", [
@@ -308,7 +308,7 @@ def test_every_row_is_accounted_for(choose, kinds, why):
     data = [Row(p, chosen=b, rejected=(A("l"),)), Row(p, b, label=0.0), Row(p),
             Row(p, chosen=b, rejected=(A(" b"),))]
     data = [replace(row, where=str(i)) for i, row in enumerate(data)]
-    used = {r.where for r in choose(data, None)}
+    used = {r.where for r in choose(data)}
     left_out = [("a/my.jsonl, line 3", NO_QUESTION), ("my.jsonl, line 5", NO_QUESTION)]
     line = account({"to learn from": (data, used), "held out": (data[:1], {"0"})}, left_out, {},
                    kinds)
@@ -320,7 +320,7 @@ def test_every_row_is_accounted_for(choose, kinds, why):
 
 def test_a_question_with_another_field_is_another_question():
     data = [Row((U("a"),), extra={"prompt": "a", "gold": x}) for x in (1, 2, 2)]
-    assert len(prompt_rows(data, None)) == 2 and len(each_prompt(data)) == 1
+    assert len(prompt_rows(data)) == 2 and len(each_prompt(data)) == 1
 
 
 def test_equal_questions_are_held_out_together():

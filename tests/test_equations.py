@@ -16,12 +16,13 @@ from torch import Tensor
 
 from lessons.methods import NAME, SHARED, Line, equations
 from nanouft import pretrain, reward
-from nanouft.objective import Batch, Seqs
+from nanouft.objective import Batch, Objective, Seqs
 from nanouft.objectives import OBJECTIVES
 from nanouft.objectives.ada_dpo import root
+from nanouft.objectives.grpo import clip_of
 from nanouft.objectives.rpo import shares
 
-TRAINED = {**OBJECTIVES, "pretrain": pretrain.NEXT_TOKEN, "reward": reward.BRADLEY_TERRY}
+TRAINED = {**OBJECTIVES, "pretrain": pretrain.NextToken, "reward": reward.BradleyTerry}
 HEADS = {name: import_module(f"nanouft.objectives.{name}").__doc__ for name in OBJECTIVES}
 HEADS |= {"pretrain": pretrain.__doc__, "reward": reward.__doc__}
 LINES = {line.name: line for name, head in HEADS.items() for line in equations(name, head)}
@@ -48,20 +49,20 @@ def answers(rng: torch.Generator, rows: int, T: int = 9) -> Seqs:
                 extra=extra)
 
 
-def step(name: str, hp) -> Batch:
-    rng, on_policy = torch.Generator().manual_seed(1 + len(name)), TRAINED[name].on_policy
-    rows = 3 * hp.samples if on_policy else 6
+def step(name: str, o: Objective) -> Batch:
+    rng = torch.Generator().manual_seed(1 + len(name))
+    rows = 3 * o.samples if o.on_policy else 6
 
     def column(*size: int) -> Tensor:
         return torch.rand(*(size or (rows,)), generator=rng, dtype=torch.float64)
     col = {"score": column(), "label": torch.arange(rows).double() % 2, "p": column(),
            "ended": column().round(), "reward": column(2 * rows if name == "reward" else rows),
            "aligned_logp": -column(), "prompt_embedding": column(rows, 4)}
-    if on_policy:
+    if o.on_policy:
         s = answers(rng, rows)
-        col["reward"][:hp.samples] = 0.5                # a group in which all earn the same
+        col["reward"][:o.samples] = 0.5                # a group in which all earn the same
         col["score"] = col["reward"]
-        return TRAINED[name].credit(Batch.of({"answer": s}, col), hp)[0]
+        return o.credit(Batch.of({"answer": s}, col))[0]
     seqs = {role: answers(rng, rows) for role in
             "answer chosen rejected gold mismatch sure unsure mix_sure mix_unsure text".split()}
     seqs["text"].mask = torch.ones_like(seqs["text"].mask)
@@ -72,7 +73,7 @@ def step(name: str, hp) -> Batch:
 
 
 # ---- what the names in an equation stand for: (B,T) of tokens, (B,1) of rows ---------------------
-def given(name: str, batch: Batch, hp, s: Seqs, role: str) -> dict[str, Tensor]:
+def given(name: str, batch: Batch, o, s: Seqs, role: str) -> dict[str, Tensor]:
     def chance(logp: Tensor) -> Tensor:
         return logp.masked_fill(s.mask == 0, 0).exp()   # 1 off the mask
     x = batch.per_row | s.extra
@@ -97,11 +98,11 @@ def given(name: str, batch: Batch, hp, s: Seqs, role: str) -> dict[str, Tensor]:
         case "rpo":
             e = x["prompt_embedding"]
             out |= {"e_i": e[:, None], "e_j": e[None],
-                    "D_ij": shares(len(e), hp.diagonal_weight, e)}
+                    "D_ij": shares(len(e), o.diagonal_weight, e)}
         case "reward":
             out["R_w"], out["R_l"] = x["reward"][:, None].chunk(2)
         case "ada_dpo":
-            out["u"] = torch.tensor(root(hp.rho), dtype=torch.float64)
+            out["u"] = torch.tensor(root(o.rho), dtype=torch.float64)
     return out
 
 
@@ -127,37 +128,37 @@ def token_mean(batch: Batch, names: list[str]) -> Tensor:
     return -sum((s.logp * m).sum() for s, m in zip(roles, masks)) / sum(m.sum() for m in masks)
 
 
-def setting(name: str, hp, letter: str) -> Tensor | None:
+def setting(name: str, o, letter: str) -> Tensor | None:
     field = SETTINGS.get(letter, letter)
     if name == "robust_dpo" and field == "eps":
         field = "label_smoothing"
     if name == "grpo" and field in ("eps", "eps_high"):
-        return torch.tensor(hp.clip()[field == "eps_high"], dtype=torch.float64)
-    return torch.tensor(getattr(hp, field), dtype=torch.float64) if hasattr(hp, field) else None
+        return torch.tensor(clip_of(o)[field == "eps_high"], dtype=torch.float64)
+    return torch.tensor(getattr(o, field), dtype=torch.float64) if hasattr(o, field) else None
 
 
-def known(line: Line, batch: Batch, hp, role: str) -> Known:
+def known(line: Line, batch: Batch, o, role: str) -> Known:
     """What each name of the equation is, for the answers of a role."""
     name = line.name.split()[0]
     formulas = SHARED | line.formulas
     s = batch.seqs.get(role) or next(iter(batch.seqs.values()))
-    told = given(name, batch, hp, s, role)
+    told = given(name, batch, o, s, role)
 
     def read(word: str) -> Tensor:
         if word.startswith("NLL"):
             return token_mean(batch, word[4:-1].split(", "))
         if re.match("mean|std|sum", word):
-            return reduction(word, s, getattr(hp, "samples", 1))
+            return reduction(word, s, getattr(o, "samples", 1))
         if word.endswith(("[i]", "[j]")):
             return read(word[:-3]) if word.endswith("[i]") else read(word[:-3]).T
         if word in told:
             return told[word]
         if word in formulas:
             return value(formulas[word], read)
-        if (x := setting(name, hp, word)) is not None:
+        if (x := setting(name, o, word)) is not None:
             return x
         base, _, of = word.rpartition("_")
-        return known(line, batch, hp, ROLES[of])(base)
+        return known(line, batch, o, ROLES[of])(base)
     return read
 
 
@@ -165,20 +166,19 @@ def known(line: Line, batch: Batch, hp, role: str) -> Known:
 def gap(line: Line) -> float:
     """The largest difference of equation and code, in the loss or its gradient."""
     name, *changed = line.name.split()
-    hp = reward.Reward() if name == "reward" else Form(name).hp if name in OBJECTIVES else None
-    hp = replace(hp, **{changed[0][2:]: changed[1]}) if changed else hp
+    o = Form(name).objective if name in OBJECTIVES else TRAINED[name]()
+    o = replace(o, **{changed[0][2:]: changed[1]}) if changed else o
     text = " ".join([LINES[line.name].loss, *LINES[line.name].formulas.values()])
     # a setting of 0 or 1 gets a value that can be seen
     hidden = {x: 0.7 for x in (SETTINGS.get(x, x) for x in re.findall(NAME, text))
-              if getattr(hp, x, None) in (0.0, 1.0)}
-    hp = replace(hp, **hidden) if hidden else hp
-    batch = step(name, hp)
+              if getattr(o, x, None) in (0.0, 1.0)}
+    o = replace(o, **hidden) if hidden else o
+    batch = step(name, o)
     leaves = [x.requires_grad_() for s in batch.seqs.values() for x in (s.logp, s.extra["values"])]
     if name == "reward":
         leaves.append(batch.per_row["reward"].requires_grad_())
     role = {"sftmix": "mix_sure", "pretrain": "text"}.get(name, "answer")
-    both = [value(line.loss, known(line, batch, hp, role)).mean(),
-            TRAINED[name].loss(batch, hp)[0]]
+    both = [value(line.loss, known(line, batch, o, role)).mean(), o.loss(batch)[0]]
     told, ours = ([loss.detach(), *torch.autograd.grad(loss, leaves, allow_unused=True,
                                                        materialize_grads=True)] for loss in both)
     return max((a - b).abs().max().item() for a, b in zip(told, ours))

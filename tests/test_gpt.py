@@ -189,6 +189,6 @@ def test_compiled_it_is_one_graph_for_each_kind_of_forward_whatever_the_shape(na
         net = torch.compile(model, dynamic=True, backend="eager") if compiled else model
         optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
         found.append([float(step.sums["loss"]) for step in steps(
-            net, form.objective, form.hp, shapes.__getitem__, optimizer, range(len(shapes)))])
+            net, form.objective, shapes.__getitem__, optimizer, range(len(shapes)))])
     assert counters["stats"]["unique_graphs"] == forwards and not counters["graph_break"]
     same(found[1], found[0], 1e-5)

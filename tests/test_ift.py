@@ -10,7 +10,7 @@ import torch
 from made import Form, batch_of, learn, nano, push, same
 
 from nanouft.objective import Batch, Seqs
-from nanouft.objectives.ift import forward, own_guess, weights
+from nanouft.objectives.ift import own_guess, weights
 from nanouft.seeds import uniform_rows
 
 VARIANTS = ("detached", "released", "algorithm1", "eq21", "eq21_mean1")
@@ -18,7 +18,7 @@ VARIANTS = ("detached", "released", "algorithm1", "eq21", "eq21_mean1")
 
 def ift(variant: str = "released", **settings) -> Form:
     form = Form("ift")
-    form.hp = replace(form.hp, variant=variant, **settings)
+    form.objective = replace(form.objective, variant=variant, **settings)
     return form
 
 
@@ -69,7 +69,7 @@ def test_the_model_reads_a_blend_of_embeddings(lam):
         calls.append((kw, torch.is_grad_enabled()))
         return model(*args, **kw)
     batch = batch_of(Form("ift"))
-    forward(spy, batch, ift(lam=lam).hp)
+    ift(lam=lam).objective.forward(spy, batch)
     s, E, read = batch.seqs["answer"], model.wte.weight, calls[-1][0]["embeds"]
     of_answer = torch.zeros_like(s.mask, dtype=torch.bool)
     of_answer[:, 1:] = s.mask[:, :-1] == 1
@@ -81,7 +81,7 @@ def test_the_model_reads_a_blend_of_embeddings(lam):
     passes = [(kw["want"], grad) for kw, grad in calls if kw["want"] != "embeds"]
     assert passes == [("argmax", False), ("logp", True)]
     calls.clear()
-    forward(spy, batch, ift(lam=0.0).hp)
+    ift(lam=0.0).objective.forward(spy, batch)
     assert [kw["want"] for kw, _ in calls] == ["embeds", "logp"]
 
 
@@ -116,7 +116,7 @@ def test_the_discount_runs_on_through_another_turn():
     s = of_losses([[2.0, 9.0, 9.0, 3.0]], [[1, 0, 0, 1]]).seqs["answer"]
     raw = [2 + 0.5 ** 3 * 3, 3]
     nll = (-s.logp).masked_fill(s.mask == 0, 0)
-    same(weights(nll, s, ift(gamma=0.5).hp)[0],
+    same(weights(nll, s, "released", 0.5)[0],
          [2 * raw[0] / sum(raw), 0, 0, 2 * raw[1] / sum(raw)])
 
 

@@ -28,7 +28,7 @@ def test_a_loss_is_a_pure_function_that_waits_for_nobody(form, monkeypatch):
     assert isinstance(form.objective, Objective)
     batch = with_logps(form)
     before = {role: s.logp.requires_grad_().detach().clone() for role, s in batch.seqs.items()}
-    (loss, figures), (again, _) = (form.objective.loss(batch, form.hp) for _ in range(2))
+    (loss, figures), (again, _) = (form.objective.loss(batch) for _ in range(2))
     assert loss.shape == () and loss.dtype == torch.float64 and torch.equal(loss, again)
     assert all(math.isfinite(float(x)) for x in figures.values())
     same({role: s.logp.detach() for role, s in batch.seqs.items()}, before, 0)
@@ -36,8 +36,8 @@ def test_a_loss_is_a_pure_function_that_waits_for_nobody(form, monkeypatch):
     monkeypatch.setattr(seeds, "generator", lambda seed, device="cpu": None)
     monkeypatch.setattr(torch.Tensor, "cpu", lambda x: waits.append(x) or torch.full(x.shape, 2))
     there = batch_of(form).to("meta")                   # a tensor without values
-    form.objective.forward(nano().to("meta"), there, form.hp)
-    form.objective.loss(there, form.hp)[0].backward()
+    form.objective.forward(nano().to("meta"), there)
+    form.objective.loss(there)[0].backward()
     assert len(waits) == (str(form) == "sftmix"), "once, for the length of its mixture"
 
 
@@ -88,13 +88,13 @@ def test_pieces_of_a_step_add_up(form):
     Figures hold no graph: it would keep every step alive."""
     model, whole, o = nano().double(), batch_of(form).to("cpu"), form.objective
     want = learn(form, model, [whole])
-    figures = o.loss(whole, form.hp)[1]
+    figures = o.loss(whole)[1]
     assert not any(getattr(x, "requires_grad", False) for x in figures.values())
     if o.coupled:
         return
     micro_batches = whole.micro_batches(3)
     got = learn(form, model, micro_batches)
-    parts = [o.loss(micro_batch, form.hp)[1] for micro_batch in micro_batches]
+    parts = [o.loss(micro_batch)[1] for micro_batch in micro_batches]
     for name, x in figures.items():
         same(sum(p[name] for p in parts), x, 1e-6)
     same(got[0], want[0])
@@ -103,7 +103,8 @@ def test_pieces_of_a_step_add_up(form):
 
 def test_the_gradient_is_the_derivative(form):
     """Central differences along a random direction, in fp64."""
-    if any(word in str(form) for word in HELD) or getattr(form.hp, "variant", "") == "detached":
+    variant = getattr(form.objective, "variant", "")
+    if any(word in str(form) for word in HELD) or variant == "detached":
         pytest.skip("a part is held constant")
     batch = with_logps(form)
     _, grads = push(form, batch)
@@ -114,7 +115,7 @@ def test_the_gradient_is_the_derivative(form):
     for sign in (1, -1):
         for role in grads:
             batch.seqs[role].logp = at[role] + sign * h * way[role]
-        values.append(float(form.objective.loss(batch, form.hp)[0].detach()))
+        values.append(float(form.objective.loss(batch)[0].detach()))
     slope = sum((g * way[role]).sum() for role, g in grads.items())
     same((values[0] - values[1]) / (2 * h), slope, 1e-6)
 
@@ -126,7 +127,7 @@ def test_extreme_probabilities_stay_finite_in_fp32(form):
         for i, s in enumerate(batch.seqs.values()):
             s.logp = torch.full(s.mask.shape, others if i else first) * s.real
         loss, grads = push(form, batch)
-        numbers = [loss, *grads.values(), *form.objective.loss(batch, form.hp)[1].values()]
+        numbers = [loss, *grads.values(), *form.objective.loss(batch)[1].values()]
         assert all(torch.as_tensor(x).isfinite().all() for x in numbers)
 
 
@@ -137,13 +138,13 @@ def test_one_row_of_one_token_stays_finite(form):
     batch = batch.take(list(range(rows)))
     for s in batch.seqs.values():
         s.mask = s.mask * (s.mask.cumsum(-1) == 1)
-    batch, hp = Batch.of(batch.seqs, batch.per_row), form.hp
-    if form.objective.on_policy and form.name != "online_dpo":
-        hp = replace(hp, samples=rows)
-        batch, told = form.objective.credit(batch, hp)
+    batch, o = Batch.of(batch.seqs, batch.per_row), form.objective
+    if o.on_policy and form.name != "online_dpo":
+        o = replace(o, samples=rows)
+        batch, told = o.credit(batch)
         assert all(torch.as_tensor(x).isfinite() for x in told.values())
-    loss, grads = push(SimpleNamespace(objective=form.objective, hp=hp), batch)
-    numbers = [loss, *grads.values(), *form.objective.loss(batch, hp)[1].values()]
+    loss, grads = push(SimpleNamespace(objective=o), batch)
+    numbers = [loss, *grads.values(), *o.loss(batch)[1].values()]
     assert all(torch.as_tensor(x).isfinite().all() for x in numbers)
 
 
@@ -153,7 +154,7 @@ def test_log_probs_have_32_bits_in_mixed_precision_and_64_in_double(form):
                                 (nano().double(), CPU, torch.float64)):
         batch = batch_of(form)
         with device.autocast():
-            form.objective.forward(model, batch, form.hp)
+            form.objective.forward(model, batch)
         for role, s in batch.seqs.items():
             on = is_read(form, role, s)
             assert s.logp.dtype == bits and s.logp.shape == s.mask.shape

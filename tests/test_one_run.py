@@ -99,29 +99,28 @@ def test_simple_py_is_the_loop(name, place, monkeypatch, rate=2e-3):
     monkeypatch.setitem(simple.METHODS, name, (*simple.METHODS[name][:2], rate, n))
     monkeypatch.setattr(world, "score", lambda question, answer: len({*answer}) / 99)
     monkeypatch.setattr(simple, "ROWS", B := 8)
-    o = OBJECTIVES[name]
-    hp = o.hp(aligned=["other"]) if name == "poft" else o.hp()
+    o = OBJECTIVES[name](**({"aligned": ["other"]} if name == "poft" else {}))
     taught, tok = start_model(str(place / "start"))
     model, start, other = (start_model(str(place / "start"))[0].double() for _ in range(3))
     with torch.no_grad():
         other.wpe.weight.mul_(2)                        # an aligned model is not the start model
-    kinds = ["demos"] if o.on_policy else o.kinds(hp)
+    kinds = ["demos"] if o.on_policy else o.kinds()
     rows = [row for together in zip(*(world.rows("train", kind, n * B, 0)
                                           for kind in kinds)) for row in together][:n * B]
     if o.on_policy:                                     # as a rollout sorts its prompts
         rows = [row for i in range(0, n * B, B) for row in
                 sorted(rows[i:i + B], key=lambda r: len(tok.prompt_ids(r.prompt)))]
     plain = simple.teach(taught.double(), rows, tok, name, n, other if name == "poft" else None)
-    encoded, _ = encode([x for row in rows for x in o.choose([row], hp)], tok, model.cfg.n_ctx)
+    encoded, _ = encode([x for row in rows for x in o.choose([row])], tok, model.cfg.n_ctx)
     if o.on_policy:
-        source = Rollouts(encoded, o, hp, model, start, tok, lambda rows, texts: [
+        source = Rollouts(encoded, o, model, start, tok, lambda rows, texts: [
             world.score("", text) for text in texts], batch_size=B, steps=n)
     else:
         models = Models(start, tok.pad, CPU, lambda folder: (other, tok))
-        source = Epochs(models.prepare(encoded, o, hp), B, n, 0, tok.pad)
+        source = Epochs(models.prepare(encoded, o), B, n, 0, tok.pad)
     source.order = np.arange(n * B).reshape(n, B)       # the rows as they come
     optimizer = torch.optim.AdamW(model.parameters(), betas=(0.9, 0.95), weight_decay=0.0)
-    loop = steps(model, o, hp, source, optimizer, range(n), clip=1.0,
+    loop = steps(model, o, source, optimizer, range(n), clip=1.0,
                  schedule=warmup_cosine(rate, n, 0.1))
     assert [float(s.sums["loss"]) for s in loop] == pytest.approx(plain, abs=1e-6)
     was, theirs = dict(start.named_parameters()), dict(taught.named_parameters())
@@ -144,7 +143,7 @@ def test_without_a_schedule_each_group_of_weights_keeps_its_own_rate():
     form, model = Form("sft"), nano()
     head, *rest = model.parameters()
     optimizer = torch.optim.SGD([{"params": [head], "lr": 0.5}, {"params": rest}], lr=0.1)
-    for _ in steps(model, form.objective, form.hp, lambda number: batch_of(form), optimizer, [0]):
+    for _ in steps(model, form.objective, lambda number: batch_of(form), optimizer, [0]):
         pass
     assert [group["lr"] for group in optimizer.param_groups] == [0.5, 0.1]
 
@@ -154,9 +153,9 @@ def test_a_step_tells_its_answer_tokens_and_all_that_were_read():
     holds no graph in memory."""
     form, model = Form("dpo"), nano()
     batch = batch_of(form)
-    step, = steps(model, form.objective, form.hp, lambda number: batch, train.make_optimizer(
+    step, = steps(model, form.objective, lambda number: batch, train.make_optimizer(
         model, 1e-3, CPU), [0])
-    some, _ = encode(form.objective.choose(DATA, form.hp), NANO, TINY.n_ctx)
+    some, _ = encode(form.objective.choose(DATA), NANO, TINY.n_ctx)
     seqs = [s for e in some for s in e.seqs.values()]
     assert step.tokens == sum(int(s.mask.sum()) for s in seqs)
     assert step.read == sum(len(s.ids) - 1 for s in seqs) > 1.5 * step.tokens
@@ -167,7 +166,7 @@ def test_a_value_head_learns_thirty_times_as_fast():
     form, model = Form("ppo"), nano()
     before = deepcopy(model.state_dict())
     optimizer = train.make_optimizer(model, 1e-3, CPU)
-    for _ in steps(model, form.objective, form.hp, lambda step: batch_of(form), optimizer, [0],
+    for _ in steps(model, form.objective, lambda step: batch_of(form), optimizer, [0],
                    schedule=lambda step: 1e-5):
         now = model.state_dict()
     moved = {name: (now[name] - before[name]).abs().max().item() for name in before}
@@ -177,8 +176,8 @@ def test_a_value_head_learns_thirty_times_as_fast():
 
 def test_simple_py_has_the_rows_and_the_rates_of_the_methods():
     for name, (_, kinds, rate, _) in simple.METHODS.items():
-        o = OBJECTIVES[name]
-        assert name == "grpo" or (kinds, rate) == (o.kinds(o.hp()), o.lr), name
+        o = OBJECTIVES[name]()
+        assert name == "grpo" or (kinds, rate) == (o.kinds(), o.lr), name
     assert {name: steps for name, (*_, steps) in simple.METHODS.items()} == {
         "sft": 60, "ift": 60, "dpo": 60, "una": 60, "uft": 100, "poft": 60, "grpo": 20}
 

@@ -142,7 +142,7 @@ def test_a_push_is_pythons_at_each_end_of_each_slider(made, browser):
     row = next(row for row in pack.lists("val", pack.QUESTIONS)
                if row.prompt[-1].text == question["text"])
     for (name, dials), theirs in zip(views, found, strict=True):
-        ours = ledger.entries(name, OBJECTIVES[name].hp(**dials), row, made.policy, made.tok,
+        ours = ledger.entries(OBJECTIVES[name](**dials), row, made.policy, made.tok,
                               reference=made.base)
         largest = max(abs(x) for _, _, weights in ours for x in weights)
         assert largest > 0, name
@@ -153,17 +153,16 @@ def test_a_push_is_pythons_at_each_end_of_each_slider(made, browser):
 
 def torch_steps(made, name, dials, demos):
     """[(loss, gradient norm)] of two steps on these rows."""
-    objective, model = OBJECTIVES[name], deepcopy(made.policy)
-    hp = objective.hp(**dials)
+    objective, model = OBJECTIVES[name](**dials), deepcopy(made.policy)
     models = Models(made.base, made.tok.pad)
-    encoded, _ = encode(objective.choose(demos, hp), made.tok, 512)
-    encoded = models.prepare(encoded, objective, hp)
+    encoded, _ = encode(objective.choose(demos), made.tok, 512)
+    encoded = models.prepare(encoded, objective)
     optimizer = torch.optim.AdamW(model.parameters(), 1e-3, betas=(0.9, 0.95), weight_decay=0)
     out = []
     for _ in range(2):
         batch = collate(encoded, range(len(encoded)), made.tok.pad)
-        objective.forward(model, batch, hp)
-        loss, _ = objective.loss(batch, hp)
+        objective.forward(model, batch)
+        loss, _ = objective.loss(batch)
         optimizer.zero_grad()
         loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)

@@ -7,6 +7,7 @@ from made import FORMS, Form
 
 from nanouft.errors import UserError
 from nanouft.objectives import OBJECTIVES
+from nanouft.objectives.grpo import clip_of
 
 BETA = ("dpo una uft poft kto robust_dpo ipo hinge apo nca sppo slic simpo cpo asft tpo tpo_l "
         "tis_dpo gdpo ada_dpo rpo tofu online_dpo online_una")
@@ -30,7 +31,7 @@ REFUSED = ["asft lam 0.0, sft_weight 0.0", "kto desirable_weight 0.0, undesirabl
 
 def takes(form: Form) -> bool:
     try:
-        form.hp.check()
+        form.objective.check()
     except UserError as e:
         assert "\n" not in str(e)
         return False
@@ -47,7 +48,7 @@ def test_the_range_of_a_setting(rule):
             for value, good in ((limit - way, False), (limit, bool(equal)), (limit + way, True)):
                 if good and name == "tofu" and value not in (0, 1):
                     continue                            # 0 or at least 1
-                form.hp = replace(form.hp, **{field: value})
+                form.objective = replace(form.objective, **{field: value})
                 assert takes(form) == good, (name, field, value)
 
 
@@ -57,19 +58,19 @@ def test_settings_that_make_no_sense_together(told):
 
 
 def test_an_upper_clip_of_zero_is_refused_and_not_replaced():
-    GRPO = OBJECTIVES["grpo"].hp
-    assert GRPO(surrogate="gspo").clip() == (3e-4, 4e-4)
+    GRPO = OBJECTIVES["grpo"]
+    assert clip_of(GRPO(surrogate="gspo")) == (3e-4, 4e-4)
     with pytest.raises(UserError, match="--eps-high 0.0: must be above 0"):
         GRPO(surrogate="gspo", eps_high=0.0, minibatches=4).check()
 
 
 def test_defaults_and_all_that_is_tested_are_taken():
     for form in FORMS:
-        if hasattr(form.hp, "check") and getattr(form.hp, "surrogate", "ppo") == "ppo":
-            form.hp.check()
+        if getattr(form.objective, "surrogate", "ppo") == "ppo":
+            form.objective.check()
 
 
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_without_rows_of_its_kind_it_says_what_it_needs(name):
     with pytest.raises(UserError, match="needs"):
-        OBJECTIVES[name].choose([], Form(name).hp)
+        Form(name).objective.choose([])

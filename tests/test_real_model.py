@@ -101,13 +101,13 @@ def test_losses_are_those_of_trls_formulas(place, trained, theirs):
     dpo = -F.logsigmoid(BETA * margins).mean()
     assert margins.abs().min() > 0.01, "the policy has left its reference"
     for name, expected in (("sft", sft), ("dpo", dpo)):
-        objective, hp = OBJECTIVES[name], OBJECTIVES[name].hp()
-        rows, _ = encode(objective.choose(read([str(place / "rows.jsonl")])[0], hp), tok, 256)
-        rows = Models(start, tok.pad, CPU).prepare(rows, objective, hp)
+        objective = OBJECTIVES[name]()
+        rows, _ = encode(objective.choose(read([str(place / "rows.jsonl")])[0]), tok, 256)
+        rows = Models(start, tok.pad, CPU).prepare(rows, objective)
         batch = collate(rows, range(len(rows)), tok.pad)
         with torch.no_grad():
-            objective.forward(trained[0], batch, hp)
-            same(objective.loss(batch, hp)[0], expected, 1e-5)
+            objective.forward(trained[0], batch)
+            same(objective.loss(batch)[0], expected, 1e-5)
 
 
 def test_a_resumed_run_is_the_whole_run_bit_for_bit(place):

@@ -17,7 +17,6 @@ from nanouft.errors import Diverged
 from nanouft.generate import Answer, answer_rows, generate, stops
 from nanouft.gpt import GPT, GPTConfig
 from nanouft.loop import Device
-from nanouft.models import add_value_head
 from nanouft.objectives import OBJECTIVES
 from nanouft.objectives.on_policy import log_rho
 from nanouft.rows import Row, Turn
@@ -159,26 +158,25 @@ def test_who_begins_another_question_has_not_stopped():
 def source(name: str, start_seed: int = 0, dtype: str = "fp32", **settings) -> Rollouts:
     """A source of steps over NanoWorld prompts with a small random policy, eight prompts a step. A
     score that a random policy reaches: how many letters its answer has."""
-    o = OBJECTIVES[name]
-    hp = o.hp(**settings)
-    prompts, _ = encode(o.choose(world.rows("train", "prompts", 40, 0), None), NANO, 115)
+    o = OBJECTIVES[name](**settings)
+    prompts, _ = encode(o.choose(world.rows("train", "prompts", 40, 0)), NANO, 115)
     policy, start = (GPT(replace(TINY, vocab_size=NANO.n_vocab, n_ctx=128, init_std=0.1), seed=s)
                      for s in (0, start_seed))
-    if o.value_head:
-        add_value_head(policy, "base")
+    o.setup(policy, 0)
+    if policy.value:
         torch.nn.init.normal_(policy.value.weight, 0, 0.1, torch.Generator().manual_seed(1))
-    return Rollouts(prompts, o, hp, policy, start, NANO, lambda rows, texts: [
+    return Rollouts(prompts, o, policy, start, NANO, lambda rows, texts: [
         len({*text}) / 40 for text in texts], batch_size=8, steps=40, seed=3, max_new=12,
         device=Device("cpu", dtype), exact=world.exact_scores)
 
 
 def with_logp(made: Rollouts, step: int):
     batch = made(step)
-    made.objective.forward(made.policy, batch, made.hp)
+    made.objective.forward(made.policy, batch)
     return batch
 
 
-@pytest.mark.parametrize("name", [n for n, o in OBJECTIVES.items() if o.on_policy])
+@pytest.mark.parametrize("name", [n for n, o in OBJECTIVES.items() if o().on_policy])
 def test_the_ratio_is_one_before_the_first_update(name):
     """What decoding said of its tokens is what a second look says of them."""
     made = source(name)
@@ -186,7 +184,7 @@ def test_the_ratio_is_one_before_the_first_update(name):
     for s in batch.seqs.values():
         same(s.sampled_logp, s.logp.detach(), 1e-5)
         assert (s.mask.sum(-1) >= 1).all() and (s.sampled_logp[s.mask == 0] == 0).all()
-    said = made.objective.loss(batch, made.hp)[1]
+    said = made.objective.loss(batch)[1]
     assert said.get("clip_fraction", 0) == 0 and abs(said.get("kl_step", 0)) < 1e-8
     assert made.stats["decode_gap"] < 1e-5
 
@@ -211,7 +209,7 @@ def test_in_half_precision_the_ratio_begins_at_exactly_one(micro_batches):
     for step in range(4):
         for micro_batch in (made(step).micro_batch(i, micro_batches) for i in range(micro_batches)):
             with made.device.autocast():
-                made.objective.forward(made.net, micro_batch, made.hp)
+                made.objective.forward(made.net, micro_batch)
             s = micro_batch.seqs["answer"]
             assert (log_rho(s) == 0).all() and (s.sampled_logp is None) == (step == 0)
     s = made.batch.seqs["answer"]
@@ -224,7 +222,7 @@ def test_a_constant_reward_moves_no_weight(name):
     made = source(name)
     made.score = lambda rows, texts: [0.7] * len(texts)
     batch = with_logp(made, 0)
-    made.objective.loss(batch, made.hp)[0].backward()
+    made.objective.loss(batch)[0].backward()
     assert all(p.grad is None or not p.grad.any() for p in made.policy.parameters())
     assert made.stats["decode_gap"] > 0
 
@@ -264,7 +262,7 @@ def test_a_rollout_is_a_function_of_its_number_and_the_weights(monkeypatch):
     first, second, again = (x.seqs["answer"].inputs.tolist() for x in (a(0), a(1), b(1)))
     assert first != second == again
     monkeypatch.setattr(sampling, "CHUNK", 2)
-    a.hp, said = replace(a.hp, samples=1), {}
+    a.objective, said = replace(a.objective, samples=1), {}
     for number, a.seed in ((0, 3), (1, 3), (0, 4)):
         some = ids(a.draw([a.prompts[0]] * 4, number)[1])
         assert len(some) == 4
@@ -356,22 +354,21 @@ class Numbers:
 
 
 @pytest.mark.parametrize("name", [name for name, o in OBJECTIVES.items()
-                                  if o.on_policy and o.reward != "none"])
+                                  if o().on_policy and o.scorer != "none"])
 def test_it_finds_the_one_token_that_earns_a_reward(name):
     """From one in eight, with a token behind it that has no part in it: a wrong sign, or credit
     that does not reach back, is seen."""
     model = GPT(GPTConfig(8, 12, 1, 1, 16, init_std=0.02), seed=0)
-    o = OBJECTIVES[name]
+    cls = OBJECTIVES[name]
     free = {"samples": 4, "beta": 1.0 if name.startswith("online") else 0.0, "end_penalty": 0.0,
             "minibatches": 2, "vf": 0.1}
-    hp = o.hp(**{f.name: free[f.name] for f in fields(o.hp) if f.name in free})
-    if o.value_head:
-        add_value_head(model, "base")
+    o = cls(**{f.name: free[f.name] for f in fields(cls) if f.name in free})
+    o.setup(model, 0)
     rows = [Encoded({"prompt": Tokens(np.array([ASK]), np.zeros(1, int))},
                     Row((Turn("user", str(ASK)),)))]
-    made = Rollouts(rows, o, hp, model, deepcopy(model), Numbers(), lambda rows, texts: [
+    made = Rollouts(rows, o, model, deepcopy(model), Numbers(), lambda rows, texts: [
         float(text[:1] == str(RIGHT)) for text in texts], batch_size=16, steps=30, max_new=2)
-    for _ in loop.steps(model, o, hp, made, torch.optim.AdamW(model.parameters(), lr=0.02),
+    for _ in loop.steps(model, o, made, torch.optim.AdamW(model.parameters(), lr=0.02),
                         range(30), clip=1.0,
                         schedule=loop.warmup_cosine(0.02, 30, 0.0)):
         pass

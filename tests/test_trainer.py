@@ -48,12 +48,11 @@ def llama(tied: bool) -> HFModel:
 
 
 def prepared(name: str, tied: bool):
-    """(model, objective, hp, rows): everything that a training begins with."""
-    model, objective = llama(tied), OBJECTIVES[name]
-    hp = objective.hp()
-    data, _ = encode(objective.choose(4 * DATA, hp), NANO, model.cfg.n_ctx)
+    """(model, objective, rows): everything that a training begins with."""
+    model, objective = llama(tied), OBJECTIVES[name]()
+    data, _ = encode(objective.choose(4 * DATA), NANO, model.cfg.n_ctx)
     data = data[:2 * ROWS]                                          # no step ends an epoch early
-    return model, objective, hp, Models(model, NANO.pad, CPU).prepare(data, objective, hp)
+    return model, objective, Models(model, NANO.pad, CPU).prepare(data, objective)
 
 
 # its name from transformers 5.23 on, and the one before
@@ -72,8 +71,8 @@ def arguments(folder, **more):
 
 def trained(name: str, tied: bool, folder, resume=None, **more):
     """(losses, metrics, weights) of the Trainer."""
-    model, objective, hp, data = prepared(name, tied)
-    trainer = Trainer(model, objective, hp, data, NANO.pad, arguments(folder, **more))
+    model, objective, data = prepared(name, tied)
+    trainer = Trainer(model, objective, data, NANO.pad, arguments(folder, **more))
     trainer.train(resume_from_checkpoint=resume)
     lines = [line for line in trainer.state.log_history if "loss" in line]
     own = {"loss", "grad_norm", "learning_rate", "epoch", "step"}
@@ -85,14 +84,14 @@ def trained(name: str, tied: bool, folder, resume=None, **more):
 def own_loop(name: str, tied: bool):
     """The same of loop.steps on the same rows in the same order."""
     if (name, tied) not in ONCE:
-        model, objective, hp, data = prepared(name, tied)
+        model, objective, data = prepared(name, tied)
         optimizer = torch.optim.AdamW(model.parameters(), lr=RATE, eps=EPSILON, weight_decay=0.0,
                                       fused=True)
 
         def source(step: int):
             rows = [(step * ROWS + i) % len(data) for i in range(ROWS)]
             return replace(collate(data, rows, NANO.pad), seed=step_seed(42, step))
-        done = [s.sums for s in steps(model, objective, hp, source, optimizer, range(STEPS),
+        done = [s.sums for s in steps(model, objective, source, optimizer, range(STEPS),
                                       clip=1.0)]
         sums = [{key: float(x) for key, x in s.items()} for s in done]
         ONCE[name, tied] = [s.pop("loss") for s in sums], sums, deepcopy(model.state_dict())
@@ -141,8 +140,8 @@ def test_a_resumed_run_ends_with_the_same_weights(tmp_path):
 
 
 def test_the_loss_of_held_out_rows_is_the_loss_of_a_step(tmp_path):
-    model, objective, hp, data = prepared("dpo", False)
-    trainer = Trainer(model, objective, hp, data[8:], NANO.pad,
+    model, objective, data = prepared("dpo", False)
+    trainer = Trainer(model, objective, data[8:], NANO.pad,
                       arguments(tmp_path, per_device_eval_batch_size=8), held=data[:8])
     same(trainer.evaluate()["eval_loss"], 0.6931472, 1e-6)      # ln 2: nothing has moved yet
 
@@ -152,14 +151,14 @@ def test_checkpoints_of_activations_change_no_number(lora, tmp_path):
     """Each layer is computed once more, in the backward pass."""
     found, calls = [], []
     for on in (False, True):
-        model, objective, hp, data = prepared("ift", False)
+        model, objective, data = prepared("ift", False)
         if lora:
             pytest.importorskip("peft")
             model.add_lora(2, 0)
         count: list[int] = []
         layer = model.net.model.layers[0].self_attn.q_proj
         layer.register_forward_hook(lambda *_, count=count: count.append(1))
-        trainer = Trainer(model, objective, hp, data, NANO.pad,
+        trainer = Trainer(model, objective, data, NANO.pad,
                           arguments(tmp_path, **{CHECKPOINTING: on}))
         trainer.train()
         found.append([line["loss"] for line in trainer.state.log_history if "loss" in line])
@@ -178,25 +177,25 @@ def test_checkpoints_of_activations_change_no_number(lora, tmp_path):
     ("dpo", {}, "call Models.prepare first"),
     ("uft", {}, "call Models.prepare first")])
 def test_what_would_be_learned_wrongly_is_refused(name, more, why, tmp_path):
-    objective, model = OBJECTIVES[name], llama(False)
-    data, _ = encode(OBJECTIVES["orpo"].choose(DATA, None), NANO, 128)    # never prepared
+    objective, model = OBJECTIVES[name](), llama(False)
+    data, _ = encode(OBJECTIVES["orpo"]().choose(DATA), NANO, 128)    # never prepared
     with pytest.raises(UserError, match=re.escape(why)) as found:
-        Trainer(model, objective, objective.hp(), data, NANO.pad, arguments(tmp_path, **more))
+        Trainer(model, objective, data, NANO.pad, arguments(tmp_path, **more))
     assert "\n" not in str(found.value)
 
 
 @pytest.mark.parametrize("name", ["kto", "rpo"])
 def test_two_processes_are_refused_where_a_row_reads_other_rows(name):
-    objective = OBJECTIVES[name]
+    objective = OBJECTIVES[name]()
     two = SimpleNamespace(n_gpu=1, gradient_accumulation_steps=1, world_size=2)
     with pytest.raises(UserError, match="one process"):
-        check(objective, objective.hp(), [], two)
+        check(objective, [], two)
 
 
 def test_one_process_for_several_gpus_is_refused():
-    model, objective, hp, data = prepared("sft", False)
+    model, objective, data = prepared("sft", False)
     with pytest.raises(UserError, match="accelerate launch"):
-        Trainer(model, objective, hp, data, NANO.pad, SimpleNamespace(n_gpu=2))
+        Trainer(model, objective, data, NANO.pad, SimpleNamespace(n_gpu=2))
 
 
 # ---- the page ------------------------------------------------------------------------------------

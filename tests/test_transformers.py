@@ -28,6 +28,7 @@ from nanouft.generate import generate
 from nanouft.gpt import GPT
 from nanouft.loop import Device
 from nanouft.models import bytes_of_token, folder_of, memory_of_step, save_model, start_model
+from nanouft.objectives import OBJECTIVES
 from nanouft.reference import Models
 from nanouft.rows import Row
 from nanouft.sampling import Rollouts
@@ -117,18 +118,18 @@ def test_loss_and_gradients_are_those_of_the_same_model_called_directly(kind, na
     if form.objective.on_policy:
         rows = [replace(r, answer=said, score=None, label=None) for r in DATA
                 for said in (r.answer, r.chosen)]
-        answers, _ = encode(demo_rows(rows, None), tok, 128)
+        answers, _ = encode(demo_rows(rows), tok, 128)
         batch = as_if_sampled(answers, [(7 * i % 11) / 11 for i in range(16)], form, model, models,
                               model)
     else:
-        rows, _ = encode(form.objective.choose(DATA, form.hp), tok, 128)
-        rows = models.prepare(rows, form.objective, form.hp)
+        rows, _ = encode(form.objective.choose(DATA), tok, 128)
+        rows = models.prepare(rows, form.objective)
         batch = collate(rows, range(len(rows)), tok.pad)
     theirs, found = deepcopy(batch), []
-    form.objective.forward(model, batch, form.hp)
+    form.objective.forward(model, batch)
     by_hand(name, net, theirs)
     for b, weights in ((batch, model.net), (theirs, net)):
-        loss, _ = form.objective.loss(b, form.hp)
+        loss, _ = form.objective.loss(b)
         loss.backward()
         found.append((loss.detach(), {n: p.grad for n, p in weights.named_parameters()
                                       if p.grad is not None}))
@@ -173,10 +174,10 @@ def test_answers_are_sampled_by_the_model_that_transformers_opens_in_half_precis
     """Its weights are rounded, the frequencies of its rotary positions are not."""
     model, tok = start_model(folders[kind])
     form, asked = Form("rloo"), []
-    prompts, _ = encode(form.objective.choose([Row(say("user", "Say fig."))], form.hp), tok, 128)
+    prompts, _ = encode(form.objective.choose([Row(say("user", "Say fig."))]), tok, 128)
     monkeypatch.setattr(sampling, "generate", lambda policy, chunk, **how: asked.append(policy) or (
         generate(policy, chunk, **how)))
-    Rollouts(prompts, form.objective, form.hp, model, model, tok, lambda rows, texts: [0] * 4,
+    Rollouts(prompts, form.objective, model, model, tok, lambda rows, texts: [0] * 4,
              batch_size=1, steps=1, max_new=2, device=Device("cpu", "bf16")).draw(prompts, 0)
     net = hf.AutoModelForCausalLM.from_pretrained(folders[kind], dtype=torch.bfloat16).eval()
     ids = torch.arange(2 * 128).view(2, 128) % tok.n_vocab
@@ -200,10 +201,10 @@ def test_activation_checkpointing_changes_memory_alone(kind, lora, folders, tmp_
         if on:
             model.activation_checkpointing_enable()
         form = Form("ift")
-        rows, _ = encode(form.objective.choose(DATA, form.hp), tok, 128)
+        rows, _ = encode(form.objective.choose(DATA), tok, 128)
         batch = collate(rows, range(len(rows)), tok.pad)
-        form.objective.forward(model, batch, form.hp)
-        form.objective.loss(batch, form.hp)[0].backward()
+        form.objective.forward(model, batch)
+        form.objective.loss(batch)[0].backward()
         prompts = [tok.prompt_ids(r.prompt) for r in DATA]
         found = [a.ids for warm in (0.0, 1.0) for a in generate(
             model, prompts, stop=tok.stops, pad=tok.pad, max_new=12, temperature=warm)]
@@ -358,22 +359,26 @@ def test_pickles_are_never_opened_and_no_code_is_run(tmp_path, monkeypatch):
 
 def test_a_value_head_is_saved_beside_a_gpt2_folder(tmp_path):
     """PPO's critic: the model stays a plain GPT-2, and a run from there goes on with the critic."""
-    from nanouft.models import add_value_head
+    from nanouft.models import load_value_head
     model, tok = start_model(start_folder(tmp_path / "start"))
-    add_value_head(model, str(tmp_path / "start"))
+    OBJECTIVES["ppo"]().setup(model, 0)
+    load_value_head(model, str(tmp_path / "start"))
     assert not model.value.weight.any(), "it begins at 0"
     torch.nn.init.normal_(model.value.weight)
     (tmp_path / "run").mkdir()
     save_model(tmp_path / "run", model, tok)
     again, _ = start_model(str(tmp_path / "run"))
     assert isinstance(again, GPT) and again.value is None
-    add_value_head(again, str(tmp_path / "run"))
+    load_value_head(again, str(tmp_path / "run"))
+    assert again.value is None, "a method without a critic asks for none"
+    OBJECTIVES["ppo"]().setup(again, 0)
+    load_value_head(again, str(tmp_path / "run"))
     assert torch.equal(again.value.weight, model.value.weight)
     hf.GPT2LMHeadModel.from_pretrained(tmp_path / "run")
     save_file({"weight": torch.ones(1, 3), "bias": torch.ones(1)},
               tmp_path / "run" / "value_head.safetensors")
     with pytest.raises(UserError, match="value_head.safetensors: is damaged"):
-        add_value_head(again, str(tmp_path / "run"))
+        load_value_head(again, str(tmp_path / "run"))
 
 
 # ---- LoRA ----------------------------------------------------------------------------------------

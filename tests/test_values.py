@@ -48,7 +48,7 @@ def test_a_loss_is_that_of_other_peoples_code(case):
             for name, sources in case.get("roles", PAIR).items()}
     columns = {name: torch.tensor(x, dtype=torch.float64) for name, x in known.items()}
     batch = Batch.of(seqs, columns)
-    same(form.objective.loss(batch, form.hp)[0], case["loss"], 2e-6)
+    same(form.objective.loss(batch)[0], case["loss"], 2e-6)
 
 
 def test_most_offline_methods_are_compared():
@@ -71,18 +71,19 @@ def sampled(rows: int, T: int, mask=1.0, reward=0.0, advantage=0.0, value=0.0, *
 @pytest.mark.parametrize("name, key", [("rloo", "rloo_advantage"),
                                        ("grpo", "grpo_advantage_unbiased_std_eps1e-4")])
 def test_advantages_of_groups(name, key):
-    o, K = OBJECTIVES[name], len(RL["rewards"][0])
+    K = len(RL["rewards"][0])
+    o = OBJECTIVES[name](samples=K, beta=0.0)
     batch = sampled(2 * K, 1, reward=sum(RL["rewards"], []))
-    same(o.credit(batch, o.hp(samples=K, beta=0.0))[0].per_row["advantage"], sum(RL[key], []),
+    same(o.credit(batch)[0].per_row["advantage"], sum(RL[key], []),
          1e-7)
 
 
 @pytest.mark.parametrize("gamma, lam", [(1.0, 0.95), (0.99, 0.9), (1.0, 1.0), (1.0, 0.0)])
 def test_gae(gamma, lam):
     """With beta 1 and an old log-prob of 0 the start model's log-probs are the rewards."""
-    R, o = RL["gae_rewards"], OBJECTIVES["ppo"]
+    R, o = RL["gae_rewards"], OBJECTIVES["ppo"](beta=1.0, gamma=gamma, lam=lam)
     batch = sampled(len(R), len(R[0]), ref_logp=R, value=RL["gae_values"])
-    s = o.credit(batch, o.hp(beta=1.0, gamma=gamma, lam=lam))[0].seqs["answer"]
+    s = o.credit(batch)[0].seqs["answer"]
     same(s.extra["returns"] - s.extra["old_values"], RL[f"gae_gamma{gamma}_lam{lam}"], 1e-7)
 
 
@@ -90,20 +91,20 @@ def test_gae(gamma, lam):
                                               ("dapo", "loss_bnpo_tokenmean"),
                                               ("dr_grpo", "loss_dr_grpo")])
 def test_grpo(aggregation, key):
-    g, o = RL["grpo"], OBJECTIVES["grpo"]
+    g = RL["grpo"]
     batch = sampled(len(g["mask"]), len(g["mask"][0]), g["mask"], advantage=g["advantage"],
                     logp=g["logp"], sampled_logp=g["old_logp"], ref_logp=g["ref_logp"])
-    hp = o.hp(beta=g["beta"], eps=g["eps"], aggregation=aggregation,
-              length=g["max_completion_length"])
-    same(o.loss(batch, hp)[0], g[key], 1e-7)
+    o = OBJECTIVES["grpo"](beta=g["beta"], eps=g["eps"], aggregation=aggregation,
+                           length=g["max_completion_length"])
+    same(o.loss(batch)[0], g[key], 1e-7)
 
 
 # ---- ours ----------------------------------------------------------------------------------------
 def defaults(name: str) -> str:
-    o = OBJECTIVES[name]
-    says = [x for x in ("coupled", "reference", "value_head") if getattr(o, x)]
-    says += [*o.kinds(o.hp()), f"reward {o.reward}", str(o.first)]
-    return f"lr {o.lr:g}, {', '.join(says)}, {vars(o.hp())}"
+    o = OBJECTIVES[name]()
+    says = [x for x in ("coupled", "reference") if getattr(o, x)]
+    says += [*o.kinds(), f"scorer {o.scorer}", str(o.first)]
+    return f"lr {o.lr:g}, {', '.join(says)}, {vars(o)}"
 
 
 def figures(form: Form) -> dict[str, float]:
@@ -111,7 +112,7 @@ def figures(form: Form) -> dict[str, float]:
     batch, model = batch_of(form), nano(1).double()
     loss, grads = learn(form, model, [batch])
     found = {"loss": loss, "gradient": torch.stack([g.norm() for g in grads.values()]).norm()}
-    found |= form.objective.loss(batch, form.hp)[1]
+    found |= form.objective.loss(batch)[1]
     return {name: round(float(x), 5) for name, x in found.items()}
 
 

@@ -73,7 +73,7 @@ def step() -> str:
     net = theirs_of(BASE)
     model, tok = start_model("base")
     demos = world.rows("train", "demos", 1020, 0)
-    rows, _ = encode(OBJECTIVES["sft"].choose(demos, None), tok, 512)
+    rows, _ = encode(OBJECTIVES["sft"]().choose(demos), tok, 512)
     source = Epochs(rows, 32, TURNS + 1, 0, tok.pad)
     batches = [source(i).seqs["answer"] for i in range(TURNS + 1)]
 
@@ -126,7 +126,7 @@ def memory() -> str:
 def checkpointing(subject: Subject) -> str:
     """The peak of a step of SFT, gradients included, with and without activation checkpointing."""
     model, tok = start_model(subject.folder)
-    demos = OBJECTIVES["sft"].choose(world.rows("train", "demos", 1020, 0), None)
+    demos = OBJECTIVES["sft"]().choose(world.rows("train", "demos", 1020, 0))
     batch = Epochs(encode(demos, tok, 512)[0], subject.rows, 1, 0, tok.pad)(0).seqs["answer"]
 
     def work() -> None:

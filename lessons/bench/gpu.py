@@ -76,15 +76,14 @@ def small_llama() -> tuple[GPT, Tokenizer]:
 def batches_of(name: str, start: Start, n: int, rows: int) -> list[Batch]:
     """n steps of an objective on NanoWorld, made once, on the CPU and in fp32: every device sees
     the same numbers. rows: of a step; a method that samples has a quarter as many prompts."""
-    (model, tok), objective = start(), OBJECTIVES[name]
-    hp = objective.hp()
-    some = objective.choose(world.mixed_rows("train", objective.kinds(hp), rows * n, 0), hp)
+    (model, tok), objective = start(), OBJECTIVES[name]()
+    some = objective.choose(world.mixed_rows("train", objective.kinds(), rows * n, 0))
     data, _ = encode(some, tok, 400)
     if not objective.on_policy:
-        data = Models(model, tok.pad).prepare(data, objective, hp)
+        data = Models(model, tok.pad).prepare(data, objective)
         source = Epochs(data, rows, n, 0, tok.pad)
         return [source(i) for i in range(n)]
-    source = Rollouts(data, objective, hp, model, copy.deepcopy(model), tok, world.exact_scores,
+    source = Rollouts(data, objective, model, copy.deepcopy(model), tok, world.exact_scores,
                       batch_size=rows // 4, steps=n)
     made = [source(i) for i in range(n)]
     for batch in made:                                  # as in the first step on a rollout
@@ -99,8 +98,8 @@ def learner(name: str, device: Device, batches: list[Batch], start: Start = base
     if backend:
         torch._dynamo.reset()
     net = torch.compile(model, dynamic=True, backend=backend) if backend else model
-    objective, rate = OBJECTIVES[name], 2.5e-4 * NANO.n_embd / model.cfg.n_embd
-    run = steps(net, objective, objective.hp(), lambda i: batches[i % len(batches)],
+    objective, rate = OBJECTIVES[name](), 2.5e-4 * NANO.n_embd / model.cfg.n_embd
+    run = steps(net, objective, lambda i: batches[i % len(batches)],
                 train.make_optimizer(model, rate, device), range(999), clip=1.0, device=device)
     return model, lambda k: torch.stack([torch.stack([step.sums["loss"], step.norm]).float()
                                          for _, step in zip(range(k), run)])

@@ -53,17 +53,17 @@ def quiet() -> Iterator[None]:
 
 def our_steps(name: str, subject: Subject, device: Device = CPU) -> Iterator[Step]:
     """The optimizer steps of nanouft.train, on NanoWorld's rows."""
-    (model, tok), objective = start_model(subject.folder), OBJECTIVES[name]
+    (model, tok), objective = start_model(subject.folder), OBJECTIVES[name]()
     model.to(device.name)
-    hp, optimizer = objective.hp(), train.make_optimizer(model, objective.lr, device)
+    optimizer = train.make_optimizer(model, objective.lr, device)
     n = subject.rows * (subject.turns + 1)
-    rows = objective.choose(world.mixed_rows("train", objective.kinds(hp), n, 0), hp)
+    rows = objective.choose(world.mixed_rows("train", objective.kinds(), n, 0))
     encoded, _ = encode(rows, tok, model.cfg.n_ctx - MAX_NEW)
     if objective.on_policy:
         start = copy.deepcopy(model).requires_grad_(False)
-        source = Rollouts(encoded, objective, hp, model, start, tok, world.exact_scores,
+        source = Rollouts(encoded, objective, model, start, tok, world.exact_scores,
                           batch_size=subject.rows, steps=96, device=device)
     else:
-        encoded = Models(model, tok.pad, device).prepare(encoded, objective, hp)
+        encoded = Models(model, tok.pad, device).prepare(encoded, objective)
         source = Epochs(encoded, subject.rows, 96, 0, tok.pad)
-    return steps(model, objective, hp, source, optimizer, range(96), clip=1.0, device=device)
+    return steps(model, objective, source, optimizer, range(96), clip=1.0, device=device)

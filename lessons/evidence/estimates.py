@@ -207,7 +207,7 @@ def word_chances(model, tok, rows: list) -> list[np.ndarray]:
     logps = []
     with torch.no_grad():
         for lam in LAMBDAS.values():
-            ift.forward(model, batch, ift.IFT(lam=lam))                 # writes s.logp
+            ift.IFT(lam=lam).forward(model, batch)                   # writes s.logp
             logps.append(s.logp)
     logp = torch.stack(logps).double().numpy()                          # (estimates,B,T) nats
     out = []

@@ -38,7 +38,7 @@ class Keep:
 def likeliest(rows: list[Row], aligned: str, share: float) -> list[Row]:
     """The share of the rows that the model in `aligned` finds likeliest, in their order."""
     model, tok = start_model(aligned)
-    encoded, _ = encode(demo_rows(rows, None), tok, model.cfg.n_ctx)
+    encoded, _ = encode(demo_rows(rows), tok, model.cfg.n_ctx)
     if len(encoded) < len(rows):
         raise UserError(f"{len(rows) - len(encoded):,} of {len(rows):,} rows are no demonstrations "
                         f"or too long for {aligned}; leave them out")

@@ -19,42 +19,36 @@ The equations in the heads of the files share these letters:
     mean_K, std_K: over the answers to one prompt
     sg: the stop-gradient; its argument is a constant
 The step takes the mean of L over its answers or pairs. Other letters are settings of the method.
-What a method needs is declared in its OBJECTIVE (data, reference, first).
+What a method needs is declared in its class (data, reference, first).
 """
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
-from functools import cache
 from importlib import import_module
 
-from nanouft.objective import Objective
-from nanouft.selection import demo_rows, pair_rows, prompt_rows
+from nanouft.objective import CHOOSE, Objective
+from nanouft.selection import demo_rows, label_rows, pair_rows, prompt_rows, score_rows
 
-NAMES = (
-    "sft", "ift", "dpo", "una", "uft", "poft",
-    "kto", "orpo", "robust_dpo", "ipo", "hinge", "apo", "nca", "sppo", "slic", "simpo", "cpo",
-    "asft", "tpo", "tpo_l",
-    "tis_dpo", "gdpo", "ada_dpo", "rpo",
-    "dft", "neftune", "tofu", "sftmix",
-    "reinforce", "rloo", "grpo", "ppo", "online_dpo", "online_una", "distill",
-)
-
-
-CHOOSE = {"demos": demo_rows, "pairs": pair_rows, "prompts": prompt_rows}
-
-
-@cache
-def _read(name: str) -> Objective:
-    objective = import_module(f"{__name__}.{name}").OBJECTIVE
-    return objective if objective.choose else replace(objective, choose=CHOOSE[objective.data])
+NAMES = {                                           # file: class
+    "sft": "SFT", "ift": "IFT", "dpo": "DPO", "una": "UNA", "uft": "UFT", "poft": "PoFT",
+    "kto": "KTO", "orpo": "ORPO", "robust_dpo": "RobustDPO", "ipo": "IPO", "hinge": "Hinge",
+    "apo": "APO", "nca": "NCA", "sppo": "SPPO", "slic": "SLiC", "simpo": "SimPO", "cpo": "CPO",
+    "asft": "ASFT", "tpo": "TPO", "tpo_l": "TPOL",
+    "tis_dpo": "TISDPO", "gdpo": "GDPO", "ada_dpo": "AdaDPO", "rpo": "RPO",
+    "dft": "DFT", "neftune": "NEFTune", "tofu": "TOFU", "hft": "HFT",
+    "sftmix": "SFTMix",
+    "reinforce": "Reinforce", "rloo": "RLOO", "grpo": "GRPO", "ppo": "PPO",
+    "online_dpo": "OnlineDPO", "online_una": "OnlineUNA", "distill": "Distill",
+}
+CHOOSE.update(demos=demo_rows, pairs=pair_rows, labels=label_rows, scores=score_rows,
+              prompts=prompt_rows)
 
 
-class Objectives(Mapping[str, Objective]):
-    """OBJECTIVES["dpo"] reads dpo.py when it is asked for: a run loads its own method only."""
+class Objectives(Mapping[str, type[Objective]]):
+    """OBJECTIVES["dpo"] is the class in dpo.py, which is read when it is asked for: a run loads its
+    own method only."""
 
-    def __getitem__(self, name: str) -> Objective:
-        if name not in NAMES:
-            raise KeyError(name)
-        return _read(name)
+    def __getitem__(self, name: str) -> type[Objective]:
+        cls = NAMES[name]
+        return getattr(import_module(f"{__name__}.{name}"), cls)
 
     def __iter__(self) -> Iterator[str]:
         return iter(NAMES)

@@ -5,8 +5,7 @@
 
 DPO presses the margin z of every pair through the same sigmoid. Here each pair first chooses a
 scale tau in [tau_min, tau_max] by a distributionally robust argument: it minimises -tau log
-sigmoid(z / tau) + (rho - log 2) tau. From dpo.py one line differs, `each`, which then uses that
-scale:
+sigmoid(z / tau) + (rho - log 2) tau. From dpo.py `each` differs, which then uses that scale:
     L = -tau log sigmoid(z / tau)
     z = beta (r_w - r_l)
 The push is beta sigmoid(-z / tau), so a small tau makes a hard decision of a pair and a large one
@@ -22,20 +21,15 @@ rho .2 is the code's default (its example run has .1). Left out: the form with r
 Trap: the loss is multiplied by tau, so its value cannot be compared with DPO's.
 """
 import math
-from dataclasses import dataclass
 from functools import lru_cache
 
 import torch.nn.functional as F
-from torch import Tensor
 
 from nanouft.errors import UserError
-from nanouft.objective import Batch, Objective
-from nanouft.objectives.dpo import check_beta, log_ratio, pair_metrics
+from nanouft.objectives.dpo import Pairs, check_beta
 
 
-@dataclass
-class AdaDPO:
-    beta: float = 0.1               # strength of the KL penalty; larger = stay nearer the reference
+class AdaDPO(Pairs):
     rho: float = 0.2                # how far the scales spread; between 0 and log 2
     tau_min: float = 0.1            # smallest scale
     tau_max: float = 5.0            # largest scale; both equal to 1 is DPO
@@ -48,6 +42,14 @@ class AdaDPO:
         if not 0 < self.tau_min <= self.tau_max:
             raise UserError(f"--tau-min {self.tau_min} --tau-max {self.tau_max}: "
                             "must be above 0, the first not larger")
+
+    def each(self, r_w, r_l, batch):
+        z = r_w - r_l
+        tau = (z.detach().abs() / root(self.rho)).clamp(self.tau_min, self.tau_max)     # (B,)
+        return -tau * F.logsigmoid(z / tau), {
+            "tau": tau.sum() / batch.n,
+            "tau_at_min": (tau <= self.tau_min).float().sum() / batch.n,
+            "tau_at_max": (tau >= self.tau_max).float().sum() / batch.n}
 
 
 @lru_cache
@@ -62,23 +64,3 @@ def root(rho: float) -> float:
         else:
             high = u
     return low
-
-
-def scale(z: Tensor, hp: AdaDPO) -> Tensor:
-    """(B,) tau* of each pair, a constant."""
-    return (z.detach().abs() / root(hp.rho)).clamp(hp.tau_min, hp.tau_max)
-
-
-def loss(batch: Batch, hp: AdaDPO) -> tuple[Tensor, dict]:
-    r_w = hp.beta * log_ratio(batch.seqs["chosen"])
-    r_l = hp.beta * log_ratio(batch.seqs["rejected"])
-    tau = scale(r_w - r_l, hp)
-    each = -tau * F.logsigmoid((r_w - r_l) / tau)
-    metrics = pair_metrics(batch, r_w, r_l, hp.beta)
-    metrics["tau"] = tau.sum() / batch.n
-    metrics["tau_at_min"] = (tau <= hp.tau_min).float().sum() / batch.n
-    metrics["tau_at_max"] = (tau >= hp.tau_max).float().sum() / batch.n
-    return each.sum() / batch.n, metrics
-
-
-OBJECTIVE = Objective(data="pairs", hp=AdaDPO, loss=loss, lr=3e-5, reference=True)

@@ -4,7 +4,7 @@
     D'Oosterlinck et al. 2024, arXiv:2408.06266; TRL's DPO loss_types "apo_zero", "apo_down"
 
 DPO rewards a difference, so `chosen` may fall as long as `rejected` falls further. Here each
-answer has its own term. From dpo.py one line differs, `each`:
+answer has its own term. From dpo.py `each` differs:
     --form zero     L = 1 - sigmoid(beta r_w) + sigmoid(beta r_l)
     --form down     L = sigmoid(beta r_w) + 1 - sigmoid(beta (r_w - r_l))
 zero moves chosen up and rejected down, for pairs whose chosen answer is better than what the model
@@ -15,30 +15,17 @@ push chosen at all yet.
 
 zero is kto.py with its reference point k held at 0, hence uncoupled. beta .1 is TRL's.
 """
-from dataclasses import dataclass
 from typing import Literal
 
-from torch import Tensor
-
-from nanouft.objective import Batch, Objective
-from nanouft.objectives.dpo import check_beta, log_ratio, pair_metrics
+from nanouft.objectives.dpo import Pairs
 
 
-@dataclass
-class APO:
+class APO(Pairs):
+    lr = 2.5e-4
     form: Literal["zero", "down"] = "zero"  # zero: chosen beats the model; down: model beats both
     beta: float = 0.1               # how quickly gains and losses saturate
-    check = check_beta
 
-
-def loss(batch: Batch, hp: APO) -> tuple[Tensor, dict]:
-    r_w = hp.beta * log_ratio(batch.seqs["chosen"])
-    r_l = hp.beta * log_ratio(batch.seqs["rejected"])
-    if hp.form == "zero":
-        each = (-r_w).sigmoid() + r_l.sigmoid()             # 1 - sigmoid(x) = sigmoid(-x)
-    else:
-        each = r_w.sigmoid() + (r_l - r_w).sigmoid()
-    return each.sum() / batch.n, pair_metrics(batch, r_w, r_l, hp.beta)
-
-
-OBJECTIVE = Objective(data="pairs", hp=APO, loss=loss, lr=2.5e-4, reference=True)
+    def each(self, r_w, r_l, batch):
+        if self.form == "zero":
+            return (-r_w).sigmoid() + r_l.sigmoid()             # 1 - sigmoid(x) = sigmoid(-x)
+        return r_w.sigmoid() + (r_l - r_w).sigmoid()

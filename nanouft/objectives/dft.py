@@ -4,7 +4,7 @@
     Wu et al. 2025, arXiv:2508.05629 (the token-level loss), and the code released with it
 
 SFT's gradient is a policy gradient whose reward is 1/pi(token), so a token that the model finds
-absurd is "rewarded" most. From sft.py one line differs: DFT multiplies each token's loss by its
+absurd is "rewarded" most. From sft.py one factor differs: DFT multiplies each token's loss by its
 own probability p_t, as a constant, and 1/pi is gone:
     L = -mean sg(p_t) log p_t
 Its gradient is that of -mean p_t, so a token at p = .001 pulls a thousand times less than under
@@ -14,24 +14,14 @@ Traps: without sg the push on log p becomes (1 + log p) p, which pushes unlikely
 demonstration DOWN (p below 1/e); -p log p peaks at p = 1/e, so the loss may rise while the model
 gets better, and the metric `nll` is the figure to watch.
 """
-from dataclasses import dataclass
-
 from torch import Tensor
 
 from nanouft.objective import Batch, Objective
 
 
-@dataclass
-class DFT:
-    """No hyper-parameters."""
-
-
-def loss(batch: Batch, hp: DFT) -> tuple[Tensor, dict]:
-    s = batch.seqs["answer"]
-    logp = s.logp.masked_fill(s.mask == 0, 0)           # filled first: 0 * inf would be NaN
-    weighted = -logp * logp.detach().exp()              # sg(p) is a weight, not a path for gradient
-    n = batch.tokens["answer"]
-    return s.sum(weighted).sum() / n, {"nll": -s.sum(logp).sum().detach() / n}
-
-
-OBJECTIVE = Objective(data="demos", hp=DFT, loss=loss, lr=2.5e-4)
+class DFT(Objective):
+    def loss(self, batch: Batch) -> tuple[Tensor, dict]:
+        s, n = batch.seqs["answer"], batch.tokens["answer"]
+        logp = s.logp.masked_fill(s.mask == 0, 0)       # filled first: 0 * inf would be NaN
+        weighted = -logp * logp.detach().exp()          # sg(p) is a weight, not a path for gradient
+        return s.sum(weighted).sum() / n, {"nll": -s.sum(logp).sum().detach() / n}

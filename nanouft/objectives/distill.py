@@ -4,8 +4,8 @@
     Agarwal et al. 2023, arXiv:2306.13649 (GKD, section 3: on-policy data, reverse KL)
     Lu and Thinking Machines Lab 2025, On-Policy Distillation (the estimate from one token)
 
-From reinforce.py two lines differ: the advantage of a token is what a teacher thinks of it, and the
-mean goes over all tokens of the step.
+From reinforce.py two things differ: the advantage of a token is what a teacher thinks of it, and
+the mean goes over all tokens of the step.
     L = -mean adv_t log p_t
     adv_t = log teacher_t - log old_t
 The expected gradient of token t is that of the reverse KL after the tokens before it:
@@ -19,9 +19,6 @@ of given answers, its forward KL and JSD; a KL to the start model.
 Traps: one step a rollout, as in reinforce.py; the reverse KL keeps some of the teacher's answers
 and drops the others, and the model never tries what it does not already say.
 """
-from dataclasses import dataclass
-from typing import ClassVar
-
 from torch import Tensor
 
 from nanouft.errors import UserError
@@ -29,33 +26,27 @@ from nanouft.objective import Batch, First, Objective
 from nanouft.objectives.on_policy import check_sampling
 
 
-@dataclass
-class Distill:
+class Distill(Objective):
+    data = "prompts"
+    lr = 1e-4
+    scorer = "none"
+    first = First("teacher", "a teacher, made first",
+                  ("--objective sft --rows 4080 --seed 900",), inherits=False)
     teacher: list[str] | None = None    # folder of the teacher [NanoWorld: one is made, once]
     samples: int = 4                # answers to each prompt
-    minibatches: ClassVar[int] = 1  # a rollout is used once
-    passes: ClassVar[int] = 1
 
     def check(self) -> None:
         check_sampling(self)
         if self.teacher and len(self.teacher) != 1:
             raise UserError(f"--teacher: one folder is needed, not {len(self.teacher)}")
 
+    def credit(self, batch: Batch) -> tuple[Batch, dict]:
+        """A whole rollout with adv, token by token. The reference is the teacher."""
+        s = batch.seqs["answer"]
+        s.token_advantage = s.ref_logp - s.sampled_logp
+        return batch, {}
 
-def credit(batch: Batch, hp: Distill) -> tuple[Batch, dict]:
-    """A whole rollout with adv, token by token. The reference is the teacher."""
-    s = batch.seqs["answer"]
-    s.token_advantage = s.ref_logp - s.sampled_logp
-    return batch, {}
-
-
-def loss(batch: Batch, hp: Distill) -> tuple[Tensor, dict]:
-    s, n = batch.seqs["answer"], batch.tokens["answer"]
-    adv = s.token_advantage.masked_fill(s.mask == 0, 0)
-    return -s.sum(adv * s.logp).sum() / n, {"kl_teacher": -adv.sum() / n}
-
-
-OBJECTIVE = Objective(
-    data="prompts", hp=Distill, loss=loss, lr=1e-4, credit=credit, reward="none",
-    first=First("teacher", "a teacher, made first",
-                ("--objective sft --rows 4080 --seed 900",), inherits=False))
+    def loss(self, batch: Batch) -> tuple[Tensor, dict]:
+        s, n = batch.seqs["answer"], batch.tokens["answer"]
+        adv = s.token_advantage.masked_fill(s.mask == 0, 0)
+        return -s.sum(adv * s.logp).sum() / n, {"kl_teacher": -adv.sum() / n}

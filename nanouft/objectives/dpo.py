@@ -21,7 +21,6 @@ number of tokens (length-normalised DPO: Tulu 3, arXiv:2411.15124, Eq. 6); a lar
 form (Tulu 3: 5). Left out: the f-divergences.
 """
 import math
-from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
@@ -32,8 +31,10 @@ from nanouft.errors import UserError
 from nanouft.objective import Batch, Objective, Seqs
 
 
-@dataclass
-class DPO:
+class DPO(Objective):
+    data = "pairs"
+    lr = 3e-5
+    reference = True
     beta: float = 0.1               # strength of the KL penalty; larger = stay nearer the reference
     label_smoothing: float = 0.0    # probability that a label is flipped (cDPO); 0 is plain DPO
     swap: bool = False              # prefer the rejected answers; an opposite model for tis_dpo
@@ -41,19 +42,26 @@ class DPO:
 
     def check(self) -> None:
         check_beta(self)
-        check_smoothing(self.label_smoothing)
+        check_smoothing(self)
+
+    def loss(self, batch: Batch) -> tuple[Tensor, dict]:
+        w, l = batch.seqs["chosen"], batch.seqs["rejected"]
+        better, worse = (l, w) if self.swap else (w, l)
+        each = dpo_loss(better, worse, self.beta, self.label_smoothing, self.reduction)
+        r_w, r_l = (self.beta * log_ratio(s, self.reduction) for s in (w, l))
+        return each.sum() / batch.n, pair_metrics(batch, r_w, r_l, self.beta)
 
 
-def check_beta(hp: Any) -> None:
-    """In a class, `check = check_beta` is all that a method with no other setting needs."""
-    if hp.beta <= 0:
-        raise UserError(f"--beta {hp.beta}: must be above 0 "
+def check_beta(objective: Any) -> None:
+    if objective.beta <= 0:
+        raise UserError(f"--beta {objective.beta}: must be above 0 "
                         "(at 0 the loss does not depend on the policy)")
 
 
-def check_smoothing(eps: float) -> None:
-    if not 0 <= eps < 0.5:
-        raise UserError(f"--label-smoothing {eps}: must be in [0, 0.5); at 0.5 pairs say nothing")
+def check_smoothing(objective: Any) -> None:
+    if not 0 <= objective.label_smoothing < 0.5:
+        raise UserError(f"--label-smoothing {objective.label_smoothing}: must be in [0, 0.5); "
+                        "at 0.5 pairs say nothing")
 
 
 def log_ratio(s: Seqs, reduction: str = "sum") -> Tensor:
@@ -68,12 +76,31 @@ def dpo_loss(chosen: Seqs, rejected: Seqs, beta: float, label_smoothing: float =
     return -(1 - label_smoothing) * F.logsigmoid(h) - label_smoothing * F.logsigmoid(-h)    # Eq. 7
 
 
-def loss(batch: Batch, hp: DPO) -> tuple[Tensor, dict]:
-    w, l = batch.seqs["chosen"], batch.seqs["rejected"]
-    better, worse = (l, w) if hp.swap else (w, l)
-    each = dpo_loss(better, worse, hp.beta, hp.label_smoothing, hp.reduction)
-    r_w, r_l = (hp.beta * log_ratio(s, hp.reduction) for s in (w, l))
-    return each.sum() / batch.n, pair_metrics(batch, r_w, r_l, hp.beta)
+# ---- DPO with another comparison -----------------------------------------------------------------
+class Pairs(Objective, hooks=("reward", "each")):
+    """What a subclass overrides: `each`, what a pair of rewards costs, and perhaps `reward`."""
+    data = "pairs"
+    lr = 3e-5
+    reference = True
+    beta: float = 0.1               # strength of the KL penalty; larger = stay nearer the reference
+
+    def check(self) -> None:
+        check_beta(self)
+
+    def reward(self, s: Seqs) -> Tensor:
+        """(B,) what each answer is worth. A reward of your own counts in nats for the metrics."""
+        return self.beta * log_ratio(s)
+
+    def each(self, r_w: Tensor, r_l: Tensor, batch: Batch) -> Tensor | tuple[Tensor, dict]:
+        """(B,) loss of each pair, from the rewards (B,) of its answers; perhaps with metrics."""
+        raise NotImplementedError
+
+    def loss(self, batch: Batch) -> tuple[Tensor, dict]:
+        r_w, r_l = self.reward(batch.seqs["chosen"]), self.reward(batch.seqs["rejected"])
+        each = self.each(r_w, r_l, batch)
+        each, more = each if isinstance(each, tuple) else (each, {})
+        nat = self.beta if type(self).reward is Pairs.reward else 1.0
+        return each.sum() / batch.n, pair_metrics(batch, r_w, r_l, nat) | more
 
 
 # ---- what every method over pairs reports --------------------------------------------------------
@@ -112,6 +139,3 @@ def binary_kl(s: Seqs) -> Tensor:
 def log1mexp(x: Tensor) -> Tensor:
     """log(1 - e^x) for x < 0 without cancellation: expm1 where e^x is near 1, else log1p."""
     return torch.where(x > -math.log(2), torch.log(-torch.expm1(x)), torch.log1p(-torch.exp(x)))
-
-
-OBJECTIVE = Objective(data="pairs", hp=DPO, loss=loss, lr=3e-5, reference=True)

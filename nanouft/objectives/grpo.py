@@ -5,7 +5,7 @@
     Liu et al. 2025, arXiv:2503.20783 (Dr. GRPO); MiniMax 2025, arXiv:2506.13585 (CISPO, Eq. 4)
     Zheng et al. 2025, arXiv:2507.18071 (GSPO, Eq. 5, 7); TRL's defaults where they are silent
 
-From rloo.py three lines differ: advantages are divided by the spread of the group, each token has
+From rloo.py three things differ: advantages are divided by the spread of the group, each token has
 its own ratio, and the KL penalty to the start model stands in the loss instead of the reward:
     L = mean_t ( -min(rho_t adv, clip(rho_t, 1 - eps, 1 + eps_high) adv) + beta k3_t )      (Eq. 3)
     adv = (reward - mean_K reward) / (std_K reward + 1e-4)
@@ -34,7 +34,6 @@ dividing by it gives nearly solved prompts the weight of hard ones, and --scale 
 (Dr. GRPO). Defaults that differ from TRL's: 4 answers, not 8; beta .04, not 0; aggregation grpo,
 not dapo. Left out: DAPO's dynamic sampling. At log(pi_ref/pi) = 20 k3 is cut off.
 """
-from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -45,8 +44,9 @@ from nanouft.objective import Batch, Objective
 from nanouft.objectives.on_policy import check_sampling, clipped, k3, log_rho, step_metrics
 
 
-@dataclass
-class GRPO:
+class GRPO(Objective):
+    data = "prompts"
+    lr = 1e-5
     samples: int = 4                # K: answers to each prompt
     beta: float = 0.04              # strength of the KL penalty (k3) to the start model; 0 = none
     aggregation: Literal["grpo", "dapo", "dr_grpo"] = "grpo"    # how the tokens of a step add up
@@ -64,11 +64,43 @@ class GRPO:
             raise UserError(f"--surrogate {self.surrogate} changes nothing with one step on a "
                             "rollout (the ratio is 1); add --minibatches 4")
 
-    def clip(self) -> tuple[float, float]:
-        """How far below and above 1 a ratio may move. GSPO's is a mean, which moves little."""
-        usual = (3e-4, 4e-4) if self.surrogate == "gspo" else (0.2, 0.2)
-        low, high = usual if self.eps is None else (self.eps, self.eps)
-        return low, high if self.eps_high is None else self.eps_high
+    def credit(self, batch: Batch) -> tuple[Batch, dict]:
+        """A whole rollout with per_row["advantage"]."""
+        R = batch.per_row["reward"].view(-1, self.samples)                  # (P,K)
+        batch.per_row["advantage"] = standardised(R, self.scale).flatten()
+        return batch, {}
+
+    def loss(self, batch: Batch) -> tuple[Tensor, dict]:
+        s = batch.seqs["answer"]
+        low, high = clip_of(self)
+        metrics = step_metrics(batch, low, high)
+        log_ratio = log_rho(s)                                      # (B,T)
+        if self.surrogate == "gspo":
+            log_ratio = s.mean(log_ratio)[:, None].expand_as(log_ratio)     # Eq. 7: of all tokens
+        rho = torch.exp(log_ratio.clamp(-20, 20))
+        if self.surrogate == "cispo":
+            weight = rho.detach().clamp(1 - low, 1 + high)
+            each = -weight * batch.per_row["advantage"][:, None] * s.logp            # CISPO, Eq. 4
+        else:
+            each = clipped(rho, batch.per_row["advantage"][:, None], low, high)              # Eq. 3
+        if self.surrogate == "gspo":                                # clip_fraction: of answers
+            outside = (rho < 1 - low) | (rho > 1 + high)
+            metrics["clip_fraction"] = s.mean(outside.to(rho.dtype)).sum() / batch.n
+        each = each + self.beta * k3(s.ref_logp - s.logp)
+        if self.aggregation == "grpo":
+            total = s.mean(each).sum() / batch.n
+        elif self.aggregation == "dapo":
+            total = s.sum(each).sum() / batch.tokens["answer"]
+        else:
+            total = s.sum(each).sum() / (batch.n * self.length)
+        return total, metrics
+
+
+def clip_of(grpo: GRPO) -> tuple[float, float]:
+    """How far below and above 1 a ratio may move. GSPO's is a mean, which moves little."""
+    usual = (3e-4, 4e-4) if grpo.surrogate == "gspo" else (0.2, 0.2)
+    low, high = usual if grpo.eps is None else (grpo.eps, grpo.eps)
+    return low, high if grpo.eps_high is None else grpo.eps_high
 
 
 def standardised(R: Tensor, scale: str = "group") -> Tensor:
@@ -77,39 +109,3 @@ def standardised(R: Tensor, scale: str = "group") -> Tensor:
     if scale != "group":
         return centred
     return centred / (R.std(-1, keepdim=True) + 1e-4)
-
-
-def credit(batch: Batch, hp: GRPO) -> tuple[Batch, dict]:
-    """A whole rollout with per_row["advantage"]."""
-    R = batch.per_row["reward"].view(-1, hp.samples)                   # (P,K)
-    batch.per_row["advantage"] = standardised(R, hp.scale).flatten()
-    return batch, {}
-
-
-def loss(batch: Batch, hp: GRPO) -> tuple[Tensor, dict]:
-    s = batch.seqs["answer"]
-    low, high = hp.clip()
-    metrics = step_metrics(batch, low, high)
-    log_ratio = log_rho(s)                                      # (B,T)
-    if hp.surrogate == "gspo":
-        log_ratio = s.mean(log_ratio)[:, None].expand_as(log_ratio)     # Eq. 7: of all tokens
-    rho = torch.exp(log_ratio.clamp(-20, 20))
-    if hp.surrogate == "cispo":
-        weight = rho.detach().clamp(1 - low, 1 + high)
-        each = -weight * batch.per_row["advantage"][:, None] * s.logp                # CISPO, Eq. 4
-    else:
-        each = clipped(rho, batch.per_row["advantage"][:, None], low, high)                  # Eq. 3
-    if hp.surrogate == "gspo":                                  # clip_fraction: of answers
-        outside = (rho < 1 - low) | (rho > 1 + high)
-        metrics["clip_fraction"] = s.mean(outside.to(rho.dtype)).sum() / batch.n
-    each = each + hp.beta * k3(s.ref_logp - s.logp)
-    if hp.aggregation == "grpo":
-        total = s.mean(each).sum() / batch.n
-    elif hp.aggregation == "dapo":
-        total = s.sum(each).sum() / batch.tokens["answer"]
-    else:
-        total = s.sum(each).sum() / (batch.n * hp.length)
-    return total, metrics
-
-
-OBJECTIVE = Objective(data="prompts", hp=GRPO, loss=loss, lr=1e-5, credit=credit)

@@ -32,7 +32,6 @@ It costs one more forward than SFT. gamma = 0 switches the weights off (w_t = 1)
 code, although the formula alone would then leave w_t proportional to l_t. So with lam = 0 as well
 IFT is SFT averaged over answers, except that the token embedding learns from the output side only.
 """
-from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -44,20 +43,37 @@ from nanouft.objective import Batch, Objective, Seqs
 Variant = Literal["detached", "released", "algorithm1", "eq21", "eq21_mean1"]
 
 
-@dataclass
-class IFT:
+class IFT(Objective):
     variant: Variant = "detached"   # which weights the tokens get
     lam: float = 0.2                # share of the model's own guess in each state; 0 = true states
     gamma: float = 0.95             # discount of later losses (alpha); 0 = no propagation
 
-    @property
-    def form(self) -> str:
-        """What stands behind "ift" where a result is printed."""
-        names = {"detached": " (detached weights)", "released": " as released"}
-        return names.get(self.variant, f" ({self.variant})")
-
     def check(self) -> None:
         in_range(self, "lam", "gamma", high=1)
+
+    def forward(self, model, batch: Batch) -> None:
+        s = batch.seqs["answer"]
+        at = s.positions
+        with torch.no_grad():                                       # E is a frozen copy
+            embeds = model(s.inputs, want="embeds")                 # (B,T,C)
+            if self.lam > 0:
+                argmax = model(embeds=embeds, want="argmax", at=at)
+                guess = own_guess(s.inputs, s.mask, argmax)
+                own = model(guess, want="embeds")
+                embeds = (1 - self.lam) * embeds + self.lam * own               # Eq. 17
+        s.logp = model(embeds=embeds, want="logp", targets=s.targets, at=at)
+
+    def loss(self, batch: Batch) -> tuple[Tensor, dict]:
+        s = batch.seqs["answer"]
+        nll = (-s.logp).masked_fill(s.mask == 0, 0)         # filled first: 0 * inf would be NaN
+        weighted = nll * weights(nll, s, self.variant, self.gamma)
+        each = s.sum(weighted) if self.variant in ("algorithm1", "eq21") else s.mean(weighted)
+        mixed = s.sum(nll).sum().detach() / batch.tokens["answer"]  # blended states: above SFT's
+        return each.sum() / batch.n, {"nll_mixed": mixed}
+
+    def __str__(self) -> str:
+        forms = {"detached": "(detached weights)", "released": "as released"}
+        return f"{self.name} {forms.get(self.variant, f'({self.variant})')}"
 
 
 # ---- 1. the temporal residual --------------------------------------------------------------------
@@ -72,19 +88,6 @@ def own_guess(inputs: Tensor, mask: Tensor, argmax: Tensor) -> Tensor:
     return guess
 
 
-def forward(model, batch: Batch, hp: IFT) -> None:
-    s = batch.seqs["answer"]
-    at = s.positions
-    with torch.no_grad():                                       # E is a frozen copy
-        embeds = model(s.inputs, want="embeds")                 # (B,T,C)
-        if hp.lam > 0:
-            argmax = model(embeds=embeds, want="argmax", at=at)
-            guess = own_guess(s.inputs, s.mask, argmax)
-            own = model(guess, want="embeds")
-            embeds = (1 - hp.lam) * embeds + hp.lam * own             # Eq. 17
-    s.logp = model(embeds=embeds, want="logp", targets=s.targets, at=at)
-
-
 # ---- 2. dynamic relation propagation -------------------------------------------------------------
 def future_sum(x: Tensor, gamma: float) -> Tensor:
     """(B,T) -> (B,T): sum_{k>=t} gamma^(k-t) x_k, by one triangular matrix D[k,t].
@@ -95,31 +98,19 @@ def future_sum(x: Tensor, gamma: float) -> Tensor:
     return (x.to(wide) @ D).to(x.dtype)
 
 
-def weights(nll: Tensor, s: Seqs, hp: IFT) -> Tensor:
+def weights(nll: Tensor, s: Seqs, variant: str, gamma: float) -> Tensor:
     """(B,T) weight of each response token; 0 elsewhere. nll is 0 off the mask."""
     m = s.mask.to(nll.dtype)
     n = m.sum(-1, keepdim=True)                                 # N
     rank = m.cumsum(-1)                                         # t = 1..N, over response tokens
-    seen = nll.detach() if hp.variant == "detached" else nll    # released: gradient flows
-    if hp.variant in ("released", "detached"):
-        w = future_sum(seen, hp.gamma) * m if hp.gamma > 0 else m
-    elif hp.variant == "algorithm1":                            # alpha^(N-t), as printed
-        return float(hp.gamma) ** (n - rank).clamp_min(0) * future_sum(seen, 1.0) * m
+    seen = nll.detach() if variant == "detached" else nll       # released: gradient flows
+    if variant in ("released", "detached"):
+        w = future_sum(seen, gamma) * m if gamma > 0 else m
+    elif variant == "algorithm1":                               # alpha^(N-t), as printed
+        return float(gamma) ** (n - rank).clamp_min(0) * future_sum(seen, 1.0) * m
     else:
         w = rank * m                                            # Eq. 21: token t is counted t times
-        if hp.variant == "eq21":
+        if variant == "eq21":
             return w
     total = w.sum(-1, keepdim=True)
     return w * n / total.masked_fill(total == 0, 1)             # all losses 0: nothing to learn
-
-
-def loss(batch: Batch, hp: IFT) -> tuple[Tensor, dict]:
-    s = batch.seqs["answer"]
-    nll = (-s.logp).masked_fill(s.mask == 0, 0)                 # filled first: 0 * inf would be NaN
-    weighted = nll * weights(nll, s, hp)
-    each = s.sum(weighted) if hp.variant in ("algorithm1", "eq21") else s.mean(weighted)
-    mixed = s.sum(nll).sum().detach() / batch.tokens["answer"]  # on blended states: above SFT's nll
-    return each.sum() / batch.n, {"nll_mixed": mixed}
-
-
-OBJECTIVE = Objective(data="demos", hp=IFT, loss=loss, lr=2.5e-4, forward=forward)

@@ -4,8 +4,8 @@
     Azar et al. 2023, arXiv:2310.12036 (identity preference optimisation)
 
 Where every annotator prefers the same answer, DPO's margin grows without end, and its KL penalty
-beta no longer holds. IPO is a regression of the margin h on a number instead. From dpo.py one line
-differs, `each`:
+beta no longer holds. IPO is a regression of the margin h on a number instead. From dpo.py two lines
+differ, `reward`, which is the log-ratio itself, and `each`:
     --reduction mean    L = (h - 1/(2 beta))^2                              (Eq. 17, its pair form)
     h = r_w/n_w - r_l/n_l
 The loss is 0 at h = 1/(2 beta), and beyond that it pulls BACK. At the reference it is 1/(4
@@ -17,28 +17,17 @@ Two lineages disagree on what h sums up, which changes what a margin of 5 means:
             (TRL, which says that the authors confirmed it)
     sum     r, as in DPO (Mitchell's DPO code and those built on it)
 """
-from dataclasses import dataclass
 from typing import Literal
 
-from torch import Tensor
-
-from nanouft.objective import Batch, Objective
-from nanouft.objectives.dpo import check_beta, log_ratio, pair_metrics
+from nanouft.objectives.dpo import Pairs, log_ratio
 
 
-@dataclass
-class IPO:
+class IPO(Pairs):
     beta: float = 0.1               # the aim is a margin of 1 / (2 beta); larger = stay closer
     reduction: Literal["mean", "sum"] = "mean"  # an answer's log-ratio: mean or sum over its tokens
-    check = check_beta
 
+    def reward(self, s):
+        return log_ratio(s, self.reduction)
 
-def loss(batch: Batch, hp: IPO) -> tuple[Tensor, dict]:
-    w, l = batch.seqs["chosen"], batch.seqs["rejected"]
-    r_w = log_ratio(w, hp.reduction)
-    r_l = log_ratio(l, hp.reduction)
-    each = (r_w - r_l - 1 / (2 * hp.beta)) ** 2                     # Eq. 17, its pair form
-    return each.sum() / batch.n, pair_metrics(batch, r_w, r_l)
-
-
-OBJECTIVE = Objective(data="pairs", hp=IPO, loss=loss, lr=3e-5, reference=True)
+    def each(self, r_w, r_l, batch):
+        return (r_w - r_l - 1 / (2 * self.beta)) ** 2                   # Eq. 17, its pair form

@@ -22,7 +22,7 @@ refused; a smaller --batch-size saves memory, with a noisier k. The authors advi
 rare.
 Traps: clamping before the mean; a row's own answer in k; dividing by the weights.
 """
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -35,8 +35,11 @@ from nanouft.rows import Row
 from nanouft.selection import label_rows
 
 
-@dataclass
-class KTO:
+class KTO(Objective):
+    data = "labels"
+    lr = 3e-5
+    reference = True
+    coupled = True
     beta: float = 0.1                   # how quickly gains and losses saturate
     desirable_weight: float = 1.0       # lam_D: how much a good answer counts
     undesirable_weight: float = 1.0     # lam_U: how much a bad answer counts
@@ -48,46 +51,31 @@ class KTO:
             raise UserError("--desirable-weight and --undesirable-weight must not be below 0, "
                             "nor both 0")
 
+    def choose(self, rows: list[Row]) -> list[Row]:
+        """Roles "answer", and "mismatch": the prompt with the next answer to another prompt."""
+        labelled = label_rows(rows)
+        prompts, answers = zip(*(row.roles["answer"] for row in labelled))
+        if len(set(prompts)) == 1:
+            raise UserError("this objective needs labels on at least two different prompts, "
+                            "to mismatch them")
+        n = len(labelled)
+        partner = [0] * n                               # of each row: whose answer it borrows
+        for k in reversed(range(2 * n)):        # twice round: the last row's is at the start
+            i, after = k % n, (k + 1) % n
+            partner[i] = after if prompts[after] != prompts[i] else partner[after]
+        return [replace(row, roles=row.roles | {"mismatch": (prompt, answers[j])})
+                for row, prompt, j in zip(labelled, prompts, partner)]
 
-def choose(data: list[Row], hp: KTO) -> list[Row]:
-    """Roles "answer", and "mismatch": the prompt with the next answer to another prompt."""
-    labelled = label_rows(data, hp)
-    prompts, answers = zip(*(row.roles["answer"] for row in labelled))
-    if len(set(prompts)) == 1:
-        raise UserError("this objective needs labels on at least two different prompts, "
-                        "to mismatch them")
-    n = len(labelled)
-    partner = [0] * n                               # of each row: whose answer it borrows
-    for k in reversed(range(2 * n)):                # twice round: the last row's is at the start
-        i, after = k % n, (k + 1) % n
-        partner[i] = after if prompts[after] != prompts[i] else partner[after]
-    out = []
-    for row, prompt, j in zip(labelled, prompts, partner):
-        out.append(replace(row, roles=row.roles | {"mismatch": (prompt, answers[j])}))
-    return out
+    def forward(self, model, batch: Batch) -> None:
+        with torch.no_grad():
+            write_logp(model, replace(batch, seqs={"mismatch": batch.seqs["mismatch"]}))
+        write_logp(model, replace(batch, seqs={"answer": batch.seqs["answer"]}))
 
-
-def forward(model, batch: Batch, hp: KTO) -> None:
-    with torch.no_grad():
-        write_logp(model, replace(batch, seqs={"mismatch": batch.seqs["mismatch"]}), hp)
-    write_logp(model, replace(batch, seqs={"answer": batch.seqs["answer"]}), hp)
-
-
-def kto_loss(r: Tensor, label: Tensor, k: Tensor, hp: KTO) -> Tensor:
-    """(B,) r: log-ratios; label: 1 good, 0 bad; k: the reference point, a scalar."""
-    good = hp.desirable_weight * torch.sigmoid(-hp.beta * (r - k))      # 1 - sigma(x) = sigma(-x)
-    bad = hp.undesirable_weight * torch.sigmoid(-hp.beta * (k - r))
-    return torch.where(label > 0.5, good, bad)
-
-
-def loss(batch: Batch, hp: KTO) -> tuple[Tensor, dict]:
-    r = log_ratio(batch.seqs["answer"])
-    k = log_ratio(batch.seqs["mismatch"]).mean().clamp_min(0).detach()  # mean, then clamp
-    each = kto_loss(r, batch.per_row["label"], k, hp)
-    metrics = graded_metrics(batch, hp.beta * (r - k), "label", hp.beta) | {"k": k}
-    return each.sum() / batch.n, metrics
-
-
-OBJECTIVE = Objective(
-    data="labels", choose=choose, hp=KTO, loss=loss, lr=3e-5, forward=forward, reference=True,
-    coupled=True)
+    def loss(self, batch: Batch) -> tuple[Tensor, dict]:
+        r = log_ratio(batch.seqs["answer"])
+        k = log_ratio(batch.seqs["mismatch"]).mean().clamp_min(0).detach()      # mean, then clamp
+        good = self.desirable_weight * torch.sigmoid(-self.beta * (r - k))      # 1 - sigmoid(x)
+        bad = self.undesirable_weight * torch.sigmoid(-self.beta * (k - r))
+        each = torch.where(batch.per_row["label"] > 0.5, good, bad)
+        metrics = graded_metrics(batch, self.beta * (r - k), "label", self.beta) | {"k": k}
+        return each.sum() / batch.n, metrics

@@ -14,26 +14,13 @@ ever, less and less. The loss at the reference is 2 log 2.
 In the terms of una.py (bce) chosen has the score 2/3 and weight 3/2, rejected the score 0 and
 weight 1/2. beta .1 is TRL's. Left out: more than two answers with graded rewards.
 """
-from dataclasses import dataclass
-
 import torch.nn.functional as F
-from torch import Tensor
 
-from nanouft.objective import Batch, Objective
-from nanouft.objectives.dpo import check_beta, log_ratio, pair_metrics
+from nanouft.objectives.dpo import Pairs
 
 
-@dataclass
-class NCA:
-    beta: float = 0.1               # strength of the KL penalty; larger = stay nearer the reference
-    check = check_beta
+class NCA(Pairs):
+    lr = 2.5e-4
 
-
-def loss(batch: Batch, hp: NCA) -> tuple[Tensor, dict]:
-    r_w = hp.beta * log_ratio(batch.seqs["chosen"])
-    r_l = hp.beta * log_ratio(batch.seqs["rejected"])
-    each = -F.logsigmoid(r_w) - (F.logsigmoid(-r_w) + F.logsigmoid(-r_l)) / 2
-    return each.sum() / batch.n, pair_metrics(batch, r_w, r_l, hp.beta)
-
-
-OBJECTIVE = Objective(data="pairs", hp=NCA, loss=loss, lr=2.5e-4, reference=True)
+    def each(self, r_w, r_l, batch):
+        return -F.logsigmoid(r_w) - (F.logsigmoid(-r_w) + F.logsigmoid(-r_l)) / 2

@@ -3,7 +3,7 @@
     python -m nanouft.train --objective neftune             # NanoWorld demonstrations
     Jain et al. 2023, arXiv:2310.05914 (Algorithm 1)
 
-The loss is that of sft.py. What differs is one line of `forward`: noise is added to the embedding
+The loss is that of sft.py. What differs is `forward`, in which noise is added to the embedding
 e of every token that the model reads, prompt included.
     L = -mean log p_t
     p_t: with noise, e + U(-a, a) with a = alpha / sqrt(N C)
@@ -14,23 +14,32 @@ alpha = 0 is SFT bit for bit. The paper sweeps alpha over 5, 10, 15; 5 is the co
 Traps: with the padded length for N (transformers' form) a short answer gets less noise the longer
 its neighbours are; evaluation and references must be without noise, which `model.eval()` ensures.
 """
-from dataclasses import dataclass
-
 from torch import Tensor
 
 from nanouft.errors import in_range
 from nanouft.objective import Batch, Objective, Seqs, write_logp
-from nanouft.objectives.sft import SFT
-from nanouft.objectives.sft import loss as sft_loss
+from nanouft.objectives.sft import nll
 from nanouft.seeds import uniform_rows
 
 
-@dataclass
-class NEFTune:
+class NEFTune(Objective):
     alpha: float = 5.0              # size of the noise; 0 = SFT
 
     def check(self) -> None:
         in_range(self, "alpha")
+
+    def forward(self, model, batch: Batch) -> None:
+        if self.alpha == 0 or not model.training:
+            return write_logp(model, batch)
+        s = batch.seqs["answer"]
+        embeds = model(s.inputs, want="embeds")
+        more = noise(s, batch, self.alpha, embeds.shape[-1])
+        embeds = embeds + more.to(embeds.dtype)                     # Algorithm 1
+        s.logp = model(embeds=embeds, want="logp", targets=s.targets, at=s.positions)
+
+    def loss(self, batch: Batch) -> tuple[Tensor, dict]:
+        noisy = nll(batch)
+        return noisy, {"nll_noisy": noisy.detach()}                 # above SFT's nll
 
 
 def noise(s: Seqs, batch: Batch, alpha: float, width: int) -> Tensor:
@@ -40,21 +49,3 @@ def noise(s: Seqs, batch: Batch, alpha: float, width: int) -> Tensor:
     a = alpha / (length * width).sqrt()                         # (B,)
     unit = 2 * uniform_rows(batch, B, T * width, a.device).view(B, T, width) - 1
     return a[:, None, None] * unit
-
-
-def forward(model, batch: Batch, hp: NEFTune) -> None:
-    if hp.alpha == 0 or not model.training:
-        return write_logp(model, batch, hp)
-    s = batch.seqs["answer"]
-    embeds = model(s.inputs, want="embeds")
-    more = noise(s, batch, hp.alpha, embeds.shape[-1])
-    embeds = embeds + more.to(embeds.dtype)                     # Algorithm 1
-    s.logp = model(embeds=embeds, want="logp", targets=s.targets, at=s.positions)
-
-
-def loss(batch: Batch, hp: NEFTune) -> tuple[Tensor, dict]:
-    value, metrics = sft_loss(batch, SFT(reduction="token"))
-    return value, {"nll_noisy": metrics["nll"]}                 # on noisy inputs: above SFT's nll
-
-
-OBJECTIVE = Objective(data="demos", hp=NEFTune, loss=loss, lr=2.5e-4, forward=forward)

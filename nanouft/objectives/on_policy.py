@@ -12,14 +12,14 @@ from nanouft.errors import in_range
 from nanouft.objective import Batch, Seqs
 
 
-def check_sampling(hp, least: int = 1) -> None:
+def check_sampling(objective, least: int = 1) -> None:
     """What every on-policy method asks of its settings.
     `least`: how many answers to a prompt it compares."""
-    in_range(hp, "samples", low=least)
-    in_range(hp, "minibatches", "passes", low=1)
-    in_range(hp, "beta", "vf", "end_penalty")
-    in_range(hp, "eps", "eps_value", "eps_high", "length", above=True)
-    in_range(hp, "gamma", "lam", high=1)
+    in_range(objective, "samples", low=least)
+    in_range(objective, "minibatches", "passes", low=1)
+    in_range(objective, "beta", "vf", "end_penalty")
+    in_range(objective, "eps", "eps_value", "eps_high", "length", above=True)
+    in_range(objective, "gamma", "lam", high=1)
 
 
 def penalised_reward(batch: Batch, beta: float) -> Tensor:

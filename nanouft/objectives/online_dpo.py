@@ -6,8 +6,8 @@
 DPO learns from pairs that somebody else wrote, and may push down an answer that the policy would
 never give, which teaches it nothing. Here both answers are the policy's own, drawn now: of
 `samples` answers to a prompt the best is chosen and the worst rejected (the paper: two answers and
-a judge). The reference stays the start model. From dpo.py one line differs, `each`, in which a tie
-is left out:
+a judge). The reference stays the start model. From dpo.py two things differ: `credit` makes the
+pairs, and in `each` a tie is left out:
     L = -untied log sigmoid( beta (r_w - r_l) )
     untied: 0 if all answers have one reward, else 1
 
@@ -15,8 +15,6 @@ A tie prefers nothing, but it counts in the mean, so a step in which most prompt
 step. Compare it with rloo.py, which uses all answers and how much they differ. Left out: mixing in
 answers of the start model.
 """
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor
 
@@ -25,8 +23,9 @@ from nanouft.objectives.dpo import check_beta, dpo_loss, log_ratio, pair_metrics
 from nanouft.objectives.on_policy import check_sampling
 
 
-@dataclass
-class OnlineDPO:
+class OnlineDPO(Objective):
+    data = "prompts"
+    lr = 1e-5
     samples: int = 4                # answers to each prompt; the best and the worst are used
     beta: float = 0.1               # strength of the KL penalty; larger = stay nearer the start
     minibatches: int = 1            # optimizer steps that a rollout is cut into
@@ -36,32 +35,27 @@ class OnlineDPO:
         check_sampling(self, least=2)
         check_beta(self)
 
+    def credit(self, batch: Batch) -> tuple[Batch, dict]:
+        """One row of roles "chosen" and "rejected" for each prompt of the rollout."""
+        R = batch.per_row["reward"].view(-1, self.samples)          # (P,K)
+        start = torch.arange(len(R)) * self.samples                 # each prompt's first answer
+        best, worst = best_and_worst(R)
+        s = batch.seqs["answer"]
+        pairs = {"chosen": s.take(start + best), "rejected": s.take(start + worst)}
+        untied = (R.amax(-1) > R.amin(-1)).to(R.dtype)
+        return Batch.of(pairs, {"untied": untied}), {}
+
+    def loss(self, batch: Batch) -> tuple[Tensor, dict]:
+        w, l = batch.seqs["chosen"], batch.seqs["rejected"]
+        untied = batch.per_row["untied"]                # (B,) 0 where nothing is preferred
+        each = untied * dpo_loss(w, l, self.beta)
+        r_w, r_l = self.beta * log_ratio(w), self.beta * log_ratio(l)
+        metrics = pair_metrics(batch, r_w, r_l, self.beta) | {"ties": (1 - untied).sum() / batch.n}
+        return each.sum() / batch.n, metrics
+
 
 def best_and_worst(R: Tensor) -> tuple[Tensor, Tensor]:
     """(P,K) rewards of K answers to P prompts -> (P,) numbers of the best, of the worst."""
     best, worst = R.argmax(-1), R.argmin(-1)
     any_other = (best + 1) % R.shape[1]                         # where all rewards are equal
     return best, torch.where(worst == best, any_other, worst)
-
-
-def credit(batch: Batch, hp: OnlineDPO) -> tuple[Batch, dict]:
-    """One row of roles "chosen" and "rejected" for each prompt of the rollout."""
-    R = batch.per_row["reward"].view(-1, hp.samples)                   # (P,K)
-    start = torch.arange(len(R)) * hp.samples                   # each prompt's first answer
-    best, worst = best_and_worst(R)
-    s = batch.seqs["answer"]
-    pairs = {"chosen": s.take(start + best), "rejected": s.take(start + worst)}
-    untied = (R.amax(-1) > R.amin(-1)).to(R.dtype)
-    return Batch.of(pairs, {"untied": untied}), {}
-
-
-def loss(batch: Batch, hp: OnlineDPO) -> tuple[Tensor, dict]:
-    w, l = batch.seqs["chosen"], batch.seqs["rejected"]
-    untied = batch.per_row["untied"]                 # (B,) 0 where nothing is preferred
-    each = untied * dpo_loss(w, l, hp.beta)
-    metrics = pair_metrics(batch, hp.beta * log_ratio(w), hp.beta * log_ratio(l), hp.beta)
-    metrics["ties"] = (1 - untied).sum() / batch.n
-    return each.sum() / batch.n, metrics
-
-
-OBJECTIVE = Objective(data="prompts", hp=OnlineDPO, loss=loss, lr=1e-5, credit=credit)

@@ -18,7 +18,6 @@ here; make such a reward with --centre 0.01.
 Nothing is compared within a prompt: where all answers are right they are still pushed up, until
 beta r is logit(score), which for a score of 1 is never.
 """
-from dataclasses import dataclass
 from typing import Literal
 
 from torch import Tensor
@@ -29,11 +28,13 @@ from nanouft.objectives.on_policy import check_sampling, log_rho
 from nanouft.objectives.una import graded_metrics, score_loss
 
 
-@dataclass
-class OnlineUNA:
+class OnlineUNA(Objective):
+    data = "prompts"
+    lr = 3e-5
+    scorer = "grade"                    # the reward, from 0 to 1, is the goal itself
     samples: int = 4                # answers to each prompt
     beta: float = 0.1               # what one nat of log-ratio counts; smaller for longer answers
-    loss: Literal["mse", "bce"] = "mse"             # distance of implicit and given score
+    distance: Literal["mse", "bce"] = "mse"         # between the implicit score and the given one
     against: Literal["start", "rollout"] = "start"  # whose log-probs the policy's are compared with
     minibatches: int = 1            # optimizer steps that a rollout is cut into
     passes: int = 1                 # how often a rollout is used
@@ -42,19 +43,9 @@ class OnlineUNA:
         check_sampling(self)
         check_beta(self)
 
-
-def credit(batch: Batch, hp: OnlineUNA) -> tuple[Batch, dict]:
-    """Nothing to share out: per_row["reward"], from 0 to 1, is the goal itself."""
-    return batch, {}
-
-
-def loss(batch: Batch, hp: OnlineUNA) -> tuple[Tensor, dict]:
-    s = batch.seqs["answer"]
-    log_ratio = log_rho(s) if hp.against == "rollout" else s.logp - s.ref_logp
-    i = hp.beta * s.sum(log_ratio)
-    each = score_loss(i, batch.per_row["reward"], hp.loss)
-    return each.sum() / batch.n, graded_metrics(batch, i.detach(), "reward", hp.beta)
-
-
-OBJECTIVE = Objective(
-    data="prompts", hp=OnlineUNA, loss=loss, lr=3e-5, credit=credit, reward="grade")
+    def loss(self, batch: Batch) -> tuple[Tensor, dict]:
+        s = batch.seqs["answer"]
+        log_ratio = log_rho(s) if self.against == "rollout" else s.logp - s.ref_logp
+        i = self.beta * s.sum(log_ratio)
+        each = score_loss(i, batch.per_row["reward"], self.distance)
+        return each.sum() / batch.n, graded_metrics(batch, i.detach(), "reward", self.beta)

@@ -8,7 +8,7 @@ probability on average per token. The odds of saying it are p / (1 - p), and the
     lo = A - log(1 - exp(A))
 The loss imitates `chosen` and asks that its odds be higher than those of `rejected`:
     L = NLL(prompt, chosen) - lam log sigmoid(lo_w - lo_l)                              (Eq. 6, 7)
-From dpo.py two lines differ: log-odds stand where its log-ratios stood, and imitation holds the
+From dpo.py two things differ: log-odds stand where its log-ratios stood, and imitation holds the
 policy back in place of the reference. Its pull never reverses, while the second term fades once
 the odds are apart.
 
@@ -16,8 +16,6 @@ The NLL runs over prompt AND answer, as in the authors' code and in TRL. lam is 
 (`alpha`) and 0.1 in TRL (`beta`). The odds are infinite at p = 1, so A is cut at -1e-6.
 Trap: sums in place of means, since e^(a sum) is 0 for any answer of some length.
 """
-from dataclasses import dataclass
-
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -26,8 +24,8 @@ from nanouft.objective import Batch, Objective, Seqs
 from nanouft.objectives.dpo import log1mexp, pair_metrics
 
 
-@dataclass
-class ORPO:
+class ORPO(Objective):
+    data = "pairs"
     lam: float = 1.0                # weight of the odds ratio beside imitation; TRL's default: 0.1
 
     def check(self) -> None:
@@ -35,29 +33,24 @@ class ORPO:
             raise UserError(f"--lam {self.lam}: must not be below 0 "
                             "(it would prefer the rejected answer)")
 
+    def forward(self, model, batch: Batch) -> None:
+        """Log-probs of the answers, and of the chosen row's prompt."""
+        w, l = batch.seqs["chosen"], batch.seqs["rejected"]
+        every = model(w.inputs, want="logp", targets=w.targets)
+        w.logp = every.masked_fill(w.real == 0, 0)                          # not w.mask
+        l.logp = model(l.inputs, want="logp", targets=l.targets, at=l.positions)
 
-def forward(model, batch: Batch, hp: ORPO) -> None:
-    """Log-probs of the answers, and of the chosen row's prompt."""
-    w, l = batch.seqs["chosen"], batch.seqs["rejected"]
-    every = model(w.inputs, want="logp", targets=w.targets)
-    w.logp = every.masked_fill(w.real == 0, 0)                            # not w.mask
-    l.logp = model(l.inputs, want="logp", targets=l.targets, at=l.positions)
+    def loss(self, batch: Batch) -> tuple[Tensor, dict]:
+        w, l = batch.seqs["chosen"], batch.seqs["rejected"]
+        read = w.logp.masked_fill(w.real == 0, 0)                           # prompt and answer
+        nll = (-read.sum(-1) / batch.whole.seqs["chosen"].real.sum()).sum() # token mean of the step
+        lo_w, lo_l = log_odds(w), log_odds(l)
+        align = -F.logsigmoid(lo_w - lo_l).sum() / batch.n                  # Eq. 7, log odds ratio
+        metrics = pair_metrics(batch, lo_w, lo_l) | {"nll": nll.detach()}
+        return nll + self.lam * align, metrics                              # Eq. 6
 
 
 def log_odds(s: Seqs) -> Tensor:
     """(B,) log of p / (1 - p), with p the geometric mean probability of the response tokens."""
     A = s.mean(s.logp).clamp_max(-1e-6)
     return A - log1mexp(A)
-
-
-def loss(batch: Batch, hp: ORPO) -> tuple[Tensor, dict]:
-    w, l = batch.seqs["chosen"], batch.seqs["rejected"]
-    read = w.logp.masked_fill(w.real == 0, 0)                           # prompt and answer
-    nll = (-read.sum(-1) / batch.whole.seqs["chosen"].real.sum()).sum() # token mean over the step
-    lo_w, lo_l = log_odds(w), log_odds(l)
-    align = -F.logsigmoid(lo_w - lo_l).sum() / batch.n                  # Eq. 7, the log odds ratio
-    metrics = pair_metrics(batch, lo_w, lo_l) | {"nll": nll.detach()}
-    return nll + hp.lam * align, metrics                                # Eq. 6
-
-
-OBJECTIVE = Objective(data="pairs", hp=ORPO, loss=loss, lr=2.5e-4, forward=forward)

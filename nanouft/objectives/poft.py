@@ -19,51 +19,34 @@ answers to training prompts of another seed. There is no KL and no start model.
 Traps: the release averages the policy over prompt and answer, here both are read on the answer
 alone (the paper's formula); an aligned model that shares the errors of the data doubts nothing.
 """
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor
 
 from nanouft.objective import Batch, First, Objective
 from nanouft.objectives.dpo import check_beta
+from nanouft.objectives.sft import nll
 from nanouft.objectives.una import score_loss
 
 
-@dataclass
-class PoFT:
+class PoFT(Objective):
+    first = First("aligned", "an aligned model, made first",
+                  ("--objective sft --rows 4080 --seed 900",), inherits=False)
     aligned: list[str] | None = None    # folders of the models asked [NanoWorld: one is made, once]
     beta: float = 1.0               # scale of A - A_aligned (the release's; the paper has none)
     margin: float = 0.0             # added to it (the release: gamma); larger = every tau smaller
-    check = check_beta
 
+    def check(self) -> None:
+        check_beta(self)
 
-def prepare(data, models, hp: PoFT, seed: int) -> list:
-    """A_aligned of each row, in nats on average per token."""
-    for e, x in zip(data, models.mean_logp(data, hp.aligned or [])):
-        e.per_row["aligned_logp"] = x
-    return data
+    def prepare(self, data: list, models, seed: int) -> list:
+        """A_aligned of each row, in nats on average per token."""
+        for e, x in zip(data, models.mean_logp(data, self.aligned or [])):
+            e.per_row["aligned_logp"] = x
+        return data
 
-
-def gap(batch: Batch, hp: PoFT) -> Tensor:
-    """(B,) by how much the policy is ahead of the aligned models: what the sigmoid sees."""
-    s = batch.seqs["answer"]
-    return hp.beta * (s.mean(s.logp) - batch.per_row["aligned_logp"]) + hp.margin
-
-
-def tau(batch: Batch, hp: PoFT) -> Tensor:
-    """(B,) tau: the share of SFT's gradient (at beta 1) that a row keeps."""
-    return torch.sigmoid(-gap(batch, hp))
-
-
-def loss(batch: Batch, hp: PoFT) -> tuple[Tensor, dict]:
-    s = batch.seqs["answer"]
-    each = score_loss(gap(batch, hp), 1.0, "bce")
-    metrics = {"tau": tau(batch, hp).sum().detach() / batch.n,
-               "nll": -s.sum(s.logp).sum().detach() / batch.tokens["answer"]}
-    return each.sum() / batch.n, metrics
-
-
-OBJECTIVE = Objective(
-    data="demos", hp=PoFT, loss=loss, lr=2.5e-4,
-    prepare=prepare, first=First("aligned", "an aligned model, made first",
-                                 ("--objective sft --rows 4080 --seed 900",), inherits=False))
+    def loss(self, batch: Batch) -> tuple[Tensor, dict]:
+        s = batch.seqs["answer"]
+        gap = self.beta * (s.mean(s.logp) - batch.per_row["aligned_logp"]) + self.margin    # (B,)
+        tau = torch.sigmoid(-gap.detach())                  # share of SFT's gradient that is kept
+        metrics = {"tau": tau.sum() / batch.n, "nll": nll(batch).detach()}
+        return score_loss(gap, 1.0, "bce").sum() / batch.n, metrics

@@ -31,17 +31,17 @@ end.
 Traps: returns before whitening, not after; whitening over the rollout, not the minibatch; V_t
 belongs to the state BEFORE token t.
 """
-from dataclasses import dataclass
-
 import torch
+import torch.nn as nn
 from torch import Tensor
 
 from nanouft.objective import Batch, Objective, Seqs
 from nanouft.objectives.on_policy import check_sampling, clipped, log_rho, step_metrics
 
 
-@dataclass
-class PPO:
+class PPO(Objective):
+    data = "prompts"
+    lr = 1e-5
     samples: int = 4                # answers to each prompt
     beta: float = 0.02              # cost in reward of one nat of log pi/pi_ref; 0 = no KL penalty
     gamma: float = 1.0              # discount of later rewards
@@ -56,24 +56,51 @@ class PPO:
     def check(self) -> None:
         check_sampling(self)
 
+    def setup(self, model, seed: int) -> None:
+        """The critic: a value head, one number for each state, 0 at first."""
+        model.value = nn.Linear(model.cfg.n_embd, 1)
+        for p in model.value.parameters():
+            nn.init.zeros_(p)
 
-def forward(model, batch: Batch, hp: PPO) -> None:
-    """One pass, two heads: `logp`, and `values`, what the critic says now.
-    (Under autocast `values` are rounded to bf16; the loss goes on from there in fp32.)"""
-    s = batch.seqs["answer"]
-    hidden = model(s.inputs, want="hidden")
-    s.logp = model(hidden=hidden, want="logp", targets=s.targets, at=s.positions)
-    s.extra["values"] = model(hidden=hidden, want="value")
+    def forward(self, model, batch: Batch) -> None:
+        """One pass, two heads: `logp`, and `values`, what the critic says now.
+        (Under autocast `values` are rounded to bf16; the loss goes on from there in fp32.)"""
+        s = batch.seqs["answer"]
+        hidden = model(s.inputs, want="hidden")
+        s.logp = model(hidden=hidden, want="logp", targets=s.targets, at=s.positions)
+        s.extra["values"] = model(hidden=hidden, want="value")
+
+    def credit(self, batch: Batch) -> tuple[Batch, dict]:
+        """A whole rollout with adv and returns, token by token; and the share of the returns'
+        variance that the critic explained before this rollout's steps."""
+        s = batch.seqs["answer"]
+        V = s.extra["old_values"]
+        R = token_rewards(batch, self.beta, self.end_penalty)
+        adv = gae(R, V, s.mask, self.gamma, self.lam)
+        s.extra["returns"] = adv + V                            # the critic's goal: not whitened
+        s.token_advantage = whiten(adv, s.mask)
+        goal, guess = s.extra["returns"][s.mask > 0], V[s.mask > 0]
+        left = (goal - guess).var(correction=0) / goal.var(correction=0).clamp_min(1e-8)
+        return batch, {"explained_variance": float(1 - left)}
+
+    def loss(self, batch: Batch) -> tuple[Tensor, dict]:
+        s, n = batch.seqs["answer"], batch.tokens["answer"]
+        rho = torch.exp(log_rho(s).clamp(-20, 20))              # (B,T) e^20 is far beyond any clip
+        adv = s.token_advantage.masked_fill(s.mask == 0, 0)
+        policy = s.sum(clipped(rho, adv, self.eps, self.eps)).sum() / n                     # Eq. 7
+        value = s.sum(value_loss(s, self.eps_value)).sum() / n
+        metrics = {"policy_loss": policy.detach(), "value_loss": value.detach()}
+        return policy + self.vf * value, metrics | step_metrics(batch, self.eps, self.eps)
 
 
-def rewards(batch: Batch, hp: PPO) -> Tensor:
+def token_rewards(batch: Batch, beta: float, end_penalty: float) -> Tensor:
     """(B,T) R_t: the KL penalty at every answer token, the score at the last."""
     s = batch.seqs["answer"]
     penalty = (s.sampled_logp - s.ref_logp).masked_fill(s.mask == 0, 0)
     left = s.mask.flip(-1).cumsum(-1).flip(-1)                  # answer tokens from here to the end
     last = (s.mask > 0) & (left == 1)
-    score = batch.per_row["reward"] - hp.end_penalty * (1 - batch.per_row["ended"])
-    return -hp.beta * penalty + torch.where(last, score[:, None], 0)
+    score = batch.per_row["reward"] - end_penalty * (1 - batch.per_row["ended"])
+    return -beta * penalty + torch.where(last, score[:, None], 0)
 
 
 def gae(R: Tensor, V: Tensor, mask: Tensor, gamma: float, lam: float) -> Tensor:
@@ -98,19 +125,6 @@ def whiten(x: Tensor, mask: Tensor) -> Tensor:
     return ((x - on.mean()) * torch.rsqrt(spread + 1e-8)).masked_fill(mask == 0, 0)
 
 
-def credit(batch: Batch, hp: PPO) -> tuple[Batch, dict]:
-    """A whole rollout with adv and returns, token by token; and the share of the returns' variance
-    that the critic explained before this rollout's steps."""
-    s = batch.seqs["answer"]
-    V = s.extra["old_values"]
-    adv = gae(rewards(batch, hp), V, s.mask, hp.gamma, hp.lam)
-    s.extra["returns"] = adv + V                               # the critic's goal: not whitened
-    s.token_advantage = whiten(adv, s.mask)
-    goal, guess = s.extra["returns"][s.mask > 0], V[s.mask > 0]
-    left = (goal - guess).var(correction=0) / goal.var(correction=0).clamp_min(1e-8)
-    return batch, {"explained_variance": float(1 - left)}
-
-
 def value_loss(s: Seqs, eps: float) -> Tensor:
     """(B,T) the worse of two squared errors: the critic's word, and that word held near the old."""
     off = s.mask == 0
@@ -119,18 +133,3 @@ def value_loss(s: Seqs, eps: float) -> Tensor:
     goal = s.extra["returns"].masked_fill(off, 0)
     near = old + (v - old).clamp(-eps, eps)
     return 0.5 * torch.maximum((v - goal) ** 2, (near - goal) ** 2)
-
-
-def loss(batch: Batch, hp: PPO) -> tuple[Tensor, dict]:
-    s = batch.seqs["answer"]
-    n = batch.tokens["answer"]
-    rho = torch.exp(log_rho(s).clamp(-20, 20))                  # (B,T) e^20 is far beyond any clip
-    adv = s.token_advantage.masked_fill(s.mask == 0, 0)
-    policy = s.sum(clipped(rho, adv, hp.eps, hp.eps)).sum() / n                             # Eq. 7
-    value = s.sum(value_loss(s, hp.eps_value)).sum() / n
-    metrics = {"policy_loss": policy.detach(), "value_loss": value.detach()}
-    return policy + hp.vf * value, metrics | step_metrics(batch, hp.eps, hp.eps)
-
-
-OBJECTIVE = Objective(
-    data="prompts", hp=PPO, loss=loss, lr=1e-5, forward=forward, value_head=True, credit=credit)

@@ -18,8 +18,7 @@ The value of the loss means nothing, although its gradient does: watch `reward`.
 Trap: the mean over all prompts mistakes an easy prompt for a good answer, and so the constant that
 a learnt reward has for each prompt. rloo.py compares within a prompt.
 """
-from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Literal
 
 from torch import Tensor
 
@@ -27,29 +26,23 @@ from nanouft.objective import Batch, Objective
 from nanouft.objectives.on_policy import check_sampling, penalised_reward
 
 
-@dataclass
-class Reinforce:
+class Reinforce(Objective):
+    data = "prompts"
+    lr = 1e-5
     samples: int = 4                # answers to each prompt
     beta: float = 0.02              # cost in reward of one nat of log pi/pi_ref; 0 = no KL penalty
     baseline: Literal["mean", "none"] = "mean"      # compare with: the rollout's mean reward, or 0
-    minibatches: ClassVar[int] = 1  # a rollout is used once, so these are no flags
-    passes: ClassVar[int] = 1
 
     def check(self) -> None:
         check_sampling(self)
 
+    def credit(self, batch: Batch) -> tuple[Batch, dict]:
+        """A whole rollout with per_row["advantage"]."""
+        R = penalised_reward(batch, self.beta)
+        batch.per_row["advantage"] = R - R.mean() if self.baseline == "mean" else R
+        return batch, {}
 
-def credit(batch: Batch, hp: Reinforce) -> tuple[Batch, dict]:
-    """A whole rollout with per_row["advantage"]."""
-    R = penalised_reward(batch, hp.beta)
-    batch.per_row["advantage"] = R - R.mean() if hp.baseline == "mean" else R
-    return batch, {}
-
-
-def loss(batch: Batch, hp: Reinforce) -> tuple[Tensor, dict]:
-    s = batch.seqs["answer"]
-    # The gradient of this number is the estimator.
-    return -(batch.per_row["advantage"] * s.sum(s.logp)).sum() / batch.n, {}
-
-
-OBJECTIVE = Objective(data="prompts", hp=Reinforce, loss=loss, lr=1e-5, credit=credit)
+    def loss(self, batch: Batch) -> tuple[Tensor, dict]:
+        s = batch.seqs["answer"]
+        # The gradient of this number is the estimator.
+        return -(batch.per_row["advantage"] * s.sum(s.logp)).sum() / batch.n, {}

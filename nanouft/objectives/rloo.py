@@ -3,7 +3,7 @@
     python -m nanouft.train --objective rloo --init out/sft
     Kool et al. 2019; Ahmadian et al. 2024, arXiv:2402.14740 (section on RLOO), and TRL's trainer
 
-A score of 0.6 is good for a hard prompt and bad for an easy one. From reinforce.py two lines
+A score of 0.6 is good for a hard prompt and bad for an easy one. From reinforce.py two things
 differ. The baseline is the mean of the K - 1 OTHER answers to the prompt, which knows the prompt
 and not the answer, hence no bias and little noise; and a ratio allows several steps on a rollout:
     L = -min(rho adv, clip(rho, 1 - eps, 1 + eps) adv)
@@ -17,8 +17,6 @@ The advantages of a group sum to 0, and a group of equal rewards teaches nothing
 differ from TRL's: four answers, not two; beta .02, not .05.
 Traps: answers to one prompt must stay neighbours; K - 1, not K.
 """
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor
 
@@ -32,8 +30,9 @@ from nanouft.objectives.on_policy import (
 )
 
 
-@dataclass
-class RLOO:
+class RLOO(Objective):
+    data = "prompts"
+    lr = 3e-5
     samples: int = 4                # K: answers to each prompt
     beta: float = 0.02              # cost in reward of one nat of log pi/pi_ref; 0 = no KL penalty
     eps: float = 0.2                # how far the chance of an answer may move on one rollout
@@ -43,29 +42,24 @@ class RLOO:
     def check(self) -> None:
         check_sampling(self, least=2)
 
+    def credit(self, batch: Batch) -> tuple[Batch, dict]:
+        """A whole rollout with per_row["advantage"]."""
+        R = penalised_reward(batch, self.beta).view(-1, self.samples)       # (P,K)
+        batch.per_row["advantage"] = leave_one_out(R).flatten()
+        return batch, {}
+
+    def loss(self, batch: Batch) -> tuple[Tensor, dict]:
+        s = batch.seqs["answer"]
+        rho = torch.exp(s.sum(log_rho(s)).clamp(-20, 20))       # (B,) e^20 is far beyond any clip
+        each = clipped(rho, batch.per_row["advantage"], self.eps, self.eps)
+        outside = ((rho.detach() - 1).abs() > self.eps).to(rho.dtype)
+        metrics = step_metrics(batch, self.eps, self.eps)
+        metrics["clip_fraction"] = outside.sum() / batch.n      # of answers, not of tokens
+        return each.sum() / batch.n, metrics
+
 
 def leave_one_out(R: Tensor) -> Tensor:
     """(P,K) rewards of K answers to P prompts -> (P,K) advantages."""
     K = R.shape[-1]
     others = (R.sum(-1, keepdim=True) - R) / (K - 1)            # mean reward of the others
     return R - others                                           # the RLOO estimator
-
-
-def credit(batch: Batch, hp: RLOO) -> tuple[Batch, dict]:
-    """A whole rollout with per_row["advantage"]."""
-    R = penalised_reward(batch, hp.beta).view(-1, hp.samples)            # (P,K)
-    batch.per_row["advantage"] = leave_one_out(R).flatten()
-    return batch, {}
-
-
-def loss(batch: Batch, hp: RLOO) -> tuple[Tensor, dict]:
-    s = batch.seqs["answer"]
-    rho = torch.exp(s.sum(log_rho(s)).clamp(-20, 20))           # (B,) e^20 is far beyond any clip
-    each = clipped(rho, batch.per_row["advantage"], hp.eps, hp.eps)
-    outside = ((rho.detach() - 1).abs() > hp.eps).to(rho.dtype)
-    metrics = step_metrics(batch, hp.eps, hp.eps)
-    metrics["clip_fraction"] = outside.sum() / batch.n          # of answers, not of tokens
-    return each.sum() / batch.n, metrics
-
-
-OBJECTIVE = Objective(data="prompts", hp=RLOO, loss=loss, lr=3e-5, credit=credit)

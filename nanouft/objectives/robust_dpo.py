@@ -9,39 +9,34 @@ label is flipped with probability eps, then
     h = beta (r_w - r_l)
     eps: --label-smoothing
 has on average over the flips the value of DPO on the true labels, so it is an unbiased loss. From
-dpo.py one line differs, `each`: cDPO adds the loss of the swapped pair where this subtracts it.
+dpo.py `each` differs: cDPO adds the loss of the swapped pair where this subtracts it.
 Therefore cDPO comes to rest at a margin of logit(1 - eps), while this loss has no minimum and its
 gradient ends at -beta eps / (1 - 2 eps): it forgives flipped labels on average and pushes on for
 ever.
 
 eps 0 is DPO (TRL's default; here it is 0.1, or the name would mean nothing).
 """
-from dataclasses import dataclass
-
 from torch import Tensor
 
 from nanouft.objective import Batch, Objective
 from nanouft.objectives.dpo import check_beta, check_smoothing, dpo_loss, log_ratio, pair_metrics
 
 
-@dataclass
-class RobustDPO:
+class RobustDPO(Objective):
+    data = "pairs"
+    lr = 3e-5
+    reference = True
     beta: float = 0.1               # strength of the KL penalty; larger = stay nearer the reference
     label_smoothing: float = 0.1    # probability that a label is flipped; 0 is DPO
 
     def check(self) -> None:
         check_beta(self)
-        check_smoothing(self.label_smoothing)
+        check_smoothing(self)
 
-
-def loss(batch: Batch, hp: RobustDPO) -> tuple[Tensor, dict]:
-    w, l = batch.seqs["chosen"], batch.seqs["rejected"]
-    e = hp.label_smoothing
-    as_labelled = dpo_loss(w, l, hp.beta)
-    swapped = dpo_loss(l, w, hp.beta)
-    each = ((1 - e) * as_labelled - e * swapped) / (1 - 2 * e)
-    metrics = pair_metrics(batch, hp.beta * log_ratio(w), hp.beta * log_ratio(l), hp.beta)
-    return each.sum() / batch.n, metrics
-
-
-OBJECTIVE = Objective(data="pairs", hp=RobustDPO, loss=loss, lr=3e-5, reference=True)
+    def loss(self, batch: Batch) -> tuple[Tensor, dict]:
+        w, l = batch.seqs["chosen"], batch.seqs["rejected"]
+        e = self.label_smoothing
+        as_labelled, swapped = dpo_loss(w, l, self.beta), dpo_loss(l, w, self.beta)
+        each = ((1 - e) * as_labelled - e * swapped) / (1 - 2 * e)
+        r_w, r_l = self.beta * log_ratio(w), self.beta * log_ratio(l)
+        return each.sum() / batch.n, pair_metrics(batch, r_w, r_l, self.beta)

@@ -6,7 +6,7 @@
 DPO compares two answers to ONE prompt, but B pairs in a step allow B x B comparisons. The margin
 of good answer i over bad answer j is
     M_ij = r_w[i] - r_l[j]
-DPO is the diagonal. From dpo.py one line differs, `each`, in which row i is compared with all j:
+DPO is the diagonal. From dpo.py `each` differs, in which row i is compared with all j:
     --form paired       L = -mean_j log sigmoid( beta W_ij M_ij )
     --form diagonal     L = -sum_j D_ij log sigmoid( beta M_ij )
     W_ij = softmax_j( cos(e_i, e_j) / temperature )
@@ -21,7 +21,6 @@ beta/B. The loss couples the rows of a step, so the batch size is part of the me
 --accumulate is refused. Left out: the unpaired form. Two others are called RPO: TRL's rpo_alpha
 (DPO and likelihood) and reward-aware preference optimisation.
 """
-from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -33,8 +32,11 @@ from nanouft.objective import Batch, Objective
 from nanouft.objectives.dpo import check_beta, log_ratio, pair_metrics
 
 
-@dataclass
-class RPO:
+class RPO(Objective):
+    data = "pairs"
+    lr = 3e-5
+    reference = True
+    coupled = True
     form: Literal["paired", "diagonal"] = "paired"  # weights by nearness of prompts, or fixed ones
     beta: float = 0.1               # strength of the KL penalty; larger = stay nearer the reference
     temperature: float = 0.5        # paired: small = only the nearest prompts count
@@ -45,19 +47,31 @@ class RPO:
         in_range(self, "temperature", above=True)
         in_range(self, "diagonal_weight", high=1)
 
+    @torch.no_grad()
+    def prepare(self, data: list, models, seed: int) -> list:
+        """prompt_embedding, (C,) of each row: the mean of the start model's last hidden states
+        over the prompt's tokens, headers included."""
+        for picked, batch in models.batches(data):
+            s = next(iter(batch.seqs.values()))
+            hidden = models.start(s.inputs, want="hidden")              # (B,T,C)
+            prompt = (s.mask.cumsum(1) - s.mask == 0) * s.real          # (B,T) up to the answer
+            mean = (hidden * prompt[..., None]).sum(1) / prompt.sum(1, keepdim=True)
+            for i, x in zip(picked, mean.float().cpu().numpy()):
+                data[i].per_row["prompt_embedding"] = x
+        return data
 
-@torch.no_grad()
-def prepare(data, models, hp: RPO, seed: int) -> list:
-    """prompt_embedding, (C,) of each row: the mean of the start model's last hidden states over the
-    prompt's tokens, headers included."""
-    for picked, batch in models.batches(data):
-        s = next(iter(batch.seqs.values()))
-        hidden = models.start(s.inputs, want="hidden")              # (B,T,C)
-        prompt = (s.mask.cumsum(1) - s.mask == 0) * s.real        # (B,T) up to the first answer
-        mean = (hidden * prompt[..., None]).sum(1) / prompt.sum(1, keepdim=True)
-        for i, x in zip(picked, mean.float().cpu().numpy()):
-            data[i].per_row["prompt_embedding"] = x
-    return data
+    def loss(self, batch: Batch) -> tuple[Tensor, dict]:
+        r_w, r_l = log_ratio(batch.seqs["chosen"]), log_ratio(batch.seqs["rejected"])
+        M = r_w[:, None] - r_l[None, :]                                 # (B,B) margins
+        if self.form == "paired":
+            W = nearness(batch.per_row["prompt_embedding"].to(M.dtype), self.temperature)
+            each = -F.logsigmoid(self.beta * W * M).mean(-1)
+        else:
+            W = shares(len(M), self.diagonal_weight, M)
+            each = (-F.logsigmoid(self.beta * M) * W).sum(-1)
+        metrics = pair_metrics(batch, self.beta * r_w, self.beta * r_l, self.beta)
+        metrics["own_weight"] = W.diagonal().sum() / batch.n
+        return each.sum() / batch.n, metrics
 
 
 def nearness(e: Tensor, temperature: float) -> Tensor:
@@ -72,23 +86,3 @@ def shares(B: int, diagonal: float, like: Tensor) -> Tensor:
     if B == 1:
         return own
     return diagonal * own + (1 - diagonal) / (B - 1) * (1 - own)
-
-
-def loss(batch: Batch, hp: RPO) -> tuple[Tensor, dict]:
-    r_w = log_ratio(batch.seqs["chosen"])
-    r_l = log_ratio(batch.seqs["rejected"])
-    M = r_w[:, None] - r_l[None, :]                                 # (B,B) margins
-    if hp.form == "paired":
-        W = nearness(batch.per_row["prompt_embedding"].to(M.dtype), hp.temperature)
-        each = -F.logsigmoid(hp.beta * W * M).mean(-1)
-    else:
-        W = shares(len(M), hp.diagonal_weight, M)
-        each = (-F.logsigmoid(hp.beta * M) * W).sum(-1)
-    metrics = pair_metrics(batch, hp.beta * r_w, hp.beta * r_l, hp.beta)
-    metrics["own_weight"] = W.diagonal().sum() / batch.n
-    return each.sum() / batch.n, metrics
-
-
-OBJECTIVE = Objective(
-    data="pairs", hp=RPO, loss=loss, lr=3e-5, reference=True, prepare=prepare,
-    coupled=True)

@@ -13,7 +13,6 @@ SFT is the parent of every method that learns from demonstrations.
 Two answers with losses [2] and [1,1,1,1] give 1.2 in the first form and 1.5 in the second, with
 which IFT is compared.
 """
-from dataclasses import dataclass
 from typing import Literal
 
 from torch import Tensor
@@ -21,17 +20,18 @@ from torch import Tensor
 from nanouft.objective import Batch, Objective
 
 
-@dataclass
-class SFT:
+class SFT(Objective):
     reduction: Literal["token", "sequence"] = "token"   # what weighs the same: tokens, or answers
 
+    def loss(self, batch: Batch) -> tuple[Tensor, dict]:
+        s = batch.seqs["answer"]
+        token_mean = nll(batch)
+        sequence_mean = -s.mean(s.logp).sum() / batch.n
+        value = token_mean if self.reduction == "token" else sequence_mean
+        return value, {"nll": token_mean.detach()}
 
-def loss(batch: Batch, hp: SFT) -> tuple[Tensor, dict]:
-    s = batch.seqs["answer"]
-    token_mean = -s.sum(s.logp).sum() / batch.tokens["answer"]
-    sequence_mean = -s.mean(s.logp).sum() / batch.n
-    value = token_mean if hp.reduction == "token" else sequence_mean
-    return value, {"nll": token_mean.detach()}
 
-
-OBJECTIVE = Objective(data="demos", hp=SFT, loss=loss, lr=2.5e-4)
+def nll(batch: Batch, role: str = "answer") -> Tensor:
+    """Nats per response token of a role: this micro-batch's share of the mean over the step."""
+    s = batch.seqs[role]
+    return -s.sum(s.logp).sum() / batch.tokens[role]

@@ -23,7 +23,7 @@ pair; the state that is mixed is that after the last LayerNorm, which the head r
 """
 import math
 import random
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -36,8 +36,9 @@ from nanouft.objective import Batch, First, Objective, Seqs
 from nanouft.seeds import uniform_rows
 
 
-@dataclass
-class SFTMix:
+class SFTMix(Objective):
+    first = First("runs", "two short SFT runs, made first",
+                  ("--objective sft --epochs 1", "--objective sft --epochs 2"))
     mu: float = 0.2                 # weight of the mixture's loss; 0 = SFT
     runs: list[str] | None = None   # SFT runs that say what is easy [made once: 1 and 2 epochs]
 
@@ -45,23 +46,70 @@ class SFTMix:
         if self.mu < 0:
             raise UserError(f"--mu {self.mu}: must not be negative (it would reward confusion)")
 
+    def prepare(self, data: list, models, seed: int) -> list:
+        return pair_up(data, confidence(data, models, self.runs or []), seed)
 
-def confidence(data, models, hp: SFTMix) -> np.ndarray:
-    """(rows,) Conf: minus the perplexity of each answer, averaged over the models hp.runs."""
+    def forward(self, model, batch: Batch) -> None:
+        """Writes logp of both answers.
+        Adds two roles of the mixture: its log-probs of either answer's tokens."""
+        a, b = batch.seqs["sure"], batch.seqs["unsure"]
+        hidden = []
+        for s in (a, b):
+            hidden.append(model(s.inputs, want="hidden"))                       # (B,T,C)
+            s.logp = model(hidden=hidden[-1], want="logp", targets=s.targets, at=s.positions)
+        if self.mu == 0:
+            return
+        shorter = torch.minimum(a.mask.sum(-1), b.mask.sum(-1)).cpu()  # (B,) a GPU waits once
+        n = int(shorter.max())
+        shared = torch.arange(n) < shorter[:, None]  # (B,n) both have one
+        mask = shared.to(a.mask, non_blocking=True)
+        at = shared.flatten().nonzero()[:, 0].to(mask.device, non_blocking=True)
+        draw = uniform_rows(batch, len(a.mask), 1)
+        lam = torch.sin(draw * math.pi / 2).square().to(a.logp, non_blocking=True)    # (B,1) Beta
+        positions = [answer_positions(s, n) for s in (a, b)]
+        h, h2 = [states_at(x, i) for x, i in zip(hidden, positions)]
+        mixed = lam[..., None] * h + (1 - lam[..., None]) * h2                  # (B,n,C)
+        z = model(hidden=mixed, want="logits", at=at)                       # (M,V) the head, once
+        z = z if z.dtype == torch.float64 else z.float()
+        for role, s, i, share in (("mix_sure", a, positions[0], lam),
+                                  ("mix_unsure", b, positions[1], 1 - lam)):
+            inputs, targets = s.inputs.gather(1, i), s.targets.gather(1, i)
+            nll = F.cross_entropy(z, pick(targets, at), reduction="none")
+            logp = put_back(-nll, at, mask.shape)
+            batch.seqs[role] = Seqs(inputs, targets, mask, mask, logp, positions=at,
+                                    extra={"share": share * mask})
+
+    def loss(self, batch: Batch) -> tuple[Tensor, dict]:
+        a, b = batch.seqs["sure"], batch.seqs["unsure"]
+        n = batch.tokens["sure"] + batch.tokens["unsure"]
+        nll = -(a.sum(a.logp).sum() + b.sum(b.logp).sum()) / n
+        metrics = {"nll": nll.detach()}
+        if self.mu == 0:
+            return nll, metrics
+        mix = torch.zeros(())
+        for s in (batch.seqs["mix_sure"], batch.seqs["mix_unsure"]):        # a mixed label
+            share = s.extra["share"].masked_fill(s.mask == 0, 0)               # lam, then 1 - lam
+            logp = s.logp.masked_fill(s.mask == 0, 0)
+            mix = mix - s.mean(share * logp).sum() / batch.n
+        return nll + self.mu * mix, metrics | {"nll_mix": mix.detach()}
+
+
+# ---- which rows stand together -------------------------------------------------------------------
+def confidence(data: list, models, runs: list[str]) -> np.ndarray:
+    """(rows,) Conf: minus the perplexity of each answer, averaged over the models in `runs`."""
     perplexity = np.zeros(len(data))
-    for folder in hp.runs or ():
+    for folder in runs:
         scored = models.logps(data, folder)
         sums = [logp["answer"].sum() for logp in scored]
         counts = [e.seqs["answer"].mask[1:].sum() for e in data]
         perplexity += [np.exp(-total / n) for total, n in zip(sums, counts)]
-    return (-perplexity / len(hp.runs or ())).astype(np.float32)
+    return (-perplexity / len(runs)).astype(np.float32)
 
 
-def pair_up(data, models, hp: SFTMix, seed: int) -> list:
+def pair_up(data: list, sureness: np.ndarray, seed: int) -> list:
     """Rows -> pairs of a confident and an unsure one.
     They are cut at the median and matched at random. With an odd number the row in the middle is
     its own partner."""
-    sureness = confidence(data, models, hp)
     ranked = [data[i] for i in np.argsort(-sureness, kind="stable")]
     half = len(ranked) // 2
     sure, unsure = ranked[:half], ranked[len(ranked) - half:]
@@ -76,6 +124,7 @@ def pair_up(data, models, hp: SFTMix, seed: int) -> list:
     return out
 
 
+# ---- where the answers stand ---------------------------------------------------------------------
 def answer_positions(s: Seqs, n: int) -> Tensor:
     """(B,n) positions of the first n answer tokens of each row (any ones where it has fewer)."""
     return s.mask.argsort(dim=1, descending=True, stable=True)[:, :n]
@@ -84,55 +133,3 @@ def answer_positions(s: Seqs, n: int) -> Tensor:
 def states_at(hidden: Tensor, positions: Tensor) -> Tensor:
     """(B,T,C) states and (B,n) positions -> (B,n,C) the states there."""
     return hidden.gather(1, positions[..., None].expand(-1, -1, hidden.shape[-1]))
-
-
-def forward(model, batch: Batch, hp: SFTMix) -> None:
-    """Writes logp of both answers.
-    Adds two roles of the mixture: its log-probs of either answer's tokens."""
-    a, b = batch.seqs["sure"], batch.seqs["unsure"]
-    hidden = []
-    for s in (a, b):
-        hidden.append(model(s.inputs, want="hidden"))                       # (B,T,C)
-        s.logp = model(hidden=hidden[-1], want="logp", targets=s.targets, at=s.positions)
-    if hp.mu == 0:
-        return
-    shorter = torch.minimum(a.mask.sum(-1), b.mask.sum(-1)).cpu()           # (B,) a GPU waits once
-    n = int(shorter.max())
-    shared = torch.arange(n) < shorter[:, None]                             # (B,n) both have one
-    mask = shared.to(a.mask, non_blocking=True)
-    at = shared.flatten().nonzero()[:, 0].to(mask.device, non_blocking=True)
-    draw = uniform_rows(batch, len(a.mask), 1)
-    lam = torch.sin(draw * math.pi / 2).square().to(a.logp, non_blocking=True)    # (B,1) Beta
-    positions = [answer_positions(s, n) for s in (a, b)]
-    h, h2 = [states_at(x, i) for x, i in zip(hidden, positions)]
-    mixed = lam[..., None] * h + (1 - lam[..., None]) * h2                  # (B,n,C)
-    z = model(hidden=mixed, want="logits", at=at)                           # (M,V) the head, once
-    z = z if z.dtype == torch.float64 else z.float()
-    for role, s, i, share in (("mix_sure", a, positions[0], lam),
-                              ("mix_unsure", b, positions[1], 1 - lam)):
-        inputs, targets = s.inputs.gather(1, i), s.targets.gather(1, i)
-        nll = F.cross_entropy(z, pick(targets, at), reduction="none")
-        logp = put_back(-nll, at, mask.shape)
-        batch.seqs[role] = Seqs(inputs, targets, mask, mask, logp, positions=at,
-                                extra={"share": share * mask})
-
-
-def loss(batch: Batch, hp: SFTMix) -> tuple[Tensor, dict]:
-    a, b = batch.seqs["sure"], batch.seqs["unsure"]
-    n = batch.tokens["sure"] + batch.tokens["unsure"]
-    nll = -(a.sum(a.logp).sum() + b.sum(b.logp).sum()) / n
-    metrics = {"nll": nll.detach()}
-    if hp.mu == 0:
-        return nll, metrics
-    mix = torch.zeros(())
-    for s in (batch.seqs["mix_sure"], batch.seqs["mix_unsure"]):            # a mixed label: 2 parts
-        share = s.extra["share"].masked_fill(s.mask == 0, 0)               # lam, then 1 - lam
-        logp = s.logp.masked_fill(s.mask == 0, 0)
-        mix = mix - s.mean(share * logp).sum() / batch.n
-    return nll + hp.mu * mix, metrics | {"nll_mix": mix.detach()}
-
-
-OBJECTIVE = Objective(
-    data="demos", hp=SFTMix, loss=loss, lr=2.5e-4, forward=forward,
-    prepare=pair_up, first=First("runs", "two short SFT runs, made first",
-                                 ("--objective sft --epochs 1", "--objective sft --epochs 2")))

@@ -4,7 +4,7 @@
     Meng et al. 2024, arXiv:2405.14734 (Eq. 6), and the code released with it
 
 What decides greedy answers is how likely a token is on average, so that is what SimPO ranks, with
-a margin gamma on top. From dpo.py two lines differ: mean log-probs A stand where its log-ratios
+a margin gamma on top. From dpo.py two things differ: mean log-probs A stand where its log-ratios
 stood, and gamma is taken off.
     L = -log sigmoid( beta (A_w - A_l) - gamma )                                            (Eq. 6)
 With sums in place of means the longer answer would lose for its length alone. Nothing but a small
@@ -17,19 +17,18 @@ trainer: beta .1, gamma .5, alpha 1) are not SimPO.
 Trap: smoothing flips the sign of the whole logit, margin included, so a flipped pair counts as
 right until chosen leads by gamma.
 """
-from dataclasses import dataclass
-
 import torch.nn.functional as F
 from torch import Tensor
 
 from nanouft.errors import in_range
 from nanouft.objective import Batch, Objective
-from nanouft.objectives.cpo import add_nll
-from nanouft.objectives.dpo import check_beta, check_smoothing
+from nanouft.objectives.dpo import check_beta, check_smoothing, pair_metrics
+from nanouft.objectives.sft import nll
 
 
-@dataclass
-class SimPO:
+class SimPO(Objective):
+    data = "pairs"
+    lr = 3e-5
     beta: float = 2.0               # scale of the mean log-prob
     gamma: float = 0.5              # margin to win by, in units of beta x mean log-prob
     label_smoothing: float = 0.0    # probability that a label is flipped
@@ -37,21 +36,14 @@ class SimPO:
 
     def check(self) -> None:
         check_beta(self)
-        check_smoothing(self.label_smoothing)
+        check_smoothing(self)
         in_range(self, "alpha", "gamma")
 
-
-def simpo_loss(r_w: Tensor, r_l: Tensor, gamma: float, label_smoothing: float = 0.0) -> Tensor:
-    """(B,) loss of each pair of rewards beta A."""
-    x = r_w - r_l - gamma
-    return -(1 - label_smoothing) * F.logsigmoid(x) - label_smoothing * F.logsigmoid(-x)    # Eq. 6
-
-
-def loss(batch: Batch, hp: SimPO) -> tuple[Tensor, dict]:
-    w, l = batch.seqs["chosen"], batch.seqs["rejected"]
-    r_w = hp.beta * w.mean(w.logp)
-    r_l = hp.beta * l.mean(l.logp)
-    return add_nll(batch, hp, simpo_loss(r_w, r_l, hp.gamma, hp.label_smoothing), r_w, r_l)
-
-
-OBJECTIVE = Objective(data="pairs", hp=SimPO, loss=loss, lr=3e-5)
+    def loss(self, batch: Batch) -> tuple[Tensor, dict]:
+        w, l, e = batch.seqs["chosen"], batch.seqs["rejected"], self.label_smoothing
+        r_w, r_l = self.beta * w.mean(w.logp), self.beta * l.mean(l.logp)
+        x = r_w - r_l - self.gamma
+        each = -(1 - e) * F.logsigmoid(x) - e * F.logsigmoid(-x)                        # Eq. 6
+        imitate = nll(batch, "chosen")
+        metrics = pair_metrics(batch, r_w, r_l, self.beta) | {"nll": imitate.detach()}
+        return each.sum() / batch.n + self.alpha * imitate, metrics

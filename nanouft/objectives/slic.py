@@ -14,19 +14,18 @@ more in S_w, and NLL is a mean over all tokens of the step.
 
 The paper holds on to the SFT target where there is one; here and in both codes it is `chosen`.
 """
-from dataclasses import dataclass
 from typing import Literal
 
 from torch import Tensor
 
 from nanouft.errors import in_range
 from nanouft.objective import Batch, Objective
-from nanouft.objectives.cpo import nll
 from nanouft.objectives.dpo import check_beta, pair_metrics
+from nanouft.objectives.sft import nll
 
 
-@dataclass
-class SLiC:
+class SLiC(Objective):
+    data = "pairs"
     form: Literal["paper", "trl"] = "paper"     # which published form
     delta: float = 1.0              # paper: the margin asked for, in nats
     lam: float = 0.1                # paper: weight of the chosen answer's summed log-prob
@@ -37,19 +36,14 @@ class SLiC:
         check_beta(self)
         in_range(self, "delta", "lam", "alpha")
 
-
-def loss(batch: Batch, hp: SLiC) -> tuple[Tensor, dict]:
-    w, l = batch.seqs["chosen"], batch.seqs["rejected"]
-    S_w, S_l = w.sum(w.logp), l.sum(l.logp)
-    if hp.form == "paper":
-        hinge = (hp.delta - S_w + S_l).relu()
-        hold = -hp.lam * S_w.sum() / batch.n
-    else:
-        hinge = (1 - hp.beta * (S_w - S_l)).relu()
-        hold = hp.alpha * nll(batch, "chosen")
-    done = (hinge == 0).float().sum() / batch.n
-    metrics = pair_metrics(batch, S_w, S_l) | {"done": done}
-    return hinge.sum() / batch.n + hold, metrics
-
-
-OBJECTIVE = Objective(data="pairs", hp=SLiC, loss=loss, lr=2.5e-4)
+    def loss(self, batch: Batch) -> tuple[Tensor, dict]:
+        w, l = batch.seqs["chosen"], batch.seqs["rejected"]
+        S_w, S_l = w.sum(w.logp), l.sum(l.logp)
+        if self.form == "paper":
+            hinge = (self.delta - S_w + S_l).relu()
+            hold = -self.lam * S_w.sum() / batch.n
+        else:
+            hinge = (1 - self.beta * (S_w - S_l)).relu()
+            hold = self.alpha * nll(batch, "chosen")
+        done = (hinge == 0).float().sum() / batch.n
+        return hinge.sum() / batch.n + hold, pair_metrics(batch, S_w, S_l) | {"done": done}

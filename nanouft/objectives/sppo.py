@@ -15,26 +15,16 @@ no mistake. A larger beta asks for less, as in IPO.
 Left out: the self-play itself, which draws new answers in every round and estimates P by a judge.
 These are offline pairs and one round. beta .1 is TRL's.
 """
-from dataclasses import dataclass
-
-from torch import Tensor
-
-from nanouft.objective import Batch, Objective
-from nanouft.objectives.dpo import check_beta, log_ratio, pair_metrics
+from nanouft.objectives.dpo import Pairs, log_ratio
 
 
-@dataclass
-class SPPO:
+class SPPO(Pairs):
+    lr = 1e-4
     beta: float = 0.1               # each side's aim is 1 / (2 beta) nats; larger = stay closer
-    check = check_beta
 
+    def reward(self, s):
+        return log_ratio(s)
 
-def loss(batch: Batch, hp: SPPO) -> tuple[Tensor, dict]:
-    a = log_ratio(batch.seqs["chosen"])
-    b = log_ratio(batch.seqs["rejected"])
-    aim = 1 / (2 * hp.beta)
-    each = (a - aim) ** 2 + (b + aim) ** 2
-    return each.sum() / batch.n, pair_metrics(batch, a, b)
-
-
-OBJECTIVE = Objective(data="pairs", hp=SPPO, loss=loss, lr=1e-4, reference=True)
+    def each(self, r_w, r_l, batch):
+        aim = 1 / (2 * self.beta)
+        return (r_w - aim) ** 2 + (r_l + aim) ** 2

@@ -5,8 +5,8 @@
 
 DPO blames each token of `rejected` alike, even those that were right. To see which tokens matter
 two models are trained first: pi+ by DPO, and pi- by DPO on the same pairs SWAPPED. Where they
-disagree the preference is at stake. From dpo.py one line differs: `weighted_ratio` for its
-log_ratio.
+disagree the preference is at stake. From dpo.py two things differ: `prepare` asks the two models,
+and `weighted_ratio` stands for its log_ratio.
     d_t: log-prob by pi+ minus log-prob by pi-
     u = sum_t c_t (log p_t - log ref_t)
     L = -log sigmoid( beta (u_w - u_l) )
@@ -21,7 +21,6 @@ were not read in the paper. The released code has no exp form; its default weigh
 drops <|end|>, which is kept here. Left out: its term on KL. The two runs are made once and kept;
 --estimates PLUS MINUS names others.
 """
-from dataclasses import dataclass
 from typing import Literal
 
 import torch.nn.functional as F
@@ -32,8 +31,12 @@ from nanouft.objective import Batch, First, Objective, Seqs
 from nanouft.objectives.dpo import check_beta, pair_metrics
 
 
-@dataclass
-class TISDPO:
+class TISDPO(Objective):
+    data = "pairs"
+    lr = 3e-5
+    reference = True
+    first = First("estimates", "two DPO runs, made first",
+                  ("--objective dpo --epochs 1", "--objective dpo --epochs 1 --swap"))
     beta: float = 0.1               # strength of the KL penalty; larger = stay nearer the reference
     weights: Literal["paper", "rank_based"] = "paper"   # how d_t becomes a token's weight
     estimates: list[str] | None = None      # runs of dpo and of dpo --swap [trained first]
@@ -44,14 +47,22 @@ class TISDPO:
             raise UserError("--estimates: two folders are needed, of dpo and of dpo --swap, "
                             f"not {len(self.estimates)}")
 
+    def prepare(self, data: list, models, seed: int) -> list:
+        """d_t of every response token, in nats: log pi+ - log pi-."""
+        plus, minus = (models.logps(data, folder) for folder in self.estimates or ())
+        for e, p, m in zip(data, plus, minus):
+            for role, t in e.seqs.items():
+                t.extra["token_reward"] = p[role] - m[role]
+        return data
 
-def prepare(data, models, hp: TISDPO, seed: int) -> list:
-    """d_t of every response token, in nats: log pi+ - log pi-."""
-    plus, minus = (models.logps(data, folder) for folder in hp.estimates or ())
-    for e, p, m in zip(data, plus, minus):
-        for role, t in e.seqs.items():
-            t.extra["token_reward"] = p[role] - m[role]
-    return data
+    def loss(self, batch: Batch) -> tuple[Tensor, dict]:
+        w, l = batch.seqs["chosen"], batch.seqs["rejected"]
+        c_w, c_l = token_weights(w, 1, self.weights), token_weights(l, -1, self.weights)
+        r_w, r_l = (self.beta * weighted_ratio(s, c) for s, c in ((w, c_w), (l, c_l)))
+        metrics = pair_metrics(batch, r_w, r_l, self.beta)
+        for role, s, c in (("chosen", w, c_w), ("rejected", l, c_l)):
+            metrics[f"weight_{role}"] = s.sum(c).sum() / batch.tokens[role]
+        return -F.logsigmoid(r_w - r_l).sum() / batch.n, metrics
 
 
 def token_weights(s: Seqs, mu: int, how: str) -> Tensor:
@@ -68,23 +79,6 @@ def token_weights(s: Seqs, mu: int, how: str) -> Tensor:
     return (0.7 + 0.6 * rank).where(n > 1, 1.0).masked_fill(off, 0)
 
 
-def weighted_ratio(s: Seqs, mu: int, how: str) -> Tensor:
-    """(B,) nats: log_ratio of dpo.py with weights."""
-    return s.sum(token_weights(s, mu, how) * (s.logp - s.ref_logp))
-
-
-def loss(batch: Batch, hp: TISDPO) -> tuple[Tensor, dict]:
-    w, l = batch.seqs["chosen"], batch.seqs["rejected"]
-    r_w = hp.beta * weighted_ratio(w, 1, hp.weights)
-    r_l = hp.beta * weighted_ratio(l, -1, hp.weights)
-    metrics = pair_metrics(batch, r_w, r_l, hp.beta)
-    for role, s, mu in (("chosen", w, 1), ("rejected", l, -1)):
-        total = s.sum(token_weights(s, mu, hp.weights)).sum()
-        metrics[f"weight_{role}"] = total / batch.tokens[role]
-    return -F.logsigmoid(r_w - r_l).sum() / batch.n, metrics
-
-
-OBJECTIVE = Objective(
-    data="pairs", hp=TISDPO, loss=loss, lr=3e-5, reference=True, prepare=prepare,
-    first=First("estimates", "two DPO runs, made first",
-                ("--objective dpo --epochs 1", "--objective dpo --epochs 1 --swap")))
+def weighted_ratio(s: Seqs, weights: Tensor) -> Tensor:
+    """(B,) nats: log_ratio of dpo.py with weights (B,T)."""
+    return s.sum(weights * (s.logp - s.ref_logp))

@@ -22,8 +22,6 @@ improper on purpose: data that say "a" 70 % of the time end at P(a) = .55, so wa
 Traps: p inside g is not tempered; the authors' log(softmax(z)) is NaN once p underflows; for 0 <
 gamma < 1 the weight is infinite at p = 1.
 """
-from dataclasses import dataclass
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -33,8 +31,7 @@ from nanouft.gpt import pick, put_back
 from nanouft.objective import Batch, Objective
 
 
-@dataclass
-class TOFU:
+class TOFU(Objective):
     gamma: float = 3.0              # focus: 0 = all tokens alike; larger = less on what is known
     beta: float = 0.8               # temperature of the fitted copy; below 1 = a flatter model
 
@@ -45,6 +42,24 @@ class TOFU:
         if self.beta <= 0:
             raise UserError(f"--beta {self.beta}: a temperature is above 0")
 
+    def forward(self, model, batch: Batch) -> None:
+        s = batch.seqs["answer"]
+        at = s.positions
+        z = model(s.inputs, want="logits", at=at)                   # (N,V), response tokens only
+        z = z if z.dtype == torch.float64 else z.float()
+        targets = pick(s.targets, at)
+        tempered = F.cross_entropy(z / self.beta, targets, reduction="none")
+        plain = F.cross_entropy(z.detach(), targets, reduction="none")
+        s.logp = put_back(-tempered, at, s.mask.shape)
+        s.extra["plain_logp"] = put_back(-plain, at, s.mask.shape)
+
+    def loss(self, batch: Batch) -> tuple[Tensor, dict]:
+        s, n = batch.seqs["answer"], batch.tokens["answer"]
+        off = s.mask == 0
+        plain = s.extra["plain_logp"].masked_fill(off, 0)
+        weighted = -focal_weight(plain, self.gamma) * self.beta * s.logp.masked_fill(off, 0)
+        return s.sum(weighted).sum() / n, {"nll": -s.sum(plain).sum() / n}
+
 
 def focal_weight(logp: Tensor, gamma: float) -> Tensor:
     """g(p) from log p, exact at both ends: 1 - p by expm1, and p log p instead of log(softmax)."""
@@ -53,27 +68,3 @@ def focal_weight(logp: Tensor, gamma: float) -> Tensor:
     p = logp.exp()
     rest = -torch.expm1(logp)                                   # 1 - p
     return rest ** gamma - gamma * p * logp * rest ** (gamma - 1)
-
-
-def forward(model, batch: Batch, hp: TOFU) -> None:
-    s = batch.seqs["answer"]
-    at = s.positions
-    z = model(s.inputs, want="logits", at=at)                   # (N,V), response tokens only
-    z = z if z.dtype == torch.float64 else z.float()
-    targets = pick(s.targets, at)
-    tempered = F.cross_entropy(z / hp.beta, targets, reduction="none")
-    plain = F.cross_entropy(z.detach(), targets, reduction="none")
-    s.logp = put_back(-tempered, at, s.mask.shape)
-    s.extra["plain_logp"] = put_back(-plain, at, s.mask.shape)
-
-
-def loss(batch: Batch, hp: TOFU) -> tuple[Tensor, dict]:
-    s = batch.seqs["answer"]
-    n = batch.tokens["answer"]
-    off = s.mask == 0
-    plain = s.extra["plain_logp"].masked_fill(off, 0)
-    weighted = -focal_weight(plain, hp.gamma) * hp.beta * s.logp.masked_fill(off, 0)
-    return s.sum(weighted).sum() / n, {"nll": -s.sum(plain).sum() / n}
-
-
-OBJECTIVE = Objective(data="demos", hp=TOFU, loss=loss, lr=2.5e-4, forward=forward)

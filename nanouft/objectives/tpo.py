@@ -5,7 +5,7 @@
 
 In CPO one answer plays two parts: it is imitated, and it has to win. But what should be imitated
 may be better than any answer of a model, so there is a third one, which the paper calls gold. From
-cpo.py one argument differs, the role that is imitated:
+cpo.py one argument of the loss differs, the role that is imitated, and `choose` adds that role:
     L = -log sigmoid( beta (S_w - S_l) ) + alpha NLL(gold)
 gold is the row's own answer (a file's `output` beside `chosen` and `rejected`), else `chosen`, and
 then this is CPO, as it is for NanoWorld. With means and a margin it is tpo_l.py.
@@ -13,20 +13,20 @@ then this is CPO, as it is for NanoWorld. With means and a margin it is tpo_l.py
 Sources differ tenfold on beta: .1 in the defaults of the released code (.2 with alpha .9 in its
 script), .01 in TRL. Another method is called TPO (preference trees, arXiv:2410.12854).
 """
-from dataclasses import dataclass
-
+import torch.nn.functional as F
 from torch import Tensor
 
 from nanouft.errors import in_range
 from nanouft.objective import Batch, Objective
-from nanouft.objectives.cpo import loss as cpo_loss
-from nanouft.objectives.dpo import check_beta
+from nanouft.objectives.dpo import check_beta, pair_metrics
+from nanouft.objectives.sft import nll
 from nanouft.rows import Row
 from nanouft.selection import both_answers, real_pairs
 
 
-@dataclass
-class TPO:
+class TPO(Objective):
+    data = "pairs"
+    lr = 1e-4
     beta: float = 0.1               # scale of the difference of summed log-probs
     alpha: float = 1.0              # weight of NLL(gold)
 
@@ -34,19 +34,23 @@ class TPO:
         check_beta(self)
         in_range(self, "alpha")
 
+    def choose(self, rows: list[Row]) -> list[Row]:
+        return triples(rows)
 
-def triple_rows(data: list[Row], hp) -> list[Row]:
+    def loss(self, batch: Batch) -> tuple[Tensor, dict]:
+        w, l = batch.seqs["chosen"], batch.seqs["rejected"]
+        r_w, r_l = self.beta * w.sum(w.logp), self.beta * l.sum(l.logp)
+        each = -F.logsigmoid(r_w - r_l)
+        imitate = nll(batch, "gold")
+        metrics = pair_metrics(batch, r_w, r_l, self.beta) | {"nll_gold": imitate.detach()}
+        return each.sum() / batch.n + self.alpha * imitate, metrics
+
+
+def triples(rows: list[Row]) -> list[Row]:
     """pair_rows with the role "gold": the row's demonstration if it has one, else its chosen."""
     out = []
-    for row in real_pairs(data):
+    for row in real_pairs(rows):
         demo = row.answer if row.score is None and row.label != 0 else None
         gold = (row.prompt, demo or row.chosen or ())
         out.append(row.with_roles(both_answers(row) | {"gold": gold}))
     return out
-
-
-def loss(batch: Batch, hp: TPO) -> tuple[Tensor, dict]:
-    return cpo_loss(batch, hp, role="gold")
-
-
-OBJECTIVE = Objective(data="pairs", choose=triple_rows, hp=TPO, loss=loss, lr=1e-4)

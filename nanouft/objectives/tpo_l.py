@@ -5,23 +5,23 @@
 
 With A the mean log-prob of an answer's tokens, and the third answer `gold` of tpo.py:
     L = -log sigmoid( beta (A_w - A_l) - gamma ) + alpha NLL(gold)
-From simpo.py one argument differs, the role that is imitated: with gold = chosen this is SimPO
-with --alpha. The released code has no TPO-L; TRL's gamma is .5, beta 2 is SimPO's.
+From simpo.py one argument of the loss differs, the role that is imitated, `choose` adds that role,
+and labels are not smoothed. With gold = chosen this is SimPO with --alpha. The released code has no
+TPO-L; TRL's gamma is .5, beta 2 is SimPO's.
 """
-from dataclasses import dataclass
-
+import torch.nn.functional as F
 from torch import Tensor
 
 from nanouft.errors import in_range
 from nanouft.objective import Batch, Objective
-from nanouft.objectives.cpo import add_nll
-from nanouft.objectives.dpo import check_beta
-from nanouft.objectives.simpo import simpo_loss
-from nanouft.objectives.tpo import triple_rows
+from nanouft.objectives.dpo import check_beta, pair_metrics
+from nanouft.objectives.sft import nll
+from nanouft.objectives.tpo import triples
+from nanouft.rows import Row
 
 
-@dataclass
-class TPOL:
+class TPOL(Objective):
+    data = "pairs"
     beta: float = 2.0               # scale of the difference of mean log-probs
     gamma: float = 0.5              # margin to win by, in units of beta x mean log-prob
     alpha: float = 1.0              # weight of NLL(gold)
@@ -30,12 +30,13 @@ class TPOL:
         check_beta(self)
         in_range(self, "alpha", "gamma")
 
+    def choose(self, rows: list[Row]) -> list[Row]:
+        return triples(rows)
 
-def loss(batch: Batch, hp: TPOL) -> tuple[Tensor, dict]:
-    w, l = batch.seqs["chosen"], batch.seqs["rejected"]
-    r_w = hp.beta * w.mean(w.logp)
-    r_l = hp.beta * l.mean(l.logp)
-    return add_nll(batch, hp, simpo_loss(r_w, r_l, hp.gamma), r_w, r_l, role="gold")
-
-
-OBJECTIVE = Objective(data="pairs", choose=triple_rows, hp=TPOL, loss=loss, lr=2.5e-4)
+    def loss(self, batch: Batch) -> tuple[Tensor, dict]:
+        w, l = batch.seqs["chosen"], batch.seqs["rejected"]
+        r_w, r_l = self.beta * w.mean(w.logp), self.beta * l.mean(l.logp)
+        each = -F.logsigmoid(r_w - r_l - self.gamma)
+        imitate = nll(batch, "gold")
+        metrics = pair_metrics(batch, r_w, r_l, self.beta) | {"nll_gold": imitate.detach()}
+        return each.sum() / batch.n + self.alpha * imitate, metrics

@@ -6,7 +6,7 @@
 
 If alignment follows SFT as a second stage, it forgets some of what the first has taught. UFT
 trains on both kinds of rows at once. The loss is that of its parent una.py, and what differs is
-one line of `choose`: a demonstration is an answer with the highest score, 1.
+`choose`: a demonstration is an answer with the highest score, 1.
     i = beta r
     L = (sigmoid(i) - score)^2                                          (Eq. 6; Eq. 7 for score 1)
 No weight stands between the two kinds; their ratio is that of their counts (--mix for NanoWorld,
@@ -22,7 +22,7 @@ never gets there, and bad answers are pushed down without end.
 --feedback names what there is beside demonstrations: score (labels count as scores), binary
 (labels, and pairs as two labels), pair, or none.
 """
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Literal
 
 from torch import Tensor
@@ -34,52 +34,51 @@ from nanouft.objectives.una import graded_metrics, score_loss
 from nanouft.rows import Row
 from nanouft.selection import contents, demo_rows, is_demo, label_rows, score_rows
 
+KINDS = {"score": "demos + scores", "binary": "demos + labels", "pair": "demos + pairs",
+         "none": "demos"}
 
-@dataclass
-class UFT:
+
+class UFT(Objective):
+    data = "demos + scores"             # with --feedback score
+    reference = True
     feedback: Literal["score", "binary", "pair", "none"] = "score"  # what there is beside demos
-    loss: Literal["mse", "bce"] = "mse"     # distance between the implicit score and the given one
+    distance: Literal["mse", "bce"] = "mse"     # between the implicit score and the given one
     beta: float = 0.1               # what one nat of log-ratio counts; smaller for longer answers
-    check = check_beta
+
+    def check(self) -> None:
+        check_beta(self)
+
+    def kinds(self) -> list[str]:
+        return KINDS[self.feedback].split(" + ")
+
+    def choose(self, rows: list[Row]) -> list[Row]:
+        """Role "answer" with a score: 1 for a demonstration, and what is known of the others. A
+        chosen answer that is also the demonstration has one target, not two."""
+        if self.feedback == "none":
+            return [replace(e, score=1.0) for e in demo_rows(rows)]
+        demos = [row.with_roles({"answer": (row.prompt, row.answer or ())}, score=1.0)
+                 for row in rows if is_demo(row)]
+        taught = {(row.prompt, row.chosen) for row in rows
+                  if row.chosen and row.chosen == row.answer}
+        others = [e for e in graded_rows(rows, self.feedback) if e.roles["answer"] not in taught]
+        if not demos + others:
+            raise UserError(f"this objective needs {KINDS[self.feedback]} "
+                            "(a row without a score is a demonstration); "
+                            f"the data has {contents(rows)}")
+        return demos + others
+
+    def loss(self, batch: Batch) -> tuple[Tensor, dict]:
+        i = self.beta * log_ratio(batch.seqs["answer"])
+        each = score_loss(i, batch.per_row["score"], self.distance)     # Eq. 6; score 1: Eq. 7
+        return each.sum() / batch.n, graded_metrics(batch, i, "score", self.beta)
 
 
-DATA = {"score": "demos + scores", "binary": "demos + labels", "pair": "demos + pairs",
-        "none": "demos"}
-
-
-def choose(data: list[Row], hp: UFT) -> list[Row]:
-    """Role "answer" with a score: 1 for a demonstration, and what is known of the others. A chosen
-    answer that is also the demonstration has one target, not two."""
-    if hp.feedback == "none":
-        return [replace(e, score=1.0) for e in demo_rows(data, hp)]
-    demos = [row.with_roles({"answer": (row.prompt, row.answer or ())}, score=1.0)
-             for row in data if is_demo(row)]
-    taught = {(row.prompt, row.chosen) for row in data if row.chosen and row.chosen == row.answer}
-    others = [e for e in graded_rows(data, hp) if e.roles["answer"] not in taught]
-    if not demos + others:
-        raise UserError(f"this objective needs {DATA[hp.feedback]} "
-                        "(a row without a score is a demonstration); "
-                        f"the data has {contents(data)}")
-    return demos + others
-
-
-def graded_rows(data: list[Row], hp: UFT) -> list[Row]:
+def graded_rows(rows: list[Row], feedback: str) -> list[Row]:
     """The answers with feedback, each with a score. None is no error: UFT is then smaller."""
-    if hp.feedback == "pair":
-        data = [row for row in data if row.label is None]
-    read = score_rows if hp.feedback == "score" else label_rows
+    if feedback == "pair":
+        rows = [row for row in rows if row.label is None]
     try:
-        rows = read(data, hp)
+        graded = score_rows(rows) if feedback == "score" else label_rows(rows)
     except UserError:
         return []
-    return [replace(e, score=e.score if e.label is None else e.label, label=None) for e in rows]
-
-
-def loss(batch: Batch, hp: UFT) -> tuple[Tensor, dict]:
-    i = hp.beta * log_ratio(batch.seqs["answer"])
-    each = score_loss(i, batch.per_row["score"], hp.loss)              # Eq. 6; score 1: Eq. 7
-    return each.sum() / batch.n, graded_metrics(batch, i, "score", hp.beta)
-
-
-OBJECTIVE = Objective(
-    data=lambda hp: DATA[hp.feedback], choose=choose, hp=UFT, loss=loss, lr=2.5e-4, reference=True)
+    return [replace(e, score=e.score if e.label is None else e.label, label=None) for e in graded]

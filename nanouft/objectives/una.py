@@ -7,8 +7,8 @@ Its parent is dpo.py, whose implicit reward of an answer says how far the policy
 it, r = log pi(y|x)/pi_ref(y|x). DPO compares two of them; UNA gives each a goal of its own:
     i = beta r                                  (Eq. 6 with f = c = 0, which assumes Z(x) = 1)
 sigmoid(i) is an implicit score between 0 and 1, and it is made equal to the score that was given:
-    --loss mse      L = (sigmoid(i) - score)^2                                          (Eq. 11, 13)
-    --loss bce      L = -score log sigmoid(i) - (1 - score) log sigmoid(-i)             (Eq. 12)
+    --distance mse  L = (sigmoid(i) - score)^2                                          (Eq. 11, 13)
+    --distance bce  L = -score log sigmoid(i) - (1 - score) log sigmoid(-i)             (Eq. 12)
 --feedback says what is known: score, binary (a label is a score of 1 or 0) or pair (chosen is 1,
 rejected 0, and the two losses are added). The paper uses bce for labels and pairs only; for scores
 between it has the same optimum, and its least value is an entropy.
@@ -20,7 +20,6 @@ beta must fit the length of the answers: the authors' .01 to .03 belongs to hund
 ours have about ten. mse forgives what is far off, since its slope vanishes at both ends.
 Traps: sums over tokens, not means; the release reads one score for all rows of a micro-batch.
 """
-from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -29,44 +28,41 @@ from torch import Tensor
 
 from nanouft.objective import Batch, Objective
 from nanouft.objectives.dpo import binary_kl, check_beta, log_ratio, pair_metrics, won
-from nanouft.rows import Row
-from nanouft.selection import label_rows, pair_rows, score_rows
+
+KIND = {"score": "scores", "binary": "labels", "pair": "pairs"}
 
 
-@dataclass
-class UNA:
+class UNA(Objective):
+    data = "scores"                     # with --feedback score
+    lr = 5e-4
+    reference = True
     feedback: Literal["score", "binary", "pair"] = "score"  # what is known: score, label or pair
-    loss: Literal["mse", "bce"] = "mse"     # distance between the implicit score and the given one
+    distance: Literal["mse", "bce"] = "mse"     # between the implicit score and the given one
     beta: float = 0.1               # what one nat of log-ratio counts; smaller for longer answers
-    check = check_beta
+
+    def check(self) -> None:
+        check_beta(self)
+
+    def kinds(self) -> list[str]:
+        return [KIND[self.feedback]]
+
+    def loss(self, batch: Batch) -> tuple[Tensor, dict]:
+        if self.feedback == "pair":
+            i_w = self.beta * log_ratio(batch.seqs["chosen"])
+            i_l = self.beta * log_ratio(batch.seqs["rejected"])
+            each = score_loss(i_w, 1.0, self.distance) + score_loss(i_l, 0.0, self.distance)
+            return each.sum() / batch.n, pair_metrics(batch, i_w, i_l, self.beta)
+        name = "label" if self.feedback == "binary" else "score"
+        i = self.beta * log_ratio(batch.seqs["answer"])
+        each = score_loss(i, batch.per_row[name], self.distance)
+        return each.sum() / batch.n, graded_metrics(batch, i, name, self.beta)
 
 
-DATA = {"pair": "pairs", "binary": "labels", "score": "scores"}
-READ = {"pair": pair_rows, "binary": label_rows, "score": score_rows}
-
-
-def choose(data: list[Row], hp: UNA) -> list[Row]:
-    """Role "answer" with a score or a label; or roles "chosen" and "rejected"."""
-    return READ[hp.feedback](data, hp)
-
-
-def score_loss(i: Tensor, score: Tensor | float, form: str) -> Tensor:
+def score_loss(i: Tensor, score: Tensor | float, distance: str) -> Tensor:
     """(B,) distance between sigmoid(implicit reward) and a score. UFT and PoFT use it."""
-    if form == "mse":
+    if distance == "mse":
         return (torch.sigmoid(i) - score) ** 2                                  # Eq. 11, 13
     return -score * F.logsigmoid(i) - (1 - score) * F.logsigmoid(-i)            # Eq. 12
-
-
-def loss(batch: Batch, hp: UNA) -> tuple[Tensor, dict]:
-    if hp.feedback == "pair":
-        i_w = hp.beta * log_ratio(batch.seqs["chosen"])
-        i_l = hp.beta * log_ratio(batch.seqs["rejected"])
-        each = score_loss(i_w, 1.0, hp.loss) + score_loss(i_l, 0.0, hp.loss)
-        return each.sum() / batch.n, pair_metrics(batch, i_w, i_l, hp.beta)
-    name = "label" if hp.feedback == "binary" else "score"
-    i = hp.beta * log_ratio(batch.seqs["answer"])
-    each = score_loss(i, batch.per_row[name], hp.loss)
-    return each.sum() / batch.n, graded_metrics(batch, i, name, hp.beta)
 
 
 @torch.no_grad()
@@ -92,7 +88,3 @@ def graded_metrics(batch: Batch, reward: Tensor, name: str, beta: float) -> dict
     if s.ref_logp is not None:
         out["kl"] = s.sum(binary_kl(s)).sum() / batch.tokens["answer"]
     return out
-
-
-OBJECTIVE = Objective(
-    data=lambda hp: DATA[hp.feedback], choose=choose, hp=UNA, loss=loss, lr=5e-4, reference=True)

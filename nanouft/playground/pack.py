@@ -20,7 +20,7 @@ from nanouft.gpt import GPT
 from nanouft.ledger import entries
 from nanouft.loop import steps
 from nanouft.models import start_model
-from nanouft.objective import Batch
+from nanouft.objective import Batch, Objective
 from nanouft.objectives import OBJECTIVES, ift
 from nanouft.reference import Models
 from nanouft.rows import Row
@@ -58,7 +58,7 @@ def differing_line() -> dict[str, Any]:
 
 
 # ---- the record ----------------------------------------------------------------------------------
-def frame(model: GPT, base: GPT, name: str, hp: Any, questions: list[Row],
+def frame(model: GPT, base: GPT, objective: Objective, questions: list[Row],
           tok: Tokenizer) -> dict[str, Any]:
     """What the page shows of a model; frame() in worker.js computes the same."""
     asks = [as_ids(row, tok) for row in questions]
@@ -66,7 +66,7 @@ def frame(model: GPT, base: GPT, name: str, hp: Any, questions: list[Row],
     with torch.no_grad():
         chances = [model(torch.tensor([q["prompt"] + q["answer"][:-1]]))[0, -1].softmax(-1)[
             q["answer"][-1]] for q in asks]
-    strips = entries(name, hp, questions[0], model, tok, reference=base)
+    strips = entries(objective, questions[0], model, tok, reference=base)
     return {"said": said[0].ids + [said[0].stop] * said[0].ended,
             "stops": sum(stops(a, tok) for a in said),
             "chance": round(float(torch.stack(chances).mean()), 5),
@@ -76,18 +76,17 @@ def frame(model: GPT, base: GPT, name: str, hp: Any, questions: list[Row],
 def record(base: GPT, name: str, dials: dict[str, Any], demos: list[Row], questions: list[Row],
            tok: Tokenizer) -> dict[str, Any]:
     """Frames after 0 to STEPS steps of a method, as worker.js takes them."""
-    model, objective = deepcopy(base), OBJECTIVES[name]
-    hp = objective.hp(**dials)
+    model, objective = deepcopy(base), OBJECTIVES[name](**dials)
     optimizer = torch.optim.AdamW(model.parameters(), RATE, betas=(0.9, 0.95), weight_decay=0)
-    encoded, _ = encode(objective.choose(demos, hp), tok, base.cfg.n_ctx)
-    encoded = Models(base, tok.pad).prepare(encoded, objective, hp)
+    encoded, _ = encode(objective.choose(demos), tok, base.cfg.n_ctx)
+    encoded = Models(base, tok.pad).prepare(encoded, objective)
 
     def rows_of(step: int) -> Batch:
         return collate(encoded, range(step * BATCH, (step + 1) * BATCH), tok.pad)
-    frames = [frame(model, base, name, hp, questions, tok)]
-    for _ in steps(model, objective, hp, rows_of, optimizer, range(STEPS), clip=1.0):
-        frames.append(frame(model, base, name, hp, questions, tok))
-    return {"name": name, "dials": vars(hp), "frames": frames}
+    frames = [frame(model, base, objective, questions, tok)]
+    for _ in steps(model, objective, rows_of, optimizer, range(STEPS), clip=1.0):
+        frames.append(frame(model, base, objective, questions, tok))
+    return {"name": name, "dials": vars(objective), "frames": frames}
 
 
 # ---- all of it -----------------------------------------------------------------------------------

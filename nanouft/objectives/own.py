@@ -1,0 +1,74 @@
+"""An objective of your own: one file with one subclass of Objective, wherever a name is asked for.
+
+    python -m nanouft.train --objective mine.py --data my.jsonl
+    find("mine.py")(beta=0.2)                   # from Python; mine.py:Name where there are several
+
+The file is run: beside a reward's it is the only code from outside that is.
+"""
+import functools
+import re
+import sys
+from collections.abc import Callable
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, is_grad_enabled
+
+from nanouft.errors import UserError, choose, code_of, plain_file
+from nanouft.objective import CHOOSE, Objective
+from nanouft.objectives import OBJECTIVES
+
+OWN = re.compile(r"(.+\.py)(?::(\w+))?")             # mine.py, mine.py:Name
+
+
+def own_file(name: str) -> str:
+    """The file of an objective of your own, "" for one of NAMES."""
+    own = OWN.fullmatch(name)
+    return own[1] if own else ""
+
+
+def find(name: str) -> type[Objective]:
+    """The class: of one of NAMES, or in a file. UserError, one line, for a mistake in that file,
+    now or in training."""
+    if not (own := OWN.fullmatch(name)):
+        return OBJECTIVES[choose("objective", name, OBJECTIVES)]
+    file, wanted = own.groups()
+    sys.path.insert(0, str(plain_file(file).resolve().parent))      # it may import its neighbour
+    spec: Any = spec_from_file_location(f"own.{Path(file).stem}", file)
+    module = module_from_spec(spec)
+    sys.modules[spec.name] = module
+    with code_of(file, "--objective"):
+        spec.loader.exec_module(module)
+    found = {cls.__name__: cls for cls in vars(module).values() if isinstance(cls, type)
+             and issubclass(cls, Objective) and cls.__module__ == spec.name}
+    if len(found) != 1 and not wanted or wanted and wanted not in found:
+        raise UserError(f"--objective {name}: one subclass of Objective is wanted in the file, it "
+                        f"has {', '.join(found) or 'none'}; {file}:NAME says which")
+    cls = found[wanted] if wanted else next(iter(found.values()))
+    if unknown := set(str(cls.data).split(" + ")) - set(CHOOSE):
+        raise UserError(f"--objective {file}: data = {cls.data!r}: there is no {min(unknown)!r}; "
+                        f"known: {', '.join(CHOOSE)}")
+    if cls.data not in CHOOSE and cls.choose is Objective.choose:
+        raise UserError(f"--objective {file}: with data = {cls.data!r} it needs its own `choose`")
+    for part in found.values():
+        for method, function in list(vars(part).items()):
+            if method[0] != "_" and callable(function):
+                setattr(part, method, code_of(file, "--objective")(function))
+    setattr(cls, "loss", checked(cls.loss, file))
+    return cls
+
+
+def checked(loss: Callable, file: str) -> Callable:
+    """A loss of your own, with one line for what it should have returned."""
+    @functools.wraps(loss)
+    def call(self: Objective, batch: Any) -> Any:
+        out = loss(self, batch)
+        value, metrics = out if isinstance(out, tuple) and len(out) == 2 else (None, None)
+        if not (isinstance(value, Tensor) and value.shape == () and isinstance(metrics, dict)):
+            raise UserError(f"--objective {file}: loss must return a number, as a tensor of shape "
+                            "(), and a dictionary of metrics")
+        if is_grad_enabled() and not value.requires_grad:
+            raise UserError(f"--objective {file}: the loss does not depend on the log-probs")
+        return out
+    return call
