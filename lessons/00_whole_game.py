@@ -113,7 +113,8 @@ models = {
 # the `<|user|>` with which it begins another question.
 
 # %%
-from nanouft.generate import answer_rows, stops
+from nanouft.evaluation import answer_rows
+from nanouft.generate import stops
 
 tests = world.rows("val", "prompts", 60, seed=0, skills=("list",))
 SHOWN = 45                      # the question that you see

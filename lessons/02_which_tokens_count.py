@@ -35,7 +35,7 @@ import draw
 import torch
 
 from nanouft import world
-from nanouft.generate import answer_rows
+from nanouft.evaluation import answer_rows
 from nanouft.gpt import GPT, shipped_base
 from nanouft.simple import pick, tokens
 from nanouft.tokenizer import nano

@@ -44,7 +44,8 @@ import draw
 import torch
 
 from nanouft import world
-from nanouft.generate import answer_rows, stops
+from nanouft.evaluation import answer_rows
+from nanouft.generate import stops
 from nanouft.gpt import shipped_base
 from nanouft.simple import pick, tokens
 from nanouft.tokenizer import nano

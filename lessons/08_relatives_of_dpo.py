@@ -49,7 +49,7 @@ import torch
 import torch.nn.functional as F
 
 from nanouft import world
-from nanouft.generate import answer_rows
+from nanouft.evaluation import answer_rows
 from nanouft.gpt import shipped_base
 from nanouft.simple import pick, tokens
 from nanouft.tokenizer import nano

@@ -59,7 +59,7 @@ import draw
 import torch
 
 from nanouft import world
-from nanouft.generate import answer_rows
+from nanouft.evaluation import answer_rows
 from nanouft.gpt import shipped_base
 from nanouft.simple import gain, score_of, sft_loss
 from nanouft.tokenizer import nano

@@ -48,7 +48,7 @@ import draw
 import torch
 
 from nanouft import world
-from nanouft.generate import answer_rows
+from nanouft.evaluation import answer_rows
 from nanouft.gpt import shipped_base
 from nanouft.simple import pick, poft_loss, score_of, sft_loss, tokens
 from nanouft.tokenizer import nano

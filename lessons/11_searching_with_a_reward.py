@@ -42,10 +42,10 @@ import torch
 import torch.nn.functional as F
 
 from nanouft import world
-from nanouft.generate import answer_rows
+from nanouft.evaluation import answer_rows
 from nanouft.gpt import shipped_base
 from nanouft.rewards import RewardModel, padded, rewards
-from nanouft.rows import Turn
+from nanouft.tokenizer import Turn
 from nanouft.simple import sft_loss
 from nanouft.tokenizer import nano
 

@@ -54,7 +54,8 @@ import torch
 from nanouft import world
 from nanouft.generate import generate
 from nanouft.gpt import shipped_base
-from nanouft.rows import Row, Turn
+from nanouft.rows import Row
+from nanouft.tokenizer import Turn
 from nanouft.simple import padded, pick, tokens
 from nanouft.tokenizer import nano
 

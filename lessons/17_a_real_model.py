@@ -41,11 +41,12 @@ import torch
 
 from nanouft import world
 from nanouft.batches import collate, encode
-from nanouft.evaluate import families
+from nanouft.evaluation import families
 from nanouft.ledger import entries, views
 from nanouft.models import start_model
 from nanouft.objectives import OBJECTIVES
-from nanouft.rows import Row, Turn
+from nanouft.rows import Row
+from nanouft.tokenizer import Turn
 
 KINDS = ("rules", "rules_new", "list", "sum", "sort", "reverse")
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"

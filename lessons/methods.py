@@ -22,7 +22,8 @@ from nanouft.ledger import entries, views
 from nanouft.models import start_model
 from nanouft.objective import Objective
 from nanouft.objectives import OBJECTIVES
-from nanouft.rows import Row, Turn
+from nanouft.rows import Row
+from nanouft.tokenizer import Turn
 from nanouft.world import as_answer
 
 PAGE = Path(__file__).parents[1] / "docs" / "methods.md"

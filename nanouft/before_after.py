@@ -9,8 +9,8 @@ from typing import Any
 
 from nanouft.batches import Encoded
 from nanouft.errors import counted, say
-from nanouft.evaluate import ABOUT, Metrics, families, held_out, mean_score, rewarded
-from nanouft.generate import answer_rows, stops, unfinished
+from nanouft.evaluation import ABOUT, Metrics, answer_rows, families, held_out, mean_score, rewarded
+from nanouft.generate import stops, unfinished
 from nanouft.gpt import GPT
 from nanouft.loop import Device
 from nanouft.rewards import Score

@@ -10,10 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nanouft.errors import progress
 from nanouft.gpt import GPT
-from nanouft.rows import Row
-from nanouft.seeds import chunk_seed
 from nanouft.tokenizer import Tokenizer
 
 LOGITS, HELD = 2**28, 5     # logits that measuring and decoding hold at once, times so many numbers
@@ -154,22 +151,6 @@ def unfinished(a: Answer, tok: Tokenizer) -> str:
     if tok.user in a.ids or tok.assistant in a.ids:
         return "goes on with another question"
     return "" if a.ended else f"cut at {len(a.ids)} tokens"
-
-
-def answer_rows(model: GPT, tok: Tokenizer, rows: list[Row], max_new: int = MAX_NEW,
-                chunk: int = 300, seed: int = 0, **how: Any) -> list[Answer]:
-    """Greedy (or as `how` says) answers in the order of rows; prompts of like length together."""
-    prompts = [tok.prompt_ids(r.prompt) for r in rows]
-    by_length = sorted(range(len(rows)), key=lambda i: len(prompts[i]))
-    out: dict[int, Answer] = {}
-    with progress(len(rows), "answering") as bar:
-        for i in range(0, len(rows), chunk):
-            part = by_length[i:i + chunk]
-            some = generate(model, [prompts[j] for j in part], stop=tok.stops, pad=tok.pad,
-                            max_new=max_new, seed=chunk_seed(seed, i // chunk), count=bar.update,
-                            **how)
-            out |= dict(zip(part, some))
-    return [out[i] for i in range(len(rows))]
 
 
 @contextlib.contextmanager

@@ -20,7 +20,6 @@ Left out: dropout (always 0 here: references are scored exactly as the policy is
 """
 import math
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
 import torch
@@ -29,6 +28,8 @@ import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
+
+from nanouft.fast import Linear, logp, product
 
 
 @dataclass
@@ -73,32 +74,6 @@ class Cache:
         left = self.kv.new_empty(L, 2, len(picked), nh, room, hs)
         left[..., :self.n, :] = self.kv[..., :self.n, :].index_select(2, picked)
         self.kv = left
-
-
-def product(x: Tensor, weight: Tensor, bias: Tensor | None = None, gelu: bool = False) -> Tensor:
-    """x (...,K), weight (N,K), bias (N,) -> (...,N), then through a tanh GELU if asked.
-    In inference mode (generate.py) oneDNN makes it on a CPU with AVX-512: up to twice as fast,
-    other in the last digit. That is a private operation of PyTorch; elsewhere it is F.linear."""
-    sampling = not torch.compiler.is_compiling() and torch.is_inference_mode_enabled()
-    if sampling and x.device.type == "cpu" and x.dtype == torch.float32 and onednn_is_faster():
-        then = "gelu" if gelu else "none"
-        return torch.ops.mkldnn._linear_pointwise(x, weight, bias, then, [], "tanh")
-    y = F.linear(x, weight, bias)
-    return F.gelu(y, approximate="tanh") if gelu else y
-
-
-@cache
-def onednn_is_faster() -> bool:
-    """Has this CPU AVX-512? With AVX2 MKL is faster. torch.compile cannot trace this question, so
-    `product` does not ask it there."""
-    return torch.backends.mkldnn.is_available() and (
-        torch.backends.cpu.get_cpu_capability() == "AVX512")
-
-
-class Linear(nn.Linear):
-    """nn.Linear by `product`."""
-    def forward(self, x: Tensor) -> Tensor:
-        return product(x, self.weight, self.bias)
 
 
 class Attention(nn.Module):
@@ -274,47 +249,6 @@ def shipped_base() -> GPT:
 
 
 # ---- log-probs of given targets ------------------------------------------------------------------
-LARGE = 2**24                                   # logits: 64 MB in fp32
-PART = 2**22                                    # that many are worked on at once: a CPU's cache
-
-
-def logp(logits: Tensor, targets: Tensor) -> Tensor:
-    """(N,V) logits, (N,) targets -> (N,) nats: minus F.cross_entropy, never below fp32.
-    Large logits are overwritten: with V = 50,000 a row takes 200 KB, and F.cross_entropy keeps
-    three (logits, log-softmax, gradient). Then there can be one backward pass only."""
-    if logits.dtype != torch.float64:
-        logits = logits.float()
-    if logits.numel() < LARGE or torch.compiler.is_compiling():     # compiled, it takes as little
-        return -F.cross_entropy(logits, targets, reduction="none")
-    return InPlace.apply(logits, targets)
-
-
-class InPlace(torch.autograd.Function):
-    """Writes the log-softmax over the logits, and the gradient over the log-softmax."""
-    @staticmethod
-    def forward(ctx, logits: Tensor, targets: Tensor) -> Tensor:
-        for part in logits.split(rows_at_once(logits)):
-            part.copy_(part.log_softmax(-1))
-        ctx.log_p, ctx.targets = logits, targets
-        return logits.gather(1, targets[:, None])[:, 0]
-
-    @staticmethod
-    def backward(ctx, grad: Tensor) -> tuple[Tensor, None]:
-        """grad (N,) -> (N,V): row i is grad_i * (1 at its target - p)."""
-        log_p, ctx.log_p = ctx.log_p, None
-        if log_p is None:
-            raise RuntimeError("a second backward pass through one forward: the log-probs of so "
-                               "large a batch are overwritten in the first; call forward again")
-        n = rows_at_once(log_p)
-        for part, y, g in zip(log_p.split(n), ctx.targets.split(n), grad.split(n)):
-            at_target = torch.zeros_like(part).scatter_(1, y[:, None], g[:, None])
-            part.copy_(torch.ops.aten._log_softmax_backward_data(at_target, part, 1, part.dtype))
-        return log_p, None
-
-
-def rows_at_once(x: Tensor) -> int:
-    """A GPU takes more at once, so that launching costs it little."""
-    return max(1, (PART if x.device.type == "cpu" else 16 * PART) // x.shape[1])
 
 
 def pick(x: Tensor, at: Tensor | None) -> Tensor:

@@ -26,11 +26,11 @@ from nanouft.models import start_model
 from nanouft.objective import Batch, Objective
 from nanouft.objectives.own import find
 from nanouft.reference import Models
-from nanouft.rows import Row, Turn
+from nanouft.rows import Row
 from nanouft.run.flags import Parser, add_flags, fill, parse
 from nanouft.sampling import credited, measure
 from nanouft.selection import score_rows
-from nanouft.tokenizer import Tokenizer
+from nanouft.tokenizer import Tokenizer, Turn
 
 SHOWN = ["sft", "ift", "ift --variant released", "dpo"]
 CPU = Device("cpu", "fp32")

@@ -20,7 +20,8 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from nanouft.colours import DOWN, SOFT, line, look, push_colour
-from nanouft.run.folder import read_json, read_lines
+from nanouft.disk import read_json
+from nanouft.run.folder import read_lines
 
 STYLE: Any = {"font.size": 13, "figure.dpi": 100, "text.parse_math": False,     # a $ is a dollar
               "axes.spines.top": False, "axes.spines.right": False}

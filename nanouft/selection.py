@@ -14,7 +14,8 @@ from collections import Counter
 from collections.abc import Collection, Mapping
 
 from nanouft.errors import UserError, counted
-from nanouft.rows import FIELDS, NO_ANSWER, LeftOut, Roles, Row, Turn, Turns, reasons
+from nanouft.rows import FIELDS, NO_ANSWER, LeftOut, Roles, Row, reasons
+from nanouft.tokenizer import Turn, Turns
 
 SAME_QUESTION = "the same question as another row"
 

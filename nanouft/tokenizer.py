@@ -13,11 +13,11 @@ import base64
 from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
+from typing import NamedTuple
 
 import tiktoken
 
 from nanouft.errors import UserError
-from nanouft.rows import ANSWERS, Turns
 
 USER, ASSISTANT, END, PAD = CONTROL = ("<|user|>", "<|assistant|>", "<|end|>", "<|pad|>")
 ASSET = Path(__file__).parent / "assets" / "nano.tiktoken"
@@ -41,6 +41,15 @@ JINJA = """{%- set ns = namespace(system='') -%}
 {%- if add_generation_prompt -%}{{- '<|assistant|>' -}}{%- endif -%}"""
 CONFIG = {"tokenizer_class": "PreTrainedTokenizerFast", "eos_token": END, "pad_token": PAD,
           "chat_template": JINJA, "clean_up_tokenization_spaces": False}
+
+
+class Turn(NamedTuple):
+    role: str                           # system | user | assistant | tool | shown: the assistant's,
+    text: str                           # never trained on
+
+
+Turns = tuple[Turn, ...]
+ANSWERS = ("assistant", "shown")        # roles in which the model speaks
 
 
 class Tokenizer:

@@ -19,10 +19,11 @@ from nanouft.models import save_model, start_model
 from nanouft.objective import Batch
 from nanouft.objectives import OBJECTIVES
 from nanouft.reference import Models
-from nanouft.rows import Row, Turn
+from nanouft.rows import Row
 from nanouft.sampling import credited, measure
 from nanouft.seeds import step_seed
 from nanouft.selection import demo_rows
+from nanouft.tokenizer import Turn
 
 CPU, NANO = Device("cpu", "fp32"), tokenizer.nano()
 ONLY_READ = ("mismatch",)               # roles that no loss trains on

@@ -22,6 +22,7 @@ from made import NANO, start_folder
 
 from nanouft import (
     evaluate,
+    evaluation,
     generate,
     plots,
     pretrain,
@@ -34,16 +35,17 @@ from nanouft import (
 )
 from nanouft.batches import encode
 from nanouft.before_after import affordable
+from nanouft.disk import read_json
 from nanouft.errors import UserError, command, progress, visible
 from nanouft.loop import Device
 from nanouft.models import start_model
 from nanouft.objectives import OBJECTIVES
 from nanouft.reference import logps
-from nanouft.rows import Row, Turn, read
+from nanouft.rows import Row, read
 from nanouft.run.device import pick
 from nanouft.run.flags import Train, add_flags, rate_and_steps, read_flags
-from nanouft.run.folder import read_json
 from nanouft.selection import pair_rows
+from nanouft.tokenizer import Turn
 
 MAINS = {name: import_module(f"nanouft.{name}").main
          for name in ("train", "evaluate", "sample", "pretrain", "reward")}
@@ -405,9 +407,9 @@ def test_a_wide_model_learns_from_few_rows_at_its_own_rate(here):
 def test_an_interval_holds_the_mean_in_95_of_100_draws():
     rng = np.random.default_rng(0)
     hits = sum(low <= 0.3 <= high for low, high in
-               (evaluate.bootstrap(rng.random(80) < 0.3) for _ in range(200)))
+               (evaluation.bootstrap(rng.random(80) < 0.3) for _ in range(200)))
     assert 180 <= hits <= 198
-    low, high = evaluate.bootstrap([2.0, 4.0, 6.0], [1, 2, 3])
+    low, high = evaluation.bootstrap([2.0, 4.0, 6.0], [1, 2, 3])
     assert low == high == 2, "sums over tokens: their ratio"
 
 
@@ -417,26 +419,26 @@ def test_held_out_figures_by_hand():
     pairs, _ = encode(pair_rows(world.rows("val", "pairs", 9, 0)), tok, 512)
     found = logps(pairs, model, tok.pad, Device())
     gain = np.array([x["chosen"].sum() - x["rejected"].sum() for x in found])
-    told = evaluate.held_out(model, pairs, tok.pad, Device())
+    told = evaluation.held_out(model, pairs, tok.pad, Device())
     assert told["prefers"] == (gain > 0).mean() and "accuracy" not in told
     for e, x in zip(pairs, found):
         for role, t in e.seqs.items():
             t.ref_logp = x[role] - (0.5 if role == "chosen" else 0)
-    assert evaluate.held_out(model, pairs, tok.pad, Device())["accuracy"] == 1
+    assert evaluation.held_out(model, pairs, tok.pad, Device())["accuracy"] == 1
     for e, x in zip(pairs, found):
         e.seqs["chosen"].ref_logp = x["chosen"]
-    assert evaluate.held_out(model, pairs, tok.pad, Device())["accuracy"] == 0.5, "all tie"
+    assert evaluation.held_out(model, pairs, tok.pad, Device())["accuracy"] == 0.5, "all tie"
     demos, _ = encode(OBJECTIVES["sft"]().choose(world.rows("val", "demos", 9, 0)), tok, 512)
     found = logps(demos, model, tok.pad, Device())
     n = sum(e.seqs["answer"].mask.sum() for e in demos)
-    told = evaluate.held_out(model, demos, tok.pad, Device())
+    told = evaluation.held_out(model, demos, tok.pad, Device())
     assert told["nll"] == pytest.approx(-sum(x["answer"].sum() for x in found) / n)
     assert told["low"] < told["nll"] < told["high"] and told["rows"] == 9
     for i, e in enumerate(demos):
         e.per_row["score"] = i % 3 / 2
     mean = [x["answer"].sum() / e.seqs["answer"].mask.sum() for x, e in zip(found, demos)]
     couples = [(mean[i] > mean[j]) for i in range(9) for j in range(9) if i % 3 > j % 3]
-    assert evaluate.held_out(model, demos, tok.pad, Device())["auc"] == pytest.approx(
+    assert evaluation.held_out(model, demos, tok.pad, Device())["auc"] == pytest.approx(
         np.mean(couples))
 
 
@@ -451,7 +453,7 @@ def test_graded_answers_are_compared_by_their_whole_gain_over_the_start_model():
     gain = np.arange(9) * np.mean(tokens) + tokens
     for i, e in enumerate(demos):
         e.per_row["score"], e.seqs["answer"].ref_logp = i % 3 / 2, found[i]
-    assert evaluate.held_out(model, demos, tok.pad, Device())["auc"] == 0.5
+    assert evaluation.held_out(model, demos, tok.pad, Device())["auc"] == 0.5
     for e, x, gained, n in zip(demos, found, gain, tokens):
         e.seqs["answer"].ref_logp = x - e.seqs["answer"].mask[1:] * gained / n
 
@@ -459,7 +461,7 @@ def test_graded_answers_are_compared_by_their_whole_gain_over_the_start_model():
         return float(np.mean([value[i] > value[j] for i in range(9) for j in range(9)
                               if i % 3 > j % 3]))
     assert auc(gain) != auc(gain / tokens)
-    assert evaluate.held_out(model, demos, tok.pad, Device())["auc"] == pytest.approx(auc(gain))
+    assert evaluation.held_out(model, demos, tok.pad, Device())["auc"] == pytest.approx(auc(gain))
 
 
 def test_what_is_read_before_and_after_costs_a_tenth_of_the_training():
@@ -485,7 +487,7 @@ def test_a_bar_counts_every_row(work, monkeypatch):
     if work == "reading":
         logps(encode(OBJECTIVES["sft"]().choose(rows), tok, 512)[0], model, tok.pad, Device())
     else:
-        generate.answer_rows(model, tok, rows, max_new=4, chunk=5)
+        evaluation.answer_rows(model, tok, rows, max_new=4, chunk=5)
     assert [(b.desc, b.n, b.total, b.delay) for b in bars] == [(work, 9, 9, 2)]
 
 
@@ -494,7 +496,7 @@ def test_many_graded_answers_are_compared_in_bounded_memory():
     rng = np.random.default_rng(0)
     gain, grade = rng.permutation(4000) / 10, rng.integers(0, 4, 4000) / 3
     tracemalloc.start()
-    told = evaluate.of_grades(gain, grade)
+    told = evaluation.of_grades(gain, grade)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     better = grade[:, None] > grade[None]
@@ -506,13 +508,13 @@ def test_wordings_of_one_fact_are_drawn_together():
     """Four questions about one creature's food are one draw, not four."""
     asked = ["What does the ruga eat?", "Which fruit does the ruga eat?", "Reverse pig bee.",
              "Reverse bee pig."]
-    told = evaluate.summary([{"prompt": p, "score": s, "ended": e} for p, s, e in
+    told = evaluation.summary([{"prompt": p, "score": s, "ended": e} for p, s, e in
                              zip(asked, (1, 1, 0, 0.5), (True, False, True, True))])
     assert (told["score"], told["strict"], told["ends"]) == (0.625, 0.25, 0.75)
-    alone = evaluate.summary([{"prompt": f"Reverse {x} bee.", "score": s, "ended": True}
+    alone = evaluation.summary([{"prompt": f"Reverse {x} bee.", "score": s, "ended": True}
                               for x, s in zip("abcd", (1, 1, 0, 0.5))])
     assert told["high"] - told["low"] > 0 and alone["high"] - alone["low"] > 0
-    assert evaluate.line({"nll": 1.5, "low": 1.0, "high": 2.0, "rows": 7}) \
+    assert evaluation.line({"nll": 1.5, "low": 1.0, "high": 2.0, "rows": 7}) \
         == "nll 1.500 [1.000, 2.000]   (7 rows)"
 
 

@@ -15,7 +15,7 @@ from nanouft.errors import UserError
 from nanouft.generate import LOGITS
 from nanouft.models import read_tokenizer, save_model
 from nanouft.reference import chunks
-from nanouft.rows import ALL_SHOWN, MARKS, NO_ANSWER, NO_GRADE, NO_QUESTION, Row, Turn, read
+from nanouft.rows import ALL_SHOWN, MARKS, NO_ANSWER, NO_GRADE, NO_QUESTION, Row, read
 from nanouft.sampling import ROWS
 from nanouft.seeds import step_seed
 from nanouft.selection import (
@@ -29,7 +29,7 @@ from nanouft.selection import (
     prompt_rows,
     score_rows,
 )
-from nanouft.tokenizer import CONTROL, NANO_PATTERN, Tokenizer
+from nanouft.tokenizer import CONTROL, NANO_PATTERN, Tokenizer, Turn
 
 # A tokenizer in which every letter is a token, so that a test can count.
 LETTERS = Tokenizer("letters", {bytes([b]): b for b in range(256)}, NANO_PATTERN)

@@ -12,7 +12,7 @@ from test_transformers import CHATML, make
 from nanouft import train
 from nanouft.errors import command
 from nanouft.models import start_model
-from nanouft.rows import Turn
+from nanouft.tokenizer import Turn
 
 ROOT = Path(__file__).parents[1]
 

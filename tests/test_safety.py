@@ -13,11 +13,12 @@ from made import NANO, killed_in_step, nano, start_folder
 from safetensors.torch import load_file, save_file
 
 from nanouft import models, plots, train
+from nanouft.disk import read_json
 from nanouft.errors import Diverged, UserError, command
 from nanouft.loop import Device, Step
 from nanouft.models import read_tokenizer, save_model, start_model
 from nanouft.run import folder as folders
-from nanouft.run.folder import Log, load_step, new_folder, read_json, read_lines, save_step
+from nanouft.run.folder import Log, load_step, new_folder, read_lines, save_step
 
 forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 FLAGS = ["--objective", "dpo", "--batch-size", "4", "--steps", "5", "--save-every",

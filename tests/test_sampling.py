@@ -14,14 +14,16 @@ from nanouft import generate as decoding
 from nanouft import loop, sampling, world
 from nanouft.batches import Encoded, Tokens, collate, encode
 from nanouft.errors import Diverged
-from nanouft.generate import Answer, answer_rows, generate, stops
+from nanouft.evaluation import answer_rows
+from nanouft.generate import Answer, generate, stops
 from nanouft.gpt import GPT, GPTConfig
 from nanouft.loop import Device
 from nanouft.objectives import OBJECTIVES
 from nanouft.objectives.on_policy import log_rho
-from nanouft.rows import Row, Turn
+from nanouft.rows import Row
 from nanouft.sampling import Rollouts, batch_of, measure, stats
 from nanouft.seeds import chunk_seed
+from nanouft.tokenizer import Turn
 
 PROMPTS = [[3, 1, 4], [1], [5, 9, 2, 6, 5, 3, 5], [8, 9]]
 MODEL = tiny(3).double()

@@ -44,7 +44,7 @@ def second_base() -> None:
     if (folder / "config.json").exists() and (folder / "tokenizer.json").exists():
         return
     from nanouft import models
-    from nanouft.run.folder import read_json
+    from nanouft.disk import read_json
     from nanouft.tokenizer import nano
     with tempfile.TemporaryDirectory() as raw:
         for name in ("config.json", "model.safetensors"):
@@ -157,7 +157,7 @@ def nats_of_the_end(model, tok, claim: Claim) -> np.ndarray:
 
 
 def answers_of(model, tok, split: str, claim: Claim, items: int, seed: int) -> list[dict]:
-    from nanouft.evaluate import families
+    from nanouft.evaluation import families
     return families(model, tok, split, items, seed, claim.families, claim.max_new)[1]
 
 

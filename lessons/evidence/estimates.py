@@ -162,7 +162,8 @@ def right_steps(family: str, asked: list[str], said: list[str], ended: bool, n: 
 def measure(folder: str, seed: int, file: Path) -> None:
     """Write what one SFT model gives for each prompt: what `Packed` lists."""
     from nanouft import world
-    from nanouft.generate import answer_rows, stops
+    from nanouft.evaluation import answer_rows
+    from nanouft.generate import stops
     from nanouft.models import start_model
     from nanouft.world.answers import read
     model, tok = start_model(folder)

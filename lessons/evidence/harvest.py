@@ -23,7 +23,7 @@ import numpy as np
 
 from nanouft import world
 from nanouft.errors import UserError, command, say
-from nanouft.generate import answer_rows
+from nanouft.evaluation import answer_rows
 from nanouft.models import start_model
 from nanouft.rows import Row
 from nanouft.run.flags import parse

@@ -11,9 +11,10 @@ import numpy as np
 import torch
 
 from nanouft.batches import Encoded, collate, encode
-from nanouft.generate import answer_rows
+from nanouft.evaluation import answer_rows
 from nanouft.models import start_model
-from nanouft.rows import Row, Turn
+from nanouft.rows import Row
+from nanouft.tokenizer import Turn
 
 THINGS = ("lighthouse", "bicycle", "market", "violin", "garden", "bridge", "storm", "kitchen",
           "library", "river")

@@ -121,7 +121,7 @@ def pair_metrics(batch: Batch, r_w: Tensor, r_l: Tensor, beta: float = 1.0) -> d
 
 
 def won(margin: Tensor, beta: float) -> Tensor:
-    """(B,) 1 for a positive margin, 1/2 within 1e-3 nats (evaluate.wins); bf16 errs by more."""
+    """(B,) 1 for a positive margin, 1/2 within 1e-3 nats (evaluation.wins); bf16 errs by more."""
     return torch.where(margin.abs() < 1e-3 * beta, 0.5, (margin > 0).to(margin.dtype))
 
 

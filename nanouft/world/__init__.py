@@ -18,8 +18,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import islice
 
-from nanouft.rows import Row, Turn, Turns
+from nanouft.rows import Row
 from nanouft.seeds import kind_seed
+from nanouft.tokenizer import Turn, Turns
 
 from .answers import (
     FAMILIES,

@@ -1,0 +1,178 @@
+"""Held-out metrics: exact scores of greedy answers; loss, preference accuracy and AUC of rows.
+
+evaluate.py is the command and says what each metric means.
+"""
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from nanouft import world
+from nanouft.batches import Encoded
+from nanouft.errors import counted, progress, say
+from nanouft.generate import MAX_NEW, Answer, generate, stops
+from nanouft.gpt import GPT
+from nanouft.loop import Device
+from nanouft.reference import Numbers, logps
+from nanouft.rewards import Score
+from nanouft.rows import Row
+from nanouft.seeds import chunk_seed
+from nanouft.tokenizer import Tokenizer
+from nanouft.world.answers import read_question
+
+
+def answer_rows(model: GPT, tok: Tokenizer, rows: list[Row], max_new: int = MAX_NEW,
+                chunk: int = 300, seed: int = 0, **how: Any) -> list[Answer]:
+    """Greedy (or as `how` says) answers in the order of rows; prompts of like length together."""
+    prompts = [tok.prompt_ids(r.prompt) for r in rows]
+    by_length = sorted(range(len(rows)), key=lambda i: len(prompts[i]))
+    out: dict[int, Answer] = {}
+    with progress(len(rows), "answering") as bar:
+        for i in range(0, len(rows), chunk):
+            part = by_length[i:i + chunk]
+            some = generate(model, [prompts[j] for j in part], stop=tok.stops, pad=tok.pad,
+                            max_new=max_new, seed=chunk_seed(seed, i // chunk), count=bar.update,
+                            **how)
+            out |= dict(zip(part, some))
+    return [out[i] for i in range(len(rows))]
+
+
+Metrics = dict[str, Any]
+
+
+def bootstrap(values: Any, counts: Any = None, draws: int = 1000) -> tuple[float, float]:
+    """95 % interval of the mean over rows: they are drawn again with replacement, always with the
+    same draws. With `counts`, values are sums over that many tokens."""
+    x = np.asarray(values, float)
+    n = np.ones(len(x)) if counts is None else np.asarray(counts, float)
+    drawn = np.random.default_rng(0).integers(0, len(x), (draws, len(x)))
+    means = x[drawn].sum(1) / n[drawn].sum(1)
+    return float(np.quantile(means, 0.025)), float(np.quantile(means, 0.975))
+
+
+def families(model: GPT, tok: Tokenizer, split: str = "test", items: int = 100, seed: int = 0,
+             skills: Sequence[str] = world.FAMILIES,
+             max_new: int = MAX_NEW) -> tuple[Metrics, list[dict]]:
+    """({family: its metrics}, every answer)."""
+    rows, done = world.rows(split, "prompts", items * len(skills), seed, skills=skills), []
+    for row, a in zip(rows, answer_rows(model, tok, rows, max_new=max_new), strict=True):
+        prompt, text = row.prompt[-1].text, tok.decode(a.ids).strip()
+        done.append({"family": row.family, "prompt": prompt, "answer": text, "ended": stops(a, tok),
+                     "score": world.score(prompt, text), "why": world.mistake(prompt, text)})
+    return {f: summary([x for x in done if x["family"] == f]) for f in skills}, done
+
+
+def summary(items: list[dict]) -> Metrics:
+    """The metrics of one family. Wordings of one question about a fact are drawn together."""
+    facts: dict = {}
+    for x in items:
+        facts.setdefault(read_question(x["prompt"]) or x["prompt"], []).append(x["score"])
+    low, high = bootstrap([sum(g) for g in facts.values()], [len(g) for g in facts.values()])
+    return {"score": float(np.mean([x["score"] for x in items])), "low": low, "high": high,
+            "strict": float(np.mean([x["score"] == 1 and x["ended"] for x in items])),
+            "ends": float(np.mean([x["ended"] for x in items]))}
+
+
+ABOUT = {"rules": "several small instructions", "rules_new": "the same in new combinations",
+         "list": "four animals, but not ...", "sum": "running sums", "sort": "alphabetical order",
+         "reverse": "last word first", "truth": "facts against a myth",
+         "unknown": "should say: I do not know", "fact": "known before, should stay"}
+COLUMNS = ("score", "low", "high", "strict", "ends")
+
+
+def table(scores: Metrics) -> None:
+    """One model's scores, in percent, with their intervals."""
+    say(f"  {'':40}score   95 %     strict  stops")
+    for name, f in scores.items():
+        score, low, high, strict, ends = (100 * f[k] for k in COLUMNS)
+        say(f"  {name:<11}{ABOUT[name]:<29}{score:5.0f}  {low:3.0f}..{high:<3.0f}"
+            f"{strict:8.0f}{ends:7.0f}")
+    say(f"  {'mean':40}{100 * mean_score(scores):5.0f}")
+
+
+def mean_score(scores: Metrics) -> float:
+    return float(np.mean([f["score"] for f in scores.values()]))
+
+
+def held_out(model: GPT, encoded: list[Encoded], pad: int, device: Device) -> Metrics:
+    """Metrics of rows with answers; {} if there are none."""
+    some = encoded and "prompt" not in encoded[0].seqs
+    return measured(model, encoded, pad, device).metrics if some else {}
+
+
+@dataclass
+class Measured:
+    """Metrics of rows; and of each row a sum and a count, by which models are compared: the first
+    metric is the ratio of their totals."""
+    metrics: Metrics
+    sums: np.ndarray                    # (rows,)
+    counts: np.ndarray                  # (rows,)
+
+    def __post_init__(self):
+        low, high = bootstrap(self.sums, self.counts)
+        self.metrics = {**self.metrics, "low": low, "high": high, "rows": len(self.sums)}
+
+
+def measured(model: GPT, encoded: list[Encoded], pad: int, device: Device) -> Measured:
+    """What a model says of rows with answers: pairs, graded answers or demonstrations."""
+    logp = logps(encoded, model, pad, device)
+    if "chosen" in logp[0]:
+        return of_pairs(logp, encoded)
+    total = np.array([x["answer"].sum() for x in logp])
+    counts = np.array([e.seqs["answer"].mask.sum() for e in encoded], float)
+    grades = np.array([e.per_row.get("score", e.per_row.get("label")) for e in encoded], object)
+    if len(set(grades)) == 1:
+        return Measured({"nll": float(-total.sum() / counts.sum())}, -total, counts)
+    ref = reference_sums(encoded, "answer")
+    gain = total / counts if ref is None else total - ref
+    return of_grades(gain, grades.astype(float))
+
+
+def of_grades(gain: np.ndarray, grade: np.ndarray) -> Measured:
+    """Of all couples of answers with different grades: has the better one gained more (AUC)? Of
+    grades 1, 0, 0 there are two couples. 200 rows are compared with all others at once."""
+    sums, couples = np.zeros(len(gain)), np.zeros(len(gain))
+    for i in range(0, len(gain), 200):
+        some = slice(i, i + 200)
+        better = grade[some, None] > grade[None]                            # (200, rows)
+        couples[some] = better.sum(1)
+        sums[some] = (better * wins(gain[some, None] - gain[None])).sum(1)
+    return Measured({"auc": float(sums.sum() / couples.sum())}, sums, couples)
+
+
+def of_pairs(logp: Numbers, encoded: list[Encoded]) -> Measured:
+    """Of pairs: is chosen likelier, and did it gain more than rejected on the start model?"""
+    chosen = np.array([x["chosen"].sum() for x in logp])
+    rejected = np.array([x["rejected"].sum() for x in logp])
+    likelier = chosen > rejected
+    one_each = np.ones(len(logp))
+    prefers = {"prefers": float(likelier.mean())}
+    ref_chosen, ref_rejected = (reference_sums(encoded, role) for role in ("chosen", "rejected"))
+    if ref_chosen is None or ref_rejected is None:
+        return Measured(prefers, likelier * 1.0, one_each)
+    gained = wins((chosen - ref_chosen) - (rejected - ref_rejected))
+    return Measured({"accuracy": float(gained.mean()), **prefers}, gained, one_each)
+
+
+def reference_sums(encoded: list[Encoded], role: str) -> np.ndarray | None:
+    """(n,) nats of the start model for each sequence of a role, if it was asked (reference.py)."""
+    logp = [e.seqs[role].ref_logp for e in encoded]
+    return np.array([x.sum() for x in logp if x is not None]) if logp[0] is not None else None
+
+
+def wins(margin: np.ndarray) -> np.ndarray:
+    """1 where the better answer is ahead, 1/2 for a tie (within rounding)."""
+    return np.where(np.abs(margin) < 1e-3, 0.5, margin > 0)
+
+
+def rewarded(rows: list[Row], texts: list[str], score: Score) -> Measured:
+    """The reward of one answer to each row."""
+    reward = np.asarray(score(rows, texts), float)
+    return Measured({"reward": float(reward.mean())}, reward, np.ones(len(reward)))
+
+
+def line(now: Metrics) -> str:
+    texts = [f"{k} {x:.3f}" for k, x in now.items() if k not in ("low", "high", "rows")]
+    return "   ".join([f"{texts[0]} [{now['low']:.3f}, {now['high']:.3f}]", *texts[1:],
+                       f"({counted(now['rows'], 'rows')})"])
