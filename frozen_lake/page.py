@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from frozen_lake.record import LAMS, OPENS
-from nanouft.colours import css
+from nanouft.pictures.colours import css
 
 WEB = Path(__file__).parent / "web"
 

@@ -66,7 +66,7 @@ import torch.nn.functional as F
 from nanouft import world
 from nanouft.gpt import shipped_base
 from nanouft.simple import BETA, ift_loss, pick, sft_loss, tokens
-from nanouft.tokenizer import nano
+from nanouft.models.tokenizer import nano
 
 STEPS, ROWS = 40, 16            # optimizer steps, and the rows that each of them reads
 tok, base = nano(), shipped_base()
@@ -113,8 +113,8 @@ models = {
 # the `<|user|>` with which it begins another question.
 
 # %%
-from nanouft.evaluation import answer_rows
-from nanouft.generate import stops
+from nanouft.run.evaluation import answer_rows
+from nanouft.models.generate import stops
 
 tests = world.rows("val", "prompts", 60, seed=0, skills=("list",))
 SHOWN = 45                      # the question that you see
@@ -152,7 +152,7 @@ for name in models:
 # %%
 from nanouft import ledger
 from nanouft.objectives import OBJECTIVES
-from nanouft.rows import Row
+from nanouft.data.rows import Row
 
 right = world.right_answer(question)
 wrong = right.rsplit(" ", 1)[0]                             # all words but the last

@@ -40,7 +40,7 @@ import torch.nn.functional as F
 
 from nanouft.gpt import GPT, GPTConfig
 from nanouft.simple import pick
-from nanouft.tokenizer import nano
+from nanouft.models.tokenizer import nano
 from nanouft.world.documents import token_rows
 
 STEPS, ROWS = 220, 32           # optimizer steps, and the rows that each of them reads
@@ -271,8 +271,8 @@ if not CHANGE:
 # <details><summary>Answers</summary>
 #
 # 1. Twenty times, and each time it reads the whole text so far: the beginning and all tokens that
-#    it has said already. (`nanouft/generate.py` keeps the keys and values of earlier positions, so
-#    that only the newest token has to be computed.)
+#    it has said already. (`nanouft/models/generate.py` keeps the keys and values of earlier
+#    positions, so that only the newest token has to be computed.)
 # 2. Each position sees itself and what stands before it, so it must predict the next token. If it
 #    saw later positions, it could copy the answer from the next one.
 # 3. The last one. Its answer is token 65, which is not among the 64 that the model reads.

@@ -35,10 +35,10 @@ import draw
 import torch
 
 from nanouft import world
-from nanouft.evaluation import answer_rows
+from nanouft.run.evaluation import answer_rows
 from nanouft.gpt import GPT, shipped_base
 from nanouft.simple import pick, tokens
-from nanouft.tokenizer import nano
+from nanouft.models.tokenizer import nano
 
 OTHER = CHANGE or "no end"      # the rule of the second run
 STEPS, ROWS = 40, 32            # optimizer steps, and the rows that each of them reads

@@ -47,7 +47,7 @@ import torch
 from nanouft import world
 from nanouft.gpt import shipped_base
 from nanouft.simple import pick, tokens
-from nanouft.tokenizer import nano
+from nanouft.models.tokenizer import nano
 
 STEPS, ROWS, KINDS = 40, 32, ("reverse", "list")
 base, tok = shipped_base(), nano()

@@ -48,7 +48,7 @@ from frozen_lake.learn import learn, task_of
 from frozen_lake.planning import arrows, optimal_actions, transitions, walks
 from frozen_lake.policies import start_policy
 from frozen_lake.record import RATE
-from nanouft import colours
+from nanouft.pictures import colours
 
 N, UPDATES = 20, 10                                     # policies, updates
 lake = make_lake(CHANGE or "twoway5")

@@ -44,11 +44,11 @@ import draw
 import torch
 
 from nanouft import world
-from nanouft.evaluation import answer_rows
-from nanouft.generate import stops
+from nanouft.run.evaluation import answer_rows
+from nanouft.models.generate import stops
 from nanouft.gpt import shipped_base
 from nanouft.simple import pick, tokens
-from nanouft.tokenizer import nano
+from nanouft.models.tokenizer import nano
 
 GAMMA = 0.95                    # discount of later losses, as in the released code
 STEPS, ROWS, RATE = 64, 16, 3e-4

@@ -72,10 +72,10 @@ import torch
 import torch.nn.functional as F
 
 from nanouft import world
-from nanouft.evaluation import answer_rows
+from nanouft.run.evaluation import answer_rows
 from nanouft.gpt import shipped_base
 from nanouft.simple import pick, tokens
-from nanouft.tokenizer import nano
+from nanouft.models.tokenizer import nano
 
 BETA = 1.0 if CHANGE == "beta" else 0.1
 STEPS, ROWS, RATE = 40, 32, 1.5e-5 if CHANGE == "rate" else 1e-4

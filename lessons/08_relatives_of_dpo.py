@@ -49,10 +49,10 @@ import torch
 import torch.nn.functional as F
 
 from nanouft import world
-from nanouft.evaluation import answer_rows
+from nanouft.run.evaluation import answer_rows
 from nanouft.gpt import shipped_base
 from nanouft.simple import pick, tokens
-from nanouft.tokenizer import nano
+from nanouft.models.tokenizer import nano
 
 STEPS, ROWS = 40, 32
 tok, base = nano(), shipped_base()

@@ -59,10 +59,10 @@ import draw
 import torch
 
 from nanouft import world
-from nanouft.evaluation import answer_rows
+from nanouft.run.evaluation import answer_rows
 from nanouft.gpt import shipped_base
 from nanouft.simple import gain, score_of, sft_loss
-from nanouft.tokenizer import nano
+from nanouft.models.tokenizer import nano
 
 STEPS, ROWS, BETAS = 40, 16, (0.1, 3.0)
 FAMILIES = ("sum", "sort", "truth", "fact")

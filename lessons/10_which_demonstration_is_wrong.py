@@ -48,10 +48,10 @@ import draw
 import torch
 
 from nanouft import world
-from nanouft.evaluation import answer_rows
+from nanouft.run.evaluation import answer_rows
 from nanouft.gpt import shipped_base
 from nanouft.simple import pick, poft_loss, score_of, sft_loss, tokens
-from nanouft.tokenizer import nano
+from nanouft.models.tokenizer import nano
 
 STEPS, ROWS, RATE = 40, 32, 2.5e-4
 SKILLS = ("sum", "sort", "truth")

@@ -42,12 +42,12 @@ import torch
 import torch.nn.functional as F
 
 from nanouft import world
-from nanouft.evaluation import answer_rows
+from nanouft.run.evaluation import answer_rows
 from nanouft.gpt import shipped_base
-from nanouft.rewards import RewardModel, padded, rewards
-from nanouft.tokenizer import Turn
+from nanouft.run.rewards import RewardModel, padded, rewards
+from nanouft.models.tokenizer import Turn
 from nanouft.simple import sft_loss
-from nanouft.tokenizer import nano
+from nanouft.models.tokenizer import nano
 
 tok = nano()
 SKILLS = ("sort", "truth", "unknown", "fact")

@@ -1,7 +1,7 @@
 # %% [markdown]
 # # 12 · Learning from a score
 # *About 25 minutes; read 07 and 09 first. REINFORCE and RLOO: arXiv:2402.14740; GRPO:
-# arXiv:2402.03300; online UNA: arXiv:2408.15339; `nanouft/sampling.py`, `nanouft/objectives/`.*
+# arXiv:2402.03300; online UNA: arXiv:2408.15339; `nanouft/run/sampling.py`, `nanouft/objectives/`.*
 #
 # So far somebody else wrote every answer that the model learnt from. Now it answers by itself, a
 # program gives each answer a score, and nobody says what would have been right. This is called
@@ -52,7 +52,7 @@ import torch
 from nanouft import world
 from nanouft.gpt import shipped_base
 from nanouft.simple import BETA, SAMPLES, pick, sample_answers
-from nanouft.tokenizer import nano
+from nanouft.models.tokenizer import nano
 
 STEPS, PROMPTS = 10, 16         # optimizer steps, prompts of each: 64 answers a step
 tok = nano()

@@ -40,10 +40,10 @@ import draw
 import torch
 
 from nanouft import world
-from nanouft.generate import generate
+from nanouft.models.generate import generate
 from nanouft.gpt import shipped_base
 from nanouft.simple import pick, tokens
-from nanouft.tokenizer import nano
+from nanouft.models.tokenizer import nano
 
 STEPS, ROWS = 48, 32
 tok, base = nano(), shipped_base()

@@ -1,7 +1,7 @@
 # %% [markdown]
 # # 16 · Does it start to think?
 # *About 25 minutes; read 12 first. Thinking that grows under a reward for the result: DeepSeek-R1,
-# arXiv:2501.12948; the length bias: Dr. GRPO, arXiv:2503.20783; `nanouft/sampling.py`.*
+# arXiv:2501.12948; the length bias: Dr. GRPO, arXiv:2503.20783; `nanouft/run/sampling.py`.*
 #
 # Models that "think" write steps before their result, and some of them learnt this from a reward
 # for the result alone. People who repeat this with small models often see the opposite, namely
@@ -52,12 +52,12 @@ import draw
 import torch
 
 from nanouft import world
-from nanouft.generate import generate
+from nanouft.models.generate import generate
 from nanouft.gpt import shipped_base
-from nanouft.rows import Row
-from nanouft.tokenizer import Turn
+from nanouft.data.rows import Row
+from nanouft.models.tokenizer import Turn
 from nanouft.simple import padded, pick, tokens
-from nanouft.tokenizer import nano
+from nanouft.models.tokenizer import nano
 
 KINDS = {"sum": "add up", "sort": "sort", "reverse": "backwards"}
 DEMOS, PASSES, ROWS = 900, 3, 16        # SFT: demonstrations, passes over them, rows of a step

@@ -40,13 +40,13 @@ import numpy as np
 import torch
 
 from nanouft import world
-from nanouft.batches import collate, encode
-from nanouft.evaluation import families
+from nanouft.data.batches import collate, encode
+from nanouft.run.evaluation import families
 from nanouft.ledger import entries, views
-from nanouft.models import start_model
+from nanouft.models.folders import start_model
 from nanouft.objectives import OBJECTIVES
-from nanouft.rows import Row
-from nanouft.tokenizer import Turn
+from nanouft.data.rows import Row
+from nanouft.models.tokenizer import Turn
 
 KINDS = ("rules", "rules_new", "list", "sum", "sort", "reverse")
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"

@@ -1,7 +1,7 @@
 """The few kinds of pictures that the lessons share. Each function draws into one panel (`ax`).
 
-A method has the same colour and mark everywhere (nanouft/colours.py). Blue and orange say only
-"pushed up" and "pushed down". Lines carry their names at their ends, so they need no legend.
+A method has the same colour and mark everywhere (nanouft/pictures/colours.py). Blue and orange say
+only "pushed up" and "pushed down". Lines carry their names at their ends, so they need no legend.
 """
 import os
 import re
@@ -12,7 +12,7 @@ if "ipykernel" not in sys.modules:
 import matplotlib.pyplot as plt
 from matplotlib.colors import LinearSegmentedColormap
 
-from nanouft import colours
+from nanouft.pictures import colours
 
 plt.rcParams.update({
     "font.size": 18, "axes.titlesize": 20, "axes.titleweight": "bold", "axes.titlelocation": "left",

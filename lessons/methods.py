@@ -17,13 +17,13 @@ from importlib import import_module
 from pathlib import Path
 
 from nanouft import objectives
+from nanouft.data.rows import Row
 from nanouft.errors import command, say
 from nanouft.ledger import entries, views
-from nanouft.models import start_model
+from nanouft.models.folders import start_model
+from nanouft.models.tokenizer import Turn
 from nanouft.objective import Objective
 from nanouft.objectives import OBJECTIVES
-from nanouft.rows import Row
-from nanouft.tokenizer import Turn
 from nanouft.world import as_answer
 
 PAGE = Path(__file__).parents[1] / "docs" / "methods.md"

@@ -21,8 +21,8 @@ from pathlib import Path
 from tqdm import tqdm
 
 from lessons.course import HERE, LESSONS
-from nanouft import colours
 from nanouft.errors import UserError, command, say
+from nanouft.pictures import colours
 
 FOLD = HERE / "fold"                        # nbconvert's template, with outputs in <details>
 PROJECT = """# Find the project, where the lessons' own modules lie; where it is missing, fetch it.

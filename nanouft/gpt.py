@@ -1,12 +1,12 @@
 """The whole GPT in one file: configuration, attention, block, forward.
 
     from nanouft.gpt import GPT, NANO
-    model = GPT(NANO, seed=0)                           # models.py reads and writes folders
+    model = GPT(NANO, seed=0)                           # models/folders.py reads and writes folders
     logp = model(ids, want="logp", targets=targets)     # (B,T) nats
 
 It is GPT-2's architecture (Radford et al. 2019): learned positions, LayerNorm before each sublayer,
 tanh GELU, output head tied to the input embedding. Parameter names are GPT-2's own, so a folder
-that models.py writes opens in transformers, and the reverse (logits agree to 1e-4 in fp32).
+that models/folders.py writes opens in transformers, and the reverse (logits agree to 1e-4 in fp32).
 
 Objectives reach the network through `GPT.forward` alone. Its costly head runs only where it is
 needed:
@@ -148,7 +148,7 @@ class GPT(nn.Module):
         self.wpe = nn.Embedding(cfg.n_ctx, cfg.n_embd)
         self.h = nn.ModuleList(Block(cfg) for _ in range(cfg.n_layer))
         self.ln_f = nn.LayerNorm(cfg.n_embd, cfg.eps)
-        self.value: nn.Linear | None = None                         # PPO's critic (models.py)
+        self.value: nn.Linear | None = None                         # PPO's critic (models/folders.py)
         if seed is not None:
             self.reset(seed)
 
@@ -240,7 +240,7 @@ def _mask(T: int, n: int, keep: Tensor | None, device, dtype) -> Tensor:
 
 
 def shipped_base() -> GPT:
-    """The base that every run starts from, trained by pretrain.py. models.py reads others."""
+    """The base that every run starts from, trained by pretrain.py. models/folders.py reads others."""
     model, stored = GPT(NANO), load_file(BASE / "model.safetensors")
     weights = {name: stored[f"transformer.{name}"].float() for name, _ in model.named_parameters()}
     model.load_state_dict({name: w.T if name.endswith(CONV1D) else w

@@ -17,20 +17,21 @@ from pathlib import Path
 
 import torch
 
-from nanouft import plots, world
-from nanouft.batches import Encoded, collate, encode
+from nanouft import world
+from nanouft.data.batches import Encoded, collate, encode
+from nanouft.data.rows import Row
+from nanouft.data.selection import score_rows
 from nanouft.errors import UserError, command, say
 from nanouft.gpt import GPT
 from nanouft.loop import Device
-from nanouft.models import start_model
+from nanouft.models.folders import start_model
+from nanouft.models.tokenizer import Tokenizer, Turn
 from nanouft.objective import Batch, Objective
 from nanouft.objectives.own import find
-from nanouft.reference import Models
-from nanouft.rows import Row
+from nanouft.pictures import plots
 from nanouft.run.flags import Parser, add_flags, fill, parse
-from nanouft.sampling import credited, measure
-from nanouft.selection import score_rows
-from nanouft.tokenizer import Tokenizer, Turn
+from nanouft.run.reference import Models
+from nanouft.run.sampling import credited, measure
 
 SHOWN = ["sft", "ift", "ift --variant released", "dpo"]
 CPU = Device("cpu", "fp32")

@@ -17,12 +17,12 @@ import torch
 import transformers
 from torch import Tensor
 
-from nanouft.batches import Encoded, collate
+from nanouft.data.batches import Encoded, collate
 from nanouft.errors import UserError
-from nanouft.models import save_model
+from nanouft.models.folders import save_model
+from nanouft.models.tokenizer import Tokenizer
 from nanouft.objective import Objective
 from nanouft.seeds import step_seed
-from nanouft.tokenizer import Tokenizer
 
 
 def check(objective: Objective, rows: list[Encoded], args: Any) -> None:

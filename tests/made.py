@@ -11,19 +11,18 @@ import pytest
 import torch
 from torch import Tensor
 
-from nanouft import tokenizer
-from nanouft.batches import Encoded, collate, encode
+from nanouft.data.batches import Encoded, collate, encode
+from nanouft.data.rows import Row
+from nanouft.data.selection import demo_rows
 from nanouft.gpt import GPT, GPTConfig
 from nanouft.loop import Device
-from nanouft.models import save_model, start_model
+from nanouft.models.folders import save_model, start_model, tokenizer
+from nanouft.models.tokenizer import Turn
 from nanouft.objective import Batch
 from nanouft.objectives import OBJECTIVES
-from nanouft.reference import Models
-from nanouft.rows import Row
-from nanouft.sampling import credited, measure
+from nanouft.run.reference import Models
+from nanouft.run.sampling import credited, measure
 from nanouft.seeds import step_seed
-from nanouft.selection import demo_rows
-from nanouft.tokenizer import Turn
 
 CPU, NANO = Device("cpu", "fp32"), tokenizer.nano()
 ONLY_READ = ("mismatch",)               # roles that no loss trains on

@@ -20,32 +20,22 @@ import pytest
 import torch
 from made import NANO, start_folder
 
-from nanouft import (
-    evaluate,
-    evaluation,
-    generate,
-    plots,
-    pretrain,
-    reference,
-    reward,
-    rewards,
-    sample,
-    train,
-    world,
-)
-from nanouft.batches import encode
-from nanouft.before_after import affordable
+from nanouft import evaluate, pretrain, reward, sample, train, world
+from nanouft.data.batches import encode
+from nanouft.data.rows import Row, read
+from nanouft.data.selection import pair_rows
 from nanouft.disk import read_json
 from nanouft.errors import UserError, command, progress, visible
 from nanouft.loop import Device
-from nanouft.models import start_model
+from nanouft.models.folders import generate, start_model
+from nanouft.models.tokenizer import Turn
 from nanouft.objectives import OBJECTIVES
-from nanouft.reference import logps
-from nanouft.rows import Row, read
+from nanouft.pictures import plots
+from nanouft.run import evaluation, reference, rewards
+from nanouft.run.before_after import affordable
 from nanouft.run.device import pick
 from nanouft.run.flags import Train, add_flags, rate_and_steps, read_flags
-from nanouft.selection import pair_rows
-from nanouft.tokenizer import Turn
+from nanouft.run.reference import logps
 
 MAINS = {name: import_module(f"nanouft.{name}").main
          for name in ("train", "evaluate", "sample", "pretrain", "reward")}

@@ -10,7 +10,7 @@ from made import NANO, Form, killed_in_step, nano, same, start_folder
 
 from nanouft import train
 from nanouft.errors import UserError, command
-from nanouft.models import start_model
+from nanouft.models.folders import start_model
 from nanouft.objective import Objective
 from nanouft.objectives import NAMES, OBJECTIVES
 from nanouft.objectives.dpo import Pairs

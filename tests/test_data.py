@@ -9,16 +9,9 @@ import pytest
 import torch
 from made import NANO, same
 
-from nanouft.batches import Encoded, Epochs, Tokens, collate, encode, order
-from nanouft.bpe import count_words, join, train_bpe
-from nanouft.errors import UserError
-from nanouft.generate import LOGITS
-from nanouft.models import read_tokenizer, save_model
-from nanouft.reference import chunks
-from nanouft.rows import ALL_SHOWN, MARKS, NO_ANSWER, NO_GRADE, NO_QUESTION, Row, read
-from nanouft.sampling import ROWS
-from nanouft.seeds import step_seed
-from nanouft.selection import (
+from nanouft.data.batches import Encoded, Epochs, Tokens, collate, encode, order
+from nanouft.data.rows import ALL_SHOWN, MARKS, NO_ANSWER, NO_GRADE, NO_QUESTION, Row, read
+from nanouft.data.selection import (
     account,
     contents,
     demo_rows,
@@ -29,7 +22,14 @@ from nanouft.selection import (
     prompt_rows,
     score_rows,
 )
-from nanouft.tokenizer import CONTROL, NANO_PATTERN, Tokenizer, Turn
+from nanouft.errors import UserError
+from nanouft.models.bpe import count_words, join, train_bpe
+from nanouft.models.folders import read_tokenizer, save_model
+from nanouft.models.generate import LOGITS
+from nanouft.models.tokenizer import CONTROL, NANO_PATTERN, Tokenizer, Turn
+from nanouft.run.reference import chunks
+from nanouft.run.sampling import ROWS
+from nanouft.seeds import step_seed
 
 # A tokenizer in which every letter is a token, so that a test can count.
 LETTERS = Tokenizer("letters", {bytes([b]): b for b in range(256)}, NANO_PATTERN)

@@ -25,8 +25,9 @@ from lessons.evidence import (
 from lessons.evidence.__main__ import main
 from lessons.evidence.claim import command
 from lessons.evidence.claims import CLAIMS
-from nanouft import models, world
+from nanouft import world
 from nanouft.errors import UserError
+from nanouft.models import folders
 
 PAGE, README = (file.read_text(encoding="utf-8") for file in (write.PAGE, write.README))
 PROSE = re.sub(r"^\|.*\n", "", PAGE, flags=re.M)                # without its tables
@@ -375,7 +376,7 @@ def test_a_demonstration_is_right_after_its_own_words():
 
 def test_the_chances_of_words_are_those_of_their_tokens():
     """Their product is the chance of the whole answer, by a forward that knows no words."""
-    model, tok = models.start_model("base")
+    model, tok = folders.start_model("base")
     row = world.rows("test", "prompts", 3, 1, skills=estimates.STEPWISE)[2]
     chances, = estimates.word_chances(model, tok, [row])
     prompt, answer = tok.prompt_ids(row.prompt), tok.encode(" " + row.answer[0].text)

@@ -11,8 +11,8 @@ from test_transformers import CHATML, make
 
 from nanouft import train
 from nanouft.errors import command
-from nanouft.models import start_model
-from nanouft.tokenizer import Turn
+from nanouft.models.folders import start_model
+from nanouft.models.tokenizer import Turn
 
 ROOT = Path(__file__).parents[1]
 

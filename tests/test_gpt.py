@@ -11,7 +11,7 @@ from nanouft import fast, gpt
 from nanouft.disk import read_json
 from nanouft.gpt import GPT, GPT2, NANO, Cache, GPTConfig
 from nanouft.loop import steps
-from nanouft.models import grown, read_gpt, start_model, write_gpt
+from nanouft.models.folders import grown, read_gpt, start_model, write_gpt
 
 IDS = torch.tensor([[3, 1, 4, 1, 5, 9, 2, 6], [5, 3, 5, 8, 9, 7, 9, 3]])
 

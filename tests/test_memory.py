@@ -7,10 +7,11 @@ import pytest
 from made import CPU, TINY
 from torch.profiler import ProfilerActivity, profile
 
-from nanouft import generate, reference, sampling
-from nanouft.batches import Encoded, Tokens, collate
+from nanouft.data.batches import Encoded, Tokens, collate
+from nanouft.data.rows import Row
 from nanouft.gpt import GPT
-from nanouft.rows import Row
+from nanouft.models.folders import generate
+from nanouft.run import reference, sampling
 
 LOGITS, CACHE = 2**21, 2**21            # small ones: 8 MiB in fp32, and 2 MiB
 PROMPT, ANSWER, ROWS = 4, 20, 32

@@ -11,13 +11,13 @@ from made import CPU, DATA, NANO, TINY, Form, batch_of, killed_in_step, nano, st
 from safetensors.torch import load_file
 
 from nanouft import simple, train, world
-from nanouft.batches import Epochs, encode
+from nanouft.data.batches import Epochs, encode
 from nanouft.errors import command
 from nanouft.loop import Device, steps, warmup_cosine
-from nanouft.models import start_model
+from nanouft.models.folders import start_model
 from nanouft.objectives import OBJECTIVES
-from nanouft.reference import Models
-from nanouft.sampling import Rollouts
+from nanouft.run.reference import Models
+from nanouft.run.sampling import Rollouts
 
 # Together they pass through every branch of the loop: random draws, a second forward, the start
 # model's numbers, rows that read other rows, embeddings of prompts, minibatches, a critic.

@@ -12,14 +12,15 @@ import torch
 from browser import Browser
 from PIL import Image
 
-from nanouft import colours, ledger, plots
-from nanouft.batches import collate, encode
+from nanouft import ledger
+from nanouft.data.batches import collate, encode
 from nanouft.gpt import GPT
-from nanouft.models import start_model
+from nanouft.models.folders import start_model
 from nanouft.objectives import OBJECTIVES
+from nanouft.pictures import colours, plots
 from nanouft.playground import pack
 from nanouft.playground.__main__ import ENGINE, WEB, page
-from nanouft.reference import Models
+from nanouft.run.reference import Models
 
 # Red-green blindness on linear RGB: Machado, Oliveira and Fernandes 2009, severity 1.
 SEEN = {"everybody": np.eye(3),

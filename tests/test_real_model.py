@@ -13,12 +13,12 @@ from made import CPU, killed_in_step, same, say
 from safetensors.torch import load_file
 
 from nanouft import sample, train
-from nanouft.batches import collate, encode
+from nanouft.data.batches import collate, encode
+from nanouft.data.rows import read
 from nanouft.errors import command
-from nanouft.models import start_model
+from nanouft.models.folders import start_model
 from nanouft.objectives import OBJECTIVES
-from nanouft.reference import Models
-from nanouft.rows import read
+from nanouft.run.reference import Models
 
 REAL = os.environ.get("NANOUFT_REAL_MODEL", "")
 if not REAL:

@@ -12,12 +12,14 @@ import torch
 from made import NANO, killed_in_step, nano, start_folder
 from safetensors.torch import load_file, save_file
 
-from nanouft import models, plots, train
+from nanouft import train
 from nanouft.disk import read_json
 from nanouft.errors import Diverged, UserError, command
 from nanouft.loop import Device, Step
-from nanouft.models import read_tokenizer, save_model, start_model
-from nanouft.run import folder as folders
+from nanouft.models import folders
+from nanouft.models.folders import read_tokenizer, save_model, start_model
+from nanouft.pictures import plots
+from nanouft.run import folder as run_folder
 from nanouft.run.folder import Log, load_step, new_folder, read_lines, save_step
 
 forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
@@ -95,7 +97,7 @@ def operations(at: int | None) -> list[str]:
     for name in ("replace", "rename", "mkdir", "unlink", "rmdir"):
         setattr(os, name, counted(getattr(os, name), name))
     io.open = counted(io.open, "open")
-    for module in (folders, models):
+    for module in (run_folder, folders):
         module.save_file = tensors(module.save_file)
     return names
 
@@ -301,9 +303,9 @@ def test_what_is_no_plain_file_is_not_waited_for(make, place):
     of_model = "config.json model.safetensors tokenizer.json vocab.txt".split()
     copied = place / "copied"
     for name in of_run + of_model:
-        folders.remove(copied)
+        run_folder.remove(copied)
         shutil.copytree(place / ("half" if name in of_run else "start"), copied)
-        folders.remove(copied / name)
+        run_folder.remove(copied / name)
         make(copied / name)
         argv = ["--resume", str(copied)] if name in of_run else run(place, "--init", str(copied))
         assert child(argv, None, place / "log") == 2, name
@@ -331,7 +333,7 @@ def test_a_step_is_believed_only_if_it_is_whole_and_of_its_number(half, place, c
     model = start_model(str(place / "start"))[0]
 
     def refused(step: dict, state: dict) -> None:
-        folders.write_json(folder / "step.json", step)
+        run_folder.write_json(folder / "step.json", step)
         save_file(state, folder / "optimizer.safetensors")
         assert load_step(half, model, torch.optim.AdamW(model.parameters()))["step"] == 2
         assert "steps/4: damaged" in capsys.readouterr().out.replace(os.sep, "/")
@@ -346,7 +348,7 @@ def test_a_step_is_believed_only_if_it_is_whole_and_of_its_number(half, place, c
 @pytest.mark.parametrize("last", ["curves", "remove"])
 def test_a_run_killed_after_its_scores_is_completed(last, place, half, monkeypatch, capsys):
     """The picture is drawn, and the steps go, without another step."""
-    def killed(path, real=folders.remove):
+    def killed(path, real=run_folder.remove):
         if path.name != "steps":
             return real(path)
         raise KeyboardInterrupt
@@ -375,7 +377,7 @@ def test_an_adapter_that_a_killed_run_left_is_replaced(tmp_path):
         def save_pretrained(self, folder, end):
             (folder / "adapter").mkdir()
             (folder / "adapter" / "new").touch()
-            models.write_gpt(folder, self, end)
+            folders.write_gpt(folder, self, end)
     model = nano()
     model.__class__ = Adapted
     (tmp_path / "adapter").mkdir()

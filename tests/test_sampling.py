@@ -10,20 +10,21 @@ import pytest
 import torch
 from made import CPU, NANO, TINY, nano, same, tiny
 
-from nanouft import generate as decoding
-from nanouft import loop, sampling, world
-from nanouft.batches import Encoded, Tokens, collate, encode
+from nanouft import loop, world
+from nanouft.data.batches import Encoded, Tokens, collate, encode
+from nanouft.data.rows import Row
 from nanouft.errors import Diverged
-from nanouft.evaluation import answer_rows
-from nanouft.generate import Answer, generate, stops
 from nanouft.gpt import GPT, GPTConfig
 from nanouft.loop import Device
+from nanouft.models.folders import generate as decoding
+from nanouft.models.generate import Answer, generate, stops
+from nanouft.models.tokenizer import Turn
 from nanouft.objectives import OBJECTIVES
 from nanouft.objectives.on_policy import log_rho
-from nanouft.rows import Row
-from nanouft.sampling import Rollouts, batch_of, measure, stats
+from nanouft.run import sampling
+from nanouft.run.evaluation import answer_rows
+from nanouft.run.sampling import Rollouts, batch_of, measure, stats
 from nanouft.seeds import chunk_seed
-from nanouft.tokenizer import Turn
 
 PROMPTS = [[3, 1, 4], [1], [5, 9, 2, 6, 5, 3, 5], [8, 9]]
 MODEL = tiny(3).double()

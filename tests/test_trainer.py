@@ -17,17 +17,17 @@ import pytest
 import torch
 from made import CPU, DATA, NANO, same
 
-from nanouft.batches import collate, encode
+from nanouft.data.batches import collate, encode
 from nanouft.errors import UserError
 from nanouft.loop import steps
-from nanouft.models import start_model
+from nanouft.models.folders import start_model
 from nanouft.objectives import OBJECTIVES
-from nanouft.reference import Models
+from nanouft.run.reference import Models
 from nanouft.seeds import step_seed
 
 hf = pytest.importorskip("transformers")
 pytest.importorskip("accelerate")
-from nanouft.hf import HFModel  # noqa: E402
+from nanouft.models.hf import HFModel  # noqa: E402
 from nanouft.trainer import Trainer, check  # noqa: E402
 
 ROOT = Path(__file__).parents[1]

@@ -21,18 +21,25 @@ from made import (
 )
 from safetensors.torch import load_file, save_file
 
-from nanouft import sampling, train
-from nanouft.batches import collate, encode, encode_what_fits
+from nanouft import train
+from nanouft.data.batches import collate, encode, encode_what_fits
+from nanouft.data.rows import Row
+from nanouft.data.selection import demo_rows
 from nanouft.errors import UserError, command
-from nanouft.generate import generate
 from nanouft.gpt import GPT
 from nanouft.loop import Device
-from nanouft.models import bytes_of_token, folder_of, memory_of_step, save_model, start_model
+from nanouft.models.folders import (
+    bytes_of_token,
+    folder_of,
+    memory_of_step,
+    save_model,
+    start_model,
+)
+from nanouft.models.generate import generate
 from nanouft.objectives import OBJECTIVES
-from nanouft.reference import Models
-from nanouft.rows import Row
-from nanouft.sampling import Rollouts
-from nanouft.selection import demo_rows
+from nanouft.run import sampling
+from nanouft.run.reference import Models
+from nanouft.run.sampling import Rollouts
 
 hf = pytest.importorskip("transformers")
 tokenizers = pytest.importorskip("tokenizers")
@@ -359,7 +366,7 @@ def test_pickles_are_never_opened_and_no_code_is_run(tmp_path, monkeypatch):
 
 def test_a_value_head_is_saved_beside_a_gpt2_folder(tmp_path):
     """PPO's critic: the model stays a plain GPT-2, and a run from there goes on with the critic."""
-    from nanouft.models import load_value_head
+    from nanouft.models.folders import load_value_head
     model, tok = start_model(start_folder(tmp_path / "start"))
     OBJECTIVES["ppo"]().setup(model, 0)
     load_value_head(model, str(tmp_path / "start"))

@@ -14,10 +14,10 @@ import pytest
 from made import NANO
 
 from nanouft import seeds, world
-from nanouft.batches import order
+from nanouft.data.batches import order
+from nanouft.data.rows import Row
+from nanouft.models.tokenizer import Turn
 from nanouft.pretrain import ROW
-from nanouft.rows import Row
-from nanouft.tokenizer import Turn
 from nanouft.world import FAMILIES, GROUP_A, HELD_OUT, MIXTURE, SPLITS, WORLD, rows, score
 from nanouft.world.answers import SHOWN, family_of, read_question, read_rules
 from nanouft.world.documents import corpus, token_rows

@@ -30,13 +30,13 @@ from numpy.typing import ArrayLike
 
 from lessons.bench.subjects import MAX_NEW, Subject, nano, our_steps, quiet, real
 from nanouft import world
-from nanouft.batches import Epochs, encode
+from nanouft.data.batches import Epochs, encode
+from nanouft.data.rows import Row
 from nanouft.errors import command, say
-from nanouft.generate import generate
 from nanouft.gpt import BASE, GPT, NANO
-from nanouft.models import start_model
+from nanouft.models.folders import start_model
+from nanouft.models.generate import generate
 from nanouft.objectives import OBJECTIVES
-from nanouft.rows import Row
 
 PAGE = Path(__file__).parents[2] / "docs" / "benchmarks.md"
 TURNS, GPT2_VOCAB = 15, 50_257

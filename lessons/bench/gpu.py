@@ -26,17 +26,17 @@ from torch import Tensor
 from torch._dynamo.utils import counters
 
 from lessons.bench.subjects import Subject, nano, our_steps, quiet, real
-from nanouft import tokenizer, train, world
-from nanouft.batches import Epochs, encode
+from nanouft import train, world
+from nanouft.data.batches import Epochs, encode
 from nanouft.errors import UserError, command
 from nanouft.gpt import GPT, NANO
 from nanouft.loop import Device, steps
-from nanouft.models import start_model
+from nanouft.models.folders import start_model, tokenizer
+from nanouft.models.tokenizer import Tokenizer
 from nanouft.objective import Batch
 from nanouft.objectives import OBJECTIVES
-from nanouft.reference import Models
-from nanouft.sampling import Rollouts
-from nanouft.tokenizer import Tokenizer
+from nanouft.run.reference import Models
+from nanouft.run.sampling import Rollouts
 
 TRIED = ("sft", "ift", "dpo", "grpo")
 Start = Callable[[], tuple[GPT, Tokenizer]]     # () -> the model that a check trains, made anew
@@ -63,7 +63,7 @@ def small_llama() -> tuple[GPT, Tokenizer]:
     """A model of transformers, with random weights and the base's tokenizer."""
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    from nanouft.hf import HFModel
+    from nanouft.models.hf import HFModel
     tok = tokenizer.nano()
     torch.manual_seed(0)
     net = LlamaForCausalLM(LlamaConfig(

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 
 from lessons.evidence.cells import once
 from nanouft import train, world
-from nanouft.batches import Epochs, encode
+from nanouft.data.batches import Epochs, encode
 from nanouft.loop import Device, Step, steps
-from nanouft.models import start_model
+from nanouft.models.folders import start_model
 from nanouft.objectives import OBJECTIVES
-from nanouft.reference import Models
-from nanouft.sampling import Rollouts
+from nanouft.run.reference import Models
+from nanouft.run.sampling import Rollouts
 
 MAX_NEW = 44
 CPU = Device()

@@ -43,9 +43,9 @@ def second_base() -> None:
     folder = Path(BASES["base-1"])
     if (folder / "config.json").exists() and (folder / "tokenizer.json").exists():
         return
-    from nanouft import models
     from nanouft.disk import read_json
-    from nanouft.tokenizer import nano
+    from nanouft.models import folders
+    from nanouft.models.tokenizer import nano
     with tempfile.TemporaryDirectory() as raw:
         for name in ("config.json", "model.safetensors"):
             show = subprocess.run(["git", "show", f"3c61a24f:docs/results/base-1/{name}"],
@@ -56,8 +56,8 @@ def second_base() -> None:
                                 f"--out {folder} (6 minutes; on another processor its last digits "
                                 "may differ)")
             Path(raw, name).write_bytes(show.stdout)
-        model = models.read_gpt(Path(raw), read_json(Path(raw, "config.json")))
-    models.save_model(folder, model, nano())
+        model = folders.read_gpt(Path(raw), read_json(Path(raw, "config.json")))
+    folders.save_model(folder, model, nano())
 
 
 def real_base() -> None:
@@ -128,7 +128,7 @@ def score(file: Path, model_folder: str, claim: Claim, base: str) -> None:
     """Keep the scores (families, prompts) in 240ths, which answers stop, and what the end of a
     right answer costs in nats; of a real model also how far it has moved from its start on open
     questions (spoils.py), in nats per token."""
-    from nanouft.models import start_model
+    from nanouft.models.folders import start_model
     model, tok = start_model(model_folder)
     answers = answers_of(model, tok, "test", claim, claim.items, claim.prompts)
     kept = {"scores": np.rint(UNIT * by_family(claim, answers, "score")).astype(np.uint8),
@@ -144,9 +144,9 @@ def score(file: Path, model_folder: str, claim: Claim, base: str) -> None:
 
 def nats_of_the_end(model, tok, claim: Claim) -> np.ndarray:
     """(families, prompts) nats of the end token after the right answer to each test prompt."""
-    from nanouft.batches import encode
+    from nanouft.data.batches import encode
     from nanouft.loop import Device
-    from nanouft.reference import logps
+    from nanouft.run.reference import logps
     asked = world.rows("test", "prompts", claim.items * len(claim.families), claim.prompts,
                        skills=claim.families)
     right = [row.with_roles({"answer": (row.prompt, row.answer)}) for row in asked]
@@ -157,7 +157,7 @@ def nats_of_the_end(model, tok, claim: Claim) -> np.ndarray:
 
 
 def answers_of(model, tok, split: str, claim: Claim, items: int, seed: int) -> list[dict]:
-    from nanouft.evaluation import families
+    from nanouft.run.evaluation import families
     return families(model, tok, split, items, seed, claim.families, claim.max_new)[1]
 
 

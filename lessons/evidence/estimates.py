@@ -162,9 +162,9 @@ def right_steps(family: str, asked: list[str], said: list[str], ended: bool, n: 
 def measure(folder: str, seed: int, file: Path) -> None:
     """Write what one SFT model gives for each prompt: what `Packed` lists."""
     from nanouft import world
-    from nanouft.evaluation import answer_rows
-    from nanouft.generate import stops
-    from nanouft.models import start_model
+    from nanouft.models.folders import start_model
+    from nanouft.models.generate import stops
+    from nanouft.run.evaluation import answer_rows
     from nanouft.world.answers import read
     model, tok = start_model(folder)
     model.eval()
@@ -199,7 +199,7 @@ def word_chances(model, tok, rows: list) -> list[np.ndarray]:
     demonstration, and of its end, after the demonstrated words."""
     import torch
 
-    from nanouft.batches import collate, encode
+    from nanouft.data.batches import collate, encode
     from nanouft.objectives import ift
     encoded, _ = encode([row.with_roles({"answer": (row.prompt, row.answer)}) for row in rows], tok,
                         model.cfg.n_ctx)

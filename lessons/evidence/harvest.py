@@ -22,12 +22,12 @@ from pathlib import Path
 import numpy as np
 
 from nanouft import world
+from nanouft.data.rows import Row
+from nanouft.data.selection import each_prompt
 from nanouft.errors import UserError, command, say
-from nanouft.evaluation import answer_rows
-from nanouft.models import start_model
-from nanouft.rows import Row
+from nanouft.models.folders import start_model
+from nanouft.run.evaluation import answer_rows
 from nanouft.run.flags import parse
-from nanouft.selection import each_prompt
 
 TOGETHER = 256                  # answers that are decoded together
 OTHER_PROMPTS = 50_000_000      # added to the seed: never the prompts that train draws

@@ -14,13 +14,13 @@ from pathlib import Path
 
 from lessons.evidence.harvest import write
 from nanouft import world
-from nanouft.batches import encode
+from nanouft.data.batches import encode
+from nanouft.data.rows import Row, read
+from nanouft.data.selection import demo_rows
 from nanouft.errors import UserError, command, say
-from nanouft.models import start_model
-from nanouft.reference import Models
-from nanouft.rows import Row, read
+from nanouft.models.folders import start_model
 from nanouft.run.flags import parse
-from nanouft.selection import demo_rows
+from nanouft.run.reference import Models
 
 
 @dataclass

@@ -42,7 +42,7 @@ def choose_rates(name: str, seed: int = 990, prompts: int = 7, items: int = 20) 
 
 def rate_scores(claim: Claim, flags: str, seed: int, prompts: int, items: int) -> list[float]:
     """The score of each family, and the share of answers that stop, on validation prompts."""
-    from nanouft.models import start_model
+    from nanouft.models.folders import start_model
     trial = replace(claim, rows={"trial": flags})
     folder = cells.made(trial, "trial", next(iter(claim.bases)), seed)
     answers = cells.answers_of(*start_model(folder), "val", claim, items, prompts)

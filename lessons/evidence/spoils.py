@@ -10,11 +10,11 @@ from itertools import product
 import numpy as np
 import torch
 
-from nanouft.batches import Encoded, collate, encode
-from nanouft.evaluation import answer_rows
-from nanouft.models import start_model
-from nanouft.rows import Row
-from nanouft.tokenizer import Turn
+from nanouft.data.batches import Encoded, collate, encode
+from nanouft.data.rows import Row
+from nanouft.models.folders import start_model
+from nanouft.models.tokenizer import Turn
+from nanouft.run.evaluation import answer_rows
 
 THINGS = ("lighthouse", "bicycle", "market", "violin", "garden", "bridge", "storm", "kitchen",
           "library", "river")

@@ -10,8 +10,8 @@ from pathlib import Path
 from lessons.evidence import judge, papers, stats
 from lessons.evidence.papers import Sentence
 from lessons.evidence.verdicts import Line
-from nanouft.colours import SOFT, look
 from nanouft.errors import say
+from nanouft.pictures.colours import SOFT, look
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "claims.md"

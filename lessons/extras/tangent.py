@@ -27,8 +27,8 @@ from tqdm import tqdm
 
 from nanouft import world
 from nanouft.gpt import shipped_base
+from nanouft.models.tokenizer import nano
 from nanouft.simple import pick, tokens
-from nanouft.tokenizer import nano
 
 STEPS, ROWS, RATE, BETA = 30, 16, 1e-4, 0.1
 KINDS = {"sums": ("sum",), "truths": ("truth",)}        # one direction for each kind of pair

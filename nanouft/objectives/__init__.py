@@ -24,8 +24,8 @@ What a method needs is declared in its class (data, reference, first).
 from collections.abc import Iterator, Mapping
 from importlib import import_module
 
+from nanouft.data.selection import demo_rows, label_rows, pair_rows, prompt_rows, score_rows
 from nanouft.objective import CHOOSE, Objective
-from nanouft.selection import demo_rows, label_rows, pair_rows, prompt_rows, score_rows
 
 NAMES = {                                           # file: class
     "sft": "SFT", "ift": "IFT", "dpo": "DPO", "una": "UNA", "uft": "UFT", "poft": "PoFT",

@@ -16,8 +16,8 @@ algebra. Other methods of this name (group- and diversity-) are not this one.
 """
 import torch.nn.functional as F
 
+from nanouft.data.selection import both_answers, real_pairs
 from nanouft.objectives.dpo import Pairs
-from nanouft.selection import both_answers, real_pairs
 
 
 class GDPO(Pairs):

@@ -27,12 +27,12 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from nanouft.data.rows import Row
+from nanouft.data.selection import label_rows
 from nanouft.errors import UserError
 from nanouft.objective import Batch, Objective, write_logp
 from nanouft.objectives.dpo import check_beta, log_ratio
 from nanouft.objectives.una import graded_metrics
-from nanouft.rows import Row
-from nanouft.selection import label_rows
 
 
 class KTO(Objective):

@@ -16,12 +16,12 @@ script), .01 in TRL. Another method is called TPO (preference trees, arXiv:2410.
 import torch.nn.functional as F
 from torch import Tensor
 
+from nanouft.data.rows import Row
+from nanouft.data.selection import both_answers, real_pairs
 from nanouft.errors import in_range
 from nanouft.objective import Batch, Objective
 from nanouft.objectives.dpo import check_beta, pair_metrics
 from nanouft.objectives.sft import nll
-from nanouft.rows import Row
-from nanouft.selection import both_answers, real_pairs
 
 
 class TPO(Objective):

@@ -12,12 +12,12 @@ TPO-L; TRL's gamma is .5, beta 2 is SimPO's.
 import torch.nn.functional as F
 from torch import Tensor
 
+from nanouft.data.rows import Row
 from nanouft.errors import in_range
 from nanouft.objective import Batch, Objective
 from nanouft.objectives.dpo import check_beta, pair_metrics
 from nanouft.objectives.sft import nll
 from nanouft.objectives.tpo import triples
-from nanouft.rows import Row
 
 
 class TPOL(Objective):

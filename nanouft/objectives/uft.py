@@ -27,12 +27,12 @@ from typing import Literal
 
 from torch import Tensor
 
+from nanouft.data.rows import Row
+from nanouft.data.selection import contents, demo_rows, is_demo, label_rows, score_rows
 from nanouft.errors import UserError
 from nanouft.objective import Batch, Objective
 from nanouft.objectives.dpo import check_beta, log_ratio
 from nanouft.objectives.una import graded_metrics, score_loss
-from nanouft.rows import Row
-from nanouft.selection import contents, demo_rows, is_demo, label_rows, score_rows
 
 KINDS = {"score": "demos + scores", "binary": "demos + labels", "pair": "demos + pairs",
          "none": "demos"}

@@ -11,8 +11,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from nanouft.colours import css
 from nanouft.errors import command, say
+from nanouft.pictures.colours import css
 from nanouft.playground.pack import content
 from nanouft.run.flags import parse
 

@@ -14,17 +14,17 @@ from typing import Any
 import torch
 
 from nanouft import world
-from nanouft.batches import collate, encode
-from nanouft.generate import generate, stops
+from nanouft.data.batches import collate, encode
+from nanouft.data.rows import Row
 from nanouft.gpt import GPT
 from nanouft.ledger import entries
 from nanouft.loop import steps
-from nanouft.models import start_model
+from nanouft.models.folders import start_model
+from nanouft.models.generate import generate, stops
+from nanouft.models.tokenizer import Tokenizer
 from nanouft.objective import Batch, Objective
 from nanouft.objectives import OBJECTIVES, ift
-from nanouft.reference import Models
-from nanouft.rows import Row
-from nanouft.tokenizer import Tokenizer
+from nanouft.run.reference import Models
 
 STEPS, BATCH, RATE = 4, 8, 2.5e-4       # of the record
 DEMOS, QUESTIONS = STEPS * BATCH, 8     # lists to learn from and to ask; the first one is shown

@@ -18,9 +18,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import islice
 
-from nanouft.rows import Row
+from nanouft.data.rows import Row
+from nanouft.models.tokenizer import Turn, Turns
 from nanouft.seeds import kind_seed
-from nanouft.tokenizer import Turn, Turns
 
 from .answers import (
     FAMILIES,

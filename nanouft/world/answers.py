@@ -23,8 +23,8 @@ from itertools import combinations
 
 import numpy as np
 
+from nanouft.data.rows import Row
 from nanouft.errors import UserError
-from nanouft.rows import Row
 
 from .facts import PLURAL, RELATIONS, WORDS, WORLD, Pair
 

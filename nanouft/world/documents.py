@@ -24,7 +24,7 @@ from itertools import islice
 
 import numpy as np
 
-from nanouft.tokenizer import Tokenizer, Turn
+from nanouft.models.tokenizer import Tokenizer, Turn
 
 from .answers import I_DO_NOT_KNOW, question, right_answer, sentence, statement
 from .facts import ITEMS, N_WORDINGS, NAMES, PLURAL, RELATIONS, WORDS, WORLD

@@ -19,8 +19,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image
 
-from nanouft.colours import DOWN, SOFT, line, look, push_colour
 from nanouft.disk import read_json
+from nanouft.pictures.colours import DOWN, SOFT, line, look, push_colour
 from nanouft.run.folder import read_lines
 
 STYLE: Any = {"font.size": 13, "figure.dpi": 100, "text.parse_math": False,     # a $ is a dollar

@@ -20,7 +20,7 @@ import tiktoken
 from nanouft.errors import UserError
 
 USER, ASSISTANT, END, PAD = CONTROL = ("<|user|>", "<|assistant|>", "<|end|>", "<|pad|>")
-ASSET = Path(__file__).parent / "assets" / "nano.tiktoken"
+ASSET = Path(__file__).parents[1] / "assets" / "nano.tiktoken"
 # What BPE joins: a word, one or two digits, or punctuation, with the space before; or white space.
 NANO_PATTERN = r" ?\p{L}+| ?\p{N}{1,2}| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 # `Tokenizer.chat` once more, in the language of transformers. A system turn waits for the next user

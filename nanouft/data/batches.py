@@ -14,11 +14,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from nanouft.data.rows import Roles, Row
 from nanouft.errors import UserError, counted, progress
+from nanouft.models.tokenizer import Tokenizer
 from nanouft.objective import NOT_SET, Batch, Seqs
-from nanouft.rows import Roles, Row
 from nanouft.seeds import order_seed, step_seed
-from nanouft.tokenizer import Tokenizer
 
 POOL = 20                               # steps whose rows are sorted by length
 KNOWN = ("score", "label", "p")         # columns that come with the rows of the data

@@ -7,15 +7,23 @@
 from textwrap import shorten
 from typing import Any
 
-from nanouft.batches import Encoded
+from nanouft.data.batches import Encoded
+from nanouft.data.selection import each_prompt
 from nanouft.errors import counted, say
-from nanouft.evaluation import ABOUT, Metrics, answer_rows, families, held_out, mean_score, rewarded
-from nanouft.generate import stops, unfinished
 from nanouft.gpt import GPT
 from nanouft.loop import Device
-from nanouft.rewards import Score
-from nanouft.selection import each_prompt
-from nanouft.tokenizer import Tokenizer
+from nanouft.models.generate import stops, unfinished
+from nanouft.models.tokenizer import Tokenizer
+from nanouft.run.evaluation import (
+    ABOUT,
+    Metrics,
+    answer_rows,
+    families,
+    held_out,
+    mean_score,
+    rewarded,
+)
+from nanouft.run.rewards import Score
 
 METRICS = {"nll": "loss on held-out answers, nats a token",
            "accuracy": "held-out pairs: chosen gained more",

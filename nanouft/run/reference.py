@@ -13,14 +13,14 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from nanouft.batches import Encoded, collate, encode
+from nanouft.data.batches import Encoded, collate, encode
 from nanouft.errors import UserError, progress
-from nanouft.generate import LOGITS
 from nanouft.gpt import GPT
 from nanouft.loop import Device
+from nanouft.models.generate import LOGITS
+from nanouft.models.tokenizer import Tokenizer
 from nanouft.objective import Batch, Objective, write_logp
-from nanouft.sampling import ROWS
-from nanouft.tokenizer import Tokenizer
+from nanouft.run.sampling import ROWS
 
 Numbers = list[dict[str, np.ndarray]]           # of each row: {role: (L-1,) numbers, one a target}
 

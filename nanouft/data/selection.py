@@ -13,9 +13,9 @@ import json
 from collections import Counter
 from collections.abc import Collection, Mapping
 
+from nanouft.data.rows import FIELDS, NO_ANSWER, LeftOut, Roles, Row, reasons
 from nanouft.errors import UserError, counted
-from nanouft.rows import FIELDS, NO_ANSWER, LeftOut, Roles, Row, reasons
-from nanouft.tokenizer import Turn, Turns
+from nanouft.models.tokenizer import Turn, Turns
 
 SAME_QUESTION = "the same question as another row"
 

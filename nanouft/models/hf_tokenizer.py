@@ -15,7 +15,7 @@ from textwrap import shorten
 from typing import Any
 
 from nanouft.errors import UserError
-from nanouft.tokenizer import CONTROL, END, JINJA, PAD, Tokenizer, Turn, Turns
+from nanouft.models.tokenizer import CONTROL, END, JINJA, PAD, Tokenizer, Turn, Turns
 
 SAFE: Any = {"trust_remote_code": False}
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from nanouft.gpt import GPT
-from nanouft.tokenizer import Tokenizer
+from nanouft.models.tokenizer import Tokenizer
 
 LOGITS, HELD = 2**28, 5     # logits that measuring and decoding hold at once, times so many numbers
 CACHE = 2**32           # bytes of keys and values, and of their copy when some answers are over

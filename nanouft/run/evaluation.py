@@ -9,16 +9,16 @@ from typing import Any
 import numpy as np
 
 from nanouft import world
-from nanouft.batches import Encoded
+from nanouft.data.batches import Encoded
+from nanouft.data.rows import Row
 from nanouft.errors import counted, progress, say
-from nanouft.generate import MAX_NEW, Answer, generate, stops
 from nanouft.gpt import GPT
 from nanouft.loop import Device
-from nanouft.reference import Numbers, logps
-from nanouft.rewards import Score
-from nanouft.rows import Row
+from nanouft.models.generate import MAX_NEW, Answer, generate, stops
+from nanouft.models.tokenizer import Tokenizer
+from nanouft.run.reference import Numbers, logps
+from nanouft.run.rewards import Score
 from nanouft.seeds import chunk_seed
-from nanouft.tokenizer import Tokenizer
 from nanouft.world.answers import read_question
 
 

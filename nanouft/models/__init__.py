@@ -1,0 +1,1 @@
+"""Models and tokenizers: folders that are read and written, and decoding."""
