@@ -7,8 +7,10 @@ Simplified: texts are tokenized as transformers does it, so "<|im_end|>" in a te
 token.
 """
 import json
+import re
 from bisect import bisect_left
 from collections.abc import Iterable
+from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
 from textwrap import shorten
@@ -16,16 +18,35 @@ from typing import Any
 
 from nanouft.errors import UserError
 from nanouft.rows import Turn, Turns
+from nanouft.run.folder import read_json, write_json
 from nanouft.tokenizer import CONTROL, END, JINJA, PAD, Tokenizer
 
 SAFE: Any = {"trust_remote_code": False}
+OLDEST = {"transformers": (4, 56)}      # pyproject.toml asks for it too
+DAY = datetime(2024, 7, 26)
 
 
 def library(name: str, what: str) -> Any:
     try:
-        return __import__(name)
+        found = __import__(name)
     except ImportError:
         raise UserError(f"{what} needs {name}: pip install nanouft[hf]") from None
+    needed = OLDEST.get(name, ())
+    if tuple(int(x) for x in found.__version__.split(".")[:len(needed)]) < needed:
+        raise UserError(f"{what} needs {name} {'.'.join(map(str, needed))} or newer, and "
+                        f"{found.__version__} is installed: pip install -U nanouft[hf]")
+    return found
+
+
+def whole(text: str) -> str:
+    """Half of a character (scraped JSON has halves of emoji) becomes U+FFFD, as in our own."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def on_one_day(template: str) -> str:
+    """A template that tells the day tells DAY: a run goes on tomorrow, and its rows are the same."""
+    return re.sub(r"""strftime_now\(\s*(["'])(.*?)\1\s*\)""",
+                  lambda call: repr(DAY.strftime(call[2])), template)
 
 
 def without_space(text: str) -> str:
@@ -65,6 +86,7 @@ class HFTokenizer(Tokenizer):
                 adds_bos = t("a").input_ids[0] == t.bos_token_id
                 t.chat_template = ("{{- bos_token -}}" if adds_bos else "") + JINJA
                 t.eos_token, t.pad_token = END, PAD
+            self.template = on_one_day(t.get_chat_template())   # of several the one called default
             special = {*t.all_special_ids, *t.added_tokens_decoder}
             talk = self._text((("user", "ask"), ("assistant", "zebra")))
             ends = [i for i in self.encode(talk.rpartition("zebra")[2]) if i in special]
@@ -81,7 +103,7 @@ class HFTokenizer(Tokenizer):
         self.end, self.stops = ends[-1], {ends[-1]}
         self.end_text = self.decode([self.end])
         self.pad = self.end if t.pad_token_id is None else t.pad_token_id
-        ours = t.chat_template.endswith(JINJA)
+        ours = self.template.endswith(JINJA)
         control = t.convert_tokens_to_ids(list(CONTROL[:2])) if ours else (-1, -1)
         self.user, self.assistant = control
         self.about = (f"{folder}: {'our' if ours else 'its own'} chat template; an answer ends "
@@ -92,10 +114,10 @@ class HFTokenizer(Tokenizer):
         return len(self.t)
 
     def encode(self, text: str) -> list[int]:
-        return self.t.encode(text, add_special_tokens=False)
+        return self.t.encode(whole(text), add_special_tokens=False)
 
     def text_ids(self, text: str) -> list[int]:
-        return self.t.encode(text)
+        return self.t.encode(whole(text))
 
     def decode(self, ids: Iterable[int]) -> str:
         return self.t.decode([int(i) for i in ids], skip_special_tokens=False,
@@ -104,11 +126,12 @@ class HFTokenizer(Tokenizer):
     @lru_cache(maxsize=8)                       # `check` and `chat` of a row read the same text
     def _text(self, turns: Any, waits: bool = False) -> str:
         """A dialogue as the template writes it; `waits`: up to where an answer begins."""
-        talk = [{"role": "assistant" if role == "shown" else role, "content": text}
+        talk = [{"role": "assistant" if role == "shown" else role, "content": whole(text)}
                 for role, text in turns]
-        try:                                    # a fixed day: some templates tell it
+        try:
             return self.t.apply_chat_template(talk, add_generation_prompt=waits, tokenize=False,
-                                              date_string="26 Jul 2024")
+                                              chat_template=self.template,
+                                              date_string=DAY.strftime("%d %b %Y"))
         except Exception as e:                  # templates raise what they like
             raise UserError(f"the chat template refuses a dialogue of {[r for r, _ in turns]} "
                             f"({' '.join(str(e).split())[:120]})") from None
@@ -174,6 +197,7 @@ class HFTokenizer(Tokenizer):
         """UserError if the template leaves out or rewrites the text of a turn. White space does
         not count. A short text may stand in the rendering by chance, so that each sequence of
         roles is tried once with texts that do not."""
+        turns = tuple(Turn(role, whole(said)) for role, said in turns)
         roles = tuple(turn.role for turn in turns)
         if roles not in self.lost_turns:
             marked = tuple(Turn(role, f"text {i}") for i, role in enumerate(roles))
@@ -189,3 +213,7 @@ class HFTokenizer(Tokenizer):
 
     def save(self, folder: str | Path) -> None:
         self.t.save_pretrained(str(folder))
+        file = Path(folder) / "tokenizer_config.json"
+        config = read_json(file)
+        if config.get("tokenizer_class") == "TokenizersBackend":    # in transformers 4 it is:
+            write_json(file, config | {"tokenizer_class": "PreTrainedTokenizerFast"})
