@@ -58,12 +58,12 @@ def not_finite(weights: Mapping[str, Tensor]) -> str:
 
 def load_checked(file: Path, wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """ValueError unless the tensors of `file` are the wanted ones, and finite: an optimizer step
-    over tensors of another size would write beyond their end."""
+    over tensors of another size or type would write beyond their end."""
     tensors = load_file(plain_file(file))
     for name in {**wanted, **tensors}:
         a, b = tensors.get(name), wanted.get(name)
-        if a is None or b is None or a.shape != b.shape:
-            raise ValueError(f"{file.name}: {name} is missing or of another shape")
+        if a is None or b is None or (a.shape, a.dtype) != (b.shape, b.dtype):
+            raise ValueError(f"{file.name}: {name} is missing, of another shape or of another type")
     if name := not_finite(tensors):
         raise ValueError(f"{file.name}: {name} is not finite")
     return tensors

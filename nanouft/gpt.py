@@ -148,7 +148,7 @@ class GPT(nn.Module):
         self.wpe = nn.Embedding(cfg.n_ctx, cfg.n_embd)
         self.h = nn.ModuleList(Block(cfg) for _ in range(cfg.n_layer))
         self.ln_f = nn.LayerNorm(cfg.n_embd, cfg.eps)
-        self.value: nn.Linear | None = None                         # PPO's critic (models/folders.py)
+        self.value: nn.Linear | None = None                         # PPO's critic
         if seed is not None:
             self.reset(seed)
 
@@ -240,7 +240,8 @@ def _mask(T: int, n: int, keep: Tensor | None, device, dtype) -> Tensor:
 
 
 def shipped_base() -> GPT:
-    """The base that every run starts from, trained by pretrain.py. models/folders.py reads others."""
+    """The base that every run starts from, trained by pretrain.py;
+    models/folders.py reads others."""
     model, stored = GPT(NANO), load_file(BASE / "model.safetensors")
     weights = {name: stored[f"transformer.{name}"].float() for name, _ in model.named_parameters()}
     model.load_state_dict({name: w.T if name.endswith(CONV1D) else w

@@ -27,7 +27,8 @@ from nanouft.data.selection import pair_rows
 from nanouft.disk import read_json
 from nanouft.errors import UserError, command, progress, visible
 from nanouft.loop import Device
-from nanouft.models.folders import generate, start_model
+from nanouft.models import generate
+from nanouft.models.folders import start_model
 from nanouft.models.tokenizer import Turn
 from nanouft.objectives import OBJECTIVES
 from nanouft.pictures import plots

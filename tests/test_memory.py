@@ -10,7 +10,7 @@ from torch.profiler import ProfilerActivity, profile
 from nanouft.data.batches import Encoded, Tokens, collate
 from nanouft.data.rows import Row
 from nanouft.gpt import GPT
-from nanouft.models.folders import generate
+from nanouft.models import generate
 from nanouft.run import reference, sampling
 
 LOGITS, CACHE = 2**21, 2**21            # small ones: 8 MiB in fp32, and 2 MiB

@@ -16,7 +16,7 @@ from nanouft.data.rows import Row
 from nanouft.errors import Diverged
 from nanouft.gpt import GPT, GPTConfig
 from nanouft.loop import Device
-from nanouft.models.folders import generate as decoding
+from nanouft.models import generate as decoding
 from nanouft.models.generate import Answer, generate, stops
 from nanouft.models.tokenizer import Turn
 from nanouft.objectives import OBJECTIVES

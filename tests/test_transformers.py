@@ -4,6 +4,7 @@ import json
 import shutil
 from copy import deepcopy
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,7 @@ from made import (
 )
 from safetensors.torch import load_file, save_file
 
-from nanouft import train
+from nanouft import reward, train
 from nanouft.data.batches import collate, encode, encode_what_fits
 from nanouft.data.rows import Row
 from nanouft.data.selection import demo_rows
@@ -36,8 +37,10 @@ from nanouft.models.folders import (
     start_model,
 )
 from nanouft.models.generate import generate
+from nanouft.models.hf_tokenizer import OLDEST
+from nanouft.models.tokenizer import nano
 from nanouft.objectives import OBJECTIVES
-from nanouft.run import sampling
+from nanouft.run import rewards, sampling
 from nanouft.run.reference import Models
 from nanouft.run.sampling import Rollouts
 
@@ -329,6 +332,218 @@ def test_a_bad_folder_is_one_line(damage, words, folders, tmp_path):
     assert words in str(e.value) and str(folder) in str(e.value) and "\n" not in str(e.value)
 
 
+def edit(file: Path, **change) -> None:
+    """None takes a key away."""
+    now = (json.loads(file.read_text()) if file.exists() else {}) | change
+    file.write_text(json.dumps({key: x for key, x in now.items() if x is not None}))
+
+
+def weights(folder: Path, change) -> None:
+    """`change`: {name: tensor} -> {name: tensor}."""
+    file = folder / "model.safetensors"
+    save_file(change(load_file(file)), file, metadata={"format": "pt"})
+
+
+def renamed(before: str):
+    return lambda f: weights(f, lambda w: {before + name: x for name, x in w.items()})
+
+
+def without(end: str):
+    return lambda f: weights(f, lambda w: {n: x for n, x in w.items() if not n.endswith(end)})
+
+
+def more(name: str):
+    return lambda f: weights(f, lambda w: w | {name: torch.ones(2)})
+
+
+def broken(value: float):
+    def change(w):
+        w["model.embed_tokens.weight"][3, 3] = value
+        return w
+    return lambda f: weights(f, change)
+
+
+def config(**change):
+    return lambda f: edit(f / "config.json", **change)
+
+
+def generation(**change):
+    return lambda f: edit(f / "generation_config.json", **change)
+
+
+def named_templates(*names: str):
+    def change(f):
+        (f / "chat_template.jinja").unlink()
+        edit(f / "tokenizer_config.json",
+             chat_template=[{"name": name, "template": CHATML} for name in names])
+    return change
+
+
+def template_beside(f) -> None:
+    (f / "additional_chat_templates").mkdir()
+    (f / "additional_chat_templates" / "rag.jinja").write_text(CHATML)
+
+
+def only_an_adapter(f) -> None:
+    (f / "config.json").rename(f / "adapter_config.json")
+    edit(f / "adapter_config.json", base_model_name_or_path="their/base")
+
+
+def only_a_pickle(f) -> None:
+    (f / "model.safetensors").rename(f / "pytorch_model.bin")
+
+
+MET = {     # folders as they are met: the kind, what differs, words of the refusal (None: it trains)
+    "no head": ("llama", without("lm_head.weight"), 'lack lm_head.weight; if the embedding is its'),
+    "not said to be tied": ("qwen2", config(tie_word_embeddings=None), "lack lm_head.weight"),
+    "compiled": ("qwen2", renamed("_orig_mod."), "_orig_mod."),
+    "peft's names": ("qwen2", renamed("base_model.model."), "no place for the weights"),
+    "DDP's names": ("llama", renamed("module."), "no place for the weights"),
+    "a layer missing": ("qwen2", config(num_hidden_layers=3, layer_types=None),
+                        "lack model.layers.2.input_layernorm.weight and 11 more"),
+    "a layer too many": ("qwen2", config(num_hidden_layers=1, layer_types=None),
+                         "no place for the weights model.layers.1."),
+    "a tensor missing": ("llama", without("1.mlp.up_proj.weight"), "layers.1.mlp.up_proj.weight)"),
+    "another width": ("llama", config(intermediate_size=40), "mlp"),
+    "NaN": ("qwen2", broken(torch.nan), "model.embed_tokens.weight is not finite"),
+    "inf": ("llama", broken(torch.inf), "model.embed_tokens.weight is not finite"),
+    "buffers of old files": ("llama", more("model.layers.0.self_attn.rotary_emb.inv_freq"), None),
+    "masks of old files": ("gpt2", more("transformer.h.0.attn.masked_bias"), None),
+    "a reward head": ("qwen2", more("score.weight"), None),
+    "sampling without do_sample": ("qwen2", generation(temperature=0.9, top_p=0.6), None),
+    "do_sample false": ("llama", generation(do_sample=False, temperature=1e-6), None),
+    "beams": ("qwen2", generation(early_stopping=True, length_penalty=0.5, num_beams=1), None),
+    "sampling in config.json": ("qwen2", lambda f: (f / "generation_config.json").unlink() or edit(
+        f / "config.json", temperature=0.7, top_k=40), None),
+    "named templates": ("qwen2", named_templates("default", "tool_use"), None),
+    "a template beside": ("qwen2", template_beside, None),
+    "no default template": ("qwen2", named_templates("rag", "tool_use"), "no default specified"),
+    "an adapter": ("qwen2", only_an_adapter, "is an adapter of their/base; give the merged model"),
+    "a pickle": ("qwen2", only_a_pickle, "pytorch_model.bin is a pickle"),
+    "quantized": ("qwen2", config(quantization_config={"quant_method": "gptq", "bits": 4}),
+                  "quantized (gptq); give the full ones"),
+    "sees later tokens": ("bert", lambda f: None, "it looks at later tokens")}
+
+
+@pytest.mark.parametrize("lora", [0, 2])
+@pytest.mark.parametrize("name", MET)
+def test_a_folder_trains_from_all_of_its_weights_or_is_one_line(name, lora, folders, tmp_path,
+                                                                capsys):
+    """No traceback, nothing at random, nothing lost at the end. A text may hold half an emoji."""
+    if lora:
+        pytest.importorskip("peft")
+    (kind, change, words), folder, out = MET[name], tmp_path / "m", tmp_path / "out"
+    if kind == "bert":
+        shutil.copytree(folders["qwen2"], folder)
+        hf.BertLMHeadModel(hf.BertConfig(vocab_size=335, hidden_size=32, intermediate_size=48,
+                                         num_hidden_layers=2, num_attention_heads=2)
+                           ).save_pretrained(folder)
+    else:
+        shutil.copytree(folders[kind], folder)
+    change(folder)
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text("".join(json.dumps({"prompt": f"Say {x} \ud83d.", "response": x}) + "\n"
+                            for x in WORDS[0].split()))
+    code = command(train.main, ["--init", str(folder), "--data", str(rows), "--steps", "1",
+                                "--batch-size", "2", "--plain", "--device", "cpu", "--out",
+                                str(out), *["--lora", "2"] * bool(lora)])
+    err = [x for x in capsys.readouterr().err.splitlines() if x.startswith("error")]
+    if words:
+        assert code == 2 and len(err) == 1 and words in err[0] and str(folder) in err[0], err
+        assert not out.exists()
+        return
+    assert code == 0, err
+    ids = torch.arange(9)[None]
+    first, second, trained = (start_model(str(x))[0](ids) for x in (folder, folder, out))
+    assert torch.equal(first, second) and not torch.equal(first, trained)
+    assert {x.relative_to(folder) for x in folder.glob("*templates/*")} \
+        == {x.relative_to(out) for x in out.glob("*templates/*")} or "named" in name
+
+
+def test_a_template_that_tells_the_day_tells_the_same_day_tomorrow(tmp_path, monkeypatch):
+    """Else a run would not go on the day after."""
+    dated = "{{- 'Today: ' + strftime_now('%d %B %Y') + ' ' + date_string -}}" + CHATML
+    folder = make(tmp_path / "m", "llama", dated)
+    told = []
+    for year in (1999, 2030):
+        class Clock:
+            @staticmethod
+            def now():
+                return datetime(year, 1, 1)
+        monkeypatch.setattr("transformers.utils.chat_template_utils.datetime", Clock)
+        tok = start_model(folder)[1]
+        told.append(tok.decode(tok.prompt_ids(say("user", "a"))))
+    assert told[0] == told[1] and told[0].startswith("Today: 26 July 2024 26 Jul 2024")
+    start_model(folder)[1].save(tmp_path)
+    assert "strftime_now" in (tmp_path / "chat_template.jinja").read_text()
+
+
+def test_half_of_a_character_is_read_as_by_the_shipped_tokenizer(folders):
+    tok, text = start_model(folders["qwen2"])[1], "a \ud83d b \ud83d\ude00"
+    ids, mask = tok.chat(say("user", text), say("assistant", text))
+    assert tok.decode(ids).count(nano().decode(nano().encode(text))) == 2 and sum(mask) > 3
+    assert tok.decode(tok.text_ids(text)) == "a \ufffd b \U0001f600"
+    tok.check((*say("user", text), *say("assistant", text)))
+
+
+def test_a_reward_model_of_transformers_opens_again(folders, tmp_path):
+    """A head beside a whole model is no stranger."""
+    for kind in ("llama", "qwen2"):
+        argv = ["--init", folders[kind], "--data", str(folders["place"] / "d.jsonl"), "--steps", "1",
+                "--batch-size", "2", "--device", "cpu", "--out", str(tmp_path / kind)]
+        assert command(reward.main, argv) == 0
+        assert "score.weight" in load_file(tmp_path / kind / "model.safetensors")
+        judge = rewards.scorer(str(tmp_path / kind))
+        assert judge(DATA[:2], ["a", "b"]).shape == (2,)
+
+
+ROPE = {"rope_theta": 5e5, "factor": 4.0, "original_max_position_embeddings": 32}
+
+
+@pytest.mark.parametrize("rope", [
+    {"rope_type": "default", "rope_theta": 5e5}, {"rope_type": "yarn", **ROPE},
+    {"rope_type": "llama3", "low_freq_factor": 1.0, "high_freq_factor": 4.0, **ROPE}],
+    ids=lambda rope: rope["rope_type"])
+def test_a_saved_folder_has_the_names_of_transformers_4(rope, folders, tmp_path):
+    """Which would take theta 10,000 without a word, and does not know the tokenizer's new class."""
+    if hf.__version__ < "5":
+        pytest.skip("transformers 4 writes its own names")
+    folder = tmp_path / "m"
+    shutil.copytree(folders["llama"], folder)
+    config(rope_parameters=rope)(folder)
+    model, tok = start_model(str(folder))
+    (tmp_path / "out").mkdir()
+    save_model(tmp_path / "out", model, tok)
+    saved = json.loads((tmp_path / "out" / "config.json").read_text())
+    assert saved["rope_theta"] == 5e5 and saved["rope_parameters"] == rope
+    assert saved.get("rope_scaling", rope) == rope and len(rope) == 2 or "rope_scaling" in saved
+    ids = torch.arange(60)[None]
+    same(start_model(str(tmp_path / "out"))[0](ids).detach(), model(ids).detach(), 1e-6)
+    named = json.loads((tmp_path / "out" / "tokenizer_config.json").read_text())
+    assert named["tokenizer_class"] == "PreTrainedTokenizerFast"
+
+
+def test_longrope_is_used_up_to_where_it_does_not_depend_on_other_rows(folders, tmp_path, capsys):
+    shutil.copytree(folders["qwen2"], tmp_path / "m")
+    torch.manual_seed(0)
+    hf.Phi3ForCausalLM(hf.Phi3Config(
+        vocab_size=335, original_max_position_embeddings=32, pad_token_id=0, rope_parameters={
+            "rope_type": "longrope", "rope_theta": 1e4, "short_factor": [1.0] * 4,
+            "long_factor": [4.0] * 4}, **SMALL)).save_pretrained(tmp_path / "m")
+    model, tok = start_model(str(tmp_path / "m"))
+    assert model.cfg.n_ctx == 32 and "only its first 32 positions are used" in tok.about
+    prompts = [[*range(5, 5 + n)] for n in (2, 9, 30)]
+    together = generate(model, prompts, stop=-1, pad=0, max_new=12)
+    for prompt, answer in zip(prompts, together):
+        assert generate(model, [prompt], stop=-1, pad=0, max_new=12)[0].ids == answer.ids
+
+
+def test_a_library_that_is_too_old_is_named_with_the_version_that_is_needed(folders, monkeypatch):
+    monkeypatch.setitem(OLDEST, "transformers", (99, 1))
+    with pytest.raises(UserError, match=f"transformers 99.1 or newer, and {hf.__version__} is ins"):
+        start_model(folders["qwen2"])
+
+
 @pytest.mark.parametrize("change, words", [
     ({"transformer.ln_f.bias": None}, "ln_f.bias"), ({"more": torch.ones(1)}, "more"),
     ({"transformer.wpe.weight": torch.ones(3, 32)}, "size mismatch"),
@@ -354,7 +569,7 @@ def test_pickles_are_never_opened_and_no_code_is_run(tmp_path, monkeypatch):
     folder = Path(make(tmp_path / "m", "qwen2"))
     (folder / "model.safetensors").unlink()
     torch.save({}, folder / "pytorch_model.bin")
-    with pytest.raises(UserError, match="no causal language model"):
+    with pytest.raises(UserError, match="pytorch_model.bin is a pickle, which may run code"):
         start_model(str(folder))
     asked = {}
     monkeypatch.setattr("huggingface_hub.snapshot_download",

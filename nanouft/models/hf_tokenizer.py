@@ -7,24 +7,45 @@ Simplified: texts are tokenized as transformers does it, so "<|im_end|>" in a te
 token.
 """
 import json
+import re
 from bisect import bisect_left
 from collections.abc import Iterable
+from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
 from textwrap import shorten
 from typing import Any
 
+from nanouft.disk import read_json, write_json
 from nanouft.errors import UserError
 from nanouft.models.tokenizer import CONTROL, END, JINJA, PAD, Tokenizer, Turn, Turns
 
 SAFE: Any = {"trust_remote_code": False}
+OLDEST = {"transformers": (4, 56)}      # pyproject.toml asks for it too
+DAY = datetime(2024, 7, 26)
 
 
 def library(name: str, what: str) -> Any:
     try:
-        return __import__(name)
+        found = __import__(name)
     except ImportError:
-        raise UserError(f"{what} needs {name}: pip install nanouft[hf]") from None
+        raise UserError(f"{what} needs {name}: pip install -e '.[hf]'") from None
+    needed = OLDEST.get(name, ())
+    if tuple(int(x) for x in found.__version__.split(".")[:len(needed)]) < needed:
+        raise UserError(f"{what} needs {name} {'.'.join(map(str, needed))} or newer, and "
+                        f"{found.__version__} is installed: pip install -U -e '.[hf]'")
+    return found
+
+
+def whole(text: str) -> str:
+    """Half of a character (scraped JSON has halves of emoji) becomes U+FFFD, as in our own."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def on_one_day(template: str) -> str:
+    """A template that tells the day tells DAY, so that rows are the same when a run goes on later."""
+    return re.sub(r"""strftime_now\(\s*(["'])(.*?)\1\s*\)""",
+                  lambda call: repr(DAY.strftime(call[2])), template)
 
 
 def without_space(text: str) -> str:
@@ -52,15 +73,6 @@ def lost_letters(said: str, text: str) -> str:
     return said[:n] or said
 
 
-# Some templates tell the day, so that rows would change over night: for them it is always this one.
-FIXED_DAY = "{%- macro strftime_now(form) -%}2024-07-26{%- endmacro -%}"
-
-
-def whole(text: str) -> str:
-    """Half of a character, as scraped JSON may hold, is U+FFFD, as tiktoken has it."""
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-
-
 class HFTokenizer(Tokenizer):
     """`t` is transformers' own. Without a chat template ours is added, with its control tokens."""
 
@@ -68,13 +80,12 @@ class HFTokenizer(Tokenizer):
         transformers = library("transformers", f"{folder}: its tokenizer")
         try:
             self.t = t = transformers.AutoTokenizer.from_pretrained(str(folder), **SAFE)
-            if isinstance(t.chat_template, dict):       # several with names: the default one
-                t.chat_template = t.get_chat_template()
             if not t.chat_template:
                 t.add_tokens(list(CONTROL), special_tokens=True)
                 adds_bos = t("a").input_ids[0] == t.bos_token_id
                 t.chat_template = ("{{- bos_token -}}" if adds_bos else "") + JINJA
                 t.eos_token, t.pad_token = END, PAD
+            self.template = on_one_day(t.get_chat_template())   # of several the one called default
             special = {*t.all_special_ids, *t.added_tokens_decoder}
             talk = self._text((("user", "ask"), ("assistant", "zebra")))
             ends = [i for i in self.encode(talk.rpartition("zebra")[2]) if i in special]
@@ -91,7 +102,7 @@ class HFTokenizer(Tokenizer):
         self.end, self.stops = ends[-1], {ends[-1]}
         self.end_text = self.decode([self.end])
         self.pad = self.end if t.pad_token_id is None else t.pad_token_id
-        ours = t.chat_template.endswith(JINJA)
+        ours = self.template.endswith(JINJA)
         control = t.convert_tokens_to_ids(list(CONTROL[:2])) if ours else (-1, -1)
         self.user, self.assistant = control
         self.about = (f"{folder}: {'our' if ours else 'its own'} chat template; an answer ends "
@@ -114,14 +125,12 @@ class HFTokenizer(Tokenizer):
     @lru_cache(maxsize=8)                       # `check` and `chat` of a row read the same text
     def _text(self, turns: Any, waits: bool = False) -> str:
         """A dialogue as the template writes it; `waits`: up to where an answer begins."""
-        talk = [{"role": "assistant" if role == "shown" else role, "content": text}
+        talk = [{"role": "assistant" if role == "shown" else role, "content": whole(text)}
                 for role, text in turns]
-        template = self.t.chat_template
-        if "strftime_now" in template:
-            template = FIXED_DAY + template
         try:
             return self.t.apply_chat_template(talk, add_generation_prompt=waits, tokenize=False,
-                                              date_string="26 Jul 2024", chat_template=template)
+                                              chat_template=self.template,
+                                              date_string=DAY.strftime("%d %b %Y"))
         except Exception as e:                  # templates raise what they like
             raise UserError(f"the chat template refuses a dialogue of {[r for r, _ in turns]} "
                             f"({' '.join(str(e).split())[:120]})") from None
@@ -187,6 +196,7 @@ class HFTokenizer(Tokenizer):
         """UserError if the template leaves out or rewrites the text of a turn. White space does
         not count. A short text may stand in the rendering by chance, so that each sequence of
         roles is tried once with texts that do not."""
+        turns = tuple(Turn(role, whole(said)) for role, said in turns)
         roles = tuple(turn.role for turn in turns)
         if roles not in self.lost_turns:
             marked = tuple(Turn(role, f"text {i}") for i, role in enumerate(roles))
@@ -202,3 +212,7 @@ class HFTokenizer(Tokenizer):
 
     def save(self, folder: str | Path) -> None:
         self.t.save_pretrained(str(folder))
+        file = Path(folder) / "tokenizer_config.json"
+        config = read_json(file)
+        if config.get("tokenizer_class") == "TokenizersBackend":    # in transformers 4 it is:
+            write_json(file, config | {"tokenizer_class": "PreTrainedTokenizerFast"})

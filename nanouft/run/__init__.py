@@ -1,1 +1,1 @@
-"""What surrounds the loop of a run: flags, folder, reference model, sampling, rewards, evaluation."""
+"""What surrounds the loop: flags, run folder, reference model, sampling, rewards, evaluation."""
