@@ -393,7 +393,7 @@ def only_a_pickle(f) -> None:
     (f / "model.safetensors").rename(f / "pytorch_model.bin")
 
 
-MET = {     # folders as they are met: the kind, what differs, words of the refusal (None: it trains)
+MET = {     # folders as they are met: kind, what differs, words of the refusal (None: it trains)
     "no head": ("llama", without("lm_head.weight"), 'lack lm_head.weight; if the embedding is its'),
     "not said to be tied": ("qwen2", config(tie_word_embeddings=None), "lack lm_head.weight"),
     "compiled": ("qwen2", renamed("_orig_mod."), "_orig_mod."),
@@ -489,7 +489,8 @@ def test_half_of_a_character_is_read_as_by_the_shipped_tokenizer(folders):
 def test_a_reward_model_of_transformers_opens_again(folders, tmp_path):
     """A head beside a whole model is no stranger."""
     for kind in ("llama", "qwen2"):
-        argv = ["--init", folders[kind], "--data", str(folders["place"] / "d.jsonl"), "--steps", "1",
+        argv = ["--init", folders[kind], "--data", str(folders["place"] / "d.jsonl"), "--steps",
+                "1",
                 "--batch-size", "2", "--device", "cpu", "--out", str(tmp_path / kind)]
         assert command(reward.main, argv) == 0
         assert "score.weight" in load_file(tmp_path / kind / "model.safetensors")

@@ -43,7 +43,7 @@ def whole(text: str) -> str:
 
 
 def on_one_day(template: str) -> str:
-    """A template that tells the day tells DAY, so that rows are the same when a run goes on later."""
+    """A template that tells the day tells DAY, so that rows are the same on another."""
     return re.sub(r"""strftime_now\(\s*(["'])(.*?)\1\s*\)""",
                   lambda call: repr(DAY.strftime(call[2])), template)
 
