@@ -2,7 +2,6 @@
 line, before anything is made."""
 import argparse
 import dataclasses
-import errno
 import io
 import json
 import os
@@ -339,8 +338,6 @@ def test_fp32_is_exact_on_a_gpu(dtype, has_bf16, used, precision, monkeypatch):
 
 @pytest.mark.parametrize("fault, code, words", [
     (KeyboardInterrupt(), 130, "interrupted"), (UserError("two\nlines \x1b[2J"), 2, "two lines"),
-    (OSError(errno.ENOSPC, "No space left on device", "a.txt"), 2,
-     "a.txt: No space left on device; make room"),
     (MemoryError(), 2, "of memory; give --activation-checkpointing, then --accu"),
     (RuntimeError("CUDA out of memory. Tried"), 2, "out of memory"), (BrokenPipeError(), 1, "")])
 def test_what_a_person_can_cause_is_one_line(fault, code, words, capsys):

@@ -5,7 +5,9 @@ import json
 import os
 import shutil
 import signal
+import subprocess
 import sys
+from contextlib import contextmanager
 
 import pytest
 import torch
@@ -102,15 +104,16 @@ def operations(at: int | None) -> list[str]:
     return names
 
 
-def child(argv: list[str], at: int | None, log) -> int:
+def child(argv: list[str], at: int | None, log, before=lambda: None) -> int:
     """Exit code of a run in a process of its own; -9 if it was killed. The log ends with what it
-    did to files."""
+    did to files. `before` is called there first."""
     if number := os.fork():
         return os.waitstatus_to_exitcode(os.waitpid(number, 0)[1])
     code = 1
     try:
         signal.alarm(60)                                # ends what waits for a pipe
         sys.stdout = sys.stderr = open(log, "w", buffering=1)
+        before()
         names = operations(at)
         code = command(train.main, argv)
         print("\n" + json.dumps(names))
@@ -145,6 +148,82 @@ def said_by(place, log) -> str:
     """The line with which the run in this folder refuses to go on."""
     assert child(["--resume", str(place / "run")], None, log) == 2
     return log.read_text()
+
+
+# ---- a disk that is full -------------------------------------------------------------------------
+@contextmanager
+def small_disk(folder, size: int):
+    """A file system of its own in this folder, and a function that gives it room."""
+    def mount(*options: str) -> None:
+        told = subprocess.run(["mount", "-t", "tmpfs", "-o", ",".join(options), "tmpfs",
+                               str(folder)], capture_output=True, text=True)
+        if told.returncode:
+            pytest.skip(f"no file system can be made here: {told.stderr.strip()}")
+    if not (sys.platform == "linux" and os.geteuid() == 0):
+        pytest.skip("only root on Linux can make a small file system")
+    folder.mkdir()
+    mount(f"size={size}")
+    try:
+        yield lambda: mount("remount", "size=50000000")
+    finally:
+        subprocess.run(["umount", str(folder)], check=True)
+
+
+def is_refused_for_room(argv: list[str], log, before=lambda: None) -> None:
+    assert child(argv, None, log, before) == 2, log.read_text()
+    errors = [x for x in log.read_text().splitlines() if x.startswith("error: ")]
+    assert len(errors) == 1 and "Traceback" not in log.read_text()
+    assert errors[0].endswith("; make room"), errors
+
+
+def onto(folder, out) -> list[str]:
+    return [str(out) if x == str(folder / "run") else x for x in run(folder)]
+
+
+@forks
+@pytest.mark.parametrize("size", [100_000, 400_000, 1_100_000, 1_850_000])
+def test_a_full_disk_is_one_line_and_with_room_the_run_goes_on(size, place, tmp_path):
+    """In the first step that is saved, in the second, or in the model."""
+    disk, log = tmp_path / "disk", tmp_path / "log"
+    with small_disk(disk, size) as give_room:
+        is_refused_for_room(onto(place, disk), log)
+        give_room()
+        assert child(["--resume", str(disk)], None, log) == 0, log.read_text()
+        is_whole(disk, place)
+
+
+@forks
+@pytest.mark.parametrize("size", [100_000, 400_000])
+def test_a_limit_of_a_files_size_is_one_line_and_without_it_the_run_goes_on(size, place, tmp_path):
+    """A quota is one too. Tensors are written by a library whose error is no OSError."""
+    import resource  # not on Windows
+    out, log = tmp_path / "run", tmp_path / "log"
+    is_refused_for_room(onto(place, out), log, lambda: resource.setrlimit(
+        resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY)))
+    assert child(["--resume", str(out)], None, log) == 0, log.read_text()
+    is_whole(out, place)
+
+
+# ---- two processes in one folder -----------------------------------------------------------------
+@forks
+def test_a_second_process_in_one_folder_is_one_line_and_a_killed_one_locks_nothing(half, place):
+    """And the first one is not disturbed."""
+    log, real = place / "log", train.Log.add
+    told: list[int] = []
+
+    def add(self, step, stats):                         # in the middle of its last step
+        told.append(child(["--resume", str(half)], None, log))
+        real(self, step, stats)
+    with pytest.MonkeyPatch.context() as now:
+        now.setattr(train.Log, "add", add)
+        assert command(train.main, ["--resume", str(half)]) == 0
+    assert told == [2]
+    assert log.read_text().startswith(f"error: {half}: another process trains there now")
+    is_whole(half, place)
+    new = place / "new"
+    assert child(onto(place, new), 20, log) == -9, "killed with the lock"
+    assert child(["--resume", str(new)], None, log) == 0, log.read_text()
+    is_whole(new, place)
 
 
 # ---- steps ---------------------------------------------------------------------------------------
@@ -342,6 +421,7 @@ def test_a_step_is_believed_only_if_it_is_whole_and_of_its_number(half, place, c
     for name in ("0.step", "0.exp_avg"):
         refused(about, tensors | {name: tensors[name] * torch.nan})
         refused(about, tensors | {name: tensors[name].reshape(-1)[:1]})
+        refused(about, tensors | {name: tensors[name].half()})
         refused(about, {key: x for key, x in tensors.items() if key != name})
 
 

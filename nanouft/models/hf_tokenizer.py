@@ -43,7 +43,7 @@ def whole(text: str) -> str:
 
 
 def on_one_day(template: str) -> str:
-    """A template that tells the day tells DAY, so that rows are the same on another."""
+    """A template that tells the day tells DAY, so that a run can go on tomorrow."""
     return re.sub(r"""strftime_now\(\s*(["'])(.*?)\1\s*\)""",
                   lambda call: repr(DAY.strftime(call[2])), template)
 
