@@ -171,6 +171,27 @@ CHOOSE: dict[str, Callable] = {}        # kind of rows -> what chooses them: obj
 ROLLOUT = ("samples", "minibatches", "passes")
 
 
+FACTS: dict[str, tuple] = {             # a fact -> its types, or the words that it may be
+    "data": (str,), "lr": (int, float), "reference": (bool,), "coupled": (bool,),
+    "scorer": ("any", "grade", "none")}
+
+
+def check_fact(name: str, value: Any) -> None:
+    """TypeError for a fact that would be misread later."""
+    allowed = FACTS.get(name, ())
+    types = tuple(x for x in allowed if isinstance(x, type))
+    if allowed and not (isinstance(value, types) if types else value in allowed):
+        raise TypeError(f"{name} = {value!r}: it must be "
+                        + " or ".join(x.__name__ if isinstance(x, type) else x for x in allowed))
+
+
+def check_signature(name: str, mine: Callable, theirs: Callable) -> None:
+    """TypeError unless a method takes what the contract's takes: up to 1.1 `loss` took hp, too."""
+    wanted, found = (list(inspect.signature(f).parameters) for f in (theirs, mine))
+    if len(found) != len(wanted):
+        raise TypeError(f"{name}({', '.join(found)}): it must be {name}({', '.join(wanted)})")
+
+
 @dataclass_transform()
 @dataclass
 class Objective:
@@ -207,6 +228,9 @@ class Objective:
             if name not in vars(cls):
                 raise TypeError(f"{name}: a setting needs a default, `{name}: float = 0.1`")
         for name, value in vars(cls).items():
+            check_fact(name, value)
+            if inspect.isfunction(value) and name in known:
+                check_signature(name, value, getattr(cls.__mro__[1], name))
             if name[0] == "_" or name in (*typed, *known, *hooks):
                 continue
             if callable(value) or hasattr(value, "__get__"):

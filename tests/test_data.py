@@ -219,7 +219,7 @@ def test_a_row_that_is_not_understood_is_one_line(item, words, tmp_path):
 def test_a_grade_that_the_method_does_not_read_is_not_judged(item, choose, kind, tmp_path):
     file = write(tmp_path, item)
     (row,), left_out = read([file], [kind])
-    assert not left_out and row.extra == item and choose([row], None)
+    assert not left_out and row.extra == item and choose([row])
     assert row.scores == () or kind == "scores"
     try:
         assert not read([file])[0][0].scores, "a method that reads all grades"

@@ -7,7 +7,7 @@ import torch
 from made import TINY, Form, batch_of, nano, same, tiny
 from torch._dynamo.utils import counters
 
-from nanouft import fast, gpt
+from nanouft import fast
 from nanouft.disk import read_json
 from nanouft.gpt import GPT, GPT2, NANO, Cache, GPTConfig
 from nanouft.loop import steps
@@ -151,9 +151,9 @@ def test_large_logits_are_overwritten_and_give_the_numbers_of_cross_entropy(monk
     torch.manual_seed(0)
     states, head, paid = torch.randn(50, 16), torch.randn(301, 16), torch.randn(50)
     targets, found = torch.randint(0, 301, (50,)), {}
-    monkeypatch.setattr(gpt, "PART", 301 * 7)           # the last part is not full
+    monkeypatch.setattr(fast, "PART", 301 * 7)           # the last part is not full
     for large in (2**24, 0):                            # cross_entropy, then in place
-        monkeypatch.setattr(gpt, "LARGE", large)
+        monkeypatch.setattr(fast, "LARGE", large)
         x, w = states.clone().requires_grad_(), head.clone().requires_grad_()
         nats = fast.logp(x @ w.T, targets)
         (nats * paid).sum().backward(retain_graph=True)

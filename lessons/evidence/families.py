@@ -13,7 +13,8 @@ others of its part share what it had; a part of one family goes with it, and the
 
 "Carried by X" is a strong word, because leaving out the largest family lowers every mean. It needs
 all three: the verdict is decided; X differs from the mean of the others, at 5 % divided by the
-number of families; and the mean without X is below half of the mean, or beyond a limit of the test.
+number of families; and the mean without X lies beyond a limit of the test or, where the limit is 0,
+is below half of the mean (half of a difference says nothing of a margin of two points).
 The verdict itself is always that over all families.
 """
 import sys
@@ -79,8 +80,10 @@ def is_carried(asked: Asked, verdict: str) -> bool:
         return False
     over_all = sum(x * asked.gaps[name].mean() for name, x in share.items())
     rest = without(asked, family)
-    beyond = any((over_all > limit) != (rest > limit) for limit in stats.LIMITS[asked.test])
-    return beyond or rest * np.sign(over_all) < abs(over_all) / 2
+    limits = stats.LIMITS[asked.test]
+    beyond = any((over_all > limit) != (rest > limit) for limit in limits)
+    half = limits == (0.0,) and rest * np.sign(over_all) < abs(over_all) / 2
+    return beyond or half
 
 
 # ---- how often is it said by chance? -------------------------------------------------------------

@@ -104,7 +104,7 @@ SENTENCES = (
         {"does KTO forget": "C12 KTO after SFT on A loses some of its skills",
          "does UNA": "C12 UNA after SFT on A loses some of its skills"},
         doubt="UFT learnt reversals less in as many updates; that a chain forgets is likely here "
-              "for KTO and UNA, not for DPO"),
+              "for KTO and UNA, for DPO on one base of two"),
     Sentence(
         "UFT", "2410.21438v1",
         "One stage has a clear advantage over SFT, then alignment, above all in factuality (below, "

@@ -54,6 +54,8 @@ class Line:
     @property
     def carried(self) -> str:
         """ "carried by list", with the base if it is so on one of two; else ""."""
+        if self.verdict == "undecided":             # over both bases, though one may be decided
+            return ""
         everywhere = all(f.carried for f in self.findings)
         names = [f.largest + ("" if everywhere else f" on the {base} base")
                  for f, base in zip(self.findings, ("first", "second")) if f.carried]

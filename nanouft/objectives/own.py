@@ -18,6 +18,7 @@ from torch import Tensor, is_grad_enabled
 from nanouft.errors import UserError, choose, code_of, plain_file
 from nanouft.objective import CHOOSE, Objective
 from nanouft.objectives import OBJECTIVES
+from nanouft.objectives.dpo import Pairs
 
 OWN = re.compile(r"(.+\.py)(?::(\w+))?")             # mine.py, mine.py:Name
 
@@ -51,6 +52,9 @@ def find(name: str) -> type[Objective]:
                         f"known: {', '.join(CHOOSE)}")
     if cls.data not in CHOOSE and cls.choose is Objective.choose:
         raise UserError(f"--objective {file}: with data = {cls.data!r} it needs its own `choose`")
+    if cls.loss is Objective.loss or getattr(cls, "each", None) is Pairs.each:
+        raise UserError(f"--objective {file}: {cls.__name__} has no `loss(self, batch)` "
+                        "(of Pairs: no `each`)")
     for part in found.values():
         for method, function in list(vars(part).items()):
             if method[0] != "_" and callable(function):
