@@ -3,7 +3,7 @@
     python -m nanouft.ledger --init out/sft             # SFT, IFT, IFT as released, DPO
     python -m nanouft.ledger --show sft "ift --lam 0.5" kto grpo
     python -m nanouft.ledger --prompt "..." --answer "..." --rejected "..."
-    python -m nanouft.ledger --end --init FOLDER --data my.jsonl    # does it stop, will it learn to?
+    python -m nanouft.ledger --end --init FOLDER --data my.jsonl    # does it stop?
 
 The push on token t is -dL/dlogp_t, by autograd through the pure loss: + makes the token likelier,
 - less likely. It is shown times the response tokens of the batch (of a pair: of the chosen answer),

@@ -7,7 +7,9 @@ A model that runs on to the limit has one of three faults: the template or the m
 token out of the loss, the end token has hardly any weight in the loss, or the model's own answers
 go astray before they could end. Each of the figures tells one of them from the others.
 """
+import math
 from dataclasses import dataclass
+from statistics import mean
 
 import numpy as np
 import torch
@@ -23,7 +25,7 @@ from nanouft.objectives.ift import IFT, weights
 from nanouft.run.evaluation import answer_rows
 
 MEASURED = 30           # rows that the model reads and answers, spread evenly over all
-ENOUGH = 0.9            # share of answers that must stop before we say that a model stops
+ENOUGH = 0.9            # from this share of the answers on we say that a model does it
 
 
 @dataclass
@@ -38,19 +40,24 @@ class Ends:
     max_new: int                # tokens that they may have
     longest: int                # tokens of the longest right answer among these rows
 
+    @property
+    def likely(self) -> int:
+        """After how many right answers the end is likelier than all else together."""
+        return sum(x < math.log(2) for x in self.nats)
+
     def text(self) -> str:
         """The figures, one a line, and what they mean."""
-        objective = IFT()
+        objective, n = IFT(), len(self.nats)
         lines = [f"end targets       {self.trained:,} for {counted(self.answers, 'answers')}"]
         if self.without:
             more = f" and {len(self.without) - 5:,} more" if len(self.without) > 5 else ""
             lines.append(f"  without one     {'; '.join(self.without[:5])}{more}")
-        if self.nats:
-            far = 100 * np.mean(np.array(self.nats) > 1)
-            lines += [f"weight of an end  1 under SFT, {np.mean(self.weights):.2f} under IFT "
-                      f"(detached, lam {objective.lam}, gamma {objective.gamma})",
-                      f"nats at the end   {np.mean(self.nats):.2f} after a right answer, "
-                      f"{far:.0f} % of them above 1"]
+        if n:
+            far = 100 * sum(x > 1 for x in self.nats) / n
+            lines += [f"weight of an end  1 under SFT, {mean(self.weights):.2f} under IFT "
+                      f"({objective.variant}, lam {objective.lam}, gamma {objective.gamma})",
+                      f"nats at the end   {mean(self.nats):.2f} after a right answer; above 1: "
+                      f"{far:.0f} %; likelier than not: {self.likely} of {n}"]
         lines.append(f"answers that stop {self.stopped} of {self.asked}, greedy, within "
                      f"{self.max_new} tokens (the longest right one has {self.longest})")
         return "\n".join([*lines, self.meaning()])
@@ -61,20 +68,21 @@ class Ends:
             return (f"These rows do not teach to stop: of {counted(missing, 'answers')} the end "
                     "token is not trained on; repair the chat template before you train.")
         stops_now = self.stopped >= ENOUGH * self.asked
-        knows = np.mean(np.array(self.nats) > 1) < 0.5
+        knows = self.likely >= ENOUGH * len(self.nats)
         if stops_now and knows:
             return "This model stops, and where these answers end: it has nothing to learn there."
         if stops_now:
             return ("This model stops, but elsewhere than these answers do: it has to learn where "
                     "they end.")
         if knows:
-            return ("This model ends a right answer, but its own go on: it has to learn the "
+            return ("This model ends right answers, and its own go on: it has to learn the "
                     "answers, and then it stops.")
-        weight = float(np.mean(self.weights))
-        return ("This model has to learn to stop: " + (
-            f"IFT gives the end {weight:.2f} of the weight that SFT gives it, so with IFT it takes "
-            "more steps (or --gamma 0.5)." if weight < ENOUGH else
-            "both SFT and IFT give the end its full weight, so train it."))
+        weight = mean(self.weights)
+        if weight < ENOUGH:
+            return (f"This model has to learn to stop: IFT gives the end {weight:.2f} of the "
+                    "weight that SFT gives it, so IFT learns it later; give it more steps, or "
+                    "--gamma 0.5.")
+        return "This model has to learn to stop: SFT and IFT both give the end its full weight."
 
 
 def end_places(t: Tokens, stop: set[int]) -> np.ndarray:
