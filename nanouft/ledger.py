@@ -124,7 +124,7 @@ class Ledger:
     out: str = "out/pushes.png"     # the picture
     end: bool = False               # instead: does the model stop, and do rows teach it to?
     data: list[str] | None = None   # with --end: your files [held-out prompts of NanoWorld]
-    device: str = "cpu"             # with --end: auto | cpu | cuda | mps
+    device: str = "cpu"             # auto | cpu | cuda | mps
 
     def check(self) -> None:
         """UserError for flags that would not be read."""
@@ -160,13 +160,14 @@ def finding(strips: list[plots.Strip]) -> str:
 def chance_to_end(model: GPT, tok: Tokenizer, row: Row) -> float:
     """How likely the last token of the answer is after all others."""
     ids, _ = tok.chat(row.prompt, row.answer or ())
+    x = torch.tensor([ids[:-1]], device=model.wte.weight.device)
     with torch.no_grad():
-        return float(model(torch.tensor([ids[:-1]]))[0, -1].softmax(-1)[ids[-1]])
+        return float(model(x)[0, -1].softmax(-1)[ids[-1]])
 
 
-def show_ends(cfg: Ledger) -> None:
+def show_ends(cfg: Ledger, device: Device) -> None:
     """--end: what the rows teach of stopping, and what the model knows of it."""
-    device, left_out = pick(cfg.device, "fp32"), LeftOut()
+    left_out: LeftOut = []
     if cfg.data:
         rows, left_out = read(cfg.data, ["demos"])
     else:
@@ -186,15 +187,17 @@ def show_ends(cfg: Ledger) -> None:
 def main(argv=None) -> int:
     cfg = parse(Ledger, argv, "python -m nanouft.ledger", __doc__)
     cfg.check()
+    device = pick(cfg.device, "fp32")
     if cfg.end:
-        show_ends(cfg)
+        show_ends(cfg, device)
         return 0
     row = row_of(cfg)
     prompt = row.prompt[0].text
     model, tok = start_model(cfg.init)
+    model.to(device.name)
     strips = [(text, which, tokens, weights)
               for text, objective in views(cfg.show or SHOWN, cfg.init)
-              for which, tokens, weights in entries(objective, row, model, tok)]
+              for which, tokens, weights in entries(objective, row, model, tok, device)]
     say(prompt)
     for text, which, tokens, weights in strips:
         say(f"\n{text}: {which}")
