@@ -3,10 +3,11 @@
     python -m nanouft.ledger --init out/sft             # SFT, IFT, IFT as released, DPO
     python -m nanouft.ledger --show sft "ift --lam 0.5" kto grpo
     python -m nanouft.ledger --prompt "..." --answer "..." --rejected "..."
+    python -m nanouft.ledger --end --init FOLDER --data my.jsonl    # does it stop?
 
 The push on token t is -dL/dlogp_t, by autograd through the pure loss: + makes the token likelier,
 - less likely. It is shown times the response tokens of the batch (of a pair: of the chosen answer),
-so SFT's push is +1 on every token.
+so SFT's push is +1 on every token. --end counts and measures the end tokens alone (run/ends.py).
 """
 import dataclasses
 import shlex
@@ -19,9 +20,9 @@ import torch
 
 from nanouft import world
 from nanouft.data.batches import Encoded, collate, encode
-from nanouft.data.rows import Row
-from nanouft.data.selection import score_rows
-from nanouft.errors import UserError, command, say
+from nanouft.data.rows import LeftOut, Row, read
+from nanouft.data.selection import account, demo_rows, score_rows
+from nanouft.errors import UserError, command, flag, say
 from nanouft.gpt import GPT
 from nanouft.loop import Device
 from nanouft.models.folders import start_model
@@ -29,6 +30,8 @@ from nanouft.models.tokenizer import Tokenizer, Turn
 from nanouft.objective import Batch, Objective
 from nanouft.objectives.own import find
 from nanouft.pictures import plots
+from nanouft.run import ends
+from nanouft.run.device import pick
 from nanouft.run.flags import Parser, add_flags, fill, parse
 from nanouft.run.reference import Models
 from nanouft.run.sampling import credited, measure
@@ -119,6 +122,16 @@ class Ledger:
     rejected: str | None = None     # the worse answer of a pair [the answer without its last word]
     show: list[str] | None = None   # methods with their flags [sft, ift, ift as released, dpo]
     out: str = "out/pushes.png"     # the picture
+    end: bool = False               # instead: does the model stop, and do rows teach it to?
+    data: list[str] | None = None   # with --end: your files [held-out prompts of NanoWorld]
+    device: str = "cpu"             # auto | cpu | cuda | mps
+
+    def check(self) -> None:
+        """UserError for flags that would not be read."""
+        ours = ("prompt", "answer", "rejected", "show") if self.end else ("data",)
+        for name in ours:
+            if getattr(self, name):
+                raise UserError(f"{flag(name)} is {'not read with' if self.end else 'for'} --end")
 
 
 def row_of(cfg: Ledger) -> Row:
@@ -147,18 +160,44 @@ def finding(strips: list[plots.Strip]) -> str:
 def chance_to_end(model: GPT, tok: Tokenizer, row: Row) -> float:
     """How likely the last token of the answer is after all others."""
     ids, _ = tok.chat(row.prompt, row.answer or ())
+    x = torch.tensor([ids[:-1]], device=model.wte.weight.device)
     with torch.no_grad():
-        return float(model(torch.tensor([ids[:-1]]))[0, -1].softmax(-1)[ids[-1]])
+        return float(model(x)[0, -1].softmax(-1)[ids[-1]])
+
+
+def show_ends(cfg: Ledger, device: Device) -> None:
+    """--end: what the rows teach of stopping, and what the model knows of it."""
+    left_out: LeftOut = []
+    if cfg.data:
+        rows, left_out = read(cfg.data, ["demos"])
+    else:
+        rows = world.rows("val", "prompts", ends.MEASURED, 0)
+    model, tok = start_model(cfg.init)
+    model.to(device.name).eval()
+    encoded, report = encode(demo_rows(rows), tok, model.cfg.n_ctx)
+    if cfg.data:
+        used = {e.row.where for e in encoded}
+        say(account({"with an answer": (rows, used)}, left_out, report.why, ["demos"]))
+    for line in report.lines(model.cfg.n_ctx):
+        say(line)
+    for line in ends.look(model, tok, encoded, device).text().splitlines():
+        say(line)
 
 
 def main(argv=None) -> int:
     cfg = parse(Ledger, argv, "python -m nanouft.ledger", __doc__)
+    cfg.check()
+    device = pick(cfg.device, "fp32")
+    if cfg.end:
+        show_ends(cfg, device)
+        return 0
     row = row_of(cfg)
     prompt = row.prompt[0].text
     model, tok = start_model(cfg.init)
+    model.to(device.name)
     strips = [(text, which, tokens, weights)
               for text, objective in views(cfg.show or SHOWN, cfg.init)
-              for which, tokens, weights in entries(objective, row, model, tok)]
+              for which, tokens, weights in entries(objective, row, model, tok, device)]
     say(prompt)
     for text, which, tokens, weights in strips:
         say(f"\n{text}: {which}")

@@ -40,7 +40,7 @@ from nanouft.models.generate import generate
 from nanouft.models.hf_tokenizer import OLDEST
 from nanouft.models.tokenizer import nano
 from nanouft.objectives import OBJECTIVES
-from nanouft.run import rewards, sampling
+from nanouft.run import ends, rewards, sampling
 from nanouft.run.reference import Models
 from nanouft.run.sampling import Rollouts
 
@@ -267,6 +267,16 @@ def test_a_template_that_cannot_be_learnt_from_is_one_line(tmp_path):
     with pytest.raises(UserError, match="in another way when the dialogue goes on"):
         tok.chat((), (*say("user", "a"), *say("assistant", "bcd"), *say("user", "e"),
                       *say("assistant", "f")))
+
+
+def test_an_answer_after_which_the_template_puts_no_end_token_is_counted_and_named(tmp_path):
+    once = CHATML.replace("'<|im_end|>\\n'", "('<|im_end|>' if loop.index < 3 else '') + '\\n'")
+    model, tok = start_model(make(tmp_path / "once", "llama", once))
+    talk = (*say("user", "a"), *say("assistant", "bcd"), *say("user", "e"), *say("assistant", "f"))
+    rows = [Row(talk[:1], talk[1:n], where=f"my.jsonl, line {n}") for n in (2, 4)]
+    encoded, _ = encode(demo_rows(rows), tok, 128)
+    found = ends.look(model.eval(), tok, encoded)
+    assert (found.answers, found.trained, found.without) == (3, 2, ["my.jsonl, line 4"])
 
 
 @pytest.mark.parametrize("old, new, words", [

@@ -1,0 +1,128 @@
+"""Does a model stop, and do rows teach it to?  python -m nanouft.ledger --end
+
+    found = look(model, tok, encoded, device)       # of rows with role "answer"
+    say(found.text())
+
+A model that runs on to the limit has one of three faults: the template or the mask leaves the end
+token out of the loss, the end token has hardly any weight in the loss, or the model's own answers
+go astray before they could end. Each of the figures tells one of them from the others.
+"""
+import math
+from dataclasses import dataclass
+from statistics import mean
+
+import numpy as np
+import torch
+
+from nanouft.data.batches import Encoded, Tokens, collate
+from nanouft.errors import counted, progress
+from nanouft.gpt import GPT
+from nanouft.loop import Device
+from nanouft.models.generate import longest_answer, stops
+from nanouft.models.tokenizer import Tokenizer
+from nanouft.objective import Batch, write_logp
+from nanouft.objectives.ift import IFT, weights
+from nanouft.run.evaluation import answer_rows
+
+MEASURED = 30           # rows that the model reads and answers, spread evenly over all
+ENOUGH = 0.9            # from this share of the answers on we say that a model does it
+
+
+@dataclass
+class Ends:
+    answers: int                # answers that are trained on, in all rows
+    trained: int                # end tokens that are trained on; every answer should have one
+    without: list[str]          # rows with an answer that has none: Row.where
+    nats: list[float]           # -log p of each end token after its right answer, measured rows
+    weights: list[float]        # the weight of the same tokens under IFT; SFT's is 1
+    stopped: int                # greedy answers that end by themselves
+    asked: int                  # of so many
+    max_new: int                # tokens that they may have
+    longest: int                # tokens of the longest right answer among these rows
+
+    @property
+    def likely(self) -> int:
+        """After how many right answers the end is likelier than all else together."""
+        return sum(x < math.log(2) for x in self.nats)
+
+    def text(self) -> str:
+        """The figures, one a line, and what they mean."""
+        objective, n = IFT(), len(self.nats)
+        lines = [f"end targets       {self.trained:,} for {counted(self.answers, 'answers')}"]
+        if self.without:
+            more = f" and {len(self.without) - 5:,} more" if len(self.without) > 5 else ""
+            lines.append(f"  without one     {'; '.join(self.without[:5])}{more}")
+        if n:
+            far = 100 * sum(x > 1 for x in self.nats) / n
+            lines += [f"weight of an end  1 under SFT, {mean(self.weights):.2f} under IFT "
+                      f"({objective.variant}, lam {objective.lam}, gamma {objective.gamma})",
+                      f"nats at the end   {mean(self.nats):.2f} after a right answer; above 1: "
+                      f"{far:.0f} %; likelier than not: {self.likely} of {n}"]
+        lines.append(f"answers that stop {self.stopped} of {self.asked}, greedy, within "
+                     f"{self.max_new} tokens (the longest right one has {self.longest})")
+        return "\n".join([*lines, self.meaning()])
+
+    def meaning(self) -> str:
+        """One sentence: what there is to do."""
+        if missing := self.answers - self.trained:
+            return (f"These rows do not teach to stop: of {counted(missing, 'answers')} the end "
+                    "token is not trained on; repair the chat template before you train.")
+        stops_now = self.stopped >= ENOUGH * self.asked
+        knows = self.likely >= ENOUGH * len(self.nats)
+        if stops_now and knows:
+            return "This model stops, and where these answers end: it has nothing to learn there."
+        if stops_now:
+            return ("This model stops, but elsewhere than these answers do: it has to learn where "
+                    "they end.")
+        if knows:
+            return ("This model ends right answers, and its own go on: it has to learn the "
+                    "answers, and then it stops.")
+        weight = mean(self.weights)
+        if weight < ENOUGH:
+            return (f"This model has to learn to stop: IFT gives the end {weight:.2f} of the "
+                    "weight that SFT gives it, so IFT learns it later; give it more steps, or "
+                    "--gamma 0.5.")
+        return "This model has to learn to stop: SFT and IFT both give the end its full weight."
+
+
+def end_places(t: Tokens, stop: set[int]) -> np.ndarray:
+    """(ends,) numbers of the tokens that end an answer and are trained on: the last of a stretch of
+    the mask, where it is a stop token."""
+    last = np.flatnonzero((t.mask == 1) & (np.append(t.mask[1:], 0) == 0))
+    return last[np.isin(t.ids[last], list(stop))]
+
+
+def answers_in(e: Encoded) -> int:
+    """How many answers of a row are trained on."""
+    return sum(turn.role == "assistant" for turn in e.row.roles["answer"][1])
+
+
+@torch.no_grad()
+def at_the_ends(model: GPT, batch: Batch, at: np.ndarray) -> tuple[list[float], list[float]]:
+    """(nats, IFT's weights), each (ends,), of the targets `at` of a batch of one row."""
+    s, objective = batch.seqs["answer"], IFT()
+    write_logp(model, batch)
+    nats = (-s.logp[0, at]).tolist()
+    objective.forward(model, batch)                             # now by the blended states
+    nll = (-s.logp).masked_fill(s.mask == 0, 0)
+    return nats, weights(nll, s, objective.variant, objective.gamma)[0, at].tolist()
+
+
+def look(model: GPT, tok: Tokenizer, encoded: list[Encoded], device: Device = Device()) -> Ends:
+    """Count the end targets of all rows, and measure up to MEASURED of them. The rows are
+    demonstrations (role "answer"), and there is at least one."""
+    places = [end_places(e.seqs["answer"], tok.stops) for e in encoded]
+    without = [e.row.where for e, at in zip(encoded, places) if len(at) < answers_in(e)]
+    picked = range(0, len(encoded), -(-len(encoded) // MEASURED))
+    nats, found = [], []
+    for i in progress(len(picked), "reading", picked):
+        batch = collate(encoded, [i], tok.pad).to(device.name)
+        of_row, weights_of_row = at_the_ends(model, batch, places[i] - 1)   # targets are shifted
+        nats += of_row
+        found += weights_of_row
+    max_new = longest_answer(model, tok)
+    said = answer_rows(model, tok, [encoded[i].row for i in picked], max_new=max_new)
+    return Ends(answers=sum(map(answers_in, encoded)), trained=sum(map(len, places)),
+                without=without, nats=nats, weights=found,
+                stopped=sum(stops(a, tok) for a in said), asked=len(said), max_new=max_new,
+                longest=max(int(encoded[i].seqs["answer"].mask.sum()) for i in picked))

@@ -1,0 +1,120 @@
+"""Does a model stop, and do rows teach it to? Each figure of `nanouft.ledger --end`."""
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+from made import DATA, NANO, nano, same
+
+from nanouft import ledger
+from nanouft.data.batches import encode
+from nanouft.data.selection import demo_rows
+from nanouft.errors import UserError
+from nanouft.models.tokenizer import Tokenizer
+from nanouft.run import ends
+from nanouft.run.ends import Ends, look
+
+ROWS = [replace(r, where=f"my.jsonl, line {i}") for i, r in enumerate(DATA, 1)]
+DEMOS = demo_rows(ROWS)
+FOUND = Ends(answers=10, trained=10, without=[], nats=[0.1] * 10, weights=[0.3] * 10, stopped=10,
+             asked=10, max_new=44, longest=9)
+
+
+def talks(says_end: float):
+    """A model whose end token is always likely (> 0) or never said (< 0)."""
+    model = nano()
+    end = model.wte.weight.detach()[NANO.end]
+    model.ln_f.bias.data += says_end * end / end.norm() ** 2
+    return model.eval()
+
+
+def test_every_answer_has_one_end_target():
+    encoded, _ = encode(DEMOS, NANO, 64)
+    found = look(talks(30), NANO, encoded)
+    assert (found.answers, found.trained, found.without) == (len(DEMOS), len(DEMOS), [])
+    assert found.longest == max(int(e.seqs["answer"].mask.sum()) for e in encoded)
+
+
+def test_a_row_whose_mask_leaves_the_end_out_is_named(monkeypatch):
+    chat = Tokenizer.chat
+
+    def without_end(self, context, trained=()):
+        ids, mask = chat(self, context, trained)
+        return ids, mask[:-1] + [int(mask[-1] and context != DEMOS[2].roles["answer"][0])]
+    monkeypatch.setattr(Tokenizer, "chat", without_end)
+    encoded, _ = encode(DEMOS, NANO, 64)
+    found = look(talks(30), NANO, encoded)
+    assert (found.answers - found.trained, found.without) == (1, [DEMOS[2].where])
+    assert "of 1 answer the end token is not trained on" in found.meaning()
+    assert DEMOS[2].where in found.text()
+
+
+def test_rows_that_train_no_end_at_all_have_no_weights_and_still_get_their_sentence(monkeypatch):
+    encoded, _ = encode(DEMOS, NANO, 64)
+    for e in encoded:
+        e.seqs["answer"].mask[-1] = 0
+    found = look(talks(30), NANO, encoded)
+    assert not found.trained and not found.nats and len(found.without) == len(DEMOS)
+    assert found.text().splitlines()[-1].startswith("These rows do not teach to stop")
+
+
+def test_the_weight_of_the_end_is_that_of_ift_and_its_nats_those_of_the_right_answer():
+    """By loops over one row: blended states, discounted losses, their mean."""
+    encoded, _ = encode(DEMOS[:1], NANO, 64)
+    model, t = nano(), encoded[0].seqs["answer"]
+    ids, n = t.ids.tolist(), int(t.mask.sum())
+    found = look(model, NANO, encoded)
+    with torch.no_grad():
+        x = torch.tensor([ids[:-1]])
+        same(found.nats, [-model(x)[0, -1].log_softmax(-1)[ids[-1]]], tol=1e-5)
+        states, first = model(x, want="embeds"), len(ids) - n       # of the answer
+        greedy = model(embeds=states)[0].argmax(-1)
+        for i in range(first, len(ids) - 1):            # what stands at i was guessed at i - 1
+            states[0, i] = 0.8 * states[0, i] + 0.2 * model(greedy[None, i - 1:i], want="embeds")[0]
+        logp = model(embeds=states)[0].log_softmax(-1)
+        loss = [-float(logp[i - 1, ids[i]]) for i in range(first, len(ids))]
+    v = [sum(0.95 ** (k - i) * loss[k] for k in range(i, n)) for i in range(n)]
+    same(found.weights, [v[-1] * n / sum(v)], tol=1e-4)
+
+
+def test_a_model_that_never_stops_and_one_that_does():
+    encoded, _ = encode(DEMOS, NANO, 64)
+    never, always = look(talks(-30), NANO, encoded), look(talks(30), NANO, encoded)
+    assert never.stopped == 0 and never.likely == 0 and min(never.nats) > 1
+    assert always.stopped == always.asked == len(DEMOS) and max(always.nats) < 0.1
+    assert always.meaning().startswith("This model stops, and where")
+
+
+def test_at_most_so_many_rows_are_measured_and_all_are_counted(monkeypatch):
+    monkeypatch.setattr(ends, "MEASURED", 3)
+    encoded, _ = encode(DEMOS, NANO, 64)
+    found = look(talks(30), NANO, encoded)
+    assert (found.asked, len(found.nats), found.answers) == (3, 3, len(DEMOS))
+
+
+@pytest.mark.parametrize("changed, sentence", [
+    ({}, "This model stops, and where these answers end"),
+    ({"nats": [3.0] * 10}, "This model stops, but elsewhere"),
+    ({"stopped": 8}, "This model ends right answers, and its own go on"),
+    ({"stopped": 8, "nats": [0.8] * 10}, "This model has to learn to stop: IFT gives the end 0.30"),
+    ({"stopped": 8, "nats": [3.0] * 10, "weights": [1.0] * 10}, "SFT and IFT both give"),
+    ({"trained": 9, "stopped": 0}, "of 1 answer the end token is not trained on")])
+def test_one_sentence_says_what_the_figures_mean(changed, sentence):
+    assert sentence in replace(FOUND, **changed).meaning()
+
+
+def test_the_command_reads_a_file_or_nanoworld(tmp_path, capsys):
+    file = tmp_path / "my.jsonl"
+    rows = [{"prompt": "Hi", "response": "Ho"}, {"prompt": "Hi", "response": ""}]
+    file.write_text("\n".join(map(json.dumps, rows)))
+    assert ledger.main(["--end", "--data", str(file)]) == 0
+    said = capsys.readouterr().out
+    assert "2 rows read: 1 with an answer, 1 left out" in said and "1 for 1 answer" in said
+    assert ledger.main(["--end"]) == 0 and "30 for 30 answers" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("argv, words", [(["--end", "--prompt", "Hi"], "--prompt is not read with"),
+                                         (["--data", "my.jsonl"], "--data is for --end")])
+def test_a_flag_that_would_not_be_read_is_one_line(argv, words):
+    with pytest.raises(UserError, match=words):
+        ledger.main(argv)
