@@ -16,7 +16,8 @@ from nanouft.data.rows import Row
 from nanouft.data.selection import demo_rows
 from nanouft.gpt import GPT, GPTConfig
 from nanouft.loop import Device
-from nanouft.models.folders import save_model, start_model, tokenizer
+from nanouft.models import tokenizer
+from nanouft.models.folders import save_model, start_model
 from nanouft.models.tokenizer import Turn
 from nanouft.objective import Batch
 from nanouft.objectives import OBJECTIVES

@@ -27,7 +27,7 @@ from lessons.evidence.claim import command
 from lessons.evidence.claims import CLAIMS
 from nanouft import world
 from nanouft.errors import UserError
-from nanouft.models.folders import folders
+from nanouft.models import folders
 
 PAGE, README = (file.read_text(encoding="utf-8") for file in (write.PAGE, write.README))
 PROSE = re.sub(r"^\|.*\n", "", PAGE, flags=re.M)                # without its tables

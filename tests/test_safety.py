@@ -16,7 +16,8 @@ from nanouft import train
 from nanouft.disk import read_json
 from nanouft.errors import Diverged, UserError, command
 from nanouft.loop import Device, Step
-from nanouft.models.folders import folders, read_tokenizer, save_model, start_model
+from nanouft.models import folders
+from nanouft.models.folders import read_tokenizer, save_model, start_model
 from nanouft.pictures import plots
 from nanouft.run import folder as run_folder
 from nanouft.run.folder import Log, load_step, new_folder, read_lines, save_step

@@ -31,7 +31,8 @@ from nanouft.data.batches import Epochs, encode
 from nanouft.errors import UserError, command
 from nanouft.gpt import GPT, NANO
 from nanouft.loop import Device, steps
-from nanouft.models.folders import start_model, tokenizer
+from nanouft.models import tokenizer
+from nanouft.models.folders import start_model
 from nanouft.models.tokenizer import Tokenizer
 from nanouft.objective import Batch
 from nanouft.objectives import OBJECTIVES

@@ -44,7 +44,7 @@ def second_base() -> None:
     if (folder / "config.json").exists() and (folder / "tokenizer.json").exists():
         return
     from nanouft.disk import read_json
-    from nanouft.models.folders import folders
+    from nanouft.models import folders
     from nanouft.models.tokenizer import nano
     with tempfile.TemporaryDirectory() as raw:
         for name in ("config.json", "model.safetensors"):

@@ -58,12 +58,16 @@ SENTENCES = (
         {"as good, with detached weights": "C1 IFT with detached weights is as good as SFT",
          "as good, with detached weights, on SmolLM2":
          "R1 A real model: IFT with detached weights is as good as SFT",
-         "the same at equal rates":
+         "as many answers stop, after 48 steps":
+         "C9 After 48 steps as many answers stop after detached IFT as after SFT",
+         "after 96":
+         "C9 After 96 steps as many answers stop after detached IFT as after SFT",
+         "the same at equal rates, on SmolLM2":
          "R5 A real model, equal rates, 96 steps: detached IFT is as good as SFT",
-         "is the gap smaller after 256 steps":
+         "is the gap smaller there after 256 steps":
          "R6 A real model: detached IFT's gap to SFT is smaller after 256 steps than after 96"},
         doubt="SmolLM2 is asked after 96 steps of 8, when many of IFT's answers do not stop yet, "
-              "and its detached form at .4 of SFT's rate"),
+              "as on our bases after 48, and its detached form at .4 of SFT's rate"),
     Sentence(
         "IFT", "2405.11870v2",
         "IFT does as well as SFT followed by preference optimization (v3 names no sequence)",
@@ -134,10 +138,12 @@ SENTENCES = (
         {"better than a filter by the same aligned model":
          "C4 40 % wrong: PoFT is better than SFT on the likeliest 60 % of the rows",
          "better than the filter, on SmolLM2": f"{R4} on the likeliest 60 % of the rows",
-         "is a filter that is told .4 better":
-         "C11 40 % wrong: SFT on the likeliest 40 % of the rows is better than PoFT"},
-        doubt="it needs a model that knows the answers, whose own score C11 asks; the filter is "
-              "told how many are right"),
+         "a filter that is told .4 is better than PoFT":
+         "C11 40 % wrong: SFT on the likeliest 40 % of the rows is better than PoFT",
+         "told .8": "C11 40 % wrong: SFT on the likeliest 80 % of the rows is better than PoFT",
+         "the aligned model itself is better than PoFT":
+         "C11 The aligned model itself scores more than PoFT, which reads it"},
+        doubt="it needs a model that knows the answers and scores more than all that read it"),
     Sentence(
         "PoFT", "2412.12865v1",
         "With a filter of the data PoFT is better still",
