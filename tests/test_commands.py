@@ -24,7 +24,7 @@ from nanouft import evaluate, pretrain, reward, sample, train, world
 from nanouft.data.batches import encode
 from nanouft.data.rows import Row, read
 from nanouft.data.selection import pair_rows
-from nanouft.disk import read_json
+from nanouft.disk import read_json, write_json
 from nanouft.errors import UserError, command, progress, visible
 from nanouft.loop import Device
 from nanouft.models import generate
@@ -36,6 +36,7 @@ from nanouft.run import evaluation, reference, rewards
 from nanouft.run.before_after import affordable
 from nanouft.run.device import pick
 from nanouft.run.flags import Train, add_flags, as_passes, rate_and_steps, read_flags
+from nanouft.run.folder import Log
 from nanouft.run.reference import logps
 
 MAINS = {name: import_module(f"nanouft.{name}").main
@@ -81,7 +82,7 @@ def test_train_leaves_a_folder_that_tells_everything(here, capsys):
     assert "pairs.jsonl: 10 pairs" in out and "10 rows read: 9 to learn from, 1 held out\n" in out
     assert "before and after: 1 held-out row read, 1 question answered" in out
     assert "dpo: 12 steps of 3 = 4 passes, learning rate 0.001\n9 rows, " in out
-    assert "held-out pairs: chosen gained more" in out
+    assert re.search(r"held-out pairs: chosen gained more +0.500 +\d.\d{3}   \(1 row\)\n", out)
     assert "[[" in out and out.endswith("Talk to it: python -m nanouft.sample a\n")
     assert max(map(len, out.splitlines())) <= 80
     run = here / "a"
@@ -416,6 +417,22 @@ def test_a_run_says_its_passes_and_what_changes_them(here, capsys):
         assert call(f"train --objective sft --init start --data demos.jsonl {flags} --plain") == 0
         out = capsys.readouterr().out
         assert (told in out) if told else "chosen here" not in out
+
+
+def test_a_run_says_how_many_of_its_parameters_train(here, capsys):
+    assert call("train --objective hft --rows 64 --steps 1 --plain --out half") == 0
+    told = re.search(r"64 rows, (.*)M of 0.99M parameters train, cpu", capsys.readouterr().out)
+    assert told and float(told[1]) < 0.99
+
+
+def test_a_figure_that_is_not_there_is_null_in_json(tmp_path):
+    """NaN is no JSON: jq and JavaScript refuse the file."""
+    write_json(tmp_path / "eval.json", {"auc": 0.5, "low": float("nan"), "high": [float("inf")]})
+    assert json.loads((tmp_path / "eval.json").read_text(), parse_constant=pytest.fail) == {
+        "auc": 0.5, "low": None, "high": [None]}
+    log = Log(tmp_path / "metrics.jsonl", 0, Device())
+    log.write({"step": 1, "held_out": {"low": float("nan")}})
+    assert "null" in (tmp_path / "metrics.jsonl").read_text()
 
 
 @pytest.mark.parametrize("words, line, beta", [
