@@ -32,7 +32,7 @@ from nanouft.models.folders import start_model
 from nanouft.models.tokenizer import Turn
 from nanouft.objectives import OBJECTIVES
 from nanouft.pictures import plots
-from nanouft.run import evaluation, reference, rewards
+from nanouft.run import device, evaluation, reference, rewards
 from nanouft.run.before_after import affordable
 from nanouft.run.device import pick
 from nanouft.run.flags import Train, add_flags, as_passes, rate_and_steps, read_flags
@@ -423,6 +423,26 @@ def test_a_run_says_how_many_of_its_parameters_train(here, capsys):
     assert call("train --objective hft --rows 64 --steps 1 --plain --out half") == 0
     told = re.search(r"64 rows, (.*)M of 0.99M parameters train, cpu", capsys.readouterr().out)
     assert told and float(told[1]) < 0.99
+
+
+@pytest.mark.parametrize("flags, there, told", [
+    ("--batch-size 64", 10 ** 12, ""), ("--batch-size 64", 10 ** 7, "; no batch would fit"),
+    ("--batch-size 64 --accumulate 64", 70 * 10 ** 6, ""),
+    ("--batch-size 64", 70 * 10 ** 6, "; --batch-size (\\d+) would fit, or --accumulate (\\d+)")])
+def test_what_does_not_fit_in_memory_is_refused_with_what_would(flags, there, told, here,
+                                                                monkeypatch, capsys):
+    """Before anything is read by the model or written; and what is named does fit."""
+    line = "train --objective sft --rows 64 --steps 1 --plain --out"
+    monkeypatch.setattr(device, "memory", lambda d: there)
+    name = f"m{len(told)}-{there}"
+    assert call(f"{line} {name} {flags}") == (2 if told else 0)
+    err = capsys.readouterr().err
+    assert (here / name).exists() == (not told)
+    if told:
+        found = re.search(told, err)
+        assert found and f"there are {there / 1e9:.1f}" in err
+        for more in zip(("--batch-size", "--batch-size 64 --accumulate"), found.groups()):
+            assert call(f"{line} {name}-{len(more[0])} {' '.join(more)}") == 0
 
 
 def test_a_figure_that_is_not_there_is_null_in_json(tmp_path):
