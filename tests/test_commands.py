@@ -27,7 +27,6 @@ from nanouft.data.selection import pair_rows
 from nanouft.disk import read_json, write_json
 from nanouft.errors import UserError, command, progress, visible
 from nanouft.loop import Device
-from nanouft.models import generate
 from nanouft.models.folders import start_model
 from nanouft.models.tokenizer import Turn
 from nanouft.objectives import OBJECTIVES
@@ -550,7 +549,7 @@ def test_a_bar_counts_every_row(work, monkeypatch):
     def bar(total, what):
         bars.append(progress(total, what))
         return bars[-1]
-    for module in (reference, generate):
+    for module in (reference, evaluation):
         monkeypatch.setattr(module, "progress", bar)
     if work == "reading":
         logps(encode(OBJECTIVES["sft"]().choose(rows), tok, 512)[0], model, tok.pad, Device())
