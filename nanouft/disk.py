@@ -37,9 +37,14 @@ def read_json(file: Path, **kinds: type) -> dict:
     return value
 
 
+def as_json(value: Any) -> Any:
+    """The value as it comes back from a file; None for NaN and infinity, which JSON has not."""
+    return json.loads(json.dumps(value), parse_constant=lambda word: None)
+
+
 def write_json(file: Path, value: Any) -> None:
     partial = file.with_name(file.name + ".partial")
-    partial.write_text(json.dumps(value, indent=1, ensure_ascii=False), encoding="utf-8",
+    partial.write_text(json.dumps(as_json(value), indent=1, ensure_ascii=False), encoding="utf-8",
                        errors="backslashreplace")       # half of a character: as JSON writes it
     os.replace(partial, file)
 

@@ -23,17 +23,18 @@ from nanouft import evaluate, pretrain, reward, sample, train, world
 from nanouft.data.batches import encode
 from nanouft.data.rows import Row, read
 from nanouft.data.selection import pair_rows
-from nanouft.disk import read_json
+from nanouft.disk import read_json, write_json
 from nanouft.errors import UserError, command, progress, visible
 from nanouft.loop import Device
 from nanouft.models.folders import start_model
 from nanouft.models.tokenizer import Turn
 from nanouft.objectives import OBJECTIVES
 from nanouft.pictures import plots
-from nanouft.run import evaluation, reference, rewards
+from nanouft.run import device, evaluation, reference, rewards
 from nanouft.run.before_after import affordable
 from nanouft.run.device import pick
-from nanouft.run.flags import Train, add_flags, rate_and_steps, read_flags
+from nanouft.run.flags import Train, add_flags, as_passes, rate_and_steps, read_flags
+from nanouft.run.folder import Log
 from nanouft.run.reference import logps
 
 MAINS = {name: import_module(f"nanouft.{name}").main
@@ -78,8 +79,8 @@ def test_train_leaves_a_folder_that_tells_everything(here, capsys):
     out = capsys.readouterr().out
     assert "pairs.jsonl: 10 pairs" in out and "10 rows read: 9 to learn from, 1 held out\n" in out
     assert "before and after: 1 held-out row read, 1 question answered" in out
-    assert "dpo: 12 steps of 3, learning rate 0.001\n9 rows, " in out
-    assert "held-out pairs: chosen gained more" in out
+    assert "dpo: 12 steps of 3 = 4 passes, learning rate 0.001\n9 rows, " in out
+    assert re.search(r"held-out pairs: chosen gained more +0.500 +\d.\d{3}   \(1 row\)\n", out)
     assert "[[" in out and out.endswith("Talk to it: python -m nanouft.sample a\n")
     assert max(map(len, out.splitlines())) <= 80
     run = here / "a"
@@ -378,16 +379,92 @@ def test_rate_and_steps_fit_the_rows_and_the_model(line, rows, wanted, here):
     narrow, few pairs a low rate; a model of another width has another one; what is given wins."""
     objective, cfg, given = read_flags(line.split())
     model = start_model(cfg.init)[0]
-    total = rate_and_steps(cfg, objective, rows, model, given)
-    assert (cfg.lr, cfg.batch_size, total) == (pytest.approx(wanted[0]), *wanted[1:])
+    rate, total, batch_size = rate_and_steps(cfg, objective, rows, model, given)
+    assert (rate, batch_size, total) == (pytest.approx(wanted[0]), *wanted[1:])
 
 
-def test_a_wide_model_learns_from_few_rows_at_its_own_rate(here):
-    objective, cfg, given = read_flags(["--data", "x", "--init", "start"])
-    model = start_model("start")[0]
+WIDE = 128 / 576            # the rates of SmolLM2, as shares of the base's
+
+
+@pytest.mark.parametrize("line, rows, wanted", [    # (learning rate, rows of a step, steps)
+    ("", 32, (2.5e-4, 8, 20)), ("", 270, (2.5e-4, 8, 101)), ("", 9000, (2.5e-4, 8, 3375)),
+    ("--batch-size 4", 200, (2.5e-4, 4, 150)), ("--epochs 1", 32, (2.5e-4, 8, 4)),
+    ("--objective dpo", 5, (3e-5, 5, 20)), ("--objective una", 200, (3e-5, 8, 75)),
+    ("--objective una --batch-size 4", 200, (3e-5, 4, 150)),
+    ("--objective una --batch-size 32", 9000, (3e-5, 32, 844)),
+    ("--objective uft", 9000, (3e-5, 8, 3375)), ("--objective una --lora 16", 64, (3e-4, 8, 24)),
+    ("--objective grpo", 12, (1e-5, 4, 20)), ("--objective grpo --steps 3", 12, (1e-5, 4, 3))])
+def test_your_rows_are_read_three_times_by_a_wide_model(line, rows, wanted, here):
+    """Whatever their number, 20 steps at least. A batch that is given leaves the rate as it is."""
+    objective, cfg, given = read_flags(["--data", "x", "--init", "start", *line.split()])
+    model, before = start_model("start")[0], dataclasses.asdict(cfg)
     model.cfg = dataclasses.replace(model.cfg, n_embd=576)
-    rate_and_steps(cfg, objective, 40, model, given)
-    assert cfg.lr == pytest.approx(2.5e-4 * 128 / 576)
+    rate, total, batch_size = rate_and_steps(cfg, objective, rows, model, given)
+    assert (rate, batch_size, total) == (pytest.approx(wanted[0] * WIDE), *wanted[1:])
+    assert dataclasses.asdict(cfg) == before
+
+
+def test_a_run_says_its_passes_and_what_changes_them(here, capsys):
+    assert [as_passes(x) for x in (0.031, 1.01, 3.01, 9.97, 1200)] == [
+        "0.031 passes", "1 pass", "3 passes", "10 passes", "1,200 passes"]
+    for flags, told in (("--steps 1", "chosen here: --batch-size, --lr\n"),
+                        ("--epochs 1 --lr 1e-4", "chosen here: --batch-size\n"),
+                        ("--steps 1 --batch-size 2 --lr 1e-4", "")):
+        assert call(f"train --objective sft --init start --data demos.jsonl {flags} --plain") == 0
+        out = capsys.readouterr().out
+        assert (told in out) if told else "chosen here" not in out
+
+
+def test_a_run_says_how_many_of_its_parameters_train(here, capsys):
+    assert call("train --objective hft --rows 64 --steps 1 --plain --out half") == 0
+    told = re.search(r"64 rows, (.*)M of 0.99M parameters train, cpu", capsys.readouterr().out)
+    assert told and float(told[1]) < 0.99
+
+
+@pytest.mark.parametrize("flags, there, told", [
+    ("--batch-size 64", 10 ** 12, ""), ("--batch-size 64", 10 ** 7, "; no batch would fit"),
+    ("--batch-size 64 --accumulate 64", 70 * 10 ** 6, ""),
+    ("--batch-size 64", 70 * 10 ** 6, "; --batch-size (\\d+) would fit, or --accumulate (\\d+)")])
+def test_what_does_not_fit_in_memory_is_refused_with_what_would(flags, there, told, here,
+                                                                monkeypatch, capsys):
+    """Before anything is read by the model or written; and what is named does fit."""
+    line = "train --objective sft --rows 64 --steps 1 --plain --out"
+    monkeypatch.setattr(device, "memory", lambda d: there)
+    name = f"m{len(told)}-{there}"
+    assert call(f"{line} {name} {flags}") == (2 if told else 0)
+    err = capsys.readouterr().err
+    assert (here / name).exists() == (not told)
+    if told:
+        found = re.search(told, err)
+        assert found and f"there are {there / 1e9:.1f}" in err
+        for more in zip(("--batch-size", "--batch-size 64 --accumulate"), found.groups()):
+            assert call(f"{line} {name}-{len(more[0])} {' '.join(more)}") == 0
+
+
+def test_a_figure_that_is_not_there_is_null_in_json(tmp_path):
+    """NaN is no JSON: jq and JavaScript refuse the file."""
+    write_json(tmp_path / "eval.json", {"auc": 0.5, "low": float("nan"), "high": [float("inf")]})
+    assert json.loads((tmp_path / "eval.json").read_text(), parse_constant=pytest.fail) == {
+        "auc": 0.5, "low": None, "high": [None]}
+    log = Log(tmp_path / "metrics.jsonl", 0, Device())
+    log.write({"step": 1, "held_out": {"low": float("nan")}})
+    assert "null" in (tmp_path / "metrics.jsonl").read_text()
+
+
+@pytest.mark.parametrize("words, line, beta", [
+    (9, "", 0.1), (44, "", 0.022), (44, "--beta 0.3", 0.3), (190, "", 0.01)])
+@pytest.mark.parametrize("objective", ["una", "uft"])
+def test_beta_follows_the_length_of_the_answers(objective, words, line, beta, here, capsys):
+    """A score is worth a number of nats of the whole answer, which grow with its length."""
+    rows = [{"prompt": f"say a {i}", "response": "a" + " a" * (words - 1), "score": i / 20}
+            for i in range(20)]
+    (here / "long.jsonl").write_text("".join(json.dumps(x) + "\n" for x in rows))
+    folder = f"{objective}{words}{line[7:]}"
+    assert call(f"train --objective {objective} --init base --data long.jsonl --steps 1 --plain "
+                f"--out {folder} {line}") == 0
+    assert read_json(here / folder / "run.json")["hp"]["beta"] == beta
+    told = f"beta {beta:g} suits answers of {words + 1} tokens, the median (--beta)"
+    assert (told in capsys.readouterr().out) == (not line)
 
 
 # ---- figures -------------------------------------------------------------------------------------

@@ -79,6 +79,32 @@ def test_curves_of_a_run(tmp_path):
             assert Image.open(plots.curves(folder)).width == 1080
 
 
+@pytest.mark.parametrize("objective, figure, panels", [("sft", "nll", 1), ("dpo", "accuracy", 2),
+                                                       ("uft", "nll", 2)])
+def test_held_out_rows_stand_beside_a_loss_of_their_unit_only(objective, figure, panels, tmp_path,
+                                                              monkeypatch):
+    """Else they have a panel of their own. The titles tell rows and passes."""
+    drawn = []
+    monkeypatch.setattr(plots, "save", lambda fig, file: drawn.append(fig) or file)
+    log = [{"step": n, "loss": 0.1, "grad_norm": 1} for n in range(1, 9)]
+    log.insert(4, {"step": 4, "held_out": {figure: 0.7}})
+    for name, value in (
+            ("run", {"objective": objective, "hp": {}, "passes": 2.0}),
+            ("eval", {"before": {"held_out": {figure: 0.5, "rows": 4}},
+                      "after": {"held_out": {figure: 0.75, "rows": 4}}})):
+        (tmp_path / f"{name}.json").write_text(json.dumps(value))
+    (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(x) + "\n" for x in log))
+    plots.curves(tmp_path)
+    axes = drawn[0].axes
+    assert len(axes) == panels
+    assert axes[0].get_title("left").startswith(
+        f"{objective.upper()}: {figure} of 4 held-out rows 0.50 → 0.75")
+    assert "2 passes" in axes[-1].get_title("left")
+    told = [line for line in axes[0].lines if line.get_marker() == "s"]
+    assert len(told) == 1 and told[0].get_xydata().tolist() == [[0, .5], [4, .7], [8, .75]]
+    assert axes[0].get_ylim()[1] > 0.75 and bool(axes[0].get_legend()) == (panels == 1)
+
+
 def test_a_word_that_is_left_out_leaves_its_column_empty():
     assert plots.columns(["a", "b", "<|end|>"], ["a", "b", "kiwi", "<|end|>"]) == [0, 1, 3]
     assert plots.columns(["no", "<|end|>"], ["a", "b", "<|end|>"]) == [0, 1]

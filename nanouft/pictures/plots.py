@@ -20,7 +20,9 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from nanouft.disk import read_json
+from nanouft.errors import counted
 from nanouft.pictures.colours import DOWN, SOFT, line, look, push_colour
+from nanouft.run.flags import as_passes
 from nanouft.run.folder import read_lines
 
 STYLE: Any = {"font.size": 13, "figure.dpi": 100, "text.parse_math": False,     # a $ is a dollar
@@ -37,20 +39,29 @@ Strip = tuple[str, str, list[str], list[float]]     # method, which answer, toke
 # ---- the curves of a run -------------------------------------------------------------------------
 @matplotlib.rc_context(STYLE)
 def curves(folder: Path) -> Path:
-    """curves.png of a run folder: the scores of each family of questions before and after, and
-    the loss of every step (for methods that sample: the reward). Reads run.json, metrics.jsonl and
-    eval.json."""
+    """curves.png of a run folder: the scores of each family of questions before and after, or the
+    figure of rows that were held out, and the loss of every step (for methods that sample: the
+    reward). Reads run.json, metrics.jsonl and eval.json."""
     run, scored = read_json(folder / "run.json"), read_json(folder / "eval.json")
     before, after = scored.get("before") or {}, scored.get("after") or {}
+    log = read_lines(folder / "metrics.jsonl")
     name = run["objective"] + " " + run["hp"].get("variant", "")
-    both = bool(before.get("families") and after.get("families"))
-    fig = Figure(figsize=(WIDTH, 4.6 if both else 3.6), layout="constrained")
+    passes = as_passes(run["passes"]) if "passes" in run else ""
+    families = bool(before.get("families") and after.get("families"))
+    figure, held = held_out_points(log, before, after)
+    one_unit = figure == "nll" and name.strip() in IN_NATS
+    both = families or bool(held) and not one_unit
+    fig = Figure(figsize=(WIDTH, 4.6 if families else 3.6), layout="constrained")
     axes = fig.subplots(1, 1 + both, width_ratios=[3, 2] if both else [1], squeeze=False)[0]
-    if both:
+    if families:
         draw_scores(axes[0], before["families"], after["families"], name)
-    draw_steps(axes[-1], read_lines(folder / "metrics.jsonl"), name)
-    if not both:
-        axes[-1].set_title(f"{called(name)}: {change(before, after)}", loc="left", weight="bold")
+    elif both:
+        draw_held_out(axes[0], held, name)
+    draw_steps(axes[-1], log, name, held if one_unit else {}, passes)
+    if not families:
+        told = [change(figure, held, after), *[passes] * (not both and bool(passes))]
+        axes[0].set_title(f"{called(name)}: {' in '.join(told)}", loc="left", weight="bold",
+                          fontsize=13)
     return save(fig, folder / "curves.png")
 
 
@@ -60,13 +71,37 @@ def called(name: str) -> str:
     return method.upper().replace("_", "-") + f" ({form})" * bool(form)
 
 
-def change(before: dict, after: dict) -> str:
-    """What happened to the first figure on held-out rows, in words."""
+def held_out_points(log: list[dict], before: dict, after: dict) -> tuple[str, dict[int, float]]:
+    """(the first figure on held-out rows, {step: its value}): before, at --eval-every, after."""
     old, new = before.get("held_out") or {}, after.get("held_out") or {}
-    figure = next((key for key in new if key in old), None)
-    if figure is None:
+    figure = next((key for key in new if key in old), "")
+    if not figure:
+        return "", {}
+    between = {m["step"]: m["held_out"][figure] for m in log if figure in m.get("held_out", ())}
+    last = max((m["step"] for m in log), default=0)
+    return figure, {0: old[figure], **between, last: new[figure]}
+
+
+def change(figure: str, held: dict[int, float], after: dict) -> str:
+    """What happened to a figure on held-out rows, in words."""
+    if not held:
         return "the loss of every step"
-    return f"{figure} on held-out rows {old[figure]:.2f} → {new[figure]:.2f}"
+    first, *_, last = [*held.values()] * 2
+    n = after["held_out"].get("rows")
+    return (f"{figure} of {counted(n, 'held-out rows') if n else 'held-out rows'} "
+            f"{first:.2f} → {last:.2f}")
+
+
+def draw_held_out(ax, held: dict[int, float], name: str) -> None:
+    """The figure of held-out rows over the steps, with its first and last value."""
+    x, y = [*held], [*held.values()]
+    colour = look(name).light
+    ax.plot(x, y, "s-", color=colour, markerfacecolor="white", ms=8, lw=2.5)
+    for i, beside in ((0, 1), (-1, -2)):
+        ax.annotate(f"{y[i]:.2f}", (x[i], y[i]), xytext=(0, -22 if y[beside] > y[i] else 10),
+                    textcoords="offset points", ha="center", color=colour, weight="bold")
+    ax.margins(0.08, 0.35)
+    ax.set_xlabel("step")
 
 
 def draw_scores(ax, before: dict, after: dict, name: str) -> None:
@@ -90,24 +125,27 @@ def draw_scores(ax, before: dict, after: dict, name: str) -> None:
     ax.set(xlim=(-4, 112), xlabel=f"score of 100:  ○ before   {look(name).mark} after")
 
 
-def draw_steps(ax, log: list[dict], name: str) -> None:
-    """The loss of every step and its running mean; the reward, where a method learns from it."""
+def draw_steps(ax, log: list[dict], name: str, held: dict[int, float], passes: str) -> None:
+    """The loss of every step and its running mean; the reward, where a method learns from it.
+    held: {step: nats per token of held-out rows}, for a loss that is the same of the rows read."""
     steps = [m for m in log if "grad_norm" in m]
     key = "reward" if steps and "reward" in steps[0] else "loss"
     x, y = [m["step"] for m in steps], np.array([m[key] for m in steps])
     colour = look(name).light
     ax.plot(x, y, color=colour, alpha=0.25, lw=1)
-    ax.plot(x, smooth(y), color=colour, lw=3)
-    held = [(m["step"], m["held_out"]["nll"]) for m in log
-            if key == "loss" and "nll" in m.get("held_out", {})]
-    if held:
-        ax.plot(*zip(*held), "s--", color=SOFT.light, markerfacecolor="white")
-        ax.annotate("held out", held[-1], xytext=(0, 8), textcoords="offset points", ha="right")
-    ax.set_title(f"{key} of a step", loc="left", weight="bold", fontsize=15)
-    ax.set(xlabel="step", ylabel="nats a token" if name.strip() in IN_NATS else "")
+    ax.plot(x, smooth(y), color=colour, lw=3, label="rows of a step, running mean")
+    title = f"{key} of a step" + f", {passes}" * bool(passes)
+    ax.set_title(title, loc="left", weight="bold", fontsize=13)
+    ax.xaxis.get_major_locator().set_params(integer=True)
+    ax.set(xlabel="step", ylabel="nats per token" if name.strip() in IN_NATS else "")
     if key == "loss" and len(y):
         low, high = min(0.0, y.min()), np.percentile(y, CUT)        # the first steps would hide all
+        high = max(high, *held.values(), 0.0) * (1.1 if held else 1)
         ax.set_ylim(low, high if high > low else None)
+    if held:
+        ax.plot([*held], [*held.values()], "s--", color=SOFT.light, markerfacecolor="white", ms=8,
+                label="held-out rows")
+        ax.legend(frameon=False, loc="best")
 
 
 def smooth(y: np.ndarray, keep: float = 0.9) -> list[float]:

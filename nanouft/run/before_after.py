@@ -25,7 +25,7 @@ from nanouft.run.evaluation import (
 )
 from nanouft.run.rewards import Score
 
-METRICS = {"nll": "loss on held-out answers, nats a token",
+METRICS = {"nll": "loss on held-out answers, nats per token",
            "accuracy": "held-out pairs: chosen gained more",
            "prefers": "held-out pairs: chosen is likelier",
            "auc": "held-out answers: the better gained more",
@@ -92,7 +92,8 @@ def report(before: tuple[Metrics, list[dict]], after: tuple[Metrics, list[dict]]
         say(f"\n{'rows that were not trained on':<42}before    after")
     for name, about in METRICS.items():
         if name in now.get("held_out", ()):
-            say(f"{about:<42}{was['held_out'][name]:5.2f}{now['held_out'][name]:9.2f}")
+            old, new = was["held_out"][name], now["held_out"][name]
+            say(f"{about:<42}{old:6.3f}{new:9.3f}   ({counted(now['held_out']['rows'], 'rows')})")
     if "families" in now:
         return question(answers, new_answers)
     for both in list(zip(answers, new_answers))[:ASKED]:
