@@ -204,6 +204,16 @@ if not CHANGE:
 # - **14a** `interval(d)`: the mean and the half width of the interval of paired differences.
 # - **14b** `seeds_needed(difference, sd, t)`: how many seeds would decide a difference?
 #
+# ## A loss of your own
+# Now publish something. Write a loss into a file of twelve lines (`docs/python.md` shows one), guess
+# by how many points it will lead SFT, and let the rule of this lesson judge it, with five seeds and
+# 960 questions, beside methods that had the same rows, steps and tries:
+#
+#     python -m lessons.arena                                     # the tasks
+#     python -m lessons.arena mine.py --task stop --guess +3
+#
+# Its interval covers other questions as well as other seeds, so it is a little wider than yours.
+#
 # ## Three questions
 # 1. Why does the winner of one seed nearly always lose its lead on others?
 # 2. What is paired, and why can pairing narrow an interval?

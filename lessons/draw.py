@@ -115,7 +115,8 @@ def dots(ax, points: dict, title: str, xlabel: str, ylabel: str = "", **limits) 
     ax.set(title=title, xlabel=xlabel, ylabel=ylabel, **limits)
 
 
-def intervals(ax, rows: dict, limit: float, title: str) -> None:
+def intervals(ax, rows: dict, limit: float, title: str,
+              xlabel: str = "points minus SFT: mean, interval, and a tick for each seed") -> None:
     """rows = {name: (differences, their mean, half width)}: a tick for each seed, the interval, and
     a filled mark if it does not touch the limit."""
     for y, (differences, mean, half) in enumerate(rows.values()):
@@ -125,7 +126,7 @@ def intervals(ax, rows: dict, limit: float, title: str) -> None:
         ax.errorbar(mean, y, xerr=half, fmt="o", ms=14, lw=4, color=ink,
                     mfc=ink if decided else "white")
     ax.axvline(limit, color="black", lw=1)
-    ax.set(title=title, xlabel="points minus SFT: mean, interval, and a tick for each seed",
+    ax.set(title=title, xlabel=xlabel,
            yticks=range(len(rows)), yticklabels=rows, ylim=(len(rows) - 0.5, -0.5))
 
 

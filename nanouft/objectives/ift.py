@@ -21,9 +21,9 @@ differ.
        --variant released      L = mean_t w_t l_t
    The released code lets it flow, and its authors intend that. But then the loss can fall when an
    easy token after a hard one, such as <|end|>, becomes LESS likely, and the model may forget how
-   to stop. Hence constants are the default here: on our bases of one million parameters
-   IFT then scores as SFT does, and the released form 4 points less (docs/claims.md). The paper prints other formulas, where t
-   counts the N tokens of the answer from 1:
+   to stop. Hence constants are the default here: on our bases of one million parameters IFT
+   then scores as SFT does, and the released form 4 points less (docs/claims.md).
+   The paper prints other formulas, where t counts the N tokens of the answer from 1:
        --variant algorithm1    L = sum_t gamma^(N - t) (sum_{k>=t} l_k) l_t
        --variant eq21          L = sum_t t l_t
        --variant eq21_mean1    L = mean_t t l_t / mean_t t

@@ -1,0 +1,277 @@
+"""A loss of your own gets a verdict.
+
+    python -m lessons.arena                                     # the tasks
+    python -m lessons.arena mine.py --task stop --guess +3      # you expect to lead SFT by 3 points
+    python -m lessons.arena --class FOLDER --task stop --csv points.csv --test-seed 71
+
+mine.py holds one subclass of Objective that writes `loss`, and settings if it likes (docs/python.md
+shows one of twelve lines). It learns from the same rows, in as many steps and with as many tries of
+the learning rate as the methods beside it. The verdict is that of lesson 14 and docs/claims.md.
+
+Your file runs in a process of its own, with limits of time and memory, and leaves weights. The
+scores come from this program. What a cheat can still do stands in docs/teaching.md.
+"""
+import argparse
+import ast
+import contextlib
+import csv
+import io
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from lessons import grade
+from lessons.evidence.stats import half_width, moments, verdict
+from nanouft.errors import UserError, choose, command, say
+from nanouft.gpt import BASE
+from nanouft.models.folders import read_gpt
+from nanouft.models.tokenizer import nano
+from nanouft.run.evaluation import families
+
+ROOT = Path(__file__).parents[1]
+OUT = Path("out/arena")
+ASKED = ("list", "sum", "sort", "reverse")
+SEEDS, TRIES = range(5), (100, 101)             # of the verdict; of the choice of a rate
+ITEMS, FEW = 240, 60                    # prompts of each family: of the verdict, of a choice
+SECONDS = 240                                   # of computing that an entry may take
+FACTS = {"lr", "reference"}             # which an entry may set; others would change its rows
+
+
+@dataclass(frozen=True)
+class Task:
+    about: str
+    flags: str                          # rows and steps of nanouft.train, for everybody
+    rates: tuple[str, ...]              # which everybody tries
+    beside: dict[str, str]              # name: flags. The first is the one to beat
+    doubt: str = ""                     # what must be known of those beside
+
+
+TASKS = {
+    "stop": Task(
+        "24 steps at a low rate: say what was asked, and stop",
+        "--skills rules,list,sum,sort,reverse --rows 384 --steps 24", ("2e-5",),
+        {"SFT": "sft --reduction sequence", "IFT": "ift", "IFT, gamma .5": "ift --gamma 0.5"}),
+    "wrong": Task(
+        "40 % of the demonstrations are wrong, and nobody says which",
+        "--skills list,sum,sort,reverse --rows 256 --noise 0.4 --steps 96",
+        ("3e-5", "6e-5", "1.25e-4", "2.5e-4"),
+        {"SFT": "sft --reduction sequence", "IFT": "ift", "PoFT": "poft"},
+        "PoFT asks a model that has read 4,080 right answers"),
+}
+
+
+# ---- the entry ----------------------------------------------------------------------------------
+def check_entry(file: Path) -> None:
+    """UserError unless the file has one class that writes its `loss` and changes nothing else. It
+    is read, not run."""
+    try:
+        tree = ast.parse(file.read_text(encoding="utf-8"))
+    except (OSError, SyntaxError, ValueError) as e:
+        raise UserError(f"{file}: cannot be read ({e})") from None
+    classes = [node for node in tree.body if isinstance(node, ast.ClassDef)]
+    if len(classes) != 1:
+        raise UserError(f"{file}: holds {len(classes)} classes; an entry is one")
+    for node in classes[0].body:
+        name = getattr(node, "name", "")
+        if isinstance(node, ast.Assign):
+            name = getattr(node.targets[0], "id", "?")
+        if name and name != "loss" and name not in FACTS and name[0] != "_":
+            raise UserError(f"{file}, line {node.lineno}: {name} may not be changed here; an entry "
+                            "writes loss, its settings, and helpers whose names begin with _")
+
+
+# ---- training, in a process that leaves weights --------------------------------------------------
+def train(name: str, flags: str, task: Task, jobs: list[tuple[int, str]], room: Path) -> None:
+    """One run for each (seed, rate) in `room`, a process for all of them; UserError if one is
+    missing. Its words are kept in said.txt and never believed."""
+    shutil.rmtree(room, ignore_errors=True)
+    room.mkdir(parents=True)
+    words = [f"{folder_of(job)} --objective {flags} {task.flags} --lr {job[1]} --seed {job[0]}"
+             for job in jobs]
+    code = "from lessons import arena; arena.run_all()"
+    with (room / "said.txt").open("wb") as said:
+        child = subprocess.Popen(
+            [sys.executable, "-B", "-c", code, *words], cwd=room, stdin=subprocess.DEVNULL,
+            stdout=said, stderr=said, start_new_session=True,
+            env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"})
+        began = time.monotonic()
+        with tqdm(total=len(jobs), desc=f"training {name}", leave=False) as bar:
+            while child.poll() is None and time.monotonic() - began < grade.PATIENCE * SECONDS:
+                time.sleep(0.1)
+                bar.update(sum((room / folder_of(job) / "model.safetensors").exists()
+                               for job in jobs) - bar.n)
+        grade.end(child)
+    missing = [job for job in jobs if not (room / folder_of(job) / "model.safetensors").is_file()]
+    if missing:
+        text = (room / "said.txt").read_text(encoding="utf-8", errors="replace").strip()
+        last = text.splitlines()[-1][:300] if text else "no word"
+        raise UserError(f"{name}: {len(missing)} of {len(jobs)} runs left no weights; the last "
+                        f"line was: {last}")
+
+
+def folder_of(job: tuple[int, str]) -> str:
+    return f"{job[0]}-{job[1]}"
+
+
+def run_all() -> None:
+    """In the child: each word is a folder and the flags of a run of nanouft.train."""
+    from nanouft import train as nanouft_train
+    grade.limit(SECONDS)
+    for word in sys.argv[1:]:
+        folder, *flags = word.split(" ")
+        nanouft_train.main([*flags, "--batch-size", "8", "--warmup", "0.1", "--plain", "--device",
+                            "cpu", "--threads", "1", "--save-every", "0", "--out", folder])
+
+
+# ---- judging, by this program's own code ---------------------------------------------------------
+def scores(folder: Path, split: str, seed: int, items: int) -> tuple[np.ndarray, np.ndarray]:
+    """(families, prompts) scores of a run's weights, and which answers stop. Only the numbers are
+    taken from the folder: model and tokenizer are the shipped ones."""
+    model = read_gpt(folder, json.loads((BASE / "config.json").read_text(encoding="utf-8")))
+    with contextlib.redirect_stderr(io.StringIO()):
+        answers = families(model, nano(), split, items, seed, ASKED)[1]
+    return tuple(np.array([[x[what] for x in answers if x["family"] == f] for f in ASKED], float)
+                 for what in ("score", "ended"))
+
+
+@dataclass
+class Result:
+    rate: str
+    edge: bool                          # is the best rate the lowest or the highest tried?
+    scores: np.ndarray                  # (seeds, families, prompts)
+    ended: np.ndarray
+
+
+def measure(name: str, flags: str, task: Task, split: str, seed: int) -> Result:
+    """Choose the rate on validation prompts, then train and score the five seeds."""
+    room = OUT / "runs" / "".join(c if c.isalnum() else "-" for c in name)
+    rate = task.rates[0]
+    if len(task.rates) > 1:
+        jobs = [(s, rate) for rate in task.rates for s in TRIES]
+        train(name, flags, task, jobs, room)
+        tried = {rate: np.mean([scores(room / folder_of((s, rate)), "val", 3, FEW)[0].mean()
+                                for s in TRIES]) for rate in task.rates}
+        rate = max(tried, key=tried.get)
+        say(f"  {name}: " + ", ".join(f"{100 * x:.1f} at {r}" for r, x in tried.items()))
+    jobs = [(s, rate) for s in SEEDS]
+    train(name, flags, task, jobs, room)
+    found = [scores(room / folder_of(job), split, seed, ITEMS) for job in jobs]
+    shutil.rmtree(room)
+    edge = len(task.rates) > 1 and rate in (task.rates[0], task.rates[-1])
+    return Result(rate, edge, *(np.array(x) for x in zip(*found)))
+
+
+def lead(mine: np.ndarray, other: np.ndarray) -> tuple[float, float, str]:
+    """(points, half of the 95 % interval, verdict) of mine - other, over seeds and prompts. Better
+    or worse: the interval lies on one side of 0. Equal: it lies within two points of 0."""
+    gap = (mine - other) / len(ASKED)
+    groups = [np.arange(gap.shape[2])] * len(ASKED)
+    mean, variance, freedom = moments([gap[:, i] for i in range(len(ASKED))], groups)
+    half = half_width(variance, freedom)
+    if (word := verdict(mean, half, "better")) != "undecided":
+        word = "better" if word == "holds" else "worse"
+    elif verdict(mean, half, "as good") == "holds":
+        word = "equal"
+    return 100 * mean, 100 * half, word
+
+
+def baselines(name: str, split: str, seed: int) -> dict[str, Result]:
+    """The methods beside an entry, trained once on this machine and kept in out/arena."""
+    file, task, out = OUT / f"{name}-{split}-{seed}.npz", TASKS[name], {}
+    if not file.exists():
+        say(f"first, once: {', '.join(TASKS[name].beside)}, 1 to 3 minutes")
+        out = {who: measure(who, flags, task, split, seed) for who, flags in task.beside.items()}
+        np.savez_compressed(file, **{f"{who}/{key}": getattr(x, key) for who, x in out.items()
+                                     for key in ("rate", "edge", "scores", "ended")})
+    kept = np.load(file)
+    return {who: Result(str(kept[f"{who}/rate"]), bool(kept[f"{who}/edge"]),
+                        kept[f"{who}/scores"], kept[f"{who}/ended"]) for who in task.beside}
+
+
+# ---- the verdict --------------------------------------------------------------------------------
+def report(file: Path, name: str, guess: float | None, split: str, seed: int) -> dict:
+    """Train and judge an entry, print it, draw out/arena/ENTRY.png. Returns its line of csv."""
+    check_entry(file)
+    task, began = TASKS[name], time.time()
+    others = baselines(name, split, seed)
+    say(f"{file.stem}, {name}: {task.about}.", f"Four rates at most on two seeds, then five seeds "
+        f"and {ITEMS * len(ASKED)} prompts: half-widths of 1 to 3 points.", sep="\n")
+    mine = measure(file.stem, str(file.resolve()), task, split, seed)
+    leads = {who: lead(mine.scores, x.scores) for who, x in others.items()}
+    for who, x in {file.stem: mine, **others}.items():
+        told = f"   you lead by {leads[who][0]:+5.1f} ± {leads[who][1]:.1f}: {leads[who][2]}" \
+            if who in leads else ""
+        say(f"  {who:16}{100 * x.scores.mean():5.1f}   {100 * x.ended.mean():3.0f} % stop   rate "
+            f"{x.rate}{' (at the edge)' if x.edge else ''}{told}")
+    first = next(iter(others))
+    by_family = 100 * (mine.scores - others[first].scores).mean((0, 2))
+    say(f"Against {first} by family: "
+        + ", ".join(f"{f} {x:+.1f}" for f, x in zip(ASKED, by_family)))
+    if task.doubt:
+        say(f"({task.doubt}.)")
+    points, half, word = leads[first]
+    if guess is not None:
+        say(f"Your guess: {guess:+.1f} points. It is {points:+.1f} ± {half:.1f}, "
+            f"{abs(points - guess):.1f} away.")
+    say(f"{file.stem} is {word} than {first}." if word in ("better", "worse") else
+        f"{file.stem} against {first}: {word}.", f"{time.time() - began:.0f} s")
+    from lessons import draw
+    fig, ax = draw.panels()
+    gaps = {who: 100 * (mine.scores - x.scores).mean((1, 2)) for who, x in others.items()}
+    draw.intervals(ax, {who: (gaps[who], *leads[who][:2]) for who in leads}, 0.0,
+                   f"{file.stem} is {word} (task {name}): its lead over", "points, five seeds")
+    fig.savefig(OUT / f"{file.stem}.png")
+    say(OUT / f"{file.stem}.png")
+    return {"entry": file.stem, "task": name, "score": round(100 * mine.scores.mean(), 1),
+            "lead": round(points, 1), "half": round(half, 1), "verdict": word, "rate": mine.rate,
+            "guess": guess}
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m lessons.arena", description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("entries", nargs="*", type=Path, metavar="FILE.py")
+    parser.add_argument("--task", default="stop", help=" | ".join(TASKS))
+    parser.add_argument("--guess", type=float, metavar="POINTS", help="your lead over SFT")
+    parser.add_argument("--class", dest="folder", type=Path, help="all files *.py below it")
+    parser.add_argument("--csv", type=Path, default=Path("arena.csv"), help="one line per entry")
+    parser.add_argument("--test-seed", type=int, help="of the lecturer: other prompts, kept secret")
+    cfg = parser.parse_args(argv)
+    name = choose("task", cfg.task, TASKS)
+    split, seed = ("val", 7) if cfg.test_seed is None else ("test", cfg.test_seed)
+    files = sorted(cfg.folder.glob("**/*.py")) if cfg.folder else cfg.entries
+    if not files:
+        for name, task in TASKS.items():
+            say(f"{name:8}{task.about}", f"        beside you: {', '.join(task.beside)}", sep="\n")
+        return 0
+    if not cfg.folder and cfg.guess is None:
+        raise UserError("first your guess: --guess POINTS, by how many you expect to lead SFT "
+                        "(0: equal, -3: worse)")
+    OUT.mkdir(parents=True, exist_ok=True)
+    lines = []
+    for file in files:
+        try:
+            lines.append(report(file, name, cfg.guess, split, seed))
+        except UserError as e:
+            if not cfg.folder:
+                raise
+            say(f"{file}: {e}")
+            lines.append({"entry": file.stem, "task": name, "score": 0, "verdict": str(e)})
+        with cfg.csv.open("w", newline="", encoding="utf-8") as out:    # after each: none is lost
+            table = csv.DictWriter(out, ["entry", "task", "score", "lead", "half", "verdict",
+                                         "rate", "guess"])
+            table.writeheader()
+            table.writerows(lines)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(command(main))

@@ -1,0 +1,64 @@
+"""lessons/arena.py: a loss of one's own gets the verdict that its scores have."""
+import json
+
+import numpy as np
+import pytest
+
+from lessons import arena
+from nanouft.errors import UserError
+
+ENTRY = """from nanouft.objective import Objective
+
+class Mine(Objective):
+    heavy: float = 3.0              # weight of the end
+
+    def loss(self, batch):
+        s = batch.seqs["answer"]
+        return -s.mean(s.logp).sum() / batch.n, {}
+"""
+
+
+@pytest.mark.parametrize("part, instead, told", [
+    ("def loss", "def choose", "choose may not be changed here"),
+    ("heavy: float = 3.0", 'data = "pairs"', "data may not be changed here"),
+    ("class Mine", "class One(Objective):\n    pass\n\nclass Mine", "holds 2 classes"),
+    ("return", "return (", "cannot be read")])
+def test_an_entry_writes_its_loss_alone(part, instead, told, tmp_path):
+    file = tmp_path / "mine.py"
+    file.write_text(ENTRY)
+    arena.check_entry(file)
+    file.write_text(ENTRY.replace(part, instead))
+    with pytest.raises(UserError, match=told):
+        arena.check_entry(file)
+
+
+@pytest.mark.parametrize("gain, word", [(0.06, "better"), (0.0, "equal"), (-0.06, "worse")])
+def test_a_planted_lead_is_judged_as_it_was_planted(gain, word):
+    """Seeds and prompts as in a real task: the interval is 1 to 2 points wide."""
+    rng = np.random.default_rng(0)
+    other = rng.random((5, 4, 240)) < 0.5
+    mine = np.where(rng.random(other.shape) < 0.98, other, ~other) + gain
+    points, half, verdict = arena.lead(mine, other * 1.0)
+    assert verdict == word and abs(points - 100 * gain) < half < 2
+
+
+def test_what_ends_or_hangs_leaves_no_weights_and_says_so(tmp_path, monkeypatch):
+    """The verdict never comes from what a program prints: without weights there is none."""
+    monkeypatch.setattr(arena, "SECONDS", 30)
+    task = arena.Task("", "--skills list --rows 8 --steps 1", ("2e-5",), {})
+    for how in ("raise SystemExit", "import os; print('verdict: better'); os._exit(0)"):
+        file = tmp_path / "mine.py"
+        file.write_text(f"{how}\n{ENTRY}")
+        with pytest.raises(UserError, match="1 of 1 runs left no weights"):
+            arena.train("mine", str(file), task, [(0, "2e-5")], tmp_path / "room")
+
+
+def test_an_entry_is_trained_and_scored_by_its_weights(tmp_path):
+    task = arena.Task("", "--skills list --rows 16 --steps 2", ("2e-5",), {})
+    file = tmp_path / "mine.py"
+    file.write_text(ENTRY)
+    arena.train("mine", str(file), task, [(0, "2e-5")], tmp_path / "room")
+    folder = tmp_path / "room" / "0-2e-5"
+    assert json.loads((folder / "run.json").read_text())["config"]["batch_size"] == 8
+    scores, ended = arena.scores(folder, "val", 7, 3)
+    assert scores.shape == ended.shape == (4, 3) and set(np.unique(ended)) <= {0.0, 1.0}
