@@ -80,7 +80,7 @@ def test_curves_of_a_run(tmp_path):
 
 
 @pytest.mark.parametrize("objective, figure, panels", [("sft", "nll", 1), ("dpo", "accuracy", 2),
-                                                       ("uft", "nll", 2)])
+                                                       ("ift", "nll", 2), ("uft", "nll", 2)])
 def test_held_out_rows_stand_beside_a_loss_of_their_unit_only(objective, figure, panels, tmp_path,
                                                               monkeypatch):
     """Else they have a panel of their own. The titles tell rows and passes."""

@@ -31,6 +31,7 @@ WIDTH = 10.8                                    # inches
 CUT = 97                                        # per cent of the losses that the axis shows
 LONGEST_BAR = 3.0                               # a longer bar ends here; its number tells all
 IN_NATS = ("sft", "neftune", "ift detached", "ift released")      # losses that are a mean of -log p
+UNWEIGHTED = ("sft", "neftune")                 # of these the plain mean, as of held-out rows
 UNIT, TEXT = 0.33, 0.26                         # inches of a push of 1, and of a line of text
 
 Strip = tuple[str, str, list[str], list[float]]     # method, which answer, tokens, pushes
@@ -49,7 +50,7 @@ def curves(folder: Path) -> Path:
     passes = as_passes(run["passes"]) if "passes" in run else ""
     families = bool(before.get("families") and after.get("families"))
     figure, held = held_out_points(log, before, after)
-    one_unit = figure == "nll" and name.strip() in IN_NATS
+    one_unit = figure == "nll" and name.strip() in UNWEIGHTED
     both = families or bool(held) and not one_unit
     fig = Figure(figsize=(WIDTH, 4.6 if families else 3.6), layout="constrained")
     axes = fig.subplots(1, 1 + both, width_ratios=[3, 2] if both else [1], squeeze=False)[0]
