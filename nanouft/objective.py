@@ -3,13 +3,13 @@
 Each file of objectives/ is one. One training step uses it like this:
 
     objective = OBJECTIVES["dpo"](beta=0.2)     # objectives/dpo.py, with its settings
-    batch = collate(encoded, picked, tok.pad)   # batches.py: the rows of these numbers
+    batch = collate(encoded, picked, tok.pad)   # data/batches.py: these rows
     objective.forward(model, batch)             # writes Seqs.logp; only here the network is touched
     loss, metrics = objective.loss(batch)       # a function of numbers; no network in it
 
 Three ideas make one contract serve every method:
 1. A loss never calls another model. What that model says is computed earlier and stored beside
-   the tokens: before training (reference.py), or when answers are sampled (sampling.py).
+   the tokens: before training (run/reference.py), or when answers are sampled (run/sampling.py).
    Seqs.ref_logp is shared by many methods. What only one method reads its own file prepares.
 2. A method reaches the network through GPT.forward alone.
 3. A loss is a sum over rows or tokens, divided by the total of the WHOLE step. So the losses of
@@ -33,7 +33,7 @@ NOT_SET: Any = None                 # the value of a field until somebody writes
 @dataclass
 class Seqs:
     """One role of a batch: B rows, T tokens.
-    Tokens are shifted once, in batches.py: targets[t] follows inputs[t].
+    Tokens are shifted once, in data/batches.py: targets[t] follows inputs[t].
     Tokens are reduced by a masked sum or a masked mean only. Every loss shows which of the two."""
     inputs: Tensor                  # (B,T) token ids
     targets: Tensor                 # (B,T) token ids
@@ -41,9 +41,9 @@ class Seqs:
     real: Tensor                    # (B,T) 1 where the target is a real token, prompt included
     # forward() writes:
     logp: Tensor = NOT_SET          # (B,T) nats, the policy's log-prob of each target; 0 off mask
-    # reference.py writes, before training; for sampled answers sampling.py:
+    # run/reference.py writes, before training; for sampled answers run/sampling.py:
     ref_logp: Tensor = NOT_SET      # (B,T) nats, the start model's log-prob of each target
-    # sampling.py writes, when answers are sampled:
+    # run/sampling.py writes, when answers are sampled:
     sampled_logp: Tensor = NOT_SET  # (B,T) nats, the log-prob of each token when it was sampled
     # an objective's credit() writes:
     token_advantage: Tensor = NOT_SET   # (B,T) how much better a token is than expected (PPO)

@@ -6,15 +6,17 @@ from pathlib import Path
 
 import pytest
 import torch
-from made import NANO, Form, killed_in_step, nano, same, start_folder
+from made import Form, killed_in_step, nano, same, start_folder
 
 from nanouft import train
+from nanouft.disk import write_json
 from nanouft.errors import UserError, command
 from nanouft.models.folders import start_model
 from nanouft.objective import Objective
 from nanouft.objectives import NAMES, OBJECTIVES
 from nanouft.objectives.dpo import Pairs
 from nanouft.objectives.own import find
+from nanouft.run.flags import read_flags
 
 FILES = Path(train.__file__).parent / "objectives"
 HEAD = "from nanouft.objective import Objective\nfrom nanouft.objectives.dpo import Pairs\n\n\n"
@@ -195,4 +197,25 @@ def test_wherever_an_objective_is_named_it_may_be_a_file(here):
         find("mine.py:Nine")
     with pytest.raises(UserError, match="nine.py: cannot be read"):
         find("nine.py")
-    assert find("dpo") is OBJECTIVES["dpo"] and NANO
+    assert find("dpo") is OBJECTIVES["dpo"]
+
+
+def test_a_run_goes_on_with_its_own_objective_alone(tmp_path):
+    """--resume with another name would otherwise go on with the old one, unnoticed."""
+    begun = ["--objective", "sft", "--rows", "8", "--steps", "2", "--batch-size", "4", "--plain"]
+    write_json(tmp_path / "run.json", {"argv": begun})
+    with pytest.raises(UserError, match="that run trains with sft, not with dpo"):
+        read_flags(["--resume", str(tmp_path), "--objective", "dpo"])
+    assert str(read_flags(["--resume", str(tmp_path), "--objective", "sft"])[0]) == "sft"
+
+
+@pytest.mark.parametrize("body, told", [
+    ("    def loss(self, batch, hp):\n        return 0", r"it must be loss\(self, batch\)"),
+    ("    lr = '1e-4'\n    def loss(self, batch):\n        return 0", "it must be int or float"),
+    ("    scorer = 'graed'\n    def loss(self, batch):\n        return 0", "any or grade or none"),
+    ("    lr = 1e-4", "M has no `loss")])
+def test_what_an_objective_of_your_own_lacks_is_one_line(body, told, tmp_path):
+    file = tmp_path / "mine.py"
+    file.write_text(f"from nanouft.objective import Objective\nclass M(Objective):\n{body}\n")
+    with pytest.raises(UserError, match=told):
+        find(str(file))

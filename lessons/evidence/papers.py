@@ -58,9 +58,9 @@ SENTENCES = (
         {"as good, with detached weights": "C1 IFT with detached weights is as good as SFT",
          "as good, with detached weights, on SmolLM2":
          "R1 A real model: IFT with detached weights is as good as SFT",
-         "as many answers stop, after 48 steps":
+         "as many answers stop after 48 steps":
          "C9 After 48 steps as many answers stop after detached IFT as after SFT",
-         "after 96":
+         "as many answers stop after 96 steps":
          "C9 After 96 steps as many answers stop after detached IFT as after SFT",
          "the same at equal rates, on SmolLM2":
          "R5 A real model, equal rates, 96 steps: detached IFT is as good as SFT",
@@ -143,7 +143,7 @@ SENTENCES = (
          "told .8": "C11 40 % wrong: SFT on the likeliest 80 % of the rows is better than PoFT",
          "the aligned model itself is better than PoFT":
          "C11 The aligned model itself scores more than PoFT, which reads it"},
-        doubt="it needs a model that knows the answers and scores more than all that read it"),
+        doubt="it needs a model that knows the answers, and that scores more than PoFT itself"),
     Sentence(
         "PoFT", "2412.12865v1",
         "With a filter of the data PoFT is better still",
