@@ -180,7 +180,7 @@ def picture(rows: list[tuple[str, str, Line | None]], title: str, file: Path) ->
     fig.subplots_adjust(left=0.42, right=0.84, top=1 - 0.5 / high, bottom=1.5 / high)
     fig.savefig(file)
     plt.close(fig)
-    Image.open(file).convert("RGB").quantize(16, method=1).save(file, optimize=True)
+    Image.open(file).convert("RGB").quantize(24, method=1).save(file, optimize=True)
     say(file)
 
 
