@@ -65,6 +65,63 @@ def test_every_decimal_of_a_section_is_one_that_the_command_prints(name, capsys)
     assert set(re.findall(r"\d+\.\d+", SECTIONS[name])) <= set(printed)
 
 
+def means(question: str) -> str:
+    """ "4.3 and 4.3": the sizes of a difference on each base."""
+    lines = [x for lines in LINES.values() for x in lines if x.question.startswith(question)]
+    line, = [x for x in lines if x.question == question] or lines
+    return " and ".join(f"{abs(100 * finding.mean):.1f}" for finding in line.findings)
+
+
+def rows_of(name: str, row: str, what: str) -> str:
+    """ "95.1 and 95.4": the score of a row, or how many of its answers stop, on each base."""
+    kept, claim = judge.packed(claims_file(name)), CLAIMS[name]
+    numbers = [kept[what][judge.place(kept, claim, row, base), base].mean()
+               for base in range(len(claim.bases))]
+    scale = 100 / judge.UNIT if what == "scores" else 100
+    return " and ".join(f"{scale * x:.1f}" for x in numbers)
+
+
+def claims_file(name: str) -> str:
+    return CLAIMS[name].scores_of or name
+
+
+BOUND = [   # claim, a sentence of its section with {}, the question or row that its figure is of
+    ("C1", "As released it loses {} points", lambda: means("IFT as released is better").split()[0]),
+    ("C1c", "is {} points ahead of IFT with detached weights",
+     lambda: means("40 % wrong: IFT with detached weights is not inferior")),
+    ("C1d", "only {} % of them stop", lambda: rows_of("C1d", "released here", "stops")),
+    ("C3b", "SFT on A and on the best answer to each prompt of B is {} points ahead of UFT",
+     lambda: means("No right answer to copy: UFT is better than SFT on A")),
+    ("C4", "its lead over SFT is {} points larger", lambda: means("PoFT's lead over SFT")),
+    ("C4", "is {} points ahead of PoFT on all rows",
+     lambda: means("40 % wrong: PoFT is better than SFT on the likeliest")),
+    ("C6", "UNA with scores is {} points ahead of DPO",
+     lambda: means("From the same scored answers UNA with scores is better than DPO")),
+    ("C6", "(RFT) reaches {} %", lambda: rows_of("C6", "RFT", "scores")),
+    ("C6", "against UNA's {}", lambda: rows_of("C6", "UNA", "scores")),
+    ("C7", "SFT's estimate is {} points too high", lambda: means("Step by step, SFT overest")),
+    ("C9", "SFT stops in {} % of them", lambda: rows_of("C9", "SFT 48", "ended")),
+    ("C9", "detached IFT in {} %", lambda: rows_of("C9", "detached 48", "ended")),
+    ("C9", "it is {} points behind", lambda: means("After 48 steps detached IFT scores")),
+    ("C11", "told .4 it is {} points ahead of PoFT",
+     lambda: means("40 % wrong: SFT on the likeliest 40 % of the rows is better than PoFT")),
+    ("C11", "told .8 it is {} ahead",
+     lambda: means("40 % wrong: SFT on the likeliest 80 % of the rows is better than PoFT")),
+    ("C11", "which is {} points more than PoFT", lambda: means("The aligned model itself")),
+    ("R1", "IFT as released is {} points behind SFT",
+     lambda: means("A real model: IFT as released is better")),
+    ("R1", "Of SFT's answers {} % stop", lambda: rows_of("R1", "SFT", "ended")),
+    ("R1", "of IFT's {} % as released", lambda: rows_of("R1", "released", "ended")),
+    ("R4", "PoFT leads SFT as well, by +{} ±", lambda: means("A real model, 40 % wrong: PoFT is "
+                                                             "better than SFT").split()[0]),
+]
+
+
+@pytest.mark.parametrize("claim, sentence, figure", BOUND, ids=[x[1] for x in BOUND])
+def test_a_figure_in_prose_is_that_of_its_question(claim, sentence, figure):
+    assert sentence.format(figure()) in " ".join(SECTIONS[claim].split())
+
+
 def test_a_sentence_of_a_paper_is_asked_by_questions_that_exist():
     """By name and version of the paper, and each question is of a claim about that paper."""
     found = write.all_lines()
