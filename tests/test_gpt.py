@@ -11,7 +11,7 @@ from nanouft import fast
 from nanouft.disk import read_json
 from nanouft.gpt import GPT, GPT2, NANO, Cache, GPTConfig
 from nanouft.loop import steps
-from nanouft.models.folders import grown, read_gpt, start_model, write_gpt
+from nanouft.models.folders import read_gpt, resize_embedding, start_model, write_gpt
 
 IDS = torch.tensor([[3, 1, 4, 1, 5, 9, 2, 6], [5, 3, 5, 8, 9, 7, 9, 3]])
 
@@ -139,8 +139,8 @@ def test_fresh_weights_are_a_function_of_the_seed():
 
 def test_new_tokens_begin_as_neither_likely_nor_unlikely():
     old = torch.randn(50, 16, generator=torch.Generator().manual_seed(1)) * 2 + 1
-    new = grown(old, 450)
-    assert torch.equal(new[:50], old) and torch.equal(new, grown(old, 450))
+    new = resize_embedding(old, 450)
+    assert torch.equal(new[:50], old) and torch.equal(new, resize_embedding(old, 450))
     same(new[50:].mean(0), old.mean(0), 0.05)
     same(new[50:].std(0), 0.1 * old.std(0), 0.1)
 

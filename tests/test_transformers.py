@@ -30,7 +30,7 @@ from nanouft.errors import UserError, command
 from nanouft.gpt import GPT
 from nanouft.loop import Device
 from nanouft.models.folders import (
-    bytes_of_token,
+    activation_bytes_per_token,
     folder_of,
     memory_of_step,
     save_model,
@@ -220,7 +220,8 @@ def test_activation_checkpointing_changes_memory_alone(kind, lora, folders, tmp_
             model, prompts, stop=tok.stops, pad=tok.pad, max_new=12, temperature=warm)]
         ref = Models(model, tok.pad, CPU).logps(rows)
         grads = {n: p.grad for n, p in model.named_parameters() if p.grad is not None}
-        seen.append((found, [r["answer"].tolist() for r in ref], grads, bytes_of_token(model)))
+        seen.append((found, [r["answer"].tolist() for r in ref], grads,
+                     activation_bytes_per_token(model)))
     plain, less = seen
     assert plain[:2] == less[:2] and less[3] < 0.3 * plain[3]
     same(less[2], plain[2], 1e-6)

@@ -124,7 +124,7 @@ def _tokens(roles: Roles, tok: Tokenizer) -> dict[str, Tokens]:
         else:
             ids = tok.prompt_ids(context)
             mask = [0] * len(ids)
-        out[role] = Tokens(np.array(ids, np.int32), np.array(mask, np.int8))    # 5 bytes a token
+        out[role] = Tokens(np.array(ids, np.int32), np.array(mask, np.int8))    # 5 bytes per token
     return out
 
 

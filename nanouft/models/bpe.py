@@ -3,8 +3,8 @@
     ranks = train_bpe({" low": 5, " lower": 2, " newest": 6}, size=270)
     ranks = train_bpe(count_words(texts, GPT2_PATTERN), size=4092)      # 1 MB: about 3 s
 
-With 1,020 ranks every word of NanoWorld is one token, and nearly every name two (3.9 bytes a token
-of NanoWorld, about 2 of ordinary English).
+With 1,020 ranks every word of NanoWorld is one token, and nearly every name two (3.9 bytes per
+token of NanoWorld, about 2 of ordinary English).
 Simplified: of a large text only the 200,000 most frequent words are counted.
 """
 import heapq

@@ -1,6 +1,6 @@
 """Before and after a run: which held-out rows are read, what is printed, what eval.json keeps.
 
-    held = rows_to_read(cfg, held, samples, total, with_reward)
+    held = choose_held_out(cfg, held, samples, total, with_reward)
     before = look(model, tok, held, cfg, device)        # and the same after the run
     report(before, after)
 """
@@ -34,7 +34,7 @@ ASKED = 2               # held-out questions that a model answers before and aft
 ANSWER = 64             # their longest answers, in tokens
 
 
-def rows_to_read(cfg: Any, held: list[Encoded], samples: int, total: int,
+def choose_held_out(cfg: Any, held: list[Encoded], samples: int, total: int,
                  with_reward: bool) -> list[Encoded]:
     """The held-out rows that a run of `total` steps reads; `samples`: answers to a prompt."""
     if cfg.plain and not cfg.eval_every:

@@ -156,7 +156,7 @@ def of_pairs(logp: Numbers, encoded: list[Encoded]) -> Measured:
 
 
 def reference_sums(encoded: list[Encoded], role: str) -> np.ndarray | None:
-    """(n,) nats of the start model for each sequence of a role, if it was asked (reference.py)."""
+    """(n,) nats of the reference model for each sequence of a role, if they were computed."""
     logp = [e.seqs[role].ref_logp for e in encoded]
     return np.array([x.sum() for x in logp if x is not None]) if logp[0] is not None else None
 

@@ -1,4 +1,4 @@
-"""What other models say of the rows, as numbers beside the tokens. So a loss sees one policy.
+"""Log-probs of frozen models (reference, aligned, teacher) beside the tokens of the rows.
 
     models = Models(start, pad, device, open=start_model)
     encoded = models.prepare(encoded, objective)                # before training
@@ -56,10 +56,10 @@ class Models:
     def logps(self, data: list[Encoded], folder: str | None = None) -> Numbers:
         """Nats: the log-prob of every response token under the start model, or the one in `folder`;
         0 elsewhere."""
-        model = self.start if folder is None else self.same_tokens(folder)
+        model = self.start if folder is None else self.open_with_same_tokenizer(folder)
         return logps(data, model, self.pad, self.device)
 
-    def same_tokens(self, folder: str) -> GPT:
+    def open_with_same_tokenizer(self, folder: str) -> GPT:
         """The model in `folder`. UserError unless it reads the ids of the run's own tokenizer."""
         other, tok = self.opened(folder)
         mine, theirs = self.start.cfg.vocab_size, other.cfg.vocab_size
