@@ -145,6 +145,12 @@ def test_every_file_compiles_without_a_warning_and_every_docstring_is_utf8():
     assert len(files) > 150
 
 
+def test_every_page_installs_from_the_checkout():
+    """nanouft is installed from its checkout; nobody holds its name in a registry."""
+    assert not [f for f, text in texts().items() if f.suffix == ".md" and f.name != "CHANGELOG.md"
+                and "pip install nanouft" in text]
+
+
 def test_no_text_names_the_place_where_it_was_written():
     words = re.compile(r"/work/|\.\./shared|/opt/env|/root/")
     found = [f for f, text in texts().items() if words.search(text) and f != Path(__file__)]
