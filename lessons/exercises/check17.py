@@ -57,13 +57,15 @@ def train_step(mine, draw):
     expect(not any(torch.allclose(step, x, atol=1e-4) for x in old), "The gradient of an earlier "
            "step was still there. optimizer.zero_grad() takes it away.")
     fits = torch.allclose(step, slope / norm.clamp(min=1), atol=1e-4)
+    cut = slope.clamp(-1, 1)                        # another step only where a number is above 1
+    value = torch.allclose(step, cut, atol=1e-4) and not torch.allclose(cut, slope, atol=1e-4)
+    expect(fits or not value, "Each number of the gradient is cut off by itself "
+           "(clip_grad_value_), which changes its direction. Scale all of them together, by "
+           "clip_grad_norm_.")
     expect(fits or not torch.allclose(step, slope, atol=1e-4), f"The weights move by the whole "
            f"gradient, whose norm is {norm:.3f}, and not by one that is scaled to the norm 1. "
            "Clipping changes the gradients that are there, so it belongs between loss.backward() "
            "and optimizer.step().")
-    expect(fits or not torch.allclose(step, slope.clamp(-1, 1), atol=1e-4), "Each number of the "
-           "gradient is cut off by itself (clip_grad_value_), which changes its direction. Scale "
-           "all of them together, by clip_grad_norm_.")
     same(step, slope / norm.clamp(min=1), f"The norm of the gradient is {norm:.3f}, so the weights "
          f"should move by {RATE} times the gradient, scaled to the norm 1 if it is larger. Yours "
          f"move by {RATE} times {step.norm():.3f}.")
