@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from lessons.evidence import (
     cells,
@@ -25,9 +24,7 @@ from lessons.evidence import (
 from lessons.evidence.__main__ import main
 from lessons.evidence.claim import command
 from lessons.evidence.claims import CLAIMS
-from nanouft import world
 from nanouft.errors import UserError
-from nanouft.models import folders
 
 PAGE, README = (file.read_text(encoding="utf-8") for file in (write.PAGE, write.README))
 PROSE = re.sub(r"^\|.*\n", "", PAGE, flags=re.M)                # without its tables
@@ -99,7 +96,8 @@ def share(name: str, row: str, what: str = "ended") -> str:
     return " and ".join(f"{100 * x:.1f}" for x in numbers)
 
 
-LIKELIEST, FILTERED = "of the rows is better than PoFT", "SFT on the likeliest 60 %"
+FILTER, FILTERED = "40 % wrong: SFT on the likeliest", "SFT on the likeliest 60 %"
+ON_REAL = "A real model, 40 % wrong:"
 BOUND = {   # section: {a sentence of it with {}: what its figure is, claim, question or row}
     "C1": {
         "SFT followed by DPO is {} points ahead of IFT with detached weights":
@@ -121,9 +119,8 @@ BOUND = {   # section: {a sentence of it with {}: what its figure is, claim, que
         "is {} points ahead of PoFT on all rows":
         (means, "C4", f"40 % wrong: PoFT is better than {FILTERED}"),
         "better than SFT, with {}.": (figures, "C4b", "40 % wrong, filtered rows"),
-        "told .4 it is {} points ahead of PoFT":
-        (means, "C11", f"40 % wrong: SFT on the likeliest 40 % {LIKELIEST}"),
-        "told .8 it is {} ahead": (means, "C11", f"40 % wrong: SFT on the likeliest 80 % {LIKELIEST}"),
+        "told .4 it is {} points ahead of PoFT": (means, "C11", f"{FILTER} 40 % of the rows"),
+        "told .8 it is {} ahead": (means, "C11", f"{FILTER} 80 % of the rows"),
         "which is {} points more than PoFT": (means, "C11", "The aligned model itself")},
     "C5": {
         "SFT's estimate is {} points too high": (moves, "C5", "detour habit, 5"),
@@ -154,11 +151,10 @@ BOUND = {   # section: {a sentence of it with {}: what its figure is, claim, que
         "of detached IFT's {} % at the same rate": (share, "R5", "detached, 96"),
         "as released {} %": (share, "R1", "released")},
     "R4": {
-        "PoFT leads SFT as well, by {}.": (figures, "R4", "A real model, 40 % wrong: PoFT is better "
-                                                          "than SFT"),
-        "lies {} points from SFT on all": (figures, "R4", f"A real model, 40 % wrong: {FILTERED}"),
+        "PoFT leads SFT as well, by {}.": (figures, "R4", f"{ON_REAL} PoFT is better than SFT"),
+        "lies {} points from SFT on all": (figures, "R4", f"{ON_REAL} {FILTERED}"),
         "PoFT's distance to it is {}.":
-        (figures, "R4", f"A real model, 40 % wrong: PoFT is better than {FILTERED}")},
+        (figures, "R4", f"{ON_REAL} PoFT is better than {FILTERED}")},
 }
 
 
@@ -403,8 +399,7 @@ def made_up(tmp_path, monkeypatch):
             worse = row == "released"
             np.savez(cells.cell_file("R1", row, "smollm2", seed),
                      scores=rng.integers(0, 140 if worse else 200, (6, 60)).astype(np.uint8),
-                     ended=(rng.random((6, 60)) < (0.5 if worse else 1)).astype(np.uint8),
-                     kl=rng.random(50))
+                     ended=(rng.random((6, 60)) < (0.5 if worse else 1)).astype(np.uint8))
 
 
 def test_cells_become_verdicts_and_swapped_rows_others(made_up):
@@ -455,47 +450,6 @@ def test_swapped_estimates_and_a_planted_sign_turn_verdicts(monkeypatch):
     bias = estimates.bias
     monkeypatch.setattr(estimates, "bias", lambda *x: -bias(*x))
     assert [line.verdict for line in estimates.lines()] != before
-
-
-@pytest.mark.parametrize("family, asked, said, right", [
-    ("sum", "9 3 5", "9 and 3 is", "12"), ("sum", "9 3 5", "9 and 3 is 13 and 5 is", "18"),
-    ("sum", "9 3 5", "9 and 3 is pig and 5 is", ""), ("sum", "9 3 5", "", "9"),
-    ("sum", "9 3", "9 and 3 is 12", estimates.END), ("sum", "9 3 5", "9 and", "3"),
-    ("sort", "pig bee saw", "", "bee"), ("sort", "pig bee saw", "pig", "bee"),
-    ("sort", "pig bee saw", "pig fox bee", "saw"), ("reverse", "pig bee saw", "saw pig", "bee"),
-    ("reverse", "pig bee saw", "saw bee pig", estimates.END)])
-def test_the_right_word_after_any_words(family, asked, said, right):
-    assert estimates.next_word(family, asked.split(), said.split()) == right
-
-
-def test_steps_are_judged_after_the_own_words():
-    def steps(said: str, ended: bool) -> list[bool]:
-        return estimates.right_steps("sort", ["pig", "bee", "saw"], said.split(), ended, 4)
-    assert steps("bee pig saw", True) == [True] * 4
-    assert steps("pig bee saw", True) == [False, True, True, True]      # after pig, bee is right
-    assert steps("bee", True) == [True, False]                          # it stops too early
-    assert steps("bee pig saw fox fox", True) == [True, True, True, False]
-    assert steps("bee pig", False) == [True, True]                      # cut off: no end to judge
-
-
-def test_a_demonstration_is_right_after_its_own_words():
-    for row in world.rows("test", "prompts", 30, 0, skills=estimates.STEPWISE):
-        family, fields = world.answers.read(row.prompt[0].text)
-        said = row.answer[0].text.split()
-        assert all(estimates.right_steps(family, fields["words"].split(), said, True, 99))
-
-
-def test_the_chances_of_words_are_those_of_their_tokens():
-    """Their product is the chance of the whole answer, by a forward that knows no words."""
-    model, tok = folders.start_model("base")
-    row = world.rows("test", "prompts", 3, 1, skills=estimates.STEPWISE)[2]
-    chances, = estimates.word_chances(model, tok, [row])
-    prompt, answer = tok.prompt_ids(row.prompt), tok.encode(" " + row.answer[0].text)
-    ids = torch.tensor([[*prompt, *answer, tok.end]])
-    logp = model(ids[:, :-1]).log_softmax(-1).gather(-1, ids[:, 1:, None])[0, len(prompt) - 1:, 0]
-    assert chances.shape == (3, len(row.answer[0].text.split()) + 1)
-    assert chances[0].prod() == pytest.approx(logp.sum().exp().item(), rel=1e-4)
-    assert chances[0, -1] == pytest.approx(logp[-1].exp().item(), rel=1e-4)
 
 
 # ---- the command ---------------------------------------------------------------------------------

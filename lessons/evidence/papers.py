@@ -69,8 +69,8 @@ SENTENCES = (
          "C9 After 96 steps as many answers stop after detached IFT as after SFT",
          "is the gap on SmolLM2 smaller after 256 steps":
          "R6 A real model: detached IFT's gap to SFT is smaller after 256 steps than after 96"},
-        doubt="SmolLM2 is asked after 96 steps of 8, when not all answers stop yet, as on our bases "
-              "after 48"),
+        doubt="SmolLM2 is asked after 96 steps of 8, when not all answers stop yet, as on our "
+              "bases after 48"),
     Sentence(
         "IFT", "2405.11870v2",
         "IFT does as well as SFT followed by preference optimization (v3 names no sequence)",
