@@ -4,7 +4,7 @@
     without(asked, family)      # the difference without it
     is_carried(asked, verdict)  # does the verdict rest on that family alone?
 
-    python -m lessons.evidence.families     # how often is that said where it is false? two minutes
+    python -m lessons.evidence.families     # how often is that said where it is false? 20 seconds
 
 The largest family is the one that contributes most in the direction of the mean: of a mean above 0
 the one that adds most, of a mean below 0 the one that takes most. Where families form parts, each
