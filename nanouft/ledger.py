@@ -31,7 +31,7 @@ from nanouft.objective import Batch, Objective
 from nanouft.objectives.own import find
 from nanouft.pictures import plots
 from nanouft.run import ends
-from nanouft.run.device import pick
+from nanouft.run.device import choose_device
 from nanouft.run.flags import Parser, add_flags, fill, parse
 from nanouft.run.reference import Models
 from nanouft.run.sampling import credited, measure
@@ -187,7 +187,7 @@ def show_ends(cfg: Ledger, device: Device) -> None:
 def main(argv=None) -> int:
     cfg = parse(Ledger, argv, "python -m nanouft.ledger", __doc__)
     cfg.check()
-    device = pick(cfg.device, "fp32")
+    device = choose_device(cfg.device, "fp32")
     if cfg.end:
         show_ends(cfg, device)
         return 0

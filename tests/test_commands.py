@@ -32,7 +32,7 @@ from nanouft.objectives import OBJECTIVES
 from nanouft.pictures import plots
 from nanouft.run import device, evaluation, reference, rewards
 from nanouft.run.before_after import affordable
-from nanouft.run.device import pick
+from nanouft.run.device import choose_device
 from nanouft.run.flags import Train, add_flags, as_passes, rate_and_steps, read_flags
 from nanouft.run.folder import Log
 from nanouft.run.reference import logps
