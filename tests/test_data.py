@@ -25,7 +25,7 @@ from nanouft.data.selection import (
 from nanouft.errors import UserError
 from nanouft.models.bpe import count_words, join, train_bpe
 from nanouft.models.folders import read_tokenizer, save_model
-from nanouft.models.generate import LOGITS
+from nanouft.models.generate import LOGIT_BUDGET
 from nanouft.models.tokenizer import CONTROL, NANO_PATTERN, Tokenizer, Turn
 from nanouft.run.reference import chunks
 from nanouft.run.sampling import ROWS
@@ -453,7 +453,7 @@ def test_rows_that_are_read_together():
         assert sorted(np.concatenate(made)) == list(range(len(data)))
         for rows in made:
             logits = len(rows) * max(data[i].length for i in rows) * 2 * vocab
-            assert len(rows) <= ROWS and (logits <= LOGITS or len(rows) == 1)
+            assert len(rows) <= ROWS and (logits <= LOGIT_BUDGET or len(rows) == 1)
     assert max(map(len, made)) == ROWS > len(made[0]) == 1
 
 

@@ -32,7 +32,7 @@ def peak(work) -> int:
 @pytest.fixture(params=[1_000, 20_000])
 def model(request, monkeypatch):
     for module in (sampling, reference, generate):
-        monkeypatch.setattr(module, "LOGITS", LOGITS)
+        monkeypatch.setattr(module, "LOGIT_BUDGET", LOGITS)
     monkeypatch.setattr(generate, "CACHE", CACHE)
     return GPT(replace(TINY, vocab_size=request.param), seed=0)
 

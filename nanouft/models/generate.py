@@ -13,7 +13,7 @@ from torch import Tensor
 from nanouft.gpt import GPT
 from nanouft.models.tokenizer import Tokenizer
 
-LOGITS, HELD = 2**28, 5     # logits that measuring and decoding hold at once, times so many numbers
+LOGIT_BUDGET, LOGIT_COPIES = 2**28, 5     # logits that measuring and decoding hold at once, times so many numbers
 CACHE = 2**32           # bytes of keys and values, and of their copy when some answers are over
 MAX_NEW = 44            # NanoWorld's longest right answer has 36 tokens
 
@@ -41,24 +41,24 @@ def generate(model: GPT, prompts: list[list[int]], *, stop: int | set[int], pad:
     answers: list[Answer] = []
     for i in range(0, len(prompts), together):
         part = prompts[i:i + together]
-        pick = picker(range(i, i + len(part)), len(prompts), temperature, seed,
+        sample_token = make_sampler(range(i, i + len(part)), len(prompts), temperature, seed,
                       model.wte.weight.device)
-        answers += decode(model, part, pick, stop_ids, pad, max_new, count)
+        answers += decode(model, part, sample_token, stop_ids, pad, max_new, count)
     return answers
 
 
-def picker(numbers: range, size: int, temperature: float, seed: int,
+def make_sampler(prompt_indices: range, size: int, temperature: float, seed: int,
            device: torch.device) -> Callable[[Tensor, Tensor], Tensor]:
-    """pick(logits, rows) -> (b,) tokens, from (b,V) logits of these rows of a part. `numbers`: what
+    """sample_token(logits, rows) -> (b,) tokens, from (b,V) logits of these rows of a part. `prompt_indices`: what
     numbers the rows of the part have among all `size` prompts."""
-    rng, places = torch.Generator(device).manual_seed(seed), torch.tensor(numbers, device=device)
+    rng, places = torch.Generator(device).manual_seed(seed), torch.tensor(prompt_indices, device=device)
 
-    def pick(logits: Tensor, rows: Tensor) -> Tensor:
+    def sample_token(logits: Tensor, rows: Tensor) -> Tensor:
         if temperature <= 0:
             return logits.argmax(-1)
         u = torch.rand(size, 1, device=device, generator=rng)[places[rows]]
         return choose(logits.float() / temperature, u)
-    return pick
+    return sample_token
 
 
 def pad_left(prompts: list[list[int]], pad: int, max_new: int,
@@ -72,7 +72,7 @@ def pad_left(prompts: list[list[int]], pad: int, max_new: int,
     return ids, keep, (keep.long().cumsum(1) - 1).clamp_min(0)
 
 
-def decode(model: GPT, prompts: list[list[int]], pick: Callable[[Tensor, Tensor], Tensor],
+def decode(model: GPT, prompts: list[list[int]], sample_token: Callable[[Tensor, Tensor], Tensor],
            stop: list[int], pad: int, max_new: int, count: Callable[[int], Any]) -> list[Answer]:
     """Answers to prompts that are decoded together; the short ones stand first."""
     device, B, n_ctx = model.wte.weight.device, len(prompts), model.cfg.n_ctx
@@ -91,7 +91,7 @@ def decode(model: GPT, prompts: list[list[int]], pick: Callable[[Tensor, Tensor]
         hidden = model(ids, want="hidden", pos=pos[:, :P], cache=cache, keep=keep[:, :P])[:, -1]
         for step in range(max_new):
             logits = model(hidden=hidden)                                   # (b,V)
-            token = pick(logits, rows)                                      # (b,)
+            token = sample_token(logits, rows)                                      # (b,)
             new_ids[rows, step] = token
             logp[rows, step] = logits.float().log_softmax(-1).gather(1, token[:, None])[:, 0]
             speaks &= (token[:, None] != stop_ids).all(1) & (step + 1 < room)
@@ -119,7 +119,7 @@ def answers_together(model: GPT, tokens: int) -> int:
     """How many prompts and answers of so many tokens in all are decoded at once."""
     cfg, bytes_each = model.cfg, model.wte.weight.element_size()
     of_token = 2 * cfg.n_layer * (model.key_width or cfg.n_embd) * bytes_each
-    return max(1, min(CACHE // (2 * max(1, tokens) * of_token), LOGITS // (HELD * cfg.vocab_size)))
+    return max(1, min(CACHE // (2 * max(1, tokens) * of_token), LOGIT_BUDGET // (LOGIT_COPIES * cfg.vocab_size)))
 
 
 def choose(logits: Tensor, u: Tensor) -> Tensor:
