@@ -180,7 +180,7 @@ def show_ends(cfg: Ledger, device: Device) -> None:
         say(account({"with an answer": (rows, used)}, left_out, report.why, ["demos"]))
     for line in report.lines(model.cfg.n_ctx):
         say(line)
-    for line in ends.look(model, tok, encoded, device).text().splitlines():
+    for line in ends.measure_ends(model, tok, encoded, device).text().splitlines():
         say(line)
 
 
