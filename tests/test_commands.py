@@ -602,10 +602,10 @@ def g(prompts, **others):
     assert rewards.scorer("names.py:f")(rows, ["one", "one"]).tolist() == [1, 0]
     assert rewards.scorer("names.py:g")(rows, ["one", "one"]).tolist() == [3, 5], "the last turn"
     assert rewards.scorer("elsewhere/far.py:f")(rows, ["one", "one"]).tolist() == [1, 1]
-    grades = rewards.unit("names.py:g", rewards.scorer("names.py:g"))
+    grades = rewards.to_unit_interval("names.py:g", rewards.scorer("names.py:g"))
     with pytest.raises(UserError, match="grades from 0 to 1, and these go from 3 to 5"):
         grades(rows, ["", ""])
-    sigmoid = rewards.unit("judge", lambda rows, answers: np.array([0.0, 2.0]))
+    sigmoid = rewards.to_unit_interval("judge", lambda rows, answers: np.array([0.0, 2.0]))
     assert sigmoid(rows, []) == pytest.approx([0.5, 1 / (1 + np.exp(-2))])
 
 
