@@ -21,7 +21,7 @@ import torch
 from nanouft import world
 from nanouft.data.batches import Encoded, collate, encode
 from nanouft.data.rows import LeftOut, Row, read
-from nanouft.data.selection import account, demo_rows, score_rows
+from nanouft.data.selection import report_use, demo_rows, score_rows
 from nanouft.errors import UserError, command, flag, say
 from nanouft.gpt import GPT
 from nanouft.loop import Device
@@ -177,7 +177,7 @@ def show_ends(cfg: Ledger, device: Device) -> None:
     encoded, report = encode(demo_rows(rows), tok, model.cfg.n_ctx)
     if cfg.data:
         used = {e.row.where for e in encoded}
-        say(account({"with an answer": (rows, used)}, left_out, report.why, ["demos"]))
+        say(report_use({"with an answer": (rows, used)}, left_out, report.why, ["demos"]))
     for line in report.lines(model.cfg.n_ctx):
         say(line)
     for line in ends.measure_ends(model, tok, encoded, device).text().splitlines():

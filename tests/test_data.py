@@ -12,8 +12,8 @@ from made import NANO, same
 from nanouft.data.batches import Encoded, Epochs, Tokens, collate, encode, order
 from nanouft.data.rows import ALL_SHOWN, MARKS, NO_ANSWER, NO_GRADE, NO_QUESTION, Row, read
 from nanouft.data.selection import (
-    account,
-    contents,
+    report_use,
+    describe,
     demo_rows,
     each_prompt,
     holdout,
@@ -288,7 +288,7 @@ def test_which_sequences_an_objective_sees():
                                                        ["l", 0.2]]
     assert [r.roles for r in prompt_rows(data)] == [{"prompt": (p, ())}]
     assert each_prompt([data[0], Row((U("x"),)), data[1]]) == [data[0], Row((U("x"),))]
-    assert contents([*data, Row(p)]) == "1 demonstration and 2 labelled answers and 1 scored " \
+    assert describe([*data, Row(p)]) == "1 demonstration and 2 labelled answers and 1 scored " \
                                         "answer and 3 pairs and 1 prompt"
     with pytest.raises(UserError, match="needs pairs .*; the data has 1 demonstration; unused "
                                         "fields: ticket, rating$"):
@@ -310,7 +310,7 @@ def test_every_row_is_accounted_for(choose, kinds, why):
     data = [replace(row, where=str(i)) for i, row in enumerate(data)]
     used = {r.where for r in choose(data)}
     left_out = [("a/my.jsonl, line 3", NO_QUESTION), ("my.jsonl, line 5", NO_QUESTION)]
-    line = account({"to learn from": (data, used), "held out": (data[:1], {"0"})}, left_out, {},
+    line = report_use({"to learn from": (data, used), "held out": (data[:1], {"0"})}, left_out, {},
                    kinds)
     begin, reasons = line.split(" left out (2: no question, as in my.jsonl, line 3; ")
     assert begin == f"7 rows read: {len(used)} to learn from, 1 held out, {6 - len(used)}"
