@@ -34,7 +34,7 @@ from nanouft.run import ends
 from nanouft.run.device import choose_device
 from nanouft.run.flags import Parser, add_flags, fill, parse
 from nanouft.run.reference import Models
-from nanouft.run.sampling import credited, measure
+from nanouft.run.sampling import credited, measure_rollout
 
 SHOWN = ["sft", "ift", "ift --variant released", "dpo"]
 CPU = Device("cpu", "fp32")
@@ -88,7 +88,7 @@ def as_if_sampled(objective: Objective, answers: list[Encoded], model: GPT,
     reward = torch.tensor([1.0, 0.0])
     batch = collate(answers, range(2), models.pad)
     batch.per_row = {"reward": reward, "score": reward, "ended": torch.ones(2)}
-    measure(batch, model, models.start, models.device)
+    measure_rollout(batch, model, models.start, models.device)
     return credited(batch, objective)[0]
 
 
