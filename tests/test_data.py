@@ -81,7 +81,7 @@ FORMS = {
     "an answer that is only shown": (
         {"messages": [*messages(U("a")), {"role": "assistant", "content": "b", "weight": 0},
                       *messages(U("c"), A("d"))]},
-        Row((U("a"), Turn("shown", "b"), U("c")), (A("d"),))),
+        Row((U("a"), Turn("masked", "b"), U("c")), (A("d"),))),
     "an assistant that begins": ({"messages": messages(S, A("Welcome."), U("a"), A("b"))},
                                  Row((S, A("Welcome."), U("a")), (A("b"),))),
     "parts": ({"messages": messages(U([{"type": "text", "text": x} for x in "ab"]), A("c"))},
