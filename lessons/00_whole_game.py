@@ -48,9 +48,9 @@ CHANGE = ""                     # change one thing: "" | "end", see below
 # **mask** has a 1 for each token of the answer and a 0 for each token of the question, because we
 # train the model to answer and not to ask.
 #
-# A model gives a probability to each possible next token. The function `token_logp` takes the natural
-# logarithm of the probability of the token that really follows, and every loss of this course is
-# made of such **log-probabilities**, whose unit is the **nat**. The losses of SFT and IFT take a
+# A model gives a probability to each possible next token. The function `token_logp` takes the
+# natural logarithm of the probability of the token that really follows, and every loss of this
+# course is made of such **log-probabilities**, whose unit is the **nat**. The losses of SFT and IFT take a
 # few lines each in `nanouft/simple.py`, and the loss of DPO is written out below. It asks how much
 # the log-probability of each of the two answers has risen since training began, which we call its
 # gain, and it is small once the better answer has gained more than the worse one:

@@ -151,7 +151,7 @@ def train(without: str):
     losses = []
     for step in progress(range(STEPS), f"no {without}" if without else "GPT"):
         ids = rows[step * ROWS:(step + 1) * ROWS]                       # 1. data
-        logp = token_logp(model(ids[:, :-1]), ids[:, 1:])                     # 2. forward pass, (B,T)
+        logp = token_logp(model(ids[:, :-1]), ids[:, 1:])               # 2. forward pass, (B,T)
         loss = -logp.mean()                                             # 3. objective
         optimizer.zero_grad()                                           # 4. update
         loss.backward()

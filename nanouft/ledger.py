@@ -21,7 +21,7 @@ import torch
 from nanouft import world
 from nanouft.data.batches import Encoded, collate, encode
 from nanouft.data.rows import LeftOut, Row, read
-from nanouft.data.selection import report_use, demo_rows, score_rows
+from nanouft.data.selection import demo_rows, report_use, score_rows
 from nanouft.errors import UserError, command, flag, say
 from nanouft.gpt import GPT
 from nanouft.loop import Device

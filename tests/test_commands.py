@@ -330,10 +330,10 @@ def test_fp32_is_exact_on_a_gpu(dtype, has_bf16, used, precision, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: has_bf16)
     monkeypatch.setattr(torch.cuda, "set_device", asked.append)
     monkeypatch.setattr(torch, "set_float32_matmul_precision", asked.append)
-    assert pick("auto", dtype) == Device("cuda", used)
-    assert pick("cuda:1", dtype) == Device("cuda:1", used)
+    assert choose_device("auto", dtype) == Device("cuda", used)
+    assert choose_device("cuda:1", dtype) == Device("cuda:1", used)
     assert asked == [precision, "cuda:0", precision, "cuda:1"]
-    assert (pick("cpu").dtype, pick("cpu", "bf16").dtype) == ("fp32", "bf16")
+    assert (choose_device("cpu").dtype, choose_device("cpu", "bf16").dtype) == ("fp32", "bf16")
 
 
 @pytest.mark.parametrize("fault, code, words", [

@@ -12,14 +12,14 @@ from made import NANO, same
 from nanouft.data.batches import Encoded, Epochs, Tokens, collate, encode, order
 from nanouft.data.rows import ALL_SHOWN, MARKS, NO_ANSWER, NO_GRADE, NO_QUESTION, Row, read
 from nanouft.data.selection import (
-    report_use,
-    describe,
     demo_rows,
+    describe,
     each_prompt,
     holdout,
     label_rows,
     pair_rows,
     prompt_rows,
+    report_use,
     score_rows,
 )
 from nanouft.errors import UserError

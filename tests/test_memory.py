@@ -56,7 +56,8 @@ def test_rows_of_a_rollout_are_read_a_few_together(model, monkeypatch):
     vocab, read = model.cfg.vocab_size, []
     monkeypatch.setattr(sampling, "ROWS", 8)
     model.wte.register_forward_hook(lambda module, ids, out: read.append(len(ids[0])))
-    sampling.measure_rollout(collate(some_rows(vocab), range(ROWS), 0), model, GPT(model.cfg, seed=1), CPU)
+    batch = collate(some_rows(vocab), range(ROWS), 0)
+    sampling.measure_rollout(batch, model, GPT(model.cfg, seed=1), CPU)
     most = 8 if vocab == 1_000 else LOGITS // ((PROMPT + ANSWER - 1) * vocab)
     assert sum(read) == ROWS and max(read) == most
 

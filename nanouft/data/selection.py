@@ -3,7 +3,7 @@
     demo_rows(rows)            # role "answer": a demonstration
     pair_rows(rows)            # roles "chosen" and "rejected"
     train, held = holdout(rows)     # equal questions stay on one side
-    why_skipped(row, ["pairs"])          # "chosen and rejected are equal": why a method leaves it out
+    why_skipped(row, ["pairs"])     # "chosen and rejected are equal": why a method leaves it out
 
 An objective's `choose` calls one of them, by the kind of its rows; batches.py makes tokens of the
 roles that it gives to a row.

@@ -13,7 +13,8 @@ from torch import Tensor
 from nanouft.gpt import GPT
 from nanouft.models.tokenizer import Tokenizer
 
-LOGIT_BUDGET, LOGIT_COPIES = 2**28, 5     # logits that measuring and decoding hold at once, times so many numbers
+LOGIT_BUDGET = 2**28    # logits that exist at once while measuring and decoding
+LOGIT_COPIES = 5        # tensors of that size at the same time: log-softmax, its exp, the sum ...
 CACHE = 2**32           # bytes of keys and values, and of their copy when some answers are over
 MAX_NEW = 44            # NanoWorld's longest right answer has 36 tokens
 
@@ -48,10 +49,12 @@ def generate(model: GPT, prompts: list[list[int]], *, stop: int | set[int], pad:
 
 
 def make_sampler(prompt_indices: range, size: int, temperature: float, seed: int,
-           device: torch.device) -> Callable[[Tensor, Tensor], Tensor]:
-    """sample_token(logits, rows) -> (b,) tokens, from (b,V) logits of these rows of a part. `prompt_indices`: what
-    numbers the rows of the part have among all `size` prompts."""
-    rng, places = torch.Generator(device).manual_seed(seed), torch.tensor(prompt_indices, device=device)
+                 device: torch.device) -> Callable[[Tensor, Tensor], Tensor]:
+    """sample_token(logits, rows) -> (b,) tokens, from (b,V) logits of these rows of a part.
+    prompt_indices: the places of the part's rows among all `size` prompts, so that each prompt
+    keeps the random numbers of its place."""
+    rng = torch.Generator(device).manual_seed(seed)
+    places = torch.tensor(prompt_indices, device=device)
 
     def sample_token(logits: Tensor, rows: Tensor) -> Tensor:
         if temperature <= 0:
@@ -119,7 +122,9 @@ def answers_together(model: GPT, tokens: int) -> int:
     """How many prompts and answers of so many tokens in all are decoded at once."""
     cfg, bytes_each = model.cfg, model.wte.weight.element_size()
     of_token = 2 * cfg.n_layer * (model.key_width or cfg.n_embd) * bytes_each
-    return max(1, min(CACHE // (2 * max(1, tokens) * of_token), LOGIT_BUDGET // (LOGIT_COPIES * cfg.vocab_size)))
+    by_cache = CACHE // (2 * max(1, tokens) * of_token)
+    by_logits = LOGIT_BUDGET // (LOGIT_COPIES * cfg.vocab_size)
+    return max(1, min(by_cache, by_logits))
 
 
 def choose(logits: Tensor, u: Tensor) -> Tensor:

@@ -44,7 +44,7 @@ CONFIG = {"tokenizer_class": "PreTrainedTokenizerFast", "eos_token": END, "pad_t
 
 
 class Turn(NamedTuple):
-    role: str                           # system | user | assistant | tool | masked: the assistant's,
+    role: str                           # system | user | assistant | tool | masked: the model's,
     text: str                           # never trained on
 
 

@@ -31,7 +31,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from nanouft.errors import UserError
-from nanouft.gpt import select_at, scatter_at
+from nanouft.gpt import scatter_at, select_at
 from nanouft.objective import Batch, First, Objective, Seqs
 from nanouft.seeds import uniform_rows
 

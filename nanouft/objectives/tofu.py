@@ -27,7 +27,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from nanouft.errors import UserError
-from nanouft.gpt import select_at, scatter_at
+from nanouft.gpt import scatter_at, select_at
 from nanouft.objective import Batch, Objective
 
 

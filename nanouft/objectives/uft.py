@@ -28,7 +28,7 @@ from typing import Literal
 from torch import Tensor
 
 from nanouft.data.rows import Row
-from nanouft.data.selection import describe, demo_rows, is_demo, label_rows, score_rows
+from nanouft.data.selection import demo_rows, describe, is_demo, label_rows, score_rows
 from nanouft.errors import UserError
 from nanouft.objective import Batch, Objective
 from nanouft.objectives.dpo import check_beta, log_ratio
