@@ -31,7 +31,7 @@ from nanouft.models.tokenizer import Turn
 from nanouft.objectives import OBJECTIVES
 from nanouft.pictures import plots
 from nanouft.run import device, evaluation, reference, rewards
-from nanouft.run.before_after import affordable
+from nanouft.run.before_after import affordable, show
 from nanouft.run.device import choose_device
 from nanouft.run.flags import Train, add_flags, as_passes, rate_and_steps, read_flags
 from nanouft.run.folder import Log
@@ -206,6 +206,16 @@ def test_the_help_of_every_command_explains_every_flag(capsys):
     told = capsys.readouterr().out
     assert all(f"\n{name} " in "\n" + told for name in OBJECTIVES)
     assert told.count("needs ") == len(OBJECTIVES)
+
+
+def test_whatever_is_wrong_with_an_answer_both_are_shown_in_80_columns(capsys):
+    """With all that is wrong with an answer of SmolLM2 no column was left for the answer."""
+    for why in ("", "not in order", "a word is missing, " * 9, "x" * 90):
+        answer = {"prompt": "Which?", "answer": "rat " * 30, "score": 0.1, "why": why,
+                  "ended": True}
+        show(answer, answer | {"ended": False, "unfinished": why})
+        lines = capsys.readouterr().out.splitlines()
+        assert max(map(len, lines)) <= 80 and "  before  rat rat" in lines[-2]
 
 
 def test_a_help_is_the_whole_comment():

@@ -123,5 +123,5 @@ def show(before: dict, after: dict) -> None:
             notes.append(x.get("unfinished", "does not stop"))
         elif x.get("why"):
             notes.append(x["why"])
-        note = f"   ({', '.join(notes)})" if notes else ""
+        note = f"   ({shorten(', '.join(notes), 40)})" if notes else ""     # an answer needs room
         say(f"  {when:<8}" + shorten(x["answer"], 70 - len(note), placeholder=" ...") + note)
