@@ -7,7 +7,7 @@ DPO learns from pairs that somebody else wrote, and may push down an answer that
 never give, which teaches it nothing. Here both answers are the policy's own, drawn now: of
 `samples` answers to a prompt the best is chosen and the worst rejected (the paper: two answers and
 a judge). The reference stays the start model. From dpo.py two things differ: `credit` makes the
-pairs, and in `each` a tie is left out:
+pairs, and a tie has no loss:
     L = -untied log sigmoid( beta (r_w - r_l) )
     untied: 0 if all answers have one reward, else 1
 
