@@ -169,6 +169,7 @@ def write_logp(model, batch: Batch) -> None:
 # ---- a method ------------------------------------------------------------------------------------
 CHOOSE: dict[str, Callable] = {}        # kind of rows -> what chooses them: objectives/__init__.py
 ROLLOUT = ("samples", "minibatches", "passes")
+WIDTH = 128                         # of the model for which the learning rates were chosen
 
 
 FACTS: dict[str, tuple] = {             # a fact -> its types, or the words that it may be
@@ -265,6 +266,11 @@ class Objective:
     def on_policy(self) -> bool:
         """Does it learn from answers that the model samples?"""
         return self.data == "prompts"
+
+    def rate(self, model, lora: bool = False) -> float:
+        """The learning rate for a model of this width: twice as wide, half the rate. LoRA's thin
+        matrices want ten times as much."""
+        return self.lr * WIDTH / model.cfg.n_embd * (10 if lora else 1)
 
     def setup(self, model, seed: int) -> None:
         """Change the start model before training: add a head, freeze weights."""

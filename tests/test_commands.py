@@ -379,7 +379,7 @@ def test_rate_and_steps_fit_the_rows_and_the_model(line, rows, wanted, here):
     narrow, few pairs a low rate; a model of another width has another one; what is given wins."""
     objective, cfg, given = read_flags(line.split())
     model = start_model(cfg.init)[0]
-    rate, total, batch_size = rate_and_steps(cfg, objective, rows, model, given)
+    rate, batch_size, total = rate_and_steps(cfg, objective, rows, model, given)
     assert (rate, batch_size, total) == (pytest.approx(wanted[0]), *wanted[1:])
 
 
@@ -399,7 +399,7 @@ def test_your_rows_are_read_three_times_by_a_wide_model(line, rows, wanted, here
     objective, cfg, given = read_flags(["--data", "x", "--init", "start", *line.split()])
     model, before = start_model("start")[0], dataclasses.asdict(cfg)
     model.cfg = dataclasses.replace(model.cfg, n_embd=576)
-    rate, total, batch_size = rate_and_steps(cfg, objective, rows, model, given)
+    rate, batch_size, total = rate_and_steps(cfg, objective, rows, model, given)
     assert (rate, batch_size, total) == (pytest.approx(wanted[0] * WIDE), *wanted[1:])
     assert dataclasses.asdict(cfg) == before
 
