@@ -245,8 +245,7 @@ if not CHANGE:
 # Write them in `lessons/exercises/ex07.py` and check them with `python -m lessons.check 07`.
 #
 # - **07a** `dpo_loss(pi_w, ref_w, pi_l, ref_l, beta)` returns the loss of each pair.
-# - **07b** `dpo_push(h, beta)` returns the push on a token of either answer, from the margin.
-# - **07c** `both_fall(g_w)` returns a counterexample to "what is pushed up goes up".
+# - **07b** `both_fall(g_w)` returns a counterexample to "what is pushed up goes up".
 #
 # ## Three questions
 # 1. What stands in for the reward in DPO's loss, and why must both answers belong to the same

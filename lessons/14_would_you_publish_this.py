@@ -198,11 +198,10 @@ if not CHANGE:
 # *After your run.* `sftmix` and `slic` are now undecided. Nothing about the models has changed, but
 # the luck that they share with SFT is no longer removed.
 #
-# ## Exercises
-# Write them in `lessons/exercises/ex14.py` and check them with `python -m lessons.check 14`.
+# ## Exercise
+# Write it in `lessons/exercises/ex14.py` and check it with `python -m lessons.check 14`.
 #
-# - **14a** `interval(d)`: the mean and the half width of the interval of paired differences.
-# - **14b** `seeds_needed(difference, sd, t)`: how many seeds would decide a difference?
+# - **14a** `seeds_needed(difference, sd, t)`: how many seeds would decide a difference?
 #
 # ## A loss of your own
 # Now publish something. Write a loss into a file of twelve lines (`docs/python.md` shows one),

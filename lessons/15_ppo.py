@@ -174,11 +174,10 @@ if not CHANGE:
 # only the last token still gets a push. At $\lambda=0.95$ a bias of about 0.3 remains, and at
 # $\lambda=1$ there is none, as with any critic.
 #
-# ## Exercises
-# Write them in `lessons/exercises/ex15.py` and check them with `python -m lessons.check 15`.
+# ## Exercise
+# Write it in `lessons/exercises/ex15.py` and check it with `python -m lessons.check 15`.
 #
 # - **15a** `gae(R, V, gamma, lam)`: the advantages of one answer's tokens.
-# - **15b** `clip_loss(logp, old, A, eps)`: the clipped loss of each token.
 #
 # ## Three questions
 # 1. What does $\lambda=0$ need that $\lambda=1$ does not?
