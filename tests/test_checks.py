@@ -84,18 +84,6 @@ def estimates(probs, path, step, best):
             ("does.append((at * right).sum())", "does.append(right[pair[0]])",
              "Before move 2 it stands in|Before move 3 it stands in")),
     "06a": ("""
-def future_weights(losses, mask, gamma):
-    raw, later = [], 0
-    for loss in reversed(list(losses * mask)):
-        later = loss + gamma * later
-        raw.insert(0, later)
-    raw = torch.stack(raw) * mask
-    return raw / (raw.sum() / mask.sum())
-""", ("loss + gamma * later", "loss + later", "should count gamma"),
-            ("losses * mask", "losses", "Mask the losses"),
-            (" / mask.sum())", ")", "must be 1"),
-            ("torch.stack(raw)", "torch.stack(raw).detach()", "they are detached")),
-    "06b": ("""
 def balance(losses, gamma):
     l, n = losses.tolist()[:-1], len(losses) - 1
     v = [sum(gamma ** (k - t) * l[k] for k in range(t, n)) for t in range(n)]
@@ -107,7 +95,7 @@ def balance(losses, gamma):
             ("losses.tolist()[:-1], len(losses) - 1", "losses.tolist(), len(losses)",
              "its own value is not used|Here are two tokens"),
             ("return (", "return 0 * (", "With detached weights")),
-    "06c": ("""
+    "06b": ("""
 def ift_loss(model, inputs, targets, mask):
     with torch.no_grad():
         best, guess = model(inputs).argmax(-1), inputs.clone()
@@ -286,7 +274,7 @@ def score(question, answer):
     said = [int(x.replace(",", "")) for x in numbers.findall(answer)]
     return float(said[-1:] == [sum(map(int, numbers.findall(question)))])
 """, ("said[-1:]", "said[:1]", "The sum is"),
-            ('numbers.findall(answer)]', 'numbers.findall(answer.replace(",", ""))]', "The sum is")),
+            ("findall(answer)]", 'findall(answer.replace(",", ""))]', "The sum is")),
 }
 
 
