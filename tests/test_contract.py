@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from made import Form, killed_in_step, nano, same, start_folder
+from made import FORMS, Form, killed_in_step, nano, push, same, start_folder, with_logps
 
 from nanouft import train
 from nanouft.disk import write_json
@@ -63,6 +63,50 @@ def test_what_would_pass_without_a_word_is_refused(body, why):
     with pytest.raises(TypeError) as found:
         exec(f"{HEAD}class Mine(Pairs):\n    {body}", {"__name__": "mine"})
     assert why in str(found.value) and "\n" not in str(found.value)
+
+
+def changed(form: Form, change) -> bool:
+    """Does `change(batch)`, before credit, move the loss or what it pushes?"""
+    found = []
+    for edit in (lambda batch: None, change):
+        batch = with_logps(form)
+        edit(batch)
+        if form.objective.on_policy and "answer" in batch.seqs:
+            batch, _ = form.objective.credit(batch)
+        found.append(push(form, batch))
+    (loss, grads), (other, others) = found
+    return not torch.equal(loss, other) or any((grads[role] != others[role]).any()
+                                               for role in grads)
+
+
+@pytest.mark.parametrize("form", [f for f in FORMS if f.told == ""], ids=str)
+def test_what_an_objective_says_that_it_reads_is_what_its_loss_reads(form):
+    """reference, data, scorer and coupled, by changing each number. (The reference of distillation
+    is its teacher.)"""
+    def column(name: str):
+        def change(batch) -> None:
+            if name in batch.per_row:
+                batch.per_row[name] = 0.9 - 0.7 * batch.per_row[name]
+        return change
+
+    def reference(batch) -> None:
+        for s in batch.seqs.values():
+            if s.ref_logp is not None:
+                s.ref_logp = 1.5 * s.ref_logp - 0.3
+
+    def pushes(scale: float) -> torch.Tensor:
+        """Of the first rows, where the others have `scale` times their log-probs."""
+        batch = with_logps(form)
+        for s in batch.seqs.values():
+            s.logp[2:] *= scale
+        return torch.cat([g[:2].flatten() for g in push(form, batch)[1].values()])
+    o = form.objective
+    assert changed(form, reference) == (o.reference or form.name == "distill")
+    assert changed(form, column("score")) == ("scores" in o.kinds())
+    assert changed(form, column("label")) == ("labels" in o.kinds())
+    if form.name != "online_dpo":                       # its pairs are made from the rewards before
+        assert changed(form, column("reward")) == (o.on_policy and o.scorer != "none")
+    assert o.coupled == any((pushes(1) != pushes(x)).any() for x in (0.1, 3))
 
 
 def test_a_subclass_has_the_settings_of_its_base_and_its_own():
