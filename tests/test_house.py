@@ -43,8 +43,8 @@ def imported(file: Path) -> list[str]:
     out = []
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
         if isinstance(node, ast.ImportFrom):
-            beside = ".".join(file.relative_to(ROOT).parts[:-node.level]) + "." if node.level else ""
-            names = [f"{beside}{node.module}.{a.name}" for a in node.names]
+            beside = [*file.relative_to(ROOT).parts[:-node.level]] if node.level else []
+            names = [".".join([*beside, str(node.module), a.name]) for a in node.names]
         elif isinstance(node, ast.Import):
             names = [a.name for a in node.names]
         else:
