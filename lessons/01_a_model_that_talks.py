@@ -39,7 +39,7 @@ import torch
 import torch.nn.functional as F
 
 from nanouft.gpt import GPT, GPTConfig
-from nanouft.simple import pick
+from nanouft.simple import token_logp
 from nanouft.models.tokenizer import nano
 from nanouft.world.documents import token_rows
 
@@ -151,7 +151,7 @@ def train(without: str):
     losses = []
     for step in progress(range(STEPS), f"no {without}" if without else "GPT"):
         ids = rows[step * ROWS:(step + 1) * ROWS]                       # 1. data
-        logp = pick(model(ids[:, :-1]), ids[:, 1:])                     # 2. forward pass, (B,T)
+        logp = token_logp(model(ids[:, :-1]), ids[:, 1:])               # 2. forward pass, (B,T)
         loss = -logp.mean()                                             # 3. objective
         optimizer.zero_grad()                                           # 4. update
         loss.backward()
@@ -187,7 +187,7 @@ def talk(model, start: str) -> str:
 @torch.no_grad()
 def exam(model, seen: int) -> float:
     """Nats for token 33 of the held-out rows while `seen` tokens are in view."""
-    logp = pick(model(held[:, :seen]), held[:, 1:seen + 1])
+    logp = token_logp(model(held[:, :seen]), held[:, 1:seen + 1])
     return -logp[:, HALF - 1].mean().item()
 
 

@@ -46,7 +46,7 @@ import torch
 
 from nanouft import world
 from nanouft.gpt import shipped_base
-from nanouft.simple import pick, tokens
+from nanouft.simple import token_logp, tokens
 from nanouft.models.tokenizer import nano
 
 STEPS, ROWS, KINDS = 40, 32, ("reverse", "list")
@@ -118,7 +118,7 @@ def blend(model, inputs, mask, lam: float):
 
 def nll(model, inputs, targets, mask, lam: float):
     """(B,T) nats: -log p of each target that counts when the model reads the blend."""
-    return -pick(model(embeds=blend(model, inputs, mask, lam)), targets) * mask
+    return -token_logp(model(embeds=blend(model, inputs, mask, lam)), targets) * mask
 
 
 for kind, (inputs, targets, mask) in tests.items():

@@ -47,7 +47,7 @@ from nanouft import world
 from nanouft.run.evaluation import answer_rows
 from nanouft.models.generate import stops
 from nanouft.gpt import shipped_base
-from nanouft.simple import pick, tokens
+from nanouft.simple import token_logp, tokens
 from nanouft.models.tokenizer import nano
 
 GAMMA = 0.95                    # discount of later losses, as in the released code
@@ -150,7 +150,7 @@ end = targets == tok.end                            # (60,T)
 def losses_of(model, rows):
     """(B,T) nats: the loss of each token of the answers, 0 on the questions; and the mask."""
     inputs, targets, mask = tokens(rows, "answer", tok)
-    return -pick(model(inputs), targets) * mask, mask
+    return -token_logp(model(inputs), targets) * mask, mask
 
 
 @torch.no_grad()

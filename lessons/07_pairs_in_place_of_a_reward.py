@@ -74,7 +74,7 @@ import torch.nn.functional as F
 from nanouft import world
 from nanouft.run.evaluation import answer_rows
 from nanouft.gpt import shipped_base
-from nanouft.simple import pick, tokens
+from nanouft.simple import token_logp, tokens
 from nanouft.models.tokenizer import nano
 
 BETA = 1.0 if CHANGE == "beta" else 0.1
@@ -93,7 +93,7 @@ def kl(p, q):
 def logp(model, rows, side: str):
     """(B,) nats: the log-probability of each answer, summed over its tokens."""
     inputs, targets, mask = tokens(rows, side, tok)
-    return (pick(model(inputs), targets) * mask).sum(1)
+    return (token_logp(model(inputs), targets) * mask).sum(1)
 
 
 def margin(rows):

@@ -51,7 +51,7 @@ import torch.nn.functional as F
 from nanouft import world
 from nanouft.run.evaluation import answer_rows
 from nanouft.gpt import shipped_base
-from nanouft.simple import pick, tokens
+from nanouft.simple import token_logp, tokens
 from nanouft.models.tokenizer import nano
 
 STEPS, ROWS = 40, 32
@@ -68,8 +68,8 @@ class Side(NamedTuple):
 def side(model, rows, name: str) -> Side:
     inputs, targets, mask = tokens(rows, name, tok)
     with torch.no_grad():
-        ref = (pick(base(inputs), targets) * mask).sum(1)
-    return Side((pick(model(inputs), targets) * mask).sum(1), ref, mask.sum(1))
+        ref = (token_logp(base(inputs), targets) * mask).sum(1)
+    return Side((token_logp(model(inputs), targets) * mask).sum(1), ref, mask.sum(1))
 
 
 def dpo(w: Side, l: Side):

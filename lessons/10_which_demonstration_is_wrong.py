@@ -50,7 +50,7 @@ import torch
 from nanouft import world
 from nanouft.run.evaluation import answer_rows
 from nanouft.gpt import shipped_base
-from nanouft.simple import pick, poft_loss, score_of, sft_loss, tokens
+from nanouft.simple import token_logp, poft_loss, score_of, sft_loss, tokens
 from nanouft.models.tokenizer import nano
 
 STEPS, ROWS, RATE = 40, 32, 2.5e-4
@@ -82,7 +82,7 @@ def train(name: str, loss_of, rows, steps: int, aligned=None):
 def opinion(model, rows):
     """(rows,) nats: the mean log-probability of the tokens of each answer."""
     inputs, targets, mask = tokens(rows, "answer", tok)
-    return (pick(model(inputs), targets) * mask).sum(1) / mask.sum(1)
+    return (token_logp(model(inputs), targets) * mask).sum(1) / mask.sum(1)
 
 
 def found(doubt) -> float:

@@ -51,7 +51,7 @@ import torch
 
 from nanouft import world
 from nanouft.gpt import shipped_base
-from nanouft.simple import BETA, SAMPLES, pick, sample_answers
+from nanouft.simple import BETA, SAMPLES, token_logp, sample_answers
 from nanouft.models.tokenizer import nano
 
 STEPS, PROMPTS = 10, 16         # optimizer steps, prompts of each: 64 answers a step
@@ -154,14 +154,14 @@ def learn(method: str):
         A = advantages(method, R).flatten()             # (P*K,)
         if CHANGE == "mixed up":
             A = A.roll(1)                               # each answer gets its neighbour's
-        logp = (pick(model(inputs), targets) * mask).sum(1)         # (P*K,) of whole answers
+        logp = (token_logp(model(inputs), targets) * mask).sum(1)         # (P*K,) of whole answers
         if method == "RLOO":
             loss = -(A * logp).mean()
         elif method == "GRPO":
             loss = -(A * logp / mask.sum(1)).mean()     # a mean over the tokens of each answer
         else:                                           # online UNA: implied score to given score
             with torch.no_grad():
-                before = (pick(base(inputs), targets) * mask).sum(1)
+                before = (token_logp(base(inputs), targets) * mask).sum(1)
             loss = (torch.sigmoid(BETA * (logp - before)) - R.flatten()).square().mean()
         optimizer.zero_grad()
         loss.backward()

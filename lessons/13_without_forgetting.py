@@ -42,7 +42,7 @@ import torch
 from nanouft import world
 from nanouft.models.generate import generate
 from nanouft.gpt import shipped_base
-from nanouft.simple import pick, tokens
+from nanouft.simple import token_logp, tokens
 from nanouft.models.tokenizer import nano
 
 STEPS, ROWS = 48, 32
@@ -55,7 +55,7 @@ tests = world.rows("val", "prompts", 120, seed=0, skills=(TAUGHT, "fact"))
 
 def loss_of(model, rows: list, method: str):
     inputs, targets, mask = tokens(rows, "answer", tok)
-    logp = pick(model(inputs), targets)
+    logp = token_logp(model(inputs), targets)
     weight = logp.detach().exp() if method == "DFT" else 1.0
     return -(weight * logp * mask).sum() / mask.sum()
 
@@ -109,7 +109,7 @@ for name, (taught, fact) in result.items():
 
 row = next(row for row in demos if row.family == TAUGHT)
 inputs, targets, mask = tokens([row], "answer", tok)
-p = pick(base(inputs), targets).exp()[mask > 0].tolist()
+p = token_logp(base(inputs), targets).exp()[mask > 0].tolist()
 words = [tok.decode([i]).strip() for i in targets[mask > 0].tolist()]
 print("DFT's push on each token, where SFT's is 1: "
       + "  ".join(f"{word} {x:.2f}" for word, x in zip(words, p)))

@@ -56,7 +56,7 @@ from nanouft.models.generate import generate
 from nanouft.gpt import shipped_base
 from nanouft.data.rows import Row
 from nanouft.models.tokenizer import Turn
-from nanouft.simple import padded, pick, tokens
+from nanouft.simple import padded, token_logp, tokens
 from nanouft.models.tokenizer import nano
 
 KINDS = {"sum": "add up", "sort": "sort", "reverse": "backwards"}
@@ -92,7 +92,7 @@ def taught():
     order = [row for _ in range(PASSES) for row in rng.sample(rows, len(rows))]
     for step in progress(range(total), "SFT"):
         inputs, targets, mask = tokens(order[step * ROWS:(step + 1) * ROWS], "answer", tok)
-        loss = -(pick(model(inputs), targets) * mask).sum() / mask.sum()
+        loss = -(token_logp(model(inputs), targets) * mask).sum() / mask.sum()
         optimizer.param_groups[0]["lr"] = 1e-3 * (1 - step / total)
         optimizer.zero_grad()
         loss.backward()
@@ -163,7 +163,7 @@ def learn(kind: str):
         curve.append(100 * steps.mean().item())
         A = (right - right.mean(1, keepdim=True)) / (right.std(1, keepdim=True) + 1e-4)
         inputs, targets, mask = padded(chats, tok)
-        logp = pick(model(inputs), targets)
+        logp = token_logp(model(inputs), targets)
         each = (A.view(-1, 1) * logp * mask).sum(1) / mask.sum(1)       # mean over its tokens
         optimizer.zero_grad()
         (-each.mean()).backward()

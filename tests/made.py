@@ -23,7 +23,7 @@ from nanouft.models.tokenizer import Turn
 from nanouft.objective import Batch
 from nanouft.objectives import OBJECTIVES
 from nanouft.run.reference import Models
-from nanouft.run.sampling import credited, measure
+from nanouft.run.sampling import credited, measure_rollout
 from nanouft.seeds import step_seed
 
 CPU, NANO = Device("cpu", "fp32"), tokenizer.nano()
@@ -188,7 +188,7 @@ def as_if_sampled(answers: list[Encoded], rewards: list[float], form: Form, star
     reward, policy = torch.tensor(rewards), policy or nano()
     batch = collate(answers, range(len(answers)), models.pad)
     batch.per_row = {"reward": reward, "score": reward, "ended": torch.ones_like(reward)}
-    measure(batch, policy, start, CPU)
+    measure_rollout(batch, policy, start, CPU)
     return credited(batch, form.objective)[0]
 
 

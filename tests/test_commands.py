@@ -32,7 +32,7 @@ from nanouft.objectives import OBJECTIVES
 from nanouft.pictures import plots
 from nanouft.run import device, evaluation, rewards
 from nanouft.run.before_after import affordable
-from nanouft.run.device import pick
+from nanouft.run.device import choose_device
 from nanouft.run.flags import Train, add_flags, as_passes, rate_and_steps, read_flags, with_beta
 from nanouft.run.folder import Log, read_lines
 from nanouft.run.reference import logps
@@ -333,10 +333,10 @@ def test_fp32_is_exact_on_a_gpu(dtype, has_bf16, used, precision, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: has_bf16)
     monkeypatch.setattr(torch.cuda, "set_device", asked.append)
     monkeypatch.setattr(torch, "set_float32_matmul_precision", asked.append)
-    assert pick("auto", dtype) == Device("cuda", used)
-    assert pick("cuda:1", dtype) == Device("cuda:1", used)
+    assert choose_device("auto", dtype) == Device("cuda", used)
+    assert choose_device("cuda:1", dtype) == Device("cuda:1", used)
     assert asked == [precision, "cuda:0", precision, "cuda:1"]
-    assert (pick("cpu").dtype, pick("cpu", "bf16").dtype) == ("fp32", "bf16")
+    assert (choose_device("cpu").dtype, choose_device("cpu", "bf16").dtype) == ("fp32", "bf16")
 
 
 @pytest.mark.parametrize("fault, code, words", [
@@ -584,10 +584,10 @@ def g(prompts, **others):
     assert rewards.scorer("names.py:f")(rows, ["one", "one"]).tolist() == [1, 0]
     assert rewards.scorer("names.py:g")(rows, ["one", "one"]).tolist() == [3, 5], "the last turn"
     assert rewards.scorer("elsewhere/far.py:f")(rows, ["one", "one"]).tolist() == [1, 1]
-    grades = rewards.unit("names.py:g", rewards.scorer("names.py:g"))
+    grades = rewards.to_unit_interval("names.py:g", rewards.scorer("names.py:g"))
     with pytest.raises(UserError, match="grades from 0 to 1, and these go from 3 to 5"):
         grades(rows, ["", ""])
-    sigmoid = rewards.unit("judge", lambda rows, answers: np.array([0.0, 2.0]))
+    sigmoid = rewards.to_unit_interval("judge", lambda rows, answers: np.array([0.0, 2.0]))
     assert sigmoid(rows, []) == pytest.approx([0.5, 1 / (1 + np.exp(-2))])
 
 

@@ -12,20 +12,20 @@ from made import NANO, same
 from nanouft.data.batches import Encoded, Epochs, Tokens, collate, encode, order
 from nanouft.data.rows import ALL_SHOWN, MARKS, NO_ANSWER, NO_GRADE, NO_QUESTION, Row, read
 from nanouft.data.selection import (
-    account,
-    contents,
     demo_rows,
+    describe,
     each_prompt,
     holdout,
     label_rows,
     pair_rows,
     prompt_rows,
+    report_use,
     score_rows,
 )
 from nanouft.errors import UserError
 from nanouft.models.bpe import count_words, join, train_bpe
 from nanouft.models.folders import read_tokenizer, save_model
-from nanouft.models.generate import LOGITS
+from nanouft.models.generate import LOGIT_BUDGET
 from nanouft.models.tokenizer import CONTROL, NANO_PATTERN, Tokenizer, Turn
 from nanouft.run.reference import chunks
 from nanouft.run.sampling import ROWS
@@ -81,7 +81,7 @@ FORMS = {
     "an answer that is only shown": (
         {"messages": [*messages(U("a")), {"role": "assistant", "content": "b", "weight": 0},
                       *messages(U("c"), A("d"))]},
-        Row((U("a"), Turn("shown", "b"), U("c")), (A("d"),))),
+        Row((U("a"), Turn("masked", "b"), U("c")), (A("d"),))),
     "an assistant that begins": ({"messages": messages(S, A("Welcome."), U("a"), A("b"))},
                                  Row((S, A("Welcome."), U("a")), (A("b"),))),
     "parts": ({"messages": messages(U([{"type": "text", "text": x} for x in "ab"]), A("c"))},
@@ -288,7 +288,7 @@ def test_which_sequences_an_objective_sees():
                                                        ["l", 0.2]]
     assert [r.roles for r in prompt_rows(data)] == [{"prompt": (p, ())}]
     assert each_prompt([data[0], Row((U("x"),)), data[1]]) == [data[0], Row((U("x"),))]
-    assert contents([*data, Row(p)]) == "1 demonstration and 2 labelled answers and 1 scored " \
+    assert describe([*data, Row(p)]) == "1 demonstration and 2 labelled answers and 1 scored " \
                                         "answer and 3 pairs and 1 prompt"
     with pytest.raises(UserError, match="needs pairs .*; the data has 1 demonstration; unused "
                                         "fields: ticket, rating$"):
@@ -310,7 +310,7 @@ def test_every_row_is_accounted_for(choose, kinds, why):
     data = [replace(row, where=str(i)) for i, row in enumerate(data)]
     used = {r.where for r in choose(data)}
     left_out = [("a/my.jsonl, line 3", NO_QUESTION), ("my.jsonl, line 5", NO_QUESTION)]
-    line = account({"to learn from": (data, used), "held out": (data[:1], {"0"})}, left_out, {},
+    line = report_use({"to learn from": (data, used), "held out": (data[:1], {"0"})}, left_out, {},
                    kinds)
     begin, reasons = line.split(" left out (2: no question, as in my.jsonl, line 3; ")
     assert begin == f"7 rows read: {len(used)} to learn from, 1 held out, {6 - len(used)}"
@@ -453,7 +453,7 @@ def test_rows_that_are_read_together():
         assert sorted(np.concatenate(made)) == list(range(len(data)))
         for rows in made:
             logits = len(rows) * max(data[i].length for i in rows) * 2 * vocab
-            assert len(rows) <= ROWS and (logits <= LOGITS or len(rows) == 1)
+            assert len(rows) <= ROWS and (logits <= LOGIT_BUDGET or len(rows) == 1)
     assert max(map(len, made)) == ROWS > len(made[0]) == 1
 
 

@@ -66,7 +66,7 @@ def test_in_micro_batches(name, place):
 @pytest.mark.parametrize("name", ["dpo", "grpo"])
 def test_in_half_precision_it_is_nearly_the_same(name, dtype, place, monkeypatch):
     """fp16 has a scaler, whose state is kept in a step. (The flags refuse fp16 on a CPU.)"""
-    monkeypatch.setattr(train.devices, "pick", lambda *_: Device("cpu", dtype))
+    monkeypatch.setattr(train.devices, "choose_device", lambda *_: Device("cpu", dtype))
     assert command(train.main, flags(place, name, out=dtype)) == 0
     got, want = losses(place / dtype / name), losses(place / "whole" / name)
     assert got[0] == pytest.approx(want[0], abs=5e-3) and got != want

@@ -290,7 +290,7 @@ def test_an_answer_after_which_the_template_puts_no_end_token_is_counted_and_nam
     talk = (*say("user", "a"), *say("assistant", "bcd"), *say("user", "e"), *say("assistant", "f"))
     rows = [Row(talk[:1], talk[1:n], where=f"my.jsonl, line {n}") for n in (2, 4)]
     encoded, _ = encode(demo_rows(rows), tok, 128)
-    found = ends.look(model.eval(), tok, encoded)
+    found = ends.measure_ends(model.eval(), tok, encoded)
     assert (found.answers, found.trained, found.without) == (3, 2, ["my.jsonl, line 4"])
 
 

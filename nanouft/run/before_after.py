@@ -1,7 +1,7 @@
 """Before and after a run: which held-out rows are read, what is printed, what eval.json keeps.
 
     held = choose_held_out(cfg, held, samples, total, with_reward)
-    before = look(model, tok, held, cfg, device)        # and the same after the run
+    before = evaluate_run(model, tok, held, cfg, device)        # and the same after the run
     report(before, after)
 """
 from textwrap import shorten
@@ -58,7 +58,7 @@ def affordable(held: list[Encoded], trained: int, times: int) -> list[Encoded]:
     return [held[i * len(held) // n] for i in range(n)]
 
 
-def look(model: GPT, tok: Tokenizer, held: list[Encoded], cfg: Any, device: Device,
+def evaluate_run(model: GPT, tok: Tokenizer, held: list[Encoded], cfg: Any, device: Device,
          score: Score | None = None) -> tuple[Metrics, list[dict]]:
     """(metrics of the held-out rows and the scores, answers to questions) of a model in a run.
     With `score` all held-out questions are answered, else two."""

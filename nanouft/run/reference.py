@@ -17,7 +17,7 @@ from nanouft.data.batches import Encoded, collate, encode
 from nanouft.errors import UserError, progress
 from nanouft.gpt import GPT
 from nanouft.loop import Device
-from nanouft.models.generate import LOGITS
+from nanouft.models.generate import LOGIT_BUDGET
 from nanouft.models.tokenizer import Tokenizer
 from nanouft.objective import Batch, Objective, write_logp
 from nanouft.run.sampling import ROWS
@@ -121,7 +121,7 @@ def chunks(data: list[Encoded], vocab: int) -> list[np.ndarray]:
     out, start = [], 0
     while start < len(data):
         longest = data[by_length[start]]
-        n = max(1, min(ROWS, LOGITS // (longest.length * len(longest.seqs) * vocab)))
+        n = max(1, min(ROWS, LOGIT_BUDGET // (longest.length * len(longest.seqs) * vocab)))
         out.append(by_length[start:start + n])
         start += n
     return out
