@@ -22,7 +22,6 @@ from made import NANO, one_error, start_folder, tiny, write_jsonl
 from nanouft import sample, train, world
 from nanouft.data.batches import encode
 from nanouft.data.rows import Row, read
-from nanouft.data.selection import pair_rows
 from nanouft.disk import read_json, write_json
 from nanouft.errors import UserError, command, visible
 from nanouft.loop import Device
@@ -478,54 +477,53 @@ def test_an_interval_holds_the_mean_in_95_of_100_draws():
 
 
 def test_held_out_figures_by_hand():
-    """Loss per token; pairs by what was gained over the start model; graded ones by couples."""
+    """Loss per token; pairs by what was gained over the start model."""
     model, tok = start_model("base")
-    pairs, _ = encode(pair_rows(world.rows("val", "pairs", 9, 0)), tok, 512)
-    found = logps(pairs, model, tok.pad, Device())
+
+    def encoded(o, kind: str) -> tuple[list, list]:
+        rows, _ = encode(o.choose(world.rows("val", kind, 9, 0)), tok, 512)
+        return rows, logps(rows, model, tok.pad, Device())
+    pairs, found = encoded(OBJECTIVES["dpo"](), "pairs")
     gain = np.array([x["chosen"].sum() - x["rejected"].sum() for x in found])
     told = evaluation.held_out(model, pairs, tok.pad, Device())
     assert told["prefers"] == (gain > 0).mean() and "accuracy" not in told
-    for e, x in zip(pairs, found):
-        for role, t in e.seqs.items():
-            t.ref_logp = x[role] - (0.5 if role == "chosen" else 0)
-    assert evaluation.held_out(model, pairs, tok.pad, Device())["accuracy"] == 1
-    for e, x in zip(pairs, found):
-        e.seqs["chosen"].ref_logp = x["chosen"]
-    assert evaluation.held_out(model, pairs, tok.pad, Device())["accuracy"] == 0.5, "all tie"
-    demos, _ = encode(OBJECTIVES["sft"]().choose(world.rows("val", "demos", 9, 0)), tok, 512)
-    found = logps(demos, model, tok.pad, Device())
+    for gained, accuracy in ((0.5, 1), (-0.5, 0), (0, 0.5)):        # the last: all tie
+        for e, x in zip(pairs, found):
+            e.seqs["chosen"].ref_logp = x["chosen"] - gained
+            e.seqs["rejected"].ref_logp = x["rejected"]
+        assert evaluation.held_out(model, pairs, tok.pad, Device())["accuracy"] == accuracy
+    demos, found = encoded(OBJECTIVES["sft"](), "demos")
     n = sum(e.seqs["answer"].mask.sum() for e in demos)
     told = evaluation.held_out(model, demos, tok.pad, Device())
     assert told["nll"] == pytest.approx(-sum(x["answer"].sum() for x in found) / n)
     assert told["low"] < told["nll"] < told["high"] and told["rows"] == 9
-    for i, e in enumerate(demos):
-        e.per_row["score"] = i % 3 / 2
-    mean = [x["answer"].sum() / e.seqs["answer"].mask.sum() for x, e in zip(found, demos)]
-    couples = [(mean[i] > mean[j]) for i in range(9) for j in range(9) if i % 3 > j % 3]
-    assert evaluation.held_out(model, demos, tok.pad, Device())["auc"] == pytest.approx(
-        np.mean(couples))
 
 
-def test_graded_answers_are_compared_by_their_whole_gain_over_the_start_model():
-    """Not by the gain per token: for these lengths that has another order. Where nothing has moved
-    all couples tie, and the AUC is 1/2."""
+def test_graded_answers_are_compared_by_couples():
+    """By their whole gain over the start model, not per token, which has another order here; where
+    it is not known, by the mean log-prob. Where nothing has moved all couples tie."""
     model, tok = start_model("base")
     demos, _ = encode(OBJECTIVES["sft"]().choose(world.rows("val", "demos", 9, 0)), tok, 512)
     found = [x["answer"] for x in logps(demos, model, tok.pad, Device())]
-    tokens = [int(e.seqs["answer"].mask.sum()) for e in demos]
-    assert len(set(tokens)) > 4
+    masks = [e.seqs["answer"].mask for e in demos]
+    tokens = [int(mask.sum()) for mask in masks]
     gain = np.arange(9) * np.mean(tokens) + tokens
     for i, e in enumerate(demos):
-        e.per_row["score"], e.seqs["answer"].ref_logp = i % 3 / 2, found[i]
-    assert evaluation.held_out(model, demos, tok.pad, Device())["auc"] == 0.5
-    for e, x, gained, n in zip(demos, found, gain, tokens):
-        e.seqs["answer"].ref_logp = x - e.seqs["answer"].mask[1:] * gained / n
+        e.per_row["score"] = i % 3 / 2
 
-    def auc(value: np.ndarray) -> float:
+    def auc(value) -> float:
         return float(np.mean([value[i] > value[j] for i in range(9) for j in range(9)
                               if i % 3 > j % 3]))
-    assert auc(gain) != auc(gain / tokens)
-    assert evaluation.held_out(model, demos, tok.pad, Device())["auc"] == pytest.approx(auc(gain))
+    by_token = gain / tokens
+    assert auc(gain) != auc(by_token)
+    nothing = [None] * 9
+    gained = [x - mask[1:] * each for x, mask, each in zip(found, masks, by_token)]
+    mean = [x.sum() / n for x, n in zip(found, tokens)]
+    for refs, wanted in ((nothing, auc(mean)), (found, 0.5), (gained, auc(gain))):
+        for e, ref in zip(demos, refs):
+            e.seqs["answer"].ref_logp = ref
+        told = evaluation.held_out(model, demos, tok.pad, Device())
+        assert told["auc"] == pytest.approx(wanted)
 
 
 def test_what_is_read_before_and_after_costs_a_tenth_of_the_training():

@@ -3,7 +3,6 @@ import itertools
 import json
 import time
 from copy import deepcopy
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -242,17 +241,6 @@ def test_the_check_turns_red_where_the_record_is_wrong(made, browser):
     browser.wait(CHECKED)
     assert browser.text("#check").startswith("✗")
     assert browser.js("$('check').classList.contains('wrong')")
-
-
-def test_the_line_that_differs_is_read_from_the_source(made, browser):
-    line = made.data["line"]
-    source = (Path(pack.__file__).parents[2] / line["file"]).read_text(encoding="utf-8")
-    assert line["text"] in source.splitlines()[line["number"] - 1]
-    browser.open(made.folder / "index.html")
-    assert browser.text("#code") == line["text"] and browser.text("#code mark") == "nll"
-    browser.click("#play")
-    browser.click("#play")                                              # in calm at once
-    assert browser.text("#code mark") == "nll.detach()" and line["file"] in browser.text("#line")
 
 
 def test_the_tab_agrees_with_python_and_teaches(made, browser):
