@@ -26,6 +26,7 @@ from nanouft.objectives.on_policy import check_sampling
 class OnlineDPO(Objective):
     data = "prompts"
     lr = 1e-5
+    reference = True
     samples: int = 4                # answers to each prompt; the best and the worst are used
     beta: float = 0.1               # strength of the KL penalty; larger = stay nearer the start
     minibatches: int = 1            # optimizer steps that a rollout is cut into
