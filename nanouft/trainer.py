@@ -7,7 +7,6 @@
 The Trainer deals out numbers of rows. Every process collates the whole step and takes its
 micro-batches, so each knows the totals that a loss is divided by, and their losses add up.
 """
-import copy
 import math
 from collections import defaultdict
 from dataclasses import replace
@@ -189,7 +188,5 @@ class Trainer(transformers.Trainer):
             model = fresh or self.accelerator.unwrap_model(self.model)
             if fresh:
                 model.load_state_dict(whole)
-            elif getattr(model, "peft", None):
-                model = copy.deepcopy(model)        # LoRA is merged where a model is written
             save_model(Path(folder), model, tok)
         self.accelerator.wait_for_everyone()

@@ -93,7 +93,8 @@ def batches_of(name: str, start: Start, n: int, rows: int) -> list[Batch]:
 
 
 def learner(name: str, device: Device, batches: list[Batch], start: Start = base,
-            backend: str = "") -> tuple[GPT, Figures]:
+            backend: str = "", scaler: torch.amp.GradScaler | None = None
+            ) -> tuple[GPT, Figures]:
     """A fresh model, and a function that makes its next steps; compiled, if by a backend."""
     model = start()[0].to(device.name)
     if backend:
@@ -101,7 +102,8 @@ def learner(name: str, device: Device, batches: list[Batch], start: Start = base
     net = torch.compile(model, dynamic=True, backend=backend) if backend else model
     objective, rate = OBJECTIVES[name](), 2.5e-4 * NANO.n_embd / model.cfg.n_embd
     run = steps(net, objective, lambda i: batches[i % len(batches)],
-                train.make_optimizer(model, rate, device), range(999), clip=1.0, device=device)
+                train.make_optimizer(model, rate, device), range(999), clip=1.0, device=device,
+                scaler=scaler)
     return model, lambda k: torch.stack([torch.stack([step.sums["loss"], step.norm]).float()
                                          for _, step in zip(range(k), run)])
 
@@ -145,15 +147,15 @@ def waits(work: Callable[[], object], gpu: Device) -> int:
 def scaler(gpu: Device, start: Start = base) -> Verdict:
     """In fp16 a step whose gradient overflows is left out, and the scale falls."""
     half = replace(gpu, dtype="fp16")
-    half.scaler._init_scale = 2.0**40
-    model, go = learner("sft", half, batches_of("sft", start, 6, 32), start)
+    high = torch.amp.GradScaler(gpu.kind, init_scale=2.0**40)
+    model, go = learner("sft", half, batches_of("sft", start, 6, 32), start, scaler=high)
     first = model.wte.weight.detach().clone()
     go(1)
-    skipped = bool((model.wte.weight == first).all()) and half.scaler.get_scale() == 2.0**39
+    skipped = bool((model.wte.weight == first).all()) and high.get_scale() == 2.0**39
     go(40)
     learns = bool(model.wte.weight.isfinite().all() and (model.wte.weight != first).any())
     return (skipped and learns,
-            f"an overflow is left out: {skipped}; scale 2^40 -> {half.scaler.get_scale():,.0f}")
+            f"an overflow is left out: {skipped}; scale 2^40 -> {high.get_scale():,.0f}")
 
 
 def resume(gpu: Device, half: int = 20) -> Verdict:
