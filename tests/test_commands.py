@@ -45,9 +45,7 @@ FILES = {"demos.jsonl": DEMOS, "pairs.jsonl": PAIRS, "one.jsonl": PAIRS[:1],
          "bad.jsonl": [{"text": "a"}], "long.txt": "some words " * 400, "short.txt": "a few words",
          "r.py": "def length(completions, gold, **others):\n    return [len(c) / 9 for c in "
                  "completions]\ndef wrong(completions):\n    return 1 / 0\n"
-                 "def one(completions):\n    return [1]\n"
-                 "def size(completions):\n    return [len(c) for c in completions]\n"
-                 "def huge(completions):\n    return [1e39 for _ in completions]\n"}
+                 "def size(completions):\n    return [len(c) for c in completions]\n"}
 
 
 @pytest.fixture(scope="module")
@@ -326,10 +324,6 @@ REFUSED = {     # command line: what the message must hold, words parted by |
     "train --objective rloo --init start --reward r.py": "--reward r.py: give FILE.py:FUNCTION",
     "train --objective rloo --init start --rows 4 --batch-size 2 --plain --reward r.py:wrong --out "
     "w1": "--reward r.py, line 4|ZeroDivisionError",
-    "train --objective rloo --init start --rows 4 --batch-size 2 --plain --reward r.py:one --out "
-    "w2": "one finite number, at most 1e+30, for each of the 8 answers",
-    "train --objective rloo --init start --rows 4 --batch-size 2 --plain --reward r.py:huge --out "
-    "w3": "one finite number, at most 1e+30, for each of the 8 answers, not [1e+39",
     "train --objective rloo --init start --reward start": "no reward model|nanouft.reward --init",
     "train --objective rloo --init start --max-new 127": "--max-new 127|no room",
     "train --objective poft --init start --data demos.jsonl": "--aligned FOLDER ... is needed",
@@ -358,7 +352,7 @@ def test_a_mistake_is_one_line(line, here, capsys):
     for words in REFUSED[line].split("|"):
         assert words in told, told
     made = {f.name for f in here.iterdir()} - {f.name for f in before}
-    assert made <= {"w1", "w2", "w3", "out"}, "nothing is made before the line is understood"
+    assert made <= {"w1", "out"}, "nothing is made before the line is understood"
 
 
 def test_the_head_of_a_method_says_where_accumulate_is_refused():
@@ -653,6 +647,8 @@ REWARDS = {     # the body of `async def f(completions)` or `def f`: words of th
     "return {i: .5 for i in range(2)}": "answers, not {0: 0.5", "return {0, 1}": "answers, not {0",
     "return '11'": "for each of the 2 answers, not 11", "return [None, 1.0]": "answers, not [None",
     "return None": "answers, not None", "return [10**400, 0]": "answers, not [1000",
+    "return [1e39, 0]": "one finite number, at most 1e+30, for each of the 2 answers, not [1e+39",
+    "return [1]": "for each of the 2 answers, not [1]",
     "return torch.ones(2, 3)": "answers, not [tensor", "return itertools.repeat(1)": "[1, 1, 1]",
     "yield 1 / 0": "line 6: ZeroDivision", "yield 0.25; yield 0.5": "",
     "return (x for x in (0.25, 0.5))": "", "return torch.tensor([0.25, 0.5])": "",
