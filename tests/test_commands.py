@@ -32,9 +32,11 @@ from nanouft.pictures import plots
 from nanouft.run import device, evaluation, rewards
 from nanouft.run.before_after import affordable, show
 from nanouft.run.device import choose_device
-from nanouft.run.flags import Train, add_flags, as_passes, rate_and_steps, read_flags, with_beta
+from nanouft.run.flags import add_flags
 from nanouft.run.folder import Log, read_lines
+from nanouft.run.plan import as_passes, rate_and_steps, with_beta
 from nanouft.run.reference import logps
+from nanouft.run.settings import Train, read_flags
 
 MAINS = {name: import_module(f"nanouft.{name}").main
          for name in ("train", "evaluate", "sample", "pretrain", "reward", "ledger")}
