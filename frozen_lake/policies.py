@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from frozen_lake.lake import Lake
 from frozen_lake.planning import optimal, walks, worse_path
 from nanouft.errors import choose
-from nanouft.gpt import put_back
+from nanouft.gpt import scatter_at
 
 HABIT_EPISODES, HABIT_UPDATES, HABIT_RATE = 60, 150, 0.02
 
@@ -68,7 +68,7 @@ class Policy(nn.Module, ABC):
             out = logits.log_softmax(-1).gather(-1, targets[..., None])[..., 0]
         else:
             raise ValueError(f"want={want!r}: embeds, argmax, logp with targets")
-        return out if at is None else put_back(out.flatten()[at], at, (B, T))
+        return out if at is None else scatter_at(out.flatten()[at], at, (B, T))
 
 
 class Table(Policy):

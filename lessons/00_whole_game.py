@@ -48,12 +48,12 @@ CHANGE = ""                     # change one thing: "" | "end", see below
 # **mask** has a 1 for each token of the answer and a 0 for each token of the question, because we
 # train the model to answer and not to ask.
 #
-# A model gives a probability to each possible next token. The function `pick` takes the natural
-# logarithm of the probability of the token that really follows, and every loss of this course is
-# made of such **log-probabilities**, whose unit is the **nat**. The losses of SFT and IFT take a
-# few lines each in `nanouft/simple.py`, and the loss of DPO is written out below. It asks how much
-# the log-probability of each of the two answers has risen since training began, which we call its
-# gain, and it is small once the better answer has gained more than the worse one:
+# A model gives a probability to each possible next token. The function `token_logp` takes the
+# natural logarithm of the probability of the token that really follows, and every loss of this
+# course is made of such **log-probabilities**, whose unit is the **nat**. The losses of SFT and IFT
+# take a few lines each in `nanouft/simple.py`, and the loss of DPO is written out below. It asks
+# how much the log-probability of each of the two answers has risen since training began, which we
+# call its gain, and it is small once the better answer has gained more than the worse one:
 # $$L=-\log\sigma(\beta\,(\mathrm{gain}_w-\mathrm{gain}_l)).$$
 # Here $w$ is the better answer, $l$ the worse one, $\beta$ is 0.1, and $\sigma$ is the logistic
 # function, which turns a difference into a probability.
@@ -65,7 +65,7 @@ import torch.nn.functional as F
 
 from nanouft import world
 from nanouft.gpt import shipped_base
-from nanouft.simple import BETA, ift_loss, pick, sft_loss, tokens
+from nanouft.simple import BETA, ift_loss, token_logp, sft_loss, tokens
 from nanouft.models.tokenizer import nano
 
 STEPS, ROWS = 40, 16            # optimizer steps, and the rows that each of them reads
@@ -79,8 +79,8 @@ def dpo_loss(model, base, rows, tok, step):
         inputs, targets, mask = tokens(rows, side, tok)                 # (B,T) each
         if CHANGE == "end" and side == "rejected":
             mask = mask * (targets != tok.end)
-        before = pick(base(inputs), targets).detach()                   # (B,T) nats
-        gain[side] = ((pick(model(inputs), targets) - before) * mask).sum(-1)
+        before = token_logp(base(inputs), targets).detach()                   # (B,T) nats
+        gain[side] = ((token_logp(model(inputs), targets) - before) * mask).sum(-1)
     return -F.logsigmoid(BETA * (gain["chosen"] - gain["rejected"])).mean()
 
 
@@ -228,18 +228,16 @@ if not CHANGE:
 # - **00a** `net_pushes(chosen, rejected)`: which pushes of DPO are left once equal tokens in equal
 #   places have cancelled?
 #
-# ## Three questions
-# 1. What does the model get to see in SFT, and what in DPO?
-# 2. A token has a push of +1. What does this say about the token, and what does it not say about
+# ## Two questions
+# 1. A token has a push of +1. What does this say about the token, and what does it not say about
 #    the trained model?
-# 3. Both answers of each pair ended with `<|end|>`. Why did DPO hardly teach the model to say it?
+# 2. Both answers of each pair ended with `<|end|>`. Why did DPO hardly teach the model to say it?
 #
 # <details><summary>Answers</summary>
 #
-# 1. In SFT it sees a right answer to each question, in DPO a better and a worse answer.
-# 2. One step pushes this token up, as hard as SFT would. The push does not say what the model will
+# 1. One step pushes this token up, as hard as SFT would. The push does not say what the model will
 #    answer after many steps on many answers.
-# 3. `<|end|>` is pushed up in one answer and down in the other by the same amount. To the base both
+# 2. `<|end|>` is pushed up in one answer and down in the other by the same amount. To the base both
 #    positions look alike, so the second push takes back most of what the first one gives.
 #
 # </details>

@@ -39,7 +39,7 @@ import torch
 import torch.nn.functional as F
 
 from nanouft.gpt import GPT, GPTConfig
-from nanouft.simple import pick
+from nanouft.simple import token_logp
 from nanouft.models.tokenizer import nano
 from nanouft.world.documents import token_rows
 
@@ -151,7 +151,7 @@ def train(without: str):
     losses = []
     for step in progress(range(STEPS), f"no {without}" if without else "GPT"):
         ids = rows[step * ROWS:(step + 1) * ROWS]                       # 1. data
-        logp = pick(model(ids[:, :-1]), ids[:, 1:])                     # 2. forward pass, (B,T)
+        logp = token_logp(model(ids[:, :-1]), ids[:, 1:])               # 2. forward pass, (B,T)
         loss = -logp.mean()                                             # 3. objective
         optimizer.zero_grad()                                           # 4. update
         loss.backward()
@@ -187,7 +187,7 @@ def talk(model, start: str) -> str:
 @torch.no_grad()
 def exam(model, seen: int) -> float:
     """Nats for token 33 of the held-out rows while `seen` tokens are in view."""
-    logp = pick(model(held[:, :seen]), held[:, 1:seen + 1])
+    logp = token_logp(model(held[:, :seen]), held[:, 1:seen + 1])
     return -logp[:, HALF - 1].mean().item()
 
 
@@ -253,19 +253,15 @@ if not CHANGE:
 # the second layer can use that. The two bars of the exam are equal again, since nothing can be
 # copied.
 #
-# ## Exercises
-# Write them in `lessons/exercises/ex01.py`; `python -m lessons.check 01` says whether they are
-# right, and if not, what they do instead.
+# ## Exercise
+# Write it in `lessons/exercises/ex01.py` and check it with `python -m lessons.check 01`.
 #
 # - **01a** `attention(q, k, v)`: causal attention for the newest positions only, as when a model
 #   talks and keeps the keys and values of all that it has read.
-# - **01b** `next_token_loss(logits, ids)`: the loss of the training loop, from the logits of a row
-#   and its token ids.
 #
-# ## Three questions
+# ## Two questions
 # 1. To say 20 tokens, how often is the model asked, and what does it read each time?
-# 2. Why can a row of 64 tokens ask 64 questions at once, and what would make them worthless?
-# 3. The loss of the model without a mask is near 0, but not 0. Which position of each row still has
+# 2. The loss of the model without a mask is near 0, but not 0. Which position of each row still has
 #    an honest question?
 #
 # <details><summary>Answers</summary>
@@ -273,9 +269,7 @@ if not CHANGE:
 # 1. Twenty times, and each time it reads the whole text so far: the beginning and all tokens that
 #    it has said already. (`nanouft/models/generate.py` keeps the keys and values of earlier
 #    positions, so that only the newest token has to be computed.)
-# 2. Each position sees itself and what stands before it, so it must predict the next token. If it
-#    saw later positions, it could copy the answer from the next one.
-# 3. The last one. Its answer is token 65, which is not among the 64 that the model reads.
+# 2. The last one. Its answer is token 65, which is not among the 64 that the model reads.
 #
 # </details>
 #

@@ -37,7 +37,7 @@ import torch
 from nanouft import world
 from nanouft.run.evaluation import answer_rows
 from nanouft.gpt import GPT, shipped_base
-from nanouft.simple import pick, tokens
+from nanouft.simple import token_logp, tokens
 from nanouft.models.tokenizer import nano
 
 OTHER = CHANGE or "no end"      # the rule of the second run
@@ -87,7 +87,7 @@ def train(rule: str) -> GPT:
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-4, betas=(0.9, 0.95))
     for step in progress(range(STEPS), f"SFT, {rule}"):
         inputs, targets, mask = counted(demos[step * ROWS:(step + 1) * ROWS], rule)
-        loss = sft_loss(pick(model(inputs), targets), mask)
+        loss = sft_loss(token_logp(model(inputs), targets), mask)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -97,7 +97,7 @@ def train(rule: str) -> GPT:
 def pushes(rule: str) -> list[float]:
     """How hard the loss pushes each token of the short row, times N."""
     inputs, targets, mask = counted(short, rule)
-    logp = pick(base(inputs), targets).detach().requires_grad_()        # (1,T)
+    logp = token_logp(base(inputs), targets).detach().requires_grad_()        # (1,T)
     slope, = torch.autograd.grad(sft_loss(logp, mask), logp)
     return (-slope * mask.sum())[0].tolist()
 
@@ -190,17 +190,15 @@ if not CHANGE:
 # - **02b** `sft_loss(logp, mask, reduction)`: the loss of SFT with two kinds of mean, over all
 #   tokens, or over the tokens of each answer first and then over the answers.
 #
-# ## Three questions
+# ## Two questions
 # 1. Which tokens of a conversation count in SFT, and why is `<|end|>` one of them?
-# 2. What is the push on a token of the answer, and on a token of the question?
-# 3. The second model read `<|end|>` in every row. Why did it not learn to say it?
+# 2. The second model read `<|end|>` in every row. Why did it not learn to say it?
 #
 # <details><summary>Answers</summary>
 #
 # 1. The tokens of the assistant's answers, with the `<|end|>` of each, because a model that is
 #    never asked when to stop does not learn to.
-# 2. It is 1 on every token of the answer, whether the model knows it or not, and 0 on the question.
-# 3. It never had to predict it. Every token that it had to predict was another word.
+# 2. It never had to predict it. Every token that it had to predict was another word.
 #
 # </details>
 #

@@ -46,7 +46,7 @@ import torch
 
 from nanouft import world
 from nanouft.gpt import shipped_base
-from nanouft.simple import pick, tokens
+from nanouft.simple import token_logp, tokens
 from nanouft.models.tokenizer import nano
 
 STEPS, ROWS, KINDS = 40, 32, ("reverse", "list")
@@ -118,7 +118,7 @@ def blend(model, inputs, mask, lam: float):
 
 def nll(model, inputs, targets, mask, lam: float):
     """(B,T) nats: -log p of each target that counts when the model reads the blend."""
-    return -pick(model(embeds=blend(model, inputs, mask, lam)), targets) * mask
+    return -token_logp(model(embeds=blend(model, inputs, mask, lam)), targets) * mask
 
 
 for kind, (inputs, targets, mask) in tests.items():
@@ -253,26 +253,22 @@ if not CHANGE:
 # All of this comes from one base and one short run. It shows how the blend works but not whether it
 # helps, which the next lesson asks.
 #
-# ## Exercises
-# Write them in `lessons/exercises/ex04.py`, without looking at the code above, and check them with
+# ## Exercise
+# Write it in `lessons/exercises/ex04.py`, without looking at the code above, and check it with
 # `python -m lessons.check 04`.
 #
 # - **04a** `own_guess(inputs, mask, argmax)`: the guesses, shifted, and only in the answer.
-# - **04b** `blend(E, true, guess, lam)`: the embeddings that IFT reads, with no gradient through
-#   them.
 #
-# ## Three questions
-# 1. At which position does the model guess the word for position $i$, and what has it read there?
-# 2. Each guess starts from the demonstrator's words so far. Why is that not yet the model's own
+# ## Two questions
+# 1. Each guess starts from the demonstrator's words so far. Why is that not yet the model's own
 #    path?
-# 3. In one of your runs 30 % of the guesses stay wrong. Name a harmless reason and a serious one.
+# 2. In one of your runs 30 % of the guesses stay wrong. Name a harmless reason and a serious one.
 #
 # <details><summary>Answers</summary>
 #
-# 1. At position $i-1$, where it has read all true words up to and including that position.
-# 2. Each guess is one step away from the demonstration, and the next one starts from the true words
+# 1. Each guess is one step away from the demonstration, and the next one starts from the true words
 #    again. When a model answers by itself, every word follows its own words, and mistakes add up.
-# 3. A harmless one is that many words are right, as in lists. A serious one is that the model does
+# 2. A harmless one is that many words are right, as in lists. A serious one is that the model does
 #    not learn, or that the row of guesses is not shifted.
 #
 # </details>

@@ -47,7 +47,7 @@ from nanouft import world
 from nanouft.run.evaluation import answer_rows
 from nanouft.models.generate import stops
 from nanouft.gpt import shipped_base
-from nanouft.simple import pick, tokens
+from nanouft.simple import token_logp, tokens
 from nanouft.models.tokenizer import nano
 
 GAMMA = 0.95                    # discount of later losses, as in the released code
@@ -150,7 +150,7 @@ end = targets == tok.end                            # (60,T)
 def losses_of(model, rows):
     """(B,T) nats: the loss of each token of the answers, 0 on the questions; and the mask."""
     inputs, targets, mask = tokens(rows, "answer", tok)
-    return -pick(model(inputs), targets) * mask, mask
+    return -token_logp(model(inputs), targets) * mask, mask
 
 
 @torch.no_grad()
@@ -306,25 +306,21 @@ for form, weights in forms.items():
 # ## Exercises
 # Write them in `lessons/exercises/ex06.py` and check them with `python -m lessons.check 06`.
 #
-# - **06a** `future_weights(losses, mask, gamma)` returns the weights of the released loss.
-# - **06b** `balance(losses, gamma)` returns the loss of the last token at which the released loss
+# - **06a** `balance(losses, gamma)` returns the loss of the last token at which the released loss
 #   pushes it neither up nor down, on paper, without halving.
-# - **06c** `ift_loss(model, inputs, targets, mask)` is the whole loss, from tokens to a number.
+# - **06b** `ift_loss(model, inputs, targets, mask)` is the whole loss, from tokens to a number.
 #
-# ## Three questions
+# ## Two questions
 # 1. The loss of the last token is zero. Why does it cost almost nothing to raise it a little, and
 #    what is gained by that?
-# 2. Which two properties of the released loss are needed to push `<|end|>` down?
-# 3. All losses of an answer are doubled. What happens to $L$ in Eq. 21, in Algorithm 1, and in the
+# 2. All losses of an answer are doubled. What happens to $L$ in Eq. 21, in Algorithm 1, and in the
 #    released code?
 #
 # <details><summary>Answers</summary>
 #
 # 1. Nothing comes after the token, so its weight is its own loss, which is nearly 0. A small rise
 #    costs nearly nothing, but it takes weight from the hard word, so that the total loss falls.
-# 2. Gradient flows through the weights, and the weights are divided by their mean. Without either
-#    of the two, the derivative with respect to the loss of `<|end|>` is never negative.
-# 3. It is doubled, multiplied by four, and doubled, because the weights are divided by their mean.
+# 2. It is doubled, multiplied by four, and doubled, because the weights are divided by their mean.
 #
 # </details>
 #

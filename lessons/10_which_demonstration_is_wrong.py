@@ -50,7 +50,7 @@ import torch
 from nanouft import world
 from nanouft.run.evaluation import answer_rows
 from nanouft.gpt import shipped_base
-from nanouft.simple import pick, poft_loss, score_of, sft_loss, tokens
+from nanouft.simple import token_logp, poft_loss, score_of, sft_loss, tokens
 from nanouft.models.tokenizer import nano
 
 STEPS, ROWS, RATE = 40, 32, 2.5e-4
@@ -82,7 +82,7 @@ def train(name: str, loss_of, rows, steps: int, aligned=None):
 def opinion(model, rows):
     """(rows,) nats: the mean log-probability of the tokens of each answer."""
     inputs, targets, mask = tokens(rows, "answer", tok)
-    return (pick(model(inputs), targets) * mask).sum(1) / mask.sum(1)
+    return (token_logp(model(inputs), targets) * mask).sum(1) / mask.sum(1)
 
 
 def found(doubt) -> float:
@@ -174,10 +174,8 @@ if CHANGE == "self":
 # bases (`python -m lessons.evidence C4`). That all weights are near 1/2 costs nothing, on the other
 # hand, because Adam divides each gradient by its recent size.
 #
-# PoFT has a relative in lesson 09. UNA in the form of a cross-entropy, for an answer of score 1,
-# with $1/N$ for $\beta$ and the aligned model as its reference, is the same loss. And since $r$
-# grows while the policy learns an answer, $\tau$ falls. So one can compare the trust in two answers
-# at the same step, but not the trust in one answer at two different steps.
+# Since $r$ grows while the policy learns an answer, $\tau$ falls. So one can compare the trust in
+# two answers at the same step, but not the trust in one answer at two different steps.
 #
 # ## Change one thing
 # `CHANGE = "noisy"` aligns the second model with demonstrations that have the same kinds of
@@ -195,17 +193,15 @@ if CHANGE == "self":
 # - **10a** `poft_loss(logp, mask, others)` returns PoFT's loss of one demonstration and the trust
 #   in it.
 #
-# ## Three questions
-# 1. What is $\tau$ where policy and aligned model agree, and what is the loss there?
-# 2. Why does PoFT compare means over tokens, and not sums?
-# 3. Which of the three criteria was the best, and what does PoFT gain by not using it?
+# ## Two questions
+# 1. Why does PoFT compare means over tokens, and not sums?
+# 2. Which of the three criteria was the best, and what does PoFT gain by not using it?
 #
 # <details><summary>Answers</summary>
 #
-# 1. $\tau=1/2$, and the loss is $\log 2$.
-# 2. A sum grows with the number of tokens, and two tokenizers cut the same answer into different
+# 1. A sum grows with the number of tokens, and two tokenizers cut the same answer into different
 #    numbers of tokens.
-# 3. The aligned model's opinion alone. PoFT's weight is the gradient of its own loss, so it needs
+# 2. The aligned model's opinion alone. PoFT's weight is the gradient of its own loss, so it needs
 #    no threshold and throws no answer away.
 #
 # </details>

@@ -51,7 +51,7 @@ import torch
 
 from nanouft import world
 from nanouft.gpt import shipped_base
-from nanouft.simple import BETA, SAMPLES, pick, sample_answers
+from nanouft.simple import BETA, SAMPLES, token_logp, sample_answers
 from nanouft.models.tokenizer import nano
 
 STEPS, PROMPTS = 10, 16         # optimizer steps, prompts of each: 64 answers a step
@@ -154,14 +154,14 @@ def learn(method: str):
         A = advantages(method, R).flatten()             # (P*K,)
         if CHANGE == "mixed up":
             A = A.roll(1)                               # each answer gets its neighbour's
-        logp = (pick(model(inputs), targets) * mask).sum(1)         # (P*K,) of whole answers
+        logp = (token_logp(model(inputs), targets) * mask).sum(1)         # (P*K,) of whole answers
         if method == "RLOO":
             loss = -(A * logp).mean()
         elif method == "GRPO":
             loss = -(A * logp / mask.sum(1)).mean()     # a mean over the tokens of each answer
         else:                                           # online UNA: implied score to given score
             with torch.no_grad():
-                before = (pick(base(inputs), targets) * mask).sum(1)
+                before = (token_logp(base(inputs), targets) * mask).sum(1)
             loss = (torch.sigmoid(BETA * (logp - before)) - R.flatten()).square().mean()
         optimizer.zero_grad()
         loss.backward()
@@ -246,19 +246,15 @@ if not CHANGE:
 # - **12b** `grpo_push(logp, old, ref, A, eps, beta)`: GRPO's push on a token, penalty included.
 # - **12c** `grpo_step(model, optimizer, prompts, score, K, most, end)`: from prompts to the update.
 #
-# ## Three questions
+# ## Two questions
 # 1. Why may the baseline not depend on the answer that it is compared with?
-# 2. All four answers to a prompt are right. What do RLOO, GRPO, REINFORCE and online UNA do with
-#    them?
-# 3. Why is every answer sampled at temperature 1 and used for one step?
+# 2. Why is every answer sampled at temperature 1 and used for one step?
 #
 # <details><summary>Answers</summary>
 #
 # 1. Only then is the mean of b times the gradient of log pi zero, so that the baseline removes
 #    noise and changes nothing else.
-# 2. RLOO and GRPO do nothing. REINFORCE pushes them up, because 1 is above the mean of all scores,
-#    and online UNA does so because 1 is above the implied score.
-# 3. The first equation is a mean over answers of the present policy. Temperature 1 samples from
+# 2. The first equation is a mean over answers of the present policy. Temperature 1 samples from
 #    exactly that policy, and after a step it is another one.
 #
 # </details>

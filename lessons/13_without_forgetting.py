@@ -42,7 +42,7 @@ import torch
 from nanouft import world
 from nanouft.models.generate import generate
 from nanouft.gpt import shipped_base
-from nanouft.simple import pick, tokens
+from nanouft.simple import token_logp, tokens
 from nanouft.models.tokenizer import nano
 
 STEPS, ROWS = 48, 32
@@ -55,7 +55,7 @@ tests = world.rows("val", "prompts", 120, seed=0, skills=(TAUGHT, "fact"))
 
 def loss_of(model, rows: list, method: str):
     inputs, targets, mask = tokens(rows, "answer", tok)
-    logp = pick(model(inputs), targets)
+    logp = token_logp(model(inputs), targets)
     weight = logp.detach().exp() if method == "DFT" else 1.0
     return -(weight * logp * mask).sum() / mask.sum()
 
@@ -109,7 +109,7 @@ for name, (taught, fact) in result.items():
 
 row = next(row for row in demos if row.family == TAUGHT)
 inputs, targets, mask = tokens([row], "answer", tok)
-p = pick(base(inputs), targets).exp()[mask > 0].tolist()
+p = token_logp(base(inputs), targets).exp()[mask > 0].tolist()
 words = [tok.decode([i]).strip() for i in targets[mask > 0].tolist()]
 print("DFT's push on each token, where SFT's is 1: "
       + "  ".join(f"{word} {x:.2f}" for word, x in zip(words, p)))
@@ -163,18 +163,15 @@ assert result["DFT"][1] > result["SFT"][1] + 20, "DFT keeps more of the facts"
 #
 # - **13a** `pushes(p)`: what would DFT push without its stop-gradient?
 #
-# ## Three questions
-# 1. Where did the answers of base and SFT differ first, and how did we show that no fact was lost?
-# 2. Which tokens does DFT leave alone, and what does it lose by that?
-# 3. Why does one forced token give so much for unknown names and so little for word rules?
+# ## Two questions
+# 1. Which tokens does DFT leave alone, and what does it lose by that?
+# 2. Why does one forced token give so much for unknown names and so little for word rules?
 #
 # <details><summary>Answers</summary>
 #
-# 1. At the first token. The fine-tuned model knew the facts again when it had to begin as the base
-#    would.
-# 2. It leaves very unlikely tokens alone, and so it does not learn an answer whose first word is
+# 1. It leaves very unlikely tokens alone, and so it does not learn an answer whose first word is
 #    very unlikely.
-# 3. SFT changed one decision for the first, after which the base knows the rest. For the second it
+# 2. SFT changed one decision for the first, after which the base knows the rest. For the second it
 #    changed a decision at every word.
 #
 # </details>

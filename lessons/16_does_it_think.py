@@ -56,7 +56,7 @@ from nanouft.models.generate import generate
 from nanouft.gpt import shipped_base
 from nanouft.data.rows import Row
 from nanouft.models.tokenizer import Turn
-from nanouft.simple import padded, pick, tokens
+from nanouft.simple import padded, token_logp, tokens
 from nanouft.models.tokenizer import nano
 
 KINDS = {"sum": "add up", "sort": "sort", "reverse": "backwards"}
@@ -92,7 +92,7 @@ def taught():
     order = [row for _ in range(PASSES) for row in rng.sample(rows, len(rows))]
     for step in progress(range(total), "SFT"):
         inputs, targets, mask = tokens(order[step * ROWS:(step + 1) * ROWS], "answer", tok)
-        loss = -(pick(model(inputs), targets) * mask).sum() / mask.sum()
+        loss = -(token_logp(model(inputs), targets) * mask).sum() / mask.sum()
         optimizer.param_groups[0]["lr"] = 1e-3 * (1 - step / total)
         optimizer.zero_grad()
         loss.backward()
@@ -163,7 +163,7 @@ def learn(kind: str):
         curve.append(100 * steps.mean().item())
         A = (right - right.mean(1, keepdim=True)) / (right.std(1, keepdim=True) + 1e-4)
         inputs, targets, mask = padded(chats, tok)
-        logp = pick(model(inputs), targets)
+        logp = token_logp(model(inputs), targets)
         each = (A.view(-1, 1) * logp * mask).sum(1) / mask.sum(1)       # mean over its tokens
         optimizer.zero_grad()
         (-each.mean()).backward()
@@ -236,19 +236,16 @@ else:
 # - **16a** `advantage_of_thinking(right, thinks)`: how much more often an answer with steps is
 #   right.
 #
-# ## Three questions
-# 1. Why do the steps spread, although nothing rewards them?
-# 2. The answers of a model trained with GRPO get shorter and shorter. Name a good reason and a bad
+# ## Two questions
+# 1. The answers of a model trained with GRPO get shorter and shorter. Name a good reason and a bad
 #    one.
-# 3. What would you measure before training, to predict which of the two it will be?
+# 2. What would you measure before training, to predict which of the two it will be?
 #
 # <details><summary>Answers</summary>
 #
-# 1. Answers with steps are right more often than the mean of their group, so all of their tokens
-#    are pushed up, the first one included.
-# 2. A good reason is that the model is right as often without steps, each of which is a chance to
+# 1. A good reason is that the model is right as often without steps, each of which is a chance to
 #    slip. A bad one is that long answers are cut off before their result.
-# 3. Measure the advantage of thinking, that is, how much more often sampled answers to the same
+# 2. Measure the advantage of thinking, that is, how much more often sampled answers to the same
 #    prompts are right with steps than without.
 #
 # </details>

@@ -124,7 +124,7 @@ class Block(nn.Module):
 
 
 class GPT(nn.Module):
-    """`forward` is the only way in. One of three in, one of six out.
+    """`forward` is the only entry point: one of three inputs, and one of six outputs by `want`.
 
     In:   ids (B,T) token ids | embeds (B,T,C) token embeddings without positions
           | hidden (B,T,C) final states.
@@ -181,15 +181,15 @@ class GPT(nn.Module):
         if at is not None and at.dtype == torch.bool:
             at = at.flatten().nonzero()[:, 0]
         # Under autocast the product with the head is made in bf16; what follows is fp32 again.
-        logits = self.head(pick(hidden, at))                                # (B,T,V) or (N,V)
+        logits = self.head(select_at(hidden, at))                                # (B,T,V) or (N,V)
         if want == "logits":
             return logits
         if want == "argmax":
-            return put_back(logits.argmax(-1), at, hidden.shape[:2])
+            return scatter_at(logits.argmax(-1), at, hidden.shape[:2])
         if want == "logp" and targets is not None:
-            picked = pick(targets, at)
+            picked = select_at(targets, at)
             nats = logp(logits.reshape(-1, logits.shape[-1]), picked.reshape(-1))
-            return put_back(nats.view(picked.shape), at, hidden.shape[:2])
+            return scatter_at(nats.view(picked.shape), at, hidden.shape[:2])
         raise ValueError(f"want={want!r}: embeds, hidden, logits, argmax, value, logp with targets")
 
     def head(self, hidden: Tensor) -> Tensor:
@@ -252,13 +252,13 @@ def shipped_base() -> GPT:
 # ---- log-probs of given targets ------------------------------------------------------------------
 
 
-def pick(x: Tensor, at: Tensor | None) -> Tensor:
+def select_at(x: Tensor, at: Tensor | None) -> Tensor:
     """(B,T,...) -> (N,...): x at these positions of its flattened (B,T); at None: all of x."""
     return x if at is None else x.flatten(0, 1).index_select(0, at)
 
 
-def put_back(values: Tensor, at: Tensor | None, shape: tuple[int, ...]) -> Tensor:
-    """(N,) values -> (B,T): back to the positions where `pick` found them, 0 elsewhere."""
+def scatter_at(values: Tensor, at: Tensor | None, shape: tuple[int, ...]) -> Tensor:
+    """(N,) values -> (B,T): back to the positions where `select_at` found them, 0 elsewhere."""
     if at is None:
         return values
     return values.new_zeros(math.prod(shape)).index_copy(0, at, values).view(shape)

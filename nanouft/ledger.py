@@ -21,7 +21,7 @@ import torch
 from nanouft import world
 from nanouft.data.batches import Encoded, collate, encode
 from nanouft.data.rows import LeftOut, Row, read
-from nanouft.data.selection import account, demo_rows, score_rows
+from nanouft.data.selection import demo_rows, report_use, score_rows
 from nanouft.errors import UserError, command, flag, say
 from nanouft.gpt import GPT
 from nanouft.loop import Device
@@ -31,10 +31,10 @@ from nanouft.objective import Batch, Objective
 from nanouft.objectives.own import find
 from nanouft.pictures import plots
 from nanouft.run import ends
-from nanouft.run.device import pick
+from nanouft.run.device import choose_device
 from nanouft.run.flags import Parser, add_flags, fill, parse
 from nanouft.run.reference import Models
-from nanouft.run.sampling import credited, measure
+from nanouft.run.sampling import credited, measure_rollout
 
 SHOWN = ["sft", "ift", "ift --variant released", "dpo"]
 CPU = Device("cpu", "fp32")
@@ -88,7 +88,7 @@ def as_if_sampled(objective: Objective, answers: list[Encoded], model: GPT,
     reward = torch.tensor([1.0, 0.0])
     batch = collate(answers, range(2), models.pad)
     batch.per_row = {"reward": reward, "score": reward, "ended": torch.ones(2)}
-    measure(batch, model, models.start, models.device)
+    measure_rollout(batch, model, models.start, models.device)
     return credited(batch, objective)[0]
 
 
@@ -177,17 +177,17 @@ def show_ends(cfg: Ledger, device: Device) -> None:
     encoded, report = encode(demo_rows(rows), tok, model.cfg.n_ctx)
     if cfg.data:
         used = {e.row.where for e in encoded}
-        say(account({"with an answer": (rows, used)}, left_out, report.why, ["demos"]))
+        say(report_use({"with an answer": (rows, used)}, left_out, report.why, ["demos"]))
     for line in report.lines(model.cfg.n_ctx):
         say(line)
-    for line in ends.look(model, tok, encoded, device).text().splitlines():
+    for line in ends.measure_ends(model, tok, encoded, device).text().splitlines():
         say(line)
 
 
 def main(argv=None) -> int:
     cfg = parse(Ledger, argv, "python -m nanouft.ledger", __doc__)
     cfg.check()
-    device = pick(cfg.device, "fp32")
+    device = choose_device(cfg.device, "fp32")
     if cfg.end:
         show_ends(cfg, device)
         return 0
@@ -201,8 +201,12 @@ def main(argv=None) -> int:
     say(prompt)
     for text, which, tokens, weights in strips:
         say(f"\n{text}: {which}")
-        say("".join(f"{token.strip():>9}" for token in tokens))
-        say("".join(f"{weight:>+9.2f}" for weight in weights))
+        if len(tokens) > plots.SIDE_BY_SIDE:
+            say(*(f"{weight:>+9.2f}  {plots.shown(token)}"
+                  for token, weight in zip(tokens, weights)), sep="\n")
+        else:
+            say("".join(f"{token.strip():>9}" for token in tokens))
+            say("".join(f"{weight:>+9.2f}" for weight in weights))
     ends = chance_to_end(model, tok, row)
     note = (f"{prompt}\nOne step on this answer, which the model ends there with "
             f"{100 * ends:.0f} %. Blue, + : more likely.  Orange, − : less likely.")

@@ -1,5 +1,6 @@
 """What the tests share: a tiny GPT, eight rows that serve every objective, every form of every
 objective, and `same`. Nothing here computes a loss."""
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from copy import deepcopy
@@ -22,7 +23,7 @@ from nanouft.models.tokenizer import Turn
 from nanouft.objective import Batch
 from nanouft.objectives import OBJECTIVES
 from nanouft.run.reference import Models
-from nanouft.run.sampling import credited, measure
+from nanouft.run.sampling import credited, measure_rollout
 from nanouft.seeds import step_seed
 
 CPU, NANO = Device("cpu", "fp32"), tokenizer.nano()
@@ -116,6 +117,19 @@ def start_folder(folder: Path) -> str:
     return str(folder)
 
 
+def write_jsonl(file: Path, rows) -> str:
+    """A file of rows; its name."""
+    file.write_text("".join(json.dumps(x) + "\n" for x in rows))
+    return str(file)
+
+
+def one_error(capsys) -> str:
+    """The one line on stderr, bars aside, with which a command ended."""
+    err = [x for x in capsys.readouterr().err.splitlines() if "%|" not in x and x.strip()]
+    assert len(err) == 1 and err[0].startswith("error: "), err
+    return err[0]
+
+
 @contextmanager
 def killed_in_step(n: int) -> Iterator[None]:
     """Within this block the n-th step of AdamW is interrupted, as by Ctrl-C."""
@@ -174,7 +188,7 @@ def as_if_sampled(answers: list[Encoded], rewards: list[float], form: Form, star
     reward, policy = torch.tensor(rewards), policy or nano()
     batch = collate(answers, range(len(answers)), models.pad)
     batch.per_row = {"reward": reward, "score": reward, "ended": torch.ones_like(reward)}
-    measure(batch, policy, start, CPU)
+    measure_rollout(batch, policy, start, CPU)
     return credited(batch, form.objective)[0]
 
 

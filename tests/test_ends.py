@@ -9,10 +9,9 @@ from made import DATA, NANO, nano, same
 from nanouft import ledger
 from nanouft.data.batches import encode
 from nanouft.data.selection import demo_rows
-from nanouft.errors import UserError
 from nanouft.models.tokenizer import Tokenizer
 from nanouft.run import ends
-from nanouft.run.ends import Ends, look
+from nanouft.run.ends import Ends, measure_ends
 
 ROWS = [replace(r, where=f"my.jsonl, line {i}") for i, r in enumerate(DATA, 1)]
 DEMOS = demo_rows(ROWS)
@@ -28,10 +27,13 @@ def talks(says_end: float):
     return model.eval()
 
 
-def test_every_answer_has_one_end_target():
+def test_every_answer_has_one_end_target(monkeypatch):
+    """All rows are counted, and at most MEASURED are measured."""
+    monkeypatch.setattr(ends, "MEASURED", 3)
     encoded, _ = encode(DEMOS, NANO, 64)
-    found = look(talks(30), NANO, encoded)
+    found = measure_ends(talks(30), NANO, encoded)
     assert (found.answers, found.trained, found.without) == (len(DEMOS), len(DEMOS), [])
+    assert (found.asked, len(found.nats)) == (3, 3)
     assert found.longest == max(int(e.seqs["answer"].mask.sum()) for e in encoded)
 
 
@@ -43,7 +45,7 @@ def test_a_row_whose_mask_leaves_the_end_out_is_named(monkeypatch):
         return ids, mask[:-1] + [int(mask[-1] and context != DEMOS[2].roles["answer"][0])]
     monkeypatch.setattr(Tokenizer, "chat", without_end)
     encoded, _ = encode(DEMOS, NANO, 64)
-    found = look(talks(30), NANO, encoded)
+    found = measure_ends(talks(30), NANO, encoded)
     assert (found.answers - found.trained, found.without) == (1, [DEMOS[2].where])
     assert "of 1 answer the end token is not trained on" in found.meaning()
     assert DEMOS[2].where in found.text()
@@ -53,7 +55,7 @@ def test_rows_that_train_no_end_at_all_have_no_weights_and_still_get_their_sente
     encoded, _ = encode(DEMOS, NANO, 64)
     for e in encoded:
         e.seqs["answer"].mask[-1] = 0
-    found = look(talks(30), NANO, encoded)
+    found = measure_ends(talks(30), NANO, encoded)
     assert not found.trained and not found.nats and len(found.without) == len(DEMOS)
     assert found.text().splitlines()[-1].startswith("These rows do not teach to stop")
 
@@ -63,7 +65,7 @@ def test_the_weight_of_the_end_is_that_of_ift_and_its_nats_those_of_the_right_an
     encoded, _ = encode(DEMOS[:1], NANO, 64)
     model, t = nano(), encoded[0].seqs["answer"]
     ids, n = t.ids.tolist(), int(t.mask.sum())
-    found = look(model, NANO, encoded)
+    found = measure_ends(model, NANO, encoded)
     with torch.no_grad():
         x = torch.tensor([ids[:-1]])
         same(found.nats, [-model(x)[0, -1].log_softmax(-1)[ids[-1]]], tol=1e-5)
@@ -79,17 +81,10 @@ def test_the_weight_of_the_end_is_that_of_ift_and_its_nats_those_of_the_right_an
 
 def test_a_model_that_never_stops_and_one_that_does():
     encoded, _ = encode(DEMOS, NANO, 64)
-    never, always = look(talks(-30), NANO, encoded), look(talks(30), NANO, encoded)
+    never, always = measure_ends(talks(-30), NANO, encoded), measure_ends(talks(30), NANO, encoded)
     assert never.stopped == 0 and never.likely == 0 and min(never.nats) > 1
     assert always.stopped == always.asked == len(DEMOS) and max(always.nats) < 0.1
     assert always.meaning().startswith("This model stops, and where")
-
-
-def test_at_most_so_many_rows_are_measured_and_all_are_counted(monkeypatch):
-    monkeypatch.setattr(ends, "MEASURED", 3)
-    encoded, _ = encode(DEMOS, NANO, 64)
-    found = look(talks(30), NANO, encoded)
-    assert (found.asked, len(found.nats), found.answers) == (3, 3, len(DEMOS))
 
 
 @pytest.mark.parametrize("changed, sentence", [
@@ -111,10 +106,3 @@ def test_the_command_reads_a_file_or_nanoworld(tmp_path, capsys):
     said = capsys.readouterr().out
     assert "2 rows read: 1 with an answer, 1 left out" in said and "1 for 1 answer" in said
     assert ledger.main(["--end"]) == 0 and "30 for 30 answers" in capsys.readouterr().out
-
-
-@pytest.mark.parametrize("argv, words", [(["--end", "--prompt", "Hi"], "--prompt is not read with"),
-                                         (["--data", "my.jsonl"], "--data is for --end")])
-def test_a_flag_that_would_not_be_read_is_one_line(argv, words):
-    with pytest.raises(UserError, match=words):
-        ledger.main(argv)

@@ -32,7 +32,7 @@ def peak(work) -> int:
 @pytest.fixture(params=[1_000, 20_000])
 def model(request, monkeypatch):
     for module in (sampling, reference, generate):
-        monkeypatch.setattr(module, "LOGITS", LOGITS)
+        monkeypatch.setattr(module, "LOGIT_BUDGET", LOGITS)
     monkeypatch.setattr(generate, "CACHE", CACHE)
     return GPT(replace(TINY, vocab_size=request.param), seed=0)
 
@@ -46,7 +46,7 @@ def some_rows(vocab: int) -> list[Encoded]:
 def test_measuring_a_rollout(model):
     batch = collate(some_rows(model.cfg.vocab_size), range(ROWS), 0)
     start = GPT(model.cfg, seed=1)
-    used = peak(lambda: sampling.measure(batch, model, start, CPU))
+    used = peak(lambda: sampling.measure_rollout(batch, model, start, CPU))
     assert used < 4 * LOGITS + 2**20, f"{used:,} bytes"
     assert used > 2 * LOGITS or model.cfg.vocab_size == 1_000, "the law is not empty"
 
@@ -56,7 +56,8 @@ def test_rows_of_a_rollout_are_read_a_few_together(model, monkeypatch):
     vocab, read = model.cfg.vocab_size, []
     monkeypatch.setattr(sampling, "ROWS", 8)
     model.wte.register_forward_hook(lambda module, ids, out: read.append(len(ids[0])))
-    sampling.measure(collate(some_rows(vocab), range(ROWS), 0), model, GPT(model.cfg, seed=1), CPU)
+    batch = collate(some_rows(vocab), range(ROWS), 0)
+    sampling.measure_rollout(batch, model, GPT(model.cfg, seed=1), CPU)
     most = 8 if vocab == 1_000 else LOGITS // ((PROMPT + ANSWER - 1) * vocab)
     assert sum(read) == ROWS and max(read) == most
 

@@ -23,7 +23,7 @@ from nanouft.objectives import OBJECTIVES
 from nanouft.objectives.on_policy import log_rho
 from nanouft.run import sampling
 from nanouft.run.evaluation import answer_rows
-from nanouft.run.sampling import Rollouts, batch_of, measure, stats
+from nanouft.run.sampling import Rollouts, batch_of, measure_rollout, stats
 from nanouft.seeds import chunk_seed
 
 PROMPTS = [[3, 1, 4], [1], [5, 9, 2, 6, 5, 3, 5], [8, 9]]
@@ -208,11 +208,11 @@ def test_in_half_precision_the_ratio_begins_at_exactly_one(micro_batches):
     """Products depend on the shape of a batch there, so old log-probs come from the network of the
     steps, over the same micro-batches. Between two equal models lies no nat."""
     made = source("grpo", dtype="bf16", minibatches=2, passes=2)
-    made.net, made.accumulate = Louder(made.policy), micro_batches
+    made.compiled, made.accumulate = Louder(made.policy), micro_batches
     for step in range(4):
         for micro_batch in (made(step).micro_batch(i, micro_batches) for i in range(micro_batches)):
             with made.device.autocast():
-                made.objective.forward(made.net, micro_batch)
+                made.objective.forward(made.compiled, micro_batch)
             s = micro_batch.seqs["answer"]
             assert (log_rho(s) == 0).all() and (s.sampled_logp is None) == (step == 0)
     s = made.batch.seqs["answer"]
@@ -248,10 +248,10 @@ def test_the_stop_token_is_an_answer_token_like_any_other():
 def test_samples_come_from_the_policy_itself():
     """At temperature 1 the mean of -log pi(token) is the entropy; at .9 or 1.1 it is not."""
     made = source("reinforce", samples=40)
-    made.policy = made.start = nano(0)
+    made.policy = made.reference = nano(0)
     asked, said, _ = made.draw(made.prompts[:5], 0)
     batch = batch_of(asked, said, NANO)
-    _, entropy = measure(batch, made.policy, made.start, CPU)
+    _, entropy = measure_rollout(batch, made.policy, made.reference, CPU)
     decoded = torch.tensor([x for a in said for x in a.logp])
     gap = -decoded - entropy[batch.seqs["answer"].mask > 0]
     error = (gap.std() / math.sqrt(len(gap))).item()
@@ -279,7 +279,7 @@ def test_every_answer_is_used_once_a_pass_and_groups_stay_together():
     first, again = (made(step).seqs["answer"].inputs.tolist() for step in (0, 2))
     assert first != again, "each pass has an order of its own"
     made.batch.per_row["reward"] = torch.arange(64.0)           # each answer's place in the rollout
-    made.steps = made.cut(made.batch)
+    made.steps = made.split_minibatches(made.batch)
     for turn in range(3):
         mine = torch.cat([made(2 * turn + part).per_row["reward"].view(8, 4) for part in range(2)])
         same(mine - mine[:, :1], torch.arange(4.0).expand(16, 4))
@@ -303,7 +303,7 @@ def test_what_a_rollout_tells_in_a_plain_loop():
     decoded = torch.linspace(-3, -1, int(s.mask.sum())).double()
     batch.per_row = {"reward": torch.tensor([0.0, 1.0, 0.5, 0.5, 1.0, 0.25]),
                      "ended": torch.tensor([1.0, 0.0, 1.0, 1.0, 1.0, 1.0])}
-    seen = measure(batch, policy, start, CPU)
+    seen = measure_rollout(batch, policy, start, CPU)
     kl, entropy, k1, k3, gaps = [], [], [], [], []
     for (i, t), old in zip(s.mask.nonzero().tolist(), decoded.tolist()):
         p, q = (m(s.inputs[i:i + 1]).detach()[0, t].log_softmax(-1) for m in (policy, start))

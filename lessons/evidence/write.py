@@ -54,28 +54,34 @@ def by_paper() -> str:
     """README's table: what each paper says and what came of it, without intervals."""
     found = all_lines()
     out = ["| paper | it says | we found |", "|---|---|---|"]
-    for sentence in papers.SENTENCES:
-        if sentence.in_readme:
-            asked, ours = (in_short({where: found[key] for where, key in questions.items()})
-                           for questions in (sentence.asked, sentence.also))
-            told = " ".join(filter(None, (asked and f"{asked}.", ours and f"*Ours:* {ours}.")))
-            out.append(f"| {link(sentence)} | {sentence.says.partition(' (v')[0]} "
-                       f"| {told} *Doubt:* {sentence.doubt}. |")
+    for sentence in papers.IN_README:
+        asked, ours = (in_short({where: found[key] for where, key in questions.items()})
+                       for questions in (sentence.asked, sentence.also))
+        told = f"{asked}." + (f" *Ours:* {ours}." if ours else "")
+        out.append(f"| {link(sentence)} | {sentence.says} | {told} *Doubt:* {sentence.doubt}. |")
     return "\n".join(out) + "\n"
 
 
 def in_short(lines: dict[str, Line]) -> str:
-    """ "**holds**: than DPO (+5.0 and +6.3), than KTO (+3.7 and +4.3)", of what was run."""
-    told: dict[str, list[str]] = {}
+    """ "**holds**: than DPO (+5.0, +6.3); KTO (+3.7, +4.3), each by truth. **undecided**: as good",
+    of what was run."""
+    found: dict[str, dict[str, Line]] = {}
     for where, line in lines.items():
-        if line.verdict == "undecided" or not line.findings:
-            figures = ""
-        else:
-            means = " and ".join(f"{100 * finding.mean:+.1f}" for finding in line.findings)
-            figures = f" ({', '.join(filter(None, (means, line.carried)))})"
         if line.verdict != judge.NOT_RUN:
-            told.setdefault(f"**{line.verdict}**", []).append(where + figures)
-    return ". ".join(f"{verdict}: {'; '.join(of_it)}" for verdict, of_it in told.items())
+            found.setdefault(line.verdict, {})[where] = line
+    return ". ".join(f"**{verdict}**: {figures(of_it)}" for verdict, of_it in found.items())
+
+
+def figures(lines: dict[str, Line]) -> str:
+    """The means of lines that have one verdict; a family that carries all of them is said once."""
+    by = {where: line.carried.replace("carried by", "by") for where, line in lines.items()}
+    once = by[min(by)] if len(by) > 1 and len(set(by.values())) == 1 else ""
+    told = []
+    for where, line in lines.items():
+        means = ", ".join(f"{100 * finding.mean:+.1f}" for finding in line.findings)
+        shown = [x for x in (means, by[where]) if x and x != once and line.verdict != "undecided"]
+        told.append(f"{where} ({', '.join(shown)})" if shown else where)
+    return "; ".join(told) + (f", each {once}" if once else "")
 
 
 def table() -> str:

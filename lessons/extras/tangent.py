@@ -28,7 +28,7 @@ from tqdm import tqdm
 from nanouft import world
 from nanouft.gpt import shipped_base
 from nanouft.models.tokenizer import nano
-from nanouft.simple import pick, tokens
+from nanouft.simple import token_logp, tokens
 
 STEPS, ROWS, RATE, BETA = 30, 16, 1e-4, 0.1
 KINDS = {"sums": ("sum",), "truths": ("truth",)}        # one direction for each kind of pair
@@ -45,7 +45,7 @@ def linear_logps(model, delta: Direction, rows: list, side: str, tok) -> Tensor:
 
     with sdpa_kernel(SDPBackend.MATH):                  # fused attention has no forward mode
         start, change = jvp(logits, (weights,), (delta,))               # both (B,T,V)
-    return ((pick(start + change, targets) - pick(start, targets)) * mask).sum(-1)
+    return ((token_logp(start + change, targets) - token_logp(start, targets)) * mask).sum(-1)
 
 
 def ordinary_logps(model, delta: Direction, rows: list, side: str, tok) -> Tensor:
@@ -55,7 +55,7 @@ def ordinary_logps(model, delta: Direction, rows: list, side: str, tok) -> Tenso
         for name, p in moved.named_parameters():
             p += delta[name]
     inputs, targets, mask = tokens(rows, side, tok)
-    gain = pick(moved(inputs), targets) - pick(model(inputs), targets)
+    gain = token_logp(moved(inputs), targets) - token_logp(model(inputs), targets)
     return (gain * mask).sum(-1)
 
 

@@ -3,7 +3,7 @@
     demo_rows(rows)            # role "answer": a demonstration
     pair_rows(rows)            # roles "chosen" and "rejected"
     train, held = holdout(rows)     # equal questions stay on one side
-    unread(row, ["pairs"])          # "chosen and rejected are equal": why a method leaves it out
+    why_skipped(row, ["pairs"])     # "chosen and rejected are equal": why a method leaves it out
 
 An objective's `choose` calls one of them, by the kind of its rows; batches.py makes tokens of the
 roles that it gives to a row.
@@ -33,22 +33,22 @@ def kinds_of(r: Row) -> list[str]:
     return kinds or ["prompts"]
 
 
-def contents(data: list[Row]) -> str:
+def describe(data: list[Row]) -> str:
     """What rows hold, for messages: "2,000 demonstrations and 5 pairs"."""
     kinds = Counter(kind for r in data for kind in kinds_of(r))
     return " and ".join(counted(n, name) for name, n in kinds.items()) or "no rows"
 
 
-def some(rows: list[Row], what: str, data: list[Row]) -> list[Row]:
+def require(rows: list[Row], what: str, data: list[Row]) -> list[Row]:
     """The rows. UserError if there are none; it names the fields of the data that nothing reads."""
     if not rows:
         names = dict.fromkeys(name for r in data for name in r.extra if name not in FIELDS)
         unused = f"; unused fields: {', '.join(names)}" if names else ""
-        raise UserError(f"this objective needs {what}; the data has {contents(data)}{unused}")
+        raise UserError(f"this objective needs {what}; the data has {describe(data)}{unused}")
     return rows
 
 
-def unread(r: Row, kinds: list[str]) -> str:
+def why_skipped(r: Row, kinds: list[str]) -> str:
     """Why a method that learns from these kinds of rows leaves out a row."""
     if kinds == ["prompts"]:
         return SAME_QUESTION
@@ -61,7 +61,7 @@ def unread(r: Row, kinds: list[str]) -> str:
     return f"{' and '.join(kinds_of(r))}, which this method does not read"
 
 
-def account(sides: Mapping[str, tuple[list[Row], Collection[str]]], left_out: LeftOut,
+def report_use(sides: Mapping[str, tuple[list[Row], Collection[str]]], left_out: LeftOut,
             why: dict[str, str], kinds: list[str]) -> str:
     """"20 rows read: 9 to learn from, 1 held out, 10 left out (10: no answer, as in my.jsonl, line
     3)": each row of a file is counted once. sides: {"to learn from": (rows, Row.where of those that
@@ -74,7 +74,7 @@ def account(sides: Mapping[str, tuple[list[Row], Collection[str]]], left_out: Le
             if r.where in used:
                 kept[name] += 1
             else:
-                left_out.append((r.where, why.get(r.where) or unread(r, kinds)))
+                left_out.append((r.where, why.get(r.where) or why_skipped(r, kinds)))
     parts = [f"{kept[name]:,} {name}" for name in sides]
     if left_out:
         parts.append(f"{len(left_out):,} left out ({reasons(left_out)})")
@@ -96,7 +96,7 @@ def demo_rows(data: list[Row]) -> list[Row]:
             continue                                    # it has a score, or is bad
         if answer is not None:
             out.append(r.with_roles({"answer": (r.prompt, answer)}))
-    return some(out, "demonstrations (a prompt and its answer)", data)
+    return require(out, "demonstrations (a prompt and its answer)", data)
 
 
 def is_real_pair(r: Row) -> bool:
@@ -116,7 +116,7 @@ def both_answers(r: Row) -> Roles:
 
 def real_pairs(data: list[Row]) -> list[Row]:
     """The rows with two different answers, as they are."""
-    return some(list(filter(is_real_pair, data)), "pairs (prompt, chosen, rejected)", data)
+    return require(list(filter(is_real_pair, data)), "pairs (prompt, chosen, rejected)", data)
 
 
 def pair_rows(data: list[Row]) -> list[Row]:
@@ -131,7 +131,7 @@ def label_rows(data: list[Row]) -> list[Row]:
         if is_real_pair(r):
             answers += [(r.chosen or (), 1.0), (r.rejected or (), 0.0)]
         out += [r.with_roles({"answer": (r.prompt, a)}, label=label) for a, label in answers]
-    return some(out, "labels (prompt, response, label true or false) or pairs", data)
+    return require(out, "labels (prompt, response, label true or false) or pairs", data)
 
 
 def score_rows(data: list[Row]) -> list[Row]:
@@ -142,7 +142,7 @@ def score_rows(data: list[Row]) -> list[Row]:
         answers = [(r.answer, float(x))] if r.answer and x is not None else []
         answers += zip((r.chosen or (), r.rejected or ()), r.scores)
         out += [r.with_roles({"answer": (r.prompt, a)}, score=x) for a, x in answers]
-    return some(out, "scores (prompt, response, score from 0 to 1)", data)
+    return require(out, "scores (prompt, response, score from 0 to 1)", data)
 
 
 def each_prompt(data: list[Row]) -> list[Row]:
@@ -165,7 +165,7 @@ def each_question(data: list[Row]) -> list[Row]:
 
 def prompt_rows(data: list[Row]) -> list[Row]:
     """Role "prompt": each different question once; the model answers it itself."""
-    return some([r.with_roles({"prompt": (r.prompt, ())}) for r in each_question(data)],
+    return require([r.with_roles({"prompt": (r.prompt, ())}) for r in each_question(data)],
                 "prompts", data)
 
 

@@ -13,7 +13,8 @@ from torch import Tensor
 from nanouft.gpt import GPT
 from nanouft.models.tokenizer import Tokenizer
 
-LOGITS, HELD = 2**28, 5     # logits that measuring and decoding hold at once, times so many numbers
+LOGIT_BUDGET = 2**28    # logits that exist at once while measuring and decoding
+LOGIT_COPIES = 5        # tensors of that size at the same time: log-softmax, its exp, the sum ...
 CACHE = 2**32           # bytes of keys and values, and of their copy when some answers are over
 MAX_NEW = 44            # NanoWorld's longest right answer has 36 tokens
 
@@ -29,11 +30,13 @@ class Answer:
 @torch.inference_mode()
 def generate(model: GPT, prompts: list[list[int]], *, stop: int | set[int], pad: int,
              max_new: int = 64, temperature: float = 0.0, seed: int = 0,
-             count: Callable[[int], Any] = lambda n: None) -> list[Answer]:
+             count: Callable[[int], Any] = lambda n: None,
+             stream: Callable[[Tensor], Any] = lambda tokens: None) -> list[Answer]:
     """Answer every prompt until it says `stop`; as many together as CACHE has room for.
     temperature 0 is greedy. Each prompt draws the random numbers of its place in the list, however
     many are decoded together. An answer ends where the context does; a prompt that leaves no room
-    for one token loses its beginning. `count(n)` is called when n more are over."""
+    for one token loses its beginning. `count(n)` is called when n more are over, and
+    `stream(tokens)` with the (b,) new tokens of the answers that go on, as they come."""
     max_new = min(max_new, model.cfg.n_ctx - 1)
     prompts = [p[-(model.cfg.n_ctx - 1):] for p in prompts]
     together = answers_together(model, max(map(len, prompts), default=0) + max_new)
@@ -41,24 +44,27 @@ def generate(model: GPT, prompts: list[list[int]], *, stop: int | set[int], pad:
     answers: list[Answer] = []
     for i in range(0, len(prompts), together):
         part = prompts[i:i + together]
-        pick = picker(range(i, i + len(part)), len(prompts), temperature, seed,
+        sample_token = make_sampler(range(i, i + len(part)), len(prompts), temperature, seed,
                       model.wte.weight.device)
-        answers += decode(model, part, pick, stop_ids, pad, max_new, count)
+        answers += decode(model, part, sample_token, stop_ids, pad, max_new, count,
+                          stream)
     return answers
 
 
-def picker(numbers: range, size: int, temperature: float, seed: int,
-           device: torch.device) -> Callable[[Tensor, Tensor], Tensor]:
-    """pick(logits, rows) -> (b,) tokens, from (b,V) logits of these rows of a part. `numbers`: what
-    numbers the rows of the part have among all `size` prompts."""
-    rng, places = torch.Generator(device).manual_seed(seed), torch.tensor(numbers, device=device)
+def make_sampler(prompt_indices: range, size: int, temperature: float, seed: int,
+                 device: torch.device) -> Callable[[Tensor, Tensor], Tensor]:
+    """sample_token(logits, rows) -> (b,) tokens, from (b,V) logits of these rows of a part.
+    prompt_indices: the places of the part's rows among all `size` prompts, so that each prompt
+    keeps the random numbers of its place."""
+    rng = torch.Generator(device).manual_seed(seed)
+    places = torch.tensor(prompt_indices, device=device)
 
-    def pick(logits: Tensor, rows: Tensor) -> Tensor:
+    def sample_token(logits: Tensor, rows: Tensor) -> Tensor:
         if temperature <= 0:
             return logits.argmax(-1)
         u = torch.rand(size, 1, device=device, generator=rng)[places[rows]]
         return choose(logits.float() / temperature, u)
-    return pick
+    return sample_token
 
 
 def pad_left(prompts: list[list[int]], pad: int, max_new: int,
@@ -72,8 +78,9 @@ def pad_left(prompts: list[list[int]], pad: int, max_new: int,
     return ids, keep, (keep.long().cumsum(1) - 1).clamp_min(0)
 
 
-def decode(model: GPT, prompts: list[list[int]], pick: Callable[[Tensor, Tensor], Tensor],
-           stop: list[int], pad: int, max_new: int, count: Callable[[int], Any]) -> list[Answer]:
+def decode(model: GPT, prompts: list[list[int]], sample_token: Callable[[Tensor, Tensor], Tensor],
+           stop: list[int], pad: int, max_new: int, count: Callable[[int], Any],
+           stream: Callable[[Tensor], Any]) -> list[Answer]:
     """Answers to prompts that are decoded together; the short ones stand first."""
     device, B, n_ctx = model.wte.weight.device, len(prompts), model.cfg.n_ctx
     rows = torch.tensor(sorted(range(B), key=lambda i: len(prompts[i])), device=device)
@@ -91,7 +98,8 @@ def decode(model: GPT, prompts: list[list[int]], pick: Callable[[Tensor, Tensor]
         hidden = model(ids, want="hidden", pos=pos[:, :P], cache=cache, keep=keep[:, :P])[:, -1]
         for step in range(max_new):
             logits = model(hidden=hidden)                                   # (b,V)
-            token = pick(logits, rows)                                      # (b,)
+            token = sample_token(logits, rows)                              # (b,)
+            stream(token)
             new_ids[rows, step] = token
             logp[rows, step] = logits.float().log_softmax(-1).gather(1, token[:, None])[:, 0]
             speaks &= (token[:, None] != stop_ids).all(1) & (step + 1 < room)
@@ -119,7 +127,9 @@ def answers_together(model: GPT, tokens: int) -> int:
     """How many prompts and answers of so many tokens in all are decoded at once."""
     cfg, bytes_each = model.cfg, model.wte.weight.element_size()
     of_token = 2 * cfg.n_layer * (model.key_width or cfg.n_embd) * bytes_each
-    return max(1, min(CACHE // (2 * max(1, tokens) * of_token), LOGITS // (HELD * cfg.vocab_size)))
+    by_cache = CACHE // (2 * max(1, tokens) * of_token)
+    by_logits = LOGIT_BUDGET // (LOGIT_COPIES * cfg.vocab_size)
+    return max(1, min(by_cache, by_logits))
 
 
 def choose(logits: Tensor, u: Tensor) -> Tensor:

@@ -124,8 +124,9 @@ class HFTokenizer(Tokenizer):
 
     @lru_cache(maxsize=8)                       # `check` and `chat` of a row read the same text
     def _text(self, turns: Any, waits: bool = False) -> str:
-        """A dialogue as the template writes it; `waits`: up to where an answer begins."""
-        talk = [{"role": "assistant" if role == "shown" else role, "content": whole(text)}
+        """The chat template applied to a dialogue; waits: its `add_generation_prompt`, which ends
+        the text where an answer begins."""
+        talk = [{"role": "assistant" if role == "masked" else role, "content": whole(text)}
                 for role, text in turns]
         try:
             return self.t.apply_chat_template(talk, add_generation_prompt=waits, tokenize=False,
@@ -208,7 +209,7 @@ class HFTokenizer(Tokenizer):
             role, said = turns[i]
             lost = shorten(lost_letters(said, text), 80, placeholder=" ...")
             raise UserError(f'the chat template leaves out or rewrites "{lost}" of the '
-                            f'{"assistant" if role == "shown" else role}')
+                            f'{"assistant" if role == "masked" else role}')
 
     def save(self, folder: str | Path) -> None:
         self.t.save_pretrained(str(folder))

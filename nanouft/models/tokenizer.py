@@ -44,12 +44,12 @@ CONFIG = {"tokenizer_class": "PreTrainedTokenizerFast", "eos_token": END, "pad_t
 
 
 class Turn(NamedTuple):
-    role: str                           # system | user | assistant | tool | shown: the assistant's,
+    role: str                           # system | user | assistant | tool | masked: the model's,
     text: str                           # never trained on
 
 
 Turns = tuple[Turn, ...]
-ANSWERS = ("assistant", "shown")        # roles in which the model speaks
+ANSWERS = ("assistant", "masked")        # roles in which the model speaks
 
 
 class Tokenizer:

@@ -31,7 +31,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from nanouft.errors import UserError
-from nanouft.gpt import pick, put_back
+from nanouft.gpt import scatter_at, select_at
 from nanouft.objective import Batch, First, Objective, Seqs
 from nanouft.seeds import uniform_rows
 
@@ -74,8 +74,8 @@ class SFTMix(Objective):
         for role, s, i, share in (("mix_sure", a, positions[0], lam),
                                   ("mix_unsure", b, positions[1], 1 - lam)):
             inputs, targets = s.inputs.gather(1, i), s.targets.gather(1, i)
-            nll = F.cross_entropy(z, pick(targets, at), reduction="none")
-            logp = put_back(-nll, at, mask.shape)
+            nll = F.cross_entropy(z, select_at(targets, at), reduction="none")
+            logp = scatter_at(-nll, at, mask.shape)
             batch.seqs[role] = Seqs(inputs, targets, mask, mask, logp, positions=at,
                                     extra={"share": share * mask})
 

@@ -27,7 +27,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from nanouft.errors import UserError
-from nanouft.gpt import pick, put_back
+from nanouft.gpt import scatter_at, select_at
 from nanouft.objective import Batch, Objective
 
 
@@ -47,11 +47,11 @@ class TOFU(Objective):
         at = s.positions
         z = model(s.inputs, want="logits", at=at)                   # (N,V), response tokens only
         z = z if z.dtype == torch.float64 else z.float()
-        targets = pick(s.targets, at)
+        targets = select_at(s.targets, at)
         tempered = F.cross_entropy(z / self.beta, targets, reduction="none")
         plain = F.cross_entropy(z.detach(), targets, reduction="none")
-        s.logp = put_back(-tempered, at, s.mask.shape)
-        s.extra["plain_logp"] = put_back(-plain, at, s.mask.shape)
+        s.logp = scatter_at(-tempered, at, s.mask.shape)
+        s.extra["plain_logp"] = scatter_at(-plain, at, s.mask.shape)
 
     def loss(self, batch: Batch) -> tuple[Tensor, dict]:
         s, n = batch.seqs["answer"], batch.tokens["answer"]

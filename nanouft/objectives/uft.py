@@ -28,7 +28,7 @@ from typing import Literal
 from torch import Tensor
 
 from nanouft.data.rows import Row
-from nanouft.data.selection import contents, demo_rows, is_demo, label_rows, score_rows
+from nanouft.data.selection import demo_rows, describe, is_demo, label_rows, score_rows
 from nanouft.errors import UserError
 from nanouft.objective import Batch, Objective
 from nanouft.objectives.dpo import check_beta, log_ratio
@@ -64,7 +64,7 @@ class UFT(Objective):
         if not demos + others:
             raise UserError(f"this objective needs {KINDS[self.feedback]} "
                             "(a row without a score is a demonstration); "
-                            f"the data has {contents(rows)}")
+                            f"the data has {describe(rows)}")
         return demos + others
 
     def loss(self, batch: Batch) -> tuple[Tensor, dict]:

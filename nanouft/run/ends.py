@@ -1,6 +1,6 @@
 """Does a model stop, and do rows teach it to?  python -m nanouft.ledger --end
 
-    found = look(model, tok, encoded, device)       # of rows with role "answer"
+    found = measure_ends(model, tok, encoded, device)       # of rows with role "answer"
     say(found.text())
 
 A model that runs on to the limit has one of three faults: the template or the mask leaves the end
@@ -108,7 +108,8 @@ def at_the_ends(model: GPT, batch: Batch, at: np.ndarray) -> tuple[list[float], 
     return nats, weights(nll, s, objective.variant, objective.gamma)[0, at].tolist()
 
 
-def look(model: GPT, tok: Tokenizer, encoded: list[Encoded], device: Device = Device()) -> Ends:
+def measure_ends(model: GPT, tok: Tokenizer, encoded: list[Encoded],
+                 device: Device = Device()) -> Ends:
     """Count the end targets of all rows, and measure up to MEASURED of them. The rows are
     demonstrations (role "answer"), and there is at least one."""
     places = [end_places(e.seqs["answer"], tok.stops) for e in encoded]

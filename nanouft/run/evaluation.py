@@ -98,7 +98,7 @@ def mean_score(scores: Metrics) -> float:
 def held_out(model: GPT, encoded: list[Encoded], pad: int, device: Device) -> Metrics:
     """Metrics of rows with answers; {} if there are none."""
     some = encoded and "prompt" not in encoded[0].seqs
-    return measured(model, encoded, pad, device).metrics if some else {}
+    return heldout_metrics(model, encoded, pad, device).metrics if some else {}
 
 
 @dataclass
@@ -114,7 +114,7 @@ class Measured:
         self.metrics = {**self.metrics, "low": low, "high": high, "rows": len(self.sums)}
 
 
-def measured(model: GPT, encoded: list[Encoded], pad: int, device: Device) -> Measured:
+def heldout_metrics(model: GPT, encoded: list[Encoded], pad: int, device: Device) -> Measured:
     """What a model says of rows with answers: pairs, graded answers or demonstrations."""
     logp = logps(encoded, model, pad, device)
     if "chosen" in logp[0]:
