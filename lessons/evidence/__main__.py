@@ -10,7 +10,7 @@ import argparse
 import sys
 import textwrap
 
-from lessons.evidence import estimates, judge
+from lessons.evidence import estimates, judge, papers
 from nanouft.errors import UserError, choose, command, say
 
 ALL_SEEDS = 5
@@ -58,6 +58,9 @@ def print_one(name: str) -> None:
     for line in judge.premises(name):
         say(f"Premise: {line}")
     print_lines(judge.lines(name), doubts=True)
+    for sentence in papers.SENTENCES:
+        if any(key.startswith(f"{name} ") for key in (sentence.asked | sentence.also).values()):
+            print_wrapped("Doubt: ", f"{sentence.says}: {sentence.doubt}")
 
 
 def train(name: str, seeds: int, workers: int) -> None:

@@ -56,9 +56,7 @@ CLAIMS = {
             "IFT as released is not inferior to SFT, then DPO":
                 "not inferior: released - SFT -> DPO",
             "IFT's mixing alone is as good as SFT": "as good: mixing - SFT",
-        },
-        doubts={"IFT as released is not inferior to SFT, then DPO":
-                "DPO after SFT changed next to nothing here, so it is a weak opponent"}),
+        }),
     "C1c": Claim(
         "Does IFT replace preferences where 40 % of the demonstrations are wrong?",
         rows={
@@ -73,11 +71,7 @@ CLAIMS = {
                 "not inferior: released - SFT -> DPO",
             "40 % wrong: IFT as released is better than SFT": "better: released - SFT",
             "40 % wrong: IFT with detached weights is better than SFT": "better: detached - SFT",
-        },
-        doubts=dict.fromkeys((
-            "40 % wrong: IFT with detached weights is not inferior to SFT, then DPO",
-            "40 % wrong: IFT as released is not inferior to SFT, then DPO"),
-            "the pairs that DPO reads are right where 40 % of the demonstrations are wrong")),
+        }),
     "C1d": Claim(
         "Why does IFT as released lose: because of its gradient, or of its settings?",
         rows={
@@ -199,7 +193,6 @@ CLAIMS = {
             "40 % wrong: PoFT on filtered rows is better than PoFT on all rows":
                 "better: PoFT, filtered - PoFT",
         },
-        doubts={"": "the filter is told that 60 % are right"},
         made={"aligned": ALIGNED, "likeliest": LIKELIEST}),
     "C6": Claim(
         "From the same scored answers: is UNA better than DPO, KTO and SimPO?",
@@ -230,7 +223,6 @@ CLAIMS = {
             "UNA with scores is better than UNA with labels cut at a score of .5":
                 "better: UNA - UNA, cut",
         },
-        doubts={"": "no score has an error"},
         seeds=range(300, 305), prompts=2,
         made={"own": f"{HARVEST} --good 1 <- start", "cut": f"{HARVEST} --good 0.5 <- start"}),
     "C8": Claim(

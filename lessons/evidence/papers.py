@@ -76,8 +76,8 @@ SENTENCES = (
          "C1 IFT as released is not inferior to SFT, then DPO"},
         {"not inferior, detached, 40 % wrong rows":
          "C1c 40 % wrong: IFT with detached weights is not inferior to SFT, then DPO"},
-        doubt="from right demonstrations alone DPO changed nothing; with 40 % wrong ones it read "
-              "right pairs"),
+        doubt="from right demonstrations DPO changed next to nothing, a weak opponent; with 40 % "
+              "wrong ones it read right pairs"),
     Sentence(
         "IFT", "2405.11870v3",
         "On Frozen Lake training ends in the order DPO, IFT, ORPO and SFT, because of the cells "
@@ -152,7 +152,7 @@ SENTENCES = (
          "C4b 40 % wrong, filtered rows: PoFT is better than SFT",
          "than PoFT on all rows":
          "C4b 40 % wrong: PoFT on filtered rows is better than PoFT on all rows"},
-        doubt="the filter is told how many are right"),
+        doubt="the filter is told that 60 % are right"),
     Sentence(
         "DFT", "2508.05629v1",
         "DFT generalizes much better than SFT",

@@ -46,10 +46,17 @@ class Line:
     @property
     def without(self) -> str:
         """ "list -0.0 and +0.6": each base's largest family, and the difference without it."""
+        return self.marked.replace("**", "")
+
+    @property
+    def marked(self) -> str:
+        """ "list **-0.0** and +0.6": the same, bold on a base where that family carries it."""
         found = [f for f in self.findings if f.largest]
+        bold = ["**" if f.carried and self.verdict != "undecided" else "" for f in found]
+        numbers = [f"{mark}{100 * f.without:+.1f}{mark}" for f, mark in zip(found, bold)]
         if len({f.largest for f in found}) == 1:
-            return f"{found[0].largest} " + " and ".join(f"{100 * f.without:+.1f}" for f in found)
-        return " and ".join(f"{f.largest} {100 * f.without:+.1f}" for f in found)
+            return f"{found[0].largest} {' and '.join(numbers)}"
+        return " and ".join(f"{f.largest} {x}" for f, x in zip(found, numbers))
 
     @property
     def carried(self) -> str:

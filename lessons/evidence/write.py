@@ -88,34 +88,36 @@ def table() -> str:
     """The table of docs/claims.md: below each sentence of a paper the questions that ask it, below
     the last sentence of a paper our further questions; then the doubts by letter."""
     left = {f"{line.claim} {line.question}": line for line in judge.page_lines()}
-    letters: dict[str, tuple[str, list[str]]] = {}      # {doubt: (its letter, rows)}
     out = ["| claim | question | whose | here it | points of 100, on each base "
            "| without its largest family | doubts |", "|---|---|---|---|---|---|---|"]
+    letters: dict[str, tuple[str, list[str]]] = {}      # {doubt: (its letter, rows)}
+    linked: set[str] = set()
+    last_of = {sentence.paper: sentence for sentence in papers.SENTENCES}
     for sentence in papers.SENTENCES:
         out.append(f"| {link(sentence)} | **{sentence.says}** | | | | | {sentence.doubt} |")
         keys = [*sentence.asked.values(), *sentence.also.values()]
-        out += [row(left.pop(key), letters) for key in keys if key in left]
-        if sentence is [x for x in papers.SENTENCES if x.paper == sentence.paper][-1]:
-            rest = [key for key, line in left.items()
-                    if line.claim in papers.CLAIMS_OF[sentence.paper]]
-            out += [f"| {sentence.paper} | **further questions** | | | | | |"] if rest else []
-            out += [row(left.pop(key), letters) for key in rest]
+        out += [row(left.pop(key), letters, linked) for key in keys if key in left]
+        rest = [key for key, line in left.items()
+                if line.claim in papers.CLAIMS_OF[sentence.paper]]
+        if rest and sentence is last_of[sentence.paper]:
+            out += [f"| {sentence.paper} | **further questions** | | | | | |",
+                    *(row(left.pop(key), letters, linked) for key in rest)]
     notes = [f"- **{letter}** {doubt}" + (f" ({COMMA.join(rows)})"
                                           if rows and doubt != searches.NOT_SEARCHED else "")
              for doubt, (letter, rows) in letters.items()]
     return "\n".join([*out, "", *notes]) + "\n" + measured_premises() + not_run() + together()
 
 
-def row(line: Line, letters: dict[str, tuple[str, list[str]]]) -> str:
-    """A line of the table; its doubts are added to `letters`."""
+def row(line: Line, letters: dict[str, tuple[str, list[str]]], linked: set[str]) -> str:
+    """A line of the table. Its doubts are added to `letters`; a claim is linked once."""
     for doubt, rows in line.doubts.items():
         known = letters.setdefault(doubt, (ascii_lowercase[len(letters)], []))[1]
         known += [name for name in rows if name not in known]
+    name = line.claim if line.claim in linked else f"[{line.claim}](#{section(line.claim)})"
+    linked.add(line.claim)
     whose = line.whose.removeprefix("the ").removesuffix("'s")
-    beside = ", ".join(filter(None, (line.without, line.carried)))
-    return (f"| [{line.claim}](#{section(line.claim)}) | {line.question} | {whose} "
-            f"| {line.verdict} | {line.figures} | {beside} "
-            f"| {COMMA.join(letters[doubt][0] for doubt in line.doubts)} |")
+    return (f"| {name} | {line.question} | {whose} | {line.verdict} | {line.figures} "
+            f"| {line.marked} | {COMMA.join(letters[doubt][0] for doubt in line.doubts)} |")
 
 
 def section(claim: str) -> str:
