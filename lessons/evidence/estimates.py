@@ -54,13 +54,6 @@ QUESTIONS = {
     "Step by step, the blend (lam 1) lies nearer to what the model does": "better",
     "Step by step, SFT's estimate of what its model does is right": "as good",
 }
-BLEND = "by construction: the blend always says less than SFT, which says too much"
-DOUBTS = {
-    "Step by step, SFT overestimates what its model does": "of whole answers its product is exact",
-    "Step by step, the blend (lam .2) lies nearer to what the model does": BLEND,
-    "Step by step, the blend (lam 1) lies nearer to what the model does": BLEND,
-    "Step by step, SFT's estimate of what its model does is right": "the first line's difference",
-}
 
 # What is kept, after (bases, sizes, seeds, prompts): chance (..., estimates) mean over the steps
 # that were compared, steps and right, the number of these and of those where the model was right;

@@ -122,23 +122,21 @@ def lines(name: str) -> list[Line]:
 
 def told(line: Line) -> Line:
     """A line that also says whose question it is, and what is doubtful."""
-    return replace(line, whose=papers.whose(line.claim, line.question), doubt=doubt_of(line))
+    return replace(line, whose=papers.whose(line.claim, line.question),
+                   doubts=doubts_of(line) if line.claim in CLAIMS else {})
 
 
-def doubt_of(line: Line) -> str:
-    """In words: the claim's own doubt, then the rows that ended at an edge of what was tried."""
-    if line.claim not in CLAIMS:
-        return {"C7": estimates.DOUBTS}.get(line.claim, {}).get(line.question, "")
+def doubts_of(line: Line) -> dict[str, list[str]]:
+    """{doubt: the rows that it is of}: the claim's own, then what the search for settings lacks."""
     claim = CLAIMS[line.claim]
-    doubts = [claim.doubts.get(line.question, claim.doubts.get("", ""))]
-    rows = [row for _, row in read_question(claim, claim.questions[line.question])[1]]
-    at_edge: dict[str, list[str]] = {}
-    for row in rows:
+    own = "; ".join(filter(None, (claim.doubts.get(x) for x in ("", line.question))))
+    out: dict[str, list[str]] = {doubt: [] for doubt in filter(None, own.split("; "))}
+    for _, row in read_question(claim, claim.questions[line.question])[1]:
         for base in range(len(claim.bases)):
-            for edge in searches.edges(line.claim, row, base):
-                at_edge.setdefault(edge, []).append(row)
-    doubts += [f"{edge} ({', '.join(dict.fromkeys(of_edge))})" for edge, of_edge in at_edge.items()]
-    return "; ".join(filter(None, doubts))
+            for doubt, stage in searches.doubts(line.claim, row, base).items():
+                if stage not in out.setdefault(doubt, []):
+                    out[doubt].append(stage)
+    return out
 
 
 def premises(name: str) -> list[str]:
