@@ -32,9 +32,11 @@ from nanouft.pictures import plots
 from nanouft.run import device, evaluation, rewards
 from nanouft.run.before_after import affordable, show
 from nanouft.run.device import choose_device
-from nanouft.run.flags import Train, add_flags, as_passes, rate_and_steps, read_flags, with_beta
+from nanouft.run.flags import add_flags
 from nanouft.run.folder import Log, read_lines
+from nanouft.run.plan import as_passes, rate_and_steps, with_beta
 from nanouft.run.reference import logps
+from nanouft.run.settings import Train, read_flags
 
 MAINS = {name: import_module(f"nanouft.{name}").main
          for name in ("train", "evaluate", "sample", "pretrain", "reward", "ledger")}
@@ -45,9 +47,7 @@ FILES = {"demos.jsonl": DEMOS, "pairs.jsonl": PAIRS, "one.jsonl": PAIRS[:1],
          "bad.jsonl": [{"text": "a"}], "long.txt": "some words " * 400, "short.txt": "a few words",
          "r.py": "def length(completions, gold, **others):\n    return [len(c) / 9 for c in "
                  "completions]\ndef wrong(completions):\n    return 1 / 0\n"
-                 "def one(completions):\n    return [1]\n"
-                 "def size(completions):\n    return [len(c) for c in completions]\n"
-                 "def huge(completions):\n    return [1e39 for _ in completions]\n"}
+                 "def size(completions):\n    return [len(c) for c in completions]\n"}
 
 
 @pytest.fixture(scope="module")
@@ -197,6 +197,42 @@ def test_sample_shows_models_side_by_side_and_chats(here, capsys, monkeypatch):
     assert yes.startswith(hi) and yes.endswith("<|end|><|user|> Yes<|assistant|>")
 
 
+def test_sample_prints_as_it_decodes_after_a_system_prompt(here, capsys, monkeypatch):
+    """The pieces are the answer; an answer may have half of the context."""
+    assert call("sample start --prompt Hi --max-new 1 --n 2 --temperature 3") == 0
+    asked, seen, real = [], [], sample.generate
+
+    def watch(model, prompts, *, stream, max_new, **how):
+        asked.append((NANO.decode(prompts[0]), max_new))
+
+        def see(tokens):
+            seen.append(capsys.readouterr().out)
+            stream(tokens)
+        return real(model, prompts, stream=see, max_new=max_new, **how)
+    monkeypatch.setattr(sample, "generate", watch)
+    assert call("sample start --system 'Be kind.' --prompt 'Sort pig bee saw from a to z.'") == 0
+    assert asked[-1] == ("<|user|> Be kind.\n\nSort pig bee saw from a to z.<|assistant|>", 64)
+    assert len(seen) > 2 and any(seen[2:]), "nothing was printed before the end"
+    said = "".join(seen) + capsys.readouterr().out
+    monkeypatch.setattr(sample, "generate", real)
+    assert call("sample start --system 'Be kind.' --prompt 'Sort pig bee saw from a to z.'") == 0
+    assert capsys.readouterr().out == said
+    assert call("sample start --plain --system a --prompt b") == 2
+
+
+def test_the_pieces_of_an_answer_hold_no_half_of_a_character(capsys):
+    line = sample.Stream(NANO, "base ")
+    for i in NANO.encode(" dova → 日"):
+        line(torch.tensor([i]))
+        assert "\ufffd" not in capsys.readouterr().out
+    line.end("dova → 日", "   (cut)")
+    line = sample.Stream(NANO, "")
+    for i in NANO.encode("→ ok"):
+        line(torch.tensor([i]))
+    line.end("→ ok", "")
+    assert capsys.readouterr().out.endswith("   (cut)\n→ ok\n")
+
+
 def test_the_help_of_every_command_explains_every_flag(capsys):
     for main, argv in [(m, []) for m in MAINS.values()] + [
             (train.main, ["--objective", name]) for name in OBJECTIVES]:
@@ -290,10 +326,6 @@ REFUSED = {     # command line: what the message must hold, words parted by |
     "train --objective rloo --init start --reward r.py": "--reward r.py: give FILE.py:FUNCTION",
     "train --objective rloo --init start --rows 4 --batch-size 2 --plain --reward r.py:wrong --out "
     "w1": "--reward r.py, line 4|ZeroDivisionError",
-    "train --objective rloo --init start --rows 4 --batch-size 2 --plain --reward r.py:one --out "
-    "w2": "one finite number, at most 1e+30, for each of the 8 answers",
-    "train --objective rloo --init start --rows 4 --batch-size 2 --plain --reward r.py:huge --out "
-    "w3": "one finite number, at most 1e+30, for each of the 8 answers, not [1e+39",
     "train --objective rloo --init start --reward start": "no reward model|nanouft.reward --init",
     "train --objective rloo --init start --max-new 127": "--max-new 127|no room",
     "train --objective poft --init start --data demos.jsonl": "--aligned FOLDER ... is needed",
@@ -322,7 +354,7 @@ def test_a_mistake_is_one_line(line, here, capsys):
     for words in REFUSED[line].split("|"):
         assert words in told, told
     made = {f.name for f in here.iterdir()} - {f.name for f in before}
-    assert made <= {"w1", "w2", "w3", "out"}, "nothing is made before the line is understood"
+    assert made <= {"w1", "out"}, "nothing is made before the line is understood"
 
 
 def test_the_head_of_a_method_says_where_accumulate_is_refused():
@@ -617,6 +649,8 @@ REWARDS = {     # the body of `async def f(completions)` or `def f`: words of th
     "return {i: .5 for i in range(2)}": "answers, not {0: 0.5", "return {0, 1}": "answers, not {0",
     "return '11'": "for each of the 2 answers, not 11", "return [None, 1.0]": "answers, not [None",
     "return None": "answers, not None", "return [10**400, 0]": "answers, not [1000",
+    "return [1e39, 0]": "one finite number, at most 1e+30, for each of the 2 answers, not [1e+39",
+    "return [1]": "for each of the 2 answers, not [1]",
     "return torch.ones(2, 3)": "answers, not [tensor", "return itertools.repeat(1)": "[1, 1, 1]",
     "yield 1 / 0": "line 6: ZeroDivision", "yield 0.25; yield 0.5": "",
     "return (x for x in (0.25, 0.5))": "", "return torch.tensor([0.25, 0.5])": "",
