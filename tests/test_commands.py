@@ -30,11 +30,13 @@ from nanouft.models.tokenizer import Turn
 from nanouft.objectives import OBJECTIVES
 from nanouft.pictures import plots
 from nanouft.run import device, evaluation, rewards
-from nanouft.run.before_after import affordable
+from nanouft.run.before_after import affordable, show
 from nanouft.run.device import choose_device
-from nanouft.run.flags import Train, add_flags, as_passes, rate_and_steps, read_flags, with_beta
+from nanouft.run.flags import add_flags
 from nanouft.run.folder import Log, read_lines
+from nanouft.run.plan import as_passes, rate_and_steps, with_beta
 from nanouft.run.reference import logps
+from nanouft.run.settings import Train, read_flags
 
 MAINS = {name: import_module(f"nanouft.{name}").main
          for name in ("train", "evaluate", "sample", "pretrain", "reward", "ledger")}
@@ -195,6 +197,42 @@ def test_sample_shows_models_side_by_side_and_chats(here, capsys, monkeypatch):
     assert yes.startswith(hi) and yes.endswith("<|end|><|user|> Yes<|assistant|>")
 
 
+def test_sample_prints_as_it_decodes_after_a_system_prompt(here, capsys, monkeypatch):
+    """The pieces are the answer; an answer may have half of the context."""
+    assert call("sample start --prompt Hi --max-new 1 --n 2 --temperature 3") == 0
+    asked, seen, real = [], [], sample.generate
+
+    def watch(model, prompts, *, stream, max_new, **how):
+        asked.append((NANO.decode(prompts[0]), max_new))
+
+        def see(tokens):
+            seen.append(capsys.readouterr().out)
+            stream(tokens)
+        return real(model, prompts, stream=see, max_new=max_new, **how)
+    monkeypatch.setattr(sample, "generate", watch)
+    assert call("sample start --system 'Be kind.' --prompt 'Sort pig bee saw from a to z.'") == 0
+    assert asked[-1] == ("<|user|> Be kind.\n\nSort pig bee saw from a to z.<|assistant|>", 64)
+    assert len(seen) > 2 and any(seen[2:]), "nothing was printed before the end"
+    said = "".join(seen) + capsys.readouterr().out
+    monkeypatch.setattr(sample, "generate", real)
+    assert call("sample start --system 'Be kind.' --prompt 'Sort pig bee saw from a to z.'") == 0
+    assert capsys.readouterr().out == said
+    assert call("sample start --plain --system a --prompt b") == 2
+
+
+def test_the_pieces_of_an_answer_hold_no_half_of_a_character(capsys):
+    line = sample.Stream(NANO, "base ")
+    for i in NANO.encode(" dova → 日"):
+        line(torch.tensor([i]))
+        assert "\ufffd" not in capsys.readouterr().out
+    line.end("dova → 日", "   (cut)")
+    line = sample.Stream(NANO, "")
+    for i in NANO.encode("→ ok"):
+        line(torch.tensor([i]))
+    line.end("→ ok", "")
+    assert capsys.readouterr().out.endswith("   (cut)\n→ ok\n")
+
+
 def test_the_help_of_every_command_explains_every_flag(capsys):
     for main, argv in [(m, []) for m in MAINS.values()] + [
             (train.main, ["--objective", name]) for name in OBJECTIVES]:
@@ -209,6 +247,16 @@ def test_the_help_of_every_command_explains_every_flag(capsys):
     told = capsys.readouterr().out
     assert all(f"\n{name} " in "\n" + told for name in OBJECTIVES)
     assert told.count("needs ") == len(OBJECTIVES)
+
+
+def test_whatever_is_wrong_with_an_answer_both_are_shown_in_80_columns(capsys):
+    """With all that is wrong with an answer of SmolLM2 no column was left for the answer."""
+    for why in ("", "not in order", "a word is missing, " * 9, "x" * 90):
+        answer = {"prompt": "Which?", "answer": "rat " * 30, "score": 0.1, "why": why,
+                  "ended": True}
+        show(answer, answer | {"ended": False, "unfinished": why})
+        lines = capsys.readouterr().out.splitlines()
+        assert max(map(len, lines)) <= 80 and "  before  rat rat" in lines[-2]
 
 
 def test_a_help_is_the_whole_comment():

@@ -16,7 +16,7 @@ from nanouft.objective import Objective
 from nanouft.objectives import NAMES, OBJECTIVES
 from nanouft.objectives.dpo import Pairs
 from nanouft.objectives.own import find
-from nanouft.run.flags import read_flags
+from nanouft.run.settings import read_flags
 
 FILES = Path(train.__file__).parent / "objectives"
 HEAD = "from nanouft.objective import Objective\nfrom nanouft.objectives.dpo import Pairs\n\n\n"

@@ -180,7 +180,8 @@ def test_training_goes_on_after_a_model_with_lora_was_saved(tmp_path):
     trainer.save(tmp_path / "two", NANO)
     batch = collate(data, range(4), NANO.pad)
     losses = []
-    for net in (start_model(str(tmp_path / "one"))[0], start_model(str(tmp_path / "two"))[0], model):
+    saved = [start_model(str(tmp_path / name))[0] for name in ("one", "two")]
+    for net in (*saved, model):
         objective.forward(net, batch)
         losses.append(objective.loss(batch)[0].item())
     assert losses[1] < losses[0] and abs(losses[2] - losses[1]) < 1e-5
@@ -261,11 +262,8 @@ def test_rows_that_are_not_ready_are_one_line_before_the_first_step(tmp_path):
     pairs, _ = encode(OBJECTIVES["orpo"]().choose(DATA), NANO, 128)
     assert "data: sft cannot read" in refusal(model, objective, pairs, *args)
     assert "held: sft cannot read" in refusal(model, objective, data, *args, held=pairs)
-    sftmix = OBJECTIVES["sftmix"](aligned=["base"]) if "aligned" in {
-        *OBJECTIVES["sftmix"].__dataclass_fields__} else OBJECTIVES["sftmix"]()
-    assert "Models.prepare" in refusal(model, sftmix, data, *args)
-    poft = OBJECTIVES["poft"](aligned=["base"])
-    assert "Models.prepare" in refusal(model, poft, data, *args)
+    for made in (OBJECTIVES["poft"](aligned=["base"]), OBJECTIVES["sftmix"](runs=["base"] * 2)):
+        assert "Models.prepare" in refusal(model, made, data, *args)
 
 
 @pytest.mark.parametrize("told", [{"label_smoothing_factor": 0.1}, {"neftune_noise_alpha": 5.0},

@@ -34,9 +34,7 @@ from nanouft.errors import UserError, command
 from nanouft.gpt import GPT
 from nanouft.loop import Device
 from nanouft.models.folders import (
-    activation_bytes_per_token,
     folder_of,
-    memory_of_step,
     save_model,
     start_model,
 )
@@ -46,6 +44,7 @@ from nanouft.models.tokenizer import nano
 from nanouft.objectives import OBJECTIVES
 from nanouft.run import ends, rewards, sampling
 from nanouft.run.folder import read_lines
+from nanouft.run.memory import activation_bytes_per_token, memory_of_step
 from nanouft.run.reference import Models
 from nanouft.run.sampling import Rollouts
 
@@ -215,8 +214,8 @@ def test_activation_checkpointing_changes_memory_alone(kind, lora, folders):
     assert plain[:2] == less[:2] and less[3] < 0.3 * plain[3]
     same(less[2], plain[2], 1e-6)
     assert len(plain[2]) > 5
-    assert memory_of_step(model, 8 * rows[0].length) == "", "less than a gigabyte"
-    assert "GB, " in (text := memory_of_step(model, 10**7)) and not text.endswith(
+    assert memory_of_step(model, 8, 1, rows[0].length) == "", "less than a gigabyte"
+    assert "GB, " in (text := memory_of_step(model, 1, 1, 10**7)) and not text.endswith(
         "--activation-checkpointing")
 
 
