@@ -249,10 +249,6 @@ def test_a_template_that_cannot_be_learnt_from_is_one_line(tmp_path):
     _, tok = start_model(make(tmp_path / "inst", "llama", INST))
     with pytest.raises(UserError, match="refuses a dialogue of .*only user and assistant"):
         tok.prompt_ids((*say("system", "Be kind."), *say("user", "a")))
-    rows = [r.with_roles({"answer": ((*say("system", x), *r.prompt) if x else r.prompt, r.chosen)})
-            for r, x in zip(DATA, ("", "Be kind.", ""))]
-    kept, report = encode(rows, tok, 128)
-    assert len(kept) == 2 and "1 refused, the first" in report.lines(128)[0]
     changing = CHATML.replace("['content'] +", "['content'][:3 if loop.last else 1] +")
     _, tok = start_model(make(tmp_path / "changing", "llama", changing))
     with pytest.raises(UserError, match="in another way when the dialogue goes on"):
