@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from lessons.evidence import (
     cells,
@@ -25,9 +24,8 @@ from lessons.evidence import (
 from lessons.evidence.__main__ import main
 from lessons.evidence.claim import command
 from lessons.evidence.claims import CLAIMS
-from nanouft import world
+from lessons.evidence.judge import UNIT
 from nanouft.errors import UserError
-from nanouft.models import folders
 
 PAGE, README = (file.read_text(encoding="utf-8") for file in (write.PAGE, write.README))
 PROSE = re.sub(r"^\|.*\n", "", PAGE, flags=re.M)                # without its tables
@@ -73,101 +71,85 @@ def test_every_decimal_of_a_section_is_one_that_the_command_prints(name, capsys)
     assert set(re.findall(r"\d+\.\d+", SECTIONS[name])) <= set(printed)
 
 
-def line_of(name: str, start: str) -> judge.Line:
-    """The question of a claim that begins like this, and no other that does."""
-    found = [x for x in LINES[name] if x.question.startswith(start)]
-    line, = [x for x in found if x.question == start] or found
-    return line
+def line_of(name: str, asked: str) -> judge.Line:
+    """The question of a claim with this formula, or its rows; of C5 and C7 by its words."""
+    if name not in CLAIMS:
+        return next(line for line in LINES[name] if asked in line.question)
+    return next(line for line, formula in zip(LINES[name], CLAIMS[name].questions.values())
+                if f": {formula}".endswith(f": {asked}"))
 
 
-def means(name: str, start: str) -> str:
+def means(name: str, asked: str) -> str:
     """ "4.3 and 4.3": the sizes of a difference on each base."""
-    return " and ".join(f"{abs(100 * x.mean):.1f}" for x in line_of(name, start).findings)
+    return " and ".join(f"{abs(100 * x.mean):.1f}" for x in line_of(name, asked).findings)
 
 
-def figures(name: str, start: str) -> str:
-    """ "-4.3 ± 1.6 and -4.3 ± 1.7" """
-    return line_of(name, start).figures
-
-
-def moves(name: str, case: str) -> str:
-    """ "+5.7 ± 0.8": by how much SFT says more than a policy on Frozen Lake does by itself."""
-    told = line_of(name, f"Move by move, SFT overestimates its policy ({case} updates)").figures
-    return re.search(r"SFT - alone (\S+ ± \S+),", told)[1]
+def figures(name: str, asked: str) -> str:
+    """ "-4.3 ± 1.6 and -4.3 ± 1.7"; of Frozen Lake's moves the first difference."""
+    told = line_of(name, asked).figures
+    return told if name != "C5" else re.search(r"SFT - alone (\S+ ± \S+),", told)[1]
 
 
 def share(name: str, row: str, what: str = "ended") -> str:
     """ "95.1 and 95.4": how many answers of a row stop, or (`what`) its score in one family."""
     kept, claim = judge.packed(name), CLAIMS[name]
-    of_row = [(base, judge.place(kept, claim, row, base)) for base in range(len(claim.bases))]
-    if what in kept:
-        numbers = [kept[what][i, base].mean() for base, i in of_row]
-    else:
-        family = claim.families.index(what)
-        numbers = [kept["scores"][i, base, :, family].mean() / judge.UNIT for base, i in of_row]
-    return " and ".join(f"{100 * x:.1f}" for x in numbers)
+    x = kept[what] if what in kept else kept["scores"][..., claim.families.index(what), :] / UNIT
+    return " and ".join(f"{100 * x[judge.place(kept, claim, row, base), base].mean():.1f}"
+                        for base in range(len(claim.bases)))
 
 
-LIKELIEST, FILTERED = "of the rows is better than PoFT", "SFT on the likeliest 60 %"
 BOUND = {   # section: {a sentence of it with {}: what its figure is, claim, question or row}
     "C1": {
         "SFT followed by DPO is {} points ahead of IFT with detached weights":
-        (means, "C1c", "40 % wrong: IFT with detached weights is not inferior"),
+        (means, "C1c", "detached - SFT -> DPO"),
         "only {} % of them stop": (share, "C1d", "released here", "stops")},
     "C3": {
-        "KTO in the second stage loses {} points": (means, "C12", "KTO after"),
-        "and UNA {}, most of them": (means, "C12", "UNA after"),
-        "it lies {} points behind the chain with UNA":
-        (means, "C12", "UFT in one stage keeps more skills than SFT, then UNA"),
-        "the one with KTO {} is undecided":
-        (figures, "C12", "UFT in one stage keeps more skills than SFT, then KTO"),
+        "KTO in the second stage loses {} points": (means, "C12", "A - A -> KTO"),
+        "and UNA {}, most of them": (means, "C12", "A - A -> UNA"),
+        "it lies {} points behind the chain with UNA": (means, "C12", "UFT - A -> UNA"),
+        "the one with KTO {} is undecided": (figures, "C12", "UFT - A -> KTO"),
         "of reversed words it scores {},": (share, "C12", "UFT", "reverse"),
         "and SFT on A alone {}.": (share, "C12", "A", "reverse"),
         "SFT on A and on the best answer to each prompt of B is {} points ahead of UFT":
-        (means, "C3b", "No right answer to copy: UFT is better than SFT on A")},
+        (means, "C3b", "UFT - A and best B")},
     "C4": {
-        "its lead over SFT is {} points larger": (means, "C4", "PoFT's lead over SFT"),
-        "is {} points ahead of PoFT on all rows":
-        (means, "C4", f"40 % wrong: PoFT is better than {FILTERED}"),
-        "better than SFT, with {}.": (figures, "C4b", "40 % wrong, filtered rows"),
-        "told .4 it is {} points ahead of PoFT":
-        (means, "C11", f"40 % wrong: SFT on the likeliest 40 % {LIKELIEST}"),
-        "told .8 it is {} ahead": (means, "C11", f"40 % wrong: SFT on the likeliest 80 % {LIKELIEST}"),
-        "which is {} points more than PoFT": (means, "C11", "The aligned model itself")},
+        "its lead over SFT is {} points larger": (means, "C4", "PoFT - SFT - PoFT 0 % + SFT 0 %"),
+        "is {} points ahead of PoFT on all rows": (means, "C4", "PoFT - SFT, filtered"),
+        "better than SFT, with {}.": (figures, "C4b", "PoFT, filtered - SFT, filtered"),
+        "told .4 it is {} points ahead of PoFT": (means, "C11", "filter .4 - PoFT"),
+        "told .8 it is {} ahead": (means, "C11", "filter .8 - PoFT"),
+        "which is {} points more than PoFT": (means, "C11", "aligned model - PoFT")},
     "C5": {
-        "SFT's estimate is {} points too high": (moves, "C5", "detour habit, 5"),
-        "off by {} points before the first update": (moves, "C5", "from scratch, 0")},
+        "SFT's estimate is {} points too high": (figures, "C5", "(detour habit, 5 updates)"),
+        "off by {} points before the first update": (figures, "C5", "(from scratch, 0 updates)")},
     "C6": {
-        "UNA with scores is {} points ahead of DPO": (means, "C6", "From the same scored answers"),
-        "right or not UNA loses {} points":
-        (means, "C6", "UNA with scores is better than UNA with labels, right"),
-        "UNA's lead over it is {}.": (figures, "C10", "From the same scored answers")},
+        "UNA with scores is {} points ahead of DPO": (means, "C6", "UNA - DPO"),
+        "right or not UNA loses {} points": (means, "C6", "UNA - UNA, right"),
+        "UNA's lead over it is {}.": (figures, "C10", "UNA - RFT")},
     "C7": {
-        "SFT's estimate is {} points too high": (means, "C7", "Step by step, SFT overest"),
-        "lies {} points nearer with lam .2": (means, "C7", "Step by step, the blend (lam .2)"),
-        "and {} with lam 1": (means, "C7", "Step by step, the blend (lam 1)")},
+        "SFT's estimate is {} points too high": (means, "C7", "SFT overestimates"),
+        "lies {} points nearer with lam .2": (means, "C7", "(lam .2)"),
+        "and {} with lam 1": (means, "C7", "(lam 1)")},
     "C8": {
-        "lies {} points from SFT": (figures, "C8", "DFT learns a new behaviour"),
-        "the difference is {}, so that": (figures, "C8", "DFT learns rules in new combinations")},
+        "lies {} points from SFT": (figures, "C8", "as good, score in unknown: DFT - SFT"),
+        "the difference is {}, so that":
+        (figures, "C8", "as good, score in rules_new: DFT - SFT")},
     "C9": {
         "SFT stops in {} % of them": (share, "C9", "SFT 48"),
         "detached IFT in {} %": (share, "C9", "detached 48"),
-        "it is {} points behind": (means, "C9", "After 48 steps detached IFT scores"),
-        "differs from SFT's by {},": (figures, "C9", "After 96 steps detached IFT scores")},
+        "it is {} points behind": (means, "C9", "not inferior: detached 48 - SFT 48"),
+        "differs from SFT's by {},": (figures, "C9", "not inferior: detached 96 - SFT 96")},
     "R1": {
-        "IFT as released is {} points behind": (means, "R1", "A real model: IFT as released"),
-        "is {} points behind at .4": (means, "R1", "A real model: IFT with detached"),
-        "there {} is undecided":
-        (figures, "R5", "A real model, equal rates, 96 steps: detached IFT is as good"),
+        "IFT as released is {} points behind": (means, "R1", "released - SFT"),
+        "is {} points behind at .4": (means, "R1", "detached - SFT"),
+        "there {} is undecided": (figures, "R5", "detached, 96 - SFT, 96"),
         "of SFT's answers {} % stop": (share, "R1", "SFT"),
         "of detached IFT's {} % at the same rate": (share, "R5", "detached, 96"),
         "as released {} %": (share, "R1", "released")},
     "R4": {
-        "PoFT leads SFT as well, by {}.": (figures, "R4", "A real model, 40 % wrong: PoFT is better "
-                                                          "than SFT"),
-        "lies {} points from SFT on all": (figures, "R4", f"A real model, 40 % wrong: {FILTERED}"),
-        "PoFT's distance to it is {}.":
-        (figures, "R4", f"A real model, 40 % wrong: PoFT is better than {FILTERED}")},
+        "PoFT leads SFT as well, by {}.": (figures, "R4", "PoFT - SFT"),
+        "lies {} points from SFT on all": (figures, "R4", "SFT, filtered - SFT"),
+        "PoFT's distance to it is {}.": (figures, "R4", "PoFT - SFT, filtered")},
 }
 
 
@@ -237,36 +219,28 @@ def student_grid() -> tuple[np.ndarray, list[float]]:
     return grid, [stats.student(0.025, freedom) for freedom in grid]
 
 
-@pytest.mark.parametrize("seed_sd, prompt_sd, rest_sd", [(0.02, 0.0, 0.3), (0.02, 0.1, 0.3),
-                                                         (0.005, 0.2, 0.3), (0.05, 0.1, 0.1)])
+@pytest.mark.parametrize("seed_sd, prompt_sd, rest_sd", [
+    (0.02, 0.0, 0.3), (0.02, 0.1, 0.3), (0.005, 0.2, 0.3), (0.05, 0.1, 0.1),
+    (0.0, 0.0, 0.3), (0.0, 0.05, 0.3), (0.0, 0.1, 0.3)])
 def test_the_interval_covers_the_truth_in_simulation(seed_sd, prompt_sd, rest_sd):
-    """Five seeds, nine families of 100 prompts, true difference 0: 95 %, give or take chance."""
-    rng, inside, draws = np.random.default_rng(0), 0, 300
+    """Five seeds, nine families of 100 prompts, true difference 0: 95 %, give or take chance. Where
+    all seeds are alike, also in the third of the draws whose seeds agree most: the variance over
+    seeds says too little there, but the interval is never narrower than prompts or answers make
+    it."""
+    rng, draws = np.random.default_rng(0), []
     grid, students = student_grid()
-    for _ in range(draws):
+    for _ in range(300):
         seeds = rng.normal(0, seed_sd, (5, 1))
         gaps = [(seeds + rng.normal(0, prompt_sd, 100) + rng.normal(0, rest_sd, (5, 100))) / 9
                 for _ in range(9)]
         mean, variance, freedom = stats.moments(gaps, [np.arange(100)] * 9)
-        inside += abs(mean) <= np.interp(freedom, grid, students) * math.sqrt(variance)
-    assert 0.91 <= inside / draws <= 0.98
-
-
-@pytest.mark.parametrize("prompt_sd", [0.0, 0.05, 0.1])
-def test_where_the_seeds_agree_by_chance_the_interval_covers_as_well(prompt_sd):
-    """Of 300 simulated differences the third whose five seeds agree most. The variance over seeds
-    says too little there; the interval is never narrower than prompts or answers make it."""
-    rng, found = np.random.default_rng(0), []
-    for _ in range(300):
-        gaps = [(rng.normal(0, prompt_sd, 100) + rng.normal(0, 0.3, (5, 100))) / 9
-                for _ in range(9)]
-        mean, variance, freedom = stats.moments(gaps, [np.arange(100)] * 9)
-        found.append((sum(gap.mean(1) for gap in gaps).var(), mean, variance, freedom))
-    agree = sorted(found)[:100]
-    grid, students = student_grid()
-    inside = [abs(mean) <= np.interp(freedom, grid, students) * math.sqrt(variance)
-              for _, mean, variance, freedom in agree]
-    assert np.mean(inside) >= 0.91
+        inside = abs(mean) <= np.interp(freedom, grid, students) * math.sqrt(variance)
+        draws.append((sum(gap.mean(1) for gap in gaps).var(), inside))
+    inside = [x for _, x in sorted(draws)]
+    if seed_sd:
+        assert 0.91 <= np.mean(inside) <= 0.98
+    else:
+        assert np.mean(inside[:100]) >= 0.91
 
 
 def test_the_mean_over_answers_that_stop_and_its_interval():
@@ -319,18 +293,17 @@ def test_a_family_that_goes_leaves_its_share_to_its_part():
 
 
 def test_carried_is_seldom_said_where_all_families_gain_alike(monkeypatch):
-    """The kept scores of four questions, drawn again with one effect in all families."""
+    """The kept scores of four questions of all three tests, drawn again with one effect in all
+    families, on either side of each limit."""
     grid, students = student_grid()
     strict = {looks: [stats.student(0.025 / looks, x) for x in grid] for looks in (5, 9)}
     tables = {0.025: students} | {0.025 / looks: x for looks, x in strict.items()}
     monkeypatch.setattr(stats, "student",
                         lambda p, freedom: np.interp(freedom, grid, tables[p]))
-    decided = said = 0
-    for name, question in (("C1", 0), ("C2", 0), ("C3", 0), ("C4b", 0)):
-        asked = judge.asked_by_base(name)[0][question]
-        more = families.alarms(asked, half_widths=1.2, draws=40)
-        decided, said = decided + more[0], said + more[1]
-    assert decided > 60 and said <= 0.06 * decided
+    found = np.array([families.alarms(judge.asked_by_base(name)[0][question], 1.2, draws=10)
+                      for name, question in (("C1", 0), ("C1", 1), ("C2", 1), ("C3", 0))])
+    assert (found[:, 0] > 5).all()                          # of each question some are decided
+    assert found[:, 1].sum() <= 0.06 * found[:, 0].sum()
 
 
 def test_the_lines_that_one_family_carries():
@@ -412,8 +385,7 @@ def made_up(tmp_path, monkeypatch):
             worse = row == "released"
             np.savez(cells.cell_file("R1", row, "smollm2", seed),
                      scores=rng.integers(0, 140 if worse else 200, (6, 60)).astype(np.uint8),
-                     ended=(rng.random((6, 60)) < (0.5 if worse else 1)).astype(np.uint8),
-                     kl=rng.random(50))
+                     ended=(rng.random((6, 60)) < (0.5 if worse else 1)).astype(np.uint8))
 
 
 def test_cells_become_verdicts_and_swapped_rows_others(made_up):
@@ -426,13 +398,6 @@ def test_cells_become_verdicts_and_swapped_rows_others(made_up):
         kept[what] = kept[what][[1, 0, 2]]
         assert [line.verdict for line in judge.judged(name, kept)] != before
     assert "stops" in judge.row_lines("R1")[0]
-
-
-def test_a_planted_sign_on_stopping_turns_a_verdict(made_up, monkeypatch):
-    cells.pack("R1s")
-    question = next(iter(CLAIMS["R1s"].questions))
-    monkeypatch.setitem(CLAIMS["R1s"].questions, question, "better, stops: released - SFT")
-    assert judge.lines("R1s")[0].verdict == "does not hold"
 
 
 def test_another_model_than_that_of_the_results_is_refused(tmp_path, monkeypatch):
@@ -464,47 +429,6 @@ def test_swapped_estimates_and_a_planted_sign_turn_verdicts(monkeypatch):
     bias = estimates.bias
     monkeypatch.setattr(estimates, "bias", lambda *x: -bias(*x))
     assert [line.verdict for line in estimates.lines()] != before
-
-
-@pytest.mark.parametrize("family, asked, said, right", [
-    ("sum", "9 3 5", "9 and 3 is", "12"), ("sum", "9 3 5", "9 and 3 is 13 and 5 is", "18"),
-    ("sum", "9 3 5", "9 and 3 is pig and 5 is", ""), ("sum", "9 3 5", "", "9"),
-    ("sum", "9 3", "9 and 3 is 12", estimates.END), ("sum", "9 3 5", "9 and", "3"),
-    ("sort", "pig bee saw", "", "bee"), ("sort", "pig bee saw", "pig", "bee"),
-    ("sort", "pig bee saw", "pig fox bee", "saw"), ("reverse", "pig bee saw", "saw pig", "bee"),
-    ("reverse", "pig bee saw", "saw bee pig", estimates.END)])
-def test_the_right_word_after_any_words(family, asked, said, right):
-    assert estimates.next_word(family, asked.split(), said.split()) == right
-
-
-def test_steps_are_judged_after_the_own_words():
-    def steps(said: str, ended: bool) -> list[bool]:
-        return estimates.right_steps("sort", ["pig", "bee", "saw"], said.split(), ended, 4)
-    assert steps("bee pig saw", True) == [True] * 4
-    assert steps("pig bee saw", True) == [False, True, True, True]      # after pig, bee is right
-    assert steps("bee", True) == [True, False]                          # it stops too early
-    assert steps("bee pig saw fox fox", True) == [True, True, True, False]
-    assert steps("bee pig", False) == [True, True]                      # cut off: no end to judge
-
-
-def test_a_demonstration_is_right_after_its_own_words():
-    for row in world.rows("test", "prompts", 30, 0, skills=estimates.STEPWISE):
-        family, fields = world.answers.read(row.prompt[0].text)
-        said = row.answer[0].text.split()
-        assert all(estimates.right_steps(family, fields["words"].split(), said, True, 99))
-
-
-def test_the_chances_of_words_are_those_of_their_tokens():
-    """Their product is the chance of the whole answer, by a forward that knows no words."""
-    model, tok = folders.start_model("base")
-    row = world.rows("test", "prompts", 3, 1, skills=estimates.STEPWISE)[2]
-    chances, = estimates.word_chances(model, tok, [row])
-    prompt, answer = tok.prompt_ids(row.prompt), tok.encode(" " + row.answer[0].text)
-    ids = torch.tensor([[*prompt, *answer, tok.end]])
-    logp = model(ids[:, :-1]).log_softmax(-1).gather(-1, ids[:, 1:, None])[0, len(prompt) - 1:, 0]
-    assert chances.shape == (3, len(row.answer[0].text.split()) + 1)
-    assert chances[0].prod() == pytest.approx(logp.sum().exp().item(), rel=1e-4)
-    assert chances[0, -1] == pytest.approx(logp[-1].exp().item(), rel=1e-4)
 
 
 # ---- the command ---------------------------------------------------------------------------------

@@ -425,12 +425,6 @@ def test_c5_is_judged_from_its_file_and_a_planted_order_changes_it(tmp_path, mon
     assert [line[1] for line in evidence.move_lines()] == [opposite[x] for x in moves]
 
 
-def test_one_lake_of_c5_is_measured_again(monkeypatch):
-    evidence = pytest.importorskip("lessons.evidence.reads")
-    monkeypatch.setattr(evidence, "SEEDS", range(107, 108))
-    near(evidence.measure()[:, 0], np.load(evidence.RESULTS)["reads"][:, 7], 1e-6)
-
-
 def test_a_policy_answers_where_it_is_asked():
     """As GPT.forward: log-probs and guesses are 0 outside `at`."""
     policy = start_policy("table", "fresh", TWOWAY, 2)

@@ -4,8 +4,9 @@
         # {"--lr 8.1e-8 is the lowest tried": "SFT -> DPO", "--batch-size 8 is ...": "SFT"}
 
 Settings were chosen on validation prompts, before the runs: for our bases in
-results/searches.csv.gz, for the real model in results/rates.csv. A setting at an edge may not be
-the best one, which is a doubt and no verdict. All stages of a row are looked at.
+results/searches.csv.gz, for the real model in results/rates.csv (after half of the steps: claim,
+row, rate, the score of each family, the share of answers that stop). A setting at an edge may not
+be the best one, which is a doubt and no verdict. All stages of a row are looked at.
 """
 import csv
 import gzip
