@@ -166,6 +166,17 @@ def shown(e: Encoded, tok: Tokenizer) -> list[str]:
             for role, text in texts.items()]
 
 
+def examples(data: list[Encoded]) -> list[tuple[str, Encoded]]:
+    """The row that a run prints, (its grade, the row); of labels or scores the best and the worst
+    one: [("label 1", good), ("label 0", bad)]."""
+    name = next((name for name in ("score", "label") if name in data[0].per_row), "")
+    if not name:
+        return [("", data[0])]
+    best, worst = (pick(data, key=lambda e: e.per_row[name]) for pick in (max, min))
+    different = [best] if best is worst else [best, worst]
+    return [(f"{name} {e.per_row[name]:g}", e) for e in different]
+
+
 # ---- the order -----------------------------------------------------------------------------------
 def order(lengths: list[int], batch_size: int, steps: int, seed: int) -> np.ndarray:
     """(steps, batch_size) row numbers.
