@@ -219,20 +219,17 @@ if not CHANGE:
 # - **03a** `policy_gradient(p, r)`: the policy gradient in a single state, over all actions at
 #   once.
 #
-# ## Three questions
-# 1. What are state, action and transition when a model writes?
-# 2. The loss of an imitator on its demonstration is nearly zero. What does this say about what it
+# ## Two questions
+# 1. The loss of an imitator on its demonstration is nearly zero. What does this say about what it
 #    does in other states?
-# 3. The table that walked by itself still knows the way from cells that it no longer visits. Why
+# 2. The table that walked by itself still knows the way from cells that it no longer visits. Why
 #    does it, and why does the network not?
 #
 # <details><summary>Answers</summary>
 #
-# 1. The state is the text so far, the action is the next token, and the transition puts this token
-#    at the end of the text.
-# 2. Nothing, as long as the policy is a table. In a network the other states change as well, but
+# 1. Nothing, as long as the policy is a table. In a network the other states change as well, but
 #    the loss does not say whether for the better.
-# 3. Early in training it visited them and learnt there. A table keeps this, because other cells
+# 2. Early in training it visited them and learnt there. A table keeps this, because other cells
 #    have numbers of their own; in a network later steps change the weights that all cells share.
 #
 # </details>

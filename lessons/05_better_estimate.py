@@ -61,7 +61,7 @@ print("the demonstration:", arrows(task.best))
 print("the habit:        ", arrows(task.worse))
 
 # %% [markdown]
-# ## Two questions
+# ## The whole path and a single move
 # The policies are tables, so a blend of two cells is simply a blend of two rows of the table. Let
 # $z(c)$ be the four logits of cell $c$. In the cell $c_i$ of the demonstration, SFT reads $z(c_i)$,
 # and IFT reads
@@ -253,19 +253,15 @@ if not CHANGE:
 # numbers, for a policy, a path and a lake of a few cells without holes, where the three readings
 # agree.
 #
-# ## Three questions
-# 1. Why is the product of the chances in the demonstrator's cells the chance that the policy walks
-#    this path alone, although it never stood in these cells by itself during training?
-# 2. Why can SFT be exact for the whole path and yet too high for one move?
-# 3. What does IFT teach in a cell beside the path, and who has checked that it is right there?
+# ## Two questions
+# 1. Why can SFT be exact for the whole path and yet too high for one move?
+# 2. What does IFT teach in a cell beside the path, and who has checked that it is right there?
 #
 # <details><summary>Answers</summary>
 #
-# 1. In every walk that counts, the policy has made the same moves before and therefore stands in
-#    the same cell. This is the chain rule.
-# 2. The whole path counts only walks that stay on it. A mean over moves counts all walks, and most
+# 1. The whole path counts only walks that stay on it. A mean over moves counts all walks, and most
 #    of them stand in other cells, in which the policy has practised less.
-# 3. It teaches the demonstrator's next move. Nobody has checked it, because the demonstrator chose
+# 2. It teaches the demonstrator's next move. Nobody has checked it, because the demonstrator chose
 #    this move for another cell.
 #
 # </details>

@@ -310,20 +310,17 @@ for form, weights in forms.items():
 #   pushes it neither up nor down, on paper, without halving.
 # - **06b** `ift_loss(model, inputs, targets, mask)` is the whole loss, from tokens to a number.
 #
-# ## Three questions
+# ## Two questions
 # 1. The loss of the last token is zero. Why does it cost almost nothing to raise it a little, and
 #    what is gained by that?
-# 2. Which two properties of the released loss are needed to push `<|end|>` down?
-# 3. All losses of an answer are doubled. What happens to $L$ in Eq. 21, in Algorithm 1, and in the
+# 2. All losses of an answer are doubled. What happens to $L$ in Eq. 21, in Algorithm 1, and in the
 #    released code?
 #
 # <details><summary>Answers</summary>
 #
 # 1. Nothing comes after the token, so its weight is its own loss, which is nearly 0. A small rise
 #    costs nearly nothing, but it takes weight from the hard word, so that the total loss falls.
-# 2. Gradient flows through the weights, and the weights are divided by their mean. Without either
-#    of the two, the derivative with respect to the loss of `<|end|>` is never negative.
-# 3. It is doubled, multiplied by four, and doubled, because the weights are divided by their mean.
+# 2. It is doubled, multiplied by four, and doubled, because the weights are divided by their mean.
 #
 # </details>
 #

@@ -193,17 +193,15 @@ if CHANGE == "self":
 # - **10a** `poft_loss(logp, mask, others)` returns PoFT's loss of one demonstration and the trust
 #   in it.
 #
-# ## Three questions
-# 1. What is $\tau$ where policy and aligned model agree, and what is the loss there?
-# 2. Why does PoFT compare means over tokens, and not sums?
-# 3. Which of the three criteria was the best, and what does PoFT gain by not using it?
+# ## Two questions
+# 1. Why does PoFT compare means over tokens, and not sums?
+# 2. Which of the three criteria was the best, and what does PoFT gain by not using it?
 #
 # <details><summary>Answers</summary>
 #
-# 1. $\tau=1/2$, and the loss is $\log 2$.
-# 2. A sum grows with the number of tokens, and two tokenizers cut the same answer into different
+# 1. A sum grows with the number of tokens, and two tokenizers cut the same answer into different
 #    numbers of tokens.
-# 3. The aligned model's opinion alone. PoFT's weight is the gradient of its own loss, so it needs
+# 2. The aligned model's opinion alone. PoFT's weight is the gradient of its own loss, so it needs
 #    no threshold and throws no answer away.
 #
 # </details>

@@ -223,17 +223,15 @@ if not CHANGE:
 #
 # - **11a** `best_of_n(n, likes, scores)`: the exact score of the best of n by the reward.
 #
-# ## Three questions
-# 1. Why does a constant added to all rewards change nothing?
-# 2. How much KL does best-of-4 cost at most, and when is it less?
-# 3. Where did the accuracy on new pairs tell us that the reward is wrong, and where did it not?
+# ## Two questions
+# 1. How much KL does best-of-4 cost at most, and when is it less?
+# 2. Where did the accuracy on new pairs tell us that the reward is wrong, and where did it not?
 #
 # <details><summary>Answers</summary>
 #
-# 1. Only differences of rewards enter the loss, and only their order enters the choice.
-# 2. At most log 4 - 3/4 = 0.64 nats, and less where samples are equal, since four times the same
+# 1. At most log 4 - 3/4 = 0.64 nats, and less where samples are equal, since four times the same
 #    sentence is no choice.
-# 3. Kind by kind it shows that `truth` and `fact` are judged no better than by a coin; pooled it
+# 2. Kind by kind it shows that `truth` and `fact` are judged no better than by a coin; pooled it
 #    hides that. It does not show what happens to `sort`, because the search looks for the answers
 #    on which the model is wrong, and these are rare among pairs.
 #

@@ -268,17 +268,15 @@ if not CHANGE:
 # - **17a** `train_step(model, optimizer, inputs, targets, mask)`: one whole step of SFT.
 # - **17b** `score(question, answer)`: is the last number of an answer the sum that was asked for?
 #
-# ## Three questions
-# 1. Why are the questions about facts of NanoWorld left out?
-# 2. A scorer that reads the last number calls more answers right. Which of two scorers is better?
-# 3. What may you conclude if both methods were trained at one rate?
+# ## Two questions
+# 1. A scorer that reads the last number calls more answers right. Which of two scorers is better?
+# 2. What may you conclude if both methods were trained at one rate?
 #
 # <details><summary>Answers</summary>
 #
-# 1. The model has never read these facts, so a score would measure the facts and not the training.
-# 2. Neither is. One measures the result and the other the result in its form, so the choice has to
+# 1. Neither is. One measures the result and the other the result in its form, so the choice has to
 #    be made and printed before the runs.
-# 3. That one method is better at this rate. At another one it may be the other way round.
+# 2. That one method is better at this rate. At another one it may be the other way round.
 #
 # </details>
 #

@@ -176,14 +176,14 @@ def test_where_no_more_can_be_written_it_is_one_line_and_with_room_the_run_goes_
 @forks
 def test_a_second_process_in_one_folder_is_one_line_and_a_killed_one_locks_nothing(half, place):
     """And the first one is not disturbed."""
-    log, real = place / "log", train.Log.add
+    log, real = place / "log", Log.add
     told: list[int] = []
 
     def add(self, step, stats):                         # in the middle of its last step
         told.append(child(["--resume", str(half)], None, log))
         real(self, step, stats)
     with pytest.MonkeyPatch.context() as now:
-        now.setattr(train.Log, "add", add)
+        now.setattr(Log, "add", add)
         assert command(train.main, ["--resume", str(half)]) == 0
     assert told == [2]
     assert log.read_text().startswith(f"error: {half}: another process trains there now")
@@ -266,17 +266,17 @@ def test_a_reward_of_a_run_folder_is_run_only_if_it_is_named(half, tmp_path, cap
 def test_a_signal_waits_for_the_end_of_the_step_and_saves(number, place):
     """Exit code 130, one line that tells how to go on; then the same bytes."""
     shutil.rmtree(place / "run", ignore_errors=True)
-    log, real = place / "log", train.Log.add
+    log, real = place / "log", Log.add
 
     def add(self, step, stats):                         # in the middle of the third step
         if step.number == 3:
             os.kill(os.getpid(), number)
         real(self, step, stats)
-    train.Log.add = add
+    Log.add = add
     try:
         assert child(run(place), None, log) == 130
     finally:
-        train.Log.add = real
+        Log.add = real
     assert "holds step 3; go on with: python -m nanouft.train --resume" in log.read_text()
     assert child(["--resume", str(place / "run")], None, log) == 0
     assert "going on after step 3" in log.read_text()

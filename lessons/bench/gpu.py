@@ -36,6 +36,7 @@ from nanouft.models.folders import start_model
 from nanouft.models.tokenizer import Tokenizer
 from nanouft.objective import Batch
 from nanouft.objectives import OBJECTIVES
+from nanouft.run import follow
 from nanouft.run.reference import Models
 from nanouft.run.sampling import Rollouts
 
@@ -170,11 +171,11 @@ def resume(gpu: Device, half: int = 20) -> Verdict:
     def losses(run: Path) -> list[float]:
         lines = (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
         return [json.loads(line)["loss"] for line in lines]
-    save_step = train.save_step
+    save_step = follow.save_step
     with tempfile.TemporaryDirectory() as place, quiet():
         whole, cut = Path(place, "whole"), Path(place, "cut")
         train.main([*flags, "--out", str(whole)])
-        with (mock.patch.object(train, "save_step", save_and_stop),
+        with (mock.patch.object(follow, "save_step", save_and_stop),
               contextlib.suppress(KeyboardInterrupt)):
             train.main([*flags, "--out", str(cut)])
         stopped = len(losses(cut)) == half

@@ -25,8 +25,8 @@ from PIL import Image
 from nanouft.disk import read_json
 from nanouft.errors import counted
 from nanouft.pictures.colours import DOWN, SOFT, line, look, push_colour
-from nanouft.run.flags import as_passes
 from nanouft.run.folder import read_lines
+from nanouft.run.plan import as_passes
 
 STYLE: Any = {"font.size": 13, "figure.dpi": 100, "text.parse_math": False,     # a $ is a dollar
               "axes.spines.top": False, "axes.spines.right": False}

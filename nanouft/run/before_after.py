@@ -1,12 +1,11 @@
 """Before and after a run: which held-out rows are read, what is printed, what eval.json keeps.
 
-    held = choose_held_out(cfg, held, samples, total, with_reward)
-    before = evaluate_run(model, tok, held, cfg, device)        # and the same after the run
+    held = choose_held_out(cfg, objective, held, total)
+    before = evaluate_run(model, tok, held, cfg, objective, device, score)  # and after the run
     report(before, after)
 """
 import re
 from textwrap import shorten
-from typing import Any
 
 from nanouft.data.batches import Encoded
 from nanouft.data.rows import Row
@@ -16,6 +15,7 @@ from nanouft.gpt import GPT
 from nanouft.loop import Device
 from nanouft.models.generate import stops, unfinished
 from nanouft.models.tokenizer import Tokenizer
+from nanouft.objective import Objective
 from nanouft.run.evaluation import (
     ABOUT,
     Metrics,
@@ -26,6 +26,7 @@ from nanouft.run.evaluation import (
     rewarded,
 )
 from nanouft.run.rewards import Score
+from nanouft.run.settings import Train
 
 METRICS = {"nll": "loss on held-out answers, nats per token",
            "accuracy": "held-out pairs: chosen gained more",
@@ -38,18 +39,24 @@ ASKED = 2               # held-out questions that a model answers before and aft
 ANSWER = 64             # their longest answers, in tokens
 
 
-def choose_held_out(cfg: Any, held: list[Encoded], samples: int, total: int,
-                 with_reward: bool) -> list[Encoded]:
-    """The held-out rows that a run of `total` steps reads; `samples`: answers to a prompt."""
+def scores_answers(cfg: Train, objective: Objective) -> bool:
+    """Are held-out questions of your rows answered, for the reward of the answers?"""
+    return bool(cfg.data) and objective.on_policy and (
+        objective.scorer != "none" or cfg.reward != "exact")
+
+
+def choose_held_out(cfg: Train, objective: Objective, held: list[Encoded],
+                    total: int) -> list[Encoded]:
+    """The held-out rows that a run of `total` steps reads."""
     if cfg.plain and not cfg.eval_every:
         return []
     if not cfg.data or not held:
         return held
     if not cfg.eval_data:
         times = 2 + (total // cfg.eval_every if cfg.eval_every else 0)
-        held = affordable(held, total * cfg.batch_size * samples, times)
+        held = affordable(held, total * cfg.batch_size * objective.samples, times)
     n, asked = len(held), len(short_answers(held)) or min(len(held), ASKED)
-    what = (f"{counted(n, 'held-out questions')} answered" if with_reward else
+    what = (f"{counted(n, 'held-out questions')} answered" if scores_answers(cfg, objective) else
             f"{counted(n, 'held-out rows')} read, {counted(asked, 'questions')} answered")
     say(f"before and after: {what}")
     return held
@@ -62,10 +69,14 @@ def affordable(held: list[Encoded], trained: int, times: int) -> list[Encoded]:
     return [held[i * len(held) // n] for i in range(n)]
 
 
-def evaluate_run(model: GPT, tok: Tokenizer, held: list[Encoded], cfg: Any, device: Device,
-         score: Score | None = None) -> tuple[Metrics, list[dict]]:
+def evaluate_run(model: GPT, tok: Tokenizer, held: list[Encoded], cfg: Train,
+                 objective: Objective, device: Device,
+                 score: Score | None) -> tuple[Metrics, list[dict]]:
     """(metrics of the held-out rows and the scores, answers to questions) of a model in a run.
-    With `score` all held-out questions are answered, else two."""
+    Where there is a reward all held-out questions are answered, else two."""
+    if cfg.plain:
+        return {}, []
+    score = score if scores_answers(cfg, objective) else None
     metrics: Metrics = {"held_out": held_out(model, held, tok.pad, device)}
     if not cfg.data and cfg.items:
         metrics["families"], items = families(model, tok, cfg.split, cfg.items)
@@ -73,7 +84,8 @@ def evaluate_run(model: GPT, tok: Tokenizer, held: list[Encoded], cfg: Any, devi
     short = short_answers(held) if cfg.data and not score else []
     rows = [e.row for e in held] if score else [
         *short, *each_prompt([e.row for e in held])[:0 if short else ASKED]]
-    answers = answer_rows(model, tok, rows, max_new=cfg.max_new if score else ANSWER)
+    longest = cfg.max_new if score and cfg.max_new else ANSWER
+    answers = answer_rows(model, tok, rows, max_new=longest)
     texts = [tok.decode(a.ids).strip() for a in answers]
     if score and rows:
         metrics["held_out"] = rewarded(rows, texts, score).metrics
@@ -157,5 +169,5 @@ def show(before: dict, after: dict) -> None:
             notes.append(x.get("unfinished", "does not stop"))
         elif x.get("why"):
             notes.append(x["why"])
-        note = f"   ({', '.join(notes)})" if notes else ""
+        note = f"   ({shorten(', '.join(notes), 40)})" if notes else ""     # an answer needs room
         say(f"  {when:<8}" + shorten(x["answer"], 70 - len(note), placeholder=" ...") + note)
