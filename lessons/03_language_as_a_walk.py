@@ -209,9 +209,8 @@ if not CHANGE:
 # | DPO (07) | of two given answers | chosen up, rejected down | less, the clearer the pair is won |
 # | IFT (04 to 06) | one step beside SFT's | the demonstrator's up | more, the worse it goes on |
 #
-# SFT looks at demonstrator and model on the demonstrated path, so the paper holds that it
-# overestimates the model, and lesson 05 tests this. IFT blends each state of the demonstration with
-# the one to which the model's own guess would have led; the next three lessons are about that.
+# SFT looks at the model on the demonstrated path alone, so the paper holds that it overestimates
+# the model, and lesson 05 tests this.
 #
 # ## Exercise
 # Write it in `lessons/exercises/ex03.py` and check it with `python -m lessons.check 03`.

@@ -288,12 +288,9 @@ for form, weights in forms.items():
 
 # %% [markdown]
 # That gradient flows through the weights is no error: in issue 2 of the code's repository,
-# TsinghuaC3I/Intuitive-Fine-Tuning, the first author calls it part of the objective. He answers a
-# user on whose model the blend alone helped and the weights did harm, for instance in a public test
-# of school mathematics (GSM8K). Our study of two base models with five seeds each agrees (C1 and
-# C1d in `docs/claims.md`). Of 100 points the blend alone scores 0.2 and 0.5 more than SFT, and IFT
-# as released 4.3 less on both. With SFT's settings detached weights are 5.7 and 6.5 points ahead of
-# released ones, and nearly all of this difference lies in lists, whose end follows hard words.
+# TsinghuaC3I/Intuitive-Fine-Tuning, the first author calls it part of the objective. In our study
+# detached weights are 5.7 and 6.5 points ahead of released ones on two bases, nearly all of it in
+# lists, whose end follows hard words (C1 and C1d in `docs/claims.md`).
 #
 # ## Change one thing
 # `CHANGE = "undivided"` leaves out the division by the mean, although gradient still flows through

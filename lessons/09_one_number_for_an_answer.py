@@ -220,11 +220,10 @@ if not CHANGE:
 # *After your run.* They fall to 57 %, nearly as low as with two stages, although neither the loss
 # nor a single row has changed. So it is the mixing of the rows that keeps the sums.
 #
-# ## Exercises
-# Write them in `lessons/exercises/ex09.py` and check them with `python -m lessons.check 09`.
+# ## Exercise
+# Write it in `lessons/exercises/ex09.py` and check it with `python -m lessons.check 09`.
 #
-# - **09a** `bce_push(i, score, beta)` returns the push of UNA's other form, a cross-entropy.
-# - **09b** `largest_push(score)` returns where the squared distance pushes an answer up hardest.
+# - **09a** `largest_push(score)` returns where the squared distance pushes an answer up hardest.
 #
 # ## Two questions
 # 1. Which control shows what merging adds, and which shows what the scores add?

@@ -202,7 +202,7 @@ def main(argv=None) -> int:
     for text, which, tokens, weights in strips:
         say(f"\n{text}: {which}")
         if len(tokens) > plots.SIDE_BY_SIDE:
-            say(*(f"{weight:>+9.2f}  {plots.shown(token)}"
+            say(*(f"{weight:>+9.2f}  {plots.token_name(token)}"
                   for token, weight in zip(tokens, weights)), sep="\n")
         else:
             say("".join(f"{token.strip():>9}" for token in tokens))

@@ -30,7 +30,7 @@ from nanouft.models.tokenizer import Turn
 from nanouft.objectives import OBJECTIVES
 from nanouft.pictures import plots
 from nanouft.run import device, evaluation, rewards
-from nanouft.run.before_after import affordable, show
+from nanouft.run.before_after import affordable, same_words, show
 from nanouft.run.device import choose_device
 from nanouft.run.flags import add_flags
 from nanouft.run.folder import Log, read_lines
@@ -197,9 +197,36 @@ def test_sample_shows_models_side_by_side_and_chats(here, capsys, monkeypatch):
     assert yes.startswith(hi) and yes.endswith("<|end|><|user|> Yes<|assistant|>")
 
 
+def test_a_run_counts_right_answers_where_they_are_short_and_says_what_its_folder_holds(
+        here, capsys):
+    """Of labels it prints a good row beside a bad one; --plain names no figures."""
+    rows = [{"prompt": f"Is {i} even?", "response": "Yes." if i % 2 == 0 else "No.",
+             "label": i % 3 > 0} for i in range(30)]
+    Path("labels.jsonl").write_text("".join(json.dumps(x) + "\n" for x in rows), "utf-8")
+    told = "--init start --data labels.jsonl --steps 1 --batch-size 2 --lr 1e-9 --device cpu"
+    assert call(f"train --objective sft {told} --out a") == 0
+    out = capsys.readouterr().out
+    n = int(re.search(r"read, (\d+) questions answered", out)[1])
+    assert re.search(rf"short answers that are right, word by word +0 +0   \(of {n}\)", out)
+    assert "model.safetensors" in out and "(curves.png)" in out and "adapter" not in out
+    assert json.loads(Path("a/eval.json").read_text())["after"]["right"] == {"right": 0, "of": n}
+    assert call(f"train --objective kto {told} --plain --out b") == 0
+    assert "eval.json" not in capsys.readouterr().out
+    assert call(f"train --objective kto {told} --out c") == 0
+    good, bad = capsys.readouterr().out.split(" label 1:\n")[1].split(" label 0:\n")
+    assert good.count("[[") == bad.count("[[") == 1
+
+
+@pytest.mark.parametrize("one, other, equal", [("Yes, it is.", "yes it is", True), ("Yes", "No", 0),
+                                               ("日本 ", "日本", True), ("a b", "ab", False)])
+def test_the_words_of_short_answers_are_compared(one, other, equal):
+    assert same_words(one, other) == bool(equal)
+
+
 def test_sample_prints_as_it_decodes_after_a_system_prompt(here, capsys, monkeypatch):
     """The pieces are the answer; an answer may have half of the context."""
     assert call("sample start --prompt Hi --max-new 1 --n 2 --temperature 3") == 0
+    assert capsys.readouterr().out.count("cut at 1 tokens") > 1
     asked, seen, real = [], [], sample.generate
 
     def watch(model, prompts, *, stream, max_new, **how):

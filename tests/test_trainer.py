@@ -4,7 +4,6 @@ pieces and in two processes within rounding. Tiny random models, no network.
     python -m torch.distributed.run --nproc_per_node 2 tests/test_trainer.py FILE   # two processes
 """
 import os
-import re
 import subprocess
 import sys
 from copy import deepcopy
@@ -209,6 +208,14 @@ def test_checkpoints_of_activations_change_no_number(lora, tmp_path):
 
 
 # ---- what is refused -----------------------------------------------------------------------------
+def refusal(*args, **more) -> str:
+    """The one line with which a Trainer does not begin."""
+    with pytest.raises(UserError) as found:
+        Trainer(*args, **more)
+    assert "\n" not in str(found.value)
+    return str(found.value)
+
+
 @pytest.mark.parametrize("name, more, why", [
     ("grpo", {}, "python -m nanouft.train"),
     ("kto", {"gradient_accumulation_steps": 2}, "other rows' log-probs"),
@@ -220,17 +227,7 @@ def test_checkpoints_of_activations_change_no_number(lora, tmp_path):
 def test_what_would_be_learned_wrongly_is_refused(name, more, why, tmp_path):
     objective, model = OBJECTIVES[name](), llama(False)
     data, _ = encode(OBJECTIVES["orpo"]().choose(DATA), NANO, 128)    # never prepared
-    with pytest.raises(UserError, match=re.escape(why)) as found:
-        Trainer(model, objective, data, NANO.pad, arguments(tmp_path, **more))
-    assert "\n" not in str(found.value)
-
-
-def refusal(*args, **more) -> str:
-    """The one line with which a Trainer does not begin."""
-    with pytest.raises(UserError) as found:
-        Trainer(*args, **more)
-    assert "\n" not in str(found.value)
-    return str(found.value)
+    assert why in refusal(model, objective, data, NANO.pad, arguments(tmp_path, **more))
 
 
 @pytest.mark.parametrize("name", ["kto", "rpo"])
@@ -281,21 +278,6 @@ def test_one_process_for_several_gpus_is_refused():
     model, objective, data = prepared("sft", False)
     with pytest.raises(UserError, match="accelerate launch"):
         Trainer(model, objective, data, NANO.pad, SimpleNamespace(n_gpu=2))
-
-
-# ---- the page ------------------------------------------------------------------------------------
-def test_the_script_of_the_page_runs(tmp_path, monkeypatch):
-    """docs/python.md, On several GPUs: with fewer rows and on the CPU."""
-    pytest.importorskip("peft")
-    text = (ROOT / "docs" / "python.md").read_text(encoding="utf-8")
-    code, = re.findall(r"```python\n([^`]*nanouft.trainer[^`]*)```", text)
-    for told, here in (("1_600", "16"), ("adam_beta2", "use_cpu=True, adam_beta2")):
-        assert told in code
-        code = code.replace(told, here)
-    monkeypatch.chdir(tmp_path)
-    exec(compile(code, "docs/python.md", "exec"), {})
-    model, _ = start_model("out/dpo")
-    assert model.cfg.vocab_size == start_model("base")[0].cfg.vocab_size
 
 
 def main(file: str) -> None:

@@ -8,8 +8,6 @@ there is one:
 import json
 import os
 import shutil
-from copy import deepcopy
-from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -18,9 +16,7 @@ import torch
 from made import (
     CPU,
     DATA,
-    ONLY_READ,
     Form,
-    as_if_sampled,
     killed_in_step,
     one_error,
     same,
@@ -111,56 +107,39 @@ def folders(tmp_path_factory):
 
 
 # ---- numbers -------------------------------------------------------------------------------------
-def by_hand(name: str, net, batch) -> None:
-    """What an objective's forward writes, by transformers' public calls alone."""
-    for role, s in batch.seqs.items():
-        given = {"input_ids": s.inputs}
-        if name == "ift":                               # the blend of embeddings, lam .2
-            table, guess = net.get_input_embeddings(), s.inputs.clone()
-            with torch.no_grad():
-                said = net(**given).logits.argmax(-1)
-                guess[:, 1:] = torch.where(s.mask[:, :-1] == 1, said[:, :-1], s.inputs[:, 1:])
-                given = {"inputs_embeds": 0.8 * table(s.inputs) + 0.2 * table(guess)}
-        logits = net(**given).logits.log_softmax(-1)
-        logp = logits.gather(-1, s.targets[..., None])[..., 0].masked_fill(s.mask == 0, 0)
-        s.logp = logp.detach() if role in ONLY_READ else logp
-
-
-@pytest.mark.parametrize("kind, name", [
-    (kind, name) for kind in EACH for name in ("sft", "dpo", "kto", "una", "ift", "grpo")
-    if kind != "real" or name in ("sft", "ift")])
-def test_loss_and_gradients_are_those_of_the_same_model_called_directly(kind, name, folders):
+@pytest.mark.parametrize("kind", EACH)
+def test_every_way_in_and_out_is_that_of_the_same_model_called_directly(kind, folders):
+    """A method asks a model by these alone, so its loss is theirs, too."""
     model, tok = start_model(folders[kind])
     net = hf.AutoModelForCausalLM.from_pretrained(folders[kind], dtype=torch.float32).eval()
     if kind == "gpt2":                                  # our chat tokens were added
         net.resize_token_embeddings(tok.n_vocab, mean_resizing=False)
         net.load_state_dict(model.net.state_dict())
-    form = Form(name)
-    models = Models(model, tok.pad, CPU, start_model)
-    if form.objective.on_policy:
-        rows = [replace(r, answer=said, score=None, label=None) for r in DATA
-                for said in (r.answer, r.chosen)]
-        answers, _ = encode(demo_rows(rows), tok, 128)
-        batch = as_if_sampled(answers, [(7 * i % 11) / 11 for i in range(16)], form, model, models,
-                              model)
-    else:
-        rows, _ = encode(form.objective.choose(DATA), tok, 128)
-        rows = models.prepare(rows, form.objective)
-        batch = collate(rows, range(len(rows)), tok.pad)
-    theirs, found = deepcopy(batch), []
-    form.objective.forward(model, batch)
-    by_hand(name, net, theirs)
-    for b, weights in ((batch, model.net), (theirs, net)):
-        loss, _ = form.objective.loss(b)
-        loss.backward()
-        found.append((loss.detach(), {n: p.grad for n, p in weights.named_parameters()
-                                      if p.grad is not None}))
-    same(found[0][0], found[1][0], 1e-6)
-    same(found[0][1], found[1][1], 1e-5)
-    assert len(found[0][1]) > 10
-    for role, s in theirs.seqs.items():
-        if s.ref_logp is not None:                      # the start model is the policy
-            same(s.ref_logp, (s if name != "ift" else batch.seqs[role]).logp.detach(), 1e-5)
+    rows, _ = encode(demo_rows(DATA), tok, 128)
+    s = collate(rows, range(len(rows)), tok.pad).seqs["answer"]
+    on, table = s.mask > 0, net.get_input_embeddings()
+
+    def wanted(**given) -> torch.Tensor:
+        logp = net(**given).logits.log_softmax(-1).gather(-1, s.targets[..., None])[..., 0]
+        return logp.masked_fill(~on, 0)
+    embeds = model(s.inputs, want="embeds")
+    blend = 0.8 * embeds + 0.2 * embeds.roll(1, 1)      # as IFT's
+    hidden = model(s.inputs, want="hidden")
+    with torch.no_grad():
+        logits = net(s.inputs).logits
+        same(embeds, table(s.inputs), 0)
+        same(model(s.inputs), logits, 1e-4)
+        same(model(hidden=hidden, at=on), logits[on], 1e-4)
+        same(model(embeds=blend, want="logp", targets=s.targets, at=on),
+             wanted(inputs_embeds=blend), 1e-4)
+        same(model(s.inputs, want="argmax", at=on), logits.argmax(-1).masked_fill(~on, 0))
+    nats = model(s.inputs, want="logp", targets=s.targets, at=s.positions)
+    grads = []
+    for logp, weights in ((nats, model.net), (wanted(input_ids=s.inputs), net)):
+        logp.sum().backward()
+        grads.append({n: p.grad for n, p in weights.named_parameters() if p.grad is not None})
+    assert len(grads[0]) > 10
+    same(*grads, 1e-4)
 
 
 @pytest.mark.parametrize("kind", EACH)
@@ -270,10 +249,6 @@ def test_a_template_that_cannot_be_learnt_from_is_one_line(tmp_path):
     _, tok = start_model(make(tmp_path / "inst", "llama", INST))
     with pytest.raises(UserError, match="refuses a dialogue of .*only user and assistant"):
         tok.prompt_ids((*say("system", "Be kind."), *say("user", "a")))
-    rows = [r.with_roles({"answer": ((*say("system", x), *r.prompt) if x else r.prompt, r.chosen)})
-            for r, x in zip(DATA, ("", "Be kind.", ""))]
-    kept, report = encode(rows, tok, 128)
-    assert len(kept) == 2 and "1 refused, the first" in report.lines(128)[0]
     changing = CHATML.replace("['content'] +", "['content'][:3 if loop.last else 1] +")
     _, tok = start_model(make(tmp_path / "changing", "llama", changing))
     with pytest.raises(UserError, match="in another way when the dialogue goes on"):

@@ -158,12 +158,22 @@ def bracketed(t: Tokens, tok: Tokenizer) -> str:
     return out
 
 
-def shown(e: Encoded, tok: Tokenizer) -> list[str]:
-    """A row as text, within 80 columns."""
-    texts = {role: bracketed(t, tok) for role, t in e.seqs.items() if role != "mismatch"}   # KTO's
-    return [textwrap.fill(text if len(texts) == 1 else f"{role}: {text}", 80,
-                          initial_indent="  ", subsequent_indent="  ")
-            for role, text in texts.items()]
+def shown(data: list[Encoded], tok: Tokenizer) -> list[str]:
+    """The row that a run prints, as text within 80 columns: the first one, or of labels and scores
+    the best and the worst, each below its grade."""
+    name = next((name for name in ("score", "label") if name in data[0].per_row), "")
+    rows = [data[0]]
+    if name:
+        best, worst = (pick(data, key=lambda e: e.per_row[name]) for pick in (max, min))
+        rows = [best] if best is worst else [best, worst]
+    out = []
+    for e in rows:
+        texts = {role: bracketed(t, tok) for role, t in e.seqs.items() if role != "mismatch"}
+        out += [f" {name} {e.per_row[name]:g}:"] if name else []
+        out += [textwrap.fill(text if len(texts) == 1 else f"{role}: {text}", 80,
+                              initial_indent="  ", subsequent_indent="  ")
+                for role, text in texts.items()]
+    return out
 
 
 # ---- the order -----------------------------------------------------------------------------------

@@ -203,7 +203,7 @@ def pushes(strips: list[Strip], file: Path, title: str, note: str = "") -> Path:
             ax.text(x, beyond, signed(weight), ha="center", fontsize=12, color=colour,
                     va="bottom" if weight >= 0 else "top")
             if names is not None:
-                ax.text(x, names, shown(token), ha="center", va="bottom")
+                ax.text(x, names, token_name(token), ha="center", va="bottom")
     return save(fig, file)
 
 
@@ -254,7 +254,7 @@ def wrapped(method: str, which: str, tokens: list[str], weights: list[float]) ->
     return rows
 
 
-def shown(token: str) -> str:
+def token_name(token: str) -> str:
     """A token as it is written in pictures and in the terminal: a line feed as \\n."""
     return token.strip() or repr(token)
 
@@ -265,7 +265,7 @@ def signed(weight: float) -> str:
 
 def text_width(token: str) -> float:
     """Inches that the name of a token takes."""
-    return TextPath((0, 0), shown(token), size=STYLE["font.size"]).get_extents().width / 72
+    return TextPath((0, 0), token_name(token), size=STYLE["font.size"]).get_extents().width / 72
 
 
 def columns(tokens: list[str], above: list[str]) -> list[int]:
