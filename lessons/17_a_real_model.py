@@ -74,13 +74,13 @@ else:
 ITEMS = 10                      # questions of each kind
 
 
-def exam(model, tok, shown: int = 3) -> tuple[float, float]:
+def exam(model, tok, name: str = "start", shown: int = 3) -> tuple[float, float]:
     """Exact score and share of answers that stop, in per cent; `shown` answers are printed."""
     _, answers = families(model, tok, "test", ITEMS, 6, KINDS, max_new=64)
     for x in answers[::2 * ITEMS][:shown]:
         print(f"  {x['prompt']}\n    -> {x['answer'][:80]!r}   score {x['score']:.2f}")
     score, stops = (100 * np.mean([x[what] for x in answers]) for what in ("score", "ended"))
-    print(f"score {score:.1f} %, {stops:.0f} % of the answers stop")
+    print(f"{name}: score {score:.1f} %, {stops:.0f} % of the answers stop")
     return score, stops
 
 
@@ -119,8 +119,7 @@ def train(name: str, model, tok, objective, seed: int, rate: float, looks: tuple
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         if step + 1 in looks:
-            print(f"{name}, step {step + 1}: ", end="")
-            found.append(exam(model, tok, shown))
+            found.append(exam(model, tok, f"{name}, step {step + 1}", shown))
     return found
 
 
@@ -199,7 +198,7 @@ if not CHANGE:
 #
 # ## When does it stop?
 # A small weight may make the model learn the end later, and not worse. The small base of the other
-# lessons stops as seldom as SmolLM2, and there we can look at two moments of one run.
+# lessons has to learn to stop as well, and there we can look at two moments of one run.
 #
 # First predict the weight of `<|end|>` in the answer `chisel knife nail red<|end|>` for
 # $\gamma=0$, $.5$ and $.95$, on paper and as if all five losses were the same. In lesson 06 the
