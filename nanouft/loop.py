@@ -11,7 +11,6 @@ import contextlib
 import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import torch
@@ -53,25 +52,26 @@ class Device:
         # forwards would get no gradient through them.
         return torch.autocast(self.kind, DTYPES[self.dtype], cache_enabled=False)
 
-    @cached_property
-    def scaler(self) -> torch.amp.GradScaler:
-        """fp16 gradients underflow without a scale; for bf16 and fp32 this does nothing. It starts
-        at 2^12: from 2^16 on the first steps of some losses overflow and are left out."""
-        return torch.amp.GradScaler(self.kind, init_scale=2.0**12, enabled=self.dtype == "fp16")
+
+def grad_scaler(device: Device) -> torch.amp.GradScaler:
+    """fp16 gradients underflow without a scale; for bf16 and fp32 this does nothing. It starts at
+    2^12: from 2^16 on the first steps of some losses overflow and are left out."""
+    return torch.amp.GradScaler(device.kind, init_scale=2.0**12, enabled=device.dtype == "fp16")
 
 
 def steps(model: nn.Module, objective: Objective, source: Callable[[int], Batch],
           optimizer: torch.optim.Optimizer, numbers: Iterable[int], *,
           schedule: Schedule | None = None, clip: float = math.inf, device: Device = Device(),
-          accumulate: int = 1) -> Iterator[Step]:
+          accumulate: int = 1, scaler: torch.amp.GradScaler | None = None) -> Iterator[Step]:
     """Train `model` in place, one step for each of `numbers` (from 0; a resumed run begins later).
 
     source    source(number) -> the batch of that step, on the CPU: batches.Epochs (rows of a file)
               or sampling.Rollouts (answers that the model has just sampled)
     schedule  schedule(number) -> learning rate [the optimizer's]
     clip      largest norm of the gradient
-    accumulate  micro-batches in which a step is taken, to save memory"""
-    autocast, scaler = device.autocast(), device.scaler
+    accumulate  micro-batches in which a step is taken, to save memory
+    scaler    that of a resumed run, which goes on with its scale [a fresh one]"""
+    autocast, scaler = device.autocast(), scaler or grad_scaler(device)
     for number in numbers:
         # ---- data: the rows of this step, or answers that the model has just sampled
         rate = schedule(number) if schedule else optimizer.defaults["lr"]

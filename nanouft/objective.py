@@ -169,6 +169,7 @@ def write_logp(model, batch: Batch) -> None:
 # ---- a method ------------------------------------------------------------------------------------
 CHOOSE: dict[str, Callable] = {}        # kind of rows -> what chooses them: objectives/__init__.py
 ROLLOUT = ("samples", "minibatches", "passes")
+WIDTH = 128                         # of the model for which the learning rates were chosen
 
 
 FACTS: dict[str, tuple] = {             # a fact -> its types, or the words that it may be
@@ -206,7 +207,7 @@ class Objective:
     It overrides what differs. Its helper methods start with _."""
     data = "demos"                      # kinds of rows that it learns from: "demos + scores"
     lr = 2.5e-4                         # default learning rate, chosen on NanoWorld's validation
-    reference = False                   # does the loss read the start model's log-probs?
+    reference = False                   # do loss or credit read the start model's log-probs?
     coupled = False                     # does the loss of a row read other rows' log-probs?
     first: ClassVar[First | None] = None        # models that must be trained before
     scorer = "any"                      # of samples: "any" number, a "grade" from 0 to 1, or "none"
@@ -265,6 +266,11 @@ class Objective:
     def on_policy(self) -> bool:
         """Does it learn from answers that the model samples?"""
         return self.data == "prompts"
+
+    def rate(self, model, lora: bool = False) -> float:
+        """The learning rate for a model of this width: twice as wide, half the rate. LoRA's thin
+        matrices want ten times as much."""
+        return self.lr * WIDTH / model.cfg.n_embd * (10 if lora else 1)
 
     def setup(self, model, seed: int) -> None:
         """Change the start model before training: add a head, freeze weights."""

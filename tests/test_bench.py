@@ -12,6 +12,7 @@ from lessons.bench import gpu, subjects
 from nanouft import train
 from nanouft.gpt import GPT
 from nanouft.loop import Device
+from nanouft.run import follow
 
 CPU, NO_FAULT = Device("cpu", "bf16"), [0.0, 0.0, 0.0]
 
@@ -90,14 +91,14 @@ def begins_again(run, model, optimizer) -> dict:
     return {"step": 0}
 
 
-LOAD, MAIN = train.load_step, train.main
+LOAD, MAIN = follow.load_step, train.main
 FAULTS = [LOAD, forgets_the_moments, begins_again]
 
 
 @pytest.mark.parametrize("load", FAULTS, ids=lambda fault: fault.__name__)
 def test_a_run_that_is_not_resumed_well_is_a_look(load, monkeypatch):
     """Also one that makes all its steps once more, which gives the same losses."""
-    monkeypatch.setattr(train, "load_step", load)
+    monkeypatch.setattr(follow, "load_step", load)
     fine, told = gpu.resume(Device(), half=2)
     assert fine == (load is LOAD), told
     assert ("losses off by 0e+00" in told) == (load is not forgets_the_moments), told

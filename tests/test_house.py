@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[1]
 # Rooms: folders of nanouft/ and files at its top. Each imports only what stands before it.
 ORDER = """errors seeds disk fast gpt objective loop models data objectives world simple run trainer
     pictures evaluate pretrain reward sample train ledger playground __main__""".split()
-LIMIT = 1_730_000           # characters of all rooms together; 2.0 goes back to 1.1.0's 1,456,000
+LIMIT = 1_696_000           # characters of all rooms together; 2.0 goes back to 1.1.0's 1,456,000
 ROOMS = ("nanouft", "frozen_lake", "lessons", "tests", "docs")
 COMMANDS = re.compile(r"python3? -m ((?:nanouft|frozen_lake|lessons)[\w.]*)")
 
@@ -42,8 +42,9 @@ def imported(file: Path) -> list[str]:
     """What a file of nanouft imports of nanouft: "data.rows", "gpt"."""
     out = []
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.ImportFrom) and not node.level:
-            names = [f"{node.module}.{a.name}" for a in node.names]
+        if isinstance(node, ast.ImportFrom):
+            beside = [*file.relative_to(ROOT).parts[:-node.level]] if node.level else []
+            names = [".".join([*beside, str(node.module), a.name]) for a in node.names]
         elif isinstance(node, ast.Import):
             names = [a.name for a in node.names]
         else:
@@ -67,8 +68,9 @@ def test_a_room_imports_only_what_stands_before_it():
 
 
 def test_no_files_import_each_other_in_a_circle():
-    files = {".".join(f.relative_to(ROOT / "nanouft").with_suffix("").parts): f
-             for f in (ROOT / "nanouft").rglob("*.py")}
+    """A package is its __init__.py, which is read before any file in it."""
+    files = {".".join(f.relative_to(ROOT / "nanouft").with_suffix("").parts)
+             .removesuffix(".__init__"): f for f in (ROOT / "nanouft").rglob("*.py")}
     reads = {name: {part for x in imported(f) for part in (x, x.rpartition(".")[0])
                     if part in files and part != name} for name, f in files.items()}
     while leaves := [name for name, others in reads.items() if not others]:
@@ -78,7 +80,7 @@ def test_no_files_import_each_other_in_a_circle():
 
 
 @pytest.mark.parametrize("code, files, lines", [
-    ("from nanouft import objectives, train; objectives.OBJECTIVES['dpo']", 34, 5_480),
+    ("from nanouft import objectives, train; objectives.OBJECTIVES['dpo']", 40, 5_720),
     ("import nanouft.simple", 15, 2_400)])
 def test_what_a_run_loads(code, files, lines):
     code += "; import sys; print(*(m.__file__ for n, m in sys.modules.items() if %s))" % (

@@ -36,6 +36,7 @@ from nanouft.models.folders import start_model
 from nanouft.models.tokenizer import Tokenizer
 from nanouft.objective import Batch
 from nanouft.objectives import OBJECTIVES
+from nanouft.run import follow
 from nanouft.run.reference import Models
 from nanouft.run.sampling import Rollouts
 
@@ -93,7 +94,8 @@ def batches_of(name: str, start: Start, n: int, rows: int) -> list[Batch]:
 
 
 def learner(name: str, device: Device, batches: list[Batch], start: Start = base,
-            backend: str = "") -> tuple[GPT, Figures]:
+            backend: str = "", scaler: torch.amp.GradScaler | None = None
+            ) -> tuple[GPT, Figures]:
     """A fresh model, and a function that makes its next steps; compiled, if by a backend."""
     model = start()[0].to(device.name)
     if backend:
@@ -101,7 +103,8 @@ def learner(name: str, device: Device, batches: list[Batch], start: Start = base
     net = torch.compile(model, dynamic=True, backend=backend) if backend else model
     objective, rate = OBJECTIVES[name](), 2.5e-4 * NANO.n_embd / model.cfg.n_embd
     run = steps(net, objective, lambda i: batches[i % len(batches)],
-                train.make_optimizer(model, rate, device), range(999), clip=1.0, device=device)
+                train.make_optimizer(model, rate, device), range(999), clip=1.0, device=device,
+                scaler=scaler)
     return model, lambda k: torch.stack([torch.stack([step.sums["loss"], step.norm]).float()
                                          for _, step in zip(range(k), run)])
 
@@ -145,15 +148,15 @@ def waits(work: Callable[[], object], gpu: Device) -> int:
 def scaler(gpu: Device, start: Start = base) -> Verdict:
     """In fp16 a step whose gradient overflows is left out, and the scale falls."""
     half = replace(gpu, dtype="fp16")
-    half.scaler._init_scale = 2.0**40
-    model, go = learner("sft", half, batches_of("sft", start, 6, 32), start)
+    high = torch.amp.GradScaler(gpu.kind, init_scale=2.0**40)
+    model, go = learner("sft", half, batches_of("sft", start, 6, 32), start, scaler=high)
     first = model.wte.weight.detach().clone()
     go(1)
-    skipped = bool((model.wte.weight == first).all()) and half.scaler.get_scale() == 2.0**39
+    skipped = bool((model.wte.weight == first).all()) and high.get_scale() == 2.0**39
     go(40)
     learns = bool(model.wte.weight.isfinite().all() and (model.wte.weight != first).any())
     return (skipped and learns,
-            f"an overflow is left out: {skipped}; scale 2^40 -> {half.scaler.get_scale():,.0f}")
+            f"an overflow is left out: {skipped}; scale 2^40 -> {high.get_scale():,.0f}")
 
 
 def resume(gpu: Device, half: int = 20) -> Verdict:
@@ -168,11 +171,11 @@ def resume(gpu: Device, half: int = 20) -> Verdict:
     def losses(run: Path) -> list[float]:
         lines = (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
         return [json.loads(line)["loss"] for line in lines]
-    save_step = train.save_step
+    save_step = follow.save_step
     with tempfile.TemporaryDirectory() as place, quiet():
         whole, cut = Path(place, "whole"), Path(place, "cut")
         train.main([*flags, "--out", str(whole)])
-        with (mock.patch.object(train, "save_step", save_and_stop),
+        with (mock.patch.object(follow, "save_step", save_and_stop),
               contextlib.suppress(KeyboardInterrupt)):
             train.main([*flags, "--out", str(cut)])
         stopped = len(losses(cut)) == half

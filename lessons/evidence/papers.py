@@ -1,6 +1,6 @@
 """Which sentence of a paper does a question ask, and what came of it?
 
-SENTENCES are the table by paper of docs/claims.md and README.md, without its figures. A question
+SENTENCES head the table of docs/claims.md; IN_README has fewer of them, in fewer words. A question
 that stands under `asked` is the paper's own sentence, all others are our follow-ups (`whose`).
 A sentence may change from one version of a paper to the next, so the version is named.
 """
@@ -24,11 +24,11 @@ class Sentence:
     asked: dict[str, str]       # {where, with what: "CLAIM question"}
     also: dict[str, str] = field(default_factory=dict)      # the same, of our own questions
     doubt: str = ""
-    in_readme: bool = True
 
 
 LAKE = "C5 What is read lies where a policy"
 KEEPS = "C3 UFT keeps more skills than SFT, then"
+KEEPS_AGAIN = "C12 UFT in one stage keeps more skills than SFT, then"
 OVER_ALL = "C3 UFT is better over all than SFT, then"
 NO_COPY = "C3b No right answer to copy: UFT is better than SFT"
 R4 = "R4 A real model, 40 % wrong: PoFT is better than SFT"
@@ -48,35 +48,36 @@ SENTENCES = (
         {"lam .2":
          "C7 Step by step, the blend (lam .2) lies nearer to what the model does",
          "lam 1": "C7 Step by step, the blend (lam 1) lies nearer to what the model does"},
-        doubt="by construction, since the blend always says less than SFT, which says too much",
-        in_readme=False),
+        doubt="by construction, since the blend always says less than SFT, which says too much"),
     Sentence(
         "IFT", "2405.11870v3",
         "From the same demonstrations IFT does as well as SFT, or better",
         {"better, as released": "C1 IFT as released is better than SFT",
          "better, as released, on SmolLM2": "R1 A real model: IFT as released is better than SFT"},
         {"as good, with detached weights": "C1 IFT with detached weights is as good as SFT",
-         "as good, with detached weights, on SmolLM2":
+         "as good, detached, SmolLM2 at .4 of SFT's rate":
          "R1 A real model: IFT with detached weights is as good as SFT",
+         "as good, detached, SmolLM2 at SFT's rate":
+         "R5 A real model, equal rates, 96 steps: detached IFT is as good as SFT",
+         "fewer stop, detached, SmolLM2 at SFT's rate":
+         "R5 A real model, equal rates, 96 steps: fewer answers stop after detached IFT",
          "as many answers stop after 48 steps":
          "C9 After 48 steps as many answers stop after detached IFT as after SFT",
          "as many answers stop after 96 steps":
          "C9 After 96 steps as many answers stop after detached IFT as after SFT",
-         "the same at equal rates, on SmolLM2":
-         "R5 A real model, equal rates, 96 steps: detached IFT is as good as SFT",
-         "is the gap smaller there after 256 steps":
+         "is the gap on SmolLM2 smaller after 256 steps":
          "R6 A real model: detached IFT's gap to SFT is smaller after 256 steps than after 96"},
-        doubt="SmolLM2 is asked after 96 steps of 8, when many of IFT's answers do not stop yet, "
-              "as on our bases after 48, and its detached form at .4 of SFT's rate"),
+        doubt="SmolLM2 is asked after 96 steps of 8, when not all answers stop yet, as on our "
+              "bases after 48"),
     Sentence(
         "IFT", "2405.11870v2",
         "IFT does as well as SFT followed by preference optimization (v3 names no sequence)",
         {"not inferior, as released":
          "C1 IFT as released is not inferior to SFT, then DPO"},
-        {"not inferior, with detached weights, 40 % wrong demonstrations":
+        {"not inferior, detached, 40 % wrong rows":
          "C1c 40 % wrong: IFT with detached weights is not inferior to SFT, then DPO"},
         doubt="from right demonstrations alone DPO changed nothing; with 40 % wrong ones it read "
-              "right pairs", in_readme=False),
+              "right pairs"),
     Sentence(
         "IFT", "2405.11870v3",
         "On Frozen Lake training ends in the order DPO, IFT, ORPO and SFT, because of the cells "
@@ -85,14 +86,13 @@ SENTENCES = (
          "the cells, policy with a habit": f"{LAKE} with a habit goes, SFT < IFT < DPO",
          "from scratch": f"{LAKE} from scratch goes, SFT < IFT < DPO"},
         doubt="where the order fails IFT ends nearer than DPO, which agrees with the abstract's "
-              "\"competitive policy\"; with a habit the cells follow in part by construction",
-        in_readme=False),
+              "\"competitive policy\"; with a habit the cells follow in part by construction"),
     Sentence(
         "UFT", "2410.21438v1",
         "UFT is better than SFT on instruction data alone",
         {"the authors' beta":
          "C2 UFT (beta .01) on demonstrations is better than SFT"},
-        doubt="as beta goes to 0 its gradient becomes SFT's", in_readme=False),
+        doubt="as beta goes to 0 its gradient becomes SFT's"),
     Sentence(
         "UFT", "2410.21438v1",
         "One stage prevents that alignment makes a model forget what SFT taught (v2, v3: "
@@ -100,11 +100,12 @@ SENTENCES = (
         {"more skills than SFT -> DPO":
          "C3 UFT in one stage keeps more skills than SFT, then DPO",
          "than SFT -> KTO": f"{KEEPS} KTO",
-         "than SFT -> UNA": f"{KEEPS} UNA"},
-        {"does KTO forget": "C12 KTO after SFT on A loses some of its skills",
-         "does UNA": "C12 UNA after SFT on A loses some of its skills"},
-        doubt="UFT learnt reversals less in as many updates; that a chain forgets is likely here "
-              "for KTO and UNA, for DPO on one base of two"),
+         "than SFT -> KTO, on new seeds": f"{KEEPS_AGAIN} KTO",
+         "than SFT -> UNA": f"{KEEPS} UNA",
+         "than SFT -> UNA, on new seeds": f"{KEEPS_AGAIN} UNA"},
+        {"KTO in the second stage forgets": "C12 KTO after SFT on A loses some of its skills",
+         "UNA in the second stage forgets": "C12 UNA after SFT on A loses some of its skills"},
+        doubt="most of it is reversed words, which UFT learnt less in as many updates"),
     Sentence(
         "UFT", "2410.21438v1",
         "One stage has a clear advantage over SFT, then alignment, above all in factuality (below, "
@@ -151,15 +152,70 @@ SENTENCES = (
          "C4b 40 % wrong, filtered rows: PoFT is better than SFT",
          "than PoFT on all rows":
          "C4b 40 % wrong: PoFT on filtered rows is better than PoFT on all rows"},
-        doubt="the filter is told how many are right", in_readme=False),
+        doubt="the filter is told how many are right"),
     Sentence(
         "DFT", "2508.05629v1",
         "DFT generalizes much better than SFT",
-        {"as good in new combinations of rules, one base":
-         "C8 DFT learns rules in new combinations as SFT does"},
-        {"as good in a new behaviour":
+        {},
+        {"as good in new combinations of rules":
+         "C8 DFT learns rules in new combinations as SFT does",
+         "as good in a new behaviour":
          "C8 DFT learns a new behaviour (to say: I do not know) as SFT does"},
-        doubt="no setting was searched, though DFT's gradient is the smaller one"),
+        doubt="whether it is better was not asked; one base, and SFT's rate, though DFT's gradient "
+              "is the smaller one"),
+)
+IN_README = (
+    Sentence(
+        "IFT", "2405.11870v2", "SFT overestimates what a model can do",
+        {"step by step": "C7 Step by step, SFT overestimates what its model does",
+         "on Frozen Lake, after 5 updates":
+         "C5 Move by move, SFT overestimates a policy with a habit (5 updates)"},
+        doubt="of a whole answer SFT's estimate is exact"),
+    Sentence(
+        "IFT", "2405.11870v3", "IFT does as well as SFT, or better",
+        {"better, as released": "C1 IFT as released is better than SFT",
+         "the same on SmolLM2": "R1 A real model: IFT as released is better than SFT"},
+        {"as good, detached": "C1 IFT with detached weights is as good as SFT",
+         "on SmolLM2 at .4 of SFT's rate":
+         "R1 A real model: IFT with detached weights is as good as SFT",
+         "on SmolLM2 at its rate":
+         "R5 A real model, equal rates, 96 steps: detached IFT is as good as SFT"},
+        doubt="after 96 steps not all answers stop on SmolLM2"),
+    Sentence(
+        "UFT", "2410.21438v1", "One stage keeps alignment from making a model forget",
+        {"more skills than SFT→DPO": "C3 UFT in one stage keeps more skills than SFT, then DPO",
+         "SFT→KTO": f"{KEEPS} KTO", "SFT→KTO, again": f"{KEEPS_AGAIN} KTO",
+         "SFT→UNA": f"{KEEPS} UNA", "again": f"{KEEPS_AGAIN} UNA"},
+        doubt="UFT learnt reversals less in as many steps"),
+    Sentence(
+        "UFT", "2410.21438v1",
+        "One stage is better than SFT, then alignment, above all in factuality (\"none to copy\": "
+        "no scored answer is right)",
+        {"over all, than SFT→DPO":
+         "C3 UFT in one stage is better over all than SFT, then DPO",
+         "SFT→KTO": f"{OVER_ALL} KTO", "SFT→UNA": f"{OVER_ALL} UNA",
+         "none to copy, than SFT→UNA": f"{NO_COPY}, then UNA",
+         "none to copy, than SFT→KTO": f"{NO_COPY}, then KTO",
+         "SFT→DPO": f"{NO_COPY}, then DPO"},
+        {"none to copy, than SFT on the best answers":
+         f"{NO_COPY} on A and the best of B"},
+        doubt="the questions nearest to factuality have both signs"),
+    Sentence(
+        "UNA", "2408.15339v2", "UNA outperforms DPO and KTO",
+        {"than DPO": "C6 From the same scored answers UNA with scores is better than DPO",
+         "KTO": "C6 UNA with scores is better than KTO"},
+        {"than SFT on the right answers":
+         "C10 From the same scored answers UNA with scores is better than SFT on the right ones"},
+        doubt="no score has an error"),
+    Sentence(
+        "PoFT", "2412.12865v1", "PoFT improves on SFT where demonstrations may be wrong",
+        {"a larger lead with 40 % wrong":
+         "C4 PoFT's lead over SFT is larger with 40 % wrong demonstrations than with none",
+         "better, on SmolLM2": R4},
+        {"better than a filter by the same aligned model":
+         "C4 40 % wrong: PoFT is better than SFT on the likeliest 60 % of the rows",
+         "the same on SmolLM2": f"{R4} on the likeliest 60 % of the rows"},
+        doubt="the aligned model, which it needs, scores more than PoFT itself"),
 )
 OF_PAPERS = {question for sentence in SENTENCES for question in sentence.asked.values()}
 

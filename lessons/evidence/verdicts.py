@@ -1,6 +1,6 @@
 """What all claims share: where their scores are kept, and a question with its verdict."""
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
@@ -41,7 +41,7 @@ class Line:
     test: str = ""
     findings: tuple[Finding, ...] = ()  # one a base; empty for C5, which has no base
     whose: str = ""                     # "the paper's", "ours" or "premise" (papers.py)
-    doubt: str = ""                     # in words
+    doubts: dict[str, list[str]] = field(default_factory=dict)  # {a doubt: rows that it is of}
 
     @property
     def without(self) -> str:
@@ -60,6 +60,12 @@ class Line:
         names = [f.largest + ("" if everywhere else f" on the {base} base")
                  for f, base in zip(self.findings, ("first", "second")) if f.carried]
         return f"carried by {' and '.join(dict.fromkeys(names))}" if names else ""
+
+    @property
+    def doubt(self) -> str:
+        """All doubts in words."""
+        return "; ".join(f"{text} ({', '.join(rows)})" if rows else text
+                         for text, rows in self.doubts.items())
 
     @property
     def beside(self) -> str:

@@ -1,19 +1,21 @@
 """Before and after a run: which held-out rows are read, what is printed, what eval.json keeps.
 
-    held = choose_held_out(cfg, held, samples, total, with_reward)
-    before = evaluate_run(model, tok, held, cfg, device)        # and the same after the run
+    held = choose_held_out(cfg, objective, held, total)
+    before = evaluate_run(model, tok, held, cfg, objective, device, score)  # and after the run
     report(before, after)
 """
+import re
 from textwrap import shorten
-from typing import Any
 
 from nanouft.data.batches import Encoded
+from nanouft.data.rows import Row
 from nanouft.data.selection import each_prompt
 from nanouft.errors import counted, say
 from nanouft.gpt import GPT
 from nanouft.loop import Device
 from nanouft.models.generate import stops, unfinished
 from nanouft.models.tokenizer import Tokenizer
+from nanouft.objective import Objective
 from nanouft.run.evaluation import (
     ABOUT,
     Metrics,
@@ -24,28 +26,37 @@ from nanouft.run.evaluation import (
     rewarded,
 )
 from nanouft.run.rewards import Score
+from nanouft.run.settings import Train
 
 METRICS = {"nll": "loss on held-out answers, nats per token",
            "accuracy": "held-out pairs: chosen gained more",
            "prefers": "held-out pairs: chosen is likelier",
            "auc": "held-out answers: the better gained more",
            "reward": "held-out questions: reward of the answer"}
+SHORT = 12              # tokens of a held-out answer that is compared word by word
+COUNTED = 30            # held-out questions with short answers that are asked
 ASKED = 2               # held-out questions that a model answers before and after
 ANSWER = 64             # their longest answers, in tokens
 
 
-def choose_held_out(cfg: Any, held: list[Encoded], samples: int, total: int,
-                 with_reward: bool) -> list[Encoded]:
-    """The held-out rows that a run of `total` steps reads; `samples`: answers to a prompt."""
+def scores_answers(cfg: Train, objective: Objective) -> bool:
+    """Are held-out questions of your rows answered, for the reward of the answers?"""
+    return bool(cfg.data) and objective.on_policy and (
+        objective.scorer != "none" or cfg.reward != "exact")
+
+
+def choose_held_out(cfg: Train, objective: Objective, held: list[Encoded],
+                    total: int) -> list[Encoded]:
+    """The held-out rows that a run of `total` steps reads."""
     if cfg.plain and not cfg.eval_every:
         return []
     if not cfg.data or not held:
         return held
     if not cfg.eval_data:
         times = 2 + (total // cfg.eval_every if cfg.eval_every else 0)
-        held = affordable(held, total * cfg.batch_size * samples, times)
-    n, asked = len(held), min(len(held), ASKED)
-    what = (f"{counted(n, 'held-out questions')} answered" if with_reward else
+        held = affordable(held, total * cfg.batch_size * objective.samples, times)
+    n, asked = len(held), len(short_answers(held)) or min(len(held), ASKED)
+    what = (f"{counted(n, 'held-out questions')} answered" if scores_answers(cfg, objective) else
             f"{counted(n, 'held-out rows')} read, {counted(asked, 'questions')} answered")
     say(f"before and after: {what}")
     return held
@@ -58,23 +69,55 @@ def affordable(held: list[Encoded], trained: int, times: int) -> list[Encoded]:
     return [held[i * len(held) // n] for i in range(n)]
 
 
-def evaluate_run(model: GPT, tok: Tokenizer, held: list[Encoded], cfg: Any, device: Device,
-         score: Score | None = None) -> tuple[Metrics, list[dict]]:
+def evaluate_run(model: GPT, tok: Tokenizer, held: list[Encoded], cfg: Train,
+                 objective: Objective, device: Device,
+                 score: Score | None) -> tuple[Metrics, list[dict]]:
     """(metrics of the held-out rows and the scores, answers to questions) of a model in a run.
-    With `score` all held-out questions are answered, else two."""
+    Where there is a reward all held-out questions are answered, else two."""
+    if cfg.plain:
+        return {}, []
+    score = score if scores_answers(cfg, objective) else None
     metrics: Metrics = {"held_out": held_out(model, held, tok.pad, device)}
     if not cfg.data and cfg.items:
         metrics["families"], items = families(model, tok, cfg.split, cfg.items)
         return metrics, items
-    rows = [e.row for e in held] if score else each_prompt([e.row for e in held])[:ASKED]
-    answers = answer_rows(model, tok, rows, max_new=cfg.max_new if score else ANSWER)
+    short = short_answers(held) if cfg.data and not score else []
+    rows = [e.row for e in held] if score else [
+        *short, *each_prompt([e.row for e in held])[:0 if short else ASKED]]
+    longest = cfg.max_new if score and cfg.max_new else ANSWER
+    answers = answer_rows(model, tok, rows, max_new=longest)
     texts = [tok.decode(a.ids).strip() for a in answers]
     if score and rows:
         metrics["held_out"] = rewarded(rows, texts, score).metrics
+    if short:
+        right = sum(same_words(text, expected(row)) for row, text in zip(rows, texts))
+        metrics["right"] = {"right": right, "of": len(rows)}
     metrics["answers"] = [{"prompt": r.prompt[-1].text, "answer": text, "ended": stops(a, tok),
                            "unfinished": unfinished(a, tok)}
                           for r, text, a in zip(rows, texts, answers)]
     return metrics, metrics["answers"]
+
+
+def expected(row: Row) -> str:
+    """The answer of a demonstration, or the better one of a pair."""
+    return (row.answer or row.chosen or ())[-1].text
+
+
+def short_answers(held: list[Encoded]) -> list[Row]:
+    """COUNTED held-out rows, if most have a right answer of one turn and SHORT tokens: so short,
+    that a right one can be told by its words."""
+    def is_short(e: Encoded) -> bool:
+        trained = e.seqs.get("answer") or e.seqs.get("chosen")
+        good = e.per_row.get("score", e.per_row.get("label", 1)) == 1
+        one = len(e.row.answer or e.row.chosen or ()) == 1
+        return trained is not None and good and one and trained.mask.sum() <= SHORT
+    rows = each_prompt([e.row for e in held if is_short(e)])
+    return rows[:COUNTED] if 2 * len(rows) > len(held) else []
+
+
+def same_words(one: str, other: str) -> bool:
+    """Equal but for capital letters, punctuation and white space."""
+    return re.findall(r"\w+", one.casefold()) == re.findall(r"\w+", other.casefold())
 
 
 def report(before: tuple[Metrics, list[dict]], after: tuple[Metrics, list[dict]]) -> dict:
@@ -94,6 +137,9 @@ def report(before: tuple[Metrics, list[dict]], after: tuple[Metrics, list[dict]]
         if name in now.get("held_out", ()):
             old, new = was["held_out"][name], now["held_out"][name]
             say(f"{about:<42}{old:6.3f}{new:9.3f}   ({counted(now['held_out']['rows'], 'rows')})")
+    if "right" in now:
+        say(f"{'short answers that are right, word by word':<42}{was['right']['right']:6d}"
+            f"{now['right']['right']:9d}   (of {now['right']['of']})")
     if "families" in now:
         return question(answers, new_answers)
     for both in list(zip(answers, new_answers))[:ASKED]:
@@ -123,5 +169,5 @@ def show(before: dict, after: dict) -> None:
             notes.append(x.get("unfinished", "does not stop"))
         elif x.get("why"):
             notes.append(x["why"])
-        note = f"   ({', '.join(notes)})" if notes else ""
+        note = f"   ({shorten(', '.join(notes), 40)})" if notes else ""     # an answer needs room
         say(f"  {when:<8}" + shorten(x["answer"], 70 - len(note), placeholder=" ...") + note)

@@ -7,8 +7,10 @@ The start model's log-probs serve many methods (DPO and its relatives, KTO, UNA,
 are asked for in the files of their methods. They are computed at each start of a run, which costs
 less than one pass of training.
 """
+import copy
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -28,7 +30,7 @@ Numbers = list[dict[str, np.ndarray]]           # of each row: {role: (L-1,) num
 @dataclass
 class Models:
     """The start model, and how to open others: what a method may ask."""
-    start: GPT
+    start: Any                      # GPT, or HFModel, which has its own start with LoRA
     pad: int
     device: Device = Device()
     open: Callable[[str], tuple[GPT, Tokenizer]] | None = None      # folder -> model, tokenizer
@@ -69,6 +71,13 @@ class Models:
             raise UserError(f"{folder}: has {theirs:,} tokens, and they are not the {mine:,} of "
                             "the model that is trained; both must have one tokenizer")
         return other.to(self.device.name)
+
+    def reference(self, objective: Objective, lora: bool) -> Any:
+        """The reference model of sampled answers: of distillation the teacher, else the start
+        model; with LoRA that is the model without its adapters, else a copy."""
+        if objective.first:
+            return self.open_with_same_tokenizer(getattr(objective, objective.first.field)[0])
+        return self.start.start if lora else copy.deepcopy(self.start).requires_grad_(False)
 
     def mean_logp(self, data: list[Encoded], folders: list[str]) -> list[float]:
         """Nats on average per response token of each answer, averaged over the models in `folders`.

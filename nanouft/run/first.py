@@ -1,0 +1,47 @@
+"""Models that must be trained before a method can be (poft, sftmix, tis_dpo, distill).
+
+    objective = first_models(objective, cfg, device, main)      # made once, in out/.first
+"""
+import hashlib
+import shlex
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from nanouft.errors import UserError, flag, say
+from nanouft.loop import Device
+from nanouft.models.folders import folder_of
+from nanouft.objective import Objective
+from nanouft.run.flags import as_flags
+from nanouft.run.folder import hash_of
+from nanouft.run.settings import Train
+
+# what they take from the run, its rows and its size in memory
+INHERITED = ("init", "data", "rows", "skills", "mix", "noise", "seed", "max_length", "batch_size",
+             "accumulate", "lora", "dtype", "activation_checkpointing")
+
+
+def first_models(objective: Objective, cfg: Train, device: Device,
+                 train: Callable[[list[str]], int]) -> Objective:
+    """With the folders of the training runs that must come first; train(argv) makes each once."""
+    wanted = objective.first
+    if wanted is None or getattr(objective, wanted.field) is not None:
+        return objective
+    if cfg.data and not wanted.inherits:
+        raise UserError(f"{flag(wanted.field)} FOLDER ... is needed with --data: models that know "
+                        "such answers; only for NanoWorld can one be made")
+    changed = {name: getattr(cfg, name) for name in INHERITED
+               if getattr(cfg, name) != getattr(Train, name)}
+    flags = as_flags(changed) if wanted.inherits else []
+    made = []
+    for one in wanted.runs:
+        argv = [*shlex.split(one), *flags]
+        files = [str(folder_of(cfg.init) / "model.safetensors"), *(cfg.data or ())]
+        key = hashlib.sha256(repr([argv, *map(hash_of, files)]).encode()).hexdigest()[:16]
+        folder = Path("out/.first", f"{wanted.field}-{key}")
+        argv += ["--plain", "--save-every", "0", "--out", str(folder)]
+        if not (folder / "model.safetensors").exists():
+            say(f"first, once: python -m nanouft.train {shlex.join(argv)}")
+            train([*argv, "--device", device.name])
+        made.append(str(folder))
+    return replace(objective, **{wanted.field: made})

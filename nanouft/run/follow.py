@@ -1,0 +1,69 @@
+"""A run folder while the model trains: the log, checkpoints, Ctrl-C, and going on after a break.
+
+    run = Run(folder, cfg, "ift", model, optimizer, scaler, source, total, device)
+    with defer_signals((signal.SIGINT, signal.SIGTERM)) as signals:
+        for step in run.follow(steps(..., run.bar, ...), signals):
+            ...                             # what the caller does beside it
+
+Files and formats are those of folder.py.
+"""
+import math
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from tqdm import tqdm
+
+from nanouft.gpt import GPT
+from nanouft.loop import Device, Step
+from nanouft.run.folder import Log, load_step, save_step
+from nanouft.run.settings import Train
+
+
+class Run:
+    """`source` is that of the steps: Epochs, or Rollouts, between which alone a run is saved."""
+
+    def __init__(self, folder: Path, cfg: Train, name: str, model: GPT,
+                 optimizer: torch.optim.Optimizer, scaler: torch.amp.GradScaler, source: Any,
+                 total: int, device: Device):
+        saved: dict = load_step(folder, model, optimizer) if cfg.resume else {"step": 0}
+        if state := saved.get("scaler"):
+            scaler.load_state_dict(state)
+        self.folder, self.source, self.total = folder, source, total
+        self.model, self.optimizer, self.scaler = model, optimizer, scaler
+        save_every = 50 if cfg.save_every is None else cfg.save_every
+        self.every = math.ceil(save_every / source.stride) * source.stride      # 0: never
+        self.spares = cfg.save_every is None    # writing takes no more than a tenth of the time
+        self.log = Log(folder / "metrics.jsonl", saved["step"], device)
+        self.bar: Any = tqdm(range(saved["step"], total), initial=saved["step"], total=total,
+                             desc=name, mininterval=0.5 if sys.stderr.isatty() else 10)
+
+    def follow(self, steps: Iterable[Step], signals: list[int]) -> Iterator[Step]:
+        """The same steps. Each is logged, and after what the caller does the model is saved now and
+        then, and before a signal ends the run. KeyboardInterrupt then, with how to go on."""
+        next_save = 0.0
+        for step in steps:
+            n, last = step.number, step.number == self.total
+            self.log.add(step, self.source.stats)
+            if self.log.is_due() or last:
+                self.flush()
+            yield step
+            stops = signals and n % self.source.stride == 0
+            is_due = self.every and n % self.every == 0 and not last and time.time() >= next_save
+            if stops or is_due:
+                self.flush()
+                began = time.time()
+                save_step(self.folder, n, self.model, self.optimizer,
+                          {"scaler": self.scaler.state_dict()})
+                next_save = time.time() + 9 * (time.time() - began) * self.spares
+            if stops:
+                raise KeyboardInterrupt(f"{self.folder} holds step {n}; go on with: python -m "
+                                        f"nanouft.train --resume {self.folder}")
+
+    def flush(self) -> None:
+        """Write what the log has waiting."""
+        if text := self.log.flush():
+            self.bar.set_postfix_str(text, refresh=False)

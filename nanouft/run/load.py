@@ -1,0 +1,73 @@
+"""The rows of a run: read from your files or drawn from NanoWorld, held out, made tokens.
+
+    rows = load_rows(cfg, objective)                            # to train on, held out, left out
+    data, held = encode_rows(cfg, objective, rows, model, tok, max_new)
+"""
+from dataclasses import replace
+
+from nanouft import world
+from nanouft.data.batches import Encoded, encode, encode_what_fits
+from nanouft.data.rows import LeftOut, Row, read
+from nanouft.data.selection import describe, holdout, label_rows, report_use
+from nanouft.errors import UserError, say
+from nanouft.gpt import GPT
+from nanouft.models.tokenizer import Tokenizer
+from nanouft.objective import Objective
+from nanouft.run.folder import hash_of
+from nanouft.run.rewards import reads_fields
+from nanouft.run.settings import Train
+
+
+def load_rows(cfg: Train, objective: Objective) -> tuple[list[Row], list[Row], LeftOut]:
+    """(rows to train on, rows held out): of your files, or drawn from NanoWorld; and the rows of
+    the files that are left out."""
+    kinds = objective.kinds()
+    if not cfg.data:
+        how: dict = {"kinds": kinds, "skills": cfg.skills, "mix": cfg.mix}
+        return (world.mixed_rows("train", n=cfg.rows, seed=cfg.seed, noise=cfg.noise, **how),
+                world.mixed_rows("val", n=200, seed=0, **how), [])
+    rows, left_out = read(cfg.data, kinds)
+    say(f"{', '.join(cfg.data)}: {describe(rows)}")
+    named = world.named(rows)
+    if cfg.init == "base" and not named:
+        say("the shipped base has read only NanoWorld; for other text give another --init "
+            "(docs/data.md)")
+    if objective.scorer != "none" and objective.on_policy and cfg.reward == "exact":
+        rows = named or rows
+    if objective.on_policy and not reads_fields(cfg.reward):
+        rows = [replace(r, extra={}) for r in rows]
+    if not cfg.eval_data:
+        return *holdout(rows), left_out
+    if set(map(hash_of, cfg.data)) & set(map(hash_of, cfg.eval_data)):
+        say("--eval-data is a file of --data: its figures say nothing of new rows")
+    held, more = read(cfg.eval_data, kinds)
+    return rows, held, left_out + more
+
+
+def encode_rows(cfg: Train, objective: Objective,
+                data: tuple[list[Row], list[Row], LeftOut], model: GPT,
+                tok: Tokenizer, max_new: int) -> tuple[list[Encoded], list[Encoded]]:
+    """The same two as tokens, with room for `max_new` more where the model samples. Rows that are
+    held out may all be unfit; then there are none."""
+    room = min(cfg.max_length or model.cfg.n_ctx, model.cfg.n_ctx)
+    room -= 1 + max_new if objective.on_policy else 0
+    if room < 2:
+        raise UserError(f"--max-new {max_new}: leaves no room for a prompt")
+    rows, held_rows, left_out = data
+    kinds = objective.kinds()
+    train, report = encode(objective.choose(rows), tok, room)
+    try:                            # of labels the answers are compared: no mismatched ones needed
+        of_held = label_rows if kinds == ["labels"] else objective.choose
+        to_hold = of_held(held_rows) if held_rows else []
+    except UserError:
+        to_hold = []
+    held, report = encode_what_fits(to_hold, tok, room, report)
+    if cfg.data:
+        used = {e.row.where for e in train}
+        answers = f" as {len(train):,} answers" if len(train) != len(used) else ""
+        say(report_use({f"to learn from{answers}": (rows, used),
+                        "held out": (held_rows, {e.row.where for e in held})},
+                       left_out, report.why, kinds))
+    for text in report.lines(room):
+        say(text)
+    return train, held

@@ -1,0 +1,79 @@
+"""What a run does where nothing is given: rate, batch, steps and beta follow the rows.
+
+    rate, batch_size, steps = rate_and_steps(cfg, objective, len(data), model, given)
+"""
+import dataclasses
+import statistics
+
+from nanouft.data.batches import Encoded
+from nanouft.errors import UserError, counted, flag, say
+from nanouft.gpt import GPT
+from nanouft.loop import Device
+from nanouft.objective import WIDTH, Objective
+from nanouft.run.settings import Train
+
+FEW = 3e-5              # highest rate for a few rows that are no demonstrations
+
+
+def rate_and_steps(cfg: Train, objective: Objective, rows: int, model: GPT,
+                   given: set[str]) -> tuple[float, int, int]:
+    """(peak learning rate, rows or prompts of a step, steps): what is given, else what fits. Rows
+    of yours are read three times by a model wider than the base, in steps of 8 rows or 4 prompts,
+    20 steps at least, at a low rate if they are no demonstrations, because more makes answers
+    worse. A narrow model reads a small file in such steps as well, demonstrations for 200 to 400
+    of them at four times the rate: three passes over 40 rows would move nothing."""
+    demos, sampled = objective.kinds() == ["demos"], objective.on_policy
+    wide = bool(cfg.data) and model.cfg.n_embd > WIDTH
+    few = bool(cfg.data) and not sampled and 3 * rows < Train.batch_size * (200 if demos else 20)
+    rate, batch_size, least = objective.rate(model, cfg.lora > 0), cfg.batch_size, 1
+    if wide or few:
+        least = min(400, max(200, 10 * rows)) if demos and not wide else 20
+        if "batch_size" not in given:
+            batch_size = 4 if sampled else min(8, rows)
+        if not (demos or sampled):
+            rate *= min(1, FEW / objective.lr)
+        elif demos and not (wide or cfg.lora):              # SmolLM2 learnt no more by it
+            rate *= 4
+    if batch_size > rows and not sampled:
+        raise UserError(f"--batch-size {batch_size}: there are only "
+                        f"{counted(rows, 'rows')} to learn from")
+    steps = max(1, round((cfg.epochs or 3) * rows / batch_size))
+    steps = steps if cfg.epochs else max(least, steps)
+    return cfg.lr or rate, batch_size, cfg.steps or steps * objective.passes
+
+
+def with_beta(objective: Objective, data: list[Encoded]) -> Objective:
+    """UNA or UFT from scores, with the beta that fits the length of its answers: 1 / median, from
+    .01 to .1. A score is reached after some 1 / beta nats of the whole answer (una.py)."""
+    if getattr(objective, "feedback", "") != "score":
+        return objective
+    median = statistics.median(t.mask.sum() for e in data for t in e.seqs.values())
+    beta = float(f"{min(0.1, max(0.01, 1 / median)):.2g}")
+    say(f"beta {beta:g} suits answers of {median:g} tokens, the median (--beta)")
+    return dataclasses.replace(objective, **{"beta": beta})
+
+
+def as_passes(rows: float) -> str:
+    """"3 passes", "0.25 passes", of so many rows for each row of the data."""
+    text = f"{rows:,.0f}" if rows >= 9.95 else f"{rows:.2g}"
+    return f"{text} {'pass' if text == '1' else 'passes'}"
+
+
+def chosen_here(cfg: Train, given: set[str]) -> str:
+    """Which flags of steps, batch size and rate were not given."""
+    names = [flag(name) for name in ("epochs", "batch_size", "lr")
+             if name not in given and not (name == "epochs" and cfg.steps)]
+    return f"not given, so chosen here: {', '.join(names)}" if names else ""
+
+
+def headline(cfg: Train, objective: Objective, steps: int, passes: float, rows: int, model: GPT,
+             device: Device) -> str:
+    """What is trained, for how long, on what: the first lines of a run."""
+    size, trained = (sum(p.numel() for p in some) / 1e6 for some in (
+        [*model.parameters()], [p for p in model.parameters() if p.requires_grad]))
+    parameters = f"{size:.2f}M parameters"
+    if trained < size:
+        parameters = f"{trained:.2f}M of {parameters} train"
+    precision = "" if device.dtype == "fp32" else f" {device.dtype}"
+    return (f"{objective}: {counted(steps, 'steps')} of {cfg.batch_size} = {as_passes(passes)}, "
+            f"learning rate {cfg.lr:.2g}\n{rows:,} rows, {parameters}, {device.name}{precision}")

@@ -1,0 +1,182 @@
+"""The command line of train: its settings, their checks, and the objective that they name.
+
+    objective, cfg, given = read_flags(argv, about)
+    python -m nanouft.train --help                      # the flags of SHORT
+    python -m nanouft.train --objective ift --help      # and the settings of ift
+    python -m nanouft.train --help all                  # every flag
+"""
+import dataclasses
+import sys
+import textwrap
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from nanouft import world
+from nanouft.disk import read_json
+from nanouft.errors import UserError, flag, in_range, say
+from nanouft.objective import Objective
+from nanouft.objectives import OBJECTIVES
+from nanouft.objectives.own import find, own_file
+from nanouft.run.flags import Parser, add_flags, fill
+from nanouft.run.folder import hash_of
+
+OF_WORLD = {"rows", "noise", "split", "skills", "mix", "items"}
+OF_SAMPLES = {"reward", "max_new"}
+SHORT = {"data", "init", "steps", "batch_size", "lr", "reward", "device", "out", "resume"}
+
+
+@dataclass
+class Train:
+    data: list[str] | None = None       # your rows, JSON lines (docs/data.md) [NanoWorld]
+    eval_data: list[str] | None = None  # your rows to hold out [a tenth of --data]
+    max_length: int | None = None       # longest row in tokens [the model's context]
+    init: str = "base"                  # start from: a run, a model folder, hub:owner/name
+    rows: int = 1020                    # NanoWorld rows to train on
+    skills: str = "all"                 # NanoWorld families: A, B, all or names with commas
+    mix: str = ""                       # proportions of the kinds of rows, such as 2:1 [equal]
+    noise: float = 0.0                  # share of NanoWorld demonstrations that are wrong
+    steps: int | None = None            # optimizer steps [three passes over the data]
+    epochs: float | None = None         # or passes over the data
+    batch_size: int = 32                # rows of a step, or prompts; of --data 8, or 4 prompts
+    accumulate: int = 1                 # cut each step into so many micro-batches, to save memory
+    activation_checkpointing: bool = False      # less memory: compute activations twice
+    lr: float | None = None             # peak learning rate [the method's own]
+    warmup: float = 0.1                 # share of the steps in which the rate rises
+    lora: int = 0                       # LoRA rank; 0 = train all weights
+    seed: int = 0                       # seed of the data, their order and all sampling
+    device: str = "auto"                # cpu, cuda, cuda:1, mps; auto is the best one here
+    dtype: Literal["auto", "fp32", "bf16", "fp16"] = "auto"     # of the forward; bf16 on CUDA
+    compile: bool = False               # torch.compile: slow at first, for long runs on CUDA
+    threads: int | None = None          # CPU threads
+    save_every: int | None = None       # steps between checkpoints; 0 = none [50, more if large]
+    eval_every: int = 0                 # steps between held-out losses; 0 = before and after only
+    reward: str = "exact"               # exact, FILE.py:FUNCTION or a reward model's folder
+    max_new: int | None = None          # longest answer, in tokens [44; for --data 256]
+    items: int = 100                    # NanoWorld prompts a family in the table; 0 = no table
+    split: Literal["test", "val"] = "test"      # which: val to choose settings, test to report
+    plain: bool = False                 # train only: no evaluation before and after, no curves
+    out: str | None = None              # where the run is saved [out/<objective>]
+    resume: str | None = None           # go on with the interrupted run in this folder
+
+    def check(self, objective: Objective, given: set[str]) -> None:
+        in_range(self, "accumulate", "max_new", "steps", "batch_size", "rows", low=1)
+        in_range(self, "lora", "save_every", "eval_every", "seed", "items", high=10**9)
+        in_range(self, "noise", "warmup", high=1)
+        in_range(self, "lr", "epochs", above=True)
+        objective.check()
+        kinds = objective.kinds()
+        if self.steps is not None and self.epochs is not None:
+            raise UserError("--steps and --epochs say the same thing twice; give one")
+        idle = OF_WORLD if self.data else {"eval_data", "max_length"}
+        harmless = {"items"} if self.items == 0 else set()      # of your rows there is no table
+        unused(given - harmless, idle, "belongs to NanoWorld" if self.data else "needs --data")
+        if not objective.on_policy and self.reward == "exact":
+            read = " + ".join(kinds)
+            unused(given, OF_SAMPLES, f"changes nothing: {objective.name} learns from {read}")
+        if self.compile and self.activation_checkpointing:
+            raise UserError("--activation-checkpointing: does not go with --compile; give one")
+        if objective.coupled and self.accumulate > 1:
+            raise UserError(f"--accumulate {self.accumulate}: {objective.name} compares all rows "
+                            "of a step; give a smaller --batch-size")
+        if "demos" not in kinds:
+            unused(given, {"noise"}, f"spoils demonstrations, and {objective.name} has none")
+        if not self.data:
+            try:
+                world.mixed_rows("train", kinds, len(kinds), 0, skills=self.skills, mix=self.mix)
+            except ValueError as e:
+                raise UserError(f"--skills or --mix: {e}") from None
+
+
+def unused(given: set[str], idle: set[str], why: str) -> None:
+    names = sorted(given & idle)
+    if names:
+        raise UserError(f"{flag(names[0])}: {why}")
+
+
+def read_flags(argv: list[str], about: str = "") -> tuple[Objective, Train, set[str]]:
+    """(the objective with its settings, Train, names of the flags that were given). The help has
+    the flags of SHORT, with the method's if one is named, or every flag."""
+    chosen = named_objective(argv)
+    if chosen == "list":
+        list_objectives()
+        raise SystemExit(0)
+    name = chosen or "ift"
+    cls, every = find(name), "--help" in argv and "all" in argv
+    flags, settings = ({f.name for f in dataclasses.fields(c)} for c in (Train, cls))
+    if both := flags & settings:
+        raise UserError(f"--objective {name}: {flag(min(both))} is a flag of every run; give the "
+                        "setting another name")
+    what_and_how = "\n\n".join(about.split("\n\n")[:2])
+    parser = Parser(prog=name, description=what_and_how,
+                    epilog="Settings of one method: --objective NAME --help. All: --help all")
+    parser.add_argument("--objective", default="ift", metavar="NAME",
+                        help="sft, ift, dpo ...; `list` shows all and what each needs [ift]")
+    add_flags(parser, Train, "the run" if every else "", None if every else SHORT)
+    add_flags(parser, cls, idea(cls).rstrip("."), None if every or chosen else ())
+    values = vars(parser.parse_args(argv))
+    given = set(values) - {"objective"}
+    if folder := values.get("resume"):
+        if other := given - {"resume", "reward"}:
+            raise UserError(f"--resume takes no other flag, but {flag(min(other))} was given: "
+                            "every setting comes from run.json")
+        return reopen(folder, values.get("reward"), chosen)
+    cfg, objective = fill(Train, values), fill(cls, values)
+    cfg.check(objective, given)
+    return objective, cfg, given
+
+
+def named_objective(argv: list[str]) -> str:
+    """What stands behind --objective, or ""."""
+    first = Parser(add_help=False)
+    first.add_argument("--objective", default="")
+    return first.parse_known_args(argv)[0].objective
+
+
+def reopen(folder: str, reward: str | None, named: str) -> tuple[Objective, Train, set[str]]:
+    """The run in `folder`, by the command line that began it. A reward or an objective that is code
+    is run only if this command line names it too: run.json may come from somebody else."""
+    saved = read_json(Path(folder) / "run.json")
+    try:
+        if "--resume" in saved["argv"]:
+            raise UserError("it resumes another run")
+        own = named_objective(saved["argv"])
+        file = own_file(own)
+        why_not = file and (is_code("objective", own, named) or changed(file, saved))
+        if not file and named not in ("", own or "ift"):
+            why_not = f"that run trains with {own or 'ift'}, not with {named}"
+        if not why_not:
+            objective, cfg, given = read_flags(saved["argv"])
+            why_not = is_code("reward", cfg.reward, reward) if ".py" in cfg.reward else ""
+    except (UserError, KeyError, TypeError, AttributeError, SystemExit) as e:
+        raise UserError(f"{folder}/run.json: edited, damaged or of another version ({e}); start a "
+                        "new run") from None
+    if why_not:
+        raise UserError(f"--resume {folder}: {why_not}")
+    cfg.resume = folder
+    return objective, cfg, given
+
+
+def is_code(what: str, of_run: str, named: str | None) -> str:
+    """Why this objective or reward, which is code, is not run."""
+    return "" if of_run == named else (
+        f"its {what} is Python code, which is run only if you name it; add --{what} {of_run}")
+
+
+def changed(file: str, saved: dict) -> str:
+    """Why a run does not go on with an objective of your own."""
+    return "" if saved.get("code") == hash_of(file) else (
+        f"{file} has changed since that run began, so it cannot go on exactly; start a new run")
+
+
+def idea(cls: type) -> str:
+    """What a method does: the first line of its file."""
+    return (sys.modules[cls.__module__].__doc__ or "").split("\n")[0]
+
+
+def list_objectives() -> None:
+    """What every method does and needs, within 80 columns; `docs/methods.md` has the equations."""
+    for name, cls in OBJECTIVES.items():
+        needs = " + ".join([*cls().kinds(), *cls().asks()])
+        for begin, text in ((f"{name:<12}", idea(cls)), (" " * 12, f"needs {needs}")):
+            say(textwrap.fill(text, 80, initial_indent=begin, subsequent_indent=" " * 14))
