@@ -189,12 +189,9 @@ if not CHANGE:
 # as SFT (C1), so a verdict does not carry over by itself. Or was it reached too early?
 #
 # The verdict is about one model, whose weights were rounded to four bits in the package, about six
-# kinds of questions, and about the rates that were tried. But the interval says how far another
-# seed may lie away, which the two runs at the beginning of lesson 14 could not say.
-#
-# A low score has several causes, and only the answers tell which. Before training the model chats
-# about the words of the question. A scorer that reads only the last number of a sum would call some
-# of these answers right, and exercise 17b asks you to write one.
+# kinds of questions, and about the rates that were tried. And a low score has several causes, which
+# only the answers tell. Before training the model chats about the words of the question, and a
+# scorer that reads only the last number of a sum, as that of exercise 17b, would call some right.
 #
 # ## When does it stop?
 # A small weight may make the model learn the end later, and not worse. The small base of the other
