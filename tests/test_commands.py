@@ -20,7 +20,7 @@ import torch
 from made import NANO, one_error, start_folder, tiny, write_jsonl
 
 from nanouft import sample, train, world
-from nanouft.data.batches import encode
+from nanouft.data.batches import Encoded, Tokens, encode
 from nanouft.data.rows import Row, read
 from nanouft.disk import read_json, write_json
 from nanouft.errors import UserError, command, visible
@@ -521,7 +521,8 @@ def test_a_figure_that_is_not_there_is_null_in_json(tmp_path):
 def test_beta_follows_the_length_of_the_answers(name, lengths, beta, capsys):
     """A score is worth a number of nats of the whole answer, which grow with its length."""
     objective = read_flags(["--objective", *name.split()])[0]
-    assert with_beta(objective, lengths).beta == beta
+    rows = [Encoded({"answer": Tokens(np.zeros(n), np.ones(n))}, Row()) for n in lengths]
+    assert with_beta(objective, rows).beta == beta
     assert capsys.readouterr().out.startswith(f"beta {beta:g} suits answers of ") == (
         getattr(objective, "feedback", "") == "score")
 
