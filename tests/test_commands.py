@@ -209,7 +209,7 @@ def test_a_run_counts_right_answers_where_they_are_short_and_says_what_its_folde
     n = int(re.search(r"read, (\d+) questions answered", out)[1])
     assert re.search(rf"short answers that are right, word by word +0 +0   \(of {n}\)", out)
     assert "model.safetensors" in out and "curves.png" in out and "adapter" not in out
-    assert json.loads(Path("short_a/eval.json").read_text())["after"]["right"] == {"right": 0, "of": n}
+    assert read_json(Path("short_a/eval.json"))["after"]["right"] == {"right": 0, "of": n}
     assert call(f"train --objective kto {told} --plain --out short_b") == 0
     assert "eval.json" not in capsys.readouterr().out
     assert call(f"train --objective kto {told} --out short_c") == 0
