@@ -20,7 +20,7 @@ import torch
 from made import NANO, one_error, start_folder, tiny, write_jsonl
 
 from nanouft import sample, train, world
-from nanouft.data.batches import encode
+from nanouft.data.batches import Encoded, Tokens, encode
 from nanouft.data.rows import Row, read
 from nanouft.disk import read_json, write_json
 from nanouft.errors import UserError, command, visible
@@ -204,15 +204,15 @@ def test_a_run_counts_right_answers_where_they_are_short_and_says_what_its_folde
              "label": i % 3 > 0} for i in range(30)]
     Path("labels.jsonl").write_text("".join(json.dumps(x) + "\n" for x in rows), "utf-8")
     told = "--init start --data labels.jsonl --steps 1 --batch-size 2 --lr 1e-9 --device cpu"
-    assert call(f"train --objective sft {told} --out a") == 0
+    assert call(f"train --objective sft {told} --out short_a") == 0
     out = capsys.readouterr().out
     n = int(re.search(r"read, (\d+) questions answered", out)[1])
     assert re.search(rf"short answers that are right, word by word +0 +0   \(of {n}\)", out)
-    assert "model.safetensors" in out and "(curves.png)" in out and "adapter" not in out
-    assert json.loads(Path("a/eval.json").read_text())["after"]["right"] == {"right": 0, "of": n}
-    assert call(f"train --objective kto {told} --plain --out b") == 0
+    assert "model.safetensors" in out and "curves.png" in out and "adapter" not in out
+    assert read_json(Path("short_a/eval.json"))["after"]["right"] == {"right": 0, "of": n}
+    assert call(f"train --objective kto {told} --plain --out short_b") == 0
     assert "eval.json" not in capsys.readouterr().out
-    assert call(f"train --objective kto {told} --out c") == 0
+    assert call(f"train --objective kto {told} --out short_c") == 0
     good, bad = capsys.readouterr().out.split(" label 1:\n")[1].split(" label 0:\n")
     assert good.count("[[") == bad.count("[[") == 1
 
@@ -521,7 +521,8 @@ def test_a_figure_that_is_not_there_is_null_in_json(tmp_path):
 def test_beta_follows_the_length_of_the_answers(name, lengths, beta, capsys):
     """A score is worth a number of nats of the whole answer, which grow with its length."""
     objective = read_flags(["--objective", *name.split()])[0]
-    assert with_beta(objective, lengths).beta == beta
+    rows = [Encoded({"answer": Tokens(np.zeros(n), np.ones(n))}, Row()) for n in lengths]
+    assert with_beta(objective, rows).beta == beta
     assert capsys.readouterr().out.startswith(f"beta {beta:g} suits answers of ") == (
         getattr(objective, "feedback", "") == "score")
 
