@@ -204,15 +204,15 @@ def test_a_run_counts_right_answers_where_they_are_short_and_says_what_its_folde
              "label": i % 3 > 0} for i in range(30)]
     Path("labels.jsonl").write_text("".join(json.dumps(x) + "\n" for x in rows), "utf-8")
     told = "--init start --data labels.jsonl --steps 1 --batch-size 2 --lr 1e-9 --device cpu"
-    assert call(f"train --objective sft {told} --out a") == 0
+    assert call(f"train --objective sft {told} --out short") == 0
     out = capsys.readouterr().out
     n = int(re.search(r"read, (\d+) questions answered", out)[1])
     assert re.search(rf"short answers that are right, word by word +0 +0   \(of {n}\)", out)
     assert "model.safetensors" in out and "(curves.png)" in out and "adapter" not in out
-    assert json.loads(Path("a/eval.json").read_text())["after"]["right"] == {"right": 0, "of": n}
-    assert call(f"train --objective kto {told} --plain --out b") == 0
+    assert json.loads(Path("short/eval.json").read_text())["after"]["right"] == {"right": 0, "of": n}
+    assert call(f"train --objective kto {told} --plain --out kto1") == 0
     assert "eval.json" not in capsys.readouterr().out
-    assert call(f"train --objective kto {told} --out c") == 0
+    assert call(f"train --objective kto {told} --out kto2") == 0
     good, bad = capsys.readouterr().out.split(" label 1:\n")[1].split(" label 0:\n")
     assert good.count("[[") == bad.count("[[") == 1
 

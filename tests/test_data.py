@@ -417,8 +417,8 @@ def test_a_row_that_does_not_fit_is_skipped_and_counted():
         encode([odd, replace(odd, where="my.jsonl, line 8")], LETTERS, 13)
 
 
-@pytest.mark.parametrize("n_ctx, first, cut", [(40, "a", 0), (32, "c", 1), (24, "e", 1),
-                                               (14, "e", 1)])
+@pytest.mark.parametrize("n_ctx, first, cut", [(28, "a", 0), (27, "c", 1), (19, "c", 1),
+                                               (18, "e", 1)])
 def test_a_prompt_that_is_too_long_loses_its_oldest_turns_and_never_an_answer(n_ctx, first, cut):
     """System turns stay, a pair keeps one prompt, and every trained token is still there."""
     context = (U("a"), A("bbb"), U("c"), A("ddd"), U("e"))
