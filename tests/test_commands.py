@@ -20,7 +20,7 @@ import torch
 from made import NANO, one_error, start_folder, tiny, write_jsonl
 
 from nanouft import sample, train, world
-from nanouft.data.batches import encode
+from nanouft.data.batches import Encoded, Tokens, encode
 from nanouft.data.rows import Row, read
 from nanouft.disk import read_json, write_json
 from nanouft.errors import UserError, command, visible
@@ -209,7 +209,7 @@ def test_a_run_counts_right_answers_where_they_are_short_and_says_what_its_folde
     n = int(re.search(r"read, (\d+) questions answered", out)[1])
     assert re.search(rf"short answers that are right, word by word +0 +0   \(of {n}\)", out)
     assert "model.safetensors" in out and "(curves.png)" in out and "adapter" not in out
-    assert json.loads(Path("short/eval.json").read_text())["after"]["right"] == {"right": 0, "of": n}
+    assert read_json(Path("short/eval.json"))["after"]["right"] == {"right": 0, "of": n}
     assert call(f"train --objective kto {told} --plain --out kto1") == 0
     assert "eval.json" not in capsys.readouterr().out
     assert call(f"train --objective kto {told} --out kto2") == 0
@@ -521,7 +521,8 @@ def test_a_figure_that_is_not_there_is_null_in_json(tmp_path):
 def test_beta_follows_the_length_of_the_answers(name, lengths, beta, capsys):
     """A score is worth a number of nats of the whole answer, which grow with its length."""
     objective = read_flags(["--objective", *name.split()])[0]
-    assert with_beta(objective, lengths).beta == beta
+    data = [Encoded({"answer": Tokens(np.zeros(n), np.ones(n))}, Row()) for n in lengths]
+    assert with_beta(objective, data).beta == beta
     assert capsys.readouterr().out.startswith(f"beta {beta:g} suits answers of ") == (
         getattr(objective, "feedback", "") == "score")
 
