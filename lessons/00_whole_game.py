@@ -50,10 +50,10 @@ CHANGE = ""                     # change one thing: "" | "end", see below
 #
 # A model gives a probability to each possible next token. The function `token_logp` takes the
 # natural logarithm of the probability of the token that really follows, and every loss of this
-# course is made of such **log-probabilities**, whose unit is the **nat**. The losses of SFT and IFT take a
-# few lines each in `nanouft/simple.py`, and the loss of DPO is written out below. It asks how much
-# the log-probability of each of the two answers has risen since training began, which we call its
-# gain, and it is small once the better answer has gained more than the worse one:
+# course is made of such **log-probabilities**, whose unit is the **nat**. The losses of SFT and IFT
+# take a few lines each in `nanouft/simple.py`, and the loss of DPO is written out below. It asks
+# how much the log-probability of each of the two answers has risen since training began, which we
+# call its gain, and it is small once the better answer has gained more than the worse one:
 # $$L=-\log\sigma(\beta\,(\mathrm{gain}_w-\mathrm{gain}_l)).$$
 # Here $w$ is the better answer, $l$ the worse one, $\beta$ is 0.1, and $\sigma$ is the logistic
 # function, which turns a difference into a probability.

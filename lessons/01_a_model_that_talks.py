@@ -253,14 +253,11 @@ if not CHANGE:
 # the second layer can use that. The two bars of the exam are equal again, since nothing can be
 # copied.
 #
-# ## Exercises
-# Write them in `lessons/exercises/ex01.py`; `python -m lessons.check 01` says whether they are
-# right, and if not, what they do instead.
+# ## Exercise
+# Write it in `lessons/exercises/ex01.py` and check it with `python -m lessons.check 01`.
 #
 # - **01a** `attention(q, k, v)`: causal attention for the newest positions only, as when a model
 #   talks and keeps the keys and values of all that it has read.
-# - **01b** `next_token_loss(logits, ids)`: the loss of the training loop, from the logits of a row
-#   and its token ids.
 #
 # ## Three questions
 # 1. To say 20 tokens, how often is the model asked, and what does it read each time?

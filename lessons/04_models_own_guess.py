@@ -253,13 +253,11 @@ if not CHANGE:
 # All of this comes from one base and one short run. It shows how the blend works but not whether it
 # helps, which the next lesson asks.
 #
-# ## Exercises
-# Write them in `lessons/exercises/ex04.py`, without looking at the code above, and check them with
+# ## Exercise
+# Write it in `lessons/exercises/ex04.py`, without looking at the code above, and check it with
 # `python -m lessons.check 04`.
 #
 # - **04a** `own_guess(inputs, mask, argmax)`: the guesses, shifted, and only in the answer.
-# - **04b** `blend(E, true, guess, lam)`: the embeddings that IFT reads, with no gradient through
-#   them.
 #
 # ## Three questions
 # 1. At which position does the model guess the word for position $i$, and what has it read there?

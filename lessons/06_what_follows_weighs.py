@@ -306,10 +306,9 @@ for form, weights in forms.items():
 # ## Exercises
 # Write them in `lessons/exercises/ex06.py` and check them with `python -m lessons.check 06`.
 #
-# - **06a** `future_weights(losses, mask, gamma)` returns the weights of the released loss.
-# - **06b** `balance(losses, gamma)` returns the loss of the last token at which the released loss
+# - **06a** `balance(losses, gamma)` returns the loss of the last token at which the released loss
 #   pushes it neither up nor down, on paper, without halving.
-# - **06c** `ift_loss(model, inputs, targets, mask)` is the whole loss, from tokens to a number.
+# - **06b** `ift_loss(model, inputs, targets, mask)` is the whole loss, from tokens to a number.
 #
 # ## Three questions
 # 1. The loss of the last token is zero. Why does it cost almost nothing to raise it a little, and

@@ -19,7 +19,7 @@
 from course import Lesson, progress
 
 lesson = Lesson("07")
-CHANGE = ""                     # change one thing: "" | "rate" | "beta", see below
+CHANGE = ""                     # change one thing: "" | "rate", see below
 
 # %% [markdown]
 # ## How far is one model from another?
@@ -77,8 +77,7 @@ from nanouft.gpt import shipped_base
 from nanouft.simple import token_logp, tokens
 from nanouft.models.tokenizer import nano
 
-BETA = 1.0 if CHANGE == "beta" else 0.1
-STEPS, ROWS, RATE = 40, 32, 1.5e-5 if CHANGE == "rate" else 1e-4
+BETA, STEPS, ROWS, RATE = 0.1, 40, 32, 1.5e-5 if CHANGE == "rate" else 1e-4
 tok, reference = nano(), shipped_base()
 policy = copy.deepcopy(reference)
 train = world.rows("train", "pairs", 300, seed=0, skills=("unknown",))
@@ -230,23 +229,11 @@ if not CHANGE:
 # -0.91: it has risen and then begun to fall. The loss allows the fall, but whether a run reaches it
 # depends on rate times steps, and neither pairs won nor loss tells the two runs apart.
 #
-# `CHANGE = "beta"` sets $\beta=1$ at the old rate. The price of the KL is then ten times as high,
-# and the first push ten times as large. Guess whether the chosen answer ends above or below -13
-# nats, and why.
-#
-# *After your run.* It ends at -0.88, and the KL at 7.1 instead of 63.0. The push fades as the
-# margin $h$ grows, and $h$ is $\beta$ times the nats by which the two answers have moved apart.
-# With $\beta=1$ they end 12 nats apart, for a margin of 12; with $\beta=0.1$ it takes 77 nats for
-# one of 7.75. So at $\beta=1$ the push has faded before much harm is done. But then the products
-# predict only 9 of 20 moves, because Adam also goes on in the direction of earlier steps, and soon
-# that is most of each step. Without this momentum, `betas=(0.0, 0.95)`, they predict 19.
-#
 # ## Exercises
 # Write them in `lessons/exercises/ex07.py` and check them with `python -m lessons.check 07`.
 #
 # - **07a** `dpo_loss(pi_w, ref_w, pi_l, ref_l, beta)` returns the loss of each pair.
-# - **07b** `dpo_push(h, beta)` returns the push on a token of either answer, from the margin.
-# - **07c** `both_fall(g_w)` returns a counterexample to "what is pushed up goes up".
+# - **07b** `both_fall(g_w)` returns a counterexample to "what is pushed up goes up".
 #
 # ## Three questions
 # 1. What stands in for the reward in DPO's loss, and why must both answers belong to the same

@@ -145,18 +145,9 @@ if not CHANGE:
 # some forty nats in all, and long before that the chosen answer has fallen. How soon a push fades
 # matters more than how strong it is, because Adam divides each gradient by its recent size.
 #
-# ## Where should the push go?
-# In one pair of our data "The jutu lives in Rome." is chosen and "The jutu lives in Paris." is
-# rejected. DPO pushes the whole first sentence up and the whole second one down, `lives` as hard as
-# `Paris`, and it trusts every pair equally. The other relatives of DPO each change one of these
-# decisions. TIS-DPO, for instance, weighs the tokens, and GDPO multiplies the margin by $2p-1$,
-# where $p$ is the chance that the label is right. `docs/methods.md` has the loss of every one of
-# them and how hard it pushes the tokens of one fixed pair; in arXiv:2509.04419 four of IFT's
-# authors put many methods of post-training into one formula in this way.
-#
-# **KTO** (2402.01306) has no pairs. It learns from single answers with a label, good or bad, and
-# compares each of them with what the policy has gained on answers to *mismatched* questions, which
-# estimates how far it has moved as a whole. For this it does need the reference.
+# The other relatives of DPO each change one more decision: which tokens are pushed, how far a label
+# is trusted, or whether there are pairs at all. `docs/methods.md` has the loss of every one of them
+# and how hard it pushes the tokens of one fixed pair.
 #
 # ## Change one thing
 # `CHANGE = "tenfold"` divides SimPO's $\beta$ by ten, so it asks for ten times the margin before
@@ -174,14 +165,14 @@ if not CHANGE:
 # ## Three questions
 # 1. What does the reference do in the margin of DPO, and what does it not do?
 # 2. Name two ways to keep the chosen answer from falling, and a method for each.
-# 3. A pair has the label of a coin toss, $p=1/2$. What do DPO and GDPO do with it?
+# 3. Why does SimPO take means over the tokens, and DPO sums?
 #
 # <details><summary>Answers</summary>
 #
 # 1. It sets the zero of the margin, but it does not hold the policy back.
 # 2. Ask for a smaller margin, as SimPO does, or go on imitating the chosen answer, as CPO does.
-# 3. DPO pushes it as hard as every other pair. GDPO multiplies its margin by 0, so it teaches
-#    nothing.
+# 3. A sum falls with each token. In DPO that of the reference falls as well, and they are
+#    subtracted; without a reference a long answer would lose for its length.
 #
 # </details>
 #

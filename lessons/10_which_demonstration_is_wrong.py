@@ -174,10 +174,8 @@ if CHANGE == "self":
 # bases (`python -m lessons.evidence C4`). That all weights are near 1/2 costs nothing, on the other
 # hand, because Adam divides each gradient by its recent size.
 #
-# PoFT has a relative in lesson 09. UNA in the form of a cross-entropy, for an answer of score 1,
-# with $1/N$ for $\beta$ and the aligned model as its reference, is the same loss. And since $r$
-# grows while the policy learns an answer, $\tau$ falls. So one can compare the trust in two answers
-# at the same step, but not the trust in one answer at two different steps.
+# Since $r$ grows while the policy learns an answer, $\tau$ falls. So one can compare the trust in
+# two answers at the same step, but not the trust in one answer at two different steps.
 #
 # ## Change one thing
 # `CHANGE = "noisy"` aligns the second model with demonstrations that have the same kinds of

@@ -218,11 +218,10 @@ if not CHANGE:
 # a question have about the same length, and the unknown names worst, because "I do not know." is
 # always the shorter answer.
 #
-# ## Exercises
-# Write them in `lessons/exercises/ex11.py` and check them with `python -m lessons.check 11`.
+# ## Exercise
+# Write it in `lessons/exercises/ex11.py` and check it with `python -m lessons.check 11`.
 #
-# - **11a** `reward_loss(r, ids, end)`: Bradley-Terry on pairs, each read at its own `<|end|>`.
-# - **11b** `best_of_n(n, likes, scores)`: the exact score of the best of n by the reward.
+# - **11a** `best_of_n(n, likes, scores)`: the exact score of the best of n by the reward.
 #
 # ## Three questions
 # 1. Why does a constant added to all rewards change nothing?

@@ -170,26 +170,8 @@ if not CHANGE:
 #
 # The claims of the papers are judged in the same way, with two additions: on two base models, and
 # with intervals that cover other questions as well as other seeds. `python -m lessons.evidence`
-# prints these verdicts, and `docs/claims.md` says what they mean and what would change them.
-#
-# ## When does each method help?
-# This is what the lessons and the verdicts say together, so far as this small world goes. The last
-# column has points on two bases, against SFT unless the line below says otherwise.
-#
-# | method | reads | helps when | fails when | verdict |
-# |---|---|---|---|---|
-# | SFT | right answers | answers can be shown | some of them are wrong | the yardstick |
-# | IFT | right answers | nothing shown | an easy end follows hard words (06) | C1: -4.3, -4.3 |
-# | PoFT | answers, a model | some answers are wrong | a filter can be used | C4: +8.8, +11.1 |
-# | DPO | pairs | it follows noisy SFT | it starts from the base | C1c: +7.0, +13.7 |
-# | UNA | scored answers | scores have many levels | labels say only right | C6: +5.0, +6.3 |
-# | UFT | answers and scores | none is right to copy | skills have to stay | C3b: +5.8, +4.6 |
-# | GRPO | prompts, a scorer | some samples are right | all are equal (12) | not judged |
-#
-# C4 is the gain of PoFT's lead from 40 % wrong answers, C1c is SFT and then DPO against IFT, C6 is
-# against DPO on the same answers, and C3b is against SFT and then UNA. A lead may come from one
-# kind of question: C3b's is all in `unknown`, and without that kind UFT is behind. "Nothing shown"
-# means that no claim here found a case in which it is better than SFT.
+# prints these verdicts, `docs/claims.md` says what they mean and what would change them, and the
+# README has them paper by paper.
 #
 # ## Change one thing
 # `CHANGE = "unpaired"` treats the five seeds of two recipes as ten different seeds. Before you run
@@ -198,11 +180,10 @@ if not CHANGE:
 # *After your run.* `sftmix` and `slic` are now undecided. Nothing about the models has changed, but
 # the luck that they share with SFT is no longer removed.
 #
-# ## Exercises
-# Write them in `lessons/exercises/ex14.py` and check them with `python -m lessons.check 14`.
+# ## Exercise
+# Write it in `lessons/exercises/ex14.py` and check it with `python -m lessons.check 14`.
 #
-# - **14a** `interval(d)`: the mean and the half width of the interval of paired differences.
-# - **14b** `seeds_needed(difference, sd, t)`: how many seeds would decide a difference?
+# - **14a** `seeds_needed(difference, sd, t)`: how many seeds would decide a difference?
 #
 # ## A loss of your own
 # Now publish something. Write a loss into a file of twelve lines (`docs/python.md` shows one),

@@ -1,14 +1,12 @@
 # %% [markdown]
-# # 15 · A critic, GAE and the clip
-# *About 25 minutes; read 12 first. PPO: arXiv:1707.06347; GAE: arXiv:1506.02438;
+# # 15 · A critic and GAE
+# *About 20 minutes; read 12 first. PPO: arXiv:1707.06347; GAE: arXiv:1506.02438;
 # `nanouft/objectives/ppo.py`.*
 #
 # RLOO gives every token of an answer the same push, although most tokens did not decide the score.
 # **Proximal policy optimization (PPO)** gives the model a second head, the **critic**, which
 # predicts after every token what score can still be expected, so that a token is good if it made
-# this prediction rise. Because answers are costly to sample, PPO also takes several steps on the
-# same answers, while a **clip** limits how far these steps may lead away from the policy that
-# sampled them.
+# this prediction rise. Its other part, the clip of the importance ratio, is that of lesson 12.
 #
 # This lesson uses no language model, so that everything can be computed exactly. An answer has
 # eight steps. Each step is right with probability 0.6, and the score is the number of right steps
@@ -22,33 +20,28 @@
 # exactly what score to expect, and $\lambda=0$? Write down a number.
 
 # %%
-from course import Lesson, progress
+from course import Lesson
 
 lesson = Lesson("15")
 CHANGE = ""                     # change one thing: "" | "blank", see below
 
 # %% [markdown]
-# ## Three formulas
+# ## Two formulas
 # Let $V_t$ be the critic's prediction before token $t$, and $R_t$ the reward of that token, which
 # is 0 except at the end. **Generalized advantage estimation (GAE)** adds up the changes $\delta_t$
-# of the critic's prediction, and the clipped loss uses the ratio $\rho_t=\pi/\pi_{\mathrm{old}}$ of
-# the token's probability now and when it was sampled:
-# $$\delta_t=R_t+V_{t+1}-V_t,\qquad A_t=\delta_t+\lambda A_{t+1},$$
-# $$L_t=-\min\big(\rho_t A_t,\ \mathrm{clip}(\rho_t,1-\varepsilon,1+\varepsilon)\,A_t\big).$$
+# of the critic's prediction:
+# $$\delta_t=R_t+V_{t+1}-V_t,\qquad A_t=\delta_t+\lambda A_{t+1}.$$
 # By the log-derivative of lesson 03 the gradient is the mean of $\sum_t A_t\nabla\log\pi(y_t)$,
 # since the log-probability of an answer is the sum over its tokens. With $\lambda=1$ the advantage
 # is the whole return minus $V_t$. It is right on average whatever the critic says, because $V_t$
 # does not depend on the token and is only a baseline. With $\lambda=0$ it is only the change of the
-# prediction, which has little noise but is right only if the critic is. The gradient of $\rho_tA_t$
-# is $\rho_tA_t\nabla\log\pi(y_t)$, the same as long as $\rho_t=1$.
+# prediction, which has little noise but is right only if the critic is.
 
 # %%
 import draw
 import torch
-import torch.nn.functional as F
 
-from nanouft.objectives.on_policy import clipped
-from nanouft.objectives.ppo import gae, whiten
+from nanouft.objectives.ppo import gae
 
 T, K, N = 8, 4, 3000            # steps of an answer, answers of a rollout, rollouts
 LAMBDAS = (0, 0.5, 0.95, 1)
@@ -99,46 +92,13 @@ print(f"RLOO          noise {noise_of_rloo:.2f}   bias {bias_of_rloo:.2f}")
 for lam, (noise, bias) in found.items():
     print(f"lambda {lam:<5}  noise {noise:.2f}   bias {bias:.2f}")
 
-# %% [markdown]
-# ## The clip
-# Now we train 300 policies. Each of them samples four answers, a **rollout**, and takes 30 steps on
-# them, so in the later steps it still learns from answers of a policy that has changed a great deal
-# since. The clip is meant to stop that. We compare the usual clip of 0.2 with no clip, and look at
-# the exact scores of the policies.
-
-
-# %%
-def passes(eps: float, n: int = 300):
-    """(31,n) exact scores of n policies before, between and after 30 passes over their answers."""
-    words, on = (x[:n * K].view(n, K, T) for x in (right, alive))
-    advantage = gae(R, V, one, 1.0, 0.95)[:n * K].view(n, K, T)
-    advantage = torch.stack([whiten(a, torch.ones_like(a)) for a in advantage])
-    table = start.repeat(n, 1, 1).requires_grad_()
-    optimizer = torch.optim.Adam([table], lr=0.1)
-    scores, old = [value(table.detach())[:, 0]], None
-    for _ in progress(range(30), f"clip {eps:g}"):
-        logp = F.logsigmoid(logit(table[:, None], on) * (2 * words - 1))
-        old = logp.detach() if old is None else old     # as when the answers were sampled
-        loss = clipped((logp - old).exp(), advantage, eps, eps).sum()
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        scores.append(value(table.detach())[:, 0])
-    return torch.stack(scores)
-
-
-after = {"clip 0.2": passes(0.2), "no clip": passes(99)}
-worse = {}
-for name, scores in after.items():
-    worse[name] = 100 * (scores[-1] < scores[0]).float().mean().item()
-    print(f"{name}: mean score {scores[0].mean():.2f} -> {scores[-1].mean():.2f}; "
-          f"{worse[name]:.0f} % of the policies end below their start")
-
 # %%
 fig, ax = draw.panels()
-draw.lines(ax, range(31), {name: scores.quantile(0.05, 1) for name, scores in after.items()},
-           "The clip holds the unlucky policies", "pass over the same four answers",
-           "exact score of the worst 5 % (0.05 quantile)")
+results = {"RLOO": (noise_of_rloo, bias_of_rloo)}
+results |= {f"lambda {lam}": of_lam for lam, of_lam in found.items()}
+draw.bars(ax, {what: [x[k] for x in results.values()] for k, what in enumerate(("noise", "bias"))},
+          list(results), "A critic that is right takes the noise away" if not CHANGE else
+          "A blank critic takes the gradient away", "lengths of the true gradient", number="%.2f")
 lesson.picture(fig, CHANGE)
 
 # %%
@@ -146,7 +106,6 @@ assert found[1][1] < 0.1, "at lambda 1 the gradient is right on average, whateve
 if not CHANGE:
     assert max(bias for _, bias in found.values()) < 0.1, "a critic that is right leaves no bias"
     assert found[0][0] < noise_of_rloo / 3, "and it takes away most of the noise"
-    assert worse["clip 0.2"] < worse["no clip"], "the clip makes accidents rarer"
     lesson.compare(found[0][0])
 
 # %% [markdown]
@@ -161,10 +120,6 @@ if not CHANGE:
 # Where answers are short and cheap, the mean of the other answers is already a good baseline, which
 # is why RLOO and GRPO leave the critic out.
 #
-# The clip does not raise the mean score here. On average the policies without it end higher,
-# because the reward is exact and thirty passes are few. What the clip does is make accidents rarer,
-# so that fewer policies end worse than they began.
-#
 # ## Change one thing
 # With `CHANGE = "blank"` the critic says 0 everywhere, as a new value head does. Guess the bias at
 # $\lambda=0$ before you run it, and say for which $\lambda$ the gradient must still be right on
@@ -174,25 +129,22 @@ if not CHANGE:
 # only the last token still gets a push. At $\lambda=0.95$ a bias of about 0.3 remains, and at
 # $\lambda=1$ there is none, as with any critic.
 #
-# ## Exercises
-# Write them in `lessons/exercises/ex15.py` and check them with `python -m lessons.check 15`.
+# ## Exercise
+# Write it in `lessons/exercises/ex15.py` and check it with `python -m lessons.check 15`.
 #
 # - **15a** `gae(R, V, gamma, lam)`: the advantages of one answer's tokens.
-# - **15b** `clip_loss(logp, old, A, eps)`: the clipped loss of each token.
 #
 # ## Three questions
 # 1. What does $\lambda=0$ need that $\lambda=1$ does not?
 # 2. Why does $V_t$ belong to the state before the token?
-# 3. The ratio of a token is 3. What does the clip do to its gradient if the advantage is positive,
-#    and what if it is negative?
+# 3. Why does RLOO, which has no bias, need so many more answers?
 #
 # <details><summary>Answers</summary>
 #
 # 1. It needs a critic that is right.
 # 2. Only then is $V_{t+1}-V_t$ the change that the token has made. With the state after it, the
 #    baseline would depend on the token and take its effect away.
-# 3. If it is positive the gradient is 0, because nothing more can be gained. If it is negative the
-#    loss stays as it is, so the token is still pushed down.
+# 3. It pushes all tokens of an answer alike, although most of them did not decide its score.
 #
 # </details>
 #

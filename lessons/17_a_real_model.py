@@ -1,7 +1,7 @@
 # %% [markdown]
 # # 17 · Does it hold on a real model?
-# *An elective, about 30 minutes, or an hour if you train; read 14 first. SmolLM2: arXiv:2502.02737;
-# `lessons/evidence/real_claims.py`. It needs `pip install -e ".[hf]"`.*
+# *An elective, about 40 minutes, or an hour if you train; read 06 and 14 first. SmolLM2:
+# arXiv:2502.02737; `lessons/evidence/real_claims.py`. It needs `pip install -e ".[hf]"`.*
 #
 # All verdicts so far are about models of one million parameters that have read nothing but
 # NanoWorld. SmolLM2-135M-Instruct is 135 times as large, has read real text, and was already
@@ -42,11 +42,12 @@ import torch
 from nanouft import world
 from nanouft.data.batches import collate, encode
 from nanouft.run.evaluation import families
+from nanouft.gpt import shipped_base
 from nanouft.ledger import entries, views
 from nanouft.models.folders import start_model
 from nanouft.objectives import OBJECTIVES
 from nanouft.data.rows import Row
-from nanouft.models.tokenizer import Turn
+from nanouft.models.tokenizer import Turn, nano
 
 KINDS = ("rules", "rules_new", "list", "sum", "sort", "reverse")
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
@@ -73,18 +74,18 @@ else:
 ITEMS = 10                      # questions of each kind
 
 
-def exam(model) -> tuple[float, float]:
-    """Exact score and share of answers that stop, in per cent; three answers are printed."""
+def exam(model, tok, shown: int = 3) -> tuple[float, float]:
+    """Exact score and share of answers that stop, in per cent; `shown` answers are printed."""
     _, answers = families(model, tok, "test", ITEMS, 6, KINDS, max_new=64)
-    for x in answers[::2 * ITEMS]:
+    for x in answers[::2 * ITEMS][:shown]:
         print(f"  {x['prompt']}\n    -> {x['answer'][:80]!r}   score {x['score']:.2f}")
     score, stops = (100 * np.mean([x[what] for x in answers]) for what in ("score", "ended"))
-    print(f"score {score:.1f} %, {stops:.0f} % of the answers stop\n")
+    print(f"score {score:.1f} %, {stops:.0f} % of the answers stop")
     return score, stops
 
 
 if present:
-    exam(start.to(DEVICE))
+    exam(start.to(DEVICE), tok)
 
 # %% [markdown]
 # ## Write down the limit first
@@ -100,44 +101,45 @@ if present:
 LIMIT = 0.0                                     # points
 STEPS, ROWS, RATE, SEEDS = 24, 8, 1e-4, (0, 1, 2)
 T = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776, 6: 2.571}     # Student's t for that many seeds
-KEPT = HERE / "evidence" / "results" / "R1.npz"
 
 
-def train(method: str, seed: int):
-    """The start model after STEPS steps on demonstrations."""
-    model, _ = start_model(MODEL)
-    model.to(DEVICE)
-    objective = OBJECTIVES[method]()
-    rows = world.rows("train", "demos", STEPS * ROWS, seed, skills=set(KINDS) - {"rules_new"})
+def train(name: str, model, tok, objective, seed: int, rate: float, looks: tuple, shown: int = 3):
+    """Train the model on demonstrations, and return what the exam says after each of `looks`."""
+    rows = world.rows("train", "demos", looks[-1] * ROWS, seed, skills=set(KINDS) - {"rules_new"})
     data, _ = encode(objective.choose(rows), tok, model.cfg.n_ctx)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=RATE, betas=(0.9, 0.95), weight_decay=0.0)
-    for step in progress(range(STEPS), f"{method}, seed {seed}"):
-        batch = collate(data, range(step * ROWS, (step + 1) * ROWS), tok.pad).to(DEVICE)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=rate, betas=(0.9, 0.95), weight_decay=0.0)
+    found = []
+    for step in progress(range(looks[-1]), name):
+        batch = collate(data, range(step * ROWS, (step + 1) * ROWS), tok.pad)
+        batch = batch.to(next(model.parameters()).device)
         objective.forward(model, batch)
         loss, _ = objective.loss(batch)
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
-    return model
+        if step + 1 in looks:
+            print(f"{name}, step {step + 1}: ", end="")
+            found.append(exam(model, tok, shown))
+    return found
 
 
-def kept() -> dict:
-    """{form of R1: (2,seeds) scores and shares of answers that stop, in per cent}"""
-    file, metrics = np.load(KEPT), {}
-    for i, (line,) in enumerate(file["commands"]):
-        form = next((x for x in ("released", "detached") if f"--variant {x}" in line), "sft")
-        metrics[form] = np.stack([file["scores"][i, 0].mean((1, 2)) / 2.4,      # of 240ths
-                                  100 * file["ended"][i, 0].mean((1, 2))])
-    return metrics
+def kept(claim: str) -> list:
+    """[(the flags of a row of the claim, (2,seeds) score and share that stops, in per cent)]"""
+    file = np.load(HERE / "evidence" / "results" / f"{claim}.npz")
+    scores, ended = (file[x][:, 0].mean((2, 3)) for x in ("scores", "ended"))   # on the first base
+    return [(flags[0], np.stack([score / 2.4, 100 * ends]))                     # of 240ths
+            for flags, score, ends in zip(file["commands"], scores, ended)]
 
 
 if CHANGE == "mine":
     torch.set_num_threads(os.cpu_count() or 1)
-    metrics = {name: np.array([exam(train(name, seed)) for seed in SEEDS]).T
-               for name in ("sft", METHOD)}
+    metrics = {name: np.array([train(f"{name}, seed {seed}", start_model(MODEL)[0].to(DEVICE), tok,
+                                     OBJECTIVES[name](), seed, RATE, (STEPS,))[0]
+                               for seed in SEEDS]).T for name in ("sft", METHOD)}
 else:
-    metrics = kept()
+    metrics = {next((x for x in ("released", "detached") if x in flags), "sft"): found
+               for flags, found in kept("R1")}
 
 # %% [markdown]
 # ## The verdict
@@ -184,10 +186,8 @@ if not CHANGE:
 # loss and the later ones, and after the end there are none. After 96 steps both forms lie behind
 # SFT, and fewer of their answers stop. In lesson 06 gradient through the weights made a model
 # unlearn how to stop, and detached weights were the repair. Here the start model has to learn it
-# first: many of its answers do not stop, and a small weight makes it learn this later. So the lag
-# of the detached form may be one of time. `docs/claims.md` (R1) says what was found after more
-# steps. NanoWorld's bases had found detached weights as good as SFT (C1), so a verdict does not
-# carry over by itself.
+# first, for many of its answers do not stop. NanoWorld's bases had found detached weights as good
+# as SFT (C1), so a verdict does not carry over by itself. Or was it reached too early?
 #
 # The verdict is about one model, whose weights were rounded to four bits in the package, about six
 # kinds of questions, and about the rates that were tried. But the interval says how far another
@@ -196,6 +196,62 @@ if not CHANGE:
 # A low score has several causes, and only the answers tell which. Before training the model chats
 # about the words of the question. A scorer that reads only the last number of a sum would call some
 # of these answers right, and exercise 17b asks you to write one.
+#
+# ## When does it stop?
+# A small weight may make the model learn the end later, and not worse. The small base of the other
+# lessons stops as seldom as SmolLM2, and there we can look at two moments of one run.
+#
+# First predict the weight of `<|end|>` in the answer `chisel knife nail red<|end|>` for
+# $\gamma=0$, $.5$ and $.95$, on paper and as if all five losses were the same. In lesson 06 the
+# weight of token $t$ was $v_t=\sum_{k\ge t}\gamma^{k-t}\ell_k$, divided by the mean of all five.
+# At $\gamma=0$ the code counts every token once, as SFT does. Then predict, for SFT and for both
+# other values of $\gamma$, how many of 100 answers stop after 48 steps and after 96.
+
+# %%
+base, nano_tok = shipped_base(), nano()
+row = world.rows("val", "demos", 1, seed=0, skills=("list",))[0]
+for gamma in (0.0, 0.5, 0.95):
+    _, words, weight = entries(OBJECTIVES["ift"](gamma=gamma), row, base, nano_tok)[0]
+    print(f"gamma {gamma:<4}", *(f"{draw.plain(x)} {w:.2f} " for x, w in zip(words, weight)))
+FORMS = {"SFT": OBJECTIVES["sft"](reduction="sequence"), "gamma .5": OBJECTIVES["ift"](gamma=0.5),
+         "gamma .95": OBJECTIVES["ift"]()}
+end = {}                        # of each form: share that stops after 48 and after 96 steps
+for name, objective in FORMS.items():
+    looks = train(name, shipped_base(), nano_tok, objective, 0, 1e-5, (48, 96), shown=0)
+    end[name] = [stops for _, stops in looks]
+
+# %% [markdown]
+# With equal losses the sums are $1,\ 1+\gamma,\ 1+\gamma+\gamma^2$ and so on, from the end
+# backwards, and 1 divided by their mean is 1, 0.62 and 0.36. To the base `<|end|>` is less of a
+# surprise than the tools, and so it weighs only 0.45 and 0.28. IFT as you have used it counts the
+# end a third as much as SFT, and $\gamma=.5$ half as much.
+#
+# Which verdict would you have published after 48 steps? The next cell reads the kept scores of
+# claim C9, with five seeds at twice this rate, which falls to 0 during the run.
+
+# %%
+rows = {}
+for flags, found in kept("C9"):
+    if flags and "released" not in flags:
+        name = "SFT" if "sft" in flags else "gamma .5" if "--gamma 0.5" in flags else "gamma .95"
+        rows[name, int(flags.split()[-1]) // ROWS] = found
+for steps in (48, 96):
+    for name in ("gamma .5", "gamma .95"):
+        for what, d in zip(("score", "stops"), rows[name, steps] - rows["SFT", steps]):
+            mean, half = interval(d)
+            print(f"after {steps} steps {name:9} minus SFT, {what} {mean:+6.1f} ± {half:.1f}   "
+                  f"better: {verdict(mean, half)}")
+if not CHANGE:
+    assert end["gamma .95"][0] < end["SFT"][0] - 8, "after 48 steps IFT stops less often"
+    assert min(stops for _, stops in end.values()) > 95, "after 96 steps all of them stop"
+
+# %% [markdown]
+# After 48 steps IFT is shown to be worse in both: 6 points behind, and a fifth fewer of its answers
+# stop. Five seeds agree, the interval is narrow, and the sentence "IFT forgets how to stop" would
+# have passed a review. After 96 steps nothing of it is left. The interval covers other seeds and
+# nothing else: it does not say what twice the steps would have shown, so a curve that still rises
+# is no place for a verdict. This is why the claims on SmolLM2 were asked again at one rate and
+# after more steps (R5 and R6 in `docs/claims.md`).
 #
 # ## Change one thing
 # With `CHANGE = "mine"` you train SFT and `METHOD`, in about half an hour on a laptop. Write down a

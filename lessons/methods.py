@@ -10,6 +10,7 @@ The equations stand once, in the head of each method's file, in lines such as
 tests/test_equations.py computes each of them and compares loss and gradient with the code. The last
 three columns are measured: the push of the loss on one fixed pair of answers, from ledger.py.
 """
+import argparse
 import re
 import sys
 from dataclasses import dataclass, field
@@ -102,9 +103,9 @@ def idea(name: str) -> str:
 
 
 def parent(name: str) -> str:
-    """A link to the file from which a method's own one differs in a few lines, or nothing."""
+    """The method from which a method grew, by the head of its file, or nothing."""
     above = PARENT.search(" ".join(head_of(name).split()))
-    return f"[{above[1]}](../nanouft/objectives/{above[1]}.py)" if above else ""
+    return f"`{above[1]}`" if above else ""
 
 
 def family(objective: Objective) -> str:
@@ -141,8 +142,8 @@ def rows_of(name: str, model, tok) -> list[str]:
     facts, said, out = [idea(name), parent(name), "; ".join(needs), paper], [], []
     for line in lines:
         equation = "<br>".join(f"`{x}`" for x in line.told() if x not in said)
-        cells = [f"[`{line.name}`](../nanouft/objectives/{name}.py)", equation, *facts,
-                 *pushed(line.name, model, tok)]
+        shown = f"`{line.name}`" if out else f"[`{name}`](../nanouft/objectives/{name}.py)"
+        cells = [shown, equation, *facts, *pushed(line.name, model, tok)]
         out.append(f"| {' | '.join(cells)} |")
         facts, said = [""] * len(facts), lines[0].told()
     return out
@@ -165,6 +166,8 @@ def tables() -> str:
 
 
 def main(argv: list[str] | None = None) -> int:
+    argparse.ArgumentParser(prog="python -m lessons.methods", description=__doc__,
+                            formatter_class=argparse.RawDescriptionHelpFormatter).parse_args(argv)
     text = PAGE.read_text(encoding="utf-8")
     before, rest = text.split("<!-- tables -->\n")
     after = rest.split("<!-- end -->\n")[1]

@@ -38,7 +38,7 @@ class Linear(nn.Linear):
 
 
 LARGE = 2**24                                   # logits: 64 MB in fp32
-PART = 2**22                                    # that many are worked on at once: a CPU's cache
+PART = 2**22                                    # logits of one chunk, sized for a CPU's cache
 
 
 def logp(logits: Tensor, targets: Tensor) -> Tensor:

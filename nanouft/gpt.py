@@ -124,7 +124,7 @@ class Block(nn.Module):
 
 
 class GPT(nn.Module):
-    """`forward` is the only way in. One of three in, one of six out.
+    """`forward` is the only entry point: one of three inputs, and one of six outputs by `want`.
 
     In:   ids (B,T) token ids | embeds (B,T,C) token embeddings without positions
           | hidden (B,T,C) final states.

@@ -207,7 +207,7 @@ class Objective:
     It overrides what differs. Its helper methods start with _."""
     data = "demos"                      # kinds of rows that it learns from: "demos + scores"
     lr = 2.5e-4                         # default learning rate, chosen on NanoWorld's validation
-    reference = False                   # does the loss read the start model's log-probs?
+    reference = False                   # do loss or credit read the start model's log-probs?
     coupled = False                     # does the loss of a row read other rows' log-probs?
     first: ClassVar[First | None] = None        # models that must be trained before
     scorer = "any"                      # of samples: "any" number, a "grade" from 0 to 1, or "none"

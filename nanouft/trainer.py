@@ -7,6 +7,8 @@
 The Trainer deals out numbers of rows. Every process collates the whole step and takes its
 micro-batches, so each knows the totals that a loss is divided by, and their losses add up.
 """
+import copy
+import math
 from collections import defaultdict
 from dataclasses import replace
 from itertools import islice
@@ -19,14 +21,40 @@ from torch import Tensor
 
 from nanouft.data.batches import Encoded, collate
 from nanouft.errors import UserError
+from nanouft.gpt import GPT
 from nanouft.models.folders import save_model
 from nanouft.models.tokenizer import Tokenizer
 from nanouft.objective import Objective
 from nanouft.seeds import step_seed
 
 
-def check(objective: Objective, rows: list[Encoded], args: Any) -> None:
-    """UserError for what would be learned wrongly."""
+# arguments of transformers' Trainer that would change nothing, or another loss than the objective
+NOT_READ = {"label_smoothing_factor": "the objective is the loss",
+            "neftune_noise_alpha": 'OBJECTIVES["neftune"] is that method',
+            "use_liger_kernel": "it replaces parts of the model that nanouft calls one by one",
+            "compute_metrics": "the objective's metrics are logged as eval_...",
+            "preprocess_logits_for_metrics": "no logits are kept",
+            "compute_loss_func": "the objective is the loss"}
+
+
+def check(model: Any, objective: Objective, rows: list[Encoded], args: Any,
+          more: dict[str, Any]) -> None:
+    """UserError for what cannot be honoured or would be learned wrongly."""
+    if not isinstance(model, GPT):
+        raise UserError(f"a {type(model).__name__} has no log-probs of tokens: open its folder "
+                        "with nanouft.models.folders.start_model (with LoRA: lora=True and "
+                        "model.add_lora)")
+    if not rows:
+        raise UserError("there is no row to learn from")
+    if other := next((e for e in rows if not isinstance(e, Encoded)), None):
+        raise UserError(f"a row is a {type(other).__name__}, not tokens: call nanouft.data.batches."
+                        "encode(objective.choose(rows), tok, n_ctx)")
+    for name, why in NOT_READ.items():
+        if more.get(name) or getattr(args, name, None):
+            raise UserError(f"{name}: is not read here; {why}")
+    if getattr(args, "train_sampling_strategy", "") == "group_by_length":
+        raise UserError('train_sampling_strategy: "group_by_length" is not read here, since the '
+                        "Trainer sees numbers of rows alone")
     if args.n_gpu > 1:
         raise UserError("one process for each GPU: start the script with accelerate launch")
     if objective.on_policy:
@@ -43,22 +71,47 @@ def check(objective: Objective, rows: list[Encoded], args: Any) -> None:
 
 class Trainer(transformers.Trainer):
     """`data`, `held`: rows to learn from and rows that are held out, as Models.prepare left them.
-    `more` goes to transformers' Trainer."""
+    `more` goes to transformers' Trainer. UserError, before the first step, for what cannot be
+    trained in this way."""
     objective: Objective
     model: Any
 
     def __init__(self, model: Any, objective: Objective, data: list[Encoded], pad: int, args: Any,
                  held: list[Encoded] | None = None, **more: Any):
-        check(objective, data + (held or []), args)
-        self.objective, self.pad = objective, pad
-        self.data, self.held = data, held or []
+        self.held = held or []
+        check(model, objective, [*data, *self.held] if data else [], args, more)
+        self.objective, self.pad, self.data = objective, pad, data
         self.sums: dict = defaultdict(float)    # of the objective's metrics, since the last log
         self.steps = 0                          # since then
         args.remove_unused_columns = False
         super().__init__(model, args, train_dataset=range(len(data)),
-                         eval_dataset=range(len(held)) if held else None,
+                         eval_dataset=range(len(self.held)) if held else None,
                          data_collator=lambda picked: {"picked": torch.tensor(picked)}, **more)
         self.model_accepts_loss_kwargs = True   # it adds up micro-batches' losses, without a mean
+        self.read_some("data", data)
+        if held:
+            self.read_some("held", held)
+            self.whole = collate(held, range(len(held)), pad)
+            processes = self.args.world_size
+            if len(held) < processes:
+                raise UserError(f"held: {len(held)} rows for {processes} processes; give more")
+            each = processes * self.args.per_device_eval_batch_size
+            self.parts = min(len(held), processes * math.ceil(len(held) / each))
+
+    @torch.no_grad()
+    def read_some(self, name: str, rows: list[Encoded]) -> None:
+        """UserError if the objective cannot read the first two rows: they are of another kind, or
+        Models.prepare has not seen them."""
+        try:
+            batch = collate(rows, range(min(2, len(rows))), self.pad)
+            batch = batch.to(self.model.wte.weight.device)
+            with self.compute_loss_context_manager():
+                self.objective.forward(self.model, batch)
+                self.objective.loss(batch)
+        except (KeyError, AttributeError, TypeError) as e:
+            raise UserError(
+                f"{name}: {self.objective.name} cannot read these rows ({type(e).__name__}: {e}); "
+                "they come from objective.choose, encode and Models.prepare") from e
 
     def get_batch_samples(self, iterator: Any, number: int, device: Any) -> tuple[list, Any]:
         """This process's micro-batches of a step, and how many rows the step has."""
@@ -84,18 +137,40 @@ class Trainer(transformers.Trainer):
     def log(self, logs: dict, *more: Any) -> None:
         """Beside the loss the objective's metrics, as means over the steps since the last log."""
         if "loss" in logs and self.sums:
-            sums = [torch.as_tensor(x, device=self.args.device) for x in self.sums.values()]
-            means = self.accelerator.reduce(torch.stack(sums)) / self.steps
-            logs |= dict(zip(self.sums, means.tolist()))
+            logs |= {name: x / self.steps for name, x in self.added_up(self.sums).items()}
             self.sums, self.steps = defaultdict(float), 0
         super().log(logs, *more)
 
+    def get_eval_dataloader(self, eval_dataset: Any = None) -> Any:
+        """Numbers of the micro-batches of the held-out rows, which are one step together."""
+        return self.accelerator.prepare(torch.utils.data.DataLoader(
+            range(self.parts), batch_size=1,  # type: ignore[arg-type]
+            collate_fn=self.data_collator))
+
     @torch.no_grad()
     def prediction_step(self, model: Any, inputs: dict, *more: Any, **others: Any) -> tuple:
-        """The loss of rows that are held out; each batch is a step of its own."""
-        batch = collate(self.held, inputs["picked"].tolist(), self.pad).to(self.args.device)
-        self.objective.forward(model, batch)
-        return self.objective.loss(batch)[0], None, None
+        """The loss of one micro-batch; times their number, since a mean over them is taken."""
+        part = self.whole.micro_batch(int(inputs["picked"]), self.parts).to(self.args.device)
+        self.objective.forward(model, part)
+        loss, metrics = self.objective.loss(part)
+        for name, value in metrics.items():
+            self.held_sums[name] += value
+        return loss * self.parts, None, None
+
+    def evaluation_loop(self, *args: Any, metric_key_prefix: str = "eval", **how: Any) -> Any:
+        """Beside eval_loss the objective's metrics, as eval_margin and so on."""
+        self.held_sums: dict = defaultdict(float)
+        output = super().evaluation_loop(*args, metric_key_prefix=metric_key_prefix, **how)
+        for name, value in self.added_up(self.held_sums).items():
+            output.metrics[f"{metric_key_prefix}_{name}"] = value
+        return output
+
+    def added_up(self, sums: dict) -> dict[str, float]:
+        """Numbers of this process plus those of all others."""
+        if not sums:
+            return {}
+        here = torch.stack([torch.as_tensor(x, device=self.args.device) for x in sums.values()])
+        return dict(zip(sums, self.accelerator.reduce(here.float()).tolist()))
 
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
         """A checkpoint. safetensors refuses two names of one tensor, so a tied head becomes two."""
@@ -105,12 +180,15 @@ class Trainer(transformers.Trainer):
                                    for name, w in named.items()})
 
     def save(self, folder: str | Path, tok: Tokenizer, fresh: Any = None) -> None:
-        """The model folder that `train` leaves. All processes call this, the first one writes. If
-        weights are sharded (FSDP, ZeRO 3) they go into `fresh`: the model as it was opened."""
+        """The model folder that `train` leaves; training may go on after it. All processes call
+        this, the first one writes. If weights are sharded (FSDP, ZeRO 3) they go into `fresh`: the
+        model as it was opened."""
         whole = self.accelerator.get_state_dict(self.model_wrapped)     # gathered from all
         if self.is_world_process_zero():
             model = fresh or self.accelerator.unwrap_model(self.model)
             if fresh:
                 model.load_state_dict(whole)
+            elif getattr(model, "peft", None):
+                model = copy.deepcopy(model)        # LoRA is merged where a model is written
             save_model(Path(folder), model, tok)
         self.accelerator.wait_for_everyone()

@@ -166,14 +166,6 @@ class Browser:
         image = Image.open(BytesIO(seen)).convert("RGB")
         image.quantize(256, Image.Quantize.MAXCOVERAGE).save(file, "png", optimize=True)
 
-    def axe(self) -> list[str]:
-        """What axe-core finds wrong (environment NANOUFT_AXE: its axe.min.js); without it []."""
-        if not (script := os.environ.get("NANOUFT_AXE")):
-            return []
-        self.js(Path(script).read_text(encoding="utf-8") + "; 0")
-        return self.js("""axe.run({preload: false}).then((found) => found.violations.map((v) =>
-            v.id + ": " + v.nodes[0].html.slice(0, 200)))""")
-
 
 if __name__ == "__main__":              # a picture of a page, after these presses, when at rest
     page, picture, wide, high, *presses = sys.argv[1:]

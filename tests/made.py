@@ -1,5 +1,6 @@
 """What the tests share: a tiny GPT, eight rows that serve every objective, every form of every
 objective, and `same`. Nothing here computes a loss."""
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from copy import deepcopy
@@ -114,6 +115,19 @@ def start_folder(folder: Path) -> str:
     save_model(folder, GPT(GPTConfig(NANO.n_vocab, 128, 2, 2, 32), seed=0), NANO)
     (folder / "run.json").write_text('{"command": "pretrain", "tokenizer": "nano"}')
     return str(folder)
+
+
+def write_jsonl(file: Path, rows) -> str:
+    """A file of rows; its name."""
+    file.write_text("".join(json.dumps(x) + "\n" for x in rows))
+    return str(file)
+
+
+def one_error(capsys) -> str:
+    """The one line on stderr, bars aside, with which a command ended."""
+    err = [x for x in capsys.readouterr().err.splitlines() if "%|" not in x and x.strip()]
+    assert len(err) == 1 and err[0].startswith("error: "), err
+    return err[0]
 
 
 @contextmanager

@@ -34,13 +34,6 @@ def attention(q, k, v):
             (".tril(k.shape[1] - q.shape[1])", ".tril()", "did not change"),
             (".masked_fill(~seen, -math.inf)", "", "so it should not see position"),
             ("k.transpose(-1, -2)", "k.detach().transpose(-1, -2)", "no gradient reaches k")),
-    "01b": ("""
-def next_token_loss(logits, ids):
-    return F.cross_entropy(logits[:, :-1].flatten(0, 1), ids[:, 1:].flatten())
-""", ("logits[:, :-1].flatten(0, 1), ids[:, 1:]", "logits.flatten(0, 1), ids",
-             "logits of the last position"),
-            ("ids[:, 1:].flatten()", "ids[:, 1:].flatten()) / math.log(2", "is ln"),
-            ("ids[:, 1:]", "ids[:, :-1]", "own token, which the model has read")),
     "02a": ("""
 def response_mask(tokens):
     mask, speaker = [], ""
@@ -73,13 +66,6 @@ def own_guess(inputs, mask, argmax):
     return torch.cat([inputs[:, :1], shifted], 1)
 """, ("argmax[:, :-1]", "argmax[:, 1:]", "which belongs to the answer"),
             ("inputs[:, 1:]", "0", "keeps its true token")),
-    "04b": ("""
-def blend(E, true, guess, lam):
-    E = E.detach()
-    return (1 - lam) * E[true] + lam * E[guess]
-""", ("E.detach()", "1 * E", "gradient flows into E"),
-            ("(1 - lam) * E[true] + lam", "lam * E[true] + (1 - lam)", "With lam = 0"),
-            ("lam * E[guess]", "lam * guess[:, None]", "lam = 1")),
     "05a": ("""
 def estimates(probs, path, step, best):
     cells = [s for s, _ in path]
@@ -98,18 +84,6 @@ def estimates(probs, path, step, best):
             ("does.append((at * right).sum())", "does.append(right[pair[0]])",
              "Before move 2 it stands in|Before move 3 it stands in")),
     "06a": ("""
-def future_weights(losses, mask, gamma):
-    raw, later = [], 0
-    for loss in reversed(list(losses * mask)):
-        later = loss + gamma * later
-        raw.insert(0, later)
-    raw = torch.stack(raw) * mask
-    return raw / (raw.sum() / mask.sum())
-""", ("loss + gamma * later", "loss + later", "should count gamma"),
-            ("losses * mask", "losses", "Mask the losses"),
-            (" / mask.sum())", ")", "must be 1"),
-            ("torch.stack(raw)", "torch.stack(raw).detach()", "they are detached")),
-    "06b": ("""
 def balance(losses, gamma):
     l, n = losses.tolist()[:-1], len(losses) - 1
     v = [sum(gamma ** (k - t) * l[k] for k in range(t, n)) for t in range(n)]
@@ -121,7 +95,7 @@ def balance(losses, gamma):
             ("losses.tolist()[:-1], len(losses) - 1", "losses.tolist(), len(losses)",
              "its own value is not used|Here are two tokens"),
             ("return (", "return 0 * (", "With detached weights")),
-    "06c": ("""
+    "06b": ("""
 def ift_loss(model, inputs, targets, mask):
     with torch.no_grad():
         best, guess = model(inputs).argmax(-1), inputs.clone()
@@ -149,19 +123,11 @@ def dpo_loss(pi_w, ref_w, pi_l, ref_l, beta):
              "torch.log(torch.sigmoid(beta * (chosen - rejected)))", "moved far"),
             ("ref_w.detach()", "ref_w", "the reference, which is a constant")),
     "07b": ("""
-def dpo_push(h, beta):
-    push = beta * torch.sigmoid(-h)
-    return push, -push
-""", ("beta * torch", "torch", "At h = 0"),
-            ("(-h)", "(h)", "won by more should be pushed less"),
-            ("(-h)", "(-h * beta)", "both pushes should double")),
-    "07c": ("""
 def both_fall(g_w):
     other = torch.zeros_like(g_w)
     other[g_w.abs().argmin()] = g_w.norm() / 2
     return 2 * g_w + other
 """, ("2 * g_w + other", "g_w + other - g_w * (g_w @ other) / (g_w @ g_w)", "has to be below 0"),
-            ("2 * g_w + other", "-g_w + other", "has to be below 0"),
             ("2 * g_w + other", "2 * g_w", "a multiple of g_w")),
     "08a": ("""
 def fades_at(share, beta, gamma):
@@ -169,8 +135,7 @@ def fades_at(share, beta, gamma):
 """, ("(1 - share) / share", "share / (1 - share)", "a tenth is left at a larger D"),
             ("math.log((1 - share) / share)", "beta * math.log((1 - share) / share)",
              "of its largest value"),
-            ("(gamma + ", "(beta * gamma + ", "beta D is gamma"),
-            ("math.log((1 - share) / share)", "math.log(1 / (2 * share))", "of its largest value")),
+            ("(gamma + ", "(beta * gamma + ", "beta D is gamma")),
     "09a": ("""
 def bce_push(i, score, beta):
     return beta * (score - torch.sigmoid(torch.tensor(i)))
@@ -182,9 +147,8 @@ def bce_push(i, score, beta):
 def largest_push(score):
     return (1 + score - math.sqrt(1 - score + score ** 2)) / 3
 """, ("score - math", "score + math", "is pushed up only where"),
-            ("(1 + score - math.sqrt(1 - score + score ** 2)) / 3", "1 / 3", "is pushed up only|"
-             "elsewhere it reaches"),
-            ("(1 + score - math.sqrt(1 - score + score ** 2)) / 3", "score / 2", "it reaches")),
+            ("(1 + score - math.sqrt(1 - score + score ** 2)) / 3", "1 / 3",
+             "is pushed up only|elsewhere it reaches")),
     "10a": ("""
 def poft_loss(logp, mask, others):
     r = (logp * mask).sum() / mask.sum()
@@ -195,13 +159,6 @@ def poft_loss(logp, mask, others):
             ("torch.sigmoid(r_bar - r)", "torch.sigmoid(r - r_bar)", "do not fit together"),
             (".detach()", "", "tau carries gradient")),
     "11a": ("""
-def reward_loss(r, ids, end):
-    first = (ids == end).int().argmax(1)
-    reward = r.gather(1, first[:, None])[:, 0]
-    return -F.logsigmoid(reward[::2] - reward[1::2])
-""", ("first[:, None])[:, 0]", "first[:, None] * 0 + r.shape[1] - 1)[:, 0]", "first <|end|>"),
-            ("ids == end", "ids == 100", "end is 0")),
-    "11b": ("""
 def best_of_n(n, likes, scores):
     from itertools import combinations
     sets = list(combinations(range(len(likes)), n))
@@ -214,7 +171,6 @@ def answers_needed(p, share):
         K += 1
     return K
 """, (" - p ** K", "", "which is less than"),
-            (" - (1 - p) ** K", "", "which is less than"),
             ("return K", "return K + 1", "are as well")),
     "12b": ("""
 def grpo_push(logp, old, ref, A, eps, beta):
@@ -266,14 +222,6 @@ def pushes(p):
             ("p * (1 + math.log(p))", "p", "also changes the factor"),
             ("p * (1 + math.log(p))", "-p * (1 + math.log(p))", "The derivative of x e^x")),
     "14a": ("""
-def interval(d):
-    t = {2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447}[len(d) - 1]
-    return statistics.mean(d), t * statistics.stdev(d) / math.sqrt(len(d))
-""", ("[len(d) - 1]", "[len(d)]", "n degrees of freedom"),
-            ("stdev", "pstdev", "divided by n"),
-            ("stdev", "variance", "nine times"),
-            ("statistics.mean", "statistics.median", "should be the mean")),
-    "14b": ("""
 def seeds_needed(difference, sd, t):
     for n in range(2, len(t) + 2):
         if t[n - 1] * sd / math.sqrt(n) < abs(difference):
@@ -292,16 +240,7 @@ def gae(R, V, gamma, lam):
     return torch.stack(A)
 """, ("gamma * lam * later", "lam * later", "of R|in R"),
             ("gamma * following", "following", "in V"),
-            (" - value", "", "in V"),
             ("A.insert(0, later)", "A.append(later)", "should change the advantage")),
-    "15b": ("""
-def clip_loss(logp, old, A, eps):
-    ratio = (logp - old.detach()).exp()
-    return -torch.minimum(ratio * A, ratio.clamp(1 - eps, 1 + eps) * A)
-""", ("minimum", "maximum", "The two gains are"),
-            ("1 - eps, 1 + eps", "max=1 + eps", "The two gains are"),
-            (".detach()", "", "into the old log-probs"),
-            ("return -", "return ", "The two gains are")),
     "16a": ("""
 def advantage_of_thinking(right, thinks):
     found = []
@@ -335,11 +274,7 @@ def score(question, answer):
     said = [int(x.replace(",", "")) for x in numbers.findall(answer)]
     return float(said[-1:] == [sum(map(int, numbers.findall(question)))])
 """, ("said[-1:]", "said[:1]", "The sum is"),
-            ("\\d{1,3}(?:,\\d{3})+|", "", "The sum is"),
-            ('numbers.findall(answer)]', 'numbers.findall(answer.replace(",", ""))]', "The sum is"),
-            ("said[-1:] == [sum(map(int, numbers.findall(question)))]",
-             "str(sum(map(int, numbers.findall(question)))) in answer", "The sum is"),
-            ("[-1:] == [sum", "[-1:] != [sum", "The sum is")),
+            ("findall(answer)]", 'findall(answer.replace(",", ""))]', "The sum is")),
 }
 
 
@@ -369,46 +304,46 @@ def test_where_the_gradient_is_0_a_right_program_need_not_move_a_weight(monkeypa
 
 
 def written(folder: Path, source: str) -> Path:
-    stub = "\n\ndef blend(E, true, guess, lam):\n    raise NotImplementedError"
-    (folder / "ex04.py").write_text(source + stub)
+    stub = "\n\ndef sft_loss(logp, mask, reduction):\n    raise NotImplementedError"
+    (folder / "ex02.py").write_text(source + stub)
     return folder
 
 
 @pytest.mark.parametrize("source, words", [
-    ("def own_guess(:", "ex04.py cannot be read. SyntaxError"),
-    ("x = 1", "ex04.py has no function own_guess"),
-    ("def own_guess(*x):\n    pass", "Is there a `return`?"),
-    ("def own_guess(*x):\n    return 'yes'", "Yours is a text: 'yes'"),
-    ("def own_guess(*x):\n    return 1 / 0", "ZeroDivisionError: division by zero\n    line 2"),
-    ("def own_guess(*x):\n    x[0][:] = 0\n    return x[0]", "It changes its arguments"),
-    ("def own_guess(*x):\n    while True:\n        pass", "Is there a loop without an end?"),
-    ("def own_guess(*x):\n    import time\n    time.sleep(99)", "Does it wait for something"),
-    ("def own_guess(*x):\n    exit()", "It ends Python with exit()"),
-    ("import sys\nsys.exit(0)", "ex04.py cannot be read. It ends Python with exit()"),
-    ("def own_guess(*x):\n    import os\n    os._exit(0)", "It ends Python with exit()"),
-    ("from os import _exit\n_exit(0)", "ex04.py cannot be read. It ends Python with exit()"),
-    ("def own_guess(*x):\n    return [1.0, 0.5]", "gives  [1.0, 0.5]"),
+    ("def response_mask(:", "ex02.py cannot be read. SyntaxError"),
+    ("x = 1", "ex02.py has no function response_mask"),
+    ("def response_mask(*x):\n    pass", "Is there a `return`?"),
+    ("def response_mask(*x):\n    return 'yes'", "Yours is a text: 'yes'"),
+    ("def response_mask(*x):\n    return 1 / 0", "ZeroDivisionError: division by zero\n    line 2"),
+    ("def response_mask(*x):\n    x[0][0] = 0\n    return x[0]", "It changes its arguments"),
+    ("def response_mask(*x):\n    while True:\n        pass", "Is there a loop without an end?"),
+    ("def response_mask(*x):\n    import time\n    time.sleep(99)", "Does it wait for something"),
+    ("def response_mask(*x):\n    exit()", "It ends Python with exit()"),
+    ("import sys\nsys.exit(0)", "ex02.py cannot be read. It ends Python with exit()"),
+    ("def response_mask(*x):\n    import os\n    os._exit(0)", "It ends Python with exit()"),
+    ("from os import _exit\n_exit(0)", "ex02.py cannot be read. It ends Python with exit()"),
+    ("def response_mask(*x):\n    return [1.0, 0.5]", "gives  [1.0, 0.5]"),
 ])
 def test_other_mistakes_get_a_line(source, words, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("lessons.check.SECONDS", 0.5)
     monkeypatch.setattr("lessons.check.WAITING", 2 if "sleep" in source else 300)
-    assert main(["04", "--folder", str(written(tmp_path, source))]) == 1
+    assert main(["02", "--folder", str(written(tmp_path, source))]) == 1
     out = capsys.readouterr().out
-    assert words in out and "04b blend" in out, "the other exercise is judged as well"
+    assert words in out and "02b sft_loss" in out, "the other exercise is judged as well"
 
 
 def test_a_folder_of_files(tmp_path, capsys):
     """A file may import its neighbour."""
-    (tmp_path / "neighbour_of_ex04.py").write_text("import torch\n" + PROGRAMS["04a"][0])
-    folder = str(written(tmp_path, "from neighbour_of_ex04 import own_guess"))
-    assert main(["04a", "--folder", folder]) == 0
-    assert main(["04", "--folder", folder]) == 1
+    (tmp_path / "neighbour_of_ex02.py").write_text("import torch\n" + PROGRAMS["02a"][0])
+    folder = str(written(tmp_path, "from neighbour_of_ex02 import response_mask"))
+    assert main(["02a", "--folder", folder]) == 0
+    assert main(["02", "--folder", folder]) == 1
     assert main(["--folder", folder]) == 1
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 2 + 3 + len(exercises()) + 1
     assert (lines[1], lines[-1]) == ("1 of 1 right.", f"1 of {len(exercises())} right. Begin with "
                                      f"00a, in {Path(folder) / 'ex00.py'}.")
-    assert lines[0].split() == ["04a", "own_guess", "right"]
+    assert lines[0].split() == ["02a", "response_mask", "right"]
     with pytest.raises(SystemExit):
         main(["99"])
 
@@ -424,8 +359,8 @@ def test_the_command_and_the_cell_of_a_notebook_see_one_exception(capsys):
 def test_a_thread_that_is_left_running_does_not_keep_the_check_from_ending(tmp_path):
     """It stands in a file that is right: the verdict is printed, and its exit code is that."""
     left = "import threading, time\nthreading.Thread(target=time.sleep, args=(600,)).start()\n"
-    folder = written(tmp_path, left + "import torch\n" + PROGRAMS["04a"][0])
-    done = subprocess.run([sys.executable, "-m", "lessons.check", "04a", "--folder", str(folder)],
+    folder = written(tmp_path, left + "import torch\n" + PROGRAMS["02a"][0])
+    done = subprocess.run([sys.executable, "-m", "lessons.check", "02a", "--folder", str(folder)],
                           capture_output=True, text=True, cwd=HERE.parents[1], timeout=300)
     assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "1 of 1 right.")
 

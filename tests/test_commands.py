@@ -17,30 +17,29 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from made import NANO, start_folder
+from made import NANO, one_error, start_folder, tiny, write_jsonl
 
-from nanouft import evaluate, pretrain, reward, sample, train, world
+from nanouft import sample, train, world
 from nanouft.data.batches import encode
 from nanouft.data.rows import Row, read
-from nanouft.data.selection import pair_rows
 from nanouft.disk import read_json, write_json
-from nanouft.errors import UserError, command, progress, visible
+from nanouft.errors import UserError, command, visible
 from nanouft.loop import Device
 from nanouft.models.folders import start_model
 from nanouft.models.tokenizer import Turn
 from nanouft.objectives import OBJECTIVES
 from nanouft.pictures import plots
-from nanouft.run import device, evaluation, reference, rewards
+from nanouft.run import device, evaluation, rewards
 from nanouft.run.before_after import affordable
 from nanouft.run.device import choose_device
 from nanouft.run.flags import add_flags
-from nanouft.run.folder import Log
-from nanouft.run.plan import as_passes, rate_and_steps
+from nanouft.run.folder import Log, read_lines
+from nanouft.run.plan import as_passes, rate_and_steps, with_beta
 from nanouft.run.reference import logps
 from nanouft.run.settings import Train, read_flags
 
 MAINS = {name: import_module(f"nanouft.{name}").main
-         for name in ("train", "evaluate", "sample", "pretrain", "reward")}
+         for name in ("train", "evaluate", "sample", "pretrain", "reward", "ledger")}
 DEMOS = [{"prompt": f"Say {x}.", "response": x, "gold": x} for x in
          "fig pig bee oak nut elm ant owl fox hen".split()]
 PAIRS = [{"prompt": d["prompt"], "chosen": d["gold"], "rejected": d["gold"][::-1]} for d in DEMOS]
@@ -60,9 +59,10 @@ def here(tmp_path_factory):
     os.chdir(place)
     start_folder(place / "start")
     for name, content in FILES.items():
-        text = content if isinstance(content, str) else "".join(json.dumps(x) + "\n"
-                                                                for x in content)
-        (place / name).write_text(text)
+        if isinstance(content, str):
+            (place / name).write_text(content)
+        else:
+            write_jsonl(place / name, content)
     assert call("train --objective sft --init start --data demos.jsonl --steps 2 --out run") == 0
     yield place
     os.chdir(before)
@@ -72,6 +72,15 @@ def call(line: str) -> int:
     name, *argv = shlex.split(line)
     fixed = {"--resume", "--device"} & {*argv}
     return command(MAINS[name], argv if fixed else [*argv, "--device", "cpu"])
+
+
+def typed(monkeypatch, *lines: str) -> list[str]:
+    """What the models of `sample` are asked, as text, while a person types these lines."""
+    said, asked, real = iter(lines), [], sample.generate
+    monkeypatch.setattr("builtins.input", lambda words: next(said))
+    monkeypatch.setattr(sample, "generate", lambda model, prompts, **how: asked.append(
+        NANO.decode(prompts[0])) or real(model, prompts, **how))
+    return asked
 
 
 # ---- each command once ---------------------------------------------------------------------------
@@ -86,8 +95,7 @@ def test_train_leaves_a_folder_that_tells_everything(here, capsys):
     assert "[[" in out and out.endswith("Talk to it: python -m nanouft.sample a\n")
     assert max(map(len, out.splitlines())) <= 80
     run = here / "a"
-    about, log = read_json(run / "run.json"), [json.loads(x) for x in
-                                               (run / "metrics.jsonl").read_text().splitlines()]
+    about, log = read_json(run / "run.json"), read_lines(run / "metrics.jsonl")
     assert about["objective"] == "dpo" and about["config"]["lr"] == 1e-3 and about["steps"] == 12
     assert about["hp"]["beta"] == 0.1 and about["argv"][:2] == ["--objective", "dpo"]
     steps = [x for x in log if "loss" in x]
@@ -105,7 +113,7 @@ def test_train_on_nanoworld_prints_a_table_before_and_after(here, capsys):
                 "--max-new 5 --minibatches 2 --out g") == 0
     out = capsys.readouterr().out
     assert re.search(r"before .*after", out) and all(f in out for f in world.FAMILIES)
-    assert out.endswith("Next: python lessons/00_whole_game.py, and python -m nanouft.playground\n")
+    assert out.endswith("\nNext: python -m nanouft.playground\n")      # no lessons in this folder
     assert max(map(len, out.splitlines())) <= 80
 
 
@@ -128,7 +136,7 @@ def test_a_reward_of_ones_own_is_learnt_from(here, capsys):
     after = read_json(here / "own" / "eval.json")["after"]
     mean = np.mean([len(x["answer"]) / 9 for x in after["answers"]])
     assert after["held_out"]["reward"] == pytest.approx(mean) and after["held_out"]["rows"] == 10
-    first = json.loads((here / "own" / "metrics.jsonl").read_text().splitlines()[0])
+    first = read_lines(here / "own" / "metrics.jsonl")[0]
     assert first["reward"] > 0 and "score" not in first, "nothing exact is known of other prompts"
     assert all(x["answer"] == x["answer"].strip() for x in after["answers"]), "as in training"
 
@@ -159,7 +167,7 @@ def test_a_reward_model_is_made_and_used(here, capsys):
     assert (judge(rows[:1] * 3, ["fig"] * 3) == judge(rows[:1], ["fig"])).all()
     assert call("train --objective online_una --init start --rows 4 --reward judge --steps 1 "
                 "--batch-size 2 --max-new 4 --plain --out ou") == 0
-    first = json.loads((here / "ou" / "metrics.jsonl").read_text().splitlines()[0])
+    first = read_lines(here / "ou" / "metrics.jsonl")[0]
     assert 0 < first["reward"] < 1, "a learnt reward becomes a grade"
     transformers = pytest.importorskip("transformers")
     theirs = transformers.AutoModelForSequenceClassification.from_pretrained("judge").eval()
@@ -183,10 +191,7 @@ def test_sample_shows_models_side_by_side_and_chats(here, capsys, monkeypatch):
     out = capsys.readouterr().out
     assert "start " in out and "run " in out and "score 0." in out
     assert call("sample start --plain --prompt 'Once upon' --temperature 1 --n 2 --max-new 4") == 0
-    said, asked, real = iter(["Hi", "Yes", "/new", "Ho", "/quit"]), [], sample.generate
-    monkeypatch.setattr("builtins.input", lambda words: next(said))
-    monkeypatch.setattr(sample, "generate", lambda model, prompts, **how: asked.append(
-        NANO.decode(prompts[0])) or real(model, prompts, **how))
+    asked = typed(monkeypatch, "Hi", "Yes", "/new", "Ho", "/quit")
     assert call("sample start --max-new 3") == 0
     assert "chat; /new forgets" in capsys.readouterr().out
     hi, yes, ho = asked[::2]                            # the base and its own model are asked
@@ -226,9 +231,8 @@ def test_rows_that_are_too_long_are_counted_once_and_by_their_reason(here, capsy
     """Of training and held-out rows together; both answers of a pair are one row."""
     def pair(i: int, long: bool) -> dict:
         return {"prompt": f"Say {i} " + "word " * (199 * long), "chosen": "a b", "rejected": "b"}
-    for file, rows in (("mixed", [pair(i, i % 2 == 0) for i in range(40)]),
-                       ("long", [pair(i, True) for i in range(6)])):
-        (here / f"{file}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    write_jsonl(here / "mixed.jsonl", [pair(i, i % 2 == 0) for i in range(40)])
+    write_jsonl(here / "long.jsonl", [pair(i, True) for i in range(6)])
     for name in ("sft", "dpo", "kto"):
         assert call(f"train --objective {name} --init start --data mixed.jsonl --steps 1 --plain "
                     f"--batch-size 2 --out mixed_{name}") == 0
@@ -246,10 +250,7 @@ def test_a_question_that_does_not_fit_is_refused_and_a_chat_forgets_its_first_tu
     long = "Say it again " * 60
     assert call(f"sample start --prompt '{long}' --max-new 3") == 2
     assert re.search(r"question has \d{3} tokens, and start reads 127;", capsys.readouterr().err)
-    said, asked, real = iter(["one", "two " * 50, long, "three", "/quit"]), [], sample.generate
-    monkeypatch.setattr("builtins.input", lambda words: next(said))
-    monkeypatch.setattr(sample, "generate", lambda model, prompts, **how: asked.append(
-        NANO.decode(prompts[0])) or real(model, prompts, **how))
+    asked = typed(monkeypatch, "one", "two " * 50, long, "three", "/quit")
     assert call("sample start --max-new 60") == 0
     out = capsys.readouterr().out
     assert re.search(r"\nthe question has \d{3} tokens, .*; shorten it\n", out)
@@ -296,6 +297,8 @@ REFUSED = {     # command line: what the message must hold, words parted by |
     "pretrain --corpus none.txt": "--corpus", "pretrain --corpus short.txt": "too few|--ctx",
     "pretrain --width 30": "--width 30|multiple of 4", "pretrain --ctx 3": "--ctx 3",
     "reward --data demos.jsonl --init start": "needs pairs",
+    "ledger --end --prompt Hi": "--prompt is not read with",
+    "ledger --data my.jsonl": "--data is for --end",
     "train --device tpu": "unknown device 'tpu'", "train --device cpu:3": "--device cpu:3|has 1",
     "train --dtype fp16": "fp16|GPU"}
 REFUSED |= {f"train --{number}": "--" + number.split()[0] for number in (
@@ -307,10 +310,9 @@ REFUSED |= {f"train --{number}": "--" + number.split()[0] for number in (
 def test_a_mistake_is_one_line(line, here, capsys):
     before = {*here.iterdir()}
     assert call(line) == 2
-    err = [x for x in capsys.readouterr().err.splitlines() if "%|" not in x and x.strip()]
-    assert err and err[-1].startswith("error: ") and len(err) == 1, err
+    told = one_error(capsys)
     for words in REFUSED[line].split("|"):
-        assert words in err[0], err[0]
+        assert words in told, told
     made = {f.name for f in here.iterdir()} - {f.name for f in before}
     assert made <= {"w1", "w2", "w3", "out"}, "nothing is made before the line is understood"
 
@@ -358,8 +360,8 @@ def test_what_a_person_can_cause_is_one_line(fault, code, words, capsys):
     "sample start --prompt '→ 日 \ud800' --temperature 3 --max-new 9"])
 def test_what_cannot_be_printed_is_a_question_mark(line, here, monkeypatch):
     """Rows, answers, bar and end on a terminal that knows ASCII alone; half an emoji is on none."""
-    rows = [{"prompt": f"ä → \ud800 {i}", "response": "日", "gold": "日"} for i in range(12)]
-    (here / "signs.jsonl").write_text("".join(json.dumps(x) + "\n" for x in rows))
+    write_jsonl(here / "signs.jsonl", ({"prompt": f"ä → \ud800 {i}", "response": "日", "gold": "日"}
+                                       for i in range(12)))
     raw = io.BytesIO()
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(raw, "ascii", write_through=True))
     assert call(line) == 0
@@ -367,42 +369,35 @@ def test_what_cannot_be_printed_is_a_question_mark(line, here, monkeypatch):
 
 
 # ---- settings that fit ---------------------------------------------------------------------------
-@pytest.mark.parametrize("line, rows, wanted", [    # (learning rate, rows of a step, steps)
-    ("", 1020, (2.5e-4, 32, 96)), ("--epochs 0.5", 1020, (2.5e-4, 32, 16)),
-    ("--objective dpo", 320, (3e-5, 32, 30)), ("--steps 7", 1020, (2.5e-4, 32, 7)),
-    ("--data x", 40, (1e-3, 8, 400)), ("--data x", 5, (1e-3, 5, 200)),
-    ("--data x --batch-size 4", 40, (1e-3, 4, 400)), ("--data x", 4000, (2.5e-4, 32, 375)),
-    ("--data x --objective dpo", 40, (3e-5, 8, 20)), ("--data x --epochs 2", 40, (1e-3, 8, 10)),
-    ("--data x --objective orpo", 40, (3e-5, 8, 20)), ("--data x --lr 1", 40, (1, 8, 400)),
-    ("--init start", 1020, (1e-3, 32, 96)), ("--objective grpo --passes 2", 320, (1e-5, 32, 60)),
-    ("--lr 1 --init start", 1020, (1, 32, 96))])
-def test_rate_and_steps_fit_the_rows_and_the_model(line, rows, wanted, here):
-    """Few demonstrations get 200 to 400 steps of 8 rows at four times the rate if the model is
-    narrow, few pairs a low rate; a model of another width has another one; what is given wins."""
-    objective, cfg, given = read_flags(line.split())
-    model = start_model(cfg.init)[0]
+@pytest.mark.parametrize("width, line, rows, wanted", [     # (learning rate, batch size, steps)
+    (128, "", 1020, (2.5e-4, 32, 96)), (128, "--epochs 0.5", 1020, (2.5e-4, 32, 16)),
+    (128, "--objective dpo", 320, (3e-5, 32, 30)), (128, "--steps 7", 1020, (2.5e-4, 32, 7)),
+    (128, "--data x", 40, (1e-3, 8, 400)), (128, "--data x", 5, (1e-3, 5, 200)),
+    (128, "--data x --batch-size 4", 40, (1e-3, 4, 400)),
+    (128, "--data x", 4000, (2.5e-4, 32, 375)), (128, "--data x --epochs 2", 40, (1e-3, 8, 10)),
+    (128, "--data x --objective orpo", 40, (3e-5, 8, 20)),
+    (128, "--data x --lr 1", 40, (1, 8, 400)),
+    (128, "--objective grpo --passes 2", 320, (1e-5, 32, 60)),
+    (32, "", 1020, (1e-3, 32, 96)), (32, "--lr 1", 1020, (1, 32, 96)),
+    (512, "--data x", 32, (6.25e-5, 8, 20)), (512, "--data x", 9000, (6.25e-5, 8, 3375)),
+    (512, "--data x --batch-size 4", 200, (6.25e-5, 4, 150)),
+    (512, "--data x --epochs 1", 32, (6.25e-5, 8, 4)),
+    (512, "--data x --objective dpo", 5, (7.5e-6, 5, 20)),
+    (512, "--data x --objective una --batch-size 32", 9000, (7.5e-6, 32, 844)),
+    (512, "--data x --objective uft", 9000, (7.5e-6, 8, 3375)),
+    (512, "--data x --objective una --lora 16", 64, (7.5e-5, 8, 24)),
+    (512, "--data x --objective grpo", 12, (2.5e-6, 4, 20)),
+    (512, "--data x --objective grpo --steps 3", 12, (2.5e-6, 4, 3))])
+def test_rate_and_steps_fit_the_rows_and_the_model(width, line, rows, wanted):
+    """A model of another width than the base's 128 has another rate. Few demonstrations get 200 to
+    400 steps of 8 rows at four times the rate if the model is narrow, few pairs a low rate; a wide
+    one reads your rows three times, in 20 steps at least. What is given wins, and a batch that is
+    given leaves the rate as it is."""
+    init = [] if width == 128 else ["--init", "start"]
+    objective, cfg, given = read_flags([*init, *line.split()])
+    model, before = tiny(n_embd=width), dataclasses.asdict(cfg)
     rate, batch_size, total = rate_and_steps(cfg, objective, rows, model, given)
     assert (rate, batch_size, total) == (pytest.approx(wanted[0]), *wanted[1:])
-
-
-WIDE = 128 / 576            # the rates of SmolLM2, as shares of the base's
-
-
-@pytest.mark.parametrize("line, rows, wanted", [    # (learning rate, rows of a step, steps)
-    ("", 32, (2.5e-4, 8, 20)), ("", 270, (2.5e-4, 8, 101)), ("", 9000, (2.5e-4, 8, 3375)),
-    ("--batch-size 4", 200, (2.5e-4, 4, 150)), ("--epochs 1", 32, (2.5e-4, 8, 4)),
-    ("--objective dpo", 5, (3e-5, 5, 20)), ("--objective una", 200, (3e-5, 8, 75)),
-    ("--objective una --batch-size 4", 200, (3e-5, 4, 150)),
-    ("--objective una --batch-size 32", 9000, (3e-5, 32, 844)),
-    ("--objective uft", 9000, (3e-5, 8, 3375)), ("--objective una --lora 16", 64, (3e-4, 8, 24)),
-    ("--objective grpo", 12, (1e-5, 4, 20)), ("--objective grpo --steps 3", 12, (1e-5, 4, 3))])
-def test_your_rows_are_read_three_times_by_a_wide_model(line, rows, wanted, here):
-    """Whatever their number, 20 steps at least. A batch that is given leaves the rate as it is."""
-    objective, cfg, given = read_flags(["--data", "x", "--init", "start", *line.split()])
-    model, before = start_model("start")[0], dataclasses.asdict(cfg)
-    model.cfg = dataclasses.replace(model.cfg, n_embd=576)
-    rate, batch_size, total = rate_and_steps(cfg, objective, rows, model, given)
-    assert (rate, batch_size, total) == (pytest.approx(wanted[0] * WIDE), *wanted[1:])
     assert dataclasses.asdict(cfg) == before
 
 
@@ -453,20 +448,24 @@ def test_a_figure_that_is_not_there_is_null_in_json(tmp_path):
     assert "null" in (tmp_path / "metrics.jsonl").read_text()
 
 
-@pytest.mark.parametrize("words, line, beta", [
-    (9, "", 0.1), (44, "", 0.022), (44, "--beta 0.3", 0.3), (190, "", 0.01)])
-@pytest.mark.parametrize("objective", ["una", "uft"])
-def test_beta_follows_the_length_of_the_answers(objective, words, line, beta, here, capsys):
+@pytest.mark.parametrize("name, lengths, beta", [
+    ("una", [9, 10, 999], 0.1), ("uft", [45], 0.022), ("una", [190, 191], 0.01), ("dpo", [45], 0.1),
+    ("una --feedback pair", [45], 0.1)])
+def test_beta_follows_the_length_of_the_answers(name, lengths, beta, capsys):
     """A score is worth a number of nats of the whole answer, which grow with its length."""
-    rows = [{"prompt": f"say a {i}", "response": "a" + " a" * (words - 1), "score": i / 20}
-            for i in range(20)]
-    (here / "long.jsonl").write_text("".join(json.dumps(x) + "\n" for x in rows))
-    folder = f"{objective}{words}{line[7:]}"
-    assert call(f"train --objective {objective} --init base --data long.jsonl --steps 1 --plain "
-                f"--out {folder} {line}") == 0
-    assert read_json(here / folder / "run.json")["hp"]["beta"] == beta
-    told = f"beta {beta:g} suits answers of {words + 1} tokens, the median (--beta)"
-    assert (told in capsys.readouterr().out) == (not line)
+    objective = read_flags(["--objective", *name.split()])[0]
+    assert with_beta(objective, lengths).beta == beta
+    assert capsys.readouterr().out.startswith(f"beta {beta:g} suits answers of ") == (
+        getattr(objective, "feedback", "") == "score")
+
+
+@pytest.mark.parametrize("flags, beta", [("", 0.091), ("--beta 0.3", 0.3)])
+def test_a_beta_that_is_given_stays(flags, beta, here):
+    row = {"response": "a" + " a" * 9, "score": 0.5}
+    write_jsonl(here / "long.jsonl", ({"prompt": f"Say {i}", **row} for i in range(9)))
+    assert call(f"train --objective una --init start --data long.jsonl --steps 1 --plain "
+                f"--out beta{beta} {flags}") == 0
+    assert read_json(here / f"beta{beta}" / "run.json")["hp"]["beta"] == beta
 
 
 # ---- figures -------------------------------------------------------------------------------------
@@ -480,54 +479,53 @@ def test_an_interval_holds_the_mean_in_95_of_100_draws():
 
 
 def test_held_out_figures_by_hand():
-    """Loss per token; pairs by what was gained over the start model; graded ones by couples."""
+    """Loss per token; pairs by what was gained over the start model."""
     model, tok = start_model("base")
-    pairs, _ = encode(pair_rows(world.rows("val", "pairs", 9, 0)), tok, 512)
-    found = logps(pairs, model, tok.pad, Device())
+
+    def encoded(o, kind: str) -> tuple[list, list]:
+        rows, _ = encode(o.choose(world.rows("val", kind, 9, 0)), tok, 512)
+        return rows, logps(rows, model, tok.pad, Device())
+    pairs, found = encoded(OBJECTIVES["dpo"](), "pairs")
     gain = np.array([x["chosen"].sum() - x["rejected"].sum() for x in found])
     told = evaluation.held_out(model, pairs, tok.pad, Device())
     assert told["prefers"] == (gain > 0).mean() and "accuracy" not in told
-    for e, x in zip(pairs, found):
-        for role, t in e.seqs.items():
-            t.ref_logp = x[role] - (0.5 if role == "chosen" else 0)
-    assert evaluation.held_out(model, pairs, tok.pad, Device())["accuracy"] == 1
-    for e, x in zip(pairs, found):
-        e.seqs["chosen"].ref_logp = x["chosen"]
-    assert evaluation.held_out(model, pairs, tok.pad, Device())["accuracy"] == 0.5, "all tie"
-    demos, _ = encode(OBJECTIVES["sft"]().choose(world.rows("val", "demos", 9, 0)), tok, 512)
-    found = logps(demos, model, tok.pad, Device())
+    for gained, accuracy in ((0.5, 1), (-0.5, 0), (0, 0.5)):        # the last: all tie
+        for e, x in zip(pairs, found):
+            e.seqs["chosen"].ref_logp = x["chosen"] - gained
+            e.seqs["rejected"].ref_logp = x["rejected"]
+        assert evaluation.held_out(model, pairs, tok.pad, Device())["accuracy"] == accuracy
+    demos, found = encoded(OBJECTIVES["sft"](), "demos")
     n = sum(e.seqs["answer"].mask.sum() for e in demos)
     told = evaluation.held_out(model, demos, tok.pad, Device())
     assert told["nll"] == pytest.approx(-sum(x["answer"].sum() for x in found) / n)
     assert told["low"] < told["nll"] < told["high"] and told["rows"] == 9
-    for i, e in enumerate(demos):
-        e.per_row["score"] = i % 3 / 2
-    mean = [x["answer"].sum() / e.seqs["answer"].mask.sum() for x, e in zip(found, demos)]
-    couples = [(mean[i] > mean[j]) for i in range(9) for j in range(9) if i % 3 > j % 3]
-    assert evaluation.held_out(model, demos, tok.pad, Device())["auc"] == pytest.approx(
-        np.mean(couples))
 
 
-def test_graded_answers_are_compared_by_their_whole_gain_over_the_start_model():
-    """Not by the gain per token: for these lengths that has another order. Where nothing has moved
-    all couples tie, and the AUC is 1/2."""
+def test_graded_answers_are_compared_by_couples():
+    """By their whole gain over the start model, not per token, which has another order here; where
+    it is not known, by the mean log-prob. Where nothing has moved all couples tie."""
     model, tok = start_model("base")
     demos, _ = encode(OBJECTIVES["sft"]().choose(world.rows("val", "demos", 9, 0)), tok, 512)
     found = [x["answer"] for x in logps(demos, model, tok.pad, Device())]
-    tokens = [int(e.seqs["answer"].mask.sum()) for e in demos]
-    assert len(set(tokens)) > 4
+    masks = [e.seqs["answer"].mask for e in demos]
+    tokens = [int(mask.sum()) for mask in masks]
     gain = np.arange(9) * np.mean(tokens) + tokens
     for i, e in enumerate(demos):
-        e.per_row["score"], e.seqs["answer"].ref_logp = i % 3 / 2, found[i]
-    assert evaluation.held_out(model, demos, tok.pad, Device())["auc"] == 0.5
-    for e, x, gained, n in zip(demos, found, gain, tokens):
-        e.seqs["answer"].ref_logp = x - e.seqs["answer"].mask[1:] * gained / n
+        e.per_row["score"] = i % 3 / 2
 
-    def auc(value: np.ndarray) -> float:
+    def auc(value) -> float:
         return float(np.mean([value[i] > value[j] for i in range(9) for j in range(9)
                               if i % 3 > j % 3]))
-    assert auc(gain) != auc(gain / tokens)
-    assert evaluation.held_out(model, demos, tok.pad, Device())["auc"] == pytest.approx(auc(gain))
+    by_token = gain / tokens
+    assert auc(gain) != auc(by_token)
+    nothing = [None] * 9
+    gained = [x - mask[1:] * each for x, mask, each in zip(found, masks, by_token)]
+    mean = [x.sum() / n for x, n in zip(found, tokens)]
+    for refs, wanted in ((nothing, auc(mean)), (found, 0.5), (gained, auc(gain))):
+        for e, ref in zip(demos, refs):
+            e.seqs["answer"].ref_logp = ref
+        told = evaluation.held_out(model, demos, tok.pad, Device())
+        assert told["auc"] == pytest.approx(wanted)
 
 
 def test_what_is_read_before_and_after_costs_a_tenth_of_the_training():
@@ -537,24 +535,6 @@ def test_what_is_read_before_and_after_costs_a_tenth_of_the_training():
         some = affordable(list(range(rows)), trained, times)
         assert len(some) == wanted and some == sorted(some), (rows, trained, times)
     assert some[-1] > 190
-
-
-@pytest.mark.parametrize("work", ["reading", "answering"])
-def test_a_bar_counts_every_row(work, monkeypatch):
-    """From two seconds on it is seen."""
-    bars = []
-    model, tok = start_model("base")
-    rows = world.rows("val", "demos", 9, 0)
-    def bar(total, what):
-        bars.append(progress(total, what))
-        return bars[-1]
-    for module in (reference, evaluation):
-        monkeypatch.setattr(module, "progress", bar)
-    if work == "reading":
-        logps(encode(OBJECTIVES["sft"]().choose(rows), tok, 512)[0], model, tok.pad, Device())
-    else:
-        evaluation.answer_rows(model, tok, rows, max_new=4, chunk=5)
-    assert [(b.desc, b.n, b.total, b.delay) for b in bars] == [(work, 9, 9, 2)]
 
 
 def test_many_graded_answers_are_compared_in_bounded_memory():
@@ -679,13 +659,6 @@ sys.exit(command(train.main))"""
                           text=True, cwd=Path(train.__file__).parents[1])
     assert (told.returncode, told.stdout) == (2, "set()\n")
     assert told.stderr.startswith("error: unknown objective 'itf'; did you mean ift?")
-
-
-def test_defaults_of_the_command_are_those_of_its_help():
-    assert Train() == Train(data=None, init="base", rows=1020, batch_size=32, warmup=0.1,
-                            save_every=None, reward="exact", max_new=None, items=100, seed=0)
-    assert sample.Sample().max_new == 96 and reward.Reward().rows == 1600
-    assert pretrain.Pretrain().tokens == 2048 and evaluate.Evaluate().split == "test"
 
 
 @pytest.mark.skipif(os.name == "nt", reason="written for sh")

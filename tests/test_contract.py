@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from made import Form, killed_in_step, nano, same, start_folder
+from made import FORMS, Form, killed_in_step, nano, one_error, push, start_folder, with_logps
 
-from nanouft import train
+from nanouft import ledger, train
 from nanouft.disk import write_json
 from nanouft.errors import UserError, command
 from nanouft.models.folders import start_model
-from nanouft.objective import Objective
+from nanouft.objective import Batch, Objective, Seqs
 from nanouft.objectives import NAMES, OBJECTIVES
 from nanouft.objectives.dpo import Pairs
 from nanouft.objectives.own import find
@@ -65,6 +65,50 @@ def test_what_would_pass_without_a_word_is_refused(body, why):
     assert why in str(found.value) and "\n" not in str(found.value)
 
 
+def changed(form: Form, change) -> bool:
+    """Does `change(batch)`, before credit, move the loss or what it pushes?"""
+    found = []
+    for edit in (lambda batch: None, change):
+        batch = with_logps(form)
+        edit(batch)
+        if form.objective.on_policy and "answer" in batch.seqs:
+            batch, _ = form.objective.credit(batch)
+        found.append(push(form, batch))
+    (loss, grads), (other, others) = found
+    return not torch.equal(loss, other) or any((grads[role] != others[role]).any()
+                                               for role in grads)
+
+
+@pytest.mark.parametrize("form", [f for f in FORMS if f.told == ""], ids=str)
+def test_what_an_objective_says_that_it_reads_is_what_its_loss_reads(form):
+    """reference, data, scorer and coupled, by changing each number. (The reference of distillation
+    is its teacher.)"""
+    def column(name: str):
+        def change(batch) -> None:
+            if name in batch.per_row:
+                batch.per_row[name] = 0.9 - 0.7 * batch.per_row[name]
+        return change
+
+    def reference(batch) -> None:
+        for s in batch.seqs.values():
+            if s.ref_logp is not None:
+                s.ref_logp = 1.5 * s.ref_logp - 0.3
+
+    def pushes(scale: float) -> torch.Tensor:
+        """Of the first rows, where the others have `scale` times their log-probs."""
+        batch = with_logps(form)
+        for s in batch.seqs.values():
+            s.logp[2:] *= scale
+        return torch.cat([g[:2].flatten() for g in push(form, batch)[1].values()])
+    o = form.objective
+    assert changed(form, reference) == (o.reference or form.name == "distill")
+    assert changed(form, column("score")) == ("scores" in o.kinds())
+    assert changed(form, column("label")) == ("labels" in o.kinds())
+    if form.name != "online_dpo":                       # its pairs are made from the rewards before
+        assert changed(form, column("reward")) == (o.on_policy and o.scorer != "none")
+    assert o.coupled == any((pushes(1) != pushes(x)).any() for x in (0.1, 3))
+
+
 def test_a_subclass_has_the_settings_of_its_base_and_its_own():
     class Mine(Pairs):
         lr = 1e-4
@@ -80,21 +124,13 @@ def test_a_subclass_has_the_settings_of_its_base_and_its_own():
 def test_a_reward_of_your_own_counts_in_nats():
     """For what is a tie; else beta times the log-ratio does."""
     assert type(Form("sppo").objective).reward is not Pairs.reward
-    for name, nat in (("sppo", 1.0), ("nca", 0.1)):
-        o, tie = Form(name).objective, {}
-        for gap in (0.9e-3, 1.1e-3):
-            s = {"chosen": gap, "rejected": 0.0}
-            batch = one_token(s)
-            tie[gap] = float(o.loss(batch)[1]["accuracy"])
-        assert list(tie.values()) == [0.5, 1.0], (name, nat)
-
-
-def one_token(ratios: dict[str, float]):
-    """A pair of answers of one token with these log-ratios."""
-    from nanouft.objective import Batch, Seqs
     ids, on = torch.zeros(1, 1).long(), torch.ones(1, 1).double()
-    return Batch.of({role: Seqs(ids, ids, on, on, -3 + x * on, ref_logp=-3 * on)
-                     for role, x in ratios.items()}, {})
+    for name in ("sppo", "nca"):
+        for gap, won in ((0.9e-3, 0.5), (1.1e-3, 1.0)):
+            pair = {role: Seqs(ids, ids, on, on, -3 + x * on, ref_logp=-3 * on)
+                    for role, x in (("chosen", gap), ("rejected", 0.0))}
+            loss, told = Form(name).objective.loss(Batch.of(pair, {}))
+            assert float(told["accuracy"]) == won, (name, gap)
 
 
 # ---- half fine-tuning ----------------------------------------------------------------------------
@@ -115,15 +151,10 @@ def test_hft_freezes_half_of_the_matrices_of_each_layer_by_the_seed():
     assert len(drawn[0]) == 4, "embeddings, biases and norms learn"
 
 
-def test_hft_keeps_its_half_bit_for_bit_and_so_does_a_resumed_run(here):
-    argv = shlex.split(RUN.replace("mine.py --aim 2", "hft")) + ["whole", "--seed", "5"]
-    train.main(argv)
-    argv[argv.index("whole")] = "broken"
-    with killed_in_step(3), pytest.raises(KeyboardInterrupt):
-        train.main(argv)
-    train.main(["--resume", "broken"])
-    (before, _), (whole, _), (broken, _) = map(start_model, ("start", "whole", "broken"))
-    same(dict(whole.named_parameters()), dict(broken.named_parameters()), 0)
+def test_hft_keeps_its_half_bit_for_bit(here):
+    """And no more when it is resumed (test_one_run.py)."""
+    train.main(shlex.split(RUN.replace("mine.py --aim 2", "hft")) + ["whole", "--seed", "5"])
+    (before, _), (whole, _) = map(start_model, ("start", "whole"))
     half = start_model("start")[0]
     OBJECTIVES["hft"]().setup(half, 5)
     for name, p in whole.named_parameters():
@@ -178,17 +209,20 @@ LOSS = HEAD + "class Mine(Objective):\n    def loss(self, batch):\n        "
     (MINE.replace("self.aim", "self.aims"), "mine.py, line 10: AttributeError"),
     (LOSS + "return batch.seqs['answer'].logp.sum()", "loss must return a number"),
     (LOSS + "return batch.seqs['answer'].logp.detach().sum(), {}", "does not depend on the log-p"),
-    (LOSS + "return batch.seqs['chosen'].logp.sum(), {}", "mine.py, line 7: KeyError: 'chosen'")])
+    (LOSS + "return batch.seqs['chosen'].logp.sum(), {}", "mine.py, line 7: KeyError: 'chosen'"),
+    (LOSS.replace("batch)", "batch, hp)") + "return 0", "it must be loss(self, batch)"),
+    (MINE.replace("1e-4", "'1e-4'"), "it must be int or float"),
+    (MINE.replace("lr = 1e-4", "scorer = 'graed'"), "it must be any or grade or none"),
+    (HEAD + "class Mine(Objective):\n    lr = 1e-4", "Mine has no `loss")])
 def test_a_mistake_in_your_file_is_one_line_with_its_place(text, why, here, capsys):
     (here / "mine.py").write_text(text)
     line = shlex.split(RUN.replace(" --aim 2", "") + "out")
     assert command(train.main, line) == 2
-    told = capsys.readouterr().err.strip().splitlines()[-1]
+    told = one_error(capsys)
     assert told.startswith("error: --objective mine.py") and why in told
 
 
 def test_wherever_an_objective_is_named_it_may_be_a_file(here):
-    from nanouft import ledger
     assert find("mine.py")(aim=3.0).aim == find("mine.py:Mine")(aim=3.0).aim == 3.0
     (text, objective), = ledger.views(["mine.py --aim 3"])
     assert (text, objective.aim, objective.name, str(objective)) == (
@@ -207,15 +241,3 @@ def test_a_run_goes_on_with_its_own_objective_alone(tmp_path):
     with pytest.raises(UserError, match="that run trains with sft, not with dpo"):
         read_flags(["--resume", str(tmp_path), "--objective", "dpo"])
     assert str(read_flags(["--resume", str(tmp_path), "--objective", "sft"])[0]) == "sft"
-
-
-@pytest.mark.parametrize("body, told", [
-    ("    def loss(self, batch, hp):\n        return 0", r"it must be loss\(self, batch\)"),
-    ("    lr = '1e-4'\n    def loss(self, batch):\n        return 0", "it must be int or float"),
-    ("    scorer = 'graed'\n    def loss(self, batch):\n        return 0", "any or grade or none"),
-    ("    lr = 1e-4", "M has no `loss")])
-def test_what_an_objective_of_your_own_lacks_is_one_line(body, told, tmp_path):
-    file = tmp_path / "mine.py"
-    file.write_text(f"from nanouft.objective import Objective\nclass M(Objective):\n{body}\n")
-    with pytest.raises(UserError, match=told):
-        find(str(file))

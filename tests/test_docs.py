@@ -29,14 +29,14 @@ def test_every_link_leads_to_a_file(page):
     assert not missing
 
 
-def test_the_readme_says_what_the_pages_say():
-    """The lake's lines are those of its page. (tests/test_evidence.py holds the table by paper.)"""
-    readme, lake = ((ROOT / name).read_text(encoding="utf-8")
-                    for name in ("README.md", "docs/lake.md"))
-    _, told = readme.split("## What we found")
-    assert told.split("```text\n")[1].split("```")[0] in lake
-    assert "end of papers" in told and not re.search(r"\d+ hold", readme)
+def test_the_readme_is_short_and_begins_with_a_command():
+    """At most 950 words, and a command that can be pasted within its first twelve lines.
+    (tests/test_evidence.py holds its table by paper.)"""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
     assert readme.startswith(f"# nanouft\n\n**{len(NAMES)} ways ")
+    assert len(readme.split()) <= 950
+    assert "python -m nanouft.train" in "".join(readme.splitlines()[:12])
+    assert "end of papers" in readme and not re.search(r"\d+ hold", readme)
 
 
 def test_the_address_of_the_project_is_that_of_pyproject():

@@ -9,7 +9,6 @@ from made import DATA, NANO, nano, same
 from nanouft import ledger
 from nanouft.data.batches import encode
 from nanouft.data.selection import demo_rows
-from nanouft.errors import UserError
 from nanouft.models.tokenizer import Tokenizer
 from nanouft.run import ends
 from nanouft.run.ends import Ends, measure_ends
@@ -28,10 +27,13 @@ def talks(says_end: float):
     return model.eval()
 
 
-def test_every_answer_has_one_end_target():
+def test_every_answer_has_one_end_target(monkeypatch):
+    """All rows are counted, and at most MEASURED are measured."""
+    monkeypatch.setattr(ends, "MEASURED", 3)
     encoded, _ = encode(DEMOS, NANO, 64)
     found = measure_ends(talks(30), NANO, encoded)
     assert (found.answers, found.trained, found.without) == (len(DEMOS), len(DEMOS), [])
+    assert (found.asked, len(found.nats)) == (3, 3)
     assert found.longest == max(int(e.seqs["answer"].mask.sum()) for e in encoded)
 
 
@@ -85,13 +87,6 @@ def test_a_model_that_never_stops_and_one_that_does():
     assert always.meaning().startswith("This model stops, and where")
 
 
-def test_at_most_so_many_rows_are_measured_and_all_are_counted(monkeypatch):
-    monkeypatch.setattr(ends, "MEASURED", 3)
-    encoded, _ = encode(DEMOS, NANO, 64)
-    found = measure_ends(talks(30), NANO, encoded)
-    assert (found.asked, len(found.nats), found.answers) == (3, 3, len(DEMOS))
-
-
 @pytest.mark.parametrize("changed, sentence", [
     ({}, "This model stops, and where these answers end"),
     ({"nats": [3.0] * 10}, "This model stops, but elsewhere"),
@@ -111,10 +106,3 @@ def test_the_command_reads_a_file_or_nanoworld(tmp_path, capsys):
     said = capsys.readouterr().out
     assert "2 rows read: 1 with an answer, 1 left out" in said and "1 for 1 answer" in said
     assert ledger.main(["--end"]) == 0 and "30 for 30 answers" in capsys.readouterr().out
-
-
-@pytest.mark.parametrize("argv, words", [(["--end", "--prompt", "Hi"], "--prompt is not read with"),
-                                         (["--data", "my.jsonl"], "--data is for --end")])
-def test_a_flag_that_would_not_be_read_is_one_line(argv, words):
-    with pytest.raises(UserError, match=words):
-        ledger.main(argv)

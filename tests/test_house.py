@@ -42,8 +42,9 @@ def imported(file: Path) -> list[str]:
     """What a file of nanouft imports of nanouft: "data.rows", "gpt"."""
     out = []
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.ImportFrom) and not node.level:
-            names = [f"{node.module}.{a.name}" for a in node.names]
+        if isinstance(node, ast.ImportFrom):
+            beside = [*file.relative_to(ROOT).parts[:-node.level]] if node.level else []
+            names = [".".join([*beside, str(node.module), a.name]) for a in node.names]
         elif isinstance(node, ast.Import):
             names = [a.name for a in node.names]
         else:
@@ -67,8 +68,9 @@ def test_a_room_imports_only_what_stands_before_it():
 
 
 def test_no_files_import_each_other_in_a_circle():
-    files = {".".join(f.relative_to(ROOT / "nanouft").with_suffix("").parts): f
-             for f in (ROOT / "nanouft").rglob("*.py")}
+    """A package is its __init__.py, which is read before any file in it."""
+    files = {".".join(f.relative_to(ROOT / "nanouft").with_suffix("").parts)
+             .removesuffix(".__init__"): f for f in (ROOT / "nanouft").rglob("*.py")}
     reads = {name: {part for x in imported(f) for part in (x, x.rpartition(".")[0])
                     if part in files and part != name} for name, f in files.items()}
     while leaves := [name for name, others in reads.items() if not others]:

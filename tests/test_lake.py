@@ -18,7 +18,6 @@ from frozen_lake.estimate import (
     best_moves_alone,
     distance,
     estimate,
-    own_guesses,
     pushes,
 )
 from frozen_lake.lake import MAPS, Lake, make_lake
@@ -210,21 +209,6 @@ def test_the_last_record_is_that_of_the_end(updates, every, kept):
     assert torch.equal(learn(TASK, Net(TWOWAY, 2), "sft", updates, every=every), all_of_them[kept])
 
 
-def test_a_table_changes_only_what_it_reads():
-    policy = start_policy("table", "habit", TWOWAY, 4)
-    changed = {name: (learn(TASK, policy, name, 5)[-1] != policy.probs()).any(-1)
-               for name in ("sft", "ift", "dpo")}
-    path = {s for s, _ in TASK.best}
-    guessed = own_guesses(TWOWAY, policy.probs(), TASK.best)
-    for n in range(4):
-        assert set(changed["sft"][n].nonzero()[:, 0].tolist()) == path
-        seen = path | set(guessed[n].tolist()) & set(TWOWAY.live)
-        assert path < set(changed["ift"][n].nonzero()[:, 0].tolist()) >= seen
-    shared = set(TASK.best) & set(TASK.worse)
-    push = pushes(TASK, policy, "dpo")
-    assert shared and all((push[:, s] == 0).all() for s, _ in shared)      # it cancels in DPO
-
-
 # ---- estimates -----------------------------------------------------------------------------------
 @pytest.mark.parametrize("name, update, little", [("twoway5", 0, True), ("twoway5", 5, False),
                                                   ("default4", 5, False)])
@@ -368,7 +352,7 @@ def test_the_page_says_what_was_computed(written, lakes, tmp_path):
         b.choose("#time0", "6")
         assert "nothing changes" in b.text("#mixTitle")
         assert b.js("document.documentElement.scrollWidth <= innerWidth")
-        assert not b.errors and not b.requests and not b.axe()
+        assert not b.errors and not b.requests
 
 
 def test_before_the_bet_few_words_stand_there_and_no_truth(written, tmp_path):

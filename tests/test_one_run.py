@@ -1,6 +1,5 @@
 """However a run is cut, it is the same run: in micro-batches, interrupted and resumed, or written
 out once more in simple.py."""
-import json
 from copy import deepcopy
 from pathlib import Path
 
@@ -16,13 +15,15 @@ from nanouft.errors import command
 from nanouft.loop import Device, steps, warmup_cosine
 from nanouft.models.folders import start_model
 from nanouft.objectives import OBJECTIVES
+from nanouft.run.folder import read_lines
 from nanouft.run.reference import Models
 from nanouft.run.sampling import Rollouts
 
-# Together they pass through every branch of the loop: random draws, a second forward, the start
-# model's numbers, rows that read other rows, embeddings of prompts, minibatches, a critic.
+# Together they pass through every branch of the loop: random draws, a second forward, frozen
+# weights, the start model's numbers, rows that read other rows, embeddings of prompts, minibatches,
+# a critic.
 RUNS = {"ift": ["--lam", "0.5"], "neftune": [],
-        "dpo": [], "kto": [], "rpo": [], "ppo": ["--max-new", "6"],
+        "hft": [], "dpo": [], "kto": [], "rpo": [], "ppo": ["--max-new", "6"],
         "grpo": ["--minibatches", "2", "--passes", "2", "--max-new", "6"]}
 
 
@@ -42,12 +43,8 @@ def flags(place: Path, name: str, *more: str, out: str = "whole") -> list[str]:
             *RUNS[name], *more, "--out", str(place / out / name)]
 
 
-def losses(run: Path) -> list[float]:
-    return [json.loads(x)["loss"] for x in (run / "metrics.jsonl").read_text().splitlines()]
-
-
-def norms(run: Path) -> list[float]:
-    return [json.loads(x)["grad_norm"] for x in (run / "metrics.jsonl").read_text().splitlines()]
+def losses(run: Path, figure: str = "loss") -> list[float]:
+    return [x[figure] for x in read_lines(run / "metrics.jsonl")]
 
 
 def is_the_same(run: Path, whole: Path, tol: float) -> None:
@@ -74,7 +71,7 @@ def test_in_half_precision_it_is_nearly_the_same(name, dtype, place, monkeypatch
     got, want = losses(place / dtype / name), losses(place / "whole" / name)
     assert got[0] == pytest.approx(want[0], abs=5e-3) and got != want
     assert np.isfinite(got).all() and len(got) == 8
-    scaled, plain = norms(place / dtype / name), norms(place / "whole" / name)
+    scaled, plain = (losses(place / x / name, "grad_norm") for x in (dtype, "whole"))
     assert scaled[0] == pytest.approx(plain[0], rel=0.1), "clipped before the scale was taken out"
 
 

@@ -5,13 +5,11 @@ import json
 import os
 import shutil
 import signal
-import subprocess
 import sys
-from contextlib import contextmanager
 
 import pytest
 import torch
-from made import NANO, killed_in_step, nano, start_folder
+from made import NANO, killed_in_step, nano, one_error, start_folder, write_jsonl
 from safetensors.torch import load_file, save_file
 
 from nanouft import train
@@ -39,8 +37,8 @@ def place(tmp_path_factory):
     """A folder with a start model, a whole run, and one that was killed in its fifth step."""
     folder = tmp_path_factory.mktemp("safe")
     start_folder(folder / "start")
-    (folder / "pairs.jsonl").write_text("".join(json.dumps(
-        {"prompt": f"Say {x}.", "chosen": x, "rejected": x[::-1]}) + "\n" for x in (
+    write_jsonl(folder / "pairs.jsonl", (
+        {"prompt": f"Say {x}.", "chosen": x, "rejected": x[::-1]} for x in (
             "fig", "pig", "bee saw", "oak", "nuts", "an elm", "ant", "the owl", "rake", "fox")))
     assert command(train.main, run(folder)) == 0
     shutil.move(folder / "run", folder / "whole")
@@ -150,61 +148,31 @@ def said_by(place, log) -> str:
     return log.read_text()
 
 
-# ---- a disk that is full -------------------------------------------------------------------------
-@contextmanager
-def small_disk(folder, size: int):
-    """A file system of its own in this folder, and a function that gives it room."""
-    def mount(*options: str) -> None:
-        told = subprocess.run(["mount", "-t", "tmpfs", "-o", ",".join(options), "tmpfs",
-                               str(folder)], capture_output=True, text=True)
-        if told.returncode:
-            pytest.skip(f"no file system can be made here: {told.stderr.strip()}")
-    if not (sys.platform == "linux" and os.geteuid() == 0):
-        pytest.skip("only root on Linux can make a small file system")
-    folder.mkdir()
-    mount(f"size={size}")
-    try:
-        yield lambda: mount("remount", "size=50000000")
-    finally:
-        subprocess.run(["umount", str(folder)], check=True)
-
-
-def is_refused_for_room(argv: list[str], log, before=lambda: None) -> None:
-    assert child(argv, None, log, before) == 2, log.read_text()
-    errors = [x for x in log.read_text().splitlines() if x.startswith("error: ")]
-    assert len(errors) == 1 and "Traceback" not in log.read_text()
-    assert errors[0].endswith("; make room"), errors
-
-
+# ---- a disk that is full, two processes in one folder --------------------------------------------
 def onto(folder, out) -> list[str]:
     return [str(out) if x == str(folder / "run") else x for x in run(folder)]
 
 
 @forks
-@pytest.mark.parametrize("size", [100_000, 400_000, 1_100_000, 1_850_000])
-def test_a_full_disk_is_one_line_and_with_room_the_run_goes_on(size, place, tmp_path):
-    """In the first step that is saved, in the second, or in the model."""
-    disk, log = tmp_path / "disk", tmp_path / "log"
-    with small_disk(disk, size) as give_room:
-        is_refused_for_room(onto(place, disk), log)
-        give_room()
-        assert child(["--resume", str(disk)], None, log) == 0, log.read_text()
-        is_whole(disk, place)
-
-
-@forks
-@pytest.mark.parametrize("size", [100_000, 400_000])
-def test_a_limit_of_a_files_size_is_one_line_and_without_it_the_run_goes_on(size, place, tmp_path):
-    """A quota is one too. Tensors are written by a library whose error is no OSError."""
+@pytest.mark.parametrize("size", [300, 100_000, 400_000])
+def test_where_no_more_can_be_written_it_is_one_line_and_with_room_the_run_goes_on(
+        size, place, tmp_path):
+    """A limit of a file's size stands for a full disk or a quota; it is met in the log, in the
+    model or in the optimizer. Tensors are written by a library whose error is no OSError."""
     import resource  # not on Windows
     out, log = tmp_path / "run", tmp_path / "log"
-    is_refused_for_room(onto(place, out), log, lambda: resource.setrlimit(
-        resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY)))
+    limit = (size, resource.RLIM_INFINITY)
+    argv = onto(place, out)
+    assert child(argv, None, log, lambda: resource.setrlimit(resource.RLIMIT_FSIZE, limit)) == 2
+    errors = [x for x in log.read_text().splitlines() if x.startswith("error: ")]
+    assert len(errors) == 1 and "Traceback" not in log.read_text()
+    assert errors[0].endswith("; make room"), errors
+    if not (out / "run.json").exists():
+        return                                          # nothing that could go on
     assert child(["--resume", str(out)], None, log) == 0, log.read_text()
     is_whole(out, place)
 
 
-# ---- two processes in one folder -----------------------------------------------------------------
 @forks
 def test_a_second_process_in_one_folder_is_one_line_and_a_killed_one_locks_nothing(half, place):
     """And the first one is not disturbed."""
@@ -245,26 +213,19 @@ def test_a_damaged_step_is_said_and_left_out(file, damage, half, place, capsys):
 def test_weights_of_another_shape_or_not_finite_are_no_step(half, place, tmp_path):
     model = nano()
     optimizer = torch.optim.AdamW(model.parameters())
-    for step, change in ((1, None), (2, torch.nan)):
-        if change is not None:
-            model.ln_f.bias.data[0] = change
-            with pytest.raises(Diverged, match=r"not finite|no longer finite.*ln_f.bias"):
-                save_step(tmp_path, step, model, optimizer, {})
-            with pytest.raises(Diverged, match="no longer finite"):
-                save_model(tmp_path, model, NANO)
-        else:
-            save_step(tmp_path, step, model, optimizer, {})
-    assert load_step(tmp_path, nano(5), optimizer)["step"] == 1
-    assert load_step(half, nano(), optimizer) == {"step": 0}, "its shapes are others"
-
-
-def test_the_two_newest_steps_are_kept(tmp_path):
-    model = nano()
     (tmp_path / "steps").mkdir()
     (tmp_path / "steps" / "3").touch()                  # what stands in the place of a step
     for step in (1, 2, 3, 10):
-        save_step(tmp_path, step, model, torch.optim.AdamW(model.parameters()), {"scaler": {}})
-    assert sorted(f.name for f in (tmp_path / "steps").iterdir()) == ["10", "3"]
+        save_step(tmp_path, step, model, optimizer, {"scaler": {}})
+    kept = sorted(f.name for f in (tmp_path / "steps").iterdir())
+    assert kept == ["10", "3"], "the two newest ones"
+    model.ln_f.bias.data[0] = torch.nan
+    with pytest.raises(Diverged, match=r"not finite|no longer finite.*ln_f.bias"):
+        save_step(tmp_path, 11, model, optimizer, {})
+    with pytest.raises(Diverged, match="no longer finite"):
+        save_model(tmp_path, model, NANO)
+    assert load_step(tmp_path, nano(5), optimizer)["step"] == 10
+    assert load_step(half, nano(), optimizer) == {"step": 0}, "its shapes are others"
 
 
 def test_a_run_goes_on_only_with_what_it_began_with(half, place, capsys):
@@ -272,23 +233,18 @@ def test_a_run_goes_on_only_with_what_it_began_with(half, place, capsys):
     assert command(train.main, ["--resume", str(place / "whole")]) == 2
     assert "that run is finished" in capsys.readouterr().err
     saved = read_json(half / "run.json")
-    for change, words in (({"key": "other"}, "the data, the start model or the reward has changed"),
+    odd = (["--help"], ["--steps", "x"], ["--beta", "1"], ["--steps", "0"], 3, [3],
+           ["--resume", str(half)])
+    for change, words in (*(({"argv": argv}, "edited, damaged or of another") for argv in odd),
+                          ({"key": "other"}, "the data, the start model or the reward has changed"),
                           ({"hp": {**saved["hp"], "lam": 0.7}}, "other hp than this version"),
-                          ({"argv": ["--help"]}, "edited, damaged or of another version"),
-                          ({"argv": ["--steps", "x"]}, "edited, damaged or of another version"),
-                          ({"argv": ["--beta", "1"]}, "edited, damaged or of another version"),
-                          ({"argv": ["--steps", "0"]}, "edited, damaged or of another version"),
-                          ({"argv": 3}, "edited, damaged or of another version"),
-                          ({"argv": [3]}, "edited, damaged or of another version"),
-                          ({"argv": ["--resume", str(half)]}, "edited, damaged or of another"),
                           ({"argv": ["--lora", "1", "2"]}, "unrecognized arguments: 2"),
                           ({"argv": ["--init", "5"]}, "5: no model folder"),
                           ({"argv": ["--data", "5"]}, "5: cannot be read (no such file)"),
                           ({"argv": ["--objective", "dpp"]}, "unknown objective 'dpp'")):
         (half / "run.json").write_text(json.dumps(saved | change))
         assert command(train.main, ["--resume", str(half)]) == 2
-        err = capsys.readouterr().err
-        assert words in err and err.count("\n") == 1
+        assert words in one_error(capsys)
     assert command(train.main, ["--resume", str(half), "--lr", "1"]) == 2
     assert "--resume takes no other flag, but --lr" in capsys.readouterr().err
 
@@ -402,8 +358,7 @@ TEXTS = {"run.json": ["", "[1]", "3", "{}", '{"config": 3}', "\xff"],
 def test_a_damaged_text_is_one_line(file, text, half, capsys):
     (half / file).write_bytes(text.encode("latin-1") + b"\n")
     assert command(train.main, ["--resume", str(half)]) == 2
-    err = [x for x in capsys.readouterr().err.splitlines() if "%|" not in x]
-    assert len(err) == 1 and err[0].startswith(f"error: {half / file}"), err
+    assert one_error(capsys).startswith(f"error: {half / file}")
 
 
 def test_a_step_is_believed_only_if_it_is_whole_and_of_its_number(half, place, capsys):

@@ -208,11 +208,11 @@ def test_in_half_precision_the_ratio_begins_at_exactly_one(micro_batches):
     """Products depend on the shape of a batch there, so old log-probs come from the network of the
     steps, over the same micro-batches. Between two equal models lies no nat."""
     made = source("grpo", dtype="bf16", minibatches=2, passes=2)
-    made.net, made.accumulate = Louder(made.policy), micro_batches
+    made.compiled, made.accumulate = Louder(made.policy), micro_batches
     for step in range(4):
         for micro_batch in (made(step).micro_batch(i, micro_batches) for i in range(micro_batches)):
             with made.device.autocast():
-                made.objective.forward(made.net, micro_batch)
+                made.objective.forward(made.compiled, micro_batch)
             s = micro_batch.seqs["answer"]
             assert (log_rho(s) == 0).all() and (s.sampled_logp is None) == (step == 0)
     s = made.batch.seqs["answer"]

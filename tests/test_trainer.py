@@ -139,11 +139,51 @@ def test_a_resumed_run_ends_with_the_same_weights(tmp_path):
     same(again[2], weights, 0.0)
 
 
-def test_the_loss_of_held_out_rows_is_the_loss_of_a_step(tmp_path):
+@pytest.mark.parametrize("name, metric", [("sft", "nll"), ("dpo", "margin")])
+def test_held_out_rows_are_one_step_whatever_the_batches(name, metric, tmp_path):
+    """The loss over all tokens, not a mean over batches, and the objective's metrics."""
+    model, objective, data = prepared(name, False)
+    with torch.no_grad():
+        model.net.model.layers[0].mlp.down_proj.weight.mul_(3)  # it is not the reference any more
+        whole = collate(data[:5], range(5), NANO.pad)
+        objective.forward(model, whole)
+        loss, metrics = objective.loss(whole)
+    trainer = Trainer(model, objective, data[5:], NANO.pad,
+                      arguments(tmp_path, per_device_eval_batch_size=2), held=data[:5])
+    found = trainer.evaluate()
+    same(found["eval_loss"], loss, 1e-6)
+    for key in metrics:
+        same(found[f"eval_{key}"], metrics[key], 1e-5)
+    assert metric in metrics
+
+
+def test_the_best_checkpoint_is_chosen_by_a_metric_of_the_objective(tmp_path):
     model, objective, data = prepared("dpo", False)
-    trainer = Trainer(model, objective, data[8:], NANO.pad,
-                      arguments(tmp_path, per_device_eval_batch_size=8), held=data[:8])
-    same(trainer.evaluate()["eval_loss"], 0.6931472, 1e-6)      # ln 2: nothing has moved yet
+    trainer = Trainer(model, objective, data[4:], NANO.pad, arguments(
+        tmp_path, eval_strategy="steps", eval_steps=1, save_strategy="steps", save_steps=1,
+        load_best_model_at_end=True, metric_for_best_model="margin"), held=data[:4])
+    trainer.train()
+    margins = [line["eval_margin"] for line in trainer.state.log_history if "eval_margin" in line]
+    assert trainer.state.best_metric == max(margins) and len(margins) == STEPS
+    same(trainer.evaluate()["eval_margin"], max(margins), 1e-5)
+
+
+def test_training_goes_on_after_a_model_with_lora_was_saved(tmp_path):
+    """Saving merges the adapters of a copy."""
+    pytest.importorskip("peft")
+    model, objective, data = prepared("sft", False)
+    model.add_lora(2, 0)
+    trainer = Trainer(model, objective, data, NANO.pad, arguments(tmp_path))
+    trainer.train()
+    trainer.save(tmp_path / "one", NANO)
+    trainer.train()
+    trainer.save(tmp_path / "two", NANO)
+    batch = collate(data, range(4), NANO.pad)
+    losses = []
+    for net in (start_model(str(tmp_path / "one"))[0], start_model(str(tmp_path / "two"))[0], model):
+        objective.forward(net, batch)
+        losses.append(objective.loss(batch)[0].item())
+    assert losses[1] < losses[0] and abs(losses[2] - losses[1]) < 1e-5
 
 
 @pytest.mark.parametrize("lora", [False, True])
@@ -184,12 +224,59 @@ def test_what_would_be_learned_wrongly_is_refused(name, more, why, tmp_path):
     assert "\n" not in str(found.value)
 
 
+def refusal(*args, **more) -> str:
+    """The one line with which a Trainer does not begin."""
+    with pytest.raises(UserError) as found:
+        Trainer(*args, **more)
+    assert "\n" not in str(found.value)
+    return str(found.value)
+
+
 @pytest.mark.parametrize("name", ["kto", "rpo"])
 def test_two_processes_are_refused_where_a_row_reads_other_rows(name):
-    objective = OBJECTIVES[name]()
+    _, _, data = prepared("sft", False)
     two = SimpleNamespace(n_gpu=1, gradient_accumulation_steps=1, world_size=2)
     with pytest.raises(UserError, match="one process"):
-        check(objective, [], two)
+        check(llama(False), OBJECTIVES[name](), data, two, {})
+
+
+def test_a_model_that_is_not_ours_is_one_line_before_the_first_step(tmp_path):
+    peft = pytest.importorskip("peft")
+    model, objective, data = prepared("sft", False)
+    plain = model.net
+    text = refusal(plain, objective, data, NANO.pad, arguments(tmp_path))
+    assert "LlamaForCausalLM" in text and "start_model" in text
+    adapted = peft.get_peft_model(plain, peft.LoraConfig(target_modules="all-linear",
+                                                         task_type="CAUSAL_LM"))
+    text = refusal(adapted, objective, data, NANO.pad, arguments(tmp_path))
+    assert "PeftModel" in text and "add_lora" in text
+
+
+def test_rows_that_are_not_ready_are_one_line_before_the_first_step(tmp_path):
+    """None, not encoded, of another kind, held out of another kind, never prepared."""
+    model, objective, data = prepared("sft", False)
+    args = NANO.pad, arguments(tmp_path)
+    assert "no row" in refusal(model, objective, [], *args)
+    assert "encode(objective.choose(rows)" in refusal(model, objective, DATA, *args)
+    pairs, _ = encode(OBJECTIVES["orpo"]().choose(DATA), NANO, 128)
+    assert "data: sft cannot read" in refusal(model, objective, pairs, *args)
+    assert "held: sft cannot read" in refusal(model, objective, data, *args, held=pairs)
+    sftmix = OBJECTIVES["sftmix"](aligned=["base"]) if "aligned" in {
+        *OBJECTIVES["sftmix"].__dataclass_fields__} else OBJECTIVES["sftmix"]()
+    assert "Models.prepare" in refusal(model, sftmix, data, *args)
+    poft = OBJECTIVES["poft"](aligned=["base"])
+    assert "Models.prepare" in refusal(model, poft, data, *args)
+
+
+@pytest.mark.parametrize("told", [{"label_smoothing_factor": 0.1}, {"neftune_noise_alpha": 5.0},
+                                  {"train_sampling_strategy": "group_by_length"},
+                                  {"use_liger_kernel": True}])
+def test_an_argument_that_would_not_be_honoured_is_refused(told, tmp_path):
+    model, objective, data = prepared("sft", False)
+    text = refusal(model, objective, data, NANO.pad, arguments(tmp_path, **told))
+    assert text.startswith(next(iter(told)))
+    with pytest.raises(UserError, match="compute_metrics"):
+        Trainer(model, objective, data, NANO.pad, arguments(tmp_path), compute_metrics=len)
 
 
 def test_one_process_for_several_gpus_is_refused():

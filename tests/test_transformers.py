@@ -1,6 +1,12 @@
 """Models of transformers: the numbers of the same model called directly, its own chat template,
-LoRA by peft, folders that open there again. Small random models, no network."""
+LoRA by peft, folders that open there again. Small random models, no network; and a real model, if
+there is one:
+
+    python -m lessons.evidence.smollm2 out/smollm2          # 540 MB, once
+    NANOUFT_REAL_MODEL=out/smollm2 python -m pytest tests/test_transformers.py -k real
+"""
 import json
+import os
 import shutil
 from copy import deepcopy
 from dataclasses import replace
@@ -16,9 +22,11 @@ from made import (
     Form,
     as_if_sampled,
     killed_in_step,
+    one_error,
     same,
     say,
     start_folder,
+    write_jsonl,
 )
 from safetensors.torch import load_file, save_file
 
@@ -39,6 +47,7 @@ from nanouft.models.hf_tokenizer import OLDEST
 from nanouft.models.tokenizer import nano
 from nanouft.objectives import OBJECTIVES
 from nanouft.run import ends, rewards, sampling
+from nanouft.run.folder import read_lines
 from nanouft.run.memory import activation_bytes_per_token, memory_of_step
 from nanouft.run.reference import Models
 from nanouft.run.sampling import Rollouts
@@ -62,6 +71,8 @@ KINDS = {       # config, chat template, does the tokenizer begin every text wit
     "gpt2": (lambda V: hf.GPT2Config(vocab_size=V, n_positions=128, n_embd=32, n_layer=2, n_head=2,
                                      resid_pdrop=0.1, activation_function="relu",
                                      tie_word_embeddings=False), "", False)}
+REAL = os.environ.get("NANOUFT_REAL_MODEL", "")         # a folder
+EACH = [*KINDS, *["real"] * bool(REAL)]
 WORDS = ["the dova lives in a small green house and eats two red nuts every day",
          "user assistant system Say fig bee"]
 
@@ -93,9 +104,9 @@ def make(folder: Path, kind: str, template: str | None = None) -> str:
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory):
     place = tmp_path_factory.mktemp("theirs")
-    (place / "d.jsonl").write_text("".join(json.dumps(
-        {"prompt": f"Say {x}.", "chosen": x, "rejected": "no"}) + "\n" for x in WORDS[0].split()))
-    return {kind: make(place / kind, kind) for kind in KINDS} | {"place": place}
+    write_jsonl(place / "d.jsonl", ({"prompt": f"Say {x}.", "chosen": x, "rejected": "no"}
+                                    for x in WORDS[0].split()))
+    return {kind: make(place / kind, kind) for kind in KINDS} | {"place": place, "real": REAL}
 
 
 # ---- numbers -------------------------------------------------------------------------------------
@@ -114,8 +125,9 @@ def by_hand(name: str, net, batch) -> None:
         s.logp = logp.detach() if role in ONLY_READ else logp
 
 
-@pytest.mark.parametrize("name", ["sft", "dpo", "kto", "una", "ift", "grpo"])
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind, name", [
+    (kind, name) for kind in EACH for name in ("sft", "dpo", "kto", "una", "ift", "grpo")
+    if kind != "real" or name in ("sft", "ift")])
 def test_loss_and_gradients_are_those_of_the_same_model_called_directly(kind, name, folders):
     model, tok = start_model(folders[kind])
     net = hf.AutoModelForCausalLM.from_pretrained(folders[kind], dtype=torch.float32).eval()
@@ -150,7 +162,7 @@ def test_loss_and_gradients_are_those_of_the_same_model_called_directly(kind, na
             same(s.ref_logp, (s if name != "ift" else batch.seqs[role]).logp.detach(), 1e-5)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", EACH)
 def test_decoding_with_its_own_cache_is_transformers_own(kind, folders):
     model, tok = start_model(folders[kind])
     prompts = [tok.prompt_ids(say("user", x)) for x in ("a", "the green house eats", "Say")]
@@ -233,10 +245,12 @@ def test_activation_checkpointing_changes_memory_alone(kind, lora, folders, tmp_
 # ---- text ----------------------------------------------------------------------------------------
 @pytest.mark.parametrize("template, end, trained", [
     (CHATML, "<|im_end|>", "The end 学.<|im_end|>"), (INST, "</s>", " The end 学.</s>"),
-    ("", "<|end|>", " The end 学.<|end|>")], ids=["ChatML", "INST", "ours"])
+    ("", "<|end|>", " The end 学.<|end|>"),
+    *[("real", "<|im_end|>", "The end 学.<|im_end|>")] * bool(REAL)], ids=lambda x: x[:6])
 def test_ids_are_those_of_its_chat_template_and_the_mask_is_the_answer_with_its_end(
         template, end, trained, tmp_path):
-    _, tok = start_model(make(tmp_path / "m", "llama", template))
+    folder = REAL if template == "real" else make(tmp_path / "m", "llama", template)
+    _, tok = start_model(folder)
     assert tok.decode([tok.end]) == end and end in tok.about
     assert ("its own chat template" if template else "our chat template") in tok.about
     talk = (*say("user", "Say it.\n"), *say("assistant", "So."), *say("user", " Why? "))
@@ -308,11 +322,13 @@ def test_the_indentation_of_an_answer_is_trained(tmp_path):
 
 
 # ---- folders -------------------------------------------------------------------------------------
-@pytest.mark.parametrize("kind, name", [("llama", "dpo"), ("qwen2", "ift"), ("gpt2", "sft")])
+@pytest.mark.parametrize("kind, name", [("llama", "dpo"), ("qwen2", "ift"), ("gpt2", "sft"),
+                                        *[("real", "sft")] * bool(REAL)])
 def test_a_run_is_saved_resumed_and_opens_in_transformers(kind, name, folders):
     place = folders["place"]
     flags = ["--objective", name, "--init", folders[kind], "--data", str(place / "d.jsonl"),
-             "--steps", "4", "--batch-size", "4", "--save-every", "2", "--plain", "--device", "cpu"]
+             "--steps", "4", "--batch-size", "4", "--save-every", "2", "--plain", "--device", "cpu",
+             *["--lora", "4"] * (kind == "real")]
     assert command(train.main, [*flags, "--out", str(place / f"{kind}_a")]) == 0
     with killed_in_step(4):
         assert command(train.main, [*flags, "--out", str(place / f"{kind}_b")]) == 130
@@ -346,15 +362,8 @@ def without(end: str):
     return lambda f: weights(f, lambda w: {n: x for n, x in w.items() if not n.endswith(end)})
 
 
-def more(name: str):
-    return lambda f: weights(f, lambda w: w | {name: torch.ones(2)})
-
-
-def broken(value: float):
-    def change(w):
-        w["model.embed_tokens.weight"][3, 3] = value
-        return w
-    return lambda f: weights(f, change)
+def more(name: str, value: torch.Tensor):
+    return lambda f: weights(f, lambda w: w | {name: value})
 
 
 def config(**change):
@@ -406,11 +415,14 @@ MET = {     # folders as they are met: the kind, what differs, words of the refu
     "a tensor missing": ("llama", without("1.mlp.up_proj.weight"), "layers.1.mlp.up_proj.weight)"),
     "another width": ("llama", config(intermediate_size=40),
                       "another shape for model.layers.0.mlp.down_proj.weight and 5 more"),
-    "NaN": ("qwen2", broken(torch.nan), "model.embed_tokens.weight is not finite"),
-    "inf": ("llama", broken(torch.inf), "model.embed_tokens.weight is not finite"),
-    "buffers of old files": ("llama", more("model.layers.0.self_attn.rotary_emb.inv_freq"), None),
-    "masks of old files": ("gpt2", more("transformer.h.0.attn.masked_bias"), None),
-    "a reward head": ("qwen2", more("score.weight"), None),
+    "NaN": ("qwen2", more("model.norm.weight", torch.full((32,), torch.nan)),
+            "model.norm.weight is not finite"),
+    "inf": ("llama", more("model.norm.weight", torch.full((32,), torch.inf)),
+            "model.norm.weight is not finite"),
+    "buffers of old files": ("llama", more("model.layers.0.self_attn.rotary_emb.inv_freq",
+                                           torch.ones(2)), None),
+    "masks of old files": ("gpt2", more("transformer.h.0.attn.masked_bias", torch.ones(2)), None),
+    "a reward head": ("qwen2", more("score.weight", torch.ones(2)), None),
     "sampling without do_sample": ("qwen2", generation(temperature=0.9, top_p=0.6), None),
     "do_sample false": ("llama", generation(do_sample=False, temperature=1e-6), None),
     "beams": ("qwen2", generation(early_stopping=True, length_penalty=0.5, num_beams=1), None),
@@ -426,8 +438,8 @@ MET = {     # folders as they are met: the kind, what differs, words of the refu
     "sees later tokens": ("bert", lambda f: None, "it looks at later tokens")}
 
 
-@pytest.mark.parametrize("lora", [0, 2])
-@pytest.mark.parametrize("name", MET)
+@pytest.mark.parametrize("name, lora", [(name, lora) for name, (*_, words) in MET.items()
+                                        for lora in ([0] if words else [0, 2])])
 def test_a_folder_trains_from_all_of_its_weights_or_is_one_line(name, lora, folders, tmp_path,
                                                                 capsys):
     """No traceback, nothing at random, nothing lost at the end. A text may hold half an emoji."""
@@ -442,18 +454,16 @@ def test_a_folder_trains_from_all_of_its_weights_or_is_one_line(name, lora, fold
     else:
         shutil.copytree(folders[kind], folder)
     change(folder)
-    rows = tmp_path / "rows.jsonl"
-    rows.write_text("".join(json.dumps({"prompt": f"Say {x} \ud83d.", "response": x}) + "\n"
-                            for x in WORDS[0].split()))
-    code = command(train.main, ["--init", str(folder), "--data", str(rows), "--steps", "1",
+    rows = write_jsonl(tmp_path / "rows.jsonl", ({"prompt": f"Say {x} \ud83d.", "response": x}
+                                                 for x in WORDS[0].split()))
+    code = command(train.main, ["--init", str(folder), "--data", rows, "--steps", "1",
                                 "--batch-size", "2", "--plain", "--device", "cpu", "--out",
                                 str(out), *["--lora", "2"] * bool(lora)])
-    err = [x for x in capsys.readouterr().err.splitlines() if x.startswith("error")]
     if words:
-        assert code == 2 and len(err) == 1 and words in err[0] and str(folder) in err[0], err
-        assert not out.exists()
+        told = one_error(capsys)
+        assert code == 2 and words in told and str(folder) in told and not out.exists()
         return
-    assert code == 0, err
+    assert code == 0
     ids = torch.arange(9)[None]
     first, second, trained = (start_model(str(x))[0](ids) for x in (folder, folder, out))
     assert torch.equal(first, second) and not torch.equal(first, trained)
@@ -565,18 +575,12 @@ def test_a_gpt2_of_ours_that_would_be_computed_otherwise_is_one_line(change, wor
     assert words in str(e.value) and "\n" not in str(e.value)
 
 
-def test_pickles_are_never_opened_and_no_code_is_run(tmp_path, monkeypatch):
-    """Of the hub only safe files are downloaded."""
-    folder = Path(make(tmp_path / "m", "qwen2"))
-    (folder / "model.safetensors").unlink()
-    torch.save({}, folder / "pytorch_model.bin")
-    with pytest.raises(UserError, match="pytorch_model.bin is a pickle, which may run code"):
-        start_model(str(folder))
+def test_of_the_hub_no_pickle_and_no_code_is_downloaded(folders, monkeypatch):
     asked = {}
     monkeypatch.setattr("huggingface_hub.snapshot_download",
                         lambda name, allow_patterns: asked.update({name: allow_patterns})
-                        or str(folder))
-    assert folder_of("hub:me/model") == folder
+                        or folders["qwen2"])
+    assert folder_of("hub:me/model") == Path(folders["qwen2"])
     assert not any(p.endswith((".bin", ".py", ".pt", "*")) for p in asked["me/model"])
 
 
@@ -606,7 +610,8 @@ def test_a_value_head_is_saved_beside_a_gpt2_folder(tmp_path):
 
 # ---- LoRA ----------------------------------------------------------------------------------------
 def test_lora_adds_twice_the_product_and_the_merged_model_says_the_same(folders, tmp_path):
-    pytest.importorskip("peft")
+    """So do the adapter and the folder as peft and transformers open them."""
+    peft = pytest.importorskip("peft")
     model, tok = start_model(folders["qwen2"], True)
     layer = "net.model.layers.0.mlp.up_proj"
     before, ids = model.get_submodule(layer).weight.clone(), torch.arange(8)[None]
@@ -624,7 +629,9 @@ def test_lora_adds_twice_the_product_and_the_merged_model_says_the_same(folders,
     again, _ = start_model(str(tmp_path))
     same(again.get_submodule(layer).weight.detach(), merged.detach(), 1e-5)
     same(again(ids).detach(), apart, 1e-4)
-    assert (tmp_path / "adapter" / "adapter_model.safetensors").exists()
+    net = hf.AutoModelForCausalLM.from_pretrained(folders["qwen2"]).eval()
+    adapted = peft.PeftModel.from_pretrained(net, tmp_path / "adapter")
+    same(adapted(ids).logits.detach(), apart, 1e-4)
     about = json.loads((tmp_path / "adapter" / "adapter_config.json").read_text())
     assert Path(about["base_model_name_or_path"]).is_absolute()
 
@@ -643,9 +650,7 @@ def test_a_run_with_lora_trains_thin_matrices_only(kind, name, folders):
         assert command(train.main, [*flags, *more, *["--lora", "2"] * bool(lora), "--out",
                                     str(place / f"{kind}_lora{lora}")]) == 0
     run = place / f"{kind}_lora2"
-    log, plain = (
-        [json.loads(x) for x in (place / f"{kind}_lora{x}" / "metrics.jsonl").read_text()
-         .splitlines()] for x in (2, 0))
+    log, plain = (read_lines(place / f"{kind}_lora{x}" / "metrics.jsonl") for x in (2, 0))
     assert log[0]["loss"] == pytest.approx(plain[0]["loss"], abs=1e-5), "it begins as the model"
     assert name != "rloo" or abs(log[0]["kl_exact"]) < 1e-6 < log[-1]["kl_exact"]
     after, start = (start_model(x, True)[0] for x in (str(run), init))

@@ -1,8 +1,9 @@
 """Which sentence of a paper does a question ask, and what came of it?
 
-SENTENCES are the table by paper of docs/claims.md and README.md, without its figures. A question
-that stands under `asked` is the paper's own sentence, all others are our follow-ups (`whose`).
-A sentence may change from one version of a paper to the next, so the version is named.
+SENTENCES are the table by paper of docs/claims.md, without its figures, and IN_README is README's,
+which has fewer of them in fewer words. A question that stands under `asked` is the paper's own
+sentence, all others are our follow-ups (`whose`). A sentence may change from one version of a paper
+to the next, so the version is named.
 """
 from dataclasses import dataclass, field
 
@@ -24,7 +25,6 @@ class Sentence:
     asked: dict[str, str]       # {where, with what: "CLAIM question"}
     also: dict[str, str] = field(default_factory=dict)      # the same, of our own questions
     doubt: str = ""
-    in_readme: bool = True
 
 
 LAKE = "C5 What is read lies where a policy"
@@ -48,8 +48,7 @@ SENTENCES = (
         {"lam .2":
          "C7 Step by step, the blend (lam .2) lies nearer to what the model does",
          "lam 1": "C7 Step by step, the blend (lam 1) lies nearer to what the model does"},
-        doubt="by construction, since the blend always says less than SFT, which says too much",
-        in_readme=False),
+        doubt="by construction, since the blend always says less than SFT, which says too much"),
     Sentence(
         "IFT", "2405.11870v3",
         "From the same demonstrations IFT does as well as SFT, or better",
@@ -76,7 +75,7 @@ SENTENCES = (
         {"not inferior, with detached weights, 40 % wrong demonstrations":
          "C1c 40 % wrong: IFT with detached weights is not inferior to SFT, then DPO"},
         doubt="from right demonstrations alone DPO changed nothing; with 40 % wrong ones it read "
-              "right pairs", in_readme=False),
+              "right pairs"),
     Sentence(
         "IFT", "2405.11870v3",
         "On Frozen Lake training ends in the order DPO, IFT, ORPO and SFT, because of the cells "
@@ -85,14 +84,13 @@ SENTENCES = (
          "the cells, policy with a habit": f"{LAKE} with a habit goes, SFT < IFT < DPO",
          "from scratch": f"{LAKE} from scratch goes, SFT < IFT < DPO"},
         doubt="where the order fails IFT ends nearer than DPO, which agrees with the abstract's "
-              "\"competitive policy\"; with a habit the cells follow in part by construction",
-        in_readme=False),
+              "\"competitive policy\"; with a habit the cells follow in part by construction"),
     Sentence(
         "UFT", "2410.21438v1",
         "UFT is better than SFT on instruction data alone",
         {"the authors' beta":
          "C2 UFT (beta .01) on demonstrations is better than SFT"},
-        doubt="as beta goes to 0 its gradient becomes SFT's", in_readme=False),
+        doubt="as beta goes to 0 its gradient becomes SFT's"),
     Sentence(
         "UFT", "2410.21438v1",
         "One stage prevents that alignment makes a model forget what SFT taught (v2, v3: "
@@ -151,7 +149,7 @@ SENTENCES = (
          "C4b 40 % wrong, filtered rows: PoFT is better than SFT",
          "than PoFT on all rows":
          "C4b 40 % wrong: PoFT on filtered rows is better than PoFT on all rows"},
-        doubt="the filter is told how many are right", in_readme=False),
+        doubt="the filter is told how many are right"),
     Sentence(
         "DFT", "2508.05629v1",
         "DFT generalizes much better than SFT",
@@ -160,6 +158,56 @@ SENTENCES = (
         {"as good in a new behaviour":
          "C8 DFT learns a new behaviour (to say: I do not know) as SFT does"},
         doubt="no setting was searched, though DFT's gradient is the smaller one"),
+)
+IN_README = (
+    Sentence(
+        "IFT", "2405.11870v2", "SFT overestimates what a model can do",
+        {"step by step": "C7 Step by step, SFT overestimates what its model does",
+         "on Frozen Lake, after 5 updates":
+         "C5 Move by move, SFT overestimates a policy with a habit (5 updates)"},
+        doubt="of a whole answer SFT's estimate is exact"),
+    Sentence(
+        "IFT", "2405.11870v3", "IFT does as well as SFT, or better",
+        {"better, as released": "C1 IFT as released is better than SFT",
+         "the same on SmolLM2": "R1 A real model: IFT as released is better than SFT"},
+        {"as good, detached": "C1 IFT with detached weights is as good as SFT",
+         "the same on SmolLM2": "R1 A real model: IFT with detached weights is as good as SFT"},
+        doubt="IFT learns to stop later, SmolLM2 was asked after 96 steps, and its detached form "
+              "learnt at .4 of SFT's rate"),
+    Sentence(
+        "UFT", "2410.21438v1", "One stage keeps alignment from making a model forget",
+        {"more skills than SFT→DPO": "C3 UFT in one stage keeps more skills than SFT, then DPO",
+         "SFT→KTO": f"{KEEPS} KTO", "SFT→UNA": f"{KEEPS} UNA"},
+        doubt="UFT learnt reversals less; DPO may forget nothing on one base"),
+    Sentence(
+        "UFT", "2410.21438v1",
+        "One stage is better than SFT, then alignment, above all in factuality (\"none to copy\": "
+        "no scored answer is right)",
+        {"over all, than SFT→DPO":
+         "C3 UFT in one stage is better over all than SFT, then DPO",
+         "SFT→KTO": f"{OVER_ALL} KTO", "SFT→UNA": f"{OVER_ALL} UNA",
+         "none to copy, than SFT→UNA": f"{NO_COPY}, then UNA",
+         "none to copy, than SFT→KTO": f"{NO_COPY}, then KTO",
+         "SFT→DPO": f"{NO_COPY}, then DPO"},
+        {"none to copy, than SFT on the best answers":
+         f"{NO_COPY} on A and the best of B"},
+        doubt="the questions nearest to factuality have both signs"),
+    Sentence(
+        "UNA", "2408.15339v2", "UNA outperforms DPO and KTO",
+        {"than DPO": "C6 From the same scored answers UNA with scores is better than DPO",
+         "KTO": "C6 UNA with scores is better than KTO"},
+        {"than SFT on the right answers":
+         "C10 From the same scored answers UNA with scores is better than SFT on the right ones"},
+        doubt="no score has an error"),
+    Sentence(
+        "PoFT", "2412.12865v1", "PoFT improves on SFT where demonstrations may be wrong",
+        {"a larger lead with 40 % wrong":
+         "C4 PoFT's lead over SFT is larger with 40 % wrong demonstrations than with none",
+         "better, on SmolLM2": R4},
+        {"better than a filter by the same aligned model":
+         "C4 40 % wrong: PoFT is better than SFT on the likeliest 60 % of the rows",
+         "the same on SmolLM2": f"{R4} on the likeliest 60 % of the rows"},
+        doubt="the aligned model, which it needs, scores more than PoFT itself"),
 )
 OF_PAPERS = {question for sentence in SENTENCES for question in sentence.asked.values()}
 

@@ -44,13 +44,10 @@ def by_paper(short: bool = False) -> str:
     """What each paper says, and what came of it. `short`: README's, without intervals."""
     found = all_lines()
     out = ["| paper | it says | we found |", "|---|---|---|"]
-    for sentence in papers.SENTENCES:
-        if short and not sentence.in_readme:
-            continue
+    for sentence in papers.IN_README if short else papers.SENTENCES:
         version = "v" + sentence.version.partition("v")[2]
         link = f"[{sentence.paper} {version}](https://arxiv.org/abs/{sentence.version})"
-        says = sentence.says.partition(" (v")[0] if short else sentence.says
-        out.append(f"| {link} | {says} | {cell(sentence, found, short)} |")
+        out.append(f"| {link} | {sentence.says} | {cell(sentence, found, short)} |")
     return "\n".join(out) + "\n"
 
 
@@ -73,17 +70,26 @@ def verdict_of(line: Line) -> str:
 
 
 def verdicts_in_short(lines: dict[str, Line]) -> str:
-    """ "**holds**: than DPO (+5.0 and +6.3), than KTO (+3.7 and +4.3)", of what was run."""
-    told: dict[str, list[str]] = {}
+    """ "**holds**: than DPO (+5.0, +6.3); KTO (+3.7, +4.3), each carried by truth", of what was
+    run."""
+    found: dict[str, dict[str, Line]] = {}
     for where, line in lines.items():
-        if line.verdict == "undecided" or not line.findings:
-            figures = ""
-        else:
-            means = " and ".join(f"{100 * finding.mean:+.1f}" for finding in line.findings)
-            figures = f" ({', '.join(filter(None, (means, line.carried)))})"
         if line.verdict != judge.NOT_RUN:
-            told.setdefault(f"**{line.verdict}**", []).append(where + figures)
-    return ". ".join(f"{verdict}: {'; '.join(of_it)}" for verdict, of_it in told.items())
+            found.setdefault(line.verdict, {})[where] = line
+    return ". ".join(f"**{verdict}**: {in_short(of_it)}" for verdict, of_it in found.items())
+
+
+def in_short(lines: dict[str, Line]) -> str:
+    """The means of lines that have one verdict; what carries all of them is said once."""
+    carried = {line.carried for line in lines.values()}
+    once = carried.pop() if len(lines) > 1 and len(carried) == 1 else ""
+    told = []
+    for where, line in lines.items():
+        means = ", ".join(f"{100 * finding.mean:+.1f}" for finding in line.findings)
+        figures = [x for x in (means, line.carried) if x and x != once]
+        shown = figures and line.verdict != "undecided"
+        told.append(f"{where} ({', '.join(figures)})" if shown else where)
+    return "; ".join(told) + (f", each {once}" if once else "")
 
 
 def table(lines: list[Line]) -> str:

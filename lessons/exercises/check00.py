@@ -1,4 +1,4 @@
-"""What the functions of ex00.py must do."""
+"""What the function of ex00.py must do."""
 from lessons.check import expect, shaped
 
 WORDS = ["bee", "cat", "end"]

@@ -1,4 +1,4 @@
-"""What the functions of ex03.py must do."""
+"""What the function of ex03.py must do."""
 from lessons.check import same, shaped
 
 

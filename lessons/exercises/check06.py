@@ -1,10 +1,11 @@
 """What the functions of ex06.py must do."""
 import torch
 
-from lessons.check import expect, same, shaped, show, slopes
+from lessons.check import expect, same, shaped, show
 
 
-def right(losses, mask, gamma):
+def future_weights(losses, mask, gamma):
+    """(T,) the weights of the released loss."""
     raw, later = [], 0.0
     for loss in (losses * mask).flip(0):
         later = loss + gamma * later
@@ -13,58 +14,11 @@ def right(losses, mask, gamma):
     return raw * mask.sum() / raw.sum()
 
 
-def future_weights(mine, draw):
-    T = draw.randint(3, 6)
-    losses, mask = draw.numbers(0.5, 3, T), draw.mask(1, T)[0].float()
-    gamma = draw.choice([0.3, 0.5, 0.9])
-    if mask.sum() > 1 and draw.random() < 0.5:
-        losses[mask.argmax()] = 0                                   # this token has been learnt
-    got = mine(losses, mask, gamma)
-    shaped(got, (T,), "There is one weight for each token.")
-    counted = mask.nonzero()[:, 0].tolist()
-    last = counted[-1]
-    uncounted = (mask == 0).nonzero()[:, 0].tolist()
-    for t in uncounted:
-        expect(got[t] == 0, f"The mask is 0 at position {t}, so its weight should be 0. Yours is "
-               f"{got[t]:.2f}.")
-    for t in uncounted:
-        other = losses.clone()
-        other[t] = 9
-        same(mine(other, mask, gamma), got, f"The mask is 0 at position {t}. Yet its loss, changed "
-             "to 9, changes your weights. Mask the losses before you add them up.")
-    got = mine(losses, mask, gamma)
-    expect(got[last] > 0, f"The last counted token has the weight {got[last]:.2f}. Its raw weight "
-           "is its own loss, which is above 0.")
-    for t in counted[:-1]:
-        for k in counted[counted.index(t):]:    # how often is loss k contained in the weight of t?
-            other = losses.clone()
-            other[k] += 1
-            now = mine(other, mask, gamma)
-            counts = now[t] / now[last] * other[last] - got[t] / got[last] * losses[last]
-            expect(abs(counts - gamma ** (k - t)) < 1e-2,
-                   f"Measured by the weight of the last counted token: in the weight of position "
-                   f"{t}, the loss of position {k} should count gamma to the power of {k - t}, "
-                   f"{gamma ** (k - t):.2f}. In yours it counts {counts:.2f}.")
-    got = mine(losses, mask, gamma)
-    same(got.sum(), mask.sum(), "The mean of the weights over the counted tokens must be 1, so "
-         f"they add up to the number of these tokens, {mask.sum():.0f}. Yours add up to "
-         f"{got.sum():.2f}.")
-    same(got, right(losses, mask, gamma), "The weights have the right mean and the right parts, "
-         "but other values.")
-    side = draw.numbers(-1, 1, T)
-    (mixed,) = slopes(lambda x: mine(x, mask, gamma) * side, losses)
-    (wanted,) = slopes(lambda x: right(x, mask, gamma) * side, losses)
-    expect(len(counted) < 2 or mixed.any(), "The values are right, but no gradient flows through "
-           "your weights: they are detached. The released weights carry gradient.")
-    same(mixed, wanted, "The values are right, but not the gradient. Is a part of it, such as the "
-         "mean, detached?")
-
-
 def slope_at(b, losses, gamma):
     """The derivative of the released loss by the loss b of the last token."""
     b = torch.as_tensor(b, dtype=torch.float64).clone().requires_grad_()
     all_losses = torch.cat([losses[:-1].double(), b[None]])
-    weights = right(all_losses, torch.ones(len(losses)), gamma)
+    weights = future_weights(all_losses, torch.ones(len(losses)), gamma)
     return torch.autograd.grad((weights * all_losses).mean(), b)[0]
 
 
@@ -136,11 +90,11 @@ def ift_loss(mine, draw):
     p = (torch.cat(model.logits)[-B:].detach().softmax(-1) * at_target).sum(-1)
     losses, n = -p.log(), mask.sum(1, keepdim=True)
 
-    weights = torch.stack([right(*row, 0.95) for row in zip(losses, mask)])
+    weights = torch.stack([future_weights(*row, 0.95) for row in zip(losses, mask)])
     wanted = (weights * losses / n).sum() / B
     slips = {
         "gamma is 1 and not 0.95": (torch.stack(
-            [right(*row, 1.0) for row in zip(losses, mask)]) * losses / n).sum() / B,
+            [future_weights(*row, 1.0) for row in zip(losses, mask)]) * losses / n).sum() / B,
         "there are no weights": (losses * mask / n).sum() / B,
         "each row is added up": (weights * losses).sum() / B,
         "the mean is taken over all positions": (weights * losses).mean(),
@@ -159,4 +113,4 @@ def ift_loss(mine, draw):
          "constants, or a part of the loss is one.")
 
 
-EXERCISES = {"06a": future_weights, "06b": balance, "06c": ift_loss}
+EXERCISES = {"06a": balance, "06b": ift_loss}

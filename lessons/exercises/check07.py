@@ -2,7 +2,7 @@
 import torch
 from torch.nn.functional import softplus
 
-from lessons.check import expect, same, shaped, show, slopes
+from lessons.check import expect, same, shaped, slopes
 
 
 def dpo_loss(mine, draw):
@@ -44,24 +44,6 @@ def dpo_loss(mine, draw):
          "by each token of pi_w is -beta / 2.")
 
 
-def dpo_push(mine, draw):
-    h, beta = torch.tensor(draw.uniform(-3, 3)), draw.choice([0.1, 0.5, 2])
-    shaped(mine(h, beta), (2,), "The result is two numbers, the pushes on chosen and on rejected.")
-    start = mine(h * 0, beta)
-    same(start, [beta / 2, -beta / 2], f"At h = 0 the derivative of the loss by h is -1/2, "
-         f"and h changes by beta, {beta}, for each nat. So the pushes are {beta / 2} on chosen and "
-         f"{-beta / 2} on rejected. Yours are {show(start)}.")
-    got = mine(h, beta)
-    same(got[0], -got[1], "The margin is a difference, so the two pushes are opposite and equally "
-         "large.")
-    expect(mine(h + 1, beta)[0] < got[0], "A pair that is won by more should be pushed less, "
-           "because its loss is flatter there. With h + 1 in place of h, your push on chosen does "
-           "not fall.")
-    same(mine(h, 2 * beta), 2 * got, "beta was doubled and h left as it is, since it "
-         "contains beta already. A nat then changes h twice as much, so both pushes should double.")
-    same(mine(h, beta)[0], beta * torch.sigmoid(-h), "The push on chosen has another value.")
-
-
 def both_fall(mine, draw):
     n = draw.randint(2, 4)
     g_w = draw.numbers(-2, 2, n)
@@ -79,4 +61,4 @@ def both_fall(mine, draw):
            "something that points elsewhere.")
 
 
-EXERCISES = {"07a": dpo_loss, "07b": dpo_push, "07c": both_fall}
+EXERCISES = {"07a": dpo_loss, "07b": both_fall}

@@ -1,4 +1,4 @@
-"""What the functions of ex08.py must do."""
+"""What the function of ex08.py must do."""
 import math
 
 from lessons.check import expect, shaped

@@ -1,4 +1,4 @@
-"""What the functions of ex10.py must do."""
+"""What the function of ex10.py must do."""
 import torch
 from torch.nn.functional import softplus
 

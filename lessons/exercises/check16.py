@@ -1,4 +1,4 @@
-"""What the functions of ex16.py must do."""
+"""What the function of ex16.py must do."""
 import torch
 
 from lessons.check import expect, same, shaped

@@ -1,4 +1,4 @@
-"""Exercises of lesson 04. Replace each `raise`, then: python -m lessons.check 04"""
+"""The exercise of lesson 04. Replace the `raise`, then: python -m lessons.check 04"""
 
 
 def own_guess(inputs, mask, argmax):
@@ -14,19 +14,5 @@ def own_guess(inputs, mask, argmax):
 
     Let P be the prompt and E the end of the answer. The inputs P a b E with the mask 1 1 1 0 and
     the argmax a c E E give P a c E.
-    """
-    raise NotImplementedError
-
-
-def blend(E, true, guess, lam):
-    """04b. What the model reads in IFT: a blend of the true word and its own guess.
-
-    E       (V,C) the embedding: row x holds the C numbers that stand for token x
-    true    (n,) the ids of the true tokens
-    guess   (n,) the ids of the guessed tokens
-    lam     the share of the guess, from 0 to 1
-    return  (n,C) the blended embeddings, through which no gradient may reach E
-
-    If E[1] is (1, 0) and E[2] is (0, 1), then true 1, guess 2 and lam 0.2 give (0.8, 0.2).
     """
     raise NotImplementedError

@@ -1,26 +1,8 @@
 """Exercises of lesson 06. Replace each `raise`, then: python -m lessons.check 06"""
 
 
-def future_weights(losses, mask, gamma):
-    """06a. The weights of the released IFT, for one answer.
-
-    losses  (T,) the loss of each target
-    mask    (T,) 1 where the loss counts the target, else 0; there is at least one 1
-    gamma   the discount, above 0 and at most 1
-    return  (T,) the weights, 0 where the mask is 0. Gradient flows through them to the losses.
-
-    The raw weight of a token is its own loss, plus gamma times the next loss, plus gamma squared
-    times the one after that, and so on to the end of the row. A loss where the mask is 0 counts as
-    0. Then all raw weights are divided by their mean over the counted tokens.
-
-    The losses 2 1 0 9 with the mask 1 1 1 0 and gamma 0.5 have the raw weights 2.5 1 0. Their mean
-    is 3.5 / 3, so the weights are 2.1429 0.8571 0 0.
-    """
-    raise NotImplementedError
-
-
 def balance(losses, gamma):
-    """06b. Where does the released loss stop pushing the last token? On paper, without a search.
+    """06a. Where does the released loss stop pushing the last token? On paper, without a search.
 
     losses  (N,) the losses of the N tokens of an answer; N is at least 2. The last one, that of
             <|end|>, is not used: it is what you look for. The first one is above 0
@@ -40,7 +22,7 @@ def balance(losses, gamma):
 
 
 def ift_loss(model, inputs, targets, mask):
-    """06c. The whole loss of IFT for one step, with weights that are constants.
+    """06b. The whole loss of IFT for one step, with weights that are constants.
 
     model    like those of the lessons: model(ids) are the logits (B,T,V), model(ids, want="embeds")
              the embeddings (B,T,C), and model(embeds=e) the logits of a model that reads e
@@ -53,7 +35,10 @@ def ift_loss(model, inputs, targets, mask):
        it as in 04a, so that it stands at the position for which it was made, in the answer only.
     2. Blend: 0.8 of the true token's embedding and 0.2 of the guess's, at each position.
     3. Losses: -log p of each target, when the model reads the blend.
-    4. Weights: those of 06a with gamma = 0.95 for each row, as constants.
+    4. Weights, for each row and as constants: the raw weight of a token is its own loss, plus
+       0.95 times the next loss, plus 0.95 squared times the one after that, and so on to the end
+       of the row, where a loss off the mask counts as 0. Raw weights are divided by their mean
+       over the counted tokens.
     5. Loss: the mean of weight times loss over the counted tokens of each row, then over the rows.
 
     `tokens(rows, "answer", tok)` of nanouft/simple.py makes inputs, targets and mask from rows, so

@@ -19,25 +19,8 @@ def dpo_loss(pi_w, ref_w, pi_l, ref_l, beta):
     raise NotImplementedError
 
 
-def dpo_push(h, beta):
-    """07b. How hard does one pair of DPO push its two answers?
-
-    h       the margin of the pair, a tensor of one number, which contains beta already:
-            h = beta (log-ratio of chosen - log-ratio of rejected)
-    beta    the strength of the KL penalty
-    return  (push on a token of chosen, push on a token of rejected)
-
-    The push on a token is MINUS the derivative of the loss -log sigmoid(h) by the log-probability
-    of this token, so that it is positive where the token becomes likelier. All tokens of an answer
-    get the same push, because their log-probabilities are added up.
-
-    h = 0 and beta = 0.1 give (0.05, -0.05).
-    """
-    raise NotImplementedError
-
-
 def both_fall(g_w):
-    """07c. A counterexample to "what DPO pushes up goes up".
+    """07b. A counterexample to "what DPO pushes up goes up".
 
     g_w     (n,) the gradient of log p(chosen) by the n weights, not 0; n is at least 2
     return  (n,) a gradient g_l of log p(rejected) for which a small step of DPO makes BOTH answers

@@ -1,4 +1,4 @@
-"""Exercises of lesson 10. Replace each `raise`, then: python -m lessons.check 10"""
+"""The exercise of lesson 10. Replace the `raise`, then: python -m lessons.check 10"""
 
 
 def poft_loss(logp, mask, others):

@@ -1,4 +1,4 @@
-"""Exercises of lesson 16. Replace each `raise`, then: python -m lessons.check 16"""
+"""The exercise of lesson 16. Replace the `raise`, then: python -m lessons.check 16"""
 
 
 def advantage_of_thinking(right, thinks):

@@ -124,7 +124,8 @@ class HFTokenizer(Tokenizer):
 
     @lru_cache(maxsize=8)                       # `check` and `chat` of a row read the same text
     def _text(self, turns: Any, waits: bool = False) -> str:
-        """A dialogue as the template writes it; `waits`: up to where an answer begins."""
+        """The chat template applied to a dialogue; waits: its `add_generation_prompt`, which ends
+        the text where an answer begins."""
         talk = [{"role": "assistant" if role == "masked" else role, "content": whole(text)}
                 for role, text in turns]
         try:

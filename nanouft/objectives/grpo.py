@@ -5,8 +5,9 @@
     Liu et al. 2025, arXiv:2503.20783 (Dr. GRPO); MiniMax 2025, arXiv:2506.13585 (CISPO, Eq. 4)
     Zheng et al. 2025, arXiv:2507.18071 (GSPO, Eq. 5, 7); TRL's defaults where they are silent
 
-From rloo.py three things differ: advantages are divided by the spread of the group, each token has
-its own ratio, and the KL penalty to the start model stands in the loss instead of the reward:
+From rloo.py four things differ: an answer is compared with the mean of its whole group and divided
+by its spread, each token has its own ratio and clip, the loss is a mean over the tokens of an
+answer, and the KL penalty to the start model stands in the loss instead of the reward:
     L = mean_t ( -min(rho_t adv, clip(rho_t, 1 - eps, 1 + eps_high) adv) + beta k3_t )      (Eq. 3)
     adv = (reward - mean_K reward) / (std_K reward + 1e-4)
     rho_t = p_t / old_t
@@ -47,6 +48,7 @@ from nanouft.objectives.on_policy import check_sampling, clipped, k3, log_rho, s
 class GRPO(Objective):
     data = "prompts"
     lr = 1e-5
+    reference = True
     samples: int = 4                # K: answers to each prompt
     beta: float = 0.04              # strength of the KL penalty (k3) to the start model; 0 = none
     aggregation: Literal["grpo", "dapo", "dr_grpo"] = "grpo"    # how the tokens of a step add up

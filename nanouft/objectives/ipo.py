@@ -4,8 +4,8 @@
     Azar et al. 2023, arXiv:2310.12036 (identity preference optimisation)
 
 Where every annotator prefers the same answer, DPO's margin grows without end, and its KL penalty
-beta no longer holds. IPO is a regression of the margin h on a number instead. From dpo.py two lines
-differ, `reward`, which is the log-ratio itself, and `each`:
+beta no longer holds. IPO is a regression of the margin h on a number instead. From dpo.py
+`reward` differs, which is the log-ratio without beta, and `each`:
     --reduction mean    L = (h - 1/(2 beta))^2                              (Eq. 17, its pair form)
     h = r_w/n_w - r_l/n_l
 The loss is 0 at h = 1/(2 beta), and beyond that it pulls BACK. At the reference it is 1/(4

@@ -5,7 +5,7 @@
 
 DPO asks which of two answers is better, so it learns a difference. Noise contrastive estimation
 asks of each answer alone whether it was drawn from the policy aimed at or from the reference. From
-dpo.py one line differs, `each`:
+dpo.py `each` differs, the loss of a pair:
     L = -log sigmoid(beta r_w) - 1/2 log sigmoid(-beta r_w) - 1/2 log sigmoid(-beta r_l)
 `chosen` (w) counts once as data and half as noise, so it rests at a log-ratio of log 2 / beta (6.9
 nats at beta .1) and is pulled back beyond. `rejected` (l) is noise only, and is pushed down for

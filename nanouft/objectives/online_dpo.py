@@ -7,7 +7,7 @@ DPO learns from pairs that somebody else wrote, and may push down an answer that
 never give, which teaches it nothing. Here both answers are the policy's own, drawn now: of
 `samples` answers to a prompt the best is chosen and the worst rejected (the paper: two answers and
 a judge). The reference stays the start model. From dpo.py two things differ: `credit` makes the
-pairs, and in `each` a tie is left out:
+pairs, and a tie has no loss:
     L = -untied log sigmoid( beta (r_w - r_l) )
     untied: 0 if all answers have one reward, else 1
 
@@ -26,6 +26,7 @@ from nanouft.objectives.on_policy import check_sampling
 class OnlineDPO(Objective):
     data = "prompts"
     lr = 1e-5
+    reference = True
     samples: int = 4                # answers to each prompt; the best and the worst are used
     beta: float = 0.1               # strength of the KL penalty; larger = stay nearer the start
     minibatches: int = 1            # optimizer steps that a rollout is cut into

@@ -31,6 +31,7 @@ from nanouft.objectives.una import graded_metrics, score_loss
 class OnlineUNA(Objective):
     data = "prompts"
     lr = 3e-5
+    reference = True
     scorer = "grade"                    # the reward, from 0 to 1, is the goal itself
     samples: int = 4                # answers to each prompt
     beta: float = 0.1               # what one nat of log-ratio counts; smaller for longer answers

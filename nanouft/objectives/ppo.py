@@ -42,6 +42,7 @@ from nanouft.objectives.on_policy import check_sampling, clipped, log_rho, step_
 class PPO(Objective):
     data = "prompts"
     lr = 1e-5
+    reference = True
     samples: int = 4                # answers to each prompt
     beta: float = 0.02              # cost in reward of one nat of log pi/pi_ref; 0 = no KL penalty
     gamma: float = 1.0              # discount of later rewards

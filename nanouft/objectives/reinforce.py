@@ -29,6 +29,7 @@ from nanouft.objectives.on_policy import check_sampling, penalised_reward
 class Reinforce(Objective):
     data = "prompts"
     lr = 1e-5
+    reference = True
     samples: int = 4                # answers to each prompt
     beta: float = 0.02              # cost in reward of one nat of log pi/pi_ref; 0 = no KL penalty
     baseline: Literal["mean", "none"] = "mean"      # compare with: the rollout's mean reward, or 0

@@ -33,6 +33,7 @@ from nanouft.objectives.on_policy import (
 class RLOO(Objective):
     data = "prompts"
     lr = 3e-5
+    reference = True
     samples: int = 4                # K: answers to each prompt
     beta: float = 0.02              # cost in reward of one nat of log pi/pi_ref; 0 = no KL penalty
     eps: float = 0.2                # how far the chance of an answer may move on one rollout

@@ -7,8 +7,8 @@ In a game between policies a step of multiplicative weights makes an answer like
 1/2), where P is the probability that it wins against the policy. With hard labels the chosen
 answer always wins and the rejected one never. As a regression, with eta = 1 / beta:
     L = (r_w - 1/(2 beta))^2 + (r_l + 1/(2 beta))^2
-From ipo.py (--reduction sum) one line differs, `each`: IPO asks for a difference r_w - r_l, while
-here each side has its own target, so that the two cannot fall together. The loss is 1/2 IPO(beta/2,
+From ipo.py (--reduction sum) `each` differs: IPO asks for a difference r_w - r_l, while here each
+side has its own target, so that the two cannot fall together. The loss is 1/2 IPO(beta/2,
 sums) + 1/2 (r_w + r_l)^2. At the reference it is 1/(2 beta^2), 50 at beta .1, which is large and
 no mistake. A larger beta asks for less, as in IPO.
 
