@@ -75,7 +75,7 @@ def evaluate_run(model: GPT, tok: Tokenizer, held: list[Encoded], cfg: Train,
     score = score if scores_answers(cfg, objective) else None
     metrics: Metrics = {"held_out": held_out(model, held, tok.pad, device)}
     if not cfg.data and cfg.items:
-        metrics["families"], items = families(model, tok, cfg.split, cfg.items)
+        metrics["families"], items = families(model, tok, items=cfg.items)
         return metrics, items
     rows = [e.row for e in held] if score else each_prompt([e.row for e in held])[:ASKED]
     longest = cfg.max_new if score and cfg.max_new else ANSWER
