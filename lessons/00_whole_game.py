@@ -228,18 +228,16 @@ if not CHANGE:
 # - **00a** `net_pushes(chosen, rejected)`: which pushes of DPO are left once equal tokens in equal
 #   places have cancelled?
 #
-# ## Three questions
-# 1. What does the model get to see in SFT, and what in DPO?
-# 2. A token has a push of +1. What does this say about the token, and what does it not say about
+# ## Two questions
+# 1. A token has a push of +1. What does this say about the token, and what does it not say about
 #    the trained model?
-# 3. Both answers of each pair ended with `<|end|>`. Why did DPO hardly teach the model to say it?
+# 2. Both answers of each pair ended with `<|end|>`. Why did DPO hardly teach the model to say it?
 #
 # <details><summary>Answers</summary>
 #
-# 1. In SFT it sees a right answer to each question, in DPO a better and a worse answer.
-# 2. One step pushes this token up, as hard as SFT would. The push does not say what the model will
+# 1. One step pushes this token up, as hard as SFT would. The push does not say what the model will
 #    answer after many steps on many answers.
-# 3. `<|end|>` is pushed up in one answer and down in the other by the same amount. To the base both
+# 2. `<|end|>` is pushed up in one answer and down in the other by the same amount. To the base both
 #    positions look alike, so the second push takes back most of what the first one gives.
 #
 # </details>

@@ -259,10 +259,9 @@ if not CHANGE:
 # - **01a** `attention(q, k, v)`: causal attention for the newest positions only, as when a model
 #   talks and keeps the keys and values of all that it has read.
 #
-# ## Three questions
+# ## Two questions
 # 1. To say 20 tokens, how often is the model asked, and what does it read each time?
-# 2. Why can a row of 64 tokens ask 64 questions at once, and what would make them worthless?
-# 3. The loss of the model without a mask is near 0, but not 0. Which position of each row still has
+# 2. The loss of the model without a mask is near 0, but not 0. Which position of each row still has
 #    an honest question?
 #
 # <details><summary>Answers</summary>
@@ -270,9 +269,7 @@ if not CHANGE:
 # 1. Twenty times, and each time it reads the whole text so far: the beginning and all tokens that
 #    it has said already. (`nanouft/models/generate.py` keeps the keys and values of earlier
 #    positions, so that only the newest token has to be computed.)
-# 2. Each position sees itself and what stands before it, so it must predict the next token. If it
-#    saw later positions, it could copy the answer from the next one.
-# 3. The last one. Its answer is token 65, which is not among the 64 that the model reads.
+# 2. The last one. Its answer is token 65, which is not among the 64 that the model reads.
 #
 # </details>
 #

@@ -190,17 +190,15 @@ if not CHANGE:
 # - **02b** `sft_loss(logp, mask, reduction)`: the loss of SFT with two kinds of mean, over all
 #   tokens, or over the tokens of each answer first and then over the answers.
 #
-# ## Three questions
+# ## Two questions
 # 1. Which tokens of a conversation count in SFT, and why is `<|end|>` one of them?
-# 2. What is the push on a token of the answer, and on a token of the question?
-# 3. The second model read `<|end|>` in every row. Why did it not learn to say it?
+# 2. The second model read `<|end|>` in every row. Why did it not learn to say it?
 #
 # <details><summary>Answers</summary>
 #
 # 1. The tokens of the assistant's answers, with the `<|end|>` of each, because a model that is
 #    never asked when to stop does not learn to.
-# 2. It is 1 on every token of the answer, whether the model knows it or not, and 0 on the question.
-# 3. It never had to predict it. Every token that it had to predict was another word.
+# 2. It never had to predict it. Every token that it had to predict was another word.
 #
 # </details>
 #

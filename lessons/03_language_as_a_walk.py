@@ -209,9 +209,8 @@ if not CHANGE:
 # | DPO (07) | of two given answers | chosen up, rejected down | less, the clearer the pair is won |
 # | IFT (04 to 06) | one step beside SFT's | the demonstrator's up | more, the worse it goes on |
 #
-# SFT looks at demonstrator and model on the demonstrated path, so the paper holds that it
-# overestimates the model, and lesson 05 tests this. IFT blends each state of the demonstration with
-# the one to which the model's own guess would have led; the next three lessons are about that.
+# SFT looks at the model on the demonstrated path alone, so the paper holds that it overestimates
+# the model, and lesson 05 tests this.
 #
 # ## Exercise
 # Write it in `lessons/exercises/ex03.py` and check it with `python -m lessons.check 03`.
@@ -219,20 +218,17 @@ if not CHANGE:
 # - **03a** `policy_gradient(p, r)`: the policy gradient in a single state, over all actions at
 #   once.
 #
-# ## Three questions
-# 1. What are state, action and transition when a model writes?
-# 2. The loss of an imitator on its demonstration is nearly zero. What does this say about what it
+# ## Two questions
+# 1. The loss of an imitator on its demonstration is nearly zero. What does this say about what it
 #    does in other states?
-# 3. The table that walked by itself still knows the way from cells that it no longer visits. Why
+# 2. The table that walked by itself still knows the way from cells that it no longer visits. Why
 #    does it, and why does the network not?
 #
 # <details><summary>Answers</summary>
 #
-# 1. The state is the text so far, the action is the next token, and the transition puts this token
-#    at the end of the text.
-# 2. Nothing, as long as the policy is a table. In a network the other states change as well, but
+# 1. Nothing, as long as the policy is a table. In a network the other states change as well, but
 #    the loss does not say whether for the better.
-# 3. Early in training it visited them and learnt there. A table keeps this, because other cells
+# 2. Early in training it visited them and learnt there. A table keeps this, because other cells
 #    have numbers of their own; in a network later steps change the weights that all cells share.
 #
 # </details>

@@ -259,18 +259,16 @@ if not CHANGE:
 #
 # - **04a** `own_guess(inputs, mask, argmax)`: the guesses, shifted, and only in the answer.
 #
-# ## Three questions
-# 1. At which position does the model guess the word for position $i$, and what has it read there?
-# 2. Each guess starts from the demonstrator's words so far. Why is that not yet the model's own
+# ## Two questions
+# 1. Each guess starts from the demonstrator's words so far. Why is that not yet the model's own
 #    path?
-# 3. In one of your runs 30 % of the guesses stay wrong. Name a harmless reason and a serious one.
+# 2. In one of your runs 30 % of the guesses stay wrong. Name a harmless reason and a serious one.
 #
 # <details><summary>Answers</summary>
 #
-# 1. At position $i-1$, where it has read all true words up to and including that position.
-# 2. Each guess is one step away from the demonstration, and the next one starts from the true words
+# 1. Each guess is one step away from the demonstration, and the next one starts from the true words
 #    again. When a model answers by itself, every word follows its own words, and mistakes add up.
-# 3. A harmless one is that many words are right, as in lists. A serious one is that the model does
+# 2. A harmless one is that many words are right, as in lists. A serious one is that the model does
 #    not learn, or that the row of guesses is not shifted.
 #
 # </details>

@@ -61,7 +61,7 @@ print("the demonstration:", arrows(task.best))
 print("the habit:        ", arrows(task.worse))
 
 # %% [markdown]
-# ## Two questions
+# ## The whole path and a single move
 # The policies are tables, so a blend of two cells is simply a blend of two rows of the table. Let
 # $z(c)$ be the four logits of cell $c$. In the cell $c_i$ of the demonstration, SFT reads $z(c_i)$,
 # and IFT reads
@@ -147,13 +147,12 @@ print("\nwrong guesses at these updates:", *wrong_at)
 # %% [markdown]
 # ## What happened to the estimates
 # Over the whole path SFT's estimate is the truth. After two updates it says 15.8 %, the walks say
-# 15.8 %, and the two columns agree at every update up to the noise of counting. This is no
-# coincidence but the **chain rule** of probability: the policy can make the demonstrator's second
-# move only if it has made the first one, and then it stands in the demonstrator's second cell. In
-# the walks that count, the model's own states *are* the demonstrator's. The same holds for a
-# language model, whose probability of a whole answer is the product of the probabilities of its
-# tokens. The blend says less than the truth, 14.3 % with $\lambda=0.2$ and 1.3 % if the policy
-# reads nothing but its own guess.
+# 15.8 %, and the two columns agree at every update up to the noise of counting. This is the **chain
+# rule** of probability: the policy can make the demonstrator's second move only if it has made the
+# first one, and then it stands in the demonstrator's second cell. In the same way a language
+# model's probability of a whole answer is the product of the probabilities of its tokens. The blend
+# says less than the truth, 14.3 % with $\lambda=0.2$ and 1.3 % if the policy reads nothing but its
+# own guess.
 #
 # Move by move the paper is right, in each of the three readings. After two updates SFT's mean
 # chance of a best move is 83.9 %, but by themselves the policies make one in 66.8 % (on the ice),
@@ -167,8 +166,6 @@ print("\nwrong guesses at these updates:", *wrong_at)
 # % and the policies make at most 83.3 %.
 #
 # So the two questions have different answers, and the residual helps for a while with the second.
-# Nor is SFT always too high. On the page of `python -m frozen_lake` it says too little before the
-# first updates, because that policy's habit is good where the habit leads.
 #
 # ## What the blend teaches
 # A better estimate is not yet better training. At a wrong guess IFT also changes a cell in which
@@ -231,8 +228,7 @@ if not CHANGE:
 # demonstrator's next move is down, so in that cell IFT teaches a step into the hole: 0 of 20 such
 # moves are right, and the chance of a best move there falls from 7.9 to 5.7 %, while SFT leaves it
 # alone. The harm is small and soon over, because the guesses become right after some updates. IFT
-# assumes that the demonstrator's next move is also right one step away from the path, but to check
-# that, one would have to ask the demonstrator at the model's own states.
+# assumes that the demonstrator's next move is also right one step away from the path.
 #
 # ## Change one thing
 # `CHANGE = "default8"` goes to a larger lake, which is mostly open ice and has few holes. Guess two
@@ -253,19 +249,15 @@ if not CHANGE:
 # numbers, for a policy, a path and a lake of a few cells without holes, where the three readings
 # agree.
 #
-# ## Three questions
-# 1. Why is the product of the chances in the demonstrator's cells the chance that the policy walks
-#    this path alone, although it never stood in these cells by itself during training?
-# 2. Why can SFT be exact for the whole path and yet too high for one move?
-# 3. What does IFT teach in a cell beside the path, and who has checked that it is right there?
+# ## Two questions
+# 1. Why can SFT be exact for the whole path and yet too high for one move?
+# 2. What does IFT teach in a cell beside the path, and who has checked that it is right there?
 #
 # <details><summary>Answers</summary>
 #
-# 1. In every walk that counts, the policy has made the same moves before and therefore stands in
-#    the same cell. This is the chain rule.
-# 2. The whole path counts only walks that stay on it. A mean over moves counts all walks, and most
+# 1. The whole path counts only walks that stay on it. A mean over moves counts all walks, and most
 #    of them stand in other cells, in which the policy has practised less.
-# 3. It teaches the demonstrator's next move. Nobody has checked it, because the demonstrator chose
+# 2. It teaches the demonstrator's next move. Nobody has checked it, because the demonstrator chose
 #    this move for another cell.
 #
 # </details>

@@ -288,12 +288,9 @@ for form, weights in forms.items():
 
 # %% [markdown]
 # That gradient flows through the weights is no error: in issue 2 of the code's repository,
-# TsinghuaC3I/Intuitive-Fine-Tuning, the first author calls it part of the objective. He answers a
-# user on whose model the blend alone helped and the weights did harm, for instance in a public test
-# of school mathematics (GSM8K). Our study of two base models with five seeds each agrees (C1 and
-# C1d in `docs/claims.md`). Of 100 points the blend alone scores 0.2 and 0.5 more than SFT, and IFT
-# as released 4.3 less on both. With SFT's settings detached weights are 5.7 and 6.5 points ahead of
-# released ones, and nearly all of this difference lies in lists, whose end follows hard words.
+# TsinghuaC3I/Intuitive-Fine-Tuning, the first author calls it part of the objective. In our study
+# detached weights are 5.7 and 6.5 points ahead of released ones on two bases, nearly all of it in
+# lists, whose end follows hard words (C1 and C1d in `docs/claims.md`).
 #
 # ## Change one thing
 # `CHANGE = "undivided"` leaves out the division by the mean, although gradient still flows through
@@ -310,20 +307,17 @@ for form, weights in forms.items():
 #   pushes it neither up nor down, on paper, without halving.
 # - **06b** `ift_loss(model, inputs, targets, mask)` is the whole loss, from tokens to a number.
 #
-# ## Three questions
+# ## Two questions
 # 1. The loss of the last token is zero. Why does it cost almost nothing to raise it a little, and
 #    what is gained by that?
-# 2. Which two properties of the released loss are needed to push `<|end|>` down?
-# 3. All losses of an answer are doubled. What happens to $L$ in Eq. 21, in Algorithm 1, and in the
+# 2. All losses of an answer are doubled. What happens to $L$ in Eq. 21, in Algorithm 1, and in the
 #    released code?
 #
 # <details><summary>Answers</summary>
 #
 # 1. Nothing comes after the token, so its weight is its own loss, which is nearly 0. A small rise
 #    costs nearly nothing, but it takes weight from the hard word, so that the total loss falls.
-# 2. Gradient flows through the weights, and the weights are divided by their mean. Without either
-#    of the two, the derivative with respect to the loss of `<|end|>` is never negative.
-# 3. It is doubled, multiplied by four, and doubled, because the weights are divided by their mean.
+# 2. It is doubled, multiplied by four, and doubled, because the weights are divided by their mean.
 #
 # </details>
 #

@@ -235,20 +235,17 @@ if not CHANGE:
 # - **07a** `dpo_loss(pi_w, ref_w, pi_l, ref_l, beta)` returns the loss of each pair.
 # - **07b** `both_fall(g_w)` returns a counterexample to "what is pushed up goes up".
 #
-# ## Three questions
+# ## Two questions
 # 1. What stands in for the reward in DPO's loss, and why must both answers belong to the same
 #    question?
-# 2. Both answers are pushed equally hard. Why does the chosen one fall in the end?
-# 3. All pairs are won and the loss still goes down. Which two numbers do you look at before you
+# 2. All pairs are won and the loss still goes down. Which two numbers do you look at before you
 #    believe in success?
 #
 # <details><summary>Answers</summary>
 #
 # 1. $\beta$ times the log-ratio of policy and reference. It equals the reward up to
 #    $\beta\log Z(x)$, which depends on the question only and therefore cancels within a pair.
-# 2. The chosen answer is nearly certain and hardly reacts, the rejected one reacts fully, and the
-#    weights are shared: $g_w\cdot g_l$ is larger than $g_w\cdot g_w$.
-# 3. Look at $\log p(\mathrm{chosen})$ and at $\log p(\mathrm{rejected})$, each by itself.
+# 2. Look at $\log p(\mathrm{chosen})$ and at $\log p(\mathrm{rejected})$, each by itself.
 #
 # </details>
 #

@@ -162,16 +162,14 @@ if not CHANGE:
 # - **08a** `fades_at(share, beta, gamma)` returns the margin at which the push of such a loss has
 #   faded to a share of its largest value, with which you can check the two and forty nats above.
 #
-# ## Three questions
+# ## Two questions
 # 1. What does the reference do in the margin of DPO, and what does it not do?
-# 2. Name two ways to keep the chosen answer from falling, and a method for each.
-# 3. Why does SimPO take means over the tokens, and DPO sums?
+# 2. Why does SimPO take means over the tokens, and DPO sums?
 #
 # <details><summary>Answers</summary>
 #
 # 1. It sets the zero of the margin, but it does not hold the policy back.
-# 2. Ask for a smaller margin, as SimPO does, or go on imitating the chosen answer, as CPO does.
-# 3. A sum falls with each token. In DPO that of the reference falls as well, and they are
+# 2. A sum falls with each token. In DPO that of the reference falls as well, and they are
 #    subtracted; without a reference a long answer would lose for its length.
 #
 # </details>

@@ -220,24 +220,20 @@ if not CHANGE:
 # *After your run.* They fall to 57 %, nearly as low as with two stages, although neither the loss
 # nor a single row has changed. So it is the mixing of the rows that keeps the sums.
 #
-# ## Exercises
-# Write them in `lessons/exercises/ex09.py` and check them with `python -m lessons.check 09`.
+# ## Exercise
+# Write it in `lessons/exercises/ex09.py` and check it with `python -m lessons.check 09`.
 #
-# - **09a** `bce_push(i, score, beta)` returns the push of UNA's other form, a cross-entropy.
-# - **09b** `largest_push(score)` returns where the squared distance pushes an answer up hardest.
+# - **09a** `largest_push(score)` returns where the squared distance pushes an answer up hardest.
 #
-# ## Three questions
-# 1. When does UNA's push on an answer change its sign, and what does DPO's push do instead?
-# 2. Which control shows what merging adds, and which shows what the scores add?
-# 3. What does a pair say that one number does not, and the other way round?
+# ## Two questions
+# 1. Which control shows what merging adds, and which shows what the scores add?
+# 2. What does a pair say that one number does not, and the other way round?
 #
 # <details><summary>Answers</summary>
 #
-# 1. It changes its sign where $\sigma(i)$ equals the score. DPO's push never does, and fades when
-#    the pair is won.
-# 2. Two stages with the same rows and as many steps show what merging adds. The scores alone show
+# 1. Two stages with the same rows and as many steps show what merging adds. The scores alone show
 #    what the scores add.
-# 3. A pair says which of two answers to one question is better, and whatever depends on the
+# 2. A pair says which of two answers to one question is better, and whatever depends on the
 #    question alone cancels. A number says how good an answer is, and it needs no second answer.
 #
 # </details>

@@ -22,7 +22,7 @@
 from course import Lesson, progress
 
 lesson = Lesson("10")
-CHANGE = ""                     # change one thing: "" | "noisy" | "self"
+CHANGE = ""                     # change one thing: "" | "noisy"
 
 # %% [markdown]
 # ## One equation
@@ -92,11 +92,8 @@ def found(doubt) -> float:
 
 
 rows, wrong = demonstrations(seed=0, noise=0.4)
-if CHANGE == "self":
-    aligned = base
-else:
-    others, _ = demonstrations(seed=50, noise=0.4 if CHANGE == "noisy" else 0.0)
-    aligned = train("aligned model", sft_loss, others, steps=60)
+others, _ = demonstrations(seed=50, noise=0.4 if CHANGE == "noisy" else 0.0)
+aligned = train("aligned model", sft_loss, others, steps=60)
 r, r_bar = opinion(base, rows), opinion(aligned, rows)
 tau = torch.sigmoid(r_bar - r)
 print(f"wrong among the {int(wrong.sum())} answers with the lowest ...")
@@ -157,8 +154,6 @@ if not CHANGE:
     means = [scores[name][3] for name in models]
     assert means[0] < means[1] < means[2] + 3, "PoFT lies between SFT and SFT on right answers"
     lesson.compare(found(tau))
-if CHANGE == "self":
-    assert abs(tau - 0.5).max() < 1e-4, "a model that asks itself doubts nothing"
 
 # %% [markdown]
 # ## What happened
@@ -179,13 +174,10 @@ if CHANGE == "self":
 #
 # ## Change one thing
 # `CHANGE = "noisy"` aligns the second model with demonstrations that have the same kinds of
-# mistakes, and `CHANGE = "self"` takes the base itself, which is the policy's own start. For each
-# of them, guess the share of wrong answers among the 240 with the lowest trust.
+# mistakes. Guess the share of wrong answers among the 240 with the lowest trust.
 #
-# *After your runs.* With the noisy model it is 63 %, and PoFT gains next to nothing over SFT. A
-# model that asks itself has a trust of 1/2 in every answer up to rounding, so the 37 % that it
-# finds are no better than chance. The second opinion only helps if the other model has learnt
-# something that the policy does not know.
+# *After your run.* It is 63 %, and PoFT gains next to nothing over SFT. The second opinion only
+# helps if the other model has learnt something that the policy does not know.
 #
 # ## Exercise
 # Write it in `lessons/exercises/ex10.py` and check it with `python -m lessons.check 10`.
@@ -193,17 +185,15 @@ if CHANGE == "self":
 # - **10a** `poft_loss(logp, mask, others)` returns PoFT's loss of one demonstration and the trust
 #   in it.
 #
-# ## Three questions
-# 1. What is $\tau$ where policy and aligned model agree, and what is the loss there?
-# 2. Why does PoFT compare means over tokens, and not sums?
-# 3. Which of the three criteria was the best, and what does PoFT gain by not using it?
+# ## Two questions
+# 1. Why does PoFT compare means over tokens, and not sums?
+# 2. Which of the three criteria was the best, and what does PoFT gain by not using it?
 #
 # <details><summary>Answers</summary>
 #
-# 1. $\tau=1/2$, and the loss is $\log 2$.
-# 2. A sum grows with the number of tokens, and two tokenizers cut the same answer into different
+# 1. A sum grows with the number of tokens, and two tokenizers cut the same answer into different
 #    numbers of tokens.
-# 3. The aligned model's opinion alone. PoFT's weight is the gradient of its own loss, so it needs
+# 2. The aligned model's opinion alone. PoFT's weight is the gradient of its own loss, so it needs
 #    no threshold and throws no answer away.
 #
 # </details>

@@ -21,7 +21,7 @@
 from course import Lesson, progress
 
 lesson = Lesson("11")
-CHANGE = ""                     # change one thing: "" | "exact" | "longer", see below
+CHANGE = ""                     # change one thing: "" | "exact", see below
 
 # %% [markdown]
 # ## A loss for a reward
@@ -138,8 +138,6 @@ exact = [world.score(row.prompt[0].text, text) for row, text in zip(rows, texts)
 score = np.array(exact).reshape(-1, SAMPLES)
 if CHANGE == "exact":
     reward = score
-elif CHANGE == "longer":
-    reward = np.array([float(len(text)) for text in texts]).reshape(-1, SAMPLES)
 else:
     said = [(Turn("assistant", text),) for text in texts]
     reward = rewards_of([row.prompt for row in rows], said).round(5).reshape(-1, SAMPLES)
@@ -209,31 +207,24 @@ if not CHANGE:
 # not the pairs, so its implicit reward has learnt from the same examples.
 #
 # ## Change one thing
-# With `CHANGE = "exact"` the search uses the true score, and with `"longer"` the number of
-# characters of an answer. Guess where each of them ends before you run it, and say which of the
-# four kinds of questions survives a reward for length.
+# With `CHANGE = "exact"` the search uses the true score. Guess where it ends before you run it.
 #
-# *After your runs.* With the true score the search ends at 98 %, so the search itself was never the
-# problem. A reward for length ends at 32 %. The facts survive it best, because all answers to such
-# a question have about the same length, and the unknown names worst, because "I do not know." is
-# always the shorter answer.
+# *After your run.* It ends at 98 %, so the search itself was never the problem.
 #
 # ## Exercise
 # Write it in `lessons/exercises/ex11.py` and check it with `python -m lessons.check 11`.
 #
 # - **11a** `best_of_n(n, likes, scores)`: the exact score of the best of n by the reward.
 #
-# ## Three questions
-# 1. Why does a constant added to all rewards change nothing?
-# 2. How much KL does best-of-4 cost at most, and when is it less?
-# 3. Where did the accuracy on new pairs tell us that the reward is wrong, and where did it not?
+# ## Two questions
+# 1. How much KL does best-of-4 cost at most, and when is it less?
+# 2. Where did the accuracy on new pairs tell us that the reward is wrong, and where did it not?
 #
 # <details><summary>Answers</summary>
 #
-# 1. Only differences of rewards enter the loss, and only their order enters the choice.
-# 2. At most log 4 - 3/4 = 0.64 nats, and less where samples are equal, since four times the same
+# 1. At most log 4 - 3/4 = 0.64 nats, and less where samples are equal, since four times the same
 #    sentence is no choice.
-# 3. Kind by kind it shows that `truth` and `fact` are judged no better than by a coin; pooled it
+# 2. Kind by kind it shows that `truth` and `fact` are judged no better than by a coin; pooled it
 #    hides that. It does not show what happens to `sort`, because the search looks for the answers
 #    on which the model is wrong, and these are rare among pairs.
 #

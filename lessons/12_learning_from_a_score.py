@@ -246,19 +246,15 @@ if not CHANGE:
 # - **12b** `grpo_push(logp, old, ref, A, eps, beta)`: GRPO's push on a token, penalty included.
 # - **12c** `grpo_step(model, optimizer, prompts, score, K, most, end)`: from prompts to the update.
 #
-# ## Three questions
+# ## Two questions
 # 1. Why may the baseline not depend on the answer that it is compared with?
-# 2. All four answers to a prompt are right. What do RLOO, GRPO, REINFORCE and online UNA do with
-#    them?
-# 3. Why is every answer sampled at temperature 1 and used for one step?
+# 2. Why is every answer sampled at temperature 1 and used for one step?
 #
 # <details><summary>Answers</summary>
 #
 # 1. Only then is the mean of b times the gradient of log pi zero, so that the baseline removes
 #    noise and changes nothing else.
-# 2. RLOO and GRPO do nothing. REINFORCE pushes them up, because 1 is above the mean of all scores,
-#    and online UNA does so because 1 is above the implied score.
-# 3. The first equation is a mean over answers of the present policy. Temperature 1 samples from
+# 2. The first equation is a mean over answers of the present policy. Temperature 1 samples from
 #    exactly that policy, and after a step it is another one.
 #
 # </details>

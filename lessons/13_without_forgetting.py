@@ -163,18 +163,15 @@ assert result["DFT"][1] > result["SFT"][1] + 20, "DFT keeps more of the facts"
 #
 # - **13a** `pushes(p)`: what would DFT push without its stop-gradient?
 #
-# ## Three questions
-# 1. Where did the answers of base and SFT differ first, and how did we show that no fact was lost?
-# 2. Which tokens does DFT leave alone, and what does it lose by that?
-# 3. Why does one forced token give so much for unknown names and so little for word rules?
+# ## Two questions
+# 1. Which tokens does DFT leave alone, and what does it lose by that?
+# 2. Why does one forced token give so much for unknown names and so little for word rules?
 #
 # <details><summary>Answers</summary>
 #
-# 1. At the first token. The fine-tuned model knew the facts again when it had to begin as the base
-#    would.
-# 2. It leaves very unlikely tokens alone, and so it does not learn an answer whose first word is
+# 1. It leaves very unlikely tokens alone, and so it does not learn an answer whose first word is
 #    very unlikely.
-# 3. SFT changed one decision for the first, after which the base knows the rest. For the second it
+# 2. SFT changed one decision for the first, after which the base knows the rest. For the second it
 #    changed a decision at every word.
 #
 # </details>

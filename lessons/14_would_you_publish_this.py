@@ -195,17 +195,14 @@ if not CHANGE:
 #
 # Its interval covers other questions as well as other seeds, so it is a little wider than yours.
 #
-# ## Three questions
+# ## Two questions
 # 1. Why does the winner of one seed nearly always lose its lead on others?
-# 2. What is paired, and why can pairing narrow an interval?
-# 3. Name three things that must be fixed before anybody looks at the test questions.
+# 2. Name three things that must be fixed before anybody looks at the test questions.
 #
 # <details><summary>Answers</summary>
 #
 # 1. The best of many draws is usually a lucky one, and the other seeds took no part in the choice.
-# 2. The scores of two recipes on the same seed are paired. Both profit from the same lucky
-#    demonstrations, so this luck is not in their difference.
-# 3. The endpoint, the threshold with its rule, and the settings, which are chosen on validation
+# 2. The endpoint, the threshold with its rule, and the settings, which are chosen on validation
 #    questions with the same budget for each recipe.
 #
 # </details>

@@ -134,17 +134,15 @@ if not CHANGE:
 #
 # - **15a** `gae(R, V, gamma, lam)`: the advantages of one answer's tokens.
 #
-# ## Three questions
+# ## Two questions
 # 1. What does $\lambda=0$ need that $\lambda=1$ does not?
 # 2. Why does $V_t$ belong to the state before the token?
-# 3. Why does RLOO, which has no bias, need so many more answers?
 #
 # <details><summary>Answers</summary>
 #
 # 1. It needs a critic that is right.
 # 2. Only then is $V_{t+1}-V_t$ the change that the token has made. With the state after it, the
 #    baseline would depend on the token and take its effect away.
-# 3. It pushes all tokens of an answer alike, although most of them did not decide its score.
 #
 # </details>
 #

@@ -236,19 +236,16 @@ else:
 # - **16a** `advantage_of_thinking(right, thinks)`: how much more often an answer with steps is
 #   right.
 #
-# ## Three questions
-# 1. Why do the steps spread, although nothing rewards them?
-# 2. The answers of a model trained with GRPO get shorter and shorter. Name a good reason and a bad
+# ## Two questions
+# 1. The answers of a model trained with GRPO get shorter and shorter. Name a good reason and a bad
 #    one.
-# 3. What would you measure before training, to predict which of the two it will be?
+# 2. What would you measure before training, to predict which of the two it will be?
 #
 # <details><summary>Answers</summary>
 #
-# 1. Answers with steps are right more often than the mean of their group, so all of their tokens
-#    are pushed up, the first one included.
-# 2. A good reason is that the model is right as often without steps, each of which is a chance to
+# 1. A good reason is that the model is right as often without steps, each of which is a chance to
 #    slip. A bad one is that long answers are cut off before their result.
-# 3. Measure the advantage of thinking, that is, how much more often sampled answers to the same
+# 2. Measure the advantage of thinking, that is, how much more often sampled answers to the same
 #    prompts are right with steps than without.
 #
 # </details>

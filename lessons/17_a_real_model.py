@@ -74,13 +74,13 @@ else:
 ITEMS = 10                      # questions of each kind
 
 
-def exam(model, tok, shown: int = 3) -> tuple[float, float]:
+def exam(model, tok, name: str = "start", shown: int = 3) -> tuple[float, float]:
     """Exact score and share of answers that stop, in per cent; `shown` answers are printed."""
     _, answers = families(model, tok, "test", ITEMS, 6, KINDS, max_new=64)
     for x in answers[::2 * ITEMS][:shown]:
         print(f"  {x['prompt']}\n    -> {x['answer'][:80]!r}   score {x['score']:.2f}")
     score, stops = (100 * np.mean([x[what] for x in answers]) for what in ("score", "ended"))
-    print(f"score {score:.1f} %, {stops:.0f} % of the answers stop")
+    print(f"{name}: score {score:.1f} %, {stops:.0f} % of the answers stop")
     return score, stops
 
 
@@ -119,8 +119,7 @@ def train(name: str, model, tok, objective, seed: int, rate: float, looks: tuple
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         if step + 1 in looks:
-            print(f"{name}, step {step + 1}: ", end="")
-            found.append(exam(model, tok, shown))
+            found.append(exam(model, tok, f"{name}, step {step + 1}", shown))
     return found
 
 
@@ -190,16 +189,13 @@ if not CHANGE:
 # as SFT (C1), so a verdict does not carry over by itself. Or was it reached too early?
 #
 # The verdict is about one model, whose weights were rounded to four bits in the package, about six
-# kinds of questions, and about the rates that were tried. But the interval says how far another
-# seed may lie away, which the two runs at the beginning of lesson 14 could not say.
-#
-# A low score has several causes, and only the answers tell which. Before training the model chats
-# about the words of the question. A scorer that reads only the last number of a sum would call some
-# of these answers right, and exercise 17b asks you to write one.
+# kinds of questions, and about the rates that were tried. And a low score has several causes, which
+# only the answers tell. Before training the model chats about the words of the question, and a
+# scorer that reads only the last number of a sum, as that of exercise 17b, would call some right.
 #
 # ## When does it stop?
 # A small weight may make the model learn the end later, and not worse. The small base of the other
-# lessons stops as seldom as SmolLM2, and there we can look at two moments of one run.
+# lessons has to learn to stop as well, and there we can look at two moments of one run.
 #
 # First predict the weight of `<|end|>` in the answer `chisel knife nail red<|end|>` for
 # $\gamma=0$, $.5$ and $.95$, on paper and as if all five losses were the same. In lesson 06 the
@@ -268,17 +264,15 @@ if not CHANGE:
 # - **17a** `train_step(model, optimizer, inputs, targets, mask)`: one whole step of SFT.
 # - **17b** `score(question, answer)`: is the last number of an answer the sum that was asked for?
 #
-# ## Three questions
-# 1. Why are the questions about facts of NanoWorld left out?
-# 2. A scorer that reads the last number calls more answers right. Which of two scorers is better?
-# 3. What may you conclude if both methods were trained at one rate?
+# ## Two questions
+# 1. A scorer that reads the last number calls more answers right. Which of two scorers is better?
+# 2. What may you conclude if both methods were trained at one rate?
 #
 # <details><summary>Answers</summary>
 #
-# 1. The model has never read these facts, so a score would measure the facts and not the training.
-# 2. Neither is. One measures the result and the other the result in its form, so the choice has to
+# 1. Neither is. One measures the result and the other the result in its form, so the choice has to
 #    be made and printed before the runs.
-# 3. That one method is better at this rate. At another one it may be the other way round.
+# 2. That one method is better at this rate. At another one it may be the other way round.
 #
 # </details>
 #

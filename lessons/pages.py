@@ -81,7 +81,7 @@ def write_notebook(file: Path, out: Path, address: str) -> None:
     from nbformat.v4 import new_code_cell, new_markdown_cell
     notebook = jupytext.read(file)
     last = notebook.cells.pop()
-    text, heading, questions = last.source.partition("## Three questions")
+    text, heading, questions = last.source.partition("## Two questions")
     notebook.cells.insert(1, new_code_cell(PROJECT.format(address=address)))
     notebook.cells += [new_markdown_cell(text + "In this notebook, write them here."),
                        *map(new_code_cell, stubs(file)), new_markdown_cell(heading + questions)]

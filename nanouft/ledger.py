@@ -201,8 +201,12 @@ def main(argv=None) -> int:
     say(prompt)
     for text, which, tokens, weights in strips:
         say(f"\n{text}: {which}")
-        say("".join(f"{token.strip():>9}" for token in tokens))
-        say("".join(f"{weight:>+9.2f}" for weight in weights))
+        if len(tokens) > plots.SIDE_BY_SIDE:
+            say(*(f"{weight:>+9.2f}  {plots.token_name(token)}"
+                  for token, weight in zip(tokens, weights)), sep="\n")
+        else:
+            say("".join(f"{token.strip():>9}" for token in tokens))
+            say("".join(f"{weight:>+9.2f}" for weight in weights))
     ends = chance_to_end(model, tok, row)
     note = (f"{prompt}\nOne step on this answer, which the model ends there with "
             f"{100 * ends:.0f} %. Blue, + : more likely.  Orange, − : less likely.")

@@ -7,7 +7,6 @@
 The Trainer deals out numbers of rows. Every process collates the whole step and takes its
 micro-batches, so each knows the totals that a loss is divided by, and their losses add up.
 """
-import copy
 import math
 from collections import defaultdict
 from dataclasses import replace
@@ -26,7 +25,6 @@ from nanouft.models.folders import save_model
 from nanouft.models.tokenizer import Tokenizer
 from nanouft.objective import Objective
 from nanouft.seeds import step_seed
-
 
 # arguments of transformers' Trainer that would change nothing, or another loss than the objective
 NOT_READ = {"label_smoothing_factor": "the objective is the loss",
@@ -157,10 +155,12 @@ class Trainer(transformers.Trainer):
             self.held_sums[name] += value
         return loss * self.parts, None, None
 
-    def evaluation_loop(self, *args: Any, metric_key_prefix: str = "eval", **how: Any) -> Any:
+    def evaluation_loop(self, dataloader: Any, description: str, prediction_loss_only: Any = None,
+                        ignore_keys: Any = None, metric_key_prefix: str = "eval") -> Any:
         """Beside eval_loss the objective's metrics, as eval_margin and so on."""
         self.held_sums: dict = defaultdict(float)
-        output = super().evaluation_loop(*args, metric_key_prefix=metric_key_prefix, **how)
+        output: Any = super().evaluation_loop(dataloader, description, prediction_loss_only,
+                                              ignore_keys, metric_key_prefix)
         for name, value in self.added_up(self.held_sums).items():
             output.metrics[f"{metric_key_prefix}_{name}"] = value
         return output
@@ -188,7 +188,5 @@ class Trainer(transformers.Trainer):
             model = fresh or self.accelerator.unwrap_model(self.model)
             if fresh:
                 model.load_state_dict(whole)
-            elif getattr(model, "peft", None):
-                model = copy.deepcopy(model)        # LoRA is merged where a model is written
             save_model(Path(folder), model, tok)
         self.accelerator.wait_for_everyone()

@@ -137,13 +137,6 @@ def fades_at(share, beta, gamma):
              "of its largest value"),
             ("(gamma + ", "(beta * gamma + ", "beta D is gamma")),
     "09a": ("""
-def bce_push(i, score, beta):
-    return beta * (score - torch.sigmoid(torch.tensor(i)))
-""", ("(score - torch", "(1 - torch", "score 0 is pushed down"),
-            ("beta * (score", "(score", "nat is beta"),
-            ("torch.tensor(i)))", "torch.tensor(i))) * 2 * torch.sigmoid(torch.tensor(i)) * "
-             "torch.sigmoid(torch.tensor(-i))", "of the squared")),
-    "09b": ("""
 def largest_push(score):
     return (1 + score - math.sqrt(1 - score + score ** 2)) / 3
 """, ("score - math", "score + math", "is pushed up only where"),
@@ -213,6 +206,7 @@ def grpo_step(model, optimizer, prompts, score, K, most, end):
              "the padding of short answers"),
             ("torch.stack(losses).mean()", "(torch.stack([x * n for x, n in zip(losses, sizes)])"
              ".sum() / sum(sizes))", "all tokens of the step at once"),
+            ("statistics.stdev", "statistics.pstdev", "divided by K, not K - 1"),
             (" and end not in answer", "", "goes on after end")),
     "13a": ("""
 def pushes(p):

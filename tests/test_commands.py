@@ -20,7 +20,7 @@ import torch
 from made import NANO, one_error, start_folder, tiny, write_jsonl
 
 from nanouft import sample, train, world
-from nanouft.data.batches import encode
+from nanouft.data.batches import Encoded, Tokens, encode
 from nanouft.data.rows import Row, read
 from nanouft.disk import read_json, write_json
 from nanouft.errors import UserError, command, visible
@@ -30,7 +30,7 @@ from nanouft.models.tokenizer import Turn
 from nanouft.objectives import OBJECTIVES
 from nanouft.pictures import plots
 from nanouft.run import device, evaluation, rewards
-from nanouft.run.before_after import affordable
+from nanouft.run.before_after import affordable, same_words, show
 from nanouft.run.device import choose_device
 from nanouft.run.flags import add_flags
 from nanouft.run.folder import Log, read_lines
@@ -47,9 +47,7 @@ FILES = {"demos.jsonl": DEMOS, "pairs.jsonl": PAIRS, "one.jsonl": PAIRS[:1],
          "bad.jsonl": [{"text": "a"}], "long.txt": "some words " * 400, "short.txt": "a few words",
          "r.py": "def length(completions, gold, **others):\n    return [len(c) / 9 for c in "
                  "completions]\ndef wrong(completions):\n    return 1 / 0\n"
-                 "def one(completions):\n    return [1]\n"
-                 "def size(completions):\n    return [len(c) for c in completions]\n"
-                 "def huge(completions):\n    return [1e39 for _ in completions]\n"}
+                 "def size(completions):\n    return [len(c) for c in completions]\n"}
 
 
 @pytest.fixture(scope="module")
@@ -199,6 +197,69 @@ def test_sample_shows_models_side_by_side_and_chats(here, capsys, monkeypatch):
     assert yes.startswith(hi) and yes.endswith("<|end|><|user|> Yes<|assistant|>")
 
 
+def test_a_run_counts_right_answers_where_they_are_short_and_says_what_its_folder_holds(
+        here, capsys):
+    """Of labels it prints a good row beside a bad one; --plain names no figures."""
+    rows = [{"prompt": f"Is {i} even?", "response": "Yes." if i % 2 == 0 else "No.",
+             "label": i % 3 > 0} for i in range(30)]
+    Path("labels.jsonl").write_text("".join(json.dumps(x) + "\n" for x in rows), "utf-8")
+    told = "--init start --data labels.jsonl --steps 1 --batch-size 2 --lr 1e-9 --device cpu"
+    assert call(f"train --objective sft {told} --out short_a") == 0
+    out = capsys.readouterr().out
+    n = int(re.search(r"read, (\d+) questions answered", out)[1])
+    assert re.search(rf"short answers that are right, word by word +0 +0   \(of {n}\)", out)
+    assert "model.safetensors" in out and "curves.png" in out and "adapter" not in out
+    assert read_json(Path("short_a/eval.json"))["after"]["right"] == {"right": 0, "of": n}
+    assert call(f"train --objective kto {told} --plain --out short_b") == 0
+    assert "eval.json" not in capsys.readouterr().out
+    assert call(f"train --objective kto {told} --out short_c") == 0
+    good, bad = capsys.readouterr().out.split(" label 1:\n")[1].split(" label 0:\n")
+    assert good.count("[[") == bad.count("[[") == 1
+
+
+@pytest.mark.parametrize("one, other, equal", [("Yes, it is.", "yes it is", True), ("Yes", "No", 0),
+                                               ("日本 ", "日本", True), ("a b", "ab", False)])
+def test_the_words_of_short_answers_are_compared(one, other, equal):
+    assert same_words(one, other) == bool(equal)
+
+
+def test_sample_prints_as_it_decodes_after_a_system_prompt(here, capsys, monkeypatch):
+    """The pieces are the answer; an answer may have half of the context."""
+    assert call("sample start --prompt Hi --max-new 1 --n 2 --temperature 3") == 0
+    assert capsys.readouterr().out.count("cut at 1 tokens") > 1
+    asked, seen, real = [], [], sample.generate
+
+    def watch(model, prompts, *, stream, max_new, **how):
+        asked.append((NANO.decode(prompts[0]), max_new))
+
+        def see(tokens):
+            seen.append(capsys.readouterr().out)
+            stream(tokens)
+        return real(model, prompts, stream=see, max_new=max_new, **how)
+    monkeypatch.setattr(sample, "generate", watch)
+    assert call("sample start --system 'Be kind.' --prompt 'Sort pig bee saw from a to z.'") == 0
+    assert asked[-1] == ("<|user|> Be kind.\n\nSort pig bee saw from a to z.<|assistant|>", 64)
+    assert len(seen) > 2 and any(seen[2:]), "nothing was printed before the end"
+    said = "".join(seen) + capsys.readouterr().out
+    monkeypatch.setattr(sample, "generate", real)
+    assert call("sample start --system 'Be kind.' --prompt 'Sort pig bee saw from a to z.'") == 0
+    assert capsys.readouterr().out == said
+    assert call("sample start --plain --system a --prompt b") == 2
+
+
+def test_the_pieces_of_an_answer_hold_no_half_of_a_character(capsys):
+    line = sample.Stream(NANO, "base ")
+    for i in NANO.encode(" dova → 日"):
+        line(torch.tensor([i]))
+        assert "\ufffd" not in capsys.readouterr().out
+    line.end("dova → 日", "   (cut)")
+    line = sample.Stream(NANO, "")
+    for i in NANO.encode("→ ok"):
+        line(torch.tensor([i]))
+    line.end("→ ok", "")
+    assert capsys.readouterr().out.endswith("   (cut)\n→ ok\n")
+
+
 def test_the_help_of_every_command_explains_every_flag(capsys):
     for main, argv in [(m, []) for m in MAINS.values()] + [
             (train.main, ["--objective", name]) for name in OBJECTIVES]:
@@ -213,6 +274,16 @@ def test_the_help_of_every_command_explains_every_flag(capsys):
     told = capsys.readouterr().out
     assert all(f"\n{name} " in "\n" + told for name in OBJECTIVES)
     assert told.count("needs ") == len(OBJECTIVES)
+
+
+def test_whatever_is_wrong_with_an_answer_both_are_shown_in_80_columns(capsys):
+    """With all that is wrong with an answer of SmolLM2 no column was left for the answer."""
+    for why in ("", "not in order", "a word is missing, " * 9, "x" * 90):
+        answer = {"prompt": "Which?", "answer": "rat " * 30, "score": 0.1, "why": why,
+                  "ended": True}
+        show(answer, answer | {"ended": False, "unfinished": why})
+        lines = capsys.readouterr().out.splitlines()
+        assert max(map(len, lines)) <= 80 and "  before  rat rat" in lines[-2]
 
 
 def test_a_help_is_the_whole_comment():
@@ -282,10 +353,6 @@ REFUSED = {     # command line: what the message must hold, words parted by |
     "train --objective rloo --init start --reward r.py": "--reward r.py: give FILE.py:FUNCTION",
     "train --objective rloo --init start --rows 4 --batch-size 2 --plain --reward r.py:wrong --out "
     "w1": "--reward r.py, line 4|ZeroDivisionError",
-    "train --objective rloo --init start --rows 4 --batch-size 2 --plain --reward r.py:one --out "
-    "w2": "one finite number, at most 1e+30, for each of the 8 answers",
-    "train --objective rloo --init start --rows 4 --batch-size 2 --plain --reward r.py:huge --out "
-    "w3": "one finite number, at most 1e+30, for each of the 8 answers, not [1e+39",
     "train --objective rloo --init start --reward start": "no reward model|nanouft.reward --init",
     "train --objective rloo --init start --max-new 127": "--max-new 127|no room",
     "train --objective poft --init start --data demos.jsonl": "--aligned FOLDER ... is needed",
@@ -314,7 +381,7 @@ def test_a_mistake_is_one_line(line, here, capsys):
     for words in REFUSED[line].split("|"):
         assert words in told, told
     made = {f.name for f in here.iterdir()} - {f.name for f in before}
-    assert made <= {"w1", "w2", "w3", "out"}, "nothing is made before the line is understood"
+    assert made <= {"w1", "out"}, "nothing is made before the line is understood"
 
 
 def test_the_head_of_a_method_says_where_accumulate_is_refused():
@@ -454,7 +521,8 @@ def test_a_figure_that_is_not_there_is_null_in_json(tmp_path):
 def test_beta_follows_the_length_of_the_answers(name, lengths, beta, capsys):
     """A score is worth a number of nats of the whole answer, which grow with its length."""
     objective = read_flags(["--objective", *name.split()])[0]
-    assert with_beta(objective, lengths).beta == beta
+    rows = [Encoded({"answer": Tokens(np.zeros(n), np.ones(n))}, Row()) for n in lengths]
+    assert with_beta(objective, rows).beta == beta
     assert capsys.readouterr().out.startswith(f"beta {beta:g} suits answers of ") == (
         getattr(objective, "feedback", "") == "score")
 
@@ -609,6 +677,8 @@ REWARDS = {     # the body of `async def f(completions)` or `def f`: words of th
     "return {i: .5 for i in range(2)}": "answers, not {0: 0.5", "return {0, 1}": "answers, not {0",
     "return '11'": "for each of the 2 answers, not 11", "return [None, 1.0]": "answers, not [None",
     "return None": "answers, not None", "return [10**400, 0]": "answers, not [1000",
+    "return [1e39, 0]": "one finite number, at most 1e+30, for each of the 2 answers, not [1e+39",
+    "return [1]": "for each of the 2 answers, not [1]",
     "return torch.ones(2, 3)": "answers, not [tensor", "return itertools.repeat(1)": "[1, 1, 1]",
     "yield 1 / 0": "line 6: ZeroDivision", "yield 0.25; yield 0.5": "",
     "return (x for x in (0.25, 0.5))": "", "return torch.tensor([0.25, 0.5])": "",

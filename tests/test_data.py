@@ -10,7 +10,16 @@ import torch
 from made import NANO, same
 
 from nanouft.data.batches import Encoded, Epochs, Tokens, collate, encode, order
-from nanouft.data.rows import ALL_SHOWN, MARKS, NO_ANSWER, NO_GRADE, NO_QUESTION, Row, read
+from nanouft.data.rows import (
+    ALL_SHOWN,
+    MARKS,
+    NO_ANSWER,
+    NO_GRADE,
+    NO_QUESTION,
+    Row,
+    read,
+    read_dataset,
+)
 from nanouft.data.selection import (
     demo_rows,
     describe,
@@ -394,9 +403,9 @@ def test_a_row_that_does_not_fit_is_skipped_and_counted():
     assert "longer than 13 tokens (the longest has 15)" in report.lines(13)[0]
     pair = Row(roles={"chosen": short.roles["answer"], "rejected": long.roles["answer"]})
     assert encode([short, pair], LETTERS, 13)[1].skipped == 1, "a pair goes as a whole"
-    talk = one((S, U("a"), A("yo"), U("b")), (A("yo"),))
-    assert encode([short, talk], LETTERS, 13)[1].skipped == 1, "a dialogue keeps all its turns"
-    (prompt,), _ = encode([Row(roles={"prompt": (talk.roles["answer"][0], ())})], LETTERS, 64)
+    talk = one((U("a"),), (A("yo"), U("b"), A("yo")))
+    assert encode([short, talk], LETTERS, 13)[1].skipped == 1, "an answer is never lost"
+    (prompt,), _ = encode([Row(roles={"prompt": ((S, U("a")), ())})], LETTERS, 64)
     assert not prompt.seqs["prompt"].mask.any()
     with pytest.raises(UserError, match="no row fits"):
         encode([long], LETTERS, 13)
@@ -406,6 +415,39 @@ def test_a_row_that_does_not_fit_is_skipped_and_counted():
         in report.lines(13)[0] and list(report.why) == ["my.jsonl, line 7"]
     with pytest.raises(UserError, match="no row can be used; the first: my.jsonl, line 7"):
         encode([odd, replace(odd, where="my.jsonl, line 8")], LETTERS, 13)
+
+
+@pytest.mark.parametrize("n_ctx, first, cut", [     # 29 tokens; 20 and 11 without older turns
+    (28, "a", 0), (27, "c", 1), (19, "c", 1), (18, "e", 1), (10, "e", 1)])
+def test_a_prompt_that_is_too_long_loses_its_oldest_turns_and_never_an_answer(n_ctx, first, cut):
+    """System turns stay, a pair keeps one prompt, and every trained token is still there."""
+    context = (U("a"), A("bbb"), U("c"), A("ddd"), U("e"))
+    pair = Row(context, None, (A("yo"),), (A("no no"),), where="my.jsonl, line 3",
+               roles={"chosen": (context, (A("yo"),)), "rejected": (context, (A("no no"),))})
+    whole = encode([pair], LETTERS, 99)[0][0]
+    (e,), report = encode([pair], LETTERS, n_ctx)
+    for role, t in e.seqs.items():
+        assert t.mask.sum() == whole.seqs[role].mask.sum()
+        assert letters(t.ids).startswith(f"<|user|> {first}<|assistant|>")
+    assert len(report.shortened) == cut and not report.skipped
+    assert [f"1 dialogue without the oldest turns, to fit {n_ctx} tokens, as in my.jsonl, line 3"
+            ] * cut == report.lines(n_ctx)
+    assert e.row.prompt == e.row.roles["chosen"][0], "a reward reads what the model read"
+    kind = one((S, *context), (A("yo"),))
+    (e,), _ = encode([kind], LETTERS, 25)
+    assert letters(e.seqs["answer"].ids).startswith("<|user|> Be kind.\n\ne<|assistant|>")
+
+
+def test_rows_in_memory_are_read_as_those_of_a_file(tmp_path):
+    items = [{"prompt": "a", "chosen": "b", "rejected": "c"}, {"prompt": "", "response": "b"}]
+    rows, left_out = read_dataset(items)
+    assert (rows, [why for _, why in left_out]) == (read([write(tmp_path, *items)])[0],
+                                                    [NO_QUESTION])
+    assert rows[0].where == "dataset, row 1" and rows[0].extra == items[0]
+    datasets = pytest.importorskip("datasets")
+    assert read_dataset(datasets.Dataset.from_list(items))[0] == rows
+    with pytest.raises(UserError, match='dataset, row 1: "label" is'):
+        read_dataset([{"prompt": "a", "response": "b", "label": "fine"}])
 
 
 def test_an_end_token_that_is_typed_is_named_once():

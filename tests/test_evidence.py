@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from lessons.evidence import (
     cells,
@@ -25,9 +24,8 @@ from lessons.evidence import (
 from lessons.evidence.__main__ import main
 from lessons.evidence.claim import command
 from lessons.evidence.claims import CLAIMS
-from nanouft import world
+from lessons.evidence.judge import UNIT
 from nanouft.errors import UserError
-from nanouft.models import folders
 
 PAGE, README = (file.read_text(encoding="utf-8") for file in (write.PAGE, write.README))
 PROSE = re.sub(r"^\|.*\n", "", PAGE, flags=re.M)                # without its tables
@@ -38,9 +36,8 @@ LINES = {name: judge.lines(name) for name in judge.NAMES}
 
 # ---- the page ------------------------------------------------------------------------------------
 def test_the_tables_of_the_pages_are_those_of_the_command():
-    assert write.between("papers").search(PAGE)[0] == write.by_paper()
-    assert write.between("papers").search(README)[0] == write.by_paper(short=True)
-    assert write.between("table").search(PAGE)[0] == write.table(judge.page_lines())
+    assert write.between("papers").search(README)[0] == write.by_paper()
+    assert write.between("table").search(PAGE)[0] == write.table()
 
 
 def test_the_readmes_table_has_the_questions_of_the_page_as_the_papers_and_as_ours():
@@ -74,61 +71,93 @@ def test_every_decimal_of_a_section_is_one_that_the_command_prints(name, capsys)
     assert set(re.findall(r"\d+\.\d+", SECTIONS[name])) <= set(printed)
 
 
-def means(question: str) -> str:
+def line_of(name: str, asked: str) -> judge.Line:
+    """The question of a claim with this formula, or its rows; of C5 and C7 by its words."""
+    if name not in CLAIMS:
+        return next(line for line in LINES[name] if asked in line.question)
+    return next(line for line, formula in zip(LINES[name], CLAIMS[name].questions.values())
+                if f": {formula}".endswith(f": {asked}"))
+
+
+def means(name: str, asked: str) -> str:
     """ "4.3 and 4.3": the sizes of a difference on each base."""
-    lines = [x for lines in LINES.values() for x in lines if x.question.startswith(question)]
-    line, = [x for x in lines if x.question == question] or lines
-    return " and ".join(f"{abs(100 * finding.mean):.1f}" for finding in line.findings)
+    return " and ".join(f"{abs(100 * x.mean):.1f}" for x in line_of(name, asked).findings)
 
 
-def rows_of(name: str, row: str, what: str) -> str:
-    """ "95.1 and 95.4": the score of a row, or how many of its answers stop, on each base."""
-    kept, claim = judge.packed(claims_file(name)), CLAIMS[name]
-    numbers = [kept[what][judge.place(kept, claim, row, base), base].mean()
-               for base in range(len(claim.bases))]
-    scale = 100 / judge.UNIT if what == "scores" else 100
-    return " and ".join(f"{scale * x:.1f}" for x in numbers)
+def figures(name: str, asked: str) -> str:
+    """ "-4.3 ± 1.6 and -4.3 ± 1.7"; of Frozen Lake's moves the first difference."""
+    told = line_of(name, asked).figures
+    return told if name != "C5" else re.search(r"SFT - alone (\S+ ± \S+),", told)[1]
 
 
-def claims_file(name: str) -> str:
-    return CLAIMS[name].scores_of or name
+def share(name: str, row: str, what: str = "ended") -> str:
+    """ "95.1 and 95.4": how many answers of a row stop, or (`what`) its score in one family."""
+    kept, claim = judge.packed(name), CLAIMS[name]
+    x = kept[what] if what in kept else kept["scores"][..., claim.families.index(what), :] / UNIT
+    return " and ".join(f"{100 * x[judge.place(kept, claim, row, base), base].mean():.1f}"
+                        for base in range(len(claim.bases)))
 
 
-BOUND = [   # claim, a sentence of its section with {}, the question or row that its figure is of
-    ("C1", "As released it loses {} points", lambda: means("IFT as released is better").split()[0]),
-    ("C1c", "is {} points ahead of IFT with detached weights",
-     lambda: means("40 % wrong: IFT with detached weights is not inferior")),
-    ("C1d", "only {} % of them stop", lambda: rows_of("C1d", "released here", "stops")),
-    ("C3b", "SFT on A and on the best answer to each prompt of B is {} points ahead of UFT",
-     lambda: means("No right answer to copy: UFT is better than SFT on A")),
-    ("C4", "its lead over SFT is {} points larger", lambda: means("PoFT's lead over SFT")),
-    ("C4", "is {} points ahead of PoFT on all rows",
-     lambda: means("40 % wrong: PoFT is better than SFT on the likeliest")),
-    ("C6", "UNA with scores is {} points ahead of DPO",
-     lambda: means("From the same scored answers UNA with scores is better than DPO")),
-    ("C6", "(RFT) reaches {} %", lambda: rows_of("C6", "RFT", "scores")),
-    ("C6", "against UNA's {}", lambda: rows_of("C6", "UNA", "scores")),
-    ("C7", "SFT's estimate is {} points too high", lambda: means("Step by step, SFT overest")),
-    ("C9", "SFT stops in {} % of them", lambda: rows_of("C9", "SFT 48", "ended")),
-    ("C9", "detached IFT in {} %", lambda: rows_of("C9", "detached 48", "ended")),
-    ("C9", "it is {} points behind", lambda: means("After 48 steps detached IFT scores")),
-    ("C11", "told .4 it is {} points ahead of PoFT",
-     lambda: means("40 % wrong: SFT on the likeliest 40 % of the rows is better than PoFT")),
-    ("C11", "told .8 it is {} ahead",
-     lambda: means("40 % wrong: SFT on the likeliest 80 % of the rows is better than PoFT")),
-    ("C11", "which is {} points more than PoFT", lambda: means("The aligned model itself")),
-    ("R1", "IFT as released is {} points behind SFT",
-     lambda: means("A real model: IFT as released is better")),
-    ("R1", "Of SFT's answers {} % stop", lambda: rows_of("R1", "SFT", "ended")),
-    ("R1", "of IFT's {} % as released", lambda: rows_of("R1", "released", "ended")),
-    ("R4", "PoFT leads SFT as well, by +{} ±", lambda: means("A real model, 40 % wrong: PoFT is "
-                                                             "better than SFT").split()[0]),
-]
+BOUND = {   # section: {a sentence of it with {}: what its figure is, claim, question or row}
+    "C1": {
+        "SFT followed by DPO is {} points ahead of IFT with detached weights":
+        (means, "C1c", "detached - SFT -> DPO"),
+        "only {} % of them stop": (share, "C1d", "released here", "stops")},
+    "C3": {
+        "KTO in the second stage loses {} points": (means, "C12", "A - A -> KTO"),
+        "and UNA {}, most of them": (means, "C12", "A - A -> UNA"),
+        "it lies {} points behind the chain with UNA": (means, "C12", "UFT - A -> UNA"),
+        "the one with KTO {} is undecided": (figures, "C12", "UFT - A -> KTO"),
+        "of reversed words it scores {},": (share, "C12", "UFT", "reverse"),
+        "and SFT on A alone {}.": (share, "C12", "A", "reverse"),
+        "SFT on A and on the best answer to each prompt of B is {} points ahead of UFT":
+        (means, "C3b", "UFT - A and best B")},
+    "C4": {
+        "its lead over SFT is {} points larger": (means, "C4", "PoFT - SFT - PoFT 0 % + SFT 0 %"),
+        "is {} points ahead of PoFT on all rows": (means, "C4", "PoFT - SFT, filtered"),
+        "better than SFT, with {}.": (figures, "C4b", "PoFT, filtered - SFT, filtered"),
+        "told .4 it is {} points ahead of PoFT": (means, "C11", "filter .4 - PoFT"),
+        "told .8 it is {} ahead": (means, "C11", "filter .8 - PoFT"),
+        "which is {} points more than PoFT": (means, "C11", "aligned model - PoFT")},
+    "C5": {
+        "SFT's estimate is {} points too high": (figures, "C5", "(detour habit, 5 updates)"),
+        "off by {} points before the first update": (figures, "C5", "(from scratch, 0 updates)")},
+    "C6": {
+        "UNA with scores is {} points ahead of DPO": (means, "C6", "UNA - DPO"),
+        "right or not UNA loses {} points": (means, "C6", "UNA - UNA, right"),
+        "UNA's lead over it is {}.": (figures, "C10", "UNA - RFT")},
+    "C7": {
+        "SFT's estimate is {} points too high": (means, "C7", "SFT overestimates"),
+        "lies {} points nearer with lam .2": (means, "C7", "(lam .2)"),
+        "and {} with lam 1": (means, "C7", "(lam 1)")},
+    "C8": {
+        "lies {} points from SFT": (figures, "C8", "as good, score in unknown: DFT - SFT"),
+        "the difference is {}, so that":
+        (figures, "C8", "as good, score in rules_new: DFT - SFT")},
+    "C9": {
+        "SFT stops in {} % of them": (share, "C9", "SFT 48"),
+        "detached IFT in {} %": (share, "C9", "detached 48"),
+        "it is {} points behind": (means, "C9", "not inferior: detached 48 - SFT 48"),
+        "differs from SFT's by {},": (figures, "C9", "not inferior: detached 96 - SFT 96")},
+    "R1": {
+        "IFT as released is {} points behind": (means, "R1", "released - SFT"),
+        "is {} points behind at .4": (means, "R1", "detached - SFT"),
+        "there {} is undecided": (figures, "R5", "detached, 96 - SFT, 96"),
+        "of SFT's answers {} % stop": (share, "R1", "SFT"),
+        "of detached IFT's {} % at the same rate": (share, "R5", "detached, 96"),
+        "as released {} %": (share, "R1", "released")},
+    "R4": {
+        "PoFT leads SFT as well, by {}.": (figures, "R4", "PoFT - SFT"),
+        "lies {} points from SFT on all": (figures, "R4", "SFT, filtered - SFT"),
+        "PoFT's distance to it is {}.": (figures, "R4", "PoFT - SFT, filtered")},
+}
 
 
-@pytest.mark.parametrize("claim, sentence, figure", BOUND, ids=[x[1] for x in BOUND])
-def test_a_figure_in_prose_is_that_of_its_question(claim, sentence, figure):
-    assert sentence.format(figure()) in " ".join(SECTIONS[claim].split())
+@pytest.mark.parametrize("section", BOUND)
+def test_a_figure_in_prose_is_that_of_its_question(section):
+    told = " ".join(SECTIONS[section].split())
+    for sentence, (of, *where) in BOUND[section].items():
+        assert sentence.format(of(*where)) in told
 
 
 def test_a_sentence_of_a_paper_is_asked_by_questions_that_exist():
@@ -142,13 +171,20 @@ def test_a_sentence_of_a_paper_is_asked_by_questions_that_exist():
     assert sorted(sum(papers.CLAIMS_OF.values(), ())) == sorted(judge.NAMES)
 
 
-def test_a_doubt_is_told_of_a_question_that_exists_and_of_a_row_at_an_edge():
+def test_a_doubt_is_told_of_a_question_that_exists():
     for claim in CLAIMS.values():
         assert set(claim.doubts) <= {"", *claim.questions}
-    assert searches.edges("R1", "detached", 0) == ["--lr 4e-5 is the lowest tried"]
-    assert searches.edges("C4", "PoFT", 0) == []
-    detached = next(x for x in LINES["R1"] if "detached" in x.question)
-    assert "--lr 4e-5 is the lowest tried (detached)" in detached.doubt
+
+
+@pytest.mark.parametrize("name, row, base, told", [
+    ("R1", "detached", 0, {"--lr 4e-5 is the lowest tried": "detached"}),
+    ("C4", "PoFT", 0, {}),
+    ("C1", "SFT -> DPO", 1, {"--lr 8.1e-8 is the lowest tried": "SFT -> DPO",
+                             "--batch-size 8 is the lowest tried": "SFT"}),
+    ("R5", "detached, 96", 0, {searches.NOT_SEARCHED: "detached, 96"}),
+    ("R5", "start", 0, {})])
+def test_every_stage_of_a_row_at_an_edge_or_without_a_search_is_a_doubt(name, row, base, told):
+    assert searches.doubts(name, row, base) == told
 
 
 def test_the_lake_is_told_as_it_was_measured():
@@ -183,36 +219,28 @@ def student_grid() -> tuple[np.ndarray, list[float]]:
     return grid, [stats.student(0.025, freedom) for freedom in grid]
 
 
-@pytest.mark.parametrize("seed_sd, prompt_sd, rest_sd", [(0.02, 0.0, 0.3), (0.02, 0.1, 0.3),
-                                                         (0.005, 0.2, 0.3), (0.05, 0.1, 0.1)])
+@pytest.mark.parametrize("seed_sd, prompt_sd, rest_sd", [
+    (0.02, 0.0, 0.3), (0.02, 0.1, 0.3), (0.005, 0.2, 0.3), (0.05, 0.1, 0.1),
+    (0.0, 0.0, 0.3), (0.0, 0.05, 0.3), (0.0, 0.1, 0.3)])
 def test_the_interval_covers_the_truth_in_simulation(seed_sd, prompt_sd, rest_sd):
-    """Five seeds, nine families of 100 prompts, true difference 0: 95 %, give or take chance."""
-    rng, inside, draws = np.random.default_rng(0), 0, 300
+    """Five seeds, nine families of 100 prompts, true difference 0: 95 %, give or take chance. Where
+    all seeds are alike, also in the third of the draws whose seeds agree most: the variance over
+    seeds says too little there, but the interval is never narrower than prompts or answers make
+    it."""
+    rng, draws = np.random.default_rng(0), []
     grid, students = student_grid()
-    for _ in range(draws):
+    for _ in range(300):
         seeds = rng.normal(0, seed_sd, (5, 1))
         gaps = [(seeds + rng.normal(0, prompt_sd, 100) + rng.normal(0, rest_sd, (5, 100))) / 9
                 for _ in range(9)]
         mean, variance, freedom = stats.moments(gaps, [np.arange(100)] * 9)
-        inside += abs(mean) <= np.interp(freedom, grid, students) * math.sqrt(variance)
-    assert 0.91 <= inside / draws <= 0.98
-
-
-@pytest.mark.parametrize("prompt_sd", [0.0, 0.05, 0.1])
-def test_where_the_seeds_agree_by_chance_the_interval_covers_as_well(prompt_sd):
-    """Of 300 simulated differences the third whose five seeds agree most. The variance over seeds
-    says too little there; the interval is never narrower than prompts or answers make it."""
-    rng, found = np.random.default_rng(0), []
-    for _ in range(300):
-        gaps = [(rng.normal(0, prompt_sd, 100) + rng.normal(0, 0.3, (5, 100))) / 9
-                for _ in range(9)]
-        mean, variance, freedom = stats.moments(gaps, [np.arange(100)] * 9)
-        found.append((sum(gap.mean(1) for gap in gaps).var(), mean, variance, freedom))
-    agree = sorted(found)[:100]
-    grid, students = student_grid()
-    inside = [abs(mean) <= np.interp(freedom, grid, students) * math.sqrt(variance)
-              for _, mean, variance, freedom in agree]
-    assert np.mean(inside) >= 0.91
+        inside = abs(mean) <= np.interp(freedom, grid, students) * math.sqrt(variance)
+        draws.append((sum(gap.mean(1) for gap in gaps).var(), inside))
+    inside = [x for _, x in sorted(draws)]
+    if seed_sd:
+        assert 0.91 <= np.mean(inside) <= 0.98
+    else:
+        assert np.mean(inside[:100]) >= 0.91
 
 
 def test_the_mean_over_answers_that_stop_and_its_interval():
@@ -265,18 +293,17 @@ def test_a_family_that_goes_leaves_its_share_to_its_part():
 
 
 def test_carried_is_seldom_said_where_all_families_gain_alike(monkeypatch):
-    """The kept scores of four questions, drawn again with one effect in all families."""
+    """The kept scores of four questions of all three tests, drawn again with one effect in all
+    families, on either side of each limit."""
     grid, students = student_grid()
     strict = {looks: [stats.student(0.025 / looks, x) for x in grid] for looks in (5, 9)}
     tables = {0.025: students} | {0.025 / looks: x for looks, x in strict.items()}
     monkeypatch.setattr(stats, "student",
                         lambda p, freedom: np.interp(freedom, grid, tables[p]))
-    decided = said = 0
-    for name, question in (("C1", 0), ("C2", 0), ("C3", 0), ("C4b", 0)):
-        asked = judge.asked_by_base(name)[0][question]
-        more = families.alarms(asked, half_widths=1.2, draws=40)
-        decided, said = decided + more[0], said + more[1]
-    assert decided > 60 and said <= 0.06 * decided
+    found = np.array([families.alarms(judge.asked_by_base(name)[0][question], 1.2, draws=10)
+                      for name, question in (("C1", 0), ("C1", 1), ("C2", 1), ("C3", 0))])
+    assert (found[:, 0] > 5).all()                          # of each question some are decided
+    assert found[:, 1].sum() <= 0.06 * found[:, 0].sum()
 
 
 def test_the_lines_that_one_family_carries():
@@ -358,8 +385,7 @@ def made_up(tmp_path, monkeypatch):
             worse = row == "released"
             np.savez(cells.cell_file("R1", row, "smollm2", seed),
                      scores=rng.integers(0, 140 if worse else 200, (6, 60)).astype(np.uint8),
-                     ended=(rng.random((6, 60)) < (0.5 if worse else 1)).astype(np.uint8),
-                     kl=rng.random(50))
+                     ended=(rng.random((6, 60)) < (0.5 if worse else 1)).astype(np.uint8))
 
 
 def test_cells_become_verdicts_and_swapped_rows_others(made_up):
@@ -372,13 +398,6 @@ def test_cells_become_verdicts_and_swapped_rows_others(made_up):
         kept[what] = kept[what][[1, 0, 2]]
         assert [line.verdict for line in judge.judged(name, kept)] != before
     assert "stops" in judge.row_lines("R1")[0]
-
-
-def test_a_planted_sign_on_stopping_turns_a_verdict(made_up, monkeypatch):
-    cells.pack("R1s")
-    question = next(iter(CLAIMS["R1s"].questions))
-    monkeypatch.setitem(CLAIMS["R1s"].questions, question, "better, stops: released - SFT")
-    assert judge.lines("R1s")[0].verdict == "does not hold"
 
 
 def test_another_model_than_that_of_the_results_is_refused(tmp_path, monkeypatch):
@@ -410,47 +429,6 @@ def test_swapped_estimates_and_a_planted_sign_turn_verdicts(monkeypatch):
     bias = estimates.bias
     monkeypatch.setattr(estimates, "bias", lambda *x: -bias(*x))
     assert [line.verdict for line in estimates.lines()] != before
-
-
-@pytest.mark.parametrize("family, asked, said, right", [
-    ("sum", "9 3 5", "9 and 3 is", "12"), ("sum", "9 3 5", "9 and 3 is 13 and 5 is", "18"),
-    ("sum", "9 3 5", "9 and 3 is pig and 5 is", ""), ("sum", "9 3 5", "", "9"),
-    ("sum", "9 3", "9 and 3 is 12", estimates.END), ("sum", "9 3 5", "9 and", "3"),
-    ("sort", "pig bee saw", "", "bee"), ("sort", "pig bee saw", "pig", "bee"),
-    ("sort", "pig bee saw", "pig fox bee", "saw"), ("reverse", "pig bee saw", "saw pig", "bee"),
-    ("reverse", "pig bee saw", "saw bee pig", estimates.END)])
-def test_the_right_word_after_any_words(family, asked, said, right):
-    assert estimates.next_word(family, asked.split(), said.split()) == right
-
-
-def test_steps_are_judged_after_the_own_words():
-    def steps(said: str, ended: bool) -> list[bool]:
-        return estimates.right_steps("sort", ["pig", "bee", "saw"], said.split(), ended, 4)
-    assert steps("bee pig saw", True) == [True] * 4
-    assert steps("pig bee saw", True) == [False, True, True, True]      # after pig, bee is right
-    assert steps("bee", True) == [True, False]                          # it stops too early
-    assert steps("bee pig saw fox fox", True) == [True, True, True, False]
-    assert steps("bee pig", False) == [True, True]                      # cut off: no end to judge
-
-
-def test_a_demonstration_is_right_after_its_own_words():
-    for row in world.rows("test", "prompts", 30, 0, skills=estimates.STEPWISE):
-        family, fields = world.answers.read(row.prompt[0].text)
-        said = row.answer[0].text.split()
-        assert all(estimates.right_steps(family, fields["words"].split(), said, True, 99))
-
-
-def test_the_chances_of_words_are_those_of_their_tokens():
-    """Their product is the chance of the whole answer, by a forward that knows no words."""
-    model, tok = folders.start_model("base")
-    row = world.rows("test", "prompts", 3, 1, skills=estimates.STEPWISE)[2]
-    chances, = estimates.word_chances(model, tok, [row])
-    prompt, answer = tok.prompt_ids(row.prompt), tok.encode(" " + row.answer[0].text)
-    ids = torch.tensor([[*prompt, *answer, tok.end]])
-    logp = model(ids[:, :-1]).log_softmax(-1).gather(-1, ids[:, 1:, None])[0, len(prompt) - 1:, 0]
-    assert chances.shape == (3, len(row.answer[0].text.split()) + 1)
-    assert chances[0].prod() == pytest.approx(logp.sum().exp().item(), rel=1e-4)
-    assert chances[0, -1] == pytest.approx(logp[-1].exp().item(), rel=1e-4)
 
 
 # ---- the command ---------------------------------------------------------------------------------

@@ -104,7 +104,7 @@ def test_a_page_is_one_file_without_a_network(tmp_path):
 
 @pytest.mark.parametrize("lesson", LESSONS, ids=lambda lesson: lesson.stem)
 def test_a_lesson_has_its_parts(lesson):
-    """One guess, a letter or a number, one switch that the text explains, three questions."""
+    """One guess, a letter or a number, one switch that the text explains, two questions."""
     text, code = text_of(lesson), lesson.read_text(encoding="utf-8")
     guess = re.search(r"^## Guess\n(.*?)(?=^## |\Z)", text, re.M | re.S)
     letters = re.findall(r"^- \*\*([a-z])\*\* ", guess[1], re.M)
@@ -116,8 +116,8 @@ def test_a_lesson_has_its_parts(lesson):
     assert switch, "the line CHANGE = \"\"   # change one thing: \"\" | ..."
     for value in re.findall(r'"(\w[\w ]*)"', switch[1]):
         assert f'"{value}"`' in text, f"the text does not explain {value}"
-    questions = re.search(r"^## Three questions\n(.*?)<details>", text, re.M | re.S)
-    assert questions and 1 <= len(re.findall(r"^\d\. ", questions[1], re.M)) <= 3
+    questions = re.search(r"^## Two questions\n(.*?)<details>", text, re.M | re.S)
+    assert questions and len(re.findall(r"^\d\. ", questions[1], re.M)) == 2
     for file in re.findall(r"`((?:lessons|nanouft|frozen_lake|docs)/[\w/]+\.\w+)`", text):
         assert (ROOT / file).exists(), f"the text names {file}"
 

@@ -111,6 +111,27 @@ def test_a_word_that_is_left_out_leaves_its_column_empty():
     assert plots.columns(["no", "<|end|>"], ["a", "b", "<|end|>"]) == [0, 1]
 
 
+def test_the_pushes_on_a_long_answer_are_wrapped_as_a_text_is(tmp_path, monkeypatch, capsys):
+    """Nothing overlaps or is cut off at the right, and the terminal has a token a line."""
+    tokens = ["A", " fern", "\n", " photosynthesises", ".", "<|im_end|>"] * 7
+    rows = plots.lay_out([("sft", "answer", tokens, [1.0] * 42),
+                          ("kto", "bad answer", ["no"], [-1.0])])
+    assert [t for row in rows for t in row.tokens] == [*tokens, "no"]
+    assert [row.method for row in rows] == ["sft", *[""] * (len(rows) - 2), "kto"]
+    for row in rows:
+        half = [max(0.5, plots.text_width(token)) / 2 for token in row.tokens]
+        left, right = ([x + sign * h for x, h in zip(row.middles, half)] for sign in (-1, 1))
+        assert left[0] >= plots.LEFT and right[-1] <= row.end <= plots.WIDTH
+        assert all(a <= b for a, b in zip(right, left[1:]))
+    few = plots.lay_out([("sft", "answer", ["a", "b"], [1.0, 1.0])])
+    assert len(few) == 1 and few[0].middles == [plots.LEFT + 0.65, plots.LEFT + 1.95]
+    long = " ".join(["Sort pig bee saw."] * 4)
+    assert ledger.main(["--show", "sft", "--prompt", "a", "--answer", long, "--out",
+                        str(tmp_path / "p.png")]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines.count("    +1.00  .") == 4 and "    +1.00  <|end|>" in lines
+
+
 def test_the_ledger_shows_four_methods_and_says_what_it_found(tmp_path, capsys):
     file = tmp_path / "new" / "pushes.png"
     assert ledger.main(["--out", str(file)]) == 0 and Image.open(file).width == 1080

@@ -22,7 +22,6 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from lessons.evidence import estimates
 from lessons.evidence.claim import BASES, REAL, Claim, command, parts_of
 from lessons.evidence.claims import CLAIMS
 from lessons.evidence.judge import UNIT, place
@@ -114,29 +113,22 @@ def once(kind: str, words: list[str]) -> str:
 # ---- cells ---------------------------------------------------------------------------------------
 def cell_file(name: str, row: str, base: str, seed: int) -> Path:
     """Where the scores of a cell lie: under all that they depend on, not under the row's name."""
-    if name == "C7":
-        told = f"{estimates.FLAGS} {row} {estimates.PROMPTS} {estimates.PROMPT_SEED}"
-    else:
-        claim = CLAIMS[name]
-        told = f"{command(claim, row, list(claim.bases).index(base))} {claim.prompts}"
-        if not claim.is_trained(row):
-            seed = claim.seeds[0]               # one model, which answers once
+    claim = CLAIMS[name]
+    told = f"{command(claim, row, list(claim.bases).index(base))} {claim.prompts}"
+    if not claim.is_trained(row):
+        seed = claim.seeds[0]                   # one model, which answers once
     return OUT / "cells" / f"{digest(f'{told} {base} {seed}')}.npz"
 
 
 def score(file: Path, model_folder: str, claim: Claim, base: str) -> None:
     """Keep the scores (families, prompts) in 240ths, which answers stop, and what the end of a
-    right answer costs in nats; of a real model also how far it has moved from its start on open
-    questions (spoils.py), in nats per token."""
+    right answer costs in nats."""
     from nanouft.models.folders import start_model
     model, tok = start_model(model_folder)
     answers = answers_of(model, tok, "test", claim, claim.items, claim.prompts)
     kept = {"scores": np.rint(UNIT * by_family(claim, answers, "score")).astype(np.uint8),
             "ended": by_family(claim, answers, "ended").astype(np.uint8),
             "end_nll": nats_of_the_end(model, tok, claim)}
-    if claim.bases == REAL:
-        from lessons.evidence import spoils
-        kept["kl"] = spoils.moved(claim.bases[base], model)
     partial = file.with_name(f"{os.getpid()}-{file.name}")
     np.savez_compressed(partial, **kept)
     partial.rename(file)
@@ -187,7 +179,7 @@ def unpack_known(name: str) -> None:
     if not (claim.known and scores_file(claim.known).exists()):
         return
     kept = packed(claim.known)
-    arrays = {what: kept[what] for what in ("scores", "ended", "end_nll", "kl") if what in kept}
+    arrays = {what: kept[what] for what in ("scores", "ended", "end_nll") if what in kept}
     for row in claim.rows:
         for b, base in enumerate(claim.bases):
             line = command(claim, row, b)
@@ -200,39 +192,24 @@ def unpack_known(name: str) -> None:
                     np.savez_compressed(file, **{what: x[i, b, s] for what, x in arrays.items()})
 
 
-def train_estimates(base: str, seed: int) -> None:
-    """C7: the SFT models of all sizes of data on one base with one seed."""
-    for rows, passes in estimates.PASSES.items():
-        file = cell_file("C7", str(rows), base, seed)
-        if not file.exists():
-            words = estimates.FLAGS.format(rows=rows, passes=passes).split()
-            folder = once("train", [*words, "--seed", str(seed), "--init", BASES[base]])
-            estimates.measure(folder, seed, file)
-
-
 def train_claim(name: str, seeds: int, workers: int) -> None:
     """Make the missing cells of a claim. What all processes need is made before they start."""
     (OUT / "cells").mkdir(parents=True, exist_ok=True)
     for file in (RESULTS / "cells").glob("*.npz"):      # of claims whose runs have not all ended
         shutil.copy(file, OUT / "cells" / file.name)
-    if name in CLAIMS and CLAIMS[name].bases == REAL:
+    claim = CLAIMS[name]
+    if claim.bases == REAL:
         real_base()
     else:
         second_base()
-    if name == "C7":
-        chosen, rows = estimates.SEEDS[:seeds], [str(rows) for rows in estimates.PASSES]
-        bases = list(BASES)
-        jobs = [(train_estimates, base, seed) for seed in chosen for base in bases]
-    else:
-        claim = CLAIMS[name]
-        unpack_known(name)
-        chosen, rows, bases = claim.seeds[:seeds], list(claim.rows), list(claim.bases)
-        rows = [row for row in rows if row not in claim.seeds_of]
-        jobs = [(train_rows, name, base, seed) for seed in chosen for base in bases]
-        for folder, line in claim.made.items():
-            if "--seed" in line:
-                say(f"{name}, once: {line}")
-                made(claim, folder, bases[0], chosen[0])
+    unpack_known(name)
+    chosen, bases = claim.seeds[:seeds], list(claim.bases)
+    rows = [row for row in claim.rows if row not in claim.seeds_of]
+    jobs = [(train_rows, name, base, seed) for seed in chosen for base in bases]
+    for folder, line in claim.made.items():
+        if "--seed" in line:
+            say(f"{name}, once: {line}")
+            made(claim, folder, bases[0], chosen[0])
     files = [cell_file(name, row, base, seed) for seed in chosen for base in bases for row in rows]
     run(jobs, files, f"{name}, cells", workers)
 
@@ -299,15 +276,6 @@ def gather(name: str, rows: dict[str, Sequence[int]],
             for what, like in shapes.items()}
 
 
-def pack_estimates() -> Path:
-    """results/C7.npz, as estimates.Packed says."""
-    rows = [str(rows) for rows in estimates.PASSES]
-    cells = gather("C7", dict.fromkeys(rows, estimates.SEEDS), list(BASES))
-    file = scores_file("C7")
-    np.savez_compressed(file, **{what: x.swapaxes(0, 1) for what, x in cells.items()})
-    return file
-
-
 # ---- against the kept scores ---------------------------------------------------------------------
 def compare(name: str, seeds: int) -> tuple[list[str], dict]:
     """(lines on which cells have the kept scores, all scores in the form of a packed file)."""
@@ -328,18 +296,3 @@ def compare(name: str, seeds: int) -> tuple[list[str], dict]:
                                f"mean {100 * mine.mean() / UNIT:.1f}, kept {100 * was:.1f}")
     out.append(f"{name}: {equal} of {total} cells have all {mine.size} kept scores")
     return out, trained
-
-
-def compare_estimates(seeds: int) -> list[str]:
-    """The same for C7. Chances are kept in 16 bits, so they are compared as such."""
-    kept, out, equal, total = estimates.packed(), [], 0, 0
-    for size, rows in enumerate(estimates.PASSES):
-        for b, base in enumerate(BASES):
-            for s, seed in enumerate(estimates.SEEDS[:seeds]):
-                mine = np.load(cell_file("C7", str(rows), base, seed))
-                other = [name for name in kept
-                         if not np.array_equal(mine[name], kept[name][b, size, s])]
-                equal, total = equal + (not other), total + 1
-                if other:
-                    out.append(f"{rows} rows, {base}, seed {seed}: other {', '.join(other)}")
-    return [*out, f"C7: {equal} of {total} cells are equal to the kept ones"]

@@ -30,7 +30,6 @@ THREE = (SKILLS, HONESTY, FACTS)
 BASES = {"base": "base", "base-1": "out/base-1"}        # name: what --init takes
 REAL = {"smollm2": "out/smollm2"}       # SmolLM2-135M-Instruct, made by lessons/evidence/smollm2.py
 NO_FACTS = ("rules", "rules_new", "list", "sum", "sort", "reverse")     # NanoWorld's are not asked
-RATES = ("4e-5", "1e-4", "2.5e-4")      # of which each row on REAL has one (rates.choose_rates)
 
 
 @dataclass(frozen=True)
@@ -49,7 +48,7 @@ class Claim:
     expected: str = ""                  # written down before the runs
     known: str = ""                     # a claim whose kept scores have rows of this one
     scores_of: str = ""                 # a claim whose kept scores are asked, all of them
-    doubts: dict[str, str] = field(default_factory=dict)    # {question, or "" for all: a doubt}
+    doubts: dict[str, str] = field(default_factory=dict)    # {question, or "" for all: "one; two"}
     premises: dict[str, str] = field(default_factory=dict)  # {what is presumed: formula}
     seeds_of: dict[str, range] = field(default_factory=dict)    # of rows with other seeds
 

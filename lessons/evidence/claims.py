@@ -56,9 +56,7 @@ CLAIMS = {
             "IFT as released is not inferior to SFT, then DPO":
                 "not inferior: released - SFT -> DPO",
             "IFT's mixing alone is as good as SFT": "as good: mixing - SFT",
-        },
-        doubts={"IFT as released is not inferior to SFT, then DPO":
-                "DPO after SFT changed next to nothing here, so it is a weak opponent"}),
+        }),
     "C1c": Claim(
         "Does IFT replace preferences where 40 % of the demonstrations are wrong?",
         rows={
@@ -73,11 +71,7 @@ CLAIMS = {
                 "not inferior: released - SFT -> DPO",
             "40 % wrong: IFT as released is better than SFT": "better: released - SFT",
             "40 % wrong: IFT with detached weights is better than SFT": "better: detached - SFT",
-        },
-        doubts=dict.fromkeys((
-            "40 % wrong: IFT with detached weights is not inferior to SFT, then DPO",
-            "40 % wrong: IFT as released is not inferior to SFT, then DPO"),
-            "the pairs that DPO reads are right where 40 % of the demonstrations are wrong")),
+        }),
     "C1d": Claim(
         "Why does IFT as released lose: because of its gradient, or of its settings?",
         rows={
@@ -133,13 +127,7 @@ CLAIMS = {
                for name in CHAINS},
         },
         doubts={"UFT in one stage keeps more skills than SFT, then DPO":
-                "this chain forgets nothing on the first base, so that nothing can be prevented",
-                "UFT in one stage is better over all than SFT, then DPO":
-                "in truth, of which nobody asked, UFT leads this chain here and not in C3b",
-                **dict.fromkeys((f"{name} after SFT on A loses some of its skills"
-                                 for name in ("KTO", "UNA")),
-                                "the intervals, which are not corrected for the ten questions, "
-                                "lie above 0: likely, not shown; C12 asks again")},
+                "this chain forgets nothing on the first base, so that nothing can be prevented"},
         parts=THREE),
     "C3b": Claim(
         "One stage or two, where no scored answer is right, so that none can be copied?",
@@ -187,7 +175,7 @@ CLAIMS = {
                 "better: PoFT, weak - SFT",
         },
         doubts={"40 % wrong: PoFT is better than SFT on the likeliest 60 % of the rows":
-                "the filter is told that 60 % are right; C11 tells it other shares",
+                "the filter is told that 60 % are right",
                 "40 % wrong: PoFT, then DPO is better than SFT, then DPO":
                 "whether DPO adds to PoFT was not asked"},
         made={"aligned": ALIGNED, "weak": "train --objective sft --noise 0.4 --seed 900",
@@ -205,7 +193,6 @@ CLAIMS = {
             "40 % wrong: PoFT on filtered rows is better than PoFT on all rows":
                 "better: PoFT, filtered - PoFT",
         },
-        doubts={"": "the filter is told that 60 % are right"},
         made={"aligned": ALIGNED, "likeliest": LIKELIEST}),
     "C6": Claim(
         "From the same scored answers: is UNA better than DPO, KTO and SimPO?",
@@ -236,9 +223,6 @@ CLAIMS = {
             "UNA with scores is better than UNA with labels cut at a score of .5":
                 "better: UNA - UNA, cut",
         },
-        doubts={"": "no score has an error",
-                "From the same scored answers UNA with scores is better than DPO":
-                "no score has an error; SFT on the right answers was no question, C10 asks it"},
         seeds=range(300, 305), prompts=2,
         made={"own": f"{HARVEST} --good 1 <- start", "cut": f"{HARVEST} --good 0.5 <- start"}),
     "C8": Claim(
@@ -252,7 +236,6 @@ CLAIMS = {
         },
         seeds=range(800, 805), bases={"base": "base"}, families=("rules", "rules_new", "unknown"),
         parts=(("rules", "rules_new", "unknown"),),
-        doubts={"": "one base; no setting was searched, though DFT's gradient is the smaller one"},
         expected="The first does not hold: with five other seeds, in results/methods.csv, DFT said "
                  "so in 1, 0, 0, 64 and 0 % of the cases and SFT in 50 to 67 %. The second is "
                  "undecided or holds: there the difference was +0.3 with a half-width of 1.6."),
@@ -293,6 +276,10 @@ CLAIMS |= {
             "The aligned model itself scores more than PoFT, which reads it":
                 "better: aligned model - PoFT",
         },
+        doubts={f"40 % wrong: SFT on the likeliest {share} % {than}":
+                "the filter has the rate and the steps that were chosen for 60 %"
+                for share in (40, 80)
+                for than in ("of the rows is better than PoFT", "is better than SFT on all rows")},
         premises={"What the aligned model itself scores": "score: aligned model"},
         seeds=range(520, 525), prompts=14,
         made={"aligned": ALIGNED,

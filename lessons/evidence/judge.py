@@ -83,11 +83,10 @@ def judged(name: str, kept: Mapping[str, np.ndarray] | None = None) -> list[Line
 
 
 def row_lines(name: str) -> list[str]:
-    """Each row of a claim: its score, that of each family, how many answers (C1 to C6: lists) stop,
-    and on a real model how far it has moved from the start (spoils.py), in nats a token; its flags.
-    """
+    """Each row of a claim: its score, that of each family, how many answers (C1 to C6: lists) stop;
+    its flags."""
     claim, kept = CLAIMS[name], packed(name)
-    columns = ("score", *claim.families, "stops", *(["KL"] if "kl" in kept else []))
+    columns = ("score", *claim.families, "stops")
     out = [f"{'%, means over seeds':22}" + "".join(f"{column:>10}" for column in columns)]
     for row, flags in claim.rows.items():
         for base, base_name in enumerate(claim.bases):
@@ -96,8 +95,7 @@ def row_lines(name: str) -> list[str]:
             score = np.mean([np.mean([means[family] for family in part]) for part in claim.parts])
             stops = kept["ended" if "ended" in kept else "stops"][i, base].mean()
             numbers = [score, *means.values(), stops]
-            out.append(f"{row:14}{base_name:>8}" + "".join(f"{100 * x:10.1f}" for x in numbers)
-                       + (f"{kept['kl'][i, base].mean():10.2f}" if "kl" in kept else ""))
+            out.append(f"{row:14}{base_name:>8}" + "".join(f"{100 * x:10.1f}" for x in numbers))
         out.append("    " + (flags if isinstance(flags, str) else " | ".join(flags)))
     return out + [f"{{{folder}}} = {flags}" for folder, flags in claim.made.items()]
 
@@ -112,33 +110,32 @@ def lines(name: str) -> list[Line]:
     """The questions of one claim with their verdicts, whose they are, and what is doubtful."""
     if name == "C5":
         found = [Line("C5", *line) for line in reads.lines()]
+    elif name == "C7":
+        found = estimates.lines()
     elif was_run(name):
-        found = judged(name) if name in CLAIMS else estimates.lines()
+        found = judged(name)
     else:
-        questions = CLAIMS[name].questions if name in CLAIMS else estimates.QUESTIONS
-        found = [Line(name, question, NOT_RUN, "") for question in questions]
+        found = [Line(name, question, NOT_RUN, "") for question in CLAIMS[name].questions]
     return [told(line) for line in found]
 
 
 def told(line: Line) -> Line:
     """A line that also says whose question it is, and what is doubtful."""
-    return replace(line, whose=papers.whose(line.claim, line.question), doubt=doubt_of(line))
+    return replace(line, whose=papers.whose(line.claim, line.question),
+                   doubts=doubts_of(line) if line.claim in CLAIMS else {})
 
 
-def doubt_of(line: Line) -> str:
-    """In words: the claim's own doubt, then the rows that ended at an edge of what was tried."""
-    if line.claim not in CLAIMS:
-        return {"C7": estimates.DOUBTS}.get(line.claim, {}).get(line.question, "")
+def doubts_of(line: Line) -> dict[str, list[str]]:
+    """{doubt: the rows that it is of}: the claim's own, then what the search for settings lacks."""
     claim = CLAIMS[line.claim]
-    doubts = [claim.doubts.get(line.question, claim.doubts.get("", ""))]
-    rows = [row for _, row in read_question(claim, claim.questions[line.question])[1]]
-    at_edge: dict[str, list[str]] = {}
-    for row in rows:
+    own = "; ".join(filter(None, (claim.doubts.get(x) for x in ("", line.question))))
+    out: dict[str, list[str]] = {doubt: [] for doubt in filter(None, own.split("; "))}
+    for _, row in read_question(claim, claim.questions[line.question])[1]:
         for base in range(len(claim.bases)):
-            for edge in searches.edges(line.claim, row, base):
-                at_edge.setdefault(edge, []).append(row)
-    doubts += [f"{edge} ({', '.join(dict.fromkeys(of_edge))})" for edge, of_edge in at_edge.items()]
-    return "; ".join(filter(None, doubts))
+            for doubt, stage in searches.doubts(line.claim, row, base).items():
+                if stage not in out.setdefault(doubt, []):
+                    out[doubt].append(stage)
+    return out
 
 
 def premises(name: str) -> list[str]:

@@ -1,7 +1,6 @@
 """C5: what do the methods read and estimate, and where do they end? Questions on many frozen lakes.
 
-    python -m lessons.evidence.reads                # all verdicts, from results/C5.npz
-    python -m lessons.evidence.reads --measure      # the first and third question again
+    python -m lessons.evidence C5       # all verdicts, from results/C5.npz
 
 The IFT paper explains its result on Frozen Lake (arXiv:2405.11870v3, section 5.3) by the cells
 that a method explores: those of DPO fit the preference of the policy best, then those of IFT, then
@@ -12,7 +11,7 @@ Question (written down before any figure of it was made)
     The share of what a method reads that lies where the policy itself goes is smallest for SFT,
     larger for IFT, largest for DPO.
 
-Lakes       random_lake(seed), seeds 100 to 199: 5 x 5 cells, with a best path and a detour.
+Lakes       drawn from the seeds 100 to 199: 5 x 5 cells, with a best path and a detour.
 Policies    four cases: {from scratch, with a habit of the detour} x {a table, the paper's network};
             four policies a lake, each before its first update.
 Where the policy goes
@@ -49,24 +48,18 @@ Rule        As above, of SFT - alone: it holds that SFT overestimates if the int
 The second question is older: does training end in the paper's order of distance to the optimal
 policy, DPO < IFT < ORPO, SFT? It was asked in 24 settings on 100 lakes, eight policies each. Their
 distances are packed and are judged here; the code that trained them is that of version 0.5.0
-(`git show 3c61a24f:lab/lake_study.py`).
+(`git show 3c61a24f:lab/lake_study.py`), that of the other questions that of version 1.1.0
+(`git show ffb6a607:lessons/evidence/reads.py`).
 """
-import sys
 from pathlib import Path
 
 import numpy as np
 
 from lessons.evidence.stats import half_width
 from lessons.evidence.verdicts import Finding
-from nanouft.errors import command
 
 RESULTS = Path(__file__).parent / "results" / "C5.npz"
-SEEDS = range(100, 200)         # lakes
-POLICIES = 4                    # on each lake
-LAM = 0.2                       # IFT: share of the own guess
-CASES = {"from scratch, table": ("table", "fresh"), "from scratch, network": ("net", "fresh"),
-         "detour habit, table": ("table", "habit"), "detour habit, network": ("net", "habit")}
-TABLES = {"detour habit": "habit", "from scratch": "fresh"}     # of the third question
+TABLES = ("detour habit", "from scratch")       # of the third question
 UPDATES = (0, 2, 5, 10, 20)     # by SFT, at the rate of the page
 LAMS = (0.0, 0.2, 0.5, 1.0)     # 0 is SFT
 
@@ -159,92 +152,3 @@ def moves_after(updates: int) -> tuple[str, str, str, str, tuple[Finding, ...]]:
     found = verdict([(mean, half)])
     return (f"Move by move, SFT overestimates a policy with a habit ({updates} updates)", found,
             points(mean, half), "better", (Finding(mean, half, found),))
-
-
-# ---- lakes, and what is measured on them ---------------------------------------------------------
-def random_lake(seed: int):
-    """A lake of 5 x 5 cells drawn from its seed, seven tenths of it ice: S and G anywhere, with a
-    best path of at least five moves and a longer detour. Ice from which G cannot be reached becomes
-    a hole."""
-    import torch
-
-    from frozen_lake.lake import Lake
-    from frozen_lake.planning import best_path, other_way
-
-    def lake_of(cells: list[str]) -> Lake:
-        rows = ("".join(cells[i:i + 5]) for i in range(0, 25, 5))
-        return Lake(f"random{seed}", tuple(rows))
-    rng = torch.Generator().manual_seed(seed)
-    while True:
-        cells = ["F" if x < 0.7 else "H" for x in torch.rand(25, generator=rng).tolist()]
-        start, goal = torch.randperm(25, generator=rng)[:2].tolist()
-        cells[start], cells[goal] = "S", "G"
-        live = lake_of(cells).live
-        if start not in live:
-            continue
-        lake = lake_of([c if c in "SG" or s in live else "H" for s, c in enumerate(cells)])
-        if 5 <= len(best_path(lake)) < len(other_way(lake)):
-            return lake
-
-
-def measure() -> np.ndarray:
-    """(cases, lakes, policies, 3): the share that lies where the policy goes, of SFT, IFT, DPO."""
-    import torch
-    from tqdm import tqdm
-
-    from frozen_lake.estimate import overlap, reads
-    from frozen_lake.learn import task_of
-    from frozen_lake.planning import visits
-    from frozen_lake.policies import start_policy
-
-    def shares(kind: str, start: str, seed: int) -> torch.Tensor:
-        task = task_of(random_lake(seed))
-        probs = start_policy(kind, start, task.lake, POLICIES).probs()
-        own = visits(task.lake, probs)
-        return torch.stack([overlap(reads(task, probs, name, LAM), own)
-                            for name in ("sft", "ift", "dpo")], -1)
-    return np.array([[shares(kind, start, seed).numpy() for seed in SEEDS]
-                     for kind, start in tqdm(CASES.values(), "cases")])
-
-
-def measure_moves() -> np.ndarray:
-    """(tables, updates, lakes, 5): chance of a best move, a mean over policies and over the steps
-    of the best path: by SFT and IFT's blends (LAMS), and where the policy stands by itself."""
-    from tqdm import tqdm
-
-    from frozen_lake.estimate import best_moves, best_moves_alone
-    from frozen_lake.learn import learn, task_of
-    from frozen_lake.policies import start_policy
-    from frozen_lake.record import RATE, table_of
-
-    def chances(start: str, seed: int) -> list[list[float]]:
-        """(updates,5) of one lake."""
-        task = task_of(random_lake(seed))
-        first = start_policy("table", start, task.lake, POLICIES)
-        stages = learn(task, first, "sft", max(UPDATES), RATE)              # (updates+1,N,S,4)
-        return [[*(best_moves(table_of(task.lake, stages[k]), task.best, lam).mean().item()
-                   for lam in LAMS),
-                 best_moves_alone(task.lake, stages[k], len(task.best)).mean().item()]
-                for k in UPDATES]
-    found = np.array([[chances(start, seed) for seed in SEEDS]
-                      for start in tqdm(TABLES.values(), "tables")])
-    return found.swapaxes(1, 2)
-
-
-def main(argv: list[str]) -> int:
-    if argv == ["--measure"]:
-        packed = dict(np.load(RESULTS))
-        new = packed | {"cases": np.array(list(CASES)), "reads": measure().astype(np.float32),
-                        "moves": measure_moves().astype(np.float32)}
-        for name in ("reads", "moves"):
-            if name in packed:
-                far = np.abs(new[name] - packed[name]).max()
-                print(f"{name} measured again: the largest change is {far:.1e}")
-        np.savez_compressed(RESULTS, **new)
-    for question, found, figures in [*order_lines(), *read_lines(), *move_lines()]:
-        print(f"{question}: {found}\n    {figures}")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(command(main, sys.argv[1:]))

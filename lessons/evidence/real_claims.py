@@ -22,11 +22,12 @@ REAL_IFT = "--lam 0.2 --gamma 0.95"
 REAL_NOISE = f"{SIZE} --noise 0.4"
 ON_REAL = dict(bases=REAL, families=NO_FACTS, parts=(NO_FACTS,), seeds=range(600, 605), prompts=6,
                items=60, max_new=64)
-REAL_FORMS = {          # each rate is the best of RATES on validation prompts (results/rates.csv)
+REAL_FORMS = {      # each rate is the best of three on validation prompts (results/rates.csv)
     "SFT": f"{SFT} {SIZE} --epochs 1 --lr 1e-4",
     "released": f"{RELEASED} {REAL_IFT} {SIZE} --epochs 1 --lr 1e-4",
     "detached": f"{DETACHED} {REAL_IFT} {SIZE} --epochs 1 --lr 4e-5",
 }
+OTHER_RATE = "its rate is .4 of SFT's, R5 asks again at one rate"
 START_STOPS = {"Answers of the start model that stop": "stops: start"}
 ONE_RATE = "--epochs 1 --lr 1e-4"       # of R5 and R6: SFT's of R1, for both methods
 AT_96 = {
@@ -122,10 +123,8 @@ REAL_CLAIMS = {
             "A real model: IFT as released is better than SFT": "better: released - SFT",
             "A real model: IFT with detached weights is as good as SFT": "as good: detached - SFT",
         },
-        doubts={"": "96 steps of 8; one seed chose the rates, after half of the steps",
-                "A real model: IFT with detached weights is as good as SFT":
-                "96 steps of 8 at .4 of SFT's rate, which one seed chose after half of the steps; "
-                "R5 and R6 ask again"},
+        doubts={"": "one seed chose the rates, after half of the steps",
+                "A real model: IFT with detached weights is as good as SFT": OTHER_RATE},
         expected="Does not hold, undecided: a half-width of 3 points is wider than the margin of "
                  "2, unless the two rows move together.",
         **ON_REAL),
@@ -142,9 +141,7 @@ REAL_CLAIMS = {
             **{f"... as many after detached: {family}":
                f"as good, stops in {family}: detached - SFT" for family in NO_FACTS},
         },
-        doubts={"": "after 96 steps of 8; R5 and R6 ask again",
-                "A real model: fewer answers stop after IFT as released than after SFT":
-                "after 96 steps of 8"},
+        doubts={"A real model: as many answers stop after detached IFT as after SFT": OTHER_RATE},
         expected="Over all families the first holds and the second does not hold, because in a "
                  "trial with one seed, other prompts and a rate of 5.6e-5 for all, 97, 65 and 78 % "
                  "of the answers stopped after SFT, released and detached. A half-width of 3 "
@@ -171,7 +168,7 @@ REAL_CLAIMS = {
                      "the rows",
                      "A real model, 40 % wrong: SFT on the likeliest 60 % is better than SFT on "
                      "all"),
-                    "the filter is told that 60 % are right, and keeps 4 to 12 of 95 lists")},
+                    "the filter is told that 60 % are right; it keeps 4 to 12 of 95 lists")},
         expected="Holds, does not hold, holds, as on NanoWorld's bases; a half-width of 3 points.",
         made={"aligned": f"train {SFT} {SKILLED} --rows 1536 "
                          "--batch-size 8 --warmup 0.1 --epochs 1 --lr 1e-4 --seed 900",

@@ -1,10 +1,12 @@
-"""Which rows were trained at an edge of the settings that were tried for them?
+"""Which rows were trained at an edge of the settings that were tried for them, or without a search?
 
-    edges("C1", "SFT", 0)       # ["--batch-size 8 is the lowest tried"]
+    doubts("C1", "SFT -> DPO", 0)
+        # {"--lr 8.1e-8 is the lowest tried": "SFT -> DPO", "--batch-size 8 is ...": "SFT"}
 
 Settings were chosen on validation prompts, before the runs: for our bases in
-results/searches.csv.gz, for the real model in results/rates.csv. A setting at an edge may not be
-the best one, which is a doubt and no verdict.
+results/searches.csv.gz, for the real model in results/rates.csv (after half of the steps: claim,
+row, rate, the score of each family, the share of answers that stop). A setting at an edge may not
+be the best one, which is a doubt and no verdict. All stages of a row are looked at.
 """
 import csv
 import gzip
@@ -14,6 +16,7 @@ from functools import cache
 from lessons.evidence.claim import RESULTS, command, parts_of
 from lessons.evidence.claims import CLAIMS
 
+NOT_SEARCHED = "no settings were searched"
 Tried = dict[str, list[str]]            # {"--lr": ["1e-4", ...], "--beta": [...]}
 
 
@@ -36,14 +39,28 @@ def searches() -> dict[tuple[str, str], Tried]:
     return out
 
 
-def edges(name: str, row: str, base: int) -> list[str]:
-    """The settings of a row that are the lowest or the highest that were tried."""
-    claim, out = CLAIMS[name], []
-    flags, _ = parts_of(claim, row, base)
-    key = command(claim, row, base), list(claim.bases)[base]
-    for flag, tried in searches().get(key, {}).items():
+def doubts(name: str, row: str, base: int) -> dict[str, str]:
+    """{doubt: the stage of the row that it is of}: settings that are the lowest or the highest that
+    were tried, or that none were tried. Where only the first base was searched, its search counts
+    for the second one too."""
+    claim, bases = CLAIMS[name], list(CLAIMS[name].bases)
+    out: dict[str, str] = {}
+    while row and claim.is_trained(row):
+        flags, start = parts_of(claim, row, base)
+        line = command(claim, row, base)
+        tried = searches().get((line, bases[base])) or searches().get((line, bases[0]))
+        found = edges(flags, tried) if tried else [NOT_SEARCHED]
+        out |= dict.fromkeys(found, row)
+        row = start
+    return out
+
+
+def edges(flags: str, tried: Tried) -> list[str]:
+    """Which of these flags have the lowest or the highest value that was tried."""
+    out = []
+    for flag, values in tried.items():
         value = re.search(rf"{flag} (\S+)", flags)[1]
         for side, of_all in (("lowest", min), ("highest", max)):
-            if float(value) == of_all(map(float, tried)):
+            if float(value) == of_all(map(float, values)):
                 out.append(f"{flag} {value} is the {side} tried")
     return out

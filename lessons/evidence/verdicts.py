@@ -1,6 +1,6 @@
 """What all claims share: where their scores are kept, and a question with its verdict."""
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
@@ -41,15 +41,22 @@ class Line:
     test: str = ""
     findings: tuple[Finding, ...] = ()  # one a base; empty for C5, which has no base
     whose: str = ""                     # "the paper's", "ours" or "premise" (papers.py)
-    doubt: str = ""                     # in words
+    doubts: dict[str, list[str]] = field(default_factory=dict)  # {a doubt: rows that it is of}
 
     @property
     def without(self) -> str:
         """ "list -0.0 and +0.6": each base's largest family, and the difference without it."""
+        return self.marked.replace("**", "")
+
+    @property
+    def marked(self) -> str:
+        """ "list **-0.0** and +0.6": the same, bold on a base where that family carries it."""
         found = [f for f in self.findings if f.largest]
+        bold = ["**" if f.carried and self.verdict != "undecided" else "" for f in found]
+        numbers = [f"{mark}{100 * f.without:+.1f}{mark}" for f, mark in zip(found, bold)]
         if len({f.largest for f in found}) == 1:
-            return f"{found[0].largest} " + " and ".join(f"{100 * f.without:+.1f}" for f in found)
-        return " and ".join(f"{f.largest} {100 * f.without:+.1f}" for f in found)
+            return f"{found[0].largest} {' and '.join(numbers)}"
+        return " and ".join(f"{f.largest} {x}" for f, x in zip(found, numbers))
 
     @property
     def carried(self) -> str:
@@ -60,6 +67,12 @@ class Line:
         names = [f.largest + ("" if everywhere else f" on the {base} base")
                  for f, base in zip(self.findings, ("first", "second")) if f.carried]
         return f"carried by {' and '.join(dict.fromkeys(names))}" if names else ""
+
+    @property
+    def doubt(self) -> str:
+        """All doubts in words."""
+        return "; ".join(f"{text} ({', '.join(rows)})" if rows else text
+                         for text, rows in self.doubts.items())
 
     @property
     def beside(self) -> str:

@@ -1,13 +1,14 @@
-"""The tables of docs/claims.md and README.md, and pictures: python -m lessons.evidence --write
+"""The tables of docs/claims.md and README.md, and a picture: python -m lessons.evidence --write
 
-What stands between <!-- papers --> and <!-- end of papers --> (and the same with `table`) is
-written here from the kept scores, so no figure or verdict in it is typed by hand.
+What stands between <!-- table --> and <!-- end of table --> of docs/claims.md, and `papers` in
+README.md, is written here from the kept scores, so no figure or verdict in it is typed by hand.
 """
 import re
 import textwrap
 from pathlib import Path
+from string import ascii_lowercase
 
-from lessons.evidence import judge, papers, stats
+from lessons.evidence import judge, papers, searches, stats
 from lessons.evidence.papers import Sentence
 from lessons.evidence.verdicts import Line
 from nanouft.errors import say
@@ -18,6 +19,9 @@ PAGE = ROOT / "docs" / "claims.md"
 README = ROOT / "README.md"
 COLOURS = {"IFT": look("ift").light, "UFT": look("uft").light, "UNA": look("una").light,
            "PoFT": look("poft").light, "DFT": look("sft").light}
+COMMA = ", "
+SECTIONS = {"c1": ("C1c", "C1d"), "c3": ("C3b", "C12"), "c4": ("C4b", "C11"), "c6": ("C10",),
+            "r1": ("R1s", "R5", "R6")}      # {section of the page: claims that it tells as well}
 MARKS = {"holds": "✓", "does not hold": "✗", "undecided": "?"}
 REACH = 20                              # points; an interval beyond is written, not drawn
 BASE_MARKS = "os"                       # first base, second base
@@ -40,80 +44,90 @@ def all_lines() -> dict[str, Line]:
 
 
 # ---- tables --------------------------------------------------------------------------------------
-def by_paper(short: bool = False) -> str:
-    """What each paper says, and what came of it. `short`: README's, without intervals."""
+def link(sentence: Sentence) -> str:
+    """ "[IFT v3](https://arxiv.org/abs/...)" """
+    version = "v" + sentence.version.partition("v")[2]
+    return f"[{sentence.paper} {version}](https://arxiv.org/abs/{sentence.version})"
+
+
+def by_paper() -> str:
+    """README's table: what each paper says and what came of it, without intervals."""
     found = all_lines()
     out = ["| paper | it says | we found |", "|---|---|---|"]
-    for sentence in papers.IN_README if short else papers.SENTENCES:
-        version = "v" + sentence.version.partition("v")[2]
-        link = f"[{sentence.paper} {version}](https://arxiv.org/abs/{sentence.version})"
-        out.append(f"| {link} | {sentence.says} | {cell(sentence, found, short)} |")
+    for sentence in papers.IN_README:
+        asked, ours = (in_short({where: found[key] for where, key in questions.items()})
+                       for questions in (sentence.asked, sentence.also))
+        told = f"{asked}." + (f" *Ours:* {ours}." if ours else "")
+        out.append(f"| {link(sentence)} | {sentence.says} | {told} *Doubt:* {sentence.doubt}. |")
     return "\n".join(out) + "\n"
 
 
-def cell(sentence: Sentence, found: dict[str, Line], short: bool) -> str:
-    """The verdicts on a sentence, with our own follow-ups and the doubt."""
-    def verdicts(asked: dict[str, str]) -> str:
-        lines = {where: found[key] for where, key in asked.items()}
-        return verdicts_in_short(lines) if short else "; ".join(
-            f"{where}: {verdict_of(line)}" for where, line in lines.items())
-    ours = verdicts(sentence.also)
-    return (f"{verdicts(sentence.asked)}." + (f" *Ours:* {ours}." if ours else "")
-            + f" *Doubt:* {sentence.doubt}.")
-
-
-def verdict_of(line: Line) -> str:
-    """ "**holds** (+5.0 ± 2.0 and +6.3 ± 2.1)", where one family carries it with its name."""
-    if line.verdict == judge.NOT_RUN:
-        return f"{judge.NOT_RUN} ({line.claim})"
-    return f"**{line.verdict}** ({', '.join(filter(None, (line.figures, line.carried)))})"
-
-
-def verdicts_in_short(lines: dict[str, Line]) -> str:
-    """ "**holds**: than DPO (+5.0, +6.3); KTO (+3.7, +4.3), each carried by truth", of what was
-    run."""
+def in_short(lines: dict[str, Line]) -> str:
+    """ "**holds**: than DPO (+5.0, +6.3); KTO (+3.7, +4.3), each by truth. **undecided**: as good",
+    of what was run."""
     found: dict[str, dict[str, Line]] = {}
     for where, line in lines.items():
         if line.verdict != judge.NOT_RUN:
             found.setdefault(line.verdict, {})[where] = line
-    return ". ".join(f"**{verdict}**: {in_short(of_it)}" for verdict, of_it in found.items())
+    return ". ".join(f"**{verdict}**: {figures(of_it)}" for verdict, of_it in found.items())
 
 
-def in_short(lines: dict[str, Line]) -> str:
-    """The means of lines that have one verdict; what carries all of them is said once."""
-    carried = {line.carried for line in lines.values()}
-    once = carried.pop() if len(lines) > 1 and len(carried) == 1 else ""
+def figures(lines: dict[str, Line]) -> str:
+    """The means of lines that have one verdict; a family that carries all of them is said once."""
+    by = {where: line.carried.replace("carried by", "by") for where, line in lines.items()}
+    once = by[min(by)] if len(by) > 1 and len(set(by.values())) == 1 else ""
     told = []
     for where, line in lines.items():
         means = ", ".join(f"{100 * finding.mean:+.1f}" for finding in line.findings)
-        figures = [x for x in (means, line.carried) if x and x != once]
-        shown = figures and line.verdict != "undecided"
-        told.append(f"{where} ({', '.join(figures)})" if shown else where)
+        shown = [x for x in (means, by[where]) if x and x != once and line.verdict != "undecided"]
+        told.append(f"{where} ({', '.join(shown)})" if shown else where)
     return "; ".join(told) + (f", each {once}" if once else "")
 
 
-def table(lines: list[Line]) -> str:
-    """All questions; the name of a claim stands at its first question and links to it."""
-    out = ["| | question | whose | verdict here | points of 100, on each base "
-           "| without its largest family | doubt |", "|---|---|---|---|---|---|---|"]
-    before = ""
-    for line in lines:
-        name = "" if line.claim == before else f"[{line.claim}](#{section(line.claim)})"
-        beside = ", ".join(filter(None, (line.without, line.carried)))
-        out.append(f"| {name} | {line.question} | {line.whose} | **{line.verdict}** "
-                   f"| {line.figures} | {beside} | {line.doubt} |")
-        before = line.claim
-    return "\n".join(out) + "\n" + measured_premises(lines) + not_run() + together()
+def table() -> str:
+    """The table of docs/claims.md: below each sentence of a paper the questions that ask it, below
+    the last sentence of a paper our further questions; then the doubts by letter."""
+    left = {f"{line.claim} {line.question}": line for line in judge.page_lines()}
+    out = ["| claim | question | whose | here it | points of 100, on each base "
+           "| without its largest family | doubts |", "|---|---|---|---|---|---|---|"]
+    letters: dict[str, tuple[str, list[str]]] = {}      # {doubt: (its letter, rows)}
+    linked: set[str] = set()
+    last_of = {sentence.paper: sentence for sentence in papers.SENTENCES}
+    for sentence in papers.SENTENCES:
+        out.append(f"| {link(sentence)} | **{sentence.says}** | | | | | {sentence.doubt} |")
+        keys = [*sentence.asked.values(), *sentence.also.values()]
+        out += [row(left.pop(key), letters, linked) for key in keys if key in left]
+        rest = [key for key, line in left.items()
+                if line.claim in papers.CLAIMS_OF[sentence.paper]]
+        if rest and sentence is last_of[sentence.paper]:
+            out += [f"| {sentence.paper} | **further questions** | | | | | |",
+                    *(row(left.pop(key), letters, linked) for key in rest)]
+    notes = [f"- **{letter}** {doubt}" + (f" ({COMMA.join(rows)})"
+                                          if rows and doubt != searches.NOT_SEARCHED else "")
+             for doubt, (letter, rows) in letters.items()]
+    return "\n".join([*out, "", *notes]) + "\n" + measured_premises() + not_run() + together()
+
+
+def row(line: Line, letters: dict[str, tuple[str, list[str]]], linked: set[str]) -> str:
+    """A line of the table. Its doubts are added to `letters`; a claim is linked once."""
+    for doubt, rows in line.doubts.items():
+        known = letters.setdefault(doubt, (ascii_lowercase[len(letters)], []))[1]
+        known += [name for name in rows if name not in known]
+    name = line.claim if line.claim in linked else f"[{line.claim}](#{section(line.claim)})"
+    linked.add(line.claim)
+    whose = line.whose.removeprefix("the ").removesuffix("'s")
+    return (f"| {name} | {line.question} | {whose} | {line.verdict} | {line.figures} "
+            f"| {line.marked} | {COMMA.join(letters[doubt][0] for doubt in line.doubts)} |")
 
 
 def section(claim: str) -> str:
-    return {"C4b": "c4", "R1s": "r1"}.get(claim, claim.lower())
+    """Where the page tells a claim."""
+    return next((at for at, names in SECTIONS.items() if claim in names), claim.lower())
 
 
-def measured_premises(lines: list[Line]) -> str:
-    names = dict.fromkeys(line.claim for line in lines)
-    found = [f"{name}, a premise: {line}." for name in names for line in judge.premises(name)]
-    return "\n" + "\n".join(found) + "\n" if found else ""
+def measured_premises() -> str:
+    found = [f"{name}, a premise: {line}." for name in judge.NAMES for line in judge.premises(name)]
+    return "\n" + "\n".join(found) + "\n"
 
 
 def not_run() -> str:
@@ -150,11 +164,6 @@ def rows_of_papers() -> list[tuple[str, str, Line | None]]:
     return rows
 
 
-def rows_of_claim(name: str) -> list[tuple[str, str, Line | None]]:
-    paper, = (paper for paper, names in papers.CLAIMS_OF.items() if name in names)
-    return [(paper, line.question, line) for line in judge.lines(name)]
-
-
 def picture(rows: list[tuple[str, str, Line | None]], title: str, file: Path) -> None:
     """One row for each question: its interval on each base, and the verdict. 1,080 pixels wide."""
     from matplotlib import pyplot as plt
@@ -186,7 +195,7 @@ def picture(rows: list[tuple[str, str, Line | None]], title: str, file: Path) ->
     fig.subplots_adjust(left=0.42, right=0.84, top=1 - 0.5 / high, bottom=1.5 / high)
     fig.savefig(file)
     plt.close(fig)
-    Image.open(file).convert("RGB").quantize(24, method=1).save(file, optimize=True)
+    Image.open(file).convert("RGB").quantize(20, method=1).save(file, optimize=True)
     say(file)
 
 
@@ -213,16 +222,8 @@ def draw(ax, line: Line, y: float, colour: str) -> None:
 
 
 def main() -> None:
-    page = PAGE.read_text(encoding="utf-8")
-    page = between("papers").sub(lambda _: by_paper(), page)
-    page = between("table").sub(lambda _: table(judge.page_lines()), page)
-    PAGE.write_text(page, encoding="utf-8")
-    readme = README.read_text(encoding="utf-8")
-    README.write_text(between("papers").sub(lambda _: by_paper(short=True), readme),
-                      encoding="utf-8")
-    say(PAGE, README, sep="\n")
+    for file, name, text in ((PAGE, "table", table()), (README, "papers", by_paper())):
+        page = between(name).sub(lambda _, text=text: text, file.read_text(encoding="utf-8"))
+        file.write_text(page, encoding="utf-8")
+        say(file)
     picture(rows_of_papers(), "What the papers say, and what we found", PAGE.with_suffix(".png"))
-    Path("out/evidence").mkdir(parents=True, exist_ok=True)
-    for name in judge.NAMES:
-        title = judge.CLAIMS[name].title if name in judge.CLAIMS else name
-        picture(rows_of_claim(name), title, Path(f"out/evidence/{name}.png"))

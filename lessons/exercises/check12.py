@@ -101,6 +101,7 @@ def grpo_step(mine, draw):
            "the optimizer, by loss.backward() and optimizer.step()?")
     longest, count = max(map(len, answers)), sum(map(len, answers))
     one_mean = step(A, torch.sum) * len(R) / count
+    biased = torch.stack([group.std(correction=0) for group in groups]) + 1e-4
     padded = [step(A, length=n) for n in (longest, most)]
     padded += [step(A, lambda x, n=n: x.sum() / n) for n in (longest, most)]
     slips = {
@@ -111,6 +112,7 @@ def grpo_step(mine, draw):
         "the losses of the answers are added up": wanted * len(R),
         "the scores are used as they are": step(R),
         "the scores are not divided by their spread": step(centred),
+        "the squares in the spread are divided by K, not K - 1": step(centred / biased),
         "mean and spread are those of all prompts": step((R - R.mean()) / (R.std() + 1e-4)),
     }
     if not torch.allclose(moved, wanted, atol=1e-4):

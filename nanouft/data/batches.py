@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nanouft.data.rows import Roles, Row
+from nanouft.data.rows import Roles, Row, without_oldest
 from nanouft.errors import UserError, counted, progress
 from nanouft.models.tokenizer import Tokenizer
 from nanouft.objective import NOT_SET, Batch, Seqs
@@ -56,11 +56,15 @@ class EncodeReport:
     longest: int = 0          # tokens of the longest of these
     refused: list[str] = field(default_factory=list)    # rows that a chat template refuses, and why
     why: dict[str, str] = field(default_factory=dict)   # Row.where -> why it is left out
+    shortened: set[str] = field(default_factory=set)    # rows without their oldest turns: Row.where
     typed_ends: dict[str, set[str]] = field(default_factory=dict)   # in answers -> Row.where
 
     def lines(self, n_ctx: int) -> list[str]:
         """What a run says of rows that did not fit into `n_ctx` tokens, and of end tokens."""
         out = []
+        if self.shortened:
+            out.append(f"{counted(len(self.shortened), 'dialogues')} without the oldest turns, to "
+                       f"fit {n_ctx} tokens, as in {min(self.shortened)}")
         if self.skipped:
             out.append(f"{self.skipped:,} too long: {self.too_long(n_ctx)}")
         if self.refused:
@@ -87,31 +91,46 @@ def encode(rows: list[Row], tok: Tokenizer, n_ctx: int) -> tuple[list[Encoded], 
 
 def encode_what_fits(rows: list[Row], tok: Tokenizer, n_ctx: int,
                      report: EncodeReport | None = None) -> tuple[list[Encoded], EncodeReport]:
-    """Tokenize; the report of other rows goes on, if there is one. A row that is too long is
-    skipped: an answer that is cut would teach the model never to stop, and without its first turns
-    a dialogue may not make sense."""
+    """Tokenize; the report of other rows goes on, if there is one. A prompt that is too long loses
+    its oldest turns, and a row whose last question and trained turns are still too long is skipped:
+    an answer that is cut would teach the model never to stop."""
     out = []
     names = {tok.decode([i]) for i in tok.stops} | {*END_TOKENS}
     report = report or EncodeReport()
     for r in progress(len(rows), "tokenizing", rows):
         try:
-            seqs = _tokens(r.roles, tok)
+            e = _fitting(r, tok, n_ctx)
         except UserError as why:
             report.refused.append(f"{r.where}: {why}")
             report.why[r.where] = "refused by the chat template"
             continue
-        known = {name: x for name in KNOWN if (x := getattr(r, name)) is not None}
-        e = Encoded(seqs, r, known)
-        if e.length > n_ctx + 1:                        # n_ctx inputs and as many targets
+        if e.length > n_ctx + 1:
             report.skipped += not r.where or r.where not in report.why      # a row counts once
             report.longest = max(report.longest, e.length)
             report.why[r.where] = "too long"
             continue
+        if e.row is not r:
+            report.shortened.add(r.where)
         for name in names:
             if any(name in t.text for side in (r.answer, r.chosen, r.rejected) for t in side or ()):
                 report.typed_ends.setdefault(name, set()).add(r.where)
         out.append(e)
     return out, report
+
+
+def _fitting(r: Row, tok: Tokenizer, n_ctx: int) -> Encoded:
+    """A row as tokens. Where it is longer than n_ctx inputs and as many targets, the prompts of all
+    its roles lose their oldest turns, one question after the other, down to the last one."""
+    known = {name: x for name in KNOWN if (x := getattr(r, name)) is not None}
+    e = Encoded(_tokens(r.roles, tok), r, known)
+    while e.length > n_ctx + 1:
+        roles = {role: (without_oldest(context), trained)
+                 for role, (context, trained) in e.row.roles.items()}
+        if roles == e.row.roles:
+            break
+        shorter = replace(e.row, prompt=without_oldest(e.row.prompt), roles=roles)
+        e = Encoded(_tokens(roles, tok), shorter, known)
+    return e
 
 
 def _tokens(roles: Roles, tok: Tokenizer) -> dict[str, Tokens]:
@@ -139,12 +158,22 @@ def bracketed(t: Tokens, tok: Tokenizer) -> str:
     return out
 
 
-def shown(e: Encoded, tok: Tokenizer) -> list[str]:
-    """A row as text, within 80 columns."""
-    texts = {role: bracketed(t, tok) for role, t in e.seqs.items() if role != "mismatch"}   # KTO's
-    return [textwrap.fill(text if len(texts) == 1 else f"{role}: {text}", 80,
-                          initial_indent="  ", subsequent_indent="  ")
-            for role, text in texts.items()]
+def shown(data: list[Encoded], tok: Tokenizer) -> list[str]:
+    """The row that a run prints, as text within 80 columns: the first one, or of labels and scores
+    the best and the worst, each below its grade."""
+    name = next((name for name in ("score", "label") if name in data[0].per_row), "")
+    rows = [data[0]]
+    if name:
+        best, worst = (pick(data, key=lambda e: e.per_row[name]) for pick in (max, min))
+        rows = [best] if best is worst else [best, worst]
+    out = []
+    for e in rows:
+        texts = {role: bracketed(t, tok) for role, t in e.seqs.items() if role != "mismatch"}
+        out += [f" {name} {e.per_row[name]:g}:"] if name else []
+        out += [textwrap.fill(text if len(texts) == 1 else f"{role}: {text}", 80,
+                              initial_indent="  ", subsequent_indent="  ")
+                for role, text in texts.items()]
+    return out
 
 
 # ---- the order -----------------------------------------------------------------------------------

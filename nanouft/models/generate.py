@@ -30,11 +30,13 @@ class Answer:
 @torch.inference_mode()
 def generate(model: GPT, prompts: list[list[int]], *, stop: int | set[int], pad: int,
              max_new: int = 64, temperature: float = 0.0, seed: int = 0,
-             count: Callable[[int], Any] = lambda n: None) -> list[Answer]:
+             count: Callable[[int], Any] = lambda n: None,
+             stream: Callable[[Tensor], Any] = lambda tokens: None) -> list[Answer]:
     """Answer every prompt until it says `stop`; as many together as CACHE has room for.
     temperature 0 is greedy. Each prompt draws the random numbers of its place in the list, however
     many are decoded together. An answer ends where the context does; a prompt that leaves no room
-    for one token loses its beginning. `count(n)` is called when n more are over."""
+    for one token loses its beginning. `count(n)` is called when n more are over, and
+    `stream(tokens)` with the (b,) new tokens of the answers that go on, as they come."""
     max_new = min(max_new, model.cfg.n_ctx - 1)
     prompts = [p[-(model.cfg.n_ctx - 1):] for p in prompts]
     together = answers_together(model, max(map(len, prompts), default=0) + max_new)
@@ -44,7 +46,8 @@ def generate(model: GPT, prompts: list[list[int]], *, stop: int | set[int], pad:
         part = prompts[i:i + together]
         sample_token = make_sampler(range(i, i + len(part)), len(prompts), temperature, seed,
                       model.wte.weight.device)
-        answers += decode(model, part, sample_token, stop_ids, pad, max_new, count)
+        answers += decode(model, part, sample_token, stop_ids, pad, max_new, count,
+                          stream)
     return answers
 
 
@@ -76,7 +79,8 @@ def pad_left(prompts: list[list[int]], pad: int, max_new: int,
 
 
 def decode(model: GPT, prompts: list[list[int]], sample_token: Callable[[Tensor, Tensor], Tensor],
-           stop: list[int], pad: int, max_new: int, count: Callable[[int], Any]) -> list[Answer]:
+           stop: list[int], pad: int, max_new: int, count: Callable[[int], Any],
+           stream: Callable[[Tensor], Any]) -> list[Answer]:
     """Answers to prompts that are decoded together; the short ones stand first."""
     device, B, n_ctx = model.wte.weight.device, len(prompts), model.cfg.n_ctx
     rows = torch.tensor(sorted(range(B), key=lambda i: len(prompts[i])), device=device)
@@ -94,7 +98,8 @@ def decode(model: GPT, prompts: list[list[int]], sample_token: Callable[[Tensor,
         hidden = model(ids, want="hidden", pos=pos[:, :P], cache=cache, keep=keep[:, :P])[:, -1]
         for step in range(max_new):
             logits = model(hidden=hidden)                                   # (b,V)
-            token = sample_token(logits, rows)                                      # (b,)
+            token = sample_token(logits, rows)                              # (b,)
+            stream(token)
             new_ids[rows, step] = token
             logp[rows, step] = logits.float().log_softmax(-1).gather(1, token[:, None])[:, 0]
             speaks &= (token[:, None] != stop_ids).all(1) & (step + 1 < room)

@@ -8,6 +8,8 @@ The title says what was found. 1,080 pixels wide, colours and marks from colours
 import math
 import os
 import sys
+import textwrap
+from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ if "ipykernel" not in sys.modules:          # a notebook's backend, which the pr
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.textpath import TextPath
 from PIL import Image
 
 from nanouft.disk import read_json
@@ -33,6 +36,8 @@ LONGEST_BAR = 3.0                               # a longer bar ends here; its nu
 IN_NATS = ("sft", "neftune", "ift detached", "ift released")      # losses that are a mean of -log p
 UNWEIGHTED = ("sft", "neftune")                 # of these the plain mean, as of held-out rows
 UNIT, TEXT = 0.33, 0.26                         # inches of a push of 1, and of a line of text
+LEFT = 2.3                                      # inches of the methods' names
+SIDE_BY_SIDE = 12                               # tokens that stand in one row
 
 Strip = tuple[str, str, list[str], list[float]]     # method, which answer, tokens, pushes
 
@@ -163,41 +168,104 @@ def smooth(y: np.ndarray, keep: float = 0.9) -> list[float]:
 def pushes(strips: list[Strip], file: Path, title: str, note: str = "") -> Path:
     """A row of bars for each strip: blue and + makes a token more likely, orange and - less. All
     rows have one scale. The tokens stand above a row where they differ from those of the last."""
-    rows, y = [], 0.0                               # inches from the top
-    for i, (_, _, tokens, weights) in enumerate(strips):
-        new = i == 0 or tokens != strips[i - 1][2]
-        up, down = (UNIT * min(LONGEST_BAR, max(0.0, *(sign * w for w in weights), 0.0))
+    rows = lay_out(strips)
+    heights, y = [], 0.0                            # inches from the top: of names, of the axis
+    for i, row in enumerate(rows):
+        new = i == 0 or row.tokens != rows[i - 1].tokens
+        up, down = (UNIT * min(LONGEST_BAR, max(0.0, *(sign * w for w in row.weights), 0.0))
                     for sign in (1, -1))
         head = TEXT * new + 0.18
-        rows.append((y + TEXT * new, y + head + up + TEXT, new))
+        heights.append((y + TEXT * new if new else None, y + head + up + TEXT))
         y += head + up + TEXT + down + TEXT * (down > 0) + 0.12
-    top = 0.45 + TEXT * (1 + note.count("\n")) * bool(note)
-    wide, left = max(len(tokens) for _, _, tokens, _ in strips), 2.3
-    first = strips[0][2]
+    title = textwrap.fill(title, 88)
+    note = "\n".join(textwrap.fill(line, 115) for line in note.split("\n"))
+    below = 0.45 + TEXT * title.count("\n")
+    top = below + TEXT * (1 + note.count("\n")) * bool(note)
     fig = Figure(figsize=(WIDTH, y + top + 0.1))
     ax = fig.add_axes((0, 0, 1, 1))
     ax.set(xlim=(0, WIDTH), ylim=(y + 0.1, -top))   # inches: down is positive
     ax.set_axis_off()
     ax.text(0.15, 0.12 - top, title, va="top", weight="bold", fontsize=15)
-    ax.text(0.15, 0.45 - top, note, va="top", color=SOFT.light)
-    space = min(1.3, (WIDTH - left) / wide)
-    for (method, which, tokens, weights), (names, zero, new) in zip(strips, rows):
-        style = line(method)
-        ax.plot(0.3, zero - 0.2, style["marker"], color=style["color"], ms=9,
-                markerfacecolor=style["markerfacecolor"])
-        ax.text(0.55, zero - 0.2, called(method), va="center", weight="bold")
-        ax.text(0.55, zero + 0.06, which, va="center", color=SOFT.light, fontsize=12)
-        ax.plot([left, left + wide * space], [zero, zero], color=SOFT.light, lw=1)
-        for k, token, weight in zip(columns(tokens, first), tokens, weights):
-            x, short = left + (k + 0.5) * space, max(-LONGEST_BAR, min(LONGEST_BAR, weight))
+    ax.text(0.15, below - top, note, va="top", color=SOFT.light)
+    for row, (names, zero) in zip(rows, heights):
+        if row.method:
+            style = line(row.method)
+            ax.plot(0.3, zero - 0.2, style["marker"], color=style["color"], ms=9,
+                    markerfacecolor=style["markerfacecolor"])
+            ax.text(0.55, zero - 0.2, called(row.method), va="center", weight="bold")
+            ax.text(0.55, zero + 0.06, row.which, va="center", color=SOFT.light, fontsize=12)
+        ax.plot([LEFT, row.end], [zero, zero], color=SOFT.light, lw=1)
+        for x, token, weight in zip(row.middles, row.tokens, row.weights):
+            short = max(-LONGEST_BAR, min(LONGEST_BAR, weight))
             colour = push_colour(weight)
-            ax.bar(x, -UNIT * short, 0.62 * space, bottom=zero, color=colour)
+            ax.bar(x, -UNIT * short, row.bar, bottom=zero, color=colour)
             beyond = zero - UNIT * short - math.copysign(0.03, weight)
-            ax.text(x, beyond, f"{weight:+.2f}".replace("-", "−"), ha="center", fontsize=12,
-                    color=colour, va="bottom" if weight >= 0 else "top")
-            if new:
-                ax.text(x, names, token.strip() or repr(token), ha="center", va="bottom")
+            ax.text(x, beyond, signed(weight), ha="center", fontsize=12, color=colour,
+                    va="bottom" if weight >= 0 else "top")
+            if names is not None:
+                ax.text(x, names, token_name(token), ha="center", va="bottom")
     return save(fig, file)
+
+
+@dataclass
+class Pushed:
+    """A strip, or the part of it that stands in one row of the picture. Inches."""
+    method: str                 # "" in a row that goes on
+    which: str
+    tokens: list[str]
+    weights: list[float]
+    middles: list[float]        # of the tokens
+    bar: float                  # width of a bar
+    end: float                  # of the axis
+
+
+def lay_out(strips: list[Strip]) -> list[Pushed]:
+    """The rows of the picture: equal columns where the names of all tokens have room in them; else
+    each answer is wrapped as a text is."""
+    first, most = strips[0][2], max(len(tokens) for _, _, tokens, _ in strips)
+    space = min(1.3, (WIDTH - LEFT) / most)
+    rows = [Pushed(method, which, tokens, weights,
+                   [LEFT + (k + 0.5) * space for k in columns(tokens, first)], 0.62 * space,
+                   LEFT + most * space) for method, which, tokens, weights in strips]
+    if most <= SIDE_BY_SIDE and all(fits(row, space) for row in rows):
+        return rows
+    return [part for strip in strips for part in wrapped(*strip)]
+
+
+def fits(row: Pushed, space: float) -> bool:
+    """Is there room between the names of neighbours?"""
+    widths = [text_width(token) for token in row.tokens]
+    return all(a + b < 2 * space for a, b in zip(widths, widths[1:]))
+
+
+def wrapped(method: str, which: str, tokens: list[str], weights: list[float]) -> list[Pushed]:
+    """The rows of one strip; a token takes the width of its name, at least that of a number."""
+    rows: list[Pushed] = []
+    x = WIDTH
+    for token, weight in zip(tokens, weights):
+        width = max(0.6, text_width(token) + 0.15)
+        if x + width > WIDTH - 0.1:
+            rows.append(Pushed("" if rows else method, which, [], [], [], 0.37, x := LEFT))
+        row = rows[-1]
+        row.tokens.append(token)
+        row.weights.append(weight)
+        row.middles.append(x + width / 2)
+        row.end = x = x + width
+    return rows
+
+
+def token_name(token: str) -> str:
+    """A token as it is written in pictures and in the terminal: a line feed as \\n."""
+    return token.strip() or repr(token)
+
+
+def signed(weight: float) -> str:
+    return f"{weight:+.2f}".replace("-", "−")
+
+
+def text_width(token: str) -> float:
+    """Inches that the name of a token takes."""
+    return TextPath((0, 0), token_name(token), size=STYLE["font.size"]).get_extents().width / 72
 
 
 def columns(tokens: list[str], above: list[str]) -> list[int]:

@@ -4,9 +4,11 @@
     before = evaluate_run(model, tok, held, cfg, objective, device, score)  # and after the run
     report(before, after)
 """
+import re
 from textwrap import shorten
 
 from nanouft.data.batches import Encoded
+from nanouft.data.rows import Row
 from nanouft.data.selection import each_prompt
 from nanouft.errors import counted, say
 from nanouft.gpt import GPT
@@ -31,6 +33,8 @@ METRICS = {"nll": "loss on held-out answers, nats per token",
            "prefers": "held-out pairs: chosen is likelier",
            "auc": "held-out answers: the better gained more",
            "reward": "held-out questions: reward of the answer"}
+SHORT = 12              # tokens of a held-out answer that is compared word by word
+COUNTED = 30            # held-out questions with short answers that are asked
 ASKED = 2               # held-out questions that a model answers before and after
 ANSWER = 64             # their longest answers, in tokens
 
@@ -51,7 +55,7 @@ def choose_held_out(cfg: Train, objective: Objective, held: list[Encoded],
     if not cfg.eval_data:
         times = 2 + (total // cfg.eval_every if cfg.eval_every else 0)
         held = affordable(held, total * cfg.batch_size * objective.samples, times)
-    n, asked = len(held), min(len(held), ASKED)
+    n, asked = len(held), len(short_answers(held)) or min(len(held), ASKED)
     what = (f"{counted(n, 'held-out questions')} answered" if scores_answers(cfg, objective) else
             f"{counted(n, 'held-out rows')} read, {counted(asked, 'questions')} answered")
     say(f"before and after: {what}")
@@ -77,16 +81,43 @@ def evaluate_run(model: GPT, tok: Tokenizer, held: list[Encoded], cfg: Train,
     if not cfg.data and cfg.items:
         metrics["families"], items = families(model, tok, items=cfg.items)
         return metrics, items
-    rows = [e.row for e in held] if score else each_prompt([e.row for e in held])[:ASKED]
+    short = short_answers(held) if cfg.data and not score else []
+    rows = [e.row for e in held] if score else [
+        *short, *each_prompt([e.row for e in held])[:0 if short else ASKED]]
     longest = cfg.max_new if score and cfg.max_new else ANSWER
     answers = answer_rows(model, tok, rows, max_new=longest)
     texts = [tok.decode(a.ids).strip() for a in answers]
     if score and rows:
         metrics["held_out"] = rewarded(rows, texts, score).metrics
+    if short:
+        right = sum(same_words(text, expected(row)) for row, text in zip(rows, texts))
+        metrics["right"] = {"right": right, "of": len(rows)}
     metrics["answers"] = [{"prompt": r.prompt[-1].text, "answer": text, "ended": stops(a, tok),
                            "unfinished": unfinished(a, tok)}
                           for r, text, a in zip(rows, texts, answers)]
     return metrics, metrics["answers"]
+
+
+def expected(row: Row) -> str:
+    """The answer of a demonstration, or the better one of a pair."""
+    return (row.answer or row.chosen or ())[-1].text
+
+
+def short_answers(held: list[Encoded]) -> list[Row]:
+    """COUNTED held-out rows, if most have a right answer of one turn and SHORT tokens: so short,
+    that a right one can be told by its words."""
+    def is_short(e: Encoded) -> bool:
+        trained = e.seqs.get("answer") or e.seqs.get("chosen")
+        good = e.per_row.get("score", e.per_row.get("label", 1)) == 1
+        one = len(e.row.answer or e.row.chosen or ()) == 1
+        return trained is not None and good and one and trained.mask.sum() <= SHORT
+    rows = each_prompt([e.row for e in held if is_short(e)])
+    return rows[:COUNTED] if 2 * len(rows) > len(held) else []
+
+
+def same_words(one: str, other: str) -> bool:
+    """Equal but for capital letters, punctuation and white space."""
+    return re.findall(r"\w+", one.casefold()) == re.findall(r"\w+", other.casefold())
 
 
 def report(before: tuple[Metrics, list[dict]], after: tuple[Metrics, list[dict]]) -> dict:
@@ -106,6 +137,9 @@ def report(before: tuple[Metrics, list[dict]], after: tuple[Metrics, list[dict]]
         if name in now.get("held_out", ()):
             old, new = was["held_out"][name], now["held_out"][name]
             say(f"{about:<42}{old:6.3f}{new:9.3f}   ({counted(now['held_out']['rows'], 'rows')})")
+    if "right" in now:
+        say(f"{'short answers that are right, word by word':<42}{was['right']['right']:6d}"
+            f"{now['right']['right']:9d}   (of {now['right']['of']})")
     if "families" in now:
         return question(answers, new_answers)
     for both in list(zip(answers, new_answers))[:ASKED]:
@@ -135,5 +169,5 @@ def show(before: dict, after: dict) -> None:
             notes.append(x.get("unfinished", "does not stop"))
         elif x.get("why"):
             notes.append(x["why"])
-        note = f"   ({', '.join(notes)})" if notes else ""
+        note = f"   ({shorten(', '.join(notes), 40)})" if notes else ""     # an answer needs room
         say(f"  {when:<8}" + shorten(x["answer"], 70 - len(note), placeholder=" ...") + note)

@@ -1,0 +1,100 @@
+"""The afternoon of docs/data.md, as it stands there: on a tiny model, and on a real one where
+NANOUFT_REAL_MODEL names its folder. The public file is replaced by a few rows of its form.
+
+    NANOUFT_REAL_MODEL=out/smollm2 python -m pytest tests/test_afternoon.py
+"""
+import json
+import os
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+from made import NANO
+
+from nanouft import sample, train
+from nanouft.errors import command
+from nanouft.gpt import GPT, GPTConfig
+from nanouft.models.folders import save_model
+
+pytest.importorskip("peft")
+pytest.importorskip("accelerate")
+datasets = pytest.importorskip("datasets")
+PAGE = Path(__file__).parents[1] / "docs" / "data.md"
+REAL = os.environ.get("NANOUFT_REAL_MODEL", "")
+PUBLIC = "HuggingFaceH4/ultrafeedback_binarized"
+FACTS = [("Which colour has a ripe cherry", "Red."), ("Where does the sun rise", "In the east."),
+         ("What is ice made of", "Water."), ("How many legs has a spider", "Eight.")]
+
+
+def rows_of_the_form(n: int) -> list[dict]:
+    """Rows with the columns of UltraFeedback."""
+    out = []
+    for i in range(n):
+        question, answer = FACTS[i % 4]
+        asked = {"role": "user", "content": f"{question}, in house {i}?"}
+        good, bad = ([asked, {"role": "assistant", "content": x}] for x in (answer, "No idea."))
+        out.append({"prompt": asked["content"], "prompt_id": str(i), "chosen": good,
+                    "rejected": bad, "messages": good, "score_chosen": 8.5, "score_rejected": 3.0})
+    return out
+
+
+@pytest.fixture(scope="module")
+def afternoon(tmp_path_factory):
+    """(the folder after the whole section was run there, all that its commands printed)."""
+    place, here = tmp_path_factory.mktemp("afternoon"), os.getcwd()
+    section = PAGE.read_text(encoding="utf-8").split("## One afternoon\n")[1].split("\n## ")[0]
+    start = os.path.abspath(REAL) if REAL else str(place / "out" / "smollm2")
+    if not REAL:
+        Path(start).mkdir(parents=True)
+        save_model(Path(start), GPT(GPTConfig(NANO.n_vocab, 256, 2, 2, 32), seed=0), NANO)
+    (place / "public.jsonl").write_text("".join(
+        json.dumps(row) + "\n" for row in rows_of_the_form(12 if REAL else 40)), encoding="utf-8")
+    section = re.sub(rf"hub:{PUBLIC}:[^\"]*", "public.jsonl", section)
+    section = section.replace("out/smollm2", Path(start).as_posix())
+    with pytest.MonkeyPatch.context() as now:
+        now.chdir(place)
+        now.setattr(datasets, "load_dataset", lambda name, split: datasets.Dataset.from_list(
+            rows_of_the_form(4)) if name == PUBLIC else None)
+        for language, block in re.findall(r"```(bash|python)\n(.*?)```", section, re.DOTALL):
+            if language == "python":
+                exec(compile(block.replace("out/steps\",", "out/steps\", use_cpu=True,"),
+                             "docs/data.md", "exec"), {})
+            for line in block.splitlines() if language == "bash" else ():
+                run_line(line)
+    assert os.getcwd() == here
+    return place
+
+
+def run_line(line: str) -> None:
+    """One command of the page; those of pip, git and the download are left out."""
+    words = shlex.split(line, comments=True)
+    main = {"nanouft.train": train.main, "nanouft.sample": sample.main}.get(words[2], None)
+    if main:
+        short = ["--steps", "2", "--threads", "1"] if main is train.main else []
+        told = [w for w in words[3:] if not short or w not in ("--epochs", "1")]
+        if main is sample.main:
+            told = [*told[:told.index("--prompt") + (3 if REAL else 11)]]
+        assert command(main, [*told, *short, "--device", "cpu"]) == 0, line
+
+
+def test_every_folder_of_the_afternoon_opens_in_transformers(afternoon):
+    from transformers import AutoModelForCausalLM
+    for name in ("sft", "dpo", "dpo-best", "dpo-half"):
+        AutoModelForCausalLM.from_pretrained(afternoon / "out" / name)
+    size = [(afternoon / "out" / name / "model.safetensors").stat().st_size
+            for name in ("dpo", "dpo-half")]
+    assert size[1] < 0.6 * size[0]
+
+
+def test_the_best_checkpoint_was_looked_for(afternoon):
+    states = sorted((afternoon / "out" / "steps").glob("checkpoint-*/trainer_state.json"))
+    assert states and any(json.loads(f.read_text())["best_metric"] is not None for f in states)
+
+
+def test_scores_that_were_brought_to_0_to_1_are_read_by_una(afternoon, monkeypatch):
+    monkeypatch.chdir(afternoon)
+    flags = "--objective una --data rated.jsonl --steps 1 --batch-size 2 --plain --device cpu"
+    assert command(train.main, ["--init", "out/sft", "--out", "una", *flags.split()]) == 0
+    row = json.loads(Path("rated.jsonl").read_text().splitlines()[0])
+    assert row["score_chosen"] == pytest.approx(7.5 / 9)
