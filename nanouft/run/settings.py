@@ -46,7 +46,7 @@ class Train:
     lora: int = 0                       # LoRA rank; 0 = train all weights
     seed: int = 0                       # seed of the data, their order and all sampling
     device: str = "auto"                # cpu, cuda, cuda:1, mps; auto is the best one here
-    dtype: Literal["auto", "fp32", "bf16", "fp16"] = "auto"     # of the forward; bf16 on CUDA
+    dtype: Literal["auto", "fp32", "bf16", "fp16"] = "auto"     # bf16 on CUDA, but fp32 if small
     threads: int | None = None          # CPU threads
     save_every: int | None = None       # steps between checkpoints; 0 = none [50, more if large]
     eval_every: int = 0                 # steps between held-out losses; 0 = before and after only
