@@ -23,7 +23,7 @@ from nanouft import sample, train, world
 from nanouft.data.batches import Encoded, Tokens, encode
 from nanouft.data.rows import Row, read
 from nanouft.disk import read_json, write_json
-from nanouft.errors import UserError, command, visible
+from nanouft.errors import UserError, command, progress, visible
 from nanouft.loop import Device
 from nanouft.models.folders import start_model
 from nanouft.models.tokenizer import Turn
@@ -389,6 +389,30 @@ def test_the_head_of_a_method_says_where_accumulate_is_refused():
         head = " ".join(str(import_module(f"nanouft.objectives.{name}").__doc__).split())
         assert ("--accumulate is refused" in head) == objective.coupled, name
         assert "--accumulate" not in head.replace("--accumulate is refused", ""), name
+
+
+def test_in_a_log_progress_is_lines_at_growing_intervals(monkeypatch, capsys):
+    """A bar would stand still there: after 2 seconds, 4, 8 ...; in a terminal it is a bar."""
+    now = iter(range(99))
+    monkeypatch.setattr("time.monotonic", lambda: next(now))            # a second for each row
+    bar = progress(20, "sft", range(3, 20), 3, stays=True)
+    for row in bar:
+        bar.set_postfix_str(f"loss {row}")
+    assert capsys.readouterr().err.splitlines() == [
+        "sft: 5 of 20 after 2 s, loss 4", "sft: 7 of 20 after 4 s, loss 6",
+        "sft: 11 of 20 after 8 s, loss 10", "sft: 19 of 20 after 16 s, loss 18"]
+    assert list(progress(0, "none", [])) == []
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    assert len(list(progress(3, "sft", range(3), stays=True))) == 3
+    assert "3/3" in capsys.readouterr().err
+
+
+def test_a_small_model_is_exact_on_a_gpu_unless_a_precision_is_given(monkeypatch):
+    monkeypatch.setattr(torch, "set_float32_matmul_precision", lambda how: None)
+    for kind, dtype, size, used in (
+            ("cuda", "auto", 10**6, "fp32"), ("cuda", "auto", 10**8, "bf16"),
+            ("cuda", "bf16", 10**6, "bf16"), ("cpu", "auto", 10**6, "bf16")):
+        assert device.exact_if_small(Device(kind, "bf16"), dtype, size).dtype == used
 
 
 @pytest.mark.parametrize("dtype, has_bf16, used, precision", [

@@ -273,7 +273,9 @@ def test_a_signal_waits_for_the_end_of_the_step_and_saves(number, place):
         assert child(run(place), None, log) == 130
     finally:
         Log.add = real
-    assert "holds step 3; go on with: python -m nanouft.train --resume" in log.read_text()
+    told = log.read_text()
+    assert "holds step 3; go on with: python -m nanouft.train --resume" in told
+    assert 0 < told.find("interrupted: stops after this step\n") < told.find("holds step 3")
     assert child(["--resume", str(place / "run")], None, log) == 0
     assert "going on after step 3" in log.read_text()
     is_whole(place / "run", place)

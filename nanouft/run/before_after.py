@@ -79,7 +79,7 @@ def evaluate_run(model: GPT, tok: Tokenizer, held: list[Encoded], cfg: Train,
     score = score if scores_answers(cfg, objective) else None
     metrics: Metrics = {"held_out": held_out(model, held, tok.pad, device)}
     if not cfg.data and cfg.items:
-        metrics["families"], items = families(model, tok, cfg.split, cfg.items)
+        metrics["families"], items = families(model, tok, items=cfg.items)
         return metrics, items
     short = short_answers(held) if cfg.data and not score else []
     rows = [e.row for e in held] if score else [

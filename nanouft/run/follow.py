@@ -1,22 +1,21 @@
 """A run folder while the model trains: the log, checkpoints, Ctrl-C, and going on after a break.
 
     run = Run(folder, cfg, "ift", model, optimizer, scaler, source, total, device)
-    with defer_signals((signal.SIGINT, signal.SIGTERM)) as signals:
+    with defer_signals((signal.SIGINT, signal.SIGTERM), "this step") as signals:
         for step in run.follow(steps(..., run.bar, ...), signals):
             ...                             # what the caller does beside it
 
 Files and formats are those of folder.py.
 """
 import math
-import sys
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
-from tqdm import tqdm
 
+from nanouft.errors import progress
 from nanouft.gpt import GPT
 from nanouft.loop import Device, Step
 from nanouft.run.folder import Log, load_step, save_step
@@ -38,8 +37,7 @@ class Run:
         self.every = math.ceil(save_every / source.stride) * source.stride      # 0: never
         self.spares = cfg.save_every is None    # writing takes no more than a tenth of the time
         self.log = Log(folder / "metrics.jsonl", saved["step"], device)
-        self.bar: Any = tqdm(range(saved["step"], total), initial=saved["step"], total=total,
-                             desc=name, mininterval=0.5 if sys.stderr.isatty() else 10)
+        self.bar = progress(total, name, range(saved["step"], total), saved["step"], stays=True)
 
     def follow(self, steps: Iterable[Step], signals: list[int]) -> Iterator[Step]:
         """The same steps. Each is logged, and after what the caller does the model is saved now and

@@ -21,7 +21,7 @@ from nanouft.objectives.own import find, own_file
 from nanouft.run.flags import Parser, add_flags, fill
 from nanouft.run.folder import hash_of
 
-OF_WORLD = {"rows", "noise", "split", "skills", "mix", "items"}
+OF_WORLD = {"rows", "noise", "skills", "mix", "items"}
 OF_SAMPLES = {"reward", "max_new"}
 SHORT = {"data", "init", "steps", "batch_size", "lr", "reward", "device", "out", "resume"}
 
@@ -46,15 +46,13 @@ class Train:
     lora: int = 0                       # LoRA rank; 0 = train all weights
     seed: int = 0                       # seed of the data, their order and all sampling
     device: str = "auto"                # cpu, cuda, cuda:1, mps; auto is the best one here
-    dtype: Literal["auto", "fp32", "bf16", "fp16"] = "auto"     # of the forward; bf16 on CUDA
-    compile: bool = False               # torch.compile: slow at first, for long runs on CUDA
+    dtype: Literal["auto", "fp32", "bf16", "fp16"] = "auto"     # bf16 on CUDA, but fp32 if small
     threads: int | None = None          # CPU threads
     save_every: int | None = None       # steps between checkpoints; 0 = none [50, more if large]
     eval_every: int = 0                 # steps between held-out losses; 0 = before and after only
     reward: str = "exact"               # exact, FILE.py:FUNCTION or a reward model's folder
     max_new: int | None = None          # longest answer, in tokens [44; for --data 256]
     items: int = 100                    # NanoWorld prompts a family in the table; 0 = no table
-    split: Literal["test", "val"] = "test"      # which: val to choose settings, test to report
     plain: bool = False                 # train only: no evaluation before and after, no curves
     out: str | None = None              # where the run is saved [out/<objective>]
     resume: str | None = None           # go on with the interrupted run in this folder
@@ -74,8 +72,6 @@ class Train:
         if not objective.on_policy and self.reward == "exact":
             read = " + ".join(kinds)
             unused(given, OF_SAMPLES, f"changes nothing: {objective.name} learns from {read}")
-        if self.compile and self.activation_checkpointing:
-            raise UserError("--activation-checkpointing: does not go with --compile; give one")
         if objective.coupled and self.accumulate > 1:
             raise UserError(f"--accumulate {self.accumulate}: {objective.name} compares all rows "
                             "of a step; give a smaller --batch-size")
