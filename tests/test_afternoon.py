@@ -70,6 +70,9 @@ def run_line(line: str) -> None:
     """One command of the page; those of pip, git and the download are left out."""
     words = shlex.split(line, comments=True)
     main = {"nanouft.train": train.main, "nanouft.sample": sample.main}.get(words[2], None)
+    left_out = ("pip install", "git clone", "python llama.cpp/convert_hf_to_gguf.py",
+                "python -m lessons.evidence.smollm2")
+    assert main or line.startswith(left_out), f"nobody runs: {line}"
     if main:
         short = ["--steps", "2", "--threads", "1"] if main is train.main else []
         told = [w for w in words[3:] if not short or w not in ("--epochs", "1")]

@@ -2,7 +2,7 @@
 
     largest(asked)              # the family that adds most to the difference
     without(asked, family)      # the difference without it
-    is_carried(asked, verdict)  # does the verdict rest on that family alone?
+    is_carried(asked, verdict)  # is less than half left without it, or a limit crossed?
 
     python -m lessons.evidence.families     # how often is that said where it is false? 20 seconds
 

@@ -104,15 +104,15 @@ def expected(row: Row) -> str:
 
 
 def short_answers(held: list[Encoded]) -> list[Row]:
-    """COUNTED held-out rows, if most have a right answer of one turn and SHORT tokens: so short,
+    """COUNTED held-out rows, if most of the right answers have one turn and SHORT tokens: so short,
     that a right one can be told by its words."""
     def is_short(e: Encoded) -> bool:
         trained = e.seqs.get("answer") or e.seqs.get("chosen")
-        good = e.per_row.get("score", e.per_row.get("label", 1)) == 1
         one = len(e.row.answer or e.row.chosen or ()) == 1
-        return trained is not None and good and one and trained.mask.sum() <= SHORT
-    rows = each_prompt([e.row for e in held if is_short(e)])
-    return rows[:COUNTED] if 2 * len(rows) > len(held) else []
+        return trained is not None and one and trained.mask.sum() <= SHORT
+    right = [e for e in held if e.per_row.get("score", e.per_row.get("label", 1)) == 1]
+    rows = each_prompt([e.row for e in right if is_short(e)])
+    return rows[:COUNTED] if 2 * len(rows) > len(each_prompt([e.row for e in right])) else []
 
 
 def same_words(one: str, other: str) -> bool:

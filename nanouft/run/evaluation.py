@@ -51,6 +51,15 @@ def bootstrap(values: Any, counts: Any = None, draws: int = 1000) -> tuple[float
     return float(np.quantile(means, 0.025)), float(np.quantile(means, 0.975))
 
 
+def interval(values: np.ndarray, counts: np.ndarray) -> tuple[float, float]:
+    """The same; but where all rows are right, or all wrong, the exact interval of a share (Clopper
+    and Pearson 1934), because rows that are drawn again are then always the same."""
+    least = 0.025 ** (1 / len(values))
+    if (counts == 1).all() and len(set(values)) == 1 and values[0] in (0, 1):
+        return (least, 1.0) if values[0] else (0.0, 1 - least)
+    return bootstrap(values, counts)
+
+
 def families(model: GPT, tok: Tokenizer, split: str = "test", items: int = 100, seed: int = 0,
              skills: Sequence[str] = world.FAMILIES,
              max_new: int = MAX_NEW) -> tuple[Metrics, list[dict]]:
@@ -110,7 +119,7 @@ class Measured:
     counts: np.ndarray                  # (rows,)
 
     def __post_init__(self):
-        low, high = bootstrap(self.sums, self.counts)
+        low, high = interval(self.sums, self.counts)
         self.metrics = {**self.metrics, "low": low, "high": high, "rows": len(self.sums)}
 
 
@@ -131,14 +140,23 @@ def heldout_metrics(model: GPT, encoded: list[Encoded], pad: int, device: Device
 
 def of_grades(gain: np.ndarray, grade: np.ndarray) -> Measured:
     """Of all couples of answers with different grades: has the better one gained more (AUC)? Of
-    grades 1, 0, 0 there are two couples. 200 rows are compared with all others at once."""
-    sums, couples = np.zeros(len(gain)), np.zeros(len(gain))
-    for i in range(0, len(gain), 200):
+    grades 1, 0, 0 there are two couples. 200 rows are compared with all others at once.
+
+    A row stands in many couples, as the better or as the worse answer. So the interval is that of
+    the mean of one number per row, auc + rows / couples * (its wins - auc * its couples). Their
+    mean is auc, and their spread is that of the U-statistic (Hoeffding 1948; for two grades DeLong
+    et al. 1988)."""
+    rows = len(gain)
+    won, couples = np.zeros(rows), np.zeros(rows)           # of each row, in both places
+    for i in range(0, rows, 200):
         some = slice(i, i + 200)
         better = grade[some, None] > grade[None]                            # (200, rows)
-        couples[some] = better.sum(1)
-        sums[some] = (better * wins(gain[some, None] - gain[None])).sum(1)
-    return Measured({"auc": float(sums.sum() / couples.sum())}, sums, couples)
+        ahead = better * wins(gain[some, None] - gain[None])
+        won += np.pad(ahead.sum(1), (i, rows - i - len(better))) + ahead.sum(0)
+        couples += np.pad(better.sum(1), (i, rows - i - len(better))) + better.sum(0)
+    auc = float(won.sum() / couples.sum())
+    each = auc + rows / (couples.sum() / 2) * (won - auc * couples)
+    return Measured({"auc": auc}, each, np.ones(rows))
 
 
 def of_pairs(logp: Numbers, encoded: list[Encoded]) -> Measured:

@@ -33,7 +33,10 @@ def load_rows(cfg: Train, objective: Objective) -> tuple[list[Row], list[Row], L
         say("the shipped base has read only NanoWorld; for other text give another --init "
             "(docs/data.md)")
     if objective.scorer != "none" and objective.on_policy and cfg.reward == "exact":
-        rows = named or rows
+        if not named:
+            raise UserError("--reward FILE.py:FUNCTION or a reward model's folder is needed: the "
+                            "exact score exists for NanoWorld's prompts alone")
+        rows = named
     if objective.on_policy and not reads_fields(cfg.reward):
         rows = [replace(r, extra={}) for r in rows]
     if not cfg.eval_data:

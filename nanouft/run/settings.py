@@ -36,7 +36,7 @@ class Train:
     skills: str = "all"                 # NanoWorld families: A, B, all or names with commas
     mix: str = ""                       # proportions of the kinds of rows, such as 2:1 [equal]
     noise: float = 0.0                  # share of NanoWorld demonstrations that are wrong
-    steps: int | None = None            # optimizer steps [three passes over the data]
+    steps: int | None = None            # optimizer steps [some passes, which the run prints]
     epochs: float | None = None         # or passes over the data
     batch_size: int = 32                # rows of a step, or prompts; of --data 8, or 4 prompts
     accumulate: int = 1                 # cut each step into so many micro-batches, to save memory
@@ -78,6 +78,9 @@ class Train:
         if objective.coupled and self.accumulate > 1:
             raise UserError(f"--accumulate {self.accumulate}: {objective.name} compares all rows "
                             "of a step; give a smaller --batch-size")
+        if objective.on_policy:
+            unused(given, {"eval_every"}, f"reads rows with answers, and {objective.name} samples "
+                   "its own; their reward at each step is in metrics.jsonl")
         if "demos" not in kinds:
             unused(given, {"noise"}, f"spoils demonstrations, and {objective.name} has none")
         if not self.data:
