@@ -177,8 +177,8 @@ def test_only_decoding_may_change_the_last_digits():
 # ---- torch.compile -------------------------------------------------------------------------------
 @pytest.mark.parametrize("name, forwards", [("ift", 3), ("ppo", 3)])
 def test_compiled_it_is_one_graph_for_each_kind_of_forward_whatever_the_shape(name, forwards):
-    """By the backend that keeps PyTorch's own operations: no C compiler is needed to count graphs
-    and breaks. The numbers are those of the model that is not compiled."""
+    """`--compile`, by the backend that keeps PyTorch's own operations: no C compiler is needed to
+    count graphs and breaks. The numbers are those of the model that is not compiled."""
     form, found = Form(name), []
     whole = batch_of(form)
     shapes = [whole, *(whole.take([i, i + 1]) for i in range(whole.n - 1))]

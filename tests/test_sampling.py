@@ -192,16 +192,27 @@ def test_the_ratio_is_one_before_the_first_update(name):
     assert made.stats["decode_gap"] < 1e-5
 
 
+class Louder(torch.nn.Module):
+    """Another network than the policy, as a compiled one is: its log-probs are higher by 1."""
+
+    def __init__(self, model):
+        super().__init__()
+        self.model = model
+
+    def forward(self, *args, want="logits", **how):
+        return self.model(*args, want=want, **how) + (want == "logp")
+
+
 @pytest.mark.parametrize("micro_batches", [1, 4])
 def test_in_half_precision_the_ratio_begins_at_exactly_one(micro_batches):
-    """Products depend on the shape of a batch there, so old log-probs come from a forward over
-    the same micro-batches. Between two equal models lies no nat."""
+    """Products depend on the shape of a batch there, so old log-probs come from the network of the
+    steps, over the same micro-batches. Between two equal models lies no nat."""
     made = source("grpo", dtype="bf16", minibatches=2, passes=2)
-    made.accumulate = micro_batches
+    made.compiled, made.accumulate = Louder(made.policy), micro_batches
     for step in range(4):
         for micro_batch in (made(step).micro_batch(i, micro_batches) for i in range(micro_batches)):
             with made.device.autocast():
-                made.objective.forward(made.policy, micro_batch)
+                made.objective.forward(made.compiled, micro_batch)
             s = micro_batch.seqs["answer"]
             assert (log_rho(s) == 0).all() and (s.sampled_logp is None) == (step == 0)
     s = made.batch.seqs["answer"]

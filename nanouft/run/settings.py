@@ -47,6 +47,7 @@ class Train:
     seed: int = 0                       # seed of the data, their order and all sampling
     device: str = "auto"                # cpu, cuda, cuda:1, mps; auto is the best one here
     dtype: Literal["auto", "fp32", "bf16", "fp16"] = "auto"     # bf16 on CUDA, but fp32 if small
+    compile: bool = False               # torch.compile: slow at first, for long runs on CUDA
     threads: int | None = None          # CPU threads
     save_every: int | None = None       # steps between checkpoints; 0 = none [50, more if large]
     eval_every: int = 0                 # steps between held-out losses; 0 = before and after only
@@ -72,6 +73,8 @@ class Train:
         if not objective.on_policy and self.reward == "exact":
             read = " + ".join(kinds)
             unused(given, OF_SAMPLES, f"changes nothing: {objective.name} learns from {read}")
+        if self.compile and self.activation_checkpointing:
+            raise UserError("--activation-checkpointing: does not go with --compile; give one")
         if objective.coupled and self.accumulate > 1:
             raise UserError(f"--accumulate {self.accumulate}: {objective.name} compares all rows "
                             "of a step; give a smaller --batch-size")
