@@ -1,9 +1,11 @@
-"""The rows of a run: read from your files or drawn from NanoWorld, held out, made tokens.
+"""What a run begins with: its model; its rows, of your files or NanoWorld's, held out, as tokens.
 
+    model, tok = open_model(cfg, objective, device)
     rows = load_rows(cfg, objective)                            # to train on, held out, left out
     data, held = encode_rows(cfg, objective, rows, model, tok, max_new)
 """
 from dataclasses import replace
+from typing import Any
 
 from nanouft import world
 from nanouft.data.batches import Encoded, encode, encode_what_fits
@@ -11,11 +13,28 @@ from nanouft.data.rows import LeftOut, Row, read
 from nanouft.data.selection import describe, holdout, label_rows, report_use
 from nanouft.errors import UserError, say
 from nanouft.gpt import GPT
+from nanouft.loop import DTYPES, Device
+from nanouft.models.folders import load_value_head, start_model
 from nanouft.models.tokenizer import Tokenizer
 from nanouft.objective import Objective
 from nanouft.run.folder import hash_of
 from nanouft.run.rewards import reads_fields
 from nanouft.run.settings import Train
+
+
+def open_model(cfg: Train, objective: Objective, device: Device) -> tuple[Any, Tokenizer]:
+    """The start model as this run trains it, on the CPU, and its tokenizer."""
+    model: Any
+    model, tok = start_model(cfg.init, bool(cfg.lora))
+    if cfg.lora:
+        model.add_lora(cfg.lora, cfg.seed, DTYPES[device.dtype])
+    if cfg.activation_checkpointing:
+        model.activation_checkpointing_enable()
+    objective.setup(model, cfg.seed)
+    load_value_head(model, cfg.init)
+    if tok.about:
+        say(tok.about)
+    return model, tok
 
 
 def load_rows(cfg: Train, objective: Objective) -> tuple[list[Row], list[Row], LeftOut]:

@@ -5,6 +5,7 @@
 import dataclasses
 import statistics
 
+from nanouft.data.batches import Encoded
 from nanouft.errors import UserError, counted, flag, say
 from nanouft.gpt import GPT
 from nanouft.loop import Device
@@ -41,12 +42,12 @@ def rate_and_steps(cfg: Train, objective: Objective, rows: int, model: GPT,
     return cfg.lr or rate, batch_size, cfg.steps or steps * objective.passes
 
 
-def with_beta(objective: Objective, lengths: list[int]) -> Objective:
-    """UNA or UFT from scores, with the beta that fits answers of so many tokens: 1 / median, from
+def with_beta(objective: Objective, data: list[Encoded]) -> Objective:
+    """UNA or UFT from scores, with the beta that fits the length of its answers: 1 / median, from
     .01 to .1. A score is reached after some 1 / beta nats of the whole answer (una.py)."""
     if getattr(objective, "feedback", "") != "score":
         return objective
-    median = statistics.median(lengths)
+    median = statistics.median(t.mask.sum() for e in data for t in e.seqs.values())
     beta = float(f"{min(0.1, max(0.01, 1 / median)):.2g}")
     say(f"beta {beta:g} suits answers of {median:g} tokens, the median (--beta)")
     return dataclasses.replace(objective, **{"beta": beta})
