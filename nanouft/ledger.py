@@ -198,7 +198,8 @@ def main(argv=None) -> int:
     strips = [(text, which, tokens, weights)
               for text, objective in views(cfg.show or SHOWN, cfg.init)
               for which, tokens, weights in entries(objective, row, model, tok, device)]
-    say(prompt)
+    say(prompt, "one step: + makes a token likelier, - less likely; SFT pushes each token by 1",
+        sep="\n")
     for text, which, tokens, weights in strips:
         say(f"\n{text}: {which}")
         if len(tokens) > plots.SIDE_BY_SIDE:
