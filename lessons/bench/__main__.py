@@ -263,7 +263,8 @@ python -m lessons.bench --gpu --real out/smollm2        # one CUDA device
 ```
 
 On a GPU: not measured. `--gpu` compares losses, gradients, resume and compilation with those of the
-CPU, and then prints tokens per second and peak memory of SFT, IFT, DPO and GRPO.
+CPU, and then prints tokens per second and peak memory of SFT, IFT, DPO and GRPO. `train --compile`
+compiles the model in its first steps (three graphs for IFT), which is meant for long runs on CUDA.
 
 """
 
