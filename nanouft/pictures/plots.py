@@ -33,8 +33,8 @@ STYLE: Any = {"font.size": 13, "figure.dpi": 100, "text.parse_math": False,     
 WIDTH = 10.8                                    # inches
 CUT = 97                                        # per cent of the losses that the axis shows
 LONGEST_BAR = 3.0                               # a longer bar ends here; its number tells all
-IN_NATS = ("sft", "neftune", "ift detached", "ift released")      # losses that are a mean of -log p
-UNWEIGHTED = ("sft", "neftune")                 # of these the plain mean, as of held-out rows
+UNWEIGHTED = ("sft", "neftune")                 # losses that are the mean of -log p, as held out
+WEIGHTED = ("ift detached", "ift released")     # or a weighted mean
 UNIT, TEXT = 0.33, 0.26                         # inches of a push of 1, and of a line of text
 LEFT = 2.3                                      # inches of the methods' names
 SIDE_BY_SIDE = 12                               # tokens that stand in one row
@@ -143,7 +143,8 @@ def draw_steps(ax, log: list[dict], name: str, held: dict[int, float], passes: s
     title = f"{key} of a step" + f", {passes}" * bool(passes)
     ax.set_title(title, loc="left", weight="bold", fontsize=13)
     ax.xaxis.get_major_locator().set_params(integer=True)
-    ax.set(xlabel="step", ylabel="nats per token" if name.strip() in IN_NATS else "")
+    unit = "nats per token" if name.strip() in UNWEIGHTED + WEIGHTED else ""
+    ax.set(xlabel="step", ylabel=unit + ", weighted" * (name.strip() in WEIGHTED))
     if key == "loss" and len(y):
         low, high = min(0.0, y.min()), np.percentile(y, CUT)        # the first steps would hide all
         high = max(high, *held.values(), 0.0) * (1.1 if held else 1)
