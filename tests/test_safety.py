@@ -106,6 +106,7 @@ def child(argv: list[str], at: int | None, log, before=lambda: None) -> int:
     try:
         signal.alarm(60)                                # ends what waits for a pipe
         sys.stdout = sys.stderr = open(log, "w", buffering=1)
+        os.dup2(sys.stderr.fileno(), 2)                 # what a signal handler writes goes there
         before()
         sys.dont_write_bytecode = True
         names = operations(at)
