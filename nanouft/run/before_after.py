@@ -28,6 +28,7 @@ from nanouft.run.evaluation import (
 from nanouft.run.rewards import Score
 from nanouft.run.settings import Train
 
+FORGOT = 20             # points that a family must lose before the run says so
 METRICS = {"nll": "loss on held-out answers, nats per token",
            "accuracy": "held-out pairs: chosen gained more",
            "prefers": "held-out pairs: chosen is likelier",
@@ -131,6 +132,9 @@ def report(before: tuple[Metrics, list[dict]], after: tuple[Metrics, list[dict]]
             say(f"  {name:<11}{ABOUT[name]:<29}{score:5.0f}{100 * f['score']:9.0f}"
                 f"{ends:14.0f} -> {100 * f['ends']:.0f}")
         say(f"  {'mean':40}{100 * mean_score(old):5.0f}{100 * mean_score(new):9.0f}")
+        change = {name: 100 * (f["score"] - old[name]["score"]) for name, f in new.items()}
+        if lost := [f"{name} {x:+.0f}" for name, x in change.items() if x <= -FORGOT]:
+            say(f"  it has unlearnt something: {', '.join(lost)} (docs/troubleshooting.md)")
     elif now.get("held_out"):
         say(f"\n{'rows that were not trained on':<42}before    after")
     for name, about in METRICS.items():
