@@ -262,6 +262,9 @@ python -m lessons.bench --real out/smollm2 --write      # 15 minutes of a core; 
 python -m lessons.bench --gpu --real out/smollm2        # one CUDA device
 ```
 
+A processor with AVX-512 computes as one with AVX2 after `export ATEN_CPU_CAPABILITY=avx2
+MKL_ENABLE_INSTRUCTIONS=AVX2 ONEDNN_MAX_CPU_ISA=AVX2`. Such a table is copied from what is printed.
+
 On a GPU: not measured. `--gpu` compares losses, gradients, resume and compilation with those of the
 CPU, and then prints tokens per second and peak memory of SFT, IFT, DPO and GRPO. `train --compile`
 compiles the model in its first steps (three graphs for IFT), which is meant for long runs on CUDA.
