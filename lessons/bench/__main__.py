@@ -12,12 +12,10 @@ clock is CPU time, which busy neighbours disturb less.
 import argparse
 import contextlib
 import importlib.metadata
-import json
 import os
 import platform
 import re
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -28,10 +26,10 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import ArrayLike
 
-from lessons.bench.subjects import MAX_NEW, Subject, nano, our_steps, quiet, real
+from lessons.bench.beside_trl import trl_steps
+from lessons.bench.subjects import Subject, nano, our_steps, quiet, real
 from nanouft import world
 from nanouft.data.batches import Epochs, encode
-from nanouft.data.rows import Row
 from nanouft.errors import command, say
 from nanouft.gpt import BASE, GPT, NANO
 from nanouft.models.folders import start_model
@@ -40,7 +38,6 @@ from nanouft.objectives import OBJECTIVES
 
 PAGE = Path(__file__).parents[2] / "docs" / "benchmarks.md"
 TURNS, GPT2_VOCAB = 15, 50_257
-SAMPLES = 4
 Work = Callable[[int], object]
 
 
@@ -148,14 +145,6 @@ def peak_memory(work: Callable[[], None]) -> int:
 
 
 # ---- optimizer steps beside TRL's trainers -------------------------------------------------------
-OF_METHOD: dict[str, tuple[str, int, dict]] = {     # kind of rows, answers to each, TRL's settings
-    "sft": ("demos", 1, {}),
-    "dpo": ("pairs", 1, {}),
-    "grpo": ("prompts", SAMPLES, {"num_generations": SAMPLES, "beta": 0.04,
-                                  "max_completion_length": MAX_NEW}),
-}
-
-
 def against_trl(name: str, subject: Subject, **settings) -> str:
     """The seconds of TRL's steps over ours; after each of theirs we make one of ours."""
     with quiet():
@@ -177,46 +166,6 @@ def against_our_sft(name: str, subject: Subject) -> str:
     with quiet():
         theirs, ours = our_steps(name, subject), our_steps("sft", subject)
     return race(lambda _: next(theirs), lambda _: next(ours), subject.turns)
-
-
-def trl_steps(name: str, subject: Subject, after_step: Callable[[], None],
-              settings: dict) -> None:
-    """TRL's trainer of sft, dpo or grpo makes one optimizer step more than there are turns."""
-    import datasets
-    import trl
-    from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
-
-    class AfterStep(TrainerCallback):
-        def on_step_end(self, *_, **__):
-            after_step()
-    kind, answers, of_method = OF_METHOD[name]
-    with tempfile.TemporaryDirectory() as place:
-        file = Path(place, "rows.jsonl")
-        rows = world.rows("train", kind, subject.rows * (subject.turns + 1), 0)
-        file.write_text("\n".join(json.dumps(chat(row, kind)) for row in rows), encoding="utf-8")
-        config = getattr(trl, f"{name.upper()}Config")(
-            place, max_steps=subject.turns + 1, use_cpu=True, bf16=False, report_to="none",
-            per_device_train_batch_size=subject.rows * answers, gradient_checkpointing=False,
-            save_strategy="no", logging_strategy="no", disable_tqdm=True, **of_method, **settings)
-        getattr(trl, f"{name.upper()}Trainer")(
-            AutoModelForCausalLM.from_pretrained(subject.folder, dtype=torch.float32), args=config,
-            train_dataset=datasets.load_dataset("json", data_files=str(file), split="train",
-                                                cache_dir=place),
-            processing_class=AutoTokenizer.from_pretrained(subject.folder), callbacks=[AfterStep()],
-            **({"reward_funcs": reward} if name == "grpo" else {})).train()
-
-
-def chat(row: Row, kind: str) -> dict:
-    """A row of NanoWorld as TRL wants it."""
-    answers = {"demos": {"completion": row.answer}, "prompts": {},
-               "pairs": {"chosen": row.chosen, "rejected": row.rejected}}
-    return {name: [{"role": turn.role, "content": turn.text} for turn in turns]
-            for name, turns in {"prompt": row.prompt, **answers[kind]}.items()}
-
-
-def reward(prompts: list, completions: list, **_) -> list[float]:
-    return [world.score(prompt[-1]["content"], answer[0]["content"].strip())
-            for prompt, answer in zip(prompts, completions)]
 
 
 # ---- the table -----------------------------------------------------------------------------------
@@ -244,6 +193,8 @@ def common_lines(subject: Subject) -> Lines:
             "optimizer step of SFT: TRL's time / ours": lambda: against_trl("sft", subject),
             "optimizer step of DPO, references precomputed: TRL's time / ours":
                 lambda: against_trl("dpo", subject, precompute_ref_log_probs=True),
+            "optimizer step of KTO, references precomputed: TRL's time / ours":
+                lambda: against_trl("kto", subject, precompute_ref_log_probs=True),
             "step of GRPO with its answers: TRL's time / ours":
                 lambda: against_trl("grpo", subject)}
 
