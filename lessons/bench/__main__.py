@@ -241,11 +241,12 @@ def main(argv: list[str] | None = None) -> int:
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--write", action="store_true", help="write docs/benchmarks.md")
     parser.add_argument("--real", metavar="FOLDER", help="measure the model in this folder as well")
-    parser.add_argument("--gpu", action="store_true", help="checks and costs of one CUDA device")
+    parser.add_argument("--gpu", nargs="?", const="cuda", choices=("cuda", "cpu"),
+                        help="checks and costs of one device [cuda]; cpu tries the code")
     flags = parser.parse_args(argv)
     if flags.gpu:
         from lessons.bench import gpu
-        return gpu.main(folder=flags.real)
+        return gpu.main(flags.gpu, flags.real)
     torch.set_num_threads(1)
     page = HEAD + table(f"NanoWorld's base: {machine()}", nano_lines())
     if flags.real:

@@ -2,7 +2,7 @@
 
     python -m lessons.bench --gpu                       # one CUDA device, a minute or two
     python -m lessons.bench --gpu --real out/smollm2    # its checks and costs on SmolLM2 as well
-    python -m lessons.bench.gpu cpu                     # the same lines on the CPU, to try the code
+    python -m lessons.bench --gpu cpu                   # the same lines on the CPU, to try the code
 
 A check prints `ok`, or `LOOK` where a figure is not as expected; then something is wrong, or the
 bound does not fit this card. After a LOOK the exit code is 1.
@@ -11,7 +11,6 @@ import contextlib
 import copy
 import io
 import json
-import sys
 import tempfile
 import time
 import warnings
@@ -28,7 +27,7 @@ from torch._dynamo.utils import counters
 from lessons.bench.subjects import Subject, nano, our_steps, quiet, real
 from nanouft import train, world
 from nanouft.data.batches import Epochs, encode
-from nanouft.errors import UserError, command
+from nanouft.errors import UserError
 from nanouft.gpt import GPT, NANO
 from nanouft.loop import Device, steps
 from nanouft.models import tokenizer
@@ -239,7 +238,3 @@ def main(where: str = "cuda", folder: str | None = None) -> int:
         if folder:
             lines[f"cost of {name}, {of_theirs}"] = partial(cost, name, partial(real, folder), gpu)
     return int(not all([report(what, check) for what, check in lines.items()]))
-
-
-if __name__ == "__main__":
-    sys.exit(command(lambda argv: main(*sys.argv[1:3])))
