@@ -40,15 +40,6 @@ def test_the_tables_of_the_pages_are_those_of_the_command():
     assert write.between("table").search(PAGE)[0] == write.table()
 
 
-def test_the_readmes_table_has_the_questions_of_the_page_as_the_papers_and_as_ours():
-    """All of the paper's own ones of a sentence, so that none is picked."""
-    full = [(s.version, set(s.asked.values()), set(s.also.values())) for s in papers.SENTENCES]
-    for short in papers.IN_README:
-        asked, also = set(short.asked.values()), set(short.also.values())
-        assert [1 for version, own, ours in full
-                if version == short.version and asked == own and also <= ours], short.says
-
-
 def test_all_questions_of_a_claim_stand_in_the_table():
     """But those that ask one family of the question before them, and Frozen Lake's by setting."""
     told = {f"{line.claim} {line.question}" for line in judge.page_lines()}
@@ -165,7 +156,7 @@ def test_a_sentence_of_a_paper_is_asked_by_questions_that_exist():
     found = write.all_lines()
     for sentence in papers.SENTENCES:
         assert re.fullmatch(r"\d{4}\.\d{5}v\d", sentence.version) and sentence.doubt
-        for key in (sentence.asked | sentence.also).values():
+        for key in sentence.questions.values():
             assert found[key].claim in papers.CLAIMS_OF[sentence.paper], key
             assert found[key].whose == ("the paper's" if key in sentence.asked.values() else "ours")
     assert sorted(sum(papers.CLAIMS_OF.values(), ())) == sorted(judge.NAMES)

@@ -59,7 +59,7 @@ def print_one(name: str) -> None:
         say(f"Premise: {line}")
     print_lines(judge.lines(name), doubts=True)
     for sentence in papers.SENTENCES:
-        if any(key.startswith(f"{name} ") for key in (sentence.asked | sentence.also).values()):
+        if any(key.startswith(f"{name} ") for key in sentence.questions.values()):
             print_wrapped("Doubt: ", f"{sentence.says}: {sentence.doubt}")
 
 

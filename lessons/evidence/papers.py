@@ -1,6 +1,6 @@
 """Which sentence of a paper does a question ask, and what came of it?
 
-SENTENCES head the table of docs/claims.md; IN_README has fewer of them, in fewer words. A question
+SENTENCES head the table of docs/claims.md, and README has those with words `in_readme`. A question
 that stands under `asked` is the paper's own sentence, all others are our follow-ups (`whose`).
 A sentence may change from one version of a paper to the next, so the version is named.
 """
@@ -23,7 +23,14 @@ class Sentence:
     says: str                   # in our words
     asked: dict[str, str]       # {where, with what: "CLAIM question"}
     also: dict[str, str] = field(default_factory=dict)      # the same, of our own questions
+    further: dict[str, str] = field(default_factory=dict)   # of those that README leaves out
     doubt: str = ""
+    in_readme: tuple[str, str] | None = None    # says and doubt, in fewer words
+
+    @property
+    def questions(self) -> dict[str, str]:
+        """All of them: the paper's own ones first."""
+        return self.asked | self.also | self.further
 
 
 LAKE = "C5 What is read lies where a policy"
@@ -41,7 +48,9 @@ SENTENCES = (
         {"step by step": "C7 Step by step, SFT overestimates what its model does",
          "on Frozen Lake, after 5 updates":
          "C5 Move by move, SFT overestimates a policy with a habit (5 updates)"},
-        doubt="of a whole answer SFT's estimate is exact"),
+        doubt="of a whole answer SFT's estimate is exact",
+        in_readme=("SFT overestimates what a model can do",
+                   "of a whole answer SFT's estimate is exact")),
     Sentence(
         "IFT", "2405.11870v3",
         "A temporal residual connection estimates better",
@@ -53,13 +62,13 @@ SENTENCES = (
         "IFT", "2405.11870v3",
         "From the same demonstrations IFT does as well as SFT, or better",
         {"better, as released": "C1 IFT as released is better than SFT",
-         "better, as released, on SmolLM2": "R1 A real model: IFT as released is better than SFT"},
-        {"as good, with detached weights": "C1 IFT with detached weights is as good as SFT",
-         "as good, detached, SmolLM2 at .4 of SFT's rate":
+         "the same on SmolLM2": "R1 A real model: IFT as released is better than SFT"},
+        {"as good, detached": "C1 IFT with detached weights is as good as SFT",
+         "on SmolLM2 at .4 of SFT's rate":
          "R1 A real model: IFT with detached weights is as good as SFT",
-         "as good, detached, SmolLM2 at SFT's rate":
-         "R5 A real model, equal rates, 96 steps: detached IFT is as good as SFT",
-         "fewer stop, detached, SmolLM2 at SFT's rate":
+         "on SmolLM2 at its rate":
+         "R5 A real model, equal rates, 96 steps: detached IFT is as good as SFT"},
+        {"fewer answers stop, on SmolLM2 at its rate":
          "R5 A real model, equal rates, 96 steps: fewer answers stop after detached IFT",
          "as many answers stop after 48 steps":
          "C9 After 48 steps as many answers stop after detached IFT as after SFT",
@@ -68,7 +77,9 @@ SENTENCES = (
          "is the gap on SmolLM2 smaller after 256 steps":
          "R6 A real model: detached IFT's gap to SFT is smaller after 256 steps than after 96"},
         doubt="SmolLM2 is asked after 96 steps of 8, when not all answers stop yet, as on our "
-              "bases after 48"),
+              "bases after 48",
+        in_readme=("IFT does as well as SFT, or better",
+                   "after 96 steps not all answers stop on SmolLM2")),
     Sentence(
         "IFT", "2405.11870v2",
         "IFT does as well as SFT followed by preference optimization (v3 names no sequence)",
@@ -97,54 +108,57 @@ SENTENCES = (
         "UFT", "2410.21438v1",
         "One stage prevents that alignment makes a model forget what SFT taught (v2, v3: "
         "degradation on some tasks)",
-        {"more skills than SFT -> DPO":
-         "C3 UFT in one stage keeps more skills than SFT, then DPO",
-         "than SFT -> KTO": f"{KEEPS} KTO",
-         "than SFT -> KTO, on new seeds": f"{KEEPS_AGAIN} KTO",
-         "than SFT -> UNA": f"{KEEPS} UNA",
-         "than SFT -> UNA, on new seeds": f"{KEEPS_AGAIN} UNA"},
-        {"KTO in the second stage forgets": "C12 KTO after SFT on A loses some of its skills",
-         "UNA in the second stage forgets": "C12 UNA after SFT on A loses some of its skills"},
-        doubt="most of it is reversed words, which UFT learnt less in as many updates"),
+        {"more skills than SFT→DPO": "C3 UFT in one stage keeps more skills than SFT, then DPO",
+         "SFT→KTO": f"{KEEPS} KTO", "SFT→KTO, again": f"{KEEPS_AGAIN} KTO",
+         "SFT→UNA": f"{KEEPS} UNA", "SFT→UNA, again": f"{KEEPS_AGAIN} UNA"},
+        further={
+            "KTO in the second stage forgets": "C12 KTO after SFT on A loses some of its skills",
+            "UNA in the second stage forgets": "C12 UNA after SFT on A loses some of its skills"},
+        doubt="most of it is reversed words, which UFT learnt less in as many updates",
+        in_readme=("One stage keeps alignment from making a model forget",
+                   "UFT learnt reversals less in as many steps")),
     Sentence(
         "UFT", "2410.21438v1",
         "One stage has a clear advantage over SFT, then alignment, above all in factuality (below, "
         "\"none to copy\": where no scored answer is right)",
-        {"better over all than SFT -> DPO":
-         "C3 UFT in one stage is better over all than SFT, then DPO",
-         "than SFT -> KTO": f"{OVER_ALL} KTO",
-         "than SFT -> UNA": f"{OVER_ALL} UNA",
-         "none to copy, than SFT -> UNA": f"{NO_COPY}, then UNA",
-         "none to copy, than SFT -> KTO": f"{NO_COPY}, then KTO",
-         "none to copy, than SFT -> DPO": f"{NO_COPY}, then DPO"},
-        {"none to copy, than SFT on A and the best answers": f"{NO_COPY} on A and the best of B"},
+        {"over all, than SFT→DPO": "C3 UFT in one stage is better over all than SFT, then DPO",
+         "SFT→KTO": f"{OVER_ALL} KTO", "SFT→UNA": f"{OVER_ALL} UNA",
+         "none to copy, than SFT→UNA": f"{NO_COPY}, then UNA",
+         "none to copy, than SFT→KTO": f"{NO_COPY}, then KTO",
+         "SFT→DPO": f"{NO_COPY}, then DPO"},
+        {"none to copy, than SFT on the best answers": f"{NO_COPY} on A and the best of B"},
         doubt="`truth`, nearest to factuality, has both signs (for UFT in C3, against it in C3b); "
-              "it was not asked"),
+              "it was not asked",
+        in_readme=("One stage is better than SFT, then alignment, above all in factuality (\"none "
+                   "to copy\": no scored answer is right)",
+                   "the questions nearest to factuality have both signs")),
     Sentence(
         "UNA", "2408.15339v2",
         "UNA outperforms DPO and KTO",
-        {"than DPO": "C6 From the same scored answers UNA with scores is better than "
-                                "DPO",
-         "than KTO": "C6 UNA with scores is better than KTO"},
+        {"than DPO": "C6 From the same scored answers UNA with scores is better than DPO",
+         "KTO": "C6 UNA with scores is better than KTO"},
         {"than SFT on the right answers":
          "C10 From the same scored answers UNA with scores is better than SFT on the right ones"},
-        doubt="no score has an error; UNA was searched in 36 settings, DPO in 24"),
+        doubt="no score has an error; UNA was searched in 36 settings, DPO in 24",
+        in_readme=("UNA outperforms DPO and KTO", "no score has an error")),
     Sentence(
         "PoFT", "2412.12865v1",
         "PoFT improves on SFT, stably and consistently, where the quality of demonstrations is "
         "not sure",
-        {"a larger lead with 40 % wrong than with none":
+        {"a larger lead with 40 % wrong":
          "C4 PoFT's lead over SFT is larger with 40 % wrong demonstrations than with none",
-         "better with 40 % wrong, on SmolLM2": R4},
+         "better, on SmolLM2": R4},
         {"better than a filter by the same aligned model":
          "C4 40 % wrong: PoFT is better than SFT on the likeliest 60 % of the rows",
-         "better than the filter, on SmolLM2": f"{R4} on the likeliest 60 % of the rows",
-         "a filter that is told .4 is better than PoFT":
+         "the same on SmolLM2": f"{R4} on the likeliest 60 % of the rows"},
+        {"a filter that is told .4 is better than PoFT":
          "C11 40 % wrong: SFT on the likeliest 40 % of the rows is better than PoFT",
          "told .8": "C11 40 % wrong: SFT on the likeliest 80 % of the rows is better than PoFT",
          "the aligned model itself is better than PoFT":
          "C11 The aligned model itself scores more than PoFT, which reads it"},
-        doubt="it needs a model that knows the answers, and that scores more than PoFT itself"),
+        doubt="it needs a model that knows the answers, and that scores more than PoFT itself",
+        in_readme=("PoFT improves on SFT where demonstrations may be wrong",
+                   "the aligned model, which it needs, scores more than PoFT itself")),
     Sentence(
         "PoFT", "2412.12865v1",
         "With a filter of the data PoFT is better still",
@@ -163,59 +177,6 @@ SENTENCES = (
          "C8 DFT learns a new behaviour (to say: I do not know) as SFT does"},
         doubt="whether it is better was not asked; one base, and SFT's rate, though DFT's gradient "
               "is the smaller one"),
-)
-IN_README = (
-    Sentence(
-        "IFT", "2405.11870v2", "SFT overestimates what a model can do",
-        {"step by step": "C7 Step by step, SFT overestimates what its model does",
-         "on Frozen Lake, after 5 updates":
-         "C5 Move by move, SFT overestimates a policy with a habit (5 updates)"},
-        doubt="of a whole answer SFT's estimate is exact"),
-    Sentence(
-        "IFT", "2405.11870v3", "IFT does as well as SFT, or better",
-        {"better, as released": "C1 IFT as released is better than SFT",
-         "the same on SmolLM2": "R1 A real model: IFT as released is better than SFT"},
-        {"as good, detached": "C1 IFT with detached weights is as good as SFT",
-         "on SmolLM2 at .4 of SFT's rate":
-         "R1 A real model: IFT with detached weights is as good as SFT",
-         "on SmolLM2 at its rate":
-         "R5 A real model, equal rates, 96 steps: detached IFT is as good as SFT"},
-        doubt="after 96 steps not all answers stop on SmolLM2"),
-    Sentence(
-        "UFT", "2410.21438v1", "One stage keeps alignment from making a model forget",
-        {"more skills than SFT→DPO": "C3 UFT in one stage keeps more skills than SFT, then DPO",
-         "SFT→KTO": f"{KEEPS} KTO", "SFT→KTO, again": f"{KEEPS_AGAIN} KTO",
-         "SFT→UNA": f"{KEEPS} UNA", "again": f"{KEEPS_AGAIN} UNA"},
-        doubt="UFT learnt reversals less in as many steps"),
-    Sentence(
-        "UFT", "2410.21438v1",
-        "One stage is better than SFT, then alignment, above all in factuality (\"none to copy\": "
-        "no scored answer is right)",
-        {"over all, than SFT→DPO":
-         "C3 UFT in one stage is better over all than SFT, then DPO",
-         "SFT→KTO": f"{OVER_ALL} KTO", "SFT→UNA": f"{OVER_ALL} UNA",
-         "none to copy, than SFT→UNA": f"{NO_COPY}, then UNA",
-         "none to copy, than SFT→KTO": f"{NO_COPY}, then KTO",
-         "SFT→DPO": f"{NO_COPY}, then DPO"},
-        {"none to copy, than SFT on the best answers":
-         f"{NO_COPY} on A and the best of B"},
-        doubt="the questions nearest to factuality have both signs"),
-    Sentence(
-        "UNA", "2408.15339v2", "UNA outperforms DPO and KTO",
-        {"than DPO": "C6 From the same scored answers UNA with scores is better than DPO",
-         "KTO": "C6 UNA with scores is better than KTO"},
-        {"than SFT on the right answers":
-         "C10 From the same scored answers UNA with scores is better than SFT on the right ones"},
-        doubt="no score has an error"),
-    Sentence(
-        "PoFT", "2412.12865v1", "PoFT improves on SFT where demonstrations may be wrong",
-        {"a larger lead with 40 % wrong":
-         "C4 PoFT's lead over SFT is larger with 40 % wrong demonstrations than with none",
-         "better, on SmolLM2": R4},
-        {"better than a filter by the same aligned model":
-         "C4 40 % wrong: PoFT is better than SFT on the likeliest 60 % of the rows",
-         "the same on SmolLM2": f"{R4} on the likeliest 60 % of the rows"},
-        doubt="the aligned model, which it needs, scores more than PoFT itself"),
 )
 OF_PAPERS = {question for sentence in SENTENCES for question in sentence.asked.values()}
 

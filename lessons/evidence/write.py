@@ -54,11 +54,13 @@ def by_paper() -> str:
     """README's table: what each paper says and what came of it, without intervals."""
     found = all_lines()
     out = ["| paper | it says | we found |", "|---|---|---|"]
-    for sentence in papers.IN_README:
-        asked, ours = (in_short({where: found[key] for where, key in questions.items()})
-                       for questions in (sentence.asked, sentence.also))
-        told = f"{asked}." + (f" *Ours:* {ours}." if ours else "")
-        out.append(f"| {link(sentence)} | {sentence.says} | {told} *Doubt:* {sentence.doubt}. |")
+    for sentence in papers.SENTENCES:
+        if sentence.in_readme:
+            says, doubt = sentence.in_readme
+            asked, ours = (in_short({where: found[key] for where, key in questions.items()})
+                           for questions in (sentence.asked, sentence.also))
+            told = f"{asked}." + (f" *Ours:* {ours}." if ours else "")
+            out.append(f"| {link(sentence)} | {says} | {told} *Doubt:* {doubt}. |")
     return "\n".join(out) + "\n"
 
 
@@ -95,8 +97,8 @@ def table() -> str:
     last_of = {sentence.paper: sentence for sentence in papers.SENTENCES}
     for sentence in papers.SENTENCES:
         out.append(f"| {link(sentence)} | **{sentence.says}** | | | | | {sentence.doubt} |")
-        keys = [*sentence.asked.values(), *sentence.also.values()]
-        out += [row(left.pop(key), letters, linked) for key in keys if key in left]
+        out += [row(left.pop(key), letters, linked) for key in sentence.questions.values()
+                if key in left]
         rest = [key for key, line in left.items()
                 if line.claim in papers.CLAIMS_OF[sentence.paper]]
         if rest and sentence is last_of[sentence.paper]:
@@ -159,7 +161,7 @@ def rows_of_papers() -> list[tuple[str, str, Line | None]]:
     for sentence in papers.SENTENCES:
         rows.append((sentence.paper, f"{sentence.paper}: {sentence.says}", None))
         rows += [(sentence.paper, where, found[key])
-                 for where, key in (sentence.asked | sentence.also).items()
+                 for where, key in sentence.questions.items()
                  if found[key].verdict != judge.NOT_RUN]
     return rows
 
