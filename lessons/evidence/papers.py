@@ -6,6 +6,8 @@ A sentence may change from one version of a paper to the next, so the version is
 """
 from dataclasses import dataclass, field
 
+from lessons.evidence import searches
+
 CLAIMS_OF = {
     "IFT": ("C1", "C1c", "C1d", "C5", "C7", "C9", "R1", "R1s", "R5", "R6"),
     "UFT": ("C2", "C3", "C3b", "C12"),
@@ -139,7 +141,8 @@ SENTENCES = (
          "KTO": "C6 UNA with scores is better than KTO"},
         {"than SFT on the right answers":
          "C10 From the same scored answers UNA with scores is better than SFT on the right ones"},
-        doubt="no score has an error; UNA was searched in 36 settings, DPO in 24",
+        doubt=f"no score has an error; UNA was searched in {searches.count('C6', 'UNA')} settings, "
+              f"DPO in {searches.count('C6', 'DPO')}",
         in_readme=("UNA outperforms DPO and KTO", "no score has an error")),
     Sentence(
         "PoFT", "2412.12865v1",

@@ -168,7 +168,8 @@ REAL_CLAIMS = {
                      "the rows",
                      "A real model, 40 % wrong: SFT on the likeliest 60 % is better than SFT on "
                      "all"),
-                    "the filter is told that 60 % are right; it keeps 4 to 12 of 95 lists")},
+                    "the filter is told that 60 % are right; it keeps few of the lists, as keep.py "
+                    "prints when it is run")},
         expected="Holds, does not hold, holds, as on NanoWorld's bases; a half-width of 3 points.",
         made={"aligned": f"train {SFT} {SKILLED} --rows 1536 "
                          "--batch-size 8 --warmup 0.1 --epochs 1 --lr 1e-4 --seed 900",

@@ -39,6 +39,12 @@ def searches() -> dict[tuple[str, str], Tried]:
     return out
 
 
+def count(name: str, row: str) -> int:
+    """In how many settings was a row searched on the first base?"""
+    claim = CLAIMS[name]
+    return len(searches()[command(claim, row, 0), next(iter(claim.bases))]["--lr"])
+
+
 def doubts(name: str, row: str, base: int) -> dict[str, str]:
     """{doubt: the stage of the row that it is of}: settings that are the lowest or the highest that
     were tried, or that none were tried. Where only the first base was searched, its search counts
