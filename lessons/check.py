@@ -144,6 +144,11 @@ def slopes(function, *args) -> list[torch.Tensor]:
     return torch.autograd.grad(total, inputs, allow_unused=True, materialize_grads=True)
 
 
+def margin(loss: torch.Tensor) -> torch.Tensor:
+    """The z of a loss -log sigmoid(z)."""
+    return -loss.double().expm1().log()
+
+
 # ---- running ------------------------------------------------------------------------------------
 def load(file: Path):
     spec = importlib.util.spec_from_file_location(file.stem, file)

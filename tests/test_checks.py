@@ -148,7 +148,8 @@ def poft_loss(logp, mask, others):
     r_bar = sum(x.mean() for x in others) / len(others)
     return -F.logsigmoid(r - r_bar), torch.sigmoid(r_bar - r).detach()
 """, ("(logp * mask).sum() / mask.sum()", "(logp * mask).mean()", "One nat more at position"),
-            ("sum(x.mean() for x in others) / len(others)", "torch.cat(others).mean()", "Aligned"),
+            ("sum(x.mean() for x in others) / len(others)", "torch.cat(others).mean()",
+             "aligned model"),
             ("torch.sigmoid(r_bar - r)", "torch.sigmoid(r - r_bar)", "do not fit together"),
             (".detach()", "", "tau carries gradient")),
     "11a": ("""

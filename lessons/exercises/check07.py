@@ -2,7 +2,7 @@
 import torch
 from torch.nn.functional import softplus
 
-from lessons.check import expect, same, shaped, slopes
+from lessons.check import expect, margin, same, shaped, slopes
 
 
 def dpo_loss(mine, draw):
@@ -16,12 +16,12 @@ def dpo_loss(mine, draw):
     zero = [x * 0 for x in args]
     same(mine(*zero, beta), torch.full((B,), 2).log(), "All log-probabilities are 0 here, so h is "
          "0 and each loss is log 2.")
-    h = -got.double().expm1().log()             # the margin that belongs to this loss
+    h = margin(got)
     for k, (name, sign) in enumerate(zip(shapes, (1, -1, -1, 1))):
         b, t = draw.randrange(B), draw.randrange(shapes[name])
         other = [x.clone() for x in args]
         other[k][b, t] += 1
-        moved = -mine(*other, beta).double().expm1().log() - h
+        moved = margin(mine(*other, beta)) - h
         wanted = torch.zeros(B).double()
         wanted[b] = sign * beta
         same(moved, wanted, f"beta is {beta}, and the loss of a pair is -log sigmoid(h). One nat "
@@ -29,8 +29,8 @@ def dpo_loss(mine, draw):
              f"{wanted.tolist()}. It changes yours by {moved.round(decimals=2).tolist()}.",
              tolerance=2e-2)
     far = [args[0] - 300 / beta / T, *args[1:]]
-    margin = beta * ((far[0] - far[1]).sum(1) - (far[2] - far[3]).sum(1))
-    same(mine(*far, beta), softplus(-margin), "The policy has moved far here, h is about -300. "
+    far_h = beta * ((far[0] - far[1]).sum(1) - (far[2] - far[3]).sum(1))
+    same(mine(*far, beta), softplus(-far_h), "The policy has moved far here, h is about -300. "
          "There the sigmoid is rounded to 0 and its logarithm is -inf, and an h that is cut off "
          "has no gradient. Use logsigmoid.")
     pi_w, ref_w, pi_l, ref_l = slopes(lambda *x: mine(*x, beta), *args)

@@ -2,7 +2,7 @@
 import torch
 from torch.nn.functional import softplus
 
-from lessons.check import expect, same, shaped, slopes
+from lessons.check import expect, margin, same, shaped, slopes
 
 
 def poft_loss(mine, draw):
@@ -13,28 +13,26 @@ def poft_loss(mine, draw):
     shaped(got, (2,), "The result is two numbers, the loss and tau.")
     same(got[1], 1 - (-got[0]).exp(), "The two numbers do not fit together. The loss is -log "
          "sigmoid(z) and tau is sigmoid(-z), with the same z = r - r_bar.")
-    z = -got[0].double().expm1().log()                          # r - r_bar in this loss
+
+    def one_nat_more(where, logp, others, share):
+        moved = margin(mine(logp, mask, others)[0]) - margin(got[0])
+        same(moved, share, f"One nat more {where} should change r - r_bar by {share:.2f}. Yours "
+             f"changes by {moved:.2f}.", tolerance=1e-2)
+
     for k in range(len(others)):
         more = [x + 1.0 * (j == k) for j, x in enumerate(others)]
-        moved = -mine(logp, mask, more)[0].double().expm1().log() - z
-        same(moved, -1 / len(others), f"Aligned model {k} of {len(others)} gives each token one "
-             f"nat more, so r - r_bar should change by {-1 / len(others):.2f}. Yours changes by "
-             f"{moved:.2f}.", tolerance=1e-2)
+        one_nat_more(f"on each token of aligned model {k} of {len(others)}", logp, more,
+                     -1 / len(others))
     for t in range(T):
         more = logp.clone()
         more[t] += 1
-        moved = -mine(more, mask, others)[0].double().expm1().log() - z
-        share = mask[t] / mask.sum()
-        same(moved, share, f"One nat more at position {t}, where the mask is {mask[t]:.0f}, should "
-             f"change r - r_bar by {share:.2f}. Yours changes by {moved:.2f}.", tolerance=1e-2)
+        one_nat_more(f"at position {t}, where the mask is {mask[t]:.0f},", more, others,
+                     mask[t] / mask.sum())
     for k, other in enumerate(others):
         more = list(others)
         more[k] = other + torch.tensor([1.0] + [0.0] * (len(other) - 1))
-        moved = -mine(logp, mask, more)[0].double().expm1().log() - z
-        share = -1 / len(others) / len(other)
-        same(moved, share, f"Aligned model {k} of {len(others)} gives its first token of "
-             f"{len(other)} one nat more, so r - r_bar should change by {share:.2f}. Yours changes "
-             f"by {moved:.2f}.", tolerance=1e-2)
+        one_nat_more(f"on the first of {len(other)} tokens of aligned model {k} of {len(others)}",
+                     logp, more, -1 / len(others) / len(other))
     r_bar = torch.stack([x.mean() for x in others]).mean()
     r = (logp * mask).sum() / mask.sum()
     loss = mine(logp, mask, others)[0]
