@@ -121,8 +121,14 @@ def lines(name: str) -> list[Line]:
 
 def told(line: Line) -> Line:
     """A line that also says whose question it is, and what is doubtful."""
-    return replace(line, whose=papers.whose(line.claim, line.question),
+    return replace(line, whose=papers.whose(key(line)),
                    doubts=doubts_of(line) if line.claim in CLAIMS else {})
+
+
+def key(line: Line) -> str:
+    """How papers.py names a question: "C1 better: released - SFT"; in C5 and C7 by its words."""
+    claim = CLAIMS.get(line.claim)
+    return f"{line.claim} {claim.questions[line.question] if claim else line.question}"
 
 
 def doubts_of(line: Line) -> dict[str, list[str]]:

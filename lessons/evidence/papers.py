@@ -15,7 +15,7 @@ CLAIMS_OF = {
     "PoFT": ("C4", "C4b", "C11", "R4"),
     "DFT": ("C8",),
 }
-PREMISES = {f"C3 {name} after SFT on A loses some of its skills" for name in ("DPO", "KTO", "UNA")}
+PREMISES = {f"C3 better, skills: A - A -> {name}" for name in ("DPO", "KTO", "UNA")}
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Sentence:
     paper: str
     version: str                # arXiv number and version that has the sentence
     says: str                   # in our words
-    asked: dict[str, str]       # {where, with what: "CLAIM question"}
+    asked: dict[str, str]       # {where, with what: key of the question (judge.key)}
     also: dict[str, str] = field(default_factory=dict)      # the same, of our own questions
     further: dict[str, str] = field(default_factory=dict)   # of those that README leaves out
     doubt: str = ""
@@ -34,13 +34,6 @@ class Sentence:
         """All of them: the paper's own ones first."""
         return self.asked | self.also | self.further
 
-
-LAKE = "C5 What is read lies where a policy"
-KEEPS = "C3 UFT keeps more skills than SFT, then"
-KEEPS_AGAIN = "C12 UFT in one stage keeps more skills than SFT, then"
-OVER_ALL = "C3 UFT is better over all than SFT, then"
-NO_COPY = "C3b No right answer to copy: UFT is better than SFT"
-R4 = "R4 A real model, 40 % wrong: PoFT is better than SFT"
 
 SENTENCES = (
     Sentence(
@@ -63,21 +56,16 @@ SENTENCES = (
     Sentence(
         "IFT", "2405.11870v3",
         "From the same demonstrations IFT does as well as SFT, or better",
-        {"better, as released": "C1 IFT as released is better than SFT",
-         "the same on SmolLM2": "R1 A real model: IFT as released is better than SFT"},
-        {"as good, detached": "C1 IFT with detached weights is as good as SFT",
-         "on SmolLM2 at .4 of SFT's rate":
-         "R1 A real model: IFT with detached weights is as good as SFT",
-         "on SmolLM2 at its rate":
-         "R5 A real model, equal rates, 96 steps: detached IFT is as good as SFT"},
-        {"fewer answers stop, on SmolLM2 at its rate":
-         "R5 A real model, equal rates, 96 steps: fewer answers stop after detached IFT",
-         "as many answers stop after 48 steps":
-         "C9 After 48 steps as many answers stop after detached IFT as after SFT",
-         "as many answers stop after 96 steps":
-         "C9 After 96 steps as many answers stop after detached IFT as after SFT",
+        {"better, as released": "C1 better: released - SFT",
+         "the same on SmolLM2": "R1 better: released - SFT"},
+        {"as good, detached": "C1 as good: detached - SFT",
+         "on SmolLM2 at .4 of SFT's rate": "R1 as good: detached - SFT",
+         "on SmolLM2 at its rate": "R5 as good: detached, 96 - SFT, 96"},
+        {"fewer answers stop, on SmolLM2 at its rate": "R5 better, stops: SFT, 96 - detached, 96",
+         "as many answers stop after 48 steps": "C9 as good, stops: detached 48 - SFT 48",
+         "as many answers stop after 96 steps": "C9 as good, stops: detached 96 - SFT 96",
          "is the gap on SmolLM2 smaller after 256 steps":
-         "R6 A real model: detached IFT's gap to SFT is smaller after 256 steps than after 96"},
+         "R6 better: detached, 256 - SFT, 256 - detached, 96 + SFT, 96"},
         doubt="SmolLM2 is asked after 96 steps of 8, when not all answers stop yet, as on our "
               "bases after 48",
         in_readme=("IFT does as well as SFT, or better",
@@ -85,10 +73,9 @@ SENTENCES = (
     Sentence(
         "IFT", "2405.11870v2",
         "IFT does as well as SFT followed by preference optimization (v3 names no sequence)",
-        {"not inferior, as released":
-         "C1 IFT as released is not inferior to SFT, then DPO"},
+        {"not inferior, as released": "C1 not inferior: released - SFT -> DPO"},
         {"not inferior, detached, 40 % wrong rows":
-         "C1c 40 % wrong: IFT with detached weights is not inferior to SFT, then DPO"},
+         "C1c not inferior: detached - SFT -> DPO"},
         doubt="from right demonstrations DPO changed next to nothing, a weak opponent; with 40 % "
               "wrong ones it read right pairs"),
     Sentence(
@@ -96,26 +83,28 @@ SENTENCES = (
         "On Frozen Lake training ends in the order DPO, IFT, ORPO and SFT, because of the cells "
         "that each method explores (section 5.3)",
         {"the order": "C5 Frozen Lake: training ends in the paper's order, DPO, IFT, ORPO and SFT",
-         "the cells, policy with a habit": f"{LAKE} with a habit goes, SFT < IFT < DPO",
-         "from scratch": f"{LAKE} from scratch goes, SFT < IFT < DPO"},
+         "the cells, policy with a habit":
+         "C5 What is read lies where a policy with a habit goes, SFT < IFT < DPO",
+         "from scratch":
+         "C5 What is read lies where a policy from scratch goes, SFT < IFT < DPO"},
         doubt="where the order fails IFT ends nearer than DPO, which agrees with the abstract's "
               "\"competitive policy\"; with a habit the cells follow in part by construction"),
     Sentence(
         "UFT", "2410.21438v1",
         "UFT is better than SFT on instruction data alone",
-        {"the authors' beta":
-         "C2 UFT (beta .01) on demonstrations is better than SFT"},
+        {"the authors' beta": "C2 better: UFT .01 - SFT"},
         doubt="as beta goes to 0 its gradient becomes SFT's"),
     Sentence(
         "UFT", "2410.21438v1",
         "One stage prevents that alignment makes a model forget what SFT taught (v2, v3: "
         "degradation on some tasks)",
-        {"more skills than SFT→DPO": "C3 UFT in one stage keeps more skills than SFT, then DPO",
-         "SFT→KTO": f"{KEEPS} KTO", "SFT→KTO, again": f"{KEEPS_AGAIN} KTO",
-         "SFT→UNA": f"{KEEPS} UNA", "SFT→UNA, again": f"{KEEPS_AGAIN} UNA"},
-        further={
-            "KTO in the second stage forgets": "C12 KTO after SFT on A loses some of its skills",
-            "UNA in the second stage forgets": "C12 UNA after SFT on A loses some of its skills"},
+        {"more skills than SFT→DPO": "C3 better, skills: UFT - A -> DPO",
+         "SFT→KTO": "C3 better, skills: UFT - A -> KTO",
+         "SFT→KTO, again": "C12 better, skills: UFT - A -> KTO",
+         "SFT→UNA": "C3 better, skills: UFT - A -> UNA",
+         "SFT→UNA, again": "C12 better, skills: UFT - A -> UNA"},
+        further={"KTO in the second stage forgets": "C12 better, skills: A - A -> KTO",
+                 "UNA in the second stage forgets": "C12 better, skills: A - A -> UNA"},
         doubt="most of it is reversed words, which UFT learnt less in as many updates",
         in_readme=("One stage keeps alignment from making a model forget",
                    "UFT learnt reversals less in as many steps")),
@@ -123,12 +112,12 @@ SENTENCES = (
         "UFT", "2410.21438v1",
         "One stage has a clear advantage over SFT, then alignment, above all in factuality (below, "
         "\"none to copy\": where no scored answer is right)",
-        {"over all, than SFT→DPO": "C3 UFT in one stage is better over all than SFT, then DPO",
-         "SFT→KTO": f"{OVER_ALL} KTO", "SFT→UNA": f"{OVER_ALL} UNA",
-         "none to copy, than SFT→UNA": f"{NO_COPY}, then UNA",
-         "none to copy, than SFT→KTO": f"{NO_COPY}, then KTO",
-         "SFT→DPO": f"{NO_COPY}, then DPO"},
-        {"none to copy, than SFT on the best answers": f"{NO_COPY} on A and the best of B"},
+        {"over all, than SFT→DPO": "C3 better: UFT - A -> DPO",
+         "SFT→KTO": "C3 better: UFT - A -> KTO", "SFT→UNA": "C3 better: UFT - A -> UNA",
+         "none to copy, than SFT→UNA": "C3b better: UFT - A -> UNA",
+         "none to copy, than SFT→KTO": "C3b better: UFT - A -> KTO",
+         "SFT→DPO": "C3b better: UFT - A -> DPO"},
+        {"none to copy, than SFT on the best answers": "C3b better: UFT - A and best B"},
         doubt="`truth`, nearest to factuality, has both signs (for UFT in C3, against it in C3b); "
               "it was not asked",
         in_readme=("One stage is better than SFT, then alignment, above all in factuality (\"none "
@@ -137,10 +126,8 @@ SENTENCES = (
     Sentence(
         "UNA", "2408.15339v2",
         "UNA outperforms DPO and KTO",
-        {"than DPO": "C6 From the same scored answers UNA with scores is better than DPO",
-         "KTO": "C6 UNA with scores is better than KTO"},
-        {"than SFT on the right answers":
-         "C10 From the same scored answers UNA with scores is better than SFT on the right ones"},
+        {"than DPO": "C6 better: UNA - DPO", "KTO": "C6 better: UNA - KTO"},
+        {"than SFT on the right answers": "C10 better: UNA - RFT"},
         doubt=f"no score has an error; UNA was searched in {searches.count('C6', 'UNA')} settings, "
               f"DPO in {searches.count('C6', 'DPO')}",
         in_readme=("UNA outperforms DPO and KTO", "no score has an error")),
@@ -148,45 +135,36 @@ SENTENCES = (
         "PoFT", "2412.12865v1",
         "PoFT improves on SFT, stably and consistently, where the quality of demonstrations is "
         "not sure",
-        {"a larger lead with 40 % wrong":
-         "C4 PoFT's lead over SFT is larger with 40 % wrong demonstrations than with none",
-         "better, on SmolLM2": R4},
-        {"better than a filter by the same aligned model":
-         "C4 40 % wrong: PoFT is better than SFT on the likeliest 60 % of the rows",
-         "the same on SmolLM2": f"{R4} on the likeliest 60 % of the rows"},
-        {"a filter that is told .4 is better than PoFT":
-         "C11 40 % wrong: SFT on the likeliest 40 % of the rows is better than PoFT",
-         "told .8": "C11 40 % wrong: SFT on the likeliest 80 % of the rows is better than PoFT",
-         "the aligned model itself is better than PoFT":
-         "C11 The aligned model itself scores more than PoFT, which reads it"},
+        {"a larger lead with 40 % wrong": "C4 better: PoFT - SFT - PoFT 0 % + SFT 0 %",
+         "better, on SmolLM2": "R4 better: PoFT - SFT"},
+        {"better than a filter by the same aligned model": "C4 better: PoFT - SFT, filtered",
+         "the same on SmolLM2": "R4 better: PoFT - SFT, filtered"},
+        {"a filter that is told .4 is better than PoFT": "C11 better: filter .4 - PoFT",
+         "told .8": "C11 better: filter .8 - PoFT",
+         "the aligned model itself is better than PoFT": "C11 better: aligned model - PoFT"},
         doubt="it needs a model that knows the answers, and that scores more than PoFT itself",
         in_readme=("PoFT improves on SFT where demonstrations may be wrong",
                    "the aligned model, which it needs, scores more than PoFT itself")),
     Sentence(
         "PoFT", "2412.12865v1",
         "With a filter of the data PoFT is better still",
-        {"better than SFT on filtered rows":
-         "C4b 40 % wrong, filtered rows: PoFT is better than SFT",
-         "than PoFT on all rows":
-         "C4b 40 % wrong: PoFT on filtered rows is better than PoFT on all rows"},
+        {"better than SFT on filtered rows": "C4b better: PoFT, filtered - SFT, filtered",
+         "than PoFT on all rows": "C4b better: PoFT, filtered - PoFT"},
         doubt="the filter is told that 60 % are right"),
     Sentence(
         "DFT", "2508.05629v1",
         "DFT generalizes much better than SFT",
         {},
-        {"as good in new combinations of rules":
-         "C8 DFT learns rules in new combinations as SFT does",
-         "as good in a new behaviour":
-         "C8 DFT learns a new behaviour (to say: I do not know) as SFT does"},
+        {"as good in new combinations of rules": "C8 as good, score in rules_new: DFT - SFT",
+         "as good in a new behaviour": "C8 as good, score in unknown: DFT - SFT"},
         doubt="whether it is better was not asked; one base, and SFT's rate, though DFT's gradient "
               "is the smaller one"),
 )
 OF_PAPERS = {question for sentence in SENTENCES for question in sentence.asked.values()}
 
 
-def whose(claim: str, question: str) -> str:
+def whose(key: str) -> str:
     """ "premise", "the paper's" or "ours". Frozen Lake is asked case by case, of one sentence."""
-    name = f"{claim} {question}"
-    if name in PREMISES:
+    if key in PREMISES:
         return "premise"
-    return "the paper's" if name in OF_PAPERS or claim == "C5" else "ours"
+    return "the paper's" if key in OF_PAPERS or key.startswith("C5 ") else "ours"

@@ -38,9 +38,9 @@ def between(name: str) -> re.Pattern:
 
 
 def all_lines() -> dict[str, Line]:
-    """{"CLAIM question": its line}, of all questions, and of Frozen Lake's as the page has them."""
+    """{its key: its line}, of all questions, and of Frozen Lake's as the page has them."""
     found = [line for name in judge.NAMES for line in judge.lines(name)] + judge.lake_lines()
-    return {f"{line.claim} {line.question}": line for line in found}
+    return {judge.key(line): line for line in found}
 
 
 # ---- tables --------------------------------------------------------------------------------------
@@ -89,7 +89,7 @@ def figures(lines: dict[str, Line]) -> str:
 def table() -> str:
     """The table of docs/claims.md: below each sentence of a paper the questions that ask it, below
     the last sentence of a paper our further questions; then the doubts by letter."""
-    left = {f"{line.claim} {line.question}": line for line in judge.page_lines()}
+    left = {judge.key(line): line for line in judge.page_lines()}
     out = ["| claim | question | whose | here it | points of 100, on each base "
            "| without its largest family | doubts |", "|---|---|---|---|---|---|---|"]
     letters: dict[str, tuple[str, list[str]]] = {}      # {doubt: (its letter, rows)}
