@@ -48,7 +48,7 @@ class Claim:
     expected: str = ""                  # written down before the runs
     known: str = ""                     # a claim whose kept scores have rows of this one
     scores_of: str = ""                 # a claim whose kept scores are asked, all of them
-    doubts: dict[str, str] = field(default_factory=dict)    # {question, or "" for all: "one; two"}
+    doubts: dict[str, str] = field(default_factory=dict)    # {formula, or "" for all: "one; two"}
     premises: dict[str, str] = field(default_factory=dict)  # {what is presumed: formula}
     seeds_of: dict[str, range] = field(default_factory=dict)    # of rows with other seeds
 

@@ -126,7 +126,7 @@ CLAIMS = {
             **{f"{name} after SFT on A loses some of its skills": f"better, skills: A - A -> {name}"
                for name in CHAINS},
         },
-        doubts={"UFT in one stage keeps more skills than SFT, then DPO":
+        doubts={"better, skills: UFT - A -> DPO":
                 "this chain forgets nothing on the first base, so that nothing can be prevented"},
         parts=THREE),
     "C3b": Claim(
@@ -174,10 +174,8 @@ CLAIMS = {
             "40 % wrong: PoFT with a weak aligned model is better than SFT":
                 "better: PoFT, weak - SFT",
         },
-        doubts={"40 % wrong: PoFT is better than SFT on the likeliest 60 % of the rows":
-                "the filter is told that 60 % are right",
-                "40 % wrong: PoFT, then DPO is better than SFT, then DPO":
-                "whether DPO adds to PoFT was not asked"},
+        doubts={"better: PoFT - SFT, filtered": "the filter is told that 60 % are right",
+                "better: PoFT -> DPO - SFT -> DPO": "whether DPO adds to PoFT was not asked"},
         made={"aligned": ALIGNED, "weak": "train --objective sft --noise 0.4 --seed 900",
               "likeliest": LIKELIEST}),
     "C4b": Claim(
@@ -276,10 +274,9 @@ CLAIMS |= {
             "The aligned model itself scores more than PoFT, which reads it":
                 "better: aligned model - PoFT",
         },
-        doubts={f"40 % wrong: SFT on the likeliest {share} % {than}":
+        doubts={f"better: filter {share} - {row}":
                 "the filter has the rate and the steps that were chosen for 60 %"
-                for share in (40, 80)
-                for than in ("of the rows is better than PoFT", "is better than SFT on all rows")},
+                for share in (".4", ".8") for row in ("PoFT", "SFT")},
         premises={"What the aligned model itself scores": "score: aligned model"},
         seeds=range(520, 525), prompts=14,
         made={"aligned": ALIGNED,

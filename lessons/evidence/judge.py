@@ -134,9 +134,10 @@ def key(line: Line) -> str:
 def doubts_of(line: Line) -> dict[str, list[str]]:
     """{doubt: the rows that it is of}: the claim's own, then what the search for settings lacks."""
     claim = CLAIMS[line.claim]
-    own = "; ".join(filter(None, (claim.doubts.get(x) for x in ("", line.question))))
+    formula = claim.questions[line.question]
+    own = "; ".join(filter(None, map(claim.doubts.get, ("", formula))))
     out: dict[str, list[str]] = {doubt: [] for doubt in filter(None, own.split("; "))}
-    for _, row in read_question(claim, claim.questions[line.question])[1]:
+    for _, row in read_question(claim, formula)[1]:
         for base in range(len(claim.bases)):
             for doubt, stage in searches.doubts(line.claim, row, base).items():
                 if stage not in out.setdefault(doubt, []):

@@ -124,7 +124,7 @@ REAL_CLAIMS = {
             "A real model: IFT with detached weights is as good as SFT": "as good: detached - SFT",
         },
         doubts={"": "one seed chose the rates, after half of the steps",
-                "A real model: IFT with detached weights is as good as SFT": OTHER_RATE},
+                "as good: detached - SFT": OTHER_RATE},
         expected="Does not hold, undecided: a half-width of 3 points is wider than the margin of "
                  "2, unless the two rows move together.",
         **ON_REAL),
@@ -141,7 +141,7 @@ REAL_CLAIMS = {
             **{f"... as many after detached: {family}":
                f"as good, stops in {family}: detached - SFT" for family in NO_FACTS},
         },
-        doubts={"A real model: as many answers stop after detached IFT as after SFT": OTHER_RATE},
+        doubts={"as good, stops: detached - SFT": OTHER_RATE},
         expected="Over all families the first holds and the second does not hold, because in a "
                  "trial with one seed, other prompts and a rate of 5.6e-5 for all, 97, 65 and 78 % "
                  "of the answers stopped after SFT, released and detached. A half-width of 3 "
@@ -164,10 +164,7 @@ REAL_CLAIMS = {
         },
         doubts={"": "one seed chose the rates, after half of the steps",
                 **dict.fromkeys(
-                    ("A real model, 40 % wrong: PoFT is better than SFT on the likeliest 60 % of "
-                     "the rows",
-                     "A real model, 40 % wrong: SFT on the likeliest 60 % is better than SFT on "
-                     "all"),
+                    ("better: PoFT - SFT, filtered", "better: SFT, filtered - SFT"),
                     "the filter is told that 60 % are right; it keeps few of the lists, as keep.py "
                     "prints when it is run")},
         expected="Holds, does not hold, holds, as on NanoWorld's bases; a half-width of 3 points.",
