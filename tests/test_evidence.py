@@ -179,7 +179,7 @@ def test_every_stage_of_a_row_at_an_edge_or_without_a_search_is_a_doubt(name, ro
 
 
 def test_the_lake_is_told_as_it_was_measured():
-    orders = [figures for _, _, figures in reads.order_lines()]
+    orders = [line.figures for line in reads.order_lines()]
     farther = sum(float(re.search(r"IFT - DPO (\S+) ± (\S+),", x)[1]) < 0 for x in orders)
     told = f"farther from the optimal policy than IFT in {farther} of {len(orders)} settings"
     assert told in PAGE

@@ -411,18 +411,18 @@ def test_command_page_and_docs_say_the_same(lakes, tmp_path, capsys):
 def test_c5_is_judged_from_its_file_and_a_planted_order_changes_it(tmp_path, monkeypatch):
     evidence = pytest.importorskip("lessons.evidence.reads")
     moves = [*["holds"] * 5, "does not hold", *["holds"] * 4]       # with a habit, from scratch
-    assert [line[1] for line in evidence.lines()] == [
+    assert [line.verdict for line in evidence.lines()] == [
         "does not hold", "undecided", "holds", "holds", "holds", *moves]
-    assert "23 do not hold, 1 undecided" in evidence.lines()[0][2]
+    assert "23 do not hold, 1 undecided" in evidence.lines()[0].figures
     packed = dict(np.load(evidence.RESULTS))
     packed["reads"] = packed["reads"][..., [0, 2, 1]]
     packed["moves"] = packed["moves"][..., [4, 1, 2, 3, 0]]
     monkeypatch.setattr(evidence, "RESULTS", tmp_path / "C5.npz")
     np.savez(evidence.RESULTS, **packed)
-    assert [line[1] for line in evidence.read_lines()] == [
+    assert [line.verdict for line in evidence.read_lines()] == [
         "undecided", "does not hold", "does not hold", "does not hold"]
     opposite = {"holds": "does not hold", "does not hold": "holds"}
-    assert [line[1] for line in evidence.move_lines()] == [opposite[x] for x in moves]
+    assert [line.verdict for line in evidence.move_lines()] == [opposite[x] for x in moves]
 
 
 def test_a_policy_answers_where_it_is_asked():

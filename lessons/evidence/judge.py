@@ -109,7 +109,7 @@ def was_run(name: str) -> bool:
 def lines(name: str) -> list[Line]:
     """The questions of one claim with their verdicts, whose they are, and what is doubtful."""
     if name == "C5":
-        found = [Line("C5", *line) for line in reads.lines()]
+        found = reads.lines()
     elif name == "C7":
         found = estimates.lines()
     elif was_run(name):
@@ -181,7 +181,7 @@ def lake_lines() -> list[Line]:
     """C5 in four lines: where training ends; what is read by a policy with a habit and by one from
     scratch, which hold if they hold for a table and for a network; and whether SFT overestimates a
     policy with a habit that has learnt for five updates."""
-    end, *reading = lines("C5")
+    end, *reading = reads.lines()
     out = [Line("C5", "Frozen Lake: training ends in the paper's order, DPO, IFT, ORPO and SFT",
                 end.verdict, end.figures.partition("; ")[2])]
     for start, name in (("detour habit", "a policy with a habit"),
@@ -193,7 +193,12 @@ def lake_lines() -> list[Line]:
         out.append(Line("C5", f"What is read lies where {name} goes, SFT < IFT < DPO",
                         verdicts.pop() if len(verdicts) == 1 else "undecided",
                         f"this order on {' and '.join(orders)} % of 100 maps"))
-    return [told(line) for line in (*out, Line("C5", *reads.moves_after(5)))]
+    moved = next(line for line in reading if "(detour habit, 5 updates)" in line.question)
+    (gap,) = moved.findings
+    out.append(replace(
+        moved, question="Move by move, SFT overestimates a policy with a habit (5 updates)",
+        figures=reads.points(gap.mean, gap.half)))
+    return [told(line) for line in out]
 
 
 def as_one_family() -> tuple[int, int, int]:

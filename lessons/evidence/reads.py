@@ -56,7 +56,7 @@ from pathlib import Path
 import numpy as np
 
 from lessons.evidence.stats import half_width
-from lessons.evidence.verdicts import Finding
+from lessons.evidence.verdicts import Finding, Line
 
 RESULTS = Path(__file__).parent / "results" / "C5.npz"
 TABLES = ("detour habit", "from scratch")       # of the third question
@@ -78,19 +78,18 @@ def interval(values: np.ndarray) -> tuple[float, float]:
 
 
 # ---- verdicts, from the packed figures -----------------------------------------------------------
-Line = tuple[str, str, str]                     # question, verdict, figures
 ORDER = "Training ends in the paper's order of distance, DPO < IFT < ORPO, SFT"
 
 
 def lines() -> list[Line]:
     """All questions: the order at the end in the paper's own setting, what is read in each of the
     four cases, and what SFT says, move by move."""
-    verdicts = [line[1] for line in order_lines()]
+    settings = order_lines()
+    verdicts = [line.verdict for line in settings]
     counts = ", ".join(f"{verdicts.count(word)} {word.replace('does', 'do')}"
                        for word in dict.fromkeys(verdicts))
-    question, found, figures = order_lines()[0]
-    return [(question, found, f"{figures}; of {len(verdicts)} settings: {counts}"), *read_lines(),
-            *move_lines()]
+    settings[0].figures += f"; of {len(settings)} settings: {counts}"
+    return [settings[0], *read_lines(), *move_lines()]
 
 
 def points(mean: float, half: float) -> str:
@@ -108,8 +107,8 @@ def read_lines() -> list[Line]:
                    f"DPO {100 * dpo.mean():.1f} %; "
                    + f"IFT - SFT {points(*gaps[0])}, DPO - IFT {points(*gaps[1])}"
                    + f"; in this order on {100 * ordered:.0f} % of the lakes")
-        out.append((f"What is read lies where the policy goes, SFT < IFT < DPO ({case})",
-                    verdict(gaps), figures))
+        out.append(Line("C5", f"What is read lies where the policy goes, SFT < IFT < DPO ({case})",
+                        verdict(gaps), figures))
     return out
 
 
@@ -123,7 +122,7 @@ def order_lines() -> list[Line]:
                 "SFT - IFT": interval(at["sft"] - at["ift"])}
         figures = ", ".join(f"{leg} {mean:+.4f} ± {half:.4f}" for leg, (mean, half) in legs.items())
         name = "the paper's setting" if setting == "base" else setting
-        out.append((f"{ORDER} ({name})", verdict(list(legs.values())), figures))
+        out.append(Line("C5", f"{ORDER} ({name})", verdict(list(legs.values())), figures))
     return out
 
 
@@ -133,6 +132,7 @@ def move_lines() -> list[Line]:
     for case, of_case in zip(TABLES, packed["moves"].astype(float)):
         for updates, chances in zip(UPDATES, of_case):          # (lakes,5)
             gap = interval(chances[:, 0] - chances[:, -1])
+            found = verdict([gap])
             sft, *blends, alone = 100 * chances.mean(0)
             closed = ", ".join(f"{(sft - blend) / (sft - alone):+.2f}" for blend in blends)
             more = 100 * (chances[:, 0] > chances[:, -1]).mean()
@@ -140,15 +140,7 @@ def move_lines() -> list[Line]:
                        f"than 0 on {more:.0f} % of the lakes; of this "
                        f"gap the blend at lam {', '.join(f'{lam:g}' for lam in LAMS[1:])} closes "
                        f"{closed}")
-            out.append((f"Move by move, SFT overestimates its policy ({case}, {updates} updates)",
-                        verdict([gap]), figures))
+            out.append(Line(
+                "C5", f"Move by move, SFT overestimates its policy ({case}, {updates} updates)",
+                found, figures, "better", (Finding(*gap, found),)))
     return out
-
-
-def moves_after(updates: int) -> tuple[str, str, str, str, tuple[Finding, ...]]:
-    """The line of a policy with a habit, with its difference alone."""
-    chances = np.load(RESULTS)["moves"][0, UPDATES.index(updates)].astype(float)
-    mean, half = interval(chances[:, 0] - chances[:, -1])
-    found = verdict([(mean, half)])
-    return (f"Move by move, SFT overestimates a policy with a habit ({updates} updates)", found,
-            points(mean, half), "better", (Finding(mean, half, found),))
