@@ -46,8 +46,6 @@ def test_there_is_no_family_tree():
     for name, cls in OBJECTIVES.items():
         assert cls.__bases__[0] in (Objective, Pairs) and cls.__module__.endswith(f".{name}")
         assert (cls.__base__ is Pairs) <= ("loss" not in vars(cls))
-    assert {cls.__name__ for cls in Pairs.__subclasses__()} >= {
-        "Hinge", "IPO", "SPPO", "APO", "NCA", "GDPO", "AdaDPO"}
     assert {f.stem for f in FILES.glob("*.py")} == {*NAMES, "__init__", "on_policy", "own"}
 
 

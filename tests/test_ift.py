@@ -6,11 +6,9 @@ from dataclasses import replace
 
 import pytest
 import torch
-from made import Form, batch_of, learn, nano, push, same
+from made import Form, batch_of, nano, push, same
 
 from nanouft.objective import Batch, Seqs
-from nanouft.objectives.ift import own_guess
-from nanouft.seeds import uniform_rows
 
 VARIANTS = ("detached", "released", "algorithm1", "eq21", "eq21_mean1")
 
@@ -29,35 +27,7 @@ def of_losses(l: list[list[float]], mask: list[list[int]] | None = None) -> Batc
     return Batch.of({"answer": Seqs(ids, ids, on, torch.ones_like(on), logp)}, {})
 
 
-def steps(n: int):
-    batch = batch_of(Form("ift"))
-    return (replace(batch, seed=batch.seed + i) for i in range(n))
-
-
-# ---- the two changes -----------------------------------------------------------------------------
-def test_without_both_changes_it_is_sft_on_frozen_embeddings():
-    model, sft = nano().double(), Form("sft", "reduction sequence")
-    want, grads = learn(sft, model, [batch_of(sft)])
-    got, g = learn(ift(lam=0.0, gamma=0.0), model, [batch_of(Form("ift"))])
-    same(got, want)
-    read = {"wte.weight"}                   # it learns from the side of the output alone
-    same({n: x for n, x in g.items() if n not in read},
-         {n: x for n, x in grads.items() if n not in read})
-    assert (g["wte.weight"] - grads["wte.weight"]).abs().max() > 1e-3
-    for settings in ({"lam": 0.2, "gamma": 0.0}, {"lam": 0.0, "gamma": 0.95}):
-        one, _ = learn(ift(**settings), model, [batch_of(Form("ift"))])
-        assert abs(float(one - want)) > 1e-3, "each change alone is not SFT"
-
-
-def test_the_guess_is_shifted_by_one_once():
-    """The guess FOR position i is made AT position i - 1. The prompt keeps its own tokens."""
-    P, Q, a, b, end, c = range(1, 7)
-    inputs, mask = torch.tensor([[P, Q, a, b, end]]), torch.tensor([[0.0, 1, 1, 1, 1]])
-    argmax = torch.tensor([[c, a, c, end, c]])
-    assert own_guess(inputs, mask, argmax).tolist() == [[P, Q, a, c, end]], \
-        "the guess for a position is made at the position before it, and moved there once"
-
-
+# ---- what the model sees -------------------------------------------------------------------------
 @pytest.mark.parametrize("lam", [0.2, 1.0])
 def test_the_model_reads_a_blend_of_embeddings(lam):
     """Eq. 17: (1 - lam) E(token) + lam E(guess), on the response alone; E is a frozen copy. The
@@ -85,13 +55,6 @@ def test_the_model_reads_a_blend_of_embeddings(lam):
 
 
 # ---- the weights ---------------------------------------------------------------------------------
-def test_released_weights_can_push_an_easy_token_down_and_detached_ones_push_none_down():
-    """A hard token, then an easy one: the gradient on the easy one's loss is negative."""
-    for variant, down in (("released", True), ("detached", False)):
-        _, grads = push(ift(variant, gamma=1.0), of_losses([[3.0, 0.01]]))
-        assert (grads["answer"][0, 1] > 0) == down and grads["answer"][0, 0] < 0
-
-
 def test_gamma_zero_is_the_plain_mean():
     """Also as released, where 0^0 and a weight of l_t by itself would be another loss."""
     for variant in ("released", "detached"):
@@ -109,11 +72,3 @@ def test_a_row_without_anything_to_learn_is_harmless(variant):
     same(2 * g["answer"], [*h["answer"].tolist(), [0, 0]])
     nothing, g = push(form, of_losses([[0.0, 0.0]]))
     assert nothing == 0 and g["answer"].isfinite().all(), "all losses 0: no 0/0"
-
-
-# ---- draws --------------------------------------------------------------------------
-def test_each_row_of_each_step_has_draws_of_its_own():
-    now, later = (uniform_rows(batch, 6, 5) for batch in steps(2))
-    assert not (now[0] == now[1]).any() and not (now == later).any()
-    part = next(steps(1)).micro_batch(1, 2)
-    same(uniform_rows(part, 2, 5), now[part.offset:part.offset + 2], 0)

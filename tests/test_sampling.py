@@ -77,11 +77,6 @@ def test_an_answer_does_not_depend_on_who_is_answered_beside_it(how, monkeypatch
     monkeypatch.setattr(GPT, "new_cache", lambda self, rows, room: asked.append(rows)
                         or real(self, rows, room))
     assert ids(answers(PROMPTS * 10, **how)) == ids(whole) and max(asked) < 20
-    if not how:
-        for prompt, answer in zip(PROMPTS, whole):
-            alone, = answers([prompt])
-            assert alone.ids == answer.ids
-            same(alone.logp, answer.logp, 1e-5)
 
 
 @pytest.mark.parametrize("how", [{}, WARM], ids=str)
@@ -116,11 +111,9 @@ def test_the_context_is_a_limit():
     prompts = [long[:12], [2, 7], long, long[:15], [3, 4, 5]]
     for how in ({}, WARM):
         together = answers(prompts, model, max_new=6, **how)
-        assert [len(a.ids) for a in together] == [4, 6, 1, 1, 6]
-        assert not any(a.ended for a in together)
-        assert [len(a.logp) for a in together] == [4, 6, 1, 1, 6]
+        assert [(len(a.ids), len(a.logp), a.ended) for a in together] == [
+            (n, n, False) for n in (4, 6, 1, 1, 6)]
     for prompt, answer in zip(prompts, answers(prompts, model, max_new=6)):
-        assert answer.ids == answers([prompt[-15:]], model, max_new=6)[0].ids
         read = prompt[-15:]
         for token in answer.ids:
             assert token == int(model(torch.tensor([read]))[0, -1].argmax())

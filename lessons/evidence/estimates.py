@@ -91,8 +91,8 @@ def asked_of(gap: np.ndarray, test: str) -> Asked:
     return Asked(gaps, dict.fromkeys(STEPWISE, np.arange(PROMPTS)), (STEPWISE,), test)
 
 
-def lines(kept: Packed | None = None) -> list[verdicts.Line]:
-    kept = kept or packed()
+def lines() -> list[verdicts.Line]:
+    kept = packed()
     by_base = [[asked_of(gap[base].mean(0), test)
                 for gap, test in zip(gaps(kept), QUESTIONS.values())]
                for base in range(len(kept["steps"]))]
