@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,27 @@ def write_json(file: Path, value: Any) -> None:
     partial = file.with_name(file.name + ".partial")
     partial.write_text(json.dumps(as_json(value), indent=1, ensure_ascii=False), encoding="utf-8",
                        errors="backslashreplace")       # half of a character: as JSON writes it
-    os.replace(partial, file)
+    rename(partial, file)
+
+
+def rename(partial: Path, final: Path) -> None:
+    """The name of a file or folder that was written whole, in place of what has it. A library may
+    write for the owner alone (safetensors: mode 0600); each file gets the mode of the umask."""
+    os.umask(mask := os.umask(0o077))
+    for file in (partial, *partial.rglob("*")):
+        if file.is_file():
+            with suppress(OSError):                     # a drive without modes
+                file.chmod(0o666 & ~mask)
+    if partial.is_dir():
+        remove(final)
+    os.replace(partial, final)
+
+
+def fresh(folder: Path) -> Path:
+    """An empty folder, in place of what was there."""
+    remove(folder)
+    folder.mkdir(parents=True)
+    return folder
 
 
 def remove(path: Path) -> None:

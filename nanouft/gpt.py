@@ -229,8 +229,7 @@ class GPT(nn.Module):
 
 def _mask(T: int, n: int, keep: Tensor | None, device, dtype) -> Tensor:
     """(B|1, 1, T, n+T) to add to the scores: 0 where query i may look at key j, else -inf.
-    Nobody looks at later keys or at padding. Padding looks at itself: softmax over nothing is NaN.
-    """
+    Nobody looks at later keys or at padding. Padding sees itself: softmax over nothing is NaN."""
     i = torch.arange(n, n + T, device=device)[:, None]
     j = torch.arange(n + T, device=device)[None]
     seen = (j <= i)[None, None]
@@ -247,9 +246,6 @@ def shipped_base() -> GPT:
     model.load_state_dict({name: w.T if name.endswith(CONV1D) else w
                            for name, w in weights.items()})
     return model
-
-
-# ---- log-probs of given targets ------------------------------------------------------------------
 
 
 def select_at(x: Tensor, at: Tensor | None) -> Tensor:

