@@ -28,8 +28,8 @@ def check_memory(cfg: Train, objective: Objective, data: list[Encoded], model: G
 
 def memory_of_step(model: GPT, batch_size: int, accumulate: int, tokens: int,
                    there: float = math.inf) -> str:
-    """What a step over rows of so many tokens needs at most, in fp32; of less than a gigabyte
-    nothing is said. UserError, with what would fit, if that is more than `there` bytes."""
+    """What a step over rows of so many tokens needs at most, in fp32, in words; "" below a
+    gigabyte. UserError, with what would fit, if that is more than `there` bytes."""
     weights = sum(p.numel() * (16 if p.requires_grad else p.element_size())
                   for p in model.parameters())              # weight, gradient and two moments
     logits = 4 * model.cfg.vocab_size
@@ -51,7 +51,7 @@ def memory_of_step(model: GPT, batch_size: int, accumulate: int, tokens: int,
 
 
 def activation_bytes_per_token(model: GPT) -> float:
-    """What the layers keep of each token for the backward pass, seen in a forward over a few."""
+    """Activation memory that the backward pass needs, measured in a forward over 16 tokens."""
     kept: dict[int, torch.Tensor] = {}              # address -> tensor; held, so none comes twice
 
     def keep(x: torch.Tensor) -> torch.Tensor:
