@@ -207,7 +207,7 @@ def test_a_run_counts_right_answers_where_they_are_short_and_says_what_its_folde
     told = "--init start --data labels.jsonl --steps 1 --batch-size 2 --lr 1e-9 --device cpu"
     assert call(f"train --objective sft {told} --out short_a") == 0
     out = capsys.readouterr().out
-    n = int(re.search(r"read, (\d+) questions answered", out)[1])
+    n = int(re.search(r"scored, (\d+) questions answered", out)[1])
     assert re.search(rf"short answers that are right, word by word +0 +0   \(of {n}\)", out)
     assert "model.safetensors" in out and "curves.png" in out and "adapter" not in out
     assert read_json(Path("short_a/eval.json"))["after"]["right"] == {"right": 0, "of": n}
