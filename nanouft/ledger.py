@@ -209,8 +209,8 @@ def main(argv=None) -> int:
             say("".join(f"{token.strip():>9}" for token in tokens))
             say("".join(f"{weight:>+9.2f}" for weight in weights))
     ends = chance_to_end(model, tok, row)
-    note = (f"{prompt}\nOne step on this answer; the model ends it there with a chance of "
-            f"{100 * ends:.0f} %. Blue, + : more likely.  Orange, − : less likely.")
+    note = (f"{prompt}\nOne step on this answer (chance to end after it: {100 * ends:.0f} %). "
+            "Blue, + : more likely.  Orange, − : less likely.")
     Path(cfg.out).parent.mkdir(parents=True, exist_ok=True)
     say(f"\npicture: {plots.pushes(strips, Path(cfg.out), finding(strips), note)}")
     return 0

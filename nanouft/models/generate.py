@@ -124,7 +124,7 @@ def decode(model: GPT, prompts: list[list[int]], sample_token: Callable[[Tensor,
 
 
 def answers_together(model: GPT, tokens: int) -> int:
-    """How many prompts and answers of so many tokens in all are decoded at once."""
+    """How many sequences of this many tokens, prompt and answer, are decoded at once."""
     cfg, bytes_each = model.cfg, model.wte.weight.element_size()
     of_token = 2 * cfg.n_layer * (model.key_width or cfg.n_embd) * bytes_each
     by_cache = CACHE // (2 * max(1, tokens) * of_token)
@@ -157,7 +157,7 @@ def longest_answer(model: GPT, tok: Tokenizer) -> int:
 
 
 def unfinished(a: Answer, tok: Tokenizer) -> str:
-    """What there is to say of an answer that does not end by itself; "" of one that does."""
+    """How an answer is unfinished, in words; "" if it ended by itself."""
     if tok.user in a.ids or tok.assistant in a.ids:
         return "goes on with another question"
     return "" if a.ended else f"cut at {len(a.ids)} tokens"

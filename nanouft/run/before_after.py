@@ -64,8 +64,8 @@ def choose_held_out(cfg: Train, objective: Objective, held: list[Encoded],
 
 
 def affordable(held: list[Encoded], trained: int, times: int) -> list[Encoded]:
-    """From 32 to 200 held-out rows, from all parts of the file: so many that scoring them `times`
-    times costs a tenth of training on `trained` rows, if a step costs three forwards."""
+    """From 32 to 200 held-out rows, spread over the file: as many as can be scored `times` times
+    for a tenth of the cost of training on `trained` rows, if a step costs three forwards."""
     n = min(len(held), max(32, min(200, int(0.1 * 3 * trained / times))))
     return [held[i * len(held) // n] for i in range(n)]
 

@@ -36,7 +36,7 @@ class Ends:
     nats: list[float]           # -log p of each end token after its right answer, measured rows
     weights: list[float]        # the weight of the same tokens under IFT; SFT's is 1
     stopped: int                # greedy answers that end by themselves
-    asked: int                  # of so many
+    asked: int                  # greedy answers in all
     max_new: int                # tokens that they may have
     longest: int                # tokens of the longest right answer among these rows
 
@@ -86,8 +86,8 @@ class Ends:
 
 
 def end_places(t: Tokens, stop: set[int]) -> np.ndarray:
-    """(ends,) numbers of the tokens that end an answer and are trained on: the last of a stretch of
-    the mask, where it is a stop token."""
+    """(ends,) positions of the tokens that end an answer and are trained on: the last of a stretch
+    of the mask, where it is a stop token."""
     last = np.flatnonzero((t.mask == 1) & (np.append(t.mask[1:], 0) == 0))
     return last[np.isin(t.ids[last], list(stop))]
 

@@ -12,7 +12,7 @@ from nanouft.loop import Device
 from nanouft.objective import WIDTH, Objective
 from nanouft.run.settings import Train
 
-FEW = 3e-5              # highest rate for a few rows that are no demonstrations
+FEW = 3e-5              # highest rate for a few rows that are not demonstrations
 
 
 def rate_and_steps(cfg: Train, objective: Objective, rows: int, model: GPT,
