@@ -53,8 +53,7 @@ CONV1D = ("attn.c_attn.weight", "attn.c_proj.weight", "mlp.c_fc.weight", "mlp.c_
 
 class Cache:
     """Keys and values of everything read so far, for sampling token by token.
-    kv is (L, 2, B, nh, room, hs) for `room` tokens, filled up to `n`; dtype and device of `like`.
-    """
+    kv is (L, 2, B, nh, room, hs), filled up to `n` of `room`; dtype and device of `like`."""
 
     def __init__(self, cfg: GPTConfig, batch_size: int, room: int, like: Tensor):
         hs = cfg.n_embd // cfg.n_head
