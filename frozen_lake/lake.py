@@ -119,7 +119,7 @@ def make_lake(name: str) -> Lake:
 
 
 def read_map(file: str | Path) -> Lake:
-    """A text file, one row a line; empty lines and spaces around rows are ignored."""
+    """A text file, one row per line; empty lines and spaces around rows are ignored."""
     rows = tuple(line.strip() for line in read_text(file).split("\n") if line.strip())
     lake = Lake(Path(file).stem, rows)
     if wrong := mistake(lake):

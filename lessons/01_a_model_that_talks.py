@@ -195,7 +195,7 @@ final, in_view, hidden = {}, {}, {}         # of each model: nats
 for name, (model, losses) in runs.items():
     final[name] = sum(losses[-20:]) / 20
     in_view[name], hidden[name] = exam(model, T), exam(model, HALF)
-    print(f"\n{name}: training loss {losses[0]:.2f} -> {final[name]:.2f} nats a token; "
+    print(f"\n{name}: training loss {losses[0]:.2f} -> {final[name]:.2f} nats per token; "
           f"exam {in_view[name]:.2f} with the row in view, {hidden[name]:.2f} without")
     for start in (" Many say the", " When the dog is not", " 7 and 4 is"):
         print("    " + talk(model, start).encode("ascii", "replace").decode())
@@ -224,7 +224,7 @@ every = range(0, STEPS, 10)                 # the mean of ten steps, so that the
 curves = {name: [sum(losses[k:k + 10]) / 10 for k in every] for name, (_, losses) in runs.items()}
 draw.lines(left, every, curves,
            f"Without the {CHANGE or 'mask'} the loss falls to {final[less]:.2f} ...",
-           "step", "training loss, nats a token", ylim=(0, None))
+           "step", "training loss, nats per token", ylim=(0, None))
 exams = {name: [in_view[name], hidden[name]] for name in runs}
 draw.bars(right, exams, ["the rest of the row\nin view", "hidden,\nas in talking"],
           f"... and is {hidden[less]:.2f} once it has to talk",

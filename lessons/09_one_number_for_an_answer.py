@@ -61,7 +61,7 @@ import torch
 from nanouft import world
 from nanouft.run.evaluation import answer_rows
 from nanouft.gpt import shipped_base
-from nanouft.simple import gain, score_of, sft_loss
+from nanouft.simple import log_ratio, score_of, sft_loss
 from nanouft.models.tokenizer import nano
 
 STEPS, ROWS, BETAS = 40, 16, (0.1, 3.0)
@@ -80,7 +80,7 @@ def push(i, score: float):
 def una_loss(beta: float):
     """UNA's loss with this beta. A demonstration has the score 1, which makes it UFT's."""
     def loss_of(model, start, batch, tok, step):
-        nats, _ = gain(model, start, batch, "answer", tok)              # (B,)
+        nats, _ = log_ratio(model, start, batch, "answer", tok)         # (B,)
         score = torch.tensor([1.0 if row.score is None else row.score for row in batch])
         return (torch.sigmoid(beta * nats) - score).square().mean()
     return loss_of

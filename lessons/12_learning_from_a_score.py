@@ -54,7 +54,7 @@ from nanouft.gpt import shipped_base
 from nanouft.simple import BETA, SAMPLES, token_logp, sample_answers
 from nanouft.models.tokenizer import nano
 
-STEPS, PROMPTS = 10, 16         # optimizer steps, prompts of each: 64 answers a step
+STEPS, PROMPTS = 10, 16         # optimizer steps, prompts of each: 64 answers per step
 tok = nano()
 rows = world.rows("train", "prompts", 400, seed=0, skills=("fact", "truth", "sort"))
 rows = [rows[(i % 3) * 133 + i // 3] for i in range(399)]           # the three skills in turn

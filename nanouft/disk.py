@@ -39,7 +39,7 @@ def read_json(file: Path, **kinds: type) -> dict:
 
 
 def as_json(value: Any) -> Any:
-    """The value as it comes back from a file; None for NaN and infinity, which JSON has not."""
+    """The value as a file gives it back; None for NaN and infinity, which JSON does not have."""
     return json.loads(json.dumps(value), parse_constant=lambda word: None)
 
 
@@ -71,7 +71,7 @@ def fresh(folder: Path) -> Path:
 
 
 def remove(path: Path) -> None:
-    """A folder, or whatever stands in its place."""
+    """Delete a folder, or whatever stands in its place."""
     if path.is_dir():
         shutil.rmtree(path, ignore_errors=True)
     else:

@@ -13,8 +13,8 @@ from torch import Tensor
 
 def product(x: Tensor, weight: Tensor, bias: Tensor | None = None, gelu: bool = False) -> Tensor:
     """x (...,K), weight (N,K), bias (N,) -> (...,N), then through a tanh GELU if asked.
-    In inference mode (generate.py) oneDNN makes it on a CPU with AVX-512: up to twice as fast,
-    other in the last digit. That is a private operation of PyTorch; elsewhere it is F.linear."""
+    In inference mode (generate.py) on a CPU with AVX-512 oneDNN computes it, up to twice as fast
+    and equal but for rounding, by a private operation of PyTorch. Elsewhere it is F.linear."""
     sampling = not torch.compiler.is_compiling() and torch.is_inference_mode_enabled()
     if sampling and x.device.type == "cpu" and x.dtype == torch.float32 and onednn_is_faster():
         then = "gelu" if gelu else "none"
@@ -42,9 +42,9 @@ PART = 2**22                                    # logits of one chunk, sized for
 
 
 def logp(logits: Tensor, targets: Tensor) -> Tensor:
-    """(N,V) logits, (N,) targets -> (N,) nats: minus F.cross_entropy, never below fp32.
+    """(N,V) logits, (N,) targets -> (N,) nats: minus F.cross_entropy, at least in fp32.
     Large logits are overwritten: with V = 50,000 a row takes 200 KB, and F.cross_entropy keeps
-    three (logits, log-softmax, gradient). Then there can be one backward pass only."""
+    three of them (logits, log-softmax, gradient). Then only one backward pass is possible."""
     if logits.dtype != torch.float64:
         logits = logits.float()
     if logits.numel() < LARGE or torch.compiler.is_compiling():     # compiled, it takes as little

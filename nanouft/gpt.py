@@ -53,7 +53,7 @@ CONV1D = ("attn.c_attn.weight", "attn.c_proj.weight", "mlp.c_fc.weight", "mlp.c_
 
 class Cache:
     """Keys and values of everything read so far, for sampling token by token.
-    kv is (L, 2, B, nh, room, hs) for `room` tokens, filled up to `n`; of `like`'s kind."""
+    kv is (L, 2, B, nh, room, hs), filled up to `n` of `room`; dtype and device of `like`."""
 
     def __init__(self, cfg: GPTConfig, batch_size: int, room: int, like: Tensor):
         hs = cfg.n_embd // cfg.n_head
@@ -69,7 +69,7 @@ class Cache:
         return both[0], both[1]
 
     def take(self, picked: Tensor) -> None:
-        """Only the picked rows are left."""
+        """Keep the picked rows alone."""
         L, _, _, nh, room, hs = self.kv.shape
         left = self.kv.new_empty(L, 2, len(picked), nh, room, hs)
         left[..., :self.n, :] = self.kv[..., :self.n, :].index_select(2, picked)
@@ -216,8 +216,8 @@ class GPT(nn.Module):
         return self.ln_f(x)
 
     def activation_checkpointing_enable(self) -> None:
-        """A forward with gradient keeps the input of each block alone; the backward pass computes
-        the rest again: a tenth of the memory for up to a third more time."""
+        """A forward with gradient keeps only the input of each block, and the backward pass
+        computes the rest again: under a tenth of the activations, for up to a third more time."""
         self.recomputes = True
 
     def new_cache(self, batch_size: int, room: int) -> Cache:

@@ -73,7 +73,7 @@ def entries(objective: Objective, row: Row, model: GPT, tok: Tokenizer, device: 
 
 def pushes(objective: Objective, batch: Batch) -> dict[str, torch.Tensor]:
     """{role: (B,T) -dL/dlogp}: how hard the loss pushes each token, and which way.
-    forward() must have written logp, which is first cut loose from the network. Roles that the loss
+    forward() must have written logp, which is first detached from the network. Roles that the loss
     reads without training on them (KTO's mismatch) are left out."""
     for s in batch.seqs.values():
         s.logp = s.logp.detach().requires_grad_(True)
@@ -100,8 +100,8 @@ def judged(row: Row) -> list[Row]:
 
 
 def views(shown: list[str], init: str = "base") -> Iterator[tuple[str, Objective]]:
-    """(as it was written, the method with its settings); flags are read as train reads them. Where
-    a method asks other models, --init answers: so PoFT's weight is 1/2, as for equal models."""
+    """(the text as given, the method with its settings); flags are read as train reads them. Where
+    a method needs other models, the model of --init stands in for them, so PoFT's weight is 1/2."""
     for text in shown:
         name, *flags = shlex.split(text) or [""]
         cls = find(name)
@@ -140,14 +140,14 @@ def row_of(cfg: Ledger) -> Row:
     try:
         answer = cfg.answer or world.right_answer(prompt)
     except ValueError:
-        raise UserError("--answer is needed: only for NanoWorld prompts it is known") from None
+        raise UserError("--answer is needed: it is known for NanoWorld's prompts alone") from None
     better = world.as_answer(answer)
     worse = world.as_answer(cfg.rejected or " ".join(answer.split()[:-1]) or "no")
     return Row((Turn("user", prompt),), better, better, worse)
 
 
 def finding(strips: list[plots.Strip]) -> str:
-    """The title: how the methods push the last token of the right answer, the two extremes."""
+    """The title: which methods push the last token of the right answer least and most."""
     last = strips[0][2][-1]
     ends = {plots.called(method): weights[-1] for method, which, _, weights in strips
             if which in ("answer", "chosen", "good answer")}
@@ -166,7 +166,7 @@ def chance_to_end(model: GPT, tok: Tokenizer, row: Row) -> float:
 
 
 def show_ends(cfg: Ledger, device: Device) -> None:
-    """--end: what the rows teach of stopping, and what the model knows of it."""
+    """--end: do the rows teach a model to stop, and does this one know how?"""
     left_out: LeftOut = []
     if cfg.data:
         rows, left_out = read(cfg.data, ["demos"])
@@ -209,8 +209,8 @@ def main(argv=None) -> int:
             say("".join(f"{token.strip():>9}" for token in tokens))
             say("".join(f"{weight:>+9.2f}" for weight in weights))
     ends = chance_to_end(model, tok, row)
-    note = (f"{prompt}\nOne step on this answer, which the model ends there with "
-            f"{100 * ends:.0f} %. Blue, + : more likely.  Orange, − : less likely.")
+    note = (f"{prompt}\nOne step on this answer (chance to end after it: {100 * ends:.0f} %). "
+            "Blue, + : more likely.  Orange, − : less likely.")
     Path(cfg.out).parent.mkdir(parents=True, exist_ok=True)
     say(f"\npicture: {plots.pushes(strips, Path(cfg.out), finding(strips), note)}")
     return 0

@@ -30,7 +30,7 @@ class Step:
     sums: dict[str, Tensor]     # the loss and the metrics, summed over the step's micro-batches
     norm: Tensor                # of the gradient, before clipping
     rate: float                 # the learning rate
-    tokens: Any                 # response tokens: a number; on the lake one for each learner
+    tokens: int                 # response tokens
     read: int                   # all tokens, those of prompts too
 
 

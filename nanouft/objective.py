@@ -10,7 +10,7 @@ Each file of objectives/ is one. One training step uses it like this:
 Three ideas make one contract serve every method:
 1. A loss never calls another model. What that model says is computed earlier and stored beside
    the tokens: before training (run/reference.py), or when answers are sampled (run/sampling.py).
-   Seqs.ref_logp is shared by many methods. What only one method reads its own file prepares.
+   Seqs.ref_logp is shared by many methods. What only one method reads is prepared by its file.
 2. A method reaches the network through GPT.forward alone.
 3. A loss is a sum over rows or tokens, divided by the total of the WHOLE step. So the losses of
    a step's micro-batches (--accumulate) add up to its loss.
@@ -32,9 +32,9 @@ NOT_SET: Any = None                 # the value of a field until somebody writes
 
 @dataclass
 class Seqs:
-    """One role of a batch: B rows, T tokens.
+    """One role of a batch, as padded sequences: B rows, T tokens.
     Tokens are shifted once, in data/batches.py: targets[t] follows inputs[t].
-    Tokens are reduced by a masked sum or a masked mean only. Every loss shows which of the two."""
+    Losses reduce tokens by `sum` or `mean` alone, both masked, and each shows which of the two."""
     inputs: Tensor                  # (B,T) token ids
     targets: Tensor                 # (B,T) token ids
     mask: Tensor                    # (B,T) 1 where the TARGET is a response token, <|end|> included
@@ -82,7 +82,7 @@ class Seqs:
 
 @dataclass(frozen=True)
 class First:
-    """Models that are trained before, once; a setting holds their folders."""
+    """Models that must be trained first, once; a setting holds their folders."""
     field: str                          # that setting
     needs: str                          # which models they are, in words
     runs: tuple[str, ...]               # for each the flags of train that make it
@@ -97,7 +97,7 @@ class Batch:
     #   from the data: score 0..1; label 1 good, 0 bad; p 0..1, how sure that `chosen` is better
     #   of sampled answers: reward, in the scorer's unit; ended, 1 if the answer stops by itself
     #   by credit(): advantage, how much better the answer is than expected
-    n: int = 1                      # rows of the whole step
+    n: int = 1                      # rows of the whole step: the batch size
     tokens: dict[str, Any] = field(default_factory=dict)    # role -> response tokens of the step
     seed: int = 0                   # of this step: all its micro-batches draw the same numbers
     offset: int = 0                 # number of this micro-batch's first row in the step
@@ -156,10 +156,11 @@ def write_logp(model, batch: Batch) -> None:
         padded = [F.pad(getattr(s, name), (0, T - s.inputs.shape[1])) for s in roles]
         return torch.cat(padded)
 
-    at, above = [], 0                                   # positions of each role; rows above it
+    at, above = [], 0                   # positions of each role in the stack; rows above the role
     for s in roles:
-        width = s.inputs.shape[1]
-        at.append((above + s.positions // width) * T + s.positions % width)
+        width = s.inputs.shape[1]       # of this role; the stack has T columns
+        row, column = s.positions // width, s.positions % width
+        at.append((above + row) * T + column)
         above += len(s.inputs)
     logp = model(stack("inputs"), want="logp", targets=stack("targets"), at=torch.cat(at))
     for s, x in zip(roles, logp.split([len(s.inputs) for s in roles])):
@@ -207,7 +208,7 @@ class Objective:
     It overrides what differs. Its helper methods start with _."""
     data = "demos"                      # kinds of rows that it learns from: "demos + scores"
     lr = 2.5e-4                         # default learning rate, chosen on NanoWorld's validation
-    reference = False                   # do loss or credit read the start model's log-probs?
+    reference = False                   # do loss or credit read log-probs of the reference model?
     coupled = False                     # does the loss of a row read other rows' log-probs?
     first: ClassVar[First | None] = None        # models that must be trained before
     scorer = "any"                      # of samples: "any" number, a "grade" from 0 to 1, or "none"
@@ -247,7 +248,7 @@ class Objective:
         return type(self).__module__.rpartition(".")[2]
 
     def __str__(self) -> str:
-        """What stands where a result is printed."""
+        """How results name it."""
         return self.name
 
     def check(self) -> None:
@@ -284,8 +285,8 @@ class Objective:
         return data
 
     def credit(self, batch: Batch) -> tuple[Batch, dict]:
-        """On-policy: a whole rollout with what made its rewards (advantages, returns, or pairs of
-        answers), and metrics."""
+        """On-policy: a whole rollout with advantages, returns or pairs made of its rewards, and
+        metrics."""
         return batch, {}
 
     def forward(self, model, batch: Batch) -> None:

@@ -4,7 +4,7 @@
     trainer.train()
     trainer.save("out/dpo", tok)                # accelerate launch --num_processes 2 this.py
 
-The Trainer deals out numbers of rows. Every process collates the whole step and takes its
+The Trainer deals out row numbers. Every process collates the whole step and takes its own
 micro-batches, so each knows the totals that a loss is divided by, and their losses add up.
 """
 import math
@@ -37,7 +37,7 @@ NOT_READ = {"label_smoothing_factor": "the objective is the loss",
 
 def check(model: Any, objective: Objective, rows: list[Encoded], args: Any,
           more: dict[str, Any]) -> None:
-    """UserError for what cannot be honoured or would be learned wrongly."""
+    """UserError for settings that are not read here, or under which the loss would be wrong."""
     if not isinstance(model, GPT):
         raise UserError(f"a {type(model).__name__} has no log-probs of tokens: open its folder "
                         "with nanouft.models.folders.start_model (with LoRA: lora=True and "
@@ -52,7 +52,7 @@ def check(model: Any, objective: Objective, rows: list[Encoded], args: Any,
             raise UserError(f"{name}: is not read here; {why}")
     if getattr(args, "train_sampling_strategy", "") == "group_by_length":
         raise UserError('train_sampling_strategy: "group_by_length" is not read here, since the '
-                        "Trainer sees numbers of rows alone")
+                        "Trainer sees row numbers alone")
     if args.n_gpu > 1:
         raise UserError("one process for each GPU: start the script with accelerate launch")
     if objective.on_policy:
@@ -130,24 +130,24 @@ class Trainer(transformers.Trainer):
         loss, metrics = self.objective.loss(batch)
         for name, value in metrics.items():
             self.sums[name] += value
-        return loss * self.accelerator.num_processes        # of processes it takes the mean
+        return loss * self.accelerator.num_processes        # it averages over processes
 
     def log(self, logs: dict, *more: Any) -> None:
-        """Beside the loss the objective's metrics, as means over the steps since the last log."""
+        """The loss, and the objective's metrics as means over the steps since the last log."""
         if "loss" in logs and self.sums:
             logs |= {name: x / self.steps for name, x in self.added_up(self.sums).items()}
             self.sums, self.steps = defaultdict(float), 0
         super().log(logs, *more)
 
     def get_eval_dataloader(self, eval_dataset: Any = None) -> Any:
-        """Numbers of the micro-batches of the held-out rows, which are one step together."""
+        """It deals out the numbers of micro-batches; together the held-out rows are one step."""
         return self.accelerator.prepare(torch.utils.data.DataLoader(
             range(self.parts), batch_size=1,  # type: ignore[arg-type]
             collate_fn=self.data_collator))
 
     @torch.no_grad()
     def prediction_step(self, model: Any, inputs: dict, *more: Any, **others: Any) -> tuple:
-        """The loss of one micro-batch; times their number, since a mean over them is taken."""
+        """The loss of one micro-batch, times their number, because their mean is logged."""
         part = self.whole.micro_batch(int(inputs["picked"]), self.parts).to(self.args.device)
         self.objective.forward(model, part)
         loss, metrics = self.objective.loss(part)
@@ -157,7 +157,7 @@ class Trainer(transformers.Trainer):
 
     def evaluation_loop(self, dataloader: Any, description: str, prediction_loss_only: Any = None,
                         ignore_keys: Any = None, metric_key_prefix: str = "eval") -> Any:
-        """Beside eval_loss the objective's metrics, as eval_margin and so on."""
+        """Adds the objective's metrics to eval_loss, as eval_margin and so on."""
         self.held_sums: dict = defaultdict(float)
         output: Any = super().evaluation_loop(dataloader, description, prediction_loss_only,
                                               ignore_keys, metric_key_prefix)

@@ -89,7 +89,7 @@ def test_train_leaves_a_folder_that_tells_everything(here, capsys):
                 "--eval-every 6 --lr 1e-3 --out a") == 0
     out = capsys.readouterr().out
     assert "pairs.jsonl: 10 pairs" in out and "10 rows read: 9 to learn from, 1 held out\n" in out
-    assert "before and after: 1 held-out row read, 1 question answered" in out
+    assert "before and after training: 1 held-out row scored, 1 question answered" in out
     assert "dpo: 12 steps of 3 = 4 passes, learning rate 0.001\n9 rows, " in out
     assert re.search(r"held-out pairs: chosen gained more +0.500 +\d.\d{3}   \(1 row\)\n", out)
     assert "[[" in out and out.endswith("Talk to it: python -m nanouft.sample a\n")
@@ -199,7 +199,7 @@ def test_evaluate_compares_models(here, capsys):
                   "greedy answers run  reward"):
         assert words in out
     assert call("evaluate start --items 2 --split val") == 0
-    assert "scores in percent on 2 val prompts a family" in capsys.readouterr().out
+    assert "scores in percent on 2 val prompts per family" in capsys.readouterr().out
 
 
 def test_sample_shows_models_side_by_side_and_chats(here, capsys, monkeypatch):
@@ -224,7 +224,7 @@ def test_a_run_counts_right_answers_where_they_are_short_and_says_what_its_folde
     told = "--init start --data labels.jsonl --steps 1 --batch-size 2 --lr 1e-9 --device cpu"
     assert call(f"train --objective sft {told} --out short_a") == 0
     out = capsys.readouterr().out
-    n = int(re.search(r"read, (\d+) questions answered", out)[1])
+    n = int(re.search(r"scored, (\d+) questions answered", out)[1])
     assert re.search(rf"short answers that are right, word by word +0 +0   \(of {n}\)", out)
     assert "model.safetensors" in out and "curves.png" in out and "adapter" not in out
     assert read_json(Path("short_a/eval.json"))["after"]["right"] == {"right": 0, "of": n}

@@ -47,7 +47,7 @@ def test_a_row_whose_mask_leaves_the_end_out_is_named(monkeypatch):
     encoded, _ = encode(DEMOS, NANO, 64)
     found = measure_ends(talks(30), NANO, encoded)
     assert (found.answers - found.trained, found.without) == (1, [DEMOS[2].where])
-    assert "of 1 answer the end token is not trained on" in found.meaning()
+    assert "1 answer without a trained end token" in found.meaning()
     assert DEMOS[2].where in found.text()
 
 
@@ -57,7 +57,7 @@ def test_rows_that_train_no_end_at_all_have_no_weights_and_still_get_their_sente
         e.seqs["answer"].mask[-1] = 0
     found = measure_ends(talks(30), NANO, encoded)
     assert not found.trained and not found.nats and len(found.without) == len(DEMOS)
-    assert found.text().splitlines()[-1].startswith("These rows do not teach to stop")
+    assert found.text().splitlines()[-1].startswith("These rows do not teach a model to stop")
 
 
 def test_the_weight_of_the_end_is_that_of_ift_and_its_nats_those_of_the_right_answer():
@@ -88,12 +88,12 @@ def test_a_model_that_never_stops_and_one_that_does():
 
 
 @pytest.mark.parametrize("changed, sentence", [
-    ({}, "This model stops, and where these answers end"),
-    ({"nats": [3.0] * 10}, "This model stops, but elsewhere"),
-    ({"stopped": 8}, "This model ends right answers, and its own go on"),
+    ({}, "This model stops, and where these answers do"),
+    ({"nats": [3.0] * 10}, "This model stops, but not where"),
+    ({"stopped": 8}, "This model would end right answers, but its own go on"),
     ({"stopped": 8, "nats": [0.8] * 10}, "This model has to learn to stop: IFT gives the end 0.30"),
     ({"stopped": 8, "nats": [3.0] * 10, "weights": [1.0] * 10}, "SFT and IFT both give"),
-    ({"trained": 9, "stopped": 0}, "of 1 answer the end token is not trained on")])
+    ({"trained": 9, "stopped": 0}, "1 answer without a trained end token")])
 def test_one_sentence_says_what_the_figures_mean(changed, sentence):
     assert sentence in replace(FOUND, **changed).meaning()
 

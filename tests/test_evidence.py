@@ -10,6 +10,7 @@ import pytest
 
 from lessons.evidence import (
     cells,
+    estimates,
     families,
     judge,
     papers,
@@ -118,7 +119,7 @@ BOUND = {   # section: {a sentence of it with {}: what its figure is, claim, que
         "lies {} points nearer with lam .2": (means, "C7", "(lam .2)"),
         "and {} with lam 1": (means, "C7", "(lam 1)")},
     "C8": {
-        "lies {} points from SFT": (figures, "C8", "as good, score in unknown: DFT - SFT"),
+        "by {} points. In new": (figures, "C8", "as good, score in unknown: DFT - SFT"),
         "the difference is {}, so that":
         (figures, "C8", "as good, score in rules_new: DFT - SFT")},
     "C9": {
@@ -135,8 +136,8 @@ BOUND = {   # section: {a sentence of it with {}: what its figure is, claim, que
         "as released {} %": (share, "R1", "released")},
     "R4": {
         "PoFT leads SFT as well, by {}.": (figures, "R4", "PoFT - SFT"),
-        "lies {} points from SFT on all": (figures, "R4", "SFT, filtered - SFT"),
-        "PoFT's distance to it is {}.": (figures, "R4", "PoFT - SFT, filtered")},
+        "differs from SFT on all by {} points": (figures, "R4", "SFT, filtered - SFT"),
+        "PoFT from this filter by {}.": (figures, "R4", "PoFT - SFT, filtered")},
 }
 
 

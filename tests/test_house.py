@@ -94,8 +94,8 @@ def test_what_a_run_loads(code, files, lines):
 def test_the_readme_names_both_commands():
     """The workflow takes them from there."""
     text = (ROOT / "README.md").read_text(encoding="utf-8")
-    for line in (r"pip install.*--objective ift$", r"pip install.*pytest -n 2$"):
-        assert len(re.findall(line, text, re.MULTILINE)) == 1, line
+    for two in (r"pip install.*-e \.\n.*--objective ift$", r"pip install.*\n.*pytest -n 2$"):
+        assert len(re.findall(two, text, re.MULTILINE)) == 1, two
 
 
 def test_every_program_begins_with_command():

@@ -107,7 +107,7 @@ def test_simple_py_is_the_loop(name, place, monkeypatch, rate=2e-3):
     if o.on_policy:                                     # as a rollout sorts its prompts
         rows = [row for i in range(0, n * B, B) for row in
                 sorted(rows[i:i + B], key=lambda r: len(tok.prompt_ids(r.prompt)))]
-    plain = simple.teach(taught.double(), rows, tok, name, n, other if name == "poft" else None)
+    plain = simple.train(taught.double(), rows, tok, name, n, other if name == "poft" else None)
     encoded, _ = encode([x for row in rows for x in o.choose([row])], tok, model.cfg.n_ctx)
     if o.on_policy:
         source = Rollouts(encoded, o, model, start, tok, lambda rows, texts: [

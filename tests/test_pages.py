@@ -112,7 +112,7 @@ def test_a_word_that_is_left_out_leaves_its_column_empty():
 
 
 def test_the_pushes_on_a_long_answer_are_wrapped_as_a_text_is(tmp_path, monkeypatch, capsys):
-    """Nothing overlaps or is cut off at the right, and the terminal has a token a line."""
+    """Nothing overlaps or is cut off at the right, and the terminal has a token per line."""
     tokens = ["A", " fern", "\n", " photosynthesises", ".", "<|im_end|>"] * 7
     rows = plots.lay_out([("sft", "answer", tokens, [1.0] * 42),
                           ("kto", "bad answer", ["no"], [-1.0])])

@@ -344,7 +344,7 @@ def test_what_is_no_plain_file_is_not_waited_for(make, place):
         argv = ["--resume", str(copied)] if name in of_run else run(place, "--init", str(copied))
         assert child(argv, None, place / "log") == 2, name
         said = (place / "log").read_text().partition("\n\n")[0]
-        assert said.startswith(f"error: {copied / name}: cannot be read (it is no plain file)")
+        assert said.startswith(f"error: {copied / name}: cannot be read (it is not a plain file)")
         assert "\n" not in said
 
 

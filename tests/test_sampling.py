@@ -152,8 +152,8 @@ def test_who_begins_another_question_has_not_stopped():
 
 # ---- rollouts ------------------------------------------------------------------------------------
 def source(name: str, start_seed: int = 0, dtype: str = "fp32", **settings) -> Rollouts:
-    """A source of steps over NanoWorld prompts with a small random policy, eight prompts a step. A
-    score that a random policy reaches: how many letters its answer has."""
+    """A source of steps over NanoWorld prompts with a small random policy, eight prompts per
+    step. A score that a random policy reaches: how many letters its answer has."""
     o = OBJECTIVES[name](**settings)
     prompts, _ = encode(o.choose(world.rows("train", "prompts", 40, 0)), NANO, 115)
     policy, start = (GPT(replace(TINY, vocab_size=NANO.n_vocab, n_ctx=128, init_std=0.1), seed=s)

@@ -205,8 +205,8 @@ Each figure is a ratio of two programs that take turns on one machine: the media
 brackets. Above 1 means that nanouft is faster. The ratio measures the processor and its load as
 well, because a large part of both times are the same matrix products, whose speed differs between
 processors. So compare two versions of nanouft only in one run on one machine. With a real model
-both sides run the same layers of transformers, which sets the limit: what can differ is the rest,
-above all logits that the loss does not need, and padding.
+both programs run the same layers of transformers, so that only the rest can differ, above all
+padding and logits that the loss does not need.
 
 ```bash
 python -m lessons.bench --real out/smollm2 --write      # 15 minutes of a core; needs TRL

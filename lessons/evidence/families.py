@@ -25,7 +25,7 @@ Parts = tuple[tuple[str, ...], ...]
 
 
 class Asked(NamedTuple):
-    """What one base says to a question, family by family."""
+    """The difference that a question asks for, on one base, family by family."""
     gaps: dict[str, np.ndarray]         # (seeds, prompts) of each family: difference of scores
     groups: dict[str, np.ndarray]       # (prompts,) one number for prompts that ask the same fact
     parts: Parts                        # the mean is that of the means of the parts

@@ -24,8 +24,8 @@ Moments = tuple[float, float, float]            # mean, variance of the mean, de
 def moments(gaps: list[np.ndarray], groups: list[np.ndarray]) -> Moments:
     """The mean of a score over families, the variance of that mean, and its degrees of freedom.
 
-    gaps      one array (seeds, prompts) a family, times the family's weight in the score
-    groups    one array (prompts,) of numbers a family; prompts that share a number ask for the
+    gaps      per family one array (seeds, prompts), times the family's weight in the score
+    groups    per family one array (prompts,) of numbers; prompts that share a number ask for the
               same fact, so they count as one draw
     """
     seeds = len(gaps[0])

@@ -22,7 +22,7 @@ def packed(name: str) -> Mapping[str, np.ndarray]:
 
 
 class Finding(NamedTuple):
-    """What one base says to a question."""
+    """The difference that a question asks for, on one base."""
     mean: float                         # difference of scores, from -1 to 1
     half: float                         # half of its 95 % interval
     verdict: str                        # corrected for the questions of the claim
@@ -39,7 +39,7 @@ class Line:
     verdict: str
     figures: str
     test: str = ""
-    findings: tuple[Finding, ...] = ()  # one a base; empty for C5, which has no base
+    findings: tuple[Finding, ...] = ()  # one per base; empty for C5, which has no base
     whose: str = ""                     # "the paper's", "ours" or "premise" (papers.py)
     doubts: dict[str, list[str]] = field(default_factory=dict)  # {a doubt: rows that it is of}
 

@@ -29,7 +29,7 @@ EXPLAINED = """Points of 100 between two methods, 95 % interval over seeds and p
 ● first base (or the real model), ■ second base.
 Intervals beyond 20 are written. Black lines are the limits of a question: "better" holds if both
 intervals lie right of 0, "not inferior" if right of −2, "as good" if between −2 and 2.
-A colour is that of a paper and says nothing of the verdict. Grey labels: our own questions."""
+A colour says nothing about the verdict. Grey labels: our own questions."""
 
 
 def between(name: str) -> re.Pattern:
@@ -171,8 +171,9 @@ def picture(rows: list[tuple[str, str, Line | None]], title: str, file: Path) ->
     from matplotlib import pyplot as plt
     from PIL import Image
     plt.rcParams["font.size"] = 12
-    labels = [wrapped(label, 42 if line else 104) for _, label, line in rows]
-    heights = [0.30 + max(0.19 * label.count("\n"), 0 if line and not line.carried else 0.1)
+    labels = [wrapped(label.replace("->", "→"), 42 if line else 104) for _, label, line in rows]
+    heights = [0.30 + (max(0.19 * label.count("\n"), 0.1 if line.carried else 0) if line else
+                       0.14 + 0.19 * label.count("\n"))
                for label, (_, _, line) in zip(labels, rows)]
     high, y = sum(heights) + 2.0, 0.0
     fig, ax = plt.subplots(figsize=(10.8, high), dpi=100)
@@ -206,7 +207,8 @@ def draw(ax, line: Line, y: float, colour: str) -> None:
     across = ax.get_yaxis_transform()
     outside = any(100 * (abs(x.mean) + x.half) > REACH for x in line.findings)
     if outside or not line.findings:
-        ax.text(0.5, y, line.figures, color=colour, va="center", ha="center", transform=across)
+        ax.text(0.5, y, line.figures.replace("-", "−"), color=colour, va="center", ha="center",
+                transform=across)
     else:
         for limit in stats.LIMITS.get(line.test, ()):
             ax.plot([100 * limit] * 2, [y - 0.13, y + 0.13], color="black", linewidth=1.5)

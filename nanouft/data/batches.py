@@ -22,7 +22,7 @@ from nanouft.seeds import order_seed, step_seed
 
 POOL = 20                               # steps whose rows are sorted by length
 KNOWN = ("score", "label", "p")         # columns that come with the rows of the data
-# of tokenizers that are often met; a file made for one of them may have it in its answers
+# of common tokenizers; answers of a file that was made for one of them may have it typed in
 END_TOKENS = ("<|end|>", "<|im_end|>", "<|endoftext|>", "<|end_of_text|>", "<|eot_id|>", "</s>",
               "<eos>", "<end_of_turn>")
 
@@ -31,13 +31,13 @@ END_TOKENS = ("<|end|>", "<|im_end|>", "<|endoftext|>", "<|end_of_text|>", "<|eo
 class Tokens:
     ids: np.ndarray                     # (L,)
     mask: np.ndarray                    # (L,) 1 on response tokens
-    ref_logp: np.ndarray | None = None      # (L-1,) one number a target; reference.py writes it
+    ref_logp: np.ndarray | None = None      # (L-1,) one per target; run/reference.py writes it
     extra: dict[str, np.ndarray] = field(default_factory=dict)      # (L-1,) as well: Seqs.extra
 
 
 @dataclass
 class Encoded:
-    """A row of the data as tokens: its sequences, one for each role, and its numbers."""
+    """A tokenized row of the data: its sequences, one for each role, and its numbers."""
     seqs: dict[str, Tokens]
     row: Row
     per_row: dict[str, Any] = field(default_factory=dict)       # its numbers
@@ -51,7 +51,7 @@ class Encoded:
 # ---- rows -> tokens ------------------------------------------------------------------------------
 @dataclass
 class EncodeReport:
-    """Rows that a run leaves out, and why; and what it should say of others."""
+    """Rows that a run leaves out, and why; and what it should say about others."""
     skipped: int = 0          # rows that are too long
     longest: int = 0          # tokens of the longest of these
     refused: list[str] = field(default_factory=list)    # rows that a chat template refuses, and why
@@ -61,7 +61,7 @@ class EncodeReport:
     typed_ends: dict[str, set[str]] = field(default_factory=dict)   # in answers -> Row.where
 
     def lines(self, n_ctx: int) -> list[str]:
-        """What a run says of rows that did not fit into `n_ctx` tokens, and of end tokens."""
+        """What a run prints about rows that did not fit into `n_ctx` tokens, and end tokens."""
         out = []
         if self.shortened:
             lost = f", {counted(self.lost_answers, 'older answers')} with them" * bool(
@@ -83,7 +83,7 @@ class EncodeReport:
 
 
 def encode(rows: list[Row], tok: Tokenizer, n_ctx: int) -> tuple[list[Encoded], EncodeReport]:
-    """What fits of these rows. UserError if nothing does."""
+    """The rows that fit, as tokens. UserError if none does."""
     out, report = encode_what_fits(rows, tok, n_ctx)
     if not out:
         raise UserError(f"no row can be used; the first: {report.refused[0]}" if report.refused
@@ -93,9 +93,9 @@ def encode(rows: list[Row], tok: Tokenizer, n_ctx: int) -> tuple[list[Encoded], 
 
 def encode_what_fits(rows: list[Row], tok: Tokenizer, n_ctx: int,
                      report: EncodeReport | None = None) -> tuple[list[Encoded], EncodeReport]:
-    """Tokenize; the report of other rows goes on, if there is one. A dialogue that is too long
-    loses its oldest turns (`_shorter`), and a row that is still too long is skipped: an answer that
-    is cut would teach the model never to stop."""
+    """Tokenize, and add to `report` if there is one. A dialogue that is too long loses its oldest
+    turns (`_shorter`), and a row that is still too long is skipped, because an answer that is cut
+    would teach the model never to stop."""
     out = []
     names = {tok.decode([i]) for i in tok.stops} | {*END_TOKENS}
     report = report or EncodeReport()
@@ -175,8 +175,8 @@ def bracketed(t: Tokens, tok: Tokenizer) -> str:
 
 
 def shown(data: list[Encoded], tok: Tokenizer) -> list[str]:
-    """The row that a run prints, as text within 80 columns: the first one, or of labels and scores
-    the best and the worst, each below its grade."""
+    """The row that a run prints, as text within 80 columns: the first one, or where rows have a
+    grade the best and the worst, each below its grade."""
     name = next((name for name in ("score", "label") if name in data[0].per_row), "")
     rows = [data[0]]
     if name:

@@ -12,12 +12,12 @@ from typing import Any
 
 from nanouft.errors import UserError, parse_json, plain_file, read_text
 
-LINES = "; a file is one JSON object a line, or one list of them; others end in .csv or .parquet"
+LINES = "; a file has one JSON object per line, or is a list of them, or ends in .csv or .parquet"
 NUMBERS = ("label", "score", "p", "score_chosen", "score_rejected")     # all else in a CSV is text
 
 
 def items(path: str) -> Iterator[tuple[str, Any]]:
-    """(where it stands, JSON value) of each row of a file."""
+    """("my.jsonl, line 3", JSON value) of each row of a file."""
     suffix = os.path.splitext(path)[1].lower()
     if path.startswith("hub:") or suffix == ".parquet":
         yield from ((f"{path}, row {i}", item) for i, item in enumerate(by_datasets(path), 1))
@@ -65,7 +65,7 @@ def csv_items(path: str) -> Iterator[tuple[str, dict]]:
 
 
 def check_names(path: str, names: list[str]) -> None:
-    """UserError for a first line that names a column twice, or separates columns otherwise."""
+    """UserError for a first line that names a column twice, or does not separate by commas."""
     twice = [name for name in names if names.count(name) > 1]
     if twice:
         raise UserError(f'{path}: two columns are called "{twice[0]}"; rename one')

@@ -1,12 +1,12 @@
-"""From rows to what an objective reads: which sequences stand together, and which are held out.
+"""Choose the rows that a method reads, give them their roles, and split off held-out rows.
 
     demo_rows(rows)            # role "answer": a demonstration
     pair_rows(rows)            # roles "chosen" and "rejected"
     train, held = holdout(rows)     # equal questions stay on one side
     why_skipped(row, ["pairs"])     # "chosen and rejected are equal": why a method leaves it out
 
-An objective's `choose` calls one of them, by the kind of its rows; batches.py makes tokens of the
-roles that it gives to a row.
+An objective's `choose` calls one of them, by its kind of rows; batches.py tokenizes the roles that
+it gives to a row.
 """
 import hashlib
 import json
@@ -65,8 +65,8 @@ def report_use(sides: Mapping[str, tuple[list[Row], Collection[str]]], left_out:
             why: dict[str, str], kinds: list[str]) -> str:
     """"20 rows read: 9 to learn from, 1 held out, 10 left out (10: no answer, as in my.jsonl, line
     3)": each row of a file is counted once. sides: {"to learn from": (rows, Row.where of those that
-    are used)}; left_out: rows that were left out when they were read; why: Row.where of those that
-    were left out later; all others are none of the kinds that are wanted."""
+    are used)}; left_out: rows that were left out when they were read; why: {Row.where: why a row
+    was left out later}; all others are of a kind that the method does not read."""
     left_out = list(left_out)
     kept: Counter = Counter()
     for name, (rows, used) in sides.items():
@@ -87,8 +87,8 @@ def is_demo(r: Row) -> bool:
 
 
 def demo_rows(data: list[Row]) -> list[Row]:
-    """Role "answer": each demonstration and each answer labelled good; in a row with only a pair
-    its chosen answer."""
+    """Role "answer": each demonstration and each answer labelled good, and the chosen answer of a
+    row that has only a pair."""
     out = []
     for r in data:
         answer = r.answer or r.chosen
@@ -170,8 +170,8 @@ def prompt_rows(data: list[Row]) -> list[Row]:
 
 
 def holdout(rows: list[Row], share: float = 0.1) -> tuple[list[Row], list[Row]]:
-    """(train, held out): a share of the rows, at most 200, by a hash of their first question: equal
-    questions stay on one side, also if they differ in white space and capital letters."""
+    """(train, held out): a share of the rows, at most 200, by a hash of their first question, so
+    that equal ones stay on one side, even if their white space and capital letters differ."""
     def key(r: Row) -> str:
         text = next((t.text for t in r.prompt if t.role == "user"), "")
         text = " ".join(text.casefold().split())

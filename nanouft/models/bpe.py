@@ -34,8 +34,8 @@ def count_words(texts: Iterable[str], pattern: str) -> dict[str, int]:
 
 def train_bpe(words: Mapping[str, int], size: int, show: bool = False) -> dict[bytes, int]:
     """Ranks (token -> id, `size` in all) from counts of words: 256 bytes, then the most frequent
-    pair again and again; of equals the one that is first in the alphabet. Stops early when no pair
-    is left. `show`: a progress bar."""
+    pair again and again; among equals the first in the alphabet. Stops early when no pair is left.
+    `show`: a progress bar."""
     tokens = [[bytes([b]) for b in word.encode()] for word in words]    # of each word
     times = list(words.values())
     count: Counter = Counter()          # pair -> how often it is in the text

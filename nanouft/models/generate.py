@@ -15,7 +15,7 @@ from nanouft.models.tokenizer import Tokenizer
 
 LOGIT_BUDGET = 2**28    # logits that exist at once while measuring and decoding
 LOGIT_COPIES = 5        # tensors of that size at the same time: log-softmax, its exp, the sum ...
-CACHE = 2**32           # bytes of keys and values, and of their copy when some answers are over
+CACHE = 2**32           # bytes of keys and values, and of their copy when some answers have ended
 MAX_NEW = 44            # NanoWorld's longest right answer has 36 tokens
 
 
@@ -35,7 +35,7 @@ def generate(model: GPT, prompts: list[list[int]], *, stop: int | set[int], pad:
     """Answer every prompt until it says `stop`; as many together as CACHE has room for.
     temperature 0 is greedy. Each prompt draws the random numbers of its place in the list, however
     many are decoded together. An answer ends where the context does; a prompt that leaves no room
-    for one token loses its beginning. `count(n)` is called when n more are over, and
+    for one token loses its beginning. `count(n)` is called when n more answers have ended, and
     `stream(tokens)` with the (b,) new tokens of the answers that go on, as they come."""
     max_new = min(max_new, model.cfg.n_ctx - 1)
     prompts = [p[-(model.cfg.n_ctx - 1):] for p in prompts]
@@ -86,13 +86,13 @@ def decode(model: GPT, prompts: list[list[int]], sample_token: Callable[[Tensor,
     rows = torch.tensor(sorted(range(B), key=lambda i: len(prompts[i])), device=device)
     ids, keep, pos = pad_left([prompts[i] for i in rows.tolist()], pad, max_new, device)
     P = ids.shape[1]
-    pos = pos.clamp_max(n_ctx - 1)          # of rows that are over
+    pos = pos.clamp_max(n_ctx - 1)          # for rows that have ended
     room = torch.tensor([n_ctx - len(p) for p in prompts], device=device)[rows]    # for answers
     stop_ids = torch.tensor(stop, device=device)
     speaks = torch.ones(B, dtype=torch.bool, device=device)         # (b,) of the rows still there
     new_ids = torch.full((B, max_new), pad, device=device)
     logp = torch.zeros(B, max_new, device=device)
-    over = 0                                                        # answers that are over
+    over = 0                                                        # answers that have ended
     with one_thread(device.type == "cpu" and B <= 128 and model.cfg.n_embd <= 256):
         cache = model.new_cache(B, P + max_new)
         hidden = model(ids, want="hidden", pos=pos[:, :P], cache=cache, keep=keep[:, :P])[:, -1]
@@ -124,7 +124,7 @@ def decode(model: GPT, prompts: list[list[int]], sample_token: Callable[[Tensor,
 
 
 def answers_together(model: GPT, tokens: int) -> int:
-    """How many prompts and answers of so many tokens in all are decoded at once."""
+    """How many sequences of this many tokens, prompt and answer, are decoded at once."""
     cfg, bytes_each = model.cfg, model.wte.weight.element_size()
     of_token = 2 * cfg.n_layer * (model.key_width or cfg.n_embd) * bytes_each
     by_cache = CACHE // (2 * max(1, tokens) * of_token)
@@ -137,7 +137,7 @@ def choose(logits: Tensor, u: Tensor) -> Tensor:
     probabilities reach 1 - u. (torch.multinomial draws a number for each token: slow.)"""
     cdf = logits.softmax(-1).cumsum(-1)
     token = torch.searchsorted(cdf, (1 - u) * cdf[:, -1:])[:, 0]    # the sum is not quite 1
-    return token.clamp_max(logits.shape[1] - 1)                 # a model that says NaN reaches no u
+    return token.clamp_max(logits.shape[1] - 1)                 # sums that are NaN reach nothing
 
 
 def cut(row: list[int], logp: list[float], stop: list[int]) -> Answer:
@@ -157,7 +157,7 @@ def longest_answer(model: GPT, tok: Tokenizer) -> int:
 
 
 def unfinished(a: Answer, tok: Tokenizer) -> str:
-    """What there is to say of an answer that does not end by itself; "" of one that does."""
+    """How an answer is unfinished, in words; "" if it ended by itself."""
     if tok.user in a.ids or tok.assistant in a.ids:
         return "goes on with another question"
     return "" if a.ended else f"cut at {len(a.ids)} tokens"

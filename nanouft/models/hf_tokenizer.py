@@ -38,12 +38,12 @@ def library(name: str, what: str) -> Any:
 
 
 def whole(text: str) -> str:
-    """Half of a character (scraped JSON has halves of emoji) becomes U+FFFD, as in our own."""
+    """Unpaired surrogates (scraped JSON has halves of emoji) become U+FFFD, as in our tokenizer."""
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def on_one_day(template: str) -> str:
-    """A template that tells the day tells DAY, so that a run can go on tomorrow."""
+    """A template that writes today's date writes DAY instead, so that a run can go on tomorrow."""
     return re.sub(r"""strftime_now\(\s*(["'])(.*?)\1\s*\)""",
                   lambda call: repr(DAY.strftime(call[2])), template)
 
@@ -98,7 +98,7 @@ class HFTokenizer(Tokenizer):
             raise UserError(f"{folder}: its chat template puts no end token after an answer, so "
                             "the model would never learn to stop; repair chat_template.jinja")
         self.name, self.n_text = type(t).__name__, len(t)
-        self.lost_turns: dict[tuple, int | None] = {}   # of roles: which turn is left out
+        self.lost_turns: dict[tuple, int | None] = {}   # roles -> number of a turn that is left out
         self.end, self.stops = ends[-1], {ends[-1]}
         self.end_text = self.decode([self.end])
         self.pad = self.end if t.pad_token_id is None else t.pad_token_id
@@ -140,8 +140,8 @@ class HFTokenizer(Tokenizer):
         return self.encode(self._text(turns, waits=True))
 
     def chat(self, context: Turns, trained: Turns = ()) -> tuple[list[int], list[int]]:
-        """Ids, and a mask: 1 on the assistant's turns of `trained`, from where the prompt for it
-        ends to its end token. UserError if the template does not go on as its prompt ends."""
+        """Ids, and a mask: 1 on each assistant turn of `trained`, from the end of its generation
+        prompt to its end token. UserError if the template writes an answer anywhere else."""
         turns = context + trained
         text = self._text(turns)
         cuts = [0]                              # in the text: where an answer begins and ends
@@ -195,8 +195,8 @@ class HFTokenizer(Tokenizer):
 
     def check(self, turns: Turns) -> None:
         """UserError if the template leaves out or rewrites the text of a turn. White space does
-        not count. A short text may stand in the rendering by chance, so that each sequence of
-        roles is tried once with texts that do not."""
+        not count. A short text may occur in the rendering by chance, so each sequence of roles is
+        also tried once with texts that do not."""
         turns = tuple(Turn(role, whole(said)) for role, said in turns)
         roles = tuple(turn.role for turn in turns)
         if roles not in self.lost_turns:

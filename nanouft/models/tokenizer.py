@@ -44,8 +44,8 @@ CONFIG = {"tokenizer_class": "PreTrainedTokenizerFast", "eos_token": END, "pad_t
 
 
 class Turn(NamedTuple):
-    role: str                           # system | user | assistant | tool | masked: the model's,
-    text: str                           # never trained on
+    role: str       # system | user | assistant | tool | masked: an answer that is not trained on
+    text: str
 
 
 Turns = tuple[Turn, ...]
@@ -59,8 +59,8 @@ class Tokenizer:
 
     def __init__(self, name: str, ranks: Mapping[bytes, int], pattern: str,
                  special: Mapping[str, int] | None = None):
-        """`ranks`: bytes -> id, smaller ids are joined first; `special`: name -> id of what no text
-        becomes. Single bytes and control tokens that are missing get new ids after the last one."""
+        """`ranks`: bytes -> id, smaller ids are joined first; `special`: name -> id of tokens that
+        no text becomes. Single bytes and control tokens that are missing get the next new ids."""
         ranks, special = dict(ranks), dict(special or {})
         self.n_text = 1 + max([*ranks.values(), *special.values()])     # ids that a model must have
         letters = [bytes([b]) for b in range(256) if bytes([b]) not in ranks]
@@ -121,8 +121,8 @@ class Tokenizer:
 
 
 def fold_system(turns: list[tuple[str, str, bool]]) -> Iterator[tuple[str, str, bool]]:
-    """Puts a system turn in front of the next user turn, a blank line between; if there is none, it
-    becomes one."""
+    """Put a system turn in front of the next user turn, with a blank line between; if none follows,
+    it becomes a user turn itself."""
     system = ""
     for role, text, train in turns:
         if role == "system":

@@ -15,8 +15,8 @@ absolute likelihoods.
 
 --sft-weight 0 leaves the alignment alone, for a model that has had its SFT; --beta scales the
 log-odds. From the second paper: lam 1 (best of .1, .2, .5, 1), likelihood of the response alone.
-Not read: the original's lam, and whether its likelihood covers the prompt as ORPO's does. Another
-method of this name, Anchored SFT (arXiv:2509.23753), is DFT with a penalty on the KL.
+We could not read the original's lam, nor whether its likelihood covers the prompt as ORPO's does.
+Another method of this name, Anchored SFT (arXiv:2509.23753), is DFT with a penalty on the KL.
 """
 import torch.nn.functional as F
 from torch import Tensor

@@ -16,7 +16,7 @@ would have less noise, but V numbers for each token would have to be kept, not o
 The teacher needs the same tokenizer. For NanoWorld it is PoFT's aligned model, made at first use.
 No reward is needed: the score is only shown (0 for --data without --reward). Left out: GKD's share
 of given answers, its forward KL and JSD; a KL to the start model.
-Traps: one step a rollout, as in reinforce.py; the reverse KL keeps some of the teacher's answers
+Traps: one step per rollout, as in reinforce.py; the reverse KL keeps some of the teacher's answers
 and drops the others, and the model never tries what it does not already say.
 """
 from torch import Tensor

@@ -49,7 +49,7 @@ class GRPO(Objective):
     data = "prompts"
     lr = 1e-5
     reference = True
-    samples: int = 4                # K: answers to each prompt
+    samples: int = 4                # K, the group size: answers to each prompt
     beta: float = 0.04              # strength of the KL penalty (k3) to the start model; 0 = none
     aggregation: Literal["grpo", "dapo", "dr_grpo"] = "grpo"    # how the tokens of a step add up
     surrogate: Literal["ppo", "gspo", "cispo"] = "ppo"      # what is clipped: token, answer, weight

@@ -5,8 +5,8 @@
 
 People judge an outcome against a reference point, and what lies beyond it counts less and less
 (Kahneman and Tversky). Here the outcome is r = log pi(y|x)/pi_ref(y|x), as in dpo.py, and the
-reference point k is how far the policy has moved in general: the mean of r over MISMATCHED pairs,
-a prompt with the answer to another one.
+reference point k is how far the policy has moved in general: the mean of r over MISMATCHED pairs
+of a prompt and the answer to another prompt.
     L = lam_D label sigmoid(beta (k - r)) + lam_U (1 - label) sigmoid(beta (r - k))
     k = sg(max(0, mean_i r_mismatch))
     label: 1 good, 0 bad

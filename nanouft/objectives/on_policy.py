@@ -1,4 +1,4 @@
-"""What the methods that learn from sampled answers share: their settings, ratio, KL and clip.
+"""What methods that learn from sampled answers share: settings, importance ratio, KL and clip.
 
 The ratio is pi / pi_old: the policy now, and the policy that sampled (Seqs.sampled_logp).
 Sources: PPO, arXiv:1707.06347; GRPO, arXiv:2402.03300; k3: Schulman 2020, Approximating KL
@@ -13,8 +13,8 @@ from nanouft.objective import Batch, Seqs
 
 
 def check_sampling(objective, least: int = 1) -> None:
-    """What every on-policy method asks of its settings.
-    `least`: how many answers to a prompt it compares."""
+    """UserError for settings that no on-policy method can use.
+    `least`: how many answers to a prompt the method compares."""
     in_range(objective, "samples", low=least)
     in_range(objective, "minibatches", "passes", low=1)
     in_range(objective, "beta", "vf", "end_penalty")

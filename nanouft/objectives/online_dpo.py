@@ -56,7 +56,7 @@ class OnlineDPO(Objective):
 
 
 def best_and_worst(R: Tensor) -> tuple[Tensor, Tensor]:
-    """(P,K) rewards of K answers to P prompts -> (P,) numbers of the best, of the worst."""
+    """(P,K) rewards of K answers to P prompts -> (P,) indices of the best and of the worst."""
     best, worst = R.argmax(-1), R.argmin(-1)
     any_other = (best + 1) % R.shape[1]                         # where all rewards are equal
     return best, torch.where(worst == best, any_other, worst)

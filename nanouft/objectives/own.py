@@ -3,7 +3,7 @@
     python -m nanouft.train --objective mine.py --data my.jsonl
     find("mine.py")(beta=0.2)                   # from Python; mine.py:Name where there are several
 
-The file is run: beside a reward's it is the only code from outside that is.
+The file is executed, as that of a reward function is, but no other code from outside.
 """
 import functools
 import re

@@ -9,7 +9,7 @@ and not the answer, hence no bias and little noise; and a ratio allows several s
     L = -min(rho adv, clip(rho, 1 - eps, 1 + eps) adv)
     rho = exp(sum_t (log p_t - log old_t))
     adv = K/(K - 1) (R - mean_K R)              which is R_i - mean over j != i of R_j
-The ratio is that of the WHOLE answer. With one step a rollout (the default) it is 1, and this is
+The ratio is that of the WHOLE answer. With one step per rollout (the default) it is 1, and this is
 REINFORCE. The reward has the same KL penalty to the start model:
     R = reward - beta sum_t (log old_t - log ref_t)
 

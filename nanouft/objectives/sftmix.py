@@ -8,8 +8,8 @@
 2. The data is cut at the median, and a row of a step is a PAIR of a confident and an unsure
    answer.
 3. To the loss of sft.py on both a term is added, in which their last hidden states h and h' are
-   mixed and the label by the same share, one lam ~ Beta(1/2, 1/2) a pair, token by token from the
-   start of each answer up to the end of the shorter one:
+   mixed, and the label by the same share, one lam ~ Beta(1/2, 1/2) per pair, token by token from
+   the start of each answer up to the end of the shorter one:
        z = lam h + (1 - lam) h'
        L = NLL(sure, unsure) - mu mean_t (lam log m_t + (1 - lam) log m'_t)
        m_t, m'_t: the chance of the sure and of the unsure answer's token in state z
@@ -17,8 +17,8 @@ Cross entropy is linear in the label, so the mixed label needs two look-ups and 
 mu .2 it is a regulariser, and mu 0 is SFT.
 
 A step of --batch-size pairs holds twice as many answers. No code of the authors was found.
-Simplified: two runs stand for the checkpoints of one, and pairs are drawn once a run.
-Traps: answers are aligned at their first ANSWER tokens, not at position 0; lam is one number a
+Simplified: two runs stand for the checkpoints of one, and pairs are drawn once per run.
+Traps: answers are aligned at their first ANSWER tokens, not at position 0; lam is one number per
 pair; the state that is mixed is that after the last LayerNorm, which the head reads.
 """
 import math

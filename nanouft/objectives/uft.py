@@ -74,7 +74,7 @@ class UFT(Objective):
 
 
 def graded_rows(rows: list[Row], feedback: str) -> list[Row]:
-    """The answers with feedback, each with a score. None is no error: UFT is then smaller."""
+    """The answers with feedback, each with a score; there may be none, beside demonstrations."""
     if feedback == "pair":
         rows = [row for row in rows if row.label is None]
     try:

@@ -48,7 +48,7 @@ def scores_answers(cfg: Train, objective: Objective) -> bool:
 
 def choose_held_out(cfg: Train, objective: Objective, held: list[Encoded],
                     total: int) -> list[Encoded]:
-    """The held-out rows that a run of `total` steps reads."""
+    """The held-out rows that a run of `total` steps scores."""
     if cfg.plain and not cfg.eval_every:
         return []
     if not cfg.data or not held:
@@ -58,14 +58,14 @@ def choose_held_out(cfg: Train, objective: Objective, held: list[Encoded],
         held = affordable(held, total * cfg.batch_size * objective.samples, times)
     n, asked = len(held), len(short_answers(held)) or min(len(held), ASKED)
     what = (f"{counted(n, 'held-out questions')} answered" if scores_answers(cfg, objective) else
-            f"{counted(n, 'held-out rows')} read, {counted(asked, 'questions')} answered")
-    say(f"before and after: {what}")
+            f"{counted(n, 'held-out rows')} scored, {counted(asked, 'questions')} answered")
+    say(f"before and after training: {what}")
     return held
 
 
 def affordable(held: list[Encoded], trained: int, times: int) -> list[Encoded]:
-    """As many held-out rows as cost a tenth of a training on `trained` rows, if they are read
-    `times` times and a step costs three readings: from 32 to 200, from all parts of the file."""
+    """From 32 to 200 held-out rows, spread over the file: as many as can be scored `times` times
+    for a tenth of the cost of training on `trained` rows, if a step costs three forwards."""
     n = min(len(held), max(32, min(200, int(0.1 * 3 * trained / times))))
     return [held[i * len(held) // n] for i in range(n)]
 
@@ -74,7 +74,8 @@ def evaluate_run(model: GPT, tok: Tokenizer, held: list[Encoded], cfg: Train,
                  objective: Objective, device: Device,
                  score: Score | None) -> tuple[Metrics, list[dict]]:
     """(metrics of the held-out rows and the scores, answers to questions) of a model in a run.
-    Where there is a reward all held-out questions are answered, else two."""
+    Where there is a reward all held-out questions are answered, else up to COUNTED with short right
+    answers, else ASKED."""
     if cfg.plain:
         return {}, []
     score = score if scores_answers(cfg, objective) else None
@@ -105,8 +106,8 @@ def expected(row: Row) -> str:
 
 
 def short_answers(held: list[Encoded]) -> list[Row]:
-    """COUNTED held-out rows, if most of the right answers have one turn and SHORT tokens: so short,
-    that a right one can be told by its words."""
+    """Up to COUNTED held-out rows, if most right answers are one turn of at most SHORT tokens, so
+    that an answer can be compared with them word by word."""
     def is_short(e: Encoded) -> bool:
         trained = e.seqs.get("answer") or e.seqs.get("chosen")
         one = len(e.row.answer or e.row.chosen or ()) == 1
@@ -152,8 +153,8 @@ def report(before: tuple[Metrics, list[dict]], after: tuple[Metrics, list[dict]]
 
 
 def question(before: list[dict], after: list[dict]) -> dict:
-    """One question with both answers: of those whose answer changed the one whose gain is nearest
-    to the mean gain, so that neither the best nor the worst is shown."""
+    """One question with both answers. Of those whose answer changed it is the one whose gain is
+    nearest to the mean gain, so that neither the best nor the worst is shown."""
     gains = [a["score"] - b["score"] for b, a in zip(before, after)]
     changed = [i for i in range(len(gains)) if after[i]["answer"] != before[i]["answer"]]
     if not changed:

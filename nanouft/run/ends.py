@@ -25,7 +25,7 @@ from nanouft.objectives.ift import IFT, weights
 from nanouft.run.evaluation import answer_rows
 
 MEASURED = 30           # rows that the model reads and answers, spread evenly over all
-ENOUGH = 0.9            # from this share of the answers on we say that a model does it
+ENOUGH = 0.9            # share of the answers from which on we say that a model stops, or knows it
 
 
 @dataclass
@@ -36,7 +36,7 @@ class Ends:
     nats: list[float]           # -log p of each end token after its right answer, measured rows
     weights: list[float]        # the weight of the same tokens under IFT; SFT's is 1
     stopped: int                # greedy answers that end by themselves
-    asked: int                  # of so many
+    asked: int                  # greedy answers in all
     max_new: int                # tokens that they may have
     longest: int                # tokens of the longest right answer among these rows
 
@@ -46,7 +46,7 @@ class Ends:
         return sum(x < math.log(2) for x in self.nats)
 
     def text(self) -> str:
-        """The figures, one a line, and what they mean."""
+        """The figures, one per line, and what they mean."""
         objective, n = IFT(), len(self.nats)
         lines = [f"end targets       {self.trained:,} for {counted(self.answers, 'answers')}"]
         if self.without:
@@ -63,20 +63,20 @@ class Ends:
         return "\n".join([*lines, self.meaning()])
 
     def meaning(self) -> str:
-        """One sentence: what there is to do."""
+        """One sentence: what to do."""
         if missing := self.answers - self.trained:
-            return (f"These rows do not teach to stop: of {counted(missing, 'answers')} the end "
-                    "token is not trained on; repair the chat template before you train.")
+            return (f"These rows do not teach a model to stop: {counted(missing, 'answers')} "
+                    "without a trained end token; repair the chat template before you train.")
         stops_now = self.stopped >= ENOUGH * self.asked
         knows = self.likely >= ENOUGH * len(self.nats)
         if stops_now and knows:
-            return "This model stops, and where these answers end: it has nothing to learn there."
+            return "This model stops, and where these answers do: it need not learn to stop."
         if stops_now:
-            return ("This model stops, but elsewhere than these answers do: it has to learn where "
-                    "they end.")
+            return ("This model stops, but not where these answers do: it has to learn where they "
+                    "end.")
         if knows:
-            return ("This model ends right answers, and its own go on: it has to learn the "
-                    "answers, and then it stops.")
+            return ("This model would end right answers, but its own go on: it has to learn the "
+                    "answers, and then it will stop.")
         weight = mean(self.weights)
         if weight < ENOUGH:
             return (f"This model has to learn to stop: IFT gives the end {weight:.2f} of the "
@@ -86,8 +86,8 @@ class Ends:
 
 
 def end_places(t: Tokens, stop: set[int]) -> np.ndarray:
-    """(ends,) numbers of the tokens that end an answer and are trained on: the last of a stretch of
-    the mask, where it is a stop token."""
+    """(ends,) positions of the tokens that end an answer and are trained on: the last of a stretch
+    of the mask, where it is a stop token."""
     last = np.flatnonzero((t.mask == 1) & (np.append(t.mask[1:], 0) == 0))
     return last[np.isin(t.ids[last], list(stop))]
 

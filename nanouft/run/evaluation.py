@@ -24,7 +24,7 @@ from nanouft.world.answers import read_question
 
 def answer_rows(model: GPT, tok: Tokenizer, rows: list[Row], max_new: int = MAX_NEW,
                 chunk: int = 300, seed: int = 0, **how: Any) -> list[Answer]:
-    """Greedy (or as `how` says) answers in the order of rows; prompts of like length together."""
+    """Greedy answers (or as `how` says), in the order of `rows`; like lengths decode together."""
     prompts = [tok.prompt_ids(r.prompt) for r in rows]
     by_length = sorted(range(len(rows)), key=lambda i: len(prompts[i]))
     out: dict[int, Answer] = {}
@@ -52,8 +52,8 @@ def bootstrap(values: Any, counts: Any = None, draws: int = 1000) -> tuple[float
 
 
 def interval(values: np.ndarray, counts: np.ndarray) -> tuple[float, float]:
-    """The same; but where all rows are right, or all wrong, the exact interval of a share (Clopper
-    and Pearson 1934), because rows that are drawn again are then always the same."""
+    """The same. But where all rows are right, or all wrong, every draw is the same, so it is the
+    exact interval of a share (Clopper and Pearson 1934)."""
     least = 0.025 ** (1 / len(values))
     if (counts == 1).all() and len(set(values)) == 1 and values[0] in (0, 1):
         return (least, 1.0) if values[0] else (0.0, 1 - least)
@@ -101,8 +101,8 @@ def held_out(model: GPT, encoded: list[Encoded], pad: int, device: Device) -> Me
 
 @dataclass
 class Measured:
-    """Metrics of rows; and of each row a sum and a count, by which models are compared: the first
-    metric is the ratio of their totals."""
+    """Metrics of rows; and for each row a sum and a count, by which models are compared: the first
+    metric is the total of the sums over that of the counts."""
     metrics: Metrics
     sums: np.ndarray                    # (rows,)
     counts: np.ndarray                  # (rows,)
@@ -113,7 +113,8 @@ class Measured:
 
 
 def heldout_metrics(model: GPT, encoded: list[Encoded], pad: int, device: Device) -> Measured:
-    """What a model says of rows with answers: pairs, graded answers or demonstrations."""
+    """Held-out metrics: preference accuracy of pairs, AUC of graded answers, NLL of
+    demonstrations."""
     logp = logps(encoded, model, pad, device)
     if "chosen" in logp[0]:
         return of_pairs(logp, encoded)
@@ -128,8 +129,8 @@ def heldout_metrics(model: GPT, encoded: list[Encoded], pad: int, device: Device
 
 
 def of_grades(gain: np.ndarray, grade: np.ndarray) -> Measured:
-    """Of all couples of answers with different grades: has the better one gained more (AUC)? Of
-    grades 1, 0, 0 there are two couples. 200 rows are compared with all others at once.
+    """AUC: the share of couples of answers with different grades in which the better one gained
+    more. Grades 1, 0, 0 make two couples. 200 rows at once are compared with all others.
 
     A row stands in many couples, as the better or as the worse answer. So the interval is that of
     the mean of one number per row, auc + rows / couples * (its wins - auc * its couples). Their
@@ -149,7 +150,8 @@ def of_grades(gain: np.ndarray, grade: np.ndarray) -> Measured:
 
 
 def of_pairs(logp: Numbers, encoded: list[Encoded]) -> Measured:
-    """Of pairs: is chosen likelier, and did it gain more than rejected on the start model?"""
+    """The shares of pairs in which chosen is likelier, and in which it gained more log-prob over
+    the start model than rejected."""
     chosen = np.array([x["chosen"].sum() for x in logp])
     rejected = np.array([x["rejected"].sum() for x in logp])
     likelier = chosen > rejected

@@ -16,20 +16,20 @@ from nanouft.run.flags import as_flags
 from nanouft.run.folder import hash_of
 from nanouft.run.settings import Train
 
-# what they take from the run, its rows and its size in memory
+# flags that they take from the run: those of its rows and of its memory
 INHERITED = ("init", "data", "rows", "skills", "mix", "noise", "seed", "max_length", "batch_size",
              "accumulate", "lora", "dtype", "activation_checkpointing")
 
 
 def first_models(objective: Objective, cfg: Train, device: Device,
                  train: Callable[[list[str]], int]) -> Objective:
-    """With the folders of the training runs that must come first; train(argv) makes each once."""
+    """The objective with the folders of its first models; train(argv) makes each of them once."""
     wanted = objective.first
     if wanted is None or getattr(objective, wanted.field) is not None:
         return objective
     if cfg.data and not wanted.inherits:
         raise UserError(f"{flag(wanted.field)} FOLDER ... is needed with --data: models that know "
-                        "such answers; only for NanoWorld can one be made")
+                        "such answers; one is made for NanoWorld alone")
     changed = {name: getattr(cfg, name) for name in INHERITED
                if getattr(cfg, name) != getattr(Train, name)}
     flags = as_flags(changed) if wanted.inherits else []

@@ -23,7 +23,7 @@ from nanouft.run.settings import Train
 
 
 class Run:
-    """`source` is that of the steps: Epochs, or Rollouts, between which alone a run is saved."""
+    """`source`: Epochs, or Rollouts, with which a run is saved only between two rollouts."""
 
     def __init__(self, folder: Path, cfg: Train, name: str, model: GPT,
                  optimizer: torch.optim.Optimizer, scaler: torch.amp.GradScaler, source: Any,
@@ -40,8 +40,8 @@ class Run:
         self.bar = progress(total, name, range(saved["step"], total), saved["step"], stays=True)
 
     def follow(self, steps: Iterable[Step], signals: list[int]) -> Iterator[Step]:
-        """The same steps. Each is logged, and after what the caller does the model is saved now and
-        then, and before a signal ends the run. KeyboardInterrupt then, with how to go on."""
+        """The same steps, each of them logged. After the caller's work on a step the model is saved
+        now and then, and also if a signal has come; KeyboardInterrupt then says how to go on."""
         next_save = 0.0
         for step in steps:
             n, last = step.number, step.number == self.total

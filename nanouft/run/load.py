@@ -1,4 +1,4 @@
-"""What a run begins with: its model; its rows, of your files or NanoWorld's, held out, as tokens.
+"""What a run begins with: its model, and rows of your files or NanoWorld, split and tokenized.
 
     model, tok = open_model(cfg, objective, device)
     rows = load_rows(cfg, objective)                            # to train on, held out, left out
@@ -61,7 +61,7 @@ def load_rows(cfg: Train, objective: Objective) -> tuple[list[Row], list[Row], L
     if not cfg.eval_data:
         return *holdout(rows), left_out
     if set(map(hash_of, cfg.data)) & set(map(hash_of, cfg.eval_data)):
-        say("--eval-data is a file of --data: its figures say nothing of new rows")
+        say("--eval-data is a file of --data: its figures tell nothing about others")
     held, more = read(cfg.eval_data, kinds)
     return rows, held, left_out + more
 
@@ -69,8 +69,8 @@ def load_rows(cfg: Train, objective: Objective) -> tuple[list[Row], list[Row], L
 def encode_rows(cfg: Train, objective: Objective,
                 data: tuple[list[Row], list[Row], LeftOut], model: GPT,
                 tok: Tokenizer, max_new: int) -> tuple[list[Encoded], list[Encoded]]:
-    """The same two as tokens, with room for `max_new` more where the model samples. Rows that are
-    held out may all be unfit; then there are none."""
+    """Both as tokens, with room for `max_new` more where the model samples. There may be no
+    held-out row that fits."""
     room = min(cfg.max_length or model.cfg.n_ctx, model.cfg.n_ctx)
     room -= 1 + max_new if objective.on_policy else 0
     if room < 2:
@@ -78,7 +78,7 @@ def encode_rows(cfg: Train, objective: Objective,
     rows, held_rows, left_out = data
     kinds = objective.kinds()
     train, report = encode(objective.choose(rows), tok, room)
-    try:                            # of labels the answers are compared: no mismatched ones needed
+    try:                            # held-out labels need no mismatched answers
         of_held = label_rows if kinds == ["labels"] else objective.choose
         to_hold = of_held(held_rows) if held_rows else []
     except UserError:

@@ -31,9 +31,9 @@ def check_memory(cfg: Train, objective: Objective, data: list[Encoded], model: G
 
 def memory_of_step(model: GPT, batch_size: int, accumulate: int, tokens: int,
                    there: float = math.inf) -> str:
-    """What a process needs at most, in fp32, for steps over rows of so many tokens: 4.7 GB for
-    1,020 tokens with SmolLM2-135M, whose peak was 4.3 to 4.5. If a step takes less than a gigabyte
-    nothing is said. UserError, with what would fit, if all is more than `there` bytes."""
+    """What a process needs at most, in fp32, for steps over rows of so many tokens, in words; ""
+    where a step takes less than a gigabyte. With SmolLM2-135M it says 4.7 GB for 1,020 tokens, and
+    the peak was 4.3 to 4.5. UserError, with what would fit, if that is more than `there` bytes."""
     weights = LIBRARIES + sum(p.numel() * (16 if p.requires_grad else p.element_size())
                               for p in model.parameters())      # weight, gradient, two moments
     logits = 4 * model.cfg.vocab_size
@@ -55,7 +55,7 @@ def memory_of_step(model: GPT, batch_size: int, accumulate: int, tokens: int,
 
 
 def activation_bytes_per_token(model: GPT) -> float:
-    """What the layers keep of each token for the backward pass, seen in a forward over a few."""
+    """Activation memory that the backward pass needs, measured in a forward over 16 tokens."""
     kept: dict[int, torch.Tensor] = {}              # address -> tensor; held, so none comes twice
 
     def keep(x: torch.Tensor) -> torch.Tensor:

@@ -12,16 +12,16 @@ from nanouft.loop import Device
 from nanouft.objective import WIDTH, Objective
 from nanouft.run.settings import Train
 
-FEW = 3e-5              # highest rate for a few rows that are no demonstrations
+FEW = 3e-5              # highest rate for a few rows that are not demonstrations
 
 
 def rate_and_steps(cfg: Train, objective: Objective, rows: int, model: GPT,
                    given: set[str]) -> tuple[float, int, int]:
-    """(peak learning rate, rows or prompts of a step, steps): what is given, else what fits. Rows
-    of yours are read three times by a model wider than the base, in steps of 8 rows or 4 prompts,
-    20 steps at least, at a low rate if they are no demonstrations, because more makes answers
-    worse. A narrow model reads a small file in such steps as well, demonstrations for 200 to 400
-    of them at four times the rate: three passes over 40 rows would move nothing."""
+    """(peak learning rate, rows or prompts of a step, steps): what is given, else what fits. A
+    model wider than the base reads your rows three times, in at least 20 steps of 8 rows or 4
+    prompts, and at a low rate unless they are demonstrations, because more makes answers worse. A
+    narrow model also reads a small file in such steps, but demonstrations for 200 to 400 steps at
+    four times the rate, because three passes over 40 rows would change nothing."""
     demos, sampled = objective.kinds() == ["demos"], objective.on_policy
     wide = bool(cfg.data) and model.cfg.n_embd > WIDTH
     few = bool(cfg.data) and not sampled and 3 * rows < Train.batch_size * (200 if demos else 20)
@@ -54,7 +54,7 @@ def with_beta(objective: Objective, data: list[Encoded]) -> Objective:
 
 
 def as_passes(rows: float) -> str:
-    """"3 passes", "0.25 passes", of so many rows for each row of the data."""
+    """"3 passes", "0.25 passes": rows read per row of the data."""
     text = f"{rows:,.0f}" if rows >= 9.95 else f"{rows:.2g}"
     return f"{text} {'pass' if text == '1' else 'passes'}"
 

@@ -4,7 +4,7 @@
     encoded = models.prepare(encoded, objective)                # before training
 
 The start model's log-probs serve many methods (DPO and its relatives, KTO, UNA, UFT); other numbers
-are asked for in the files of their methods. They are computed at each start of a run, which costs
+are computed by the files of their methods. All of this is done at each start of a run, which costs
 less than one pass of training.
 """
 import copy
@@ -24,12 +24,12 @@ from nanouft.models.tokenizer import Tokenizer
 from nanouft.objective import Batch, Objective, write_logp
 from nanouft.run.sampling import ROWS
 
-Numbers = list[dict[str, np.ndarray]]           # of each row: {role: (L-1,) numbers, one a target}
+Numbers = list[dict[str, np.ndarray]]           # per row: {role: (L-1,) numbers, one per target}
 
 
 @dataclass
 class Models:
-    """The start model, and how to open others: what a method may ask."""
+    """The start model, and how to open the other models that a method reads."""
     start: Any                      # GPT, or HFModel, which has its own start with LoRA
     pad: int
     device: Device = Device()
@@ -43,13 +43,13 @@ class Models:
 
     def prepare(self, data: list[Encoded], objective: Objective,
                 seed: int = 0) -> list[Encoded]:
-        """The rows with all that a method reads of other models beside their tokens."""
+        """The rows, with all that the method reads of other models beside their tokens."""
         self.add_reference(data, objective)
         return objective.prepare(data, self, seed)
 
     def add_reference(self, data: list[Encoded], objective: Objective) -> None:
-        """Write ref_logp, the start model's log-probs, beside the tokens. Of pairs and grades the
-        metrics read them, even where the loss does not."""
+        """Write ref_logp, the start model's log-probs, beside the tokens. The metrics of pairs and
+        grades read them even where the loss does not."""
         if objective.reference or objective.kinds() != ["demos"]:
             for e, logp in zip(data, self.logps(data)):
                 for role, t in e.seqs.items():
@@ -73,8 +73,8 @@ class Models:
         return other.to(self.device.name)
 
     def reference(self, objective: Objective, lora: bool) -> Any:
-        """The reference model of sampled answers: of distillation the teacher, else the start
-        model; with LoRA that is the model without its adapters, else a copy."""
+        """The reference model of sampled answers: the teacher in distillation, else the start
+        model, which with LoRA is the model without its adapters and otherwise a copy."""
         if objective.first:
             return self.open_with_same_tokenizer(getattr(objective, objective.first.field)[0])
         return self.start.start if lora else copy.deepcopy(self.start).requires_grad_(False)
@@ -98,7 +98,7 @@ class Models:
         return list(total / len(folders))
 
     def batches(self, data: list[Encoded]) -> Iterator[tuple[np.ndarray, Batch]]:
-        """(numbers of rows, their batch on the device) until all rows have been read."""
+        """(row numbers, their batch on the device) until all rows have been read."""
         return batches(data, self.start.cfg.vocab_size, self.pad, self.device)
 
 
@@ -117,7 +117,7 @@ def logps(data: list[Encoded], model: GPT, pad: int, device: Device) -> Numbers:
 
 def batches(data: list[Encoded], vocab: int, pad: int,
             device: Device) -> Iterator[tuple[np.ndarray, Batch]]:
-    """(numbers of rows, their batch on the device), with a bar."""
+    """(row numbers, their batch on the device), with a progress bar."""
     with progress(len(data), "reading") as bar:
         for picked in chunks(data, vocab):
             yield picked, collate(data, picked, pad).to(device.name)
@@ -125,7 +125,7 @@ def batches(data: list[Encoded], vocab: int, pad: int,
 
 
 def chunks(data: list[Encoded], vocab: int) -> list[np.ndarray]:
-    """Numbers of rows that are read together: of like length, the longest first."""
+    """Row numbers that are read together: of like length, the longest first."""
     by_length = np.argsort([-e.length for e in data], kind="stable")
     out, start = [], 0
     while start < len(data):

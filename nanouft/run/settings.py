@@ -38,7 +38,7 @@ class Train:
     noise: float = 0.0                  # share of NanoWorld demonstrations that are wrong
     steps: int | None = None            # optimizer steps [some passes, which the run prints]
     epochs: float | None = None         # or passes over the data
-    batch_size: int = 32                # rows of a step, or prompts; of --data 8, or 4 prompts
+    batch_size: int = 32                # rows of a step, or prompts; --data: mostly 8, or 4 prompts
     accumulate: int = 1                 # cut each step into so many micro-batches, to save memory
     activation_checkpointing: bool = False      # less memory: compute activations twice
     lr: float | None = None             # peak learning rate [the method's own]
@@ -53,7 +53,7 @@ class Train:
     eval_every: int = 0                 # steps between held-out losses; 0 = before and after only
     reward: str = "exact"               # exact, FILE.py:FUNCTION or a reward model's folder
     max_new: int | None = None          # longest answer, in tokens [44; for --data 256]
-    items: int = 100                    # NanoWorld prompts a family in the table; 0 = no table
+    items: int = 100                    # NanoWorld prompts per family in the table; 0 = no table
     plain: bool = False                 # train only: no evaluation before and after, no curves
     out: str | None = None              # where the run is saved [out/<objective>]
     resume: str | None = None           # go on with the interrupted run in this folder
@@ -129,7 +129,7 @@ def read_flags(argv: list[str], about: str = "") -> tuple[Objective, Train, set[
 
 
 def named_objective(argv: list[str]) -> str:
-    """What stands behind --objective, or ""."""
+    """The word after --objective, or ""."""
     first = Parser(add_help=False)
     first.add_argument("--objective", default="")
     return first.parse_known_args(argv)[0].objective
