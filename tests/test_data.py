@@ -399,7 +399,7 @@ def test_a_row_that_does_not_fit_is_skipped_and_counted():
     assert len(encode([short, long, short], LETTERS, 14)[0]) == 3
     kept, report = encode([short, long, short], LETTERS, 13)
     assert (len(kept), report.skipped) == (2, 1)
-    assert "1 too long: they are" in report.lines(13)[0]
+    assert "1 row too long, whole or in one" in report.lines(13)[0]
     assert "longer than 13 tokens (the longest has 15)" in report.lines(13)[0]
     pair = Row(roles={"chosen": short.roles["answer"], "rejected": long.roles["answer"]})
     assert encode([short, pair], LETTERS, 13)[1].skipped == 1, "a pair goes as a whole"
@@ -415,43 +415,32 @@ def test_a_row_that_does_not_fit_is_skipped_and_counted():
         encode([odd, replace(odd, where="my.jsonl, line 8")], LETTERS, 13)
 
 
-@pytest.mark.parametrize("n_ctx, first, cut", [     # 29 tokens; 20 and 11 without older turns
-    (28, "a", 0), (27, "c", 1), (19, "c", 1), (18, "e", 1), (10, "e", 1)])
-def test_a_prompt_that_is_too_long_loses_its_oldest_turns_and_never_an_answer(n_ctx, first, cut):
-    """A pair keeps one prompt, and every trained token is still there."""
-    context = (U("a"), A("bbb"), U("c"), A("ddd"), U("e"))
-    pair = Row(context, None, (A("yo"),), (A("no no"),), where="my.jsonl, line 3",
-               roles={"chosen": (context, (A("yo"),)), "rejected": (context, (A("no no"),))})
-    whole = encode([pair], LETTERS, 99)[0][0]
-    (e,), report = encode([pair], LETTERS, n_ctx)
-    for role, t in e.seqs.items():
-        assert t.mask.sum() == whole.seqs[role].mask.sum()
-        assert letters(t.ids).startswith(f"<|user|> {first}<|assistant|>")
-    assert len(report.shortened) == cut and not report.skipped
-    assert [f"1 dialogue without the oldest turns, to fit {n_ctx} tokens, as in my.jsonl, line 3"
-            ] * cut == report.lines(n_ctx)
-    assert e.row.prompt == e.row.roles["chosen"][0], "a reward reads what the model read"
-
-
-@pytest.mark.parametrize("n_ctx, question, lost", [     # 39, 31 and 19 tokens
-    (38, "a", 0), (37, "bb", 1), (30, "bb", 1), (29, "c", 2), (18, "c", 2), (17, "", 0)])
-def test_an_older_answer_leaves_with_its_question_and_the_last_one_never(n_ctx, question, lost):
-    """The answer that KTO borrows stands behind the question that is left. Of two answers that are
-    compared none is shortened: there the row is left out."""
+@pytest.mark.parametrize("n_ctx, question, left", [     # 39, 31 and 19 tokens
+    (38, "a", 3), (37, "bb", 2), (30, "bb", 2), (29, "c", 1), (18, "c", 1), (17, "", 0)])
+def test_a_dialogue_that_is_too_long_loses_its_oldest_turns_and_never_its_last_answer(
+        n_ctx, question, left):
+    """Older answers in the prompt of a pair, and those that are trained on, whose loss is counted;
+    what KTO borrows stands behind the question that is left. Two compared answers stay whole."""
     asked, talk = (S, U("a")), (A("yo"), U("bb"), A("no no"), U("c"), A("yes"))
-    row = Row(asked, talk, label=1.0, where="my.jsonl, line 3",
-              roles={"answer": (asked, talk), "mismatch": (asked, (A("m"),))})
-    kept, report = encode([one((U("q"),), (A("r"),)), row], LETTERS, n_ctx)
-    assert report.lost_answers == lost and report.skipped == (not question)
-    for e in kept[1:]:
-        assert all(letters(t.ids).startswith(f"<|user|> Be kind.\n\n{question}<|assistant|>")
-                   for t in e.seqs.values()) and e.row.prompt == (S, U(question))
-        said = letters(i for i, m in zip(e.seqs["answer"].ids, e.seqs["answer"].mask) if m)
-        assert said == "".join([" yo<|end|>", " no no<|end|>", " yes<|end|>"][lost:])
-    assert [f"1 dialogue without the oldest turns, to fit {n_ctx} tokens, {lost} older "
-            f"answer{'s' * (lost > 1)} with them, as in my.jsonl, line 3"
-            ] * bool(lost) == report.lines(n_ctx)[:bool(lost)]
-    pair = replace(row, roles={"chosen": (asked, talk), "rejected": (asked, (A("m"),))})
+    prompt, last, other = asked + talk[:-1], talk[-1:], (A("m"),)
+    for roles, trained in (({"answer": (asked, talk), "mismatch": (asked, other)}, left),
+                           ({"chosen": (prompt, last), "rejected": (prompt, other)}, 1)):
+        row = Row(roles=roles, where="my.jsonl, line 3")
+        kept, report = encode([one((U("q"),), (A("r"),)), row], LETTERS, n_ctx)
+        lost = (3 - left) * ("answer" in roles and left > 0)
+        assert report.lost_answers == lost and report.skipped == (not question)
+        cut = f", {lost} older answer{'s' * (lost > 1)} with them" * (lost > 0)
+        assert report.lines(n_ctx)[:1] == [
+            f"1 dialogue without the oldest turns, to fit {n_ctx} tokens{cut}, as in my.jsonl, "
+            "line 3"] * (0 < left < 3) or not left
+        for e in kept[1:]:
+            assert {e.row.prompt} == {prompt for prompt, _ in e.row.roles.values()} or left == 3
+            first = e.seqs.get("answer") or e.seqs["chosen"]
+            assert letters(i for i, m in zip(first.ids, first.mask) if m) == "".join(
+                [" yo<|end|>", " no no<|end|>", " yes<|end|>"][-trained:])
+            assert all(letters(t.ids).startswith(f"<|user|> Be kind.\n\n{question}<|assistant|>")
+                       for t in e.seqs.values())
+    pair = Row(roles={"chosen": (asked, talk), "rejected": (asked, other)})
     assert encode([one((U("q"),), (A("r"),)), pair], LETTERS, n_ctx)[1].skipped == (n_ctx < 38)
 
 

@@ -89,12 +89,10 @@ TRAINED = """
 import resource, torch
 from nanouft.gpt import GPT, GPTConfig
 from nanouft.run.memory import memory_of_step
-model = GPT(GPTConfig(5000, 128, 4, 4, 256), seed=0)
-optimizer = torch.optim.AdamW(model.parameters())
+model, ids = GPT(GPTConfig(5000, 128), seed=0), torch.randint(5000, (16, 128))
 for step in range(2):
-    ids = torch.randint(5000, (16, 128))
     model(ids, want="logp", targets=ids).mean().backward()
-    optimizer.step()
+    torch.optim.AdamW(model.parameters()).step()
 memory_of_step(model, 16, 1, 128, there=1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
 

@@ -52,7 +52,7 @@ class Encoded:
 @dataclass
 class EncodeReport:
     """Rows that a run leaves out, and why; and what it should say about others."""
-    skipped: int = 0          # rows that are too long
+    skipped: int = 0          # rows that are too long, or of which one answer is
     longest: int = 0          # tokens of the longest of these
     refused: list[str] = field(default_factory=list)    # rows that a chat template refuses, and why
     why: dict[str, str] = field(default_factory=dict)   # Row.where -> why it is left out
@@ -69,7 +69,8 @@ class EncodeReport:
             out.append(f"{counted(len(self.shortened), 'dialogues')} without the oldest turns, to "
                        f"fit {n_ctx} tokens{lost}, as in {min(self.shortened)}")
         if self.skipped:
-            out.append(f"{self.skipped:,} too long: {self.too_long(n_ctx)}")
+            out.append(f"{counted(self.skipped, 'rows')} too long, whole or in one of their "
+                       f"answers: {self.too_long(n_ctx)}")
         if self.refused:
             out.append(f"{len({*self.refused}):,} refused, the first: {self.refused[0]}")
         for name, rows in self.typed_ends.items():
@@ -185,7 +186,7 @@ def shown(data: list[Encoded], tok: Tokenizer) -> list[str]:
     out = []
     for e in rows:
         texts = {role: bracketed(t, tok) for role, t in e.seqs.items() if role != "mismatch"}
-        out += [f" {name} {e.per_row[name]:g}:"] if name else []
+        out += [f" {name} {e.per_row[name]:.3g}:"] if name else []
         out += [textwrap.fill(text if len(texts) == 1 else f"{role}: {text}", 80,
                               initial_indent="  ", subsequent_indent="  ")
                 for role, text in texts.items()]
