@@ -64,8 +64,8 @@ class EncodeReport:
         """What a run prints about rows that did not fit into `n_ctx` tokens, and end tokens."""
         out = []
         if self.shortened:
-            lost = f", {counted(self.lost_answers, 'older answers')} with them" * bool(
-                self.lost_answers)
+            older = counted(self.lost_answers, "older answers")
+            lost = f", {older} with them" if self.lost_answers else ""
             out.append(f"{counted(len(self.shortened), 'dialogues')} without the oldest turns, to "
                        f"fit {n_ctx} tokens{lost}, as in {min(self.shortened)}")
         if self.skipped:

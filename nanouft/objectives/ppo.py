@@ -127,8 +127,7 @@ def whiten(x: Tensor, mask: Tensor) -> Tensor:
 
 
 def value_loss(s: Seqs, eps: float) -> Tensor:
-    """(B,T) the worse of two squared errors: that of the value, and that of the value clipped near
-    the old one."""
+    """(B,T) the worse of two squared errors: that of the value, and that of the clipped value."""
     off = s.mask == 0
     v = s.extra["values"].masked_fill(off, 0)
     old = s.extra["old_values"].masked_fill(off, 0)

@@ -74,8 +74,7 @@ def evaluate_run(model: GPT, tok: Tokenizer, held: list[Encoded], cfg: Train,
                  objective: Objective, device: Device,
                  score: Score | None) -> tuple[Metrics, list[dict]]:
     """(metrics of the held-out rows and the scores, answers to questions) of a model in a run.
-    Where there is a reward all held-out questions are answered, else up to COUNTED with short right
-    answers, else ASKED."""
+    With a reward all held-out questions are answered, else COUNTED short ones or ASKED."""
     if cfg.plain:
         return {}, []
     score = score if scores_answers(cfg, objective) else None

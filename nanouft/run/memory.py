@@ -1,6 +1,6 @@
 """The memory of an optimizer step, known before it is spent.
 
-    say(check_memory(cfg, objective, data, model, device))      # "memory of a step: up to 2.1 GB"
+    say(check_memory(cfg, objective, data, model, device))      # "memory: up to 2.1 GB, ..."
 """
 import math
 
@@ -31,9 +31,9 @@ def check_memory(cfg: Train, objective: Objective, data: list[Encoded], model: G
 
 def memory_of_step(model: GPT, batch_size: int, accumulate: int, tokens: int,
                    there: float = math.inf) -> str:
-    """What a process needs at most, in fp32, for steps over rows of so many tokens, in words; ""
-    where a step takes less than a gigabyte. With SmolLM2-135M it says 4.7 GB for 1,020 tokens, and
-    the peak was 4.3 to 4.5. UserError, with what would fit, if that is more than `there` bytes."""
+    """What a process needs at most, in fp32, for steps over rows of so many tokens; "" if a step
+    takes less than a gigabyte. SmolLM2-135M, 1,020 tokens: 4.7 GB announced, 4.3 to 4.5 at the
+    peak. UserError, with what would fit, if that is more than `there` bytes."""
     weights = LIBRARIES + sum(p.numel() * (16 if p.requires_grad else p.element_size())
                               for p in model.parameters())      # weight, gradient, two moments
     logits = 4 * model.cfg.vocab_size
@@ -50,7 +50,7 @@ def memory_of_step(model: GPT, batch_size: int, accumulate: int, tokens: int,
                         + (less and f"; {less} takes less"))
     if wanted - LIBRARIES < 1e9:
         return ""
-    return (f"memory of a step: up to {wanted / 1e9:.1f} GB, {rows * tokens:,} tokens"
+    return (f"memory: up to {wanted / 1e9:.1f} GB, for steps of {rows * tokens:,} tokens"
             + (less and f"; less: {less}"))
 
 
