@@ -65,9 +65,8 @@ class EncodeReport:
         out = []
         if self.shortened:
             older = counted(self.lost_answers, "older answers")
-            lost = f", {older} with them" if self.lost_answers else ""
             out.append(f"{counted(len(self.shortened), 'dialogues')} without the oldest turns, to "
-                       f"fit {n_ctx} tokens{lost}, as in {min(self.shortened)}")
+                       f"fit {n_ctx} tokens, and {older} with them, as in {min(self.shortened)}")
         if self.skipped:
             out.append(f"{counted(self.skipped, 'rows')} too long, whole or in one of their "
                        f"answers: {self.too_long(n_ctx)}")
