@@ -429,10 +429,10 @@ def test_a_dialogue_that_is_too_long_loses_its_oldest_turns_and_never_its_last_a
         kept, report = encode([one((U("q"),), (A("r"),)), row], LETTERS, n_ctx)
         lost = (3 - left) * ("answer" in roles and left > 0)
         assert report.lost_answers == lost and report.skipped == (not question)
-        cut = f", {lost} older answer{'s' * (lost > 1)} with them" * (lost > 0)
         assert report.lines(n_ctx)[:1] == [
-            f"1 dialogue without the oldest turns, to fit {n_ctx} tokens{cut}, as in my.jsonl, "
-            "line 3"] * (0 < left < 3) or not left
+            f"1 dialogue without the oldest turns, to fit {n_ctx} tokens, and {lost} older "
+            f"answer{'s' * (lost != 1)} with them, as in my.jsonl, line 3"
+        ] * (0 < left < 3) or not left
         for e in kept[1:]:
             assert {e.row.prompt} == {prompt for prompt, _ in e.row.roles.values()} or left == 3
             first = e.seqs.get("answer") or e.seqs["chosen"]
