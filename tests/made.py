@@ -1,6 +1,7 @@
 """What the tests share: a tiny GPT, eight rows that serve every objective, every form of every
 objective, and `same`. Nothing here computes a loss."""
 import json
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from copy import deepcopy
@@ -124,8 +125,10 @@ def write_jsonl(file: Path, rows) -> str:
 
 
 def one_error(capsys) -> str:
-    """The one line on stderr, bars aside, with which a command ended."""
-    err = [x for x in capsys.readouterr().err.splitlines() if "%|" not in x and x.strip()]
+    """The one line on stderr, progress aside, with which a command ended. (A slow machine says
+    after two seconds how far it is.)"""
+    progress = re.compile(r"%\||: [\d,]+ of [\d,]+ after ")
+    err = [x for x in capsys.readouterr().err.splitlines() if x.strip() and not progress.search(x)]
     assert len(err) == 1 and err[0].startswith("error: "), err
     return err[0]
 
@@ -169,7 +172,7 @@ def batch_of(form: Form) -> Batch:
                     for said in (r.answer, r.chosen, r.rejected)]
             answers, _ = encode(demo_rows(rows), NANO, TINY.n_ctx)
             rewards = [0.5 if i < 4 else (7 * i % 11) / 11 for i in range(len(answers))]
-            batch = as_if_sampled(answers, rewards, form, start, models)
+            batch = as_if_sampled(answers, rewards, form, start)
         else:
             rows, _ = encode(o.choose(DATA), NANO, TINY.n_ctx)
             rows = models.prepare(rows, o, 3)
@@ -181,14 +184,13 @@ def batch_of(form: Form) -> Batch:
     return deepcopy(MADE[str(form)])
 
 
-def as_if_sampled(answers: list[Encoded], rewards: list[float], form: Form, start: GPT,
-                  models: Models, policy: GPT | None = None) -> Batch:
+def as_if_sampled(answers: list[Encoded], rewards: list[float], form: Form, start: GPT) -> Batch:
     """Given answers as if a tiny policy had sampled them just now and these were their
     rewards. Answers to one prompt are neighbours."""
-    reward, policy = torch.tensor(rewards), policy or nano()
-    batch = collate(answers, range(len(answers)), models.pad)
+    reward = torch.tensor(rewards)
+    batch = collate(answers, range(len(answers)), NANO.pad)
     batch.per_row = {"reward": reward, "score": reward, "ended": torch.ones_like(reward)}
-    measure_rollout(batch, policy, start, CPU)
+    measure_rollout(batch, nano(), start, CPU)
     return credited(batch, form.objective)[0]
 
 
@@ -219,13 +221,13 @@ def push(form: Form, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
                            if role not in ONLY_READ}
 
 
-def learn(form: Form, model: GPT, parts, loss_of=None) -> tuple[Tensor, dict[str, Tensor]]:
+def learn(form: Form, model: GPT, parts) -> tuple[Tensor, dict[str, Tensor]]:
     """(sum of the losses, gradient of every weight) of forward, loss, backward of each part."""
     model.zero_grad(set_to_none=True)
     total = torch.zeros((), dtype=torch.float64)
     for part in parts:
         form.objective.forward(model, part)
-        loss, _ = (loss_of or form.objective.loss)(part)
+        loss, _ = form.objective.loss(part)
         loss.backward()
         total += loss.detach()
     return total, {name: p.grad.clone() for name, p in model.named_parameters()

@@ -10,12 +10,10 @@ import shlex
 from pathlib import Path
 
 import pytest
-from made import NANO
+from made import start_folder, write_jsonl
 
 from nanouft import sample, train
 from nanouft.errors import command
-from nanouft.gpt import GPT, GPTConfig
-from nanouft.models.folders import save_model
 
 pytest.importorskip("peft")
 pytest.importorskip("accelerate")
@@ -46,10 +44,8 @@ def afternoon(tmp_path_factory):
     section = PAGE.read_text(encoding="utf-8").split("## One afternoon\n")[1].split("\n## ")[0]
     start = os.path.abspath(REAL) if REAL else str(place / "out" / "smollm2")
     if not REAL:
-        Path(start).mkdir(parents=True)
-        save_model(Path(start), GPT(GPTConfig(NANO.n_vocab, 256, 2, 2, 32), seed=0), NANO)
-    (place / "public.jsonl").write_text("".join(
-        json.dumps(row) + "\n" for row in rows_of_the_form(12 if REAL else 40)), encoding="utf-8")
+        start_folder(Path(start))
+    write_jsonl(place / "public.jsonl", rows_of_the_form(12 if REAL else 40))
     section = re.sub(rf"hub:{PUBLIC}:[^\"]*", "public.jsonl", section)
     section = section.replace("out/smollm2", Path(start).as_posix())
     with pytest.MonkeyPatch.context() as now:

@@ -1,6 +1,5 @@
 """`python -m lessons.bench --gpu` tried without a GPU: each of its lines says ok, and LOOK as soon
 as the fault is planted that it looks for."""
-import sys
 import warnings
 from dataclasses import replace
 
@@ -151,12 +150,3 @@ def test_a_cost_is_tokens_per_second(monkeypatch):
     monkeypatch.setattr(subjects, "MAX_NEW", 8)
     fine, told = gpu.cost("sft", lambda: replace(subject), CPU)
     assert fine and told.startswith("2 rows per step, ") and told.endswith(" tokens per second")
-
-
-def test_what_a_training_prints_does_not_stand_in_the_table(monkeypatch, capsys):
-    def once(command: str, flags: list[str]) -> str:
-        print("its rows")
-        print("its bar", file=sys.stderr)
-        return "folder"
-    monkeypatch.setattr(subjects, "once", once)
-    assert (subjects.tuned(), *capsys.readouterr()) == ("folder", "", "")

@@ -53,7 +53,6 @@ def sft_loss(logp, mask, reduction):
         return losses.sum() / mask.sum()
     return (losses.sum(1) / mask.sum(1)).mean()
 """, ("== 0, 0)", "== 2, 0)", "where the mask is 0, should"),
-            ("losses.sum() / mask.sum()", "losses.mean()", 'The reduction is "token"'),
             ("-logp.masked_fill(mask == 0, 0)", "-logp * mask", "set to -inf where"),
             ("return losses.sum()", "return losses.detach().sum()", "not its gradient")),
     "03a": ("""
@@ -91,7 +90,6 @@ def balance(losses, gamma):
     B, G = (sum(gamma ** (n - t) * x for t, x in enumerate(y)) for y in (l, [1] * n))
     return (-U + math.sqrt(U * U + (G + 1) * ((G + 1) * A - B * U))) / (G + 1)
 """, ("U * U + (G + 1) * ((G + 1) * A - B * U)", "U * U + (G + 1) * A", "and it should be 0"),
-            ("gamma ** (n - t) * x for t", "gamma * x for t", "and it should be 0: b is too"),
             ("losses.tolist()[:-1], len(losses) - 1", "losses.tolist(), len(losses)",
              "its own value is not used|Here are two tokens"),
             ("return (", "return 0 * (", "With detached weights")),
@@ -140,8 +138,8 @@ def fades_at(share, beta, gamma):
 def largest_push(score):
     return (1 + score - math.sqrt(1 - score + score ** 2)) / 3
 """, ("score - math", "score + math", "is pushed up only where"),
-            ("(1 + score - math.sqrt(1 - score + score ** 2)) / 3", "1 / 3",
-             "is pushed up only|elsewhere it reaches")),
+            ("(1 + score - math.sqrt(1 - score + score ** 2)) / 3", "score / 2",
+             "elsewhere it reaches")),
     "10a": ("""
 def poft_loss(logp, mask, others):
     r = (logp * mask).sum() / mask.sum()
@@ -171,9 +169,7 @@ def grpo_push(logp, old, ref, A, eps, beta):
     rho = (logp - old).exp()
     plain = rho * A <= rho.clamp(1 - eps, 1 + eps) * A
     return rho * A * plain + beta * ((ref - logp).exp() - 1)
-""", ("beta * ((ref - logp).exp() - 1)", "beta * (ref - logp)", "only the penalty pushes"),
-            ("((ref - logp).exp() - 1)", "(1 - (ref - logp).exp())", "finds likelier is pushed up"),
-            (" * plain", "", "without the penalty"),
+""", ("((ref - logp).exp() - 1)", "(1 - (ref - logp).exp())", "finds likelier is pushed up"),
             ("rho * A * plain", "A * plain", "the ratio times the advantage"),
             ("rho * A <= rho.clamp(1 - eps, 1 + eps) * A",
              "(rho - 1).abs() <= eps", "gain is the smaller one")),
@@ -214,8 +210,7 @@ def pushes(p):
     return p, p * (1 + math.log(p))
 """, ("p * (1 + math.log(p))", "1 + math.log(p)", "is the derivative by p"),
             ("return p,", "return 1,", "p is a constant factor"),
-            ("p * (1 + math.log(p))", "p", "also changes the factor"),
-            ("p * (1 + math.log(p))", "-p * (1 + math.log(p))", "The derivative of x e^x")),
+            ("p * (1 + math.log(p))", "p", "also changes the factor")),
     "14a": ("""
 def seeds_needed(difference, sd, t):
     for n in range(2, len(t) + 2):
@@ -223,7 +218,7 @@ def seeds_needed(difference, sd, t):
             return n
 """, ("abs(difference)", "difference", "seeds are enough"),
             ("t[n - 1] * sd", "1.96 * sd", "so the interval contains 0|so the result is None"),
-            ("math.sqrt(n)", "n", "so the interval contains 0|so the result is None"),
+            ("return n\n", "return n\n    return len(t) + 1\n", "so the result is None"),
             ("return n", "return n - 1", "is from 2|so the interval contains 0")),
     "15a": ("""
 def gae(R, V, gamma, lam):
@@ -234,8 +229,7 @@ def gae(R, V, gamma, lam):
         A.insert(0, later)
     return torch.stack(A)
 """, ("gamma * lam * later", "lam * later", "of R|in R"),
-            ("gamma * following", "following", "in V"),
-            ("A.insert(0, later)", "A.append(later)", "should change the advantage")),
+            ("gamma * following", "following", "in V")),
     "16a": ("""
 def advantage_of_thinking(right, thinks):
     found = []
@@ -313,8 +307,6 @@ def written(folder: Path, source: str) -> Path:
     ("def response_mask(*x):\n    x[0][0] = 0\n    return x[0]", "It changes its arguments"),
     ("def response_mask(*x):\n    while True:\n        pass", "Is there a loop without an end?"),
     ("def response_mask(*x):\n    import time\n    time.sleep(99)", "Does it wait for something"),
-    ("def response_mask(*x):\n    exit()", "It ends Python with exit()"),
-    ("import sys\nsys.exit(0)", "ex02.py cannot be read. It ends Python with exit()"),
     ("def response_mask(*x):\n    import os\n    os._exit(0)", "It ends Python with exit()"),
     ("from os import _exit\n_exit(0)", "ex02.py cannot be read. It ends Python with exit()"),
     ("def response_mask(*x):\n    return [1.0, 0.5]", "gives  [1.0, 0.5]"),
@@ -341,13 +333,7 @@ def test_a_folder_of_files(tmp_path, capsys):
     assert lines[0].split() == ["02a", "response_mask", "right"]
     with pytest.raises(SystemExit):
         main(["99"])
-
-
-def test_the_command_and_the_cell_of_a_notebook_see_one_exception(capsys):
-    command = [sys.executable, "-m", "lessons.check", "04a"]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=HERE.parents[1])
-    assert done.returncode == 1 and "not started" in done.stdout and not done.stderr
-    check(function(PROGRAMS["12a"][0]))
+    check(function(PROGRAMS["12a"][0]))                 # as the cell of a notebook does it
     assert capsys.readouterr().out == "right\n"
 
 
@@ -358,6 +344,7 @@ def test_a_thread_that_is_left_running_does_not_keep_the_check_from_ending(tmp_p
     done = subprocess.run([sys.executable, "-m", "lessons.check", "02a", "--folder", str(folder)],
                           capture_output=True, text=True, cwd=HERE.parents[1], timeout=300)
     assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "1 of 1 right.")
+    assert not done.stderr
 
 
 def test_masks_have_every_shape_of_real_rows():

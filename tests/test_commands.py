@@ -46,7 +46,7 @@ DEMOS = [{"prompt": f"Say {x}.", "response": x, "gold": x} for x in
          "fig pig bee oak nut elm ant owl fox hen".split()]
 PAIRS = [{"prompt": d["prompt"], "chosen": d["gold"], "rejected": d["gold"][::-1]} for d in DEMOS]
 FILES = {"demos.jsonl": DEMOS, "pairs.jsonl": PAIRS, "one.jsonl": PAIRS[:1],
-         "bad.jsonl": [{"text": "a"}], "long.txt": "some words " * 400, "short.txt": "a few words",
+         "long.txt": "some words " * 400, "short.txt": "a few words",
          "r.py": "def length(completions, gold, **others):\n    return [len(c) / 9 for c in "
                  "completions]\ndef wrong(completions):\n    return 1 / 0\n"
                  "def size(completions):\n    return [len(c) for c in completions]\n"}
@@ -220,7 +220,7 @@ def test_a_run_counts_right_answers_where_they_are_short_and_says_what_its_folde
     """Of labels it prints a good row beside a bad one; --plain names no figures."""
     rows = [{"prompt": f"Is {i} even?", "response": "Yes." if i % 2 == 0 else "No.",
              "label": i % 3 > 0} for i in range(30)]
-    Path("labels.jsonl").write_text("".join(json.dumps(x) + "\n" for x in rows), "utf-8")
+    write_jsonl(here / "labels.jsonl", rows)
     told = "--init start --data labels.jsonl --steps 1 --batch-size 2 --lr 1e-9 --device cpu"
     assert call(f"train --objective sft {told} --out short_a") == 0
     out = capsys.readouterr().out
@@ -354,22 +354,20 @@ def test_a_question_that_does_not_fit_is_refused_and_a_chat_forgets_its_first_tu
 
 # ---- one clear line for each mistake -------------------------------------------------------------
 REFUSED = {     # command line: what the message must hold, words parted by |
-    "train --objective itf": "unknown objective 'itf'|did you mean ift?",
-    "train --lerning-rate 1": "lerning-rate", "train --batchsize=3": "did you mean --batch-size?",
+    "train --batchsize=3": "no flag --batchsize; did you mean --batch-size?",
     "train --objective sft --beta 1": "--beta", "train --variant relesed": "released",
-    "train --steps 1.5": "--steps|whole number", "train --lr nan": "--lr",
+    "train --steps 1.5": "--steps|whole number", "train --lr nan": "--lr|number",
     "train --data": "--data", "train stray": "stray",
     "train --epochs 1 --steps 1": "--epochs|give one", "train --init nowhere": "no model folder",
     "train --init start --data none.jsonl": "no such file",
-    "train --init start --data bad.jsonl": "bad.jsonl, line 1|fields text|needed are prompt",
     "train --init start --data pairs.jsonl --objective una": "needs scores|the data has 9 pairs",
     "train --init start --rows 8 --batch-size 9": "--batch-size 9|8 rows",
-    "train --data demos.jsonl --noise 0.5": "--noise|NanoWorld",
     "train --data demos.jsonl --items 9": "--items|NanoWorld",
     "train --eval-data demos.jsonl": "--eval-data|needs --data",
     "train --skills sums": "--skills|unknown family 'sums'", "train --mix 1:1": "--mix",
     "train --objective dpo --max-new 9": "--max-new|dpo learns from pairs",
     "train --objective kto --noise 0.1": "--noise|spoils demonstrations",
+    "train --objective grpo --eval-every 5": "--eval-every: reads rows with answers",
     "train --objective rloo --init start --data demos.jsonl": "exact score|--reward FILE.py",
     "train --objective rloo --init start --reward r.py:none": "no function 'none'",
     "train --objective rloo --init start --reward r.py": "--reward r.py: give FILE.py:FUNCTION",
@@ -396,13 +394,13 @@ REFUSED |= {f"train --{number}": "--" + number.split()[0] for number in (
 
 @pytest.mark.parametrize("line", REFUSED, ids=lambda line: line[:70])
 def test_a_mistake_is_one_line(line, here, capsys):
-    before = {*here.iterdir()}
+    before = {*here.rglob("*")}
     assert call(line) == 2
     told = one_error(capsys)
     for words in REFUSED[line].split("|"):
         assert words in told, told
-    made = {f.name for f in here.iterdir()} - {f.name for f in before}
-    assert made <= {"w1", "out"}, "nothing is made before the line is understood"
+    made = {f.relative_to(here).parts[0] for f in {*here.rglob("*")} - before}
+    assert made <= {"w1"}, "nothing is made before the line is understood"
 
 
 def test_the_head_of_a_method_says_where_accumulate_is_refused():
@@ -482,21 +480,16 @@ def test_what_cannot_be_printed_is_a_question_mark(line, here, monkeypatch):
 
 # ---- settings that fit ---------------------------------------------------------------------------
 @pytest.mark.parametrize("width, line, rows, wanted", [     # (learning rate, batch size, steps)
-    (128, "", 1020, (2.5e-4, 32, 96)), (128, "--epochs 0.5", 1020, (2.5e-4, 32, 16)),
-    (128, "--objective dpo", 320, (3e-5, 32, 30)), (128, "--steps 7", 1020, (2.5e-4, 32, 7)),
-    (128, "--data x", 40, (1e-3, 8, 400)), (128, "--data x", 5, (1e-3, 5, 200)),
-    (128, "--data x --batch-size 4", 40, (1e-3, 4, 400)),
-    (128, "--data x", 4000, (2.5e-4, 32, 375)), (128, "--data x --epochs 2", 40, (1e-3, 8, 10)),
+    (128, "", 1020, (2.5e-4, 32, 96)), (128, "--data x", 5, (1e-3, 5, 200)),
+    (128, "--data x", 4000, (2.5e-4, 32, 375)),
     (128, "--data x --objective orpo", 40, (3e-5, 8, 20)),
     (128, "--data x --lr 1", 40, (1, 8, 400)),
     (128, "--objective grpo --passes 2", 320, (1e-5, 32, 60)),
-    (32, "", 1020, (1e-3, 32, 96)), (32, "--lr 1", 1020, (1, 32, 96)),
-    (512, "--data x", 32, (6.25e-5, 8, 20)), (512, "--data x", 9000, (6.25e-5, 8, 3375)),
+    (32, "", 1020, (1e-3, 32, 96)),
+    (512, "--data x", 32, (6.25e-5, 8, 20)),
     (512, "--data x --batch-size 4", 200, (6.25e-5, 4, 150)),
     (512, "--data x --epochs 1", 32, (6.25e-5, 8, 4)),
     (512, "--data x --objective dpo", 5, (7.5e-6, 5, 20)),
-    (512, "--data x --objective una --batch-size 32", 9000, (7.5e-6, 32, 844)),
-    (512, "--data x --objective uft", 9000, (7.5e-6, 8, 3375)),
     (512, "--data x --objective una --lora 16", 64, (7.5e-5, 8, 24)),
     (512, "--data x --objective grpo", 12, (2.5e-6, 4, 20)),
     (512, "--data x --objective grpo --steps 3", 12, (2.5e-6, 4, 3))])
@@ -513,21 +506,16 @@ def test_rate_and_steps_fit_the_rows_and_the_model(width, line, rows, wanted):
     assert dataclasses.asdict(cfg) == before
 
 
-def test_a_run_says_its_passes_and_what_changes_them(here, capsys):
+def test_a_run_says_its_passes_what_changes_them_and_what_trains(here, capsys):
     assert [as_passes(x) for x in (0.031, 1.01, 3.01, 9.97, 1200)] == [
         "0.031 passes", "1 pass", "3 passes", "10 passes", "1,200 passes"]
     for flags, told in (("--steps 1", "chosen here: --batch-size, --lr\n"),
                         ("--epochs 1 --lr 1e-4", "chosen here: --batch-size\n"),
                         ("--steps 1 --batch-size 2 --lr 1e-4", "")):
-        assert call(f"train --objective sft --init start --data demos.jsonl {flags} --plain") == 0
+        assert call(f"train --objective hft --init start --data demos.jsonl {flags} --plain") == 0
         out = capsys.readouterr().out
         assert (told in out) if told else "chosen here" not in out
-
-
-def test_a_run_says_how_many_of_its_parameters_train(here, capsys):
-    assert call("train --objective hft --rows 64 --steps 1 --plain --out half") == 0
-    told = re.search(r"64 rows, (.*)M of 0.99M parameters train, cpu", capsys.readouterr().out)
-    assert told and float(told[1]) < 0.99
+        assert "9 rows, 0.05M of 0.06M parameters train, cpu\n" in out
 
 
 @pytest.mark.parametrize("flags, there, told", [
@@ -713,10 +701,9 @@ def test_padding_changes_no_reward():
 
 
 REWARDS = {     # the body of `async def f(completions)` or `def f`: words of the line; "" = rewards
-    "sys.exit(0)": "odd.py, line 6: SystemExit: 0", "exit('no tests')": "line 6: SystemExit: no te",
+    "sys.exit(0)": "odd.py, line 6: SystemExit: 0",
     "raise GeneratorExit": "odd.py, line 6: GeneratorExit", "return 1 / 0": "line 6: ZeroDivision",
     "return (1 / 0 for c in completions)": "odd.py, line 6: ZeroDivisionError",
-    "return map(int, completions)": "ValueError: invalid literal",
     "return {i: .5 for i in range(2)}": "answers, not {0: 0.5", "return {0, 1}": "answers, not {0",
     "return '11'": "for each of the 2 answers, not 11", "return [None, 1.0]": "answers, not [None",
     "return None": "answers, not None", "return [10**400, 0]": "answers, not [1000",
@@ -806,6 +793,8 @@ def test_a_picture_that_cannot_be_drawn_ends_no_run(here, capsys, monkeypatch):
         assert call(line) == 0
     assert "no curves.png (ZeroDivisionError" in capsys.readouterr().out
     assert call("train --resume undrawn") == 0 and (here / "undrawn" / "curves.png").exists()
+    assert capsys.readouterr().out == "undrawn: was trained and scored, and is complete now\n"
+    assert call("train --resume undrawn") == 2 and "run is finished" in one_error(capsys)
 
 
 def test_the_interval_of_auc_holds_what_it_promises():
@@ -820,15 +809,6 @@ def test_the_interval_of_auc_holds_what_it_promises():
                  for _ in range(200)]
         assert 180 <= sum(x["low"] <= truth <= x["high"] for x in found) <= 198
     assert np.allclose(evaluation.interval(np.ones(4), np.ones(4)), (0.3976, 1), atol=1e-4)
-
-
-@pytest.mark.parametrize("line, says", [
-    ("--objective grpo --eval-every 5", "--eval-every: reads rows with answers"),
-    ("--objective grpo --data q.jsonl", "--reward FILE.py:FUNCTION or a reward model's folder")])
-def test_what_a_method_that_samples_lacks_is_said_before_anything_is_made(line, says, here, capsys):
-    Path("q.jsonl").write_text('{"prompt": "Why?"}\n{"prompt": "How?"}\n', encoding="utf-8")
-    assert call(f"train {line} --device cpu --out late") == 2
-    assert says in capsys.readouterr().err and not Path("late").exists()
 
 
 def test_another_reward_model_or_another_held_out_file_is_another_run(tmp_path):

@@ -1,10 +1,9 @@
 """Does a model stop, and do rows teach it to? Each figure of `nanouft.ledger --end`."""
-import json
 from dataclasses import replace
 
 import pytest
 import torch
-from made import DATA, NANO, nano, same
+from made import DATA, NANO, nano, same, write_jsonl
 
 from nanouft import ledger
 from nanouft.data.batches import encode
@@ -99,10 +98,9 @@ def test_one_sentence_says_what_the_figures_mean(changed, sentence):
 
 
 def test_the_command_reads_a_file_or_nanoworld(tmp_path, capsys):
-    file = tmp_path / "my.jsonl"
-    rows = [{"prompt": "Hi", "response": "Ho"}, {"prompt": "Hi", "response": ""}]
-    file.write_text("\n".join(map(json.dumps, rows)))
-    assert ledger.main(["--end", "--data", str(file)]) == 0
+    file = write_jsonl(tmp_path / "my.jsonl", [{"prompt": "Hi", "response": "Ho"},
+                                               {"prompt": "Hi", "response": ""}])
+    assert ledger.main(["--end", "--data", file]) == 0
     said = capsys.readouterr().out
     assert "2 rows read: 1 with an answer, 1 left out" in said and "1 for 1 answer" in said
     assert ledger.main(["--end"]) == 0 and "30 for 30 answers" in capsys.readouterr().out

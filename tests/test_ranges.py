@@ -57,11 +57,10 @@ def test_settings_that_make_no_sense_together(told):
     assert not takes(Form(*told.partition(" ")[::2]))
 
 
-def test_an_upper_clip_of_zero_is_refused_and_not_replaced():
+def test_the_clip_of_a_mean_ratio_is_narrow_and_a_given_one_is_not_replaced():
     GRPO = OBJECTIVES["grpo"]
     assert clip_of(GRPO(surrogate="gspo")) == (3e-4, 4e-4)
-    with pytest.raises(UserError, match="--eps-high 0.0: must be above 0"):
-        GRPO(surrogate="gspo", eps_high=0.0, minibatches=4).check()
+    assert clip_of(GRPO(surrogate="gspo", eps_high=0.0)) == (3e-4, 0.0)
 
 
 def test_defaults_and_all_that_is_tested_are_taken():

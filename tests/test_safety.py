@@ -5,6 +5,7 @@ import os
 import shutil
 import signal
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -17,7 +18,6 @@ from nanouft.errors import Diverged, UserError, command
 from nanouft.loop import Device, Step
 from nanouft.models import folders
 from nanouft.models.folders import read_tokenizer, save_model, start_model
-from nanouft.pictures import plots
 from nanouft.run import folder as run_folder
 from nanouft.run.folder import Log, load_step, new_folder, read_lines, save_step
 
@@ -146,10 +146,6 @@ def said_by(place, log) -> str:
 
 
 # ---- a disk that is full, two processes in one folder --------------------------------------------
-def onto(folder, out) -> list[str]:
-    return [str(out) if x == str(folder / "run") else x for x in run(folder)]
-
-
 @forks
 @pytest.mark.parametrize("size", [300, 100_000, 400_000])
 def test_where_no_more_can_be_written_it_is_one_line_and_with_room_the_run_goes_on(
@@ -159,7 +155,7 @@ def test_where_no_more_can_be_written_it_is_one_line_and_with_room_the_run_goes_
     import resource  # not on Windows
     out, log = tmp_path / "run", tmp_path / "log"
     limit = (size, resource.RLIM_INFINITY)
-    argv = onto(place, out)
+    argv = run(place, "--out", str(out))
     assert child(argv, None, log, lambda: resource.setrlimit(resource.RLIMIT_FSIZE, limit)) == 2
     errors = [x for x in log.read_text().splitlines() if x.startswith("error: ")]
     assert len(errors) == 1 and "Traceback" not in log.read_text()
@@ -186,21 +182,15 @@ def test_a_second_process_in_one_folder_is_one_line_and_a_killed_one_locks_nothi
     assert log.read_text().startswith(f"error: {half}: another process trains there now")
     is_whole(half, place)
     new = place / "new"
-    assert child(onto(place, new), 20, log) == -9, "killed with the lock"
+    assert child(run(place, "--out", str(new)), 20, log) == -9, "killed with the lock"
     assert child(["--resume", str(new)], None, log) == 0, log.read_text()
     is_whole(new, place)
 
 
 # ---- steps ---------------------------------------------------------------------------------------
-@pytest.mark.parametrize("file", ["model.safetensors", "optimizer.safetensors", "step.json"])
-@pytest.mark.parametrize("damage", [lambda f: f.unlink(), lambda f: f.write_bytes(b""),
-                                    lambda f: f.write_bytes(f.read_bytes()[:-9]),
-                                    lambda f: f.write_bytes(b"x" + f.read_bytes()),
-                                    pytest.param(lambda f: f.unlink() or os.mkfifo(f),
-                                                 marks=forks)],
-                         ids=["gone", "empty", "cut", "other", "pipe"])
-def test_a_damaged_step_is_said_and_left_out(file, damage, half, place, capsys):
-    damage(half / "steps" / "4" / file)
+def test_a_damaged_step_is_said_and_left_out(half, place, capsys):
+    file = half / "steps" / "4" / "model.safetensors"
+    file.write_bytes(file.read_bytes()[:-9])
     assert command(train.main, ["--resume", str(half)]) == 0
     out = capsys.readouterr().out
     assert "steps/4: damaged" in out.replace(os.sep, "/") and "going on after step 2" in out
@@ -225,10 +215,8 @@ def test_weights_of_another_shape_or_not_finite_are_no_step(half, place, tmp_pat
     assert load_step(half, nano(), optimizer) == {"step": 0}, "its shapes are others"
 
 
-def test_a_run_goes_on_only_with_what_it_began_with(half, place, capsys):
-    """And says so in one line; a finished one does not go on."""
-    assert command(train.main, ["--resume", str(place / "whole")]) == 2
-    assert "that run is finished" in capsys.readouterr().err
+def test_a_run_goes_on_only_with_what_it_began_with(half, capsys):
+    """And says so in one line."""
     saved = read_json(half / "run.json")
     odd = (["--help"], ["--steps", "x"], ["--beta", "1"], ["--steps", "0"], 3, [3],
            ["--resume", str(half)])
@@ -360,50 +348,45 @@ def test_a_damaged_text_is_one_line(file, text, half, capsys):
     assert one_error(capsys).startswith(f"error: {half / file}")
 
 
+DAMAGES = [Path.unlink, lambda file: file.write_bytes(b""),
+           lambda file: file.write_bytes(file.read_bytes()[:-9]),
+           lambda file: file.write_bytes(b"x" + file.read_bytes())]
+if hasattr(os, "mkfifo"):
+    DAMAGES.append(lambda file: file.unlink() or os.mkfifo(file))
+
+
 def test_a_step_is_believed_only_if_it_is_whole_and_of_its_number(half, place, capsys):
+    """Else the step before it is taken."""
     folder = half / "steps" / "4"
     about, tensors = read_json(folder / "step.json"), load_file(folder / "optimizer.safetensors")
     model = start_model(str(place / "start"))[0]
 
-    def refused(step: dict, state: dict) -> None:
+    def loaded() -> int:
+        return load_step(half, model, torch.optim.AdamW(model.parameters()))["step"]
+
+    def refused() -> None:
+        assert loaded() == 2
+        assert "steps/4: damaged" in capsys.readouterr().out.replace(os.sep, "/")
+
+    def refused_with(step: dict, state: dict) -> None:
         run_folder.write_json(folder / "step.json", step)
         save_file(state, folder / "optimizer.safetensors")
-        assert load_step(half, model, torch.optim.AdamW(model.parameters()))["step"] == 2
-        assert "steps/4: damaged" in capsys.readouterr().out.replace(os.sep, "/")
+        refused()
+    for name in ("model.safetensors", "optimizer.safetensors", "step.json"):
+        whole = (folder / name).read_bytes()
+        for damage in DAMAGES:
+            damage(folder / name)
+            refused()
+            (folder / name).unlink(missing_ok=True)
+            (folder / name).write_bytes(whole)
+    assert loaded() == 4
     for change in ({"step": 5}, {"step": None}, {"updated": "x"}, {"updated": [0]}, {"scaler": 3}):
-        refused(about | change, tensors)
+        refused_with(about | change, tensors)
     for name in ("0.step", "0.exp_avg"):
-        refused(about, tensors | {name: tensors[name] * torch.nan})
-        refused(about, tensors | {name: tensors[name].reshape(-1)[:1]})
-        refused(about, tensors | {name: tensors[name].half()})
-        refused(about, {key: x for key, x in tensors.items() if key != name})
-
-
-@pytest.mark.parametrize("last", ["curves", "remove"])
-def test_a_run_killed_after_its_scores_is_completed(last, place, half, monkeypatch, capsys):
-    """The picture is drawn, and the steps go, without another step."""
-    def killed(path, real=run_folder.remove):
-        if path.name != "steps":
-            return real(path)
-        raise KeyboardInterrupt
-    saved = read_json(half / "run.json")
-    saved["argv"].remove("--plain")
-    saved["config"]["plain"] = False
-    (half / "run.json").write_text(json.dumps(saved))
-    with monkeypatch.context() as now:
-        if last == "curves":
-            now.setattr(plots, "curves", lambda folder: killed(folder / "steps"))
-        else:
-            now.setattr(train, "remove", killed)
-        assert command(train.main, ["--resume", str(half)]) == 130
-    assert (half / "steps").exists() and (half / "eval.json").exists()
-    capsys.readouterr()
-    assert command(train.main, ["--resume", str(half)]) == 0
-    assert capsys.readouterr().out == f"{half}: was trained and scored, and is complete now\n"
-    assert (half / "curves.png").exists()
-    is_whole(half, place)
-    assert command(train.main, ["--resume", str(half)]) == 2
-    assert "that run is finished" in capsys.readouterr().err
+        refused_with(about, tensors | {name: tensors[name] * torch.nan})
+        refused_with(about, tensors | {name: tensors[name].reshape(-1)[:1]})
+        refused_with(about, tensors | {name: tensors[name].half()})
+        refused_with(about, {key: x for key, x in tensors.items() if key != name})
 
 
 def test_an_adapter_that_a_killed_run_left_is_replaced(tmp_path):

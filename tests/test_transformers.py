@@ -33,11 +33,7 @@ from nanouft.data.selection import demo_rows
 from nanouft.errors import UserError, command
 from nanouft.gpt import GPT
 from nanouft.loop import Device
-from nanouft.models.folders import (
-    folder_of,
-    save_model,
-    start_model,
-)
+from nanouft.models.folders import folder_of, load_value_head, save_model, start_model
 from nanouft.models.generate import generate
 from nanouft.models.hf_tokenizer import OLDEST
 from nanouft.models.tokenizer import nano
@@ -327,8 +323,8 @@ def weights(folder: Path, change) -> None:
     save_file(change(load_file(file)), file, metadata={"format": "pt"})
 
 
-def renamed(before: str):
-    return lambda f: weights(f, lambda w: {before + name: x for name, x in w.items()})
+def names_of_peft(f) -> None:
+    weights(f, lambda w: {f"base_model.model.{name}": x for name, x in w.items()})
 
 
 def without(end: str):
@@ -378,26 +374,20 @@ MET = {     # folders as they are met: the kind, what differs, words of the refu
         "tokenizer.json", "tokenizer_config.json")], "chat template puts no end"),
     "no head": ("llama", without("lm_head.weight"), 'lack lm_head.weight; if the embedding is its'),
     "not said to be tied": ("qwen2", config(tie_word_embeddings=None), "lack lm_head.weight"),
-    "compiled": ("qwen2", renamed("_orig_mod."), "_orig_mod."),
-    "peft's names": ("qwen2", renamed("base_model.model."), "no place for the weights"),
-    "DDP's names": ("llama", renamed("module."), "no place for the weights"),
+    "peft's names": ("qwen2", names_of_peft, "no place for the weights"),
     "a layer missing": ("qwen2", config(num_hidden_layers=3, layer_types=None),
                         "lack model.layers.2.input_layernorm.weight and 11 more"),
     "a layer too many": ("qwen2", config(num_hidden_layers=1, layer_types=None),
                          "no place for the weights model.layers.1."),
-    "a tensor missing": ("llama", without("1.mlp.up_proj.weight"), "layers.1.mlp.up_proj.weight)"),
     "another width": ("llama", config(intermediate_size=40),
                       "another shape for model.layers.0.mlp.down_proj.weight and 5 more"),
     "NaN": ("qwen2", more("model.norm.weight", torch.full((32,), torch.nan)),
-            "model.norm.weight is not finite"),
-    "inf": ("llama", more("model.norm.weight", torch.full((32,), torch.inf)),
             "model.norm.weight is not finite"),
     "buffers of old files": ("llama", more("model.layers.0.self_attn.rotary_emb.inv_freq",
                                            torch.ones(2)), None),
     "masks of old files": ("gpt2", more("transformer.h.0.attn.masked_bias", torch.ones(2)), None),
     "a reward head": ("qwen2", more("score.weight", torch.ones(2)), None),
     "sampling without do_sample": ("qwen2", generation(temperature=0.9, top_p=0.6), None),
-    "do_sample false": ("llama", generation(do_sample=False, temperature=1e-6), None),
     "beams": ("qwen2", generation(early_stopping=True, length_penalty=0.5, num_beams=1), None),
     "sampling in config.json": ("qwen2", lambda f: (f / "generation_config.json").unlink() or edit(
         f / "config.json", temperature=0.7, top_k=40), None),
@@ -412,8 +402,6 @@ MET = {     # folders as they are met: the kind, what differs, words of the refu
     "ours, NaN": ("ours", more("transformer.ln_f.bias", torch.full((32,), torch.nan)),
                   "ln_f.bias is not finite"),
     "ours, a head": ("ours", more("lm_head.weight", torch.ones(1024, 32)), "not tied"),
-    "ours, a layer missing": ("ours", config(n_layer=3), "h.2."),
-    "ours, another width": ("ours", config(n_embd=16), "size mismatch"),
     "ours, no layer": ("ours", config(n_layer=0), "n_layer is 0"),
     "quantized": ("qwen2", config(quantization_config={"quant_method": "gptq", "bits": 4}),
                   "quantized (gptq); give the full ones"),
@@ -548,7 +536,6 @@ def test_of_the_hub_no_pickle_and_no_code_is_downloaded(folders, monkeypatch):
 
 def test_a_value_head_is_saved_beside_a_gpt2_folder(tmp_path):
     """PPO's critic: the model stays a plain GPT-2, and a run from there goes on with the critic."""
-    from nanouft.models.folders import load_value_head
     model, tok = start_model(start_folder(tmp_path / "start"))
     OBJECTIVES["ppo"]().setup(model, 0)
     load_value_head(model, str(tmp_path / "start"))
@@ -600,20 +587,18 @@ def test_lora_adds_twice_the_product_and_the_merged_model_says_the_same(folders,
 
 @pytest.mark.parametrize("kind, name", [("gpt2", "sft"), ("base", "dpo"), ("llama", "rloo")])
 def test_a_run_with_lora_trains_thin_matrices_only(kind, name, folders):
-    """And the embeddings of new chat tokens. The start model of a rollout is the one without
+    """And the embeddings of new chat tokens. It begins as its start model, which is the one without
     adapters."""
     pytest.importorskip("peft")
     place, init = folders["place"], folders.get(kind, "base")
     (place / "r.py").write_text("def r(completions):\n    return [len(c) for c in completions]")
     more = ["--reward", str(place / "r.py:r"), "--max-new", "5"] if name == "rloo" else []
     flags = ["--objective", name, "--init", init, "--data", str(place / "d.jsonl"), "--steps", "4",
-             "--batch-size", "4", "--save-every", "2", "--plain", "--device", "cpu", "--lr", "0.01"]
-    for lora in (2, 0):
-        assert command(train.main, [*flags, *more, *["--lora", "2"] * bool(lora), "--out",
-                                    str(place / f"{kind}_lora{lora}")]) == 0
-    run = place / f"{kind}_lora2"
-    log, plain = (read_lines(place / f"{kind}_lora{x}" / "metrics.jsonl") for x in (2, 0))
-    assert log[0]["loss"] == pytest.approx(plain[0]["loss"], abs=1e-5), "it begins as the model"
+             "--batch-size", "4", "--plain", "--device", "cpu", "--lr", "0.01", "--lora", "2"]
+    run = place / f"{kind}_lora"
+    assert command(train.main, [*flags, *more, "--out", str(run)]) == 0
+    log = read_lines(run / "metrics.jsonl")
+    assert name != "dpo" or abs(log[0]["margin"]) < 1e-6 < abs(log[-1]["margin"])
     assert name != "rloo" or abs(log[0]["kl_exact"]) < 1e-6 < log[-1]["kl_exact"]
     after, start = (start_model(x, True)[0] for x in (str(run), init))
     moved = [n for (n, p), q in zip(after.named_parameters(), start.parameters())
