@@ -247,9 +247,9 @@ if not CHANGE:
 # have passed a review. After 96 steps nothing of it is left on this base, and on the second one a
 # loss of more than two points is not excluded (C9). The interval covers other seeds and nothing
 # else: it does not say what twice the steps would have shown, so a curve that still rises is no
-# place for a verdict. This is why the claims on SmolLM2 were asked again. At SFT's own rate (R5) a
-# loss of the detached form is no longer shown there, and R6 asks after more steps
-# (`docs/claims.md`).
+# place for a verdict. This is why the claims on SmolLM2 were asked again. At SFT's own rate a
+# loss of the detached form is no longer shown there, neither after 96 steps (R5) nor after 256 (R6,
+# `docs/claims.md`).
 #
 # ## Change one thing
 # With `CHANGE = "mine"` you train SFT and `METHOD`, in about half an hour on a laptop. Write down a

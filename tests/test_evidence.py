@@ -133,7 +133,13 @@ BOUND = {   # section: {a sentence of it with {}: what its figure is, claim, que
         "there {} is undecided": (figures, "R5", "detached, 96 - SFT, 96"),
         "of SFT's answers {} % stop": (share, "R1", "SFT"),
         "of detached IFT's {} % at the same rate": (share, "R5", "detached, 96"),
-        "as released {} %": (share, "R1", "released")},
+        "as released {} %": (share, "R1", "released"),
+        "both stop, in {} and": (share, "R6", "SFT, 256"),
+        "and {} % of their answers": (share, "R6", "detached, 256"),
+        "The difference in score is then {},":
+        (figures, "R6", "as good: detached, 256 - SFT, 256"),
+        "that a gap closes ({})":
+        (figures, "R6", "better: detached, 256 - SFT, 256 - detached, 96 + SFT, 96")},
     "R4": {
         "PoFT leads SFT as well, by {}.": (figures, "R4", "PoFT - SFT"),
         "differs from SFT on all by {} points": (figures, "R4", "SFT, filtered - SFT"),
