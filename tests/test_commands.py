@@ -20,7 +20,7 @@ import pytest
 import torch
 from made import NANO, one_error, start_folder, tiny, write_jsonl
 
-from nanouft import sample, train, world
+from nanouft import evaluate, sample, train, world
 from nanouft.data.batches import Encoded, Tokens, encode
 from nanouft.data.rows import Row, read
 from nanouft.disk import read_json, write_json
@@ -33,6 +33,7 @@ from nanouft.pictures import plots
 from nanouft.run import device, evaluation, rewards
 from nanouft.run.before_after import affordable, same_words, show
 from nanouft.run.device import choose_device
+from nanouft.run.evaluation import Measured
 from nanouft.run.flags import add_flags
 from nanouft.run.folder import Log, hash_of, read_lines, save_step
 from nanouft.run.plan import as_passes, rate_and_steps, with_beta
@@ -200,6 +201,15 @@ def test_evaluate_compares_models(here, capsys):
         assert words in out
     assert call("evaluate start --items 2 --split val") == 0
     assert "scores in percent on 2 val prompts per family" in capsys.readouterr().out
+
+
+def test_models_that_read_other_tokens_of_a_row_are_not_subtracted(capsys):
+    """One with a shorter context, or with another tokenizer."""
+    first: dict = {}
+    for name, counts in (("a", [2, 3]), ("b", [2, 3]), ("c", [2, 1])):
+        evaluate.compare("rows", name, Measured({"nll": 1.0}, np.ones(2), np.array(counts)), first)
+    assert [("minus a" in line) for line in capsys.readouterr().out.splitlines()] == [
+        False, True, False]
 
 
 def test_sample_shows_models_side_by_side_and_chats(here, capsys, monkeypatch):

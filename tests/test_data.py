@@ -21,6 +21,7 @@ from nanouft.data.rows import (
     Row,
     read,
     read_dataset,
+    without_oldest,
 )
 from nanouft.data.selection import (
     demo_rows,
@@ -241,7 +242,7 @@ UTF_16 = "cannot be read as UTF-8 text: it is UTF-16; save it as UTF-8"
     ("x.csv", ROW.encode("utf-16"), UTF_16), ("x.jsonl", ROW.encode("utf-16-le"), UTF_16),
     ("x.jsonl", "ASCII".encode("utf-16-be"), UTF_16),
     ("x.jsonl", ROW.encode("latin-1"), "line 2 has the byte 0xe9, as in Latin-1 and Windows-1252"),
-    ("x.jsonl.gz", gzip.compress(ROW.encode()), "it is packed by gzip; save it as UTF-8")])
+    ("x.jsonl.gz", gzip.compress(ROW.encode(), mtime=0), "it is packed by gzip; save it as UTF-8")])
 def test_a_file_that_cannot_be_read_is_one_line(name, content, words, tmp_path):
     if content is not None:
         (tmp_path / name).write_bytes(content)
@@ -385,6 +386,11 @@ def test_a_row_that_does_not_fit_is_skipped_and_counted():
         encode([odd, replace(odd, where="my.jsonl, line 8")], LETTERS, 13)
 
 
+def test_a_system_turn_between_an_answer_and_a_question_does_not_keep_older_turns():
+    talk = (U("a"), A("yo"), S, U("c"))
+    assert without_oldest(talk) == ((S, U("c")), ())
+
+
 @pytest.mark.parametrize("n_ctx, question, left", [     # 39, 31 and 19 tokens
     (38, "a", 3), (37, "bb", 2), (30, "bb", 2), (29, "c", 1), (18, "c", 1), (17, "", 0)])
 def test_a_dialogue_that_is_too_long_loses_its_oldest_turns_and_never_its_last_answer(
@@ -400,8 +406,8 @@ def test_a_dialogue_that_is_too_long_loses_its_oldest_turns_and_never_its_last_a
         lost = (3 - left) * ("answer" in roles and left > 0)
         assert report.lost_answers == lost and report.skipped == (not question)
         assert report.lines(n_ctx)[:1] == [
-            f"1 dialogue without the oldest turns, to fit {n_ctx} tokens, and {lost} older "
-            f"answer{'s' * (lost != 1)} with them, as in my.jsonl, line 3"
+            f"1 dialogue without the oldest turns ({lost} trained answer{'s' * (lost != 1)} among "
+            f"them), to fit {n_ctx} tokens, as in my.jsonl, line 3"
         ] * (0 < left < 3) or not left
         for e in kept[1:]:
             assert {e.row.prompt} == {prompt for prompt, _ in e.row.roles.values()} or left == 3

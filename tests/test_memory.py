@@ -1,5 +1,6 @@
 """What a pass without gradient holds at once: no more for a large vocabulary, for many rows or long
-answers. Counted are all bytes that PyTorch allocates on the CPU, and when it gives them back."""
+answers. Counted are all bytes that PyTorch allocates on the CPU, and when it gives them back; at
+the end the memory of a whole process, beside what a run announces."""
 import subprocess
 import sys
 from dataclasses import replace
@@ -90,17 +91,18 @@ import re, torch
 from pathlib import Path
 from nanouft.gpt import GPT, GPTConfig
 from nanouft.run.memory import memory_of_step
-model, ids = GPT(GPTConfig(5000, 128), seed=0), torch.randint(5000, (16, 128))
+model, ids = GPT(GPTConfig(5000, 128), seed=0), torch.randint(5000, (64, 128))
 for step in range(2):
     model(ids, want="logp", targets=ids).mean().backward()
     torch.optim.AdamW(model.parameters()).step()
 peak = int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
-memory_of_step(model, 16, 1, 128, there=1024 * peak)
+memory_of_step(model, 64, 1, 128, there=0.9 * 1024 * peak)
 """
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the peak stands in /proc")
 def test_no_less_is_announced_than_a_process_takes():
-    """Python and PyTorch are in it, which no tensor shows: the peak alone is too little."""
+    """Python and PyTorch are in it, which no tensor shows, and the gaps between activations. A
+    tenth is left for other builds of PyTorch."""
     told = subprocess.run([sys.executable, "-c", TRAINED], capture_output=True, text=True).stderr
-    assert "--batch-size 16: a step needs up to " in told, told
+    assert "--batch-size 64: a run needs up to " in told, told

@@ -64,9 +64,9 @@ class EncodeReport:
         """What a run prints about rows that did not fit into `n_ctx` tokens, and end tokens."""
         out = []
         if self.shortened:
-            older = counted(self.lost_answers, "older answers")
-            out.append(f"{counted(len(self.shortened), 'dialogues')} without the oldest turns, to "
-                       f"fit {n_ctx} tokens, and {older} with them, as in {min(self.shortened)}")
+            out.append(f"{counted(len(self.shortened), 'dialogues')} without the oldest turns ("
+                       f"{counted(self.lost_answers, 'trained answers')} among them), to fit "
+                       f"{n_ctx} tokens, as in {min(self.shortened)}")
         if self.skipped:
             out.append(f"{counted(self.skipped, 'rows')} too long, whole or in one of their "
                        f"answers: {self.too_long(n_ctx)}")
@@ -122,8 +122,8 @@ def encode_what_fits(rows: list[Row], tok: Tokenizer, n_ctx: int,
 
 
 def _fitting(r: Row, tok: Tokenizer, n_ctx: int) -> Encoded:
-    """A row as tokens. Where it is longer than n_ctx inputs and as many targets, it loses its
-    oldest turns, one question after the other, down to the last one."""
+    """A row as tokens. Where it is longer than n_ctx inputs and as many targets, its roles lose
+    their oldest turns, one question after the other, down to the last one; `row.answer` stays."""
     known = {name: x for name in KNOWN if (x := getattr(r, name)) is not None}
     e = Encoded(_tokens(r.roles, tok), r, known)
     while e.length > n_ctx + 1 and (roles := _shorter(e.row.roles)) != e.row.roles:
@@ -134,8 +134,8 @@ def _fitting(r: Row, tok: Tokenizer, n_ctx: int) -> Encoded:
 
 def _shorter(roles: Roles) -> Roles:
     """The roles of a dialogue without its oldest question: that of the prompt, which all roles
-    share, or the first of the trained turns of "answer". Two answers that are compared stay whole.
-    """
+    share, or the first of the trained turns of "answer", whose last answer keeps the grade of the
+    row. The two answers of a pair stay whole."""
     if "answer" not in roles:
         return {role: (without_oldest(prompt)[0], trained)
                 for role, (prompt, trained) in roles.items()}

@@ -1,4 +1,4 @@
-"""The memory of an optimizer step, known before it is spent.
+"""The memory of a run, known before it is spent.
 
     say(check_memory(cfg, objective, data, model, device))      # "memory: up to 2.1 GB, ..."
 """
@@ -15,12 +15,12 @@ from nanouft.run import device as devices
 from nanouft.run.settings import Train
 
 LIBRARIES = 0.5e9       # bytes: .44 GB are Python, PyTorch and transformers; or a card's context
-IN_PIECES = 1.3         # bytes held for each byte of activations, with the gaps between them
+IN_PIECES = 1.4         # bytes held for each byte of activations, with the gaps between them
 
 
 def check_memory(cfg: Train, objective: Objective, data: list[Encoded], model: GPT,
                  device: Device) -> str:
-    """What a step of this run needs at most, in words. UserError if there is less memory; half
+    """What this run needs at most, in words. UserError if there is less memory; half
     precision is not refused, because it takes less than is estimated."""
     longest = max(data, key=lambda e: e.length)
     new = (cfg.max_new or 0) if objective.on_policy else 0
@@ -31,9 +31,9 @@ def check_memory(cfg: Train, objective: Objective, data: list[Encoded], model: G
 
 def memory_of_step(model: GPT, batch_size: int, accumulate: int, tokens: int,
                    there: float = math.inf) -> str:
-    """What a process needs at most, in fp32, for steps over rows of so many tokens; "" if a step
-    takes less than a gigabyte. SmolLM2-135M, 1,020 tokens: 4.7 GB announced, 4.3 to 4.5 at the
-    peak. UserError, with what would fit, if that is more than `there` bytes."""
+    """What a process needs in fp32 for steps over rows of so many tokens, without the start model's
+    copy; "" if a step takes less than 1 GB. SmolLM2-135M, 1,020 tokens: 4.9 GB, at the peak 4.3 to
+    4.5. UserError, with what would fit, if that is more than `there` bytes."""
     weights = LIBRARIES + sum(p.numel() * (16 if p.requires_grad else p.element_size())
                               for p in model.parameters())      # weight, gradient, two moments
     logits = 4 * model.cfg.vocab_size
@@ -45,7 +45,7 @@ def memory_of_step(model: GPT, batch_size: int, accumulate: int, tokens: int,
         remedy = (f"--batch-size {fits} would fit, or --accumulate {math.ceil(batch_size / fits)}"
                   if fits > 0 else
                   "no batch would fit: give --lora or a smaller --max-length or model")
-        raise UserError(f"--batch-size {batch_size}: a step needs up to {wanted / 1e9:.1f} GB, and "
+        raise UserError(f"--batch-size {batch_size}: a run needs up to {wanted / 1e9:.1f} GB, and "
                         f"there are {there / 1e9:.1f}; {remedy}"
                         + (less and f"; {less} takes less"))
     if wanted - LIBRARIES < 1e9:

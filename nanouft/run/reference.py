@@ -80,18 +80,16 @@ class Models:
         return self.start.start if lora else copy.deepcopy(self.start).requires_grad_(False)
 
     def mean_logp(self, data: list[Encoded], folders: list[str]) -> list[float]:
-        """Nats on average per response token of each answer, averaged over the models in `folders`.
-        Each reads the text with its own tokenizer and template, so what is compared is the mean
-        over its own tokens (PoFT)."""
+        """Nats on average per response token of each answer, averaged over the models in `folders`,
+        each of which has its own tokenizer and template, and so its own tokens (PoFT)."""
         total = np.zeros(len(data))
         for folder in folders:
             other, tok = self.opened(folder)
             encoded, lost = encode([e.row for e in data], tok, other.cfg.n_ctx)
-            if lost.skipped or lost.refused:
-                raise UserError(f"{folder}: {len(data) - len(encoded):,} of {len(data):,} rows do "
-                                f"not fit into its context of {other.cfg.n_ctx} tokens, or its "
-                                "chat template refuses them; leave them out, or take another "
-                                "aligned model")
+            if lost.skipped or lost.refused or lost.lost_answers:
+                raise UserError(f"{folder}: some of {len(data):,} rows do not fit into its context "
+                                f"of {other.cfg.n_ctx} tokens, or its chat template refuses them; "
+                                "leave them out, or take another aligned model")
             scored = logps(encoded, other.to(self.device.name), tok.pad, self.device)
             total += [row["answer"].sum() / e.seqs["answer"].mask[1:].sum()
                       for row, e in zip(scored, encoded)]
