@@ -51,8 +51,8 @@ def write_json(file: Path, value: Any) -> None:
 
 
 def rename(partial: Path, final: Path) -> None:
-    """The name of a file or folder that was written whole, in place of what has it. A library may
-    write for the owner alone (safetensors: mode 0600); each file gets the mode of the umask."""
+    """Give a file or folder that was written whole its final name, in place of what is there. A
+    library may write for the owner alone (safetensors: 0600); each file gets the umask's mode."""
     mask = os.umask(0o077)
     os.umask(mask)
     for file in (partial, *partial.rglob("*")):

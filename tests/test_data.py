@@ -483,6 +483,12 @@ def test_any_text_comes_back_and_no_text_spells_a_control_token():
     assert NANO.decode([NANO.end]) == "<|end|>"
 
 
+def test_the_template_letter_by_letter():
+    assert NANO.decode(NANO.prompt_ids((S, U("Hi {{x}}\n"), A(" Hello"), U("And?"), S))) == (
+        "<|user|> Be kind.\n\nHi {{x}}\n<|assistant|>  Hello<|end|><|user|> And?<|user|> Be kind."
+        "<|assistant|>")
+
+
 def test_transformers_reads_our_tokenizer_and_template(tmp_path):
     transformers = pytest.importorskip("transformers")
     from nanouft.gpt import GPT, GPTConfig

@@ -66,10 +66,10 @@ SENTENCES = (
          "as many answers stop after 96 steps": "C9 as good, stops: detached 96 - SFT 96",
          "is the gap on SmolLM2 smaller after 256 steps":
          "R6 better: detached, 256 - SFT, 256 - detached, 96 + SFT, 96"},
-        doubt="SmolLM2 is asked after 96 steps of 8, when not all answers stop yet, as on our "
-              "bases after 48",
+        doubt="on SmolLM2 not all answers stop after 96 steps of 8, as on our bases after 48; "
+              "after 256 (R6) nearly all do, and the score stays undecided",
         in_readme=("IFT does as well as SFT, or better",
-                   "after 96 steps not all answers stop on SmolLM2")),
+                   "on SmolLM2 it stays undecided after 256 steps")),
     Sentence(
         "IFT", "2405.11870v2",
         "IFT does as well as SFT followed by preference optimization (v3 names no sequence)",

@@ -165,8 +165,7 @@ REAL_CLAIMS = {
         doubts={"": "one seed chose the rates, after half of the steps",
                 **dict.fromkeys(
                     ("better: PoFT - SFT, filtered", "better: SFT, filtered - SFT"),
-                    "the filter is told that 60 % are right; it keeps few of the lists, as keep.py "
-                    "prints when it is run")},
+                    "the filter is told that 60 % are right")},
         expected="Holds, does not hold, holds, as on NanoWorld's bases; a half-width of 3 points.",
         made={"aligned": f"train {SFT} {SKILLED} --rows 1536 "
                          "--batch-size 8 --warmup 0.1 --epochs 1 --lr 1e-4 --seed 900",

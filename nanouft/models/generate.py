@@ -137,7 +137,7 @@ def choose(logits: Tensor, u: Tensor) -> Tensor:
     probabilities reach 1 - u. (torch.multinomial draws a number for each token: slow.)"""
     cdf = logits.softmax(-1).cumsum(-1)
     token = torch.searchsorted(cdf, (1 - u) * cdf[:, -1:])[:, 0]    # the sum is not quite 1
-    return token.clamp_max(logits.shape[1] - 1)                 # sums that are NaN reach nothing
+    return token.clamp_max(logits.shape[1] - 1)     # NaN: searchsorted says V, so the last token
 
 
 def cut(row: list[int], logp: list[float], stop: list[int]) -> Answer:
