@@ -25,7 +25,7 @@ from nanouft.objectives.ift import IFT, weights
 from nanouft.run.evaluation import answer_rows
 
 MEASURED = 30           # rows that the model reads and answers, spread evenly over all
-ENOUGH = 0.9            # share of the answers from which on we say that a model stops, or knows it
+ENOUGH = 0.9            # from this share of the answers on a model stops, or finds the end likely
 
 
 @dataclass
