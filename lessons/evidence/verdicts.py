@@ -39,7 +39,7 @@ class Line:
     verdict: str
     figures: str
     test: str = ""
-    findings: tuple[Finding, ...] = ()  # one per base; empty for C5, which has no base
+    findings: tuple[Finding, ...] = ()  # one per base; in C5 of moves alone
     whose: str = ""                     # "the paper's", "ours" or "premise" (papers.py)
     doubts: dict[str, list[str]] = field(default_factory=dict)  # {a doubt: rows that it is of}
 
