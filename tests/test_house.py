@@ -101,7 +101,7 @@ def test_the_readme_names_both_commands():
 def test_every_program_begins_with_command():
     """Which makes what a person can cause one line, and any text printable."""
     programs = {f: text for f, text in texts().items() if 'if __name__ == "__main__"' in text
-                and f.parent.name not in ("tests", "extras")}
+                and f.parent.name != "tests"}
     assert len(programs) > 15 and not [f for f, x in programs.items() if "command(" not in x]
 
 
