@@ -62,11 +62,7 @@ class EncodeReport:
 
     def lines(self, n_ctx: int) -> list[str]:
         """What a run prints about rows that did not fit into `n_ctx` tokens, and end tokens."""
-        out = []
-        if self.shortened:
-            out.append(f"{counted(len(self.shortened), 'dialogues')} without the oldest turns ("
-                       f"{counted(self.lost_answers, 'trained answers')} among them), to fit "
-                       f"{n_ctx} tokens, as in {min(self.shortened)}")
+        out = [self.without_oldest(n_ctx)] if self.shortened else []
         if self.skipped:
             out.append(f"{counted(self.skipped, 'rows')} too long, whole or in one of their "
                        f"answers: {self.too_long(n_ctx)}")
@@ -76,6 +72,11 @@ class EncodeReport:
             out.append(f'{counted(len(rows), "rows")} with "{name}" typed into an answer; every '
                        "answer gets its end token anyway, so take it out of the file")
         return out
+
+    def without_oldest(self, n_ctx: int) -> str:
+        return (f"{counted(len(self.shortened), 'dialogues')} without the oldest turns ("
+                f"{counted(self.lost_answers, 'trained answers')} among them), to fit {n_ctx} "
+                f"tokens, as in {min(self.shortened)}")
 
     def too_long(self, n_ctx: int) -> str:
         return (f"they are longer than {n_ctx} tokens (the longest has {self.longest:,}); --init a "

@@ -16,6 +16,7 @@ from nanouft.run.settings import Train
 
 LIBRARIES = 0.5e9       # bytes: .44 GB are Python, PyTorch and transformers; or a card's context
 IN_PIECES = 1.4         # bytes held for each byte of activations, with the gaps between them
+IN_MORE = 2.2           # the same with LoRA, where no large gradients fill the gaps
 
 
 def check_memory(cfg: Train, objective: Objective, data: list[Encoded], model: GPT,
@@ -33,11 +34,14 @@ def memory_of_step(model: GPT, batch_size: int, accumulate: int, tokens: int,
                    there: float = math.inf) -> str:
     """What a process needs in fp32 for steps over rows of so many tokens, without the start model's
     copy; "" if a step takes less than 1 GB. SmolLM2-135M, 1,020 tokens: 4.9 GB, at the peak 4.3 to
-    4.5. UserError, with what would fit, if that is more than `there` bytes."""
+    4.5; with LoRA, 768 tokens: 3.5, at the peak 3.4. UserError, with what would fit, if that is
+    more than `there` bytes."""
+    trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    pieces = IN_PIECES if trained > model.n_params() / 4 else IN_MORE
     weights = LIBRARIES + sum(p.numel() * (16 if p.requires_grad else p.element_size())
                               for p in model.parameters())      # weight, gradient, two moments
     logits = 4 * model.cfg.vocab_size
-    of_row = IN_PIECES * tokens * (activation_bytes_per_token(model) + logits)
+    of_row = pieces * tokens * (activation_bytes_per_token(model) + logits)
     rows = math.ceil(batch_size / accumulate)
     wanted, less = weights + rows * of_row, "--activation-checkpointing" * (not model.recomputes)
     if wanted > there:
