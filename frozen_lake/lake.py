@@ -20,11 +20,9 @@ from torch import Tensor
 from nanouft.errors import UserError, choose, read_text
 
 ARROWS = "←↓→↑"                                     # actions 0..3, in gymnasium's order
-MOST_CELLS = 400                                    # beyond it the (S,4,S) table is no longer small
 
 MAPS: dict[str, tuple[str, ...]] = {
     "twoway5": ("SFFFF", "FHHHF", "FHFFF", "FHFHH", "FFFFG"),  # two ways to G: 8 and 12 moves
-    "corridor4": ("SFFF", "HFHF", "HFHF", "HFGF"),
     "default4": ("SFFF", "FHFH", "FFFH", "HFFG"),  # gymnasium's own
     "default8": ("SFFFFFFF", "FFFFFFFF", "FFFHFFFF", "FFFFFHFF",
                  "FFFHFFFF", "FHHFFFHF", "FHFFHFHF", "FFFHFFFG"),
@@ -136,8 +134,6 @@ def mistake(lake: Lake) -> str | None:
             return f"row {i}: unknown cell {min(strange)!r}; known are S, F (ice), H (hole) and G"
         if len(row) != lake.width:
             return f"row {i}: {len(row)} cells, but row 1 has {lake.width}; make them equal"
-    if lake.S > MOST_CELLS:
-        return f"{lake.S} cells; at most {MOST_CELLS} are solved here"
     for letter in "SG":
         if (n := lake.letters.count(letter)) != 1:
             return f"{n} cells {letter}; there must be exactly one"

@@ -78,12 +78,11 @@ def batch_of(task: Task, name: str, start: Tensor) -> Batch:
 
 # ---- learning ------------------------------------------------------------------------------------
 def learn(task: Task, policy: Policy, name: str, updates: int = 200, lr: float = 5e-3,
-          every: int = 1, **settings: Any) -> Tensor:
+          every: int = 1) -> Tensor:
     """(records,N,S,4): what N learners are at the start, after every `every`-th update and at the
-    end; `policy` itself stays. name: one of METHODS; settings are the objective's own (lam,
-    gamma, beta ...)."""
+    end; `policy` itself stays. name: one of METHODS."""
     policy = copy.deepcopy(policy)
-    objective = method(name, **settings)
+    objective = method(name)
     batch = batch_of(task, name, policy.probs())
     optimizer = torch.optim.RMSprop(policy.parameters(), lr=lr)
     records = [policy.probs()]
