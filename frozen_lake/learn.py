@@ -21,7 +21,7 @@ from frozen_lake.planning import Path, best_path, worse_path
 from frozen_lake.policies import Policy
 from nanouft import loop
 from nanouft.errors import Diverged, choose
-from nanouft.objective import Batch, Objective, Seqs
+from nanouft.objective import Batch, Seqs
 from nanouft.objectives import OBJECTIVES
 
 METHODS: dict[str, tuple[str, dict[str, Any]]] = {  # name: (objective, settings)
@@ -44,12 +44,6 @@ class Task:
 def task_of(lake: Lake) -> Task:
     """The two demonstrations of a lake."""
     return Task(lake, best_path(lake), worse_path(lake))
-
-
-def method(name: str, **settings: Any) -> Objective:
-    """The objective with these settings: method("ift released", lam=0.5)."""
-    objective, fixed = METHODS[choose("method", name, METHODS)]
-    return OBJECTIVES[objective](**{**fixed, **settings})
 
 
 # ---- batches: a row is a learner -----------------------------------------------------------------
@@ -82,7 +76,8 @@ def learn(task: Task, policy: Policy, name: str, updates: int = 200, lr: float =
     """(records,N,S,4): what N learners are at the start, after every `every`-th update and at the
     end; `policy` itself stays. name: one of METHODS."""
     policy = copy.deepcopy(policy)
-    objective = method(name)
+    objective_name, settings = METHODS[choose("method", name, METHODS)]
+    objective = OBJECTIVES[objective_name](**settings)
     batch = batch_of(task, name, policy.probs())
     optimizer = torch.optim.RMSprop(policy.parameters(), lr=lr)
     records = [policy.probs()]

@@ -23,22 +23,20 @@ def record(lake: Lake) -> dict:
     """Everything that the page reads about one lake. "chances" has one part for each of LAMS; each
     part has one entry for each update, as have "guesses", "alone" and "stands"."""
     task = task_of(lake)
-    policies, path = page_policies(task), task.best
-    probs = policies.probs()
+    probs, path = page_policies(task), task.best
     return {
         "name": PAGE_NAMES.get(lake.name, lake.name), "rows": lake.rows,
         "best": path, "worse": task.worse,
         "guesses": own_guesses(lake, probs, path).tolist(),
-        "chances": [rounded(best_moves(policies, path, lam)) for lam in LAMS],
+        "chances": [rounded(best_moves(lake, probs, path, lam)) for lam in LAMS],
         "alone": rounded(best_moves_alone(lake, probs, len(path))),
         "stands": [[shares(cells) for cells in moves]
                    for moves in standing(lake, probs, len(path)).tolist()]}
 
 
-def page_policies(task: Task) -> Table:
-    """The policy with its habit, then after each update on the path, up to the update from which on
-    no own guess is wrong (or the one at which the page opens). After it SFT and IFT say the
-    same."""
+def page_policies(task: Task) -> Tensor:
+    """(updates,S,4): the policy with its habit, then after each update on the path, up to the one
+    from which on no own guess is wrong (or at which the page opens): SFT and IFT then agree."""
     numbers = torch.randn(task.lake.S, 4, generator=torch.Generator().manual_seed(SEED))
     fresh = table_of(task.lake, (SPREAD * numbers[None]).double().softmax(-1))
     habit = learn(Task(task.lake, task.worse, task.best), fresh, "sft", HABIT, RATE)[-1]
@@ -46,7 +44,7 @@ def page_policies(task: Task) -> Table:
     cells = torch.tensor([s for s, _ in task.best])
     wrong = (own_guesses(task.lake, probs, task.best) != cells).any(-1)
     last = max([OPENS, *(wrong.nonzero()[:, 0] + 1).tolist()])
-    return table_of(task.lake, probs[:last + 1])
+    return probs[:last + 1]
 
 
 def table_of(lake: Lake, probs: Tensor) -> Table:

@@ -15,7 +15,6 @@ from frozen_lake.estimate import (
     best_moves,
     best_moves_alone,
     distance,
-    estimate,
     own_guesses,
     reads,
     standing,
@@ -191,8 +190,7 @@ def test_what_a_policy_does_by_itself_is_what_its_walks_do():
     is exact. Within four standard errors of 4,000 walks."""
     lake = make_lake("default4")
     task = task_of(lake)
-    policies = page_policies(task)
-    probs, best, T = policies.probs()[5:6], optimal_actions(lake), len(task.best)
+    probs, best, T = page_policies(task)[5:6], optimal_actions(lake), len(task.best)
     cells, actions = (x[0] for x in walks(lake, probs, 4000))
     stands, alone = standing(lake, probs, T)[0], best_moves_alone(lake, probs, T)[0]
     for i in range(T):
@@ -204,16 +202,15 @@ def test_what_a_policy_does_by_itself_is_what_its_walks_do():
         right = best[s, a].double().mean()
         assert abs(right - alone[i]) <= error * (alone[i] * (1 - alone[i])).sqrt()
     made = (actions[:, :T] == torch.tensor([a for _, a in task.best])).all(1).double().mean()
-    path = estimate(policies, task.best)[5].prod()
+    path = torch.stack([probs[0, s, a] for s, a in task.best]).prod()
     assert abs(made - path) <= 4 * (path * (1 - path) / 4000).sqrt()
 
 
 def test_estimates_and_reads_are_those_of_a_plain_loop():
     """SFT looks in the demonstrator's cells, IFT also where the own likeliest move would have led,
     which is a wrong cell until the last update of the page's policy; DPO reads both paths."""
-    policies, best = page_policies(TASK), optimal_actions(TWOWAY)
-    probs = policies.probs()
-    sft, ift = best_moves(policies, TASK.best), best_moves(policies, TASK.best, 0.5)
+    probs, best = page_policies(TASK), optimal_actions(TWOWAY)
+    sft, ift = (best_moves(TWOWAY, probs, TASK.best, lam) for lam in (0, 0.5))
     for t, table in enumerate(probs.tolist()):
         path, guessed = [0.0] * TWOWAY.S, [0.0] * TWOWAY.S
         guesses, before = [], None
