@@ -108,20 +108,16 @@ def dynamics(rows: tuple[str, ...]) -> tuple[Tensor, Tensor, int]:
 
 # ---- maps ----------------------------------------------------------------------------------------
 def make_lake(name: str) -> Lake:
-    """A map of MAPS by its name, else a text file. UserError if the map cannot be used."""
+    """A map of MAPS by its name, else a text file, one row per line. UserError if the map cannot
+    be used."""
     if name in MAPS:
         return Lake(name, MAPS[name])
     if not Path(name).exists():
         choose("map", name, [*MAPS, "or a text file"])
-    return read_map(name)
-
-
-def read_map(file: str | Path) -> Lake:
-    """A text file, one row per line; empty lines and spaces around rows are ignored."""
-    rows = tuple(line.strip() for line in read_text(file).split("\n") if line.strip())
-    lake = Lake(Path(file).stem, rows)
+    rows = tuple(line.strip() for line in read_text(name).split("\n") if line.strip())
+    lake = Lake(Path(name).stem, rows)
     if wrong := mistake(lake):
-        raise UserError(f"{file}: {wrong}")
+        raise UserError(f"{name}: {wrong}")
     return lake
 
 
