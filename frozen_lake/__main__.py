@@ -1,6 +1,6 @@
 """Frozen Lake: what SFT, IFT, DPO and ORPO do where every quantity is exact.
 
-    python -m frozen_lake                   # the page in a few seconds, its figures, one table
+    python -m frozen_lake                   # the page in a few seconds, then one table
     python -m frozen_lake --map my.txt      # your lake: rows of S, F (ice), H (hole), G
 
 There is a best path over the lake and a worse one. SFT and IFT imitate the first; DPO and ORPO
@@ -14,21 +14,19 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
-from torch import Tensor
-from tqdm import tqdm
 
-from frozen_lake import page
 from frozen_lake.estimate import distance, overlap, reads
 from frozen_lake.lake import make_lake
 from frozen_lake.learn import Task, learn, task_of
 from frozen_lake.planning import success, visits
 from frozen_lake.policies import Policy, start_policy
-from frozen_lake.record import LAMS, PAGE_NAMES, PRINTED, record
+from frozen_lake.record import LAMS, OPENS, PAGE_NAMES, record
 from nanouft.errors import command, in_range, say
+from nanouft.pictures.page import write_page
 from nanouft.run.flags import parse
 
+WEB = Path(__file__).parent / "web"
 NAMES = {"sft": "SFT", "ift": "IFT detached", "ift released": "IFT as released",
          "dpo": "DPO", "orpo": "ORPO"}
 STARTS = {"fresh": "from scratch", "habit": "with a habit of the detour"}
@@ -36,7 +34,7 @@ STARTS = {"fresh": "from scratch", "habit": "with a habit of the detour"}
 
 @dataclass
 class Run:
-    map: str = "twoway5"            # twoway5, corridor4, default4, default8 or a text file
+    map: str = "twoway5"            # twoway5, default4, default8 or a text file
     updates: int = 200              # of RMSprop, for the table
     seeds: int = 20                 # networks of each method
     out: str = "out/frozen_lake"    # folder of the page
@@ -46,58 +44,27 @@ class Run:
         in_range(self, "seeds", low=2, high=10_000)
 
 
-def print_estimates(first: dict) -> None:
-    """How often a move is best, after PRINTED updates; then how far off the estimates are after
-    each update."""
-    shown = [LAMS.index(lam) for lam in (0, 0.2, 0.5)]
-
-    def percent(*chances: float) -> str:
-        return f"{100 * sum(chances) / len(chances):.1f} %"
-    moves = [percent(*first["chances"][k][PRINTED]) for k in shown]
-    path = [percent(first["paths"][k][PRINTED]) for k in shown]
-    say(f"\n{first['name']}, the page's policy after {PRINTED} updates: how often is a move best?")
-    say(f"  SFT, in the demonstrator's cells        {moves[0]}")
-    say(f"  IFT, with .2 and .5 of the own guess    {moves[1]} and {moves[2]}")
-    say(f"  the policy, where it stands by itself   {percent(*first['alone'][PRINTED])}")
-    say("  the whole path: SFT {}, which is exact, IFT {} and {}".format(*path))
-    say(f"points above or below the policy, after 0 to {len(first['alone']) - 1} updates:")
-    for k, text in zip(shown, ("SFT", "IFT, .2", "IFT, .5")):
-        gaps = np.mean(np.subtract(first["chances"][k], first["alone"]), 1)
-        say(f"  {text:<9}" + "".join(f"{100 * gap:>+7.1f}" for gap in gaps))
-
-
-def measured(task: Task, start: Policy, name: str, updates: int) -> dict[str, Tensor]:
-    """{column: (N,)} of one method, from one start."""
+def half_line(task: Task, start: Policy, name: str, updates: int) -> str:
+    """One method from one start: its distance with the 95 % interval over seeds, in % how often it
+    arrives, and how much of what it reads lies where the policy goes."""
     before, lake = start.probs(), task.lake
     after = learn(task, start, name, updates, every=updates)[-1]
-    return {"distance": distance(lake, after)[:, lake.live].mean(-1),
-            "arrives": success(lake, after)[:, lake.start],
-            "reads": overlap(reads(task, before, name), visits(lake, before))}
-
-
-def cells(row: dict[str, Tensor]) -> str:
-    """One half of a line: distance with its 95 % interval over seeds, arrives and reads in %."""
-    far = row["distance"]
+    far = distance(lake, after)[:, lake.live].mean(-1)
+    arrives = success(lake, after)[:, lake.start].mean()
+    read = overlap(reads(task, before, name), visits(lake, before)).mean()
     half = 1.96 * far.std() / len(far) ** 0.5
-    return (f"{far.mean():>8.3f} ±{half:.3f}{100 * row['arrives'].mean():>6.0f} %"
-            f"{100 * row['reads'].mean():>4.0f} %")
+    return f"{far.mean():>8.3f} ±{half:.3f}{100 * arrives:>6.0f} %{100 * read:>4.0f} %"
 
 
 def print_table(task: Task, cfg: Run) -> None:
-    """Train and print: five rows, and one sentence."""
-    starts = {start: start_policy("net", start, task.lake, cfg.seeds) for start in STARTS}
-    jobs = [(name, start) for name in NAMES for start in STARTS]
-    rows = {(name, start): measured(task, starts[start], name, cfg.updates)
-            for name, start in tqdm(jobs, "training", leave=False)}
+    """Train and print, a line for each method."""
+    starts = [start_policy("net", start, task.lake, cfg.seeds) for start in STARTS]
     say(f"\n{f'{cfg.seeds} networks':<21}" + "".join(f"{text:>29}" for text in STARTS.values()))
     say(f"{f'{cfg.updates} updates':<21}" + f"{'distance':>15}{'arrives':>8}{'reads':>6}" * 2)
     for name, text in NAMES.items():
-        say(f"{text:<21}" + "".join(cells(rows[name, start]) for start in STARTS))
-    far = {job: float(row["distance"].mean()) for job, row in rows.items()}
-    ranks = [1 + sum(far[name, start] < far["dpo", start] for name in NAMES) for start in STARTS]
-    places = (f"{rank} of {len(NAMES)} {text}" for rank, text in zip(ranks, STARTS.values()))
-    say("\nThe paper expects DPO to end nearest to the optimal policy; here it is number\n"
-        + " and ".join(places) + ".")
+        halves = [half_line(task, start, name, cfg.updates) for start in starts]
+        say(f"{text:<21}" + "".join(halves))
+    say("\nThe paper expects DPO nearest to the optimum, then IFT, then ORPO and SFT.")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -106,9 +73,8 @@ def main(argv: list[str] | None = None) -> int:
     torch.set_num_threads(1)                        # tensors are small: a second would only wait
     lake = make_lake(cfg.map)
     others = [make_lake(name) for name in PAGE_NAMES if name != cfg.map]
-    lakes = [record(one) for one in [lake, *others]]
-    say(f"page: {page.write(Path(cfg.out), lakes)}")
-    print_estimates(lakes[0])
+    data = {"lams": LAMS, "opens": OPENS, "lakes": [record(one) for one in [lake, *others]]}
+    say(f"page: {write_page(WEB, data, Path(cfg.out))}")
     print_table(task_of(lake), cfg)
     return 0
 

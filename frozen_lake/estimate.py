@@ -1,63 +1,26 @@
-"""What SFT and IFT say about a policy, what each method reads, and what a step pushes.
+"""What SFT and IFT say about a policy, and what each method reads.
 
-    estimate(policy, task.best)             # (N,T) SFT's chance of each demonstrated move
-    estimate(policy, task.best, lam=0.2)    # IFT's
-    best_moves(policy, task.best, lam=0.2)  # (N,T) the same for any best move
-    best_moves_alone(lake, probs, 8)        # (N,8) where the policy itself stands
+    best_moves(lake, probs, task.best)      # (N,T) SFT's chance of a best move at each step
+    best_moves(lake, probs, task.best, 0.2) # (N,T) IFT's
+    best_moves_alone(lake, probs, 8)        # (N,8) where the policy itself stands: standing()
     reads(task, probs, "dpo")               # (N,S) shares of the cells that a method reads
     overlap(reads(...), visits(lake, probs))
-    pushes(task, table, "ift released")     # (N,S,4) how one step pushes each logit
     distance(lake, probs)                   # (N,S) 0 = as good as optimal in that cell
 
 SFT reads each demonstrated cell. IFT reads a blend of that cell and of the policy's own guess,
 which is the cell where its own likeliest move, one step earlier, would have led (the temporal
-residual, arXiv:2405.11870v3, Eq. 17). Over the whole path SFT is exact: the product of its chances
-is the chance that the policy makes all of these moves, because in a cell of the path it has made
-the same moves before (the chain rule). Move by move both can err: how likely is a best move,
-whichever it is, where the policy stands by itself?
+residual, arXiv:2405.11870v3, Eq. 17); a policy is a table here, so it is a blend of logits. Over
+the whole path SFT is exact: the product of its chances is the chance that the policy makes all of
+these moves, because in a cell of the path it has made the same moves before (the chain rule). Move
+by move both can err: how likely is a best move, whichever it is, where the policy stands by itself?
 """
-import copy
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from frozen_lake.lake import Lake
-from frozen_lake.learn import Task, batch_of, method, seqs_of
+from frozen_lake.learn import Task
 from frozen_lake.planning import Path, optimal_actions, transitions
-from frozen_lake.policies import Policy, Table
-from nanouft.objective import Batch
-
-
-@torch.no_grad()
-def estimate(policy: Policy, path: Path, lam: float = 0.0) -> Tensor:
-    """(N,T) chance of each move of the path: SFT's at lam 0, IFT's above. Read by IFT's own
-    forward."""
-    batch = Batch({"answer": seqs_of(path, policy.N)})
-    method("ift", lam=lam).forward(policy, batch)
-    return batch.seqs["answer"].logp.exp()
-
-
-def best_moves(policy: Policy, path: Path, lam: float = 0.0) -> Tensor:
-    """(N,T) chance of a best move, whichever it is, at each step of the path: in the demonstrator's
-    cell at lam 0 (SFT), in IFT's blend above."""
-    cells = [s for s, _ in path]
-    best = optimal_actions(policy.lake)[cells].T            # (4,T)
-    chances = [estimate(policy, [(s, a) for s in cells], lam) for a in range(4)]
-    return sum(chance * is_best for chance, is_best in zip(chances, best))
-
-
-def best_moves_alone(lake: Lake, probs: Tensor, steps: int) -> Tensor:
-    """(N,S,4) policies -> (N,steps) exact chance of a best move at each step of walks from the
-    start, among those that are still on the ice."""
-    at = F.one_hot(torch.tensor(lake.start), lake.S).double().expand(len(probs), -1)
-    right = (probs * optimal_actions(lake)).sum(-1)         # (N,S)
-    out = []
-    for _ in range(steps):
-        on = at.masked_fill(lake.terminal, 0)
-        out.append((on * right).sum(-1) / on.sum(-1))
-        at = torch.einsum("ns,nst->nt", on, transitions(lake, probs))
-    return torch.stack(out, -1)
 
 
 def own_guesses(lake: Lake, probs: Tensor, path: Path) -> Tensor:
@@ -66,6 +29,34 @@ def own_guesses(lake: Lake, probs: Tensor, path: Path) -> Tensor:
     cells = torch.tensor([s for s, _ in path])
     led = lake.step[cells[:-1], probs[:, cells[:-1]].argmax(-1)]
     return torch.cat([cells[:1].expand(len(probs), 1), led], 1)
+
+
+def best_moves(lake: Lake, probs: Tensor, path: Path, lam: float = 0.0) -> Tensor:
+    """(N,S,4) tables -> (N,T) chance of a best move, whichever it is, at each step of the path: in
+    the demonstrator's cell at lam 0 (SFT), in IFT's blend of its logits and the guess's above."""
+    cells = torch.tensor([s for s, _ in path])
+    logits, learner = probs.log(), torch.arange(len(probs))[:, None]
+    own = logits[learner, own_guesses(lake, probs, path)]
+    blend = ((1 - lam) * logits[:, cells] + lam * own).softmax(-1)          # (N,T,4)
+    return (blend * optimal_actions(lake)[cells]).sum(-1)
+
+
+def standing(lake: Lake, probs: Tensor, steps: int) -> Tensor:
+    """(N,S,4) policies -> (N,steps,S): the share of each cell before each move of walks from the
+    start, among those that are still on the ice."""
+    at = F.one_hot(torch.tensor(lake.start), lake.S).double().expand(len(probs), -1)
+    out = []
+    for _ in range(steps):
+        on = at.masked_fill(lake.terminal, 0)
+        out.append(on / on.sum(-1, keepdim=True))
+        at = torch.einsum("ns,nst->nt", on, transitions(lake, probs))
+    return torch.stack(out, 1)
+
+
+def best_moves_alone(lake: Lake, probs: Tensor, steps: int) -> Tensor:
+    """(N,S,4) policies -> (N,steps) exact chance of a best move at each of these steps."""
+    right = (probs * optimal_actions(lake)).sum(-1)         # (N,S)
+    return (standing(lake, probs, steps) * right[:, None]).sum(-1)
 
 
 def reads(task: Task, probs: Tensor, name: str, lam: float = 0.2) -> Tensor:
@@ -87,16 +78,6 @@ def reads(task: Task, probs: Tensor, name: str, lam: float = 0.2) -> Tensor:
 def overlap(a: Tensor, b: Tensor) -> Tensor:
     """Two shares (...,S) -> (...): how much of one lies where the other is, 0 to 1."""
     return torch.minimum(a, b).sum(-1)
-
-
-def pushes(task: Task, policy: Table, name: str, **settings) -> Tensor:
-    """(N,S,4) minus the gradient of one step's loss by the logits of a table."""
-    policy = copy.deepcopy(policy)
-    objective = method(name, **settings)
-    batch = batch_of(task, name, policy.probs())
-    objective.forward(policy, batch)
-    loss, _ = objective.loss(batch)
-    return -torch.autograd.grad(loss, policy.table)[0]
 
 
 def distance(lake: Lake, probs: Tensor) -> Tensor:

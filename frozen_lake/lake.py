@@ -20,11 +20,9 @@ from torch import Tensor
 from nanouft.errors import UserError, choose, read_text
 
 ARROWS = "←↓→↑"                                     # actions 0..3, in gymnasium's order
-MOST_CELLS = 400                                    # beyond it the (S,4,S) table is no longer small
 
 MAPS: dict[str, tuple[str, ...]] = {
     "twoway5": ("SFFFF", "FHHHF", "FHFFF", "FHFHH", "FFFFG"),  # two ways to G: 8 and 12 moves
-    "corridor4": ("SFFF", "HFHF", "HFHF", "HFGF"),
     "default4": ("SFFF", "FHFH", "FFFH", "HFFG"),  # gymnasium's own
     "default8": ("SFFFFFFF", "FFFFFFFF", "FFFHFFFF", "FFFFFHFF",
                  "FFFHFFFF", "FHHFFFHF", "FHFFHFHF", "FFFHFFFG"),
@@ -110,20 +108,16 @@ def dynamics(rows: tuple[str, ...]) -> tuple[Tensor, Tensor, int]:
 
 # ---- maps ----------------------------------------------------------------------------------------
 def make_lake(name: str) -> Lake:
-    """A map of MAPS by its name, else a text file. UserError if the map cannot be used."""
+    """A map of MAPS by its name, else a text file, one row per line. UserError if the map cannot
+    be used."""
     if name in MAPS:
         return Lake(name, MAPS[name])
     if not Path(name).exists():
         choose("map", name, [*MAPS, "or a text file"])
-    return read_map(name)
-
-
-def read_map(file: str | Path) -> Lake:
-    """A text file, one row per line; empty lines and spaces around rows are ignored."""
-    rows = tuple(line.strip() for line in read_text(file).split("\n") if line.strip())
-    lake = Lake(Path(file).stem, rows)
+    rows = tuple(line.strip() for line in read_text(name).split("\n") if line.strip())
+    lake = Lake(Path(name).stem, rows)
     if wrong := mistake(lake):
-        raise UserError(f"{file}: {wrong}")
+        raise UserError(f"{name}: {wrong}")
     return lake
 
 
@@ -136,8 +130,6 @@ def mistake(lake: Lake) -> str | None:
             return f"row {i}: unknown cell {min(strange)!r}; known are S, F (ice), H (hole) and G"
         if len(row) != lake.width:
             return f"row {i}: {len(row)} cells, but row 1 has {lake.width}; make them equal"
-    if lake.S > MOST_CELLS:
-        return f"{lake.S} cells; at most {MOST_CELLS} are solved here"
     for letter in "SG":
         if (n := lake.letters.count(letter)) != 1:
             return f"{n} cells {letter}; there must be exactly one"

@@ -11,7 +11,6 @@ Learners side by side therefore learn what each learns alone.
 """
 import copy
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -20,16 +19,19 @@ from frozen_lake.lake import Lake
 from frozen_lake.planning import Path, best_path, worse_path
 from frozen_lake.policies import Policy
 from nanouft import loop
-from nanouft.errors import Diverged, choose
+from nanouft.errors import choose
 from nanouft.objective import Batch, Objective, Seqs
-from nanouft.objectives import OBJECTIVES
+from nanouft.objectives.dpo import DPO
+from nanouft.objectives.ift import IFT
+from nanouft.objectives.orpo import ORPO
+from nanouft.objectives.sft import SFT
 
-METHODS: dict[str, tuple[str, dict[str, Any]]] = {  # name: (objective, settings)
-    "sft": ("sft", {"reduction": "sequence"}),
-    "ift": ("ift", {"variant": "detached"}),
-    "ift released": ("ift", {"variant": "released"}),
-    "dpo": ("dpo", {}),
-    "orpo": ("orpo", {}),
+METHODS: dict[str, Objective] = {
+    "sft": SFT(reduction="sequence"),
+    "ift": IFT(),
+    "ift released": IFT(variant="released"),
+    "dpo": DPO(),
+    "orpo": ORPO(),
 }
 
 
@@ -46,28 +48,15 @@ def task_of(lake: Lake) -> Task:
     return Task(lake, best_path(lake), worse_path(lake))
 
 
-def method(name: str, **settings: Any) -> Objective:
-    """The objective with these settings: method("ift released", lam=0.5)."""
-    objective, fixed = METHODS[choose("method", name, METHODS)]
-    return OBJECTIVES[objective](**{**fixed, **settings})
-
-
 # ---- batches: a row is a learner -----------------------------------------------------------------
-def seqs_of(path: Path, N: int) -> Seqs:
-    """A path as one role of a batch, once for each of N learners: (N,T) cells and actions."""
-    steps = torch.tensor(path).expand(N, -1, -1)    # (N,T,2)
-    on = torch.ones(N, len(path), dtype=torch.float64)
-    return Seqs(steps[..., 0].contiguous(), steps[..., 1].contiguous(), on, on)
-
-
 def batch_of(task: Task, name: str, start: Tensor) -> Batch:
     """The demonstration, or the pair. start: (N,S,4) probabilities of the start policy, which is
     DPO's reference."""
     def role(path: Path, N: int) -> Seqs:
-        s = seqs_of(path, N)
-        learner = torch.arange(N)[:, None]
-        s.ref_logp = start.log()[learner, s.inputs, s.targets]
-        return s
+        cells, actions = torch.tensor(path).expand(N, -1, -1).permute(2, 0, 1).contiguous()
+        on = torch.ones(N, len(path), dtype=torch.float64)
+        ref_logp = start.log()[torch.arange(N)[:, None], cells, actions]
+        return Seqs(cells, actions, on, on, ref_logp=ref_logp)
     pairs = {"chosen": task.best, "rejected": task.worse}
     paths = pairs if name in ("dpo", "orpo") else {"answer": task.best}
     tokens = {name: len(path) for name, path in paths.items()}
@@ -78,19 +67,15 @@ def batch_of(task: Task, name: str, start: Tensor) -> Batch:
 
 # ---- learning ------------------------------------------------------------------------------------
 def learn(task: Task, policy: Policy, name: str, updates: int = 200, lr: float = 5e-3,
-          every: int = 1, **settings: Any) -> Tensor:
+          every: int = 1) -> Tensor:
     """(records,N,S,4): what N learners are at the start, after every `every`-th update and at the
-    end; `policy` itself stays. name: one of METHODS; settings are the objective's own (lam,
-    gamma, beta ...)."""
+    end; `policy` itself stays. name: one of METHODS."""
     policy = copy.deepcopy(policy)
-    objective = method(name, **settings)
+    objective = METHODS[choose("method", name, METHODS)]
     batch = batch_of(task, name, policy.probs())
     optimizer = torch.optim.RMSprop(policy.parameters(), lr=lr)
     records = [policy.probs()]
     for step in loop.steps(policy, objective, lambda number: batch, optimizer, range(updates)):
         if step.number % every == 0 or step.number == updates:
             records.append(policy.probs())
-    policies = torch.stack(records)
-    if not policies.isfinite().all():
-        raise Diverged(f"{name}: the policy is no longer finite after {updates} updates")
-    return policies
+    return torch.stack(records)

@@ -20,7 +20,6 @@ from torch import Tensor, nn
 from frozen_lake.lake import Lake
 from frozen_lake.planning import optimal, walks, worse_path
 from nanouft.errors import choose
-from nanouft.gpt import scatter_at
 
 HABIT_EPISODES, HABIT_UPDATES, HABIT_RATE = 60, 150, 0.02
 
@@ -52,9 +51,9 @@ class Policy(nn.Module, ABC):
 
         In:   ids (B,T) cells | embeds (B,T,S) blends of one-hot cells; B is a multiple of N.
         Out:  want = "embeds" (B,T,S)
-              | "argmax" (B,T) the cell that the greedy action intends, 0 outside `at`
-              | "logp"   (B,T) nats, log-prob of the actions `targets`, 0 outside `at`.
-        at:   (K,) positions in the flattened (B,T); None = everywhere."""
+              | "argmax" (B,T) the cell that the greedy action intends
+              | "logp"   (B,T) nats, log-prob of the actions `targets`.
+        at:   which positions are asked for; all are answered, and losses mask the others."""
         x = torch.eye(self.lake.S, dtype=torch.float64)[ids] if embeds is None else embeds
         if want == "embeds":
             return x
@@ -63,22 +62,19 @@ class Policy(nn.Module, ABC):
         by_learner = x.view(roles, self.N, T, S).transpose(0, 1).reshape(self.N, roles * T, S)
         logits = self.logits(by_learner).view(self.N, roles, T, 4).transpose(0, 1).reshape(B, T, 4)
         if want == "argmax":
-            out = self.lake.step[x.argmax(-1), logits.argmax(-1)]
-        elif want == "logp" and targets is not None:
-            out = logits.log_softmax(-1).gather(-1, targets[..., None])[..., 0]
-        else:
-            raise ValueError(f"want={want!r}: embeds, argmax, logp with targets")
-        return out if at is None else scatter_at(out.flatten()[at], at, (B, T))
+            return self.lake.step[x.argmax(-1), logits.argmax(-1)]
+        if want == "logp" and targets is not None:
+            return logits.log_softmax(-1).gather(-1, targets[..., None])[..., 0]
+        raise ValueError(f"want={want!r}: embeds, argmax, logp with targets")
 
 
 class Table(Policy):
-    """One row of logits for each cell, uniform in [-spread, spread], by each learner's seed.
+    """One row of logits for each cell, uniform in [-spread, spread], by each learner's place.
     On a blend of two cells its logits are the blend of their rows."""
 
-    def __init__(self, lake: Lake, N: int = 20, spread: float = 0.2,
-                 seeds: list[int] | None = None):
+    def __init__(self, lake: Lake, N: int = 20, spread: float = 0.2):
         super().__init__(lake, N)
-        self.table = nn.Parameter(spread * uniform_numbers(N, (lake.S, 4), seeds))
+        self.table = nn.Parameter(spread * uniform_numbers(N, (lake.S, 4)))
 
     def logits(self, x: Tensor) -> Tensor:
         return x @ self.table
@@ -86,13 +82,13 @@ class Table(Policy):
 
 class Net(Policy):
     """The paper's policy: Linear, ReLU, Linear on the one-hot cell. The paper does not give its
-    width; here it is 32. Weights start as torch's nn.Linear starts them, by each learner's seed."""
+    width; here it is 32. Weights start as torch's nn.Linear starts them."""
 
-    def __init__(self, lake: Lake, N: int = 20, hidden: int = 32, seeds: list[int] | None = None):
+    def __init__(self, lake: Lake, N: int = 20, hidden: int = 32):
         super().__init__(lake, N)
         S = lake.S
         sizes = [S * hidden, hidden, hidden * 4, 4]
-        w1, b1, w2, b2 = uniform_numbers(N, (sum(sizes),), seeds).split(sizes, -1)
+        w1, b1, w2, b2 = uniform_numbers(N, (sum(sizes),)).split(sizes, -1)
         first, second = S ** -0.5, hidden ** -0.5
         self.w1 = nn.Parameter(first * w1.reshape(N, S, hidden))
         self.b1 = nn.Parameter(first * b1[:, None])
@@ -103,12 +99,12 @@ class Net(Policy):
         return F.relu(x @ self.w1 + self.b1) @ self.w2 + self.b2
 
 
-def uniform_numbers(N: int, shape: tuple[int, ...], seeds: list[int] | None) -> Tensor:
-    """(N, *shape) in [-1,1). A learner's numbers depend on its own seed only [0 .. N-1]."""
+def uniform_numbers(N: int, shape: tuple[int, ...]) -> Tensor:
+    """(N, *shape) in [-1,1). A learner's numbers depend on its own place only."""
     def draw_one(seed: int) -> Tensor:
         rng = torch.Generator().manual_seed(seed)
         return 2 * torch.rand(shape, generator=rng, dtype=torch.float64) - 1
-    return torch.stack([draw_one(seed) for seed in (range(N) if seeds is None else seeds)])
+    return torch.stack([draw_one(seed) for seed in range(N)])
 
 
 # ---- what a learner has imitated before ----------------------------------------------------------

@@ -1,25 +1,19 @@
-"""The colours of methods; the pictures of a run; the playground, beside torch and in a browser."""
+"""The colours of methods; the pictures of a run; the playground in a browser."""
 import itertools
-import json
 import time
-from copy import deepcopy
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
-import torch
-from browser import Browser
+from browser import opened
 from made import write_jsonl
 from PIL import Image
 
 from nanouft import ledger
 from nanouft.disk import write_json
-from nanouft.gpt import GPT
-from nanouft.models.folders import start_model
 from nanouft.objectives import OBJECTIVES
 from nanouft.pictures import colours, plots
-from nanouft.playground import pack
-from nanouft.playground.__main__ import ENGINE, WEB, page
+from nanouft.pictures.page import write_page
+from nanouft.playground.__main__ import WEB, record
 
 # Red-green blindness on linear RGB: Machado, Oliveira and Fernandes 2009, severity 1.
 SEEN = {"everybody": np.eye(3),
@@ -143,151 +137,76 @@ def test_the_ledger_shows_four_methods_and_says_what_it_found(tmp_path, capsys):
     assert ledger.finding(right) == "IFT (released) pushes <|end|> down (−0.90), SFT up (+1.00)"
 
 
-# ---- the playground: the page beside torch -------------------------------------------------------
+# ---- the playground: what a visitor sees ---------------------------------------------------------
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    """The page; its start model and one that has moved on, in torch."""
-    folder, (base, tok) = tmp_path_factory.mktemp("playground"), start_model("base")
-    data = pack.content()
-    policy = moved(base)
-    (folder / "index.html").write_text(page(data), encoding="utf-8")
-    engine = "\n".join((WEB / name).read_text(encoding="utf-8") for name in ENGINE[:2])
-    (folder / "engine.html").write_text(f"""<!doctype html><script>const DATA = {json.dumps(data)};
-        {engine}
-        function policy() {{
-          const model = new Model(DATA);
-          model.flat.forEach((x, i) => {{ model.flat[i] = x + 0.02 * Math.cos(i); }});
-          return model;
-        }}</script>""", encoding="utf-8")
-    return SimpleNamespace(folder=folder, data=data, base=base, policy=policy, tok=tok)
+    """(what the page reads, with two values of each setting, the page)."""
+    data = record((0.2, 1), (0, 0.95))
+    return data, write_page(WEB, data, tmp_path_factory.mktemp("playground"))
 
 
-def moved(base: GPT) -> GPT:
-    """`base` with 0.02 cos(i) added to its i-th weight."""
-    model, at = deepcopy(base), 0
-    for p in model.parameters():
-        i = torch.arange(at, at + p.numel(), dtype=torch.float64)
-        p.data = (p.data.double() + 0.02 * i.cos().view(p.shape)).float()
-        at += p.numel()
-    return model
-
-
-@pytest.fixture(scope="module")
-def browser(made, tmp_path_factory):
-    with Browser(tmp_path_factory.mktemp("profile"), 600) as b:
-        yield b
-
-
-def test_a_push_is_pythons_at_each_end_of_each_slider(made, browser):
-    views = [("sft", {}), ("dpo", {"beta": .1}), ("dpo", {"beta": 1})] + [
-        ("ift", {"variant": variant, "lam": lam, "gamma": gamma})
-        for variant in ("detached", "released")
-        for lam, gamma in ((.2, .95), (0, .95), (1, .95), (.2, 0), (.2, 1))]
-    question = made.data["questions"][0]
-    browser.open(made.folder / "engine.html")
-    found = browser.js(f"""(() => {{ const row = {json.dumps(question)}, model = policy();
-        return {json.dumps(views)}.map(([name, dials]) => model.look(row, name, dials));
-    }})()""")
-    row = next(row for row in pack.lists("val", pack.QUESTIONS)
-               if row.prompt[-1].text == question["text"])
-    for (name, dials), theirs in zip(views, found, strict=True):
-        ours = ledger.entries(OBJECTIVES[name](**dials), row, made.policy, made.tok,
-                              reference=made.base)
-        largest = max(abs(x) for _, _, weights in ours for x in weights)
-        assert largest > 0, name
-        for (which, _, want), push in zip(ours, theirs, strict=True):
-            off = np.abs(np.subtract(push, want)).max() / largest
-            assert off < 1e-3, f"{name} {dials}, {which}: {push}, Python: {want}"
-
-
-# ---- the playground: what a visitor sees ---------------------------------------------------------
-DECIDED = "document.querySelector('#number').textContent === '4'"
-LEFT, RIGHT = "#story article:nth-child(1)", "#story article:nth-child(2)"
-CHECKED = "/✓|✗/.test(document.querySelector('#check').textContent)"
-
-
-def controls(browser):
-    return browser.js("""[...document.querySelectorAll("button, select, input, summary")]
-        .filter((e) => !e.closest("details:not([open]) > :not(summary)")).length""")
+def after(page, step: int) -> None:
+    page.wait_for_function(f"document.querySelector('#number').textContent === '{step}'")
 
 
 def test_the_record_plays_only_when_pressed(made, browser):
-    stops = {key: [f["stops"] for f in x["frames"]] for key, x in made.data["record"].items()}
-    assert [stops[key][-1] for key in ("sft", "released", "detached", "dpo")] == [8, 0, 8, 6]
-    browser.errors.clear()
-    browser.open(made.folder / "index.html", calm=False)
+    data, file = made
+    stops = [[frame["stops"] for frame in frames] for frames in data["runs"].values()]
+    assert all(counts[0] == 0 for counts in stops)
+    assert [data["runs"][name][-1]["stops"] for name in (
+        "sft", "dpo", "released 0.2 0.95", "detached 0.2 0.95")] == [8, 6, 0, 8]
+    page, faults = opened(browser, file, calm=False)
     time.sleep(1)
-    assert controls(browser) == 5 and browser.text("#number") == "0"
-    assert "which model learns to stop?" in browser.text("h1")
-    browser.click("#play")
-    browser.wait(DECIDED)                                               # about 3 s
-    assert "8 of 8 answers stop with SFT and 0 with IFT as released" in browser.text("h1")
-    assert browser.text(f"{RIGHT} .stops") == "0 of 8 stop"
+    assert page.inner_text("#number") == "0"
+    assert "which model learns to stop?" in page.inner_text("h1")
+    page.click("#play")
+    after(page, 4)                                                      # about 3 s
+    assert "8 of 8 answers stop with SFT and 0 with IFT as released." in page.inner_text("h1")
+    assert "0 of 8 stop" in page.inner_text("#rightHead")
     time.sleep(1)
-    assert browser.js("choice.value") == "released"                     # it waits
-    browser.click("#play")
-    browser.wait(f"choice.value === 'detached' && {DECIDED}")
-    assert browser.js("document.activeElement.id") == "play"            # the focus stays
-    assert "8 of 8 answers stop with SFT and 8 with IFT detached" in browser.text("h1")
-    browser.choose("#step", "0")
-    assert browser.text(f"{LEFT} .stops") == "0 of 8 stop"
-    assert not browser.errors and not browser.requests
+    assert page.input_value("#method") == "released"                    # it waits
+    page.click("#play")
+    after(page, 0)
+    after(page, 4)
+    assert page.evaluate("document.activeElement.id") == "play"         # the focus stays
+    assert "8 of 8 answers stop with SFT and 8 with IFT detached." in page.inner_text("h1")
+    page.fill("#step", "0")
+    assert "0 of 8 stop" in page.inner_text("#leftHead")
+    assert not faults
 
 
 def test_sentence_and_bars_are_of_one_step_and_no_bar_is_cut(made, browser):
-    """Each bar is as high as its number says, by one scale, and lies within its box."""
-    browser.open(made.folder / "index.html", width=390)
-    heights = """[...document.querySelectorAll("#story .bar")].map((bar) => {
+    """Each bar is as high as its number says, by one scale, and lies within its box; on a narrow
+    page, by the settings that were chosen."""
+    data, file = made
+    page, faults = opened(browser, file, width=390, dark=True)
+    tops = [page.locator(f"#{side}Head .stops").bounding_box()["y"] for side in ("left", "right")]
+    assert tops[0] == tops[1] < 500                                     # side by side
+    highest = max(x for frames in data["runs"].values() for f in frames for x in sum(f["push"], []))
+    heights = """[...document.querySelectorAll(".bar")].map((bar) => {
         const [box, i] = [bar, bar.querySelector("i")].map((e) => e.getBoundingClientRect());
         const x = Number(bar.innerText.replace("−", "-"));
         return [x, i.height, i.top >= box.top && i.bottom <= box.bottom]; })"""
-    for method, step in itertools.product(("released", "detached", "dpo"), range(5)):
-        browser.choose(f"{RIGHT} select", method)
-        browser.choose("#step", str(step))
-        frame = made.data["record"][method]["frames"][step]
-        assert f"{frame['push'][0][-1]:+.2f}".replace("-", "−") in browser.text("#why")
-        assert not step or f"and {frame['stops']} with" in browser.text("h1")
-        numbers, high, inside = zip(*browser.js(heights))
-        near = np.abs(np.array(high) - 16 * 4.4 / 2.52 * np.abs(numbers))
-        assert near.max() < 0.5 and all(inside), f"{method}, step {step}"
-    assert browser.js("$('line').hidden")                               # DPO has no such line
-
-
-def test_the_check_turns_red_where_the_record_is_wrong(made, browser):
-    wrong = deepcopy(made.data)
-    first = wrong["record"]["sft"]["frames"][0]
-    first["push"] = [[x + 2e-3 for x in first["push"][0]]]
-    (made.folder / "wrong.html").write_text(page(wrong), encoding="utf-8")
-    browser.open(made.folder / "wrong.html")
-    browser.wait(CHECKED)
-    assert browser.text("#check").startswith("✗")
-    assert browser.js("$('check').classList.contains('wrong')")
-
-
-def test_the_tab_agrees_with_python_and_teaches(made, browser):
-    """On a record of one step, because a step takes seconds where others compute too."""
-    short = deepcopy(made.data)
-    for run in short["record"].values():
-        del run["frames"][2:]
-    (made.folder / "short.html").write_text(page(short), encoding="utf-8")
-    browser.errors.clear()
-    browser.open(made.folder / "short.html", width=390, height=844, dark=True)
-    tops = [browser.js(f"document.querySelector('{side} .dots').getBoundingClientRect().top")
-            for side in (LEFT, RIGHT)]
-    assert tops[0] == tops[1] < 400                                     # side by side
-    browser.wait(CHECKED)
-    said = browser.text("#check")
-    assert said.startswith("✓ computed again in this tab: the same, within ")
-    assert float(said.split()[-1]) <= 1.1e-3
-
-    browser.js("document.querySelector('#live summary').click()")
-    browser.wait("document.querySelector('#own .bar')")                 # at once: step 0
-    assert "+0.22" in browser.text("#own") and browser.text("#own .stops") == "0 of 8 stop"
-    browser.choose("#variant", "released")
-    browser.wait("$('own').textContent.includes('−0.27')")
-    browser.choose("#variant", "detached")
-    browser.js("$('teach').click()")
-    stops = short["record"]["detached"]["frames"][1]["stops"]
-    browser.wait(f"document.querySelector('#own .stops').textContent === '{stops} of 8 stop'")
-    assert browser.js("document.documentElement.scrollWidth <= innerWidth")
-    assert not browser.errors and not browser.requests
+    for name, frames in data["runs"].items():
+        method, *settings = name.split()
+        if method == "sft":
+            continue
+        page.select_option("#method", method)
+        for id, value in zip(("lam", "gamma"), settings):
+            page.select_option(f"#{id}", value)
+        for step, frame in enumerate(frames):
+            page.fill("#step", str(step))
+            ends = [f"by {push[-1]:+.2f}".replace("-", "−") for push in frame["push"]]
+            assert all(end in page.inner_text("#why") for end in ends), f"{name}, step {step}"
+            title = page.inner_text("h1")
+            assert not step or f"and {frame['stops']} with" in title
+            chosen = bool(step) and bool(settings) and settings != ["0.2", "0.95"]
+            assert ("(lam {}, gamma {})".format(*settings) in title if chosen else "(" not in title)
+            numbers, high, inside = zip(*page.evaluate(heights))
+            pushes = sum([*data["runs"]["sft"][step]["push"], *frame["push"]], [])
+            assert numbers == pytest.approx(pushes, abs=0.0051), f"{name}, step {step}"
+            far = np.abs(np.array(high) - 16 * 4.4 / highest * np.abs(numbers))
+            assert far.max() < 0.5 and all(inside), f"{name}, step {step}"
+    page.select_option("#method", "dpo")                                # has no such line
+    assert page.is_hidden("#line") and page.is_hidden("#lam")
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth") and not faults

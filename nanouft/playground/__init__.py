@@ -1,1 +1,1 @@
-"""A page in which a small language model learns in the browser: SFT, IFT or DPO."""
+"""A page on which two small language models learn side by side: SFT, and IFT or DPO."""

@@ -1,135 +1,93 @@
-"use strict";
-// The page: a record that plays when pressed, a check of it, and a model that learns in this tab.
+// Shows the record of ../__main__.py after 0 to 4 steps: SFT on the left, another run on the right.
 const $ = (id) => document.getElementById(id);
-const { pieces, config, questions, record, line } = DATA;
-const STEPS = record.sft.frames.length - 1;
-const TOO_FAR = 1e-3;                       // by so much the tab may differ from the record
-const FRAMES = Object.values(record).flatMap(({ frames }) => frames);
-const PUSHES = FRAMES.flatMap(({ push }) => push.flat());
-const UNIT = 4.4 / Math.max(...PUSHES);     // rem of a push of 1: one scale for all bars
-const LABELS = { released: "▲ IFT as released", detached: "△ IFT detached", dpo: "■ DPO" };
-const COLOURS = { sft: "sft", ift: "ift", dpo: "pairs" };
+const { answers, asked, runs } = DATA;
+const STEPS = runs.sft.length - 1;
+const PUSHES = Object.values(runs).flat().flatMap(({ push }) => push.flat());
+const HIGH = Math.max(...PUSHES), LOW = Math.min(...PUSHES);
+const UNIT = 4.4 / HIGH;                    // rem of a push of 1: one scale for all bars
+const NAMES = {
+  sft: "● SFT", released: "▲ IFT as released", detached: "△ IFT detached", dpo: "■ DPO",
+};
+const COLOURS = { sft: "sft", released: "ift", detached: "ift", dpo: "pairs" };
+const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
+let clock;                                  // runs while the steps are played
 
-// ---- a card: what a model says, whether it stops, how one step would push -----------------------
-const escaped = (text) => text.replaceAll("&", "&amp;").replaceAll("<", "&lt;");
-const isMark = (id) => pieces[id].startsWith("<|");
+const step = () => +$("step").value;
+const method = () => $("method").value;
+const settings = () => [$("lam").value, $("gamma").value];
+const taught = () => runs[method() === "dpo" ? "dpo" : [method(), ...settings()].join(" ")];
 const signed = (x) => `${x < 0 ? "−" : "+"}${Math.abs(x).toFixed(2)}`;
 const percent = (x) => Math.round(100 * x);
 
-function token(id) {
-  const text = escaped(pieces[id].trim());
-  return isMark(id) ? `<span class="mark">${text}</span>` : text;
+// ---- one model: what it says, whether it stops, how the next step pushes ------------------------
+function token(text) {
+  const escaped = text.trim().replaceAll("<", "&lt;");
+  return text.startsWith("<|") ? `<span class="mark">${escaped}</span>` : escaped;
 }
 
-function spoken(ids) {                      // of a question of its own only the beginning
-  const own = ids.findIndex((id) => isMark(id) && id !== config.end);
-  return own < 0 ? ids.map(token).join(" ") : `${ids.slice(0, own + 2).map(token).join(" ")} …`;
+function bar(x) {                           // the box has room for every push of the record
+  const zero = 1.2 + UNIT * HIGH, end = zero - UNIT * x;
+  return `<div class="bar ${x < 0 ? "down" : "up"}" style="height: ${zero + 1.2 - UNIT * LOW}rem">
+    <u style="top: ${zero}rem"></u>
+    <i style="top: ${Math.min(zero, end)}rem; height: ${Math.abs(UNIT * x)}rem"></i>
+    <b style="top: ${end + (x < 0 ? 0.1 : -1.2)}rem">${signed(x)}</b></div>`;
 }
 
-function bar(x, top) {                      // 0 lies `top` rem below the upper edge
-  const end = top - UNIT * x, colour = `var(--${x < 0 ? "down" : "up"})`;
-  return `<u style="top: ${top}rem"></u><i style="top: ${Math.min(top, end)}rem; height: ${
-    Math.abs(end - top)}rem; background: ${colour}"></i>
-    <b style="top: ${end + (x < 0 ? 0.1 : -1.2)}rem; color: ${colour}">${signed(x)}</b>`;
+function show(side, name, frames) {
+  const { said, stops, chance, push } = frames[step()];
+  const now = step() ? ` → <b>${percent(chance)}</b>` : "";
+  const strips = push.map((xs, k) => `
+    <p class="small soft">How the next step pushes a ${k ? "wrong" : "right"} answer</p>
+    <div class="bars">${xs.map((x, t) => `<div>${token(answers[k][t])}${bar(x)}</div>`).join("")}
+    </div>`);
+  $(`${side}Head`).innerHTML = `<p><b>${NAMES[name]}</b></p><p><span style="color: var(--${
+    COLOURS[name]})" aria-hidden="true">${"●".repeat(stops)}${"○".repeat(asked - stops)}</span>
+    <b class="stops">${stops} of ${asked} stop</b></p>`;
+  $(side).innerHTML = `<p class="says"><span class="soft">${NAMES[name].slice(2, 5)}:</span> ${
+    said.map(token).join(" ")}</p>
+    <p class="small">Chance to stop in time: ${percent(frames[0].chance)}${now} %</p>
+    ${strips.join("")}`;
 }
 
-function bars(push, k) {                    // higher only if a visitor's settings push more
-  const [side, which] = [["answer", "a right answer"], ["rejected", "a wrong answer"]][k];
-  const top = 1.2 + UNIT * Math.max(...PUSHES, ...push);
-  const high = top + 1.2 - UNIT * Math.min(...PUSHES, ...push);
-  const columns = push.map((x, t) => `<div>${token(questions[0][side][t])}
-    <div class="bar" style="height: ${high}rem">${bar(x, top)}</div></div>`);
-  return `<p class="small soft">How the next step pushes ${which}</p>
-    <div class="bars">${columns.join("")}</div>`;
-}
-
-class Card {
-  constructor(parent, heading) {
-    this.element = document.createElement("article");
-    this.element.innerHTML = `
-      <div class="panel top">
-        <div class="head">${heading}</div>
-        <p><span class="dots" aria-hidden="true"></span> <b class="stops"></b></p>
-      </div>
-      <div class="panel body">
-        <p class="says"></p>
-        <p class="small chance"></p>
-        <div class="pushes"></div>
-      </div>`;
-    parent.append(this.element);
+// ---- both, and what they say together -----------------------------------------------------------
+function reason() {                         // why, in the numbers of the right model
+  const ends = taught()[step()].push.map((push) => signed(push.at(-1)));
+  const next = `the next step pushes <|end|> by ${ends[0]}`;
+  if (method() === "dpo") {
+    return `DPO pushes the right answer up and the wrong one down, each as a whole: ${next} in one `
+      + `and by ${ends[1]} in the other.`;
   }
-
-  part(selector) {
-    return this.element.querySelector(selector);
+  if ($("gamma").value === "0") {
+    return `With gamma 0 no token counts the losses of others, and all weigh the same: ${next}.`;
   }
-
-  draw({ name, frames }, now, step) {
-    const then = step ? `→ <b>${percent(now.chance)}</b>` : "", all = questions.length;
-    this.part(".says").innerHTML = `<span class="soft">${name.toUpperCase()}:</span> ${
-      spoken(now.said)}`;
-    this.part(".dots").style.color = `var(--${COLOURS[name]})`;
-    this.part(".dots").textContent = "●".repeat(now.stops) + "○".repeat(all - now.stops);
-    this.part(".stops").textContent = `${now.stops} of ${all} stop`;
-    this.part(".chance").innerHTML =
-      `Chance to stop in time: ${percent(frames[0].chance)} ${then} %`;
-    this.part(".pushes").innerHTML = now.push.map(bars).join("");
-  }
-}
-
-// ---- the record ---------------------------------------------------------------------------------
-const left = new Card($("story"), "<b>● SFT</b>");
-const options = Object.entries(LABELS).map(([key, text]) => `<option value="${key}">${text}`);
-const right = new Card($("story"),
-  `<select aria-label="method on the right">${options.join("")}</select>`);
-const choice = right.part("select");
-let step = 0, clock;                        // the clock runs while the steps are played
-
-function finding() {                        // both counts of the step that is shown
-  const [sft, other] = ["sft", choice.value].map((key) => record[key].frames[step].stops);
-  const counts = `after step ${step}, ${sft} of ${questions.length} answers stop with SFT and `
-    + `${other} with ${LABELS[choice.value].slice(2)}.`;
-  return `${document.title}: ${step ? counts : "which model learns to stop?"}`;
-}
-
-function reason() {                         // why, in the numbers of the right card
-  const { push } = record[choice.value].frames[step];
-  const end = push.map((weights) => signed(weights.at(-1)));
   return {
     released: "IFT gives a token more weight the worse the model does on it and on the tokens "
       + "after it. As released, gradient flows through these weights, and then the loss can fall "
-      + `when the easy last token gets less likely: the next step pushes <|end|> by ${end[0]}.`,
+      + `when the easy last token gets less likely: ${next}.`,
     detached: "With constant weights no token of a right answer is pushed down. Hard tokens still "
-      + `count more than in SFT, and the next step pushes <|end|> by ${end[0]}.`,
-    dpo: "DPO pushes the right answer up and the wrong one down, each as a whole: the next step "
-      + `pushes <|end|> by ${end[0]} in one and by ${end[1]} in the other.`,
-  }[choice.value];
-}
-
-/* The line of nanouft/objectives/ift.py in which the two forms of IFT part; what runs is marked. */
-function code() {
-  const runs = { released: /(?<=else )\w+/, detached: /\S+\.detach\(\)/ }[choice.value];
-  $("line").hidden = !runs;
-  $("file").textContent = `${line.file}, line ${line.number}`;
-  $("code").innerHTML = escaped(line.text).replace(runs, "<mark>$&</mark>");
+      + `count more than in SFT, and ${next}.`,
+  }[method()];
 }
 
 function draw() {
-  for (const [card, taught] of [[left, record.sft], [right, record[choice.value]]]) {
-    card.draw(taught, taught.frames[step], step);
-  }
-  $("number").textContent = $("step").value = step;
-  $("title").textContent = finding();
+  const right = taught(), [lam, gamma] = settings(), ift = method() !== "dpo";
+  show("left", "sft", runs.sft);
+  show("right", method(), right);
+  const own = ift && (lam !== "0.2" || gamma !== "0.95") ? ` (lam ${lam}, gamma ${gamma})` : "";
+  const counts = `after step ${step()}, ${runs.sft[step()].stops} of ${asked} answers stop with `
+    + `SFT and ${right[step()].stops} with ${NAMES[method()].slice(2)}${own}.`;
+  $("title").textContent =
+    `${document.title}: ${step() ? counts : "which model learns to stop?"}`;
+  $("number").textContent = step();
   $("why").textContent = reason();
-  const next = choice.value === "released" ? "▶ now with nll.detach()" : "▶ again";
-  $("play").textContent = step < STEPS ? "▶ teach" : next;
-  code();
+  const again = method() === "released" ? "▶ now with nll.detach()" : "▶ again";
+  $("play").textContent = step() < STEPS ? "▶ teach" : again;
+  document.querySelectorAll(".dial").forEach((dial) => { dial.hidden = !ift; });
 }
 
-const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
-
 function play() {                           // one step after another, until the last
-  clock = step < STEPS && setTimeout(() => {
-    step += 1;
+  clock = step() < STEPS && setTimeout(() => {
+    $("step").value = step() + 1;
     play();
   }, 650);
   draw();
@@ -137,91 +95,22 @@ function play() {                           // one step after another, until the
 
 function stay() {                           // at what the visitor has chosen
   clock = clearTimeout(clock);
-  step = +$("step").value;
   draw();
 }
 
-$("question").textContent = questions[0].text;
-$("main").hidden = false;                   // the data are read: from here on nothing moves
 $("play").onclick = () => {
   if (clock) return stay();
-  if (step === STEPS) {
-    step = 0;
-    if (choice.value === "released") choice.value = "detached";
+  if (step() === STEPS) {
+    $("step").value = 0;
+    if (method() === "released") $("method").value = "detached";
   }
-  if (calm) step = STEPS;
+  if (calm) $("step").value = STEPS;
   play();
 };
-$("step").oninput = stay;
-choice.onchange = stay;
-stay();
-
-// ---- models that learn in this tab --------------------------------------------------------------
-const engine = URL.createObjectURL(new Blob([$("engine").textContent]));
-
-function teach(runs, steps, onFrame) {      // a thread, whose frames come one by one
-  const worker = new Worker(engine);
-  worker.onmessage = ({ data }) => onFrame(data);
-  worker.postMessage({ data: DATA, runs, steps });
-  return worker;
+for (const id of ["step", "method", "lam", "gamma"]) $(id).oninput = stay;
+for (const [id, values, first] of [["lam", DATA.lams, 0.2], ["gamma", DATA.gammas, 0.95]]) {
+  $(id).append(...values.map((x) => new Option(x, x, false, x === first)));
 }
-
-// ---- the same steps once more: the record must come out -----------------------------------------
-function distance(frame, wanted) {          // the largest difference of two frames' numbers
-  if (frame.stops !== wanted.stops || `${frame.said}` !== `${wanted.said}`) return Infinity;
-  const [mine, theirs] = [frame, wanted].map(({ chance, push }) => [chance, ...push.flat()]);
-  return Math.max(...mine.map((x, k) => Math.abs(x - theirs[k])));
-}
-
-function verdict(text, wrong = false) {
-  $("check").textContent = text;
-  $("check").classList.toggle("wrong", wrong);
-  $("check").ariaBusy = "false";
-}
-
-function check() {
-  const runs = Object.values(record);
-  let seen = 0, worst = 0;
-  const worker = teach(runs, STEPS, (frame) => {
-    worst = Math.max(worst, distance(frame, FRAMES[seen]));
-    seen += 1;
-    if (worst > TOO_FAR) {
-      worker.terminate();
-      const far = worst < Infinity ? `off by ${worst.toFixed(4)}` : "another answer";
-      verdict(`✗ computed again in this tab: NOT the same, ${far}`, true);
-    } else if (seen === FRAMES.length) {
-      verdict(`✓ computed again in this tab: the same, within ${(worst + 1e-4).toFixed(4)}`);
-    }
-  });
-  worker.onerror = ({ message }) => verdict(`✗ this browser cannot compute it: ${message}`, true);
-}
-setTimeout(check, 100);                     // after the first picture
-
-// ---- IFT with the visitor's settings ------------------------------------------------------------
-let own, worker;                            // the card and the thread that computes for it
-
-function begin(steps) {                     // from the start model
-  const dials = { variant: $("variant").value, lam: +$("lam").value, gamma: +$("gamma").value };
-  const run = { name: "ift", dials, frames: [] };
-  worker?.terminate();
-  worker = teach([run], steps, (frame) => {
-    const step = run.frames.push(frame) - 1;
-    own.draw(run, frame, step);
-    $("teach").textContent = step < steps ? `step ${step + 1} of ${steps} …` : "Teach 4 steps";
-  });
-}
-
-function numbers() {                        // beside the sliders
-  for (const id of ["lam", "gamma"]) $(`${id}Now`).textContent = $(id).value;
-}
-
-$("live").ontoggle = () => {                // the record knows what stands there first
-  if (own) return;
-  for (const id of ["variant", "lam", "gamma"]) $(id).value = record.detached.dials[id];
-  numbers();
-  own = new Card($("own"), "<b>▲ IFT</b>");
-  own.draw(record.detached, record.detached.frames[0], 0);
-};
-$("dials").oninput = numbers;
-$("dials").onchange = () => begin(0);
-$("teach").onclick = () => begin(STEPS);
+$("question").textContent = DATA.question;
+$("line").textContent = DATA.line;
+draw();

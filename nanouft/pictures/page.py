@@ -1,0 +1,24 @@
+"""A page is one file without requests: web/page.html with its script, its data and the shared look.
+
+    write_page(Path(__file__).parent / "web", data, Path("out/playground"))    # -> its index.html
+"""
+import json
+from pathlib import Path
+from typing import Any
+
+from nanouft.pictures.colours import css
+
+
+def write_page(web: Path, data: Any, out: Path) -> Path:
+    """web/page.html -> out/index.html. `data` is the script's DATA; in page.html /*STYLE*/ stands
+    for pictures/page.css with the colours, /*SCRIPT*/ for the data and web/page.js."""
+    def text(file: Path) -> str:
+        return file.read_text(encoding="utf-8")
+    facts = json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
+    style = f":root {{\n{css()}\n}}\n{text(Path(__file__).parent / 'page.css')}"
+    script = f'"use strict";\nconst DATA = {facts};\n{text(web / "page.js")}'
+    page = text(web / "page.html").replace("/*STYLE*/", style).replace("/*SCRIPT*/", script)
+    out.mkdir(parents=True, exist_ok=True)
+    file = out / "index.html"
+    file.write_text(page, encoding="utf-8")
+    return file
