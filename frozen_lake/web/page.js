@@ -31,10 +31,19 @@ function plot(one, k) {
     return words === "right" ? ""
       : text(x(t), y(Math.max(sft[t], own[t])) - 14, `SFT ${words}`, anchor, colour);
   };
+  const edges = sft.flatMap((p, t) => {         // [update, SFT, truth], also where the two cross
+    const gap = p - own[t], part = gap / (gap - sft[t + 1] + own[t + 1]);
+    const cross = own[t] + part * (own[t + 1] - own[t]);
+    return [[t, p, own[t]], ...(part > 0 && part < 1 ? [[t + part, cross, cross]] : [])];
+  });
+  const area = (side, colour) => `<polygon fill="var(--${colour})" opacity=".2" points="${
+    [...edges.map(([t, p, q]) => [x(t), y(side(p, q))]),
+      ...edges.map(([t, , q]) => [x(t), y(q)]).reverse()].join(" ")}"/>`;
   const grid = [0.25, 0.5, 0.75, 1].filter((p) => p >= LOW).map((p) => `<path stroke="var(--ice)"
     d="M${x(0)} ${y(p)}H${x(last)}"/>` + text(x(0) - 8, y(p) + 5, percent(p), "end"));
   const now = Math.min(time, last), after = `<path d="M${x(now)} 12V202" stroke="var(--soft)"/>`
-    + name(Math.max, "end", "down") + name(Math.min, "start", "up")
+    + area(Math.max, "down") + name(Math.max, "end", "down")
+    + area(Math.min, "up") + name(Math.min, "start", "up")
     + curve(own, "truth", square, "panel");
   $(`plot${k}`).innerHTML = `<g font-size="15">${grid.join("")}${bet && after}${
     text(x(0), 224, 0)}${text(x(last), 224, last)}${text(x(last / 2), 224, bet ? `update ${now}`
