@@ -103,9 +103,9 @@ def idea(name: str) -> str:
 
 
 def parent(name: str) -> str:
-    """The method from which a method grew, by the head of its file, or nothing."""
+    """ " From `dpo`.": the method from which a method grew, by the head of its file, or nothing."""
     above = PARENT.search(" ".join(head_of(name).split()))
-    return f"`{above[1]}`" if above else ""
+    return f" From `{above[1]}`." if above else ""
 
 
 def family(objective: Objective) -> str:
@@ -137,12 +137,14 @@ def rows_of(name: str, model, tok) -> list[str]:
     """The lines of the table of one method; a further form says what is new in it."""
     objective, lines = OBJECTIVES[name](), equations(name, head_of(name))
     arxiv = re.search(r"arXiv:(\d{4}\.\d{5})", head_of(name))
-    paper = f"[{arxiv[1]}](https://arxiv.org/abs/{arxiv[1]})" if arxiv else ""
-    needs = [*objective.kinds(), *objective.asks()]
-    facts, said, out = [idea(name), parent(name), "; ".join(needs), paper], [], []
+    paper = f"<br>[{arxiv[1]}](https://arxiv.org/abs/{arxiv[1]})" if arxiv else ""
+    needs = "; ".join([*objective.kinds(), *objective.asks()])
+    needs = needs.replace("the start model's log-probs", "reference")
+    facts, said, out = [idea(name) + parent(name), needs], [], []
     for line in lines:
         equation = "<br>".join(f"`{x}`" for x in line.told() if x not in said)
-        shown = f"`{line.name}`" if out else f"[`{name}`](../nanouft/objectives/{name}.py)"
+        shown = (f"`{line.name}`" if out else
+                 f"[`{name}`](../nanouft/objectives/{name}.py){paper}")
         cells = [shown, equation, *facts, *pushed(line.name, model, tok)]
         out.append(f"| {' | '.join(cells)} |")
         facts, said = [""] * len(facts), lines[0].told()
@@ -152,7 +154,7 @@ def rows_of(name: str, model, tok) -> list[str]:
 def tables() -> str:
     """The part of the page between its two marks."""
     model, tok = start_model("base")
-    titles = ["method", "loss", "idea", "parent", "needs", "arXiv", "chosen", "rejected", "last"]
+    titles = ["method", "loss", "idea", "needs", "chosen", "rejected", "last"]
     out = ["Letters that all equations share:", "",
            *(f"- `{name}`: {text}" for name, text in LETTERS.items()),
            *(f"- `{name} = {text}`" for name, text in SHARED.items())]

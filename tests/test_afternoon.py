@@ -79,11 +79,8 @@ def run_line(line: str) -> None:
 
 def test_every_folder_of_the_afternoon_opens_in_transformers(afternoon):
     from transformers import AutoModelForCausalLM
-    for name in ("sft", "dpo", "dpo-best", "dpo-half"):
+    for name in ("sft", "dpo", "dpo-best"):
         AutoModelForCausalLM.from_pretrained(afternoon / "out" / name)
-    size = [(afternoon / "out" / name / "model.safetensors").stat().st_size
-            for name in ("dpo", "dpo-half")]
-    assert size[1] < 0.6 * size[0]
 
 
 def test_the_best_checkpoint_was_looked_for(afternoon):

@@ -86,8 +86,7 @@ def test_the_table_of_methods_is_current():
 
 def test_the_code_of_the_page_on_python_runs(tmp_path, monkeypatch):
     text = (ROOT / "docs" / "python.md").read_text(encoding="utf-8")
-    blocks = re.findall(r"```python\n(.*?)```", text, re.S)
-    code = "\n".join(block for block in blocks if "trl" not in block)
+    code = "\n".join(re.findall(r"```python\n(.*?)```", text, re.S))
     monkeypatch.chdir(tmp_path)
     exec(compile(code, "docs/python.md", "exec"), {})
     assert (tmp_path / "out" / "own_loop" / "model.safetensors").exists()

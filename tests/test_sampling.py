@@ -287,7 +287,7 @@ def test_every_answer_is_used_once_a_pass_and_groups_stay_together():
 
 def test_what_a_rollout_tells_in_a_plain_loop():
     """Means over answers or over their tokens, with the exact KL of the whole vocabulary
-    (docs/metrics.md)."""
+    (docs/runs.md)."""
     rng = np.random.default_rng(0)
     rows = [Encoded({"answer": Tokens(rng.integers(0, 17, n), np.arange(n) >= 2)}, Row())
             for n in (7, 4, 9, 5, 6, 8)]

@@ -134,7 +134,7 @@ def report(before: tuple[Metrics, list[dict]], after: tuple[Metrics, list[dict]]
         say(f"  {'mean':40}{100 * mean_score(old):5.0f}{100 * mean_score(new):9.0f}")
         change = {name: 100 * (f["score"] - old[name]["score"]) for name, f in new.items()}
         if lost := [f"{name} {x:+.0f}" for name, x in change.items() if x <= -FORGOT]:
-            say(f"  it has unlearnt something: {', '.join(lost)} (docs/troubleshooting.md)")
+            say(f"  it has unlearnt something: {', '.join(lost)} (docs/runs.md)")
     elif now.get("held_out"):
         say(f"\n{'rows that were not trained on':<42}before    after")
     for name, about in METRICS.items():
