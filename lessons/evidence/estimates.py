@@ -34,8 +34,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from lessons.evidence import verdicts
-from lessons.evidence.families import Asked
+from lessons.evidence import claims
+from lessons.evidence.verdicts import Asked, Line, lines_of
 
 PASSES = {30: 6, 100: 12, 300: 6, 1020: 3}          # demonstrations: passes, chosen on validation
 SAMPLES = 8                                         # sampled answers to a prompt
@@ -62,7 +62,7 @@ Packed = Mapping[str, np.ndarray]
 
 # ---- from what was measured to verdicts ----------------------------------------------------------
 def packed() -> Packed:
-    return verdicts.packed("C7")
+    return claims.packed("C7")
 
 
 def bias(kept: Packed, estimate: str) -> np.ndarray:
@@ -91,12 +91,12 @@ def asked_of(gap: np.ndarray, test: str) -> Asked:
     return Asked(gaps, dict.fromkeys(STEPWISE, np.arange(PROMPTS)), (STEPWISE,), test)
 
 
-def lines() -> list[verdicts.Line]:
+def lines() -> list[Line]:
     kept = packed()
     by_base = [[asked_of(gap[base].mean(0), test)
                 for gap, test in zip(gaps(kept), QUESTIONS.values())]
                for base in range(len(kept["steps"]))]
-    return verdicts.lines_of("C7", list(QUESTIONS), by_base)
+    return lines_of("C7", list(QUESTIONS), by_base)
 
 
 def row_lines() -> list[str]:

@@ -51,96 +51,110 @@ distances are packed and are judged here; the code that trained them is that of 
 (`git show 3c61a24f:lab/lake_study.py`), that of the other questions that of version 1.1.0
 (`git show ffb6a607:lessons/evidence/reads.py`).
 """
-from pathlib import Path
+from dataclasses import replace
 
 import numpy as np
 
+from lessons.evidence.claims import packed
 from lessons.evidence.stats import half_width
-from lessons.evidence.verdicts import Finding, Line
+from lessons.evidence.verdicts import Finding, Line, on_all, points
 
-RESULTS = Path(__file__).parent / "results" / "C5.npz"
 TABLES = ("detour habit", "from scratch")       # of the third question
 UPDATES = (0, 2, 5, 10, 20)     # by SFT, at the rate of the page
 LAMS = (0.0, 0.2, 0.5, 1.0)     # 0 is SFT
+Difference = tuple[float, float]                # mean, half of its 95 % interval over lakes
 
 
-def verdict(differences: list[tuple[float, float]]) -> str:
-    """Of the (mean, half width) of IFT - SFT and of DPO - IFT."""
+def verdict(*differences: Difference) -> str:
+    """An order holds if all of its differences lie above 0."""
     if all(mean - half > 0 for mean, half in differences):
         return "holds"
     return "does not hold" if any(mean + half < 0 for mean, half in differences) else "undecided"
 
 
-def interval(values: np.ndarray) -> tuple[float, float]:
-    """(mean, half width of its 95 % interval) over lakes."""
+def interval(values: np.ndarray) -> Difference:
     n = len(values)
     return float(values.mean()), half_width(values.var(ddof=1) / n, n - 1)
 
 
-# ---- verdicts, from the packed figures -----------------------------------------------------------
-ORDER = "Training ends in the paper's order of distance, DPO < IFT < ORPO, SFT"
+def endings() -> list[dict[str, Difference]]:
+    """For each of the 24 settings, the paper's own first: the differences between the distances at
+    the end of training that are above 0 in the paper's order."""
+    kept, out = packed("C5"), []
+    for distances in kept["distance"].astype(float):
+        at = dict(zip(kept["methods"], distances[~np.isnan(distances).any(1)].T))
+        out.append({f"{far.upper()} - {near.upper()}": interval(at[far] - at[near])
+                    for far, near in (("ift", "dpo"), ("orpo", "ift"), ("sft", "ift"))})
+    return out
+
+
+def counted() -> str:
+    verdicts = [verdict(*legs.values()) for legs in endings()]
+    return f"of {len(verdicts)} settings: " + ", ".join(
+        f"{verdicts.count(word)} {word.replace('does', 'do')}" for word in dict.fromkeys(verdicts))
+
+
+def end_line() -> Line:
+    legs = endings()[0]
+    figures = ", ".join(f"{leg} {mean:+.4f} ± {half:.4f}" for leg, (mean, half) in legs.items())
+    return Line("C5", "Training ends in the paper's order of distance, DPO < IFT < ORPO, SFT "
+                      "(the paper's setting)", verdict(*legs.values()), f"{figures}; {counted()}")
+
+
+def read_line(case: str, shares: np.ndarray) -> tuple[Line, str]:
+    """Does what is read lie more and more where the policy goes? Also the share of lakes in %."""
+    sft, ift, dpo = shares.mean(1).T                        # of each lake, over its policies
+    gaps = [interval(ift - sft), interval(dpo - ift)]
+    ordered = f"{100 * ((sft < ift) & (ift < dpo)).mean():.0f}"
+    figures = (f"SFT {100 * sft.mean():.1f} %, IFT {100 * ift.mean():.1f} %, "
+               f"DPO {100 * dpo.mean():.1f} %; IFT - SFT {points(*gaps[0])}, "
+               f"DPO - IFT {points(*gaps[1])}; in this order on {ordered} % of the lakes")
+    return Line("C5", f"What is read lies where the policy goes, SFT < IFT < DPO ({case})",
+                verdict(*gaps), figures), ordered
+
+
+def read_lines() -> dict[str, tuple[Line, str]]:
+    kept = packed("C5")
+    return {case: read_line(case, shares) for case, shares in zip(kept["cases"], kept["reads"])}
+
+
+def move_line(case: str, updates: int, chances: np.ndarray) -> Line:
+    """Does SFT overestimate its policy, move by move? (lakes,5): SFT, the blends, the truth."""
+    gap = interval(chances[:, 0] - chances[:, -1])
+    sft, *blends, alone = 100 * chances.mean(0)
+    closed = ", ".join(f"{(sft - blend) / (sft - alone):+.2f}" for blend in blends)
+    more = 100 * (chances[:, 0] > chances[:, -1]).mean()
+    figures = (f"SFT {sft:.1f} %, alone {alone:.1f} %; SFT - alone {points(*gap)}, more than 0 on "
+               f"{more:.0f} % of the lakes; of this gap the blend at lam "
+               f"{', '.join(f'{lam:g}' for lam in LAMS[1:])} closes {closed}")
+    return Line("C5", f"Move by move, SFT overestimates its policy ({case}, {updates} updates)",
+                verdict(gap), figures, "better", (Finding(*gap, verdict(gap)),))
+
+
+def move_lines() -> dict[tuple[str, int], Line]:
+    return {(case, updates): move_line(case, updates, chances)
+            for case, of_case in zip(TABLES, packed("C5")["moves"].astype(float))
+            for updates, chances in zip(UPDATES, of_case)}
 
 
 def lines() -> list[Line]:
-    """All questions: the order at the end in the paper's own setting, what is read in each of the
-    four cases, and what SFT says, move by move."""
-    settings = order_lines()
-    verdicts = [line.verdict for line in settings]
-    counts = ", ".join(f"{verdicts.count(word)} {word.replace('does', 'do')}"
-                       for word in dict.fromkeys(verdicts))
-    settings[0].figures += f"; of {len(settings)} settings: {counts}"
-    return [settings[0], *read_lines(), *move_lines()]
+    """The order at the end in the paper's own setting, what is read in each of the four cases, and
+    what SFT says, move by move."""
+    return [end_line(), *(line for line, _ in read_lines().values()), *move_lines().values()]
 
 
-def points(mean: float, half: float) -> str:
-    return f"{100 * mean:+.1f} ± {100 * half:.1f}"
-
-
-def read_lines() -> list[Line]:
-    """For each case: does what is read lie more and more where the policy goes?"""
-    packed, out = np.load(RESULTS), []
-    for case, shares in zip(packed["cases"], packed["reads"]):
-        sft, ift, dpo = shares.mean(1).T                        # of each lake, over its policies
-        gaps = [interval(ift - sft), interval(dpo - ift)]
-        ordered = ((sft < ift) & (ift < dpo)).mean()
-        figures = (f"SFT {100 * sft.mean():.1f} %, IFT {100 * ift.mean():.1f} %, "
-                   f"DPO {100 * dpo.mean():.1f} %; "
-                   + f"IFT - SFT {points(*gaps[0])}, DPO - IFT {points(*gaps[1])}"
-                   + f"; in this order on {100 * ordered:.0f} % of the lakes")
-        out.append(Line("C5", f"What is read lies where the policy goes, SFT < IFT < DPO ({case})",
-                        verdict(gaps), figures))
-    return out
-
-
-def order_lines() -> list[Line]:
-    """For each of the 24 settings, the paper's own first: does training end in its order?"""
-    packed, out = np.load(RESULTS), []
-    for setting, distances in zip(packed["settings"], packed["distance"].astype(float)):
-        at = dict(zip(packed["methods"], distances[~np.isnan(distances).any(1)].T))
-        legs = {"IFT - DPO": interval(at["ift"] - at["dpo"]),   # the paper: all three above 0
-                "ORPO - IFT": interval(at["orpo"] - at["ift"]),
-                "SFT - IFT": interval(at["sft"] - at["ift"])}
-        figures = ", ".join(f"{leg} {mean:+.4f} ± {half:.4f}" for leg, (mean, half) in legs.items())
-        name = "the paper's setting" if setting == "base" else setting
-        out.append(Line("C5", f"{ORDER} ({name})", verdict(list(legs.values())), figures))
-    return out
-
-
-def move_lines() -> list[Line]:
-    """For each table and number of updates: does SFT overestimate its policy, move by move?"""
-    packed, out = np.load(RESULTS), []
-    for case, of_case in zip(TABLES, packed["moves"].astype(float)):
-        for updates, chances in zip(UPDATES, of_case):          # (lakes,5)
-            gap = interval(chances[:, 0] - chances[:, -1])
-            found = verdict([gap])
-            sft, *blends, alone = 100 * chances.mean(0)
-            closed = ", ".join(f"{(sft - blend) / (sft - alone):+.2f}" for blend in blends)
-            more = 100 * (chances[:, 0] > chances[:, -1]).mean()
-            figures = (f"SFT {sft:.1f} %, alone {alone:.1f} %; SFT - alone {points(*gap)}, more "
-                       f"than 0 on {more:.0f} % of the lakes; of this "
-                       f"gap the blend at lam {', '.join(f'{lam:g}' for lam in LAMS[1:])} closes "
-                       f"{closed}")
-            out.append(Line(
-                "C5", f"Move by move, SFT overestimates its policy ({case}, {updates} updates)",
-                found, figures, "better", (Finding(*gap, found),)))
-    return out
+def page_lines() -> list[Line]:
+    """The same in four lines: where training ends; what is read by a policy with a habit and by one
+    from scratch, which hold if they hold for a table and for a network; and whether SFT
+    overestimates a policy with a habit that has learnt for five updates."""
+    out = [Line("C5", "Frozen Lake: training ends in the paper's order, DPO, IFT, ORPO and SFT",
+                end_line().verdict, counted())]
+    for start, name in zip(TABLES, ("with a habit", "from scratch")):
+        found = [of_case for case, of_case in read_lines().items() if start in case]
+        out.append(Line("C5", f"What is read lies where a policy {name} goes, SFT < IFT < DPO",
+                        on_all([line.verdict for line, _ in found]),
+                        f"this order on {' and '.join(x for _, x in found)} % of 100 maps"))
+    moved = move_lines()[TABLES[0], 5]
+    return [*out, replace(
+        moved, question="Move by move, SFT overestimates a policy with a habit (5 updates)",
+        figures=points(*moved.findings[0][:2]))]

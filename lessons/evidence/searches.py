@@ -13,8 +13,7 @@ import gzip
 import re
 from functools import cache
 
-from lessons.evidence.claim import RESULTS, command, parts_of
-from lessons.evidence.claims import CLAIMS
+from lessons.evidence.claims import CLAIMS, RESULTS
 
 NOT_SEARCHED = "no settings were searched"
 Tried = dict[str, list[str]]            # {"--lr": ["1e-4", ...], "--beta": [...]}
@@ -32,7 +31,7 @@ def searches() -> dict[tuple[str, str], Tried]:
     out: dict[tuple[str, str], Tried] = {}
     for name, row, base, setting in found:
         claim = CLAIMS[name]
-        tried = out.setdefault((command(claim, row, list(claim.bases).index(base)), base), {})
+        tried = out.setdefault((claim.command(row, claim.names.index(base)), base), {})
         words = setting.split()
         for flag, value in zip(words[::2], words[1::2]):
             tried.setdefault(flag, []).append(value)
@@ -41,20 +40,19 @@ def searches() -> dict[tuple[str, str], Tried]:
 
 def count(name: str, row: str) -> int:
     """In how many settings was a row searched on the first base?"""
-    claim = CLAIMS[name]
-    return len(searches()[command(claim, row, 0), next(iter(claim.bases))]["--lr"])
+    return len(searches()[CLAIMS[name].command(row, 0), "base"]["--lr"])
 
 
 def doubts(name: str, row: str, base: int) -> dict[str, str]:
     """{doubt: the stage of the row that it is of}: settings that are the lowest or the highest that
     were tried, or that none were tried. Where only the first base was searched, its search counts
     for the second one too."""
-    claim, bases = CLAIMS[name], list(CLAIMS[name].bases)
+    claim = CLAIMS[name]
     out: dict[str, str] = {}
     while row and claim.is_trained(row):
-        flags, start = parts_of(claim, row, base)
-        line = command(claim, row, base)
-        tried = searches().get((line, bases[base])) or searches().get((line, bases[0]))
+        flags, start = claim.parts_of(row, base)
+        line, names = claim.command(row, base), claim.names
+        tried = searches().get((line, names[base])) or searches().get((line, names[0]))
         found = edges(flags, tried) if tried else [NOT_SEARCHED]
         out |= dict.fromkeys(found, row)
         row = start
