@@ -4,7 +4,7 @@
     python -m lessons.evidence C4                   # one claim, with the scores of each row
     python -m lessons.evidence --train C4           # train and score its rows again; resumable
     python -m lessons.evidence --train C4 --seeds 1 --workers 2     # a look
-    python -m lessons.evidence --write              # pictures, and the table of docs/claims.md
+    python -m lessons.evidence --write              # picture, and the table of docs/claims.md
 """
 import argparse
 import sys
@@ -35,28 +35,27 @@ def print_lines(lines: list[Line], doubts: bool = False) -> None:
 
 def print_wrapped(head: str, text: str) -> None:
     """The text behind the head, in lines of at most 100 characters that stand below each other."""
-    say(textwrap.fill(text, 100, initial_indent=head, subsequent_indent=" " * len(head)) or head)
+    say(textwrap.fill(text, 100, initial_indent=head, subsequent_indent=" " * len(head)))
 
 
 def print_all() -> None:
     for name in judge.RUN:
         print_lines(judge.lines(name))
     questions, decided, stay = judge.as_one_family()
-    say(textwrap.fill(
+    print_wrapped("", (
         "Points of 100 on each of two bases, 95 % intervals. Each claim is corrected for its own "
         f"questions. If all {questions} of C1 to C6 shared one correction, {stay} of {decided} "
         "decided verdicts would stay. \"Without\" is the difference without the family that adds "
-        "most to it; \"carried by\" says that the verdict rests on it (verdicts.py).", 100))
+        "most to it; \"carried by\" says that the verdict rests on it (verdicts.py)."))
 
 
 def print_one(name: str) -> None:
     claim = CLAIMS.get(name)
-    expected = claim.expected if claim else estimates.EXPECTED if name == "C7" else ""
     if claim:
         say(f"{name}: {claim.title}")
-    if expected:
+    if expected := claim.expected if claim else {"C7": estimates.EXPECTED}.get(name):
         say(f"Expected before the runs: {expected}")
-    if name not in judge.RUN:
+    if claim and name not in judge.RUN:
         say("Not run yet.", *(f"  {x}: {y}" for x, y in (claim.rows | claim.questions).items()),
             sep="\n")
         return
@@ -91,26 +90,25 @@ def main(argv: list[str] | None = None) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("claims", nargs="*", help=f"{', '.join(judge.NAMES)} [all]")
     parser.add_argument("--train", action="store_true", help="train and score the rows again")
-    parser.add_argument("--write", action="store_true", help="pictures and the table of the page")
+    parser.add_argument("--write", action="store_true", help="picture and table of the page")
     parser.add_argument("--seeds", type=int, default=ALL_SEEDS, metavar="1..5",
                         choices=range(1, ALL_SEEDS + 1),
                         help="of --train: so many of the five seeds [5]")
     parser.add_argument("--workers", type=int, default=1, help="of --train: processes [1]")
     flags = parser.parse_args(argv)
     names = [choose("claim", name, judge.NAMES) for name in flags.claims]
-    if flags.train:
-        if not names:
-            raise UserError("--train needs a claim, such as C4: all of them take two hours")
-        for name in names:
-            train(name, flags.seeds, flags.workers)
-    elif flags.write:
+    if flags.train and not names:
+        raise UserError("--train needs a claim, such as C4: all of them take two hours")
+    if flags.write:
         from lessons.evidence import write
         write.main()
-    elif names:
-        for name in names:
-            print_one(name)
-    else:
+    elif not names:
         print_all()
+    for name in names:
+        if flags.train:
+            train(name, flags.seeds, flags.workers)
+        else:
+            print_one(name)
     return 0
 
 

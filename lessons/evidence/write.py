@@ -18,9 +18,6 @@ from nanouft.pictures.plots import save
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "claims.md"
 README = ROOT / "README.md"
-COLOURS = {"IFT": look("ift").light, "UFT": look("uft").light, "UNA": look("una").light,
-           "PoFT": look("poft").light, "DFT": look("sft").light}
-COMMA = ", "
 SECTIONS = {"c1": ("C1c", "C1d"), "c3": ("C3b", "C12"), "c4": ("C4b", "C11"), "c6": ("C10",),
             "r1": ("R1s", "R5", "R6")}      # {section of the page: claims that it tells as well}
 MARKS = {"holds": "✓", "does not hold": "✗", "undecided": "?"}
@@ -45,15 +42,15 @@ def all_lines() -> dict[str, Line]:
     return {judge.key(line): line for line in found + judge.told(reads.page_lines())}
 
 
-# ---- tables --------------------------------------------------------------------------------------
 def link(sentence: Sentence) -> str:
     """ "[IFT v3](https://arxiv.org/abs/...)" """
     version = "v" + sentence.version.partition("v")[2]
     return f"[{sentence.paper} {version}](https://arxiv.org/abs/{sentence.version})"
 
 
+# ---- README's table ------------------------------------------------------------------------------
 def by_paper() -> str:
-    """README's table: what each paper says and what came of it, without intervals."""
+    """What each paper says and what came of it, without intervals."""
     found = all_lines()
     out = ["| paper | it says | we found |", "|---|---|---|"]
     for sentence in papers.SENTENCES:
@@ -67,8 +64,7 @@ def by_paper() -> str:
 
 
 def in_short(lines: dict[str, Line]) -> str:
-    """ "**holds**: than DPO (+5.0, +6.3); KTO (+3.7, +4.3), each by truth. **undecided**: as good".
-    """
+    """ "**holds**: than DPO (+5.0, +6.3); KTO (+3.7, +4.3), each by truth. **undecided**: ..." """
     found: dict[str, dict[str, Line]] = {}
     for where, line in lines.items():
         found.setdefault(line.verdict, {})[where] = line
@@ -87,56 +83,54 @@ def figures(lines: dict[str, Line]) -> str:
     return "; ".join(told) + (f", each {once}" if once else "")
 
 
+# ---- the page's table ----------------------------------------------------------------------------
 def table() -> str:
-    """The table of docs/claims.md: below each sentence of a paper the questions that ask it, below
-    the last sentence of a paper our further questions; then the doubts by letter."""
+    """Below each sentence of a paper the questions that ask it, below the last sentence of a paper
+    our further questions; then the doubts by letter, the premises, and one correction for all."""
     left = {judge.key(line): line for line in judge.page_lines()}
-    out = ["| claim | question | whose | here it | points of 100, on each base "
-           "| without its largest family | doubts |", "|---|---|---|---|---|---|---|"]
-    letters: dict[str, tuple[str, list[str]]] = {}      # {doubt: (its letter, rows)}
-    linked: set[str] = set()
     last_of = {sentence.paper: sentence for sentence in papers.SENTENCES}
+    told: list[str | Line] = []
     for sentence in papers.SENTENCES:
-        out.append(f"| {link(sentence)} | **{sentence.says}** | | | | | {sentence.doubt} |")
-        out += [row(left.pop(key), letters, linked) for key in sentence.questions.values()
-                if key in left]
+        told.append(f"| {link(sentence)} | **{sentence.says}** | | | | | {sentence.doubt} |")
+        told += [left.pop(key) for key in sentence.questions.values()]
         rest = [key for key, line in left.items()
                 if line.claim in papers.CLAIMS_OF[sentence.paper]]
         if rest and sentence is last_of[sentence.paper]:
-            out += [f"| {sentence.paper} | **further questions** | | | | | |",
-                    *(row(left.pop(key), letters, linked) for key in rest)]
-    notes = [f"- **{letter}** {doubt}" + (f" ({COMMA.join(rows)})"
-                                          if rows and doubt != searches.NOT_SEARCHED else "")
-             for doubt, (letter, rows) in letters.items()]
-    return "\n".join([*out, "", *notes]) + "\n" + measured_premises() + together()
+            told.append(f"| {sentence.paper} | **further questions** | | | | | |")
+            told += [left.pop(key) for key in rest]
+    doubts: dict[str, dict[str, None]] = {}             # {doubt: its rows}
+    first: dict[str, Line] = {}                         # the first line of a claim has a link
+    for line in told:
+        if isinstance(line, Line):
+            first.setdefault(line.claim, line)
+            for doubt, rows in line.doubts.items():
+                doubts.setdefault(doubt, {}).update(dict.fromkeys(rows))
+    letters = dict(zip(doubts, ascii_lowercase))
+    out = ["| claim | question | whose | here it | points of 100, on each base "
+           "| without its largest family | doubts |", "|---|---|---|---|---|---|---|"]
+    out += [line if isinstance(line, str) else row(line, first[line.claim] is line, letters)
+            for line in told]
+    out += ["", *(f"- **{letters[doubt]}** {doubt}" + (
+        f" ({', '.join(rows)})" if rows and doubt != searches.NOT_SEARCHED else "")
+        for doubt, rows in doubts.items())]
+    out += ["", *(f"{name}, a premise: {premise}."
+                  for name in judge.RUN for premise in judge.premises(name))]
+    questions, decided, stay = judge.as_one_family()
+    return "\n".join(out) + (
+        f"\n\nIf the {questions} questions of C1 to C6 shared one correction, {stay} of their "
+        f"{decided} decided verdicts would stay.\n")
 
 
-def row(line: Line, letters: dict[str, tuple[str, list[str]]], linked: set[str]) -> str:
-    """A line of the table. Its doubts are added to `letters`; a claim is linked once."""
-    for doubt, rows in line.doubts.items():
-        known = letters.setdefault(doubt, (ascii_lowercase[len(letters)], []))[1]
-        known += [name for name in rows if name not in known]
-    name = line.claim if line.claim in linked else f"[{line.claim}](#{section(line.claim)})"
-    linked.add(line.claim)
+def row(line: Line, linked: bool, letters: dict[str, str]) -> str:
+    name = f"[{line.claim}](#{section(line.claim)})" if linked else line.claim
     whose = line.whose.removeprefix("the ").removesuffix("'s")
     return (f"| {name} | {line.question} | {whose} | {line.verdict} | {line.figures} "
-            f"| {line.without} | {COMMA.join(letters[doubt][0] for doubt in line.doubts)} |")
+            f"| {line.without} | {', '.join(letters[doubt] for doubt in line.doubts)} |")
 
 
 def section(claim: str) -> str:
     """Where the page tells a claim."""
     return next((at for at, names in SECTIONS.items() if claim in names), claim.lower())
-
-
-def measured_premises() -> str:
-    found = [f"{name}, a premise: {line}." for name in judge.RUN for line in judge.premises(name)]
-    return "\n" + "\n".join(found) + "\n"
-
-
-def together() -> str:
-    questions, decided, stay = judge.as_one_family()
-    return (f"\nIf the {questions} questions of C1 to C6 shared one correction, {stay} of their "
-            f"{decided} decided verdicts would stay.\n")
 
 
 # ---- the picture ---------------------------------------------------------------------------------
@@ -148,11 +142,12 @@ def picture(file: Path) -> None:
     fig, ax = plt.subplots(dpi=120)
     found, y = all_lines(), 0.0                             # y counts lines of text, downwards
     for sentence in papers.SENTENCES:
-        told = textwrap.fill(f"{sentence.paper}: {sentence.says}", 58)
-        ax.text(-REACH, y + 0.3, told, weight="bold", va="top", color=COLOURS[sentence.paper])
+        told, colour = f"{sentence.paper}: {sentence.says}", look(sentence.paper).light
+        told = textwrap.fill(told, 58)
+        ax.text(-REACH, y + 0.3, told, weight="bold", va="top", color=colour)
         y += 2.0 + told.count("\n") * 0.9
         for where, key in sentence.questions.items():
-            draw(ax, where.replace("->", "→"), found[key], y, COLOURS[sentence.paper])
+            draw(ax, where, found[key], y, colour)
             y += 2.25
     ax.set(xlim=(-REACH, REACH), ylim=(y, 0), yticks=[])
     ax.tick_params(top=True, labeltop=True)
