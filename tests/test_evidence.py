@@ -3,12 +3,12 @@ import math
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from lessons.evidence import cells, judge, papers, reads, searches, stats, verdicts, write
+from lessons.evidence.__main__ import main
 from lessons.evidence.claims import CLAIMS, UNIT, packed
 from nanouft.errors import UserError
 
@@ -266,72 +266,36 @@ def test_holm_stops_at_the_first_doubt():
 @pytest.mark.parametrize("name", CLAIMS)
 def test_every_command_of_an_entry_was_run(name):
     kept, claim = packed(name), CLAIMS[name]
-    for base in range(len(claim.bases)):
-        found = {judge.place(kept, claim, row, base) for row in claim.rows}
-        assert len(found) == len(claim.rows) == len(kept["commands"])
+    assert sorted(kept["commands"].tolist()) == sorted(
+        [claim.command(row, base) for base in range(len(claim.bases))] for row in claim.rows)
     assert kept["scores"].shape[1:] == (len(claim.bases), len(claim.seeds), len(claim.families),
                                         claim.items)
     assert list(kept["seeds"]) == list(claim.seeds)
 
 
 def test_a_command_that_was_never_run_is_one_line(monkeypatch):
-    claim = CLAIMS["C2"]
-    monkeypatch.setitem(claim.rows, "SFT", "--objective sft --lr 6.4e-5 --batch-size 8")
+    monkeypatch.setitem(CLAIMS["C2"].rows, "SFT", "--objective sft --lr 6.4e-5 --batch-size 8")
     with pytest.raises(UserError, match="never run: --objective sft --lr 6.4e-5"):
         judge.judged("C2")
 
 
 def test_cells_become_verdicts(tmp_path, monkeypatch):
-    """Made-up ones of R1 and R1s, in which IFT as released scores less and half of it stops."""
+    """The kept scores of R1 as cells give the same lines again, of R1s too; one other is found."""
     monkeypatch.setattr(cells, "OUT", tmp_path)
     (tmp_path / "cells").mkdir()
-    rng, claim = np.random.default_rng(0), CLAIMS["R1"]
-    for row in claim.rows:
-        worse = row == "released"
-        for seed in claim.seeds:
+    claim, kept = CLAIMS["R1"], packed("R1")
+    for r, row in enumerate(claim.rows):
+        for s, seed in enumerate(claim.seeds):
             np.savez(cells.cell_file(claim, row, 0, seed),
-                     scores=rng.integers(0, 140 if worse else 200, (6, 60)).astype(np.uint8),
-                     ended=(rng.random((6, 60)) < (0.5 if worse else 1)).astype(np.uint8))
+                     **{what: kept[what][r, 0, s] for what in ("scores", "ended")})
     trained = cells.gather(claim, 5)
-    assert judge.judged("R1", trained)[0].verdict == "does not hold"
-    assert {line.verdict for line in judge.judged("R1s", trained)} == {"holds"}
-    assert cells.compare("R1", trained)[-1] == "R1: 0 of 15 cells have all 360 kept scores"
-    trained["scores"] = trained["scores"][[1, 0, 2]]
-    assert judge.judged("R1", trained)[0].verdict != "does not hold"
-
-
-def test_a_missing_model_is_one_line(tmp_path, monkeypatch):
-    monkeypatch.setattr(cells, "REAL", (str(tmp_path),))
-    with pytest.raises(UserError, match="the real model is missing"):
-        cells.prepare((str(tmp_path),))
-
-
-# ---- the command ---------------------------------------------------------------------------------
-ROOT = Path(__file__).parents[1]
-
-
-def run(*words: str) -> subprocess.CompletedProcess:
-    return subprocess.run([sys.executable, "-m", "lessons.evidence", *words], cwd=ROOT,
-                          capture_output=True, text=True)
-
-
-def test_the_command_prints_every_verdict_without_torch():
-    out = run().stdout
-    plain = " ".join(out.split())
-    for lines in LINES.values():
-        for line in lines:
-            told = f"{line.question} ({line.whose}) {line.verdict} {line.figures} "
-            assert " ".join(told.split()) in plain
-    assert max(map(len, out.splitlines())) <= 100
-    code = "import sys; from lessons.evidence import judge; judge.page_lines(); " \
-           "sys.exit('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
-
-
-def test_mistakes_are_one_line():
-    for words, told in ((("C99",), "unknown claim 'C99'"), (("--train",), "--train needs a claim")):
-        found = run(*words)
-        assert found.returncode == 2 and told in found.stderr and found.stderr.count("\n") == 1
+    for name in ("R1", "R1s"):
+        assert judge.told(judge.judged(name, trained)) == LINES[name]
+    assert cells.compare("R1", trained) == ["R1: 15 of 15 cells have all 360 kept scores"]
+    trained["scores"][1, 0, 2, 0] = 0
+    assert judge.judged("R1", trained)[0] != LINES["R1"][0]
+    told, of_all = cells.compare("R1", trained)
+    assert told.startswith("released, smollm2, seed 602: ") and of_all.startswith("R1: 14 of 15")
 
 
 def test_a_cell_trained_again_has_the_kept_scores(tmp_path, monkeypatch):
@@ -341,3 +305,25 @@ def test_a_cell_trained_again_has_the_kept_scores(tmp_path, monkeypatch):
     cells.make_cell("C6", "start", 0, 300)
     assert np.array_equal(np.load(cells.cell_file(claim, "start", 0, 300))["scores"],
                           kept["scores"][judge.place(kept, claim, "start", 0), 0, 0])
+
+
+# ---- the command ---------------------------------------------------------------------------------
+def test_the_command_prints_every_verdict_without_torch():
+    code = ("import sys; from lessons.evidence.__main__ import main; main([]); "
+            "sys.exit('torch' in sys.modules)")
+    found = subprocess.run([sys.executable, "-c", code], cwd=write.ROOT, capture_output=True,
+                           text=True)
+    assert found.returncode == 0 and max(map(len, found.stdout.splitlines())) <= 100
+    plain = " ".join(found.stdout.split())
+    for line in sum(LINES.values(), []):
+        told = f"{line.question} ({line.whose}) {line.verdict} {line.figures} "
+        assert " ".join(told.split()) in plain
+
+
+def test_mistakes_are_one_line(tmp_path, monkeypatch):
+    monkeypatch.setattr(cells, "REAL", (str(tmp_path),))
+    with pytest.raises(UserError, match="the real model is missing"):
+        cells.prepare(cells.REAL)
+    for words, told in ((["C99"], "unknown claim 'C99'"), (["--train"], "--train needs a claim")):
+        with pytest.raises(UserError, match=told):
+            main(words)
