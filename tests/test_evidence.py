@@ -228,12 +228,12 @@ def test_carried_is_seldom_said_where_all_families_gain_alike(name, question, fa
     on either side of each limit. Every "carried by" is false there."""
     asked, rng = judge.asked_by_base(name)[0][question], np.random.default_rng(0)
     decided = said = 0
-    _, variance, freedom = verdicts.moments(asked, verdicts.weights(asked.parts))
+    _, variance, freedom = verdicts.moments(asked)
     away = 1.2 * stats.half_width(variance, freedom)
     for effect in [limit + side * away for limit in stats.LIMITS[asked.test]
                    for side in (-1, 1)] * 10:
         again = redrawn(asked, effect, rng)
-        mean, variance, freedom = verdicts.moments(again, verdicts.weights(asked.parts))
+        mean, variance, freedom = verdicts.moments(again)
         verdict = stats.verdict(mean, stats.half_width(variance, freedom), asked.test)
         decided += verdict != "undecided"
         said += verdicts.is_carried(again, verdict)

@@ -49,10 +49,8 @@ def prepare(bases: tuple[str, ...]) -> None:
                 show = subprocess.run(["git", "show", f"3c61a24f:docs/results/base-1/{name}"],
                                       capture_output=True)
                 if show.returncode:
-                    raise UserError(f"{folder}: the second base is missing. It comes from the "
-                                    "history of a full clone, or from python -m nanouft.pretrain "
-                                    f"--seed 1 --out {folder} (6 minutes; on another processor its "
-                                    "last digits may differ)")
+                    raise UserError(f"{folder}: the second base comes from the history of a full "
+                                    "clone (git fetch --unshallow)")
                 Path(raw, name).write_bytes(show.stdout)
             model = folders.read_gpt(Path(raw), read_json(Path(raw, "config.json")))
         folders.save_model(folder, model, nano())

@@ -9,7 +9,7 @@ import numpy as np
 from lessons.evidence import estimates, papers, reads, searches
 from lessons.evidence.claims import BASES, CLAIMS, SKILLS, UNIT, Claim, packed, scores_file
 from lessons.evidence.stats import half_width
-from lessons.evidence.verdicts import Asked, Line, holm, lines_of, moments, weights
+from lessons.evidence.verdicts import Asked, Line, holm, lines_of, moments
 from nanouft.errors import UserError
 
 COMPARED = {"stops": "ended", "score where both stop": "both stop"}
@@ -148,7 +148,7 @@ def premises(name: str) -> list[str]:
                    for base in range(len(claim.bases))]
         out.append(f"{what}: " + " and ".join(
             f"{100 * mean:.1f} ± {100 * half_width(variance, freedom):.1f}"
-            for mean, variance, freedom in (moments(x, weights(x.parts)) for x in by_base)))
+            for mean, variance, freedom in map(moments, by_base)))
     return out
 
 

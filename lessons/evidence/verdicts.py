@@ -91,8 +91,9 @@ def weights(parts: Parts, without: str = "") -> dict[str, float]:
     return {family: 1 / len(left) / len(part) for part in left for family in part}
 
 
-def moments(asked: Asked, share: dict[str, float]) -> stats.Moments:
-    """Mean, variance, degrees of freedom of the families' sum with these shares."""
+def moments(asked: Asked, share: dict[str, float] | None = None) -> stats.Moments:
+    """Mean, variance, degrees of freedom of the families' sum with these shares [of the parts]."""
+    share = share or weights(asked.parts)
     return stats.moments([asked.gaps[family] * of_family for family, of_family in share.items()],
                          [asked.groups[family] for family in share])
 
@@ -128,14 +129,14 @@ def is_carried(asked: Asked, verdict: str) -> bool:
 # ---- verdicts ------------------------------------------------------------------------------------
 def holm(questions: list[Asked]) -> list[str]:
     """The verdicts of questions that share one correction."""
-    return stats.holm([(*moments(asked, weights(asked.parts)), asked.test) for asked in questions])
+    return stats.holm([(*moments(asked), asked.test) for asked in questions])
 
 
 def findings_of(questions: list[Asked]) -> list[Finding]:
     """What came of all questions of a claim, on one base."""
     out = []
     for asked, verdict in zip(questions, holm(questions)):
-        mean, variance, freedom = moments(asked, weights(asked.parts))
+        mean, variance, freedom = moments(asked)
         out.append(Finding(mean, stats.half_width(variance, freedom), verdict))
         if len(asked.gaps) > 1:
             family = largest(asked)
