@@ -106,8 +106,6 @@ def make_cell(name: str, row: str, base: int, seed: int) -> None:
     right answer costs in nats."""
     claim = CLAIMS[name]
     file = cell_file(claim, row, base, seed)
-    if file.exists():
-        return
     folder = made(claim, row, base, seed)
     model, tok = folders.start_model(folder)
     answers = families(model, tok, "test", claim.items, claim.prompts, claim.families,
@@ -155,10 +153,11 @@ def train_claim(name: str, seeds: int, workers: int) -> dict[str, np.ndarray]:
         if "--seed" in line:                            # all workers need it
             say(f"{name}, once: {line}")
             made(claim, folder, 0, claim.seeds[0])
-    cells = [(name, row, base, claim.seeds_for(row)[seed]) for row in claim.rows
-             for seed in range(seeds) for base in range(len(claim.bases))]
+    jobs = {cell_file(claim, row, base, seed): (name, row, base, seed) for row in claim.rows
+            for seed in claim.seeds_for(row)[:seeds] for base in range(len(claim.bases))}
+    missing = [job for file, job in jobs.items() if not file.exists()]
     with ProcessPoolExecutor(workers, get_context("spawn"), quietly) as pool:
-        for _ in tqdm(pool.map(make_cell, *zip(*cells)), f"{name}, cells", len(cells)):
+        for _ in tqdm(pool.map(make_cell, *zip(*missing)), f"{name}, cells", len(missing)):
             pass
     return gather(claim, seeds)
 
