@@ -102,8 +102,7 @@ def cell_file(claim: Claim, row: str, base: int, seed: int) -> Path:
 
 
 def make_cell(name: str, row: str, base: int, seed: int) -> None:
-    """Keep a cell's scores (families, prompts) in 240ths, which answers stop, and what the end of a
-    right answer costs in nats."""
+    """Keep a cell's scores (families, prompts) in 240ths, and which answers stop."""
     claim = CLAIMS[name]
     file = cell_file(claim, row, base, seed)
     folder = made(claim, row, base, seed)
@@ -115,27 +114,10 @@ def make_cell(name: str, row: str, base: int, seed: int) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
     partial = file.with_name(f"{os.getpid()}-{file.name}")
     np.savez_compressed(partial, scores=np.rint(UNIT * scores).astype(np.uint8),
-                        ended=ended.astype(np.uint8), end_nll=nats_of_the_end(model, tok, claim))
+                        ended=ended.astype(np.uint8))
     partial.rename(file)
     if claim.bases == REAL and claim.is_trained(row):
         shutil.rmtree(folder)                   # 540 MB, and no other row starts from it
-
-
-def asked(claim: Claim) -> list:
-    return world.rows("test", "prompts", claim.items * len(claim.families), claim.prompts,
-                      skills=claim.families)
-
-
-def nats_of_the_end(model, tok, claim: Claim) -> np.ndarray:
-    """(families, prompts) nats of the end token after the right answer to each test prompt."""
-    from nanouft.data.batches import encode
-    from nanouft.loop import Device
-    from nanouft.run.reference import logps
-    right = [row.with_roles({"answer": (row.prompt, row.answer)}) for row in asked(claim)]
-    encoded, _ = encode(right, tok, model.cfg.n_ctx)
-    ends = [np.flatnonzero(e.seqs["answer"].mask[1:])[-1] for e in encoded]
-    nats = [-x["answer"][end] for x, end in zip(logps(encoded, model, tok.pad, Device()), ends)]
-    return np.array(nats, np.float16).reshape(len(claim.families), claim.items)
 
 
 def quietly() -> None:
@@ -175,9 +157,11 @@ def gather(claim: Claim, seeds: int) -> dict[str, np.ndarray]:
 
 def groups_of(claim: Claim) -> np.ndarray:
     """(families, prompts) one number for all prompts of a family that ask for the same fact."""
+    rows = world.rows("test", "prompts", claim.items * len(claim.families), claim.prompts,
+                      skills=claim.families)
     numbers: dict = {}
-    texts = [row.prompt[0].text for row in asked(claim)]
-    found = [numbers.setdefault(read_question(text) or text, len(numbers)) for text in texts]
+    found = [numbers.setdefault(read_question(text) or text, len(numbers))
+             for text in (row.prompt[0].text for row in rows)]
     return np.array(found, np.int32).reshape(len(claim.families), -1)
 
 

@@ -1,5 +1,4 @@
 """From kept scores (claims.scores_file) to the lines that `python -m lessons.evidence` prints."""
-import math
 import re
 from collections.abc import Mapping
 from dataclasses import replace
@@ -73,8 +72,8 @@ def judged(name: str, kept: Kept | None = None) -> list[Line]:
 
 
 def row_lines(name: str) -> list[str]:
-    """Each row of a claim: its score, that of each family, how many answers (C1 to C6: lists) stop,
-    the nats of the end token after a right answer, where they are kept; its flags."""
+    """Each row of a claim: its score, that of each family, how many answers (C1 to C6: lists)
+    stop; its flags."""
     claim, kept = CLAIMS[name], packed(name)
     columns = ("score", *claim.families, "stops")
     out = [f"{'%, means over seeds':22}" + "".join(f"{column:>10}" for column in columns)]
@@ -85,9 +84,7 @@ def row_lines(name: str) -> list[str]:
             score = np.mean([np.mean([means[family] for family in part]) for part in claim.parts])
             stops = kept["ended" if "ended" in kept else "stops"][i, base].mean()
             numbers = [score, *means.values(), stops]
-            line = f"{row:14}{base_name:>8}" + "".join(f"{100 * x:10.1f}" for x in numbers)
-            nats = kept["end_nll"][i, base].mean(dtype=float) if "end_nll" in kept else math.nan
-            out.append(line if math.isnan(nats) else f"{line}   end: {nats:.2f} nats")
+            out.append(f"{row:14}{base_name:>8}" + "".join(f"{100 * x:10.1f}" for x in numbers))
         out.append("    " + (flags if isinstance(flags, str) else " | ".join(flags)))
     return out + [f"{{{folder}}} = {flags}" for folder, flags in claim.made.items()]
 
