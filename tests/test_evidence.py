@@ -111,12 +111,6 @@ def test_the_lake_is_told_as_it_was_measured():
     assert f"farther from the optimal policy than IFT in {farther} of {len(ends)} settings" in PAGE
 
 
-def test_the_page_is_short_and_its_picture_small():
-    prose = re.sub(r"^\|.*\n", "", PAGE, flags=re.M)           # without its table
-    assert len([word for word in prose.split() if any(map(str.isalpha, word))]) <= 1800
-    assert write.PAGE.with_suffix(".png").stat().st_size < 110_000
-
-
 # ---- the interval --------------------------------------------------------------------------------
 def test_by_hand_seeds_only_and_prompts_only():
     """All prompts agree: of the seeds' .1, .2, .3 the variance is .01 / 3. All seeds agree: of the
@@ -280,7 +274,7 @@ def test_a_command_that_was_never_run_is_one_line(monkeypatch):
 
 
 def test_cells_become_verdicts(tmp_path, monkeypatch):
-    """The kept scores of R1 as cells give the same lines again, of R1s too; one other is found."""
+    """The kept scores of R1 as cells give the same lines again, of R1s too; others are found."""
     monkeypatch.setattr(cells, "OUT", tmp_path)
     (tmp_path / "cells").mkdir()
     claim, kept = CLAIMS["R1"], packed("R1")
@@ -291,11 +285,10 @@ def test_cells_become_verdicts(tmp_path, monkeypatch):
     trained = cells.gather(claim, 5)
     for name in ("R1", "R1s"):
         assert judge.told(judge.judged(name, trained)) == LINES[name]
-    assert cells.compare("R1", trained) == ["R1: 15 of 15 cells have all 360 kept scores"]
     trained["scores"][1, 0, 2, 0] = 0
     assert judge.judged("R1", trained)[0] != LINES["R1"][0]
-    told, of_all = cells.compare("R1", trained)
-    assert told.startswith("released, smollm2, seed 602: ") and of_all.startswith("R1: 14 of 15")
+    _, sft, released, _ = cells.compare("R1", trained)
+    assert " 100 100 100 100 100 " in sft and re.search(r" 100 100 [89]\d\S* 100 100 ", released)
 
 
 def test_a_cell_trained_again_has_the_kept_scores(tmp_path, monkeypatch):

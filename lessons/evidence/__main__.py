@@ -81,7 +81,7 @@ def train(name: str, seeds: int, workers: int) -> None:
         np.savez_compressed(scores_file(name), **trained)
     if seeds == ALL_SEEDS:
         say("Judged from these runs:")
-        print_lines(judge.judged(name, trained))
+        print_lines(judge.told(judge.judged(name, trained)))
 
 
 def main(argv: list[str] | None = None) -> int:

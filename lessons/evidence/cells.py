@@ -146,13 +146,13 @@ def train_claim(name: str, seeds: int, workers: int) -> dict[str, np.ndarray]:
 
 def gather(claim: Claim, seeds: int) -> dict[str, np.ndarray]:
     bases = range(len(claim.bases))
-    found = [[[dict(np.load(cell_file(claim, row, base, seed)))
-               for seed in claim.seeds_for(row)[:seeds]] for base in bases] for row in claim.rows]
+    found = [[[np.load(cell_file(claim, row, base, seed)) for seed in claim.seeds_for(row)[:seeds]]
+              for base in bases] for row in claim.rows]
     arrays = {what: np.array([[[cell[what] for cell in of_base] for of_base in of_row]
-                              for of_row in found]) for what in found[0][0][0]}
-    return arrays | {"commands": np.array([[claim.command(row, b) for b in bases]
-                                           for row in claim.rows]),
-                     "groups": groups_of(claim), "seeds": np.array(claim.seeds[:seeds])}
+                              for of_row in found]) for what in ("scores", "ended")}
+    commands = [[claim.command(row, base) for base in bases] for row in claim.rows]
+    return arrays | {"commands": np.array(commands), "groups": groups_of(claim),
+                     "seeds": np.array(claim.seeds[:seeds])}
 
 
 def groups_of(claim: Claim) -> np.ndarray:
@@ -166,16 +166,14 @@ def groups_of(claim: Claim) -> np.ndarray:
 
 
 def compare(name: str, trained: dict[str, np.ndarray]) -> list[str]:
-    """Which cells have all of the kept scores?"""
-    claim, kept, out, equal = CLAIMS[name], packed(name), [], 0
-    cells = [(r, row, b, s) for r, row in enumerate(claim.rows) for b in range(len(claim.bases))
-             for s in range(len(trained["seeds"]))]
-    for r, row, b, s in cells:
-        mine, was = trained["scores"][r, b, s], kept["scores"][place(kept, claim, row, b), b, s]
-        same = (mine == was).sum()
-        equal += same == mine.size
-        if same < mine.size:
-            out.append(f"{row}, {claim.names[b]}, seed {claim.seeds_for(row)[s]}: {same} of "
-                       f"{mine.size} scores as kept; mean {100 * mine.mean() / UNIT:.1f}, "
+    """For each row and base: how many of each seed's scores are as kept?"""
+    claim, kept = CLAIMS[name], packed(name)
+    out = [f"{name}: scores that are as kept, in % of each seed's"]
+    for r, row in enumerate(claim.rows):
+        for base, base_name in enumerate(claim.names):
+            mine = trained["scores"][r, base]
+            was = kept["scores"][place(kept, claim, row, base), base, :len(mine)]
+            same = " ".join(f"{100 * x:.4g}" for x in (mine == was).mean((1, 2)))
+            out.append(f"{row:14}{base_name:>8}   {same}   mean {100 * mine.mean() / UNIT:.1f}, "
                        f"kept {100 * was.mean() / UNIT:.1f}")
-    return [*out, f"{name}: {equal} of {len(cells)} cells have all {mine.size} kept scores"]
+    return out

@@ -213,8 +213,7 @@ CLAIMS = {
                         "--beta 0.3 --epochs 8 <- A",
             "A -> KTO": f"--objective kto {LABELS} --batch-size 16 --lr 3e-5 "
                         "--beta 1 --epochs 8 <- A",
-            "A -> DPO": f"{DPO} {PAIRS} --batch-size 16 --lr 1e-4 "
-                        "--beta 1 --epochs 4 <- A",
+            "A -> DPO": f"{DPO} {PAIRS} --batch-size 16 --lr 1e-4 --beta 1 --epochs 4 <- A",
             "UFT": f"--objective uft {A_AND_SCORES} --batch-size 16 "
                    "--lr 2.5e-4 --beta 1 --epochs 2",
             "A and best B": f"--objective sft {A_AND_DEMOS} "
@@ -278,14 +277,12 @@ CLAIMS = {
                           "--batch-size 16 --lr 1e-5 --epochs 8 --beta 3 <- start",
             "UNA, cut": f"--objective una --feedback binary {CUT_LABELS} "
                         "--batch-size 16 --lr 3e-5 --epochs 8 --beta 1 <- start",
-            "DPO": f"{DPO} {PAIRS} --batch-size 16 --lr 3e-5 "
-                   "--epochs 8 --beta 1 <- start",
+            "DPO": f"{DPO} {PAIRS} --batch-size 16 --lr 3e-5 --epochs 8 --beta 1 <- start",
             "KTO": f"--objective kto {LABELS} --batch-size 16 --lr 1e-5 "
                    "--epochs 8 --beta 9 <- start",
             "SimPO": f"--objective simpo {PAIRS} --batch-size 16 --lr 3e-5 "
                      "--epochs 4 --beta 4 <- start",
-            "RFT": f"--objective sft {DEMOS} --batch-size 16 --lr 1e-4 "
-                   "--epochs 4 <- start",
+            "RFT": f"--objective sft {DEMOS} --batch-size 16 --lr 1e-4 --epochs 4 <- start",
         },
         questions={
             "From the same scored answers UNA with scores is better than DPO":
