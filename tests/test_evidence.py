@@ -316,7 +316,7 @@ def test_the_command_prints_every_verdict_without_torch():
 def test_mistakes_are_one_line(tmp_path, monkeypatch):
     monkeypatch.setattr(cells, "REAL", (str(tmp_path),))
     with pytest.raises(UserError, match="the real model is missing"):
-        cells.prepare(cells.REAL)
+        cells.prepare(tmp_path)
     for words, told in ((["C99"], "unknown claim 'C99'"), (["--train"], "--train needs a claim")):
         with pytest.raises(UserError, match=told):
             main(words)

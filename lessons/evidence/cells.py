@@ -37,23 +37,24 @@ SCORED_ELSEWHERE = ["--plain", "--items", "0", "--save-every", "0"]
 
 
 # ---- models and files, each made once ------------------------------------------------------------
-def prepare(bases: tuple[str, ...]) -> None:
-    """The second base is not committed, but the history has it. The real model is downloaded."""
-    missing = [Path(folder) for folder in bases if not Path(folder, "config.json").exists()]
-    if missing and bases == REAL:
-        raise UserError(f"{REAL[0]}: the real model is missing; first, once: "
-                        f"python -m lessons.evidence.smollm2 {REAL[0]}")
-    for folder in missing:
-        with tempfile.TemporaryDirectory() as raw:
-            for name in ("config.json", "model.safetensors"):
-                show = subprocess.run(["git", "show", f"3c61a24f:docs/results/base-1/{name}"],
-                                      capture_output=True)
-                if show.returncode:
-                    raise UserError(f"{folder}: the second base comes from the history of a full "
-                                    "clone (git fetch --unshallow)")
-                Path(raw, name).write_bytes(show.stdout)
-            model = folders.read_gpt(Path(raw), read_json(Path(raw, "config.json")))
-        folders.save_model(folder, model, nano())
+def prepare(folder: Path) -> None:
+    """The first base is there. The second one is not committed, but the history has it; the real
+    model is downloaded."""
+    if folder == Path("base") or (folder / "config.json").exists():
+        return
+    if folder == Path(*REAL):
+        raise UserError(f"{folder}: the real model is missing; first, once: "
+                        f"python -m lessons.evidence.smollm2 {folder}")
+    with tempfile.TemporaryDirectory() as raw:
+        for name in ("config.json", "model.safetensors"):
+            show = subprocess.run(["git", "show", f"3c61a24f:docs/results/base-1/{name}"],
+                                  capture_output=True)
+            if show.returncode:
+                raise UserError(f"{folder}: the second base comes from the history of a full clone "
+                                "(git fetch --unshallow)")
+            Path(raw, name).write_bytes(show.stdout)
+        model = folders.read_gpt(Path(raw), read_json(Path(raw, "config.json")))
+    folders.save_model(folder, model, nano())
 
 
 def made(claim: Claim, name: str, base: int, seed: int) -> str:
@@ -130,7 +131,8 @@ def train_claim(name: str, seeds: int, workers: int) -> dict[str, np.ndarray]:
     """The scores of the first seeds, as results/NAME.npz keeps them. Missing cells are made row by
     row, so that two workers seldom need the same model at the same time."""
     claim = CLAIMS[name]
-    prepare(claim.bases)
+    for base in claim.bases:
+        prepare(Path(base))
     for folder, line in claim.made.items():
         if "--seed" in line:                            # all workers need it
             say(f"{name}, once: {line}")
