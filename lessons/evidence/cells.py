@@ -8,7 +8,6 @@ import contextlib
 import hashlib
 import os
 import re
-import shlex
 import shutil
 import subprocess
 import sys
@@ -79,7 +78,7 @@ def digest(text: str) -> str:
 def once(kind: str, words: list[str]) -> str:
     """Run a command into the folder of its hash, unless that is there."""
     from lessons.evidence import harvest, keep
-    line = shlex.join([kind, *words])
+    line = " ".join([kind, *words])
     folder = OUT / f"{kind}-{digest(line)}"
     if not folder.exists():
         partial = folder.with_name(f"{folder.name}.{os.getpid()}")

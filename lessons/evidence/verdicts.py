@@ -2,15 +2,15 @@
 
     lines_of("C4", questions, by_base)      # each question with its verdict on all bases
 
-The verdict is always that over all families. Beside it stands the largest family, the one that
-contributes most in the direction of the mean, and the difference without it. Where families form
-parts, each part has an equal share of the mean and so has each family within its part. When a
-family goes, the others of its part share what it had; a part of one family goes with it.
+The verdict is always that over all families. Beside it stands the largest family, which contributes
+most in the direction of the mean, and the difference without it. Parts of families have equal
+shares of the mean, and so have the families of a part. When a family goes, the others of its part
+share what it had; a part of one family goes with it.
 
-"Carried by X" is a strong word, because leaving out the largest family lowers every mean. It needs
-all three: the verdict is decided; X differs from the mean of the others, at 5 % divided by the
-number of families; and the mean without X lies beyond a limit of the test or, where the limit is 0,
-is below half of the mean (half of a difference says nothing of a margin of two points).
+"Carried by X" needs more, because leaving out the largest family lowers every mean: the verdict is
+decided; X differs from the mean of the others, at 5 % divided by the number of families; and the
+mean without X lies beyond a limit of the test or, where the limit is 0, is below half of the mean
+(half of a difference says nothing of a margin of two points).
 """
 from dataclasses import dataclass, field
 from typing import NamedTuple
