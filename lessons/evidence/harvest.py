@@ -62,20 +62,18 @@ def sampled(cfg: Harvest, rows: list[Row]) -> dict[int, list[Sampled]]:
     found: dict[int, list[Sampled]] = {}
     per_chunk = TOGETHER // cfg.samples
     for chunk, start in enumerate(range(0, len(rows), per_chunk)):
-        numbers = by_length[start:start + per_chunk]
-        asked = [rows[i] for i in numbers for _ in range(cfg.samples)]
-        answers = answer_rows(model.eval(), tok, asked, chunk=TOGETHER, temperature=1.0,
-                              seed=cfg.seed * 100_003 + chunk)
-        for k, i in enumerate(numbers):
-            found[i] = []
-            for a in answers[k * cfg.samples:(k + 1) * cfg.samples]:
-                text = tok.decode(a.ids).strip()
-                score = world.score(rows[i].prompt[0].text, text)
-                clean = bool(text) and not {tok.user, tok.assistant} & set(a.ids)
-                found[i].append(Sampled(text, score, a.ended, clean))
+        asked = [i for i in by_length[start:start + per_chunk] for _ in range(cfg.samples)]
+        answers = answer_rows(model.eval(), tok, [rows[i] for i in asked], chunk=TOGETHER,
+                              temperature=1.0, seed=cfg.seed * 100_003 + chunk)
+        for i, a in zip(asked, answers):
+            text = tok.decode(a.ids).strip()
+            clean = bool(text) and not {tok.user, tok.assistant} & set(a.ids)
+            found.setdefault(i, []).append(
+                Sampled(text, world.score(rows[i].prompt[0].text, text), a.ended, clean))
     return found
 
 
+# ---- the answers to one prompt -> rows of each file ----------------------------------------------
 def files_of(answers: list[Sampled], good: float | None) -> dict[str, list[dict]]:
     """{file: its rows} of the answers to one prompt that can be used."""
     best = max((a for a in answers if a.stops), key=lambda a: a.score, default=None)
