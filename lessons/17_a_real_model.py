@@ -1,7 +1,7 @@
 # %% [markdown]
 # # 17 · Does it hold on a real model?
 # *An elective, about 40 minutes, or an hour if you train; read 06 and 14 first. SmolLM2:
-# arXiv:2502.02737; `lessons/evidence/real_claims.py`. It needs `pip install -e ".[hf]"`.*
+# arXiv:2502.02737; `lessons/evidence/claims.py`. It needs `pip install -e ".[hf]"`.*
 #
 # All verdicts so far are about models of one million parameters that have read nothing but
 # NanoWorld. SmolLM2-135M-Instruct is 135 times as large, has read real text, and was already

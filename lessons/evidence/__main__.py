@@ -4,57 +4,63 @@
     python -m lessons.evidence C4                   # one claim, with the scores of each row
     python -m lessons.evidence --train C4           # train and score its rows again; resumable
     python -m lessons.evidence --train C4 --seeds 1 --workers 2     # a look
-    python -m lessons.evidence --write              # pictures, and the table of docs/claims.md
+    python -m lessons.evidence --write              # picture, and the table of docs/claims.md
 """
 import argparse
 import sys
 import textwrap
 
+import numpy as np
+
 from lessons.evidence import estimates, judge, papers
+from lessons.evidence.claims import CLAIMS, scores_file
+from lessons.evidence.verdicts import Line
 from nanouft.errors import UserError, choose, command, say
 
 ALL_SEEDS = 5
 
 
-def print_lines(lines: list[judge.Line], doubts: bool = False) -> None:
+def print_lines(lines: list[Line], doubts: bool = False) -> None:
     """Two lines for a question: whose it is; its verdict, figures and largest family."""
     for line in lines:
-        found = "; ".join(filter(None, (line.figures, line.beside)))
+        without = f"without {line.without}".replace("**", "") if line.without else ""
+        beside = ", ".join(filter(None, (without, line.carried)))
         print_wrapped(f"{line.claim:5}", f"{line.question} ({line.whose})")
-        print_wrapped(f"{'':5}{line.verdict:14}", found or " ")
-        if doubts and line.doubt:
-            print_wrapped(f"{'':19}Doubt: ", line.doubt)
+        print_wrapped(f"{'':5}{line.verdict:14}", "; ".join(filter(None, (line.figures, beside))))
+        if doubts and line.doubts:
+            print_wrapped(f"{'':19}Doubt: ", "; ".join(
+                f"{text} ({', '.join(rows)})" if rows else text
+                for text, rows in line.doubts.items()))
 
 
 def print_wrapped(head: str, text: str) -> None:
     """The text behind the head, in lines of at most 100 characters that stand below each other."""
-    say(textwrap.fill(text, 100, initial_indent=head, subsequent_indent=" " * len(head)) or head)
+    say(textwrap.fill(text, 100, initial_indent=head, subsequent_indent=" " * len(head)))
 
 
 def print_all() -> None:
-    for name in judge.NAMES:
+    for name in judge.RUN:
         print_lines(judge.lines(name))
     questions, decided, stay = judge.as_one_family()
-    say(textwrap.fill(
+    print_wrapped("", (
         "Points of 100 on each of two bases, 95 % intervals. Each claim is corrected for its own "
         f"questions. If all {questions} of C1 to C6 shared one correction, {stay} of {decided} "
         "decided verdicts would stay. \"Without\" is the difference without the family that adds "
-        "most to it; \"carried by\" says that the verdict rests on it (families.py).", 100))
+        "most to it; \"carried by\" says that the verdict rests on it (verdicts.py)."))
 
 
 def print_one(name: str) -> None:
-    if name in judge.CLAIMS:
-        claim = judge.CLAIMS[name]
+    claim = CLAIMS.get(name)
+    if claim:
         say(f"{name}: {claim.title}")
-        if claim.expected:
-            say(f"Expected before the runs: {claim.expected}")
-        if judge.was_run(name):
-            say(*judge.row_lines(name), "", sep="\n")
-        else:
-            say(*(f"  {row}: {flags}" for row, flags in claim.rows.items()), "", sep="\n")
-    elif name == "C7":
-        say(f"Expected before the runs: {estimates.EXPECTED}")
-        say(*estimates.row_lines(), "", sep="\n")
+    if expected := claim.expected if claim else {"C7": estimates.EXPECTED}.get(name):
+        say(f"Expected before the runs: {expected}")
+    if claim and name not in judge.RUN:
+        say("Not run yet.", *(f"  {x}: {y}" for x, y in (claim.rows | claim.questions).items()),
+            sep="\n")
+        return
+    if name != "C5":
+        say(*(judge.row_lines(name) if claim else estimates.row_lines()), "", sep="\n")
     for line in judge.premises(name):
         say(f"Premise: {line}")
     print_lines(judge.lines(name), doubts=True)
@@ -65,20 +71,17 @@ def print_one(name: str) -> None:
 
 def train(name: str, seeds: int, workers: int) -> None:
     from lessons.evidence import cells
-    if name not in judge.CLAIMS:
+    if name not in CLAIMS:
         raise UserError(f"--train {name}: its figures are judged as they are kept; the code that "
                         "measured them is that of version 1.1.0, commit ffb6a607")
-    cells.train_claim(name, seeds, workers)
-    if not judge.was_run(name):
-        if seeds == ALL_SEEDS:
-            say(cells.pack(name))
-            print_lines(judge.lines(name))
-        return
-    report, trained = cells.compare(name, seeds)
-    say(*report, sep="\n")
+    trained = cells.train_claim(name, seeds, workers)
+    if name in judge.RUN:
+        say(*cells.compare(name, trained), sep="\n")
+    elif seeds == ALL_SEEDS:
+        np.savez_compressed(scores_file(name), **trained)
     if seeds == ALL_SEEDS:
         say("Judged from these runs:")
-        print_lines(judge.judged(name, trained))
+        print_lines(judge.told(judge.judged(name, trained)))
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -87,26 +90,25 @@ def main(argv: list[str] | None = None) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("claims", nargs="*", help=f"{', '.join(judge.NAMES)} [all]")
     parser.add_argument("--train", action="store_true", help="train and score the rows again")
-    parser.add_argument("--write", action="store_true", help="pictures and the table of the page")
+    parser.add_argument("--write", action="store_true", help="picture and table of the page")
     parser.add_argument("--seeds", type=int, default=ALL_SEEDS, metavar="1..5",
                         choices=range(1, ALL_SEEDS + 1),
                         help="of --train: so many of the five seeds [5]")
     parser.add_argument("--workers", type=int, default=1, help="of --train: processes [1]")
     flags = parser.parse_args(argv)
     names = [choose("claim", name, judge.NAMES) for name in flags.claims]
-    if flags.train:
-        if not names:
-            raise UserError("--train needs a claim, such as C4: all of them take two hours")
-        for name in names:
-            train(name, flags.seeds, flags.workers)
-    elif flags.write:
+    if flags.train and not names:
+        raise UserError("--train needs a claim, such as C4: all of them take two hours")
+    if flags.write:
         from lessons.evidence import write
         write.main()
-    elif names:
-        for name in names:
-            print_one(name)
-    else:
+    elif not names:
         print_all()
+    for name in names:
+        if flags.train:
+            train(name, flags.seeds, flags.workers)
+        else:
+            print_one(name)
     return 0
 
 

@@ -55,12 +55,6 @@ class Sampled:
     usable: bool
 
 
-def questions(cfg: Harvest) -> list[Row]:
-    families, = world.skills_named(cfg.skills)
-    return each_prompt(world.rows("train", "demos", cfg.prompts, cfg.seed + OTHER_PROMPTS,
-                                  skills=families))
-
-
 def sampled(cfg: Harvest, rows: list[Row]) -> dict[int, list[Sampled]]:
     """{number of a prompt: its answers}, at temperature 1. Short prompts come first."""
     model, tok = start_model(cfg.init)
@@ -68,52 +62,36 @@ def sampled(cfg: Harvest, rows: list[Row]) -> dict[int, list[Sampled]]:
     found: dict[int, list[Sampled]] = {}
     per_chunk = TOGETHER // cfg.samples
     for chunk, start in enumerate(range(0, len(rows), per_chunk)):
-        numbers = by_length[start:start + per_chunk]
-        asked = [rows[i] for i in numbers for _ in range(cfg.samples)]
-        answers = answer_rows(model.eval(), tok, asked, chunk=TOGETHER, temperature=1.0,
-                              seed=cfg.seed * 100_003 + chunk)
-        for k, i in enumerate(numbers):
-            found[i] = []
-            for a in answers[k * cfg.samples:(k + 1) * cfg.samples]:
-                text = tok.decode(a.ids).strip()
-                score = world.score(rows[i].prompt[0].text, text)
-                clean = bool(text) and not {tok.user, tok.assistant} & set(a.ids)
-                found[i].append(Sampled(text, score, a.ended, clean))
+        asked = [i for i in by_length[start:start + per_chunk] for _ in range(cfg.samples)]
+        answers = answer_rows(model.eval(), tok, [rows[i] for i in asked], chunk=TOGETHER,
+                              temperature=1.0, seed=cfg.seed * 100_003 + chunk)
+        for i, a in zip(asked, answers):
+            text = tok.decode(a.ids).strip()
+            clean = bool(text) and not {tok.user, tok.assistant} & set(a.ids)
+            found.setdefault(i, []).append(
+                Sampled(text, world.score(rows[i].prompt[0].text, text), a.ended, clean))
     return found
 
 
 # ---- the answers to one prompt -> rows of each file ----------------------------------------------
-def pairs(answers: list[Sampled], good: float | None) -> list[dict]:
+def files_of(answers: list[Sampled], good: float | None) -> dict[str, list[dict]]:
+    """{file: its rows} of the answers to one prompt that can be used."""
     best = max((a for a in answers if a.stops), key=lambda a: a.score, default=None)
     worst = min(answers, key=lambda a: a.score, default=None)
-    if best is None or best.score <= worst.score:
-        return []
-    return [{"chosen": best.text, "rejected": worst.text,
-             "p": (1 + (best.score - worst.score)) / 2}]
-
-
-def labels(answers: list[Sampled], good: float | None) -> list[dict]:
-    found = [a.score for a in answers]
-    if not found or good is None and min(found) == max(found):
-        return []
-    bound = np.mean(found) if good is None else good
-    return [{"response": a.text, "label": bool(a.stops and a.score >= bound)} for a in answers]
-
-
-def scores(answers: list[Sampled], good: float | None) -> list[dict]:
-    return [{"response": a.text, "score": a.score} for a in answers]
-
-
-def demos(answers: list[Sampled], good: float | None) -> list[dict]:
-    stop = [a for a in answers if a.stops]
+    pairs = [{"chosen": best.text, "rejected": worst.text, "p": (1 + best.score - worst.score) / 2}
+             ] if best and worst and best.score > worst.score else []
     if good is None:
-        right = sorted(stop, key=lambda a: -a.score)[:1]
+        right = [best] if best else []
+        bound = np.mean([a.score for a in answers]) if answers else 0.0
     else:
-        right = [a for a in stop if a.score >= good]
-    return [{"response": text} for text in dict.fromkeys(a.text for a in right)]
-
-
-FILES = {"pairs": pairs, "labels": labels, "scores": scores, "demos": demos}
+        right, bound = [a for a in answers if a.stops and a.score >= good], good
+    alike = good is None and len({a.score for a in answers}) < 2    # none is better than the mean
+    return {"pairs": pairs,
+            "labels": [] if alike else [{"response": a.text,
+                                         "label": bool(a.stops and a.score >= bound)}
+                                        for a in answers],
+            "scores": [{"response": a.text, "score": a.score} for a in answers],
+            "demos": [{"response": text} for text in dict.fromkeys(a.text for a in right)]}
 
 
 def partly_right(row: Row, answers: list[Sampled]) -> bool:
@@ -122,7 +100,9 @@ def partly_right(row: Row, answers: list[Sampled]) -> bool:
 
 
 def write(file: Path, rows: list[dict]) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    say(f"{file}: {len(rows):,} rows")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -130,23 +110,23 @@ def main(argv: list[str] | None = None) -> int:
     folder = Path(cfg.out)
     if folder.exists():
         raise UserError(f"--out {folder}: is there already; choose another name")
-    rows = questions(cfg)
-    answers_of = sampled(cfg, rows)
-    found = [(rows[i], answers_of[i]) for i in range(len(rows))]
+    families, = world.skills_named(cfg.skills)
+    questions = each_prompt(world.rows("train", "demos", cfg.prompts, cfg.seed + OTHER_PROMPTS,
+                                       skills=families))
+    found = sampled(cfg, questions)
+    numbers = range(len(questions))
     if cfg.partly:                      # (C3b had them in the order in which they were sampled)
-        found = [(rows[i], answers) for i, answers in answers_of.items()
-                 if partly_right(rows[i], answers)]
-    folder.mkdir(parents=True)
-    for name, rows_of in FILES.items():
-        made = [{"prompt": row.prompt[0].text, **fields}
-                for row, answers in found
-                for fields in rows_of([a for a in answers if a.usable], cfg.good)]
-        write(folder / f"{name}.jsonl", made)
-        say(f"{folder / name}.jsonl: {len(made):,} rows")
-    if cfg.partly:
+        numbers = [i for i in found if partly_right(questions[i], found[i])]
         write(folder / "a.jsonl", [{"prompt": row.prompt[0].text, "response": row.answer[0].text}
                                    for row in world.rows("train", "demos", 300, cfg.seed,
                                                          skills=world.GROUPS["B"])])
+    files: dict[str, list[dict]] = {}
+    for i in numbers:
+        for name, rows in files_of([a for a in found[i] if a.usable], cfg.good).items():
+            files.setdefault(name, []).extend(
+                {"prompt": questions[i].prompt[0].text, **row} for row in rows)
+    for name, rows in files.items():
+        write(folder / f"{name}.jsonl", rows)
     return 0
 
 

@@ -8,8 +8,7 @@ The aligned model says how likely each answer is, as the mean log-probability of
 reads the same number and gives each row a weight; here the unlikeliest rows are left out.
 """
 import sys
-from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from lessons.evidence.harvest import write
@@ -17,7 +16,7 @@ from nanouft import world
 from nanouft.data.batches import encode
 from nanouft.data.rows import Row, read
 from nanouft.data.selection import demo_rows
-from nanouft.errors import UserError, command, say
+from nanouft.errors import UserError, command
 from nanouft.models.folders import start_model
 from nanouft.run.flags import parse
 from nanouft.run.reference import Models
@@ -27,7 +26,7 @@ from nanouft.run.reference import Models
 class Keep:
     aligned: str = ""               # folder of the model that knows such answers
     share: float = 0.8              # of the rows that stay
-    data: list[str] | None = field(default=None)    # your demonstrations [NanoWorld's]
+    data: list[str] | None = None   # your demonstrations [NanoWorld's]
     rows: int = 1020                # NanoWorld demonstrations
     skills: str = "all"             # their families: A, B, all or names with commas
     noise: float = 0.0              # share of them that is wrong
@@ -58,15 +57,9 @@ def main(argv: list[str] | None = None) -> int:
     families, = world.skills_named(cfg.skills)
     rows = read(cfg.data)[0] if cfg.data else world.rows("train", "demos", cfg.rows, cfg.seed,
                                                          cfg.noise, families)
-    kept = likeliest(rows, cfg.aligned, cfg.share)
-    folder.mkdir(parents=True)
     write(folder / "demos.jsonl", [row.extra if cfg.data else
                                    {"prompt": row.prompt[0].text, "response": row.answer[0].text}
-                                   for row in kept])
-    say(f"{folder / 'demos.jsonl'}: {len(kept):,} of {len(rows):,} demonstrations")
-    of_family, all_of = Counter(r.family for r in kept), Counter(r.family for r in rows)
-    if not cfg.data:
-        say(", ".join(f"{name} {of_family[name]} of {n}" for name, n in all_of.items()))
+                                   for row in likeliest(rows, cfg.aligned, cfg.share)])
     return 0
 
 

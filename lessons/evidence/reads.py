@@ -1,146 +1,130 @@
-"""C5: what do the methods read and estimate, and where do they end? Questions on many frozen lakes.
+"""C5: what do the methods read and estimate on many frozen lakes, and where do they end?
 
     python -m lessons.evidence C5       # all verdicts, from results/C5.npz
 
 The IFT paper explains its result on Frozen Lake (arXiv:2405.11870v3, section 5.3) by the cells
 that a method explores: those of DPO fit the preference of the policy best, then those of IFT, then
-those of SFT. An exploratory run on the lakes of seeds 0 to 99 found this order. So the question is
-asked again, on lakes that nobody has looked at.
+those of SFT. Each question was written down before its figures, after a look at other lakes; these
+were drawn from the seeds 100 to 199: 5 x 5 cells, with a best path and a detour.
 
-Question (written down before any figure of it was made)
-    The share of what a method reads that lies where the policy itself goes is smallest for SFT,
-    larger for IFT, largest for DPO.
+Where does training end?
+    In the paper's order of distance to the optimal policy, DPO < IFT < ORPO, SFT? Asked in 24
+    settings, eight policies a lake.
+What is read?
+    The share of what a method reads that lies where the policy goes is smallest for SFT, larger for
+    IFT, largest for DPO. Four cases: {from scratch, with a habit of the detour} x {a table, the
+    paper's network}, four policies a lake, before the first update. Both are shares of cells, of
+    those from which the goal can be reached, and what they share is sum over cells of
+    min(read, visited). The policy's visits are exact, with discount .99. SFT reads the best path;
+    IFT too, with weight 1 - lam, and with lam = .2 the cell where the policy's own move, one step
+    earlier, would have led (the first cell is not mixed); DPO reads the best path and the detour.
+    Part of the answer is given by construction: IFT's own guess is the cell that the policy would
+    enter next, and DPO rejects the path that a policy with the habit walks.
+Does SFT overestimate, move by move?
+    Is a best move, whichever it is, likelier in the demonstrator's cells (SFT's estimate) than
+    where the policy itself stands at the same step? Does IFT's blend with the own guess lie nearer?
+    Of tables that learn the best path by SFT. Expected: with a habit SFT says too little before the
+    first update, because the habit is good where it leads, and too much from the fifth on; from
+    scratch it says neither much; the blend always lowers the estimate.
 
-Lakes       drawn from the seeds 100 to 199: 5 x 5 cells, with a best path and a detour.
-Policies    four cases: {from scratch, with a habit of the detour} x {a table, the paper's network};
-            four policies a lake, each before its first update.
-Where the policy goes
-            the share of each cell in its own visits, exact, with discount .99.
-What a method reads, as shares of cells, counting cells from which the goal can be reached:
-    SFT     the cells of the best path
-    IFT     the same with weight 1 - lam, and with weight lam the cell where the policy's own move,
-            one step earlier, would have led; lam = .2; the first cell is not mixed
-    DPO     the cells of the best path, and those of the detour
-The share that lies where the policy goes is  sum over cells of min(read, visited).
-
-Rule        A lake's number is the mean over its four policies. Two differences are judged in each
-            case, paired by lake: IFT - SFT and DPO - IFT, with Student's 95 % interval over lakes.
-            The order holds in a case if both intervals lie above 0; it does not hold if one of them
-            lies below 0; otherwise it is undecided. Beside the verdict stands the share of lakes
-            that show the order. Each case has a verdict of its own, and none is left out.
-
-Part of the answer is given by construction: IFT's own guess is the cell that the policy would
-enter next, and the path that DPO rejects is the one a policy with the habit walks. The question
-is therefore how far the methods differ, and whether a policy from scratch shows the order as well.
-
-The third question is asked on the same lakes, of tables that learn the best path by SFT, with a
-habit of the detour and from scratch, before and after some updates (written down before its
-figures; the lake of the page, twoway5, and two others had been looked at).
-
-Question    Is a best move, whichever it is, likelier in the demonstrator's cells (SFT's estimate)
-            than where the policy itself stands at the same step? Does IFT's blend with the own
-            guess, lam .2, .5 and 1, lie nearer?
-Expected    With a habit SFT says too little before the first update, because the habit is good
-            where it leads, and too much from the fifth on. From scratch it says neither much. The
-            blend always lowers the estimate: the wrong way at first, then a part of the gap.
-Rule        As above, of SFT - alone: it holds that SFT overestimates if the interval lies above 0.
-
-The second question is older: does training end in the paper's order of distance to the optimal
-policy, DPO < IFT < ORPO, SFT? It was asked in 24 settings on 100 lakes, eight policies each. Their
-distances are packed and are judged here; the code that trained them is that of version 0.5.0
-(`git show 3c61a24f:lab/lake_study.py`), that of the other questions that of version 1.1.0
+A lake's number is the mean over its policies. Differences are paired by lake, with Student's 95 %
+interval over lakes. An order holds if all of its differences lie above 0, does not hold if one of
+them lies below 0, and is otherwise undecided. The code that trained the ends is that of version
+0.5.0 (`git show 3c61a24f:lab/lake_study.py`), that of the other questions that of version 1.1.0
 (`git show ffb6a607:lessons/evidence/reads.py`).
 """
-from pathlib import Path
+from dataclasses import replace
 
 import numpy as np
 
+from lessons.evidence.claims import packed
 from lessons.evidence.stats import half_width
-from lessons.evidence.verdicts import Finding, Line
+from lessons.evidence.verdicts import Finding, Line, on_all, points
 
-RESULTS = Path(__file__).parent / "results" / "C5.npz"
 TABLES = ("detour habit", "from scratch")       # of the third question
 UPDATES = (0, 2, 5, 10, 20)     # by SFT, at the rate of the page
-LAMS = (0.0, 0.2, 0.5, 1.0)     # 0 is SFT
+Difference = tuple[float, float]                # mean, half of its 95 % interval over lakes
 
 
-def verdict(differences: list[tuple[float, float]]) -> str:
-    """Of the (mean, half width) of IFT - SFT and of DPO - IFT."""
+def verdict(*differences: Difference) -> str:
     if all(mean - half > 0 for mean, half in differences):
         return "holds"
     return "does not hold" if any(mean + half < 0 for mean, half in differences) else "undecided"
 
 
-def interval(values: np.ndarray) -> tuple[float, float]:
-    """(mean, half width of its 95 % interval) over lakes."""
+def interval(values: np.ndarray) -> Difference:
     n = len(values)
     return float(values.mean()), half_width(values.var(ddof=1) / n, n - 1)
 
 
-# ---- verdicts, from the packed figures -----------------------------------------------------------
-ORDER = "Training ends in the paper's order of distance, DPO < IFT < ORPO, SFT"
+def endings() -> list[dict[str, Difference]]:
+    """For each setting, the paper's own first: differences that are above 0 in its order."""
+    kept, out = packed("C5"), []
+    for distances in kept["distance"].astype(float):
+        at = dict(zip(kept["methods"], distances[~np.isnan(distances).any(1)].T))
+        out.append({f"{far.upper()} - {near.upper()}": interval(at[far] - at[near])
+                    for far, near in (("ift", "dpo"), ("orpo", "ift"), ("sft", "ift"))})
+    return out
 
 
-def lines() -> list[Line]:
-    """All questions: the order at the end in the paper's own setting, what is read in each of the
-    four cases, and what SFT says, move by move."""
-    settings = order_lines()
-    verdicts = [line.verdict for line in settings]
+def end_line() -> Line:
+    ends = endings()
+    verdicts = [verdict(*legs.values()) for legs in ends]
     counts = ", ".join(f"{verdicts.count(word)} {word.replace('does', 'do')}"
                        for word in dict.fromkeys(verdicts))
-    settings[0].figures += f"; of {len(settings)} settings: {counts}"
-    return [settings[0], *read_lines(), *move_lines()]
+    legs = ", ".join(f"{leg} {mean:+.4f} ± {half:.4f}" for leg, (mean, half) in ends[0].items())
+    return Line("C5", "Training ends in the paper's order of distance, DPO < IFT < ORPO, SFT "
+                      "(the paper's setting)", verdicts[0],
+                f"{legs}; of {len(ends)} settings: {counts}")
 
 
-def points(mean: float, half: float) -> str:
-    return f"{100 * mean:+.1f} ± {100 * half:.1f}"
-
-
-def read_lines() -> list[Line]:
-    """For each case: does what is read lie more and more where the policy goes?"""
-    packed, out = np.load(RESULTS), []
-    for case, shares in zip(packed["cases"], packed["reads"]):
+def read_lines() -> dict[str, tuple[Line, str]]:
+    """{case: (its line, the share of lakes that show the order, in %)}"""
+    kept, out = packed("C5"), {}
+    for case, shares in zip(kept["cases"], kept["reads"]):
         sft, ift, dpo = shares.mean(1).T                        # of each lake, over its policies
         gaps = [interval(ift - sft), interval(dpo - ift)]
-        ordered = ((sft < ift) & (ift < dpo)).mean()
+        ordered = f"{100 * ((sft < ift) & (ift < dpo)).mean():.0f}"
         figures = (f"SFT {100 * sft.mean():.1f} %, IFT {100 * ift.mean():.1f} %, "
-                   f"DPO {100 * dpo.mean():.1f} %; "
-                   + f"IFT - SFT {points(*gaps[0])}, DPO - IFT {points(*gaps[1])}"
-                   + f"; in this order on {100 * ordered:.0f} % of the lakes")
-        out.append(Line("C5", f"What is read lies where the policy goes, SFT < IFT < DPO ({case})",
-                        verdict(gaps), figures))
+                   f"DPO {100 * dpo.mean():.1f} %; IFT - SFT {points(*gaps[0])}, "
+                   f"DPO - IFT {points(*gaps[1])}; in this order on {ordered} % of the lakes")
+        question = f"What is read lies where the policy goes, SFT < IFT < DPO ({case})"
+        out[case] = Line("C5", question, verdict(*gaps), figures), ordered
     return out
 
 
-def order_lines() -> list[Line]:
-    """For each of the 24 settings, the paper's own first: does training end in its order?"""
-    packed, out = np.load(RESULTS), []
-    for setting, distances in zip(packed["settings"], packed["distance"].astype(float)):
-        at = dict(zip(packed["methods"], distances[~np.isnan(distances).any(1)].T))
-        legs = {"IFT - DPO": interval(at["ift"] - at["dpo"]),   # the paper: all three above 0
-                "ORPO - IFT": interval(at["orpo"] - at["ift"]),
-                "SFT - IFT": interval(at["sft"] - at["ift"])}
-        figures = ", ".join(f"{leg} {mean:+.4f} ± {half:.4f}" for leg, (mean, half) in legs.items())
-        name = "the paper's setting" if setting == "base" else setting
-        out.append(Line("C5", f"{ORDER} ({name})", verdict(list(legs.values())), figures))
-    return out
-
-
-def move_lines() -> list[Line]:
-    """For each table and number of updates: does SFT overestimate its policy, move by move?"""
-    packed, out = np.load(RESULTS), []
-    for case, of_case in zip(TABLES, packed["moves"].astype(float)):
-        for updates, chances in zip(UPDATES, of_case):          # (lakes,5)
+def move_lines() -> dict[tuple[str, int], Line]:
+    out = {}
+    for case, of_case in zip(TABLES, packed("C5")["moves"].astype(float)):
+        for updates, chances in zip(UPDATES, of_case):  # (lakes,5): SFT, three blends, the policy
             gap = interval(chances[:, 0] - chances[:, -1])
-            found = verdict([gap])
             sft, *blends, alone = 100 * chances.mean(0)
             closed = ", ".join(f"{(sft - blend) / (sft - alone):+.2f}" for blend in blends)
             more = 100 * (chances[:, 0] > chances[:, -1]).mean()
             figures = (f"SFT {sft:.1f} %, alone {alone:.1f} %; SFT - alone {points(*gap)}, more "
-                       f"than 0 on {more:.0f} % of the lakes; of this "
-                       f"gap the blend at lam {', '.join(f'{lam:g}' for lam in LAMS[1:])} closes "
-                       f"{closed}")
-            out.append(Line(
-                "C5", f"Move by move, SFT overestimates its policy ({case}, {updates} updates)",
-                found, figures, "better", (Finding(*gap, found),)))
+                       f"than 0 on {more:.0f} % of the lakes; of this gap the blend at lam "
+                       f"0.2, 0.5, 1 closes {closed}")
+            question = f"Move by move, SFT overestimates its policy ({case}, {updates} updates)"
+            out[case, updates] = Line("C5", question, verdict(gap), figures, "better",
+                                      (Finding(*gap, verdict(gap)),))
     return out
+
+
+def lines() -> list[Line]:
+    return [end_line(), *(line for line, _ in read_lines().values()), *move_lines().values()]
+
+
+def page_lines() -> list[Line]:
+    """The same in four lines: what is read by a policy with a habit, or from scratch, holds if it
+    holds for a table and for a network; moves are those of a policy with a habit after five."""
+    end, moved = end_line(), move_lines()["detour habit", 5]
+    out = [replace(end, question="Frozen Lake: training ends in the paper's order, DPO, IFT, ORPO "
+                                 "and SFT", figures=end.figures.partition("; ")[2])]
+    for start, name in zip(TABLES, ("with a habit", "from scratch")):
+        found = [of_case for case, of_case in read_lines().items() if start in case]
+        out.append(Line("C5", f"What is read lies where a policy {name} goes, SFT < IFT < DPO",
+                        on_all([line.verdict for line, _ in found]),
+                        f"this order on {' and '.join(x for _, x in found)} % of 100 maps"))
+    return [*out, replace(
+        moved, question="Move by move, SFT overestimates a policy with a habit (5 updates)",
+        figures=points(*moved.findings[0][:2]))]

@@ -6,67 +6,59 @@
 Settings were chosen on validation prompts, before the runs: for our bases in
 results/searches.csv.gz, for the real model in results/rates.csv (after half of the steps: claim,
 row, rate, the score of each family, the share of answers that stop). A setting at an edge may not
-be the best one, which is a doubt and no verdict. All stages of a row are looked at.
+be the best one, which is a doubt and no verdict.
 """
 import csv
 import gzip
-import re
 from functools import cache
 
-from lessons.evidence.claim import RESULTS, command, parts_of
-from lessons.evidence.claims import CLAIMS
+from lessons.evidence.claims import CLAIMS, RESULTS
 
 NOT_SEARCHED = "no settings were searched"
-Tried = dict[str, list[str]]            # {"--lr": ["1e-4", ...], "--beta": [...]}
 
 
 @cache
-def searches() -> dict[tuple[str, str], Tried]:
-    """{(command, base): what was tried for it}. A row that another claim has too has the same
-    command."""
+def searches() -> dict[tuple[str, str], list[dict[str, str]]]:
+    """{(command, base): the settings that were tried for it, as {"--lr": "1e-4", ...}}. A row that
+    another claim has too has the same command."""
     with gzip.open(RESULTS / "searches.csv.gz", "rt", encoding="utf-8") as file:
         found = [(x["claim"], x["row"], x["base"], x["setting"]) for x in csv.DictReader(file)]
     with open(RESULTS / "rates.csv", encoding="utf-8") as file:
         found += [(claim, row, "smollm2", f"--lr {rate}")
                   for claim, row, rate, *_ in csv.reader(file)]
-    out: dict[tuple[str, str], Tried] = {}
+    out: dict[tuple[str, str], list[dict[str, str]]] = {}
     for name, row, base, setting in found:
-        claim = CLAIMS[name]
-        tried = out.setdefault((command(claim, row, list(claim.bases).index(base)), base), {})
+        command = CLAIMS[name].command(row, CLAIMS[name].names.index(base))
         words = setting.split()
-        for flag, value in zip(words[::2], words[1::2]):
-            tried.setdefault(flag, []).append(value)
+        out.setdefault((command, base), []).append(dict(zip(words[::2], words[1::2])))
     return out
 
 
 def count(name: str, row: str) -> int:
     """In how many settings was a row searched on the first base?"""
-    claim = CLAIMS[name]
-    return len(searches()[command(claim, row, 0), next(iter(claim.bases))]["--lr"])
+    return len(searches()[CLAIMS[name].command(row, 0), "base"])
 
 
 def doubts(name: str, row: str, base: int) -> dict[str, str]:
-    """{doubt: the stage of the row that it is of}: settings that are the lowest or the highest that
-    were tried, or that none were tried. Where only the first base was searched, its search counts
-    for the second one too."""
-    claim, bases = CLAIMS[name], list(CLAIMS[name].bases)
+    """{doubt: the stage of the row that it is of}, of all stages: settings that are the lowest or
+    the highest that were tried, or that none were tried. Where only the first base was searched,
+    its search counts for the second one too."""
+    claim = CLAIMS[name]
     out: dict[str, str] = {}
     while row and claim.is_trained(row):
-        flags, start = parts_of(claim, row, base)
-        line = command(claim, row, base)
-        tried = searches().get((line, bases[base])) or searches().get((line, bases[0]))
-        found = edges(flags, tried) if tried else [NOT_SEARCHED]
-        out |= dict.fromkeys(found, row)
+        flags, start = claim.parts_of(row, base)
+        of_bases = [searches().get((claim.command(row, base), claim.names[b])) for b in (base, 0)]
+        tried = of_bases[0] or of_bases[1]
+        out |= dict.fromkeys(edges(flags.split(), tried) if tried else [NOT_SEARCHED], row)
         row = start
     return out
 
 
-def edges(flags: str, tried: Tried) -> list[str]:
+def edges(words: list[str], tried: list[dict[str, str]]) -> list[str]:
     """Which of these flags have the lowest or the highest value that was tried."""
     out = []
-    for flag, values in tried.items():
-        value = re.search(rf"{flag} (\S+)", flags)[1]
-        for side, of_all in (("lowest", min), ("highest", max)):
-            if float(value) == of_all(map(float, values)):
-                out.append(f"{flag} {value} is the {side} tried")
+    for flag in tried[0]:
+        value, values = words[words.index(flag) + 1], [float(x[flag]) for x in tried]
+        out += [f"{flag} {value} is the {side} tried" for side, of_all in
+                (("lowest", min), ("highest", max)) if float(value) == of_all(values)]
     return out

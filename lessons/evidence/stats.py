@@ -43,14 +43,9 @@ def moments(gaps: list[np.ndarray], groups: list[np.ndarray]) -> Moments:
         residual = (gap - gap.mean(0) - gap.mean(1, keepdims=True) + gap.mean()) @ member
         in_both += scale * (residual ** 2).sum() / (seeds - 1) / seeds
     variance = max(over_seeds, over_prompts, in_both, over_seeds + over_prompts - in_both)
-    return mean, variance, degrees_of_freedom(variance, over_seeds, seeds)
-
-
-def degrees_of_freedom(variance: float, over_seeds: float, seeds: int) -> float:
-    """Satterthwaite's: few where the seeds differ, many where only the prompts do."""
-    if over_seeds == 0:
-        return math.inf
-    return (seeds - 1) * max(1.0, (variance / over_seeds) ** 2)
+    # Satterthwaite's degrees of freedom: few where the seeds differ, many where only the prompts do
+    freedom = (seeds - 1) * max(1.0, (variance / over_seeds) ** 2) if over_seeds else math.inf
+    return mean, variance, freedom
 
 
 @lru_cache(maxsize=None)
