@@ -239,7 +239,7 @@ if not CHANGE:
 # derivative by $b$ is at $b=0$, where the balance must be, and how many lists will end.
 #
 # *After your run.* The derivative is $+1.19$, which is $\gamma a/2$, and it only grows with $b$. So
-# $b$ is pushed down to 0, and nearly all lists end.
+# $b$ is pushed down to 0, and all lists end.
 #
 # ## Exercises
 # In `lessons/exercises/ex06.py`:

@@ -147,7 +147,7 @@ if not CHANGE:
 
 # %% [markdown]
 # ## What happened
-# The reward rises and the exact score falls, from 66 to 35. The reward model did not become worse
+# The reward rises and the exact score falls, from 66 to 34. The reward model did not become worse
 # during the search, because nothing in it changed. Instead, the search found answers that the model
 # likes and should not. In every pair about a name that nobody knows, "I do not know." is the
 # better answer, and in no pair is it the worse one. So the model learnt that this sentence is good,
@@ -157,7 +157,7 @@ if not CHANGE:
 # because the reward likes some longer lists with words that the question does not name, as in "bee
 # fig gold green hammer lemon mango".
 #
-# Did the accuracy on held-out pairs warn us? Pooled over all pairs, 66 % looks usable. Taken kind
+# Did the accuracy on held-out pairs warn us? Pooled over all pairs, 65 % looks usable. Taken kind
 # by kind it does warn: on `truth` and `fact` the model is hardly better than a coin, or worse,
 # before any search. For `sort` it does not warn. The model is right on 85 % of these pairs, and yet
 # the search ends far below its start there, because it looks for exactly those answers on which the

@@ -44,7 +44,6 @@ CHANGE = ""                     # change one thing: "" | "no steps shown", see b
 
 # %%
 import copy
-import math
 import random
 
 import draw
@@ -112,10 +111,10 @@ def look(model, kind: str) -> float:
     the share of answers with steps, in per cent."""
     rows = world.rows("train", "prompts", 60, seed=1, skills=(kind,))
     _, right, steps = sample(model, rows, seed=1)
-    each = [100 * x.mean() if len(x) else math.nan
+    each = [f"{100 * x.mean():.0f} %" if len(x) else "none"
             for x in (steps, right[steps == 1], right[steps == 0], right)]
-    print(f"  {KINDS[kind]:<10}", *(f"{x:12.0f} %" for x in each))
-    return each[0].item()
+    print(f"  {KINDS[kind]:<10}", *(f"{x:>14}" for x in each))
+    return 100 * steps.mean().item()
 
 
 HEAD = "answers with steps, right with them, right at once, right in all"
@@ -197,7 +196,7 @@ else:
 #
 # *After your run.* Hardly any answer has steps, before or after. GRPO learns from the model's own
 # answers, so it cannot reward what the model never says, and only a demonstration can show that.
-# Yet the sums may end no lower than with steps, because here all demonstrations practise the answer
+# Yet the sums end nearly as high as with steps, because here all demonstrations practise the answer
 # at once. So an advantage that is measured inside one model does not say which of two models will
 # be better.
 #
