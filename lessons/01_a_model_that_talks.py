@@ -7,10 +7,9 @@
 # Everything else in this course only changes the probabilities with which this question is
 # answered.
 #
-# In this lesson you write such a model in forty lines, check it against `nanouft/gpt.py`, and train
-# it from nothing, with a loop of ten lines, until it writes grammatical sentences. Then you remove
-# one small part, the **causal mask**, and train the model again on the same text for the same
-# number of steps.
+# In this lesson you write such a model in forty lines and train it from nothing, with a loop of ten
+# lines, until it writes grammatical sentences. Then you remove one small part, the **causal mask**,
+# and train the model again on the same text for the same number of steps.
 #
 # ## Guess
 # Without the causal mask, after the same training, the model has ...
@@ -77,8 +76,7 @@ print("tokens:", "|".join(tok.decode([i]) for i in rows[0, :20]), "...")
 #
 # The mask makes training cheap and fair at the same time. Because position $i$ cannot see token
 # $i+1$, the model has to predict it, and a row of 64 tokens asks 64 such questions in one forward
-# pass. The loss is the mean of $-\log p$ over all of them, where $p$ is the probability of the
-# token that really follows. Like all losses of this course it is given in nats.
+# pass. The loss is the mean of $-\log p$ over all of them.
 #
 # The next cell has all of this. `w` holds the weights under their names in GPT-2, and the last
 # lines check the result against the project's own model, from which we take fresh weights.
@@ -135,17 +133,11 @@ assert difference.max() < 1e-4, "forty lines are the model of nanouft/gpt.py"
 
 
 # %%
-def remove_positions(model: GPT) -> None:
-    """Set the numbers that tell a token its position to 0, and do not train them."""
-    model.wpe.weight.requires_grad_(False)
-    model.wpe.weight.zero_()
-
-
 def train(without: str):
     """A function from ids to logits after STEPS steps, and the loss of each step."""
     weights = GPT(SIZES, seed=0)
-    if without == "positions":
-        remove_positions(weights)
+    if without == "positions":                              # the numbers that tell a position
+        weights.wpe.weight.requires_grad_(False).zero_()
     model = partial(gpt, dict(weights.named_parameters()), causal=without != "mask")
     optimizer = torch.optim.AdamW(weights.parameters(), lr=3e-3, betas=(0.9, 0.98))
     losses = []
@@ -198,7 +190,7 @@ for name, (model, losses) in runs.items():
     print(f"\n{name}: training loss {losses[0]:.2f} -> {final[name]:.2f} nats per token; "
           f"exam {in_view[name]:.2f} with the row in view, {hidden[name]:.2f} without")
     for start in (" Many say the", " When the dog is not", " 7 and 4 is"):
-        print("    " + talk(model, start).encode("ascii", "replace").decode())
+        print("    " + talk(model, start))
 
 # %% [markdown]
 # ## What happened
@@ -219,24 +211,17 @@ for name, (model, losses) in runs.items():
 # training. Whether it does what you want when it answers by itself must be measured on its answers.
 
 # %%
-fig, (left, right) = draw.panels(1, 2)
-every = range(0, STEPS, 10)                 # the mean of ten steps, so that the lines are smooth
-curves = {name: [sum(losses[k:k + 10]) / 10 for k in every] for name, (_, losses) in runs.items()}
-draw.lines(left, every, curves,
-           f"Without the {CHANGE or 'mask'} the loss falls to {final[less]:.2f} ...",
-           "step", "training loss, nats per token", ylim=(0, None))
-exams = {name: [in_view[name], hidden[name]] for name in runs}
-draw.bars(right, exams, ["the rest of the row\nin view", "hidden,\nas in talking"],
-          f"... and is {hidden[less]:.2f} once it has to talk",
-          "loss of token 33, nats", number="%.2f")
+fig, ax = draw.panels()
+draw.bars(ax, {name: [final[name], in_view[name], hidden[name]] for name in runs},
+          ["in training", "token 33, the rest\nof the row in view", "token 33, the rest\nhidden"],
+          f"Without the {CHANGE or 'mask'} the loss is {final[less]:.2f}, and {hidden[less]:.2f} "
+          "once it has to talk", "loss, nats per token", number="%.2f")
 lesson.picture(fig, CHANGE)
 
 # %%
 difference = abs(in_view["GPT"] - hidden["GPT"])
 assert difference < 1e-3, "with the mask, what comes later changes nothing"
-assert 1.7 < final["GPT"] < 2.1, "the model with its mask learns to talk"
 if not CHANGE:
-    assert final[less] < 0.2, "without the mask the model copies the answer from the right"
     assert hidden[less] > 2 * hidden["GPT"], "and what is copied is not learnt"
     copies = final[less] < final["GPT"]
     lesson.compare("c" if not copies else "a" if hidden[less] < hidden["GPT"] else "b")
@@ -254,7 +239,7 @@ if not CHANGE:
 # copied.
 #
 # ## Exercise
-# Write it in `lessons/exercises/ex01.py` and check it with `python -m lessons.check 01`.
+# In `lessons/exercises/ex01.py`:
 #
 # - **01a** `attention(q, k, v)`: causal attention for the newest positions only, as when a model
 #   talks and keeps the keys and values of all that it has read.
@@ -272,5 +257,3 @@ if not CHANGE:
 # 2. The last one. Its answer is token 65, which is not among the 64 that the model reads.
 #
 # </details>
-#
-# **Next:** `lessons/02_which_tokens_count.py`.

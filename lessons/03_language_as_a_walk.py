@@ -73,36 +73,11 @@ print("the demonstration:", arrows(path), "through the cells", *cells)
 # The other policy takes states and actions from its own walks, and is only told whether it arrives.
 # A walk that reaches the goal after $n$ moves gets the **reward** $0.99^{n-1}$, any other walk gets
 # 0, and training raises the expected reward of a walk from the start, which is called the **value**
-# of the start. Its gradient is the **policy gradient**. Let $\pi(y)$ be the probability of a walk
-# $y$ and $R(y)$ its reward. Since $\nabla\log\pi=\nabla\pi/\pi$, which is called the
-# **log-derivative**,
-# $$\nabla\,\mathrm E[R]=\sum_y R(y)\,\nabla\pi(y)
-# =\sum_y\pi(y)\,R(y)\,\nabla\log\pi(y)=\mathrm E\,[R\,\nabla\log\pi(y)],$$
-# $$\mathrm E\,[\nabla\log\pi(y)]=\sum_y\nabla\pi(y)=\nabla 1=0,
-# \quad\text{so}\quad\nabla\,\mathrm E[R]=\mathrm E\,[(R-b)\,\nabla\log\pi(y)]$$ for every number
-# $b$ that does not depend on $y$. So it is enough to sample walks, and to push each of them by its
-# reward. If $b$ is the mean reward, those walks are pushed up that went better than on average. And
-# for a softmax over logits $z$, $\partial\log\pi(a)/\partial z_k$ is 1 for $k=a$ and 0 else, minus
-# $\pi(k)$. The next cell tries this on one state with three actions.
-#
-# A lake is so small that nothing has to be sampled: we compute the value exactly, by solving one
-# linear system, and let autograd do the rest.
+# of the start. Its gradient is the **policy gradient**. For a language model it has to be estimated
+# from sampled answers, as lesson 12 shows. A lake is so small that nothing has to be sampled: we
+# compute the value exactly, by solving one linear system, and let autograd do the rest.
 
 # %%
-z, reward = torch.tensor([0.5, 0.0, -1.0], requires_grad=True), torch.tensor([1.0, 2.0, 4.0])
-p = z.softmax(-1)
-exact, = torch.autograd.grad((p * reward).sum(), z, retain_graph=True)
-a = torch.multinomial(p.detach(), 100_000, replacement=True,
-                      generator=torch.Generator().manual_seed(0))
-d_log_p = F.one_hot(a, 3) - p.detach()                              # (100000,3)
-print("derivative of the mean reward:", exact.numpy().round(3))
-for b in (0.0, (p * reward).sum().item()):
-    each = (reward[a] - b)[:, None] * d_log_p
-    print(f"  from samples, b = {b:.2f}:   ", each.mean(0).numpy().round(3),
-          f" spread of one sample {each.std(0).norm():.2f}")
-    assert (each.mean(0) - exact).abs().max() < 0.02, "the log-derivative, with every baseline"
-
-
 def imitate(logits):
     """SFT: (N,S,4) logits -> the loss on the demonstrated moves, added up over the policies."""
     logp = logits.log_softmax(-1)[:, cells, moves]              # (N,8)
@@ -161,7 +136,8 @@ print(f"imitation has changed {moved} of {N * len(off) * 4} probabilities beside
 # path for long. After one word that the demonstrator would not have written, it stands in a state
 # that no demonstration has ever shown. The papers call this gap between training and use **exposure
 # bias**, and in imitation learning it is known that mistakes can pile up because of it (Ross and
-# Bagnell 2010).
+# Bagnell 2010). SFT looks at the model on the demonstrated path alone, so the paper on IFT holds
+# that it overestimates the model, and lesson 05 tests this.
 
 # %%
 fig, panels = draw.panels(1, 2)
@@ -180,7 +156,6 @@ for name, from_cell in arrives.items():
     assert from_cell[:, cells].min() == 1, f"who {name} always arrives from the cells of the path"
 if not CHANGE:
     assert moved == 0, "where the demonstrator never stood, imitation changes nothing"
-    assert finds["walks by itself"] and not finds["imitates"], "beside the path, imitators are lost"
     lesson.compare("a" if not finds["walks by itself"] else "b" if finds["imitates"] else "c")
 
 # %% [markdown]
@@ -195,25 +170,8 @@ if not CHANGE:
 # overwritten by what they go on learning elsewhere. Sharing weights carries knowledge from one
 # state to another, but nothing guarantees that it fits there.
 #
-# ## Which states, which actions, how hard?
-# IFT's authors compare methods in these terms. They call the probabilities of a policy, in all
-# states of an answer, its **preference**. A method has to choose states in which it compares the
-# model's preference with the wanted one (**preference estimation**), and then makes some moves
-# likelier and others less likely (**transition optimization**). Here is their Table 1 in the terms
-# of this lesson, with a row for IFT:
-#
-# | method | which states | which actions | how hard |
-# |---|---|---|---|
-# | SFT | the demonstrator's | the demonstrator's up | all alike |
-# | PPO (lesson 15) | the model's own | the model's up or down | by how much better than expected |
-# | DPO (07) | of two given answers | chosen up, rejected down | less, the clearer the pair is won |
-# | IFT (04 to 06) | one step beside SFT's | the demonstrator's up | more, the worse it goes on |
-#
-# SFT looks at the model on the demonstrated path alone, so the paper holds that it overestimates
-# the model, and lesson 05 tests this.
-#
 # ## Exercise
-# Write it in `lessons/exercises/ex03.py` and check it with `python -m lessons.check 03`.
+# In `lessons/exercises/ex03.py`:
 #
 # - **03a** `policy_gradient(p, r)`: the policy gradient in a single state, over all actions at
 #   once.
@@ -232,5 +190,3 @@ if not CHANGE:
 #    have numbers of their own; in a network later steps change the weights that all cells share.
 #
 # </details>
-#
-# **Next:** `lessons/04_models_own_guess.py`.

@@ -24,7 +24,7 @@
 # - **d** the reversals only.
 
 # %%
-from course import Lesson, progress
+from course import Lesson, train
 
 lesson = Lesson("04")
 CHANGE = ""                     # change one thing: "" | "prompt", see below
@@ -100,13 +100,6 @@ print("  base's guess:", tok.decode(own_guess(base, inputs, mask)[0][word].tolis
 # long as guess and answer agree, both halves of the blend are the same word, so nothing changes at
 # all until the model has read its first wrong guess. The next cell checks both on 80 answers that
 # the base has never seen, and prints what the blend does to the loss.
-#
-# It also prints what the blend is not. The paper's Eq. 18 asks how likely the next word $x_t$ is if
-# the state is the demonstrator's, $s_t^*$, with the share $1-\lambda$, and the model's own,
-# $s_t^\theta$, with the share $\lambda$. That is a mixture of probabilities,
-# $$(1-\lambda)\,\pi(x_t\mid s_t^*)+\lambda\,\pi(x_t\mid s_t^\theta)\;\ne\;\pi(x_t\mid s_t).$$
-# The code computes the right side, the probability at a mixture of embeddings. The two would be
-# equal if the network and its softmax were linear, which they are not.
 
 # %%
 def blend(model, inputs, mask, lam: float):
@@ -125,8 +118,7 @@ for kind, (inputs, targets, mask) in tests.items():
     with torch.no_grad():
         losses = {lam: nll(base, inputs, targets, mask, lam) for lam in (0.0, 0.2, 1.0)}
     means = [f"{x.sum() / mask.sum():.2f} at lam {lam:.1f}" for lam, x in losses.items()]
-    mixture = -(0.8 * (-losses[0.0]).exp() + 0.2 * (-losses[1.0]).exp()).log() * mask
-    print(f"{kind}: loss {', '.join(means)}; of Eq. 18's mixture {mixture.sum() / mask.sum():.2f}")
+    print(f"{kind}: loss {', '.join(means)}")
     change = (losses[1.0] - losses[0.0]).abs()
     first = mask.cumsum(1) == 1
     assert change[first].max() < 1e-3, "the loss of the first word does not depend on lam"
@@ -134,14 +126,8 @@ for kind, (inputs, targets, mask) in tests.items():
     read = wrong.cumsum(1) > 0                          # a wrong guess has been read here
     assert change[~read].max() < 1e-3, "until the first wrong guess is read, lam changes nothing"
     assert change[read].max() > 1e-3, "after that it does"
-    apart = (mixture - losses[0.2]).abs()
-    assert apart[~read].max() < 1e-3 < apart[read].max(), "the blend is not Eq. 18's mixture"
 
 # %% [markdown]
-# In the reversals the mixture of Eq. 18 has a loss of 1.64, a little less than without any guess,
-# and the blend one of 1.86. So what the blend estimates is not the quantity that the paper writes
-# down.
-#
 # ## Watching the guesses during training
 # Now we train two models on both kinds of answers, one with $\lambda=0.2$ and one with $\lambda=0$,
 # which is SFT. We call the first one `IFT's blend` and not IFT, because IFT has a second idea, to
@@ -166,20 +152,14 @@ def percent_wrong(model) -> dict[str, float]:
     return {kind: (100 * wrong_guesses(model, kind).sum() / words[kind]).item() for kind in KINDS}
 
 
-def train(name: str, lam: float) -> list[dict[str, float]]:
+def watch(name: str, lam: float) -> list[dict[str, float]]:
     """The wrong guesses before training and after every fourth step."""
-    model = shipped_base()
-    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-4, betas=(0.9, 0.95))
-    seen = [percent_wrong(model)]
-    for step in progress(range(1, STEPS + 1), name):
-        demos = world.rows("train", "demos", ROWS, step, skills=KINDS)
+    def loss_of(model, demos):
         inputs, targets, mask = tokens(demos, "answer", tok)
-        loss = (nll(model, inputs, targets, mask, lam).sum(-1) / mask.sum(-1)).mean()
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        if step % 4 == 0:
-            seen.append(percent_wrong(model))
+        return (nll(model, inputs, targets, mask, lam).sum(-1) / mask.sum(-1)).mean()
+
+    seen = []
+    train(base, loss_of, demos, STEPS, 3e-4, name, look=lambda x: seen.append(percent_wrong(x)))
     return seen
 
 
@@ -192,7 +172,9 @@ def still_right(kind: str, guess, row: int, position: int) -> bool:
     return world.score(rows[kind][row].prompt[0].text, text) == 1
 
 
-runs = {"IFT's blend": train("IFT's blend", 0.2), "SFT": train("SFT", 0.0)}
+demos = [row for step in range(1, STEPS + 1)
+         for row in world.rows("train", "demos", ROWS, step, skills=KINDS)]
+runs = {"IFT's blend": watch("IFT's blend", 0.2), "SFT": watch("SFT", 0.0)}
 also_right = {}                  # kind -> of each wrong guess of the base: is it right as well?
 for kind, (inputs, _, mask) in tests.items():
     guess, wrong = own_guess(base, inputs, mask), wrong_guesses(base, kind)
@@ -232,8 +214,6 @@ lesson.picture(fig, CHANGE)
 # %%
 last = runs["IFT's blend"][-1]
 if not CHANGE:
-    assert last["reverse"] < 10, "wrong guesses go where one word is right"
-    assert last["list"] > 30, "wrong guesses stay where many words are right"
     assert sum(also_right["reverse"]) == 0, "no wrong guess of a reversal is right as well"
     most = 2 * sum(also_right["list"]) > len(also_right["list"])
     assert most, "most of the wrong guesses of a list are right as well"
@@ -250,12 +230,8 @@ if not CHANGE:
 # the answer. The second still holds: a wrong guess in the question counts as one that has been
 # read.
 #
-# All of this comes from one base and one short run. It shows how the blend works but not whether it
-# helps, which the next lesson asks.
-#
 # ## Exercise
-# Write it in `lessons/exercises/ex04.py`, without looking at the code above, and check it with
-# `python -m lessons.check 04`.
+# In `lessons/exercises/ex04.py`, without looking at the code above:
 #
 # - **04a** `own_guess(inputs, mask, argmax)`: the guesses, shifted, and only in the answer.
 #
@@ -273,5 +249,5 @@ if not CHANGE:
 #
 # </details>
 #
-# **Next:** `lessons/05_better_estimate.py` asks whether the blend estimates better what a model can
-# do. On the short path, go on with `lessons/06_what_follows_weighs.py`.
+# **Next:** lesson 05 asks whether the blend estimates better what a model can do. On the short
+# path, go on with lesson 06.

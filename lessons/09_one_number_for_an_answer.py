@@ -20,7 +20,7 @@
 # gain in truth does the second model reach, without a single demonstration? Write down a number.
 
 # %%
-from course import Lesson, progress
+from course import Lesson, train
 
 lesson = Lesson("09")
 CHANGE = ""                     # change one thing: "" | "sorted"
@@ -47,93 +47,10 @@ CHANGE = ""                     # change one thing: "" | "sorted"
 # $$i=\beta\log\frac{\pi(y|x)}{\pi_{\rm ref}(y|x)},\qquad L=\big(\sigma(i)-\mathrm{score}\big)^2.$$
 # The push on each token is $2\beta\,(\mathrm{score}-\sigma(i))\,\sigma(i)(1-\sigma(i))$: up while
 # the policy's own score is below the given one, and down above it. At the start both models are the
-# same and $\sigma(0)=1/2$, so a score of 1/2 means "stay where you are". The next cell prints these
-# pushes, trains ten steps on answers of score 1/2, and shows for a question with three answers what
-# $f=0$ costs.
-
-# %%
-import copy
-from dataclasses import replace
-
-import draw
-import torch
-
-from nanouft import world
-from nanouft.run.evaluation import answer_rows
-from nanouft.gpt import shipped_base
-from nanouft.simple import log_ratio, score_of, sft_loss
-from nanouft.models.tokenizer import nano
-
-STEPS, ROWS, BETAS = 40, 16, (0.1, 3.0)
-FAMILIES = ("sum", "sort", "truth", "fact")
-tok, base = nano(), shipped_base()
-tests = world.rows("val", "prompts", 160, seed=0, skills=FAMILIES)
-
-
-def push(i, score: float):
-    """(N,) implicit rewards -> (N,) the push on a token of such an answer, in units of beta."""
-    i = i.clone().requires_grad_()
-    loss = (torch.sigmoid(i) - score).square().sum()
-    return -torch.autograd.grad(loss, i)[0]
-
-
-def una_loss(beta: float):
-    """UNA's loss with this beta. A demonstration has the score 1, which makes it UFT's."""
-    def loss_of(model, start, batch, tok, step):
-        nats, _ = log_ratio(model, start, batch, "answer", tok)         # (B,)
-        score = torch.tensor([1.0 if row.score is None else row.score for row in batch])
-        return (torch.sigmoid(beta * nats) - score).square().mean()
-    return loss_of
-
-
-def train(name: str, loss_of, rows, rate: float, start=base, steps: int = STEPS):
-    """A copy of `start` after these steps of ROWS rows; `start` itself is the reference."""
-    model = copy.deepcopy(start)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=rate, betas=(0.9, 0.95), weight_decay=0.0)
-    for step in progress(range(steps), name):
-        batch = [rows[i % len(rows)] for i in range(step * ROWS, (step + 1) * ROWS)]
-        loss = loss_of(model, start, batch, tok, step)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-    return model
-
-
-def exam(name: str, model) -> dict[str, float]:
-    """The mean exact score of each family, in per cent; also printed."""
-    scores = [score_of(row, answer, tok)
-              for row, answer in zip(tests, answer_rows(model, tok, tests))]
-    means = (100 * torch.tensor(scores).view(4, 40).mean(1)).tolist()
-    print(f"{name:<25}", *(f"{family} {x:3.0f} % " for family, x in zip(FAMILIES, means)))
-    return dict(zip(FAMILIES, means))
-
-
-answers = world.rows("train", "scores", 10 * ROWS, seed=0, skills=("sum", "sort", "truth"))
-half = [replace(row, score=0.5) for row in answers]
-still = train("all 1/2", una_loss(0.1), half, 1e-4, steps=10)
-moved = max((after - before).abs().max().item()
-            for after, before in zip(still.parameters(), base.parameters()))
-at_start = [push(torch.zeros(1), score).item() + 0.0 for score in (1.0, 0.5, 0.0)]
-print("pushes at the start, in units of beta: "
-      + ", ".join(f"score {s}: {x:+.2f}" for s, x in zip(("1", "1/2", "0"), at_start)))
-print(f"ten steps on answers of score 1/2: the largest change of a weight is {moved:g}")
-
-ref, score = torch.tensor([0.2, 0.3, 0.5]), torch.tensor([0.9, 0.5, 0.1])
-wanted = ref * score.logit().exp()                  # f = 0 and beta = 1: i = logit(score)
-Z = wanted.sum()
-print("probabilities that give three answers their scores: "
-      + ", ".join(f"{x:.2f}" for x in wanted.tolist()) + f"; their sum Z = {Z:.2f}")
-print("with f = log Z, as in pairs: " + ", ".join(f"{x:.2f}" for x in (wanted / Z).tolist()))
-
-# %% [markdown]
-# Not a single weight has changed. So 1/2 is the border between *more of this* and *less of this*,
-# whatever the people who gave the scores meant by it, until other answers have moved the policy.
-# The three answers cannot have the scores 0.9, 0.5 and 0.1 at once, because their probabilities
-# would add up to 2.16. Pairs ask for the ratios of these only, which a policy can have.
-#
-# On two bases with five seeds each, UNA with scores is 5.0 and 6.3 points ahead of DPO on the same
-# answers (C6 in `docs/claims.md`), in a world whose scores have no errors. A score tells more than
-# a pair: DPO sees only the difference, whereas UNA has a goal for each answer by itself.
+# same and $\sigma(0)=1/2$, so a score of 1/2 teaches nothing, whatever the people who gave it meant
+# by it, until other answers have moved the policy. Setting $f=0$ has a price: the scores of several
+# answers to one question may ask for probabilities that add up to more or less than 1, where pairs
+# ask only for their ratios, which a policy can always have.
 #
 # ## One stage or two?
 # Now the demonstrations show sums and sorting, and the scores are about `truth` only, a fact that
@@ -149,20 +66,57 @@ print("with f = log Z, as in pairs: " + ", ".join(f"{x:.2f}" for x in (wanted / 
 # `fact`, facts that the base knows and that nobody trains on.
 
 # %%
+import draw
+import torch
+
+from nanouft import world
+from nanouft.run.evaluation import answer_rows
+from nanouft.gpt import shipped_base
+from nanouft.simple import log_ratio, score_of, sft_loss
+from nanouft.models.tokenizer import nano
+
+STEPS, ROWS, BETAS = 40, 16, (0.1, 3.0)
+FAMILIES = ("sum", "sort", "truth", "fact")
+tok, base = nano(), shipped_base()
+tests = world.rows("val", "prompts", 160, seed=0, skills=FAMILIES)
+
+
+def demo_loss(model, rows):
+    return sft_loss(model, None, rows, tok, 0)
+
+
+def una_loss(reference, beta: float):
+    """UNA's loss with this beta. A demonstration has the score 1, which makes it UFT's."""
+    def loss_of(model, rows):
+        nats, _ = log_ratio(model, reference, rows, "answer", tok)      # (B,)
+        score = torch.tensor([1.0 if row.score is None else row.score for row in rows])
+        return (torch.sigmoid(beta * nats) - score).square().mean()
+    return loss_of
+
+
+def exam(name: str, model) -> dict[str, float]:
+    """The mean exact score of each family, in per cent; also printed."""
+    scores = [score_of(row, answer, tok)
+              for row, answer in zip(tests, answer_rows(model, tok, tests))]
+    means = (100 * torch.tensor(scores).view(4, 40).mean(1)).tolist()
+    print(f"{name:<25}", *(f"{family} {x:3.0f} % " for family, x in zip(FAMILIES, means)))
+    return dict(zip(FAMILIES, means))
+
+
 demos = world.rows("train", "demos", STEPS * ROWS, seed=0, skills=("sum", "sort"))
 scored = world.rows("train", "scores", STEPS * ROWS, seed=1, skills=("truth",))
 merged = [row for both in zip(demos, scored) for row in both]
 if CHANGE == "sorted":
     merged = demos + scored
-sft = train("SFT", sft_loss, demos, 1.25e-4)
+sft = train(base, demo_loss, demos, STEPS, 1.25e-4, "SFT", ROWS)
 common = {"base": exam("base", base), "SFT": exam("SFT", sft)}
 scores = {}                     # beta -> model -> its scores
 for beta in BETAS:
-    una, scores[beta] = una_loss(beta), dict(common)
+    scores[beta] = dict(common)
     for name, rows, rate, start in (("SFT, then UNA", scored, 1e-4, sft),
                                     ("UFT", merged, 1.25e-4, base),
                                     ("UNA alone", scored, 1e-4, base)):
-        model = train(name, una, rows, rate, start, steps=len(rows) // ROWS)
+        model = train(start, una_loss(start, beta), rows, len(rows) // ROWS, rate, name, ROWS)
         scores[beta][name] = exam(f"{name}, beta {beta:g}", model)
 
 # %%
@@ -177,7 +131,6 @@ for panel, (beta, of_beta) in zip(panels, scores.items()):
 lesson.picture(fig, CHANGE)
 
 # %%
-assert abs(at_start[1]) < 1e-6 and moved == 0, "at the start a score of 1/2 teaches nothing"
 small, large = (skills[beta] for beta in BETAS)
 assert small["SFT, then UNA"] < small["SFT"] - 8, "with a small beta the second stage forgets"
 if not CHANGE:
@@ -202,10 +155,9 @@ if not CHANGE:
 # skills are learnt, while SFT pushes every token equally hard and never stops. The authors'
 # $\beta=0.01$ suits answers of hundreds of tokens; ours have about ten.
 #
-# The larger study (C3), with settings chosen for each row, finds what our right panel shows: UFT
-# keeps *fewer* skills than SFT, then DPO, by 11.6 and 8.0 points, most of them in reversals, which
-# this lesson does not ask for, and at its settings that chain hardly forgets. So before one says
-# that merging prevents forgetting, one has to ask whether there was any, and at which setting.
+# The larger study, with settings chosen for each row, finds what our right panel shows, for SFT,
+# then DPO (C3 in `docs/claims.md`). So before one says that merging prevents forgetting, one has to
+# ask whether there was any, and at which setting.
 #
 # The control tells what merging does not do. With $\beta=0.1$ the scores alone bring truth from 20
 # to 45 %, as much as the two stages reach and most of the 52 % of UFT, and with $\beta=3$ to 78 %,
@@ -221,7 +173,7 @@ if not CHANGE:
 # nor a single row has changed. So it is the mixing of the rows that keeps the sums.
 #
 # ## Exercise
-# Write it in `lessons/exercises/ex09.py` and check it with `python -m lessons.check 09`.
+# In `lessons/exercises/ex09.py`:
 #
 # - **09a** `largest_push(score)` returns where the squared distance pushes an answer up hardest.
 #
@@ -237,5 +189,3 @@ if not CHANGE:
 #    question alone cancels. A number says how good an answer is, and it needs no second answer.
 #
 # </details>
-#
-# **Next:** `lessons/10_which_demonstration_is_wrong.py`.

@@ -19,7 +19,7 @@
 # nothing, 40 % of them would be wrong. How many per cent are? Write down a number.
 
 # %%
-from course import Lesson, progress
+from course import Lesson, train
 
 lesson = Lesson("10")
 CHANGE = ""                     # change one thing: "" | "noisy"
@@ -42,8 +42,6 @@ CHANGE = ""                     # change one thing: "" | "noisy"
 # opinions, and looks at the 240 answers that each of three criteria would throw out first.
 
 # %%
-import copy
-
 import draw
 import torch
 
@@ -53,7 +51,7 @@ from nanouft.gpt import shipped_base
 from nanouft.simple import token_logp, poft_loss, score_of, sft_loss, tokens
 from nanouft.models.tokenizer import nano
 
-STEPS, ROWS, RATE = 40, 32, 2.5e-4
+STEPS, RATE = 40, 2.5e-4
 SKILLS = ("sum", "sort", "truth")
 tok, base = nano(), shipped_base()
 
@@ -65,17 +63,12 @@ def demonstrations(seed: int, noise: float):
     return rows, torch.tensor(scores) < 1
 
 
-def train(name: str, loss_of, rows, steps: int, aligned=None):
-    """The base after these steps of sft_loss or poft_loss."""
-    model = copy.deepcopy(base)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=RATE, betas=(0.9, 0.95), weight_decay=0.0)
-    for step in progress(range(steps), name):
-        some = [rows[i % len(rows)] for i in range(step * ROWS, (step + 1) * ROWS)]
-        loss = loss_of(model, aligned, some, tok, step)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-    return model
+def sft(model, rows):
+    return sft_loss(model, None, rows, tok, 0)
+
+
+def poft(model, rows):
+    return poft_loss(model, aligned, rows, tok, 0)
 
 
 @torch.no_grad()
@@ -93,7 +86,7 @@ def found(doubt) -> float:
 
 rows, wrong = demonstrations(seed=0, noise=0.4)
 others, _ = demonstrations(seed=50, noise=0.4 if CHANGE == "noisy" else 0.0)
-aligned = train("aligned model", sft_loss, others, steps=60)
+aligned = train(base, sft, others, 60, RATE, "aligned model")
 r, r_bar = opinion(base, rows), opinion(aligned, rows)
 tau = torch.sigmoid(r_bar - r)
 print(f"wrong among the {int(wrong.sum())} answers with the lowest ...")
@@ -120,9 +113,9 @@ print(f"mean tau: right answers {tau[~wrong].mean():.2f}, wrong answers {tau[wro
 # %%
 right_rows = [row for row, is_wrong in zip(rows, wrong) if not is_wrong]
 models = {
-    "SFT": train("SFT", sft_loss, rows, STEPS),
-    "PoFT": train("PoFT", poft_loss, rows, STEPS, aligned),
-    "SFT, right only": train("SFT, right", sft_loss, right_rows, STEPS),
+    "SFT": train(base, sft, rows, STEPS, RATE, "SFT"),
+    "PoFT": train(base, poft, rows, STEPS, RATE, "PoFT"),
+    "SFT, right only": train(base, sft, right_rows, STEPS, RATE, "SFT, right"),
 }
 tests = world.rows("val", "prompts", 120, seed=0, skills=SKILLS)
 scores = {}                                         # % in each family, and their mean
@@ -135,17 +128,14 @@ for name, model in models.items():
     print(f"{name:<16}", *(f"{column} {x:3.0f} % " for column, x in columns))
 
 # %%
-fig, (left, right) = draw.panels(1, 2, width_ratios=(3, 2))
+fig, ax = draw.panels()
 for on, name, marker, colour in ((~wrong, "right answer", "o", draw.INKS[1]),
                                  (wrong, "wrong answer", "x", draw.INKS[0])):
-    left.scatter(r[on], r_bar[on], marker=marker, color=colour, alpha=0.5, label=name)
-left.axline((0, 0), slope=1, color=draw.INKS[1], lw=1.5)
-left.legend(frameon=False, loc="upper left")
-left.set(title=f"Trust finds {found(tau):.0f} % of the wrong answers",
-         xlabel="mean log p, policy at the start", ylabel="mean log p, aligned model")
-draw.bars(right, {name: [means[3]] for name, means in scores.items()}, [""],
-          "and wins most of the gain", "mean exact score, %")
-right.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.02))
+    ax.scatter(r[on], r_bar[on], marker=marker, color=colour, alpha=0.5, label=name)
+ax.axline((0, 0), slope=1, color=draw.INKS[1], lw=1.5)
+ax.legend(frameon=False, loc="upper left")
+ax.set(title=f"Trust finds {found(tau):.0f} % of the wrong answers",
+       xlabel="mean log p, policy at the start", ylabel="mean log p, aligned model")
 lesson.picture(fig, CHANGE)
 
 # %%
@@ -164,13 +154,8 @@ if not CHANGE:
 #
 # Yet the filter is soft: the mean trust is 0.56 for right answers and 0.36 for wrong ones, so a
 # wrong answer is still pushed more than half as hard as a right one. If one knows how many answers
-# to throw out, a hard filter by the opinion of the aligned model gains more: with 40 % of wrong
-# answers, SFT on the likeliest 60 % of the rows is 6.6 and 7.6 points ahead of PoFT on the two
-# bases (`python -m lessons.evidence C4`). That all weights are near 1/2 costs nothing, on the other
-# hand, because Adam divides each gradient by its recent size.
-#
-# Since $r$ grows while the policy learns an answer, $\tau$ falls. So one can compare the trust in
-# two answers at the same step, but not the trust in one answer at two different steps.
+# to throw out, a hard filter by the opinion of the aligned model gains more (C4 in
+# `docs/claims.md`).
 #
 # ## Change one thing
 # `CHANGE = "noisy"` aligns the second model with demonstrations that have the same kinds of
@@ -180,7 +165,7 @@ if not CHANGE:
 # helps if the other model has learnt something that the policy does not know.
 #
 # ## Exercise
-# Write it in `lessons/exercises/ex10.py` and check it with `python -m lessons.check 10`.
+# In `lessons/exercises/ex10.py`:
 #
 # - **10a** `poft_loss(logp, mask, others)` returns PoFT's loss of one demonstration and the trust
 #   in it.
@@ -197,5 +182,3 @@ if not CHANGE:
 #    no threshold and throws no answer away.
 #
 # </details>
-#
-# **Next:** `lessons/11_searching_with_a_reward.py`.

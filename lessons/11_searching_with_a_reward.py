@@ -18,27 +18,27 @@
 # 64? Write down a number.
 
 # %%
-from course import Lesson, progress
+from course import Lesson, train
 
 lesson = Lesson("11")
 CHANGE = ""                     # change one thing: "" | "exact", see below
 
 # %% [markdown]
 # ## A loss for a reward
-# In the model of Bradley and Terry, the answer with the higher reward is more often the better one,
-# and only the difference between the two rewards $r$ counts:
-# $$P(w\ \mathrm{beats}\ l)=\sigma(r_w-r_l),\qquad L=-\log\sigma(r_w-r_l).$$
 # The reward model is a GPT whose last hidden state at `<|end|>` is multiplied by one learnt vector.
-# The next cell computes the loss for three pairs: equal rewards cost $\log 2=0.69$, a lead of one
-# costs 0.31, and adding 500 to both rewards changes nothing. So a reward has no zero point, and
-# only differences between answers to one prompt count.
+# Its loss is the model of Bradley and Terry from lesson 07, $L=-\log\sigma(r_w-r_l)$. If a number
+# is added to both rewards nothing changes, so a reward has no zero point, and only differences
+# between answers to one prompt count.
+#
+# The policy is the base after 60 steps of SFT. The reward model starts from the base as well and
+# learns from 480 pairs of a right and a wrong answer. We then test it on 200 pairs that it has not
+# seen, which is the usual way to find out whether a reward model is good.
 
 # %%
 import math
 
 import draw
 import numpy as np
-import torch
 import torch.nn.functional as F
 
 from nanouft import world
@@ -55,32 +55,6 @@ SAMPLES = 64                    # answers to each prompt
 SIZES = (1, 2, 4, 8, 16, 32, 64)
 
 
-def bradley_terry(chosen, rejected):
-    """(B,) -log sigmoid of the difference of two rewards."""
-    return -F.logsigmoid(chosen - rejected)
-
-
-print("losses:", bradley_terry(torch.tensor([0.0, 1, 501]), torch.tensor([0.0, 0, 500])))
-
-# %% [markdown]
-# ## Train both models
-# The policy is the base after 60 steps of SFT. The reward model starts from the base as well and
-# learns from 480 pairs of a right and a wrong answer. We then test it on 200 pairs that it has not
-# seen, which is the usual way to find out whether a reward model is good.
-
-
-# %%
-def train(model, data: list, rows: int, lr: float, loss_of, what: str):
-    """The plain loop: `rows` of the data in each step, every row once."""
-    optimizer = torch.optim.AdamW(model.parameters(), lr=lr, betas=(0.9, 0.95), weight_decay=0.0)
-    for first in progress(range(0, len(data), rows), what):
-        loss = loss_of(model, data[first:first + rows])
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-    return model
-
-
 def demo_loss(model, rows):
     return sft_loss(model, None, rows, tok, 0)
 
@@ -89,7 +63,7 @@ def pair_loss(model, rows):
     """Bradley-Terry on pairs; all their answers are read in one batch."""
     seqs = [tok.chat(row.prompt, side)[0] for row in rows for side in (row.chosen, row.rejected)]
     both = model(*padded(seqs, tok.pad)).view(-1, 2)
-    return bradley_terry(both[:, 0], both[:, 1]).mean()
+    return -F.logsigmoid(both[:, 0] - both[:, 1]).mean()
 
 
 def rewards_of(prompts: list, answers: list) -> np.ndarray:
@@ -98,9 +72,9 @@ def rewards_of(prompts: list, answers: list) -> np.ndarray:
 
 
 demos = world.rows("train", "demos", 960, seed=0, skills=SKILLS)
-policy = train(shipped_base(), demos, 16, 2.5e-4, demo_loss, "SFT")
+policy = train(shipped_base(), demo_loss, demos, 60, 2.5e-4, "SFT", 16)
 pairs = world.rows("train", "pairs", 480, seed=0, skills=SKILLS)
-judge = train(RewardModel(shipped_base()), 3 * pairs, 32, 5e-4, pair_loss, "reward model")
+judge = train(RewardModel(shipped_base()), pair_loss, pairs, 45, 5e-4, "reward model")
 held = world.rows("val", "pairs", 200, seed=0, skills=SKILLS)
 prompts = [row.prompt for row in held]
 lead = (rewards_of(prompts, [row.chosen for row in held])
@@ -111,9 +85,8 @@ print(f"the reward model is right on {100 * (lead > 0).mean():.0f} % of {len(hel
 
 # %% [markdown]
 # ## Search
-# We draw 64 answers to each of 48 new prompts. These are enough for every n, because we can compute
-# the mean over all ways to choose n of them. If they are sorted by reward, the sample with i others
-# below it is the best of a random n with probability $\binom{i}{n-1}/\binom{64}{n}$.
+# We draw 64 answers to each of 48 new prompts. For a smaller n we cut them into groups of n and
+# take the mean over the groups.
 #
 # Best-of-n moves away from the policy without any gradient, and its distance can be given in nats:
 # at most $\log n-\frac{n-1}{n}$ of KL, which is 3.17 nats for n = 64.
@@ -121,13 +94,10 @@ print(f"the reward model is right on {100 * (lead > 0).mean():.0f} % of {len(hel
 
 # %%
 def best_of(n: int, reward: np.ndarray, value: np.ndarray) -> np.ndarray:
-    """(P,) mean value of the answer with the highest reward among n of the samples (P,SAMPLES);
-    samples with equal rewards share their chance."""
-    chance = [math.comb(i, n - 1) / math.comb(SAMPLES, n) for i in range(SAMPLES)]
-    total = np.concatenate([[0.0], np.cumsum(chance)])              # chance of the lowest i samples
-    below = (reward[:, None, :] < reward[:, :, None]).sum(-1)
-    equal = (reward[:, None, :] == reward[:, :, None]).sum(-1)
-    return (value * (total[below + equal] - total[below]) / equal).sum(-1)
+    """(P,) value of the answer with the highest reward in each group of n, mean over the groups."""
+    reward, value = (x.reshape(len(x), -1, n) for x in (reward, value))         # (P,SAMPLES/n,n)
+    best = reward.argmax(-1)[..., None]
+    return np.take_along_axis(value, best, -1)[..., 0].mean(-1)
 
 
 asked = world.rows("test", "prompts", 48, seed=0, skills=SKILLS)    # 12 of each skill
@@ -140,20 +110,14 @@ if CHANGE == "exact":
     reward = score
 else:
     said = [(Turn("assistant", text),) for text in texts]
-    reward = rewards_of([row.prompt for row in rows], said).round(5).reshape(-1, SAMPLES)
+    reward = rewards_of([row.prompt for row in rows], said).reshape(-1, SAMPLES)
 
-wanted = [world.right_answer(row.prompt[0].text).split() for row in rows]
-new_word = np.array([100.0 * bool(set(text.split()) - set(words))
-                     for words, text in zip(wanted, texts)]).reshape(-1, SAMPLES)
 by_skill = {n: 100 * best_of(n, reward, score).reshape(4, 12).mean(1) for n in SIZES}
 liked = {n: (best_of(n, reward, reward).mean() - reward.mean()) / reward.std() for n in SIZES}
 print("   n   reward   exact score, %  of them  " + "  ".join(SKILLS))
 for n in SIZES:
     each = "  ".join(f"{x:{len(skill)}.0f}" for skill, x in zip(SKILLS, by_skill[n]))
     print(f"{n:4}  {liked[n]:+7.2f}  {by_skill[n].mean():15.0f}           {each}")
-invented = [best_of(n, reward, new_word)[:12].mean() for n in (1, SAMPLES)]     # the sorted lists
-print("sorted lists with a word that the question does not name: {:.0f} % of all, {:.0f} % of the "
-      "best of 64".format(*invented))
 print("\nwhat the reward likes best among 64 answers:")
 for i in range(0, len(asked), 6):
     best = SAMPLES * i + int(reward[i].argmax())
@@ -183,18 +147,17 @@ if not CHANGE:
 
 # %% [markdown]
 # ## What happened
-# The reward rises and the exact score falls, from 66 to 35. The reward model did not become worse
+# The reward rises and the exact score falls, from 66 to 34. The reward model did not become worse
 # during the search, because nothing in it changed. Instead, the search found answers that the model
 # likes and should not. In every pair about a name that nobody knows, "I do not know." is the
 # better answer, and in no pair is it the worse one. So the model learnt that this sentence is good,
 # and not that it is good only if the name is unknown. Among 64 answers about a known creature there
 # is usually one that says "I do not know.", and the reward picks exactly that one: `unknown` rises
-# to 100, while `truth` and `fact` fall to 0. The sorted lists first get better and then worse: 17 %
-# of all sampled lists, but half of the best of 64 have a word that the question does not name, as
-# in "bee fig gold green hammer lemon mango". In 14 of the 80 pairs of lists the worse one has such
-# a word, so the model has met this mistake, but it does not always see it.
+# to 100, while `truth` and `fact` fall to 0. The sorted lists first get better and then worse,
+# because the reward likes some longer lists with words that the question does not name, as in "bee
+# fig gold green hammer lemon mango".
 #
-# Did the accuracy on held-out pairs warn us? Pooled over all pairs, 66 % looks usable. Taken kind
+# Did the accuracy on held-out pairs warn us? Pooled over all pairs, 65 % looks usable. Taken kind
 # by kind it does warn: on `truth` and `fact` the model is hardly better than a coin, or worse,
 # before any search. For `sort` it does not warn. The model is right on 85 % of these pairs, and yet
 # the search ends far below its start there, because it looks for exactly those answers on which the
@@ -212,7 +175,7 @@ if not CHANGE:
 # *After your run.* It ends at 98 %, so the search itself was never the problem.
 #
 # ## Exercise
-# Write it in `lessons/exercises/ex11.py` and check it with `python -m lessons.check 11`.
+# In `lessons/exercises/ex11.py`:
 #
 # - **11a** `best_of_n(n, likes, scores)`: the exact score of the best of n by the reward.
 #
@@ -229,5 +192,3 @@ if not CHANGE:
 #    on which the model is wrong, and these are rare among pairs.
 #
 # </details>
-#
-# **Next:** `lessons/12_learning_from_a_score.py`.

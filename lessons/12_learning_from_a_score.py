@@ -21,19 +21,23 @@
 # number.
 
 # %%
-from course import Lesson, progress
+from course import Lesson, train
 
 lesson = Lesson("12")
 CHANGE = ""                     # change one thing: "" | "mixed up", see below
 
 # %% [markdown]
 # ## Why sampling works
-# We want a high mean score, and by the log-derivative of lesson 03 its gradient is again a mean
-# over sampled answers $y$:
-# $$\nabla\,\mathrm{E}[R]=\mathrm{E}\,[(R-b)\,\nabla\log\pi(y)].$$
-# Each sampled answer is pushed by its own score minus the baseline $b$, and the baseline may be
-# chosen freely as long as it does not look at $y$: it only takes noise away. What remains, $A=R-b$,
-# is called the **advantage** of an answer. With $K$ answers to a prompt and their mean score $\bar
+# We want a high mean score. Let $\pi(y)$ be the probability of an answer $y$ and $R(y)$ its score.
+# Since $\nabla\log\pi=\nabla\pi/\pi$, which is called the **log-derivative**, the gradient of the
+# mean score, the **policy gradient**, is again a mean over sampled answers:
+# $$\nabla\,\mathrm E[R]=\sum_y R(y)\,\nabla\pi(y)
+# =\sum_y\pi(y)\,R(y)\,\nabla\log\pi(y)=\mathrm E\,[R\,\nabla\log\pi(y)],$$
+# $$\mathrm E\,[\nabla\log\pi(y)]=\sum_y\nabla\pi(y)=\nabla 1=0,
+# \quad\text{so}\quad\nabla\,\mathrm E[R]=\mathrm E\,[(R-b)\,\nabla\log\pi(y)].$$
+# So each sampled answer is pushed by its own score minus a baseline $b$, which may be chosen freely
+# as long as it does not look at $y$: it only takes noise away. What remains, $A=R-b$, is called the
+# **advantage** of an answer. With $K$ answers to a prompt and their mean score $\bar
 # R$, the three methods use
 # $$A^{\mathrm{REINFORCE}}=R-\mathrm{mean}(R),\qquad
 # A^{\mathrm{RLOO}}=\frac{K}{K-1}(R-\bar R),\qquad
@@ -44,7 +48,7 @@ CHANGE = ""                     # change one thing: "" | "mixed up", see below
 # longer the gradient of the mean score.
 
 # %%
-import copy
+import itertools
 
 import draw
 import torch
@@ -73,11 +77,10 @@ def advantages(method: str, R):
 
 
 def kinds(R) -> dict[str, float]:
-    """Per cent of the prompts whose scores are all 1, all equal but not 1, or mixed."""
-    equal = R.amax(1) == R.amin(1)
-    right = equal & (R[:, 0] == 1)
-    groups = {"all right": right, "equal, not right": equal & ~right, "mixed": ~equal}
-    return {name: 100 * group.float().mean().item() for name, group in groups.items()}
+    """Per cent of the prompts whose scores are all 1, and all equal."""
+    right, equal = R.amin(1) == 1, R.amax(1) == R.amin(1)
+    return {"all right": 100 * right.float().mean().item(),
+            "all equal": 100 * equal.float().mean().item()}
 
 
 base = shipped_base()
@@ -89,7 +92,8 @@ print(f"base: mean score {R.mean():.2f}; prompts whose {SAMPLES} scores are "
 
 # %% [markdown]
 # ## Three groups, four methods
-# Here is one group of each kind. Each row of pushes is scaled so that the largest is 1.
+# Here is one group of each kind. The picture shows what the four methods push in them, each row
+# scaled so that the largest push is 1.
 
 # %%
 picked = [int((R.std(1) > 0.4).nonzero()[0]), int((R.amin(1) == 1).nonzero()[0]),
@@ -101,7 +105,6 @@ push = {}
 for method in ("REINFORCE", "RLOO", "GRPO", "online UNA"):
     of_all = advantages(method, R)[picked].flatten()
     push[method] = of_all / of_all.abs().max()
-    print(f"{method:12}" + " ".join(f"{x:+5.2f}" for x in push[method].tolist()))
 
 # %% [markdown]
 # ## Ratio, clip and k3
@@ -115,26 +118,7 @@ for method in ("REINFORCE", "RLOO", "GRPO", "online UNA"):
 # tokens that $\pi$ samples is $\mathrm{KL}(\pi\,\|\,\pi_{\rm ref})$ by definition. The mean of
 # $e^{d_t}=\pi_{\rm ref}/\pi$ is the sum of $\pi_{\rm ref}$ over all tokens, which is 1, so
 # $e^{d}-d-1$ has the same mean. But since $e^d\ge1+d$ it is never negative, and it is less noisy.
-# The next cell checks this on a list of five probabilities, and prints what the clip does to the
-# push, $-\partial L_t/\partial\log\pi$, without the penalty.
-
-# %%
-p, ref = (torch.tensor(x) for x in ([0.4, 0.3, 0.15, 0.1, 0.05], [0.3, 0.3, 0.2, 0.1, 0.1]))
-d = (ref / p).log()
-for name, x in (("-d", -d), ("k3", d.exp() - d - 1)):
-    mean = (p * x).sum()
-    spread = (p * (x - mean).square()).sum().sqrt()
-    print(f"{name}: mean {mean:.4f}, lowest {x.min():+.3f}, spread of one sample {spread:.3f}")
-    assert torch.isclose(mean, (p * (p / ref).log()).sum()), "both have the KL as their mean"
-for A in (1.0, -1.0):
-    logp = torch.tensor([0.5, 1.0, 1.5]).log().requires_grad_()         # now; 0 when sampled
-    rho = logp.exp()
-    gain = torch.minimum(rho * A, rho.clamp(0.8, 1.2) * A)
-    clip_push, = torch.autograd.grad(gain.sum(), logp)
-    print(f"advantage {A:+.0f}, ratio .5, 1, 1.5: push", *(f"{x:+.1f}" for x in clip_push))
-    assert clip_push[1] == A, "at the ratio 1 the push is the advantage"
-
-# %% [markdown]
+#
 # ## Train with each of them
 # The loop samples answers, scores them, computes advantages and makes one step; the answers are
 # then thrown away, because they came from a policy that no longer exists. With one step all ratios
@@ -144,34 +128,30 @@ for A in (1.0, -1.0):
 
 
 # %%
-def learn(method: str):
-    """The base after STEPS steps."""
-    model = copy.deepcopy(base)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-4, betas=(0.9, 0.95), weight_decay=0.0)
-    for step in progress(range(STEPS), method):
-        asked = rows[100 + step * PROMPTS:100 + (step + 1) * PROMPTS]
-        inputs, targets, mask, R = sample_answers(model, asked, tok, step)
+def loss_of(method: str):
+    """The loss of one step, a function of a model and some prompts, which it answers itself."""
+    step = itertools.count()
+
+    def loss(model, asked):
+        inputs, targets, mask, R = sample_answers(model, asked, tok, next(step))
         A = advantages(method, R).flatten()             # (P*K,)
         if CHANGE == "mixed up":
             A = A.roll(1)                               # each answer gets its neighbour's
         logp = (token_logp(model(inputs), targets) * mask).sum(1)         # (P*K,) of whole answers
         if method == "RLOO":
-            loss = -(A * logp).mean()
-        elif method == "GRPO":
-            loss = -(A * logp / mask.sum(1)).mean()     # a mean over the tokens of each answer
-        else:                                           # online UNA: implied score to given score
-            with torch.no_grad():
-                before = (token_logp(base(inputs), targets) * mask).sum(1)
-            loss = (torch.sigmoid(BETA * (logp - before)) - R.flatten()).square().mean()
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-    return model
+            return -(A * logp).mean()
+        if method == "GRPO":
+            return -(A * logp / mask.sum(1)).mean()     # a mean over the tokens of each answer
+        with torch.no_grad():                           # online UNA: implied score to given score
+            before = (token_logp(base(inputs), targets) * mask).sum(1)
+        return (torch.sigmoid(BETA * (logp - before)) - R.flatten()).square().mean()
+    return loss
 
 
 after = {}
 for method in ("RLOO", "GRPO", "online UNA"):
-    _, _, _, found = sample_answers(learn(method), exam, tok, step=1000)
+    model = train(base, loss_of(method), rows[100:], STEPS, 3e-4, method, PROMPTS)
+    _, _, _, found = sample_answers(model, exam, tok, step=1000)
     after[method], shares[method] = found.mean().item(), kinds(found)
     print(f"{method:12} mean score {R.mean():.2f} -> {after[method]:.2f}; "
           + ", ".join(f"{name} {x:.0f} %" for name, x in shares[method].items()))
@@ -181,18 +161,10 @@ fig, (left, right) = draw.panels(1, 2, width_ratios=(3, 2))
 draw.heat(left, torch.stack(list(push.values())), [f"{x:g}" for x in R[picked].flatten().tolist()],
           list(push), "Equal scores teach RLOO and GRPO nothing", most=1.3, number="%+.1f")
 left.set_xlabel("scores of three groups: mixed | all right | all wrong")
-names = [name.replace(" ", "\n") for name in shares]
-all_right, not_right = ([x[name] for x in shares.values()]
-                        for name in ("all right", "equal, not right"))
-lower = right.bar(names, all_right, color=draw.INKS[0], label="all right")
-upper = right.bar(names, not_right, bottom=all_right, color=draw.INKS[0], alpha=0.35,
-                  label="equal, not right")
-equal = [100 - x["mixed"] for x in shares.values()]
-right.bar_label(lower, fmt="%.0f", label_type="center", color="white")
-right.bar_label(upper, [f"{x:.0f}" for x in equal], padding=3)          # both together
-right.margins(y=0.12)
-right.set(title=f"... as in {equal[0]:.0f} % of the groups", ylabel="% of the prompts")
-right.legend(frameon=False, ncol=2, loc="upper center", bbox_to_anchor=(0.5, -0.15))
+equal = shares["base"]["all equal"]
+draw.bars(right, {what: [x[what] for x in shares.values()] for what in ("all equal", "all right")},
+          [name.replace(" ", "\n") for name in shares], f"... as in {equal:.0f} % of the groups",
+          "% of the prompts")
 lesson.picture(fig, CHANGE.replace(" ", "-"))
 
 # %%
@@ -200,34 +172,28 @@ tied = torch.cat([push["RLOO"][SAMPLES:], push["GRPO"][SAMPLES:]])
 assert not tied.any(), "to RLOO and GRPO a group of equal scores teaches nothing"
 if not CHANGE:
     assert min(after.values()) > R.mean() + 0.05, "a score is enough: the answers get better"
-    lesson.compare(equal[0])
+    lesson.compare(equal)
 
 # %% [markdown]
 # ## What happened
 # A group of equal scores teaches RLOO and GRPO nothing, whether all of its answers are right or all
 # are wrong. If all are right there is nothing left to learn. If all are wrong, the model never
 # tried an answer that would have scored, and nobody shows it one, so these methods can only
-# reinforce what the model already says sometimes. A demonstration does not have this limit, and
-# neither does **distillation**, which asks a stronger model about each sampled token
-# (`nanouft/objectives/distill.py`).
+# reinforce what the model already says sometimes. A demonstration does not have this limit.
 #
 # The bars at the right show how many groups are equal: 44 % before training. As the model improves,
-# groups without a right answer become rarer and groups of four right answers more frequent, from 18
-# % of the prompts to about a third in only ten steps, so that the equal groups together become only
-# a little rarer. Each of these groups is sampled and scored and contributes nothing to the
-# gradient, and in a longer run, where ever more of them are all right, the same computation teaches
-# less and less.
+# groups of four right answers become more frequent, from 18 % of the prompts to about a third in
+# only ten steps, so that the equal groups together become only a little rarer. Each of these groups
+# is sampled and scored and contributes nothing to the gradient, and in a longer run, where ever
+# more of them are all right, the same computation teaches less and less.
 #
-# The rows of the table differ where all scores of a group are equal. REINFORCE pushes up the group
-# that is all right, because its prompt was easy, and pushes down the group that is all wrong,
+# The rows of the picture differ where all scores of a group are equal. REINFORCE pushes up the
+# group that is all right, because its prompt was easy, and pushes down the group that is all wrong,
 # because its prompt was hard. That is right on average but noisy, because an answer to an easy
 # prompt looks like a good answer. Online UNA also pushes up whatever scores above the implied
 # score, and therefore needs no group at all. GRPO divides by the spread, so the scores 1, 1, 1, 0.9
 # push as hard as 1, 1, 1, 0. It also takes the mean over an answer's tokens where RLOO takes the
 # sum, which lets RLOO push a long wrong answer hardest.
-#
-# REINFORCE, RLOO and GRPO usually add a KL penalty, such as k3, because a high score does not mean
-# that the answer is what we wanted, as the previous lesson showed.
 #
 # ## Change one thing
 # With `CHANGE = "mixed up"` each advantage goes to the next answer, as if the code had confused the
@@ -240,7 +206,7 @@ if not CHANGE:
 # and read some during training.
 #
 # ## Exercises
-# Write them in `lessons/exercises/ex12.py` and check them with `python -m lessons.check 12`.
+# In `lessons/exercises/ex12.py`:
 #
 # - **12a** `answers_needed(p, share)`: how large must a group be to teach something?
 # - **12b** `grpo_push(logp, old, ref, A, eps, beta)`: GRPO's push on a token, penalty included.
@@ -258,5 +224,3 @@ if not CHANGE:
 #    exactly that policy, and after a step it is another one.
 #
 # </details>
-#
-# **Next:** `lessons/13_without_forgetting.py`.

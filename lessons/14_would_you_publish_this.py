@@ -16,8 +16,7 @@
 # questions. In this lesson you first do what is often done, which is to run one seed and take the
 # winner, and then look at what the other four seeds say about it.
 #
-# After that you reach a verdict by a rule that was fixed before anybody saw a result. It fits into
-# ten lines, and this project judges the claims of the papers by the same rule.
+# After that you reach a verdict by a rule that was fixed before anybody saw a result.
 #
 # ## Guess
 # The best of 38 recipes on one seed leads plain SFT on that seed. How many per cent of this lead
@@ -46,11 +45,9 @@ for where, before, after, n in (("the post", 0.57, 0.47, 100),
 
 # %% [markdown]
 # The fall of 10 points may be chance, even for this one pair of models, because its interval
-# reaches from -24 to +4. The rise of 26 is too large for that, and since each of its questions was
-# answered sixteen times, its interval is even a little narrower. But neither figure says what a
+# reaches from -24 to +4. The rise of 26 is too large for that. But neither figure says what a
 # second training run would give. That is another kind of chance, which more questions do not show,
-# and it is the subject of this lesson. Besides, one run began with the finished model and the other
-# with its base, so that they were not the same experiment to begin with.
+# and it is the subject of this lesson.
 #
 # ## One seed
 # The quantity that is compared, the **endpoint**, was fixed beforehand: the mean exact score over
@@ -139,14 +136,10 @@ draw.intervals(ax, {name: (points[name] - points["sft"], *estimate(name)) for na
 lesson.picture(fig, CHANGE)
 
 # %%
-chains = [name for name in others if name.startswith("sft->")]
-narrower = all(paired(name)[1] < unpaired(name)[1] for name in chains)
-assert narrower, "recipes that begin with SFT's own model keep its luck, so that pairing helps"
 assert (points["uft"] < points["sft"]).all(), "UFT at its defaults is below SFT on every seed"
 if not CHANGE:
     told = [name for name in ("sftmix", "slic") if verdict(*paired(name)) == "does not hold"]
     assert told == ["sftmix", "slic"], "two recipes are shown to be worse than SFT"
-    assert kept < 0.35, "less than a third of the winner's lead is left on other seeds"
     lesson.compare(100 * kept)
 
 # %% [markdown]
@@ -163,15 +156,12 @@ if not CHANGE:
 # about default settings in one small world, and a study with seven billion parameters may well find
 # something else.
 #
-# Such a table calls for two cautions. If all 38 recipes were exactly as good as SFT, about two of
-# them would still seem different by chance, and the intervals are not corrected for that. And
-# pairing does not always help: five differences have 4 degrees of freedom where ten scores have 8,
-# so $t$ is larger by a fifth, and pairing gains only if the recipes rise and fall together.
+# Such a table calls for a caution. If all 38 recipes were exactly as good as SFT, about two of them
+# would still seem different by chance, and the intervals are not corrected for that.
 #
 # The claims of the papers are judged in the same way, with two additions: on two base models, and
-# with intervals that cover other questions as well as other seeds. `python -m lessons.evidence`
-# prints these verdicts, `docs/claims.md` says what they mean and what would change them, and the
-# README has them paper by paper.
+# with intervals that cover other questions as well as other seeds. `docs/claims.md` has these
+# verdicts.
 #
 # ## Change one thing
 # `CHANGE = "unpaired"` treats the five seeds of two recipes as ten different seeds. Before you run
@@ -181,7 +171,7 @@ if not CHANGE:
 # the luck that they share with SFT is no longer removed.
 #
 # ## Exercise
-# Write it in `lessons/exercises/ex14.py` and check it with `python -m lessons.check 14`.
+# In `lessons/exercises/ex14.py`:
 #
 # - **14a** `seeds_needed(difference, sd, t)`: how many seeds would decide a difference?
 #
@@ -192,8 +182,6 @@ if not CHANGE:
 #
 #     python -m lessons.arena                                     # the tasks
 #     python -m lessons.arena mine.py --task stop --guess +3
-#
-# Its interval covers other questions as well as other seeds, so it is a little wider than yours.
 #
 # ## Two questions
 # 1. Why does the winner of one seed nearly always lose its lead on others?
@@ -207,5 +195,4 @@ if not CHANGE:
 #
 # </details>
 #
-# **Next:** three electives, `lessons/15_ppo.py`, `lessons/16_does_it_think.py` and
-# `lessons/17_a_real_model.py`.
+# **Next:** three electives, lessons 15 to 17.

@@ -31,7 +31,7 @@ CHANGE = ""                     # change one thing: "" | "blank", see below
 # is 0 except at the end. **Generalized advantage estimation (GAE)** adds up the changes $\delta_t$
 # of the critic's prediction:
 # $$\delta_t=R_t+V_{t+1}-V_t,\qquad A_t=\delta_t+\lambda A_{t+1}.$$
-# By the log-derivative of lesson 03 the gradient is the mean of $\sum_t A_t\nabla\log\pi(y_t)$,
+# By the log-derivative of lesson 12 the gradient is the mean of $\sum_t A_t\nabla\log\pi(y_t)$,
 # since the log-probability of an answer is the sum over its tokens. With $\lambda=1$ the advantage
 # is the whole return minus $V_t$. It is right on average whatever the critic says, because $V_t$
 # does not depend on the token and is only a baseline. With $\lambda=0$ it is only the change of the
@@ -130,7 +130,7 @@ if not CHANGE:
 # $\lambda=1$ there is none, as with any critic.
 #
 # ## Exercise
-# Write it in `lessons/exercises/ex15.py` and check it with `python -m lessons.check 15`.
+# In `lessons/exercises/ex15.py`:
 #
 # - **15a** `gae(R, V, gamma, lam)`: the advantages of one answer's tokens.
 #
@@ -145,5 +145,3 @@ if not CHANGE:
 #    baseline would depend on the token and take its effect away.
 #
 # </details>
-#
-# **Next:** `lessons/16_does_it_think.py`.

@@ -8,26 +8,24 @@
 # answers that get shorter. This lesson repeats the experiment with one million parameters and shows
 # that both can happen, and why.
 #
-# NanoWorld has three kinds of questions whose answer is a row of words. Only the last word of an
-# answer is rewarded, so the model may write all the steps or say the last word at once. Here are
-# the two forms of each:
+# We take two kinds of questions of NanoWorld. Only the last word of an answer is rewarded, so the
+# model may write all the steps or say the last word at once. Here are the two forms of each:
 #
 # - *Add up 9 3 5 step by step.* With steps: `9 and 3 is 12 and 5 is 17`. At once: `17`.
-# - *Sort pig bee saw from a to z.* With steps: `bee pig saw`. At once: `saw`.
 # - *Say pig bee saw backwards.* With steps: `saw bee pig`. At once: `pig`.
 #
 # First SFT shows the model both forms, and then GRPO rewards the last word, while nothing rewards
 # the steps.
 #
 # ## Guess
-# At first the model writes steps in about a sixth of its answers to sums, and in a quarter of those
+# At first the model writes steps in about a fifth of its answers to sums, and in a quarter of those
 # to *Say ... backwards*. After GRPO the share of answers with steps has ...
 # - **a** risen for both;
 # - **b** risen for one of the two and fallen for the other;
 # - **c** fallen for both.
 
 # %%
-from course import Lesson, progress
+from course import Lesson, progress, train
 
 lesson = Lesson("16")
 CHANGE = ""                     # change one thing: "" | "no steps shown", see below
@@ -56,11 +54,11 @@ from nanouft.models.generate import generate
 from nanouft.gpt import shipped_base
 from nanouft.data.rows import Row
 from nanouft.models.tokenizer import Turn
-from nanouft.simple import padded, token_logp, tokens
+from nanouft.simple import padded, sft_loss, token_logp
 from nanouft.models.tokenizer import nano
 
-KINDS = {"sum": "add up", "sort": "sort", "reverse": "backwards"}
-DEMOS, PASSES, ROWS = 900, 3, 16        # SFT: demonstrations, passes over them, rows of a step
+KINDS = {"sum": "add up", "reverse": "backwards"}
+DEMOS, PASSES, ROWS = 600, 3, 16        # SFT: demonstrations, passes over them, rows of a step
 STEPS, PROMPTS, K = 48, 8, 8            # GRPO: steps, prompts of each, answers to a prompt
 tok = nano()
 
@@ -75,7 +73,7 @@ def right_last_word(row) -> str:
 
 # %% [markdown]
 # ## Teach both forms
-# SFT reads 900 right answers three times. Three in ten of them contain the steps, while the others
+# SFT reads 600 right answers three times. Three in ten of them contain the steps, while the others
 # consist of the last word alone.
 
 
@@ -87,22 +85,13 @@ def taught():
         text = world.right_answer(row.prompt[0].text)
         steps = CHANGE != "no steps shown" and rng.random() < 0.3
         rows.append(Row(row.prompt, (Turn("assistant", text if steps else last(text)),)))
-    model, total = shipped_base(), PASSES * DEMOS // ROWS
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, betas=(0.9, 0.95), weight_decay=0.0)
     order = [row for _ in range(PASSES) for row in rng.sample(rows, len(rows))]
-    for step in progress(range(total), "SFT"):
-        inputs, targets, mask = tokens(order[step * ROWS:(step + 1) * ROWS], "answer", tok)
-        loss = -(token_logp(model(inputs), targets) * mask).sum() / mask.sum()
-        optimizer.param_groups[0]["lr"] = 1e-3 * (1 - step / total)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-    return model
+    return train(shipped_base(), lambda model, rows: sft_loss(model, None, rows, tok, 0), order,
+                 len(order) // ROWS, 1e-3, "SFT", ROWS, falls=True)
 
 
 def sample(model, rows: list, seed: int):
-    """K answers to each prompt: (ids and mask of each for a batch, right (P,K), steps (P,K),
-    words (P,K))."""
+    """K answers to each prompt: (ids and mask of each for a batch, right (P,K), steps (P,K))."""
     asked = [row for row in rows for _ in range(K)]
     prompts = [tok.prompt_ids(row.prompt) for row in asked]
     found = generate(model, prompts, stop=tok.end, pad=tok.pad, max_new=40, temperature=1.0,
@@ -113,41 +102,29 @@ def sample(model, rows: list, seed: int):
         chats.append((prompt + ids, [0] * len(prompt) + [1] * len(ids)))
     texts = [tok.decode(answer.ids).strip() for answer in found]
     right = [float(last(text) == right_last_word(row)) for row, text in zip(asked, texts)]
-    words = torch.tensor([float(len(text.split())) for text in texts]).view(-1, K)
-    return chats, torch.tensor(right).view(-1, K), (words > 1).float(), words
+    steps = [float(len(text.split()) > 1) for text in texts]
+    return chats, torch.tensor(right).view(-1, K), torch.tensor(steps).view(-1, K)
 
 
-def mean_or_nothing(x) -> str:
-    return f"{100 * x.mean():.0f} %" if len(x) else "none"
-
-
-def advantage(right, steps) -> str:
-    """The advantage of thinking in points, compared inside the answers to each prompt."""
-    d = [(r[s == 1].mean() - r[s == 0].mean()).item()
-         for r, s in zip(right, steps) if 0 < s.sum() < K]
-    return f"{100 * sum(d) / len(d):+.0f}" if d else "none"
-
-
-def look(model, kind: str) -> dict:
-    """What the model does with 60 new prompts of a kind, eight answers to each."""
+def look(model, kind: str) -> float:
+    """Print what the model does with 60 new prompts of a kind, eight answers to each, and return
+    the share of answers with steps, in per cent."""
     rows = world.rows("train", "prompts", 60, seed=1, skills=(kind,))
-    _, right, steps, words = sample(model, rows, seed=1)
-    print(f"  {KINDS[kind]:<10} {100 * steps.mean():5.0f} %   "
-          f"{mean_or_nothing(right[steps == 1]):>8}   "
-          f"{mean_or_nothing(right[steps == 0]):>8}   {advantage(right, steps):>9}   "
-          f"{100 * right.mean():5.0f} %   {words.mean():5.1f}")
-    return {"steps": 100 * steps.mean().item(), "right": right.mean().item(),
-            "with steps": right[steps == 1], "at once": right[steps == 0]}
+    _, right, steps = sample(model, rows, seed=1)
+    each = [f"{100 * x.mean():.0f} %" if len(x) else "none"
+            for x in (steps, right[steps == 1], right[steps == 0], right)]
+    print(f"  {KINDS[kind]:<10}", *(f"{x:>14}" for x in each))
+    return 100 * steps.mean().item()
 
 
-HEAD = "answers with steps, right with them, right at once, advantage of steps, right in all, words"
+HEAD = "answers with steps, right with them, right at once, right in all"
 start = taught()
 print(f"before GRPO: {HEAD}")
 before = {kind: look(start, kind) for kind in KINDS}
 
 # %% [markdown]
 # ## Reward the last word
-# GRPO starts from this model three times, once for each kind of question, with the loop of
+# GRPO starts from this model twice, once for each kind of question, with the loop of
 # `nanouft/simple.py` and another reward.
 
 
@@ -159,7 +136,7 @@ def learn(kind: str):
     rows = world.rows("train", "prompts", PROMPTS * STEPS, seed=2, skills=(kind,))
     for step in progress(range(STEPS), KINDS[kind]):
         asked = rows[step * PROMPTS:(step + 1) * PROMPTS]
-        chats, right, steps, _ = sample(model, asked, seed=100 + step)
+        chats, right, steps = sample(model, asked, seed=100 + step)
         curve.append(100 * steps.mean().item())
         A = (right - right.mean(1, keepdim=True)) / (right.std(1, keepdim=True) + 1e-4)
         inputs, targets, mask = padded(chats, tok)
@@ -189,11 +166,11 @@ lesson.picture(fig, CHANGE.replace(" ", "-"))
 
 # %%
 if CHANGE:
-    assert max(x["steps"] for x in after.values()) < 10, "what is never said is never rewarded"
+    assert max(after.values()) < 10, "what is never said is never rewarded"
 else:
-    rise = [after[kind]["steps"] - before[kind]["steps"] for kind in ("sum", "reverse")]
+    rise = [after[kind] - before[kind] for kind in ("sum", "reverse")]
     assert rise[0] > 10, "steps spread where they make answers right more often"
-    assert after["reverse"]["steps"] < 10, "and vanish where they make them right less often"
+    assert after["reverse"] < 10, "and vanish where they make them right less often"
     lesson.compare("cba"[sum(x > 0 for x in rise)])
 
 # %% [markdown]
@@ -201,19 +178,12 @@ else:
 # Steps spread where they help. Adding up several numbers at once is too much for this model, so an
 # answer without steps is seldom right, while with steps each number only needs one small addition.
 # More sums are right than before, although most are still wrong. How fast this goes is chance to a
-# large part: with three seeds for the sampled answers 48 updates raised the share with steps from
-# 17 to 100, 98 and 45 %. Where hardly an answer is left without steps, the advantage in that row of
-# the table comes from one or two answers and says nothing.
+# large part, because the answers are sampled.
 #
 # For reversals GRPO removes the steps. The last word of the reversed row is simply the first word
 # of the question, so the model can read it off, and each extra word is one more chance to slip. The
 # answers become shorter and far more of them are right. This is what many people see who try this
 # with small models, and it does not mean that anything is wrong with their code.
-#
-# Sorting lies between the two, because here the advantage itself changes. At the start steps help
-# by about ten points. But GRPO also improves the answers without steps, and once these have caught
-# up, steps have no advantage left. So the advantage of thinking should be measured again during
-# training.
 #
 # One model shows a mechanism and not a law, and other causes look the same. If `--max-new` cuts
 # long answers off before their result, they are never rewarded and vanish. And because GRPO divides
@@ -226,12 +196,12 @@ else:
 #
 # *After your run.* Hardly any answer has steps, before or after. GRPO learns from the model's own
 # answers, so it cannot reward what the model never says, and only a demonstration can show that.
-# Yet the sums may end no lower than with steps, because here all demonstrations practise the answer
+# Yet the sums end nearly as high as with steps, because here all demonstrations practise the answer
 # at once. So an advantage that is measured inside one model does not say which of two models will
 # be better.
 #
 # ## Exercise
-# Write it in `lessons/exercises/ex16.py` and check it with `python -m lessons.check 16`.
+# In `lessons/exercises/ex16.py`:
 #
 # - **16a** `advantage_of_thinking(right, thinks)`: how much more often an answer with steps is
 #   right.
@@ -249,5 +219,3 @@ else:
 #    prompts are right with steps than without.
 #
 # </details>
-#
-# **Next:** `lessons/17_a_real_model.py`.

@@ -18,7 +18,7 @@
 # themselves. How many per cent of the answers of IFT as released do? Write down a number.
 
 # %%
-from course import HERE, Lesson, progress
+from course import HERE, Lesson, train
 
 lesson = Lesson("17")
 CHANGE = ""                     # change one thing: "" | "mine", see below
@@ -27,9 +27,8 @@ METHOD = "dft"                  # yours: one that reads demonstrations, such as 
 
 # %% [markdown]
 # ## Predict the pushes
-# The right answer of this pair says that the capital of Australia is Canberra, and the wrong one
-# says Sydney. Before you run the cell, write down for SFT, IFT and DPO which tokens they push up,
-# which down, and which pushes cancel because both answers have the same token after the same words.
+# The answer says that the capital of Australia is Canberra. Before you run the cell, write down
+# which of its tokens IFT pushes hardest, and which least.
 
 # %%
 import os
@@ -42,25 +41,22 @@ import torch
 from nanouft import world
 from nanouft.data.batches import collate, encode
 from nanouft.run.evaluation import families
-from nanouft.gpt import shipped_base
-from nanouft.ledger import entries, views
+from nanouft.ledger import entries
 from nanouft.models.folders import start_model
 from nanouft.objectives import OBJECTIVES
 from nanouft.data.rows import Row
-from nanouft.models.tokenizer import Turn, nano
+from nanouft.models.tokenizer import Turn
 
 KINDS = ("rules", "rules_new", "list", "sum", "sort", "reverse")
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 present = MODEL.startswith("hub:") or Path(MODEL).exists()
 if present:
     start, tok = start_model(MODEL)
-    right, wrong = (world.as_answer(f"The capital of Australia is {city}.")
-                    for city in ("Canberra", "Sydney"))
-    pair = Row((Turn("user", "What is the capital of Australia?"),), right, right, wrong)
-    for name, objective in views(["sft", "ift", "dpo"]):
-        for which, words, push in entries(objective, pair, start, tok):
-            print(f"{name} {which:9}" + "".join(f"{word.strip():>11}" for word in words))
-            print(" " * 13 + "".join(f"{x:+11.2f}" for x in push))
+    row = Row((Turn("user", "What is the capital of Australia?"),),
+              world.as_answer("The capital of Australia is Canberra."))
+    for name in ("sft", "ift"):
+        _, words, push = entries(OBJECTIVES[name](), row, start, tok)[0]
+        print(name, *(f"{word.strip()} {x:+.2f} " for word, x in zip(words, push)))
 else:
     print(f"{MODEL} is missing, so no model is opened: the kept scores are read.")
 
@@ -74,10 +70,10 @@ else:
 ITEMS = 10                      # questions of each kind
 
 
-def exam(model, tok, name: str = "start", shown: int = 3) -> tuple[float, float]:
-    """Exact score and share of answers that stop, in per cent; `shown` answers are printed."""
+def exam(model, name: str) -> tuple[float, float]:
+    """Exact score and share of answers that stop, in per cent; three answers are printed."""
     _, answers = families(model, tok, "test", ITEMS, 6, KINDS, max_new=64)
-    for x in answers[::2 * ITEMS][:shown]:
+    for x in answers[::2 * ITEMS]:
         print(f"  {x['prompt']}\n    -> {x['answer'][:80]!r}   score {x['score']:.2f}")
     score, stops = (100 * np.mean([x[what] for x in answers]) for what in ("score", "ended"))
     print(f"{name}: score {score:.1f} %, {stops:.0f} % of the answers stop")
@@ -85,14 +81,12 @@ def exam(model, tok, name: str = "start", shown: int = 3) -> tuple[float, float]
 
 
 if present:
-    exam(start.to(DEVICE), tok)
+    exam(start.to(DEVICE), "start")
 
 # %% [markdown]
 # ## Write down the limit first
-# A comparison needs its rule before its result. "Better than SFT" holds if the whole 95 % interval
-# of the paired differences lies above the limit, it does not hold if the whole interval lies below,
-# and otherwise it is undecided. The limit stands in the next cell, and you may choose another one
-# as long as you have seen no score.
+# A comparison needs its rule before its result. Ours is that of lesson 14, with a limit that stands
+# in the next cell, and you may choose another one as long as you have seen no score.
 #
 # The kept scores are those of claim R1: 768 rows, five seeds, 360 questions. With `CHANGE = "mine"`
 # the cell trains `METHOD` and SFT instead, on the same 192 rows for each of three seeds.
@@ -103,24 +97,18 @@ STEPS, ROWS, RATE, SEEDS = 24, 8, 1e-4, (0, 1, 2)
 T = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776, 6: 2.571}     # Student's t for that many seeds
 
 
-def train(name: str, model, tok, objective, seed: int, rate: float, looks: tuple, shown: int = 3):
-    """Train the model on demonstrations, and return what the exam says after each of `looks`."""
-    rows = world.rows("train", "demos", looks[-1] * ROWS, seed, skills=set(KINDS) - {"rules_new"})
-    data, _ = encode(objective.choose(rows), tok, model.cfg.n_ctx)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=rate, betas=(0.9, 0.95), weight_decay=0.0)
-    found = []
-    for step in progress(range(looks[-1]), name):
-        batch = collate(data, range(step * ROWS, (step + 1) * ROWS), tok.pad)
-        batch = batch.to(next(model.parameters()).device)
+def trained(name: str, seed: int) -> tuple[float, float]:
+    """What the exam says of the model after it has learnt demonstrations with this method."""
+    objective, model = OBJECTIVES[name](), start_model(MODEL)[0].to(DEVICE)
+    rows = world.rows("train", "demos", STEPS * ROWS, seed, skills=set(KINDS) - {"rules_new"})
+
+    def loss_of(model, data):
+        batch = collate(data, range(ROWS), tok.pad).to(DEVICE)
         objective.forward(model, batch)
-        loss, _ = objective.loss(batch)
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        if step + 1 in looks:
-            found.append(exam(model, tok, f"{name}, step {step + 1}", shown))
-    return found
+        return objective.loss(batch)[0]
+
+    data, _ = encode(objective.choose(rows), tok, model.cfg.n_ctx)
+    return exam(train(model, loss_of, data, STEPS, RATE, name, ROWS), f"{name}, seed {seed}")
 
 
 def kept(claim: str) -> list:
@@ -133,9 +121,8 @@ def kept(claim: str) -> list:
 
 if CHANGE == "mine":
     torch.set_num_threads(os.cpu_count() or 1)
-    metrics = {name: np.array([train(f"{name}, seed {seed}", start_model(MODEL)[0].to(DEVICE), tok,
-                                     OBJECTIVES[name](), seed, RATE, (STEPS,))[0]
-                               for seed in SEEDS]).T for name in ("sft", METHOD)}
+    metrics = {name: np.array([trained(name, seed) for seed in SEEDS]).T
+               for name in ("sft", METHOD)}
 else:
     metrics = {next((x for x in ("released", "detached") if x in flags), "sft"): found
                for flags, found in kept("R1")}
@@ -183,73 +170,38 @@ if not CHANGE:
 # ## What happened
 # IFT pushes `<|im_end|>` about a quarter as hard as SFT, because its weight counts a token's own
 # loss and the later ones, and after the end there are none. After 96 steps both forms lie behind
-# SFT, and fewer of their answers stop. In lesson 06 gradient through the weights made a model
-# unlearn how to stop, and detached weights were the repair. Here the start model has to learn it
-# first, for many of its answers do not stop. NanoWorld's bases had found detached weights as good
-# as SFT (C1), so a verdict does not carry over by itself. Or was it reached too early?
+# SFT, and fewer of their answers stop. In lesson 06 gradient through the weights kept the model
+# from learning to stop, and detached weights were the repair: NanoWorld's bases had found these as
+# good as SFT (C1), so a verdict does not carry over by itself. Or was it reached too early?
 #
 # The verdict is about one model, whose weights were rounded to four bits in the package, about six
-# kinds of questions, and about the rates that were tried. And a low score has several causes, which
-# only the answers tell. Before training the model chats about the words of the question, and a
-# scorer that reads only the last number of a sum, as that of exercise 17b, would call some right.
+# kinds of questions, and about the rates that were tried.
 #
 # ## When does it stop?
 # A small weight may make the model learn the end later, and not worse. The small base of the other
-# lessons has to learn to stop as well, and there we can look at two moments of one run.
-#
-# First predict the weight of `<|end|>` in the answer `chisel knife nail red<|end|>` for
-# $\gamma=0$, $.5$ and $.95$, on paper and as if all five losses were the same. In lesson 06 the
-# weight of token $t$ was $v_t=\sum_{k\ge t}\gamma^{k-t}\ell_k$, divided by the mean of all five.
-# At $\gamma=0$ the code counts every token once, as SFT does. Then predict, for SFT and for both
-# other values of $\gamma$, how many of 100 answers stop after 48 steps and after 96.
-
-# %%
-base, nano_tok = shipped_base(), nano()
-row = world.rows("val", "demos", 1, seed=0, skills=("list",))[0]
-for gamma in (0.0, 0.5, 0.95):
-    _, words, weight = entries(OBJECTIVES["ift"](gamma=gamma), row, base, nano_tok)[0]
-    print(f"gamma {gamma:<4}", *(f"{draw.plain(x)} {w:.2f} " for x, w in zip(words, weight)))
-FORMS = {"SFT": OBJECTIVES["sft"](reduction="sequence"), "gamma .5": OBJECTIVES["ift"](gamma=0.5),
-         "gamma .95": OBJECTIVES["ift"]()}
-end = {}                        # of each form: share that stops after 48 and after 96 steps
-for name, objective in FORMS.items():
-    looks = train(name, shipped_base(), nano_tok, objective, 0, 1e-5, (48, 96), shown=0)
-    end[name] = [stops for _, stops in looks]
-
-# %% [markdown]
-# With equal losses the sums are $1,\ 1+\gamma,\ 1+\gamma+\gamma^2$ and so on, from the end
-# backwards, and 1 divided by their mean is 1, 0.62 and 0.36. To the base `<|end|>` is less of a
-# surprise than the tools, and so it weighs only 0.45 and 0.28. IFT as you have used it counts the
-# end a third as much as SFT, and $\gamma=.5$ half as much.
-#
-# Which verdict would you have published after 48 steps? The next cell reads the kept scores of
-# claim C9, with five seeds at twice this rate, which falls to 0 during the run.
+# lessons has to learn to stop as well, and there the project has looked at two moments. The next
+# cell reads the kept scores of claim C9, with five seeds. Which verdict would you have published
+# after 48 steps?
 
 # %%
 rows = {}
 for flags, found in kept("C9"):
-    if flags and "released" not in flags:
-        name = "SFT" if "sft" in flags else "gamma .5" if "--gamma 0.5" in flags else "gamma .95"
-        rows[name, int(flags.split()[-1]) // ROWS] = found
+    if flags and "released" not in flags and "--gamma 0.5" not in flags:
+        rows["SFT" if "sft" in flags else "IFT", int(flags.split()[-1]) // ROWS] = found
 for steps in (48, 96):
-    for name in ("gamma .5", "gamma .95"):
-        for what, d in zip(("score", "stops"), rows[name, steps] - rows["SFT", steps]):
-            mean, half = interval(d)
-            print(f"after {steps} steps {name:9} minus SFT, {what} {mean:+6.1f} ± {half:.1f}   "
-                  f"better: {verdict(mean, half)}")
-if not CHANGE:
-    assert end["gamma .95"][0] < end["SFT"][0] - 8, "after 48 steps IFT stops less often"
-    assert min(stops for _, stops in end.values()) > 95, "after 96 steps all of them stop"
+    for what, d in zip(("score", "stops"), rows["IFT", steps] - rows["SFT", steps]):
+        mean, half = interval(d)
+        print(f"after {steps} steps IFT minus SFT, {what} {mean:+6.1f} ± {half:.1f}   "
+              f"better: {verdict(mean, half)}")
 
 # %% [markdown]
 # After 48 steps IFT is shown to be worse in both: 6 points behind, and a fifth fewer of its answers
 # stop. Five seeds agree, the interval is narrow, and the sentence "IFT forgets how to stop" would
-# have passed a review. After 96 steps nothing of it is left on this base, and on the second one a
-# loss of more than two points is not excluded (C9). The interval covers other seeds and nothing
-# else: it does not say what twice the steps would have shown, so a curve that still rises is no
-# place for a verdict. This is why the claims on SmolLM2 were asked again. At SFT's own rate a
-# loss of the detached form is no longer shown there, neither after 96 steps (R5) nor after 256 (R6,
-# `docs/claims.md`).
+# have passed a review. After 96 steps nothing of it is left on this base. The interval covers other
+# seeds and nothing else: it does not say what twice the steps would have shown, so a curve that
+# still rises is no place for a verdict. This is why the claims on SmolLM2 were asked again. At
+# SFT's own rate a loss of the detached form is no longer shown there, neither after 96 steps (R5)
+# nor after 256 (R6, `docs/claims.md`).
 #
 # ## Change one thing
 # With `CHANGE = "mine"` you train SFT and `METHOD`, in about half an hour on a laptop. Write down a
@@ -261,7 +213,7 @@ if not CHANGE:
 # is not, ask what either method would score at a rate of its own.
 #
 # ## Exercises
-# Write them in `lessons/exercises/ex17.py` and check them with `python -m lessons.check 17`.
+# In `lessons/exercises/ex17.py`:
 #
 # - **17a** `train_step(model, optimizer, inputs, targets, mask)`: one whole step of SFT.
 # - **17b** `score(question, answer)`: is the last number of an answer the sum that was asked for?

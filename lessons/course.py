@@ -1,7 +1,7 @@
 """What every lesson shares: your guess, a progress bar, the picture, and how a lesson ends.
 
     lesson = Lesson("02")                   # asks for your guess, below "## Guess"
-    for step in progress(range(60), "SFT"): ...
+    model = train(base, loss_of, rows, ...) # the loop of lesson 00
     lesson.picture(fig, CHANGE)             # out/lessons/02.png, or 02-prompt.png
     lesson.compare(12.5)                    # Your guess: 60. What happened: 12.5, 47.5 away.
 
@@ -11,6 +11,7 @@ out/lessons/02.txt, so that a second run with a changed switch does not ask agai
 in fp32 on one thread with fixed seeds, so that its numbers are nearly the same on every machine.
 """
 import argparse
+import copy
 import math
 import re
 import sys
@@ -118,6 +119,28 @@ class Lesson:
 def progress(steps, what: str):
     """The steps, with a bar and the time left while they last. Nothing is drawn into a file."""
     return tqdm(steps, what, leave=False, disable=not (NOTEBOOK or sys.stderr.isatty()))
+
+
+def train(start, loss_of, rows: list, steps: int, rate: float, what: str, size: int = 32,
+          falls: bool = False, look=None, every: int = 4):
+    """A copy of the model `start` after these steps of `size` rows: the loop of lesson 00.
+
+    loss_of(model, some) is the loss of some rows. The rate stays, or it falls to 0 in a straight
+    line. look(model) is called before the first step and after every fourth.
+    """
+    model = copy.deepcopy(start)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=rate, betas=(0.9, 0.95), weight_decay=0.0)
+    for step in progress(range(steps), what):
+        if look and step % every == 0:
+            look(model)
+        loss = loss_of(model, [rows[i % len(rows)] for i in range(step * size, (step + 1) * size)])
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.param_groups[0]["lr"] = rate * (1 - step / steps if falls else 1)
+        optimizer.step()
+    if look:
+        look(model)
+    return model
 
 
 def section(source: str, title: str) -> str:
