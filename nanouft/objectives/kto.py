@@ -59,12 +59,11 @@ class KTO(Objective):
             raise UserError("this objective needs labels on at least two different prompts, "
                             "to mismatch them")
         n = len(labelled)
-        partner = [0] * n                               # of each row: whose answer it borrows
-        for k in reversed(range(2 * n)):        # twice round: the last row's is at the start
-            i, after = k % n, (k + 1) % n
-            partner[i] = after if prompts[after] != prompts[i] else partner[after]
-        return [replace(row, roles=row.roles | {"mismatch": (prompt, answers[j])})
-                for row, prompt, j in zip(labelled, prompts, partner)]
+        out = []
+        for i, row in enumerate(labelled):              # after the last row the first comes
+            j = next(k % n for k in range(i + 1, i + n) if prompts[k % n] != prompts[i])
+            out.append(replace(row, roles=row.roles | {"mismatch": (prompts[i], answers[j])}))
+        return out
 
     def forward(self, model, batch: Batch) -> None:
         with torch.no_grad():

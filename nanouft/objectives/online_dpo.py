@@ -29,8 +29,6 @@ class OnlineDPO(Objective):
     reference = True
     samples: int = 4                # answers to each prompt; the best and the worst are used
     beta: float = 0.1               # strength of the KL penalty; larger = stay nearer the start
-    minibatches: int = 1            # optimizer steps that a rollout is cut into
-    passes: int = 1                 # how often a rollout is used
 
     def check(self) -> None:
         check_sampling(self, least=2)

@@ -37,8 +37,6 @@ class OnlineUNA(Objective):
     beta: float = 0.1               # what one nat of log-ratio counts; smaller for longer answers
     distance: Literal["mse", "bce"] = "mse"         # between the implicit score and the given one
     against: Literal["start", "rollout"] = "start"  # whose log-probs the policy's are compared with
-    minibatches: int = 1            # optimizer steps that a rollout is cut into
-    passes: int = 1                 # how often a rollout is used
 
     def check(self) -> None:
         check_sampling(self)

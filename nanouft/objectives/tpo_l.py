@@ -5,9 +5,9 @@
 
 With A the mean log-prob of an answer's tokens, and the third answer `gold` of tpo.py:
     L = -log sigmoid( beta (A_w - A_l) - gamma ) + alpha NLL(gold)
-From simpo.py the role that is imitated differs, `choose` adds that role, alpha is 1 and not 0, and
-labels are not smoothed. With gold = chosen this is SimPO with --alpha. The released code has no
-TPO-L; TRL's gamma is .5, beta 2 is SimPO's.
+From simpo.py the role that is imitated differs, `choose` adds that role, and alpha is 1, not 0.
+With gold = chosen this is SimPO with --alpha. The released code has no TPO-L; TRL's gamma is .5,
+beta 2 is SimPO's.
 """
 import torch.nn.functional as F
 from torch import Tensor
