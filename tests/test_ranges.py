@@ -24,9 +24,8 @@ RANGES = {                      # ">0": 0 is refused; ">=0": 0 is taken, less is
     "samples >=1": "reinforce ppo online_una distill",
     "minibatches >=1": "rloo grpo ppo",
     "passes >=1": "rloo grpo ppo"}
-REFUSED = ["kto desirable_weight 0.0, undesirable_weight 0.0",
-           "tofu gamma 0.5", "grpo surrogate gspo", "grpo surrogate cispo",
-           "ada_dpo tau_min 9.0", "ada_dpo rho 0.7"]
+REFUSED = ["tofu gamma 0.5", "grpo surrogate gspo", "grpo surrogate cispo", "ada_dpo tau_min 9.0",
+           "ada_dpo rho 0.7"]
 
 
 def takes(form: Form) -> bool:

@@ -1,6 +1,6 @@
 """ASFT: make `chosen` likely and `rejected` unlikely, each by itself, without a reference.
 
-    python -m nanouft.train --objective asft                # NanoWorld pairs
+    python -m nanouft.train --objective asft
     Wang et al. 2024, arXiv:2409.10571; form and lam after Gorbatovski et al., arXiv:2502.01237v3
 
 Let A be the mean log-prob of an answer's tokens. p = e^A is its probability on average per token,
@@ -21,9 +21,8 @@ Another method of this name, Anchored SFT (arXiv:2509.23753), is DFT with a pena
 import torch.nn.functional as F
 from torch import Tensor
 
-from nanouft.errors import in_range
 from nanouft.objective import Batch, Objective
-from nanouft.objectives.dpo import check_beta, pair_metrics
+from nanouft.objectives.dpo import check_settings, pair_metrics
 from nanouft.objectives.orpo import log_odds
 
 
@@ -32,9 +31,7 @@ class ASFT(Objective):
     lam: float = 1.0                # weight of the alignment term
     beta: float = 1.0               # sharpness of the log-odds; 1 is the plain classifier
 
-    def check(self) -> None:
-        check_beta(self)
-        in_range(self, "lam")
+    check = check_settings
 
     def loss(self, batch: Batch) -> tuple[Tensor, dict]:
         w, l = batch.seqs["chosen"], batch.seqs["rejected"]

@@ -1,6 +1,6 @@
 """Intuitive Fine-Tuning (IFT): SFT that reads the model's own guesses and looks ahead.
 
-    python -m nanouft.train --objective ift                 # NanoWorld demonstrations
+    python -m nanouft.train --objective ift
     Hua et al., arXiv:2405.11870v3, and the code released with it
 
 Like its parent sft.py (--reduction sequence), IFT learns from right answers alone. Two things

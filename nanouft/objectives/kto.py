@@ -1,6 +1,6 @@
 """KTO: thumbs up and thumbs down are enough, if gains and losses are valued as people value them.
 
-    python -m nanouft.train --objective kto                 # NanoWorld answers with labels
+    python -m nanouft.train --objective kto
     Ethayarajh et al. 2024, arXiv:2402.01306v5 (section 4), and TRL's trainer
 
 People judge an outcome against a reference point, and what lies beyond it counts less and less
@@ -31,7 +31,7 @@ from nanouft.data.rows import Row
 from nanouft.data.selection import label_rows
 from nanouft.errors import UserError
 from nanouft.objective import Batch, Objective, write_logp
-from nanouft.objectives.dpo import check_beta, log_ratio
+from nanouft.objectives.dpo import check_settings, log_ratio
 from nanouft.objectives.una import graded_metrics
 
 
@@ -44,12 +44,7 @@ class KTO(Objective):
     desirable_weight: float = 1.0       # lam_D: how much a good answer counts
     undesirable_weight: float = 1.0     # lam_U: how much a bad answer counts
 
-    def check(self) -> None:
-        check_beta(self)
-        weights = (self.desirable_weight, self.undesirable_weight)
-        if min(weights) < 0 or max(weights) == 0:
-            raise UserError("--desirable-weight and --undesirable-weight must not be below 0, "
-                            "nor both 0")
+    check = check_settings
 
     def choose(self, rows: list[Row]) -> list[Row]:
         """Roles "answer", and "mismatch": the prompt with the next answer to another prompt."""

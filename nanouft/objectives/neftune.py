@@ -1,6 +1,6 @@
 """NEFTune: noise on the embeddings, so that an answer is learnt and not its exact wording.
 
-    python -m nanouft.train --objective neftune             # NanoWorld demonstrations
+    python -m nanouft.train --objective neftune
     Jain et al. 2023, arXiv:2310.05914 (Algorithm 1)
 
 The loss is that of sft.py. What differs is `forward`, in which noise is added to the embedding

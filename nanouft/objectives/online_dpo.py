@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from nanouft.objective import Batch, Objective
-from nanouft.objectives.dpo import check_beta, dpo_loss, log_ratio, pair_metrics
+from nanouft.objectives.dpo import check_settings, dpo_loss, log_ratio, pair_metrics
 from nanouft.objectives.on_policy import check_sampling
 
 
@@ -32,7 +32,7 @@ class OnlineDPO(Objective):
 
     def check(self) -> None:
         check_sampling(self, least=2)
-        check_beta(self)
+        check_settings(self)
 
     def credit(self, batch: Batch) -> tuple[Batch, dict]:
         """One row of roles "chosen" and "rejected" for each prompt of the rollout."""

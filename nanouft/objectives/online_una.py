@@ -23,7 +23,7 @@ from typing import Literal
 from torch import Tensor
 
 from nanouft.objective import Batch, Objective
-from nanouft.objectives.dpo import check_beta
+from nanouft.objectives.dpo import check_settings
 from nanouft.objectives.on_policy import check_sampling, log_rho
 from nanouft.objectives.una import graded_metrics, score_loss
 
@@ -40,7 +40,7 @@ class OnlineUNA(Objective):
 
     def check(self) -> None:
         check_sampling(self)
-        check_beta(self)
+        check_settings(self)
 
     def loss(self, batch: Batch) -> tuple[Tensor, dict]:
         s = batch.seqs["answer"]

@@ -1,6 +1,6 @@
 """RPO: compare each good answer also with the bad answers to the other prompts.
 
-    python -m nanouft.train --objective rpo                 # NanoWorld pairs
+    python -m nanouft.train --objective rpo
     Yin et al. 2024, arXiv:2402.10958, and the code released with it
 
 DPO compares two answers to ONE prompt, but B pairs in a step allow B x B comparisons. The margin
@@ -23,9 +23,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from nanouft.errors import in_range
 from nanouft.objective import Batch, Objective
-from nanouft.objectives.dpo import check_beta, log_ratio, pair_metrics
+from nanouft.objectives.dpo import check_settings, log_ratio, pair_metrics
 
 
 class RPO(Objective):
@@ -36,9 +35,7 @@ class RPO(Objective):
     beta: float = 0.1               # strength of the KL penalty; larger = stay nearer the reference
     temperature: float = 0.5        # small = only the nearest prompts count
 
-    def check(self) -> None:
-        check_beta(self)
-        in_range(self, "temperature", above=True)
+    check = check_settings
 
     @torch.no_grad()
     def prepare(self, data: list, models, seed: int) -> list:

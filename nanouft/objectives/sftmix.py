@@ -82,9 +82,8 @@ class SFTMix(Objective):
         nll = -(a.sum(a.logp).sum() + b.sum(b.logp).sum()) / n
         mix = torch.zeros(())
         for s in (batch.seqs["mix_sure"], batch.seqs["mix_unsure"]):        # a mixed label
-            share = s.extra["share"].masked_fill(s.mask == 0, 0)               # lam, then 1 - lam
-            logp = s.logp.masked_fill(s.mask == 0, 0)
-            mix = mix - s.mean(share * logp).sum() / batch.n
+            share = s.extra["share"].masked_fill(s.mask == 0, 0)            # lam, then 1 - lam
+            mix = mix - s.mean(share * s.logp).sum() / batch.n
         return nll + self.mu * mix, {"nll": nll.detach(), "nll_mix": mix.detach()}
 
 

@@ -1,6 +1,6 @@
 """SimPO: the mean log-prob of an answer is its reward; no reference model at all.
 
-    python -m nanouft.train --objective simpo               # NanoWorld pairs
+    python -m nanouft.train --objective simpo
     Meng et al. 2024, arXiv:2405.14734 (Eq. 6), and the code released with it
 
 What decides greedy answers is how likely a token is on average, so that is what SimPO ranks, with
@@ -17,9 +17,8 @@ trainer: beta .1, gamma .5, alpha 1) are not SimPO.
 import torch.nn.functional as F
 from torch import Tensor
 
-from nanouft.errors import in_range
 from nanouft.objective import Batch, Objective
-from nanouft.objectives.dpo import check_beta, pair_metrics
+from nanouft.objectives.dpo import check_settings, pair_metrics
 from nanouft.objectives.sft import nll
 
 
@@ -30,9 +29,7 @@ class SimPO(Objective):
     gamma: float = 0.5              # margin to win by, in units of beta x mean log-prob
     alpha: float = 0.0              # weight of NLL(chosen); 0 is SimPO
 
-    def check(self) -> None:
-        check_beta(self)
-        in_range(self, "alpha", "gamma")
+    check = check_settings
 
     def loss(self, batch: Batch) -> tuple[Tensor, dict]:
         w, l = batch.seqs["chosen"], batch.seqs["rejected"]

@@ -1,6 +1,6 @@
 """SLiC: rank the two answers by a margin of log-probs, and hold on to the good one; no reference.
 
-    python -m nanouft.train --objective slic                # NanoWorld pairs
+    python -m nanouft.train --objective slic
     Zhao et al. 2023, arXiv:2305.10425 (SLiC-HF)
 
 S is the log-prob of an answer, summed over its tokens. A hinge asks for a margin, and likelihood
@@ -16,9 +16,8 @@ The paper holds on to the SFT target where there is one; here and in both codes 
 """
 from torch import Tensor
 
-from nanouft.errors import in_range
 from nanouft.objective import Batch, Objective
-from nanouft.objectives.dpo import pair_metrics
+from nanouft.objectives.dpo import check_settings, pair_metrics
 
 
 class SLiC(Objective):
@@ -26,8 +25,7 @@ class SLiC(Objective):
     delta: float = 1.0              # the margin asked for, in nats
     lam: float = 0.1                # weight of the chosen answer's summed log-prob
 
-    def check(self) -> None:
-        in_range(self, "delta", "lam")
+    check = check_settings
 
     def loss(self, batch: Batch) -> tuple[Tensor, dict]:
         w, l = batch.seqs["chosen"], batch.seqs["rejected"]

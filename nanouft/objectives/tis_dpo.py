@@ -24,7 +24,7 @@ from torch import Tensor
 
 from nanouft.errors import UserError
 from nanouft.objective import Batch, First, Objective, Seqs
-from nanouft.objectives.dpo import check_beta, pair_metrics
+from nanouft.objectives.dpo import check_settings, pair_metrics
 
 
 class TISDPO(Objective):
@@ -37,7 +37,7 @@ class TISDPO(Objective):
     estimates: list[str] | None = None      # runs of dpo and of dpo --swap [trained first]
 
     def check(self) -> None:
-        check_beta(self)
+        check_settings(self)
         if self.estimates and len(self.estimates) != 2:
             raise UserError("--estimates: two folders are needed, of dpo and of dpo --swap, "
                             f"not {len(self.estimates)}")
