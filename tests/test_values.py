@@ -77,8 +77,10 @@ def test_gae(gamma, lam):
     """With beta 1 and an old log-prob of 0 the start model's log-probs are the rewards."""
     R, o = RL["gae_rewards"], OBJECTIVES["ppo"](beta=1.0, gamma=gamma, lam=lam)
     batch = sampled(len(R), len(R[0]), ref_logp=R, value=RL["gae_values"])
-    s = o.credit(batch)[0].seqs["answer"]
-    same(s.extra["returns"] - s.extra["old_values"], RL[f"gae_gamma{gamma}_lam{lam}"], 1e-7)
+    batch, told = o.credit(batch)
+    s, adv = batch.seqs["answer"], torch.tensor(RL[f"gae_gamma{gamma}_lam{lam}"]).double()
+    same(s.extra["returns"] - s.extra["old_values"], adv, 1e-7)
+    same(told["explained_variance"], 1 - adv.var() / s.extra["returns"].var(), 1e-6)
 
 
 @pytest.mark.parametrize("aggregation, key", [("grpo", "loss_grpo_seqmean"),

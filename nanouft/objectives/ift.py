@@ -105,7 +105,7 @@ def weights(nll: Tensor, s: Seqs, variant: str, gamma: float) -> Tensor:
     if variant == "eq21":                                       # token t is counted t times
         return rank * m
     if variant == "algorithm1":                                 # alpha^(N-t), as printed
-        return float(gamma) ** (n - rank).clamp_min(0) * future_sum(nll, 1.0) * m
+        return float(gamma) ** (n - rank) * future_sum(nll, 1.0) * m
     seen = nll.detach() if variant == "detached" else nll       # released: gradient flows
     w = future_sum(seen, gamma) * m if gamma > 0 else m
     total = w.sum(-1, keepdim=True)
