@@ -163,7 +163,8 @@ def test_the_ratio_is_one_before_the_first_update(name):
         assert (s.mask.sum(-1) >= 1).all() and (s.sampled_logp[s.mask == 0] == 0).all()
     said = made.objective.loss(batch)[1]
     assert said.get("clip_fraction", 0) == 0 and abs(said.get("kl_step", 0)) < 1e-8
-    assert made.stats["decode_gap"] < 1e-5
+    assert made.stats["decode_gap"] < 1e-5 and "score" in made.stats
+    assert ("explained_variance" in made.stats) == (name == "ppo")
 
 
 class Louder(torch.nn.Module):
