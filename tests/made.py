@@ -35,17 +35,15 @@ TINY = GPTConfig(vocab_size=17, n_ctx=64, n_layer=2, n_head=2, n_embd=16, init_s
 FORMS_OF = {
     "sft": "reduction sequence",
     "ift": "variant released; gamma 0.0; variant released, lam 0.5, "
-           "gamma 1.0; variant released, lam 0.0, gamma 0.5; variant algorithm1; "
-           "variant eq21; variant eq21_mean1",
+           "gamma 1.0; variant released, lam 0.0, gamma 0.5; variant algorithm1; variant eq21",
     "una": "distance bce; feedback binary; feedback binary, distance bce, beta 0.7; feedback pair; "
            "feedback pair, distance bce",
     "uft": "distance bce; feedback binary, beta 0.7; feedback pair; feedback none",
-    "poft": "beta 0.5, margin 0.5", "orpo": "lam 0.1", "ipo": "reduction sum", "slic": "form trl",
+    "poft": "beta 0.5, margin 0.5", "orpo": "lam 0.1", "ipo": "reduction sum",
     "kto": "beta 0.7, desirable_weight 2.0, undesirable_weight 0.5",
     "dpo": "beta 0.7; label_smoothing 0.2; swap True; reduction mean",
-    "apo": "form down, beta 0.7", "simpo": "label_smoothing 0.2, alpha 0.5",
-    "asft": "sft_weight 0.0, beta 2.0", "tis_dpo": "weights rank_based", "rpo": "form diagonal",
-    "sftmix": "mu 0.0", "neftune": "alpha 0.0", "tofu": "gamma 0.0; gamma 1.0, beta 1.3",
+    "apo": "form down, beta 0.7", "simpo": "alpha 0.5",
+    "asft": "beta 2.0", "tofu": "gamma 0.0; gamma 1.0, beta 1.3",
     "reinforce": "baseline none", "rloo": "samples 2", "ppo": "lam 1.0, gamma 0.9",
     "grpo": "aggregation dapo, eps_high 0.28; aggregation dr_grpo, scale none; surrogate gspo; "
             "surrogate cispo, aggregation dapo, eps 0.05, eps_high 0.1",

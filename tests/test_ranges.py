@@ -9,24 +9,23 @@ from nanouft.errors import UserError
 from nanouft.objectives import OBJECTIVES
 from nanouft.objectives.grpo import clip_of
 
-BETA = ("dpo una uft poft kto robust_dpo ipo hinge apo nca sppo slic simpo cpo asft tpo tpo_l "
+BETA = ("dpo una uft poft kto robust_dpo ipo hinge apo nca sppo simpo cpo asft tpo tpo_l "
         "tis_dpo gdpo ada_dpo rpo tofu online_dpo online_una")
 RANGES = {                      # ">0": 0 is refused; ">=0": 0 is taken, less is refused
-    "beta >0": BETA, "beta >=0": "reinforce rloo grpo ppo", "alpha >=0": "slic simpo cpo tpo tpo_l "
-    "neftune", "label_smoothing >=0 <0.5": "dpo robust_dpo simpo", "delta >=0": "slic",
+    "beta >0": BETA, "beta >=0": "reinforce rloo grpo ppo", "alpha >=0": "simpo cpo tpo tpo_l",
+    "alpha >0": "neftune", "label_smoothing >=0 <0.5": "dpo robust_dpo", "delta >=0": "slic",
     "lam >=0 <=1": "ift ppo", "lam >=0": "orpo slic asft", "gamma >=0 <=1": "ift ppo",
     "gamma >=0": "simpo tpo_l tofu",
-    "mu >=0": "sftmix", "sft_weight >=0": "asft", "desirable_weight >=0": "kto",
-    "undesirable_weight >=0": "kto", "diagonal_weight >=0 <=1": "rpo", "temperature >0": "rpo",
+    "mu >0": "sftmix", "desirable_weight >=0": "kto",
+    "undesirable_weight >=0": "kto", "temperature >0": "rpo",
     "rho >0": "ada_dpo", "tau_min >0": "ada_dpo", "end_penalty >=0": "ppo",
     "vf >=0": "ppo", "eps >0": "rloo grpo ppo", "eps_high >0": "grpo", "eps_value >0": "ppo",
     "length >0": "grpo", "samples >=2": "rloo grpo online_dpo",
     "samples >=1": "reinforce ppo online_una distill",
-    "minibatches >=1": "rloo grpo ppo online_dpo online_una",
-    "passes >=1": "rloo grpo ppo online_dpo online_una"}
-REFUSED = ["asft lam 0.0, sft_weight 0.0", "kto desirable_weight 0.0, undesirable_weight 0.0",
-           "tofu gamma 0.5", "grpo surrogate gspo", "grpo surrogate cispo",
-           "ada_dpo tau_min 9.0", "ada_dpo rho 0.7"]
+    "minibatches >=1": "rloo grpo ppo",
+    "passes >=1": "rloo grpo ppo"}
+REFUSED = ["tofu gamma 0.5", "grpo surrogate gspo", "grpo surrogate cispo", "ada_dpo tau_min 9.0",
+           "ada_dpo rho 0.7"]
 
 
 def takes(form: Form) -> bool:

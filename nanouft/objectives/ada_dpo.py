@@ -1,6 +1,6 @@
 """Ada-DPO: every pair gets a temperature that suits how far apart its answers are.
 
-    python -m nanouft.train --objective ada_dpo             # NanoWorld pairs
+    python -m nanouft.train --objective ada_dpo
     Hong et al. 2024, arXiv:2406.02764 (APS), and the code released with it
 
 DPO presses the margin z of every pair through the same sigmoid. Here each pair first chooses a
@@ -26,7 +26,7 @@ from functools import lru_cache
 import torch.nn.functional as F
 
 from nanouft.errors import UserError
-from nanouft.objectives.dpo import Pairs, check_beta
+from nanouft.objectives.dpo import Pairs, check_settings
 
 
 class AdaDPO(Pairs):
@@ -35,7 +35,7 @@ class AdaDPO(Pairs):
     tau_max: float = 5.0            # largest scale; both equal to 1 is DPO
 
     def check(self) -> None:
-        check_beta(self)
+        check_settings(self)
         if not 0 < self.rho < math.log(2):
             raise UserError(f"--rho {self.rho}: must lie between 0 and log 2 = .693; "
                             "above, tau is always tau_min")

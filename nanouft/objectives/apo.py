@@ -1,6 +1,6 @@
 """APO: say of each answer by itself whether it should rise or fall, measured from the start model.
 
-    python -m nanouft.train --objective apo                 # NanoWorld pairs
+    python -m nanouft.train --objective apo
     D'Oosterlinck et al. 2024, arXiv:2408.06266; TRL's DPO loss_types "apo_zero", "apo_down"
 
 DPO rewards a difference, so `chosen` may fall as long as `rejected` falls further. Here each

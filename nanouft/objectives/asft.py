@@ -1,11 +1,11 @@
 """ASFT: make `chosen` likely and `rejected` unlikely, each by itself, without a reference.
 
-    python -m nanouft.train --objective asft                # NanoWorld pairs
+    python -m nanouft.train --objective asft
     Wang et al. 2024, arXiv:2409.10571; form and lam after Gorbatovski et al., arXiv:2502.01237v3
 
 Let A be the mean log-prob of an answer's tokens. p = e^A is its probability on average per token,
 and lo are its log-odds, log p/(1-p):
-    L = -sft_weight A_w + lam ( -log sigmoid(beta lo_w) - log sigmoid(-beta lo_l) )
+    L = -A_w + lam ( -log sigmoid(beta lo_w) - log sigmoid(-beta lo_l) )
     lo = A - log(1 - exp(A))
 From orpo.py three things differ: imitation leaves the prompt out, it gives each answer (not each
 token) the same weight, and `align`. ORPO ranks the two log-odds against each other, so both may
@@ -13,37 +13,31 @@ fall together, while here each answer is judged by itself and nothing cancels. A
 is p again, so the bracket is -log p_w - log(1 - p_l), a plain classifier of good and bad answers on
 absolute likelihoods.
 
---sft-weight 0 leaves the alignment alone, for a model that has had its SFT; --beta scales the
-log-odds. From the second paper: lam 1 (best of .1, .2, .5, 1), likelihood of the response alone.
-We could not read the original's lam, nor whether its likelihood covers the prompt as ORPO's does.
+--beta scales the log-odds. From the second paper: lam 1 (best of .1, .2, .5, 1), likelihood of the
+response alone; its form without the first term, for a model that has had its SFT, is left out. We
+could not read the original's lam, nor whether its likelihood covers the prompt as ORPO's does.
 Another method of this name, Anchored SFT (arXiv:2509.23753), is DFT with a penalty on the KL.
 """
 import torch.nn.functional as F
 from torch import Tensor
 
-from nanouft.errors import UserError, in_range
 from nanouft.objective import Batch, Objective
-from nanouft.objectives.dpo import check_beta, pair_metrics
+from nanouft.objectives.dpo import check_settings, pair_metrics
 from nanouft.objectives.orpo import log_odds
 
 
 class ASFT(Objective):
     data = "pairs"
     lam: float = 1.0                # weight of the alignment term
-    sft_weight: float = 1.0         # weight of chosen's likelihood; 0 = alignment alone (after SFT)
     beta: float = 1.0               # sharpness of the log-odds; 1 is the plain classifier
 
-    def check(self) -> None:
-        check_beta(self)
-        in_range(self, "lam", "sft_weight")
-        if self.lam == 0 and self.sft_weight == 0:
-            raise UserError("--lam 0 and --sft-weight 0: nothing is left to train on")
+    check = check_settings
 
     def loss(self, batch: Batch) -> tuple[Tensor, dict]:
         w, l = batch.seqs["chosen"], batch.seqs["rejected"]
         lo_w, lo_l = self.beta * log_odds(w), self.beta * log_odds(l)
         align = -F.logsigmoid(lo_w) - F.logsigmoid(-lo_l)
-        each = -self.sft_weight * w.mean(w.logp) + self.lam * align
+        each = -w.mean(w.logp) + self.lam * align
         metrics = pair_metrics(batch, lo_w, lo_l, self.beta)
         metrics["align"] = align.detach().sum() / batch.n
         return each.sum() / batch.n, metrics

@@ -1,6 +1,6 @@
 """CPO: DPO without its reference, and plain imitation of the better answer instead.
 
-    python -m nanouft.train --objective cpo                 # NanoWorld pairs
+    python -m nanouft.train --objective cpo
     Xu et al. 2024, arXiv:2401.08417 (its objective L_prefer + L_NLL), TRL's CPO trainer
 
 If the reference were uniform, its log-probs would cancel from DPO's margin (up to length), and no
@@ -15,9 +15,8 @@ is learnt.
 import torch.nn.functional as F
 from torch import Tensor
 
-from nanouft.errors import in_range
 from nanouft.objective import Batch, Objective
-from nanouft.objectives.dpo import check_beta, pair_metrics
+from nanouft.objectives.dpo import check_settings, pair_metrics
 from nanouft.objectives.sft import nll
 
 
@@ -27,9 +26,7 @@ class CPO(Objective):
     beta: float = 0.1               # scale of the difference of summed log-probs
     alpha: float = 1.0              # weight of NLL(chosen)
 
-    def check(self) -> None:
-        check_beta(self)
-        in_range(self, "alpha")
+    check = check_settings
 
     def loss(self, batch: Batch) -> tuple[Tensor, dict]:
         w, l = batch.seqs["chosen"], batch.seqs["rejected"]

@@ -1,6 +1,6 @@
 """Dynamic Fine-Tuning (DFT): SFT without the reward that it gives by accident.
 
-    python -m nanouft.train --objective dft                 # NanoWorld demonstrations
+    python -m nanouft.train --objective dft
     Wu et al. 2025, arXiv:2508.05629 (the token-level loss), and the code released with it
 
 SFT's gradient is a policy gradient whose reward is 1/pi(token), so a token that the model finds

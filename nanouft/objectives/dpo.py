@@ -1,6 +1,6 @@
 """Direct Preference Optimization (DPO): the better answer up, the worse one down; no reward model.
 
-    python -m nanouft.train --objective dpo                 # NanoWorld pairs
+    python -m nanouft.train --objective dpo
     Rafailov et al. 2023, arXiv:2305.18290 (Eq. 7); label smoothing: Mitchell 2023 (cDPO)
 
 We want a high reward R, but little KL from the reference pi_ref, the start model:
@@ -27,7 +27,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from nanouft.errors import UserError
+from nanouft.errors import UserError, in_range
 from nanouft.objective import Batch, Objective, Seqs
 
 
@@ -41,8 +41,7 @@ class DPO(Objective):
     reduction: Literal["sum", "mean"] = "sum"   # an answer's log-ratio: sum or mean over its tokens
 
     def check(self) -> None:
-        check_beta(self)
-        check_smoothing(self)
+        check_settings(self)
 
     def loss(self, batch: Batch) -> tuple[Tensor, dict]:
         w, l = batch.seqs["chosen"], batch.seqs["rejected"]
@@ -52,14 +51,11 @@ class DPO(Objective):
         return each.sum() / batch.n, pair_metrics(batch, r_w, r_l, self.beta)
 
 
-def check_beta(objective: Any) -> None:
-    if objective.beta <= 0:
-        raise UserError(f"--beta {objective.beta}: must be above 0 "
-                        "(at 0 the loss does not depend on the policy)")
-
-
-def check_smoothing(objective: Any) -> None:
-    if not 0 <= objective.label_smoothing < 0.5:
+def check_settings(objective: Any) -> None:
+    """UserError for settings that no method of pairs or grades can use."""
+    in_range(objective, "beta", "temperature", above=True)      # at 0 nothing reads the policy
+    in_range(objective, "alpha", "delta", "gamma", "lam", "desirable_weight", "undesirable_weight")
+    if not 0 <= getattr(objective, "label_smoothing", 0) < 0.5:
         raise UserError(f"--label-smoothing {objective.label_smoothing}: must be in [0, 0.5); "
                         "at 0.5 pairs say nothing")
 
@@ -84,8 +80,7 @@ class Pairs(Objective, hooks=("reward", "each")):
     reference = True
     beta: float = 0.1               # strength of the KL penalty; larger = stay nearer the reference
 
-    def check(self) -> None:
-        check_beta(self)
+    check = check_settings
 
     def reward(self, s: Seqs) -> Tensor:
         """(B,) what each answer is worth. A reward of your own counts in nats for the metrics."""

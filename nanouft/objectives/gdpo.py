@@ -1,6 +1,6 @@
 """GDPO: how sure is the preference? Nearly equal pairs push little, equal ones not at all.
 
-    python -m nanouft.train --objective gdpo                # NanoWorld pairs
+    python -m nanouft.train --objective gdpo
     Furuta et al. 2024, arXiv:2409.06691 (geometric averaging)
 
 A soft label p says how probable it is that `chosen` (w) is the better answer. Let each side stand

@@ -1,6 +1,6 @@
 """Half Fine-Tuning (HFT): train one half of the weights, so that the other half keeps what it knew.
 
-    python -m nanouft.train --objective hft                 # NanoWorld demonstrations
+    python -m nanouft.train --objective hft
     Hui et al. 2024, arXiv:2404.18466
 
 The loss is that of sft.py:

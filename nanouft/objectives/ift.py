@@ -1,6 +1,6 @@
 """Intuitive Fine-Tuning (IFT): SFT that reads the model's own guesses and looks ahead.
 
-    python -m nanouft.train --objective ift                 # NanoWorld demonstrations
+    python -m nanouft.train --objective ift
     Hua et al., arXiv:2405.11870v3, and the code released with it
 
 Like its parent sft.py (--reduction sequence), IFT learns from right answers alone. Two things
@@ -26,7 +26,6 @@ differ.
    The paper prints other formulas, where t counts the N tokens of the answer from 1:
        --variant algorithm1    L = sum_t gamma^(N - t) (sum_{k>=t} l_k) l_t
        --variant eq21          L = sum_t t l_t
-       --variant eq21_mean1    L = mean_t t l_t / mean_t t
 
 It costs one more forward than SFT. gamma = 0 switches the weights off (w_t = 1), as in the released
 code, although the formula alone would then leave w_t proportional to l_t. So with lam = 0 as well
@@ -40,7 +39,7 @@ from torch import Tensor
 from nanouft.errors import in_range
 from nanouft.objective import Batch, Objective, Seqs
 
-Variant = Literal["detached", "released", "algorithm1", "eq21", "eq21_mean1"]
+Variant = Literal["detached", "released", "algorithm1", "eq21"]
 
 
 class IFT(Objective):
@@ -103,14 +102,11 @@ def weights(nll: Tensor, s: Seqs, variant: str, gamma: float) -> Tensor:
     m = s.mask.to(nll.dtype)
     n = m.sum(-1, keepdim=True)                                 # N
     rank = m.cumsum(-1)                                         # t = 1..N, over response tokens
+    if variant == "eq21":                                       # token t is counted t times
+        return rank * m
+    if variant == "algorithm1":                                 # alpha^(N-t), as printed
+        return float(gamma) ** (n - rank) * future_sum(nll, 1.0) * m
     seen = nll.detach() if variant == "detached" else nll       # released: gradient flows
-    if variant in ("released", "detached"):
-        w = future_sum(seen, gamma) * m if gamma > 0 else m
-    elif variant == "algorithm1":                               # alpha^(N-t), as printed
-        return float(gamma) ** (n - rank).clamp_min(0) * future_sum(seen, 1.0) * m
-    else:
-        w = rank * m                                            # Eq. 21: token t is counted t times
-        if variant == "eq21":
-            return w
+    w = future_sum(seen, gamma) * m if gamma > 0 else m
     total = w.sum(-1, keepdim=True)
     return w * n / total.masked_fill(total == 0, 1)             # all losses 0: nothing to learn

@@ -1,6 +1,6 @@
 """IPO: aim at a margin, instead of wishing for an infinite one.
 
-    python -m nanouft.train --objective ipo                 # NanoWorld pairs
+    python -m nanouft.train --objective ipo
     Azar et al. 2023, arXiv:2310.12036 (identity preference optimisation)
 
 Where every annotator prefers the same answer, DPO's margin grows without end, and its KL penalty

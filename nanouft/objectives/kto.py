@@ -1,6 +1,6 @@
 """KTO: thumbs up and thumbs down are enough, if gains and losses are valued as people value them.
 
-    python -m nanouft.train --objective kto                 # NanoWorld answers with labels
+    python -m nanouft.train --objective kto
     Ethayarajh et al. 2024, arXiv:2402.01306v5 (section 4), and TRL's trainer
 
 People judge an outcome against a reference point, and what lies beyond it counts less and less
@@ -31,7 +31,7 @@ from nanouft.data.rows import Row
 from nanouft.data.selection import label_rows
 from nanouft.errors import UserError
 from nanouft.objective import Batch, Objective, write_logp
-from nanouft.objectives.dpo import check_beta, log_ratio
+from nanouft.objectives.dpo import check_settings, log_ratio
 from nanouft.objectives.una import graded_metrics
 
 
@@ -44,12 +44,7 @@ class KTO(Objective):
     desirable_weight: float = 1.0       # lam_D: how much a good answer counts
     undesirable_weight: float = 1.0     # lam_U: how much a bad answer counts
 
-    def check(self) -> None:
-        check_beta(self)
-        weights = (self.desirable_weight, self.undesirable_weight)
-        if min(weights) < 0 or max(weights) == 0:
-            raise UserError("--desirable-weight and --undesirable-weight must not be below 0, "
-                            "nor both 0")
+    check = check_settings
 
     def choose(self, rows: list[Row]) -> list[Row]:
         """Roles "answer", and "mismatch": the prompt with the next answer to another prompt."""
@@ -59,12 +54,11 @@ class KTO(Objective):
             raise UserError("this objective needs labels on at least two different prompts, "
                             "to mismatch them")
         n = len(labelled)
-        partner = [0] * n                               # of each row: whose answer it borrows
-        for k in reversed(range(2 * n)):        # twice round: the last row's is at the start
-            i, after = k % n, (k + 1) % n
-            partner[i] = after if prompts[after] != prompts[i] else partner[after]
-        return [replace(row, roles=row.roles | {"mismatch": (prompt, answers[j])})
-                for row, prompt, j in zip(labelled, prompts, partner)]
+        out = []
+        for i, row in enumerate(labelled):              # after the last row the first comes
+            j = next(k % n for k in range(i + 1, i + n) if prompts[k % n] != prompts[i])
+            out.append(replace(row, roles=row.roles | {"mismatch": (prompts[i], answers[j])}))
+        return out
 
     def forward(self, model, batch: Batch) -> None:
         with torch.no_grad():

@@ -1,6 +1,6 @@
 """NCA: is this answer from the better policy, or is it noise? Asked of each answer of a pair.
 
-    python -m nanouft.train --objective nca                 # NanoWorld pairs
+    python -m nanouft.train --objective nca
     Chen et al. 2024, arXiv:2402.05369 (noise contrastive alignment), TRL's loss_type "nca_pair"
 
 DPO asks which of two answers is better, so it learns a difference. Noise contrastive estimation

@@ -1,6 +1,6 @@
 """NEFTune: noise on the embeddings, so that an answer is learnt and not its exact wording.
 
-    python -m nanouft.train --objective neftune             # NanoWorld demonstrations
+    python -m nanouft.train --objective neftune
     Jain et al. 2023, arXiv:2310.05914 (Algorithm 1)
 
 The loss is that of sft.py. What differs is `forward`, in which noise is added to the embedding
@@ -10,7 +10,7 @@ e of every token that the model reads, prompt included.
 N is the number of tokens that the row really has, C the width. The noise of a whole row then has a
 length of about alpha / sqrt(3), however long the row is.
 
-alpha = 0 is SFT bit for bit. The paper sweeps alpha over 5, 10, 15; 5 is the common default.
+The paper sweeps alpha over 5, 10, 15; 5 is the common default.
 Traps: with the padded length for N (transformers' form) a short answer gets less noise the longer
 its neighbours are; evaluation and references must be without noise, which `model.eval()` ensures.
 """
@@ -23,13 +23,13 @@ from nanouft.seeds import uniform_rows
 
 
 class NEFTune(Objective):
-    alpha: float = 5.0              # size of the noise; 0 = SFT
+    alpha: float = 5.0              # size of the noise
 
     def check(self) -> None:
-        in_range(self, "alpha")
+        in_range(self, "alpha", above=True)
 
     def forward(self, model, batch: Batch) -> None:
-        if self.alpha == 0 or not model.training:
+        if not model.training:
             return write_logp(model, batch)
         s = batch.seqs["answer"]
         embeds = model(s.inputs, want="embeds")

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from nanouft.objective import Batch, Objective
-from nanouft.objectives.dpo import check_beta, dpo_loss, log_ratio, pair_metrics
+from nanouft.objectives.dpo import check_settings, dpo_loss, log_ratio, pair_metrics
 from nanouft.objectives.on_policy import check_sampling
 
 
@@ -29,12 +29,10 @@ class OnlineDPO(Objective):
     reference = True
     samples: int = 4                # answers to each prompt; the best and the worst are used
     beta: float = 0.1               # strength of the KL penalty; larger = stay nearer the start
-    minibatches: int = 1            # optimizer steps that a rollout is cut into
-    passes: int = 1                 # how often a rollout is used
 
     def check(self) -> None:
         check_sampling(self, least=2)
-        check_beta(self)
+        check_settings(self)
 
     def credit(self, batch: Batch) -> tuple[Batch, dict]:
         """One row of roles "chosen" and "rejected" for each prompt of the rollout."""

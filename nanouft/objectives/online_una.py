@@ -23,7 +23,7 @@ from typing import Literal
 from torch import Tensor
 
 from nanouft.objective import Batch, Objective
-from nanouft.objectives.dpo import check_beta
+from nanouft.objectives.dpo import check_settings
 from nanouft.objectives.on_policy import check_sampling, log_rho
 from nanouft.objectives.una import graded_metrics, score_loss
 
@@ -37,12 +37,10 @@ class OnlineUNA(Objective):
     beta: float = 0.1               # what one nat of log-ratio counts; smaller for longer answers
     distance: Literal["mse", "bce"] = "mse"         # between the implicit score and the given one
     against: Literal["start", "rollout"] = "start"  # whose log-probs the policy's are compared with
-    minibatches: int = 1            # optimizer steps that a rollout is cut into
-    passes: int = 1                 # how often a rollout is used
 
     def check(self) -> None:
         check_sampling(self)
-        check_beta(self)
+        check_settings(self)
 
     def loss(self, batch: Batch) -> tuple[Tensor, dict]:
         s = batch.seqs["answer"]

@@ -1,6 +1,6 @@
 """Odds Ratio Preference Optimization (ORPO): imitate the better answer and prefer it, in one loss.
 
-    python -m nanouft.train --objective orpo                # NanoWorld pairs
+    python -m nanouft.train --objective orpo
     Hong et al. 2024, arXiv:2403.07691 (Eq. 3-7), and the code released with it
 
 ORPO needs no reference model. Let A be the mean log-prob of an answer's tokens and p = e^A its
@@ -19,19 +19,15 @@ Trap: sums in place of means, since e^(a sum) is 0 for any answer of some length
 import torch.nn.functional as F
 from torch import Tensor
 
-from nanouft.errors import UserError
 from nanouft.objective import Batch, Objective, Seqs
-from nanouft.objectives.dpo import log1mexp, pair_metrics
+from nanouft.objectives.dpo import check_settings, log1mexp, pair_metrics
 
 
 class ORPO(Objective):
     data = "pairs"
     lam: float = 1.0                # weight of the odds ratio beside imitation; TRL's default: 0.1
 
-    def check(self) -> None:
-        if self.lam < 0:
-            raise UserError(f"--lam {self.lam}: must not be below 0 "
-                            "(it would prefer the rejected answer)")
+    check = check_settings
 
     def forward(self, model, batch: Batch) -> None:
         """Log-probs of the answers, and of the chosen row's prompt."""

@@ -47,11 +47,10 @@ def find(name: str) -> type[Objective]:
         raise UserError(f"--objective {name}: one subclass of Objective is wanted in the file, it "
                         f"has {', '.join(found) or 'none'}; {file}:NAME says which")
     cls = found[wanted] if wanted else next(iter(found.values()))
-    if unknown := set(str(cls.data).split(" + ")) - set(CHOOSE):
-        raise UserError(f"--objective {file}: data = {cls.data!r}: there is no {min(unknown)!r}; "
-                        f"known: {', '.join(CHOOSE)}")
-    if cls.data not in CHOOSE and cls.choose is Objective.choose:
-        raise UserError(f"--objective {file}: with data = {cls.data!r} it needs its own `choose`")
+    kinds = set(cls.data.split(" + "))
+    if kinds - set(CHOOSE) or len(kinds) > 1 and cls.choose is Objective.choose:
+        raise UserError(f"--objective {file}: data = {cls.data!r}: one of {', '.join(CHOOSE)} is "
+                        "known; several, joined by +, need a `choose` of your own")
     if cls.loss is Objective.loss or getattr(cls, "each", None) is Pairs.each:
         raise UserError(f"--objective {file}: {cls.__name__} has no `loss(self, batch)` "
                         "(of Pairs: no `each`)")

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 from nanouft.objective import Batch, First, Objective
-from nanouft.objectives.dpo import check_beta
+from nanouft.objectives.dpo import check_settings
 from nanouft.objectives.sft import nll
 from nanouft.objectives.una import score_loss
 
@@ -35,8 +35,7 @@ class PoFT(Objective):
     beta: float = 1.0               # scale of A - A_aligned (the release's; the paper has none)
     margin: float = 0.0             # added to it (the release: gamma); larger = every tau smaller
 
-    def check(self) -> None:
-        check_beta(self)
+    check = check_settings
 
     def prepare(self, data: list, models, seed: int) -> list:
         """A_aligned of each row, in nats on average per token."""

@@ -1,6 +1,6 @@
 """Robust DPO: if some labels are flipped by chance, subtract what they add.
 
-    python -m nanouft.train --objective robust_dpo --label-smoothing 0.2        # NanoWorld pairs
+    python -m nanouft.train --objective robust_dpo --label-smoothing 0.2
     Chowdhury et al. 2024, arXiv:2403.00409; its conservative sister is dpo --label-smoothing (cDPO)
 
 DPO's loss of a pair is -log sigmoid(h), and that of the pair swapped is -log sigmoid(-h). If a
@@ -19,7 +19,7 @@ eps 0 is DPO (TRL's default; here it is 0.1, or the name would mean nothing).
 from torch import Tensor
 
 from nanouft.objective import Batch, Objective
-from nanouft.objectives.dpo import check_beta, check_smoothing, dpo_loss, log_ratio, pair_metrics
+from nanouft.objectives.dpo import check_settings, dpo_loss, log_ratio, pair_metrics
 
 
 class RobustDPO(Objective):
@@ -29,9 +29,7 @@ class RobustDPO(Objective):
     beta: float = 0.1               # strength of the KL penalty; larger = stay nearer the reference
     label_smoothing: float = 0.1    # probability that a label is flipped; 0 is DPO
 
-    def check(self) -> None:
-        check_beta(self)
-        check_smoothing(self)
+    check = check_settings
 
     def loss(self, batch: Batch) -> tuple[Tensor, dict]:
         w, l = batch.seqs["chosen"], batch.seqs["rejected"]

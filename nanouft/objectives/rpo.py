@@ -1,35 +1,30 @@
 """RPO: compare each good answer also with the bad answers to the other prompts.
 
-    python -m nanouft.train --objective rpo                 # --form paired: near prompts count more
+    python -m nanouft.train --objective rpo
     Yin et al. 2024, arXiv:2402.10958, and the code released with it
 
 DPO compares two answers to ONE prompt, but B pairs in a step allow B x B comparisons. The margin
 of good answer i over bad answer j is
     M_ij = r_w[i] - r_l[j]
 DPO is the diagonal. From dpo.py `each` differs, in which row i is compared with all j:
-    --form paired       L = -mean_j log sigmoid( beta W_ij M_ij )
-    --form diagonal     L = -sum_j D_ij log sigmoid( beta M_ij )
+    L = -mean_j log sigmoid( beta W_ij M_ij )
     W_ij = softmax_j( cos(e_i, e_j) / temperature )
     e_i: the embedding of prompt i
-    D_ij: diagonal_weight if j = i; the other j share the rest evenly
-In the paired form the weight stands INSIDE the sigmoid. Answers to unlike prompts are hard to
-compare, because what r says of a prompt as such does not cancel off the diagonal.
+The weight stands INSIDE the sigmoid. Answers to unlike prompts are hard to compare, because what r
+says of a prompt as such does not cancel off the diagonal.
 
 e is the mean hidden state of the start model over the prompt (the authors: a sentence encoder). A
-step of one pair is DPO in both forms; where all prompts are the same, W = 1/B, and beta shrinks to
-beta/B. The loss couples the rows of a step, so the batch size is part of the method, and
---accumulate is refused. Left out: the unpaired form. Two others are called RPO: TRL's rpo_alpha
-(DPO and likelihood) and reward-aware preference optimisation.
+step of one pair is DPO; where all prompts are the same, W = 1/B, and beta shrinks to beta/B. The
+loss couples the rows of a step, so the batch size is part of the method, and --accumulate is
+refused. Left out: the unpaired form, and fixed weights in place of W. Two others are called RPO:
+TRL's rpo_alpha (DPO and likelihood) and reward-aware preference optimisation.
 """
-from typing import Literal
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from nanouft.errors import in_range
 from nanouft.objective import Batch, Objective
-from nanouft.objectives.dpo import check_beta, log_ratio, pair_metrics
+from nanouft.objectives.dpo import check_settings, log_ratio, pair_metrics
 
 
 class RPO(Objective):
@@ -37,15 +32,10 @@ class RPO(Objective):
     lr = 3e-5
     reference = True
     coupled = True
-    form: Literal["paired", "diagonal"] = "paired"  # weights by nearness of prompts, or fixed ones
     beta: float = 0.1               # strength of the KL penalty; larger = stay nearer the reference
-    temperature: float = 0.5        # paired: small = only the nearest prompts count
-    diagonal_weight: float = 0.8    # diagonal: share of a pair's own comparison; 1 is DPO
+    temperature: float = 0.5        # small = only the nearest prompts count
 
-    def check(self) -> None:
-        check_beta(self)
-        in_range(self, "temperature", above=True)
-        in_range(self, "diagonal_weight", high=1)
+    check = check_settings
 
     @torch.no_grad()
     def prepare(self, data: list, models, seed: int) -> list:
@@ -63,12 +53,8 @@ class RPO(Objective):
     def loss(self, batch: Batch) -> tuple[Tensor, dict]:
         r_w, r_l = log_ratio(batch.seqs["chosen"]), log_ratio(batch.seqs["rejected"])
         M = r_w[:, None] - r_l[None, :]                                 # (B,B) margins
-        if self.form == "paired":
-            W = nearness(batch.per_row["prompt_embedding"].to(M.dtype), self.temperature)
-            each = -F.logsigmoid(self.beta * W * M).mean(-1)
-        else:
-            W = shares(len(M), self.diagonal_weight, M)
-            each = (-F.logsigmoid(self.beta * M) * W).sum(-1)
+        W = nearness(batch.per_row["prompt_embedding"].to(M.dtype), self.temperature)
+        each = -F.logsigmoid(self.beta * W * M).mean(-1)
         metrics = pair_metrics(batch, self.beta * r_w, self.beta * r_l, self.beta)
         metrics["own_weight"] = W.diagonal().sum() / batch.n
         return each.sum() / batch.n, metrics
@@ -78,11 +64,3 @@ def nearness(e: Tensor, temperature: float) -> Tensor:
     """(B,E) prompt embeddings -> (B,B) weights; rows sum to 1."""
     e = F.normalize(e, dim=-1)
     return (-(1 - e @ e.T) / temperature).softmax(-1)
-
-
-def shares(B: int, diagonal: float, like: Tensor) -> Tensor:
-    """(B,B): `diagonal` on the diagonal, the rest evenly beside it; a pair alone takes all."""
-    own = torch.eye(B, dtype=like.dtype, device=like.device)
-    if B == 1:
-        return own
-    return diagonal * own + (1 - diagonal) / (B - 1) * (1 - own)

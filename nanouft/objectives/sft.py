@@ -1,6 +1,6 @@
 """Supervised fine-tuning (SFT): imitate demonstrations, token by token.
 
-    python -m nanouft.train --objective sft                 # NanoWorld demonstrations
+    python -m nanouft.train --objective sft
 
 The loss is the negative log-probability of each token of the answer, given the right tokens before
 it. The mask leaves the prompt out and keeps <|end|>, so that the model also learns to stop:

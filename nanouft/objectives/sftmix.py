@@ -14,7 +14,7 @@
        L = NLL(sure, unsure) - mu mean_t (lam log m_t + (1 - lam) log m'_t)
        m_t, m'_t: the chance of the sure and of the unsure answer's token in state z
 Cross entropy is linear in the label, so the mixed label needs two look-ups and no soft labels. At
-mu .2 it is a regulariser, and mu 0 is SFT.
+mu .2 it is a regulariser, and at mu 0 this would be SFT.
 
 A step of --batch-size pairs holds twice as many answers. No code of the authors was found.
 Simplified: two runs stand for the checkpoints of one, and pairs are drawn once per run.
@@ -30,7 +30,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from nanouft.errors import UserError
+from nanouft.errors import in_range
 from nanouft.gpt import scatter_at, select_at
 from nanouft.objective import Batch, First, Objective, Seqs
 from nanouft.seeds import uniform_rows
@@ -39,12 +39,11 @@ from nanouft.seeds import uniform_rows
 class SFTMix(Objective):
     first = First("runs", "two short SFT runs, made first",
                   ("--objective sft --epochs 1", "--objective sft --epochs 2"))
-    mu: float = 0.2                 # weight of the mixture's loss; 0 = SFT
+    mu: float = 0.2                 # weight of the mixture's loss
     runs: list[str] | None = None   # SFT runs that say what is easy [made once: 1 and 2 epochs]
 
     def check(self) -> None:
-        if self.mu < 0:
-            raise UserError(f"--mu {self.mu}: must not be negative (it would reward confusion)")
+        in_range(self, "mu", above=True)
 
     def prepare(self, data: list, models, seed: int) -> list:
         return pair_up(data, confidence(data, models, self.runs or []), seed)
@@ -57,8 +56,6 @@ class SFTMix(Objective):
         for s in (a, b):
             hidden.append(model(s.inputs, want="hidden"))                       # (B,T,C)
             s.logp = model(hidden=hidden[-1], want="logp", targets=s.targets, at=s.positions)
-        if self.mu == 0:
-            return
         shorter = torch.minimum(a.mask.sum(-1), b.mask.sum(-1)).cpu()  # (B,) a GPU waits once
         n = int(shorter.max())
         shared = torch.arange(n) < shorter[:, None]  # (B,n) both have one
@@ -83,15 +80,11 @@ class SFTMix(Objective):
         a, b = batch.seqs["sure"], batch.seqs["unsure"]
         n = batch.tokens["sure"] + batch.tokens["unsure"]
         nll = -(a.sum(a.logp).sum() + b.sum(b.logp).sum()) / n
-        metrics = {"nll": nll.detach()}
-        if self.mu == 0:
-            return nll, metrics
         mix = torch.zeros(())
         for s in (batch.seqs["mix_sure"], batch.seqs["mix_unsure"]):        # a mixed label
-            share = s.extra["share"].masked_fill(s.mask == 0, 0)               # lam, then 1 - lam
-            logp = s.logp.masked_fill(s.mask == 0, 0)
-            mix = mix - s.mean(share * logp).sum() / batch.n
-        return nll + self.mu * mix, metrics | {"nll_mix": mix.detach()}
+            share = s.extra["share"].masked_fill(s.mask == 0, 0)            # lam, then 1 - lam
+            mix = mix - s.mean(share * s.logp).sum() / batch.n
+        return nll + self.mu * mix, {"nll": nll.detach(), "nll_mix": mix.detach()}
 
 
 # ---- which rows stand together -------------------------------------------------------------------
@@ -99,10 +92,8 @@ def confidence(data: list, models, runs: list[str]) -> np.ndarray:
     """(rows,) Conf: minus the perplexity of each answer, averaged over the models in `runs`."""
     perplexity = np.zeros(len(data))
     for folder in runs:
-        scored = models.logps(data, folder)
-        sums = [logp["answer"].sum() for logp in scored]
-        counts = [e.seqs["answer"].mask[1:].sum() for e in data]
-        perplexity += [np.exp(-total / n) for total, n in zip(sums, counts)]
+        perplexity += [np.exp(-logp["answer"].sum() / e.seqs["answer"].mask[1:].sum())
+                       for e, logp in zip(data, models.logps(data, folder))]
     return (-perplexity / len(runs)).astype(np.float32)
 
 
@@ -113,15 +104,10 @@ def pair_up(data: list, sureness: np.ndarray, seed: int) -> list:
     ranked = [data[i] for i in np.argsort(-sureness, kind="stable")]
     half = len(ranked) // 2
     sure, unsure = ranked[:half], ranked[len(ranked) - half:]
+    middle = ranked[half:len(ranked) - half]
     random.Random(seed).shuffle(unsure)
-    pairs = list(zip(sure, unsure))
-    if len(ranked) % 2:
-        pairs.append((ranked[half], ranked[half]))
-    out = []
-    for a, b in pairs:
-        seqs = {"sure": a.seqs["answer"], "unsure": b.seqs["answer"]}
-        out.append(replace(a, seqs=seqs, per_row={}))
-    return out
+    return [replace(a, seqs={"sure": a.seqs["answer"], "unsure": b.seqs["answer"]}, per_row={})
+            for a, b in zip(sure + middle, unsure + middle)]
 
 
 # ---- where the answers stand ---------------------------------------------------------------------

@@ -1,6 +1,6 @@
 """SimPO: the mean log-prob of an answer is its reward; no reference model at all.
 
-    python -m nanouft.train --objective simpo               # NanoWorld pairs
+    python -m nanouft.train --objective simpo
     Meng et al. 2024, arXiv:2405.14734 (Eq. 6), and the code released with it
 
 What decides greedy answers is how likely a token is on average, so that is what SimPO ranks, with
@@ -9,20 +9,16 @@ stood, and gamma is taken off.
     L = -log sigmoid( beta (A_w - A_l) - gamma )                                            (Eq. 6)
 With sums in place of means the longer answer would lose for its length alone. Nothing but a small
 learning rate holds the policy near its start, and only the difference counts, so both answers may
-fall. Two common additions: --alpha adds likelihood of `chosen` (TRL's CPO-SimPO), and
---label-smoothing doubts the labels, as cDPO does.
+fall. A common addition: --alpha adds likelihood of `chosen` (TRL's CPO-SimPO).
 
 The released code writes gamma / beta = .25, hence gamma .5 at beta 2 here. TRL's defaults (its CPO
 trainer: beta .1, gamma .5, alpha 1) are not SimPO.
-Trap: smoothing flips the sign of the whole logit, margin included, so a flipped pair counts as
-right until chosen leads by gamma.
 """
 import torch.nn.functional as F
 from torch import Tensor
 
-from nanouft.errors import in_range
 from nanouft.objective import Batch, Objective
-from nanouft.objectives.dpo import check_beta, check_smoothing, pair_metrics
+from nanouft.objectives.dpo import check_settings, pair_metrics
 from nanouft.objectives.sft import nll
 
 
@@ -31,19 +27,14 @@ class SimPO(Objective):
     lr = 3e-5
     beta: float = 2.0               # scale of the mean log-prob
     gamma: float = 0.5              # margin to win by, in units of beta x mean log-prob
-    label_smoothing: float = 0.0    # probability that a label is flipped
     alpha: float = 0.0              # weight of NLL(chosen); 0 is SimPO
 
-    def check(self) -> None:
-        check_beta(self)
-        check_smoothing(self)
-        in_range(self, "alpha", "gamma")
+    check = check_settings
 
     def loss(self, batch: Batch) -> tuple[Tensor, dict]:
-        w, l, e = batch.seqs["chosen"], batch.seqs["rejected"], self.label_smoothing
+        w, l = batch.seqs["chosen"], batch.seqs["rejected"]
         r_w, r_l = self.beta * w.mean(w.logp), self.beta * l.mean(l.logp)
-        x = r_w - r_l - self.gamma
-        each = -(1 - e) * F.logsigmoid(x) - e * F.logsigmoid(-x)                        # Eq. 6
+        each = -F.logsigmoid(r_w - r_l - self.gamma)                                    # Eq. 6
         imitate = nll(batch, "chosen")
         metrics = pair_metrics(batch, r_w, r_l, self.beta) | {"nll": imitate.detach()}
         return each.sum() / batch.n + self.alpha * imitate, metrics

@@ -1,6 +1,6 @@
 """SPPO's loss: move each answer by as many nats as it wins, and no further.
 
-    python -m nanouft.train --objective sppo                # NanoWorld pairs
+    python -m nanouft.train --objective sppo
     Wu et al. 2024, arXiv:2405.00675 (self-play preference optimisation), TRL's "sppo_hard"
 
 In a game between policies a step of multiplicative weights makes an answer likelier by eta (P -

@@ -13,22 +13,18 @@ and `weighted_ratio` stands for its log_ratio.
 The weight c_t is a constant made of d_t, so that bad tokens of the rejected answer count more:
     c_t = exp(mu clip(d_t, -.5, 1.5))
     mu: 1 in chosen, -1 in rejected
-    --weights paper         these: .61 to 4.48 in chosen, .22 to 1.65 in rejected
-    --weights rank_based    the rank of mu d within the answer, from .7 to 1.3; ties share a rank
-                            (the code's advice)
-Weights that are all c are DPO with beta c. The constants come from three secondary sources and
-were not read in the paper. The released code has no exp form; its default weighs every token 1 and
-drops <|end|>, which is kept here. Left out: its term on KL. The two runs are made once and kept;
---estimates PLUS MINUS names others.
+They lie between .61 and 4.48 in chosen, and between .22 and 1.65 in rejected. Weights that are all
+c are DPO with beta c. The constants come from three secondary sources and were not read in the
+paper. The released code has no exp form; its default weighs every token 1 and drops <|end|>, which
+is kept here, and it advises weights by rank. Left out: these, and its term on KL. The two runs are
+made once and kept; --estimates PLUS MINUS names others.
 """
-from typing import Literal
-
 import torch.nn.functional as F
 from torch import Tensor
 
 from nanouft.errors import UserError
 from nanouft.objective import Batch, First, Objective, Seqs
-from nanouft.objectives.dpo import check_beta, pair_metrics
+from nanouft.objectives.dpo import check_settings, pair_metrics
 
 
 class TISDPO(Objective):
@@ -38,11 +34,10 @@ class TISDPO(Objective):
     first = First("estimates", "two DPO runs, made first",
                   ("--objective dpo --epochs 1", "--objective dpo --epochs 1 --swap"))
     beta: float = 0.1               # strength of the KL penalty; larger = stay nearer the reference
-    weights: Literal["paper", "rank_based"] = "paper"   # how d_t becomes a token's weight
     estimates: list[str] | None = None      # runs of dpo and of dpo --swap [trained first]
 
     def check(self) -> None:
-        check_beta(self)
+        check_settings(self)
         if self.estimates and len(self.estimates) != 2:
             raise UserError("--estimates: two folders are needed, of dpo and of dpo --swap, "
                             f"not {len(self.estimates)}")
@@ -57,7 +52,7 @@ class TISDPO(Objective):
 
     def loss(self, batch: Batch) -> tuple[Tensor, dict]:
         w, l = batch.seqs["chosen"], batch.seqs["rejected"]
-        c_w, c_l = token_weights(w, 1, self.weights), token_weights(l, -1, self.weights)
+        c_w, c_l = token_weights(w, 1), token_weights(l, -1)
         r_w, r_l = (self.beta * weighted_ratio(s, c) for s, c in ((w, c_w), (l, c_l)))
         metrics = pair_metrics(batch, r_w, r_l, self.beta)
         for role, s, c in (("chosen", w, c_w), ("rejected", l, c_l)):
@@ -65,18 +60,10 @@ class TISDPO(Objective):
         return -F.logsigmoid(r_w - r_l).sum() / batch.n, metrics
 
 
-def token_weights(s: Seqs, mu: int, how: str) -> Tensor:
+def token_weights(s: Seqs, mu: int) -> Tensor:
     """(B,T) weight of each response token, a constant; 0 elsewhere."""
-    off = s.mask == 0
-    r = s.extra["token_reward"].masked_fill(off, 0)
-    if how == "paper":
-        return (mu * r.clamp(-0.5, 1.5)).exp().masked_fill(off, 0)
-    x = (mu * r).masked_fill(off, float("inf"))
-    n = s.mask.sum(-1, keepdim=True)
-    below = (x[:, None, :] < x[:, :, None]).sum(-1)             # (B,T) tokens of the row below it
-    equal = (x[:, None, :] == x[:, :, None]).sum(-1)            # (B,T) equal to it, itself included
-    rank = (below + (equal - 1) / 2) / (n - 1).clamp_min(1)     # 0 .. 1; a token alone: 0
-    return (0.7 + 0.6 * rank).where(n > 1, 1.0).masked_fill(off, 0)
+    d = s.extra["token_reward"].clamp(-0.5, 1.5)
+    return (mu * d).exp().masked_fill(s.mask == 0, 0)
 
 
 def weighted_ratio(s: Seqs, weights: Tensor) -> Tensor:

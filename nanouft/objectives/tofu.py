@@ -1,6 +1,6 @@
 """TOFU, the tempered focal loss: learn rare patterns without sharpening what is already known.
 
-    python -m nanouft.train --objective tofu                # NanoWorld demonstrations
+    python -m nanouft.train --objective tofu
     Klypa & Cherednichenko 2026, arXiv:2605.00195, and the code released with it
 
 From sft.py two things differ, for a token with logits z, target y and p_t = softmax(z)_y.

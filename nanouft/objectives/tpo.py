@@ -1,6 +1,6 @@
 """TPO: three answers to one prompt. Imitate the best one, rank the other two; no reference model.
 
-    python -m nanouft.train --objective tpo                 # NanoWorld pairs
+    python -m nanouft.train --objective tpo
     Saeidi et al. 2024, arXiv:2405.16681, and the code released with it
 
 In CPO one answer plays two parts: it is imitated, and it has to win. But what should be imitated
@@ -18,9 +18,8 @@ from torch import Tensor
 
 from nanouft.data.rows import Row
 from nanouft.data.selection import both_answers, real_pairs
-from nanouft.errors import in_range
 from nanouft.objective import Batch, Objective
-from nanouft.objectives.dpo import check_beta, pair_metrics
+from nanouft.objectives.dpo import check_settings, pair_metrics
 from nanouft.objectives.sft import nll
 
 
@@ -30,9 +29,7 @@ class TPO(Objective):
     beta: float = 0.1               # scale of the difference of summed log-probs
     alpha: float = 1.0              # weight of NLL(gold)
 
-    def check(self) -> None:
-        check_beta(self)
-        in_range(self, "alpha")
+    check = check_settings
 
     def choose(self, rows: list[Row]) -> list[Row]:
         return triples(rows)

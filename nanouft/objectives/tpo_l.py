@@ -1,21 +1,20 @@
 """TPO-L: TPO on mean log-probs, with a margin: SimPO, and likelihood of a third answer.
 
-    python -m nanouft.train --objective tpo_l               # NanoWorld pairs
+    python -m nanouft.train --objective tpo_l
     Saeidi et al. 2024, arXiv:2405.16681; gamma after TRL's TPO trainer, beta after SimPO
 
 With A the mean log-prob of an answer's tokens, and the third answer `gold` of tpo.py:
     L = -log sigmoid( beta (A_w - A_l) - gamma ) + alpha NLL(gold)
-From simpo.py the role that is imitated differs, `choose` adds that role, alpha is 1 and not 0, and
-labels are not smoothed. With gold = chosen this is SimPO with --alpha. The released code has no
-TPO-L; TRL's gamma is .5, beta 2 is SimPO's.
+From simpo.py the role that is imitated differs, `choose` adds that role, and alpha is 1, not 0.
+With gold = chosen this is SimPO with --alpha. The released code has no TPO-L; TRL's gamma is .5,
+beta 2 is SimPO's.
 """
 import torch.nn.functional as F
 from torch import Tensor
 
 from nanouft.data.rows import Row
-from nanouft.errors import in_range
 from nanouft.objective import Batch, Objective
-from nanouft.objectives.dpo import check_beta, pair_metrics
+from nanouft.objectives.dpo import check_settings, pair_metrics
 from nanouft.objectives.sft import nll
 from nanouft.objectives.tpo import triples
 
@@ -26,9 +25,7 @@ class TPOL(Objective):
     gamma: float = 0.5              # margin to win by, in units of beta x mean log-prob
     alpha: float = 1.0              # weight of NLL(gold)
 
-    def check(self) -> None:
-        check_beta(self)
-        in_range(self, "alpha", "gamma")
+    check = check_settings
 
     def choose(self, rows: list[Row]) -> list[Row]:
         return triples(rows)

@@ -31,7 +31,7 @@ from nanouft.data.rows import Row
 from nanouft.data.selection import demo_rows, describe, is_demo, label_rows, score_rows
 from nanouft.errors import UserError
 from nanouft.objective import Batch, Objective
-from nanouft.objectives.dpo import check_beta, log_ratio
+from nanouft.objectives.dpo import check_settings, log_ratio
 from nanouft.objectives.una import graded_metrics, score_loss
 
 KINDS = {"score": "demos + scores", "binary": "demos + labels", "pair": "demos + pairs",
@@ -45,8 +45,7 @@ class UFT(Objective):
     distance: Literal["mse", "bce"] = "mse"     # between the implicit score and the given one
     beta: float = 0.1               # what one nat of log-ratio counts; smaller for longer answers
 
-    def check(self) -> None:
-        check_beta(self)
+    check = check_settings
 
     def kinds(self) -> list[str]:
         return KINDS[self.feedback].split(" + ")

@@ -1,6 +1,6 @@
 """UNA: one number per answer can replace pairs.
 
-    python -m nanouft.train --objective una                 # NanoWorld answers with scores
+    python -m nanouft.train --objective una
     Wang et al. 2024, arXiv:2408.15339v2 (Eq. 6-13), and the code released with it
 
 Its parent is dpo.py, whose implicit reward of an answer says how far the policy has moved towards
@@ -27,7 +27,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from nanouft.objective import Batch, Objective
-from nanouft.objectives.dpo import binary_kl, check_beta, log_ratio, pair_metrics, won
+from nanouft.objectives.dpo import binary_kl, check_settings, log_ratio, pair_metrics, won
 
 KIND = {"score": "scores", "binary": "labels", "pair": "pairs"}
 
@@ -40,8 +40,7 @@ class UNA(Objective):
     distance: Literal["mse", "bce"] = "mse"     # between the implicit score and the given one
     beta: float = 0.1               # what one nat of log-ratio counts; smaller for longer answers
 
-    def check(self) -> None:
-        check_beta(self)
+    check = check_settings
 
     def kinds(self) -> list[str]:
         return [KIND[self.feedback]]
