@@ -38,6 +38,15 @@ def test_the_readme_is_short_and_begins_with_a_command():
     assert "python -m nanouft.train" in "".join(readme.splitlines()[:12])
 
 
+def test_the_address_of_the_project_is_that_of_pyproject():
+    """README's `git clone` and CITATION repeat it; as long as it has none, they have none."""
+    known, cloned, cited = (re.findall(pattern, (ROOT / name).read_text(encoding="utf-8"), re.M)
+                            for name, pattern in (("pyproject.toml", r'^Repository = "(.+)"$'),
+                                                  ("README.md", r"git clone (\S+)"),
+                                                  ("CITATION.cff", r"^repository-code: (\S+)$")))
+    assert known == cloned == cited
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_command_has_the_flags_that_a_page_names(page, capsys, tmp_path, monkeypatch):
     """mine.py is the one that docs/python.md shows."""

@@ -5,7 +5,10 @@ import ast
 import re
 import subprocess
 import sys
+import warnings
 from pathlib import Path
+
+import pytest
 
 from lessons.course import NAMES
 
@@ -35,21 +38,64 @@ def test_all_rooms_together_are_no_larger_than_the_limit():
     assert size <= LIMIT, f"{size:,} characters"
 
 
+def imported(file: Path) -> list[str]:
+    """What a file of nanouft imports of nanouft: "data.rows", "gpt"."""
+    out = []
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom):
+            beside = [*file.relative_to(ROOT).parts[:-node.level]] if node.level else []
+            names = [".".join([*beside, str(node.module), a.name]) for a in node.names]
+        elif isinstance(node, ast.Import):
+            names = [a.name for a in node.names]
+        else:
+            continue
+        for top, _, name in (full.partition(".") for full in names):
+            assert top not in ("lessons", "frozen_lake", "tests"), f"{file} imports {top}"
+            out += [name] if top == "nanouft" else []
+    return out
+
+
 def test_a_room_imports_only_what_stands_before_it():
     for file in sorted((ROOT / "nanouft").rglob("*.py")):
         room = file.relative_to(ROOT / "nanouft").with_suffix("").parts[0]
         if room == "__init__":
             continue
         assert room in ORDER, f"{file.name}: where does it stand in the order?"
-        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-            if not isinstance(node, (ast.Import, ast.ImportFrom)):
-                continue
-            before = f"{node.module}." if isinstance(node, ast.ImportFrom) else ""
-            for name in (before + alias.name for alias in node.names):
-                top, other = (*name.split("."), "")[:2]
-                assert top not in ("lessons", "frozen_lake", "tests"), f"{file} imports {name}"
-                if top == "nanouft" and other in ORDER:
-                    assert ORDER.index(other) <= ORDER.index(room), f"{file} imports {name}"
+        for name in imported(file):
+            other = name.partition(".")[0]
+            if other in ORDER:
+                assert ORDER.index(other) <= ORDER.index(room), f"{file} imports {name}"
+
+
+def test_no_files_import_each_other_in_a_circle():
+    """A package is its __init__.py, which is read before any file in it."""
+    files = {".".join(f.relative_to(ROOT / "nanouft").with_suffix("").parts)
+             .removesuffix(".__init__"): f for f in (ROOT / "nanouft").rglob("*.py")}
+    reads = {name: {part for x in imported(f) for part in (x, x.rpartition(".")[0])
+                    if part in files and part != name} for name, f in files.items()}
+    while leaves := [name for name, others in reads.items() if not others]:
+        reads = {name: others - set(leaves) for name, others in reads.items()
+                 if name not in leaves}
+    assert not reads
+
+
+@pytest.mark.parametrize("code, files, lines", [
+    ("from nanouft import objectives, train; objectives.OBJECTIVES['dpo']", 40, 5_800),
+    ("import nanouft.simple", 15, 2_430)])
+def test_what_a_run_loads(code, files, lines):
+    code += "; import sys; print(*(m.__file__ for n, m in sys.modules.items() if %s))" % (
+        "n.split('.')[0] == 'nanouft'")
+    loaded = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True,
+                            check=True).stdout.split()
+    count = sum(len(Path(f).read_text(encoding="utf-8").splitlines()) for f in loaded)
+    assert len(loaded) <= files and count <= lines, f"{len(loaded)} files, {count:,} lines"
+
+
+def test_the_readme_names_both_commands():
+    """The workflow takes them from there."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    for two in (r"pip install.*-e \.\n.*--objective ift$", r"pip install.*\n.*pytest -n 2$"):
+        assert len(re.findall(two, text, re.MULTILINE)) == 1, two
 
 
 def test_every_program_begins_with_command():
@@ -77,10 +123,37 @@ def test_importing_changes_nothing():
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
 
 
-def test_no_page_says_what_is_not_so():
-    """nanouft is installed from its checkout, and nobody holds its name in a registry; nor does a
-    text name the place where it was written."""
-    words = re.compile(r"pip install nanouft|/work/|\.\./shared|/opt/env|/root/")
-    found = [f for f, text in texts().items() if words.search(text)
-             and f != Path(__file__) and f.name != "CHANGELOG.md"]
+def test_the_package_lists_its_commands():
+    out = subprocess.run([sys.executable, "-m", "nanouft"], cwd=ROOT, capture_output=True,
+                         text=True, check=True).stdout
+    programs = [f for f in (ROOT / "nanouft").rglob("*.py")
+                if 'if __name__ == "__main__"' in f.read_text(encoding="utf-8")]
+    for file in programs:
+        name = ".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__main__")
+        assert name == "nanouft" or f"python -m {name} " in out, name
+
+
+def test_every_file_compiles_without_a_warning_and_every_docstring_is_utf8():
+    """Since 3.13 Python encodes docstrings when it compiles: one with half an emoji stops it."""
+    files = [f for f in texts() if f.suffix == ".py"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for file in files:
+            tree = ast.parse(file.read_text(encoding="utf-8"), str(file))
+            compile(tree, str(file), "exec")
+            for node in ast.walk(tree):
+                if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)):
+                    (ast.get_docstring(node) or "").encode()
+    assert len(files) > 150
+
+
+def test_every_page_installs_from_the_checkout():
+    """nanouft is installed from its checkout; nobody holds its name in a registry."""
+    assert not [f for f, text in texts().items() if f.suffix == ".md" and f.name != "CHANGELOG.md"
+                and "pip install nanouft" in text]
+
+
+def test_no_text_names_the_place_where_it_was_written():
+    words = re.compile(r"/work/|\.\./shared|/opt/env|/root/")
+    found = [f for f, text in texts().items() if words.search(text) and f != Path(__file__)]
     assert not found, found

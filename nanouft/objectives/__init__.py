@@ -21,6 +21,7 @@ The equations in the heads of the files share these letters:
 The step takes the mean of L over its answers or pairs. Other letters are settings of the method.
 What a method needs is declared in its class (data, reference, first).
 """
+from collections.abc import Iterator, Mapping
 from importlib import import_module
 
 from nanouft.data.selection import demo_rows, label_rows, pair_rows, prompt_rows, score_rows
@@ -39,5 +40,21 @@ NAMES = {                                           # file: class
 }
 CHOOSE.update(demos=demo_rows, pairs=pair_rows, labels=label_rows, scores=score_rows,
               prompts=prompt_rows)
-OBJECTIVES: dict[str, type[Objective]] = {
-    name: getattr(import_module(f"{__name__}.{name}"), cls) for name, cls in NAMES.items()}
+
+
+class Objectives(Mapping[str, type[Objective]]):
+    """OBJECTIVES["dpo"] is the class in dpo.py, which is read when it is asked for: a run loads its
+    own method only."""
+
+    def __getitem__(self, name: str) -> type[Objective]:
+        cls = NAMES[name]
+        return getattr(import_module(f"{__name__}.{name}"), cls)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(NAMES)
+
+    def __len__(self) -> int:
+        return len(NAMES)
+
+
+OBJECTIVES = Objectives()
