@@ -191,7 +191,7 @@ if not CHANGE:
 # The verdict is about one model, whose weights were rounded to four bits in the package, about six
 # kinds of questions, and about the rates that were tried. And a low score has several causes, which
 # only the answers tell. Before training the model chats about the words of the question, and a
-# scorer that reads only the last number of a sum, as that of exercise 17b, would call some right.
+# scorer that reads only the last number of a sum would call some right.
 #
 # ## When does it stop?
 # A small weight may make the model learn the end later, and not worse. The small base of the other
@@ -260,11 +260,10 @@ if not CHANGE:
 # If your verdict is "undecided", say how many seeds would decide a difference of this size. If it
 # is not, ask what either method would score at a rate of its own.
 #
-# ## Exercises
-# Write them in `lessons/exercises/ex17.py` and check them with `python -m lessons.check 17`.
+# ## Exercise
+# Write it in `lessons/exercises/ex17.py` and check it with `python -m lessons.check 17`.
 #
 # - **17a** `train_step(model, optimizer, inputs, targets, mask)`: one whole step of SFT.
-# - **17b** `score(question, answer)`: is the last number of an answer the sum that was asked for?
 #
 # ## Two questions
 # 1. A scorer that reads the last number calls more answers right. Which of two scorers is better?

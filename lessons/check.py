@@ -17,12 +17,9 @@ done. The last line counts what is right, and the exit code is 0 if everything a
 import argparse
 import importlib.util
 import inspect
-import signal
 import sys
-import threading
 import traceback
 from collections.abc import Callable
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -33,13 +30,7 @@ from nanouft.errors import command
 
 HERE = Path(__file__).parent / "exercises"
 ROUNDS = 60                                     # draws of inputs for each exercise
-SECONDS = 20                                    # of computing, for all rounds; they need one
-WAITING = 300                                   # seconds on the clock: a busy machine is no mistake
 NOT_STARTED = "not started: it still raises NotImplementedError"
-
-
-class Late(BaseException):
-    """The time is over. No `except Exception` in a student's program catches it."""
 
 
 # ---- what an exercise is ------------------------------------------------------------------------
@@ -129,27 +120,25 @@ def judge(exercise: Exercise, function, seed=None) -> str:
     """Nothing if the function is right. Else the smallest call in which it is not, what it gives
     there, and the mistake, if it is a common one."""
     seed = Random().random() if seed is None else seed
-    call, wrong, seen = "", [], {}
-    try:
-        with time_limit():
-            for k in (f"{seed} {k}" for k in range(ROUNDS)):
-                args = exercise.draw(Draw(k))
-                call = told(exercise, args)
-                try:
-                    seen[k] = exercise.look(function, *args)
-                    wanted = exercise.look(exercise.right, *exercise.draw(Draw(k)))
-                    if told(exercise, args) != call:
-                        raise TypeError("It changes its arguments. Make a new tensor or list, "
-                                        "because the caller still needs the old one.")
-                    fault = difference(seen[k], wanted, exercise.tolerance)
-                except NotImplementedError:
-                    return NOT_STARTED
-                except (Exception, SystemExit) as error:
-                    fault = words(error, function)
-                if fault:
-                    wrong.append((len(call), call + fault))
-    except Late as late:
-        return call + str(late)
+    wrong, seen = [], {}
+    for k in (f"{seed} {k}" for k in range(ROUNDS)):
+        args = exercise.draw(Draw(k))
+        call = told(exercise, args)
+        try:
+            seen[k] = exercise.look(function, *args)
+            wanted = exercise.look(exercise.right, *exercise.draw(Draw(k)))
+            if told(exercise, args) != call:
+                raise TypeError("It changes its arguments. Make a new tensor or list, because the "
+                                "caller still needs the old one.")
+            fault = difference(seen[k], wanted, exercise.tolerance)
+        except NotImplementedError:
+            return NOT_STARTED
+        except KeyboardInterrupt as error:                      # a loop without an end?
+            return call + words(error, function)
+        except (Exception, SystemExit) as error:
+            fault = words(error, function)
+        if fault:
+            wrong.append((len(call), call + fault))
     return min(wrong)[1] + mistake(exercise, seen) if wrong else ""
 
 
@@ -193,32 +182,6 @@ def mistake(exercise: Exercise, seen: dict) -> str:
     return ""
 
 
-@contextmanager
-def time_limit():
-    """Late is raised here after SECONDS of computing or WAITING seconds, where the system has
-    timers and this is the main thread. Elsewhere Ctrl-C ends a loop."""
-    if not hasattr(signal, "setitimer") or threading.current_thread() != threading.main_thread():
-        yield
-        return
-
-    def late(number, _):
-        raise Late(f"No result after {SECONDS} seconds of computing. Is there a loop without an "
-                   "end?" if number == signal.SIGPROF else
-                   f"No result after {WAITING} seconds. Does it wait for something, as input() and "
-                   "sleep() do?")
-
-    before = [(number, signal.signal(number, late)) for number in (signal.SIGPROF, signal.SIGALRM)]
-    signal.setitimer(signal.ITIMER_PROF, SECONDS)
-    signal.setitimer(signal.ITIMER_REAL, WAITING)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_PROF, 0)
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        for number, handler in before:
-            signal.signal(number, handler)
-
-
 def words(error: BaseException, function=None) -> str:
     """The error of the function, and its line in the function."""
     if isinstance(error, SystemExit):
@@ -247,9 +210,8 @@ def judge_file(exercise: Exercise, file: Path) -> str:
     if not file.exists():
         return f"There is no file {file}."
     try:
-        with time_limit():
-            function = getattr(load(file), exercise.name, None)
-    except (Exception, SystemExit, Late) as error:              # a typing mistake, for example
+        function = getattr(load(file), exercise.name, None)
+    except (Exception, SystemExit) as error:                    # a typing mistake, for example
         return f"{file.name} cannot be read. {words(error)}"
     if function is None:
         return f"{file.name} has no function {exercise.name}."

@@ -28,9 +28,8 @@ NUMBERS = {                                     # what stands in the docstrings 
     "11a": ([2, [1, 2, 3, 0], [0, 1, 0.5, 0.2]], 0.5833),
     "12b": ([[-1.0], [-1.0], [-2.0], [0.5], 0.2, 0.1], [0.4368]), "13a": ([0.5], [0.5, 0.1534]),
     "14a": ([1, 0.8, TABLE], 5), "15a": ([[0.0, 0, 1], [0.5] * 3, 1, 0.5], [0.125, 0.25, 0.5]),
-    "16a": ([[[1.0, 1, 1, 0], [1.0, 0, 0, 0]], [[1, 0, 0, 0], [1, 1, 1, 0]]], 0.3333),
-    "17b": (["Add up 9 3 5", "9 + 3 = 12, so the total is **17**."], 1)}
-TENSORS = ("03a", "04a", "06a", "07a", "12b", "15a", "16a")
+    "16a": ([0.5, 0.4, 10, 2], 0.03)}
+TENSORS = ("03a", "04a", "06a", "07a", "12b", "15a")
 
 
 @pytest.mark.parametrize("name", KNOWN)
@@ -80,14 +79,11 @@ def written(folder: Path, source: str) -> Path:
     ("def response_mask(*x):\n    return 'yes'", "gives 'yes'"),
     ("def response_mask(*x):\n    return 1 / 0", "ZeroDivisionError: division by zero\n    line 2"),
     ("def response_mask(*x):\n    x[0][0] = 0\n    return x[0]", "changes its arguments"),
-    ("def response_mask(*x):\n    while True:\n        pass", "Is there a loop without an end?"),
-    ("def response_mask(*x):\n    import time\n    time.sleep(99)", "Does it wait for something"),
+    ("def response_mask(*x):\n    raise KeyboardInterrupt", "KeyboardInterrupt: \n    line 2"),
     ("def response_mask(*x):\n    exit()", "It ends Python with exit()"),
     ("def response_mask(*x):\n    return [1.0]", ", of the shape ("),
 ])
-def test_other_mistakes_get_a_line(source, words, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("lessons.check.SECONDS", 0.5)
-    monkeypatch.setattr("lessons.check.WAITING", 2 if "sleep" in source else 300)
+def test_other_mistakes_get_a_line(source, words, tmp_path, capsys):
     assert main(["02", "--folder", str(written(tmp_path, source))]) == 1
     out = capsys.readouterr().out
     assert words in out and "02b sft_loss" in out, "the other exercise is judged as well"
@@ -124,8 +120,7 @@ STUDENTS = {                            # what each has put before or into the e
     "judges himself": "from lessons import check\ncheck.judge = lambda *x: ''\n" + WRONG + "pass",
     "thread": "import threading, time\nthreading.Thread(target=time.sleep, args=(999,)).start()\n"
               + source_of("04a"),
-    "loop": WRONG + "while True:\n        try:\n            while True: pass\n"
-            "        except BaseException: pass",
+    "loop": WRONG + "while True: pass",
     "memory": WRONG + "return [bytearray(2**30) for k in range(99)]",
     "missing": ""}
 

@@ -2,24 +2,17 @@
 from lessons.check import Exercise
 
 
-def advantage_of_thinking(right, thinks):
-    found = []
-    for row, by in zip(right, thinks > 0):
-        if by.any() and not by.all():
-            found.append(row[by].mean() - row[~by].mean())
-    return sum(found) / len(found) if found else None
+def push_on_steps(s, delta, long, short):
+    return s * (1 - s) * delta * ((1 - s) / long + s / short)
 
 
-def rollouts(draw):
-    P, K = draw.randint(1, 3), draw.randint(2, 3)
-    return draw.ids(P, K, 2).float(), draw.ids(P, K, 2)
+def model(draw):
+    return draw.uniform(0.1, 0.9), draw.uniform(-0.5, 0.5), draw.randint(5, 9), draw.randint(1, 4)
 
 
-EXERCISES = {"16a": Exercise(advantage_of_thinking, rollouts, [
-    (" if found else None", " if found else 0", "If every prompt has answers of one kind only, "
-     "there is nothing to compare and the result is None."),
-    ("row[~by].mean()", "row.mean()", "Compare with the answers that do not think, not with all."),
-    ("sum(found) / len(found)", "sum(found) / len(right)", "A prompt whose answers are all of one "
-     "kind is left out, also from the number by which you divide."),
-    ("zip(right, thinks > 0)", "[(right, thinks > 0)]", "Answers to all prompts are compared at "
-     "once. Compare those to one prompt: the model may think more often about hard ones.")])}
+EXERCISES = {"16a": Exercise(push_on_steps, model, [
+    ("(1 - s) / long + s / short", "s / long + (1 - s) / short", "Answers with steps are a share s "
+     "and have the mean advantage (1 - s) delta, times the derivative 1 - s."),
+    ("((1 - s) / long + s / short)", "1", "The advantage is not divided by the answer's tokens."),
+    ("s / short", "0", "Answers without steps push x as well: they have the advantage -s delta, and "
+     "the derivative of log(1 - s) by x is -s.")], tolerance=1e-5)}
