@@ -233,8 +233,8 @@ else:
 # ## Exercise
 # Write it in `lessons/exercises/ex16.py` and check it with `python -m lessons.check 16`.
 #
-# - **16a** `push_on_steps(s, delta, long, short)`: how hard does GRPO push a model towards thinking,
-#   and what do the lengths of answers change in it?
+# - **16a** `push_on_steps(s, delta, long, short)`: how hard does GRPO push a model towards
+#   thinking, and what do the lengths of answers change in it?
 #
 # ## Two questions
 # 1. The answers of a model trained with GRPO get shorter and shorter. Name a good reason and a bad

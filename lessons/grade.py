@@ -59,9 +59,10 @@ def grade(student: Path, name: str, seconds: int = SECONDS) -> str:
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch:
         child = subprocess.Popen(
             [sys.executable, "-B", "-c", "from lessons import grade; grade.run()", name,
-             str(student.resolve()), str(seconds)], env=os.environ | {"PYTHONPATH": str(ROOT)},
-            cwd=scratch, text=True, encoding="utf-8", errors="replace", start_new_session=True,
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+             str(student.resolve()), str(seconds)], cwd=scratch,
+            env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}, text=True,
+            encoding="utf-8", errors="replace", start_new_session=True, stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE)
         try:
             out, _ = child.communicate(secret, timeout=WAITING)
         except subprocess.TimeoutExpired:
