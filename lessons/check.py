@@ -39,13 +39,14 @@ def result(function, *args) -> dict:
 
 
 def gradient(*names: str):
-    """Look at the result, and at the gradient of its sum by the arguments with these names."""
+    """Look at the result, and at the gradient of its sum by the first arguments, as they are named
+    in the exercise."""
     def look(function, *args) -> dict:
-        args = [x.clone().requires_grad_(name in names) if isinstance(x, torch.Tensor) else x
-                for name, x in zip(inspect.signature(function).parameters, args)]
-        out, by = as_tensor(function(*args)), [x for x in args if getattr(x, "requires_grad", 0)]
-        slopes = [torch.zeros_like(x) for x in by] if not out.requires_grad else \
-            torch.autograd.grad(out.sum(), by, allow_unused=True, materialize_grads=True)
+        by = [x.clone().requires_grad_() for x in args[:len(names)]]
+        out = function(*by, *args[len(names):])
+        total = torch.zeros(()) if out is None else as_tensor(out).sum()
+        slopes = torch.autograd.grad(total, by, allow_unused=True, materialize_grads=True) \
+            if total.requires_grad else [torch.zeros_like(x) for x in by]
         return {"gives": out} | {f"has the gradient by {name}": x
                                  for name, x in zip(names, slopes)}
     return look
@@ -152,7 +153,7 @@ def difference(seen: dict, wanted: dict, tolerance: float) -> str:
     for what, right in wanted.items():
         got = seen[what]
         if where := apart(got, right, tolerance):
-            hint = " Is there a `return`?" if got is None else ""
+            hint = ". Is there a `return`?" if got is None else ""
             return f"    {what} {show(got)}{hint}\n    wanted {show(right)}{where}".rstrip()
     return ""
 

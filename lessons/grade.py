@@ -39,7 +39,7 @@ def grade_class(folder: Path, names: list[str], table: Path) -> None:
                         "holds one folder for each of them")
     jobs = [(student, name) for student in students for name in names]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        said = dict(zip(jobs, tqdm(pool.map(grade, *zip(*jobs)), "grading", len(jobs))))
+        said = dict(zip(jobs, [*tqdm(pool.map(grade, *zip(*jobs)), "grading", len(jobs))]))
     with table.open("w", newline="", encoding="utf-8") as file:
         write = csv.writer(file).writerow
         write(["student", "exercise", "points", "what the check says"])
@@ -97,7 +97,7 @@ def run() -> None:
     sys.path.insert(0, str(files))                      # a file may import its neighbour
     limit(int(seconds))
     unchanged = functions()
-    wrong = " ".join(judge(exercise, files / f"ex{name[:2]}.py").split())[:300]
+    wrong = " ".join(judge(exercise, files / f"ex{name[:2]}.py").split())[:600]
     words = f"wrong: {wrong}" if wrong and wrong != check.NOT_STARTED else wrong or "right"
     words = words if functions() == unchanged else CHANGED
     os.write(pipe, f"{secret}{words}\n".encode("utf-8", "replace"))
