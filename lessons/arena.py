@@ -141,8 +141,7 @@ def scores(folder: Path, split: str, seed: int, items: int) -> tuple[np.ndarray,
 
 @dataclass
 class Result:
-    rate: str
-    edge: bool                          # is the best rate the lowest or the highest tried?
+    rate: str                           # and whether it is the lowest or the highest tried
     scores: np.ndarray                  # (seeds, families, prompts)
     ended: np.ndarray
 
@@ -163,7 +162,7 @@ def measure(name: str, flags: str, task: Task, split: str, seed: int) -> Result:
     found = [scores(room / folder_of(job), split, seed, ITEMS) for job in jobs]
     shutil.rmtree(room)
     edge = len(task.rates) > 1 and rate in (task.rates[0], task.rates[-1])
-    return Result(rate, edge, *(np.array(x) for x in zip(*found)))
+    return Result(rate + " (at the edge)" * edge, *(np.array(x) for x in zip(*found)))
 
 
 def lead(mine: np.ndarray, other: np.ndarray) -> tuple[float, float, str]:
@@ -187,10 +186,10 @@ def baselines(name: str, split: str, seed: int) -> dict[str, Result]:
         say(f"first, once: {', '.join(TASKS[name].beside)}, 1 to 3 minutes")
         out = {who: measure(who, flags, task, split, seed) for who, flags in task.beside.items()}
         np.savez_compressed(file, **{f"{who}/{key}": getattr(x, key) for who, x in out.items()
-                                     for key in ("rate", "edge", "scores", "ended")})
+                                     for key in ("rate", "scores", "ended")})
     kept = np.load(file)
-    return {who: Result(str(kept[f"{who}/rate"]), bool(kept[f"{who}/edge"]),
-                        kept[f"{who}/scores"], kept[f"{who}/ended"]) for who in task.beside}
+    return {who: Result(str(kept[f"{who}/rate"]), kept[f"{who}/scores"], kept[f"{who}/ended"])
+            for who in task.beside}
 
 
 # ---- the verdict --------------------------------------------------------------------------------
@@ -207,7 +206,7 @@ def report(file: Path, name: str, guess: float | None, split: str, seed: int) ->
         told = f"   you lead by {leads[who][0]:+5.1f} ± {leads[who][1]:.1f}: {leads[who][2]}" \
             if who in leads else ""
         say(f"  {who:16}{100 * x.scores.mean():5.1f}   {100 * x.ended.mean():3.0f} % stop   rate "
-            f"{x.rate}{' (at the edge)' if x.edge else ''}{told}")
+            f"{x.rate}{told}")
     first = next(iter(others))
     by_family = 100 * (mine.scores - others[first].scores).mean((0, 2))
     say(f"Against {first} by family: "

@@ -29,7 +29,7 @@ def lake(draw):
 
 
 EXERCISES = {"05a": Exercise(estimates, lake, [
-    ("whole = whole * probs[pair]", "whole = whole + probs[pair] / len(path) - 1 / len(path)",
+    ("return whole,", "return sum(probs[pair] for pair in path) / len(path),",
      "The moves of the path are made one after the other, so their chances are multiplied."),
     ("(probs * best).sum(1)", "probs.max(1).values",
      "A best move is one that `best` names, whichever it is, not the likeliest one."),

@@ -71,9 +71,7 @@ EXERCISES = {
         ("return (", "return 0 * (", "With detached weights it would be 0. Here the weights are "
          "losses: at b = 0 the loss falls if b rises."),
         ("losses.tolist()[:-1], len(losses) - 1", "losses.tolist(), len(losses)",
-         "The last loss is what you look for, so its own value is not used."),
-        ("(G + 1) * ((G + 1) * A - B * U)", "(G + 1) * A", "The derivative of a fraction N / D is "
-         "(N' D - N D') / D^2.")], tolerance=1e-3),
+         "The last loss is what you look for, so its own value is not used.")], tolerance=1e-3),
     "06b": Exercise(ift_loss, step, [
         ("best[:, :-1], inputs", "best[:, 1:], inputs", BLEND + "the guess for position i is made "
          "at position i - 1."),
