@@ -48,29 +48,6 @@ def grpo_step(model, optimizer, prompts, sample, score, K):
     return statistics.mean(scores)
 
 
-class Tiny(torch.nn.Embedding):
-    """A model: the logits of the next token after each token."""
-    def __repr__(self):
-        return "model"
-
-
-class Plain(torch.optim.SGD):
-    def __repr__(self):
-        return "optimizer"
-
-
-class Told:
-    """sample and score: they answer alike, whatever the order in which they are asked."""
-    def __init__(self, name, told):
-        self.name, self.told = name, told
-
-    def __repr__(self):
-        return self.name
-
-    def __call__(self, *ids):
-        return self.told(*(tuple(int(x) for x in some) for some in ids))
-
-
 def prompts_and_answers(draw):
     K, prompts = draw.randint(2, 4), draw.sample([[1, 2], [3, 4], [2, 3]], draw.randint(1, 2))
     answers = {tuple(p): [draw.choices([1, 2, 3, 4], k=draw.randint(0, 3)) + [0] for _ in range(K)]
@@ -78,11 +55,16 @@ def prompts_and_answers(draw):
     turn = {p: iter(some) for p, some in answers.items()}
     scores = {(p, tuple(a)): draw.choice([0.0, 0.2, 0.7, 1.0])
               for p, some in answers.items() for a in some}
-    model = Tiny.from_pretrained(draw.numbers(-2, 2, 5, 5), freeze=False)
+    model = torch.nn.Embedding.from_pretrained(draw.numbers(-2, 2, 5, 5), freeze=False)
     model.weight.grad = torch.ones(5, 5)                        # of an earlier step
-    return (model, Plain([model.weight], lr=0.5), prompts,
-            Told("sample", lambda p: list(next(turn[p]))),
-            Told("score", lambda p, a: scores[p, a]), K)
+
+    def sample(prompt):
+        """Alike for each order of prompts."""
+        return list(next(turn[tuple(map(int, prompt))]))
+
+    def score(prompt, answer):
+        return scores[tuple(map(int, prompt)), tuple(map(int, answer))]
+    return model, torch.optim.SGD([model.weight], lr=0.5), prompts, sample, score, K
 
 
 def look(function, model, *args):
