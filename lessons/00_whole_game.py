@@ -217,8 +217,8 @@ if not CHANGE:
 # Write it in `lessons/exercises/ex00.py`. `python -m lessons.check 00` says whether it is right,
 # and if not, what it does instead.
 #
-# - **00a** `net_push(chosen, rejected)`: which pushes of DPO are left once equal tokens in equal
-#   places have cancelled?
+# - **00a** `net_push(chosen, rejected)`: which pushes of DPO are left once equal tokens after equal
+#   tokens have cancelled?
 #
 # ## Two questions
 # 1. A token has a push of +1. What does this say about the token, and what does it not say about

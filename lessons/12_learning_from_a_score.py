@@ -210,7 +210,7 @@ if not CHANGE:
 #
 # - **12a** `answers_needed(p, share)`: how large must a group be to teach something?
 # - **12b** `grpo_push(logp, old, ref, A, eps, beta)`: GRPO's push on a token, penalty included.
-# - **12c** `grpo_step(model, optimizer, prompts, score, K, most, end)`: from prompts to the update.
+# - **12c** `grpo_step(model, optimizer, prompts, sample, score, K)`: from prompts to the update.
 #
 # ## Two questions
 # 1. Why may the baseline not depend on the answer that it is compared with?

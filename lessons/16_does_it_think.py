@@ -203,8 +203,8 @@ else:
 # ## Exercise
 # In `lessons/exercises/ex16.py`:
 #
-# - **16a** `advantage_of_thinking(right, thinks)`: how much more often an answer with steps is
-#   right.
+# - **16a** `push_on_steps(s, delta, long, short)`: how hard does GRPO push a model towards
+#   thinking, and what do the lengths of answers change in it?
 #
 # ## Two questions
 # 1. The answers of a model trained with GRPO get shorter and shorter. Name a good reason and a bad

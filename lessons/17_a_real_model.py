@@ -212,11 +212,10 @@ for steps in (48, 96):
 # If your verdict is "undecided", say how many seeds would decide a difference of this size. If it
 # is not, ask what either method would score at a rate of its own.
 #
-# ## Exercises
-# In `lessons/exercises/ex17.py`:
+# ## Exercise
+# Write it in `lessons/exercises/ex17.py` and check it with `python -m lessons.check 17`.
 #
 # - **17a** `train_step(model, optimizer, inputs, targets, mask)`: one whole step of SFT.
-# - **17b** `score(question, answer)`: is the last number of an answer the sum that was asked for?
 #
 # ## Two questions
 # 1. A scorer that reads the last number calls more answers right. Which of two scorers is better?

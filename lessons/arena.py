@@ -2,7 +2,7 @@
 
     python -m lessons.arena                                     # the tasks
     python -m lessons.arena mine.py --task stop --guess +3      # you expect to lead SFT by 3 points
-    python -m lessons.arena --class FOLDER --task stop --csv points.csv --test-seed 71
+    python -m lessons.arena FOLDER --task stop --csv points.csv --test-seed 71
 
 mine.py holds one subclass of Objective that writes `loss`, and settings if it likes (docs/python.md
 shows one of twelve lines). It learns from the same rows, in as many steps and with as many tries of
@@ -26,7 +26,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from lessons import grade
 from lessons.evidence.stats import half_width, moments, verdict
@@ -91,28 +90,26 @@ def check_entry(file: Path) -> None:
 # ---- training, in a process that leaves weights --------------------------------------------------
 def train(name: str, flags: str, task: Task, jobs: list[tuple[int, str]], room: Path) -> None:
     """One run for each (seed, rate) in `room`, a process for all of them; UserError if one is
-    missing. Its words are kept in said.txt and never believed."""
+    missing. What it prints is never believed."""
     shutil.rmtree(room, ignore_errors=True)
     room.mkdir(parents=True)
+    say(f"  training {name}: {len(jobs)} runs")
     words = [f"{folder_of(job)} --objective {flags} {task.flags} --lr {job[1]} --seed {job[0]}"
              for job in jobs]
-    code = "from lessons import arena; arena.run_all()"
-    with (room / "said.txt").open("wb") as said:
-        child = subprocess.Popen(
-            [sys.executable, "-B", "-c", code, *words], cwd=room, stdin=subprocess.DEVNULL,
-            stdout=said, stderr=said, start_new_session=True,
-            env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"})
-        began = time.monotonic()
-        with tqdm(total=len(jobs), desc=f"training {name}", leave=False) as bar:
-            while child.poll() is None and time.monotonic() - began < grade.PATIENCE * SECONDS:
-                time.sleep(0.1)
-                bar.update(sum((room / folder_of(job) / "model.safetensors").exists()
-                               for job in jobs) - bar.n)
+    child = subprocess.Popen(
+        [sys.executable, "-B", "-c", "from lessons import arena; arena.run_all()", *words],
+        cwd=room, text=True, errors="replace", stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT, start_new_session=True,
+        env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"})
+    try:
+        said, _ = child.communicate(timeout=3 * SECONDS)
+    except subprocess.TimeoutExpired:
+        said = ""
+    finally:
         grade.end(child)
     missing = [job for job in jobs if not (room / folder_of(job) / "model.safetensors").is_file()]
     if missing:
-        text = (room / "said.txt").read_text(encoding="utf-8", errors="replace").strip()
-        last = text.splitlines()[-1][:300] if text else "no word"
+        last = (said.strip().splitlines() or ["no word"])[-1][:300]
         raise UserError(f"{name}: {len(missing)} of {len(jobs)} runs left no weights; the last "
                         f"line was: {last}")
 
@@ -144,8 +141,7 @@ def scores(folder: Path, split: str, seed: int, items: int) -> tuple[np.ndarray,
 
 @dataclass
 class Result:
-    rate: str
-    edge: bool                          # is the best rate the lowest or the highest tried?
+    rate: str                           # and whether it is the lowest or the highest tried
     scores: np.ndarray                  # (seeds, families, prompts)
     ended: np.ndarray
 
@@ -166,7 +162,7 @@ def measure(name: str, flags: str, task: Task, split: str, seed: int) -> Result:
     found = [scores(room / folder_of(job), split, seed, ITEMS) for job in jobs]
     shutil.rmtree(room)
     edge = len(task.rates) > 1 and rate in (task.rates[0], task.rates[-1])
-    return Result(rate, edge, *(np.array(x) for x in zip(*found)))
+    return Result(rate + " (at the edge)" * edge, *(np.array(x) for x in zip(*found)))
 
 
 def lead(mine: np.ndarray, other: np.ndarray) -> tuple[float, float, str]:
@@ -190,10 +186,10 @@ def baselines(name: str, split: str, seed: int) -> dict[str, Result]:
         say(f"first, once: {', '.join(TASKS[name].beside)}, 1 to 3 minutes")
         out = {who: measure(who, flags, task, split, seed) for who, flags in task.beside.items()}
         np.savez_compressed(file, **{f"{who}/{key}": getattr(x, key) for who, x in out.items()
-                                     for key in ("rate", "edge", "scores", "ended")})
+                                     for key in ("rate", "scores", "ended")})
     kept = np.load(file)
-    return {who: Result(str(kept[f"{who}/rate"]), bool(kept[f"{who}/edge"]),
-                        kept[f"{who}/scores"], kept[f"{who}/ended"]) for who in task.beside}
+    return {who: Result(str(kept[f"{who}/rate"]), kept[f"{who}/scores"], kept[f"{who}/ended"])
+            for who in task.beside}
 
 
 # ---- the verdict --------------------------------------------------------------------------------
@@ -210,7 +206,7 @@ def report(file: Path, name: str, guess: float | None, split: str, seed: int) ->
         told = f"   you lead by {leads[who][0]:+5.1f} ± {leads[who][1]:.1f}: {leads[who][2]}" \
             if who in leads else ""
         say(f"  {who:16}{100 * x.scores.mean():5.1f}   {100 * x.ended.mean():3.0f} % stop   rate "
-            f"{x.rate}{' (at the edge)' if x.edge else ''}{told}")
+            f"{x.rate}{told}")
     first = next(iter(others))
     by_family = 100 * (mine.scores - others[first].scores).mean((0, 2))
     say(f"Against {first} by family: "
@@ -238,39 +234,39 @@ def report(file: Path, name: str, guess: float | None, split: str, seed: int) ->
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m lessons.arena", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("entries", nargs="*", type=Path, metavar="FILE.py")
+    parser.add_argument("entries", nargs="*", type=Path, metavar="FILE.py", help="or folders")
     parser.add_argument("--task", default="stop", help=" | ".join(TASKS))
     parser.add_argument("--guess", type=float, metavar="POINTS", help="your lead over SFT")
-    parser.add_argument("--class", dest="folder", type=Path, help="all files *.py below it")
-    parser.add_argument("--csv", type=Path, default=Path("arena.csv"), help="one line per entry")
+    parser.add_argument("--csv", type=Path, default=Path("arena.csv"), help="a line for each entry")
     parser.add_argument("--test-seed", type=int, help="of the lecturer: other prompts, kept secret")
     cfg = parser.parse_args(argv)
     name = choose("task", cfg.task, TASKS)
     split, seed = ("val", 7) if cfg.test_seed is None else ("test", cfg.test_seed)
-    files = sorted(cfg.folder.glob("**/*.py")) if cfg.folder else cfg.entries
-    if not files:
+    if not cfg.entries:
         for name, task in TASKS.items():
             say(f"{name:8}{task.about}", f"        beside you: {', '.join(task.beside)}", sep="\n")
         return 0
-    if not cfg.folder and cfg.guess is None:
+    if split == "val" and cfg.guess is None:
         raise UserError("first your guess: --guess POINTS, by how many you expect to lead SFT "
                         "(0: equal, -3: worse)")
     OUT.mkdir(parents=True, exist_ok=True)
-    lines = []
+    files = [x for entry in cfg.entries
+             for x in (sorted(entry.glob("**/*.py")) if entry.is_dir() else [entry])]
+    failed = False
     for file in files:
         try:
-            lines.append(report(file, name, cfg.guess, split, seed))
+            line = report(file, name, cfg.guess, split, seed)
         except UserError as e:
-            if not cfg.folder:
-                raise
-            say(f"{file}: {e}")
-            lines.append({"entry": file.stem, "task": name, "score": 0, "verdict": str(e)})
-        with cfg.csv.open("w", newline="", encoding="utf-8") as out:    # after each: none is lost
+            say(e)
+            line, failed = {"entry": file.stem, "task": name, "score": 0, "verdict": str(e)}, True
+        new = not cfg.csv.exists()
+        with cfg.csv.open("a", newline="", encoding="utf-8") as out:    # after each: none is lost
             table = csv.DictWriter(out, ["entry", "task", "score", "lead", "half", "verdict",
                                          "rate", "guess"])
-            table.writeheader()
-            table.writerows(lines)
-    return 0
+            if new:
+                table.writeheader()
+            table.writerow(line)
+    return int(failed)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Is your exercise right? If it is not: what does it do, and in which call?
+"""Is your exercise right? If it is not: in which call, and is it a mistake that many make?
 
     python -m lessons.check                         # the list of all exercises: which are done?
     python -m lessons.check 04a                     # one exercise
@@ -9,20 +9,18 @@
     from lessons.check import check                 # in a notebook
     check(own_guess)
 
-Write your functions in lessons/exercises/ex04.py. The file check04.py beside it says what each of
-them must do, one property after another, and you may read it. The inputs are drawn anew in each
-run. The last line counts what is right, and the exit code is 0 if everything that was asked for is.
+Write your functions in lessons/exercises/ex04.py. Inputs are drawn anew in each run and given to
+your function and to the right one of key04.py. You see the smallest call in which they differ, and,
+if your results are those of a common mistake in all calls, its name. Read the key when you are
+done. The last line counts what is right, and the exit code is 0 if everything asked for is.
 """
 import argparse
-import ctypes
 import importlib.util
-import os
-import signal
+import inspect
 import sys
-import threading
-import time
 import traceback
-from contextlib import contextmanager
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
@@ -31,84 +29,48 @@ import torch
 from nanouft.errors import command
 
 HERE = Path(__file__).parent / "exercises"
-ROUNDS = 40                                     # draws of inputs for each exercise
-SECONDS = 20                                    # of computing, for all rounds; they need one
-WAITING = 300                                   # seconds on the clock: a busy machine is no mistake
+ROUNDS = 60                                     # draws of inputs for each exercise
 NOT_STARTED = "not started: it still raises NotImplementedError"
 
 
-class Slip(AssertionError):
-    """What a function does wrong, as a sentence."""
+# ---- what an exercise is ------------------------------------------------------------------------
+def result(function, *args) -> dict:
+    return {"gives": function(*args)}
 
 
-class Late(BaseException):
-    """The time is over. No `except Exception` in a student's program catches it."""
+def gradient(*names: str):
+    """Look at the result, and at the gradient of its sum by the first arguments, as they are named
+    in the exercise."""
+    def look(function, *args) -> dict:
+        by = [x.clone().requires_grad_() for x in args[:len(names)]]
+        out = function(*by, *args[len(names):])
+        total = torch.zeros(()) if out is None else as_tensor(out).sum()
+        slopes = torch.autograd.grad(total, by, allow_unused=True, materialize_grads=True) \
+            if total.requires_grad else [torch.zeros_like(x) for x in by]
+        return {"gives": out} | {f"has the gradient by {name}": x
+                                 for name, x in zip(names, slopes)}
+    return look
 
 
-def expect(holds, sentence: str) -> None:
-    if not bool(holds):
-        raise Slip(sentence)
+@dataclass
+class Exercise:
+    """A right function, the arguments that are drawn for it, and common mistakes: a part of the
+    right function, what stands there instead, and how the mistake is told."""
+    right: Callable
+    draw: Callable                              # Draw -> the arguments, a tuple
+    mistakes: list[tuple[str, str, str]]
+    look: Callable = result                     # (function, *arguments) -> what is compared
+    tolerance: float = 1e-4
 
+    @property
+    def name(self) -> str:
+        return self.right.__name__
 
-def same(got, wanted, sentence: str, tolerance: float = 1e-4) -> None:
-    """Are both equal, up to rounding?"""
-    wanted = torch.as_tensor(wanted)
-    shaped(got, wanted.shape, sentence)
-    close = torch.isclose(got.double(), wanted.double(), tolerance, tolerance)
-    expect(close.all(), f"{sentence}\n    wanted {show(wanted)}")
-
-
-def shaped(got, shape, sentence: str) -> None:
-    expect(got is not None, "It returns None. Is there a `return`?")
-    expect(isinstance(got, torch.Tensor), f"{sentence} Yours is a text: {got!r}.")
-    expect(got.shape == torch.Size(shape), f"{sentence}\n    wanted the shape {tuple(shape)}, "
-           f"not {tuple(got.shape)}")
-
-
-class Attempt:
-    """A function that is being checked. It remembers its last call, and returns tensors."""
-
-    def __init__(self, function):
-        self.function, self.call, self.returned, self.done = function, [], None, False
-
-    def __call__(self, *args):
-        self.call, self.done = [show(x) for x in args], False
-        got = self.returned = self.function(*args)
-        self.done = True
-        expect([show(x) for x in args] == self.call, "It changes its arguments. Make a new tensor "
-               "or list instead, because the caller still needs the old one.")
-        return got if got is None or isinstance(got, str) else as_tensor(got)
-
-    def told(self) -> str:
-        """The last call, to be copied to a Python prompt, and its result."""
-        if not self.call:
-            return ""
-        lines = [f"        {x}," for x in self.call]
-        result = f"    gives  {show(self.returned)}\n" if self.done else ""
-        return "\n".join([f"    {self.function.__name__}(", *lines, "    )", result])
-
-
-def as_tensor(x) -> torch.Tensor:
-    """Numbers, lists, tuples, arrays of numpy, and lists of tensors become tensors."""
-    if not isinstance(x, (list, tuple)):
-        return torch.as_tensor(x)
-    parts = [as_tensor(part).float() for part in x]
-    shapes = {tuple(part.shape) for part in parts}
-    expect(len(shapes) < 2, f"Its parts have different shapes: {sorted(shapes)}.")
-    return torch.stack(parts) if parts else torch.zeros(0)
-
-
-def show(x) -> str:
-    """As Python code, with four decimals."""
-    if isinstance(x, (list, tuple)):
-        return "[" + ", ".join(show(part) for part in x) + "]"
-    if isinstance(x, float):
-        return repr(round(x, 4))
-    if not isinstance(x, torch.Tensor):
-        return repr(x)
-    x = x.detach()
-    x = (x.double() * 1e4).round() / 1e4 if x.is_floating_point() else x
-    return f"torch.tensor({x.tolist()})"
+    def wrong(self, part: str, instead: str) -> Callable:
+        source, space = inspect.getsource(self.right), dict(self.right.__globals__)
+        assert part in source, part
+        exec(source.replace(part, instead), space)
+        return space[self.name]
 
 
 class Draw(Random):
@@ -125,31 +87,115 @@ class Draw(Random):
             row, counts = row + [int(counts)] * self.randint(1, T), not counts
         return row[:T] if 1 in row[:T] else self.one_mask(T)
 
-    def ids(self, rows: int, T: int) -> torch.Tensor:
-        return torch.tensor([[self.randint(1, 99) for _ in range(T)] for _ in range(rows)])
+    def ids(self, rows: int, T: int, V: int = 99) -> torch.Tensor:
+        return torch.tensor([[self.randrange(V) for _ in range(T)] for _ in range(rows)])
 
     def numbers(self, low: float, high: float, *shape: int) -> torch.Tensor:
         count = torch.Size(shape).numel()
         return torch.tensor([self.uniform(low, high) for _ in range(count)]).view(shape)
 
 
-def slopes(function, *args) -> list[torch.Tensor]:
-    """The derivative of the sum of function(*args) by each tensor of floats; 0 if there is none."""
-    args = [x.clone().requires_grad_() if isinstance(x, torch.Tensor) and x.is_floating_point()
-            else x for x in args]
-    inputs = [x for x in args if isinstance(x, torch.Tensor) and x.requires_grad]
-    total = function(*args).sum()
-    if not total.requires_grad:
-        return [torch.zeros_like(x) for x in inputs]
-    return torch.autograd.grad(total, inputs, allow_unused=True, materialize_grads=True)
+def as_tensor(x) -> torch.Tensor:
+    """Numbers, lists, tuples, arrays of numpy, and lists of tensors become tensors."""
+    if not isinstance(x, (list, tuple)):
+        return torch.as_tensor(x)
+    parts = [as_tensor(part).float() for part in x]
+    return torch.stack(parts) if parts else torch.zeros(0)
 
 
-def margin(loss: torch.Tensor) -> torch.Tensor:
-    """The z of a loss -log sigmoid(z)."""
-    return -loss.double().expm1().log()
+def show(x) -> str:
+    """As Python code, with four decimals."""
+    if isinstance(x, (list, tuple)):
+        return "[" + ", ".join(show(part) for part in x) + "]"
+    if isinstance(x, float):
+        return repr(round(x, 4))
+    if isinstance(x, (torch.nn.Module, torch.optim.Optimizer)):
+        return "model" if isinstance(x, torch.nn.Module) else "optimizer"
+    if not isinstance(x, torch.Tensor):
+        return x.__name__ if callable(x) else repr(x)
+    x = x.detach()
+    x = (x.double() * 1e4).round() / 1e4 if x.is_floating_point() else x
+    return f"torch.tensor({x.tolist()})"
 
 
-# ---- running ------------------------------------------------------------------------------------
+# ---- judging ------------------------------------------------------------------------------------
+def judge(exercise: Exercise, function, seed=None) -> str:
+    """Nothing if the function is right. Else the smallest call in which it is not, what it gives
+    there, and the mistake, if it is a common one."""
+    seed = Random().random() if seed is None else seed
+    wrong, seen = [], {}
+    for k in (f"{seed} {k}" for k in range(ROUNDS)):
+        args = exercise.draw(Draw(k))
+        call = told(exercise, args)
+        try:
+            seen[k] = exercise.look(function, *args)
+            wanted = exercise.look(exercise.right, *exercise.draw(Draw(k)))
+            if told(exercise, args) != call:
+                raise TypeError("It changes its arguments. Make a new tensor or list, because the "
+                                "caller still needs the old one.")
+            fault = difference(seen[k], wanted, exercise.tolerance)
+        except NotImplementedError:
+            return NOT_STARTED
+        except KeyboardInterrupt as error:                      # a loop without an end?
+            return call + words(error, function)
+        except (Exception, SystemExit) as error:
+            fault = words(error, function)
+        if fault:
+            wrong.append((len(call), call + fault))
+    return min(wrong)[1] + mistake(exercise, seen) if wrong else ""
+
+
+def told(exercise: Exercise, args) -> str:
+    """The call, to be copied to a Python prompt."""
+    return "\n".join([f"    {exercise.name}(", *(f"        {show(x)}," for x in args), "    )\n"])
+
+
+def difference(seen: dict, wanted: dict, tolerance: float) -> str:
+    """The first thing that is not as wanted."""
+    for what, right in wanted.items():
+        got = seen[what]
+        if where := apart(got, right, tolerance):
+            hint = ". Is there a `return`?" if got is None else ""
+            return f"    {what} {show(got)}{hint}\n    wanted {show(right)}{where}".rstrip()
+    return ""
+
+
+def apart(got, right, tolerance: float) -> str:
+    """How two values differ, or nothing."""
+    try:
+        x, y = as_tensor(got).double(), as_tensor(right).double()
+    except (TypeError, ValueError, RuntimeError):               # None, a text, lists of all lengths
+        return "" if got is right else " "
+    if x.shape != y.shape:
+        return f", of the shape {tuple(y.shape)}"
+    places = (~torch.isclose(x, y, tolerance, tolerance, equal_nan=True)).nonzero().tolist()
+    return f", first at {places[0]}" if places and y.ndim else " " * len(places)
+
+
+def mistake(exercise: Exercise, seen: dict) -> str:
+    """The sentence of the mistake whose results are the same as those that were seen."""
+    for part, instead, sentence in exercise.mistakes:
+        function = exercise.wrong(part, instead)
+        try:
+            if seen and not any(difference(found, exercise.look(function, *exercise.draw(Draw(k))),
+                                           exercise.tolerance) for k, found in seen.items()):
+                return "\n" + sentence
+        except Exception:                                       # this mistake does not even run
+            continue
+    return ""
+
+
+def words(error: BaseException, function=None) -> str:
+    """The error of the function, and its line in the function."""
+    if isinstance(error, SystemExit):
+        return "It ends Python with exit() or sys.exit(). Return a result instead."
+    file = getattr(getattr(function, "__code__", None), "co_filename", None)
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename == file]
+    line = f"\n    line {frames[-1].lineno}: {frames[-1].line}" if frames else ""
+    return f"{type(error).__name__}: {error}".splitlines()[0] + line
+
+
+# ---- files --------------------------------------------------------------------------------------
 def load(file: Path):
     spec = importlib.util.spec_from_file_location(file.stem, file)
     module = importlib.util.module_from_spec(spec)
@@ -157,109 +203,27 @@ def load(file: Path):
     return module
 
 
-def exercises() -> dict:
-    """The id of each exercise -> its properties, a function with the name of the exercise."""
-    files = sorted(HERE.glob("check*.py"))
-    return {name: properties for file in files
-            for name, properties in load(file).EXERCISES.items()}
+def exercises() -> dict[str, Exercise]:
+    return {name: exercise for file in sorted(HERE.glob("key*.py"))
+            for name, exercise in load(file).EXERCISES.items()}
 
 
-def judge(properties, function, seed=None) -> str:
-    """Nothing if the function is right. Else the property that stands first among those that it
-    breaks, in the smallest call in which it breaks this one."""
-    attempt, found = Attempt(function), []
-    seed = Random().random() if seed is None else seed
-    try:
-        with time_limit():
-            for k in range(ROUNDS):
-                try:
-                    properties(attempt, Draw(f"{seed} {k}"))
-                except NotImplementedError:
-                    return NOT_STARTED
-                except (Exception, SystemExit) as error:
-                    line = error.__traceback__.tb_next.tb_lineno    # where `properties` stopped
-                    size = sum(len(x) for x in attempt.call)
-                    found.append((line, size, attempt.told() + words(error, function)))
-    except Late as late:
-        return attempt.told() + str(late)
-    return min(found)[2] if found else ""
-
-
-@contextmanager
-def time_limit():
-    """Late is raised here after SECONDS of computing on one thread, or after WAITING seconds. Where
-    the system has signals, this also ends input() and sleep()."""
-    computed, began, finished, why = time.process_time(), time.monotonic(), threading.Event(), []
-    threads, here = torch.get_num_threads(), threading.get_ident()
-    by_signal = hasattr(signal, "SIGALRM") and threading.current_thread() is threading.main_thread()
-
-    def late(*_):
-        raise Late(why[0])
-
-    def watch():
-        while not finished.wait(0.05):
-            if time.process_time() - computed > SECONDS:
-                why.append(f"No result after {SECONDS} seconds of computing. Is there a loop "
-                           "without an end?")
-            elif time.monotonic() - began > WAITING:
-                why.append(f"No result after {WAITING} seconds. Does it wait for something, as "
-                           "input() and sleep() do?")
-            else:
-                continue
-            if by_signal:
-                signal.pthread_kill(here, signal.SIGALRM)
-            else:
-                raised = ctypes.py_object(Late)
-                ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(here), raised)
-            return
-
-    before = signal.signal(signal.SIGALRM, late) if by_signal else None
-    really_exit, os._exit = os._exit, sys.exit      # of which no verdict would tell
-    torch.set_num_threads(1)
-    watcher = threading.Thread(target=watch, daemon=True)
-    watcher.start()
-    try:
-        yield
-    except Late:
-        raise Late(why[0]) from None
-    finally:
-        finished.set()
-        watcher.join()
-        torch.set_num_threads(threads)
-        os._exit = really_exit
-        if by_signal:
-            signal.signal(signal.SIGALRM, before)
-
-
-def words(error: BaseException, function=None) -> str:
-    """The sentence of a property; or the error of the function, and its line in the function."""
-    if isinstance(error, (Slip, Late)):
-        return str(error)
-    if isinstance(error, SystemExit):
-        return "It ends Python with exit(), sys.exit() or os._exit(). Return a result instead."
-    said = f"{type(error).__name__}: {error}".splitlines()[0]
-    file = getattr(getattr(function, "__code__", None), "co_filename", None)
-    frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename == file]
-    return said + (f"\n    line {frames[-1].lineno}: {frames[-1].line}" if frames else "")
-
-
-def judge_file(properties, file: Path) -> str:
+def judge_file(exercise: Exercise, file: Path) -> str:
     """The same as judge, for the function of this name in a file."""
     if not file.exists():
         return f"There is no file {file}."
     try:
-        with time_limit():
-            function = getattr(load(file), properties.__name__, None)
-    except (Exception, SystemExit, Late) as error:              # a typing mistake, for example
+        function = getattr(load(file), exercise.name, None)
+    except (Exception, SystemExit) as error:                    # a typing mistake, for example
         return f"{file.name} cannot be read. {words(error)}"
     if function is None:
-        return f"{file.name} has no function {properties.__name__}."
-    return judge(properties, function)
+        return f"{file.name} has no function {exercise.name}."
+    return judge(exercise, function)
 
 
 def check(function) -> None:
     """In a notebook: judge a function that has the name of an exercise."""
-    by_name = {properties.__name__: properties for properties in exercises().values()}
+    by_name = {exercise.name: exercise for exercise in exercises().values()}
     if function.__name__ in by_name:
         print(judge(by_name[function.__name__], function) or "right")
     else:
@@ -283,26 +247,21 @@ def main(arguments: list[str] | None = None) -> int:
         from lessons.grade import grade_class
         grade_class(flags.students, asked, flags.csv)
         return 0
-    judged = []
+    missing = []
+    torch.set_num_threads(1)
     sys.path.insert(0, str(flags.folder))                       # a file may import its neighbour
     for name in asked:
-        properties = known[name]
-        wrong = judge_file(properties, flags.folder / f"ex{name[:2]}.py")
+        file = flags.folder / f"ex{name[:2]}.py"
+        wrong = judge_file(known[name], file)
         state = "not started" if wrong == NOT_STARTED else "not yet" if wrong else "right"
-        judged.append((name, not wrong))
-        print(f"{name} {properties.__name__:<22} {state}")
+        print(f"{name} {known[name].name:<22} {state}")
         if flags.which and state == "not yet":
-            print(wrong)
-    missing = [name for name, right in judged if not right]
-    print(f"{len(judged) - len(missing)} of {len(judged)} right."
-          + (f" Begin with {missing[0]}, in {flags.folder / f'ex{missing[0][:2]}.py'}."
-             if missing and not flags.which else ""))
+            print(f"{wrong}\n")
+        missing += [f"Begin with {name}, in {file}."] if wrong else []
+    print(f"{len(asked) - len(missing)} of {len(asked)} right.",
+          *(missing[:1] if not flags.which else ()))
     return int(bool(missing))
 
 
 if __name__ == "__main__":
-    from lessons import check as module  # not a second copy of Slip
-    code = command(module.main)
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)              # sys.exit would wait for a thread that a student has left running
+    sys.exit(command(main))

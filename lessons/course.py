@@ -24,13 +24,7 @@ from tqdm import tqdm
 from nanouft.errors import print_anything
 
 HERE = Path(__file__).resolve().parent
-NAMES = """00_whole_game 01_a_model_that_talks 02_which_tokens_count 03_language_as_a_walk
-    04_models_own_guess 05_better_estimate 06_what_follows_weighs 07_pairs_in_place_of_a_reward
-    08_relatives_of_dpo 09_one_number_for_an_answer 10_which_demonstration_is_wrong
-    11_searching_with_a_reward 12_learning_from_a_score 13_without_forgetting
-    14_would_you_publish_this 15_ppo 16_does_it_think
-    17_a_real_model""".split()                          # any other file beside them is a copy
-LESSONS = [HERE / f"{name}.py" for name in NAMES]
+LESSONS = sorted(HERE.glob("[01]*.py"))
 OUT = Path("out/lessons")
 NOTEBOOK = "ipykernel" in sys.modules
 
@@ -43,7 +37,7 @@ class Lesson:
         self.number = number
         started = Path(sys.argv[0]).resolve()               # perhaps lessons/05_my_copy.py
         as_script = started.parent == HERE and started.suffix == ".py"
-        self.file = started if as_script else LESSONS[int(number)]
+        self.file = started if as_script else next(HERE.glob(f"{number}_*.py"))
         self.question = section(self.file.read_text(encoding="utf-8"), "Guess")
         found = re.findall(r"^- (\w) (.+?)(?=^- |\n\n|\Z)", self.question, re.M | re.S)
         self.choices = {letter: " ".join(text.split()).rstrip(".;") for letter, text in found}

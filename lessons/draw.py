@@ -52,14 +52,13 @@ def method_look(name: str) -> dict | None:
     return None
 
 
-def lines(ax, x, series: dict, title: str, xlabel: str, ylabel: str = "", marks: bool = True,
-          legend: bool = False, **limits) -> None:
+def lines(ax, x, series: dict, title: str, xlabel: str, ylabel: str = "", legend: bool = False,
+          **limits) -> None:
     """series = {name: its values at each x}. The names stand at the right ends of the lines, or, if
     the lines end in one point, in a legend."""
     x, styles = list(x), looks(series)
     for (name, values), look in zip(series.items(), styles):
-        style = look if marks else look | {"marker": ""}
-        ax.plot(x, [float(y) for y in values], label=name, markevery=max(1, len(x) // 8), **style)
+        ax.plot(x, [float(y) for y in values], label=name, markevery=max(1, len(x) // 8), **look)
     ax.set(title=title, xlabel=xlabel, ylabel=ylabel, **limits)
     if legend:
         ax.legend(frameon=False)

@@ -12,6 +12,7 @@ belongs to the extra `pages`: pip install -e ".[pages]"
 """
 import argparse
 import ast
+import os
 import re
 import sys
 from html import escape
@@ -27,22 +28,18 @@ from nanouft.pictures import colours
 FOLD = HERE / "fold"                        # nbconvert's template, with outputs in <details>
 PROJECT = """# Find the project, where the lessons' own modules lie; where it is missing, fetch it.
 import subprocess, sys
-from importlib.util import find_spec
 from pathlib import Path
 
 ADDRESS = {address!r}
 places = [Path.cwd(), *Path.cwd().parents, Path("nanouft").resolve()]
-if origin := getattr(find_spec("nanouft"), "origin", None):
-    places.append(Path(origin).parents[1])          # installed with pip install -e
 project = next((x for x in places if (x / "lessons" / "course.py").exists()), None)
 if project is None and ADDRESS:
-    subprocess.run(["git", "clone", "-q", "--depth", "1", ADDRESS, "nanouft"], check=True)
-    project = Path("nanouft").resolve()
+    project = places[-1]
+    subprocess.run(["git", "clone", "-q", "--depth", "1", ADDRESS, str(project)], check=True)
+    subprocess.run([sys.executable, "-m", "pip", "install", "-q", str(project)], check=True)
 if project is None:
     raise ModuleNotFoundError("Put the project's folder, under the name nanouft, beside this "
                               "notebook, and run this cell again.")
-if find_spec("tiktoken") is None:                   # then other packages are missing as well
-    subprocess.run([sys.executable, "-m", "pip", "install", "-q", str(project)], check=True)
 sys.path[:0] = [str(project), str(project / "lessons")]"""
 PAGE = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
@@ -101,40 +98,28 @@ def run(file: Path):
     """The lesson as a notebook with its outputs."""
     import jupytext
     from nbconvert.preprocessors import ExecutePreprocessor
-    from nbformat.v4 import new_code_cell
     notebook = jupytext.read(file)
-    notebook.cells.insert(0, new_code_cell(PROJECT.format(address="")))
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(HERE.parent), str(HERE)])
     where = {"metadata": {"path": str(HERE.parent)}}
     ExecutePreprocessor(timeout=600).preprocess(notebook, where)
-    del notebook.cells[0]
     return notebook
 
 
-def page_of(notebook, file: Path, out: Path, files: list[Path]) -> str:
-    """The page of a lesson; `files` are those that get pages in this run."""
+def page_of(notebook, file: Path, files: list[Path]) -> str:
+    """The page of a lesson, with links to those of `files`."""
     from nbconvert import HTMLExporter
     for cell in notebook.cells:
         if cell.cell_type == "code":
             fold(cell, title(file))
         else:
-            cell.source = with_links(with_formulas(cell.source), out, files)
+            cell.source = with_links(with_formulas(cell.source), files)
     exporter = HTMLExporter(extra_template_basedirs=[str(HERE)], template_name=FOLD.name,
                             exclude_input_prompt=True, exclude_output_prompt=True)
     body, _ = exporter.from_notebook_node(notebook)
-    return page(title(file), links(file, out, files), body)
-
-
-def links(file: Path, out: Path, files: list[Path]) -> str:
-    """To the lesson before, the first page and the lesson after."""
-    k = LESSONS.index(file)
-    before, after = ([f'<a href="{x.stem}.html">{arrow} {escape(title(x))}</a>'
-                      for x in near if has_page(x, out, files)]
-                     for arrow, near in (("←", LESSONS[:k][-1:]), ("→", LESSONS[k + 1:][:1])))
-    return "\n".join([*before, '<a href="index.html">All lessons</a>', *after])
-
-
-def has_page(file: Path, out: Path, files: list[Path]) -> bool:
-    return file in files or (out / f"{file.stem}.html").exists()
+    k = files.index(file)
+    near = [("←", x) for x in files[:k][-1:]] + [("→", x) for x in files[k + 1:][:1]]
+    links = [f'<a href="{x.stem}.html">{arrow} {escape(title(x))}</a>' for arrow, x in near]
+    return page(title(file), "\n".join([*links, '<a href="index.html">All lessons</a>']), body)
 
 
 def fold(cell, name: str) -> None:
@@ -163,11 +148,10 @@ def with_formulas(text: str) -> str:
     return re.sub(r"\$\$(.+?)\$\$|\$(.+?)\$", formula, text, flags=re.S)
 
 
-def with_links(text: str, out: Path, files: list[Path]) -> str:
-    """`lessons/03_language_as_a_walk.py` leads to the page of lesson 03, if it has one."""
-    for file in LESSONS:
-        if has_page(file, out, files):
-            text = text.replace(f"`lessons/{file.name}`", f"[{title(file)}]({file.stem}.html)")
+def with_links(text: str, files: list[Path]) -> str:
+    """`lessons/03_language_as_a_walk.py` leads to the page of lesson 03."""
+    for file in files:
+        text = text.replace(f"`lessons/{file.name}`", f"[{title(file)}]({file.stem}.html)")
     return text
 
 
@@ -206,7 +190,7 @@ def main(argv: list[str] | None = None) -> int:
     for file in tqdm(files, disable=len(files) == 1):
         write_notebook(file, args.out, args.address)
         if not args.notebooks:
-            text = page_of(run(file), file, args.out, files)
+            text = page_of(run(file), file, files)
             (args.out / f"{file.stem}.html").write_text(text, encoding="utf-8")
     write_index(args.out)
     say(f"{len(files)} lessons in {args.out}")

@@ -1,6 +1,5 @@
 """lessons/arena.py: a loss of one's own gets the verdict that its scores have."""
 import json
-from itertools import permutations
 
 import numpy as np
 import pytest
@@ -41,22 +40,6 @@ def test_a_planted_lead_is_judged_as_it_was_planted(gain, word):
     mine = np.where(rng.random(other.shape) < 0.98, other, ~other) + gain
     points, half, verdict = arena.lead(mine, other * 1.0)
     assert verdict == word and abs(points - 100 * gain) < half < 2
-
-
-def test_swapped_seeds_win_nothing_and_cost_certainty():
-    """The same scores with their seeds in another order never win or lose; a planted winner leads
-    by as much as before, within a wider interval; and who loses to it is told so."""
-    rng = np.random.default_rng(0)
-    luck = rng.normal(0, 0.01, (5, 1, 1))                   # lucky rows of a seed, shared by all
-    other = (rng.random((1, 4, 240)) < 0.5) * 0.8 + luck
-    for order in permutations(range(5)):
-        points, half, verdict = arena.lead(other[list(order)], other)
-        assert abs(points) < 1e-9 and verdict in ("equal", "undecided")
-    winner, swapped = other + 0.06, other[::-1] + 0.06
-    found = [arena.lead(*x) for x in ((winner, other), (swapped, other), (other, winner))]
-    assert [verdict for *_, verdict in found] == ["better", "better", "worse"]
-    assert np.allclose([points for points, *_ in found], [6, 6, -6])
-    assert found[1][1] > found[0][1] + 0.5
 
 
 def test_what_ends_or_hangs_leaves_no_weights_and_says_so(tmp_path, monkeypatch):

@@ -1,21 +1,21 @@
-"""Speed and memory beside transformers and TRL, as ratios of two programs that take turns.
+"""Speed beside TRL, as ratios of two programs that take turns, and peak memory.
 
-    python -m lessons.bench                             # about three minutes on an idle core
-    python -m lessons.bench --real out/smollm2          # and SmolLM2-135M: 12 minutes more
-    python -m lessons.bench --write                     # the same, and docs/benchmarks.md
+    python -m lessons.bench                             # about two minutes on an idle core
+    python -m lessons.bench --real out/smollm2          # and SmolLM2-135M: 10 minutes more
     python -m lessons.bench --gpu --real out/smollm2    # one CUDA device: checks, costs
 
-A step has 32 rows; sampling answers 64 prompts at temperature 1 until every answer stops; GRPO
-samples 4 answers to each of 32 prompts. With the real model all three are 8 rows and prompts. The
-clock is CPU time, which busy neighbours disturb less.
+A step has 32 rows, with the real model 8; GRPO samples 4 answers to each of as many prompts. The
+clock is CPU time, which busy neighbours disturb less. What is printed goes into docs/benchmarks.md.
 """
 import argparse
 import contextlib
 import importlib.metadata
+import json
 import os
 import platform
 import re
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -24,129 +24,70 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy.typing import ArrayLike
 
-from lessons.bench.beside_trl import trl_steps
-from lessons.bench.subjects import Subject, nano, our_steps, quiet, real
+from lessons.bench.subjects import MAX_NEW, Subject, nano, our_steps, quiet, real
 from nanouft import world
 from nanouft.data.batches import Epochs, encode
+from nanouft.data.rows import Row
 from nanouft.errors import command, say
-from nanouft.gpt import BASE, GPT, NANO
+from nanouft.gpt import GPT, NANO
 from nanouft.models.folders import start_model
-from nanouft.models.generate import generate
 from nanouft.objectives import OBJECTIVES
 
-PAGE = Path(__file__).parents[2] / "docs" / "benchmarks.md"
-TURNS, GPT2_VOCAB = 15, 50_257
-Work = Callable[[int], object]
+GPT2_VOCAB, SAMPLES = 50_257, 4
 
 
-def race(theirs: Work, ours: Work, turns: int = TURNS) -> str:
-    """The seconds of `theirs` over those of `ours`, which take turns; whoever is first changes."""
-    seconds: dict[Work, list[float]] = {theirs: [], ours: []}
-    for turn in range(turns + 1):
-        for work in (theirs, ours) if turn % 2 else (ours, theirs):
-            start = time.process_time()
-            work(turn)
-            seconds[work].append(time.process_time() - start)
-    return ratio(seconds[theirs], seconds[ours])
-
-
-def ratio(theirs: ArrayLike, ours: ArrayLike) -> str:
-    """Median and quartiles; the first turn has warmed up."""
-    low, middle, high = np.quantile(np.divide(theirs, ours)[1:], [0.25, 0.5, 0.75])
-    return f"{middle:.2f} ({low:.2f} to {high:.2f})"
-
-
-def theirs_of(folder: str | Path) -> torch.nn.Module:
-    from transformers import AutoModelForCausalLM
-    from transformers.utils import logging
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
-
-
-def step() -> str:
-    net = theirs_of(BASE)
-    model, tok = start_model("base")
-    demos = world.rows("train", "demos", 1020, 0)
-    rows, _ = encode(OBJECTIVES["sft"]().choose(demos), tok, 512)
-    source = Epochs(rows, 32, TURNS + 1, 0, tok.pad)
-    batches = [source(i).seqs["answer"] for i in range(TURNS + 1)]
-
-    def ours(i: int) -> None:
-        (-model(batches[i].inputs, want="logp", targets=batches[i].targets).mean()).backward()
-        model.zero_grad()
-
-    def theirs(i: int) -> None:
-        net(batches[i].inputs, labels=batches[i].inputs,
-            shift_labels=batches[i].targets).loss.backward()
-        net.zero_grad()
-    return race(theirs, ours)
-
-
-def sampling(subject: Subject) -> str:
-    net, (model, tok) = theirs_of(subject.folder), start_model(subject.folder)
-    rows = np.random.default_rng(0).permutation(world.rows("test", "prompts", 576, 0))
-    rows = rows[:subject.prompts]
-    prompts = [tok.prompt_ids(row.prompt) for row in rows]
-    width = max(map(len, prompts))
-    ids = torch.tensor([[tok.pad] * (width - len(p)) + p for p in prompts])
-
-    def ours(_: int) -> None:
-        generate(model, prompts, stop=tok.end, pad=tok.pad, max_new=64, temperature=1.0, seed=0)
-
-    @torch.no_grad()
-    def theirs(_: int) -> None:
-        torch.manual_seed(0)
-        net.generate(ids, attention_mask=(ids != tok.pad).long(), max_new_tokens=64, do_sample=True,
-                     top_k=0, top_p=1.0, eos_token_id=tok.end, pad_token_id=tok.pad)
-    return race(theirs, ours, subject.turns)
-
-
-def memory() -> str:
+# ---- memory -------------------------------------------------------------------------------------
+def loss_memory() -> str:
     model = GPT(replace(NANO, vocab_size=GPT2_VOCAB), seed=0)
     ids = torch.randint(GPT2_VOCAB, (8, 129), generator=torch.Generator().manual_seed(0))
     inputs, targets = ids[:, :-1], ids[:, 1:]
-
-    def ours() -> None:
-        (-model(inputs, want="logp", targets=targets).mean()).backward()
-        model.zero_grad()
-
-    def theirs() -> None:
-        F.cross_entropy(model(inputs).flatten(0, 1), targets.flatten()).backward()
-        model.zero_grad()
-    mine, other = peak_memory(ours), peak_memory(theirs)
-    return f"{mine / other:.2f} ({mine / 1e6:.0f} of {other / 1e6:.0f} MB)"
+    ours = peak_memory(model, lambda: -model(inputs, want="logp", targets=targets).mean())
+    theirs = peak_memory(model, lambda: F.cross_entropy(model(inputs).flatten(0, 1),
+                                                        targets.flatten()))
+    return share(ours, theirs)
 
 
 def checkpointing(subject: Subject) -> str:
-    """The peak of a step of SFT, gradients included, with and without activation checkpointing."""
     model, tok = start_model(subject.folder)
-    demos = OBJECTIVES["sft"]().choose(world.rows("train", "demos", 1020, 0))
-    batch = Epochs(encode(demos, tok, 512)[0], subject.rows, 1, 0, tok.pad)(0).seqs["answer"]
+    demos = OBJECTIVES["sft"]().choose(world.rows("train", "demos", subject.rows, 0))
+    s = Epochs(encode(demos, tok, 512)[0], subject.rows, 1, 0, tok.pad)(0).seqs["answer"]
 
-    def work() -> None:
-        (-model(batch.inputs, want="logp", targets=batch.targets).mean()).backward()
-        model.zero_grad()
-    other = peak_memory(work)
+    def loss() -> torch.Tensor:
+        return -model(s.inputs, want="logp", targets=s.targets).mean()
+    plain = peak_memory(model, loss)
     model.activation_checkpointing_enable()
-    mine = peak_memory(work)
-    return f"{mine / other:.2f} ({mine / 1e6:,.0f} of {other / 1e6:,.0f} MB)"
+    return share(peak_memory(model, loss), plain)
 
 
-def peak_memory(work: Callable[[], None]) -> int:
-    """Bytes: the most that tensors made by `work` take at one time."""
+def peak_memory(model: GPT, loss: Callable[[], torch.Tensor]) -> float:
+    """Megabytes: the most that the tensors of a forward and a backward take at one time."""
     with torch.profiler.profile(profile_memory=True) as profile:
-        work()
+        loss().backward()
+    model.zero_grad()
     notes = [e for e in profile.profiler.kineto_results.events() if e.name() == "[memory]"]
     notes.sort(key=lambda e: e.start_ns())              # each time memory is taken or given back
-    return int(np.cumsum([e.nbytes() for e in notes]).max())
+    return np.cumsum([e.nbytes() for e in notes]).max() / 1e6
+
+
+def share(mine: float, other: float) -> str:
+    return f"{mine / other:.2f} ({mine:,.0f} of {other:,.0f} MB)"
 
 
 # ---- optimizer steps beside TRL's trainers -------------------------------------------------------
-def against_trl(name: str, subject: Subject, **settings) -> str:
-    """The seconds of TRL's steps over ours; after each of theirs we make one of ours."""
+METHODS: dict[str, tuple[str, str, dict]] = {       # how it is told, kind of rows, TRL's settings
+    "sft": ("optimizer step of SFT", "demos", {}),
+    "dpo": ("optimizer step of DPO, references precomputed", "pairs",
+            {"precompute_ref_log_probs": True}),
+    "kto": ("optimizer step of KTO, references precomputed", "labels",
+            {"precompute_ref_log_probs": True}),
+    "grpo": ("step of GRPO with its answers", "prompts", {
+        "num_generations": SAMPLES, "beta": 0.04, "max_completion_length": MAX_NEW})}
+
+
+def against_trl(name: str, subject: Subject) -> str:
+    """The seconds of TRL's steps over ours, median and quartiles; after each of theirs we make one
+    of ours, and the first two warm up."""
     with quiet():
         ours = our_steps(name, subject)
     clock = [time.process_time()]
@@ -156,71 +97,71 @@ def against_trl(name: str, subject: Subject, **settings) -> str:
         next(ours)
         clock.append(time.process_time())
     with quiet():
-        trl_steps(name, subject, after_their_step, settings)
+        trl_steps(name, subject, after_their_step)
     seconds = np.diff(clock)
-    return ratio(seconds[::2], seconds[1::2])
+    low, middle, high = np.quantile((seconds[::2] / seconds[1::2])[1:], [0.25, 0.5, 0.75])
+    return f"{middle:.2f} ({low:.2f} to {high:.2f})"
 
 
-def against_our_sft(name: str, subject: Subject) -> str:
-    """The seconds of our steps of another method over those of our SFT."""
-    with quiet():
-        theirs, ours = our_steps(name, subject), our_steps("sft", subject)
-    return race(lambda _: next(theirs), lambda _: next(ours), subject.turns)
+def trl_steps(name: str, subject: Subject, after_step: Callable[[], None]) -> None:
+    """TRL's trainer makes one optimizer step more than there are turns, on NanoWorld's rows."""
+    import datasets
+    import trl
+    from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
+
+    class AfterStep(TrainerCallback):
+        def on_step_end(self, *_, **__):
+            after_step()
+    _, kind, settings = METHODS[name]
+    answers = SAMPLES if name == "grpo" else 1
+    with tempfile.TemporaryDirectory() as place:
+        file = Path(place, "rows.jsonl")
+        rows = world.rows("train", kind, subject.rows * (subject.turns + 1), 0)
+        file.write_text("\n".join(json.dumps(chat(row, kind)) for row in rows), encoding="utf-8")
+        config = getattr(trl, f"{name.upper()}Config")(
+            place, max_steps=subject.turns + 1, use_cpu=True, bf16=False, report_to="none",
+            per_device_train_batch_size=subject.rows * answers, gradient_checkpointing=False,
+            save_strategy="no", logging_strategy="no", disable_tqdm=True, **settings)
+        getattr(trl, f"{name.upper()}Trainer")(
+            AutoModelForCausalLM.from_pretrained(subject.folder, dtype=torch.float32), args=config,
+            train_dataset=datasets.load_dataset("json", data_files=str(file), split="train",
+                                                cache_dir=place),
+            processing_class=AutoTokenizer.from_pretrained(subject.folder), callbacks=[AfterStep()],
+            **({"reward_funcs": reward} if name == "grpo" else {})).train()
+
+
+def chat(row: Row, kind: str) -> dict:
+    """A row of NanoWorld as TRL wants it."""
+    answers = {"demos": {"completion": row.answer}, "prompts": {},
+               "labels": {"completion": row.answer},
+               "pairs": {"chosen": row.chosen, "rejected": row.rejected}}
+    told = {name: [{"role": turn.role, "content": turn.text} for turn in turns]
+            for name, turns in {"prompt": row.prompt, **answers[kind]}.items()}
+    return told if row.label is None else told | {"label": row.label}
+
+
+def reward(prompts: list, completions: list, **_) -> list[float]:
+    return [world.score(prompt[-1]["content"], answer[0]["content"].strip())
+            for prompt, answer in zip(prompts, completions)]
 
 
 # ---- the table -----------------------------------------------------------------------------------
-Lines = dict[str, Callable[[], str]]
-
-
-def nano_lines() -> Lines:
-    return {"forward and backward: transformers' time / ours": step,
-            "loss over 50,257 tokens: our peak memory / that of logits and cross-entropy": memory,
-            **common_lines(nano())}
-
-
-def real_lines(subject: Subject) -> Lines:
-    return {**common_lines(subject),
-            "optimizer step of DPO: TRL's time without precomputed references / ours with them":
-                lambda: against_trl("dpo", subject),
-            "optimizer step: IFT's time / SFT's, both ours":
-                lambda: against_our_sft("ift", subject),
-            "step of SFT: peak memory with --activation-checkpointing / without":
-                lambda: checkpointing(subject)}
-
-
-def common_lines(subject: Subject) -> Lines:
-    return {"sampled answers: transformers' time / ours": lambda: sampling(subject),
-            "optimizer step of SFT: TRL's time / ours": lambda: against_trl("sft", subject),
-            "optimizer step of DPO, references precomputed: TRL's time / ours":
-                lambda: against_trl("dpo", subject, precompute_ref_log_probs=True),
-            "optimizer step of KTO, references precomputed: TRL's time / ours":
-                lambda: against_trl("kto", subject, precompute_ref_log_probs=True),
-            "step of GRPO with its answers: TRL's time / ours":
-                lambda: against_trl("grpo", subject)}
-
-
-HEAD = """# Benchmarks
-
-Each figure is a ratio of two programs that take turns on one machine: the median, with quartiles in
-brackets. Above 1 means that nanouft is faster. The ratio measures the processor and its load as
-well, because a large part of both times are the same matrix products, whose speed differs between
-processors. So compare two versions of nanouft only in one run on one machine. With a real model
-both programs run the same layers of transformers, so that only the rest can differ, above all
-padding and logits that the loss does not need.
-
-```bash
-python -m lessons.bench --real out/smollm2 --write      # 15 minutes of a core; needs TRL
-python -m lessons.bench --gpu --real out/smollm2        # one CUDA device
-```
-
-A processor with AVX-512 computes as one with AVX2 after `export ATEN_CPU_CAPABILITY=avx2
-MKL_ENABLE_INSTRUCTIONS=AVX2 ONEDNN_MAX_CPU_ISA=AVX2`. Such a table is copied from what is printed.
-
-On a GPU: not measured. `--gpu` compares losses, gradients, resume and compilation with those of the
-CPU, and then prints tokens per second and peak memory of SFT, IFT, DPO and GRPO. `train --compile`
-compiles the model in its first steps (three graphs for IFT), which is meant for long runs on CUDA.
-
-"""
+def table(name: str, subject: Subject) -> None:
+    """Markdown, each line as soon as it is measured."""
+    say(f"| {name}: {machine()} | |\n|---|---|")
+    lines: dict[str, Callable[[], str]] = {
+        f"{what}: TRL's time / ours": lambda method=method: against_trl(method, subject)
+        for method, (what, _, _) in METHODS.items()}
+    lines["loss over 50,257 tokens: our peak memory / that of logits and cross-entropy"] = \
+        loss_memory
+    lines["step of SFT: peak memory with --activation-checkpointing / without"] = \
+        lambda: checkpointing(subject)
+    for what, measure in lines.items():
+        try:
+            figure = measure()
+        except ImportError as e:
+            figure = f"not measured: {e.name} is not installed"
+        say(f"| {what} | {figure} |")
 
 
 def machine() -> str:
@@ -239,7 +180,6 @@ def machine() -> str:
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m lessons.bench", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--write", action="store_true", help="write docs/benchmarks.md")
     parser.add_argument("--real", metavar="FOLDER", help="measure the model in this folder as well")
     parser.add_argument("--gpu", nargs="?", const="cuda", choices=("cuda", "cpu"),
                         help="checks and costs of one device [cuda]; cpu tries the code")
@@ -248,26 +188,10 @@ def main(argv: list[str] | None = None) -> int:
         from lessons.bench import gpu
         return gpu.main(flags.gpu, flags.real)
     torch.set_num_threads(1)
-    page = HEAD + table(f"NanoWorld's base: {machine()}", nano_lines())
+    table("NanoWorld's base", nano())
     if flags.real:
-        page += "\n" + table(f"{Path(flags.real).name}: {machine()}", real_lines(real(flags.real)))
-    if flags.write:
-        PAGE.write_text(page, encoding="utf-8")
+        table(Path(flags.real).name, real(flags.real))
     return 0
-
-
-def table(title: str, lines: Lines) -> str:
-    """Markdown, and each line as soon as it is measured."""
-    say(title)
-    out = f"| {title} | |\n|---|---|\n"
-    for what, measure in lines.items():
-        try:
-            figure = measure()
-        except ImportError as e:
-            figure = f"not measured: {e.name} is not installed"
-        say(f"{what:78} {figure}")
-        out += f"| {what} | {figure} |\n"
-    return out
 
 
 if __name__ == "__main__":

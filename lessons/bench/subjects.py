@@ -26,16 +26,15 @@ class Subject:
     """A model, and how much it has to do."""
     folder: str
     rows: int           # of an optimizer step; prompts of a step of GRPO
-    prompts: int        # that are answered at once
     turns: int          # that are counted; one more comes first
 
 
 def nano() -> Subject:
-    return Subject(tuned(), rows=32, prompts=64, turns=6)
+    return Subject(tuned(), rows=32, turns=6)
 
 
 def real(folder: str) -> Subject:
-    return Subject(folder, rows=8, prompts=8, turns=3)
+    return Subject(folder, rows=8, turns=3)
 
 
 def tuned() -> str:

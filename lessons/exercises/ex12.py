@@ -34,26 +34,22 @@ def grpo_push(logp, old, ref, A, eps, beta):
     raise NotImplementedError
 
 
-def grpo_step(model, optimizer, prompts, score, K, most, end):
+def grpo_step(model, optimizer, prompts, sample, score, K):
     """12c. One step of GRPO, from prompts to the update.
 
     model      model(ids) are the logits (B,T,V) of ids (B,T)
     optimizer  holds the weights of the model, and perhaps gradients of an earlier step
-    prompts    (P,T) ids of P prompts, all of the same length
-    score      score(prompt, answer) is a number; both are lists of ids
+    prompts    a list of prompts, each a list of ids
+    sample     sample(prompt) draws an answer from the model as it is: ids, <|end|> included
+    score      score(prompt, answer) is a number
     K          answers to each prompt, at least 2
-    most       the largest number of tokens in an answer
-    end        the id of <|end|>
-    return     the mean score of the P * K answers
+    return     the mean score of all answers
 
-    1. Sample K answers to each prompt, token by token, from the probabilities of the model as they
-       are (temperature 1). An answer ends with `end`, which is a part of it, or after `most`
-       tokens.
-    2. Ask for the score of each answer once.
-    3. Compute the advantages: the scores of each prompt minus their mean, divided by their standard
+    1. Sample K answers to each prompt and ask for their scores.
+    2. Compute the advantages: the scores of each prompt minus their mean, divided by their standard
        deviation (whose sum of squares is divided by K - 1) plus 0.0001.
-    4. The loss of an answer is -advantage times log p of each of its tokens, and the mean over
+    3. The loss of an answer is -advantage times log p of each of its tokens, and the mean over
        these tokens. The loss of the step is the mean over all answers. There is no clip and no KL.
-    5. Make one step of the optimizer.
+    4. Make one step of the optimizer.
     """
     raise NotImplementedError

@@ -1,19 +1,21 @@
 """The exercise of lesson 16. Replace the `raise`, then: python -m lessons.check 16"""
 
 
-def advantage_of_thinking(right, thinks):
-    """16a. The advantage of thinking: P(right | thinks) - P(right | at once), from rollouts.
+def push_on_steps(s, delta, long, short):
+    """16a. How hard does GRPO push a model towards thinking? On paper, without sampling.
 
-    right   (P,K) 1 if the answer is right, else 0, for K sampled answers to each of P prompts
-    thinks  (P,K) 1 if the answer writes its steps first, 0 if it gives the result at once
-    return  one number, or None where it is undefined
+    s            the share of answers with steps, between 0 and 1
+    delta        the advantage of thinking
+    long, short  the number of tokens of an answer with steps, and of one without
+    return       the mean push on x, where s = sigmoid(x)
 
-    Answers to one prompt are compared, since the model may think more often about hard prompts. For
-    each prompt take the share of right ones among its answers that think, minus that share among
-    its other answers. A prompt with answers of one kind only has no such difference and is left
-    out. The result is the mean over the remaining prompts. If no prompt remains, it is undefined.
+    The first token decides whether an answer has steps: its log p is log s or log(1 - s). GRPO
+    pushes log p of a token by the advantage of its answer, divided by the answer's tokens. The
+    lesson has the mean advantage of both kinds in a large group; do not divide by the standard
+    deviation. A push on log p is one on x, times the derivative of log p by x. Take the mean over
+    all answers.
 
-    right 1 1 1 0 and 1 0 0 0, thinks 1 0 0 0 and 1 1 1 0: the differences are 1 - 2/3 and 1/3 - 0,
-    so the result is 0.3333.
+    s = 0.5, delta = 0.4, 10 and 2 tokens give 0.03. When you are done: can the lengths alone turn
+    the push around?
     """
     raise NotImplementedError

@@ -1,4 +1,4 @@
-"""Exercises of lesson 17. Replace each `raise`, then: python -m lessons.check 17"""
+"""The exercise of lesson 17. Replace the `raise`, then: python -m lessons.check 17"""
 
 
 def train_step(model, optimizer, inputs, targets, mask):
@@ -14,18 +14,5 @@ def train_step(model, optimizer, inputs, targets, mask):
 
     The gradient is that of this batch alone. If the norm of the gradients of all weights together
     is larger than 1, they are scaled so that it is 1 (torch.nn.utils.clip_grad_norm_).
-    """
-    raise NotImplementedError
-
-
-def score(question, answer):
-    """17b. Is the last number of an answer the sum of all numbers in the question?
-
-    question    such as "Add up 9 3 5 step by step."
-    answer      whatever a model says, such as "Sure! 9 + 3 = 12, so the total is **17**."
-    return      1.0 if it is, else 0.0, also if the answer has no number
-
-    A number is a row of digits. A comma before each three digits belongs to it, so that 1,017 is
-    one number, and 9, 3 are two. Other signs around a number do not matter: "17." is 17.
     """
     raise NotImplementedError

@@ -1,0 +1,22 @@
+"""The right function of ex00.py, and common mistakes."""
+from lessons.check import Exercise
+
+
+def net_push(chosen, rejected):
+    return [float(chosen[:i + 1] != rejected[:i + 1]) for i in range(len(chosen))]
+
+
+def answers(draw):
+    words = ["bee", "end"]
+    begin = draw.choices(words, k=draw.randint(0, 2))
+    return tuple(begin + draw.choices(words, k=draw.randint(1, 4)) for _ in range(2))
+
+
+EXERCISES = {"00a": Exercise(net_push, answers, [
+    ("chosen[:i + 1] != rejected[:i + 1]", "chosen[i:i + 1] != rejected[i:i + 1]",
+     "The same token at the same place, but after different tokens, gets two different pushes. "
+     "Neither takes the other back."),
+    ("chosen[:i + 1] != rejected[:i + 1]", "chosen[i] not in rejected",
+     "A token may occur in both answers, but after different tokens. That is another push."),
+    ("float(chosen[:i + 1] != rejected[:i + 1])", "1.0",
+     "Where both answers begin alike, the push is taken back: 0.")])}

@@ -1,0 +1,36 @@
+"""The right function of ex01.py, and common mistakes."""
+import math
+
+import torch
+
+from lessons.check import Exercise, gradient
+
+
+def attention(q, k, v):
+    seen = torch.ones(q.shape[1], k.shape[1]).tril(k.shape[1] - q.shape[1]) > 0     # (T,n+T)
+    scores = q @ k.transpose(-1, -2) / math.sqrt(q.shape[-1])
+    return scores.masked_fill(~seen, -math.inf).softmax(-1) @ v
+
+
+def queries_keys_values(draw):
+    B, T, n = draw.randint(1, 2), draw.randint(1, 3), draw.randint(0, 2)
+    h, c = draw.choice([2, 3, 16]), draw.randint(1, 3)
+    return tuple(draw.numbers(-2, 2, B, *shape) for shape in ((T, h), (n + T, h), (n + T, c)))
+
+
+def look(function, q, k, v):
+    return (gradient("q", "k", "v")(function, q, k, v)
+            | {"gives, if q is 50 times as large,": function(50 * q, k, v)})
+
+
+EXERCISES = {"01a": Exercise(attention, queries_keys_values, [
+    (" / math.sqrt(q.shape[-1])", "", "The scores are not divided by the square root of h."),
+    (".tril(k.shape[1] - q.shape[1])", ".tril()",
+     "Query i belongs to position n + i of the row, so it sees the keys 0 to n + i."),
+    (".masked_fill(~seen, -math.inf)", "", "The queries see later positions. Set their scores to "
+     "minus infinity before the softmax."),
+    ("k.transpose(-1, -2)", "k.detach().transpose(-1, -2)", "No gradient reaches k."),
+    ("scores.masked_fill(~seen, -math.inf).softmax(-1)",
+     "(seen * scores.exp() / (seen * scores.exp()).sum(-1, keepdim=True))",
+     "The results are right for small scores, but exp overflows for large ones. torch.softmax does "
+     "not.")], look, tolerance=1e-3)}

@@ -1,0 +1,54 @@
+"""The right functions of ex02.py, and common mistakes."""
+import math
+
+from lessons.check import Exercise, gradient
+
+
+def response_mask(tokens):
+    mask, speaker = [], ""
+    for token in tokens:
+        header = token in ("user", "assistant")
+        speaker = token if header else speaker
+        mask.append(int(speaker == "assistant" and not header))
+    return mask[1:]
+
+
+def conversation(draw):
+    words = ["hi", "yo", "end", "end", "user", "assistant"]
+    return ([draw.choice(words[-2:]), *draw.choices(words, k=draw.randint(2, 9))],)
+
+
+def sft_loss(logp, mask, reduction):
+    losses = -logp.masked_fill(mask == 0, 0)
+    if reduction == "token":
+        return losses.sum() / mask.sum()
+    return (losses.sum(1) / mask.sum(1)).mean()
+
+
+def batch(draw):
+    B, T = draw.randint(1, 3), draw.randint(2, 5)
+    logp, mask = draw.numbers(-3, 0, B, T), draw.mask(B, T).float()
+    if draw.random() < 0.3:
+        logp[mask == 0] = -math.inf
+    return logp, mask, draw.choice(["token", "sequence"])
+
+
+EXERCISES = {
+    "02a": Exercise(response_mask, conversation, [
+        ("mask[1:]", "mask[:-1]", "There is no shift. Target i is token i + 1, so leave out the "
+         "number of the first token, not of the last."),
+        ("mask[1:]", "mask", "The targets are the row without its first token."),
+        (" and not header", "", "A header does not count, even that of the assistant."),
+        ("not header", 'not header and token != "end"',
+         "The end of what the assistant says counts: it has to learn to stop.")]),
+    "02b": Exercise(sft_loss, batch, [
+        ("-logp.masked_fill(mask == 0, 0)", "-logp * mask",
+         "Where the mask is 0, logp may be -inf, and 0 times infinity is nan."),
+        ("-logp.masked_fill(mask == 0, 0)", "-logp", "Targets count where the mask is 0."),
+        ("(losses.sum(1) / mask.sum(1)).mean()", "losses.sum() / mask.sum()",
+         'With "sequence" each row has the same share, however long it is.'),
+        ("return (losses.sum(1) / mask.sum(1)).mean()", "return losses.mean()",
+         "The mean of a row is that over its counted tokens, not over all T."),
+        ("return losses.sum()", "return losses.detach().sum()", "The values are right, but no "
+         'gradient reaches logp with "token". Stay in torch: .item() and float() cut it off.')],
+        gradient("logp"))}

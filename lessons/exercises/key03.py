@@ -1,0 +1,20 @@
+"""The right function of ex03.py, and common mistakes."""
+from lessons.check import Exercise
+
+
+def policy_gradient(p, r):
+    return p * (r - (p * r).sum())
+
+
+def state(draw):
+    n = draw.randint(2, 4)
+    p = draw.numbers(0.2, 1, n)
+    return p / p.sum(), draw.numbers(-1, 3, n)
+
+
+EXERCISES = {"03a": Exercise(policy_gradient, state, [
+    ("(p * r).sum()", "r.mean()", "The reward is compared with the mean over all actions. Compare "
+     "it with the expected one, in which likely actions count more."),
+    (" - (p * r).sum()", "", "Raising one logit also makes the other actions less likely."),
+    ("return p * (r - (p * r).sum())", "return r",
+     "This is the derivative by p. A logit changes all probabilities.")])}

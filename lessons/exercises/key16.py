@@ -1,0 +1,18 @@
+"""The right function of ex16.py, and common mistakes."""
+from lessons.check import Exercise
+
+
+def push_on_steps(s, delta, long, short):
+    return s * (1 - s) * delta * ((1 - s) / long + s / short)
+
+
+def model(draw):
+    return draw.uniform(0.1, 0.9), draw.uniform(-0.5, 0.5), draw.randint(5, 9), draw.randint(1, 4)
+
+
+EXERCISES = {"16a": Exercise(push_on_steps, model, [
+    ("(1 - s) / long + s / short", "s / long + (1 - s) / short", "Answers with steps are a share s "
+     "and have the mean advantage (1 - s) delta, times the derivative 1 - s."),
+    ("((1 - s) / long + s / short)", "1", "The advantage is not divided by the answer's tokens."),
+    ("s / short", "0", "Answers without steps push x as well: they have the advantage -s delta, "
+     "and the derivative of log(1 - s) by x is -s.")], tolerance=1e-5)}
