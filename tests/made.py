@@ -2,6 +2,7 @@
 objective, and `same`. Nothing here computes a loss."""
 import json
 import re
+from ast import literal_eval
 from collections.abc import Iterator
 from contextlib import contextmanager
 from copy import deepcopy
@@ -13,7 +14,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from nanouft.data.batches import Encoded, collate, encode
+from nanouft.data.batches import collate, encode
 from nanouft.data.rows import Row
 from nanouft.data.selection import demo_rows
 from nanouft.gpt import GPT, GPTConfig
@@ -62,9 +63,7 @@ class Form:
         n = 2 if self.name == "poft" else len(first.runs) if first else 0       # PoFT: a mean of 2
         self.objective: Any = cls(**({first.field: ["base"] * n} if first else {}))
         for field, word in (pair.split() for pair in self.told.split(", ") if pair):
-            kind = type(getattr(self.objective, field))
-            value: Any = word == "True" if kind is bool else float(word) if "." in word else word
-            value = int(word) if kind is int else value
+            value = literal_eval(word) if word[0].isdigit() or word == "True" else word
             self.objective = replace(self.objective, **{field: value})
 
     def __str__(self) -> str:
@@ -169,8 +168,11 @@ def batch_of(form: Form) -> Batch:
             rows = [replace(r, answer=said, score=None, label=None) for r in DATA
                     for said in (r.answer, r.chosen, r.rejected)]
             answers, _ = encode(demo_rows(rows), NANO, TINY.n_ctx)
-            rewards = [0.5 if i < 4 else (7 * i % 11) / 11 for i in range(len(answers))]
-            batch = as_if_sampled(answers, rewards, form, start)
+            R = torch.tensor([0.5 if i < 4 else (7 * i % 11) / 11 for i in range(len(answers))])
+            batch = collate(answers, range(len(answers)), NANO.pad)
+            batch.per_row = {"reward": R, "score": R, "ended": torch.ones_like(R)}
+            measure_rollout(batch, nano(), start, CPU)
+            batch, _ = credited(batch, o)
         else:
             rows, _ = encode(o.choose(DATA), NANO, TINY.n_ctx)
             rows = models.prepare(rows, o, 3)
@@ -180,16 +182,6 @@ def batch_of(form: Form) -> Batch:
             o.forward(start, batch)                     # it may write more than logp
         MADE[str(form)] = batch
     return deepcopy(MADE[str(form)])
-
-
-def as_if_sampled(answers: list[Encoded], rewards: list[float], form: Form, start: GPT) -> Batch:
-    """Given answers as if a tiny policy had sampled them just now and these were their
-    rewards. Answers to one prompt are neighbours."""
-    reward = torch.tensor(rewards)
-    batch = collate(answers, range(len(answers)), NANO.pad)
-    batch.per_row = {"reward": reward, "score": reward, "ended": torch.ones_like(reward)}
-    measure_rollout(batch, nano(), start, CPU)
-    return credited(batch, form.objective)[0]
 
 
 def with_logps(form: Form) -> Batch:

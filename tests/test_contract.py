@@ -162,6 +162,7 @@ LOSS = HEAD + "class Mine(Objective):\n    def loss(self, batch):\n        "
     (LOSS + "return batch.seqs['chosen'].logp.sum(), {}", "mine.py, line 7: KeyError: 'chosen'"),
     (LOSS.replace("batch)", "batch, hp)") + "return 0", "it must be loss(self, batch)"),
     (MINE.replace("1e-4", "'1e-4'"), "it must be int or float"),
+    (MINE.replace("lr = 1e-4", "scorer = 'graed'"), "it must be any or grade or none"),
     (HEAD + "class Mine(Objective):\n    lr = 1e-4", "Mine has no `loss")])
 def test_a_mistake_in_your_file_is_one_line_with_its_place(text, why, here, capsys):
     (here / "mine.py").write_text(text)

@@ -25,7 +25,7 @@ from functools import lru_cache
 
 import torch.nn.functional as F
 
-from nanouft.errors import UserError
+from nanouft.errors import in_range
 from nanouft.objectives.dpo import Pairs, check_settings
 
 
@@ -36,12 +36,8 @@ class AdaDPO(Pairs):
 
     def check(self) -> None:
         check_settings(self)
-        if not 0 < self.rho < math.log(2):
-            raise UserError(f"--rho {self.rho}: must lie between 0 and log 2 = .693; "
-                            "above, tau is always tau_min")
-        if not 0 < self.tau_min <= self.tau_max:
-            raise UserError(f"--tau-min {self.tau_min} --tau-max {self.tau_max}: "
-                            "must be above 0, the first not larger")
+        in_range(self, "rho", above=True, high=0.69)            # from log 2 on tau is tau_min
+        in_range(self, "tau_min", above=True, high=self.tau_max)
 
     def each(self, r_w, r_l, batch):
         z = r_w - r_l

@@ -103,11 +103,10 @@ def pair_up(data: list, sureness: np.ndarray, seed: int) -> list:
     its own partner."""
     ranked = [data[i] for i in np.argsort(-sureness, kind="stable")]
     half = len(ranked) // 2
-    sure, unsure = ranked[:half], ranked[len(ranked) - half:]
-    middle = ranked[half:len(ranked) - half]
+    unsure, middle = ranked[len(ranked) - half:], ranked[half:len(ranked) - half]
     random.Random(seed).shuffle(unsure)
     return [replace(a, seqs={"sure": a.seqs["answer"], "unsure": b.seqs["answer"]}, per_row={})
-            for a, b in zip(sure + middle, unsure + middle)]
+            for a, b in zip(ranked, unsure + middle)]       # the sure ones come first
 
 
 # ---- where the answers stand ---------------------------------------------------------------------

@@ -29,6 +29,7 @@ from torch import Tensor
 from nanouft.errors import UserError
 from nanouft.gpt import scatter_at, select_at
 from nanouft.objective import Batch, Objective
+from nanouft.objectives.dpo import check_settings
 
 
 class TOFU(Objective):
@@ -36,11 +37,10 @@ class TOFU(Objective):
     beta: float = 0.8               # temperature of the fitted copy; below 1 = a flatter model
 
     def check(self) -> None:
+        check_settings(self)
         if not (self.gamma == 0 or self.gamma >= 1):
             raise UserError(f"--gamma {self.gamma}: must be 0 or at least 1 "
                             "(between, the weight is infinite at p = 1)")
-        if self.beta <= 0:
-            raise UserError(f"--beta {self.beta}: a temperature is above 0")
 
     def forward(self, model, batch: Batch) -> None:
         s = batch.seqs["answer"]
