@@ -170,6 +170,23 @@ if not CHANGE:
 # overwritten by what they go on learning elsewhere. Sharing weights carries knowledge from one
 # state to another, but nothing guarantees that it fits there.
 #
+# ## Which states, which actions, how hard?
+# IFT's authors compare methods in these terms. They call the probabilities of a policy, in all
+# states of an answer, its **preference**. A method has to choose states in which it compares the
+# model's preference with the wanted one (**preference estimation**), and then makes some moves
+# likelier and others less likely (**transition optimization**). Here is their Table 1 in the terms
+# of this lesson, with a row for IFT:
+#
+# | method | which states | which actions | how hard |
+# |---|---|---|---|
+# | SFT | the demonstrator's | the demonstrator's up | all alike |
+# | PPO (lesson 15) | the model's own | the model's up or down | by how much better than expected |
+# | DPO (07) | of two given answers | chosen up, rejected down | less, the clearer the pair is won |
+# | IFT (04 to 06) | one step beside SFT's | the demonstrator's up | more, the worse it goes on |
+#
+# SFT looks at the model on the demonstrated path alone, so the paper holds that it overestimates
+# the model, and lesson 05 tests this.
+#
 # ## Exercise
 # In `lessons/exercises/ex03.py`:
 #
