@@ -41,30 +41,19 @@ def generate(model: GPT, prompts: list[list[int]], *, stop: int | set[int], pad:
     prompts = [p[-(model.cfg.n_ctx - 1):] for p in prompts]
     together = answers_together(model, max(map(len, prompts), default=0) + max_new)
     stop_ids = sorted({stop} if isinstance(stop, int) else stop)
-    answers: list[Answer] = []
-    for i in range(0, len(prompts), together):
-        part = prompts[i:i + together]
-        sample_token = make_sampler(range(i, i + len(part)), len(prompts), temperature, seed,
-                      model.wte.weight.device)
-        answers += decode(model, part, sample_token, stop_ids, pad, max_new, count,
-                          stream)
+    device, answers = model.wte.weight.device, list[Answer]()
+    for first in range(0, len(prompts), together):
+        rng = torch.Generator(device).manual_seed(seed)
+
+        def sample_token(logits: Tensor, rows: Tensor) -> Tensor:
+            """(b,V) logits of these rows of the part -> (b,) tokens."""
+            if temperature <= 0:
+                return logits.argmax(-1)
+            u = torch.rand(len(prompts), 1, device=device, generator=rng)[first + rows]
+            return choose(logits.float() / temperature, u)
+        answers += decode(model, prompts[first:first + together], sample_token, stop_ids, pad,
+                          max_new, count, stream)
     return answers
-
-
-def make_sampler(prompt_indices: range, size: int, temperature: float, seed: int,
-                 device: torch.device) -> Callable[[Tensor, Tensor], Tensor]:
-    """sample_token(logits, rows) -> (b,) tokens, from (b,V) logits of these rows of a part.
-    prompt_indices: the places of the part's rows among all `size` prompts, so that each prompt
-    keeps the random numbers of its place."""
-    rng = torch.Generator(device).manual_seed(seed)
-    places = torch.tensor(prompt_indices, device=device)
-
-    def sample_token(logits: Tensor, rows: Tensor) -> Tensor:
-        if temperature <= 0:
-            return logits.argmax(-1)
-        u = torch.rand(size, 1, device=device, generator=rng)[places[rows]]
-        return choose(logits.float() / temperature, u)
-    return sample_token
 
 
 def pad_left(prompts: list[list[int]], pad: int, max_new: int,
