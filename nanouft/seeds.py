@@ -2,16 +2,12 @@
 
 A seed depends on --seed and on the number of a step, a row or a rollout, never on what was drawn
 before, so a resumed run draws what it would have drawn without the break. A number seeds torch, a
-list numpy. Changing a formula moves every committed figure. NanoWorld takes its seeds from here and
-needs no torch: it is imported late.
+list numpy. Changing a formula moves every committed figure.
 """
-from __future__ import annotations
+from typing import Any
 
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    import torch
-    from torch import Tensor
+import torch
+from torch import Tensor
 
 TORCH_SEEDS = 2**63         # torch takes 63 bits; a seed such as 20261120 is multiplied twice
 STEPS = 1_000_003           # a prime above the steps of most runs, and above the rows of a step
@@ -76,12 +72,10 @@ def held_document_seed(seed: int) -> int:
 def uniform_rows(batch: Any, B: int, T: int, device: Any = "cpu") -> Tensor:
     """(B,T) draws in [0,1), by a row's number in the step, whichever micro-batch holds it. A GPU
     draws other numbers than a CPU."""
-    import torch
     seeds = [row_seed(batch.seed, batch.offset + i) for i in range(B)]
     return torch.stack([torch.rand(T, device=device, generator=generator(seed, device))
                         for seed in seeds])
 
 
 def generator(seed: int, device: Any = "cpu") -> torch.Generator:
-    import torch
     return torch.Generator(device).manual_seed(seed % TORCH_SEEDS)
