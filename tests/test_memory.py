@@ -54,17 +54,6 @@ def test_measuring_a_rollout(model):
     assert used > 2 * LOGITS or model.cfg.vocab_size == 1_000, "the law is not empty"
 
 
-def test_rows_of_a_rollout_are_read_a_few_together(model, monkeypatch):
-    """At most ROWS, and fewer if their logits would be more than LOGITS."""
-    vocab, read = model.cfg.vocab_size, []
-    monkeypatch.setattr(sampling, "ROWS", 8)
-    model.wte.register_forward_hook(lambda module, ids, out: read.append(len(ids[0])))
-    batch = collate(some_rows(vocab), range(ROWS), 0)
-    sampling.measure_rollout(batch, model, GPT(model.cfg, seed=1), CPU)
-    most = 8 if vocab == 1_000 else LOGITS // ((PROMPT + ANSWER - 1) * vocab)
-    assert sum(read) == ROWS and max(read) == most
-
-
 def test_reading_for_the_start_model(model):
     data, one_row = some_rows(model.cfg.vocab_size), ANSWER * model.cfg.vocab_size
     used = peak(lambda: reference.logps(data, model, 0, CPU))
@@ -76,14 +65,6 @@ def test_decoding(model):
     used = peak(lambda: generate.generate(model, prompts, stop=-1, pad=0, max_new=40,
                                           temperature=1.0))
     assert used < CACHE + 4 * LOGITS + 2**20, f"{used:,} bytes"
-
-
-def test_a_model_with_few_heads_of_keys_has_room_for_more(monkeypatch):
-    monkeypatch.setattr(generate, "CACHE", 10**6)
-    model = GPT(TINY, seed=0)
-    few = generate.answers_together(model, 50)
-    model.key_width = TINY.n_embd // 4
-    assert generate.answers_together(model, 50) == pytest.approx(4 * few, abs=4) and few > 10
 
 
 TRAINED = """

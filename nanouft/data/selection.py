@@ -169,14 +169,14 @@ def prompt_rows(data: list[Row]) -> list[Row]:
                 "prompts", data)
 
 
-def holdout(rows: list[Row], share: float = 0.1) -> tuple[list[Row], list[Row]]:
-    """(train, held out): a share of the rows, at most 200, by a hash of their first question, so
+def holdout(rows: list[Row]) -> tuple[list[Row], list[Row]]:
+    """(train, held out): a tenth of the rows, at most 200, by a hash of their first question, so
     that equal ones stay on one side, even if their white space and capital letters differ."""
     def key(r: Row) -> str:
         text = next((t.text for t in r.prompt if t.role == "user"), "")
         text = " ".join(text.casefold().split())
         return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()
-    groups, aim = Counter(map(key, rows)), max(1, min(200, round(share * len(rows))))
+    groups, aim = Counter(map(key, rows)), max(1, min(200, round(0.1 * len(rows))))
     held: dict[str, int] = {}
     for name in sorted(groups):
         if sum(held.values()) + groups[name] <= aim and len(held) + 1 < len(groups):

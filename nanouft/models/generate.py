@@ -135,21 +135,21 @@ def cut(row: list[int], logp: list[float], stop: list[int]) -> Answer:
     return Answer(row[:n], ended, logp[:n + 1], row[n] if ended else None)
 
 
+def unfinished(a: Answer, tok: Tokenizer) -> str:
+    """How an answer is unfinished, in words; "" if it ended by itself. Beginning another question
+    before <|end|> is not stopping."""
+    if tok.user in a.ids or tok.assistant in a.ids:
+        return "goes on with another question"
+    return "" if a.ended else f"cut at {len(a.ids)} tokens"
+
+
 def stops(a: Answer, tok: Tokenizer) -> bool:
-    """Did it end by itself? Beginning another question before <|end|> is not stopping."""
-    return a.ended and tok.user not in a.ids and tok.assistant not in a.ids
+    return not unfinished(a, tok)
 
 
 def longest_answer(model: GPT, tok: Tokenizer) -> int:
     """Tokens that an answer may have where none are given: 44 for a model of NanoWorld."""
     return MAX_NEW if tok.name == "nano" else min(256, model.cfg.n_ctx // 2)
-
-
-def unfinished(a: Answer, tok: Tokenizer) -> str:
-    """How an answer is unfinished, in words; "" if it ended by itself."""
-    if tok.user in a.ids or tok.assistant in a.ids:
-        return "goes on with another question"
-    return "" if a.ended else f"cut at {len(a.ids)} tokens"
 
 
 @contextlib.contextmanager
