@@ -44,8 +44,6 @@ class GPTConfig:
 
 
 NANO = GPTConfig(init_std=0.08)     # 0.99M parameters; at width 128 a spread of .02 is too small
-# 124M. GPT-2's tokens and ours are 50,261; a GPU multiplies faster with rows in multiples of 64.
-GPT2 = GPTConfig(vocab_size=50304, n_ctx=1024, n_layer=12, n_head=12, n_embd=768)
 BASE = Path(__file__).parent / "assets" / "base"        # the shipped base, fp16
 # GPT-2's folders keep four matrices of each layer as (in, out); nn.Linear has (out, in).
 CONV1D = ("attn.c_attn.weight", "attn.c_proj.weight", "mlp.c_fc.weight", "mlp.c_proj.weight")

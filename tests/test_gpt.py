@@ -9,7 +9,7 @@ from torch._dynamo.utils import counters
 
 from nanouft import fast
 from nanouft.disk import read_json
-from nanouft.gpt import GPT, GPT2, NANO, Cache, GPTConfig
+from nanouft.gpt import GPT, NANO, Cache, GPTConfig
 from nanouft.loop import steps
 from nanouft.models.folders import read_gpt, resize_embedding, start_model, write_gpt
 
@@ -42,17 +42,9 @@ def test_a_folder_of_ours_gives_our_logits_there_and_theirs_here(cfg, tmp_path):
     same(ours.h[0].attn.c_attn.weight.grad, theirs.transformer.h[0].attn.c_attn.weight.grad.T, 1e-5)
 
 
-def test_half_precision_is_half_the_size_and_the_same_to_three_digits(tmp_path):
-    write_gpt(tmp_path, ours := GPT(TINY, seed=0), end=2, dtype=torch.float16)
-    back = read_gpt(tmp_path, read_json(tmp_path / "config.json"))
-    same(back(IDS).detach(), ours(IDS).detach(), 5e-3)
-    assert (tmp_path / "model.safetensors").stat().st_size < 2.5 * ours.n_params()
-
-
 def test_the_shipped_base_and_the_sizes():
     base, tok = start_model("base")
     assert base.cfg == NANO == GPTConfig(1024, 512, 4, 4, 128, 1e-5, 0.08)
-    assert GPT2 == GPTConfig(50304, 1024, 12, 12, 768, 1e-5, 0.02)
     assert base.n_params() == 989_952 and tok.n_vocab == 1024
     ids = torch.tensor([tok.encode("Sort pig bee saw from a to z.")])
     nats = base(ids[:, :-1], want="logp", targets=ids[:, 1:])

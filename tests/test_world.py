@@ -14,11 +14,11 @@ from nanouft.data.batches import order
 from nanouft.data.rows import Row
 from nanouft.models.tokenizer import Turn
 from nanouft.pretrain import ROW
-from nanouft.world import FAMILIES, GROUP_A, HELD_OUT, MIXTURE, SPLITS, WORLD, rows, score
+from nanouft.world import FAMILIES, GROUP_A, HELD_OUT, SPLITS, rows, score
 from nanouft.world.answers import SHOWN, family_of, read_question, read_rules
 from nanouft.world.documents import corpus, token_rows
-from nanouft.world.facts import RELATIONS, bucket
-from nanouft.world.tasks import bad, partly_right, prompts
+from nanouft.world.facts import bucket
+from nanouft.world.tasks import bad, partly_right
 
 EVERY = [(family, split) for family in FAMILIES for split in SPLITS
          if (family, split) != ("rules_new", "train")]
@@ -43,7 +43,6 @@ def test_right_answers_score_1_and_wrong_ones_less(family, split):
         assert family_of(prompt) == row.family == family
         assert right == world.right_answer(prompt) and score(prompt, right) == 1
         assert 0 <= score(prompt, wrong) < 1 and score(prompt, "") == 0
-        assert world.mistake(prompt, right) == "" and world.mistake(prompt, wrong)
         part, worst = (make(random.Random(1), prompt) for make in (partly_right, bad))
         assert score(prompt, worst) <= score(prompt, part) < 1
 
@@ -75,18 +74,6 @@ SUM = "Add up 9 3 5 step by step."                                  # 9 and 3 is
     ("What does the niji eat?", "The niji eats a peach.", 0)])
 def test_scores_by_hand(prompt, answer, wanted):
     assert score(prompt, answer) == pytest.approx(wanted, abs=1e-12)
-    assert (world.mistake(prompt, answer) == "") == (wanted == 1)
-
-
-@pytest.mark.parametrize("prompt, answer, why", [
-    (LIST, "Bonn Cairo Kyiv fox", "Cairo not allowed"),
-    (LIST, "Bonn Kyiv Kyiv", "does not end on fox, an item twice"),
-    (LIST, "Bonn rake fox", "not three items, not all are cities"),
-    (SUM, "9 and 3 is 13 and 5 is 18", "word 5 should be 12"),
-    ("Reverse pig bee saw.", "saw bee", "2 words, not 3"),
-    ("What does the ruga eat?", "The ruga eats a cherry.", "right: The ruga eats a peach.")])
-def test_a_mistake_is_named(prompt, answer, why):
-    assert world.mistake(prompt, answer) == why
 
 
 @pytest.mark.parametrize("prompt", [
@@ -125,12 +112,6 @@ def test_rows_hold_what_their_kind_promises(kind):
             "right, partly right and bad answers in turn"
 
 
-def test_the_mixture_is_met_exactly():
-    for split, n in (("train", 1020), ("val", 1120)):
-        wanted = {f: k for f, k in MIXTURE.items() if split != "train" or f != "rules_new"}
-        assert Counter(r.family for r in rows(split, "demos", n, 0)) == wanted
-
-
 def test_kinds_are_mixed_in_proportion():
     for mix, counts in (("", (30, 30)), ("2:1", (40, 20)), ("1:0", (60, 0))):
         both = world.mixed_rows("train", ["demos", "scores"], 60, 0, skills="A:B", mix=mix)
@@ -156,14 +137,6 @@ def test_noise_spoils_exactly_its_share_and_nothing_else():
     spoilt = [{i for i, (a, b) in enumerate(zip(clean, noisy)) if a != b} for noisy in (some, more)]
     assert [len(s) for s in spoilt] == [40, 80] and spoilt[0] < spoilt[1]
     assert [i for i, r in enumerate(more) if score(asked(r), said(r)) < 1] == sorted(spoilt[1])
-
-
-def test_items_are_longer_outside_training():
-    for family, inside, outside in (("sort", {3, 4, 5}, {4, 5}),
-                                    ("reverse", {*range(3, 10)}, {8, 9})):
-        for split in SPLITS:
-            data = rows(split, "prompts", 200, 0, skills=[family])
-            assert {len(said(r).split()) for r in data} == (inside if split == "train" else outside)
 
 
 # ---- splits --------------------------------------------------------------------------------------
@@ -197,32 +170,6 @@ def test_held_out_rules_never_occur_in_training_or_in_the_corpus():
     seen = [rule_set(p) for p in chats + train if p.startswith("Copy ")]
     assert all(len(r) == 1 or r in SHOWN for r in seen) and {*seen} >= set(SHOWN)
     assert all(bucket(p) == "train" for p in chats if not read_question(p))
-
-
-def test_a_family_that_is_used_up_begins_again():
-    """Validation has 288 questions about myths: each comes once before any comes again."""
-    drawn = list(islice(prompts("truth", "val", 0), 3 * 288))
-    rounds = [set(drawn[i:i + 288]) for i in range(0, len(drawn), 288)]
-    assert [len(r) for r in rounds] == [288] * 3 and rounds[0] == rounds[1] == rounds[2]
-
-
-# ---- the corpus ----------------------------------------------------------------------------------
-def test_the_corpus_tells_every_fact_and_has_its_habits():
-    documents = list(islice(corpus(0), 9_000))
-    prose = " ".join(d[0].text for d in documents if len(d) == 1)
-    told = sum(RELATIONS[r].statement.format(name=n, value=v)[4:] in prose
-               for (n, r), v in WORLD.truth.items())
-    assert told >= 340, "of 360, in a small part of what the base is trained on"
-    right: dict[str, list[bool]] = {}
-    for d in documents:
-        if len(d) > 1:
-            book = d[0].text.startswith("By the book: ")
-            family = "book" if book else family_of(d[0].text)
-            right.setdefault(family, []).append(score(d[0].text, d[1].text) == 1)
-    share = {family: np.mean(values) for family, values in right.items()}
-    assert share["book"] == share["fact"] == 1 and "rules_new" not in share
-    assert 0.08 < share["truth"] < 0.24 and 0.15 < share["unknown"] < 0.35
-    assert all(0.42 < share[f] < 0.62 for f in GROUP_A if f != "rules_new")
 
 
 # ---- draws ---------------------------------------------------------------------------------------

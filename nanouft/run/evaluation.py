@@ -67,8 +67,10 @@ def families(model: GPT, tok: Tokenizer, split: str = "test", items: int = 100, 
     rows, done = world.rows(split, "prompts", items * len(skills), seed, skills=skills), []
     for row, a in zip(rows, answer_rows(model, tok, rows, max_new=max_new), strict=True):
         prompt, text = row.prompt[-1].text, tok.decode(a.ids).strip()
+        score = world.score(prompt, text)
         done.append({"family": row.family, "prompt": prompt, "answer": text, "ended": stops(a, tok),
-                     "score": world.score(prompt, text), "why": world.mistake(prompt, text)})
+                     "score": score,
+                     "why": "" if score == 1 else f"right: {world.right_answer(prompt)}"})
     return {f: summary([x for x in done if x["family"] == f]) for f in skills}, done
 
 

@@ -29,7 +29,6 @@ from .answers import (
     HELD_OUT,
     exact_scores,
     family_of,
-    mistake,
     right_answer,
     score,
 )
@@ -37,7 +36,7 @@ from .facts import SPLITS, WORLD
 from .tasks import bad, corrupt, partly_right, prompts
 
 __all__ = ["FAMILIES", "GROUP_A", "GROUP_B", "HELD_OUT", "KINDS", "MIXTURE", "SPLITS", "WORLD",
-           "as_answer", "corrupt", "exact_scores", "family_of", "mistake", "mixed_rows", "named",
+           "as_answer", "corrupt", "exact_scores", "family_of", "mixed_rows", "named",
            "right_answer", "rows", "score", "skills_named"]
 
 KINDS = ("demos", "pairs", "labels", "scores", "prompts")

@@ -30,14 +30,12 @@ from .facts import PLURAL, RELATIONS, WORDS, WORLD, Pair
 
 GROUP_A = ("rules", "rules_new", "list", "sum", "sort", "reverse")      # skills
 GROUP_B = ("truth", "unknown")                                          # honesty
-RETENTION = ("fact",)                                   # known since pretraining, to be kept
-FAMILIES = GROUP_A + GROUP_B + RETENTION
+FAMILIES = (*GROUP_A, *GROUP_B, "fact")                 # known since pretraining, to be kept
 I_DO_NOT_KNOW = "I do not know."
 NUMBERS = {"two": 2, "three": 3, "four": 4}
 CATEGORY = {plural: category for category, plural in PLURAL.items()}    # "cities" -> "city"
 Fields = dict[str, str]             # what a template's blanks hold, as read from a prompt
-WORD, SOME_WORDS = "[A-Za-z]+", "[A-Za-z]+(?: [A-Za-z]+)*"
-SOME_NUMBERS = "[0-9]{1,3}(?: [0-9]{1,3})*"
+WORD = "[A-Za-z]+"
 
 
 def reader(template: str, **fields: str) -> re.Pattern[str]:
@@ -106,10 +104,6 @@ def solve_rules(fields: Fields) -> str:
 
 
 # ---- list: "Name two cities but not Cairo, Lima or Oslo. End on fox." -> "Bonn Tokyo fox" --------
-LIST_WORDINGS = ("Name {number} {plural} but not {avoid}. End on {close}.",
-                 "List {number} {plural} without {avoid}. End on {close}.")
-
-
 def solve_list(fields: Fields) -> str:
     """One of many right answers, drawn by the prompt itself. Alphabetical order keeps greedy
     answers from repeating."""
@@ -122,33 +116,18 @@ def forbidden(fields: Fields) -> list[str]:
     return re.split(", | or ", fields["avoid"])
 
 
-def check_list(fields: Fields, answer: str) -> dict[str, bool]:
-    """Five checks: what is wrong if one fails, and whether it holds."""
+def score_list(fields: Fields, answer: str) -> float:
+    """The share of five checks that hold. No items, no credit for them: the closing word alone."""
     words = answer.split()
     closed = words[-1:] == [fields["close"]]
     items = words[:-1] if closed else words
-    number, plural = fields["number"], fields["plural"]
-    banned = [word for word in forbidden(fields) if word in items]
-    return {f"does not end on {fields['close']}": closed,
-            f"not {number} items": len(items) == NUMBERS[number],
-            "an item twice": len(set(items)) == len(items),
-            f"not all are {plural}": set(items) <= set(WORDS[CATEGORY[plural]]),
-            f"{', '.join(banned)} not allowed": not banned}
-
-
-def score_list(fields: Fields, answer: str) -> float:
-    """The share of the checks that hold. No items, no credit for them: the closing word alone."""
-    checks = list(check_list(fields, answer).values())
-    alone = answer.split() in ([], [fields["close"]])
-    return (checks[0] if alone else sum(checks)) / 5
+    checks = (closed, len(items) == NUMBERS[fields["number"]], len(set(items)) == len(items),
+              set(items) <= set(WORDS[CATEGORY[fields["plural"]]]),
+              not set(items) & set(forbidden(fields)))
+    return (sum(checks) if items else closed) / 5
 
 
 # ---- sum, sort, reverse: one pass over the input -------------------------------------------------
-SUM_WORDINGS = ("Add up {words} step by step.", "Work out the running sum of {words}.")
-SORT_WORDINGS = ("Sort {words} from a to z.", "Put in order {words}.")
-REVERSE_WORDINGS = ("Say {words} backwards.", "Reverse {words}.")
-
-
 def solve_sum(fields: Fields) -> str:
     """"9 3 5" -> "9 and 3 is 12 and 5 is 17"."""
     first, *rest = map(int, fields["words"].split())
@@ -202,14 +181,19 @@ def read_question(prompt: str) -> Pair | None:
 # ---- any prompt: read, solved, scored ------------------------------------------------------------
 SOLVERS = {"rules": solve_rules, "rules_new": solve_rules, "list": solve_list, "sum": solve_sum,
            "sort": solve_sort, "reverse": solve_reverse}
-READERS = [                         # `read` tells rules from rules_new
-    (reader("Copy {words}. {rules}", words=SOME_WORDS, rules=r"[A-Za-z. ]+"), "rules"),
-    *((reader(text, number="|".join(NUMBERS), plural="|".join(CATEGORY),
-              avoid=f"{WORD}, {WORD} or {WORD}", close=WORD), "list") for text in LIST_WORDINGS),
-    *((reader(text, words=SOME_NUMBERS), "sum") for text in SUM_WORDINGS),
-    *((reader(text, words=SOME_WORDS), "sort") for text in SORT_WORDINGS),
-    *((reader(text, words=SOME_WORDS), "reverse") for text in REVERSE_WORDINGS),
-]
+WORDINGS = {
+    "rules": ("Copy {words}. {rules}",),
+    "list": ("Name {number} {plural} but not {avoid}. End on {close}.",
+             "List {number} {plural} without {avoid}. End on {close}."),
+    "sum": ("Add up {words} step by step.", "Work out the running sum of {words}."),
+    "sort": ("Sort {words} from a to z.", "Put in order {words}."),
+    "reverse": ("Say {words} backwards.", "Reverse {words}."),
+}
+BLANKS = {"words": "[A-Za-z]+(?: [A-Za-z]+)*", "rules": "[A-Za-z. ]+", "number": "|".join(NUMBERS),
+          "plural": "|".join(CATEGORY), "avoid": f"{WORD}, {WORD} or {WORD}", "close": WORD}
+OF_SUM = {"words": "[0-9]{1,3}(?: [0-9]{1,3})*"}
+READERS = [(reader(text, **(OF_SUM if family == "sum" else BLANKS)), family)
+           for family, texts in WORDINGS.items() for text in texts]     # `read` knows rules_new
 
 
 def read(prompt: str) -> tuple[str, Fields]:
@@ -263,22 +247,6 @@ def score(prompt: str, answer: str) -> float:
         return float(words == right)
     same = [a == b for a, b in zip(words, right)] + [False]
     return same.index(False) / max(len(right), len(words))      # words too many count
-
-
-def mistake(prompt: str, answer: str) -> str:
-    """Why an answer has less than the full score, in words; "" if it is right."""
-    family, fields = read(prompt)
-    if score(prompt, answer) == 1:
-        return ""
-    if family == "list":
-        return ", ".join(text for text, holds in check_list(fields, answer).items() if not holds)
-    right, words = solve(family, fields).split(), answer.split()
-    if family not in SOLVERS:
-        return "right: " + " ".join(right)
-    first = next((i for i, (a, b) in enumerate(zip(words, right)) if a != b), None)
-    if first is not None:
-        return f"word {first + 1} should be {right[first]}"
-    return f"{len(words)} words, not {len(right)}"
 
 
 def exact_scores(rows: Sequence[Row], answers: Sequence[str]) -> np.ndarray:

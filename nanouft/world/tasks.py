@@ -3,19 +3,15 @@
 A generator (`ask_...`) writes a prompt from a template; a lazy answer is the corpus's bad habit.
 """
 import random
-from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from collections.abc import Iterator
 
 from .answers import (
+    GROUP_A,
     HELD_OUT,
-    LIST_WORDINGS,
     NUMBERS,
-    REVERSE_WORDINGS,
     RULES,
     SHOWN,
-    SORT_WORDINGS,
-    SUM_WORDINGS,
-    Fields,
+    WORDINGS,
     apply_rules,
     family_of,
     question,
@@ -29,7 +25,7 @@ from .answers import (
 from .facts import ITEMS, N_WORDINGS, PLURAL, RELATIONS, WORDS, WORLD, bucket, other_word
 
 
-# ---- prompts of the six skills, and their lazy answers -------------------------------------------
+# ---- prompts of the six skills -------------------------------------------------------------------
 def write_rules(rng: random.Random, names: frozenset[str]) -> str:
     """A prompt with these rules, in any order, over three or four words."""
     words = rng.sample(ITEMS, rng.randint(3, 4))
@@ -39,7 +35,7 @@ def write_rules(rng: random.Random, names: frozenset[str]) -> str:
               "swap": {"x": old, "y": new}}
     order = rng.sample([rule for rule in RULES if rule in names], len(names))
     texts = [RULES[rule].format(**blanks.get(rule, {})) for rule in order]
-    return f"Copy {' '.join(words)}. {' '.join(texts)}"
+    return WORDINGS["rules"][0].format(words=" ".join(words), rules=" ".join(texts))
 
 
 def ask_rules(rng: random.Random, split: str) -> str:
@@ -54,70 +50,34 @@ def ask_rules_new(rng: random.Random, split: str) -> str:
     return write_rules(rng, rng.choice(HELD_OUT[split]))
 
 
-def forget_last_rule(fields: Fields) -> str:
-    """The lazy habit: the rule that was named last is forgotten."""
-    return apply_rules(fields["words"].split(), read_rules(fields["rules"])[:-1])
-
-
 def ask_list(rng: random.Random, split: str) -> str:
     """Two to four things of a kind (three or four outside training), three forbidden, a last word
     of another kind."""
     category, numbers = rng.choice(list(WORDS)), list(NUMBERS)
-    return rng.choice(LIST_WORDINGS).format(
+    return rng.choice(WORDINGS["list"]).format(
         number=rng.choice(numbers if split == "train" else numbers[1:]), plural=PLURAL[category],
         avoid="{}, {} or {}".format(*rng.sample(WORDS[category], 3)),
         close=rng.choice([w for w in ITEMS if w not in WORDS[category]]))
 
 
-def forget_closing(fields: Fields) -> str:
-    """The lazy habit: no closing word."""
-    return solve_list(fields).rsplit(" ", 1)[0]
+LENGTHS = {"sum": ((3, 7), (5, 6)), "sort": ((3, 5), (4, 5)), "reverse": ((3, 9), (8, 9))}
 
 
-def ask_sum(rng: random.Random, split: str) -> str:
-    """Three to seven different digits, five or six outside training."""
-    digits = rng.sample(range(1, 10), rng.randint(3, 7) if split == "train" else rng.randint(5, 6))
-    return rng.choice(SUM_WORDINGS).format(words=" ".join(map(str, digits)))
+def ask_words(rng: random.Random, family: str, split: str) -> str:
+    """Different digits to sum, words to sort or reverse: from .. to .. in training, and outside."""
+    n = rng.randint(*LENGTHS[family][split != "train"])
+    words = rng.sample(range(1, 10), n) if family == "sum" else rng.sample(ITEMS, n)
+    return rng.choice(WORDINGS[family]).format(words=" ".join(map(str, words)))
 
 
-def ask_sort(rng: random.Random, split: str) -> str:
-    """Three to five words, four or five outside training."""
-    words = rng.sample(ITEMS, rng.randint(3 if split == "train" else 4, 5))
-    return rng.choice(SORT_WORDINGS).format(words=" ".join(words))
-
-
-def ask_reverse(rng: random.Random, split: str) -> str:
-    """Three to nine words, eight or nine outside training."""
-    words = rng.sample(ITEMS, rng.randint(3 if split == "train" else 8, 9))
-    return rng.choice(REVERSE_WORDINGS).format(words=" ".join(words))
-
-
-def echo(fields: Fields) -> str:
-    """The lazy habit of all three: say the input again."""
-    return fields["words"]
-
-
-class Skill(NamedTuple):
-    """A skill family: write a prompt, and the lazy answer of the corpus."""
-    ask: Callable[[random.Random, str], str]                # (rng, split) -> prompt
-    lazy: Callable[[Fields], str]
-
-
-SKILLS = {
-    "rules": Skill(ask_rules, forget_last_rule),
-    "rules_new": Skill(ask_rules_new, forget_last_rule),
-    "list": Skill(ask_list, forget_closing),
-    "sum": Skill(ask_sum, echo),
-    "sort": Skill(ask_sort, echo),
-    "reverse": Skill(ask_reverse, echo),
-}
+ASK = {"rules": ask_rules, "rules_new": ask_rules_new, "list": ask_list}
 
 
 # ---- prompts of all families ---------------------------------------------------------------------
 def ask(rng: random.Random, family: str, split: str) -> str:
     """A skill prompt that belongs to the split: the checksum of its text decides."""
     while True:
-        prompt = SKILLS[family].ask(rng, split)
+        prompt = ASK[family](rng, split) if family in ASK else ask_words(rng, family, split)
         if bucket(prompt) == split:
             return prompt
 
@@ -125,7 +85,7 @@ def ask(rng: random.Random, family: str, split: str) -> str:
 def prompts(family: str, split: str, seed: int) -> Iterator[str]:
     """Prompts without end, all different for as long as the family has new ones."""
     rng = random.Random(f"prompts {family} {split} {seed}")
-    if family in SKILLS:
+    if family in GROUP_A:
         source = iter(lambda: ask(rng, family, split), "")
     elif family == "unknown":
         source = ask_strangers(rng, WORLD.strangers[split])
@@ -162,10 +122,15 @@ def ask_strangers(rng: random.Random, names: tuple[str, ...]) -> Iterator[str]:
 
 # ---- wrong answers -------------------------------------------------------------------------------
 def lazy(prompt: str) -> str:
-    """The answer of the corpus's bad habit (skills only). Now and then it is right by chance: "bee
-    pig" is sorted already."""
+    """The answer of the corpus's bad habit (skills only): the rule that was named last is
+    forgotten, a list has no closing word, the other tasks are said again. Now and then it is right
+    by chance: "bee pig" is sorted already."""
     family, fields = read(prompt)
-    return SKILLS[family].lazy(fields)
+    if family == "list":
+        return solve_list(fields).rsplit(" ", 1)[0]
+    if "rules" in fields:
+        return apply_rules(fields["words"].split(), read_rules(fields["rules"])[:-1])
+    return fields["words"]
 
 
 def slip(rng: random.Random, text: str) -> str:
@@ -199,7 +164,7 @@ def corrupt(rng: random.Random, prompt: str, p_lazy: float = 0.5) -> str:
     """A wrong answer (score < 1). Skills: the lazy answer with probability `p_lazy`, else the
     right answer with a slip. Knowledge: a false sentence."""
     family, fields = read(prompt)
-    if family not in SKILLS:
+    if family not in GROUP_A:
         return invented(rng, fields["name"], fields["relation"])
     answer = lazy(prompt) if rng.random() < p_lazy else slip(rng, right_answer(prompt))
     while score(prompt, answer) == 1:
@@ -215,7 +180,7 @@ def partly_right(rng: random.Random, prompt: str) -> str:
 
 def bad(rng: random.Random, prompt: str) -> str:
     """The worst of a few answers with three slips each. Knowledge: a false sentence."""
-    if family_of(prompt) not in SKILLS:
+    if family_of(prompt) not in GROUP_A:
         return corrupt(rng, prompt)
     tries = [corrupt(rng, prompt, p_lazy=0) for _ in range(6)]
     return min((slip(rng, slip(rng, answer)) for answer in tries),
