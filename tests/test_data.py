@@ -8,10 +8,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import torch
 from made import NANO, write_jsonl
 
-from nanouft.data.batches import Encoded, Epochs, Tokens, collate, encode, order
+from nanouft.data.batches import collate, encode, order
 from nanouft.data.rows import (
     ALL_SHOWN,
     MARKS,
@@ -37,11 +36,7 @@ from nanouft.data.selection import (
 from nanouft.errors import UserError
 from nanouft.models.bpe import count_words, train_bpe
 from nanouft.models.folders import read_tokenizer, save_model
-from nanouft.models.generate import LOGIT_BUDGET
 from nanouft.models.tokenizer import CONTROL, NANO_PATTERN, Tokenizer, Turn
-from nanouft.run.reference import chunks
-from nanouft.run.sampling import ROWS
-from nanouft.seeds import step_seed
 
 # A tokenizer in which every letter is a token, so that a test can count.
 LETTERS = Tokenizer("letters", {bytes([b]): b for b in range(256)}, NANO_PATTERN)
@@ -69,27 +64,23 @@ PAIR = {"chosen": "good", "rejected": "bad"}
 TALK = messages(U("a"), A("b"), U("c"), A("good")), messages(U("a"), A("b"), U("c"), A("bad"))
 FORMS = {
     "prompt and response": ({"prompt": "Hi", "response": " Ho "}, Row((U("Hi"),), (A("Ho"),))),
-    "question and answer": ({"question": "Hi", "answer": "Ho"}, Row((U("Hi"),), (A("Ho"),))),
-    "prompt and completion, labelled": ({"prompt": "Hi", "completion": "Ho", "label": False},
-                                        Row((U("Hi"),), (A("Ho"),), label=0.0)),
+    "question and answer, labelled": ({"question": "Hi", "answer": "Ho", "label": False},
+                                      Row((U("Hi"),), (A("Ho"),), label=0.0)),
     "scored": ({"prompt": "Hi", "response": "Ho", "score": 0.25},
                Row((U("Hi"),), (A("Ho"),), score=0.25)),
     "code": ({"prompt": "Hi", "response": "\n\n  if x:\n"}, Row((U("Hi"),), (A("  if x:"),))),
     "Alpaca": ({"instruction": "Add.", "input": "1 2", "output": "3"},
                Row((U("Add.\n\n1 2"),), (A("3"),))),
-    "Alpaca without input": ({"instruction": "Hi", "input": "", "output": "Ho"},
-                             Row((U("Hi"),), (A("Ho"),))),
     "messages": ({"messages": messages(S, U("a"), A("b"), U("c"), A("d"))},
                  Row((S, U("a")), (A("b"), U("c"), A("d")))),
-    "messages that end on a question": ({"messages": messages(U("a"), A("b"), U("c"))},
-                                        Row((U("a"),), (A("b"),))),
     "ShareGPT": ({"conversations": messages(Turn("human", "a"), Turn("gpt", "b"),
                                             keys=("from", "value"))}, Row((U("a"),), (A("b"),))),
     "messages as prompt and completion": (
         {"prompt": messages(S, U("a"), A("b"), U("c")), "completion": messages(A("d"))},
         Row((S, U("a"), A("b"), U("c")), (A("d"),))),
-    "an assistant that begins": ({"messages": messages(S, A("Welcome."), U("a"), A("b"))},
-                                 Row((S, A("Welcome."), U("a")), (A("b"),))),
+    "a welcome, and a last question": (
+        {"messages": messages(S, A("Welcome."), U("a"), A("b"), U("c"))},
+        Row((S, A("Welcome."), U("a")), (A("b"),))),
     "parts": ({"messages": messages(U([{"type": "text", "text": x} for x in "ab"]), A("c"))},
               Row((U("a\nb"),), (A("c"),))),
     "developer and tool": ({"messages": messages(Turn("developer", "Be kind."), U("a"),
@@ -104,13 +95,9 @@ FORMS = {
     "a pair of texts that begin alike": (
         {"chosen": "The sky is blue.", "rejected": "The sky is black."},
         Row((U("The sky is"),), None, (A("blue."),), (A("black."),))),
-    "a pair and a demonstration": ({"prompt": "Hi", "response": "best", **PAIR},
-                                   Row((U("Hi"),), (A("best"),), (A("good"),), (A("bad"),))),
     "a system field": ({"system": S.text, "conversations": [{"from": "human", "value": "a"},
                                                             {"from": "gpt", "value": "b"}]},
                        Row((S, U("a")), (A("b"),))),
-    "a system field beside a prompt": ({"system": S.text, "prompt": "a", "response": "b"},
-                                       Row((S, U("a")), (A("b"),))),
     "messages that stand alone": (
         {"prompt": {"role": "user", "content": "Hi"},
          **{side: {"from": "gpt", "value": text} for side, text in PAIR.items()}},
@@ -212,7 +199,6 @@ def test_a_row_that_is_not_understood_is_one_line(item, words, tmp_path):
 @pytest.mark.parametrize("item, choose, kind", [
     ({"prompt": "a", **PAIR, "score_chosen": 8.5, "score_rejected": "low"}, pair_rows, "pairs"),
     ({"prompt": "a", **PAIR, "score": 4, "label": "helpful"}, pair_rows, "pairs"),
-    ({"prompt": "a", **PAIR, "label": None, "score_chosen": True}, pair_rows, "pairs"),
     ({"prompt": "a", **PAIR, "score_chosen": 9}, demo_rows, "demos"),
     ({"prompt": "a", "response": "b", "label": True, "p": 7, "score": 9}, label_rows, "labels"),
     ({"prompt": "a", "response": "b", "score": 1, "p": 7}, score_rows, "scores"),
@@ -222,11 +208,7 @@ def test_a_grade_that_the_method_does_not_read_is_not_judged(item, choose, kind,
     file = write(tmp_path, item)
     (row,), left_out = read([file], [kind])
     assert not left_out and row.extra == item and choose([row])
-    assert row.scores == () or kind == "scores"
-    try:
-        assert not read([file])[0][0].scores, "a method that reads all grades"
-    except UserError as e:
-        assert "line 1: " in str(e) or "no row to learn from" in str(e)
+    assert row.scores == ()
 
 
 ROW = 'prompt,response\n{"prompt": "café", "response": "b"}\n'
@@ -446,27 +428,6 @@ def test_rows_of_like_length_stand_in_one_step():
     assert np.corrcoef(lengths[made].mean(1), range(96))[0, 1] < 0.3, "but not the short ones first"
 
 
-def test_a_step_of_the_data_is_a_function_of_its_number():
-    rows, _ = encode([one((U("a" * n),), (A("b"),)) for n in range(1, 9)], LETTERS, 64)
-    source = Epochs(rows, 3, 5, 2, LETTERS.pad)
-    first, again = source(4), source(4)
-    assert torch.equal(first.seqs["answer"].inputs, again.seqs["answer"].inputs)
-    assert first.seed == step_seed(2, 4) and source(3).seed != first.seed
-
-
-def test_rows_that_are_read_together():
-    """Each once; never so many that their logits would not fit."""
-    data = [Encoded({role: Tokens(np.zeros(n), np.zeros(n)) for role in ("chosen", "rejected")},
-                    Row()) for n in (900, 7, 1024, 30, *[12] * 200)]
-    for vocab in (1024, 151_000):
-        made = chunks(data, vocab)
-        assert sorted(np.concatenate(made)) == list(range(len(data)))
-        for rows in made:
-            logits = len(rows) * max(data[i].length for i in rows) * 2 * vocab
-            assert len(rows) <= ROWS and (logits <= LOGIT_BUDGET or len(rows) == 1)
-    assert max(map(len, made)) == ROWS > len(made[0]) == 1
-
-
 # ---- the tokenizer -------------------------------------------------------------------------------
 TEXTS = ["Where does the dova live?", "don't 1234 42", "  two\t\n\n \r\n", "naïve Zoë 学 日本語 😀",
          "e\u0301 \u3000\u200b\x00 ½ ٣", "<|end|> <|user|>", "", "_x_"]
@@ -479,12 +440,6 @@ def test_any_text_comes_back_and_no_text_spells_a_control_token():
         assert NANO.decode(ids) == text and not control & {*ids}
     assert NANO.decode([0xE5, 0xAD, 5000]) == "\ufffd\ufffd" and NANO.n_vocab == 1024
     assert NANO.decode([NANO.end]) == "<|end|>"
-
-
-def test_the_template_letter_by_letter():
-    assert NANO.decode(NANO.prompt_ids((S, U("Hi {{x}}\n"), A(" Hello"), U("And?"), S))) == (
-        "<|user|> Be kind.\n\nHi {{x}}\n<|assistant|>  Hello<|end|><|user|> And?<|user|> Be kind."
-        "<|assistant|>")
 
 
 def test_transformers_reads_our_tokenizer_and_template(tmp_path):
@@ -536,13 +491,8 @@ def test_byte_pair_encoding_is_that_of_the_paper():
     assert {w: i for w, i in train_bpe(words, 316).items() if i >= 256} == ranks
 
 
-def test_byte_pair_encoding_by_hand():
-    """ab 8 times; then cc 4; then ab+ab 3 against ab+c 2. Of equals the first of the alphabet."""
-    assert list(train_bpe({"abab": 3, "abc": 2, "cc": 4}, 259))[256:] == [b"ab", b"cc", b"abab"]
-    assert list(train_bpe({"ba": 1, "ab": 1}, 257))[256:] == [b"ab"]
-    assert list(train_bpe({"abc": 1}, 999))[256:] == [b"ab", b"abc"], "nothing is left to join"
+def test_no_letter_of_a_long_word_is_lost():
     assert count_words(["low low  12", "low"], NANO_PATTERN) == {"low": 2, " low": 1, " ": 1,
                                                                  " 12": 1}
-    for n in (64, 65, 150):                             # no letter of a long word is lost
-        word = "".join(chr(ord("\u4e00") + i) for i in range(n))
-        assert "".join(count_words([word, word], NANO_PATTERN)) == word
+    word = "".join(chr(ord("\u4e00") + i) for i in range(150))
+    assert "".join(count_words([word, word], NANO_PATTERN)) == word

@@ -35,10 +35,9 @@ from nanouft.gpt import GPT
 from nanouft.loop import Device
 from nanouft.models.folders import folder_of, load_value_head, save_model, start_model
 from nanouft.models.generate import generate
-from nanouft.models.hf_tokenizer import OLDEST
 from nanouft.models.tokenizer import nano
 from nanouft.objectives import OBJECTIVES
-from nanouft.run import ends, rewards, sampling
+from nanouft.run import rewards, sampling
 from nanouft.run.folder import read_lines
 from nanouft.run.memory import activation_bytes_per_token, memory_of_step
 from nanouft.run.reference import Models
@@ -53,7 +52,6 @@ INST = ("{{- bos_token -}}{%- for m in messages -%}{%- if m['role'] == 'user' -%
         "m['content'] | trim + ' [/INST]' -}}{%- elif m['role'] == 'assistant' -%}{{- ' ' + "
         "m['content'] | trim + eos_token -}}"
         "{%- else -%}{{- raise_exception('only user and assistant') -}}{%- endif -%}{%- endfor -%}")
-NO_END = "{%- for m in messages -%}{{- m['role'] + ': ' + m['content'] + '\\n' -}}{%- endfor -%}"
 SMALL = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2,
          "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 128}
 KINDS = {       # config, chat template, does the tokenizer begin every text with <s>?
@@ -165,24 +163,22 @@ def test_an_answer_ends_with_any_end_token_of_the_model(tmp_path):
     assert tok.stops == {tok.end, 1, free.ids[2]}
 
 
-@pytest.mark.parametrize("kind", ["llama", "qwen2"])
 def test_answers_are_sampled_by_the_model_that_transformers_opens_in_half_precision(
-        kind, folders, monkeypatch):
+        folders, monkeypatch):
     """Its weights are rounded, the frequencies of its rotary positions are not."""
-    model, tok = start_model(folders[kind])
+    model, tok = start_model(folders["qwen2"])
     form, asked = Form("rloo"), []
     prompts, _ = encode(form.objective.choose([Row(say("user", "Say fig."))]), tok, 128)
     monkeypatch.setattr(sampling, "generate", lambda policy, chunk, **how: asked.append(policy) or (
         generate(policy, chunk, **how)))
     Rollouts(prompts, form.objective, model, model, tok, lambda rows, texts: [0] * 4,
              batch_size=1, steps=1, max_new=2, device=Device("cpu", "bf16")).draw(prompts, 0)
-    net = hf.AutoModelForCausalLM.from_pretrained(folders[kind], dtype=torch.bfloat16).eval()
+    net = hf.AutoModelForCausalLM.from_pretrained(folders["qwen2"], dtype=torch.bfloat16).eval()
     ids = torch.arange(2 * 128).view(2, 128) % tok.n_vocab
     assert torch.equal(asked[0](ids), net(ids).logits)
 
 
-@pytest.mark.parametrize("kind, lora", [
-    ("ours", False), *((kind, lora) for kind in KINDS for lora in (False, True))])
+@pytest.mark.parametrize("kind, lora", [("ours", False), ("gpt2", False), ("llama", True)])
 def test_activation_checkpointing_changes_memory_alone(kind, lora, folders):
     """Left on in decoding, transformers forgets the cache without an error."""
     if lora:
@@ -239,44 +235,34 @@ def test_ids_are_those_of_its_chat_template_and_the_mask_is_the_answer_with_its_
     assert [i for i, m in zip(ids, mask) if m].count(tok.end) == 2, "both answers of a dialogue"
 
 
-def test_a_template_that_cannot_be_learnt_from_is_one_line(tmp_path):
-    with pytest.raises(UserError, match="puts no end token after an answer"):
-        start_model(make(tmp_path / "no_end", "llama", NO_END))
-    _, tok = start_model(make(tmp_path / "inst", "llama", INST))
-    with pytest.raises(UserError, match="refuses a dialogue of .*only user and assistant"):
-        tok.prompt_ids((*say("system", "Be kind."), *say("user", "a")))
-    changing = CHATML.replace("['content'] +", "['content'][:3 if loop.last else 1] +")
-    _, tok = start_model(make(tmp_path / "changing", "llama", changing))
-    with pytest.raises(UserError, match="in another way when the dialogue goes on"):
-        tok.chat((), (*say("user", "a"), *say("assistant", "bcd"), *say("user", "e"),
-                      *say("assistant", "f")))
-
-
-def test_an_answer_after_which_the_template_puts_no_end_token_is_counted_and_named(tmp_path):
-    once = CHATML.replace("'<|im_end|>\\n'", "('<|im_end|>' if loop.index < 3 else '') + '\\n'")
-    model, tok = start_model(make(tmp_path / "once", "llama", once))
-    talk = (*say("user", "a"), *say("assistant", "bcd"), *say("user", "e"), *say("assistant", "f"))
-    rows = [Row(talk[:1], talk[1:n], where=f"my.jsonl, line {n}") for n in (2, 4)]
-    encoded, _ = encode(demo_rows(rows), tok, 128)
-    found = ends.measure_ends(model.eval(), tok, encoded)
-    assert (found.answers, found.trained, found.without) == (3, 2, ["my.jsonl, line 4"])
+FOR = "{%- for m in messages -%}"
 
 
 @pytest.mark.parametrize("old, new, words", [
+    ("'<|im_end|>\\n'", "'\\n'", "puts no end token after an answer"),
+    (FOR, FOR + "{%- if m['role'] == 'tool' -%}{{- raise_exception('no tools') -}}{%- endif -%}",
+     "refuses a dialogue of ['system', 'user', 'tool', 'assistant'"),
+    ("'<|im_end|>\\n'", "('<|im_start|>' if m['role'] == 'assistant' and not loop.last else "
+     "'<|im_end|>') + '\\n'", "in another way when the dialogue goes on"),
     ("m['content']", "m['content'].split('</think>')[-1]", "<think>a b</think>\" of the assi"),
-    ("m in messages", "m in messages if m['role'] != 'tool'", "rewrites \"1\" of the tool"),
+    (FOR, FOR.replace("messages", "messages if m['role'] != 'tool'"), "rewrites \"1\" of the tool"),
     ("m in messages", "m in messages[-2:]", "rewrites \"Be kind\" of the system"),
     ("m['content']", "(m['content'] | upper)", "rewrites \"Be kind\" of the system"),
     ("m['content']", "(m['content'] | trim | tojson)", None),
     ("assistant\\n'", "assistant\\n<think>\\n'", "does not write an answer where its prompt"),
     ("assistant\\n'", "assistant\\n<think>'", None)], ids=str)
-def test_a_template_that_leaves_out_a_text_is_refused_with_that_text(old, new, words, tmp_path):
-    _, tok = start_model(make(tmp_path / "m", "llama", CHATML.replace(old, new)))
+def test_a_template_that_cannot_be_learnt_from_is_one_line(old, new, words, tmp_path):
     row = DATA[0].with_roles({"answer": (
         (*say("system", "Be kind."), *say("user", "1"), *say("tool", "1")),
-        say("assistant", "<think>a  b</think>Four."))})
-    kept, report = encode_what_fits([row], tok, 128)
-    assert (not kept and words in report.refused[0]) if words else kept
+        (*say("assistant", "<think>a  b</think>Four."), *say("user", "2"),
+         *say("assistant", "<think>Five.")))})
+    folder = make(tmp_path / "m", "llama", CHATML.replace(old, new))
+    try:
+        kept, report = encode_what_fits([row], start_model(folder)[1], 128)
+    except UserError as e:
+        assert words in str(e)
+    else:
+        assert (not kept and words in report.refused[0]) if words else kept
 
 
 def test_the_indentation_of_an_answer_is_trained(tmp_path):
@@ -366,9 +352,7 @@ def only_a_pickle(f) -> None:
 
 
 MET = {     # folders as they are met: the kind, what differs, words of the refusal or None
-    "an unknown kind": ("qwen2", config(model_type="strange"), "`strange`"),
     "no JSON": ("qwen2", lambda f: (f / "config.json").write_text("{"), "no JSON"),
-    "no weights": ("qwen2", lambda f: (f / "model.safetensors").unlink(), "no causal language"),
     "damaged": ("qwen2", lambda f: (f / "model.safetensors").write_bytes(b"x"), "no causal langu"),
     "no tokenizer": ("qwen2", lambda f: [(f / x).unlink() for x in (
         "tokenizer.json", "tokenizer_config.json")], "chat template puts no end"),
@@ -386,7 +370,6 @@ MET = {     # folders as they are met: the kind, what differs, words of the refu
     "buffers of old files": ("llama", more("model.layers.0.self_attn.rotary_emb.inv_freq",
                                            torch.ones(2)), None),
     "masks of old files": ("gpt2", more("transformer.h.0.attn.masked_bias", torch.ones(2)), None),
-    "a reward head": ("qwen2", more("score.weight", torch.ones(2)), None),
     "sampling without do_sample": ("qwen2", generation(temperature=0.9, top_p=0.6), None),
     "beams": ("qwen2", generation(early_stopping=True, length_penalty=0.5, num_beams=1), None),
     "sampling in config.json": ("qwen2", lambda f: (f / "generation_config.json").unlink() or edit(
@@ -469,13 +452,11 @@ def test_half_of_a_character_is_read_as_by_the_shipped_tokenizer(folders):
 
 def test_a_reward_model_of_transformers_opens_again(folders, tmp_path):
     """A head beside a whole model is no stranger."""
-    for kind in ("llama", "qwen2"):
-        assert command(reward.main, [
-            "--init", folders[kind], "--data", str(folders["place"] / "d.jsonl"), "--steps", "1",
-            "--batch-size", "2", "--device", "cpu", "--out", str(tmp_path / kind)]) == 0
-        assert "score.weight" in load_file(tmp_path / kind / "model.safetensors")
-        judge = rewards.scorer(str(tmp_path / kind))
-        assert judge(DATA[:2], ["a", "b"]).shape == (2,)
+    assert command(reward.main, [
+        "--init", folders["llama"], "--data", str(folders["place"] / "d.jsonl"), "--steps", "1",
+        "--batch-size", "2", "--device", "cpu", "--out", str(tmp_path / "judge")]) == 0
+    assert "score.weight" in load_file(tmp_path / "judge" / "model.safetensors")
+    assert rewards.scorer(str(tmp_path / "judge"))(DATA[:2], ["a", "b"]).shape == (2,)
 
 
 ROPE = {"rope_theta": 5e5, "factor": 4.0, "original_max_position_embeddings": 32}
@@ -520,8 +501,8 @@ def test_longrope_is_used_up_to_where_it_does_not_depend_on_other_rows(folders, 
 
 
 def test_a_library_that_is_too_old_is_named_with_the_version_that_is_needed(folders, monkeypatch):
-    monkeypatch.setitem(OLDEST, "transformers", (99, 1))
-    with pytest.raises(UserError, match=f"transformers 99.1 or newer, and {hf.__version__} is ins"):
+    monkeypatch.setattr("transformers.__version__", "4.51.3")
+    with pytest.raises(UserError, match="transformers 4.56 or newer, and 4.51.3 is installed"):
         start_model(folders["qwen2"])
 
 
@@ -538,21 +519,17 @@ def test_a_value_head_is_saved_beside_a_gpt2_folder(tmp_path):
     """PPO's critic: the model stays a plain GPT-2, and a run from there goes on with the critic."""
     model, tok = start_model(start_folder(tmp_path / "start"))
     OBJECTIVES["ppo"]().setup(model, 0)
-    load_value_head(model, str(tmp_path / "start"))
-    assert not model.value.weight.any(), "it begins at 0"
     torch.nn.init.normal_(model.value.weight)
     (tmp_path / "run").mkdir()
     save_model(tmp_path / "run", model, tok)
     again, _ = start_model(str(tmp_path / "run"))
-    assert isinstance(again, GPT) and again.value is None
     load_value_head(again, str(tmp_path / "run"))
-    assert again.value is None, "a method without a critic asks for none"
+    assert isinstance(again, GPT) and again.value is None, "a method without a critic asks for none"
     OBJECTIVES["ppo"]().setup(again, 0)
     load_value_head(again, str(tmp_path / "run"))
     assert torch.equal(again.value.weight, model.value.weight)
     hf.GPT2LMHeadModel.from_pretrained(tmp_path / "run")
-    save_file({"weight": torch.ones(1, 3), "bias": torch.ones(1)},
-              tmp_path / "run" / "value_head.safetensors")
+    save_file({"weight": torch.ones(1, 3)}, tmp_path / "run" / "value_head.safetensors")
     with pytest.raises(UserError, match="value_head.safetensors: is damaged"):
         load_value_head(again, str(tmp_path / "run"))
 

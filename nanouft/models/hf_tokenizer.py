@@ -21,7 +21,6 @@ from nanouft.errors import UserError
 from nanouft.models.tokenizer import CONTROL, END, JINJA, PAD, Tokenizer, Turn, Turns
 
 SAFE: Any = {"trust_remote_code": False}
-OLDEST = {"transformers": (4, 56)}      # pyproject.toml asks for it too
 DAY = datetime(2024, 7, 26)
 
 
@@ -30,10 +29,10 @@ def library(name: str, what: str) -> Any:
         found = __import__(name)
     except ImportError:
         raise UserError(f"{what} needs {name}: pip install -e '.[hf]'") from None
-    needed = OLDEST.get(name, ())
-    if tuple(int(x) for x in found.__version__.split(".")[:len(needed)]) < needed:
-        raise UserError(f"{what} needs {name} {'.'.join(map(str, needed))} or newer, and "
-                        f"{found.__version__} is installed: pip install -U -e '.[hf]'")
+    version = found.__version__
+    if name == "transformers" and tuple(map(int, version.split(".")[:2])) < (4, 56):
+        raise UserError(f"{what} needs transformers 4.56 or newer, and {version} is installed: "
+                        "pip install -U -e '.[hf]'")
     return found
 
 
