@@ -2,8 +2,6 @@
 the shift by hand; no row comes again before all others have come."""
 import gzip
 import json
-import re
-from collections import Counter
 from dataclasses import replace
 
 import numpy as np
@@ -34,9 +32,9 @@ from nanouft.data.selection import (
     score_rows,
 )
 from nanouft.errors import UserError
-from nanouft.models.bpe import count_words, train_bpe
+from nanouft.models.bpe import train_bpe
 from nanouft.models.folders import read_tokenizer, save_model
-from nanouft.models.tokenizer import CONTROL, NANO_PATTERN, Tokenizer, Turn
+from nanouft.models.tokenizer import NANO_PATTERN, Tokenizer, Turn
 
 # A tokenizer in which every letter is a token, so that a test can count.
 LETTERS = Tokenizer("letters", {bytes([b]): b for b in range(256)}, NANO_PATTERN)
@@ -465,34 +463,11 @@ def test_transformers_reads_our_tokenizer_and_template(tmp_path):
                                           return_dict=True)["input_ids"] == NANO.prompt_ids(turns)
 
 
-def test_what_a_tokenizer_lacks_gets_new_ids():
-    tok = Tokenizer("few", {b"a": 0, b"b": 1, b"ab": 2}, NANO_PATTERN, {"<|end|>": 3})
-    assert tok.n_text == 4 and tok.end == 3 and tok.n_vocab == 4 + 254 + len(CONTROL) - 1
-    assert tok.encode("ab") == [2] and tok.decode(tok.encode("Zoë")) == "Zoë"
-
-
-def test_byte_pair_encoding_is_that_of_the_paper():
-    """arXiv:1508.07909, with all pairs counted anew before each join; of equals the first of the
-    alphabet."""
-    rng = np.random.default_rng(3)
-    words = {"".join(rng.choice([*"abcd"], rng.integers(1, 10))): int(rng.integers(1, 21))
-             for _ in range(100)}
-    spelt, ranks = {" ".join(word): n for word, n in words.items()}, {}
-    while len(ranks) < 60:
-        count: Counter = Counter()
-        for text, n in spelt.items():
-            tokens = text.split()
-            for pair in zip(tokens, tokens[1:]):
-                count[pair] += n
-        best = min(count, key=lambda pair: (-count[pair], pair))
-        ranks.setdefault("".join(best).encode(), 256 + len(ranks))
-        neighbours = re.compile(rf"(?<!\S){' '.join(best)}(?!\S)")
-        spelt = {neighbours.sub("".join(best), text): n for text, n in spelt.items()}
-    assert {w: i for w, i in train_bpe(words, 316).items() if i >= 256} == ranks
-
-
-def test_no_letter_of_a_long_word_is_lost():
-    assert count_words(["low low  12", "low"], NANO_PATTERN) == {"low": 2, " low": 1, " ": 1,
-                                                                 " 12": 1}
-    word = "".join(chr(ord("\u4e00") + i) for i in range(150))
-    assert "".join(count_words([word, word], NANO_PATTERN)) == word
+def test_a_tokenizer_of_your_own_text_joins_the_most_frequent_pairs_and_no_words():
+    """ab 8 times; then cc, and ab with the space before it, 4."""
+    pytest.importorskip("tokenizers")
+    ranks = train_bpe("abab " * 3 + "abc " * 2 + "cc " * 4 + "学", 259, NANO_PATTERN)
+    assert sorted(ranks.values()) == [*range(259)] and {bytes([b]) for b in range(256)} < {*ranks}
+    assert sorted(ranks, key=lambda token: ranks[token])[256:] == [b"ab", b"cc", b" ab"]
+    tok = Tokenizer("own", ranks, NANO_PATTERN)
+    assert tok.decode(tok.encode("abc 学")) == "abc 学"
