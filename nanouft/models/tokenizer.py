@@ -39,8 +39,6 @@ JINJA = """{%- set ns = namespace(system='') -%}
 {%- endfor -%}
 {%- if ns.system -%}{{- '<|user|> ' + ns.system[:-2] -}}{%- endif -%}
 {%- if add_generation_prompt -%}{{- '<|assistant|>' -}}{%- endif -%}"""
-CONFIG = {"tokenizer_class": "PreTrainedTokenizerFast", "eos_token": END, "pad_token": PAD,
-          "chat_template": JINJA, "clean_up_tokenization_spaces": False}
 
 
 class Turn(NamedTuple):
