@@ -436,7 +436,7 @@ def test_any_text_comes_back_and_no_text_spells_a_control_token():
     for text in [*TEXTS, *(a + b for a in TEXTS for b in TEXTS)]:
         ids = NANO.encode(text)
         assert NANO.decode(ids) == text and not control & {*ids}
-    assert NANO.decode([0xE5, 0xAD, 5000]) == "\ufffd\ufffd" and NANO.n_vocab == 1024
+    assert NANO.decode([0xE5, 0xAD]) == "\ufffd" and NANO.n_vocab == 1024
     assert NANO.decode([NANO.end]) == "<|end|>"
 
 

@@ -70,8 +70,6 @@ class Tokenizer:
                                      special_tokens=special)
         self.user, self.assistant, self.end, self.pad = (special[c] for c in CONTROL)
         self.stops = {self.end}             # an answer is over with any of these
-        self.bytes_of = {i: token for token, i in ranks.items()}
-        self.bytes_of |= {i: token.encode() for token, i in special.items()}
 
     @property
     def n_vocab(self) -> int:
@@ -85,10 +83,8 @@ class Tokenizer:
     text_ids = encode       # of a plain text: a tokenizer of transformers may put <s> before it
 
     def decode(self, ids: Iterable[int]) -> str:
-        """Text of ids; control tokens are shown by name, bytes that are no UTF-8 and ids without a
-        token as U+FFFD."""
-        text = b"".join(self.bytes_of.get(int(i), b"\xff") for i in ids)
-        return text.decode("utf-8", errors="replace")
+        """Text of ids; control tokens are shown by name, bytes that are no UTF-8 as U+FFFD."""
+        return self.enc.decode([int(i) for i in ids], errors="replace")
 
     # ---- conversations ---------------------------------------------------------------------------
     def check(self, turns: Turns) -> None:
