@@ -32,9 +32,9 @@ from nanouft.data.selection import (
     score_rows,
 )
 from nanouft.errors import UserError
-from nanouft.models.bpe import train_bpe
 from nanouft.models.folders import read_tokenizer, save_model
 from nanouft.models.tokenizer import CONTROL, JINJA, NANO_PATTERN, Tokenizer, Turn
+from nanouft.pretrain import train_bpe
 
 # A tokenizer in which every letter is a token, so that a test can count.
 LETTERS = Tokenizer("letters", {bytes([b]): b for b in range(256)}, NANO_PATTERN)
@@ -466,6 +466,6 @@ def test_transformers_reads_our_tokenizer_and_template(tmp_path):
 def test_a_tokenizer_of_your_own_text_joins_the_most_frequent_pairs_and_no_words():
     """ab 8 times; then cc, and ab with the space before it, 4."""
     pytest.importorskip("transformers")
-    tok = train_bpe("abab " * 3 + "abc " * 2 + "cc " * 4 + "学", 259, NANO_PATTERN)
+    tok = train_bpe("abab " * 3 + "abc " * 2 + "cc " * 4 + "学", 259)
     assert [tok.decode([i]) for i in range(256, tok.n_vocab)] == ["ab", "cc", " ab", *CONTROL]
     assert tok.decode(tok.encode("abc 学")) == "abc 学"

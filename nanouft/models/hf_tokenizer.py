@@ -96,7 +96,7 @@ class HFTokenizer(Tokenizer):
         if not ends:
             raise UserError(f"{folder}: its chat template puts no end token after an answer, so "
                             "the model would never learn to stop; repair chat_template.jinja")
-        self.name, self.n_text = type(t).__name__, len(t)
+        self.name = type(t).__name__
         self.lost_turns: dict[tuple, int | None] = {}   # roles -> number of a turn that is left out
         self.end, self.stops = ends[-1], {ends[-1]}
         self.end_text = self.decode([self.end])
