@@ -31,12 +31,10 @@ from nanouft.data.batches import collate, encode, encode_what_fits
 from nanouft.data.rows import Row
 from nanouft.data.selection import demo_rows
 from nanouft.errors import UserError, command
-from nanouft.gpt import GPT
 from nanouft.loop import Device
-from nanouft.models.folders import folder_of, load_value_head, save_model, start_model
+from nanouft.models.folders import folder_of, save_model, start_model
 from nanouft.models.generate import generate
 from nanouft.models.tokenizer import nano
-from nanouft.objectives import OBJECTIVES
 from nanouft.run import rewards, sampling
 from nanouft.run.folder import read_lines
 from nanouft.run.memory import activation_bytes_per_token, memory_of_step
@@ -513,25 +511,6 @@ def test_of_the_hub_no_pickle_and_no_code_is_downloaded(folders, monkeypatch):
                         or folders["qwen2"])
     assert folder_of("hub:me/model") == Path(folders["qwen2"])
     assert not any(p.endswith((".bin", ".py", ".pt", "*")) for p in asked["me/model"])
-
-
-def test_a_value_head_is_saved_beside_a_gpt2_folder(tmp_path):
-    """PPO's critic: the model stays a plain GPT-2, and a run from there goes on with the critic."""
-    model, tok = start_model(start_folder(tmp_path / "start"))
-    OBJECTIVES["ppo"]().setup(model, 0)
-    torch.nn.init.normal_(model.value.weight)
-    (tmp_path / "run").mkdir()
-    save_model(tmp_path / "run", model, tok)
-    again, _ = start_model(str(tmp_path / "run"))
-    load_value_head(again, str(tmp_path / "run"))
-    assert isinstance(again, GPT) and again.value is None, "a method without a critic asks for none"
-    OBJECTIVES["ppo"]().setup(again, 0)
-    load_value_head(again, str(tmp_path / "run"))
-    assert torch.equal(again.value.weight, model.value.weight)
-    hf.GPT2LMHeadModel.from_pretrained(tmp_path / "run")
-    save_file({"weight": torch.ones(1, 3)}, tmp_path / "run" / "value_head.safetensors")
-    with pytest.raises(UserError, match="value_head.safetensors: is damaged"):
-        load_value_head(again, str(tmp_path / "run"))
 
 
 # ---- LoRA ----------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from nanouft.data.selection import describe, holdout, label_rows, report_use
 from nanouft.errors import UserError, say
 from nanouft.gpt import GPT
 from nanouft.loop import DTYPES, Device
-from nanouft.models.folders import load_value_head, start_model
+from nanouft.models.folders import start_model
 from nanouft.models.tokenizer import Tokenizer
 from nanouft.objective import Objective
 from nanouft.run.folder import hash_of
@@ -31,7 +31,6 @@ def open_model(cfg: Train, objective: Objective, device: Device) -> tuple[Any, T
     if cfg.activation_checkpointing:
         model.activation_checkpointing_enable()
     objective.setup(model, cfg.seed)
-    load_value_head(model, cfg.init)
     if tok.about:
         say(tok.about)
     return model, tok
