@@ -9,9 +9,9 @@ import pytest
 from made import NANO, write_jsonl
 
 from nanouft.data.batches import collate, encode, order
+from nanouft.data.forms import MARKS
 from nanouft.data.rows import (
     ALL_SHOWN,
-    MARKS,
     NO_ANSWER,
     NO_GRADE,
     NO_QUESTION,

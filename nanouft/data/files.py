@@ -10,10 +10,10 @@ import os.path
 from collections.abc import Iterator
 from typing import Any
 
+from nanouft.data.forms import NUMBERS
 from nanouft.errors import UserError, parse_json, plain_file, read_text
 
 LINES = "; a file has one JSON object per line, or is a list of them, or ends in .csv or .parquet"
-NUMBERS = ("label", "score", "p", "score_chosen", "score_rejected")     # all else in a CSV is text
 
 
 def items(path: str) -> Iterator[tuple[str, Any]]:

@@ -13,7 +13,7 @@ import json
 from collections import Counter
 from collections.abc import Collection, Mapping
 
-from nanouft.data.rows import FIELDS, NO_ANSWER, LeftOut, Roles, Row, reasons
+from nanouft.data.rows import NO_ANSWER, LeftOut, Roles, Row, reasons
 from nanouft.errors import UserError, counted
 from nanouft.models.tokenizer import Turn, Turns
 
@@ -42,6 +42,7 @@ def describe(data: list[Row]) -> str:
 def require(rows: list[Row], what: str, data: list[Row]) -> list[Row]:
     """The rows. UserError if there are none; it names the fields of the data that nothing reads."""
     if not rows:
+        from nanouft.data.forms import FIELDS
         names = dict.fromkeys(name for r in data for name in r.extra if name not in FIELDS)
         unused = f"; unused fields: {', '.join(names)}" if names else ""
         raise UserError(f"this objective needs {what}; the data has {describe(data)}{unused}")
