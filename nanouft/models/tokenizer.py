@@ -135,8 +135,8 @@ def fold_system(turns: list[tuple[str, str, bool]]) -> Iterator[tuple[str, str, 
 @lru_cache(maxsize=None)
 def nano() -> Tokenizer:
     """1,024 ids: every word of NanoWorld is one token, nearly every name two (3.9 bytes per token,
-    about 2 of ordinary English). The file was made once from NanoWorld's words, by joining the most
-    frequent pair of neighbours again and again, of equal ones the first in the alphabet."""
+    about 2 of ordinary English). The file was made once, from worlds of many seeds, by joining the
+    most frequent pair of neighbours again and again, of equal ones the first in the alphabet."""
     lines = [line.split() for line in ASSET.read_text(encoding="ascii").splitlines() if line]
     ranks = {base64.b64decode(token): int(rank) for token, rank in lines}
     return Tokenizer("nano", ranks, NANO_PATTERN)
