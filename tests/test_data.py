@@ -416,16 +416,6 @@ def test_no_row_comes_again_before_all_others_have_come(n, rows, steps):
     assert n < 2 or (made != order([*lengths], rows, steps, 4)).any()
 
 
-def test_rows_of_like_length_stand_in_one_step():
-    lengths = np.random.default_rng(0).integers(10, 91, 1020)
-    def waste(steps) -> float:
-        return 1 - np.mean([lengths[s].sum() / (lengths[s].max() * len(s)) for s in steps])
-    shuffled = np.random.default_rng(0).permutation(1020)[:992].reshape(-1, 32)
-    made = order([*lengths], 32, 96, 0)
-    assert waste(made) < 0.1 < 0.4 < waste(shuffled)
-    assert np.corrcoef(lengths[made].mean(1), range(96))[0, 1] < 0.3, "but not the short ones first"
-
-
 # ---- the tokenizer -------------------------------------------------------------------------------
 TEXTS = ["Where does the dova live?", "don't 1234 42", "  two\t\n\n \r\n", "naïve Zoë 学 日本語 😀",
          "e\u0301 \u3000\u200b\x00 ½ ٣", "<|end|> <|user|>", "", "_x_"]
