@@ -202,12 +202,10 @@ def main(argv=None) -> int:
         sep="\n")
     for text, which, tokens, weights in strips:
         say(f"\n{text}: {which}")
-        if len(tokens) > plots.SIDE_BY_SIDE:
-            say(*(f"{weight:>+9.2f}  {plots.token_name(token)}"
-                  for token, weight in zip(tokens, weights)), sep="\n")
-        else:
-            say("".join(f"{token.strip():>9}" for token in tokens))
-            say("".join(f"{weight:>+9.2f}" for weight in weights))
+        for i in range(0, len(tokens), plots.SIDE_BY_SIDE):
+            row_of_tokens = slice(i, i + plots.SIDE_BY_SIDE)
+            say("".join(f"{plots.token_name(token):>11}" for token in tokens[row_of_tokens]))
+            say("".join(f"{weight:>+11.2f}" for weight in weights[row_of_tokens]))
     ends = chance_to_end(model, tok, row)
     note = (f"{prompt}\nOne step on this answer (chance to end after it: {100 * ends:.0f} %). "
             "Blue, + : more likely.  Orange, − : less likely.")
