@@ -107,9 +107,9 @@ SAID = {        # command line: what it prints, and writes to run.json and eval.
         "--eval-data is a file of --data",
     "train --objective hft --init start --data demos.jsonl --steps 1 --plain --out h":
         "9 rows, 0.05M of 0.06M parameters train, cpu not given, so chosen here: --batch-size, "
-        "--lr Only",
+        "--lr Saved",
     "train --objective sft --init start --data demos.jsonl --epochs 1 --lr 1e-4 --plain --out h2":
-        "chosen here: --batch-size Only",
+        "chosen here: --batch-size Saved",
     ONCE + "--objective sft --data demos.jsonl --lr 1e-4 --plain --out h3": "!chosen here",
     ONCE + "--objective una --data scores.jsonl --plain --out b":
         'beta 0.091 suits answers of 11 tokens|"beta": 0.091',
