@@ -45,18 +45,18 @@ MAINS = {name: import_module(f"nanouft.{name}").main
 DEMOS = [{"prompt": f"Say {x}.", "response": x, "gold": x} for x in
          "fig pig bee oak nut elm ant owl fox hen".split()]
 PAIRS = [{"prompt": d["prompt"], "chosen": d["gold"], "rejected": d["gold"][::-1]} for d in DEMOS]
+MIXED = [{"prompt": f"Say {i} " + "word " * (199 * (i % 2 == 0)), "chosen": "a b", "rejected": "b"}
+         for i in range(40)]                        # every second one is too long
 FILES = {"demos.jsonl": DEMOS, "pairs.jsonl": PAIRS,
          "scores.jsonl": [{"prompt": f"Say {i}", "response": "a" + " a" * 9, "score": 0.5}
                           for i in range(9)],
          "even.jsonl": [{"prompt": f"Is {i} even?", "response": "No." if i % 2 else "Yes.",
                          "label": i % 3 > 0} for i in range(30)],
          "signs.jsonl": [{"prompt": f"ä → \ud800 {i}", "response": "日"} for i in range(12)],
-         "mixed.jsonl": [{"prompt": f"Say {i} " + "word " * (199 * (i % 2 == 0)), "chosen": "a b",
-                          "rejected": "b"} for i in range(40)],
+         "mixed.jsonl": MIXED, "too_long.jsonl": MIXED[::2],
          "long.txt": "some words " * 400, "short.txt": "a few words",
          "r.py": "def length(completions, gold, **others):\n    return [len(c) / 9 for c in "
-                 "completions]\ndef wrong(completions):\n    return 1 / 0\n"
-                 "def size(completions):\n    return [len(c) for c in completions]\n"}
+                 "completions]\ndef wrong(completions):\n    return 1 / 0\n"}
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +95,8 @@ ONCE = "train --init start --steps 1 --batch-size 2 "
 SAID = {        # command line: what it prints, and writes to run.json and eval.json, in this order,
                 # parted by |; after ! what it does not
     ONCE + "--objective grpo --rows 8 --items 3 --max-new 5 --minibatches 2 --out g":
-        "step 1: reward 0.|score of 100 before after answers that stop|rules several|fact|mean|"
+        "step 1: reward 0.|score of 100 before after answers that stop, %|rules several|rules_new|"
+        "list|sum|sort|reverse|truth|unknown|fact|mean|"
         "Saved in g|Next: python -m nanouft.playground!lessons",        # none in this folder
     ONCE + "--objective kto --data even.jsonl --out k":
         "Only the tokens in [[ ]]|label 1:|[[|label 0:|[[|Saved in k",
@@ -123,14 +124,15 @@ SAID = {        # command line: what it prints, and writes to run.json and eval.
         "demonstrations start nll|pairs start prefers|pairs run prefers|minus start:|"
         "greedy answers run reward",
     "evaluate start --items 2 --split val": "scores in percent on 2 val prompts per family",
-    "evaluate start --data mixed.jsonl --reward r.py:size":
+    "evaluate start --data mixed.jsonl":
         "40 rows read: 20 compared, 20 left out (20: too long, as in mixed.jsonl, line ",
+    "evaluate start --data too_long.jsonl --reward r.py:length":
+        "20 rows read: 0 compared, 20 left out (20: too long, as in too_long.jsonl, line 1)!nll",
     "sample run --prompt 'Sort pig bee saw from a to z.' --max-new 5":
         "prompt: Sort|start |score 0.|run |score 0.",
     "sample start --prompt Hi --max-new 1 --n 2 --temperature 3":
         "start |cut at 1 tokens|cut at 1 tokens",
-    "sample start --plain --prompt 'Once upon' --max-new 4": "start ",
-    "ledger --end --init start --data demos.jsonl": "end targets 10 for 10 answers|This model"}
+    "sample start --plain --prompt 'Once upon' --max-new 4": "start "}
 
 
 @pytest.mark.parametrize("line", SAID, ids=lambda line: line[-60:])
@@ -144,6 +146,8 @@ def test_what_a_command_prints(line, here, capsys):
         assert part in said[at:], said
         at = said.index(part, at) + len(part)
     assert not unsaid or unsaid not in said, out
+    long = [x for x in out.splitlines() if len(x) > 80 and "rows " not in x]
+    assert not long or "train" not in line
 
 
 def test_train_leaves_a_folder_that_tells_everything(here, capsys):
@@ -730,10 +734,7 @@ def test_a_picture_that_cannot_be_drawn_ends_no_run(here, capsys, monkeypatch):
     assert call("train --resume undrawn") == 2 and "run is finished" in one_error(capsys)
 
 
-def test_another_reward_model_or_another_held_out_file_is_another_run(tmp_path):
-    """A folder is known by its weights, not by its name."""
-    found = []
-    for seed in (0, 1):
-        save_model(tmp_path / "judge", tiny(seed=seed), NANO)
-        found.append(hash_of(str(tmp_path / "judge")))
-    assert found[0] != found[1]
+def test_a_folder_is_known_by_its_weights_not_by_its_name(tmp_path):
+    """So another reward model in its place is another run."""
+    assert len({hash_of(save_model(tmp_path, tiny(seed=seed), NANO) or str(tmp_path))
+                for seed in (0, 1)}) == 2
