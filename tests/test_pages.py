@@ -1,6 +1,7 @@
 """The colours of methods; the pictures of a run; the playground, beside torch and in a browser."""
 import itertools
 import json
+import re
 import time
 from copy import deepcopy
 from types import SimpleNamespace
@@ -110,16 +111,15 @@ def test_the_pushes_on_a_long_answer_take_several_rows(tmp_path, monkeypatch, ca
     """In the picture and in the terminal, of at most 80 columns; a long token is cut."""
     drawn: list = []
     monkeypatch.setattr(plots, "save", lambda fig, file: drawn.append(fig) or file)
-    long = " ".join(["Sort pig bee saw."] * 4)
-    assert ledger.main(["--show", "sft", "--prompt", "a", "--answer", long, "--out",
+    long = " ".join(["Sort pig bee saw."] * 3)
+    assert ledger.main(["--show", "ift", "--prompt", "a", "--answer", long, "--out",
                         str(tmp_path / "p.png")]) == 0
-    lines = capsys.readouterr().out.splitlines()
-    rows = [line for line in lines if "+1.00" in line]
-    assert len(rows) > 2 and max(map(len, lines[2:-1])) <= 80
-    texts = drawn[0].axes[0].texts
-    assert sum(t.get_text() == "+1.00" for t in texts) == sum(row.count("+1.00") for row in rows)
-    assert all(plots.LEFT < t.get_position()[0] < plots.WIDTH for t in texts
-               if t.get_text() in ("+1.00", "<|end|>"))
+    out = capsys.readouterr().out
+    said = [x for x in out.split() if re.fullmatch(r"[+-]\d\.\d\d", x)]
+    texts = [t for t in drawn[0].axes[0].texts if t.get_text()[0] in "+−"]
+    assert [t.get_text().replace("−", "-") for t in texts] == said and len(said) == 16
+    assert max(map(len, out.splitlines()[2:-1])) <= 80
+    assert all(plots.LEFT < t.get_position()[0] < plots.WIDTH for t in texts)
     assert [plots.token_name(t) for t in (" fern", "\n", " photosynthesises", "<|im_end|>")] == [
         "fern", "'\\n'", "photosynt…", "<|im_end|>"]
 
