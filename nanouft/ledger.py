@@ -45,7 +45,7 @@ def entries(objective: Objective, row: Row, model: GPT, tok: Tokenizer, device: 
             reference: GPT | None = None) -> list[tuple[str, list[str], list[float]]]:
     """[(which answer, its tokens, the push on each)] of one row under one method. `row` has an
     `answer`, a `chosen` and a `rejected`. The reference is the model itself unless it is given."""
-    models = Models(reference or model, tok.pad, device, start_model)
+    models = Models(reference or model, tok.pad, device)
     graded = bool({"labels", "scores", "prompts"} & set(objective.kinds()))
     shown = 2 if graded else 1                  # a good and a bad answer, or one row
     if objective.on_policy:
@@ -178,10 +178,8 @@ def show_ends(cfg: Ledger, device: Device) -> None:
     if cfg.data:
         used = {e.row.where for e in encoded}
         say(report_use({"with an answer": (rows, used)}, left_out, report.why, ["demos"]))
-    for line in report.lines(model.cfg.n_ctx):
-        say(line)
-    for line in ends.measure_ends(model, tok, encoded, device).text().splitlines():
-        say(line)
+    say(*report.lines(model.cfg.n_ctx), ends.measure_ends(model, tok, encoded, device).text(),
+        sep="\n")
 
 
 def main(argv=None) -> int:
@@ -202,12 +200,10 @@ def main(argv=None) -> int:
         sep="\n")
     for text, which, tokens, weights in strips:
         say(f"\n{text}: {which}")
-        if len(tokens) > plots.SIDE_BY_SIDE:
-            say(*(f"{weight:>+9.2f}  {plots.token_name(token)}"
-                  for token, weight in zip(tokens, weights)), sep="\n")
-        else:
-            say("".join(f"{token.strip():>9}" for token in tokens))
-            say("".join(f"{weight:>+9.2f}" for weight in weights))
+        for i in range(0, len(tokens), plots.SIDE_BY_SIDE):
+            row_of_tokens = slice(i, i + plots.SIDE_BY_SIDE)
+            say("".join(f"{plots.token_name(token):>11}" for token in tokens[row_of_tokens]))
+            say("".join(f"{weight:>+11.2f}" for weight in weights[row_of_tokens]))
     ends = chance_to_end(model, tok, row)
     note = (f"{prompt}\nOne step on this answer (chance to end after it: {100 * ends:.0f} %). "
             "Blue, + : more likely.  Orange, − : less likely.")

@@ -11,7 +11,6 @@ import statistics
 import subprocess
 import sys
 import threading
-import tracemalloc
 from importlib import import_module
 from pathlib import Path
 
@@ -46,11 +45,18 @@ MAINS = {name: import_module(f"nanouft.{name}").main
 DEMOS = [{"prompt": f"Say {x}.", "response": x, "gold": x} for x in
          "fig pig bee oak nut elm ant owl fox hen".split()]
 PAIRS = [{"prompt": d["prompt"], "chosen": d["gold"], "rejected": d["gold"][::-1]} for d in DEMOS]
-FILES = {"demos.jsonl": DEMOS, "pairs.jsonl": PAIRS, "one.jsonl": PAIRS[:1],
+MIXED = [{"prompt": f"Say {i} " + "word " * (199 * (i % 2 == 0)), "chosen": "a b", "rejected": "b"}
+         for i in range(40)]                        # every second one is too long
+FILES = {"demos.jsonl": DEMOS, "pairs.jsonl": PAIRS,
+         "scores.jsonl": [{"prompt": f"Say {i}", "response": "a" + " a" * 9, "score": 0.5}
+                          for i in range(9)],
+         "even.jsonl": [{"prompt": f"Is {i} even?", "response": "No." if i % 2 else "Yes.",
+                         "label": i % 3 > 0} for i in range(30)],
+         "signs.jsonl": [{"prompt": f"ä → \ud800 {i}", "response": "日"} for i in range(12)],
+         "mixed.jsonl": MIXED, "too_long.jsonl": MIXED[::2],
          "long.txt": "some words " * 400, "short.txt": "a few words",
          "r.py": "def length(completions, gold, **others):\n    return [len(c) / 9 for c in "
-                 "completions]\ndef wrong(completions):\n    return 1 / 0\n"
-                 "def size(completions):\n    return [len(c) for c in completions]\n"}
+                 "completions]\ndef wrong(completions):\n    return 1 / 0\n"}
 
 
 @pytest.fixture(scope="module")
@@ -75,27 +81,85 @@ def call(line: str) -> int:
     return command(MAINS[name], argv if fixed else [*argv, "--device", "cpu"])
 
 
-def typed(monkeypatch, *lines: str) -> list[str]:
-    """What the models of `sample` are asked, as text, while a person types these lines."""
+def typed(monkeypatch, *lines: str) -> list[tuple[str, dict]]:
+    """(text, settings): what the models of `sample` are asked while a person types these lines."""
     said, asked, real = iter(lines), [], sample.generate
     monkeypatch.setattr("builtins.input", lambda words: next(said))
     monkeypatch.setattr(sample, "generate", lambda model, prompts, **how: asked.append(
-        NANO.decode(prompts[0])) or real(model, prompts, **how))
+        (NANO.decode(prompts[0]), how)) or real(model, prompts, **how))
     return asked
 
 
 # ---- each command once ---------------------------------------------------------------------------
+ONCE = "train --init start --steps 1 --batch-size 2 "
+SAID = {        # command line: what it prints, and writes to run.json and eval.json, in this order,
+                # parted by |; after ! what it does not
+    ONCE + "--objective grpo --rows 8 --items 3 --max-new 5 --minibatches 2 --out g":
+        "step 1: reward 0.|score of 100 before after answers that stop, %|rules several|rules_new|"
+        "list|sum|sort|reverse|truth|unknown|fact|mean|"
+        "Saved in g|Next: python -m nanouft.playground!lessons",        # none in this folder
+    ONCE + "--objective kto --data even.jsonl --out k":
+        "Only the tokens in [[ ]]|label 1:|[[|label 0:|[[|Saved in k",
+    ONCE + "--objective sft --data even.jsonl --lr 1e-9 --out short":
+        "questions answered|short answers that are right, word by word 0 0 (of |Saved in short|"
+        'model.safetensors: a model folder|eval.json|curves.png|"right": { "right": 0!adapter',
+    ONCE + "--objective sft --data even.jsonl --plain --out p": "Saved in p!eval.json",
+    ONCE + "--objective sft --data demos.jsonl --eval-data demos.jsonl --plain --out e":
+        "--eval-data is a file of --data",
+    "train --objective hft --init start --data demos.jsonl --steps 1 --plain --out h":
+        "9 rows, 0.05M of 0.06M parameters train, cpu not given, so chosen here: --batch-size, "
+        "--lr Saved",
+    "train --objective sft --init start --data demos.jsonl --epochs 1 --lr 1e-4 --plain --out h2":
+        "chosen here: --batch-size Saved",
+    ONCE + "--objective sft --data demos.jsonl --lr 1e-4 --plain --out h3": "!chosen here",
+    ONCE + "--objective una --data scores.jsonl --plain --out b":
+        'beta 0.091 suits answers of 11 tokens|"beta": 0.091',
+    ONCE + "--objective una --data scores.jsonl --plain --beta 0.3 --out b3": '"beta": 0.3!suits',
+    ONCE + "--objective dpo --data mixed.jsonl --plain --out m1":
+        "40 rows read: |20 left out (20: too long, as in mixed.jsonl, line |"
+        "20 rows too long, whole or in one of their answers: they are long",
+    ONCE + "--objective kto --data mixed.jsonl --plain --out m2":       # a pair is one row
+        "40 rows read: |20 left out (20: too long|20 rows too long, whole or in one",
+    "evaluate start run --data demos.jsonl pairs.jsonl --reward r.py:length":
+        "demonstrations start nll|pairs start prefers|pairs run prefers|minus start:|"
+        "greedy answers run reward",
+    "evaluate start --items 2 --split val": "scores in percent on 2 val prompts per family",
+    "evaluate start --data mixed.jsonl":
+        "40 rows read: 20 compared, 20 left out (20: too long, as in mixed.jsonl, line ",
+    "evaluate start --data too_long.jsonl --reward r.py:length":
+        "20 rows read: 0 compared, 20 left out (20: too long, as in too_long.jsonl, line 1)!nll",
+    "sample run --prompt 'Sort pig bee saw from a to z.' --max-new 5":
+        "prompt: Sort|start |score 0.|run |score 0.",
+    "sample start --prompt Hi --max-new 1 --n 2 --temperature 3":
+        "start |cut at 1 tokens|cut at 1 tokens",
+    "sample start --plain --prompt 'Once upon' --max-new 4": "start "}
+
+
+@pytest.mark.parametrize("line", SAID, ids=lambda line: line[-60:])
+def test_what_a_command_prints(line, here, capsys):
+    assert call(line) == 0
+    out, at = capsys.readouterr().out, 0
+    files = (here / line.split()[-1] / name for name in ("run.json", "eval.json"))
+    said = " ".join((out + "".join(f.read_text() for f in files if f.exists())).split())
+    words, _, unsaid = SAID[line].partition("!")
+    for part in words.split("|"):
+        assert part in said[at:], said
+        at = said.index(part, at) + len(part)
+    assert not unsaid or unsaid not in said, out
+    long = [x for x in out.splitlines() if len(x) > 80 and "rows " not in x]
+    assert not long or "train" not in line
+
+
 def test_train_leaves_a_folder_that_tells_everything(here, capsys):
     assert call("train --objective dpo --init start --data pairs.jsonl --steps 12 --batch-size 3 "
                 "--eval-every 6 --lr 1e-3 --out a") == 0
-    out = capsys.readouterr().out
+    out, run = capsys.readouterr().out, here / "a"
     assert "pairs.jsonl: 10 pairs" in out and "10 rows read: 9 to learn from, 1 held out\n" in out
     assert "before and after training: 1 held-out row scored, 1 question answered" in out
     assert "dpo: 12 steps of 3 = 4 passes, learning rate 0.001\n9 rows, " in out
     assert re.search(r"held-out pairs: chosen gained more +0.500 +\d.\d{3}   \(1 row\)\n", out)
     assert "[[" in out and out.endswith("Talk to it: python -m nanouft.sample a\n")
     assert max(map(len, out.splitlines())) <= 80
-    run = here / "a"
     about, log = read_json(run / "run.json"), read_lines(run / "metrics.jsonl")
     assert about["objective"] == "dpo" and about["config"]["lr"] == 1e-3 and about["steps"] == 12
     assert about["hp"]["beta"] == 0.1 and about["argv"][:2] == ["--objective", "dpo"]
@@ -109,23 +173,13 @@ def test_train_leaves_a_folder_that_tells_everything(here, capsys):
     assert said["prompt"] in out and (said["ended"] or f"({said['unfinished']})" in out)
 
 
-def test_train_on_nanoworld_prints_a_table_before_and_after(here, capsys):
-    assert call("train --objective grpo --init start --rows 8 --batch-size 2 --steps 2 --items 3 "
-                "--max-new 5 --minibatches 2 --out g") == 0
-    out = capsys.readouterr().out
-    assert re.search(r"before .*after", out) and all(f in out for f in world.FAMILIES)
-    assert out.endswith("\nNext: python -m nanouft.playground\n")      # no lessons in this folder
-    assert max(map(len, out.splitlines())) <= 80
-
-
 def test_models_made_first_are_made_once_and_fit_into_memory_as_the_run_does(here, capsys):
     line = "train --objective sftmix --init start --rows 40 --steps 2 --plain --batch-size 4 " \
            "--accumulate 2 --out "
     assert call(line + "t1") == 0
     first = [x for x in capsys.readouterr().out.splitlines() if x.startswith("first, once: python")]
     assert len(first) == 2 and all("--batch-size 4 --accumulate 2" in x for x in first)
-    assert call(line + "t2") == 0
-    assert "first, once" not in capsys.readouterr().out
+    assert call(line + "t2") == 0 and "first, once" not in capsys.readouterr().out
     same = [(here / run / "model.safetensors").read_bytes() for run in ("t1", "t2")]
     assert same[0] == same[1]
 
@@ -143,26 +197,21 @@ def test_a_reward_of_ones_own_is_learnt_from(here, capsys):
 
 
 def test_another_user_may_read_what_the_umask_lets_him_read(here):
-    """Also weights, which safetensors writes for their owner alone; whatever is renamed."""
+    """Also weights, which safetensors writes for their owner alone."""
     (here / "fresh").touch()
     save_step(here / "kept", 1, tiny(), torch.optim.AdamW([torch.zeros(1)]), {})
     modes = {f: f.stat().st_mode for name in ("run", "start", "kept", "fresh")
              for f in (here / name, *(here / name).rglob("*")) if f.is_file()}
     assert len(modes) > 12 and {*modes.values()} == {modes[here / "fresh"]}, modes
-    rename = re.compile(r"os\.(replace|rename)\(|\.rename\(")
-    assert [f.name for f in (ROOT / "nanouft").rglob("*.py") if rename.search(f.read_text())] == [
-        "disk.py"]
 
 
 def test_pretrain_makes_a_tokenizer_and_a_base(here, capsys, monkeypatch):
     assert call("pretrain --corpus long.txt --vocab 300 --ctx 16 --width 16 --steps 3 --tokens 64 "
                 "--out base") == 0
     assert "held-out loss" in capsys.readouterr().out
-    model, tok = start_model("base" if not (here / "base").exists() else str(here / "base"))
-    assert model.cfg.n_ctx == 16 and model.cfg.n_embd == 16 and tok.n_vocab == model.cfg.vocab_size
+    model, tok = start_model(str(here / "base"))
+    assert (model.cfg.n_ctx, model.cfg.n_embd, model.cfg.vocab_size) == (16, 16, tok.n_vocab)
     assert tok.decode(tok.encode("some words")) == "some words"
-    assert call("train --objective sft --init base --data one.jsonl --steps 1 --plain "
-                "--batch-size 1 --out of_base") in (0, 2)
     asked: list = []                                    # by the rule of train, below
     monkeypatch.setattr("nanouft.pretrain.exact_if_small", lambda *what: asked.append(what[1:])
                         or what[0])
@@ -193,16 +242,6 @@ def test_a_reward_model_is_made_and_used(here, capsys):
     assert theirs(ids).logits[0, 0].item() == pytest.approx(judge(rows[:1], ["fig"])[0], abs=1e-4)
 
 
-def test_evaluate_compares_models(here, capsys):
-    assert call("evaluate start run --data demos.jsonl pairs.jsonl --reward r.py:length") == 0
-    out = capsys.readouterr().out
-    for words in ("demonstrations start  nll", "pairs          run  prefers", "minus start:",
-                  "greedy answers run  reward"):
-        assert words in out
-    assert call("evaluate start --items 2 --split val") == 0
-    assert "scores in percent on 2 val prompts per family" in capsys.readouterr().out
-
-
 def test_models_that_read_other_tokens_of_a_row_are_not_subtracted(capsys):
     """One with a shorter context, or with another tokenizer."""
     first: dict = {}
@@ -212,37 +251,28 @@ def test_models_that_read_other_tokens_of_a_row_are_not_subtracted(capsys):
         False, True, False]
 
 
-def test_sample_shows_models_side_by_side_and_chats(here, capsys, monkeypatch):
-    assert call("sample run --prompt 'Sort pig bee saw from a to z.' --max-new 5") == 0
+def test_sample_chats_and_forgets_what_has_no_room(here, capsys, monkeypatch):
+    """The system prompt and the marks of a template are never cut; a question that is too long is
+    refused. An answer may have half of the context, and is printed as it is decoded."""
+    long = "Say it again " * 60
+    asked = typed(monkeypatch, "Hi", "two " * 40, long, "three", "/new", "Ho", "/quit")
+    assert call("sample start --system 'Be kind.' --max-new 60") == 0
     out = capsys.readouterr().out
-    assert "start " in out and "run " in out and "score 0." in out
-    assert call("sample start --plain --prompt 'Once upon' --temperature 1 --n 2 --max-new 4") == 0
-    asked = typed(monkeypatch, "Hi", "Yes", "/new", "Ho", "/quit")
-    assert call("sample start --max-new 3") == 0
-    assert "chat; /new forgets" in capsys.readouterr().out
-    hi, yes, ho = asked[::2]                            # the base and its own model are asked
-    assert (hi, ho) == ("<|user|> Hi<|assistant|>", "<|user|> Ho<|assistant|>")
-    assert yes.startswith(hi) and yes.endswith("<|end|><|user|> Yes<|assistant|>")
-
-
-def test_a_run_counts_right_answers_where_they_are_short_and_says_what_its_folder_holds(
-        here, capsys):
-    """Of labels it prints a good row beside a bad one; --plain names no figures."""
-    rows = [{"prompt": f"Is {i} even?", "response": "Yes." if i % 2 == 0 else "No.",
-             "label": i % 3 > 0} for i in range(30)]
-    write_jsonl(here / "labels.jsonl", rows)
-    told = "--init start --data labels.jsonl --steps 1 --batch-size 2 --lr 1e-9 --device cpu"
-    assert call(f"train --objective sft {told} --out short_a") == 0
-    out = capsys.readouterr().out
-    n = int(re.search(r"scored, (\d+) questions answered", out)[1])
-    assert re.search(rf"short answers that are right, word by word +0 +0   \(of {n}\)", out)
-    assert "model.safetensors" in out and "curves.png" in out and "adapter" not in out
-    assert read_json(Path("short_a/eval.json"))["after"]["right"] == {"right": 0, "of": n}
-    assert call(f"train --objective kto {told} --plain --out short_b") == 0
-    assert "eval.json" not in capsys.readouterr().out
-    assert call(f"train --objective kto {told} --out short_c") == 0
-    good, bad = capsys.readouterr().out.split(" label 1:\n")[1].split(" label 0:\n")
-    assert good.count("[[") == bad.count("[[") == 1
+    assert "chat; /new forgets" in out
+    assert re.search(r"\nthe question has \d{3} tokens, and start reads 127; shorten it\n", out)
+    assert re.findall(r"\(start has no room for the oldest (\d) turns\)\n", out) == ["2", "4"]
+    hi, *others, ho = (text for text, _ in asked[1::2])     # the base is asked as well
+    assert hi == "<|user|> Be kind.\n\nHi<|assistant|>"
+    assert ho == "<|user|> Be kind.\n\nHo<|assistant|>"
+    assert [x.split()[3] for x in others] == ["two", "three<|assistant|>"]
+    asked = typed(monkeypatch, "Hi", "Yes", "/quit")
+    assert call("sample start --max-new 3") == call("sample start --prompt Hi") == 0
+    *_, (yes, _), _, (_, how) = asked                 # --prompt asks the base as well
+    assert yes.startswith("<|user|> Hi<|assistant|>")
+    assert yes.endswith("<|end|><|user|> Yes<|assistant|>")
+    assert how["max_new"] == 64 and isinstance(how["stream"], sample.Stream)
+    assert call(f"sample start --prompt '{long}' --max-new 3") == 2
+    assert "shorten it" in one_error(capsys)
 
 
 @pytest.mark.parametrize("one, other, equal", [("Yes, it is.", "yes it is", True), ("Yes", "No", 0),
@@ -251,41 +281,14 @@ def test_the_words_of_short_answers_are_compared(one, other, equal):
     assert same_words(one, other) == bool(equal)
 
 
-def test_sample_prints_as_it_decodes_after_a_system_prompt(here, capsys, monkeypatch):
-    """The pieces are the answer; an answer may have half of the context."""
-    assert call("sample start --prompt Hi --max-new 1 --n 2 --temperature 3") == 0
-    assert capsys.readouterr().out.count("cut at 1 tokens") > 1
-    asked, seen, real = [], [], sample.generate
-
-    def watch(model, prompts, *, stream, max_new, **how):
-        asked.append((NANO.decode(prompts[0]), max_new))
-
-        def see(tokens):
-            seen.append(capsys.readouterr().out)
-            stream(tokens)
-        return real(model, prompts, stream=see, max_new=max_new, **how)
-    monkeypatch.setattr(sample, "generate", watch)
-    assert call("sample start --system 'Be kind.' --prompt 'Sort pig bee saw from a to z.'") == 0
-    assert asked[-1] == ("<|user|> Be kind.\n\nSort pig bee saw from a to z.<|assistant|>", 64)
-    assert len(seen) > 2 and any(seen[2:]), "nothing was printed before the end"
-    said = "".join(seen) + capsys.readouterr().out
-    monkeypatch.setattr(sample, "generate", real)
-    assert call("sample start --system 'Be kind.' --prompt 'Sort pig bee saw from a to z.'") == 0
-    assert capsys.readouterr().out == said
-    assert call("sample start --plain --system a --prompt b") == 2
-
-
-def test_the_pieces_of_an_answer_hold_no_half_of_a_character(capsys):
-    line = sample.Stream(NANO, "base ")
+def test_an_answer_is_printed_as_it_is_decoded_without_half_a_character(capsys):
+    line, shown = sample.Stream(NANO, "base "), []
     for i in NANO.encode(" dova → 日"):
         line(torch.tensor([i]))
-        assert "\ufffd" not in capsys.readouterr().out
+        shown.append(capsys.readouterr().out)
     line.end("dova → 日", "   (cut)")
-    line = sample.Stream(NANO, "")
-    for i in NANO.encode("→ ok"):
-        line(torch.tensor([i]))
-    line.end("→ ok", "")
-    assert capsys.readouterr().out.endswith("   (cut)\n→ ok\n")
+    assert "\ufffd" not in "".join(shown) and "dova" in "".join(shown[:-3])
+    assert "".join(shown) + capsys.readouterr().out == "base dova → 日   (cut)\n"
 
 
 def test_the_help_of_every_command_explains_every_flag(capsys):
@@ -325,43 +328,6 @@ def test_a_help_is_the_whole_comment():
             assert action.help.count("[") == action.help.count("]"), (kind, action.help)
 
 
-# ---- what does not fit ---------------------------------------------------------------------------
-def test_rows_that_are_too_long_are_counted_once_and_by_their_reason(here, capsys):
-    """Of training and held-out rows together; both answers of a pair are one row."""
-    def pair(i: int, long: bool) -> dict:
-        return {"prompt": f"Say {i} " + "word " * (199 * long), "chosen": "a b", "rejected": "b"}
-    write_jsonl(here / "mixed.jsonl", [pair(i, i % 2 == 0) for i in range(40)])
-    write_jsonl(here / "long.jsonl", [pair(i, True) for i in range(6)])
-    for name in ("sft", "dpo", "kto"):
-        assert call(f"train --objective {name} --init start --data mixed.jsonl --steps 1 --plain "
-                    f"--batch-size 2 --out mixed_{name}") == 0
-        out = capsys.readouterr().out
-        assert "40 rows read: " in out and "20 left out (20: too long, as in mixed" in out
-        assert "\n20 rows too long, whole or in one of their answers: they are long" in out
-    assert call("evaluate start --data long.jsonl --reward r.py:size") == 0
-    assert capsys.readouterr().out == "6 rows read: 0 compared, 6 left out (6: too long, as in " \
-                                      "long.jsonl, line 1)\n"
-
-
-def test_a_question_that_does_not_fit_is_refused_and_a_chat_forgets_its_first_turns(
-        here, capsys, monkeypatch):
-    """The system prompt and the marks of a template are never cut."""
-    long = "Say it again " * 60
-    assert call(f"sample start --prompt '{long}' --max-new 3") == 2
-    assert re.search(r"question has \d{3} tokens, and start reads 127;", capsys.readouterr().err)
-    asked = typed(monkeypatch, "one", "two " * 50, long, "three", "/quit")
-    assert call("sample start --max-new 60") == 0
-    out = capsys.readouterr().out
-    assert re.search(r"\nthe question has \d{3} tokens, .*; shorten it\n", out)
-    assert re.findall(r"\(start has no room for the oldest (\d) turns\)\n", out) == ["2", "4"]
-    assert [x.split()[1] for x in asked[1::2]] == ["one<|assistant|>", "two", "three<|assistant|>"]
-    assert all(x.startswith("<|user|> ") for x in asked), "the base as well"
-    talk = [Turn(*turn) for turn in (("system", "Briefly."), ("user", "two " * 100),
-                                     ("assistant", "b"), ("user", "three"))]
-    sample.prompt_of("start", start_model("start")[0], NANO, (*talk,), sample.Sample())
-    assert capsys.readouterr().out == "(start has no room for the oldest 2 turns)\n"
-
-
 # ---- one clear line for each mistake -------------------------------------------------------------
 REFUSED = {     # command line: what the message must hold, words parted by |
     "train --batchsize=3": "no flag --batchsize; did you mean --batch-size?",
@@ -393,6 +359,7 @@ REFUSED = {     # command line: what the message must hold, words parted by |
     "pretrain --corpus none.txt": "--corpus", "pretrain --corpus short.txt": "too few|--ctx",
     "pretrain --width 30": "--width 30|multiple of 4", "pretrain --ctx 3": "--ctx 3",
     "reward --data demos.jsonl --init start": "needs pairs",
+    "sample start --plain --system a --prompt b": "--system: does not go with --plain",
     "ledger --end --prompt Hi": "--prompt is not read with",
     "ledger --data my.jsonl": "--data is for --end",
     "train --device tpu": "unknown device 'tpu'", "train --device cpu:3": "--device cpu:3|has 1",
@@ -436,28 +403,26 @@ def test_in_a_log_progress_is_lines_at_growing_intervals(monkeypatch, capsys):
     assert "3/3" in capsys.readouterr().err
 
 
-def test_a_small_model_is_exact_on_a_gpu_unless_a_precision_is_given(monkeypatch):
-    monkeypatch.setattr(torch, "set_float32_matmul_precision", lambda how: None)
-    for kind, dtype, size, used in (
-            ("cuda", "auto", 10**6, "fp32"), ("cuda", "auto", 10**8, "bf16"),
-            ("cuda", "bf16", 10**6, "bf16"), ("cpu", "auto", 10**6, "bf16")):
-        assert device.exact_if_small(Device(kind, "bf16"), dtype, size).dtype == used
-
-
-@pytest.mark.parametrize("dtype, has_bf16, used, precision", [
-    ("fp32", True, "fp32", "highest"), ("auto", True, "bf16", "high"),
-    ("auto", False, "fp16", "high")])
-def test_fp32_is_exact_on_a_gpu(dtype, has_bf16, used, precision, monkeypatch):
+@pytest.mark.parametrize("dtype, has_bf16, size, used, precision", [
+    ("fp32", True, 10**8, "fp32", "highest"), ("auto", True, 10**8, "bf16", "high"),
+    ("auto", False, 10**8, "fp16", "high"), ("auto", True, 10**6, "fp32", "highest"),
+    ("bf16", True, 10**6, "bf16", "high")])
+def test_fp32_is_exact_on_a_gpu_and_small_models_have_it(dtype, has_bf16, size, used, precision,
+                                                         monkeypatch):
     """As if there were one: TF32 is for the other precisions alone."""
     asked = []
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: has_bf16)
     monkeypatch.setattr(torch.cuda, "set_device", asked.append)
     monkeypatch.setattr(torch, "set_float32_matmul_precision", asked.append)
-    assert choose_device("auto", dtype) == Device("cuda", used)
-    assert choose_device("cuda:1", dtype) == Device("cuda:1", used)
-    assert asked == [precision, "cuda:0", precision, "cuda:1"]
+    for name, card in (("auto", "cuda:0"), ("cuda:1", "cuda:1")):
+        chosen = choose_device(name, dtype)
+        assert asked[-1] == card
+        asked.pop()
+        found = device.exact_if_small(chosen, dtype, size)
+        assert found == Device(name.replace("auto", "cuda"), used) and asked[-1] == precision
     assert (choose_device("cpu").dtype, choose_device("cpu", "bf16").dtype) == ("fp32", "bf16")
+    assert device.exact_if_small(Device("cpu", "bf16"), "auto", size).dtype == "bf16"
 
 
 @pytest.mark.parametrize("fault, code, words", [
@@ -480,12 +445,9 @@ def test_what_a_person_can_cause_is_one_line(fault, code, words, capsys):
     "sample start --prompt '→ 日 \ud800' --temperature 3 --max-new 9"])
 def test_what_cannot_be_printed_is_a_question_mark(line, here, monkeypatch):
     """Rows, answers, bar and end on a terminal that knows ASCII alone; half an emoji is on none."""
-    write_jsonl(here / "signs.jsonl", ({"prompt": f"ä → \ud800 {i}", "response": "日", "gold": "日"}
-                                       for i in range(12)))
     raw = io.BytesIO()
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(raw, "ascii", write_through=True))
-    assert call(line) == 0
-    assert raw.getvalue()
+    assert call(line) == 0 and b"?" in raw.getvalue()
 
 
 # ---- settings that fit ---------------------------------------------------------------------------
@@ -510,22 +472,13 @@ def test_rate_and_steps_fit_the_rows_and_the_model(width, line, rows, wanted):
     given leaves the rate as it is."""
     init = [] if width == 128 else ["--init", "start"]
     objective, cfg, given = read_flags([*init, *line.split()])
-    model, before = tiny(n_embd=width), dataclasses.asdict(cfg)
-    rate, batch_size, total = rate_and_steps(cfg, objective, rows, model, given)
+    rate, batch_size, total = rate_and_steps(cfg, objective, rows, tiny(n_embd=width), given)
     assert (rate, batch_size, total) == (pytest.approx(wanted[0]), *wanted[1:])
-    assert dataclasses.asdict(cfg) == before
 
 
-def test_a_run_says_its_passes_what_changes_them_and_what_trains(here, capsys):
+def test_a_number_of_passes_in_words():
     assert [as_passes(x) for x in (0.031, 1.01, 3.01, 9.97, 1200)] == [
         "0.031 passes", "1 pass", "3 passes", "10 passes", "1,200 passes"]
-    for flags, told in (("--steps 1", "chosen here: --batch-size, --lr\n"),
-                        ("--epochs 1 --lr 1e-4", "chosen here: --batch-size\n"),
-                        ("--steps 1 --batch-size 2 --lr 1e-4", "")):
-        assert call(f"train --objective hft --init start --data demos.jsonl {flags} --plain") == 0
-        out = capsys.readouterr().out
-        assert (told in out) if told else "chosen here" not in out
-        assert "9 rows, 0.05M of 0.06M parameters train, cpu\n" in out
 
 
 @pytest.mark.parametrize("flags, there, told", [
@@ -570,23 +523,23 @@ def test_beta_follows_the_length_of_the_answers(name, lengths, beta, capsys):
         getattr(objective, "feedback", "") == "score")
 
 
-@pytest.mark.parametrize("flags, beta", [("", 0.091), ("--beta 0.3", 0.3)])
-def test_a_beta_that_is_given_stays(flags, beta, here):
-    row = {"response": "a" + " a" * 9, "score": 0.5}
-    write_jsonl(here / "long.jsonl", ({"prompt": f"Say {i}", **row} for i in range(9)))
-    assert call(f"train --objective una --init start --data long.jsonl --steps 1 --plain "
-                f"--out beta{beta} {flags}") == 0
-    assert read_json(here / f"beta{beta}" / "run.json")["hp"]["beta"] == beta
-
-
 # ---- figures -------------------------------------------------------------------------------------
-def test_an_interval_holds_the_mean_in_95_of_100_draws():
+def test_an_interval_holds_the_truth_in_95_of_100_draws():
+    """Of a mean, and of an AUC, also with few good answers (rows drawn again as if only the better
+    answer varied: 53 to 84 of 100). A share of 4 of 4 has the exact interval."""
     rng = np.random.default_rng(0)
     hits = sum(low <= 0.3 <= high for low, high in
                (evaluation.bootstrap(rng.random(80) < 0.3) for _ in range(200)))
     assert 180 <= hits <= 198
     low, high = evaluation.bootstrap([2.0, 4.0, 6.0], [1, 2, 3])
     assert low == high == 2, "sums over tokens: their ratio"
+    truth = statistics.NormalDist().cdf(1 / 2 ** 0.5)
+    for good, bad in ((30, 30), (60, 15)):
+        grade = np.repeat([1.0, 0.0], [good, bad])
+        found = [evaluation.of_grades(rng.normal(size=good + bad) + grade, grade).metrics
+                 for _ in range(200)]
+        assert 180 <= sum(x["low"] <= truth <= x["high"] for x in found) <= 198
+    assert np.allclose(evaluation.interval(np.ones(4), np.ones(4)), (0.3976, 1), atol=1e-4)
 
 
 def test_held_out_figures_by_hand():
@@ -618,23 +571,19 @@ def test_graded_answers_are_compared_by_couples():
     model, tok = start_model("base")
     demos, _ = encode(OBJECTIVES["sft"]().choose(world.rows("val", "demos", 9, 0)), tok, 512)
     found = [x["answer"] for x in logps(demos, model, tok.pad, Device())]
-    masks = [e.seqs["answer"].mask for e in demos]
-    tokens = [int(mask.sum()) for mask in masks]
-    gain = np.arange(9) * np.mean(tokens) + tokens
-    for i, e in enumerate(demos):
-        e.per_row["score"] = i % 3 / 2
+    tokens = np.array([e.seqs["answer"].mask.sum() for e in demos])
+    gain = np.arange(9) * tokens.mean() + tokens
+    better = np.arange(9)[:, None] % 3 > np.arange(9) % 3
 
-    def auc(value) -> float:
-        return float(np.mean([value[i] > value[j] for i in range(9) for j in range(9)
-                              if i % 3 > j % 3]))
-    by_token = gain / tokens
-    assert auc(gain) != auc(by_token)
-    nothing = [None] * 9
-    gained = [x - mask[1:] * each for x, mask, each in zip(found, masks, by_token)]
-    mean = [x.sum() / n for x, n in zip(found, tokens)]
-    for refs, wanted in ((nothing, auc(mean)), (found, 0.5), (gained, auc(gain))):
-        for e, ref in zip(demos, refs):
-            e.seqs["answer"].ref_logp = ref
+    def auc(value: np.ndarray) -> float:
+        return (value[:, None] > value)[better].mean()
+    assert auc(gain) != auc(gain / tokens)
+    gained = [x - e.seqs["answer"].mask[1:] * each
+              for x, e, each in zip(found, demos, gain / tokens)]
+    mean = np.array([x.sum() for x in found]) / tokens
+    for refs, wanted in (([None] * 9, auc(mean)), (found, 0.5), (gained, auc(gain))):
+        for i, (e, ref) in enumerate(zip(demos, refs)):
+            e.per_row["score"], e.seqs["answer"].ref_logp = i % 3 / 2, ref
         told = evaluation.held_out(model, demos, tok.pad, Device())
         assert told["auc"] == pytest.approx(wanted)
 
@@ -648,29 +597,14 @@ def test_what_is_read_before_and_after_costs_a_tenth_of_the_training():
     assert some[-1] > 190
 
 
-def test_many_graded_answers_are_compared_in_bounded_memory():
-    """All couples of 4,000 rows at once took 200 MB."""
-    rng = np.random.default_rng(0)
-    gain, grade = rng.permutation(4000) / 10, rng.integers(0, 4, 4000) / 3
-    tracemalloc.start()
-    told = evaluation.of_grades(gain, grade)
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    better = grade[:, None] > grade[None]
-    assert told.metrics["auc"] == pytest.approx((gain[:, None] > gain[None])[better].mean())
-    assert peak < 100e6, f"{peak / 1e6:.0f} MB"
-
-
 def test_wordings_of_one_fact_are_drawn_together():
-    """Four questions about one creature's food are one draw, not four."""
+    """Two questions about one creature's food are one draw: its interval is that of three."""
     asked = ["What does the ruga eat?", "Which fruit does the ruga eat?", "Reverse pig bee.",
              "Reverse bee pig."]
     told = evaluation.summary([{"prompt": p, "score": s, "ended": e} for p, s, e in
-                             zip(asked, (1, 1, 0, 0.5), (True, False, True, True))])
+                               zip(asked, (1, 1, 0, 0.5), (True, False, True, True))])
     assert (told["score"], told["strict"], told["ends"]) == (0.625, 0.25, 0.75)
-    alone = evaluation.summary([{"prompt": f"Reverse {x} bee.", "score": s, "ended": True}
-                              for x, s in zip("abcd", (1, 1, 0, 0.5))])
-    assert told["high"] - told["low"] > 0 and alone["high"] - alone["low"] > 0
+    assert (told["low"], told["high"]) == evaluation.bootstrap([2, 0, 0.5], [2, 1, 1])
 
 
 # ---- rewards -------------------------------------------------------------------------------------
@@ -683,16 +617,19 @@ def f(completions, gold):
 def g(prompts, **others):
     return [len(p) + len(others["gold"]) for p in prompts]
 """)
-    folder = here / "elsewhere"
-    folder.mkdir()
-    (folder / "r_neighbour.py").write_text("ONE = 1")
-    (folder / "far.py").write_text("from r_neighbour import ONE\n"
-                                   "def f(completions):\n    return [ONE for _ in completions]")
+    (here / "near").mkdir()
+    (here / "near" / "one.txt").write_text("1")
+    (here / "near" / "r_neighbour.py").write_text("ONE = open('one.txt').read()")
+    (here / "near" / "r.py").write_text("import os\nos.chdir('near')\nfrom r_neighbour import ONE\n"
+                                        "def f(completions):\n    return [open('one.txt').read() "
+                                        "== ONE for _ in completions]")
     rows = [Row((Turn("user", "first"), Turn("assistant", "x"), Turn("user", p)), extra={"gold": g})
             for p, g in (("a", "one"), ("abc", "two"))]
     assert rewards.scorer("names.py:f")(rows, ["one", "one"]).tolist() == [1, 0]
     assert rewards.scorer("names.py:g")(rows, ["one", "one"]).tolist() == [3, 5], "the last turn"
-    assert rewards.scorer("elsewhere/far.py:f")(rows, ["one", "one"]).tolist() == [1, 1]
+    near = rewards.scorer("near/r.py:f")
+    assert near(rows, ["one", "one"]).tolist() == [1, 1], "it has its neighbours and its folder"
+    assert Path("near").exists(), "and we are where we were"
     grades = rewards.to_unit_interval("names.py:g", rewards.scorer("names.py:g"))
     with pytest.raises(UserError, match="grades from 0 to 1, and these go from 3 to 5"):
         grades(rows, ["", ""])
@@ -746,16 +683,6 @@ def test_a_reward_of_ones_own_is_read_or_refused_in_one_line(body, wait, here):
     assert rewards.settings() == before and torch.is_grad_enabled()
 
 
-def test_what_a_reward_sets_for_itself_stays_set_for_it(here):
-    (here / "lists").mkdir()
-    (here / "lists" / "good.txt").write_text("fig")
-    (here / "far.py").write_text("import os\nos.chdir('lists')\ndef f(completions):\n"
-                                 "    return [c == open('good.txt').read() for c in completions]")
-    score = rewards.scorer("far.py:f")
-    assert score([Row((Turn("user", "Hi"),))] * 2, ["fig", "pig"]).tolist() == [1, 0]
-    assert Path("lists").exists(), "we are where we were"
-
-
 # ---- other processes -----------------------------------------------------------------------------
 def test_a_command_starts_without_what_it_does_not_need():
     """As a process of its own: one line on stderr, exit code 2, no pictures, no transformers."""
@@ -766,7 +693,7 @@ from nanouft.errors import command
 print({*sys.modules} & {"transformers", "matplotlib", "datasets", "nanouft.objectives.ppo"})
 sys.exit(command(train.main))"""
     told = subprocess.run([sys.executable, "-c", code, "--objective", "itf"], capture_output=True,
-                          text=True, cwd=Path(train.__file__).parents[1])
+                          text=True, cwd=ROOT)
     assert (told.returncode, told.stdout) == (2, "set()\n")
     assert told.stderr.startswith("error: unknown objective 'itf'; did you mean ift?")
 
@@ -780,7 +707,7 @@ def test_a_command_runs_as_a_service_or_a_notebook_starts_it(line, out, here):
     """Without standard input or error; with a backend that this environment may not have."""
     done = subprocess.run(
         ["sh", "-c", f"{shlex.quote(sys.executable)} -m nanouft.{line}"], cwd=here, text=True,
-        capture_output=True, env=os.environ | {"PYTHONPATH": str(Path(train.__file__).parents[1]),
+        capture_output=True, env=os.environ | {"PYTHONPATH": str(ROOT),
                                                "MPLBACKEND": "module://of_a_notebook.inline"})
     assert done.returncode == 0 and out in done.stdout and not done.stderr, done.stderr
     assert "train" not in line or (here / "quiet" / "curves.png").exists()
@@ -807,24 +734,7 @@ def test_a_picture_that_cannot_be_drawn_ends_no_run(here, capsys, monkeypatch):
     assert call("train --resume undrawn") == 2 and "run is finished" in one_error(capsys)
 
 
-def test_the_interval_of_auc_holds_what_it_promises():
-    """Of 200 samples the 95 % interval covers the true AUC in 90 to 99 %, also with few good
-    answers (rows drawn again as if only the better answer varied: 53 to 84 %). A share of 4 of 4
-    has the exact interval."""
-    rng = np.random.default_rng(0)
-    truth = statistics.NormalDist().cdf(1 / 2 ** 0.5)
-    for good, bad in ((30, 30), (60, 15)):
-        grade = np.repeat([1.0, 0.0], [good, bad])
-        found = [evaluation.of_grades(rng.normal(size=good + bad) + grade, grade).metrics
-                 for _ in range(200)]
-        assert 180 <= sum(x["low"] <= truth <= x["high"] for x in found) <= 198
-    assert np.allclose(evaluation.interval(np.ones(4), np.ones(4)), (0.3976, 1), atol=1e-4)
-
-
-def test_another_reward_model_or_another_held_out_file_is_another_run(tmp_path):
-    """A folder is known by its weights, not by its name."""
-    found = []
-    for seed in (0, 1):
-        save_model(tmp_path / "judge", tiny(seed=seed), NANO)
-        found.append(hash_of(str(tmp_path / "judge")))
-    assert found[0] != found[1]
+def test_a_folder_is_known_by_its_weights_not_by_its_name(tmp_path):
+    """So another reward model in its place is another run."""
+    assert len({hash_of(save_model(tmp_path, tiny(seed=seed), NANO) or str(tmp_path))
+                for seed in (0, 1)}) == 2

@@ -1,5 +1,6 @@
 """The colours of methods; the pictures of a run; the playground in a browser."""
 import itertools
+import re
 import time
 
 import numpy as np
@@ -100,30 +101,21 @@ def test_held_out_rows_stand_beside_a_loss_of_their_unit_only(objective, figure,
     assert axes[0].get_ylim()[1] > 0.75 and bool(axes[0].get_legend()) == (panels == 1)
 
 
-def test_a_word_that_is_left_out_leaves_its_column_empty():
-    assert plots.columns(["a", "b", "<|end|>"], ["a", "b", "kiwi", "<|end|>"]) == [0, 1, 3]
-    assert plots.columns(["no", "<|end|>"], ["a", "b", "<|end|>"]) == [0, 1]
-
-
-def test_the_pushes_on_a_long_answer_are_wrapped_as_a_text_is(tmp_path, monkeypatch, capsys):
-    """Nothing overlaps or is cut off at the right, and the terminal has a token per line."""
-    tokens = ["A", " fern", "\n", " photosynthesises", ".", "<|im_end|>"] * 7
-    rows = plots.lay_out([("sft", "answer", tokens, [1.0] * 42),
-                          ("kto", "bad answer", ["no"], [-1.0])])
-    assert [t for row in rows for t in row.tokens] == [*tokens, "no"]
-    assert [row.method for row in rows] == ["sft", *[""] * (len(rows) - 2), "kto"]
-    for row in rows:
-        half = [max(0.5, plots.text_width(token)) / 2 for token in row.tokens]
-        left, right = ([x + sign * h for x, h in zip(row.middles, half)] for sign in (-1, 1))
-        assert left[0] >= plots.LEFT and right[-1] <= row.end <= plots.WIDTH
-        assert all(a <= b for a, b in zip(right, left[1:]))
-    few = plots.lay_out([("sft", "answer", ["a", "b"], [1.0, 1.0])])
-    assert len(few) == 1 and few[0].middles == [plots.LEFT + 0.65, plots.LEFT + 1.95]
-    long = " ".join(["Sort pig bee saw."] * 4)
-    assert ledger.main(["--show", "sft", "--prompt", "a", "--answer", long, "--out",
+def test_the_pushes_on_a_long_answer_take_several_rows(tmp_path, monkeypatch, capsys):
+    """In the picture and in the terminal, of at most 80 columns; a long token is cut."""
+    drawn: list = []
+    monkeypatch.setattr(plots, "save", lambda fig, file: drawn.append(fig) or file)
+    long = " ".join(["Sort pig bee saw."] * 3)
+    assert ledger.main(["--show", "ift", "--prompt", "a", "--answer", long, "--out",
                         str(tmp_path / "p.png")]) == 0
-    lines = capsys.readouterr().out.splitlines()
-    assert lines.count("    +1.00  .") == 4 and "    +1.00  <|end|>" in lines
+    out = capsys.readouterr().out
+    said = [x for x in out.split() if re.fullmatch(r"[+-]\d\.\d\d", x)]
+    texts = [t for t in drawn[0].axes[0].texts if t.get_text()[0] in "+−"]
+    assert [t.get_text().replace("−", "-") for t in texts] == said and len(said) == 16
+    assert max(map(len, out.splitlines()[2:-1])) <= 80
+    assert all(plots.LEFT < t.get_position()[0] < plots.WIDTH for t in texts)
+    assert [plots.token_name(t) for t in (" fern", "\n", " photosynthesises", "<|im_end|>")] == [
+        "fern", "'\\n'", "photosynt…", "<|im_end|>"]
 
 
 def test_the_ledger_shows_four_methods_and_says_what_it_found(tmp_path, capsys):

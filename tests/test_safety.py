@@ -188,12 +188,44 @@ def test_a_second_process_in_one_folder_is_one_line_and_a_killed_one_locks_nothi
 
 
 # ---- steps ---------------------------------------------------------------------------------------
-def test_a_damaged_step_is_said_and_left_out(half, place, capsys):
-    file = half / "steps" / "4" / "model.safetensors"
-    file.write_bytes(file.read_bytes()[:-9])
+DAMAGES = [Path.unlink, lambda file: file.write_bytes(b""),
+           lambda file: file.write_bytes(file.read_bytes()[:-9]),
+           lambda file: file.write_bytes(b"x" + file.read_bytes())]
+if hasattr(os, "mkfifo"):
+    DAMAGES.append(lambda file: file.unlink() or os.mkfifo(file))
+
+
+def test_a_step_is_believed_only_if_it_is_whole_and_of_its_number(half, place, capsys):
+    """Else it is said, and the run goes on after the step before it."""
+    folder, model = half / "steps" / "4", start_model(str(place / "start"))[0]
+    about, tensors = read_json(folder / "step.json"), load_file(folder / "optimizer.safetensors")
+    whole = {file: file.read_bytes() for file in folder.iterdir()}
+
+    def loaded() -> int:
+        return load_step(half, model, torch.optim.AdamW(model.parameters()))["step"]
+
+    def refused() -> None:
+        assert loaded() == 2
+        assert "steps/4: damaged" in capsys.readouterr().out.replace(os.sep, "/")
+        for file, data in whole.items():
+            file.unlink(missing_ok=True)
+            file.write_bytes(data)
+    for file in whole:
+        for damage in DAMAGES:
+            damage(file)
+            refused()
+    assert len(whole) == 3 and loaded() == 4
+    for change in ({"step": 5}, {"step": None}, {"updated": "x"}, {"updated": [0]}, {"scaler": 3}):
+        run_folder.write_json(folder / "step.json", about | change)
+        refused()
+    for name in ("0.step", "0.exp_avg"):
+        x, others = tensors[name], {key: x for key, x in tensors.items() if key != name}
+        for odd in ({}, {name: x * torch.nan}, {name: x.reshape(-1)[:1]}, {name: x.half()}):
+            save_file(others | odd, folder / "optimizer.safetensors")
+            refused()
+    (folder / "model.safetensors").unlink()
     assert command(train.main, ["--resume", str(half)]) == 0
-    out = capsys.readouterr().out
-    assert "steps/4: damaged" in out.replace(os.sep, "/") and "going on after step 2" in out
+    assert "going on after step 2" in capsys.readouterr().out
     is_whole(half, place)
 
 
@@ -215,34 +247,29 @@ def test_weights_of_another_shape_or_not_finite_are_no_step(half, place, tmp_pat
     assert load_step(half, nano(), optimizer) == {"step": 0}, "its shapes are others"
 
 
-def test_a_run_goes_on_only_with_what_it_began_with(half, capsys):
-    """And says so in one line."""
+def test_a_run_goes_on_only_with_what_it_began_with(half, tmp_path, capsys):
+    """And says so in one line. run.json may come from somebody else, so its reward is run only if
+    it is named."""
+    (tmp_path / "r.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\ndef f(**_): return 1")
     saved = read_json(half / "run.json")
     odd = (["--help"], ["--steps", "x"], ["--beta", "1"], ["--steps", "0"], 3, [3],
            ["--resume", str(half)])
-    for change, words in (*(({"argv": argv}, "edited, damaged or of another") for argv in odd),
-                          ({"key": "other"}, "the data, the start model or the reward has changed"),
-                          ({"hp": {**saved["hp"], "lam": 0.7}}, "other hp than this version"),
-                          ({"argv": ["--lora", "1", "2"]}, "unrecognized arguments: 2"),
-                          ({"argv": ["--init", "5"]}, "5: no model folder"),
-                          ({"argv": ["--data", "5"]}, "5: cannot be read (no such file)"),
-                          ({"argv": ["--objective", "dpp"]}, "unknown objective 'dpp'")):
+    for change, words in (
+            *(({"argv": argv}, "edited, damaged or of another") for argv in odd),
+            ({"key": "other"}, "the data, the start model or the reward has changed"),
+            ({"hp": {**saved["hp"], "lam": 0.7}}, "other hp than this version"),
+            ({"argv": ["--lora", "1", "2"]}, "unrecognized arguments: 2"),
+            ({"argv": ["--init", "5"]}, "5: no model folder"),
+            ({"argv": ["--data", "5"]}, "5: cannot be read (no such file)"),
+            ({"argv": ["--objective", "dpp"]}, "unknown objective 'dpp'"),
+            ({"argv": ["--objective", "rloo", "--reward", f"{tmp_path / 'r.py'}:f"]},
+             "is run only if you name it")):
         (half / "run.json").write_text(json.dumps(saved | change))
         assert command(train.main, ["--resume", str(half)]) == 2
         assert words in one_error(capsys)
+    assert not (tmp_path / "ran").exists()
     assert command(train.main, ["--resume", str(half), "--lr", "1"]) == 2
     assert "--resume takes no other flag, but --lr" in capsys.readouterr().err
-
-
-def test_a_reward_of_a_run_folder_is_run_only_if_it_is_named(half, tmp_path, capsys):
-    """run.json may come from somebody else."""
-    (tmp_path / "r.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\ndef f(**_): return 1")
-    saved = read_json(half / "run.json")
-    saved["argv"] = ["--objective", "rloo", "--reward", f"{tmp_path / 'r.py'}:f"]
-    (half / "run.json").write_text(json.dumps(saved))
-    assert command(train.main, ["--resume", str(half)]) == 2
-    assert "is run only if you name it" in capsys.readouterr().err
-    assert not (tmp_path / "ran").exists()
 
 
 # ---- signals -------------------------------------------------------------------------------------
@@ -346,47 +373,6 @@ def test_a_damaged_text_is_one_line(file, text, half, capsys):
     (half / file).write_bytes(text.encode("latin-1") + b"\n")
     assert command(train.main, ["--resume", str(half)]) == 2
     assert one_error(capsys).startswith(f"error: {half / file}")
-
-
-DAMAGES = [Path.unlink, lambda file: file.write_bytes(b""),
-           lambda file: file.write_bytes(file.read_bytes()[:-9]),
-           lambda file: file.write_bytes(b"x" + file.read_bytes())]
-if hasattr(os, "mkfifo"):
-    DAMAGES.append(lambda file: file.unlink() or os.mkfifo(file))
-
-
-def test_a_step_is_believed_only_if_it_is_whole_and_of_its_number(half, place, capsys):
-    """Else the step before it is taken."""
-    folder = half / "steps" / "4"
-    about, tensors = read_json(folder / "step.json"), load_file(folder / "optimizer.safetensors")
-    model = start_model(str(place / "start"))[0]
-
-    def loaded() -> int:
-        return load_step(half, model, torch.optim.AdamW(model.parameters()))["step"]
-
-    def refused() -> None:
-        assert loaded() == 2
-        assert "steps/4: damaged" in capsys.readouterr().out.replace(os.sep, "/")
-
-    def refused_with(step: dict, state: dict) -> None:
-        run_folder.write_json(folder / "step.json", step)
-        save_file(state, folder / "optimizer.safetensors")
-        refused()
-    for name in ("model.safetensors", "optimizer.safetensors", "step.json"):
-        whole = (folder / name).read_bytes()
-        for damage in DAMAGES:
-            damage(folder / name)
-            refused()
-            (folder / name).unlink(missing_ok=True)
-            (folder / name).write_bytes(whole)
-    assert loaded() == 4
-    for change in ({"step": 5}, {"step": None}, {"updated": "x"}, {"updated": [0]}, {"scaler": 3}):
-        refused_with(about | change, tensors)
-    for name in ("0.step", "0.exp_avg"):
-        refused_with(about, tensors | {name: tensors[name] * torch.nan})
-        refused_with(about, tensors | {name: tensors[name].reshape(-1)[:1]})
-        refused_with(about, tensors | {name: tensors[name].half()})
-        refused_with(about, {key: x for key, x in tensors.items() if key != name})
 
 
 def test_an_adapter_that_a_killed_run_left_is_replaced(tmp_path):

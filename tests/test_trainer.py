@@ -106,15 +106,14 @@ def agree(got, want, tol: float) -> None:
 
 
 # ---- the same numbers ----------------------------------------------------------------------------
-@pytest.mark.parametrize("name, tied", TRIED)
-def test_one_process_is_our_own_loop_bit_for_bit(name, tied, tmp_path):
-    agree(trained(name, tied, tmp_path), own_loop(name, tied), 0.0)
+HALVES = {"per_device_train_batch_size": ROWS // 2, "gradient_accumulation_steps": 2}
 
 
+@pytest.mark.parametrize("told, tol", [({}, 0.0), (HALVES, 2e-6)], ids=["whole", "in pieces"])
 @pytest.mark.parametrize("name, tied", TRIED)
-def test_two_pieces_of_a_step_add_up_to_it(name, tied, tmp_path):
-    halves = {"per_device_train_batch_size": ROWS // 2, "gradient_accumulation_steps": 2}
-    agree(trained(name, tied, tmp_path, **halves), own_loop(name, tied), 2e-6)
+def test_one_process_is_our_own_loop(name, tied, told, tol, tmp_path):
+    """Bit for bit, and in pieces of a step within rounding."""
+    agree(trained(name, tied, tmp_path, **told), own_loop(name, tied), tol)
 
 
 def test_two_processes_learn_what_one_does(tmp_path):
@@ -138,33 +137,27 @@ def test_a_resumed_run_ends_with_the_same_weights(tmp_path):
     same(again[2], weights, 0.0)
 
 
-@pytest.mark.parametrize("name, metric", [("sft", "nll"), ("dpo", "margin")])
-def test_held_out_rows_are_one_step_whatever_the_batches(name, metric, tmp_path):
-    """The loss over all tokens, not a mean over batches, and the objective's metrics."""
+@pytest.mark.parametrize("name, metric, best", [("sft", "nll", min), ("dpo", "margin", max)])
+def test_held_out_rows_are_one_step_whatever_the_batches(name, metric, best, tmp_path):
+    """The loss over all tokens, not a mean over batches, and the objective's metrics, by which the
+    best checkpoint is chosen."""
     model, objective, data = prepared(name, False)
+    trainer = Trainer(model, objective, data[5:], NANO.pad, arguments(
+        tmp_path, per_device_eval_batch_size=2, eval_strategy="steps", eval_steps=1,
+        save_strategy="steps", save_steps=1, load_best_model_at_end=True,
+        metric_for_best_model=metric, greater_is_better=best is max), held=data[:5])
+    trainer.train()
+    found = trainer.evaluate()
+    whole = collate(data[:5], range(5), NANO.pad)
     with torch.no_grad():
-        model.net.model.layers[0].mlp.down_proj.weight.mul_(3)  # it is not the reference any more
-        whole = collate(data[:5], range(5), NANO.pad)
         objective.forward(model, whole)
         loss, metrics = objective.loss(whole)
-    trainer = Trainer(model, objective, data[5:], NANO.pad,
-                      arguments(tmp_path, per_device_eval_batch_size=2), held=data[:5])
-    found = trainer.evaluate()
     same(found["eval_loss"], loss, 1e-6)
     for key in metrics:
         same(found[f"eval_{key}"], metrics[key], 1e-5)
-    assert metric in metrics
-
-
-def test_the_best_checkpoint_is_chosen_by_a_metric_of_the_objective(tmp_path):
-    model, objective, data = prepared("dpo", False)
-    trainer = Trainer(model, objective, data[4:], NANO.pad, arguments(
-        tmp_path, eval_strategy="steps", eval_steps=1, save_strategy="steps", save_steps=1,
-        load_best_model_at_end=True, metric_for_best_model="margin"), held=data[:4])
-    trainer.train()
-    margins = [line["eval_margin"] for line in trainer.state.log_history if "eval_margin" in line]
-    assert trainer.state.best_metric == max(margins) and len(margins) == STEPS
-    same(trainer.evaluate()["eval_margin"], max(margins), 1e-5)
+    told = [x[f"eval_{metric}"] for x in trainer.state.log_history if f"eval_{metric}" in x]
+    assert len(told) == STEPS + 1 and trainer.state.best_metric == best(told[:STEPS])
+    same(found[f"eval_{metric}"], best(told[:STEPS]), 1e-5)
 
 
 def test_training_goes_on_after_a_model_with_lora_was_saved(tmp_path):
@@ -186,28 +179,32 @@ def test_training_goes_on_after_a_model_with_lora_was_saved(tmp_path):
     assert losses[1] < losses[0] and abs(losses[2] - losses[1]) < 1e-5
 
 
-@pytest.mark.parametrize("lora", [False, True])
+@pytest.mark.parametrize("lora", [0, 2])
 def test_checkpoints_of_activations_change_no_number(lora, tmp_path):
     """Each layer is computed once more, in the backward pass."""
-    found, calls = [], []
+    if lora:
+        pytest.importorskip("peft")
+    found, calls = [], [0, 0]
     for on in (False, True):
         model, objective, data = prepared("ift", False)
         if lora:
-            pytest.importorskip("peft")
-            model.add_lora(2, 0)
-        count: list[int] = []
-        layer = model.net.model.layers[0].self_attn.q_proj
-        layer.register_forward_hook(lambda *_, count=count: count.append(1))
+            model.add_lora(lora, 0)
+
+        def count(*_, on=on):
+            calls[on] += 1
+        model.net.model.layers[0].self_attn.q_proj.register_forward_hook(count)
         trainer = Trainer(model, objective, data, NANO.pad,
                           arguments(tmp_path, **{CHECKPOINTING: on}))
         trainer.train()
         found.append([line["loss"] for line in trainer.state.log_history if "loss" in line])
-        calls.append(len(count))
     assert calls[1] == calls[0] + STEPS
     same(found[1], found[0], 2e-6)
 
 
 # ---- what is refused -----------------------------------------------------------------------------
+PAIRS, _ = encode(OBJECTIVES["orpo"]().choose(DATA), NANO, 128)     # never prepared
+
+
 def refusal(*args, **more) -> str:
     """The one line with which a Trainer does not begin."""
     with pytest.raises(UserError) as found:
@@ -227,35 +224,28 @@ def refusal(*args, **more) -> str:
     ("sft", {"use_liger_kernel": True}, "use_liger_kernel: is not read here"),
     ("sft", {"train_sampling_strategy": "group_by_length"}, '"group_by_length" is not read here')])
 def test_what_would_be_learned_wrongly_is_refused(name, told, why, tmp_path):
-    data, _ = encode(OBJECTIVES["orpo"]().choose(DATA), NANO, 128)    # never prepared
     args = arguments(tmp_path, **told) if isinstance(told, dict) else told
-    assert why in refusal(llama(False), OBJECTIVES[name](), data, NANO.pad, args)
+    assert why in refusal(llama(False), OBJECTIVES[name](), PAIRS, NANO.pad, args)
 
 
-def test_a_model_that_is_not_ours_is_one_line_before_the_first_step(tmp_path):
+def test_a_model_or_rows_that_are_not_ready_are_one_line_before_the_first_step(tmp_path):
+    """No rows, not encoded, of another kind, held out of another kind, never prepared."""
     peft = pytest.importorskip("peft")
-    model, objective, data = prepared("sft", False)
-    plain = model.net
-    text = refusal(plain, objective, data, NANO.pad, arguments(tmp_path))
-    assert "LlamaForCausalLM" in text and "start_model" in text
-    adapted = peft.get_peft_model(plain, peft.LoraConfig(target_modules="all-linear",
-                                                         task_type="CAUSAL_LM"))
-    text = refusal(adapted, objective, data, NANO.pad, arguments(tmp_path))
-    assert "PeftModel" in text and "add_lora" in text
-
-
-def test_rows_that_are_not_ready_are_one_line_before_the_first_step(tmp_path):
-    """None, not encoded, of another kind, held out of another kind, never prepared."""
     model, objective, data = prepared("sft", False)
     args = NANO.pad, arguments(tmp_path)
     assert "no row" in refusal(model, objective, [], *args)
     assert "encode(objective.choose(rows)" in refusal(model, objective, DATA, *args)
-    pairs, _ = encode(OBJECTIVES["orpo"]().choose(DATA), NANO, 128)
-    assert "data: sft cannot read" in refusal(model, objective, pairs, *args)
-    assert "held: sft cannot read" in refusal(model, objective, data, *args, held=pairs)
+    assert "data: sft cannot read" in refusal(model, objective, PAIRS, *args)
+    assert "held: sft cannot read" in refusal(model, objective, data, *args, held=PAIRS)
     assert "compute_metrics" in refusal(model, objective, data, *args, compute_metrics=len)
     for made in (OBJECTIVES["poft"](aligned=["base"]), OBJECTIVES["sftmix"](runs=["base"] * 2)):
         assert "Models.prepare" in refusal(model, made, data, *args)
+    text = refusal(model.net, objective, data, *args)
+    assert "LlamaForCausalLM" in text and "start_model" in text
+    adapted = peft.get_peft_model(model.net, peft.LoraConfig(target_modules="all-linear",
+                                                             task_type="CAUSAL_LM"))
+    text = refusal(adapted, objective, data, *args)
+    assert "PeftModel" in text and "add_lora" in text
 
 
 def main(file: str) -> None:

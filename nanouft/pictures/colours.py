@@ -67,13 +67,11 @@ def push_colour(push: float) -> str:
     return UP.light if push >= 0 else DOWN.light
 
 
-def line(name: str, dark: bool = False) -> dict:
+def line(name: str) -> dict:
     """Keywords for matplotlib's `plot` of a method."""
     x = look(name)
-    colour = x.dark if dark else x.light
-    paper = PANEL.dark if dark else PANEL.light
-    return {"color": colour, "marker": x.marker, "linestyle": "--" if x.dashed else "-",
-            "markerfacecolor": paper if x.hollow else colour}
+    return {"color": x.light, "marker": x.marker, "linestyle": "--" if x.dashed else "-",
+            "markerfacecolor": PANEL.light if x.hollow else x.light}
 
 
 def css() -> str:

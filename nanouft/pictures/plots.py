@@ -9,7 +9,6 @@ import math
 import os
 import sys
 import textwrap
-from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,6 @@ if "ipykernel" not in sys.modules:          # a notebook's backend, which the pr
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.textpath import TextPath
 from PIL import Image
 
 from nanouft.disk import read_json
@@ -37,7 +35,7 @@ UNWEIGHTED = ("sft", "neftune")                 # losses that are the mean of -l
 WEIGHTED = ("ift detached", "ift released")     # or a weighted mean
 UNIT, TEXT = 0.33, 0.26                         # inches of a push of 1, and of a line of text
 LEFT = 2.3                                      # inches of the methods' names
-SIDE_BY_SIDE = 12                               # tokens that stand in one row
+SIDE_BY_SIDE, LETTERS = 7, 10                   # tokens in one row, letters of each
 
 Strip = tuple[str, str, list[str], list[float]]     # method, which answer, tokens, pushes
 
@@ -167,17 +165,20 @@ def smooth(y: np.ndarray, keep: float = 0.9) -> list[float]:
 # ---- the push on each token ----------------------------------------------------------------------
 @matplotlib.rc_context(STYLE)
 def pushes(strips: list[Strip], file: Path, title: str, note: str = "") -> Path:
-    """A row of bars for each strip: blue and + makes a token more likely, orange and - less. All
-    rows have one scale. The tokens stand above a row where they differ from those of the last."""
-    rows = lay_out(strips)
+    """A row of bars for every SIDE_BY_SIDE tokens of a strip: blue and + makes a token more likely,
+    orange and - less. All rows have one scale. The tokens stand above a row where they differ from
+    those of the last."""
+    rows = [(method if i == 0 else "", which, tokens[i:i + SIDE_BY_SIDE],
+             weights[i:i + SIDE_BY_SIDE])
+            for method, which, tokens, weights in strips
+            for i in range(0, len(tokens), SIDE_BY_SIDE)]
     heights, y = [], 0.0                            # inches from the top: of names, of the axis
-    for i, row in enumerate(rows):
-        new = i == 0 or row.tokens != rows[i - 1].tokens
-        up, down = (UNIT * min(LONGEST_BAR, max(0.0, *(sign * w for w in row.weights), 0.0))
+    for i, (_, _, tokens, weights) in enumerate(rows):
+        new = i == 0 or tokens != rows[i - 1][2]
+        up, down = (UNIT * min(LONGEST_BAR, max(0.0, *(sign * w for w in weights), 0.0))
                     for sign in (1, -1))
-        head = TEXT * new + 0.18
-        heights.append((y + TEXT * new if new else None, y + head + up + TEXT))
-        y += head + up + TEXT + down + TEXT * (down > 0) + 0.12
+        heights.append((y + TEXT * new if new else None, y + TEXT * new + 0.18 + up + TEXT))
+        y = heights[-1][1] + down + TEXT * (down > 0) + 0.12
     title = textwrap.fill(title, 88)
     note = "\n".join(textwrap.fill(line, 115) for line in note.split("\n"))
     below = 0.45 + TEXT * title.count("\n")
@@ -188,18 +189,20 @@ def pushes(strips: list[Strip], file: Path, title: str, note: str = "") -> Path:
     ax.set_axis_off()
     ax.text(0.15, 0.12 - top, title, va="top", weight="bold", fontsize=15)
     ax.text(0.15, below - top, note, va="top", color=SOFT.light)
-    for row, (names, zero) in zip(rows, heights):
-        if row.method:
-            style = line(row.method)
+    most = max(len(tokens) for _, _, tokens, _ in rows)
+    space = min(1.3, (WIDTH - LEFT) / most)         # inches of a token
+    for (method, which, tokens, weights), (names, zero) in zip(rows, heights):
+        if method:
+            style = line(method)
             ax.plot(0.3, zero - 0.2, style["marker"], color=style["color"], ms=9,
                     markerfacecolor=style["markerfacecolor"])
-            ax.text(0.55, zero - 0.2, called(row.method), va="center", weight="bold")
-            ax.text(0.55, zero + 0.06, row.which, va="center", color=SOFT.light, fontsize=12)
-        ax.plot([LEFT, row.end], [zero, zero], color=SOFT.light, lw=1)
-        for x, token, weight in zip(row.middles, row.tokens, row.weights):
+            ax.text(0.55, zero - 0.2, called(method), va="center", weight="bold")
+            ax.text(0.55, zero + 0.06, which, va="center", color=SOFT.light, fontsize=12)
+        ax.plot([LEFT, LEFT + most * space], [zero, zero], color=SOFT.light, lw=1)
+        for k, (token, weight) in enumerate(zip(tokens, weights)):
+            x, colour = LEFT + (k + 0.5) * space, push_colour(weight)
             short = max(-LONGEST_BAR, min(LONGEST_BAR, weight))
-            colour = push_colour(weight)
-            ax.bar(x, -UNIT * short, row.bar, bottom=zero, color=colour)
+            ax.bar(x, -UNIT * short, 0.62 * space, bottom=zero, color=colour)
             beyond = zero - UNIT * short - math.copysign(0.03, weight)
             ax.text(x, beyond, signed(weight), ha="center", fontsize=12, color=colour,
                     va="bottom" if weight >= 0 else "top")
@@ -208,75 +211,15 @@ def pushes(strips: list[Strip], file: Path, title: str, note: str = "") -> Path:
     return save(fig, file)
 
 
-@dataclass
-class Pushed:
-    """A strip, or the part of it that stands in one row of the picture. Inches."""
-    method: str                 # "" in a row that goes on
-    which: str
-    tokens: list[str]
-    weights: list[float]
-    middles: list[float]        # of the tokens
-    bar: float                  # width of a bar
-    end: float                  # of the axis
-
-
-def lay_out(strips: list[Strip]) -> list[Pushed]:
-    """The rows of the picture: equal columns where the names of all tokens have room in them; else
-    each answer is wrapped as a text is."""
-    first, most = strips[0][2], max(len(tokens) for _, _, tokens, _ in strips)
-    space = min(1.3, (WIDTH - LEFT) / most)
-    rows = [Pushed(method, which, tokens, weights,
-                   [LEFT + (k + 0.5) * space for k in columns(tokens, first)], 0.62 * space,
-                   LEFT + most * space) for method, which, tokens, weights in strips]
-    if most <= SIDE_BY_SIDE and all(fits(row, space) for row in rows):
-        return rows
-    return [part for strip in strips for part in wrapped(*strip)]
-
-
-def fits(row: Pushed, space: float) -> bool:
-    """Is there room between the names of neighbours?"""
-    widths = [text_width(token) for token in row.tokens]
-    return all(a + b < 2 * space for a, b in zip(widths, widths[1:]))
-
-
-def wrapped(method: str, which: str, tokens: list[str], weights: list[float]) -> list[Pushed]:
-    """The rows of one strip; a token takes the width of its name, at least that of a number."""
-    rows: list[Pushed] = []
-    x = WIDTH
-    for token, weight in zip(tokens, weights):
-        width = max(0.6, text_width(token) + 0.15)
-        if x + width > WIDTH - 0.1:
-            rows.append(Pushed("" if rows else method, which, [], [], [], 0.37, x := LEFT))
-        row = rows[-1]
-        row.tokens.append(token)
-        row.weights.append(weight)
-        row.middles.append(x + width / 2)
-        row.end = x = x + width
-    return rows
-
-
 def token_name(token: str) -> str:
-    """A token as it is written in pictures and in the terminal: a line feed as \\n."""
-    return token.strip() or repr(token)
+    """A token as it is written in pictures and in the terminal: a line feed as \\n, at most
+    LETTERS of it."""
+    name = token.strip() or repr(token)
+    return name if len(name) <= LETTERS else name[:LETTERS - 1] + "…"
 
 
 def signed(weight: float) -> str:
     return f"{weight:+.2f}".replace("-", "−")
-
-
-def text_width(token: str) -> float:
-    """Inches that the name of a token takes."""
-    return TextPath((0, 0), token_name(token), size=STYLE["font.size"]).get_extents().width / 72
-
-
-def columns(tokens: list[str], above: list[str]) -> list[int]:
-    """The column of each token: where it stands above, if this is that answer with words left out;
-    else the tokens stand side by side."""
-    places: list[int] = []
-    for place, token in enumerate(above):
-        if len(places) < len(tokens) and token == tokens[len(places)]:
-            places.append(place)
-    return places if len(places) == len(tokens) else list(range(len(tokens)))
 
 
 def save(fig: Figure, file: Path) -> Path:

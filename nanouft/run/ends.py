@@ -20,7 +20,7 @@ from nanouft.gpt import GPT
 from nanouft.loop import Device
 from nanouft.models.generate import longest_answer, stops
 from nanouft.models.tokenizer import Tokenizer
-from nanouft.objective import Batch, write_logp
+from nanouft.objective import write_logp
 from nanouft.objectives.ift import IFT, weights
 from nanouft.run.evaluation import answer_rows
 
@@ -92,38 +92,27 @@ def end_places(t: Tokens, stop: set[int]) -> np.ndarray:
     return last[np.isin(t.ids[last], list(stop))]
 
 
-def answers_in(e: Encoded) -> int:
-    """How many answers of a row are trained on."""
-    return sum(turn.role == "assistant" for turn in e.row.roles["answer"][1])
-
-
 @torch.no_grad()
-def at_the_ends(model: GPT, batch: Batch, at: np.ndarray) -> tuple[list[float], list[float]]:
-    """(nats, IFT's weights), each (ends,), of the targets `at` of a batch of one row."""
-    s, objective = batch.seqs["answer"], IFT()
-    write_logp(model, batch)
-    nats = (-s.logp[0, at]).tolist()
-    objective.forward(model, batch)                             # now by the blended states
-    nll = (-s.logp).masked_fill(s.mask == 0, 0)
-    return nats, weights(nll, s, objective.variant, objective.gamma)[0, at].tolist()
-
-
 def measure_ends(model: GPT, tok: Tokenizer, encoded: list[Encoded],
                  device: Device = Device()) -> Ends:
     """Count the end targets of all rows, and measure up to MEASURED of them. The rows are
     demonstrations (role "answer"), and there is at least one."""
+    answers = [sum(turn.role == "assistant" for turn in e.row.roles["answer"][1]) for e in encoded]
     places = [end_places(e.seqs["answer"], tok.stops) for e in encoded]
-    without = [e.row.where for e, at in zip(encoded, places) if len(at) < answers_in(e)]
+    without = [e.row.where for e, n, at in zip(encoded, answers, places) if len(at) < n]
     picked = range(0, len(encoded), -(-len(encoded) // MEASURED))
-    nats, found = [], []
+    nats, found, objective = [], [], IFT()
     for i in progress(len(picked), "reading", picked):
-        batch = collate(encoded, [i], tok.pad).to(device.name)
-        of_row, weights_of_row = at_the_ends(model, batch, places[i] - 1)   # targets are shifted
-        nats += of_row
-        found += weights_of_row
+        batch, at = collate(encoded, [i], tok.pad).to(device.name), places[i] - 1   # as targets
+        s = batch.seqs["answer"]
+        write_logp(model, batch)
+        nats += (-s.logp[0, at]).tolist()
+        objective.forward(model, batch)                             # now by the blended states
+        nll = (-s.logp).masked_fill(s.mask == 0, 0)
+        found += weights(nll, s, objective.variant, objective.gamma)[0, at].tolist()
     max_new = longest_answer(model, tok)
     said = answer_rows(model, tok, [encoded[i].row for i in picked], max_new=max_new)
-    return Ends(answers=sum(map(answers_in, encoded)), trained=sum(map(len, places)),
+    return Ends(answers=sum(answers), trained=sum(map(len, places)),
                 without=without, nats=nats, weights=found,
                 stopped=sum(stops(a, tok) for a in said), asked=len(said), max_new=max_new,
                 longest=max(int(encoded[i].seqs["answer"].mask.sum()) for i in picked))

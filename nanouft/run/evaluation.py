@@ -132,7 +132,7 @@ def heldout_metrics(model: GPT, encoded: list[Encoded], pad: int, device: Device
 
 def of_grades(gain: np.ndarray, grade: np.ndarray) -> Measured:
     """AUC: the share of couples of answers with different grades in which the better one gained
-    more. Grades 1, 0, 0 make two couples. 200 rows at once are compared with all others.
+    more. Grades 1, 0, 0 make two couples.
 
     A row stands in many couples, as the better or as the worse answer. So the interval is that of
     the mean of one number per row, auc + rows / couples * (its wins - auc * its couples). Their
@@ -140,12 +140,12 @@ def of_grades(gain: np.ndarray, grade: np.ndarray) -> Measured:
     et al. 1988)."""
     rows = len(gain)
     won, couples = np.zeros(rows), np.zeros(rows)           # of each row, in both places
-    for i in range(0, rows, 200):
-        some = slice(i, i + 200)
-        better = grade[some, None] > grade[None]                            # (200, rows)
-        ahead = better * wins(gain[some, None] - gain[None])
-        won += np.pad(ahead.sum(1), (i, rows - i - len(better))) + ahead.sum(0)
-        couples += np.pad(better.sum(1), (i, rows - i - len(better))) + better.sum(0)
+    for i in range(rows):                       # one at a time: all couples would fill the memory
+        worse = grade < grade[i]
+        ahead = worse * wins(gain[i] - gain)
+        won, couples = won + ahead, couples + worse
+        won[i] += ahead.sum()
+        couples[i] += worse.sum()
     auc = float(won.sum() / couples.sum())
     each = auc + rows / (couples.sum() / 2) * (won - auc * couples)
     return Measured({"auc": auc}, each, np.ones(rows))

@@ -1,6 +1,6 @@
 """Log-probs of frozen models (reference, aligned, teacher) beside the tokens of the rows.
 
-    models = Models(start, pad, device, open=start_model)
+    models = Models(start, pad, device)
     encoded = models.prepare(encoded, objective)                # before training
 
 The start model's log-probs serve many methods (DPO and its relatives, KTO, UNA, UFT); other numbers
@@ -19,6 +19,7 @@ from nanouft.data.batches import Encoded, collate, encode
 from nanouft.errors import UserError, progress
 from nanouft.gpt import GPT
 from nanouft.loop import Device
+from nanouft.models.folders import start_model
 from nanouft.models.generate import LOGIT_BUDGET
 from nanouft.models.tokenizer import Tokenizer
 from nanouft.objective import Batch, Objective, write_logp
@@ -33,13 +34,8 @@ class Models:
     start: Any                      # GPT, or HFModel, which has its own start with LoRA
     pad: int
     device: Device = Device()
-    open: Callable[[str], tuple[GPT, Tokenizer]] | None = None      # folder -> model, tokenizer
+    open: Callable[[str], tuple[GPT, Tokenizer]] = start_model      # folder -> model, tokenizer
     tok: Tokenizer | None = None    # the run's own; with it the tokens of others are compared
-
-    def opened(self, folder: str) -> tuple[GPT, Tokenizer]:
-        if self.open is None:
-            raise UserError(f"{folder}: no other model can be asked here")
-        return self.open(folder)
 
     def prepare(self, data: list[Encoded], objective: Objective,
                 seed: int = 0) -> list[Encoded]:
@@ -63,7 +59,7 @@ class Models:
 
     def open_with_same_tokenizer(self, folder: str) -> GPT:
         """The model in `folder`. UserError unless it reads the ids of the run's own tokenizer."""
-        other, tok = self.opened(folder)
+        other, tok = self.open(folder)
         mine, theirs = self.start.cfg.vocab_size, other.cfg.vocab_size
         own = self.tok or tok
         other_words = (own.decode([i]) != tok.decode([i]) for i in range(own.n_vocab))
@@ -84,7 +80,7 @@ class Models:
         each of which has its own tokenizer and template, and so its own tokens (PoFT)."""
         total = np.zeros(len(data))
         for folder in folders:
-            other, tok = self.opened(folder)
+            other, tok = self.open(folder)
             encoded, lost = encode([e.row for e in data], tok, other.cfg.n_ctx)
             if lost.skipped or lost.refused or lost.lost_answers:
                 raise UserError(f"{folder}: some of {len(data):,} rows do not fit into its context "
