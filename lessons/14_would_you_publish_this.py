@@ -176,7 +176,7 @@ if not CHANGE:
 # - **14a** `seeds_needed(difference, sd, t)`: how many seeds would decide a difference?
 #
 # ## A loss of your own
-# Now publish something. Write a loss into a file of twelve lines (`docs/python.md` shows one),
+# Now publish something. Write a loss into a file of your own (`docs/python.md` shows one),
 # guess by how many points it will lead SFT, and let the rule of this lesson judge it, with five
 # seeds and 960 questions, beside methods that had the same rows, steps and tries:
 #

@@ -5,7 +5,7 @@
     python -m lessons.arena FOLDER --task stop --csv points.csv --test-seed 71
 
 mine.py holds one subclass of Objective that writes `loss`, and settings if it likes (docs/python.md
-shows one of twelve lines). It learns from the same rows, in as many steps and with as many tries of
+shows one). It learns from the same rows, in as many steps and with as many tries of
 the learning rate as the methods beside it. The verdict is that of lesson 14 and docs/claims.md.
 
 Your file runs in a process of its own, with limits of time and memory, and leaves weights. The
@@ -183,7 +183,7 @@ def baselines(name: str, split: str, seed: int) -> dict[str, Result]:
     """The methods beside an entry, trained once on this machine and kept in out/arena."""
     file, task, out = OUT / f"{name}-{split}-{seed}.npz", TASKS[name], {}
     if not file.exists():
-        say(f"first, once: {', '.join(TASKS[name].beside)}, 1 to 3 minutes")
+        say(f"first, once: {'; '.join(TASKS[name].beside)}; 1 to 3 minutes")
         out = {who: measure(who, flags, task, split, seed) for who, flags in task.beside.items()}
         np.savez_compressed(file, **{f"{who}/{key}": getattr(x, key) for who, x in out.items()
                                      for key in ("rate", "scores", "ended")})
@@ -198,8 +198,9 @@ def report(file: Path, name: str, guess: float | None, split: str, seed: int) ->
     check_entry(file)
     task, began = TASKS[name], time.time()
     others = baselines(name, split, seed)
-    say(f"{file.stem}, {name}: {task.about}.", f"Four rates at most on two seeds, then five seeds "
-        f"and {ITEMS * len(ASKED)} prompts: half-widths of 1 to 3 points.", sep="\n")
+    tries = f"{len(task.rates)} rates on two seeds, then " if len(task.rates) > 1 else ""
+    say(f"{file.stem}, {name}: {task.about}.", f"{tries}five seeds and {ITEMS * len(ASKED)} "
+        "prompts: half-widths of 1 to 3 points.", sep="\n")
     mine = measure(file.stem, str(file.resolve()), task, split, seed)
     leads = {who: lead(mine.scores, x.scores) for who, x in others.items()}
     for who, x in {file.stem: mine, **others}.items():
@@ -244,7 +245,7 @@ def main(argv: list[str] | None = None) -> int:
     split, seed = ("val", 7) if cfg.test_seed is None else ("test", cfg.test_seed)
     if not cfg.entries:
         for name, task in TASKS.items():
-            say(f"{name:8}{task.about}", f"        beside you: {', '.join(task.beside)}", sep="\n")
+            say(f"{name:8}{task.about}", f"        beside you: {'; '.join(task.beside)}", sep="\n")
         return 0
     if split == "val" and cfg.guess is None:
         raise UserError("first your guess: --guess POINTS, by how many you expect to lead SFT "

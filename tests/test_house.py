@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[1]
 # Rooms: folders of nanouft/ and files at its top. Each imports only what stands before it.
 ORDER = """errors seeds disk fast gpt objective loop models data objectives world simple run trainer
     pictures evaluate pretrain reward sample train ledger playground __main__""".split()
-LIMIT = 1_676_000           # characters of all rooms together: what is reached (1.1.0: 1,456,000)
+LIMIT = 1_456_000           # characters of all rooms together: what 1.1.0 had
 ROOMS = ("nanouft", "frozen_lake", "lessons", "tests", "docs")
 COMMANDS = re.compile(r"python3? -m ((?:nanouft|frozen_lake|lessons)[\w.]*)")
 

@@ -51,7 +51,10 @@ def choose_held_out(cfg: Train, objective: Objective, held: list[Encoded],
     """The held-out rows that a run of `total` steps scores."""
     if cfg.plain and not cfg.eval_every:
         return []
-    if not cfg.data or not held:
+    if not cfg.data:
+        return held
+    if not held:
+        say("no row is held out, so nothing is measured; --eval-data FILE names other rows")
         return held
     if not cfg.eval_data:
         times = 2 + (total // cfg.eval_every if cfg.eval_every else 0)
