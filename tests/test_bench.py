@@ -7,6 +7,7 @@ from made import NANO, tiny
 from lessons.bench import gpu, subjects
 from nanouft.gpt import GPT
 from nanouft.loop import Device
+from nanouft.run import follow
 
 CPU = Device("cpu", "bf16")
 
@@ -52,9 +53,26 @@ def test_a_graph_that_breaks_is_a_look(monkeypatch):
     assert not fine and " 0 breaks" not in told
 
 
-def test_a_run_is_resumed():
-    assert gpu.resume(Device(), half=2) == (True, "stopped after step 2; losses off by 0e+00 "
-                                            "(0 is exact)")
+def forgets_the_moments(run, model, optimizer) -> dict:
+    saved = LOAD(run, model, optimizer)
+    optimizer.state.clear()
+    return saved
+
+
+def begins_again(run, model, optimizer) -> dict:
+    return {"step": 0}
+
+
+LOAD = follow.load_step
+
+
+@pytest.mark.parametrize("load", [LOAD, forgets_the_moments, begins_again])
+def test_a_run_that_is_not_resumed_well_is_a_look(load, monkeypatch):
+    """Also one that makes all its steps once more, which gives the same losses."""
+    monkeypatch.setattr(follow, "load_step", load)
+    fine, told = gpu.resume(Device(), half=2)
+    assert fine == (load is LOAD), told
+    assert ("losses off by 0e+00" in told) == (load is not forgets_the_moments), told
 
 
 def test_a_check_that_raises_ends_nothing(monkeypatch, capsys):

@@ -137,7 +137,7 @@ def resume(gpu: Device, half: int = 20) -> Verdict:
     def losses(run: Path) -> list[float]:
         lines = (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
         return [json.loads(line)["loss"] for line in lines]
-    with tempfile.TemporaryDirectory() as place, quiet():
+    with tempfile.TemporaryDirectory() as place, quiet() as printed:
         whole, cut = Path(place, "whole"), Path(place, "cut")
         train.main([*flags, "--out", str(whole)])
         with (mock.patch.object(follow, "save_step", save_and_stop),
@@ -146,8 +146,10 @@ def resume(gpu: Device, half: int = 20) -> Verdict:
         stopped = len(losses(cut))
         train.main(["--resume", str(cut)])
         off = max(abs(a - b) for a, b in zip(losses(whole), losses(cut), strict=True))
-    return (stopped == half and off < (1e-2 if gpu.kind == "cuda" else 1e-12),
-            f"stopped after step {stopped}; losses off by {off:.0e} (0 is exact)")
+    resumed = f"going on after step {half}\n" in printed.getvalue()     # it did not begin again
+    return (stopped == half and resumed and off < (1e-2 if gpu.kind == "cuda" else 1e-12),
+            f"stopped after step {stopped}, resumed there: {resumed}; losses off by {off:.0e} "
+            "(0 is exact)")
 
 
 def compiled(gpu: Device, start: Start = base, backend: str = "inductor") -> Verdict:

@@ -43,11 +43,11 @@ def tuned() -> str:
 
 
 @contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """What a training prints, its bar included, does not stand between the lines of the table."""
+def quiet() -> Iterator[io.StringIO]:
+    """Takes what a training prints, its bar included: it does not stand in the table."""
     silent = io.StringIO()
     with contextlib.redirect_stdout(silent), contextlib.redirect_stderr(silent):
-        yield
+        yield silent
 
 
 def our_steps(name: str, subject: Subject, device: Device = CPU) -> Iterator[Step]:
