@@ -2,7 +2,7 @@
 
     python -m lessons.arena                                     # the tasks
     python -m lessons.arena mine.py --task stop --guess +3      # you expect to lead SFT by 3 points
-    python -m lessons.arena FOLDER --task stop --csv points.csv --test-seed 71
+    python -m lessons.arena FOLDER --task stop --test-seed 71       # a line each in arena.csv
 
 mine.py holds one subclass of Objective that writes `loss`, and settings if it likes (docs/python.md
 shows one). It learns from the same rows, in as many steps and with as many tries of
@@ -193,17 +193,17 @@ def baselines(name: str, split: str, seed: int) -> dict[str, Result]:
 
 
 # ---- the verdict --------------------------------------------------------------------------------
-def report(file: Path, name: str, guess: float | None, split: str, seed: int) -> dict:
+def report(entry: str, file: Path, name: str, guess: float | None, split: str, seed: int) -> dict:
     """Train and judge an entry, print it, draw out/arena/ENTRY.png. Returns its line of csv."""
     check_entry(file)
     task, began = TASKS[name], time.time()
     others = baselines(name, split, seed)
     tries = f"{len(task.rates)} rates on two seeds, then " if len(task.rates) > 1 else ""
-    say(f"{file.stem}, {name}: {task.about}.", f"{tries}five seeds and {ITEMS * len(ASKED)} "
+    say(f"{entry}, {name}: {task.about}.", f"{tries}five seeds and {ITEMS * len(ASKED)} "
         "prompts: half-widths of 1 to 3 points.", sep="\n")
-    mine = measure(file.stem, str(file.resolve()), task, split, seed)
+    mine = measure(entry, str(file.resolve()), task, split, seed)
     leads = {who: lead(mine.scores, x.scores) for who, x in others.items()}
-    for who, x in {file.stem: mine, **others}.items():
+    for who, x in {entry: mine, **others}.items():
         told = f"   you lead by {leads[who][0]:+5.1f} ± {leads[who][1]:.1f}: {leads[who][2]}" \
             if who in leads else ""
         say(f"  {who:16}{100 * x.scores.mean():5.1f}   {100 * x.ended.mean():3.0f} % stop   rate "
@@ -218,16 +218,17 @@ def report(file: Path, name: str, guess: float | None, split: str, seed: int) ->
     if guess is not None:
         say(f"Your guess: {guess:+.1f} points. It is {points:+.1f} ± {half:.1f}, "
             f"{abs(points - guess):.1f} away.")
-    say(f"{file.stem} is {word} than {first}." if word in ("better", "worse") else
-        f"{file.stem} against {first}: {word}.", f"{time.time() - began:.0f} s")
+    say(f"{entry} is {word} than {first}." if word in ("better", "worse") else
+        f"{entry} against {first}: {word}.", f"{time.time() - began:.0f} s")
     from lessons import draw
     fig, ax = draw.panels()
     gaps = {who: 100 * (mine.scores - x.scores).mean((1, 2)) for who, x in others.items()}
     draw.intervals(ax, {who: (gaps[who], *leads[who][:2]) for who in leads}, 0.0,
-                   f"{file.stem} is {word} (task {name}): its lead over", "points, five seeds")
-    fig.savefig(OUT / f"{file.stem}.png")
-    say(OUT / f"{file.stem}.png")
-    return {"entry": file.stem, "task": name, "score": round(100 * mine.scores.mean(), 1),
+                   f"{entry} is {word} (task {name}): its lead over", "points, five seeds")
+    picture = OUT / f"{entry.replace('/', '-')}.png"
+    fig.savefig(picture)
+    say(picture)
+    return {"entry": entry, "task": name, "score": round(100 * mine.scores.mean(), 1),
             "lead": round(points, 1), "half": round(half, 1), "verdict": word, "rate": mine.rate,
             "guess": guess}
 
@@ -238,7 +239,8 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("entries", nargs="*", type=Path, metavar="FILE.py", help="or folders")
     parser.add_argument("--task", default="stop", help=" | ".join(TASKS))
     parser.add_argument("--guess", type=float, metavar="POINTS", help="your lead over SFT")
-    parser.add_argument("--csv", type=Path, default=Path("arena.csv"), help="a line for each entry")
+    parser.add_argument("--csv", type=Path, default=Path("arena.csv"),
+                        help="written anew, a line for each entry [arena.csv]")
     parser.add_argument("--test-seed", type=int, help="of the lecturer: other prompts, kept secret")
     cfg = parser.parse_args(argv)
     name = choose("task", cfg.task, TASKS)
@@ -251,22 +253,24 @@ def main(argv: list[str] | None = None) -> int:
         raise UserError("first your guess: --guess POINTS, by how many you expect to lead SFT "
                         "(0: equal, -3: worse)")
     OUT.mkdir(parents=True, exist_ok=True)
-    files = [x for entry in cfg.entries
-             for x in (sorted(entry.glob("**/*.py")) if entry.is_dir() else [entry])]
-    failed = False
+    files = [x for given in cfg.entries
+             for x in (sorted(given.glob("**/*.py")) if given.is_dir() else [given])]
+    places = [x if x.is_dir() else x.parent for x in map(Path.absolute, cfg.entries)]
+    root = os.path.commonpath(places)
+    lines, failed = [], False
     for file in files:
+        entry = Path(os.path.relpath(file, root)).with_suffix("").as_posix()
         try:
-            line = report(file, name, cfg.guess, split, seed)
+            lines.append(report(entry, file, name, cfg.guess, split, seed))
         except UserError as e:
             say(e)
-            line, failed = {"entry": file.stem, "task": name, "score": 0, "verdict": str(e)}, True
-        new = not cfg.csv.exists()
-        with cfg.csv.open("a", newline="", encoding="utf-8") as out:    # after each: none is lost
+            lines.append({"entry": entry, "task": name, "score": 0, "verdict": str(e)})
+            failed = True
+        with cfg.csv.open("w", newline="", encoding="utf-8") as out:    # after each: none is lost
             table = csv.DictWriter(out, ["entry", "task", "score", "lead", "half", "verdict",
                                          "rate", "guess"])
-            if new:
-                table.writeheader()
-            table.writerow(line)
+            table.writeheader()
+            table.writerows(lines)
     return int(failed)
 
 

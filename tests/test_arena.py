@@ -42,6 +42,26 @@ def test_a_planted_lead_is_judged_as_it_was_planted(gain, word):
     assert verdict == word and abs(points - 100 * gain) < half < 2
 
 
+def test_seeds_in_another_order_widen_the_interval():
+    rng = np.random.default_rng(0)
+    other = (rng.random((1, 4, 240)) < 0.5) * 0.8 + rng.normal(0, 0.01, (5, 1, 1))  # luck of a seed
+    found = [arena.lead(mine + 0.06, other) for mine in (other, other[::-1])]
+    assert [(round(points, 9), word) for points, _, word in found] == [(6, "better")] * 2
+    assert found[1][1] > found[0][1] + 0.5
+
+
+def test_the_table_is_of_one_call_and_names_entries_by_their_paths(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(arena, "report", lambda entry, file, *more: {"entry": entry})
+    for name in ("ada", "bob"):
+        (tmp_path / "all" / name).mkdir(parents=True)
+        (tmp_path / "all" / name / "mine.py").write_text(ENTRY)
+    for words, names in (("all", ["ada/mine", "bob/mine"]), ("all/ada/mine.py", ["mine"])):
+        assert arena.main([words, "--guess", "0"]) == 0
+        lines = (tmp_path / "arena.csv").read_text().splitlines()
+        assert [line.split(",")[0] for line in lines] == ["entry", *names]
+
+
 def test_what_ends_or_hangs_leaves_no_weights_and_says_so(tmp_path, monkeypatch):
     """The verdict never comes from what a program prints: without weights there is none."""
     monkeypatch.setattr(arena, "SECONDS", 30)
