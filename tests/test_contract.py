@@ -10,7 +10,9 @@ from nanouft import ledger, train
 from nanouft.disk import write_json
 from nanouft.errors import UserError, command
 from nanouft.models.folders import start_model
+from nanouft.objective import Objective
 from nanouft.objectives import OBJECTIVES
+from nanouft.objectives.dpo import Pairs
 from nanouft.objectives.own import find
 from nanouft.run.settings import read_flags
 
@@ -88,6 +90,10 @@ def test_what_an_objective_says_that_it_reads_is_what_its_loss_reads(form):
     if form.name != "online_dpo":                       # its pairs are made from the rewards before
         assert reads(column("reward")) == (o.on_policy and o.scorer != "none")
     assert o.coupled == any(not torch.equal(others(1), others(x)) for x in (0.1, 3))
+
+
+def test_there_is_one_level_below_objective():
+    assert all(cls.__bases__[0] in (Objective, Pairs) for cls in OBJECTIVES.values())
 
 
 # ---- half fine-tuning ----------------------------------------------------------------------------

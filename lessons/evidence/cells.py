@@ -31,6 +31,7 @@ from nanouft.run.evaluation import families
 from nanouft.world.answers import read_question
 
 OUT = Path("out/evidence")
+REAL_WEIGHTS = "a672150fb4f99d7c8f4168cecdd464069c0ef3a37d8113f22ddb9d48031d03cd"    # sha256
 ONE_THREAD = ["--threads", "1", "--device", "cpu"]
 SCORED_ELSEWHERE = ["--plain", "--items", "0", "--save-every", "0"]
 
@@ -38,7 +39,12 @@ SCORED_ELSEWHERE = ["--plain", "--items", "0", "--save-every", "0"]
 # ---- models and files, each made once ------------------------------------------------------------
 def prepare(folder: Path) -> None:
     """The first base is there. The second one is not committed, but the history has it; the real
-    model is downloaded."""
+    model is downloaded, and must be that of the results."""
+    weights = folder / "model.safetensors"
+    if folder == Path(*REAL) and weights.exists():
+        if hashlib.sha256(weights.read_bytes()).hexdigest() != REAL_WEIGHTS:
+            raise UserError(f"{weights}: other weights than those of the results, so that their "
+                            "scores cannot be compared")
     if folder == Path("base") or (folder / "config.json").exists():
         return
     if folder == Path(*REAL):
