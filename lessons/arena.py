@@ -255,8 +255,8 @@ def main(argv: list[str] | None = None) -> int:
     OUT.mkdir(parents=True, exist_ok=True)
     files = [x for given in cfg.entries
              for x in (sorted(given.glob("**/*.py")) if given.is_dir() else [given])]
-    places = [x if x.is_dir() else x.parent for x in map(Path.absolute, cfg.entries)]
-    root = os.path.commonpath(places)
+    root = os.path.commonpath([os.path.abspath(x if x.is_dir() else x.parent)
+                               for x in cfg.entries])
     lines, failed = [], False
     for file in files:
         entry = Path(os.path.relpath(file, root)).with_suffix("").as_posix()

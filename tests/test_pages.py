@@ -5,16 +5,18 @@ import time
 
 import numpy as np
 import pytest
+import torch
 from browser import opened
 from made import write_jsonl
 from PIL import Image
 
 from nanouft import ledger
 from nanouft.disk import write_json
+from nanouft.models.folders import start_model
 from nanouft.objectives import OBJECTIVES
 from nanouft.pictures import colours, plots
 from nanouft.pictures.page import write_page
-from nanouft.playground.__main__ import WEB, record
+from nanouft.playground.__main__ import QUESTIONS, WEB, lists, record, taught
 
 # Red-green blindness on linear RGB: Machado, Oliveira and Fernandes 2009, severity 1.
 SEEN = {"everybody": np.eye(3),
@@ -139,6 +141,31 @@ def made(tmp_path_factory):
 
 def after(page, step: int) -> None:
     page.wait_for_function(f"document.querySelector('#number').textContent === '{step}'")
+
+
+def test_the_record_of_dpo_is_that_of_its_equation(made):
+    """After the last step: the push on each token is ± beta sigmoid(-margin) N, against the model
+    before the first step; the chance is a plain mean over the questions."""
+    (base, tok), dpo = start_model("base"), OBJECTIVES["dpo"]()
+    *_, model = taught(dpo, base, tok)
+    rows = lists("val", QUESTIONS)
+
+    @torch.no_grad()
+    def logp(net, prompt, answer) -> torch.Tensor:
+        """(tokens of the answer,)"""
+        ids, counts = map(torch.tensor, tok.chat(prompt, answer))
+        every = net(ids[None, :-1])[0].log_softmax(-1)
+        return every[range(len(every)), ids[1:]][counts[1:] > 0]
+    shown = next(row for row in rows if row.prompt[-1].text == made[0]["question"])
+    ours, first = ([logp(net, shown.prompt, x) for x in (shown.chosen, shown.rejected)]
+                   for net in (model, base))
+    ratios = [a.sum() - b.sum() for a, b in zip(ours, first)]
+    push = dpo.beta * torch.sigmoid(-dpo.beta * (ratios[0] - ratios[1])) * len(ours[0])
+    frame = made[0]["runs"]["dpo"][-1]
+    for side, sign, of in zip(frame["push"], (1, -1), ours, strict=True):
+        assert side == pytest.approx([sign * float(push)] * len(of), abs=2e-4)
+    ends = [float(logp(model, row.prompt, row.chosen)[-1].exp()) for row in rows]
+    assert frame["chance"] == pytest.approx(sum(ends) / 8, abs=2e-4)
 
 
 def test_the_record_plays_only_when_pressed(made, browser):
