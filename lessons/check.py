@@ -12,7 +12,8 @@
 Write your functions in lessons/exercises/ex04.py. Inputs are drawn anew in each run and given to
 your function and to the right one of key04.py. You see the smallest call in which they differ, and,
 if your results are those of a common mistake in all calls, its name. Read the key when you are
-done. The last line counts what is right, and the exit code is 0 if everything asked for is.
+done. A loop without an end is tried until you press Ctrl-C, which shows its line. The last line
+counts what is right, and the exit code is 0 if everything asked for is.
 """
 import argparse
 import importlib.util
@@ -139,7 +140,7 @@ def judge(exercise: Exercise, function, seed=None) -> str:
         except KeyboardInterrupt as error:                      # a loop without an end?
             return call + words(error, function)
         except (Exception, SystemExit) as error:
-            fault = words(error, function)
+            seen[k], fault = error, words(error, function)
         if fault:
             wrong.append((len(call), call + fault))
     return min(wrong)[1] + mistake(exercise, seen) if wrong else ""
@@ -173,15 +174,19 @@ def apart(got, right, tolerance: float) -> str:
 
 
 def mistake(exercise: Exercise, seen: dict) -> str:
-    """The sentence of the mistake whose results are the same as those that were seen."""
+    """The sentence of the mistake that does in every call what was seen there: a result, or an
+    error of the same kind."""
+    def does(function, k: str) -> bool:
+        try:
+            gives = exercise.look(function, *exercise.draw(Draw(k)))
+        except Exception as error:
+            return type(error) is type(seen[k])
+        return isinstance(seen[k], dict) and not difference(seen[k], gives, exercise.tolerance)
+
     for part, instead, sentence in exercise.mistakes:
         function = exercise.wrong(part, instead)
-        try:
-            if seen and not any(difference(found, exercise.look(function, *exercise.draw(Draw(k))),
-                                           exercise.tolerance) for k, found in seen.items()):
-                return "\n" + sentence
-        except Exception:                                       # this mistake does not even run
-            continue
+        if all(does(function, k) for k in seen):
+            return "\n" + sentence
     return ""
 
 

@@ -55,14 +55,26 @@ def test_another_right_program_is_right_too():
         seen = torch.ones(q.shape[1], k.shape[1]).tril(k.shape[1] - q.shape[1]) > 0
         return scaled_dot_product_attention(q, k, v, attn_mask=seen)
 
+    def ift_loss(model, *rows):
+        return torch.stack([KNOWN["06b"].right(model, *(x[None] for x in row))
+                            for row in zip(*rows)]).mean()
+
     def both_fall(g_w):
-        return 3 * g_w + torch.eye(len(g_w))[g_w.argmin()]
+        return (3 * g_w + torch.eye(len(g_w))[g_w.argmin()]).double().numpy()
 
     def largest_push(score):
         return max((k / 5000 for k in range(5000)), key=lambda s: (score - s) * s * (1 - s))
-    for program in (attention, both_fall, largest_push):
+    for program in (attention, ift_loss, both_fall, largest_push):
         exercise, = (x for x in KNOWN.values() if x.name == program.__name__)
         assert judge(exercise, program) == ""
+
+
+def test_a_program_that_fails_in_some_calls_makes_no_common_mistake():
+    def sft_loss(logp, mask, reduction):
+        if reduction == "sequence":
+            raise NameError("row")
+        return KNOWN["02b"].right(logp, mask, reduction)
+    assert judge(KNOWN["02b"], sft_loss).endswith('raise NameError("row")')
 
 
 def source_of(name: str) -> str:

@@ -40,7 +40,9 @@ EXERCISES = {
         ("mask[1:]", "mask", "The targets are the row without its first token."),
         (" and not header", "", "A header does not count, even that of the assistant."),
         ("not header", 'not header and token != "end"',
-         "The end of what the assistant says counts: it has to learn to stop.")]),
+         "The end of what the assistant says counts: it has to learn to stop."),
+        ("int(speaker", 'int(token == "end" or speaker', "The end of what the user says does not "
+         "count.")]),
     "02b": Exercise(sft_loss, batch, [
         ("-logp.masked_fill(mask == 0, 0)", "-logp * mask",
          "Where the mask is 0, logp may be -inf, and 0 times infinity is nan."),

@@ -32,19 +32,19 @@ def ift_loss(model, inputs, targets, mask):
 
 
 class Watched(torch.nn.Module):
-    """A small model with the signature of GPT. It remembers what it has read as embeddings."""
+    """A small model with the signature of GPT: each position reads those before it, too. It
+    remembers whether it has read embeddings."""
 
     def __init__(self, draw):
         super().__init__()
         self.E, self.head = (torch.nn.Parameter(draw.numbers(-2, 2, *shape))
                              for shape in ((6, 3), (3, 6)))
-        self.read = None
+        self.read = False
 
     def forward(self, ids=None, *, embeds=None, want="logits"):
-        if embeds is None:
-            return self.E[ids] if want == "embeds" else self.E[ids] @ self.head
-        self.read = embeds
-        return embeds @ self.head
+        self.read = self.read or embeds is not None
+        embeds = self.E[ids] if embeds is None else embeds
+        return embeds if want == "embeds" else embeds.cumsum(-2) @ self.head
 
 
 def step(draw):
@@ -54,12 +54,12 @@ def step(draw):
 
 def look(function, model, *args):
     loss = function(model, *args)
-    assert model.read is not None, "the model never read a blend, by model(embeds=...)"
+    assert model.read, "the model never read a blend, by model(embeds=...)"
     assert getattr(loss, "requires_grad", False), "no gradient reaches the model"
     by = torch.autograd.grad(loss, list(model.parameters()), materialize_grads=True,
                              allow_unused=True)
-    return {"lets the model read the blend": model.read, "gives": loss,
-            "has the gradient by the embeddings": by[0], "has the gradient by the head": by[1]}
+    return {"gives": loss, "has the gradient by the embeddings": by[0],
+            "has the gradient by the head": by[1]}
 
 
 BLEND = "The model does not read the right blend: "
@@ -74,6 +74,10 @@ EXERCISES = {
          "at position i - 1."),
         ("mask[:, :-1] == 1", "mask[:, 1:] == 1", BLEND + "the token at position i is in the "
          "answer if the mask is 1 at position i - 1."),
+        ("mask[:, :-1] == 1", "mask[:, :-1] < 2", BLEND + "outside the answer the true tokens "
+         "stay."),
+        ("0.8 * model(inputs, want=\"embeds\") + 0.2", "0.2 * model(inputs, want=\"embeds\") + 0.8",
+         BLEND + "0.8 belongs to the true token, 0.2 to the guess."),
         ("with torch.no_grad():", "if True:", "Gradient flows through the blend into the "
          "embeddings."),
         (".detach()", "", "Gradient flows through the weights, which should be constants."),

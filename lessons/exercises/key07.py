@@ -2,7 +2,7 @@
 import torch
 import torch.nn.functional as F
 
-from lessons.check import Exercise, gradient
+from lessons.check import Exercise, as_tensor, gradient
 
 
 def dpo_loss(pi_w, ref_w, pi_l, ref_l, beta):
@@ -32,7 +32,10 @@ def weights(draw):
 
 def look(function, g_w):
     """Any right answer has the same three properties."""
-    g_l = torch.as_tensor(function(g_w))
+    g_l = function(g_w)
+    if g_l is None:
+        raise TypeError("It gives None. Is there a `return`?")
+    g_l = as_tensor(g_l).to(g_w)
     step, across = g_w - g_l, g_l - (g_l @ g_w) / (g_w @ g_w) * g_w
     return {"makes the chosen answer less likely:": bool(g_w @ step < -1e-6),
             "makes the rejected answer less likely:": bool(g_l @ step < -1e-6),
@@ -46,6 +49,7 @@ EXERCISES = {
          "the sigmoid is rounded to 0 and its logarithm is -inf. Use logsigmoid."),
         (".detach()", "", "Gradient reaches the reference, which is a constant."),
         (".sum(1)", ".mean(1)", "The log-ratio of an answer is the sum over its tokens."),
+        ("beta * ", "", "beta is missing."),
         ("chosen - rejected", "rejected - chosen", "h is the chosen answer's minus the other's."),
         (" - ref_w.detach()", " + 0 * ref_w", "The reference is missing for the chosen answer.")],
         gradient("pi_w", "ref_w", "pi_l", "ref_l")),

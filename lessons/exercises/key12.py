@@ -90,6 +90,8 @@ EXERCISES = {
         ("    optimizer.zero_grad()\n", "", "The gradient of an earlier step was still there. "
          "optimizer.zero_grad() takes it away."),
         ("    optimizer.step()\n", "", "No weight has changed. optimizer.step() moves them."),
+        ("losses.append(A", "losses.append(-A", "The sign is wrong: answers that are better than "
+         "the mean become less likely."),
         ("torch.tensor(answer)))", "torch.tensor(answer), reduction='sum'))", "The tokens of an "
          "answer are added up. Take their mean."),
         ("torch.stack(losses).mean()", "(torch.stack([x * n for x, n in zip(losses, sizes)])"
