@@ -233,6 +233,3 @@ if not CHANGE:
 #    positions look alike, so the second push takes back most of what the first one gives.
 #
 # </details>
-#
-# **Next:** lesson 01 writes a language model and trains it from nothing. If you have built one
-# before, go on with lesson 02.

@@ -184,9 +184,6 @@ if not CHANGE:
 # | DPO (07) | of two given answers | chosen up, rejected down | less, the clearer the pair is won |
 # | IFT (04 to 06) | one step beside SFT's | the demonstrator's up | more, the worse it goes on |
 #
-# SFT looks at the model on the demonstrated path alone, so the paper holds that it overestimates
-# the model, and lesson 05 tests this.
-#
 # ## Exercise
 # In `lessons/exercises/ex03.py`:
 #

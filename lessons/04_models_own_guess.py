@@ -248,6 +248,3 @@ if not CHANGE:
 #    not learn, or that the row of guesses is not shifted.
 #
 # </details>
-#
-# **Next:** lesson 05 asks whether the blend estimates better what a model can do. On the short
-# path, go on with lesson 06.

@@ -150,9 +150,9 @@ print("wrong guesses at these updates:", *wrong_at)
 # their walks have left the path, and in those cells they still follow their habit. This is the
 # exposure bias of lesson 03. The temporal residual brings the estimate down, since at a wrong guess
 # IFT asks in a cell where the policy would rather do something else. With $\lambda=0.2$ it closes
-# little of the gap (82.8 %), and with $\lambda=1$ more than half of it (73.4 %). But the number of
-# wrong guesses falls from 26 to 0 within six updates, and then all estimates are the same, although
-# SFT still says 91.9 % and the policies make 83.3 %.
+# little of the gap (82.8 %), and with $\lambda=1$ (73.4 %) it closes 61 % of it, or 39 % if fallen
+# is wrong. But the number of wrong guesses falls from 26 to 0 within six updates, and then all
+# estimates are the same, although SFT still says 91.9 % and the policies make 83.3 %.
 #
 # ## What the blend teaches
 # A better estimate is not yet better training. At a wrong guess IFT also changes a cell in which
@@ -202,13 +202,13 @@ if not CHANGE:
 # things: will SFT still say too much, and will the moves that IFT teaches at the wrong guesses
 # still be wrong?
 #
-# *After your run.* Over the whole path SFT is exact on every lake. For a best move it says too
-# little before the first update (77.1 against 81.3 %) and too much from the second on (91.5 against
-# 85.5 %). But now 55 of 55 moves beside the path are right, because on open ice "down" or "right"
-# leads nearer to the goal from many cells, so here IFT carries the demonstration to neighbouring
-# states. Whether the assumption holds depends on the lake. In language models of one million
-# parameters SFT says too much as well, step by step, but the blend closes little of the gap (C7 in
-# `docs/claims.md`).
+# *After your run.* Over the whole path SFT is exact on every lake. For a best move it says too much
+# after two updates and later (91.5 against 85.5 %). Before the first one it says 77.1 %, which is
+# too little on the ice (81.3 %) and too much if fallen is wrong (72.7 %). But now 55 of 55 moves
+# beside the path are right, because on open ice "down" or "right" leads nearer to the goal from
+# many cells, so here IFT carries the demonstration to neighbouring states. Whether the assumption
+# holds depends on the lake. In language models of one million parameters SFT says too much as well,
+# step by step, but the blend closes little of the gap (C7 in `docs/claims.md`).
 #
 # ## Exercise
 # In `lessons/exercises/ex05.py`:

@@ -195,7 +195,7 @@ if not CHANGE:
     assert abs(found - predicted) < 0.35, "the loss of <|end|> goes to the predicted balance"
     assert ending["IFT released"] < 20, "with the released loss the model ends hardly any list"
     assert min(ending["SFT"], ending["IFT detached"]) > 80, "SFT and detached IFT learn to stop"
-    lesson.compare(100 * math.exp(-found))
+    lesson.compare(100 * math.exp(-found), "%")
 
 # %% [markdown]
 # ## What happened

@@ -167,7 +167,7 @@ if not CHANGE:
     assert seen[-1]["won"] > 0.95 and seen[1]["won"] > 0.95, "every pair is won, early and late"
     assert right > 0.6 * len(moves), "chosen rises where g_w.g_w > g_w.g_l, and falls elsewhere"
     assert path[-1] < path[0] - 5, "at this rate chosen ends less likely than it began"
-    lesson.compare(path[-1])
+    lesson.compare(path[-1], "nats")
 
 # %% [markdown]
 # ## What happened

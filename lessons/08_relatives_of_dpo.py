@@ -109,7 +109,7 @@ with_it, without = fell.pop("DPO"), fell.pop("DPO, no reference")
 if not CHANGE:
     assert max(fell.values()) < 0, "CPO and SimPO hold the chosen answer"
     assert abs(without - with_it) < with_it / 4, "without its reference DPO falls about as far"
-    lesson.compare(paths["DPO, no reference"][-1])
+    lesson.compare(paths["DPO, no reference"][-1], "nats")
 
 # %% [markdown]
 # ## What happened

@@ -137,7 +137,7 @@ if not CHANGE:
     assert small["UFT"] > small["SFT, then UNA"] + 8, "there UFT keeps more skills"
     assert large["UFT"] < large["SFT, then UNA"] - 5, "with a large beta two stages keep more"
     gains = {name: some["truth"] - common["base"]["truth"] for name, some in scores[0.1].items()}
-    lesson.compare(100 * gains["UNA alone"] / gains["UFT"])
+    lesson.compare(100 * gains["UNA alone"] / gains["UFT"], "%")
 
 # %% [markdown]
 # ## What happened

@@ -143,7 +143,7 @@ if not CHANGE:
     assert found(tau) > max(70, found(r) + 8), "trust finds wrong answers that the loss does not"
     means = [scores[name][3] for name in models]
     assert means[0] < means[1] < means[2] + 3, "PoFT lies between SFT and SFT on right answers"
-    lesson.compare(found(tau))
+    lesson.compare(found(tau), "%")
 
 # %% [markdown]
 # ## What happened

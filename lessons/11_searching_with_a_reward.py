@@ -112,12 +112,18 @@ else:
     said = [(Turn("assistant", text),) for text in texts]
     reward = rewards_of([row.prompt for row in rows], said).reshape(-1, SAMPLES)
 
+wanted = [world.right_answer(row.prompt[0].text).split() for row in rows]
+new_word = np.array([100.0 * bool(set(text.split()) - set(words))
+                     for words, text in zip(wanted, texts)]).reshape(-1, SAMPLES)
 by_skill = {n: 100 * best_of(n, reward, score).reshape(4, 12).mean(1) for n in SIZES}
 liked = {n: (best_of(n, reward, reward).mean() - reward.mean()) / reward.std() for n in SIZES}
 print("   n   reward   exact score, %  of them  " + "  ".join(SKILLS))
 for n in SIZES:
     each = "  ".join(f"{x:{len(skill)}.0f}" for skill, x in zip(SKILLS, by_skill[n]))
     print(f"{n:4}  {liked[n]:+7.2f}  {by_skill[n].mean():15.0f}           {each}")
+invented = [best_of(n, reward, new_word)[:12].mean() for n in (1, SAMPLES)]     # the sorted lists
+print("sorted lists with a word that the question does not name: {:.0f} % of all, {:.0f} % of the "
+      "best of 64".format(*invented))
 print("\nwhat the reward likes best among 64 answers:")
 for i in range(0, len(asked), 6):
     best = SAMPLES * i + int(reward[i].argmax())
@@ -142,20 +148,20 @@ assert rises, "by its own measure the best of more answers is never worse"
 if CHANGE == "exact":
     assert end > start + 10, "with the true score the same search helps"
 if not CHANGE:
-    lesson.compare(end)
+    lesson.compare(end, "points")
     assert end < start - 10, "the learnt reward rises, and the exact score falls"
 
 # %% [markdown]
 # ## What happened
 # The reward rises and the exact score falls, from 66 to 34. The reward model did not become worse
 # during the search, because nothing in it changed. Instead, the search found answers that the model
-# likes and should not. In every pair about a name that nobody knows, "I do not know." is the
-# better answer, and in no pair is it the worse one. So the model learnt that this sentence is good,
-# and not that it is good only if the name is unknown. Among 64 answers about a known creature there
-# is usually one that says "I do not know.", and the reward picks exactly that one: `unknown` rises
-# to 100, while `truth` and `fact` fall to 0. The sorted lists first get better and then worse,
-# because the reward likes some longer lists with words that the question does not name, as in "bee
-# fig gold green hammer lemon mango".
+# likes and should not. In every pair about a name that nobody knows, "I do not know." is the better
+# answer, and in no pair is it the worse one. So the model learnt that this sentence is good, and
+# not that it is good only if the name is unknown. Among 64 answers about a known creature there is
+# usually one that says "I do not know.", and the reward picks exactly that one: `unknown` rises to
+# 100, while `truth` and `fact` fall to 0. The sorted lists first get better and then worse: 17 % of
+# all sampled lists, but 58 % of the best of 64 have a word that the question does not name, as in
+# "bee fig gold green hammer lemon mango".
 #
 # Did the accuracy on held-out pairs warn us? Pooled over all pairs, 65 % looks usable. Taken kind
 # by kind it does warn: on `truth` and `fact` the model is hardly better than a coin, or worse,

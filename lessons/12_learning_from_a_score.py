@@ -118,7 +118,25 @@ for method in ("REINFORCE", "RLOO", "GRPO", "online UNA"):
 # tokens that $\pi$ samples is $\mathrm{KL}(\pi\,\|\,\pi_{\rm ref})$ by definition. The mean of
 # $e^{d_t}=\pi_{\rm ref}/\pi$ is the sum of $\pi_{\rm ref}$ over all tokens, which is 1, so
 # $e^{d}-d-1$ has the same mean. But since $e^d\ge1+d$ it is never negative, and it is less noisy.
-#
+# The next cell checks this on a list of five probabilities, and prints what the clip does to the
+# push, $-\partial L_t/\partial\log\pi$, without the penalty.
+
+# %%
+p, ref = (torch.tensor(x) for x in ([0.4, 0.3, 0.15, 0.1, 0.05], [0.3, 0.3, 0.2, 0.1, 0.1]))
+d = (ref / p).log()
+for name, x in (("-d", -d), ("k3", d.exp() - d - 1)):
+    mean = (p * x).sum()
+    spread = (p * (x - mean).square()).sum().sqrt()
+    print(f"{name}: mean {mean:.4f}, lowest {x.min():+.3f}, spread of one sample {spread:.3f}")
+    assert torch.isclose(mean, (p * (p / ref).log()).sum()), "both have the KL as their mean"
+for A in (1.0, -1.0):
+    logp = torch.tensor([0.5, 1.0, 1.5]).log().requires_grad_()         # now; 0 when sampled
+    rho = logp.exp()
+    gain = torch.minimum(rho * A, rho.clamp(0.8, 1.2) * A)
+    clip_push, = torch.autograd.grad(gain.sum(), logp)
+    print(f"advantage {A:+.0f}, ratio .5, 1, 1.5: push", *(f"{x:+.1f}" for x in clip_push))
+
+# %% [markdown]
 # ## Train with each of them
 # The loop samples answers, scores them, computes advantages and makes one step; the answers are
 # then thrown away, because they came from a policy that no longer exists. With one step all ratios
@@ -172,7 +190,7 @@ tied = torch.cat([push["RLOO"][SAMPLES:], push["GRPO"][SAMPLES:]])
 assert not tied.any(), "to RLOO and GRPO a group of equal scores teaches nothing"
 if not CHANGE:
     assert min(after.values()) > R.mean() + 0.05, "a score is enough: the answers get better"
-    lesson.compare(equal)
+    lesson.compare(equal, "prompts")
 
 # %% [markdown]
 # ## What happened
@@ -194,6 +212,9 @@ if not CHANGE:
 # score, and therefore needs no group at all. GRPO divides by the spread, so the scores 1, 1, 1, 0.9
 # push as hard as 1, 1, 1, 0. It also takes the mean over an answer's tokens where RLOO takes the
 # sum, which lets RLOO push a long wrong answer hardest.
+#
+# REINFORCE, RLOO and GRPO usually add a KL penalty, such as k3, because a high score does not mean
+# that the answer is what we wanted, as lesson 11 showed.
 #
 # ## Change one thing
 # With `CHANGE = "mixed up"` each advantage goes to the next answer, as if the code had confused the

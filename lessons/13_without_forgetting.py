@@ -117,7 +117,7 @@ lesson.picture(fig, CHANGE)
 
 # %%
 if not CHANGE:
-    lesson.compare(100 * given / gain)
+    lesson.compare(100 * given / gain, "%")
     assert given > 0.8 * gain, "one token carries what SFT taught about unknown names"
     assert result["DFT"][0] < result["SFT"][0] - 10, "DFT learns less"
 back = result["SFT, begun by the base"][1] - result["SFT"][1]

@@ -140,7 +140,7 @@ assert (points["uft"] < points["sft"]).all(), "UFT at its defaults is below SFT 
 if not CHANGE:
     told = [name for name in ("sftmix", "slic") if verdict(*paired(name)) == "does not hold"]
     assert told == ["sftmix", "slic"], "two recipes are shown to be worse than SFT"
-    lesson.compare(100 * kept)
+    lesson.compare(100 * kept, "%")
 
 # %% [markdown]
 # ## What happened
@@ -194,5 +194,3 @@ if not CHANGE:
 #    questions with the same budget for each recipe.
 #
 # </details>
-#
-# **Next:** three electives, lessons 15 to 17.

@@ -106,7 +106,7 @@ assert found[1][1] < 0.1, "at lambda 1 the gradient is right on average, whateve
 if not CHANGE:
     assert max(bias for _, bias in found.values()) < 0.1, "a critic that is right leaves no bias"
     assert found[0][0] < noise_of_rloo / 3, "and it takes away most of the noise"
-    lesson.compare(found[0][0])
+    lesson.compare(found[0][0], "lengths")
 
 # %% [markdown]
 # ## What happened

@@ -177,8 +177,7 @@ else:
 # ## What happened
 # Steps spread where they help. Adding up several numbers at once is too much for this model, so an
 # answer without steps is seldom right, while with steps each number only needs one small addition.
-# More sums are right than before, although most are still wrong. How fast this goes is chance to a
-# large part, because the answers are sampled.
+# More sums are right than before, although most are still wrong.
 #
 # For reversals GRPO removes the steps. The last word of the reversed row is simply the first word
 # of the question, so the model can read it off, and each extra word is one more chance to slip. The

@@ -164,7 +164,7 @@ lesson.picture(fig, CHANGE)
 
 # %%
 if not CHANGE:
-    lesson.compare(metrics["released"][1].mean())
+    lesson.compare(metrics["released"][1].mean(), "%")
 
 # %% [markdown]
 # ## What happened
@@ -218,13 +218,14 @@ for steps in (48, 96):
 # - **17a** `train_step(model, optimizer, inputs, targets, mask)`: one whole step of SFT.
 #
 # ## Two questions
-# 1. A scorer that reads the last number calls more answers right. Which of two scorers is better?
+# 1. After 48 steps the interval lies far below 0. What would five other seeds probably show, and
+#    what can no number of seeds show?
 # 2. What may you conclude if both methods were trained at one rate?
 #
 # <details><summary>Answers</summary>
 #
-# 1. Neither is. One measures the result and the other the result in its form, so the choice has to
-#    be made and printed before the runs.
+# 1. The same, because the interval covers the chance of the seeds. But no seed says what the same
+#    methods do after twice the steps, where nothing of the difference is left on this base.
 # 2. That one method is better at this rate. At another one it may be the other way round.
 #
 # </details>

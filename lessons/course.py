@@ -3,7 +3,7 @@
     lesson = Lesson("02")                   # asks for your guess, below "## Guess"
     model = train(base, loss_of, rows, ...) # the loop of lesson 00
     lesson.picture(fig, CHANGE)             # out/lessons/02.png, or 02-prompt.png
-    lesson.compare(12.5)                    # Your guess: 60. What happened: 12.5, 47.5 away.
+    lesson.compare(12.5, "%")               # Your guess: 60. What happened: 12.5 %, 47.5 away.
 
 A guess is one of the letters that stand below "## Guess", or, if there are none, a number.
 `python lessons/02_which_tokens_count.py --guess 60` answers beforehand. The guess is kept in
@@ -90,14 +90,14 @@ class Lesson:
         self.kept.parent.mkdir(parents=True, exist_ok=True)
         self.kept.write_text(guess + "\n")
 
-    def compare(self, happened: str | float) -> None:
-        """Print the guess beside what happened, a letter or a number."""
+    def compare(self, happened: str | float, unit: str = "") -> None:
+        """Print the guess beside what happened, a letter or a number of this unit."""
         guessed = f"Your guess: {self.guess}. " if self.guess else ""
         if isinstance(happened, str):
             told = f"{happened}, {self.choices[happened]}"
         else:
             away = f", {abs(happened - float(self.guess)):.3g} away" if self.guess else ""
-            told = f"{happened:.3g}{away}"
+            told = f"{happened:.3g} {unit}{away}"
         print(f"\n{guessed}What happened: {told}.")
         if not NOTEBOOK:
             print(f"Why? Read on in {self.file.name}.")
