@@ -3,6 +3,7 @@ the shift by hand; no row comes again before all others have come."""
 import gzip
 import json
 from dataclasses import replace
+from decimal import Decimal
 
 import numpy as np
 import pytest
@@ -177,6 +178,7 @@ def test_a_mark_says_whether_an_answer_is_trained_on(mark, tmp_path):
     ({"chosen": "a b", "rejected": "c d"}, "do not begin alike"),
     ({"chosen": TALK[0], "rejected": messages(U("x"), A("y"))}, "do not answer the same prompt"),
     ({"messages": [7]}, 'message 1 of "messages" is a number'),
+    ({"system": "s", "prompt": 3}, '"prompt" is a number'),
     ({"messages": messages(Turn("wizard", "a"))}, 'has the role "wizard"; known are system'),
     ({"messages": messages(U(7))}, "has no text"),
     ({"messages": messages(U("a"), A("b")), "loss_mask": [0, 1]}, '"loss_mask" is a list beside'),
@@ -229,6 +231,12 @@ def test_a_file_that_cannot_be_read_is_one_line(name, content, words, tmp_path):
     with pytest.raises(UserError) as e:
         read([str(tmp_path / name)])
     assert str(e.value).startswith(str(tmp_path / name)) and words in str(e.value)
+
+
+def test_a_grade_that_json_cannot_write_is_one_line():
+    item = {"prompt": "a", "response": "b", "label": Decimal("0.5")}        # parquet has these
+    with pytest.raises(UserError, match='"label" is "0.5", not true or false'):
+        read_dataset([item])
 
 
 def test_parquet_and_the_hub_go_through_datasets(tmp_path, monkeypatch):
@@ -456,6 +464,9 @@ def test_transformers_reads_our_tokenizer_and_template(tmp_path):
 def test_a_tokenizer_of_your_own_text_joins_the_most_frequent_pairs_and_no_words():
     """ab 8 times; then cc, and ab with the space before it, 4."""
     pytest.importorskip("transformers")
-    tok = train_bpe("abab " * 3 + "abc " * 2 + "cc " * 4 + "学", 259)
+    tok = train_bpe(["abab " * 3 + "abc " * 2 + "cc " * 4 + "学"], 259)
     assert [tok.decode([i]) for i in range(256, tok.n_vocab)] == ["ab", "cc", " ab", *CONTROL]
     assert tok.decode(tok.encode("abc 学")) == "abc 学"
+    turns = (Turn("tool", "1"), A("ab"))                # a tool's result is read as a user's turn
+    assert tok.chat(turns) == tok.chat((U("1"), A("ab")))
+    assert NANO.decode([NANO.n_vocab, *NANO.encode("ab")]) == "ab"     # of a padded embedding

@@ -102,8 +102,8 @@ def message(m: Any, where: str) -> Turn:
     role, text = m.get("role", m.get("from")), m.get("content", m.get("value"))
     role = ROLES.get(str(role), role)
     if role not in ("system", "user", "assistant", "tool"):
-        raise UserError(f"{where} has the role {json.dumps(role)}; known are system, user, "
-                        "assistant and tool")
+        raise UserError(f"{where} has the role {json.dumps(role, default=str)}; known are "
+                        "system, user, assistant and tool")
     parts: list[Any] = text if isinstance(text, list) else [None]
     if all(isinstance(part, dict) and part.get("type") == "text" for part in parts):
         text = "\n".join(str(part.get("text")) for part in parts)

@@ -79,12 +79,15 @@ class HFTokenizer(Tokenizer):
         transformers = library("transformers", f"{folder}: its tokenizer")
         try:
             self.t = t = transformers.AutoTokenizer.from_pretrained(str(folder), **SAFE)
+            if not t("a").input_ids:
+                raise UserError(f"{folder}: has no tokenizer (tokenizer.json)")
             if not t.chat_template:
                 t.add_tokens(list(CONTROL), special_tokens=True)
                 adds_bos = t("a").input_ids[0] == t.bos_token_id
                 t.chat_template = ("{{- bos_token -}}" if adds_bos else "") + JINJA
                 t.eos_token, t.pad_token = END, PAD
             self.template = on_one_day(t.get_chat_template())   # of several the one called default
+            self.ours = self.template.endswith(JINJA)
             special = {*t.all_special_ids, *t.added_tokens_decoder}
             talk = self._text((("user", "ask"), ("assistant", "zebra")))
             ends = [i for i in self.encode(talk.rpartition("zebra")[2]) if i in special]
@@ -101,11 +104,10 @@ class HFTokenizer(Tokenizer):
         self.end, self.stops = ends[-1], {ends[-1]}
         self.end_text = self.decode([self.end])
         self.pad = self.end if t.pad_token_id is None else t.pad_token_id
-        ours = self.template.endswith(JINJA)
-        control = t.convert_tokens_to_ids(list(CONTROL[:2])) if ours else (-1, -1)
+        control = t.convert_tokens_to_ids(list(CONTROL[:2])) if self.ours else (-1, -1)
         self.user, self.assistant = control
-        self.about = (f"{folder}: {'our' if ours else 'its own'} chat template; an answer ends "
-                      f"with {t.convert_ids_to_tokens(self.end)}")
+        self.about = (f"{folder}: {'our' if self.ours else 'its own'} chat template; an answer "
+                      f"ends with {t.convert_ids_to_tokens(self.end)}")
 
     @property
     def n_vocab(self) -> int:
@@ -125,8 +127,8 @@ class HFTokenizer(Tokenizer):
     def _text(self, turns: Any, waits: bool = False) -> str:
         """The chat template applied to a dialogue; waits: its `add_generation_prompt`, which ends
         the text where an answer begins."""
-        talk = [{"role": "assistant" if role == "masked" else role, "content": whole(text)}
-                for role, text in turns]
+        names = {"masked": "assistant"} | ({"tool": "user"} if self.ours else {})
+        talk = [{"role": names.get(role, role), "content": whole(text)} for role, text in turns]
         try:
             return self.t.apply_chat_template(talk, add_generation_prompt=waits, tokenize=False,
                                               chat_template=self.template,

@@ -78,8 +78,10 @@ class Tokenizer:
     text_ids = encode       # of a plain text: a tokenizer of transformers may put <s> before it
 
     def decode(self, ids: Iterable[int]) -> str:
-        """Text of ids; control tokens are shown by name, bytes that are no UTF-8 as U+FFFD."""
-        return self.enc.decode([int(i) for i in ids], errors="replace")
+        """Text of ids; control tokens are shown by name, bytes that are no UTF-8 as U+FFFD. Ids
+        without a token, which the rows of a padded embedding may give, have no text."""
+        known = [i for i in map(int, ids) if i < self.n_vocab]
+        return self.enc.decode(known, errors="replace")
 
     # ---- conversations ---------------------------------------------------------------------------
     def check(self, turns: Turns) -> None:

@@ -36,6 +36,7 @@ WEIGHTED = ("ift detached", "ift released")     # or a weighted mean
 UNIT, TEXT = 0.33, 0.26                         # inches of a push of 1, and of a line of text
 LEFT = 2.3                                      # inches of the methods' names
 SIDE_BY_SIDE, LETTERS = 7, 10                   # tokens in one row, letters of each
+DRAWN = 70                                      # tokens of an answer in the picture
 
 Strip = tuple[str, str, list[str], list[float]]     # method, which answer, tokens, pushes
 
@@ -167,11 +168,13 @@ def smooth(y: np.ndarray, keep: float = 0.9) -> list[float]:
 def pushes(strips: list[Strip], file: Path, title: str, note: str = "") -> Path:
     """A row of bars for every SIDE_BY_SIDE tokens of a strip: blue and + makes a token more likely,
     orange and - less. All rows have one scale. The tokens stand above a row where they differ from
-    those of the last."""
+    those of the last. Of a long answer the first DRAWN tokens are drawn."""
     rows = [(method if i == 0 else "", which, tokens[i:i + SIDE_BY_SIDE],
              weights[i:i + SIDE_BY_SIDE])
             for method, which, tokens, weights in strips
-            for i in range(0, len(tokens), SIDE_BY_SIDE)]
+            for i in range(0, min(DRAWN, len(tokens)), SIDE_BY_SIDE)]
+    if max(len(tokens) for _, _, tokens, _ in strips) > DRAWN:
+        note += f"\nThe first {DRAWN} tokens; the terminal shows all."
     heights, y = [], 0.0                            # inches from the top: of names, of the axis
     for i, (_, _, tokens, weights) in enumerate(rows):
         new = i == 0 or tokens != rows[i - 1][2]

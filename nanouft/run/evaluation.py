@@ -143,7 +143,8 @@ def of_grades(gain: np.ndarray, grade: np.ndarray) -> Measured:
     for i in range(rows):                       # one at a time: all couples would fill the memory
         worse = grade < grade[i]
         ahead = worse * wins(gain[i] - gain)
-        won, couples = won + ahead, couples + worse
+        won += ahead
+        couples += worse
         won[i] += ahead.sum()
         couples[i] += worse.sum()
     auc = float(won.sum() / couples.sum())
