@@ -353,7 +353,7 @@ MET = {     # folders as they are met: the kind, what differs, words of the refu
     "no JSON": ("qwen2", lambda f: (f / "config.json").write_text("{"), "no JSON"),
     "damaged": ("qwen2", lambda f: (f / "model.safetensors").write_bytes(b"x"), "no causal langu"),
     "no tokenizer": ("qwen2", lambda f: [(f / x).unlink() for x in (
-        "tokenizer.json", "tokenizer_config.json")], "chat template puts no end"),
+        "tokenizer.json", "tokenizer_config.json")], "has no tokenizer"),
     "no head": ("llama", without("lm_head.weight"), 'lack lm_head.weight; if the embedding is its'),
     "not said to be tied": ("qwen2", config(tie_word_embeddings=None), "lack lm_head.weight"),
     "peft's names": ("qwen2", names_of_peft, "no place for the weights"),
