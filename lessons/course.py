@@ -120,7 +120,7 @@ def train(start, loss_of, rows: list, steps: int, rate: float, what: str, size: 
     """A copy of the model `start` after these steps of `size` rows: the loop of lesson 00.
 
     loss_of(model, some) is the loss of some rows. The rate stays, or it falls to 0 in a straight
-    line. look(model) is called before the first step and after every fourth.
+    line. look(model) is called before the first step, after each `every` steps and at the end.
     """
     model = copy.deepcopy(start)
     optimizer = torch.optim.AdamW(model.parameters(), lr=rate, betas=(0.9, 0.95), weight_decay=0.0)

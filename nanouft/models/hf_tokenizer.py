@@ -182,7 +182,7 @@ class HFTokenizer(Tokenizer):
 
     def _piece_by_piece(self, pieces: list[str], whole: list[int]) -> tuple[list[int], list[int]]:
         """Ids and ends of pieces that were tokenized one by one, because a token reaches from the
-        prompt into the answer, such as one for a line feed and spaces. A model that is asked
+        prompt into the answer, such as one for a line feed and spaces. A model that answers
         reads the prompt alone, so this is what it will see."""
         ids: list[int] = []
         ends = []

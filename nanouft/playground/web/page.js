@@ -45,7 +45,8 @@ function show(side, name, frames) {
     <b class="stops">${stops} of ${asked} stop</b></p>`;
   $(side).innerHTML = `<p class="says"><span class="soft">${NAMES[name].slice(2, 5)}:</span> ${
     said.map(token).join(" ")}</p>
-    <p class="small">Chance of ${token("<|end|>")} after the right answer, mean of ${asked}: ${percent(frames[0].chance)}${now} %</p>
+    <p class="small">Chance of ${token("<|end|>")} after the right answer, mean of ${asked}:
+      ${percent(frames[0].chance)}${now} %</p>
     ${strips.join("")}`;
 }
 
