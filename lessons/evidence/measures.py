@@ -45,7 +45,6 @@ def logp_of_pairs(claim: Claim, family: str, model, tok) -> list[float]:
             for role in ("chosen", "rejected")]
 
 
-@torch.no_grad()
 def moved(claim: Claim, family: str, model, reference, tok) -> float:
     """KL(model || reference) in nats of a whole answer, a mean over sampled answers."""
     rows = world.rows("test", "prompts", SAMPLES, claim.prompts, skills=(family,))
@@ -55,6 +54,7 @@ def moved(claim: Claim, family: str, model, reference, tok) -> float:
                           for row, answer in zip(rows, answers)]))
 
 
+@torch.no_grad()
 def kl_of_answer(prompt: list[int], answer: list[int], model, reference) -> float:
     """The sum over the answer's tokens of KL(model || reference) of the next token."""
     ids = torch.tensor([prompt + list(answer)])                             # (1,T)
