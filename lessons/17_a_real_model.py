@@ -38,7 +38,8 @@ import draw
 import numpy as np
 import torch
 
-from lessons.evidence.claims import CLAIMS, UNIT, packed
+from lessons.evidence.claim import UNIT
+from lessons.evidence.claims import CLAIMS, packed
 from lessons.evidence.judge import asked_of, place
 from lessons.evidence.stats import half_width
 from lessons.evidence.verdicts import moments
