@@ -358,11 +358,13 @@ def test_cells_become_verdicts(tmp_path, monkeypatch):
 
 
 def test_no_two_cells_share_a_file_unless_they_are_the_same_model_asked_the_same():
-    """Over all rows, bases and seeds of all claims: else one base's scores would be read as the
-    other's, and a verdict on both bases would be one base's twice."""
+    """Over all rows with all their tries, bases and seeds of all claims: else one base's scores
+    would be read as the other's, and a verdict on both bases would be one base's twice."""
     asked: dict = {}
-    for claim in CLAIMS.values():
-        for row in claim.rows:
+    for entry in CLAIMS.values():
+        settled = [(row, entry.with_setting(row, setting) if setting else entry)
+                   for row in entry.rows for setting in entry.tries.get(row, [""])]
+        for row, claim in settled:
             for base, folder in enumerate(claim.bases):
                 for seed in claim.seeds_for(row):
                     same = (claim.command(row, base), folder, claim.prompts,
