@@ -148,6 +148,17 @@ def test_one_row_of_one_token_stays_finite(form):
     assert all(torch.as_tensor(x).isfinite().all() for x in numbers)
 
 
+def test_a_weight_that_learns_in_fp32_learns_in_mixed_precision(form):
+    """Autocast's cache of weights would keep the copies that a forward without gradient made, as
+    IFT's does, and through them no gradient flows."""
+    learns = []
+    for device in (CPU, Device("cpu", "bf16")):
+        with device.autocast():
+            _, grads = learn(form, nano(), [batch_of(form)])
+        learns.append({name for name, g in grads.items() if g.any()})
+    assert learns[0] == learns[1]
+
+
 def test_log_probs_have_32_bits_in_mixed_precision_and_64_in_double(form):
     """And are those of the targets: (B,T), 0 off the mask, with a graph to the model."""
     for model, device, bits in ((nano(), Device("cpu", "bf16"), torch.float32),
