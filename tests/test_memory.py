@@ -1,7 +1,6 @@
 """What a pass without gradient holds at once: no more for a large vocabulary, for many rows or long
 answers. Counted are all bytes that PyTorch allocates on the CPU, and when it gives them back; at
 the end the memory of a whole process, beside what a run announces."""
-import re
 import subprocess
 import sys
 from dataclasses import replace

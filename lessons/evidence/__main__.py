@@ -98,7 +98,7 @@ def main(argv: list[str] | None = None) -> int:
     flags = parser.parse_args(argv)
     names = [choose("claim", name, judge.NAMES) for name in flags.claims]
     if flags.train and not names:
-        raise UserError("--train needs a claim, such as C4: all of them take two hours")
+        raise UserError("--train needs a claim, such as C4: all of them take hours")
     if flags.write:
         from lessons.evidence import write
         write.main()

@@ -20,8 +20,8 @@ from nanouft.objective import Objective
 from nanouft.run import device as devices
 from nanouft.run.settings import Train
 
-MARGIN = 0.3e9          # bytes for what PyTorch loads in its first step, and for an allocator's gaps
-LIBRARIES = 1e9         # bytes of Python and PyTorch, only where a process cannot ask for its own
+MARGIN = 0.3e9          # bytes that the first step loads, and gaps of the allocator
+LIBRARIES = 1e9         # bytes of Python and PyTorch, where a process cannot ask (Windows)
 IN_PIECES = 1.4         # bytes held for each byte of activations, with the gaps between them
 IN_MORE = 2.2           # the same with LoRA, where no large gradients fill the gaps
 
