@@ -148,18 +148,6 @@ def test_one_row_of_one_token_stays_finite(form):
     assert all(torch.as_tensor(x).isfinite().all() for x in numbers)
 
 
-@pytest.mark.parametrize("dtype", ["bf16", "fp16"])
-@pytest.mark.parametrize("kind", ["cpu", "cuda"])
-@pytest.mark.filterwarnings("ignore:.*CUDA is not available")
-def test_mixed_precision_keeps_no_copies_of_weights(kind, dtype):
-    """Copies that a forward without gradient made, as IFT's does, would let no gradient through in
-    the next forward."""
-    before = torch.is_autocast_cache_enabled()
-    with Device(kind, dtype).autocast():
-        assert not torch.is_autocast_cache_enabled()
-    assert torch.is_autocast_cache_enabled() == before
-
-
 def test_log_probs_have_32_bits_in_mixed_precision_and_64_in_double(form):
     """And are those of the targets: (B,T), 0 off the mask, with a graph to the model."""
     for model, device, bits in ((nano(), Device("cpu", "bf16"), torch.float32),
