@@ -4,6 +4,7 @@
     python -m lessons.evidence C4                   # one claim, with the scores of each row
     python -m lessons.evidence --train C4           # train and score its rows again; resumable
     python -m lessons.evidence --train C4 --seeds 1 --workers 2     # a look
+    python -m lessons.evidence --search C13         # try its settings; resumable
     python -m lessons.evidence --write              # picture, and the table of docs/claims.md
 """
 import argparse
@@ -12,12 +13,10 @@ import textwrap
 
 import numpy as np
 
-from lessons.evidence import estimates, judge, papers
+from lessons.evidence import estimates, judge, mechanism, papers
 from lessons.evidence.claims import CLAIMS, scores_file
 from lessons.evidence.verdicts import Line
 from nanouft.errors import UserError, choose, command, say
-
-ALL_SEEDS = 5
 
 
 def print_lines(lines: list[Line], doubts: bool = False) -> None:
@@ -56,30 +55,44 @@ def print_one(name: str) -> None:
     if expected := claim.expected if claim else {"C7": estimates.EXPECTED}.get(name):
         say(f"Expected before the runs: {expected}")
     if claim and name not in judge.RUN:
-        say("Not run yet.", *(f"  {x}: {y}" for x, y in (claim.rows | claim.questions).items()),
-            sep="\n")
+        say("Not judged yet: its runs have not all ended.",
+            *(f"  {x}: {y}" for x, y in (claim.rows | claim.questions).items()), sep="\n")
         return
     if name != "C5":
         say(*(judge.row_lines(name) if claim else estimates.row_lines()), "", sep="\n")
     for line in judge.premises(name):
         say(f"Premise: {line}")
     print_lines(judge.lines(name), doubts=True)
+    if name == "C13":
+        say(*mechanism.report(), sep="\n")
     for sentence in papers.SENTENCES:
         if any(key.startswith(f"{name} ") for key in sentence.questions.values()):
             print_wrapped("Doubt: ", f"{sentence.says}: {sentence.doubt}")
 
 
-def train(name: str, seeds: int, workers: int) -> None:
+def search(name: str, workers: int, rows: list[str]) -> None:
+    from lessons.evidence import cells
+    claim = CLAIMS.get(name)
+    if claim is None or not claim.tries:
+        raise UserError(f"--search {name}: it has no settings to try; claims that have: "
+                        + ", ".join(x for x in CLAIMS if CLAIMS[x].tries))
+    say("The best on validation prompts:", *cells.search(name, workers, rows), sep="\n")
+
+
+def train(name: str, seeds: int, workers: int, rows: list[str]) -> None:
     from lessons.evidence import cells
     if name not in CLAIMS:
         raise UserError(f"--train {name}: its figures are judged as they are kept; the code that "
                         "measured them is that of version 1.1.0, commit ffb6a607")
-    trained = cells.train_claim(name, seeds, workers)
+    every = len(CLAIMS[name].seeds)
+    trained = cells.train_claim(name, seeds or every, workers, rows)
+    if rows:
+        return
     if name in judge.RUN:
         say(*cells.compare(name, trained), sep="\n")
-    elif seeds == ALL_SEEDS:
+    elif seeds in (0, every):
         np.savez_compressed(scores_file(name), **trained)
-    if seeds == ALL_SEEDS:
+    if seeds in (0, every):
         say("Judged from these runs:")
         print_lines(judge.told(judge.judged(name, trained)))
 
@@ -91,23 +104,34 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("claims", nargs="*", help=f"{', '.join(judge.NAMES)} [all]")
     parser.add_argument("--train", action="store_true", help="train and score the rows again")
     parser.add_argument("--write", action="store_true", help="picture and table of the page")
-    parser.add_argument("--seeds", type=int, default=ALL_SEEDS, metavar="1..5",
-                        choices=range(1, ALL_SEEDS + 1),
-                        help="of --train: so many of the five seeds [5]")
-    parser.add_argument("--workers", type=int, default=1, help="of --train: processes [1]")
+    parser.add_argument("--seeds", type=int, default=0, metavar="N",
+                        help="of --train: so many of the claim's seeds [all]")
+    parser.add_argument("--search", action="store_true",
+                        help="try the settings of a claim's rows on validation prompts")
+    parser.add_argument("--rows", default="", metavar="ROW,ROW",
+                        help="of --train and --search: these rows alone [all]")
+    parser.add_argument("--workers", type=int, default=1,
+                        help="of --train and --search: processes [1]")
     flags = parser.parse_args(argv)
     names = [choose("claim", name, judge.NAMES) for name in flags.claims]
-    if flags.train and not names:
-        raise UserError("--train needs a claim, such as C4: all of them take hours")
+    if (flags.train or flags.search) and not names:
+        raise UserError(f"--{'train' if flags.train else 'search'} needs a claim, such as C13: all "
+                        "of them take days")
+    rows = list(filter(None, flags.rows.split(",")))
+    for row in rows:
+        for name in names:
+            choose(f"row of {name}", row, list(CLAIMS[name].rows))
     if flags.write:
         from lessons.evidence import write
         write.main()
     elif not names:
         print_all()
     for name in names:
+        if flags.search:
+            search(name, flags.workers, [row for row in rows if row in CLAIMS[name].tries])
         if flags.train:
-            train(name, flags.seeds, flags.workers)
-        else:
+            train(name, flags.seeds, flags.workers, rows)
+        if not (flags.train or flags.search):
             print_one(name)
     return 0
 

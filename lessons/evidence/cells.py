@@ -2,9 +2,14 @@
 
 A cell is one row on one base with one seed. Every model, every file of answers and every cell lies
 in out/evidence under a hash of the command that made it. So what several rows or claims share is
-made once, and an interrupted command goes on where it was.
+made once, and an interrupted command goes on where it was. The cells of a claim that is not judged
+yet lie in results/cells, so that its runs can be spread over machines and days.
+
+Where a claim has tries, `python -m lessons.evidence --search C13` comes first: it trains each row
+once with each setting, scores it on validation prompts, and keeps all in results/tries.csv.
 """
 import contextlib
+import csv
 import hashlib
 import os
 import re
@@ -20,7 +25,9 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from lessons.evidence.claims import CLAIMS, REAL, UNIT, Claim, packed
+from lessons.evidence import measures
+from lessons.evidence.claim import REAL, RESULTS, TRIES, UNIT, Claim, read_tries
+from lessons.evidence.claims import CLAIMS, packed, scores_file
 from lessons.evidence.judge import place
 from nanouft import train, world
 from nanouft.disk import read_json
@@ -31,6 +38,7 @@ from nanouft.run.evaluation import families
 from nanouft.world.answers import read_question
 
 OUT = Path("out/evidence")
+SEARCH_SEED = 990               # of every try
 REAL_WEIGHTS = "a672150fb4f99d7c8f4168cecdd464069c0ef3a37d8113f22ddb9d48031d03cd"    # sha256
 ONE_THREAD = ["--threads", "1", "--device", "cpu"]
 SCORED_ELSEWHERE = ["--plain", "--items", "0", "--save-every", "0"]
@@ -99,31 +107,45 @@ def once(kind: str, words: list[str]) -> str:
 
 
 # ---- cells ---------------------------------------------------------------------------------------
-def cell_file(claim: Claim, row: str, base: int, seed: int) -> Path:
+def cell_file(claim: Claim, row: str, base: int, seed: int, split: str = "test") -> Path:
     """Where the scores of a cell lie: under all that they depend on, not under the row's name."""
     if not claim.is_trained(row):
         seed = claim.seeds[0]                   # one model, which answers once
     told = f"{claim.command(row, base)} {claim.prompts} {claim.names[base]} {seed}"
-    return OUT / "cells" / f"{digest(told)}.npz"
+    told += "" if split == "test" else f" {split}"
+    open_claim = claim.name and not scores_file(claim.name).exists()
+    return (RESULTS if open_claim else OUT) / "cells" / f"{digest(told)}.npz"
 
 
-def make_cell(name: str, row: str, base: int, seed: int) -> None:
-    """Keep a cell's scores (families, prompts) in 240ths, and which answers stop."""
-    claim = CLAIMS[name]
-    file = cell_file(claim, row, base, seed)
+def make_cell(name: str, row: str, base: int, seed: int, setting: str = "") -> None:
+    """Keep a cell's scores (families, prompts) in 240ths, which answers stop, and what else the
+    claim measures. With a setting it is a try, on validation prompts."""
+    claim, split = CLAIMS[name], "val" if setting else "test"
+    if setting:
+        claim = claim.with_setting(row, setting)
+    file = cell_file(claim, row, base, seed, split)
     folder = made(claim, row, base, seed)
     model, tok = folders.start_model(folder)
-    answers = families(model, tok, "test", claim.items, claim.prompts, claim.families,
-                       claim.max_new)[1]
+    items = claim.search_items if setting else claim.items
+    answers = families(model, tok, split, items, claim.prompts, claim.families, claim.max_new)[1]
     scores, ended = (np.array([[answer[what] for answer in answers if answer["family"] == family]
                                for family in claim.families]) for what in ("score", "ended"))
+    more = {}
+    if claim.measured and not setting:
+        start = made(claim, claim.moved_from, base, seed) if claim.moved_from else ""
+        more = measures.measure(claim, model, tok, start)
     file.parent.mkdir(parents=True, exist_ok=True)
     partial = file.with_name(f"{os.getpid()}-{file.name}")
     np.savez_compressed(partial, scores=np.rint(UNIT * scores).astype(np.uint8),
-                        ended=ended.astype(np.uint8))
+                        ended=ended.astype(np.uint8), **more)
     partial.rename(file)
-    if claim.bases == REAL and claim.is_trained(row):
-        shutil.rmtree(folder)                   # 540 MB, and no other row starts from it
+    if claim.bases == REAL and claim.is_trained(row) and not starts_others(claim, row):
+        shutil.rmtree(folder)                   # 540 MB
+
+
+def starts_others(claim: Claim, row: str) -> bool:
+    """Does another row start from this one?"""
+    return any(str(line).endswith(f" <- {row}") for line in claim.rows.values())
 
 
 def quietly() -> None:
@@ -132,23 +154,76 @@ def quietly() -> None:
     sys.stdout = sys.stderr = open(os.devnull, "w", encoding="utf-8")
 
 
-def train_claim(name: str, seeds: int, workers: int) -> dict[str, np.ndarray]:
-    """The scores of the first seeds, as results/NAME.npz keeps them. Missing cells are made row by
-    row, so that two workers seldom need the same model at the same time."""
-    claim = CLAIMS[name]
+def prepare_all(claim: Claim) -> None:
+    """The bases, and what all workers need."""
     for base in claim.bases:
         prepare(Path(base))
     for folder, line in claim.made.items():
-        if "--seed" in line:                            # all workers need it
-            say(f"{name}, once: {line}")
+        if "--seed" in line:
+            say(f"{claim.name} once: {line}")
             made(claim, folder, 0, claim.seeds[0])
-    jobs = {cell_file(claim, row, base, seed): (name, row, base, seed) for row in claim.rows
-            for seed in claim.seeds_for(row)[:seeds] for base in range(len(claim.bases))}
+
+
+def make_cells(title: str, jobs: dict[Path, tuple], workers: int) -> None:
+    """All cells whose file is missing, row by row, so that two workers seldom need the same model
+    at the same time."""
     missing = [job for file, job in jobs.items() if not file.exists()]
     with ProcessPoolExecutor(workers, get_context("spawn"), quietly) as pool:
-        for _ in tqdm(pool.map(make_cell, *zip(*missing)), f"{name}, cells", len(missing)):
+        for _ in tqdm(pool.map(make_cell, *zip(*missing)), title, len(missing)):
             pass
-    return gather(claim, seeds)
+
+
+def train_claim(name: str, seeds: int, workers: int, rows: list[str]) -> dict[str, np.ndarray]:
+    """The scores of the first seeds, as results/NAME.npz keeps them. With some rows only, their
+    cells are made and nothing is gathered."""
+    claim = CLAIMS[name]
+    prepare_all(claim)
+    jobs = {cell_file(claim, row, base, seed): (name, row, base, seed)
+            for row in rows or claim.rows
+            for seed in claim.seeds_for(row)[:seeds] for base in range(len(claim.bases))}
+    make_cells(f"{name}, cells", jobs, workers)
+    return {} if rows else gather(claim, seeds)
+
+
+# ---- tries ---------------------------------------------------------------------------------------
+def search(name: str, workers: int, rows: list[str]) -> list[str]:
+    """Try all settings of the rows, and keep them in results/tries.csv. Returns what was best."""
+    claim = CLAIMS[name]
+    prepare_all(claim)
+    tries = [(row, base, setting) for row in rows or claim.tries
+             for setting in claim.tries[row] for base in range(len(claim.bases))]
+    files = {(row, base, setting): cell_file(claim.with_setting(row, setting), row, base,
+                                             SEARCH_SEED, "val") for row, base, setting in tries}
+    jobs = {file: (name, row, base, SEARCH_SEED, setting)
+            for (row, base, setting), file in files.items()}
+    kept = {(x["claim"], x["row"], x["base"], x["setting"]) for x in read_tries()}
+    untried = {file: job for file, job in jobs.items()
+               if (name, job[1], claim.names[job[2]], job[4]) not in kept}
+    make_cells(f"{name}, tries", untried, workers)
+    keep_tries(claim, {key: file for key, file in files.items() if file in untried})
+    return [f"{row:14}{claim.names[base]:>8}   {claim.best_try(row, base)}"
+            for row in dict.fromkeys(row for row, _, _ in tries)
+            for base in range(len(claim.bases))]
+
+
+def keep_tries(claim: Claim, files: dict[tuple[str, int, str], Path]) -> None:
+    """Add the tries to results/tries.csv: a line each, with the mean score and that of each
+    family."""
+    columns = ["claim", "row", "base", "setting", "score", "stops", *world.FAMILIES]
+    lines = [*read_tries()]
+    for (row, base, setting), file in files.items():
+        cell = np.load(file)
+        means = dict(zip(claim.families, cell["scores"].mean(1) / UNIT))
+        score = np.mean([np.mean([means[family] for family in part]) for part in claim.parts])
+        numbers = {"score": score, "stops": cell["ended"].mean(), **means}
+        lines.append({"claim": claim.name, "row": row, "base": claim.names[base],
+                      "setting": setting, **{key: f"{x:.4f}" for key, x in numbers.items()}})
+    lines.sort(key=lambda x: x["claim"])
+    with open(TRIES, "w", encoding="utf-8", newline="") as file_out:
+        writer = csv.DictWriter(file_out, columns, restval="", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(lines)
+    read_tries.cache_clear()
 
 
 def gather(claim: Claim, seeds: int) -> dict[str, np.ndarray]:
@@ -156,7 +231,8 @@ def gather(claim: Claim, seeds: int) -> dict[str, np.ndarray]:
     found = [[[np.load(cell_file(claim, row, base, seed)) for seed in claim.seeds_for(row)[:seeds]]
               for base in bases] for row in claim.rows]
     arrays = {what: np.array([[[cell[what] for cell in of_base] for of_base in of_row]
-                              for of_row in found]) for what in ("scores", "ended")}
+                              for of_row in found])
+              for what in ("scores", "ended", *claim.measured)}
     commands = [[claim.command(row, base) for base in bases] for row in claim.rows]
     return arrays | {"commands": np.array(commands), "groups": groups_of(claim),
                      "seeds": np.array(claim.seeds[:seeds])}

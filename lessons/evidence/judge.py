@@ -6,7 +6,8 @@ from dataclasses import replace
 import numpy as np
 
 from lessons.evidence import estimates, papers, reads, searches
-from lessons.evidence.claims import BASES, CLAIMS, SKILLS, UNIT, Claim, packed, scores_file
+from lessons.evidence.claim import BASES, SKILLS, UNIT, Claim
+from lessons.evidence.claims import CLAIMS, packed, scores_file
 from lessons.evidence.stats import half_width
 from lessons.evidence.verdicts import Asked, Line, holm, lines_of, moments
 from nanouft.errors import UserError

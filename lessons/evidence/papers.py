@@ -10,10 +10,11 @@ from lessons.evidence import searches
 
 CLAIMS_OF = {
     "IFT": ("C1", "C1c", "C1d", "C5", "C7", "C9", "R1", "R1s", "R5", "R6"),
-    "UFT": ("C2", "C3", "C3b", "C12"),
-    "UNA": ("C6", "C10"),
+    "UFT": ("C2", "C3", "C3b", "C12", "C15", "R7"),
+    "UNA": ("C6", "C10", "R8"),
     "PoFT": ("C4", "C4b", "C11", "R4"),
     "DFT": ("C8",),
+    "all losses": ("C13", "C14"),
 }
 PREMISES = {f"C3 better, skills: A - A -> {name}" for name in ("DPO", "KTO", "UNA")}
 

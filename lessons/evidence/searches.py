@@ -5,14 +5,16 @@
 
 Settings were chosen on validation prompts, before the runs: for our bases in
 results/searches.csv.gz, for the real model in results/rates.csv (after half of the steps: claim,
-row, rate, the score of each family, the share of answers that stop). A setting at an edge may not
+row, rate, the score of each family, the share of answers that stop), and from C13 on for all in
+results/tries.csv. A setting at an edge may not
 be the best one, which is a doubt and no verdict.
 """
 import csv
 import gzip
 from functools import cache
 
-from lessons.evidence.claims import CLAIMS, RESULTS
+from lessons.evidence.claim import RESULTS, read_tries
+from lessons.evidence.claims import CLAIMS, scores_file
 
 NOT_SEARCHED = "no settings were searched"
 
@@ -26,12 +28,19 @@ def searches() -> dict[tuple[str, str], list[dict[str, str]]]:
     with open(RESULTS / "rates.csv", encoding="utf-8") as file:
         found += [(claim, row, "smollm2", f"--lr {rate}")
                   for claim, row, rate, *_ in csv.reader(file)]
+    found += [(x["claim"], x["row"], x["base"], x["setting"]) for x in read_tries()
+              if judged(x["claim"])]
     out: dict[tuple[str, str], list[dict[str, str]]] = {}
     for name, row, base, setting in found:
         command = CLAIMS[name].command(row, CLAIMS[name].names.index(base))
         words = setting.split()
         out.setdefault((command, base), []).append(dict(zip(words[::2], words[1::2])))
     return out
+
+
+def judged(name: str) -> bool:
+    """Are all its settings chosen and its scores kept? Else a best setting is not known yet."""
+    return scores_file(name).exists()
 
 
 def count(name: str, row: str) -> int:

@@ -16,7 +16,8 @@ from functools import lru_cache
 import numpy as np
 
 MARGIN = 0.02       # of "not inferior" and "as good": two points
-LIMITS = {"better": (0.0,), "not inferior": (-MARGIN,), "as good": (-MARGIN, MARGIN)}
+LIMITS = {"better": (0.0,), "not inferior": (-MARGIN,), "as good": (-MARGIN, MARGIN),
+          "within 3": (-0.03, 0.03)}            # C13, C14: three points
 
 Moments = tuple[float, float, float]            # mean, variance of the mean, degrees of freedom
 
