@@ -331,6 +331,7 @@ def test_a_help_is_the_whole_comment():
 # ---- one clear line for each mistake -------------------------------------------------------------
 REFUSED = {     # command line: what the message must hold, words parted by |
     "train --batchsize=3": "no flag --batchsize; did you mean --batch-size?",
+    "train --objective una --loss bce": "no flag --loss; it is called --distance now",
     "train --objective sft --beta 1": "--beta", "train --variant relesed": "released",
     "train --steps 1.5": "--steps|whole number", "train --lr nan": "--lr|number",
     "train --data": "--data", "train stray": "stray",
