@@ -230,7 +230,7 @@ def test_the_stop_token_is_an_answer_token_like_any_other():
 def test_a_rollout_is_a_function_of_its_number_and_the_weights(monkeypatch):
     """At temperature 1. Each rollout, chunk and seed has random numbers of its own, even for the
     same prompts."""
-    a, b = source("rloo", samples=1), source("rloo", samples=1)
+    a, b = source("reinforce", samples=1), source("reinforce", samples=1)
     first, second, again = (x.seqs["answer"].inputs.tolist() for x in (a(0), a(1), b(1)))
     assert first != second == again
     monkeypatch.setattr(sampling, "CHUNK", 2)
