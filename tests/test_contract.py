@@ -116,6 +116,17 @@ def test_hft_freezes_half_of_the_matrices_of_each_layer_by_the_seed():
         OBJECTIVES["hft"]().setup(model.requires_grad_(False), 0)
 
 
+@pytest.mark.parametrize("matrices, halves", [(4, [2, 2, 2, 2, 2, 2]), (7, [3, 4, 3, 4, 3, 4])])
+def test_hft_rounds_an_odd_half_down_and_up_in_turn(matrices, halves):
+    """However many layers there are: four matrices in each as in GPT-2, seven as in Llama."""
+    model = torch.nn.Module()
+    model.h = torch.nn.ModuleList(
+        torch.nn.ModuleList(torch.nn.Linear(2, 2) for _ in range(matrices)) for _ in halves)
+    OBJECTIVES["hft"]().setup(model, 0)
+    names = frozen(model)
+    assert [sum(name.startswith(f"h.{i}.") for name in names) for i in range(6)] == halves
+
+
 def test_hft_keeps_its_half_bit_for_bit(here):
     """And no more when it is resumed (test_one_run.py)."""
     train.main(shlex.split(RUN.replace("mine.py --aim 2", "hft")) + ["whole", "--seed", "5"])

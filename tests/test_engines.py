@@ -67,7 +67,7 @@ def test_no_first_step_in_fp16_is_left_out(tmp_path, monkeypatch):
     monkeypatch.setattr(train.devices, "choose_device", lambda *_: Device("cpu", "fp16"))
     monkeypatch.setattr(train.devices, "exact_if_small", lambda device, *_: device)
     monkeypatch.setattr(train, "grad_scaler", kept)
-    logged("sppo", "base", tmp_path / "out", "--steps", "6", "--rows", "192", "--batch-size", "32")
+    logged("sppo", "base", tmp_path / "out", "--steps", "4", "--rows", "33", "--batch-size", "8")
     assert scalers[0].get_scale() == grad_scaler(Device("cpu", "fp16")).get_scale()
 
 

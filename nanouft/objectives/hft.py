@@ -39,7 +39,7 @@ class HFT(Objective):
             if p.dim() > 1 and (layer := re.match(r".*?\.\d+\.", name)):     # "h.0.", "layers.0."
                 layers[layer[0]].append(p)
         for number, matrices in enumerate(layers.values()):
-            half = (len(matrices) + number) // 2                    # of seven: 3, 4, 3 ...
+            half = (len(matrices) + number % 2) // 2                # of seven: 3, 4, 3, 4 ...
             drawn = [matrices[i] for i in rng.permutation(len(matrices))[:half]]
             already = {id(p) for p in matrices if not p.requires_grad}
             if already and already != {id(p) for p in drawn}:
