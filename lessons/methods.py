@@ -1,6 +1,6 @@
 """docs/methods.md: every method on a line, written from the heads of the methods' files.
 
-    python -m lessons.methods           # writes docs/methods.md; a test says when that is needed
+    python -m lessons.methods           # writes docs/methods.md and README's list; a test says when
 
 The equations stand once, in the head of each method's file, in lines such as
     L = -log sigmoid( beta (r_w - r_l) )            (Eq. 7)
@@ -28,6 +28,7 @@ from nanouft.objectives import OBJECTIVES
 from nanouft.world import as_answer
 
 PAGE = Path(__file__).parents[1] / "docs" / "methods.md"
+README = Path(__file__).parents[1] / "README.md"
 NAME = r"[^\W\d][\w']*"
 LOSS = re.compile(r" {4,}(?:--(\S+ \w+) +)?L = (.+?)(?:  +(.+))?")
 FORMULA = re.compile(rf" {{4,}}({NAME}) = (.+?)(?:  +.+)?")
@@ -167,6 +168,23 @@ def tables() -> str:
     return "\n".join(out)
 
 
+def by_family() -> str:
+    """README's list: for each kind of rows its methods, with their papers."""
+    out = ["| learns from | methods |", "|---|---|"]
+    for title, about in FAMILIES.items():
+        names = [name for name in OBJECTIVES if family(OBJECTIVES[name]()) == title]
+        out.append(f"| **{title}**: {about[0].lower()}{about[1:]} "
+                   f"| {', '.join(map(linked, names))} |")
+    return "\n".join(out) + "\n"
+
+
+def linked(name: str) -> str:
+    """ "[ift](nanouft/objectives/ift.py) ([2405.11870](https://arxiv.org/abs/2405.11870))" """
+    arxiv = re.search(r"arXiv:(\d{4}\.\d{5})", head_of(name))
+    paper = f" ([{arxiv[1]}](https://arxiv.org/abs/{arxiv[1]}))" if arxiv else ""
+    return f"[{name}](nanouft/objectives/{name}.py){paper}"
+
+
 def main(argv: list[str] | None = None) -> int:
     argparse.ArgumentParser(prog="python -m lessons.methods", description=__doc__,
                             formatter_class=argparse.RawDescriptionHelpFormatter).parse_args(argv)
@@ -175,7 +193,12 @@ def main(argv: list[str] | None = None) -> int:
     after = rest.split("<!-- end -->\n")[1]
     page = f"{before}<!-- tables -->\n{tables()}\n\n<!-- end -->\n{after}"
     PAGE.write_text(page, encoding="utf-8")
-    say(f"docs/methods.md: {len(OBJECTIVES)} methods")
+    readme = README.read_text(encoding="utf-8")
+    before, rest = readme.split("<!-- methods -->\n")
+    after = rest.split("<!-- end of methods -->")[1]
+    README.write_text(f"{before}<!-- methods -->\n{by_family()}<!-- end of methods -->{after}",
+                      encoding="utf-8")
+    say(f"docs/methods.md, README.md: {len(OBJECTIVES)} methods")
     return 0
 
 
