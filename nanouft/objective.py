@@ -175,7 +175,7 @@ WIDTH = 128                         # of the model for which the learning rates 
 
 FACTS: dict[str, tuple] = {             # a fact -> its types, or the words that it may be
     "data": (str,), "lr": (int, float), "reference": (bool,), "coupled": (bool,),
-    "scorer": ("any", "grade", "none")}
+    "logit_copies": (int, float), "scorer": ("any", "grade", "none")}
 
 
 def check_fact(name: str, value: Any) -> None:
@@ -210,6 +210,7 @@ class Objective:
     lr = 2.5e-4                         # default learning rate, chosen on NanoWorld's validation
     reference = False                   # do loss or credit read log-probs of the reference model?
     coupled = False                     # does the loss of a row read other rows' log-probs?
+    logit_copies = 1                    # copies of the logits that a step holds (run/memory.py)
     first: ClassVar[First | None] = None        # models that must be trained before
     scorer = "any"                      # of samples: "any" number, a "grade" from 0 to 1, or "none"
     # With data = "prompts" the method is on-policy, and may make settings of these three.

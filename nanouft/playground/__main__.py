@@ -1,6 +1,6 @@
 """A page on which two models learn side by side: SFT, and IFT or DPO.
 
-    python -m nanouft.playground            # writes out/playground/index.html in 20 seconds
+    python -m nanouft.playground            # writes out/playground/index.html
 
 One file without network: the shipped base and what it becomes in four steps, under SFT, DPO and IFT
 in both forms with each of several settings. All of it is computed here, by the project's own
