@@ -106,7 +106,7 @@ class Batch:
     @property
     def whole(self) -> "Batch":
         """The whole step: for what a loss or a metric counts over all of it."""
-        return self.cut_from or self
+        return self if self.cut_from is None else self.cut_from
 
     @classmethod
     def of(cls, seqs: dict[str, Seqs], per_row: dict[str, Tensor]) -> "Batch":
@@ -253,7 +253,7 @@ class Objective:
         return self.name
 
     def check(self) -> None:
-        """UserError for settings that make no sense."""
+        """UserError for settings that make no sense. Whatever trains calls it first."""
 
     def kinds(self) -> list[str]:
         """["demos", "scores"]: the kinds of rows that it learns from with these settings."""
@@ -275,7 +275,8 @@ class Objective:
         return self.lr * WIDTH / model.cfg.n_embd * (10 if lora else 1)
 
     def setup(self, model, seed: int) -> None:
-        """Change the start model before training: add a head, freeze weights."""
+        """Change the start model before training: add a head, freeze weights. Whatever trains calls
+        it before the optimizer is made. Calling it again with the same seed changes nothing."""
 
     def choose(self, rows: list) -> list:
         """The rows that it learns from, with their roles: all of its kind."""
