@@ -3,8 +3,9 @@ number of methods and of lessons on every page.
 
     python -m lessons.methods           # writes the pages; a test says when that is needed
 
-A page that says how many methods or lessons there are has the number behind a mark, which readers
-do not see: <!-- count of methods -->36 or <!-- count of lessons -->18.
+README's list of methods is written too. A page that says how many methods or lessons there are has
+the number behind a mark, which readers do not see: <!-- count of methods -->36 or <!-- count of
+lessons -->18.
 
 The equations stand once, in the head of each method's file, in lines such as
     L = -log sigmoid( beta (r_w - r_l) )            (Eq. 7)
@@ -35,6 +36,7 @@ ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "methods.md"
 COUNTS = {"methods": len(OBJECTIVES), "lessons": len([*ROOT.glob("lessons/[0-9][0-9]_*.py")])}
 COUNT = re.compile(rf"(<!-- count of ({'|'.join(COUNTS)}) -->)\d*")
+LISTED = re.compile(r"(?<=<!-- methods -->\n).*?(?=<!-- end of methods -->)", re.S)   # README's
 NAME = r"[^\W\d][\w']*"
 LOSS = re.compile(r" {4,}(?:--(\S+ \w+) +)?L = (.+?)(?:  +(.+))?")
 FORMULA = re.compile(rf" {{4,}}({NAME}) = (.+?)(?:  +.+)?")
@@ -174,6 +176,23 @@ def tables() -> str:
     return "\n".join(out)
 
 
+def by_family() -> str:
+    """README's list: for each kind of rows its methods, with their papers."""
+    out = ["| learns from | methods |", "|---|---|"]
+    for title, about in FAMILIES.items():
+        names = [name for name in OBJECTIVES if family(OBJECTIVES[name]()) == title]
+        out.append(f"| **{title}**: {about[0].lower()}{about[1:]} "
+                   f"| {', '.join(map(linked, names))} |")
+    return "\n".join(out) + "\n"
+
+
+def linked(name: str) -> str:
+    """ "[ift](nanouft/objectives/ift.py) ([2405.11870](https://arxiv.org/abs/2405.11870))" """
+    arxiv = re.search(r"arXiv:(\d{4}\.\d{5})", head_of(name))
+    paper = f" ([{arxiv[1]}](https://arxiv.org/abs/{arxiv[1]}))" if arxiv else ""
+    return f"[{name}](nanouft/objectives/{name}.py){paper}"
+
+
 def with_counts(text: str) -> str:
     """The text of a page with the numbers behind its marks as they are now."""
     return COUNT.sub(lambda m: f"{m[1]}{COUNTS[m[2]]}", text)
@@ -188,9 +207,9 @@ def main(argv: list[str] | None = None) -> int:
     page = f"{before}<!-- tables -->\n{tables()}\n\n<!-- end -->\n{after}"
     PAGE.write_text(page, encoding="utf-8")
     for file in [ROOT / "README.md", *ROOT.glob("docs/*.md")]:
-        text = file.read_text(encoding="utf-8")
+        text = LISTED.sub(lambda _: by_family(), file.read_text(encoding="utf-8"))
         file.write_text(with_counts(text), encoding="utf-8")
-    say(f"docs/methods.md: {COUNTS['methods']} methods")
+    say(f"README.md, docs/methods.md: {COUNTS['methods']} methods")
     return 0
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from lessons import methods
+from lessons import methods, table
 from nanouft.objectives import NAMES
 
 ROOT = Path(__file__).parents[1]
@@ -27,6 +27,25 @@ def test_every_link_leads_to_a_file(page):
     links = re.findall(r"(?<!\")\]\(([^)#\s]+)[^)]*\)", page.read_text(encoding="utf-8"))
     missing = [x for x in links if "://" not in x and not (page.parent / x).exists()]
     assert not missing
+
+
+def anchors(page: Path) -> set[str]:
+    """Those of its headings, as the web pages of repositories make them."""
+    titles = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.M)
+    return {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_link_into_a_page_leads_to_a_heading(page):
+    for file, anchor in re.findall(r"\]\(([^)#\s:]*)#([\w-]+)\)", page.read_text(encoding="utf-8")):
+        assert anchor in anchors(page.parent / file if file else page), f"{file}#{anchor}"
+
+
+def test_readmes_tables_are_those_of_their_commands():
+    """`python -m lessons.methods` and `python -m lessons.table` write them."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    for name, text in (("methods", methods.by_family()), ("lessons", table.table())):
+        assert f"<!-- {name} -->\n{text}<!-- end of {name} -->" in readme, name
 
 
 def test_the_first_commands_of_the_readme_train_a_model():

@@ -1,6 +1,6 @@
 """C7: does SFT overestimate what its model does, and does IFT's temporal residual repair that?
 
-The IFT paper (arXiv:2405.11870v3, abstract and section 4) says that SFT overestimates the ability
+The IFT paper (arXiv:2405.11870v3, sections 3 and 4) says that SFT overestimates the ability
 of a model, because it reads the demonstrator's words and not the model's own; a blend with the own
 guess is to estimate better. No training with IFT is needed to ask that. SFT models trained on four
 numbers of demonstrations answer new prompts of three families in which a rule says which word is

@@ -1,8 +1,9 @@
 """Which sentence of a paper does a question ask, and what came of it?
 
-SENTENCES head the table of docs/claims.md, and README has those with words `in_readme`. A question
-that stands under `asked` is the paper's own sentence, all others are our follow-ups (`whose`).
-A sentence may change from one version of a paper to the next, so the version is named.
+SENTENCES head the table of docs/all_questions.md and the picture. A question that stands under
+`asked` is the paper's own sentence, all others are our follow-ups (`whose`). A sentence may change
+from one version of a paper to the next, so the version is named. CARRY are the rows that carry
+our answer in docs/claims.md, and IN_SHORT is what README says of each paper.
 """
 from dataclasses import dataclass, field
 
@@ -26,9 +27,8 @@ class Sentence:
     says: str                   # in our words
     asked: dict[str, str]       # {where, with what: key of the question (judge.key)}
     also: dict[str, str] = field(default_factory=dict)      # the same, of our own questions
-    further: dict[str, str] = field(default_factory=dict)   # of those that README leaves out
+    further: dict[str, str] = field(default_factory=dict)   # of those further away
     doubt: str = ""
-    in_readme: tuple[str, str] | None = None    # says and doubt, in fewer words
 
     @property
     def questions(self) -> dict[str, str]:
@@ -40,13 +40,11 @@ SENTENCES = (
     Sentence(
         "IFT", "2405.11870v2",
         "SFT overestimates what a model can do, because it scores each token after the right "
-        "words, not after the model's own (v3: these words deviate from the model's)",
+        "words, not after the model's own (v3 says so in section 3, after Eq. 14)",
         {"step by step": "C7 Step by step, SFT overestimates what its model does",
          "on Frozen Lake, after 5 updates":
          "C5 Move by move, SFT overestimates a policy with a habit (5 updates)"},
-        doubt="of a whole answer SFT's estimate is exact",
-        in_readme=("SFT overestimates what a model can do",
-                   "of a whole answer SFT's estimate is exact")),
+        doubt="of a whole answer SFT's estimate is exact"),
     Sentence(
         "IFT", "2405.11870v3",
         "A temporal residual connection estimates better",
@@ -68,12 +66,10 @@ SENTENCES = (
          "is the gap on SmolLM2 smaller after 256 steps":
          "R6 better: detached, 256 - SFT, 256 - detached, 96 + SFT, 96"},
         doubt="on SmolLM2 not all answers stop after 96 steps of 8, as on our bases after 48; "
-              "after 256 (R6) nearly all do, and the score stays undecided",
-        in_readme=("IFT does as well as SFT, or better",
-                   "on SmolLM2 it stays undecided after 256 steps")),
+              "after 256 (R6) nearly all do, and the score stays undecided"),
     Sentence(
         "IFT", "2405.11870v2",
-        "IFT does as well as SFT followed by preference optimization (v3 names no sequence)",
+        "IFT does as well as SFT followed by preference optimization (v3: in its introduction)",
         {"not inferior, as released": "C1 not inferior: released - SFT -> DPO"},
         {"not inferior, detached, 40 % wrong rows":
          "C1c not inferior: detached - SFT -> DPO"},
@@ -81,8 +77,8 @@ SENTENCES = (
               "wrong ones it read right pairs"),
     Sentence(
         "IFT", "2405.11870v3",
-        "On Frozen Lake training ends in the order DPO, IFT, ORPO and SFT, because of the cells "
-        "that each method explores (section 5.3)",
+        "On Frozen Lake training ends nearest to the optimal policy with DPO, then IFT, then ORPO "
+        "and SFT, in part because of the cells that each method explores (section 5.3)",
         {"the order": "C5 Frozen Lake: training ends in the paper's order, DPO, IFT, ORPO and SFT",
          "the cells, policy with a habit":
          "C5 What is read lies where a policy with a habit goes, SFT < IFT < DPO",
@@ -106,12 +102,11 @@ SENTENCES = (
          "SFT→UNA, again": "C12 better, skills: UFT - A -> UNA"},
         further={"KTO in the second stage forgets": "C12 better, skills: A - A -> KTO",
                  "UNA in the second stage forgets": "C12 better, skills: A - A -> UNA"},
-        doubt="most of it is reversed words, which UFT learnt less in as many updates",
-        in_readme=("One stage keeps alignment from making a model forget",
-                   "UFT learnt reversals less in as many steps")),
+        doubt="most of it is reversed words, which UFT learnt less in as many updates"),
     Sentence(
         "UFT", "2410.21438v1",
-        "One stage has a clear advantage over SFT, then alignment, above all in factuality (below, "
+        "One stage has a clear advantage over SFT, then alignment, in following instructions and "
+        "in factuality (below, "
         "\"none to copy\": where no scored answer is right)",
         {"over all, than SFT→DPO": "C3 better: UFT - A -> DPO",
          "SFT→KTO": "C3 better: UFT - A -> KTO", "SFT→UNA": "C3 better: UFT - A -> UNA",
@@ -120,18 +115,14 @@ SENTENCES = (
          "SFT→DPO": "C3b better: UFT - A -> DPO"},
         {"none to copy, than SFT on the best answers": "C3b better: UFT - A and best B"},
         doubt="`truth`, nearest to factuality, has both signs (for UFT in C3, against it in C3b); "
-              "it was not asked",
-        in_readme=("One stage is better than SFT, then alignment, above all in factuality (\"none "
-                   "to copy\": no scored answer is right)",
-                   "the questions nearest to factuality have both signs")),
+              "it was not asked"),
     Sentence(
         "UNA", "2408.15339v2",
         "UNA outperforms DPO and KTO",
         {"than DPO": "C6 better: UNA - DPO", "KTO": "C6 better: UNA - KTO"},
         {"than SFT on the right answers": "C10 better: UNA - RFT"},
         doubt=f"no score has an error; UNA was searched in {searches.count('C6', 'UNA')} settings, "
-              f"DPO in {searches.count('C6', 'DPO')}",
-        in_readme=("UNA outperforms DPO and KTO", "no score has an error")),
+              f"DPO in {searches.count('C6', 'DPO')}"),
     Sentence(
         "PoFT", "2412.12865v1",
         "PoFT improves on SFT, stably and consistently, where the quality of demonstrations is "
@@ -143,9 +134,7 @@ SENTENCES = (
         {"a filter that is told .4 is better than PoFT": "C11 better: filter .4 - PoFT",
          "told .8": "C11 better: filter .8 - PoFT",
          "the aligned model itself is better than PoFT": "C11 better: aligned model - PoFT"},
-        doubt="it needs a model that knows the answers, and that scores more than PoFT itself",
-        in_readme=("PoFT improves on SFT where demonstrations may be wrong",
-                   "the aligned model, which it needs, scores more than PoFT itself")),
+        doubt="it needs a model that knows the answers, and that scores more than PoFT itself"),
     Sentence(
         "PoFT", "2412.12865v1",
         "With a filter of the data PoFT is better still",
@@ -161,6 +150,83 @@ SENTENCES = (
         doubt="whether it is better was not asked; one base, and SFT's rate, though DFT's gradient "
               "is the smaller one"),
 )
+# The three to five questions that carry our answer to each paper, in docs/claims.md.
+CARRY = {
+    "IFT": ("C1 better: released - SFT", "C1 as good: detached - SFT", "R1 better: released - SFT",
+            "R5 as good: detached, 96 - SFT, 96",
+            "C7 Step by step, SFT overestimates what its model does"),
+    "UFT": ("C2 better: UFT .01 - SFT", "C3 better, skills: UFT - A -> DPO",
+            "C12 better, skills: UFT - A -> UNA", "C3 better: UFT - A -> DPO",
+            "C3b better: UFT - A and best B"),
+    "UNA": ("C6 better: UNA - DPO", "C6 better: UNA - KTO", "C10 better: UNA - RFT"),
+    "PoFT": ("C4 better: PoFT - SFT - PoFT 0 % + SFT 0 %", "R4 better: PoFT - SFT",
+             "C4 better: PoFT - SFT, filtered", "C11 better: aligned model - PoFT"),
+    "DFT": ("C8 as good, score in rules_new: DFT - SFT", "C8 as good, score in unknown: DFT - SFT"),
+}
+
+
+@dataclass(frozen=True)
+class InShort:
+    """What README says of a paper. In the text {key} is how many points the first row of that
+    question lies ahead, {-key} how many behind, on each start model. A test asks that the verdicts
+    are those of today, and that no condition is missing."""
+    text: str
+    verdicts: dict[str, str]            # {key of a question: its verdict}
+    conditions: tuple[str, ...]         # words without which the text would say more than was shown
+
+
+IN_SHORT = {
+    "IFT": InShort(
+        "**The IFT paper says that IFT does as well as SFT, or better.** Here not as its authors "
+        "released it: on our two start models that form scores {-C1 better: released - SFT} points "
+        "less than SFT, because gradient flows through the factors by which it weighs the tokens, "
+        "so that lists forget to stop. If these factors carry no gradient, as in our default, IFT "
+        "scores as SFT does, but takes longer to learn to stop. On SmolLM2 the comparison is still "
+        "open.\n\n"
+        "**It says so because SFT overestimates what a model can do.** Step by step that is so "
+        "here, in sums, sorted words and reversed words: SFT's estimate is {C7 Step by step, SFT "
+        "overestimates what its model does} points too high. Of a whole answer it is exact. On a "
+        "small Frozen Lake it is too high for a policy with a habit, which knew a detour before, "
+        "and too low for a policy that starts from scratch.",
+        {"C1 better: released - SFT": "does not hold", "C1 as good: detached - SFT": "holds",
+         "R5 as good: detached, 96 - SFT, 96": "undecided",
+         "R1 better: released - SFT": "does not hold",
+         "C9 as good, stops: detached 48 - SFT 48": "does not hold",
+         "C7 Step by step, SFT overestimates what its model does": "holds",
+         "C5 Move by move, SFT overestimates a policy with a habit (5 updates)": "holds"},
+        ("not as its authors released it", "sums, sorted words and reversed words",
+         "with a habit", "from scratch", "Of a whole answer it is exact")),
+    "UFT": InShort(
+        "**The UFT paper says that one stage keeps more of what SFT taught than SFT followed by "
+        "alignment.** Not here: after UFT the model scores {-C3 better, skills: UFT - A -> DPO} "
+        "points less in the demonstrated skills than after SFT and then DPO. Most of that is one "
+        "task, to reverse words, which UFT learns less in as many steps, and more steps were not "
+        "tried yet. Over skills and questions of honesty together UFT is {C3 better: UFT - A -> "
+        "DPO} points ahead, which does not suffice to call it better.",
+        {"C3 better, skills: UFT - A -> DPO": "does not hold",
+         "C12 better, skills: UFT - A -> UNA": "does not hold",
+         "C3 better: UFT - A -> DPO": "undecided", "C3 better: UFT - A -> KTO": "undecided",
+         "C3 better: UFT - A -> UNA": "undecided"},
+        ("Not here", "one task, to reverse words", "in as many steps")),
+    "UNA": InShort(
+        "**The UNA paper says that UNA is better than DPO and KTO.** Yes, here: from the same "
+        "scored answers it is "
+        "{C6 better: UNA - DPO} points ahead of DPO, and ahead of KTO as well. Our scores are "
+        "exact, while real ones are not. Plain SFT on the answers with full marks is not shown to "
+        "be worse.",
+        {"C6 better: UNA - DPO": "holds", "C6 better: UNA - KTO": "holds",
+         "C10 better: UNA - RFT": "undecided"},
+        ("here", "Our scores are exact", "from the same scored answers")),
+    "PoFT": InShort(
+        "**The PoFT paper says that PoFT improves on SFT where demonstrations may be wrong.** Yes, "
+        "here: if 40 % of them are wrong, its lead over SFT is larger than with none wrong, by "
+        "{C4 better: PoFT - SFT - PoFT 0 % + SFT 0 %} points. But our PoFT has the help of a "
+        "second model that already knows the answers, and SFT on the rows which that model finds "
+        "likeliest is {-C4 better: PoFT - SFT, filtered} points ahead of PoFT.",
+        {"C4 better: PoFT - SFT - PoFT 0 % + SFT 0 %": "holds", "R4 better: PoFT - SFT": "holds",
+         "C4 better: PoFT - SFT, filtered": "does not hold"},
+        ("here", "40 % of them are wrong", "a second model that already knows the answers")),
+}
 OF_PAPERS = {question for sentence in SENTENCES for question in sentence.asked.values()}
 
 

@@ -1,25 +1,26 @@
-"""The tables of docs/claims.md and README.md, and a picture: python -m lessons.evidence --write
+"""docs/all_questions.md, the tables of claims.md, README's answers and a picture:
 
-What stands between <!-- table --> and <!-- end of table --> of docs/claims.md, and `papers` in
-README.md, is written here from the kept scores, so no figure or verdict in it is typed by hand.
+    python -m lessons.evidence --write
+
+What stands between two marks such as <!-- papers --> and <!-- end of papers --> is written here
+from the kept scores, so no figure or verdict in it is typed by hand.
 """
 import re
 import textwrap
 from pathlib import Path
-from string import ascii_lowercase
 
 from lessons.evidence import judge, papers, reads, searches, stats
+from lessons.evidence.claims import CLAIMS, packed
 from lessons.evidence.papers import Sentence
-from lessons.evidence.verdicts import Line
+from lessons.evidence.verdicts import Line, moments
 from nanouft.errors import say
 from nanouft.pictures.colours import SOFT, look
 from nanouft.pictures.plots import save
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "claims.md"
+ALL = ROOT / "docs" / "all_questions.md"
 README = ROOT / "README.md"
-SECTIONS = {"c1": ("C1c", "C1d"), "c3": ("C3b", "C12"), "c4": ("C4b", "C11"), "c6": ("C10",),
-            "r1": ("R1s", "R5", "R6")}      # {section of the page: claims that it tells as well}
 MARKS = {"holds": "✓", "does not hold": "✗", "undecided": "?"}
 REACH = 20                              # points; an interval beyond is written, not drawn
 EXPLAINED = """Points of 100 between two methods, 95 % interval over
@@ -48,89 +49,100 @@ def link(sentence: Sentence) -> str:
     return f"[{sentence.paper} {version}](https://arxiv.org/abs/{sentence.version})"
 
 
-# ---- README's table ------------------------------------------------------------------------------
-def by_paper() -> str:
-    """What each paper says and what came of it, without intervals."""
+# ---- README --------------------------------------------------------------------------------------
+def in_short() -> str:
+    """What came of each paper's main sentence, a paragraph each, with a link to its section."""
     found = all_lines()
-    out = ["| paper | it says | we found |", "|---|---|---|"]
-    for sentence in papers.SENTENCES:
-        if sentence.in_readme:
-            says, doubt = sentence.in_readme
-            asked, ours = (in_short({where: found[key] for where, key in questions.items()})
-                           for questions in (sentence.asked, sentence.also))
-            told = f"{asked}." + (f" *Ours:* {ours}." if ours else "")
-            out.append(f"| {link(sentence)} | {says} | {told} *Doubt:* {doubt}. |")
-    return "\n".join(out) + "\n"
+    return "\n\n".join(f"{told(short.text, found)} [{paper} in full]"
+                       f"(docs/claims.md#{paper.lower()})"
+                       for paper, short in papers.IN_SHORT.items()) + "\n"
 
 
-def in_short(lines: dict[str, Line]) -> str:
-    """ "**holds**: than DPO (+5.0, +6.3); KTO (+3.7, +4.3), each by truth. **undecided**: ..." """
-    found: dict[str, dict[str, Line]] = {}
-    for where, line in lines.items():
-        found.setdefault(line.verdict, {})[where] = line
-    return ". ".join(f"**{verdict}**: {figures(of_it)}" for verdict, of_it in found.items())
+def told(text: str, found: dict[str, Line]) -> str:
+    """The text with its figures: {key} is how far the first row is ahead, {-key} how far behind."""
+    def figure(name: re.Match) -> str:
+        sign = -1 if name[1] else 1
+        means = [f"{100 * sign * finding.mean:.1f}" for finding in found[name[2]].findings]
+        return " and ".join(dict.fromkeys(means))
+    return re.sub(r"\{(-?)([^}]+)\}", figure, text)
 
 
-def figures(lines: dict[str, Line]) -> str:
-    """The means of lines that have one verdict; a family that carries all of them is said once."""
-    by = {where: line.carried.replace("carried by", "by") for where, line in lines.items()}
-    once = by[min(by)] if len(by) > 1 and len(set(by.values())) == 1 else ""
-    told = []
-    for where, line in lines.items():
-        means = ", ".join(f"{100 * finding.mean:+.1f}" for finding in line.findings)
-        shown = [x for x in (means, by[where]) if x and x != once and line.verdict != "undecided"]
-        told.append(f"{where} ({', '.join(shown)})" if shown else where)
-    return "; ".join(told) + (f", each {once}" if once else "")
+# ---- docs/claims.md ------------------------------------------------------------------------------
+def carrying(paper: str) -> str:
+    """The table of a paper's section: the questions that carry our answer."""
+    found = all_lines()
+    lines = ["| we asked whether | here it | difference in points of 100, on each start model "
+             "| scores of the two |", "|---|---|---|---|"]
+    lines += [f"| {found[key].question} | {found[key].verdict} | {found[key].figures} "
+              f"| {levels(key)} |" for key in papers.CARRY[paper]]
+    return "\n".join(lines) + "\n"
 
 
-# ---- the page's table ----------------------------------------------------------------------------
-def table() -> str:
-    """Below each sentence of a paper the questions that ask it, below the last sentence of a paper
-    our further questions; then the doubts by letter, the premises, and one correction for all."""
+def levels(key: str) -> str:
+    """ "75.4 and 79.7; 75.0 and 79.3": what both rows of a question score, on each start model."""
+    name, formula = key.split(" ", 1)
+    claim = CLAIMS.get(name)
+    if claim is None or len(terms := judge.read_question(claim, formula)[1]) != 2:
+        return ""
+    test, kept = formula.partition(": ")[0], packed(name)
+    return "; ".join(" and ".join(
+        f"{100 * moments(judge.asked_of(claim, kept, f'{test}: {row}', base))[0]:.1f}"
+        for _, row in terms) for base in range(len(claim.bases)))
+
+
+# ---- docs/all_questions.md -----------------------------------------------------------------------
+HEAD = """# All questions
+Written by `python -m lessons.evidence --write` from the kept scores. [claims.md](claims.md) tells
+what follows from them; this page is for those who check.
+
+A row asks one question. Its **verdict** is *holds* if the 95 % interval of the difference lies on
+the claim's side on all start models, *does not hold* if it lies on the other side on all of them,
+and *undecided* otherwise. "Not inferior" means less than two points worse, "as good" means within
+two points. Verdicts are corrected for the number of questions of their claim by Holm's rule (not in
+C5), the intervals are not. **Whose** says whether the paper says so itself (paper), whether we
+asked further (ours), or whether it only asks if a paper's case occurred (premise).
+
+**Without its largest family**: NanoWorld has nine families of questions. This column has the
+difference without the family that adds most to it. It is bold where a decided verdict rests on that
+family, because it differs from the others by more than chance and without it the difference crosses
+a limit of the question or, where that limit is 0, is less than half as large.
+
+A **doubt** is a reason why a verdict may be wrong although its interval is right, for example that
+the best learning rate was the lowest that was tried.
+
+"""
+
+
+def all_questions() -> str:
+    """The whole page: below each sentence of a paper the questions that ask it, below the last one
+    of a paper our further questions; then the premises, and one correction for all."""
     left = {judge.key(line): line for line in judge.page_lines()}
-    last_of = {sentence.paper: sentence for sentence in papers.SENTENCES}
-    told: list[str | Line] = []
-    for sentence in papers.SENTENCES:
-        told.append(f"| {link(sentence)} | **{sentence.says}** | | | | | {sentence.doubt} |")
-        told += [left.pop(key) for key in sentence.questions.values()]
-        rest = [key for key, line in left.items()
-                if line.claim in papers.CLAIMS_OF[sentence.paper]]
-        if rest and sentence is last_of[sentence.paper]:
-            told.append(f"| {sentence.paper} | **further questions** | | | | | |")
-            told += [left.pop(key) for key in rest]
-    doubts: dict[str, dict[str, None]] = {}             # {doubt: its rows}
-    first: dict[str, Line] = {}                         # the first line of a claim has a link
-    for line in told:
-        if isinstance(line, Line):
-            first.setdefault(line.claim, line)
-            for doubt, rows in line.doubts.items():
-                doubts.setdefault(doubt, {}).update(dict.fromkeys(rows))
-    letters = dict(zip(doubts, ascii_lowercase))
-    out = ["| claim | question | whose | here it | points of 100, on each base "
-           "| without its largest family | doubts |", "|---|---|---|---|---|---|---|"]
-    out += [line if isinstance(line, str) else row(line, first[line.claim] is line, letters)
-            for line in told]
-    out += ["", *(f"- **{letters[doubt]}** {doubt}" + (
-        f" ({', '.join(rows)})" if rows and doubt != searches.NOT_SEARCHED else "")
-        for doubt, rows in doubts.items())]
+    out = []
+    for paper in papers.CLAIMS_OF:
+        out += ["", f"## {paper}", "| claim | question | whose | verdict "
+                "| points of 100, on each start model | without its largest family | doubts |",
+                "|---|---|---|---|---|---|---|"]
+        for sentence in (x for x in papers.SENTENCES if x.paper == paper):
+            out.append(f"| {link(sentence)} | **{sentence.says}** | | | | | {sentence.doubt} |")
+            out += [row(left.pop(key)) for key in sentence.questions.values()]
+        rest = [key for key, line in left.items() if line.claim in papers.CLAIMS_OF[paper]]
+        if rest:
+            out.append("| | **further questions** | | | | | |")
+            out += [row(left.pop(key)) for key in rest]
     out += ["", *(f"{name}, a premise: {premise}."
                   for name in judge.RUN for premise in judge.premises(name))]
     questions, decided, stay = judge.as_one_family()
-    return "\n".join(out) + (
+    return HEAD + "\n".join(out).lstrip() + (
         f"\n\nIf the {questions} questions of C1 to C6 shared one correction, {stay} of their "
         f"{decided} decided verdicts would stay.\n")
 
 
-def row(line: Line, linked: bool, letters: dict[str, str]) -> str:
-    name = f"[{line.claim}](#{section(line.claim)})" if linked else line.claim
+def row(line: Line) -> str:
     whose = line.whose.removeprefix("the ").removesuffix("'s")
-    return (f"| {name} | {line.question} | {whose} | {line.verdict} | {line.figures} "
-            f"| {line.without} | {', '.join(letters[doubt] for doubt in line.doubts)} |")
-
-
-def section(claim: str) -> str:
-    """Where the page tells a claim."""
-    return next((at for at, names in SECTIONS.items() if claim in names), claim.lower())
+    doubts = "; ".join(f"{doubt} ({', '.join(rows)})" if rows and doubt != searches.NOT_SEARCHED
+                       else doubt for doubt, rows in line.doubts.items())
+    return (f"| {line.claim} | {line.question} | {whose} | {line.verdict} | {line.figures} "
+            f"| {line.without} | {doubts} |")
 
 
 # ---- the picture ---------------------------------------------------------------------------------
@@ -178,8 +190,14 @@ def draw(ax, label: str, line: Line, y: float, colour: str) -> None:
 
 
 def main() -> None:
-    for file, name, text in ((PAGE, "table", table()), (README, "papers", by_paper())):
-        page = between(name).sub(lambda _, text=text: text, file.read_text(encoding="utf-8"))
+    ALL.write_text(all_questions(), encoding="utf-8")
+    say(ALL)
+    parts = {README: {"papers": in_short()},
+             PAGE: {f"rows of {paper}": carrying(paper) for paper in papers.CARRY}}
+    for file, texts in parts.items():
+        page = file.read_text(encoding="utf-8")
+        for name, text in texts.items():
+            page = between(name).sub(lambda _, text=text: text, page)
         file.write_text(page, encoding="utf-8")
         say(file)
     picture(PAGE.with_suffix(".png"))

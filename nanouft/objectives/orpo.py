@@ -12,8 +12,9 @@ From dpo.py two things differ: log-odds stand where its log-ratios stood, and im
 policy back in place of the reference. Its pull never reverses, while the second term fades once
 the odds are apart.
 
-The NLL runs over prompt AND answer, as in the authors' code and in TRL. lam is 1.0 in their code
-(`alpha`) and 0.1 in TRL (`beta`). The odds are infinite at p = 1, so A is cut at -1e-6.
+The NLL runs over prompt AND answer, as in the authors' code and in TRL. lam is 1.0 where the
+authors' code is given none (`alpha`), but .1, .2 and .25 in the runs of the paper, and 0.1 in TRL
+(`beta`). The odds are infinite at p = 1, so A is cut at -1e-6.
 Trap: sums in place of means, since e^(a sum) is 0 for any answer of some length.
 """
 import torch.nn.functional as F

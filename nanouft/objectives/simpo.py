@@ -11,7 +11,8 @@ With sums in place of means the longer answer would lose for its length alone. N
 learning rate holds the policy near its start, and only the difference counts, so both answers may
 fall. A common addition: --alpha adds likelihood of `chosen` (TRL's CPO-SimPO).
 
-The released code writes gamma / beta = .25, hence gamma .5 at beta 2 here. TRL's defaults (its CPO
+The released configuration has gamma / beta = .25, hence gamma .5 at beta 2 here; the paper's own
+runs have .12 to .8 (Table 8). TRL's defaults (its CPO
 trainer: beta .1, gamma .5, alpha 1) are not SimPO.
 """
 import torch.nn.functional as F

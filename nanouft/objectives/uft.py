@@ -7,8 +7,9 @@
 If alignment follows SFT as a second stage, it forgets some of what the first has taught. UFT
 trains on both kinds of rows at once. The loss is that of its parent una.py, and what differs is
 `choose`: a demonstration is an answer with the highest score, 1.
-    i = beta r
+    i = beta r                                                          (Eq. 5)
     L = (sigmoid(i) - score)^2                                          (Eq. 6; Eq. 7 for score 1)
+Eq. 6 leaves the distance open; the square is the choice that Eq. 7 makes for demonstrations.
 No weight stands between the two kinds; their ratio is that of their counts (--mix for NanoWorld,
 your files as they are). The reference is the start model, so begin with the pretrained one.
 

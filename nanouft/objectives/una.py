@@ -10,8 +10,9 @@ sigmoid(i) is an implicit score between 0 and 1, and it is made equal to the sco
     --distance mse  L = (sigmoid(i) - score)^2                                          (Eq. 11, 13)
     --distance bce  L = -score log sigmoid(i) - (1 - score) log sigmoid(-i)             (Eq. 12)
 --feedback says what is known: score, binary (a label is a score of 1 or 0) or pair (chosen is 1,
-rejected 0, and the two losses are added). The paper uses bce for labels and pairs only; for scores
-between it has the same optimum, and its least value is an entropy.
+rejected 0, and the two losses are added). The paper uses bce for binary feedback, which it makes of
+chosen and rejected answers; what it calls pairwise feedback is DPO itself (Eq. 10). For scores
+between 0 and 1 bce has the same optimum as mse, and its least value is an entropy.
 
 At the start sigmoid(i) is 1/2, so better answers are pulled up and worse ones pushed down until
 beta r is logit(score), which takes logit(score)/beta nats of the whole answer. A score of 0 pushes
