@@ -2,6 +2,9 @@
 
     python -m lessons.methods           # writes docs/methods.md; a test says when that is needed
 
+It also writes what the page of `python -m nanouft.playground` says of each method: equations,
+paper, and the score after a whole run, from evidence/results/methods.csv.
+
 The equations stand once, in the head of each method's file, in lines such as
     L = -log sigmoid( beta (r_w - r_l) )            (Eq. 7)
     --form down     L = ...                         a form of its own, with this setting
@@ -11,12 +14,18 @@ tests/test_equations.py computes each of them and compares loss and gradient wit
 three columns are measured: the push of the loss on one fixed pair of answers, from ledger.py.
 """
 import argparse
+import csv
+import json
 import re
 import sys
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+
+from lessons.evidence import stats
 from nanouft import objectives
 from nanouft.data.rows import Row
 from nanouft.errors import command, say
@@ -27,7 +36,11 @@ from nanouft.objective import Objective
 from nanouft.objectives import OBJECTIVES
 from nanouft.world import as_answer
 
-PAGE = Path(__file__).parents[1] / "docs" / "methods.md"
+ROOT = Path(__file__).parents[1]
+PAGE = ROOT / "docs" / "methods.md"
+PLAYGROUND = ROOT / "nanouft" / "playground" / "web" / "methods.json"
+SCORES = ROOT / "lessons" / "evidence" / "results" / "methods.csv"
+KINDS = "rules rules_new list sum sort reverse truth unknown fact".split()  # of questions in it
 NAME = r"[^\W\d][\w']*"
 LOSS = re.compile(r" {4,}(?:--(\S+ \w+) +)?L = (.+?)(?:  +(.+))?")
 FORMULA = re.compile(rf" {{4,}}({NAME}) = (.+?)(?:  +.+)?")
@@ -108,6 +121,12 @@ def parent(name: str) -> str:
     return f" From `{above[1]}`." if above else ""
 
 
+def paper(name: str) -> str:
+    """The number of a method's paper at arXiv, or nothing."""
+    found = re.search(r"arXiv:(\d{4}\.\d{5})", head_of(name))
+    return found[1] if found else ""
+
+
 def family(objective: Objective) -> str:
     """What a method learns from with its default settings: a title of FAMILIES."""
     kinds = objective.kinds()
@@ -136,15 +155,15 @@ def pushed(name: str, model, tok) -> list[str]:
 def rows_of(name: str, model, tok) -> list[str]:
     """The lines of the table of one method; a further form says what is new in it."""
     objective, lines = OBJECTIVES[name](), equations(name, head_of(name))
-    arxiv = re.search(r"arXiv:(\d{4}\.\d{5})", head_of(name))
-    paper = f"<br>[{arxiv[1]}](https://arxiv.org/abs/{arxiv[1]})" if arxiv else ""
+    arxiv = paper(name)
+    link = f"<br>[{arxiv}](https://arxiv.org/abs/{arxiv})" if arxiv else ""
     needs = "; ".join([*objective.kinds(), *objective.asks()])
     needs = needs.replace("the start model's log-probs", "reference")
     facts, said, out = [idea(name) + parent(name), needs], [], []
     for line in lines:
         equation = "<br>".join(f"`{x}`" for x in line.told() if x not in said)
         shown = (f"`{line.name}`" if out else
-                 f"[`{name}`](../nanouft/objectives/{name}.py){paper}")
+                 f"[`{name}`](../nanouft/objectives/{name}.py){link}")
         cells = [shown, equation, *facts, *pushed(line.name, model, tok)]
         out.append(f"| {' | '.join(cells)} |")
         facts, said = [""] * len(facts), lines[0].told()
@@ -167,6 +186,35 @@ def tables() -> str:
     return "\n".join(out)
 
 
+# ---- for the playground --------------------------------------------------------------------------
+def scores() -> dict[str, tuple[float, float]]:
+    """{"dpo" or "sft->dpo": (mean score of 100, half of the 95 % interval over seeds)}"""
+    points: dict[str, list[float]] = {}
+    with SCORES.open(encoding="utf-8") as file:
+        for row in csv.DictReader(file):
+            mean = 100 * sum(float(row[kind]) for kind in KINDS) / len(KINDS)
+            points.setdefault(row["method"], []).append(mean)
+    return {name: (round(float(np.mean(x)), 1),
+                   round(stats.half_width(np.var(x, ddof=1) / len(x), len(x) - 1), 1))
+            for name, x in points.items() if len(x) > 1}
+
+
+def for_playground() -> dict[str, Any]:
+    """What the page of the playground says of each method."""
+    measured, told = scores(), {}
+    for name in OBJECTIVES:
+        recipes = {"from the base model": name, "after SFT": f"sft->{name}"}
+        told[name] = {
+            "idea": idea(name), "paper": paper(name),
+            "equations": {line.name.removeprefix(name).strip(): line.told()
+                          for line in equations(name, head_of(name))},
+            "scores": {start: measured[recipe] for start, recipe in recipes.items()
+                       if recipe in measured}}
+    letters = [f"{name}: {text}" for name, text in LETTERS.items()]
+    return {"letters": letters + [f"{name} = {text}" for name, text in SHARED.items()],
+            "methods": told}
+
+
 def main(argv: list[str] | None = None) -> int:
     argparse.ArgumentParser(prog="python -m lessons.methods", description=__doc__,
                             formatter_class=argparse.RawDescriptionHelpFormatter).parse_args(argv)
@@ -175,7 +223,9 @@ def main(argv: list[str] | None = None) -> int:
     after = rest.split("<!-- end -->\n")[1]
     page = f"{before}<!-- tables -->\n{tables()}\n\n<!-- end -->\n{after}"
     PAGE.write_text(page, encoding="utf-8")
-    say(f"docs/methods.md: {len(OBJECTIVES)} methods")
+    told = json.dumps(for_playground(), ensure_ascii=False, indent=1)
+    PLAYGROUND.write_text(told + "\n", encoding="utf-8")
+    say(f"docs/methods.md and the playground's methods.json: {len(OBJECTIVES)} methods")
     return 0
 
 
