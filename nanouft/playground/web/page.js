@@ -184,12 +184,16 @@ function stay() {                           // at what the visitor has chosen
   draw();
 }
 
-function choose(side, name) {
-  bet = "";
+function set(side, name) {                  // a method, with its default settings
   $(`${side}Method`).value = name;
   $(`${side}Dials`).innerHTML = (dials[name] ?? []).map(({ label, options }) =>
     `<label>${label} <select>${Object.entries(options).map(([value, words]) =>
       `<option value="${value}">${words}`).join("")}</select></label>`).join("");
+}
+
+function choose(side, name) {
+  bet = "";
+  set(side, name);
   stay();
   drawMap();
 }
@@ -322,7 +326,6 @@ chips("unmeasured", "Not measured yet:",
 $("question").textContent = DATA.question;
 $("letters").innerHTML = DATA.letters.map((line) =>
   `<code class="equation" style="display: block">${escaped(line)}</code>`).join("");
-$("leftMethod").value = ALL[0];
+set("left", ALL[0]);
 choose("right", methods.dpo ? "dpo" : ALL.at(-1));
-choose("left", ALL[0]);
 addEventListener("resize", drawMap);
