@@ -83,9 +83,9 @@ def settings(name: str, lams: Sequence[float], gammas: Sequence[float]) -> list[
                 {"field": "gamma", "label": "How much a token counts the losses of later ones "
                  "(gamma)", "options": {str(x): f"{x:g}" for x in gammas}}]
     if name == "dpo":
-        rates = {"its own": OBJECTIVES["dpo"].lr, "that of SFT": OBJECTIVES["sft"].lr}
+        own, faster = (f"{OBJECTIVES[x].lr:f}".rstrip("0") for x in ("dpo", "sft"))
         return [{"field": "lr", "label": "Learning rate",
-                 "options": {str(x): f"{whose}, {x:g}" for whose, x in rates.items()}}]
+                 "options": {own: f"its own, {own}", faster: f"that of SFT, {faster}"}}]
     return []
 
 
@@ -127,9 +127,10 @@ def differing_line() -> str:
 
 def about(name: str, told: dict[str, Any]) -> dict[str, Any]:
     """What the page says of a method beside its runs. `told`: its part of web/methods.json."""
-    cls, seen = OBJECTIVES[name], look(name)
-    return {"called": cls.__name__, "file": f"nanouft/objectives/{name}.py", "mark": seen.mark,
-            "family": FAMILY.get(name, "truth"), "code": code_of(cls),
+    cls, family = OBJECTIVES[name], FAMILY.get(name, name)
+    return {"called": cls.__name__, "file": f"nanouft/objectives/{name}.py",
+            "mark": look(name).mark, "family": family if family in LEARNS_FROM else "truth",
+            "code": code_of(cls),
             "idea": told.get("idea", ""), "paper": told.get("paper", ""),
             "equations": told.get("equations", {}), "scores": told.get("scores", {})}
 

@@ -18,13 +18,15 @@ let clock, bet = "";                        // the clock runs while the steps ar
 
 const step = () => +$("step").value;
 const method = (side) => $(`${side}Method`).value;
-const called = (side) => methods[method(side)].called;
+const called = (side) => methods[method(side)].called
+  + (method("left") === method("right") ? ` (${side})` : "");
 const chosen = (side) => [...$(`${side}Dials`).querySelectorAll("select")].map((x) => x.value);
 const run = (side) => runs[[method(side), ...chosen(side)].join(" ")];
 const frame = (side) => run(side).frames[step()];
 const signed = (x) => `${x < 0 ? "−" : "+"}${Math.abs(x).toFixed(2)}`;
 const percent = (x) => Math.round(100 * x);
 const escaped = (text) => text.replaceAll("&", "&amp;").replaceAll("<", "&lt;");
+const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1);
 const coloured = (name, text) =>
   `<span aria-hidden="true" style="color: var(--${methods[name].family})">${text}</span>`;
 const points = ([mean, half]) => `${mean.toFixed(1)} ± ${half.toFixed(1)}`;
@@ -68,7 +70,7 @@ function place(side) {                      // after a whole run
     .map(([start, score]) => `${start} <b>${points(score)}</b> of 100`).join("; ");
   const own = (dials[method(side)] ?? []).every(({ options }, i) =>
     Object.keys(options)[0] === chosen(side)[i]);
-  return `<h3>After a whole run</h3><p>${!lines ? "Not measured yet." : own ? `${lines}.`
+  return `<h3>After a whole run</h3><p>${!lines ? "Not measured yet." : own ? `${capital(lines)}.`
     : `Not measured yet with these settings. With its defaults: ${lines}.`}</p>`;
 }
 
@@ -77,7 +79,7 @@ function loss(side) {                       // equation, paper and code
   const form = chosen(side).map((value) => equations[`--variant ${value}`]).find(Boolean);
   const lines = form ?? Object.values(equations)[0]
     ?? ["python -m lessons.methods writes its equation here"];
-  return `<h3>Its loss</h3><p>${escaped(idea.charAt(0).toUpperCase() + idea.slice(1))} ${
+  return `<h3>Its loss</h3><p>${escaped(capital(idea))} ${
     paper && `<a href="https://arxiv.org/abs/${paper}">The paper, arXiv:${paper}</a>`}</p>
     ${lines.map((line) => `<code class="equation" style="display: block">${escaped(line)}</code>`)
       .join("")}
@@ -160,9 +162,9 @@ function verdict(a, b) {
   const learns = SIDES.map((side) => frame(side).stops > asked / 2);
   const so = learns[0] ? (learns[1] ? "both" : "left") : learns[1] ? "right" : "neither";
   const name = { left: a, right: b };
-  return `You bet “${name[bet] ?? bet}”. ${bet === so ? "So it is" : "It is another way"}: ${
-    name[so] ? `it is ${name[so]} that learns` : so === "both" ? "both learn" : "neither learns"} `
-    + "to stop. The reason stands under the bars of each.";
+  return `You bet “${name[bet] ?? bet}”. ${bet === so ? "That is right" : "It came out otherwise"}: ${
+    name[so] ? `only ${name[so]} learns` : so === "both" ? "both learn" : "neither learns"} to stop `
+    + `in these ${STEPS} steps. The reasons stand under the bars.`;
 }
 
 function play() {                           // one step after another, until the last
@@ -206,9 +208,9 @@ const onMap = ALL.filter((name) => methods[name].scores[FROM_BASE])
   .sort((a, b) => methods[b].scores[FROM_BASE][0] - methods[a].scores[FROM_BASE][0]);
 
 function drawMap() {
-  const wide = $("map").clientWidth || 700, tall = 460, left = 44, bottom = tall - 44;
+  const wide = $("map").clientWidth || 700, tall = 560, left = 44, bottom = tall - 44;
   const scores = onMap.map((name) => methods[name].scores[FROM_BASE][0]);
-  const low = 10 * Math.floor((Math.min(...scores, 50) - 2) / 10), top = 85;
+  const low = 5 * Math.floor((Math.min(50, ...scores) - 2) / 5), top = 85;
   const x = (stops) => left + 16 + (wide - left - 44) * stops / asked;
   const y = (score) => bottom - (bottom - 12) * (score - low) / (top - low);
   const taken = [];                         // boxes [x, y, half width] of marks and names
@@ -248,7 +250,7 @@ function drawMap() {
       <text x="${at[0]}" y="${at[1] + 4}" text-anchor="middle">${name}</text></g>`;
   });
   const grid = [];
-  for (let score = low; score <= top; score += 10) {
+  for (let score = 10 * Math.ceil(low / 10); score <= top; score += 10) {
     grid.push(`<path d="M${left} ${y(score)}H${wide}" stroke="var(--line)"/>
       <text x="${left - 8}" y="${y(score) + 4}" text-anchor="end">${score}</text>`);
   }
@@ -313,7 +315,7 @@ $("map").onkeydown = (event) => {
   event.preventDefault();
   if (event.target.dataset.method) put(event.target.dataset.method);
 };
-$("mapTitle").textContent = `All ${ALL.length} methods: choose another one`;
+$("mapTitle").textContent = `The map of all ${ALL.length} methods: choose another one`;
 $("legend").innerHTML = `Colour and shape say what a method learns from: ${families.map((family) => {
   const name = ALL.find((x) => methods[x].family === family);
   return `${coloured(name, methods[name].mark)} ${learns[family]}`;
