@@ -339,6 +339,9 @@ def test_a_bet_on_two_methods_by_keyboard_alone(made, browser):
     while page.input_value("#rightMethod") != "ift":
         page.keyboard.press("ArrowDown")
     assert "lam" in page.inner_text("#rightDials") and page.inner_text("#verdict") == ""
+    values = page.locator("#rightDials select").evaluate_all("(all) => all.map((x) => x.value)")
+    ift = OBJECTIVES["ift"]()
+    assert values == [ift.variant, str(ift.lam), str(ift.gamma)]        # as the method has them
     assert focused(page) == "rightMethod"
     page.keyboard.press("Tab")                                          # its first setting
     page.keyboard.press("ArrowDown")

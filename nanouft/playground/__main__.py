@@ -73,19 +73,19 @@ def lists(split: str, n: int) -> list[Row]:
 
 # ---- which runs there are ------------------------------------------------------------------------
 def settings(name: str, lams: Sequence[float], gammas: Sequence[float]) -> list[dict[str, Any]]:
-    """What can be chosen for a method: a field, its label, {value: words}; the default first."""
+    """What can be chosen for a method: a field, its label, (value, words); the default first."""
     if name == "ift":
         return [{"field": "variant", "label": "The weights of its tokens",
-                 "options": {"detached": "get no gradient",
-                             "released": "let gradient through, as released"}},
+                 "options": [("detached", "get no gradient"),
+                             ("released", "let gradient through, as released")]},
                 {"field": "lam", "label": "Share of its own guesses in what it reads (lam)",
-                 "options": {str(x): f"{x:g}" for x in lams}},
+                 "options": [(str(x), f"{x:g}") for x in lams]},
                 {"field": "gamma", "label": "How much a token counts the losses of later ones "
-                 "(gamma)", "options": {str(x): f"{x:g}" for x in gammas}}]
+                 "(gamma)", "options": [(str(x), f"{x:g}") for x in gammas]}]
     if name == "dpo":
         own, faster = (f"{OBJECTIVES[x].lr:f}".rstrip("0") for x in ("dpo", "sft"))
         return [{"field": "lr", "label": "Learning rate",
-                 "options": {own: f"its own, {own}", faster: f"that of SFT, {faster}"}}]
+                 "options": [(own, f"its own, {own}"), (faster, f"that of SFT, {faster}")]}]
     return []
 
 
@@ -93,7 +93,7 @@ def runs_of(name: str, dials: list[dict[str, Any]], helper: str) -> Iterator[Run
     """A run for each choice. The model in the folder `helper` stands in for all other models."""
     cls = OBJECTIVES[name]
     others = {cls.first.field: [helper] * len(cls.first.runs)} if cls.first else {}
-    for chosen in product(*(dial["options"] for dial in dials)):
+    for chosen in product(*([value for value, _ in dial["options"]] for dial in dials)):
         objective = cls(**others)
         for dial, value in zip(dials, chosen):
             kind = type(getattr(objective, dial["field"]))

@@ -69,7 +69,7 @@ function place(side) {                      // after a whole run
   const lines = Object.entries(methods[method(side)].scores)
     .map(([start, score]) => `${start} <b>${points(score)}</b> of 100`).join("; ");
   const own = (dials[method(side)] ?? []).every(({ options }, i) =>
-    Object.keys(options)[0] === chosen(side)[i]);
+    options[0][0] === chosen(side)[i]);
   return `<h3>After a whole run</h3><p>${!lines ? "Not measured yet." : own ? `${capital(lines)}.`
     : `Not measured yet with these settings. With its defaults: ${lines}.`}</p>`;
 }
@@ -117,7 +117,7 @@ function why(side) {
 function notes(side) {                      // what belongs to the settings of one method
   const [first, , gamma] = chosen(side);
   if (method(side) === "dpo") {
-    const [own, faster] = Object.keys(dials.dpo[0].options);
+    const [own, faster] = dials.dpo[0].options.map(([rate]) => rate);
     const stops = (rate) => runs[`dpo ${rate}`].frames[STEPS].stops;
     return [`DPO’s own learning rate is ${own}, SFT’s is ${faster}. After step ${STEPS}, `
       + `${stops(own)} of ${asked} answers stop at its own rate and ${stops(faster)} at SFT’s.`];
@@ -135,7 +135,8 @@ function notes(side) {                      // what belongs to the settings of o
 }
 
 function repair(side) {                     // the one line that makes the difference
-  if (chosen(side)[0] !== "released") return "";
+  const [variant, , gamma] = chosen(side);
+  if (variant !== "released" || Number(gamma) === 0) return "";
   return `<p class="row"><button data-repair="${side}">Give the weights no gradient</button>
     <code>${escaped(DATA.line)}</code></p>`;
 }
@@ -189,7 +190,7 @@ function stay() {                           // at what the visitor has chosen
 function set(side, name) {                  // a method, with its default settings
   $(`${side}Method`).value = name;
   $(`${side}Dials`).innerHTML = (dials[name] ?? []).map(({ label, options }) =>
-    `<label>${label} <select>${Object.entries(options).map(([value, words]) =>
+    `<label>${label} <select>${options.map(([value, words]) =>
       `<option value="${value}">${words}`).join("")}</select></label>`).join("");
 }
 
@@ -213,6 +214,8 @@ function drawMap() {
   const low = 5 * Math.floor((Math.min(50, ...scores) - 2) / 5), top = 85;
   const x = (stops) => left + 16 + (wide - left - 44) * stops / asked;
   const y = (score) => bottom - (bottom - 12) * (score - low) / (top - low);
+  const pen = document.createElement("canvas").getContext("2d");
+  pen.font = `13px ${getComputedStyle(document.body).fontFamily}`;
   const taken = [];                         // boxes [x, y, half width] of marks and names
   const free = (box) => taken.every(([a, b, half]) =>
     Math.abs(a - box[0]) >= half + box[2] || Math.abs(b - box[1]) >= 14);
@@ -225,8 +228,8 @@ function drawMap() {
     return taken.at(-1);
   });
   const drawn = onMap.map((name, k) => {
-    const [across, up] = marks[k], half = 4 + 3.7 * name.length, score = methods[name].scores;
-    const [mean, error] = score[FROM_BASE];
+    const [across, up] = marks[k], { called, family, mark, scores } = methods[name];
+    const [mean, error] = scores[FROM_BASE], half = 4 + pen.measureText(called).width / 2;
     const boxes = [...Array(40).keys()].flatMap((d) => [-d, d].flatMap((dy) =>
       [1, -1].flatMap((way) => [12, 34, 60].map((gap) =>
         [across + way * (gap + half), up + 7 * dy, half]))))
@@ -239,15 +242,15 @@ function drawMap() {
     const far = Math.hypot(edge - across, at[1] - up) > 16;
     const shown = SIDES.some((side) => method(side) === name);
     return `<g class="point${shown ? " shown" : ""}" tabindex="0" role="button"
-      data-method="${name}" aria-label="${methods[name].called}: ${atEnd(name)} of ${asked} answers
-      stop after ${STEPS} steps, score ${points(score[FROM_BASE])} after a whole run; learns from
-      ${learns[methods[name].family]}" style="color: var(--${methods[name].family})">
+      data-method="${name}" aria-label="${called}: ${atEnd(name)} of ${asked} answers
+      stop after ${STEPS} steps, score ${points([mean, error])} after a whole run; learns from
+      ${learns[family]}" style="color: var(--${family})">
       <path d="M${across} ${y(mean + error)}V${y(mean - error)}" stroke="currentColor"
         opacity=".45"/>
       ${far ? `<path d="M${across} ${up}L${edge} ${at[1]}" stroke="currentColor" opacity=".35"/>`
         : ""}
-      <text x="${across}" y="${up + 5}" text-anchor="middle">${methods[name].mark}</text>
-      <text x="${at[0]}" y="${at[1] + 4}" text-anchor="middle">${name}</text></g>`;
+      <text x="${across}" y="${up + 5}" text-anchor="middle">${mark}</text>
+      <text x="${at[0]}" y="${at[1] + 4}" text-anchor="middle">${called}</text></g>`;
   });
   const grid = [];
   for (let score = 10 * Math.ceil(low / 10); score <= top; score += 10) {
@@ -268,7 +271,7 @@ function drawMap() {
 function chips(id, words, names, text) {    // methods without a place on the map
   $(id).hidden = !names.length;
   $(id).innerHTML = words + names.map((name) => `<button data-method="${name}">${
-    coloured(name, methods[name].mark)} ${name}${text(name)}</button>`).join("");
+    coloured(name, methods[name].mark)} ${methods[name].called}${text(name)}</button>`).join("");
 }
 
 function put(name) {                        // a method of the map, on the right
