@@ -96,6 +96,11 @@ for name, path in paths.items():
     print(f"{name:<18}{path[0]:7.2f} {path[-1]:7.2f}    {says}")
 
 # %%
+stronger = chosen(train(base, lambda model, rows: 10 * loss_of("SimPO")(model, rows), pairs, STEPS,
+                        1e-4, "SimPO, ten times the loss"))
+print(f"SimPO with ten times the loss: {stronger:.2f}")
+
+# %%
 fig, ax = draw.panels()
 hold = " and ".join(name for name, path in paths.items() if path[-1] > path[0])
 draw.lines(ax, range(0, STEPS + 1, 4), paths,
@@ -109,6 +114,7 @@ with_it, without = fell.pop("DPO"), fell.pop("DPO, no reference")
 if not CHANGE:
     assert max(fell.values()) < 0, "CPO and SimPO hold the chosen answer"
     assert abs(without - with_it) < with_it / 4, "without its reference DPO falls about as far"
+    assert abs(stronger - paths["SimPO"][-1]) < 0.2, "ten times the push ends at the same place"
     lesson.compare(paths["DPO, no reference"][-1], "nats")
 
 # %% [markdown]
@@ -121,7 +127,8 @@ if not CHANGE:
 # the chosen answer fall would raise the loss. SimPO asks for less: at a margin of about two nats
 # per token its push has already faded. DPO with $\beta=0.1$ pushes until a pair has a margin of
 # some forty nats in all, and long before that the chosen answer has fallen. How soon a push fades
-# matters more than how strong it is, because Adam divides each gradient by its recent size.
+# matters more than how strong it is, because Adam divides each gradient by its recent size: with
+# ten times the loss, and so ten times the push in every step, SimPO ends where it ended before.
 #
 # The other relatives of DPO each change one more decision: which tokens are pushed, how far a label
 # is trusted, or whether there are pairs at all. `docs/methods.md` has the loss of every one of them

@@ -141,19 +141,19 @@ if not CHANGE:
 
 # %% [markdown]
 # ## What happened
-# With $\beta=0.1$ the second stage forgets. It has no sums, and their share falls from 94 to 53 %,
-# that of sorting from 94 to 73 %. UFT keeps 94 and 85 %, because each of its steps reads
-# demonstrations as well. With $\beta=3$ it is the other way round: the two stages keep 79 and 87 %,
-# UFT has only 79 and 66 %, and all models learn more truth. So "one stage forgets less" is true of
-# one $\beta$ and false of another.
+# With $\beta=0.1$ the second stage forgets. It has no sums, and their share falls from 92 to 55 %,
+# that of sorting from 93 to 76 %. UFT keeps 94 and 85 %, because each of its steps reads
+# demonstrations as well. With $\beta=3$ it is the other way round: the two stages keep 77 and 92 %,
+# UFT has 79 % of the sums but only 66 % of the sorted lists, and all models learn more truth. So
+# "one stage forgets less" is true of one $\beta$ and false of another.
 #
 # The push explains both. For an answer of score 1 it is $2\beta\,\sigma(i)\,(1-\sigma(i))^2$ and
 # vanishes once $\sigma(i)$ is near 1. As $i$ is $\beta$ times the nats that the answer has gained,
 # $\sigma(i)=0.9$ takes $2.2/\beta$ of them: 22 nats with $\beta=0.1$, and less than one with
 # $\beta=3$. With a large $\beta$ the second stage is soon content, moves little and forgets little.
 # But UFT's demonstrations use the same loss, so they too stop pushing after a nat, before the
-# skills are learnt, while SFT pushes every token equally hard and never stops. The authors'
-# $\beta=0.01$ suits answers of hundreds of tokens; ours have about ten.
+# skills are learnt, while SFT pushes all tokens of an answer equally hard and never stops. The
+# authors' $\beta=0.01$ suits answers of hundreds of tokens; ours have about ten.
 #
 # The larger study, with settings chosen for each row, finds what our right panel shows, for SFT,
 # then DPO (C3 in `docs/claims.md`). So before one says that merging prevents forgetting, one has to

@@ -1,6 +1,6 @@
 # %% [markdown]
 # # 10 · Which demonstration is wrong?
-# *About 25 minutes; read 02 first. Preference-oriented fine-tuning (PoFT): arXiv:2412.12865,
+# *About 25 minutes; read 02 and 07 first. Preference-oriented fine-tuning (PoFT): arXiv:2412.12865,
 # `nanouft/objectives/poft.py`.*
 #
 # Demonstrations come from people, and people make mistakes. SFT imitates the wrong demonstrations
@@ -147,12 +147,12 @@ if not CHANGE:
 
 # %% [markdown]
 # ## What happened
-# By chance 40 % of the 240 answers with the lowest trust would be wrong, and in fact 89 % of them
-# are. With this weight PoFT reaches a mean score of 71 %, where SFT on the same rows reaches 60 %
-# and SFT on the right answers 73 %. In the picture the answers below the line are those that the
+# By chance 40 % of the 240 answers with the lowest trust would be wrong, and in fact 88 % of them
+# are. With this weight PoFT reaches a mean score of 71 %, where SFT on the same rows reaches 58 %
+# and SFT on the right answers 77 %. In the picture the answers below the line are those that the
 # aligned model likes less than the policy does, and nearly all of them are wrong.
 #
-# Yet the filter is soft: the mean trust is 0.56 for right answers and 0.36 for wrong ones, so a
+# Yet the filter is soft: the mean trust is 0.56 for right answers and 0.35 for wrong ones, so a
 # wrong answer is still pushed more than half as hard as a right one. If one knows how many answers
 # to throw out, a hard filter by the opinion of the aligned model gains more (C4 in
 # `docs/claims.md`).
@@ -161,7 +161,7 @@ if not CHANGE:
 # `CHANGE = "noisy"` aligns the second model with demonstrations that have the same kinds of
 # mistakes. Guess the share of wrong answers among the 240 with the lowest trust.
 #
-# *After your run.* It is 63 %, and PoFT gains next to nothing over SFT. The second opinion only
+# *After your run.* It is 54 %, and PoFT gains next to nothing over SFT. The second opinion only
 # helps if the other model has learnt something that the policy does not know.
 #
 # ## Exercise

@@ -14,7 +14,7 @@
 #
 # ## Guess
 # The reward model is right on two thirds of new pairs. An answer of the policy has an exact score
-# of 66 points of 100 on average. How many points has the answer that the reward model likes best of
+# of 65 points of 100 on average. How many points has the answer that the reward model likes best of
 # 64? Write down a number.
 
 # %%
@@ -153,17 +153,17 @@ if not CHANGE:
 
 # %% [markdown]
 # ## What happened
-# The reward rises and the exact score falls, from 66 to 34. The reward model did not become worse
+# The reward rises and the exact score falls, from 65 to 35. The reward model did not become worse
 # during the search, because nothing in it changed. Instead, the search found answers that the model
 # likes and should not. In every pair about a name that nobody knows, "I do not know." is the better
 # answer, and in no pair is it the worse one. So the model learnt that this sentence is good, and
 # not that it is good only if the name is unknown. Among 64 answers about a known creature there is
 # usually one that says "I do not know.", and the reward picks exactly that one: `unknown` rises to
-# 100, while `truth` and `fact` fall to 0. The sorted lists first get better and then worse: 17 % of
+# 100, while `truth` and `fact` fall to 0. The sorted lists first get better and then worse: 14 % of
 # all sampled lists, but 58 % of the best of 64 have a word that the question does not name, as in
-# "bee fig gold green hammer lemon mango".
+# "bee cherry green grey mango".
 #
-# Did the accuracy on held-out pairs warn us? Pooled over all pairs, 65 % looks usable. Taken kind
+# Did the accuracy on held-out pairs warn us? Pooled over all pairs, 66 % looks usable. Taken kind
 # by kind it does warn: on `truth` and `fact` the model is hardly better than a coin, or worse,
 # before any search. For `sort` it does not warn. The model is right on 85 % of these pairs, and yet
 # the search ends far below its start there, because it looks for exactly those answers on which the
@@ -178,7 +178,7 @@ if not CHANGE:
 # ## Change one thing
 # With `CHANGE = "exact"` the search uses the true score. Guess where it ends before you run it.
 #
-# *After your run.* It ends at 98 %, so the search itself was never the problem.
+# *After your run.* It ends at 100 %, so the search itself was never the problem.
 #
 # ## Exercise
 # In `lessons/exercises/ex11.py`:

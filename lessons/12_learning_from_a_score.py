@@ -42,10 +42,19 @@ CHANGE = ""                     # change one thing: "" | "mixed up", see below
 # $$A^{\mathrm{REINFORCE}}=R-\mathrm{mean}(R),\qquad
 # A^{\mathrm{RLOO}}=\frac{K}{K-1}(R-\bar R),\qquad
 # A^{\mathrm{GRPO}}=\frac{R-\bar R}{\mathrm{std}(R)+10^{-4}}.$$
-# RLOO's formula is the score minus the mean of the other $K-1$ answers, so its baseline knows how
-# hard the prompt is and nothing about $y$. GRPO also divides by the spread of the group, which
-# makes every prompt count alike, even one that is nearly solved. Strictly speaking, this is no
-# longer the gradient of the mean score.
+# The means of REINFORCE and GRPO break the rule above, because each contains the score $R$ of the
+# answer itself. To subtract a mean over $N$ answers is to take away a share $1/N$ of $R$ as well.
+# On average this only multiplies the gradient by $(N-1)/N$ and keeps its direction. With the 64
+# answers of a batch the factor is nearly 1, and with four answers to a prompt it is 3/4. RLOO's
+# $K/(K-1)$ takes it back: its formula is the score minus the mean of the other $K-1$ answers, a
+# baseline that knows how hard the prompt is and nothing about $y$.
+#
+# GRPO also divides by the spread of the group, which makes every prompt count alike, even one that
+# is nearly solved. Strictly speaking, this is no longer the gradient of the mean score.
+#
+# The next cell checks the factor exactly. It takes one prompt with only five possible answers, adds
+# up the push over all 625 groups of four, each with its probability, and compares the sum with the
+# gradient of the mean score. The logits of the five probabilities stand for the weights here.
 
 # %%
 import itertools
@@ -83,6 +92,21 @@ def kinds(R) -> dict[str, float]:
             "all equal": 100 * equal.float().mean().item()}
 
 
+p = torch.tensor([0.4, 0.3, 0.15, 0.1, 0.05])           # of the five answers to one prompt
+score = torch.tensor([0.0, 1.0, 0.5, 0.0, 1.0])
+groups = torch.cartesian_prod(*[torch.arange(5)] * SAMPLES)             # (625,K) all groups
+chance = p[groups].prod(1)                              # (625,) of each group
+slope = torch.eye(5) - p                                # (5,5) of each log pi(y), by the logits
+true = p @ (score[:, None] * slope)                     # (5,) of the mean score: E[R grad log pi]
+for name, A in (("own score in the mean", score[groups] - score[groups].mean(1, keepdim=True)),
+                ("RLOO", advantages("RLOO", score[groups]))):
+    expected = chance @ (A[..., None] * slope[groups]).mean(1)          # (5,)
+    factor = (expected @ true / (true @ true)).item()
+    print(f"{name}: {factor:.2f} times the gradient of the mean score")
+    assert torch.allclose(expected, factor * true, atol=1e-6), "its direction is the right one"
+    assert abs(factor - (1 if name == "RLOO" else (SAMPLES - 1) / SAMPLES)) < 1e-4, \
+        "a mean that contains R shortens the gradient, and RLOO takes this back"
+
 base = shipped_base()
 exam = rows[:100]
 inputs, targets, mask, R = sample_answers(base, exam, tok, step=1000)
@@ -118,8 +142,14 @@ for method in ("REINFORCE", "RLOO", "GRPO", "online UNA"):
 # tokens that $\pi$ samples is $\mathrm{KL}(\pi\,\|\,\pi_{\rm ref})$ by definition. The mean of
 # $e^{d_t}=\pi_{\rm ref}/\pi$ is the sum of $\pi_{\rm ref}$ over all tokens, which is 1, so
 # $e^{d}-d-1$ has the same mean. But since $e^d\ge1+d$ it is never negative, and it is less noisy.
-# The next cell checks this on a list of five probabilities, and prints what the clip does to the
-# push, $-\partial L_t/\partial\log\pi$, without the penalty.
+#
+# The same mean does not imply the same gradient, however. GRPO differentiates k3 on answers that
+# are already drawn. There its slope by $\log\pi$ is $1-e^d$, of which the 1 adds nothing on
+# average, and the mean of $-e^d\,\nabla\log\pi$ is $-\sum\pi_{\rm ref}\nabla\log\pi$. This is the
+# gradient of $\mathrm{KL}(\pi_{\rm ref}\,\|\,\pi)$, the other of the two directions of lesson 07:
+# k3 measures the one and lowers the other. The next cell checks both on a list of five
+# probabilities, and prints what the clip does to the push, $-\partial L_t/\partial\log\pi$, without
+# the penalty.
 
 # %%
 p, ref = (torch.tensor(x) for x in ([0.4, 0.3, 0.15, 0.1, 0.05], [0.3, 0.3, 0.2, 0.1, 0.1]))
@@ -129,6 +159,18 @@ for name, x in (("-d", -d), ("k3", d.exp() - d - 1)):
     spread = (p * (x - mean).square()).sum().sqrt()
     print(f"{name}: mean {mean:.4f}, lowest {x.min():+.3f}, spread of one sample {spread:.3f}")
     assert torch.isclose(mean, (p * (p / ref).log()).sum()), "both have the KL as their mean"
+logits = p.log().requires_grad_()
+log_pi = logits.log_softmax(0)
+pi, d = log_pi.exp(), ref.log() - log_pi
+slopes = {}                     # the gradient of each mean by the five logits
+for name, mean in (("k3 as a loss", (p * (d.exp() - d - 1)).sum()),      # p: drawn, a constant
+                   ("KL(pi || ref)", (pi * -d).sum()), ("KL(ref || pi)", (ref * d).sum())):
+    slopes[name], = torch.autograd.grad(mean, logits, retain_graph=True)
+    print(f"{name:<14} slopes", *(f"{x:+.3f}" for x in slopes[name]))
+assert torch.allclose(slopes["k3 as a loss"], slopes["KL(ref || pi)"], atol=1e-6), \
+    "as a loss k3 has the gradient of KL(ref || pi)"
+assert not torch.allclose(slopes["k3 as a loss"], slopes["KL(pi || ref)"], atol=0.01), \
+    "and not that of the KL which is its mean"
 for A in (1.0, -1.0):
     logp = torch.tensor([0.5, 1.0, 1.5]).log().requires_grad_()         # now; 0 when sampled
     rho = logp.exp()
@@ -213,8 +255,10 @@ if not CHANGE:
 # push as hard as 1, 1, 1, 0. It also takes the mean over an answer's tokens where RLOO takes the
 # sum, which lets RLOO push a long wrong answer hardest.
 #
-# REINFORCE, RLOO and GRPO usually add a KL penalty, such as k3, because a high score does not mean
-# that the answer is what we wanted, as lesson 11 showed.
+# REINFORCE, RLOO and GRPO usually have a KL penalty, because a high score does not mean that the
+# answer is what we wanted, as lesson 11 showed. GRPO adds k3 to its loss. REINFORCE and RLOO take
+# $\log\pi-\log\pi_{\rm ref}$ off the score of an answer, and so follow the gradient of
+# $\mathrm{KL}(\pi\,\|\,\pi_{\rm ref})$.
 #
 # ## Change one thing
 # With `CHANGE = "mixed up"` each advantage goes to the next answer, as if the code had confused the
@@ -240,7 +284,8 @@ if not CHANGE:
 # <details><summary>Answers</summary>
 #
 # 1. Only then is the mean of b times the gradient of log pi zero, so that the baseline removes
-#    noise and changes nothing else.
+#    noise and changes nothing else. A mean that contains the answer's own score makes the gradient
+#    shorter, by (N-1)/N, and another dependence may turn it as well.
 # 2. The first equation is a mean over answers of the present policy. Temperature 1 samples from
 #    exactly that policy, and after a step it is another one.
 #

@@ -33,9 +33,10 @@ CHANGE = ""                     # change one thing: "" | "blank", see below
 # $$\delta_t=R_t+V_{t+1}-V_t,\qquad A_t=\delta_t+\lambda A_{t+1}.$$
 # By the log-derivative of lesson 12 the gradient is the mean of $\sum_t A_t\nabla\log\pi(y_t)$,
 # since the log-probability of an answer is the sum over its tokens. With $\lambda=1$ the advantage
-# is the whole return minus $V_t$. It is right on average whatever the critic says, because $V_t$
-# does not depend on the token and is only a baseline. With $\lambda=0$ it is only the change of the
-# prediction, which has little noise but is right only if the critic is.
+# is the whole return minus $V_t$. As an estimate of how good the token was it is as wrong as $V_t$,
+# but the gradient is right on average whatever the critic says, because $V_t$ does not depend on
+# the token and is only a baseline. With $\lambda=0$ the advantage is only the change of the
+# prediction, which has little noise, but then the gradient is right only if the critic is.
 
 # %%
 import draw

@@ -36,8 +36,11 @@ CHANGE = ""                     # change one thing: "" | "no steps shown", see b
 # them, and let $\Delta$ be the **advantage of thinking**, the probability of a right answer with
 # steps minus that of a right answer at once. On average an answer's reward then differs from the
 # mean $\bar R$ of its group by
-# $$\mathrm{E}[R-\bar R\mid\mathrm{steps}]=(1-s)\,\Delta,\qquad
-# \mathrm{E}[R-\bar R\mid\mathrm{at\ once}]=-s\,\Delta.$$
+# $$\mathrm{E}[R-\bar R\mid\mathrm{steps}]=\tfrac{K-1}{K}(1-s)\,\Delta,\qquad
+# \mathrm{E}[R-\bar R\mid\mathrm{at\ once}]=-\tfrac{K-1}{K}\,s\,\Delta.$$
+# The factor is that of lesson 12, since $\bar R$ contains the answer's own reward; here, with
+# $K=8$ answers in a group, it is 7/8, and in a large group it is nearly 1.
+#
 # The first token of an answer decides whether steps follow, and it is pushed like all others. So
 # steps become more frequent if $\Delta$ is positive and rarer if it is negative, and since $\Delta$
 # can be measured before any training, we can predict which it will be.
@@ -54,7 +57,7 @@ from nanouft.models.generate import generate
 from nanouft.gpt import shipped_base
 from nanouft.data.rows import Row
 from nanouft.models.tokenizer import Turn
-from nanouft.simple import padded, sft_loss, token_logp
+from nanouft.simple import padded, token_logp, tokens
 from nanouft.models.tokenizer import nano
 
 KINDS = {"sum": "add up", "reverse": "backwards"}
@@ -74,10 +77,18 @@ def right_last_word(row) -> str:
 # %% [markdown]
 # ## Teach both forms
 # SFT reads 600 right answers three times. Three in ten of them contain the steps, while the others
-# consist of the last word alone.
+# consist of the last word alone. The loss is the mean over all tokens. With the mean over each
+# answer and then over the answers, as in `nanouft/simple.py`, a token of a long answer would count
+# little beside one of a short answer, and after SFT hardly any sum would have steps.
 
 
 # %%
+def sft(model, rows):
+    """Make every token of the answers likelier; all of them weigh the same."""
+    inputs, targets, mask = tokens(rows, "answer", tok)
+    return -(token_logp(model(inputs), targets) * mask).sum() / mask.sum()
+
+
 def taught():
     """The base after SFT on both forms."""
     rng, rows = random.Random(0), []
@@ -86,8 +97,7 @@ def taught():
         steps = CHANGE != "no steps shown" and rng.random() < 0.3
         rows.append(Row(row.prompt, (Turn("assistant", text if steps else last(text)),)))
     order = [row for _ in range(PASSES) for row in rng.sample(rows, len(rows))]
-    return train(shipped_base(), lambda model, rows: sft_loss(model, None, rows, tok, 0), order,
-                 len(order) // ROWS, 1e-3, "SFT", ROWS, falls=True)
+    return train(shipped_base(), sft, order, len(order) // ROWS, 1e-3, "SFT", ROWS, falls=True)
 
 
 def sample(model, rows: list, seed: int):

@@ -10,8 +10,9 @@
     check(own_guess)
 
 Write your functions in lessons/exercises/ex04.py. Inputs are drawn anew in each run and given to
-your function and to the right one of key04.py. You see the smallest call in which they differ, and,
-if your results are those of a common mistake in all calls, its name. Read the key when you are
+your function and to the right one of key04.py. Numbers are equal if they differ by less than the
+`tolerance` of the key, usually a ten-thousandth. You see the smallest call in which they differ,
+and, if your results are those of a common mistake in all calls, its name. Read the key when you are
 done. A loop without an end is tried until you press Ctrl-C, which shows its line. The last line
 counts what is right, and the exit code is 0 if everything asked for is.
 """

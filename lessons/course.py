@@ -24,6 +24,7 @@ from tqdm import tqdm
 from nanouft.errors import print_anything
 
 HERE = Path(__file__).resolve().parent
+sys.path.append(str(HERE.parent))               # lesson 17 imports lessons.evidence
 LESSONS = sorted(HERE.glob("[01]*.py"))
 OUT = Path("out/lessons")
 NOTEBOOK = "ipykernel" in sys.modules

@@ -3,8 +3,9 @@ the numbers of the stub, and each mistake of the key is refused and named."""
 import os
 import re
 from concurrent.futures import ThreadPoolExecutor
-from inspect import getsource
+from inspect import getsource, signature
 from pathlib import Path
+from random import Random
 
 import pytest
 import torch
@@ -67,6 +68,46 @@ def test_another_right_program_is_right_too():
     for program in (attention, ift_loss, both_fall, largest_push):
         exercise, = (x for x in KNOWN.values() if x.name == program.__name__)
         assert judge(exercise, program) == ""
+
+
+@pytest.mark.parametrize("name", KNOWN)
+def test_a_gradient_that_is_checked_is_announced(name):
+    """Else a right program in numpy is refused, and nobody can know why. The docstring names the
+    arguments that it flows to."""
+    exercise, seen = KNOWN[name], {}
+    for k in range(5):
+        seen |= {what: slope for what, slope in
+                 exercise.look(exercise.right, *exercise.draw(Draw(f"{k}"))).items()
+                 if "gradient" in what and (slope.any() or what not in seen)}
+    stub = getattr(checks.load(HERE / f"ex{name[:2]}.py"), exercise.name)
+    told = re.search(r"[Gg]radient flows to ([^.]+)\.", stub.__doc__)
+    assert bool(told) == bool(seen), "it says so exactly if the key checks one"
+    for what, slope in seen.items():
+        argument = what.split()[-1]
+        if argument in signature(exercise.right).parameters and slope.any():
+            assert argument in re.findall(r"\w+", told[1])
+
+
+def of_direction(k: int):
+    """A right program for 07b: a multiple of g_w, and a tenth of its length in any direction."""
+    def both_fall(g_w):
+        u = torch.tensor([Random(f"{k} {i} {g_w.tolist()}").gauss(0, 1) for i in range(len(g_w))])
+        return (2, 3, 5)[k % 3] * g_w + 0.1 * g_w.norm() * u / u.norm()
+    return both_fall
+
+
+@pytest.mark.parametrize("k", range(30))
+def test_a_right_counterexample_is_right_whatever_its_direction(k):
+    assert judge(KNOWN["07b"], of_direction(k), seed=k) == ""
+
+
+@pytest.mark.parametrize("wrong", [
+    lambda g: 3 * g, lambda g: 7.3 * g, lambda g: 3 * g.norm() * (g / g.norm()),
+    lambda g: (g / 3).double() * 7, lambda g: g, lambda g: 0 * g, lambda g: -g,
+    lambda g: g / 2 + torch.eye(len(g))[0] / 9,                 # shorter than g_w
+    lambda g: g - g.roll(1) @ g / (g @ g) * g + g.roll(1)])     # the chosen answer stays
+def test_rounding_makes_no_counterexample(wrong):
+    assert judge(KNOWN["07b"], wrong, seed=0)
 
 
 def test_a_program_that_fails_in_some_calls_makes_no_common_mistake():

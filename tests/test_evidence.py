@@ -357,6 +357,23 @@ def test_cells_become_verdicts(tmp_path, monkeypatch):
     assert " 100 100 100 100 100 " in sft and re.search(r" 100 100 [89]\d\S* 100 100 ", released)
 
 
+def test_no_two_cells_share_a_file_unless_they_are_the_same_model_asked_the_same():
+    """Over all rows with all their tries, bases and seeds of all claims: else one base's scores
+    would be read as the other's, and a verdict on both bases would be one base's twice."""
+    asked: dict = {}
+    for entry in CLAIMS.values():
+        settled = [(row, entry.with_setting(row, setting) if setting else entry)
+                   for row in entry.rows for setting in entry.tries.get(row, [""])]
+        for row, claim in settled:
+            for base, folder in enumerate(claim.bases):
+                for seed in claim.seeds_for(row):
+                    same = (claim.command(row, base), folder, claim.prompts,
+                            seed if claim.is_trained(row) else "")
+                    file = cells.cell_file(claim, row, base, seed)
+                    assert asked.setdefault(file, same) == same, f"{row}, {folder}, seed {seed}"
+    assert len(asked) > 500
+
+
 def test_a_cell_trained_again_has_the_kept_scores(tmp_path, monkeypatch):
     """The cheapest one, SFT on 30 rows: all 900 scores. --train compares any other."""
     monkeypatch.setattr(cells, "OUT", tmp_path)

@@ -20,7 +20,7 @@ ROOT = HERE.parent
 
 # What is right at ## Guess: a letter, or a number with how far other machines may be from it.
 ANSWERS = {"00": "a", "01": "b", "02": (12, 15), "03": "c", "04": "d", "05": "a", "06": (23, 8),
-           "07": (-13, 3), "08": (-13, 3), "09": (78, 15), "10": (89, 6), "11": (35, 6),
+           "07": (-13, 3), "08": (-13, 3), "09": (78, 15), "10": (88, 6), "11": (35, 6),
            "12": (44, 6), "13": (100, 10), "14": (21, 1), "15": (0.43, 0.05), "16": "b",
            "17": (72, 1)}
 
@@ -130,3 +130,16 @@ def test_a_lesson_runs_and_its_laws_hold(lesson, tmp_path):
     away = 0 if guess == "a" else abs(float(happened.split()[0]) - right[0])
     assert happened == right if guess == "a" else away <= right[1]
     assert (tmp_path / f"out/lessons/{lesson.name[:2]}.png").stat().st_size < 100_000
+
+
+def test_lesson_17_prints_the_intervals_of_the_page(tmp_path):
+    """The same rows of the same claims, whichever of two rows is subtracted."""
+    ran = subprocess.run([sys.executable, str(HERE / "17_a_real_model.py"), "--guess", "10"],
+                         cwd=tmp_path, capture_output=True, text=True, timeout=600,
+                         env=os.environ | {"PYTHONPATH": str(ROOT)})
+    page = (ROOT / "docs/claims.md").read_text(encoding="utf-8")
+    published = {figure for line in page.splitlines() if re.search(r"\b(R1|R1s|C9)\b", line)
+                 for figure in re.findall(r"\d+\.\d ± \d+\.\d", line)}
+    printed = re.findall(r"minus SFT.*?(\d+\.\d) ± +(\d+\.\d)", ran.stdout)
+    assert len(printed) == 8, ran.stderr
+    assert not {f"{mean} ± {half}" for mean, half in printed} - published

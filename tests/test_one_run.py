@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 from nanouft import simple, train, world
 from nanouft.data.batches import Epochs, encode
 from nanouft.errors import command
+from nanouft.gpt import shipped_base
 from nanouft.loop import Device, steps, warmup_cosine
 from nanouft.models.folders import start_model
 from nanouft.objectives import OBJECTIVES
@@ -96,7 +97,8 @@ def test_simple_py_is_the_loop(name, place, monkeypatch, rate=2e-3):
     monkeypatch.setitem(simple.METHODS, name, (*simple.METHODS[name][:2], rate, n))
     monkeypatch.setattr(world, "score", lambda question, answer: len({*answer}) / 99)
     monkeypatch.setattr(simple, "ROWS", B := 8)
-    o = OBJECTIVES[name](**({"aligned": ["other"]} if name == "poft" else {}))
+    settings = {"poft": {"aligned": ["other"]}, "sft": {"reduction": "sequence"}}
+    o = OBJECTIVES[name](**settings.get(name, {}))
     taught, tok = start_model(str(place / "start"))
     model, start, other = (start_model(str(place / "start"))[0].double() for _ in range(3))
     with torch.no_grad():
@@ -175,6 +177,37 @@ def test_simple_py_has_the_rows_and_the_rates_of_the_methods():
     for name, (_, kinds, rate, _) in simple.METHODS.items():
         o = OBJECTIVES[name]()
         assert name == "grpo" or (kinds, rate) == (o.kinds(), o.lr), name
+
+
+def test_simple_py_has_one_kind_of_mean():
+    """The mean of the losses of single answers is that of all, so that what differs between two of
+    its methods is not how they average."""
+    model, other = shipped_base(), shipped_base()
+    with torch.no_grad():
+        other.wpe.weight.mul_(2)
+    for name, (loss_of, kinds, *_) in simple.METHODS.items():
+        if name == "grpo":                              # it samples; its form is in its last line
+            continue
+        rows = [row for kind in kinds for row in world.rows("train", kind, 4, 0)]
+        with torch.no_grad():
+            alone = [loss_of(model, other, [row], NANO, 0).item() for row in rows]
+            together = loss_of(model, other, rows, NANO, 0).item()
+        assert together == pytest.approx(sum(alone) / len(alone), abs=1e-5), name
+
+
+def test_simple_py_shows_rows_as_the_loss_reads_them(capsys):
+    """The target of a line is the input of the next, and the mask counts the answer with its
+    <|end|>, not the question and not the padding."""
+    rows = world.rows("train", "demos", 3, 0, skills=("fact", "sort", "reverse"))
+    simple.show_rows(rows, NANO)
+    head, *lines = capsys.readouterr().out.splitlines()
+    cells = [line.split() for line in lines]
+    assert head.split() == ["inputs", "targets", "mask"] * 3
+    for k, row in enumerate(rows):
+        inputs, targets, mask = zip(*(line[3 * k:3 * k + 3] for line in cells))
+        assert inputs[0] == "<|user|>" and inputs[1:] == targets[:-1]
+        counted = " ".join(word for word, counts in zip(targets, mask) if counts == "1")
+        assert counted.replace(" ", "") == row.answer[0].text.replace(" ", "") + "<|end|>"
 
 
 @pytest.mark.parametrize("name", ["ift", "uft", "dpo"])

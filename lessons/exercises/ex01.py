@@ -9,7 +9,8 @@ def attention(q, k, v):
             0, as in training
     v       (B,n+T,c) their values
     return  (B,T,c) for each of the newest positions the mean of the values of all positions up to
-            and including itself, weighted by the softmax over these of q . k / sqrt(h)
+            and including itself, weighted by the softmax over these of q . k / sqrt(h).
+            Gradient flows to q, k and v. The scores may be some hundreds
 
     A model that talks keeps k and v of what it has read, and computes only the newest positions.
     Query i belongs to position n + i of the row.

@@ -24,7 +24,8 @@ def sft_loss(logp, mask, reduction):
     mask       (B,T) 1 where the loss counts the target, else 0; there is a 1 in each row
     reduction  "token": the mean of -logp over all counted tokens of all rows
                "sequence": the mean over the counted tokens of each row, then the mean of the rows
-    return     one number. Where the mask is 0, logp can be anything, even -inf.
+    return     one number. Gradient flows to logp. Where the mask is 0, logp can be anything, even
+               -inf.
 
     If one row has a single token with the loss 2, and another row four tokens with the loss 1, then
     "token" gives 6 / 5 and "sequence" gives (2 + 1) / 2.

@@ -11,9 +11,9 @@ def push_on_steps(s, delta, long, short):
 
     The first token decides whether an answer has steps: its log p is log s or log(1 - s). GRPO
     pushes log p of a token by the advantage of its answer, divided by the answer's tokens. The
-    lesson has the mean advantage of both kinds in a large group; do not divide by the standard
-    deviation. A push on log p is one on x, times the derivative of log p by x. Take the mean over
-    all answers.
+    lesson has the mean advantage of both kinds; take it for a group so large that (K - 1) / K is 1,
+    and do not divide by the standard deviation. A push on log p is one on x, times the derivative
+    of log p by x. Take the mean over all answers.
 
     s = 0.5, delta = 0.4, 10 and 2 tokens give 0.03. When you are done: can the lengths alone turn
     the push around?

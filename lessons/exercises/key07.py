@@ -25,9 +25,13 @@ def both_fall(g_w):
 
 
 def weights(draw):
-    g_w = draw.numbers(-2, 2, draw.randint(2, 4))
+    """At least three: of two, any direction is now and then nearly that of g_w."""
+    g_w = draw.numbers(-2, 2, draw.randint(3, 5))
     g_w[draw.randrange(len(g_w))] += 3
     return (g_w,)
+
+
+ROUNDING = 1e-6                     # an angle below it is a rounding error: g_w is in fp32
 
 
 def look(function, g_w):
@@ -35,11 +39,13 @@ def look(function, g_w):
     g_l = function(g_w)
     if g_l is None:
         raise TypeError("It gives None. Is there a `return`?")
-    g_l = as_tensor(g_l).to(g_w)
+    g_w, g_l = g_w.double(), as_tensor(g_l).double()
     step, across = g_w - g_l, g_l - (g_l @ g_w) / (g_w @ g_w) * g_w
-    return {"makes the chosen answer less likely:": bool(g_w @ step < -1e-6),
-            "makes the rejected answer less likely:": bool(g_l @ step < -1e-6),
-            "is not a multiple of g_w:": bool(across.norm() > 1e-3 * g_l.norm())}
+    return {"makes the chosen answer less likely:":
+                bool(g_w @ step < -ROUNDING * g_w.norm() * step.norm()),
+            "makes the rejected answer less likely:":
+                bool(g_l @ step < -ROUNDING * g_l.norm() * step.norm()),
+            "is not a multiple of g_w:": bool(across.norm() > ROUNDING * g_l.norm())}
 
 
 EXERCISES = {

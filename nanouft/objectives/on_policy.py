@@ -40,7 +40,8 @@ def log_rho(s: Seqs) -> Tensor:
 
 def k3(x: Tensor) -> Tensor:
     """Schulman's estimate of KL(pi || pi_ref), token by token (arXiv:2402.03300, Eq. 4).
-    x = log pi_ref(token) - log pi(token), on tokens that pi has drawn."""
+    x = log pi_ref(token) - log pi(token), on tokens that pi has drawn. Its mean is this KL, but
+    the mean of its gradient on such tokens is the gradient of KL(pi_ref || pi)."""
     x = x.clamp_max(20)             # both terms: fp32 stays finite, and no slope has the wrong sign
     return torch.exp(x) - x - 1
 

@@ -6,8 +6,9 @@
 The gradient of an expected reward is an expectation again, so sampled answers estimate it:
     grad E[R] = E[ (R - b) grad log pi(y|x) ]
 Any b that does not look at y leaves the mean as it is and changes only the noise. Here b is the
-mean reward of the whole rollout (--baseline), and a KL penalty to the start model is part of the
-reward:
+mean reward of the whole rollout (--baseline). It contains the answer's own reward, which multiplies
+the mean gradient by (N-1)/N with N answers in the rollout. A KL penalty to the start model is part
+of the reward:
     L = -adv S
     adv = R - mean_i R
     R = reward - beta sum_t (log old_t - log ref_t)
