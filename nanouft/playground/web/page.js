@@ -18,9 +18,10 @@ let clock, bet = "";                        // the clock runs while the steps ar
 
 const step = () => +$("step").value;
 const method = (side) => $(`${side}Method`).value;
-const called = (side) => methods[method(side)].called
-  + (method("left") === method("right") ? ` (${side})` : "");
 const chosen = (side) => [...$(`${side}Dials`).querySelectorAll("select")].map((x) => x.value);
+const called = (side) => methods[method(side)].called
+  + (chosen(side)[0] === "released" ? " as released" : "")
+  + (method("left") === method("right") ? ` (${side})` : "");
 const run = (side) => runs[[method(side), ...chosen(side)].join(" ")];
 const frame = (side) => run(side).frames[step()];
 const signed = (x) => `${x < 0 ? "−" : "+"}${Math.abs(x).toFixed(2)}`;
