@@ -40,7 +40,7 @@ function token(text) {
 
 const high = (push) => UNIT * Math.sign(push) * Math.log2(1 + Math.abs(push));     // rem
 
-function bar(push, top, bottom) {           // the box has room for every bar of the two methods
+function bar(push, [top, bottom]) {
   const zero = 1.2 + top, end = zero - high(push);
   return `<div class="bar ${push < 0 ? "down" : "up"}" style="height: ${zero + 1.2 - bottom}rem">
     <u style="top: ${zero}rem"></u>
@@ -48,13 +48,16 @@ function bar(push, top, bottom) {           // the box has room for every bar of
     <b style="top: ${end + (push < 0 ? 0.1 : -1.2)}rem">${signed(push)}</b></div>`;
 }
 
+function box(k) {                           // room for the k-th answer's bars, on both sides alike
+  const every = SIDES.flatMap((x) => run(x).frames.flatMap(({ push }) => push[k] ?? [])).map(high);
+  return [Math.max(0, ...every), Math.min(0, ...every)];
+}
+
 function strips(side) {
-  const every = SIDES.flatMap((x) => run(x).frames.flatMap(({ push }) => push.flat())).map(high);
-  const top = Math.max(0, ...every), bottom = Math.min(0, ...every);
   const shown = run(side).answers.map(([which, tokens], k) => `
     <p class="small soft">How the next step pushes ${ANSWERS[which] ?? `the role “${which}”`}</p>
     <div class="bars">${tokens.map((text, t) =>
-      `<div>${token(text)}${bar(frame(side).push[k][t], top, bottom)}</div>`).join("")}</div>`);
+      `<div>${token(text)}${bar(frame(side).push[k][t], box(k))}</div>`).join("")}</div>`);
   const wrong = ends(side)[1] !== undefined;
   return shown.join("")
     + (wrong ? "" : `<p class="small soft">${called(side)} reads no wrong answer.</p>`);
