@@ -1,6 +1,10 @@
-"""docs/methods.md: every method on a line, written from the heads of the methods' files.
+"""docs/methods.md: every method on a line, written from the heads of the methods' files; and the
+number of methods and of lessons on every page.
 
-    python -m lessons.methods           # writes docs/methods.md; a test says when that is needed
+    python -m lessons.methods           # writes the pages; a test says when that is needed
+
+A page that says how many methods or lessons there are has the number behind a mark, which readers
+do not see: <!-- count of methods -->36 or <!-- count of lessons -->18.
 
 It also writes what the page of `python -m nanouft.playground` says of each method: equations,
 paper, and the score after a whole run, from evidence/results/methods.csv.
@@ -41,6 +45,8 @@ PAGE = ROOT / "docs" / "methods.md"
 PLAYGROUND = ROOT / "nanouft" / "playground" / "web" / "methods.json"
 SCORES = ROOT / "lessons" / "evidence" / "results" / "methods.csv"
 KINDS = "rules rules_new list sum sort reverse truth unknown fact".split()  # of questions in it
+COUNTS = {"methods": len(OBJECTIVES), "lessons": len([*ROOT.glob("lessons/[0-9][0-9]_*.py")])}
+COUNT = re.compile(rf"(<!-- count of ({'|'.join(COUNTS)}) -->)\d*")
 NAME = r"[^\W\d][\w']*"
 LOSS = re.compile(r" {4,}(?:--(\S+ \w+) +)?L = (.+?)(?:  +(.+))?")
 FORMULA = re.compile(rf" {{4,}}({NAME}) = (.+?)(?:  +.+)?")
@@ -186,6 +192,11 @@ def tables() -> str:
     return "\n".join(out)
 
 
+def with_counts(text: str) -> str:
+    """The text of a page with the numbers behind its marks as they are now."""
+    return COUNT.sub(lambda m: f"{m[1]}{COUNTS[m[2]]}", text)
+
+
 # ---- for the playground --------------------------------------------------------------------------
 def scores() -> dict[str, tuple[float, float]]:
     """{"dpo" or "sft->dpo": (mean score of 100, half of the 95 % interval over seeds)}"""
@@ -223,9 +234,12 @@ def main(argv: list[str] | None = None) -> int:
     after = rest.split("<!-- end -->\n")[1]
     page = f"{before}<!-- tables -->\n{tables()}\n\n<!-- end -->\n{after}"
     PAGE.write_text(page, encoding="utf-8")
+    for file in [ROOT / "README.md", *ROOT.glob("docs/*.md")]:
+        text = file.read_text(encoding="utf-8")
+        file.write_text(with_counts(text), encoding="utf-8")
     told = json.dumps(for_playground(), ensure_ascii=False, indent=1)
     PLAYGROUND.write_text(told + "\n", encoding="utf-8")
-    say(f"docs/methods.md and the playground's methods.json: {len(OBJECTIVES)} methods")
+    say(f"docs/methods.md and the playground's methods.json: {COUNTS['methods']} methods")
     return 0
 
 

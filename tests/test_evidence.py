@@ -26,7 +26,7 @@ def test_the_tables_of_the_pages_are_those_of_the_command():
 
 def test_every_claim_of_the_table_has_a_section():
     linked = set(re.findall(r"\]\(#([cr]\d\w*)\)", PAGE))
-    assert linked == {name.lower() for name in SECTIONS} and len(linked) >= 9
+    assert linked and linked == {name.lower() for name in SECTIONS}
 
 
 # ---- figures in prose: of which question, and with which sign? -----------------------------------
@@ -147,11 +147,6 @@ def test_a_figure_in_prose_is_that_of_its_question(section):
         assert sentence in told
         told = told.replace(sentence, "...")
     assert not re.search(r"\d\.\d", told)
-
-
-def test_the_prose_is_short():
-    prose = re.sub(r"^\|.*\n", "", PAGE, flags=re.M)              # without its tables
-    assert sum(any(map(str.isalpha, word)) for word in prose.split()) <= 1800
 
 
 def test_a_sentence_of_a_paper_is_asked_by_questions_that_exist():

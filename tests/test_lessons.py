@@ -1,6 +1,6 @@
 """Every lesson has its parts, runs, and its laws hold.
 
-All eighteen take five minutes of one core, so that only the shortest runs by default:
+All eighteen take minutes, so that only the shortest runs by default:
     LESSONS=all python -m pytest tests/test_lessons.py
 """
 import os

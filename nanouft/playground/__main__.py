@@ -1,6 +1,6 @@
 """A page on which any two methods learn side by side, with a map of all of them.
 
-    python -m nanouft.playground            # writes out/playground/index.html in about a minute
+    python -m nanouft.playground            # writes out/playground/index.html
 
 One file without network: the shipped base, and what it becomes in four steps under every method of
 objectives/, under IFT and DPO with each of several settings. All of it is computed here, by the
@@ -139,7 +139,8 @@ def about(name: str, told: dict[str, Any]) -> dict[str, Any]:
 def taught(objective: Objective, base: GPT, tok: Tokenizer) -> Iterator[GPT]:
     """The start model, then the same model after each step."""
     model = deepcopy(base)
-    objective.setup(model, 0)
+    objective.check()
+    objective.setup(model, seed=0)
     optimizer = torch.optim.AdamW(model.parameters(), objective.rate(base), betas=(0.9, 0.95),
                                   weight_decay=0)
     source = source_of(objective, model, base, tok)
