@@ -325,6 +325,7 @@ def test_a_bet_on_two_methods_by_keyboard_alone(made, browser):
     time.sleep(1)
     assert page.inner_text("#number") == "0" and page.inner_text("#verdict") == ""
     assert page.inner_text("h1") == "SFT or DPO: which of them learns to stop, and why?"
+    assert "After step" not in page.inner_text("main")                  # nothing tells the answer
     tab_to(page, "left")                                                # the bet "SFT"
     page.keyboard.press("Enter")
     after(page, 4)                                                      # about 3 s

@@ -123,8 +123,10 @@ function notes(side) {                      // what belongs to the settings of o
   if (method(side) === "dpo") {
     const [own, faster] = dials.dpo[0].options.map(([rate]) => rate);
     const stops = (rate) => runs[`dpo ${rate}`].frames[STEPS].stops;
-    return [`DPO’s own learning rate is ${own}, SFT’s is ${faster}. After step ${STEPS}, `
-      + `${stops(own)} of ${asked} answers stop at its own rate and ${stops(faster)} at SFT’s.`];
+    const after = `After step ${STEPS}, ${stops(own)} of ${asked} answers stop at its own rate and `
+      + `${stops(faster)} at SFT’s.`;                   // told when both have learned: there is a bet
+    return [`DPO’s own learning rate is ${own}, SFT’s is ${faster}.`,
+      ...(step() === STEPS ? [after] : [])];
   }
   if (method(side) !== "ift") return [];
   if (Number(gamma) === 0) {
