@@ -7,6 +7,9 @@ README's list of methods is written too. A page that says how many methods or le
 the number behind a mark, which readers do not see: <!-- count of methods -->36 or <!-- count of
 lessons -->18.
 
+It also writes what the page of `python -m nanouft.playground` says of each method: equations,
+paper, and the score after a whole run, from evidence/results/methods.csv.
+
 The equations stand once, in the head of each method's file, in lines such as
     L = -log sigmoid( beta (r_w - r_l) )            (Eq. 7)
     --form down     L = ...                         a form of its own, with this setting
@@ -16,12 +19,18 @@ tests/test_equations.py computes each of them and compares loss and gradient wit
 three columns are measured: the push of the loss on one fixed pair of answers, from ledger.py.
 """
 import argparse
+import csv
+import json
 import re
 import sys
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+
+from lessons.evidence import stats
 from nanouft import objectives
 from nanouft.data.rows import Row
 from nanouft.errors import command, say
@@ -34,6 +43,9 @@ from nanouft.world import as_answer
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "methods.md"
+PLAYGROUND = ROOT / "nanouft" / "playground" / "web" / "methods.json"
+SCORES = ROOT / "lessons" / "evidence" / "results" / "methods.csv"
+KINDS = "rules rules_new list sum sort reverse truth unknown fact".split()  # of questions in it
 COUNTS = {"methods": len(OBJECTIVES), "lessons": len([*ROOT.glob("lessons/[0-9][0-9]_*.py")])}
 COUNT = re.compile(rf"(<!-- count of ({'|'.join(COUNTS)}) -->)\d*")
 LISTED = re.compile(r"(?<=<!-- methods -->\n).*?(?=<!-- end of methods -->)", re.S)   # README's
@@ -117,6 +129,12 @@ def parent(name: str) -> str:
     return f" From `{above[1]}`." if above else ""
 
 
+def paper(name: str) -> str:
+    """The number of a method's paper at arXiv, or nothing."""
+    found = re.search(r"arXiv:(\d{4}\.\d{5})", head_of(name))
+    return found[1] if found else ""
+
+
 def family(objective: Objective) -> str:
     """What a method learns from with its default settings: a title of FAMILIES."""
     kinds = objective.kinds()
@@ -145,15 +163,15 @@ def pushed(name: str, model, tok) -> list[str]:
 def rows_of(name: str, model, tok) -> list[str]:
     """The lines of the table of one method; a further form says what is new in it."""
     objective, lines = OBJECTIVES[name](), equations(name, head_of(name))
-    arxiv = re.search(r"arXiv:(\d{4}\.\d{5})", head_of(name))
-    paper = f"<br>[{arxiv[1]}](https://arxiv.org/abs/{arxiv[1]})" if arxiv else ""
+    arxiv = paper(name)
+    link = f"<br>[{arxiv}](https://arxiv.org/abs/{arxiv})" if arxiv else ""
     needs = "; ".join([*objective.kinds(), *objective.asks()])
     needs = needs.replace("the start model's log-probs", "reference")
     facts, said, out = [idea(name) + parent(name), needs], [], []
     for line in lines:
         equation = "<br>".join(f"`{x}`" for x in line.told() if x not in said)
         shown = (f"`{line.name}`" if out else
-                 f"[`{name}`](../nanouft/objectives/{name}.py){paper}")
+                 f"[`{name}`](../nanouft/objectives/{name}.py){link}")
         cells = [shown, equation, *facts, *pushed(line.name, model, tok)]
         out.append(f"| {' | '.join(cells)} |")
         facts, said = [""] * len(facts), lines[0].told()
@@ -198,6 +216,35 @@ def with_counts(text: str) -> str:
     return COUNT.sub(lambda m: f"{m[1]}{COUNTS[m[2]]}", text)
 
 
+# ---- for the playground --------------------------------------------------------------------------
+def scores() -> dict[str, tuple[float, float]]:
+    """{"dpo" or "sft->dpo": (mean score of 100, half of the 95 % interval over seeds)}"""
+    points: dict[str, list[float]] = {}
+    with SCORES.open(encoding="utf-8") as file:
+        for row in csv.DictReader(file):
+            mean = 100 * sum(float(row[kind]) for kind in KINDS) / len(KINDS)
+            points.setdefault(row["method"], []).append(mean)
+    return {name: (round(float(np.mean(x)), 1),
+                   round(stats.half_width(np.var(x, ddof=1) / len(x), len(x) - 1), 1))
+            for name, x in points.items() if len(x) > 1}
+
+
+def for_playground() -> dict[str, Any]:
+    """What the page of the playground says of each method."""
+    measured, told = scores(), {}
+    for name in OBJECTIVES:
+        recipes = {"from the base model": name, "after SFT": f"sft->{name}"}
+        told[name] = {
+            "idea": idea(name), "paper": paper(name),
+            "equations": {line.name.removeprefix(name).strip(): line.told()
+                          for line in equations(name, head_of(name))},
+            "scores": {start: measured[recipe] for start, recipe in recipes.items()
+                       if recipe in measured}}
+    letters = [f"{name}: {text}" for name, text in LETTERS.items()]
+    return {"letters": letters + [f"{name} = {text}" for name, text in SHARED.items()],
+            "methods": told}
+
+
 def main(argv: list[str] | None = None) -> int:
     argparse.ArgumentParser(prog="python -m lessons.methods", description=__doc__,
                             formatter_class=argparse.RawDescriptionHelpFormatter).parse_args(argv)
@@ -209,7 +256,9 @@ def main(argv: list[str] | None = None) -> int:
     for file in [ROOT / "README.md", *ROOT.glob("docs/*.md")]:
         text = LISTED.sub(lambda _: by_family(), file.read_text(encoding="utf-8"))
         file.write_text(with_counts(text), encoding="utf-8")
-    say(f"README.md, docs/methods.md: {COUNTS['methods']} methods")
+    told = json.dumps(for_playground(), ensure_ascii=False, indent=1)
+    PLAYGROUND.write_text(told + "\n", encoding="utf-8")
+    say(f"README.md, docs/methods.md, the playground's methods.json: {COUNTS['methods']} methods")
     return 0
 
 

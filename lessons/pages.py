@@ -52,7 +52,7 @@ PAGE = """<!doctype html>
 </html>
 """
 OTHERS = {                                  # linked if other commands have written them beside
-    "playground": "Two models learn side by side",          # python -m nanouft.playground --out
+    "playground": "Any two methods learn side by side",      # python -m nanouft.playground --out
     "lake": "What IFT estimates on a frozen lake"}          # python -m frozen_lake --out
 
 

@@ -11,7 +11,7 @@ COMMANDS = {
     "nanouft.reward": "learn a reward model from pairs",
     "nanouft.pretrain": "make a base of your own text, or NanoWorld's base again",
     "nanouft.simple": "seven methods and their loop on one page",
-    "nanouft.playground": "a page on which two models learn",
+    "nanouft.playground": "a page on which any two methods learn",
     "frozen_lake": "a table in place of a model: what SFT and IFT estimate",
 }
 

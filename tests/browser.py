@@ -1,7 +1,7 @@
 """Pages in a headless Chromium, by Playwright: the fixture `browser` for tests, and pictures.
 
     page, faults = opened(browser, file, width=390, dark=True)
-    python tests/browser.py out/playground/index.html docs/playground.png 1080 700 "#play"
+    python tests/browser.py out/playground/index.html docs/playground.png 1080 900 "[data-bet=left]"
 
 The Chromium is one that is installed, under its usual names or where NANOUFT_BROWSER points.
 Without it or without Playwright the tests of pages are skipped and say so.

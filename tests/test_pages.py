@@ -1,7 +1,13 @@
 """The colours of methods; the pictures of a run; the playground in a browser."""
+import csv
+import importlib.util
 import itertools
+import json
+import random
 import re
+import sys
 import time
+from copy import deepcopy
 
 import numpy as np
 import pytest
@@ -10,13 +16,24 @@ from browser import opened
 from made import write_jsonl
 from PIL import Image
 
-from nanouft import ledger
+from lessons import methods
+from nanouft import ledger, objectives
 from nanouft.disk import write_json
 from nanouft.models.folders import start_model
 from nanouft.objectives import OBJECTIVES
 from nanouft.pictures import colours, plots
 from nanouft.pictures.page import write_page
-from nanouft.playground.__main__ import QUESTIONS, WEB, lists, record, taught
+from nanouft.playground.__main__ import (
+    GAMMAS,
+    LAMS,
+    LONGEST,
+    QUESTIONS,
+    WEB,
+    lists,
+    record,
+    source_of,
+    taught,
+)
 
 # Red-green blindness on linear RGB: Machado, Oliveira and Fernandes 2009, severity 1.
 SEEN = {"everybody": np.eye(3),
@@ -131,16 +148,102 @@ def test_the_ledger_shows_four_methods_and_says_what_it_found(tmp_path, capsys):
     assert ledger.finding(right) == "IFT (released) pushes <|end|> down (−0.90), SFT up (+1.00)"
 
 
-# ---- the playground: what a visitor sees ---------------------------------------------------------
+# ---- the playground: what is recorded ------------------------------------------------------------
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    """(what the page reads, with two values of each setting, the page)."""
-    data = record((0.2, 1), (0, 0.95))
+    """(what the page reads, of all methods, with few settings of IFT; the page)."""
+    data = record((), (0.2,), (0.95, 0))
     return data, write_page(WEB, data, tmp_path_factory.mktemp("playground"))
 
 
-def after(page, step: int) -> None:
-    page.wait_for_function(f"document.querySelector('#number').textContent === '{step}'")
+def defaults(data, name: str) -> dict:
+    """The run of a method with its default settings."""
+    return next(run for key, run in data["runs"].items() if key.split()[0] == name)
+
+
+def test_every_method_is_on_the_page_and_the_page_is_small(made):
+    data, file = made
+    assert list(data["methods"]) == list(OBJECTIVES)
+    assert {key.split()[0] for key in data["runs"]} == set(OBJECTIVES)
+    assert all(len(run["frames"]) == 5 for run in data["runs"].values())
+    assert all(x["equations"] and x["idea"] and "def " in x["code"] and x["mark"]
+               for x in data["methods"].values())
+    assert all(colours.FAMILIES[x["family"]].light == colours.look(name).light
+               for name, x in data["methods"].items())
+    for name in ("loss", "dpo_loss", "log_ratio"):
+        assert f"def {name}(" in data["methods"]["dpo"]["code"]
+    one = len(json.dumps(data["runs"]["ift detached 0.2 0.95"]))
+    every = len(LAMS) * len(GAMMAS) * 2 - 4                     # settings that are not made here
+    assert file.stat().st_size + every * one < 400_000
+    assert all(frames[0]["stops"] == 0 for run in data["runs"].values()
+               for frames in [run["frames"]])
+
+
+def test_a_score_on_the_page_is_the_mean_of_five_seeds(made):
+    """With the interval of Student's t: 2.776 standard errors for five seeds."""
+    kinds = "rules rules_new list sum sort reverse truth unknown fact".split()
+    with methods.SCORES.open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    told = {(name, start): score for name, x in made[0]["methods"].items()
+            for start, score in x["scores"].items()}
+    assert ("dpo", "from the base model") in told and ("grpo", "after SFT") in told
+    for (name, start), (mean, half) in told.items():
+        recipe = f"sft->{name}" if start == "after SFT" else name
+        x = [100 * np.mean([float(row[kind]) for kind in kinds]) for row in rows
+             if row["method"] == recipe]
+        assert mean == pytest.approx(np.mean(x), abs=0.051), recipe
+        assert half == pytest.approx(2.7764 * np.std(x, ddof=1) / len(x) ** 0.5, abs=0.051), recipe
+
+
+def test_what_the_page_says_of_methods_is_current():
+    there = json.loads(methods.PLAYGROUND.read_text(encoding="utf-8"))
+    now = json.loads(json.dumps(methods.for_playground()))
+    assert there == now, "run python -m lessons.methods"
+
+
+def test_numbers_on_the_page_are_computed_again(made):
+    """Three methods at random: taught by a loop of four lines, pushed by the ledger, decoded word
+    by word without a cache."""
+    seed = time.time_ns() % 10_000
+    can = [name for name, cls in OBJECTIVES.items() if cls.first is None and not cls().on_policy]
+    names = random.Random(seed).sample(can, 3)
+    print(f"seed {seed}: {names}")
+    base, tok = start_model("base")
+    rows = lists("val", QUESTIONS)
+    shown = next(row for row in rows if row.prompt[-1].text == made[0]["question"])
+    for name in names:
+        objective, model = OBJECTIVES[name](), deepcopy(base)
+        objective.setup(model, 0)
+        optimizer = torch.optim.AdamW(model.parameters(), objective.lr, (0.9, 0.95),
+                                      weight_decay=0)
+        source = source_of(objective, model, base, tok)
+        for step in range(4):
+            batch = source(step)
+            objective.forward(model, batch)
+            optimizer.zero_grad()
+            objective.loss(batch)[0].backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimizer.step()
+        frame, run = defaults(made[0], name)["frames"][-1], defaults(made[0], name)
+        strips = ledger.entries(objective, shown, model, tok, reference=base)
+        assert [which for which, _ in run["answers"]] == [which for which, _, _ in strips]
+        for mine, (_, tokens, push) in zip(frame["push"], strips, strict=True):
+            assert mine == pytest.approx(push, rel=2e-3, abs=2e-3), (seed, name)
+        answers = [greedy(model, tok, row) for row in rows]
+        assert frame["stops"] == sum(x[-1] == tok.end for x in answers), (seed, name)
+        text = [tok.decode([i]) for i in answers[rows.index(shown)]]
+        said = frame["said"][:-1] if frame["said"][-1] == "…" else frame["said"]
+        assert said == text[:len(said)], (seed, name)
+
+
+@torch.no_grad()
+def greedy(model, tok, row) -> list[int]:
+    """The likeliest answer, one whole forward for each token."""
+    ids = [*tok.prompt_ids(row.prompt)]
+    begun = len(ids)
+    while len(ids) < begun + LONGEST and tok.end not in ids[begun:]:
+        ids.append(int(model(torch.tensor([ids]))[0, -1].argmax()))
+    return ids[begun:]
 
 
 def test_the_record_of_dpo_is_that_of_its_equation(made):
@@ -161,71 +264,159 @@ def test_the_record_of_dpo_is_that_of_its_equation(made):
                    for net in (model, base))
     ratios = [a.sum() - b.sum() for a, b in zip(ours, first)]
     push = dpo.beta * torch.sigmoid(-dpo.beta * (ratios[0] - ratios[1])) * len(ours[0])
-    frame = made[0]["runs"]["dpo"][-1]
+    frame = defaults(made[0], "dpo")["frames"][-1]
     for side, sign, of in zip(frame["push"], (1, -1), ours, strict=True):
         assert side == pytest.approx([sign * float(push)] * len(of), abs=2e-4)
     ends = [float(logp(model, row.prompt, row.chosen)[-1].exp()) for row in rows]
     assert frame["chance"] == pytest.approx(sum(ends) / 8, abs=2e-4)
 
 
-def test_the_record_plays_only_when_pressed(made, browser):
+def test_a_method_that_is_added_is_on_the_page(tmp_path, monkeypatch, browser):
+    """With its pushes and its code, and "not measured yet"."""
+    file = tmp_path / "mine.py"
+    file.write_text('''"""Mine: half of SFT."""
+from nanouft.objective import Objective
+from nanouft.objectives.sft import nll
+
+
+class Mine(Objective):
+    def loss(self, batch):
+        return 0.5 * nll(batch), {}
+''', encoding="utf-8")
+    name = "nanouft.objectives.mine"
+    spec = importlib.util.spec_from_file_location(name, file)
+    module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, name, module)
+    spec.loader.exec_module(module)
+    monkeypatch.setitem(objectives.NAMES, "mine", "Mine")
+    data = record(("sft", "mine"))
+    push = data["runs"]["mine"]["frames"][0]["push"][0]
+    assert push == pytest.approx([0.5] * len(push), abs=1e-4)
+    page, faults = opened(browser, write_page(WEB, data, tmp_path))
+    assert "0.5 * nll(batch)" in page.text_content("#right pre")
+    assert "Not measured yet." in page.inner_text("#right")
+    assert page.locator("#unmeasured [data-method=mine]").count() == 1 and not faults
+
+
+# ---- the playground: what a visitor sees ---------------------------------------------------------
+def after(page, step: int) -> None:
+    page.wait_for_function(f"document.querySelector('#number').textContent === '{step}'")
+
+
+def focused(page) -> str:
+    """What has the focus: its id, its bet, or its method."""
+    return page.evaluate("""(() => { const x = document.activeElement;
+        return x.id || x.dataset.bet || x.dataset.method || x.dataset.repair || x.tagName; })()""")
+
+
+def tab_to(page, name: str) -> None:
+    """Press Tab until this has the focus."""
+    for _ in range(200):
+        page.keyboard.press("Tab")
+        if focused(page) == name:
+            return
+    raise AssertionError(f"Tab does not reach {name}")
+
+
+def test_a_bet_on_two_methods_by_keyboard_alone(made, browser):
+    """Nothing plays before a key is pressed; every control can be reached and used."""
     data, file = made
-    stops = [[frame["stops"] for frame in frames] for frames in data["runs"].values()]
-    assert all(counts[0] == 0 for counts in stops)
-    assert [data["runs"][name][-1]["stops"] for name in (
-        "sft", "dpo", "released 0.2 0.95", "detached 0.2 0.95")] == [8, 6, 0, 8]
     page, faults = opened(browser, file, calm=False)
     time.sleep(1)
-    assert page.inner_text("#number") == "0"
-    assert "which model learns to stop?" in page.inner_text("h1")
-    page.click("#play")
-    after(page, 4)
-    assert "8 of 8 answers stop with SFT and 0 with IFT as released." in page.inner_text("h1")
-    assert "0 of 8 stop" in page.inner_text("#rightHead")
-    time.sleep(1)
-    assert page.input_value("#method") == "released"                    # it waits
-    page.click("#play")
+    assert page.inner_text("#number") == "0" and page.inner_text("#verdict") == ""
+    assert page.inner_text("h1") == "SFT or DPO: which of them learns to stop, and why?"
+    assert "After step" not in page.inner_text("main")                  # nothing tells the answer
+    tab_to(page, "left")                                                # the bet "SFT"
+    page.keyboard.press("Enter")
+    after(page, 4)                                                      # about 3 s
+    stops = [defaults(data, name)["frames"][-1]["stops"] for name in ("sft", "dpo")]
+    assert stops == [8, 0]
+    assert "8 of 8 answers stop with SFT and 0 with DPO." in page.inner_text("h1")
+    assert page.inner_text("#verdict").startswith("You bet “SFT”. That is right")
+    tab_to(page, "step")
+    page.keyboard.press("Home")
     after(page, 0)
+    tab_to(page, "rightMethod")
+    for _ in OBJECTIVES:                                                # up and down a list
+        page.keyboard.press("ArrowUp")
+    while page.input_value("#rightMethod") != "ift":
+        page.keyboard.press("ArrowDown")
+    assert "lam" in page.inner_text("#rightDials") and page.inner_text("#verdict") == ""
+    values = page.locator("#rightDials select").evaluate_all("(all) => all.map((x) => x.value)")
+    ift = OBJECTIVES["ift"]()
+    assert values == [ift.variant, str(ift.lam), str(ift.gamma)]        # as the method has them
+    assert focused(page) == "rightMethod"
+    page.keyboard.press("Tab")                                          # its first setting
+    page.keyboard.press("ArrowDown")
+    tab_to(page, "right")                                               # the repair
+    assert data["line"] in page.inner_text("#right")
+    page.keyboard.press("Enter")
+    assert page.input_value("#rightDials select >> nth=0") == "detached"
+    tab_to(page, "uft")                                                 # a point of the map
+    page.keyboard.press("Enter")
+    assert page.input_value("#rightMethod") == "uft" and focused(page) == "rightMethod"
+    tab_to(page, "grpo")                                                # beside the map
+    page.keyboard.press("Enter")
+    assert page.input_value("#rightMethod") == "grpo"
+    tab_to(page, "SUMMARY")
+    page.keyboard.press("Enter")
+    assert page.locator("#left details[open]").count() == 1
+    tab_to(page, "play")
+    page.keyboard.press("Enter")
     after(page, 4)
-    assert page.evaluate("document.activeElement.id") == "play"         # the focus stays
-    assert "8 of 8 answers stop with SFT and 8 with IFT detached." in page.inner_text("h1")
-    page.fill("#step", "0")
-    assert "0 of 8 stop" in page.inner_text("#leftHead")
-    assert not faults
+    assert focused(page) == "play" and not faults
+
+
+def test_the_map_has_a_point_for_each_score_and_a_button_for_every_other_method(made, browser):
+    data, file = made
+    for width, dark in ((1280, False), (390, True)):
+        page, faults = opened(browser, file, width=width, dark=dark)
+        points = page.locator("#map .point").evaluate_all(
+            "(all) => all.map((x) => [x.dataset.method, x.getAttribute('aria-label')])")
+        for name, label in points:
+            mean, half = data["methods"][name]["scores"]["from the base model"]
+            stops = defaults(data, name)["frames"][-1]["stops"]
+            assert f"{stops} of 8 answers" in " ".join(label.split())
+            assert f"score {mean:.1f} ± {half:.1f}" in " ".join(label.split())
+        others = page.locator("[id=afterSft] button, [id=unmeasured] button").evaluate_all(
+            "(all) => all.map((x) => x.dataset.method)")
+        assert sorted([*(name for name, _ in points), *others]) == sorted(OBJECTIVES)
+        boxes = page.locator("#map .point text:last-child").evaluate_all(
+            "(all) => all.map((x) => x.getBBox()).map((b) => [b.x, b.y, b.width, b.height])")
+        for (ax, ay, aw, ah), (bx, by, bw, bh) in itertools.combinations(boxes, 2):
+            apart = ax + aw < bx + 2 or bx + bw < ax + 2 or abs(ay - by) > min(ah, bh) - 5
+            assert apart, f"two names cover each other at {width} pixels"
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        assert not faults
 
 
 def test_sentence_and_bars_are_of_one_step_and_no_bar_is_cut(made, browser):
-    """Each bar is as high as its number says, by one scale, and lies within its box; on a narrow
-    page, by the settings that were chosen."""
+    """Each bar is as high as the logarithm of its number says, by one scale, and lies within its
+    box; on a narrow page, by the settings that were chosen."""
     data, file = made
     page, faults = opened(browser, file, width=390, dark=True)
     tops = [page.locator(f"#{side}Head .stops").bounding_box()["y"] for side in ("left", "right")]
-    assert tops[0] == tops[1] < 500                                     # side by side
-    highest = max(x for frames in data["runs"].values() for f in frames for x in sum(f["push"], []))
+    assert tops[0] == tops[1] < 700                                     # side by side
     heights = """[...document.querySelectorAll(".bar")].map((bar) => {
         const [box, i] = [bar, bar.querySelector("i")].map((e) => e.getBoundingClientRect());
         const x = Number(bar.innerText.replace("−", "-"));
         return [x, i.height, i.top >= box.top && i.bottom <= box.bottom]; })"""
-    for name, frames in data["runs"].items():
-        method, *settings = name.split()
-        if method == "sft":
-            continue
-        page.select_option("#method", method)
-        for id, value in zip(("lam", "gamma"), settings):
-            page.select_option(f"#{id}", value)
-        for step, frame in enumerate(frames):
+    left = data["runs"]["sft"]["frames"]
+    for name, run in data["runs"].items():
+        method, *chosen = name.split()
+        page.select_option("#rightMethod", method)
+        for k, value in enumerate(chosen):
+            page.select_option(f"#rightDials select >> nth={k}", value)
+        for step in (0, 4):
+            frame = run["frames"][step]
             page.fill("#step", str(step))
-            ends = [f"by {push[-1]:+.2f}".replace("-", "−") for push in frame["push"]]
-            assert all(end in page.inner_text("#why") for end in ends), f"{name}, step {step}"
-            title = page.inner_text("h1")
-            assert not step or f"and {frame['stops']} with" in title
-            chosen = bool(step) and bool(settings) and settings != ["0.2", "0.95"]
-            assert ("(lam {}, gamma {})".format(*settings) in title if chosen else "(" not in title)
-            numbers, high, inside = zip(*page.evaluate(heights))
-            pushes = sum([*data["runs"]["sft"][step]["push"], *frame["push"]], [])
+            end = re.search(r"pushes <\|end\|> by (\S+) in", page.inner_text("#right"))
+            told = float(end[1].replace("−", "-"))
+            assert told == pytest.approx(frame["push"][0][-1], abs=0.0051), f"{name}, step {step}"
+            assert f"{frame['stops']} of 8 stop" in page.inner_text("#rightHead")
+            numbers, high, inside = map(np.array, zip(*page.evaluate(heights)))
+            pushes = sum([*left[step]["push"], *frame["push"]], [])
             assert numbers == pytest.approx(pushes, abs=0.0051), f"{name}, step {step}"
-            far = np.abs(np.array(high) - 16 * 4.4 / highest * np.abs(numbers))
-            assert far.max() < 0.5 and all(inside), f"{name}, step {step}"
-    page.select_option("#method", "dpo")                                # has no such line
-    assert page.is_hidden("#line") and page.is_hidden("#lam")
+            far = np.abs(high - 16 * 1.9 * np.log2(1 + np.abs(pushes)))
+            assert far.max() < 0.5 and inside.all(), f"{name}, step {step}"
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth") and not faults

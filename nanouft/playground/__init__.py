@@ -1,1 +1,1 @@
-"""A page on which two small language models learn side by side: SFT, and IFT or DPO."""
+"""A page on which any two methods teach a small language model, side by side."""

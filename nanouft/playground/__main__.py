@@ -1,44 +1,55 @@
-"""A page on which two models learn side by side: SFT, and IFT or DPO.
+"""A page on which any two methods learn side by side, with a map of all of them.
 
     python -m nanouft.playground            # writes out/playground/index.html
 
-One file without network: the shipped base and what it becomes in four steps, under SFT, DPO and IFT
-in both forms with each of several settings. All of it is computed here, by the project's own
-losses; the page shows the record.
+One file without network: the shipped base, and what it becomes in four steps under every method of
+objectives/, under IFT and DPO with each of several settings. All of it is computed here, by the
+project's own losses; the page shows the record. Equations, papers and scores of whole runs come
+from web/methods.json, which `python -m lessons.methods` writes.
 """
 import inspect
+import json
 import sys
-from collections.abc import Iterator, Sequence
+import tempfile
+from collections.abc import Callable, Collection, Iterator, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
-from tqdm import tqdm
 
 from nanouft import world
 from nanouft.data.batches import collate, encode
 from nanouft.data.rows import Row
-from nanouft.errors import command, say
+from nanouft.errors import command, progress, say
 from nanouft.gpt import GPT
 from nanouft.ledger import chance_to_end, entries
 from nanouft.loop import steps
-from nanouft.models.folders import start_model
+from nanouft.models.folders import save_model, start_model
 from nanouft.models.generate import Answer, generate, stops
 from nanouft.models.tokenizer import Tokenizer
-from nanouft.objective import Objective
+from nanouft.objective import Batch, Objective
 from nanouft.objectives import OBJECTIVES, ift
+from nanouft.pictures.colours import FAMILY, look
 from nanouft.pictures.page import write_page
 from nanouft.run.flags import parse
 from nanouft.run.reference import Models
+from nanouft.run.sampling import Rollouts
 
 WEB = Path(__file__).parent / "web"
-STEPS, BATCH, RATE = 4, 8, 2.5e-4       # of each run
+STEPS, BATCH = 4, 8                     # of each run; the rate is the method's own
 QUESTIONS = 8                           # lists to ask; the first one is shown
 LONGEST = 28                            # tokens of an answer
-LAMS, GAMMAS = (0, 0.2, 0.5, 1), (0, 0.5, 0.95)         # IFT's settings
+LAMS, GAMMAS = (0.2, 0, 0.5, 1), (0.95, 0, 0.5)         # IFT's settings, the default first
+LEARNS_FROM = {                         # families of pictures/colours.py, in words
+    "sft": "right answers", "ift": "right answers, with its own guesses",
+    "pairs": "a better and a worse answer", "graded": "answers with a score or a label",
+    "poft": "right answers, weighed by a helper model", "sampled": "its own answers, scored",
+    "truth": "something else"}
+HOOKS = ("setup", "forward", "credit", "reward", "each", "loss")    # a method's code on the page
 
 
 @dataclass
@@ -46,10 +57,66 @@ class Playground:
     out: str = "out/playground"     # folder of the page
 
 
+@dataclass
+class Run:
+    """Four steps of one method with one choice of its settings."""
+    name: str                       # "ift"
+    chosen: list[str]               # a value for each of its settings: ["released", "0.2", "0.95"]
+    objective: Objective
+
+
 def lists(split: str, n: int) -> list[Row]:
-    """List questions with a right and a wrong answer, for methods of either kind."""
+    """List questions with a right and a wrong answer, for methods of every kind."""
     pairs = world.rows(split, "pairs", n, 0, skills=("list",))
-    return [replace(row, answer=row.chosen) for row in pairs]
+    return [replace(row, answer=row.chosen, scores=(1.0, 0.0)) for row in pairs]
+
+
+# ---- which runs there are ------------------------------------------------------------------------
+def settings(name: str, lams: Sequence[float], gammas: Sequence[float]) -> list[dict[str, Any]]:
+    """What can be chosen for a method: a field, its label, (value, words); the default first."""
+    if name == "ift":
+        return [{"field": "variant", "label": "The weights of its tokens",
+                 "options": [("detached", "get no gradient"),
+                             ("released", "let gradient through, as released")]},
+                {"field": "lam", "label": "Share of its own guesses in what it reads (lam)",
+                 "options": [(str(x), f"{x:g}") for x in lams]},
+                {"field": "gamma", "label": "How much a token counts the losses of later ones "
+                 "(gamma)", "options": [(str(x), f"{x:g}") for x in gammas]}]
+    if name == "dpo":
+        own, faster = (f"{OBJECTIVES[x].lr:f}".rstrip("0") for x in ("dpo", "sft"))
+        return [{"field": "lr", "label": "Learning rate",
+                 "options": [(own, f"its own, {own}"), (faster, f"that of SFT, {faster}")]}]
+    return []
+
+
+def runs_of(name: str, dials: list[dict[str, Any]], helper: str) -> Iterator[Run]:
+    """A run for each choice. The model in the folder `helper` stands in for all other models."""
+    cls = OBJECTIVES[name]
+    others = {cls.first.field: [helper] * len(cls.first.runs)} if cls.first else {}
+    for chosen in product(*([value for value, _ in dial["options"]] for dial in dials)):
+        objective = cls(**others)
+        for dial, value in zip(dials, chosen):
+            kind = type(getattr(objective, dial["field"]))
+            setattr(objective, dial["field"], kind(value))
+        objective.check()
+        yield Run(name, list(chosen), objective)
+
+
+# ---- what a method is ----------------------------------------------------------------------------
+def code_of(cls: type[Objective]) -> str:
+    """The functions with which a method computes its loss: those of its class, with what they call
+    in the same file, but for the metrics. A method without a loss of its own shows its parent's."""
+    owner = next(c for c in cls.__mro__ if {"loss", "each"} & set(vars(c)))
+    shown = [vars(c)[hook] for hook in HOOKS for c in dict.fromkeys((cls, owner))
+             if hook in vars(c)]
+    for function in shown:                                  # grows while it is read
+        for name in function.__code__.co_names:
+            called = function.__globals__.get(name)
+            near = getattr(called, "__module__", "") == function.__module__
+            if near and inspect.isfunction(called) and called not in shown \
+                    and not name.endswith("metrics"):
+                shown.append(called)
+    return "\n".join(inspect.cleandoc("\n" + inspect.getsource(f)) + "\n" for f in shown)
 
 
 def differing_line() -> str:
@@ -58,34 +125,58 @@ def differing_line() -> str:
     return next(line for line in lines if ".detach()" in line).partition("#")[0].strip()
 
 
+def about(name: str, told: dict[str, Any]) -> dict[str, Any]:
+    """What the page says of a method beside its runs. `told`: its part of web/methods.json."""
+    cls, family = OBJECTIVES[name], FAMILY.get(name, name)
+    return {"called": cls.__name__, "file": f"nanouft/objectives/{name}.py",
+            "mark": look(name).mark, "family": family if family in LEARNS_FROM else "truth",
+            "code": code_of(cls),
+            "idea": told.get("idea", ""), "paper": told.get("paper", ""),
+            "equations": told.get("equations", {}), "scores": told.get("scores", {})}
+
+
 # ---- the record ----------------------------------------------------------------------------------
 def taught(objective: Objective, base: GPT, tok: Tokenizer) -> Iterator[GPT]:
     """The start model, then the same model after each step."""
     model = deepcopy(base)
     objective.check()
     objective.setup(model, seed=0)
-    optimizer = torch.optim.AdamW(model.parameters(), RATE, betas=(0.9, 0.95), weight_decay=0)
-    rows = objective.choose(lists("train", STEPS * BATCH))
-    encoded = Models(base, tok.pad).prepare(encode(rows, tok, base.cfg.n_ctx)[0], objective)
-
-    def rows_of(step: int):
-        return collate(encoded, range(step * BATCH, (step + 1) * BATCH), tok.pad)
+    optimizer = torch.optim.AdamW(model.parameters(), objective.rate(base), betas=(0.9, 0.95),
+                                  weight_decay=0)
+    source = source_of(objective, model, base, tok)
     yield model
-    for _ in steps(model, objective, rows_of, optimizer, range(STEPS), clip=1.0):
+    for _ in steps(model, objective, source, optimizer, range(STEPS), clip=1.0):
         yield model
 
 
-def frame(model: GPT, base: GPT, objective: Objective, questions: list[Row],
-          tok: Tokenizer) -> dict[str, Any]:
-    """What the page shows of a model: the first answer, how many of all stop, the mean chance to
-    stop after a right answer, and how the next step would push the tokens of the first question."""
+def source_of(objective: Objective, model: GPT, base: GPT,
+              tok: Tokenizer) -> Callable[[int], Batch]:
+    """source(step) -> the rows of a step: of what the method reads of 32 questions, in an order
+    that is drawn once; or the answers that the model gives."""
+    models = Models(base, tok.pad)
+    rows = objective.choose(lists("train", STEPS * BATCH))
+    if objective.on_policy:
+        prompts, _ = encode(rows, tok, base.cfg.n_ctx - LONGEST)
+        reference = models.reference(objective, lora=False)
+        return Rollouts(prompts, objective, model, reference, tok, world.exact_scores,
+                        batch_size=BATCH, steps=STEPS, max_new=LONGEST)
+    encoded = models.prepare(encode(rows, tok, base.cfg.n_ctx)[0], objective)
+    order = np.random.default_rng(0).permutation(len(encoded))
+
+    def rows_of(step: int) -> Batch:
+        picked = np.arange(step * BATCH, (step + 1) * BATCH) % len(encoded)
+        return collate(encoded, order[picked], tok.pad)
+    return rows_of
+
+
+def asked(model: GPT, questions: list[Row], tok: Tokenizer) -> dict[str, Any]:
+    """The answer to the first question, how many of all stop, and the mean chance to stop after a
+    right answer."""
     prompts = [tok.prompt_ids(row.prompt) for row in questions]
     answers = generate(model, prompts, stop=tok.end, pad=tok.pad, max_new=LONGEST)
     chances = [chance_to_end(model, tok, row) for row in questions]
-    strips = entries(objective, questions[0], model, tok, reference=base)
     return {"said": said(answers[0], tok), "stops": sum(stops(a, tok) for a in answers),
-            "chance": round(sum(chances) / len(chances), 4),
-            "push": [[round(x, 4) for x in weights] for _, _, weights in strips]}
+            "chance": round(sum(chances) / len(chances), 4)}
 
 
 def said(answer: Answer, tok: Tokenizer) -> list[str]:
@@ -95,22 +186,41 @@ def said(answer: Answer, tok: Tokenizer) -> list[str]:
     return tokens if turn is None else [*tokens[:turn + 2], "…"]
 
 
-def record(lams: Sequence[float] = LAMS, gammas: Sequence[float] = GAMMAS) -> dict[str, Any]:
-    """Everything that the page reads. "runs": {its name: the frames after 0 to STEPS steps}."""
+def pushed(model: GPT, base: GPT, objective: Objective, row: Row,
+           tok: Tokenizer) -> list[tuple[str, list[str], list[float]]]:
+    """How the next step would push the tokens of each answer: (which one, tokens, pushes)."""
+    models = Models(base, tok.pad)
+    reference = models.reference(objective, lora=False) if objective.on_policy else base
+    return [(which, tokens, [round(x, 4) for x in push]) for which, tokens, push
+            in entries(objective, row, model, tok, reference=reference)]
+
+
+def record(names: Collection[str] = (), lams: Sequence[float] = LAMS,
+           gammas: Sequence[float] = GAMMAS) -> dict[str, Any]:
+    """Everything that the page reads, of these methods [all]. "runs": {a method and its chosen
+    settings, with blanks between: which answers are pushed, and the frames after 0 to 4 steps}."""
     base, tok = start_model("base")
     questions = lists("val", QUESTIONS)
     questions.insert(0, questions.pop(6))               # first the one that is shown
-    runs = {"sft": OBJECTIVES["sft"](), "dpo": OBJECTIVES["dpo"]()}
-    for variant, lam, gamma in product(("released", "detached"), lams, gammas):
-        settings = {"variant": variant, "lam": lam, "gamma": gamma}
-        runs[f"{variant} {lam} {gamma}"] = OBJECTIVES["ift"](**settings)
-    pair = entries(runs["dpo"], questions[0], base, tok)
-    return {"question": questions[0].prompt[-1].text, "asked": QUESTIONS,
-            "answers": [tokens for _, tokens, _ in pair], "line": differing_line(),
-            "lams": lams, "gammas": gammas,
-            "runs": {name: [frame(model, base, objective, questions, tok)
-                            for model in taught(objective, base, tok)]
-                     for name, objective in tqdm(runs.items(), "teaching", leave=False)}}
+    known = json.loads((WEB / "methods.json").read_text(encoding="utf-8"))
+    names = names or list(OBJECTIVES)
+    dials = {name: found for name in names if (found := settings(name, lams, gammas))}
+    at_start, runs = asked(base, questions, tok), {}
+    with tempfile.TemporaryDirectory() as helper:
+        *_, imitator = taught(OBJECTIVES["sft"](), base, tok)
+        save_model(Path(helper), imitator, tok)
+        every = [run for name in names for run in runs_of(name, dials.get(name, []), helper)]
+        for run in progress(len(every), "teaching", every, stays=True):
+            frames: list[dict[str, Any]] = []
+            for model in taught(run.objective, base, tok):
+                strips = pushed(model, base, run.objective, questions[0], tok)
+                seen = asked(model, questions, tok) if frames else at_start
+                frames.append(seen | {"push": [push for _, _, push in strips]})
+            runs[" ".join([run.name, *run.chosen])] = {
+                "answers": [[which, tokens] for which, tokens, _ in strips], "frames": frames}
+    return {"question": questions[0].prompt[-1].text, "asked": QUESTIONS, "line": differing_line(),
+            "letters": known["letters"], "learns": LEARNS_FROM, "dials": dials, "runs": runs,
+            "methods": {name: about(name, known["methods"].get(name, {})) for name in names}}
 
 
 def main(argv=None) -> int:

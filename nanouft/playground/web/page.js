@@ -1,89 +1,177 @@
-// Shows the record of ../__main__.py after 0 to 4 steps: SFT on the left, another run on the right.
+// Shows the record of ../__main__.py: two methods side by side after 0 to 4 steps, and all on a map.
 const $ = (id) => document.getElementById(id);
-const { answers, asked, runs } = DATA;
-const STEPS = runs.sft.length - 1;
-const PUSHES = Object.values(runs).flat().flatMap(({ push }) => push.flat());
-const HIGH = Math.max(...PUSHES), LOW = Math.min(...PUSHES);
-const UNIT = 4.4 / HIGH;                    // rem of a push of 1: one scale for all bars
-const NAMES = {
-  sft: "● SFT", released: "▲ IFT as released", detached: "△ IFT detached", dpo: "■ DPO",
+const { asked, dials, learns, methods, runs } = DATA;
+const SIDES = ["left", "right"], ALL = Object.keys(methods);
+const STEPS = Object.values(runs)[0].frames.length - 1;
+const UNIT = 1.9;                           // rem of a push of 1: one scale for all bars
+const ANSWERS = {                           // what a method calls its answers
+  answer: "the right answer", chosen: "the right answer", "good answer": "the right answer",
+  rejected: "the wrong answer", "bad answer": "the wrong answer",
+  gold: "the right answer once more, as a demonstration",
+  sure: "the right answer, in a row of which SFT is sure",
+  unsure: "the right answer, in a row of which SFT is less sure",
+  mix_sure: "the right answer, as the first half of a mixture",
+  mix_unsure: "the right answer, as the second half of a mixture",
 };
-const COLOURS = { sft: "sft", released: "ift", detached: "ift", dpo: "pairs" };
 const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
-let clock;                                  // runs while the steps are played
+let clock, bet = "";                        // the clock runs while the steps are played
 
 const step = () => +$("step").value;
-const method = () => $("method").value;
-const settings = () => [$("lam").value, $("gamma").value];
-const taught = () => runs[method() === "dpo" ? "dpo" : [method(), ...settings()].join(" ")];
+const method = (side) => $(`${side}Method`).value;
+const chosen = (side) => [...$(`${side}Dials`).querySelectorAll("select")].map((x) => x.value);
+const called = (side) => methods[method(side)].called
+  + (chosen(side)[0] === "released" ? " as released" : "")
+  + (method("left") === method("right") ? ` (${side})` : "");
+const run = (side) => runs[[method(side), ...chosen(side)].join(" ")];
+const frame = (side) => run(side).frames[step()];
 const signed = (x) => `${x < 0 ? "−" : "+"}${Math.abs(x).toFixed(2)}`;
 const percent = (x) => Math.round(100 * x);
+const escaped = (text) => text.replaceAll("&", "&amp;").replaceAll("<", "&lt;");
+const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1);
+const coloured = (name, text) =>
+  `<span aria-hidden="true" style="color: var(--${methods[name].family})">${text}</span>`;
+const points = ([mean, half]) => `${mean.toFixed(1)} ± ${half.toFixed(1)}`;
 
-// ---- one model: what it says, whether it stops, how the next step pushes ------------------------
+// ---- one model: what it says, whether it stops, how the next step pushes, what its loss is ------
 function token(text) {
-  const escaped = text.trim().replaceAll("<", "&lt;");
-  return text.startsWith("<|") ? `<span class="mark">${escaped}</span>` : escaped;
+  const shown = escaped(text.trim());
+  return text.startsWith("<|") ? `<span class="mark">${shown}</span>` : shown;
 }
 
-function bar(x) {                           // the box has room for every push of the record
-  const zero = 1.2 + UNIT * HIGH, end = zero - UNIT * x;
-  return `<div class="bar ${x < 0 ? "down" : "up"}" style="height: ${zero + 1.2 - UNIT * LOW}rem">
+const high = (push) => UNIT * Math.sign(push) * Math.log2(1 + Math.abs(push));     // rem
+
+function bar(push, [top, bottom]) {
+  const zero = 1.2 + top, end = zero - high(push);
+  return `<div class="bar ${push < 0 ? "down" : "up"}" style="height: ${zero + 1.2 - bottom}rem">
     <u style="top: ${zero}rem"></u>
-    <i style="top: ${Math.min(zero, end)}rem; height: ${Math.abs(UNIT * x)}rem"></i>
-    <b style="top: ${end + (x < 0 ? 0.1 : -1.2)}rem">${signed(x)}</b></div>`;
+    <i style="top: ${Math.min(zero, end)}rem; height: ${Math.abs(high(push))}rem"></i>
+    <b style="top: ${end + (push < 0 ? 0.1 : -1.2)}rem">${signed(push)}</b></div>`;
 }
 
-function show(side, name, frames) {
-  const { said, stops, chance, push } = frames[step()];
+function box(k) {                           // room for the k-th answer's bars, on both sides alike
+  const every = SIDES.flatMap((x) => run(x).frames.flatMap(({ push }) => push[k] ?? [])).map(high);
+  return [Math.max(0, ...every), Math.min(0, ...every)];
+}
+
+function strips(side) {
+  const shown = run(side).answers.map(([which, tokens], k) => `
+    <p class="small soft">How the next step pushes ${ANSWERS[which] ?? `the role “${which}”`}</p>
+    <div class="bars">${tokens.map((text, t) =>
+      `<div>${token(text)}${bar(frame(side).push[k][t], box(k))}</div>`).join("")}</div>`);
+  const wrong = ends(side)[1] !== undefined;
+  return shown.join("")
+    + (wrong ? "" : `<p class="small soft">${called(side)} reads no wrong answer.</p>`);
+}
+
+function ends(side) {                       // the push on the last token of each kind of answer
+  const last = (kind) => frame(side).push[
+    run(side).answers.findIndex(([which]) => ANSWERS[which] === kind)]?.at(-1);
+  return [frame(side).push[0].at(-1), last("the wrong answer")];
+}
+
+function place(side) {                      // after a whole run
+  const lines = Object.entries(methods[method(side)].scores)
+    .map(([start, score]) => `${start} <b>${points(score)}</b> of 100`).join("; ");
+  const own = (dials[method(side)] ?? []).every(({ options }, i) =>
+    options[0][0] === chosen(side)[i]);
+  return `<h3>After a whole run</h3><p>${!lines ? "Not measured yet." : own ? `${capital(lines)}.`
+    : `Not measured yet with these settings. With its defaults: ${lines}.`}</p>`;
+}
+
+function loss(side) {                       // equation, paper and code
+  const { code, equations, file, idea, paper } = methods[method(side)];
+  const form = chosen(side).map((value) => equations[`--variant ${value}`]).find(Boolean);
+  const lines = form ?? Object.values(equations)[0]
+    ?? ["python -m lessons.methods writes its equation here"];
+  return `<h3>Its loss</h3><p>${escaped(capital(idea))} ${
+    paper && `<a href="https://arxiv.org/abs/${paper}">The paper, arXiv:${paper}</a>`}</p>
+    ${lines.map((line) => `<code class="equation" style="display: block">${escaped(line)}</code>`)
+      .join("")}
+    <details><summary>The code of its loss</summary><p class="small soft">${file}</p>
+    <pre tabindex="0" role="region" aria-label="code of ${called(side)}">${escaped(code)}</pre>
+    </details>`;
+}
+
+function show(side) {
+  const { said, stops, chance } = frame(side), name = method(side);
   const now = step() ? ` → <b>${percent(chance)}</b>` : "";
-  const strips = push.map((xs, k) => `
-    <p class="small soft">How the next step pushes a ${k ? "wrong" : "right"} answer</p>
-    <div class="bars">${xs.map((x, t) => `<div>${token(answers[k][t])}${bar(x)}</div>`).join("")}
-    </div>`);
-  $(`${side}Head`).innerHTML = `<p><b>${NAMES[name]}</b></p><p><span style="color: var(--${
-    COLOURS[name]})" aria-hidden="true">${"●".repeat(stops)}${"○".repeat(asked - stops)}</span>
+  const open = $(side).querySelector("details")?.open;
+  $(`${side}Head`).innerHTML = `<p>${coloured(name, "●".repeat(stops) + "○".repeat(asked - stops))}
     <b class="stops">${stops} of ${asked} stop</b></p>`;
-  $(side).innerHTML = `<p class="says"><span class="soft">${NAMES[name].slice(2, 5)}:</span> ${
-    said.map(token).join(" ")}</p>
+  $(side).innerHTML = `<p class="says"><b>${coloured(name, methods[name].mark)} ${called(side)}</b>
+    <span class="soft">says:</span> ${said.map(token).join(" ")}</p>
     <p class="small">Chance of ${token("<|end|>")} after the right answer, mean of ${asked}:
-      ${percent(frames[0].chance)}${now} %</p>
-    ${strips.join("")}`;
+      ${percent(run(side).frames[0].chance)}${now} %</p>
+    ${strips(side)}<p>${escaped(why(side))}</p>${repair(side)}${place(side)}${loss(side)}`;
+  $(side).querySelector("details").open = Boolean(open);
 }
 
-// ---- both, and what they say together -----------------------------------------------------------
-function reason() {                         // why, in the numbers of the right model
-  const ends = taught()[step()].push.map((push) => signed(push.at(-1)));
-  const next = `the next step pushes <|end|> by ${ends[0]}`;
-  if (method() === "dpo") {
-    return `DPO pushes the right answer up and the wrong one down, each as a whole: ${next} in one `
-      + `and by ${ends[1]} in the other.`;
+// ---- why: in the numbers of the step that is shown ----------------------------------------------
+function why(side) {
+  const [right, wrong] = ends(side), out = [`The next step pushes <|end|> by ${signed(right)} in `
+    + `the right answer${wrong === undefined ? "" : ` and by ${signed(wrong)} in the wrong one`}.`];
+  if (right < 0) out.push("So it makes the end of a right answer less likely.");
+  if (right > 0 && wrong < 0 && Math.abs(right + wrong) < 0.3 * right) {
+    out.push("Both answers end with <|end|>, so for stopping the two pushes work against each "
+      + "other.");
   }
-  if ($("gamma").value === "0") {
-    return `With gamma 0 no token counts the losses of others, and all weigh the same: ${next}.`;
-  }
-  return {
-    released: "IFT gives a token more weight the worse the model does on it and on the tokens "
-      + "after it. As released, gradient flows through these weights, and then the loss can fall "
-      + `when the easy last token gets less likely: ${next}.`,
-    detached: "With constant weights no token of a right answer is pushed down. Hard tokens still "
-      + `count more than in SFT, and ${next}.`,
-  }[method()];
+  return [...out, ...notes(side)].join(" ");
 }
 
+function notes(side) {                      // what belongs to the settings of one method
+  const [first, , gamma] = chosen(side);
+  if (method(side) === "dpo") {
+    const [own, faster] = dials.dpo[0].options.map(([rate]) => rate);
+    const stops = (rate) => runs[`dpo ${rate}`].frames[STEPS].stops;
+    const after = `After step ${STEPS}, ${stops(own)} of ${asked} answers stop at its own rate and `
+      + `${stops(faster)} at SFT’s.`;                   // told when both have learned: there is a bet
+    return [`DPO’s own learning rate is ${own}, SFT’s is ${faster}.`,
+      ...(step() === STEPS ? [after] : [])];
+  }
+  if (method(side) !== "ift") return [];
+  if (Number(gamma) === 0) {
+    return ["With gamma 0 no token counts the losses of others, and all weigh the same."];
+  }
+  return [first === "released"
+    ? "IFT gives a token more weight the worse the model does on it and on the tokens after it. As "
+      + "released, gradient flows through these weights, and then the loss can fall when the easy "
+      + "last token gets less likely."
+    : "With constant weights no token of a right answer is pushed down. Hard tokens still count "
+      + "more than in SFT."];
+}
+
+function repair(side) {                     // the one line that makes the difference
+  const [variant, , gamma] = chosen(side);
+  if (variant !== "released" || Number(gamma) === 0) return "";
+  return `<p class="row"><button data-repair="${side}">Give the weights no gradient</button>
+    <code>${escaped(DATA.line)}</code></p>`;
+}
+
+// ---- both, and the bet on them ------------------------------------------------------------------
 function draw() {
-  const right = taught(), [lam, gamma] = settings(), ift = method() !== "dpo";
-  show("left", "sft", runs.sft);
-  show("right", method(), right);
-  const own = ift && (lam !== "0.2" || gamma !== "0.95") ? ` (lam ${lam}, gamma ${gamma})` : "";
-  const counts = `after step ${step()}, ${runs.sft[step()].stops} of ${asked} answers stop with `
-    + `SFT and ${right[step()].stops} with ${NAMES[method()].slice(2)}${own}.`;
-  $("title").textContent =
-    `${document.title}: ${step() ? counts : "which model learns to stop?"}`;
+  const [a, b] = SIDES.map(called), [left, right] = SIDES.map((side) => frame(side).stops);
+  SIDES.forEach(show);
+  $("title").textContent = step()
+    ? `After step ${step()}, ${left} of ${asked} answers stop with ${a} and ${right} with ${b}.`
+    : `${a} or ${b}: which of them learns to stop, and why?`;
+  $("ask").textContent = `Your bet: after ${STEPS} steps most answers stop with`;
+  for (const button of $("bets").children) {
+    const who = button.dataset.bet;
+    button.textContent = { left: a, right: b }[who] ?? who;
+    button.setAttribute("aria-pressed", bet === who);
+  }
+  $("verdict").textContent = bet && step() === STEPS ? verdict(a, b) : "";
   $("number").textContent = step();
-  $("why").textContent = reason();
-  const again = method() === "released" ? "▶ now with nll.detach()" : "▶ again";
-  $("play").textContent = step() < STEPS ? "▶ teach" : again;
-  document.querySelectorAll(".dial").forEach((dial) => { dial.hidden = !ift; });
+  $("play").textContent = step() < STEPS ? `Teach both, ${STEPS} steps` : "Teach both again";
+}
+
+function verdict(a, b) {
+  const learns = SIDES.map((side) => frame(side).stops > asked / 2);
+  const so = learns[0] ? (learns[1] ? "both" : "left") : learns[1] ? "right" : "neither";
+  const name = { left: a, right: b };
+  return `You bet “${name[bet] ?? bet}”. ${bet === so ? "That is right" : "It came out otherwise"}: ${
+    name[so] ? `only ${name[so]} learns` : so === "both" ? "both learn" : "neither learns"} to stop `
+    + `in these ${STEPS} steps. The reasons stand under the bars.`;
 }
 
 function play() {                           // one step after another, until the last
@@ -94,24 +182,161 @@ function play() {                           // one step after another, until the
   draw();
 }
 
+function begin() {
+  clearTimeout(clock);
+  $("step").value = calm ? STEPS : 0;
+  play();
+}
+
 function stay() {                           // at what the visitor has chosen
   clock = clearTimeout(clock);
   draw();
 }
 
-$("play").onclick = () => {
-  if (clock) return stay();
-  if (step() === STEPS) {
-    $("step").value = 0;
-    if (method() === "released") $("method").value = "detached";
-  }
-  if (calm) $("step").value = STEPS;
-  play();
-};
-for (const id of ["step", "method", "lam", "gamma"]) $(id).oninput = stay;
-for (const [id, values, first] of [["lam", DATA.lams, 0.2], ["gamma", DATA.gammas, 0.95]]) {
-  $(id).append(...values.map((x) => new Option(x, x, false, x === first)));
+function set(side, name) {                  // a method, with its default settings
+  $(`${side}Method`).value = name;
+  $(`${side}Dials`).innerHTML = (dials[name] ?? []).map(({ label, options }) =>
+    `<label>${label} <select>${options.map(([value, words]) =>
+      `<option value="${value}">${words}`).join("")}</select></label>`).join("");
 }
+
+function choose(side, name) {
+  bet = "";
+  set(side, name);
+  stay();
+  drawMap();
+}
+
+// ---- the map of all methods ---------------------------------------------------------------------
+const atEnd = (name) => runs[Object.keys(runs).find((key) => key.split(" ")[0] === name)]
+  .frames[STEPS].stops;
+const FROM_BASE = "from the base model";
+const onMap = ALL.filter((name) => methods[name].scores[FROM_BASE])
+  .sort((a, b) => methods[b].scores[FROM_BASE][0] - methods[a].scores[FROM_BASE][0]);
+
+function drawMap() {
+  const wide = $("map").clientWidth || 700, tall = 560, left = 44, bottom = tall - 44;
+  const scores = onMap.map((name) => methods[name].scores[FROM_BASE][0]);
+  const low = 5 * Math.floor((Math.min(50, ...scores) - 2) / 5), top = 85;
+  const x = (stops) => left + 16 + (wide - left - 44) * stops / asked;
+  const y = (score) => bottom - (bottom - 12) * (score - low) / (top - low);
+  const pen = document.createElement("canvas").getContext("2d");
+  pen.font = `13px ${getComputedStyle(document.body).fontFamily}`;
+  const taken = [];                         // boxes [x, y, half width] of marks and names
+  const free = (box) => taken.every(([a, b, half]) =>
+    Math.abs(a - box[0]) >= half + box[2] || Math.abs(b - box[1]) >= 14);
+  const nearest = (boxes) => boxes.find(free) ?? boxes[0];
+  const aside = [0, 1, -1, 2, -2, 3, -3, 4, -4].map((k) => 16 * k);
+  const marks = onMap.map((name) => {
+    const across = x(atEnd(name)), up = y(methods[name].scores[FROM_BASE][0]);
+    const inside = aside.filter((d) => across + d > left + 8 && across + d < wide - 8);
+    taken.push(nearest(inside.map((d) => [across + d, up, 8])));
+    return taken.at(-1);
+  });
+  const drawn = onMap.map((name, k) => {
+    const [across, up] = marks[k], { called, family, mark, scores } = methods[name];
+    const [mean, error] = scores[FROM_BASE], half = 4 + pen.measureText(called).width / 2;
+    const boxes = [...Array(40).keys()].flatMap((d) => [-d, d].flatMap((dy) =>
+      [1, -1].flatMap((way) => [12, 34, 60].map((gap) =>
+        [across + way * (gap + half), up + 7 * dy, half]))))
+      .filter(([a, b]) => a - half > left && a + half < wide && b > 10 && b < bottom - 6)
+      .sort((p, q) => Math.hypot(p[0] - across, 2 * (p[1] - up))
+        - Math.hypot(q[0] - across, 2 * (q[1] - up)));
+    const at = nearest(boxes);
+    taken.push(at);
+    const edge = at[0] + (at[0] > across ? -1 : 1) * (half - 3);
+    const far = Math.hypot(edge - across, at[1] - up) > 16;
+    const shown = SIDES.some((side) => method(side) === name);
+    return `<g class="point${shown ? " shown" : ""}" tabindex="0" role="button"
+      data-method="${name}" aria-label="${called}: ${atEnd(name)} of ${asked} answers
+      stop after ${STEPS} steps, score ${points([mean, error])} after a whole run; learns from
+      ${learns[family]}" style="color: var(--${family})">
+      <path d="M${across} ${y(mean + error)}V${y(mean - error)}" stroke="currentColor"
+        opacity=".45"/>
+      ${far ? `<path d="M${across} ${up}L${edge} ${at[1]}" stroke="currentColor" opacity=".35"/>`
+        : ""}
+      <text x="${across}" y="${up + 5}" text-anchor="middle">${mark}</text>
+      <text x="${at[0]}" y="${at[1] + 4}" text-anchor="middle">${called}</text></g>`;
+  });
+  const grid = [];
+  for (let score = 10 * Math.ceil(low / 10); score <= top; score += 10) {
+    grid.push(`<path d="M${left} ${y(score)}H${wide}" stroke="var(--line)"/>
+      <text x="${left - 8}" y="${y(score) + 4}" text-anchor="end">${score}</text>`);
+  }
+  for (let stops = 0; stops <= asked; stops++) {
+    grid.push(`<text x="${x(stops)}" y="${bottom + 18}" text-anchor="middle">${stops}</text>`);
+  }
+  $("map").innerHTML = `<svg viewBox="0 0 ${wide} ${tall}" role="group" aria-label="Map of
+    ${onMap.length} methods: answers that stop after ${STEPS} steps, and score after a whole run">
+    <g style="color: var(--soft)">${grid.join("")}
+    <text x="${wide}" y="${bottom + 36}" text-anchor="end">answers of ${asked} that stop after
+      ${STEPS} steps</text><text x="${left + 6}" y="10">score of 100</text></g>
+    ${drawn.join("")}</svg>`;
+}
+
+function chips(id, words, names, text) {    // methods without a place on the map
+  $(id).hidden = !names.length;
+  $(id).innerHTML = words + names.map((name) => `<button data-method="${name}">${
+    coloured(name, methods[name].mark)} ${methods[name].called}${text(name)}</button>`).join("");
+}
+
+function put(name) {                        // a method of the map, on the right
+  choose("right", name);
+  $("two").scrollIntoView({ behavior: calm ? "auto" : "smooth" });
+  $("rightMethod").focus({ preventScroll: true });
+}
+
+// ---- what is there from the beginning -----------------------------------------------------------
+const AFTER_SFT = "after SFT", offMap = ALL.filter((name) => !onMap.includes(name));
+const families = Object.keys(learns).filter((x) => ALL.some((name) => methods[name].family === x));
+for (const side of SIDES) {
+  $(`${side}Method`).innerHTML = families.map((family) => `<optgroup label="learns from
+    ${learns[family]}">${ALL.filter((name) => methods[name].family === family).map((name) =>
+      `<option value="${name}">${methods[name].mark} ${methods[name].called}`).join("")}
+    </optgroup>`).join("");
+  $(`${side}Method`).oninput = () => choose(side, method(side));
+  $(`${side}Dials`).oninput = stay;
+  $(side).onclick = ({ target }) => {
+    if (!target.dataset.repair) return;
+    $(`${side}Dials`).querySelector("select").value = "detached";
+    stay();
+    $(`${side}Dials`).querySelector("select").focus();
+  };
+}
+$("bets").innerHTML = [...SIDES, "both", "neither"].map((who) =>
+  `<button data-bet="${who}"></button>`).join("");
+$("bets").onclick = ({ target }) => {
+  if (!target.dataset.bet) return;
+  bet = target.dataset.bet;
+  begin();
+};
+$("play").onclick = () => clock ? stay() : begin();
+$("step").max = STEPS;
+$("step").oninput = stay;
+for (const id of ["map", "afterSft", "unmeasured"]) {
+  $(id).onclick = ({ target }) => {
+    const name = target.closest("[data-method]")?.dataset.method;
+    if (name) put(name);
+  };
+}
+$("map").onkeydown = (event) => {
+  if (event.key !== "Enter" && event.key !== " ") return;
+  event.preventDefault();
+  if (event.target.dataset.method) put(event.target.dataset.method);
+};
+$("mapTitle").textContent = `The map of all ${ALL.length} methods: choose another one`;
+$("legend").innerHTML = `Colour and shape say what a method learns from: ${families.map((family) => {
+  const name = ALL.find((x) => methods[x].family === family);
+  return `${coloured(name, methods[name].mark)} ${learns[family]}`;
+}).join("; ")}.`;
+chips("afterSft", "Measured after SFT alone, not from the base model:",
+  offMap.filter((name) => methods[name].scores[AFTER_SFT]),
+  (name) => ` ${points(methods[name].scores[AFTER_SFT])}`);
+chips("unmeasured", "Not measured yet:",
+  offMap.filter((name) => !methods[name].scores[AFTER_SFT]), () => "");
 $("question").textContent = DATA.question;
-$("line").textContent = DATA.line;
-draw();
+$("letters").innerHTML = DATA.letters.map((line) =>
+  `<code class="equation" style="display: block">${escaped(line)}</code>`).join("");
+set("left", ALL[0]);
+choose("right", methods.dpo ? "dpo" : ALL.at(-1));
+addEventListener("resize", drawMap);
