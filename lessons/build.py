@@ -46,7 +46,7 @@ from nanouft.models.tokenizer import nano
 from nanouft.run.evaluation import families, mean_score
 
 PARTS = {   # in the order in which they are written: the lesson, and the methods that show a fault
-    "padded": ("02", ["sft", "ift"]), "token_logp": ("02", ["sft"]), "sft_loss": ("02", ["sft"]),
+    "padded": ("02", ["sft"]), "token_logp": ("02", ["sft"]), "sft_loss": ("02", ["sft"]),
     "train": ("00", ["sft", "dpo", "poft"]), "log_ratio": ("07", ["dpo", "una", "poft"]),
     "dpo_loss": ("07", ["dpo"]), "una_loss": ("09", ["uft"]), "poft_loss": ("10", ["poft"]),
     "mix_in_own_guess": ("04", ["ift"]), "ift_loss": ("06", ["ift"]), "grpo_loss": ("12", ["grpo"])}
@@ -93,11 +93,12 @@ class Batch:
     """One loss of the real program, on some rows."""
     method: str
     rows: tuple
+    model: GPT
     reference: GPT
-    step: int
+    step: int = 0
 
     def look(self) -> dict[str, Tensor]:
-        model, reference = copy.deepcopy(base()), copy.deepcopy(self.reference)
+        model, reference = copy.deepcopy(self.model), copy.deepcopy(self.reference)
         loss = simple.METHODS[self.method][0](model, reference, list(self.rows), nano(), self.step)
         if not isinstance(loss, Tensor):
             if not isinstance(loss, (int, float)):
@@ -125,8 +126,8 @@ class Batch:
 
 @dataclass(frozen=True)
 class Run:
-    """A few steps of `train`, by a small model in double precision. The loss is made larger from
-    step to step, so that clipping and the number of the step count."""
+    """A few steps of `train`, by a small model in double precision, at a high rate. The loss is
+    made larger from step to step, so that clipping and the number of the step count."""
     method: str
     rows: tuple
     given: bool                                 # is there a reference?
@@ -139,7 +140,7 @@ class Run:
 
         def larger(model, reference, rows, tok, step):
             return 3 * (1 + step) * loss_of(model, reference, rows, tok, step)
-        simple.METHODS[self.method] = (larger, *kept[1:])
+        simple.METHODS[self.method] = (larger, kept[1], 1e-2, kept[3])
         try:
             losses = simple.train(model, list(self.rows), nano(), self.method, self.steps,
                                   *([other] if self.given else []))
@@ -148,7 +149,7 @@ class Run:
         if losses is None:
             raise TypeError("it gives None. Is there a `return`?")
         plain = not any(isinstance(x, Tensor) and x.requires_grad for x in losses)
-        return {"losses": torch.tensor([float(x) for x in losses]).double(),
+        return {"losses": torch.tensor([torch.as_tensor(x).item() for x in losses]).double(),
                 "weights": flat(model.parameters()) - began,
                 "plain": torch.tensor(1.0 * plain)}
 
@@ -171,7 +172,7 @@ def row_words(row) -> list[str]:
     named = {"answer": row.answer, "chosen": row.chosen, "rejected": row.rejected}
     out = [f'"{row.prompt[0].text}"']
     out += [f'{name} "{turns[0].text}"' for name, turns in named.items() if turns]
-    return out + [f"score {row.score:.2f}"] * (row.score is not None)
+    return out if row.score is None else [*out, f"score {row.score:.2f}"]
 
 
 @functools.cache
@@ -180,15 +181,16 @@ def base() -> GPT:
 
 
 @functools.cache
-def reference(far: bool) -> GPT:
-    """A reference near the base; or one so far from it that log-ratios are hundreds of nats."""
+def changed(noise: float, times: float = 1.0) -> GPT:
+    """The base with this noise in its weights: with a little of it a reference near the base; with
+    more, a model that guesses worse. With its logits times 30, log-ratios are hundreds of nats."""
     model = copy.deepcopy(base())
     with torch.no_grad(), torch.random.fork_rng():
         torch.manual_seed(0)
         for p in model.parameters():
-            p.add_(0.01 * torch.randn_like(p))
-        if far:
-            model.ln_f.weight.mul_(30)
+            p.add_(noise * torch.randn_like(p))
+        model.ln_f.weight.mul_(times)
+        model.ln_f.bias.mul_(times)
     return model
 
 
@@ -202,19 +204,26 @@ def cases(name: str, seed: int) -> list:
     """What a part is tried on: fresh rows for each method that shows its faults."""
     out: list = []
     for k, method in enumerate(PARTS[name][1]):
-        _, kinds, _, _ = simple.METHODS[method]
-        steps = (20, 5, 3)[k]
-        many = steps * simple.ROWS if name == "train" else {"grpo": 3}.get(method, 6)
-        for again in range(1 if name == "train" else 2):
-            drawn = [world.rows("train", kind, many, seed + 2 * k + again) for kind in kinds]
-            rows = tuple(row for together in zip(*drawn) for row in together)[:many]
-            if name == "train":
-                out.append(Run(method, rows, method == "poft", steps))
-                continue
-            out.append(Batch(method, rows, reference(False), 3 * again))
-            if method in ("dpo", "uft", "poft") and again:
-                out.append(Batch(method, rows, reference(True), 0))
+        near, far = changed(0.01), changed(0.01, times=30)
+        if name == "train":
+            steps = (15, 4, 2)[k]                   # 15 have a warm-up of two
+            rows = fresh_rows(method, steps * simple.ROWS, seed + k)
+            out.append(Run(method, rows, method == "poft", steps))
+        elif method == "grpo":
+            out += [Batch(method, fresh_rows(method, 3, seed + again), base(), near, 3 * again)
+                    for again in range(2)]
+        else:
+            rows = fresh_rows(method, 5, seed + k)
+            out += [Batch(method, rows, model, near) for model in (base(), changed(0.04))]
+            if method in ("dpo", "uft", "poft"):
+                out.append(Batch(method, rows, base(), far))
     return out
+
+
+def fresh_rows(method: str, many: int, seed: int) -> tuple:
+    """Rows of the kinds that the method reads, in turn."""
+    drawn = [world.rows("train", kind, many, seed) for kind in simple.METHODS[method][1]]
+    return tuple(row for together in zip(*drawn) for row in together)[:many]
 
 
 # ---- judging ------------------------------------------------------------------------------------
@@ -238,6 +247,12 @@ def attempt(case) -> Seen:
             return case.look()
     except (Exception, SystemExit, TooLong) as error:
         return error
+
+
+@functools.cache
+def as_it_should_be(case) -> Seen:
+    put({})
+    return attempt(case)
 
 
 @contextmanager
@@ -295,32 +310,27 @@ def judge(name: str, function, others: dict[str, Callable], mine: ModuleType, se
         return f"the program calls {name}({', '.join(CALLS[name])}): {error}"
     except ValueError:                                          # a builtin, which tells nothing
         pass
-    tried = cases(name, seed)
-    put({})
-    right = {case: attempt(case) for case in tried}
-    seen: dict = {}
+    tried, seen = cases(name, seed), {}
 
     def fault(case) -> str:
         """What is wrong in this case."""
-        if case not in right:
-            put({})
-            right[case] = attempt(case)
+        right = as_it_should_be(case)
         put(others | {name: function}, mine)
         seen[case] = attempt(case)
         if isinstance(seen[case], BaseException):
             return error_words(seen[case], mine.__file__)
-        return differs(seen[case], right[case])
+        return differs(seen[case], right)
 
+    wrong = {}
     for case in tried:
-        wrong = fault(case)
+        wrong[case] = fault(case)
         if isinstance(seen[case], NotImplementedError):
             return NOT_YET
         if isinstance(seen[case], TooLong):
-            return wrong
-    wrong_ones = [case for case in tried if fault(case)]
-    if not wrong_ones:
+            return wrong[case]
+    if not any(wrong.values()):
         return ""
-    least = smallest(wrong_ones[0], fault)
+    least = smallest(next(case for case in tried if wrong[case]), fault)
     words = f"{fault(least)}\n{least}"
     return words + slip_words(name, [least, *tried], seen)
 
