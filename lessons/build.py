@@ -79,7 +79,7 @@ def with_slips(name: str, slips: tuple) -> Callable | None:
         if part not in source:
             return None
         source = source.replace(part, instead)
-    space = dict(vars(simple))
+    space = vars(simple) | OURS
     try:
         exec(source, space)
     except SyntaxError:
@@ -183,7 +183,7 @@ def base() -> GPT:
 @functools.cache
 def changed(noise: float, times: float = 1.0) -> GPT:
     """The base with this noise in its weights: with a little of it a reference near the base; with
-    more, a model that guesses worse. With its logits times 30, log-ratios are hundreds of nats."""
+    more, a model that guesses worse. With its logits multiplied, log-ratios are hundreds of nats."""
     model = copy.deepcopy(base())
     with torch.no_grad(), torch.random.fork_rng():
         torch.manual_seed(0)
@@ -204,7 +204,7 @@ def cases(name: str, seed: int) -> list:
     """What a part is tried on: fresh rows for each method that shows its faults."""
     out: list = []
     for k, method in enumerate(PARTS[name][1]):
-        near, far = changed(0.01), changed(0.01, times=30)
+        near, worse, far = changed(0.01), changed(0.2), changed(0.01, times=200)
         if name == "train":
             steps = (15, 4, 2)[k]                   # 15 have a warm-up of two
             rows = fresh_rows(method, steps * simple.ROWS, seed + k)
@@ -214,9 +214,11 @@ def cases(name: str, seed: int) -> list:
                     for again in range(2)]
         else:
             rows = fresh_rows(method, 5, seed + k)
-            out += [Batch(method, rows, model, near) for model in (base(), changed(0.04))]
-            if method in ("dpo", "uft", "poft"):
+            out += [Batch(method, rows, model, near) for model in (base(), worse)]
+            if method == "dpo":                     # h falls to minus some hundreds
                 out.append(Batch(method, rows, base(), far))
+            if method == "poft":
+                out.append(Batch(method, rows, changed(0.2, times=30), base()))
     return out
 
 

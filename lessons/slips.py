@@ -24,10 +24,8 @@ SLIPS: dict[str, list[tuple[str, str, str]]] = {
          "row.")],
     "token_logp": [
         ("log_softmax(-1)", "softmax(-1)", "These are probabilities. The logarithm is missing."),
-        ("return logits", "return -logits", "The sign of the logits is wrong."),
-        (".gather(-1, targets[..., None])[..., 0]",
-         ".gather(-1, targets[..., None])[..., 0].neg()", "The sign is wrong: a log-probability is "
-         "never above 0, whereas F.cross_entropy gives minus log p."),
+        ("return logits", "return -logits", "The sign is wrong: a log-probability is never above "
+         "0, whereas F.cross_entropy gives minus log p."),
         ("log_softmax(-1)", "log_softmax(1)", "The softmax is that over the vocabulary, the last "
          "dimension."),
         ("logits.log_softmax(-1)", "logits", "These are the logits themselves. They become "

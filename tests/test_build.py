@@ -6,7 +6,6 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-import torch
 
 from lessons import build, check
 from nanouft import simple
@@ -63,7 +62,7 @@ def train(model, rows, tok, objective, steps, reference=None):
                 a.mul_(0.9).add_(0.1 * g)
                 b.mul_(0.95).add_(0.05 * g * g)
                 p -= now * a / (1 - 0.9 ** (k + 1)) / ((b / (1 - 0.95 ** (k + 1))).sqrt() + 1e-8)
-        losses.append(float(loss))
+        losses.append(loss.item())
         print("a line for each step")
     return np.array(losses)
 
@@ -342,4 +341,3 @@ def test_no_two_slips_of_a_part_have_one_sentence():
     for name, slips in build.SLIPS.items():
         assert len({x[2] for x in slips}) == len(slips) and list(build.SLIPS) == list(build.PARTS)
         assert not any(a[:2] == b[:2] for a, b in itertools.combinations(slips, 2)), name
-        assert torch.is_grad_enabled()
