@@ -183,7 +183,7 @@ def base() -> GPT:
 @functools.cache
 def changed(noise: float, times: float = 1.0) -> GPT:
     """The base with this noise in its weights: with a little of it a reference near the base; with
-    more, a model that guesses worse. With its logits multiplied, log-ratios are hundreds of nats."""
+    more, a model that guesses worse. Multiplied logits make log-ratios of hundreds of nats."""
     model = copy.deepcopy(base())
     with torch.no_grad(), torch.random.fork_rng():
         torch.manual_seed(0)
@@ -526,7 +526,7 @@ def skeleton() -> str:
     with redirect_stdout(shown):
         simple.show_rows(rows, nano())
     table = [f"# {line}".rstrip() for line in shown.getvalue().splitlines()]
-    head = "# Three demonstrations, as tokens(rows, \"answer\", tok) gives them (mask 1: trained on):"
+    head = '# Three demonstrations, as tokens(rows, "answer", tok) gives them (mask 1: trained on):'
     return SKELETON.read_text(encoding="utf-8").replace("# EXAMPLE", "\n".join([head, *table]))
 
 
