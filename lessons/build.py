@@ -35,6 +35,7 @@ from types import ModuleType
 
 import torch
 from torch import Tensor
+from tqdm import tqdm
 
 from lessons import grade
 from lessons.check import load
@@ -422,7 +423,8 @@ def first_steps(steps: int = 20) -> None:
 
 
 def run_method(method: str, steps: int | None) -> None:
-    """simple.py's own run, and the score of 900 test questions before and after it."""
+    """simple.py's own run, and the score of 900 test questions before and after it. They are those
+    of `python -m nanouft.train`, whose run is another one: its rows, order and steps differ."""
     trained, loop = [], simple.train
 
     def train(model, *args):
@@ -431,7 +433,8 @@ def run_method(method: str, steps: int | None) -> None:
     simple.train = train
     simple.main(["--objective", method, *(["--steps", str(steps)] if steps else [])])
     scores = [100 * mean_score(families(model, nano())[0]) for model in (base(), trained[-1])]
-    say(f"\nScore of 900 test questions: {scores[0]:.0f} before, {scores[1]:.0f} after.")
+    say(f"\nScore of 900 test questions: {scores[0]:.0f} before, {scores[1]:.0f} after this run of "
+        "simple.py (train.py's own run has other rows and steps).")
 
 
 def needed(method: str) -> list[str]:
@@ -493,9 +496,12 @@ def judge_and_run(path: str, shown: str, method: str, steps: str, seed: str) -> 
         raise UserError(f"{shown}: cannot be read. "
                         f"{' '.join(error_words(error, path).split())}") from None
 
+    failed: list[str] = []
+
     def tell(name: str, wrong: str) -> None:
         state = "right" if not wrong else NOT_YET if wrong == NOT_YET else f"wrong: {wrong}"
-        say(f"{name:<18}{state}", flush=True)
+        failed.extend([name] * state.startswith("wrong"))
+        say(f"{name:<18}{state}", write=tqdm.write)             # above the bar
     right = try_parts(mine, int(seed), tell)
     for place in (simple, mine):
         if getattr(place, "sample_answers", None) is not None:
@@ -503,7 +509,8 @@ def judge_and_run(path: str, shown: str, method: str, steps: str, seed: str) -> 
     missing = [name for name in PARTS if name not in right]
     following = (f" Next: {missing[0]}, lesson {PARTS[missing[0]][0]}."
                  if missing else " The whole program is yours.")
-    say(f"{len(right)} of {len(PARTS)} parts are yours.{following}")
+    again = f" The same rows again: --seed {seed}." if failed else ""
+    say(f"{len(right)} of {len(PARTS)} parts are yours.{following}{again}")
     if method:
         note(f"running {method}")
         borrowed = [name for name in needed(method) if name in missing]
