@@ -72,6 +72,8 @@ def learn(task: Task, policy: Policy, name: str, updates: int = 200, lr: float =
     end; `policy` itself stays. name: one of METHODS."""
     policy = copy.deepcopy(policy)
     objective = METHODS[choose("method", name, METHODS)]
+    objective.check()
+    objective.setup(policy, seed=0)
     batch = batch_of(task, name, policy.probs())
     optimizer = torch.optim.RMSprop(policy.parameters(), lr=lr)
     records = [policy.probs()]

@@ -6,7 +6,7 @@
 # So far somebody wrote down the right answer. Often nobody can, and yet almost anybody can say
 # which of two answers is better. Such **preference pairs**, a *chosen* and a *rejected* answer to
 # one question, are what DPO learns from. In this lesson you will derive its loss with a few lines
-# of algebra and train with it for half a minute on questions about creatures that do not exist,
+# of algebra and train with it on questions about creatures that do not exist,
 # where the chosen answer is always "I do not know." and the rejected one is invented. Then you will
 # look at a number that the loss does not show, which is how likely the wanted answer has become.
 #

@@ -38,7 +38,8 @@ import draw
 import numpy as np
 import torch
 
-from lessons.evidence.claims import CLAIMS, UNIT, packed
+from lessons.evidence.claim import UNIT
+from lessons.evidence.claims import CLAIMS, packed
 from lessons.evidence.judge import asked_of, place
 from lessons.evidence.stats import half_width
 from lessons.evidence.verdicts import moments
@@ -104,6 +105,7 @@ T = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776, 6: 2.571}     # Student's t for th
 def trained(name: str, seed: int) -> tuple[float, float]:
     """What the exam says of the model after it has learnt demonstrations with this method."""
     objective, model = OBJECTIVES[name](), start_model(MODEL)[0].to(DEVICE)
+    objective.setup(model, seed)                # a method may add a head or freeze weights
     rows = world.rows("train", "demos", STEPS * ROWS, seed, skills=set(KINDS) - {"rules_new"})
 
     def loss_of(model, data):

@@ -183,7 +183,7 @@ def baselines(name: str, split: str, seed: int) -> dict[str, Result]:
     """The methods beside an entry, trained once on this machine and kept in out/arena."""
     file, task, out = OUT / f"{name}-{split}-{seed}.npz", TASKS[name], {}
     if not file.exists():
-        say(f"first, once: {'; '.join(TASKS[name].beside)}; 1 to 3 minutes")
+        say(f"first, once: {'; '.join(TASKS[name].beside)}")
         out = {who: measure(who, flags, task, split, seed) for who, flags in task.beside.items()}
         np.savez_compressed(file, **{f"{who}/{key}": getattr(x, key) for who, x in out.items()
                                      for key in ("rate", "scores", "ended")})

@@ -1,6 +1,10 @@
-"""docs/methods.md: every method on a line, written from the heads of the methods' files.
+"""docs/methods.md: every method on a line, written from the heads of the methods' files; and the
+number of methods and of lessons on every page.
 
-    python -m lessons.methods           # writes docs/methods.md; a test says when that is needed
+    python -m lessons.methods           # writes the pages; a test says when that is needed
+
+A page that says how many methods or lessons there are has the number behind a mark, which readers
+do not see: <!-- count of methods -->36 or <!-- count of lessons -->18.
 
 The equations stand once, in the head of each method's file, in lines such as
     L = -log sigmoid( beta (r_w - r_l) )            (Eq. 7)
@@ -27,7 +31,10 @@ from nanouft.objective import Objective
 from nanouft.objectives import OBJECTIVES
 from nanouft.world import as_answer
 
-PAGE = Path(__file__).parents[1] / "docs" / "methods.md"
+ROOT = Path(__file__).parents[1]
+PAGE = ROOT / "docs" / "methods.md"
+COUNTS = {"methods": len(OBJECTIVES), "lessons": len([*ROOT.glob("lessons/[0-9][0-9]_*.py")])}
+COUNT = re.compile(rf"(<!-- count of ({'|'.join(COUNTS)}) -->)\d*")
 NAME = r"[^\W\d][\w']*"
 LOSS = re.compile(r" {4,}(?:--(\S+ \w+) +)?L = (.+?)(?:  +(.+))?")
 FORMULA = re.compile(rf" {{4,}}({NAME}) = (.+?)(?:  +.+)?")
@@ -167,6 +174,11 @@ def tables() -> str:
     return "\n".join(out)
 
 
+def with_counts(text: str) -> str:
+    """The text of a page with the numbers behind its marks as they are now."""
+    return COUNT.sub(lambda m: f"{m[1]}{COUNTS[m[2]]}", text)
+
+
 def main(argv: list[str] | None = None) -> int:
     argparse.ArgumentParser(prog="python -m lessons.methods", description=__doc__,
                             formatter_class=argparse.RawDescriptionHelpFormatter).parse_args(argv)
@@ -175,7 +187,10 @@ def main(argv: list[str] | None = None) -> int:
     after = rest.split("<!-- end -->\n")[1]
     page = f"{before}<!-- tables -->\n{tables()}\n\n<!-- end -->\n{after}"
     PAGE.write_text(page, encoding="utf-8")
-    say(f"docs/methods.md: {len(OBJECTIVES)} methods")
+    for file in [ROOT / "README.md", *ROOT.glob("docs/*.md")]:
+        text = file.read_text(encoding="utf-8")
+        file.write_text(with_counts(text), encoding="utf-8")
+    say(f"docs/methods.md: {COUNTS['methods']} methods")
     return 0
 
 

@@ -1,7 +1,7 @@
 """Every lesson as a page to read in a browser and as a notebook to run: made, never committed.
 
     python -m lessons.pages 04              # runs lesson 04: a page and a notebook in out/pages
-    python -m lessons.pages                 # all lessons, about ten minutes
+    python -m lessons.pages                 # all lessons
     python -m lessons.pages --notebooks     # the notebooks only, nothing is run
 
 The lesson's .py file is the only source. jupytext turns its cells into a notebook, to which a first

@@ -4,7 +4,7 @@ import os
 import signal
 import sys
 
-__version__ = "2.0.0"
+__version__ = "2.0.1"
 
 
 def _leave(number: int, frame) -> None:

@@ -1,7 +1,8 @@
 """Files that are read without trust and written whole: JSON objects, folders, tensors.
 
 A file is written under another name and renamed once, so that a reader finds the old one or the new
-one. Whatever comes from outside is checked before it is opened; nothing is pickled.
+one. Whatever comes from outside is checked before it is opened; nothing is pickled, and nothing is
+written or deleted through a link.
 """
 import json
 import os
@@ -11,6 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -24,6 +26,26 @@ def check_files(folder: Path) -> None:
     for pattern in READ:
         for file in folder.glob(pattern):
             plain_file(file)
+
+
+def plain_folder(path: Path) -> Path:
+    """The path of a folder that is there or can be made. UserError for a link to one, which may
+    lead anywhere, and for all else that stands in its place."""
+    if path.is_symlink() or path.exists() and not path.is_dir():
+        what = "a symbolic link" if path.is_symlink() else "no folder"
+        raise UserError(f"{path}: is {what}, so nothing is written there; remove it, or put the "
+                        "folder itself in its place")
+    return path
+
+
+def no_links(folder: Path) -> None:
+    """UserError if anything in a folder, however deep, is a symbolic link: what is written or
+    deleted through it would lie elsewhere."""
+    for place, folders, files in os.walk(folder):           # which follows no link
+        for path in (Path(place, name) for name in (*folders, *files)):
+            if path.is_symlink():
+                raise UserError(f"{path}: is a symbolic link, which may lead out of {folder}; put "
+                                "what it names in its place")
 
 
 def read_json(file: Path, **kinds: type) -> dict:
@@ -44,8 +66,15 @@ def as_json(value: Any) -> Any:
 
 
 def write_json(file: Path, value: Any) -> None:
+    write_text(file, json.dumps(as_json(value), indent=1, ensure_ascii=False))
+
+
+def write_text(file: Path, text: str) -> None:
+    """A new file, in place of what was there. One that shares its bytes with the old one (a hard
+    link) keeps them."""
     partial = file.with_name(file.name + ".partial")
-    partial.write_text(json.dumps(as_json(value), indent=1, ensure_ascii=False), encoding="utf-8",
+    partial.unlink(missing_ok=True)
+    partial.write_text(text, encoding="utf-8",
                        errors="backslashreplace")       # half of a character: as JSON writes it
     rename(partial, file)
 
@@ -72,8 +101,8 @@ def fresh(folder: Path) -> Path:
 
 
 def remove(path: Path) -> None:
-    """Delete a folder, or whatever stands in its place."""
-    if path.is_dir():
+    """Delete a folder, or whatever stands in its place; of a link, the link alone."""
+    if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
     else:
         path.unlink(missing_ok=True)
@@ -81,6 +110,15 @@ def remove(path: Path) -> None:
 
 def not_finite(weights: Mapping[str, Tensor]) -> str:
     return next((name for name, p in weights.items() if not p.isfinite().all()), "")
+
+
+def holds_tensors(file: Path) -> bool:
+    """Is this a whole file of tensors?"""
+    try:
+        with safe_open(plain_file(file), "pt"):     # compares its size with what its head tells
+            return True
+    except (UserError, OSError, SafetensorError):
+        return False
 
 
 def load_checked(file: Path, wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -175,7 +175,7 @@ class GPT(nn.Module):
             return hidden
         if want == "value":
             no_head = hidden.new_zeros(hidden.shape[:-1])
-            return self.value(hidden)[..., 0] if self.value else no_head
+            return no_head if self.value is None else self.value(hidden)[..., 0]
         if at is not None and at.dtype == torch.bool:
             at = at.flatten().nonzero()[:, 0]
         # Under autocast the product with the head is made in bf16; what follows is fp32 again.

@@ -45,7 +45,7 @@ def entries(objective: Objective, row: Row, model: GPT, tok: Tokenizer, device: 
             reference: GPT | None = None) -> list[tuple[str, list[str], list[float]]]:
     """[(which answer, its tokens, the push on each)] of one row under one method. `row` has an
     `answer`, a `chosen` and a `rejected`. The reference is the model itself unless it is given."""
-    models = Models(reference or model, tok.pad, device)
+    models = Models(model if reference is None else reference, tok.pad, device)
     graded = bool({"labels", "scores", "prompts"} & set(objective.kinds()))
     shown = 2 if graded else 1                  # a good and a bad answer, or one row
     if objective.on_policy:

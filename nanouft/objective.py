@@ -106,7 +106,7 @@ class Batch:
     @property
     def whole(self) -> "Batch":
         """The whole step: for what a loss or a metric counts over all of it."""
-        return self.cut_from or self
+        return self if self.cut_from is None else self.cut_from
 
     @classmethod
     def of(cls, seqs: dict[str, Seqs], per_row: dict[str, Tensor]) -> "Batch":
@@ -175,7 +175,7 @@ WIDTH = 128                         # of the model for which the learning rates 
 
 FACTS: dict[str, tuple] = {             # a fact -> its types, or the words that it may be
     "data": (str,), "lr": (int, float), "reference": (bool,), "coupled": (bool,),
-    "scorer": ("any", "grade", "none")}
+    "logit_copies": (int, float), "scorer": ("any", "grade", "none")}
 
 
 def check_fact(name: str, value: Any) -> None:
@@ -210,6 +210,7 @@ class Objective:
     lr = 2.5e-4                         # default learning rate, chosen on NanoWorld's validation
     reference = False                   # do loss or credit read log-probs of the reference model?
     coupled = False                     # does the loss of a row read other rows' log-probs?
+    logit_copies = 1                    # copies of the logits that a step holds (run/memory.py)
     first: ClassVar[First | None] = None        # models that must be trained before
     scorer = "any"                      # of samples: "any" number, a "grade" from 0 to 1, or "none"
     # With data = "prompts" the method is on-policy, and may make settings of these three.
@@ -252,7 +253,7 @@ class Objective:
         return self.name
 
     def check(self) -> None:
-        """UserError for settings that make no sense."""
+        """UserError for settings that make no sense. Whatever trains calls it first."""
 
     def kinds(self) -> list[str]:
         """["demos", "scores"]: the kinds of rows that it learns from with these settings."""
@@ -274,7 +275,8 @@ class Objective:
         return self.lr * WIDTH / model.cfg.n_embd * (10 if lora else 1)
 
     def setup(self, model, seed: int) -> None:
-        """Change the start model before training: add a head, freeze weights."""
+        """Change the start model before training: add a head, freeze weights. Whatever trains calls
+        it before the optimizer is made. Calling it again with the same seed changes nothing."""
 
     def choose(self, rows: list) -> list:
         """The rows that it learns from, with their roles: all of its kind."""

@@ -37,7 +37,8 @@ NOT_READ = {"label_smoothing_factor": "the objective is the loss",
 
 def check(model: Any, objective: Objective, rows: list[Encoded], args: Any,
           more: dict[str, Any]) -> None:
-    """UserError for settings that are not read here, or under which the loss would be wrong."""
+    """UserError for settings that make no sense, are not read here, or make the loss wrong."""
+    objective.check()
     if not isinstance(model, GPT):
         raise UserError(f"a {type(model).__name__} has no log-probs of tokens: open its folder "
                         "with nanouft.models.folders.start_model (with LoRA: lora=True and "
@@ -63,6 +64,9 @@ def check(model: Any, objective: Objective, rows: list[Encoded], args: Any,
     if objective.first and not getattr(objective, objective.first.field):
         raise UserError(f"{objective.first.field} must name the folders of other models: "
                         f"{objective.first.needs}")
+    if longest := next((e for e in rows if e.length > model.cfg.n_ctx + 1), None):
+        raise UserError(f"a row has {longest.length:,} tokens, and the model's context has "
+                        f"{model.cfg.n_ctx:,}: give that number to nanouft.data.batches.encode")
     if objective.reference and any(s.ref_logp is None for e in rows for s in e.seqs.values()):
         raise UserError("the start model's log-probs are missing: call Models.prepare first")
 
@@ -79,6 +83,7 @@ class Trainer(transformers.Trainer):
         self.held = held or []
         check(model, objective, [*data, *self.held] if data else [], args, more)
         self.objective, self.pad, self.data = objective, pad, data
+        objective.setup(model, args.seed)       # before the optimizer asks which weights learn
         self.sums: dict = defaultdict(float)    # of the objective's metrics, since the last log
         self.steps = 0                          # since then
         args.remove_unused_columns = False
@@ -94,7 +99,8 @@ class Trainer(transformers.Trainer):
             if len(held) < processes:
                 raise UserError(f"held: {len(held)} rows for {processes} processes; give more")
             each = processes * self.args.per_device_eval_batch_size
-            self.parts = min(len(held), processes * math.ceil(len(held) / each))
+            pieces = min(len(held), processes * math.ceil(len(held) / each))
+            self.parts = 1 if objective.coupled else pieces     # of the step of all held-out rows
 
     @torch.no_grad()
     def read_some(self, name: str, rows: list[Encoded]) -> None:
@@ -141,6 +147,9 @@ class Trainer(transformers.Trainer):
 
     def get_eval_dataloader(self, eval_dataset: Any = None) -> Any:
         """It deals out the numbers of micro-batches; together the held-out rows are one step."""
+        if not self.held or eval_dataset not in (None, self.eval_dataset):
+            raise UserError("evaluate: it reads the rows that were given to the Trainer as held=, "
+                            + ("and no others" if self.held else "and there are none"))
         return self.accelerator.prepare(torch.utils.data.DataLoader(
             range(self.parts), batch_size=1,  # type: ignore[arg-type]
             collate_fn=self.data_collator))
@@ -165,6 +174,11 @@ class Trainer(transformers.Trainer):
             output.metrics[f"{metric_key_prefix}_{name}"] = value
         return output
 
+    def predict(self, *args: Any, **others: Any) -> Any:
+        """transformers would return logits and labels, which are not kept here."""
+        raise UserError("predict: no predictions are kept here; evaluate() gives the loss of the "
+                        "held-out rows, nanouft.run.evaluation.answer_rows a model's answers")
+
     def added_up(self, sums: dict) -> dict[str, float]:
         """Numbers of this process plus those of all others."""
         if not sums:
@@ -185,8 +199,8 @@ class Trainer(transformers.Trainer):
         model as it was opened."""
         whole = self.accelerator.get_state_dict(self.model_wrapped)     # gathered from all
         if self.is_world_process_zero():
-            model = fresh or self.accelerator.unwrap_model(self.model)
-            if fresh:
+            model = self.accelerator.unwrap_model(self.model) if fresh is None else fresh
+            if fresh is not None:
                 model.load_state_dict(whole)
             save_model(Path(folder), model, tok)
         self.accelerator.wait_for_everyone()

@@ -36,7 +36,8 @@ TINY = GPTConfig(vocab_size=17, n_ctx=64, n_layer=2, n_head=2, n_embd=16, init_s
 FORMS_OF = {
     "sft": "reduction sequence",
     "ift": "variant released; gamma 0.0; variant released, lam 0.5, "
-           "gamma 1.0; variant released, lam 0.0, gamma 0.5; variant algorithm1; variant eq21",
+           "gamma 1.0; variant released, lam 0.0, gamma 0.5; variant algorithm1; variant eq21; "
+           "variant eq21_mean1",
     "una": "distance bce; feedback binary; feedback binary, distance bce, beta 0.7; feedback pair; "
            "feedback pair, distance bce",
     "uft": "distance bce; feedback binary, beta 0.7; feedback pair; feedback none",

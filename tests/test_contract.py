@@ -112,7 +112,7 @@ def test_hft_freezes_half_of_the_matrices_of_each_layer_by_the_seed():
         names = [name for name in drawn[0] if name.startswith(layer)]
         assert len(names) == 2 and all(nano().get_parameter(name).dim() == 2 for name in names)
     assert len(drawn[0]) == 4, "embeddings, biases and norms learn"
-    with pytest.raises(UserError, match="LoRA has frozen all"):
+    with pytest.raises(UserError, match="frozen already, by LoRA"):
         OBJECTIVES["hft"]().setup(model.requires_grad_(False), 0)
 
 

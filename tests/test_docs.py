@@ -29,13 +29,26 @@ def test_every_link_leads_to_a_file(page):
     assert not missing
 
 
-def test_the_readme_is_short_and_begins_with_a_command():
-    """At most 950 words, and a command that can be pasted within its first twelve lines.
-    (tests/test_evidence.py holds its table by paper.)"""
+def test_the_first_commands_of_the_readme_train_a_model():
+    """(tests/test_evidence.py holds its table by paper.)"""
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert readme.startswith(f"# nanouft\n\n**{len(NAMES)} ways ")
-    assert len(readme.split()) <= 950
-    assert "python -m nanouft.train" in "".join(readme.splitlines()[:12])
+    assert "python -m nanouft.train" in readme.split("```bash\n")[1].split("```")[0]
+
+
+def test_the_readme_says_how_many_methods_there_are():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    found = re.findall(r"<!-- count of methods -->(\d*)", readme)
+    assert found and {*found} == {str(len(NAMES))}, "run python -m lessons.methods"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_a_count_of_methods_or_lessons_is_written_by_the_command(page):
+    """So that a method or a lesson more makes no page wrong."""
+    text = page.read_text(encoding="utf-8")
+    assert text == methods.with_counts(text), "run python -m lessons.methods"
+    for what, count in {**methods.COUNTS, "ways": methods.COUNTS["methods"]}.items():
+        typed = re.search(rf"(?<!-->)\b{count} {what}\b", text)
+        assert not typed, f"put <!-- count of methods --> or of lessons before {typed[0]!r}"
 
 
 def test_the_address_of_the_project_is_that_of_pyproject():

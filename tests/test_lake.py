@@ -283,13 +283,11 @@ def test_the_page_says_what_was_computed(written, lakes, browser):
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth") and not faults
 
 
-def test_before_the_bet_few_words_stand_there_and_no_truth(written, browser):
+def test_before_the_bet_no_truth_stands_there(written, browser):
     """The blend lies between the true and the guessed cell; the focus stays where the visitor put
     it."""
     for wide in (1440, 360):
         page, faults = opened(browser, written, width=wide, calm=False)
-        words = page.inner_text("#main").split()
-        assert len([x for x in words if re.search("[a-zλ]", x.lower())]) <= 90
         assert "SFT too" not in page.inner_html("#lakes")
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     for press in ("#bet button", "#time1", "#lam", "#move"):

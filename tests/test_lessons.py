@@ -1,6 +1,6 @@
 """Every lesson has its parts, runs, and its laws hold.
 
-All eighteen take five minutes of one core, so that only the shortest runs by default:
+All eighteen take minutes, so that only the shortest runs by default:
     LESSONS=all python -m pytest tests/test_lessons.py
 """
 import os
@@ -130,3 +130,16 @@ def test_a_lesson_runs_and_its_laws_hold(lesson, tmp_path):
     away = 0 if guess == "a" else abs(float(happened.split()[0]) - right[0])
     assert happened == right if guess == "a" else away <= right[1]
     assert (tmp_path / f"out/lessons/{lesson.name[:2]}.png").stat().st_size < 100_000
+
+
+def test_lesson_17_prints_the_intervals_of_the_page(tmp_path):
+    """The same rows of the same claims, whichever of two rows is subtracted."""
+    ran = subprocess.run([sys.executable, str(HERE / "17_a_real_model.py"), "--guess", "10"],
+                         cwd=tmp_path, capture_output=True, text=True, timeout=600,
+                         env=os.environ | {"PYTHONPATH": str(ROOT)})
+    page = (ROOT / "docs/claims.md").read_text(encoding="utf-8")
+    published = {figure for line in page.splitlines() if re.search(r"\b(R1|R1s|C9)\b", line)
+                 for figure in re.findall(r"\d+\.\d ± \d+\.\d", line)}
+    printed = re.findall(r"minus SFT.*?(\d+\.\d) ± +(\d+\.\d)", ran.stdout)
+    assert len(printed) == 8, ran.stderr
+    assert not {f"{mean} ± {half}" for mean, half in printed} - published

@@ -216,3 +216,15 @@ def test_simple_py_prints_answers_before_and_after(name, capsys):
     out = capsys.readouterr().out
     assert "step   0   loss " in out and "step   1   loss " in out
     assert out.count("   before  ") == out.count("   after   ") == 3
+
+
+@pytest.mark.parametrize("dtype", ["bf16", "fp16"])
+@pytest.mark.parametrize("kind", ["cpu", "cuda"])
+@pytest.mark.filterwarnings("ignore:.*CUDA is not available")
+def test_mixed_precision_keeps_no_copies_of_weights(kind, dtype):
+    """Copies that a forward without gradient made, as IFT's does, would let no gradient through in
+    the next forward."""
+    before = torch.is_autocast_cache_enabled()
+    with Device(kind, dtype).autocast():
+        assert not torch.is_autocast_cache_enabled()
+    assert torch.is_autocast_cache_enabled() == before

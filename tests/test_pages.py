@@ -179,7 +179,7 @@ def test_the_record_plays_only_when_pressed(made, browser):
     assert page.inner_text("#number") == "0"
     assert "which model learns to stop?" in page.inner_text("h1")
     page.click("#play")
-    after(page, 4)                                                      # about 3 s
+    after(page, 4)
     assert "8 of 8 answers stop with SFT and 0 with IFT as released." in page.inner_text("h1")
     assert "0 of 8 stop" in page.inner_text("#rightHead")
     time.sleep(1)

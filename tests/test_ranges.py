@@ -62,6 +62,14 @@ def test_the_clip_of_a_mean_ratio_is_narrow_and_a_given_one_is_not_replaced():
     assert clip_of(GRPO(surrogate="gspo", eps_high=0.0)) == (3e-4, 0.0)
 
 
+@pytest.mark.parametrize("surrogate", ["ppo", "gspo", "cispo"])
+def test_the_upper_clip_is_eps_where_only_eps_is_given(surrogate):
+    """As the help of --eps-high says."""
+    GRPO = OBJECTIVES["grpo"]
+    assert clip_of(GRPO(surrogate=surrogate, eps=0.07)) == (0.07, 0.07)
+    assert clip_of(GRPO(surrogate=surrogate, eps=0.07, eps_high=0.3)) == (0.07, 0.3)
+
+
 def test_defaults_and_all_that_is_tested_are_taken():
     for form in FORMS:
         if getattr(form.objective, "surrogate", "ppo") == "ppo":

@@ -109,8 +109,11 @@ def test_the_context_is_a_limit():
         for token in answer.ids:
             assert token == int(model(torch.tensor([read]))[0, -1].argmax())
             read = [*read, token]
+    streamed: list[int] = []
     full, = answers([[3]], model, max_new=99)
     assert len(full.ids) == 15
+    short, = answers([long[:12]], model, max_new=6, stream=lambda x: streamed.extend(x.tolist()))
+    assert streamed == short.ids and len(streamed) == 4, "nothing is decoded beyond the context"
     assert answers([], model) == []
 
 

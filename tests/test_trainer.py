@@ -14,7 +14,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from made import CPU, DATA, NANO, same
+from made import CPU, DATA, NANO, Form, same
 
 from nanouft.data.batches import collate, encode
 from nanouft.errors import UserError
@@ -33,7 +33,8 @@ ROOT = Path(__file__).parents[1]
 ROWS, STEPS, RATE = 8, 4, 1e-3
 EPSILON = 1e-5      # of AdamW, which would make full steps of gradients that are rounding alone
 TRIED = [*product(["sft", "ift", "dpo"], [True, False]),        # objective, is its head tied?
-         ("neftune", False)]                    # and one that draws random numbers in each step
+         ("neftune", False),                    # one that draws random numbers in each step
+         ("hft", False)]                        # and one that freezes weights
 ONCE = {}                                                       # what own_loop left
 
 
@@ -48,7 +49,7 @@ def llama(tied: bool) -> HFModel:
 
 def prepared(name: str, tied: bool):
     """(model, objective, rows): everything that a training begins with."""
-    model, objective = llama(tied), OBJECTIVES[name]()
+    model, objective = llama(tied), Form(name).objective
     data, _ = encode(objective.choose(4 * DATA), NANO, model.cfg.n_ctx)
     data = data[:2 * ROWS]                                          # no step ends an epoch early
     return model, objective, Models(model, NANO.pad, CPU).prepare(data, objective)
@@ -84,6 +85,7 @@ def own_loop(name: str, tied: bool):
     """The same of loop.steps on the same rows in the same order."""
     if (name, tied) not in ONCE:
         model, objective, data = prepared(name, tied)
+        objective.setup(model, 42)                      # the seed of transformers' arguments
         optimizer = torch.optim.AdamW(model.parameters(), lr=RATE, eps=EPSILON, weight_decay=0.0,
                                       fused=True)
 
@@ -158,6 +160,52 @@ def test_held_out_rows_are_one_step_whatever_the_batches(name, metric, best, tmp
     told = [x[f"eval_{metric}"] for x in trainer.state.log_history if f"eval_{metric}" in x]
     assert len(told) == STEPS + 1 and trainer.state.best_metric == best(told[:STEPS])
     same(found[f"eval_{metric}"], best(told[:STEPS]), 1e-5)
+
+
+OF_ROWS = [name for name, o in OBJECTIVES.items() if not o().on_policy]
+
+
+@pytest.mark.parametrize("name", OF_ROWS)
+def test_metrics_of_held_out_rows_do_not_depend_on_the_evaluation_batch(name, tmp_path):
+    """Also where the loss of a row reads other rows (KTO's k, RPO's weights)."""
+    found = []
+    for size in (3, ROWS):
+        model, objective, data = prepared(name, False)
+        with torch.no_grad():                           # a policy that is not its start model
+            model.wte.weight.mul_(1.1)
+        trainer = Trainer(model, objective, data, NANO.pad, arguments(
+            tmp_path, per_device_eval_batch_size=size), held=data[:7])
+        told = trainer.evaluate()
+        found.append({key: x for key, x in told.items() if key.split("_")[-1] not in (
+            "runtime", "second", "time")})
+    assert len(found[0]) > 1
+    same(found[0], found[1], 2e-5)
+
+
+# ---- the hooks of an objective -------------------------------------------------------------------
+@pytest.mark.parametrize("name", OF_ROWS)
+def test_the_trainer_calls_every_hook(name, tmp_path, monkeypatch):
+    """Before the optimizer is made."""
+    model, objective, data = prepared(name, False)
+    seen = []
+    for hook in ("check", "setup"):
+        real = getattr(type(objective), hook)
+        monkeypatch.setattr(type(objective), hook, lambda self, *told, hook=hook, real=real: (
+            seen.append((hook, *told)), real(self, *told))[1])
+    trainer = Trainer(model, objective, data, NANO.pad, arguments(tmp_path, seed=7))
+    assert seen == [("check",), ("setup", model, 7)] and trainer.optimizer is None
+
+
+def test_hft_freezes_half_of_the_matrices_in_the_trainer(tmp_path):
+    """Of seven in each layer of a Llama: three in the first, four in the second, which stay what
+    they were bit for bit."""
+    model, objective, data = prepared("hft", False)
+    before = {name: p.detach().clone() for name, p in model.named_parameters()}
+    Trainer(model, objective, data, NANO.pad, arguments(tmp_path)).train()
+    kept = [name for name, p in model.named_parameters() if torch.equal(p, before[name])]
+    assert all(before[name].dim() == 2 for name in kept)
+    assert [sum(f".{layer}." in name for name in kept) for layer in (0, 1)] == [3, 4]
+    assert len(kept) == 7, "embeddings, the head and norms learn"
 
 
 def test_training_goes_on_after_a_model_with_lora_was_saved(tmp_path):
@@ -246,6 +294,23 @@ def test_a_model_or_rows_that_are_not_ready_are_one_line_before_the_first_step(t
                                                              task_type="CAUSAL_LM"))
     text = refusal(adapted, objective, data, *args)
     assert "PeftModel" in text and "add_lora" in text
+
+
+def test_settings_rows_and_calls_that_make_no_sense_are_one_line(tmp_path):
+    """A setting, rows longer than the context, evaluation without rows, other rows, predict."""
+    model, objective, data = prepared("dpo", False)
+    args = NANO.pad, arguments(tmp_path)
+    assert "--beta -1.0" in refusal(model, OBJECTIVES["dpo"](beta=-1.0), data, *args)
+    short, longest = HFModel(model.net, 4), max(e.length for e in data)
+    assert "the model's context has 4" in refusal(short, objective, data, *args)
+    fits = HFModel(model.net, longest - 1)              # so many inputs, and as many targets
+    for held, why in ((None, "there are none"), (data[:3], "and no others")):
+        trainer = Trainer(fits, objective, data, *args, held=held)
+        with pytest.raises(UserError, match=why) as found:
+            trainer.evaluate(*([range(2)] if held else []))
+        assert "\n" not in str(found.value)
+        with pytest.raises(UserError, match="^predict: "):
+            trainer.predict(data)
 
 
 def main(file: str) -> None:

@@ -1,7 +1,7 @@
 """Speed beside TRL, as ratios of two programs that take turns, and peak memory.
 
-    python -m lessons.bench                             # about two minutes on an idle core
-    python -m lessons.bench --real out/smollm2          # and SmolLM2-135M: 10 minutes more
+    python -m lessons.bench
+    python -m lessons.bench --real out/smollm2          # and SmolLM2-135M
     python -m lessons.bench --gpu --real out/smollm2    # one CUDA device: checks, costs
 
 A step has 32 rows, with the real model 8; GRPO samples 4 answers to each of as many prompts. The

@@ -1,6 +1,6 @@
 """What to run first on a GPU: does it compute what the CPU computes, and at what cost?
 
-    python -m lessons.bench --gpu                       # one CUDA device, a minute or two
+    python -m lessons.bench --gpu                       # one CUDA device
     python -m lessons.bench --gpu --real out/smollm2    # a model of transformers as well
     python -m lessons.bench --gpu cpu                   # the same lines on the CPU, to try the code
 

@@ -3,13 +3,13 @@
     tok = HFTokenizer(folder)
     ids, mask = tok.chat(context, trained)  # ids: those of transformers' apply_chat_template
 
-Simplified: texts are tokenized as transformers does it, so "<|im_end|>" in a text is the control
-token.
+No text of a dialogue becomes a control token, as in our own tokenizer: "<|im_end|>" that is typed
+is read as its letters (transformers would read the control token).
 """
 import json
 import re
 from bisect import bisect_left
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
@@ -22,6 +22,7 @@ from nanouft.models.tokenizer import CONTROL, END, JINJA, PAD, Tokenizer, Turn, 
 
 SAFE: Any = {"trust_remote_code": False}
 DAY = datetime(2024, 7, 26)
+CUT = "\ud800"          # half of a character, which no text has after `whole`: see `as_letters`
 
 
 def library(name: str, what: str) -> Any:
@@ -39,6 +40,13 @@ def library(name: str, what: str) -> Any:
 def whole(text: str) -> str:
     """Unpaired surrogates (scraped JSON has halves of emoji) become U+FFFD, as in our tokenizer."""
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def one_of(names: Collection[str]) -> re.Pattern:
+    """Matches the first letter of each of these names in a text, also where two overlap."""
+    firsts = "".join(re.escape(letter) for letter in sorted({name[0] for name in names if name}))
+    every = "|".join(re.escape(name) for name in sorted({*names} - {""}))
+    return re.compile(f"(?=[{firsts}])(?={every}).", re.DOTALL) if every else re.compile("(?!)")
 
 
 def on_one_day(template: str) -> str:
@@ -89,8 +97,9 @@ class HFTokenizer(Tokenizer):
             self.template = on_one_day(t.get_chat_template())   # of several the one called default
             self.ours = self.template.endswith(JINJA)
             special = {*t.all_special_ids, *t.added_tokens_decoder}
+            self.control = one_of(t.all_special_tokens)
             talk = self._text((("user", "ask"), ("assistant", "zebra")))
-            ends = [i for i in self.encode(talk.rpartition("zebra")[2]) if i in special]
+            ends = [i for i in self.rendered_ids(talk.rpartition("zebra")[2]) if i in special]
         except UserError:
             raise
         except Exception as e:
@@ -99,6 +108,9 @@ class HFTokenizer(Tokenizer):
         if not ends:
             raise UserError(f"{folder}: its chat template puts no end token after an answer, so "
                             "the model would never learn to stop; repair chat_template.jinja")
+        self.control = one_of([*t.all_special_tokens, *(
+            token.content for i, token in t.added_tokens_decoder.items()
+            if token.special or i in ends)])
         self.name = type(t).__name__
         self.lost_turns: dict[tuple, int | None] = {}   # roles -> number of a turn that is left out
         self.end, self.stops = ends[-1], {ends[-1]}
@@ -114,9 +126,25 @@ class HFTokenizer(Tokenizer):
         return len(self.t)
 
     def encode(self, text: str) -> list[int]:
-        return self.t.encode(whole(text), add_special_tokens=False)
+        return self.rendered_ids(self.as_letters(text))
+
+    def as_letters(self, text: str) -> str:
+        """A text with a CUT behind the first letter of each control token that is typed in it."""
+        return self.control.sub(lambda first: first[0] + CUT, whole(text))
+
+    def rendered_ids(self, text: str) -> list[int]:
+        """Ids of what a chat template wrote, with its control tokens. The parts between two CUTs
+        are tokenized one by one, so that none of them holds a control token that was typed."""
+        def of(part: str) -> list[int]:
+            return self.t.encode(part, add_special_tokens=False)
+        ids = [i for part in text.split(CUT) for i in of(part)]
+        if CUT in text and self.decode(ids) != self.decode(of(text.replace(CUT, ""))):
+            raise UserError("a control token is typed into a text, and this tokenizer cannot write "
+                            "it as letters; take it out")
+        return ids
 
     def text_ids(self, text: str) -> list[int]:
+        """Ids of a text as transformers reads it, control tokens included."""
         return self.t.encode(whole(text))
 
     def decode(self, ids: Iterable[int]) -> str:
@@ -125,10 +153,11 @@ class HFTokenizer(Tokenizer):
 
     @lru_cache(maxsize=8)                       # `check` and `chat` of a row read the same text
     def _text(self, turns: Any, waits: bool = False) -> str:
-        """The chat template applied to a dialogue; waits: its `add_generation_prompt`, which ends
-        the text where an answer begins."""
+        """The chat template applied to a dialogue, whose texts have CUTs; waits: its
+        `add_generation_prompt`, which ends the text where an answer begins."""
         names = {"masked": "assistant"} | ({"tool": "user"} if self.ours else {})
-        talk = [{"role": names.get(role, role), "content": whole(text)} for role, text in turns]
+        talk = [{"role": names.get(role, role), "content": self.as_letters(text)}
+                for role, text in turns]
         try:
             return self.t.apply_chat_template(talk, add_generation_prompt=waits, tokenize=False,
                                               chat_template=self.template,
@@ -138,7 +167,7 @@ class HFTokenizer(Tokenizer):
                             f"({' '.join(str(e).split())[:120]})") from None
 
     def prompt_ids(self, turns: Turns) -> list[int]:
-        return self.encode(self._text(turns, waits=True))
+        return self.rendered_ids(self._text(turns, waits=True))
 
     def chat(self, context: Turns, trained: Turns = ()) -> tuple[list[int], list[int]]:
         """Ids, and a mask: 1 on each assistant turn of `trained`, from the end of its generation
@@ -150,7 +179,7 @@ class HFTokenizer(Tokenizer):
             if turns[i].role == "assistant":
                 cuts += self._answer(turns, i, text)
         pieces = [text[a:b] for a, b in zip(cuts, [*cuts[1:], len(text)])]
-        ids = self.encode(text)
+        ids = self.rendered_ids(text)
         ends = [self._tokens_in(text[:cut], ids) for cut in cuts[1:]]
         if -1 in ends:
             ids, ends = self._piece_by_piece(pieces, ids)
@@ -177,7 +206,7 @@ class HFTokenizer(Tokenizer):
         if beginning.endswith(self.end_text):   # a control token is never a part of another token
             ends = [n for n, i in enumerate(ids, 1) if i == self.end]
             return ends[beginning.count(self.end_text) - 1]
-        own = self.encode(beginning)
+        own = self.rendered_ids(beginning)
         return len(own) if ids[:len(own)] == own else -1
 
     def _piece_by_piece(self, pieces: list[str], whole: list[int]) -> tuple[list[int], list[int]]:
@@ -187,7 +216,7 @@ class HFTokenizer(Tokenizer):
         ids: list[int] = []
         ends = []
         for piece in pieces:
-            ids += self.encode(piece)
+            ids += self.rendered_ids(piece)
             ends.append(len(ids))
         if self.decode(ids) != self.decode(whole):
             raise UserError("a token of this tokenizer reaches from the chat template's prompt "
@@ -203,7 +232,7 @@ class HFTokenizer(Tokenizer):
         if roles not in self.lost_turns:
             marked = tuple(Turn(role, f"text {i}") for i, role in enumerate(roles))
             self.lost_turns[roles] = lost_turn(marked, self._text(marked))
-        text = self._text(turns)
+        text = self._text(turns).replace(CUT, "")
         i = self.lost_turns[roles]
         i = lost_turn(turns, text) if i is None else i
         if i is not None:

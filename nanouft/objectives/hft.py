@@ -1,4 +1,4 @@
-"""Half Fine-Tuning (HFT): train one half of the weights, so that the other half keeps what it knew.
+"""Half Fine-Tuning (HFT): freeze half of each layer's matrices, so that they keep what they knew.
 
     python -m nanouft.train --objective hft
     Hui et al. 2024, arXiv:2404.18466
@@ -6,12 +6,16 @@
 The loss is that of sft.py:
     L = -mean log p_t
 What differs is `setup`. Before training half of the matrices of each layer are drawn at random and
-frozen, so they are after training what they were before, bit for bit. The draw is a function of
---seed alone, and a resumed run keeps the same half. Embeddings, biases and norms are trained.
+frozen, so they are after training what they were before, bit for bit. Where a layer has an odd
+number of them, such as the seven of Llama, the half is rounded down in the first layer, up in the
+second, and so on in turn. The draw is a function of --seed alone, and a resumed run keeps the same
+half. Embeddings, the output head, biases and norms are trained. So half is a share of the number of
+a layer's matrices: because they differ in size and embeddings learn, less than half of all weights
+is frozen.
 
-Simplified: the paper draws half of each kind of matrices (two of the four of the attention), while
-here any half of a layer's matrices may be drawn, in which Q, K and V of GPT-2 are one matrix; and a
-run is one stage, so nothing is drawn again.
+Simplified: the paper draws half within each category of a layer (two of the four matrices of the
+attention), while here any half of a layer's matrices may be drawn, in which Q, K and V of GPT-2 are
+one matrix; and a run is one stage, so nothing is drawn again.
 Traps: a gradient of 0 freezes nothing where the optimizer decays weights; with LoRA all matrices
 are frozen anyway, so the two do not go together.
 """
@@ -34,11 +38,15 @@ class HFT(Objective):
         for name, p in model.named_parameters():
             if p.dim() > 1 and (layer := re.match(r".*?\.\d+\.", name)):     # "h.0.", "layers.0."
                 layers[layer[0]].append(p)
-        for matrices in layers.values():
-            if not all(p.requires_grad for p in matrices):
-                raise UserError("hft with --lora: LoRA has frozen all matrices; leave out --lora")
-            for i in rng.permutation(len(matrices))[:len(matrices) // 2]:
-                matrices[i].requires_grad_(False)
+        for number, matrices in enumerate(layers.values()):
+            half = (len(matrices) + number) // 2                    # of seven: 3, 4, 3 ...
+            drawn = [matrices[i] for i in rng.permutation(len(matrices))[:half]]
+            already = {id(p) for p in matrices if not p.requires_grad}
+            if already and already != {id(p) for p in drawn}:
+                raise UserError("hft: weights are frozen already, by LoRA or by another seed; "
+                                "leave out --lora, or begin with a model whose weights all learn")
+            for p in drawn:
+                p.requires_grad_(False)
 
     def loss(self, batch: Batch) -> tuple[Tensor, dict]:
         mean = nll(batch)

@@ -26,6 +26,9 @@ differ.
    The paper prints other formulas, where t counts the N tokens of the answer from 1:
        --variant algorithm1    L = sum_t gamma^(N - t) (sum_{k>=t} l_k) l_t
        --variant eq21          L = sum_t t l_t
+       --variant eq21_mean1    L = mean_t t l_t / mean_t t
+   Under eq21 the weights of an answer grow with its length; eq21_mean1 is eq21 with weights whose
+   mean is 1, as those of the first two forms are, so that rates can be compared.
 
 It costs one more forward than SFT. gamma = 0 switches the weights off (w_t = 1), as in the released
 code, although the formula alone would then leave w_t proportional to l_t. So with lam = 0 as well
@@ -39,7 +42,7 @@ from torch import Tensor
 from nanouft.errors import in_range
 from nanouft.objective import Batch, Objective, Seqs
 
-Variant = Literal["detached", "released", "algorithm1", "eq21"]
+Variant = Literal["detached", "released", "algorithm1", "eq21", "eq21_mean1"]
 
 
 class IFT(Objective):
@@ -104,6 +107,8 @@ def weights(nll: Tensor, s: Seqs, variant: str, gamma: float) -> Tensor:
     rank = m.cumsum(-1)                                         # t = 1..N, over response tokens
     if variant == "eq21":                                       # token t is counted t times
         return rank * m
+    if variant == "eq21_mean1":                                 # the mean of 1..N is (N + 1) / 2
+        return rank * m / ((n + 1) / 2)
     if variant == "algorithm1":                                 # alpha^(N-t), as printed
         return float(gamma) ** (n - rank) * future_sum(nll, 1.0) * m
     seen = nll.detach() if variant == "detached" else nll       # released: gradient flows

@@ -57,10 +57,12 @@ class PPO(Objective):
         check_sampling(self)
 
     def setup(self, model, seed: int) -> None:
-        """The critic: a value head, one number for each state, 0 at first."""
-        model.value = nn.Linear(model.cfg.n_embd, 1)
-        for p in model.value.parameters():
-            nn.init.zeros_(p)
+        """The critic: a value head, one number for each state, 0 at first. One that is there
+        already stays."""
+        if model.value is None:
+            model.value = nn.Linear(model.cfg.n_embd, 1, device=model.wte.weight.device)
+            for p in model.value.parameters():
+                nn.init.zeros_(p)
 
     def forward(self, model, batch: Batch) -> None:
         """One pass, two heads: `logp`, and `values`, what the critic says now.

@@ -23,16 +23,17 @@ Traps: p inside g is not tempered; the authors' log(softmax(z)) is NaN once p un
 gamma < 1 the weight is infinite at p = 1.
 """
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from nanouft.errors import UserError
+from nanouft.fast import logp
 from nanouft.gpt import scatter_at, select_at
 from nanouft.objective import Batch, Objective
 from nanouft.objectives.dpo import check_settings
 
 
 class TOFU(Objective):
+    logit_copies = 2                # plain and tempered ones
     gamma: float = 3.0              # focus: 0 = all tokens alike; larger = less on what is known
     beta: float = 0.8               # temperature of the fitted copy; below 1 = a flatter model
 
@@ -48,10 +49,9 @@ class TOFU(Objective):
         z = model(s.inputs, want="logits", at=at)                   # (N,V), response tokens only
         z = z if z.dtype == torch.float64 else z.float()
         targets = select_at(s.targets, at)
-        tempered = F.cross_entropy(z / self.beta, targets, reduction="none")
-        plain = F.cross_entropy(z.detach(), targets, reduction="none")
-        s.logp = scatter_at(-tempered, at, s.mask.shape)
-        s.extra["plain_logp"] = scatter_at(-plain, at, s.mask.shape)
+        s.logp = scatter_at(logp(z / self.beta, targets), at, s.mask.shape)
+        plain = logp(z.detach(), targets)       # comes last: `logp` overwrites large logits
+        s.extra["plain_logp"] = scatter_at(plain, at, s.mask.shape)
 
     def loss(self, batch: Batch) -> tuple[Tensor, dict]:
         s, n = batch.seqs["answer"], batch.tokens["answer"]

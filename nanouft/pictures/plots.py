@@ -20,7 +20,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image
 
-from nanouft.disk import read_json
+from nanouft.disk import read_json, remove
 from nanouft.errors import counted
 from nanouft.pictures.colours import DOWN, SOFT, line, look, push_colour
 from nanouft.run.folder import read_lines
@@ -230,5 +230,6 @@ def save(fig: Figure, file: Path) -> Path:
     drawn = BytesIO()
     fig.savefig(drawn)
     image = Image.open(drawn).convert("RGB").quantize(256, Image.Quantize.MAXCOVERAGE)
+    remove(file)
     image.save(file, "png", optimize=True)
     return file

@@ -1,6 +1,6 @@
 """A page on which two models learn side by side: SFT, and IFT or DPO.
 
-    python -m nanouft.playground            # writes out/playground/index.html in 20 seconds
+    python -m nanouft.playground            # writes out/playground/index.html
 
 One file without network: the shipped base and what it becomes in four steps, under SFT, DPO and IFT
 in both forms with each of several settings. All of it is computed here, by the project's own
@@ -62,6 +62,8 @@ def differing_line() -> str:
 def taught(objective: Objective, base: GPT, tok: Tokenizer) -> Iterator[GPT]:
     """The start model, then the same model after each step."""
     model = deepcopy(base)
+    objective.check()
+    objective.setup(model, seed=0)
     optimizer = torch.optim.AdamW(model.parameters(), RATE, betas=(0.9, 0.95), weight_decay=0)
     rows = objective.choose(lists("train", STEPS * BATCH))
     encoded = Models(base, tok.pad).prepare(encode(rows, tok, base.cfg.n_ctx)[0], objective)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from nanouft.disk import plain_folder
 from nanouft.errors import UserError, flag, say
 from nanouft.loop import Device
 from nanouft.models.folders import folder_of
@@ -38,7 +39,7 @@ def first_models(objective: Objective, cfg: Train, device: Device,
         argv = [*shlex.split(one), *flags]
         files = [str(folder_of(cfg.init) / "model.safetensors"), *(cfg.data or ())]
         key = hashlib.sha256(repr([argv, *map(hash_of, files)]).encode()).hexdigest()[:16]
-        folder = Path("out/.first", f"{wanted.field}-{key}")
+        folder = plain_folder(Path("out/.first", f"{wanted.field}-{key}"))
         argv += ["--plain", "--save-every", "0", "--out", str(folder)]
         if not (folder / "model.safetensors").exists():
             say(f"first, once: python -m nanouft.train {shlex.join(argv)}")

@@ -1,8 +1,14 @@
 """The memory of a run, known before it is spent.
 
     say(check_memory(cfg, objective, data, model, device))      # "memory: up to 2.1 GB, ..."
+
+A run needs what its process holds already (Python, PyTorch and the weights), which is measured here
+because it differs between builds of PyTorch, and what its steps add.
 """
 import math
+import os
+import sys
+from pathlib import Path
 
 import torch
 
@@ -14,7 +20,10 @@ from nanouft.objective import Objective
 from nanouft.run import device as devices
 from nanouft.run.settings import Train
 
-LIBRARIES = 0.5e9       # bytes: .44 GB are Python, PyTorch and transformers; or a card's context
+# What a first step loads and the allocator keeps between tensors: .14 to .22 GB were seen on x86-64
+# with Linux, with PyTorch 2.13.0 (CPU and CUDA build) and 2.14.1. Nothing measures it beforehand.
+MARGIN = 0.3e9
+LIBRARIES = 1e9         # bytes of Python and PyTorch, where a process cannot ask (Windows)
 IN_PIECES = 1.4         # bytes held for each byte of activations, with the gaps between them
 IN_MORE = 2.2           # the same with LoRA, where no large gradients fill the gaps
 
@@ -27,35 +36,64 @@ def check_memory(cfg: Train, objective: Objective, data: list[Encoded], model: G
     new = (cfg.max_new or 0) if objective.on_policy else 0
     tokens = objective.samples * len(longest.seqs) * (longest.length + new)     # of a row, at most
     there = devices.memory(device) if device.dtype == "fp32" else math.inf
-    return memory_of_step(model, cfg.batch_size, cfg.accumulate, tokens, there)
+    return memory_of_step(model, cfg.batch_size, cfg.accumulate, tokens, there,
+                          objective.logit_copies)
 
 
 def memory_of_step(model: GPT, batch_size: int, accumulate: int, tokens: int,
-                   there: float = math.inf) -> str:
+                   there: float = math.inf, logit_copies: float = 1) -> str:
     """What a process needs in fp32 for steps over rows of so many tokens, without the start model's
-    copy; "" if a step takes less than 1 GB. SmolLM2-135M, 1,020 tokens: 4.9 GB, at the peak 4.3 to
-    4.5; with LoRA, 768 tokens: 3.5, at the peak 3.4. UserError, with what would fit, if that is
-    more than `there` bytes."""
-    trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
-    pieces = IN_PIECES if trained > model.n_params() / 4 else IN_MORE
-    weights = LIBRARIES + sum(p.numel() * (16 if p.requires_grad else p.element_size())
-                              for p in model.parameters())      # weight, gradient, two moments
-    logits = 4 * model.cfg.vocab_size
-    of_row = pieces * tokens * (activation_bytes_per_token(model) + logits)
+    copy; "" if steps add less than 1 GB to what it holds. UserError, with what would fit, if it
+    needs more than `there` bytes."""
     rows = math.ceil(batch_size / accumulate)
-    wanted, less = weights + rows * of_row, "--activation-checkpointing" * (not model.recomputes)
+    fixed = held_now(model) + MARGIN + bytes_of_training(model)
+    of_row = tokens * bytes_per_token(model, logit_copies)
+    wanted, less = fixed + rows * of_row, "--activation-checkpointing" * (not model.recomputes)
     if wanted > there:
-        fits = int((there - weights) / of_row)
+        fits = int((there - fixed) / of_row)
         remedy = (f"--batch-size {fits} would fit, or --accumulate {math.ceil(batch_size / fits)}"
                   if fits > 0 else
                   "no batch would fit: give --lora or a smaller --max-length or model")
         raise UserError(f"--batch-size {batch_size}: a run needs up to {wanted / 1e9:.1f} GB, and "
                         f"there are {there / 1e9:.1f}; {remedy}"
                         + (less and f"; {less} takes less"))
-    if wanted - LIBRARIES < 1e9:
+    if bytes_of_training(model) + rows * of_row < 1e9:
         return ""
     return (f"memory: up to {wanted / 1e9:.1f} GB, for steps of {rows * tokens:,} tokens"
             + (less and f"; less: {less}"))
+
+
+# ---- what is held already ------------------------------------------------------------------------
+def held_now(model: GPT) -> float:
+    """Bytes that this process holds, its weights among them. On a card: all that is taken there,
+    by other programs too. Without /proc (macOS) the most that it has held so far."""
+    torch.optim.SGD([torch.zeros(1)])           # PyTorch loads more of itself for an optimizer
+    place = model.wte.weight.device
+    if place.type == "cuda":
+        free, there = torch.cuda.mem_get_info(place)
+        return there - free
+    statm = Path("/proc/self/statm")            # its second number: pages in main memory
+    if statm.exists():
+        return int(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    if sys.platform == "win32":
+        return LIBRARIES + sum(p.numel() * p.element_size() for p in model.parameters())
+    import resource
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else 1024 * peak
+
+
+# ---- what the steps add --------------------------------------------------------------------------
+def bytes_of_training(model: GPT) -> int:
+    """The gradient of each trained number and AdamW's two moments, in fp32."""
+    return sum(3 * 4 * p.numel() for p in model.parameters() if p.requires_grad)
+
+
+def bytes_per_token(model: GPT, logit_copies: float = 1) -> float:
+    """Activations and logits of a token, from the forward to the end of the backward pass."""
+    trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    pieces = IN_PIECES if trained > model.n_params() / 4 else IN_MORE
+    logits = logit_copies * 4 * model.cfg.vocab_size
+    return pieces * (activation_bytes_per_token(model) + logits)
 
 
 def activation_bytes_per_token(model: GPT) -> float:

@@ -61,7 +61,7 @@ class Models:
         """The model in `folder`. UserError unless it reads the ids of the run's own tokenizer."""
         other, tok = self.open(folder)
         mine, theirs = self.start.cfg.vocab_size, other.cfg.vocab_size
-        own = self.tok or tok
+        own = tok if self.tok is None else self.tok
         other_words = (own.decode([i]) != tok.decode([i]) for i in range(own.n_vocab))
         if mine != theirs or any(other_words):
             raise UserError(f"{folder}: has {theirs:,} tokens, and they are not the {mine:,} of "

@@ -6,6 +6,7 @@
     python -m nanouft.train --help all                  # every flag
 """
 import dataclasses
+import shlex
 import sys
 import textwrap
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from nanouft.errors import UserError, flag, in_range, say
 from nanouft.objective import Objective
 from nanouft.objectives import OBJECTIVES
 from nanouft.objectives.own import find, own_file
-from nanouft.run.flags import Parser, add_flags, fill
+from nanouft.run.flags import Parser, add_flags, as_flags, fill
 from nanouft.run.folder import hash_of
 
 OF_WORLD = {"rows", "noise", "skills", "mix", "items"}
@@ -119,10 +120,10 @@ def read_flags(argv: list[str], about: str = "") -> tuple[Objective, Train, set[
     values = vars(parser.parse_args(argv))
     given = set(values) - {"objective"}
     if folder := values.get("resume"):
-        if other := given - {"resume", "reward"}:
+        if other := given - {"resume", "reward"} - of_hub(values).keys():
             raise UserError(f"--resume takes no other flag, but {flag(min(other))} was given: "
                             "every setting comes from run.json")
-        return reopen(folder, values.get("reward"), chosen)
+        return reopen(folder, values, chosen)
     cfg, objective = fill(Train, values), fill(cls, values)
     cfg.check(objective, given)
     return objective, cfg, given
@@ -135,9 +136,10 @@ def named_objective(argv: list[str]) -> str:
     return first.parse_known_args(argv)[0].objective
 
 
-def reopen(folder: str, reward: str | None, named: str) -> tuple[Objective, Train, set[str]]:
+def reopen(folder: str, values: dict, named: str) -> tuple[Objective, Train, set[str]]:
     """The run in `folder`, by the command line that began it. A reward or an objective that is code
-    is run only if this command line names it too: run.json may come from somebody else."""
+    is run, and a name of the hub downloaded, only if this command line (`values`; `named`: its
+    objective) names it too: run.json may come from somebody else."""
     saved = read_json(Path(folder) / "run.json")
     try:
         if "--resume" in saved["argv"]:
@@ -149,7 +151,9 @@ def reopen(folder: str, reward: str | None, named: str) -> tuple[Objective, Trai
             why_not = f"that run trains with {own or 'ift'}, not with {named}"
         if not why_not:
             objective, cfg, given = read_flags(saved["argv"])
-            why_not = is_code("reward", cfg.reward, reward) if ".py" in cfg.reward else ""
+            reward = cfg.reward if ".py" in cfg.reward else None
+            why_not = is_code("reward", reward, values.get("reward")) if reward else ""
+            why_not = why_not or is_online(vars(cfg) | vars(objective), values, own)
     except (UserError, KeyError, TypeError, AttributeError, SystemExit) as e:
         raise UserError(f"{folder}/run.json: edited, damaged or of another version ({e}); start a "
                         "new run") from None
@@ -163,6 +167,25 @@ def is_code(what: str, of_run: str, named: str | None) -> str:
     """Why this objective or reward, which is code, is not run."""
     return "" if of_run == named else (
         f"its {what} is Python code, which is run only if you name it; add --{what} {of_run}")
+
+
+def of_hub(settings: dict) -> dict:
+    """The settings that name something of the hub, which is reached by the network."""
+    return {name: value for name, value in settings.items()
+            if any(str(word).startswith("hub:")
+                   for word in (value if isinstance(value, list) else [value]))}
+
+
+def is_online(of_run: dict, values: dict, objective: str) -> str:
+    """Why the names of the hub in a run, which `values` do not repeat, are not downloaded."""
+    wanted, told = of_hub(of_run), of_hub(values)
+    if told == wanted:
+        return ""
+    if more := told.keys() - wanted.keys():
+        return f"{flag(min(more))} is of the hub, and that run was given something else"
+    names = {"objective": objective} if wanted.keys() - vars(Train()).keys() else {}
+    return ("it needs the network (hub:), which is asked only if you name what is downloaded; add "
+            + shlex.join(as_flags(names | wanted)))
 
 
 def changed(file: str, saved: dict) -> str:

@@ -1,0 +1,77 @@
+"""A 37th method is added by the steps of CONTRIBUTING.md alone, in a copy of the checkout."""
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+METHOD = '''"""DiscoPOP: DPO's logistic loss, replaced by an exponential one where a pair is won.
+
+    python -m nanouft.train --objective discopop
+    Lu et al. 2024, arXiv:2406.08414 (the log-ratio modulated loss)
+
+A language model proposed this loss, and it was kept because it did well. From dpo.py `each`
+differs: the loss of a pair moves from a to e as the margin h grows.
+    L = (1 - g) a + g e
+    g = sigmoid(beta h / temperature)
+    a = -log sigmoid(beta h)
+    e = exp(-beta h)
+    h = r_w - r_l
+Trap: exp(-beta h) overflows for a pair that is lost by far, where g is 0, and 0 times infinity is
+no number; so g e is computed as one exponential. Left out: nothing.
+"""
+import torch
+import torch.nn.functional as F
+
+from nanouft.objectives.dpo import Pairs
+
+
+class DiscoPOP(Pairs):
+    temperature: float = 0.05       # how sharply the margin moves the loss from one to the other
+
+    def each(self, r_w, r_l, batch):
+        h = r_w - r_l
+        logistic = -F.logsigmoid(h)
+        gate = torch.sigmoid(h / self.temperature)
+        gated_exponential = torch.exp(F.logsigmoid(h / self.temperature) - h)
+        return (1 - gate) * logistic + gated_exponential
+'''
+STEPS = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").partition("## Add a method\n")[2]
+STEPS = STEPS.partition("\n## ")[0]
+# The copy is tested by the files that name a method, so that nothing else is collected.
+TESTS = [f"tests/test_{name}.py" for name in ("contract", "equations", "laws", "ranges", "values")]
+
+
+def commands() -> list[list[str]]:
+    """The commands of the steps, in their order and with the name of the method."""
+    lines = "".join(re.findall(r"```bash\n(.*?)```", STEPS, re.S)).splitlines()
+    return [["discopop" if word == "NAME" else word for word in shlex.split(line, comments=True)]
+            for line in lines if line.strip()]
+
+
+def test_the_steps_of_contributing_add_a_method_and_every_test_is_green(tmp_path):
+    there = tmp_path / "nanouft"
+    unread = shutil.ignore_patterns(".*", "out", "__pycache__", "*.egg-info", "build", "dist", "my")
+    shutil.copytree(ROOT, there, ignore=unread)
+    (there / "nanouft" / "objectives" / "discopop.py").write_text(METHOD, encoding="utf-8")
+    registry = there / "nanouft" / "objectives" / "__init__.py"
+    text = registry.read_text(encoding="utf-8")
+    names = text.replace('    "reinforce": ', '    "discopop": "DiscoPOP",\n    "reinforce": ', 1)
+    assert names != text
+    registry.write_text(names, encoding="utf-8")
+    before = (there / "tests" / "values.json").read_text(encoding="utf-8").splitlines()
+    for line in commands():
+        assert line[0] == "python"
+        if line[1:] == ["-m", "pytest", "-k", "discopop"]:
+            line += TESTS
+        if line[1:3] == ["-m", "pytest"] and "-k" not in line:
+            line += ["-k", "not runs"]         # which trains a model, of docs/python.md
+        done = subprocess.run([sys.executable, *line[1:]], cwd=there, capture_output=True,
+                              text=True, env=os.environ | {"PYTHONPATH": str(there)})
+        assert done.returncode == 0, f"{shlex.join(line)}\n{done.stdout}\n{done.stderr}"
+    after = (there / "tests" / "values.json").read_text(encoding="utf-8").splitlines()
+    assert [line for line in after if "discopop" not in line] == before
+    assert sum("discopop" in line for line in after) == 2

@@ -1,0 +1,368 @@
+"""A run folder that comes from somebody else, or that lost files on its way: --resume leads to the
+right bytes or to one line, and whatever lies beside the folder stays as it is."""
+import json
+import os
+import shutil
+import signal
+import socket
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from made import killed_in_step, one_error, start_folder, write_jsonl
+from safetensors.torch import load_file, save_file
+
+from nanouft import train
+from nanouft.disk import read_json, remove
+from nanouft.errors import UserError, command
+from nanouft.run.first import first_models
+from nanouft.run.folder import Log, read_lines
+from nanouft.run.settings import read_flags
+
+STEPS = 7
+posix = pytest.mark.skipif(not hasattr(os, "fork"), reason="links, pipes and forks of POSIX")
+
+
+def flags(place: Path, *more: str, out: str = "run") -> list[str]:
+    return ["--objective", "dpo", "--init", str(place / "start"), "--data",
+            str(place / "pairs.jsonl"), "--batch-size", "4", "--steps", str(STEPS), "--save-every",
+            "2", "--lr", "1e-3", "--plain", "--threads", "1", "--device", "cpu", *more, "--out",
+            str(place / out)]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A folder with a start model, a whole run, and one that was killed in its last step."""
+    folder = tmp_path_factory.mktemp("strangers")
+    start_folder(folder / "start")
+    write_jsonl(folder / "pairs.jsonl", (
+        {"prompt": f"Say {x}.", "chosen": x, "rejected": x[::-1]} for x in (
+            "fig", "pig", "bee saw", "oak", "nuts", "an elm", "ant", "the owl", "rake", "fox")))
+    assert command(train.main, flags(folder, out="whole")) == 0
+    with killed_in_step(STEPS):
+        assert command(train.main, flags(folder, out="half")) == 130
+    assert sorted(f.name for f in (folder / "half" / "steps").iterdir()) == ["4", "6"]
+    return folder
+
+
+@pytest.fixture
+def run(place, tmp_path, monkeypatch):
+    """The killed run, and beside it all that a link could lead to. No name is looked up."""
+    def looked_up(*args, **kw):
+        raise AssertionError(f"the network was asked for {args}")
+    monkeypatch.setattr(socket, "getaddrinfo", looked_up)
+    monkeypatch.setattr(socket.socket, "connect", looked_up)
+    beside = tmp_path / "beside"
+    for name in ("1", "3", "4", "6", "partial", "adapter"):
+        (beside / name).mkdir(parents=True)
+        (beside / name / "kept.txt").write_text(name)
+    shutil.copy(place / "pairs.jsonl", beside)
+    shutil.copytree(place / "half", beside / "a_run")
+    shutil.copytree(place / "half", tmp_path / "run")
+    monkeypatch.chdir(beside)                           # where out/ would be made
+    return tmp_path / "run"
+
+
+def content(folder: Path, leave_out: Path | None = None) -> dict[str, bytes | str]:
+    """Everything in a folder, of which one part is left out."""
+    return {str(f): os.readlink(f) if f.is_symlink() else f.read_bytes() if f.is_file() else ""
+            for f in folder.rglob("*") if leave_out is None or leave_out not in (f, *f.parents)}
+
+
+def has_the_bytes_of_the_whole_run(run: Path, place: Path, log: bool = True) -> None:
+    for file in ("model.safetensors", "config.json", *["metrics.jsonl"] * log):
+        assert (run / file).read_bytes() == (place / "whole" / file).read_bytes(), file
+    assert "after" in read_json(run / "eval.json") and not (run / "steps").exists()
+
+
+def resumed(run: Path, place: Path, capsys) -> tuple[int, str]:
+    """(exit code, what it said) of --resume. What lies beside the run folder stays as it is, and
+    what it ends with are the weights of the whole run, or one line."""
+    before = content(run.parent, leave_out=run)
+    capsys.readouterr()
+    code = command(train.main, ["--resume", str(run)])
+    assert content(run.parent, leave_out=run) == before, "what lies beside the run folder"
+    if code == 0:
+        has_the_bytes_of_the_whole_run(run, place, log=False)
+        return code, capsys.readouterr().out
+    assert code == 2
+    return code, one_error(capsys)
+
+
+# ---- what stands in the place of a file or a folder ----------------------------------------------
+FOLDERS = ["steps", "steps/6", "steps/4", "steps/partial", "partial", "adapter"]
+FILES = ["model.safetensors", "metrics.jsonl", "eval.json", "run.json", "curves.png",
+         "eval.json.partial", "metrics.jsonl.partial", "run.json.partial", "config.json",
+         "steps/6/model.safetensors", "steps/6/optimizer.safetensors", "steps/6/step.json"]
+
+
+def link(run: Path, name: str) -> None:
+    """To what has the same content, where there is any: a link that would work."""
+    there = run.parent / "beside" / "a_run" / name
+    if not there.exists():
+        there = run.parent / "beside" / ("partial" if name in FOLDERS else "partial/kept.txt")
+    os.symlink(there, run / name)
+
+
+def link_to_others(run: Path, name: str) -> None:
+    there = run.parent / "beside"
+    os.symlink(there if name in FOLDERS else there / "partial" / "kept.txt", run / name)
+
+
+def link_to_nothing(run: Path, name: str) -> None:
+    os.symlink(run.parent / "beside" / "none", run / name)
+
+
+def hard_link(run: Path, name: str) -> None:
+    there = run.parent / "beside" / "a_run" / name
+    os.link(there if there.exists() else run.parent / "beside" / "6" / "kept.txt", run / name)
+
+
+def pipe(run: Path, name: str) -> None:
+    os.mkfifo(run / name)
+
+
+def empty_file(run: Path, name: str) -> None:
+    (run / name).touch()
+
+
+def empty_folder(run: Path, name: str) -> None:
+    (run / name).mkdir()
+
+
+def nothing(run: Path, name: str) -> None:
+    pass
+
+
+LINKS = [link, link_to_others, link_to_nothing]
+
+
+@posix
+@pytest.mark.parametrize("change", [*LINKS, pipe, empty_file, empty_folder, nothing],
+                         ids=lambda f: f.__name__)
+@pytest.mark.parametrize("name", FOLDERS)
+def test_what_stands_in_the_place_of_a_folder_leads_nowhere(name, change, run, place, capsys):
+    """A link is refused, and all else that is no folder. Without it the run goes on."""
+    remove(run / name)
+    change(run, name)
+    code, said = resumed(run, place, capsys)
+    if change in (empty_folder, nothing):
+        return
+    assert code == 2 and said.startswith(f"error: {run / name}: is "), said
+    (run / name).unlink()
+    assert resumed(run, place, capsys)[0] == 0
+
+
+@posix
+@pytest.mark.parametrize("change", [*LINKS, hard_link, pipe, empty_file, empty_folder, nothing],
+                         ids=lambda f: f.__name__)
+@pytest.mark.parametrize("name", FILES)
+def test_what_stands_in_the_place_of_a_file_leads_nowhere(name, change, run, place, capsys):
+    remove(run / name)
+    change(run, name)
+    code, said = resumed(run, place, capsys)
+    if change in LINKS:
+        assert code == 2 and str(run / name) in said or name == "run.json", said
+
+
+@posix
+def test_a_first_model_is_not_made_through_a_link(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    argv = ["--objective", "poft", "--rows", "8"]
+    objective, cfg, _ = read_flags(argv)
+    made: list[str] = []
+
+    def train_one(argv: list[str]) -> int:
+        made.append(argv[argv.index("--out") + 1])
+        return 0
+    first_models(objective, cfg, train.devices.choose_device("cpu", "fp32"), train_one)
+    (tmp_path / "empty").mkdir()
+    Path(made[0]).parent.mkdir(parents=True)
+    os.symlink(tmp_path / "empty", made[0])
+    with pytest.raises(UserError, match="is a symbolic link, so nothing is written there"):
+        first_models(objective, cfg, train.devices.choose_device("cpu", "fp32"), train_one)
+    assert len(made) == 1
+
+
+@posix
+def test_a_link_is_removed_and_not_what_it_leads_to(tmp_path):
+    (tmp_path / "kept").mkdir()
+    (tmp_path / "kept" / "x").touch()
+    os.symlink(tmp_path / "kept", tmp_path / "link")
+    remove(tmp_path / "link")
+    assert (tmp_path / "kept" / "x").exists() and not os.path.lexists(tmp_path / "link")
+
+
+def test_a_picture_is_a_new_file(tmp_path):
+    """And what shares its bytes with the old one keeps them."""
+    plots = pytest.importorskip("nanouft.pictures.plots")
+    (tmp_path / "old").write_text("x")
+    os.link(tmp_path / "old", tmp_path / "curves.png")
+    plots.save(plots.Figure(), tmp_path / "curves.png")
+    assert (tmp_path / "old").read_text() == "x" and (tmp_path / "curves.png").stat().st_size > 99
+
+
+# ---- one file does not stand for a state ---------------------------------------------------------
+def other_weights(run: Path, place: Path) -> None:
+    save_file({name: w + 1 for name, w in load_file(place / "start" / "model.safetensors").items()},
+              run / "model.safetensors", metadata={"format": "pt"})
+
+
+def half_a_file(run: Path, place: Path) -> None:
+    """And the whole log: what a copy that was cut short may leave."""
+    shutil.copy(place / "whole" / "metrics.jsonl", run)
+    whole = (place / "whole" / "model.safetensors").read_bytes()
+    (run / "model.safetensors").write_bytes(whole[:-1000])
+
+
+def whole_log(run: Path, place: Path) -> None:
+    shutil.copy(place / "whole" / "metrics.jsonl", run)
+
+
+@pytest.mark.parametrize("scores", [{"before": {}, "after": {}}, {"after": {}}, {"before": {}}, {}],
+                         ids=str)
+@pytest.mark.parametrize("more", [None, other_weights, half_a_file, whole_log],
+                         ids=lambda f: getattr(f, "__name__", "nothing"))
+def test_scores_alone_do_not_make_a_run_complete(more, scores, run, place, capsys):
+    """eval.json of another run, or of one that lost its weights on the way: the run goes on from
+    its checkpoint, and writes its own scores."""
+    (run / "eval.json").write_text(json.dumps(scores | {"planted": 1}))
+    if more:
+        more(run, place)
+    code, said = resumed(run, place, capsys)
+    assert code == 0 and "going on after step 6" in said and "is complete now" not in said
+    assert "planted" not in read_json(run / "eval.json")
+    has_the_bytes_of_the_whole_run(run, place)
+
+
+def test_old_scores_are_gone_as_soon_as_a_run_goes_on(run, place):
+    """Else a run that is killed once more, behind its last step, would seem to be scored."""
+    (run / "eval.json").write_text('{"before": {}, "after": {}}')
+    with killed_in_step(1):
+        assert command(train.main, ["--resume", str(run)]) == 130
+    assert not (run / "eval.json").exists()
+
+
+def test_a_run_that_is_scored_is_complete_without_a_step(run, place, capsys):
+    """Only its checkpoints were left over by the kill."""
+    for name in ("model.safetensors", "config.json", "metrics.jsonl", "eval.json"):
+        shutil.copy(place / "whole" / name, run)
+    code, said = resumed(run, place, capsys)
+    assert code == 0 and "was trained and scored, and is complete now" in said
+    assert "is finished" in resumed(run, place, capsys)[1]
+
+
+# ---- the log -------------------------------------------------------------------------------------
+@pytest.mark.parametrize("kept, lost", [([], "6 steps"), ([1, 2], "4 steps"), ([6], "5 steps"),
+                                        ([1, 2, 3, 5, 6], "1 step"), ([1, 2, 3, 4, 5, 6], "")])
+def test_a_log_that_lacks_steps_is_told(kept, lost, run, place, capsys):
+    log = [x for x in read_lines(run / "metrics.jsonl") if x["step"] in kept]
+    write_jsonl(run / "metrics.jsonl", log)
+    if not kept:
+        (run / "metrics.jsonl").unlink()
+    code, said = resumed(run, place, capsys)
+    assert code == 0 and said.count(" lacks ") == bool(lost)
+    assert f"metrics.jsonl: lacks {lost} of the 6 that this run has taken" in said or not lost
+    assert [x["step"] for x in read_lines(run / "metrics.jsonl")] == [*kept, STEPS]
+
+
+def test_a_run_without_a_checkpoint_says_that_it_begins_again(run, place, capsys):
+    shutil.rmtree(run / "steps")
+    code, said = resumed(run, place, capsys)
+    assert code == 0 and "has no checkpoint that can be read; begins again" in said
+    has_the_bytes_of_the_whole_run(run, place)
+
+
+# ---- names of the hub ----------------------------------------------------------------------------
+HUB = [["--init", "hub:them/x"], ["--data", "hub:them/x"],
+       ["--data", "pairs.jsonl", "hub:them/x:train"], ["--eval-data", "hub:them/x"],
+       ["--objective", "poft", "--aligned", "hub:them/x", "hub:them/y"],
+       ["--objective", "distill", "--teacher", "hub:them/x"],
+       ["--objective", "grpo", "--reward", "hub:them/x"]]
+
+
+@pytest.mark.parametrize("more", HUB, ids=lambda x: " ".join(x))
+def test_the_network_is_asked_only_for_what_the_command_line_names(
+        more, run, place, capsys, monkeypatch):
+    """run.json may come from somebody else. A name is taken only as that run had it."""
+    asked: list[str] = []
+
+    def ask(*args, **kw):
+        asked.append(str(args))
+        raise UserError("the network would be asked")
+    monkeypatch.setattr("nanouft.models.folders.downloaded", ask)
+    monkeypatch.setattr("nanouft.data.files.by_datasets", ask)
+    data = [] if "grpo" in more or "--data" in more else ["--data", str(place / "pairs.jsonl")]
+    saved = read_json(run / "run.json")
+    (run / "run.json").write_text(json.dumps(
+        saved | {"argv": ["--init", str(place / "start"), *data, *more]}))
+    code, said = resumed(run, place, capsys)
+    assert code == 2 and not asked and "is asked only if you name" in said, said
+    named = said.partition("; add ")[2].split()
+    other = [word.replace("them", "others") for word in named]
+    assert set(named) >= {word for word in more if "hub:" in word}
+    assert command(train.main, ["--resume", str(run), *other]) == 2
+    assert "is asked only if you name" in one_error(capsys) and not asked
+    assert command(train.main, ["--resume", str(run), *named]) == 2
+    assert "the network would be asked" in one_error(capsys) or "grpo" in more
+    assert len(asked) == 1 or "grpo" in more
+
+
+def test_a_name_of_the_hub_that_the_run_never_had_is_refused(run, place, capsys):
+    for more in (["--init", "hub:me/x"], ["--data", "hub:me/x"]):
+        assert command(train.main, ["--resume", str(run), *more]) == 2
+        assert f"{more[0]} is of the hub, and that run was given something else" in \
+            one_error(capsys)
+    assert command(train.main, ["--resume", str(run), "--init", "me"]) == 2
+    assert "--resume takes no other flag" in one_error(capsys)
+
+
+# ---- killed after a checkpoint -------------------------------------------------------------------
+METHODS = {"sft": [], "sft with LoRA": ["--lora", "2"], "dpo of a file": [],
+           "ppo": ["--max-new", "6"], "grpo": ["--max-new", "6", "--minibatches", "2"]}
+
+
+@posix
+@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("after", [1, 3])
+def test_killed_after_a_checkpoint_it_goes_on_to_the_same_bytes(name, after, place, tmp_path):
+    """The test waits for the checkpoint, not for seconds; from there on each step is slow."""
+    if "LoRA" in name:
+        pytest.importorskip("peft")
+    data = ["--data", str(place / "pairs.jsonl")] if "file" in name else ["--rows", "24"]
+    argv = ["--objective", name.split()[0], "--init", str(place / "start"), *data, *METHODS[name],
+            "--steps", "12", "--save-every", "2", "--batch-size", "4", "--lr", "1e-3", "--plain",
+            "--threads", "1", "--device", "cpu", "--out"]
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    assert command(train.main, [*argv, str(whole)]) == 0
+    assert ended_by_a_kill(argv, killed, after) == -signal.SIGKILL
+    saved = [int(f.name) for f in (killed / "steps").iterdir() if f.name.isdecimal()]
+    assert saved and max(saved) >= 2 * after
+    assert command(train.main, ["--resume", str(killed)]) == 0
+    for file in ("model.safetensors", "metrics.jsonl", *["adapter/adapter_model.safetensors"]
+                 * ("LoRA" in name)):
+        assert (killed / file).read_bytes() == (whole / file).read_bytes(), file
+
+
+def ended_by_a_kill(argv: list[str], folder: Path, after: int) -> int:
+    """How a process ended that trained into this folder and was killed as soon as the folder had
+    so many checkpoints of every second step."""
+    wanted, real = folder / "steps" / str(2 * after), Log.add
+
+    def add(self, step, stats):
+        real(self, step, stats)
+        if step.number > 2 * after:
+            time.sleep(0.1)
+    if not (number := os.fork()):
+        try:
+            signal.alarm(60)
+            sys.stdout = sys.stderr = open(os.devnull, "w")
+            Log.add = add                               # type: ignore[method-assign]
+            command(train.main, [*argv, str(folder)])
+        finally:
+            os._exit(1)
+    while not wanted.exists() and os.waitpid(number, os.WNOHANG) == (0, 0):
+        time.sleep(0.001)
+    os.kill(number, signal.SIGKILL)
+    return os.waitstatus_to_exitcode(os.waitpid(number, 0)[1])
