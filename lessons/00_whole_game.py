@@ -220,6 +220,10 @@ if not CHANGE:
 # - **00a** `net_push(chosen, rejected)`: which pushes of DPO are left once equal tokens after equal
 #   tokens have cancelled?
 #
+# **In your own program.** This lesson unlocks the part `train`: the loop that reads sixteen rows,
+# asks for their loss and moves the weights. Lesson 02 shows how a file of your own begins, and
+# three short parts come before it. Then your loop trains the base with your loss.
+#
 # ## Two questions
 # 1. A token has a push of +1. What does this say about the token, and what does it not say about
 #    the trained model?

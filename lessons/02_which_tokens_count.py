@@ -163,6 +163,13 @@ if not CHANGE:
 # - **02b** `sft_loss(logp, mask, reduction)`: the loss of SFT with two kinds of mean, over all
 #   tokens, or over the tokens of each answer first and then over the answers.
 #
+# **In your own program.** `python -m lessons.build mine.py --reset` writes a file in which you
+# write `nanouft/simple.py` yourself, in eleven parts, and `python -m lessons.build mine.py` puts
+# each of them into the real program and says whether its loss and gradient stay the same. This
+# lesson unlocks the first three: `padded`, `token_logp` and `sft_loss`. The fourth, `train`,
+# belongs to lesson 00; with it your program trains the base and shows what it says before and
+# after.
+#
 # ## Two questions
 # 1. Which tokens of a conversation count in SFT, and why is `<|end|>` one of them?
 # 2. The second model read `<|end|>` in every row. Why did it not learn to say it?

@@ -235,6 +235,11 @@ if not CHANGE:
 #
 # - **04a** `own_guess(inputs, mask, argmax)`: the guesses, shifted, and only in the answer.
 #
+# **In your own program.** This lesson unlocks the part `mix_in_own_guess` of your `mine.py` (lesson
+# 02 says how it begins). It is the cell `blend` in its final form, so write it without looking. A
+# value alone cannot show whether gradient flows through your blend; `python -m lessons.build
+# mine.py` compares gradients too.
+#
 # ## Two questions
 # 1. Each guess starts from the demonstrator's words so far. Why is that not yet the model's own
 #    path?

@@ -248,6 +248,10 @@ if not CHANGE:
 #   pushes it neither up nor down, on paper, without halving.
 # - **06b** `ift_loss(model, inputs, targets, mask)` is the whole loss, from tokens to a number.
 #
+# **In your own program.** This lesson unlocks the part `ift_loss`. When `python -m lessons.build
+# mine.py` calls it right, `python -m lessons.build mine.py --run ift` trains the base with your
+# functions and prints the score of 900 questions before and after.
+#
 # ## Two questions
 # 1. The loss of the last token is zero. Why does it cost almost nothing to raise it a little, and
 #    what is gained by that?

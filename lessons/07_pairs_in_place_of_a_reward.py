@@ -206,6 +206,10 @@ if not CHANGE:
 # - **07a** `dpo_loss(pi_w, ref_w, pi_l, ref_l, beta)` returns the loss of each pair.
 # - **07b** `both_fall(g_w)` returns a counterexample to "what is pushed up goes up".
 #
+# **In your own program.** This lesson unlocks the parts `log_ratio` and `dpo_loss` of your
+# `mine.py` (lesson 02 says how it begins). Your later parts, UNA and PoFT, will call the same
+# `log_ratio`.
+#
 # ## Two questions
 # 1. What stands in for the reward in DPO's loss, and why must both answers belong to the same
 #    question?

@@ -177,6 +177,10 @@ if not CHANGE:
 #
 # - **09a** `largest_push(score)` returns where the squared distance pushes an answer up hardest.
 #
+# **In your own program.** This lesson unlocks the part `una_loss` of your `mine.py` (lesson 02 says
+# how it begins). With one line more it is UFT: `python -m lessons.build mine.py --run uft` trains
+# on demonstrations and scored answers in turn.
+#
 # ## Two questions
 # 1. Which control shows what merging adds, and which shows what the scores add?
 # 2. What does a pair say that one number does not, and the other way round?

@@ -170,6 +170,10 @@ if not CHANGE:
 # - **10a** `poft_loss(logp, mask, others)` returns PoFT's loss of one demonstration and the trust
 #   in it.
 #
+# **In your own program.** This lesson unlocks the part `poft_loss` of your `mine.py` (lesson 02
+# says how it begins). In contrast to the exercise there is one aligned model with the same
+# tokenizer, so that your `log_ratio` already has all that the loss needs.
+#
 # ## Two questions
 # 1. Why does PoFT compare means over tokens, and not sums?
 # 2. Which of the three criteria was the best, and what does PoFT gain by not using it?

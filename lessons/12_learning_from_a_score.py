@@ -277,6 +277,10 @@ if not CHANGE:
 # - **12b** `grpo_push(logp, old, ref, A, eps, beta)`: GRPO's push on a token, penalty included.
 # - **12c** `grpo_step(model, optimizer, prompts, sample, score, K)`: from prompts to the update.
 #
+# **In your own program.** This lesson unlocks the last part, `grpo_loss`, of your `mine.py` (lesson
+# 02 says how it begins). With it nothing of ours is left in the losses and the loop, and `python -m
+# lessons.build mine.py --run grpo` runs the whole program by your functions.
+#
 # ## Two questions
 # 1. Why may the baseline not depend on the answer that it is compared with?
 # 2. Why is every answer sampled at temperature 1 and used for one step?

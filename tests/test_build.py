@@ -1,0 +1,343 @@
+"""Your own program: right parts pass in any style, listed slips are refused and named, and at the
+end the whole program runs on the student's functions alone."""
+import inspect
+import itertools
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from lessons import build, check
+from nanouft import simple
+from nanouft.errors import UserError, command
+
+HEAD = """import copy, math, statistics
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from nanouft.simple import BETA, GAMMA, KL, LAM, METHODS, ROWS, sample_answers, tokens
+
+
+"""
+OURS = HEAD + "\n\n".join(inspect.getsource(ours) for ours in build.OURS.values())
+OTHERWISE = HEAD + '''
+def padded(chats, tok):
+    T = max(len(ids) for ids, _ in chats) + 3               # longer than needed
+    ids = np.full((len(chats), T), tok.pad)
+    counts = np.zeros((len(chats), T), dtype=np.float32)
+    for k, (some, mask) in enumerate(chats):
+        ids[k, :len(some)], counts[k, :len(some)] = some, mask
+    return torch.tensor(ids[:, :-1]), torch.tensor(ids[:, 1:]), torch.tensor(counts[:, 1:])
+
+
+def token_logp(logits, targets):
+    return -F.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="none").view(
+        targets.shape)
+
+
+def sft_loss(model, reference, rows, tok, step):
+    total = 0
+    for row in rows:                                        # each alone, without padding
+        inputs, targets, mask = tokens([row], "answer", tok)
+        total = total - token_logp(model(inputs), targets)[mask == 1].mean() / len(rows)
+    return total
+
+
+def train(model, rows, tok, objective, steps, reference=None):
+    loss_of, _, rate, _ = METHODS[objective]
+    start = copy.deepcopy(model) if reference is None else reference
+    weights = list(model.parameters())
+    m, v = [torch.zeros_like(p) for p in weights], [torch.zeros_like(p) for p in weights]
+    up, losses = max(1, int(steps / 10 + 0.5)), []
+    for k in range(steps):                                  # AdamW by hand
+        loss = loss_of(model, start, rows[k * ROWS:][:ROWS], tok, k)
+        slopes = torch.autograd.grad(loss, weights)
+        norm = sum(g.square().sum() for g in slopes).sqrt().item()
+        share = (k - up) / max(1, steps - up)
+        now = rate * ((k + 1) / up if k < up else (1 + math.cos(math.pi * share)) / 2)
+        with torch.no_grad():
+            for p, g, a, b in zip(weights, slopes, m, v):
+                g = g / max(1.0, norm)
+                a.mul_(0.9).add_(0.1 * g)
+                b.mul_(0.95).add_(0.05 * g * g)
+                p -= now * a / (1 - 0.9 ** (k + 1)) / ((b / (1 - 0.95 ** (k + 1))).sqrt() + 1e-8)
+        losses.append(loss.item())
+        print("a line for each step")
+    return np.array(losses)
+
+
+def log_ratio(model, reference, rows, side, tok):
+    inputs, targets, mask = tokens(rows, side, tok)
+    with torch.no_grad():
+        before = torch.einsum("bt,bt->b", token_logp(reference(inputs), targets), mask)
+    return torch.einsum("bt,bt->b", token_logp(model(inputs), targets), mask) - before, mask.sum(1)
+
+
+def dpo_loss(model, reference, rows, tok, step):
+    margins = [log_ratio(model, reference, [row], "chosen", tok)[0]
+               - log_ratio(model, reference, [row], "rejected", tok)[0] for row in rows]
+    return F.softplus(-BETA * torch.cat(margins)).mean()
+
+
+def una_loss(model, reference, rows, tok, step):
+    nats, _ = log_ratio(model, reference, rows, "answer", tok)
+    score = np.array([1 if row.score is None else row.score for row in rows], dtype=np.float32)
+    return F.mse_loss(1 / (1 + torch.exp(-BETA * nats)), torch.from_numpy(score))
+
+
+def poft_loss(model, aligned, rows, tok, step):
+    nats, n = log_ratio(model, aligned, rows, "answer", tok)
+    return torch.logaddexp(torch.zeros(len(rows)), -nats / n).sum() / len(rows)
+
+
+def mix_in_own_guess(model, inputs, mask):
+    guess, ids, counts = model(inputs).detach().numpy().argmax(-1), inputs.numpy(), mask.numpy()
+    read = ids.copy()
+    for row, t in zip(*counts[:, :-1].nonzero()):
+        read[row, t + 1] = guess[row, t]
+    embeds = [model(x, want="embeds").detach() for x in (inputs, torch.from_numpy(read))]
+    return torch.lerp(*embeds, LAM)
+
+
+def ift_loss(model, reference, rows, tok, step):
+    inputs, targets, mask = tokens(rows, "answer", tok)
+    nll = -token_logp(model(embeds=mix_in_own_guess(model, inputs, mask)), targets)
+    losses = []
+    for x, m in zip(nll, mask):                             # ragged: one answer after the other
+        x = x[m == 1]
+        apart = torch.arange(len(x))[None] - torch.arange(len(x))[:, None]
+        weight = torch.where(apart >= 0, GAMMA ** apart.clamp(0), 0.0) @ x.detach()
+        losses.append((weight / weight.mean()) @ x / len(x))
+    return torch.stack(losses).mean()
+
+
+def grpo_loss(model, reference, rows, tok, step):
+    inputs, targets, mask, score = sample_answers(model, rows, tok, step)
+    with torch.no_grad():
+        before = token_logp(reference(inputs), targets)
+    losses, logp = [], token_logp(model(inputs), targets)
+    for prompt, scores in enumerate(score.tolist()):
+        mean, sd = statistics.mean(scores), statistics.stdev(scores)
+        for k, own in enumerate(scores):
+            at = prompt * len(scores) + k
+            x, d = logp[at][mask[at] == 1], (before - logp)[at][mask[at] == 1]
+            gain = (own - mean) / (sd + 1e-4) * torch.exp(x - x.detach())
+            losses.append(torch.mean(KL * (torch.expm1(d) - d) - gain))
+    return sum(losses) / len(losses)
+'''
+
+
+@pytest.fixture(autouse=True)
+def _simple_stays_as_it_is(monkeypatch):
+    """What a test puts into simple.py is taken out again."""
+    before, methods = dict(vars(simple)), dict(simple.METHODS)
+    yield
+    vars(simple).update(before)
+    simple.METHODS.update(methods)
+
+
+def of_text(text: str, folder: Path) -> ModuleType:
+    (folder / "mine.py").write_text(text)
+    return check.load(folder / "mine.py")
+
+
+def tried(mine: ModuleType, seed: int = 5) -> dict[str, str]:
+    """What is said of each part."""
+    said: dict[str, str] = {}
+    build.try_parts(mine, seed, said.__setitem__)
+    return said
+
+
+def judged(name: str, *slips: tuple[str, str, str], seed: int = 5) -> str:
+    mine = ModuleType("mine")
+    mine.__file__ = __file__
+    function = build.with_slips(name, slips)
+    assert function, f"{name}: this slip is not in the source: {slips}"
+    return build.judge(name, function, {}, mine, seed)
+
+
+@pytest.mark.parametrize("name", build.PARTS)
+def test_each_listed_slip_is_refused_and_named(name, monkeypatch):
+    monkeypatch.setattr(simple, "ROWS", 2)                  # short steps of `train`
+    build.remember_samples()
+    build.as_it_should_be.cache_clear()
+    assert judged(name) == ""
+    for slip in build.SLIPS[name]:
+        assert judged(name, slip).endswith("\n    " + slip[2]), slip
+    build.as_it_should_be.cache_clear()
+
+
+@pytest.mark.parametrize("name, first, second", [
+    ("sft_loss", "The sign", "The mean is that over all tokens"),
+    ("dpo_loss", "BETA is missing", "h is the chosen"),
+    ("una_loss", "A demonstration", "The losses of the answers"),
+    ("poft_loss", "The sign", "h is a mean"),
+    ("ift_loss", "Gradient flows", "Later losses"),
+    ("padded", "The targets are not", "The mask has to be 0"),
+    ("grpo_loss", "The standard deviation is missing", "The penalty is not")])
+def test_two_slips_together_are_both_named(name, first, second):
+    build.remember_samples()
+    slips = [next(slip for slip in build.SLIPS[name] if slip[2].startswith(words))
+             for words in (first, second)]
+    said = judged(name, *slips)
+    assert all(sentence in said for _, _, sentence in slips) and "And: " in said
+
+
+@pytest.mark.parametrize("name, words", [
+    ("mix_in_own_guess", "Gradient flows through the blend"),
+    ("ift_loss", "Gradient flows through the weights"),
+    ("grpo_loss", "The ratio has no gradient")])
+def test_a_mistake_in_the_gradient_alone_is_told_as_one(name, words):
+    """No check of values could see it."""
+    build.remember_samples()
+    slip = next(slip for slip in build.SLIPS[name] if slip[2].startswith(words))
+    assert judged(name, slip).startswith("the loss is right, but its gradient is not")
+
+
+def test_a_loss_without_a_gradient_and_one_into_the_reference_are_told(tmp_path):
+    said = tried(of_text(HEAD + """
+def sft_loss(*args):
+    from lessons.build import OURS
+    return OURS["sft_loss"](*args).item()
+
+
+""" + inspect.getsource(simple.log_ratio).replace(".detach()", ""), tmp_path))
+    assert said["sft_loss"].startswith("the loss is right, but no gradient reaches the model")
+    assert "gradient reaches the reference as well" in said["log_ratio"]
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_every_part_may_be_written_otherwise(seed, tmp_path):
+    """Loops, numpy, einsum, ragged rows, an optimizer by hand."""
+    assert tried(of_text(OTHERWISE, tmp_path), seed) == dict.fromkeys(build.PARTS, "")
+
+
+def test_an_empty_file_has_no_part_yet_and_ours_are_not_his(tmp_path):
+    for text in ("", "from nanouft.simple import *", build.skeleton()):
+        assert set(tried(of_text(text, tmp_path)).values()) == {build.NOT_YET}
+
+
+def test_a_wrong_part_does_not_make_the_next_one_wrong(tmp_path):
+    """Until it is right, ours stands in its place, in his file as well."""
+    wrong = OURS.replace("logits.log_softmax(-1)", "logits.softmax(-1)")
+    said = tried(of_text(wrong, tmp_path))
+    assert [name for name, words in said.items() if words] == ["token_logp"]
+    only = HEAD + inspect.getsource(simple.sft_loss)
+    said = tried(of_text(only, tmp_path))
+    assert [name for name, words in said.items() if not words] == ["sft_loss"]
+
+
+def test_the_smallest_batch_is_shown():
+    slip = next(x for x in build.SLIPS["sft_loss"] if "all tokens of the batch" in x[2])
+    said = judged("sft_loss", slip)
+    assert "The smallest such batch has 2 rows (sft):" in said and said.count('answer "') == 2
+    slip = next(x for x in build.SLIPS["sft_loss"] if x[2].startswith("The sign"))
+    assert "has 1 row (sft)" in judged("sft_loss", slip)
+
+
+@pytest.mark.parametrize("source, words", [
+    ("sft_loss = 3", "sft_loss is no function"),
+    ("def sft_loss(model, rows):\n    pass", "calls sft_loss(model, reference, rows, tok, step)"),
+    ("def sft_loss(*x):\n    pass", "the loss is None. Is there a `return`?"),
+    ("def sft_loss(*x):\n    return 1 / 0", "ZeroDivisionError: division by zero\n    line 2: "),
+    ("def sft_loss(*x):\n    exit()", "it ends Python with exit()"),
+    ("def sft_loss(m, *x):\n    while True: pass", "computing\n    line 2: while True: pass"),
+    ("import torch\ndef sft_loss(m, *x):\n    return m.wte.weight[0]", "should be one number")])
+def test_other_mistakes_get_their_line(source, words, tmp_path, monkeypatch):
+    monkeypatch.setattr(build, "SECONDS", 0.5)
+    assert words in tried(of_text(source, tmp_path))["sft_loss"]
+
+
+@pytest.mark.parametrize("method", simple.METHODS)
+def test_each_method_runs_on_the_students_functions_alone(method, tmp_path, monkeypatch, capsys):
+    """None of our eleven is called: each of ours raises."""
+    def never(*args, **kwargs):
+        raise AssertionError("one of ours was called")
+    mine = of_text(OTHERWISE, tmp_path)
+    build.put({name: getattr(mine, name) for name in build.PARTS}, mine)
+    monkeypatch.setattr(build, "OURS", dict.fromkeys(build.PARTS, never))
+    for ours in list(vars(simple).values()):
+        assert not any(ours is x for x in build.OURS.values())
+    monkeypatch.setattr(build, "families", lambda *args: ({"all": {"score": 0.5}}, []))
+    build.run_method(method, 2)
+    out = capsys.readouterr().out
+    assert "a line for each step" in out and "50 before, 50 after" in out
+
+
+def test_the_parts_that_a_run_needs_are_those_that_it_calls(tmp_path, monkeypatch):
+    """So that it can be said which of them are still ours."""
+    monkeypatch.setattr(simple, "ROWS", 2)
+    monkeypatch.setattr(build, "families", lambda *args: ({"all": {"score": 0.5}}, []))
+    for method in simple.METHODS:
+        called = set()
+
+        def counted(name, ours, called=called):
+            def part(*args, **kwargs):
+                called.add(name)
+                return ours(*args, **kwargs)
+            return part
+        build.put({name: counted(name, ours) for name, ours in build.OURS.items()})
+        build.run_method(method, 1)
+        assert called == set(build.needed(method)), method
+
+
+def test_the_whole_program_passes_and_trains(tmp_path, capfd):
+    """In the process of its own."""
+    file = tmp_path / "mine.py"
+    file.write_text(OURS)
+    assert build.main([str(file), "--seed", "5"]) == 0
+    out = capfd.readouterr().out
+    assert "11 of 11 parts are yours. The whole program is yours." in out
+    before, after = (out.count(f"   {when}") for when in ("before  ", "after   "))
+    assert before == after == 2 and "(score 1.00)" in out
+    assert out.index("grpo_loss") < out.index("20 steps of SFT with your parts")
+
+
+@pytest.mark.parametrize("source, words", [
+    (None, "mine.py: cannot be read (no such file)"),
+    ("x = 1\ndef f(:", "mine.py, line 2: cannot be read (SyntaxError: "),
+    ("import os\nos._exit(0)", "it ended Python, or ran out of time or memory"),
+    ("x = 1 / 0", "mine.py: cannot be read. ZeroDivisionError: division by zero line 1: x = 1 /")])
+def test_a_file_that_cannot_be_read_gets_one_line(source, words, tmp_path, capfd):
+    file = tmp_path / "mine.py"
+    if source:
+        file.write_text(source)
+    code = command(build.main, [str(file)])
+    err = capfd.readouterr().err
+    assert code in (1, 2) and words in err and len(err.splitlines()) == 1, err
+
+
+def test_reset_writes_over_nobodys_work(tmp_path, capsys):
+    file = tmp_path / "mine.py"
+    for _ in range(2):                                          # a skeleton is no work
+        assert build.main([str(file), "--reset"]) == 0
+    text = file.read_text()
+    assert all(f"def {name}(" in text for name in build.PARTS) and "<|assistant|> The " in text
+    file.write_text(text + "x = 1\n")
+    with pytest.raises(UserError, match="holds work of yours"):
+        build.main([str(file), "--reset"])
+    assert file.read_text().endswith("x = 1\n")
+    assert build.main([str(file), "--reset", "--force"]) == 0 and file.read_text() == text
+
+
+def test_the_skeleton_says_what_the_program_calls(tmp_path):
+    """The names and the arguments of simple.py, in the same order, and each tells its lesson."""
+    mine = of_text(build.skeleton(), tmp_path)
+    for name, (lesson, _) in build.PARTS.items():
+        stub = vars(mine)[name]
+        assert (*inspect.signature(stub).parameters,) == build.CALLS[name]
+        assert stub.__doc__.startswith(f"Lesson {lesson}. ")
+
+
+def test_each_part_is_named_by_the_lesson_that_unlocks_it():
+    for name, (lesson, _) in build.PARTS.items():
+        file, = build.SKELETON.parents[1].glob(f"{lesson}_*.py")
+        text = file.read_text(encoding="utf-8")
+        assert f"`{name}`" in text.partition("In your own program")[2], name
+
+
+def test_no_two_slips_of_a_part_have_one_sentence():
+    for name, slips in build.SLIPS.items():
+        assert len({x[2] for x in slips}) == len(slips) and list(build.SLIPS) == list(build.PARTS)
+        assert not any(a[:2] == b[:2] for a, b in itertools.combinations(slips, 2)), name
