@@ -18,7 +18,7 @@ from nanouft.disk import read_json
 from nanouft.errors import UserError, flag, in_range, say
 from nanouft.objective import Objective
 from nanouft.objectives import OBJECTIVES
-from nanouft.objectives.own import find, own_file
+from nanouft.objectives.own import find, own_file, spelt
 from nanouft.run.flags import Parser, add_flags, as_flags, fill
 from nanouft.run.folder import hash_of
 
@@ -111,7 +111,7 @@ def read_flags(argv: list[str], about: str = "") -> tuple[Objective, Train, set[
         raise UserError(f"--objective {name}: {flag(min(both))} is a flag of every run; give the "
                         "setting another name")
     what_and_how = "\n\n".join(about.split("\n\n")[:2])
-    parser = Parser(prog=name, description=what_and_how,
+    parser = Parser(() if chosen else OBJECTIVES, prog=chosen or "train", description=what_and_how,
                     epilog="Settings of one method: --objective NAME --help. All: --help all")
     parser.add_argument("--objective", default="ift", metavar="NAME",
                         help="sft, ift, dpo ...; `list` shows all and what each needs [ift]")
@@ -130,10 +130,10 @@ def read_flags(argv: list[str], about: str = "") -> tuple[Objective, Train, set[
 
 
 def named_objective(argv: list[str]) -> str:
-    """The word after --objective, or ""."""
+    """The word after --objective as the registry spells it, or ""."""
     first = Parser(add_help=False)
     first.add_argument("--objective", default="")
-    return first.parse_known_args(argv)[0].objective
+    return spelt(first.parse_known_args(argv)[0].objective)
 
 
 def reopen(folder: str, values: dict, named: str) -> tuple[Objective, Train, set[str]]:
