@@ -7,7 +7,7 @@
 
 The push on token t is -dL/dlogp_t, by autograd through the pure loss: + makes the token likelier,
 - less likely. It is shown times the response tokens of the batch (of a pair: of the chosen answer),
-so SFT's push is +1 on every token. --end counts and measures the end tokens alone (run/ends.py).
+so SFT's push is +1 on every token. --end asks about the end tokens alone (run/ends.py).
 """
 import dataclasses
 import shlex
@@ -117,14 +117,14 @@ def views(shown: list[str], init: str = "base") -> Iterator[tuple[str, Objective
 # ---- the command ---------------------------------------------------------------------------------
 @dataclass
 class Ledger:
-    init: str = "base"              # the model: 'base' or a run folder
+    init: str = "base"              # the model: base, a run folder or a model folder
     prompt: str | None = None       # the prompt [a NanoWorld list]
     answer: str | None = None       # the answer that is trained on [the right one]
     rejected: str | None = None     # the worse answer of a pair [the answer without its last word]
     show: list[str] | None = None   # methods with their flags [sft, ift, ift as released, dpo]
-    out: str = "out/pushes.png"     # the picture
-    end: bool = False               # instead: does the model stop, and do rows teach it to?
-    data: list[str] | None = None   # with --end: your files [held-out prompts of NanoWorld]
+    out: str = "out/pushes.png"     # the file of the picture
+    end: bool = False               # ask instead whether the model stops, and whether rows teach it
+    data: list[str] | None = None   # with --end, your files [held-out prompts of NanoWorld]
     device: str = "cpu"             # auto | cpu | cuda | mps
 
     def check(self) -> None:

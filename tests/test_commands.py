@@ -280,7 +280,7 @@ def test_sample_chats_and_forgets_what_has_no_room(here, capsys, monkeypatch):
     asked = typed(monkeypatch, "Hi", "two " * 40, long, "three", "/new", "Ho", "/quit")
     assert call("sample start --system 'Be kind.' --max-new 60") == 0
     out = capsys.readouterr().out
-    assert "chat; /new forgets" in out
+    assert "/new forgets the chat" in out
     assert re.search(r"\nthe question has \d{3} tokens, and start reads 127; shorten it\n", out)
     assert re.findall(r"\(start has no room for the oldest (\d) turns\)\n", out) == ["2", "4"]
     hi, *others, ho = (text for text, _ in asked[1::2])     # the base is asked as well
@@ -745,7 +745,7 @@ sys.exit(command(train.main))"""
 
 @pytest.mark.skipif(os.name == "nt", reason="written for sh")
 @pytest.mark.parametrize("line, out", [
-    ("sample start --device cpu <&-", "chat; /new forgets"),
+    ("sample start --device cpu <&-", "/new forgets the chat"),
     ("train --objective sft --init start --data demos.jsonl --steps 1 --batch-size 2 --device cpu "
      "--out quiet 2>&-", "Saved in quiet")])
 def test_a_command_runs_as_a_service_or_a_notebook_starts_it(line, out, here):

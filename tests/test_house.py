@@ -139,6 +139,20 @@ def test_python_m_nanouft_with_a_name_runs_that_command(module):
         assert code == (0 if words == ["--help"] else 2) and (out + err).strip()
 
 
+@pytest.mark.parametrize("module", ["nanouft", "frozen_lake", "lessons.pages", "lessons.table"])
+def test_a_help_that_needs_only_flags_does_not_wait_for_torch(module):
+    code = f"""
+import runpy, sys
+sys.argv = [{module!r}, "--help"]
+try:
+    runpy.run_module({module!r}, run_name="__main__", alter_sys=True)
+except SystemExit as end:
+    print("code", end.code, "torch" in sys.modules)"""
+    told = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True,
+                          check=True).stdout
+    assert told.endswith("code 0 False\n") and len(told) > 99
+
+
 @pytest.mark.parametrize("words, told", [
     ("trian", "error: unknown command 'trian'; did you mean train? "),
     ("--objective ift", "error: --objective: the name of a command comes first, as in ")])
