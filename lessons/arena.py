@@ -236,12 +236,15 @@ def report(entry: str, file: Path, name: str, guess: float | None, split: str, s
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m lessons.arena", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("entries", nargs="*", type=Path, metavar="FILE.py", help="or folders")
+    parser.add_argument("entries", nargs="*", type=Path, metavar="FILE.py",
+                        help="files with a loss, or folders of such files")
     parser.add_argument("--task", default="stop", help=" | ".join(TASKS))
-    parser.add_argument("--guess", type=float, metavar="POINTS", help="your lead over SFT")
+    parser.add_argument("--guess", type=float, metavar="POINTS",
+                        help="your guess of your lead over SFT")
     parser.add_argument("--csv", type=Path, default=Path("arena.csv"),
-                        help="written anew, a line for each entry [arena.csv]")
-    parser.add_argument("--test-seed", type=int, help="of the lecturer: other prompts, kept secret")
+                        help="a file that is written anew, a line for each entry [arena.csv]")
+    parser.add_argument("--test-seed", type=int,
+                        help="draws other prompts, which the lecturer keeps secret")
     cfg = parser.parse_args(argv)
     name = choose("task", cfg.task, TASKS)
     split, seed = ("val", 7) if cfg.test_seed is None else ("test", cfg.test_seed)

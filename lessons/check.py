@@ -28,7 +28,7 @@ from random import Random
 
 import torch
 
-from nanouft.errors import command
+from nanouft.errors import UserError, command
 
 HERE = Path(__file__).parent / "exercises"
 ROUNDS = 60                                     # draws of inputs for each exercise
@@ -239,15 +239,17 @@ def check(function) -> None:
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m lessons.check", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("which", nargs="*", help="04a, or 04; none: the list of all")
+    parser.add_argument("which", nargs="*", help="an exercise as 04a, a lesson as 04 [all]")
     parser.add_argument("--folder", type=Path, default=HERE, help="where the files ex04.py are")
-    parser.add_argument("--class", type=Path, dest="students", help="a folder for each student")
-    parser.add_argument("--csv", type=Path, default="points.csv", help="their points [points.csv]")
+    parser.add_argument("--class", type=Path, dest="students",
+                        help="a folder that holds one for each student")
+    parser.add_argument("--csv", type=Path, default="points.csv",
+                        help="where their points go [points.csv]")
     flags = parser.parse_args(arguments)
     known = exercises()
     for which in flags.which:
         if not any(name.startswith(which) for name in known):
-            parser.error(f"there is no exercise {which}; python -m lessons.check lists them")
+            raise UserError(f"there is no exercise {which}; python -m lessons.check lists them")
     asked = [name for name in known if name.startswith(tuple(flags.which) or "")]
     if flags.students:
         from lessons.grade import grade_class

@@ -21,10 +21,11 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from lessons.course import HERE, LESSONS
 from nanouft.errors import UserError, command, say
 from nanouft.pictures import colours
 
+HERE = Path(__file__).resolve().parent
+LESSONS = sorted(HERE.glob("[01]*.py"))     # as in course.py, which would import torch for --help
 FOLD = HERE / "fold"                        # nbconvert's template, with outputs in <details>
 PROJECT = """# Find the project, where the lessons' own modules lie; where it is missing, fetch it.
 import subprocess, sys
@@ -177,9 +178,9 @@ def write_index(out: Path) -> None:
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m lessons.pages", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("lessons", nargs="*", help="numbers, such as 04 [all]")
-    parser.add_argument("--notebooks", action="store_true", help="notebooks only; nothing is run")
-    parser.add_argument("--out", type=Path, default=Path("out/pages"), help="folder [out/pages]")
+    parser.add_argument("lessons", nargs="*", help="numbers of lessons, such as 04 [all]")
+    parser.add_argument("--notebooks", action="store_true", help="run nothing, no pages")
+    parser.add_argument("--out", type=Path, default=Path("out/pages"), help="where to write [out/pages]")
     parser.add_argument("--address", default="", help="where a notebook clones the project from")
     args = parser.parse_args(argv)
     needs = ("jupytext", "nbconvert", "latex2mathml")

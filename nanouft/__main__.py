@@ -1,27 +1,42 @@
-"""python -m nanouft: which commands there are."""
+"""python -m nanouft: which commands there are; python -m nanouft NAME ... runs one of them."""
+import runpy
 import sys
 
-from nanouft.errors import command, say
+from nanouft.errors import UserError, choose, command, say
 
 COMMANDS = {
-    "nanouft.train": "train a model with any of the methods, on NanoWorld or your rows",
-    "nanouft.sample": "talk to a model, or let several answer the same question",
-    "nanouft.evaluate": "score models: NanoWorld's exact scores; loss and preferences on your rows",
-    "nanouft.ledger": "how hard a method pushes each token of an answer, and which way",
-    "nanouft.reward": "learn a reward model from pairs",
-    "nanouft.pretrain": "make a base of your own text, or NanoWorld's base again",
-    "nanouft.simple": "seven methods and their loop on one page",
-    "nanouft.playground": "a page on which any two methods learn",
-    "frozen_lake": "a table in place of a model: what SFT and IFT estimate",
+    "nanouft.train": "trains a model with any of the methods, on NanoWorld or your rows",
+    "nanouft.sample": "lets you talk to a model, or asks several the same question",
+    "nanouft.evaluate": "scores models on NanoWorld or on your rows",
+    "nanouft.ledger": "shows how a method pushes each token of an answer",
+    "nanouft.reward": "learns a reward model from pairs of answers",
+    "nanouft.pretrain": "makes a base from your own text, or NanoWorld's again",
+    "nanouft.simple": "trains with one of seven methods, all on one page of code",
+    "nanouft.playground": "writes a page on which any two methods learn",
+    "frozen_lake": "shows what SFT and IFT estimate in a world without a network",
 }
 
 
 def main(argv: list[str] | None = None) -> int:
+    name, *rest = (sys.argv[1:] if argv is None else argv) or ["--help"]
+    if name in ("-h", "--help"):
+        list_commands()
+        return 0
+    if name.startswith("-"):
+        raise UserError(f"{name}: the name of a command comes first, as in python -m nanouft train "
+                        "--objective ift")
+    modules = {module.removeprefix("nanouft."): module for module in COMMANDS}
+    module = modules[choose("command", name, modules)]
+    sys.argv = [module, *rest]
+    runpy.run_module(module, run_name="__main__", alter_sys=True)   # it ends Python, as with -m
+    return 0
+
+
+def list_commands() -> None:
     say("Each command explains itself with --help:\n")
     for name, does in COMMANDS.items():
         say(f"  python -m {name:<20}{does}")
     say("\nBegin with: python -m nanouft.train --objective ift")
-    return 0
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@
 
 The push on token t is -dL/dlogp_t, by autograd through the pure loss: + makes the token likelier,
 - less likely. It is shown times the response tokens of the batch (of a pair: of the chosen answer),
-so SFT's push is +1 on every token. --end counts and measures the end tokens alone (run/ends.py).
+so SFT's push is +1 on every token. --end asks about the end tokens alone (run/ends.py).
 """
 import dataclasses
 import shlex
@@ -22,7 +22,8 @@ from nanouft import world
 from nanouft.data.batches import Encoded, collate, encode
 from nanouft.data.rows import LeftOut, Row, read
 from nanouft.data.selection import demo_rows, report_use, score_rows
-from nanouft.errors import UserError, command, flag, say
+from nanouft.disk import read_json
+from nanouft.errors import UserError, command, counted, flag, say
 from nanouft.gpt import GPT
 from nanouft.loop import Device
 from nanouft.models.folders import start_model
@@ -105,7 +106,7 @@ def views(shown: list[str], init: str = "base") -> Iterator[tuple[str, Objective
     for text in shown:
         name, *flags = shlex.split(text) or [""]
         cls = find(name)
-        parser = Parser()
+        parser = Parser(prog=name)
         add_flags(parser, cls, name)
         others = {cls.first.field: [init] * len(cls.first.runs)} if cls.first else {}
         objective = fill(cls, others | vars(parser.parse_args(flags)))
@@ -116,14 +117,14 @@ def views(shown: list[str], init: str = "base") -> Iterator[tuple[str, Objective
 # ---- the command ---------------------------------------------------------------------------------
 @dataclass
 class Ledger:
-    init: str = "base"              # the model: 'base' or a run folder
+    init: str = "base"              # the model: base, a run folder or a model folder
     prompt: str | None = None       # the prompt [a NanoWorld list]
     answer: str | None = None       # the answer that is trained on [the right one]
     rejected: str | None = None     # the worse answer of a pair [the answer without its last word]
     show: list[str] | None = None   # methods with their flags [sft, ift, ift as released, dpo]
-    out: str = "out/pushes.png"     # the picture
-    end: bool = False               # instead: does the model stop, and do rows teach it to?
-    data: list[str] | None = None   # with --end: your files [held-out prompts of NanoWorld]
+    out: str = "out/pushes.png"     # the file of the picture
+    end: bool = False               # ask instead whether the model stops, and whether rows teach it
+    data: list[str] | None = None   # with --end, your files [held-out prompts of NanoWorld]
     device: str = "cpu"             # auto | cpu | cuda | mps
 
     def check(self) -> None:
@@ -165,6 +166,18 @@ def chance_to_end(model: GPT, tok: Tokenizer, row: Row) -> float:
         return float(model(x)[0, -1].softmax(-1)[ids[-1]])
 
 
+def what_is_read(init: str) -> str:
+    """The model of --init in a line, because a folder may hold another run than one remembers:
+    "out/ift: ift, 1 step"."""
+    if init == "base":
+        return "base: the shipped base"
+    file = Path(init) / "run.json"
+    run = read_json(file, objective=str, steps=int) if file.is_file() else {}
+    if "objective" not in run or "steps" not in run:
+        return f"{init}: a model folder"
+    return f"{init}: {run['objective']}, {counted(run['steps'], 'steps')}"
+
+
 def show_ends(cfg: Ledger, device: Device) -> None:
     """--end: do the rows teach a model to stop, and does this one know how?"""
     left_out: LeftOut = []
@@ -174,6 +187,7 @@ def show_ends(cfg: Ledger, device: Device) -> None:
         rows = world.rows("val", "prompts", ends.MEASURED, 0)
     model, tok = start_model(cfg.init)
     model.to(device.name).eval()
+    say(what_is_read(cfg.init))
     encoded, report = encode(demo_rows(rows), tok, model.cfg.n_ctx)
     if cfg.data:
         used = {e.row.where for e in encoded}
@@ -193,6 +207,7 @@ def main(argv=None) -> int:
     prompt = row.prompt[0].text
     model, tok = start_model(cfg.init)
     model.to(device.name)
+    say(what_is_read(cfg.init))
     strips = [(text, which, tokens, weights)
               for text, objective in views(cfg.show or SHOWN, cfg.init)
               for which, tokens, weights in entries(objective, row, model, tok, device)]

@@ -173,6 +173,28 @@ def test_train_leaves_a_folder_that_tells_everything(here, capsys):
     assert said["prompt"] in out and (said["ended"] or f"({said['unfinished']})" in out)
 
 
+def test_a_method_may_be_written_in_any_case(here, capsys):
+    """In the run folder it has its own name, so that a resumed run finds it."""
+    assert call("train --objective SFT --init start --data demos.jsonl --steps 1 --plain --out "
+                "case") == 0
+    assert read_json(here / "case" / "run.json")["objective"] == "sft"
+    for name in ("sft", "Sft"):
+        assert call(f"train --objective {name} --resume case") == 2
+        assert "run is finished" in one_error(capsys)
+    assert call("ledger --init case --show IFT 'Dpo --beta 1' --out p.png") == 0
+    assert "Dpo --beta 1: chosen" in capsys.readouterr().out
+
+
+def test_the_ledger_says_first_what_it_reads(here, capsys):
+    """A folder may hold another run than one remembers."""
+    told = {"run": "run: sft, 2 steps", "start": "start: a model folder",
+            "base": "base: the shipped base"}
+    for name, line in told.items():
+        for end in ("--show sft --out p.png", "--end --data demos.jsonl"):
+            assert call(f"ledger --init {name} {end}") == 0
+            assert capsys.readouterr().out.startswith(line + "\n")
+
+
 def test_models_made_first_are_made_once_and_fit_into_memory_as_the_run_does(here, capsys):
     line = "train --objective sftmix --init start --rows 40 --steps 2 --plain --batch-size 4 " \
            "--accumulate 2 --out "
@@ -258,7 +280,7 @@ def test_sample_chats_and_forgets_what_has_no_room(here, capsys, monkeypatch):
     asked = typed(monkeypatch, "Hi", "two " * 40, long, "three", "/new", "Ho", "/quit")
     assert call("sample start --system 'Be kind.' --max-new 60") == 0
     out = capsys.readouterr().out
-    assert "chat; /new forgets" in out
+    assert "/new forgets the chat" in out
     assert re.search(r"\nthe question has \d{3} tokens, and start reads 127; shorten it\n", out)
     assert re.findall(r"\(start has no room for the oldest (\d) turns\)\n", out) == ["2", "4"]
     hi, *others, ho = (text for text, _ in asked[1::2])     # the base is asked as well
@@ -332,7 +354,18 @@ def test_a_help_is_the_whole_comment():
 REFUSED = {     # command line: what the message must hold, words parted by |
     "train --batchsize=3": "no flag --batchsize; did you mean --batch-size?",
     "train --objective una --loss bce": "no flag --loss; it is called --distance now",
-    "train --objective sft --beta 1": "--beta", "train --variant relesed": "released",
+    "train --objective sft --beta 1": "sft has no flag --beta",
+    "train --beta 1": "train has no flag --beta; a setting of one method needs its name",
+    "train ift": "train does not know what 'ift' stands for; did you mean --objective ift?",
+    "train -o IFT": "train has no flag -o; did you mean --objective ift?",
+    "train --method=ift": "train has no flag --method; did you mean --objective ift?",
+    "train --method mine.py": "train has no flag --method; did you mean --objective?",
+    "train --learning_rate 1": "train has no flag --learning_rate; did you mean --lr?",
+    "train --objective sft --Batch-Siz 1": "sft has no flag --Batch-Siz; did you mean --batch-s",
+    "train --objective DPOO": "did you mean dpo?",
+    "train --init gpt2": "gpt2: no model folder is there|named hub:owner/name",
+    "ledger --show 'sft --lamb 1'": "sft has no flag --lamb",
+    "train --variant relesed": "released",
     "train --steps 1.5": "--steps|whole number", "train --lr nan": "--lr|number",
     "train --data": "--data", "train stray": "stray",
     "train --epochs 1 --steps 1": "--epochs|give one", "train --init nowhere": "no model folder",
@@ -363,7 +396,8 @@ REFUSED = {     # command line: what the message must hold, words parted by |
     "sample start --plain --system a --prompt b": "--system: does not go with --plain",
     "ledger --end --prompt Hi": "--prompt is not read with",
     "ledger --data my.jsonl": "--data is for --end",
-    "train --device tpu": "unknown device 'tpu'", "train --device cpu:3": "--device cpu:3|has 1",
+    "train --device tpu": "unknown device 'tpu'",
+    "train --device cpu:3": "--device cpu:3|PyTorch has 1 CPU device here",
     "train --dtype fp16": "fp16|GPU"}
 REFUSED |= {f"train --{number}": "--" + number.split()[0] for number in (
     "lr 0", "epochs 0", "steps 0", "accumulate 0", "rows 0", "noise 1.5", "batch-size 0",
@@ -379,6 +413,15 @@ def test_a_mistake_is_one_line(line, here, capsys):
         assert words in told, told
     made = {f.relative_to(here).parts[0] for f in {*here.rglob("*")} - before}
     assert made <= {"w1"}, "nothing is made before the line is understood"
+
+
+def test_a_device_that_is_not_there_is_told_by_what_pytorch_sees(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    with pytest.raises(UserError, match="--device cuda: PyTorch sees no CUDA device here"):
+        choose_device("cuda")
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    with pytest.raises(UserError, match="--device cuda:2: PyTorch has 2 CUDA devices here"):
+        choose_device("cuda:2")
 
 
 def test_the_head_of_a_method_says_where_accumulate_is_refused():
@@ -702,7 +745,7 @@ sys.exit(command(train.main))"""
 
 @pytest.mark.skipif(os.name == "nt", reason="written for sh")
 @pytest.mark.parametrize("line, out", [
-    ("sample start --device cpu <&-", "chat; /new forgets"),
+    ("sample start --device cpu <&-", "/new forgets the chat"),
     ("train --objective sft --init start --data demos.jsonl --steps 1 --batch-size 2 --device cpu "
      "--out quiet 2>&-", "Saved in quiet")])
 def test_a_command_runs_as_a_service_or_a_notebook_starts_it(line, out, here):
@@ -712,6 +755,7 @@ def test_a_command_runs_as_a_service_or_a_notebook_starts_it(line, out, here):
         capture_output=True, env=os.environ | {"PYTHONPATH": str(ROOT),
                                                "MPLBACKEND": "module://of_a_notebook.inline"})
     assert done.returncode == 0 and out in done.stdout and not done.stderr, done.stderr
+    assert done.stdout.endswith("\n"), "also where the input ends behind a question"
     assert "train" not in line or (here / "quiet" / "curves.png").exists()
 
 

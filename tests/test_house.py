@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from nanouft import __main__ as main
 from nanouft.objectives import NAMES
 
 ROOT = Path(__file__).parents[1]
@@ -120,6 +121,44 @@ def test_the_package_lists_its_commands():
     for file in programs:
         name = ".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__main__")
         assert name == "nanouft" or f"python -m {name} " in out, name
+
+
+def ours(*argv: str) -> tuple[int, str, str]:
+    """(exit code, output, errors) of python -m with these words."""
+    done = subprocess.run([sys.executable, "-m", *argv], cwd=ROOT, capture_output=True, text=True)
+    return done.returncode, done.stdout, done.stderr
+
+
+@pytest.mark.parametrize("module", main.COMMANDS)
+def test_python_m_nanouft_with_a_name_runs_that_command(module):
+    """Its help, its mistakes and its exit code are those of the command itself."""
+    name = module.removeprefix("nanouft.")
+    for words in (["--help"], ["--no-such-flag"]):
+        code, out, err = ours(module, *words)
+        assert ours("nanouft", name, *words) == (code, out, err)
+        assert code == (0 if words == ["--help"] else 2) and (out + err).strip()
+
+
+@pytest.mark.parametrize("module", ["nanouft", "frozen_lake", "lessons.pages", "lessons.table"])
+def test_a_help_that_needs_only_flags_does_not_wait_for_torch(module):
+    code = f"""
+import runpy, sys
+sys.argv = [{module!r}, "--help"]
+try:
+    runpy.run_module({module!r}, run_name="__main__", alter_sys=True)
+except SystemExit as end:
+    print("code", end.code, "torch" in sys.modules)"""
+    told = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True,
+                          check=True).stdout
+    assert told.endswith("code 0 False\n") and len(told) > 99
+
+
+@pytest.mark.parametrize("words, told", [
+    ("trian", "error: unknown command 'trian'; did you mean train? "),
+    ("--objective ift", "error: --objective: the name of a command comes first, as in ")])
+def test_a_name_that_is_no_command_is_one_line(words, told):
+    code, out, err = ours("nanouft", *words.split())
+    assert (code, out, err.count("\n")) == (2, "", 1) and err.startswith(told)
 
 
 def test_every_file_compiles_without_a_warning_and_every_docstring_is_utf8():

@@ -23,6 +23,11 @@ from nanouft.objectives.dpo import Pairs
 OWN = re.compile(r"(.+\.py)(?::(\w+))?")             # mine.py, mine.py:Name
 
 
+def spelt(name: str) -> str:
+    """A name as the registry spells it, so that IFT is ift; that of a file stays as it is."""
+    return name.lower() if name.lower() in OBJECTIVES else name
+
+
 def own_file(name: str) -> str:
     """The file of an objective of your own, "" for one of NAMES."""
     own = OWN.fullmatch(name)
@@ -33,7 +38,7 @@ def find(name: str) -> type[Objective]:
     """The class: of one of NAMES, or in a file. UserError, one line, for a mistake in that file,
     now or in training."""
     if not (own := OWN.fullmatch(name)):
-        return OBJECTIVES[choose("objective", name, OBJECTIVES)]
+        return OBJECTIVES[choose("objective", spelt(name), OBJECTIVES)]
     file, wanted = own.groups()
     sys.path.insert(0, str(plain_file(file).resolve().parent))      # it may import its neighbour
     spec: Any = spec_from_file_location(f"own.{Path(file).stem}", file)

@@ -18,7 +18,7 @@ from nanouft.disk import read_json
 from nanouft.errors import UserError, flag, in_range, say
 from nanouft.objective import Objective
 from nanouft.objectives import OBJECTIVES
-from nanouft.objectives.own import find, own_file
+from nanouft.objectives.own import find, own_file, spelt
 from nanouft.run.flags import Parser, add_flags, as_flags, fill
 from nanouft.run.folder import hash_of
 
@@ -32,30 +32,30 @@ class Train:
     data: list[str] | None = None       # your rows, JSON lines (docs/data.md) [NanoWorld]
     eval_data: list[str] | None = None  # your rows to hold out [a tenth of --data]
     max_length: int | None = None       # longest row in tokens [the model's context]
-    init: str = "base"                  # start from: a run, a model folder, hub:owner/name
+    init: str = "base"                  # start from a run, a model folder or hub:owner/name
     rows: int = 1020                    # NanoWorld rows to train on
     skills: str = "all"                 # NanoWorld families: A, B, all or names with commas
     mix: str = ""                       # proportions of the kinds of rows, such as 2:1 [equal]
     noise: float = 0.0                  # share of NanoWorld demonstrations that are wrong
-    steps: int | None = None            # optimizer steps [some passes, which the run prints]
-    epochs: float | None = None         # or passes over the data
-    batch_size: int = 32                # rows of a step, or prompts; --data: mostly 8, or 4 prompts
+    steps: int | None = None            # optimizer steps [as many as suit, which the run prints]
+    epochs: float | None = None         # passes over the data, in place of --steps
+    batch_size: int = 32                # rows or prompts of a step; with --data mostly 8 or 4
     accumulate: int = 1                 # cut each step into so many micro-batches, to save memory
-    activation_checkpointing: bool = False      # less memory: compute activations twice
+    activation_checkpointing: bool = False      # save memory by computing activations twice
     lr: float | None = None             # peak learning rate [the method's own]
     warmup: float = 0.1                 # share of the steps in which the rate rises
-    lora: int = 0                       # LoRA rank; 0 = train all weights
+    lora: int = 0                       # rank of LoRA; with 0 all weights are trained
     seed: int = 0                       # seed of the data, their order and all sampling
-    device: str = "auto"                # cpu, cuda, cuda:1, mps; auto is the best one here
-    dtype: Literal["auto", "fp32", "bf16", "fp16"] = "auto"     # bf16 on CUDA, but fp32 if small
-    compile: bool = False               # torch.compile: slow at first, for long runs on CUDA
+    device: str = "auto"                # cpu, cuda, cuda:1 or mps; auto takes the best one here
+    dtype: Literal["auto", "fp32", "bf16", "fp16"] = "auto"     # auto: bf16 on CUDA, fp32 if small
+    compile: bool = False               # use torch.compile, slow at first, for long runs on CUDA
     threads: int | None = None          # CPU threads
-    save_every: int | None = None       # steps between checkpoints; 0 = none [50, more if large]
-    eval_every: int = 0                 # steps between held-out losses; 0 = before and after only
-    reward: str = "exact"               # exact, FILE.py:FUNCTION or a reward model's folder
+    save_every: int | None = None       # steps between checkpoints, 0 for none [50, more if large]
+    eval_every: int = 0                 # steps between held-out losses [only before and after]
+    reward: str = "exact"               # exact, FILE.py:FUNCTION or the folder of a reward model
     max_new: int | None = None          # longest answer, in tokens [44; for --data 256]
-    items: int = 100                    # NanoWorld prompts per family in the table; 0 = no table
-    plain: bool = False                 # train only: no evaluation before and after, no curves
+    items: int = 100                    # NanoWorld prompts per family in the table; 0 leaves it out
+    plain: bool = False                 # only train, without evaluation and without curves
     out: str | None = None              # where the run is saved [out/<objective>]
     resume: str | None = None           # go on with the interrupted run in this folder
 
@@ -111,10 +111,12 @@ def read_flags(argv: list[str], about: str = "") -> tuple[Objective, Train, set[
         raise UserError(f"--objective {name}: {flag(min(both))} is a flag of every run; give the "
                         "setting another name")
     what_and_how = "\n\n".join(about.split("\n\n")[:2])
-    parser = Parser(prog=name, description=what_and_how,
-                    epilog="Settings of one method: --objective NAME --help. All: --help all")
+    parser = Parser(() if chosen else OBJECTIVES, prog=chosen or "train", description=what_and_how,
+                    epilog="Add --objective NAME for the settings of a method, or the word all "
+                           "for every flag.")
     parser.add_argument("--objective", default="ift", metavar="NAME",
-                        help="sft, ift, dpo ...; `list` shows all and what each needs [ift]")
+                        help="the method, such as sft, ift or dpo; `list` shows all of them and "
+                             "what each needs [ift]")
     add_flags(parser, Train, "the run" if every else "", None if every else SHORT)
     add_flags(parser, cls, idea(cls).rstrip("."), None if every or chosen else ())
     values = vars(parser.parse_args(argv))
@@ -130,10 +132,10 @@ def read_flags(argv: list[str], about: str = "") -> tuple[Objective, Train, set[
 
 
 def named_objective(argv: list[str]) -> str:
-    """The word after --objective, or ""."""
+    """The word after --objective as the registry spells it, or ""."""
     first = Parser(add_help=False)
     first.add_argument("--objective", default="")
-    return first.parse_known_args(argv)[0].objective
+    return spelt(first.parse_known_args(argv)[0].objective)
 
 
 def reopen(folder: str, values: dict, named: str) -> tuple[Objective, Train, set[str]]:

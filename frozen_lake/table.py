@@ -1,0 +1,38 @@
+"""The table below the page: five methods on the paper's small network, from two starts.
+
+    print_table(task_of(lake), seeds=20, updates=200)
+"""
+from frozen_lake.estimate import distance, overlap, reads
+from frozen_lake.learn import Task, learn
+from frozen_lake.planning import success, visits
+from frozen_lake.policies import Policy, start_policy
+from nanouft.errors import say
+
+NAMES = {"sft": "SFT", "ift": "IFT detached", "ift released": "IFT as released",
+         "dpo": "DPO", "orpo": "ORPO"}
+STARTS = {"fresh": "from scratch", "habit": "with a habit of the detour"}
+
+
+def half_line(task: Task, start: Policy, name: str, updates: int) -> str:
+    """One method from one start: its distance with the 95 % interval over seeds, in % how often it
+    arrives, and how much of what it reads lies where the policy goes."""
+    before, lake = start.probs(), task.lake
+    after = learn(task, start, name, updates, every=updates)[-1]
+    far = distance(lake, after)[:, lake.live].mean(-1)
+    arrives = success(lake, after)[:, lake.start].mean()
+    read = overlap(reads(task, before, name), visits(lake, before)).mean()
+    half = 1.96 * far.std() / len(far) ** 0.5
+    return f"{far.mean():>8.3f} ±{half:.3f}{100 * arrives:>6.0f} %{100 * read:>4.0f} %"
+
+
+def print_table(task: Task, seeds: int, updates: int) -> None:
+    """Train and print, a line for each method."""
+    starts = [start_policy("net", start, task.lake, seeds) for start in STARTS]
+    say(f"\n{f'{seeds} networks':<21}" + "".join(f"{text:>29}" for text in STARTS.values()))
+    say(f"{f'{updates} updates':<21}" + f"{'distance':>15}{'arrives':>8}{'reads':>6}" * 2)
+    for name, text in NAMES.items():
+        halves = [half_line(task, start, name, updates) for start in starts]
+        say(f"{text:<21}" + "".join(halves))
+    say("distance: from the nearest optimal policy; arrives: how often at the goal;\n"
+        "reads: how much of what a method reads lies where the policy goes at first")
+    say("\nThe paper expects DPO nearest to the optimum, then IFT, then ORPO and SFT.")
