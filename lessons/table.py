@@ -20,13 +20,13 @@ QUESTIONS = {
     "02": "Which tokens of a row should the loss count, and what happens if it counts others?",
     "03": "What does a model do one step beside the path that it was shown?",
     "04": "What changes if a model reads its own guesses while it learns from right answers?",
-    "05": "Does that estimate what the model can do better than SFT does?",
+    "05": "Does mixing in its guesses estimate what a model can do better than SFT does?",
     "06": "What happens if a word weighs by the losses that follow it?",
-    "07": "How can pairs of answers replace a reward, and why may the better answer fall?",
-    "08": "What keeps the better answer from falling, in the relatives of DPO?",
+    "07": "How can pairs replace a reward, and why may the better answer become less likely?",
+    "08": "What keeps the better answer from becoming less likely, in the relatives of DPO?",
     "09": "Can one score for one answer replace pairs, and SFT as well?",
     "10": "Can a second model tell which demonstration is wrong?",
-    "11": "What does a search find that the training of the reward never saw?",
+    "11": "What does a search for high rewards find that the reward model never saw?",
     "12": "How does a model learn from nothing but the scores of its own answers?",
     "13": "What does fine-tuning make a model forget, and what can it still say?",
     "14": "The best of 38 recipes on one seed: would you publish it?",
@@ -56,7 +56,7 @@ def row(file: Path) -> str:
 
 def table() -> str:
     rows = [row(file) for file in sorted(HERE.glob("[0-9][0-9]_*.py"))]
-    return "\n".join(["| lesson | the question it answers | papers | minutes |",
+    return "\n".join(["| lesson | the question it answers | papers | minutes to read and run |",
                       "|---|---|---|---|", *rows]) + "\n"
 
 

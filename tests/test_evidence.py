@@ -80,7 +80,8 @@ def share(key: str, what: str = "ended") -> str:
 
 BOUND = {   # section: {words of it: what the figure at {} is, and of which question or row}
     "IFT": {
-        "As released it loses {:.3} points on both bases": (behind, "C1 better: released - SFT"),
+        "As released it loses {:.3} points on both start models":
+        (behind, "C1 better: released - SFT"),
         "SFT followed by DPO is {} points ahead of IFT with detached weights":
         (behind, "C1c not inferior: detached - SFT -> DPO"),
         "at SFT's settings only {} % of them stop": (share, "C1d released here", "stops"),
@@ -96,8 +97,8 @@ BOUND = {   # section: {words of it: what the figure at {} is, and of which ques
         "SFT stops in {} % of them": (share, "C9 SFT 48"),
         "and detached IFT in {} %": (share, "C9 detached 48"),
         "it is {} points behind": (behind, "C9 not inferior: detached 48 - SFT 48"),
-        "Its score then differs from SFT's by {}, so that on the second base a loss of more than "
-        "two points is not excluded": (signed, "C9 not inferior: detached 96 - SFT 96"),
+        "Its score then differs from SFT's by {}, so that on the second start model a loss of more "
+        "than two points is not excluded": (signed, "C9 not inferior: detached 96 - SFT 96"),
         "IFT as released is {} points behind SFT": (behind, "R1 better: released - SFT"),
         "The detached form is {} points behind at .4": (behind, "R1 as good: detached - SFT"),
         "there {} is undecided": (signed, "R5 as good: detached, 96 - SFT, 96"),
@@ -131,7 +132,8 @@ BOUND = {   # section: {words of it: what the figure at {} is, and of which ques
         "which is {} points more than PoFT": (ahead, "C11 better: aligned model - PoFT"),
         "PoFT leads SFT as well, by {}.": (signed, "R4 better: PoFT - SFT"),
         "differs from SFT on all by {} points": (signed, "R4 better: SFT, filtered - SFT"),
-        "and PoFT from this filter by {}.": (signed, "R4 better: PoFT - SFT, filtered")},
+        "and PoFT on all rows from SFT on the filtered ones by {}.":
+        (signed, "R4 better: PoFT - SFT, filtered")},
     "Frozen Lake": {
         "SFT's estimate is {} points too high after the fifth update":
         (signed, "C5 Move by move, SFT overestimates its policy (detour habit, 5 updates)"),

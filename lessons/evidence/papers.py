@@ -177,36 +177,40 @@ class InShort:
 
 IN_SHORT = {
     "IFT": InShort(
-        "**IFT does as well as SFT, or better.** Not as its authors released it: on our two start "
-        "models that form scores {-C1 better: released - SFT} points less than SFT, because "
-        "gradient flows through its weights. With weights that carry no gradient IFT scores as SFT "
-        "does, but its answers take longer to learn to stop, and on SmolLM2 the comparison is "
-        "still open.\n\n"
-        "**SFT overestimates what a model can do.** Yes, step by step, in sums, sorted words and "
-        "reversed words: SFT's estimate is {C7 Step by step, SFT overestimates what its model "
-        "does} points too high. Of a whole answer it is exact. On a small Frozen Lake it is too "
-        "high for a policy with a habit, and too low for a policy that starts from scratch.",
+        "**The IFT paper says that IFT does as well as SFT, or better.** Here not as its authors "
+        "released it: on our two start models that form scores {-C1 better: released - SFT} points "
+        "less than SFT, because gradient flows through the factors by which it weighs the tokens, "
+        "so that lists forget to stop. If these factors carry no gradient, as in our default, IFT "
+        "scores as SFT does, but takes longer to learn to stop. On SmolLM2 the comparison is still "
+        "open.\n\n"
+        "**It says so because SFT overestimates what a model can do.** Step by step that is so "
+        "here, in sums, sorted words and reversed words: SFT's estimate is {C7 Step by step, SFT "
+        "overestimates what its model does} points too high. Of a whole answer it is exact. On a "
+        "small Frozen Lake it is too high for a policy with a habit, which knew a detour before, "
+        "and too low for a policy that starts from scratch.",
         {"C1 better: released - SFT": "does not hold", "C1 as good: detached - SFT": "holds",
          "R5 as good: detached, 96 - SFT, 96": "undecided",
          "R1 better: released - SFT": "does not hold",
          "C9 as good, stops: detached 48 - SFT 48": "does not hold",
          "C7 Step by step, SFT overestimates what its model does": "holds",
          "C5 Move by move, SFT overestimates a policy with a habit (5 updates)": "holds"},
-        ("as its authors released it", "sums, sorted words and reversed words", "with a habit",
-         "from scratch", "Of a whole answer it is exact")),
+        ("not as its authors released it", "sums, sorted words and reversed words",
+         "with a habit", "from scratch", "Of a whole answer it is exact")),
     "UFT": InShort(
-        "**One stage keeps more of what SFT taught than SFT followed by alignment.** Not here: "
-        "after UFT the model has {-C3 better, skills: UFT - A -> DPO} points less of its skills "
-        "than after SFT and then DPO. Most of that is one task, to reverse words, which UFT learns "
-        "less in as many steps. Over skills and honesty together neither way is shown to be "
-        "better.",
+        "**The UFT paper says that one stage keeps more of what SFT taught than SFT followed by "
+        "alignment.** Not here: after UFT the model scores {-C3 better, skills: UFT - A -> DPO} "
+        "points less in the demonstrated skills than after SFT and then DPO. Most of that is one "
+        "task, to reverse words, which UFT learns less in as many steps, and more steps were not "
+        "tried yet. Over skills and questions of honesty together UFT is {C3 better: UFT - A -> "
+        "DPO} points ahead, which does not suffice to call it better.",
         {"C3 better, skills: UFT - A -> DPO": "does not hold",
          "C12 better, skills: UFT - A -> UNA": "does not hold",
          "C3 better: UFT - A -> DPO": "undecided", "C3 better: UFT - A -> KTO": "undecided",
          "C3 better: UFT - A -> UNA": "undecided"},
         ("Not here", "one task, to reverse words", "in as many steps")),
     "UNA": InShort(
-        "**UNA is better than DPO and KTO.** Yes, here: from the same scored answers it is "
+        "**The UNA paper says that UNA is better than DPO and KTO.** Yes, here: from the same "
+        "scored answers it is "
         "{C6 better: UNA - DPO} points ahead of DPO, and ahead of KTO as well. Our scores are "
         "exact, while real ones are not. Plain SFT on the answers with full marks is not shown to "
         "be worse.",
@@ -214,10 +218,11 @@ IN_SHORT = {
          "C10 better: UNA - RFT": "undecided"},
         ("here", "Our scores are exact", "from the same scored answers")),
     "PoFT": InShort(
-        "**PoFT improves on SFT where demonstrations may be wrong.** Yes, here: if 40 % of them "
-        "are wrong its lead over SFT grows by {C4 better: PoFT - SFT - PoFT 0 % + SFT 0 %} points. "
-        "But PoFT needs a second model that already knows the answers, and SFT on the rows which "
-        "that model finds likeliest is {-C4 better: PoFT - SFT, filtered} points ahead of PoFT.",
+        "**The PoFT paper says that PoFT improves on SFT where demonstrations may be wrong.** Yes, "
+        "here: if 40 % of them are wrong, its lead over SFT is larger than with none wrong, by "
+        "{C4 better: PoFT - SFT - PoFT 0 % + SFT 0 %} points. But our PoFT has the help of a "
+        "second model that already knows the answers, and SFT on the rows which that model finds "
+        "likeliest is {-C4 better: PoFT - SFT, filtered} points ahead of PoFT.",
         {"C4 better: PoFT - SFT - PoFT 0 % + SFT 0 %": "holds", "R4 better: PoFT - SFT": "holds",
          "C4 better: PoFT - SFT, filtered": "does not hold"},
         ("here", "40 % of them are wrong", "a second model that already knows the answers")),

@@ -10,8 +10,9 @@ import textwrap
 from pathlib import Path
 
 from lessons.evidence import judge, papers, reads, searches, stats
+from lessons.evidence.claims import CLAIMS, packed
 from lessons.evidence.papers import Sentence
-from lessons.evidence.verdicts import Line
+from lessons.evidence.verdicts import Line, moments
 from nanouft.errors import say
 from nanouft.pictures.colours import SOFT, look
 from nanouft.pictures.plots import save
@@ -70,11 +71,23 @@ def told(text: str, found: dict[str, Line]) -> str:
 def carrying(paper: str) -> str:
     """The table of a paper's section: the questions that carry our answer."""
     found = all_lines()
-    lines = ["| we asked whether | here it | difference in points of 100, on each start model |",
-             "|---|---|---|"]
-    lines += [f"| {found[key].question} | {found[key].verdict} | {found[key].figures} |"
-              for key in papers.CARRY[paper]]
+    lines = ["| we asked whether | here it | difference in points of 100, on each start model "
+             "| scores of the two |", "|---|---|---|---|"]
+    lines += [f"| {found[key].question} | {found[key].verdict} | {found[key].figures} "
+              f"| {levels(key)} |" for key in papers.CARRY[paper]]
     return "\n".join(lines) + "\n"
+
+
+def levels(key: str) -> str:
+    """ "75.4 and 79.7; 75.0 and 79.3": what both rows of a question score, on each start model."""
+    name, formula = key.split(" ", 1)
+    claim = CLAIMS.get(name)
+    if claim is None or len(terms := judge.read_question(claim, formula)[1]) != 2:
+        return ""
+    test, kept = formula.partition(": ")[0], packed(name)
+    return "; ".join(" and ".join(
+        f"{100 * moments(judge.asked_of(claim, kept, f'{test}: {row}', base))[0]:.1f}"
+        for _, row in terms) for base in range(len(claim.bases)))
 
 
 # ---- docs/all_questions.md -----------------------------------------------------------------------
