@@ -179,9 +179,9 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m lessons.pages", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("lessons", nargs="*", help="numbers of lessons, such as 04 [all]")
-    parser.add_argument("--notebooks", action="store_true", help="run nothing, no pages")
+    parser.add_argument("--notebooks", action="store_true", help="write no pages and run nothing")
     parser.add_argument("--out", type=Path, default=Path("out/pages"),
-                        help="where to write [out/pages]")
+                        help="the folder to write to [out/pages]")
     parser.add_argument("--address", default="", help="where a notebook clones the project from")
     args = parser.parse_args(argv)
     needs = ("jupytext", "nbconvert", "latex2mathml")

@@ -14,7 +14,7 @@ from torch.nn.functional import scaled_dot_product_attention
 from lessons import check as checks
 from lessons import grade
 from lessons.check import HERE, NOT_STARTED, Draw, as_tensor, check, judge, judge_file, main
-from nanouft.errors import UserError
+from nanouft.errors import UserError, command
 
 KNOWN = checks.exercises()
 MASK = "user hi assistant yo end".split()
@@ -156,8 +156,6 @@ def test_a_folder_of_files(tmp_path, capsys):
     assert (lines[1], lines[-1]) == ("1 of 1 right.", f"1 of {len(KNOWN)} right. Begin with "
                                      f"00a, in {Path(folder) / 'ex00.py'}.")
     assert lines[0].split() == ["02a", "response_mask", "right"]
-    with pytest.raises(SystemExit):
-        main(["99"])
     check(KNOWN["12a"].right)                           # as the cell of a notebook does it
     assert capsys.readouterr().out == "right\n"
 
@@ -209,3 +207,9 @@ def test_the_points_of_a_class_are_a_table(tmp_path, capsys):
     assert "There is no file" in table.read_text() and "bob" in capsys.readouterr().out
     with pytest.raises(UserError, match="no folder of a student"):
         main(["02a", "--class", str(tmp_path / "ada")])
+
+
+def test_an_exercise_that_does_not_exist_is_one_line(capsys):
+    assert command(main, ["99"]) == 2
+    assert capsys.readouterr().err == (
+        "error: there is no exercise 99; python -m lessons.check lists them\n")

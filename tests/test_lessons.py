@@ -137,7 +137,7 @@ def test_lesson_17_prints_the_intervals_of_the_page(tmp_path):
     ran = subprocess.run([sys.executable, str(HERE / "17_a_real_model.py"), "--guess", "10"],
                          cwd=tmp_path, capture_output=True, text=True, timeout=600,
                          env=os.environ | {"PYTHONPATH": str(ROOT)})
-    page = (ROOT / "docs/claims.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs/all_questions.md").read_text(encoding="utf-8")
     published = {figure for line in page.splitlines() if re.search(r"\b(R1|R1s|C9)\b", line)
                  for figure in re.findall(r"\d+\.\d ± \d+\.\d", line)}
     printed = re.findall(r"minus SFT.*?(\d+\.\d) ± +(\d+\.\d)", ran.stdout)
