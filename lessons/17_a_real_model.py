@@ -138,7 +138,7 @@ else:
 # The differences from SFT are taken seed by seed, as in lesson 14. The share of answers that stop
 # is judged in the same way, because it says where points were lost. For your own runs the interval
 # is that of lesson 14, which covers other seeds. For the kept scores it is the one that
-# `docs/claims.md` prints, computed by the same code, which covers other questions as well.
+# `docs/all_questions.md` prints, computed by the same code, which covers other questions as well.
 
 
 # %%
@@ -148,8 +148,8 @@ def interval(d) -> tuple[float, float]:
 
 
 def published(claim: str, what: str, difference: str) -> tuple[float, float]:
-    """Mean and half width of a difference of two rows of a claim, as in `docs/claims.md`; `what` is
-    "score" or "stops"."""
+    """Mean and half width of a difference of two rows of a claim, as in `docs/all_questions.md`;
+    `what` is "score" or "stops"."""
     question = f"better{', stops' * (what == 'stops')}: {difference}"
     mean, variance, freedom = moments(asked_of(CLAIMS[claim], packed(claim), question, base=0))
     return 100 * mean, 100 * half_width(variance, freedom)
