@@ -129,14 +129,13 @@ def ours(*argv: str) -> tuple[int, str, str]:
     return done.returncode, done.stdout, done.stderr
 
 
-@pytest.mark.parametrize("module", main.COMMANDS)
-def test_python_m_nanouft_with_a_name_runs_that_command(module):
+@pytest.mark.parametrize("module, words", [("nanouft.train", "--help"), *(
+    (module, "--no-such-flag") for module in main.COMMANDS)])
+def test_python_m_nanouft_with_a_name_runs_that_command(module, words):
     """Its help, its mistakes and its exit code are those of the command itself."""
-    name = module.removeprefix("nanouft.")
-    for words in (["--help"], ["--no-such-flag"]):
-        code, out, err = ours(module, *words)
-        assert ours("nanouft", name, *words) == (code, out, err)
-        assert code == (0 if words == ["--help"] else 2) and (out + err).strip()
+    code, out, err = ours(module, words)
+    assert ours("nanouft", module.removeprefix("nanouft."), words) == (code, out, err)
+    assert code == (0 if words == "--help" else 2) and (out + err).strip()
 
 
 @pytest.mark.parametrize("module", ["nanouft", "frozen_lake", "lessons.pages", "lessons.table"])
