@@ -59,8 +59,7 @@ SLIPS: dict[str, list[tuple[str, str, str]]] = {
          "them."),
         ("copy.deepcopy(model)", "model", "The reference is the model itself and is trained with "
          "it. Make a copy before the first step."),
-        ("reference or copy.deepcopy(model)", "copy.deepcopy(model)", "The reference that is given "
-         "is not used."),
+        ("    if reference is None:\n    ", "", "The reference that is given is not used."),
         ("rows[step * ROWS:(step + 1) * ROWS]", "rows[:ROWS]", "Each step learns from the same "
          "rows. Step k begins at row k * ROWS."),
         ("rows[step * ROWS:(step + 1) * ROWS]", "rows", "Each step learns from all rows. It should "

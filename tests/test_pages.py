@@ -230,20 +230,27 @@ def test_numbers_on_the_page_are_computed_again(made):
         for mine, (_, tokens, push) in zip(frame["push"], strips, strict=True):
             assert mine == pytest.approx(push, rel=2e-3, abs=2e-3), (seed, name)
         answers = [greedy(model, tok, row) for row in rows]
-        assert frame["stops"] == sum(x[-1] == tok.end for x in answers), (seed, name)
-        text = [tok.decode([i]) for i in answers[rows.index(shown)]]
+        stops = sum(ids[-1] == tok.end and tok.user not in ids for ids, _ in answers)
+        close = sum(gap < 0.02 for _, gap in answers)
+        assert abs(frame["stops"] - stops) <= close, (seed, name)
+        answer, gap = answers[rows.index(shown)]
+        text = [tok.decode([i]) for i in answer]
         said = frame["said"][:-1] if frame["said"][-1] == "…" else frame["said"]
-        assert said == text[:len(said)], (seed, name)
+        assert said == text[:len(said)] or gap < 0.02, (seed, name)
 
 
 @torch.no_grad()
-def greedy(model, tok, row) -> list[int]:
-    """The likeliest answer, one whole forward for each token."""
-    ids = [*tok.prompt_ids(row.prompt)]
+def greedy(model, tok, row) -> tuple[list[int], float]:
+    """The likeliest answer, one whole forward for each token; and by how many nats the likeliest
+    token leads the next one where it leads least: within .02 rounding may decide."""
+    ids, least = [*tok.prompt_ids(row.prompt)], torch.inf
     begun = len(ids)
     while len(ids) < begun + LONGEST and tok.end not in ids[begun:]:
-        ids.append(int(model(torch.tensor([ids]))[0, -1].argmax()))
-    return ids[begun:]
+        logits = model(torch.tensor([ids]))[0, -1]
+        first, second = logits.topk(2).values.tolist()
+        least = min(least, first - second)
+        ids.append(int(logits.argmax()))
+    return ids[begun:], least
 
 
 def test_the_record_of_dpo_is_that_of_its_equation(made):

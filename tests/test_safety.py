@@ -258,7 +258,7 @@ def test_a_run_goes_on_only_with_what_it_began_with(half, tmp_path, capsys):
             *(({"argv": argv}, "edited, damaged or of another") for argv in odd),
             ({"key": "other"}, "the data, the start model or the reward has changed"),
             ({"hp": {**saved["hp"], "lam": 0.7}}, "other hp than this version"),
-            ({"argv": ["--lora", "1", "2"]}, "unrecognized arguments: 2"),
+            ({"argv": ["--lora", "1", "2"]}, "train does not know what '2' stands for"),
             ({"argv": ["--init", "5"]}, "5: no model folder"),
             ({"argv": ["--data", "5"]}, "5: cannot be read (no such file)"),
             ({"argv": ["--objective", "dpp"]}, "unknown objective 'dpp'"),
