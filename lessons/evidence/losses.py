@@ -6,7 +6,6 @@ A line is a loss, in the group that which_loss.py puts it into by its formula. A
 over both bases. Its interval is that of stats.py on each base, put together: the bases are trained
 apart, so the variances of their means add up.
 """
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
