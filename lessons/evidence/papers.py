@@ -44,7 +44,9 @@ SENTENCES = (
         {"step by step": "C7 Step by step, SFT overestimates what its model does",
          "on Frozen Lake, after 5 updates":
          "C5 Move by move, SFT overestimates a policy with a habit (5 updates)"},
-        doubt="of a whole answer SFT's estimate is exact"),
+        doubt="of a whole answer SFT's estimate is exact; on the lake walks that have fallen into a "
+              "hole are left out, and if each counted as one that makes no best move, the estimate "
+              "would be too high from scratch as well"),
     Sentence(
         "IFT", "2405.11870v3",
         "A temporal residual connection estimates better",
@@ -186,8 +188,9 @@ IN_SHORT = {
         "**It says so because SFT overestimates what a model can do.** Step by step that is so "
         "here, in sums, sorted words and reversed words: SFT's estimate is {C7 Step by step, SFT "
         "overestimates what its model does} points too high. Of a whole answer it is exact. On a "
-        "small Frozen Lake it is too high for a policy with a habit, which knew a detour before, "
-        "and too low for a policy that starts from scratch.",
+        "small Frozen Lake, where walks that have fallen into a hole are left out, it is too high "
+        "for a policy with a habit, which knew a detour before, and too low for a policy that "
+        "starts from scratch.",
         {"C1 better: released - SFT": "does not hold", "C1 as good: detached - SFT": "holds",
          "R5 as good: detached, 96 - SFT, 96": "undecided",
          "R1 better: released - SFT": "does not hold",
