@@ -23,12 +23,15 @@ What is read?
 Does SFT overestimate, move by move?
     Is a best move, whichever it is, likelier in the demonstrator's cells (SFT's estimate) than
     where the policy's own walks stand at the same step? Walks that have fallen into a hole by then
-    are left out. Does IFT's blend with the own guess lie nearer? Of tables that learn the best path by SFT. Expected: with a habit SFT says too little before the
-    first update, because the habit is good where it leads, and too much from the fifth on; from
-    scratch it says neither much; the blend always lowers the estimate. Asked afterwards: if a
-    walk that has fallen counts as one that makes no best move, the truth is lower, and SFT says too
-    much by 9.6 ± 0.9 points with a habit after five updates, not by 5.7, and by 7.0 ± 1.6 from
-    scratch before the first, where it says too little by 4.4 if such walks are left out.
+    are left out. Does IFT's blend with the own guess lie nearer? Of tables that learn the best path
+    by SFT. Expected: with a habit SFT says too little before the first update, because the habit is
+    good where it leads, and too much from the fifth on; from scratch it says neither much; the
+    blend always lowers the estimate.
+    Asked afterwards: what if a walk that has fallen counts as one that makes no best move? SFT then
+    says too much by 9.6 ± 0.9 points with a habit after five updates, not by 5.7, and by 7.0 ± 1.6
+    from scratch before the first, where it says too little by 4.4 if such walks are left out. This
+    is `measure_moves` of the version below, with `best_moves_alone` times the share of walks that
+    are left (`frozen_lake.estimate.on_ice`).
 
 A lake's number is the mean over its policies. Differences are paired by lake, with Student's 95 %
 interval over lakes. An order holds if all of its differences lie above 0, does not hold if one of
