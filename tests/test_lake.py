@@ -189,7 +189,8 @@ def test_what_a_policy_does_by_itself_is_what_its_walks_do():
         shares = torch.bincount(s, minlength=lake.S) / on.sum()
         error = 4 / on.sum() ** 0.5
         assert ((shares - stands[i]).abs() <= error * (stands[i] * (1 - stands[i])).sqrt()).all()
-        assert abs(on.double().mean() - left[i]) <= 1e-9 + 4 * (left[i] * (1 - left[i]).clamp_min(0) / 4000).sqrt()
+        spread = (left[i] * (1 - left[i]).clamp_min(0) / 4000).sqrt()
+        assert abs(on.double().mean() - left[i]) <= 4 * spread + 1e-9
         right = best[s, a].double().mean()
         assert abs(right - alone[i]) <= error * (alone[i] * (1 - alone[i])).sqrt()
     made = (actions[:, :T] == torch.tensor([a for _, a in task.best])).all(1).double().mean()

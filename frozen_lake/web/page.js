@@ -29,9 +29,9 @@ function say() {
   const { of, all } = counts(), share = of("ift") / all;
   const answer = share > 2 / 3 ? "Nearly always" : share < 1 / 3 ? "Hardly ever" : "Sometimes";
   $("say").innerHTML = `<p class="big"><b>${answer}: IFT is nearer to the truth at ${of("ift")} of
-    ${all} updates</b>, SFT at ${of("sft")}, and at ${of("same")} they say the same.</p><p>If
-    the policy makes other moves at its guess, IFT’s estimate is lower than SFT’s, which helps where
-    SFT is too high and harms where it is too low.${bet === answer.toLowerCase() ? " You bet right." : ""}</p>`;
+    ${all} updates on ${lakes.length} lakes</b>, SFT at ${of("sft")}, and at ${of("same")} they say the same.</p><p>IFT
+    says less than SFT where the policy would make other moves at its guess. That helps if SFT is too
+    high and harms if SFT is too low.${bet === answer.toLowerCase() ? " You bet right." : ""}</p>`;
   $("why").innerHTML = `The IFT paper expects SFT to estimate too much, because it never looks at the
     cells that the policy would reach by itself. SFT’s estimate is too high at ${of("too high")} of
     the ${all} updates, right within a point at ${of("right")}, and <b>too low at
@@ -59,11 +59,11 @@ function drawMix() {
     <b class="${name}">${chances ? percent(chances[time][move]) : "?"}</b>`;
   $("mixTitle").textContent = `Move ${move + 1} of ${lake.best.length}: chance of a best move`;
   $("mix").innerHTML = row("", "● SFT", "in the demonstrator’s cell", lake.chances[0])
-    + row("ift", "○ own guess", wrong(move) ? "the same move, at the guess"
+    + row("ift", "○ own guess", wrong(move) ? "the same move there (green arrow)"
       : "here the demonstrator’s cell as well", lake.chances.at(-1))
     + row("ift", "▲ IFT", `${percent(1 - share)} of SFT’s cell, ${percent(share)} of the guess`,
       lake.chances[lam])
-    + row("soft", "□ the truth", "where its own walks stand", bet && lake.alone);
+    + row("soft", "□ the truth", `where its own walks stand${bet && " (dashed line)"}`, bet && lake.alone);
 }
 
 // ---- the board ----------------------------------------------------------------------------------
@@ -77,7 +77,7 @@ function drawLake() {
   const s = lake.best[move][0], g = lake.guesses[time][move], policy = lake.policy[time];
   const stands = lake.stands[time][move], size = 9 + 2 * width();   // of the letters
   const cells = letters.map((letter, cell) => at(cell, letter === "H"
-    ? '<rect x="-47" y="-47" width="94" height="94" rx="47" fill="var(--hole)"/>'
+    ? '<rect x="-47" y="-47" width="94" height="94" rx="47" fill="var(--hole)" stroke="var(--line)"/>'
     : '<rect x="-47" y="-47" width="94" height="94" rx="12" fill="var(--ice)"/>'));
   const walks = stands.map(([cell, share]) => at(cell, `<rect x="-47" y="-47" width="94" height="94"
     rx="12" fill="var(--truth)" opacity="${0.75 * share}"/>`));
