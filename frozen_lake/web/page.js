@@ -31,7 +31,7 @@ function say() {
   $("say").innerHTML = `<p class="big"><b>${answer}: IFT is nearer to the truth at ${of("ift")} of
     ${all} updates on ${lakes.length} lakes</b>, SFT at ${of("sft")}, and at ${of("same")} they say the same.</p><p>IFT
     says less than SFT where the policy would make other moves at its guess. That helps if SFT is too
-    high and harms if SFT is too low.${bet === answer.toLowerCase() ? " You bet right." : ""}</p>`;
+    high and harms if it is too low.${bet === answer.toLowerCase() ? " You bet right." : ""}</p>`;
   $("why").innerHTML = `The IFT paper expects SFT to estimate too much, because it never looks at the
     cells that the policy would reach by itself. SFT’s estimate is too high at ${of("too high")} of
     the ${all} updates, right within a point at ${of("right")}, and <b>too low at
@@ -59,11 +59,11 @@ function drawMix() {
     <b class="${name}">${chances ? percent(chances[time][move]) : "?"}</b>`;
   $("mixTitle").textContent = `Move ${move + 1} of ${lake.best.length}: chance of a best move`;
   $("mix").innerHTML = row("", "● SFT", "in the demonstrator’s cell", lake.chances[0])
-    + row("ift", "○ own guess", wrong(move) ? "the same move there (green arrow)"
+    + row("ift", "○ own guess", wrong(move) ? "the same move (green arrow)"
       : "here the demonstrator’s cell as well", lake.chances.at(-1))
     + row("ift", "▲ IFT", `${percent(1 - share)} of SFT’s cell, ${percent(share)} of the guess`,
       lake.chances[lam])
-    + row("soft", "□ the truth", `where its own walks stand${bet && " (dashed line)"}`, bet && lake.alone);
+    + row("soft", "□ the truth", `in its own walks${bet && " (dashed line)"}`, bet && lake.alone);
 }
 
 // ---- the board ----------------------------------------------------------------------------------

@@ -45,8 +45,8 @@ SENTENCES = (
          "on Frozen Lake, after 5 updates":
          "C5 Move by move, SFT overestimates a policy with a habit (5 updates)"},
         doubt="of a whole answer SFT's estimate is exact; on the lake walks that have fallen into "
-              "a hole are left out, and if each counted as one that makes no best move, the estimate "
-              "would be too high from scratch as well"),
+              "a hole are left out, and if each counted as one that makes no best move, the "
+              "estimate would be too high from scratch as well"),
     Sentence(
         "IFT", "2405.11870v3",
         "A temporal residual connection estimates better",
