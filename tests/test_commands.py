@@ -182,7 +182,7 @@ def test_a_method_may_be_written_in_any_case(here, capsys):
         assert call(f"train --objective {name} --resume case") == 2
         assert "run is finished" in one_error(capsys)
     assert call("ledger --init case --show IFT 'Dpo --beta 1' --out p.png") == 0
-    assert "Dpo --beta 1: chosen" in capsys.readouterr().out
+    assert "Dpo --beta 1: the chosen answer" in capsys.readouterr().out
 
 
 def test_the_ledger_says_first_what_it_reads(here, capsys):
@@ -282,7 +282,7 @@ def test_sample_chats_and_forgets_what_has_no_room(here, capsys, monkeypatch):
     out = capsys.readouterr().out
     assert "/new forgets the chat" in out
     assert re.search(r"\nthe question has \d{3} tokens, and start reads 127; shorten it\n", out)
-    assert re.findall(r"\(start has no room for the oldest (\d) turns\)\n", out) == ["2", "4"]
+    assert re.findall(r"\(start does not read the oldest (\d) turns: ", out) == ["2", "4"]
     hi, *others, ho = (text for text, _ in asked[1::2])     # the base is asked as well
     assert hi == "<|user|> Be kind.\n\nHi<|assistant|>"
     assert ho == "<|user|> Be kind.\n\nHo<|assistant|>"

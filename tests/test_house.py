@@ -138,7 +138,8 @@ def test_python_m_nanouft_with_a_name_runs_that_command(module, words):
     assert code == (0 if words == "--help" else 2) and (out + err).strip()
 
 
-@pytest.mark.parametrize("module", ["nanouft", "frozen_lake", "lessons.pages", "lessons.table"])
+@pytest.mark.parametrize("module", [
+    "nanouft", "nanouft.ledger", "nanouft.sample", "frozen_lake", "lessons.pages", "lessons.table"])
 def test_a_help_that_needs_only_flags_does_not_wait_for_torch(module):
     code = f"""
 import runpy, sys
