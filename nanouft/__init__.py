@@ -1,4 +1,4 @@
-"""nanouft: every way of fine-tuning a language model into alignment, each one short file.
+"""nanouft: many methods of fine-tuning a language model into alignment, each one short file.
 Start at README.md; simple.py shows seven methods with their loop on one page."""
 import os
 import signal

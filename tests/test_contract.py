@@ -42,7 +42,7 @@ def here(tmp_path, monkeypatch):
 @pytest.mark.parametrize("body, why", [
     ("beta = 0.5", "beta = 0.5: a setting needs a type, `beta: float = 0.5`"),
     ("refrence = 2", "a setting needs a type, `refrence: int = 2`; did you mean reference?"),
-    ("lr: float = 1e-3", "lr is a word of the contract: write `lr = ...` without a type"),
+    ("lr: float = 1e-3", "lr has a meaning in every objective: write `lr = ...` without a type"),
     ("weight: float", "weight: a setting needs a default"),
     ("def losss(self, batch): ...", "losss is no method of an objective; did you mean loss?")])
 def test_what_would_pass_without_a_word_is_refused(body, why):
