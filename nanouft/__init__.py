@@ -13,8 +13,8 @@ def _leave(number: int, frame) -> None:
 
 
 if sys.argv[:1] == ["-m"]:          # a command of nanouft begins; an import changes nothing
-    # Idle OpenMP threads should sleep, not spin: beside a browser or a second job, spinning makes
-    # two threads up to seven times slower than one. Set before torch is imported.
+    # Idle OpenMP threads should sleep, not spin: beside a browser or a second job, spinning can
+    # make two threads much slower than one. Set before torch is imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     # A Ctrl-C while torch is imported shows no traceback.
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
