@@ -184,7 +184,8 @@ def main(argv: list[str] | None = None) -> int:
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--real", metavar="FOLDER", help="measure the model in this folder as well")
     parser.add_argument("--gpu", nargs="?", const="cuda", choices=("cuda", "cpu"),
-                        help="checks and costs of one device [cuda]; cpu tries the code")
+                        help="check one device, and measure its speed and memory [cuda]; "
+                             "cpu only tries this code")
     flags = parser.parse_args(argv)
     if flags.gpu:
         from lessons.bench import gpu
