@@ -55,10 +55,11 @@ def print_wrapped(head: str, text: str) -> None:
 def print_all() -> None:
     print_wrapped("", EXPLAINED)
     for name in judge.RUN:
-        print_wrapped("\n", f"{name}: {title(name)}")
+        say(f"\n{name}: {title(name)}")
         print_lines(judge.lines(name))
     questions, decided, stay = judge.as_one_family()
-    print_wrapped("\n", (
+    say()
+    print_wrapped("", (
         "Each experiment is corrected for the number of its own questions. If all "
         f"{questions} questions of C1 to C6 shared one correction, {stay} of their {decided} "
         "decided verdicts would stay."))
@@ -75,8 +76,12 @@ def print_one(name: str) -> None:
     if expected := claim.expected if claim else {"C7": estimates.EXPECTED}.get(name):
         print_wrapped("Expected before the runs: ", expected)
     if claim and name not in judge.RUN:
-        say("Not judged yet: its runs have not all ended.",
-            *(f"  {x}: {y}" for x, y in (claim.rows | claim.questions).items()), sep="\n")
+        say("Not judged yet, because its runs have not all ended. Its questions:",
+            *(f"  {question}" for question in claim.questions), "Its runs, with their flags for "
+            "nanouft.train (two lines: one for each start model):", sep="\n")
+        for row, flags in claim.rows.items():
+            lines = [flags] if isinstance(flags, str) else flags
+            say(*(f"  {row}: {judge.started(line)}" for line in lines), sep="\n")
         return
     if name != "C5":
         say(*(judge.row_lines(name) if claim else estimates.row_lines()), "", sep="\n")
@@ -88,8 +93,9 @@ def print_one(name: str) -> None:
         say(*mechanism.report(), sep="\n")
     for sentence in papers.SENTENCES:
         if any(key.startswith(f"{name} ") for key in sentence.questions.values()):
-            print_wrapped("\n", f"The paper's sentence \"{sentence.says}\". Doubt: "
-                          f"{sentence.doubt}.")
+            say()
+            print_wrapped("", f"The paper's sentence \"{sentence.says}\". Doubt: "
+                                f"{sentence.doubt}.")
 
 
 def search(name: str, workers: int, rows: list[str]) -> None:
