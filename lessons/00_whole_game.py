@@ -150,7 +150,7 @@ for name in models:
 # since this is the mistake that the base made.
 
 # %%
-from nanouft import ledger
+from nanouft.run.pushes import token_pushes
 from nanouft.objectives import OBJECTIVES
 from nanouft.data.rows import Row
 
@@ -160,7 +160,7 @@ row = Row(tests[SHOWN].prompt, answer=world.as_answer(right), chosen=world.as_an
           rejected=world.as_answer(wrong))
 pushes = {}                     # (method, answer) -> its tokens, and the push on each
 for name in ("sft", "ift", "dpo"):
-    for answer, said, push in ledger.entries(OBJECTIVES[name](), row, base, tok):
+    for answer, said, push in token_pushes(OBJECTIVES[name](), row, base, tok):
         if CHANGE == "end" and answer == "rejected":
             push[-1] = 0.0                                  # the loss does not count this <|end|>
         pushes[name.upper(), answer] = said, push

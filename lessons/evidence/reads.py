@@ -107,9 +107,9 @@ def move_lines() -> dict[tuple[str, int], Line]:
             sft, *blends, alone = 100 * chances.mean(0)
             closed = ", ".join(f"{(sft - blend) / (sft - alone):+.2f}" for blend in blends)
             more = 100 * (chances[:, 0] > chances[:, -1]).mean()
-            figures = (f"SFT {sft:.1f} %, alone {alone:.1f} %; SFT - alone {points(*gap)}, more "
-                       f"than 0 on {more:.0f} % of the lakes; of this gap the blend at lam "
-                       f"0.2, 0.5, 1 closes {closed}")
+            figures = (f"SFT says {sft:.1f} %, by itself the policy makes {alone:.1f} %; gap "
+                       f"{points(*gap)}, more than 0 on {more:.0f} % of the lakes; of this gap the "
+                       f"blend at lam 0.2, 0.5, 1 closes {closed}")
             question = f"Move by move, SFT overestimates its policy ({case}, {updates} updates)"
             out[case, updates] = Line("C5", question, verdict(gap), figures, "better",
                                       (Finding(*gap, verdict(gap)),))
