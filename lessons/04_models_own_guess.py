@@ -1,6 +1,6 @@
 # %% [markdown]
 # # 04 · The model's own guess
-# *About 20 minutes; read 02 first. Intuitive fine-tuning (IFT), arXiv:2405.11870v3, Eq. 17,
+# *About 20 minutes; read 03 first. Intuitive fine-tuning (IFT), arXiv:2405.11870v3, Eq. 17,
 # `nanouft/objectives/ift.py`.*
 #
 # During SFT the model has an easy life. It is asked for the fourth word of an answer, but it may

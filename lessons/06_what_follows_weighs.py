@@ -253,7 +253,8 @@ if not CHANGE:
 # How far is the blend from Eq. 18? The next cell asks the base for both, on the 80 answers of
 # lesson 04. Until a wrong guess is read they are the same. On lists they stay near each other, at
 # 1.38 and 1.39 nats a word. On reversals, where SFT has 1.66 nats, Eq. 18 has 1.64 and the blend
-# 1.86, because a state between two words is new to the base and not half as good as either of them.
+# 1.86: a network that reads a mixture of two words does not say the mixture of what it would say
+# after each of them.
 
 # %%
 @torch.no_grad()

@@ -134,7 +134,7 @@ for score in (1.0, 0.0):
     found = slope(una_loss(base, 0.1)(sft, [replace(shown, score=score)]))
     factor = 2 * 0.1 * (score - own_score) * own_score * (1 - own_score)
     expected = factor * slope(-log_ratio(sft, base, [shown], "answer", tok)[0].sum())
-    assert torch.allclose(found, expected, atol=1e-6), "UNA's gradient is a multiple of SFT's"
+    assert (found - expected).norm() < 1e-3 * expected.norm(), "it is a multiple of SFT's gradient"
     print(f"a demonstration with the score {score:.0f}: sigma(i) {own_score.item():.2f}, "
           f"UNA's gradient is {factor.item():+.3f} times that of SFT, summed over the tokens")
 
