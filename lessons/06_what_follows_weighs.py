@@ -107,8 +107,9 @@ print(f"a = 2.5, b = 0: dL/da = {da:+.2f}, dL/db = {db:+.2f} "
 # is nearly all that $L$ consists of. Only at $b=0.92$ does `<|end|>` cost as much as it saves.
 #
 # For $N$ tokens let $v_t=\sum_{k\ge t}\gamma^{k-t}\ell_k$ be the weight of token $t$ before the
-# division, so that $L=\sum_tv_t\ell_t/\sum_tv_t$ is a weighted mean of the losses. The loss of token
-# $j$ is a part of $v_j$ and of the weights of all tokens before it, so the quotient rule gives
+# division, so that $L=\sum_tv_t\ell_t/\sum_tv_t$ is a weighted mean of the losses. The loss of
+# token $j$ is a part of $v_j$ and of the weights of all tokens before it, so the quotient rule
+# gives
 # $$\frac{\partial L}{\partial\ell_j}
 # =\frac{v_j+\sum_{t\le j}\gamma^{j-t}(\ell_t-L)}{\sum_tv_t}.$$
 # The first term is the price of the token's own loss. The sum is what its loss does as a weight,
@@ -243,12 +244,13 @@ if not CHANGE:
 #
 # The loss of word $k$ stands in $k$ rests, so Eq. 21 is $\sum_k k\,\ell_k$, and late words weigh
 # more. Algorithm 1 does not follow from it: it multiplies each rest by the loss of the word with
-# which the rest begins, $L=\sum_t\alpha^{N-t}R_t\ell_t$ with $\alpha=.95$. Now losses are multiplied by losses, and in a
-# short answer early words weigh more. The released code departs from this in three ways: the
-# discount $\gamma^{k-t}$ stands inside the rest, the weights are divided by their mean, and $L$ is
-# a mean over words and then over answers, not a sum. That gradient flows through the weights is no
-# error: in issue 2 of the code's repository, TsinghuaC3I/Intuitive-Fine-Tuning, the first author
-# calls it part of the objective. `docs/claims.md` says what it costs (C1 and C1d).
+# which the rest begins, $L=\sum_t\alpha^{N-t}R_t\ell_t$ with $\alpha=.95$. Now losses are
+# multiplied by losses, and in a short answer early words weigh more. The released code departs from
+# this in three ways: the discount $\gamma^{k-t}$ stands inside the rest, the weights are divided by
+# their mean, and $L$ is a mean over words and then over answers, not a sum. That gradient flows
+# through the weights is no error: in issue 2 of the code's repository,
+# TsinghuaC3I/Intuitive-Fine-Tuning, the first author calls it part of the objective.
+# `docs/claims.md` says what it costs (C1 and C1d).
 #
 # How far is the blend from Eq. 18? The next cell asks the base for both, on the 80 answers of
 # lesson 04. Until a wrong guess is read they are the same. On lists they stay near each other, at

@@ -28,7 +28,8 @@ CHANGE = ""                     # change one thing: "" | "rate", see below
 # $$\mathrm{KL}(p\,\|\,q)=\sum_y p(y)\,\log\frac{p(y)}{q(y)},$$
 # is the extra surprise of somebody who expects $q$ while the words come from $p$, in nats and on
 # average. It is 0 if both lists are equal and positive otherwise, and its two directions differ.
-# That it is never negative is **Gibbs' inequality**. Since $\log x\le x-1$, and equal only at $x=1$,
+# That it is never negative is **Gibbs' inequality**. Since $\log x\le x-1$, and equal only at
+# $x=1$,
 # $$-\mathrm{KL}(p\,\|\,q)=\sum_yp(y)\log\frac{q(y)}{p(y)}
 # \le\sum_yp(y)\Big(\frac{q(y)}{p(y)}-1\Big)=\sum_yq(y)-\sum_yp(y)=0.$$
 #
@@ -213,11 +214,11 @@ if not CHANGE:
 #
 # The two products tell why. The derivative of $\log p$ with respect to the token's own logit is
 # $1-p$, as the cell above has checked. So a token that is nearly certain hardly reacts to a push,
-# and $g_w\cdot g_w$ becomes small, whereas an unlikely token reacts fully. Soon each step is mostly about the rejected
-# answers. But both answers come after the same question and are computed with the same weights, so
-# what lowers one of them lowers the other as well, and $g_w\cdot g_l$ stays positive. The run uses
-# Adam rather than the plain gradient steps of the argument, yet the moves go where the products
-# say.
+# and $g_w\cdot g_w$ becomes small, whereas an unlikely token reacts fully. Soon each step is mostly
+# about the rejected answers. But both answers come after the same question and are computed with
+# the same weights, so what lowers one of them lowers the other as well, and $g_w\cdot g_l$ stays
+# positive. The run uses Adam rather than the plain gradient steps of the argument, yet the moves go
+# where the products say.
 #
 # Should the KL penalty not have prevented this? It is a price that is weighed against a reward. But
 # in our pairs the better answer always wins, and by the judge's formula only an infinite difference

@@ -45,13 +45,13 @@ CHANGE = ""                     # change one thing: "" | "sorted"
 # The sigmoid turns it into the policy's own score for the answer, between 0 and 1, and UNA makes
 # that equal to the given score (Eq. 13):
 # $$i=\beta\log\frac{\pi(y|x)}{\pi_{\rm ref}(y|x)},\qquad L=\big(\sigma(i)-\mathrm{score}\big)^2.$$
-# Why is a demonstration an answer of score 1? The reference is fixed, so
-# $\nabla i=\beta\,\nabla\log\pi(y|x)$: to make an answer likelier, which is what SFT does, is to raise
-# its implicit reward, and with it the policy's own score $\sigma(i)$. That score comes near 1 and
-# never reaches it. So 1 is the one score for which the loss, like SFT's, asks for more at every
-# step. On a demonstration the gradient of $L$ is therefore that of SFT, summed over the tokens, times
-# the positive number $2\beta\,\sigma(i)\,(1-\sigma(i))^2$, whereas with a lower score it turns round
-# once $\sigma(i)$ is above that score.
+# Why is a demonstration an answer of score 1? The reference is fixed, and so
+# $\nabla i=\beta\,\nabla\log\pi(y|x)$. To make an answer likelier, which is what SFT does, is to
+# raise its implicit reward, and with it the policy's own score $\sigma(i)$. That score comes near 1
+# and never reaches it. So 1 is the one score for which the loss, like SFT's, asks for more at every
+# step. On a demonstration the gradient of $L$ is therefore that of SFT, summed over the tokens,
+# times the positive number $2\beta\,\sigma(i)\,(1-\sigma(i))^2$, whereas with a lower score it turns
+# round once $\sigma(i)$ is above that score.
 #
 # The push on each token is $2\beta\,(\mathrm{score}-\sigma(i))\,\sigma(i)(1-\sigma(i))$: up while
 # the policy's own score is below the given one, and down above it. At the start both models are the

@@ -90,10 +90,10 @@ print(f"the reward model is right on {100 * (lead > 0).mean():.0f} % of {len(hel
 # take the mean over the groups.
 #
 # Best-of-n moves away from the policy without any gradient, and its distance can be given in nats.
-# Let $u$ be the share of the policy's answers that the reward model likes less than a given one. For
-# an answer of the policy $u$ lies anywhere between 0 and 1 with equal chances. The best of n is below
-# $u$ only if all n are, which has the probability $u^n$. So its density is $n\,u^{n-1}$, where that of
-# the policy is 1, and its KL from the policy is
+# Let $u$ be the share of the policy's answers that the reward model likes less than a given one.
+# For an answer of the policy $u$ lies anywhere between 0 and 1 with equal chances. The best of n is
+# below $u$ only if all n are, which has the probability $u^n$. So its density is $n\,u^{n-1}$,
+# where that of the policy is 1, and its KL from the policy is
 # $$\int_0^1n\,u^{n-1}\log(n\,u^{n-1})\,du=\log n+(n-1)\int_0^1n\,u^{n-1}\log u\,du
 # =\log n-\frac{n-1}{n},$$
 # since the last integral is $-1/n$. For n = 64 this is 3.17 nats. If several answers have the same
