@@ -119,7 +119,7 @@ def exam(name: str, model: GPT) -> list[float]:
         stops += answer.ended and len(said.split()) == n
     end = "<|end|>" if answers[0].ended else ""
     print(f"\n{name}: {tests[0].prompt[0].text}\n    {tok.decode(answers[0].ids).strip()}{end}")
-    print(f"    right words {right / len(tests):.0%}, stops there {stops / len(tests):.0%}")
+    print(f"    right words {right / len(tests):.0%}, stops there {stops / len(tests):.1%}")
     return [100 * right / len(tests), 100 * stops / len(tests)]
 
 
@@ -146,8 +146,8 @@ fig, ax = draw.panels()
 stop = result[labels[OTHER]][1]
 what = {"no end": "<|end|>", "prompt": "the question"}[OTHER]
 draw.bars(ax, result, ["right words", "stops there"],
-          f"{'With' if CHANGE else 'Without'} {what} in the mask {stop:.0f} % of the answers stop",
-          "%")
+          f"{'With' if CHANGE else 'Without'} {what} in the mask {stop:.3g} % of the answers "
+          "stop", "%", number="%.3g")
 lesson.picture(fig, CHANGE)
 
 # %%

@@ -208,7 +208,7 @@ names = {"reverse": "reversals", "list": "lists"}
 curves = {f"{names[kind]}, {name}": [look[kind] for look in seen]
           for name, seen in runs.items() for kind in KINDS}
 draw.lines(ax, range(0, STEPS + 1, 4), curves, "Wrong guesses go where one word is right, and stay "
-           "where many are", "step", "wrong guesses, % of the words", ylim=(0, 65))
+           "where many are", "step", "wrong guesses, % of the words", ylim=(-4, 65))
 lesson.picture(fig, CHANGE)
 
 # %%

@@ -50,8 +50,8 @@ CHANGE = ""                     # change one thing: "" | "sorted"
 # raise its implicit reward, and with it the policy's own score $\sigma(i)$. That score comes near 1
 # and never reaches it. So 1 is the one score for which the loss, like SFT's, asks for more at every
 # step. On a demonstration the gradient of $L$ is therefore that of SFT, summed over the tokens,
-# times the positive number $2\beta\,\sigma(i)\,(1-\sigma(i))^2$, whereas with a lower score it turns
-# round once $\sigma(i)$ is above that score.
+# times the positive number $2\beta\,\sigma(i)\,(1-\sigma(i))^2$, whereas with a lower score it
+# turns round once $\sigma(i)$ is above that score.
 #
 # The push on each token is $2\beta\,(\mathrm{score}-\sigma(i))\,\sigma(i)(1-\sigma(i))$: up while
 # the policy's own score is below the given one, and down above it. At the start both models are the
