@@ -44,17 +44,25 @@ def guess_page(lesson: Path):
     """A figure with the lesson's title and its guess; formulas are set by matplotlib."""
     figure = plt.figure(figsize=SLIDE)
     figure.text(0.06, 0.9, title(lesson), size=30, weight="bold", va="top")
-    guess = section(lesson.read_text(encoding="utf-8"), "Guess")
+    guess = section(lesson.read_text(encoding="utf-8"), "Guess").replace("*", "")
     parts = re.split(r"\n\n|\n(?=- )", guess)               # paragraphs, and choices with letters
-    figure.text(0.06, 0.75, "\n\n".join(fill(" ".join(part.split()), 80) for part in parts),
-                size=21, va="top", linespacing=1.3, parse_math=True)
+    text = "\n\n".join(in_lines(re.sub(r"^- (\w) ", r"\1)  ", part)) for part in parts)
+    figure.text(0.06, 0.75, text, size=24, va="top", linespacing=1.3, parse_math=True)
     return figure
 
 
+def in_lines(text: str) -> str:
+    """The text in lines that fit; no line ends within a formula."""
+    whole = re.sub(r"\$[^$]+\$", lambda formula: re.sub(r"\s", "\xa0", formula[0]), text)
+    return fill(whole, 70, break_on_hyphens=False).replace("\xa0", " ")
+
+
 def picture_page(picture: Path):
-    figure = plt.figure(figsize=SLIDE)
+    """A figure of the picture's own shape; a high one is to be scrolled."""
+    pixels = plt.imread(picture)                                        # (height, width, colours)
+    figure = plt.figure(figsize=(SLIDE[0], SLIDE[0] * pixels.shape[0] / pixels.shape[1]))
     axes = figure.add_axes((0, 0, 1, 1), frameon=False, xticks=[], yticks=[])
-    axes.imshow(plt.imread(picture), interpolation="none")
+    axes.imshow(pixels, interpolation="none")
     return figure
 
 

@@ -146,10 +146,21 @@ def test_the_pdf_has_a_page_for_each_guess_and_each_picture(tmp_path, monkeypatc
     assert len(re.findall(rb"/Type /Page\b", pdf)) == 5 + docs
 
 
+def test_a_page_has_the_shape_of_its_picture(tmp_path):
+    """docs/claims.png is several times as high as wide, and a slide would make it unreadable."""
+    file = tmp_path / "high.png"
+    slides.plt.imsave(file, [[0.0], [0.5], [1.0]])
+    figure = slides.picture_page(file)
+    assert figure.get_figheight() == pytest.approx(3 * figure.get_figwidth())
+    slides.plt.close(figure)
+
+
 @pytest.mark.parametrize("lesson", LESSONS, ids=lambda lesson: lesson.stem)
 def test_the_page_of_a_guess_fits(lesson):
     figure = slides.guess_page(lesson)
     figure.canvas.draw()
+    lines = figure.texts[1].get_text().splitlines()
+    assert not [line for line in lines if line.count("$") % 2 or "*" in line], "a formula is cut"
     heading, guess = (text.get_window_extent() for text in figure.texts)
     assert figure.bbox.x1 > max(heading.x1, guess.x1) and guess.y0 > 0 and heading.y0 > guess.y1
     slides.plt.close(figure)
