@@ -116,6 +116,7 @@ SLIPS: dict[str, list[tuple[str, str, str]]] = {
          "The rejected answer is missing."),
         ("-F.logsigmoid(BETA * (chosen - rejected))", "-BETA * (chosen - rejected)",
          "The log sigmoid is missing."),
+        ("F.logsigmoid(", "torch.sigmoid(", "The logarithm is missing."),
         ('"rejected", tok)', '"rejected", tok)\n    rejected = rejected.detach()', "Gradient flows "
          "through the chosen answer alone. It should flow through the rejected one as well."),
         (").mean()", ").sum()", "The losses of the pairs are added up. Take their mean.")],
@@ -144,6 +145,7 @@ SLIPS: dict[str, list[tuple[str, str, str]]] = {
         ("-F.logsigmoid(nats / n)", "-torch.log(torch.sigmoid(nats / n))", "Where the model has "
          "moved far, the sigmoid is rounded to 0 and its logarithm is -inf. Use F.logsigmoid."),
         ("-F.logsigmoid(nats / n)", "-nats / n", "The log sigmoid is missing."),
+        ("F.logsigmoid(", "torch.sigmoid(", "The logarithm is missing."),
         ("(nats / n).mean()", "(nats.sum() / n.sum())", "The mean is taken over all tokens of the "
          "batch at once. Each answer has an h of its own.")],
     "mix_in_own_guess": [
