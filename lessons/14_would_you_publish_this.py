@@ -199,7 +199,7 @@ if not CHANGE:
 #     python -m lessons.arena                                     # the tasks
 #     python -m lessons.arena mine.py --task stop --guess +3
 #
-# The task `uft` judges the program that you wrote over the course (lesson 09 tells how).
+# The task `uft` judges the UFT of the program that you wrote over the course.
 #
 # ## Two questions
 # 1. Why does the winner of one seed nearly always lose its lead on others?
