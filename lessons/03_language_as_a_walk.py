@@ -174,7 +174,7 @@ for ax, (name, from_cell) in zip(panels, arrives.items()):
 lesson.picture(fig, CHANGE)
 
 # %%
-finds = {name: from_cell[:, off].mean() > 0.5 for name, from_cell in arrives.items()}
+finds = {name: from_cell[:, off].mean().item() > 0.5 for name, from_cell in arrives.items()}
 for name, from_cell in arrives.items():
     assert from_cell[:, cells].min() == 1, f"who {name} always arrives from the cells of the path"
 if not CHANGE:

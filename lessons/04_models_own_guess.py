@@ -210,8 +210,11 @@ fig, ax = draw.panels()
 names = {"reverse": "reversals", "list": "lists"}
 curves = {f"{names[kind]}, {name}": [look[kind] for look in seen]
           for name, seen in runs.items() for kind in KINDS}
-draw.lines(ax, range(0, STEPS + 1, 4), curves, "Wrong guesses go where one word is right, and stay "
-           "where many are", "step", "wrong guesses, % of the words", ylim=(-4, 65))
+title = "Wrong guesses go where one word is right, and stay where many are"
+if CHANGE:
+    title = "The words of the question are guesses as well"
+draw.lines(ax, range(0, STEPS + 1, 4), curves, title, "step", "wrong guesses, % of the words",
+           ylim=(-4, 65))
 lesson.picture(fig, CHANGE)
 
 # %%
@@ -240,7 +243,9 @@ else:
 # <details><summary>After your run</summary>
 #
 # The first fails, because the model now reads guesses before the first word of the answer. The
-# second still holds: a wrong guess in the question counts as one that has been read.
+# second still holds: a wrong guess in the question counts as one that has been read. Training
+# suffers as well. The wrong guesses in reversals stay at 51 %, where SFT brings them down to 1 %,
+# because the model has to write the words of a question that it no longer reads exactly.
 #
 # </details>
 #
