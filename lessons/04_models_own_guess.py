@@ -214,6 +214,10 @@ title = "Wrong guesses go where one word is right, and stay where many are"
 if CHANGE:
     title = "The words of the question are guesses as well"
 draw.lines(ax, range(0, STEPS + 1, 4), curves, title, "step", "wrong guesses, % of the words",
+title = "Wrong guesses go where one word is right, and stay where many are"
+if CHANGE:
+    title = "The words of the question are guesses as well"
+draw.lines(ax, range(0, STEPS + 1, 4), curves, title, "step", "wrong guesses, % of the words",
            ylim=(-4, 65))
 lesson.picture(fig, CHANGE)
 
@@ -244,8 +248,7 @@ else:
 #
 # The first fails, because the model now reads guesses before the first word of the answer. The
 # second still holds: a wrong guess in the question counts as one that has been read. Training
-# suffers as well. The wrong guesses in reversals stay at 51 %, where SFT brings them down to 1 %,
-# because the model has to write the words of a question that it no longer reads exactly.
+# suffers as well: the wrong guesses in reversals stay at 51 %, where SFT brings them down to 1 %.
 #
 # </details>
 #
