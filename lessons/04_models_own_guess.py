@@ -214,10 +214,6 @@ title = "Wrong guesses go where one word is right, and stay where many are"
 if CHANGE:
     title = "The words of the question are guesses as well"
 draw.lines(ax, range(0, STEPS + 1, 4), curves, title, "step", "wrong guesses, % of the words",
-title = "Wrong guesses go where one word is right, and stay where many are"
-if CHANGE:
-    title = "The words of the question are guesses as well"
-draw.lines(ax, range(0, STEPS + 1, 4), curves, title, "step", "wrong guesses, % of the words",
            ylim=(-4, 65))
 lesson.picture(fig, CHANGE)
 
