@@ -37,8 +37,8 @@
 # %%
 from course import Lesson, progress
 
-lesson = Lesson("00")
 CHANGE = ""                     # change one thing: "" | "end", see below
+lesson = Lesson("00", CHANGE)
 
 # %% [markdown]
 # ## One loop for all methods
@@ -240,6 +240,8 @@ if not CHANGE:
     assert min(words.values()) > 80 and min(stop["SFT"], stop["IFT"]) > 90, "SFT and IFT stop"
     runs_on = min(("SFT", "IFT", "DPO"), key=stop.get)
     lesson.compare({"SFT": "c", "IFT": "b", "DPO": "a"}[runs_on])
+else:
+    lesson.compare(stop["DPO"], "%")
 
 # %% [markdown]
 # ## Change one thing
@@ -247,10 +249,15 @@ if not CHANGE:
 # of 1.5e-5, an eighth of the others', so perhaps it simply learnt less of everything. A run with
 # `CHANGE = "end"` can decide between them. Then DPO's loss does not count the `<|end|>` of the
 # worse answer, so nothing takes back the push on that of the better one, while the learning rate
-# stays as it was. Before you start it, write down what either explanation predicts.
+# stays as it was. Write down what either explanation predicts. With the full loss 32 % of DPO's
+# answers stop; how many per cent stop now? Write down a number from 0 to 100.
 #
-# *After your run.* Now 88 % of DPO's answers stop, instead of 32 %, as the first explanation says
-# and the second does not.
+# <details><summary>After your run</summary>
+#
+# Now 88 % of DPO's answers stop, instead of 32 %, as the first explanation says and the second does
+# not.
+#
+# </details>
 #
 # One warning for the lessons to come: a push belongs to one token of one answer in one step. SFT
 # and IFT push very differently here, and yet their models score nearly the same on these lists.

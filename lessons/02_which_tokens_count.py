@@ -14,13 +14,13 @@
 #
 # ## Guess
 # With the usual mask all 40 of the new sums stop where they should. If `<|end|>` does not count
-# towards the loss, how many per cent of them stop there? Write down a number.
+# towards the loss, how many per cent of them stop there? Write down a number from 0 to 100.
 
 # %%
 from course import Lesson, train
 
-lesson = Lesson("02")
 CHANGE = ""                     # change one thing: "" | "prompt", see below
+lesson = Lesson("02", CHANGE)
 
 # %% [markdown]
 # ## From a row to a loss
@@ -154,17 +154,24 @@ lesson.picture(fig, CHANGE)
 if not CHANGE:
     assert result["SFT"][1] - stop > 40, "what does not count is not learnt"
     lesson.compare(stop, "%")
+else:
+    lesson.compare(result[labels[OTHER]][0], "%")
 
 # %% [markdown]
 # ## Change one thing
 # `CHANGE = "prompt"` counts the tokens of the question as well, as in pretraining, where every
 # token of a text counts. What part of the push goes into the question of the row that is printed
-# first? Then guess whether the model will get more words right, or fewer.
+# first? Then guess how many per cent of the words the model gets right, where the usual mask gives
+# 93 %. Write down a number from 0 to 100.
 #
-# *After your run.* 95 % of the words are right, and all answers stop, so in this small world
-# nothing is lost. In the printed row 10 of 20 pushes go into the question, but the questions of
-# NanoWorld are short and all alike. Where users write long questions and the answers are short,
-# most of each step would teach the model to imitate its users.
+# <details><summary>After your run</summary>
+#
+# 95 % of the words are right, and all answers stop, so in this small world nothing is lost. In the
+# printed row 10 of 20 pushes go into the question, but the questions of NanoWorld are short and all
+# alike. Where users write long questions and the answers are short, most of each step would teach
+# the model to imitate its users.
+#
+# </details>
 #
 # ## Exercises
 # In `lessons/exercises/ex02.py`:

@@ -11,8 +11,8 @@
 #
 # There are far too many texts to look at one by one. In this lesson we therefore leave language for
 # a while and go to a frozen lake with 17 cells of ice, where one can look at every state and ask
-# what a model has learnt to do in it. The question is an old one: what does somebody who has only
-# ever been shown the right way do a step away from it?
+# what a model has learnt to do in it. The question is an old one: does it matter later whether
+# somebody was shown the way or had to find it?
 #
 # | text | lake |
 # |---|---|
@@ -22,18 +22,20 @@
 # | the end of a right answer | the goal |
 #
 # ## Guess
-# One policy imitates the shortest path. Another walks by itself and is rewarded when it arrives.
-# After training both always reach the goal from the start. Which of them mostly reaches it from the
-# nine cells of ice that are not on the path?
+# One policy imitates the shortest path, so that it is taught right moves alone. Another walks by
+# itself, makes mistakes at first, and is only rewarded when it arrives. After training both always
+# reach the goal from the start. Which of them mostly reaches it from the nine cells of ice that are
+# not on the demonstrated path?
 # - **a** neither;
-# - **b** both;
-# - **c** only the one that walked by itself.
+# - **b** only the one that imitates;
+# - **c** only the one that walked by itself;
+# - **d** both.
 
 # %%
 from course import Lesson, progress
 
-lesson = Lesson("03")
 CHANGE = ""                     # change one thing: "" | "network", see below
+lesson = Lesson("03", CHANGE)
 
 # %% [markdown]
 # ## The lake
@@ -172,24 +174,32 @@ for ax, (name, from_cell) in zip(panels, arrives.items()):
 lesson.picture(fig, CHANGE)
 
 # %%
-finds = {name: from_cell[:, off].mean() > 0.5 for name, from_cell in arrives.items()}
+finds = {name: from_cell[:, off].mean().item() > 0.5 for name, from_cell in arrives.items()}
 for name, from_cell in arrives.items():
     assert from_cell[:, cells].min() == 1, f"who {name} always arrives from the cells of the path"
 if not CHANGE:
     assert moved == 0, "where the demonstrator never stood, imitation changes nothing"
-    lesson.compare("a" if not finds["walks by itself"] else "b" if finds["imitates"] else "c")
+    both = finds["imitates"], finds["walks by itself"]
+    lesson.compare({(True, True): "d", (True, False): "b", (False, True): "c"}.get(both, "a"))
+else:
+    lesson.compare(100 * arrives["imitates"][:, off].mean().item(), "%")
 
 # %% [markdown]
 # ## Change one thing
 # `CHANGE = "network"` replaces the table by a small network, as in a language model, where all
 # states share the same weights. Each step on the path then also changes what the policy does
-# elsewhere. Will the imitators now find their way from the other cells?
+# elsewhere. With the table the imitators arrive from 10 % of the other cells; from how many per
+# cent do they arrive now? Write down a number from 0 to 100.
 #
-# *After your run.* Now 720 of 720 probabilities beside the path have changed, and the imitators
-# arrive from 12 % of the other cells instead of 10 %. The policies that walk by themselves arrive
-# from 36 % instead of 100 %, because what they learnt about cells that they no longer visit is
-# overwritten by what they go on learning elsewhere. Sharing weights carries knowledge from one
-# state to another, but nothing guarantees that it fits there.
+# <details><summary>After your run</summary>
+#
+# Now 720 of 720 probabilities beside the path have changed, and the imitators arrive from 12 % of
+# the other cells instead of 10 %. The policies that walk by themselves arrive from 36 % instead of
+# 100 %, because what they learnt about cells that they no longer visit is overwritten by what they
+# go on learning elsewhere. Sharing weights carries knowledge from one state to another, but nothing
+# guarantees that it fits there.
+#
+# </details>
 #
 # ## Which states, which actions, how hard?
 # IFT's authors compare methods in these terms. They call the probabilities of a policy, in all

@@ -16,13 +16,13 @@
 # ## Guess
 # The base ends almost none of its lists. We train it with the loss of the released code on perfect
 # lists, each of which ends with `<|end|>`, and afterwards it still ends none. Which probability, in
-# per cent, does it give to `<|end|>` where a list should end? Write down a number.
+# per cent, does it give to `<|end|>` where a list should end? Write down a number from 0 to 100.
 
 # %%
 from course import Lesson, train
 
-lesson = Lesson("06")
 CHANGE = ""                     # change one thing: "" | "undivided"
+lesson = Lesson("06", CHANGE)
 
 # %% [markdown]
 # ## Two tokens on paper
@@ -214,6 +214,8 @@ if not CHANGE:
     assert ending["IFT released"] < 20, "with the released loss the model ends hardly any list"
     assert min(ending["SFT"], ending["IFT detached"]) > 80, "SFT and detached IFT learn to stop"
     lesson.compare(100 * math.exp(-found), "%")
+else:
+    lesson.compare(ending["IFT released"], "%")
 
 # %% [markdown]
 # ## What happened
@@ -289,10 +291,15 @@ for kind in ("reverse", "list"):
 # ## Change one thing
 # `CHANGE = "undivided"` leaves out the division by the mean, although gradient still flows through
 # the weights. Then the loss of the two tokens is half of $a^2+\gamma ab+b^2$. Say first what its
-# derivative by $b$ is at $b=0$, where the balance must be, and how many lists will end.
+# derivative by $b$ is at $b=0$, where the balance must be, and how many per cent of the lists will
+# end. Write down a number from 0 to 100.
 #
-# *After your run.* The derivative is $+1.19$, which is $\gamma a/2$, and it only grows with $b$. So
-# $b$ is pushed down to 0, and all lists end.
+# <details><summary>After your run</summary>
+#
+# The derivative is $+1.19$, which is $\gamma a/2$, and it only grows with $b$. So $b$ is pushed
+# down to 0, and all lists end.
+#
+# </details>
 #
 # ## Exercises
 # In `lessons/exercises/ex06.py`:

@@ -13,13 +13,14 @@
 # ## Guess
 # The log-probability of the chosen answers, $\log p(\mathrm{chosen})$, is -2.5 nats at the start,
 # and 0 would be certainty. After two steps every pair is won, even on questions that are not in the
-# training data. We go on to step 40. Where does $\log p(\mathrm{chosen})$ end? Write down a number.
+# training data. We go on to step 40. Where does $\log p(\mathrm{chosen})$ end? Write down a number
+# from -20 to 0.
 
 # %%
 from course import Lesson, train
 
-lesson = Lesson("07")
 CHANGE = ""                     # change one thing: "" | "rate", see below
+lesson = Lesson("07", CHANGE)
 
 # %% [markdown]
 # ## How far is one model from another?
@@ -202,7 +203,7 @@ if not CHANGE:
     assert seen[-1]["won"] > 0.95 and seen[1]["won"] > 0.95, "every pair is won, early and late"
     assert right > 0.6 * len(moves), "chosen rises where g_w.g_w > g_w.g_l, and falls elsewhere"
     assert path[-1] < path[0] - 5, "at this rate chosen ends less likely than it began"
-    lesson.compare(path[-1], "nats")
+lesson.compare(path[-1], "nats")
 
 # %% [markdown]
 # ## What happened
@@ -228,12 +229,16 @@ if not CHANGE:
 #
 # ## Change one thing
 # How much of this belongs to DPO, and how much to the rate? `CHANGE = "rate"` takes lesson 00's
-# rate of 1.5e-5, all else equal. Say where $\log p(\mathrm{chosen})$ ends, and what the model
-# answers.
+# rate of 1.5e-5, all else equal. What will the model answer, and where does
+# $\log p(\mathrm{chosen})$ end? Write down a number from -20 to 0.
 #
-# *After your run.* It ends at -0.09, so that the right answer is nearly certain, the model says "I
-# do not know.", and all pairs are won as well. The loss allows the fall, but whether a run reaches
-# it depends on rate times steps, and the pairs won do not tell the two runs apart.
+# <details><summary>After your run</summary>
+#
+# It ends at -0.09, so that the right answer is nearly certain, the model says "I do not know.", and
+# all pairs are won as well. The loss allows the fall, but whether a run reaches it depends on rate
+# times steps, and the pairs won do not tell the two runs apart.
+#
+# </details>
 #
 # ## Exercise
 # In `lessons/exercises/ex07.py`:

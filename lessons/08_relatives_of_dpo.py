@@ -10,13 +10,14 @@
 #
 # ## Guess
 # In the run of lesson 07 $\log p(\mathrm{chosen})$ goes from -2.5 to about -13 nats. We repeat it
-# without the reference in the loss. Where does $\log p(\mathrm{chosen})$ end? Write down a number.
+# without the reference in the loss. Where does $\log p(\mathrm{chosen})$ end? Write down a number
+# from -20 to 0.
 
 # %%
 from course import Lesson, train
 
-lesson = Lesson("08")
 CHANGE = ""                     # change one thing: "" | "tenfold"
+lesson = Lesson("08", CHANGE)
 
 # %% [markdown]
 # ## One family
@@ -116,6 +117,8 @@ if not CHANGE:
     assert abs(without - with_it) < with_it / 4, "without its reference DPO falls about as far"
     assert abs(stronger - paths["SimPO"][-1]) < 0.2, "ten times the push ends at the same place"
     lesson.compare(paths["DPO, no reference"][-1], "nats")
+else:
+    lesson.compare(paths["SimPO"][-1], "nats")
 
 # %% [markdown]
 # ## What happened
@@ -136,10 +139,14 @@ if not CHANGE:
 #
 # ## Change one thing
 # `CHANGE = "tenfold"` divides SimPO's $\beta$ by ten, so it asks for ten times the margin before
-# its push fades. Guess where its chosen answer ends.
+# its push fades. At the usual $\beta$ the log-probability of its chosen answer ends at -1.3 nats.
+# Where does it end now? Write down a number from -20 to 0.
 #
-# *After your run.* It ends at -13.34 instead of -1.28, and the model answers with nonsense, as
-# DPO's does.
+# <details><summary>After your run</summary>
+#
+# It ends at -13.34 instead of -1.28, and the model answers with nonsense, as DPO's does.
+#
+# </details>
 #
 # ## Exercise
 # In `lessons/exercises/ex08.py`:

@@ -17,13 +17,14 @@
 # ## Guess
 # Demonstrations teach sums and sorting, scores teach the truth about creatures. One model learns
 # from both (UFT, with $\beta=0.1$), another one from the scores alone. How many per cent of UFT's
-# gain in truth does the second model reach, without a single demonstration? Write down a number.
+# gain in truth does the second model reach, without a single demonstration? Write down a
+# number from 0 to 100.
 
 # %%
 from course import Lesson, train
 
-lesson = Lesson("09")
 CHANGE = ""                     # change one thing: "" | "sorted"
+lesson = Lesson("09", CHANGE)
 
 # %% [markdown]
 # ## The generalised implicit reward
@@ -167,6 +168,8 @@ if not CHANGE:
     assert large["UFT"] < large["SFT, then UNA"] - 5, "with a large beta two stages keep more"
     gains = {name: some["truth"] - common["base"]["truth"] for name, some in scores[0.1].items()}
     lesson.compare(100 * gains["UNA alone"] / gains["UFT"], "%")
+else:
+    lesson.compare(scores[0.1]["UFT"]["sum"], "%")
 
 # %% [markdown]
 # ## What happened
@@ -197,10 +200,15 @@ if not CHANGE:
 # ## Change one thing
 # With $\beta=0.1$, is it the common loss that prevents the forgetting, or the order of the rows?
 # `CHANGE = "sorted"` gives UFT the same rows and the same loss, but first all demonstrations and
-# then all scores. Guess its sums.
+# then all scores. With mixed rows 94 % of its sums are right, and after two stages 55 %. How many
+# per cent are right now? Write down a number from 0 to 100.
 #
-# *After your run.* They fall to 57 %, nearly as low as with two stages, although neither the loss
-# nor a single row has changed. So it is the mixing of the rows that keeps the sums.
+# <details><summary>After your run</summary>
+#
+# They fall to 57 %, nearly as low as with two stages, although neither the loss nor a single row
+# has changed. So it is the mixing of the rows that keeps the sums.
+#
+# </details>
 #
 # ## Exercise
 # In `lessons/exercises/ex09.py`:

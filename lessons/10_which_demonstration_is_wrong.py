@@ -16,13 +16,13 @@
 #
 # ## Guess
 # Before any training, take the 240 answers with the smallest weights. If the weights told us
-# nothing, 40 % of them would be wrong. How many per cent are? Write down a number.
+# nothing, 40 % of them would be wrong. How many per cent are? Write down a number from 0 to 100.
 
 # %%
 from course import Lesson, train
 
-lesson = Lesson("10")
 CHANGE = ""                     # change one thing: "" | "noisy"
+lesson = Lesson("10", CHANGE)
 
 # %% [markdown]
 # ## One equation
@@ -143,7 +143,7 @@ if not CHANGE:
     assert found(tau) > max(70, found(r) + 8), "trust finds wrong answers that the loss does not"
     means = [scores[name][3] for name in models]
     assert means[0] < means[1] < means[2] + 3, "PoFT lies between SFT and SFT on right answers"
-    lesson.compare(found(tau), "%")
+lesson.compare(found(tau), "%")
 
 # %% [markdown]
 # ## What happened
@@ -159,10 +159,15 @@ if not CHANGE:
 #
 # ## Change one thing
 # `CHANGE = "noisy"` aligns the second model with demonstrations that have the same kinds of
-# mistakes. Guess the share of wrong answers among the 240 with the lowest trust.
+# mistakes. How many per cent of the 240 answers with the lowest trust are wrong now? Write down a
+# number from 0 to 100.
 #
-# *After your run.* It is 54 %, and PoFT gains next to nothing over SFT. The second opinion only
-# helps if the other model has learnt something that the policy does not know.
+# <details><summary>After your run</summary>
+#
+# It is 54 %, and PoFT gains next to nothing over SFT. The second opinion only helps if the other
+# model has learnt something that the policy does not know.
+#
+# </details>
 #
 # ## Exercise
 # **In your own program.** This lesson unlocks the part `poft_loss` of your `mine.py` (lesson 02

@@ -15,13 +15,13 @@
 # ## Guess
 # The reward model is right on two thirds of new pairs. An answer of the policy has an exact score
 # of 65 points of 100 on average. How many points has the answer that the reward model likes best of
-# 64? Write down a number.
+# 64? Write down a number from 0 to 100.
 
 # %%
 from course import Lesson, train
 
-lesson = Lesson("11")
 CHANGE = ""                     # change one thing: "" | "exact", see below
+lesson = Lesson("11", CHANGE)
 
 # %% [markdown]
 # ## A loss for a reward
@@ -166,8 +166,8 @@ rises = all(liked[b] >= liked[a] - 1e-6 for a, b in zip(SIZES, SIZES[1:]))
 assert rises, "by its own measure the best of more answers is never worse"
 if CHANGE == "exact":
     assert end > start + 10, "with the true score the same search helps"
+lesson.compare(end, "points")
 if not CHANGE:
-    lesson.compare(end, "points")
     assert end < start - 10, "the learnt reward rises, and the exact score falls"
 
 # %% [markdown]
@@ -195,9 +195,14 @@ if not CHANGE:
 # not the pairs, so its implicit reward has learnt from the same examples.
 #
 # ## Change one thing
-# With `CHANGE = "exact"` the search uses the true score. Guess where it ends before you run it.
+# With `CHANGE = "exact"` the search uses the true score in place of the reward model. How many
+# points has the answer now that it likes best of 64? Write down a number from 0 to 100.
 #
-# *After your run.* It ends at 100 %, so the search itself was never the problem.
+# <details><summary>After your run</summary>
+#
+# It ends at 100 %, so the search itself was never the problem.
+#
+# </details>
 #
 # ## Exercise
 # In `lessons/exercises/ex11.py`:

@@ -18,13 +18,13 @@
 # ## Guess
 # The base answers 100 prompts, four times each, and its mean score is 0.42. From how many
 # of these prompts can RLOO and GRPO learn nothing, because the four scores are equal? Write down a
-# number.
+# number from 0 to 100.
 
 # %%
 from course import Lesson, train
 
-lesson = Lesson("12")
 CHANGE = ""                     # change one thing: "" | "mixed up", see below
+lesson = Lesson("12", CHANGE)
 
 # %% [markdown]
 # ## Why sampling works
@@ -294,6 +294,8 @@ assert not tied.any(), "to RLOO and GRPO a group of equal scores teaches nothing
 if not CHANGE:
     assert min(after.values()) > R.mean() + 0.05, "a score is enough: the answers get better"
     lesson.compare(equal, "prompts")
+else:
+    lesson.compare(after["RLOO"])
 
 # %% [markdown]
 # ## What happened
@@ -323,13 +325,17 @@ if not CHANGE:
 #
 # ## Change one thing
 # With `CHANGE = "mixed up"` each advantage goes to the next answer, as if the code had confused the
-# answers to a prompt. Nothing crashes, and the losses look as before. Guess what the exam says
-# about RLOO, and why online UNA does not care.
+# answers to a prompt. Nothing crashes, and the losses look as before. Does online UNA care? And
+# which mean score does RLOO reach now, where the base has 0.42? Write down a number from 0 to 1.
 #
-# *After your run.* RLOO and GRPO fall to 0.18 and 0.20, far below the base, since good answers are
-# now punished for the bad ones beside them. Online UNA reaches what it reached before, because it
-# reads scores and no advantages. Only the answers show the mistake, which is why one should sample
-# and read some during training.
+# <details><summary>After your run</summary>
+#
+# RLOO and GRPO fall to 0.18 and 0.20, far below the base, since good answers are now punished for
+# the bad ones beside them. Online UNA reaches what it reached before, because it reads scores and
+# no advantages. Only the answers show the mistake, which is why one should sample and read some
+# during training.
+#
+# </details>
 #
 # ## Exercises
 # In `lessons/exercises/ex12.py`:

@@ -16,13 +16,13 @@
 # ## Guess
 # The untrained base has to begin each answer with the first token of SFT's answer, and then goes on
 # by itself. How many per cent of what SFT gained on unknown names does this give? Write down a
-# number.
+# number from 0 to 100.
 
 # %%
 from course import Lesson, train
 
-lesson = Lesson("13")
 CHANGE = ""                     # change one thing: "" | "rules", see below
+lesson = Lesson("13", CHANGE)
 
 # %% [markdown]
 # ## Two losses
@@ -116,8 +116,8 @@ draw.bars(ax, {f"{title} (taught)": [taught for taught, _ in result.values()],
 lesson.picture(fig, CHANGE)
 
 # %%
+lesson.compare(100 * given / gain, "%")
 if not CHANGE:
-    lesson.compare(100 * given / gain, "%")
     assert given > 0.8 * gain, "one token carries what SFT taught about unknown names"
     assert result["DFT"][0] < result["SFT"][0] - 10, "DFT learns less"
 back = result["SFT, begun by the base"][1] - result["SFT"][1]
@@ -141,12 +141,17 @@ assert result["DFT"][1] > result["SFT"][1] + 20, "DFT keeps more of the facts"
 #
 # ## Change one thing
 # With `CHANGE = "rules"` the exam asks for word rules in place of unknown names, such as *Copy nail
-# fox rake. For fox write lime. End on swan.* The models stay the same. Guess how much of what SFT
-# gained the first token gives there, and whether DFT learns as little as before.
+# fox rake. For fox write lime. End on swan.* The models stay the same. Does DFT learn as little as
+# before? And how many per cent of what SFT gained does the first token give there? Write down a
+# number from 0 to 100.
 #
-# *After your run.* One token gives 4 % of the gain, because here every word is a decision. And DFT
-# reaches 70 % where SFT reaches 78 %, while it keeps the facts. The base finds the words of these
-# answers likely enough, so it gets nearly SFT's push on each of them.
+# <details><summary>After your run</summary>
+#
+# One token gives 4 % of the gain, because here every word is a decision. And DFT reaches 70 % where
+# SFT reaches 78 %, while it keeps the facts. The base finds the words of these answers likely
+# enough, so it gets nearly SFT's push on each of them.
+#
+# </details>
 #
 # ## Exercise
 # In `lessons/exercises/ex13.py`:

@@ -20,13 +20,14 @@
 #
 # ## Guess
 # The best of 38 recipes on one seed leads plain SFT on that seed. How many per cent of this lead
-# are left on the other four seeds? Write down a number.
+# are left on the other four seeds? Below 0 the winner falls behind SFT there. Write down a number
+# from -100 to 100.
 
 # %%
 from course import HERE, Lesson
 
-lesson = Lesson("14")
 CHANGE = ""                     # change one thing: "" | "unpaired", see below
+lesson = Lesson("14", CHANGE)
 
 # %% [markdown]
 # ## How wide is one run?
@@ -157,6 +158,9 @@ if not CHANGE:
     told = [name for name in ("sftmix", "slic") if verdict(*paired(name)) == "does not hold"]
     assert told == ["sftmix", "slic"], "two recipes are shown to be worse than SFT"
     lesson.compare(100 * kept, "%")
+else:
+    before = sum(verdict(*paired(name)) != "undecided" for name in SHOWN)
+    lesson.compare("a" if apart > before else "b" if apart < before else "c")
 
 # %% [markdown]
 # ## What happened
@@ -180,11 +184,18 @@ if not CHANGE:
 # verdicts.
 #
 # ## Change one thing
-# `CHANGE = "unpaired"` treats the five seeds of two recipes as ten different seeds. Before you run
-# it, say what will happen to the verdicts on recipes that differ little from SFT.
+# `CHANGE = "unpaired"` treats the five seeds of two recipes as ten different seeds. Of the five
+# recipes in the picture, the number that is shown to differ from SFT then ...
+# - **a** rises;
+# - **b** falls;
+# - **c** stays the same.
 #
-# *After your run.* `sftmix` and `slic` are now undecided. Nothing about the models has changed, but
-# the luck that they share with SFT is no longer removed.
+# <details><summary>After your run</summary>
+#
+# `sftmix` and `slic` are now undecided. Nothing about the models has changed, but the luck that
+# they share with SFT is no longer removed.
+#
+# </details>
 #
 # ## Exercise
 # In `lessons/exercises/ex14.py`:

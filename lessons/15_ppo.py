@@ -17,13 +17,13 @@
 # ## Guess
 # A training step sees four answers, and by chance alone RLOO's gradient is then off by about 1.8
 # times the length of the true gradient. By how many lengths is it off with a critic that knows
-# exactly what score to expect, and $\lambda=0$? Write down a number.
+# exactly what score to expect, and $\lambda=0$? Write down a number from 0 to 2.
 
 # %%
 from course import Lesson
 
-lesson = Lesson("15")
 CHANGE = ""                     # change one thing: "" | "blank", see below
+lesson = Lesson("15", CHANGE)
 
 # %% [markdown]
 # ## Two formulas
@@ -145,6 +145,8 @@ if not CHANGE:
     assert max(bias for _, bias in found.values()) < 0.1, "a critic that is right leaves no bias"
     assert found[0][0] < noise_of_rloo / 3, "and it takes away most of the noise"
     lesson.compare(found[0][0], "lengths")
+else:
+    lesson.compare(found[0][1], "lengths")
 
 # %% [markdown]
 # ## What happened
@@ -159,13 +161,18 @@ if not CHANGE:
 # is why RLOO and GRPO leave the critic out.
 #
 # ## Change one thing
-# With `CHANGE = "blank"` the critic says 0 everywhere, as a new value head does. Guess the bias at
-# $\lambda=0$ before you run it, and say for which $\lambda$ the gradient must still be right on
-# average.
+# With `CHANGE = "blank"` the critic says 0 everywhere, as a new value head does. For which
+# $\lambda$ must the gradient still be right on average? And how large is the bias at $\lambda=0$,
+# in lengths of the true gradient: from 0, where nothing is missing, to 1, where all of it is? Write
+# down a number from 0 to 1.
 #
-# *After your run.* The bias at $\lambda=0$ is 1, so nearly the whole gradient is missing, because
-# only the last token still gets a push. At $\lambda=0.95$ a bias of about 0.3 remains, and at
-# $\lambda=1$ there is none, as with any critic.
+# <details><summary>After your run</summary>
+#
+# The bias at $\lambda=0$ is 1, so nearly the whole gradient is missing, because only the last token
+# still gets a push. At $\lambda=0.95$ a bias of about 0.3 remains, and at $\lambda=1$ there is
+# none, as with any critic.
+#
+# </details>
 #
 # ## Exercise
 # In `lessons/exercises/ex15.py`:

@@ -5,8 +5,8 @@
 #
 # Models that "think" write steps before their result, and some of them learnt this from a reward
 # for the result alone. People who repeat this with small models often see the opposite, namely
-# answers that get shorter. This lesson repeats the experiment with one million parameters and shows
-# that both can happen, and why.
+# answers that get shorter. This lesson repeats the experiment with one million parameters and asks
+# what decides which of the two it will be.
 #
 # We take two kinds of questions of NanoWorld. Only the last word of an answer is rewarded, so the
 # model may write all the steps or say the last word at once. Here are the two forms of each:
@@ -18,17 +18,18 @@
 # the steps.
 #
 # ## Guess
-# At first the model writes steps in about a fifth of its answers to sums, and in a quarter of those
-# to *Say ... backwards*. After GRPO the share of answers with steps has ...
+# At first the model writes steps in about a fifth of its answers to sums, and in a quarter of its
+# reversals, which say a row backwards. After GRPO the share of answers with steps has ...
 # - **a** risen for both;
-# - **b** risen for one of the two and fallen for the other;
-# - **c** fallen for both.
+# - **b** risen for the reversals and fallen for the sums;
+# - **c** fallen for both;
+# - **d** risen for the sums and fallen for the reversals.
 
 # %%
 from course import Lesson, progress, train
 
-lesson = Lesson("16")
 CHANGE = ""                     # change one thing: "" | "no steps shown", see below
+lesson = Lesson("16", CHANGE)
 
 # %% [markdown]
 # ## What decides
@@ -176,12 +177,14 @@ lesson.picture(fig, CHANGE.replace(" ", "-"))
 
 # %%
 if CHANGE:
+    lesson.compare(after["sum"], "%")
     assert max(after.values()) < 10, "what is never said is never rewarded"
 else:
     rise = [after[kind] - before[kind] for kind in ("sum", "reverse")]
     assert rise[0] > 10, "steps spread where they make answers right more often"
     assert after["reverse"] < 10, "and vanish where they make them right less often"
-    lesson.compare("cba"[sum(x > 0 for x in rise)])
+    rises = tuple(x > 0 for x in rise)
+    lesson.compare({(True, True): "a", (False, True): "b", (True, False): "d"}.get(rises, "c"))
 
 # %% [markdown]
 # ## What happened
@@ -200,14 +203,18 @@ else:
 # less than that of a short one, whereas Dr. GRPO divides all answers by the same constant.
 #
 # ## Change one thing
-# With `CHANGE = "no steps shown"` no demonstration contains steps. Guess whether GRPO finds them
-# for the sums, where they would help most.
+# With `CHANGE = "no steps shown"` no demonstration contains steps. Does GRPO find them for the
+# sums, where they would help most? In how many per cent of its answers to sums does the model write
+# steps after GRPO? Write down a number from 0 to 100.
 #
-# *After your run.* Hardly any answer has steps, before or after. GRPO learns from the model's own
-# answers, so it cannot reward what the model never says, and only a demonstration can show that.
-# Yet the sums end nearly as high as with steps, because here all demonstrations practise the answer
-# at once. So an advantage that is measured inside one model does not say which of two models will
-# be better.
+# <details><summary>After your run</summary>
+#
+# Hardly any answer has steps, before or after. GRPO learns from the model's own answers, so it
+# cannot reward what the model never says, and only a demonstration can show that. Yet the sums end
+# nearly as high as with steps, because here all demonstrations practise the answer at once. So an
+# advantage that is measured inside one model does not say which of two models will be better.
+#
+# </details>
 #
 # ## Exercise
 # In `lessons/exercises/ex16.py`:

@@ -15,13 +15,14 @@
 # ## Guess
 # SFT and both forms of IFT were trained on SmolLM2 with five seeds, in 96 steps of 8 answers, each
 # at a learning rate that was chosen for it on other questions. Then 95 % of SFT's answers stop by
-# themselves. How many per cent of the answers of IFT as released do? Write down a number.
+# themselves. How many per cent of the answers of IFT as released do? Write down a number from 0 to
+# 100.
 
 # %%
 from course import Lesson, train
 
-lesson = Lesson("17")
 CHANGE = ""                     # change one thing: "" | "mine", see below
+lesson = Lesson("17", CHANGE)
 MODEL = "out/smollm2"           # a folder, or "hub:HuggingFaceTB/SmolLM2-135M-Instruct"
 METHOD = "dft"                  # yours: one that reads demonstrations, such as dft, ift, tofu
 
@@ -182,6 +183,8 @@ lesson.picture(fig, CHANGE)
 # %%
 if not CHANGE:
     lesson.compare(metrics["released"][1].mean(), "%")
+else:
+    lesson.compare((metrics[METHOD][0] - metrics["sft"][0]).mean(), "points")
 
 # %% [markdown]
 # ## What happened
@@ -217,13 +220,19 @@ for steps in (48, 96):
 # after 96 steps (R5) nor after 256 (R6, `docs/claims.md`).
 #
 # ## Change one thing
-# With `CHANGE = "mine"` you train SFT and `METHOD`, in about half an hour on a laptop. Write down a
-# limit, a guess and a reason before you start, choose a method from `docs/methods.md` that reads
-# demonstrations and needs no other model, and mark your plan by the rubric in `docs/teaching.md`.
+# With `CHANGE = "mine"` you train SFT and `METHOD`, in about half an hour on a laptop. Choose a
+# method from `docs/methods.md` that reads demonstrations and needs no other model, write down a
+# limit, a guess and a reason before you start, and mark your plan by the rubric in
+# `docs/teaching.md`. Your guess is by how many points your method leads SFT, which is below 0 if it
+# lies behind. Write down a number from -50 to 50.
 #
-# *After your run.* Three seeds give a wide interval, since $t$ is 4.3 with two degrees of freedom.
-# If your verdict is "undecided", say how many seeds would decide a difference of this size. If it
-# is not, ask what either method would score at a rate of its own.
+# <details><summary>After your run</summary>
+#
+# Three seeds give a wide interval, since $t$ is 4.3 with two degrees of freedom. If your verdict is
+# "undecided", say how many seeds would decide a difference of this size. If it is not, ask what
+# either method would score at a rate of its own.
+#
+# </details>
 #
 # ## Two questions
 # 1. After 48 steps the interval lies far below 0. What would five other seeds probably show, and

@@ -1,18 +1,20 @@
-"""What every lesson shares: your guess, a progress bar, the picture, and how a lesson ends.
+"""What every lesson shares: your guesses, a progress bar, the picture, and how a lesson ends.
 
-    lesson = Lesson("02")                   # asks for your guess, below "## Guess"
+    lesson = Lesson("02", CHANGE)           # asks for your guess, below "## Guess"
     model = train(base, loss_of, rows, ...) # the loop of lesson 00
     lesson.picture(fig, CHANGE)             # out/lessons/02.png, or 02-prompt.png
     lesson.compare(12.5, "%")               # Your guess: 60. What happened: 12.5 %, 47.5 away.
 
-A guess is one of the letters that stand below "## Guess", or, if there are none, a number.
-`python lessons/02_which_tokens_count.py --guess 60` answers beforehand. The guess is kept in
-out/lessons/02.txt, so that a second run with a changed switch does not ask again. A lesson computes
-in fp32 on one thread with fixed seeds, so that its numbers are nearly the same on every machine.
+A lesson asks twice: below "## Guess", and, once its switch CHANGE is set, below "## Change one
+thing". A guess is one of the letters that stand there, or, if there are none, a number within the
+limits that are named. `python lessons/02_which_tokens_count.py --guess 60` answers beforehand. The
+first guess is kept in out/guesses/02.txt (that of the switch in 02-prompt.txt), a second run
+neither asks again nor replaces it, and `python -m lessons.guesses` shows all of them. A lesson
+computes in fp32 on one thread with fixed seeds, so that its numbers are nearly the same on every
+machine.
 """
 import argparse
 import copy
-import math
 import re
 import sys
 import traceback
@@ -21,87 +23,140 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from nanouft.errors import print_anything
+from nanouft.errors import UserError, choose, print_anything
 
 HERE = Path(__file__).resolve().parent
 sys.path.append(str(HERE.parent))               # lesson 17 imports lessons.evidence
 LESSONS = sorted(HERE.glob("[01]*.py"))
 OUT = Path("out/lessons")
+GUESSES = Path("out/guesses")
 NOTEBOOK = "ipykernel" in sys.modules
 
 
-class Lesson:
-    """One lesson: the guess at its beginning, its picture, and the comparison at its end."""
+class Question:
+    """What a lesson asks to be guessed, for its first run or for the switch `change`.
 
-    def __init__(self, number: str):
-        print_anything()
-        self.number = number
-        started = Path(sys.argv[0]).resolve()               # perhaps lessons/05_my_copy.py
-        as_script = started.parent == HERE and started.suffix == ".py"
-        self.file = started if as_script else next(HERE.glob(f"{number}_*.py"))
-        self.question = section(self.file.read_text(encoding="utf-8"), "Guess")
-        found = re.findall(r"^- (\w) (.+?)(?=^- |\n\n|\Z)", self.question, re.M | re.S)
+    Its file has two lines, "guess 60" and, after the run, "happened 12.5 %". Neither is ever
+    overwritten. UserError if the file says something else.
+    """
+
+    def __init__(self, lesson: Path, change: str = ""):
+        source = lesson.read_text(encoding="utf-8")
+        text = section(source, "Change one thing" if change else "Guess")
+        self.text = text.partition("<details>")[0].strip()      # "After your run" is folded
+        found = re.findall(r"^- (\w) (.+?)(?=^- |\n\n|\Z)", self.text, re.M | re.S)
         self.choices = {letter: " ".join(text.split()).rstrip(".;") for letter, text in found}
-        self.kept = OUT / f"{number}.txt"
-        kept = self.kept.read_text().strip() if self.kept.exists() else ""
-        self.guess = kept if self.valid(kept) else ""       # the lesson may have asked otherwise
-        torch.set_num_threads(1)
-        if as_script:
-            self.read_flags()
-            sys.excepthook = tell
-        if not self.guess and (NOTEBOOK or sys.stdin and sys.stdin.isatty()):
-            self.ask()
-
-    def read_flags(self) -> None:
-        """--guess and --help."""
-        flags = argparse.ArgumentParser(
-            description=self.question, formatter_class=argparse.RawDescriptionHelpFormatter)
-        flags.add_argument("--guess", metavar=self.kind, help=f"your guess: {self.kind}")
-        guess = flags.parse_args().guess
-        if guess is not None and not self.valid(guess):
-            flags.error(f"--guess {guess}: the guess is {self.kind}")
-        if guess is not None:
-            self.keep(guess)
+        limits = re.search(r"number from (-?\d+) to (-?\d+)", " ".join(self.text.split()))
+        self.low, self.high = map(float, limits.groups()) if limits else (0.0, 0.0)
+        name = f"{lesson.name[:2]}-{change}" if change else lesson.name[:2]
+        self.file = GUESSES / f"{name.replace(' ', '-')}.txt"
+        self.guess, self.happened = self.read()
 
     @property
     def kind(self) -> str:
-        return ", ".join(self.choices) or "a number"
+        return ", ".join(self.choices) or f"a number from {self.low:g} to {self.high:g}"
 
     def valid(self, guess: str) -> bool:
-        """Is it one of the letters, or, in a lesson without letters, a finite number?"""
+        """Is it one of the letters, or, in a question without letters, a number that is allowed?"""
         try:
-            return guess in self.choices if self.choices else math.isfinite(float(guess))
+            return guess in self.choices if self.choices else self.low <= float(guess) <= self.high
         except ValueError:
             return False
 
-    def ask(self) -> None:
-        """Ask once. An empty answer is no guess."""
-        print(self.question + "\n")
-        try:
-            guess = input(f"Your guess ({self.kind}; Enter to go on without one): ").strip().lower()
-        except (EOFError, NotImplementedError):             # a notebook that nobody watches
-            return
-        if guess and self.valid(guess):
-            self.keep(guess)
-        elif guess:
-            print(f"{guess!r} is not {self.kind}: the lesson goes on without a guess")
+    def read(self) -> tuple[str, str]:
+        """("60", "12.5 %") from the file; "" for what it does not have yet."""
+        if not self.file.exists():
+            return "", ""
+        kept: dict[str, str] = {}
+        for line in self.file.read_text("utf-8", "replace").splitlines():
+            word, _, said = line.partition(" ")
+            kept.setdefault(word, said.strip())
+        guess, happened = kept.get("guess", ""), kept.get("happened", "")
+        if not self.valid(guess):
+            raise UserError(f"{self.file}: the line \"guess ...\" must have {self.kind}; "
+                            "repair it, or delete the file to guess anew")
+        return guess, happened
 
     def keep(self, guess: str) -> None:
+        """Write the guess into a new file."""
         self.guess = guess
-        self.kept.parent.mkdir(parents=True, exist_ok=True)
-        self.kept.write_text(guess + "\n")
+        self.file.parent.mkdir(parents=True, exist_ok=True)
+        with self.file.open("x", encoding="utf-8") as file:
+            file.write(f"guess {guess}\n")
+
+    def judge(self, happened: str) -> None:
+        """Write below the guess what happened in the first run after it."""
+        if self.guess and not self.happened:
+            self.happened = happened
+            with self.file.open("a", encoding="utf-8") as file:
+                file.write(f"happened {happened}\n")
+
+
+class Lesson:
+    """One lesson: its guess, its picture, and the comparison at its end."""
+
+    def __init__(self, number: str, change: str = ""):
+        print_anything()
+        self.number, self.change = number, change
+        started = Path(sys.argv[0]).resolve()               # perhaps lessons/05_my_copy.py
+        as_script = started.parent == HERE and started.suffix == ".py"
+        if as_script:
+            sys.excepthook = tell
+        self.file = started if as_script else next(HERE.glob(f"{number}_*.py"))
+        if change:
+            choose("CHANGE", change, switches(self.file))
+        self.question = Question(self.file, change)
+        torch.set_num_threads(1)
+        given = self.read_flags() if as_script else None
+        if self.question.guess:
+            unused = f"; --guess {given} is not" if given not in (None, self.question.guess) else ""
+            print(f"Your guess {self.question.guess} is kept in {self.question.file.as_posix()}"
+                  f"{unused}.")
+        elif given:
+            self.question.keep(given)
+        elif NOTEBOOK or sys.stdin and sys.stdin.isatty():
+            self.ask()
+
+    def read_flags(self) -> str | None:
+        """--guess and --help."""
+        flags = argparse.ArgumentParser(description=self.question.text,
+                                        formatter_class=argparse.RawDescriptionHelpFormatter)
+        kind = self.question.kind
+        flags.add_argument("--guess", metavar="GUESS", help=f"your guess: {kind}")
+        guess = flags.parse_args().guess
+        if guess is not None and not self.question.valid(guess):
+            flags.error(f"--guess {guess}: the guess is {kind}")
+        return guess
+
+    def ask(self) -> None:
+        """Ask once. An empty answer is no guess."""
+        print(self.question.text + "\n")
+        kind = self.question.kind
+        try:
+            guess = input(f"Your guess ({kind}; Enter to go on without one): ").strip().lower()
+        except (EOFError, NotImplementedError):             # a notebook that nobody watches
+            return
+        if guess and self.question.valid(guess):
+            self.question.keep(guess)
+        elif guess:
+            print(f"{guess!r} is not {kind}: the lesson goes on without a guess")
 
     def compare(self, happened: str | float, unit: str = "") -> None:
-        """Print the guess beside what happened, a letter or a number of this unit."""
-        guessed = f"Your guess: {self.guess}. " if self.guess else ""
+        """Print the guess beside what happened, a letter or a number of this unit, and keep it."""
+        question = self.question
+        guessed = f"Your guess: {question.guess}. " if question.guess else ""
         if isinstance(happened, str):
-            told = f"{happened}, {self.choices[happened]}"
+            told = f"{happened}, {question.choices[happened]}"
+            question.judge(happened)
         else:
-            away = f", {abs(happened - float(self.guess)):.3g} away" if self.guess else ""
-            told = f"{happened:.3g} {unit}{away}"
+            away = f", {abs(happened - float(question.guess)):.3g} away" if question.guess else ""
+            told = f"{happened:.3g} {unit}".rstrip() + away
+            question.judge(f"{happened:.4g} {unit}".rstrip())
         print(f"\n{guessed}What happened: {told}.")
         if not NOTEBOOK:
-            print(f"Why? Read on in {self.file.name}.")
+            where = '"After your run"' if self.change else "on"
+            print(f"Why? Read {where} in {self.file.name}.")
+            print("All your guesses: python -m lessons.guesses")
 
     def picture(self, fig, change: str = "") -> None:
         """Save the picture, 1080 x 525 pixels. With a changed switch it gets a name of its own."""
@@ -138,6 +193,12 @@ def train(start, loss_of, rows: list, steps: int, rate: float, what: str, size: 
     return model
 
 
+def switches(lesson: Path) -> list[str]:
+    """The values of CHANGE that a lesson knows, as its own line names them."""
+    line = re.search(r"^CHANGE = .*# change one thing: (.*)", lesson.read_text("utf-8"), re.M)
+    return re.findall(r'"(\w[\w ]*)"', line[1])
+
+
 def section(source: str, title: str) -> str:
     """The Markdown below "## title", up to the next heading or cell, as plain text."""
     found = re.search(rf"^# ## {title}\n(.*?)(?=^# #|^# %%)", source, re.M | re.S)
@@ -146,9 +207,13 @@ def section(source: str, title: str) -> str:
 
 
 def tell(kind, error, trace) -> None:
-    """An assertion of a lesson is told as a sentence; every other error looks as it always does."""
+    """An assertion of a lesson is told as a sentence, a mistake of yours in one line with exit code
+    2, and every other error looks as it always does."""
     if kind is AssertionError and str(error):
         line = traceback.extract_tb(trace)[-1].lineno
         print(f"\nThis run contradicts the lesson (line {line}): {error}", flush=True)
+    elif kind is UserError:
+        print(f"error: {error}", file=sys.stderr, flush=True)
+        raise SystemExit(2)
     else:
         sys.__excepthook__(kind, error, trace)

@@ -1,0 +1,165 @@
+"""Guesses are asked twice in a lesson, kept, judged, folded away, and shown beside a constant."""
+import re
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import pytest
+
+from lessons import course, guesses
+from lessons.course import HERE, LESSONS, Question, switches
+from nanouft.errors import UserError
+
+NAMES = [(file.name[:2], change) for file in LESSONS for change in ("", *switches(file))]
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """An empty folder to guess in, where nobody sits at a terminal."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["pytest"])
+    monkeypatch.setattr(sys, "stdin", None)
+    return tmp_path
+
+
+def typed(monkeypatch, *answers):
+    """Somebody sits at a terminal and types these answers, then nothing more."""
+    left = list(answers)
+    monkeypatch.setattr(sys, "stdin", SimpleNamespace(isatty=lambda: True))
+    monkeypatch.setattr("builtins.input", lambda question: left.pop(0))
+    return left
+
+
+@pytest.mark.parametrize(("number", "change"), NAMES)
+def test_each_guess_is_asked_kept_and_judged(number, change, folder, monkeypatch, capsys):
+    """Before the run the question is printed, but nothing of what stands below "After your run"."""
+    question = Question(next(HERE.glob(f"{number}_*.py")), change)
+    answer = list(question.choices)[1] if question.choices else f"{question.high:g}"
+    happened = "a" if question.choices else question.low
+    typed(monkeypatch, answer)
+    lesson = course.Lesson(number, change)
+    said = capsys.readouterr().out
+    assert question.text in said and "After your run" not in said
+    lesson.compare(happened, "" if question.choices else "%")
+    said = capsys.readouterr().out
+    assert f"Your guess: {answer}. What happened: " in said and "lessons.guesses" in said
+    kept = Question(lesson.file, change)
+    assert (kept.guess, kept.happened.split()[0]) == (answer, str(happened).removesuffix(".0"))
+    assert len({Question(next(HERE.glob(f"{n}_*.py")), c).file for n, c in NAMES}) == len(NAMES)
+
+
+@pytest.mark.parametrize("lesson", LESSONS, ids=lambda lesson: lesson.stem)
+def test_what_happens_with_the_switch_is_folded_behind_its_question(lesson):
+    """Closed, without a program, in the file, its page and its notebook, which read one text."""
+    text = re.sub(r"^# ?", "", lesson.read_text(encoding="utf-8"), flags=re.M)
+    part = re.search(r"^## Change one thing\n(.*?)(?=^## )", text, re.M | re.S)[1]
+    asked, folded = part.split("\n<details><summary>After your run</summary>\n\n")
+    assert asked.rstrip().endswith((".", "?")) and folded.count("\n\n</details>\n") == 1
+    assert "After your run" not in text.replace("<summary>After your run</summary>", "")
+
+
+def test_a_page_and_a_notebook_fold_it():
+    jupytext, _, _ = map(pytest.importorskip, ("jupytext", "nbconvert", "latex2mathml"))
+    from lessons import pages
+    for file in LESSONS:
+        notebook = jupytext.read(file)
+        cell = next(x for x in notebook.cells if "## Change one thing" in x.source)
+        inside = re.search(r"<details><summary>After your run</summary>\n\n(.*?)</details>",
+                           cell.source, re.S)
+        assert cell.cell_type == "markdown" and inside
+        page = pages.page_of(notebook, file, LESSONS)
+        folded = re.findall(r"<details>\s*<summary>After your run</summary>\s*<p>.*?</p>\s*"
+                            r"</details>", page, re.S)
+        assert len(folded) == 1 and page.count("After your run") == 1
+        assert "<details open" not in page and "details-content" in page      # the rule for print
+
+
+def test_a_number_that_is_guessed_is_compared(folder, capsys):
+    """A letter is refused where a number is asked for, a number where a letter is or where it lies
+    outside the range."""
+    number, letter = course.Lesson("02"), course.Lesson("00")
+    assert number.question.valid("12.5")
+    assert not any(map(number.question.valid, ("a", "", "nan", "inf", "-1", "101")))
+    assert letter.question.valid("c")
+    assert not any(map(letter.question.valid, ("12", "d", "")))
+    number.question.keep("60")
+    number.compare(12.5, "%")
+    assert "Your guess: 60. What happened: 12.5 %, 47.5 away." in capsys.readouterr().out
+    assert number.question.file.read_text() == "guess 60\nhappened 12.5 %\n"
+
+
+def test_the_first_guess_and_what_followed_it_stay(folder, monkeypatch, capsys):
+    """A second run does not ask, a second --guess is told to be too late, and nothing is lost."""
+    typed(monkeypatch, "60")
+    course.Lesson("02").compare(12.5, "%")
+    left = typed(monkeypatch, "12")
+    again = course.Lesson("02")
+    again.compare(14.0, "%")
+    assert left == ["12"] and "Your guess 60 is kept in out/guesses/02.txt." in \
+        capsys.readouterr().out
+    assert again.question.file.read_text() == "guess 60\nhappened 12.5 %\n"
+    with pytest.raises(FileExistsError):
+        again.question.keep("12")
+
+
+def test_the_flag_answers_and_comes_too_late_the_second_time(folder):
+    """The first two lines of lesson 15 alone, as if it were started as a script."""
+    begin = ("import sys; sys.path[:0] = [{!r}, {!r}]; sys.argv[0] = {!r}\n".format(
+        str(HERE), str(HERE.parent), str(HERE / "15_ppo.py"))
+        + 'from course import Lesson\nCHANGE = ""\nlesson = Lesson("15", CHANGE)\n')
+
+    def run(*flags, source=begin):
+        return subprocess.run([sys.executable, "-c", source, *flags], capture_output=True,
+                              text=True)
+
+    assert run("--guess", "1.5").returncode == 0
+    assert (folder / "out/guesses/15.txt").read_text() == "guess 1.5\n"
+    late = run("--guess", "0.4")
+    assert "Your guess 1.5 is kept in out/guesses/15.txt; --guess 0.4 is not." in late.stdout
+    assert (folder / "out/guesses/15.txt").read_text() == "guess 1.5\n"
+    outside = run("--guess", "7")
+    assert outside.returncode == 2 and "a number from 0 to 2" in outside.stderr
+    slip = run(source=begin.replace('CHANGE = ""', 'CHANGE = "blanc"'))
+    assert slip.returncode == 2 and "Traceback" not in slip.stderr
+    assert "unknown CHANGE 'blanc'; did you mean blank?" in slip.stderr
+    (folder / "out/guesses/15.txt").write_text("guess many\n")
+    damaged = run("--guess", "1")
+    assert damaged.returncode == 2 and "15.txt" in damaged.stderr
+    assert (folder / "out/guesses/15.txt").read_text() == "guess many\n"
+
+
+def plant(folder, **texts):
+    (folder / "out/guesses").mkdir(parents=True)
+    for name, text in texts.items():
+        (folder / f"out/guesses/{name[1:].replace('_', '-')}.txt").write_text(text)
+
+
+def test_without_a_guess_the_command_says_how_to_make_one(folder, capsys):
+    assert guesses.main([]) == 0
+    said = capsys.readouterr().out
+    file = re.search(r"python (lessons/\S+\.py)", said)[1]
+    assert "No guess is kept" in said and (HERE.parent / file).exists()
+
+
+def test_the_guesses_stand_beside_a_constant(folder, capsys):
+    """Two numbers, 10 and 40 % of their range away where the constant is 20 and 40 %; two letters,
+    one right, where "a" has none; one that has not been run."""
+    plant(folder, _02="guess 20\nhappened 30 %\n", _07="guess -10\nhappened -2 nats\n",
+          _03="guess c\nhappened c\n", _04_prompt="guess a\nhappened c\n", _13_rules="guess 5\n")
+    assert guesses.main([]) == 0
+    said = capsys.readouterr().out
+    lines = {" ".join(line.split()) for line in said.splitlines()}
+    assert {"02 20 30 % 10 % 50 20 %", "07 -10 -2 nats 40 % -10 40 %", "03 c c right a wrong",
+            "04 prompt a c wrong a wrong", "13 rules 5 not run yet"} <= lines
+    assert "2 numbers: on average you are 25 % of the range away, and its middle 30 %." in said
+    assert "You are nearer in 1 of them, and your guess is too high in 0." in said
+    assert '2 letters: you have 1 right, and "a" would have 0.' in said
+    assert "31 questions of 36 not guessed yet" in said
+
+
+@pytest.mark.parametrize("text", ["guess 20\nhappened often\n", "guess often\n", "", "20\n"])
+def test_a_damaged_record_is_told_and_kept(text, folder):
+    plant(folder, _02=text)
+    with pytest.raises(UserError, match="02.txt"):
+        guesses.main([])
+    assert (folder / "out/guesses/02.txt").read_text() == text
