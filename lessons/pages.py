@@ -5,9 +5,9 @@
     python -m lessons.pages --notebooks     # the notebooks only, nothing is run
 
 The site is the front page, the page of all losses (nanouft.playground), Frozen Lake, the lessons
-and docs/; website.py joins them. Of a lesson the .py file is the only source. jupytext turns its cells
-into a notebook, to which a first cell, which finds the project or fetches it from --address, and
-the exercises are added. nbconvert runs the lesson and writes the page, in which every output is
+and docs/; website.py joins them. Of a lesson the .py file is the only source. jupytext turns its
+cells into a notebook, to which a first cell, which finds the project or fetches it from --address,
+and the exercises are added. nbconvert runs the lesson and writes the page, in which every output is
 folded, so that a reader can guess before looking; formulas are MathML. All this belongs to the
 extra `pages`: pip install -e ".[pages]"
 """

@@ -425,7 +425,8 @@ def test_the_map_has_a_point_for_each_score_and_a_button_for_every_other_method(
             mean, half, whence = data["methods"][name]["scores"]["from the base model"]
             stops = defaults(data, name)["frames"][-1]["stops"]
             assert f"{stops} of 8 answers" in " ".join(label.split())
-            assert f"score {mean:.1f} ± {half:.1f} after a whole run, {whence};" in " ".join(label.split())
+            told = f"score {mean:.1f} ± {half:.1f} after a whole run, {whence};"
+            assert told in " ".join(label.split())
         others = page.locator("[id=afterSft] button, [id=unmeasured] button").evaluate_all(
             "(all) => all.map((x) => x.dataset.method)")
         assert sorted([*(name for name, _ in points), *others]) == sorted(data["methods"])

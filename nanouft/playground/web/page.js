@@ -100,8 +100,8 @@ function show(side) {
   const open = $(side).querySelector("details")?.open;
   $(`${side}Head`).innerHTML = `<p>${coloured(name, "●".repeat(stops) + "○".repeat(asked - stops))}
     <b class="stops">${stops} of ${asked} stop</b></p>`;
-  $(side).innerHTML = `<p class="says"><b>${coloured(name, methods[name].mark)} ${called(side)}</b>
-    <span class="soft">says:</span> ${said.map(token).join(" ")}</p>
+  $(side).innerHTML = `<h2 class="says">${coloured(name, methods[name].mark)} ${called(side)}
+    <span class="said"><span class="soft">says:</span> ${said.map(token).join(" ")}</span></h2>
     <p class="small">Chance of ${token("<|end|>")} after the right answer, mean of ${asked}:
       ${percent(run(side).frames[0].chance)}${now} %</p>
     ${strips(side)}<p>${escaped(why(side))}</p>${repair(side)}${place(side)}${loss(side)}`;
