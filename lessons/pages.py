@@ -135,7 +135,7 @@ def with_formulas(text: str) -> str:
     def formula(found: re.Match) -> str:
         if found[2]:
             return convert(found[2])
-        return f'<span class="formula">{convert(found[1], display="block")}</span>'
+        return f'<span class="formula" tabindex="0">{convert(found[1], display="block")}</span>'
 
     text = text.replace(r"\log", r"\log\,")            # TeX sets this space by itself
     return re.sub(r"\$\$(.+?)\$\$|\$(.+?)\$", formula, text, flags=re.S)
