@@ -154,7 +154,7 @@ def write_index(site: Site) -> None:
         there = (site.out / "lessons" / name).exists()
         return f'<a href="{name}">{text}</a>' if there else text
 
-    lines = [f"<li>{link(f'{file.stem}.html', escape(title(file)))}: "
+    lines = [f"<li>{link(f'{file.stem}.html', escape(title(file)))}<br>"
              f"{escape(QUESTIONS[file.name[:2]])} ({link(f'{file.stem}.ipynb', 'notebook')})</li>"
              for file in LESSONS]
     about = "Each page shows a lesson with its outputs folded. Guess first, then open them."

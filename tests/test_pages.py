@@ -206,9 +206,9 @@ def test_an_exploratory_score_on_the_page_is_the_mean_of_five_seeds(made):
 
 def planted(claim: str, rows: dict[str, float]) -> dict[str, np.ndarray]:
     """Scores of a claim as they are kept: so many points of 100 for each row on the shipped base,
-    ten less on the other; half of the seeds two points more, half two less."""
+    ten less on the other; half of the seeds five points more, half five less."""
     means = np.array(list(rows.values()))[:, None, None, None, None]
-    bases, seeds = (np.array(x) for x in ([0, -10], [-2, -2, 2, 2]))
+    bases, seeds = (np.array(x) for x in ([0, -10], [-5, -5, 5, 5]))
     scores = means + bases[:, None, None, None] + seeds[:, None, None] + np.zeros((9, 40))
     commands = [[CLAIMS[claim].command(row, base) for base in (0, 1)] for row in rows]
     return {"scores": np.round(2.4 * scores), "commands": np.array(commands),
@@ -228,7 +228,7 @@ def test_scores_of_the_questions_take_the_place_of_exploratory_ones(tmp_path, mo
     for name, arrays in kept.items():
         np.savez_compressed(tmp_path / f"{name}.npz", **arrays)
     now = whole_runs.scores()
-    half = round(3.1824 * np.std([-2, -2, 2, 2], ddof=1) / 2, 1)            # Student's t, 3 seeds
+    half = round(3.1824 * np.std([-5, -5, 5, 5], ddof=1) / 2, 1)        # Student's t
     base, later = "from the base model", "after SFT"
     assert now["sft"] == {base: (75, half, "C13"), later: (80, half, "C14")}
     assert now["dpo"] == {base: (50, half, "C13"), later: (60, half, "C14")}
