@@ -8,7 +8,7 @@ the number behind a mark, which readers do not see: <!-- count of methods -->36 
 lessons -->18.
 
 It also writes what the page of `python -m nanouft.playground` says of each method: equations,
-paper, and the score after a whole run, from evidence/results/methods.csv.
+paper, and the score after a whole run, from the kept scores of evidence/whole_runs.py.
 
 The equations stand once, in the head of each method's file, in lines such as
     L = -log sigmoid( beta (r_w - r_l) )            (Eq. 7)
@@ -19,7 +19,6 @@ tests/test_equations.py computes each of them and compares loss and gradient wit
 three columns are measured: the push of the loss on one fixed pair of answers, from run/pushes.py.
 """
 import argparse
-import csv
 import json
 import re
 import sys
@@ -28,9 +27,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from lessons.evidence import stats
+from lessons.evidence import whole_runs
 from nanouft import objectives
 from nanouft.data.rows import Row
 from nanouft.errors import command, say
@@ -44,8 +41,7 @@ from nanouft.world import as_answer
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "methods.md"
 PLAYGROUND = ROOT / "nanouft" / "playground" / "web" / "methods.json"
-SCORES = ROOT / "lessons" / "evidence" / "results" / "methods.csv"
-KINDS = "rules rules_new list sum sort reverse truth unknown fact".split()  # of questions in it
+EXTRAS = ("ts_dpo",)                    # methods of lessons/extras
 COUNTS = {"methods": len(OBJECTIVES), "lessons": len([*ROOT.glob("lessons/[0-9][0-9]_*.py")])}
 COUNT = re.compile(rf"(<!-- count of ({'|'.join(COUNTS)}) -->)\d*")
 LISTED = re.compile(r"(?<=<!-- methods -->\n).*?(?=<!-- end of methods -->)", re.S)   # README's
@@ -114,7 +110,8 @@ def used(formula: str, told: dict[str, str]) -> list[str]:
 
 
 def head_of(name: str) -> str:
-    return import_module(f"nanouft.objectives.{name}").__doc__ or ""
+    room = "lessons.extras" if name in EXTRAS else "nanouft.objectives"
+    return import_module(f"{room}.{name}").__doc__ or ""
 
 
 def idea(name: str) -> str:
@@ -217,29 +214,15 @@ def with_counts(text: str) -> str:
 
 
 # ---- for the playground --------------------------------------------------------------------------
-def scores() -> dict[str, tuple[float, float]]:
-    """{"dpo" or "sft->dpo": (mean score of 100, half of the 95 % interval over seeds)}"""
-    points: dict[str, list[float]] = {}
-    with SCORES.open(encoding="utf-8") as file:
-        for row in csv.DictReader(file):
-            mean = 100 * sum(float(row[kind]) for kind in KINDS) / len(KINDS)
-            points.setdefault(row["method"], []).append(mean)
-    return {name: (round(float(np.mean(x)), 1),
-                   round(stats.half_width(np.var(x, ddof=1) / len(x), len(x) - 1), 1))
-            for name, x in points.items() if len(x) > 1}
-
-
 def for_playground() -> dict[str, Any]:
     """What the page of the playground says of each method."""
-    measured, told = scores(), {}
-    for name in OBJECTIVES:
-        recipes = {"from the base model": name, "after SFT": f"sft->{name}"}
+    measured, told = whole_runs.scores(), {}
+    for name in [*OBJECTIVES, *EXTRAS]:
         told[name] = {
             "idea": idea(name), "paper": paper(name),
             "equations": {line.name.removeprefix(name).strip(): line.told()
                           for line in equations(name, head_of(name))},
-            "scores": {start: measured[recipe] for start, recipe in recipes.items()
-                       if recipe in measured}}
+            "scores": measured.get(name, {})}
     letters = [f"{name}: {text}" for name, text in LETTERS.items()]
     return {"letters": letters + [f"{name} = {text}" for name, text in SHARED.items()],
             "methods": told}

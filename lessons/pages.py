@@ -1,14 +1,15 @@
-"""Every lesson as a page to read in a browser and as a notebook to run: made, never committed.
+"""The project as one small site, and every lesson as a notebook to run: made, never committed.
 
-    python -m lessons.pages 04              # runs lesson 04: a page and a notebook in out/pages
-    python -m lessons.pages                 # all lessons
+    python -m lessons.pages                 # all of it: out/pages/index.html is the front page
+    python -m lessons.pages 04              # runs lesson 04: its page, its notebook and the docs
     python -m lessons.pages --notebooks     # the notebooks only, nothing is run
 
-The lesson's .py file is the only source. jupytext turns its cells into a notebook, to which a first
-cell, which finds the project or fetches it from --address, and the exercises are added. nbconvert
-runs the lesson and writes the page, in which every output is folded, so that a reader can guess
-before looking. A page is one file that asks nothing of the network, formulas are MathML. All this
-belongs to the extra `pages`: pip install -e ".[pages]"
+The site is the front page, the page of all losses (nanouft.playground), Frozen Lake, the lessons
+and docs/; website.py joins them. Of a lesson the .py file is the only source. jupytext turns its
+cells into a notebook, to which a first cell, which finds the project or fetches it from --address,
+and the exercises are added. nbconvert runs the lesson and writes the page, in which every output is
+folded, so that a reader can guess before looking; formulas are MathML. All this belongs to the
+extra `pages`: pip install -e ".[pages]"
 """
 import argparse
 import ast
@@ -21,12 +22,12 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from lessons.table import QUESTIONS
+from lessons.website import FOLD, Site
 from nanouft.errors import UserError, command, say
-from nanouft.pictures import colours
 
 HERE = Path(__file__).resolve().parent
 LESSONS = sorted(HERE.glob("[01]*.py"))     # as in course.py, which would import torch for --help
-FOLD = HERE / "fold"                        # nbconvert's template, with outputs in <details>
 PROJECT = """# Find the project, where the lessons' own modules lie; where it is missing, fetch it.
 import subprocess, sys
 from pathlib import Path
@@ -42,20 +43,6 @@ if project is None:
     raise ModuleNotFoundError("Put the project's folder, under the name nanouft, beside this "
                               "notebook, and run this cell again.")
 sys.path[:0] = [str(project), str(project / "lessons")]"""
-PAGE = """<!doctype html>
-<html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
-<title>{title}</title>
-<style>:root {{ color-scheme: light dark;
-{style}</style>
-<nav>{nav}</nav>
-<main>{body}</main>
-<nav>{nav}</nav>
-</html>
-"""
-OTHERS = {                                  # linked if other commands have written them beside
-    "playground": "Any two methods learn side by side",      # python -m nanouft.playground --out
-    "lake": "What IFT estimates on a frozen lake"}          # python -m frozen_lake --out
-
 
 def lesson_files(numbers: list[str]) -> list[Path]:
     """The lessons with these numbers; all if none is given."""
@@ -110,7 +97,7 @@ def run(file: Path):
     return notebook
 
 
-def page_of(notebook, file: Path, files: list[Path]) -> str:
+def page_of(notebook, file: Path, files: list[Path], site: Site) -> str:
     """The page of a lesson, with links to those of `files`."""
     from nbconvert import HTMLExporter
     for cell in notebook.cells:
@@ -124,7 +111,12 @@ def page_of(notebook, file: Path, files: list[Path]) -> str:
     k = files.index(file)
     near = [("←", x) for x in files[:k][-1:]] + [("→", x) for x in files[k + 1:][:1]]
     links = [f'<a href="{x.stem}.html">{arrow} {escape(title(x))}</a>' for arrow, x in near]
-    return page(title(file), "\n".join([*links, '<a href="index.html">All lessons</a>']), body)
+    links.append('<a href="index.html">All lessons</a>')
+    near_it = f'<nav aria-label="{{}}">{" ".join(links)}</nav>'
+    here = f"lessons/{file.stem}.html"
+    body = near_it.format("Lessons") + site.relinked(body, file, here)
+    return site.page(here, title(file), QUESTIONS[file.name[:2]],
+                     body + near_it.format("Lessons, once more"))
 
 
 def fold(cell, name: str) -> None:
@@ -147,7 +139,7 @@ def with_formulas(text: str) -> str:
     def formula(found: re.Match) -> str:
         if found[2]:
             return convert(found[2])
-        return f'<span class="formula">{convert(found[1], display="block")}</span>'
+        return f'<span class="formula" tabindex="0">{convert(found[1], display="block")}</span>'
 
     text = text.replace(r"\log", r"\log\,")            # TeX sets this space by itself
     return re.sub(r"\$\$(.+?)\$\$|\$(.+?)\$", formula, text, flags=re.S)
@@ -160,23 +152,27 @@ def with_links(text: str, files: list[Path]) -> str:
     return text
 
 
-def page(name: str, nav: str, body: str) -> str:
-    style = colours.css() + "}\n" + (FOLD / "page.css").read_text(encoding="utf-8")
-    return PAGE.format(title=escape(name), style=style, nav=nav, body=body)
-
-
-def write_index(out: Path) -> None:
-    """The first page: the lessons and the other pages that lie in `out`."""
+def write_index(site: Site) -> None:
+    """The page of all lessons: their questions, pages and notebooks."""
     def link(name: str, text: str) -> str:
-        return f'<a href="{name}">{text}</a>' if (out / name).exists() else text
+        there = (site.out / "lessons" / name).exists()
+        return f'<a href="{name}">{text}</a>' if there else text
 
-    lines = [f"<li>{link(f'{file.stem}.html', escape(title(file)))}, "
-             f"{link(f'{file.stem}.ipynb', 'notebook')}</li>" for file in LESSONS]
-    others = [f"<li>{link(f'{folder}/index.html', text)}</li>" for folder, text in OTHERS.items()
-              if (out / folder / "index.html").exists()]
-    body = ("<h1>nanouft: lessons</h1>\n<p>Each page shows a lesson with its outputs folded. "
-            "Guess first, then open them.</p>\n<ul>" + "\n".join(lines + others) + "</ul>")
-    (out / "index.html").write_text(page("nanouft: lessons", "", body), encoding="utf-8")
+    lines = [f"<li>{link(f'{file.stem}.html', escape(title(file)))}<br>"
+             f"{escape(QUESTIONS[file.name[:2]])} ({link(f'{file.stem}.ipynb', 'notebook')})</li>"
+             for file in LESSONS]
+    about = "Each page shows a lesson with its outputs folded. Guess first, then open them."
+    body = f"<h1>The lessons</h1>\n<p>{about}</p>\n<ul>" + "\n".join(lines) + "</ul>"
+    here = "lessons/index.html"
+    site.write(here, site.page(here, "The lessons of nanouft", about, body))
+
+
+def write_recorded(out: Path) -> None:
+    """The page of all losses and that of Frozen Lake, by their own commands."""
+    from frozen_lake.__main__ import main as lake
+    from nanouft.playground.__main__ import main as playground
+    playground(["--out", str(out / "playground")])
+    lake(["--out", str(out / "lake")])
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -186,20 +182,28 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--notebooks", action="store_true", help="write no pages and run nothing")
     parser.add_argument("--out", type=Path, default=Path("out/pages"),
                         help="the folder to write to [out/pages]")
-    parser.add_argument("--address", default="", help="where a notebook clones the project from")
+    parser.add_argument("--address", default="", help="where a notebook clones the project from, "
+                        "and where links to its files lead")
+    parser.add_argument("--site", default="", metavar="URL",
+                        help="where the site will be read: pictures of share cards need it")
     args = parser.parse_args(argv)
-    needs = ("jupytext", "nbconvert", "latex2mathml")
+    needs = ("jupytext", "nbconvert", "latex2mathml", "markdown_it", "mdit_py_plugins")
     if missing := [name for name in needs if find_spec(name) is None]:
         raise UserError(f"{missing[0]} is missing: pip install -e \".[pages]\"")
     files = lesson_files(args.lessons)
-    args.out.mkdir(parents=True, exist_ok=True)
+    site, folder = Site(args.out, args.address, args.site), args.out / "lessons"
+    folder.mkdir(parents=True, exist_ok=True)
+    if not (args.lessons or args.notebooks):
+        write_recorded(args.out)
     for file in tqdm(files, disable=len(files) == 1):
-        write_notebook(file, args.out, args.address)
+        write_notebook(file, folder, args.address)
         if not args.notebooks:
-            text = page_of(run(file), file, files)
-            (args.out / f"{file.stem}.html").write_text(text, encoding="utf-8")
-    write_index(args.out)
-    say(f"{len(files)} lessons in {args.out}")
+            site.write(f"lessons/{file.stem}.html", page_of(run(file), file, files, site))
+    if not args.notebooks:
+        write_index(site)
+        site.write_texts()
+        site.dress_recorded()
+    say(f"{len(files)} lessons in {folder}")
     return 0
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from lessons import guesses, pages, table
+from lessons import guesses, pages, table, website
 from lessons.check import exercises
 from lessons.course import HERE, LESSONS, Question, switches
 
@@ -40,14 +40,14 @@ def text_of(lesson: Path) -> str:
     return re.sub(r"^# ?", "", "\n\n".join(notes), flags=re.M)
 
 
-def test_the_first_page_links_what_lies_beside_it(tmp_path):
-    made = [f"{LESSONS[3].stem}.html", f"{LESSONS[3].stem}.ipynb", "lake/index.html"]
+def test_the_page_of_lessons_links_what_lies_beside_it(tmp_path):
+    made = [f"{LESSONS[3].stem}.html", f"{LESSONS[3].stem}.ipynb"]
+    (tmp_path / "lessons").mkdir()
     for file in made:
-        (tmp_path / file).parent.mkdir(exist_ok=True)
-        (tmp_path / file).touch()
-    pages.write_index(tmp_path)
-    text = (tmp_path / "index.html").read_text(encoding="utf-8")
-    assert re.findall(r'href="(.+?)"', text) == made
+        (tmp_path / "lessons" / file).touch()
+    pages.write_index(website.Site(tmp_path))
+    text = (tmp_path / "lessons" / "index.html").read_text(encoding="utf-8")
+    assert re.findall(r'href="(\d.+?)"', text) == made
 
 
 def test_a_notebook_outside_the_project_finds_it_or_says_how(tmp_path):
@@ -73,9 +73,11 @@ def test_a_notebook_has_a_cell_for_each_exercise():
 def test_a_page_is_one_file_without_a_network():
     """It has a title, the lessons before and after, and formulas that need no program."""
     jupytext, _, _ = map(pytest.importorskip, ("jupytext", "nbconvert", "latex2mathml"))
+    site = website.Site(ROOT / "out" / "none")
     for k, file in enumerate(LESSONS):
-        text = pages.page_of(jupytext.read(file), file, LESSONS)
-        asked = re.findall(r"<script|<link|@import|url\(|src=\"(?!data:)", text)
+        text = pages.page_of(jupytext.read(file), file, LESSONS, site)
+        asked = re.findall(r"<script|<link(?! rel=\"icon\" href=\"data:)|@import|url\(|"
+                           r"src=\"(?!data:)", text)
         assert not asked and "$" not in re.sub(r"<pre>.*?</pre>", "", text, flags=re.S)
         assert f"<title>{file.name[:2]} · " in text and "prefers-color-scheme: dark" in text
         near = [x.stem + ".html" for x in (*LESSONS[:k][-1:], *LESSONS[k + 1:][:1])]

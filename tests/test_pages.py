@@ -17,6 +17,9 @@ from made import write_jsonl
 from PIL import Image
 
 from lessons import methods
+from lessons.evidence import claim as claim_entry
+from lessons.evidence import claims, whole_runs
+from lessons.evidence.claims import CLAIMS
 from nanouft import ledger, objectives
 from nanouft.disk import write_json
 from nanouft.models.folders import start_model
@@ -24,6 +27,7 @@ from nanouft.objectives import OBJECTIVES
 from nanouft.pictures import colours, plots
 from nanouft.pictures.page import write_page
 from nanouft.playground.__main__ import (
+    EXTRAS,
     GAMMAS,
     LAMS,
     LONGEST,
@@ -156,7 +160,7 @@ def test_the_ledger_shows_four_methods_and_says_what_it_found(tmp_path, capsys):
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     """(what the page reads, of all methods, with few settings of IFT; the page)."""
-    data = record((), (0.2,), (0.95, 0))
+    data = record((), (0.2,), (0.95, 0), EXTRAS)
     return data, write_page(WEB, data, tmp_path_factory.mktemp("playground"))
 
 
@@ -167,8 +171,10 @@ def defaults(data, name: str) -> dict:
 
 def test_every_method_is_on_the_page_and_the_page_is_small(made):
     data, file = made
-    assert list(data["methods"]) == list(OBJECTIVES)
-    assert {key.split()[0] for key in data["runs"]} == set(OBJECTIVES)
+    assert list(data["methods"]) == [*OBJECTIVES, *methods.EXTRAS]
+    assert {key.split()[0] for key in data["runs"]} == set(data["methods"])
+    assert "def linear_logits(" in data["methods"]["ts_dpo"]["code"]
+    assert all((methods.ROOT / x["file"]).is_file() for x in data["methods"].values())
     assert all(len(run["frames"]) == 5 for run in data["runs"].values())
     assert all(x["equations"] and x["idea"] and "def " in x["code"] and x["mark"]
                for x in data["methods"].values())
@@ -183,20 +189,51 @@ def test_every_method_is_on_the_page_and_the_page_is_small(made):
                for frames in [run["frames"]])
 
 
-def test_a_score_on_the_page_is_the_mean_of_five_seeds(made):
+def test_an_exploratory_score_on_the_page_is_the_mean_of_five_seeds(made):
     """With the interval of Student's t: 2.776 standard errors for five seeds."""
-    kinds = "rules rules_new list sum sort reverse truth unknown fact".split()
-    with methods.SCORES.open(encoding="utf-8") as file:
+    with whole_runs.TABLE.open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     told = {(name, start): score for name, x in made[0]["methods"].items()
-            for start, score in x["scores"].items()}
-    assert ("dpo", "from the base model") in told and ("grpo", "after SFT") in told
-    for (name, start), (mean, half) in told.items():
+            for start, score in x["scores"].items() if score[2] == whole_runs.EXPLORATORY}
+    assert ("grpo", "after SFT") in told
+    for (name, start), (mean, half, _) in told.items():
         recipe = f"sft->{name}" if start == "after SFT" else name
-        x = [100 * np.mean([float(row[kind]) for kind in kinds]) for row in rows
+        x = [100 * np.mean([float(row[kind]) for kind in whole_runs.FAMILIES]) for row in rows
              if row["method"] == recipe]
         assert mean == pytest.approx(np.mean(x), abs=0.051), recipe
         assert half == pytest.approx(2.7764 * np.std(x, ddof=1) / len(x) ** 0.5, abs=0.051), recipe
+
+
+def planted(claim: str, rows: dict[str, float]) -> dict[str, np.ndarray]:
+    """Scores of a claim as they are kept: so many points of 100 for each row on the shipped base,
+    ten less on the other; half of the seeds five points more, half five less."""
+    means = np.array(list(rows.values()))[:, None, None, None, None]
+    bases, seeds = (np.array(x) for x in ([0, -10], [-5, -5, 5, 5]))
+    scores = means + bases[:, None, None, None] + seeds[:, None, None] + np.zeros((9, 40))
+    commands = [[CLAIMS[claim].command(row, base) for base in (0, 1)] for row in rows]
+    return {"scores": np.round(2.4 * scores), "commands": np.array(commands),
+            "groups": np.arange(360).reshape(9, 40)}
+
+
+def test_scores_of_the_questions_take_the_place_of_exploratory_ones(tmp_path, monkeypatch):
+    """As soon as they are kept. What a question leaves out stays as it is, and is called so."""
+    best = [{"claim": claim, "row": row, "base": base, "setting": setting, "score": "0.5"}
+            for claim in ("C13", "C14") for row, tried in CLAIMS[claim].tries.items()
+            for base in ("base", "base-1") for setting in tried if row != "ipo"]
+    monkeypatch.setattr(claim_entry, "read_tries", lambda: best)
+    before = whole_runs.scores()
+    kept = {"C13": planted("C13", {"sft": 75, "dpo": 50}),
+            "C14": planted("C14", {"sft": 70, "sft, sft": 80, "sft, dpo": 60})}
+    monkeypatch.setattr(claims, "RESULTS", tmp_path)
+    for name, arrays in kept.items():
+        np.savez_compressed(tmp_path / f"{name}.npz", **arrays)
+    now = whole_runs.scores()
+    half = round(3.1824 * np.std([-5, -5, 5, 5], ddof=1) / 2, 1)        # Student's t
+    base, later = "from the base model", "after SFT"
+    assert now["sft"] == {base: (75, half, "C13"), later: (80, half, "C14")}
+    assert now["dpo"] == {base: (50, half, "C13"), later: (60, half, "C14")}
+    assert now["ipo"] == before["ipo"] and before["ipo"][base][2] == "exploratory"
+    assert now["grpo"] == before["grpo"]
 
 
 def test_what_the_page_says_of_methods_is_current():
@@ -385,13 +422,14 @@ def test_the_map_has_a_point_for_each_score_and_a_button_for_every_other_method(
         points = page.locator("#map .point").evaluate_all(
             "(all) => all.map((x) => [x.dataset.method, x.getAttribute('aria-label')])")
         for name, label in points:
-            mean, half = data["methods"][name]["scores"]["from the base model"]
+            mean, half, whence = data["methods"][name]["scores"]["from the base model"]
             stops = defaults(data, name)["frames"][-1]["stops"]
             assert f"{stops} of 8 answers" in " ".join(label.split())
-            assert f"score {mean:.1f} ± {half:.1f}" in " ".join(label.split())
+            told = f"score {mean:.1f} ± {half:.1f} after a whole run, {whence};"
+            assert told in " ".join(label.split())
         others = page.locator("[id=afterSft] button, [id=unmeasured] button").evaluate_all(
             "(all) => all.map((x) => x.dataset.method)")
-        assert sorted([*(name for name, _ in points), *others]) == sorted(OBJECTIVES)
+        assert sorted([*(name for name, _ in points), *others]) == sorted(data["methods"])
         boxes = page.locator("#map .point text:last-child").evaluate_all(
             "(all) => all.map((x) => x.getBBox()).map((b) => [b.x, b.y, b.width, b.height])")
         for (ax, ay, aw, ah), (bx, by, bw, bh) in itertools.combinations(boxes, 2):

@@ -42,7 +42,7 @@ FAMILIES = {
 METHODS = {
     "sft": "sft dft neftune tofu hft sftmix",
     "pairs": "dpo robust_dpo ipo hinge apo nca sppo slic simpo cpo orpo asft tpo tpo_l tis_dpo "
-             "gdpo ada_dpo rpo",
+             "gdpo ada_dpo rpo ts_dpo",
     "graded": "una uft kto",
     "poft": "poft filter",
     "sampled": "reinforce rloo grpo ppo online_dpo online_una distill",

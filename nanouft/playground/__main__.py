@@ -1,11 +1,12 @@
 """A page on which any two methods learn side by side, with a map of all of them.
 
-    python -m nanouft.playground            # writes out/playground/index.html
+    python -m nanouft.playground                    # writes out/playground/index.html
+    python -m nanouft.playground --also mine.py     # with a method of your own
 
 One file without network: the shipped base, and what it becomes in four steps under every method of
-objectives/, under IFT and DPO with each of several settings. All of it is computed here, by the
-project's own losses; the page shows the record. Equations, papers and scores of whole runs come
-from web/methods.json, which `python -m lessons.methods` writes.
+objectives/ and of --also, under IFT and DPO with each of several settings. All of it is computed
+here, by the project's own losses; the page shows the record. Equations, papers and scores of whole
+runs come from web/methods.json, which `python -m lessons.methods` writes.
 """
 import inspect
 import json
@@ -32,6 +33,7 @@ from nanouft.models.generate import Answer, generate, stops
 from nanouft.models.tokenizer import Tokenizer
 from nanouft.objective import Batch, Objective
 from nanouft.objectives import OBJECTIVES, ift
+from nanouft.objectives.own import find, own_file
 from nanouft.pictures.colours import FAMILY, look
 from nanouft.pictures.page import write_page
 from nanouft.run.flags import parse
@@ -40,6 +42,8 @@ from nanouft.run.reference import Models
 from nanouft.run.sampling import Rollouts
 
 WEB = Path(__file__).parent / "web"
+ROOT = WEB.resolve().parents[2]         # the project
+EXTRAS = [str(file) for file in ROOT.glob("lessons/extras/ts_dpo.py")]
 STEPS, BATCH = 4, 8                     # of each run; the rate is the method's own
 QUESTIONS = 8                           # lists to ask; the first one is shown
 LONGEST = 28                            # tokens of an answer
@@ -55,6 +59,7 @@ HOOKS = ("setup", "forward", "credit", "reward", "each", "loss")    # a method's
 @dataclass
 class Playground:
     out: str = "out/playground"     # folder of the page
+    also: list[str] | None = None   # files of more methods [lessons/extras/ts_dpo.py]
 
 
 @dataclass
@@ -89,9 +94,9 @@ def settings(name: str, lams: Sequence[float], gammas: Sequence[float]) -> list[
     return []
 
 
-def runs_of(name: str, dials: list[dict[str, Any]], helper: str) -> Iterator[Run]:
+def runs_of(name: str, cls: type[Objective], dials: list[dict[str, Any]],
+            helper: str) -> Iterator[Run]:
     """A run for each choice. The model in the folder `helper` stands in for all other models."""
-    cls = OBJECTIVES[name]
     others = {cls.first.field: [helper] * len(cls.first.runs)} if cls.first else {}
     for chosen in product(*([value for value, _ in dial["options"]] for dial in dials)):
         objective = cls(**others)
@@ -107,7 +112,7 @@ def code_of(cls: type[Objective]) -> str:
     """The functions with which a method computes its loss: those of its class, with what they call
     in the same file, but for the metrics. A method without a loss of its own shows its parent's."""
     owner = next(c for c in cls.__mro__ if {"loss", "each"} & set(vars(c)))
-    shown = [vars(c)[hook] for hook in HOOKS for c in dict.fromkeys((cls, owner))
+    shown = [inspect.unwrap(vars(c)[hook]) for hook in HOOKS for c in dict.fromkeys((cls, owner))
              if hook in vars(c)]
     for function in shown:                                  # grows while it is read
         for name in function.__code__.co_names:
@@ -119,16 +124,22 @@ def code_of(cls: type[Objective]) -> str:
     return "\n".join(inspect.cleandoc("\n" + inspect.getsource(f)) + "\n" for f in shown)
 
 
+def file_of(cls: type[Objective]) -> str:
+    """The file of a method, as seen from the project's folder, or its name alone."""
+    file = Path(inspect.getfile(cls)).resolve()
+    return file.relative_to(ROOT).as_posix() if file.is_relative_to(ROOT) else file.name
+
+
 def differing_line() -> str:
     """The line of objectives/ift.py that cuts the gradient through the weights, or does not."""
     lines = inspect.getsource(ift.weights).splitlines()
     return next(line for line in lines if ".detach()" in line).partition("#")[0].strip()
 
 
-def about(name: str, told: dict[str, Any]) -> dict[str, Any]:
+def about(name: str, cls: type[Objective], told: dict[str, Any]) -> dict[str, Any]:
     """What the page says of a method beside its runs. `told`: its part of web/methods.json."""
-    cls, family = OBJECTIVES[name], FAMILY.get(name, name)
-    return {"called": cls.__name__, "file": f"nanouft/objectives/{name}.py",
+    family = FAMILY.get(name, name)
+    return {"called": cls.__name__, "file": file_of(cls),
             "mark": look(name).mark, "family": family if family in LEARNS_FROM else "truth",
             "code": code_of(cls),
             "idea": told.get("idea", ""), "paper": told.get("paper", ""),
@@ -196,20 +207,23 @@ def pushed(model: GPT, base: GPT, objective: Objective, row: Row,
 
 
 def record(names: Collection[str] = (), lams: Sequence[float] = LAMS,
-           gammas: Sequence[float] = GAMMAS) -> dict[str, Any]:
-    """Everything that the page reads, of these methods [all]. "runs": {a method and its chosen
-    settings, with blanks between: which answers are pushed, and the frames after 0 to 4 steps}."""
+           gammas: Sequence[float] = GAMMAS, also: Sequence[str] = ()) -> dict[str, Any]:
+    """Everything that the page reads, of these methods [all] and of those in the files `also`.
+    "runs": {a method and its chosen settings, with blanks between: which answers are pushed, and
+    the frames after 0 to 4 steps}."""
     base, tok = start_model("base")
     questions = lists("val", QUESTIONS)
     questions.insert(0, questions.pop(6))               # first the one that is shown
     known = json.loads((WEB / "methods.json").read_text(encoding="utf-8"))
-    names = names or list(OBJECTIVES)
-    dials = {name: found for name in names if (found := settings(name, lams, gammas))}
+    methods = {name: OBJECTIVES[name] for name in names or OBJECTIVES}
+    methods |= {Path(own_file(file)).stem: find(file) for file in also}
+    dials = {name: found for name in methods if (found := settings(name, lams, gammas))}
     at_start, runs = asked(base, questions, tok), {}
     with tempfile.TemporaryDirectory() as helper:
         *_, imitator = taught(OBJECTIVES["sft"](), base, tok)
         save_model(Path(helper), imitator, tok)
-        every = [run for name in names for run in runs_of(name, dials.get(name, []), helper)]
+        every = [run for name, cls in methods.items()
+                 for run in runs_of(name, cls, dials.get(name, []), helper)]
         for run in progress(len(every), "teaching", every, stays=True):
             frames: list[dict[str, Any]] = []
             for model in taught(run.objective, base, tok):
@@ -220,12 +234,14 @@ def record(names: Collection[str] = (), lams: Sequence[float] = LAMS,
                 "answers": [[which, tokens] for which, tokens, _ in strips], "frames": frames}
     return {"question": questions[0].prompt[-1].text, "asked": QUESTIONS, "line": differing_line(),
             "letters": known["letters"], "learns": LEARNS_FROM, "dials": dials, "runs": runs,
-            "methods": {name: about(name, known["methods"].get(name, {})) for name in names}}
+            "methods": {name: about(name, cls, known["methods"].get(name, {}))
+                        for name, cls in methods.items()}}
 
 
 def main(argv=None) -> int:
     cfg = parse(Playground, argv, "python -m nanouft.playground", __doc__)
-    say(f"page: {write_page(WEB, record(), Path(cfg.out))}")
+    data = record(also=EXTRAS if cfg.also is None else cfg.also)
+    say(f"page: {write_page(WEB, data, Path(cfg.out))}")
     return 0
 
 

@@ -31,6 +31,7 @@ const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1);
 const coloured = (name, text) =>
   `<span aria-hidden="true" style="color: var(--${methods[name].family})">${text}</span>`;
 const points = ([mean, half]) => `${mean.toFixed(1)} ± ${half.toFixed(1)}`;
+const explored = ([, , whence]) => whence === "exploratory";     // else the question it answers
 
 // ---- one model: what it says, whether it stops, how the next step pushes, what its loss is ------
 function token(text) {
@@ -71,7 +72,8 @@ function ends(side) {                       // the push on the last token of eac
 
 function place(side) {                      // after a whole run
   const lines = Object.entries(methods[method(side)].scores)
-    .map(([start, score]) => `${start} <b>${points(score)}</b> of 100`).join("; ");
+    .map(([start, score]) => `${start} <b>${points(score)}</b> of 100 (${
+      explored(score) ? score[2] : `question ${score[2]}`})`).join("; ");
   const own = (dials[method(side)] ?? []).every(({ options }, i) =>
     options[0][0] === chosen(side)[i]);
   return `<h3>After a whole run</h3><p>${!lines ? "Not measured yet." : own ? `${capital(lines)}.`
@@ -98,8 +100,8 @@ function show(side) {
   const open = $(side).querySelector("details")?.open;
   $(`${side}Head`).innerHTML = `<p>${coloured(name, "●".repeat(stops) + "○".repeat(asked - stops))}
     <b class="stops">${stops} of ${asked} stop</b></p>`;
-  $(side).innerHTML = `<p class="says"><b>${coloured(name, methods[name].mark)} ${called(side)}</b>
-    <span class="soft">says:</span> ${said.map(token).join(" ")}</p>
+  $(side).innerHTML = `<h2 class="says">${coloured(name, methods[name].mark)} ${called(side)}
+    <span class="said"><span class="soft">says:</span> ${said.map(token).join(" ")}</span></h2>
     <p class="small">Chance of ${token("<|end|>")} after the right answer, mean of ${asked}:
       ${percent(run(side).frames[0].chance)}${now} %</p>
     ${strips(side)}<p>${escaped(why(side))}</p>${repair(side)}${place(side)}${loss(side)}`;
@@ -235,7 +237,7 @@ function drawMap() {
   });
   const drawn = onMap.map((name, k) => {
     const [across, up] = marks[k], { called, family, mark, scores } = methods[name];
-    const [mean, error] = scores[FROM_BASE], half = 4 + pen.measureText(called).width / 2;
+    const [mean, error, whence] = scores[FROM_BASE], half = 4 + pen.measureText(called).width / 2;
     const boxes = [...Array(40).keys()].flatMap((d) => [-d, d].flatMap((dy) =>
       [1, -1].flatMap((way) => [12, 34, 60].map((gap) =>
         [across + way * (gap + half), up + 7 * dy, half]))))
@@ -249,7 +251,8 @@ function drawMap() {
     const shown = SIDES.some((side) => method(side) === name);
     return `<g class="point${shown ? " shown" : ""}" tabindex="0" role="button"
       data-method="${name}" aria-label="${called}: ${atEnd(name)} of ${asked} answers
-      stop after ${STEPS} steps, score ${points([mean, error])} after a whole run; learns from
+      stop after ${STEPS} steps, score ${points([mean, error])} after a whole run, ${
+        whence}; learns from
       ${learns[family]}" style="color: var(--${family})">
       <path d="M${across} ${y(mean + error)}V${y(mean - error)}" stroke="currentColor"
         opacity=".45"/>
@@ -334,6 +337,8 @@ chips("afterSft", "Measured after SFT alone, not from the base model:",
   (name) => ` ${points(methods[name].scores[AFTER_SFT])}`);
 chips("unmeasured", "Not measured yet:",
   offMap.filter((name) => !methods[name].scores[AFTER_SFT]), () => "");
+$("exploratory").hidden = !ALL.some((name) =>
+  Object.values(methods[name].scores).some(explored));
 $("question").textContent = DATA.question;
 $("letters").innerHTML = DATA.letters.map((line) =>
   `<code class="equation" style="display: block">${escaped(line)}</code>`).join("");

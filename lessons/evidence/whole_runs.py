@@ -1,0 +1,77 @@
+"""What each method scores after a whole run, for the page of all losses (nanouft/playground).
+
+    scores()            # {"dpo": {"from the base model": (mean of 100, half width, whence)}, ...}
+
+From questions C13 (from the base) and C14 (after SFT) as soon as their scores are kept: there every
+loss had equally many tries for its learning rate. Until then, and for methods that these questions
+leave out, from results/methods.csv, whose figures are exploratory.
+"""
+import csv
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from lessons.evidence import judge, stats
+from lessons.evidence.claim import FAMILIES, RESULTS, UNIT
+from lessons.evidence.claims import CLAIMS, packed
+from nanouft.errors import UserError
+
+Score = tuple[float, float, str]        # mean of 100, half of the 95 % interval, whence
+TABLE = RESULTS / "methods.csv"
+EXPLORATORY = "exploratory"             # whence a score of the table is
+STARTS = {                              # {start: (claim, its row of a method, that of the table)}
+    "from the base model": ("C13", "{}", "{}"),
+    "after SFT": ("C14", "sft, {}", "sft->{}")}
+
+
+def scores() -> dict[str, dict[str, Score]]:
+    """{method: {start: its score}}, without what was never measured."""
+    found: dict[str, dict[str, Score]] = {}
+    for start, (claim, row, of_table) in STARTS.items():
+        for name, score in without_prefix(of_table, in_table()).items():
+            found.setdefault(name, {})[start] = score
+        kept = packed(claim) if judge.was_run(claim) else None
+        for name, score in without_prefix(row, of_claim(claim, kept) if kept else {}).items():
+            found.setdefault(name, {})[start] = score
+    return found
+
+
+def without_prefix(row: str, scored: Mapping[str, Score]) -> dict[str, Score]:
+    """{method: score} of the rows that are named by this pattern: {"sft, dpo": x} -> {"dpo": x}."""
+    prefix = row.removesuffix("{}")
+    return {name.removeprefix(prefix): score for name, score in scored.items()
+            if name.startswith(prefix)}
+
+
+def in_table() -> dict[str, Score]:
+    """Recipes of results/methods.csv, such as "dpo" and "sft->dpo", with an interval over seeds."""
+    points: dict[str, list[float]] = {}
+    with TABLE.open(encoding="utf-8") as file:
+        for row in csv.DictReader(file):
+            mean = sum(float(row[family]) for family in FAMILIES) / len(FAMILIES)
+            points.setdefault(row["method"], []).append(mean)
+    return {name: rounded(np.mean(x), np.var(x, ddof=1) / len(x), len(x) - 1, EXPLORATORY)
+            for name, x in points.items() if len(x) > 1}
+
+
+def of_claim(name: str, kept: Mapping[str, Any]) -> dict[str, Score]:
+    """Rows of a claim from the shipped base, with an interval over seeds and prompts. A row whose
+    settings were not all tried, or that was never run, is left out."""
+    claim, found = CLAIMS[name], {}
+    for row in filter(claim.is_trained, claim.rows):
+        try:
+            place = judge.place(kept, claim, row, base=0)
+        except UserError:
+            continue
+        x = kept["scores"][place, 0] / UNIT                         # (seeds, families, prompts)
+        share = 1 / x.shape[1]
+        gaps = [share * x[:, family] for family in range(x.shape[1])]
+        found[row] = rounded(*stats.moments(gaps, list(kept["groups"])), name)
+    return found
+
+
+def rounded(mean: float, variance: float, freedom: float, whence: str) -> Score:
+    """A mean from 0 to 1 and its variance -> points of 100, in tenths."""
+    half = stats.half_width(float(variance), freedom)
+    return round(100 * float(mean), 1), round(100 * half, 1), whence

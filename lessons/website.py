@@ -1,0 +1,188 @@
+"""What joins the pages that `python -m lessons.pages` writes to one site.
+
+Every page gets the same navigation, a description and a share card; the pages of docs/, README and
+CONTRIBUTING are made of their Markdown by markdown-it-py, and so is the front page, of front.md. A
+link to a file of the project leads to its page, if the site has one, else to the project's address,
+and without an address it is plain text. No page asks anything of the network.
+"""
+import re
+import shutil
+from dataclasses import dataclass
+from html import escape, unescape
+from pathlib import Path
+
+from nanouft.pictures import colours
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent
+FOLD = HERE / "fold"
+SECTIONS = {"playground": "All losses", "lake": "Frozen Lake", "lessons": "Lessons", "docs": "Docs"}
+RECORDED = {                    # pages that other commands write: their picture, what they show
+    "playground": ("docs/playground.png", "Any two methods of fine-tuning learn side by side."),
+    "lake": ("docs/lake.png", "When does SFT overestimate its own policy? Where all is exact, on a "
+             "frozen lake, one can see it.")}
+PICTURE = "docs/pushes.png"     # on the share card of every other page
+ROOMS = {"docs": "docs/index.html", "lessons": "lessons/index.html", "frozen_lake":
+         "lake/index.html", "nanouft/playground": "playground/index.html",
+         "README.md": "docs/readme.html", "CONTRIBUTING.md": "docs/contributing.html",
+         "docs/README.md": "docs/index.html", "lessons/front.md": "index.html"}
+PAGE = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<link rel="icon" href="data:,">
+{card}<title>{title}</title>
+<style>
+:root {{ color-scheme: light dark;
+{style}</style>
+</head>
+<body>
+<main>{body}</main>
+</body>
+</html>
+"""
+CARD = """<meta name="description" content="{about}">
+<meta property="og:type" content="website">
+<meta property="og:title" content="{title}">
+<meta property="og:description" content="{about}">
+<meta property="og:image" content="{picture}">
+<meta name="twitter:card" content="summary_large_image">
+"""
+
+
+@dataclass
+class Site:
+    out: Path                   # its folder
+    project: str = ""           # address of the project's repository
+    address: str = ""           # where the site will be read: share cards need whole addresses
+
+    # ---- links -----------------------------------------------------------------------------------
+    def place(self, file: str) -> str:
+        """Where the page of a file of the project lies: "docs/lake.md" -> "docs/lake.html"; ""
+        where there is none."""
+        found = ROOMS.get(file) or re.sub(r"^(docs/\w+)\.md$|^(lessons/\d\d_\w+)\.py$",
+                                          lambda m: f"{m[1] or m[2]}.html", file)
+        is_page = found.endswith(".html") or re.fullmatch(r"docs/\w+\.png", found)
+        always = found.startswith("docs/") or found in ("index.html", "lessons/index.html")
+        return found if is_page and (always or (self.out / found).exists()) else ""
+
+    def target(self, link: str, source: Path, here: str) -> str:
+        """Where a link in a file of the project leads from the page `here`; "" if nowhere."""
+        if re.match(r"[a-z]+:|#|//", link):
+            return link
+        path, mark, anchor = link.partition("#")
+        file = (source.parent / path).resolve().relative_to(ROOT).as_posix()
+        if place := self.place(file):
+            return f"{up(here)}{place}{mark}{anchor}"
+        return f"{self.project}/blob/HEAD/{file}{mark}{anchor}" if self.project else ""
+
+    def relinked(self, html: str, source: Path, here: str) -> str:
+        def link(found: re.Match) -> str:
+            target = self.target(unescape(found[2]), source, here)
+            return f'{found[1]}="{escape(target)}"' if target else ""
+        return re.sub(r'\b(href|src)="([^"]*)"', link, html)
+
+    # ---- what all pages share --------------------------------------------------------------------
+    def navigation(self, here: str) -> str:
+        """The links at the head of the page `here`: the front page, then every section."""
+        links = [("index.html", "nanouft")] + [
+            (f"{folder}/index.html", title) for folder, title in SECTIONS.items()
+            if folder not in RECORDED or (self.out / folder / "index.html").exists()]
+        section = here.rpartition("/")[0]
+        out = []
+        for place, title in links:
+            inside = ' aria-current="true"' if section and place == f"{section}/index.html" else ""
+            now = ' aria-current="page"' if place == here else inside
+            out.append(f'<a href="{up(here)}{place}"{now}>{title}</a>')
+        return f'<header class="site"><nav aria-label="Site">{" ".join(out)}</nav></header>\n'
+
+    def card(self, here: str, title: str, about: str, picture: str) -> str:
+        """Its description, and what a page looks like where somebody shares its address."""
+        whole = f"{self.address.rstrip('/')}/{picture}" if self.address else up(here) + picture
+        return CARD.format(title=escape(title), about=escape(about), picture=escape(whole))
+
+    def dressed(self, html: str, here: str) -> str:
+        """A page with the navigation and its style."""
+        style = f"<style>\n{read(FOLD / 'site.css')}</style>\n"
+        html = html.replace("<title>", style + "<title>", 1)
+        return re.sub("<main", lambda m: self.navigation(here) + m[0], html, count=1)
+
+    def page(self, here: str, title: str, about: str, body: str) -> str:
+        """A page of text with everything that belongs to it."""
+        style = colours.css() + "}\n" + read(FOLD / "page.css")
+        html = PAGE.format(title=escape(title), style=style, body=scrolling(body),
+                           card=self.card(here, title, about, PICTURE))
+        return self.dressed(html, here)
+
+    def write(self, here: str, html: str) -> None:
+        file = self.out / here
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(html, encoding="utf-8")
+
+    # ---- pages -----------------------------------------------------------------------------------
+    def dress_recorded(self) -> None:
+        """The pages that other commands have written get the navigation and a share card."""
+        for folder, (picture, about) in RECORDED.items():
+            here = f"{folder}/index.html"
+            if not (self.out / here).exists():
+                continue
+            html = read(self.out / here)
+            title = unescape(re.search("<title>(.*?)</title>", html, re.S)[1])
+            own = re.search(r'<meta name="description" content="(.*?)">\n?', html, re.S)
+            about = " ".join(unescape(own[1]).split()) if own else about
+            html = html.replace(own[0], "", 1) if own else html
+            html = html.replace("<title>", self.card(here, title, about, picture) + "<title>", 1)
+            self.write(here, self.dressed(html, here))
+
+    def write_texts(self) -> None:
+        """Front page, docs, README and CONTRIBUTING, with their pictures."""
+        (self.out / "docs").mkdir(parents=True, exist_ok=True)
+        for picture in (ROOT / "docs").glob("*.png"):
+            shutil.copy(picture, self.out / "docs")
+        for source in [HERE / "front.md", ROOT / "README.md", ROOT / "CONTRIBUTING.md",
+                       *(ROOT / "docs").glob("*.md")]:
+            here = self.place(source.relative_to(ROOT).as_posix())
+            title, about, body = from_markdown(read(source))
+            self.write(here, self.page(here, title, about, self.relinked(body, source, here)))
+
+
+def up(here: str) -> str:
+    """From the page `here` to the site's folder."""
+    return "../" * here.count("/")
+
+
+def read(file: Path) -> str:
+    return file.read_text(encoding="utf-8")
+
+
+def from_markdown(text: str) -> tuple[str, str, str]:
+    """(title, the first sentence of the first paragraph, HTML); headings have GitHub's anchors."""
+    from markdown_it import MarkdownIt
+    from mdit_py_plugins.anchors import anchors_plugin
+    reader = MarkdownIt("commonmark", {"html": True, "highlight": highlighted}).enable("table")
+    tokens = reader.use(anchors_plugin, max_level=4).parse(text)
+    said = {kind: plain(tokens[k + 1]) for k in reversed(range(len(tokens)))
+            if (kind := tokens[k].type) in ("heading_open", "paragraph_open")}
+    about = re.split(r"(?<=[.?!:]) ", said.get("paragraph_open", said["heading_open"]))[0]
+    return said["heading_open"], about, reader.renderer.render(tokens, reader.options, {})
+
+
+def plain(inline) -> str:
+    """The words of a piece of Markdown, without its marks."""
+    return "".join(x.content if x.type in ("text", "code_inline") else " " * (x.type == "softbreak")
+                   for x in inline.children)
+
+
+def highlighted(code: str, language: str, _) -> str:
+    from pygments import highlight
+    from pygments.formatters import HtmlFormatter
+    from pygments.lexers import get_lexer_by_name
+    return highlight(code, get_lexer_by_name(language or "text"), HtmlFormatter(nowrap=True))
+
+
+def scrolling(html: str) -> str:
+    """Code and tables that are too wide scroll in themselves, and by the keyboard too."""
+    html = html.replace("<pre", '<pre tabindex="0"')
+    html = re.sub(r"<table(?=[ >])", '<div class="wide" tabindex="0"><table', html)
+    return html.replace("</table>", "</table></div>")

@@ -1,0 +1,196 @@
+"""The site of `python -m lessons.pages`: links, navigation, share cards, accessibility.
+
+Lessons are not run here; the page of all losses has three methods, and the lake its own page."""
+import re
+from html.parser import HTMLParser
+
+import pytest
+from browser import opened
+
+from lessons import pages, website
+from nanouft.pictures.page import write_page
+
+ADDRESS, PROJECT = "https://nanouft.example/site", "https://code.example/nanouft"
+SHOWN = ["index.html", "playground/index.html", "lake/index.html", "lessons/index.html",
+         "lessons/02_which_tokens_count.html", "lessons/04_models_own_guess.html",
+         "docs/index.html", "docs/claims.html", "docs/methods.html", "docs/readme.html"]
+
+
+class Page(HTMLParser):
+    """Links, anchors, names and values of meta, and the text of the title."""
+
+    def __init__(self, html: str):
+        super().__init__()
+        self.links: list[str] = []
+        self.anchors: set[str] = {""}
+        self.meta: dict[str, str] = {}
+        self.feed(html)
+
+    def handle_starttag(self, tag, attrs):
+        told = dict(attrs)
+        self.anchors.add(told.get("id") or "")
+        self.links += [told[x] for x in ("href", "src") if told.get(x)]
+        if tag == "meta":
+            self.meta[told.get("name") or told.get("property") or ""] = told.get("content") or ""
+
+
+def dead(folder) -> list[str]:
+    """Links between the pages of a site that lead nowhere."""
+    read = {file.resolve(): Page(file.read_text(encoding="utf-8"))
+            for file in folder.rglob("*.html")}
+    out = []
+    for file, page in read.items():
+        for link in page.links:
+            path, _, anchor = link.partition("#")
+            there = (file.parent / path).resolve() if path else file
+            outside = re.match(r"https?:|data:", link)
+            if not outside and not (there.is_file() and (
+                    not anchor or anchor in read[there].anchors)):
+                out.append(f"{file.name}: {link}")
+    return out
+
+
+def build(out, project: str = "", address: str = "") -> None:
+    """The site around what has been recorded in `out`; no lesson is run."""
+    import jupytext
+    site = website.Site(out, project, address)
+    for file in pages.LESSONS:
+        pages.write_notebook(file, out / "lessons", project)
+        site.write(f"lessons/{file.stem}.html",
+                   pages.page_of(jupytext.read(file), file, pages.LESSONS, site))
+    pages.write_index(site)
+    site.write_texts()
+    site.dress_recorded()
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    """The folder of a site with all its sections."""
+    for name in ("jupytext", "nbconvert", "latex2mathml", "markdown_it", "mdit_py_plugins"):
+        pytest.importorskip(name)
+    from frozen_lake.__main__ import main as lake
+    from nanouft.playground.__main__ import WEB, record
+    out = tmp_path_factory.mktemp("site")
+    (out / "lessons").mkdir()
+    data = record(("sft", "ift", "dpo"), (0.2,), (0.95,))
+    write_page(WEB, data, out / "playground")
+    lake(["--out", str(out / "lake"), "--seeds", "2", "--updates", "1"])
+    build(out, PROJECT, ADDRESS)
+    return out
+
+
+# ---- links ---------------------------------------------------------------------------------------
+def test_every_link_of_the_site_leads_somewhere(site):
+    assert not dead(site)
+
+
+def test_a_dead_link_is_found(tmp_path):
+    (tmp_path / "a.html").write_text('<a href="b.html">b</a> <a href="#c">c</a> <p id="d">'
+                                     '<a href="#d">d</a> <img src="https://e.example/e.png">')
+    assert dead(tmp_path) == ["a.html: b.html", "a.html: #c"]
+
+
+def test_a_link_to_a_file_without_a_page_leads_to_the_project_or_is_text(tmp_path):
+    """And so does one to a section that was not made."""
+    source = website.ROOT / "docs" / "python.md"
+    text = ('<a href="../nanouft/gpt.py">a</a> <a href="lake.md#x">b</a> '
+            '<a href="../frozen_lake">c</a>')
+    at_home = website.Site(tmp_path).relinked(text, source, "docs/python.html")
+    assert at_home == '<a >a</a> <a href="../docs/lake.html#x">b</a> <a >c</a>'
+    (tmp_path / "lake").mkdir()
+    (tmp_path / "lake" / "index.html").touch()
+    public = website.Site(tmp_path, PROJECT).relinked(text, source, "docs/python.html")
+    assert re.findall('href="(.*?)"', public) == [
+        f"{PROJECT}/blob/HEAD/nanouft/gpt.py", "../docs/lake.html#x", "../lake/index.html"]
+
+
+def test_a_site_of_the_docs_alone_has_no_dead_link(tmp_path):
+    """Without the recorded pages the navigation does not name them."""
+    pytest.importorskip("mdit_py_plugins")
+    alone = website.Site(tmp_path)
+    pages.write_index(alone)
+    alone.write_texts()
+    assert not dead(tmp_path)
+    assert "Frozen Lake</a></nav>" not in (tmp_path / "index.html").read_text(encoding="utf-8")
+
+
+# ---- what all pages share ------------------------------------------------------------------------
+def test_every_page_has_the_navigation_a_description_and_a_share_card(site):
+    """And a title of its own; the picture of the card has a whole address, and is there."""
+    titles = set()
+    for file in site.rglob("*.html"):
+        html = file.read_text(encoding="utf-8")
+        page, here = Page(html), file.relative_to(site).as_posix()
+        nav = re.search(r'<nav aria-label="Site">(.*?)</nav>', html)[1]
+        assert re.findall(r">([^<]+)</a>", nav) == ["nanouft", *website.SECTIONS.values()], here
+        assert nav.count("aria-current") == 1, here
+        about = page.meta["description"]
+        assert about and about == page.meta["og:description"] and page.meta["og:title"], here
+        picture = page.meta["og:image"]
+        assert picture.startswith(ADDRESS + "/"), here
+        assert (site / picture.removeprefix(ADDRESS + "/")).is_file(), here
+        titles.add(re.search("<title>(.*?)</title>", html, re.S)[1])
+    assert len(titles) == len([*site.rglob("*.html")])
+
+
+# ---- in a browser --------------------------------------------------------------------------------
+def axe(page) -> list[str]:
+    """What axe-core finds on a page: "color-contrast (serious): <p ...>"."""
+    sync_playwright = pytest.importorskip("axe_playwright_python.sync_playwright",
+                                          reason="no axe-core here: accessibility is NOT tested")
+    found = sync_playwright.Axe().run(page).response["violations"]
+    return [f"{x['id']} ({x['impact']}): {x['nodes'][0]['html'][:200]}" for x in found]
+
+
+@pytest.mark.parametrize("here", SHOWN)
+def test_a_page_can_be_read_by_everybody(here, site, browser):
+    """axe-core finds nothing, nothing scrolls sideways but code and tables in themselves, and no
+    page asks for anything but pictures that lie beside it."""
+    for width, dark in ((1280, False), (390, True)):
+        page, asked = opened(browser, site / here, width=width, dark=dark)
+        page.evaluate("document.querySelectorAll('details').forEach((x) => { x.open = true; })")
+        assert not axe(page), (here, width)
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), (here, width)
+        assert not [x for x in asked if not x.startswith(site.resolve().as_uri())], here
+        if here == "playground/index.html":                 # and after a bet, with settings shown
+            page.click("[data-bet=left]")
+            page.select_option("#rightMethod", "ift")
+            page.evaluate("document.querySelectorAll('details').forEach((x) => { x.open = true; })")
+            assert not axe(page), width
+        page.close()
+
+
+def test_axe_finds_what_is_wrong(site, browser):
+    page, _ = opened(browser, site / "index.html")
+    page.evaluate("""document.querySelector("main").innerHTML +=
+        "<img src='docs/lake.png'><p style='color: #999; background: #fff'>pale</p><select>" """)
+    assert {x.split()[0] for x in axe(page)} >= {"image-alt", "color-contrast", "select-name"}
+
+
+def test_text_stands_in_the_middle_and_long_code_scrolls_in_itself(site, browser):
+    page, _ = opened(browser, site / "lessons" / "04_models_own_guess.html")
+    for what in ("h1", "main p", ".highlight"):
+        box = page.locator(what).first.bounding_box()
+        right = page.evaluate("document.documentElement.clientWidth") - box["x"] - box["width"]
+        assert abs(box["x"] - right) < 2, what
+    page, _ = opened(browser, site / "lessons" / "04_models_own_guess.html", width=390)
+    wide = page.locator("pre").evaluate_all("(all) => all.filter((x) => x.scrollWidth > "
+                                            "x.clientWidth + 1).map((x) => x.tabIndex)")
+    assert wide and set(wide) == {0}
+
+
+def test_from_page_to_page_by_keyboard_alone(site, browser):
+    """The navigation comes first, and Enter follows each of its links."""
+    page, _ = opened(browser, site / "docs" / "lake.html")
+    for k, folder in enumerate(website.SECTIONS):
+        for _ in range(k + 2):
+            page.keyboard.press("Tab")
+        page.keyboard.press("Enter")
+        page.wait_for_url(f"**/{folder}/index.html")
+        assert page.locator(".site [aria-current=page]").count() == 1
+
+
+def test_a_printed_page_has_no_navigation(site, browser):
+    page, _ = opened(browser, site / "docs" / "claims.html")
+    page.emulate_media(media="print")
+    assert not page.locator(".site").is_visible() and page.locator("h1").is_visible()
