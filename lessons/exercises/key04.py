@@ -1,7 +1,7 @@
 """The right function of ex04.py, and common mistakes."""
 import torch
 
-from lessons.check import Exercise
+from lessons.judge import Exercise
 
 
 def own_guess(inputs, mask, argmax):

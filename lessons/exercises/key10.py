@@ -2,7 +2,7 @@
 import torch
 import torch.nn.functional as F
 
-from lessons.check import Exercise, gradient
+from lessons.judge import Exercise, gradient
 
 
 def poft_loss(logp, mask, others):

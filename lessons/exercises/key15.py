@@ -1,7 +1,7 @@
 """The right function of ex15.py, and common mistakes."""
 import torch
 
-from lessons.check import Exercise
+from lessons.judge import Exercise
 
 
 def gae(R, V, gamma, lam):

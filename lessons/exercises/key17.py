@@ -1,7 +1,7 @@
 """The right function of ex17.py, and common mistakes."""
 import torch
 
-from lessons.check import Exercise
+from lessons.judge import Exercise
 
 
 def train_step(model, optimizer, inputs, targets, mask):

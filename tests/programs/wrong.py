@@ -217,7 +217,7 @@ def balance(losses, gamma):
     G = sum(gamma ** (n - t) for t in range(n))
     return (-U - math.sqrt(U * U + (G + 1) * ((G + 1) * A - B * U))) / (G + 1)
 """),
-    ("06b", ["mean 1", "constants"], """
+    ("06b", ["divided by their mean", "constants"], """
 def ift_loss(model, inputs, targets, mask):
     with torch.no_grad():
         guess = model(inputs).argmax(-1)
@@ -247,7 +247,7 @@ def ift_loss(model, inputs, targets, mask):
     weight = (nll.detach() @ power.T) * mask
     return ((weight * nll).sum(1) / weight.sum(1)).mean()
 """),
-    ("06b", ["mean 1"], """
+    ("06b", ["divided by their mean"], """
 def ift_loss(model, inputs, targets, mask):
     with torch.no_grad():
         best = model(inputs).argmax(-1)
@@ -279,7 +279,7 @@ def ift_loss(model, inputs, targets, mask):
     nll = F.cross_entropy(model(embeds=embeds).transpose(1, 2), targets, reduction="none") * mask
     return (nll.sum(1) / mask.sum(1)).mean()
 """),
-    ("06b", ["looks back"], """
+    ("06b", ["look back"], """
 def ift_loss(model, inputs, targets, mask):
     with torch.no_grad():
         guess = model(inputs).argmax(-1)
@@ -348,7 +348,7 @@ def best_of_n(n, likes, scores):
 def answers_needed(p, share):
     return max(2, math.ceil(math.log(1 - share) / math.log(p) - 1e-12))
 """),
-    ("12a", ["at least two"], """
+    ("12a", ["less is enough"], """
 def answers_needed(p, share):
     K = 1
     while True:
