@@ -82,3 +82,32 @@ def test_an_entry_is_trained_and_scored_by_its_weights(tmp_path):
     assert json.loads((folder / "run.json").read_text())["config"]["batch_size"] == 8
     scores, ended = arena.scores(folder, "val", 7, 3)
     assert scores.shape == ended.shape == (4, 3) and set(np.unique(ended)) <= {0.0, 1.0}
+
+
+def test_equal_weights_are_marked(tmp_path):
+    """A copy under another name, and a loss that is one of those beside it."""
+    lines = [{"entry": "anna", "weights": "a"}, {"entry": "broken"},
+             {"entry": "ben", "weights": "a", "same weights as": "SFT"},
+             {"entry": "cleo", "weights": "c"}]
+    for _ in range(2):                                          # after each entry
+        told = arena.mark_same(lines)
+    assert [x["same weights as"] for x in lines] == ["ben", "", "SFT, anna", ""]
+    assert told == ["anna has the same weights as ben: one loss under several names."]
+    task = arena.Task("", "--skills list --rows 16 --steps 2", ("2e-5",), {})
+    found = []
+    for name, entry in (("one", ENTRY), ("two", ENTRY.replace("Mine", "Yours")),
+                        ("three", ENTRY.replace("-s.mean", "-3 * s.mean"))):
+        file = tmp_path / f"{name}.py"
+        file.write_text(entry)
+        arena.train(name, str(file), task, [(0, "2e-5")], tmp_path / name)
+        found.append(arena.fingerprint([tmp_path / name / "0-2e-5"]))
+    assert found[0] == found[1] != found[2]
+
+
+def test_a_limit_of_time_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(arena, "SECONDS", 2)
+    task = arena.Task("", "--skills list --rows 8 --steps 1", ("2e-5",), {})
+    file = tmp_path / "mine.py"
+    file.write_text(f"while True: pass\n{ENTRY}")
+    with pytest.raises(UserError, match="out of time, after 2 seconds of computing"):
+        arena.train("mine", str(file), task, [(0, "2e-5")], tmp_path / "room")

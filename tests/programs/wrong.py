@@ -375,7 +375,7 @@ def grpo_push(logp, old, ref, A, eps, beta):
     rho = torch.exp(logp - old)
     return torch.where(rho * A <= rho.clamp(1 - eps, 1 + eps) * A, rho * A, 0.0)
 """),
-    ("12b", ["sign"], """
+    ("12b", ["sign of the first part", "pushed up"], """
 def grpo_push(logp, old, ref, A, eps, beta):
     x = logp.clone().requires_grad_()
     rho, d = (x - old).exp(), ref - x
