@@ -10,6 +10,7 @@ get the same inputs, which are drawn anew for each table.
 """
 import csv
 import json
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -53,6 +54,7 @@ def grade_class(folder: Path, names: list[str], table: Path) -> None:
     if not students:
         raise UserError(f"{folder}: no folder of a student is there; --class wants a folder that "
                         "holds one folder for each of them")
+    os.environ["OMP_NUM_THREADS"] = "1"                 # of the processes that begin here
     seed, jobs = Random().random(), [(student, name) for student in students for name in names]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         graded = pool.map(lambda job: grade(*job, seed=seed), jobs)
@@ -103,26 +105,36 @@ def grade(student: Path, name: str, seconds: int = SECONDS, seed: float = 0) -> 
     program = handed_in(student, file_name, exercise.name)
     if program is None:
         return Cell(f"wrong: there is no file {file_name}, and no notebook with {exercise.name}")
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch, \
-            tempfile.TemporaryFile() as out:
-        file = program.file.resolve()
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch:
+        file, out = program.file.resolve(), Path(scratch, "out")
         if program.source is not None:
             file = Path(scratch, file_name)
             file.write_text(program.source, encoding="utf-8")
-        child = subprocess.Popen(
-            [sys.executable, "-B", "-c", "from lessons import grade; grade.run()", name, str(file),
-             str(program.file.parent.resolve()), str(seconds), str(seed)], cwd=scratch,
-            env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
-            start_new_session=True, stdin=subprocess.DEVNULL, stdout=out)
-        try:
-            code: int | None = child.wait(WAITING)
-        except subprocess.TimeoutExpired:
-            code = None
-        finally:
-            end(child)
-        out.seek(0)
-        lines = out.read(BYTES).splitlines()
+        out.touch()
+        code = in_own_process(name, file, program.file.resolve(), out, seconds, seed)
+        with out.open("rb") as written:
+            lines = written.read(BYTES).splitlines()
     return Cell(judged(exercise, lines, code, seconds, draws(seed)), program)
+
+
+def in_own_process(*words) -> int | None:
+    """`run` in a process of its own; its exit code, None if it had not ended in time. The process
+    is a copy of one that has already read PyTorch, or begins anew on Windows. Its exit code is all
+    that comes back this way."""
+    methods = multiprocessing.get_all_start_methods()
+    context = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
+    if "forkserver" in methods:
+        context.set_forkserver_preload(["lessons.grade"])
+    child = context.Process(target=run, args=[str(word) for word in words])
+    child.start()
+    try:
+        child.join(WAITING)
+        return child.exitcode
+    finally:
+        with suppress(ProcessLookupError, PermissionError, AttributeError):
+            os.killpg(child.pid, signal.SIGKILL)        # what it has started, too
+        child.kill()
+        child.join()
 
 
 def judged(exercise, lines: list[bytes], code: int | None, seconds: int, keys: list[str]) -> str:
@@ -131,14 +143,15 @@ def judged(exercise, lines: list[bytes], code: int | None, seconds: int, keys: l
         first, *calls = [from_json(line) for line in lines]
     except UNREADABLE:
         first, calls = None, []
+    if first and any(map(out_of_memory, [first, *calls])):
+        return f"no result: out of memory, it asked for more than {GIGABYTES} GB"
+    if calls and calls[-1].error == "NotImplementedError":
+        return NOT_STARTED
     if first is None or (not first.words and len(calls) != len(keys)):
         begun = f"in call {len(calls) + 1} of {len(keys)}" if first else "while it was read"
         return f"no result: {how_it_ended(code, seconds)} {begun}"
-    if any(map(out_of_memory, [first, *calls])):
-        return f"no result: out of memory, it asked for more than {GIGABYTES} GB"
     wrong = first.words or verdict(exercise, dict(zip(keys, calls)))
-    wrong = " ".join(wrong.split())[:600]
-    return f"wrong: {wrong}" if wrong and wrong != NOT_STARTED else wrong or "right"
+    return f"wrong: {' '.join(wrong.split())[:600]}" if wrong else "right"
 
 
 def out_of_memory(call: Seen) -> bool:
@@ -195,21 +208,27 @@ def from_json(line: bytes) -> Seen:
 
 
 # ---- the student's process ----------------------------------------------------------------------
-def run() -> None:
-    """Call the function of the exercise that the command line names, write a line for each call,
-    and end whatever still runs."""
-    name, file, folder, seconds, seed = sys.argv[1:]
-    out = os.dup(1)
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 1)
-    os.dup2(nowhere, 2)
+def run(name: str, file: str, handed_in: str, written: str, seconds: str, seed: str) -> None:
+    """Call the function of an exercise in a file, write a line for each call, and end whatever
+    still runs. handed_in: the file, or the notebook from which it was taken."""
+    if hasattr(os, "setsid"):
+        os.setsid()
+    out, nowhere = os.open(written, os.O_WRONLY), os.open(os.devnull, os.O_RDWR)
+    for stream in range(3):
+        os.dup2(nowhere, stream)
+    os.chdir(Path(written).parent)
+    torch.set_num_threads(1)
+    sys.dont_write_bytecode = True
     exercise = exercises()[name]
-    sys.path.insert(0, folder)                          # a file may import its neighbour
+    sys.path.insert(0, str(Path(handed_in).parent))     # a file may import its neighbour
     limit(int(seconds))
     function, missing = function_in(Path(file), exercise.name)
     os.write(out, to_json(Seen(words=missing)) + b"\n")
     for k in draws(seed) if function else []:
-        os.write(out, to_json(attempt(exercise, function, k)) + b"\n")
+        seen = attempt(exercise, function, k)
+        os.write(out, to_json(seen) + b"\n")
+        if seen.error == "NotImplementedError" or out_of_memory(seen):
+            break
     os._exit(0)                                         # no thread is waited for
 
 

@@ -53,7 +53,7 @@ ENDS = {
              "computing, in call 1 of 60"),
     "loop at import": ("while True: pass\n" + WRONG + "pass", "out of time, it had not ended after "
                        "2 seconds of computing, while it was read"),
-    "memory": (WRONG + "return [bytearray(2**30) for k in range(99)]", "out of memory"),
+    "memory": (WRONG + "return bytearray(2**34)", "out of memory"),
     "torch memory": ("import torch\n" + WRONG + "return torch.zeros(2**40)", "out of memory"),
     "exit": ("import os\n" + WRONG + "os._exit(3)", "it ended Python (exit code 3) in call 1 of "
              "60"),

@@ -58,8 +58,6 @@ EXERCISES = {
          "counted tokens, not over all positions: padding and prompt make it smaller."),
         (TAIL, "    return losses.mean()", "The mean is that over all positions, and padding and "
          "prompt make it smaller. Divide by the number of counted tokens."),
-        (TAIL, "    return losses.sum() / mask.sum()", '"sequence" gives the same as "token". '
-         "There each row has the same share, however long it is."),
         ("(losses.sum(1) / mask.sum(1)).mean()", "losses.sum(1).mean()", 'With "sequence" the '
          "losses of a row are added up. Take the mean over its counted tokens."),
         ("-logp.masked_fill", "logp.masked_fill", "The sign is wrong: a loss is -logp."),
