@@ -1,16 +1,16 @@
 """Is your exercise right? If it is not: in which call, and is it a mistake that many make?
 
     python -m lessons.check                         # the list of all exercises: which are done?
-    python -m lessons.check 04a                     # one exercise
-    python -m lessons.check 04                      # the exercises of a lesson
-    python -m lessons.check 04a --folder ada        # the same, for the files in the folder ada
-    python -m lessons.check 04 --class all --csv points.csv     # points for each folder in `all`
+    python -m lessons.check 06a                     # one exercise
+    python -m lessons.check 06                      # the exercises of a lesson
+    python -m lessons.check 06a --folder ada        # the same, for the files in the folder ada
+    python -m lessons.check 06 --class all --csv points.csv     # points for each folder in `all`
 
     from lessons.check import check                 # in a notebook
-    check(own_guess)
+    check(balance)
 
-Write your functions in lessons/exercises/ex04.py. Inputs are drawn anew in each run and given to
-your function and to the right one of key04.py. Numbers are equal if they differ by less than the
+Write your functions in lessons/exercises/ex06.py. Inputs are drawn anew in each run and given to
+your function and to the right one of key06.py. Numbers are equal if they differ by less than the
 `tolerance` of the key, usually a ten-thousandth. You see the smallest call in which they differ,
 and, if your results are those of a common mistake in all calls, its name. Read the key when you are
 done. A loop without an end is tried until you press Ctrl-C, which shows its line. The last line
@@ -239,8 +239,8 @@ def check(function) -> None:
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m lessons.check", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("which", nargs="*", help="an exercise as 04a, a lesson as 04 [all]")
-    parser.add_argument("--folder", type=Path, default=HERE, help="where the files ex04.py are")
+    parser.add_argument("which", nargs="*", help="an exercise as 06a, a lesson as 06 [all]")
+    parser.add_argument("--folder", type=Path, default=HERE, help="where the files ex06.py are")
     parser.add_argument("--class", type=Path, dest="students",
                         help="a folder that holds one for each student")
     parser.add_argument("--csv", type=Path, default="points.csv",

@@ -1,8 +1,8 @@
 """Points for a class: each exercise of each student in a process of its own.
 
-    python -m lessons.check 02a 04a 06a --class class --csv points.csv
+    python -m lessons.check 02a 06a 07a --class class --csv points.csv
 
-`class` holds one folder for each student, with the files ex02.py, ex04.py ... (or a clone of the
+`class` holds one folder for each student, with the files ex02.py, ex06.py ... (or a clone of the
 project). A process has limits of time and memory, nothing that it prints is read, and its result
 comes through a pipe, behind a random word. An exercise without a result gets 0 points.
 lessons/check.py does the judging.

@@ -1,7 +1,7 @@
 """Common slips in the parts of one's own program (lessons/build.py).
 
 Each is a part of the right source in nanouft/simple.py, what stands there instead, and the sentence
-by which it is told. build.py tries them alone and then two together.
+by which it is told. lessons/judging.py tries them alone and then two together.
 """
 BY_ROW = "((logp * mask).sum(-1) / mask.sum(-1)).mean()"
 MEANS = "((weight * nll).sum(-1) / n[:, 0]).mean()"

@@ -24,16 +24,13 @@ NUMBERS = {                                     # what stands in the docstrings 
     "02a": ([MASK], [0, 0, 1, 1]),
     "02b": ([[[-2.0, 0, 0, 0], [-1.0] * 4], [[1, 0, 0, 0], [1] * 4], "sequence"], 1.5),
     "03a": ([[0.5, 0.5], [1.0, 0]], [0.25, -0.25]),
-    "04a": ([[[0, 1, 2, 9]], [[1, 1, 1, 0]], [[1, 3, 9, 9]]], [[0, 1, 3, 9]]),
     "06a": ([[2.5, 0], 0.95], 0.9199),
-    "10a": ([[-7.0, -2, -2], [0.0, 1, 1], (torch.tensor([-1.0] * 4),)], [1.3133, 0.7311]),
-    "07a": ([[[-1.0, -1]], [[-2.0, -3]], [[-1.0]], [[-1.0]], 0.1], [0.5544]),
     "08a": ([0.5, 2, 0.5], 0.25), "09a": ([1], 1 / 3), "12a": ([0.1, 0.5], 7),
     "11a": ([2, [1, 2, 3, 0], [0, 1, 0.5, 0.2]], 0.5833),
     "12b": ([[-1.0], [-1.0], [-2.0], [0.5], 0.2, 0.1], [0.4368]), "13a": ([0.5], [0.5, 0.1534]),
-    "14a": ([1, 0.8, TABLE], 5), "15a": ([[0.0, 0, 1], [0.5] * 3, 1, 0.5], [0.125, 0.25, 0.5]),
+    "14a": ([1, 0.8, TABLE], 5), "15a": ([2, 1, 0.5], [[1, 0.5], [-1, 0.5]]),
     "16a": ([0.5, 0.4, 10, 2], 0.03)}
-TENSORS = ("02b", "03a", "04a", "06a", "07a", "10a", "12b", "15a")
+TENSORS = ("02b", "03a", "06a", "12b")
 
 
 @pytest.mark.parametrize("name", KNOWN)
@@ -89,7 +86,7 @@ def test_a_gradient_that_is_checked_is_announced(name):
 
 
 def of_direction(k: int):
-    """A right program for 07b: a multiple of g_w, and a tenth of its length in any direction."""
+    """A right program for 07a: a multiple of g_w, and a tenth of its length in any direction."""
     def both_fall(g_w):
         u = torch.tensor([Random(f"{k} {i} {g_w.tolist()}").gauss(0, 1) for i in range(len(g_w))])
         return (2, 3, 5)[k % 3] * g_w + 0.1 * g_w.norm() * u / u.norm()
@@ -98,7 +95,7 @@ def of_direction(k: int):
 
 @pytest.mark.parametrize("k", range(30))
 def test_a_right_counterexample_is_right_whatever_its_direction(k):
-    assert judge(KNOWN["07b"], of_direction(k), seed=k) == ""
+    assert judge(KNOWN["07a"], of_direction(k), seed=k) == ""
 
 
 @pytest.mark.parametrize("wrong", [
@@ -107,7 +104,7 @@ def test_a_right_counterexample_is_right_whatever_its_direction(k):
     lambda g: g / 2 + torch.eye(len(g))[0] / 9,                 # shorter than g_w
     lambda g: g - g.roll(1) @ g / (g @ g) * g + g.roll(1)])     # the chosen answer stays
 def test_rounding_makes_no_counterexample(wrong):
-    assert judge(KNOWN["07b"], wrong, seed=0)
+    assert judge(KNOWN["07a"], wrong, seed=0)
 
 
 def test_a_program_that_fails_in_some_calls_makes_no_common_mistake():
@@ -119,7 +116,7 @@ def test_a_program_that_fails_in_some_calls_makes_no_common_mistake():
 
 
 def source_of(name: str) -> str:
-    return "import torch\n" + getsource(KNOWN[name].right)
+    return "import math\nimport torch\n" + getsource(KNOWN[name].right)
 
 
 def written(folder: Path, source: str) -> Path:
@@ -166,14 +163,14 @@ def test_masks_have_every_shape_of_real_rows():
         assert any(re.fullmatch(shape, mask) for mask in text), shape
 
 
-WRONG = "def own_guess(inputs, mask, argmax):\n    "
-STUDENTS = {                            # what each has put before or into the exercise 04a
-    "right": source_of("04a"),
+WRONG = "def balance(losses, gamma):\n    "
+STUDENTS = {                            # what each has put before or into the exercise 06a
+    "right": source_of("06a"),
     "forged": "import os\nfor fd in range(1, 30):\n    try:\n        os.write(fd, b'right\\n')\n"
               "    except OSError:\n        pass\nos._exit(0)",
     "judges himself": "from lessons import check\ncheck.judge = lambda *x: ''\n" + WRONG + "pass",
     "thread": "import threading, time\nthreading.Thread(target=time.sleep, args=(999,)).start()\n"
-              + source_of("04a"),
+              + source_of("06a"),
     "loop": WRONG + "while True: pass",
     "memory": WRONG + "return [bytearray(2**30) for k in range(99)]",
     "missing": ""}
@@ -185,25 +182,25 @@ def test_a_class_gets_points_whatever_its_students_do(tmp_path):
     for name, source in STUDENTS.items():
         (tmp_path / name).mkdir()
         if source:
-            (tmp_path / name / "ex04.py").write_text("import torch\n" + source)
+            (tmp_path / name / "ex06.py").write_text("import torch\n" + source)
     with ThreadPoolExecutor(4) as pool:
-        found = pool.map(lambda name: grade.grade(tmp_path / name, "04a", seconds=2), STUDENTS)
+        found = pool.map(lambda name: grade.grade(tmp_path / name, "06a", seconds=2), STUDENTS)
         right = [name for name, words in zip(STUDENTS, found) if words == "right"]
     assert right == ["right", "thread"]
 
 
 def test_the_points_of_a_class_are_a_table(tmp_path, capsys):
     """A line for each student and exercise, and one with his total. A folder or a clone is read."""
-    for name, files, sources in (("ada", ".", "02a 04a"), ("bob", "lessons/exercises", "02a")):
+    for name, files, sources in (("ada", ".", "02a 06a"), ("bob", "lessons/exercises", "02a")):
         (tmp_path / name / files).mkdir(parents=True)
         for source in sources.split():
             (tmp_path / name / files / f"ex{source[:2]}.py").write_text(source_of(source))
     table = tmp_path / "points.csv"
-    assert main(["02a", "04a", "--class", str(tmp_path), "--csv", str(table)]) == 0
+    assert main(["02a", "06a", "--class", str(tmp_path), "--csv", str(table)]) == 0
     rows = [line.split(",")[:3] for line in table.read_text().splitlines()]
     assert [row for row in rows if row[1] == "total"] == [["ada", "total", "2"],
                                                           ["bob", "total", "1"]]
-    assert len(rows) == 1 + 2 * 3 and ["bob", "04a", "0"] in rows
+    assert len(rows) == 1 + 2 * 3 and ["bob", "06a", "0"] in rows
     assert "There is no file" in table.read_text() and "bob" in capsys.readouterr().out
     with pytest.raises(UserError, match="no folder of a student"):
         main(["02a", "--class", str(tmp_path / "ada")])
