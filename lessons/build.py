@@ -172,7 +172,7 @@ def judge_and_run(path: str, shown: str, method: str, steps: str, seed: str) -> 
         say(f"\nA run of {method} with your parts"
             + (f", and ours in place of {', '.join(borrowed)}." if borrowed else " alone."))
         run_method(method, int(steps) if steps else None)
-    elif all(name in right for name in FIRST):
+    elif not failed and all(name in right for name in FIRST):
         note("training by sft")
         say("\n20 steps of SFT with your parts, from the shipped base:")
         first_steps()

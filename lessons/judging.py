@@ -11,6 +11,7 @@ import inspect
 import io
 import itertools
 import signal
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
@@ -50,7 +51,8 @@ Seen = dict[str, Tensor] | BaseException
 def attempt(case) -> Seen:
     """What the program gives with the parts that are in place, or its error."""
     try:
-        with at_most(SECONDS), redirect_stdout(io.StringIO()):
+        with at_most(SECONDS), redirect_stdout(io.StringIO()), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
             return case.look()
     except (Exception, SystemExit, TooLong) as error:
         return error
