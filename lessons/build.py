@@ -39,7 +39,7 @@ from lessons.judging import (
     at_most,
     error_words,
     judge,
-    remember_samples,
+    samples_remembered,
 )
 from lessons.parts import OURS, PARTS, base, needed, put
 from nanouft import simple, world
@@ -54,21 +54,39 @@ IN_ALL, WAITING = 900, 1800             # seconds for all parts: of computing; o
 
 
 # ---- all parts, and the whole program -----------------------------------------------------------
-def try_parts(mine: ModuleType, seed: int, tell: Callable) -> dict[str, Callable]:
-    """The parts that are right. `tell` is told of each part: its name, and what is wrong."""
+def try_parts(mine: ModuleType, seed: int) -> dict[str, str]:
+    """What is wrong with each part: nothing, NOT_YET, or words. It is printed as soon as it is
+    known. The right parts stand in simple.py afterwards."""
     right: dict[str, Callable] = {}
+    found: dict[str, str] = {}
     theirs = {name: vars(mine).get(name) for name in PARTS}
     for name, function in progress(len(PARTS), "parts tried", theirs.items()):
         note(f"trying {name}")
-        if function is None or function is OURS[name]:
-            wrong = NOT_YET
-        else:
-            wrong = judge(name, function, right, mine, seed)
+        written = function is not None and function is not OURS[name]
+        wrong = judge(name, function, right, mine, seed) if written else NOT_YET
         if not wrong:
             right[name] = function
-        tell(name, wrong)
+        found[name] = wrong
+        state = {"": "right", NOT_YET: NOT_YET}.get(wrong, f"wrong: {wrong}")
+        say(f"{name:<18}{state}", write=tqdm.write)             # above the bar
     put(right, mine)
-    return right
+    return found
+
+
+def counted(loop: Callable) -> Callable:
+    """simple.py's `train` with a bar over its steps, because a student's loop may say nothing."""
+    def train(model, rows, tok, method, steps, *reference):
+        kept = simple.METHODS[method]
+        with progress(steps, f"steps of {method}") as bar:
+            def loss(*args):
+                bar.update()
+                return kept[0](*args)
+            simple.METHODS[method] = (loss, *kept[1:])
+            try:
+                return loop(model, rows, tok, method, steps, *reference)
+            finally:
+                simple.METHODS[method] = kept
+    return train
 
 
 def first_steps(steps: int = 20) -> None:
@@ -78,7 +96,7 @@ def first_steps(steps: int = 20) -> None:
     before = simple.answers_of(model, asked, tok)
     rows = world.rows("train", "demos", steps * simple.ROWS, seed=0)
     with redirect_stdout(io.StringIO()):
-        simple.train(model, rows, tok, "sft", steps)
+        counted(simple.train)(model, rows, tok, "sft", steps)
     for row, *answers in zip(asked, before, simple.answers_of(model, asked, tok)):
         say(row.prompt[0].text)
         for when, answer in zip(("before", "after"), answers):
@@ -89,7 +107,7 @@ def first_steps(steps: int = 20) -> None:
 def run_method(method: str, steps: int | None) -> None:
     """simple.py's own run, and the score of 900 test questions before and after it. They are those
     of `python -m nanouft.train`, whose run is another one: its rows, order and steps differ."""
-    trained, loop = [], simple.train
+    trained, loop = [], counted(simple.train)
 
     def train(model, *args):
         trained.append(model)
@@ -139,45 +157,40 @@ def judge_and_run(path: str, shown: str, method: str, steps: str, seed: str) -> 
     """1 unless all parts are right."""
     torch.set_num_threads(1)
     sys.path.insert(0, str(Path(path).parent))                  # a file may import its neighbour
-    sample_answers = simple.sample_answers
-    remember_samples()
     grade.limit(IN_ALL)
     note(f"reading {shown}")
-    try:
-        with at_most(SECONDS):
-            mine = load(Path(path))
-    except (Exception, SystemExit, TooLong) as error:
-        note("done")
-        raise UserError(f"{shown}: cannot be read. "
-                        f"{' '.join(error_words(error, path).split())}") from None
-
-    failed: list[str] = []
-
-    def tell(name: str, wrong: str) -> None:
-        state = "right" if not wrong else NOT_YET if wrong == NOT_YET else f"wrong: {wrong}"
-        failed.extend([name] * state.startswith("wrong"))
-        say(f"{name:<18}{state}", write=tqdm.write)             # above the bar
-    right = try_parts(mine, int(seed), tell)
-    for place in (simple, mine):
-        if getattr(place, "sample_answers", None) is not None:
-            vars(place)["sample_answers"] = sample_answers
-    missing = [name for name in PARTS if name not in right]
+    mine = read_program(path, shown)
+    with samples_remembered():
+        found = try_parts(mine, int(seed))
+    missing = [name for name, wrong in found.items() if wrong]
+    failed = any(wrong != NOT_YET for wrong in found.values() if wrong)
     following = (f" Next: {missing[0]}, lesson {PARTS[missing[0]][0]}."
                  if missing else " The whole program is yours.")
     again = f" The same rows again: --seed {seed}." if failed else ""
-    say(f"{len(right)} of {len(PARTS)} parts are yours.{following}{again}")
+    say(f"{len(PARTS) - len(missing)} of {len(PARTS)} parts are yours.{following}{again}")
     if method:
         note(f"running {method}")
         borrowed = [name for name in needed(method) if name in missing]
         say(f"\nA run of {method} with your parts"
             + (f", and ours in place of {', '.join(borrowed)}." if borrowed else " alone."))
         run_method(method, int(steps) if steps else None)
-    elif not failed and all(name in right for name in FIRST):
+    elif not failed and not set(FIRST) & set(missing):
         note("training by sft")
         say("\n20 steps of SFT with your parts, from the shipped base:")
         first_steps()
     note("done")
     return int(bool(missing))
+
+
+def read_program(path: str, shown: str) -> ModuleType:
+    """The student's file, as a module. UserError if it cannot be run."""
+    try:
+        with at_most(SECONDS):
+            return load(Path(path))
+    except (Exception, SystemExit, TooLong) as error:
+        note("done")
+        raise UserError(f"{shown}: cannot be read. "
+                        f"{' '.join(error_words(error, path).split())}") from None
 
 
 # ---- the file to begin with ---------------------------------------------------------------------

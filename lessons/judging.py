@@ -141,6 +141,8 @@ def judge(name: str, function, others: dict[str, Callable], mine: ModuleType, se
         return ""
     least = smallest(next(case for case in tried if wrong[case]), fault)
     words = f"{fault(least)}\n{least}"
+    if isinstance(seen[least], BaseException):                  # which says enough
+        return words
     return words + slip_words(name, [least, *tried], seen)
 
 
@@ -194,7 +196,8 @@ def with_slips(name: str, slips: tuple) -> Callable | None:
     return space[name]
 
 
-def remember_samples() -> None:
+@contextmanager
+def samples_remembered() -> Iterator[None]:
     """Answers are sampled once for each model, rows and step, because slips are tried on them."""
     sample, kept = simple.sample_answers, {}
 
@@ -205,3 +208,7 @@ def remember_samples() -> None:
             kept[key] = sample(model, rows, tok, step)
         return tuple(x.clone() for x in kept[key])
     simple.sample_answers = sample_answers
+    try:
+        yield
+    finally:
+        simple.sample_answers = sample

@@ -59,6 +59,9 @@ SLIPS: dict[str, list[tuple[str, str, str]]] = {
         ("clip_grad_norm_", "clip_grad_value_", "Each number of the gradient is cut off by itself "
          "(clip_grad_value_), which changes its direction. Scale all of them together, by "
          "clip_grad_norm_."),
+        ("torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)",
+         "[torch.nn.utils.clip_grad_norm_([p], 1.0) for p in model.parameters()]", "Each tensor is "
+         "clipped by its own norm. The norm is that of all gradients together."),
         ("        optimizer.step()\n", "", "The weights have not moved. optimizer.step() moves "
          "them."),
         ("copy.deepcopy(model)", "model", "The reference is the model itself and is trained with "

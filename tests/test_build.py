@@ -133,7 +133,8 @@ def grpo_loss(model, reference, rows, tok, step):
 def _simple_stays_as_it_is(monkeypatch):
     """What a test puts into simple.py is taken out again."""
     before, methods = dict(vars(simple)), dict(simple.METHODS)
-    yield
+    with judging.samples_remembered():
+        yield
     vars(simple).update(before)
     simple.METHODS.update(methods)
 
@@ -145,9 +146,7 @@ def of_text(text: str, folder: Path) -> ModuleType:
 
 def tried(mine: ModuleType, seed: int = 5) -> dict[str, str]:
     """What is said of each part."""
-    said: dict[str, str] = {}
-    build.try_parts(mine, seed, said.__setitem__)
-    return said
+    return build.try_parts(mine, seed)
 
 
 def judged(name: str, *slips: tuple[str, str, str], seed: int = 5) -> str:
@@ -161,7 +160,6 @@ def judged(name: str, *slips: tuple[str, str, str], seed: int = 5) -> str:
 @pytest.mark.parametrize("name", parts.PARTS)
 def test_each_listed_slip_is_refused_and_named(name, monkeypatch):
     monkeypatch.setattr(simple, "ROWS", 2)                  # short steps of `train`
-    judging.remember_samples()
     judging.as_it_should_be.cache_clear()
     assert judged(name) == ""
     for slip in SLIPS[name]:
@@ -178,7 +176,6 @@ def test_each_listed_slip_is_refused_and_named(name, monkeypatch):
     ("padded", "The targets are not", "The mask has to be 0"),
     ("grpo_loss", "The standard deviation is missing", "The penalty is not")])
 def test_two_slips_together_are_both_named(name, first, second):
-    judging.remember_samples()
     slips = [next(slip for slip in SLIPS[name] if slip[2].startswith(words))
              for words in (first, second)]
     said = judged(name, *slips)
@@ -191,7 +188,6 @@ def test_two_slips_together_are_both_named(name, first, second):
     ("grpo_loss", "The ratio has no gradient")])
 def test_a_mistake_in_the_gradient_alone_is_told_as_one(name, words):
     """No check of values could see it."""
-    judging.remember_samples()
     slip = next(slip for slip in SLIPS[name] if slip[2].startswith(words))
     assert judged(name, slip).startswith("the loss is right, but its gradient is not")
 
