@@ -62,8 +62,8 @@ SLIPS: dict[str, list[tuple[str, str, str]]] = {
         ("torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)",
          "[torch.nn.utils.clip_grad_norm_([p], 1.0) for p in model.parameters()]", "Each tensor is "
          "clipped by its own norm. The norm is that of all gradients together."),
-        ("        optimizer.step()\n", "", "The weights have not moved. optimizer.step() moves "
-         "them."),
+        ("        optimizer.step()\n", "", "The weights have not moved. Either optimizer.step() "
+         "is missing, or zero_grad() stands between loss.backward() and it."),
         ("copy.deepcopy(model)", "model", "The reference is the model itself and is trained with "
          "it. Make a copy before the first step."),
         ("    if reference is None:\n    ", "", "The reference that is given is not used."),
