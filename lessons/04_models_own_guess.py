@@ -231,14 +231,10 @@ if not CHANGE:
 # read.
 #
 # ## Exercise
-# In `lessons/exercises/ex04.py`, without looking at the code above:
-#
-# - **04a** `own_guess(inputs, mask, argmax)`: the guesses, shifted, and only in the answer.
-#
 # **In your own program.** This lesson unlocks the part `mix_in_own_guess` of your `mine.py` (lesson
-# 02 says how it begins). It is the cell `blend` in its final form, so write it without looking. A
-# value alone cannot show whether gradient flows through your blend; `python -m lessons.build
-# mine.py` compares gradients too.
+# 02 says how it begins): the guesses, shifted, only in the answer, and mixed into the embeddings.
+# Write it without looking at the code above. A value alone cannot show whether gradient flows
+# through your blend; `python -m lessons.build mine.py` compares gradients too.
 #
 # ## Two questions
 # 1. Each guess starts from the demonstrator's words so far. Why is that not yet the model's own

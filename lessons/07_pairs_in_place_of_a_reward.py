@@ -200,11 +200,10 @@ if not CHANGE:
 # do not know.", and all pairs are won as well. The loss allows the fall, but whether a run reaches
 # it depends on rate times steps, and the pairs won do not tell the two runs apart.
 #
-# ## Exercises
+# ## Exercise
 # In `lessons/exercises/ex07.py`:
 #
-# - **07a** `dpo_loss(pi_w, ref_w, pi_l, ref_l, beta)` returns the loss of each pair.
-# - **07b** `both_fall(g_w)` returns a counterexample to "what is pushed up goes up".
+# - **07a** `both_fall(g_w)` returns a counterexample to "what is pushed up goes up".
 #
 # **In your own program.** This lesson unlocks the parts `log_ratio` and `dpo_loss` of your
 # `mine.py` (lesson 02 says how it begins). Your later parts, UNA and PoFT, will call the same

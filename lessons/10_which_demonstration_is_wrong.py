@@ -165,14 +165,9 @@ if not CHANGE:
 # helps if the other model has learnt something that the policy does not know.
 #
 # ## Exercise
-# In `lessons/exercises/ex10.py`:
-#
-# - **10a** `poft_loss(logp, mask, others)` returns PoFT's loss of one demonstration and the trust
-#   in it.
-#
 # **In your own program.** This lesson unlocks the part `poft_loss` of your `mine.py` (lesson 02
-# says how it begins). In contrast to the exercise there is one aligned model with the same
-# tokenizer, so that your `log_ratio` already has all that the loss needs.
+# says how it begins). There is one aligned model, and it has the same tokenizer, so that your
+# `log_ratio` already has all that the loss needs.
 #
 # ## Two questions
 # 1. Why does PoFT compare means over tokens, and not sums?

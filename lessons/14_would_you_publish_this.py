@@ -183,6 +183,8 @@ if not CHANGE:
 #     python -m lessons.arena                                     # the tasks
 #     python -m lessons.arena mine.py --task stop --guess +3
 #
+# The task `uft` judges the program that you wrote over the course (lesson 09 tells how).
+#
 # ## Two questions
 # 1. Why does the winner of one seed nearly always lose its lead on others?
 # 2. Name three things that must be fixed before anybody looks at the test questions.

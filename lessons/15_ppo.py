@@ -133,7 +133,8 @@ if not CHANGE:
 # ## Exercise
 # In `lessons/exercises/ex15.py`:
 #
-# - **15a** `gae(R, V, gamma, lam)`: the advantages of one answer's tokens.
+# - **15a** `parts_of_advantage(T, gamma, lam)`: how much of the first token's advantage comes from
+#   the rewards, and how much from the critic?
 #
 # ## Two questions
 # 1. What does $\lambda=0$ need that $\lambda=1$ does not?

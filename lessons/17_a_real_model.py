@@ -225,11 +225,6 @@ for steps in (48, 96):
 # If your verdict is "undecided", say how many seeds would decide a difference of this size. If it
 # is not, ask what either method would score at a rate of its own.
 #
-# ## Exercise
-# Write it in `lessons/exercises/ex17.py` and check it with `python -m lessons.check 17`.
-#
-# - **17a** `train_step(model, optimizer, inputs, targets, mask)`: one whole step of SFT.
-#
 # ## Two questions
 # 1. After 48 steps the interval lies far below 0. What would five other seeds probably show, and
 #    what can no number of seeds show?

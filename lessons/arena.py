@@ -2,11 +2,13 @@
 
     python -m lessons.arena                                     # the tasks
     python -m lessons.arena mine.py --task stop --guess +3      # you expect to lead SFT by 3 points
+    python -m lessons.arena mine.py --task uft --guess 0        # una_loss of your own program
     python -m lessons.arena FOLDER --task stop --test-seed 71       # a line each in arena.csv
 
 mine.py holds one subclass of Objective that writes `loss`, and settings if it likes (docs/python.md
 shows one). It learns from the same rows, in as many steps and with as many tries of
 the learning rate as the methods beside it. The verdict is that of lesson 14 and docs/claims.md.
+In the task uft mine.py is the program of lessons.build, and its una_loss trains in place of ours.
 
 Your file runs in a process of its own, with limits of time and memory, and leaves weights. The
 scores come from this program. Entries that leave equal weights are marked, because they are the
@@ -20,6 +22,7 @@ import hashlib
 import io
 import json
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -30,8 +33,9 @@ from pathlib import Path
 
 import numpy as np
 
-from lessons import grade
+from lessons import grade, own_program
 from lessons.evidence.stats import half_width, moments, verdict
+from lessons.parts import loss_of
 from nanouft.errors import UserError, choose, command, say
 from nanouft.gpt import BASE
 from nanouft.models.folders import read_gpt
@@ -55,33 +59,45 @@ class Task:
     rates: tuple[str, ...]              # which everybody tries
     beside: dict[str, str]              # name: flags. The first is the one to beat
     doubt: str = ""                     # what must be known of those beside
+    program: str = ""                   # the method that one's own program of lessons.build trains
 
 
 TASKS = {
     "stop": Task(
         "24 steps at a low rate: say what was asked, and stop",
-        "--skills rules,list,sum,sort,reverse --rows 384 --steps 24", ("2e-5",),
+        "--skills rules,list,sum,sort,reverse --rows 384 --steps 24 --batch-size 8", ("2e-5",),
         {"SFT": "sft --reduction sequence", "IFT": "ift", "IFT, gamma .5": "ift --gamma 0.5"}),
     "wrong": Task(
         "40 % of the demonstrations are wrong, and nobody says which",
-        "--skills list,sum,sort,reverse --rows 256 --noise 0.4 --steps 96",
+        "--skills list,sum,sort,reverse --rows 256 --noise 0.4 --steps 96 --batch-size 8",
         ("3e-5", "6e-5", "1.25e-4", "2.5e-4"),
         {"SFT": "sft --reduction sequence", "IFT": "ift", "PoFT": "poft"},
         "PoFT asks a model that has read 4,080 right answers"),
+    "uft": Task(
+        "your own program: una_loss on demonstrations and scored answers",
+        "--skills list,sum,sort,reverse --rows 256 --steps 48 --batch-size 16", ("2.5e-4",),
+        {"UFT": "uft"}, program="uft"),
 }
 
 
 # ---- the entry ----------------------------------------------------------------------------------
-def check_entry(file: Path) -> None:
-    """UserError unless the file has one class that writes its `loss` and changes nothing else. It
-    is read, not run."""
+def check_entry(file: Path, task: Task) -> None:
+    """UserError unless the file has one class that writes its `loss` and changes nothing else, or
+    is a program with the loss of the task. It is read, not run."""
     try:
         tree = ast.parse(file.read_text(encoding="utf-8"))
     except (OSError, SyntaxError, ValueError) as e:
         raise UserError(f"{file}: cannot be read ({e})") from None
+    parts = own_program.written(tree)
+    if task.program:
+        if (loss := loss_of(task.program)) not in parts:
+            raise UserError(f"{file}: has no {loss} yet; this task judges a program of "
+                            "lessons.build")
+        return
     classes = [node for node in tree.body if isinstance(node, ast.ClassDef)]
     if len(classes) != 1:
-        raise UserError(f"{file}: holds {len(classes)} classes; an entry is one")
+        hint = " (--task uft judges a program of lessons.build)" if parts else ""
+        raise UserError(f"{file}: holds {len(classes)} classes; an entry is one{hint}")
     for node in classes[0].body:
         name = getattr(node, "name", "")
         if isinstance(node, ast.Assign):
@@ -92,16 +108,18 @@ def check_entry(file: Path) -> None:
 
 
 # ---- training, in a process that leaves weights --------------------------------------------------
-def train(name: str, flags: str, task: Task, jobs: list[tuple[int, str]], room: Path) -> None:
+def train(name: str, flags: str, task: Task, jobs: list[tuple[int, str]], room: Path,
+          program: str = "") -> None:
     """One run for each (seed, rate) in `room`, a process for all of them; UserError if one is
-    missing. What it prints is never believed."""
+    missing. What it prints is never believed. program: the file of one's own program, whose loss
+    takes the place of ours."""
     shutil.rmtree(room, ignore_errors=True)
     room.mkdir(parents=True)
     say(f"  training {name}: {len(jobs)} runs")
     words = [f"{folder_of(job)} --objective {flags} {task.flags} --lr {job[1]} --seed {job[0]}"
              for job in jobs]
     child = subprocess.Popen(
-        [sys.executable, "-B", "-c", "from lessons import arena; arena.run_all()", *words],
+        [sys.executable, "-B", "-c", "from lessons import arena; arena.run_all()", program, *words],
         cwd=room, text=True, errors="replace", stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT, start_new_session=True,
         env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"})
@@ -132,13 +150,19 @@ def folder_of(job: tuple[int, str]) -> str:
 
 
 def run_all() -> None:
-    """In the child: each word is a folder and the flags of a run of nanouft.train."""
+    """In the child: a student's program or nothing, and in each further word a folder and the flags
+    of a run of nanouft.train."""
     from nanouft import train as nanouft_train
     grade.limit(SECONDS)
-    for word in sys.argv[1:]:
-        folder, *flags = word.split(" ")
-        nanouft_train.main([*flags, "--batch-size", "8", "--warmup", "0.1", "--plain", "--device",
-                            "cpu", "--threads", "1", "--save-every", "0", "--out", folder])
+    program, *words = sys.argv[1:]
+    for word in words:
+        folder, *flags = shlex.split(word)
+        flags += ["--warmup", "0.1", "--plain", "--device", "cpu", "--threads", "1",
+                  "--save-every", "0", "--out", folder]
+        if program:
+            own_program.train(Path(program), flags)
+        else:
+            nanouft_train.main(flags)
 
 
 # ---- judging, by this program's own code ---------------------------------------------------------
@@ -173,19 +197,20 @@ class Result:
 KEPT = ("rate", "weights", "scores", "ended")
 
 
-def measure(name: str, flags: str, task: Task, split: str, seed: int) -> Result:
+def measure(name: str, flags: str, task: Task, split: str, seed: int,
+            program: str = "") -> Result:
     """Choose the rate on validation prompts, then train and score the five seeds."""
     room = OUT / "runs" / "".join(c if c.isalnum() else "-" for c in name)
     rate = task.rates[0]
     if len(task.rates) > 1:
         jobs = [(s, rate) for rate in task.rates for s in TRIES]
-        train(name, flags, task, jobs, room)
+        train(name, flags, task, jobs, room, program)
         tried = {rate: np.mean([scores(room / folder_of((s, rate)), "val", 3, FEW)[0].mean()
                                 for s in TRIES]) for rate in task.rates}
         rate = max(tried, key=tried.get)
         say(f"  {name}: " + ", ".join(f"{100 * x:.1f} at {r}" for r, x in tried.items()))
     jobs = [(s, rate) for s in SEEDS]
-    train(name, flags, task, jobs, room)
+    train(name, flags, task, jobs, room, program)
     folders = [room / folder_of(job) for job in jobs]
     found = [scores(folder, split, seed, ITEMS) for folder in folders]
     weights = fingerprint(folders)
@@ -227,7 +252,7 @@ def baselines(name: str, split: str, seed: int) -> dict[str, Result]:
 # ---- the verdict --------------------------------------------------------------------------------
 def report(entry: str, file: Path, name: str, guess: float | None, split: str, seed: int) -> dict:
     """Train and judge an entry, print it, draw out/arena/ENTRY.png. Returns its line of csv."""
-    check_entry(file)
+    check_entry(file, TASKS[name])
     task, began = TASKS[name], time.time()
     others = baselines(name, split, seed)
     tries = f"{len(task.rates)} rates on two seeds, then " if len(task.rates) > 1 else ""
@@ -235,7 +260,9 @@ def report(entry: str, file: Path, name: str, guess: float | None, split: str, s
         "prompts: half-widths of 1 to 3 points.",
         f"It may take {SECONDS} seconds of computing" + (" for the tries, and as many for the "
         "verdict" if len(task.rates) > 1 else "") + f", and {WAITING} on the clock.", sep="\n")
-    mine = measure(entry, str(file.resolve()), task, split, seed)
+    path = str(file.resolve())
+    mine = (measure(entry, task.program, task, split, seed, path) if task.program
+            else measure(entry, shlex.quote(path), task, split, seed))
     leads = {who: lead(mine.scores, x.scores) for who, x in others.items()}
     for who, x in {entry: mine, **others}.items():
         told = f"   you lead by {leads[who][0]:+5.1f} ± {leads[who][1]:.1f}: {leads[who][2]}" \
@@ -243,6 +270,8 @@ def report(entry: str, file: Path, name: str, guess: float | None, split: str, s
         say(f"  {who:16}{100 * x.scores.mean():5.1f}   {100 * x.ended.mean():3.0f} % stop   rate "
             f"{x.rate}{told}")
     first = next(iter(others))
+    if task.program:                        # a right program leaves our weights, as it should
+        mine.weights = ""
     same = [who for who, x in others.items() if x.weights == mine.weights]
     if same:
         say(f"{entry} leaves the same weights as {same[0]}: it is the same loss.")
@@ -291,7 +320,7 @@ def main(argv: list[str] | None = None) -> int:
                         help="files with a loss, or folders of such files")
     parser.add_argument("--task", default="stop", help=" | ".join(TASKS))
     parser.add_argument("--guess", type=float, metavar="POINTS",
-                        help="your guess of your lead over SFT")
+                        help="your guess of your lead over the first one beside you")
     parser.add_argument("--csv", type=Path, default=Path("arena.csv"),
                         help="a file that is written anew, a line for each entry [arena.csv]")
     parser.add_argument("--test-seed", type=int,
@@ -304,8 +333,8 @@ def main(argv: list[str] | None = None) -> int:
             say(f"{name:8}{task.about}", f"        beside you: {'; '.join(task.beside)}", sep="\n")
         return 0
     if split == "val" and cfg.guess is None:
-        raise UserError("first your guess: --guess POINTS, by how many you expect to lead SFT "
-                        "(0: equal, -3: worse)")
+        raise UserError("first your guess: --guess POINTS, by how many you expect to lead "
+                        f"{next(iter(TASKS[name].beside))} (0: equal, -3: worse)")
     OUT.mkdir(parents=True, exist_ok=True)
     files = [x for given in cfg.entries
              for x in (sorted(given.glob("**/*.py")) if given.is_dir() else [given])]

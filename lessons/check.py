@@ -26,7 +26,6 @@ import torch
 
 from lessons.grade import grade_class
 from lessons.judge import HERE, NOT_STARTED, exercises, judge, judge_file
-from lessons.judge import load as load  # lessons/build.py takes it here
 from nanouft.errors import UserError, command
 
 

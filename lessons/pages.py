@@ -81,14 +81,18 @@ def write_notebook(file: Path, out: Path, address: str) -> None:
     last = notebook.cells.pop()
     text, heading, questions = last.source.partition("## Two questions")
     notebook.cells.insert(1, new_code_cell(PROJECT.format(address=address)))
-    notebook.cells += [new_markdown_cell(text + "In this notebook, write them here."),
-                       *map(new_code_cell, stubs(file)), new_markdown_cell(heading + questions)]
+    cells = stubs(file)
+    notebook.cells += [new_markdown_cell(text + "In this notebook, write them here." * bool(cells)),
+                       *map(new_code_cell, cells), new_markdown_cell(heading + questions)]
     jupytext.write(notebook, out / f"{file.stem}.ipynb")
 
 
 def stubs(file: Path) -> list[str]:
-    """A cell for each exercise of a lesson: its stub, and the call that checks it."""
-    source = (HERE / "exercises" / f"ex{file.name[:2]}.py").read_text(encoding="utf-8")
+    """A cell for each exercise of a lesson, which may have none: its stub, and its check."""
+    exercises = HERE / "exercises" / f"ex{file.name[:2]}.py"
+    if not exercises.exists():
+        return []
+    source = exercises.read_text(encoding="utf-8")
     functions = [x for x in ast.parse(source).body if isinstance(x, ast.FunctionDef)]
     cells = [f"{ast.get_source_segment(source, x)}\n\n\ncheck({x.name})" for x in functions]
     return ["from lessons.check import check\n\n\n" + cells[0], *cells[1:]]

@@ -1,10 +1,12 @@
 """Common slips in the parts of one's own program (lessons/build.py).
 
 Each is a part of the right source in nanouft/simple.py, what stands there instead, and the sentence
-by which it is told. build.py tries them alone and then two together.
+by which it is told. lessons/judging.py tries them alone and then two together.
 """
 BY_ROW = "((logp * mask).sum(-1) / mask.sum(-1)).mean()"
 MEANS = "((weight * nll).sum(-1) / n[:, 0]).mean()"
+OF_MASK = """[mask + [0] * (longest - len(mask)) for _, mask in chats])
+    return ids[:, :-1], ids[:, 1:], mask[:, 1:]"""
 GUESS = "torch.where(mask[:, :-1] == 1, guess_of_next[:, :-1], inputs[:, 1:])"
 FACTOR = "factor = (step + 1) / warmup "
 
@@ -14,6 +16,8 @@ SLIPS: dict[str, list[tuple[str, str, str]]] = {
          "token after it."),
         ("mask[:, 1:]", "mask[:, :-1]", "The mask belongs to the targets: leave out its first "
          "number, not its last."),
+        (OF_MASK, OF_MASK.replace("mask +", "mask[:-1] +").replace("mask[:, 1:]", "mask"),
+         "The mask of a row belongs to its targets: leave out its first number, not its last."),
         ("mask + [0] *", "mask + [1] *", "The mask has to be 0 on the padding."),
         ("ids + [tok.pad] * (longest - len(ids))", "[tok.pad] * (longest - len(ids)) + ids",
          "The ids are padded on the left, so the words stand at other positions. Pad on the "
@@ -55,8 +59,11 @@ SLIPS: dict[str, list[tuple[str, str, str]]] = {
         ("clip_grad_norm_", "clip_grad_value_", "Each number of the gradient is cut off by itself "
          "(clip_grad_value_), which changes its direction. Scale all of them together, by "
          "clip_grad_norm_."),
-        ("        optimizer.step()\n", "", "The weights have not moved. optimizer.step() moves "
-         "them."),
+        ("torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)",
+         "[torch.nn.utils.clip_grad_norm_([p], 1.0) for p in model.parameters()]", "Each tensor is "
+         "clipped by its own norm. The norm is that of all gradients together."),
+        ("        optimizer.step()\n", "", "The weights have not moved. Either optimizer.step() "
+         "is missing, or zero_grad() stands between loss.backward() and it."),
         ("copy.deepcopy(model)", "model", "The reference is the model itself and is trained with "
          "it. Make a copy before the first step."),
         ("    if reference is None:\n    ", "", "The reference that is given is not used."),
@@ -117,6 +124,8 @@ SLIPS: dict[str, list[tuple[str, str, str]]] = {
         ("torch.sigmoid(BETA * nats)", "BETA * nats", "The sigmoid is missing."),
         ("1.0 if row.score is None", "0.0 if row.score is None", "A demonstration, whose score is "
          "None, counts as score 1."),
+        ("1.0 if row.score is None else row.score", "row.score or 1.0", "A score of 0 counts as 1, "
+         "because Python takes 0 for false. Ask whether the score is None."),
         ("row.score for", "float(row.score == 1) for", "A score may lie between 0 and 1. It should "
          "not be rounded to right or wrong."),
         (".square()", ".abs()", "The difference should be squared."),
@@ -165,6 +174,8 @@ SLIPS: dict[str, list[tuple[str, str, str]]] = {
          "nll[:, t].detach()) * mask[:, t]", "The token's own loss is missing in its weight."),
         ("reversed(range(nll.shape[1]))", "range(nll.shape[1])", "The weights look back. A token "
          "weighs by what follows it, so go through the answer from its end."),
+        ("future * mask[:, t]", "future", "The tokens before the answer have weights as well, and "
+         "count in the mean of the weights. Use the mask."),
         ("weight * n / weight.sum(-1, keepdim=True)", "weight", "The weights of an answer should "
          "have the mean 1: divide them by their mean."),
         ("weight * n / weight.sum(-1, keepdim=True)", "weight / weight.sum(-1, keepdim=True)",

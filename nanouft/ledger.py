@@ -154,8 +154,12 @@ def finding(strips: list[plots.Strip]) -> str:
             if which in ("answer", "chosen", "good answer")}
     low, high = min(ends, key=ends.__getitem__), max(ends, key=ends.__getitem__)
     way = "down" if ends[low] < 0 else "up"
-    return (f"{low} pushes {last} {way} ({ends[low]:+.2f}), {high} up ({ends[high]:+.2f})"
-            ).replace("-", "−")
+    return f"{low} pushes {last} {way} ({signed(ends[low])}), {high} up ({signed(ends[high])})"
+
+
+def signed(push: float) -> str:
+    """ "+1.00", "−0.90", with the minus of print."""
+    return f"{push:+.2f}".replace("-", "−")
 
 
 def chance_to_end(model: GPT, tok: Tokenizer, row: Row) -> float:

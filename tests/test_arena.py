@@ -1,11 +1,15 @@
 """lessons/arena.py: a loss of one's own gets the verdict that its scores have."""
+import inspect
 import json
 
 import numpy as np
 import pytest
 
-from lessons import arena
+from lessons import arena, build
+from nanouft import simple
 from nanouft.errors import UserError
+from nanouft.gpt import BASE
+from nanouft.models.folders import read_gpt
 
 ENTRY = """from nanouft.objective import Objective
 
@@ -26,10 +30,10 @@ class Mine(Objective):
 def test_an_entry_writes_its_loss_alone(part, instead, told, tmp_path):
     file = tmp_path / "mine.py"
     file.write_text(ENTRY)
-    arena.check_entry(file)
+    arena.check_entry(file, arena.TASKS["stop"])
     file.write_text(ENTRY.replace(part, instead))
     with pytest.raises(UserError, match=told):
-        arena.check_entry(file)
+        arena.check_entry(file, arena.TASKS["stop"])
 
 
 @pytest.mark.parametrize("gain, word", [(0.06, "better"), (0.0, "equal"), (-0.06, "worse")])
@@ -65,7 +69,7 @@ def test_the_table_is_of_one_call_and_names_entries_by_their_paths(tmp_path, mon
 def test_what_ends_or_hangs_leaves_no_weights_and_says_so(tmp_path, monkeypatch):
     """The verdict never comes from what a program prints: without weights there is none."""
     monkeypatch.setattr(arena, "SECONDS", 30)
-    task = arena.Task("", "--skills list --rows 8 --steps 1", ("2e-5",), {})
+    task = arena.Task("", "--skills list --rows 8 --steps 1 --batch-size 8", ("2e-5",), {})
     for how in ("raise SystemExit", "import os; print('verdict: better'); os._exit(0)"):
         file = tmp_path / "mine.py"
         file.write_text(f"{how}\n{ENTRY}")
@@ -74,7 +78,7 @@ def test_what_ends_or_hangs_leaves_no_weights_and_says_so(tmp_path, monkeypatch)
 
 
 def test_an_entry_is_trained_and_scored_by_its_weights(tmp_path):
-    task = arena.Task("", "--skills list --rows 16 --steps 2", ("2e-5",), {})
+    task = arena.Task("", "--skills list --rows 16 --steps 2 --batch-size 8", ("2e-5",), {})
     file = tmp_path / "mine.py"
     file.write_text(ENTRY)
     arena.train("mine", str(file), task, [(0, "2e-5")], tmp_path / "room")
@@ -111,3 +115,55 @@ def test_a_limit_of_time_is_named(tmp_path, monkeypatch):
     file.write_text(f"while True: pass\n{ENTRY}")
     with pytest.raises(UserError, match="out of time, after 2 seconds of computing"):
         arena.train("mine", str(file), task, [(0, "2e-5")], tmp_path / "room")
+
+
+# ---- one's own program ---------------------------------------------------------------------------
+PROGRAM = """import torch
+from torch import Tensor
+from nanouft.simple import BETA
+
+def log_ratio(model, reference, rows, side, tok):
+    raise NotImplementedError
+
+""" + inspect.getsource(simple.una_loss)
+
+
+def test_a_program_is_judged_by_its_own_task(tmp_path):
+    file = tmp_path / "mine.py"
+    file.write_text(PROGRAM)
+    arena.check_entry(file, arena.TASKS["uft"])
+    with pytest.raises(UserError, match="0 classes; an entry is one .--task uft judges a program"):
+        arena.check_entry(file, arena.TASKS["stop"])
+    for text in (ENTRY, build.skeleton()):
+        file.write_text(text)
+        with pytest.raises(UserError, match="has no una_loss yet"):
+            arena.check_entry(file, arena.TASKS["uft"])
+
+
+def test_a_right_program_leaves_our_weights_and_a_wrong_one_others(tmp_path):
+    """The rows and their order, the rate and the steps are those of nanouft.train. A part that he
+    has not written yet is ours."""
+    task = arena.Task("", "--skills list,sort --rows 16 --steps 3 --batch-size 16", (), {})
+    job, config = (1, "2.5e-4"), json.loads((BASE / "config.json").read_text())
+    programs = {"ours": "", "right": PROGRAM, "beta": PROGRAM.replace("BETA * nats", "nats"),
+                "demos": PROGRAM.replace("1.0 if row.score", "0.0 if row.score")}
+
+    def weights(folder):
+        return np.concatenate([p.detach().numpy().ravel()
+                               for p in read_gpt(folder, config).parameters()])
+    found = {}
+    (tmp_path / "with a space").mkdir()
+    for name, program in programs.items():
+        file = tmp_path / "with a space" / f"{name}.py"
+        file.write_text(program)
+        arena.train(name, "uft", task, [job], tmp_path / name, str(file) if program else "")
+        found[name] = weights(tmp_path / name / arena.folder_of(job))
+    moved = np.linalg.norm(found["ours"] - weights(BASE))
+    away = {name: np.linalg.norm(x - found["ours"]) / moved for name, x in found.items()}
+    assert away["right"] < 0.01 and min(away["beta"], away["demos"]) > 0.2, away
+
+
+def test_equal_scores_are_equal():
+    """Those of a right program beside ours."""
+    scores = np.random.default_rng(0).random((5, 4, 240))
+    assert arena.lead(scores, scores.copy()) == (0, 0, "equal")

@@ -7,7 +7,8 @@ from types import ModuleType
 
 import pytest
 
-from lessons import build, check
+from lessons import build, check, judging, parts
+from lessons.slips import SLIPS
 from nanouft import simple
 from nanouft.errors import UserError, command
 
@@ -20,7 +21,7 @@ from nanouft.simple import BETA, GAMMA, KL, LAM, METHODS, ROWS, sample_answers, 
 
 
 """
-OURS = HEAD + "\n\n".join(inspect.getsource(ours) for ours in build.OURS.values())
+OURS = HEAD + "\n\n".join(inspect.getsource(ours) for ours in parts.OURS.values())
 OTHERWISE = HEAD + '''
 def padded(chats, tok):
     T = max(len(ids) for ids, _ in chats) + 3               # longer than needed
@@ -132,7 +133,8 @@ def grpo_loss(model, reference, rows, tok, step):
 def _simple_stays_as_it_is(monkeypatch):
     """What a test puts into simple.py is taken out again."""
     before, methods = dict(vars(simple)), dict(simple.METHODS)
-    yield
+    with judging.samples_remembered():
+        yield
     vars(simple).update(before)
     simple.METHODS.update(methods)
 
@@ -144,28 +146,25 @@ def of_text(text: str, folder: Path) -> ModuleType:
 
 def tried(mine: ModuleType, seed: int = 5) -> dict[str, str]:
     """What is said of each part."""
-    said: dict[str, str] = {}
-    build.try_parts(mine, seed, said.__setitem__)
-    return said
+    return build.try_parts(mine, seed)
 
 
 def judged(name: str, *slips: tuple[str, str, str], seed: int = 5) -> str:
     mine = ModuleType("mine")
     mine.__file__ = __file__
-    function = build.with_slips(name, slips)
+    function = judging.with_slips(name, slips)
     assert function, f"{name}: this slip is not in the source: {slips}"
-    return build.judge(name, function, {}, mine, seed)
+    return judging.judge(name, function, {}, mine, seed)
 
 
-@pytest.mark.parametrize("name", build.PARTS)
+@pytest.mark.parametrize("name", parts.PARTS)
 def test_each_listed_slip_is_refused_and_named(name, monkeypatch):
     monkeypatch.setattr(simple, "ROWS", 2)                  # short steps of `train`
-    build.remember_samples()
-    build.as_it_should_be.cache_clear()
+    judging.as_it_should_be.cache_clear()
     assert judged(name) == ""
-    for slip in build.SLIPS[name]:
+    for slip in SLIPS[name]:
         assert judged(name, slip).endswith("\n    " + slip[2]), slip
-    build.as_it_should_be.cache_clear()
+    judging.as_it_should_be.cache_clear()
 
 
 @pytest.mark.parametrize("name, first, second", [
@@ -177,8 +176,7 @@ def test_each_listed_slip_is_refused_and_named(name, monkeypatch):
     ("padded", "The targets are not", "The mask has to be 0"),
     ("grpo_loss", "The standard deviation is missing", "The penalty is not")])
 def test_two_slips_together_are_both_named(name, first, second):
-    build.remember_samples()
-    slips = [next(slip for slip in build.SLIPS[name] if slip[2].startswith(words))
+    slips = [next(slip for slip in SLIPS[name] if slip[2].startswith(words))
              for words in (first, second)]
     said = judged(name, *slips)
     assert all(sentence in said for _, _, sentence in slips) and "And: " in said
@@ -190,15 +188,14 @@ def test_two_slips_together_are_both_named(name, first, second):
     ("grpo_loss", "The ratio has no gradient")])
 def test_a_mistake_in_the_gradient_alone_is_told_as_one(name, words):
     """No check of values could see it."""
-    build.remember_samples()
-    slip = next(slip for slip in build.SLIPS[name] if slip[2].startswith(words))
+    slip = next(slip for slip in SLIPS[name] if slip[2].startswith(words))
     assert judged(name, slip).startswith("the loss is right, but its gradient is not")
 
 
 def test_a_loss_without_a_gradient_and_one_into_the_reference_are_told(tmp_path):
     said = tried(of_text(HEAD + """
 def sft_loss(*args):
-    from lessons.build import OURS
+    from lessons.parts import OURS
     return OURS["sft_loss"](*args).item()
 
 
@@ -210,12 +207,12 @@ def sft_loss(*args):
 @pytest.mark.parametrize("seed", [1, 2])
 def test_every_part_may_be_written_otherwise(seed, tmp_path):
     """Loops, numpy, einsum, ragged rows, an optimizer by hand."""
-    assert tried(of_text(OTHERWISE, tmp_path), seed) == dict.fromkeys(build.PARTS, "")
+    assert tried(of_text(OTHERWISE, tmp_path), seed) == dict.fromkeys(parts.PARTS, "")
 
 
 def test_an_empty_file_has_no_part_yet_and_ours_are_not_his(tmp_path):
     for text in ("", "from nanouft.simple import *", build.skeleton()):
-        assert set(tried(of_text(text, tmp_path)).values()) == {build.NOT_YET}
+        assert set(tried(of_text(text, tmp_path)).values()) == {judging.NOT_YET}
 
 
 def test_a_wrong_part_does_not_make_the_next_one_wrong(tmp_path):
@@ -229,10 +226,10 @@ def test_a_wrong_part_does_not_make_the_next_one_wrong(tmp_path):
 
 
 def test_the_smallest_batch_is_shown():
-    slip = next(x for x in build.SLIPS["sft_loss"] if "all tokens of the batch" in x[2])
+    slip = next(x for x in SLIPS["sft_loss"] if "all tokens of the batch" in x[2])
     said = judged("sft_loss", slip)
     assert "The smallest such batch has 2 rows (sft):" in said and said.count('answer "') == 2
-    slip = next(x for x in build.SLIPS["sft_loss"] if x[2].startswith("The sign"))
+    slip = next(x for x in SLIPS["sft_loss"] if x[2].startswith("The sign"))
     assert "has 1 row (sft)" in judged("sft_loss", slip)
 
 
@@ -245,7 +242,7 @@ def test_the_smallest_batch_is_shown():
     ("def sft_loss(m, *x):\n    while True: pass", "computing\n    line 2: while True: pass"),
     ("import torch\ndef sft_loss(m, *x):\n    return m.wte.weight[0]", "should be one number")])
 def test_other_mistakes_get_their_line(source, words, tmp_path, monkeypatch):
-    monkeypatch.setattr(build, "SECONDS", 0.5)
+    monkeypatch.setattr(judging, "SECONDS", 0.5)
     assert words in tried(of_text(source, tmp_path))["sft_loss"]
 
 
@@ -255,10 +252,10 @@ def test_each_method_runs_on_the_students_functions_alone(method, tmp_path, monk
     def never(*args, **kwargs):
         raise AssertionError("one of ours was called")
     mine = of_text(OTHERWISE, tmp_path)
-    build.put({name: getattr(mine, name) for name in build.PARTS}, mine)
-    monkeypatch.setattr(build, "OURS", dict.fromkeys(build.PARTS, never))
+    parts.put({name: getattr(mine, name) for name in parts.PARTS}, mine)
+    monkeypatch.setattr(parts, "OURS", dict.fromkeys(parts.PARTS, never))
     for ours in list(vars(simple).values()):
-        assert not any(ours is x for x in build.OURS.values())
+        assert not any(ours is x for x in parts.OURS.values())
     monkeypatch.setattr(build, "families", lambda *args: ({"all": {"score": 0.5}}, []))
     build.run_method(method, 2)
     out = capsys.readouterr().out
@@ -277,9 +274,9 @@ def test_the_parts_that_a_run_needs_are_those_that_it_calls(tmp_path, monkeypatc
                 called.add(name)
                 return ours(*args, **kwargs)
             return part
-        build.put({name: counted(name, ours) for name, ours in build.OURS.items()})
+        parts.put({name: counted(name, ours) for name, ours in parts.OURS.items()})
         build.run_method(method, 1)
-        assert called == set(build.needed(method)), method
+        assert called == set(parts.needed(method)), method
 
 
 def test_the_whole_program_passes_and_trains(tmp_path, capfd):
@@ -313,7 +310,7 @@ def test_reset_writes_over_nobodys_work(tmp_path, capsys):
     for _ in range(2):                                          # a skeleton is no work
         assert build.main([str(file), "--reset"]) == 0
     text = file.read_text()
-    assert all(f"def {name}(" in text for name in build.PARTS) and "<|assistant|> The " in text
+    assert all(f"def {name}(" in text for name in parts.PARTS) and "<|assistant|> The " in text
     file.write_text(text + "x = 1\n")
     with pytest.raises(UserError, match="holds work of yours"):
         build.main([str(file), "--reset"])
@@ -324,20 +321,20 @@ def test_reset_writes_over_nobodys_work(tmp_path, capsys):
 def test_the_skeleton_says_what_the_program_calls(tmp_path):
     """The names and the arguments of simple.py, in the same order, and each tells its lesson."""
     mine = of_text(build.skeleton(), tmp_path)
-    for name, (lesson, _) in build.PARTS.items():
+    for name, (lesson, _) in parts.PARTS.items():
         stub = vars(mine)[name]
-        assert (*inspect.signature(stub).parameters,) == build.CALLS[name]
+        assert (*inspect.signature(stub).parameters,) == parts.CALLS[name]
         assert stub.__doc__.startswith(f"Lesson {lesson}. ")
 
 
 def test_each_part_is_named_by_the_lesson_that_unlocks_it():
-    for name, (lesson, _) in build.PARTS.items():
+    for name, (lesson, _) in parts.PARTS.items():
         file, = build.SKELETON.parents[1].glob(f"{lesson}_*.py")
         text = file.read_text(encoding="utf-8")
         assert f"`{name}`" in text.partition("In your own program")[2], name
 
 
 def test_no_two_slips_of_a_part_have_one_sentence():
-    for name, slips in build.SLIPS.items():
-        assert len({x[2] for x in slips}) == len(slips) and list(build.SLIPS) == list(build.PARTS)
+    for name, slips in SLIPS.items():
+        assert len({x[2] for x in slips}) == len(slips) and list(SLIPS) == list(parts.PARTS)
         assert not any(a[:2] == b[:2] for a, b in itertools.combinations(slips, 2)), name

@@ -22,16 +22,13 @@ NUMBERS = {                                     # what stands in the docstrings 
     "02a": ([MASK], [0, 0, 1, 1]),
     "02b": ([[[-2.0, 0, 0, 0], [-1.0] * 4], [[1, 0, 0, 0], [1] * 4], "sequence"], 1.5),
     "03a": ([[0.5, 0.5], [1.0, 0]], [0.25, -0.25]),
-    "04a": ([[[0, 1, 2, 9]], [[1, 1, 1, 0]], [[1, 3, 9, 9]]], [[0, 1, 3, 9]]),
     "06a": ([[2.5, 0], 0.95], 0.9199),
-    "10a": ([[-7.0, -2, -2], [0.0, 1, 1], (torch.tensor([-1.0] * 4),)], [1.3133, 0.7311]),
-    "07a": ([[[-1.0, -1]], [[-2.0, -3]], [[-1.0]], [[-1.0]], 0.1], [0.5544]),
     "08a": ([0.5, 2, 0.5], 0.25), "09a": ([1], 1 / 3), "12a": ([0.1, 0.5], 7),
     "11a": ([2, [1, 2, 3, 0], [0, 1, 0.5, 0.2]], 0.5833),
     "12b": ([[-1.0], [-1.0], [-2.0], [0.5], 0.2, 0.1], [0.4368]), "13a": ([0.5], [0.5, 0.1534]),
-    "14a": ([1, 0.8, TABLE], 5), "15a": ([[0.0, 0, 1], [0.5] * 3, 1, 0.5], [0.125, 0.25, 0.5]),
+    "14a": ([1, 0.8, TABLE], 5), "15a": ([2, 1, 0.5], [[1, 0.5], [-1, 0.5]]),
     "16a": ([0.5, 0.4, 10, 2], 0.03)}
-TENSORS = ("02b", "03a", "04a", "06a", "07a", "10a", "12b", "15a")
+TENSORS = ("02b", "03a", "06a", "12b")
 
 
 @pytest.mark.parametrize("name", KNOWN)
@@ -77,7 +74,7 @@ def test_a_gradient_that_is_checked_is_announced(name):
 
 
 def of_direction(k: int):
-    """A right program for 07b: a multiple of g_w, and a tenth of its length in any direction."""
+    """A right program for 07a: a multiple of g_w, and a tenth of its length in any direction."""
     def both_fall(g_w):
         u = torch.tensor([Random(f"{k} {i} {g_w.tolist()}").gauss(0, 1) for i in range(len(g_w))])
         return (2, 3, 5)[k % 3] * g_w + 0.1 * g_w.norm() * u / u.norm()
@@ -86,7 +83,7 @@ def of_direction(k: int):
 
 @pytest.mark.parametrize("k", range(30))
 def test_a_right_counterexample_is_right_whatever_its_direction(k):
-    assert judge(KNOWN["07b"], of_direction(k), seed=k) == ""
+    assert judge(KNOWN["07a"], of_direction(k), seed=k) == ""
 
 
 @pytest.mark.parametrize("wrong", [
@@ -95,7 +92,7 @@ def test_a_right_counterexample_is_right_whatever_its_direction(k):
     lambda g: g / 2 + torch.eye(len(g))[0] / 9,                 # shorter than g_w
     lambda g: g - g.roll(1) @ g / (g @ g) * g + g.roll(1)])     # the chosen answer stays
 def test_rounding_makes_no_counterexample(wrong):
-    assert judge(KNOWN["07b"], wrong, seed=0)
+    assert judge(KNOWN["07a"], wrong, seed=0)
 
 
 def test_a_program_that_fails_in_some_calls_makes_no_common_mistake():
@@ -107,7 +104,7 @@ def test_a_program_that_fails_in_some_calls_makes_no_common_mistake():
 
 
 def source_of(name: str) -> str:
-    return "import torch\n" + getsource(KNOWN[name].right)
+    return "import math\nimport torch\n" + getsource(KNOWN[name].right)
 
 
 def written(folder: Path, source: str) -> Path:

@@ -471,7 +471,7 @@ def test_fp32_is_exact_on_a_gpu_and_small_models_have_it(dtype, has_bf16, size, 
 
 @pytest.mark.parametrize("fault, code, words", [
     (KeyboardInterrupt(), 130, "interrupted"), (UserError("two\nlines \x1b[2J"), 2, "two lines"),
-    (MemoryError(), 2, "of memory; give --activation-checkpointing, then --accu"),
+    (MemoryError(), 2, "out of memory; take a smaller model"),
     (RuntimeError("CUDA out of memory. Tried"), 2, "out of memory"), (BrokenPipeError(), 1, "")])
 def test_what_a_person_can_cause_is_one_line(fault, code, words, capsys):
     def main(argv):
@@ -482,6 +482,29 @@ def test_what_a_person_can_cause_is_one_line(fault, code, words, capsys):
     with pytest.raises(RuntimeError, match="a fault of ours"):
         command(lambda argv: (_ for _ in ()).throw(RuntimeError("a fault of ours")))
     assert visible("a\x1b[2J\u202e\tb\n") == "a\\x1b[2J\\u202e\tb\n"
+
+
+def test_evaluate_skips_a_kind_without_rows_and_no_other_error(here, monkeypatch, capsys):
+    def refuse(rows):
+        raise UserError("line 3: another fault")
+    line = "evaluate start --data demos.jsonl"
+    assert call(line) == 0 and "demonstrations" in capsys.readouterr().out
+    monkeypatch.setitem(evaluate.KINDS, "pairs", refuse)
+    assert call(line) == 2 and "line 3: another fault" in capsys.readouterr().err
+
+
+def test_a_program_that_runs_out_of_memory_names_flags_that_it_has(capsys):
+    def main(argv):
+        raise MemoryError
+    command(main)
+    assert "--" not in capsys.readouterr().err          # any program
+    command(main, needs_less=train.NEEDS_LESS)
+    named = re.findall(r"--[a-z-]+", capsys.readouterr().err)
+    assert named == ["--activation-checkpointing", "--accumulate", "--batch-size"]
+    with pytest.raises(SystemExit):
+        train.main(["--help", "all"])
+    shown = capsys.readouterr().out
+    assert all(name in shown for name in named)
 
 
 @pytest.mark.parametrize("line", [

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from lessons import course, pages
-from lessons.check import exercises
+from lessons.judge import exercises
 from lessons.course import HERE, LESSONS
 
 ROOT = HERE.parent

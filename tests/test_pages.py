@@ -146,6 +146,8 @@ def test_the_ledger_shows_four_methods_and_says_what_it_found(tmp_path, capsys):
     right = [("sft", "answer", ["<|end|>"], [1.0]),
              ("ift --variant released", "answer", ["<|end|>"], [-0.9])]
     assert ledger.finding(right) == "IFT (released) pushes <|end|> down (−0.90), SFT up (+1.00)"
+    hyphen = [("sft", "answer", ["-"], [1.0]), ("dpo", "answer", ["-"], [-0.5])]
+    assert ledger.finding(hyphen) == "DPO pushes - down (−0.50), SFT up (+1.00)"
 
 
 # ---- the playground: what is recorded ------------------------------------------------------------

@@ -9,7 +9,7 @@ import re
 import textwrap
 from pathlib import Path
 
-from lessons.evidence import judge, papers, reads, searches, stats
+from lessons.evidence import judge, losses, papers, reads, searches, stats
 from lessons.evidence.claims import CLAIMS, packed
 from lessons.evidence.papers import Sentence
 from lessons.evidence.verdicts import Line, moments
@@ -201,3 +201,5 @@ def main() -> None:
         file.write_text(page, encoding="utf-8")
         say(file)
     picture(PAGE.with_suffix(".png"))
+    if {"C13", "C14"} <= set(judge.RUN):
+        say(losses.picture(ROOT / "docs" / "losses.png", packed("C13"), packed("C14")))

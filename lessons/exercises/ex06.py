@@ -32,7 +32,7 @@ def ift_loss(model, inputs, targets, mask):
     return   one number. Gradient flows to the model, but not through the blend or the weights.
 
     1. Guess: the likeliest next token at each position, when the model reads the true tokens. Shift
-       it as in 04a, so that it stands at the position for which it was made, in the answer only.
+       it as lesson 04 does: to the position for which it was made, and in the answer only.
     2. Blend: 0.8 of the true token's embedding and 0.2 of the guess's, at each position.
     3. Losses: -log p of each target, when the model reads the blend.
     4. Weights, for each row and as constants: the raw weight of a token is its own loss, plus

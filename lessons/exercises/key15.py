@@ -1,27 +1,23 @@
 """The right function of ex15.py, and common mistakes."""
-import torch
-
 from lessons.judge import Exercise
 
 
-def gae(R, V, gamma, lam):
-    A, later, following = [], 0, 0
-    for reward, value in zip(R.flip(0), V.flip(0)):
-        later = reward + gamma * following - value + gamma * lam * later
-        following = value
-        A.insert(0, later)
-    return torch.stack(A)
+def parts_of_advantage(T, gamma, lam):
+    rewards = [(gamma * lam) ** t for t in range(T)]
+    values = [gamma * (1 - lam) * (gamma * lam) ** (t - 1) for t in range(1, T)]
+    return rewards, [-1, *values]
 
 
 def answer(draw):
-    T = draw.randint(1, 4)
-    return (draw.numbers(-1, 1, T), draw.numbers(0, 1, T), draw.choice([0.7, 0.9]),
-            draw.choice([0.3, 0.5, 1.0]))
+    return draw.randint(1, 4), draw.choice([0.7, 0.9]), draw.choice([0.3, 0.5, 1.0])
 
 
-EXERCISES = {"15a": Exercise(gae, answer, [
-    ("gamma * lam * later", "lam * later", "The next advantage counts gamma times lam."),
-    ("gamma * following", "following", "The next value counts gamma times."),
-    ("gamma * following - value", "0", "The critic is missing: delta_t is R_t + gamma V_{t+1} - "
-     "V_t."),
-    ("gamma * lam * later", "0", "These are the deltas alone.")])}
+EXERCISES = {"15a": Exercise(parts_of_advantage, answer, [
+    ("[(gamma * lam) ** t", "[lam ** t", "A reward t tokens later counts gamma times less for each "
+     "of them as well."),
+    ("[(gamma * lam) ** t", "[gamma ** t", "A reward t tokens later has come through t factors "
+     "gamma lam, not gamma."),
+    ("gamma * (1 - lam) *", "gamma *", "V_t stands in two deltas: with gamma in the one before, "
+     "and with -1 in its own."),
+    ("gamma * (1 - lam) *", "(1 - lam) *", "In the delta before it V_t is multiplied by gamma."),
+    ("[-1, *values]", "[1, *values]", "V_0 is subtracted.")])}

@@ -20,6 +20,10 @@ from nanouft.models.tokenizer import Turn, Turns
 SAME_QUESTION = "the same question as another row"
 
 
+class NoRows(UserError):
+    """None of the rows is of the kind that is needed."""
+
+
 # ---- what the rows are, and what becomes of them -------------------------------------------------
 def kinds_of(r: Row) -> list[str]:
     """["demonstrations", "pairs"]: what a row holds, in words."""
@@ -40,12 +44,12 @@ def describe(data: list[Row]) -> str:
 
 
 def require(rows: list[Row], what: str, data: list[Row]) -> list[Row]:
-    """The rows. UserError if there are none; it names the fields of the data that nothing reads."""
+    """The rows. NoRows if there are none; it names the fields of the data that nothing reads."""
     if not rows:
         from nanouft.data.forms import FIELDS
         names = dict.fromkeys(name for r in data for name in r.extra if name not in FIELDS)
         unused = f"; unused fields: {', '.join(names)}" if names else ""
-        raise UserError(f"this objective needs {what}; the data has {describe(data)}{unused}")
+        raise NoRows(f"this objective needs {what}; the data has {describe(data)}{unused}")
     return rows
 
 

@@ -29,8 +29,7 @@ from typing import Literal
 from torch import Tensor
 
 from nanouft.data.rows import Row
-from nanouft.data.selection import demo_rows, describe, is_demo, label_rows, score_rows
-from nanouft.errors import UserError
+from nanouft.data.selection import NoRows, demo_rows, describe, is_demo, label_rows, score_rows
 from nanouft.objective import Batch, Objective
 from nanouft.objectives.dpo import check_settings, log_ratio
 from nanouft.objectives.una import graded_metrics, score_loss
@@ -62,7 +61,7 @@ class UFT(Objective):
                   if row.chosen and row.chosen == row.answer}
         others = [e for e in graded_rows(rows, self.feedback) if e.roles["answer"] not in taught]
         if not demos + others:
-            raise UserError(f"this objective needs {KINDS[self.feedback]} "
+            raise NoRows(f"this objective needs {KINDS[self.feedback]} "
                             "(a row without a score is a demonstration); "
                             f"the data has {describe(rows)}")
         return demos + others
@@ -79,6 +78,6 @@ def graded_rows(rows: list[Row], feedback: str) -> list[Row]:
         rows = [row for row in rows if row.label is None]
     try:
         graded = score_rows(rows) if feedback == "score" else label_rows(rows)
-    except UserError:
+    except NoRows:
         return []
     return [replace(e, score=e.score if e.label is None else e.label, label=None) for e in graded]

@@ -10,7 +10,7 @@ from typing import Any
 from nanouft import world
 from nanouft.data.batches import Encoded, encode, encode_what_fits
 from nanouft.data.rows import LeftOut, Row, read
-from nanouft.data.selection import describe, holdout, label_rows, report_use
+from nanouft.data.selection import NoRows, describe, holdout, label_rows, report_use
 from nanouft.errors import UserError, say
 from nanouft.gpt import GPT
 from nanouft.loop import DTYPES, Device
@@ -80,7 +80,7 @@ def encode_rows(cfg: Train, objective: Objective,
     try:                            # held-out labels need no mismatched answers
         of_held = label_rows if kinds == ["labels"] else objective.choose
         to_hold = of_held(held_rows) if held_rows else []
-    except UserError:
+    except NoRows:
         to_hold = []
     held, report = encode_what_fits(to_hold, tok, room, report)
     if cfg.data:

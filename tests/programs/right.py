@@ -188,13 +188,13 @@ def ift_loss(model, inputs, targets, mask):     # einsum, and weights through nu
     w = torch.from_numpy(w) * mask
     return (torch.einsum("bt,bt->b", w, nll) / w.sum(1)).mean()
 """),
-    ("07b", """
+    ("07a", """
 def both_fall(g_w):
     u = torch.randn_like(g_w)
     u -= (u @ g_w) / (g_w @ g_w) * g_w
     return (3 * g_w + 0.2 * g_w.norm() * u / u.norm()).tolist()
 """),
-    ("07b", """
+    ("07a", """
 def both_fall(g_w):
     g = g_w.numpy().astype(np.float64)
     shift = np.zeros(len(g))

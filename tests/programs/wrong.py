@@ -295,13 +295,13 @@ def ift_loss(model, inputs, targets, mask):
     w = torch.stack(w, 1)
     return ((w * nll).sum(1) / w.sum(1)).mean()
 """),
-    ("07b", ["larger than"], """
+    ("07a", ["larger than"], """
 def both_fall(g_w):
     other = torch.zeros_like(g_w)
     other[0] = 0.1
     return 0.9 * g_w + other
 """),
-    ("07b", ["multiple"], """
+    ("07a", ["multiple"], """
 def both_fall(g_w):
     return [2 * float(x) for x in g_w]
 """),

@@ -1,0 +1,214 @@
+"""Is a part of one's own program (lessons/build.py) right? If not: what is wrong, and is it a slip
+that many make?
+
+The program with the student's part and the program with ours are tried on the same rows, and what
+both gave is compared. Where they differ the rows become fewer, as long as they still differ. Then
+our part is tried with each slip of lessons/slips.py, and with each two of them: if it gives in
+every case what the student's part gave, it is told.
+"""
+import functools
+import inspect
+import io
+import itertools
+import signal
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stdout
+from pathlib import Path
+from types import ModuleType
+
+import torch
+from torch import Tensor
+
+from lessons import grade
+from lessons.parts import CALLS, OURS, cases, put
+from lessons.slips import SLIPS
+from nanouft import simple
+from nanouft.errors import lines_in
+
+SECONDS = grade.SECONDS                         # of computing, for one answer of a part
+NOT_YET = "not yet"
+
+
+class TooLong(BaseException):
+    """A part has not ended."""
+
+
+# ---- judging ------------------------------------------------------------------------------------
+FAULTS = {      # what is compared: how far apart it may be, beside its size and at all; the words
+    "loss": (1e-4, 1e-4, "the loss is {seen:.4f} and should be {right:.4f}"),
+    "losses": (1e-4, 1e-4, "the loss of step {at} is {seen:.4f} and should be {right:.4f}"),
+    "plain": (0, 0, "the numbers are right, but the losses are no plain numbers"),
+    "weights": (1e-5, 0, "the losses are right, but the weights at the end are not"),
+    "flows": (0, 0, "the loss is right, but no gradient reaches the model"),
+    "gradient": (1e-3, 1e-6, "the loss is right, but its gradient is not. Is something not a "
+                 "constant that should be one (detach), or the other way round?"),
+    "into the reference": (0, 0, "loss and gradient are right, but gradient reaches the reference "
+                           "as well, which should be a constant (detach)")}
+Seen = dict[str, Tensor] | BaseException
+
+
+def attempt(case) -> Seen:
+    """What the program gives with the parts that are in place, or its error."""
+    try:
+        with at_most(SECONDS), redirect_stdout(io.StringIO()), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return case.look()
+    except (Exception, SystemExit, TooLong) as error:
+        return error
+
+
+@functools.cache
+def as_it_should_be(case) -> Seen:
+    put({})
+    return attempt(case)
+
+
+@contextmanager
+def at_most(seconds: float) -> Iterator[None]:
+    """TooLong after this much computing, at the line that still runs. Windows has no such clock."""
+    if not hasattr(signal, "setitimer"):
+        yield
+        return
+
+    def stop(number, frame):
+        raise TooLong
+    before = signal.signal(signal.SIGPROF, stop)
+    signal.setitimer(signal.ITIMER_PROF, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.signal(signal.SIGPROF, before)
+
+
+def differs(seen: Seen, right: Seen) -> str:
+    """The first thing that is not as it should be, in words."""
+    if isinstance(seen, BaseException) or isinstance(right, BaseException):
+        return "" if type(seen) is type(right) else "an error"
+    for what, (beside, at_all, words) in FAULTS.items():
+        if what not in right:
+            continue
+        x, y = seen[what], right[what]
+        if x.shape != y.shape:
+            return (f"the loss is a tensor of the shape {tuple(x.shape)} and should be one number"
+                    if what == "loss" else f"it gives {len(x)} losses for {len(y)} steps")
+        if apart(x, y, beside, at_all):
+            if what != "losses":
+                return words.format(seen=x.flatten()[0], right=y.flatten()[0])
+            at = next(k for k in range(len(y)) if apart(x[k], y[k], beside, at_all))
+            return words.format(at=at, seen=x[at], right=y[at])
+    return ""
+
+
+def apart(x: Tensor, y: Tensor, beside: float, at_all: float) -> bool:
+    """Is the difference longer than `at_all` and this share of y, or is x not finite where y is?"""
+    if not torch.equal(x.isfinite(), y.isfinite()):
+        return True
+    x, y = x.nan_to_num(), y.nan_to_num()
+    return bool((x - y).norm() > at_all + beside * y.norm())
+
+
+def judge(name: str, function, others: dict[str, Callable], mine: ModuleType, seed: int) -> str:
+    """Nothing if this part is right, beside the student's other right parts; else what is wrong."""
+    if not callable(function):
+        return f"{name} is no function"
+    try:
+        inspect.signature(function).bind(*CALLS[name])
+    except TypeError as error:
+        return f"the program calls {name}({', '.join(CALLS[name])}): {error}"
+    except ValueError:                                          # a builtin, which tells nothing
+        pass
+    tried, seen = cases(name, seed), {}
+
+    def fault(case) -> str:
+        """What is wrong in this case."""
+        right = as_it_should_be(case)
+        put(others | {name: function}, mine)
+        seen[case] = attempt(case)
+        if isinstance(seen[case], BaseException):
+            return error_words(seen[case], mine.__file__)
+        return differs(seen[case], right)
+
+    wrong = {}
+    for case in tried:
+        wrong[case] = fault(case)
+        if isinstance(seen[case], NotImplementedError):
+            return NOT_YET
+        if isinstance(seen[case], TooLong):
+            return wrong[case]
+    if not any(wrong.values()):
+        return ""
+    least = smallest(next(case for case in tried if wrong[case]), fault)
+    words = f"{fault(least)}\n{least}"
+    if isinstance(seen[least], BaseException):                  # which says enough
+        return words
+    return words + slip_words(name, [least, *tried], seen)
+
+
+def smallest(case, fault: Callable):
+    """The smallest case in which it is still wrong."""
+    for less in case.smaller():
+        if fault(less):
+            return smallest(less, fault)
+    return case
+
+
+def slip_words(name: str, tried: list, seen: dict) -> str:
+    """The sentence of the slip, or of the two, that do in every case what was seen there."""
+    alone = [(slip,) for slip in SLIPS[name]]
+    for slips in [*alone, *itertools.permutations(SLIPS[name], 2)]:
+        function = with_slips(name, slips)
+        if function is None:
+            continue
+        put({name: function})
+        if all(not differs(attempt(case), seen[case]) for case in tried):
+            return "\n    " + "\n    And: ".join(sentence for _, _, sentence in slips)
+    return ""
+
+
+def error_words(error: BaseException, file: str) -> str:
+    """An error, with its line in the student's file."""
+    lines = lines_in(file, error)
+    where = ""
+    if lines:
+        text = Path(file).read_text(encoding="utf-8-sig").splitlines()[lines[-1] - 1].strip()
+        where = f"\n    line {lines[-1]}: {text}"
+    if isinstance(error, TooLong):
+        return f"it had not ended after {SECONDS} seconds of computing{where}"
+    if isinstance(error, SystemExit):
+        return f"it ends Python with exit() or sys.exit(). Return a result instead{where}"
+    return f"{type(error).__name__}: {error}".splitlines()[0] + where
+
+
+def with_slips(name: str, slips: tuple) -> Callable | None:
+    """Our part with these slips, or None if they do not go together."""
+    source = inspect.getsource(OURS[name])
+    for part, instead, _ in slips:
+        if part not in source:
+            return None
+        source = source.replace(part, instead)
+    space = vars(simple) | OURS
+    try:
+        exec(source, space)
+    except SyntaxError:
+        return None
+    return space[name]
+
+
+@contextmanager
+def samples_remembered() -> Iterator[None]:
+    """Answers are sampled once for each model, rows and step, because slips are tried on them."""
+    sample, kept = simple.sample_answers, {}
+
+    @functools.wraps(sample)
+    def sample_answers(model, rows, tok, step):
+        key = (model.wpe.weight.sum().item(), *(row.prompt for row in rows), step)
+        if key not in kept:
+            kept[key] = sample(model, rows, tok, step)
+        return tuple(x.clone() for x in kept[key])
+    simple.sample_answers = sample_answers
+    try:
+        yield
+    finally:
+        simple.sample_answers = sample

@@ -1,0 +1,191 @@
+"""The eleven parts of one's own program (lessons/build.py): whose they are, and what each of them
+is tried on.
+
+A part is tried inside the real program, nanouft/simple.py: as the loss of a method on some rows
+(Batch) or as a few steps of training (Run). Both say what they saw, as numbers, and how they become
+smaller.
+"""
+import copy
+import functools
+import inspect
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from types import ModuleType
+
+import torch
+from torch import Tensor
+
+from nanouft import simple, world
+from nanouft.gpt import GPT, GPTConfig, shipped_base
+from nanouft.models.tokenizer import nano
+
+PARTS = {   # in the order in which they are written: the lesson, and the methods that show a fault
+    "padded": ("02", ["sft"]), "token_logp": ("02", ["sft"]), "sft_loss": ("02", ["sft"]),
+    "train": ("00", ["sft", "dpo", "poft"]), "log_ratio": ("07", ["dpo", "una", "poft"]),
+    "dpo_loss": ("07", ["dpo"]), "una_loss": ("09", ["uft"]), "poft_loss": ("10", ["poft"]),
+    "mix_in_own_guess": ("04", ["ift"]), "ift_loss": ("06", ["ift"]), "grpo_loss": ("12", ["grpo"])}
+OURS = {name: getattr(simple, name) for name in PARTS}
+CALLS = {name: (*inspect.signature(ours).parameters,) for name, ours in OURS.items()}
+
+
+# ---- your functions in the place of ours --------------------------------------------------------
+def put(functions: dict[str, Callable], *places: ModuleType) -> None:
+    """Put these parts, and ours for all others, into simple.py and into the student's file."""
+    for place in (simple, *places):
+        vars(place).update(OURS | functions)
+    for method, (_, *facts) in simple.METHODS.items():
+        simple.METHODS[method] = (getattr(simple, loss_of(method)), *facts)
+
+
+def loss_of(method: str) -> str:
+    """The part that is the loss of this method."""
+    return "una_loss" if method == "uft" else f"{method}_loss"
+
+
+def needed(method: str) -> list[str]:
+    """The parts that a run of this method uses."""
+    before = {"ift": ["mix_in_own_guess"], "dpo": ["log_ratio"], "una": ["log_ratio"],
+              "uft": ["log_ratio"], "poft": ["sft_loss", "log_ratio"], "grpo": ["sft_loss"]}
+    used = {"padded", "token_logp", "train", loss_of(method), *before.get(method, [])}
+    return [name for name in PARTS if name in used]
+
+
+# ---- what a part is tried on --------------------------------------------------------------------
+@dataclass(frozen=True)
+class Batch:
+    """One loss of the real program, on some rows."""
+    method: str
+    rows: tuple
+    model: GPT
+    reference: GPT
+    step: int = 0
+
+    def look(self) -> dict[str, Tensor]:
+        model, reference = copy.deepcopy(self.model), copy.deepcopy(self.reference)
+        loss = simple.METHODS[self.method][0](model, reference, list(self.rows), nano(), self.step)
+        if not isinstance(loss, Tensor):
+            if not isinstance(loss, (int, float)):
+                raise TypeError(f"the loss is {loss!r:.40}. Is there a `return`?")
+            loss = torch.tensor(float(loss))
+        weights = [*model.parameters(), *reference.parameters()]
+        if loss.requires_grad and loss.ndim == 0:
+            slopes = torch.autograd.grad(loss, weights, allow_unused=True, materialize_grads=True)
+        else:
+            slopes = tuple(torch.zeros_like(p) for p in weights)
+        half = len(weights) // 2
+        return {"loss": loss.detach().double(), "flows": torch.tensor(1.0 * loss.requires_grad),
+                "gradient": flat(slopes[:half]), "into the reference": flat(slopes[half:])}
+
+    def smaller(self) -> Iterator["Batch"]:
+        for k in range(len(self.rows)):
+            if len(self.rows) > 1:
+                yield replace(self, rows=self.rows[:k] + self.rows[k + 1:])
+
+    def __str__(self) -> str:
+        lines = [f"    {'; '.join(row_words(row))}" for row in self.rows]
+        count = "1 row" if len(lines) == 1 else f"{len(lines)} rows"
+        return "\n".join([f"    The smallest such batch has {count} ({self.method}):", *lines])
+
+
+@dataclass(frozen=True)
+class Run:
+    """A few steps of `train`, by a small model in double precision, at a high rate. The loss is
+    made larger from step to step, so that clipping and the number of the step count."""
+    method: str
+    rows: tuple
+    given: bool                                 # is there a reference?
+    steps: int
+
+    def look(self) -> dict[str, Tensor]:
+        model, other = small(0), small(1)
+        kept, began = simple.METHODS[self.method], flat(model.parameters())
+        loss = OURS[loss_of(self.method)]
+
+        def larger(model, reference, rows, tok, step):
+            return 3 * (1 + step) * loss(model, reference, rows, tok, step)
+        simple.METHODS[self.method] = (larger, kept[1], 1e-2, kept[3])
+        try:
+            losses = simple.train(model, list(self.rows), nano(), self.method, self.steps,
+                                  *([other] if self.given else []))
+        finally:
+            simple.METHODS[self.method] = kept
+        if losses is None:
+            raise TypeError("it gives None. Is there a `return`?")
+        plain = not any(isinstance(x, Tensor) and x.requires_grad for x in losses)
+        return {"losses": torch.tensor([torch.as_tensor(x).item() for x in losses]).double(),
+                "weights": flat(model.parameters()) - began,
+                "plain": torch.tensor(1.0 * plain)}
+
+    def smaller(self) -> Iterator["Run"]:
+        if self.steps > 1:
+            yield from (replace(self, steps=n) for n in range(1, self.steps))
+
+    def __str__(self) -> str:
+        count = "1 step" if self.steps == 1 else f"{self.steps} steps"
+        reference = ", with a reference that is given" * self.given
+        return f"    The shortest such run has {count} of {self.method}{reference}."
+
+
+def flat(tensors) -> Tensor:
+    return torch.cat([x.detach().flatten() for x in tensors]).double()
+
+
+def row_words(row) -> list[str]:
+    """The prompt of a row, and its answers."""
+    named = {"answer": row.answer, "chosen": row.chosen, "rejected": row.rejected}
+    out = [f'"{row.prompt[0].text}"']
+    out += [f'{name} "{turns[0].text}"' for name, turns in named.items() if turns]
+    return out if row.score is None else [*out, f"score {row.score:.2f}"]
+
+
+@functools.cache
+def base() -> GPT:
+    return shipped_base()
+
+
+@functools.cache
+def changed(noise: float, times: float = 1.0) -> GPT:
+    """The base with this noise in its weights: with a little of it a reference near the base; with
+    more, a model that guesses worse. Multiplied logits make log-ratios of hundreds of nats."""
+    model = copy.deepcopy(base())
+    with torch.no_grad(), torch.random.fork_rng():
+        torch.manual_seed(0)
+        for p in model.parameters():
+            p.add_(noise * torch.randn_like(p))
+        model.ln_f.weight.mul_(times)
+        model.ln_f.bias.mul_(times)
+    return model
+
+
+def small(seed: int) -> GPT:
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return GPT(GPTConfig(nano().n_vocab, 128, 1, 2, 16)).double()
+
+
+def cases(name: str, seed: int) -> list:
+    """What a part is tried on: fresh rows for each method that shows its faults."""
+    out: list = []
+    for k, method in enumerate(PARTS[name][1]):
+        near, worse, far = changed(0.01), changed(0.2), changed(0.01, times=200)
+        if name == "train":
+            steps = (15, 4, 2)[k]                   # 15 have a warm-up of two
+            rows = fresh_rows(method, steps * simple.ROWS, seed + k)
+            out.append(Run(method, rows, method == "poft", steps))
+        elif method == "grpo":
+            out += [Batch(method, fresh_rows(method, 3, seed + again), base(), near, 3 * again)
+                    for again in range(2)]
+        else:
+            rows = fresh_rows(method, 5, seed + k)
+            out += [Batch(method, rows, model, near) for model in (base(), worse)]
+            if method == "dpo":                     # h falls to minus some hundreds
+                out.append(Batch(method, rows, base(), far))
+            if method == "poft":
+                out.append(Batch(method, rows, changed(0.2, times=30), base()))
+    return out
+
+
+def fresh_rows(method: str, many: int, seed: int) -> tuple:
+    """Rows of the kinds that the method reads, in turn."""
+    drawn = [world.rows("train", kind, many, seed) for kind in simple.METHODS[method][1]]
+    return tuple(row for together in zip(*drawn) for row in together)[:many]
