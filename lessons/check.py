@@ -24,8 +24,8 @@ from pathlib import Path
 
 import torch
 
+from lessons.exercise import HERE, NOT_STARTED, exercises, judge, judge_file
 from lessons.grade import grade_class
-from lessons.judge import HERE, NOT_STARTED, exercises, judge, judge_file
 from nanouft.errors import UserError, command
 
 

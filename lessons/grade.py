@@ -28,7 +28,16 @@ from random import Random
 import torch
 from tqdm import tqdm
 
-from lessons.judge import HERE, NOT_STARTED, Seen, attempt, draws, exercises, function_in, verdict
+from lessons.exercise import (
+    HERE,
+    NOT_STARTED,
+    Seen,
+    attempt,
+    draws,
+    exercises,
+    function_in,
+    verdict,
+)
 from lessons.submissions import Program, handed_in
 from nanouft.errors import UserError, say
 

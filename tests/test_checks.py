@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch.nn.functional import scaled_dot_product_attention
 
-from lessons import judge as checks
+from lessons import exercise as checks
 from lessons.check import check, main
-from lessons.judge import HERE, NOT_STARTED, Draw, as_tensor, judge, judge_file
+from lessons.exercise import HERE, NOT_STARTED, Draw, as_tensor, judge, judge_file
 from nanouft.errors import command
 
 KNOWN = checks.exercises()

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from lessons import grade, judge
+from lessons import exercise as judge
+from lessons import grade
 from lessons.check import main
 from lessons.submissions import fingerprint, handed_in, parsed, slice_of
 from nanouft.errors import UserError
@@ -37,10 +38,10 @@ def sft_loss(logp, mask, reduction):
 CHEATS = {
     "isclose": "import torch\ntorch.isclose = lambda x, y, *more, **how: x == x\n"
                "torch.allclose = lambda *x, **how: True\n" + WRONG + "return torch.zeros(())",
-    "judge": "from lessons import judge, grade\njudge.verdict = lambda *x: ''\n"
+    "judge": "from lessons import exercise as judge, grade\njudge.verdict = lambda *x: ''\n"
              "judge.judge = judge.difference = judge.apart = judge.verdict\n"
              "grade.judged = lambda *x: 'right'\n" + WRONG + "return 0.0",
-    "draws": "import torch\nfrom lessons import judge\n"
+    "draws": "import torch\nfrom lessons import exercise as judge\n"
              "judge.Draw.mask = lambda self, rows, T: torch.ones(rows, T)\n"
              "judge.Draw.numbers = lambda self, low, high, *shape: torch.zeros(shape)\n"
              + WRONG + "return logp.sum()",

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from lessons import course, pages
-from lessons.judge import exercises
 from lessons.course import HERE, LESSONS
+from lessons.exercise import exercises
 
 ROOT = HERE.parent
 

@@ -7,7 +7,7 @@ from programs.right import HEAD as RIGHT_HEAD
 from programs.right import RIGHT
 from programs.wrong import HEAD, WRONG
 
-from lessons.judge import alone_and_in_pairs, exercises, judge, judge_file
+from lessons.exercise import alone_and_in_pairs, exercises, judge, judge_file
 
 KNOWN = exercises()
 

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch.overrides import TorchFunctionMode
 
-from lessons.judge import Exercise, gradient
+from lessons.exercise import Exercise, gradient
 
 
 def attention(q, k, v):

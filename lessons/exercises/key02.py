@@ -1,7 +1,7 @@
 """The right functions of ex02.py, and common mistakes."""
 import math
 
-from lessons.judge import Exercise, gradient
+from lessons.exercise import Exercise, gradient
 
 
 def response_mask(tokens):

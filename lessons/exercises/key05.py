@@ -1,7 +1,7 @@
 """The right function of ex05.py, and common mistakes."""
 import torch
 
-from lessons.judge import Exercise
+from lessons.exercise import Exercise
 
 
 def estimates(probs, path, step, best):

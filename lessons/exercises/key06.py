@@ -3,7 +3,7 @@ import math
 
 import torch
 
-from lessons.judge import Exercise
+from lessons.exercise import Exercise
 
 
 def balance(losses, gamma):

@@ -1,7 +1,7 @@
 """The right function of ex07.py, and common mistakes."""
 import torch
 
-from lessons.judge import Exercise, as_tensor
+from lessons.exercise import Exercise, as_tensor
 
 
 def both_fall(g_w):

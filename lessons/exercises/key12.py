@@ -4,7 +4,7 @@ import statistics
 import torch
 import torch.nn.functional as F
 
-from lessons.judge import Exercise
+from lessons.exercise import Exercise
 
 
 def answers_needed(p, share):
