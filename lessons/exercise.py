@@ -11,10 +11,8 @@ seen there, or two of them together do, their sentences follow.
 """
 import functools
 import importlib.util
-import inspect
-import itertools
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from decimal import Decimal
 from numbers import Real
@@ -23,6 +21,8 @@ from random import Random
 
 import numpy as np
 import torch
+
+from lessons.slips import Slip, alone_and_in_pairs, with_slips
 
 HERE = Path(__file__).parent / "exercises"
 ROUNDS = 60                                     # draws of inputs for each exercise
@@ -55,7 +55,7 @@ class Exercise:
     right function, what stands there instead, and how the mistake is told."""
     right: Callable
     draw: Callable                              # Draw -> the arguments, a tuple
-    mistakes: list[tuple[str, str, str]]
+    mistakes: list[Slip]
     look: Callable = result                     # (function, *arguments) -> what is kept of a call
     properties: Callable | None = None          # (what it gives, *arguments) -> what is compared,
     #                                             where many results are right
@@ -65,18 +65,9 @@ class Exercise:
     def name(self) -> str:
         return self.right.__name__
 
-    def wrong(self, *changes: tuple[str, str]) -> Callable | None:
-        """The right function with these parts changed; None if that is no program."""
-        source, space = inspect.getsource(self.right), dict(self.right.__globals__)
-        for part, instead in changes:
-            if part not in source:
-                return None
-            source = source.replace(part, instead)
-        try:
-            exec(source, space)
-        except SyntaxError:
-            return None
-        return space[self.name]
+    def wrong(self, *mistakes: Slip) -> Callable | None:
+        """The right function with these mistakes; None if they do not go together."""
+        return with_slips(self.right, mistakes, dict(self.right.__globals__))
 
 
 class Draw(Random):
@@ -259,15 +250,9 @@ def apart(got, wanted, tolerance: float) -> str:
 
 
 # ---- common mistakes ----------------------------------------------------------------------------
-def alone_and_in_pairs(mistakes: list) -> Iterator[tuple]:
-    """First each mistake, then each two of them in both orders."""
-    yield from ((one,) for one in mistakes)
-    yield from itertools.permutations(mistakes, 2)
-
-
 @functools.cache
 def program_with(exercise: Exercise, mistakes: tuple) -> Callable | None:
-    return exercise.wrong(*((part, instead) for part, instead, _ in mistakes))
+    return exercise.wrong(*mistakes)
 
 
 @functools.cache

@@ -36,10 +36,10 @@ def test_each_exercise(name):
     exercise = KNOWN[name]
     assert judge_file(exercise, HERE / f"ex{name[:2]}.py") == NOT_STARTED
     assert judge(exercise, exercise.right) == ""
-    for part, instead, sentence in exercise.mistakes:
-        program = exercise.wrong((part, instead))
-        assert program, f"no part of the right program: {part}"
-        assert judge(exercise, program, seed=0).endswith("\n" + sentence)
+    for mistake in exercise.mistakes:
+        program = exercise.wrong(mistake)
+        assert program, f"no part of the right program: {mistake[0]}"
+        assert judge(exercise, program, seed=0).endswith("\n" + mistake[-1])
     args, wanted = NUMBERS.get(name, ([], None))
     if wanted is not None:
         args = [torch.tensor(x) if name in TENSORS and isinstance(x, list) else x for x in args]

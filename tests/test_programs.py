@@ -7,7 +7,8 @@ from programs.right import HEAD as RIGHT_HEAD
 from programs.right import RIGHT
 from programs.wrong import HEAD, WRONG
 
-from lessons.exercise import alone_and_in_pairs, exercises, judge, judge_file
+from lessons.exercise import exercises, judge, judge_file
+from lessons.slips import alone_and_in_pairs
 
 KNOWN = exercises()
 
@@ -53,7 +54,7 @@ def test_two_mistakes_of_a_key_are_named():
     for exercise in KNOWN.values():
         pairs = [x for x in alone_and_in_pairs(exercise.mistakes) if len(x) == 2]
         for pair in pairs[::max(1, len(pairs) // 3)]:
-            program = exercise.wrong(*((part, instead) for part, instead, _ in pair))
+            program = exercise.wrong(*pair)
             if program and (said := judge(exercise, program, seed=0)):
                 tried += 1
                 assert any(sentence in said for *_, sentence in exercise.mistakes), said
