@@ -148,8 +148,10 @@ def in_own_process(*words) -> int | None:
 
 def judged(exercise, lines: list[bytes], code: int | None, seconds: int, keys: list[str]) -> str:
     """"right", or what is wrong, in one line: from what a process wrote, and how it ended."""
+    if not lines:
+        return f"no result: the check itself did not begin (exit code {code}); grade again"
     try:
-        first, *calls = [from_json(line) for line in lines]
+        first, *calls = [from_json(line) for line in lines[1:]]
     except UNREADABLE:
         first, calls = None, []
     if first and any(map(out_of_memory, [first, *calls])):
@@ -230,6 +232,7 @@ def run(name: str, file: str, handed_in: str, written: str, seconds: str, seed: 
     sys.dont_write_bytecode = True
     exercise = exercises()[name]
     sys.path.insert(0, str(Path(handed_in).parent))     # a file may import its neighbour
+    os.write(out, to_json(Seen()) + b"\n")              # from here on it is the student's program
     limit(int(seconds))
     function, missing = function_in(Path(file), exercise.name)
     os.write(out, to_json(Seen(words=missing)) + b"\n")

@@ -113,9 +113,10 @@ def test_what_comes_back_is_plain_data():
     keys = judge.draws(0)
     for line in (b"right", b"[]", b"{}", b'{"values": {"gives": {"kind": "float", "shape": [9], '
                  b'"numbers": []}}, "error": "", "words": ""}', b"[" * 9999):
-        assert "no result" in grade.judged(KNOWN["02b"], [line], 0, 2, keys)
+        assert "it ended Python" in grade.judged(KNOWN["02b"], [line, line], 0, 2, keys)
     empty = grade.to_json(judge.Seen())
-    assert grade.judged(KNOWN["02b"], [empty] * 61, 0, 2, keys).startswith("wrong")
+    assert grade.judged(KNOWN["02b"], [empty] * 62, 0, 2, keys).startswith("wrong")
+    assert "the check itself did not begin" in grade.judged(KNOWN["02b"], [], 1, 2, keys)
 
 
 def test_a_notebook_is_its_function_and_what_it_needs(tmp_path):
