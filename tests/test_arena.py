@@ -97,7 +97,7 @@ def test_equal_weights_are_marked(tmp_path):
         told = arena.mark_same(lines)
     assert [x["same weights as"] for x in lines] == ["ben", "", "SFT, anna", ""]
     assert told == ["anna has the same weights as ben: one loss under several names."]
-    task = arena.Task("", "--skills list --rows 16 --steps 2", ("2e-5",), {})
+    task = arena.Task("", "--skills list --rows 16 --steps 2 --batch-size 8", ("2e-5",), {})
     found = []
     for name, entry in (("one", ENTRY), ("two", ENTRY.replace("Mine", "Yours")),
                         ("three", ENTRY.replace("-s.mean", "-3 * s.mean"))):
