@@ -4,11 +4,11 @@
     python -m frozen_lake --map my.txt      # your lake: rows of S, F (ice), H (hole), G
 
 There is a best path over the lake and a worse one. SFT and IFT imitate the first; DPO and ORPO
-prefer it to the second (arXiv:2405.11870v3, section 5.3). The page shows how often SFT and IFT
-believe that a policy makes a best move, and how often it does. The table compares the methods on
-the paper's small network: how far it ends from the optimal policy, how often it arrives, and how
-much of what the method reads lies where the policy goes. The paper does not give map, width,
-learning rate and seeds.
+prefer it to the second (arXiv:2405.11870v3, section 5.3). The page shows what a policy prefers
+in each cell, how likely SFT and IFT believe a best move to be, and how likely it is where the
+policy's own walks stand. The table compares the methods on the paper's small network: how far it
+ends from the optimal policy, how often it reaches the goal, and how much of what the method learns
+from lies where the policy goes. The paper does not give map, width, learning rate and seeds.
 """
 import sys
 from dataclasses import dataclass
@@ -24,8 +24,8 @@ WEB = Path(__file__).parent / "web"
 @dataclass
 class Run:
     map: str = "twoway5"            # the lake: twoway5, default4, default8 or a text file
-    updates: int = 200              # updates of RMSprop for the table
-    seeds: int = 20                 # networks that each method trains
+    updates: int = 200              # training updates (by RMSprop) for the table
+    seeds: int = 20                 # networks with different seeds, for the intervals of the table
     out: str = "out/frozen_lake"    # folder of the page
 
     def check(self) -> None:

@@ -2,7 +2,7 @@
 
     best_moves(lake, probs, task.best)      # (N,T) SFT's chance of a best move at each step
     best_moves(lake, probs, task.best, 0.2) # (N,T) IFT's
-    best_moves_alone(lake, probs, 8)        # (N,8) where the policy itself stands: standing()
+    best_moves_alone(lake, probs, 8)        # (N,8) where its own walks stand, fallen ones left out
     reads(task, probs, "dpo")               # (N,S) shares of the cells that a method reads
     overlap(reads(...), visits(lake, probs))
     distance(lake, probs)                   # (N,S) 0 = as good as optimal in that cell
@@ -12,7 +12,7 @@ which is the cell where its own likeliest move, one step earlier, would have led
 residual, arXiv:2405.11870v3, Eq. 17); a policy is a table here, so it is a blend of logits. Over
 the whole path SFT is exact: the product of its chances is the chance that the policy makes all of
 these moves, because in a cell of the path it has made the same moves before (the chain rule). Move
-by move both can err: how likely is a best move, whichever it is, where the policy stands by itself?
+by move both can err: how likely is a best move, whichever it is, where its own walks stand?
 """
 import torch
 import torch.nn.functional as F
@@ -41,20 +41,27 @@ def best_moves(lake: Lake, probs: Tensor, path: Path, lam: float = 0.0) -> Tenso
     return (blend * optimal_actions(lake)[cells]).sum(-1)
 
 
-def standing(lake: Lake, probs: Tensor, steps: int) -> Tensor:
-    """(N,S,4) policies -> (N,steps,S): the share of each cell before each move of walks from the
-    start, among those that are still on the ice."""
+def on_ice(lake: Lake, probs: Tensor, steps: int) -> Tensor:
+    """(N,S,4) policies -> (N,steps,S): of all walks from the start, the share that stands in each
+    cell before each move. What is missing to 1 has fallen in or has arrived."""
     at = F.one_hot(torch.tensor(lake.start), lake.S).double().expand(len(probs), -1)
     out = []
     for _ in range(steps):
         on = at.masked_fill(lake.terminal, 0)
-        out.append(on / on.sum(-1, keepdim=True))
+        out.append(on)
         at = torch.einsum("ns,nst->nt", on, transitions(lake, probs))
     return torch.stack(out, 1)
 
 
+def standing(lake: Lake, probs: Tensor, steps: int) -> Tensor:
+    """(N,S,4) policies -> (N,steps,S): the same among the walks that are still on the ice."""
+    on = on_ice(lake, probs, steps)
+    return on / on.sum(-1, keepdim=True)
+
+
 def best_moves_alone(lake: Lake, probs: Tensor, steps: int) -> Tensor:
-    """(N,S,4) policies -> (N,steps) exact chance of a best move at each of these steps."""
+    """(N,S,4) policies -> (N,steps) exact chance of a best move at each of these steps, of the
+    walks that are still on the ice: those that have fallen in are left out."""
     right = (probs * optimal_actions(lake)).sum(-1)         # (N,S)
     return (standing(lake, probs, steps) * right[:, None]).sum(-1)
 

@@ -1,15 +1,16 @@
 """What the page shows, computed: one policy after every update and at every share of its own guess.
 
 The policy is a table. It first imitates the worse path (its habit), then the demonstrator's by
-SFT. For each of these updates is recorded how SFT and IFT, at every share, estimate its moves, and
-what it does by itself.
+SFT. For each of these updates is recorded what it prefers in each cell, how SFT and IFT, at every
+share, estimate its moves, and what its own walks do.
 """
 import torch
 from torch import Tensor
 
-from frozen_lake.estimate import best_moves, best_moves_alone, own_guesses, standing
+from frozen_lake.estimate import best_moves, best_moves_alone, on_ice, own_guesses, standing
 from frozen_lake.lake import Lake
 from frozen_lake.learn import Task, learn, task_of
+from frozen_lake.planning import optimal_actions
 from frozen_lake.policies import Table
 
 SEED, SPREAD = 5, 0.3                   # of the first numbers; this seed has wrong guesses to show
@@ -21,17 +22,22 @@ PAGE_NAMES = {"twoway5": "Two ways", "default4": "Four by four", "default8": "Ei
 
 def record(lake: Lake) -> dict:
     """Everything that the page reads about one lake. "chances" has one part for each of LAMS; each
-    part has one entry for each update, as have "guesses", "alone" and "stands"."""
+    part has one entry for each update, as have "policy" (in each cell four moves, in per cent),
+    "guesses", "alone", "ice" (the share of walks that have not fallen) and "stands"."""
     task = task_of(lake)
     probs, path = page_policies(task), task.best
+    best, T = optimal_actions(lake), len(path)
     return {
         "name": PAGE_NAMES.get(lake.name, lake.name), "rows": lake.rows,
-        "best": path, "worse": task.worse,
+        "best": path,
+        "good": [best[s].nonzero()[:, 0].tolist() for s in range(lake.S)],
+        "policy": (100 * probs).round().int().tolist(),
         "guesses": own_guesses(lake, probs, path).tolist(),
         "chances": [rounded(best_moves(lake, probs, path, lam)) for lam in LAMS],
-        "alone": rounded(best_moves_alone(lake, probs, len(path))),
+        "alone": rounded(best_moves_alone(lake, probs, T)),
+        "ice": rounded(on_ice(lake, probs, T).sum(-1)),
         "stands": [[shares(cells) for cells in moves]
-                   for moves in standing(lake, probs, len(path)).tolist()]}
+                   for moves in standing(lake, probs, T).tolist()]}
 
 
 def page_policies(task: Task) -> Tensor:

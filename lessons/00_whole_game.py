@@ -88,6 +88,7 @@ def train(name: str, loss_of, kind: str, learning_rate: float):
     """The base after STEPS steps of one method."""
     model = shipped_base()
     rows = world.rows("train", kind, STEPS * ROWS, seed=0)
+    # betas: AdamW's means of the gradient and of its square reach back about 10 and 20 steps
     optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, betas=(0.9, 0.95))
     for step in progress(range(STEPS), name):
         batch = rows[step * ROWS:(step + 1) * ROWS]             # 1. data
@@ -150,7 +151,7 @@ for name in models:
 # since this is the mistake that the base made.
 
 # %%
-from nanouft import ledger
+from nanouft.run.pushes import token_pushes
 from nanouft.objectives import OBJECTIVES
 from nanouft.data.rows import Row
 
@@ -160,7 +161,7 @@ row = Row(tests[SHOWN].prompt, answer=world.as_answer(right), chosen=world.as_an
           rejected=world.as_answer(wrong))
 pushes = {}                     # (method, answer) -> its tokens, and the push on each
 for name in ("sft", "ift", "dpo"):
-    for answer, said, push in ledger.entries(OBJECTIVES[name](), row, base, tok):
+    for answer, said, push in token_pushes(OBJECTIVES[name](), row, base, tok):
         if CHANGE == "end" and answer == "rejected":
             push[-1] = 0.0                                  # the loss does not count this <|end|>
         pushes[name.upper(), answer] = said, push
@@ -178,8 +179,50 @@ for name in ("sft", "ift", "dpo"):
 # question, so their pushes cancel exactly. Those of the two `<|end|>` do not, because these tokens
 # stand after different words. But to the base both positions look alike, since a list may end at
 # either, so whatever makes `<|end|>` more likely at one of them makes it more likely at the other.
-# Most of the push up is therefore taken back by the push down. What remains is the difference
-# between the two answers, namely the last word, and this is what DPO teaches.
+# The next cell tests this with one small step of plain gradient descent on this pair. It makes the
+# step twice, each time from the base: first with DPO's push on the `<|end|>` of the better answer
+# alone, and then with all pushes of DPO.
+
+# %%
+def ends(model) -> list[float]:
+    """log p of <|end|>, in nats, after the better answer and after the worse one."""
+    found = []
+    for side in ("chosen", "rejected"):
+        inputs, targets, _ = tokens([row], side, tok)
+        found.append(token_logp(model(inputs), targets)[targets == tok.end].item())
+    return found
+
+
+def gains(loss_of) -> list[float]:
+    """What one step along the gradient of this loss adds to both."""
+    model = shipped_base()
+    slopes = torch.autograd.grad(loss_of(model), list(model.parameters()))
+    with torch.no_grad():
+        for weight, slope in zip(model.parameters(), slopes):
+            weight -= 1e-3 * slope
+    return [after - before for before, after in zip(ends(base), ends(model))]
+
+
+def end_alone(model):
+    inputs, targets, _ = tokens([row], "chosen", tok)
+    return -BETA / 2 * token_logp(model(inputs), targets)[targets == tok.end].sum()
+
+
+alone, all_of_dpo = gains(end_alone), gains(lambda model: dpo_loss(model, base, [row], tok, 0))
+print(f"{'log p(<|end|>), nats':<34}after the better answer   after the worse")
+for name, (better, worse) in (("in the base", ends(base)), ("gain, this <|end|> alone", alone),
+                              ("gain, all pushes of DPO", all_of_dpo)):
+    print(f"{name:<34}{better:+23.3f}{worse:+18.3f}")
+assert alone[1] > alone[0] / 2 > 0, "what is pushed up at one position rises at the other as well"
+if not CHANGE:
+    assert all_of_dpo[0] < alone[0] / 2, "DPO takes most of the push up back"
+
+# %% [markdown]
+# Pushed up after the better answer alone, `<|end|>` gains 0.013 nats there and nearly as much after
+# the worse answer, where nothing pushed it. With all pushes of DPO it gains only 0.002 where it is
+# pushed up, so most of that push is taken back by the push down. After the worse answer it falls,
+# and the last word takes its place. This word is the difference between the two answers, and it is
+# what DPO teaches.
 
 # %%
 fig, (top, bottom) = draw.panels(2, 1)

@@ -78,8 +78,10 @@ print("tokens:", "|".join(tok.decode([i]) for i in rows[0, :20]), "...")
 # $i+1$, the model has to predict it, and a row of 64 tokens asks 64 such questions in one forward
 # pass. The loss is the mean of $-\log p$ over all of them.
 #
-# The next cell has all of this. `w` holds the weights under their names in GPT-2, and the last
-# lines check the result against the project's own model, from which we take fresh weights.
+# The next cell has all of this. `w` holds the weights under their names in GPT-2: `c_attn` makes
+# queries, keys and values at once, `attn.c_proj` mixes the heads, and `mlp.c_fc` and `mlp.c_proj`
+# are $W_1$ and $W_2$. The last lines check the result against the project's own model, from which
+# we take fresh weights.
 
 # %%
 SIZES = GPTConfig(tok.n_vocab, n_ctx=T, n_layer=2, n_head=4, n_embd=64, init_std=0.125)

@@ -28,10 +28,12 @@ CHANGE = ""                     # change one thing: "" | "prompt", see below
 # row. `inputs` holds the tokens that the model reads. `targets` holds, at each position, the token
 # that comes next, so it holds the same row shifted by one. `mask` is 1 where the target belongs to
 # the answer or is its `<|end|>`, and 0 on the question, which a user will write, and on the padding
-# that makes all rows equally long. Our function `counted` can change this mask.
+# that makes all rows equally long. Our function `counted` can change this mask. It can also
+# make a common mistake, a mask that stands one position too early.
 
 # %%
 import draw
+import torch
 
 from nanouft import world
 from nanouft.run.evaluation import answer_rows
@@ -53,18 +55,26 @@ def counted(rows: list, rule: str):
         mask = mask * (targets != tok.end)
     if rule == "prompt":
         mask = (targets != tok.pad).float()             # every token of the row, the question too
+    if rule == "early":                                 # a mistake: each target has the next mask
+        mask = torch.cat([mask[:, 1:], torch.zeros(len(mask), 1)], 1)
     return inputs, targets, mask
 
 
 short = [min(demos, key=lambda row: len(tok.chat(row.prompt, row.answer)[0]))]
-for rule in ("answer", OTHER):
+for rule in ("answer", OTHER, "early"):
     _, targets, mask = counted(short, rule)
     pairs = zip(targets[0].tolist(), mask[0].tolist())
     text = [f"[{tok.decode([i])}]" if on else tok.decode([i]) for i, on in pairs]
     print(f"{rule:<7}{''.join(text)}   ({int(mask.sum())} of {len(text)} count)")
+assert mask.sum() == counted(short, "answer")[2].sum(), "as many tokens count as before"
+assert not mask[targets == tok.end].any(), "but <|end|> is not among them"
 
 # %% [markdown]
-# The tokens in brackets count. Let $m_t$ be the mask of target $t$ and $N=\sum_t m_t$ the number of
+# The tokens in brackets count. In the last line the mask is off by one. Nothing crashes, and as
+# many tokens count as before, but `<|assistant|>` counts in place of `<|end|>`. So it pays to print
+# one row of your own data like this before you train.
+#
+# Let $m_t$ be the mask of target $t$ and $N=\sum_t m_t$ the number of
 # tokens that count in all rows of a step. The loss of SFT is the mean of $-\log p$ over these, and
 # its derivative says how hard it pushes each token, as in lesson 00:
 # $$L=-\frac1N\sum_t m_t\log\pi(y_t\mid y_{<t}),\qquad
@@ -109,7 +119,7 @@ def exam(name: str, model: GPT) -> list[float]:
         stops += answer.ended and len(said.split()) == n
     end = "<|end|>" if answers[0].ended else ""
     print(f"\n{name}: {tests[0].prompt[0].text}\n    {tok.decode(answers[0].ids).strip()}{end}")
-    print(f"    right words {right / len(tests):.0%}, stops there {stops / len(tests):.0%}")
+    print(f"    right words {right / len(tests):.0%}, stops there {stops / len(tests):.1%}")
     return [100 * right / len(tests), 100 * stops / len(tests)]
 
 
@@ -136,8 +146,8 @@ fig, ax = draw.panels()
 stop = result[labels[OTHER]][1]
 what = {"no end": "<|end|>", "prompt": "the question"}[OTHER]
 draw.bars(ax, result, ["right words", "stops there"],
-          f"{'With' if CHANGE else 'Without'} {what} in the mask {stop:.0f} % of the answers stop",
-          "%")
+          f"{'With' if CHANGE else 'Without'} {what} in the mask {stop:.3g} % of the answers "
+          "stop", "%", number="%.3g")
 lesson.picture(fig, CHANGE)
 
 # %%

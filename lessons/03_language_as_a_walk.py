@@ -50,7 +50,7 @@ import torch
 import torch.nn.functional as F
 
 from frozen_lake.lake import ARROWS, make_lake
-from frozen_lake.planning import arrows, best_path, policy_value, success
+from frozen_lake.planning import arrows, best_path, policy_value, success, transitions
 from frozen_lake.policies import Net, Table
 
 N, STEPS, RATE = 20, 200, 0.02                  # policies, updates, learning rate
@@ -74,8 +74,20 @@ print("the demonstration:", arrows(path), "through the cells", *cells)
 # A walk that reaches the goal after $n$ moves gets the **reward** $0.99^{n-1}$, any other walk gets
 # 0, and training raises the expected reward of a walk from the start, which is called the **value**
 # of the start. Its gradient is the **policy gradient**. For a language model it has to be estimated
-# from sampled answers, as lesson 12 shows. A lake is so small that nothing has to be sampled: we
-# compute the value exactly, by solving one linear system, and let autograd do the rest.
+# from sampled answers, as lesson 12 shows. A lake is so small that nothing has to be sampled. The
+# value of a cell is the reward of the next move plus 0.99 times the value of the cell to which it
+# leads, in the mean over the four moves, so the values $V$ of all cells solve
+# $$V=r+0.99\,PV,$$
+# where $r$ has for each cell the mean reward of its next move, and $P$ the chances of getting from
+# there to each other cell. Autograd can differentiate the solution of this linear system.
+#
+# Both losses reach the table through the softmax $p_a=e^{z_a}/\sum_be^{z_b}$ of four numbers $z$.
+# By the quotient rule a number that is raised makes its own move likelier and takes from every
+# other one in proportion:
+# $$\frac{\partial p_a}{\partial z_a}=p_a(1-p_a),\qquad
+# \frac{\partial p_a}{\partial z_b}=-p_a\,p_b\quad(b\ne a).$$
+# The optimizer, RMSprop, divides each gradient by its recent size. The cell checks both formulas on
+# random policies before it trains.
 
 # %%
 def imitate(logits):
@@ -101,6 +113,15 @@ def train(name: str, loss_of):
         optimizer.step()
     return before, policy.probs()
 
+
+some = torch.randn(lake.S, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+p = some.softmax(-1)                                            # (S,4) a random policy
+V = policy_value(lake, p)                                       # (S,)
+next_V = V.masked_fill(lake.terminal, 0)                        # in a hole and at the goal it is 0
+equation = (p * lake.R).sum(-1) + 0.99 * transitions(lake, p) @ next_V
+assert torch.allclose(V, equation), "the value of a cell follows from those of the next cells"
+slopes = torch.autograd.functional.jacobian(lambda z: z.softmax(-1), some[0])       # (4,4)
+assert torch.allclose(slopes, p[0].diag() - p[0][:, None] * p[0]), "the slopes of the softmax"
 
 trained = {"imitates": train("imitates", imitate), "walks by itself": train("walks", walk)}
 

@@ -1,6 +1,6 @@
 # %% [markdown]
 # # 04 · The model's own guess
-# *About 20 minutes; read 02 first. Intuitive fine-tuning (IFT), arXiv:2405.11870v3, Eq. 17,
+# *About 20 minutes; read 03 first. Intuitive fine-tuning (IFT), arXiv:2405.11870v3, Eq. 17,
 # `nanouft/objectives/ift.py`.*
 #
 # During SFT the model has an easy life. It is asked for the fourth word of an answer, but it may
@@ -208,7 +208,7 @@ names = {"reverse": "reversals", "list": "lists"}
 curves = {f"{names[kind]}, {name}": [look[kind] for look in seen]
           for name, seen in runs.items() for kind in KINDS}
 draw.lines(ax, range(0, STEPS + 1, 4), curves, "Wrong guesses go where one word is right, and stay "
-           "where many are", "step", "wrong guesses, % of the words", ylim=(0, 65))
+           "where many are", "step", "wrong guesses, % of the words", ylim=(-4, 65))
 lesson.picture(fig, CHANGE)
 
 # %%

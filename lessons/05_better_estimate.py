@@ -71,10 +71,10 @@ print("the habit:        ", arrows(task.worse))
 # best move, and **value iteration**, which computes how good each cell is from the cells that it
 # leads to, tells us which moves these are. Here the truth is exact: we follow the probability of
 # standing in each cell, one move after the other. Some walks fall into a hole before the eighth
-# move. We count the share of best moves among the walks that are still **on the ice** before each
-# of the eight moves, and take the mean over the eight, as the lake's page and claim C5 do. The cell
-# also prints what is left if **fallen is wrong**, so that a walk that has fallen makes no best move
-# any more.
+# move, so there are two truths, and the cell prints both. One counts the share of best moves among
+# the walks that are still **on the ice** before each of the eight moves, and is the mean over the
+# eight; the lake's page and this lesson use it. In the other **fallen is wrong**: a walk that has
+# fallen makes no best move any more.
 
 # %%
 def own_guesses(probs):

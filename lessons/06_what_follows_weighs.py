@@ -106,6 +106,16 @@ print(f"a = 2.5, b = 0: dL/da = {da:+.2f}, dL/db = {db:+.2f} "
 # up to the number of tokens, so whatever weight `<|end|>` gains is taken from the hard word, which
 # is nearly all that $L$ consists of. Only at $b=0.92$ does `<|end|>` cost as much as it saves.
 #
+# For $N$ tokens let $v_t=\sum_{k\ge t}\gamma^{k-t}\ell_k$ be the weight of token $t$ before the
+# division, so that $L=\sum_tv_t\ell_t/\sum_tv_t$ is a weighted mean of the losses. The loss of
+# token $j$ is a part of $v_j$ and of the weights of all tokens before it, so the quotient rule
+# gives
+# $$\frac{\partial L}{\partial\ell_j}
+# =\frac{v_j+\sum_{t\le j}\gamma^{j-t}(\ell_t-L)}{\sum_tv_t}.$$
+# The first term is the price of the token's own loss. The sum is what its loss does as a weight,
+# its own and that of the tokens before it: it raises $L$ by those that are harder than the mean
+# $L$, and lowers it by those that are easier. The next cell compares this with autograd.
+#
 # ## One real answer, and a prediction
 # Open lists are such a case. Nobody can know which three animals the demonstrator will name, so
 # these words always stay hard. After them come a last word that the question prescribes, and
@@ -163,6 +173,14 @@ for form in ("SFT", "IFT detached", "IFT released"):
     push[form] = slopes(before, mask, form)[0][answer] * len(words)
     print(f"{form:<16}", *(f"{x:+7.2f}" for x in push[form]))
 predicted = balance(before, mask, end)
+discount = GAMMA ** (torch.arange(mask.shape[1]) - torch.arange(mask.shape[1])[:, None])
+discount = discount.triu()                          # (T,T) gamma^(k-t) where k >= t, else 0
+v = before @ discount.T * mask                      # (60,T) the weights before the division
+L = (v * before).sum(1, keepdim=True) / v.sum(1, keepdim=True)
+formula = (v + ((before - L) * mask) @ discount) / v.sum(1, keepdim=True)
+if not CHANGE:
+    difference = ((formula - slopes(before, mask, "IFT released")) * mask).abs().max()
+    assert difference < 1e-5, "the formula for N tokens gives the slopes of autograd"
 print(f"prediction: the released loss leaves <|end|> at {predicted:.2f} nats, "
       f"a probability of {torch.tensor(-predicted).exp():.2f}")
 
@@ -217,7 +235,7 @@ if not CHANGE:
 # 1. Eq. 18 mixes probabilities, $(1-\lambda)\,\pi(x_t\mid s_t^*)+\lambda\,\pi(x_t\mid s_t^\theta)$,
 #    where $s_t^*$ is the demonstrator's state and $s_t^\theta$ the model's own. In its place stands
 #    $\pi(x_t\mid s_t)$ in the blended state, which is another number, because a network and its
-#    softmax are not linear.
+#    softmax are not linear. The cell below prints how far apart the two are.
 # 2. Eq. 19 multiplies these, $\prod_{t=1}^N\pi(x_t\mid s_t)$, and training should bring this to 1.
 # 3. Eq. 20 is minus its logarithm, $L=\sum_t\ell_t$, which is SFT on blended states.
 # 4. Eq. 21 judges a word by what follows it. Let $R_t=\sum_{k\ge t}\ell_k=\ell_t+R_{t+1}$ be the
@@ -225,14 +243,49 @@ if not CHANGE:
 #    The loss adds up all rests, $L=\sum_t R_t$.
 #
 # The loss of word $k$ stands in $k$ rests, so Eq. 21 is $\sum_k k\,\ell_k$, and late words weigh
-# more. Algorithm 1 instead makes the rest a *weight* of its first word,
-# $L=\sum_t\alpha^{N-t}R_t\ell_t$ with $\alpha=.95$. Now losses are multiplied by losses, and in a
-# short answer early words weigh more. The released code departs from this in three ways: the
-# discount $\gamma^{k-t}$ stands inside the rest, the weights are divided by their mean, and $L$ is
-# a mean over words and then over answers, not a sum. That gradient flows through the weights is no
-# error: in issue 2 of the code's repository, TsinghuaC3I/Intuitive-Fine-Tuning, the first author
-# calls it part of the objective. `docs/claims.md` says what it costs (C1 and C1d).
+# more. Algorithm 1 does not follow from it: it multiplies each rest by the loss of the word with
+# which the rest begins, $L=\sum_t\alpha^{N-t}R_t\ell_t$ with $\alpha=.95$. Now losses are
+# multiplied by losses, and in a short answer early words weigh more. The released code departs from
+# this in three ways: the discount $\gamma^{k-t}$ stands inside the rest, the weights are divided by
+# their mean, and $L$ is a mean over words and then over answers, not a sum. That gradient flows
+# through the weights is no error: in issue 2 of the code's repository,
+# TsinghuaC3I/Intuitive-Fine-Tuning, the first author calls it part of the objective.
+# `docs/claims.md` says what it costs (C1 and C1d).
 #
+# How far is the blend from Eq. 18? The next cell asks the base for both, on the 80 answers of
+# lesson 04. Until a wrong guess is read they are the same. On lists they stay near each other, at
+# 1.38 and 1.39 nats a word. On reversals, where SFT has 1.66 nats, Eq. 18 has 1.64 and the blend
+# 1.86: a network that reads a mixture of two words does not say the mixture of what it would say
+# after each of them.
+
+# %%
+@torch.no_grad()
+def logp_of(rows, lam: float):
+    """(B,T) log p of each target when the base reads the blend of lesson 04; the mask; and (B,T)
+    True where a wrong guess has been read."""
+    inputs, targets, mask = tokens(rows, "answer", tok)
+    likeliest, guess = base(inputs).argmax(-1), inputs.clone()
+    guess[:, 1:] = torch.where(mask[:, :-1] == 1, likeliest[:, :-1], inputs[:, 1:])
+    read = (1 - lam) * base(inputs, want="embeds") + lam * base(guess, want="embeds")
+    return token_logp(base(embeds=read), targets), mask, (guess != inputs).cumsum(1) > 0
+
+
+LAM = 0.2
+for kind in ("reverse", "list"):
+    answers_80 = world.rows("val", "demos", 40, seed=0, skills=(kind,))
+    truth, mask, wrong_read = logp_of(answers_80, 0.0)
+    own, blend = logp_of(answers_80, 1.0)[0], logp_of(answers_80, LAM)[0]
+    mixture = ((1 - LAM) * truth.exp() + LAM * own.exp()).log()         # Eq. 18
+    apart = (blend - mixture).abs()
+    means = [-(x * mask).sum() / mask.sum() for x in (truth, mixture, blend)]
+    per_answer = [-(x * mask).sum(1).mean() for x in (mixture, blend)]      # Eq. 19, 20
+    print(f"{kind}: loss of a word {means[0]:.3f} (SFT), {means[1]:.3f} (Eq. 18), {means[2]:.3f} "
+          f"(blend); of an answer {per_answer[0]:.2f} and {per_answer[1]:.2f}; once a wrong guess "
+          f"is read, a word's log p differs by {apart[(mask > 0) & wrong_read].mean():.2f}")
+    assert apart[(mask > 0) & ~wrong_read].max() < 1e-3, "before a wrong guess both are the same"
+    assert apart[(mask > 0) & wrong_read].mean() > 0.01, "and after it they are two numbers"
+
+# %% [markdown]
 # ## Change one thing
 # `CHANGE = "undivided"` leaves out the division by the mean, although gradient still flows through
 # the weights. Then the loss of the two tokens is half of $a^2+\gamma ab+b^2$. Say first what its

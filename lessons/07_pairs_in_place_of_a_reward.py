@@ -28,6 +28,10 @@ CHANGE = ""                     # change one thing: "" | "rate", see below
 # $$\mathrm{KL}(p\,\|\,q)=\sum_y p(y)\,\log\frac{p(y)}{q(y)},$$
 # is the extra surprise of somebody who expects $q$ while the words come from $p$, in nats and on
 # average. It is 0 if both lists are equal and positive otherwise, and its two directions differ.
+# That it is never negative is **Gibbs' inequality**. Since $\log x\le x-1$, and equal only at
+# $x=1$,
+# $$-\mathrm{KL}(p\,\|\,q)=\sum_yp(y)\log\frac{q(y)}{p(y)}
+# \le\sum_yp(y)\Big(\frac{q(y)}{p(y)}-1\Big)=\sum_yq(y)-\sum_yp(y)=0.$$
 #
 # DPO starts from a penalty on KL(policy || reference), where the policy is the model that we train
 # and the **reference** is the model that training starts from. The policy may leave things out, but
@@ -104,8 +108,39 @@ print(f"loss at the start: {start:.4f}; a token of the chosen answer is pushed b
 # %% [markdown]
 # At the start policy and reference are the same, so the judge tosses a coin and the loss is
 # $\log 2$. DPO pushes every token of the chosen answer up and every token of the rejected one down,
-# both by $\beta\,\sigma(-h)$. This is half of $\beta$ here, and it fades as the pair is won.
+# both by $\beta\,\sigma(-h)$, because $\log\sigma(h)=-\log(1+e^{-h})$ has the derivative
+# $e^{-h}/(1+e^{-h})=\sigma(-h)$. This is half of $\beta$ here, and it fades as the pair is won.
 #
+# A push on $\log p$ reaches the weights by way of the logits $z$. Since
+# $\log p_y=z_y-\log\sum_ke^{z_k}$, its derivative is $1-p_y$ by its own logit $z_y$, and $-p_k$ by
+# the logit of any other token $k$. The next cell checks these lines, Gibbs' inequality and the best
+# policy on random lists of five probabilities.
+
+# %%
+rng = torch.Generator().manual_seed(0)
+p, q = torch.randn(2, 1000, 5, generator=rng, dtype=torch.float64).softmax(-1)
+
+
+def kl(p, q):
+    """(..,V), (..,V) probabilities -> (..) nats."""
+    return (p * (p / q).log()).sum(-1)
+
+
+assert kl(p, q).min() > 0 and kl(p, p).abs().max() < 1e-12, "a KL is 0 or positive"
+z = torch.linspace(-4, 4, 9, requires_grad=True)
+slope, = torch.autograd.grad(F.logsigmoid(z).sum(), z)
+assert torch.allclose(slope, torch.sigmoid(-z)), "the slope of log sigma(h) is sigma(-h)"
+of_log_p = torch.autograd.functional.jacobian(lambda z: z.log_softmax(-1), p[0].log())
+own = torch.eye(5, dtype=torch.float64)
+assert torch.allclose(of_log_p, own - p[0]), "the slopes of log p are 1 - p and -p"
+reward = torch.randn(5, generator=rng, dtype=torch.float64)
+raised = q * (reward / BETA).exp()                              # (1000,5) q: the reference
+Z, best = raised.sum(-1), raised / raised.sum(-1, keepdim=True)
+objective = (p * reward).sum(-1) - BETA * kl(p, q)              # (1000,) of each policy p
+assert torch.allclose(objective, BETA * Z.log() - BETA * kl(p, best)), "the best policy is best"
+print(f"the lowest KL of a thousand pairs of random lists: {kl(p, q).min():.3f} nats")
+
+# %% [markdown]
 # ## Does a push up make it go up?
 # Not necessarily, because one set of weights moves all log-probabilities at once. Let $g_w$ and
 # $g_l$ be the gradients of $\log p(w)$ and $\log p(l)$ with respect to the weights. A small step
@@ -178,12 +213,12 @@ if not CHANGE:
 # difference. At the end the model says neither of them and answers with nonsense.
 #
 # The two products tell why. The derivative of $\log p$ with respect to the token's own logit is
-# $1-p$. So a token that is nearly certain hardly reacts to a push, and $g_w\cdot g_w$ becomes
-# small, whereas an unlikely token reacts fully. Soon each step is mostly about the rejected
-# answers. But both answers come after the same question and are computed with the same weights, so
-# what lowers one of them lowers the other as well, and $g_w\cdot g_l$ stays positive. The run uses
-# Adam rather than the plain gradient steps of the argument, yet the moves go where the products
-# say.
+# $1-p$, as the cell above has checked. So a token that is nearly certain hardly reacts to a push,
+# and $g_w\cdot g_w$ becomes small, whereas an unlikely token reacts fully. Soon each step is mostly
+# about the rejected answers. But both answers come after the same question and are computed with
+# the same weights, so what lowers one of them lowers the other as well, and $g_w\cdot g_l$ stays
+# positive. The run uses Adam rather than the plain gradient steps of the argument, yet the moves go
+# where the products say.
 #
 # Should the KL penalty not have prevented this? It is a price that is weighed against a reward. But
 # in our pairs the better answer always wins, and by the judge's formula only an infinite difference

@@ -45,6 +45,14 @@ CHANGE = ""                     # change one thing: "" | "sorted"
 # The sigmoid turns it into the policy's own score for the answer, between 0 and 1, and UNA makes
 # that equal to the given score (Eq. 13):
 # $$i=\beta\log\frac{\pi(y|x)}{\pi_{\rm ref}(y|x)},\qquad L=\big(\sigma(i)-\mathrm{score}\big)^2.$$
+# Why is a demonstration an answer of score 1? The reference is fixed, and so
+# $\nabla i=\beta\,\nabla\log\pi(y|x)$. To make an answer likelier, which is what SFT does, is to
+# raise its implicit reward, and with it the policy's own score $\sigma(i)$. That score comes near 1
+# and never reaches it. So 1 is the one score for which the loss, like SFT's, asks for more at every
+# step. On a demonstration the gradient of $L$ is therefore that of SFT, summed over the tokens,
+# times the positive number $2\beta\,\sigma(i)\,(1-\sigma(i))^2$, whereas with a lower score it
+# turns round once $\sigma(i)$ is above that score.
+#
 # The push on each token is $2\beta\,(\mathrm{score}-\sigma(i))\,\sigma(i)(1-\sigma(i))$: up while
 # the policy's own score is below the given one, and down above it. At the start both models are the
 # same and $\sigma(0)=1/2$, so a score of 1/2 teaches nothing, whatever the people who gave it meant
@@ -66,6 +74,8 @@ CHANGE = ""                     # change one thing: "" | "sorted"
 # `fact`, facts that the base knows and that nobody trains on.
 
 # %%
+from dataclasses import replace
+
 import draw
 import torch
 
@@ -110,6 +120,25 @@ if CHANGE == "sorted":
     merged = demos + scored
 sft = train(base, demo_loss, demos, STEPS, 1.25e-4, "SFT", ROWS)
 common = {"base": exam("base", base), "SFT": exam("SFT", sft)}
+
+
+def slope(loss) -> torch.Tensor:
+    """The gradient of a loss by all weights of the SFT model, as one long vector."""
+    return torch.cat([x.flatten() for x in torch.autograd.grad(loss, list(sft.parameters()))])
+
+
+shown, = demos[:1]
+nats, _ = log_ratio(sft, base, [shown], "answer", tok)
+own_score = torch.sigmoid(0.1 * nats.detach())
+for score in (1.0, 0.0):
+    found = slope(una_loss(base, 0.1)(sft, [replace(shown, score=score)]))
+    factor = 2 * 0.1 * (score - own_score) * own_score * (1 - own_score)
+    expected = factor * slope(-log_ratio(sft, base, [shown], "answer", tok)[0].sum())
+    assert (found - expected).norm() < 1e-3 * expected.norm(), "it is a multiple of SFT's gradient"
+    print(f"a demonstration with the score {score:.0f}: sigma(i) {own_score.item():.2f}, "
+          f"UNA's gradient is {factor.item():+.3f} times that of SFT, summed over the tokens")
+
+# %%
 scores = {}                     # beta -> model -> its scores
 for beta in BETAS:
     scores[beta] = dict(common)
@@ -160,7 +189,8 @@ if not CHANGE:
 # ask whether there was any, and at which setting.
 #
 # The control tells what merging does not do. With $\beta=0.1$ the scores alone bring truth from 20
-# to 45 %, as much as the two stages reach and most of the 52 % of UFT, and with $\beta=3$ to 78 %,
+# to 45 %, as much as the two stages reach, and UFT reaches 52 %. So they bring 77 % of UFT's gain,
+# computed before rounding, without a demonstration, and with $\beta=3$ they bring truth to 78 %,
 # more than UFT. A table without this row would let you believe that merging teaches truth. This is
 # one base and one seed.
 #

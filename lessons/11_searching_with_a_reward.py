@@ -25,7 +25,8 @@ CHANGE = ""                     # change one thing: "" | "exact", see below
 
 # %% [markdown]
 # ## A loss for a reward
-# The reward model is a GPT whose last hidden state at `<|end|>` is multiplied by one learnt vector.
+# The reward model is a GPT. The list of numbers that stands at `<|end|>` after its last layer, the
+# **hidden state**, is multiplied by one learnt vector.
 # Its loss is the model of Bradley and Terry from lesson 07, $L=-\log\sigma(r_w-r_l)$. If a number
 # is added to both rewards nothing changes, so a reward has no zero point, and only differences
 # between answers to one prompt count.
@@ -88,8 +89,16 @@ print(f"the reward model is right on {100 * (lead > 0).mean():.0f} % of {len(hel
 # We draw 64 answers to each of 48 new prompts. For a smaller n we cut them into groups of n and
 # take the mean over the groups.
 #
-# Best-of-n moves away from the policy without any gradient, and its distance can be given in nats:
-# at most $\log n-\frac{n-1}{n}$ of KL, which is 3.17 nats for n = 64.
+# Best-of-n moves away from the policy without any gradient, and its distance can be given in nats.
+# Let $u$ be the share of the policy's answers that the reward model likes less than a given one.
+# For an answer of the policy $u$ lies anywhere between 0 and 1 with equal chances. The best of n is
+# below $u$ only if all n are, which has the probability $u^n$. So its density is $n\,u^{n-1}$,
+# where that of the policy is 1, and its KL from the policy is
+# $$\int_0^1n\,u^{n-1}\log(n\,u^{n-1})\,du=\log n+(n-1)\int_0^1n\,u^{n-1}\log u\,du
+# =\log n-\frac{n-1}{n},$$
+# since the last integral is $-1/n$. For n = 64 this is 3.17 nats. If several answers have the same
+# reward it is less, because then the best of n is no choice among them. The cell checks both, the
+# second with a policy that has only two answers.
 
 
 # %%
@@ -99,6 +108,16 @@ def best_of(n: int, reward: np.ndarray, value: np.ndarray) -> np.ndarray:
     best = reward.argmax(-1)[..., None]
     return np.take_along_axis(value, best, -1)[..., 0].mean(-1)
 
+
+u = (np.arange(1e6) + 0.5) / 1e6                        # a million points between 0 and 1
+for n in SIZES:
+    log_density, bound = math.log(n) + (n - 1) * np.log(u), math.log(n) - (n - 1) / n
+    kl = (np.exp(log_density) * log_density).mean()
+    assert abs(kl - bound) < 1e-3, "log n - (n-1)/n is the KL"
+    worse = 0.5 ** n                                    # both answers have a probability of 1/2
+    of_two = worse * math.log(2 * worse) + (1 - worse) * math.log(2 * (1 - worse))
+    assert of_two <= bound + 1e-9, "with equal rewards it is less"
+print(f"KL of the best of {n}: {bound:.2f} nats; with two answers {of_two:.2f} nats")
 
 asked = world.rows("test", "prompts", 48, seed=0, skills=SKILLS)    # 12 of each skill
 rows = [row for row in asked for _ in range(SAMPLES)]

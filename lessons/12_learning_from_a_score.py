@@ -1,6 +1,6 @@
 # %% [markdown]
 # # 12 · Learning from a score
-# *About 25 minutes; read 07 and 09 first. REINFORCE and RLOO: arXiv:2402.14740; GRPO:
+# *About 30 minutes; read 07 and 09 first. REINFORCE and RLOO: arXiv:2402.14740; GRPO:
 # arXiv:2402.03300; online UNA: arXiv:2408.15339; `nanouft/run/sampling.py`, `nanouft/objectives/`.*
 #
 # So far somebody else wrote every answer that the model learnt from. Now it answers by itself, a
@@ -54,7 +54,9 @@ CHANGE = ""                     # change one thing: "" | "mixed up", see below
 #
 # The next cell checks the factor exactly. It takes one prompt with only five possible answers, adds
 # up the push over all 625 groups of four, each with its probability, and compares the sum with the
-# gradient of the mean score. The logits of the five probabilities stand for the weights here.
+# gradient of the mean score. The logits $z$ of the five probabilities stand for the weights here.
+# Since $\log p_y=z_y-\log\sum_ke^{z_k}$, the slope of $\log p_y$ is $1-p_y$ by its own logit and
+# $-p_k$ by that of another answer $k$.
 
 # %%
 import itertools
@@ -97,6 +99,8 @@ score = torch.tensor([0.0, 1.0, 0.5, 0.0, 1.0])
 groups = torch.cartesian_prod(*[torch.arange(5)] * SAMPLES)             # (625,K) all groups
 chance = p[groups].prod(1)                              # (625,) of each group
 slope = torch.eye(5) - p                                # (5,5) of each log pi(y), by the logits
+by_autograd = torch.autograd.functional.jacobian(lambda z: z.log_softmax(0), p.log())
+assert torch.allclose(slope, by_autograd, atol=1e-6), "the slopes of log p are 1 - p and -p"
 true = p @ (score[:, None] * slope)                     # (5,) of the mean score: E[R grad log pi]
 for name, A in (("own score in the mean", score[groups] - score[groups].mean(1, keepdim=True)),
                 ("RLOO", advantages("RLOO", score[groups]))):
@@ -113,6 +117,49 @@ inputs, targets, mask, R = sample_answers(base, exam, tok, step=1000)
 shares = {"base": kinds(R)}
 print(f"base: mean score {R.mean():.2f}; prompts whose {SAMPLES} scores are "
       + ", ".join(f"{name}: {x:.0f} %" for name, x in shares["base"].items()))
+
+# %% [markdown]
+# ## From an answer to its tokens
+# The log-probability of an answer is the sum of those of its tokens, each after its **prefix**
+# $y_{<t}$, the text before it. So each token of an answer is pushed by the advantage of the whole
+# answer. Suppose that rewards also came along the way. Then a token need not answer for those that
+# came before it: once the prefix is given, an earlier reward $R_{<t}$ is a constant, and by the
+# second equation above, for the next token alone,
+# $$\mathrm E\,[R_{<t}\,\nabla\log\pi(y_t\mid y_{<t})\mid y_{<t}]
+# =R_{<t}\sum_{y_t}\nabla\pi(y_t\mid y_{<t})=0.$$
+# To leave these rewards out takes noise away and changes nothing else, whereas later rewards must
+# stay, because the token decides which of them can still come. This is called **causality**, and
+# lesson 15 builds on it. The next cell checks both on answers of two tokens, with three tokens to
+# choose from and a reward after each of the two, by adding up all nine answers.
+
+# %%
+rng = torch.Generator().manual_seed(0)
+z, z_old = torch.randn(2, 4, 3, generator=rng)  # logits of two policies: first token, second ones
+R_1, R_2 = torch.rand(3, 1, generator=rng), torch.rand(3, 3, generator=rng)     # the rewards
+
+
+def two_tokens(z):
+    """log pi of the first token, (3,1), and of the second one after each first one, (3,3)."""
+    log_pi = z.log_softmax(-1)
+    return log_pi[0][:, None], log_pi[1:]
+
+
+z.requires_grad_()
+first, second = two_tokens(z)
+both = (first + second).exp()                           # (3,3) the chance of each answer
+drawn = both.detach()                                   # the answers are drawn: constants
+means = {"exact": both * (R_1 + R_2),
+         "all rewards": drawn * (R_1 + R_2) * (first + second),
+         "without earlier ones": drawn * ((R_1 + R_2) * first + R_2 * second),
+         "without later ones": drawn * (R_1 * first + (R_1 + R_2) * second)}
+gradients = {name: torch.autograd.grad(mean.sum(), z, retain_graph=True)[0]
+             for name, mean in means.items()}
+exact = gradients.pop("exact")
+off = {name: (found - exact).abs().max().item() for name, found in gradients.items()}
+print("largest error of the gradient: " + ", ".join(f"{name} {x:.3f}" for name, x in off.items()))
+assert off["all rewards"] < 1e-6, "the log-derivative gives the exact gradient"
+assert off["without earlier ones"] < 1e-6, "a token's push may leave out the rewards before it"
+assert off["without later ones"] > 0.01, "and not those after it"
 
 # %% [markdown]
 # ## Three groups, four methods
@@ -134,9 +181,12 @@ for method in ("REINFORCE", "RLOO", "GRPO", "online UNA"):
 # ## Ratio, clip and k3
 # Answers are costly to sample, so GRPO may take several steps on the same ones. From the second
 # step on they come from an older policy, $\pi_{\rm old}$, and each token gets the **importance
-# ratio** $\rho_t=\pi(y_t)/\pi_{\rm old}(y_t)$, because a mean under $\pi_{\rm old}$ of $\rho A$ is
-# a mean under $\pi$ of $A$. PPO's **clip** lets it gain nothing beyond $1\pm\varepsilon$, and a
-# penalty **k3** holds the policy near a reference:
+# ratio** $\rho_t=\pi(y_t\mid y_{<t})/\pi_{\rm old}(y_t\mid y_{<t})$. After a given prefix this is
+# exact: a mean of $\rho_tA$ over the next tokens that $\pi_{\rm old}$ draws is the mean of $A$ over
+# those that $\pi$ draws. But the prefixes still come from $\pi_{\rm old}$. Only the product of all
+# ratios up to $t$ would correct that too. It is so noisy that PPO and GRPO leave it out, which is
+# right only as long as the two policies are near each other. PPO's **clip** therefore lets a ratio
+# gain nothing beyond $1\pm\varepsilon$, and a penalty **k3** holds the policy near a reference:
 # $$L_t=-\min\big(\rho_tA,\ \mathrm{clip}(\rho_t,1-\varepsilon,1+\varepsilon)\,A\big)
 # +\beta\,(e^{d_t}-d_t-1),\qquad d_t=\log\pi_{\rm ref}(y_t)-\log\pi(y_t).$$ The mean of $-d_t$ over
 # tokens that $\pi$ samples is $\mathrm{KL}(\pi\,\|\,\pi_{\rm ref})$ by definition. The mean of
@@ -147,11 +197,22 @@ for method in ("REINFORCE", "RLOO", "GRPO", "online UNA"):
 # are already drawn. There its slope by $\log\pi$ is $1-e^d$, of which the 1 adds nothing on
 # average, and the mean of $-e^d\,\nabla\log\pi$ is $-\sum\pi_{\rm ref}\nabla\log\pi$. This is the
 # gradient of $\mathrm{KL}(\pi_{\rm ref}\,\|\,\pi)$, the other of the two directions of lesson 07:
-# k3 measures the one and lowers the other. The next cell checks both on a list of five
-# probabilities, and prints what the clip does to the push, $-\partial L_t/\partial\log\pi$, without
-# the penalty.
+# k3 measures the one and lowers the other. The next cell checks the ratio on the answers of two
+# tokens and k3 on a list of five probabilities, and prints what the clip does to the push,
+# $-\partial L_t/\partial\log\pi$, without the penalty.
 
 # %%
+first_old, second_old = two_tokens(z_old)
+old, ratio = (first_old + second_old).exp(), (second - second_old).exp()
+after_prefix = (second_old.exp() * ratio * R_2).sum(1)
+assert torch.allclose(after_prefix, (second.exp() * R_2).sum(1)), "after a prefix rho is exact"
+wanted = (both * R_2).sum()
+with_ratio = (old * ratio * R_2).sum()
+with_product = (old * ratio * (first - first_old).exp() * R_2).sum()
+print(f"mean of the second reward {wanted:.3f}; from old answers: by the second token's ratio "
+      f"{with_ratio:.3f}, by the product of both {with_product:.3f}")
+assert torch.isclose(with_product, wanted), "the product of the ratios corrects the prefix too"
+assert abs(with_ratio - wanted) > 0.01, "and the ratio of one token does not"
 p, ref = (torch.tensor(x) for x in ([0.4, 0.3, 0.15, 0.1, 0.05], [0.3, 0.3, 0.2, 0.1, 0.1]))
 d = (ref / p).log()
 for name, x in (("-d", -d), ("k3", d.exp() - d - 1)):
@@ -256,7 +317,7 @@ if not CHANGE:
 # sum, which lets RLOO push a long wrong answer hardest.
 #
 # REINFORCE, RLOO and GRPO usually have a KL penalty, because a high score does not mean that the
-# answer is what we wanted, as lesson 11 showed. GRPO adds k3 to its loss. REINFORCE and RLOO take
+# answer is what we wanted. GRPO adds k3 to its loss. REINFORCE and RLOO take
 # $\log\pi-\log\pi_{\rm ref}$ off the score of an answer, and so follow the gradient of
 # $\mathrm{KL}(\pi\,\|\,\pi_{\rm ref})$.
 #

@@ -94,6 +94,22 @@ print(f"on average {np.mean(first):+.1f} on one seed and {np.mean(again):+.1f} o
 # A claim such as "better than SFT" *holds* if the whole interval lies above 0, it *does not hold*
 # if the whole interval lies below, and otherwise it is *undecided*. Undecided does not mean that
 # there is no difference, but that five runs cannot show one.
+#
+# Where does $t$ come from? If the spread of the differences were known, 1.96 standard errors would
+# do, as above. But it is estimated from the same five numbers, and when these happen to lie close
+# together it comes out too small, and the interval too narrow. Student worked out how much wider it
+# has to be: for normal $d_s$ the mean divided by its *estimated* standard error has the **t
+# distribution** with $n-1$ degrees of freedom. The cell draws five such numbers a hundred thousand
+# times, with the true mean 0, and counts the intervals that hold it.
+
+# %%
+draws = np.random.default_rng(0).normal(size=(100_000, SEEDS))
+estimated = draws.std(axis=1, ddof=1) / math.sqrt(SEEDS)
+holds_it = {t: (np.abs(draws.mean(1)) < t * estimated).mean() for t in (1.96, 2.78)}
+print("intervals that hold the true mean: "
+      + ", ".join(f"{100 * share:.1f} % with {t}" for t, share in holds_it.items()))
+assert abs(holds_it[2.78] - 0.95) < 0.005, "with t = 2.78 an interval holds it 95 times in 100"
+assert holds_it[1.96] < 0.9, "with 1.96 it does so less often"
 
 # %%
 T_PAIRED, T_UNPAIRED = 2.78, 2.31       # Student's t with 4 and with 8 degrees of freedom

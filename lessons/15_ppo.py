@@ -1,6 +1,6 @@
 # %% [markdown]
 # # 15 · A critic and GAE
-# *About 20 minutes; read 12 first. PPO: arXiv:1707.06347; GAE: arXiv:1506.02438;
+# *About 25 minutes; read 12 first. PPO: arXiv:1707.06347; GAE: arXiv:1506.02438;
 # `nanouft/objectives/ppo.py`.*
 #
 # RLOO gives every token of an answer the same push, although most tokens did not decide the score.
@@ -27,16 +27,31 @@ CHANGE = ""                     # change one thing: "" | "blank", see below
 
 # %% [markdown]
 # ## Two formulas
-# Let $V_t$ be the critic's prediction before token $t$, and $R_t$ the reward of that token, which
-# is 0 except at the end. **Generalized advantage estimation (GAE)** adds up the changes $\delta_t$
-# of the critic's prediction:
-# $$\delta_t=R_t+V_{t+1}-V_t,\qquad A_t=\delta_t+\lambda A_{t+1}.$$
-# By the log-derivative of lesson 12 the gradient is the mean of $\sum_t A_t\nabla\log\pi(y_t)$,
-# since the log-probability of an answer is the sum over its tokens. With $\lambda=1$ the advantage
-# is the whole return minus $V_t$. As an estimate of how good the token was it is as wrong as $V_t$,
-# but the gradient is right on average whatever the critic says, because $V_t$ does not depend on
-# the token and is only a baseline. With $\lambda=0$ the advantage is only the change of the
-# prediction, which has little noise, but then the gradient is right only if the critic is.
+# Let $V_t$ be the critic's prediction before token $t$, which is 0 after the end, and $R_t$ the
+# reward of that token, which is 0 except at the end. **Generalized advantage estimation (GAE)**
+# adds up the changes $\delta_t$ of the critic's prediction:
+# $$\delta_t=R_t+\gamma V_{t+1}-V_t,\qquad A_t=\delta_t+\gamma\lambda A_{t+1}.$$
+# The discount $\gamma$ makes a reward count less the later it comes. Where the only reward is that
+# of the whole answer, as here, it is usually 1. By lesson 12 the gradient is the mean of
+# $\sum_t A_t\nabla\log\pi(y_t)$ if $A_t$ is the **return** of token $t$, which is
+# $G_t=R_t+\gamma R_{t+1}+\gamma^2R_{t+2}+\dots$, since the rewards before a token may be left out.
+#
+# With $\lambda=1$ the sum $\delta_t+\gamma\delta_{t+1}+\dots$ is a **telescope**: each later $V$
+# stands in it once with a plus and once with a minus, and $A_t=G_t-V_t$ is left. As an estimate of
+# how good the token was it is as wrong as $V_t$, but the gradient is right on average whatever the
+# critic says, because $V_t$ does not depend on the token and is only a baseline. With $\lambda=0$
+# the advantage is only the change of the prediction, which has little noise, but then the gradient
+# is right only if the critic is.
+#
+# Between the two, let the telescope end after $k$ tokens. This advantage counts $k$ rewards and
+# believes the critic about the rest:
+# $$A_t^{(k)}=\delta_t+\dots+\gamma^{k-1}\delta_{t+k-1}
+# =R_t+\dots+\gamma^{k-1}R_{t+k-1}+\gamma^kV_{t+k}-V_t.$$
+# GAE is a mean of these with geometric weights,
+# $A_t=(1-\lambda)\,(A_t^{(1)}+\lambda A_t^{(2)}+\lambda^2A_t^{(3)}+\dots)$, because
+# $\delta_{t+k}$ stands in all but the first $k$ of them, and their weights add up to $\lambda^k$.
+# Past the end nothing changes, so all the weight that is left falls on $G_t-V_t$. The cell below
+# checks both forms on random rewards and predictions before it turns to the answers of eight steps.
 
 # %%
 import draw
@@ -62,6 +77,28 @@ def logit(table, alive):
     """(..,T,2), (..,T): the one of the two logits that counts."""
     return torch.where(alive > 0, table[..., 0], table[..., 1])
 
+
+def mean_of_advantages(R, V, gamma: float, lam: float):
+    """(T,) the mean of the advantages after 1, 2, ... tokens, with geometric weights."""
+    out = []
+    for t in range(T):
+        n, total = T - t, 0.0                               # n tokens are left
+        for k in range(1, n + 1):
+            counted = sum(gamma ** j * R[t + j] for j in range(k))
+            believed = gamma ** k * V[t + k] if k < n else 0
+            weight = (1 - lam) * lam ** (k - 1) if k < n else lam ** (n - 1)    # what is left
+            total += weight * (counted + believed - V[t])
+        out.append(total)
+    return torch.stack(out)
+
+
+rewards, values = torch.rand(2, T, generator=torch.Generator().manual_seed(1))
+returns = torch.stack([sum(0.9 ** j * rewards[t + j] for j in range(T - t)) for t in range(T)])
+by_gae = {lam: gae(rewards[None], values[None], torch.ones(1, T), 0.9, lam)[0] for lam in LAMBDAS}
+for lam, advantage in by_gae.items():
+    assert torch.allclose(advantage, mean_of_advantages(rewards, values, 0.9, lam), atol=1e-5), \
+        "GAE is the mean of the advantages after 1, 2, ... tokens, with geometric weights"
+assert torch.allclose(by_gae[1], returns - values, atol=1e-5), "at lambda 1 it is G - V"
 
 u = torch.rand(N * K, T, generator=torch.Generator().manual_seed(0))
 one = torch.ones(N * K, T)

@@ -46,7 +46,7 @@ from lessons.evidence.verdicts import moments
 from nanouft import world
 from nanouft.data.batches import collate, encode
 from nanouft.run.evaluation import families
-from nanouft.ledger import entries
+from nanouft.run.pushes import token_pushes
 from nanouft.models.folders import start_model
 from nanouft.objectives import OBJECTIVES
 from nanouft.data.rows import Row
@@ -60,7 +60,7 @@ if present:
     row = Row((Turn("user", "What is the capital of Australia?"),),
               world.as_answer("The capital of Australia is Canberra."))
     for name in ("sft", "ift"):
-        _, words, push = entries(OBJECTIVES[name](), row, start, tok)[0]
+        _, words, push = token_pushes(OBJECTIVES[name](), row, start, tok)[0]
         print(name, *(f"{word.strip()} {x:+.2f} " for word, x in zip(words, push)))
 else:
     print(f"{MODEL} is missing, so no model is opened: the kept scores are read.")

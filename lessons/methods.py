@@ -16,7 +16,7 @@ The equations stand once, in the head of each method's file, in lines such as
     lo = A - log(1 - exp(A))                        a name that the equation uses
     e_i: the embedding of prompt i                  one that is explained in words
 tests/test_equations.py computes each of them and compares loss and gradient with the code. The last
-three columns are measured: the push of the loss on one fixed pair of answers, from ledger.py.
+three columns are measured: the push of the loss on one fixed pair of answers, from run/pushes.py.
 """
 import argparse
 import csv
@@ -34,11 +34,11 @@ from lessons.evidence import stats
 from nanouft import objectives
 from nanouft.data.rows import Row
 from nanouft.errors import command, say
-from nanouft.ledger import entries, views
 from nanouft.models.folders import start_model
 from nanouft.models.tokenizer import Turn
 from nanouft.objective import Objective
 from nanouft.objectives import OBJECTIVES
+from nanouft.run.pushes import parse_methods, token_pushes
 from nanouft.world import as_answer
 
 ROOT = Path(__file__).parents[1]
@@ -149,8 +149,8 @@ def pushed(name: str, model, tok) -> list[str]:
     """The push on a chosen, a rejected and a last token, from the start model; "" if there is none:
     the mean over the tokens of an answer, and that on the chosen answer's <|end|>."""
     row = Row((Turn("user", PROMPT),), as_answer(RIGHT), as_answer(RIGHT), as_answer(WRONG))
-    _, method = next(views([name]))
-    by_answer = {which: weights for which, _, weights in entries(method, row, model, tok)}
+    _, method = next(parse_methods([name]))
+    by_answer = {which: weights for which, _, weights in token_pushes(method, row, model, tok)}
     good, bad = (next((by_answer[x] for x in names if x in by_answer), [])
                  for names in (("answer", "chosen", "good answer"), ("rejected", "bad answer")))
     chosen = f"{sum(good) / len(good):+.2f}" if good else ""

@@ -1,4 +1,4 @@
-"""nanouft: every way of fine-tuning a language model into alignment, each one short file.
+"""nanouft: many methods of fine-tuning a language model into alignment, each one short file.
 Start at README.md; simple.py shows seven methods with their loop on one page."""
 import os
 import signal
@@ -13,8 +13,8 @@ def _leave(number: int, frame) -> None:
 
 
 if sys.argv[:1] == ["-m"]:          # a command of nanouft begins; an import changes nothing
-    # Idle OpenMP threads should sleep, not spin: beside a browser or a second job, spinning makes
-    # two threads up to seven times slower than one. Set before torch is imported.
+    # Idle OpenMP threads should sleep, not spin: beside a browser or a second job, spinning can
+    # make two threads much slower than one. Set before torch is imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     # A Ctrl-C while torch is imported shows no traceback.
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:

@@ -1,4 +1,4 @@
-"""What an objective is: a pure loss over batches, its settings, and a few facts about it.
+"""What an objective is: a pure loss over batches, its settings, and what it declares of itself.
 
 Each file of objectives/ is one. One training step uses it like this:
 
@@ -7,7 +7,7 @@ Each file of objectives/ is one. One training step uses it like this:
     objective.forward(model, batch)             # writes Seqs.logp; only here the network is touched
     loss, metrics = objective.loss(batch)       # a function of numbers; no network in it
 
-Three ideas make one contract serve every method:
+Three rules, with which one interface serves every method:
 1. A loss never calls another model. What that model says is computed earlier and stored beside
    the tokens: before training (run/reference.py), or when answers are sampled (run/sampling.py).
    Seqs.ref_logp is shared by many methods. What only one method reads is prepared by its file.
@@ -34,7 +34,8 @@ NOT_SET: Any = None                 # the value of a field until somebody writes
 class Seqs:
     """One role of a batch, as padded sequences: B rows, T tokens.
     Tokens are shifted once, in data/batches.py: targets[t] follows inputs[t].
-    Losses reduce tokens by `sum` or `mean` alone, both masked, and each shows which of the two."""
+    Losses reduce tokens by `sum` or `mean` alone, both masked, and each shows which of the two.
+    Log-probs are natural logarithms, whose unit is the nat."""
     inputs: Tensor                  # (B,T) token ids
     targets: Tensor                 # (B,T) token ids
     mask: Tensor                    # (B,T) 1 where the TARGET is a response token, <|end|> included
@@ -173,14 +174,14 @@ ROLLOUT = ("samples", "minibatches", "passes")
 WIDTH = 128                         # of the model for which the learning rates were chosen
 
 
-FACTS: dict[str, tuple] = {             # a fact -> its types, or the words that it may be
+DECLARED: dict[str, tuple] = {          # class attribute -> its types, or the words it may be
     "data": (str,), "lr": (int, float), "reference": (bool,), "coupled": (bool,),
     "logit_copies": (int, float), "scorer": ("any", "grade", "none")}
 
 
-def check_fact(name: str, value: Any) -> None:
-    """TypeError for a fact that would be misread later."""
-    allowed = FACTS.get(name, ())
+def check_declared(name: str, value: Any) -> None:
+    """TypeError for a class attribute that would be misread later."""
+    allowed = DECLARED.get(name, ())
     types = tuple(x for x in allowed if isinstance(x, type))
     if allowed and not (isinstance(value, types) if types else value in allowed):
         raise TypeError(f"{name} = {value!r}: it must be "
@@ -188,7 +189,7 @@ def check_fact(name: str, value: Any) -> None:
 
 
 def check_signature(name: str, mine: Callable, theirs: Callable) -> None:
-    """TypeError unless a method takes what the contract's takes: up to 1.1 `loss` took hp, too."""
+    """TypeError unless the arguments are those of Objective: up to 1.1 `loss` took hp, too."""
     wanted, found = (list(inspect.signature(f).parameters) for f in (theirs, mine))
     if len(found) != len(wanted):
         raise TypeError(f"{name}({', '.join(found)}): it must be {name}({', '.join(wanted)})")
@@ -200,7 +201,7 @@ class Objective:
     """One method; the object holds its settings. A subclass is made a dataclass:
 
         class Mine(Objective):
-            lr = 1e-4                   # a fact about the method: no annotation
+            lr = 1e-4                   # what the method is: no annotation
             beta: float = 0.1           # a setting, and a flag: annotated; this comment is its help
 
             def loss(self, batch): ...
@@ -226,12 +227,12 @@ class Objective:
                  if name[0] != "_" and name not in settings]
         for name in typed:
             if name in known and name not in ROLLOUT:
-                raise TypeError(f"{name} is a word of the contract: write `{name} = ...` without a "
-                                "type if you mean that, and give a setting another name")
+                raise TypeError(f"{name} has a meaning in every objective: write `{name} = ...` "
+                                "without a type to change it, and give a setting another name")
             if name not in vars(cls):
                 raise TypeError(f"{name}: a setting needs a default, `{name}: float = 0.1`")
         for name, value in vars(cls).items():
-            check_fact(name, value)
+            check_declared(name, value)
             if inspect.isfunction(value) and name in known:
                 check_signature(name, value, getattr(cls.__mro__[1], name))
             if name[0] == "_" or name in (*typed, *known, *hooks):

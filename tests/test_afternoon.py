@@ -41,7 +41,8 @@ def rows_of_the_form(n: int) -> list[dict]:
 def afternoon(tmp_path_factory):
     """(the folder after the whole section was run there, all that its commands printed)."""
     place, here = tmp_path_factory.mktemp("afternoon"), os.getcwd()
-    section = PAGE.read_text(encoding="utf-8").split("## One afternoon\n")[1].split("\n## ")[0]
+    page = PAGE.read_text(encoding="utf-8")
+    section = page.split("## A first run, from start to end\n")[1].split("\n## ")[0]
     start = os.path.abspath(REAL) if REAL else str(place / "out" / "smollm2")
     if not REAL:
         start_folder(Path(start))

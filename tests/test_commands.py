@@ -107,11 +107,11 @@ SAID = {        # command line: what it prints, and writes to run.json and eval.
     ONCE + "--objective sft --data demos.jsonl --eval-data demos.jsonl --plain --out e":
         "--eval-data is a file of --data",
     "train --objective hft --init start --data demos.jsonl --steps 1 --plain --out h":
-        "9 rows, 0.05M of 0.06M parameters train, cpu not given, so chosen here: --batch-size, "
-        "--lr Saved",
+        "9 rows, 0.05M of 0.06M parameters are trained, on cpu chosen by the run, since not given: "
+        "--batch-size, --lr Saved",
     "train --objective sft --init start --data demos.jsonl --epochs 1 --lr 1e-4 --plain --out h2":
-        "chosen here: --batch-size Saved",
-    ONCE + "--objective sft --data demos.jsonl --lr 1e-4 --plain --out h3": "!chosen here",
+        "since not given: --batch-size Saved",
+    ONCE + "--objective sft --data demos.jsonl --lr 1e-4 --plain --out h3": "!since not given",
     ONCE + "--objective una --data scores.jsonl --plain --out b":
         'beta 0.091 suits answers of 11 tokens|"beta": 0.091',
     ONCE + "--objective una --data scores.jsonl --plain --beta 0.3 --out b3": '"beta": 0.3!suits',
@@ -156,8 +156,9 @@ def test_train_leaves_a_folder_that_tells_everything(here, capsys):
     out, run = capsys.readouterr().out, here / "a"
     assert "pairs.jsonl: 10 pairs" in out and "10 rows read: 9 to learn from, 1 held out\n" in out
     assert "before and after training: 1 held-out row scored, 1 question answered" in out
-    assert "dpo: 12 steps of 3 = 4 passes, learning rate 0.001\n9 rows, " in out
-    assert re.search(r"held-out pairs: chosen gained more +0.500 +\d.\d{3}   \(1 row\)\n", out)
+    assert "dpo: 12 steps of 3 rows = 4 passes over the data, learning rate 0.001\n9 rows, " in out
+    gained = r"held-out pairs: chosen answer gained more +0.500 +\d.\d{3}   \(1 row\)\n"
+    assert re.search(gained, out)
     assert "[[" in out and out.endswith("Talk to it: python -m nanouft.sample a\n")
     assert max(map(len, out.splitlines())) <= 80
     about, log = read_json(run / "run.json"), read_lines(run / "metrics.jsonl")
@@ -182,7 +183,7 @@ def test_a_method_may_be_written_in_any_case(here, capsys):
         assert call(f"train --objective {name} --resume case") == 2
         assert "run is finished" in one_error(capsys)
     assert call("ledger --init case --show IFT 'Dpo --beta 1' --out p.png") == 0
-    assert "Dpo --beta 1: chosen" in capsys.readouterr().out
+    assert "Dpo --beta 1: the chosen answer" in capsys.readouterr().out
 
 
 def test_the_ledger_says_first_what_it_reads(here, capsys):
@@ -199,9 +200,10 @@ def test_models_made_first_are_made_once_and_fit_into_memory_as_the_run_does(her
     line = "train --objective sftmix --init start --rows 40 --steps 2 --plain --batch-size 4 " \
            "--accumulate 2 --out "
     assert call(line + "t1") == 0
-    first = [x for x in capsys.readouterr().out.splitlines() if x.startswith("first, once: python")]
+    first = [x for x in capsys.readouterr().out.splitlines()
+             if x.startswith("needed first, made once: python")]
     assert len(first) == 2 and all("--batch-size 4 --accumulate 2" in x for x in first)
-    assert call(line + "t2") == 0 and "first, once" not in capsys.readouterr().out
+    assert call(line + "t2") == 0 and "made once" not in capsys.readouterr().out
     same = [(here / run / "model.safetensors").read_bytes() for run in ("t1", "t2")]
     assert same[0] == same[1]
 
@@ -282,7 +284,7 @@ def test_sample_chats_and_forgets_what_has_no_room(here, capsys, monkeypatch):
     out = capsys.readouterr().out
     assert "/new forgets the chat" in out
     assert re.search(r"\nthe question has \d{3} tokens, and start reads 127; shorten it\n", out)
-    assert re.findall(r"\(start has no room for the oldest (\d) turns\)\n", out) == ["2", "4"]
+    assert re.findall(r"\(start does not read the oldest (\d) turns: ", out) == ["2", "4"]
     hi, *others, ho = (text for text, _ in asked[1::2])     # the base is asked as well
     assert hi == "<|user|> Be kind.\n\nHi<|assistant|>"
     assert ho == "<|user|> Be kind.\n\nHo<|assistant|>"

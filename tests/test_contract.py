@@ -6,7 +6,7 @@ import pytest
 import torch
 from made import FORMS, killed_in_step, nano, one_error, push, start_folder, with_logps
 
-from nanouft import ledger, train
+from nanouft import train
 from nanouft.disk import write_json
 from nanouft.errors import UserError, command
 from nanouft.models.folders import start_model
@@ -14,6 +14,7 @@ from nanouft.objective import Objective
 from nanouft.objectives import OBJECTIVES
 from nanouft.objectives.dpo import Pairs
 from nanouft.objectives.own import find
+from nanouft.run.pushes import parse_methods
 from nanouft.run.settings import read_flags
 
 HEAD = "from nanouft.objective import Objective\nfrom nanouft.objectives.dpo import Pairs\n\n\n"
@@ -41,7 +42,7 @@ def here(tmp_path, monkeypatch):
 @pytest.mark.parametrize("body, why", [
     ("beta = 0.5", "beta = 0.5: a setting needs a type, `beta: float = 0.5`"),
     ("refrence = 2", "a setting needs a type, `refrence: int = 2`; did you mean reference?"),
-    ("lr: float = 1e-3", "lr is a word of the contract: write `lr = ...` without a type"),
+    ("lr: float = 1e-3", "lr has a meaning in every objective: write `lr = ...` without a type"),
     ("weight: float", "weight: a setting needs a default"),
     ("def losss(self, batch): ...", "losss is no method of an objective; did you mean loss?")])
 def test_what_would_pass_without_a_word_is_refused(body, why):
@@ -191,7 +192,7 @@ def test_a_mistake_in_your_file_is_one_line_with_its_place(text, why, here, caps
 
 def test_wherever_an_objective_is_named_it_may_be_a_file(here):
     assert find("mine.py:Mine")(aim=3.0).aim == 3.0 and find("dpo") is OBJECTIVES["dpo"]
-    (text, objective), = ledger.views(["mine.py --aim 3"])
+    (text, objective), = parse_methods(["mine.py --aim 3"])
     assert (text, objective.aim, str(objective)) == ("mine.py --aim 3", 3.0, "mine")
     for name, why in (("mine.py:Nine", "mine.py:Nine: one subclass of Objective is"),
                       ("nine.py", "nine.py: cannot be read")):

@@ -83,5 +83,6 @@ def test_the_command_reads_a_file_or_nanoworld(tmp_path, capsys):
                                                {"prompt": "Hi", "response": ""}])
     assert ledger.main(["--end", "--data", file]) == 0
     said = capsys.readouterr().out
-    assert "2 rows read: 1 with an answer, 1 left out" in said and "1 for 1 answer" in said
-    assert ledger.main(["--end"]) == 0 and "30 for 30 answers" in capsys.readouterr().out
+    assert "2 rows read: 1 with an answer, 1 left out" in said
+    assert "1 end token for 1 answer" in said
+    assert ledger.main(["--end"]) == 0 and "30 end tokens for 30 answers" in capsys.readouterr().out

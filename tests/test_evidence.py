@@ -255,11 +255,12 @@ def made_of(effects: dict[str, float], parts=None) -> verdicts.Asked:
 def test_a_planted_family_is_found_and_no_other():
     alone = made_of({"a": 0.0, "b": 0.3, "c": 0.0, "d": 0.0})
     assert verdicts.largest(alone) == "b" and abs(verdicts.mean_without(alone, "b")) < 0.02
-    assert verdicts.is_carried(alone, "holds") and not verdicts.is_carried(alone, "undecided")
+    assert verdicts.rests_on_largest(alone, "holds")
+    assert not verdicts.rests_on_largest(alone, "undecided")
     below = alone._replace(gaps={name: -gap for name, gap in alone.gaps.items()})
-    assert verdicts.largest(below) == "b" and verdicts.is_carried(below, "does not hold")
-    assert not verdicts.is_carried(made_of(dict.fromkeys("abcd", 0.1)), "holds")
-    assert not verdicts.is_carried(made_of({"a": 0.1, "b": 0.3, "c": 0.2, "d": 0.2}), "holds")
+    assert verdicts.largest(below) == "b" and verdicts.rests_on_largest(below, "does not hold")
+    assert not verdicts.rests_on_largest(made_of(dict.fromkeys("abcd", 0.1)), "holds")
+    assert not verdicts.rests_on_largest(made_of({"a": 0.1, "b": 0.3, "c": 0.2, "d": 0.2}), "holds")
 
 
 def test_a_family_that_goes_leaves_its_share_to_its_part():
@@ -290,9 +291,9 @@ def redrawn(asked: verdicts.Asked, effect: float, rng: np.random.Generator) -> v
 
 
 @pytest.mark.parametrize("name, question", [("C1", 0), ("C1", 1), ("C2", 1), ("C3", 0)])
-def test_carried_is_seldom_said_where_all_families_gain_alike(name, question, fast):
+def test_a_verdict_seldom_seems_to_rest_on_one_family_where_all_gain_alike(name, question, fast):
     """Kept scores of all three tests, drawn again with one effect in all families, 1.2 half-widths
-    on either side of each limit. Every "carried by" is false there."""
+    on either side of each limit. Every verdict that rests on a family is false there."""
     asked, rng = judge.asked_by_base(name)[0][question], np.random.default_rng(0)
     decided = said = 0
     _, variance, freedom = verdicts.moments(asked)
@@ -303,7 +304,7 @@ def test_carried_is_seldom_said_where_all_families_gain_alike(name, question, fa
         mean, variance, freedom = verdicts.moments(again)
         verdict = stats.verdict(mean, stats.half_width(variance, freedom), asked.test)
         decided += verdict != "undecided"
-        said += verdicts.is_carried(again, verdict)
+        said += verdicts.rests_on_largest(again, verdict)
     assert decided > 5 and said <= 0.06 * decided
 
 

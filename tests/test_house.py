@@ -13,7 +13,7 @@ from nanouft import __main__ as main
 from nanouft.objectives import NAMES
 
 ROOT = Path(__file__).parents[1]
-# Rooms: folders of nanouft/ and files at its top. Each imports only what stands before it.
+# Folders of nanouft/ and files at its top. Each imports only what stands before it.
 ORDER = """errors seeds disk fast gpt objective loop models data objectives world simple run trainer
     pictures evaluate pretrain reward sample train ledger playground __main__""".split()
 COMMANDS = re.compile(r"python3? -m ((?:nanouft|frozen_lake|lessons)[\w.]*)")
@@ -44,16 +44,16 @@ def imported(file: Path) -> list[str]:
     return out
 
 
-def test_a_room_imports_only_what_stands_before_it():
+def test_a_folder_imports_only_what_stands_before_it():
     for file in sorted((ROOT / "nanouft").rglob("*.py")):
-        room = file.relative_to(ROOT / "nanouft").with_suffix("").parts[0]
-        if room == "__init__":
+        place = file.relative_to(ROOT / "nanouft").with_suffix("").parts[0]
+        if place == "__init__":
             continue
-        assert room in ORDER, f"{file.name}: where does it stand in the order?"
+        assert place in ORDER, f"{file.name}: where does it stand in the order?"
         for name in imported(file):
             other = name.partition(".")[0]
             if other in ORDER:
-                assert ORDER.index(other) <= ORDER.index(room), f"{file} imports {name}"
+                assert ORDER.index(other) <= ORDER.index(place), f"{file} imports {name}"
 
 
 def test_no_files_import_each_other_in_a_circle():
@@ -138,7 +138,8 @@ def test_python_m_nanouft_with_a_name_runs_that_command(module, words):
     assert code == (0 if words == "--help" else 2) and (out + err).strip()
 
 
-@pytest.mark.parametrize("module", ["nanouft", "frozen_lake", "lessons.pages", "lessons.table"])
+@pytest.mark.parametrize("module", [
+    "nanouft", "nanouft.ledger", "nanouft.sample", "frozen_lake", "lessons.pages", "lessons.table"])
 def test_a_help_that_needs_only_flags_does_not_wait_for_torch(module):
     code = f"""
 import runpy, sys

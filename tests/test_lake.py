@@ -14,6 +14,7 @@ from frozen_lake.estimate import (
     best_moves,
     best_moves_alone,
     distance,
+    on_ice,
     own_guesses,
     reads,
     standing,
@@ -174,19 +175,22 @@ def test_the_last_record_is_that_of_the_end():
 
 # ---- estimates -----------------------------------------------------------------------------------
 def test_what_a_policy_does_by_itself_is_what_its_walks_do():
-    """At each step, the share of each cell and the chance of a best move; over the whole path SFT
-    is exact. Within four standard errors of 4,000 walks."""
+    """At each step, the share of each cell, the chance of a best move and how many have not fallen
+    in; over the whole path SFT is exact. Within four standard errors of 4,000 walks."""
     lake = make_lake("default4")
     task = task_of(lake)
     probs, best, T = page_policies(task)[5:6], optimal_actions(lake), len(task.best)
     cells, actions = (x[0] for x in walks(lake, probs, 4000))
     stands, alone = standing(lake, probs, T)[0], best_moves_alone(lake, probs, T)[0]
+    left = on_ice(lake, probs, T)[0].sum(-1)
     for i in range(T):
         on = actions[:, i] >= 0
         s, a = cells[on, i], actions[on, i]
         shares = torch.bincount(s, minlength=lake.S) / on.sum()
         error = 4 / on.sum() ** 0.5
         assert ((shares - stands[i]).abs() <= error * (stands[i] * (1 - stands[i])).sqrt()).all()
+        spread = (left[i] * (1 - left[i]).clamp_min(0) / 4000).sqrt()
+        assert abs(on.double().mean() - left[i]) <= 4 * spread + 1e-9
         right = best[s, a].double().mean()
         assert abs(right - alone[i]) <= error * (alone[i] * (1 - alone[i])).sqrt()
     made = (actions[:, :T] == torch.tensor([a for _, a in task.best])).all(1).double().mean()
@@ -253,54 +257,148 @@ def off(one: dict, k: int) -> np.ndarray:
     return np.mean(np.subtract(one["chances"][k], one["alone"]), 1)
 
 
+def truths(lakes: list[dict], fallen: bool = False) -> np.ndarray:
+    """(updates of all lakes,) how often the own walks make a best move, a mean over moves; with
+    `fallen` a walk that has fallen in counts as one that makes none."""
+    ice = (lambda one: np.array(one["ice"])) if fallen else lambda one: 1
+    return np.concatenate([np.mean(np.array(one["alone"]) * ice(one), 1) for one in lakes])
+
+
+def counted(lakes: list[dict], lam: int, fallen: bool = False) -> dict[str, int]:
+    """At how many updates SFT is too low, right or too high, and who is nearer to the truth."""
+    sft, ift = (np.concatenate([np.mean(one["chances"][k], 1) for one in lakes])
+                - truths(lakes, fallen) for k in (0, lam))
+    return {"low": (sft < -0.01).sum(), "right": (abs(sft) <= 0.01).sum(),
+            "high": (sft > 0.01).sum(), "ift": (abs(ift) < abs(sft)).sum(),
+            "sft": (abs(ift) > abs(sft)).sum(), "same": (abs(ift) == abs(sft)).sum()}
+
+
+def numbers(text: str) -> list[int]:
+    return [int(x) for x in re.findall(r"(?<= at )\d+", text)]
+
+
 def test_the_page_says_what_was_computed(written, lakes, browser):
-    """Bet, count over all updates, one update and one move, in three states."""
-    sft = np.concatenate([off(one, 0) for one in lakes])
-    low, right, high = (sft < -0.01).sum(), (abs(sft) <= 0.01).sum(), (sft > 0.01).sum()
+    """Bet, counts over all updates, one update and one move, in three states."""
     page, faults = opened(browser, written, width=390, dark=True)
     page.click("#bet button:last-child")
-    assert f"You bet too low. This is so at {low} of the {len(sft)} updates" in (
-        page.inner_text("#say"))
     for lake, t, lam in ((0, 5, 5), (0, 0, 1), (1, 3, 10)):
-        page.fill(f"#time{lake}", str(t))
+        page.select_option("#which", str(lake))
+        page.fill("#time", str(t))
         page.fill("#lam", str(lam))
-        one = lakes[lake]
-        ift = np.concatenate([off(x, lam) for x in lakes])
-        nearer, farther = (abs(ift) < abs(sft)).sum(), (abs(ift) > abs(sft)).sum()
-        said = re.findall(r"(?<= at )\d+", page.inner_text("#say"))
-        assert [int(x) for x in said] == [low, low, right, high, nearer, farther]
+        one, of = lakes[lake], counted(lakes, lam)
+        answer = page.inner_text("#say")
+        assert numbers(answer) == [of["ift"], of["sft"], of["same"]]
+        share = of["ift"] / 21
+        assert answer.startswith("Nearly always" if share > 2 / 3 else
+                                 "Hardly ever" if share < 1 / 3 else "Sometimes")
+        assert numbers(page.inner_text("#why")) == [of["high"], of["right"], of["low"]]
         gaps, now = [off(one, k)[t] for k in (0, lam)], page.inner_text("#now")
         near(shown(now), 100 * np.abs([np.mean(one["alone"][t]), *gaps]), 0.051)
-        assert one["name"] in now
         assert re.findall("high|low", now) == ["high" if x > 0 else "low" for x in gaps]
         move = int(page.inner_text("#moveNow")) - 1
         assert one["guesses"][t][move] != one["best"][move][0]
         mixed = [*(one["chances"][k][t][move] for k in (0, -1, lam)), one["alone"][t][move]]
-        bars = "".join(page.locator("#mix b").all_inner_texts())
+        bars = "".join(page.locator("#mix > b").all_inner_texts())
         near(shown(bars), 100 * np.array(mixed), 0.51)
-    page.fill("#time0", "6")
-    assert "nothing changes" in page.inner_text("#mixTitle")
+        every = "".join(page.locator("#lakes tspan").all_text_contents())
+        assert [every.count(mark) for mark in "▲●="] == [of["ift"], of["sft"], of["same"]]
+    page.fill("#lam", "2")
+    of = counted(lakes, 2, fallen=True)
+    assert numbers(page.inner_text("#falls")) == [of["high"], of["low"], of["ift"], of["sft"]]
+    page.select_option("#which", "0")
+    page.fill("#time", "6")
+    assert "demonstrator’s cell as well" in page.inner_text("#mix")
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth") and not faults
 
 
-def test_before_the_bet_no_truth_stands_there(written, browser):
-    """The blend lies between the true and the guessed cell; the focus stays where the visitor put
-    it."""
-    for wide in (1440, 360):
-        page, faults = opened(browser, written, width=wide, calm=False)
+def test_the_arrows_are_what_the_methods_read(lakes):
+    """SFT's bar is the sum of the best moves' arrows in its cell; the guess's that of the same
+    moves in the guessed cell; the truth's that of each cell's best moves, by where walks stand."""
+    for one in lakes:
+        for t, policy in enumerate(np.array(one["policy"]) / 100):
+            for i, (s, _) in enumerate(one["best"]):
+                best = one["good"][s]
+                near(policy[s][best].sum(), one["chances"][0][t][i], 0.021)
+                near(policy[one["guesses"][t][i]][best].sum(), one["chances"][-1][t][i], 0.021)
+                by_cell = sum(share * policy[c][one["good"][c]].sum()
+                              for c, share in one["stands"][t][i])
+                near(by_cell, one["alone"][t][i], 0.05)
+
+
+def test_a_cell_has_an_arrow_for_each_move(written, lakes, browser):
+    """As long as the move is likely, solid if it is a best one; green at the guess if it is SFT's;
+    the same in words for a screen reader."""
+    page, _ = opened(browser, written)
+    one, t, s, g = lakes[0], 3, 5, 1
+    drawn = page.evaluate("""[...document.querySelectorAll("#lake path[transform^=rotate]")].map(
+        (x) => [x.parentElement.getAttribute("transform"), x.getAttribute("transform"),
+                x.getAttribute("d"), x.getAttribute("fill")])""")
+    found = {(cell, turn): (float(d.split("L")[1].split()[0]), fill)
+             for cell, turn, d, fill in drawn}
+    arrows = 0
+    for cell, moves in enumerate(one["policy"][t]):
+        for a, p in enumerate(moves):
+            if "".join(one["rows"])[cell] in "SF" and p >= 2:
+                arrows += 1
+                where = f"translate({cell % 5 * 100 + 50},{cell // 5 * 100 + 50})"
+                tip, fill = found[where, f"rotate({180 - 90 * a})"]
+                near(tip, 10 + 0.36 * p)
+                kind = ("ift" if cell == g and a in one["good"][s] else
+                        "sft" if a in one["good"][cell] else "page")
+                assert fill == f"var(--{kind})"
+    assert arrows == len(found) > 2 * 17
+    words = page.get_attribute("#lake", "aria-label")
+    assert f"down {one['policy'][t][s][1]}%" in words and "own guess is row 1, column 2" in words
+    for share in one["stands"][t][1]:
+        assert f"{100 * share[1]:.0f}\u00a0%" in words
+
+
+def test_before_the_bet_no_truth_stands_there(written, lakes, browser):
+    """Neither in words nor in a picture, nor for a screen reader; and the first screen holds all
+    four bars, before and after the bet, on a large and on a small screen."""
+    for wide, high in ((1280, 800), (390, 844)):
+        page, faults = opened(browser, written, wide, high)
+        truth = f"{100 * lakes[0]['alone'][3][1]:.0f}\u00a0%"
+        assert "?" in page.inner_text("#mix") and truth not in page.inner_text("#mix")
         assert "SFT too" not in page.inner_html("#lakes")
+        assert "truth" not in page.inner_html("#lakes")
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
-    for press in ("#bet button", "#time1", "#lam", "#move"):
-        page.click(press)
-        assert page.evaluate(f"document.activeElement.matches('{press}')"), press
-    assert "SFT too low" in page.inner_html("#lakes")
-    page.fill("#time0", "3")
-    at = []
-    for share in ("0", "5", "10"):
-        page.fill("#lam", share)
-        at.append(page.get_attribute("#blend", "transform"))
-    assert at == ["translate(50,150)", "translate(100,100)", "translate(150,50)"]
-    assert not faults
+        for pressed in (False, True):
+            if pressed:
+                page.click("#bet button")
+            box = page.locator("#mix").bounding_box()
+            assert box["y"] + box["height"] <= high, (wide, pressed)
+        assert truth in page.inner_text("#mix") and "The truth: 6" in page.inner_html("#lakes")
+        assert "SFT too low" in page.inner_html("#lakes") and not faults
+
+
+def test_the_page_by_keyboard_alone(written, browser):
+    """Tab reaches the bet and all that can be set, in the order of the page, and a key works it."""
+    page, faults = opened(browser, written)
+    order = []
+    for _ in range(7):
+        page.keyboard.press("Tab")
+        order.append(page.evaluate(
+            "document.activeElement.id || document.activeElement.textContent"))
+        if order[-1] == "sometimes":
+            page.keyboard.press("Enter")
+    assert order == ["nearly always", "sometimes", "hardly ever", "which", "time", "move", "lam"]
+    assert "You bet right" in page.inner_text("#say")
+    assert page.evaluate("[...document.querySelectorAll('button')].map((x) => x.ariaPressed)"
+                         ) == ["false", "true", "false"]
+    before = page.inner_text("#mix")
+    page.keyboard.press("ArrowRight")
+    assert page.inner_text("#lamNow") == "0.3" and page.inner_text("#mix") != before
+    for key, id, told in (("ArrowRight", "move", "3"), ("ArrowLeft", "time", "2")):
+        page.focus(f"#{id}")
+        page.keyboard.press(key)
+        assert page.inner_text(f"#{id}Now") == told
+    page.focus("#which")
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Enter")
+    assert "Four by four" in page.get_attribute("#lake", "aria-label") and not faults
+    for id in ("which", "time", "move", "lam"):
+        assert page.evaluate(f"document.getElementById('{id}').labels[0].textContent.trim()")
 
 
 def test_command_and_docs_say_the_same(lakes, tmp_path, capsys):
@@ -310,14 +408,21 @@ def test_command_and_docs_say_the_same(lakes, tmp_path, capsys):
     assert sum(line.count("±") == 2 for line in lines) == 5
     assert max(map(len, lines[1:])) <= 80
     docs = " ".join((Path(__file__).parents[1] / "docs" / "lake.md").read_text("utf-8").split())
-    sft, ift = (np.concatenate([off(one, LAMS.index(lam)) for one in lakes]) for lam in (0, 0.2))
+    of, fallen = counted(lakes, LAMS.index(0.2)), counted(lakes, LAMS.index(0.2), fallen=True)
+    assert [of[who] for who in ("ift", "sft")] == [fallen[who] for who in ("ift", "sft")]
     one = lakes[0]
+    largest = np.abs(off(lakes[2], LAMS.index(0.2)) - off(lakes[2], 0))
+    assert (off(lakes[2], LAMS.index(0.2)) - off(lakes[2], 0) >= 0).all() and largest.max() <= 0.011
+    bars = [*(lakes[0]["chances"][k][3][1] for k in (0, -1, 2)), lakes[0]["alone"][3][1]]
     for words in (
+            "SFT {:.0f} %, own guess {:.0f} %, IFT {:.0f} %, the truth {:.0f} %".format(
+                *(100 * np.array(bars))),
             "best move {:.1f} % of the time, SFT is {:.1f} points too high and IFT {:.1f}".format(
                 100 * np.mean(one["alone"][3]), 100 * off(one, 0)[3], 100 * off(one, 2)[3]),
-            f"at {(sft < -0.01).sum()} of the {len(sft)} updates of the three lakes it is too low, "
-            f"at {(sft > 0.01).sum()} too high, and at {(abs(sft) <= 0.01).sum()} it is right",
-            f"is nearer at {(abs(ift) < abs(sft)).sum()} of them and farther off at "
-            f"{(abs(ift) > abs(sft)).sum()}.",
+            f"at {of['low']} of the 21 updates of the three lakes it is too low, "
+            f"at {of['high']} too high, and at {of['right']} it is right",
+            f"is nearer at {of['ift']} of the 21 updates and farther away at {of['sft']}. "
+            f"At the other {of['same']} no guess is wrong",
+            f"too high at {fallen['high']} of the 21 updates and too low at {fallen['low']}.",
             f"although SFT is still {100 * off(one, 0)[6]:.1f} points too high"):
         assert words in docs, words

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from lessons import course, pages
+from lessons import course, pages, table
 from lessons.course import HERE, LESSONS
 from lessons.exercise import exercises
 
@@ -92,6 +92,24 @@ def test_a_lesson_has_its_parts(lesson):
     assert questions and len(re.findall(r"^\d\. ", questions[1], re.M)) == 2
     for file in re.findall(r"`((?:lessons|nanouft|frozen_lake|docs)/[\w/]+\.\w+)`", text):
         assert (ROOT / file).exists(), f"the text names {file}"
+
+
+def read_first(lesson: Path) -> set[str]:
+    """The lessons that "read NN first" names, and those that these name in turn."""
+    named = re.search(r"\bread (\d\d(?:(?:,| and) \d\d)*) first", table.head_of(lesson)[1])
+    direct = set(re.findall(r"\d\d", named[1])) if named else set()
+    by_number = {other.name[:2]: other for other in LESSONS}
+    return direct.union(*(read_first(by_number[number]) for number in direct))
+
+
+@pytest.mark.parametrize("lesson", LESSONS, ids=lambda lesson: lesson.stem)
+def test_a_lesson_builds_only_on_lessons_that_it_says_to_read_first(lesson):
+    """An earlier "lesson NN" is among them; a later one is a look ahead and needs no reading."""
+    text = " ".join(re.sub(r"^ *# ?", "", lesson.read_text(encoding="utf-8"), flags=re.M).split())
+    lists = re.findall(r"\b[Ll]essons? (\d\d(?:(?:,| and| to| or) \d\d)*)", text)
+    earlier = {number for x in lists for number in re.findall(r"\d\d", x)
+               if number < lesson.name[:2]}
+    assert earlier <= read_first(lesson), f"{lesson.name} builds on {earlier - read_first(lesson)}"
 
 
 def test_who_always_says_the_same_letter_is_mostly_wrong():

@@ -34,6 +34,7 @@ from nanouft.playground.__main__ import (
     source_of,
     taught,
 )
+from nanouft.run.pushes import token_pushes
 
 # Red-green blindness on linear RGB: Machado, Oliveira and Fernandes 2009, severity 1.
 SEEN = {"everybody": np.eye(3),
@@ -131,7 +132,7 @@ def test_the_pushes_on_a_long_answer_take_several_rows(tmp_path, monkeypatch, ca
     said = [x for x in out.split() if re.fullmatch(r"[+-]\d\.\d\d", x)]
     texts = [t for t in drawn[0].axes[0].texts if t.get_text()[0] in "+−"]
     assert [t.get_text().replace("−", "-") for t in texts] == said and len(said) == 16
-    assert max(map(len, out.splitlines()[2:-1])) <= 80
+    assert max(map(len, out.splitlines()[1:-1])) <= 80
     assert all(plots.LEFT < t.get_position()[0] < plots.WIDTH for t in texts)
     assert [plots.token_name(t) for t in (" fern", "\n", " photosynthesises", "<|im_end|>")] == [
         "fern", "'\\n'", "photosynt…", "<|im_end|>"]
@@ -141,8 +142,9 @@ def test_the_ledger_shows_four_methods_and_says_what_it_found(tmp_path, capsys):
     file = tmp_path / "new" / "pushes.png"
     assert ledger.main(["--out", str(file)]) == 0 and Image.open(file).width == 1080
     shown = capsys.readouterr().out
-    assert [line for line in shown.splitlines() if line.endswith((": answer", ": chosen"))] == [
-        "sft: answer", "ift: answer", "ift --variant released: answer", "dpo: chosen"]
+    assert [line for line in shown.splitlines() if line.endswith(" answer")] == [
+        "sft: the answer", "ift: the answer", "ift --variant released: the answer",
+        "dpo: the chosen answer", "dpo: the rejected answer"]
     right = [("sft", "answer", ["<|end|>"], [1.0]),
              ("ift --variant released", "answer", ["<|end|>"], [-0.9])]
     assert ledger.finding(right) == "IFT (released) pushes <|end|> down (−0.90), SFT up (+1.00)"
@@ -227,7 +229,7 @@ def test_numbers_on_the_page_are_computed_again(made):
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimizer.step()
         frame, run = defaults(made[0], name)["frames"][-1], defaults(made[0], name)
-        strips = ledger.entries(objective, shown, model, tok, reference=base)
+        strips = token_pushes(objective, shown, model, tok, reference=base)
         assert [which for which, _ in run["answers"]] == [which for which, _, _ in strips]
         for mine, (_, tokens, push) in zip(frame["push"], strips, strict=True):
             assert mine == pytest.approx(push, rel=2e-3, abs=2e-3), (seed, name)

@@ -159,7 +159,7 @@ def test_where_no_more_can_be_written_it_is_one_line_and_with_room_the_run_goes_
     assert child(argv, None, log, lambda: resource.setrlimit(resource.RLIMIT_FSIZE, limit)) == 2
     errors = [x for x in log.read_text().splitlines() if x.startswith("error: ")]
     assert len(errors) == 1 and "Traceback" not in log.read_text()
-    assert errors[0].endswith("; make room"), errors
+    assert errors[0].endswith("; free some space"), errors
     if not (out / "run.json").exists():
         return                                          # nothing that could go on
     assert child(["--resume", str(out)], None, log) == 0, log.read_text()

@@ -1,11 +1,13 @@
-"""Speed beside TRL, as ratios of two programs that take turns, and peak memory.
+"""How fast is a training step beside TRL's, and how much memory does it take at most?
 
-    python -m lessons.bench
-    python -m lessons.bench --real out/smollm2          # and SmolLM2-135M
-    python -m lessons.bench --gpu --real out/smollm2    # one CUDA device: checks, costs
+    python -m lessons.bench                             # NanoWorld's base, on the CPU
+    python -m lessons.bench --real out/smollm2          # SmolLM2-135M as well
+    python -m lessons.bench --gpu --real out/smollm2    # on a CUDA device: is it right, how fast?
 
+Both programs take turns, and a ratio of their times is printed: above 1 nanouft is faster.
 A step has 32 rows, with the real model 8; GRPO samples 4 answers to each of as many prompts. The
-clock is CPU time, which busy neighbours disturb less. What is printed goes into docs/benchmarks.md.
+clock is CPU time, which other programs on the machine disturb less. What is printed goes into
+docs/benchmarks.md.
 """
 import argparse
 import contextlib
@@ -182,7 +184,8 @@ def main(argv: list[str] | None = None) -> int:
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--real", metavar="FOLDER", help="measure the model in this folder as well")
     parser.add_argument("--gpu", nargs="?", const="cuda", choices=("cuda", "cpu"),
-                        help="checks and costs of one device [cuda]; cpu tries the code")
+                        help="check one device, and measure its speed and memory [cuda]; "
+                             "cpu only tries this code")
     flags = parser.parse_args(argv)
     if flags.gpu:
         from lessons.bench import gpu

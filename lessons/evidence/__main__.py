@@ -1,11 +1,14 @@
 """What the papers claim, judged from the scores of training runs that are kept in results/.
 
-    python -m lessons.evidence                      # all verdicts, a few seconds, numpy only
-    python -m lessons.evidence C4                   # one claim, with the scores of each row
-    python -m lessons.evidence --train C4           # train and score its rows again; resumable
-    python -m lessons.evidence --train C4 --seeds 1 --workers 2     # a look
-    python -m lessons.evidence --search C13         # try its settings; resumable
-    python -m lessons.evidence --write              # picture, and the table of docs/claims.md
+    python -m lessons.evidence                      # all verdicts; nothing is trained
+    python -m lessons.evidence C4                   # one experiment, with the score of each run
+    python -m lessons.evidence --train C4           # its runs again; goes on where it stopped
+    python -m lessons.evidence --train C4 --seeds 1 --workers 2     # one seed, in two processes
+    python -m lessons.evidence --search C13         # try the settings of its runs on validation
+    python -m lessons.evidence --write              # the pages and pictures that show verdicts
+
+C4 is an experiment: runs that were trained alike but for what is compared, and questions about
+their scores. C stands for our own start models, R for a real model, SmolLM2-135M.
 """
 import argparse
 import sys
@@ -18,12 +21,24 @@ from lessons.evidence.claims import CLAIMS, scores_file
 from lessons.evidence.verdicts import Line
 from nanouft.errors import UserError, choose, command, say
 
+TITLES = {"C5": "Frozen Lake: where training ends, and is SFT's estimate of its policy too high?",
+          "C7": "Is what SFT estimates of its model too high, step by step?"}
+
+EXPLAINED = (
+    "Below each question stand its verdict and the difference in points of 100, with its 95 % "
+    "interval, on each of two start models (R: on one). The brackets say who asks: the paper, we, "
+    "or, as a premise, whether the case of which a paper speaks occurred. \"Without reverse\" is "
+    "the difference without that family of questions, the one of NanoWorld's nine that adds most "
+    "to it; the verdict rests on it where without it the difference crosses a limit of the "
+    "question or is less than half as large (docs/claims.md).")
+
 
 def print_lines(lines: list[Line], doubts: bool = False) -> None:
     """Two lines for a question: whose it is; its verdict, figures and largest family."""
     for line in lines:
         without = f"without {line.without}".replace("**", "") if line.without else ""
-        beside = ", ".join(filter(None, (without, line.carried)))
+        rests = f"the verdict rests on {line.rests_on}" if line.rests_on else ""
+        beside = "; ".join(filter(None, (without, rests)))
         print_wrapped(f"{line.claim:5}", f"{line.question} ({line.whose})")
         print_wrapped(f"{'':5}{line.verdict:14}", "; ".join(filter(None, (line.figures, beside))))
         if doubts and line.doubts:
@@ -38,36 +53,49 @@ def print_wrapped(head: str, text: str) -> None:
 
 
 def print_all() -> None:
+    print_wrapped("", EXPLAINED)
     for name in judge.RUN:
+        say(f"\n{name}: {title(name)}")
         print_lines(judge.lines(name))
     questions, decided, stay = judge.as_one_family()
+    say()
     print_wrapped("", (
-        "Points of 100 on each of two bases, 95 % intervals. Each claim is corrected for its own "
-        f"questions. If all {questions} of C1 to C6 shared one correction, {stay} of {decided} "
-        "decided verdicts would stay. \"Without\" is the difference without the family that adds "
-        "most to it; \"carried by\" says that the verdict rests on it (verdicts.py)."))
+        "Each experiment is corrected for the number of its own questions. If all "
+        f"{questions} questions of C1 to C6 shared one correction, {stay} of their {decided} "
+        "decided verdicts would stay."))
+
+
+def title(name: str) -> str:
+    """What an experiment asks."""
+    return CLAIMS[name].title if name in CLAIMS else TITLES[name]
 
 
 def print_one(name: str) -> None:
     claim = CLAIMS.get(name)
-    if claim:
-        say(f"{name}: {claim.title}")
+    say(f"{name}: {title(name)}")
     if expected := claim.expected if claim else {"C7": estimates.EXPECTED}.get(name):
-        say(f"Expected before the runs: {expected}")
+        print_wrapped("Expected before the runs: ", expected)
     if claim and name not in judge.RUN:
-        say("Not judged yet: its runs have not all ended.",
-            *(f"  {x}: {y}" for x, y in (claim.rows | claim.questions).items()), sep="\n")
+        say("Not judged yet, because its runs have not all ended. Its questions:",
+            *(f"  {question}" for question in claim.questions), "Its runs, with their flags for "
+            "nanouft.train (two lines: one for each start model):", sep="\n")
+        for row, flags in claim.rows.items():
+            lines = [flags] if isinstance(flags, str) else flags
+            say(*(f"  {row}: {judge.started(line)}" for line in lines), sep="\n")
         return
     if name != "C5":
         say(*(judge.row_lines(name) if claim else estimates.row_lines()), "", sep="\n")
     for line in judge.premises(name):
         say(f"Premise: {line}")
+    print_wrapped("", EXPLAINED)
     print_lines(judge.lines(name), doubts=True)
     if name == "C13":
         say(*mechanism.report(), sep="\n")
     for sentence in papers.SENTENCES:
         if any(key.startswith(f"{name} ") for key in sentence.questions.values()):
-            print_wrapped("Doubt: ", f"{sentence.says}: {sentence.doubt}")
+            say()
+            print_wrapped("", f"The paper's sentence \"{sentence.says}\". Doubt: "
+                                f"{sentence.doubt}.")
 
 
 def search(name: str, workers: int, rows: list[str]) -> None:
@@ -100,18 +128,23 @@ def train(name: str, seeds: int, workers: int, rows: list[str]) -> None:
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m lessons.evidence", description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("claims", nargs="*", help=f"{', '.join(judge.NAMES)} [all]")
-    parser.add_argument("--train", action="store_true", help="train and score the rows again")
-    parser.add_argument("--write", action="store_true", help="picture and table of the page")
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="experiments:\n" + "\n".join(f"  {x:5}{title(x)}" for x in judge.NAMES))
+    parser.add_argument("claims", nargs="*", metavar="NAME",
+                        help="experiments, as listed below [all]")
+    parser.add_argument("--train", action="store_true",
+                        help="train and score the runs of an experiment again")
+    parser.add_argument("--write", action="store_true",
+                        help="write docs/all_questions.md, the pictures, and the parts of "
+                             "docs/claims.md and README.md that show verdicts")
     parser.add_argument("--seeds", type=int, default=0, metavar="N",
-                        help="of --train: so many of the claim's seeds [all]")
+                        help="with --train, only the first N of the seeds [all]")
     parser.add_argument("--search", action="store_true",
-                        help="try the settings of a claim's rows on validation prompts")
-    parser.add_argument("--rows", default="", metavar="ROW,ROW",
-                        help="of --train and --search: these rows alone [all]")
-    parser.add_argument("--workers", type=int, default=1,
-                        help="of --train and --search: processes [1]")
+                        help="try the settings of an experiment's runs on validation prompts")
+    parser.add_argument("--rows", default="", metavar="RUN,RUN",
+                        help="with --train or --search, these runs alone [all]")
+    parser.add_argument("--workers", type=int, default=1, metavar="N",
+                        help="with --train or --search, the number of processes [1]")
     flags = parser.parse_args(argv)
     names = [choose("claim", name, judge.NAMES) for name in flags.claims]
     if (flags.train or flags.search) and not names:

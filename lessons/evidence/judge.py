@@ -77,7 +77,11 @@ def row_lines(name: str) -> list[str]:
     stop; its flags."""
     claim, kept = CLAIMS[name], packed(name)
     columns = ("score", *claim.families, "stops")
-    out = [f"{'%, means over seeds':22}" + "".join(f"{column:>10}" for column in columns)]
+    width = max(map(len, claim.rows))
+    out = ["Score of each run in points of 100, of each family of questions, and how many per cent "
+           "of the answers stop", "(means over seeds; each run on each start model, below it its "
+           "flags for nanouft.train)",
+           " " * (width + 8) + "".join(f"{column:>10}" for column in columns)]
     for row, flags in claim.rows.items():
         for base, base_name in enumerate(claim.names):
             i = place(kept, claim, row, base)
@@ -85,9 +89,16 @@ def row_lines(name: str) -> list[str]:
             score = np.mean([np.mean([means[family] for family in part]) for part in claim.parts])
             stops = kept["ended" if "ended" in kept else "stops"][i, base].mean()
             numbers = [score, *means.values(), stops]
-            out.append(f"{row:14}{base_name:>8}" + "".join(f"{100 * x:10.1f}" for x in numbers))
-        out.append("    " + (flags if isinstance(flags, str) else " | ".join(flags)))
-    return out + [f"{{{folder}}} = {flags}" for folder, flags in claim.made.items()]
+            told = "".join(f"{100 * x:10.1f}" for x in numbers)
+            out.append(f"{row:{width}}{base_name:>8}{told}")
+        out += [f"    {started(x)}" for x in ([flags] if isinstance(flags, str) else flags)]
+    return out + [f"{{{folder}}} = {started(flags)}" for folder, flags in claim.made.items()]
+
+
+def started(flags: str) -> str:
+    """The flags of a run, with the run that it starts from in words."""
+    flags, _, start = flags.partition(" <- ")
+    return f"{flags or '(not trained)'}{f', starting from {start}' if start else ''}"
 
 
 # ---- all claims ----------------------------------------------------------------------------------

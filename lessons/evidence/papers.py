@@ -25,7 +25,7 @@ class Sentence:
     paper: str
     version: str                # arXiv number and version that has the sentence
     says: str                   # in our words
-    asked: dict[str, str]       # {where, with what: key of the question (judge.key)}
+    asked: dict[str, str]       # {the question in short, for the picture: its key (judge.key)}
     also: dict[str, str] = field(default_factory=dict)      # the same, of our own questions
     further: dict[str, str] = field(default_factory=dict)   # of those further away
     doubt: str = ""
@@ -41,37 +41,48 @@ SENTENCES = (
         "IFT", "2405.11870v2",
         "SFT overestimates what a model can do, because it scores each token after the right "
         "words, not after the model's own (v3 says so in section 3, after Eq. 14)",
-        {"step by step": "C7 Step by step, SFT overestimates what its model does",
-         "on Frozen Lake, after 5 updates":
+        {"SFT's estimate is too high, step by step":
+         "C7 Step by step, SFT overestimates what its model does",
+         "SFT's estimate is too high on Frozen Lake, for a policy with a habit":
          "C5 Move by move, SFT overestimates a policy with a habit (5 updates)"},
-        doubt="of a whole answer SFT's estimate is exact"),
+        doubt="of a whole answer SFT's estimate is exact; on the lake walks that have fallen into "
+              "a hole are left out, and if each counted as one that makes no best move, the "
+              "estimate would be too high from scratch as well"),
     Sentence(
         "IFT", "2405.11870v3",
-        "A temporal residual connection estimates better",
-        {"lam .2":
+        "A temporal residual connection, which blends the right word with the model's own guess, "
+        "estimates better",
+        {"the blend lies nearer, with 1/5 of the guess (lam .2)":
          "C7 Step by step, the blend (lam .2) lies nearer to what the model does",
-         "lam 1": "C7 Step by step, the blend (lam 1) lies nearer to what the model does"},
+         "the blend lies nearer, with the guess alone (lam 1)":
+         "C7 Step by step, the blend (lam 1) lies nearer to what the model does"},
         doubt="by construction, since the blend always says less than SFT, which says too much"),
     Sentence(
         "IFT", "2405.11870v3",
         "From the same demonstrations IFT does as well as SFT, or better",
-        {"better, as released": "C1 better: released - SFT",
-         "the same on SmolLM2": "R1 better: released - SFT"},
-        {"as good, detached": "C1 as good: detached - SFT",
-         "on SmolLM2 at .4 of SFT's rate": "R1 as good: detached - SFT",
-         "on SmolLM2 at its rate": "R5 as good: detached, 96 - SFT, 96"},
-        {"fewer answers stop, on SmolLM2 at its rate": "R5 better, stops: SFT, 96 - detached, 96",
-         "as many answers stop after 48 steps": "C9 as good, stops: detached 48 - SFT 48",
-         "as many answers stop after 96 steps": "C9 as good, stops: detached 96 - SFT 96",
-         "is the gap on SmolLM2 smaller after 256 steps":
+        {"IFT as released is better than SFT": "C1 better: released - SFT",
+         "IFT as released is better than SFT, on SmolLM2": "R1 better: released - SFT"},
+        {"IFT with detached weights is as good as SFT": "C1 as good: detached - SFT",
+         "detached IFT is as good, on SmolLM2 at .4 of SFT's learning rate":
+         "R1 as good: detached - SFT",
+         "detached IFT is as good, on SmolLM2 at SFT's own learning rate":
+         "R5 as good: detached, 96 - SFT, 96"},
+        {"fewer answers stop after detached IFT, on SmolLM2 at SFT's rate":
+         "R5 better, stops: SFT, 96 - detached, 96",
+         "as many answers stop after 48 steps of detached IFT as of SFT":
+         "C9 as good, stops: detached 48 - SFT 48",
+         "as many answers stop after 96 steps of detached IFT as of SFT":
+         "C9 as good, stops: detached 96 - SFT 96",
+         "detached IFT's gap to SFT, on SmolLM2, is smaller after 256 steps than after 96":
          "R6 better: detached, 256 - SFT, 256 - detached, 96 + SFT, 96"},
         doubt="on SmolLM2 not all answers stop after 96 steps of 8, as on our bases after 48; "
               "after 256 (R6) nearly all do, and the score stays undecided"),
     Sentence(
         "IFT", "2405.11870v2",
         "IFT does as well as SFT followed by preference optimization (v3: in its introduction)",
-        {"not inferior, as released": "C1 not inferior: released - SFT -> DPO"},
-        {"not inferior, detached, 40 % wrong rows":
+        {"IFT as released is not inferior to SFT, then DPO":
+         "C1 not inferior: released - SFT -> DPO"},
+        {"detached IFT is not inferior to SFT, then DPO, with 40 % wrong demonstrations":
          "C1c not inferior: detached - SFT -> DPO"},
         doubt="from right demonstrations DPO changed next to nothing, a weak opponent; with 40 % "
               "wrong ones it read right pairs"),
@@ -79,74 +90,90 @@ SENTENCES = (
         "IFT", "2405.11870v3",
         "On Frozen Lake training ends nearest to the optimal policy with DPO, then IFT, then ORPO "
         "and SFT, in part because of the cells that each method explores (section 5.3)",
-        {"the order": "C5 Frozen Lake: training ends in the paper's order, DPO, IFT, ORPO and SFT",
-         "the cells, policy with a habit":
+        {"training ends in this order":
+         "C5 Frozen Lake: training ends in the paper's order, DPO, IFT, ORPO and SFT",
+         "what a method reads lies where the policy goes, more so from SFT to IFT to DPO: a policy "
+         "with a habit":
          "C5 What is read lies where a policy with a habit goes, SFT < IFT < DPO",
-         "from scratch":
+         "the same of a policy from scratch":
          "C5 What is read lies where a policy from scratch goes, SFT < IFT < DPO"},
         doubt="where the order fails IFT ends nearer than DPO, which agrees with the abstract's "
               "\"competitive policy\"; with a habit the cells follow in part by construction"),
     Sentence(
         "UFT", "2410.21438v1",
         "UFT is better than SFT on instruction data alone",
-        {"the authors' beta": "C2 better: UFT .01 - SFT"},
+        {"UFT with the authors' beta is better than SFT": "C2 better: UFT .01 - SFT"},
         doubt="as beta goes to 0 its gradient becomes SFT's"),
     Sentence(
         "UFT", "2410.21438v1",
         "One stage prevents that alignment makes a model forget what SFT taught (v2, v3: "
         "degradation on some tasks)",
-        {"more skills than SFT→DPO": "C3 better, skills: UFT - A -> DPO",
-         "SFT→KTO": "C3 better, skills: UFT - A -> KTO",
-         "SFT→KTO, again": "C12 better, skills: UFT - A -> KTO",
-         "SFT→UNA": "C3 better, skills: UFT - A -> UNA",
-         "SFT→UNA, again": "C12 better, skills: UFT - A -> UNA"},
-        further={"KTO in the second stage forgets": "C12 better, skills: A - A -> KTO",
-                 "UNA in the second stage forgets": "C12 better, skills: A - A -> UNA"},
+        {"UFT keeps more skills than SFT, then DPO": "C3 better, skills: UFT - A -> DPO",
+         "UFT keeps more skills than SFT, then KTO": "C3 better, skills: UFT - A -> KTO",
+         "UFT keeps more skills than SFT, then KTO (again, new seeds)":
+         "C12 better, skills: UFT - A -> KTO",
+         "UFT keeps more skills than SFT, then UNA": "C3 better, skills: UFT - A -> UNA",
+         "UFT keeps more skills than SFT, then UNA (again, new seeds)":
+         "C12 better, skills: UFT - A -> UNA"},
+        further={"KTO after SFT forgets some skills (new seeds)":
+                 "C12 better, skills: A - A -> KTO",
+                 "UNA after SFT forgets some skills (new seeds)":
+                 "C12 better, skills: A - A -> UNA"},
         doubt="most of it is reversed words, which UFT learnt less in as many updates"),
     Sentence(
         "UFT", "2410.21438v1",
         "One stage has a clear advantage over SFT, then alignment, in following instructions and "
-        "in factuality (below, "
-        "\"none to copy\": where no scored answer is right)",
-        {"over all, than SFT→DPO": "C3 better: UFT - A -> DPO",
-         "SFT→KTO": "C3 better: UFT - A -> KTO", "SFT→UNA": "C3 better: UFT - A -> UNA",
-         "none to copy, than SFT→UNA": "C3b better: UFT - A -> UNA",
-         "none to copy, than SFT→KTO": "C3b better: UFT - A -> KTO",
-         "SFT→DPO": "C3b better: UFT - A -> DPO"},
-        {"none to copy, than SFT on the best answers": "C3b better: UFT - A and best B"},
+        "in factuality",
+        {"UFT is better over all than SFT, then DPO": "C3 better: UFT - A -> DPO",
+         "UFT is better over all than SFT, then KTO": "C3 better: UFT - A -> KTO",
+         "UFT is better over all than SFT, then UNA": "C3 better: UFT - A -> UNA",
+         "better than SFT, then UNA, where no scored answer is right": "C3b better: UFT - A -> UNA",
+         "better than SFT, then KTO, where no scored answer is right": "C3b better: UFT - A -> KTO",
+         "better than SFT, then DPO, where no scored answer is right":
+         "C3b better: UFT - A -> DPO"},
+        {"better than SFT on the best answers, where none is right":
+         "C3b better: UFT - A and best B"},
         doubt="`truth`, nearest to factuality, has both signs (for UFT in C3, against it in C3b); "
               "it was not asked"),
     Sentence(
         "UNA", "2408.15339v2",
         "UNA outperforms DPO and KTO",
-        {"than DPO": "C6 better: UNA - DPO", "KTO": "C6 better: UNA - KTO"},
-        {"than SFT on the right answers": "C10 better: UNA - RFT"},
+        {"UNA is better than DPO": "C6 better: UNA - DPO",
+         "UNA is better than KTO": "C6 better: UNA - KTO"},
+        {"UNA is better than SFT on the right answers": "C10 better: UNA - RFT"},
         doubt=f"no score has an error; UNA was searched in {searches.count('C6', 'UNA')} settings, "
               f"DPO in {searches.count('C6', 'DPO')}"),
     Sentence(
         "PoFT", "2412.12865v1",
         "PoFT improves on SFT, stably and consistently, where the quality of demonstrations is "
         "not sure",
-        {"a larger lead with 40 % wrong": "C4 better: PoFT - SFT - PoFT 0 % + SFT 0 %",
-         "better, on SmolLM2": "R4 better: PoFT - SFT"},
-        {"better than a filter by the same aligned model": "C4 better: PoFT - SFT, filtered",
-         "the same on SmolLM2": "R4 better: PoFT - SFT, filtered"},
-        {"a filter that is told .4 is better than PoFT": "C11 better: filter .4 - PoFT",
-         "told .8": "C11 better: filter .8 - PoFT",
+        {"PoFT's lead over SFT is larger with 40 % wrong rows than with none":
+         "C4 better: PoFT - SFT - PoFT 0 % + SFT 0 %",
+         "PoFT is better than SFT, on SmolLM2": "R4 better: PoFT - SFT"},
+        {"PoFT is better than SFT on the rows that its aligned model finds likeliest":
+         "C4 better: PoFT - SFT, filtered",
+         "PoFT is better than SFT on such rows, on SmolLM2": "R4 better: PoFT - SFT, filtered"},
+        {"SFT on the likeliest 40 % of the rows is better than PoFT":
+         "C11 better: filter .4 - PoFT",
+         "SFT on the likeliest 80 % of the rows is better than PoFT":
+         "C11 better: filter .8 - PoFT",
          "the aligned model itself is better than PoFT": "C11 better: aligned model - PoFT"},
         doubt="it needs a model that knows the answers, and that scores more than PoFT itself"),
     Sentence(
         "PoFT", "2412.12865v1",
         "With a filter of the data PoFT is better still",
-        {"better than SFT on filtered rows": "C4b better: PoFT, filtered - SFT, filtered",
-         "than PoFT on all rows": "C4b better: PoFT, filtered - PoFT"},
+        {"PoFT is better than SFT, both on the likeliest rows":
+         "C4b better: PoFT, filtered - SFT, filtered",
+         "PoFT is better on the likeliest rows than on all": "C4b better: PoFT, filtered - PoFT"},
         doubt="the filter is told that 60 % are right"),
     Sentence(
         "DFT", "2508.05629v1",
         "DFT generalizes much better than SFT",
         {},
-        {"as good in new combinations of rules": "C8 as good, score in rules_new: DFT - SFT",
-         "as good in a new behaviour": "C8 as good, score in unknown: DFT - SFT"},
+        {"DFT is as good as SFT in new combinations of rules":
+         "C8 as good, score in rules_new: DFT - SFT",
+         "DFT is as good as SFT in a new behaviour, to say: I do not know":
+         "C8 as good, score in unknown: DFT - SFT"},
         doubt="whether it is better was not asked; one base, and SFT's rate, though DFT's gradient "
               "is the smaller one"),
 )
@@ -186,8 +213,9 @@ IN_SHORT = {
         "**It says so because SFT overestimates what a model can do.** Step by step that is so "
         "here, in sums, sorted words and reversed words: SFT's estimate is {C7 Step by step, SFT "
         "overestimates what its model does} points too high. Of a whole answer it is exact. On a "
-        "small Frozen Lake it is too high for a policy with a habit, which knew a detour before, "
-        "and too low for a policy that starts from scratch.",
+        "small Frozen Lake, where walks that have fallen into a hole are left out, it is too high "
+        "for a policy with a habit, which knew a detour before, and too low for a policy that "
+        "starts from scratch.",
         {"C1 better: released - SFT": "does not hold", "C1 as good: detached - SFT": "holds",
          "R5 as good: detached, 96 - SFT, 96": "undecided",
          "R1 better: released - SFT": "does not hold",

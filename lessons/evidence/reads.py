@@ -22,10 +22,16 @@ What is read?
     enter next, and DPO rejects the path that a policy with the habit walks.
 Does SFT overestimate, move by move?
     Is a best move, whichever it is, likelier in the demonstrator's cells (SFT's estimate) than
-    where the policy itself stands at the same step? Does IFT's blend with the own guess lie nearer?
-    Of tables that learn the best path by SFT. Expected: with a habit SFT says too little before the
-    first update, because the habit is good where it leads, and too much from the fifth on; from
-    scratch it says neither much; the blend always lowers the estimate.
+    where the policy's own walks stand at the same step? Walks that have fallen into a hole by then
+    are left out. Does IFT's blend with the own guess lie nearer? Of tables that learn the best path
+    by SFT. Expected: with a habit SFT says too little before the first update, because the habit is
+    good where it leads, and too much from the fifth on; from scratch it says neither much; the
+    blend always lowers the estimate.
+    Asked afterwards: what if a walk that has fallen counts as one that makes no best move? SFT then
+    says too much by 9.6 ± 0.9 points with a habit after five updates, not by 5.7, and by 7.0 ± 1.6
+    from scratch before the first, where it says too little by 4.4 if such walks are left out. This
+    is `measure_moves` of the version below, with `best_moves_alone` times the share of walks that
+    are left (`frozen_lake.estimate.on_ice`).
 
 A lake's number is the mean over its policies. Differences are paired by lake, with Student's 95 %
 interval over lakes. An order holds if all of its differences lie above 0, does not hold if one of
@@ -101,9 +107,9 @@ def move_lines() -> dict[tuple[str, int], Line]:
             sft, *blends, alone = 100 * chances.mean(0)
             closed = ", ".join(f"{(sft - blend) / (sft - alone):+.2f}" for blend in blends)
             more = 100 * (chances[:, 0] > chances[:, -1]).mean()
-            figures = (f"SFT {sft:.1f} %, alone {alone:.1f} %; SFT - alone {points(*gap)}, more "
-                       f"than 0 on {more:.0f} % of the lakes; of this gap the blend at lam "
-                       f"0.2, 0.5, 1 closes {closed}")
+            figures = (f"SFT says {sft:.1f} %, by itself the policy makes {alone:.1f} %; gap "
+                       f"{points(*gap)}, more than 0 on {more:.0f} % of the lakes; of this gap the "
+                       f"blend at lam 0.2, 0.5, 1 closes {closed}")
             question = f"Move by move, SFT overestimates its policy ({case}, {updates} updates)"
             out[case, updates] = Line("C5", question, verdict(gap), figures, "better",
                                       (Finding(*gap, verdict(gap)),))

@@ -3,7 +3,7 @@
 On our own bases the best beta was 1. On SmolLM2, whose answers have thirty tokens, UFT with beta 1
 learnt nothing in a trial, and so every arm here has four tries that reach from beta 1 to .01. In
 another trial the second stage had nothing to teach, so R8 starts from a short SFT and asks five
-families with room.
+families in which there is something to gain.
 """
 from lessons.evidence.claim import REAL, SKILLS, Claim, reads
 

@@ -1,7 +1,7 @@
 """Which rows were trained at an edge of the settings that were tried for them, or without a search?
 
     doubts("C1", "SFT -> DPO", 0)
-        # {"--lr 8.1e-8 is the lowest tried": "SFT -> DPO", "--batch-size 8 is ...": "SFT"}
+        # {"--lr 8.1e-8 is the lowest that was tried": "SFT -> DPO", "--batch-size 8 is ...": "SFT"}
 
 Settings were chosen on validation prompts, before the runs: for our bases in
 results/searches.csv.gz, for the real model in results/rates.csv (after half of the steps: claim,
@@ -68,6 +68,6 @@ def edges(words: list[str], tried: list[dict[str, str]]) -> list[str]:
     out = []
     for flag in tried[0]:
         value, values = words[words.index(flag) + 1], [float(x[flag]) for x in tried]
-        out += [f"{flag} {value} is the {side} tried" for side, of_all in
+        out += [f"{flag} {value} is the {side} that was tried" for side, of_all in
                 (("lowest", min), ("highest", max)) if float(value) == of_all(values)]
     return out

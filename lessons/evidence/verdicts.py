@@ -1,4 +1,4 @@
-"""From a difference, family by family, to a line with its verdict; and does one family carry it?
+"""From a difference, family by family, to a line with its verdict; does it rest on one family?
 
     lines_of("C4", questions, by_base)      # each question with its verdict on all bases
 
@@ -7,10 +7,10 @@ most in the direction of the mean, and the difference without it. Parts of famil
 shares of the mean, and so have the families of a part. When a family goes, the others of its part
 share what it had; a part of one family goes with it.
 
-"Carried by X" needs more, because leaving out the largest family lowers every mean: the verdict is
-decided; X differs from the mean of the others, at 5 % divided by the number of families; and the
-mean without X lies beyond a limit of the test or, where the limit is 0, is below half of the mean
-(half of a difference says nothing of a margin of two points).
+That a verdict rests on family X needs more, because leaving out the largest family lowers every
+mean: the verdict is decided; X differs from the mean of the others, at 5 % divided by the number of
+families; and the mean without X lies beyond a limit of the test or, where the limit is 0, is below
+half of the mean (half of a difference says nothing of a margin of two points).
 """
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -37,7 +37,7 @@ class Finding(NamedTuple):
     verdict: str                        # corrected for the questions of the claim
     largest: str = ""                   # the family that adds most; "" where one family is asked
     without: float = 0.0                # the difference without it
-    carried: bool = False               # does the verdict rest on that family?
+    rests: bool = False                 # does the verdict rest on that family?
 
 
 @dataclass
@@ -55,23 +55,23 @@ class Line:
     @property
     def without(self) -> str:
         """ "list **-0.0** and +0.6": each base's largest family, and the difference without it,
-        in bold where that family carries the verdict."""
+        in bold where the verdict rests on that family."""
         found = [f for f in self.findings if f.largest]
-        bold = ["**" if f.carried and self.verdict != "undecided" else "" for f in found]
+        bold = ["**" if f.rests and self.verdict != "undecided" else "" for f in found]
         numbers = [f"{mark}{100 * f.without:+.1f}{mark}" for f, mark in zip(found, bold)]
         if len({f.largest for f in found}) == 1:
             return f"{found[0].largest} {' and '.join(numbers)}"
         return " and ".join(f"{f.largest} {x}" for f, x in zip(found, numbers))
 
     @property
-    def carried(self) -> str:
-        """ "carried by list", with the base if it is so on one of two; else ""."""
+    def rests_on(self) -> str:
+        """ "list", with the start model if it is so on one of two; "" for none."""
         if self.verdict == "undecided":             # over both bases, though one may be decided
             return ""
-        everywhere = all(f.carried for f in self.findings)
-        names = [f.largest + ("" if everywhere else f" on the {base} base")
-                 for f, base in zip(self.findings, ("first", "second")) if f.carried]
-        return f"carried by {' and '.join(dict.fromkeys(names))}" if names else ""
+        everywhere = all(f.rests for f in self.findings)
+        names = [f.largest + ("" if everywhere else f" on the {base} start model")
+                 for f, base in zip(self.findings, ("first", "second")) if f.rests]
+        return " and ".join(dict.fromkeys(names))
 
 
 def points(mean: float, half: float) -> str:
@@ -111,8 +111,8 @@ def largest(asked: Asked) -> str:
     return max(adds, key=lambda family: direction * adds[family])
 
 
-def is_carried(asked: Asked, verdict: str) -> bool:
-    """Is this verdict, of all families, carried by the largest one?"""
+def rests_on_largest(asked: Asked, verdict: str) -> bool:
+    """Does this verdict, which is that over all families, rest on the largest one?"""
     family, families = largest(asked), len(asked.gaps)
     if verdict == "undecided" or families == 1:
         return False
@@ -141,7 +141,7 @@ def findings_of(questions: list[Asked]) -> list[Finding]:
         if len(asked.gaps) > 1:
             family = largest(asked)
             out[-1] = out[-1]._replace(largest=family, without=mean_without(asked, family),
-                                       carried=is_carried(asked, verdict))
+                                       rests=rests_on_largest(asked, verdict))
     return out
 
 

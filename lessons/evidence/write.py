@@ -23,13 +23,19 @@ ALL = ROOT / "docs" / "all_questions.md"
 README = ROOT / "README.md"
 MARKS = {"holds": "✓", "does not hold": "✗", "undecided": "?"}
 REACH = 20                              # points; an interval beyond is written, not drawn
-EXPLAINED = """Points of 100 between two methods, 95 % interval over
-seeds and prompts: ● first base (or the real model),
-■ second base. Intervals beyond 20 are written.
-Black lines are the limits of a question: "better" holds
-if both intervals lie right of 0, "not inferior" if right
-of −2, "as good" if between −2 and 2. A colour says
-nothing about the verdict. Grey labels: our own questions."""
+WIDEST, LINE = 41, 0.85                 # letters of a question's label; height of one of its lines
+FAMILY = {"rules": "small instructions", "rules_new": "new combinations", "list": "lists",
+          "sum": "running sums", "sort": "sorting", "reverse": "reversed words",
+          "truth": "facts against myths", "unknown": "\"I do not know\"", "fact": "known facts"}
+EXPLAINED = """Difference of two methods in points of 100, with its
+95 % interval over seeds and prompts: ● first start
+model, or SmolLM2; ■ second start model. Intervals that
+reach beyond 20 are written. Black lines are the limits of
+a question: "better" holds if both intervals lie right of 0,
+"not inferior" if right of −2, "as good" if between −2 and 2.
+"Rests on": without this kind of question little is left.
+"Detached": no gradient flows through IFT's weights.
+Grey: questions that we asked beside the paper's own."""
 
 
 def between(name: str) -> re.Pattern:
@@ -95,20 +101,30 @@ HEAD = """# All questions
 Written by `python -m lessons.evidence --write` from the kept scores. [claims.md](claims.md) tells
 what follows from them; this page is for those who check.
 
-A row asks one question. Its **verdict** is *holds* if the 95 % interval of the difference lies on
-the claim's side on all start models, *does not hold* if it lies on the other side on all of them,
-and *undecided* otherwise. "Not inferior" means less than two points worse, "as good" means within
-two points. Verdicts are corrected for the number of questions of their claim by Holm's rule (not in
-C5), the intervals are not. **Whose** says whether the paper says so itself (paper), whether we
-asked further (ours), or whether it only asks if a paper's case occurred (premise).
+A row asks one question of the experiment in its first column (C: on our own start models, R: on
+SmolLM2-135M; `python -m lessons.evidence C4` prints C4 with its runs). **Points of 100** is the
+difference of the scores that are compared, with its 95 % interval, on the first and on the second
+start model. Above the questions stands, in bold, the paper's sentence that they ask. The
+**verdict** is *holds* if the interval lies on the claim's side on all start models, *does not hold*
+if it lies on the other side on all of them, and *undecided* otherwise. "Not inferior" means less
+than two points worse, "as good" means within two points. Verdicts are corrected for the number of
+questions of their experiment by Holm's rule (not in C5), the intervals are not.
 
-**Without its largest family**: NanoWorld has nine families of questions. This column has the
-difference without the family that adds most to it. It is bold where a decided verdict rests on that
+**Whose** says whether the paper says so itself (paper), whether we asked further (ours), or whether
+it only asks if a paper's case occurred (premise).
+
+**Without its largest family**: NanoWorld has nine families of questions: `rules` (several small
+instructions), `rules_new` (the same in new combinations), `list`, `sum` (running sums), `sort`,
+`reverse` (the last word first), `truth` (facts against a myth), `unknown` (where one should say: I
+do not know) and `fact` (known from pretraining). This column names the family that adds most to the
+difference, and has the difference without it. It is bold where a decided verdict rests on that
 family, because it differs from the others by more than chance and without it the difference crosses
 a limit of the question or, where that limit is 0, is less than half as large.
 
 A **doubt** is a reason why a verdict may be wrong although its interval is right, for example that
-the best learning rate was the lowest that was tried.
+the best learning rate was the lowest that was tried; in brackets stands the run that it is of. Of
+names of runs, "SFT -> DPO" was trained with SFT and then with DPO; A are demonstrations of skills,
+B scored answers to questions about honesty.
 
 """
 
@@ -119,7 +135,7 @@ def all_questions() -> str:
     left = {judge.key(line): line for line in judge.page_lines()}
     out = []
     for paper in papers.CLAIMS_OF:
-        out += ["", f"## {paper}", "| claim | question | whose | verdict "
+        out += ["", f"## {paper}", "| experiment | question | whose | verdict "
                 "| points of 100, on each start model | without its largest family | doubts |",
                 "|---|---|---|---|---|---|---|"]
         for sentence in (x for x in papers.SENTENCES if x.paper == paper):
@@ -155,30 +171,46 @@ def picture(file: Path) -> None:
     found, y = all_lines(), 0.0                             # y counts lines of text, downwards
     for sentence in papers.SENTENCES:
         told, colour = f"{sentence.paper}: {sentence.says}", look(sentence.paper).light
-        told = textwrap.fill(told, 58)
+        told = textwrap.fill(told, 54)
         ax.text(-REACH, y + 0.3, told, weight="bold", va="top", color=colour)
-        y += 2.0 + told.count("\n") * 0.9
+        y += 1.7 + LINE * told.count("\n")
         for where, key in sentence.questions.items():
-            draw(ax, where, found[key], y, colour)
-            y += 2.25
+            label = textwrap.fill(where, WIDEST)
+            draw(ax, label, found[key], y, colour)
+            y += 2.3 + LINE * more_lines(label, found[key])
+        y += 0.4
     ax.set(xlim=(-REACH, REACH), ylim=(y, 0), yticks=[])
     ax.tick_params(top=True, labeltop=True)
     ax.spines[["right", "left"]].set_visible(False)
     ax.set_title("What the papers say, and what we found", weight="bold", fontsize=10)
     ax.set_xlabel(EXPLAINED, color=SOFT.light, loc="left")
-    high = 0.15 * y + 1.75
+    high = 0.15 * y + 2.25
     fig.set_size_inches(4.2, high)
-    fig.subplots_adjust(left=0.04, right=0.96, top=1 - 0.5 / high, bottom=1.25 / high)
+    fig.subplots_adjust(left=0.04, right=0.96, top=1 - 0.5 / high, bottom=1.75 / high)
     say(save(fig, file))
     plt.close(fig)
 
 
+def verdict_of(line: Line) -> str:
+    """ "✓ holds", in a second line the family on which it rests on all start models."""
+    told = f"{MARKS[line.verdict]} {line.verdict}"
+    rests = line.rests_on and all(finding.rests for finding in line.findings)
+    return f"{told}\nrests on {FAMILY[line.rests_on]}" if rests else told
+
+
+def more_lines(label: str, line: Line) -> int:
+    """Lines that a question takes beyond its first one."""
+    return max(label.count("\n"), verdict_of(line).count("\n"))
+
+
 def draw(ax, label: str, line: Line, y: float, colour: str) -> None:
+    """One question: its label, at the right its verdict, and below them the intervals. y: of the
+    label's first line."""
     ink = "black" if line.whose == "the paper's" else SOFT.light
-    ax.text(-REACH, y, label, color=ink, va="center")
-    carried = all(finding.carried for finding in line.findings) and line.carried
-    ax.text(REACH, y, f"{MARKS[line.verdict]} {line.verdict}" + (f", {carried}" if carried else ""),
-            ha="right", va="center", color=SOFT.light if line.verdict == "undecided" else "black")
+    ax.text(-REACH, y, label, color=ink, va="top", linespacing=1.1)
+    ax.text(REACH, y, verdict_of(line), ha="right", va="top", linespacing=1.1,
+            color=SOFT.light if line.verdict == "undecided" else "black")
+    y += LINE * more_lines(label, line) + 0.4
     if not line.findings or any(100 * (abs(x.mean) + x.half) > REACH for x in line.findings):
         ax.text(0, y + 0.95, line.figures.replace("-", "−"), color=colour, ha="center", va="center")
         return

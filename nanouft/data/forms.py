@@ -1,4 +1,4 @@
-"""The forms in which others keep a row: names of fields, messages, marks of what is trained on.
+"""The formats in which others keep a row: names of fields, messages, marks of what is trained on.
 
     fields, empty = fields_of({"question": "Hi", "answer": "Ho", "label": None})
     turns(fields, "prompt", "user")         # one turn of the user: "Hi"

@@ -22,7 +22,7 @@ MAX_NEW = 44            # NanoWorld's longest right answer has 36 tokens
 @dataclass
 class Answer:
     ids: list[int]                      # without the stop token
-    ended: bool                         # did it say a stop token, or was there no more room?
+    ended: bool                         # did it say a stop token, or reach the limit?
     logp: list[float] = field(default_factory=list)     # nats of each token, that of `stop` too
     stop: int | None = None             # which stop token it said
 
@@ -32,10 +32,10 @@ def generate(model: GPT, prompts: list[list[int]], *, stop: int | set[int], pad:
              max_new: int = 64, temperature: float = 0.0, seed: int = 0,
              count: Callable[[int], Any] = lambda n: None,
              stream: Callable[[Tensor], Any] = lambda tokens: None) -> list[Answer]:
-    """Answer every prompt until it says `stop`; as many together as CACHE has room for.
+    """Answer every prompt until it says `stop`; as many together as fit into CACHE.
     temperature 0 is greedy. Each prompt draws the random numbers of its place in the list, however
-    many are decoded together. An answer ends where the context does; a prompt that leaves no room
-    for one token loses its beginning. `count(n)` is called when n more answers have ended, and
+    many are decoded together. An answer ends where the context does; a prompt that fills it loses
+    its beginning, so that one token fits. `count(n)` is called when n more answers have ended, and
     `stream(tokens)` with the (b,) new tokens of the answers that go on, as they come."""
     max_new = min(max_new, model.cfg.n_ctx - 1)
     prompts = [p[-(model.cfg.n_ctx - 1):] for p in prompts]

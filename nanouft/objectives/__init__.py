@@ -1,8 +1,8 @@
 """The registry: which objectives there are, in the order in which lists show them.
 
 objective.py says what an objective is. To add one: copy dpo.py, write the loss, and add the file's
-name below. Flags, --help, data checks, the training loop, evaluation and the ledger find it there
-(CONTRIBUTING.md).
+name below. Flags, --help, data checks, the training loop, evaluation and nanouft.ledger find it
+there (CONTRIBUTING.md).
 
 The equations in the heads of the files share these letters:
     p_t, ref_t: the probability of token t by the model, and by the start model
@@ -14,6 +14,7 @@ The equations in the heads of the files share these letters:
     x_w, x_l: x of the chosen and of the rejected answer
     sum_t, mean_t: over the response tokens of one answer
     mean: over all response tokens of the step
+    log: the natural logarithm; a log-prob is measured in nats, so 1 nat is a factor of e
     NLL(y): the mean of -log p_t over all tokens of the answers y of the step
     mean_i: over all answers of the step
     mean_K, std_K: over the answers to one prompt

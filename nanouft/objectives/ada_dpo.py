@@ -30,9 +30,9 @@ from nanouft.objectives.dpo import Pairs, check_settings
 
 
 class AdaDPO(Pairs):
-    rho: float = 0.2                # how far the scales spread; between 0 and log 2
-    tau_min: float = 0.1            # smallest scale
-    tau_max: float = 5.0            # largest scale; both equal to 1 is DPO
+    rho: float = 0.2                # how far the scales of the pairs spread; between 0 and log 2
+    tau_min: float = 0.1            # smallest scale of a pair
+    tau_max: float = 5.0            # largest scale of a pair; if both are 1, this is DPO
 
     def check(self) -> None:
         check_settings(self)

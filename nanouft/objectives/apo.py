@@ -22,7 +22,7 @@ from nanouft.objectives.dpo import Pairs
 
 class APO(Pairs):
     lr = 2.5e-4
-    form: Literal["zero", "down"] = "zero"  # zero: chosen beats the model; down: model beats both
+    form: Literal["zero", "down"] = "zero"  # zero if chosen beats the model's answers, down if not
     beta: float = 0.1               # how quickly gains and losses saturate
 
     def each(self, r_w, r_l, batch):

@@ -28,7 +28,7 @@ from nanouft.objectives.orpo import log_odds
 
 class ASFT(Objective):
     data = "pairs"
-    lam: float = 1.0                # weight of the alignment term
+    lam: float = 1.0                # weight of telling good from bad answers, beside imitation
     beta: float = 1.0               # sharpness of the log-odds; 1 is the plain classifier
 
     check = check_settings

@@ -24,7 +24,7 @@ class CPO(Objective):
     data = "pairs"
     lr = 1e-4
     beta: float = 0.1               # scale of the difference of summed log-probs
-    alpha: float = 1.0              # weight of NLL(chosen)
+    alpha: float = 1.0              # weight of imitating the chosen answer
 
     check = check_settings
 

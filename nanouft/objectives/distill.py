@@ -32,7 +32,7 @@ class Distill(Objective):
     scorer = "none"
     first = First("teacher", "a teacher, made first",
                   ("--objective sft --rows 4080 --seed 900",), inherits=False)
-    teacher: list[str] | None = None    # folder of the teacher [NanoWorld: one is made, once]
+    teacher: list[str] | None = None    # folder of the teacher [NanoWorld: one is trained first]
     samples: int = 4                # answers to each prompt
 
     def check(self) -> None:

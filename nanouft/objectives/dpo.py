@@ -94,14 +94,14 @@ class Pairs(Objective, hooks=("reward", "each")):
         r_w, r_l = self.reward(batch.seqs["chosen"]), self.reward(batch.seqs["rejected"])
         each = self.each(r_w, r_l, batch)
         each, more = each if isinstance(each, tuple) else (each, {})
-        nat = self.beta if type(self).reward is Pairs.reward else 1.0
-        return each.sum() / batch.n, pair_metrics(batch, r_w, r_l, nat) | more
+        per_nat = self.beta if type(self).reward is Pairs.reward else 1.0
+        return each.sum() / batch.n, pair_metrics(batch, r_w, r_l, per_nat) | more
 
 
 # ---- what every method over pairs reports --------------------------------------------------------
 def pair_metrics(batch: Batch, r_w: Tensor, r_l: Tensor, beta: float = 1.0) -> dict[str, Tensor]:
     """Shares of the step, without gradient. r_w, r_l: (B,) the method's rewards of the two answers.
-    beta: how much of such a reward one nat is worth."""
+    beta: the reward of one nat of log-ratio."""
     w, l = batch.seqs["chosen"], batch.seqs["rejected"]
     margin = r_w.detach() - r_l.detach()
     out = {"margin": margin.sum() / batch.n,

@@ -52,11 +52,11 @@ class GRPO(Objective):
     samples: int = 4                # K, the group size: answers to each prompt
     beta: float = 0.04              # strength of the KL penalty (k3) to the start model; 0 = none
     aggregation: Literal["grpo", "dapo", "dr_grpo"] = "grpo"    # how the tokens of a step add up
-    surrogate: Literal["ppo", "gspo", "cispo"] = "ppo"      # what is clipped: token, answer, weight
+    surrogate: Literal["ppo", "gspo", "cispo"] = "ppo"  # clips tokens, whole answers, or weights
     scale: Literal["group", "none"] = "group"       # divide by the spread of the group's rewards
-    eps: float | None = None        # how far a ratio may move on one rollout [.2; gspo 3e-4]
-    eps_high: float | None = None   # upper clip, if different (DAPO: .28) [eps; gspo 4e-4]
-    length: int = 44                # dr_grpo: the constant that tokens are divided by
+    eps: float | None = None        # how far a ratio may move on one rollout [0.2; gspo 3e-4]
+    eps_high: float | None = None   # upper clip, if different (DAPO: 0.28) [eps; gspo 4e-4]
+    length: int = 44  # with dr_grpo, the constant that sums over tokens are divided by
     minibatches: int = 1            # optimizer steps that a rollout is cut into
     passes: int = 1                 # how often a rollout is used
 

@@ -16,7 +16,7 @@ from nanouft.objectives.dpo import Pairs
 
 
 class Hinge(Pairs):
-    beta: float = 0.1               # a pair is done at a margin of 1 / beta nats
+    beta: float = 0.1               # a pair is won at a margin of 1 / beta nats
 
     def each(self, r_w, r_l, batch):
         each = (1 - (r_w - r_l)).relu()

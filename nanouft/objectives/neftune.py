@@ -23,7 +23,7 @@ from nanouft.seeds import uniform_rows
 
 
 class NEFTune(Objective):
-    alpha: float = 5.0              # size of the noise
+    alpha: float = 5.0              # size of the noise on the embeddings
 
     def check(self) -> None:
         in_range(self, "alpha", above=True)

@@ -34,8 +34,8 @@ class OnlineUNA(Objective):
     reference = True
     scorer = "grade"                    # the reward, from 0 to 1, is the goal itself
     samples: int = 4                # answers to each prompt
-    beta: float = 0.1               # what one nat of log-ratio counts; smaller for longer answers
-    distance: Literal["mse", "bce"] = "mse"         # between the implicit score and the given one
+    beta: float = 0.1               # factor of the log-ratio; smaller for longer answers
+    distance: Literal["mse", "bce"] = "mse"         # squared error or cross-entropy of the score
     against: Literal["start", "rollout"] = "start"  # whose log-probs the policy's are compared with
 
     def check(self) -> None:

@@ -31,9 +31,9 @@ from nanouft.objectives.una import score_loss
 class PoFT(Objective):
     first = First("aligned", "an aligned model, made first",
                   ("--objective sft --rows 4080 --seed 900",), inherits=False)
-    aligned: list[str] | None = None    # folders of the models asked [NanoWorld: one is made, once]
-    beta: float = 1.0               # scale of A - A_aligned (the release's; the paper has none)
-    margin: float = 0.0             # added to it (the release: gamma); larger = every tau smaller
+    aligned: list[str] | None = None  # folders of aligned models [NanoWorld: one is trained first]
+    beta: float = 1.0               # factor of A - A_aligned, the lead over the aligned models
+    margin: float = 0.0             # added to this lead; larger = every row weighs less
 
     check = check_settings
 

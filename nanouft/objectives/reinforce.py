@@ -32,8 +32,8 @@ class Reinforce(Objective):
     lr = 1e-5
     reference = True
     samples: int = 4                # answers to each prompt
-    beta: float = 0.02              # cost in reward of one nat of log pi/pi_ref; 0 = no KL penalty
-    baseline: Literal["mean", "none"] = "mean"      # compare with: the rollout's mean reward, or 0
+    beta: float = 0.02              # weight of the KL penalty to the start model; 0 leaves it out
+    baseline: Literal["mean", "none"] = "mean"  # what a reward is compared with: a mean, or 0
 
     def check(self) -> None:
         check_sampling(self)

@@ -35,7 +35,7 @@ class RLOO(Objective):
     lr = 3e-5
     reference = True
     samples: int = 4                # K: answers to each prompt
-    beta: float = 0.02              # cost in reward of one nat of log pi/pi_ref; 0 = no KL penalty
+    beta: float = 0.02              # weight of the KL penalty to the start model; 0 leaves it out
     eps: float = 0.2                # how far the chance of an answer may move on one rollout
     minibatches: int = 1            # optimizer steps that a rollout is cut into
     passes: int = 1                 # how often a rollout is used

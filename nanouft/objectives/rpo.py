@@ -33,7 +33,7 @@ class RPO(Objective):
     reference = True
     coupled = True
     beta: float = 0.1               # strength of the KL penalty; larger = stay nearer the reference
-    temperature: float = 0.5        # small = only the nearest prompts count
+    temperature: float = 0.5  # of the weights of other prompts; small = only similar prompts count
 
     check = check_settings
 

@@ -40,8 +40,8 @@ class SFTMix(Objective):
     first = First("runs", "two short SFT runs, made first",
                   ("--objective sft --epochs 1", "--objective sft --epochs 2"))
     logit_copies = 3                # the mixture's logits are read for two tokens
-    mu: float = 0.2                 # weight of the mixture's loss
-    runs: list[str] | None = None   # SFT runs that say what is easy [made once: 1 and 2 epochs]
+    mu: float = 0.2                 # weight of the loss on mixed answers
+    runs: list[str] | None = None   # SFT runs that say what is easy [trained first: 1 and 2 epochs]
 
     def check(self) -> None:
         in_range(self, "mu", above=True)

@@ -27,8 +27,8 @@ class SimPO(Objective):
     data = "pairs"
     lr = 3e-5
     beta: float = 2.0               # scale of the mean log-prob
-    gamma: float = 0.5              # margin to win by, in units of beta x mean log-prob
-    alpha: float = 0.0              # weight of NLL(chosen); 0 is SimPO
+    gamma: float = 0.5              # margin to win by, in units of beta times the mean log-prob
+    alpha: float = 0.0              # weight of imitating the chosen answer; 0 is SimPO
 
     check = check_settings
 

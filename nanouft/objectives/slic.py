@@ -8,8 +8,8 @@ of `chosen` stands in for a reference, because what is held on to cannot drift a
     L = max(0, delta - S_w + S_l) - lam S_w
 Its parents are hinge.py, from which `hinge` loses the reference, and cpo.py, whose logistic loss
 it replaces. TRL (its CPO trainer with "hinge") has max(0, 1 - beta (S_w - S_l)) + NLL(chosen): the
-hinges are the same up to scale (delta = 1 / beta), where delta 1 asks for one nat and its beta .1
-for ten; what really differs is how hard each holds on, since a long answer weighs more in S_w, and
+hinges are the same up to scale (delta = 1 / beta), and its beta .1 asks for ten times the margin of
+delta 1; what really differs is how hard each holds on, since a long answer weighs more in S_w, and
 NLL is a mean over all tokens of the step.
 
 The paper holds on to the SFT target where there is one; here and in both codes it is `chosen`.
@@ -22,7 +22,7 @@ from nanouft.objectives.dpo import check_settings, pair_metrics
 
 class SLiC(Objective):
     data = "pairs"
-    delta: float = 1.0              # the margin asked for, in nats
+    delta: float = 1.0              # margin of summed log-probs to win by, in nats
     lam: float = 0.1                # weight of the chosen answer's summed log-prob
 
     check = check_settings

@@ -20,7 +20,7 @@ from nanouft.objectives.dpo import Pairs, log_ratio
 
 class SPPO(Pairs):
     lr = 1e-4
-    beta: float = 0.1               # each side's aim is 1 / (2 beta) nats; larger = stay closer
+    beta: float = 0.1  # each answer is to move by 1 / (2 beta) nats; larger = stay closer
 
     def reward(self, s):
         return log_ratio(s)

@@ -27,7 +27,7 @@ class TPO(Objective):
     data = "pairs"
     lr = 1e-4
     beta: float = 0.1               # scale of the difference of summed log-probs
-    alpha: float = 1.0              # weight of NLL(gold)
+    alpha: float = 1.0              # weight of imitating the third answer, gold
 
     check = check_settings
 

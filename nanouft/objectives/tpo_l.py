@@ -22,8 +22,8 @@ from nanouft.objectives.tpo import triples
 class TPOL(Objective):
     data = "pairs"
     beta: float = 2.0               # scale of the difference of mean log-probs
-    gamma: float = 0.5              # margin to win by, in units of beta x mean log-prob
-    alpha: float = 1.0              # weight of NLL(gold)
+    gamma: float = 0.5              # margin to win by, in units of beta times the mean log-prob
+    alpha: float = 1.0              # weight of imitating the third answer, gold
 
     check = check_settings
 

@@ -42,8 +42,8 @@ class UFT(Objective):
     data = "demos + scores"             # with --feedback score
     reference = True
     feedback: Literal["score", "binary", "pair", "none"] = "score"  # what there is beside demos
-    distance: Literal["mse", "bce"] = "mse"     # between the implicit score and the given one
-    beta: float = 0.1               # what one nat of log-ratio counts; smaller for longer answers
+    distance: Literal["mse", "bce"] = "mse"     # squared error or cross-entropy of the score
+    beta: float = 0.1               # factor of the log-ratio; smaller for longer answers
 
     check = check_settings
 

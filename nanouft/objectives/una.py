@@ -38,8 +38,8 @@ class UNA(Objective):
     lr = 5e-4
     reference = True
     feedback: Literal["score", "binary", "pair"] = "score"  # what is known: score, label or pair
-    distance: Literal["mse", "bce"] = "mse"     # between the implicit score and the given one
-    beta: float = 0.1               # what one nat of log-ratio counts; smaller for longer answers
+    distance: Literal["mse", "bce"] = "mse"     # squared error or cross-entropy of the score
+    beta: float = 0.1               # factor of the log-ratio; smaller for longer answers
 
     check = check_settings
 

@@ -26,7 +26,6 @@ from nanouft.data.batches import collate, encode
 from nanouft.data.rows import Row
 from nanouft.errors import command, progress, say
 from nanouft.gpt import GPT
-from nanouft.ledger import chance_to_end, entries
 from nanouft.loop import steps
 from nanouft.models.folders import save_model, start_model
 from nanouft.models.generate import Answer, generate, stops
@@ -36,6 +35,7 @@ from nanouft.objectives import OBJECTIVES, ift
 from nanouft.pictures.colours import FAMILY, look
 from nanouft.pictures.page import write_page
 from nanouft.run.flags import parse
+from nanouft.run.pushes import chance_to_end, token_pushes
 from nanouft.run.reference import Models
 from nanouft.run.sampling import Rollouts
 
@@ -192,7 +192,7 @@ def pushed(model: GPT, base: GPT, objective: Objective, row: Row,
     models = Models(base, tok.pad)
     reference = models.reference(objective, lora=False) if objective.on_policy else base
     return [(which, tokens, [round(x, 4) for x in push]) for which, tokens, push
-            in entries(objective, row, model, tok, reference=reference)]
+            in token_pushes(objective, row, model, tok, reference=reference)]
 
 
 def record(names: Collection[str] = (), lams: Sequence[float] = LAMS,

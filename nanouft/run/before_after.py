@@ -30,10 +30,10 @@ from nanouft.run.settings import Train
 
 FORGOT = 20             # points that a family must lose before the run says so
 METRICS = {"nll": "loss on held-out answers, nats per token",
-           "accuracy": "held-out pairs: chosen gained more",
-           "prefers": "held-out pairs: chosen is likelier",
-           "auc": "held-out answers: the better gained more",
-           "reward": "held-out questions: reward of the answer"}
+           "accuracy": "held-out pairs: chosen answer gained more",
+           "prefers": "held-out pairs: chosen answer is likelier",
+           "auc": "held-out answers: better ones gained more",
+           "reward": "held-out questions: reward of the answers"}
 SHORT = 12              # tokens of a held-out answer that is compared word by word
 COUNTED = 30            # held-out questions with short answers that are asked
 ASKED = 2               # held-out questions that a model answers before and after
@@ -137,7 +137,7 @@ def report(before: tuple[Metrics, list[dict]], after: tuple[Metrics, list[dict]]
         say(f"  {'mean':40}{100 * mean_score(old):5.0f}{100 * mean_score(new):9.0f}")
         change = {name: 100 * (f["score"] - old[name]["score"]) for name, f in new.items()}
         if lost := [f"{name} {x:+.0f}" for name, x in change.items() if x <= -FORGOT]:
-            say(f"  it has unlearnt something: {', '.join(lost)} (docs/runs.md)")
+            say(f"  it has unlearnt something: {', '.join(lost)} points (docs/runs.md)")
     elif now.get("held_out"):
         say(f"\n{'rows that were not trained on':<42}before    after")
     for name, about in METRICS.items():
@@ -171,7 +171,7 @@ def show(before: dict, after: dict) -> None:
     """Print a question and both answers, shortened."""
     say("\n" + shorten(before["prompt"], 80))
     for when, x in (("before", before), ("after", after)):
-        notes = [f"{x['score']:.2f}"] if "score" in x else []
+        notes = [f"score {x['score']:.2f}"] if "score" in x else []
         if not x["ended"]:
             notes.append(x.get("unfinished", "does not stop"))
         elif x.get("why"):

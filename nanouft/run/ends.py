@@ -46,20 +46,26 @@ class Ends:
         return sum(x < math.log(2) for x in self.nats)
 
     def text(self) -> str:
-        """The figures, one per line, and what they mean."""
+        """The figures in sentences, and last what they mean."""
         objective, n = IFT(), len(self.nats)
-        lines = [f"end targets       {self.trained:,} for {counted(self.answers, 'answers')}"]
+        lines = [f"These rows train on {counted(self.trained, 'end tokens')} for "
+                 f"{counted(self.answers, 'answers')}; each answer should have one."]
         if self.without:
             more = f" and {len(self.without) - 5:,} more" if len(self.without) > 5 else ""
-            lines.append(f"  without one     {'; '.join(self.without[:5])}{more}")
+            lines.append(f"  rows without one: {'; '.join(self.without[:5])}{more}")
         if n:
-            far = 100 * sum(x > 1 for x in self.nats) / n
-            lines += [f"weight of an end  1 under SFT, {mean(self.weights):.2f} under IFT "
-                      f"({objective.variant}, lam {objective.lam}, gamma {objective.gamma})",
-                      f"nats at the end   {mean(self.nats):.2f} after a right answer; above 1: "
-                      f"{far:.0f} %; likelier than not: {self.likely} of {n}"]
-        lines.append(f"answers that stop {self.stopped} of {self.asked}, greedy, within "
-                     f"{self.max_new} tokens (the longest right one has {self.longest})")
+            unlikely = 100 * sum(x > 1 for x in self.nats) / n
+            settings = (f"{objective.variant} weights, lam {objective.lam}, "
+                        f"gamma {objective.gamma}")
+            lines += ["Weight of the end token in the loss: 1 under SFT, on average "
+                      f"{mean(self.weights):.2f} under IFT ({settings}).",
+                      f"After {self.likely} of {counted(n, 'right answers')} the end token is "
+                      "likelier than all else together.",
+                      f"Its loss (-log p) is on average {mean(self.nats):.2f}; 0 would be certain. "
+                      f"After {unlikely:.0f} % of them it is above 1."]
+        lines.append(f"The model itself stops in {self.stopped} of {counted(self.asked, 'answers')}"
+                     f" within {self.max_new} tokens (the longest right one has {self.longest}; "
+                     "each token is the likeliest one).")
         return "\n".join([*lines, self.meaning()])
 
     def meaning(self) -> str:

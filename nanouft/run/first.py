@@ -42,7 +42,7 @@ def first_models(objective: Objective, cfg: Train, device: Device,
         folder = plain_folder(Path("out/.first", f"{wanted.field}-{key}"))
         argv += ["--plain", "--save-every", "0", "--out", str(folder)]
         if not (folder / "model.safetensors").exists():
-            say(f"first, once: python -m nanouft.train {shlex.join(argv)}")
+            say(f"needed first, made once: python -m nanouft.train {shlex.join(argv)}")
             train([*argv, "--device", device.name])
         made.append(str(folder))
     return replace(objective, **{wanted.field: made})

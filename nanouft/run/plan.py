@@ -63,7 +63,7 @@ def chosen_here(cfg: Train, given: set[str]) -> str:
     """Which flags of steps, batch size and rate were not given."""
     names = [flag(name) for name in ("epochs", "batch_size", "lr")
              if name not in given and not (name == "epochs" and cfg.steps)]
-    return f"not given, so chosen here: {', '.join(names)}" if names else ""
+    return f"chosen by the run, since not given: {', '.join(names)}" if names else ""
 
 
 def headline(cfg: Train, objective: Objective, steps: int, passes: float, rows: int, model: GPT,
@@ -73,7 +73,9 @@ def headline(cfg: Train, objective: Objective, steps: int, passes: float, rows: 
         [*model.parameters()], [p for p in model.parameters() if p.requires_grad]))
     parameters = f"{size:.2f}M parameters"
     if trained < size:
-        parameters = f"{trained:.2f}M of {parameters} train"
+        parameters = f"{trained:.2f}M of {parameters} are trained"
+    unit = "prompts" if objective.on_policy else "rows"
     precision = "" if device.dtype == "fp32" else f" {device.dtype}"
-    return (f"{objective}: {counted(steps, 'steps')} of {cfg.batch_size} = {as_passes(passes)}, "
-            f"learning rate {cfg.lr:.2g}\n{rows:,} rows, {parameters}, {device.name}{precision}")
+    return (f"{objective}: {counted(steps, 'steps')} of {counted(cfg.batch_size, unit)} = "
+            f"{as_passes(passes)} over the data, learning rate {cfg.lr:.2g}\n"
+            f"{rows:,} {unit}, {parameters}, on {device.name}{precision}")

@@ -1,0 +1,110 @@
+"""How hard a method pushes each token of an answer in one step, and which way.
+
+    for which, tokens, push in token_pushes(OBJECTIVES["ift"](), row, model, tok):
+        print(which, list(zip(tokens, push)))           # "answer", [("fig", 1.02), ...]
+
+The push on token t is -dL/dlogp_t, the gradient of the loss by the log-prob of the token, with its
+sign turned: + makes the token likelier, - less likely. `python -m nanouft.ledger` prints and draws
+them.
+"""
+import dataclasses
+import shlex
+from collections.abc import Iterator
+
+import torch
+
+from nanouft import world
+from nanouft.data.batches import Encoded, collate, encode
+from nanouft.data.rows import Row
+from nanouft.data.selection import score_rows
+from nanouft.gpt import GPT
+from nanouft.loop import Device
+from nanouft.models.tokenizer import Tokenizer, Turn
+from nanouft.objective import Batch, Objective
+from nanouft.objectives.own import find
+from nanouft.run.flags import Parser, add_flags, fill
+from nanouft.run.reference import Models
+from nanouft.run.sampling import credited, measure_rollout
+
+CPU = Device("cpu", "fp32")
+
+
+def token_pushes(objective: Objective, row: Row, model: GPT, tok: Tokenizer,
+                 device: Device = CPU, reference: GPT | None = None,
+                 ) -> list[tuple[str, list[str], list[float]]]:
+    """[(which answer, its tokens, the push on each)] of one row under one method. `row` has an
+    `answer`, a `chosen` and a `rejected`. The reference is the model itself unless it is given."""
+    models = Models(model if reference is None else reference, tok.pad, device)
+    graded = bool({"labels", "scores", "prompts"} & set(objective.kinds()))
+    shown = 2 if graded else 1                  # a good and a bad answer, or one row
+    if objective.on_policy:
+        answers, _ = encode(score_rows(judged(row)[:2]), tok, model.cfg.n_ctx)
+        objective = dataclasses.replace(objective, **{"samples": 2})
+        batch = as_if_sampled(objective, answers, model, models)
+        graded = "answer" in batch.seqs         # or the method made a pair of them
+        shown = batch.n
+    else:
+        rows = objective.choose(judged(row) if graded else [row])
+        encoded, _ = encode(rows, tok, model.cfg.n_ctx)
+        batch = collate(models.prepare(encoded, objective), range(shown), tok.pad)
+    batch = batch.to(device.name)
+    objective.forward(model, batch)
+    n = int(next(iter(batch.seqs.values())).mask[:shown].sum())     # one scale for all sides
+    out = []
+    for role, weights in pushes(objective, batch).items():
+        s = batch.seqs[role]
+        for i, label in enumerate(("good answer", "bad answer") if graded else (role,)):
+            on = s.mask[i] > 0
+            tokens = [tok.decode([token]) for token in s.targets[i][on].tolist()]
+            out.append((label, tokens, (weights[i][on] * n).tolist()))
+    return out
+
+
+def pushes(objective: Objective, batch: Batch) -> dict[str, torch.Tensor]:
+    """{role: (B,T) -dL/dlogp}: how hard the loss pushes each token, and which way.
+    forward() must have written logp, which is first detached from the network. Roles that the loss
+    reads without training on them (KTO's mismatch) are left out."""
+    for s in batch.seqs.values():
+        s.logp = s.logp.detach().requires_grad_(True)
+    loss, _ = objective.loss(batch)
+    grads = torch.autograd.grad(loss, [s.logp for s in batch.seqs.values()], allow_unused=True)
+    return {role: -g for role, g in zip(batch.seqs, grads) if g is not None}
+
+
+def as_if_sampled(objective: Objective, answers: list[Encoded], model: GPT,
+                  models: Models) -> Batch:
+    """A good and a bad answer as if `model` had just sampled both, with the rewards 1 and 0."""
+    reward = torch.tensor([1.0, 0.0])
+    batch = collate(answers, range(2), models.pad)
+    batch.per_row = {"reward": reward, "score": reward, "ended": torch.ones(2)}
+    measure_rollout(batch, model, models.start, models.device)
+    return credited(batch, objective)[0]
+
+
+def judged(row: Row) -> list[Row]:
+    """A pair as two graded answers, and a third one to another prompt, which KTO needs."""
+    return [Row(row.prompt, row.chosen, score=1.0, label=True),
+            Row(row.prompt, row.rejected, score=0.0, label=False),
+            Row((Turn("user", "Say no."),), world.as_answer("No."), score=0.0, label=False)]
+
+
+def parse_methods(shown: list[str], init: str = "base") -> Iterator[tuple[str, Objective]]:
+    """(the text as given, the method with its settings); flags are read as train reads them. Where
+    a method needs other models, the model of --init stands in for them, so PoFT's weight is 1/2."""
+    for text in shown:
+        name, *flags = shlex.split(text) or [""]
+        cls = find(name)
+        parser = Parser(prog=name)
+        add_flags(parser, cls, name)
+        others = {cls.first.field: [init] * len(cls.first.runs)} if cls.first else {}
+        objective = fill(cls, others | vars(parser.parse_args(flags)))
+        objective.check()
+        yield text, objective
+
+
+def chance_to_end(model: GPT, tok: Tokenizer, row: Row) -> float:
+    """How likely the last token of the answer is after all others."""
+    ids, _ = tok.chat(row.prompt, row.answer or ())
+    x = torch.tensor([ids[:-1]], device=model.wte.weight.device)
+    with torch.no_grad():
+        return float(model(x)[0, -1].softmax(-1)[ids[-1]])

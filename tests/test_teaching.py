@@ -1,0 +1,174 @@
+"""For the lecturer: the plan of ten weeks names what is there, the exam's answers are right, and
+the PDF of pictures has a page for each."""
+import math
+import re
+import statistics
+
+import pytest
+
+from lessons import build, check, exam, slides, table
+from lessons.course import LESSONS
+from nanouft.errors import UserError
+
+PAGE = (slides.ROOT / "docs" / "teaching.md").read_text(encoding="utf-8")
+NUMBER = re.compile(r"[-+]?\d+\.?\d*")
+EXERCISE = re.compile(r"\b\d\d[a-z]\b")
+
+
+def part_of(heading: str) -> str:
+    """The text below a heading of docs/teaching.md."""
+    return PAGE.split(f"\n## {heading}\n")[1].split("\n## ")[0]
+
+
+def weeks() -> list[list[str]]:
+    """The cells of each line of the plan: week, lessons, exercises, parts, minutes, hours."""
+    lines = re.findall(r"^\| (\d+ \|.*) \|$", part_of("Ten weeks"), re.M)
+    return [[cell.strip() for cell in line.split("|")] for line in lines]
+
+
+# ---- the plan ------------------------------------------------------------------------------------
+def test_the_ten_weeks_hold_every_lesson_and_every_part_of_the_own_program_once():
+    """And name an exercise in the week of its lesson."""
+    lessons = [re.findall(r"\b\d\d\b", week[1]) for week in weeks()]
+    assert len(lessons) == 10
+    assert sorted(sum(lessons, [])) == [x.name[:2] for x in LESSONS]
+    parts = [name for week in weeks() for name in re.findall(r"`(\w+)`", week[3])]
+    assert sorted(parts) == sorted(build.PARTS)
+    for week, here in zip(weeks(), lessons):
+        assert {name[:2] for name in EXERCISE.findall(week[2])} <= {*here}
+
+
+def test_the_minutes_of_a_week_are_those_of_its_lessons_exercises_and_parts():
+    """16 and 17 are by choice. The hours add the rest, which is an estimate, and the class."""
+    minutes = {}
+    for lesson in LESSONS:
+        minutes[lesson.name[:2]] = int(table.row(lesson).split("|")[-2])
+    for week in weeks():
+        some = [] if "by choice" in week[1] else re.findall(r"\b\d\d\b", week[1])
+        due = [sum(minutes[x] for x in some), 20 * len(EXERCISE.findall(week[2])),
+               30 * len(re.findall(r"`(\w+)`", week[3]))]
+        told = [int(x) for x in week[4].split(" + ")]
+        assert told[:3] == due, f"week {week[0]}"
+        assert float(week[5]) == pytest.approx((sum(told) + 90) / 60, abs=0.051), f"week {week[0]}"
+
+
+def test_every_exercise_that_the_page_names_exists():
+    assert {*EXERCISE.findall(PAGE)} <= {*check.exercises()}
+
+
+def test_the_self_test_s_program_prints_its_answer(capsys):
+    code = part_of("What students must know").split("```python\n")[1].split("```")[0]
+    exec(compile(code, "docs/teaching.md", "exec"), {})
+    assert f"\n5. {capsys.readouterr().out.strip()}. " in PAGE
+
+
+# ---- the exam ------------------------------------------------------------------------------------
+def numbers(text: str) -> list[float]:
+    return [float(x) for x in NUMBER.findall(text.split("(lesson")[0])]
+
+
+def questions(seed: int) -> list[tuple[str, str]]:
+    """(question, answer) of each, without its number."""
+    asked, right = exam.exam(seed)
+    split = re.compile(r"^\d+\. (.+)$", re.M)
+    pairs = [*zip(split.findall(asked), split.findall(right), strict=True)]
+    assert len(pairs) == 8
+    return pairs
+
+
+def sigmoid(z: float) -> float:
+    return 1 / (1 + math.exp(-z))
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_the_answers_to_the_exam_are_those_of_a_pocket_calculator(seed):
+    ift, dpo, una, poft, group, critic, seeds, _ = questions(seed)
+    a, b, c, gamma = numbers(ift[0].replace("three", "").replace("mean 1", ""))
+    v = [a + gamma * b + gamma ** 2 * c, b + gamma * c, c]
+    L = (v[0] * a + v[1] * b) / sum(v)
+    slope = (gamma ** 2 * (a - L) + gamma * (b - L) + (c - L) + v[2]) / sum(v)
+    assert numbers(ift[1])[:4] == pytest.approx([*(3 * x / sum(v) for x in v), -slope], abs=6e-4)
+
+    w, l, w_now, l_now, beta = numbers(dpo[0])
+    h = beta * ((w_now - w) - (l_now - l))
+    push = beta * sigmoid(-h)
+    assert numbers(dpo[1])[:4] == pytest.approx([h, -math.log(sigmoid(h)), push, -push], abs=6e-4)
+
+    score, nats, beta = numbers(una[0])
+    own = sigmoid(beta * nats * (-1 if "less likely" in una[0] else 1))
+    assert numbers(una[1])[:2] == pytest.approx(
+        [(own - score) ** 2, 2 * beta * (score - own) * own * (1 - own)], abs=6e-5)
+    ends, = re.findall(r"= ([-\d.]+) nats", una[1])
+    assert sigmoid(beta * float(ends)) == pytest.approx(score, abs=1e-3)
+
+    mine, aligned = numbers(poft[0])[:2], numbers(poft[0])[2:]
+    trust = [sigmoid(y - x) for x, y in zip(mine, aligned)]
+    loss = -statistics.mean(math.log(1 - x) for x in trust)
+    assert numbers(poft[1])[:3] == pytest.approx([*trust, loss], abs=6e-4)
+
+    R = numbers(group[0])
+    centred = [x - statistics.mean(R) for x in R]
+    wanted = [4 / 3 * x for x in centred] + [x / statistics.stdev(R) for x in centred]
+    assert numbers(group[1])[:8] == pytest.approx(wanted, abs=2e-3)
+
+    *V, score, lam, _, _ = numbers(critic[0])
+    delta = [V[1] - V[0], V[2] - V[1], score - V[2]]
+    some = [delta[0] + lam * (delta[1] + lam * delta[2]), delta[1] + lam * delta[2], delta[2]]
+    assert numbers(critic[1]) == pytest.approx([*some, *(score - x for x in V)], abs=6e-4)
+
+    d = numbers(seeds[0])[:5]
+    mean, half = statistics.mean(d), 2.776 * statistics.stdev(d) / math.sqrt(5)
+    assert numbers(seeds[1].replace("±", ""))[:2] == pytest.approx([mean, half], abs=6e-3)
+    word = "holds" if mean > half else "does not hold" if mean < -half else "undecided"
+    assert f": {word}. " in seeds[1]
+
+
+def test_another_seed_draws_another_exam_and_the_questions_hold_no_answer(tmp_path):
+    exam.main(["--seed", "3", "--out", str(tmp_path)])
+    asked, right = exam.exam(3)
+    assert (tmp_path / "questions.md").read_text(encoding="utf-8") == asked
+    assert (tmp_path / "answers.md").read_text(encoding="utf-8") == right
+    assert asked != exam.exam(4)[0] and not [x for _, x in questions(3) if x in asked]
+
+
+# ---- the pictures --------------------------------------------------------------------------------
+def test_the_pdf_has_a_page_for_each_guess_and_each_picture(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    slides.OUT.mkdir(parents=True)
+    for name in ("02", "02-prompt", "07"):
+        slides.plt.imsave(slides.OUT / f"{name}.png", [[0.0, 1.0]])
+    slides.main([])
+    docs = len([*(slides.ROOT / "docs").glob("*.png")])
+    told = capsys.readouterr().out
+    assert docs and told.startswith(f"{5 + docs} pages in out/slides.pdf\n")
+    assert "left out: 00, 01, 03, " in told and "06, 08" in told
+    pdf = (tmp_path / "out" / "slides.pdf").read_bytes()
+    assert len(re.findall(rb"/Type /Page\b", pdf)) == 5 + docs
+
+
+def test_a_page_has_the_shape_of_its_picture(tmp_path):
+    """docs/claims.png is several times as high as wide, and a slide would make it unreadable."""
+    file = tmp_path / "high.png"
+    slides.plt.imsave(file, [[0.0], [0.5], [1.0]])
+    figure = slides.picture_page(file)
+    assert figure.get_figheight() == pytest.approx(3 * figure.get_figwidth())
+    slides.plt.close(figure)
+
+
+@pytest.mark.parametrize("lesson", LESSONS, ids=lambda lesson: lesson.stem)
+def test_the_page_of_a_guess_fits(lesson):
+    figure = slides.guess_page(lesson)
+    figure.canvas.draw()
+    lines = figure.texts[1].get_text().splitlines()
+    assert not [line for line in lines if line.count("$") % 2 or "*" in line], "a formula is cut"
+    heading, guess = (text.get_window_extent() for text in figure.texts)
+    assert figure.bbox.x1 > max(heading.x1, guess.x1) and guess.y0 > 0 and heading.y0 > guess.y1
+    slides.plt.close(figure)
+
+
+def test_a_lesson_that_leaves_no_picture_is_one_line(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    lesson = tmp_path / "02_no_picture.py"
+    lesson.write_text("print('before')\nraise ValueError('no rows')\n")
+    with pytest.raises(UserError, match="02_no_picture.py left no picture.*ValueError: no rows"):
+        slides.run_lessons([lesson])
