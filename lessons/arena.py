@@ -11,17 +11,20 @@ the learning rate as the methods beside it. The verdict is that of lesson 14 and
 In the task uft mine.py is the program of lessons.build, and its una_loss trains in place of ours.
 
 Your file runs in a process of its own, with limits of time and memory, and leaves weights. The
-scores come from this program. What a cheat can still do stands in docs/teaching.md.
+scores come from this program. Entries that leave equal weights are marked, because they are the
+same loss under two names. What a cheat can still do stands in docs/teaching.md.
 """
 import argparse
 import ast
 import contextlib
 import csv
+import hashlib
 import io
 import json
 import os
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -44,7 +47,8 @@ OUT = Path("out/arena")
 ASKED = ("list", "sum", "sort", "reverse")
 SEEDS, TRIES = range(5), (100, 101)             # of the verdict; of the choice of a rate
 ITEMS, FEW = 240, 60                    # prompts of each family: of the verdict, of a choice
-SECONDS = 240                                   # of computing that an entry may take
+SECONDS = 240                   # of computing, for the tries of a rate and again for the verdict
+WAITING = 3 * SECONDS                           # on the clock
 FACTS = {"lr", "reference"}             # which an entry may set; others would change its rows
 
 
@@ -120,7 +124,7 @@ def train(name: str, flags: str, task: Task, jobs: list[tuple[int, str]], room: 
         stderr=subprocess.STDOUT, start_new_session=True,
         env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"})
     try:
-        said, _ = child.communicate(timeout=3 * SECONDS)
+        said, _ = child.communicate(timeout=WAITING)
     except subprocess.TimeoutExpired:
         said = ""
     finally:
@@ -128,8 +132,17 @@ def train(name: str, flags: str, task: Task, jobs: list[tuple[int, str]], room: 
     missing = [job for job in jobs if not (room / folder_of(job) / "model.safetensors").is_file()]
     if missing:
         last = (said.strip().splitlines() or ["no word"])[-1][:300]
-        raise UserError(f"{name}: {len(missing)} of {len(jobs)} runs left no weights; the last "
-                        f"line was: {last}")
+        raise UserError(f"{name}: {len(missing)} of {len(jobs)} runs left no weights; "
+                        f"{limit_of(child.returncode)}the last line was: {last}")
+
+
+def limit_of(code: int) -> str:
+    """Which limit of time has ended a process, if one did."""
+    if os.name == "posix" and code == -signal.SIGXCPU:
+        return f"out of time, after {SECONDS} seconds of computing; "
+    if os.name == "posix" and code == -signal.SIGKILL:      # by this program, or by the system
+        return f"it had not ended after {WAITING} seconds, or the system had no memory left; "
+    return ""
 
 
 def folder_of(job: tuple[int, str]) -> str:
@@ -163,11 +176,25 @@ def scores(folder: Path, split: str, seed: int, items: int) -> tuple[np.ndarray,
                  for what in ("score", "ended"))
 
 
+def fingerprint(folders: list[Path]) -> str:
+    """Equal for runs that left equal weights, whatever their files say beside them."""
+    config = json.loads((BASE / "config.json").read_text(encoding="utf-8"))
+    found = hashlib.sha256()
+    for folder in folders:
+        for weight in read_gpt(folder, config).parameters():
+            found.update(weight.detach().float().contiguous().numpy().tobytes())
+    return found.hexdigest()
+
+
 @dataclass
 class Result:
     rate: str                           # and whether it is the lowest or the highest tried
+    weights: str                        # a hash of those of all seeds
     scores: np.ndarray                  # (seeds, families, prompts)
     ended: np.ndarray
+
+
+KEPT = ("rate", "weights", "scores", "ended")
 
 
 def measure(name: str, flags: str, task: Task, split: str, seed: int,
@@ -184,10 +211,12 @@ def measure(name: str, flags: str, task: Task, split: str, seed: int,
         say(f"  {name}: " + ", ".join(f"{100 * x:.1f} at {r}" for r, x in tried.items()))
     jobs = [(s, rate) for s in SEEDS]
     train(name, flags, task, jobs, room, program)
-    found = [scores(room / folder_of(job), split, seed, ITEMS) for job in jobs]
+    folders = [room / folder_of(job) for job in jobs]
+    found = [scores(folder, split, seed, ITEMS) for folder in folders]
+    weights = fingerprint(folders)
     shutil.rmtree(room)
     edge = len(task.rates) > 1 and rate in (task.rates[0], task.rates[-1])
-    return Result(rate + " (at the edge)" * edge, *(np.array(x) for x in zip(*found)))
+    return Result(rate + " (at the edge)" * edge, weights, *(np.array(x) for x in zip(*found)))
 
 
 def lead(mine: np.ndarray, other: np.ndarray) -> tuple[float, float, str]:
@@ -211,10 +240,13 @@ def baselines(name: str, split: str, seed: int) -> dict[str, Result]:
         say(f"first, once: {'; '.join(TASKS[name].beside)}")
         out = {who: measure(who, flags, task, split, seed) for who, flags in task.beside.items()}
         np.savez_compressed(file, **{f"{who}/{key}": getattr(x, key) for who, x in out.items()
-                                     for key in ("rate", "scores", "ended")})
+                                     for key in KEPT})
     kept = np.load(file)
-    return {who: Result(str(kept[f"{who}/rate"]), kept[f"{who}/scores"], kept[f"{who}/ended"])
-            for who in task.beside}
+    if not all(f"{who}/weights" in kept for who in task.beside):     # of an older version
+        file.unlink()
+        return baselines(name, split, seed)
+    return {who: Result(str(kept[f"{who}/rate"]), str(kept[f"{who}/weights"]),
+                        kept[f"{who}/scores"], kept[f"{who}/ended"]) for who in task.beside}
 
 
 # ---- the verdict --------------------------------------------------------------------------------
@@ -225,7 +257,9 @@ def report(entry: str, file: Path, name: str, guess: float | None, split: str, s
     others = baselines(name, split, seed)
     tries = f"{len(task.rates)} rates on two seeds, then " if len(task.rates) > 1 else ""
     say(f"{entry}, {name}: {task.about}.", f"{tries}five seeds and {ITEMS * len(ASKED)} "
-        "prompts: half-widths of 1 to 3 points.", sep="\n")
+        "prompts: half-widths of 1 to 3 points.",
+        f"It may take {SECONDS} seconds of computing" + (" for the tries, and as many for the "
+        "verdict" if len(task.rates) > 1 else "") + f", and {WAITING} on the clock.", sep="\n")
     path = str(file.resolve())
     mine = (measure(entry, task.program, task, split, seed, path) if task.program
             else measure(entry, shlex.quote(path), task, split, seed))
@@ -236,6 +270,11 @@ def report(entry: str, file: Path, name: str, guess: float | None, split: str, s
         say(f"  {who:16}{100 * x.scores.mean():5.1f}   {100 * x.ended.mean():3.0f} % stop   rate "
             f"{x.rate}{told}")
     first = next(iter(others))
+    if task.program:                        # a right program leaves our weights, as it should
+        mine.weights = ""
+    same = [who for who, x in others.items() if x.weights == mine.weights]
+    if same:
+        say(f"{entry} leaves the same weights as {same[0]}: it is the same loss.")
     by_family = 100 * (mine.scores - others[first].scores).mean((0, 2))
     say(f"Against {first} by family: "
         + ", ".join(f"{f} {x:+.1f}" for f, x in zip(ASKED, by_family)))
@@ -257,7 +296,21 @@ def report(entry: str, file: Path, name: str, guess: float | None, split: str, s
     say(picture)
     return {"entry": entry, "task": name, "score": round(100 * mine.scores.mean(), 1),
             "lead": round(points, 1), "half": round(half, 1), "verdict": word, "rate": mine.rate,
-            "guess": guess}
+            "guess": guess, "same weights as": ", ".join(same), "weights": mine.weights}
+
+
+def mark_same(lines: list[dict]) -> list[str]:
+    """Write into each line of arena.csv which entries left equal weights; a sentence for each."""
+    told = []
+    for i, line in enumerate(lines):
+        same = [x["entry"] for x in lines if x is not line and line.get("weights")
+                and x.get("weights") == line["weights"]]
+        beside = [x for x in line.get("same weights as", "").split(", ") if x and x not in same]
+        line["same weights as"] = ", ".join([*beside, *same])
+        if same and same[0] not in [x["entry"] for x in lines[:i]]:
+            told.append(f"{line['entry']} has the same weights as {', '.join(same)}: one loss "
+                        "under several names.")
+    return told
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -287,7 +340,7 @@ def main(argv: list[str] | None = None) -> int:
              for x in (sorted(given.glob("**/*.py")) if given.is_dir() else [given])]
     root = os.path.commonpath([os.path.abspath(x if x.is_dir() else x.parent)
                                for x in cfg.entries])
-    lines, failed = [], False
+    lines, told, failed = [], [], False
     for file in files:
         entry = Path(os.path.relpath(file, root)).with_suffix("").as_posix()
         try:
@@ -296,11 +349,15 @@ def main(argv: list[str] | None = None) -> int:
             say(e)
             lines.append({"entry": entry, "task": name, "score": 0, "verdict": str(e)})
             failed = True
+        told = mark_same(lines)
         with cfg.csv.open("w", newline="", encoding="utf-8") as out:    # after each: none is lost
             table = csv.DictWriter(out, ["entry", "task", "score", "lead", "half", "verdict",
-                                         "rate", "guess"])
+                                         "rate", "guess", "same weights as"],
+                                   extrasaction="ignore")
             table.writeheader()
             table.writerows(lines)
+    for sentence in told:
+        say(sentence)
     return int(failed)
 
 

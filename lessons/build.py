@@ -31,7 +31,7 @@ import torch
 from tqdm import tqdm
 
 from lessons import grade
-from lessons.check import load
+from lessons.exercise import load
 from lessons.judging import (
     NOT_YET,
     SECONDS,

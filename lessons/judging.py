@@ -9,7 +9,6 @@ every case what the student's part gave, it is told.
 import functools
 import inspect
 import io
-import itertools
 import signal
 import warnings
 from collections.abc import Callable, Iterator
@@ -22,7 +21,7 @@ from torch import Tensor
 
 from lessons import grade
 from lessons.parts import CALLS, OURS, cases, put
-from lessons.slips import SLIPS
+from lessons.slips import SLIPS, alone_and_in_pairs, with_slips
 from nanouft import simple
 from nanouft.errors import lines_in
 
@@ -156,9 +155,8 @@ def smallest(case, fault: Callable):
 
 def slip_words(name: str, tried: list, seen: dict) -> str:
     """The sentence of the slip, or of the two, that do in every case what was seen there."""
-    alone = [(slip,) for slip in SLIPS[name]]
-    for slips in [*alone, *itertools.permutations(SLIPS[name], 2)]:
-        function = with_slips(name, slips)
+    for slips in alone_and_in_pairs(SLIPS[name]):
+        function = with_slips(OURS[name], slips, vars(simple) | OURS)
         if function is None:
             continue
         put({name: function})
@@ -179,21 +177,6 @@ def error_words(error: BaseException, file: str) -> str:
     if isinstance(error, SystemExit):
         return f"it ends Python with exit() or sys.exit(). Return a result instead{where}"
     return f"{type(error).__name__}: {error}".splitlines()[0] + where
-
-
-def with_slips(name: str, slips: tuple) -> Callable | None:
-    """Our part with these slips, or None if they do not go together."""
-    source = inspect.getsource(OURS[name])
-    for part, instead, _ in slips:
-        if part not in source:
-            return None
-        source = source.replace(part, instead)
-    space = vars(simple) | OURS
-    try:
-        exec(source, space)
-    except SyntaxError:
-        return None
-    return space[name]
 
 
 @contextmanager

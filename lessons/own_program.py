@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 
-from lessons.check import load
+from lessons.exercise import load
 from lessons.parts import PARTS, put
 from nanouft import simple
 from nanouft.data.batches import Epochs

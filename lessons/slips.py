@@ -1,8 +1,36 @@
 """Common slips in the parts of one's own program (lessons/build.py).
 
 Each is a part of the right source in nanouft/simple.py, what stands there instead, and the sentence
-by which it is told. lessons/judging.py tries them alone and then two together.
+by which it is told. lessons/judging.py tries them alone and then two together, and so does
+lessons/exercise.py with the mistakes of a key.
 """
+import inspect
+import itertools
+from collections.abc import Callable, Iterator
+
+Slip = tuple[str, str, str]
+
+
+def alone_and_in_pairs(slips: list[Slip]) -> Iterator[tuple[Slip, ...]]:
+    """First each slip, then each two of them in both orders."""
+    yield from ((slip,) for slip in slips)
+    yield from itertools.permutations(slips, 2)
+
+
+def with_slips(function: Callable, slips: tuple[Slip, ...], space: dict) -> Callable | None:
+    """The function with these slips, made in this name space; None if they do not go together."""
+    source = inspect.getsource(function)
+    for part, instead, _ in slips:
+        if part not in source:
+            return None
+        source = source.replace(part, instead)
+    try:
+        exec(source, space)
+    except SyntaxError:
+        return None
+    return space[function.__name__]
+
+
 BY_ROW = "((logp * mask).sum(-1) / mask.sum(-1)).mean()"
 MEANS = "((weight * nll).sum(-1) / n[:, 0]).mean()"
 OF_MASK = """[mask + [0] * (longest - len(mask)) for _, mask in chats])
@@ -10,7 +38,7 @@ OF_MASK = """[mask + [0] * (longest - len(mask)) for _, mask in chats])
 GUESS = "torch.where(mask[:, :-1] == 1, guess_of_next[:, :-1], inputs[:, 1:])"
 FACTOR = "factor = (step + 1) / warmup "
 
-SLIPS: dict[str, list[tuple[str, str, str]]] = {
+SLIPS: dict[str, list[Slip]] = {
     "padded": [
         ("ids[:, 1:]", "ids[:, :-1]", "The targets are not shifted: that of a position is the "
          "token after it."),

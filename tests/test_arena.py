@@ -1,6 +1,7 @@
 """lessons/arena.py: a loss of one's own gets the verdict that its scores have."""
 import inspect
 import json
+import signal
 
 import numpy as np
 import pytest
@@ -86,6 +87,32 @@ def test_an_entry_is_trained_and_scored_by_its_weights(tmp_path):
     assert json.loads((folder / "run.json").read_text())["config"]["batch_size"] == 8
     scores, ended = arena.scores(folder, "val", 7, 3)
     assert scores.shape == ended.shape == (4, 3) and set(np.unique(ended)) <= {0.0, 1.0}
+
+
+def test_equal_weights_are_marked(tmp_path):
+    """A copy under another name, and a loss that is one of those beside it."""
+    lines = [{"entry": "anna", "weights": "a"}, {"entry": "broken"},
+             {"entry": "ben", "weights": "a", "same weights as": "SFT"},
+             {"entry": "cleo", "weights": "c"}]
+    for _ in range(2):                                          # after each entry
+        told = arena.mark_same(lines)
+    assert [x["same weights as"] for x in lines] == ["ben", "", "SFT, anna", ""]
+    assert told == ["anna has the same weights as ben: one loss under several names."]
+    task = arena.Task("", "--skills list --rows 16 --steps 2 --batch-size 8", ("2e-5",), {})
+    found = []
+    for name, entry in (("one", ENTRY), ("two", ENTRY.replace("Mine", "Yours")),
+                        ("three", ENTRY.replace("-s.mean", "-3 * s.mean"))):
+        file = tmp_path / f"{name}.py"
+        file.write_text(entry)
+        arena.train(name, str(file), task, [(0, "2e-5")], tmp_path / name)
+        found.append(arena.fingerprint([tmp_path / name / "0-2e-5"]))
+    assert found[0] == found[1] != found[2]
+
+
+def test_a_limit_of_time_is_named():
+    assert "seconds of computing" in arena.limit_of(-signal.SIGXCPU)
+    assert "had not ended" in arena.limit_of(-signal.SIGKILL)
+    assert arena.limit_of(0) == arena.limit_of(1) == ""
 
 
 # ---- one's own program ---------------------------------------------------------------------------

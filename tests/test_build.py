@@ -7,7 +7,7 @@ from types import ModuleType
 
 import pytest
 
-from lessons import build, check, judging, parts
+from lessons import build, exercise, judging, parts
 from lessons.slips import SLIPS
 from nanouft import simple
 from nanouft.errors import UserError, command
@@ -141,7 +141,7 @@ def _simple_stays_as_it_is(monkeypatch):
 
 def of_text(text: str, folder: Path) -> ModuleType:
     (folder / "mine.py").write_text(text)
-    return check.load(folder / "mine.py")
+    return exercise.load(folder / "mine.py")
 
 
 def tried(mine: ModuleType, seed: int = 5) -> dict[str, str]:
@@ -152,7 +152,7 @@ def tried(mine: ModuleType, seed: int = 5) -> dict[str, str]:
 def judged(name: str, *slips: tuple[str, str, str], seed: int = 5) -> str:
     mine = ModuleType("mine")
     mine.__file__ = __file__
-    function = judging.with_slips(name, slips)
+    function = judging.with_slips(judging.OURS[name], slips, vars(simple) | judging.OURS)
     assert function, f"{name}: this slip is not in the source: {slips}"
     return judging.judge(name, function, {}, mine, seed)
 

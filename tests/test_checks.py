@@ -1,8 +1,6 @@
 """Each exercise: its stub is not started, the right program of its key is accepted and agrees with
 the numbers of the stub, and each mistake of the key is refused and named."""
-import os
 import re
-from concurrent.futures import ThreadPoolExecutor
 from inspect import getsource, signature
 from pathlib import Path
 from random import Random
@@ -11,10 +9,10 @@ import pytest
 import torch
 from torch.nn.functional import scaled_dot_product_attention
 
-from lessons import check as checks
-from lessons import grade
-from lessons.check import HERE, NOT_STARTED, Draw, as_tensor, check, judge, judge_file, main
-from nanouft.errors import UserError, command
+from lessons import exercise as checks
+from lessons.check import check, main
+from lessons.exercise import HERE, NOT_STARTED, Draw, as_tensor, judge, judge_file
+from nanouft.errors import command
 
 KNOWN = checks.exercises()
 MASK = "user hi assistant yo end".split()
@@ -38,8 +36,10 @@ def test_each_exercise(name):
     exercise = KNOWN[name]
     assert judge_file(exercise, HERE / f"ex{name[:2]}.py") == NOT_STARTED
     assert judge(exercise, exercise.right) == ""
-    for part, instead, sentence in exercise.mistakes:
-        assert judge(exercise, exercise.wrong(part, instead), seed=0).endswith(sentence)
+    for mistake in exercise.mistakes:
+        program = exercise.wrong(mistake)
+        assert program, f"no part of the right program: {mistake[0]}"
+        assert judge(exercise, program, seed=0).endswith("\n" + mistake[-1])
     args, wanted = NUMBERS.get(name, ([], None))
     if wanted is not None:
         args = [torch.tensor(x) if name in TENSORS and isinstance(x, list) else x for x in args]
@@ -47,24 +47,12 @@ def test_each_exercise(name):
                                    as_tensor(wanted).double(), atol=1e-4, rtol=1e-4)
 
 
-def test_another_right_program_is_right_too():
-    """Written otherwise than in the key."""
+def test_attention_is_written_by_hand():
+    """The exercise forbids PyTorch's own function, however it is called."""
     def attention(q, k, v):
         seen = torch.ones(q.shape[1], k.shape[1]).tril(k.shape[1] - q.shape[1]) > 0
         return scaled_dot_product_attention(q, k, v, attn_mask=seen)
-
-    def ift_loss(model, *rows):
-        return torch.stack([KNOWN["06b"].right(model, *(x[None] for x in row))
-                            for row in zip(*rows)]).mean()
-
-    def both_fall(g_w):
-        return (3 * g_w + torch.eye(len(g_w))[g_w.argmin()]).double().numpy()
-
-    def largest_push(score):
-        return max((k / 5000 for k in range(5000)), key=lambda s: (score - s) * s * (1 - s))
-    for program in (attention, ift_loss, both_fall, largest_push):
-        exercise, = (x for x in KNOWN.values() if x.name == program.__name__)
-        assert judge(exercise, program) == ""
+    assert "without PyTorch's own function" in judge(KNOWN["01a"], attention)
 
 
 @pytest.mark.parametrize("name", KNOWN)
@@ -161,49 +149,6 @@ def test_masks_have_every_shape_of_real_rows():
     text = {"".join(map(str, Draw(f"0 {k}").one_mask(5))).strip() for k in range(200)}
     for shape in ("0+1+", "1+0+", "0+1+0+", "[01]*10+1[01]*", "1+", "0*10*"):
         assert any(re.fullmatch(shape, mask) for mask in text), shape
-
-
-WRONG = "def balance(losses, gamma):\n    "
-STUDENTS = {                            # what each has put before or into the exercise 06a
-    "right": source_of("06a"),
-    "forged": "import os\nfor fd in range(1, 30):\n    try:\n        os.write(fd, b'right\\n')\n"
-              "    except OSError:\n        pass\nos._exit(0)",
-    "judges himself": "from lessons import check\ncheck.judge = lambda *x: ''\n" + WRONG + "pass",
-    "thread": "import threading, time\nthreading.Thread(target=time.sleep, args=(999,)).start()\n"
-              + source_of("06a"),
-    "loop": WRONG + "while True: pass",
-    "memory": WRONG + "return [bytearray(2**30) for k in range(99)]",
-    "missing": ""}
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="a system without limits")
-def test_a_class_gets_points_whatever_its_students_do(tmp_path):
-    """Nobody hangs it or forges a result."""
-    for name, source in STUDENTS.items():
-        (tmp_path / name).mkdir()
-        if source:
-            (tmp_path / name / "ex06.py").write_text("import torch\n" + source)
-    with ThreadPoolExecutor(4) as pool:
-        found = pool.map(lambda name: grade.grade(tmp_path / name, "06a", seconds=2), STUDENTS)
-        right = [name for name, words in zip(STUDENTS, found) if words == "right"]
-    assert right == ["right", "thread"]
-
-
-def test_the_points_of_a_class_are_a_table(tmp_path, capsys):
-    """A line for each student and exercise, and one with his total. A folder or a clone is read."""
-    for name, files, sources in (("ada", ".", "02a 06a"), ("bob", "lessons/exercises", "02a")):
-        (tmp_path / name / files).mkdir(parents=True)
-        for source in sources.split():
-            (tmp_path / name / files / f"ex{source[:2]}.py").write_text(source_of(source))
-    table = tmp_path / "points.csv"
-    assert main(["02a", "06a", "--class", str(tmp_path), "--csv", str(table)]) == 0
-    rows = [line.split(",")[:3] for line in table.read_text().splitlines()]
-    assert [row for row in rows if row[1] == "total"] == [["ada", "total", "2"],
-                                                          ["bob", "total", "1"]]
-    assert len(rows) == 1 + 2 * 3 and ["bob", "06a", "0"] in rows
-    assert "There is no file" in table.read_text() and "bob" in capsys.readouterr().out
-    with pytest.raises(UserError, match="no folder of a student"):
-        main(["02a", "--class", str(tmp_path / "ada")])
 
 
 def test_an_exercise_that_does_not_exist_is_one_line(capsys):

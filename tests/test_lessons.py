@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from lessons import guesses, pages, table, website
-from lessons.check import exercises
 from lessons.course import HERE, LESSONS, Question, switches
+from lessons.exercise import exercises
 
 ROOT = HERE.parent
 

@@ -1,5 +1,5 @@
 """The right function of ex00.py, and common mistakes."""
-from lessons.check import Exercise
+from lessons.exercise import Exercise
 
 
 def net_push(chosen, rejected):

@@ -2,8 +2,10 @@
 import math
 
 import torch
+import torch.nn.functional as F
+from torch.overrides import TorchFunctionMode
 
-from lessons.check import Exercise, gradient
+from lessons.exercise import Exercise, gradient
 
 
 def attention(q, k, v):
@@ -18,15 +20,33 @@ def queries_keys_values(draw):
     return tuple(draw.numbers(-2, 2, B, *shape) for shape in ((T, h), (n + T, h), (n + T, c)))
 
 
+class OwnAttention(TorchFunctionMode):
+    """Inside, PyTorch's own function is refused."""
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        if function is F.scaled_dot_product_attention:
+            raise TypeError("This exercise is to be written without PyTorch's own function "
+                            "scaled_dot_product_attention.")
+        return function(*args, **(kwargs or {}))
+
+
 def look(function, q, k, v):
-    return (gradient("q", "k", "v")(function, q, k, v)
-            | {"gives, if q is 50 times as large,": function(50 * q, k, v)})
+    with OwnAttention():
+        return (gradient("q", "k", "v")(function, q, k, v)
+                | {"gives, if q is 50 times as large,": function(50 * q, k, v)})
 
 
 EXERCISES = {"01a": Exercise(attention, queries_keys_values, [
     (" / math.sqrt(q.shape[-1])", "", "The scores are not divided by the square root of h."),
     (".tril(k.shape[1] - q.shape[1])", ".tril()",
      "Query i belongs to position n + i of the row, so it sees the keys 0 to n + i."),
+    (".tril(k.shape[1] - q.shape[1])", ".tril(k.shape[1] - q.shape[1] - 1)",
+     "A position does not see itself. Query i sees the keys up to and including n + i."),
+    (".softmax(-1)", ".softmax(1)", "The softmax runs over the queries. The weights of each query "
+     "should add up to 1 over its keys, the last dimension of the scores."),
+    ("scores.masked_fill(~seen, -math.inf).softmax(-1)", "(scores.softmax(-1) * seen)",
+     "Later positions are taken out after the softmax, so the weights of those that are left do "
+     "not add up to 1. Set their scores to minus infinity before the softmax."),
     (".masked_fill(~seen, -math.inf)", "", "The queries see later positions. Set their scores to "
      "minus infinity before the softmax."),
     ("k.transpose(-1, -2)", "k.detach().transpose(-1, -2)", "No gradient reaches k."),

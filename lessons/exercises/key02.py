@@ -1,7 +1,7 @@
 """The right functions of ex02.py, and common mistakes."""
 import math
 
-from lessons.check import Exercise, gradient
+from lessons.exercise import Exercise, gradient
 
 
 def response_mask(tokens):
@@ -33,6 +33,9 @@ def batch(draw):
     return logp, mask, draw.choice(["token", "sequence"])
 
 
+TAIL = """    if reduction == "token":
+        return losses.sum() / mask.sum()
+    return (losses.sum(1) / mask.sum(1)).mean()"""
 EXERCISES = {
     "02a": Exercise(response_mask, conversation, [
         ("mask[1:]", "mask[:-1]", "There is no shift. Target i is token i + 1, so leave out the "
@@ -51,6 +54,13 @@ EXERCISES = {
          'With "sequence" each row has the same share, however long it is.'),
         ("return (losses.sum(1) / mask.sum(1)).mean()", "return losses.mean()",
          "The mean of a row is that over its counted tokens, not over all T."),
+        ("losses.sum() / mask.sum()", "losses.mean()", 'With "token" the mean is that over the '
+         "counted tokens, not over all positions: padding and prompt make it smaller."),
+        (TAIL, "    return losses.mean()", "The mean is that over all positions, and padding and "
+         "prompt make it smaller. Divide by the number of counted tokens."),
+        ("(losses.sum(1) / mask.sum(1)).mean()", "losses.sum(1).mean()", 'With "sequence" the '
+         "losses of a row are added up. Take the mean over its counted tokens."),
+        ("-logp.masked_fill", "logp.masked_fill", "The sign is wrong: a loss is -logp."),
         ("return losses.sum()", "return losses.detach().sum()", "The values are right, but no "
          'gradient reaches logp with "token". Stay in torch: .item() and float() cut it off.')],
         gradient("logp"))}

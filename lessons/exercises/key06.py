@@ -3,7 +3,7 @@ import math
 
 import torch
 
-from lessons.check import Exercise
+from lessons.exercise import Exercise
 
 
 def balance(losses, gamma):
@@ -84,6 +84,16 @@ EXERCISES = {
         ("0.95 * later", "later", "The weights have gamma 1 and not 0.95."),
         ("(weights * nll).sum(1) / weights.sum(1)", "nll.sum(1) / mask.sum(1)",
          "There are no weights."),
+        ("(weights * nll).sum(1) / weights.sum(1)", "(weights * nll).sum(1) / mask.sum(1)",
+         "Raw weights are not divided by their mean, so a row with large losses counts more."),
+        ("weights[:, t] = later * mask[:, t]", "weights[:, t] = (later - nll[:, t].detach()) * "
+         "mask[:, t]", "A token's own loss is missing in its weight."),
+        ("later = nll[:, t].detach() + 0.95 * later", "later = nll[:, t].detach()",
+         "The later losses are missing in the weights."),
+        ("reversed(range(nll.shape[1]))", "range(nll.shape[1])", "The weights look back. A token "
+         "weighs by what follows it, so go through the row from its end."),
+        ("return ((weights", "return -((weights", "The sign is wrong: the answers become less "
+         "likely."),
         ("(weights * nll).sum(1) / weights.sum(1)",
          "(weights * nll).sum(1) * mask.sum(1) / weights.sum(1)", "The losses of a row are added "
          "up. Take their mean."),

@@ -1,7 +1,7 @@
 """The right function of ex07.py, and common mistakes."""
 import torch
 
-from lessons.check import Exercise, as_tensor
+from lessons.exercise import Exercise, as_tensor
 
 
 def both_fall(g_w):
@@ -20,9 +20,8 @@ def weights(draw):
 ROUNDING = 1e-6                     # an angle below it is a rounding error: g_w is in fp32
 
 
-def look(function, g_w):
-    """Any right answer has the same three properties."""
-    g_l = function(g_w)
+def properties(g_l, g_w):
+    """Any right answer has the same three."""
     if g_l is None:
         raise TypeError("It gives None. Is there a `return`?")
     g_w, g_l = g_w.double(), as_tensor(g_l).double()
@@ -38,4 +37,4 @@ EXERCISES = {"07a": Exercise(both_fall, weights, [
         ("2 * g_w + other", "g_w / 2 + other", "log p(chosen) changes by a multiple of "
          "g_w . (g_w - g_l), so g_w . g_l must be larger than g_w . g_w."),
         ("2 * g_w + other", "2 * g_w", "Both fall, but your g_l is a multiple of g_w. Add "
-         "something that points elsewhere.")], look)}
+         "something that points elsewhere.")], properties=properties)}

@@ -1,7 +1,7 @@
 """The right function of ex11.py, and common mistakes."""
 from itertools import combinations
 
-from lessons.check import Exercise
+from lessons.exercise import Exercise
 
 
 def best_of_n(n, likes, scores):

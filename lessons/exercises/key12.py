@@ -4,7 +4,7 @@ import statistics
 import torch
 import torch.nn.functional as F
 
-from lessons.check import Exercise
+from lessons.exercise import Exercise
 
 
 def answers_needed(p, share):
@@ -72,6 +72,7 @@ def look(function, model, *args):
     return {"gives": function(model, *args), "moves the weights by": model.weight - before}
 
 
+ANSWER = "model(torch.tensor([prompt + answer]))[0, len(prompt) - 1:-1]"
 EXERCISES = {
     "12a": Exercise(answers_needed, chance_and_share, [
         (" - p ** K", "", "The scores are also all equal if all answers are right."),
@@ -85,13 +86,22 @@ EXERCISES = {
         ("rho * A <= rho.clamp(1 - eps, 1 + eps) * A", "(rho - 1).abs() <= eps", "A clipped ratio "
          "is not always a constant: the smaller of both gains counts."),
         (" * plain", "", "Where the clipped gain is the smaller one, it is a constant and pushes "
-         "nothing.")]),
+         "nothing."),
+        ("return rho * A * plain", "return -rho * A * plain", "The sign of the first part is "
+         "wrong: a push is minus the derivative of the loss, and the loss holds -min."),
+        (" + beta * ((ref - logp).exp() - 1)", "", "The penalty's push is missing.")]),
     "12c": Exercise(grpo_step, prompts_and_answers, [
         ("    optimizer.zero_grad()\n", "", "The gradient of an earlier step was still there. "
          "optimizer.zero_grad() takes it away."),
         ("    optimizer.step()\n", "", "No weight has changed. optimizer.step() moves them."),
         ("losses.append(A", "losses.append(-A", "The sign is wrong: answers that are better than "
          "the mean become less likely."),
+        (ANSWER, "model(torch.tensor([prompt + answer]))[0, len(prompt):]", "The logits at a token "
+         "say what follows it. Those of the answer's first token stand one position before it."),
+        (f"{ANSWER}\n            losses.append(A * F.cross_entropy(logits, torch.tensor(answer)))",
+         "model(torch.tensor([prompt + answer]))[0, :-1]\n            losses.append(A * "
+         "F.cross_entropy(logits, torch.tensor((prompt + answer)[1:])))", "The tokens of the "
+         "prompt count as well. The mean is that over the answer's tokens alone."),
         ("torch.tensor(answer)))", "torch.tensor(answer), reduction='sum'))", "The tokens of an "
          "answer are added up. Take their mean."),
         ("torch.stack(losses).mean()", "(torch.stack([x * n for x, n in zip(losses, sizes)])"

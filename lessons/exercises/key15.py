@@ -1,5 +1,5 @@
 """The right function of ex15.py, and common mistakes."""
-from lessons.check import Exercise
+from lessons.exercise import Exercise
 
 
 def parts_of_advantage(T, gamma, lam):

@@ -1,5 +1,5 @@
 """The right function of ex16.py, and common mistakes."""
-from lessons.check import Exercise
+from lessons.exercise import Exercise
 
 
 def push_on_steps(s, delta, long, short):
@@ -15,4 +15,9 @@ EXERCISES = {"16a": Exercise(push_on_steps, model, [
      "and have the mean advantage (1 - s) delta, times the derivative 1 - s."),
     ("((1 - s) / long + s / short)", "1", "The advantage is not divided by the answer's tokens."),
     ("s / short", "0", "Answers without steps push x as well: they have the advantage -s delta, "
-     "and the derivative of log(1 - s) by x is -s.")], tolerance=1e-5)}
+     "and the derivative of log(1 - s) by x is -s."),
+    ("return s", "return -s", "The sign is wrong: where thinking has an advantage and both kinds "
+     "of answers are equally long, steps become likelier."),
+    ("+ s / short", "- s / short", "The sign of one part is wrong. Answers without steps have the "
+     "advantage -s delta, and the derivative of log(1 - s) by x is -s: both minus signs go.")],
+    tolerance=1e-5)}

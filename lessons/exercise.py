@@ -1,0 +1,307 @@
+"""What an exercise is, and whether a function is right.
+
+The keys (lessons/exercises/key04.py) say what each exercise is. lessons/check.py asks for one
+student and lessons/grade.py for a class.
+
+Inputs are drawn anew and given to the student's function and to the right one. `attempt` calls a
+function and keeps what it gives as plain data: numbers, texts, tensors and lists of them. `verdict`
+compares such data with what the right function gives, and may do so in another process. A refusal
+shows the smallest call that is wrong. If a common mistake of the key gives in every call what was
+seen there, or two of them together do, their sentences follow.
+"""
+import functools
+import importlib.util
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from decimal import Decimal
+from numbers import Real
+from pathlib import Path
+from random import Random
+
+import numpy as np
+import torch
+
+from lessons.slips import Slip, alone_and_in_pairs, with_slips
+
+HERE = Path(__file__).parent / "exercises"
+ROUNDS = 60                                     # draws of inputs for each exercise
+LARGE = 12                                      # more numbers than these are not all shown
+NOT_STARTED = "not started: it still raises NotImplementedError"
+
+
+# ---- what an exercise is ------------------------------------------------------------------------
+def result(function, *args) -> dict:
+    return {"gives": function(*args)}
+
+
+def gradient(*names: str):
+    """Look at the result, and at the gradient of its sum by the first arguments, as they are named
+    in the exercise."""
+    def look(function, *args) -> dict:
+        by = [x.clone().requires_grad_() for x in args[:len(names)]]
+        out = function(*by, *args[len(names):])
+        total = torch.zeros(()) if out is None else as_tensor(out).sum()
+        slopes = torch.autograd.grad(total, by, allow_unused=True, materialize_grads=True) \
+            if total.requires_grad else [torch.zeros_like(x) for x in by]
+        return {"gives": out} | {f"has the gradient by {name}": x
+                                 for name, x in zip(names, slopes)}
+    return look
+
+
+@dataclass(eq=False)
+class Exercise:
+    """A right function, the arguments that are drawn for it, and common mistakes: a part of the
+    right function, what stands there instead, and how the mistake is told."""
+    right: Callable
+    draw: Callable                              # Draw -> the arguments, a tuple
+    mistakes: list[Slip]
+    look: Callable = result                     # (function, *arguments) -> what is kept of a call
+    properties: Callable | None = None          # (what it gives, *arguments) -> what is compared,
+    #                                             where many results are right
+    tolerance: float = 1e-4
+
+    @property
+    def name(self) -> str:
+        return self.right.__name__
+
+    def wrong(self, *mistakes: Slip) -> Callable | None:
+        """The right function with these mistakes; None if they do not go together."""
+        return with_slips(self.right, mistakes, dict(self.right.__globals__))
+
+
+class Draw(Random):
+    """Fresh inputs."""
+
+    def mask(self, rows: int, T: int) -> torch.Tensor:
+        """(rows,T): a prompt, an answer of one or more turns, padding. Each of them may be missing
+        or cut off, but at least one token of each row counts."""
+        return torch.tensor([self.one_mask(T) for _ in range(rows)])
+
+    def one_mask(self, T: int) -> list[int]:
+        row, counts = [], self.random() < 0.3
+        while len(row) < T:
+            row, counts = row + [int(counts)] * self.randint(1, T), not counts
+        return row[:T] if 1 in row[:T] else self.one_mask(T)
+
+    def ids(self, rows: int, T: int, V: int = 99) -> torch.Tensor:
+        return torch.tensor([[self.randrange(V) for _ in range(T)] for _ in range(rows)])
+
+    def numbers(self, low: float, high: float, *shape: int) -> torch.Tensor:
+        count = torch.Size(shape).numel()
+        return torch.tensor([self.uniform(low, high) for _ in range(count)]).view(shape)
+
+
+# ---- what a call gives, as plain data -----------------------------------------------------------
+def plain(x):
+    """None, texts, numbers, tensors and lists of these, whatever they were. Anything else becomes
+    the text that Python shows for it."""
+    if x is None or type(x) in (bool, int, float, str):
+        return x
+    if isinstance(x, (list, tuple)):
+        return [plain(part) for part in x]
+    if isinstance(x, (np.ndarray, np.generic)) and x.dtype.kind in "biuf":
+        x = torch.as_tensor(np.array(x, dtype={"b": bool, "f": float}.get(x.dtype.kind, int)))
+    if isinstance(x, torch.Tensor) and not x.is_complex():
+        x = x.detach().as_subclass(torch.Tensor).cpu().to_dense().clone()
+        return x.double() if x.is_floating_point() else x if x.dtype == torch.bool else x.long()
+    if isinstance(x, (Real, Decimal)):
+        return float(x)
+    return repr(x)[:80]
+
+
+@dataclass
+class Seen:
+    """What one call gave: values under their names, or an error, its kind and its words."""
+    values: dict = field(default_factory=dict)
+    error: str = ""
+    words: str = ""
+
+
+def attempt(exercise: Exercise, function: Callable, k: str) -> Seen:
+    """Call the function with the inputs of draw k."""
+    args = exercise.draw(Draw(k))
+    call = told(exercise, args)
+    try:
+        values = {what: plain(x) for what, x in exercise.look(function, *args).items()}
+        if told(exercise, args) != call:
+            raise TypeError("It changes its arguments. Make a new tensor or list, because the "
+                            "caller still needs the old one.")
+    except (Exception, SystemExit, KeyboardInterrupt) as error:     # Ctrl-C: a loop without an end?
+        return Seen(error=type(error).__name__, words=words(error, function))
+    return Seen(values)
+
+
+def draws(seed) -> list[str]:
+    return [f"{seed} {k}" for k in range(ROUNDS)]
+
+
+def as_tensor(x) -> torch.Tensor:
+    """Numbers, lists, tuples, arrays of numpy, and lists of tensors become tensors."""
+    if not isinstance(x, (list, tuple)):
+        return torch.as_tensor(x)
+    parts = [as_tensor(part).float() for part in x]
+    return torch.stack(parts) if parts else torch.zeros(0)
+
+
+def told(exercise: Exercise, args) -> str:
+    """The call, to be copied to a Python prompt."""
+    return "\n".join([f"    {exercise.name}(", *(f"        {show(x)}," for x in args), "    )\n"])
+
+
+def show(x) -> str:
+    """As Python code, with four decimals."""
+    if isinstance(x, (list, tuple)):
+        return "[" + ", ".join(show(part) for part in x) + "]"
+    if isinstance(x, float):
+        return repr(round(x, 4))
+    if isinstance(x, (torch.nn.Module, torch.optim.Optimizer)):
+        return "model" if isinstance(x, torch.nn.Module) else "optimizer"
+    if not isinstance(x, torch.Tensor):
+        return x.__name__ if callable(x) else repr(x)
+    x = x.detach()
+    x = (x.double() * 1e4).round() / 1e4 if x.is_floating_point() else x
+    return f"torch.tensor({x.tolist()})"
+
+
+def words(error: BaseException, function=None) -> str:
+    """The error of the function, and its line in the function."""
+    if isinstance(error, SystemExit):
+        return "It ends Python with exit() or sys.exit(). Return a result instead."
+    file = getattr(getattr(function, "__code__", None), "co_filename", None)
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename == file]
+    line = f"\n    line {frames[-1].lineno}: {frames[-1].line}" if frames else ""
+    return f"{type(error).__name__}: {error}".splitlines()[0] + line
+
+
+# ---- judging ------------------------------------------------------------------------------------
+def judge(exercise: Exercise, function, seed=None) -> str:
+    """Nothing if the function is right. Else the smallest call in which it is not, what it gives
+    there, and the common mistakes that do the same."""
+    seen = {}
+    for k in draws(Random().random() if seed is None else seed):
+        seen[k] = attempt(exercise, function, k)
+        if seen[k].error == "NotImplementedError":
+            return NOT_STARTED
+        if seen[k].error == "KeyboardInterrupt":
+            return told(exercise, exercise.draw(Draw(k))) + seen[k].words
+    return verdict(exercise, seen)
+
+
+def verdict(exercise: Exercise, seen: dict[str, Seen]) -> str:
+    """The same, for what was seen in each draw."""
+    if any(call.error == "NotImplementedError" for call in seen.values()):
+        return NOT_STARTED
+    wrong = {}
+    for k, call in seen.items():
+        if fault := call.words or difference(exercise, call, right(exercise, k), k):
+            shown = told(exercise, exercise.draw(Draw(k)))
+            wrong[k] = (len(shown), shown + fault)
+    if not wrong:
+        return ""
+    return min(wrong.values())[1] + mistake(exercise, seen, list(wrong))
+
+
+@functools.cache
+def right(exercise: Exercise, k: str) -> Seen:
+    return attempt(exercise, exercise.right, k)
+
+
+def compared(exercise: Exercise, call: Seen, k: str) -> dict:
+    if exercise.properties is None:
+        return call.values
+    return exercise.properties(call.values["gives"], *exercise.draw(Draw(k)))
+
+
+def difference(exercise: Exercise, call: Seen, other: Seen, k: str) -> str:
+    """The first thing in which two calls that gave something differ, or nothing."""
+    try:
+        seen, wanted = (compared(exercise, x, k) for x in (call, other))
+    except (TypeError, ValueError, RuntimeError) as error:          # no result of the right kind
+        return words(error)
+    for what, value in wanted.items():
+        if what not in seen:
+            return f"    {what} nothing"
+        if where := apart(seen[what], value, exercise.tolerance):
+            return told_apart(what, seen[what], value, where)
+    return ""
+
+
+def told_apart(what: str, got, wanted, where: str) -> str:
+    """Both values; of large tensors the first number that differs."""
+    hint = ". Is there a `return`?" if got is None else ""
+    if "first at" in where and as_tensor(wanted).numel() > LARGE:
+        place = tuple(int(i) for i in where.split("[")[1].strip("]").split(","))
+        return (f"    {what} {show(as_tensor(got)[place].item())} at {[*place]}\n"
+                f"    wanted {show(as_tensor(wanted)[place].item())} there")
+    return f"    {what} {show(got)}{hint}\n    wanted {show(wanted)}{where}".rstrip()
+
+
+def apart(got, wanted, tolerance: float) -> str:
+    """How two values differ, or nothing."""
+    try:
+        x, y = as_tensor(got).double(), as_tensor(wanted).double()
+    except (TypeError, ValueError, RuntimeError):               # None, a text, lists of all lengths
+        return "" if isinstance(got, (str, type(None))) and got == wanted else " "
+    if x.shape != y.shape:
+        return f", of the shape {tuple(y.shape)}"
+    places = (~torch.isclose(x, y, tolerance, tolerance, equal_nan=True)).nonzero().tolist()
+    return f", first at {places[0]}" if places and y.ndim else " " * len(places)
+
+
+# ---- common mistakes ----------------------------------------------------------------------------
+@functools.cache
+def program_with(exercise: Exercise, mistakes: tuple) -> Callable | None:
+    return exercise.wrong(*mistakes)
+
+
+@functools.cache
+def with_mistakes(exercise: Exercise, mistakes: tuple, k: str) -> Seen:
+    return attempt(exercise, program_with(exercise, mistakes), k)
+
+
+def mistake(exercise: Exercise, seen: dict[str, Seen], wrong: list[str]) -> str:
+    """The sentence of the mistake, or of the two, that gives in every call what was seen there: a
+    result, or an error of the same kind. Calls that were wrong are looked at first."""
+    def does(mistakes: tuple, k: str) -> bool:
+        call, other = seen[k], with_mistakes(exercise, mistakes, k)
+        if call.error or other.error:
+            return call.error == other.error
+        return not difference(exercise, call, other, k)
+
+    order = sorted(seen, key=lambda k: k not in wrong)
+    for mistakes in alone_and_in_pairs(exercise.mistakes):
+        if program_with(exercise, mistakes) and all(does(mistakes, k) for k in order):
+            return "\n" + "\nAnd: ".join(sentence for _, _, sentence in mistakes)
+    return ""
+
+
+# ---- files --------------------------------------------------------------------------------------
+def load(file: Path):
+    spec = importlib.util.spec_from_file_location(file.stem, file)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@functools.cache
+def exercises() -> dict[str, Exercise]:
+    return {name: exercise for file in sorted(HERE.glob("key*.py"))
+            for name, exercise in load(file).EXERCISES.items()}
+
+
+def function_in(file: Path, name: str) -> tuple[Callable | None, str]:
+    """The function of this name in a file, or None and why there is none."""
+    if not file.exists():
+        return None, f"There is no file {file}."
+    try:
+        function = getattr(load(file), name, None)
+    except (Exception, SystemExit) as error:                    # a typing mistake, for example
+        return None, f"{file.name} cannot be read. {words(error)}"
+    return function, "" if function else f"{file.name} has no function {name}."
+
+
+def judge_file(exercise: Exercise, file: Path) -> str:
+    """The same as judge, for the function of this name in a file."""
+    function, missing = function_in(file, exercise.name)
+    return missing or judge(exercise, function)

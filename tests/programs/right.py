@@ -1,0 +1,327 @@
+"""Right programs in a style that is not the key's: numpy where no gradient is asked for, einsum,
+loops over ragged rows, nanmean, bisection, autograd in place of paper, gradients added up row by
+row, plain lists, fractions. The check has to accept all of them."""
+HEAD = """import fractions
+import functools
+import itertools
+import math
+import random
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+"""
+
+RIGHT: list[tuple[str, str]] = [                # exercise, program
+    ("00a", """
+def net_push(chosen, rejected):                 # a trie of prefixes
+    prefixes = {tuple(rejected[:n]) for n in range(1, len(rejected) + 1)}
+    return np.array([tuple(chosen[:n]) not in prefixes for n in range(1, len(chosen) + 1)])
+"""),
+    ("00a", """
+def net_push(chosen, rejected):
+    alike = [a == b for a, b in itertools.zip_longest(chosen, rejected)][:len(chosen)]
+    return [0 if all(alike[:i + 1]) else 1 for i in range(len(chosen))]
+"""),
+    ("01a", """
+def attention(q, k, v):                         # einsum, and the softmax by hand
+    T, S = q.shape[1], k.shape[1]
+    scores = torch.einsum("bth,bsh->bts", q, k) * q.shape[-1] ** -0.5
+    later = torch.arange(S) > torch.arange(S - T, S)[:, None]
+    scores = scores.masked_fill(later, -torch.inf)
+    e = (scores - scores.amax(-1, keepdim=True)).exp()
+    return torch.einsum("bts,bsc->btc", e / e.sum(-1, keepdim=True), v)
+"""),
+    ("01a", """
+def attention(q, k, v):                         # ragged: one query after the other
+    T, S = q.shape[1], k.shape[1]
+    out = []
+    for i in range(T):
+        n = S - T + i + 1
+        w = F.softmax((k[:, :n] * q[:, i:i + 1]).sum(-1) / math.sqrt(q.shape[2]), 1)
+        out.append((w[..., None] * v[:, :n]).sum(1))
+    return torch.stack(out, dim=1)
+"""),
+    ("01a", """
+def attention(q, k, v):                         # logsumexp, an additive mask
+    T, S = q.shape[1], k.shape[1]
+    bias = torch.full((T, S), -1e30).triu(S - T + 1)
+    scores = q.matmul(k.mT) / q.shape[-1] ** 0.5 + bias
+    return (scores - scores.logsumexp(-1, keepdim=True)).exp() @ v
+"""),
+    ("02a", """
+def response_mask(tokens):
+    out, inside = [], 0
+    for token in tokens:
+        if token in {"user", "assistant"}:
+            inside = 1 if token == "assistant" else 0
+            out += [0]
+        else:
+            out += [inside]
+    return np.asarray(out, dtype=np.int8)[1:]
+"""),
+    ("02a", """
+def response_mask(tokens):
+    def speaker(i):
+        heads = [t for t in tokens[:i] if t in ("user", "assistant")]
+        return heads[-1] if heads else None
+    return tuple(tokens[i] not in ("user", "assistant") and speaker(i) == "assistant"
+                 for i in range(1, len(tokens)))
+"""),
+    ("02b", """
+def sft_loss(logp, mask, reduction):            # nanmean
+    x = torch.where(mask > 0, logp, torch.nan)
+    return -x.nanmean() if reduction == "token" else -x.nanmean(-1).mean()
+"""),
+    ("02b", """
+def sft_loss(logp, mask, reduction):            # ragged rows
+    rows = [-row[m.bool()] for row, m in zip(logp, mask)]
+    if reduction == "token":
+        return torch.cat(rows).mean()
+    return sum(row.mean() for row in rows) / len(rows)
+"""),
+    ("02b", """
+def sft_loss(logp, mask, reduction):            # a weight for each token
+    share = mask / mask.sum() if reduction == "token" else (
+        mask / mask.sum(1, keepdim=True) / len(mask))
+    picked = logp[mask == 1]
+    return -torch.dot(picked, share[mask == 1])
+"""),
+    ("03a", """
+def policy_gradient(p, r):                      # the Jacobian of the softmax
+    J = np.diag(p.numpy()) - np.outer(p.numpy(), p.numpy())
+    return J @ r.numpy()
+"""),
+    ("03a", """
+def policy_gradient(p, r):                      # autograd
+    z = p.log().requires_grad_()
+    (z.softmax(0) @ r).backward()
+    return z.grad
+"""),
+    ("03a", """
+def policy_gradient(p, r):
+    return [float(sum(p[i] * p[j] * (r[i] - r[j]) for j in range(len(p)))) for i in range(len(p))]
+"""),
+    ("05a", """
+def estimates(probs, path, step, best):         # numpy, matrices of transition
+    P, S = probs.double().numpy(), len(probs)
+    M = np.zeros((S, S))
+    for s, a in itertools.product(range(S), range(4)):
+        M[s, int(step[s, a])] += P[s, a]
+    good = (P * best.numpy()).sum(1)
+    start = np.eye(S)[path[0][0]]
+    does = [start @ np.linalg.matrix_power(M, n) @ good for n in range(len(path))]
+    return np.prod([P[s, a] for s, a in path]), np.mean([good[s] for s, _ in path]), np.mean(does)
+"""),
+    ("05a", """
+def estimates(probs, path, step, best):         # recursion, without arrays
+    def good(s):
+        return sum(probs[s, a].item() for a in range(4) if best[s, a] == 1)
+
+    def after(s, n):
+        if n == 0:
+            return good(s)
+        return sum(probs[s, a].item() * after(step[s, a].item(), n - 1) for a in range(4))
+    T, first = len(path), path[0][0]
+    whole = functools.reduce(lambda x, sa: x * probs[sa].item(), path, 1.0)
+    return [whole, sum(good(s) for s, _ in path) / T, sum(after(first, n) for n in range(T)) / T]
+"""),
+    ("06a", """
+def balance(losses, gamma):                     # bisection on the derivative, by autograd
+    head = losses[:-1].double()
+
+    def slope(b):
+        b = torch.tensor(b, dtype=torch.double, requires_grad=True)
+        l = torch.cat([head, b[None]])
+        v = torch.stack([sum(gamma ** (k - t) * l[k] for k in range(t, len(l)))
+                         for t in range(len(l))])
+        return torch.autograd.grad((v * l).sum() / v.sum(), b)[0].item()
+    low, high = 0.0, 1000.0
+    for _ in range(80):
+        mid = (low + high) / 2
+        low, high = (mid, high) if slope(mid) < 0 else (low, mid)
+    return low
+"""),
+    ("06a", """
+def balance(losses, gamma):                     # the roots of a polynomial
+    l = losses.numpy().astype(float)[:-1]
+    powers = gamma ** np.arange(len(l), 0, -1)
+    v = np.array([(gamma ** np.arange(len(l) - t) * l[t:]).sum() for t in range(len(l))])
+    A, B, U, G = v @ l, powers @ l, v.sum(), powers.sum()
+    D = np.poly1d([G + 1, U])
+    N = np.poly1d([1, B, A])
+    roots = (N.deriv() * D - N * D.deriv()).roots
+    return float(roots.real.max())
+"""),
+    ("06b", """
+def ift_loss(model, inputs, targets, mask):     # row by row, a matrix of discounts
+    total = 0
+    for x, y, m in zip(inputs, targets, mask):
+        x, y = x[None], y[None]
+        with torch.no_grad():
+            guess = x.clone()
+            best = model(x).argmax(-1)
+            for t in range(1, x.shape[1]):
+                if m[t - 1] == 1:
+                    guess[0, t] = best[0, t - 1]
+            e = torch.lerp(model(x, want="embeds"), model(guess, want="embeds"), 0.2)
+        nll = F.cross_entropy(model(embeds=e)[0], y[0], reduction="none")
+        T = len(nll)
+        gap = np.arange(T)[None] - np.arange(T)[:, None]
+        D = torch.tensor(np.where(gap >= 0, 0.95 ** np.abs(gap), 0)).float()
+        w = (D @ (nll.detach() * m)) * m
+        total = total + (w / (w.sum() / m.sum()) * nll).sum() / m.sum()
+    return total / len(inputs)
+"""),
+    ("06b", """
+def ift_loss(model, inputs, targets, mask):     # einsum, and weights through numpy
+    T = inputs.shape[1]
+    best = model(inputs).detach().argmax(-1)
+    inside = F.pad(mask, (1, 0))[:, :T] == 1
+    guess = torch.where(inside, F.pad(best, (1, 0))[:, :T], inputs)
+    a, b = (model(x, want="embeds").detach() for x in (inputs, guess))
+    logp = model(embeds=0.8 * a + 0.2 * b).log_softmax(-1)
+    nll = -torch.einsum("btv,btv->bt", logp, F.one_hot(targets, 6).float()) * mask
+    w = nll.detach().numpy().copy()
+    for t in range(T - 2, -1, -1):
+        w[:, t] += 0.95 * w[:, t + 1]
+    w = torch.from_numpy(w) * mask
+    return (torch.einsum("bt,bt->b", w, nll) / w.sum(1)).mean()
+"""),
+    ("07a", """
+def both_fall(g_w):
+    u = torch.randn_like(g_w)
+    u -= (u @ g_w) / (g_w @ g_w) * g_w
+    return (3 * g_w + 0.2 * g_w.norm() * u / u.norm()).tolist()
+"""),
+    ("07a", """
+def both_fall(g_w):
+    g = g_w.numpy().astype(np.float64)
+    shift = np.zeros(len(g))
+    shift[np.argmin(np.abs(g))] = np.linalg.norm(g)
+    return (5 * g + shift)[::-1][::-1]
+"""),
+    ("08a", """
+def fades_at(share, beta, gamma):               # bisection
+    low, high = -1e4, 1e4
+    for _ in range(200):
+        D = (low + high) / 2
+        x = min(700.0, beta * D - gamma)
+        low, high = (D, high) if 1 / (1 + math.exp(x)) > share else (low, D)
+    return D
+"""),
+    ("08a", """
+def fades_at(share, beta, gamma):
+    return (gamma - torch.logit(torch.tensor(share, dtype=torch.double))) / beta
+"""),
+    ("09a", """
+def largest_push(score):                        # a grid
+    s = np.linspace(0, score, 100001)
+    return s[np.argmax((score - s) * s * (1 - s))]
+"""),
+    ("09a", """
+def largest_push(score):                        # Newton's method
+    s = score / 3
+    for _ in range(50):
+        s -= (3 * s * s - 2 * (1 + score) * s + score) / (6 * s - 2 * (1 + score))
+    return s
+"""),
+    ("11a", """
+def best_of_n(n, likes, scores):                # by counting
+    order = np.argsort(likes)
+    N = len(likes)
+    return sum(fractions.Fraction(math.comb(k, n - 1), math.comb(N, n))
+               * fractions.Fraction(scores[i]) for k, i in enumerate(order))
+"""),
+    ("11a", """
+def best_of_n(n, likes, scores):                # bit masks
+    kept = []
+    for bits in range(1 << len(likes)):
+        some = [i for i in range(len(likes)) if bits >> i & 1]
+        if len(some) == n:
+            kept.append(scores[max((likes[i], i) for i in some)[1]])
+    return np.float32(np.mean(kept))
+"""),
+    ("12a", """
+def answers_needed(p, share):                   # a list of all sizes
+    K = np.arange(2, 2000)
+    return K[np.argmax(1 - p ** K - (1 - p) ** K >= share)]
+"""),
+    ("12b", """
+def grpo_push(logp, old, ref, A, eps, beta):    # autograd in place of paper
+    x = logp.clone().requires_grad_()
+    rho, d = (x - old).exp(), ref - x
+    loss = -torch.minimum(rho * A, rho.clamp(1 - eps, 1 + eps) * A) + beta * (d.exp() - d - 1)
+    return -torch.autograd.grad(loss.sum(), x)[0]
+"""),
+    ("12b", """
+def grpo_push(logp, old, ref, A, eps, beta):    # a loop in numpy
+    out = np.zeros(len(logp))
+    for i, (l, o, r, a) in enumerate(zip(*(x.numpy() for x in (logp, old, ref, A)))):
+        rho = np.exp(l - o)
+        cut = (a > 0 and rho > 1 + eps) or (a < 0 and rho < 1 - eps)
+        out[i] = (0 if cut else rho * a) + beta * np.expm1(r - l)
+    return out
+"""),
+    ("12c", """
+def grpo_step(model, optimizer, prompts, sample, score, K):     # gradients added up row by row
+    optimizer.zero_grad()
+    seen = []
+    for prompt in prompts:
+        answers = [sample(prompt) for _ in range(K)]
+        R = np.array([score(prompt, a) for a in answers])
+        for a, answer in zip((R - R.mean()) / (R.std(ddof=1) + 1e-4), answers):
+            ids = torch.tensor([prompt + answer])
+            logp = torch.log_softmax(model(ids[:, :-1]), -1)[0, -len(answer):]
+            ((-a * logp[torch.arange(len(answer)), answer]).mean() / (K * len(prompts))).backward()
+        seen.append(R)
+    optimizer.step()
+    return np.mean(seen)
+"""),
+    ("12c", """
+def grpo_step(model, optimizer, prompts, sample, score, K):     # one padded batch
+    every = [(p, sample(p)) for p in prompts for _ in range(K)]
+    R = torch.tensor([[float(score(p, a)) for p, a in every[i:i + K]]
+                      for i in range(0, len(every), K)])
+    A = ((R - R.mean(1, keepdim=True)) / (R.std(1, keepdim=True) + 1e-4)).flatten()
+    longest = max(len(p + a) for p, a in every)
+    ids = torch.tensor([p + a + [0] * (longest - len(p + a)) for p, a in every])
+    mask = torch.tensor([[0] * (len(p) - 1) + [1] * len(a) + [0] * (longest - len(p + a))
+                         for p, a in every])
+    nll = F.cross_entropy(model(ids)[:, :-1].transpose(1, 2), ids[:, 1:], reduction="none")
+    loss = (A * (nll * mask).sum(1) / mask.sum(1)).mean()
+    for w in model.parameters():
+        w.grad = None
+    loss.backward()
+    optimizer.step()
+    return R.mean()
+"""),
+    ("13a", """
+def pushes(p):                                  # autograd
+    x = torch.tensor(math.log(p), dtype=torch.double, requires_grad=True)
+    return [-torch.autograd.grad(loss, x)[0] for loss in (-x.exp().detach() * x, -x.exp() * x)]
+"""),
+    ("13a", """
+def pushes(p):                                  # a difference quotient
+    x, h = math.log(p), 1e-5
+    f = lambda y: math.exp(y) * y
+    return p * (x + h - (x - h)) / (2 * h), (f(x + h) - f(x - h)) / (2 * h)
+"""),
+    ("14a", """
+def seeds_needed(difference, sd, t):            # in squares
+    fits = [k + 1 for k in t if difference ** 2 * (k + 1) > (t[k] * sd) ** 2]
+    return min(fits, default=None)
+"""),
+    ("14a", """
+def seeds_needed(difference, sd, t):            # in units of sd
+    return next((k + 1 for k, q in sorted(t.items())
+                 if abs(difference / sd) > q / (k + 1) ** 0.5), None)
+"""),
+    ("16a", """
+def push_on_steps(s, delta, long, short):       # the mean over a group, by autograd
+    x = torch.logit(torch.tensor(s, dtype=torch.double)).requires_grad_()
+    gain = (s * (1 - s) * delta / long * F.logsigmoid(x)
+            + (1 - s) * -s * delta / short * F.logsigmoid(-x))
+    return torch.autograd.grad(gain, x)[0]
+"""),
+]

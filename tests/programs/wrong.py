@@ -1,0 +1,533 @@
+"""Wrong programs for the exercises, as a class might hand them in.
+
+They were written before the sentences of the keys and are kept apart from them: no sentence may be
+written for one of them. Each has the words that a sentence must hold if the check names one; a
+program with two slips has the words of both. tests/test_programs.py counts how many are named.
+"""
+HEAD = """import itertools
+import math
+import statistics
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+"""
+
+WRONG: list[tuple[str, list[str], str]] = [     # exercise, words of the right sentences, program
+    ("00a", ["place"], """
+def net_push(chosen, rejected):
+    out = []
+    for i, token in enumerate(chosen):
+        out.append(0 if i < len(rejected) and rejected[i] == token else 1)
+    return out
+"""),
+    ("00a", ["occur in both"], """
+def net_push(chosen, rejected):
+    return [0 if token in set(rejected) else 1 for token in chosen]
+"""),
+    ("00a", ["length"], """
+def net_push(chosen, rejected):
+    same = 0
+    while same < len(chosen) and chosen[same] == rejected[same]:
+        same += 1
+    return [0] * same + [1] * (len(chosen) - same)
+"""),
+    ("01a", ["root"], """
+def attention(q, k, v):
+    scores = torch.einsum("bth,bsh->bts", q, k) / q.shape[-1]
+    n = k.shape[1] - q.shape[1]
+    later = torch.arange(k.shape[1])[None] > torch.arange(q.shape[1])[:, None] + n
+    scores[:, later] = float("-inf")
+    return torch.softmax(scores, 2) @ v
+"""),
+    ("01a", ["keys"], """
+def attention(q, k, v):
+    T, S = q.shape[1], k.shape[1]
+    blocked = torch.triu(torch.ones(T, S), diagonal=S - T + 1).bool()
+    scores = torch.bmm(q, k.mT) / q.shape[-1] ** 0.5
+    return F.softmax(scores.masked_fill(blocked, float("-inf")), dim=1) @ v
+"""),
+    ("01a", ["before the softmax"], """
+def attention(q, k, v):
+    T, S = q.shape[1], k.shape[1]
+    seen = torch.tril(torch.ones(T, S), diagonal=S - T)
+    weights = F.softmax(torch.bmm(q, k.mT) / q.shape[-1] ** 0.5, dim=-1)
+    return (weights * seen) @ v
+"""),
+    ("01a", ["root", "n + i"], """
+def attention(q, k, v):
+    T, S = q.shape[1], k.shape[1]
+    seen = torch.tril(torch.ones(T, S)).bool()
+    return torch.where(seen, q @ k.mT, float("-inf")).softmax(-1) @ v
+"""),
+    ("01a", ["itself"], """
+def attention(q, k, v):
+    T, S = q.shape[1], k.shape[1]
+    rows = []
+    for i in range(T):
+        seen = max(1, S - T + i)
+        scores = (k[:, :seen] @ q[:, i, :, None])[..., 0] / math.sqrt(q.shape[-1])
+        rows.append((scores.softmax(-1)[..., None] * v[:, :seen]).sum(1))
+    return torch.stack(rows, 1)
+"""),
+    ("02a", ["shift"], """
+def response_mask(tokens):
+    out, inside = [], False
+    for token in tokens[:-1]:
+        if token in ("user", "assistant"):
+            inside = token == "assistant"
+            out.append(0)
+        else:
+            out.append(1 if inside else 0)
+    return out
+"""),
+    ("02a", ["header"], """
+def response_mask(tokens):
+    out, inside = [], False
+    for token in tokens:
+        if token == "assistant":
+            inside = True
+        elif token == "user":
+            inside = False
+        out.append(int(inside))
+    return out[1:]
+"""),
+    ("02a", ["learn to stop"], """
+def response_mask(tokens):
+    out, inside = [], False
+    for token in tokens:
+        if token in ("user", "assistant", "end"):
+            inside = token == "assistant"
+            out.append(0)
+        else:
+            out.append(int(inside))
+    return out[1:]
+"""),
+    ("02a", ["shift", "header"], """
+def response_mask(tokens):
+    speaker, out = None, []
+    for token in tokens:
+        if token in ("user", "assistant"):
+            speaker = token
+        out.append(1 if speaker == "assistant" else 0)
+    return out[:-1]
+"""),
+    ("02b", ["sign"], """
+def sft_loss(logp, mask, reduction):
+    kept = torch.where(mask == 1, logp, torch.zeros_like(logp))
+    if reduction == "token":
+        return kept.sum() / mask.sum()
+    return (kept.sum(-1) / mask.sum(-1)).mean()
+"""),
+    ("02b", ["all positions"], """
+def sft_loss(logp, mask, reduction):
+    kept = -torch.where(mask == 1, logp, torch.zeros_like(logp))
+    if reduction == "token":
+        return kept.mean()
+    return kept.mean(1).mean()
+"""),
+    ("02b", ["0 times infinity"], """
+def sft_loss(logp, mask, reduction):
+    per_row = -(logp * mask).sum(1)
+    return per_row.sum() / mask.sum() if reduction == "token" else (per_row / mask.sum(1)).mean()
+"""),
+    ("02b", ["same share", "0 times infinity"], """
+def sft_loss(logp, mask, reduction):
+    return -(logp * mask).sum() / mask.sum()
+"""),
+    ("02b", ["added up"], """
+def sft_loss(logp, mask, reduction):
+    kept = -torch.where(mask == 1, logp, torch.zeros_like(logp))
+    if reduction == "token":
+        return kept.sum() / mask.sum()
+    return kept.sum(1).mean()
+"""),
+    ("03a", ["other actions"], """
+def policy_gradient(p, r):
+    return torch.tensor([float(a) * float(b) for a, b in zip(p, r)])
+"""),
+    ("03a", ["sign"], """
+def policy_gradient(p, r):
+    expected = torch.dot(p, r)
+    return p * (expected - r)
+"""),
+    ("03a", ["probabilit"], """
+def policy_gradient(p, r):
+    return r - torch.dot(p, r)
+"""),
+    ("05a", ["multiplied"], """
+def estimates(probs, path, step, best):
+    whole = np.mean([probs[s, a].item() for s, a in path])
+    sft = np.mean([(probs[s] * best[s]).sum().item() for s, _ in path])
+    at, told = {path[0][0]: 1.0}, []
+    for _ in path:
+        told.append(sum(w * (probs[s] * best[s]).sum().item() for s, w in at.items()))
+        after = {}
+        for s, w in at.items():
+            for a in range(4):
+                to = int(step[s, a])
+                after[to] = after.get(to, 0) + w * probs[s, a].item()
+        at = after
+    return whole, sft, np.mean(told)
+"""),
+    ("05a", ["after the moves"], """
+def estimates(probs, path, step, best):
+    whole = math.prod(probs[s, a].item() for s, a in path)
+    sft = np.mean([(probs[s] * best[s]).sum().item() for s, _ in path])
+    at = np.eye(len(probs))[path[0][0]]
+    told = []
+    for _ in path:
+        move = np.zeros_like(at)
+        for s in range(len(at)):
+            for a in range(4):
+                move[step[s, a]] += at[s] * probs[s, a].item()
+        at = move
+        told.append((at * (probs * best).sum(1).numpy()).sum())
+    return whole, sft, np.mean(told)
+"""),
+    ("05a", ["of the path alone"], """
+def estimates(probs, path, step, best):
+    whole = math.prod(probs[s, a].item() for s, a in path)
+    sft = np.mean([probs[s, a].item() for s, a in path])
+    at, told = np.eye(len(probs))[path[0][0]], []
+    for _ in path:
+        told.append((at * (probs * best).sum(1).numpy()).sum())
+        move = np.zeros_like(at)
+        for s in range(len(at)):
+            for a in range(4):
+                move[step[s, a]] += at[s] * probs[s, a].item()
+        at = move
+    return whole, sft, np.mean(told)
+"""),
+    ("06a", ["own value is not used"], """
+def balance(losses, gamma):
+    l, n = losses.tolist(), len(losses)
+    v = [sum(gamma ** (k - t) * l[k] for k in range(t, n)) for t in range(n)]
+    A, U = sum(x * y for x, y in zip(v, l)), sum(v)
+    B = sum(gamma ** (n - t) * l[t] for t in range(n))
+    G = sum(gamma ** (n - t) for t in range(n))
+    return (-U + math.sqrt(U * U + (G + 1) * ((G + 1) * A - B * U))) / (G + 1)
+"""),
+    ("06a", ["other zero"], """
+def balance(losses, gamma):
+    l, n = losses.tolist()[:-1], len(losses) - 1
+    v = [sum(gamma ** (k - t) * l[k] for k in range(t, n)) for t in range(n)]
+    A, U = sum(x * y for x, y in zip(v, l)), sum(v)
+    B = sum(gamma ** (n - t) * l[t] for t in range(n))
+    G = sum(gamma ** (n - t) for t in range(n))
+    return (-U - math.sqrt(U * U + (G + 1) * ((G + 1) * A - B * U))) / (G + 1)
+"""),
+    ("06b", ["divided by their mean", "constants"], """
+def ift_loss(model, inputs, targets, mask):
+    with torch.no_grad():
+        guess = model(inputs).argmax(-1)
+        shifted = torch.cat([inputs[:, :1], guess[:, :-1]], 1)
+        inside = torch.cat([torch.zeros_like(mask[:, :1]), mask[:, :-1]], 1)
+        read = torch.where(inside == 1, shifted, inputs)
+        embeds = 0.8 * model(inputs, want="embeds") + 0.2 * model(read, want="embeds")
+    nll = F.cross_entropy(model(embeds=embeds).transpose(1, 2), targets, reduction="none") * mask
+    T = nll.shape[1]
+    power = torch.tensor([[0.95 ** (k - t) if k >= t else 0.0 for k in range(T)]
+                          for t in range(T)])
+    weight = (nll @ power.T) * mask
+    return ((weight * nll).sum(1) / mask.sum(1)).mean()
+"""),
+    ("06b", ["own loss"], """
+def ift_loss(model, inputs, targets, mask):
+    with torch.no_grad():
+        guess = model(inputs).argmax(-1)
+        shifted = torch.cat([inputs[:, :1], guess[:, :-1]], 1)
+        inside = torch.cat([torch.zeros_like(mask[:, :1]), mask[:, :-1]], 1)
+        read = torch.where(inside == 1, shifted, inputs)
+        embeds = 0.8 * model(inputs, want="embeds") + 0.2 * model(read, want="embeds")
+    nll = F.cross_entropy(model(embeds=embeds).transpose(1, 2), targets, reduction="none") * mask
+    T = nll.shape[1]
+    power = torch.tensor([[0.95 ** (k - t) if k > t else 0.0 for k in range(T)]
+                          for t in range(T)])
+    weight = (nll.detach() @ power.T) * mask
+    return ((weight * nll).sum(1) / weight.sum(1)).mean()
+"""),
+    ("06b", ["divided by their mean"], """
+def ift_loss(model, inputs, targets, mask):
+    with torch.no_grad():
+        best = model(inputs).argmax(-1)
+        guess = inputs.clone()
+        for b in range(len(inputs)):
+            for t in range(1, inputs.shape[1]):
+                if mask[b, t - 1]:
+                    guess[b, t] = best[b, t - 1]
+        e = 0.8 * model(inputs, want="embeds") + 0.2 * model(guess, want="embeds")
+    logp = model(embeds=e).log_softmax(-1)
+    rows = []
+    for b in range(len(inputs)):
+        nll = -logp[b].gather(1, targets[b, :, None])[:, 0] * mask[b]
+        w, run = torch.zeros_like(nll), 0.0
+        for t in range(len(nll) - 1, -1, -1):
+            run = nll[t].item() + 0.95 * run
+            w[t] = run
+        rows.append((w * mask[b] * nll).sum() / mask[b].sum())
+    return sum(rows) / len(rows)
+"""),
+    ("06b", ["0.8 belongs", "no weights"], """
+def ift_loss(model, inputs, targets, mask):
+    with torch.no_grad():
+        guess = model(inputs).argmax(-1)
+        shifted = torch.cat([inputs[:, :1], guess[:, :-1]], 1)
+        inside = torch.cat([torch.zeros_like(mask[:, :1]), mask[:, :-1]], 1)
+        read = torch.where(inside == 1, shifted, inputs)
+        embeds = 0.2 * model(inputs, want="embeds") + 0.8 * model(read, want="embeds")
+    nll = F.cross_entropy(model(embeds=embeds).transpose(1, 2), targets, reduction="none") * mask
+    return (nll.sum(1) / mask.sum(1)).mean()
+"""),
+    ("06b", ["look back"], """
+def ift_loss(model, inputs, targets, mask):
+    with torch.no_grad():
+        guess = model(inputs).argmax(-1)
+        shifted = torch.cat([inputs[:, :1], guess[:, :-1]], 1)
+        inside = torch.cat([torch.zeros_like(mask[:, :1]), mask[:, :-1]], 1)
+        read = torch.where(inside == 1, shifted, inputs)
+        embeds = 0.8 * model(inputs, want="embeds") + 0.2 * model(read, want="embeds")
+    nll = F.cross_entropy(model(embeds=embeds).transpose(1, 2), targets, reduction="none") * mask
+    w, run = [], torch.zeros(len(nll))
+    for t in range(nll.shape[1]):
+        run = nll[:, t].detach() + 0.95 * run
+        w.append(run * mask[:, t])
+    w = torch.stack(w, 1)
+    return ((w * nll).sum(1) / w.sum(1)).mean()
+"""),
+    ("07a", ["larger than"], """
+def both_fall(g_w):
+    other = torch.zeros_like(g_w)
+    other[0] = 0.1
+    return 0.9 * g_w + other
+"""),
+    ("07a", ["multiple"], """
+def both_fall(g_w):
+    return [2 * float(x) for x in g_w]
+"""),
+    ("08a", ["less is left"], """
+def fades_at(share, beta, gamma):
+    return (math.log(share) - math.log(1 - share) + gamma) / beta
+"""),
+    ("08a", ["gamma is added"], """
+def fades_at(share, beta, gamma):
+    return math.log((1 - share) / share) / beta + gamma
+"""),
+    ("08a", ["beta D is gamma", "less is left"], """
+def fades_at(share, beta, gamma):
+    logit = math.log(share / (1 - share))
+    return (logit - gamma) / beta
+"""),
+    ("09a", ["other zero"], """
+def largest_push(score):
+    return float(max(np.roots([3, -2 * (1 + score), score])))
+"""),
+    ("09a", ["factor 1 - s"], """
+def largest_push(score):
+    s = np.linspace(0, score, 20001)
+    return float(s[np.argmax((score - s) * s)])
+"""),
+    ("11a", ["best score"], """
+def best_of_n(n, likes, scores):
+    found = [max(some) for some in itertools.combinations(scores, n)]
+    return statistics.mean(found)
+"""),
+    ("11a", ["twice"], """
+def best_of_n(n, likes, scores):
+    N = len(likes)
+    order = sorted(range(N), key=lambda i: likes[i])
+    return sum(scores[i] * (((k + 1) / N) ** n - (k / N) ** n) for k, i in enumerate(order))
+"""),
+    ("11a", ["least"], """
+def best_of_n(n, likes, scores):
+    pairs = sorted(zip(likes, scores))
+    found = [some[0][1] for some in itertools.combinations(pairs, n)]
+    return statistics.mean(found)
+"""),
+    ("12a", ["all answers are wrong"], """
+def answers_needed(p, share):
+    return max(2, math.ceil(math.log(1 - share) / math.log(p) - 1e-12))
+"""),
+    ("12a", ["less is enough"], """
+def answers_needed(p, share):
+    K = 1
+    while True:
+        K += 1
+        equal = p ** (K - 1) + (1 - p) ** (K - 1)
+        if 1 - equal >= share:
+            return K
+"""),
+    ("12b", ["is rho"], """
+def grpo_push(logp, old, ref, A, eps, beta):
+    rho = torch.exp(logp - old)
+    clipped = torch.clip(rho, 1 - eps, 1 + eps)
+    active = (rho * A <= clipped * A).float()
+    return A * active + beta * (torch.exp(ref - logp) - 1)
+"""),
+    ("12b", ["smaller of both", "pushed up"], """
+def grpo_push(logp, old, ref, A, eps, beta):
+    rho = torch.exp(logp - old)
+    active = ((rho > 1 - eps) & (rho < 1 + eps)).float()
+    return rho * A * active - beta * (torch.exp(ref - logp) - 1)
+"""),
+    ("12b", ["penalty"], """
+def grpo_push(logp, old, ref, A, eps, beta):
+    rho = torch.exp(logp - old)
+    return torch.where(rho * A <= rho.clamp(1 - eps, 1 + eps) * A, rho * A, 0.0)
+"""),
+    ("12b", ["sign of the first part", "pushed up"], """
+def grpo_push(logp, old, ref, A, eps, beta):
+    x = logp.clone().requires_grad_()
+    rho, d = (x - old).exp(), ref - x
+    loss = -torch.min(rho * A, rho.clamp(1 - eps, 1 + eps) * A) + beta * (d.exp() - d - 1)
+    return torch.autograd.grad(loss.sum(), x)[0]
+"""),
+    ("12c", ["prompt"], """
+def grpo_step(model, optimizer, prompts, sample, score, K):
+    losses, all_scores = [], []
+    for prompt in prompts:
+        answers = [sample(prompt) for _ in range(K)]
+        r = torch.tensor([float(score(prompt, a)) for a in answers])
+        adv = (r - r.mean()) / (r.std() + 1e-4)
+        for a, answer in zip(adv, answers):
+            ids = torch.tensor(prompt + answer)
+            logp = model(ids[None])[0].log_softmax(-1)
+            token = logp[:-1].gather(1, ids[1:, None])[:, 0]
+            losses.append(-a * token.mean())
+        all_scores += r.tolist()
+    optimizer.zero_grad()
+    torch.stack(losses).mean().backward()
+    optimizer.step()
+    return sum(all_scores) / len(all_scores)
+"""),
+    ("12c", ["before it"], """
+def grpo_step(model, optimizer, prompts, sample, score, K):
+    losses, all_scores = [], []
+    for prompt in prompts:
+        answers = [sample(prompt) for _ in range(K)]
+        r = torch.tensor([float(score(prompt, a)) for a in answers])
+        adv = (r - r.mean()) / (r.std() + 1e-4)
+        for a, answer in zip(adv, answers):
+            logp = model(torch.tensor([prompt + answer]))[0].log_softmax(-1)
+            logp = logp[len(prompt):]
+            losses.append(-a * logp[range(len(answer)), answer].mean())
+        all_scores += r.tolist()
+    optimizer.zero_grad()
+    torch.stack(losses).mean().backward()
+    optimizer.step()
+    return sum(all_scores) / len(all_scores)
+"""),
+    ("12c", ["earlier step", "K - 1"], """
+def grpo_step(model, optimizer, prompts, sample, score, K):
+    total, seen = 0.0, []
+    for prompt in prompts:
+        answers = [sample(prompt) for _ in range(K)]
+        r = np.array([score(prompt, a) for a in answers])
+        adv = (r - r.mean()) / (r.std() + 1e-4)
+        for a, answer in zip(adv.tolist(), answers):
+            logits = model(torch.tensor([prompt + answer]))[0, len(prompt) - 1:-1]
+            total = total + a * F.cross_entropy(logits, torch.tensor(answer))
+        seen.extend(r)
+    (total / len(seen)).backward()
+    optimizer.step()
+    return float(np.mean(seen))
+"""),
+    ("12c", ["added up", "likely"], """
+def grpo_step(model, optimizer, prompts, sample, score, K):
+    total, seen = 0.0, []
+    for prompt in prompts:
+        answers = [sample(prompt) for _ in range(K)]
+        r = torch.tensor([float(score(prompt, a)) for a in answers])
+        adv = (r - r.mean()) / (r.std() + 1e-4)
+        for a, answer in zip(adv.tolist(), answers):
+            logp = model(torch.tensor([prompt + answer]))[0, len(prompt) - 1:-1].log_softmax(-1)
+            total = total + a * logp[range(len(answer)), answer].sum()
+        seen += r.tolist()
+    optimizer.zero_grad()
+    (total / len(seen)).backward()
+    optimizer.step()
+    return sum(seen) / len(seen)
+"""),
+    ("12c", ["all prompts"], """
+def grpo_step(model, optimizer, prompts, sample, score, K):
+    every = [(p, sample(p)) for p in prompts for _ in range(K)]
+    r = torch.tensor([float(score(p, a)) for p, a in every])
+    adv = (r - r.mean()) / (r.std() + 1e-4)
+    losses = []
+    for a, (prompt, answer) in zip(adv, every):
+        logits = model(torch.tensor([prompt + answer]))[0, len(prompt) - 1:-1]
+        losses.append(a * F.cross_entropy(logits, torch.tensor(answer)))
+    optimizer.zero_grad()
+    torch.stack(losses).mean().backward()
+    optimizer.step()
+    return r.mean().item()
+"""),
+    ("13a", ["sign"], """
+def pushes(p):
+    x = torch.tensor(math.log(p), requires_grad=True)
+    with_sg = torch.autograd.grad(-p * x, x)[0].item()
+    without = torch.autograd.grad(-x.exp() * x, x)[0].item()
+    return with_sg, without
+"""),
+    ("13a", ["derivative by p"], """
+def pushes(p):
+    return p, math.log(p) + 1
+"""),
+    ("13a", ["derivative by p", "constant factor"], """
+def pushes(p):
+    return 1.0, 1 + math.log(p)
+"""),
+    ("14a", ["degrees of freedom"], """
+def seeds_needed(difference, sd, t):
+    n = 2
+    while n <= len(t):
+        if abs(difference) > t[n] * sd / n ** 0.5:
+            return n
+        n += 1
+    return None
+"""),
+    ("14a", ["degrees of freedom"], """
+def seeds_needed(difference, sd, t):
+    for n in range(2, len(t) + 2):
+        if abs(difference) > t[n] * sd / math.sqrt(n):
+            return n
+"""),
+    ("14a", ["touch"], """
+def seeds_needed(difference, sd, t):
+    for k in sorted(t):
+        n = k + 1
+        if abs(difference) >= t[k] * sd / math.sqrt(n):
+            return n
+    return None
+"""),
+    ("14a", ["negative", "degrees of freedom"], """
+def seeds_needed(difference, sd, t):
+    for n in range(2, len(t) + 2):
+        if difference > t[n] * sd / math.sqrt(n):
+            return n
+    return None
+"""),
+    ("14a", ["one more"], """
+def seeds_needed(difference, sd, t):
+    for n in range(2, len(t) + 1):
+        if abs(difference) > t[n - 1] * sd / math.sqrt(n):
+            return n
+    return None
+"""),
+    ("16a", ["sign"], """
+def push_on_steps(s, delta, long, short):
+    steps = s * (1 - s) * delta / long * (1 - s)
+    none = (1 - s) * (-s * delta) / short * (-s)
+    return -(steps + none)
+"""),
+    ("16a", ["as well"], """
+def push_on_steps(s, delta, long, short):
+    return s * (1 - s) ** 2 * delta / long
+"""),
+    ("16a", ["-s"], """
+def push_on_steps(s, delta, long, short):
+    steps = s * (1 - s) * delta / long * (1 - s)
+    none = (1 - s) * (-s * delta) / short * s
+    return steps + none
+"""),
+]

@@ -1,0 +1,193 @@
+"""A class is graded whatever its students hand in: notebooks, folders in folders, copies, programs
+that change the check or run out of a limit."""
+import ast
+import csv
+import json
+import os
+from concurrent.futures import ThreadPoolExecutor
+from graphlib import TopologicalSorter
+from inspect import getsource
+from pathlib import Path
+
+import pytest
+import torch
+
+from lessons import exercise as judge
+from lessons import grade
+from lessons.check import main
+from lessons.submissions import fingerprint, handed_in, parsed, slice_of
+from nanouft.errors import UserError
+
+KNOWN = judge.exercises()
+RIGHT = "import math\nimport torch\n" + getsource(KNOWN["02b"].right)
+WRONG = "def sft_loss(logp, mask, reduction):\n    "
+RENAMED = '''
+import torch as t
+def sft_loss(x, counted, how):
+    """My own docstring."""                     # and a remark
+    each = -x.masked_fill(counted == 0, 0)
+    if how == "token":
+        return each.sum() / counted.sum()
+    return (each.sum(1) / counted.sum(1)).mean()
+'''
+OTHERWISE = '''
+import torch
+def sft_loss(logp, mask, reduction):
+    rows = [-row[m == 1] for row, m in zip(logp, mask)]
+    return torch.cat(rows).mean() if reduction == "token" else sum(
+        row.mean() for row in rows) / len(rows)
+'''
+CHEATS = {
+    "isclose": "import torch\ntorch.isclose = lambda x, y, *more, **how: x == x\n"
+               "torch.allclose = lambda *x, **how: True\n" + WRONG + "return torch.zeros(())",
+    "judge": "from lessons import exercise as judge, grade\njudge.verdict = lambda *x: ''\n"
+             "judge.judge = judge.difference = judge.apart = judge.verdict\n"
+             "grade.judged = lambda *x: 'right'\n" + WRONG + "return 0.0",
+    "draws": "import torch\nfrom lessons import exercise as judge\n"
+             "judge.Draw.mask = lambda self, rows, T: torch.ones(rows, T)\n"
+             "judge.Draw.numbers = lambda self, low, high, *shape: torch.zeros(shape)\n"
+             + WRONG + "return logp.sum()",
+    "forged": "import os\nfor fd in range(1, 30):\n    try:\n        os.write(fd, b'right\\n')\n"
+              "    except OSError:\n        pass\nos._exit(0)",
+    "objects": "import torch\nclass Any(torch.Tensor):\n    __eq__ = lambda *x: True\n"
+               + WRONG + "return torch.zeros(()).as_subclass(Any)"}
+ENDS = {
+    "loop": (WRONG + "while True: pass", "out of time, it had not ended after 2 seconds of "
+             "computing, in call 1 of 60"),
+    "loop at import": ("while True: pass\n" + WRONG + "pass", "out of time, it had not ended after "
+                       "2 seconds of computing, while it was read"),
+    "memory": (WRONG + "return bytearray(2**34)", "out of memory"),
+    "torch memory": ("import torch\n" + WRONG + "return torch.zeros(2**40)", "out of memory"),
+    "exit": ("import os\n" + WRONG + "os._exit(3)", "it ended Python (exit code 3) in call 1 of "
+             "60"),
+    "signal": ("import os, signal\n" + WRONG + "os.kill(os.getpid(), signal.SIGSEGV)", "SIGSEGV"),
+    "missing": ("", "has no function sft_loss"),
+    "typing": ("def sft_loss(:", "ex02.py cannot be read. SyntaxError"),
+    "stub": (WRONG + "raise NotImplementedError", "not started")}
+LIMITS = pytest.mark.skipif(not hasattr(os, "fork"), reason="a system without limits")
+
+
+def hand_in(folder: Path, source: str, name: str = "ex02.py") -> Path:
+    file = folder / name
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(source)
+    return folder
+
+
+def notebook(*cells: str) -> str:
+    made = [{"cell_type": "markdown", "source": ["def sft_loss(: is text here"]}]
+    made += [{"cell_type": "code", "source": cell.splitlines(keepends=True), "outputs": []}
+             for cell in cells]
+    return json.dumps({"cells": made, "nbformat": 4, "metadata": {}})
+
+
+@LIMITS
+def test_nothing_that_a_program_changes_gives_it_a_point(tmp_path):
+    folders = {name: hand_in(tmp_path / name, source) for name, source in CHEATS.items()}
+    folders["honest"] = hand_in(tmp_path / "honest", RIGHT)
+    with ThreadPoolExecutor(2) as pool:
+        found = pool.map(lambda folder: grade.grade(folder, "02b").words, folders.values())
+    points = [name for name, words in zip(folders, found) if words == "right"]
+    assert points == ["honest"]
+
+
+@LIMITS
+@pytest.mark.parametrize("name", ENDS)
+def test_limits_are_told_apart(name, tmp_path):
+    source, words = ENDS[name]
+    assert words in grade.grade(hand_in(tmp_path, source), "02b", seconds=2).words
+
+
+@LIMITS
+def test_a_thread_that_runs_on_is_not_waited_for(tmp_path):
+    thread = "import threading, time\nthreading.Thread(target=time.sleep, args=(999,)).start()\n"
+    assert grade.grade(hand_in(tmp_path, thread + RIGHT), "02b").words == "right"
+
+
+def test_what_comes_back_is_plain_data():
+    """What a process writes is read as JSON; anything else is no result."""
+    seen = judge.Seen({"gives": [torch.tensor([[1.5, float("nan")]]).double(), None, "yes", 2]})
+    again = grade.from_json(grade.to_json(seen))
+    torch.testing.assert_close(again.values["gives"][0], seen.values["gives"][0], equal_nan=True)
+    assert again.values["gives"][1:] == [None, "yes", 2]
+    keys = judge.draws(0)
+    for line in (b"right", b"[]", b"{}", b'{"values": {"gives": {"kind": "float", "shape": [9], '
+                 b'"numbers": []}}, "error": "", "words": ""}', b"[" * 9999):
+        assert "it ended Python" in grade.judged(KNOWN["02b"], [line, line], 0, 2, keys)
+    empty = grade.to_json(judge.Seen())
+    assert grade.judged(KNOWN["02b"], [empty] * 62, 0, 2, keys).startswith("wrong")
+    assert "the check itself did not begin" in grade.judged(KNOWN["02b"], [], 1, 2, keys)
+
+
+def test_a_notebook_is_its_function_and_what_it_needs(tmp_path):
+    """Not its training runs, magic lines, and cells that Python cannot read."""
+    cells = ("%matplotlib inline\nimport torch\n!pip install x", "raise SystemExit", "x = (",
+             "ZERO = 0\nother = 5", "def each(logp, mask):\n    return -logp.masked_fill(mask == 0,"
+             " ZERO)", WRONG + "raise NotImplementedError",
+             WRONG + "losses = each(logp, mask)\n    if reduction == 'token':\n"
+             "        return losses.sum() / mask.sum()\n"
+             "    return (losses.sum(1) / mask.sum(1)).mean()\n\n\ncheck(sft_loss)")
+    program = handed_in(hand_in(tmp_path, notebook(*cells), "a/02.ipynb"), "ex02.py", "sft_loss")
+    assert "other" not in program.source and "NotImplemented" in program.source
+    space = {}
+    exec(program.source, space)
+    assert judge.judge(KNOWN["02b"], space["sft_loss"]) == ""
+
+
+def test_the_file_that_has_begun_counts(tmp_path):
+    """A stub beside a finished notebook, a folder of an unpacked zip, what macOS puts there."""
+    stub = (judge.HERE / "ex02.py").read_text()
+    hand_in(tmp_path, stub, "ex02.py")
+    hand_in(tmp_path, RIGHT, "__MACOSX/ex02.py")
+    hand_in(tmp_path, RIGHT, ".git/ex02.py")
+    assert handed_in(tmp_path, "ex02.py", "sft_loss").file == tmp_path / "ex02.py"
+    hand_in(tmp_path, notebook(RIGHT), "deep/er/my work.ipynb")
+    assert handed_in(tmp_path, "ex02.py", "sft_loss").file.suffix == ".ipynb"
+    hand_in(tmp_path, RIGHT, "exercises/ex02.py")
+    assert handed_in(tmp_path, "ex02.py", "sft_loss").file == tmp_path / "exercises/ex02.py"
+    assert handed_in(tmp_path, "ex09.py", "largest_push") is None
+
+
+def test_the_same_program_under_other_names_has_the_same_fingerprint():
+    def of(source: str) -> str:
+        return fingerprint(slice_of(parsed(source), "sft_loss"), "sft_loss")
+    same = of(RIGHT)
+    helper = RENAMED.replace("-x.masked_fill(counted == 0, 0)", "f(x)") + "\ndef f(x): return -x\n"
+    assert same == of(RENAMED) and of(RIGHT + "\nunused = 1\n") == same
+    others = {of(OTHERWISE), of(RIGHT.replace("== 0", "< 1")), of(helper)}
+    assert len(others) == 3 and same not in others
+    assert of(WRONG + "raise NotImplementedError") == "" == of(WRONG + "return logp.sum()")
+
+
+@LIMITS
+def test_the_points_of_a_class_are_a_table(tmp_path, capsys):
+    """A line for each student and exercise with the file that counted and who has the same
+    program, and one with the total."""
+    hand_in(tmp_path / "ada", OTHERWISE)
+    hand_in(tmp_path / "bob", OTHERWISE.replace("rows", "parts"), "work/02/ex02.py")
+    hand_in(tmp_path / "cleo ö", notebook(RENAMED), "lesson 02.ipynb")
+    (tmp_path / "dora").mkdir()
+    table = tmp_path / "points.csv"
+    assert main(["02b", "--class", str(tmp_path), "--csv", str(table)]) == 0
+    rows = list(csv.DictReader(table.open(encoding="utf-8")))
+    assert [(x["student"], x["points"]) for x in rows if x["exercise"] == "total"] == [
+        ("ada", "1"), ("bob", "1"), ("cleo ö", "1"), ("dora", "0")]
+    told = {x["student"]: x for x in rows if x["exercise"] == "02b"}
+    assert [x["the same program as"] for x in told.values()] == ["bob", "ada", "the key", ""]
+    assert told["bob"]["file"] == os.path.join("work", "02", "ex02.py")
+    assert "no file ex02.py" in told["dora"]["what the check says"]
+    assert "bob" in capsys.readouterr().out
+    with pytest.raises(UserError, match="no folder of a student"):
+        main(["02b", "--class", str(tmp_path / "ada")])
+
+
+def test_no_two_files_of_the_lessons_import_each_other():
+    """Not in a circle of more files either, and not from within a function."""
+    files = {f"lessons.{file.stem}": file for file in judge.HERE.parent.glob("[a-z]*.py")}
+    arrows = {}
+    for name, file in files.items():
+        nodes = [x for x in ast.walk(parsed(file.read_text(encoding="utf-8")))
+                 if isinstance(x, ast.ImportFrom) and x.module]
+        arrows[name] = {y for x in nodes for y in (x.module, *(f"{x.module}.{z.name}"
+                                                               for z in x.names)) if y in files}
+    TopologicalSorter(arrows).prepare()                         # CycleError, with the circle
