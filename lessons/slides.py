@@ -47,7 +47,9 @@ def guess_page(lesson: Path):
     guess = section(lesson.read_text(encoding="utf-8"), "Guess").replace("*", "")
     parts = re.split(r"\n\n|\n(?=- )", guess)               # paragraphs, and choices with letters
     text = "\n\n".join(in_lines(re.sub(r"^- (\w) ", r"\1)  ", part)) for part in parts)
-    figure.text(0.06, 0.75, text, size=24, va="top", linespacing=1.3, parse_math=True)
+    shown = figure.text(0.06, 0.75, text, size=24, va="top", linespacing=1.3, parse_math=True)
+    while shown.get_window_extent().y0 < 0:                 # a long guess has smaller letters
+        shown.set_size(shown.get_size() - 1)
     return figure
 
 

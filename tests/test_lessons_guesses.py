@@ -58,16 +58,16 @@ def test_what_happens_with_the_switch_is_folded_behind_its_question(lesson):
     assert "After your run" not in text.replace("<summary>After your run</summary>", "")
 
 
-def test_a_page_and_a_notebook_fold_it():
+def test_a_page_and_a_notebook_fold_it(tmp_path):
     jupytext, _, _ = map(pytest.importorskip, ("jupytext", "nbconvert", "latex2mathml"))
-    from lessons import pages
+    from lessons import pages, website
     for file in LESSONS:
         notebook = jupytext.read(file)
         cell = next(x for x in notebook.cells if "## Change one thing" in x.source)
         inside = re.search(r"<details><summary>After your run</summary>\n\n(.*?)</details>",
                            cell.source, re.S)
         assert cell.cell_type == "markdown" and inside
-        page = pages.page_of(notebook, file, LESSONS)
+        page = pages.page_of(notebook, file, LESSONS, website.Site(tmp_path))
         folded = re.findall(r"<details>\s*<summary>After your run</summary>\s*<p>.*?</p>\s*"
                             r"</details>", page, re.S)
         assert len(folded) == 1 and page.count("After your run") == 1
