@@ -77,7 +77,8 @@ def learn(task: Task, policy: Policy, name: str, updates: int = 200, lr: float =
     batch = batch_of(task, name, policy.probs())
     optimizer = torch.optim.RMSprop(policy.parameters(), lr=lr)
     records = [policy.probs()]
-    for step in loop.steps(policy, objective, lambda number: batch, optimizer, range(updates)):
+    update = loop.Update(optimizer)
+    for step in loop.steps(policy, objective, lambda number: batch, update, range(updates)):
         if step.number % every == 0 or step.number == updates:
             records.append(policy.probs())
     return torch.stack(records)

@@ -1,6 +1,6 @@
 """The training loop of every objective: data, forward, loss, update.
 
-    for step in steps(model, objective, source, optimizer, range(100)):
+    for step in steps(model, objective, source, Update(optimizer), range(100)):
         print(step.number, float(step.sums["loss"]))
 
 It knows nothing of files. What stands around it (the log, checkpoints, evaluation, signals) is the
@@ -61,19 +61,25 @@ def grad_scaler(device: Device) -> torch.amp.GradScaler:
     return torch.amp.GradScaler(device.kind, init_scale=2.0**10, enabled=device.dtype == "fp16")
 
 
-def steps(model: nn.Module, objective: Objective, source: Callable[[int], Batch],
-          optimizer: torch.optim.Optimizer, numbers: Iterable[int], *,
-          schedule: Schedule | None = None, clip: float = math.inf, device: Device = Device(),
-          accumulate: int = 1, scaler: torch.amp.GradScaler | None = None) -> Iterator[Step]:
+@dataclass(frozen=True)
+class Update:
+    """How a gradient changes the weights."""
+    optimizer: torch.optim.Optimizer
+    schedule: Schedule | None = None    # number of a step -> learning rate [the optimizer's]
+    clip: float = math.inf              # largest norm of the gradient
+    scaler: torch.amp.GradScaler | None = None  # of a resumed run, which keeps its scale [fresh]
+
+
+def steps(model: nn.Module, objective: Objective, source: Callable[[int], Batch], update: Update,
+          numbers: Iterable[int], device: Device = Device(),
+          accumulate: int = 1) -> Iterator[Step]:
     """Train `model` in place, one step for each of `numbers` (from 0; a resumed run begins later).
 
-    source    source(number) -> the batch of that step, on the CPU: batches.Epochs (rows of a file)
-              or sampling.Rollouts (answers that the model has just sampled)
-    schedule  schedule(number) -> learning rate [the optimizer's]
-    clip      largest norm of the gradient
-    accumulate  micro-batches in which a step is taken, to save memory
-    scaler    that of a resumed run, which goes on with its scale [a fresh one]"""
-    autocast, scaler = device.autocast(), grad_scaler(device) if scaler is None else scaler
+    source      source(number) -> the batch of that step, on the CPU: batches.Epochs (rows of a
+                file) or sampling.Rollouts (answers that the model has just sampled)
+    accumulate  micro-batches in which a step is taken, to save memory"""
+    optimizer, schedule, autocast = update.optimizer, update.schedule, device.autocast()
+    scaler = grad_scaler(device) if update.scaler is None else update.scaler
     for number in numbers:
         # ---- data: the rows of this step, or answers that the model has just sampled
         rate = optimizer.defaults["lr"] if schedule is None else schedule(number)
@@ -91,7 +97,7 @@ def steps(model: nn.Module, objective: Objective, source: Callable[[int], Batch]
                 sums[name] = sums.get(name, 0) + value
         # ---- update
         scaler.unscale_(optimizer)
-        norm = nn.utils.clip_grad_norm_(model.parameters(), clip)
+        norm = nn.utils.clip_grad_norm_(model.parameters(), update.clip)
         for group in () if schedule is None else optimizer.param_groups:
             group["lr"] = rate * group.get("rate", 1)           # a group may learn faster
         scaler.step(optimizer)

@@ -12,13 +12,13 @@ from test_lake import TASK, TWOWAY
 from frozen_lake.learn import METHODS, learn
 from frozen_lake.policies import Net
 from nanouft import train, world
-from nanouft.data.batches import encode
+from nanouft.data.batches import Pace, encode
 from nanouft.errors import UserError, command
 from nanouft.loop import Device, grad_scaler
 from nanouft.objectives import OBJECTIVES
 from nanouft.playground.__main__ import taught
 from nanouft.run.folder import read_lines
-from nanouft.run.sampling import Rollouts
+from nanouft.run.sampling import Rollouts, Sampler
 
 SAMPLED = [name for name, o in OBJECTIVES.items() if o().on_policy]
 OF_ROWS = [name for name in OBJECTIVES if name not in SAMPLED]
@@ -90,8 +90,8 @@ def hooks(monkeypatch) -> list[str]:
 def rollouts(name: str, model, **settings) -> Rollouts:
     o = OBJECTIVES[name](**settings)
     prompts, _ = encode(o.choose(world.rows("train", "prompts", 8, 0)), NANO, 50)
-    return Rollouts(prompts, o, model, deepcopy(model), NANO, lambda rows, texts: [0.5] * len(rows),
-                    batch_size=2, steps=4, max_new=4)
+    return Rollouts(prompts, o, Sampler(model, deepcopy(model), NANO, max_new=4),
+                    lambda rows, texts: [0.5] * len(rows), Pace(batch_size=2, steps=4))
 
 
 @pytest.mark.parametrize("name", OBJECTIVES)

@@ -10,7 +10,7 @@ from torch._dynamo.utils import counters
 from nanouft import fast
 from nanouft.disk import read_json
 from nanouft.gpt import GPT, NANO, Cache, GPTConfig
-from nanouft.loop import steps
+from nanouft.loop import Update, steps
 from nanouft.models.folders import read_gpt, resize_embedding, start_model, write_gpt
 
 IDS = torch.tensor([[3, 1, 4, 1, 5, 9, 2, 6], [5, 3, 5, 8, 9, 7, 9, 3]])
@@ -175,6 +175,6 @@ def test_compiled_it_is_one_graph_for_each_kind_of_forward_whatever_the_shape(na
         net = torch.compile(model, dynamic=True, backend="eager") if compiled else model
         optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
         found.append([float(step.sums["loss"]) for step in steps(
-            net, form.objective, shapes.__getitem__, optimizer, range(len(shapes)))])
+            net, form.objective, shapes.__getitem__, Update(optimizer), range(len(shapes)))])
     assert counters["stats"]["unique_graphs"] == forwards and not counters["graph_break"]
     same(found[1], found[0], 1e-5)

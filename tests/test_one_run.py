@@ -10,15 +10,15 @@ from made import CPU, DATA, NANO, TINY, Form, batch_of, killed_in_step, nano, st
 from safetensors.torch import load_file
 
 from nanouft import simple, train, world
-from nanouft.data.batches import Epochs, encode
+from nanouft.data.batches import Epochs, Pace, encode
 from nanouft.errors import command
 from nanouft.gpt import shipped_base
-from nanouft.loop import Device, steps, warmup_cosine
+from nanouft.loop import Device, Update, steps, warmup_cosine
 from nanouft.models.folders import start_model
 from nanouft.objectives import OBJECTIVES
 from nanouft.run.folder import read_lines
 from nanouft.run.reference import Models
-from nanouft.run.sampling import Rollouts
+from nanouft.run.sampling import Rollouts, Sampler
 
 # Together they pass through every branch of the loop: random draws, a second forward, frozen
 # weights, the start model's numbers, rows that read other rows, embeddings of prompts, minibatches,
@@ -112,15 +112,15 @@ def test_simple_py_is_the_loop(name, place, monkeypatch, rate=2e-3):
     plain = simple.train(taught.double(), rows, tok, name, n, other if name == "poft" else None)
     encoded, _ = encode([x for row in rows for x in o.choose([row])], tok, model.cfg.n_ctx)
     if o.on_policy:
-        source = Rollouts(encoded, o, model, start, tok, lambda rows, texts: [
-            world.score("", text) for text in texts], batch_size=B, steps=n)
+        source = Rollouts(encoded, o, Sampler(model, start, tok), lambda rows, texts: [
+            world.score("", text) for text in texts], Pace(B, n))
     else:
         models = Models(start, tok.pad, CPU, lambda folder: (other, tok))
-        source = Epochs(models.prepare(encoded, o), B, n, 0, tok.pad)
+        source = Epochs(models.prepare(encoded, o), Pace(B, n), tok.pad)
     source.order = np.arange(n * B).reshape(n, B)       # the rows as they come
     optimizer = torch.optim.AdamW(model.parameters(), betas=(0.9, 0.95), weight_decay=0.0)
-    loop = steps(model, o, source, optimizer, range(n), clip=1.0,
-                 schedule=warmup_cosine(rate, n, 0.1))
+    update = Update(optimizer, warmup_cosine(rate, n, 0.1), clip=1.0)
+    loop = steps(model, o, source, update, range(n))
     assert [float(s.sums["loss"]) for s in loop] == pytest.approx(plain, abs=1e-6)
     was, theirs = dict(start.named_parameters()), dict(taught.named_parameters())
     for weight, p in model.named_parameters():
@@ -142,7 +142,7 @@ def test_without_a_schedule_each_group_of_weights_keeps_its_own_rate():
     form, model = Form("sft"), nano()
     head, *rest = model.parameters()
     optimizer = torch.optim.SGD([{"params": [head], "lr": 0.5}, {"params": rest}], lr=0.1)
-    for _ in steps(model, form.objective, lambda number: batch_of(form), optimizer, [0]):
+    for _ in steps(model, form.objective, lambda number: batch_of(form), Update(optimizer), [0]):
         pass
     assert [group["lr"] for group in optimizer.param_groups] == [0.5, 0.1]
 
@@ -152,8 +152,8 @@ def test_a_step_tells_its_answer_tokens_and_all_that_were_read():
     holds no graph in memory."""
     form, model = Form("dpo"), nano()
     batch = batch_of(form)
-    step, = steps(model, form.objective, lambda number: batch, train.make_optimizer(
-        model, 1e-3, CPU), [0])
+    update = Update(train.make_optimizer(model, 1e-3, CPU))
+    step, = steps(model, form.objective, lambda number: batch, update, [0])
     some, _ = encode(form.objective.choose(DATA), NANO, TINY.n_ctx)
     seqs = [s for e in some for s in e.seqs.values()]
     assert step.tokens == sum(int(s.mask.sum()) for s in seqs)
@@ -165,8 +165,8 @@ def test_a_value_head_learns_thirty_times_as_fast():
     form, model = Form("ppo"), nano()
     before = deepcopy(model.state_dict())
     optimizer = train.make_optimizer(model, 1e-3, CPU)
-    for _ in steps(model, form.objective, lambda step: batch_of(form), optimizer, [0],
-                   schedule=lambda step: 1e-5):
+    update = Update(optimizer, schedule=lambda step: 1e-5)
+    for _ in steps(model, form.objective, lambda step: batch_of(form), update, [0]):
         now = model.state_dict()
     moved = {name: (now[name] - before[name]).abs().max().item() for name in before}
     assert moved["value.weight"] == pytest.approx(30e-5, rel=0.01)

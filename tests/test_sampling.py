@@ -11,7 +11,7 @@ import torch
 from made import CPU, NANO, TINY, nano, same, tiny
 
 from nanouft import loop, world
-from nanouft.data.batches import Encoded, Tokens, collate, encode
+from nanouft.data.batches import Encoded, Pace, Tokens, collate, encode
 from nanouft.data.rows import Row
 from nanouft.errors import Diverged
 from nanouft.gpt import GPT, GPTConfig
@@ -23,7 +23,7 @@ from nanouft.objectives import OBJECTIVES
 from nanouft.objectives.on_policy import log_rho
 from nanouft.run import sampling
 from nanouft.run.evaluation import answer_rows
-from nanouft.run.sampling import Rollouts, batch_of, measure_rollout, stats
+from nanouft.run.sampling import Rollouts, Sampler, batch_of, measure_rollout, stats
 from nanouft.seeds import rollout_seed
 
 PROMPTS = [[3, 1, 4], [1], [5, 9, 2, 6, 5, 3, 5], [8, 9]]
@@ -150,9 +150,9 @@ def source(name: str, start_seed: int = 0, dtype: str = "fp32", **settings) -> R
     o.setup(policy, 0)
     if policy.value:
         torch.nn.init.normal_(policy.value.weight, 0, 0.1, torch.Generator().manual_seed(1))
-    return Rollouts(prompts, o, policy, start, NANO, lambda rows, texts: [
-        len({*text}) / 40 for text in texts], batch_size=8, steps=40, seed=3, max_new=12,
-        device=Device("cpu", dtype), exact=world.exact_scores)
+    return Rollouts(prompts, o, Sampler(policy, start, NANO, 12, Device("cpu", dtype)),
+                    lambda rows, texts: [len({*text}) / 40 for text in texts],
+                    Pace(batch_size=8, steps=40, seed=3), exact=world.exact_scores)
 
 
 @pytest.mark.parametrize("name", [n for n, o in OBJECTIVES.items() if o().on_policy])
@@ -324,11 +324,12 @@ def test_it_finds_the_one_token_that_earns_a_reward(name):
     o.setup(model, 0)
     rows = [Encoded({"prompt": Tokens(np.array([ASK]), np.zeros(1, int))},
                     Row((Turn("user", str(ASK)),)))]
-    made = Rollouts(rows, o, model, deepcopy(model), Numbers(), lambda rows, texts: [
-        float(text[:1] == str(RIGHT)) for text in texts], batch_size=16, steps=30, max_new=2)
-    for _ in loop.steps(model, o, made, torch.optim.AdamW(model.parameters(), lr=0.02),
-                        range(30), clip=1.0,
-                        schedule=loop.warmup_cosine(0.02, 30, 0.0)):
+    made = Rollouts(rows, o, Sampler(model, deepcopy(model), Numbers(), max_new=2),
+                    lambda rows, texts: [float(text[:1] == str(RIGHT)) for text in texts],
+                    Pace(batch_size=16, steps=30))
+    update = loop.Update(torch.optim.AdamW(model.parameters(), lr=0.02),
+                         loop.warmup_cosine(0.02, 30, 0.0), clip=1.0)
+    for _ in loop.steps(model, o, made, update, range(30)):
         pass
     chance = model(torch.tensor([[ASK]]))[0, -1].softmax(-1)[RIGHT].item()
     assert chance > 0.8, f"{name} gives it {chance:.2f}"

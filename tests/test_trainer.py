@@ -18,7 +18,7 @@ from made import CPU, DATA, NANO, Form, same
 
 from nanouft.data.batches import collate, encode
 from nanouft.errors import UserError
-from nanouft.loop import steps
+from nanouft.loop import Update, steps
 from nanouft.models.folders import start_model
 from nanouft.objectives import OBJECTIVES
 from nanouft.run.reference import Models
@@ -92,8 +92,8 @@ def own_loop(name: str, tied: bool):
         def source(step: int):
             rows = [(step * ROWS + i) % len(data) for i in range(ROWS)]
             return replace(collate(data, rows, NANO.pad), seed=step_seed(42, step))
-        done = [s.sums for s in steps(model, objective, source, optimizer, range(STEPS),
-                                      clip=1.0)]
+        update = Update(optimizer, clip=1.0)
+        done = [s.sums for s in steps(model, objective, source, update, range(STEPS))]
         sums = [{key: float(x) for key, x in s.items()} for s in done]
         ONCE[name, tied] = [s.pop("loss") for s in sums], sums, deepcopy(model.state_dict())
     return ONCE[name, tied]

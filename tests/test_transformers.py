@@ -27,7 +27,7 @@ from made import (
 from safetensors.torch import load_file, save_file
 
 from nanouft import reward, train
-from nanouft.data.batches import collate, encode, encode_what_fits
+from nanouft.data.batches import Pace, collate, encode, encode_what_fits
 from nanouft.data.rows import Row
 from nanouft.data.selection import demo_rows
 from nanouft.errors import UserError, command
@@ -39,7 +39,7 @@ from nanouft.run import rewards, sampling
 from nanouft.run.folder import read_lines
 from nanouft.run.memory import activation_bytes_per_token, memory_of_step
 from nanouft.run.reference import Models
-from nanouft.run.sampling import Rollouts
+from nanouft.run.sampling import Rollouts, Sampler
 
 hf = pytest.importorskip("transformers")
 tokenizers = pytest.importorskip("tokenizers")
@@ -169,8 +169,9 @@ def test_answers_are_sampled_by_the_model_that_transformers_opens_in_half_precis
     prompts, _ = encode(form.objective.choose([Row(say("user", "Say fig."))]), tok, 128)
     monkeypatch.setattr(sampling, "generate", lambda policy, chunk, **how: asked.append(policy) or (
         generate(policy, chunk, **how)))
-    Rollouts(prompts, form.objective, model, model, tok, lambda rows, texts: [0] * 4,
-             batch_size=1, steps=1, max_new=2, device=Device("cpu", "bf16")).draw(prompts, 0)
+    sampler = Sampler(model, model, tok, max_new=2, device=Device("cpu", "bf16"))
+    Rollouts(prompts, form.objective, sampler, lambda rows, texts: [0] * 4,
+             Pace(batch_size=1, steps=1)).draw(prompts, 0)
     net = hf.AutoModelForCausalLM.from_pretrained(folders["qwen2"], dtype=torch.bfloat16).eval()
     ids = torch.arange(2 * 128).view(2, 128) % tok.n_vocab
     assert torch.equal(asked[0](ids), net(ids).logits)

@@ -29,7 +29,7 @@ import torch.nn.functional as F
 
 from lessons.bench.subjects import MAX_NEW, Subject, nano, our_steps, quiet, real
 from nanouft import world
-from nanouft.data.batches import Epochs, encode
+from nanouft.data.batches import Epochs, Pace, encode
 from nanouft.data.rows import Row
 from nanouft.errors import command, say
 from nanouft.gpt import GPT, NANO
@@ -53,7 +53,7 @@ def loss_memory() -> str:
 def checkpointing(subject: Subject) -> str:
     model, tok = start_model(subject.folder)
     demos = OBJECTIVES["sft"]().choose(world.rows("train", "demos", subject.rows, 0))
-    s = Epochs(encode(demos, tok, 512)[0], subject.rows, 1, 0, tok.pad)(0).seqs["answer"]
+    s = Epochs(encode(demos, tok, 512)[0], Pace(subject.rows, steps=1), tok.pad)(0).seqs["answer"]
 
     def loss() -> torch.Tensor:
         return -model(s.inputs, want="logp", targets=s.targets).mean()

@@ -24,17 +24,17 @@ from torch._dynamo.utils import counters
 
 from lessons.bench.subjects import Subject, nano, our_steps, quiet, real
 from nanouft import train, world
-from nanouft.data.batches import Epochs, encode
+from nanouft.data.batches import Epochs, Pace, encode
 from nanouft.errors import UserError
 from nanouft.gpt import GPT, NANO
-from nanouft.loop import Device, steps
+from nanouft.loop import Device, Update, steps
 from nanouft.models.folders import start_model
 from nanouft.models.tokenizer import Tokenizer
 from nanouft.objective import Batch
 from nanouft.objectives import OBJECTIVES
 from nanouft.run import follow
 from nanouft.run.reference import Models
-from nanouft.run.sampling import Rollouts
+from nanouft.run.sampling import Rollouts, Sampler
 
 TRIED = ("sft", "ift", "dpo", "grpo")
 Start = Callable[[], tuple[GPT, Tokenizer]]     # () -> the model that a check trains, made anew
@@ -64,10 +64,10 @@ def batches_of(name: str, start: Start, n: int, rows: int) -> list[Batch]:
     some = objective.choose(world.mixed_rows("train", objective.kinds(), rows * n, 0))
     data, _ = encode(some, tok, 400)
     if not objective.on_policy:
-        source = Epochs(Models(model, tok.pad).prepare(data, objective), rows, n, 0, tok.pad)
+        source = Epochs(Models(model, tok.pad).prepare(data, objective), Pace(rows, n), tok.pad)
         return [source(i) for i in range(n)]
-    rollouts = Rollouts(data, objective, model, copy.deepcopy(model), tok, world.exact_scores,
-                        batch_size=rows // 4, steps=n)
+    rollouts = Rollouts(data, objective, Sampler(model, copy.deepcopy(model), tok),
+                        world.exact_scores, Pace(rows // 4, n))
     made = [rollouts(i) for i in range(n)]
     for batch in made:                                  # as in the first step on a rollout
         batch.seqs["answer"].sampled_logp = None
@@ -83,9 +83,8 @@ def learner(name: str, device: Device, batches: list[Batch], start: Start = base
         torch._dynamo.reset()
     net = torch.compile(model, dynamic=True, backend=backend) if backend else model
     objective, rate = OBJECTIVES[name](), 2.5e-4 * NANO.n_embd / model.cfg.n_embd
-    run = steps(net, objective, lambda i: batches[i % len(batches)],
-                train.make_optimizer(model, rate, device), range(999), clip=1.0, device=device,
-                scaler=scaler)
+    update = Update(train.make_optimizer(model, rate, device), clip=1.0, scaler=scaler)
+    run = steps(net, objective, lambda i: batches[i % len(batches)], update, range(999), device)
     return model, lambda k: torch.stack([torch.stack([step.sums["loss"], step.norm]).float()
                                          for _, step in zip(range(k), run)])
 

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 
 from lessons.evidence.cells import once
 from nanouft import train, world
-from nanouft.data.batches import Epochs, encode
-from nanouft.loop import Device, Step, steps
+from nanouft.data.batches import Epochs, Pace, encode
+from nanouft.loop import Device, Step, Update, steps
 from nanouft.models.folders import start_model
 from nanouft.objectives import OBJECTIVES
 from nanouft.run.reference import Models
-from nanouft.run.sampling import Rollouts
+from nanouft.run.sampling import Rollouts, Sampler
 
 MAX_NEW = 44
 CPU = Device()
@@ -58,11 +58,12 @@ def our_steps(name: str, subject: Subject, device: Device = CPU) -> Iterator[Ste
     n = subject.rows * (subject.turns + 1)
     rows = objective.choose(world.mixed_rows("train", objective.kinds(), n, 0))
     encoded, _ = encode(rows, tok, model.cfg.n_ctx - MAX_NEW)
+    pace = Pace(subject.rows, steps=96)
     if objective.on_policy:
         start = copy.deepcopy(model).requires_grad_(False)
-        source = Rollouts(encoded, objective, model, start, tok, world.exact_scores,
-                          batch_size=subject.rows, steps=96, device=device)
+        source = Rollouts(encoded, objective, Sampler(model, start, tok, device=device),
+                          world.exact_scores, pace)
     else:
         encoded = Models(model, tok.pad, device).prepare(encoded, objective)
-        source = Epochs(encoded, subject.rows, 96, 0, tok.pad)
-    return steps(model, objective, source, optimizer, range(96), clip=1.0, device=device)
+        source = Epochs(encoded, pace, tok.pad)
+    return steps(model, objective, source, Update(optimizer, clip=1.0), range(96), device)

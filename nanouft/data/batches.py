@@ -218,14 +218,23 @@ def order(lengths: list[int], batch_size: int, steps: int, seed: int) -> np.ndar
     return out
 
 
+@dataclass(frozen=True)
+class Pace:
+    """How fast a run goes through its rows, and in which order."""
+    batch_size: int             # rows of a step, or prompts if the model samples
+    steps: int                  # of the whole run
+    seed: int = 0
+    accumulate: int = 1         # micro-batches in which a step is taken
+
+
 class Epochs:
     """A source of steps: the rows of the data again and again. source(step) -> its batch."""
     stride = 1                          # a run can be resumed at multiples of this many steps
     stats: dict[str, float] = {}        # what the source has to report beside the loss: nothing
 
-    def __init__(self, data: list[Encoded], batch_size: int, steps: int, seed: int, pad: int):
-        self.data, self.pad, self.seed = data, pad, seed
-        self.order = order([e.length for e in data], batch_size, steps, seed)
+    def __init__(self, data: list[Encoded], pace: Pace, pad: int):
+        self.data, self.pad, self.seed = data, pad, pace.seed
+        self.order = order([e.length for e in data], pace.batch_size, pace.steps, pace.seed)
 
     def __call__(self, step: int) -> Batch:
         batch = collate(self.data, self.order[step], self.pad)

@@ -23,11 +23,11 @@ import numpy as np
 import torch
 
 from nanouft import world
-from nanouft.data.batches import collate, encode
+from nanouft.data.batches import Pace, collate, encode
 from nanouft.data.rows import Row
 from nanouft.errors import command, progress, say
 from nanouft.gpt import GPT
-from nanouft.loop import steps
+from nanouft.loop import Update, steps
 from nanouft.models.folders import save_model, start_model
 from nanouft.models.generate import Answer, generate, stops
 from nanouft.models.tokenizer import Tokenizer
@@ -39,7 +39,7 @@ from nanouft.pictures.page import write_page
 from nanouft.run.flags import parse
 from nanouft.run.pushes import chance_to_end, token_pushes
 from nanouft.run.reference import Models
-from nanouft.run.sampling import Rollouts
+from nanouft.run.sampling import Rollouts, Sampler
 
 WEB = Path(__file__).parent / "web"
 ROOT = WEB.resolve().parents[2]         # the project
@@ -156,7 +156,7 @@ def taught(objective: Objective, base: GPT, tok: Tokenizer) -> Iterator[GPT]:
                                   weight_decay=0)
     source = source_of(objective, model, base, tok)
     yield model
-    for _ in steps(model, objective, source, optimizer, range(STEPS), clip=1.0):
+    for _ in steps(model, objective, source, Update(optimizer, clip=1.0), range(STEPS)):
         yield model
 
 
@@ -169,8 +169,8 @@ def source_of(objective: Objective, model: GPT, base: GPT,
     if objective.on_policy:
         prompts, _ = encode(rows, tok, base.cfg.n_ctx - LONGEST)
         reference = models.reference(objective, lora=False)
-        return Rollouts(prompts, objective, model, reference, tok, world.exact_scores,
-                        batch_size=BATCH, steps=STEPS, max_new=LONGEST)
+        return Rollouts(prompts, objective, Sampler(model, reference, tok, LONGEST),
+                        world.exact_scores, Pace(BATCH, STEPS))
     encoded = models.prepare(encode(rows, tok, base.cfg.n_ctx)[0], objective)
     order = np.random.default_rng(0).permutation(len(encoded))
 

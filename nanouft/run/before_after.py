@@ -1,13 +1,11 @@
-"""Before and after a run: which held-out rows are read, what is printed, what eval.json keeps.
+"""Before and after a run: what is measured and printed, and what eval.json keeps.
 
-    held = choose_held_out(cfg, objective, held, total)
-    before = evaluate_run(model, tok, held, cfg, objective, device, score)  # and after the run
+    before = evaluate_run(model, tok, plan, device, score)      # and once more after the run
     report(before, after)
 """
 import re
 from textwrap import shorten
 
-from nanouft.data.batches import Encoded
 from nanouft.data.rows import Row
 from nanouft.data.selection import each_prompt
 from nanouft.errors import counted, say
@@ -15,7 +13,6 @@ from nanouft.gpt import GPT
 from nanouft.loop import Device
 from nanouft.models.generate import stops, unfinished
 from nanouft.models.tokenizer import Tokenizer
-from nanouft.objective import Objective
 from nanouft.run.evaluation import (
     ABOUT,
     Metrics,
@@ -25,8 +22,9 @@ from nanouft.run.evaluation import (
     mean_score,
     rewarded,
 )
+from nanouft.run.held_rows import ASKED, scores_answers, short_answers
+from nanouft.run.plan import Plan
 from nanouft.run.rewards import Score
-from nanouft.run.settings import Train
 
 FORGOT = 20             # points that a family must lose before the run says so
 METRICS = {"nll": "loss on held-out answers, nats per token",
@@ -34,53 +32,17 @@ METRICS = {"nll": "loss on held-out answers, nats per token",
            "prefers": "held-out pairs: chosen answer is likelier",
            "auc": "held-out answers: better ones gained more",
            "reward": "held-out questions: reward of the answers"}
-SHORT = 12              # tokens of a held-out answer that is compared word by word
-COUNTED = 30            # held-out questions with short answers that are asked
-ASKED = 2               # held-out questions that a model answers before and after
 ANSWER = 64             # their longest answers, in tokens
 
 
-def scores_answers(cfg: Train, objective: Objective) -> bool:
-    """Are held-out questions of your rows answered, for the reward of the answers?"""
-    return bool(cfg.data) and objective.on_policy and (
-        objective.scorer != "none" or cfg.reward != "exact")
-
-
-def choose_held_out(cfg: Train, objective: Objective, held: list[Encoded],
-                    total: int) -> list[Encoded]:
-    """The held-out rows that a run of `total` steps scores."""
-    if cfg.plain and not cfg.eval_every:
-        return []
-    if not cfg.data:
-        return held
-    if not held:
-        say("no row is held out, so nothing is measured; --eval-data FILE names other rows")
-        return held
-    if not cfg.eval_data:
-        times = 2 + (total // cfg.eval_every if cfg.eval_every else 0)
-        held = affordable(held, total * cfg.batch_size * objective.samples, times)
-    n, asked = len(held), len(short_answers(held)) or min(len(held), ASKED)
-    what = (f"{counted(n, 'held-out questions')} answered" if scores_answers(cfg, objective) else
-            f"{counted(n, 'held-out rows')} scored, {counted(asked, 'questions')} answered")
-    say(f"before and after training: {what}")
-    return held
-
-
-def affordable(held: list[Encoded], trained: int, times: int) -> list[Encoded]:
-    """From 32 to 200 held-out rows, spread over the file: as many as can be scored `times` times
-    for a tenth of the cost of training on `trained` rows, if a step costs three forwards."""
-    n = min(len(held), max(32, min(200, int(0.1 * 3 * trained / times))))
-    return [held[i * len(held) // n] for i in range(n)]
-
-
-def evaluate_run(model: GPT, tok: Tokenizer, held: list[Encoded], cfg: Train,
-                 objective: Objective, device: Device,
+def evaluate_run(model: GPT, tok: Tokenizer, plan: Plan, device: Device,
                  score: Score | None) -> tuple[Metrics, list[dict]]:
     """(metrics of the held-out rows and the scores, answers to questions) of a model in a run.
     With a reward all held-out questions are answered, else COUNTED short ones or ASKED."""
+    cfg, held = plan.cfg, plan.held
     if cfg.plain:
         return {}, []
-    score = score if scores_answers(cfg, objective) else None
+    score = score if scores_answers(cfg, plan.objective) else None
     metrics: Metrics = {"held_out": held_out(model, held, tok.pad, device)}
     if not cfg.data and cfg.items:
         metrics["families"], items = families(model, tok, items=cfg.items)
@@ -105,18 +67,6 @@ def evaluate_run(model: GPT, tok: Tokenizer, held: list[Encoded], cfg: Train,
 def expected(row: Row) -> str:
     """The answer of a demonstration, or the better one of a pair."""
     return (row.answer or row.chosen or ())[-1].text
-
-
-def short_answers(held: list[Encoded]) -> list[Row]:
-    """Up to COUNTED held-out rows, if most right answers are one turn of at most SHORT tokens, so
-    that an answer can be compared with them word by word."""
-    def is_short(e: Encoded) -> bool:
-        trained = e.seqs.get("answer") or e.seqs.get("chosen")
-        one = len(e.row.answer or e.row.chosen or ()) == 1
-        return trained is not None and one and trained.mask.sum() <= SHORT
-    right = [e for e in held if e.per_row.get("score", e.per_row.get("label", 1)) == 1]
-    rows = each_prompt([e.row for e in right if is_short(e)])
-    return rows[:COUNTED] if 2 * len(rows) > len(each_prompt([e.row for e in right])) else []
 
 
 def same_words(one: str, other: str) -> bool:

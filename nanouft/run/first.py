@@ -1,6 +1,6 @@
 """Models that must be trained before a method can be (poft, sftmix, tis_dpo, distill).
 
-    objective = first_models(objective, cfg, device, main)      # made once, in out/.first
+    objective = first_models(objective, cfg, device, train=main)        # made once, in out/.first
 """
 import hashlib
 import shlex

@@ -1,6 +1,6 @@
 """A run folder while the model trains: the log, checkpoints, Ctrl-C, and going on after a break.
 
-    run = Run(folder, cfg, "ift", model, optimizer, scaler, source, total, device)
+    run = Run(folder, plan, model, optimizer, scaler, source, device)
     with defer_signals((signal.SIGINT, signal.SIGTERM), "this step") as signals:
         for step in run.follow(steps(..., run.bar, ...), signals):
             ...                             # what the caller does beside it
@@ -19,15 +19,15 @@ from nanouft.errors import progress
 from nanouft.gpt import GPT
 from nanouft.loop import Device, Step
 from nanouft.run.folder import Log, load_step, save_step
-from nanouft.run.settings import Train
+from nanouft.run.plan import Plan
 
 
 class Run:
     """`source`: Epochs, or Rollouts, with which a run is saved only between two rollouts."""
 
-    def __init__(self, folder: Path, cfg: Train, name: str, model: GPT,
-                 optimizer: torch.optim.Optimizer, scaler: torch.amp.GradScaler, source: Any,
-                 total: int, device: Device):
+    def __init__(self, folder: Path, plan: Plan, model: GPT, optimizer: torch.optim.Optimizer,
+                 scaler: torch.amp.GradScaler, source: Any, device: Device):
+        cfg, total = plan.cfg, plan.steps
         saved: dict = load_step(folder, model, optimizer) if cfg.resume else {"step": 0}
         if state := saved.get("scaler"):
             scaler.load_state_dict(state)
@@ -37,7 +37,8 @@ class Run:
         self.every = math.ceil(save_every / source.stride) * source.stride      # 0: never
         self.spares = cfg.save_every is None    # writing takes no more than a tenth of the time
         self.log = Log(folder / "metrics.jsonl", saved["step"], device)
-        self.bar = progress(total, name, range(saved["step"], total), saved["step"], stays=True)
+        self.bar = progress(total, plan.objective.name, range(saved["step"], total), saved["step"],
+                            stays=True)
 
     def follow(self, steps: Iterable[Step], signals: list[int]) -> Iterator[Step]:
         """The same steps, each of them logged. After the caller's work on a step the model is saved

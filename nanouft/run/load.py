@@ -2,10 +2,10 @@
 
     model, tok = open_model(cfg, objective, device)
     rows = load_rows(cfg, objective)                            # to train on, held out, left out
-    data, held = encode_rows(cfg, objective, rows, model, tok, max_new)
+    train, held = encode_rows(cfg, objective, rows, model, tok, max_new)
 """
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from nanouft import world
 from nanouft.data.batches import Encoded, encode, encode_what_fits
@@ -22,6 +22,13 @@ from nanouft.run.rewards import reads_fields
 from nanouft.run.settings import Train
 
 
+class Rows(NamedTuple):
+    """Rows of files or of NanoWorld, before an objective chooses among them."""
+    train: list[Row]
+    held: list[Row]
+    left_out: LeftOut           # rows of the files that cannot be read
+
+
 def open_model(cfg: Train, objective: Objective, device: Device) -> tuple[Any, Tokenizer]:
     """The start model as this run trains it, on the CPU, and its tokenizer."""
     model: Any
@@ -36,14 +43,13 @@ def open_model(cfg: Train, objective: Objective, device: Device) -> tuple[Any, T
     return model, tok
 
 
-def load_rows(cfg: Train, objective: Objective) -> tuple[list[Row], list[Row], LeftOut]:
-    """(rows to train on, rows held out): of your files, or drawn from NanoWorld; and the rows of
-    the files that are left out."""
+def load_rows(cfg: Train, objective: Objective) -> Rows:
+    """Rows of your files, or drawn from NanoWorld."""
     kinds = objective.kinds()
     if not cfg.data:
         how: dict = {"kinds": kinds, "skills": cfg.skills, "mix": cfg.mix}
-        return (world.mixed_rows("train", n=cfg.rows, seed=cfg.seed, noise=cfg.noise, **how),
-                world.mixed_rows("val", n=200, seed=0, **how), [])
+        return Rows(world.mixed_rows("train", n=cfg.rows, seed=cfg.seed, noise=cfg.noise, **how),
+                    world.mixed_rows("val", n=200, seed=0, **how), [])
     rows, left_out = read(cfg.data, kinds)
     say(f"{', '.join(cfg.data)}: {describe(rows)}")
     named = world.named(rows)
@@ -58,37 +64,35 @@ def load_rows(cfg: Train, objective: Objective) -> tuple[list[Row], list[Row], L
     if objective.on_policy and not reads_fields(cfg.reward):
         rows = [replace(r, extra={}) for r in rows]
     if not cfg.eval_data:
-        return *holdout(rows), left_out
+        return Rows(*holdout(rows), left_out)
     if set(map(hash_of, cfg.data)) & set(map(hash_of, cfg.eval_data)):
         say("--eval-data is a file of --data: its figures tell nothing about others")
     held, more = read(cfg.eval_data, kinds)
-    return rows, held, left_out + more
+    return Rows(rows, held, left_out + more)
 
 
-def encode_rows(cfg: Train, objective: Objective,
-                data: tuple[list[Row], list[Row], LeftOut], model: GPT,
+def encode_rows(cfg: Train, objective: Objective, rows: Rows, model: GPT,
                 tok: Tokenizer, max_new: int) -> tuple[list[Encoded], list[Encoded]]:
-    """Both as tokens, with room for `max_new` more where the model samples. There may be no
-    held-out row that fits."""
+    """(rows to train on, rows held out) as tokens, with room for `max_new` more where the model
+    samples. There may be no held-out row that fits."""
     room = min(cfg.max_length or model.cfg.n_ctx, model.cfg.n_ctx)
     room -= 1 + max_new if objective.on_policy else 0
     if room < 2:
         raise UserError(f"--max-new {max_new}: leaves no room for a prompt")
-    rows, held_rows, left_out = data
     kinds = objective.kinds()
-    train, report = encode(objective.choose(rows), tok, room)
+    train, report = encode(objective.choose(rows.train), tok, room)
     try:                            # held-out labels need no mismatched answers
         of_held = label_rows if kinds == ["labels"] else objective.choose
-        to_hold = of_held(held_rows) if held_rows else []
+        to_hold = of_held(rows.held) if rows.held else []
     except NoRows:
         to_hold = []
     held, report = encode_what_fits(to_hold, tok, room, report)
     if cfg.data:
         used = {e.row.where for e in train}
         answers = f" as {len(train):,} answers" if len(train) != len(used) else ""
-        say(report_use({f"to learn from{answers}": (rows, used),
-                        "held out": (held_rows, {e.row.where for e in held})},
-                       left_out, report.why, kinds))
+        say(report_use({f"to learn from{answers}": (rows.train, used),
+                        "held out": (rows.held, {e.row.where for e in held})},
+                       rows.left_out, report.why, kinds))
     for text in report.lines(room):
         say(text)
     return train, held

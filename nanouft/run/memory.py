@@ -1,6 +1,6 @@
 """The memory of a run, known before it is spent.
 
-    say(check_memory(cfg, objective, data, model, device))      # "memory: up to 2.1 GB, ..."
+    say(check_memory(plan, model, device))      # "memory: up to 2.1 GB, ..."
 
 A run needs what its process holds already (Python, PyTorch and the weights), which is measured here
 because it differs between builds of PyTorch, and what its steps add.
@@ -12,13 +12,11 @@ from pathlib import Path
 
 import torch
 
-from nanouft.data.batches import Encoded
 from nanouft.errors import UserError
 from nanouft.gpt import GPT
 from nanouft.loop import Device
-from nanouft.objective import Objective
 from nanouft.run import device as devices
-from nanouft.run.settings import Train
+from nanouft.run.plan import Plan
 
 # What a first step loads and the allocator keeps between tensors: .14 to .22 GB were seen on x86-64
 # with Linux, with PyTorch 2.13.0 (CPU and CUDA build) and 2.14.1. Nothing measures it beforehand.
@@ -28,11 +26,11 @@ IN_PIECES = 1.4         # bytes held for each byte of activations, with the gaps
 IN_MORE = 2.2           # the same with LoRA, where no large gradients fill the gaps
 
 
-def check_memory(cfg: Train, objective: Objective, data: list[Encoded], model: GPT,
-                 device: Device) -> str:
+def check_memory(plan: Plan, model: GPT, device: Device) -> str:
     """What this run needs at most, in words. UserError if there is less memory; half
     precision is not refused, because it takes less than is estimated."""
-    longest = max(data, key=lambda e: e.length)
+    cfg, objective = plan.cfg, plan.objective
+    longest = max(plan.train, key=lambda e: e.length)
     new = (cfg.max_new or 0) if objective.on_policy else 0
     tokens = objective.samples * len(longest.seqs) * (longest.length + new)     # of a row, at most
     there = devices.memory(device) if device.dtype == "fp32" else math.inf

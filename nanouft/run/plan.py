@@ -1,18 +1,79 @@
-"""What a run does where nothing is given: rate, batch, steps and beta follow the rows.
+"""What a run trains, decided once, before anything is trained.
 
-    rate, batch_size, steps = rate_and_steps(cfg, objective, len(data), model, given)
+    plan = plan_run(cfg, objective, given, rows, model, tok)
+    say(plan.headline(model, device))
+
+Where nothing is given, the rate, the batch, the steps and beta follow from the rows.
 """
-import dataclasses
 import statistics
+from dataclasses import dataclass, replace
 
-from nanouft.data.batches import Encoded
+from nanouft.data.batches import Encoded, Pace
 from nanouft.errors import UserError, counted, flag, say
 from nanouft.gpt import GPT
 from nanouft.loop import Device
+from nanouft.models.generate import MAX_NEW, longest_answer
+from nanouft.models.tokenizer import Tokenizer
 from nanouft.objective import WIDTH, Objective
+from nanouft.run.held_rows import choose_held_out
+from nanouft.run.load import Rows, encode_rows
 from nanouft.run.settings import Train
 
 FEW = 3e-5              # highest rate for a few rows that are not demonstrations
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All that decides what a run learns. Nothing in it changes afterwards."""
+    cfg: Train                  # the flags, with what was chosen in place of what was not given
+    objective: Objective        # with its settings, as they train
+    rate: float                 # the peak of the learning rate
+    steps: int
+    max_new: int                # longest sampled answer, in tokens
+    train: list[Encoded]
+    held: list[Encoded]         # held-out rows that are scored before and after
+    given: frozenset[str]       # names of the flags that were given
+
+    @property
+    def pace(self) -> Pace:
+        return Pace(self.cfg.batch_size, self.steps, self.cfg.seed, self.cfg.accumulate)
+
+    @property
+    def epochs(self) -> float:
+        """Passes over the training rows."""
+        return self.steps * self.cfg.batch_size / (len(self.train) * self.objective.passes)
+
+    def headline(self, model: GPT, device: Device) -> str:
+        """What is trained, for how long, on what: the first lines of a run."""
+        size, trained = (sum(p.numel() for p in some) / 1e6 for some in (
+            [*model.parameters()], [p for p in model.parameters() if p.requires_grad]))
+        parameters = f"{size:.2f}M parameters"
+        if trained < size:
+            parameters = f"{trained:.2f}M of {parameters} are trained"
+        unit = "prompts" if self.objective.on_policy else "rows"
+        precision = "" if device.dtype == "fp32" else f" {device.dtype}"
+        of_step = counted(self.cfg.batch_size, unit)
+        return (f"{self.objective}: {counted(self.steps, 'steps')} of {of_step} = "
+                f"{as_passes(self.epochs)} over the data, learning rate {self.rate:.2g}\n"
+                f"{len(self.train):,} {unit}, {parameters}, on {device.name}{precision}")
+
+    def chosen_here(self) -> str:
+        """Which flags of steps, batch size and rate were not given."""
+        names = [flag(name) for name in ("epochs", "batch_size", "lr")
+                 if name not in self.given and not (name == "epochs" and self.cfg.steps)]
+        return f"chosen by the run, since not given: {', '.join(names)}" if names else ""
+
+
+def plan_run(asked: Train, objective: Objective, given: set[str], rows: Rows, model: GPT,
+             tok: Tokenizer) -> Plan:
+    """The plan of the run that these flags ask for. `rows`: those of load_rows."""
+    max_new = asked.max_new or (longest_answer(model, tok) if asked.data else MAX_NEW)
+    train, held = encode_rows(asked, objective, rows, model, tok, max_new)
+    rate, batch_size, steps = rate_and_steps(asked, objective, len(train), model, given)
+    cfg = replace(asked, lr=rate, batch_size=batch_size, max_new=max_new)
+    chosen = with_beta(objective, train) if cfg.data and "beta" not in given else objective
+    return Plan(cfg, chosen, rate, steps, max_new, train,
+                choose_held_out(cfg, chosen, held, steps), frozenset(given))
 
 
 def rate_and_steps(cfg: Train, objective: Objective, rows: int, model: GPT,
@@ -50,32 +111,10 @@ def with_beta(objective: Objective, data: list[Encoded]) -> Objective:
     median = statistics.median(t.mask.sum() for e in data for t in e.seqs.values())
     beta = float(f"{min(0.1, max(0.01, 1 / median)):.2g}")
     say(f"beta {beta:g} suits answers of {median:g} tokens, the median (--beta)")
-    return dataclasses.replace(objective, **{"beta": beta})
+    return replace(objective, **{"beta": beta})
 
 
 def as_passes(rows: float) -> str:
     """"3 passes", "0.25 passes": rows read per row of the data."""
     text = f"{rows:,.0f}" if rows >= 9.95 else f"{rows:.2g}"
     return f"{text} {'pass' if text == '1' else 'passes'}"
-
-
-def chosen_here(cfg: Train, given: set[str]) -> str:
-    """Which flags of steps, batch size and rate were not given."""
-    names = [flag(name) for name in ("epochs", "batch_size", "lr")
-             if name not in given and not (name == "epochs" and cfg.steps)]
-    return f"chosen by the run, since not given: {', '.join(names)}" if names else ""
-
-
-def headline(cfg: Train, objective: Objective, steps: int, passes: float, rows: int, model: GPT,
-             device: Device) -> str:
-    """What is trained, for how long, on what: the first lines of a run."""
-    size, trained = (sum(p.numel() for p in some) / 1e6 for some in (
-        [*model.parameters()], [p for p in model.parameters() if p.requires_grad]))
-    parameters = f"{size:.2f}M parameters"
-    if trained < size:
-        parameters = f"{trained:.2f}M of {parameters} are trained"
-    unit = "prompts" if objective.on_policy else "rows"
-    precision = "" if device.dtype == "fp32" else f" {device.dtype}"
-    return (f"{objective}: {counted(steps, 'steps')} of {counted(cfg.batch_size, unit)} = "
-            f"{as_passes(passes)} over the data, learning rate {cfg.lr:.2g}\n"
-            f"{rows:,} {unit}, {parameters}, on {device.name}{precision}")

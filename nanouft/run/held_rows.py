@@ -1,0 +1,59 @@
+"""Which held-out rows a run scores, and which of their questions the model answers.
+
+    held = choose_held_out(cfg, objective, held, total)
+"""
+from nanouft.data.batches import Encoded
+from nanouft.data.rows import Row
+from nanouft.data.selection import each_prompt
+from nanouft.errors import counted, say
+from nanouft.objective import Objective
+from nanouft.run.settings import Train
+
+SHORT = 12              # tokens of a held-out answer that is compared word by word
+COUNTED = 30            # held-out questions with short answers that are asked
+ASKED = 2               # held-out questions that a model answers before and after
+
+
+def scores_answers(cfg: Train, objective: Objective) -> bool:
+    """Are held-out questions of your rows answered, for the reward of the answers?"""
+    return bool(cfg.data) and objective.on_policy and (
+        objective.scorer != "none" or cfg.reward != "exact")
+
+
+def choose_held_out(cfg: Train, objective: Objective, held: list[Encoded],
+                    total: int) -> list[Encoded]:
+    """The held-out rows that a run of `total` steps scores, before and after."""
+    if cfg.plain and not cfg.eval_every:
+        return []
+    if not cfg.data:
+        return held
+    if not held:
+        say("no row is held out, so nothing is measured; --eval-data FILE names other rows")
+        return held
+    if not cfg.eval_data:
+        times = 2 + (total // cfg.eval_every if cfg.eval_every else 0)
+        held = affordable(held, total * cfg.batch_size * objective.samples, times)
+    n, asked = len(held), len(short_answers(held)) or min(len(held), ASKED)
+    what = (f"{counted(n, 'held-out questions')} answered" if scores_answers(cfg, objective) else
+            f"{counted(n, 'held-out rows')} scored, {counted(asked, 'questions')} answered")
+    say(f"before and after training: {what}")
+    return held
+
+
+def affordable(held: list[Encoded], trained: int, times: int) -> list[Encoded]:
+    """From 32 to 200 held-out rows, spread over the file: as many as can be scored `times` times
+    for a tenth of the cost of training on `trained` rows, if a step costs three forwards."""
+    n = min(len(held), max(32, min(200, int(0.1 * 3 * trained / times))))
+    return [held[i * len(held) // n] for i in range(n)]
+
+
+def short_answers(held: list[Encoded]) -> list[Row]:
+    """Up to COUNTED held-out rows, if most right answers are one turn of at most SHORT tokens, so
+    that an answer can be compared with them word by word."""
+    def is_short(e: Encoded) -> bool:
+        trained = e.seqs.get("answer") or e.seqs.get("chosen")
+        one = len(e.row.answer or e.row.chosen or ()) == 1
+        return trained is not None and one and trained.mask.sum() <= SHORT
+    right = [e for e in held if e.per_row.get("score", e.per_row.get("label", 1)) == 1]
+    rows = each_prompt([e.row for e in right if is_short(e)])
+    return rows[:COUNTED] if 2 * len(rows) > len(each_prompt([e.row for e in right])) else []
