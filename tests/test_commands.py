@@ -30,11 +30,12 @@ from nanouft.models.tokenizer import Turn
 from nanouft.objectives import OBJECTIVES
 from nanouft.pictures import plots
 from nanouft.run import device, evaluation, memory, rewards
-from nanouft.run.before_after import affordable, same_words, show
+from nanouft.run.before_after import same_words, show
 from nanouft.run.device import choose_device
 from nanouft.run.evaluation import Measured
 from nanouft.run.flags import add_flags
 from nanouft.run.folder import Log, hash_of, read_lines, save_step
+from nanouft.run.held_rows import affordable
 from nanouft.run.plan import as_passes, rate_and_steps, with_beta
 from nanouft.run.reference import logps
 from nanouft.run.settings import Train, read_flags
