@@ -17,7 +17,7 @@ import torch
 from lessons.exercise import load
 from lessons.parts import PARTS, put
 from nanouft import simple
-from nanouft.data.batches import Epochs
+from nanouft.data.batches import Epochs, Pace
 from nanouft.data.rows import Row
 from nanouft.data.selection import is_demo
 from nanouft.loop import Device
@@ -64,7 +64,7 @@ def rows_of_steps(objective: Objective, cfg: Train, model, tok) -> list[Row]:
     a score; here it has none, as in simple.py."""
     read = load_rows(cfg, objective)
     data, _ = encode_rows(cfg, objective, read, model, tok, 0)
-    order = Epochs(data, cfg.batch_size, cfg.steps, cfg.seed, tok.pad).order
+    order = Epochs(data, Pace(cfg.batch_size, cfg.steps, cfg.seed), tok.pad).order
     demos = {(row.prompt, row.answer) for row in read[0] if is_demo(row)}
     rows = [data[i].row for i in order.flatten()]
     return [replace(row, score=None) if (row.prompt, row.answer) in demos else row
