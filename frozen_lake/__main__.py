@@ -14,8 +14,10 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from nanouft.errors import command, in_range, say
 from nanouft.pictures.page import write_page
+from nanouft.plumbing.entry import command
+from nanouft.plumbing.errors import in_range
+from nanouft.plumbing.printing import say
 from nanouft.run.flags import parse
 
 WEB = Path(__file__).parent / "web"

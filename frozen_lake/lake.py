@@ -17,7 +17,8 @@ import gymnasium
 import torch
 from torch import Tensor
 
-from nanouft.errors import UserError, choose, read_text
+from nanouft.plumbing.errors import UserError, choose
+from nanouft.plumbing.files import read_text
 
 ARROWS = "←↓→↑"                                     # actions 0..3, in gymnasium's order
 

@@ -19,12 +19,12 @@ from frozen_lake.lake import Lake
 from frozen_lake.planning import Path, best_path, worse_path
 from frozen_lake.policies import Policy
 from nanouft import loop
-from nanouft.errors import choose
 from nanouft.objective import Batch, Objective, Seqs
 from nanouft.objectives.dpo import DPO
 from nanouft.objectives.ift import IFT
 from nanouft.objectives.orpo import ORPO
 from nanouft.objectives.sft import SFT
+from nanouft.plumbing.errors import choose
 
 METHODS: dict[str, Objective] = {
     "sft": SFT(reduction="sequence"),

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from frozen_lake.lake import Lake
 from frozen_lake.planning import optimal, walks, worse_path
-from nanouft.errors import choose
+from nanouft.plumbing.errors import choose
 
 HABIT_EPISODES, HABIT_UPDATES, HABIT_RATE = 60, 150, 0.02
 

@@ -6,7 +6,7 @@ from frozen_lake.estimate import distance, overlap, reads
 from frozen_lake.learn import Task, learn
 from frozen_lake.planning import success, visits
 from frozen_lake.policies import Policy, start_policy
-from nanouft.errors import say
+from nanouft.plumbing.printing import say
 
 NAMES = {"sft": "SFT", "ift": "IFT detached", "ift released": "IFT as released",
          "dpo": "DPO", "orpo": "ORPO"}

@@ -115,7 +115,7 @@ models = {
 
 # %%
 from nanouft.run.evaluation import answer_rows
-from nanouft.models.generate import stops
+from nanouft.generate import stops
 
 tests = world.rows("val", "prompts", 60, seed=0, skills=("list",))
 SHOWN = 45                      # the question that you see

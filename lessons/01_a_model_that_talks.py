@@ -255,7 +255,7 @@ lesson.compare(final[less], "nats")
 # <details><summary>Answers</summary>
 #
 # 1. Twenty times, and each time it reads the whole text so far: the beginning and all tokens that
-#    it has said already. (`nanouft/models/generate.py` keeps the keys and values of earlier
+#    it has said already. (`nanouft/generate.py` keeps the keys and values of earlier
 #    positions, so that only the newest token has to be computed.)
 # 2. The last one. Its answer is token 65, which is not among the 64 that the model reads.
 #

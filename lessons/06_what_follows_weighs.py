@@ -44,7 +44,7 @@ import torch
 
 from nanouft import world
 from nanouft.run.evaluation import answer_rows
-from nanouft.models.generate import stops
+from nanouft.generate import stops
 from nanouft.gpt import shipped_base
 from nanouft.simple import token_logp, tokens
 from nanouft.models.tokenizer import nano

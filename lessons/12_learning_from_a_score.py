@@ -1,7 +1,7 @@
 # %% [markdown]
 # # 12 · Learning from a score
 # *About 30 minutes; read 07 and 09 first. REINFORCE and RLOO: arXiv:2402.14740; GRPO:
-# arXiv:2402.03300; online UNA: arXiv:2408.15339; `nanouft/run/sampling.py`, `nanouft/objectives/`.*
+# arXiv:2402.03300; online UNA: arXiv:2408.15339; `nanouft/rollout.py`, `nanouft/objectives/`.*
 #
 # So far somebody else wrote every answer that the model learnt from. Now it answers by itself, a
 # program gives each answer a score, and nobody says what would have been right. This is called

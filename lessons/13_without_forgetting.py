@@ -38,7 +38,7 @@ import draw
 import torch
 
 from nanouft import world
-from nanouft.models.generate import generate
+from nanouft.generate import generate
 from nanouft.gpt import shipped_base
 from nanouft.simple import token_logp, tokens
 from nanouft.models.tokenizer import nano

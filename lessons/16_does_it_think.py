@@ -1,7 +1,7 @@
 # %% [markdown]
 # # 16 · Does it start to think?
 # *About 25 minutes; read 12 first. Thinking that grows under a reward for the result: DeepSeek-R1,
-# arXiv:2501.12948; the length bias: Dr. GRPO, arXiv:2503.20783; `nanouft/run/sampling.py`.*
+# arXiv:2501.12948; the length bias: Dr. GRPO, arXiv:2503.20783; `nanouft/rollout.py`.*
 #
 # Models that "think" write steps before their result, and some of them learnt this from a reward
 # for the result alone. People who repeat this with small models often see the opposite, namely
@@ -54,7 +54,7 @@ import draw
 import torch
 
 from nanouft import world
-from nanouft.models.generate import generate
+from nanouft.generate import generate
 from nanouft.gpt import shipped_base
 from nanouft.data.rows import Row
 from nanouft.models.tokenizer import Turn

@@ -36,10 +36,12 @@ import numpy as np
 from lessons import grade, own_program
 from lessons.evidence.stats import half_width, moments, verdict
 from lessons.parts import loss_of
-from nanouft.errors import UserError, choose, command, say
 from nanouft.gpt import BASE
 from nanouft.models.folders import read_gpt
 from nanouft.models.tokenizer import nano
+from nanouft.plumbing.entry import command
+from nanouft.plumbing.errors import UserError, choose
+from nanouft.plumbing.printing import say
 from nanouft.run.evaluation import families
 
 ROOT = Path(__file__).parents[1]

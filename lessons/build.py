@@ -43,9 +43,13 @@ from lessons.judging import (
 )
 from lessons.parts import OURS, PARTS, base, needed, put
 from nanouft import simple, world
-from nanouft.errors import UserError, command, progress, read_text, say
 from nanouft.gpt import shipped_base
 from nanouft.models.tokenizer import nano
+from nanouft.plumbing.entry import command
+from nanouft.plumbing.errors import UserError
+from nanouft.plumbing.files import read_text
+from nanouft.plumbing.printing import say
+from nanouft.plumbing.progress import progress
 from nanouft.run.evaluation import families, mean_score
 
 FIRST = ("padded", "token_logp", "sft_loss", "train")           # with these it trains

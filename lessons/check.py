@@ -26,7 +26,8 @@ import torch
 
 from lessons.exercise import HERE, NOT_STARTED, exercises, judge, judge_file
 from lessons.grade import grade_class
-from nanouft.errors import UserError, command
+from nanouft.plumbing.entry import command
+from nanouft.plumbing.errors import UserError
 
 
 def check(function) -> None:

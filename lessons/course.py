@@ -23,7 +23,8 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from nanouft.errors import UserError, choose, print_anything
+from nanouft.plumbing.entry import print_anything
+from nanouft.plumbing.errors import UserError, choose
 
 HERE = Path(__file__).resolve().parent
 sys.path.append(str(HERE.parent))               # lesson 17 imports lessons.evidence

@@ -14,13 +14,14 @@ from random import Random
 import torch
 
 from lessons.evidence import stats
-from nanouft.errors import command, say
 from nanouft.objective import Batch, Seqs
 from nanouft.objectives import OBJECTIVES
 from nanouft.objectives.grpo import standardised
 from nanouft.objectives.ift import weights
 from nanouft.objectives.ppo import gae
 from nanouft.objectives.rloo import leave_one_out
+from nanouft.plumbing.entry import command
+from nanouft.plumbing.printing import say
 from nanouft.run.pushes import pushes
 
 HEAD = "# Exam\nFive points each, one hour. Three digits are enough; logarithms are natural.\n"

@@ -39,7 +39,8 @@ from lessons.exercise import (
     verdict,
 )
 from lessons.submissions import Program, handed_in
-from nanouft.errors import UserError, say
+from nanouft.plumbing.errors import UserError
+from nanouft.plumbing.printing import say
 
 ROOT = Path(__file__).parents[1]
 SECONDS, WAITING = 20, 300                          # of computing; on the clock

@@ -12,7 +12,9 @@ import argparse
 import sys
 
 from lessons.course import GUESSES, LESSONS, Question, switches
-from nanouft.errors import UserError, command, counted, say
+from nanouft.plumbing.entry import command
+from nanouft.plumbing.errors import UserError
+from nanouft.plumbing.printing import counted, say
 
 LINE = "{:<15} {:>6} {:>13} {:>6} {:>9} {:>6}"
 

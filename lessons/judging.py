@@ -23,7 +23,7 @@ from lessons import grade
 from lessons.parts import CALLS, OURS, cases, put
 from lessons.slips import SLIPS, alone_and_in_pairs, with_slips
 from nanouft import simple
-from nanouft.errors import lines_in
+from nanouft.plumbing.own_code import lines_in
 
 SECONDS = grade.SECONDS                         # of computing, for one answer of a part
 NOT_YET = "not yet"

@@ -30,11 +30,12 @@ from typing import Any
 from lessons.evidence import whole_runs
 from nanouft import objectives
 from nanouft.data.rows import Row
-from nanouft.errors import command, say
 from nanouft.models.folders import start_model
 from nanouft.models.tokenizer import Turn
 from nanouft.objective import Objective
 from nanouft.objectives import OBJECTIVES
+from nanouft.plumbing.entry import command
+from nanouft.plumbing.printing import say
 from nanouft.run.pushes import parse_methods, token_pushes
 from nanouft.world import as_answer
 

@@ -24,7 +24,9 @@ from tqdm import tqdm
 
 from lessons.table import QUESTIONS
 from lessons.website import FOLD, Site
-from nanouft.errors import UserError, command, say
+from nanouft.plumbing.entry import command
+from nanouft.plumbing.errors import UserError
+from nanouft.plumbing.printing import say
 
 HERE = Path(__file__).resolve().parent
 LESSONS = sorted(HERE.glob("[01]*.py"))     # as in course.py, which would import torch for --help

@@ -19,7 +19,10 @@ from matplotlib.backends.backend_pdf import PdfPages
 from lessons.course import LESSONS, OUT, section
 from lessons.draw import SLIDE, plt
 from lessons.pages import title
-from nanouft.errors import UserError, command, progress, say
+from nanouft.plumbing.entry import command
+from nanouft.plumbing.errors import UserError
+from nanouft.plumbing.printing import say
+from nanouft.plumbing.progress import progress
 
 ROOT = Path(__file__).parents[1]
 

@@ -10,7 +10,8 @@ import re
 import sys
 from pathlib import Path
 
-from nanouft.errors import command, say
+from nanouft.plumbing.entry import command
+from nanouft.plumbing.printing import say
 
 HERE = Path(__file__).parent
 README = HERE.parent / "README.md"

@@ -1,5 +1,15 @@
 """nanouft: many methods of fine-tuning a language model into alignment, each one short file.
-Start at README.md; simple.py shows seven methods with their loop on one page."""
+
+Start at README.md. The files in reading order:
+    simple.py       seven methods with their loop on one page
+    gpt.py          the model
+    objective.py    what a method is made of; objectives/ has all of them, a file each
+    loop.py         the training loop
+    generate.py     how a model answers; rollout.py has its answers scored and learnt from
+    train.py        a whole run
+Other programs are pretrain, reward, sample, evaluate and pushes. The folders data, models, world and
+run hold what these files need, and plumbing what every program needs and no method is about.
+"""
 import os
 import signal
 import sys

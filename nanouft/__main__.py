@@ -2,13 +2,15 @@
 import runpy
 import sys
 
-from nanouft.errors import UserError, choose, command, say
+from nanouft.plumbing.entry import command
+from nanouft.plumbing.errors import UserError, choose
+from nanouft.plumbing.printing import say
 
 COMMANDS = {
     "nanouft.train": "trains a model with any of the methods, on NanoWorld or your rows",
     "nanouft.sample": "lets you talk to a model, or asks several the same question",
     "nanouft.evaluate": "scores models on NanoWorld or on your rows",
-    "nanouft.ledger": "shows how a method pushes each token of an answer",
+    "nanouft.pushes": "shows how a method pushes each token of an answer",
     "nanouft.reward": "learns a reward model from pairs of answers",
     "nanouft.pretrain": "makes a base from your own text, or NanoWorld's again",
     "nanouft.simple": "trains with one of seven methods, all on one page of code",

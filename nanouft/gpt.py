@@ -29,7 +29,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from nanouft.fast import Linear, logp, product
+from nanouft.plumbing.fast import Linear, logp, product
 
 
 @dataclass

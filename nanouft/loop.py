@@ -76,7 +76,7 @@ def steps(model: nn.Module, objective: Objective, source: Callable[[int], Batch]
     """Train `model` in place, one step for each of `numbers` (from 0; a resumed run begins later).
 
     source      source(number) -> the batch of that step, on the CPU: batches.Epochs (rows of a
-                file) or sampling.Rollouts (answers that the model has just sampled)
+                file) or rollout.Rollouts (answers that the model has just sampled)
     accumulate  micro-batches in which a step is taken, to save memory"""
     optimizer, schedule, autocast = update.optimizer, update.schedule, device.autocast()
     scaler = grad_scaler(device) if update.scaler is None else update.scaler

@@ -9,7 +9,7 @@ Each file of objectives/ is one. One training step uses it like this:
 
 Three rules, with which one interface serves every method:
 1. A loss never calls another model. What that model says is computed earlier and stored beside
-   the tokens: before training (run/reference.py), or when answers are sampled (run/sampling.py).
+   the tokens: before training (run/reference.py), or when answers are sampled (rollout.py).
    Seqs.ref_logp is shared by many methods. What only one method reads is prepared by its file.
 2. A method reaches the network through GPT.forward alone.
 3. A loss is a sum over rows or tokens, divided by the total of the WHOLE step. So the losses of
@@ -25,7 +25,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from typing_extensions import dataclass_transform
 
-from nanouft.errors import nearest
+from nanouft.plumbing.errors import nearest
 
 NOT_SET: Any = None                 # the value of a field until somebody writes it
 
@@ -42,9 +42,9 @@ class Seqs:
     real: Tensor                    # (B,T) 1 where the target is a real token, prompt included
     # forward() writes:
     logp: Tensor = NOT_SET          # (B,T) nats, the policy's log-prob of each target; 0 off mask
-    # run/reference.py writes, before training; for sampled answers run/sampling.py:
+    # run/reference.py writes, before training; for sampled answers rollout.py:
     ref_logp: Tensor = NOT_SET      # (B,T) nats, the start model's log-prob of each target
-    # run/sampling.py writes, when answers are sampled:
+    # rollout.py writes, when answers are sampled:
     sampled_logp: Tensor = NOT_SET  # (B,T) nats, the log-prob of each token when it was sampled
     # an objective's credit() writes:
     token_advantage: Tensor = NOT_SET   # (B,T) how much better a token is than expected (PPO)

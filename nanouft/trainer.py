@@ -19,12 +19,12 @@ import transformers
 from torch import Tensor
 
 from nanouft.data.batches import Encoded, collate
-from nanouft.errors import UserError
 from nanouft.gpt import GPT
 from nanouft.models.folders import save_model
 from nanouft.models.tokenizer import Tokenizer
 from nanouft.objective import Objective
-from nanouft.seeds import step_seed
+from nanouft.plumbing.errors import UserError
+from nanouft.plumbing.seeds import step_seed
 
 # arguments of transformers' Trainer that would change nothing, or another loss than the objective
 NOT_READ = {"label_smoothing_factor": "the objective is the loss",

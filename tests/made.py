@@ -24,9 +24,9 @@ from nanouft.models.folders import save_model, start_model
 from nanouft.models.tokenizer import Turn
 from nanouft.objective import Batch
 from nanouft.objectives import OBJECTIVES
+from nanouft.plumbing.seeds import step_seed
+from nanouft.rollout import credited, measure_rollout
 from nanouft.run.reference import Models
-from nanouft.run.sampling import credited, measure_rollout
-from nanouft.seeds import step_seed
 
 CPU, NANO = Device("cpu", "fp32"), tokenizer.nano()
 ONLY_READ = ("mismatch",)               # roles that no loss trains on

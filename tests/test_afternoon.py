@@ -13,7 +13,7 @@ import pytest
 from made import start_folder, write_jsonl
 
 from nanouft import sample, train
-from nanouft.errors import command
+from nanouft.plumbing.entry import command
 
 pytest.importorskip("peft")
 pytest.importorskip("accelerate")

@@ -8,9 +8,9 @@ import pytest
 
 from lessons import arena, build
 from nanouft import simple
-from nanouft.errors import UserError
 from nanouft.gpt import BASE
 from nanouft.models.folders import read_gpt
+from nanouft.plumbing.errors import UserError
 
 ENTRY = """from nanouft.objective import Objective
 

@@ -10,7 +10,8 @@ import pytest
 from lessons import build, exercise, judging, parts
 from lessons.slips import SLIPS
 from nanouft import simple
-from nanouft.errors import UserError, command
+from nanouft.plumbing.entry import command
+from nanouft.plumbing.errors import UserError
 
 HEAD = """import copy, math, statistics
 import numpy as np

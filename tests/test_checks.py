@@ -12,7 +12,7 @@ from torch.nn.functional import scaled_dot_product_attention
 from lessons import exercise as checks
 from lessons.check import check, main
 from lessons.exercise import HERE, NOT_STARTED, Draw, as_tensor, judge, judge_file
-from nanouft.errors import command
+from nanouft.plumbing.entry import command
 
 KNOWN = checks.exercises()
 MASK = "user hi assistant yo end".split()

@@ -22,13 +22,16 @@ from made import NANO, one_error, start_folder, tiny, write_jsonl
 from nanouft import evaluate, sample, train, world
 from nanouft.data.batches import Encoded, Tokens, encode
 from nanouft.data.rows import Row, read
-from nanouft.disk import read_json, write_json
-from nanouft.errors import UserError, command, progress, visible
 from nanouft.loop import Device
 from nanouft.models.folders import save_model, start_model
 from nanouft.models.tokenizer import Turn
 from nanouft.objectives import OBJECTIVES
 from nanouft.pictures import plots
+from nanouft.plumbing.disk import read_json, write_json
+from nanouft.plumbing.entry import command
+from nanouft.plumbing.errors import UserError
+from nanouft.plumbing.printing import visible
+from nanouft.plumbing.progress import progress
 from nanouft.run import device, evaluation, memory, rewards
 from nanouft.run.before_after import same_words, show
 from nanouft.run.device import choose_device
@@ -42,7 +45,7 @@ from nanouft.run.settings import Train, read_flags
 
 ROOT = Path(__file__).parents[1]
 MAINS = {name: import_module(f"nanouft.{name}").main
-         for name in ("train", "evaluate", "sample", "pretrain", "reward", "ledger")}
+         for name in ("train", "evaluate", "sample", "pretrain", "reward", "pushes")}
 DEMOS = [{"prompt": f"Say {x}.", "response": x, "gold": x} for x in
          "fig pig bee oak nut elm ant owl fox hen".split()]
 PAIRS = [{"prompt": d["prompt"], "chosen": d["gold"], "rejected": d["gold"][::-1]} for d in DEMOS]
@@ -183,17 +186,17 @@ def test_a_method_may_be_written_in_any_case(here, capsys):
     for name in ("sft", "Sft"):
         assert call(f"train --objective {name} --resume case") == 2
         assert "run is finished" in one_error(capsys)
-    assert call("ledger --init case --show IFT 'Dpo --beta 1' --out p.png") == 0
+    assert call("pushes --init case --show IFT 'Dpo --beta 1' --out p.png") == 0
     assert "Dpo --beta 1: the chosen answer" in capsys.readouterr().out
 
 
-def test_the_ledger_says_first_what_it_reads(here, capsys):
+def test_pushes_says_first_what_it_reads(here, capsys):
     """A folder may hold another run than one remembers."""
     told = {"run": "run: sft, 2 steps", "start": "start: a model folder",
             "base": "base: the shipped base"}
     for name, line in told.items():
         for end in ("--show sft --out p.png", "--end --data demos.jsonl"):
-            assert call(f"ledger --init {name} {end}") == 0
+            assert call(f"pushes --init {name} {end}") == 0
             assert capsys.readouterr().out.startswith(line + "\n")
 
 
@@ -367,7 +370,7 @@ REFUSED = {     # command line: what the message must hold, words parted by |
     "train --objective sft --Batch-Siz 1": "sft has no flag --Batch-Siz; did you mean --batch-s",
     "train --objective DPOO": "did you mean dpo?",
     "train --init gpt2": "gpt2: no model folder is there|named hub:owner/name",
-    "ledger --show 'sft --lamb 1'": "sft has no flag --lamb",
+    "pushes --show 'sft --lamb 1'": "sft has no flag --lamb",
     "train --variant relesed": "released",
     "train --steps 1.5": "--steps|whole number", "train --lr nan": "--lr|number",
     "train --data": "--data", "train stray": "stray",
@@ -397,8 +400,8 @@ REFUSED = {     # command line: what the message must hold, words parted by |
     "pretrain --width 30": "--width 30|multiple of 4", "pretrain --ctx 3": "--ctx 3",
     "reward --data demos.jsonl --init start": "needs pairs",
     "sample start --plain --system a --prompt b": "--system: does not go with --plain",
-    "ledger --end --prompt Hi": "--prompt is not read with",
-    "ledger --data my.jsonl": "--data is for --end",
+    "pushes --end --prompt Hi": "--prompt is not read with",
+    "pushes --data my.jsonl": "--data is for --end",
     "train --device tpu": "unknown device 'tpu'",
     "train --device cpu:3": "--device cpu:3|PyTorch has 1 CPU device here",
     "train --dtype fp16": "fp16|GPU"}
@@ -760,7 +763,7 @@ def test_a_command_starts_without_what_it_does_not_need():
     code = """
 import sys
 from nanouft import train
-from nanouft.errors import command
+from nanouft.plumbing.entry import command
 print({*sys.modules} & {"transformers", "matplotlib", "datasets", "nanouft.objectives.ppo"})
 sys.exit(command(train.main))"""
     told = subprocess.run([sys.executable, "-c", code, "--objective", "itf"], capture_output=True,

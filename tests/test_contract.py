@@ -7,13 +7,14 @@ import torch
 from made import FORMS, killed_in_step, nano, one_error, push, start_folder, with_logps
 
 from nanouft import train
-from nanouft.disk import write_json
-from nanouft.errors import UserError, command
 from nanouft.models.folders import start_model
 from nanouft.objective import Objective
 from nanouft.objectives import OBJECTIVES
 from nanouft.objectives.dpo import Pairs
 from nanouft.objectives.own import find
+from nanouft.plumbing.disk import write_json
+from nanouft.plumbing.entry import command
+from nanouft.plumbing.errors import UserError
 from nanouft.run.pushes import parse_methods
 from nanouft.run.settings import read_flags
 

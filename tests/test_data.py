@@ -32,9 +32,9 @@ from nanouft.data.selection import (
     report_use,
     score_rows,
 )
-from nanouft.errors import UserError
 from nanouft.models.folders import read_tokenizer, save_model
 from nanouft.models.tokenizer import CONTROL, JINJA, NANO_PATTERN, Tokenizer, Turn
+from nanouft.plumbing.errors import UserError
 from nanouft.pretrain import train_bpe
 
 # A tokenizer in which every letter is a token, so that a test can count.

@@ -1,11 +1,11 @@
-"""Does a model stop, and do rows teach it to? Each figure of `nanouft.ledger --end`."""
+"""Does a model stop, and do rows teach it to? Each figure of `nanouft.pushes --end`."""
 from dataclasses import replace
 
 import pytest
 import torch
 from made import DATA, NANO, nano, same, write_jsonl
 
-from nanouft import ledger
+from nanouft import pushes
 from nanouft.data.batches import encode
 from nanouft.data.selection import demo_rows
 from nanouft.run import ends
@@ -81,8 +81,8 @@ def test_one_sentence_says_what_the_figures_mean(changed, sentence):
 def test_the_command_reads_a_file_or_nanoworld(tmp_path, capsys):
     file = write_jsonl(tmp_path / "my.jsonl", [{"prompt": "Hi", "response": "Ho"},
                                                {"prompt": "Hi", "response": ""}])
-    assert ledger.main(["--end", "--data", file]) == 0
+    assert pushes.main(["--end", "--data", file]) == 0
     said = capsys.readouterr().out
     assert "2 rows read: 1 with an answer, 1 left out" in said
     assert "1 end token for 1 answer" in said
-    assert ledger.main(["--end"]) == 0 and "30 end tokens for 30 answers" in capsys.readouterr().out
+    assert pushes.main(["--end"]) == 0 and "30 end tokens for 30 answers" in capsys.readouterr().out

@@ -13,12 +13,13 @@ from frozen_lake.learn import METHODS, learn
 from frozen_lake.policies import Net
 from nanouft import train, world
 from nanouft.data.batches import Pace, encode
-from nanouft.errors import UserError, command
 from nanouft.loop import Device, grad_scaler
 from nanouft.objectives import OBJECTIVES
 from nanouft.playground.__main__ import taught
+from nanouft.plumbing.entry import command
+from nanouft.plumbing.errors import UserError
+from nanouft.rollout import Rollouts, Sampler
 from nanouft.run.folder import read_lines
-from nanouft.run.sampling import Rollouts, Sampler
 
 SAMPLED = [name for name, o in OBJECTIVES.items() if o().on_policy]
 OF_ROWS = [name for name in OBJECTIVES if name not in SAMPLED]

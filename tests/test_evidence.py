@@ -11,7 +11,7 @@ from lessons.evidence import cells, judge, papers, reads, searches, stats, verdi
 from lessons.evidence.__main__ import main
 from lessons.evidence.claim import UNIT
 from lessons.evidence.claims import CLAIMS, packed
-from nanouft.errors import UserError
+from nanouft.plumbing.errors import UserError
 
 PAGE, README = (file.read_text(encoding="utf-8") for file in (write.PAGE, write.README))
 PROSE = re.sub(r"^\|.*\n", "", PAGE, flags=re.M)                   # without its tables

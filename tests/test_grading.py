@@ -16,7 +16,7 @@ from lessons import exercise as judge
 from lessons import grade
 from lessons.check import main
 from lessons.submissions import fingerprint, handed_in, parsed, slice_of
-from nanouft.errors import UserError
+from nanouft.plumbing.errors import UserError
 
 KNOWN = judge.exercises()
 RIGHT = "import math\nimport torch\n" + getsource(KNOWN["02b"].right)

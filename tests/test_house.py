@@ -14,8 +14,8 @@ from nanouft.objectives import NAMES
 
 ROOT = Path(__file__).parents[1]
 # Folders of nanouft/ and files at its top. Each imports only what stands before it.
-ORDER = """errors seeds disk fast gpt objective loop models data objectives world simple run trainer
-    pictures evaluate pretrain reward sample train ledger playground __main__""".split()
+ORDER = """plumbing gpt objective loop models generate data objectives world simple rollout run
+    trainer pictures evaluate pretrain reward sample train pushes playground __main__""".split()
 COMMANDS = re.compile(r"python3? -m ((?:nanouft|frozen_lake|lessons)[\w.]*)")
 
 
@@ -139,7 +139,7 @@ def test_python_m_nanouft_with_a_name_runs_that_command(module, words):
 
 
 @pytest.mark.parametrize("module", [
-    "nanouft", "nanouft.ledger", "nanouft.sample", "frozen_lake", "lessons.pages", "lessons.table"])
+    "nanouft", "nanouft.pushes", "nanouft.sample", "frozen_lake", "lessons.pages", "lessons.table"])
 def test_a_help_that_needs_only_flags_does_not_wait_for_torch(module):
     code = f"""
 import runpy, sys

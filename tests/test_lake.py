@@ -36,8 +36,8 @@ from frozen_lake.planning import (
 )
 from frozen_lake.policies import Net, start_policy
 from frozen_lake.record import LAMS, OPENS, PAGE_NAMES, page_policies, record
-from nanouft.errors import UserError
 from nanouft.pictures.page import write_page
+from nanouft.plumbing.errors import UserError
 
 LAKES = [make_lake(name) for name in MAPS]
 TWOWAY = make_lake("twoway5")

@@ -8,7 +8,7 @@ import pytest
 
 from lessons import course, guesses
 from lessons.course import HERE, LESSONS, Question, switches
-from nanouft.errors import UserError
+from nanouft.plumbing.errors import UserError
 
 NAMES = [(file.name[:2], change) for file in LESSONS for change in ("", *switches(file))]
 

@@ -11,12 +11,12 @@ import torch
 from made import CPU, FORMS, TINY, batch_of, learn, tiny
 from torch.profiler import ProfilerActivity, profile
 
-from nanouft import fast
 from nanouft.data.batches import Encoded, Tokens, collate
 from nanouft.data.rows import Row
 from nanouft.gpt import GPT
 from nanouft.models import generate
 from nanouft.objective import Batch
+from nanouft.plumbing import fast
 from nanouft.run import reference, sampling
 from nanouft.run.memory import bytes_of_training, bytes_per_token
 

@@ -11,14 +11,14 @@ from safetensors.torch import load_file
 
 from nanouft import simple, train, world
 from nanouft.data.batches import Epochs, Pace, encode
-from nanouft.errors import command
 from nanouft.gpt import shipped_base
 from nanouft.loop import Device, Update, steps, warmup_cosine
 from nanouft.models.folders import start_model
 from nanouft.objectives import OBJECTIVES
+from nanouft.plumbing.entry import command
+from nanouft.rollout import Rollouts, Sampler
 from nanouft.run.folder import read_lines
 from nanouft.run.reference import Models
-from nanouft.run.sampling import Rollouts, Sampler
 
 # Together they pass through every branch of the loop: random draws, a second forward, frozen
 # weights, the start model's numbers, rows that read other rows, embeddings of prompts, minibatches,

@@ -20,8 +20,7 @@ from lessons import methods
 from lessons.evidence import claim as claim_entry
 from lessons.evidence import claims, whole_runs
 from lessons.evidence.claims import CLAIMS
-from nanouft import ledger, objectives
-from nanouft.disk import write_json
+from nanouft import objectives, pushes
 from nanouft.models.folders import start_model
 from nanouft.objectives import OBJECTIVES
 from nanouft.pictures import colours, plots
@@ -38,6 +37,7 @@ from nanouft.playground.__main__ import (
     source_of,
     taught,
 )
+from nanouft.plumbing.disk import write_json
 from nanouft.run.pushes import token_pushes
 
 # Red-green blindness on linear RGB: Machado, Oliveira and Fernandes 2009, severity 1.
@@ -130,7 +130,7 @@ def test_the_pushes_on_a_long_answer_take_several_rows(tmp_path, monkeypatch, ca
     drawn: list = []
     monkeypatch.setattr(plots, "save", lambda fig, file: drawn.append(fig) or file)
     long = " ".join(["Sort pig bee saw."] * 3)
-    assert ledger.main(["--show", "ift", "--prompt", "a", "--answer", long, "--out",
+    assert pushes.main(["--show", "ift", "--prompt", "a", "--answer", long, "--out",
                         str(tmp_path / "p.png")]) == 0
     out = capsys.readouterr().out
     said = [x for x in out.split() if re.fullmatch(r"[+-]\d\.\d\d", x)]
@@ -142,18 +142,18 @@ def test_the_pushes_on_a_long_answer_take_several_rows(tmp_path, monkeypatch, ca
         "fern", "'\\n'", "photosynt…", "<|im_end|>"]
 
 
-def test_the_ledger_shows_four_methods_and_says_what_it_found(tmp_path, capsys):
+def test_pushes_shows_four_methods_and_says_what_it_found(tmp_path, capsys):
     file = tmp_path / "new" / "pushes.png"
-    assert ledger.main(["--out", str(file)]) == 0 and Image.open(file).width == 1080
+    assert pushes.main(["--out", str(file)]) == 0 and Image.open(file).width == 1080
     shown = capsys.readouterr().out
     assert [line for line in shown.splitlines() if line.endswith(" answer")] == [
         "sft: the answer", "ift: the answer", "ift --variant released: the answer",
         "dpo: the chosen answer", "dpo: the rejected answer"]
     right = [("sft", "answer", ["<|end|>"], [1.0]),
              ("ift --variant released", "answer", ["<|end|>"], [-0.9])]
-    assert ledger.finding(right) == "IFT (released) pushes <|end|> down (−0.90), SFT up (+1.00)"
+    assert pushes.finding(right) == "IFT (released) pushes <|end|> down (−0.90), SFT up (+1.00)"
     hyphen = [("sft", "answer", ["-"], [1.0]), ("dpo", "answer", ["-"], [-0.5])]
-    assert ledger.finding(hyphen) == "DPO pushes - down (−0.50), SFT up (+1.00)"
+    assert pushes.finding(hyphen) == "DPO pushes - down (−0.50), SFT up (+1.00)"
 
 
 # ---- the playground: what is recorded ------------------------------------------------------------
@@ -243,7 +243,7 @@ def test_what_the_page_says_of_methods_is_current():
 
 
 def test_numbers_on_the_page_are_computed_again(made):
-    """Three methods at random: taught by a loop of four lines, pushed by the ledger, decoded word
+    """Three methods at random: taught by a loop of four lines, pushed by the pushes, decoded word
     by word without a cache."""
     seed = time.time_ns() % 10_000
     can = [name for name, cls in OBJECTIVES.items() if cls.first is None and not cls().on_policy]

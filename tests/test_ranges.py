@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 from made import FORMS, Form
 
-from nanouft.errors import UserError
 from nanouft.objectives import OBJECTIVES
 from nanouft.objectives.grpo import clip_of
+from nanouft.plumbing.errors import UserError
 
 BETA = ("dpo una uft poft kto robust_dpo ipo hinge apo nca sppo simpo cpo asft tpo tpo_l "
         "tis_dpo gdpo ada_dpo rpo tofu online_dpo online_una")

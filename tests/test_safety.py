@@ -13,11 +13,12 @@ from made import NANO, killed_in_step, nano, one_error, start_folder, write_json
 from safetensors.torch import load_file, save_file
 
 from nanouft import train
-from nanouft.disk import read_json
-from nanouft.errors import Diverged, UserError, command
 from nanouft.loop import Device, Step
 from nanouft.models import folders
 from nanouft.models.folders import read_tokenizer, save_model, start_model
+from nanouft.plumbing.disk import read_json
+from nanouft.plumbing.entry import command
+from nanouft.plumbing.errors import Diverged, UserError
 from nanouft.run import folder as run_folder
 from nanouft.run.folder import Log, load_step, new_folder, read_lines, save_step
 

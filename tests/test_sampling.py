@@ -13,18 +13,18 @@ from made import CPU, NANO, TINY, nano, same, tiny
 from nanouft import loop, world
 from nanouft.data.batches import Encoded, Pace, Tokens, collate, encode
 from nanouft.data.rows import Row
-from nanouft.errors import Diverged
+from nanouft.generate import Answer, generate, stops
 from nanouft.gpt import GPT, GPTConfig
 from nanouft.loop import Device
 from nanouft.models import generate as decoding
-from nanouft.models.generate import Answer, generate, stops
 from nanouft.models.tokenizer import Turn
 from nanouft.objectives import OBJECTIVES
 from nanouft.objectives.on_policy import log_rho
+from nanouft.plumbing.errors import Diverged
+from nanouft.plumbing.seeds import rollout_seed
+from nanouft.rollout import Rollouts, Sampler, batch_of, measure_rollout, stats
 from nanouft.run import sampling
 from nanouft.run.evaluation import answer_rows
-from nanouft.run.sampling import Rollouts, Sampler, batch_of, measure_rollout, stats
-from nanouft.seeds import rollout_seed
 
 PROMPTS = [[3, 1, 4], [1], [5, 9, 2, 6, 5, 3, 5], [8, 9]]
 MODEL = tiny(3).double()

@@ -14,8 +14,9 @@ from made import killed_in_step, one_error, start_folder, write_jsonl
 from safetensors.torch import load_file, save_file
 
 from nanouft import train
-from nanouft.disk import read_json, remove
-from nanouft.errors import UserError, command
+from nanouft.plumbing.disk import read_json, remove
+from nanouft.plumbing.entry import command
+from nanouft.plumbing.errors import UserError
 from nanouft.run.first import first_models
 from nanouft.run.folder import Log, read_lines
 from nanouft.run.settings import read_flags

@@ -8,7 +8,7 @@ import pytest
 
 from lessons import build, check, exam, slides, table
 from lessons.course import LESSONS
-from nanouft.errors import UserError
+from nanouft.plumbing.errors import UserError
 
 PAGE = (slides.ROOT / "docs" / "teaching.md").read_text(encoding="utf-8")
 NUMBER = re.compile(r"[-+]?\d+\.?\d*")

@@ -17,12 +17,12 @@ import torch
 from made import CPU, DATA, NANO, Form, same
 
 from nanouft.data.batches import collate, encode
-from nanouft.errors import UserError
 from nanouft.loop import Update, steps
 from nanouft.models.folders import start_model
 from nanouft.objectives import OBJECTIVES
+from nanouft.plumbing.errors import UserError
+from nanouft.plumbing.seeds import step_seed
 from nanouft.run.reference import Models
-from nanouft.seeds import step_seed
 
 hf = pytest.importorskip("transformers")
 pytest.importorskip("accelerate")

@@ -30,16 +30,17 @@ from nanouft import reward, train
 from nanouft.data.batches import Pace, collate, encode, encode_what_fits
 from nanouft.data.rows import Row
 from nanouft.data.selection import demo_rows
-from nanouft.errors import UserError, command
+from nanouft.generate import generate
 from nanouft.loop import Device
 from nanouft.models.folders import folder_of, save_model, start_model
-from nanouft.models.generate import generate
 from nanouft.models.tokenizer import nano
+from nanouft.plumbing.entry import command
+from nanouft.plumbing.errors import UserError
+from nanouft.rollout import Rollouts, Sampler
 from nanouft.run import rewards, sampling
 from nanouft.run.folder import read_lines
 from nanouft.run.memory import activation_bytes_per_token, memory_of_step
 from nanouft.run.reference import Models
-from nanouft.run.sampling import Rollouts, Sampler
 
 hf = pytest.importorskip("transformers")
 tokenizers = pytest.importorskip("tokenizers")

@@ -20,9 +20,11 @@ from made import FORMS, Form, batch_of, learn, nano, same
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from nanouft.errors import choose, command, say
 from nanouft.objective import Batch, Seqs
 from nanouft.objectives import OBJECTIVES
+from nanouft.plumbing.entry import command
+from nanouft.plumbing.errors import choose
+from nanouft.plumbing.printing import say
 
 FILE = Path(__file__).with_name("values.json")
 KNOWN = json.loads(FILE.read_text(encoding="utf-8"))

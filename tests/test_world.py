@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from made import NANO
 
-from nanouft import seeds, world
+from nanouft import world
 from nanouft.data.batches import order
 from nanouft.data.rows import Row
 from nanouft.models.tokenizer import Turn
+from nanouft.plumbing import seeds
 from nanouft.pretrain import ROW
 from nanouft.world import FAMILIES, GROUP_A, HELD_OUT, SPLITS, rows, score
 from nanouft.world.answers import SHOWN, family_of, read_question, read_rules

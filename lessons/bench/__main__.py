@@ -31,10 +31,11 @@ from lessons.bench.subjects import MAX_NEW, Subject, nano, our_steps, quiet, rea
 from nanouft import world
 from nanouft.data.batches import Epochs, Pace, encode
 from nanouft.data.rows import Row
-from nanouft.errors import command, say
 from nanouft.gpt import GPT, NANO
 from nanouft.models.folders import start_model
 from nanouft.objectives import OBJECTIVES
+from nanouft.plumbing.entry import command
+from nanouft.plumbing.printing import say
 
 GPT2_VOCAB, SAMPLES = 50_257, 4
 

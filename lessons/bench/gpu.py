@@ -25,16 +25,16 @@ from torch._dynamo.utils import counters
 from lessons.bench.subjects import Subject, nano, our_steps, quiet, real
 from nanouft import train, world
 from nanouft.data.batches import Epochs, Pace, encode
-from nanouft.errors import UserError
 from nanouft.gpt import GPT, NANO
 from nanouft.loop import Device, Update, steps
 from nanouft.models.folders import start_model
 from nanouft.models.tokenizer import Tokenizer
 from nanouft.objective import Batch
 from nanouft.objectives import OBJECTIVES
+from nanouft.plumbing.errors import UserError
+from nanouft.rollout import Rollouts, Sampler
 from nanouft.run import follow
 from nanouft.run.reference import Models
-from nanouft.run.sampling import Rollouts, Sampler
 
 TRIED = ("sft", "ift", "dpo", "grpo")
 Start = Callable[[], tuple[GPT, Tokenizer]]     # () -> the model that a check trains, made anew

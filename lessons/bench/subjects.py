@@ -14,8 +14,8 @@ from nanouft.data.batches import Epochs, Pace, encode
 from nanouft.loop import Device, Step, Update, steps
 from nanouft.models.folders import start_model
 from nanouft.objectives import OBJECTIVES
+from nanouft.rollout import Rollouts, Sampler
 from nanouft.run.reference import Models
-from nanouft.run.sampling import Rollouts, Sampler
 
 MAX_NEW = 44
 CPU = Device()

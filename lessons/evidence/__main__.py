@@ -19,7 +19,9 @@ import numpy as np
 from lessons.evidence import estimates, judge, mechanism, papers
 from lessons.evidence.claims import CLAIMS, scores_file
 from lessons.evidence.verdicts import Line
-from nanouft.errors import UserError, choose, command, say
+from nanouft.plumbing.entry import command
+from nanouft.plumbing.errors import UserError, choose
+from nanouft.plumbing.printing import say
 
 TITLES = {"C5": "Frozen Lake: where training ends, and is SFT's estimate of its policy too high?",
           "C7": "Is what SFT estimates of its model too high, step by step?"}

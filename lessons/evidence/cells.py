@@ -30,10 +30,11 @@ from lessons.evidence.claim import REAL, RESULTS, TRIES, UNIT, Claim, read_tries
 from lessons.evidence.claims import CLAIMS, packed, scores_file
 from lessons.evidence.judge import place
 from nanouft import train, world
-from nanouft.disk import read_json
-from nanouft.errors import UserError, say
 from nanouft.models import folders
 from nanouft.models.tokenizer import nano
+from nanouft.plumbing.disk import read_json
+from nanouft.plumbing.errors import UserError
+from nanouft.plumbing.printing import say
 from nanouft.run.evaluation import families
 from nanouft.world.answers import read_question
 

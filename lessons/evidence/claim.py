@@ -24,7 +24,7 @@ from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 
-from nanouft.errors import UserError
+from nanouft.plumbing.errors import UserError
 
 RESULTS = Path(__file__).parent / "results"
 TRIES = RESULTS / "tries.csv"           # all settings that were tried, and what they scored

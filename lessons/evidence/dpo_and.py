@@ -17,9 +17,9 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor
 
-from nanouft.errors import in_range
 from nanouft.objective import Batch
 from nanouft.objectives.dpo import Pairs
+from nanouft.plumbing.errors import in_range
 
 
 class DPOAnd(Pairs):

@@ -24,8 +24,10 @@ import numpy as np
 from nanouft import world
 from nanouft.data.rows import Row
 from nanouft.data.selection import each_prompt
-from nanouft.errors import UserError, command, say
 from nanouft.models.folders import start_model
+from nanouft.plumbing.entry import command
+from nanouft.plumbing.errors import UserError
+from nanouft.plumbing.printing import say
 from nanouft.run.evaluation import answer_rows
 from nanouft.run.flags import parse
 

@@ -10,7 +10,7 @@ from lessons.evidence.claim import BASES, SKILLS, UNIT, Claim
 from lessons.evidence.claims import CLAIMS, packed, scores_file
 from lessons.evidence.stats import half_width
 from lessons.evidence.verdicts import Asked, Line, holm, lines_of, moments
-from nanouft.errors import UserError
+from nanouft.plumbing.errors import UserError
 
 COMPARED = {"stops": "ended", "score where both stop": "both stop"}
 Kept = Mapping[str, np.ndarray]

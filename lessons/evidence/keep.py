@@ -16,8 +16,9 @@ from nanouft import world
 from nanouft.data.batches import encode
 from nanouft.data.rows import Row, read
 from nanouft.data.selection import demo_rows
-from nanouft.errors import UserError, command
 from nanouft.models.folders import start_model
+from nanouft.plumbing.entry import command
+from nanouft.plumbing.errors import UserError
 from nanouft.run.flags import parse
 from nanouft.run.reference import Models
 

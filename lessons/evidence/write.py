@@ -13,9 +13,9 @@ from lessons.evidence import judge, losses, papers, reads, searches, stats
 from lessons.evidence.claims import CLAIMS, packed
 from lessons.evidence.papers import Sentence
 from lessons.evidence.verdicts import Line, moments
-from nanouft.errors import say
 from nanouft.pictures.colours import SOFT, look
 from nanouft.pictures.plots import save
+from nanouft.plumbing.printing import say
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "claims.md"

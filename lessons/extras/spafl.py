@@ -30,7 +30,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nanouft.errors import command, say
+from nanouft.plumbing.entry import command
+from nanouft.plumbing.printing import say
 
 WINDOW = "paper"                         # or "released": where the thresholds feel the data
 SIZES = (32, 48, 48, 10)                # inputs, two hidden layers, classes; no biases

@@ -35,11 +35,13 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from nanouft import world
 from nanouft.data.batches import collate, encode
-from nanouft.errors import UserError, command, say
 from nanouft.gpt import scatter_at, select_at
 from nanouft.models.folders import start_model
 from nanouft.objective import Batch, write_logp
 from nanouft.objectives.dpo import Pairs, log_ratio
+from nanouft.plumbing.entry import command
+from nanouft.plumbing.errors import UserError
+from nanouft.plumbing.printing import say
 from nanouft.run.reference import Models
 
 Weights = dict[str, Tensor]             # {name: the weight, or its change}

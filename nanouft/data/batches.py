@@ -15,10 +15,12 @@ import torch
 from torch import Tensor
 
 from nanouft.data.rows import Roles, Row, without_oldest
-from nanouft.errors import UserError, counted, progress
 from nanouft.models.tokenizer import Tokenizer
 from nanouft.objective import NOT_SET, Batch, Seqs
-from nanouft.seeds import order_seed, step_seed
+from nanouft.plumbing.errors import UserError
+from nanouft.plumbing.printing import counted
+from nanouft.plumbing.progress import progress
+from nanouft.plumbing.seeds import order_seed, step_seed
 
 POOL = 20                               # steps whose rows are sorted by length
 KNOWN = ("score", "label", "p")         # columns that come with the rows of the data

@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from nanouft.data.forms import NUMBERS
-from nanouft.errors import UserError, parse_json, plain_file, read_text
+from nanouft.plumbing.errors import UserError
+from nanouft.plumbing.files import parse_json, plain_file, read_text
 
 LINES = "; a file has one JSON object per line, or is a list of them, or ends in .csv or .parquet"
 

@@ -8,8 +8,8 @@ import os.path
 import re
 from typing import Any
 
-from nanouft.errors import UserError
 from nanouft.models.tokenizer import Turn, Turns
+from nanouft.plumbing.errors import UserError
 
 NAMES = {"completion": "response", "answer": "response", "output": "response",
          "question": "prompt", "instruction": "prompt", "conversations": "messages"}

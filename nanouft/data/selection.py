@@ -14,8 +14,9 @@ from collections import Counter
 from collections.abc import Collection, Mapping
 
 from nanouft.data.rows import NO_ANSWER, LeftOut, Roles, Row, reasons
-from nanouft.errors import UserError, counted
 from nanouft.models.tokenizer import Turn, Turns
+from nanouft.plumbing.errors import UserError
+from nanouft.plumbing.printing import counted
 
 SAME_QUESTION = "the same question as another row"
 

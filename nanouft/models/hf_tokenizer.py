@@ -16,9 +16,9 @@ from pathlib import Path
 from textwrap import shorten
 from typing import Any
 
-from nanouft.disk import read_json, write_json
-from nanouft.errors import UserError
 from nanouft.models.tokenizer import CONTROL, END, JINJA, PAD, Tokenizer, Turn, Turns
+from nanouft.plumbing.disk import read_json, write_json
+from nanouft.plumbing.errors import UserError
 
 SAFE: Any = {"trust_remote_code": False}
 DAY = datetime(2024, 7, 26)

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import tiktoken
 
-from nanouft.errors import UserError
+from nanouft.plumbing.errors import UserError
 
 USER, ASSISTANT, END, PAD = CONTROL = ("<|user|>", "<|assistant|>", "<|end|>", "<|pad|>")
 ASSET = Path(__file__).parents[1] / "assets" / "nano.tiktoken"

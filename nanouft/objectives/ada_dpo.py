@@ -25,8 +25,8 @@ from functools import lru_cache
 
 import torch.nn.functional as F
 
-from nanouft.errors import in_range
 from nanouft.objectives.dpo import Pairs, check_settings
+from nanouft.plumbing.errors import in_range
 
 
 class AdaDPO(Pairs):

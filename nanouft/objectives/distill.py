@@ -21,9 +21,9 @@ and drops the others, and the model never tries what it does not already say.
 """
 from torch import Tensor
 
-from nanouft.errors import UserError
 from nanouft.objective import Batch, First, Objective
 from nanouft.objectives.on_policy import check_sampling
+from nanouft.plumbing.errors import UserError
 
 
 class Distill(Objective):

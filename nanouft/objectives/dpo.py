@@ -27,8 +27,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from nanouft.errors import UserError, in_range
 from nanouft.objective import Batch, Objective, Seqs
+from nanouft.plumbing.errors import UserError, in_range
 
 
 class DPO(Objective):

@@ -40,9 +40,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from nanouft.errors import UserError
 from nanouft.objective import Batch, Objective
 from nanouft.objectives.on_policy import check_sampling, clipped, k3, log_rho, step_metrics
+from nanouft.plumbing.errors import UserError
 
 
 class GRPO(Objective):

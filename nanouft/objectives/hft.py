@@ -25,10 +25,10 @@ from collections import defaultdict
 import numpy as np
 from torch import Tensor
 
-from nanouft.errors import UserError
 from nanouft.objective import Batch, Objective
 from nanouft.objectives.sft import nll
-from nanouft.seeds import half_seed
+from nanouft.plumbing.errors import UserError
+from nanouft.plumbing.seeds import half_seed
 
 
 class HFT(Objective):

@@ -39,8 +39,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from nanouft.errors import in_range
 from nanouft.objective import Batch, Objective, Seqs
+from nanouft.plumbing.errors import in_range
 
 Variant = Literal["detached", "released", "algorithm1", "eq21", "eq21_mean1"]
 

@@ -29,10 +29,10 @@ from torch import Tensor
 
 from nanouft.data.rows import Row
 from nanouft.data.selection import label_rows
-from nanouft.errors import UserError
 from nanouft.objective import Batch, Objective, write_logp
 from nanouft.objectives.dpo import check_settings, log_ratio
 from nanouft.objectives.una import graded_metrics
+from nanouft.plumbing.errors import UserError
 
 
 class KTO(Objective):

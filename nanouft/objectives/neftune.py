@@ -16,10 +16,10 @@ its neighbours are; evaluation and references must be without noise, which `mode
 """
 from torch import Tensor
 
-from nanouft.errors import in_range
 from nanouft.objective import Batch, Objective, Seqs, write_logp
 from nanouft.objectives.sft import nll
-from nanouft.seeds import uniform_rows
+from nanouft.plumbing.errors import in_range
+from nanouft.plumbing.seeds import uniform_rows
 
 
 class NEFTune(Objective):

@@ -8,8 +8,8 @@ Divergence.
 import torch
 from torch import Tensor
 
-from nanouft.errors import in_range
 from nanouft.objective import Batch, Seqs
+from nanouft.plumbing.errors import in_range
 
 
 def check_sampling(objective, least: int = 1) -> None:

@@ -15,10 +15,12 @@ from typing import Any
 
 from torch import Tensor, is_grad_enabled
 
-from nanouft.errors import UserError, choose, code_of, plain_file
 from nanouft.objective import CHOOSE, Objective
 from nanouft.objectives import OBJECTIVES
 from nanouft.objectives.dpo import Pairs
+from nanouft.plumbing.errors import UserError, choose
+from nanouft.plumbing.files import plain_file
+from nanouft.plumbing.own_code import code_of
 
 OWN = re.compile(r"(.+\.py)(?::(\w+))?")             # mine.py, mine.py:Name
 

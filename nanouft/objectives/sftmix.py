@@ -30,10 +30,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from nanouft.errors import in_range
 from nanouft.gpt import scatter_at, select_at
 from nanouft.objective import Batch, First, Objective, Seqs
-from nanouft.seeds import uniform_rows
+from nanouft.plumbing.errors import in_range
+from nanouft.plumbing.seeds import uniform_rows
 
 
 class SFTMix(Objective):

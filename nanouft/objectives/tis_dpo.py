@@ -22,9 +22,9 @@ made once and kept; --estimates PLUS MINUS names others.
 import torch.nn.functional as F
 from torch import Tensor
 
-from nanouft.errors import UserError
 from nanouft.objective import Batch, First, Objective, Seqs
 from nanouft.objectives.dpo import check_settings, pair_metrics
+from nanouft.plumbing.errors import UserError
 
 
 class TISDPO(Objective):

@@ -25,11 +25,11 @@ gamma < 1 the weight is infinite at p = 1.
 import torch
 from torch import Tensor
 
-from nanouft.errors import UserError
-from nanouft.fast import logp
 from nanouft.gpt import scatter_at, select_at
 from nanouft.objective import Batch, Objective
 from nanouft.objectives.dpo import check_settings
+from nanouft.plumbing.errors import UserError
+from nanouft.plumbing.fast import logp
 
 
 class TOFU(Objective):

@@ -1,7 +1,7 @@
 """Two pictures: the curves of a run, and how hard methods push the tokens of one answer.
 
     curves(Path("out/ift"))                     # writes out/ift/curves.png; train does this itself
-    pushes(strips, Path("out/pushes.png"), title, note)         # nanouft.ledger
+    pushes(strips, Path("out/pushes.png"), title, note)         # nanouft.pushes
 
 The title says what was found. 1,080 pixels wide, colours and marks from colours.py.
 """
@@ -20,9 +20,9 @@ import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image
 
-from nanouft.disk import read_json, remove
-from nanouft.errors import counted
 from nanouft.pictures.colours import DOWN, SOFT, line, look, push_colour
+from nanouft.plumbing.disk import read_json, remove
+from nanouft.plumbing.printing import counted
 from nanouft.run.folder import read_lines
 from nanouft.run.plan import as_passes
 

@@ -25,21 +25,23 @@ import torch
 from nanouft import world
 from nanouft.data.batches import Pace, collate, encode
 from nanouft.data.rows import Row
-from nanouft.errors import command, progress, say
+from nanouft.generate import Answer, generate, stops
 from nanouft.gpt import GPT
 from nanouft.loop import Update, steps
 from nanouft.models.folders import save_model, start_model
-from nanouft.models.generate import Answer, generate, stops
 from nanouft.models.tokenizer import Tokenizer
 from nanouft.objective import Batch, Objective
 from nanouft.objectives import OBJECTIVES, ift
 from nanouft.objectives.own import find, own_file
 from nanouft.pictures.colours import FAMILY, look
 from nanouft.pictures.page import write_page
+from nanouft.plumbing.entry import command
+from nanouft.plumbing.printing import say
+from nanouft.plumbing.progress import progress
+from nanouft.rollout import Rollouts, Sampler
 from nanouft.run.flags import parse
 from nanouft.run.pushes import chance_to_end, token_pushes
 from nanouft.run.reference import Models
-from nanouft.run.sampling import Rollouts, Sampler
 
 WEB = Path(__file__).parent / "web"
 ROOT = WEB.resolve().parents[2]         # the project

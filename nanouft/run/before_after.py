@@ -8,11 +8,11 @@ from textwrap import shorten
 
 from nanouft.data.rows import Row
 from nanouft.data.selection import each_prompt
-from nanouft.errors import counted, say
+from nanouft.generate import stops, unfinished
 from nanouft.gpt import GPT
 from nanouft.loop import Device
-from nanouft.models.generate import stops, unfinished
 from nanouft.models.tokenizer import Tokenizer
+from nanouft.plumbing.printing import counted, say
 from nanouft.run.evaluation import (
     ABOUT,
     Metrics,

@@ -1,4 +1,4 @@
-"""Does a model stop, and do rows teach it to?  python -m nanouft.ledger --end
+"""Does a model stop, and do rows teach it to?  python -m nanouft.pushes --end
 
     found = measure_ends(model, tok, encoded, device)       # of rows with role "answer"
     say(found.text())
@@ -15,13 +15,14 @@ import numpy as np
 import torch
 
 from nanouft.data.batches import Encoded, Tokens, collate
-from nanouft.errors import counted, progress
+from nanouft.generate import longest_answer, stops
 from nanouft.gpt import GPT
 from nanouft.loop import Device
-from nanouft.models.generate import longest_answer, stops
 from nanouft.models.tokenizer import Tokenizer
 from nanouft.objective import write_logp
 from nanouft.objectives.ift import IFT, weights
+from nanouft.plumbing.printing import counted
+from nanouft.plumbing.progress import progress
 from nanouft.run.evaluation import answer_rows
 
 MEASURED = 30           # rows that the model reads and answers, spread evenly over all

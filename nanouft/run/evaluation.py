@@ -11,14 +11,14 @@ import numpy as np
 from nanouft import world
 from nanouft.data.batches import Encoded
 from nanouft.data.rows import Row
-from nanouft.errors import progress
+from nanouft.generate import MAX_NEW, Answer, generate, stops
 from nanouft.gpt import GPT
 from nanouft.loop import Device
-from nanouft.models.generate import MAX_NEW, Answer, generate, stops
 from nanouft.models.tokenizer import Tokenizer
+from nanouft.plumbing.progress import progress
+from nanouft.plumbing.seeds import chunk_seed
 from nanouft.run.reference import Numbers, logps
 from nanouft.run.rewards import Score
-from nanouft.seeds import chunk_seed
 from nanouft.world.answers import read_question
 
 

@@ -8,11 +8,12 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from nanouft.disk import plain_folder
-from nanouft.errors import UserError, flag, say
 from nanouft.loop import Device
 from nanouft.models.folders import folder_of
 from nanouft.objective import Objective
+from nanouft.plumbing.disk import plain_folder
+from nanouft.plumbing.errors import UserError, flag
+from nanouft.plumbing.printing import say
 from nanouft.run.flags import as_flags
 from nanouft.run.folder import hash_of
 from nanouft.run.settings import Train

@@ -15,9 +15,9 @@ from typing import Any
 
 import torch
 
-from nanouft.errors import progress
 from nanouft.gpt import GPT
 from nanouft.loop import Device, Step
+from nanouft.plumbing.progress import progress
 from nanouft.run.folder import Log, load_step, save_step
 from nanouft.run.plan import Plan
 

@@ -5,8 +5,8 @@
 from nanouft.data.batches import Encoded
 from nanouft.data.rows import Row
 from nanouft.data.selection import each_prompt
-from nanouft.errors import counted, say
 from nanouft.objective import Objective
+from nanouft.plumbing.printing import counted, say
 from nanouft.run.settings import Train
 
 SHORT = 12              # tokens of a held-out answer that is compared word by word

@@ -11,12 +11,13 @@ from nanouft import world
 from nanouft.data.batches import Encoded, encode, encode_what_fits
 from nanouft.data.rows import LeftOut, Row, read
 from nanouft.data.selection import NoRows, describe, holdout, label_rows, report_use
-from nanouft.errors import UserError, say
 from nanouft.gpt import GPT
 from nanouft.loop import DTYPES, Device
 from nanouft.models.folders import start_model
 from nanouft.models.tokenizer import Tokenizer
 from nanouft.objective import Objective
+from nanouft.plumbing.errors import UserError
+from nanouft.plumbing.printing import say
 from nanouft.run.folder import hash_of
 from nanouft.run.rewards import reads_fields
 from nanouft.run.settings import Train

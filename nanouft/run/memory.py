@@ -12,9 +12,9 @@ from pathlib import Path
 
 import torch
 
-from nanouft.errors import UserError
 from nanouft.gpt import GPT
 from nanouft.loop import Device
+from nanouft.plumbing.errors import UserError
 from nanouft.run import device as devices
 from nanouft.run.plan import Plan
 

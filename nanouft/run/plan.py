@@ -9,12 +9,13 @@ import statistics
 from dataclasses import dataclass, replace
 
 from nanouft.data.batches import Encoded, Pace
-from nanouft.errors import UserError, counted, flag, say
+from nanouft.generate import MAX_NEW, longest_answer
 from nanouft.gpt import GPT
 from nanouft.loop import Device
-from nanouft.models.generate import MAX_NEW, longest_answer
 from nanouft.models.tokenizer import Tokenizer
 from nanouft.objective import WIDTH, Objective
+from nanouft.plumbing.errors import UserError, flag
+from nanouft.plumbing.printing import counted, say
 from nanouft.run.held_rows import choose_held_out
 from nanouft.run.load import Rows, encode_rows
 from nanouft.run.settings import Train

@@ -4,7 +4,7 @@
         print(which, list(zip(tokens, push)))           # "answer", [("fig", 1.02), ...]
 
 The push on token t is -dL/dlogp_t, the gradient of the loss by the log-prob of the token, with its
-sign turned: + makes the token likelier, - less likely. `python -m nanouft.ledger` prints and draws
+sign turned: + makes the token likelier, - less likely. `python -m nanouft.pushes` prints and draws
 them.
 """
 import dataclasses
@@ -22,9 +22,9 @@ from nanouft.loop import Device
 from nanouft.models.tokenizer import Tokenizer, Turn
 from nanouft.objective import Batch, Objective
 from nanouft.objectives.own import find
+from nanouft.rollout import credited, measure_rollout
 from nanouft.run.flags import Parser, add_flags, fill
 from nanouft.run.reference import Models
-from nanouft.run.sampling import credited, measure_rollout
 
 CPU = Device("cpu", "fp32")
 

@@ -16,14 +16,15 @@ import numpy as np
 import torch
 
 from nanouft.data.batches import Encoded, collate, encode
-from nanouft.errors import UserError, progress
+from nanouft.generate import LOGIT_BUDGET
 from nanouft.gpt import GPT
 from nanouft.loop import Device
 from nanouft.models.folders import start_model
-from nanouft.models.generate import LOGIT_BUDGET
 from nanouft.models.tokenizer import Tokenizer
 from nanouft.objective import Batch, Objective, write_logp
-from nanouft.run.sampling import ROWS
+from nanouft.plumbing.errors import UserError
+from nanouft.plumbing.progress import progress
+from nanouft.rollout import ROWS
 
 Numbers = list[dict[str, np.ndarray]]           # per row: {role: (L-1,) numbers, one per target}
 

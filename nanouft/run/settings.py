@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import Literal
 
 from nanouft import world
-from nanouft.disk import read_json
-from nanouft.errors import UserError, flag, in_range, say
 from nanouft.objective import Objective
 from nanouft.objectives import OBJECTIVES
 from nanouft.objectives.own import find, own_file, spelt
+from nanouft.plumbing.disk import read_json
+from nanouft.plumbing.errors import UserError, flag, in_range
+from nanouft.plumbing.printing import say
 from nanouft.run.flags import Parser, add_flags, as_flags, fill
 from nanouft.run.folder import hash_of
 

@@ -20,7 +20,7 @@ from itertools import islice
 
 from nanouft.data.rows import Row
 from nanouft.models.tokenizer import Turn, Turns
-from nanouft.seeds import kind_seed
+from nanouft.plumbing.seeds import kind_seed
 
 from .answers import (
     FAMILIES,

@@ -24,7 +24,7 @@ from itertools import combinations
 import numpy as np
 
 from nanouft.data.rows import Row
-from nanouft.errors import UserError
+from nanouft.plumbing.errors import UserError
 
 from .facts import PLURAL, RELATIONS, WORDS, WORLD, Pair
 

@@ -1,9 +1,9 @@
 """How hard does a method push each token of one answer, and which way?
 
-    python -m nanouft.ledger --init out/sft             # SFT, IFT, IFT as released, DPO
-    python -m nanouft.ledger --show sft "ift --lam 0.5" kto grpo
-    python -m nanouft.ledger --prompt "..." --answer "..." --rejected "..."
-    python -m nanouft.ledger --end --init FOLDER --data my.jsonl    # does the model stop?
+    python -m nanouft.pushes --init out/sft             # SFT, IFT, IFT as released, DPO
+    python -m nanouft.pushes --show sft "ift --lam 0.5" kto grpo
+    python -m nanouft.pushes --prompt "..." --answer "..." --rejected "..."
+    python -m nanouft.pushes --end --init FOLDER --data my.jsonl    # does the model stop?
 
 One training step makes each token of an answer likelier or less likely. How much is the gradient of
 the loss by the log-prob of the token, with its sign turned (-dL/dlogp_t): a push above 0 makes the
@@ -19,14 +19,16 @@ from typing import Any
 
 from nanouft.data.rows import LeftOut, Row, read
 from nanouft.data.selection import demo_rows, report_use
-from nanouft.errors import UserError, command, counted, flag, say
+from nanouft.plumbing.entry import command
+from nanouft.plumbing.errors import UserError, flag
+from nanouft.plumbing.printing import counted, say
 from nanouft.run.flags import parse
 
 SHOWN = ["sft", "ift", "ift --variant released", "dpo"]
 
 
 @dataclass
-class Ledger:
+class Pushes:
     init: str = "base"              # the model: base, a run folder or a model folder
     prompt: str | None = None       # the prompt [one of NanoWorld's list questions]
     answer: str | None = None       # the answer that is trained on [the right one]
@@ -46,7 +48,7 @@ class Ledger:
 
 
 def main(argv: list[str] | None = None) -> int:
-    cfg = parse(Ledger, argv, "python -m nanouft.ledger", __doc__)
+    cfg = parse(Pushes, argv, "python -m nanouft.pushes", __doc__)
     cfg.check()
     # Here, so that --help does not wait for torch.
     from nanouft.run.device import choose_device
@@ -58,7 +60,7 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
-def show_pushes(cfg: Ledger, device: Any) -> None:
+def show_pushes(cfg: Pushes, device: Any) -> None:
     """Print and draw the pushes of every method on one answer. device: loop.Device."""
     from nanouft.models.folders import start_model
     from nanouft.pictures import plots
@@ -88,7 +90,7 @@ def show_pushes(cfg: Ledger, device: Any) -> None:
     say(f"\npicture: {plots.pushes(strips, Path(cfg.out), finding(strips), note)}")
 
 
-def row_of(cfg: Ledger) -> Row:
+def row_of(cfg: Pushes) -> Row:
     """The prompt and its answers, as given or from NanoWorld."""
     from nanouft import world
     from nanouft.models.tokenizer import Turn
@@ -123,7 +125,7 @@ def signed(push: float) -> str:
 def what_is_read(init: str) -> str:
     """The model of --init in a line, because a folder may hold another run than one remembers:
     "out/ift: ift, 1 step"."""
-    from nanouft.disk import read_json
+    from nanouft.plumbing.disk import read_json
     if init == "base":
         return "base: the shipped base"
     file = Path(init) / "run.json"
@@ -133,7 +135,7 @@ def what_is_read(init: str) -> str:
     return f"{init}: {run['objective']}, {counted(run['steps'], 'steps')}"
 
 
-def show_ends(cfg: Ledger, device: Any) -> None:
+def show_ends(cfg: Pushes, device: Any) -> None:
     """--end: do the rows teach a model to stop, and does this one know how?"""
     from nanouft import world
     from nanouft.data.batches import encode

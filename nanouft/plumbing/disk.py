@@ -16,7 +16,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
-from nanouft.errors import UserError, parse_json, plain_file, read_text
+from nanouft.plumbing.errors import UserError
+from nanouft.plumbing.files import parse_json, plain_file, read_text
 
 READ = ["*.json*", "*.safetensors", "*.jinja", "*.model", "*.txt", "*.png"]     # or written
 

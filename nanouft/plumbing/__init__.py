@@ -1,0 +1,1 @@
+"""What every program here needs, and what no method is about."""

@@ -1,0 +1,51 @@
+"""Files that others wrote: text and JSON, or one clear line about what they are instead."""
+import json
+from pathlib import Path
+from typing import Any
+
+from nanouft.plumbing.errors import UserError
+
+# first bytes of files that are not UTF-8 text
+BEGINNINGS = {b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16", b"\x1f\x8b": "packed by gzip",
+              b"PK\x03\x04": "packed by zip", b"PAR1": "a parquet file"}
+
+
+def plain_file(file: str | Path, hint: str = "") -> Path:
+    """The path of a plain file. UserError for all else: reading a pipe might never end."""
+    path = Path(file)
+    if not path.is_file():
+        why = "it is not a plain file" if path.exists() else "no such file"
+        raise UserError(f"{file}: cannot be read ({why}){hint}")
+    return path
+
+
+def read_text(file: str | Path, hint: str = "") -> str:
+    """The text of a file. UserError with this hint if there is none, or with what it holds."""
+    try:
+        text = plain_file(file, hint).read_text(encoding="utf-8-sig")
+        what = "it is UTF-16" if "\0" in text[:4] else ""      # without a mark at its beginning
+    except UnicodeDecodeError as e:
+        what = not_utf8(e.object, e.start)
+    except (OSError, ValueError) as e:
+        raise UserError(f"{file}: cannot be read ({e}){hint}") from None
+    if what:
+        raise UserError(f"{file}: cannot be read as UTF-8 text: {what}; save it as UTF-8")
+    return text
+
+
+def not_utf8(data: bytes, i: int) -> str:
+    """What these bytes are, which UTF-8 cannot decode at byte i."""
+    for begin, name in BEGINNINGS.items():
+        if data.startswith(begin):
+            return f"it is {name}"
+    if b"\0" in data[:4]:
+        return "it is UTF-16"
+    line = data[:i].count(b"\n") + 1
+    return f"line {line} has the byte {data[i]:#x}, as in Latin-1 and Windows-1252"
+
+
+def parse_json(text: str, where: str, hint: str = "") -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as e:
+        raise UserError(f"{where}: no JSON ({e}){hint}") from None

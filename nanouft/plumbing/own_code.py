@@ -1,0 +1,29 @@
+"""Code that a user brings: an error in it names its file and line."""
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from nanouft.plumbing.errors import UserError
+
+
+def lines_in(file: str, e: BaseException) -> list[int]:
+    """The lines of a file through which an error came, the innermost last."""
+    def is_file(name: str | None) -> bool:
+        return name is not None and Path(name).resolve() == Path(file).resolve()
+    lines = [f.lineno or 0 for f in traceback.extract_tb(e.__traceback__) if is_file(f.filename)]
+    return lines + ([e.lineno or 0] if isinstance(e, SyntaxError) and is_file(e.filename) else [])
+
+
+@contextmanager
+def code_of(file: str, flag: str) -> Iterator[None]:
+    """UserError, with the line of the file, for whatever its code raises; also a decorator."""
+    try:
+        yield
+    except UserError:
+        raise
+    except (Exception, SystemExit) as e:
+        lines = lines_in(file, e)
+        if not lines or "out of memory" in str(e):
+            raise
+        raise UserError(f"{flag} {file}, line {lines[-1]}: {type(e).__name__}: {e}") from None

@@ -1,0 +1,21 @@
+"""What is printed: control characters written out, numbers with their nouns."""
+from collections.abc import Callable
+
+# C0 except newline and tab, DEL, C1, and the signs that change the direction of writing
+CONTROL = [*range(9), *range(11, 32), *range(127, 160), *range(0x202A, 0x202F),
+           *range(0x2066, 0x206A)]
+ESCAPES = {c: f"\\x{c:02x}" if c < 256 else f"\\u{c:04x}" for c in CONTROL}
+
+
+def counted(n: int, things: str) -> str:
+    """"1 row", "2,000 rows"."""
+    return f"{n:,} {things.removesuffix('s') if n == 1 else things}"
+
+
+def visible(text: str) -> str:
+    """Control characters written out: an escape sequence could hide or forge what is printed."""
+    return text.translate(ESCAPES)
+
+
+def say(*texts: object, sep: str = " ", write: Callable = print, **how) -> None:
+    write(visible(sep.join(map(str, texts))), **how)

@@ -1,0 +1,48 @@
+"""A progress bar in a terminal, and lines in a log."""
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from tqdm import tqdm
+
+from nanouft.plumbing.printing import say
+
+
+class ProgressLines:
+    """In place of tqdm's bar, which stands still in a log: a line after 2 seconds, 4, 8 ..."""
+
+    def __init__(self, rows: Iterable | None, total: int, what: str, begun: int):
+        self.rows, self.total, self.desc, self.n = rows, total, what, begun
+        self.since, self.next, self.postfix = time.monotonic(), 2.0, ""
+
+    def __iter__(self) -> Iterator:
+        for row in self.rows or ():
+            yield row
+            self.update()
+
+    def update(self, n: int = 1) -> None:
+        self.n += n
+        if (seconds := time.monotonic() - self.since) >= self.next:
+            self.next = 2 * seconds
+            say(f"{self.desc}: {self.n:,} of {self.total:,} after {seconds:.0f} s{self.postfix}",
+                file=sys.stderr)
+
+    def set_postfix_str(self, text: str, refresh: bool = True) -> None:
+        self.postfix = f", {text}"
+
+    def __enter__(self) -> "ProgressLines":
+        return self
+
+    def __exit__(self, *_) -> None:
+        pass
+
+
+def progress(total: int, what: str, rows: Iterable | None = None, begun: int = 0,
+             stays: bool = False) -> Any:
+    """A progress bar for `total` rows, which iterates over `rows` if they are given. It appears
+    after two seconds, or at once if it `stays`. In a log it prints lines."""
+    if not sys.stderr.isatty():
+        return ProgressLines(rows, total, what, begun)
+    return tqdm(rows, total=total, initial=begun, desc=what, unit="step" if stays else "row",
+                delay=0 if stays else 2, miniters=0, leave=stays, mininterval=0.5)
