@@ -19,7 +19,7 @@ import pytest
 import torch
 from made import NANO, one_error, start_folder, tiny, write_jsonl
 
-from nanouft import evaluate, sample, train, world
+from nanouft import evaluate, generate, sample, train, world
 from nanouft.data.batches import Encoded, Tokens, encode
 from nanouft.data.rows import Row, read
 from nanouft.loop import Device
@@ -87,9 +87,9 @@ def call(line: str) -> int:
 
 def typed(monkeypatch, *lines: str) -> list[tuple[str, dict]]:
     """(text, settings): what the models of `sample` are asked while a person types these lines."""
-    said, asked, real = iter(lines), [], sample.generate
+    said, asked, real = iter(lines), [], generate.generate
     monkeypatch.setattr("builtins.input", lambda words: next(said))
-    monkeypatch.setattr(sample, "generate", lambda model, prompts, **how: asked.append(
+    monkeypatch.setattr(generate, "generate", lambda model, prompts, **how: asked.append(
         (NANO.decode(prompts[0]), how)) or real(model, prompts, **how))
     return asked
 
