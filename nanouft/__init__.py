@@ -7,8 +7,8 @@ Start at README.md. The files in reading order:
     loop.py         the training loop
     generate.py     how a model answers; rollout.py has its answers scored and learnt from
     train.py        a whole run
-Other programs are pretrain, reward, sample, evaluate and pushes. The folders data, models, world and
-run hold what these files need, and plumbing what every program needs and no method is about.
+Other programs are pretrain, reward, sample, evaluate and pushes. The folders data, models, world
+and run hold what these files need, and plumbing what every program needs and no method is about.
 """
 import os
 import signal
