@@ -33,7 +33,7 @@ def print_table(task: Task, seeds: int, updates: int) -> None:
     for name, text in NAMES.items():
         halves = [half_line(task, start, name, updates) for start in starts]
         say(f"{text:<21}" + "".join(halves))
-    say("distance: of the trained policy from the nearest optimal one; arrives: how often it\n"
-        "reaches the goal; reads: share of what a method learns from that lies where the\n"
-        "policy goes before training")
+    say("distance: of the trained policy from the nearest optimal one; arrives: how\n"
+        "often it reaches the goal; reads: share of what a method learns from that lies\n"
+        "where the policy goes before training")
     say("\nThe paper expects DPO nearest to the optimum, then IFT, then ORPO and SFT.")

@@ -29,7 +29,7 @@ function say() {
   const { of, all } = counts(), share = of("ift") / all;
   const answer = share > 2 / 3 ? "Nearly always" : share < 1 / 3 ? "Hardly ever" : "Sometimes";
   $("say").innerHTML = `<p class="big"><b>${answer}: IFT is nearer to the truth at ${of("ift")} of
-    ${all} updates on ${lakes.length} lakes</b>, SFT at ${of("sft")}, and at ${of("same")} they say the same.</p><p>IFT
+    ${all} updates (${all / lakes.length} on each of ${lakes.length} lakes)</b>, SFT at ${of("sft")}, and at ${of("same")} they say the same.</p><p>IFT
     says less than SFT where the policy would make other moves at its guess. That helps if SFT is too
     high and harms if it is too low.${bet === answer.toLowerCase() ? " You bet right." : ""}</p>`;
   $("why").innerHTML = `The IFT paper expects SFT to estimate too much, because it never looks at the
@@ -45,7 +45,7 @@ function say() {
     const x = estimates(lake, k)[time] - truth;
     return `${Math.abs(100 * x).toFixed(1)} points too ${x > 0 ? "high" : "low"}`;
   };
-  $("now").innerHTML = `Mean over all ${lake.best.length} moves: the truth is
+  $("now").innerHTML = `That was one move. The mean over all ${lake.best.length} moves: the truth is
     ${percent(truth, 1)}, SFT is ${off(0)}, IFT ${off(lam)}.`;
 }
 
@@ -61,7 +61,7 @@ function drawMix() {
   $("mix").innerHTML = row("", "● SFT", "in the demonstrator’s cell", lake.chances[0])
     + row("ift", "○ own guess", wrong(move) ? "the same move (green arrow)"
       : "here the demonstrator’s cell as well", lake.chances.at(-1))
-    + row("ift", "▲ IFT", `${percent(1 - share)} of SFT’s cell, ${percent(share)} of the guess`,
+    + row("ift", "▲ IFT", `the two cells’ logits, mixed ${Math.round(100 * (1 - share))} to ${Math.round(100 * share)}`,
       lake.chances[lam])
     + row("soft", "□ the truth", `in its own walks${bet && " (dashed line)"}`, bet && lake.alone);
 }

@@ -120,16 +120,15 @@ function why(side) {
   return [...out, ...notes(side)].join(" ");
 }
 
+function rates() {                          // of DPO: how much of it is its low learning rate?
+  const [own, faster] = dials.dpo[0].options.map(([rate]) => rate);
+  const stops = (rate) => runs[`dpo ${rate}`].frames[STEPS].stops;
+  return `DPO’s own learning rate is ${own}, SFT’s is ${faster}. After step ${STEPS}, ${stops(own)} `
+    + `of ${asked} of DPO’s answers stop at its own rate and ${stops(faster)} at SFT’s.`;
+}
+
 function notes(side) {                      // what belongs to the settings of one method
   const [first, , gamma] = chosen(side);
-  if (method(side) === "dpo") {
-    const [own, faster] = dials.dpo[0].options.map(([rate]) => rate);
-    const stops = (rate) => runs[`dpo ${rate}`].frames[STEPS].stops;
-    const after = `After step ${STEPS}, ${stops(own)} of ${asked} answers stop at its own rate and `
-      + `${stops(faster)} at SFT’s.`;                   // told when both have learned: there is a bet
-    return [`DPO’s own learning rate is ${own}, SFT’s is ${faster}.`,
-      ...(step() === STEPS ? [after] : [])];
-  }
   if (method(side) !== "ift") return [];
   if (Number(gamma) === 0) {
     return ["With gamma 0 no token counts the losses of others, and all weigh the same."];
@@ -173,7 +172,8 @@ function verdict(a, b) {
   const name = { left: a, right: b };
   return `You bet “${name[bet] ?? bet}”. ${bet === so ? "That is right" : "It came out otherwise"}: ${
     name[so] ? `only ${name[so]} learns` : so === "both" ? "both learn" : "neither learns"} to stop `
-    + `in these ${STEPS} steps. The reasons stand under the bars.`;
+    + `in these ${STEPS} steps. ${SIDES.some((side) => method(side) === "dpo") ? `${rates()} ` : ""}`
+    + "What a step does to the end of an answer stands under the bars.";
 }
 
 function play() {                           // one step after another, until the last
