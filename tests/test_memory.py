@@ -11,13 +11,13 @@ import torch
 from made import CPU, FORMS, TINY, batch_of, learn, tiny
 from torch.profiler import ProfilerActivity, profile
 
+from nanouft import generate, rollout
 from nanouft.data.batches import Encoded, Tokens, collate
 from nanouft.data.rows import Row
 from nanouft.gpt import GPT
-from nanouft.models import generate
 from nanouft.objective import Batch
 from nanouft.plumbing import fast
-from nanouft.run import reference, sampling
+from nanouft.run import reference
 from nanouft.run.memory import bytes_of_training, bytes_per_token
 
 LOGITS, CACHE = 2**21, 2**21            # small ones: 8 MiB in fp32, and 2 MiB
@@ -38,7 +38,7 @@ def peak(work) -> int:
 
 @pytest.fixture(params=[1_000, 20_000])
 def model(request, monkeypatch):
-    for module in (sampling, reference, generate):
+    for module in (rollout, reference, generate):
         monkeypatch.setattr(module, "LOGIT_BUDGET", LOGITS)
     monkeypatch.setattr(generate, "CACHE", CACHE)
     return GPT(replace(TINY, vocab_size=request.param), seed=0)
@@ -53,7 +53,7 @@ def some_rows(vocab: int) -> list[Encoded]:
 def test_measuring_a_rollout(model):
     batch = collate(some_rows(model.cfg.vocab_size), range(ROWS), 0)
     start = GPT(model.cfg, seed=1)
-    used = peak(lambda: sampling.measure_rollout(batch, model, start, CPU))
+    used = peak(lambda: rollout.measure_rollout(batch, model, start, CPU))
     assert used < 4 * LOGITS + 2**20, f"{used:,} bytes"
     assert used > 2 * LOGITS or model.cfg.vocab_size == 1_000, "the law is not empty"
 

@@ -10,20 +10,19 @@ import pytest
 import torch
 from made import CPU, NANO, TINY, nano, same, tiny
 
-from nanouft import loop, world
+from nanouft import generate as decoding
+from nanouft import loop, rollout, world
 from nanouft.data.batches import Encoded, Pace, Tokens, collate, encode
 from nanouft.data.rows import Row
 from nanouft.generate import Answer, generate, stops
 from nanouft.gpt import GPT, GPTConfig
 from nanouft.loop import Device
-from nanouft.models import generate as decoding
 from nanouft.models.tokenizer import Turn
 from nanouft.objectives import OBJECTIVES
 from nanouft.objectives.on_policy import log_rho
 from nanouft.plumbing.errors import Diverged
 from nanouft.plumbing.seeds import rollout_seed
 from nanouft.rollout import Rollouts, Sampler, batch_of, measure_rollout, stats
-from nanouft.run import sampling
 from nanouft.run.evaluation import answer_rows
 
 PROMPTS = [[3, 1, 4], [1], [5, 9, 2, 6, 5, 3, 5], [8, 9]]
@@ -233,7 +232,7 @@ def test_a_rollout_is_a_function_of_its_number_and_the_weights(monkeypatch):
     a, b = source("reinforce", samples=1), source("reinforce", samples=1)
     first, second, again = (x.seqs["answer"].inputs.tolist() for x in (a(0), a(1), b(1)))
     assert first != second == again
-    monkeypatch.setattr(sampling, "CHUNK", 2)
+    monkeypatch.setattr(rollout, "CHUNK", 2)
     said, prompt = [], a.prompts[0].seqs["prompt"].ids.tolist()
     for number, a.seed in ((0, 3), (1, 3), (0, 4)):
         some = ids(a.draw([a.prompts[0]] * 4, number)[1])

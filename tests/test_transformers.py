@@ -26,7 +26,7 @@ from made import (
 )
 from safetensors.torch import load_file, save_file
 
-from nanouft import reward, train
+from nanouft import reward, rollout, train
 from nanouft.data.batches import Pace, collate, encode, encode_what_fits
 from nanouft.data.rows import Row
 from nanouft.data.selection import demo_rows
@@ -37,7 +37,7 @@ from nanouft.models.tokenizer import nano
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError
 from nanouft.rollout import Rollouts, Sampler
-from nanouft.run import rewards, sampling
+from nanouft.run import rewards
 from nanouft.run.folder import read_lines
 from nanouft.run.memory import activation_bytes_per_token, memory_of_step
 from nanouft.run.reference import Models
@@ -168,7 +168,7 @@ def test_answers_are_sampled_by_the_model_that_transformers_opens_in_half_precis
     model, tok = start_model(folders["qwen2"])
     form, asked = Form("rloo"), []
     prompts, _ = encode(form.objective.choose([Row(say("user", "Say fig."))]), tok, 128)
-    monkeypatch.setattr(sampling, "generate", lambda policy, chunk, **how: asked.append(policy) or (
+    monkeypatch.setattr(rollout, "generate", lambda policy, chunk, **how: asked.append(policy) or (
         generate(policy, chunk, **how)))
     sampler = Sampler(model, model, tok, max_new=2, device=Device("cpu", "bf16"))
     Rollouts(prompts, form.objective, sampler, lambda rows, texts: [0] * 4,
