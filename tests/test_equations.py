@@ -152,11 +152,22 @@ def known(line: Line, batch: Batch, o, role: str) -> Known:
         if (x := setting(name, o, word)) is not None:
             return x
         base, _, of = word.rpartition("_")
+        if of not in ROLES:
+            pytest.fail(f"the equation of {line.name} uses {word!r}, but no line of its head says "
+                        "what that is: write it as `word = formula`, or use one of the letters of "
+                        "nanouft/objectives/__init__.py or a setting of the method")
         return known(line, batch, o, ROLES[of])(base)
     return read
 
 
 # ---- equation and code ---------------------------------------------------------------------------
+def test_a_word_that_no_line_explains_is_named():
+    line = next(line for line in LINES.values() if line.name == "dpo")
+    batch, o = step("dpo", Form("dpo").objective), Form("dpo").objective
+    with pytest.raises(pytest.fail.Exception, match="dpo uses 'logistic', but no line"):
+        known(line, batch, o, "chosen")("logistic")
+
+
 @pytest.mark.parametrize("line", LINES.values(), ids=LINES)
 def test_the_equation_in_the_head_of_the_file_is_the_loss_of_the_code(line):
     """With random numbers for all that it reads; and so is its gradient."""

@@ -214,7 +214,8 @@ def test_recording_on_another_processor_changes_nothing(tmp_path):
 def main(argv: list[str] | None = None) -> int:
     names = sys.argv[1:] if argv is None else argv
     written = record([choose("method", name, OBJECTIVES) for name in names])
-    say(f"tests/values.json: written: {', '.join(written) or 'nothing, all is as recorded'}")
+    told = ", ".join(dict.fromkeys(written))            # a method's values and its figures
+    say(f"tests/values.json: written: {told or 'nothing, all is as recorded'}")
     return 0
 
 

@@ -1,8 +1,8 @@
 """The registry: which objectives there are, in the order in which lists show them.
 
-objective.py says what an objective is. To add one: copy dpo.py, write the loss, and add the file's
-name below. Flags, --help, data checks, the training loop, evaluation and nanouft.pushes find it
-there (CONTRIBUTING.md).
+objective.py says what an objective is. To add one: copy the file of the nearest one, write the
+loss, and add the file's name below. Flags, --help, data checks, the training loop, evaluation and
+nanouft.pushes find it there (CONTRIBUTING.md).
 
 The equations in the heads of the files share these letters:
     p_t, ref_t: the probability of token t by the model, and by the start model
