@@ -10,6 +10,7 @@ import re
 import sys
 from pathlib import Path
 
+from lessons.marks import written
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.printing import say
 
@@ -65,10 +66,7 @@ def main(argv: list[str] | None = None) -> int:
     argparse.ArgumentParser(prog="python -m lessons.table", description=__doc__,
                             formatter_class=argparse.RawDescriptionHelpFormatter).parse_args(argv)
     page = README.read_text(encoding="utf-8")
-    before, rest = page.split("<!-- lessons -->\n")
-    after = rest.split("<!-- end of lessons -->")[1]
-    README.write_text(f"{before}<!-- lessons -->\n{table()}<!-- end of lessons -->{after}",
-                      encoding="utf-8")
+    README.write_text(written(page, "lessons", table()), encoding="utf-8")
     say(f"README.md: {len(QUESTIONS)} lessons")
     return 0
 
