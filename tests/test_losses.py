@@ -58,7 +58,13 @@ def halves(kept, row: str):
         yield [share * base[:, family] / UNIT for family in range(base.shape[1])], [*kept["groups"]]
 
 
-def test_the_picture_is_drawn_and_names_every_loss(planted, tmp_path):
-    file = tmp_path / "losses.png"
-    losses.picture(file, planted("C13", {}), planted("C14", {}))
-    assert file.stat().st_size > 10_000
+def test_the_picture_is_drawn_and_names_every_loss(planted, tmp_path, monkeypatch):
+    named, save = [], losses.save
+
+    def look(fig, file):
+        named.extend(label.get_text() for label in fig.axes[0].get_yticklabels())
+        return save(fig, file)
+    monkeypatch.setattr(losses, "save", look)
+    losses.picture(tmp_path / "losses.png", planted("C13", {}), planted("C14", {}))
+    assert sorted(named) == sorted(which_loss.FROM_BASE)
+    assert (tmp_path / "losses.png").read_bytes().startswith(b"\x89PNG")
