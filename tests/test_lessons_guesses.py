@@ -146,12 +146,13 @@ def test_the_guesses_stand_beside_a_constant(folder, capsys):
     high, too low and right; two letters, one right, where "a" has none; one that has not been
     run."""
     plant(folder, _02="guess 40\nhappened 30 %\n", _07="guess -10\nhappened -2 nats\n",
-          _15="guess 0.5\nhappened 0.5\n", _03="guess c\nhappened c\n", _04_prompt="guess a\nhappened c\n", _13_rules="guess 5\n")
+          _15="guess 0.5\nhappened 0.5\n", _03="guess c\nhappened c\n",
+          _04_prompt="guess a\nhappened c\n", _13_rules="guess 5\n")
     assert guesses.main([]) == 0
     said = capsys.readouterr().out
     lines = {" ".join(line.split()) for line in said.splitlines()}
-    assert {"02 40 30 % 10 % 50 20 %", "15 0.5 0.5 0 % 1 25 %", "07 -10 -2 nats 40 % -10 40 %", "03 c c right a wrong",
-            "04 prompt a c wrong a wrong", "13 rules 5 not run yet"} <= lines
+    assert {"02 40 30 % 10 % 50 20 %", "15 0.5 0.5 0 % 1 25 %", "07 -10 -2 nats 40 % -10 40 %",
+            "03 c c right a wrong", "04 prompt a c wrong a wrong", "13 rules 5 not run yet"} <= lines
     assert "3 numbers: on average you are 17 % of the range away, and its middle 28 %." in said
     assert "You are nearer in 2 of them, and your guess is too high in 1." in said
     assert '2 letters: you have 1 right, and "a" would have 0.' in said
