@@ -361,6 +361,7 @@ REFUSED = {     # command line: what the message must hold, words parted by |
     "train --batchsize=3": "no flag --batchsize; did you mean --batch-size?",
     "train --objective una --loss bce": "no flag --loss; it is called --distance now",
     "train --objective sft --beta 1": "sft has no flag --beta",
+    "sample --models start": "sample has no flag --models",     # they stand before the flags
     "train --beta 1": "train has no flag --beta; a setting of one method needs its name",
     "train ift": "train does not know what 'ift' stands for; did you mean --objective ift?",
     "train -o IFT": "train has no flag -o; did you mean --objective ift?",

@@ -152,7 +152,8 @@ def test_the_guesses_stand_beside_a_constant(folder, capsys):
     said = capsys.readouterr().out
     lines = {" ".join(line.split()) for line in said.splitlines()}
     assert {"02 40 30 % 10 % 50 20 %", "15 0.5 0.5 0 % 1 25 %", "07 -10 -2 nats 40 % -10 40 %",
-            "03 c c right a wrong", "04 prompt a c wrong a wrong", "13 rules 5 not run yet"} <= lines
+            "03 c c right a wrong", "04 prompt a c wrong a wrong",
+            "13 rules 5 not run yet"} <= lines
     assert "3 numbers: on average you are 17 % of the range away, and its middle 28 %." in said
     assert "You are nearer in 2 of them, and your guess is too high in 1." in said
     assert '2 letters: you have 1 right, and "a" would have 0.' in said
