@@ -21,6 +21,7 @@ from torch import Tensor
 from frozen_lake.lake import Lake
 from frozen_lake.learn import Task
 from frozen_lake.planning import Path, optimal_actions, transitions
+from nanouft.objectives.ift import IFT
 
 
 def own_guesses(lake: Lake, probs: Tensor, path: Path) -> Tensor:
@@ -66,7 +67,7 @@ def best_moves_alone(lake: Lake, probs: Tensor, steps: int) -> Tensor:
     return (standing(lake, probs, steps) * right[:, None]).sum(-1)
 
 
-def reads(task: Task, probs: Tensor, name: str, lam: float = 0.2) -> Tensor:
+def reads(task: Task, probs: Tensor, name: str) -> Tensor:
     """(N,S,4) policies -> (N,S): the share of each cell in what a method reads, among the cells
     from which G can be reached."""
     N, S = probs.shape[:2]
@@ -76,7 +77,7 @@ def reads(task: Task, probs: Tensor, name: str, lam: float = 0.2) -> Tensor:
     read = path.expand(N, S)
     if name.startswith("ift"):
         guessed = F.one_hot(own_guesses(task.lake, probs, task.best), S).sum(1)
-        read = (1 - lam) * read + lam * guessed
+        read = (1 - IFT.lam) * read + IFT.lam * guessed
     live = torch.zeros(S, dtype=torch.float64)
     live[task.lake.live] = 1
     return read * live / (read * live).sum(-1, keepdim=True)

@@ -30,12 +30,12 @@ def backup(lake: Lake, V: Tensor) -> Tensor:
     return lake.R + GAMMA * torch.einsum("sat,...t->...sa", lake.P, V.masked_fill(lake.terminal, 0))
 
 
-def value_iteration(lake: Lake, tolerance: float = 1e-14) -> tuple[Tensor, Tensor]:
-    """(V (S,), Q (S,4)) of the best policy. Stops when no value moves by more than tolerance."""
+def value_iteration(lake: Lake) -> tuple[Tensor, Tensor]:
+    """(V (S,), Q (S,4)) of the best policy. Stops when no value moves by more than 1e-14."""
     V = torch.zeros(lake.S, dtype=torch.float64)
     while True:
         new = backup(lake, V).amax(-1).masked_fill(lake.terminal, 0)
-        if (new - V).abs().max() <= tolerance:
+        if (new - V).abs().max() <= 1e-14:
             return new, backup(lake, new)
         V = new
 
@@ -96,10 +96,10 @@ def draw(p: Tensor, rng: torch.Generator) -> Tensor:
     return (p.cumsum(-1) <= u).sum(-1).clamp_max(p.shape[-1] - 1)
 
 
-def walks(lake: Lake, policy: Tensor, episodes: int, seed: int = 0) -> tuple[Tensor, Tensor]:
+def walks(lake: Lake, policy: Tensor, episodes: int) -> tuple[Tensor, Tensor]:
     """(cells (N,episodes,limit+1), actions (N,episodes,limit)) of policies (N,S,4), each episode
-    from the start; -1 after its end."""
-    rng = torch.Generator().manual_seed(seed)
+    from the start; -1 after its end. Each call draws the same numbers."""
+    rng = torch.Generator().manual_seed(0)
     N = len(policy)
     n = torch.arange(N)[:, None]
     at = torch.full((N, episodes), lake.start)

@@ -22,6 +22,7 @@ from frozen_lake.planning import optimal, walks, worse_path
 from nanouft.plumbing.errors import choose
 
 HABIT_EPISODES, HABIT_UPDATES, HABIT_RATE = 60, 150, 0.02
+HIDDEN = 32             # width of the network; the paper does not give it
 
 
 class Policy(nn.Module, ABC):
@@ -81,18 +82,18 @@ class Table(Policy):
 
 
 class Net(Policy):
-    """The paper's policy: Linear, ReLU, Linear on the one-hot cell. The paper does not give its
-    width; here it is 32. Weights start as torch's nn.Linear starts them."""
+    """The paper's policy: Linear, ReLU, Linear on the one-hot cell. Weights start as torch's
+    nn.Linear starts them."""
 
-    def __init__(self, lake: Lake, N: int = 20, hidden: int = 32):
+    def __init__(self, lake: Lake, N: int = 20):
         super().__init__(lake, N)
         S = lake.S
-        sizes = [S * hidden, hidden, hidden * 4, 4]
+        sizes = [S * HIDDEN, HIDDEN, HIDDEN * 4, 4]
         w1, b1, w2, b2 = uniform_numbers(N, (sum(sizes),)).split(sizes, -1)
-        first, second = S ** -0.5, hidden ** -0.5
-        self.w1 = nn.Parameter(first * w1.reshape(N, S, hidden))
+        first, second = S ** -0.5, HIDDEN ** -0.5
+        self.w1 = nn.Parameter(first * w1.reshape(N, S, HIDDEN))
         self.b1 = nn.Parameter(first * b1[:, None])
-        self.w2 = nn.Parameter(second * w2.reshape(N, hidden, 4))
+        self.w2 = nn.Parameter(second * w2.reshape(N, HIDDEN, 4))
         self.b2 = nn.Parameter(second * b2[:, None])
 
     def logits(self, x: Tensor) -> Tensor:
@@ -126,10 +127,10 @@ def start_policy(kind: str, start: str, lake: Lake, N: int = 20) -> Policy:
     return policy
 
 
-def imitate(policy: Policy, teacher: Tensor, seed: int = 0) -> None:
+def imitate(policy: Policy, teacher: Tensor) -> None:
     """Behaviour cloning in place by Adam: every learner imitates episodes of its own."""
     N, S = policy.N, policy.lake.S
-    cells, actions = walks(policy.lake, teacher.expand(N, -1, -1), HABIT_EPISODES, seed)
+    cells, actions = walks(policy.lake, teacher.expand(N, -1, -1), HABIT_EPISODES)
     on = actions >= 0                               # (N,episodes,steps)
     pair = torch.where(on, cells[..., :-1] * 4 + actions, 0).flatten(1)
     share = torch.zeros(N, S * 4, dtype=torch.float64)

@@ -54,6 +54,7 @@ from nanouft.run.evaluation import families, mean_score
 
 FIRST = ("padded", "token_logp", "sft_loss", "train")           # with these it trains
 SKELETON = Path(__file__).parent / "exercises" / "mine.py"
+STEPS = 20                              # of SFT, as soon as it is written
 IN_ALL, WAITING = 900, 1800             # seconds for all parts: of computing; on the clock
 
 
@@ -93,14 +94,14 @@ def counted(loop: Callable) -> Callable:
     return train
 
 
-def first_steps(steps: int = 20) -> None:
+def first_steps() -> None:
     """A few steps of SFT from the shipped base, and what it says before and after."""
     model, tok = shipped_base(), nano()
     asked = world.rows("val", "prompts", 2, seed=1, skills=("sort", "list"))
     before = simple.answers_of(model, asked, tok)
-    rows = world.rows("train", "demos", steps * simple.ROWS, seed=0)
+    rows = world.rows("train", "demos", STEPS * simple.ROWS, seed=0)
     with redirect_stdout(io.StringIO()):
-        counted(simple.train)(model, rows, tok, "sft", steps)
+        counted(simple.train)(model, rows, tok, "sft", STEPS)
     for row, *answers in zip(asked, before, simple.answers_of(model, asked, tok)):
         say(row.prompt[0].text)
         for when, answer in zip(("before", "after"), answers):
@@ -180,7 +181,7 @@ def judge_and_run(path: str, shown: str, method: str, steps: str, seed: str) -> 
         run_method(method, int(steps) if steps else None)
     elif not failed and not set(FIRST) & set(missing):
         note("training by sft")
-        say("\n20 steps of SFT with your parts, from the shipped base:")
+        say(f"\n{STEPS} steps of SFT with your parts, from the shipped base:")
         first_steps()
     note("done")
     return int(bool(missing))

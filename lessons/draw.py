@@ -94,12 +94,12 @@ def bars(ax, series: dict, groups, title: str, ylabel: str = "", number: str = "
         ax.legend(frameon=False, ncol=len(series), loc="upper center", bbox_to_anchor=(0.5, -0.1))
 
 
-def strip(ax, words: list[str], push, title: str, number: str = "%+.2f", **limits) -> None:
+def strip(ax, words: list[str], push, title: str, **limits) -> None:
     """How hard each token is pushed: blue and + up, orange and - down."""
     push = [float(x) for x in push]
     colour = [colours.push_colour(x) for x in push]
     drawn = ax.bar(range(len(push)), push, color=colour, tick_label=[w.strip() for w in words])
-    ax.bar_label(drawn, fmt=number, padding=3)
+    ax.bar_label(drawn, fmt="%+.2f", padding=3)
     ax.axhline(0, color="black", lw=1)
     ax.margins(y=0.25)
     ax.set(title=title, yticks=[], **limits)

@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import Any
 
 from lessons.evidence import whole_runs
+from lessons.marks import written
 from nanouft import objectives
 from nanouft.data.rows import Row
 from nanouft.models.folders import start_model
@@ -45,7 +46,6 @@ PLAYGROUND = ROOT / "nanouft" / "playground" / "web" / "methods.json"
 EXTRAS = ("ts_dpo",)                    # methods of lessons/extras
 COUNTS = {"methods": len(OBJECTIVES), "lessons": len([*ROOT.glob("lessons/[0-9][0-9]_*.py")])}
 COUNT = re.compile(rf"(<!-- count of ({'|'.join(COUNTS)}) -->)\d*")
-LISTED = re.compile(r"(?<=<!-- methods -->\n).*?(?=<!-- end of methods -->)", re.S)   # README's
 NAME = r"[^\W\d][\w']*"
 LOSS = re.compile(r" {4,}(?:--(\S+ \w+) +)?L = (.+?)(?:  +(.+))?")
 FORMULA = re.compile(rf" {{4,}}({NAME}) = (.+?)(?:  +.+)?")
@@ -204,9 +204,9 @@ def by_family() -> str:
 
 def linked(name: str) -> str:
     """ "[ift](nanouft/objectives/ift.py) ([2405.11870](https://arxiv.org/abs/2405.11870))" """
-    arxiv = re.search(r"arXiv:(\d{4}\.\d{5})", head_of(name))
-    paper = f" ([{arxiv[1]}](https://arxiv.org/abs/{arxiv[1]}))" if arxiv else ""
-    return f"[{name}](nanouft/objectives/{name}.py){paper}"
+    arxiv = paper(name)
+    link = f" ([{arxiv}](https://arxiv.org/abs/{arxiv}))" if arxiv else ""
+    return f"[{name}](nanouft/objectives/{name}.py){link}"
 
 
 def with_counts(text: str) -> str:
@@ -232,14 +232,11 @@ def for_playground() -> dict[str, Any]:
 def main(argv: list[str] | None = None) -> int:
     argparse.ArgumentParser(prog="python -m lessons.methods", description=__doc__,
                             formatter_class=argparse.RawDescriptionHelpFormatter).parse_args(argv)
-    text = PAGE.read_text(encoding="utf-8")
-    before, rest = text.split("<!-- tables -->\n")
-    after = rest.split("<!-- end -->\n")[1]
-    page = f"{before}<!-- tables -->\n{tables()}\n\n<!-- end -->\n{after}"
+    page = written(PAGE.read_text(encoding="utf-8"), "tables", f"{tables()}\n\n")
     PAGE.write_text(page, encoding="utf-8")
     for file in [ROOT / "README.md", *ROOT.glob("docs/*.md")]:
-        text = LISTED.sub(lambda _: by_family(), file.read_text(encoding="utf-8"))
-        file.write_text(with_counts(text), encoding="utf-8")
+        page = written(file.read_text(encoding="utf-8"), "methods", by_family())
+        file.write_text(with_counts(page), encoding="utf-8")
     told = json.dumps(for_playground(), ensure_ascii=False, indent=1)
     PLAYGROUND.write_text(told + "\n", encoding="utf-8")
     say(f"README.md, docs/methods.md, the playground's methods.json: {COUNTS['methods']} methods")

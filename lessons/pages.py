@@ -22,7 +22,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from lessons.table import QUESTIONS
+from lessons.table import QUESTIONS, head_of
 from lessons.website import FOLD, Site
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError
@@ -56,9 +56,8 @@ def lesson_files(numbers: list[str]) -> list[Path]:
 
 
 def title(file: Path) -> str:
-    """"04 · The model's own guess", from the lesson's first line of text."""
-    line = next(x for x in file.read_text(encoding="utf-8").splitlines() if x.startswith("# # "))
-    return line.removeprefix("# # ")
+    """"04 · The model's own guess"."""
+    return head_of(file)[0]
 
 
 # ---- the notebook -------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ import re
 import sys
 from pathlib import Path
 
+from lessons.marks import written
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.printing import say
 
@@ -38,11 +39,10 @@ QUESTIONS = {
 
 
 def head_of(file: Path) -> tuple[str, str]:
-    """(title, the lines in italics below it)."""
+    """("04 · The model's own guess", the lines in italics below it) of a lesson."""
     lines = file.read_text(encoding="utf-8").splitlines()
-    title = lines[1].removeprefix("# # ").partition(" · ")[2]
     below = " ".join(line.removeprefix("#").strip() for line in lines[2:8])
-    return title, below.split("*")[1]
+    return lines[1].removeprefix("# # "), below.split("*")[1]
 
 
 def row(file: Path) -> str:
@@ -51,8 +51,8 @@ def row(file: Path) -> str:
     minutes = re.search(r"about (\d+) minutes", below, re.I)
     papers = ", ".join(f"[{x}](https://arxiv.org/abs/{x})"
                        for x in dict.fromkeys(re.findall(r"\d{4}\.\d{5}", below)))
-    return (f"| [{number} {title}](lessons/{file.name}) | {QUESTIONS[number]} | {papers} "
-            f"| {minutes[1] if minutes else ''} |")
+    return (f"| [{title.replace(' · ', ' ')}](lessons/{file.name}) | {QUESTIONS[number]} "
+            f"| {papers} | {minutes[1] if minutes else ''} |")
 
 
 def table() -> str:
@@ -65,10 +65,7 @@ def main(argv: list[str] | None = None) -> int:
     argparse.ArgumentParser(prog="python -m lessons.table", description=__doc__,
                             formatter_class=argparse.RawDescriptionHelpFormatter).parse_args(argv)
     page = README.read_text(encoding="utf-8")
-    before, rest = page.split("<!-- lessons -->\n")
-    after = rest.split("<!-- end of lessons -->")[1]
-    README.write_text(f"{before}<!-- lessons -->\n{table()}<!-- end of lessons -->{after}",
-                      encoding="utf-8")
+    README.write_text(written(page, "lessons", table()), encoding="utf-8")
     say(f"README.md: {len(QUESTIONS)} lessons")
     return 0
 

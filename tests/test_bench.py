@@ -1,5 +1,8 @@
 """`python -m lessons.bench --gpu` tried without a GPU: each of its lines says ok, and LOOK where
 numbers are not the CPU's."""
+import re
+from pathlib import Path
+
 import pytest
 import torch
 from made import NANO, tiny
@@ -10,6 +13,19 @@ from nanouft.loop import Device
 from nanouft.run import follow
 
 CPU = Device("cpu", "bf16")
+ROOT = Path(__file__).parents[1]
+
+
+def test_readme_has_the_range_of_the_page_of_benchmarks():
+    """From the smallest to the largest median of the lines that compare a step with TRL's."""
+    page, readme = (" ".join((ROOT / name).read_text(encoding="utf-8").split())
+                    for name in ("docs/benchmarks.md", "README.md"))
+    lines = re.findall(r"step of (\w+)[^|]*: TRL's time / ours \| ([\d.]+)", page)
+    ranges = [[float(x) for name, x in lines if (name == "GRPO") == sampled]
+              for sampled in (False, True)]
+    assert len(lines) == 7
+    told = [f"{min(some):.1f} to {max(some):.1f} times" for some in ranges]
+    assert f"{told[0]} as long as ours for SFT, DPO and KTO, and {told[1]} for GRPO" in readme
 
 
 def small():

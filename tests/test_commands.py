@@ -19,7 +19,7 @@ import pytest
 import torch
 from made import NANO, one_error, start_folder, tiny, write_jsonl
 
-from nanouft import evaluate, generate, sample, train, world
+from nanouft import evaluate, generate, pretrain, pushes, reward, sample, train, world
 from nanouft.data.batches import Encoded, Tokens, encode
 from nanouft.data.rows import Row, read
 from nanouft.loop import Device
@@ -32,7 +32,7 @@ from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.printing import visible
 from nanouft.plumbing.progress import progress
-from nanouft.run import device, evaluation, memory, rewards
+from nanouft.run import device, evaluation, first, flags, memory, rewards, settings
 from nanouft.run.before_after import same_words, show
 from nanouft.run.device import choose_device
 from nanouft.run.evaluation import Measured
@@ -356,11 +356,25 @@ def test_a_help_is_the_whole_comment():
             assert action.help.count("[") == action.help.count("]"), (kind, action.help)
 
 
+def test_the_lists_of_flags_name_flags():
+    """Else a flag that gets another name would drop out of the help, of a hint, or of the runs that
+    train a first model, without a word."""
+    commands = [Train, evaluate.Evaluate, sample.Sample, pushes.Pushes, reward.Reward,
+                pretrain.Pretrain]
+    of_run = {f.name for f in dataclasses.fields(Train)}
+    every = {f.name for kind in commands for f in dataclasses.fields(kind)}
+    assert {*settings.SHORT, *settings.OF_WORLD, *settings.OF_SAMPLES, *first.INHERITED} <= of_run
+    assert {*flags.NAMED} <= every
+    assert {x.replace("-", "_") for x in flags.MEANT.values()} <= every | {"objective"}
+    assert not {*flags.MEANT, *flags.RENAMED} & {x.replace("_", "-") for x in of_run}
+
+
 # ---- one clear line for each mistake -------------------------------------------------------------
 REFUSED = {     # command line: what the message must hold, words parted by |
     "train --batchsize=3": "no flag --batchsize; did you mean --batch-size?",
     "train --objective una --loss bce": "no flag --loss; it is called --distance now",
     "train --objective sft --beta 1": "sft has no flag --beta",
+    "sample --models start": "sample has no flag --models",     # they stand before the flags
     "train --beta 1": "train has no flag --beta; a setting of one method needs its name",
     "train ift": "train does not know what 'ift' stands for; did you mean --objective ift?",
     "train -o IFT": "train has no flag -o; did you mean --objective ift?",

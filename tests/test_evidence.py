@@ -11,6 +11,7 @@ from lessons.evidence import cells, judge, papers, reads, searches, stats, verdi
 from lessons.evidence.__main__ import main
 from lessons.evidence.claim import UNIT
 from lessons.evidence.claims import CLAIMS, packed
+from lessons.marks import between
 from nanouft.plumbing.errors import UserError
 
 PAGE, README = (file.read_text(encoding="utf-8") for file in (write.PAGE, write.README))
@@ -22,9 +23,9 @@ LINES = {name: judge.lines(name) for name in judge.RUN}
 # ---- the page ------------------------------------------------------------------------------------
 def test_what_the_command_writes_stands_on_the_pages():
     assert write.ALL.read_text(encoding="utf-8") == write.all_questions()
-    assert write.between("papers").search(README)[0] == write.in_short()
+    assert between("papers").search(README)[0] == write.in_short()
     for paper in papers.CARRY:
-        assert write.between(f"rows of {paper}").search(PAGE)[0] == write.carrying(paper)
+        assert between(f"rows of {paper}").search(PAGE)[0] == write.carrying(paper)
 
 
 def test_every_claim_is_told_in_a_section():

@@ -152,7 +152,9 @@ def test_the_same_program_under_other_names_has_the_same_fingerprint():
     def of(source: str) -> str:
         return fingerprint(slice_of(parsed(source), "sft_loss"), "sft_loss")
     same = of(RIGHT)
-    helper = RENAMED.replace("-x.masked_fill(counted == 0, 0)", "f(x)") + "\ndef f(x): return -x\n"
+    calls, f = RENAMED.replace("-x.masked_fill(counted == 0, 0)", "f(x)"), "\ndef f(x): return -x\n"
+    helper = calls + f
+    assert of(helper) == of(f + calls), "a helper stands above or below"
     assert same == of(RENAMED) and of(RIGHT + "\nunused = 1\n") == same
     others = {of(OTHERWISE), of(RIGHT.replace("== 0", "< 1")), of(helper)}
     assert len(others) == 3 and same not in others

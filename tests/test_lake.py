@@ -424,5 +424,27 @@ def test_command_and_docs_say_the_same(lakes, tmp_path, capsys):
             f"is nearer at {of['ift']} of the 21 updates and farther away at {of['sft']}. "
             f"At the other {of['same']} no guess is wrong",
             f"too high at {fallen['high']} of the 21 updates and too low at {fallen['low']}.",
-            f"although SFT is still {100 * off(one, 0)[6]:.1f} points too high"):
+            f"although SFT is still {100 * off(one, 0)[6]:.1f} points too high",
+            "the policy's own guess is the cell to its right, where "
+            f"{100 * dict(one['stands'][3][1])[one['guesses'][3][1]]:.0f} % of its walks stand"):
         assert words in docs, words
+
+
+def test_docs_have_the_distances_of_the_command_s_table():
+    """Of its first column, with its twenty networks and 200 updates; and of the detour."""
+    docs = " ".join((Path(__file__).parents[1] / "docs" / "lake.md").read_text("utf-8").split())
+    start = start_policy("net", "fresh", TWOWAY)
+    ends = {name: learn(TASK, start, name, every=200)[-1] for name in METHODS}
+    far = {name: f"{distance(TWOWAY, x)[:, TWOWAY.live].mean():.3f}" for name, x in ends.items()}
+    assert far["ift"] == far["ift released"]
+    assert (f"SFT ends at a distance of {far['sft']} from the nearest optimal policy, both forms "
+            f"of IFT at {far['ift']}, ORPO at {far['orpo']} and DPO at {far['dpo']}, and all but "
+            "DPO arrive") in docs
+    arrive = {name: bool((success(TWOWAY, x)[:, TWOWAY.start] > 0.5).all())
+              for name, x in ends.items()}
+    assert arrive == {name: name != "dpo" for name in METHODS}
+    best = optimal_actions(TWOWAY)
+    fine = [move for move in TASK.worse if best[move]]
+    assert (len(TASK.worse), len(fine), len({*fine} & {*TASK.best})) == (12, 10, 2)
+    assert ("Ten of the detour's twelve moves are best in their own cell. DPO pushes eight of them "
+            "down as well, and the other two are on the demonstrated path too.") in docs

@@ -142,19 +142,22 @@ def test_without_a_guess_the_command_says_how_to_make_one(folder, capsys):
 
 
 def test_the_guesses_stand_beside_a_constant(folder, capsys):
-    """Two numbers, 10 and 40 % of their range away where the constant is 20 and 40 %; two letters,
-    one right, where "a" has none; one that has not been run."""
-    plant(folder, _02="guess 20\nhappened 30 %\n", _07="guess -10\nhappened -2 nats\n",
-          _03="guess c\nhappened c\n", _04_prompt="guess a\nhappened c\n", _13_rules="guess 5\n")
+    """Three numbers, 10, 40 and 0 % of their range away where the constant is 20, 40 and 25 %: too
+    high, too low and right; two letters, one right, where "a" has none; one that has not been
+    run."""
+    plant(folder, _02="guess 40\nhappened 30 %\n", _07="guess -10\nhappened -2 nats\n",
+          _15="guess 0.5\nhappened 0.5\n", _03="guess c\nhappened c\n",
+          _04_prompt="guess a\nhappened c\n", _13_rules="guess 5\n")
     assert guesses.main([]) == 0
     said = capsys.readouterr().out
     lines = {" ".join(line.split()) for line in said.splitlines()}
-    assert {"02 20 30 % 10 % 50 20 %", "07 -10 -2 nats 40 % -10 40 %", "03 c c right a wrong",
-            "04 prompt a c wrong a wrong", "13 rules 5 not run yet"} <= lines
-    assert "2 numbers: on average you are 25 % of the range away, and its middle 30 %." in said
-    assert "You are nearer in 1 of them, and your guess is too high in 0." in said
+    assert {"02 40 30 % 10 % 50 20 %", "15 0.5 0.5 0 % 1 25 %", "07 -10 -2 nats 40 % -10 40 %",
+            "03 c c right a wrong", "04 prompt a c wrong a wrong",
+            "13 rules 5 not run yet"} <= lines
+    assert "3 numbers: on average you are 17 % of the range away, and its middle 28 %." in said
+    assert "You are nearer in 2 of them, and your guess is too high in 1." in said
     assert '2 letters: you have 1 right, and "a" would have 0.' in said
-    assert "31 questions of 36 not guessed yet" in said
+    assert "30 questions of 36 not guessed yet" in said
 
 
 @pytest.mark.parametrize("text", ["guess 20\nhappened often\n", "guess often\n", "", "20\n"])

@@ -76,6 +76,21 @@ def test_in_half_precision_it_is_nearly_the_same(name, dtype, place, monkeypatch
     assert scaled[0] == pytest.approx(plain[0], rel=0.1), "clipped before the scale was taken out"
 
 
+def test_a_resumed_run_goes_on_with_the_scale_of_its_fp16_gradients(place, monkeypatch):
+    """Which here doubles after each three steps: after the third and the sixth of eight."""
+    scalers = []
+
+    def impatient(device: Device):
+        scalers.append(torch.amp.GradScaler("cpu", init_scale=2.0**10, growth_interval=3))
+        return scalers[-1]
+    monkeypatch.setattr(train.devices, "choose_device", lambda *_: Device("cpu", "fp16"))
+    monkeypatch.setattr(train, "grad_scaler", impatient)
+    with killed_in_step(7):
+        assert command(train.main, flags(place, "dpo", out="scaled")) == 130
+    assert command(train.main, ["--resume", str(place / "scaled" / "dpo")]) == 0
+    assert len(scalers) == 2 and scalers[1].get_scale() == 2.0**12
+
+
 @pytest.mark.parametrize("name", RUNS)
 def test_interrupted_and_resumed_it_has_the_same_bytes(name, place):
     """As if it had been killed in its seventh step: resumed after the fourth."""

@@ -6,7 +6,7 @@ import statistics
 
 import pytest
 
-from lessons import build, check, exam, slides, table
+from lessons import build, check, exam, grade, slides, table
 from lessons.course import LESSONS
 from nanouft.plumbing.errors import UserError
 
@@ -50,6 +50,11 @@ def test_the_minutes_of_a_week_are_those_of_its_lessons_exercises_and_parts():
         told = [int(x) for x in week[4].split(" + ")]
         assert told[:3] == due, f"week {week[0]}"
         assert float(week[5]) == pytest.approx((sum(told) + 90) / 60, abs=0.051), f"week {week[0]}"
+
+
+def test_the_limits_of_an_exercise_are_those_of_the_check():
+    assert (f"an exercise may take {grade.SECONDS} seconds of computing, and on Linux "
+            f"{grade.GIGABYTES} GB of memory and {grade.BYTES // 2**20} MB for each file") in PAGE
 
 
 def test_every_exercise_that_the_page_names_exists():

@@ -30,17 +30,15 @@ WIDTH, LINE = 4.2, 0.2                  # inches: of the picture, of a line of i
 
 
 class Score(NamedTuple):
-    """A score, or how many answers stop: a mean from 0 to 1 and half of its 95 % interval."""
+    """A score: a mean from 0 to 1 and half of its 95 % interval."""
     mean: float
     half: float
 
 
-def score(name: str, row: str, kept: Kept, what: str = "") -> Score:
-    """Of a row of a claim, over all its bases. what: "" for the score, "stops" for the share of
-    answers that stop."""
+def score(name: str, row: str, kept: Kept) -> Score:
+    """Of a row of a claim, over all its bases."""
     claim = CLAIMS[name]
-    formula = f"better, {what}: {row}" if what else f"better: {row}"
-    found = [moments(judge.asked_of(claim, kept, formula, base))
+    found = [moments(judge.asked_of(claim, kept, f"better: {row}", base))
              for base in range(len(claim.bases))]
     bases = len(found)
     variance = sum(x[1] for x in found) / bases ** 2

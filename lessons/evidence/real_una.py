@@ -76,4 +76,3 @@ CLAIMS = {
                  "hold, does not hold, open, open; half-widths of 4 points.",
         **ON_REAL),
 }
-GATE = ("R7", "UFT", "A", 0.5)          # claim, row, the row it is compared with, the share of it

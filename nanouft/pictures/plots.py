@@ -154,8 +154,9 @@ def draw_steps(ax, log: list[dict], name: str, held: dict[int, float], passes: s
         ax.legend(frameon=False, loc="best")
 
 
-def smooth(y: np.ndarray, keep: float = 0.9) -> list[float]:
+def smooth(y: np.ndarray) -> list[float]:
     """Exponential mean, corrected at the start."""
+    keep = 0.9                                      # of the mean so far
     out, total, weight = [], 0.0, 0.0
     for value in y:
         total, weight = keep * total + (1 - keep) * value, keep * weight + (1 - keep)

@@ -41,19 +41,20 @@ def answer_rows(model: GPT, tok: Tokenizer, rows: list[Row], max_new: int = MAX_
 Metrics = dict[str, Any]
 
 
-def bootstrap(values: Any, counts: Any = None, draws: int = 1000) -> tuple[float, float]:
-    """95 % interval of the mean over rows: they are drawn again with replacement, always with the
-    same draws. With `counts`, values are sums over that many tokens."""
+def bootstrap(values: Any, counts: Any = None) -> tuple[float, float]:
+    """95 % interval of the mean over rows: they are drawn again with replacement, 1,000 times and
+    always with the same draws. With `counts`, values are sums over that many tokens."""
     x = np.asarray(values, float)
     n = np.ones(len(x)) if counts is None else np.asarray(counts, float)
-    drawn = np.random.default_rng(0).integers(0, len(x), (draws, len(x)))
+    drawn = np.random.default_rng(0).integers(0, len(x), (1000, len(x)))
     means = x[drawn].sum(1) / n[drawn].sum(1)
     return float(np.quantile(means, 0.025)), float(np.quantile(means, 0.975))
 
 
 def interval(values: np.ndarray, counts: np.ndarray) -> tuple[float, float]:
-    """The same. But where all rows are right, or all wrong, every draw is the same, so it is the
-    exact interval of a share (Clopper and Pearson 1934)."""
+    """95 % interval of the mean: by `bootstrap`, or, where all rows are right or all are wrong, the
+    exact interval of a share (Clopper and Pearson 1934), because equal rows leave a bootstrap
+    nothing to draw."""
     least = 0.025 ** (1 / len(values))
     if (counts == 1).all() and len(set(values)) == 1 and values[0] in (0, 1):
         return (least, 1.0) if values[0] else (0.0, 1 - least)
