@@ -11,7 +11,7 @@ several "best" actions. G and H lead to themselves, so linear systems are solved
 only.
 """
 import heapq
-from functools import lru_cache
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -40,7 +40,7 @@ def value_iteration(lake: Lake) -> tuple[Tensor, Tensor]:
         V = new
 
 
-@lru_cache(maxsize=None)
+@cache
 def optimal_actions(lake: Lake) -> Tensor:
     """(S,4) bool, ties included. In cells where no action matters: all four."""
     Q = value_iteration(lake)[1]

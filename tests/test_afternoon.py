@@ -66,7 +66,7 @@ def afternoon(tmp_path_factory):
 def run_line(line: str) -> None:
     """One command of the page; those of pip, git and the download are left out."""
     words = shlex.split(line, comments=True)
-    main = {"nanouft.train": train.main, "nanouft.sample": sample.main}.get(words[2], None)
+    main = {"nanouft.train": train.main, "nanouft.sample": sample.main}.get(words[2])
     left_out = ("pip install", "git clone", "python llama.cpp/convert_hf_to_gguf.py",
                 "python -m lessons.evidence.smollm2")
     assert main or line.startswith(left_out), f"nobody runs: {line}"

@@ -202,4 +202,5 @@ def main(where: str = "cuda", folder: str | None = None) -> int:
         lines[f"cost of {name}"] = partial(cost, name, nano, gpu)
         if folder:
             lines[f"cost of {name}, {of_theirs}"] = partial(cost, name, partial(real, folder), gpu)
-    return int(not all([report(what, check) for what, check in lines.items()]))
+    held = [report(what, check) for what, check in lines.items()]
+    return int(not all(held))

@@ -50,10 +50,10 @@ def prepare(folder: Path) -> None:
     """The first base is there. The second one is not committed, but the history has it; the real
     model is downloaded, and must be that of the results."""
     weights = folder / "model.safetensors"
-    if folder == Path(*REAL) and weights.exists():
-        if hashlib.sha256(weights.read_bytes()).hexdigest() != REAL_WEIGHTS:
-            raise UserError(f"{weights}: other weights than those of the results, so that their "
-                            "scores cannot be compared")
+    real = folder == Path(*REAL) and weights.exists()
+    if real and hashlib.sha256(weights.read_bytes()).hexdigest() != REAL_WEIGHTS:
+        raise UserError(f"{weights}: other weights than those of the results, so that their scores "
+                        "cannot be compared")
     if folder == Path("base") or (folder / "config.json").exists():
         return
     if folder == Path(*REAL):

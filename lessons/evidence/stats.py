@@ -11,7 +11,7 @@ of them: five seeds that agree by chance say nothing against what prompts and an
 is drawn at random: the same scores give the same digits everywhere. Only numpy is needed.
 """
 import math
-from functools import lru_cache
+from functools import cache
 
 import numpy as np
 
@@ -49,7 +49,7 @@ def moments(gaps: list[np.ndarray], groups: list[np.ndarray]) -> Moments:
     return mean, variance, freedom
 
 
-@lru_cache(maxsize=None)
+@cache
 def student(p: float, freedom: float) -> float:
     """The value that Student's t exceeds with probability p. With t = sqrt(n) tan(a) the density
     of the angle a is cos(a)^(n-1), which is added up on a grid."""

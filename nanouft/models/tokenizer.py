@@ -11,7 +11,7 @@ No text becomes a control token: somebody who types "<|end|>" gets the plain tok
 """
 import base64
 from collections.abc import Iterable, Iterator
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -133,7 +133,7 @@ def fold_system(turns: list[tuple[str, str, bool]]) -> Iterator[tuple[str, str, 
 
 
 # ---- the shipped tokenizer -----------------------------------------------------------------------
-@lru_cache(maxsize=None)
+@cache
 def nano() -> Tokenizer:
     """1,024 ids: every word of NanoWorld is one token, nearly every name two (3.9 bytes per token,
     about 2 of ordinary English). The file was made once, from worlds of many seeds, by joining the
