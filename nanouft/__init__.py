@@ -17,7 +17,7 @@ import sys
 __version__ = "2.0.1"
 
 
-def _leave(number: int, frame) -> None:
+def _leave(number: int, frame: object) -> None:
     os.write(2, b"\ninterrupted before anything was done\n")
     os._exit(128 + number)
 

@@ -3,7 +3,7 @@
     answers = generate(model, [tok.prompt_ids(turns) ...], stop=tok.stops, pad=tok.pad)
 """
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -153,7 +153,7 @@ def longest_answer(model: GPT, tok: Tokenizer) -> int:
 
 
 @contextlib.contextmanager
-def one_thread(small: bool):
+def one_thread(small: bool) -> Iterator[None]:
     """A step of a small model is over before a second thread has woken up."""
     before = torch.get_num_threads()
     torch.set_num_threads(1 if small else before)

@@ -225,7 +225,8 @@ class GPT(nn.Module):
         return sum(p.numel() for p in self.parameters())
 
 
-def _mask(T: int, n: int, keep: Tensor | None, device, dtype) -> Tensor:
+def _mask(T: int, n: int, keep: Tensor | None, device: torch.device,
+          dtype: torch.dtype) -> Tensor:
     """(B|1, 1, T, n+T) to add to the scores: 0 where query i may look at key j, else -inf.
     Nobody looks at later keys or at padding. Padding sees itself: softmax over nothing is NaN."""
     i = torch.arange(n, n + T, device=device)[:, None]

@@ -25,6 +25,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from typing_extensions import dataclass_transform
 
+from nanouft.gpt import GPT
 from nanouft.plumbing.errors import nearest
 
 NOT_SET: Any = None                 # the value of a field until somebody writes it
@@ -51,7 +52,7 @@ class Seqs:
     extra: dict[str, Tensor] = field(default_factory=dict)      # (B,T) for one method alone
     positions: Tensor = NOT_SET     # (N,) where `mask` is 1, counted through the flattened (B,T)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.positions is None:      # on the CPU; a GPU would make the CPU wait for their number
             self.positions = self.mask.flatten().nonzero()[:, 0]
 
@@ -63,7 +64,7 @@ class Seqs:
         """(B,T) -> (B,) over response tokens."""
         return self.sum(x) / self.mask.sum(-1).clamp_min(1)
 
-    def take(self, picked) -> "Seqs":
+    def take(self, picked: Any) -> "Seqs":
         """The picked rows, without the columns where all of them are padding."""
         T = int(self.real[picked].sum(-1).max())
         return self.map(lambda x: x[picked, :T])
@@ -75,7 +76,7 @@ class Seqs:
         extra = {name: change(x) for name, x in self.extra.items()}
         return Seqs(**tensors, extra=extra, positions=positions)
 
-    def to(self, device) -> "Seqs":
+    def to(self, device: torch.device | str) -> "Seqs":
         def move(x: Tensor) -> Tensor:
             return x.to(device, non_blocking=True)
         return self.map(move, move(self.positions))
@@ -116,7 +117,7 @@ class Batch:
         tokens = {role: int(s.mask.sum()) for role, s in seqs.items()}
         return cls(seqs, per_row, n=len(some_role.inputs), tokens=tokens)
 
-    def take(self, picked) -> "Batch":
+    def take(self, picked: Any) -> "Batch":
         """The picked rows (a list or array of numbers) as a step of their own."""
         seqs = {role: s.take(picked) for role, s in self.seqs.items()}
         return Batch.of(seqs, {name: x[picked] for name, x in self.per_row.items()})
@@ -141,13 +142,13 @@ class Batch:
         """All numbers in another precision; token ids stay whole."""
         return self.map(lambda x: x.to(dtype) if x.is_floating_point() else x)
 
-    def to(self, device) -> "Batch":
+    def to(self, device: torch.device | str) -> "Batch":
         per_row = {name: x.to(device, non_blocking=True) for name, x in self.per_row.items()}
         seqs = {role: s.to(device) for role, s in self.seqs.items()}
         return replace(self, seqs=seqs, per_row=per_row)
 
 
-def write_logp(model, batch: Batch) -> None:
+def write_logp(model: GPT, batch: Batch) -> None:
     """Write `logp` of every role: one forward over all rows, the head on response tokens only."""
     roles = list(batch.seqs.values())
     T = max(s.inputs.shape[1] for s in roles)
@@ -270,12 +271,12 @@ class Objective:
         """Does it learn from answers that the model samples?"""
         return self.data == "prompts"
 
-    def rate(self, model, lora: bool = False) -> float:
+    def rate(self, model: GPT, lora: bool = False) -> float:
         """The learning rate for a model of this width: twice as wide, half the rate. LoRA's thin
         matrices want ten times as much."""
         return self.lr * WIDTH / model.cfg.n_embd * (10 if lora else 1)
 
-    def setup(self, model, seed: int) -> None:
+    def setup(self, model: Any, seed: int) -> None:
         """Change the start model before training: add a head, freeze weights. Whatever trains calls
         it before the optimizer is made. Calling it again with the same seed changes nothing."""
 
@@ -283,7 +284,7 @@ class Objective:
         """The rows that it learns from, with their roles: all of its kind."""
         return CHOOSE[" + ".join(self.kinds())](rows)
 
-    def prepare(self, data: list, models, seed: int) -> list:
+    def prepare(self, data: list, models: Any, seed: int) -> list:
         """Write other models' numbers into `per_row` and `extra` of the encoded rows."""
         return data
 
@@ -292,8 +293,9 @@ class Objective:
         metrics."""
         return batch, {}
 
-    def forward(self, model, batch: Batch) -> None:
-        """Write `logp`, perhaps an `extra`: only here the network is touched."""
+    def forward(self, model: Any, batch: Batch) -> None:
+        """Write `logp`, perhaps an `extra`: only here the network is touched. The model is a GPT or
+        is called like one, as a policy of frozen_lake is."""
         write_logp(model, batch)
 
     def loss(self, batch: Batch) -> tuple[Tensor, dict]:

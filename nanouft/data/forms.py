@@ -33,7 +33,7 @@ def fields_of(item: Any) -> tuple[dict, set[str]]:
     fields: dict[str, Any] = {}
     empty: set[str] = set()
     for name, value in item.items():
-        ours = NAMES.get(name, name)
+        ours = NAMES.get(name) or name
         if isinstance(value, dict) and value.keys() & {"role", "from"}:
             value = [value]                             # one message alone
         if is_empty(value):

@@ -24,7 +24,9 @@ import math
 from functools import lru_cache
 
 import torch.nn.functional as F
+from torch import Tensor
 
+from nanouft.objective import Batch
 from nanouft.objectives.dpo import Pairs, check_settings
 from nanouft.plumbing.errors import in_range
 
@@ -39,7 +41,7 @@ class AdaDPO(Pairs):
         in_range(self, "rho", above=True, high=0.69)            # from log 2 on tau is tau_min
         in_range(self, "tau_min", above=True, high=self.tau_max)
 
-    def each(self, r_w, r_l, batch):
+    def each(self, r_w: Tensor, r_l: Tensor, batch: Batch) -> tuple[Tensor, dict]:
         z = r_w - r_l
         tau = (z.detach().abs() / root(self.rho)).clamp(self.tau_min, self.tau_max)     # (B,)
         return -tau * F.logsigmoid(z / tau), {

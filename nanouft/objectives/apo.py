@@ -17,6 +17,9 @@ zero is kto.py with its reference point k held at 0, hence uncoupled. beta .1 is
 """
 from typing import Literal
 
+from torch import Tensor
+
+from nanouft.objective import Batch
 from nanouft.objectives.dpo import Pairs
 
 
@@ -25,7 +28,7 @@ class APO(Pairs):
     form: Literal["zero", "down"] = "zero"  # zero if chosen beats the model's answers, down if not
     beta: float = 0.1               # how quickly gains and losses saturate
 
-    def each(self, r_w, r_l, batch):
+    def each(self, r_w: Tensor, r_l: Tensor, batch: Batch) -> Tensor:
         if self.form == "zero":
             return (-r_w).sigmoid() + r_l.sigmoid()             # 1 - sigmoid(x) = sigmoid(-x)
         return r_w.sigmoid() + (r_l - r_w).sigmoid()

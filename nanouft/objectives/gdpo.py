@@ -15,17 +15,19 @@ exact scores) / 2. The factor 2p - 1 we know from a digest of the paper; the equ
 algebra. Other methods of this name (group- and diversity-) are not this one.
 """
 import torch.nn.functional as F
+from torch import Tensor
 
 from nanouft.data.selection import both_answers, real_pairs
+from nanouft.objective import Batch
 from nanouft.objectives.dpo import Pairs
 
 
 class GDPO(Pairs):
-    def choose(self, rows):
+    def choose(self, rows: list) -> list:
         """pair_rows with p, which is 1 where the file has none."""
         return [row.with_roles(both_answers(row), p=1.0 if row.p is None else row.p)
                 for row in real_pairs(rows)]
 
-    def each(self, r_w, r_l, batch):
+    def each(self, r_w: Tensor, r_l: Tensor, batch: Batch) -> tuple[Tensor, dict]:
         p = batch.per_row["p"]
         return -F.logsigmoid((2 * p - 1) * (r_w - r_l)), {"p": p.sum() / batch.n}

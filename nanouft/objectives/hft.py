@@ -25,6 +25,7 @@ from collections import defaultdict
 import numpy as np
 from torch import Tensor
 
+from nanouft.gpt import GPT
 from nanouft.objective import Batch, Objective
 from nanouft.objectives.sft import nll
 from nanouft.plumbing.errors import UserError
@@ -32,7 +33,7 @@ from nanouft.plumbing.seeds import half_seed
 
 
 class HFT(Objective):
-    def setup(self, model, seed: int) -> None:
+    def setup(self, model: GPT, seed: int) -> None:
         """Freeze half of the matrices of each layer."""
         rng, layers = np.random.default_rng(half_seed(seed)), defaultdict(list)
         for name, p in model.named_parameters():

@@ -12,12 +12,15 @@ done and pushes nothing. DPO's push fades smoothly instead and never ends. Since
 is beta max(0, 1/beta - h), beta sets where a pair is done and, but for the step size, nothing
 else. Without a reference it is slic.py.
 """
+from torch import Tensor
+
+from nanouft.objective import Batch
 from nanouft.objectives.dpo import Pairs
 
 
 class Hinge(Pairs):
     beta: float = 0.1               # a pair is won at a margin of 1 / beta nats
 
-    def each(self, r_w, r_l, batch):
+    def each(self, r_w: Tensor, r_l: Tensor, batch: Batch) -> tuple[Tensor, dict]:
         each = (1 - (r_w - r_l)).relu()
         return each, {"done": (each == 0).float().sum() / batch.n}

@@ -39,6 +39,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from nanouft.gpt import GPT
 from nanouft.objective import Batch, Objective, Seqs
 from nanouft.plumbing.errors import in_range
 
@@ -53,7 +54,7 @@ class IFT(Objective):
     def check(self) -> None:
         in_range(self, "lam", "gamma", high=1)
 
-    def forward(self, model, batch: Batch) -> None:
+    def forward(self, model: GPT, batch: Batch) -> None:
         s = batch.seqs["answer"]
         at = s.positions
         with torch.no_grad():                                       # E is a frozen copy

@@ -19,6 +19,9 @@ Two lineages disagree on what h sums up, which changes what a margin of 5 means:
 """
 from typing import Literal
 
+from torch import Tensor
+
+from nanouft.objective import Batch, Seqs
 from nanouft.objectives.dpo import Pairs, log_ratio
 
 
@@ -26,8 +29,8 @@ class IPO(Pairs):
     beta: float = 0.1               # the aim is a margin of 1 / (2 beta); larger = stay closer
     reduction: Literal["mean", "sum"] = "mean"  # an answer's log-ratio: mean or sum over its tokens
 
-    def reward(self, s):
+    def reward(self, s: Seqs) -> Tensor:
         return log_ratio(s, self.reduction)
 
-    def each(self, r_w, r_l, batch):
+    def each(self, r_w: Tensor, r_l: Tensor, batch: Batch) -> Tensor:
         return (r_w - r_l - 1 / (2 * self.beta)) ** 2                   # Eq. 17, its pair form

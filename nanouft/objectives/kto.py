@@ -29,6 +29,7 @@ from torch import Tensor
 
 from nanouft.data.rows import Row
 from nanouft.data.selection import label_rows
+from nanouft.gpt import GPT
 from nanouft.objective import Batch, Objective, write_logp
 from nanouft.objectives.dpo import check_settings, log_ratio
 from nanouft.objectives.una import graded_metrics
@@ -60,7 +61,7 @@ class KTO(Objective):
             out.append(replace(row, roles=row.roles | {"mismatch": (prompts[i], answers[j])}))
         return out
 
-    def forward(self, model, batch: Batch) -> None:
+    def forward(self, model: GPT, batch: Batch) -> None:
         with torch.no_grad():
             write_logp(model, replace(batch, seqs={"mismatch": batch.seqs["mismatch"]}))
         write_logp(model, replace(batch, seqs={"answer": batch.seqs["answer"]}))

@@ -15,12 +15,14 @@ In the terms of una.py (bce) chosen has the score 2/3 and weight 3/2, rejected t
 weight 1/2. beta .1 is TRL's. Left out: more than two answers with graded rewards.
 """
 import torch.nn.functional as F
+from torch import Tensor
 
+from nanouft.objective import Batch
 from nanouft.objectives.dpo import Pairs
 
 
 class NCA(Pairs):
     lr = 2.5e-4
 
-    def each(self, r_w, r_l, batch):
+    def each(self, r_w: Tensor, r_l: Tensor, batch: Batch) -> Tensor:
         return -F.logsigmoid(r_w) - (F.logsigmoid(-r_w) + F.logsigmoid(-r_l)) / 2

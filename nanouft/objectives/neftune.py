@@ -16,6 +16,7 @@ its neighbours are; evaluation and references must be without noise, which `mode
 """
 from torch import Tensor
 
+from nanouft.gpt import GPT
 from nanouft.objective import Batch, Objective, Seqs, write_logp
 from nanouft.objectives.sft import nll
 from nanouft.plumbing.errors import in_range
@@ -28,7 +29,7 @@ class NEFTune(Objective):
     def check(self) -> None:
         in_range(self, "alpha", above=True)
 
-    def forward(self, model, batch: Batch) -> None:
+    def forward(self, model: GPT, batch: Batch) -> None:
         if not model.training:
             return write_logp(model, batch)
         s = batch.seqs["answer"]

@@ -8,11 +8,11 @@ Divergence.
 import torch
 from torch import Tensor
 
-from nanouft.objective import Batch, Seqs
+from nanouft.objective import Batch, Objective, Seqs
 from nanouft.plumbing.errors import in_range
 
 
-def check_sampling(objective, least: int = 1) -> None:
+def check_sampling(objective: Objective, least: int = 1) -> None:
     """UserError for settings that no on-policy method can use.
     `least`: how many answers to a prompt the method compares."""
     in_range(objective, "samples", low=least)

@@ -20,6 +20,7 @@ Trap: sums in place of means, since e^(a sum) is 0 for any answer of some length
 import torch.nn.functional as F
 from torch import Tensor
 
+from nanouft.gpt import GPT
 from nanouft.objective import Batch, Objective, Seqs
 from nanouft.objectives.dpo import check_settings, log1mexp, pair_metrics
 
@@ -30,7 +31,7 @@ class ORPO(Objective):
 
     check = check_settings
 
-    def forward(self, model, batch: Batch) -> None:
+    def forward(self, model: GPT, batch: Batch) -> None:
         """Log-probs of the answers, and of the chosen row's prompt."""
         w, l = batch.seqs["chosen"], batch.seqs["rejected"]
         every = model(w.inputs, want="logp", targets=w.targets)

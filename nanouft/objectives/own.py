@@ -65,7 +65,7 @@ def find(name: str) -> type[Objective]:
         for method, function in list(vars(part).items()):
             if method[0] != "_" and callable(function):
                 setattr(part, method, code_of(file, "--objective")(function))
-    cls.loss = checked(cls.loss, file)
+    cls.loss = checked(cls.loss, file)          # type: ignore[method-assign]
     return cls
 
 

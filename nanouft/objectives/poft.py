@@ -19,6 +19,8 @@ answers to training prompts of another seed. There is no KL and no start model.
 Traps: the release averages the policy over prompt and answer, here both are read on the answer
 alone (the paper's formula); an aligned model that shares the errors of the data doubts nothing.
 """
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -37,7 +39,7 @@ class PoFT(Objective):
 
     check = check_settings
 
-    def prepare(self, data: list, models, seed: int) -> list:
+    def prepare(self, data: list, models: Any, seed: int) -> list:
         """A_aligned of each row, in nats on average per token."""
         for e, x in zip(data, models.mean_logp(data, self.aligned or [])):
             e.per_row["aligned_logp"] = x

@@ -34,6 +34,7 @@ import torch
 import torch.nn as nn
 from torch import Tensor
 
+from nanouft.gpt import GPT
 from nanouft.objective import Batch, Objective, Seqs
 from nanouft.objectives.on_policy import check_sampling, clipped, log_rho, step_metrics
 
@@ -56,7 +57,7 @@ class PPO(Objective):
     def check(self) -> None:
         check_sampling(self)
 
-    def setup(self, model, seed: int) -> None:
+    def setup(self, model: GPT, seed: int) -> None:
         """The critic: a value head, one number for each state, 0 at first. One that is there
         already stays."""
         if model.value is None:
@@ -64,7 +65,7 @@ class PPO(Objective):
             for p in model.value.parameters():
                 nn.init.zeros_(p)
 
-    def forward(self, model, batch: Batch) -> None:
+    def forward(self, model: GPT, batch: Batch) -> None:
         """One pass, two heads: `logp`, and `values`, what the critic says now.
         (Under autocast `values` are rounded to bf16; the loss goes on from there in fp32.)"""
         s = batch.seqs["answer"]

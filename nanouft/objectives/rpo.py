@@ -19,6 +19,8 @@ loss couples the rows of a step, so the batch size is part of the method, and --
 refused. Left out: the unpaired form, and fixed weights in place of W. Two others are called RPO:
 TRL's rpo_alpha (DPO and likelihood) and reward-aware preference optimisation.
 """
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -38,7 +40,7 @@ class RPO(Objective):
     check = check_settings
 
     @torch.no_grad()
-    def prepare(self, data: list, models, seed: int) -> list:
+    def prepare(self, data: list, models: Any, seed: int) -> list:
         """prompt_embedding, (C,) of each row: the mean of the start model's last hidden states
         over the prompt's tokens, headers included."""
         for picked, batch in models.batches(data):

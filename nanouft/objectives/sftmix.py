@@ -24,13 +24,14 @@ pair; the state that is mixed is that after the last LayerNorm, which the head r
 import math
 import random
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from nanouft.gpt import scatter_at, select_at
+from nanouft.gpt import GPT, scatter_at, select_at
 from nanouft.objective import Batch, First, Objective, Seqs
 from nanouft.plumbing.errors import in_range
 from nanouft.plumbing.seeds import uniform_rows
@@ -46,10 +47,10 @@ class SFTMix(Objective):
     def check(self) -> None:
         in_range(self, "mu", above=True)
 
-    def prepare(self, data: list, models, seed: int) -> list:
+    def prepare(self, data: list, models: Any, seed: int) -> list:
         return pair_up(data, confidence(data, models, self.runs or []), seed)
 
-    def forward(self, model, batch: Batch) -> None:
+    def forward(self, model: GPT, batch: Batch) -> None:
         """Writes logp of both answers.
         Adds two roles of the mixture: its log-probs of either answer's tokens."""
         a, b = batch.seqs["sure"], batch.seqs["unsure"]
@@ -89,7 +90,7 @@ class SFTMix(Objective):
 
 
 # ---- which rows stand together -------------------------------------------------------------------
-def confidence(data: list, models, runs: list[str]) -> np.ndarray:
+def confidence(data: list, models: Any, runs: list[str]) -> np.ndarray:
     """(rows,) Conf: minus the perplexity of each answer, averaged over the models in `runs`."""
     perplexity = np.zeros(len(data))
     for folder in runs:

@@ -15,6 +15,9 @@ no mistake. A larger beta asks for less, as in IPO.
 Left out: the self-play itself, which draws new answers in every round and estimates P by a judge.
 These are offline pairs and one round. beta .1 is TRL's.
 """
+from torch import Tensor
+
+from nanouft.objective import Batch, Seqs
 from nanouft.objectives.dpo import Pairs, log_ratio
 
 
@@ -22,9 +25,9 @@ class SPPO(Pairs):
     lr = 1e-4
     beta: float = 0.1  # each answer is to move by 1 / (2 beta) nats; larger = stay closer
 
-    def reward(self, s):
+    def reward(self, s: Seqs) -> Tensor:
         return log_ratio(s)
 
-    def each(self, r_w, r_l, batch):
+    def each(self, r_w: Tensor, r_l: Tensor, batch: Batch) -> Tensor:
         aim = 1 / (2 * self.beta)
         return (r_w - aim) ** 2 + (r_l + aim) ** 2

@@ -19,6 +19,8 @@ paper. The released code has no exp form; its default weighs every token 1 and d
 is kept here, and it advises weights by rank. Left out: these, and its term on KL. The two runs are
 made once and kept; --estimates PLUS MINUS names others.
 """
+from typing import Any
+
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -42,7 +44,7 @@ class TISDPO(Objective):
             raise UserError("--estimates: two folders are needed, of dpo and of dpo --swap, "
                             f"not {len(self.estimates)}")
 
-    def prepare(self, data: list, models, seed: int) -> list:
+    def prepare(self, data: list, models: Any, seed: int) -> list:
         """d_t of every response token, in nats: log pi+ - log pi-."""
         plus, minus = (models.logps(data, folder) for folder in self.estimates or ())
         for e, p, m in zip(data, plus, minus):

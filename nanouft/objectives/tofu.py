@@ -25,7 +25,7 @@ gamma < 1 the weight is infinite at p = 1.
 import torch
 from torch import Tensor
 
-from nanouft.gpt import scatter_at, select_at
+from nanouft.gpt import GPT, scatter_at, select_at
 from nanouft.objective import Batch, Objective
 from nanouft.objectives.dpo import check_settings
 from nanouft.plumbing.errors import UserError
@@ -43,7 +43,7 @@ class TOFU(Objective):
             raise UserError(f"--gamma {self.gamma}: must be 0 or at least 1 "
                             "(between, the weight is infinite at p = 1)")
 
-    def forward(self, model, batch: Batch) -> None:
+    def forward(self, model: GPT, batch: Batch) -> None:
         s = batch.seqs["answer"]
         at = s.positions
         z = model(s.inputs, want="logits", at=at)                   # (N,V), response tokens only

@@ -17,6 +17,7 @@ if "ipykernel" not in sys.modules:          # a notebook's backend, which the pr
     os.environ.pop("MPLBACKEND", None)      # starts inherit, may not be installed for them
 import matplotlib
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -97,7 +98,7 @@ def change(figure: str, held: dict[int, float], after: dict) -> str:
             f"{first:.2f} → {last:.2f}")
 
 
-def draw_held_out(ax, held: dict[int, float], name: str) -> None:
+def draw_held_out(ax: Axes, held: dict[int, float], name: str) -> None:
     """The figure of held-out rows over the steps, with its first and last value."""
     x, y = [*held], [*held.values()]
     colour = look(name).light
@@ -109,7 +110,7 @@ def draw_held_out(ax, held: dict[int, float], name: str) -> None:
     ax.set_xlabel("step")
 
 
-def draw_scores(ax, before: dict, after: dict, name: str) -> None:
+def draw_scores(ax: Axes, before: dict, after: dict, name: str) -> None:
     """A line from the score before to the score after, for each family; the best on top."""
     families = sorted(after, key=lambda family: after[family]["score"])
     green = look(name).light
@@ -130,7 +131,7 @@ def draw_scores(ax, before: dict, after: dict, name: str) -> None:
     ax.set(xlim=(-4, 112), xlabel=f"score of 100:  ○ before   {look(name).mark} after")
 
 
-def draw_steps(ax, log: list[dict], name: str, held: dict[int, float], passes: str) -> None:
+def draw_steps(ax: Axes, log: list[dict], name: str, held: dict[int, float], passes: str) -> None:
     """The loss of every step and its running mean; the reward, where a method learns from it.
     held: {step: nats per token of held-out rows}, for a loss that is the same of the rows read."""
     steps = [m for m in log if "grad_norm" in m]
@@ -141,7 +142,7 @@ def draw_steps(ax, log: list[dict], name: str, held: dict[int, float], passes: s
     ax.plot(x, smooth(y), color=colour, lw=3, label="rows of a step, running mean")
     title = f"{key} of a step" + f", {passes}" * bool(passes)
     ax.set_title(title, loc="left", weight="bold", fontsize=13)
-    ax.xaxis.get_major_locator().set_params(integer=True)
+    ax.locator_params(axis="x", integer=True)
     unit = "nats per token" if name.strip() in UNWEIGHTED + WEIGHTED else ""
     ax.set(xlabel="step", ylabel=unit + ", weighted" * (name.strip() in WEIGHTED))
     if key == "loss" and len(y):

@@ -240,7 +240,7 @@ def record(names: Collection[str] = (), lams: Sequence[float] = LAMS,
                         for name, cls in methods.items()}}
 
 
-def main(argv=None) -> int:
+def main(argv: list[str] | None = None) -> int:
     cfg = parse(Playground, argv, "python -m nanouft.playground", __doc__)
     data = record(also=EXTRAS if cfg.also is None else cfg.also)
     say(f"page: {write_page(WEB, data, Path(cfg.out))}")

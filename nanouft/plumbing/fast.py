@@ -4,6 +4,7 @@
 log-probs of given targets out of logits, in chunks and in place where the logits are large.
 """
 from functools import cache
+from typing import Any
 
 import torch
 import torch.nn as nn
@@ -55,14 +56,14 @@ def logp(logits: Tensor, targets: Tensor) -> Tensor:
 class InPlace(torch.autograd.Function):
     """Writes the log-softmax over the logits, and the gradient over the log-softmax."""
     @staticmethod
-    def forward(ctx, logits: Tensor, targets: Tensor) -> Tensor:
+    def forward(ctx: Any, logits: Tensor, targets: Tensor) -> Tensor:
         for part in logits.split(rows_at_once(logits)):
             part.copy_(part.log_softmax(-1))
         ctx.log_p, ctx.targets = logits, targets
         return logits.gather(1, targets[:, None])[:, 0]
 
     @staticmethod
-    def backward(ctx, grad: Tensor) -> tuple[Tensor, None]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         """grad (N,) -> (N,V): row i is grad_i * (1 at its target - p)."""
         log_p, ctx.log_p = ctx.log_p, None
         if log_p is None:

@@ -1,5 +1,6 @@
 """What is printed: control characters written out, numbers with their nouns."""
 from collections.abc import Callable
+from typing import Any
 
 # C0 except newline and tab, DEL, C1, and the signs that change the direction of writing
 CONTROL = [*range(9), *range(11, 32), *range(127, 160), *range(0x202A, 0x202F),
@@ -17,5 +18,5 @@ def visible(text: str) -> str:
     return text.translate(ESCAPES)
 
 
-def say(*texts: object, sep: str = " ", write: Callable = print, **how) -> None:
+def say(*texts: object, sep: str = " ", write: Callable = print, **how: Any) -> None:
     write(visible(sep.join(map(str, texts))), **how)

@@ -34,7 +34,7 @@ class ProgressLines:
     def __enter__(self) -> "ProgressLines":
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: object) -> None:
         pass
 
 

@@ -110,7 +110,7 @@ class Measured:
     sums: np.ndarray                    # (rows,)
     counts: np.ndarray                  # (rows,)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         low, high = interval(self.sums, self.counts)
         self.metrics = {**self.metrics, "low": low, "high": high, "rows": len(self.sums)}
 
