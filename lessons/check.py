@@ -22,16 +22,13 @@ import argparse
 import sys
 from pathlib import Path
 
-import torch
-
-from lessons.exercise import HERE, NOT_STARTED, exercises, judge, judge_file
-from lessons.grade import grade_class
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError
 
 
 def check(function) -> None:
     """In a notebook: judge a function that has the name of an exercise."""
+    from lessons.exercise import exercises, judge
     by_name = {exercise.name: exercise for exercise in exercises().values()}
     if function.__name__ in by_name:
         print(judge(by_name[function.__name__], function) or "right")
@@ -43,13 +40,18 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m lessons.check", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("which", nargs="*", help="an exercise as 06a, a lesson as 06 [all]")
-    parser.add_argument("--folder", type=Path, default=HERE, help="where the files ex06.py are")
+    parser.add_argument("--folder", type=Path, help="where the files ex06.py are")
     parser.add_argument("--class", type=Path, dest="students",
                         help="a folder that holds one for each student")
     parser.add_argument("--csv", type=Path, default="points.csv",
                         help="where their points go [points.csv]")
     flags = parser.parse_args(arguments)
-    known = exercises()
+    # Here, so that --help does not wait for torch.
+    import torch
+
+    from lessons.exercise import HERE, NOT_STARTED, exercises, judge_file
+    from lessons.grade import grade_class
+    known, folder = exercises(), flags.folder or HERE
     for which in flags.which:
         if not any(name.startswith(which) for name in known):
             raise UserError(f"there is no exercise {which}; python -m lessons.check lists them")
@@ -59,9 +61,9 @@ def main(arguments: list[str] | None = None) -> int:
         grade_class(flags.students, asked, flags.csv)
         return 0
     missing = []
-    sys.path.insert(0, str(flags.folder))                       # a file may import its neighbour
+    sys.path.insert(0, str(folder))                             # a file may import its neighbour
     for name in asked:
-        file = flags.folder / f"ex{name[:2]}.py"
+        file = folder / f"ex{name[:2]}.py"
         wrong = judge_file(known[name], file)
         state = "not started" if wrong == NOT_STARTED else "not yet" if wrong else "right"
         print(f"{name} {known[name].name:<22} {state}")

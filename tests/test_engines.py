@@ -15,7 +15,7 @@ from nanouft import train, world
 from nanouft.data.batches import Pace, encode
 from nanouft.loop import Device, grad_scaler
 from nanouft.objectives import OBJECTIVES
-from nanouft.playground.__main__ import taught
+from nanouft.playground.record import taught
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError
 from nanouft.rollout import Rollouts, Sampler

@@ -1,11 +1,9 @@
 """A class is graded whatever its students hand in: notebooks, folders in folders, copies, programs
 that change the check or run out of a limit."""
-import ast
 import csv
 import json
 import os
 from concurrent.futures import ThreadPoolExecutor
-from graphlib import TopologicalSorter
 from inspect import getsource
 from pathlib import Path
 
@@ -181,15 +179,3 @@ def test_the_points_of_a_class_are_a_table(tmp_path, capsys):
     assert "bob" in capsys.readouterr().out
     with pytest.raises(UserError, match="no folder of a student"):
         main(["02b", "--class", str(tmp_path / "ada")])
-
-
-def test_no_two_files_of_the_lessons_import_each_other():
-    """Not in a circle of more files either, and not from within a function."""
-    files = {f"lessons.{file.stem}": file for file in judge.HERE.parent.glob("[a-z]*.py")}
-    arrows = {}
-    for name, file in files.items():
-        nodes = [x for x in ast.walk(parsed(file.read_text(encoding="utf-8")))
-                 if isinstance(x, ast.ImportFrom) and x.module]
-        arrows[name] = {y for x in nodes for y in (x.module, *(f"{x.module}.{z.name}"
-                                                               for z in x.names)) if y in files}
-    TopologicalSorter(arrows).prepare()                         # CycleError, with the circle

@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 import warnings
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -13,9 +14,15 @@ from nanouft import __main__ as main
 from nanouft.objectives import NAMES
 
 ROOT = Path(__file__).parents[1]
-# Folders of nanouft/ and files at its top. Each imports only what stands before it.
-ORDER = """plumbing gpt objective loop models generate data objectives world simple rollout run
-    trainer pictures evaluate pretrain reward sample train pushes playground __main__""".split()
+# The three trees, and in each the folders and files at its top. Each imports only what stands
+# before it; "NN" stands for the lessons, which have numbers.
+ORDER = {
+    "nanouft": """plumbing gpt objective loop models generate data objectives world simple rollout
+        run trainer pictures evaluate pretrain reward sample train pushes playground __main__""",
+    "frozen_lake": "lake planning policies learn estimate record table __main__",
+    "lessons": """draw slips exercise exercises submissions grade check parts judging own_program
+        build course evidence NN arena bench extras exam guesses methods table website pages
+        slides"""}
 COMMANDS = re.compile(r"python3? -m ((?:nanouft|frozen_lake|lessons)[\w.]*)")
 
 
@@ -27,45 +34,52 @@ def texts() -> dict[Path, str]:
     return {f: f.read_text(encoding="utf-8") for f in files}
 
 
+def named(file: Path) -> str:
+    """Its name as a module: "nanouft.data.rows"; a package is its __init__.py."""
+    return ".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
 def imported(file: Path) -> list[str]:
-    """What a file of nanouft imports of nanouft: "data.rows", "gpt"."""
+    """What a file imports, at its top or in a function: "nanouft.data.rows.Row", "torch"."""
     out = []
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
         if isinstance(node, ast.ImportFrom):
             beside = [*file.relative_to(ROOT).parts[:-node.level]] if node.level else []
-            names = [".".join([*beside, str(node.module), a.name]) for a in node.names]
+            out += [".".join([*beside, *filter(None, [node.module]), a.name]) for a in node.names]
         elif isinstance(node, ast.Import):
-            names = [a.name for a in node.names]
-        else:
-            continue
-        for top, _, name in (full.partition(".") for full in names):
-            assert top not in ("lessons", "frozen_lake", "tests"), f"{file} imports {top}"
-            out += [name] if top == "nanouft" else []
-    return out
+            out += [a.name for a in node.names]
+    # a lesson finds its neighbours as `course`
+    return [f"lessons.{x}" if (ROOT / "lessons" / f"{x.partition('.')[0]}.py").exists() else x
+            for x in out]
 
 
-def test_a_folder_imports_only_what_stands_before_it():
-    for file in sorted((ROOT / "nanouft").rglob("*.py")):
-        place = file.relative_to(ROOT / "nanouft").with_suffix("").parts[0]
-        if place == "__init__":
+def files_of(*trees: str) -> dict[str, Path]:
+    return {named(file): file for tree in trees for file in sorted((ROOT / tree).rglob("*.py"))}
+
+
+@pytest.mark.parametrize("tree", ORDER)
+def test_a_file_imports_only_what_stands_before_it(tree):
+    order, trees = ORDER[tree].split(), [*ORDER, "tests"]
+    for module, file in files_of(tree).items():
+        if module == tree:                          # __init__.py
             continue
-        assert place in ORDER, f"{file.name}: where does it stand in the order?"
+        place = re.sub(r"^\d\d_.*", "NN", module.split(".")[1])
+        assert place in order, f"{file}: where does it stand in the order?"
         for name in imported(file):
-            other = name.partition(".")[0]
-            if other in ORDER:
-                assert ORDER.index(other) <= ORDER.index(place), f"{file} imports {name}"
+            top, other = (name + ".").split(".")[:2]
+            if top in trees:
+                assert trees.index(top) <= trees.index(tree), f"{file} imports {name}"
+            if top == tree and other in order:
+                assert order.index(other) <= order.index(place), f"{file} imports {name}"
 
 
 def test_no_files_import_each_other_in_a_circle():
     """A package is its __init__.py, which is read before any file in it."""
-    files = {".".join(f.relative_to(ROOT / "nanouft").with_suffix("").parts)
-             .removesuffix(".__init__"): f for f in (ROOT / "nanouft").rglob("*.py")}
-    reads = {name: {part for x in imported(f) for part in (x, x.rpartition(".")[0])
-                    if part in files and part != name} for name, f in files.items()}
-    while leaves := [name for name, others in reads.items() if not others]:
-        reads = {name: others - set(leaves) for name, others in reads.items()
-                 if name not in leaves}
-    assert not reads
+    files = files_of(*ORDER)
+    reads = {module: {part for x in imported(file) for part in (x, x.rpartition(".")[0])
+                      if part in files and part != module} for module, file in files.items()}
+    assert sum(map(len, reads.values())) > len(files)
+    TopologicalSorter(reads).prepare()              # CycleError, with the circle
 
 
 @pytest.mark.parametrize("code, unread", [
@@ -100,10 +114,10 @@ def exists(module: str) -> bool:
 
 
 def test_every_command_that_is_named_exists():
-    named = {(m, f.name) for f, text in texts().items() if f.name != "CHANGELOG.md"
+    written = {(m, f.name) for f, text in texts().items() if f.name != "CHANGELOG.md"
              for m in COMMANDS.findall(text)}
-    gone = sorted((m, f) for m, f in named if not exists(m.strip(".").replace(".", "/")))
-    assert named and not gone, gone
+    gone = sorted((m, f) for m, f in written if not exists(m.strip(".").replace(".", "/")))
+    assert written and not gone, gone
 
 
 def test_importing_changes_nothing():
@@ -139,7 +153,8 @@ def test_python_m_nanouft_with_a_name_runs_that_command(module, words):
 
 
 @pytest.mark.parametrize("module", [
-    "nanouft", "nanouft.pushes", "nanouft.sample", "frozen_lake", "lessons.pages", "lessons.table"])
+    "nanouft", "nanouft.pushes", "nanouft.sample", "nanouft.playground", "frozen_lake",
+    "lessons.check", "lessons.pages", "lessons.table"])
 def test_a_help_that_needs_only_flags_does_not_wait_for_torch(module):
     code = f"""
 import runpy, sys

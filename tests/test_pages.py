@@ -25,7 +25,7 @@ from nanouft.models.folders import start_model
 from nanouft.objectives import OBJECTIVES
 from nanouft.pictures import colours, plots
 from nanouft.pictures.page import write_page
-from nanouft.playground.__main__ import (
+from nanouft.playground.record import (
     EXTRAS,
     GAMMAS,
     LAMS,

@@ -69,7 +69,7 @@ def site(tmp_path_factory):
     for name in ("jupytext", "nbconvert", "latex2mathml", "markdown_it", "mdit_py_plugins"):
         pytest.importorskip(name)
     from frozen_lake.__main__ import main as lake
-    from nanouft.playground.__main__ import WEB, record
+    from nanouft.playground.record import WEB, record
     out = tmp_path_factory.mktemp("site")
     (out / "lessons").mkdir()
     data = record(("sft", "ift", "dpo"), (0.2,), (0.95,))
