@@ -17,7 +17,7 @@ import gymnasium
 import torch
 from torch import Tensor
 
-from nanouft.plumbing.errors import UserError, choose
+from nanouft.plumbing.errors import UserError, one_of
 from nanouft.plumbing.files import read_text
 
 ARROWS = "←↓→↑"                                     # actions 0..3, in gymnasium's order
@@ -114,7 +114,7 @@ def make_lake(name: str) -> Lake:
     if name in MAPS:
         return Lake(name, MAPS[name])
     if not Path(name).exists():
-        choose("map", name, [*MAPS, "or a text file"])
+        one_of("map", name, [*MAPS, "or a text file"])
     rows = tuple(line.strip() for line in read_text(name).split("\n") if line.strip())
     lake = Lake(Path(name).stem, rows)
     if wrong := mistake(lake):

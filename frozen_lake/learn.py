@@ -24,7 +24,7 @@ from nanouft.objectives.dpo import DPO
 from nanouft.objectives.ift import IFT
 from nanouft.objectives.orpo import ORPO
 from nanouft.objectives.sft import SFT
-from nanouft.plumbing.errors import choose
+from nanouft.plumbing.errors import one_of
 
 METHODS: dict[str, Objective] = {
     "sft": SFT(reduction="sequence"),
@@ -71,7 +71,7 @@ def learn(task: Task, policy: Policy, name: str, updates: int = 200, lr: float =
     """(records,N,S,4): what N learners are at the start, after every `every`-th update and at the
     end; `policy` itself stays. name: one of METHODS."""
     policy = copy.deepcopy(policy)
-    objective = METHODS[choose("method", name, METHODS)]
+    objective = METHODS[one_of("method", name, METHODS)]
     objective.check()
     objective.setup(policy, seed=0)
     batch = batch_of(task, name, policy.probs())

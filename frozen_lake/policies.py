@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from frozen_lake.lake import Lake
 from frozen_lake.planning import optimal, walks, worse_path
-from nanouft.plumbing.errors import choose
+from nanouft.plumbing.errors import one_of
 
 HABIT_EPISODES, HABIT_UPDATES, HABIT_RATE = 60, 150, 0.02
 HIDDEN = 32             # width of the network; the paper does not give it
@@ -122,7 +122,7 @@ def start_policy(kind: str, start: str, lake: Lake, N: int = 20) -> Policy:
     """A "net" or a "table" of N learners: "fresh", from scratch; "habit", after each has imitated
     60 episodes of its own of that habit."""
     policy = {"net": Net, "table": Table}[kind](lake, N)
-    if choose("start", start, ("fresh", "habit")) == "habit":
+    if one_of("start", start, ("fresh", "habit")) == "habit":
         imitate(policy, habit(lake))
     return policy
 

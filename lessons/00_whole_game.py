@@ -129,7 +129,7 @@ for name, model in models.items():
               for row, text in zip(tests, texts)]
     words[name] = 100 * sum(scores) / len(tests)
     stop[name] = 100 * sum(stops(answer, tok) for answer in answers) / len(tests)
-    print(f"  {name:<5}{texts[SHOWN]}{'<|end|>' * answers[SHOWN].ended}")
+    print(f"  {name:<5}{texts[SHOWN]}{'<|end|>' if answers[SHOWN].ended else ''}")
 for name in models:
     print(f"{name:<5}right words {words[name]:3.0f} %, answers that stop {stop[name]:3.0f} %")
 

@@ -147,9 +147,11 @@ print(f"all {len(others)} recipes, better than SFT: "
 # %%
 fig, ax = draw.panels()
 apart = sum(verdict(*estimate(name)) != "undecided" for name in SHOWN)
+title = f"{apart} of these five recipes differ from SFT"
+if apart:
+    title += ", each for the worse"
 draw.intervals(ax, {name: (points[name] - points["sft"], *estimate(name)) for name in SHOWN}, 0,
-               f"{apart} of these five recipes differ from SFT"
-               + ", each for the worse" * (apart > 0))
+               title)
 lesson.picture(fig, CHANGE)
 
 # %%

@@ -151,7 +151,8 @@ def interval(d) -> tuple[float, float]:
 def published(claim: str, what: str, difference: str) -> tuple[float, float]:
     """Mean and half width of a difference of two rows of a claim, as in `docs/all_questions.md`;
     `what` is "score" or "stops"."""
-    question = f"better{', stops' * (what == 'stops')}: {difference}"
+    better = "better, stops" if what == "stops" else "better"
+    question = f"{better}: {difference}"
     mean, variance, freedom = moments(asked_of(CLAIMS[claim], packed(claim), question, base=0))
     return 100 * mean, 100 * half_width(variance, freedom)
 

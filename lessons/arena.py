@@ -40,7 +40,7 @@ from nanouft.gpt import BASE
 from nanouft.models.folders import read_gpt
 from nanouft.models.tokenizer import nano
 from nanouft.plumbing.entry import command
-from nanouft.plumbing.errors import UserError, choose
+from nanouft.plumbing.errors import UserError, one_of
 from nanouft.plumbing.printing import say
 from nanouft.run.evaluation import families
 
@@ -218,7 +218,8 @@ def measure(name: str, flags: str, task: Task, split: str, seed: int,
     weights = fingerprint(folders)
     shutil.rmtree(room)
     edge = len(task.rates) > 1 and rate in (task.rates[0], task.rates[-1])
-    return Result(rate + " (at the edge)" * edge, weights, *(np.array(x) for x in zip(*found)))
+    told = f"{rate} (at the edge)" if edge else rate
+    return Result(told, weights, *(np.array(x) for x in zip(*found)))
 
 
 def lead(mine: np.ndarray, other: np.ndarray) -> tuple[float, float, str]:
@@ -328,7 +329,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--test-seed", type=int,
                         help="draws other prompts, which the lecturer keeps secret")
     cfg = parser.parse_args(argv)
-    name = choose("task", cfg.task, TASKS)
+    name = one_of("task", cfg.task, TASKS)
     split, seed = ("val", 7) if cfg.test_seed is None else ("test", cfg.test_seed)
     if not cfg.entries:
         for name, task in TASKS.items():

@@ -23,8 +23,8 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from nanouft.plumbing.entry import print_anything
-from nanouft.plumbing.errors import UserError, choose
+from nanouft.plumbing.entry import make_streams_safe
+from nanouft.plumbing.errors import UserError, one_of
 
 HERE = Path(__file__).resolve().parent
 sys.path.append(str(HERE.parent))               # lesson 17 imports lessons.evidence
@@ -97,7 +97,7 @@ class Lesson:
     """One lesson: its guess, its picture, and the comparison at its end."""
 
     def __init__(self, number: str, change: str = ""):
-        print_anything()
+        make_streams_safe()
         self.number, self.change = number, change
         started = Path(sys.argv[0]).resolve()               # perhaps lessons/05_my_copy.py
         as_script = started.parent == HERE and started.suffix == ".py"
@@ -105,7 +105,7 @@ class Lesson:
             sys.excepthook = tell
         self.file = started if as_script else next(HERE.glob(f"{number}_*.py"))
         if change:
-            choose("CHANGE", change, switches(self.file))
+            one_of("CHANGE", change, switches(self.file))
         self.question = Question(self.file, change)
         torch.set_num_threads(1)
         given = self.read_flags() if as_script else None

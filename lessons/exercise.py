@@ -246,7 +246,9 @@ def apart(got, wanted, tolerance: float) -> str:
     if x.shape != y.shape:
         return f", of the shape {tuple(y.shape)}"
     places = (~torch.isclose(x, y, tolerance, tolerance, equal_nan=True)).nonzero().tolist()
-    return f", first at {places[0]}" if places and y.ndim else " " * len(places)
+    if not places:
+        return ""
+    return f", first at {places[0]}" if y.ndim else " "
 
 
 # ---- common mistakes ----------------------------------------------------------------------------

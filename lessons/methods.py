@@ -163,7 +163,7 @@ def rows_of(name: str, model, tok) -> list[str]:
     objective, lines = OBJECTIVES[name](), equations(name, head_of(name))
     arxiv = paper(name)
     link = f"<br>[{arxiv}](https://arxiv.org/abs/{arxiv})" if arxiv else ""
-    needs = "; ".join([*objective.kinds(), *objective.asks()])
+    needs = "; ".join([*objective.kinds(), *objective.other_models()])
     needs = needs.replace("the start model's log-probs", "reference")
     facts, said, out = [idea(name) + parent(name), needs], [], []
     for line in lines:

@@ -70,7 +70,9 @@ def write_notebook(file: Path, out: Path, address: str) -> None:
     text, heading, questions = last.source.partition("## Two questions")
     notebook.cells.insert(1, new_code_cell(PROJECT.format(address=address)))
     cells = stubs(file)
-    notebook.cells += [new_markdown_cell(text + "In this notebook, write them here." * bool(cells)),
+    if cells:
+        text += "In this notebook, write them here."
+    notebook.cells += [new_markdown_cell(text),
                        *map(new_code_cell, cells), new_markdown_cell(heading + questions)]
     jupytext.write(notebook, out / f"{file.stem}.ipynb")
 

@@ -122,7 +122,7 @@ class Run:
 
     def __str__(self) -> str:
         count = "1 step" if self.steps == 1 else f"{self.steps} steps"
-        reference = ", with a reference that is given" * self.given
+        reference = ", with a reference that is given" if self.given else ""
         return f"    The shortest such run has {count} of {self.method}{reference}."
 
 

@@ -170,7 +170,8 @@ def from_markdown(text: str) -> tuple[str, str, str]:
 
 def plain(inline) -> str:
     """The words of a piece of Markdown, without its marks."""
-    return "".join(x.content if x.type in ("text", "code_inline") else " " * (x.type == "softbreak")
+    blank = {"softbreak": " "}
+    return "".join(x.content if x.type in ("text", "code_inline") else blank.get(x.type, "")
                    for x in inline.children)
 
 

@@ -3,7 +3,7 @@ import runpy
 import sys
 
 from nanouft.plumbing.entry import command
-from nanouft.plumbing.errors import UserError, choose
+from nanouft.plumbing.errors import UserError, one_of
 from nanouft.plumbing.printing import say
 
 COMMANDS = {
@@ -28,7 +28,7 @@ def main(argv: list[str] | None = None) -> int:
         raise UserError(f"{name}: the name of a command comes first, as in python -m nanouft train "
                         "--objective ift")
     modules = {module.removeprefix("nanouft."): module for module in COMMANDS}
-    module = modules[choose("command", name, modules)]
+    module = modules[one_of("command", name, modules)]
     sys.argv = [module, *rest]
     runpy.run_module(module, run_name="__main__", alter_sys=True)   # it ends Python, as with -m
     return 0

@@ -261,7 +261,7 @@ class Objective:
         """["demos", "scores"]: the kinds of rows that it learns from with these settings."""
         return self.data.split(" + ")
 
-    def asks(self) -> list[str]:
+    def other_models(self) -> list[str]:
         """Which other models it reads, in words."""
         needs = ["the start model's log-probs"] if self.reference else []
         return needs + [self.first.needs] if self.first else needs

@@ -140,7 +140,7 @@ def show_ends(cfg: Pushes, device: Any) -> None:
     from nanouft import world
     from nanouft.data.batches import encode
     from nanouft.models.folders import start_model
-    from nanouft.run.ends import MEASURED, measure_ends
+    from nanouft.run.stopping import MEASURED, measure_ends
     left_out: LeftOut = []
     if cfg.data:
         rows, left_out = read(cfg.data, ["demos"])

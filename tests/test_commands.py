@@ -639,16 +639,16 @@ def test_held_out_figures_by_hand():
         return rows, logps(rows, model, tok.pad, Device())
     pairs, found = encoded(OBJECTIVES["dpo"](), "pairs")
     gain = np.array([x["chosen"].sum() - x["rejected"].sum() for x in found])
-    told = evaluation.held_out(model, pairs, tok.pad, Device())
+    told = evaluation.held_out_metrics(model, pairs, tok.pad, Device())
     assert told["prefers"] == (gain > 0).mean() and "accuracy" not in told
     for gained, accuracy in ((0.5, 1), (-0.5, 0), (0, 0.5)):        # the last: all tie
         for e, x in zip(pairs, found):
             e.seqs["chosen"].ref_logp = x["chosen"] - gained
             e.seqs["rejected"].ref_logp = x["rejected"]
-        assert evaluation.held_out(model, pairs, tok.pad, Device())["accuracy"] == accuracy
+        assert evaluation.held_out_metrics(model, pairs, tok.pad, Device())["accuracy"] == accuracy
     demos, found = encoded(OBJECTIVES["sft"](), "demos")
     n = sum(e.seqs["answer"].mask.sum() for e in demos)
-    told = evaluation.held_out(model, demos, tok.pad, Device())
+    told = evaluation.held_out_metrics(model, demos, tok.pad, Device())
     assert told["nll"] == pytest.approx(-sum(x["answer"].sum() for x in found) / n)
     assert told["low"] < told["nll"] < told["high"] and told["rows"] == 9
 
@@ -672,7 +672,7 @@ def test_graded_answers_are_compared_by_couples():
     for refs, wanted in (([None] * 9, auc(mean)), (found, 0.5), (gained, auc(gain))):
         for i, (e, ref) in enumerate(zip(demos, refs)):
             e.per_row["score"], e.seqs["answer"].ref_logp = i % 3 / 2, ref
-        told = evaluation.held_out(model, demos, tok.pad, Device())
+        told = evaluation.held_out_metrics(model, demos, tok.pad, Device())
         assert told["auc"] == pytest.approx(wanted)
 
 

@@ -17,7 +17,7 @@ from nanouft import train
 from nanouft.plumbing.disk import read_json, remove
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError
-from nanouft.run.first import first_models
+from nanouft.run.first_models import first_models
 from nanouft.run.folder import Log, read_lines
 from nanouft.run.settings import read_flags
 

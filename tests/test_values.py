@@ -23,7 +23,7 @@ from torch.nn.utils.rnn import pad_sequence
 from nanouft.objective import Batch, Seqs
 from nanouft.objectives import OBJECTIVES
 from nanouft.plumbing.entry import command
-from nanouft.plumbing.errors import choose
+from nanouft.plumbing.errors import one_of
 from nanouft.plumbing.printing import say
 
 FILE = Path(__file__).with_name("values.json")
@@ -213,7 +213,7 @@ def test_recording_on_another_processor_changes_nothing(tmp_path):
 
 def main(argv: list[str] | None = None) -> int:
     names = sys.argv[1:] if argv is None else argv
-    written = record([choose("method", name, OBJECTIVES) for name in names])
+    written = record([one_of("method", name, OBJECTIVES) for name in names])
     told = ", ".join(dict.fromkeys(written))            # a method's values and its figures
     say(f"tests/values.json: written: {told or 'nothing, all is as recorded'}")
     return 0

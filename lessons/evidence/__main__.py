@@ -20,7 +20,7 @@ from lessons.evidence import estimates, judge, mechanism, papers
 from lessons.evidence.claims import CLAIMS, scores_file
 from lessons.evidence.verdicts import Line
 from nanouft.plumbing.entry import command
-from nanouft.plumbing.errors import UserError, choose
+from nanouft.plumbing.errors import UserError, one_of
 from nanouft.plumbing.printing import say
 
 TITLES = {"C5": "Frozen Lake: where training ends, and is SFT's estimate of its policy too high?",
@@ -148,14 +148,14 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--workers", type=int, default=1, metavar="N",
                         help="with --train or --search, the number of processes [1]")
     flags = parser.parse_args(argv)
-    names = [choose("claim", name, judge.NAMES) for name in flags.claims]
+    names = [one_of("claim", name, judge.NAMES) for name in flags.claims]
     if (flags.train or flags.search) and not names:
         raise UserError(f"--{'train' if flags.train else 'search'} needs a claim, such as C13: all "
                         "of them take days")
     rows = list(filter(None, flags.rows.split(",")))
     for row in rows:
         for name in names:
-            choose(f"row of {name}", row, list(CLAIMS[name].rows))
+            one_of(f"row of {name}", row, list(CLAIMS[name].rows))
     if flags.write:
         from lessons.evidence import write
         write.main()

@@ -18,9 +18,9 @@ from torch import Tensor, is_grad_enabled
 from nanouft.objective import CHOOSE, Objective
 from nanouft.objectives import OBJECTIVES
 from nanouft.objectives.dpo import Pairs
-from nanouft.plumbing.errors import UserError, choose
+from nanouft.plumbing.errors import UserError, one_of
 from nanouft.plumbing.files import plain_file
-from nanouft.plumbing.own_code import code_of
+from nanouft.plumbing.own_code import locate_errors
 
 OWN = re.compile(r"(.+\.py)(?::(\w+))?")             # mine.py, mine.py:Name
 
@@ -40,13 +40,13 @@ def find(name: str) -> type[Objective]:
     """The class: of one of NAMES, or in a file. UserError, one line, for a mistake in that file,
     now or in training."""
     if not (own := OWN.fullmatch(name)):
-        return OBJECTIVES[choose("objective", spelt(name), OBJECTIVES)]
+        return OBJECTIVES[one_of("objective", spelt(name), OBJECTIVES)]
     file, wanted = own.groups()
     sys.path.insert(0, str(plain_file(file).resolve().parent))      # it may import its neighbour
     spec: Any = spec_from_file_location(f"own.{Path(file).stem}", file)
     module = module_from_spec(spec)
     sys.modules[spec.name] = module
-    with code_of(file, "--objective"):
+    with locate_errors(file, "--objective"):
         spec.loader.exec_module(module)
     found = {cls.__name__: cls for cls in vars(module).values() if isinstance(cls, type)
              and issubclass(cls, Objective) and cls.__module__ == spec.name}
@@ -64,7 +64,7 @@ def find(name: str) -> type[Objective]:
     for part in found.values():
         for method, function in list(vars(part).items()):
             if method[0] != "_" and callable(function):
-                setattr(part, method, code_of(file, "--objective")(function))
+                setattr(part, method, locate_errors(file, "--objective")(function))
     cls.loss = checked(cls.loss, file)          # type: ignore[method-assign]
     return cls
 

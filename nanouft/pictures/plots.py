@@ -65,7 +65,9 @@ def curves(folder: Path) -> Path:
         draw_held_out(axes[0], held, name)
     draw_steps(axes[-1], log, name, held if one_unit else {}, passes)
     if not families:
-        told = [change(figure, held, after), *[passes] * (not both and bool(passes))]
+        told = [change(figure, held, after)]
+        if passes and not both:
+            told.append(passes)
         axes[0].set_title(f"{called(name)}: {' in '.join(told)}", loc="left", weight="bold",
                           fontsize=13)
     return save(fig, folder / "curves.png")
@@ -74,7 +76,8 @@ def curves(folder: Path) -> Path:
 def called(name: str) -> str:
     """"ift detached" or "ift --variant detached" -> "IFT (detached)"."""
     method, _, form = name.replace("--variant ", "").strip().partition(" ")
-    return method.upper().replace("_", "-") + f" ({form})" * bool(form)
+    method = method.upper().replace("_", "-")
+    return f"{method} ({form})" if form else method
 
 
 def held_out_points(log: list[dict], before: dict, after: dict) -> tuple[str, dict[int, float]]:
@@ -140,11 +143,13 @@ def draw_steps(ax: Axes, log: list[dict], name: str, held: dict[int, float], pas
     colour = look(name).light
     ax.plot(x, y, color=colour, alpha=0.25, lw=1)
     ax.plot(x, smooth(y), color=colour, lw=3, label="rows of a step, running mean")
-    title = f"{key} of a step" + f", {passes}" * bool(passes)
+    title = f"{key} of a step, {passes}" if passes else f"{key} of a step"
     ax.set_title(title, loc="left", weight="bold", fontsize=13)
     ax.locator_params(axis="x", integer=True)
     unit = "nats per token" if name.strip() in UNWEIGHTED + WEIGHTED else ""
-    ax.set(xlabel="step", ylabel=unit + ", weighted" * (name.strip() in WEIGHTED))
+    if name.strip() in WEIGHTED:
+        unit += ", weighted"
+    ax.set(xlabel="step", ylabel=unit)
     if key == "loss" and len(y):
         low, high = min(0.0, y.min()), np.percentile(y, CUT)        # the first steps would hide all
         high = max(high, *held.values(), 0.0) * (1.1 if held else 1)
@@ -187,7 +192,7 @@ def pushes(strips: list[Strip], file: Path, title: str, note: str = "") -> Path:
     title = textwrap.fill(title, 88)
     note = "\n".join(textwrap.fill(line, 115) for line in note.split("\n"))
     below = 0.45 + TEXT * title.count("\n")
-    top = below + TEXT * (1 + note.count("\n")) * bool(note)
+    top = below + (TEXT * (1 + note.count("\n")) if note else 0)
     fig = Figure(figsize=(WIDTH, y + top + 0.1))
     ax = fig.add_axes((0, 0, 1, 1))
     ax.set(xlim=(0, WIDTH), ylim=(y + 0.1, -top))   # inches: down is positive

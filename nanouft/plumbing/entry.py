@@ -20,7 +20,7 @@ from nanouft.plumbing.printing import say
 FULL = re.compile("no space left|not enough space|quota|file too large", re.I)
 
 
-def print_anything() -> None:
+def make_streams_safe() -> None:
     """From now on a character that the terminal or file cannot encode is printed as ?. A stream
     that is closed, as in a service, is replaced by os.devnull."""
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
@@ -35,7 +35,7 @@ def command(main: Callable, argv: list[str] | None = None,
             needs_less: str = "take a smaller model, or close other programs") -> int:
     """Call an entry point. What a person can cause becomes one line; all else is a traceback.
     needs_less: what makes this program need less memory."""
-    print_anything()
+    make_streams_safe()
     try:
         return main(argv) or 0
     except BrokenPipeError:                         # ... | head: nobody reads on
@@ -58,21 +58,21 @@ def command(main: Callable, argv: list[str] | None = None,
 
 
 @contextmanager
-def defer_signals(numbers: tuple[int, ...], until: str) -> Iterator[list[int]]:
+def defer_signals(numbers: tuple[int, ...], stop_after: str) -> Iterator[list[int]]:
     """Collect these signals in a list, so that they do not end the program at once; each prints
-    that it stops after `until`. Python allows this in the main thread alone: in another one the
-    list stays empty."""
-    come: list[int] = []
+    that it stops after `stop_after` ("this step"). Python allows this in the main thread alone: in
+    another one the list stays empty."""
+    received: list[int] = []
 
-    def answer(number: int, frame: Any) -> None:
-        come.append(number)
+    def on_signal(number: int, frame: Any) -> None:
+        received.append(number)
         with suppress(OSError):         # os.write, for print may be what was interrupted
-            os.write(2, f"\ninterrupted: stops after {until}\n".encode())
+            os.write(2, f"\ninterrupted: stops after {stop_after}\n".encode())
     if threading.current_thread() is not threading.main_thread():
         numbers = ()
-    before = {number: signal.signal(number, answer) for number in numbers}
+    before = {number: signal.signal(number, on_signal) for number in numbers}
     try:
-        yield come
+        yield received
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

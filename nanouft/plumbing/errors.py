@@ -2,9 +2,10 @@
 
     raise UserError("my.jsonl, line 3: no prompt")
     in_range(objective, "beta", above=True)                     # "--beta 0.0: must be above 0"
-    choose("command", "trian", ["train", "sample"])             # "... did you mean train?"
+    one_of("command", "trian", ["train", "sample"])             # "... did you mean train?"
 """
 import difflib
+import math
 from collections.abc import Iterable
 
 
@@ -17,20 +18,21 @@ class Diverged(UserError):
 
 
 def flag(name: str) -> str:
+    """The flag of a setting: "batch_size" -> "--batch-size"."""
     return "--" + name.replace("_", "-")
 
 
-def in_range(record: object, *names: str, low: float = 0, high: float = 1e30,
+def in_range(record: object, *names: str, low: float = 0, high: float = math.inf,
              above: bool = False) -> None:
     """UserError unless these fields lie from `low` (or above it) to `high`; None passes."""
     for name in names:
         value = getattr(record, name, None)
         if value is not None and not (low < value <= high or value == low and not above):
             raise UserError(f"{flag(name)} {value}: must be {'above' if above else 'at least'} "
-                            f"{low}" + (f" and at most {high:,}" if high < 1e30 else ""))
+                            f"{low}" + (f" and at most {high:,}" if high < math.inf else ""))
 
 
-def choose(what: str, word: str, known: Iterable[str]) -> str:
+def one_of(what: str, word: str, known: Iterable[str]) -> str:
     """`word`, if it is known; else UserError with the nearest known one."""
     if word not in (known := list(known)):
         raise UserError(f"unknown {what} {word[:80]!r}{nearest(word, known)} "
@@ -42,4 +44,4 @@ def nearest(word: str, known: Iterable[str], before: str = "") -> str:
     """A question that names the known word most like this one, or nothing."""
     lowered = {x.lower(): x for x in known}
     near = difflib.get_close_matches(word.lower(), lowered, 1)
-    return "".join(f"; did you mean {before}{lowered[x]}?" for x in near)
+    return f"; did you mean {before}{lowered[near[0]]}?" if near else ""

@@ -16,7 +16,7 @@ def lines_in(file: str, e: BaseException) -> list[int]:
 
 
 @contextmanager
-def code_of(file: str, flag: str) -> Iterator[None]:
+def locate_errors(file: str, flag: str) -> Iterator[None]:
     """UserError, with the line of the file, for whatever its code raises; also a decorator."""
     try:
         yield

@@ -1,7 +1,7 @@
 """Before and after a run: what is measured and printed, and what eval.json keeps.
 
     before = evaluate_run(model, tok, plan, device, score)      # and once more after the run
-    report(before, after)
+    print_report(before, after)
 """
 import re
 from textwrap import shorten
@@ -18,7 +18,7 @@ from nanouft.run.evaluation import (
     Metrics,
     answer_rows,
     families,
-    held_out,
+    held_out_metrics,
     mean_score,
     rewarded,
 )
@@ -43,7 +43,7 @@ def evaluate_run(model: GPT, tok: Tokenizer, plan: Plan, device: Device,
     if cfg.plain:
         return {}, []
     score = score if scores_answers(cfg, plan.objective) else None
-    metrics: Metrics = {"held_out": held_out(model, held, tok.pad, device)}
+    metrics: Metrics = {"held_out": held_out_metrics(model, held, tok.pad, device)}
     if not cfg.data and cfg.items:
         metrics["families"], items = families(model, tok, items=cfg.items)
         return metrics, items
@@ -74,7 +74,7 @@ def same_words(one: str, other: str) -> bool:
     return re.findall(r"\w+", one.casefold()) == re.findall(r"\w+", other.casefold())
 
 
-def report(before: tuple[Metrics, list[dict]], after: tuple[Metrics, list[dict]]) -> dict:
+def print_report(before: tuple[Metrics, list[dict]], after: tuple[Metrics, list[dict]]) -> dict:
     """Print what a run has changed; returns the NanoWorld question that is shown."""
     (was, answers), (now, new_answers) = before, after
     if "families" in now:

@@ -96,10 +96,10 @@ def mean_score(scores: Metrics) -> float:
     return float(np.mean([f["score"] for f in scores.values()]))
 
 
-def held_out(model: GPT, encoded: list[Encoded], pad: int, device: Device) -> Metrics:
+def held_out_metrics(model: GPT, encoded: list[Encoded], pad: int, device: Device) -> Metrics:
     """Metrics of rows with answers; {} if there are none."""
     some = encoded and "prompt" not in encoded[0].seqs
-    return heldout_metrics(model, encoded, pad, device).metrics if some else {}
+    return measure_rows(model, encoded, pad, device).metrics if some else {}
 
 
 @dataclass
@@ -115,7 +115,7 @@ class Measured:
         self.metrics = {**self.metrics, "low": low, "high": high, "rows": len(self.sums)}
 
 
-def heldout_metrics(model: GPT, encoded: list[Encoded], pad: int, device: Device) -> Measured:
+def measure_rows(model: GPT, encoded: list[Encoded], pad: int, device: Device) -> Measured:
     """Held-out metrics: preference accuracy of pairs, AUC of graded answers, NLL of
     demonstrations."""
     logp = logps(encoded, model, pad, device)

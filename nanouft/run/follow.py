@@ -35,7 +35,8 @@ class Run:
         self.model, self.optimizer, self.scaler = model, optimizer, scaler
         save_every = 50 if cfg.save_every is None else cfg.save_every
         self.every = math.ceil(save_every / source.stride) * source.stride      # 0: never
-        self.spares = cfg.save_every is None    # writing takes no more than a tenth of the time
+        # after a save of s seconds none for 9 s: writing takes no more than a tenth of the time
+        self.pause = 9 if cfg.save_every is None else 0
         self.log = Log(folder / "metrics.jsonl", saved["step"], device)
         self.bar = progress(total, plan.objective.name, range(saved["step"], total), saved["step"],
                             stays=True)
@@ -57,7 +58,7 @@ class Run:
                 began = time.time()
                 save_step(self.folder, n, self.model, self.optimizer,
                           {"scaler": self.scaler.state_dict()})
-                next_save = time.time() + 9 * (time.time() - began) * self.spares
+                next_save = time.time() + self.pause * (time.time() - began)
             if stops:
                 raise KeyboardInterrupt(f"{self.folder} holds step {n}; go on with: python -m "
                                         f"nanouft.train --resume {self.folder}")

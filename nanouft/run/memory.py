@@ -46,7 +46,8 @@ def memory_of_step(model: GPT, batch_size: int, accumulate: int, tokens: int,
     rows = math.ceil(batch_size / accumulate)
     fixed = held_now(model) + MARGIN + bytes_of_training(model)
     of_row = tokens * bytes_per_token(model, logit_copies)
-    wanted, less = fixed + rows * of_row, "--activation-checkpointing" * (not model.recomputes)
+    wanted = fixed + rows * of_row
+    cheaper = "" if model.recomputes else "--activation-checkpointing"
     if wanted > there:
         fits = int((there - fixed) / of_row)
         remedy = (f"--batch-size {fits} would fit, or --accumulate {math.ceil(batch_size / fits)}"
@@ -54,11 +55,11 @@ def memory_of_step(model: GPT, batch_size: int, accumulate: int, tokens: int,
                   "no batch would fit: give --lora or a smaller --max-length or model")
         raise UserError(f"--batch-size {batch_size}: a run needs up to {wanted / 1e9:.1f} GB, and "
                         f"there are {there / 1e9:.1f}; {remedy}"
-                        + (less and f"; {less} takes less"))
+                        + (f"; {cheaper} takes less" if cheaper else ""))
     if bytes_of_training(model) + rows * of_row < 1e9:
         return ""
     return (f"memory: up to {wanted / 1e9:.1f} GB, for steps of {rows * tokens:,} tokens"
-            + (less and f"; less: {less}"))
+            + (f"; less: {cheaper}" if cheaper else ""))
 
 
 # ---- what is held already ------------------------------------------------------------------------

@@ -205,6 +205,6 @@ def idea(cls: type) -> str:
 def list_objectives() -> None:
     """What every method does and needs, within 80 columns; `docs/methods.md` has the equations."""
     for name, cls in OBJECTIVES.items():
-        needs = " + ".join([*cls().kinds(), *cls().asks()])
+        needs = " + ".join([*cls().kinds(), *cls().other_models()])
         for begin, text in ((f"{name:<12}", idea(cls)), (" " * 12, f"needs {needs}")):
             say(textwrap.fill(text, 80, initial_indent=begin, subsequent_indent=" " * 14))

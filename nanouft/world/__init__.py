@@ -20,6 +20,7 @@ from itertools import islice
 
 from nanouft.data.rows import Row
 from nanouft.models.tokenizer import Turn, Turns
+from nanouft.plumbing.printing import counted
 from nanouft.plumbing.seeds import kind_seed
 
 from .answers import (
@@ -93,7 +94,7 @@ def skills_named(words: str, kinds: int = 1) -> list[tuple[str, ...]]:
                                  f"known are A, B, all, {', '.join(FAMILIES)}")
         out.append(tuple(dict.fromkeys(families)))
     if len(out) not in (1, kinds):
-        raise ValueError(f"{len(out)} sets of families for {kinds} kind{'s' * (kinds > 1)} of rows")
+        raise ValueError(f"{len(out)} sets of families for {counted(kinds, 'kinds')} of rows")
     return out if len(out) == kinds else out * kinds
 
 
@@ -106,7 +107,7 @@ def mixed_rows(split: str, kinds: Sequence[str], n: int, seed: int, noise: float
     except ValueError:
         weights = []
     if len(weights) != len(kinds) or min(weights, default=0) < 0 or not sum(weights):
-        raise ValueError(f"{mix!r} must be {len(kinds)} whole number{'s' * (len(kinds) > 1)} "
+        raise ValueError(f"{mix!r} must be {counted(len(kinds), 'whole numbers')} "
                          "with : between them")
     out, counts = [], share_out(n, {str(k): w for k, w in enumerate(weights)})
     for k, (kind, families) in enumerate(zip(kinds, skills_named(skills, len(kinds)))):

@@ -8,8 +8,8 @@ from made import DATA, NANO, nano, same, write_jsonl
 from nanouft import pushes
 from nanouft.data.batches import encode
 from nanouft.data.selection import demo_rows
-from nanouft.run import ends
-from nanouft.run.ends import Ends, measure_ends
+from nanouft.run import stopping
+from nanouft.run.stopping import Ends, measure_ends
 
 DEMOS = demo_rows([replace(r, where=f"my.jsonl, line {i}") for i, r in enumerate(DATA, 1)])
 FOUND = Ends(answers=10, trained=10, without=[], nats=[0.1] * 10, weights=[0.3] * 10, stopped=10,
@@ -26,7 +26,7 @@ def talks(says_end: float):
 
 def test_all_rows_are_counted_and_some_are_measured(monkeypatch):
     """A row whose mask leaves the end out is named; where none has an end there are no weights."""
-    monkeypatch.setattr(ends, "MEASURED", 3)
+    monkeypatch.setattr(stopping, "MEASURED", 3)
     encoded, _ = encode(DEMOS, NANO, 64)
     encoded[1].seqs["answer"].mask[-1] = 0
     found = measure_ends(talks(30), NANO, encoded)

@@ -1,7 +1,7 @@
-"""The afternoon of docs/data.md, as it stands there: on a tiny model, and on a real one where
+"""The first run of docs/data.md, as it stands there: on a tiny model, and on a real one where
 NANOUFT_REAL_MODEL names its folder. The public file is replaced by a few rows of its form.
 
-    NANOUFT_REAL_MODEL=out/smollm2 python -m pytest tests/test_afternoon.py
+    NANOUFT_REAL_MODEL=out/smollm2 python -m pytest tests/test_first_run.py
 """
 import json
 import os
@@ -38,9 +38,9 @@ def rows_of_the_form(n: int) -> list[dict]:
 
 
 @pytest.fixture(scope="module")
-def afternoon(tmp_path_factory):
+def first_run(tmp_path_factory):
     """(the folder after the whole section was run there, all that its commands printed)."""
-    place, here = tmp_path_factory.mktemp("afternoon"), os.getcwd()
+    place, here = tmp_path_factory.mktemp("first_run"), os.getcwd()
     page = PAGE.read_text(encoding="utf-8")
     section = page.split("## A first run, from start to end\n")[1].split("\n## ")[0]
     start = os.path.abspath(REAL) if REAL else str(place / "out" / "smollm2")
@@ -78,19 +78,19 @@ def run_line(line: str) -> None:
         assert command(main, [*told, *short, "--device", "cpu"]) == 0, line
 
 
-def test_every_folder_of_the_afternoon_opens_in_transformers(afternoon):
+def test_every_folder_of_the_first_run_opens_in_transformers(first_run):
     from transformers import AutoModelForCausalLM
     for name in ("sft", "dpo", "dpo-best"):
-        AutoModelForCausalLM.from_pretrained(afternoon / "out" / name)
+        AutoModelForCausalLM.from_pretrained(first_run / "out" / name)
 
 
-def test_the_best_checkpoint_was_looked_for(afternoon):
-    states = sorted((afternoon / "out" / "steps").glob("checkpoint-*/trainer_state.json"))
+def test_the_best_checkpoint_was_looked_for(first_run):
+    states = sorted((first_run / "out" / "steps").glob("checkpoint-*/trainer_state.json"))
     assert states and any(json.loads(f.read_text())["best_metric"] is not None for f in states)
 
 
-def test_scores_that_were_brought_to_0_to_1_are_read_by_una(afternoon, monkeypatch):
-    monkeypatch.chdir(afternoon)
+def test_scores_that_were_brought_to_0_to_1_are_read_by_una(first_run, monkeypatch):
+    monkeypatch.chdir(first_run)
     flags = "--objective una --data rated.jsonl --steps 1 --batch-size 2 --plain --device cpu"
     assert command(train.main, ["--init", "out/sft", "--out", "una", *flags.split()]) == 0
     row = json.loads(Path("rated.jsonl").read_text().splitlines()[0])
