@@ -32,7 +32,7 @@ from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.printing import visible
 from nanouft.plumbing.progress import progress
-from nanouft.run import device, evaluation, first, flags, memory, rewards, settings
+from nanouft.run import device, evaluation, first_models, flags, memory, rewards, settings
 from nanouft.run.before_after import same_words, show
 from nanouft.run.device import choose_device
 from nanouft.run.evaluation import Measured
@@ -363,7 +363,8 @@ def test_the_lists_of_flags_name_flags():
                 pretrain.Pretrain]
     of_run = {f.name for f in dataclasses.fields(Train)}
     every = {f.name for kind in commands for f in dataclasses.fields(kind)}
-    assert {*settings.SHORT, *settings.OF_WORLD, *settings.OF_SAMPLES, *first.INHERITED} <= of_run
+    assert {*settings.SHORT, *settings.OF_WORLD, *settings.OF_SAMPLES,
+            *first_models.INHERITED} <= of_run
     assert {*flags.NAMED} <= every
     assert {x.replace("-", "_") for x in flags.MEANT.values()} <= every | {"objective"}
     assert not {*flags.MEANT, *flags.RENAMED} & {x.replace("_", "-") for x in of_run}
