@@ -220,17 +220,21 @@ IN_SHORT = {
         "the released code loses too (by {-R1 better: released - SFT} points), and whether our "
         "default does as well as SFT is undecided. The formulas that the paper prints (Eq. 21 and "
         "Algorithm 1) weigh the tokens in other ways, and were not judged.\n\n"
-        "**Its first reason is that SFT overestimates what a model can do**, because SFT asks how "
-        "likely each word is after the *right* words, while the model will go on after its *own*. "
+        "**The paper's first reason is that SFT overestimates what a model can do**, because SFT "
+        "asks how likely each word is after the *right* words, while the model will go on after "
+        "its *own*. "
         "Word by word that is so here, in sums, sorted words and reversed words: SFT expects the "
         "next word to be right more often than it is, by {C7 Step by step, SFT overestimates what "
         "its model does} percentage points, most of which come from reversed words. How likely "
         "the whole demonstrated answer is, SFT says exactly, since that is the product of these "
-        "chances. On Frozen Lake, a game of crossing ice without falling into a hole, the sign "
+        "chances.\n\n"
+        "**We asked the same on Frozen Lake**, the paper's example, a game of crossing ice "
+        "without falling into a hole. A policy is a model that chooses the moves. There the sign "
         "depends on the moment and on a definition. If walks that have fallen are left out, SFT's "
-        "estimate is too high for a policy (a model that chooses moves) that knew a detour before "
+        "estimate is too high on the mean of many maps for a policy that knew a detour before "
         "training; for one that starts from scratch it is too low before the first update and too "
-        "high from the second on. If each fallen walk counts as a failure, it is always too high.",
+        "high from the second on. If each fallen walk counts as a failure, it is too high from "
+        "the start.",
         {"C1 better: released - SFT": "does not hold", "C1 as good: detached - SFT": "holds",
          "R5 as good: detached, 96 - SFT, 96": "undecided",
          "R1 better: released - SFT": "does not hold",
@@ -252,7 +256,7 @@ IN_SHORT = {
         "{C12 better, skills: A - A -> UNA}, but DPO forgets nothing on the first start model. "
         "Even so UFT does not end with more skills: it lies {-C3 better, skills: UFT - A -> DPO} "
         "points behind the chain with DPO and {-C12 better, skills: UFT - A -> UNA} behind the one "
-        "with UNA, and against the one with KTO it is undecided. Most of these gaps is one task, "
+        "with UNA, and against the one with KTO it is undecided. Most of each gap is one task, "
         "to reverse words. UFT takes fewer steps than the chains, and whether more steps would "
         "close the gaps is not known.\n\n"
         "**It also says that one stage is clearly better than two, in following instructions and "
@@ -282,10 +286,11 @@ IN_SHORT = {
         "and UNA ends {C6 better: UNA - DPO} points ahead. It is {C6 better: UNA - KTO} points "
         "ahead of KTO too, but KTO reads only labels, right or wrong. With the same labels UNA is "
         "not ahead of KTO ({+C6 better: UNA, right - KTO}, which we did not ask beforehand), so "
-        "that the lead seems to come from what scores say beyond labels. Our scores are exact, while "
-        "real ones are not. The paper does not compare UNA with plain SFT on the answers that have "
-        "full marks; here UNA's lead over it, {+C10 better: UNA - RFT}, is undecided. RLHF we did "
-        "not compare.",
+        "that the lead seems to come from what scores say beyond labels. Our scores are exact, "
+        "while real ones are not.\n\n"
+        "Plain SFT on the answers that have full marks, a rival that the paper does not have, is "
+        "close: UNA's lead over it, {+C10 better: UNA - RFT}, is undecided. RLHF we did not "
+        "compare.",
         {"C6 better: UNA - DPO": "holds", "C6 better: UNA - KTO": "holds",
          "C10 better: UNA - RFT": "undecided"},
         ("here", "Our scores are exact", "From the same answers", "KTO reads only labels",
