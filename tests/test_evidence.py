@@ -181,13 +181,15 @@ BOUND = {   # section: {words of it: what the figure at {} is, and of which ques
         "which is {} points more than PoFT": (ahead, "C11 better: aligned model - PoFT"),
         "PoFT leads SFT as well, by {}.": (signed, "R4 better: PoFT - SFT"),
         "differs from SFT on all by {} points": (signed, "R4 better: SFT, filtered - SFT"),
-        "and PoFT on all rows from SFT on the filtered ones by {}.":
+        "and PoFT on all from SFT on the filtered ones by {}.":
         (signed, "R4 better: PoFT - SFT, filtered")},
     "Frozen Lake": {
         "is too high, by {} percentage points after the fifth update":
         (signed, "C5 Move by move, SFT overestimates its policy (detour habit, 5 updates)"),
         "off by {} before the first update":
         (signed, "C5 Move by move, SFT overestimates its policy (from scratch, 0 updates)"),
+        "and it is off by {} there":
+        (signed, "C5 Move by move, SFT overestimates its policy (detour habit, 0 updates)"),
         "and by {} after the second":
         (signed, "C5 Move by move, SFT overestimates its policy (from scratch, 2 updates)")},
     "UNA": {

@@ -119,7 +119,7 @@ SENTENCES = (
                  "C12 better, skills: A - A -> KTO",
                  "UNA after SFT forgets some skills (new seeds)":
                  "C12 better, skills: A - A -> UNA"},
-        doubt="most of it is reversed words, which UFT learnt less in as many updates"),
+        doubt="most of it is reversed words, which UFT learnt less, in fewer steps than a chain"),
     Sentence(
         "UFT", "2410.21438v1",
         "One stage has a clear advantage over SFT, then alignment, in following instructions and "

@@ -32,7 +32,8 @@ EXPLAINED = """Difference of two methods in points of 100, with its
 model, or SmolLM2; ■ second start model. Intervals that
 reach beyond 20 are written. Black lines are the limits of
 a question: "better" holds if both intervals lie right of 0,
-"not inferior" if right of −2, "as good" if between −2 and 2.
+"not inferior" if right of −2, "as good" if between −2 and 2,
+once they are made wider for the number of questions.
 "Rests on": without this kind of question little is left.
 "Detached": no gradient flows through IFT's weights.
 Grey: questions that we asked beside the paper's own."""
