@@ -13,6 +13,7 @@ from lessons.evidence.claim import UNIT
 from lessons.evidence.claims import CLAIMS, packed
 from lessons.marks import between
 from nanouft.plumbing.errors import UserError
+from nanouft.run.settings import Train
 
 PAGE, README = (file.read_text(encoding="utf-8") for file in (write.PAGE, write.README))
 PROSE = re.sub(r"^\|.*\n", "", PAGE, flags=re.M)                   # without its tables
@@ -38,7 +39,8 @@ def test_what_readme_says_of_a_paper_is_its_verdict_with_its_condition(paper):
     short = papers.IN_SHORT[paper]
     for key, verdict in short.verdicts.items():
         assert write.all_lines()[key].verdict == verdict, key
-    assert set(re.findall(r"{-?([^}]+)}", short.text)) <= set(short.verdicts)
+    assert set(re.findall(r"{[-+]?([^}]+)}", short.text)) <= {*short.verdicts, *short.beside}
+    assert not set(short.beside) & set(write.all_lines())
     for words in short.conditions:
         assert words in short.text
 
@@ -79,71 +81,123 @@ def share(key: str, what: str = "ended") -> str:
                         for base in range(len(claim.bases)))
 
 
+def read_off(key: str) -> str:
+    """ "+8.5 ± 1.4 and +10.8 ± 1.3", of a difference that no question asks."""
+    assert key not in FOUND
+    return " and ".join(verdicts.points(*x) for x in write.differences(key, {}))
+
+
+def steps(key: str) -> str:
+    """ "107 and 214": how many steps a row takes on each base, from NanoWorld's rows."""
+    name, row = key.split(" ", 1)
+    out = []
+    for base in range(len(CLAIMS[name].bases)):
+        words = CLAIMS[name].parts_of(row, base)[0].split()
+        chosen = dict(zip(words[::2], words[1::2]))
+        rows = float(chosen.get("--epochs", 3)) * int(chosen.get("--rows", Train.rows))
+        out.append(str(round(rows / int(chosen.get("--batch-size", Train.batch_size)))))
+    return " and ".join(dict.fromkeys(out))
+
+
 BOUND = {   # section: {words of it: what the figure at {} is, and of which question or row}
     "IFT": {
-        "As released it loses {:.3} points on both start models":
+        "As released IFT loses {:.3} points on both start models":
         (behind, "C1 better: released - SFT"),
-        "SFT followed by DPO is {} points ahead of IFT with detached weights":
+        "SFT followed by DPO is {} points ahead of detached IFT":
         (behind, "C1c not inferior: detached - SFT -> DPO"),
-        "at SFT's settings only {} % of them stop": (share, "C1d released here", "stops"),
-        "without lists the two forms differ by {}.":
-        (without, "C1d better: detached - released here"),
+        "SFT and detached IFT take {} steps of 8": (steps, "C1 SFT"),
+        "At SFT's rate and batch only {} % of the lists stop":
+        (share, "C1d released here", "stops"),
+        "which is then {} points behind the detached one":
+        (ahead, "C1d better: detached - released here"),
+        "without lists the two differ by {}.": (without, "C1d better: detached - released here"),
+        "a batch of 16, which makes {} steps": (steps, "C1 released"),
+        "detached IFT is only {} points ahead of the released form":
+        (ahead, "C1d better: detached there - released"),
         "SFT's estimate is {} points too high":
         (ahead, "C7 Step by step, SFT overestimates what its model does"),
-        "blend of both lies {} points nearer with lam .2":
+        "and without them it is {}.":
+        (without, "C7 Step by step, SFT overestimates what its model does", "{:.1f}"),
+        "and the model's guess lies {} points nearer with lam .2":
         (ahead, "C7 Step by step, the blend (lam .2) lies nearer to what the model does"),
-        "and {} with lam 1":
+        "where the guess alone is read, it lies {} nearer":
         (ahead, "C7 Step by step, the blend (lam 1) lies nearer to what the model does"),
-        "The start models stop in {} % of these answers": (premise, "C9"),
+        "The start models stop in {} % of the answers": (premise, "C9"),
         "SFT stops in {} % of them": (share, "C9 SFT 48"),
         "and detached IFT in {} %": (share, "C9 detached 48"),
         "it is {} points behind": (behind, "C9 not inferior: detached 48 - SFT 48"),
         "Its score then differs from SFT's by {}, so that on the second start model a loss of more "
         "than two points is not excluded": (signed, "C9 not inferior: detached 96 - SFT 96"),
-        "IFT as released is {} points behind SFT": (behind, "R1 better: released - SFT"),
-        "The detached form is {} points behind at .4": (behind, "R1 as good: detached - SFT"),
-        "there {} is undecided": (signed, "R5 as good: detached, 96 - SFT, 96"),
+        "it is {} points behind SFT. For": (behind, "R1 better: released - SFT"),
+        "and there it is {} points behind": (behind, "R1 as good: detached - SFT"),
+        "the difference is {}. That is undecided": (signed, "R5 as good: detached, 96 - SFT, 96"),
         "of SFT's answers {} % stop": (share, "R1 SFT"),
         "of detached IFT's {} % at the same rate": (share, "R5 detached, 96"),
         "and as released {} %": (share, "R1 released"),
-        "both stop, in {} and": (share, "R6 SFT, 256"),
+        "both SFT and detached IFT stop, in {} and": (share, "R6 SFT, 256"),
         "{} % of their answers": (share, "R6 detached, 256")},
     "UFT": {
-        "KTO in the second stage loses {} points": (ahead, "C12 better, skills: A - A -> KTO"),
+        "KTO loses {} points of skills": (ahead, "C12 better, skills: A - A -> KTO"),
         "and UNA {}, most of them": (ahead, "C12 better, skills: A - A -> UNA"),
-        "it lies {} points behind the chain with UNA":
+        "DPO (C3) loses {} points": (signed, "C3 better, skills: A - A -> DPO"),
+        "It lies {} points behind the chain with DPO":
+        (behind, "C3 better, skills: UFT - A -> DPO"),
+        "and {} points behind the chain with UNA. For":
         (behind, "C12 better, skills: UFT - A -> UNA"),
-        "against the one with KTO {} is undecided": (signed, "C12 better, skills: UFT - A -> KTO"),
-        "of reversed words it scores {},": (share, "C12 UFT", "reverse"),
-        "and SFT on A alone {}.": (share, "C12 A", "reverse"),
-        "without these questions UFT is {} points behind":
+        "the difference in C12 is {}, which is undecided":
+        (signed, "C12 better, skills: UFT - A -> KTO"),
+        "in C3 UFT was behind by {}.": (behind, "C3 better, skills: UFT - A -> KTO"),
+        "without it UFT would be {} points behind the chain with DPO":
+        (without, "C3 better, skills: UFT - A -> DPO", "{:.1f}", -1),
+        "ahead of the one with UNA in C12 by {}.":
+        (without, "C12 better, skills: UFT - A -> UNA", "{:.1f}"),
+        "UFT scores {} in reversed words": (share, "C12 UFT", "reverse"),
+        "the chain with UNA {}. This": (share, "C12 A -> UNA", "reverse"),
+        "UFT takes fewer steps: {} of 32 rows": (steps, "C3 UFT"),
+        "The chain takes {} steps of 16 and of 8 rows": (steps, "C3 A"),
+        "and then {} on B": (steps, "C3 A -> UNA"),
+        "({} with DPO)": (steps, "C3 A -> DPO"),
+        "UFT leads SFT followed by UNA by {} points": (signed, "C3b better: UFT - A -> UNA"),
+        "is ahead of the chain with DPO by {} points":
+        (read_off, "C3 better, score in truth: UFT - A -> DPO"),
+        "UFT's difference to the chain with UNA is {}.":
+        (read_off, "C3b better, score in truth: UFT - A -> UNA"),
+        "without the questions where one should say so UFT is {} points behind":
         (without, "C3b better: UFT - A -> UNA", "{:.1f}", -1),
-        "SFT on A and on the best answer to each prompt of B is {} points ahead of UFT":
+        "on the best-scored answer to each prompt of B, is {} points ahead of UFT":
         (behind, "C3b better: UFT - A and best B")},
     "PoFT": {
-        "its lead over SFT is {} points larger":
+        "and it is, by {} points":
         (ahead, "C4 better: PoFT - SFT - PoFT 0 % + SFT 0 %"),
-        "SFT on the likeliest 60 % of the rows is {} points ahead of PoFT on all rows":
+        "are {} with 40 % wrong": (read_off, "C4 better: PoFT - SFT"),
+        "and {} with none. So": (read_off, "C4 better: PoFT 0 % - SFT 0 %"),
+        "PoFT differs from SFT by {}.": (signed, "C4 better: PoFT, weak - SFT"),
+        "SFT on the likeliest 60 % of them is {} points ahead of PoFT on all":
         (behind, "C4 better: PoFT - SFT, filtered"),
         "PoFT is not shown to be better than SFT, with {}.":
         (signed, "C4b better: PoFT, filtered - SFT, filtered"),
-        "told .4 it is {} points ahead of PoFT": (ahead, "C11 better: filter .4 - PoFT"),
-        "told .8 it is {} ahead": (ahead, "C11 better: filter .8 - PoFT"),
-        "The aligned model itself scores {:.4}": (premise, "C11"),
+        "if it keeps 40 %, SFT is {} points ahead": (ahead, "C11 better: filter .4 - PoFT"),
+        "if it keeps 80 %, {}.": (ahead, "C11 better: filter .8 - PoFT"),
+        "The helper itself scores {:.4}": (premise, "C11"),
         "which is {} points more than PoFT": (ahead, "C11 better: aligned model - PoFT"),
         "PoFT leads SFT as well, by {}.": (signed, "R4 better: PoFT - SFT"),
         "differs from SFT on all by {} points": (signed, "R4 better: SFT, filtered - SFT"),
-        "and PoFT on all rows from SFT on the filtered ones by {}.":
+        "and PoFT on all from SFT on the filtered ones by {}.":
         (signed, "R4 better: PoFT - SFT, filtered")},
     "Frozen Lake": {
-        "SFT's estimate is {} points too high after the fifth update":
+        "is too high, by {} percentage points after the fifth update":
         (signed, "C5 Move by move, SFT overestimates its policy (detour habit, 5 updates)"),
-        "off by {} points before the first update":
-        (signed, "C5 Move by move, SFT overestimates its policy (from scratch, 0 updates)")},
+        "off by {} before the first update":
+        (signed, "C5 Move by move, SFT overestimates its policy (from scratch, 0 updates)"),
+        "and it is off by {} there":
+        (signed, "C5 Move by move, SFT overestimates its policy (detour habit, 0 updates)"),
+        "and by {} after the second":
+        (signed, "C5 Move by move, SFT overestimates its policy (from scratch, 2 updates)")},
     "UNA": {
         "UNA with scores is {} points ahead of DPO": (ahead, "C6 better: UNA - DPO"),
-        "right or not UNA loses {} points": (ahead, "C6 better: UNA - UNA, right"),
-        "UNA's lead over it is {}.": (signed, "C10 better: UNA - RFT")},
+        "UNA scores {} points less than with scores": (ahead, "C6 better: UNA - UNA, right"),
+        "they differ by {}, a figure": (read_off, "C6 better: UNA, right - KTO"),
+        "UNA's lead over it, asked on new seeds, is {}, which": (signed, "C10 better: UNA - RFT")},
     "DFT": {
         "at the same rate by {} points": (signed, "C8 as good, score in unknown: DFT - SFT"),
         "the difference is {}, so": (signed, "C8 as good, score in rules_new: DFT - SFT")},
@@ -183,6 +237,11 @@ def test_the_lake_is_told_as_it_was_measured():
     ends = reads.endings()
     farther = sum(legs["IFT - DPO"][0] < 0 for legs in ends)
     assert f"farther from the optimal policy than IFT in {farther} of {len(ends)} settings" in PAGE
+    (orpo, half), (sft, other) = ends[0]["ORPO - IFT"], ends[0]["SFT - IFT"]
+    assert orpo > half and abs(sft) < other         # nearer than ORPO, and as near as SFT
+    from_scratch = [f"C5 Move by move, SFT overestimates its policy (from scratch, {n} updates)"
+                    for n in reads.UPDATES]
+    assert [FOUND[key][0].mean > 0 for key in from_scratch] == [False, True, True, True, True]
 
 
 # ---- the interval --------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from pathlib import Path
 from lessons.evidence import judge, losses, papers, reads, searches, stats
 from lessons.evidence.claims import CLAIMS, packed
 from lessons.evidence.papers import Sentence
-from lessons.evidence.verdicts import Line, moments
+from lessons.evidence.verdicts import Line, moments, points
 from lessons.marks import written
 from nanouft.pictures.colours import SOFT, look
 from nanouft.pictures.plots import save
@@ -33,7 +33,8 @@ EXPLAINED = """Difference of two methods in points of 100, with its
 model, or SmolLM2; ■ second start model. Intervals that
 reach beyond 20 are written. Black lines are the limits of
 a question: "better" holds if both intervals lie right of 0,
-"not inferior" if right of −2, "as good" if between −2 and 2.
+"not inferior" if right of −2, "as good" if between −2 and 2,
+once they are made wider for the number of questions.
 "Rests on": without this kind of question little is left.
 "Detached": no gradient flows through IFT's weights.
 Grey: questions that we asked beside the paper's own."""
@@ -61,22 +62,39 @@ def in_short() -> str:
 
 
 def told(text: str, found: dict[str, Line]) -> str:
-    """The text with its figures: {key} is how far the first row is ahead, {-key} how far behind."""
+    """The text with its figures: {key} is how far the first row is ahead, {-key} how far behind,
+    and {+key} is the difference with its sign and its 95 % interval."""
     def figure(name: re.Match) -> str:
-        sign = -1 if name[1] else 1
-        means = [f"{100 * sign * finding.mean:.1f}" for finding in found[name[2]].findings]
-        return " and ".join(dict.fromkeys(means))
-    return re.sub(r"\{(-?)([^}]+)\}", figure, text)
+        known = differences(name[2], found)
+        sign = -1 if name[1] == "-" else 1
+        each = [points(mean, half) if name[1] == "+" else f"{100 * sign * mean:.1f}"
+                for mean, half in known]
+        return " and ".join(dict.fromkeys(each))
+    return re.sub(r"\{([-+]?)([^}]+)\}", figure, text)
+
+
+def differences(key: str, found: dict[str, Line]) -> list[tuple[float, float]]:
+    """(mean, half of its 95 % interval) on each start model, of a question, or of another
+    difference of the same runs, which no question asks and which so has no verdict."""
+    if key in found:
+        return [(finding.mean, finding.half) for finding in found[key].findings]
+    name, formula = key.split(" ", 1)
+    claim, kept = CLAIMS[name], packed(name)
+    out = []
+    for base in range(len(claim.bases)):
+        mean, variance, freedom = moments(judge.asked_of(claim, kept, formula, base))
+        out.append((mean, stats.half_width(variance, freedom)))
+    return out
 
 
 # ---- docs/claims.md ------------------------------------------------------------------------------
 def carrying(paper: str) -> str:
     """The table of a paper's section: the questions that carry our answer."""
     found = all_lines()
-    lines = ["| we asked whether | here it | difference in points of 100, on each start model "
-             "| scores of the two |", "|---|---|---|---|"]
-    lines += [f"| {found[key].question} | {found[key].verdict} | {found[key].figures} "
-              f"| {levels(key)} |" for key in papers.CARRY[paper]]
+    lines = ["| experiment | we asked whether | here it | difference in points of 100, on each "
+             "start model | scores of the two |", "|---|---|---|---|---|"]
+    lines += [f"| {found[key].claim} | {found[key].question} | {found[key].verdict} "
+              f"| {found[key].figures} | {levels(key)} |" for key in papers.CARRY[paper]]
     return "\n".join(lines) + "\n"
 
 
@@ -120,7 +138,8 @@ a limit of the question or, where that limit is 0, is less than half as large.
 A **doubt** is a reason why a verdict may be wrong although its interval is right, for example that
 the best learning rate was the lowest that was tried; in brackets stands the run that it is of. Of
 names of runs, "SFT -> DPO" was trained with SFT and then with DPO; A are demonstrations of skills,
-B scored answers to questions about honesty.
+B scored answers to questions about honesty. In C3b it is the other way round: A are demonstrations
+of honesty, B scored answers to skills, none of which is right.
 
 """
 

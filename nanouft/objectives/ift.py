@@ -7,23 +7,28 @@ Like its parent sft.py (--reduction sequence), IFT learns from right answers alo
 differ.
 
 1. What the model reads (temporal residual, Eq. 17; `forward`). At each position of the answer, the
-   embedding of the right token is mixed with that of the model's greedy guess, without gradient:
+   embedding of the right token is mixed with that of the model's greedy guess, as in the paper's
+   Algorithm 1. No gradient flows into either of the two, as in the released code:
        s_i = (1 - lam) E(x_i) + lam E(argmax pi(. | x_<i))
    So the model practises going on after its own guesses, and not only after the right tokens.
-2. How much each token counts (dynamic relation propagation; `weights`). Its weight is its own loss
-   and the discounted losses of the tokens after it, divided by the mean weight of the answer:
+2. How much each token counts (dynamic relation propagation; `weights`). In the released code its
+   weight is its own loss and the discounted losses of the tokens after it, divided by the mean
+   weight of the answer:
        l_t = -log p_t
        p_t: by the model that reads the blend s_i
        v_t = sum_{k>=t} gamma^(k-t) l_k
        w_t = v_t / mean_t v_t
-   Either the weights are constants (sg, the stop-gradient), or gradient flows through them:
+   Either the weights are constants (sg, the stop-gradient), which is a form of this project, or
+   gradient flows through them, as in the released code:
        --variant detached      L = mean_t sg(w_t) l_t
        --variant released      L = mean_t w_t l_t
-   The released code lets it flow, and its authors intend that. But then the loss can fall when an
-   easy token after a hard one, such as <|end|>, becomes LESS likely, and the model may forget how
-   to stop. Hence constants are the default here: on our bases of one million parameters IFT
-   then scores as SFT does, and the released form 4 points less (docs/claims.md).
-   The paper prints other formulas, where t counts the N tokens of the answer from 1:
+   (The paper too calls its sum over later losses differentiable.) But if gradient flows, the loss
+   can fall when an easy token after a hard one, such as <|end|>, becomes LESS likely, and the model
+   may not learn to stop, or unlearn it. Hence constants are the default here: on our bases of one
+   million parameters IFT then scores as SFT does, and the released form 4 points less, each at its
+   best settings (docs/claims.md).
+   The paper prints other formulas, which docs/claims.md does not judge. They divide by no mean, and
+   t counts the N tokens of the answer from 1:
        --variant algorithm1    L = sum_t gamma^(N - t) (sum_{k>=t} l_k) l_t
        --variant eq21          L = sum_t t l_t
        --variant eq21_mean1    L = mean_t t l_t / mean_t t

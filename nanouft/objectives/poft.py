@@ -1,4 +1,4 @@
-"""PoFT: do better on each demonstration than models that are already aligned.
+"""PoFT: find each demonstration likelier than models do that are already aligned.
 
     python -m nanouft.train --objective poft --noise 0.3    # NanoWorld, three answers in ten wrong
     python -m nanouft.train --objective poft --data my.jsonl --aligned FOLDER FOLDER
@@ -8,11 +8,13 @@ Aligned models are asked once how likely they find each demonstration, each with
 and template. The loss is Bradley-Terry between the policy and them, on the same answer:
     L = -log sigmoid( beta (A - A_aligned) + margin )
     A_aligned: the mean log-prob by the aligned models
-Its gradient is that of its parent sft.py (--reduction sequence) times a weight, which at beta 1 is
+The paper has neither beta nor margin, as with the defaults, 1 and 0. The gradient is that of its
+parent sft.py (--reduction sequence) times a weight, which at beta 1 is
     tau = sigmoid(A_aligned - A)
 So a demonstration that the aligned models find unlikely weighs little, since it may be wrong. tau
-also falls as the policy learns, so compare rows at one step. Seen from una.py it is bce with score
-1, 1/length for beta and aligned models in place of the start model: both call `score_loss`.
+also falls as the policy learns, so compare rows at one step. Whoever knows una.py can read PoFT as
+its bce with score 1, 1/length for beta and aligned models in place of the start model: both call
+`score_loss`.
 
 For NanoWorld one aligned model is made at first use: SFT of the shipped base on 4,080 right
 answers to training prompts of another seed. There is no KL and no start model.

@@ -4,11 +4,12 @@
     python -m nanouft.train --objective uft --skills A:B --mix 2:1      # of A, and of B
     Wang et al. 2024, arXiv:2410.21438v1 (Eq. 6, 7)
 
-If alignment follows SFT as a second stage, it forgets some of what the first has taught. UFT
-trains on both kinds of rows at once. The loss is that of its parent una.py, and what differs is
-`choose`: a demonstration is an answer with the highest score, 1.
+If alignment follows SFT as a second stage, the paper says, the model forgets some of what the first
+has taught. UFT trains on both kinds of rows at once. The loss is that of its parent una.py, and
+what differs is `choose`: a demonstration is an answer with the highest score, 1.
     i = beta r                                                          (Eq. 5)
     L = (sigmoid(i) - score)^2                                          (Eq. 6; Eq. 7 for score 1)
+    score: 1 for a demonstration
 Eq. 6 leaves the distance open; the square is the choice that Eq. 7 makes for demonstrations.
 No weight stands between the two kinds; their ratio is that of their counts (--mix for NanoWorld,
 your files as they are). The reference is the start model, so begin with the pretrained one.
@@ -18,7 +19,8 @@ sigmoid(i))^2, which is beta/4 at the start and falls as the answer is learnt. A
 constant; what differs from SFT is this saturation, the sum (a long answer pulls more), and the bad
 answers. beta says when an answer counts as learnt: sigmoid(i) = .9 takes 2.2/beta nats, and r is at
 most -log pi_ref(y|x). The authors' .01 fits answers of hundreds of tokens; an answer of ten tokens
-never gets there, and bad answers are pushed down without end.
+seldom gets there with it, and the default here is .1. An answer of score 0 is pushed down without
+end, though ever less.
 
 --feedback names what there is beside demonstrations: score (labels count as scores), binary
 (labels, and pairs as two labels), pair, or none.

@@ -3,16 +3,19 @@
     python -m nanouft.train --objective una
     Wang et al. 2024, arXiv:2408.15339v2 (Eq. 6-13), and the code released with it
 
-Its parent is dpo.py, whose implicit reward of an answer says how far the policy has moved towards
-it, r = log pi(y|x)/pi_ref(y|x). DPO compares two of them; UNA gives each a goal of its own:
-    i = beta r                                  (Eq. 6 with f = c = 0, which assumes Z(x) = 1)
+Its parent is dpo.py. r = log pi(y|x)/pi_ref(y|x) says how far the policy has moved towards an
+answer, and i, which is r times beta, is the implicit reward. DPO compares those of two answers;
+UNA gives each a goal of its own:
+    i = beta r                                  (Eq. 6 with f = c = 0)
+The paper simplifies to f = c = 0; that this takes DPO's Z(x) to be 1 is our remark.
 sigmoid(i) is an implicit score between 0 and 1, and it is made equal to the score that was given:
     --distance mse  L = (sigmoid(i) - score)^2                                          (Eq. 11, 13)
     --distance bce  L = -score log sigmoid(i) - (1 - score) log sigmoid(-i)             (Eq. 12)
 --feedback says what is known: score, binary (a label is a score of 1 or 0) or pair (chosen is 1,
-rejected 0, and the two losses are added). The paper uses bce for binary feedback, which it makes of
-chosen and rejected answers; what it calls pairwise feedback is DPO itself (Eq. 10). For scores
-between 0 and 1 bce has the same optimum as mse, and its least value is an entropy.
+rejected 0, and the two losses are added). The paper has both distances for binary feedback, which
+it makes of chosen and rejected answers, and mse alone for scores. Its pairwise UNA is DPO itself
+(Eq. 10), and not --feedback pair, which is its binary feedback pair by pair. For scores between 0
+and 1 bce has the same optimum as mse, and its least value is an entropy.
 
 At the start sigmoid(i) is 1/2, so better answers are pulled up and worse ones pushed down until
 beta r is logit(score), which takes logit(score)/beta nats of the whole answer. A score of 0 pushes
