@@ -8,9 +8,9 @@ import torch
 from made import NANO, tiny
 
 from lessons.bench import gpu, subjects
+from nanouft import train
 from nanouft.gpt import GPT
 from nanouft.loop import Device
-from nanouft.run import follow
 
 CPU = Device("cpu", "bf16")
 ROOT = Path(__file__).parents[1]
@@ -79,13 +79,13 @@ def begins_again(run, model, optimizer) -> dict:
     return {"step": 0}
 
 
-LOAD = follow.load_step
+LOAD = train.load_step
 
 
 @pytest.mark.parametrize("load", [LOAD, forgets_the_moments, begins_again])
 def test_a_run_that_is_not_resumed_well_is_a_look(load, monkeypatch):
     """Also one that makes all its steps once more, which gives the same losses."""
-    monkeypatch.setattr(follow, "load_step", load)
+    monkeypatch.setattr(train, "load_step", load)
     fine, told = gpu.resume(Device(), half=2)
     assert fine == (load is LOAD), told
     assert ("losses off by 0e+00" in told) == (load is not forgets_the_moments), told

@@ -358,10 +358,12 @@ def test_what_is_no_plain_file_is_not_waited_for(make, place):
     copied = place / "copied"
     for name in of_run + of_model:
         run_folder.remove(copied)
+        run_folder.remove(place / "new")
         shutil.copytree(place / ("half" if name in of_run else "start"), copied)
         run_folder.remove(copied / name)
         make(copied / name)
-        argv = ["--resume", str(copied)] if name in of_run else run(place, "--init", str(copied))
+        argv = ["--resume", str(copied)] if name in of_run else [
+            *run(place, "--init", str(copied)), "--out", str(place / "new")]
         assert child(argv, None, place / "log") == 2, name
         said = (place / "log").read_text().partition("\n\n")[0]
         assert said.startswith(f"error: {copied / name}: cannot be read (it is not a plain file)")

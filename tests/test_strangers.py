@@ -367,3 +367,26 @@ def ended_by_a_kill(argv: list[str], folder: Path, after: int) -> int:
         time.sleep(0.001)
     os.kill(number, signal.SIGKILL)
     return os.waitstatus_to_exitcode(os.waitpid(number, 0)[1])
+
+
+# ---- what is refused is refused before the work --------------------------------------------------
+def test_a_name_that_is_taken_is_refused_before_a_model_is_opened(tmp_path, monkeypatch):
+    (tmp_path / "taken").mkdir()
+    (tmp_path / "taken" / "thesis.txt").write_text("mine")
+    monkeypatch.setattr(train, "open_model", lambda *told: pytest.fail("a model was opened"))
+    with pytest.raises(UserError, match="--out .*taken: exists and is not an empty folder"):
+        train.main(["--objective", "poft", "--out", str(tmp_path / "taken")])
+
+
+def test_a_run_that_cannot_go_on_is_refused_before_its_rows_are_read_by_a_model(
+        tmp_path, monkeypatch):
+    line = ["--objective", "dpo", "--rows", "40", "--steps", "2", "--batch-size", "4", "--plain",
+            "--device", "cpu", "--out", str(tmp_path / "run")]
+    monkeypatch.setattr(train, "evaluate_run", lambda *told: (_ for _ in ()).throw(UserError("x")))
+    with pytest.raises(UserError, match="x"):           # it ends before its first step
+        train.main(line)
+    about = json.loads((tmp_path / "run" / "run.json").read_text())
+    (tmp_path / "run" / "run.json").write_text(json.dumps(about | {"key": "another"}))
+    monkeypatch.setattr(train, "source_of_steps", lambda *told: pytest.fail("rows were read"))
+    with pytest.raises(UserError, match="has changed since that run began"):
+        train.main(["--resume", str(tmp_path / "run"), "--device", "cpu"][:2])

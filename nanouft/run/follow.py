@@ -1,6 +1,6 @@
 """A run folder while the model trains: the log, checkpoints, Ctrl-C, and going on after a break.
 
-    run = Run(folder, plan, model, optimizer, scaler, source, device)
+    run = Run(folder, plan, model, optimizer, scaler, source, device, done)
     with defer_signals((signal.SIGINT, signal.SIGTERM), "this step") as signals:
         for step in run.follow(steps(..., run.bar, ...), signals):
             ...                             # what the caller does beside it
@@ -18,7 +18,7 @@ import torch
 from nanouft.gpt import GPT
 from nanouft.loop import Device, Step
 from nanouft.plumbing.progress import progress
-from nanouft.run.folder import Log, load_step, save_step
+from nanouft.run.folder import Log, save_step
 from nanouft.run.plan import Plan
 
 
@@ -26,20 +26,17 @@ class Run:
     """`source`: Epochs, or Rollouts, with which a run is saved only between two rollouts."""
 
     def __init__(self, folder: Path, plan: Plan, model: GPT, optimizer: torch.optim.Optimizer,
-                 scaler: torch.amp.GradScaler, source: Any, device: Device):
+                 scaler: torch.amp.GradScaler, source: Any, device: Device, done: int = 0):
+        """`done`: the steps that a resumed run has taken."""
         cfg, total = plan.cfg, plan.steps
-        saved: dict = load_step(folder, model, optimizer) if cfg.resume else {"step": 0}
-        if state := saved.get("scaler"):
-            scaler.load_state_dict(state)
         self.folder, self.source, self.total = folder, source, total
         self.model, self.optimizer, self.scaler = model, optimizer, scaler
         save_every = 50 if cfg.save_every is None else cfg.save_every
         self.every = math.ceil(save_every / source.stride) * source.stride      # 0: never
         # after a save of s seconds none for 9 s: writing takes no more than a tenth of the time
         self.pause = 9 if cfg.save_every is None else 0
-        self.log = Log(folder / "metrics.jsonl", saved["step"], device)
-        self.bar = progress(total, plan.objective.name, range(saved["step"], total), saved["step"],
-                            stays=True)
+        self.log = Log(folder / "metrics.jsonl", done, device)
+        self.bar = progress(total, plan.objective.name, range(done, total), done, stays=True)
 
     def follow(self, steps: Iterable[Step], signals: list[int]) -> Iterator[Step]:
         """The same steps, each of them logged. After the caller's work on a step the model is saved
