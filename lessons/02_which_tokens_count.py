@@ -183,9 +183,10 @@ else:
 # **In your own program.** `python -m lessons.build mine.py --reset` writes a file in which you
 # write `nanouft/simple.py` yourself, in eleven parts, and `python -m lessons.build mine.py` puts
 # each of them into the real program and says whether its loss and gradient stay the same. This
-# lesson unlocks the first three: `padded`, `token_logp` and `sft_loss`. The fourth, `train`,
-# belongs to lesson 00; with it your program trains the base and shows what it says before and
-# after.
+# lesson unlocks the first three: `padded`, `token_logp` and `sft_loss`. The part `sft_loss` first
+# takes the mean over the tokens of each answer and then the mean over the answers, unlike the loss
+# above, which is a mean over all tokens of a step. The fourth part, `train`, belongs to lesson 00;
+# with it your program trains the base and shows what it says before and after.
 #
 # ## Two questions
 # 1. Which tokens of a conversation count in SFT, and why is `<|end|>` one of them?

@@ -122,15 +122,17 @@ def train(name: str, flags: str, task: Task, jobs: list[tuple[int, str]], room: 
              for job in jobs]
     child = subprocess.Popen(
         [sys.executable, "-B", "-c", "from lessons import arena; arena.run_all()", program, *words],
-        cwd=room, text=True, errors="replace", stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+        cwd=room, text=True, errors="replace", stdin=subprocess.PIPE, stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT, start_new_session=True,
         env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"})
+    pipe, child.stdin = child.stdin, None           # communicate() would close it
     try:
         said, _ = child.communicate(timeout=WAITING)
     except subprocess.TimeoutExpired:
         said = ""
     finally:
         grade.end(child)
+        pipe.close()
     missing = [job for job in jobs if not (room / folder_of(job) / "model.safetensors").is_file()]
     if missing:
         last = (said.strip().splitlines() or ["no word"])[-1][:300]
@@ -154,6 +156,7 @@ def folder_of(job: tuple[int, str]) -> str:
 def run_all() -> None:
     """In the child: a student's program or nothing, and in each further word a folder and the flags
     of a run of nanouft.train."""
+    grade.end_with_parent(grade.input_closes())
     from nanouft import train as nanouft_train
     grade.limit(SECONDS)
     program, *words = sys.argv[1:]

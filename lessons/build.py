@@ -16,6 +16,8 @@ after training by a hundred-thousandth of the way that they went. Your file runs
 own, with limits of time and memory. What it prints while parts are tried is not shown.
 """
 import argparse
+import hashlib
+import inspect
 import io
 import os
 import subprocess
@@ -55,6 +57,7 @@ from nanouft.run.evaluation import families, mean_score
 FIRST = ("padded", "token_logp", "sft_loss", "train")           # with these it trains
 SKELETON = Path(__file__).parent / "exercises" / "mine.py"
 STEPS = 20                              # of SFT, as soon as it is written
+SHOWN = Path("out/build/sft.txt")                               # its first steps
 IN_ALL, WAITING = 900, 1800             # seconds for all parts: of computing; on the clock
 
 
@@ -94,8 +97,16 @@ def counted(loop: Callable) -> Callable:
     return train
 
 
-def first_steps() -> None:
-    """A few steps of SFT from the shipped base, and what it says before and after."""
+def first_steps(mine: ModuleType) -> None:
+    """A few steps of SFT from the shipped base, and what it says before and after. They are taken
+    once for the same four parts: a file keeps what was printed, below a mark of their source."""
+    mark = mark_of(mine)
+    if SHOWN.exists() and SHOWN.read_text(encoding="utf-8").startswith(mark):
+        say(f"The {STEPS} steps of SFT with these parts stand in {SHOWN}.")
+        return
+    note("training by sft")
+    say(f"\n{STEPS} steps of SFT with your parts, from the shipped base:")
+    lines = []
     model, tok = shipped_base(), nano()
     asked = world.rows("val", "prompts", 2, seed=1, skills=("sort", "list"))
     before = simple.answers_of(model, asked, tok)
@@ -103,10 +114,24 @@ def first_steps() -> None:
     with redirect_stdout(io.StringIO()):
         counted(simple.train)(model, rows, tok, "sft", STEPS)
     for row, *answers in zip(asked, before, simple.answers_of(model, asked, tok)):
-        say(row.prompt[0].text)
+        lines.append(row.prompt[0].text)
         for when, answer in zip(("before", "after"), answers):
-            say(f"   {when:<8}{tok.decode(answer.ids).strip()}   "
-                f"(score {simple.score_of(row, answer, tok):.2f})")
+            stops = "" if answer.ended else ", does not stop"
+            lines.append(f"   {when:<8}{tok.decode(answer.ids).strip()}   "
+                         f"(score {simple.score_of(row, answer, tok):.2f}{stops})")
+    say("\n".join(lines))
+    SHOWN.parent.mkdir(parents=True, exist_ok=True)
+    SHOWN.write_text("\n".join([mark, *lines, ""]), encoding="utf-8")
+
+
+def mark_of(mine: ModuleType) -> str:
+    """A number of the source of the parts that SFT uses. Of the whole file where Python does not
+    know the source of one of them."""
+    try:
+        source = "".join(inspect.getsource(vars(mine)[name]) for name in FIRST)
+    except (OSError, TypeError):
+        source = Path(str(mine.__file__)).read_text(encoding="utf-8-sig")
+    return hashlib.sha256(source.encode()).hexdigest()
 
 
 def run_method(method: str, steps: int | None) -> None:
@@ -138,7 +163,7 @@ def in_own_process(file: Path, cfg: argparse.Namespace) -> int:
         words = [str(file.resolve()), str(file), cfg.run or "", str(cfg.steps or ""), str(cfg.seed)]
         child = subprocess.Popen(
             [sys.executable, "-B", "-c", "from lessons import build; build.work()", *words],
-            stdin=subprocess.DEVNULL, start_new_session=True,
+            stdin=subprocess.PIPE, start_new_session=True,
             env=os.environ | {"PYTHONPATH": str(grade.ROOT), "OMP_NUM_THREADS": "1",
                               "BUILD_NOTE": str(doing), "PYTHONUNBUFFERED": "1"})
         try:
@@ -155,6 +180,7 @@ def in_own_process(file: Path, cfg: argparse.Namespace) -> int:
 
 def work() -> None:
     """In the process of its own: try the parts of a file, and run what they can."""
+    grade.end_with_parent(grade.input_closes())
     sys.exit(command(lambda _: judge_and_run(*sys.argv[1:])))
 
 
@@ -180,9 +206,7 @@ def judge_and_run(path: str, shown: str, method: str, steps: str, seed: str) -> 
             + (f", and ours in place of {', '.join(borrowed)}." if borrowed else " alone."))
         run_method(method, int(steps) if steps else None)
     elif not failed and not set(FIRST) & set(missing):
-        note("training by sft")
-        say(f"\n{STEPS} steps of SFT with your parts, from the shipped base:")
-        first_steps()
+        first_steps(mine)
     note("done")
     return int(bool(missing))
 

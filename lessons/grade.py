@@ -16,9 +16,10 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -191,6 +192,25 @@ def end(child: subprocess.Popen) -> None:
     child.wait()
 
 
+def end_with_parent(parent_ends: Callable[[], object]) -> None:
+    """End this process and all that it has started when the call returns, which waits for the end
+    of the parent. Else a parent that is killed leaves its child behind, which computes on."""
+    def wait() -> None:
+        parent_ends()
+        if hasattr(os, "killpg"):
+            os.killpg(0, signal.SIGKILL)
+        os._exit(1)
+    threading.Thread(target=wait, daemon=True).start()
+
+
+def input_closes() -> Callable[[], object]:
+    """A call that waits until standard input ends: a pipe, which closes when the parent ends. The
+    student's program reads nothing instead."""
+    pipe = os.dup(0)
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    return lambda: os.read(pipe, 1)
+
+
 # ---- plain data between the processes -----------------------------------------------------------
 KINDS = {"float": torch.double, "bool": torch.bool, "int": torch.long}
 
@@ -225,6 +245,8 @@ def run(name: str, file: str, handed_in: str, written: str, seconds: str, seed: 
     still runs. handed_in: the file, or the notebook from which it was taken."""
     if hasattr(os, "setsid"):
         os.setsid()
+    if parent := multiprocessing.parent_process():
+        end_with_parent(parent.join)
     out, nowhere = os.open(written, os.O_WRONLY), os.open(os.devnull, os.O_RDWR)
     for stream in range(3):
         os.dup2(nowhere, stream)

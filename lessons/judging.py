@@ -3,8 +3,8 @@ that many make?
 
 The program with the student's part and the program with ours are tried on the same rows, and what
 both gave is compared. Where they differ the rows become fewer, as long as they still differ. Then
-our part is tried with each slip of lessons/slips.py, and with each two of them: if it gives in
-every case what the student's part gave, it is told.
+our part is tried with each slip of lessons/slips.py, and with each two of them, beside the
+student's other right parts: if it gives in every case what the student's part gave, it is told.
 """
 import functools
 import inspect
@@ -42,7 +42,7 @@ FAULTS = {      # what is compared: how far apart it may be, beside its size and
     "flows": (0, 0, "the loss is right, but no gradient reaches the model"),
     "gradient": (1e-3, 1e-6, "the loss is right, but its gradient is not. Is something not a "
                  "constant that should be one (detach), or the other way round?"),
-    "into the reference": (0, 0, "loss and gradient are right, but gradient reaches the reference "
+    "into the reference": (1e-3, 0, "loss and gradient are right, but gradient reaches the reference "
                            "as well, which should be a constant (detach)")}
 Seen = dict[str, Tensor] | BaseException
 
@@ -142,7 +142,7 @@ def judge(name: str, function, others: dict[str, Callable], mine: ModuleType, se
     words = f"{fault(least)}\n{least}"
     if isinstance(seen[least], BaseException):                  # which says enough
         return words
-    return words + slip_words(name, [least, *tried], seen)
+    return words + slip_words(name, [least, *tried], seen, others)
 
 
 def smallest(case, fault: Callable):
@@ -153,16 +153,20 @@ def smallest(case, fault: Callable):
     return case
 
 
-def slip_words(name: str, tried: list, seen: dict) -> str:
+def slip_words(name: str, tried: list, seen: dict, others: dict[str, Callable]) -> str:
     """The sentence of the slip, or of the two, that do in every case what was seen there."""
     for slips in alone_and_in_pairs(SLIPS[name]):
-        function = with_slips(OURS[name], slips, vars(simple) | OURS)
-        if function is None:
-            continue
-        put({name: function})
-        if all(not differs(attempt(case), seen[case]) for case in tried):
+        function = with_slips(OURS[name], slips, vars(simple) | OURS | others)
+        if function and all(not differs(with_part(name, function, slips, case, others), seen[case])
+                            for case in tried):
             return "\n    " + "\n    And: ".join(sentence for _, _, sentence in slips)
     return ""
+
+
+def with_part(name: str, function: Callable, slips: tuple, case, others: dict) -> Seen:
+    """What the program gives with this function, which has these slips, among the others."""
+    put(others | {name: function})
+    return attempt(case)
 
 
 def error_words(error: BaseException, file: str) -> str:

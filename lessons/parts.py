@@ -127,7 +127,7 @@ class Run:
 
 
 def flat(tensors) -> Tensor:
-    return torch.cat([x.detach().flatten() for x in tensors]).double()
+    return torch.cat([x.detach().flatten() for x in tensors])
 
 
 def row_words(row) -> list[str]:
@@ -178,14 +178,20 @@ def cases(name: str, seed: int) -> list:
         else:
             rows = fresh_rows(method, 5, seed + k)
             out += [Batch(method, rows, model, near) for model in (base(), worse)]
-            if method == "dpo":                     # h falls to minus some hundreds
-                out.append(Batch(method, rows, base(), far))
+            if method == "dpo":                     # h is some hundreds, above 0 and below
+                out += [Batch(method, rows, base(), far), Batch(method, rows, far, base())]
             if method == "poft":
                 out.append(Batch(method, rows, changed(0.2, times=30), base()))
     return out
 
 
 def fresh_rows(method: str, many: int, seed: int) -> tuple:
-    """Rows of the kinds that the method reads, in turn."""
+    """Rows of the kinds that the method reads, in turn. Of scored ones two at least, so that a
+    score of 0 and one between 0 and 1 are among them."""
     drawn = [world.rows("train", kind, many, seed) for kind in simple.METHODS[method][1]]
+    if "scores" in simple.METHODS[method][1]:       # a score of 0 first, then one below 1
+        scored = world.rows("train", "scores", 200, seed)
+        first = [next(row for row in scored if row.score == 0),
+                 next(row for row in scored if 0 < row.score < 1)]
+        drawn[-1] = first + [row for row in drawn[-1] if row not in first]
     return tuple(row for together in zip(*drawn) for row in together)[:many]

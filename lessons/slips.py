@@ -37,6 +37,7 @@ OF_MASK = """[mask + [0] * (longest - len(mask)) for _, mask in chats])
     return ids[:, :-1], ids[:, 1:], mask[:, 1:]"""
 GUESS = "torch.where(mask[:, :-1] == 1, guess_of_next[:, :-1], inputs[:, 1:])"
 FACTOR = "factor = (step + 1) / warmup "
+SWAPPED = "The two models have changed places. log_ratio takes first the model that is trained."
 
 SLIPS: dict[str, list[Slip]] = {
     "padded": [
@@ -53,7 +54,11 @@ SLIPS: dict[str, list[Slip]] = {
         ("mask + [0] * (longest - len(mask))", "[0] * (longest - len(mask)) + mask",
          "The mask is padded on the left. Pad on the right."),
         ("mask + [0]", "[1] * len(mask) + [0]", "The question counts as well. Use the mask of each "
-         "row.")],
+         "row."),
+        ("ids[:, :-1], ids[:, 1:], mask[:, 1:]",
+         "ids, F.pad(ids[:, 1:], (0, 1), value=tok.pad), mask", "Nothing is cut off. Leave out the "
+         "last token of the inputs, and the first number of the mask, which belongs to the "
+         "targets.")],
     "token_logp": [
         ("log_softmax(-1)", "softmax(-1)", "These are probabilities. The logarithm is missing."),
         ("return logits", "return -logits", "The sign is wrong: a log-probability is never above "
@@ -63,7 +68,9 @@ SLIPS: dict[str, list[Slip]] = {
         ("logits.log_softmax(-1)", "logits", "These are the logits themselves. They become "
          "log-probabilities by log_softmax."),
         ("logits.log_softmax(-1)", "(logits.log_softmax(-1) / math.log(2))", "These are bits. Take "
-         "the natural logarithm.")],
+         "the natural logarithm."),
+        (")[..., 0]", ")", "The shape is (B,T,1), because gather keeps its dimension. Take it away "
+         "by squeeze(-1) or [..., 0].")],
     "sft_loss": [
         ("return -(", "return (", "The sign is wrong: the answers become less likely."),
         (BY_ROW, "(logp * mask).mean()", "The mean is over all positions. Take that over the "
@@ -72,6 +79,8 @@ SLIPS: dict[str, list[Slip]] = {
          "batch at once. First take that of each answer, so that each has the same share."),
         (BY_ROW, "(logp * mask).sum(-1).mean()", "The losses of an answer are added up. Take their "
          "mean."),
+        (BY_ROW, BY_ROW.replace(".mean()", ".sum()"), "The losses of the answers are added up. "
+         "Take their mean."),
         ("(logp * mask).sum(-1) / mask.sum(-1)", "logp.mean(-1)", "The question and the padding "
          "count as well. Use the mask."),
         ("model(inputs)", "reference(inputs)", "The reference is asked, not the model."),
@@ -103,6 +112,8 @@ SLIPS: dict[str, list[Slip]] = {
         (FACTOR, "factor = 1.0 ", "There is no warm-up: the first steps have a smaller rate."),
         (FACTOR, "factor = step / warmup ", "The warm-up is one step late: step 0 has the rate "
          "times 1 / warmup, not 0."),
+        ("round(0.1 * steps)", "int(0.1 * steps)", "The warm-up is rounded down. Take the nearest "
+         "whole number of steps."),
         ("if step >= warmup:", "if False:", "The rate does not fall after the warm-up."),
         ("0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))",
          "1 - (step - warmup) / max(1, steps - warmup)", "The rate falls in a straight line. It "
@@ -134,6 +145,7 @@ SLIPS: dict[str, list[Slip]] = {
         ("-F.logsigmoid", "F.logsigmoid", "The sign is wrong. The loss is minus log sigmoid."),
         ("chosen - rejected", "rejected - chosen", "h is the chosen answer's log-ratio minus the "
          "other's, not the other way round."),
+        ("log_ratio(model, reference", "log_ratio(reference, model", SWAPPED),
         ("BETA * ", "", "BETA is missing."),
         ("-F.logsigmoid(BETA * (chosen - rejected))",
          "-torch.log(torch.sigmoid(BETA * (chosen - rejected)))", "Where the model has moved far, "
@@ -149,6 +161,7 @@ SLIPS: dict[str, list[Slip]] = {
          "through the chosen answer alone. It should flow through the rejected one as well."),
         (").mean()", ").sum()", "The losses of the pairs are added up. Take their mean.")],
     "una_loss": [
+        ("log_ratio(model, reference", "log_ratio(reference, model", SWAPPED),
         ("BETA * nats", "nats", "BETA is missing."),
         ("torch.sigmoid(BETA * nats)", "BETA * nats", "The sigmoid is missing."),
         ("1.0 if row.score is None", "0.0 if row.score is None", "A demonstration, whose score is "
@@ -166,6 +179,7 @@ SLIPS: dict[str, list[Slip]] = {
     "poft_loss": [
         ("-F.logsigmoid(nats / n)", "F.logsigmoid(nats / n)", "The sign is wrong. The loss is "
          "minus log sigmoid."),
+        ("log_ratio(model, aligned", "log_ratio(aligned, model", SWAPPED),
         ("nats / n", "nats", "h is a mean over the tokens of the answer, not a sum."),
         ("nats / n", "BETA * nats / n", "PoFT has no beta."),
         ("nats / n", "-nats / n", "h is the model's minus the aligned model's, not the other way "
@@ -175,7 +189,8 @@ SLIPS: dict[str, list[Slip]] = {
         ("-F.logsigmoid(nats / n)", "-nats / n", "The log sigmoid is missing."),
         ("F.logsigmoid(", "torch.sigmoid(", "The logarithm is missing."),
         ("(nats / n).mean()", "(nats.sum() / n.sum())", "The mean is taken over all tokens of the "
-         "batch at once. Each answer has an h of its own.")],
+         "batch at once. Each answer has an h of its own."),
+        (".mean()", ".sum()", "The losses of the answers are added up. Take their mean.")],
     "mix_in_own_guess": [
         ("@torch.no_grad()\n", "", "Gradient flows through the blend into the embeddings. Make it "
          "under torch.no_grad(), or detach() it."),
@@ -183,6 +198,8 @@ SLIPS: dict[str, list[Slip]] = {
          "next one, so it has to move to the right by one."),
         ("mask[:, :-1] == 1", "mask[:, 1:] == 1", "The mask is about targets: the token at "
          "position i is in the answer if the mask is 1 at position i - 1."),
+        ("mask[:, :-1] == 1", "F.pad(mask[:, 2:], (0, 1)) == 1", "The mask is shifted the wrong "
+         "way. It moves to the right by one, as the guess does."),
         (GUESS, "torch.where(mask[:, 1:] == 1, guess_of_next[:, 1:], inputs[:, 1:])", "Nothing is "
          "shifted: guess and mask at a position belong to the token of the next one."),
         (GUESS, "guess_of_next[:, :-1]", "Outside the answer the true tokens stay."),
@@ -212,10 +229,16 @@ SLIPS: dict[str, list[Slip]] = {
          "The weights of an answer add up to 1. Their mean should be 1."),
         ("weight * n / weight.sum(-1, keepdim=True)", "mask", "There are no weights."),
         ("embeds=embeds", "inputs", "The model reads the true tokens and not mix_in_own_guess."),
+        ("mix_in_own_guess(model, inputs, mask)", 'model(inputs, want="embeds").detach()',
+         "No guess is mixed in: the model reads the embeddings of the true tokens."),
+        ("targets) * mask", "targets)", "The losses of the padding count in the weights. Multiply "
+         "the losses by the mask before you add them up."),
         (MEANS, "(weight * nll).sum() / mask.sum()", "The mean is that over all tokens of the "
          "batch at once. First take that of each answer."),
         (MEANS, "(weight * nll).sum(-1).mean()", "The losses of an answer are added up. Take their "
          "mean."),
+        (MEANS, MEANS.replace(".mean()", ".sum()"), "The losses of the answers are added up. Take "
+         "their mean."),
         (MEANS, "-" + MEANS, "The sign is wrong: the answers become less likely.")],
     "grpo_loss": [
         ("- ratio * advantage", "+ ratio * advantage", "The sign is wrong: answers that are better "
@@ -236,7 +259,7 @@ SLIPS: dict[str, list[Slip]] = {
          "taken to the reference. It should be taken to the model as it is now."),
         ("token_logp(reference(inputs), targets).detach()", "token_logp(reference(inputs), "
          "targets)", "Gradient reaches the reference, which is a constant."),
-        ("KL * k3 - ", "", "The penalty KL * k3 is missing."),
+        ("KL * k3 - ", "-", "The penalty KL * k3 is missing."),
         ("KL * k3", "k3", "The penalty is not multiplied by KL."),
         ("KL * k3 -", "KL * k3.detach() -", "Gradient should flow through k3."),
         ("KL * k3 -", "-KL * k3 -", "The sign of the penalty is wrong: it drives the model away "

@@ -2,6 +2,10 @@
 end the whole program runs on the student's functions alone."""
 import inspect
 import itertools
+import os
+import subprocess
+import sys
+import time
 from pathlib import Path
 from types import ModuleType
 
@@ -158,14 +162,170 @@ def judged(name: str, *slips: tuple[str, str, str], seed: int = 5) -> str:
     return judging.judge(name, function, {}, mine, seed)
 
 
+@pytest.fixture
+def each_slip_once(monkeypatch):
+    """A slip of our own source gives the same in each try of a case."""
+    kept, plain = {}, judging.with_part
+
+    def with_part(name, function, slips, case, others):
+        key = (slips, case)
+        if key not in kept:
+            kept[key] = plain(name, function, slips, case, others)
+        return kept[key]
+    monkeypatch.setattr(judging, "with_part", with_part)
+
+
 @pytest.mark.parametrize("name", parts.PARTS)
-def test_each_listed_slip_is_refused_and_named(name, monkeypatch):
+def test_each_listed_slip_is_refused_and_named(name, monkeypatch, each_slip_once):
     monkeypatch.setattr(simple, "ROWS", 2)                  # short steps of `train`
     judging.as_it_should_be.cache_clear()
     assert judged(name) == ""
     for slip in SLIPS[name]:
         assert judged(name, slip).endswith("\n    " + slip[2]), slip
     judging.as_it_should_be.cache_clear()
+
+
+# ---- what a student wrote in his own style, and what he is told ---------------------------------
+WRITTEN = {
+    ("una_loss", "because Python takes 0 for false"): """
+def una_loss(model, reference, rows, tok, step):
+    nats, _ = log_ratio(model, reference, rows, "answer", tok)
+    score = torch.tensor([row.score or 1.0 for row in rows])
+    return ((torch.sigmoid(BETA * nats) - score) ** 2).mean()
+""",
+    ("dpo_loss", "Use F.logsigmoid"): """
+def dpo_loss(model, reference, rows, tok, step):
+    good, _ = log_ratio(model, reference, rows, "chosen", tok)
+    bad, _ = log_ratio(model, reference, rows, "rejected", tok)
+    return -torch.log(torch.sigmoid(BETA * (good - bad))).mean()
+""",
+    ("ift_loss", "The losses of the padding count"): """
+def ift_loss(model, reference, rows, tok, step):
+    inputs, targets, mask = tokens(rows, "answer", tok)
+    nll = -token_logp(model(embeds=mix_in_own_guess(model, inputs, mask)), targets)
+    weight, rest = torch.zeros_like(nll), 0
+    for t in reversed(range(nll.shape[1])):
+        rest = nll[:, t].detach() + GAMMA * rest
+        weight[:, t] = rest
+    weight = weight / ((weight * mask).sum(1, keepdim=True) / mask.sum(1, keepdim=True))
+    return ((weight * nll * mask).sum(1) / mask.sum(1)).mean()
+""",
+    ("sft_loss", "The losses of the answers are added up."): """
+def sft_loss(model, reference, rows, tok, step):
+    inputs, targets, mask = tokens(rows, "answer", tok)
+    logp = token_logp(model(inputs), targets)
+    return (-(logp * mask).sum(1) / mask.sum(1)).sum()
+""",
+    ("log_ratio", "The question and the padding count"): """
+def padded(chats, tok):                                     # it fills with 0, which is right
+    T = max(len(ids) for ids, _ in chats) - 1
+    inputs = torch.zeros(len(chats), T, dtype=torch.long)
+    targets, mask = inputs.clone(), torch.zeros(len(chats), T)
+    for b, (ids, m) in enumerate(chats):
+        n = len(ids) - 1
+        inputs[b, :n], targets[b, :n] = torch.tensor(ids[:-1]), torch.tensor(ids[1:])
+        mask[b, :n] = torch.tensor(m[1:])
+    return inputs, targets, mask
+
+
+def log_ratio(model, reference, rows, side, tok):
+    inputs, targets, mask = tokens(rows, side, tok)
+    with torch.no_grad():
+        theirs = token_logp(reference(inputs), targets).sum(1)
+    return token_logp(model(inputs), targets).sum(1) - theirs, mask.sum(1)
+""",
+    ("padded", "Nothing is cut off."): """
+def padded(chats, tok):
+    T = max(len(ids) for ids, _ in chats)
+    inputs = torch.full((len(chats), T), tok.pad)
+    targets, mask = inputs.clone(), torch.zeros(len(chats), T)
+    for b, (ids, m) in enumerate(chats):
+        inputs[b, :len(ids)], targets[b, :len(ids) - 1] = torch.tensor(ids), torch.tensor(ids[1:])
+        mask[b, :len(ids)] = torch.tensor(m)
+    return inputs, targets, mask
+""",
+    ("token_logp", "squeeze(-1)"): """
+def token_logp(logits, targets):
+    return logits.log_softmax(-1).gather(2, targets.unsqueeze(2))
+""",
+    ("una_loss", "The two models have changed places"): """
+def una_loss(model, reference, rows, tok, step):
+    nats, _ = log_ratio(reference, model, rows, "answer", tok)
+    score = torch.tensor([1.0 if row.score is None else row.score for row in rows])
+    return ((torch.sigmoid(BETA * nats) - score) ** 2).mean()
+""",
+    ("poft_loss", "The two models have changed places"): """
+def poft_loss(model, aligned, rows, tok, step):
+    nats, n = log_ratio(aligned, model, rows, "answer", tok)
+    return -F.logsigmoid(nats / n).mean()
+""",
+    ("mix_in_own_guess", "The mask is shifted the wrong way"): """
+def mix_in_own_guess(model, inputs, mask):
+    with torch.no_grad():
+        own = torch.cat([inputs[:, :1], model(inputs).argmax(-1)[:, :-1]], 1)
+        answer = torch.cat([mask[:, 1:], torch.zeros(len(mask), 1)], 1) == 1
+        guess = model(torch.where(answer, own, inputs), want="embeds")
+        return (1 - LAM) * model(inputs, want="embeds") + LAM * guess
+""",
+    ("ift_loss", "No guess is mixed in"): """
+def ift_loss(model, reference, rows, tok, step):
+    inputs, targets, mask = tokens(rows, "answer", tok)
+    nll = -token_logp(model(embeds=mix_in_own_guess(model, inputs, mask * 0)), targets) * mask
+    weight, rest = torch.zeros_like(nll), 0
+    for t in reversed(range(nll.shape[1])):
+        rest = nll[:, t].detach() + GAMMA * rest
+        weight[:, t] = rest * mask[:, t]
+    weight = weight / (weight.sum(1, keepdim=True) / mask.sum(1, keepdim=True))
+    return ((weight * nll).sum(1) / mask.sum(1)).mean()
+""",
+    ("grpo_loss", "The penalty KL * k3 is missing"): """
+def grpo_loss(model, reference, rows, tok, step):
+    inputs, targets, mask, scores = sample_answers(model, rows, tok, step)
+    gain = (scores - scores.mean(1, keepdim=True)) / (scores.std(1, keepdim=True) + 0.0001)
+    logp = token_logp(model(inputs), targets)
+    loss = -torch.exp(logp - logp.detach()) * gain.view(-1, 1)
+    return ((loss * mask).sum(1) / mask.sum(1)).mean()
+"""}
+
+
+@pytest.mark.parametrize("name, words", WRITTEN)
+def test_a_slip_in_a_students_own_style_has_its_one_sentence(name, words, tmp_path):
+    """One fault, one sentence, never two that together do the same."""
+    said = tried(of_text(HEAD + WRITTEN[name, words], tmp_path))[name]
+    assert words in said.splitlines()[-1] and "And: " not in said, said
+
+
+@pytest.mark.parametrize("name, words", [
+    ("una_loss", "because Python takes 0"), ("una_loss", "A score may lie between"),
+    ("dpo_loss", "Where the model has moved far"), ("poft_loss", "Where the model has moved far")])
+def test_fresh_rows_always_show_it(name, words):
+    """Whichever rows are drawn. The first case that differs is enough."""
+    slip = next(slip for slip in SLIPS[name] if words in slip[2])
+    function = judging.with_slips(judging.OURS[name], (slip,), vars(simple) | judging.OURS)
+    for seed in range(8):
+        assert any(judging.differs(judging.with_part(name, function, (slip,), case, {}),
+                                   judging.as_it_should_be(case))
+                   for case in reversed(parts.cases(name, seed))), seed
+
+
+def test_the_process_of_a_file_ends_with_the_one_that_waits_for_it(tmp_path):
+    """Also if that one is killed: nothing can be done at its end then."""
+    beat = tmp_path / "beat"
+    (tmp_path / "mine.py").write_text(
+        f"import time\nwhile True:\n    open({str(beat)!r}, 'a').write('x')\n"
+        "    time.sleep(0.05)\n")
+    parent = subprocess.Popen([sys.executable, "-m", "lessons.build", str(tmp_path / "mine.py")],
+                              stdout=subprocess.PIPE, env=os.environ | {
+                                  "PYTHONPATH": str(build.SKELETON.parents[2])})
+    until = time.monotonic() + 120
+    while not beat.exists():
+        assert parent.poll() is None and time.monotonic() < until
+        time.sleep(0.1)
+    parent.kill()
+    parent.communicate(timeout=60)          # its output stays open as long as the other one lives
+    size = beat.stat().st_size
+    time.sleep(0.5)
+    assert beat.stat().st_size == size
 
 
 @pytest.mark.parametrize("name, first, second", [
@@ -250,6 +410,7 @@ def test_other_mistakes_get_their_line(source, words, tmp_path, monkeypatch):
 @pytest.mark.parametrize("method", simple.METHODS)
 def test_each_method_runs_on_the_students_functions_alone(method, tmp_path, monkeypatch, capsys):
     """None of our eleven is called: each of ours raises."""
+    monkeypatch.setattr(simple, "ROWS", 2)
     def never(*args, **kwargs):
         raise AssertionError("one of ours was called")
     mine = of_text(OTHERWISE, tmp_path)
@@ -280,8 +441,23 @@ def test_the_parts_that_a_run_needs_are_those_that_it_calls(tmp_path, monkeypatc
         assert called == set(parts.needed(method)), method
 
 
-def test_the_whole_program_passes_and_trains(tmp_path, capfd):
+def test_the_first_steps_are_shown_once_for_the_same_parts(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(simple, "ROWS", 2)
+    mine = of_text(OURS, tmp_path)
+    build.first_steps(mine, 1)
+    said = capsys.readouterr().out
+    assert "1 steps of SFT" in said and "(score 0.23, does not stop)" in said
+    build.first_steps(of_text(OURS + "\nx = 1\n", tmp_path), 1)
+    assert capsys.readouterr().out == f"The 1 steps of SFT with these parts stand in {build.SHOWN}.\n"
+    assert "does not stop" in build.SHOWN.read_text()
+    build.first_steps(of_text(OURS.replace("-((logp", "-1 * ((logp"), tmp_path), 1)
+    assert "1 steps of SFT with your parts" in capsys.readouterr().out
+
+
+def test_the_whole_program_passes_and_trains(tmp_path, capfd, monkeypatch):
     """In the process of its own."""
+    monkeypatch.chdir(tmp_path)
     file = tmp_path / "mine.py"
     file.write_text(OURS)
     assert build.main([str(file), "--seed", "5"]) == 0

@@ -1,12 +1,13 @@
 """My own program: the losses of nanouft/simple.py and the loop that trains by them.
 
-Write the parts in this order. After each of them:
+The parts stand in the order of the program. The lessons come to them in the order 02, 00, 04, 06,
+07, 09, 10, 12, and any order works. After each part:
 
     python -m lessons.build mine.py
 
 Your parts take the place of ours in the real program, and its loss and gradient are compared with
 the right ones. What is not yours yet is ours in the meantime, here too: `sft_loss` may call
-`token_logp` before you have written it. Any style will do, and earlier parts may be called by name.
+`token_logp` before you have written it. Any style will do, and other parts may be called by name.
 
 Shapes: B rows, T tokens, C width of the model, V vocabulary. `model(inputs)` are the logits
 (B,T,V), `model(inputs, want="embeds")` the embeddings (B,T,C) of the tokens, and
@@ -33,8 +34,10 @@ def padded(chats, tok):
             tokens of the answer and its <|end|>, else 0
     tok     tok.pad is the id of <|pad|>, with which short rows are filled on the right
     return  inputs, targets and mask, each (B,T). The target of a position is the token after it, so
-            that the first token is never a target and the last one is never read. The mask is a
-            tensor of floats, 1 where the TARGET is a token of the answer, and 0 on the padding.
+            that the first token of a row is never a target, and the last one of the longest row is
+            never read. A shorter row goes on to the same T: its <|end|> is read, with the target
+            <|pad|>, as in the table above. The mask is a tensor of floats, 1 where the TARGET is a
+            token of the answer, and 0 on the padding.
     """
     raise NotImplementedError
 
@@ -64,8 +67,8 @@ def sft_loss(model, reference, rows, tok, step):
 def train(model, rows, tok, objective, steps, reference=None):
     """Lesson 00. The loop: train `model` in place, by the loss that METHODS names.
 
-    objective  the name of a method; METHODS[objective] are its loss, its kinds of rows, its
-               learning rate and its steps
+    objective  the name of a method; METHODS[objective] is a tuple of four: its loss (a function),
+               its kinds of rows (a list of names), its learning rate and its number of steps
     steps      how many steps to take. Step 0 learns from the first ROWS rows, step 1 from the next
                ROWS rows, and so on; its loss is loss(model, reference, those rows, tok, step)
     reference  a model that is never trained. If it is None: a copy of the model as it was before
