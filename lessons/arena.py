@@ -132,7 +132,8 @@ def train(name: str, flags: str, task: Task, jobs: list[tuple[int, str]], room: 
         said = ""
     finally:
         grade.end(child)
-        pipe.close()
+        if pipe:
+            pipe.close()
     missing = [job for job in jobs if not (room / folder_of(job) / "model.safetensors").is_file()]
     if missing:
         last = (said.strip().splitlines() or ["no word"])[-1][:300]

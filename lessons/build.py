@@ -45,6 +45,7 @@ from lessons.judging import (
 )
 from lessons.parts import OURS, PARTS, base, needed, put
 from nanouft import simple, world
+from nanouft.generate import stops
 from nanouft.gpt import shipped_base
 from nanouft.models.tokenizer import nano
 from nanouft.plumbing.entry import command
@@ -116,9 +117,9 @@ def first_steps(mine: ModuleType) -> None:
     for row, *answers in zip(asked, before, simple.answers_of(model, asked, tok)):
         lines.append(row.prompt[0].text)
         for when, answer in zip(("before", "after"), answers):
-            stops = "" if answer.ended else ", does not stop"
+            end = "" if stops(answer, tok) else ", does not stop"
             lines.append(f"   {when:<8}{tok.decode(answer.ids).strip()}   "
-                         f"(score {simple.score_of(row, answer, tok):.2f}{stops})")
+                         f"(score {simple.score_of(row, answer, tok):.2f}{end})")
     say("\n".join(lines))
     SHOWN.parent.mkdir(parents=True, exist_ok=True)
     SHOWN.write_text("\n".join([mark, *lines, ""]), encoding="utf-8")

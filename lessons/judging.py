@@ -123,8 +123,9 @@ def judge(name: str, function, others: dict[str, Callable], mine: ModuleType, se
     def fault(case) -> str:
         """What is wrong in this case."""
         right = as_it_should_be(case)
-        put(others | {name: function}, mine)
-        seen[case] = attempt(case)
+        if case not in seen:
+            put(others | {name: function}, mine)
+            seen[case] = attempt(case)
         if isinstance(seen[case], BaseException):
             return error_words(seen[case], mine.__file__)
         return differs(seen[case], right)

@@ -77,9 +77,12 @@ class Batch:
                 "gradient": flat(slopes[:half]), "into the reference": flat(slopes[half:])}
 
     def smaller(self) -> Iterator["Batch"]:
-        for k in range(len(self.rows)):
-            if len(self.rows) > 1:
-                yield replace(self, rows=self.rows[:k] + self.rows[k + 1:])
+        """Each row alone, which is mostly enough; then all rows but one."""
+        n = len(self.rows)
+        if n > 1:
+            yield from (replace(self, rows=(row,)) for row in self.rows)
+        if n > 2:
+            yield from (replace(self, rows=self.rows[:k] + self.rows[k + 1:]) for k in range(n))
 
     def __str__(self) -> str:
         lines = [f"    {'; '.join(row_words(row))}" for row in self.rows]
@@ -167,7 +170,7 @@ def cases(name: str, seed: int) -> list:
     """What a part is tried on: fresh rows for each method that shows its faults."""
     out: list = []
     for k, method in enumerate(PARTS[name][1]):
-        near, worse, far = changed(0.01), changed(0.2), changed(0.01, times=200)
+        near, worse, far = changed(0.01), changed(0.2), changed(0.01, times=1000)
         if name == "train":
             steps = (15, 4, 2)[k]                   # 15 have a warm-up of two
             rows = fresh_rows(method, steps * simple.ROWS, seed + k)

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+import torch
 
 from lessons import build, exercise, judging, parts
 from lessons.slips import SLIPS
@@ -163,6 +164,19 @@ def judged(name: str, *slips: tuple[str, str, str], seed: int = 5) -> str:
 
 
 @pytest.fixture
+def a_small_base(monkeypatch):
+    """A model that is computed fast, and sure enough of its tokens that each of them counts."""
+    model = parts.small(2).float()
+    with torch.no_grad():
+        for p in model.parameters():
+            p.mul_(4)
+    parts.changed.cache_clear()
+    monkeypatch.setattr(parts, "base", lambda: model)
+    yield
+    parts.changed.cache_clear()
+
+
+@pytest.fixture
 def each_slip_once(monkeypatch):
     """A slip of our own source gives the same in each try of a case."""
     kept, plain = {}, judging.with_part
@@ -176,8 +190,10 @@ def each_slip_once(monkeypatch):
 
 
 @pytest.mark.parametrize("name", parts.PARTS)
-def test_each_listed_slip_is_refused_and_named(name, monkeypatch, each_slip_once):
+def test_each_listed_slip_is_refused_and_named(name, monkeypatch, each_slip_once, request):
     monkeypatch.setattr(simple, "ROWS", 2)                  # short steps of `train`
+    if name != "grpo_loss":                                 # whose answers need a score
+        request.getfixturevalue("a_small_base")
     judging.as_it_should_be.cache_clear()
     assert judged(name) == ""
     for slip in SLIPS[name]:
@@ -449,7 +465,8 @@ def test_the_first_steps_are_shown_once_for_the_same_parts(tmp_path, monkeypatch
     said = capsys.readouterr().out
     assert "1 steps of SFT" in said and "(score 0.23, does not stop)" in said
     build.first_steps(of_text(OURS + "\nx = 1\n", tmp_path), 1)
-    assert capsys.readouterr().out == f"The 1 steps of SFT with these parts stand in {build.SHOWN}.\n"
+    again = f"The 1 steps of SFT with these parts stand in {build.SHOWN}.\n"
+    assert capsys.readouterr().out == again
     assert "does not stop" in build.SHOWN.read_text()
     build.first_steps(of_text(OURS.replace("-((logp", "-1 * ((logp"), tmp_path), 1)
     assert "1 steps of SFT with your parts" in capsys.readouterr().out
@@ -509,6 +526,13 @@ def test_each_part_is_named_by_the_lesson_that_unlocks_it():
         file, = build.SKELETON.parents[1].glob(f"{lesson}_*.py")
         text = file.read_text(encoding="utf-8")
         assert f"`{name}`" in text.partition("In your own program")[2], name
+
+
+def test_the_skeleton_names_the_order_of_the_lessons():
+    order = ["02", "00", "04", "06", "07", "09", "10", "12"]
+    assert {lesson for lesson, _ in parts.PARTS.values()} == set(order)
+    for text in (build.skeleton(), Path("docs/teaching.md").read_text(encoding="utf-8")):
+        assert ", ".join(order) in " ".join(text.split())
 
 
 def test_no_two_slips_of_a_part_have_one_sentence():
