@@ -42,8 +42,8 @@ FAULTS = {      # what is compared: how far apart it may be, beside its size and
     "flows": (0, 0, "the loss is right, but no gradient reaches the model"),
     "gradient": (1e-3, 1e-6, "the loss is right, but its gradient is not. Is something not a "
                  "constant that should be one (detach), or the other way round?"),
-    "into the reference": (1e-3, 0, "loss and gradient are right, but gradient reaches the reference "
-                           "as well, which should be a constant (detach)")}
+    "into the reference": (1e-3, 0, "loss and gradient are right, but gradient reaches the "
+                           "reference as well, which should be a constant (detach)")}
 Seen = dict[str, Tensor] | BaseException
 
 

@@ -324,23 +324,28 @@ def test_fresh_rows_always_show_it(name, words):
                    for case in reversed(parts.cases(name, seed))), seed
 
 
-def test_the_process_of_a_file_ends_with_the_one_that_waits_for_it(tmp_path):
-    """Also if that one is killed: nothing can be done at its end then."""
-    beat = tmp_path / "beat"
-    (tmp_path / "mine.py").write_text(
-        f"import time\nwhile True:\n    open({str(beat)!r}, 'a').write('x')\n"
-        "    time.sleep(0.05)\n")
-    parent = subprocess.Popen([sys.executable, "-m", "lessons.build", str(tmp_path / "mine.py")],
-                              stdout=subprocess.PIPE, env=os.environ | {
-                                  "PYTHONPATH": str(build.SKELETON.parents[2])})
+@pytest.mark.parametrize("call", [
+    "build.main(['ex02.py'])", "grade.grade(Path(), '02a')",
+    "arena.train('x', 'uft', arena.TASKS['uft'], [(0, '1e-5')], Path('room'), str(own))"])
+def test_the_process_of_a_file_ends_with_the_one_that_waits_for_it(call, tmp_path):
+    """Also if that one is killed, when nothing can be done at its end."""
+    own, beat = tmp_path / "ex02.py", tmp_path / "beat"
+    own.write_text(f"import time\nwhile True:\n    open({str(beat)!r}, 'a').write('x')\n"
+                   "    time.sleep(0.05)\n")
+    code = (f"from pathlib import Path; from lessons import {call.partition('.')[0]}; "
+            f"own = Path({str(own)!r}); {call}")
+    parent = subprocess.Popen(
+        [sys.executable, "-c", code], cwd=tmp_path, stdout=subprocess.DEVNULL,
+        env=os.environ | {"PYTHONPATH": str(build.SKELETON.parents[2])})
     until = time.monotonic() + 120
     while not beat.exists():
         assert parent.poll() is None and time.monotonic() < until
         time.sleep(0.1)
     parent.kill()
-    parent.communicate(timeout=60)          # its output stays open as long as the other one lives
+    parent.wait()
+    time.sleep(1)
     size = beat.stat().st_size
-    time.sleep(0.5)
+    time.sleep(1)
     assert beat.stat().st_size == size
 
 
