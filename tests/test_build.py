@@ -466,15 +466,15 @@ def test_the_first_steps_are_shown_once_for_the_same_parts(tmp_path, monkeypatch
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(simple, "ROWS", 2)
     mine = of_text(OURS, tmp_path)
-    build.first_steps(mine, 1)
+    build.first_steps(mine)
     said = capsys.readouterr().out
-    assert "1 steps of SFT" in said and "(score 0.23, does not stop)" in said
-    build.first_steps(of_text(OURS + "\nx = 1\n", tmp_path), 1)
-    again = f"The 1 steps of SFT with these parts stand in {build.SHOWN}.\n"
+    assert "20 steps of SFT" in said and "(score 0.23, does not stop)" in said
+    build.first_steps(of_text(OURS + "\nx = 1\n", tmp_path))
+    again = f"The 20 steps of SFT with these parts stand in {build.SHOWN}.\n"
     assert capsys.readouterr().out == again
     assert "does not stop" in build.SHOWN.read_text()
-    build.first_steps(of_text(OURS.replace("-((logp", "-1 * ((logp"), tmp_path), 1)
-    assert "1 steps of SFT with your parts" in capsys.readouterr().out
+    build.first_steps(of_text(OURS.replace("-((logp", "-1 * ((logp"), tmp_path))
+    assert "20 steps of SFT with your parts" in capsys.readouterr().out
 
 
 def test_the_whole_program_passes_and_trains(tmp_path, capfd, monkeypatch):
