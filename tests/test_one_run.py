@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from nanouft import simple, train, world
 from nanouft.data.batches import Epochs, Pace, encode
 from nanouft.gpt import shipped_base
-from nanouft.loop import Device, Update, steps, warmup_cosine
+from nanouft.loop import DTYPES, Device, Update, steps, warmup_cosine
 from nanouft.models.folders import start_model
 from nanouft.objectives import OBJECTIVES
 from nanouft.plumbing.entry import command
@@ -112,6 +112,7 @@ def test_simple_py_is_the_loop(name, place, monkeypatch, rate=2e-3):
     monkeypatch.setitem(simple.METHODS, name, (*simple.METHODS[name][:2], rate, n))
     monkeypatch.setattr(world, "score", lambda question, answer: len({*answer}) / 99)
     monkeypatch.setattr(simple, "ROWS", B := 8)
+    monkeypatch.setitem(DTYPES, "fp32", torch.float64)      # Rollouts samples in double, too
     settings = {"poft": {"aligned": ["other"]}, "sft": {"reduction": "sequence"}}
     o = OBJECTIVES[name](**settings.get(name, {}))
     taught, tok = start_model(str(place / "start"))

@@ -6,8 +6,9 @@ import statistics
 
 import pytest
 
-from lessons import build, check, exam, grade, slides, table
+from lessons import build, exam, grade, slides, table
 from lessons.course import LESSONS
+from lessons.exercise import exercises
 from nanouft.plumbing.errors import UserError
 
 PAGE = (slides.ROOT / "docs" / "teaching.md").read_text(encoding="utf-8")
@@ -58,7 +59,7 @@ def test_the_limits_of_an_exercise_are_those_of_the_check():
 
 
 def test_every_exercise_that_the_page_names_exists():
-    assert {*EXERCISE.findall(PAGE)} <= {*check.exercises()}
+    assert {*EXERCISE.findall(PAGE)} <= {*exercises()}
 
 
 def test_the_self_test_s_program_prints_its_answer(capsys):
