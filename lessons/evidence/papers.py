@@ -213,12 +213,14 @@ IN_SHORT = {
         "here: each at the settings that did best for it on validation prompts, it scores "
         "{-C1 better: released - SFT} points less than SFT. IFT weighs the loss of each token by a "
         "factor that is computed from losses, and in that code gradient flows through the factors. "
-        "At SFT's own learning rate most of its lists then never end, so that validation chose a "
-        "lower rate for it, at which it learns less. If no gradient flows through the factors, as "
-        "in our default, IFT scores as SFT does, within two points, but it takes longer to learn "
-        "to stop and is behind until then. On SmolLM2, a public model of 135 million parameters, "
-        "the released code loses too (by {-R1 better: released - SFT} points), and whether our "
-        "default does as well as SFT is undecided. The formulas that the paper prints (Eq. 21 and "
+        "At SFT's own learning rate most answers of the released code to one kind of question, "
+        "lists, then never end. So validation chose a lower rate and a larger batch for it, with "
+        "which IFT without that gradient, too, scores less than at SFT's settings. At those, and "
+        "if no gradient flows through the factors, as in our default, IFT scores as SFT does, "
+        "within two points, but it takes longer to learn to stop and is behind until then. On "
+        "SmolLM2, a public model of 135 million parameters, the released code loses too (by "
+        "{-R1 better: released - SFT} points), and whether our default does as well as SFT is "
+        "undecided. The formulas that the paper prints (Eq. 21 and "
         "Algorithm 1) weigh the tokens in other ways, and were not judged.\n\n"
         "**The paper's first reason is that SFT overestimates what a model can do**, because SFT "
         "asks how likely each word is after the *right* words, while the model will go on after "
@@ -226,15 +228,17 @@ IN_SHORT = {
         "Word by word that is so here, in sums, sorted words and reversed words: SFT expects the "
         "next word to be right more often than it is, by {C7 Step by step, SFT overestimates what "
         "its model does} percentage points, most of which come from reversed words. How likely "
-        "the whole demonstrated answer is, SFT says exactly, since that is the product of these "
-        "chances.\n\n"
+        "the whole demonstrated answer is, SFT says exactly: that is the product of the chances "
+        "of its words, each after the right words before it, which is what SFT asks. These chances "
+        "are too high only as a forecast of what the model does after its own words.\n\n"
         "**We asked the same on Frozen Lake**, the paper's example, a game of crossing ice "
-        "without falling into a hole. A policy is a model that chooses the moves. There the sign "
-        "depends on the moment and on a definition. If walks that have fallen are left out, SFT's "
-        "estimate is too high on the mean of many maps for a policy that knew a detour before "
-        "training; for one that starts from scratch it is too low before the first update and too "
-        "high from the second on. If each fallen walk counts as a failure, it is too high from "
-        "the start.",
+        "without falling into a hole. A policy is a model that chooses the moves. SFT "
+        "estimates how likely a best move is. Its estimate is too high or too low, depending on "
+        "how long training has run and on how walks that fell into a hole are counted. If walks "
+        "that have fallen are left out, it is too high, on the mean of many maps, for a policy "
+        "that knew a detour before training, that is, a longer way round. For one that starts from "
+        "scratch it is too low before the first update and too high from the second on. If each "
+        "fallen walk counts as a failure, it is too high from the start.",
         {"C1 better: released - SFT": "does not hold", "C1 as good: detached - SFT": "holds",
          "R5 as good: detached, 96 - SFT, 96": "undecided",
          "R1 better: released - SFT": "does not hold",
@@ -253,20 +257,24 @@ IN_SHORT = {
         "*chain* of two stages trains with SFT on A and then with DPO, KTO or UNA on B, while UFT "
         "reads A and the scores of B in one stage. Two of the three chains do forget, as the paper "
         "says: KTO loses {C12 better, skills: A - A -> KTO} points of the skills and UNA "
-        "{C12 better, skills: A - A -> UNA}, but DPO forgets nothing on the first start model. "
+        "{C12 better, skills: A - A -> UNA}, but of DPO it is undecided, since "
+        "the chain with DPO forgets nothing on the first start model. "
         "Even so UFT does not end with more skills: it lies {-C3 better, skills: UFT - A -> DPO} "
         "points behind the chain with DPO and {-C12 better, skills: UFT - A -> UNA} behind the one "
         "with UNA, and against the one with KTO it is undecided. Most of each gap is one task, "
         "to reverse words. UFT takes fewer steps than the chains, and whether more steps would "
         "close the gaps is not known.\n\n"
         "**It also says that one stage is clearly better than two, in following instructions and "
-        "in factuality.** These two were not asked. Over skills and honesty together the "
-        "difference to the chain with DPO is {+C3 better: UFT - A -> DPO} points, which stays "
-        "undecided, because the first interval contains 0; so it stays for the other two chains. "
-        "Once the paper's sentence comes true, where honesty is demonstrated and skills have "
-        "scored answers, none of them right: UFT is {C3b better: UFT - A -> UNA} points ahead of "
-        "SFT, then UNA, because that second stage unlearns to say \"I do not know\". But there SFT "
-        "on the demonstrations and the best answers is {-C3b better: UFT - A and best B} points "
+        "in factuality.** These two were not asked. Over skills, honesty and facts known "
+        "before, the difference to the chain with DPO is {+C3 better: UFT - A -> DPO} points, "
+        "which stays undecided, because the first interval contains 0; so it stays for the other "
+        "two chains. "
+        "In one setting, and against one of the three chains, the paper's sentence does come true. "
+        "Where honesty is demonstrated and skills have scored answers, none of them right, UFT is "
+        "{C3b better: UFT - A -> UNA} points ahead of the chain with UNA, because that second "
+        "stage unlearns to say \"I do not know\". All of this lead comes from the questions with "
+        "that answer, and against the other two chains it is undecided. There SFT on the "
+        "demonstrations and the best answers is {-C3b better: UFT - A and best B} points "
         "ahead of UFT. From demonstrations alone UFT is "
         "not shown to be better than SFT, with {+C2 better: UFT .01 - SFT}.",
         {"C3 better, skills: UFT - A -> DPO": "does not hold",
@@ -275,11 +283,16 @@ IN_SHORT = {
          "C12 better, skills: A - A -> KTO": "holds", "C12 better, skills: A - A -> UNA": "holds",
          "C3 better: UFT - A -> DPO": "undecided", "C3 better: UFT - A -> KTO": "undecided",
          "C3 better: UFT - A -> UNA": "undecided", "C3b better: UFT - A -> UNA": "holds",
+         "C3b better: UFT - A -> KTO": "undecided", "C3b better: UFT - A -> DPO": "undecided",
+         "C3 better, skills: A - A -> DPO": "undecided",
          "C3b better: UFT - A and best B": "does not hold",
          "C2 better: UFT .01 - SFT": "undecided"},
-        ("Here", "Two of the three chains do forget", "DPO forgets nothing on the first start "
-         "model", "with KTO it is undecided", "one task, to reverse words", "fewer steps than the "
-         "chains", "These two were not asked", "because that second stage unlearns")),
+        ("Here", "Two of the three chains do forget", "of DPO it is undecided", "DPO forgets "
+         "nothing on the first start model", "against one of the three chains", "All of this lead "
+         "comes from the questions with that answer", "the other two chains it is undecided",
+         "with KTO it is undecided", "one task, to reverse words", "fewer "
+         "steps than the chains", "These two were not asked",
+         "because that second stage unlearns")),
     "UNA": InShort(
         "**The UNA paper says (in version 2) that UNA is better than DPO, KTO and RLHF.** From the "
         "same answers UNA is better than DPO here: it reads their scores, DPO reads them as pairs, "
@@ -305,8 +318,9 @@ IN_SHORT = {
         "and {+C4 better: PoFT 0 % - SFT 0 %} with none. On SmolLM2 with 40 % wrong, PoFT leads by "
         "{R4 better: PoFT - SFT}.\n\n"
         "But here PoFT has the help of a second model that already knows the answers, while two of "
-        "the paper's three helpers score less than the model that they help. With a helper that "
-        "learnt from wrong demonstrations itself PoFT is not shown to be better than SFT "
+        "the paper's three helpers score less than the model that they help. With a weak helper, "
+        "which learnt from demonstrations of which 40 % were wrong as well, PoFT is not shown to "
+        "be better than SFT "
         "({+C4 better: PoFT, weak - SFT}). The good helper serves better as a filter: SFT on the "
         "60 % of the demonstrations that it finds likeliest is {-C4 better: PoFT - SFT, filtered} "
         "points ahead of PoFT on all of them, which on SmolLM2 is undecided.",
@@ -315,7 +329,8 @@ IN_SHORT = {
          "C4 better: PoFT, weak - SFT": "undecided",
          "R4 better: PoFT - SFT, filtered": "undecided"},
         ("here", "40 % of the demonstrations are made wrong", "a second model that already knows "
-         "the answers", "did not ask beforehand", "learnt from wrong demonstrations"),
+         "the answers", "did not ask beforehand", "With a weak helper",
+         "of which 40 % were wrong as well"),
         ("C4 better: PoFT - SFT", "C4 better: PoFT 0 % - SFT 0 %")),
 }
 OF_PAPERS = {question for sentence in SENTENCES for question in sentence.asked.values()}
