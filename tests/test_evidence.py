@@ -142,7 +142,7 @@ BOUND = {   # section: {words of it: what the figure at {} is, and of which ques
         "SFT on the likeliest 40 % scored {} points more than SFT on all":
         (ahead, "C11 better: filter .4 - SFT"),
         "SFT on the likeliest 80 % scored {} more": (ahead, "C11 better: filter .8 - SFT"),
-        "With 60 % kept the difference, which no question asked, was {};":
+        "With 60 % kept the difference, which no question asked, was {}.":
         (read_off, "C4 better: SFT, filtered - SFT"),
         "SFT on the good answers scored {} more than KTO": (read_off, "C6 better: RFT - KTO")},
     "IFT": {
@@ -159,7 +159,7 @@ BOUND = {   # section: {words of it: what the figure at {} is, and of which ques
         "a batch of 16, which makes {} steps": (steps, "C1 released"),
         "detached IFT too scores less than at SFT's settings, by {} points":
         (without_sign, "C1d better: detached - detached there"),
-        "it is only {} points ahead of the released form. So the smaller part of the 4.3 points":
+        "it is only {} points ahead of the released form. So the larger part of the 4.3 points":
         (ahead, "C1d better: detached there - released"),
         "SFT's estimate is {} points too high":
         (ahead, "C7 Step by step, SFT overestimates what its model does"),
@@ -221,7 +221,7 @@ BOUND = {   # section: {words of it: what the figure at {} is, and of which ques
         "are {} with 40 % wrong": (read_off, "C4 better: PoFT - SFT"),
         "and {} with none. So": (read_off, "C4 better: PoFT 0 % - SFT 0 %"),
         "and scores {:.4} of 100": (premise, "C11"),
-        "that PoFT and the filter read with each seed, {} are among those":
+        "with each seed, and the helper had learnt {} of them":
         (learnt_before, 1020, (4080, 900), "C4"),
         "PoFT differs from SFT by {}.": (signed, "C4 better: PoFT, weak - SFT"),
         "SFT on the likeliest 60 % of them is {} points ahead of PoFT on all":
