@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 
 from lessons.evidence import judge, stats
-from lessons.evidence.claim import FAMILIES, RESULTS, UNIT
+from lessons.evidence.claim import FAMILIES, RESULTS
 from lessons.evidence.claims import CLAIMS, packed
+from lessons.evidence.verdicts import moments
 from nanouft.plumbing.errors import UserError
 
 Score = tuple[float, float, str]        # mean of 100, half of the 95 % interval, whence
@@ -61,13 +62,10 @@ def of_claim(name: str, kept: Mapping[str, Any]) -> dict[str, Score]:
     claim, found = CLAIMS[name], {}
     for row in filter(claim.is_trained, claim.rows):
         try:
-            place = judge.place(kept, claim, row, base=0)
+            asked = judge.asked_of(claim, kept, f"better: {row}", base=0)
         except UserError:
             continue
-        x = kept["scores"][place, 0] / UNIT                         # (seeds, families, prompts)
-        share = 1 / x.shape[1]
-        gaps = [share * x[:, family] for family in range(x.shape[1])]
-        found[row] = rounded(*stats.moments(gaps, list(kept["groups"])), name)
+        found[row] = rounded(*moments(asked), name)
     return found
 
 
