@@ -131,6 +131,14 @@ def one_error(capsys) -> str:
     return err[0]
 
 
+def start_and_pairs(folder: Path) -> None:
+    """start/ and pairs.jsonl: a tiny model, and ten pairs that it can read."""
+    start_folder(folder / "start")
+    write_jsonl(folder / "pairs.jsonl", (
+        {"prompt": f"Say {x}.", "chosen": x, "rejected": x[::-1]} for x in (
+            "fig", "pig", "bee saw", "oak", "nuts", "an elm", "ant", "the owl", "rake", "fox")))
+
+
 @contextmanager
 def killed_in_step(n: int) -> Iterator[None]:
     """Within this block the n-th step of AdamW is interrupted, as by Ctrl-C."""

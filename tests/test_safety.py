@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from made import NANO, killed_in_step, nano, one_error, start_folder, write_jsonl
+from made import NANO, killed_in_step, nano, one_error, start_and_pairs
 from safetensors.torch import load_file, save_file
 
 from nanouft import train
@@ -36,10 +36,7 @@ def run(folder, *more: str) -> list[str]:
 def place(tmp_path_factory):
     """A folder with a start model, a whole run, and one that was killed in its fifth step."""
     folder = tmp_path_factory.mktemp("safe")
-    start_folder(folder / "start")
-    write_jsonl(folder / "pairs.jsonl", (
-        {"prompt": f"Say {x}.", "chosen": x, "rejected": x[::-1]} for x in (
-            "fig", "pig", "bee saw", "oak", "nuts", "an elm", "ant", "the owl", "rake", "fox")))
+    start_and_pairs(folder)
     assert command(train.main, run(folder)) == 0
     shutil.move(folder / "run", folder / "whole")
     with killed_in_step(5):

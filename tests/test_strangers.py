@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-from made import killed_in_step, one_error, start_folder, write_jsonl
+from made import killed_in_step, one_error, start_and_pairs, write_jsonl
 from safetensors.torch import load_file, save_file
 
 from nanouft import train
@@ -36,10 +36,7 @@ def flags(place: Path, *more: str, out: str = "run") -> list[str]:
 def place(tmp_path_factory):
     """A folder with a start model, a whole run, and one that was killed in its last step."""
     folder = tmp_path_factory.mktemp("strangers")
-    start_folder(folder / "start")
-    write_jsonl(folder / "pairs.jsonl", (
-        {"prompt": f"Say {x}.", "chosen": x, "rejected": x[::-1]} for x in (
-            "fig", "pig", "bee saw", "oak", "nuts", "an elm", "ant", "the owl", "rake", "fox")))
+    start_and_pairs(folder)
     assert command(train.main, flags(folder, out="whole")) == 0
     with killed_in_step(STEPS):
         assert command(train.main, flags(folder, out="half")) == 130
