@@ -22,7 +22,7 @@ Kept = Mapping[str, np.ndarray]
 GROUPS = {
     "They make right answers likelier": which_loss.IMITATE + which_loss.LATER,
     "Pairs, and a term for the chosen answer": which_loss.ANCHORED,
-    "Pairs, only through differences": which_loss.CONTRAST,
+    "Pairs, only through differences": (*which_loss.CONTRAST, "ts_dpo"),
     "Answers with scores or labels": which_loss.GRADED,
 }
 TITLE = "What each loss scores, from a base and after SFT"

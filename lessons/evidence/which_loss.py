@@ -31,6 +31,7 @@ AT_ONE_RATE = "--lr 1e-4"
 
 FROM_BASE = {name: f"--objective {name}{OTHERS.get(name, '')}"
              for name in IMITATE + ANCHORED + CONTRAST + GRADED + LATER}
+FROM_BASE["ts_dpo"] = "--objective lessons/extras/ts_dpo.py"    # no part of any question
 TERMS = {f"dpo with {term}": f"{DPO_AND} --{term} 1" for term in ("right", "wrong", "floor")}
 DOSES = {f"dose {dose}": f"{DPO_AND} --right {dose} {AT_ONE_RATE}"
          for dose in ("0", "0.1", "1", "10")}
