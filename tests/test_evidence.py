@@ -191,11 +191,11 @@ BOUND = {   # section: {words of it: what the figure at {} is, and of which ques
         "DPO (C3) loses {}.": (loss, "C3 better, skills: A - A -> DPO"),
         "It lies {} points behind the chain with DPO":
         (behind, "C3 better, skills: UFT - A -> DPO"),
-        "and {} points behind the chain with UNA. For":
+        "and {} points behind the chain with UNA. Against":
         (behind, "C12 better, skills: UFT - A -> UNA"),
-        "the difference in C12 is {}, which is undecided":
+        "the difference is {}, and that is undecided":
         (signed, "C12 better, skills: UFT - A -> KTO"),
-        "in C3 UFT was behind by {}.": (behind, "C3 better, skills: UFT - A -> KTO"),
+        "UFT keeps fewer skills, by {} points": (behind, "C3 better, skills: UFT - A -> KTO"),
         "without it UFT would be {} points behind the chain with DPO":
         (without, "C3 better, skills: UFT - A -> DPO", "{:.1f}", -1),
         "ahead of the one with UNA in C12 by {}.":
@@ -211,7 +211,7 @@ BOUND = {   # section: {words of it: what the figure at {} is, and of which ques
         (read_off, "C3 better, score in truth: UFT - A -> DPO"),
         "UFT's difference to the chain with UNA is {}.":
         (read_off, "C3b better, score in truth: UFT - A -> UNA"),
-        "without the questions whose right answer is \"I do not know\", UFT is {} points behind":
+        "without these questions UFT is {} points behind this chain":
         (without, "C3b better: UFT - A -> UNA", "{:.1f}", -1),
         "on the best-scored answer to each prompt of B, is {} points ahead of UFT":
         (behind, "C3b better: UFT - A and best B")},
