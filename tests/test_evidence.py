@@ -11,6 +11,7 @@ from lessons.evidence import cells, judge, papers, reads, searches, stats, verdi
 from lessons.evidence.__main__ import main
 from lessons.evidence.claim import UNIT
 from lessons.evidence.claims import CLAIMS, packed
+from lessons.evidence.reported import REPORTED
 from lessons.marks import between
 from nanouft import world
 from nanouft.plumbing.errors import UserError
@@ -29,6 +30,8 @@ def test_what_the_command_writes_stands_on_the_pages():
     assert between("papers").search(README)[0] == write.in_short()
     for paper in papers.CARRY:
         assert between(f"rows of {paper}").search(PAGE)[0] == write.carrying(paper)
+    for paper in REPORTED:
+        assert between(f"reported by {paper}").search(PAGE)[0] == write.reported(paper)
 
 
 def test_every_claim_is_told_in_a_section():

@@ -27,7 +27,7 @@ from tqdm import tqdm
 
 from lessons.evidence import measures
 from lessons.evidence.claim import REAL, RESULTS, TRIES, UNIT, Claim, read_tries
-from lessons.evidence.claims import CLAIMS, packed, scores_file
+from lessons.evidence.claims import CLAIMS, is_kept, packed
 from lessons.evidence.judge import place
 from nanouft import train, world
 from nanouft.models import folders
@@ -114,7 +114,7 @@ def cell_file(claim: Claim, row: str, base: int, seed: int, split: str = "test")
         seed = claim.seeds[0]                   # one model, which answers once
     told = f"{claim.command(row, base)} {claim.prompts} {claim.names[base]} {seed}"
     told += "" if split == "test" else f" {split}"
-    open_claim = claim.name and not scores_file(claim.name).exists()
+    open_claim = claim.name and not is_kept(claim.name)
     return (RESULTS if open_claim else OUT) / "cells" / f"{digest(told)}.npz"
 
 

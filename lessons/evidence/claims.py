@@ -472,5 +472,10 @@ def scores_file(name: str) -> Path:
     return RESULTS / f"{other or name}.npz"
 
 
+def is_kept(name: str) -> bool:
+    """Have all runs of this claim ended, and are their scores kept?"""
+    return scores_file(name).exists()
+
+
 def packed(name: str) -> dict[str, np.ndarray]:
     return dict(np.load(scores_file(name)))

@@ -7,8 +7,8 @@ import numpy as np
 
 from lessons.evidence import estimates, papers, reads, searches
 from lessons.evidence.claim import BASES, SKILLS, UNIT, Claim
-from lessons.evidence.claims import CLAIMS, packed, scores_file
-from lessons.evidence.stats import half_width
+from lessons.evidence.claims import CLAIMS, is_kept, packed
+from lessons.evidence.stats import Moments, half_width
 from lessons.evidence.verdicts import Asked, Line, holm, lines_of, moments
 from nanouft.plumbing.errors import UserError
 
@@ -60,6 +60,11 @@ def mean_where(gap: np.ndarray, counts: np.ndarray) -> np.ndarray:
     return mean + (gap - mean) * counts / share
 
 
+def score_of(claim: Claim, kept: Kept, row: str, base: int) -> Moments:
+    """The score of a row on a base, from 0 to 1, with its variance and degrees of freedom."""
+    return moments(asked_of(claim, kept, f"better: {row}", base))
+
+
 def asked_by_base(name: str, kept: Kept | None = None) -> list[list[Asked]]:
     """Each question of a claim, on each base."""
     claim, kept = CLAIMS[name], kept or packed(name)
@@ -85,10 +90,9 @@ def row_lines(name: str) -> list[str]:
     for row, flags in claim.rows.items():
         for base, base_name in enumerate(claim.names):
             i = place(kept, claim, row, base)
-            means = dict(zip(claim.families, kept["scores"][i, base].mean((0, 2)) / UNIT))
-            score = np.mean([np.mean([means[family] for family in part]) for part in claim.parts])
+            by_family = kept["scores"][i, base].mean((0, 2)) / UNIT
             stops = kept["ended" if "ended" in kept else "stops"][i, base].mean()
-            numbers = [score, *means.values(), stops]
+            numbers = [score_of(claim, kept, row, base)[0], *by_family, stops]
             told = "".join(f"{100 * x:10.1f}" for x in numbers)
             out.append(f"{row:{width}}{base_name:>8}{told}")
         out += [f"    {started(x)}" for x in ([flags] if isinstance(flags, str) else flags)]
@@ -102,11 +106,6 @@ def started(flags: str) -> str:
 
 
 # ---- all claims ----------------------------------------------------------------------------------
-def was_run(name: str) -> bool:
-    """Are scores of this claim kept?"""
-    return scores_file(name).exists()
-
-
 def number(name: str) -> tuple[str, int, str]:
     """C10 comes after C9, and C1c after C1."""
     letter, digits, rest = re.fullmatch(r"([CR])(\d+)(\w*)", name).groups()
@@ -114,7 +113,7 @@ def number(name: str) -> tuple[str, int, str]:
 
 
 NAMES = sorted([*CLAIMS, "C5", "C7"], key=number)
-RUN = [name for name in NAMES if was_run(name)]
+RUN = [name for name in NAMES if is_kept(name)]
 
 
 def lines(name: str) -> list[Line]:

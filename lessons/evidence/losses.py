@@ -14,7 +14,6 @@ import numpy as np
 
 from lessons.evidence import judge, stats, which_loss
 from lessons.evidence.claims import CLAIMS
-from lessons.evidence.verdicts import moments
 from nanouft.pictures.colours import PANEL, SOFT, look
 from nanouft.pictures.plots import save
 
@@ -38,8 +37,7 @@ class Score(NamedTuple):
 def score(name: str, row: str, kept: Kept) -> Score:
     """Of a row of a claim, over all its bases."""
     claim = CLAIMS[name]
-    found = [moments(judge.asked_of(claim, kept, f"better: {row}", base))
-             for base in range(len(claim.bases))]
+    found = [judge.score_of(claim, kept, row, base) for base in range(len(claim.bases))]
     bases = len(found)
     variance = sum(x[1] for x in found) / bases ** 2
     # Welch and Satterthwaite: the degrees of freedom of a sum of variances

@@ -13,7 +13,7 @@ import gzip
 from functools import cache
 
 from lessons.evidence.claim import RESULTS, read_tries
-from lessons.evidence.claims import CLAIMS, scores_file
+from lessons.evidence.claims import CLAIMS, is_kept
 
 NOT_SEARCHED = "no settings were searched"
 
@@ -28,18 +28,13 @@ def searches() -> dict[tuple[str, str], list[dict[str, str]]]:
         found += [(claim, row, "smollm2", f"--lr {rate}")
                   for claim, row, rate, *_ in csv.reader(file)]
     found += [(x["claim"], x["row"], x["base"], x["setting"]) for x in read_tries()
-              if judged(x["claim"])]
+              if is_kept(x["claim"])]       # else a best setting is not known yet
     out: dict[tuple[str, str], list[dict[str, str]]] = {}
     for name, row, base, setting in found:
         command = CLAIMS[name].command(row, CLAIMS[name].names.index(base))
         words = setting.split()
         out.setdefault((command, base), []).append(dict(zip(words[::2], words[1::2])))
     return out
-
-
-def judged(name: str) -> bool:
-    """Are all its settings chosen and its scores kept? Else a best setting is not known yet."""
-    return scores_file(name).exists()
 
 
 def count(name: str, row: str) -> int:

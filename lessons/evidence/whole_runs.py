@@ -14,8 +14,7 @@ import numpy as np
 
 from lessons.evidence import judge, stats
 from lessons.evidence.claim import FAMILIES, RESULTS
-from lessons.evidence.claims import CLAIMS, packed
-from lessons.evidence.verdicts import moments
+from lessons.evidence.claims import CLAIMS, is_kept, packed
 from nanouft.plumbing.errors import UserError
 
 Score = tuple[float, float, str]        # mean of 100, half of the 95 % interval, whence
@@ -32,7 +31,7 @@ def scores() -> dict[str, dict[str, Score]]:
     for start, (claim, row, of_table) in STARTS.items():
         for name, score in without_prefix(of_table, in_table()).items():
             found.setdefault(name, {})[start] = score
-        kept = packed(claim) if judge.was_run(claim) else None
+        kept = packed(claim) if is_kept(claim) else None
         for name, score in without_prefix(row, of_claim(claim, kept) if kept else {}).items():
             found.setdefault(name, {})[start] = score
     return found
@@ -62,10 +61,9 @@ def of_claim(name: str, kept: Mapping[str, Any]) -> dict[str, Score]:
     claim, found = CLAIMS[name], {}
     for row in filter(claim.is_trained, claim.rows):
         try:
-            asked = judge.asked_of(claim, kept, f"better: {row}", base=0)
+            found[row] = rounded(*judge.score_of(claim, kept, row, base=0), name)
         except UserError:
             continue
-        found[row] = rounded(*moments(asked), name)
     return found
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from lessons.evidence import judge, losses, papers, reads, searches, stats
 from lessons.evidence.claims import CLAIMS, packed
 from lessons.evidence.papers import Sentence
+from lessons.evidence.reported import REPORTED
 from lessons.evidence.verdicts import Line, moments, points
 from lessons.marks import written
 from nanouft.pictures.colours import SOFT, look
@@ -108,6 +109,16 @@ def levels(key: str) -> str:
     return "; ".join(" and ".join(
         f"{100 * moments(judge.asked_of(claim, kept, f'{test}: {row}', base))[0]:.1f}"
         for _, row in terms) for base in range(len(claim.bases)))
+
+
+def reported(paper: str) -> str:
+    """The table of what a paper reports of its own models, beside what came out here."""
+    found = all_lines()
+    lines = ["| the paper's comparison | model and task | it reports | here | same sign? |",
+             "|---|---|---|---|---|"]
+    lines += [f"| {x.comparison} | {x.where} | {x.reports} | {told(x.here, found)} "
+              f"| {x.same_sign} |" for x in REPORTED[paper]]
+    return "\n".join(lines) + "\n"
 
 
 # ---- docs/all_questions.md -----------------------------------------------------------------------
@@ -240,7 +251,8 @@ def main() -> None:
     ALL.write_text(all_questions(), encoding="utf-8")
     say(ALL)
     parts = {README: {"papers": in_short()},
-             PAGE: {f"rows of {paper}": carrying(paper) for paper in papers.CARRY}}
+             PAGE: {f"rows of {paper}": carrying(paper) for paper in papers.CARRY}
+             | {f"reported by {paper}": reported(paper) for paper in REPORTED}}
     for file, texts in parts.items():
         page = file.read_text(encoding="utf-8")
         for name, text in texts.items():

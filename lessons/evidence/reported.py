@@ -1,0 +1,139 @@
+"""What each of the four papers reports of its own models, beside what came out here.
+
+In `here` {+key} is a difference of ours with its interval (write.told), of a question or of two
+rows that no question compares. The papers' figures were read in the versions that docs/claims.md
+names; a difference is the paper's first number less its second.
+"""
+from typing import NamedTuple
+
+
+class Reported(NamedTuple):
+    comparison: str             # of the paper
+    where: str                  # model, task and table of the paper
+    reports: str
+    here: str
+    same_sign: str = ""         # we did not ask
+
+
+REPORTED = {
+    "IFT": (
+        Reported(
+            "IFT against SFT",
+            "Mistral-7B, mean of five tasks of the Open LLM leaderboard (Table 2)",
+            "59.61 and 58.65, +0.96",
+            "as released {+C1 better: released - SFT}; detached {+C1 as good: detached - SFT}",
+            "as released no; detached neither better nor worse"),
+        Reported(
+            "IFT against (SFT on UltraChat, then DPO on UltraFeedback)",
+            "the same (Table 2)",
+            "59.61 and 57.52, +2.09",
+            "as released {+C1 not inferior: released - SFT -> DPO}, where DPO had next to nothing"
+            " to add",
+            "no, but our DPO is no strong opponent"),
+        Reported(
+            "IFT against DPO, each after SFT on UltraChat",
+            "the same (Table 2)",
+            "58.22 and 57.52, +0.70",
+            "not asked"),
+        Reported(
+            "IFT against SFT",
+            "the same model, AlpacaEval win rate (Table 3)",
+            "85.18 and 82.56, +2.62",
+            "not measured: we have no win rates"),
+        Reported(
+            "IFT against (SFT on UltraChat, then DPO)",
+            "the same model, TL;DR win rate (Table 3)",
+            "92.63 and 99.18, -6.55",
+            "not measured"),
+    ),
+    "UFT": (
+        Reported(
+            "UFT against SFT, on instructions alone",
+            "Mistral-7B with LoRA, new Open LLM leaderboard, mean of six tasks (Table 1)",
+            "30.09 and 29.87, +0.22",
+            "{+C2 better: UFT .01 - SFT} (beta .01)",
+            "undecided here"),
+        Reported(
+            "UFT in one stage against (SFT, then DPO)",
+            "the same, mean (Table 1)",
+            "32.81 and 29.09, +3.72",
+            "over all {+C3 better: UFT - A -> DPO}",
+            "undecided here"),
+        Reported(
+            "the same",
+            "ifeval, following instructions (Table 1)",
+            "46.03 and 26.64, +19.39",
+            "not asked"),
+        Reported(
+            "the same",
+            "TruthfulQA (Table 2)",
+            "54.05 and 47.83, +6.22",
+            "not asked by itself; in `truth` {+C3 better, score in truth: UFT - A -> DPO} (C3)"),
+        Reported(
+            "(SFT, then DPO) against SFT alone: does it forget?",
+            "new leaderboard (Table 1); old leaderboard (Table 2)",
+            "29.09 and 29.87, -0.78; 62.84 and 63.17, -0.33",
+            "skills {+C3 better, skills: A -> DPO - A} (C3)",
+            "undecided here"),
+        Reported(
+            "(SFT, then KTO) against SFT alone",
+            "the same two",
+            "28.85 and 29.87, -1.02; 63.23 and 63.17, +0.06",
+            "skills {+C12 better, skills: A -> KTO - A} (C12)",
+            "yes on the new one, no on the old one"),
+        Reported(
+            "(SFT, then UNA) against SFT alone",
+            "the same two",
+            "29.16 and 29.87, -0.71; 63.02 and 63.17, -0.15",
+            "skills {+C12 better, skills: A -> UNA - A} (C12)",
+            "yes"),
+    ),
+    "UNA": (
+        Reported(
+            "UNA with scores against DPO",
+            "Mistral-7B with LoRA, HelpSteer2, new Open LLM leaderboard, mean of six tasks (Table"
+            " 1)",
+            "30.92 and 28.53, +2.39",
+            "{+C6 better: UNA - DPO}",
+            "yes"),
+        Reported(
+            "UNA with scores against DPO",
+            "old leaderboard, mean of six (Table 2)",
+            "64.35 and 62.26, +2.09",
+            "the same figure",
+            "yes"),
+        Reported(
+            "UNA with scores against KTO",
+            "new leaderboard (Table 1)",
+            "30.92 and 28.56, +2.36",
+            "{+C6 better: UNA - KTO}",
+            "yes"),
+        Reported(
+            "UNA with labels against KTO",
+            "the same (Table 1)",
+            "28.93 (BCE), 28.88 (MSE) and 28.56, +0.37 and +0.32",
+            "{+C6 better: UNA, right - KTO} (MSE), read off afterwards",
+            "not shown here; both small"),
+        Reported(
+            "online UNA against RLHF",
+            "Qwen2-1.5B, new leaderboard (Table 4)",
+            "25.91 and 25.36, +0.55",
+            "not asked"),
+    ),
+    "PoFT": (
+        Reported(
+            "PoFT against SFT",
+            "Mistral-7B and LLaMA-3-8B on three sets of demonstrations (Table 1)",
+            "+0.19 to +2.17 in six comparisons",
+            "with none wrong {+C4 better: PoFT 0 % - SFT 0 %}; with 40 % wrong {+C4 better: PoFT "
+            "- SFT}, and {+R4 better: PoFT - SFT} on SmolLM2",
+            "level with none wrong; yes with 40 %"),
+        Reported(
+            "SFT on demonstrations that the helpers keep, against PoFT on all",
+            "Mistral-7B, OpenHermes (Table 4)",
+            "62.14 and 63.52, -1.38",
+            "{+C4 better: SFT, filtered - PoFT} with 40 % wrong and a helper that knows the "
+            "answers (C4)",
+            "no, in another setting"),
+    ),
+}
